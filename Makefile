@@ -10,7 +10,7 @@
 # make mutants    breaks the program in 200 ways, one at a time, and sees whether the quick tests notice:
 #                 hours; MINUTES=110 stops after so many, and the next call goes on
 # make test-faults  kills, full disks and damaged files by the thousand, in hours: how each ends, into
-#                 docs/faults.md and experiments/results/benchmark/faults.json
+#                 faults.md and faults.json of experiments/results/benchmark
 # make docs       the site of docs/ into site/, where site/index.html is its first page; make docs-serve
 #                 shows it at http://127.0.0.1:8000 and follows changes
 # make compiled   the compilers of TPUs and GPUs, about 3 GB, into .venv-compiled: for the suite

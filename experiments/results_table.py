@@ -19,7 +19,6 @@ from . import command
 from .benchmark import cell_text
 from .suites.compiled.written import markdown as compiled_table
 from .suites.measured import Goal
-from .tables import estimate
 from .tables.content import comparisons
 from .tables.differences import opponent
 from .tables.entries import TABLES
@@ -34,15 +33,11 @@ EXAMPLE = "python -m experiments.results_table"
 RESULTS = pathlib.Path(__file__).parent / "results"
 BENCHMARK, PAPER = "benchmark", "paper"  # folders of experiments/results
 COMPILED = "compiled"  # a suite with a table
-ALL_GOALS = pathlib.Path("experiments/results/benchmark/README.md")
-PAGES = tuple(
-    pathlib.Path("docs") / f"{page}.md"
-    for page in ("data", "performance", "results", "scoring", "serving", "tuning")
-)
-DOCUMENTS = (pathlib.Path("README.md"), ALL_GOALS, *PAGES)
+GOALS = pathlib.Path("experiments/results/benchmark/README.md")
+PAGES = tuple(pathlib.Path("docs") / f"{page}.md" for page in ("results", "scoring", "serving"))
+DOCUMENTS = (pathlib.Path("README.md"), GOALS, *PAGES)
 ROWS = "rows"  # with a suite's name: its whole table
-SUMMED = "peers"  # the suite that the summary shows whole
-KEPT_PAGES = {"estimate": estimate.NAME}  # before a protocol: a page without its title
+PEERS = "peers"  # the suite beside other frameworks
 SHORT = "short"  # before TABLE_DATASET: the columns that README has room for
 DIVERGENCE, SENTENCES = "divergence", "sentences"  # a table of paper_tables, and what it ends in
 SPEED = "speed"  # training speed beside other frameworks
@@ -64,17 +59,14 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def table(name: str) -> str:
-    """The Markdown table called `benchmark`, `benchmark_summary`, `compiled`, `speed`, rows_SUITE,
-    estimate_PROTOCOL, TABLE_DATASET, short_TABLE_DATASET or sentences_DATASET, those of its table
-    `divergence`.
+    """The Markdown table called `benchmark`, `compiled`, `speed`, rows_SUITE, TABLE_DATASET,
+    short_TABLE_DATASET or sentences_DATASET, those of its table `divergence`.
 
     Raises:
       UserError: there is no table of that name, or nothing to make it from.
     """
     if name == BENCHMARK:
-        return performance_table(every=True)
-    if name == "benchmark_summary":
-        return performance_table(every=False)
+        return performance_table()
     if name == COMPILED:
         return compiled_table(json.loads((RESULTS / BENCHMARK / f"{COMPILED}.json").read_text()))
     if name == SPEED:
@@ -84,18 +76,9 @@ def table(name: str) -> str:
         return rows_table(dataset)
     if kind == SENTENCES:
         return sentences(paper_results(DIVERGENCE, dataset))
-    if kind in KEPT_PAGES:
-        return kept_page(RESULTS / PAPER / dataset / KEPT_PAGES[kind])
     if kind == SHORT:
         return short_table(*dataset.split("_", 1))
     return paper_table(kind, dataset)
-
-
-def kept_page(path: pathlib.Path) -> str:
-    """The page, without its title."""
-    if not path.exists():
-        raise UserError(f"a document has a place for {path}, but it is not there")
-    return path.read_text().partition("\n\n")[2] + "\n"
 
 
 def sentences(found: dict) -> str:
@@ -177,7 +160,7 @@ def speed_table() -> str:
 def fastest() -> dict[tuple[str, int], dict[str, tuple[float, float]]]:
     """{(model, table rows): {rival: (examples a second, times)}}, of a rival's variants the
     fastest; `times` says how many times as fast dtn_jax is."""
-    found = json.loads((RESULTS / BENCHMARK / f"{SUMMED}.json").read_text())
+    found = json.loads((RESULTS / BENCHMARK / f"{PEERS}.json").read_text())
     speeds: dict[tuple[str, int], dict[str, tuple[float, float]]] = {}
     for row in found["rows"]:
         own = speeds.setdefault((row["model"], row["table rows"]), {})
@@ -205,22 +188,16 @@ def speed_cell(examples: float, times: float) -> str:
     return f"{examples:,.0f}" + (f" ({times:.1f} ×)" if times > 1 else "")
 
 
-def performance_table(every: bool) -> str:
-    """A row for each goal of each suite in experiments/results/benchmark.
-
-    Without `every`, only for the goals of SUMMED and those that were missed.
-    """
+def performance_table() -> str:
+    """A row for each goal of each suite in experiments/results/benchmark."""
     files = sorted((RESULTS / BENCHMARK).glob("*.json"))
     if not files:
         raise UserError(f"a place for benchmarks, but {RESULTS / BENCHMARK} is empty")
     lines = ["| suite | measured | got | goal | |", "| --- | --- | ---: | ---: | --- |"]
-    conditions, goals = [], []
+    conditions = []
     for path in files:
         found = json.loads(path.read_text())
         for goal in (Goal(**given) for given in found["goals"]):
-            goals.append(goal)
-            if goal.met and not every and path.stem != SUMMED:
-                continue
             sign = "≥" if goal.at_least else "≤"
             cells = (path.stem, goal.name, f"{goal.got:.3g}", f"{sign} {goal.wanted:.3g}")
             lines.append(f"| {' | '.join(cells)} | {'' if goal.met else 'missed'} |")
@@ -229,14 +206,7 @@ def performance_table(every: bool) -> str:
             f"{path.stem}: {found['machine']}, jax {versions['jax']}, {found['date']}, "
             f"{found['seconds']} s"
         )
-    if every:
-        how = "`python -m experiments.benchmark --suite=all`. " + "; ".join(conditions) + "."
-    else:
-        met = sum(goal.met for goal in goals)
-        how = (
-            f"{met} of {len(goals)} goals are met; apart from `{SUMMED}`, the table shows only "
-            f"missed ones. `{ALL_GOALS}` has all goals."
-        )
+    how = "`python -m experiments.benchmark --suite=all`. " + "; ".join(conditions) + "."
     return "\n".join(lines) + f"\n\n{how}\n\n"
 
 

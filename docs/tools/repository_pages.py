@@ -31,6 +31,7 @@ LONG, LAST = 60, 10  # lines: of a longer output the last ones are seen, the oth
 FILES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 PAGES = {**FILES, "README.md": "index.md"}
 OF_ROOT = re.compile(rf"\]\(\.\./((?:\.\./)*)({'|'.join(map(re.escape, FILES))})")
+OF_RESULTS = re.compile(r"\[([^\]]+)\]\((?:\.\./)+experiments/[^)\s]+\)")
 NOTEBOOK = re.compile(r"(\]\((?:\.\./)*notebooks/\w+)\.py\b")
 LINK = re.compile(r"\[([^\]]+)\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
@@ -57,7 +58,9 @@ def mended(text: str) -> str:
 
 
 def linked(text: str) -> str:
-    """The text of a page of docs/: links to files that the site has as pages lead to these."""
+    """The text of a page of docs/: links to files that the site has as pages lead to these; of
+    those to results of experiments/, the words alone stay."""
+    text = OF_RESULTS.sub(r"\1", text)
     text = OF_ROOT.sub(lambda found: f"]({found[1]}{FILES[found[2]]}", text)
     return NOTEBOOK.sub(r"\1.md", text)
 

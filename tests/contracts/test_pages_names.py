@@ -1,6 +1,7 @@
 """What the pages name in words and tables exists, and their numbers and excerpts are the code's."""
 
 import importlib
+import json
 import re
 import textwrap
 
@@ -25,8 +26,16 @@ from dtn_jax.models.experts import EXPERTS
 from dtn_jax.models.histories import HISTORIES
 from experiments import serve
 from experiments.command import Parser
+from experiments.results_table import BENCHMARK, RESULTS
+from experiments.suites.measured import Goal
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
+MOVED = sorted(ROOT.glob("experiments/results/*.md"))  # pages once, and no tables of a command
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted(ROOT.glob("docs/**/*.md")),
+    *MOVED,
+]
 CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 CALL = re.compile(r"(?:dtn-jax |python -m experiments\.)([a-z]\w*)(?![\w.])")
 FLAG = re.compile(r"(?<![\w=-])--([a-zA-Z][\w.-]*)")
@@ -158,6 +167,30 @@ def test_its_alternative_text_has_the_numbers_that_were_measured():
         numbers = {name: int(re.search(rf"{name} (\d+)", part)[1]) for name in NAMES}
         assert numbers == {name: round(known[name] / 1000) for name in NAMES}
     assert PICTURE.exists()
+
+
+def test_it_names_the_missed_goals():
+    text = PERFORMANCE.partition("\n## Goals\n")[2].partition("\n## ")[0].replace(",", "")
+    found = [json.loads(path.read_text()) for path in (RESULTS / BENCHMARK).glob("*.json")]
+    goals = [Goal(**goal) for one in found for goal in one["goals"]]
+    missed = [goal for goal in goals if not goal.met]
+    assert f"{len(goals) - len(missed)} of {len(goals)} goals are met" in text
+    between = re.findall(r"([\d.]+) to ([\d.]+) times as long", text)
+    told = {float(number) for number in re.findall(r"\d+(?:\.\d+)?", text)}
+    for goal in missed:
+        got = float(f"{goal.got:.3g}")
+        assert goal.wanted in told, goal
+        assert got in told or any(float(a) <= got <= float(b) for a, b in between), goal
+
+
+def test_the_page_of_faults_has_the_totals():
+    rows = json.loads((RESULTS / BENCHMARK / "faults.json").read_text())["rows"]
+    text = (ROOT / "docs/faults.md").read_text()
+    told = dict(re.findall(r"^\| (\w+) \|.*\| ([\d,]+) \|$", text, re.M))
+    known = {word: sum(row[word] for row in rows) for word in told}
+    assert list(told) == ["survived", "named", "lost", "wrong"]
+    assert told == {word: f"{count:,}" for word, count in known.items()}
+    assert f"{sum(row['injected'] for row in rows):,} faults" in text
 
 
 def test_numbers_of_the_pages_are_those_of_the_code():

@@ -121,7 +121,9 @@ def test_names_in_the_text_of_pages_are_public():
 
 
 OF_THE_ROOT = [ROOT / name for name in ("README.md", *repository_pages.FILES)]
-PATHS = [path for path in (*OF_THE_ROOT, *sorted(ROOT.glob("docs/**/*.md"))) if path.exists()]
+RECORDS = [path for depth in ("*", "*/*") for path in ROOT.glob(f"experiments/results/{depth}.md")]
+WRITTEN = (*OF_THE_ROOT, *sorted(ROOT.glob("docs/**/*.md")), *sorted(RECORDS))
+PATHS = [path for path in WRITTEN if path.exists()]
 MADE = {"options.md", "commands.md", "api/index.md"}
 MADE |= {f"api/{name}.md" for name in public_modules.PAGES}
 FENCE = re.compile(r"^( *)(```+).*?^\1\2$", re.M | re.S)
@@ -175,6 +177,11 @@ def test_links_lead_somewhere(path):
         if anchor:
             there = place.read_text() if place.exists() else made_pages()[made[place]]
             assert anchor in anchors(there), target
+
+
+def test_of_a_link_to_results_the_site_has_the_words_alone():
+    text = "[so\nit](../experiments/results/a.md#b), [is](../../experiments/results/c.md), [d](d)"
+    assert repository_pages.linked(text) == "so\nit, is, [d](d)"
 
 
 # ---------------------------------------------------------------- notebooks

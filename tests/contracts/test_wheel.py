@@ -67,7 +67,8 @@ def test_what_the_wheel_holds_and_an_index_shows_of_it(unpacked):
     others = {pathlib.Path("dtn_jax/datasets/adult.parquet"), pathlib.Path("dtn_jax/py.typed")}
     assert {path.suffix for path in written} == {".py", ".yaml"}
     assert written | others <= packed
-    assert not (unpacked / "dtn_jax/experiments/results/paper").exists()
+    results = unpacked / "dtn_jax/experiments/results"
+    assert {path.relative_to(results).parts[0] for path in results.rglob("*")} == {"references"}
     found = email.message_from_string((facts / "METADATA").read_text())
     assert found["Version"] == dtn_jax.__version__
     assert found["License-Expression"] == "Apache-2.0"

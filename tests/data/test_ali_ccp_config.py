@@ -1,4 +1,4 @@
-"""Ali-CCP's configs, its generator, and the commands of docs/data.md."""
+"""Ali-CCP's configs, its generator, and the commands of data_ali_ccp.md."""
 
 import dataclasses
 import json

@@ -21,6 +21,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 TABLE, PASSED = HERE / "passed.md", HERE / "passed.json"
+FAULTS = "experiments/results/benchmark/faults.md"
 NEWEST = ROOT / ".venv-newest"
 PYTEST = [sys.executable, "-m", "pytest", "-n", "auto", "--dist", "worksteal", "--durations=5"]
 QUICK = "not slow and not nightly"
@@ -73,8 +74,8 @@ def commit() -> str:
     """The last commit; with a `+` where files differ from it, other than these tables."""
     words = ["git", "rev-parse", "--short=12", "HEAD"]
     found = subprocess.run(words, cwd=ROOT, text=True, capture_output=True).stdout.strip()
-    tables = [":!tests/nightly/passed.*", ":!tests/mutants/outcomes.md", ":!docs/faults.md"]
-    words = ["git", "status", "--porcelain", "--", ".", *tables]
+    tables = ("tests/nightly/passed.*", "tests/mutants/outcomes.md", FAULTS)
+    words = ["git", "status", "--porcelain", "--", ".", *(f":!{path}" for path in tables)]
     return found + ("+" if subprocess.run(words, cwd=ROOT, capture_output=True).stdout else "")
 
 

@@ -80,7 +80,6 @@ def test_a_document_that_is_not_up_to_date_is_told(readme, tmp_path):
     [
         ("overal_adult", "unknown table in a document 'overal'. Did you mean 'overall'"),
         ("overall_adult", "a place for overall_adult, but .* is not there"),
-        ("estimate_adult", "a place for .*adult/estimate.md, but it is not there"),
         ("benchmark", "a place for benchmarks, but .* is empty"),
     ],
 )

@@ -2,7 +2,7 @@
 
 Commands are killed at random moments, starved of disk, and called twice at once; files are damaged.
 What comes out must be an undisturbed call's, bit by bit but for speeds, or an error that names the
-fault and its remedy. docs/faults.md has the table of the last whole run.
+fault and its remedy. results/benchmark/faults.md has the table of the last whole run.
 """
 
 from __future__ import annotations

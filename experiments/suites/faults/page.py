@@ -1,4 +1,4 @@
-"""The table of faults, the end of a page of the docs."""
+"""The table of faults, the end of a page beside the JSON of the suites."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pathlib
 
 from ..measured import Measured
 
-PAGE = pathlib.Path(__file__).parents[3] / "docs" / "faults.md"
+PAGE = pathlib.Path(__file__).parents[2] / "results/benchmark/faults.md"
 COLUMNS = ("fault", "where", "injected", "survived", "named", "lost", "wrong")
 BEGIN = "<!-- made by make test-faults -->\n\n"  # what stands before it is written by hand
 

@@ -203,7 +203,7 @@ def test_it_runs_small_on_a_cpu(monkeypatch, tmp_path):
 ASKED = {"rows": "2e9", "table_rows": "1e9", "embedding_dim": "64", "hours": "8"}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_smallest_slice_that_fits_is_answered(capsys):
     given = [f"--{key}={value}" for key, value in ASKED.items()]
     benchmark.main(["--suite=plan", *given, "--device=v5p"])

@@ -167,7 +167,7 @@ def test_a_new_model_by_rename_loses_no_request(models, tmp_path, link):
         assert server.stop() == 0
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_slow_clients_are_cut_off(models, tmp_path):
     options = ("--max_batch=8", "--body_seconds=5")
     with running(models[0], tmp_path / "log", *options) as server, contextlib.ExitStack() as opened:

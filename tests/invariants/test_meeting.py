@@ -55,7 +55,10 @@ def test_a_host_that_nobody_knows(monkeypatch):
     ("host", "index", "what"),
     [
         ("127.0.0.1", 1, "the first process, at {},"),
-        ("127.0.0.1", 0, "the 1 other process, to whom this one is {},"),
+        pytest.param(
+            *("127.0.0.1", 0, "the 1 other process, to whom this one is {},"),
+            marks=pytest.mark.nightly,
+        ),
     ],
 )
 def test_one_that_waits_alone_gives_up(host, index, what):

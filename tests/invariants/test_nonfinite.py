@@ -182,7 +182,7 @@ def test_labels_that_a_loss_does_not_take_are_told():
     assert not stopped.wrong_labels(losses, ("click", "watch"), batch)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_skipped_steps_are_counted_and_resume_bit_by_bit(prepared_dir, tmp_path, monkeypatch):
     poison(monkeypatch, 7, 22)
     c = small(prepared_dir, train__skip_nonfinite=2)

@@ -66,6 +66,7 @@ def config(prepared_dir, monkeypatch):
     return small(prepared_dir, model__embedding_dim=WIDTH)
 
 
+@pytest.mark.nightly
 def test_a_run_that_resumes_makes_no_new_tables(config, tmp_path, monkeypatch, reads):
     with monkeypatch.context() as patch, pytest.raises(CutError):
         cut_after(patch, 2)
@@ -100,6 +101,7 @@ def test_a_last_state_that_is_the_best_is_not_read_again(
     assert scored[-1] == 1
 
 
+@pytest.mark.nightly
 def test_a_best_state_to_look_at_brings_its_tables_alone(config, tmp_path, reads):
     train(config, tmp_path / "run")
     reads.clear()

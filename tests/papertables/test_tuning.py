@@ -98,7 +98,7 @@ PROTOCOL = dataclasses.replace(
 )
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_table_of_entries_that_try_each_others_settings(call, monkeypatch):
     made = call(protocol=PROTOCOL)
     kept = made["tuning"]

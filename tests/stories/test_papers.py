@@ -49,7 +49,7 @@ def test_4_sweep_searches_and_goes_on(shell):
 def test_5_a_table_of_a_paper(shell):
     shell.run(
         "dtn-jax paper_tables --dataset=adult --table=overall --seeds=2 --trials=1 --quick "
-        "--entries=mmoe,dtn --set=train.max_steps=10 --workdir=runs/tables"
+        "--entries=shared_bottom,mmoe --set=train.max_steps=10 --workdir=runs/tables"
     )
     found = {path.suffix for path in (shell.folder / "runs/tables").rglob("overall.*")}
     assert {".md", ".tex", ".csv"} <= found
@@ -58,8 +58,6 @@ def test_5_a_table_of_a_paper(shell):
 def test_6_benchmark_answers_which_slice_to_take(shell):
     said = shell.run("dtn-jax benchmark --suite=plan --rows=1e9 --device=h100")
     assert "devices" in said
-    shell.run("dtn-jax benchmark --suite=logs --quick --out=benchmark")
-    assert (shell.folder / "benchmark/logs.json").exists()
 
 
 @pytest.mark.parametrize("name", ["train", "prepare", "score", "serve", "compare", "sweep"])

@@ -48,16 +48,11 @@ def test_a_finished_run_scores_as_on_tpus_as_it_did(uncut, prepared_dir):
     np.testing.assert_allclose(scores[1], scores[0], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells what memory a process had")
 @pytest.mark.parametrize(
     ("saved", "wanted", "width"),
-    [
-        ("cpu", "tpu", 64),
-        *(
-            pytest.param(*case, marks=pytest.mark.nightly)
-            for case in (("tpu", "cpu", 24), ("cpu", "tpu", 24), ("cpu", "cpu", 64))
-        ),
-    ],
+    [("cpu", "tpu", 64), ("tpu", "cpu", 24), ("cpu", "tpu", 24), ("cpu", "cpu", 64)],
 )
 def test_a_table_is_never_held_twice(tmp_path, saved, wanted, width):
     script = pathlib.Path(__file__).with_name("one_restore.py")

@@ -371,7 +371,7 @@ def test_entries_keep_the_settings_of_a_protocol_without_trials(
     assert "tuned by" not in page
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_processes_share_a_table_and_a_killed_one_loses_nothing(prepared_dir, tmp_path):
     log, folder = tmp_path / "log", tmp_path / "adult"
     architectures = ("dtn", "shared_bottom", "mmoe", "ple")

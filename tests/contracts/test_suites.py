@@ -282,7 +282,7 @@ def test_tables_are_updated_in_place(rows, cell):
 
 @pytest.mark.nightly
 def test_the_suite_compiled_runs(python, tmp_path):
-    benchmark.main(["--compiled=compiled", "--quick", f"--out={tmp_path}"])
+    benchmark.main(["--suite=compiled", "--quick", f"--out={tmp_path}"])
     found = json.loads((tmp_path / "compiled.json").read_text())
     (row,) = found["rows"]
     assert row["peak MB"] > row["held MB"] > 0

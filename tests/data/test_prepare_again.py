@@ -26,6 +26,7 @@ from dtn_jax.errors import UserError
 from experiments import prepare as command
 
 ROOT = pathlib.Path(__file__).parents[2]
+BEAM = pathlib.Path(os.environ.get("BEAM_VENV", ".venv-beam")) / "bin" / "python"
 
 
 @pytest.fixture(scope="module")
@@ -383,3 +384,18 @@ def test_a_command_that_is_killed_at_random_makes_the_same_bytes(shop, tmp_path)
             shutil.rmtree(tmp_path / "logs")  # it ended before it could be killed: once more
     assert kills >= 3
     assert log.everything(tmp_path / "logs/shop") == log.everything(made.folder.parent)
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(not BEAM.exists(), reason="no Apache Beam: make beam, or set BEAM_VENV")
+@pytest.mark.parametrize("mode", ["in_memory", "multi_processing"])
+def test_beam_makes_the_same_bytes(shop, tmp_path, mode):
+    made, _, (schema, source, _) = shop
+    beam = f"--runner=DirectRunner --direct_num_workers=2 --direct_running_mode={mode}"
+    call = [BEAM.absolute(), "-m", "experiments.prepare", f"--schema={schema}", f"--input={source}"]
+    call += [f"--data_dir={tmp_path}", f"--beam={beam}"]
+    done = subprocess.run(
+        call, cwd=ROOT, env=dict(os.environ, PYTHONPATH=str(ROOT)), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert log.everything(tmp_path / "logs" / "shop") == log.everything(made.folder.parent)

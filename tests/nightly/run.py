@@ -49,12 +49,15 @@ PARTS = {  # name: (what it does, commands, what differs in their environment)
     ),
     "compilers": (
         "programs compiled for TPUs and H100s: memory, copies, collectives",
-        [["make", "compiled"], [*PYTEST, "-m", "slow", "-k", "compile"]],
+        [
+            ["make", "compiled"],
+            [*PYTEST, "-m", "nightly", "-k", "compile or in_place", "tests/contracts"],
+        ],
         {},
     ),
     "environments": (
         "Apache Beam's and ONNX's tests",
-        [["make", "beam", "onnx"], [*PYTEST, "-m", "slow", "-k", "beam or onnx"]],
+        [["make", "beam", "onnx"], [*PYTEST, "-m", "slow or nightly", "-k", "beam or onnx"]],
         {},
     ),
     "faults": (

@@ -4,7 +4,7 @@
 # make test-slow  the tests marked `slow` (processes, killed workers, suites, the pages' commands);
 #                 MINUTES=60 skips those that would begin more than an hour after the first
 # make test-all   make test, then make test-slow
-# make nightly    what CI skips, in parts of at most two hours: full grids, simulations, every shape
+# make nightly    what a push does not run, in parts of at most two hours: full grids, simulations, every shape
 #                 checked, the newest Python and JAX, compilers, faults, mutants. Those that passed on
 #                 this commit are left out; PARTS="grids newest" names some
 # make mutants    breaks the program in 200 ways, one at a time, and sees whether the quick tests notice:

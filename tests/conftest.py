@@ -74,6 +74,9 @@ install_import_hook(
 
 
 def pytest_configure(config):
+    wanted = config.option.markexpr
+    if "nightly" not in wanted:
+        config.option.markexpr = f"({wanted}) and not nightly" if wanted else "not nightly"
     if not hasattr(config, "workerinput"):  # once a run, not in each worker
         kept = pathlib.Path(jax.config.jax_compilation_cache_dir)
         delete_oldest(kept, compile_cache.LARGEST)
@@ -177,13 +180,14 @@ def programs(prepared_dir):
     import page_server
     import page_shell
 
-    with pytest.MonkeyPatch.context() as patch:
-        flags = ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false")
-        patch.setenv("XLA_FLAGS", compile_cache.with_flags(*flags))
-        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
-        patch.setenv("DTN_DATA_DIR", prepared_dir)
-        with page_server.running(page_shell.environment()) as folder:
-            yield folder
+    flags = ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false")
+    changes = {
+        "XLA_FLAGS": compile_cache.with_flags(*flags),
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",
+        "DTN_DATA_DIR": prepared_dir,
+    }
+    with page_server.running(page_shell.environment(), changes) as folder:
+        yield folder
 
 
 @pytest.fixture

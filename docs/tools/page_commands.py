@@ -107,8 +107,11 @@ def give(name: str, shell: Shell, kept: pathlib.Path | None) -> None:
         return GIVEN[name](shell)
     made = kept / name.replace("/", "-")
     if not made.exists():
-        made.mkdir()
-        GIVEN[name](Shell(made, shell.programs))
+        begun = made.with_name(f"{made.name}.part")
+        shutil.rmtree(begun, ignore_errors=True)  # of one that failed
+        begun.mkdir()
+        GIVEN[name](Shell(begun, shell.programs))
+        begun.rename(made)
     shutil.copytree(made, shell.folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".venv"))
 
 

@@ -1,6 +1,6 @@
 """Runs `python` and `dtn-jax` of the pages in processes that have imported everything.
 
-    with running(environment) as programs: ...
+    with running(environment, changes) as programs: ...
 
 `programs` is a folder for the front of PATH: its `python` and `dtn-jax` hand their words, folder,
 environment and files to a server, which forks a process for each call. Its signals and its exit
@@ -26,7 +26,7 @@ from collections.abc import Iterator
 
 CLIENT = """#!{python} -IS
 import json, os, signal, socket, sys
-call = {{"argv": sys.argv, "cwd": os.getcwd(), "env": dict(os.environ)}}
+call = {{"argv": sys.argv, "cwd": os.getcwd(), "env": dict(os.environ) | {changes}}}
 own = socket.socket(socket.AF_UNIX)
 own.connect({address!r})
 socket.send_fds(own, [b"!"], [0, 1, 2])
@@ -37,23 +37,34 @@ for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, lambda number, _: os.kill(pid, number))
 code = int(answers.readline())
 if code < 0:
-    os.kill(os.getpid(), signal.SIGKILL)
+    if -code != signal.SIGKILL:
+        signal.signal(-code, signal.SIG_DFL)
+    os.kill(os.getpid(), -code)
 os._exit(code)
 """
 READ_AT_IMPORT = ("JAX_", "PYTHON")  # variables that a process which has imported JAX reads no more
 
 
 @contextlib.contextmanager
-def running(environment: dict[str, str]) -> Iterator[pathlib.Path]:
-    """Starts a server; the folder of its `python` and `dtn-jax`."""
+def running(
+    environment: dict[str, str], changes: dict[str, str] | None = None
+) -> Iterator[pathlib.Path]:
+    """Starts a server; the folder of its `python` and `dtn-jax`.
+
+    Args:
+      environment: of the server.
+      changes: what else the server and all calls have in theirs.
+    """
     with tempfile.TemporaryDirectory() as folder:
         programs, address = pathlib.Path(folder), f"{folder}/socket"
         for name in ("python", "dtn-jax"):
             program = programs / name
-            program.write_text(CLIENT.format(python=sys.executable, address=address))
+            program.write_text(
+                CLIENT.format(python=sys.executable, address=address, changes=changes or {})
+            )
             program.chmod(0o755)
         call = [sys.executable, __file__, address]
-        server = subprocess.Popen(call, env=environment, stdout=subprocess.PIPE)
+        server = subprocess.Popen(call, env=environment | (changes or {}), stdout=subprocess.PIPE)
         try:
             assert server.stdout.readline() == b"ready\n"
             yield programs
@@ -75,6 +86,8 @@ def main(address: str) -> None:
         waiting.register(listening, selectors.EVENT_READ)
         while True:
             for key, _ in waiting.select():
+                if key.fd not in waiting.get_map():
+                    continue  # it ended together with its program
                 if key.fileobj is listening:
                     connection = listening.accept()[0]
                     _, files, _, _ = socket.recv_fds(connection, 1, 3)

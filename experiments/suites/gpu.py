@@ -175,11 +175,13 @@ def differing(one: State, other: State) -> int:
 def distance(one: State, other: State) -> float:
     """The largest difference of two parameters or rows, over the largest number of their array."""
     arrays = [jax.tree.leaves((state.params, state.tables)) for state in (one, other)]
-    return max(
-        float(np.abs(a - b).max() / np.abs(b).max())
-        for a, b in zip(*arrays, strict=True)
-        if np.abs(b).max()
-    )
+    with np.errstate(divide="ignore", invalid="ignore"):  # nan where an array has one
+        far = [
+            np.abs(a - b).max() / np.abs(b).max()
+            for a, b in zip(*arrays, strict=True)
+            if a.any() or b.any()
+        ]
+    return float(np.max(far))
 
 
 def card() -> str:

@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+from dtn_jax.config import base_config, flatten
+from experiments.suites.step_config import step_config
+
 ROOT = pathlib.Path(__file__).parents[2]
 # Every package but the six, what they need, and the standard library is as if it were not there.
 BARE = """
@@ -46,6 +49,10 @@ gpu.EXPERTS, gpu.OPTIMIZERS, gpu.REPEATED = ("gdcn",), ("adagrad",), 4
 gpu.CHUNK_STEPS = tables.CHUNK_STEPS = 2
 benchmark.main(["--suite=gpu", "--quick", f"--out={sys.argv[1]}"])
 """
+
+
+def test_its_options_are_the_configs():
+    assert flatten(step_config()).items() <= flatten(base_config()).items()
 
 
 @pytest.mark.slow

@@ -72,7 +72,7 @@ def test_old_programs_go_before_the_folder_is_too_large(tmp_path, monkeypatch):
     assert sorted(path.name for path in folder.iterdir()) == ["b", "c"]
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_a_second_start_compiles_nothing_anew(prepared_dir, tmp_path):
     own = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
     own |= {"DTN_DATA_DIR": prepared_dir, "PYTHONPATH": str(ROOT)}

@@ -91,7 +91,9 @@ def test_what_the_command_leaves(explained, finished):
 def test_pictures_show_something(finished, tmp_path, drawn):
     shutil.copytree(finished, tmp_path / "run")
     feature_importance.main([f"--workdir={tmp_path / 'run'}", "--repeats=1", "--rows=1000"])
-    for picture in (tmp_path / "run/importance").glob("*.png"):
+    pictures = list((tmp_path / "run/importance").glob("*.png"))
+    assert len(pictures) >= 3
+    for picture in pictures:
         pixels = matplotlib.image.imread(picture)
         assert min(pixels.shape[:2]) > 200
         assert len(np.unique(pixels[::5, ::5, 0])) > 5

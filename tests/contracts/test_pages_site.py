@@ -215,10 +215,8 @@ def test_its_outputs_are_those_of_its_code(name):
     assert (ROOT / repository_pages.PICTURES / f"{name}.png").stat().st_size < 100_000
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["dtn_on_your_logs", pytest.param("do_your_tasks_disagree", marks=pytest.mark.nightly)],
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", SAYS)
 def test_it_runs(name, tmp_path, prepared_dir):
     given = {"DTN_NOTEBOOK": "small", "DTN_DATA_DIR": prepared_dir, "MPLBACKEND": "agg"}
     done = subprocess.run(

@@ -1,6 +1,7 @@
 """The command that prepares a log, called again: a finished set is used or kept, one that was made
 from something else is told, and one that was interrupted is made as if nothing had happened."""
 
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -217,7 +218,7 @@ def small_pieces(monkeypatch):
     monkeypatch.setattr("dtn_jax.datasets.logs.work.team.SMALL_ROWS", 0)
 
 
-@pytest.mark.parametrize("way", ["processes", "little memory"])
+@pytest.mark.parametrize("way", ["processes", "machines", "little memory"])
 def test_any_number_of_processes_makes_the_same_bytes(
     way, shop, tmp_path, monkeypatch, small_pieces
 ):
@@ -228,7 +229,15 @@ def test_any_number_of_processes_makes_the_same_bytes(
         monkeypatch.setattr("dtn_jax.datasets.logs.fit.merge.ENTRY", 100_000_000)
         monkeypatch.setattr(by_user, "RUN_ROWS", 70)
         monkeypatch.setattr(by_user, "PART_ROWS", 90)
-    prepare(schema, raw, tmp_path / "several", processes=2 if way == "processes" else 1)
+    places = [(0, 2), (1, 2)] if way == "machines" else [(0, 1)]
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        given = {"processes": 2 if way == "processes" else 1}
+        calls = [
+            threads.submit(prepare, schema, raw, tmp_path / "several", machine=place, **given)
+            for place in places
+        ]
+        for call in calls:
+            call.result(timeout=240)
     home = tmp_path / "several/logs/shop"
     assert [path.name for path in home.iterdir()] == ["1.0.0"]
     assert log.everything(home) == log.everything(one.folder.parent)
@@ -399,3 +408,10 @@ def test_beam_makes_the_same_bytes(shop, tmp_path, mode):
     )
     assert done.returncode == 0, done.stderr
     assert log.everything(tmp_path / "logs" / "shop") == log.everything(made.folder.parent)
+
+
+def test_without_beam_its_option_says_what_to_install(shop, tmp_path, monkeypatch):
+    _, _, (schema, raw, _) = shop
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    with pytest.raises(UserError, match=r"pip install -e '.\[beam\]'"):
+        prepare(schema, raw, tmp_path, beam="--runner=DirectRunner")

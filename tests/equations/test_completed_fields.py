@@ -69,7 +69,7 @@ def completed(plan, fields, params, b):
     """What an architecture reads, from its own embedding `[B, F, D]` of each view.
 
     Vectors in NumPy; numbers and histories by their modules alone, whose equations are in
-    test_number_embeddings.py and test_histories.py, each on its field's values or items only.
+    test_number_embeddings.py and test_history_pooling.py, each on its field's values or items only.
     """
     found = {}
     for v, (view, embedded) in enumerate(fields.items()):

@@ -45,7 +45,7 @@ def trained(devices, steps=STEPS, bad=None, **changes):
     ("tables", "platform"),
     [
         ("adam", "cpu"),
-        pytest.param("dense", "cpu", marks=pytest.mark.slow),
+        pytest.param("dense", "cpu", marks=pytest.mark.nightly),
         pytest.param("adam", "tpu", marks=pytest.mark.nightly),
         pytest.param("dense", "tpu", marks=pytest.mark.nightly),
     ],

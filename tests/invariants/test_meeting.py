@@ -16,7 +16,7 @@ from experiments.launch import free_port
 ROOT = pathlib.Path(__file__).parents[2]
 JOIN = (
     "import sys; from configs.base import get_config; from dtn_jax.parallel import processes\n"
-    "given = get_config().parallel; given.processes, given.meet_seconds = sys.argv[1], 10\n"
+    "given = get_config().parallel; given.processes, given.meet_seconds = sys.argv[1], 5\n"
     "processes.PATIENCE = 1\n"
     "processes.join(given)"
 )
@@ -72,7 +72,7 @@ def test_one_that_waits_alone_gives_up(host, index, what):
         timeout=240,
     )
     assert ended.returncode == 1
-    assert ended.stdout == f"waiting for {what.format(address)} at most 10 s\n"
+    assert ended.stdout == f"waiting for {what.format(address)} at most 5 s\n"
     last = ended.stderr.splitlines()[-1]
-    assert last.startswith(f"error: {what.format(address)} did not answer within 10 s")
+    assert last.startswith(f"error: {what.format(address)} did not answer within 5 s")
     assert "Traceback" not in ended.stderr

@@ -43,6 +43,14 @@ def program(c, stops):
     return jax.jit(functools.partial(create_state, c, model, plan)), jax.jit(run)
 
 
+@pytest.fixture
+def other_programs():
+    """For a test that changes what is traced: its programs serve no other test."""
+    program.cache_clear()
+    yield
+    program.cache_clear()
+
+
 def stepped(c, chunk, count, stops=True):
     first, run = program(FrozenConfigDict(c), stops)
     return run(first(), chunk, count)
@@ -84,7 +92,7 @@ def test_a_skipped_step_changes_nothing_but_the_count(changes):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(last.params))
 
 
-def test_an_infinite_gradient_of_one_parameter_is_named_by_its_path(monkeypatch):
+def test_an_infinite_gradient_of_one_parameter_is_named_by_its_path(monkeypatch, other_programs):
     """The loss is finite: the root of 0 has a slope without end."""
     plain = cross_entropy.CrossEntropy.__call__
     monkeypatch.setattr(
@@ -92,16 +100,14 @@ def test_an_infinite_gradient_of_one_parameter_is_named_by_its_path(monkeypatch)
         "__call__",
         lambda self, z, y, w: plain(self, z, y, w) + jnp.sqrt(0 * z),
     )
-    program.cache_clear()
     state, metrics = stepped(config(), batches(), STEPS)
-    program.cache_clear()
     assert int(state.step) == 1
     assert np.isfinite(metrics["losses"][0]).all()
     assert np.asarray(metrics["nonfinite"][0]).any()
 
 
-@pytest.mark.parametrize("part", ["rows", pytest.param("dense", marks=pytest.mark.slow)])
-def test_one_gradient_alone_is_marked_by_its_name(monkeypatch, part):
+@pytest.mark.parametrize("part", ["rows", pytest.param("dense", marks=pytest.mark.nightly)])
+def test_one_gradient_alone_is_marked_by_its_name(monkeypatch, other_programs, part):
     plain = step.make_gradients
 
     def spoiling(*given):
@@ -116,9 +122,7 @@ def test_one_gradient_alone_is_marked_by_its_name(monkeypatch, part):
         return spoiled
 
     monkeypatch.setattr(step, "make_gradients", spoiling)
-    program.cache_clear()
     state, metrics = stepped(config(), batches(), STEPS)
-    program.cache_clear()
     names = finite.names(build(config())[1].schema.task_names, state.params, state.tables)
     marked = [names[n] for n in np.flatnonzero(metrics["nonfinite"][0])]
     last = {"rows": "table embedding", "dense": finite.paths(state.params)[-1]}[part]
@@ -182,7 +186,7 @@ def test_labels_that_a_loss_does_not_take_are_told():
     assert not stopped.wrong_labels(losses, ("click", "watch"), batch)
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_skipped_steps_are_counted_and_resume_bit_by_bit(prepared_dir, tmp_path, monkeypatch):
     poison(monkeypatch, 7, 22)
     c = small(prepared_dir, train__skip_nonfinite=2)

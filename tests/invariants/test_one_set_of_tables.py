@@ -15,7 +15,7 @@ from dtn_jax.tables import read_back
 from dtn_jax.tables.plan import ROW_MULTIPLE
 from dtn_jax.train import train
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 WIDTH = 7  # of no other test's tables
 
 
@@ -66,7 +66,6 @@ def config(prepared_dir, monkeypatch):
     return small(prepared_dir, model__embedding_dim=WIDTH)
 
 
-@pytest.mark.nightly
 def test_a_run_that_resumes_makes_no_new_tables(config, tmp_path, monkeypatch, reads):
     with monkeypatch.context() as patch, pytest.raises(CutError):
         cut_after(patch, 2)
@@ -90,7 +89,6 @@ def test_best_states_take_the_place_of_the_last_one(config, tmp_path, reads, sco
     assert scored == [3, 3, 3, 1, 1]  # three validations, with m and v; two tests, without
 
 
-@pytest.mark.nightly
 def test_a_last_state_that_is_the_best_is_not_read_again(
     config, tmp_path, monkeypatch, reads, scored
 ):
@@ -101,7 +99,6 @@ def test_a_last_state_that_is_the_best_is_not_read_again(
     assert scored[-1] == 1
 
 
-@pytest.mark.nightly
 def test_a_best_state_to_look_at_brings_its_tables_alone(config, tmp_path, reads):
     train(config, tmp_path / "run")
     reads.clear()

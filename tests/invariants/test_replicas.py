@@ -67,8 +67,8 @@ def assert_the_same(c, root, results, expected_root, expected):
 
 @pytest.mark.slow
 def test_every_replica_is_the_run_done_alone(prepared_dir, tmp_path, each_alone):
-    """Each streams its own order; the next test has them share what lies on the device."""
-    c = config(prepared_dir, data__placement="stream")
+    """They share what lies on the device; the next test has each stream its own order."""
+    c = config(prepared_dir)
     results = train_replicas(c, tmp_path)
     assert len({r["steps"] for r in results}) > 1  # they stopped at different steps
     assert_the_same(c, tmp_path, results, *each_alone)
@@ -77,7 +77,7 @@ def test_every_replica_is_the_run_done_alone(prepared_dir, tmp_path, each_alone)
 @pytest.mark.nightly
 def test_replicas_cut_between_two_saves_go_on(prepared_dir, tmp_path, each_alone, monkeypatch):
     """One replica has a checkpoint that the next one lacks."""
-    c = config(prepared_dir)
+    c = config(prepared_dir, data__placement="stream")
     for saves in (1, 5):  # the first one while the others have none
         with monkeypatch.context() as patch, pytest.raises(CutError):
             cut_after(patch, saves)

@@ -136,7 +136,7 @@ def test_parameters_after_many_steps_equal_one_devices_in_float64(way, on_one_de
             np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("way", [slow("shard over 8"), nightly("pmap over 8")])
+@pytest.mark.parametrize("way", [nightly("shard over 8"), nightly("pmap over 8")])
 def test_losses_equal_one_devices_in_float32(way, on_one_device):
     _, losses = train(way)
     np.testing.assert_allclose(losses, on_one_device("float32")[1], rtol=1e-5, atol=1e-6)
@@ -145,7 +145,7 @@ def test_losses_equal_one_devices_in_float32(way, on_one_device):
 @pytest.mark.parametrize(
     ("way", "tables"),
     [
-        slow("shard over 8", "adagrad"),
+        nightly("shard over 8", "adagrad"),
         nightly("shard over 8", "dense"),
         nightly("pmap over 2", "sgd"),
         nightly("shard over 8, as on TPUs", "adagrad"),

@@ -60,10 +60,15 @@ def scratch(name: str) -> pathlib.Path:
 def record(workers: int) -> None:
     """Runs all quick tests once and keeps which lines each of them runs."""
     folder = scratch("lines")
-    (kept := WORK / "lines_by_test").mkdir(exist_ok=True)
+    kept = WORK / "lines_by_test.part"
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir()
     os.environ["DTN_LINES"] = str(kept)
     found = pytest(folder, "-p", "recorder", "-n", str(workers), "--dist", "worksteal")
     print(found.stdout[-2000:])
+    if found.returncode:
+        sys.exit("the quick tests fail without a mutant: mend them first")
+    kept.rename(WORK / "lines_by_test")
     shutil.rmtree(folder)
 
 
@@ -74,14 +79,16 @@ class Lines:
         self.seconds: dict[str, float] = {}
         self.by_file = collections.defaultdict(lambda: collections.defaultdict(set))
         self.breadth = collections.Counter()  # of a test: lines that it runs
-        for path in sorted((WORK / "lines_by_test").glob("*.json")):
-            worker = json.loads(path.read_text())
-            users = collections.defaultdict(set)
+        paths = sorted((WORK / "lines_by_test").glob("*.json"))
+        workers = [json.loads(path.read_text()) for path in paths]
+        users = collections.defaultdict(set)  # of all workers: one makes what all share
+        for worker in workers:
             for test, facts in worker["tests"].items():
                 if facts["passed"]:
                     self.seconds[test] = facts["seconds"]
                     for context in facts.get("contexts", [test]):
                         users[context].add(test)
+        for worker in workers:
             for context, files in worker["lines"].items():
                 for test in users[context]:
                     self.breadth[test] += sum(map(len, files.values()))
@@ -134,6 +141,8 @@ def failing(folder: pathlib.Path, tests: list[str], seconds: float) -> str:
         return "takes too long"
     if found.returncode == 0:
         return ""
+    if found.returncode in (4, 5):  # a test that is not there, or none at all
+        raise RuntimeError(found.stdout[-2000:] + found.stderr[-2000:])
     name = re.search(r"^(?:FAILED|ERROR) (\S+)", found.stdout, re.MULTILINE)
     return name[1] if name else "does not start"
 

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pathlib
+import shutil
 from collections.abc import Callable
 
 import pytest
@@ -19,6 +20,7 @@ def made_once(
     with (root / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of one that failed
             make(folder)
             done.touch()
     return folder

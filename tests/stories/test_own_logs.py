@@ -17,23 +17,23 @@ SMALL = (
 )
 
 
-@pytest.fixture(scope="module")
-def shell(tmp_path_factory, programs):
-    """A folder with a log of 3,000 rows, in which the story goes on from test to test."""
-    folder = tmp_path_factory.mktemp("own")
+@pytest.fixture
+def shell(tmp_path, programs):
+    """A folder with a log of 3,000 rows, in which the story goes on from step to step."""
+    folder = tmp_path
     log.write(folder / "logs", log.rows(3000))
     with Shell(folder, programs) as one:
         yield one
 
 
-def test_1_infer_writes_a_schema_file_from_raw_files(shell):
+def infer_writes_a_schema_file_from_raw_files(shell):
     shell.run("dtn-jax prepare --infer --input='logs/*.parquet' --time=t --group=user --out=i.yaml")
     text = (shell.folder / "i.yaml").read_text()
     for line in ("time: t", "group: user", "click:", "order:", "  item:"):
         assert line in text
 
 
-def test_2_prepare_makes_a_set_and_describes_it(shell):
+def prepare_makes_a_set_and_describes_it(shell):
     log.schema_file(shell.folder, log.without("clicked", "ago"))  # histories of prepare's
     said = shell.run("dtn-jax prepare --schema=shop.yaml --input='logs/*.parquet' --data_dir=data")
     assert "split by time" in said
@@ -42,7 +42,7 @@ def test_2_prepare_makes_a_set_and_describes_it(shell):
     assert list((shell.folder / "data").rglob("*.html"))
 
 
-def test_3_two_models_are_trained_and_compared(shell):
+def two_models_are_trained_and_compared(shell):
     for name in ("dtn", "shared_bottom"):
         shell.run(
             f"dtn-jax train --config=configs/logs.py:{name},schema=shop.yaml {SMALL} "
@@ -57,14 +57,14 @@ def test_3_two_models_are_trained_and_compared(shell):
     assert "AUC" in said
 
 
-def test_4_a_run_is_explained(shell):
+def a_run_is_explained(shell):
     shell.run("dtn-jax feature_importance --workdir=runs/dtn --rows=200 --repeats=2")
     found = json.loads((shell.folder / "runs/dtn/importance/importance.json").read_text())
     assert "item" in found["methods"]["permutation"]["importance"]["click@all"]
     assert list((shell.folder / "runs/dtn/importance").glob("*.png"))
 
 
-def test_5_the_model_is_exported_and_scores_new_rows(shell):
+def the_model_is_exported_and_scores_new_rows(shell):
     shell.run("dtn-jax export --workdir=runs/dtn --out=model")
     log.rows(100, seed=7).drop("click", "order", "seconds", "w").write_parquet(
         shell.folder / "new.parquet"
@@ -75,7 +75,7 @@ def test_5_the_model_is_exported_and_scores_new_rows(shell):
     assert scores["click@all"].is_between(0, 1).all()
 
 
-def test_6_it_is_served_with_equal_scores(shell):
+def it_is_served_with_equal_scores(shell):
     shell.run("dtn-jax serve --model=model")
     rows = pl.read_parquet(shell.folder / "new.parquet").with_columns(pl.col("t").cast(pl.String))
     body = json.dumps({"rows": rows.to_dicts()}).encode()
@@ -85,3 +85,13 @@ def test_6_it_is_served_with_equal_scores(shell):
         served = json.loads(answer.read())
     scores = pl.read_parquet(shell.folder / "scores.parquet")["click@all"].to_list()
     assert served["scores"]["click@all"] == pytest.approx(scores, abs=1e-6)
+
+
+def test_the_story(shell):
+    """From a log to a served model."""
+    infer_writes_a_schema_file_from_raw_files(shell)
+    prepare_makes_a_set_and_describes_it(shell)
+    two_models_are_trained_and_compared(shell)
+    a_run_is_explained(shell)
+    the_model_is_exported_and_scores_new_rows(shell)
+    it_is_served_with_equal_scores(shell)

@@ -13,18 +13,18 @@ SMALL = (
 )
 
 
-@pytest.fixture(scope="module")
-def shell(tmp_path_factory, programs):
-    """An empty folder, in which the story goes on from test to test."""
-    with Shell(tmp_path_factory.mktemp("paper"), programs) as one:
+@pytest.fixture
+def shell(tmp_path, programs):
+    """An empty folder, in which the story goes on from step to step."""
+    with Shell(tmp_path, programs) as one:
         yield one
 
 
-def test_1_prepare_makes_a_built_in_set(shell):
+def prepare_makes_a_built_in_set(shell):
     assert "29,305 train" in shell.run("dtn-jax prepare --dataset=adult --data_dir=data")
 
 
-def test_2_train_over_seeds_and_resume(shell):
+def train_over_seeds_and_resume(shell):
     command = f"dtn-jax train --config=configs/adult.py:mmoe {SMALL} --workdir=runs/mmoe"
     said = shell.run(f"{command} --config.replicas=2")
     assert shell.run(f"{command} --config.replicas=2").splitlines()[-3:] == said.splitlines()[-3:]
@@ -32,7 +32,7 @@ def test_2_train_over_seeds_and_resume(shell):
     assert found["seed"] == 1
 
 
-def test_3_launch_trains_in_two_processes(shell):
+def launch_trains_in_two_processes(shell):
     shell.run(
         "dtn-jax launch --processes=2 -- --config=configs/adult.py:shared_bottom "
         f"{SMALL} --workdir=runs/launched"
@@ -40,7 +40,7 @@ def test_3_launch_trains_in_two_processes(shell):
     assert (shell.folder / "runs/launched/results.json").exists()
 
 
-def test_4_sweep_searches_and_goes_on(shell):
+def sweep_searches_and_goes_on(shell):
     command = f"dtn-jax sweep --config=configs/adult.py:shared_bottom {SMALL} --workdir=runs/sweep"
     for trials in (2, 3):
         shell.run(f"{command} --trials={trials} --storage=sqlite:///sweep.db")
@@ -49,7 +49,7 @@ def test_4_sweep_searches_and_goes_on(shell):
     assert (shell.folder / "sweep.db").exists()
 
 
-def test_5_a_table_of_a_paper(shell):
+def a_table_of_a_paper(shell):
     shell.run(
         "dtn-jax paper_tables --dataset=adult --table=overall --seeds=2 --trials=1 --quick "
         "--entries=shared_bottom,mmoe --set=train.max_steps=10 --workdir=runs/tables"
@@ -58,12 +58,23 @@ def test_5_a_table_of_a_paper(shell):
     assert {".md", ".tex", ".csv"} <= found
 
 
-def test_6_benchmark_answers_which_slice_to_take(shell):
+def benchmark_answers_which_slice_to_take(shell):
     said = shell.run("dtn-jax benchmark --suite=plan --rows=1e9 --device=h100")
     assert re.search(r"h100.*devices", said, re.S)
     assert re.search(r"holds|ms/step", said)
 
 
-@pytest.mark.parametrize("name", ["train", "prepare", "score", "serve", "compare", "sweep"])
-def test_7_help_says_what_a_command_does(shell, name):
-    assert f"dtn-jax {name}" in shell.run(f"dtn-jax {name} --help")
+def help_says_what_a_command_does(shell):
+    for name in ("train", "prepare", "score", "serve", "compare", "sweep"):
+        assert f"dtn-jax {name}" in shell.run(f"dtn-jax {name} --help")
+
+
+def test_the_story(shell):
+    """From a built-in set to a table of a paper."""
+    prepare_makes_a_built_in_set(shell)
+    train_over_seeds_and_resume(shell)
+    launch_trains_in_two_processes(shell)
+    sweep_searches_and_goes_on(shell)
+    a_table_of_a_paper(shell)
+    benchmark_answers_which_slice_to_take(shell)
+    help_says_what_a_command_does(shell)

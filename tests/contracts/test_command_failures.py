@@ -180,7 +180,7 @@ def test_training_on_a_full_disk(prepared_dir, tmp_path):
     assert code == 0, said
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_preparing_on_a_full_disk(tmp_path):
     code, said = limited(tmp_path, "prepare", "--dataset=adult", most=20)
     assert code == 2, said

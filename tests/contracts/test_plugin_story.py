@@ -157,7 +157,7 @@ def test_it_is_exported_without_its_code(outside):
     assert after["files"].keys() == before["files"].keys()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_its_option_is_swept(outside):
     own = ("--architectures=heads", "--grid=model.heads.count=1,3")
     sweep.main(command("mmoe", "runs/sweep", *own))

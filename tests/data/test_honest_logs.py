@@ -65,6 +65,7 @@ def test_random_labels_cannot_be_learned(tmp_path):
         assert abs(metrics["auc"] - 0.5) < 3 * deviation
 
 
+@pytest.mark.nightly
 def test_a_planted_leak_is_learned(tmp_path):
     frame = random_labels(8000).with_columns(copied=pl.col("click"))
     text = SCHEMA.replace("  hour:", "  copied:\n  hour:")

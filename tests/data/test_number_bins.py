@@ -55,7 +55,7 @@ def test_bins_are_quantiles_of_the_train_rows(shop):
     assert fields["cost"].edges == fields["far"].edges == ()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_from_a_log_to_a_served_model(shop, tmp_path, monkeypatch):
     """Raw rows get the scores that the run has; and a config may choose other embeddings."""
     data, folder = shop

@@ -126,7 +126,7 @@ def test_a_sweep(arguments, tmp_path):
         sweep.main([*arguments("shared_bottom", tmp_path), "--grid=data.options=schema=x"])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_processes(arguments, tmp_path):
     given = arguments("dtn", tmp_path, "parallel.devices=0")
     assert launch.run_until_done(given, 2, restarts=0) == 0

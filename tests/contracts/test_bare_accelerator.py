@@ -5,10 +5,13 @@ import os
 import pathlib
 import subprocess
 import sys
+import types
 
+import numpy as np
 import pytest
 
 from dtn_jax.config import base_config, flatten
+from experiments.suites import gpu
 from experiments.suites.step_config import step_config
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -55,6 +58,18 @@ def test_its_options_are_the_configs():
     assert flatten(step_config()).items() <= flatten(base_config()).items()
 
 
+def test_a_distance_hides_no_array():
+    def state(params):
+        return types.SimpleNamespace(params=params, tables={})
+
+    one, other = {"a": np.array([2.0, 0.0]), "b": np.zeros(2)}, {"a": np.array([1.0, 4.0])}
+    assert gpu.distance(state(one), state(one)) == 0
+    assert gpu.distance(state(one), state(other | {"b": np.zeros(2)})) == 1
+    assert gpu.distance(state(one), state({**one, "b": np.ones(2)})) == 1
+    assert gpu.distance(state({**one, "b": np.ones(2)}), state(one)) == np.inf
+    assert np.isnan(gpu.distance(state({**one, "b": np.array([np.nan, 0])}), state(one)))
+
+
 @pytest.mark.slow
 def test_the_suite_gpu_runs_there(tmp_path):
     done = subprocess.run(
@@ -68,9 +83,16 @@ def test_the_suite_gpu_runs_there(tmp_path):
     found = json.loads((tmp_path / "gpu.json").read_text())
     rows = found["rows"]
     assert [row["dtype"] for row in rows if row["dtype"]] == ["bfloat16", "float32"]
-    assert len({row["table rows"] for row in rows if row["table rows"]}) == 2
+    assert len({tuple(row) for row in rows}) == 1  # all have the same columns
+    lengths = [(row["of"].split(", ")[-1], row["table rows"]) for row in rows if row["table rows"]]
+    assert lengths == [
+        (f"{ids} ids", length) for ids in ("zipf", "different") for length in gpu.QUICK_ROWS
+    ]
     assert [row["arrays that differ"] for row in rows][-3:] == [0, 0, 0]
     assert rows[-1]["distance"] == 0
+    wanted = [goal["wanted"] for goal in found["goals"]]
+    assert wanted == [gpu.SHARE, gpu.SLOWER, gpu.SLOWER, 0, 0, gpu.FAR]
+    assert "cpu" in found["notes"][0]
     assert {goal["name"] for goal in found["goals"]} >= {
         "dtn, 4 steps, beside a CPU's: largest distance"
     }

@@ -4,7 +4,6 @@ import json
 import os
 import sys
 
-import jax
 import numpy as np
 import pytest
 
@@ -12,7 +11,7 @@ import configs
 from configs import adult
 from dtn_jax.errors import UserError
 from experiments import benchmark
-from experiments.suites import faults, gpu, peers, pipeline, programs, serving, step, tables
+from experiments.suites import faults, peers, pipeline, programs, serving, step, tables
 from experiments.suites.compiled import suite as compiled
 from experiments.suites.compiled.cells import read_cell
 from experiments.suites.compiled.figures import read_figures
@@ -177,28 +176,6 @@ def test_devices_are_simulated_where_there_are_too_few(monkeypatch, tmp_path):
     assert found == [{"devices": 9, "quick": True}]
     monkeypatch.setattr(programs, "SIMULATED", 8)
     assert programs.on_many_devices("counting", lambda quick: [{"here": 1}], True) == [{"here": 1}]
-
-
-@pytest.mark.nightly
-def test_it_runs_small_on_a_cpu(monkeypatch, tmp_path):
-    monkeypatch.setattr(gpu, "EXPERTS", ("gdcn+masknet",))
-    monkeypatch.setattr(gpu, "OPTIMIZERS", ("adagrad",))
-    monkeypatch.setattr(gpu, "REPEATED", 4)
-    for suite in (gpu, tables):
-        monkeypatch.setattr(suite, "CHUNK_STEPS", 2)
-    benchmark.main(["--suite=gpu", "--quick", f"--out={tmp_path}"])
-    found = json.loads((tmp_path / "gpu.json").read_text())
-    rows = found["rows"]
-    assert len({tuple(row) for row in rows}) == 1  # all have the same columns
-    assert [row["dtype"] for row in rows if row["dtype"]] == ["bfloat16", "float32"]
-    lengths = [(row["of"].split(", ")[-1], row["table rows"]) for row in rows if row["table rows"]]
-    assert lengths == [
-        (f"{ids} ids", length) for ids in ("zipf", "different") for length in gpu.QUICK_ROWS
-    ]
-    assert [row["arrays that differ"] for row in rows][-3:] == [0, 0, 0]
-    wanted = [goal["wanted"] for goal in found["goals"]]
-    assert wanted == [gpu.SHARE, gpu.SLOWER, gpu.SLOWER, 0, 0, gpu.FAR]
-    assert jax.devices()[0].device_kind in found["notes"][0]
 
 
 ASKED = {"rows": "2e9", "table_rows": "1e9", "embedding_dim": "64", "hours": "8"}

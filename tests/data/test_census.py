@@ -2,14 +2,13 @@
 
 import gzip
 import hashlib
-import http.server
 import io
 import os
 import pathlib
 import tarfile
-import threading
 import zipfile
 
+import local_server
 import numpy as np
 import polars as pl
 import pytest
@@ -277,28 +276,9 @@ def server(monkeypatch):
     """Serves `served["data"]` as the archive's address; answers 404 while there is none."""
     served = {"requests": 0}
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            served["requests"] += 1
-            if "data" not in served:
-                self.send_error(404)
-                return
-            self.send_response(200)
-            self.send_header("Content-Length", served.get("length", len(served["data"])))
-            self.end_headers()
-            self.wfile.write(served["data"])
-
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        thread = threading.Thread(target=listening.serve_forever, args=(0.02,))
-        thread.start()
-        served["url"] = f"http://127.0.0.1:{listening.server_port}/census+income+kdd.zip"
+    with local_server.serving(served, "census+income+kdd.zip") as served["url"]:
         monkeypatch.setattr(CensusIncome, "url", served["url"])
         yield served
-        listening.shutdown()
-        thread.join()
 
 
 def test_the_download_gives_the_same_as_parquet(manual, server, fingerprint, capsys):

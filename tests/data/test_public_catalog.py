@@ -1,13 +1,12 @@
 """Public sets from their archives, which a server here serves; what the catalog says of them."""
 
-import http.server
 import io
 import shutil
 import struct
 import tarfile
-import threading
 import zipfile
 
+import local_server
 import pytest
 import twins
 from public_sets import load
@@ -84,27 +83,9 @@ def served(request, monkeypatch, tmp_path):
     files = write(tmp_path / "elsewhere", request.param)
     served = {"requests": 0, "name": request.param, "files": files, "file": file}
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            served["requests"] += 1
-            if "data" not in served:
-                self.send_error(404)
-                return
-            self.send_response(200)
-            self.send_header("Content-Length", len(served["data"]))
-            self.end_headers()
-            self.wfile.write(served["data"])
-
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        thread = threading.Thread(target=listening.serve_forever, args=(0.02,))
-        thread.start()
-        monkeypatch.setattr(builder, "url", f"http://127.0.0.1:{listening.server_port}/{file}")
+    with local_server.serving(served, file) as url:
+        monkeypatch.setattr(builder, "url", url)
         yield served
-        listening.shutdown()
-        thread.join()
 
 
 def test_a_downloaded_set_is_the_same(served, tmp_path, capsys):

@@ -6,6 +6,7 @@ import itertools
 import numpy as np
 import pytest
 import sklearn.metrics
+from scored_rows import scored_rows
 
 from dtn_jax.evaluate import evaluate
 from dtn_jax.field import Field
@@ -18,15 +19,6 @@ from dtn_jax.metrics.threshold_auc import threshold_auc
 from dtn_jax.schema import Schema, Task
 
 
-def example(rows, seed=0, ties=False):
-    rng = np.random.default_rng(seed)
-    logits = 1.5 * rng.normal(size=rows) - 1
-    if ties:
-        logits = np.round(logits)
-    labels = (rng.random(rows) < sigmoid(0.8 * logits)).astype(np.float32)
-    return logits, labels, rng.random(rows) + 0.05
-
-
 def pairs(scores, labels, weights):
     """AUC by comparing every positive with every negative."""
     won = (scores[:, None] > scores) + 0.5 * (scores[:, None] == scores)
@@ -37,7 +29,7 @@ def pairs(scores, labels, weights):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("ties", [False, True])
 def test_auc(dtype, ties):
-    logits, labels, weights = example(300, ties=ties)
+    logits, labels, weights = scored_rows(300, ties=ties)
     logits = logits.astype(dtype)
     for w in (None, weights):
         expected = sklearn.metrics.roc_auc_score(labels, logits, sample_weight=w)

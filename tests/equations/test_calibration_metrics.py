@@ -6,20 +6,12 @@ import math
 import numpy as np
 import pytest
 import sklearn.metrics
+from scored_rows import scored_rows
 
 from dtn_jax.metrics import Rows, calibration, measure
 from dtn_jax.metrics.intervals import wilson
 from dtn_jax.metrics.log_loss import log_loss
 from dtn_jax.metrics.sigmoid import sigmoid
-
-
-def example(rows, seed=0, ties=False):
-    rng = np.random.default_rng(seed)
-    logits = 1.5 * rng.normal(size=rows) - 1
-    if ties:
-        logits = np.round(logits)
-    labels = (rng.random(rows) < sigmoid(0.8 * logits)).astype(np.float32)
-    return logits, labels, rng.random(rows) + 0.05
 
 
 def by_hand_bins(p, labels, bins, weights):
@@ -60,7 +52,7 @@ def test_tied_predictions_share_a_bin():
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_calibration_follows_its_definition(ties, weighted):
-    logits, labels, weights = example(100, seed=3, ties=ties)
+    logits, labels, weights = scored_rows(100, seed=3, ties=ties)
     w = weights if weighted else np.ones(100)
     p = sigmoid(logits)
     bins = by_hand_bins(p, labels, 7, w)
@@ -104,7 +96,7 @@ def test_histogram_holds_every_prediction(rate):
 
 
 def test_log_loss():
-    logits, labels, weights = example(300, seed=2)
+    logits, labels, weights = scored_rows(300, seed=2)
     for w in (None, weights):
         expected = sklearn.metrics.log_loss(labels, sigmoid(logits), sample_weight=w)
         np.testing.assert_allclose(log_loss(logits, labels, w), expected, rtol=1e-10)

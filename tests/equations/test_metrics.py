@@ -6,6 +6,7 @@ import tracemalloc
 import jaxtyping
 import numpy as np
 import pytest
+from scored_rows import scored_rows
 
 from dtn_jax.config import plugins
 from dtn_jax.errors import UserError
@@ -25,15 +26,6 @@ RATIOS += ("predicted_observed", "base_rate")
 SHAPES = (ValueError, jaxtyping.TypeCheckError)  # the latter where annotations are checked
 
 
-def example(rows, seed=0, ties=False):
-    rng = np.random.default_rng(seed)
-    logits = 1.5 * rng.normal(size=rows) - 1
-    if ties:
-        logits = np.round(logits)
-    labels = (rng.random(rows) < sigmoid(0.8 * logits)).astype(np.float32)
-    return logits, labels, rng.random(rows) + 0.05
-
-
 def binary(logits, labels, weights, bins, group=None):
     return measure(Rows("binary", logits, labels, weights, group, bins))
 
@@ -43,7 +35,7 @@ def regression(predictions, labels, weights=None):
 
 
 def test_a_weight_counts_as_copies_and_weight_0_as_absence():
-    logits, labels, _ = example(60, seed=5, ties=True)
+    logits, labels, _ = scored_rows(60, seed=5, ties=True)
     weights = np.random.default_rng(0).integers(0, 4, size=60)
     copies = np.repeat(np.arange(60), weights)
     weighted = binary(logits, labels, weights.astype(float), 5)
@@ -60,7 +52,7 @@ def test_a_weight_counts_as_copies_and_weight_0_as_absence():
 
 
 def test_binary_metrics():
-    logits, labels, _ = example(500, seed=6)
+    logits, labels, _ = scored_rows(500, seed=6)
     got = binary(logits.astype(np.float32), labels, None, 15)
     assert list(got) == [name for name, m in METRICS.items() if m.fits("binary", grouped=False)]
     assert got.keys() >= {"auc", "auc_se", "average_precision", "logloss", "ece"}
@@ -72,7 +64,7 @@ def test_binary_metrics():
 
 
 def test_groups_add_their_metrics():
-    logits, labels, weights = example(500, seed=6)
+    logits, labels, weights = scored_rows(500, seed=6)
     group = np.random.default_rng(0).integers(0, 60, 500)
     for w in (None, weights):
         plain = binary(logits, labels, w, 15)
@@ -87,7 +79,7 @@ def test_groups_add_their_metrics():
 def test_memory_is_bounded(weighted):
     """As `measure` says: 32 bytes a row, and twice that with weights, beside what is given."""
     rows = 300_000
-    logits, labels, weights = example(rows, seed=8)
+    logits, labels, weights = scored_rows(rows, seed=8)
     logits, weights = logits.astype(np.float32), weights.astype(np.float32)
     group = np.random.default_rng(0).integers(0, rows // 2, rows)
     tracemalloc.start()
@@ -101,7 +93,7 @@ def test_memory_is_bounded(weighted):
 @pytest.mark.parametrize("weighted", [False, True])
 def test_memory_of_a_regression_is_bounded(weighted):
     rows = 200_000
-    predictions, _, weights = example(rows, seed=8)
+    predictions, _, weights = scored_rows(rows, seed=8)
     predictions = predictions.astype(np.float32)
     labels = np.random.default_rng(0).exponential(30, rows).astype(np.float32)
     tracemalloc.start()
@@ -112,7 +104,7 @@ def test_memory_of_a_regression_is_bounded(weighted):
 
 
 def test_chunks_change_no_metric(monkeypatch):
-    logits, labels, weights = example(300, seed=9, ties=True)
+    logits, labels, weights = scored_rows(300, seed=9, ties=True)
     group = np.random.default_rng(1).integers(0, 20, 300)
     for w in (None, weights):
         whole = binary(logits, labels, w, 7, group)
@@ -127,7 +119,7 @@ def test_chunks_change_no_metric(monkeypatch):
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_one_class(label):
-    logits = example(20)[0]
+    logits = scored_rows(20)[0]
     got = binary(logits, np.full(20, label), None, 5)
     assert got["auc"] is None
     assert got["base_rate"] == label
@@ -212,14 +204,14 @@ def test_metrics_that_come_together_are_computed_once(monkeypatch):
         return gauc(*arguments)
 
     monkeypatch.setattr(gauc_file, "gauc", counted)
-    logits, labels, _ = example(100)
+    logits, labels, _ = scored_rows(100)
     found = binary(logits, labels, None, 5, np.arange(100) // 10)
     assert found["gauc_groups"] + found["gauc_skipped"] == 10
     assert len(calls) == 1
 
 
 def test_a_metric_of_ones_own_is_one_more_in_the_dict(monkeypatch):
-    logits, labels, weights = example(100)
+    logits, labels, weights = scored_rows(100)
     before = binary(logits, labels, weights, 5)
     mine = Metric("mine", "mine", compute=lambda rows: float(rows.weights.sum()))
     monkeypatch.setitem(METRICS, "mine", mine)

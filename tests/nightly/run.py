@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-TABLE, PASSED = HERE / "passed.md", HERE / "passed.json"
+TABLE = HERE / "passed.md"
 FAULTS = "experiments/results/benchmark/faults.*"
 NEWEST = ROOT / ".venv-newest"
 PYTEST = [sys.executable, "-m", "pytest", "-n", "auto", "--dist", "worksteal", "--durations=5"]
@@ -82,7 +82,7 @@ def commit() -> str:
     """The last commit; with a `+` where files differ from it, other than these tables."""
     words = ["git", "rev-parse", "--short=12", "HEAD"]
     found = subprocess.run(words, cwd=ROOT, text=True, capture_output=True).stdout.strip()
-    tables = ("tests/nightly/passed.*", "tests/mutants/outcomes.md", FAULTS)
+    tables = ("tests/nightly/passed.md", "tests/mutants/outcomes.md", FAULTS)
     words = ["git", "status", "--porcelain", "--", ".", *(f":!{path}" for path in tables)]
     return found + ("+" if subprocess.run(words, cwd=ROOT, capture_output=True).stdout else "")
 
@@ -98,14 +98,14 @@ def run(name: str) -> bool:
             return False
     minutes = round((time.monotonic() - start) / 60)
     passed = read() | {name: [commit(), datetime.date.today().isoformat(), minutes]}
-    PASSED.write_text(json.dumps(passed, indent=1, sort_keys=True) + "\n")
     TABLE.write_text(table(passed))
     return True
 
 
 def read() -> dict[str, list]:
     """{part: [commit, date, minutes] of its last pass}"""
-    return json.loads(PASSED.read_text()) if PASSED.exists() else {}
+    rows = re.findall(r"^\| `(\w+)` \|.*\| (\S+) \| (\S+) \| (\d+) \|$", TABLE.read_text(), re.M)
+    return {name: facts for name, *facts in rows}
 
 
 def table(passed: dict[str, list]) -> str:

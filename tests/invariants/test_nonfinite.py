@@ -129,6 +129,17 @@ def test_one_gradient_alone_is_marked_by_its_name(monkeypatch, other_programs, p
     assert marked == [last]
 
 
+def test_a_step_that_may_not_be_skipped_selects_nothing():
+    def selections(c):
+        model, plan = build(c)
+        step = make_train_step(c, model, plan, 10)
+        state = jax.eval_shape(functools.partial(create_state, c, model, plan))
+        batch = jax.tree.map(lambda a: a[0], batches())
+        return str(jax.make_jaxpr(step)(state, batch)).count("select_n")
+
+    assert selections(config()) < selections(config(train__skip_nonfinite=1))
+
+
 def stopping(workdir, c) -> str:
     with pytest.raises(UserError) as caught:
         train(c, workdir)

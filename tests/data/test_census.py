@@ -288,8 +288,8 @@ def test_the_download_gives_the_same_as_parquet(manual, server, fingerprint, cap
     assert shown.err == ""
     lines = shown.out.splitlines()
     assert len(lines) == 4
-    assert lines[1] == f"{manual}/census_income holds no raw files."
-    assert lines[2] == f"Downloading {server['url']}"
+    assert lines[0] == f"{manual}/census_income holds no raw files."
+    assert lines[1] == f"Downloading {server['url']}"
     # Once is enough, also where the set itself is prepared anew.
     folder = manual.parent / "prepared"
     for path in sorted((folder / "census_income").rglob("*"), reverse=True):

@@ -1,6 +1,7 @@
 """A small data set whose frames are given."""
 
 import pathlib
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,8 @@ class Shop(DataSet):
     """A small set whose frames are given."""
 
     name = "shop"
+    layout = Layout(lanes=3, block_rows=4)
+    notes: ClassVar = {"shops": 1, "account": ["one shop"]}
     schema = """
         fields:
           word:
@@ -30,12 +33,6 @@ class Shop(DataSet):
     def __init__(self, splits, **kwargs):
         self.splits = splits
         super().__init__(**kwargs)
-
-    def layout(self):
-        return Layout(lanes=3, block_rows=4)
-
-    def notes(self):
-        return {"shops": 1, "account": ["one shop"]}
 
     def raw(self, files):
         return {split: iter(frames) for split, frames in self.splits.items()}

@@ -25,6 +25,7 @@ class Toy(DataSet):
     """Thirty rows of two fields."""
 
     name = "toy"
+    layout = Layout(lanes=2, block_rows=4)
     schema = """
         fields:
           word:
@@ -32,9 +33,6 @@ class Toy(DataSet):
         tasks: [click]
         split: {by: column, column: _split}
     """
-
-    def layout(self):
-        return Layout(lanes=2, block_rows=4)
 
     def raw(self, files):
         n = 30

@@ -26,15 +26,13 @@ class Adult(DataSet):
     schema = FILE.with_suffix(".yaml")
     OPTIONS: ClassVar = {"numbers": NUMBERS}
     FIELD_OPTIONS: ClassVar = ("numbers",)
+    layout = Layout(lanes=8, block_rows=128)
 
     def variant(self):
         return kept_numbers.variant(self.own.numbers)
 
     def schema_text(self):
         return kept_numbers.in_schema(super().schema_text(), self.own.numbers)
-
-    def layout(self):
-        return Layout(lanes=8, block_rows=128)
 
     def raw(self, files):
         frame = read()

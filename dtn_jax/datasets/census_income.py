@@ -85,6 +85,7 @@ class CensusIncome(DataSet):
 
     name = "census_income"
     url = URL
+    layout = Layout(lanes=32, block_rows=128)
     OPTIONS: ClassVar = {
         "buckets": Option(64, "quantile buckets of a numeric field", least=2, most=1_000_000),
         "numbers": NUMBERS,
@@ -104,9 +105,6 @@ class CensusIncome(DataSet):
         suffix = ".yaml" if self.own.tasks == "two" else f"_{self.own.tasks}.yaml"
         text = pathlib.Path(__file__).with_name(self.name + suffix).read_text()
         return kept_numbers.in_schema(text, self.own.numbers, self.own.buckets)
-
-    def layout(self):
-        return Layout(lanes=32, block_rows=128)
 
     def raw(self, files):
         """The rows; who validates among adults also does among all."""

@@ -12,7 +12,7 @@ import pathlib
 import shutil
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, ClassVar
 
 import polars as pl
@@ -52,12 +52,16 @@ class DataSet(SchemaSet):
     Attributes:
       schema: the text of its schema file, or that file.
       url: of an archive (zip or tar.gz) with the raw files; '' without.
+      layout: how rows lie in records; None: as usual for so many.
+      notes: further facts for notes.json, read after `raw`; the lines of `account` are also told.
       own: the values of its OPTIONS, by name.
       manual_dir: the folder of all raw files; None where the user gives none.
     """
 
     schema: ClassVar[str | pathlib.Path] = ""
-    url: ClassVar[str] | str = ""
+    url: str = ""
+    layout: Layout | None = None
+    notes: Mapping[str, Any] = MappingProxyType({})
 
     def raw_names(self) -> tuple[str, ...]:
         """The raw files, by their path below `<manual_dir>/<name>`, and in the archive."""
@@ -83,15 +87,6 @@ class DataSet(SchemaSet):
     def variant(self) -> str:
         """What the prepared set's folder says of the options; '' is that of the set itself."""
         return "_".join(f"{name}{value}" for name, value in vars(self.own).items())
-
-    def layout(self) -> Layout | None:
-        """How rows lie in records; None: as usual for so many."""
-        return None
-
-    def notes(self) -> dict[str, Any]:
-        """Further facts for notes.json, once `raw` was read; `account`, a list of lines, is told,
-        too."""
-        return {}
 
     def __init__(self, *, data_dir: str, manual_dir: pathlib.Path | None = None, **own: str | int):
         self.root, self.manual_dir = pathlib.Path(data_dir), manual_dir
@@ -143,8 +138,8 @@ class DataSet(SchemaSet):
                 home=self.home,
                 # By what frames hold: nothing half prepared is taken up for others.
                 made_of={**made_of, "frames": [_sha256(path) for path in made]},
-                layout=self.layout(),
-                notes=self.notes(),
+                layout=self.layout,
+                notes=self.notes,
             )
         place.unlink()
         facts = json.loads((found.folder / "prepared.json").read_text())

@@ -48,6 +48,7 @@ def frame(seed: int, count: int) -> pl.DataFrame:
 
 class Films(DataSet):
     name = "films"
+    layout = Layout(lanes=4, block_rows=64)
     schema = f"""
         fields:
           user:
@@ -62,9 +63,6 @@ class Films(DataSet):
         weight: weight
         split: {{by: column, column: _split}}
     """
-
-    def layout(self):
-        return Layout(lanes=4, block_rows=64)
 
     def raw(self, files):
         frames = {split: frame(seed, n) for seed, (split, n) in enumerate(ROWS.items())}

@@ -150,7 +150,7 @@ def test_defaults_are_those_that_the_options_state():
 )
 def test_prepared_sets_keep_their_layout(rows, layout):
     """Whatever new sets get: sets and runs that exist depend on it."""
-    assert Synthetic(data_dir="", rows=rows).layout() == layout
+    assert Synthetic(data_dir="", rows=rows).layout == layout
 
 
 def test_rows_are_written_a_chunk_at_a_time(monkeypatch, tmp_path):

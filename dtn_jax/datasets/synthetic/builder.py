@@ -88,6 +88,7 @@ class Synthetic(DataSet):
         fields = [f"  {field}: {{encoder: identity, size: {size}}}" for field, size in sizes]
         return SCHEMA.format(fields="\n".join(fields))
 
+    @property
     def layout(self):
         return layout_of(round(SHARES["train"] * self.funnel.rows))
 
@@ -107,6 +108,7 @@ class Synthetic(DataSet):
             columns = zip((*funnel.FIELDS, *funnel.TASKS), (*ids.T, *labels.T), strict=True)
             yield pl.DataFrame(dict(columns))
 
+    @property
     def notes(self):
         start, stop = self.span("test")
         ids, labels = funnel.rows(self.funnel, start, min(stop - start, TRUTH_ROWS))

@@ -184,9 +184,6 @@ def test_options_that_cannot_be_read(text, message):
 @pytest.mark.parametrize(
     ("name", "recipe"),
     [
-        ("adult", "48506fa913663e6e6e1fe30d30901e4a8ec8c4504ffc181c0d52cdad5077b355"),
-        ("census_income", "26fa818112feb570cd54ef5e75caed5b5f666e32ab097884d3ef87287caf3775"),
-        ("synthetic", "2809c5f9035fc94c13f93b5093b30f3bb0d27ea34c2a2bb0df5f59a9ad4ee349"),
         ("ali_ccp", "3d76e22eeb40c3ec7c2da1c2be64fe1b08fc0704de614ee174ab2d012fc278eb"),
     ],
 )

@@ -50,9 +50,9 @@ def test_read_gives_what_was_prepared(folder):
     assert data.folder == folder
     assert data.rows == {"train": 30, "validation": 30, "test": 30}
     assert data.layout == Layout(2, 4)
-    assert data.schema == Schema(
-        "toy", (Field("word", rows=4), Field("size", "numeric", rows=31)), (Task("click"),)
-    )
+    assert data.schema.name == "toy"
+    assert data.schema.fields == (Field("word", rows=4), Field("size", "numeric", rows=31))
+    assert data.schema.tasks == (Task("click"),)
     assert data.notes["read"] == 90
     first, *others = data.source("test")[0]["ids"][:, 0].tolist()
     assert {first, *others} == {1, 2, 3}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dtn_jax.datasets.logs.fit.encoders import Encoded as Slots
+from dtn_jax.data.encode import Encoded as Slots
 from dtn_jax.datasets.logs.schema.spec import InputSpec, Spec
 from dtn_jax.datasets.preparation import encoders
 from dtn_jax.errors import UserError

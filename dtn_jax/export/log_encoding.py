@@ -5,17 +5,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.logs.fit import encoders
-from dtn_jax.datasets.logs.fit.encoders import Encoded, Fitted
+from dtn_jax.data import clean, rows
+from dtn_jax.data import encode as encoders
+from dtn_jax.data.encode import Encoded, Fitted
 from dtn_jax.datasets.logs.formula import times
 from dtn_jax.datasets.logs.formula.expression import of_column
-from dtn_jax.datasets.logs.rows import field_values
 from dtn_jax.datasets.logs.schema.spec import LISTED, FieldSpec, Spec
 from dtn_jax.errors import UserError
 from dtn_jax.export.encoded import Bad
@@ -45,7 +45,7 @@ class LogEncoding:
 
     def columns_of(self, name: str) -> tuple[str, ...]:
         """The raw columns of a field."""
-        named = field_values.columns([self.fitted[name].spec])
+        named = clean.raw_columns([self.fitted[name].spec])
         return tuple(name for name in named if name not in self.fixed)
 
     def lists(self) -> set[str]:
@@ -87,9 +87,26 @@ class LogEncoding:
         specs = [field.spec for field in fitted.values()]
         timed = {name: unit for name, unit in self.times.items() if name in frame.columns}
         frame = frame.with_columns([_times(frame[name], unit, bad) for name, unit in timed.items()])
-        frame = field_values.without_lists(frame, field_values.singles(specs), bad)
-        values = field_values.read(specs, frame, bad)
-        return encoders.encode(fitted, values.take(bad.good))
+        frame = without_lists(frame, singles(specs), bad)
+        values = clean.fields(specs, frame, bad)
+        good = rows.of_frame(values.filter(pl.Series(bad.good)))
+        by_name = {spec.name: spec for spec in specs}
+        return encoders.encode(fitted, encoders.with_crosses(by_name, good))
+
+
+def singles(fields: Iterable[FieldSpec]) -> tuple[str, ...]:
+    """The columns that fields read as single values, those inside of expressions aside."""
+    read = [f.value for f in fields if not f.listed]
+    return tuple(dict.fromkeys(e.column for e in read if e is not None and e.column))
+
+
+def without_lists(frame: pl.DataFrame, single: Iterable[str], bad: Bad) -> pl.DataFrame:
+    """The rows, null where a column of single values has lists: they are bad."""
+    for name in single:
+        if (column := frame[name]).dtype.is_nested():
+            bad(column.is_null(), clean.WRONG_TYPE, column)
+            frame = frame.with_columns(pl.lit(None, pl.String).alias(name))
+    return frame
 
 
 def time_of(unit: str) -> str:

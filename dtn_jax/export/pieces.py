@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import polars as pl
 
+from dtn_jax.data.clean import NOT_FINITE
 from dtn_jax.datasets.logs.raw.files import RawFile
 from dtn_jax.datasets.logs.raw.unit import Chunk, Types
-from dtn_jax.datasets.logs.rows.numbers import NOT_FINITE
 from dtn_jax.export.builder_encoding import BuilderEncoding
 from dtn_jax.export.chunk_rows import every_row
 from dtn_jax.export.encoded import Bad, Encoded

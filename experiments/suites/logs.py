@@ -19,9 +19,9 @@ import time
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.logs import keys
-from dtn_jax.datasets.logs import prepare as logs
-from dtn_jax.datasets.logs.fit import vocabulary_file
+from dtn_jax.data import keys
+from dtn_jax.data import prepare as logs
+from dtn_jax.data import vocabulary
 
 from .measured import Goal, Measured, Options
 

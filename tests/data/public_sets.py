@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs import base
-from dtn_jax.datasets.logs.prepare import prepare
+from dtn_jax.data.prepare import prepare
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.public import public_logs
 from dtn_jax.input.reader import SplitReader

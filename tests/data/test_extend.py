@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 from world import log
 
-from dtn_jax.datasets.logs import prepare as logs
-from dtn_jax.datasets.logs.write import shown_values
+from dtn_jax.data import prepare as logs
+from dtn_jax.data import shown_values
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.errors import UserError
 from dtn_jax.input.reader import SplitReader

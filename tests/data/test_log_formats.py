@@ -22,7 +22,7 @@ import pytest
 from world import log
 
 from dtn_jax.datasets.logs.infer.infer import how_read
-from dtn_jax.datasets.logs.prepare import prepare
+from dtn_jax.data.prepare import prepare
 from dtn_jax.datasets.logs.raw import files as raw_files
 from dtn_jax.errors import UserError
 from dtn_jax.input.reader import SplitReader

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 from world import log
 
-from dtn_jax.datasets.logs import keys
-from dtn_jax.datasets.logs.prepare import prepare
+from dtn_jax.data import keys
+from dtn_jax.data.prepare import prepare
 from dtn_jax.errors import UserError
 from dtn_jax.input.reader import SplitReader
 

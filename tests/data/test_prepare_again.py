@@ -18,7 +18,7 @@ from world import log
 
 from dtn_jax.datasets.logs import builder as logs_builder
 from dtn_jax.datasets.logs.fit import shards
-from dtn_jax.datasets.logs.prepare import prepare
+from dtn_jax.data.prepare import prepare
 from dtn_jax.datasets.logs.raw import units
 from dtn_jax.datasets.logs.rows import by_user
 from dtn_jax.datasets.preparation import catalog, progress

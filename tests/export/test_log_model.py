@@ -12,7 +12,7 @@ from history_logs import log as history_log
 from history_logs import made as history_model
 
 from dtn_jax import export
-from dtn_jax.datasets.logs.prepare import prepare
+from dtn_jax.data.prepare import prepare
 from dtn_jax.datasets.preparation.encoders import Vocabulary
 from dtn_jax.errors import UserError
 from dtn_jax.export import keyed_values, load

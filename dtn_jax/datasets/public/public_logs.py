@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import tensorflow_datasets as tfds
 
+from dtn_jax.data.prepare import prepare
+from dtn_jax.data.work import VERSION
 from dtn_jax.datasets.logs.builder import SchemaSet
-from dtn_jax.datasets.logs.prepare import prepare
 from dtn_jax.datasets.logs.raw.files import ends
 from dtn_jax.datasets.logs.schema import schema_file
-from dtn_jax.datasets.logs.write import finish_set
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.download import download, unpacked
 from dtn_jax.datasets.public.archive import unpack
@@ -60,7 +60,7 @@ class PublicLogs(SchemaSet):
         self.spec = schema_file.load(SCHEMAS / f"{self.schema_name()}.yaml")
         self.meaning = schema_file.fingerprint(self.spec)
         self.home = self.root / self.name / self.variant()
-        self.data_dir = str(self.home / finish_set.VERSION)
+        self.data_dir = str(self.home / VERSION)
 
     def download_and_prepare(self) -> None:
         """Prepares the set from the user's raw files, or from those that it downloads."""

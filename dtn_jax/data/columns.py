@@ -1,0 +1,252 @@
+"""The raw columns that a log is read from: their types, decided once, and whether they fit.
+
+A set's schema.json keeps them; what is scored later is cast to these types and to no others. Files
+of CSV hold texts. In JSON lines the values of all lines decide. Where files of one log differ,
+dates and times are microseconds in UTC, and all else is text, which loses no digit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from dtn_jax.data import clean
+from dtn_jax.datasets.logs.formula import expression
+from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec
+from dtn_jax.errors import UserError, choose
+
+Type = Any  # a polars type; beartype cannot name polars' DataType
+Types = Mapping[str, Type]  # {column: its type}
+UTC = pl.Datetime("us")
+SINGLE, LISTS = "single values", "lists"
+NAMES: dict[str, Type] = {
+    "truth": pl.Boolean,
+    "whole": pl.Int64,
+    "unsigned": pl.UInt64,
+    "float32": pl.Float32,
+    "number": pl.Float64,
+    "text": pl.String,
+    "date": pl.Date,
+    "time": UTC,
+    "nothing": pl.Null,
+}
+
+
+def name_of(kind: Type) -> str:
+    """A type's name in schema.json: one of NAMES, or `list of` one."""
+    if kind == pl.List:
+        return f"list of {name_of(kind.inner)}"
+    return next(name for name, known in NAMES.items() if known == kind)
+
+
+def of_name(name: str) -> Type:
+    """The type that `name_of` named."""
+    inner = name.removeprefix("list of ")
+    return NAMES[inner] if inner == name else pl.List(of_name(inner))
+
+
+def plain(kind: Type) -> Type:
+    """The type that a column of one file is read as: one of NAMES, or a list of such."""
+    if kind == pl.List:
+        return pl.List(plain(kind.inner))
+    if kind.is_integer():
+        return pl.UInt64 if kind == pl.UInt64 else pl.Int64
+    if kind.is_decimal():
+        return pl.Float64
+    if kind == pl.Datetime:
+        return UTC
+    known = (pl.Boolean, pl.Float32, pl.Float64, pl.Date, pl.Null, pl.Struct)
+    return kind if kind in known else pl.String
+
+
+def common(one: Type, other: Type) -> Type:
+    """The type of a column that files have as two types."""
+    if one == other or other == pl.Null:
+        return one
+    if one == pl.Null:
+        return other
+    if pl.List in (one, other) or pl.Struct in (one, other):
+        both = one == other == pl.List
+        return pl.List(common(one.inner, other.inner)) if both else pl.Struct([])
+    for kinds, wide in (((pl.Float32, pl.Float64), pl.Float64), ((pl.Date, pl.Datetime), UTC)):
+        if one in kinds and other in kinds:
+            return wide
+    return pl.String
+
+
+def types_of(known: Iterable[Types], names: Sequence[str]) -> dict[str, Type]:
+    """The types of the columns `names` of a log, from those of its files; a file may lack some."""
+    found: dict[str, Type] = {}
+    for types in known:
+        for name in names:
+            if name in types:
+                found[name] = common(found.get(name, pl.Null), plain(types[name]))
+    return found
+
+
+# Of JSON lines: the kinds of a column's values, from which its type follows.
+
+LONG = "long"  # whole numbers that a float may round
+EXACT = 2**53  # beyond which it does
+
+
+def kinds_of(column: pl.Series) -> list[str]:
+    """The kinds of the values of a column of some lines."""
+    if column.dtype == pl.List:
+        inner = column.explode(keep_nulls=False, empty_as_null=False)
+        return [f"list of {kind}" for kind in kinds_of(inner) or ["nothing"]]
+    if not column.count():
+        return []
+    if column.dtype.is_integer() and column.cast(pl.Float64).abs().max() >= EXACT:
+        return [LONG]
+    return [name_of(plain(column.dtype))]
+
+
+def of_kinds(kinds: Iterable[str]) -> Type:
+    """The type of a column with values of these kinds."""
+    kinds = set(kinds)
+    inner = {kind.removeprefix("list of ") for kind in kinds} - {"nothing"}
+    if any(kind.startswith("list of ") for kind in kinds):
+        return pl.List(of_kinds(inner))
+    if not inner:
+        return pl.Null()
+    if len(inner) == 1:
+        return NAMES.get(*inner, pl.Int64)()
+    if inner == {LONG, "whole"}:
+        return pl.Int64()
+    return pl.Float64() if inner == {"whole", "number"} else pl.String()
+
+
+def as_text(column: pl.Series) -> pl.Series:
+    """A column of values or lists as text."""
+    return column.cast(pl.List(pl.String) if column.dtype == pl.List else pl.String)
+
+
+def cast(frame: pl.DataFrame, types: Types) -> pl.DataFrame:
+    """The frame's columns in these types; none of its values is lost, since files' types are what
+    these were made from."""
+    return frame.with_columns(
+        as_type(frame[name], kind) for name, kind in types.items() if frame[name].dtype != kind
+    )
+
+
+def as_type(column: pl.Series, kind: Type) -> pl.Series:
+    """A column in another type; null where a value has none."""
+    if column.dtype == pl.Datetime and column.dtype.time_zone:
+        column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    if kind == pl.Boolean and column.dtype == pl.String:
+        return column.replace_strict(TRUTHS, default=None, return_dtype=pl.Boolean)
+    return column.cast(kind, strict=False)
+
+
+TRUTHS = {"true": True, "false": False}
+
+
+def columns(spec: Spec) -> tuple[str, ...]:
+    """The raw columns that a schema file's data set needs, each once."""
+    expressions = [t.label for t in spec.tasks] + [t.known for t in spec.tasks]
+    named = [*clean.raw_columns(spec.fields)]
+    named += [name for e in expressions if e is not None for name in e.columns]
+    named += [*whole_rows(spec), *history_columns(spec)]
+    return tuple(dict.fromkeys(name for name in named if name))
+
+
+def whole_rows(spec: Spec) -> tuple[str, ...]:
+    """The columns that say something of a row as a whole; '' for those that a log lacks."""
+    return spec.time, spec.group, spec.weight, spec.loss_weight, spec.split.column
+
+
+def history_columns(spec: Spec) -> tuple[str, ...]:
+    """The columns that say whose a history is, and which rows it lists."""
+    histories = [field.history for field in spec.histories()]
+    return tuple(name for h in histories for name in (h.by, *(h.where.columns if h.where else ())))
+
+
+def may_lack(spec: Spec) -> tuple[str, ...]:
+    """The columns that a raw file may lack: those that optional fields alone read."""
+    read = {field: clean.raw_columns([field]) for field in spec.fields}
+    needed = {*whole_rows(spec), *history_columns(spec)}
+    for task in spec.tasks:
+        needed |= {*task.label.columns, *(task.known.columns if task.known else ())}
+    for field, named in read.items():
+        needed |= set() if field.optional else {*named}
+    offered = [name for field, named in read.items() if field.optional for name in named]
+    return tuple(dict.fromkeys(name for name in offered if name not in needed))
+
+
+def check(spec: Spec, address: str, types: Types) -> None:
+    """Raises UserError that names the first column of a file that is missing or of a wrong type.
+
+    Args:
+      spec: the schema file.
+      address: of the file.
+      types: of its columns.
+    """
+    uses = {
+        "time": spec.time,
+        "group": spec.group,
+        "weight": spec.weight,
+        "loss_weight": spec.loss_weight,
+        "column of split": spec.split.column,
+    }
+    for use, name in uses.items():
+        if name:
+            _is_there(f"{address}: {spec.path}: {use}", types, name)
+            _has(spec.path, address, types, name, SINGLE)
+    for field in spec.fields:
+        if field.value is not None:
+            _field(spec, field, address, types)
+        if field.history is not None:
+            _history(spec, field, address, types)
+    for task in spec.tasks:
+        where = f"{spec.path}, line {task.line}: label of {task.name!r}"
+        expression.check(task.label, types, f"{address}: {where}", "number")
+        if task.known is not None:
+            where = f"{spec.path}, line {task.line}: `known` of {task.name!r}"
+            expression.check(task.known, types, f"{address}: {where}", "truth")
+
+
+def _field(spec: Spec, field: FieldSpec, address: str, types: Types) -> None:
+    where = f"{spec.path}, line {field.line}: field {field.name!r}"
+    kind = "number" if field.kind == "numeric" else ""
+    expression.check(field.value, types, f"{address}: {where}", kind)
+    wanted = LISTS if field.listed else SINGLE
+    if field.value.column:
+        _has(where, address, types, field.value.column, wanted)
+    elif wanted == LISTS:
+        raise UserError(f"{where}: a {field.kind} is a list column, not an expression")
+    if field.weights:
+        _is_there(f"{address}: {where}: weights", types, field.weights)
+        _has(where, address, types, field.weights, LISTS)
+
+
+def _history(spec: Spec, field: FieldSpec, address: str, types: Types) -> None:
+    where = f"{spec.path}, line {field.line}: history of field {field.name!r}"
+    _is_there(f"{address}: {where}: by", types, field.history.by)
+    _has(where, address, types, field.history.by, SINGLE)
+    if field.history.where is not None:
+        expression.check(field.history.where, types, f"{address}: {where}: where", "truth")
+
+
+def _is_there(where: str, types: Types, name: str) -> None:
+    try:
+        choose("column", name, types)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def _has(where: str, address: str, types: Types, name: str, wanted: str) -> None:
+    """Raises UserError unless a column holds lists, or single values."""
+    kind = types[name]
+    if kind == pl.Null or ((kind == pl.List) == (wanted == LISTS) and kind != pl.Struct):
+        return
+    hint = ""
+    if kind == pl.List:
+        hint = "; a field of lists has the kind bag (ids) or vector (numbers)"
+    elif kind == pl.Struct:
+        hint = "; nested columns cannot be read: write their parts as columns of their own"
+    elif address.endswith((".csv", ".tsv", ".csv.gz", ".tsv.gz")):
+        hint = "; CSV has no lists: write the log as Parquet or JSON lines"
+    raise UserError(f"{where}: column {name!r} of {address} holds {kind}, expected {wanted}{hint}")

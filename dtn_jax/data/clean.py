@@ -1,8 +1,9 @@
 """Raw rows to rows of known types: casts, times, expressions, labels, and what is wrong with a row.
 
 Training and scoring read fields by the same function, `fields`. A row that is not as the schema
-file says is rejected, with a reason. NaN in a column of floats is a missing value, as pandas has it.
-In a vector, whose numbers belong together, it is an error, and so is an infinite number anywhere.
+file says is rejected, with a reason. NaN in a column of floats is a missing value, as pandas has
+it. In a vector, whose numbers belong together, it is an error, and so is an infinite number
+anywhere.
 """
 
 from __future__ import annotations

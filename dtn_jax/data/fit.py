@@ -106,7 +106,7 @@ class Counts:
     def result(self) -> tuple[dict, dict[str, pa.Table]]:
         """The facts, and the rows of the database's tables."""
         added = {}
-        for n, (table, parts) in enumerate(self.ids.items()):
+        for n, parts in enumerate(self.ids.values()):
             made = [p[0] for p in parts] or [np.empty(0, np.uint64)]
             counts = [p[1] for p in parts] or [np.empty(0, np.int64)]
             texts = pl.concat([p[2] for p in parts] or [pl.Series([], dtype=pl.String)])

@@ -155,6 +155,9 @@ class Work:
 
 def in_order(do: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
     """The results of all items, in their order; few are held at a time."""
+    if threads == 1:
+        yield from map(do, items)
+        return
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         rest, running = iter(items), collections.deque()
         try:

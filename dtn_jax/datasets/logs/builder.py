@@ -101,7 +101,7 @@ class Logs(SchemaSet):
         """The set that was prepared from what the schema file meant."""
         now = "now says something else" if self.path.exists() else "is gone"
         home = self.root / "logs"
-        for place in (f"*/{VERSION}", f"*/replaced/{finish_set.VERSION}*"):
+        for place in (f"*/{VERSION}", f"*/replaced/{VERSION}*"):
             for path in sorted(home.glob(f"{place}/prepared.json")):
                 if _recipe(path) == self.recipe():
                     progress.say(

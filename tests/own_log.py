@@ -6,8 +6,8 @@ import functools
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.description.sample import Sample
 from dtn_jax.data.prepare import prepare
+from dtn_jax.datasets.description.sample import Sample
 from dtn_jax.schema import Field, Schema, Task
 
 ROWS = 12_000

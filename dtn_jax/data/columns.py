@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from dtn_jax.data import clean
+from dtn_jax.data import clean, keys
 from dtn_jax.datasets.logs.formula import expression
 from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec
 from dtn_jax.errors import UserError, choose
@@ -32,6 +32,13 @@ NAMES: dict[str, Type] = {
     "time": UTC,
     "nothing": pl.Null,
 }
+
+
+WIDER = (  # types that go together, and the one that they become
+    ((pl.Float32, pl.Float64), pl.Float64),
+    ((pl.Date, pl.Datetime), UTC),
+    ((pl.Boolean, pl.Int64), pl.Int64),
+)
 
 
 def name_of(kind: Type) -> str:
@@ -70,10 +77,7 @@ def common(one: Type, other: Type) -> Type:
     if pl.List in (one, other) or pl.Struct in (one, other):
         both = one == other == pl.List
         return pl.List(common(one.inner, other.inner)) if both else pl.Struct([])
-    for kinds, wide in (((pl.Float32, pl.Float64), pl.Float64), ((pl.Date, pl.Datetime), UTC)):
-        if one in kinds and other in kinds:
-            return wide
-    return pl.String
+    return next((wide for kinds, wide in WIDER if one in kinds and other in kinds), pl.String)
 
 
 def types_of(known: Iterable[Types], names: Sequence[str]) -> dict[str, Type]:
@@ -141,7 +145,7 @@ def as_type(column: pl.Series, kind: Type) -> pl.Series:
     return column.cast(kind, strict=False)
 
 
-TRUTHS = {"true": True, "false": False}
+TRUTHS = {text: value == "1" for text, value in keys.TRUTHS.items()} | {"1": True, "0": False}
 
 
 def columns(spec: Spec) -> tuple[str, ...]:

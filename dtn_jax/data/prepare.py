@@ -367,8 +367,11 @@ def plan(
 
 def _check(spec: Spec, files: Sequence[RawFile], known: Mapping[str, columns.Types]) -> None:
     for file in files:
-        if file.format != "jsonl":  # whose lines are all looked at first
-            columns.check(spec, file.address, known[file.address])
+        types = known[file.address]
+        if file.format == "jsonl":  # all lines decide: only what is nested is known already
+            nested = {name: kind for name, kind in types.items() if kind.is_nested()}
+            types = dict.fromkeys([*types, *columns.columns(spec)], pl.Null()) | nested
+        columns.check(spec, file.address, types)
 
 
 def _check_time(address: str, name: str, kind: object, unit: str) -> None:

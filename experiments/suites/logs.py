@@ -21,7 +21,6 @@ import polars as pl
 
 from dtn_jax.data import keys
 from dtn_jax.data import prepare as logs
-from dtn_jax.data import vocabulary
 
 from .measured import Goal, Measured, Options
 

@@ -101,9 +101,8 @@ def test_longer_lists_have_more_slots_and_shorter_ones_no_fewer(tmp_path):
 
 
 @pytest.mark.slow
-def test_it_has_the_same_bytes_in_several_processes(both, tmp_path, monkeypatch):
+def test_it_has_the_same_bytes_on_several_cores(both, tmp_path):
     folder, old, new = both
-    monkeypatch.setattr("dtn_jax.datasets.logs.work.team.SMALL_ROWS", 0)
     call = (folder / "later.yaml", str(folder / "raw_later/*.parquet"), tmp_path)
     made = logs.prepare(*call, processes=2, extend=old.folder)
     assert log.everything(made.folder) == log.everything(new.folder)

@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 import pytest
 from world import log
 
-from dtn_jax.datasets.logs.infer.infer import how_read
 from dtn_jax.data.prepare import prepare
+from dtn_jax.datasets.logs.infer.infer import how_read
 from dtn_jax.datasets.logs.raw import files as raw_files
 from dtn_jax.errors import UserError
 from dtn_jax.input.reader import SplitReader
@@ -470,5 +470,5 @@ def test_a_column_that_some_files_lack_is_null_there(tmp_path):
     assert found["b.jsonl"] == [("2", "x")]
     assert found["c.jsonl"] == [("3", None)] * 2_100 + [("3", "y")]
     assert not bad
-    with pytest.raises(UserError, match=r"unknown column 'coupn' .*Did you mean 'coupon'"):
+    with pytest.raises(UserError, match=r"unknown column 'coupn'.*Did you mean 'coupon'"):
         read(tmp_path / "other", files, ["coupn:"], b'{"n": 1}\n')

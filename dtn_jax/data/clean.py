@@ -129,8 +129,7 @@ def _field(field: FieldSpec, frame: pl.DataFrame, reject: Reject) -> pl.Series:
         reject(~wrong, WRONG_TYPE, shown(field.value, frame))
     if not field.listed:
         return column
-    if column.dtype == pl.Null:
-        column = column.cast(pl.List(pl.Float64 if field.kind == "vector" else pl.String))
+    column = _lists(column, pl.Float64 if field.kind == "vector" else pl.String, reject)
     if field.kind in SEVERAL:
         if field.longest:
             short = (column.list.len() <= field.longest).fill_null(True)
@@ -141,10 +140,16 @@ def _field(field: FieldSpec, frame: pl.DataFrame, reject: Reject) -> pl.Series:
     return number_lists(column, reject)
 
 
+def _lists(column: pl.Series, inner: object, reject: Reject) -> pl.Series:
+    """A column of lists; rows with single values are rejected."""
+    if column.dtype == pl.List:
+        return column
+    reject(column.is_null(), WRONG_TYPE, column)
+    return pl.Series(column.name, [None] * len(column), dtype=pl.List(inner))
+
+
 def _weights(field: FieldSpec, frame: pl.DataFrame, bag: pl.Series, reject: Reject) -> pl.Series:
-    column = frame[field.weights]
-    if column.dtype == pl.Null:
-        column = column.cast(pl.List(pl.Float64))
+    column = _lists(frame[field.weights], pl.Float64, reject)
     reject(_counts(bag) == _counts(column), f"weights of another length than {bag.name!r}", column)
     return number_lists(column, reject)
 

@@ -70,11 +70,9 @@ class Rows:
 
     def replaced(self, name: str, column: pa.Array) -> Rows:
         """The same rows with another column of that name, or one more."""
-        table = pa.Table.from_batches([self.batch])
-        if name in table.column_names:
-            table = table.drop_columns([name])
-        (batch,) = table.append_column(name, column).combine_chunks().to_batches() or [None]
-        return Rows(batch or pa.RecordBatch.from_pylist([], table.schema))
+        columns = dict(zip(self.batch.schema.names, self.batch.columns, strict=True))
+        columns |= {name: column}
+        return Rows(pa.RecordBatch.from_arrays([*columns.values()], names=[*columns]))
 
 
 def of_frame(frame: pl.DataFrame, coded: Iterable[str] = ()) -> Rows:

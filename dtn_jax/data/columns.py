@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from dtn_jax.data import clean, keys
-from dtn_jax.datasets.logs.formula import expression
+from dtn_jax.data.clean import Reject
+from dtn_jax.datasets.logs.formula import expression, times
 from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec
 from dtn_jax.errors import UserError, choose
 
@@ -146,6 +149,82 @@ def as_type(column: pl.Series, kind: Type) -> pl.Series:
 
 
 TRUTHS = {text: value == "1" for text, value in keys.TRUTHS.items()} | {"1": True, "0": False}
+
+
+# What is scored comes in any types.
+
+DATE = "a date or time such as 2026-03-09T12:00:00Z"
+
+
+def typed(column: pl.Series, kind: Type, reject: Reject) -> pl.Series:
+    """A column of rows to score in the type that training had, null where it is missing.
+
+    Args:
+      column: of any type.
+      kind: of training.
+      reject: is told of rows whose value is there, but none of that type.
+    """
+    if column.dtype == kind:
+        return column
+    found = _converted(column, kind)
+    lost = found.is_null() & column.is_not_null()
+    if column.dtype.is_float():
+        lost &= column.is_not_nan()
+    if kind == pl.List and column.dtype == pl.List and found.count():
+        inside = found.list.eval(pl.element().is_null()).list.sum()
+        lost |= (inside > column.list.eval(pl.element().is_null()).list.sum()).fill_null(False)
+    if lost.any():
+        date = kind != pl.List and times.is_date(kind)
+        reject(~lost, f"expected {DATE}" if date else clean.WRONG_TYPE, column)
+    return found
+
+
+def _converted(column: pl.Series, kind: Type) -> pl.Series:
+    """A column in another type, null where a value has none; no number is rounded."""
+    nothing = pl.Series(column.name, [None] * len(column), dtype=kind)
+    dtype = column.dtype
+    if (dtype == pl.List) != (kind == pl.List) or isinstance(dtype, pl.Struct | pl.Object):
+        return nothing
+    if kind == pl.List:
+        inner = _converted(column.explode(keep_nulls=False, empty_as_null=False), kind.inner)
+        return _lists(inner, column)
+    if kind == pl.String:
+        return column.cast(pl.String)
+    if times.is_text(dtype):
+        return _of_text(column.cast(pl.String).str.strip_chars(), kind)
+    if times.is_date(kind) or times.is_date(dtype):
+        return as_type(column, kind) if times.is_date(kind) and times.is_date(dtype) else nothing
+    if not (dtype.is_numeric() or dtype == pl.Boolean):
+        return nothing
+    if kind == pl.Boolean:
+        return column.set(~column.is_in([0, 1]), None).cast(pl.Boolean)
+    found = column.cast(kind, strict=False)
+    return (
+        found.set((found.cast(dtype) != column).fill_null(False), None)
+        if dtype.is_float()
+        else found
+    )
+
+
+def _of_text(text: pl.Series, kind: Type) -> pl.Series:
+    """Values that texts say."""
+    if times.is_date(kind):
+        return times.to_time(text, "date").cast(UTC).cast(kind)
+    if kind == pl.Boolean:
+        return as_type(text, kind)
+    if kind.is_integer():
+        return keys.whole_numbers(text).cast(kind, strict=False)
+    return text.cast(kind, strict=False)
+
+
+def _lists(values: pl.Series, like: pl.Series) -> pl.Series:
+    """Lists of values, as long as those of another column."""
+    offsets = np.append(0, np.cumsum(like.list.len().fill_null(0).to_numpy()))
+    mask = pa.array(like.is_null().to_numpy())
+    lists = pa.LargeListArray.from_arrays(
+        pa.array(offsets, pa.int64()), values.to_arrow(), mask=mask
+    )
+    return pl.Series(like.name, pl.from_arrow(lists))
 
 
 def columns(spec: Spec) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import pathlib
 import shutil
 from collections.abc import Mapping, Sequence
 
-from dtn_jax.data import encode, fit, histories, positives, vocabulary
+from dtn_jax.data import columns, encode, fit, histories, positives, vocabulary
 from dtn_jax.data.account import Account
 from dtn_jax.data.days import Days
 from dtn_jax.data.records import features, file_of
@@ -20,7 +20,7 @@ from dtn_jax.data.work import SCHEMA_FILE, VERSION, Work
 from dtn_jax.datasets.preparation import checked_files, progress
 from dtn_jax.errors import UserError
 from dtn_jax.field import SEVERAL
-from dtn_jax.schema import Schema, Task
+from dtn_jax.schema import Column, Schema, Task
 from dtn_jax.shared_files import move_aside
 
 REJECTS = "rejects.jsonl"
@@ -116,7 +116,12 @@ def schema_of(work: Work, fitted: Mapping[str, encode.Fitted]) -> Schema:
     weight = spec.weight or ("sample_weight" if spec.sample_negatives else "")
     fields = tuple(found.field() for found in fitted.values())
     day = spec.time if work.dated else ""
-    return Schema(spec.name, fields, tasks, weight, spec.group, day, spec.loss_weight)
+    lacking = columns.may_lack(spec)
+    raw = tuple(
+        Column(name, columns.name_of(kind), name in lacking, work.time_unit * (name == spec.time))
+        for name, kind in work.types.items()
+    )
+    return Schema(spec.name, fields, tasks, weight, spec.group, day, spec.loss_weight, raw)
 
 
 def _keep_alone(folder: pathlib.Path, plan: Plan, written: Sequence[Mapping]) -> None:

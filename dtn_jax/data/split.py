@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
-import duckdb
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -25,6 +25,7 @@ from dtn_jax.shapes import Bool, Float64, Int8, Int64, UInt64
 SPLITS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
 NONE = -1  # of a row that the column of splits names none of
+Database = Any  # an open one of DuckDB
 Cuts = Mapping[str, int]  # {validation, test: the first time of the split}
 
 
@@ -169,7 +170,7 @@ Histogram = tuple[
 ]  # times, ascending; rows at each
 
 
-def cut_times(split: SplitSpec, database: duckdb.DuckDBPyConnection, unit: str) -> dict:
+def cut_times(split: SplitSpec, database: Database, unit: str) -> dict:
     """{validation, test: the first time of the split}, for shares or for times that are given; with
     `note`, a line, where shares of the rows are not those that were asked for.
 
@@ -199,7 +200,7 @@ def cut_times(split: SplitSpec, database: duckdb.DuckDBPyConnection, unit: str) 
     return found | ({"note": note} if note else {})
 
 
-def _histogram(database: duckdb.DuckDBPyConnection, unit: str) -> Histogram:
+def _histogram(database: Database, unit: str) -> Histogram:
     """Rows by time: by the coarsest step of which there are ENOUGH, or else by the finest that
     leaves MOST different times."""
     counts = np.empty(0, np.int64), np.empty(0, np.int64)
@@ -275,7 +276,7 @@ def _far_off(split: SplitSpec, counts: Histogram, cuts: Cuts, unit: str) -> str:
 READ = 1 << 20  # rows that are read at a time, and one user's that are cut by that
 
 
-def by_user(database: duckdb.DuckDBPyConnection, table: str) -> Iterator[pl.DataFrame]:
+def by_user(database: Database, table: str) -> Iterator[pl.DataFrame]:
     """The rows of a table in the order of its columns user, time and place; a user's rows are in
     one frame."""
     query = f'SELECT * FROM "{table}" ORDER BY "user", "time", place'

@@ -15,8 +15,8 @@ import dataclasses
 import pathlib
 import urllib.parse
 from collections.abc import Iterator, Mapping
+from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
@@ -24,6 +24,7 @@ from dtn_jax.data.keys import numbers_of
 from dtn_jax.errors import UserError
 from dtn_jax.shapes import Int32, UInt64
 
+Database = Any  # an open one of DuckDB
 FOLDER = "vocabulary"  # of a set's vocabularies
 CHUNK = 1 << 20  # keys that are written at a time
 KEYS = pa.schema([("key", pa.uint64()), ("row", pa.int32())])
@@ -88,7 +89,7 @@ def _read(path: pathlib.Path) -> pa.Table:
 
 
 def write(
-    database: duckdb.DuckDBPyConnection,
+    database: Database,
     counts: str,
     table: str,
     least: int,

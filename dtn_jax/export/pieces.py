@@ -79,6 +79,7 @@ def piece_of(
 
     read = dict.fromkeys((*model.columns, *labels.columns))
     raw = pl.DataFrame([plain(column(name), bad) for name in read])
+    raw = model.encoding.typed(raw, bad)
     if file.format == "jsonl" and isinstance(model.encoding.by, BuilderEncoding):
         for values in raw:
             _check_finite(values, bad)

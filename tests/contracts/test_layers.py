@@ -20,9 +20,8 @@ STAGES = """
     parallel.processes          # each process reads its own rows
     metrics                     # the synthetic data's known answer has AUCs
     datasets.preparation
-    datasets.logs.keys datasets.logs.mapped datasets.logs.formula datasets.logs.schema
-    datasets.logs.raw datasets.logs.work_folder datasets.logs.rows datasets.logs.fit
-    datasets.logs.write datasets.logs.work
+    datasets.logs.formula datasets.logs.schema datasets.logs.raw
+    data
     datasets.synthetic          # Ali-CCP's generator has its fields' sizes
     datasets
     export                      # what loads a model and scores needs nothing of what follows
@@ -163,7 +162,7 @@ def test_what_a_served_model_needs_is_light():
 
 def test_a_loaded_model_needs_five_packages():
     found = {name for name in {"export"} | reached("export") if name in graph()}
-    assert {"export.model", "datasets.logs.fit.encoders", "metrics.spaces"} <= found
+    assert {"export.model", "data.encode", "metrics.spaces"} <= found
     others = {
         (name, other.split(".")[0])
         for name in found

@@ -98,7 +98,7 @@ def test_rows_are_encoded_as_they_were_prepared(made, form):
     ("column", "value", "reason"),
     [
         ("price", "abc", "wrong type"),
-        ("t", "yesterday", "wrong type"),
+        ("t", "yesterday", "got .yesterday., expected a date or time"),
         ("speed", 1e39, "number beyond the range of 32-bit floats"),
         ("tag_weights", [1.0] * 9, "weights of another length than 'tags'"),
         ("embedding", [1.0], "list of other than 3 numbers"),

@@ -2,9 +2,9 @@
 
 Files of 20 columns are generated, with the cardinalities of `columns`. Each of their formats is
 prepared on one core by a process of its own, whose peak of resident memory is taken; a rate is by
-the CPU time of all its threads, the whole way: reading, fitting, writing. Vocabularies are whole numbers
-that train would have shown, in mapped files, whose pages count in the peak; half of the values that
-are looked up are in them.
+the CPU time of all its threads, the whole way: reading, fitting, writing. Vocabularies are whole
+numbers that train would have shown, in mapped files, whose pages count in the peak; half of the
+values that are looked up are in them.
 """
 
 from __future__ import annotations

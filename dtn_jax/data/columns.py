@@ -17,6 +17,7 @@ import pyarrow as pa
 from dtn_jax.data import clean, keys
 from dtn_jax.data.clean import Reject
 from dtn_jax.datasets.logs.formula import expression, times
+from dtn_jax.datasets.logs.raw import json_kinds
 from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec
 from dtn_jax.errors import UserError, choose
 
@@ -93,44 +94,6 @@ def types_of(known: Iterable[Types], names: Sequence[str]) -> dict[str, Type]:
     return found
 
 
-# Of JSON lines: the kinds of a column's values, from which its type follows.
-
-LONG = "long"  # whole numbers that a float may round
-EXACT = 2**53  # beyond which it does
-
-
-def kinds_of(column: pl.Series) -> list[str]:
-    """The kinds of the values of a column of some lines."""
-    if column.dtype == pl.List:
-        inner = column.explode(keep_nulls=False, empty_as_null=False)
-        return [f"list of {kind}" for kind in kinds_of(inner) or ["nothing"]]
-    if not column.count():
-        return []
-    if column.dtype.is_integer() and column.cast(pl.Float64).abs().max() >= EXACT:
-        return [LONG]
-    return [name_of(plain(column.dtype))]
-
-
-def of_kinds(kinds: Iterable[str]) -> Type:
-    """The type of a column with values of these kinds."""
-    kinds = set(kinds)
-    inner = {kind.removeprefix("list of ") for kind in kinds} - {"nothing"}
-    if any(kind.startswith("list of ") for kind in kinds):
-        return pl.List(of_kinds(inner))
-    if not inner:
-        return pl.Null()
-    if len(inner) == 1:
-        return NAMES.get(*inner, pl.Int64)()
-    if inner == {LONG, "whole"}:
-        return pl.Int64()
-    return pl.Float64() if inner == {"whole", "number"} else pl.String()
-
-
-def as_text(column: pl.Series) -> pl.Series:
-    """A column of values or lists as text."""
-    return column.cast(pl.List(pl.String) if column.dtype == pl.List else pl.String)
-
-
 def cast(frame: pl.DataFrame, types: Types) -> pl.DataFrame:
     """The frame's columns in these types; none of its values is lost, since files' types are what
     these were made from."""
@@ -145,6 +108,8 @@ def as_type(column: pl.Series, kind: Type) -> pl.Series:
         column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     if kind == pl.Boolean and column.dtype == pl.String:
         return column.replace_strict(TRUTHS, default=None, return_dtype=pl.Boolean)
+    if kind == pl.List and kind.inner == pl.Boolean:
+        return json_kinds.as_type(column, kind)
     return column.cast(kind, strict=False)
 
 
@@ -234,6 +199,12 @@ def columns(spec: Spec) -> tuple[str, ...]:
     named += [name for e in expressions if e is not None for name in e.columns]
     named += [*whole_rows(spec), *history_columns(spec)]
     return tuple(dict.fromkeys(name for name in named if name))
+
+
+def lists(spec: Spec) -> set[str]:
+    """The raw columns that hold lists."""
+    listed = [field for field in spec.fields if field.listed]
+    return set(clean.raw_columns(listed))
 
 
 def whole_rows(spec: Spec) -> tuple[str, ...]:

@@ -61,7 +61,8 @@ def finish(
     shutil.copytree(work.folder / vocabulary.FOLDER, folder / vocabulary.FOLDER)
     if spec.histories():
         shutil.copy(work.folder / histories.FOLDER / histories.EVENTS, folder)
-    (folder / "schema.json").write_text(schema_of(work, made).to_json())
+    schema = schema_of(work, made)
+    (folder / "schema.json").write_text(schema.to_json())
     (folder / "encoders.json").write_text(json.dumps(plan.encoders, indent=1))
     shutil.copy(work.folder / SCHEMA_FILE, folder / SCHEMA_FILE)
     features(spec, made, plan.layout.block_rows, work.dated).save_config(str(folder))
@@ -87,7 +88,7 @@ def finish(
     kept = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name != REJECTS]
     kept = [p for p in kept if p.name not in ("schema.json", "notes.json", "dataset_info.json")]
     prepared = {
-        "fingerprint": _fingerprint(folder, work, by_shard),
+        "fingerprint": _fingerprint(folder, schema, work, by_shard),
         **provenance,
         checked_files.SEALED: True,
         "layout": dataclasses.asdict(plan.layout),
@@ -219,11 +220,12 @@ def _sampling(work: Work, plan: Plan, every: int) -> list[str]:
     ]
 
 
-def _fingerprint(folder: pathlib.Path, work: Work, written: Sequence[Mapping]) -> str:
-    """SHA-256 of schema, encoders, vocabularies and all rows."""
-    digest = hashlib.sha256()
-    for name in ("schema.json", "encoders.json"):
-        digest.update((folder / name).read_bytes())
+def _fingerprint(
+    folder: pathlib.Path, schema: Schema, work: Work, written: Sequence[Mapping]
+) -> str:
+    """SHA-256 of fields, tasks, encoders, vocabularies and all rows; not of raw columns' types."""
+    digest = hashlib.sha256(dataclasses.replace(schema, columns=()).to_json().encode())
+    digest.update((folder / "encoders.json").read_bytes())
     for table in fit.tables(work.spec):
         with vocabulary.path_of(folder / vocabulary.FOLDER, table).open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())

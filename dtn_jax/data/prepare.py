@@ -27,6 +27,7 @@ from dtn_jax.data.stages import Plan, Splits
 from dtn_jax.data.work import SCHEMA_FILE, VERSION, Work, database
 from dtn_jax.datasets.logs.formula import times
 from dtn_jax.datasets.logs.raw import files as raw_files
+from dtn_jax.datasets.logs.raw import json_kinds
 from dtn_jax.datasets.logs.raw import read as raw_read
 from dtn_jax.datasets.logs.raw import units as raw_units
 from dtn_jax.datasets.logs.raw.files import RawFile
@@ -162,7 +163,7 @@ def _types_of_lines(work: Work, texts: Sequence[dict]) -> dict[str, columns.Type
       UserError: a column is in no line, or of a wrong type.
     """
     kinds = {name: {k for unit in texts for k in unit["kinds"][name]} for name in work.types}
-    types = {name: columns.of_kinds(found) for name, found in kinds.items()}
+    types = {name: json_kinds.of_kinds(found) for name, found in kinds.items()}
     heads = raw_read.schemas(work.files, work.spec.input).values()
     lacking = set(columns.may_lack(work.spec))
     there = {name for types in heads for name, kind in types.items() if kind != pl.Null}

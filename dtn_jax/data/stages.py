@@ -73,14 +73,12 @@ def stage_unit(work: Work, unit: int) -> Stage:
     kinds: dict[str, set[str]] = {name: set() for name in wanted}
     account, count, writer = Account(), 0, None
     with new_file(_staged(work, unit)) as path, pa.OSFile(str(path), "wb") as out:
-        for chunk in read.chunks(
-            file, work.units[unit], wanted, work.spec.input, work.chunk_rows, wanted
-        ):
+        given = (file, work.units[unit], wanted, work.spec.input, work.chunk_rows)
+        for chunk in read.chunks(*given, may_lack=wanted, lists=columns.lists(work.spec)):
             account.broken(file.address, chunk.broken)
-            for column in chunk.frame:
-                kinds[column.name] |= {*columns.kinds_of(column)}
-            text = chunk.frame.select(columns.as_text(c) for c in chunk.frame)
-            text = text.with_columns(pl.Series(_NUMBER, chunk.numbers, pl.Int64))
+            for name in wanted:  # what a file's path gives is text
+                kinds[name] |= chunk.kinds.get(name, {"text"})
+            text = chunk.frame.with_columns(pl.Series(_NUMBER, chunk.numbers, pl.Int64))
             batch = text.to_arrow().combine_chunks().to_batches()[0]
             writer = writer or pa.ipc.new_stream(out, batch.schema)
             writer.write_batch(batch)

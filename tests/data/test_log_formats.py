@@ -423,7 +423,6 @@ BAD_JSON = [  # (a line, reason); all between good ones
     (b"{", "not JSON"),
     (b'{"a": 1} {"a": 2}', "not JSON"),
     (b'{"a": tru}', "not JSON"),
-    (b'{"a": ' + b"9" * 5_000 + b"}", "not JSON"),
     (b'{"a": ' + b"[" * 100_000, "not JSON"),
     (b"[1]", "not an object"),
     (b"null", "not an object"),
@@ -431,7 +430,7 @@ BAD_JSON = [  # (a line, reason); all between good ones
     (b'{"a": "\0"}', NUL),
     (b'{"a": {"b": 1}}', "an object or a list of lists"),
     (b'{"a": [[1]]}', "an object or a list of lists"),
-    (b'{"a": "\\ud800"}', "not Unicode"),
+    (b'{"a": "\\ud800"}', "not JSON"),
 ]
 
 

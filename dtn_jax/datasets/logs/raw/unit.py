@@ -61,6 +61,7 @@ class Chunk:
       misfits: of those, the rows that were read and hold a value that its column cannot: null
         there. None where there are none.
       misfit_numbers: `[rows of misfits]`, as `numbers`.
+      kinds: of JSON lines, the kinds of each column's values (json_kinds.py).
     """
 
     frame: pl.DataFrame
@@ -68,3 +69,4 @@ class Chunk:
     broken: list[Reject]
     misfits: pl.DataFrame | None = None
     misfit_numbers: tuple[int, ...] = ()
+    kinds: dict[str, set[str]] = dataclasses.field(default_factory=dict)

@@ -161,11 +161,12 @@ def _parse(
         else:
             listed = json_kinds.is_listed(head[name]) if head.get(name) else _lists_prevail(types)
         reasons = _misfits(types, listed)
-        if listed:
-            column, kinds[name], nested = _lists(values, types)
+        column, kinds[name] = values, json_kinds.kinds_of(values, types) - {"nested"}
+        if listed or NOT_SCALAR in reasons.values():
+            lists_of, kinds_of, nested = _lists(values, types)
             reasons |= dict.fromkeys(nested, NESTED)
-        else:
-            column, kinds[name] = values, json_kinds.kinds_of(values, types) - {"nested"}
+            if listed:
+                column, kinds[name] = lists_of, kinds_of
         column = pl.Series(name, column)
         if reasons:
             rows = np.array(sorted(reasons))

@@ -73,6 +73,10 @@ install_import_hook(
 )
 
 
+def pytest_addoption(parser):
+    parser.addoption("--record-golden", action="store_true", help="see data/test_golden.py")
+
+
 def pytest_configure(config):
     wanted = config.option.markexpr
     if "nightly" not in wanted:

@@ -74,7 +74,9 @@ install_import_hook(
 
 
 def pytest_addoption(parser):
-    parser.addoption("--record-golden", action="store_true", help="see data/test_golden.py")
+    parser.addoption(
+        "--record-golden", action="store_true", help="record what golden tests compare with"
+    )
 
 
 def pytest_configure(config):

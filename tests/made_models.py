@@ -67,7 +67,16 @@ def logits_of(weights, inputs):
     return (total + both[0] + both[1] + padding).astype(xp.float32)
 
 
-def write_model(folder, schema, write_encoders, views=1, dtype="float32", **changes):
+def inputs_of(weights, inputs):
+    """Another program: what it is given, `[B, L + W + N]`."""
+    return jnp.concatenate(
+        [inputs[name].astype(jnp.float32) for name in ("ids", "weights", "numeric")], axis=1
+    )
+
+
+def write_model(
+    folder, schema, write_encoders, views=1, dtype="float32", logits=logits_of, **changes
+):
     """Fills a folder; `write_encoders(folder)` fills its `encoders/`. Returns the weights."""
     folder.mkdir(parents=True)
     (folder / model_folder.ENCODERS).mkdir()
@@ -91,7 +100,7 @@ def write_model(folder, schema, write_encoders, views=1, dtype="float32", **chan
         table = np.rint(table / weights["tables/embedding.scale"])
     weights["tables/embedding"] = table.astype(jnp.dtype(dtype))
     save_file(weights, folder / model_folder.WEIGHTS)
-    (folder / model_folder.PROGRAM).write_bytes(program(weights, schema, views))
+    (folder / model_folder.PROGRAM).write_bytes(program(weights, schema, views, logits))
     (folder / model_folder.SCHEMA).write_text(schema.to_json())
     (folder / model_folder.CALIBRATION).write_text("{}")
     facts = Facts(
@@ -111,7 +120,7 @@ def write_model(folder, schema, write_encoders, views=1, dtype="float32", **chan
     return weights
 
 
-def program(weights, schema, views):
+def program(weights, schema, views, logits=logits_of):
     batch, rows = export.symbolic_shape("B, R")
 
     def shape(name, array):
@@ -126,7 +135,7 @@ def program(weights, schema, views):
     }
     inputs = {name: jax.ShapeDtypeStruct(*found) for name, found in inputs.items()}
     with jax.numpy_rank_promotion("allow"):
-        made = export.export(jax.jit(logits_of), platforms=("cpu", "cuda", "tpu"))
+        made = export.export(jax.jit(logits), platforms=("cpu", "cuda", "tpu"))
         exported = made({name: shape(name, a) for name, a in weights.items()}, inputs)
     return bytes(exported.serialize())
 
@@ -149,8 +158,18 @@ def log_model(data, folder, **changes):
         place.rmdir()
         encoder_files.write(data, place)
 
-    write_model(folder, data.schema, write, **changes)
+    write_model(folder, changes.pop("schema", data.schema), write, **changes)
     return folder
+
+
+def mirror_model(data, folder):
+    """That of a model whose scores are a row's ids, weights and numbers, as they reach a program:
+    `x0@all`, `x1@all`, …, one a slot."""
+    schema = data.schema
+    count = schema.slots + schema.weighted_slots + schema.numbers
+    tasks = tuple(Task(f"x{n}", kind="regression") for n in range(count))
+    schema = dataclasses.replace(schema, tasks=tasks)
+    return log_model(data, folder, schema=schema, logits=inputs_of)
 
 
 def expected(model, weights, block):

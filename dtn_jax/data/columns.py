@@ -162,7 +162,7 @@ def _converted(column: pl.Series, kind: Type) -> pl.Series:
     if not (dtype.is_numeric() or dtype == pl.Boolean):
         return nothing
     if kind == pl.Boolean:
-        return column.set(~column.is_in([0, 1]), None).cast(pl.Boolean)
+        return column.set(~((column == 0) | (column == 1)), None).cast(pl.Boolean)
     found = column.cast(kind, strict=False)
     return (
         found.set((found.cast(dtype) != column).fill_null(False), None)
@@ -178,7 +178,7 @@ def _of_text(text: pl.Series, kind: Type) -> pl.Series:
     if kind == pl.Boolean:
         return as_type(text, kind)
     if kind.is_integer():
-        return keys.whole_numbers(text).cast(kind, strict=False)
+        return keys.plain_texts(text).cast(kind, strict=False)
     return text.cast(kind, strict=False)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dtn_jax.data.rows import TIME, Rows
+from dtn_jax.datasets.logs.formula import times
 from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.schema import ALL
 from dtn_jax.shapes import Int64
@@ -66,6 +67,28 @@ class Days:
             for day, count, total in found:
                 before = self.sums[key].setdefault(day, [0, 0.0])
                 self.sums[key][day] = [before[0] + count, before[1] + total]
+
+    def far(self) -> list[str]:
+        """A line for the rows whose days are far from those of all others; none where none are.
+
+        Far is ten times as long as the middle half of the rows takes, and at least a year, from it.
+        """
+        if not self.dated or not self.rows:
+            return []
+        days, rows = (np.array(part) for part in zip(*sorted(self.rows.items())))
+        mass = rows.cumsum() / rows.sum()
+        low, high = days[np.searchsorted(mass, [0.25, 0.75])]
+        apart = max(10 * (high - low), 365)
+        far = (days < low - apart) | (days > high + apart)
+        if not far.any():
+            return []
+        shown = [times.show(int(day) * DAY, "date") for day in days[far][:3]]
+        more = ", …" * int(far.sum() > 3)
+        middle = " to ".join(times.show(int(day) * DAY, "date") for day in (low, high))
+        return [
+            f"{rows[far].sum():,} rows have times far from the others' in {self.spec.time!r} "
+            f"({', '.join(shown)}{more}; half of all are of {middle}): is their unit another?"
+        ]
 
     def total(self, key: str) -> tuple[int | float, float]:
         """Of a task@space the sum over all days of what `sums` has."""

@@ -74,7 +74,7 @@ def finish(
         counts.include(unit["positives"])
     (folder / REJECTS).write_text(account.lines())
     seen = [*positives.lines(spec, counts.counts), *_sampling(work, plan, fitted["every"][0])]
-    seen += [*_nothing_to_learn(work, days), *_cut(work, tally)]
+    seen += [*days.far(), *_nothing_to_learn(work, days), *_cut(work, tally)]
     for line in seen:  # the account of bad rows was told before
         progress.say(line)
     notes = _notes(work, account, days, cuts, seen) | {positives.NOTE: counts.counts}

@@ -60,10 +60,14 @@ def keys(column: pl.Series) -> tuple[UInt64[np.ndarray, " B"], Bool[np.ndarray, 
     return made, there
 
 
+def plain_texts(texts: pl.Series) -> pl.Series:
+    """Texts of numbers and truths as they are usually written: '5.0' is '5', 'True' is '1'."""
+    return texts.str.replace(FRACTION, "$1").replace(TRUTHS)
+
+
 def whole_numbers(texts: pl.Series) -> pl.Series:
     """The whole numbers that texts say, null where one says none."""
-    plain = texts.str.replace(FRACTION, "$1")
-    plain = plain.replace(TRUTHS)
+    plain = plain_texts(texts)
     return plain.set(~plain.str.contains(WHOLE), None).cast(pl.Int64, strict=False)
 
 
@@ -95,7 +99,7 @@ def group_numbers(column: pl.Series) -> Int64[np.ndarray, " B"]:
     """
     made = keys(column)[0]
     numbers = numbers_of(made)
-    shown = column.cast(pl.String).str.replace(FRACTION, "$1").replace(TRUTHS)
+    shown = plain_texts(column.cast(pl.String))
     same = shown == pl.Series(numbers).cast(pl.String)
     return np.where(same.fill_null(False).to_numpy(), numbers, made.view(np.int64))
 

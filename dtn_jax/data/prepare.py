@@ -40,6 +40,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.shared_files import locked, write_whole
 
 MAX_REJECT_RATE = 0.001
+LACKING = "no raw file has {!r}, the column of an optional field"
 MEMORY_GB, LEAST_GB = 4.0, 1.05
 THREAD_GB = 0.2  # of a chunk, and what is made of it
 CHUNK_BYTES, LEAST_ROWS, MOST_ROWS = 48 << 20, 2048, 65_536  # of a chunk
@@ -96,13 +97,13 @@ def prepare(
     home = home or place(spec, data_dir).parent
     older = extended.find(extend, data_dir, spec, home) if extend else None
     with _disk(spec, home), _raw_log(input, spec, home) as files:
-        raw = provenance.raw_facts(files)
+        target = home / VERSION
+        prepared = read(target) if target.exists() else None
+        raw = provenance.raw_facts(files, prepared)
         made_from = provenance.made_from(spec, source, made_of or raw, older)
         if older:
             extended.check_events(older, spec, raw)
-        target = home / VERSION
-        if target.exists():
-            prepared = read(target)
+        if prepared:
             changed = provenance.change(prepared, spec, made_from)
             if not changed:
                 remove_unfinished(home)
@@ -164,6 +165,9 @@ def _types_of_lines(work: Work, texts: Sequence[dict]) -> dict[str, columns.Type
     """
     kinds = {name: {k for unit in texts for k in unit["kinds"][name]} for name in work.types}
     types = {name: json_kinds.of_kinds(found) for name, found in kinds.items()}
+    for name in columns.may_lack(work.spec):
+        if types[name] == pl.Null:
+            progress.say(LACKING.format(name))
     heads = raw_read.schemas(work.files, work.spec.input).values()
     lacking = set(columns.may_lack(work.spec))
     there = {name for types in heads for name, kind in types.items() if kind != pl.Null}
@@ -297,7 +301,8 @@ def _begun(
     Raises:
       UserError: another process is at it, or a column is not as expected.
     """
-    key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:12]
+    known = {name: facts for name, facts in made_from.items() if name != "raw_times"}
+    key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
     folder = home / f"unfinished-{key}"
     folder.mkdir(parents=True, exist_ok=True)
     lock = locked(folder / "lock")
@@ -345,8 +350,8 @@ def plan(
     used = [files[number] for number in sorted({unit.file for unit in units})]
     known = raw_read.schemas(used, spec.input)
     for name in columns.may_lack(spec):
-        if not any(name in types for types in known.values()):
-            progress.say(f"no raw file has {name!r}, the column of an optional field")
+        if used[0].format != "jsonl" and not any(name in types for types in known.values()):
+            progress.say(LACKING.format(name))
         known = {address: {name: pl.Null()} | types for address, types in known.items()}
     unit = spec.time_unit
     single = [types.get(spec.time) for types in known.values()]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dtn_jax.data.work import SCHEMA_FILE
-from dtn_jax.datasets.logs.raw.files import RawFile, ends, size
+from dtn_jax.datasets.logs.raw.files import RawFile, content, modified, size
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.datasets.preparation.prepared import Prepared
@@ -26,19 +26,39 @@ def recipe(meaning: str, source: str = "") -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def raw_facts(files: Sequence[RawFile]) -> dict[str, dict]:
-    """`raw_files`, the size of each file by its address, and `raw_hashes`, a hash of its ends."""
-    return {
-        "raw_files": {file.address: file.size for file in files},
-        "raw_hashes": {file.address: ends(file.address) for file in files},
+def raw_facts(files: Sequence[RawFile], older: Prepared | None = None) -> dict[str, dict]:
+    """Of each file by its address: `raw_files`, its size, `raw_hashes`, of its content, and
+    `raw_times`, when it was written.
+
+    Args:
+      files: the raw files.
+      older: a set that was made from some of them: the hash of a file is that of then where size
+        and time are.
+    """
+    sizes = {file.address: file.size for file in files}
+    times = {file.address: modified(file.address) for file in files}
+    hashes = {
+        address: older.raw_hashes[address]
+        if older and is_same(older, address, size, times[address])
+        else content(address)
+        for address, size in sizes.items()
     }
+    return {"raw_files": sizes, "raw_hashes": hashes, "raw_times": times}
+
+
+def is_same(prepared: Prepared, address: str, size: int, time: int) -> bool:
+    """Whether a file has the size and the time that it had when a set was made from it; a remote
+    one has no time."""
+    was = prepared.raw_files.get(address), prepared.raw_times.get(address)
+    return bool(time) and was == (size, time)
 
 
 def check_unchanged(files: Sequence[RawFile], raw: Mapping[str, Any]) -> None:
     """Raises UserError where a file is not as `raw_facts` saw it, or is gone."""
     for file in files:
         was, now = raw["raw_files"][file.address], size(file.address)
-        if was != now or raw["raw_hashes"][file.address] != ends(file.address):
+        same = was == now and raw["raw_times"][file.address] == modified(file.address) != 0
+        if not same and (was != now or raw["raw_hashes"][file.address] != content(file.address)):
             told = f"was {was:,} bytes, is {now:,} bytes" if was != now else "has other bytes"
             raise UserError(
                 f"{file.address} has changed while it was prepared: it {told}. No set is written; "
@@ -81,9 +101,7 @@ def change(prepared: Prepared, spec: Spec, now: Mapping[str, Any]) -> str:
             was, is_ = ("absent" if n is None else f"{n:,} bytes" for n in (was, is_))
             return f"other raw files: {address} was {was}, is {is_}"
         if prepared.raw_hashes[address] != now["raw_hashes"][address]:
-            return (
-                f"other raw files: {address} has the same size, but its first or last bytes differ"
-            )
+            return f"other raw files: {address} has the same size, but its content differs"
     return ""
 
 

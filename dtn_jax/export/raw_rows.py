@@ -204,7 +204,7 @@ def _value(value: object) -> object:
     if isinstance(value, np.ndarray | pl.Series):
         return _value(value.tolist() if isinstance(value, np.ndarray) else value.to_list())
     if isinstance(value, decimal.Decimal):
-        return float(value)
+        return int(value) if value.is_finite() and value == int(value) else float(value)
     if isinstance(value, list | tuple):
         return [_value(item) for item in value]
     return value

@@ -19,9 +19,9 @@ import pytest
 import twins
 from world import log
 
+from dtn_jax.data import shown_values
+from dtn_jax.data.prepare import prepare
 from dtn_jax.datasets import census_income
-from dtn_jax.datasets.logs.prepare import prepare
-from dtn_jax.datasets.logs.write import shown_values
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.synthetic import known_answer
 from dtn_jax.input.reader import SplitReader

@@ -123,7 +123,7 @@ def edited(raw):
 
 RAW = {  # what becomes of a raw file; how it is told, and how by training, which knows that file
     "part-000.parquet": (lambda raw: raw.write_bytes(raw.read_bytes() + b" "), "was [0-9,]+ bytes"),
-    "part-001.parquet": (edited, "has the same size, but its first or last bytes differ"),
+    "part-001.parquet": (edited, "has the same size, but its content differs"),
     "part-003.parquet": (
         lambda raw: shutil.copy(raw.with_name("part-000.parquet"), raw),
         "was absent, is [0-9,]+ bytes",

@@ -20,7 +20,7 @@ import pytest
 from world import log
 
 from dtn_jax import export
-from dtn_jax.datasets.logs.prepare import prepare
+from dtn_jax.data.prepare import prepare
 from dtn_jax.datasets.preparation.prepared import read
 from dtn_jax.errors import UserError
 from dtn_jax.input.reader import SplitReader
@@ -83,9 +83,8 @@ def counts(number: int) -> str:
 # --- a: a file that has changed -----------------------------------------------------------------
 
 
-@wrong("the old set comes back, with --replace too: none of 3,000 corrected labels is in it")
 def test_labels_corrected_in_the_middle_of_a_file_are_noticed(tmp_path):
-    """Only the first and last 64 kB of a file are hashed."""
+    """A file whose time differs is read whole."""
     shop, path = Shop(tmp_path, SHOP), tmp_path / "raw/a.csv"
     frame = log.rows(5000).select("user", "item", "click", text=pl.lit("x" * 90))
     middle = pl.int_range(5000).is_between(1000, 3999)
@@ -133,10 +132,6 @@ FILES = {  # {format: {column: (its value, how each file in turn writes it)}}
         "few": (5, ["{}", "{}.0"]),
     },
 }
-WRONG = (
-    *(f"parquet {name}" for name in ("exact_decimal", "long", "below_zero", "huge", "flag")),
-    *("jsonl long", "jsonl flag", "csv few"),
-)
 
 
 def item_file(path, format, number):
@@ -195,17 +190,7 @@ def keys(data, name):
     return found
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(
-            case,
-            marks=[wrong("each type has another id, and another row of the hash")]
-            * (case in WRONG),
-        )
-        for case in (f"{format} {name}" for format in FILES for name in FILES[format])
-    ],
-)
+@pytest.mark.parametrize("case", [f"{format} {name}" for format in FILES for name in FILES[format]])
 def test_files_of_several_types_have_one_key_for_one_value(case, prepared):
     """In CSV a row may be bad, too."""
     format, _, name = case.partition(" ")
@@ -217,7 +202,6 @@ def test_files_of_several_types_have_one_key_for_one_value(case, prepared):
 
 
 @pytest.mark.parametrize("format", ["parquet", "jsonl"])
-@wrong("each user is a user of its own in each type: four groups, not two")
 def test_files_of_several_types_have_one_group_for_one_user(format, prepared):
     data = prepared(format)
     assert len({group for split in data.rows for group in data.groups(split).tolist()}) == 2
@@ -234,7 +218,6 @@ TRAINED = {  # column: (its type in training, its value in a row to score)
     "one": (pl.Int64, 1),
 }
 MODEL = f"name: shop\nfields: [{', '.join(TRAINED)}]\ntasks: [click]\n{RANDOM}"
-moved = wrong("the value is unknown, and the score moves by up to 0.34")
 ASKED = [  # (column, the same value in another type)
     *(("few", value) for value in (5.0, "5", np.int8(5), np.float32(5), decimal.Decimal(5))),
     *(("exact", value) for value in (str(EXACT), np.int64(EXACT))),
@@ -243,22 +226,12 @@ ASKED = [  # (column, the same value in another type)
     ("one", 1.0),
     ("one", "1"),
     ("huge_text", HUGE),
-    *(
-        pytest.param(column, value, marks=moved)
-        for column, value in (
-            ("exact", decimal.Decimal(EXACT)),
-            ("long", str(LONG)),
-            ("long", decimal.Decimal(LONG)),
-            ("long_text", LONG),
-            ("long_text", np.int64(LONG)),
-            ("huge", HUGE),
-            ("huge", str(HUGE)),
-            ("flag", 1),
-            ("flag", 1.0),
-            ("flag", "1"),
-            ("one", True),
-        )
-    ),
+    ("exact", decimal.Decimal(EXACT)),
+    *(("long", value) for value in (str(LONG), decimal.Decimal(LONG))),
+    *(("long_text", value) for value in (LONG, np.int64(LONG))),
+    *(("huge", value) for value in (HUGE, str(HUGE))),
+    *(("flag", value) for value in (1, 1.0, "1")),
+    ("one", True),
 ]
 
 
@@ -290,10 +263,8 @@ def test_a_row_scores_alike_whatever_the_type_of_a_value(column, value, model):
 
 GROUPS = "name: shop\nfields: [rate]\ntasks: [click]\ngroup: user\n"
 GROUPS += "split: {by: random, validation: 0.1, test: 0.5}\n"
-one_user = wrong("none is rejected; 1,227 rows of all users are one group: GAUC 0.588, not 0.500")
 
 
-@one_user
 @pytest.mark.parametrize(
     ("format", "value"), [("parquet", float("nan")), ("parquet", ""), ("jsonl", "")]
 )
@@ -393,7 +364,6 @@ FAR_TIMES = {
 }
 
 
-@wrong("not a word: the newest 287 rows, or 300 of the time 0, are of 1970 and train")
 @pytest.mark.parametrize(("name", "count"), [("seconds", FAR), ("zeros", 300)])
 def test_times_far_from_the_rest_are_counted_and_named(name, count, timed):
     said = timed(FAR_TIMES[name]).command()
@@ -417,7 +387,6 @@ def test_hours_as_whole_numbers_are_asked_about(command, timed):
 REASONS = r"bz2|bzip|compress|packed|suffix|format|ending|end in|extension|kind"
 
 
-@wrong("not a word: 200 of 600 rows are missing")
 @pytest.mark.parametrize("command", ["prepare", "infer"])
 def test_files_that_are_skipped_are_named(command, tmp_path):
     """A log's files are read, or named with the reason; what lies beside a log is not."""
@@ -465,7 +434,6 @@ def test_columns_that_begin_late_are_listed(late):
     assert not missing or f"all {3000:,} rows" not in said
 
 
-@wrong("it says that no raw file has them, and reads them")
 def test_nobody_says_that_columns_which_begin_late_are_not_there(late):
     fields = ", ".join(f"{name}: {{optional: true}}" for name in LATE)
     log.schema_file(late.folder, SHOP.replace("[user, item]", f"{{user: , item: , {fields}}}"))

@@ -18,7 +18,6 @@ from world import log
 from dtn_jax import export
 from dtn_jax.datasets import adult
 from dtn_jax.datasets.preparation import catalog
-from dtn_jax.errors import UserError
 from dtn_jax.export.serve.limits import Limits
 from dtn_jax.input.reader import SplitReader
 from experiments import score
@@ -194,18 +193,11 @@ def without_nan(rows):
 
 CASES = [(way, writing) for way in WAYS for writing in WRITINGS]
 CASES.remove(("Parquet", "mixed"))  # a column has one type
-NAN_BESIDE_TEXT = pytest.mark.xfail(
-    strict=True,
-    raises=UserError,
-    reason="NaN is no missing number beside numbers as text: 7 of 42 rows of a call are refused",
-)
 
 
 @pytest.mark.parametrize(("way", "writing"), CASES)
-def test_a_row_gets_the_ids_of_training(way, writing, world, ways, request):
+def test_a_row_gets_the_ids_of_training(way, writing, world, ways):
     raw, expected, _ = world
-    if (way, writing) == ("dicts", "mixed") and "price" in raw.columns:
-        request.applymarker(NAN_BESIDE_TEXT)
     write, step = WRITINGS[writing], 3 if way in ALONE else 1
     rows = [write[n % len(write)](row) for n, row in enumerate(raw.to_dicts())]
     np.testing.assert_array_equal(ways[way](rows[::step]), expected[::step])

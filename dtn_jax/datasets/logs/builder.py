@@ -10,7 +10,7 @@ from typing import ClassVar
 from dtn_jax import checksums
 from dtn_jax.data import provenance
 from dtn_jax.data.work import SCHEMA_FILE, VERSION
-from dtn_jax.datasets.logs.raw.files import ends
+from dtn_jax.datasets.logs.raw.files import content, modified
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.named_schema import parted
 from dtn_jax.datasets.preparation import progress
@@ -141,8 +141,11 @@ class Logs(SchemaSet):
             now = path.stat().st_size
             if now != size:
                 change = f"was {size:,} bytes, is {now:,} bytes"
-            elif ends(address) != prepared.raw_hashes[address]:
-                change = "has the same size, but its first or last bytes differ"
+            elif (
+                not provenance.is_same(prepared, address, now, modified(address))
+                and content(address) != prepared.raw_hashes[address]
+            ):
+                change = "has the same size, but its content differs"
             else:
                 continue
             raise UserError(

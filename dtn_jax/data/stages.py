@@ -78,6 +78,8 @@ def stage_unit(work: Work, unit: int) -> Stage:
             account.broken(file.address, chunk.broken)
             for name in wanted:  # what a file's path gives is text
                 kinds[name] |= chunk.kinds.get(name, {"text"})
+            if not len(chunk.frame):
+                continue
             text = chunk.frame.with_columns(pl.Series(_NUMBER, chunk.numbers, pl.Int64))
             batch = text.to_arrow().combine_chunks().to_batches()[0]
             writer = writer or pa.ipc.new_stream(out, batch.schema)

@@ -141,14 +141,6 @@ def test_partition_keys_are_columns(tmp_path):
 LISTS = ("seen", "seen_weights", "embedding", "viewed", "viewed_action")
 
 
-def stream(frame):
-    """An Arrow stream, in pieces."""
-    out = io.BytesIO()
-    with pa.ipc.new_stream(out, frame.to_arrow().schema) as writer:
-        writer.write_table(frame.to_arrow(), max_chunksize=70)
-    return out.getvalue()
-
-
 def written(frame, way, **options):
     out = io.BytesIO()
     getattr(frame, f"write_{way}")(out, **options)
@@ -161,7 +153,6 @@ def lines(frame, way, **options):
 
 FORMATS = {
     "arrow": lambda frame: written(frame, "ipc", compat_level=pl.CompatLevel.oldest()),
-    "ipc": stream,
     "jsonl": lambda frame: lines(frame, "ndjson"),
     "jsonl.gz": lambda frame: gzip.compress(lines(frame, "ndjson")),
     "csv": lambda frame: lines(frame.drop(LISTS), "csv"),

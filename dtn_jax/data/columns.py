@@ -79,7 +79,7 @@ def common(one: Type, other: Type) -> Type:
     if one == pl.Null:
         return other
     if pl.List in (one, other) or pl.Struct in (one, other):
-        both = one == other == pl.List
+        both = one == pl.List and other == pl.List
         return pl.List(common(one.inner, other.inner)) if both else pl.Struct([])
     return next((wide for kinds, wide in WIDER if one in kinds and other in kinds), pl.String)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import itertools
 import json
 import os
 import pathlib
@@ -34,6 +35,7 @@ COMMIT = subprocess.run(
 ).stdout.strip()
 WORK = pathlib.Path(os.environ.get("DTN_MUTANTS", ROOT / "runs" / "mutants" / COMMIT))
 QUICK = ["-m", "not slow and not nightly", "-q", "-p", "no:cacheprovider"]
+MINUTE = 60  # seconds of tests that run other lines of a mutant's file, at most
 SLACK = 180  # seconds beside three times as many as the tests take: for a start, and compilation
 
 
@@ -111,6 +113,11 @@ class Lines:
             of_file[test.partition("::")[0]] += self.seconds[test] * self.breadth[test]
         return sorted(tests, key=lambda t: (of_file[t.partition("::")[0]], t))
 
+    def first(self, tests: list[str], seconds: float) -> list[str]:
+        """The first tests, as many as take so long."""
+        ends = itertools.accumulate(self.seconds[test] for test in tests)
+        return [test for test, end in zip(tests, ends) if end <= seconds]
+
 
 def outcome(row: dict, folder: pathlib.Path, lines: Lines) -> dict:
     """Whether a test fails, and which."""
@@ -122,6 +129,7 @@ def outcome(row: dict, folder: pathlib.Path, lines: Lines) -> dict:
     try:
         for whole_file in (False, True):
             tests = [t for t in lines.tests(row, whole_file) if t not in set(tried)]
+            tests = lines.first(tests, MINUTE) if whole_file else tests
             tried += tests
             if tests and (by := failing(folder, tests, sum(lines.seconds[t] for t in tests))):
                 break

@@ -5,9 +5,9 @@
 
 First it runs all quick tests, and records which lines each of them runs. Then each mutant is
 applied in a scratch copy of the last commit, where the tests that run its lines are started, short
-and narrow ones first, until one fails. If none does, so are the tests that run any line of its
-file: a line that was traced or cached in one test may count in another. What was found stays in
-runs/mutants/COMMIT, where a second call goes on; the table is outcomes.md.
+and narrow ones first, until one fails. If none does, so is a minute's worth of the tests that run
+any other line of its file: a line that was traced or cached in one test may count in another. What
+was found stays in runs/mutants/COMMIT, where a second call goes on; the table is outcomes.md.
 """
 
 from __future__ import annotations

@@ -5,9 +5,10 @@
 
 First it runs all quick tests, and records which lines each of them runs. Then each mutant is
 applied in a scratch copy of the last commit, where the tests that run its lines are started, short
-and narrow ones first, until one fails. If none does, so is a minute's worth of the tests that run
-any other line of its file: a line that was traced or cached in one test may count in another. What
-was found stays in runs/mutants/COMMIT, where a second call goes on; the table is outcomes.md.
+and narrow ones first, until one fails. If none does, so is a minute's worth of the other tests of
+the same files, and of those that run any line of the mutant's file: a line that was traced or
+cached in one test may count in another. What was found stays in runs/mutants/COMMIT, where a second
+call goes on; the table is outcomes.md.
 """
 
 from __future__ import annotations
@@ -113,6 +114,11 @@ class Lines:
             of_file[test.partition("::")[0]] += self.seconds[test] * self.breadth[test]
         return sorted(tests, key=lambda t: (of_file[t.partition("::")[0]], t))
 
+    def beside(self, tests: list[str]) -> list[str]:
+        """All tests of the files of these: they share what one of them has traced."""
+        files = {name.partition("::")[0] for name in tests}
+        return [test for test in self.seconds if test.partition("::")[0] in files]
+
     def first(self, tests: list[str], seconds: float) -> list[str]:
         """The first tests, as many as take so long."""
         ends = itertools.accumulate(self.seconds[test] for test in tests)
@@ -127,9 +133,10 @@ def outcome(row: dict, folder: pathlib.Path, lines: Lines) -> dict:
     started = time.monotonic()
     path.write_text(draw.apply(source, row))
     try:
-        for whole_file in (False, True):
-            tests = [t for t in lines.tests(row, whole_file) if t not in set(tried)]
-            tests = lines.first(tests, MINUTE) if whole_file else tests
+        for which in ("lines", "beside", "file"):
+            tests = lines.beside(tried) if which == "beside" else lines.tests(row, which == "file")
+            tests = [test for test in tests if test not in set(tried)]
+            tests = tests if which == "lines" else lines.first(tests, MINUTE)
             tried += tests
             if tests and (by := failing(folder, tests, sum(lines.seconds[t] for t in tests))):
                 break

@@ -125,7 +125,7 @@ def _field(field: FieldSpec, frame: pl.DataFrame, reject: Reject) -> pl.Series:
         if field.log:
             values = pl.Series(values.name, signed_log(values.to_numpy()), nan_to_null=True)
         return values
-    column, wrong = field.value.both(frame)
+    column, wrong = field.value.read(frame)
     if wrong.any():
         reject(~wrong, WRONG_TYPE, shown(field.value, frame))
     if not field.listed:

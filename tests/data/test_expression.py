@@ -16,7 +16,7 @@ FRAME = pl.DataFrame(
         "f": [1.5, float("nan"), -2.5, None],
         "s": ["31", " 5 ", None, "x"],
         "words": ["Red", "blue", None, ""],
-        "yes": ["true", "0", "perhaps", None],
+        "yes": [" True", "0", "perhaps", None],
         "truth": [True, False, None, True],
         "items": [[1], [], None, [1, 2]],
         "pair": pl.Series([[1, 2]] * 4, dtype=pl.Array(pl.Int64, 2)),
@@ -41,6 +41,7 @@ def read(text, kind="", frame=FRAME, time="t", unit="s"):
     expression = parse(text, "x.yaml, line 1: label", time, unit)
     check(expression, frame.schema, "x.yaml, line 1: label", kind)
     values, wrong = expression.read(frame, kind)
+    assert values.name == text
     return values.to_list(), wrong.to_list()
 
 
@@ -71,12 +72,16 @@ def read(text, kind="", frame=FRAME, time="t", unit="s"):
         ("none > 3", [N, N, N, N]),
         ("not none", [N, N, N, N]),
         ("max(a, b, 3)", [3, 3, N, 2**62]),
-        ("abs(byte)", [100, 100, N, 1]),
+        ("abs (byte)", [100, 100, N, 1]),
         ("sqrt(b - 3)", [N, N, 0.0, 1.0]),
         ("log(a)", [0.0, N, N, pytest.approx(42.97512519471661)]),
         ("round(b / 4)", [0, 0, 1, 1]),
         ("lower(words)", ["red", "blue", N, ""]),
         ("text(a)", ["1", "0", N, str(2**62)]),
+        ("text(truth)", ["true", "false", N, "true"]),
+        ("s == words", [F, F, N, F]),
+        ("truth == a", [T, T, N, F]),
+        ("none == words", [N, N, N, N]),
         ("`day-time` > '2026-03-05 23:00'", [T, N, F, T]),
         ("'2026-03-06' <= `day-time`", [F, N, F, T]),
         ("`day-time` in ['2026-03-08', '2026-03-07']", [F, N, F, T]),
@@ -102,7 +107,7 @@ def test_values(text, expected):
         ("f > 0", [T, N, F, N], [F, F, F, F]),
         ("round(f)", [2.0, N, -2.0, N], [F, F, F, F]),
         ("yes and b != 2", [T, F, N, N], [F, F, T, F]),
-        ("not b", [T, N, N, N], [F, T, T, T]),
+        ("not (b - 2)", [N, T, F, N], [T, F, F, T]),
         ("a * 4", [4, 0, N, N], [F, F, F, T]),
         ("log(2) or truth", [T, N, N, T], [T, T, T, T]),  # 0.69 is neither true nor false
         ("not 1 * 1 == b", [T, T, T, T], [F, F, F, F]),
@@ -121,7 +126,8 @@ def test_a_column_alone_is_taken_as_it_is():
     assert read("items") == (FRAME["items"].to_list(), [False] * 4)
     name = of_column("day-time")
     assert name.read(FRAME)[0].to_list() == FRAME["day-time"].to_list()
-    assert (name.column, parse("a + 1", "x").column) == ("day-time", "")
+    assert (name.column, parse("a + a", "x").column) == ("day-time", "")
+    assert parse("b * a + b", "x").columns == ("b", "a")
 
 
 def test_values_read_as_the_type_that_is_needed():
@@ -141,11 +147,26 @@ def test_an_empty_frame_gives_no_rows():
 
 
 def test_names_and_texts_are_as_they_are_written():
-    names = ["ﬁ", "fi", "é", "e\u0301", "x²", "class", "from", "lambda", "None", "AND", "_", "true"]
+    names = [
+        "ﬁ",
+        "fi",
+        "é",
+        "e\u0301",
+        "x²",
+        "class",
+        "from",
+        "lambda",
+        "None",
+        "AND",
+        "_",
+        "true",
+        "and",
+    ]
     frame = pl.DataFrame({name: [i, -1] for i, name in enumerate(names)})
     for i, name in enumerate(names):
         assert read(f"`{name}` + 0", frame=frame)[0] == [i, -1], name
-        if name not in ("e\u0301", "true"):
+        assert parse(parse(f"`{name}`/1", "x").meaning, "x").columns == (name,)
+        if name not in ("e\u0301", "true", "and"):
             assert read(f"{name}+0", frame=frame)[0] == [i, -1], name
     texts = ["C:\\new", "it's", 'a "b"', "\\", "#", "`x`", "ﬁ", "a\nb", "not in [1]", ""]
     frame = pl.DataFrame({"s": texts})
@@ -161,16 +182,17 @@ SAME = [  # ways to write one expression
     ("a not in [1, -2]", "not a in [1,- 2]", "not (a in [(1), -(2)])"),
     ("a and True", "a and true"),
     ("-a", "-+a"),
+    ("a in [-2.5]", "a in [--+- 2.50]"),
 ]
 OTHERS = "a; `a b`; a - (b - 1); a - b - 1; (a - b) / 1; a == 1; a == true; a == '1'; a == 1.0; "
-OTHERS += "0 < a < 1; (0 < a) < 1; not a == 1; (not a) == 1; `true` == 1"
+OTHERS += "0 < a < 1; (0 < a) < 1; not a == 1; (not a) == 1; `true` == 1; `True` == 1"
 
 
 def test_each_expression_has_one_meaning():
     meanings = [{parse(text, "x").meaning for text in texts} for texts in SAME]
     assert [len(each) for each in meanings] == [1] * len(SAME)
     meanings += [{parse(text, "x").meaning} for text in OTHERS.split("; ")]
-    assert len(set.union(*meanings)) == len(meanings) == len(SAME) + 14
+    assert len(set.union(*meanings)) == len(meanings) == len(SAME) + 15
 
 
 def test_deep_expressions_of_fractions_take_no_time():

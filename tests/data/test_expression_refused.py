@@ -41,6 +41,8 @@ BAD = [  # (a text that is no expression, what the message says of it and where)
     ("a''", "got \"''\" at character 2"),
     ("a + * 2", "got '*' at character 5"),
     ("(a", "expected ')', got its end"),
+    ("(a +", "expected a column, a number, a 'text' or a function, got its end"),
+    ("(a) s", "expected an operator such as"),
     ("a = 1", "'= 1' at character 3 is not understood; expected '=='"),
     ("!a", "expected 'not' or '!='"),
     ("'open", "expected a second ' at the end of the text"),
@@ -83,7 +85,8 @@ BAD = [  # (a text that is no expression, what the message says of it and where)
     ("t > 'soon'", "expected a time such as 2026-03-05"),
     ("t > 3", "3 is a number whose time unit is not known"),
     ("raw == 'x'", "raw is another type, expected a number"),
-    ("(a + 1) and 5", "5 is a number, expected true or false"),
+    ("a == 0 or 1", "1 is a number, expected true or false"),
+    ("a > 0 and 'true'", "'true' is a text, expected true or false"),
     ("log(a > s) + log(items)", "items is a list"),
 ]
 
@@ -97,13 +100,14 @@ def test_a_time_column_of_plain_numbers_has_no_hours():
     assert "epoch holds plain numbers, not times" in refused(
         "hour(epoch)", time="epoch", unit="number"
     )
+    check(parse("epoch > '5'", WHERE, "epoch", "number"), COLUMNS, WHERE)
     check(parse("hour(epoch)", WHERE, "epoch", "s"), COLUMNS, WHERE)
 
 
 def test_a_column_of_any_type_may_stand_alone_unless_a_type_is_needed():
     check(parse("items", WHERE), COLUMNS, WHERE)
-    with pytest.raises(UserError, match="items is a list, expected a number"):
-        check(parse("items", WHERE), COLUMNS, WHERE, "number")
+    with pytest.raises(UserError, match=r"^label of 'items': items is a list, expected a number$"):
+        check(parse("items", WHERE), COLUMNS, "label of 'items'", "number")
     check(parse("s", WHERE), COLUMNS, WHERE, "truth")
 
 
@@ -135,7 +139,7 @@ log(a)(s)
 (log)(a)(s)
 a[s]
 *a
-min(*[a, s])
+min(*a, s)
 a #
 a \\
 a is s

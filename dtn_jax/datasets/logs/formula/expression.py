@@ -284,9 +284,7 @@ def check(expression: Expression, columns: Mapping[str, Type], where: str, kind:
         for name in expression.columns:
             choose("column", name, columns)
         schema = {name: columns[name] for name in expression.columns}
-        gives = kind_of(expression.read(pl.DataFrame(schema=schema), kind)[0])
-        if gives in (LIST, OTHER) and not expression.column:
-            raise UserError(f"it gives {gives}")
+        expression.read(pl.DataFrame(schema=schema), kind)
     except UserError as error:
         hint = ""
         if expression.text in columns and not expression.column:

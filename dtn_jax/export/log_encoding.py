@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from dtn_jax.datasets.logs import times
 from dtn_jax.datasets.logs.fit import encoders
 from dtn_jax.datasets.logs.fit.encoders import Encoded, Fitted
-from dtn_jax.datasets.logs.formula import times
-from dtn_jax.datasets.logs.formula.expression import of_column
+from dtn_jax.datasets.logs.formula import of_column
 from dtn_jax.datasets.logs.rows import field_values
 from dtn_jax.datasets.logs.schema.spec import LISTED, FieldSpec, Spec
 from dtn_jax.errors import UserError

@@ -20,7 +20,8 @@ STAGES = """
     parallel.processes          # each process reads its own rows
     metrics                     # the synthetic data's known answer has AUCs
     datasets.preparation
-    datasets.logs.keys datasets.logs.mapped datasets.logs.formula datasets.logs.schema
+    datasets.logs.keys datasets.logs.mapped datasets.logs.times datasets.logs.formula
+    datasets.logs.schema
     datasets.logs.raw datasets.logs.work_folder datasets.logs.rows datasets.logs.fit
     datasets.logs.write datasets.logs.work
     datasets.synthetic          # Ali-CCP's generator has its fields' sizes

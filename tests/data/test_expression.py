@@ -7,7 +7,7 @@ import random
 import polars as pl
 import pytest
 
-from dtn_jax.datasets.logs.formula.expression import check, of_column, parse
+from dtn_jax.datasets.logs.formula import check, of_column, parse
 
 FRAME = pl.DataFrame(
     {

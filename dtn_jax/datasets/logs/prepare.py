@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from dtn_jax.datasets.logs import times
 from dtn_jax.datasets.logs.fit import merge
-from dtn_jax.datasets.logs.formula import times
 from dtn_jax.datasets.logs.limits import check_kept, check_positives, check_rejects
 from dtn_jax.datasets.logs.rows import cuts, user_histories, user_order
 from dtn_jax.datasets.logs.schema import schema_file

@@ -8,8 +8,8 @@ import dataclasses
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.logs.formula import times
-from dtn_jax.datasets.logs.formula.expression import Expression, of_column
+from dtn_jax.datasets.logs import times
+from dtn_jax.datasets.logs.formula import Expression, of_column
 from dtn_jax.datasets.logs.rows import field_values
 from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.rows.columns import history_columns, singles, whole_rows

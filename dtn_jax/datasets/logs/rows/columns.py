@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 import polars as pl
 
-from dtn_jax.datasets.logs.formula import expression
+from dtn_jax.datasets.logs import formula
 from dtn_jax.datasets.logs.raw import json_lines
 from dtn_jax.datasets.logs.raw.unit import Types
 from dtn_jax.datasets.logs.rows import field_values
@@ -100,16 +100,16 @@ def _file(spec: Spec, address: str, types: Types) -> None:
             _history(spec, field, address, types)
     for task in spec.tasks:
         where = f"{spec.path}, line {task.line}: label of {task.name!r}"
-        expression.check(task.label, types, f"{address}: {where}", "number")
+        formula.check(task.label, types, f"{address}: {where}", "number")
         if task.known is not None:
             where = f"{spec.path}, line {task.line}: `known` of {task.name!r}"
-            expression.check(task.known, types, f"{address}: {where}", "truth")
+            formula.check(task.known, types, f"{address}: {where}", "truth")
 
 
 def _field(spec: Spec, field: FieldSpec, address: str, types: Types) -> None:
     where = f"{spec.path}, line {field.line}: field {field.name!r}"
     kind = "number" if field.kind == "numeric" else ""
-    expression.check(field.value, types, f"{address}: {where}", kind)
+    formula.check(field.value, types, f"{address}: {where}", kind)
     wanted = LISTS if field.listed else SINGLE
     if field.value.column:
         _has(where, address, types, field.value.column, wanted)
@@ -125,7 +125,7 @@ def _history(spec: Spec, field: FieldSpec, address: str, types: Types) -> None:
     _is_there(f"{address}: {where}: by", types, field.history.by)
     _has(where, address, types, field.history.by, SINGLE)
     if field.history.where is not None:
-        expression.check(field.history.where, types, f"{address}: {where}: where", "truth")
+        formula.check(field.history.where, types, f"{address}: {where}: where", "truth")
 
 
 def _is_there(where: str, types: Types, name: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from dtn_jax.datasets.logs.formula import times
+from dtn_jax.datasets.logs import times
 from dtn_jax.datasets.logs.rows import splits
 from dtn_jax.datasets.logs.schema.spec import SplitSpec
 from dtn_jax.errors import UserError

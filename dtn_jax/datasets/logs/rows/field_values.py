@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.logs.formula.expression import Expression
+from dtn_jax.datasets.logs.formula import Expression
 from dtn_jax.datasets.logs.rows import numbers
 from dtn_jax.datasets.logs.rows.numbers import WRONG_TYPE
 from dtn_jax.datasets.logs.schema.spec import FieldSpec

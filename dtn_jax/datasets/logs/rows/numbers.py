@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.logs.formula.expression import Expression
-from dtn_jax.datasets.logs.formula.times import Type
+from dtn_jax.datasets.logs.formula import Expression
+from dtn_jax.datasets.logs.times import Type
 from dtn_jax.datasets.preparation.bags import flat
 from dtn_jax.shapes import Bool
 

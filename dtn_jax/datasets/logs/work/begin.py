@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import polars as pl
 
-from dtn_jax.datasets.logs.formula import times
+from dtn_jax.datasets.logs import times
 from dtn_jax.datasets.logs.raw import files as raw_files
 from dtn_jax.datasets.logs.raw import read as raw_read
 from dtn_jax.datasets.logs.raw import units as raw_units

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from dtn_jax.datasets.logs import mapped
+from dtn_jax.datasets.logs import times as log_times
 from dtn_jax.datasets.logs import work_folder as work
 from dtn_jax.datasets.logs.fit import merge
 from dtn_jax.datasets.logs.fit.fit_unit import fit_unit
-from dtn_jax.datasets.logs.formula import times as log_times
 from dtn_jax.datasets.logs.raw import read
 from dtn_jax.datasets.logs.rows import cuts, user_histories, user_order
 from dtn_jax.datasets.logs.rows.account import Account

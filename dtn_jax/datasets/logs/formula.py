@@ -34,8 +34,8 @@ from collections.abc import Callable, Mapping
 
 import polars as pl
 
-from dtn_jax.datasets.logs.formula import times
-from dtn_jax.datasets.logs.formula.times import Type
+from dtn_jax.datasets.logs import times
+from dtn_jax.datasets.logs.times import Type
 from dtn_jax.errors import UserError, choose
 
 LONGEST = 1_000  # characters of an expression

@@ -17,8 +17,8 @@ from dtn_jax.data import rows as names
 from dtn_jax.data import split
 from dtn_jax.data.account import Account
 from dtn_jax.data.rows import Rows
-from dtn_jax.datasets.logs.formula import times
-from dtn_jax.datasets.logs.formula.expression import Expression, of_column
+from dtn_jax.datasets.logs import times
+from dtn_jax.datasets.logs.formula import Expression, of_column
 from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec, TaskSpec
 from dtn_jax.datasets.preparation.numbers import signed_log
 from dtn_jax.field import SEVERAL
@@ -124,7 +124,7 @@ def _field(field: FieldSpec, frame: pl.DataFrame, reject: Reject) -> pl.Series:
         if field.log:
             values = pl.Series(values.name, signed_log(values.to_numpy()), nan_to_null=True)
         return values
-    column, wrong = field.value.both(frame)
+    column, wrong = field.value.read(frame)
     if wrong.any():
         reject(~wrong, WRONG_TYPE, shown(field.value, frame))
     if not field.listed:

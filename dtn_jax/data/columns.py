@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from dtn_jax.data import clean, keys
 from dtn_jax.data.clean import Reject
-from dtn_jax.datasets.logs.formula import expression, times
+from dtn_jax.datasets.logs import formula, times
 from dtn_jax.datasets.logs.raw import json_kinds
 from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec
 from dtn_jax.errors import UserError, choose
@@ -256,16 +256,16 @@ def check(spec: Spec, address: str, types: Types) -> None:
             _history(spec, field, address, types)
     for task in spec.tasks:
         where = f"{spec.path}, line {task.line}: label of {task.name!r}"
-        expression.check(task.label, types, f"{address}: {where}", "number")
+        formula.check(task.label, types, f"{address}: {where}", "number")
         if task.known is not None:
             where = f"{spec.path}, line {task.line}: `known` of {task.name!r}"
-            expression.check(task.known, types, f"{address}: {where}", "truth")
+            formula.check(task.known, types, f"{address}: {where}", "truth")
 
 
 def _field(spec: Spec, field: FieldSpec, address: str, types: Types) -> None:
     where = f"{spec.path}, line {field.line}: field {field.name!r}"
     kind = "number" if field.kind == "numeric" else ""
-    expression.check(field.value, types, f"{address}: {where}", kind)
+    formula.check(field.value, types, f"{address}: {where}", kind)
     wanted = LISTS if field.listed else SINGLE
     if field.value.column:
         _has(where, address, types, field.value.column, wanted)
@@ -281,7 +281,7 @@ def _history(spec: Spec, field: FieldSpec, address: str, types: Types) -> None:
     _is_there(f"{address}: {where}: by", types, field.history.by)
     _has(where, address, types, field.history.by, SINGLE)
     if field.history.where is not None:
-        expression.check(field.history.where, types, f"{address}: {where}: where", "truth")
+        formula.check(field.history.where, types, f"{address}: {where}: where", "truth")
 
 
 def _is_there(where: str, types: Types, name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dtn_jax.data.rows import TIME, Rows
-from dtn_jax.datasets.logs.formula import times
+from dtn_jax.datasets.logs import times
 from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.schema import ALL
 from dtn_jax.shapes import Int64

@@ -25,7 +25,7 @@ from dtn_jax.data.limits import check_kept, check_positives, check_rejects
 from dtn_jax.data.positives import Positives
 from dtn_jax.data.stages import Plan, Splits
 from dtn_jax.data.work import SCHEMA_FILE, VERSION, Work, database
-from dtn_jax.datasets.logs.formula import times
+from dtn_jax.datasets.logs import times
 from dtn_jax.datasets.logs.raw import files as raw_files
 from dtn_jax.datasets.logs.raw import json_kinds
 from dtn_jax.datasets.logs.raw import read as raw_read

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from dtn_jax.data import keys
 from dtn_jax.data.rows import GROUP, LABEL, ROW, SPLIT, TIME, WEIGHT, Rows, Values
-from dtn_jax.datasets.logs.formula import times
+from dtn_jax.datasets.logs import times
 from dtn_jax.datasets.logs.schema.spec import Spec, SplitSpec
 from dtn_jax.errors import UserError
 from dtn_jax.shapes import Bool, Float64, Int8, Int64, UInt64

@@ -20,7 +20,7 @@ STAGES = """
     parallel.processes          # each process reads its own rows
     metrics                     # the synthetic data's known answer has AUCs
     datasets.preparation
-    datasets.logs.formula datasets.logs.schema datasets.logs.raw
+    datasets.logs.times datasets.logs.formula datasets.logs.schema datasets.logs.raw
     data
     datasets.synthetic          # Ali-CCP's generator has its fields' sizes
     datasets

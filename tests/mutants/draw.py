@@ -36,7 +36,8 @@ AREAS = {
     "histories": "dtn_jax/data/histories.py dtn_jax/models/histories/*.py",
     "prepared": "dtn_jax/datasets/preparation/prepared.py dtn_jax/datasets/preparation/block*.py "
     "dtn_jax/datasets/preparation/record*.py dtn_jax/data/stages.py dtn_jax/data/records.py "
-    "dtn_jax/datasets/logs/raw/*.py dtn_jax/datasets/logs/formula/*.py",
+    "dtn_jax/datasets/logs/raw/*.py dtn_jax/datasets/logs/formula.py "
+    "dtn_jax/datasets/logs/times.py",
     "checkpoints": "dtn_jax/checkpoint/*.py dtn_jax/workdir/*.py",
     "selection": "dtn_jax/selection.py dtn_jax/timetable.py dtn_jax/results.py",
     "run": "dtn_jax/run.py dtn_jax/train.py dtn_jax/evaluate.py dtn_jax/replicas.py",

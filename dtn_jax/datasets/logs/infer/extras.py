@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from dtn_jax.datasets.logs.formula import times
+from dtn_jax.datasets.logs import times
 from dtn_jax.datasets.logs.infer.columns import Column
 from dtn_jax.datasets.logs.infer.draft import Draft, FieldDraft, Role
 from dtn_jax.datasets.logs.infer.sample import Sample

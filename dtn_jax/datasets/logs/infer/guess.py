@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from dtn_jax.datasets.logs.formula import times
+from dtn_jax.datasets.logs import times
 from dtn_jax.datasets.logs.infer import (
     extras,
     kinds,

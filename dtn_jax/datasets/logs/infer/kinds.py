@@ -7,12 +7,12 @@ import dataclasses
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.logs.formula.times import is_date
 from dtn_jax.datasets.logs.infer import names
 from dtn_jax.datasets.logs.infer.columns import Column
 from dtn_jax.datasets.logs.infer.draft import FieldDraft
 from dtn_jax.datasets.logs.infer.sample import FEW
 from dtn_jax.datasets.logs.infer.words import percent, shown
+from dtn_jax.datasets.logs.times import is_date
 from dtn_jax.shapes import Float64
 
 SMALL = 20  # different values: so few are categories, whatever the numbers mean

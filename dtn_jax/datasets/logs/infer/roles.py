@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from dtn_jax.datasets.logs.formula import times
+from dtn_jax.datasets.logs import times
 from dtn_jax.datasets.logs.infer import names
 from dtn_jax.datasets.logs.infer.columns import Column
 from dtn_jax.datasets.logs.infer.draft import Role

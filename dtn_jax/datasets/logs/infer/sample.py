@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from dtn_jax.datasets.logs.formula.times import Type
 from dtn_jax.datasets.logs.infer import places
 from dtn_jax.datasets.logs.infer.places import Places
 from dtn_jax.datasets.logs.raw import read as raw_read
 from dtn_jax.datasets.logs.raw.files import RawFile
 from dtn_jax.datasets.logs.raw.unit import Types
 from dtn_jax.datasets.logs.schema.spec import InputSpec
+from dtn_jax.datasets.logs.times import Type
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.errors import UserError
 

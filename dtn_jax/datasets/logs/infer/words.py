@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from dtn_jax.datasets.logs.formula.syntax import CONSTANTS, WORDS
+from dtn_jax.datasets.logs.formula import CONSTANTS, WORDS
 from dtn_jax.datasets.preparation import progress
 
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

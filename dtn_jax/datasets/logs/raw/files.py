@@ -15,7 +15,6 @@ import pyarrow as pa
 from dtn_jax.datasets.logs.raw.addresses import filesystem, is_remote, local_path, told
 from dtn_jax.datasets.logs.schema.spec import FORMATS
 from dtn_jax.errors import UserError, choose
-from dtn_jax.report import screen
 
 SUFFIXES = {  # format of a file whose name ends so
     ".parquet": "parquet",
@@ -245,11 +244,8 @@ def _tell_skipped(addresses: Sequence[str], most: int = 3) -> None:
     """Names the files of folders that are not read."""
     if addresses:
         shown = ", ".join(sorted(addresses)[:most]) + ", …" * (len(addresses) > most)
-        screen.say(
-            f"skipped {len(addresses):,} file{'s' * (len(addresses) > 1)} whose names end in no "
-            f"suffix of the log's format: {shown}",
-            highlight=False,
-        )
+        files = f"{len(addresses):,} file{'s' * (len(addresses) > 1)}"
+        print(f"skipped {files} whose names end in no suffix of the log's format: {shown}")
 
 
 def _file(address: str, base: str, size: int, format: str) -> RawFile:

@@ -371,7 +371,6 @@ def test_times_far_from_the_rest_are_counted_and_named(name, count, timed):
     assert any(re.search(r"1970|\bt\b", part) for part in found)
 
 
-@wrong("not a word: seconds since 1970, all rows within a quarter of an hour of 2034-03-15")
 @pytest.mark.parametrize("command", ["prepare", "infer"])
 def test_hours_as_whole_numbers_are_asked_about(command, timed):
     """2026030112 is noon of March 1st: its value, or its form, is named with its column."""

@@ -9,30 +9,39 @@ import numpy as np
 import polars as pl
 import pyarrow.compute as pc
 
-from dtn_jax.datasets.logs.infer.sample import FEW
 from dtn_jax.shapes import Bool, Float64, Int
 
+FEW = 1e-5  # share of the rows in which a value may be bad: far below what prepare allows
+MOST = 1_000_000  # values of a column's lists that are looked at one by one
 NUMBER = r"^\s*-?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?\s*$"
 WHOLE = r"^\s*-?\d{1,18}\s*$"
 PADDED = r"^\s*-?0\d"  # 007 is no number
 MISSING = ("\\N", "NULL", "null", "NaN", "nan", "NA", "N/A", "None", "none", "-")
+TRUTHS = {"true": True, "false": False}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Column:
-    """A column of single values.
+    """A column.
 
     Attributes:
-      name: of the column.
       raw: as it was read.
-      values: numbers and truths that stand as texts read as such; NaN is missing.
+      values: numbers and truths that stand as texts read as such; NaN is missing. Of lists, what is
+        in them, one list's after another's; of many long ones, of every n-th list.
       stray: where all but a few texts are numbers, one that is none; else ''.
     """
 
-    name: str
     raw: pl.Series
     values: pl.Series
     stray: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.raw.name
+
+    @property
+    def is_list(self) -> bool:
+        return self.raw.dtype == pl.List
 
     @property
     def is_number(self) -> bool:
@@ -67,17 +76,17 @@ class Column:
 
     @property
     def missing(self) -> float:
-        """The share of missing values."""
-        return self.values.null_count() / max(len(self.values), 1)
+        """The share of missing values, or lists."""
+        column = self.raw if self.is_list else self.values
+        return column.null_count() / max(len(column), 1)
 
     @functools.cached_property
     def _encoded(self) -> tuple[Int[np.ndarray, " R"], pl.Series]:
-        values = self.values
-        if values.dtype in (pl.Boolean, pl.Null):
-            values = values.cast(pl.Int8)
-        made = pc.dictionary_encode(values.rechunk().to_arrow())
-        codes = made.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-        return codes, pl.from_arrow(made.dictionary)
+        whole = self.values.dtype in (pl.Boolean, pl.Null)
+        values = self.values.cast(pl.Int8) if whole else self.values
+        encoded = pc.dictionary_encode(values.rechunk().to_arrow())
+        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        return codes, pl.from_arrow(encoded.dictionary)
 
     @property
     def codes(self) -> Int[np.ndarray, " R"]:
@@ -118,33 +127,54 @@ class Column:
         most = np.argsort(-self.counts, kind="stable")[:count]
         return [self.different[int(n)] for n in most]
 
+    @functools.cached_property
+    def lengths(self) -> Int[np.ndarray, " R"]:
+        """Values of each list; -1 is a missing list."""
+        return self.raw.list.len().cast(pl.Int64).fill_null(-1).to_numpy()
+
+    @functools.cached_property
+    def length(self) -> int:
+        """The length of all lists, at least 2; 0 where they differ."""
+        known = np.unique(self.lengths[self.lengths >= 0])
+        return int(known[0]) if len(known) == 1 and known[0] > 1 else 0
+
+    @property
+    def is_fraction(self) -> bool:
+        """Whether its values are floats, not all of them whole."""
+        return self.values.dtype.is_float() and not self.is_whole
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all values are numbers, none missing or infinite."""
+        return self.is_number and 0 < len(self.values) == self.known and not self.infinite
+
 
 def column(raw: pl.Series) -> Column:
-    """A column of single values as it was read."""
-    name, values = raw.name, raw
+    """A column as it was read."""
+    values = raw
+    if values.dtype == pl.List:
+        filled = raw.filter(raw.list.len() > 0)
+        step = -(-int(filled.list.len().sum()) // MOST) or 1
+        return Column(raw, column(filled.gather_every(step).explode()).values)
     if values.dtype.is_float():
-        return Column(name, raw, values.fill_nan(None))
-    if values.dtype.is_decimal():
-        return Column(name, raw, values.cast(pl.Float64))
-    if values.dtype in (pl.Categorical, pl.Enum):
+        values = values.fill_nan(None)
+    elif values.dtype.is_decimal():
+        values = values.cast(pl.Float64)
+    elif values.dtype in (pl.Categorical, pl.Enum):
         values = values.cast(pl.String)
-    if values.dtype != pl.String:
-        return Column(name, raw, values)
     known = values.drop_nulls()
-    if known.is_empty():
-        return Column(name, raw, values)
+    if values.dtype != pl.String or known.is_empty():
+        return Column(raw, values)
     number = known.str.contains(NUMBER) & ~known.str.contains(PADDED)
     bad = len(known) - int(number.sum())
     if bad <= FEW * len(known):
         kind = pl.Int64 if bad == 0 and known.str.contains(WHOLE).all() else pl.Float64
-        return Column(name, raw, values.str.strip_chars().cast(kind, strict=False))
+        return Column(raw, values.str.strip_chars().cast(kind, strict=False))
     if bad <= 0.01 * len(known):
-        return Column(name, raw, values, stray=known.filter(~number)[0])
-    truths = {"true": True, "false": False}
-    if known.str.to_lowercase().is_in(list(truths)).all():
-        read = values.str.to_lowercase().replace_strict(truths, return_dtype=pl.Boolean)
-        return Column(name, raw, read)
-    return Column(name, raw, values)
+        return Column(raw, values, stray=known.filter(~number)[0])
+    if known.str.to_lowercase().is_in(list(TRUTHS)).all():
+        values = values.str.to_lowercase().replace_strict(TRUTHS, return_dtype=pl.Boolean)
+    return Column(raw, values)
 
 
 def missing_words(frame: pl.DataFrame) -> list[str]:
@@ -152,17 +182,8 @@ def missing_words(frame: pl.DataFrame) -> list[str]:
     found = set()
     for raw in frame.select(pl.col(pl.String)):
         known = raw.drop_nulls().unique()
-        words = set(known.filter(known.is_in(list(MISSING))).to_list())
+        words = set(known.filter(known.is_in(list(MISSING))))
         others = known.filter(~known.is_in(list(MISSING)))
-        if words and len(others) and others.str.contains(NUMBER).all():
-            found |= words
-        found |= words & {"\\N", "NULL"}
+        numbers = len(others) and others.str.contains(NUMBER).all()
+        found |= words if numbers else words & {"\\N", "NULL"}
     return sorted(found)
-
-
-def without(frame: pl.DataFrame, words: list[str]) -> pl.DataFrame:
-    """The frame with null in place of texts that stand for a missing value."""
-    if not words:
-        return frame
-    text = pl.col(pl.String)
-    return frame.with_columns(pl.when(~text.is_in(words)).then(text))

@@ -12,52 +12,59 @@ from dtn_jax.shapes import Float64
 
 
 @dataclasses.dataclass
-class FieldDraft:
+class Entry:
+    """A column and what becomes of it.
+
+    Attributes:
+      name: of the field, the task or the column.
+      options: {key: value}, the values ready for YAML.
+      facts: what the sample shows of it, in a line.
+      notes: what to know more, each in a line.
+      guessed: by the column's name; else it was asked for.
+    """
+
+    name: str = ""
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    facts: str = ""
+    notes: list[str] = dataclasses.field(default_factory=list)
+    guessed: bool = False
+
+
+@dataclasses.dataclass
+class FieldDraft(Entry):
     """A field, or a column that is none.
 
     Attributes:
-      name: of the field, and of its column unless the options say another.
-      options: {key: value}, the values ready for YAML.
-      facts: what the sample shows of it, in a line.
       reason: why it is left out; '' where it is not.
       suspect: whether the reason is one to look at: a leak, not a matter of course.
-      notes: what to know more, each in a line.
+      offer: whether it is left out as one of several that may be made of a time.
     """
 
-    name: str
-    options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    facts: str = ""
     reason: str = ""
     suspect: bool = False
-    notes: list[str] = dataclasses.field(default_factory=list)
+    offer: bool = False
+
+    @property
+    def kept(self) -> bool:
+        return not self.reason and not self.offer
 
     def leave_out(self, reason: str, suspect: bool = False) -> None:
-        """Leaves it out; the first reason stands."""
-        if not self.reason:
+        """Leaves it out; the first reason stands, unless a suspicion comes after it."""
+        if not self.reason or (suspect and not self.suspect):
             self.reason, self.suspect = reason, suspect
 
 
 @dataclasses.dataclass
-class TaskDraft:
+class TaskDraft(Entry):
     """A task.
 
     Attributes:
-      name: of the task.
       column: of its label.
       values: the label in each row of the sample, NaN where it is not known.
-      options: {key: value}, the values ready for YAML.
-      facts: what the sample shows of it.
-      guessed: by the column's name; else it was asked for.
-      notes: what to know more.
     """
 
-    name: str
-    column: str
-    values: Float64[np.ndarray, " R"]
-    options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    facts: str = ""
-    guessed: bool = True
-    notes: list[str] = dataclasses.field(default_factory=list)
+    column: str = ""
+    values: Float64[np.ndarray, " R"] | None = None
 
     @property
     def binary(self) -> bool:
@@ -70,19 +77,13 @@ class TaskDraft:
 
 
 @dataclasses.dataclass
-class Role:
-    """The time column or the group.
+class Role(Entry):
+    """The time column or the group; '' is its name where there is none.
 
     Attributes:
-      column: its name; '' without one.
-      guessed: by name; else it was asked for.
-      facts: what the sample shows of it.
       unit: of the time, where the column's type does not say it.
     """
 
-    column: str = ""
-    guessed: bool = True
-    facts: str = ""
     unit: str = ""
 
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from dtn_jax.datasets.logs.infer import guess, sample, write
-from dtn_jax.datasets.logs.infer.draft import Draft, TaskDraft
+import polars as pl
+
+from dtn_jax.datasets.equal_rows import MUCH
+from dtn_jax.datasets.logs.infer import fields, roles, sample, suspects, tasks, write
+from dtn_jax.datasets.logs.infer.columns import Column, column, missing_words
+from dtn_jax.datasets.logs.infer.draft import Draft, Entry, FieldDraft, TaskDraft
 from dtn_jax.datasets.logs.infer.sample import Sample
-from dtn_jax.datasets.logs.infer.words import clean, percent
+from dtn_jax.datasets.logs.infer.write import clean, percent, quoted
 from dtn_jax.datasets.logs.raw import files as raw_files
-from dtn_jax.datasets.logs.raw import read as raw_read
 from dtn_jax.datasets.logs.raw.files import RawFile
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.spec import InputSpec
 from dtn_jax.datasets.preparation import progress
-from dtn_jax.errors import UserError
+from dtn_jax.errors import UserError, choose
 from dtn_jax.shared_files import write_whole
 
 HELP = "python -m experiments.prepare --help=schema"
@@ -51,105 +54,163 @@ def infer(
     out = pathlib.Path(out)
     files = raw_files.find(list(input))
     found = sample.read(files, how_read(files[0]))
-    draft = guess.draft(found, labels, time, group)
-    text = write.schema_text(draft, name_of(out), found.told(), help_command)
+    made = draft(found, labels, time, group)
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", out.stem).lstrip("_-") or "logs"
+    text = write.schema_text(made, name, found.told(), help_command)
     schema_file.loads(text, str(out))
-    for line in summary(draft, found):
+    for line in summary(made, found):
         progress.say(line)
-    save(out, text, replace)
-    return draft
+    if out.exists() and not replace and out.read_bytes() != text.encode():
+        raise UserError(
+            f"{out} is there already, and says something else; give --replace to overwrite it, "
+            "or another --out"
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(out, text)
+    return made
 
 
 def how_read(file: RawFile) -> InputSpec:
     """How files like this one are read: the separator of CSV is the sign that cuts its header."""
     given = InputSpec(format=file.format)
     if file.format == "csv" and not file.address.lower().removesuffix(".gz").endswith(".tsv"):
-        header = list(raw_read.schema(file, given))
+        header = list(sample.schemas([file], given)[file.address])
         if len(header) == 1:
-            counts = {sign: header[0].count(sign) for sign in "\t;|"}
-            best = max(counts, key=counts.__getitem__)
-            if counts[best]:
+            best = max("\t;|", key=header[0].count)
+            if best in header[0]:
                 return dataclasses.replace(given, separator=best)
     return given
 
 
-def name_of(out: pathlib.Path) -> str:
-    """A data set's name from its schema file's."""
-    name = re.sub(r"[^A-Za-z0-9_-]+", "_", out.stem).lstrip("_-")
-    return name or "logs"
+def draft(found: Sample, given: Sequence[str] = (), time: str = "", group: str = "") -> Draft:
+    """What a sample suggests.
+
+    Args:
+      found: of the log.
+      given: the labels; empty: they are guessed.
+      time, group: columns; '': they are guessed.
+
+    Raises:
+      UserError: a given column does not fit, or no label, or no field, is found.
+    """
+    frame = found.frame
+    words = missing_words(frame) if found.input.format == "csv" else []
+    if words:
+        text = pl.col(pl.String)
+        frame = frame.with_columns(pl.when(~text.is_in(words)).then(text))
+    columns = {c.name: column(c) for c in frame}
+    singles = {name: c for name, c in columns.items() if not c.is_list}
+    _check_given(time, group, given, found, singles)
+    when = roles.time({n: c for n, c in singles.items() if n not in (group, *given)}, time)
+    who = roles.group({n: c for n, c in singles.items() if n not in (when.name, *given)}, group)
+    part, split = roles.split_column(singles)
+    labels = tasks.tasks(singles, given, {when.name, who.name, part}, set(columns))
+    notes = tasks.arrange(labels)
+    used = {when.name, part, *(task.column for task in labels)}
+    inputs = {name: c for name, c in columns.items() if name not in used}
+    made = _fields(inputs, labels, found, singles.get(when.name))
+    facts = "a column says it"
+    if not part:
+        split, facts = roles.split(when, who, singles)
+    input = dataclasses.replace(found.input, missing=tuple(words))
+    drafted = Draft(made, labels, when, who, split, facts, input, notes)
+    roles.add_times(drafted, singles)
+    if not any(field.kept for field in drafted.fields):
+        told = [f"  {quoted(field.name)}: {field.reason}" for field in drafted.fields[:50]]
+        raise UserError("no column can be a field:\n" + "\n".join(told or ["  there is none"]))
+    few = [label.key for label in suspects.labels(labels, frame.height) if not label.enough]
+    if few:
+        notes.append(
+            f"{', '.join(few)}: too few rows of one class to look for columns that give it away"
+        )
+    equal = frame.height - frame.hash_rows().n_unique()
+    if split["by"] == "random" and equal > MUCH * frame.height:
+        notes.append(
+            f"{equal:,} rows ({percent(equal / frame.height)}) are equal to an earlier one in all "
+            "columns: of a row in test, train then has a copy with its labels. Take them out of "
+            "the log, or split it so that copies stay together (by: group)"
+        )
+    broken = found.broken / (frame.height + found.broken)
+    if broken:
+        fails = ": prepare then fails, unless --max_reject_rate allows it" * (broken > BROKEN)
+        notes.append(
+            f"{found.broken:,} rows of the sample ({percent(broken)}) cannot be read{fails}"
+        )
+    return drafted
 
 
-def save(out: pathlib.Path, text: str, replace: bool) -> None:
-    """Writes a schema file; raises UserError where another one is there and `replace` is False."""
-    if out.exists() and not replace:
-        try:
-            same = out.read_text() == text
-        except (OSError, UnicodeDecodeError):
-            same = False
-        if not same:
-            raise UserError(
-                f"{out} is there already, and says something else; give --replace to overwrite it, "
-                "or another --out"
-            )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(out, text)
+def _check_given(
+    time: str, group: str, labels: Sequence[str], found: Sample, singles: Mapping[str, Column]
+) -> None:
+    """Raises UserError where a column that was asked for is not there, or cannot be used."""
+    uses: dict[str, str] = {}
+    asked = [("--time", time), ("--group", group), *(("--labels", name) for name in labels)]
+    for what, name in asked:
+        if not name:
+            continue
+        if name in found.refused:
+            raise UserError(f"{what}={name}: {found.refused[name]}")
+        choose(f"column in {what}", name, found.frame.columns)
+        if name not in singles:
+            raise UserError(f"{what}={name}: it is a column of lists; expected single values")
+        if uses.setdefault(name, what) != what:
+            raise UserError(f"{what}={name}: the column is {uses[name]} as well")
+
+
+def _fields(
+    columns: Mapping[str, Column], labels: Sequence[TaskDraft], found: Sample, event: Column | None
+) -> list[FieldDraft]:
+    """The fields in the order of the columns, those of refused columns last."""
+    singles = {name: c for name, c in columns.items() if not c.is_list}
+    lists = [c for c in columns.values() if c.is_list]
+    made = {name: fields.single(c, found.whole) for name, c in singles.items()}
+    made |= fields.of_lists(lists, singles)
+    able = [t for t in suspects.labels(labels, found.frame.height) if t.enough]
+    with progress.Rows() as bars:
+        every = bars.count(columns.values(), "columns", len(columns), lambda _: 1, "columns")
+        for c in every:
+            suspects.leave_out(made[c.name], c, able)
+    for field in made.values():
+        weights = field.options.get("weights")
+        if weights in [quoted(f.name) for f in made.values() if f.suspect] and not field.suspect:
+            del field.options["weights"]
+            field.notes[0] = f"without its weights: {weights} is suspect"
+    suspects.leave_out_times(made, singles, event)
+    suspects.leave_out_copies(made, singles)
+    refused = [FieldDraft(name, reason=reason) for name, reason in found.refused.items()]
+    return [*(made[name] for name in columns), *refused]
 
 
 def summary(draft: Draft, found: Sample) -> list[str]:
     """What is shown in the terminal: guesses, then suspicions."""
     lines = [f"Looked at {found.told()}.", ""]
     for task in draft.tasks:
-        lines.append(f"task   {_task(task)}")
+        kind = "binary" if task.binary else "regression"
+        upstream = ", ".join(task.options.get("upstream", []))
+        facts = f"{kind}, {task.facts}{', upstream ' * bool(upstream)}{upstream}"
+        lines.append(f"task   {task.name}{_guessed(task)}: {facts}")
     for what, role in (("time", draft.time), ("group", draft.group)):
-        told = f"{role.column}{_guessed(role.guessed)}: {role.facts}" if role.column else "none"
+        told = f"{role.name}{_guessed(role)}: {role.facts}" if role.name else "none"
         lines.append(f"{what:6s} {told}")
     split = ", ".join(f"{key} {value}" for key, value in draft.split.items() if key != "by")
     lines.append(f"split  by {draft.split['by']}: {split}")
-    kinds: dict[str, list[str]] = {}
-    for field in draft.fields:
-        if not field.reason:
-            kinds.setdefault(field.options.get("kind", "categorical"), []).append(field.name)
-    lines += [f"{kind:12s} {_listed(names)}" for kind, names in kinds.items()]
-    out = [f for f in draft.fields if f.reason and f.reason != write.OFFER and not f.suspect]
-    lines += _section("Left out", [f"{f.name}: {f.reason}" for f in out])
-    suspects = [f"{f.name}: {f.reason}" for f in draft.fields if f.suspect]
-    lines += _section("Suspect, and left out", suspects)
-    lines += _section("To look at", _notes(draft, found))
+    kept = [field for field in draft.fields if field.kept]
+    for kind in dict.fromkeys(field.options.get("kind", "categorical") for field in kept):
+        names = [f.name for f in kept if f.options.get("kind", "categorical") == kind]
+        more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+        lines.append(f"{kind:12s} {', '.join(names[:12])}{more}")
+    out = [(f.suspect, f"{f.name}: {f.reason}") for f in draft.fields if f.reason]
+    entries = [*draft.tasks, *kept, draft.time]
+    notes = [f"{entry.name}: {note}" for entry in entries for note in entry.notes] + draft.notes
+    parts = {
+        "Left out": [text for suspect, text in out if not suspect],
+        "Suspect, and left out": [text for suspect, text in out if suspect],
+        "To look at": notes,
+    }
+    for title, texts in parts.items():
+        lines += ["", title, *(f"  {text}" for text in texts)] if texts else []
     return [clean(line) for line in lines]
 
 
-def _task(task: TaskDraft) -> str:
-    kind = "binary" if task.binary else "regression"
-    up = task.options.get("upstream", [])
-    upstream = f", upstream {', '.join(up)}" if up else ""
-    return f"{task.name}{_guessed(task.guessed)}: {kind}, {task.facts}{upstream}"
-
-
-def _guessed(guessed: bool) -> str:
-    return " (guessed)" if guessed else ""
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:12])
-    return f"{shown} and {len(names) - 12} more" if len(names) > 12 else shown
-
-
-def _section(title: str, lines: Sequence[str]) -> list[str]:
-    return ["", title, *(f"  {line}" for line in lines)] if lines else []
-
-
-def _notes(draft: Draft, found: Sample) -> list[str]:
-    lines = [f"{t.name}: {note}" for t in draft.tasks for note in t.notes]
-    lines += [f"{f.name}: {note}" for f in draft.fields if not f.reason for note in f.notes]
-    few = guess.unexamined(draft, found.frame.height)
-    if few:
-        lines.append(
-            f"{', '.join(few)}: too few rows of one class to look for columns that give it away"
-        )
-    broken = found.broken / (found.frame.height + found.broken)
-    if broken > BROKEN:
-        lines.append(
-            f"{percent(broken)} of the rows cannot be read: prepare then fails, unless "
-            "--max_reject_rate allows it"
-        )
-    return [*lines, *draft.notes]
+def _guessed(entry: Entry) -> str:
+    return " (guessed)" if entry.guessed else ""

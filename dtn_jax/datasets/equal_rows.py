@@ -6,7 +6,7 @@ split at random, gives a test AUC near 1 on labels that were drawn at random.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -31,24 +31,35 @@ def row_hashes(*arrays: Num[np.ndarray, "B _"], seed: int = 0) -> UInt64[np.ndar
     return total
 
 
-def compared(hashes: UInt64[np.ndarray, " B"], rows: int) -> UInt64[np.ndarray, " C"]:
-    """Those that are kept, of a set of so many rows: all, or about MOST of the whole set. Equal
-    rows are kept together."""
+def of_block(block: Mapping[str, np.ndarray], rows: int) -> UInt64[np.ndarray, " C"]:
+    """The hashes of a block's rows that are compared, of a set of so many rows: all, or of about
+    MOST of the whole set those that are smallest. So equal rows are kept together."""
+    names = ("ids", "numeric", "labels", "label_mask")
+    hashes = row_hashes(*(block[name] for name in names if name in block))
     return hashes if rows <= MOST else hashes[hashes < np.uint64((MOST << 64) // rows)]
 
 
-def told(hashes: Mapping[str, Sequence[UInt64[np.ndarray, " _"]]], rows: Mapping[str, int]) -> str:
-    """A line where MUCH of a split's rows are equal to rows of train; else ''.
+def shares(hashes: Mapping[str, UInt64[np.ndarray, " _"]]) -> dict[str, float]:
+    """{split: the share of its rows that train has, too}, of {split: hashes}, train first."""
+    train, *others = hashes
+    return {
+        split: float(np.isin(hashes[split], hashes[train]).mean()) if len(hashes[split]) else 0.0
+        for split in others
+    }
+
+
+def told(shares: Mapping[str, float], rows: Mapping[str, int], about: bool = False) -> str:
+    """A line where train has MUCH of a split's rows; else ''.
 
     Args:
-      hashes: {split: parts of what `compared` keeps of its rows}, train first.
+      shares: as `shares` gives them.
       rows: {split: how many it has}.
+      about: only some rows were compared.
     """
-    (_, train), *others = ((split, np.concatenate(parts)) for split, parts in hashes.items())
-    found = []
-    for split, own in others:
-        share = float(np.isin(own, train).mean()) if len(own) else 0.0
-        if share >= MUCH:
-            about = "about " * (len(own) < rows[split])
-            found.append(f"{about}{round(share * rows[split]):,} of {split} ({percent(share, 1)})")
-    return "rows that train has too, all inputs and labels equal: " * bool(found) + ", ".join(found)
+    found = [
+        f"{'about ' * about}{round(share * rows[split]):,} of {split} ({percent(share, 1)})"
+        for split, share in shares.items()
+        if share >= MUCH
+    ]
+    what = "rows that train has too, all inputs and labels equal"
+    return f"{what}: {', '.join(found)}" if found else ""

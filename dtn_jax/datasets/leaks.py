@@ -136,8 +136,13 @@ class Fitted:
 
     def _places(self, ids: Int[np.ndarray, ...]) -> Int[np.ndarray, ...]:
         """Where each stands among `ids`; behind the last, where it is new."""
-        places = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
-        return np.where(self.ids[places] == ids, places, len(self.ids))
+        size, new = int(self.ids[-1]) + 1, len(self.ids)
+        if size > DENSE * ids.size:
+            places = np.minimum(np.searchsorted(self.ids, ids), new - 1)
+            return np.where(self.ids[places] == ids, places, new)
+        table = np.full(size + 2, new)  # the last is for -1
+        table[self.ids] = np.arange(new)
+        return table[np.minimum(ids, size)]
 
 
 def _auc(scores: np.ndarray, positives: np.ndarray, negatives: np.ndarray) -> float:

@@ -133,10 +133,8 @@ def of_field(
         rows, cut = in_buckets(numbers, known, NUMBER_BINS)
         which = entry if field.length else None
         every += _drifts(field.name, samples, cut, rows, by_weight, entry=which)
-    largest: dict[str, Drift] = {}
-    for drift in sorted(every, key=lambda drift: -drift.psi):
-        largest.setdefault(drift.split, drift)
-    return list(largest.values())
+    by_split = [[drift for drift in every if drift.split == split] for split in samples]
+    return [max(found, key=lambda drift: drift.psi) for found in by_split if found]
 
 
 def of_labels(schema: Schema, samples: Mapping[str, Batch], by_weight: bool) -> list[Drift]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from dtn_jax.datasets import equal_rows
 from dtn_jax.datasets.description.labels import in_spaces
 from dtn_jax.datasets.equal_rows import row_hashes
 from dtn_jax.interface import Batch
@@ -65,12 +66,12 @@ class Repeats:
     Attributes:
       rows: share of train's rows that repeat an earlier one, inputs and labels.
       in_train: {split: share of its rows whose inputs are those of a row of train}.
-      equal: {split: how many of its rows are equal to a row of train, inputs and labels}.
+      equal: {split: share of its rows that are equal to a row of train, inputs and labels}.
     """
 
     rows: float
     in_train: dict[str, float]
-    equal: dict[str, int]
+    equal: dict[str, float]
 
 
 def repeats(samples: Mapping[str, Batch]) -> Repeats:
@@ -80,9 +81,9 @@ def repeats(samples: Mapping[str, Batch]) -> Repeats:
         split: inputs[split] + row_hashes(s.labels, s.label_mask, seed=1)
         for split, s in samples.items()
     }
-    train, *others = samples
+    train = whole["train"]
     return Repeats(
-        rows=1 - len(np.unique(whole[train])) / max(len(whole[train]), 1),
-        in_train={s: float(np.isin(inputs[s], inputs[train]).mean()) for s in others},
-        equal={s: int(np.isin(whole[s], whole[train]).sum()) for s in others},
+        rows=1 - len(np.unique(train)) / max(len(train), 1),
+        in_train=equal_rows.shares(inputs),
+        equal=equal_rows.shares(whole),
     )

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pyarrow.compute as pc
 
-from dtn_jax.shapes import Bool, Float64, Int
+from dtn_jax.shapes import Float64, Int
 
 FEW = 1e-5  # share of the rows in which a value may be bad: far below what prepare allows
 MOST = 1_000_000  # values of a column's lists that are looked at one by one
@@ -63,12 +63,21 @@ class Column:
         known = self.values.drop_nulls()
         return bool((known == known.floor()).all()) and bool((known.abs() < 2.0**53).all())
 
+    @property
+    def is_fraction(self) -> bool:
+        """Whether its values are floats, not all of them whole."""
+        return self.values.dtype.is_float() and not self.is_whole
+
     @functools.cached_property
     def infinite(self) -> float:
         """The share of numbers that are not finite."""
-        if not self.values.dtype.is_float() or not len(self.values):
-            return 0.0
-        return self.values.is_infinite().sum() / len(self.values)
+        some = self.values.dtype.is_float() and len(self.values)
+        return self.values.is_infinite().sum() / len(self.values) if some else 0.0
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all values are numbers, none missing or infinite."""
+        return self.is_number and 0 < len(self.values) == self.known and not self.infinite
 
     @property
     def known(self) -> int:
@@ -81,7 +90,9 @@ class Column:
         return column.null_count() / max(len(column), 1)
 
     @functools.cached_property
-    def _encoded(self) -> tuple[Int[np.ndarray, " R"], pl.Series]:
+    def encoded(self) -> tuple[Int[np.ndarray, " R"], pl.Series]:
+        """The number of each value in the order in which values first appear, -1 where it is
+        missing; and the values, each once."""
         whole = self.values.dtype in (pl.Boolean, pl.Null)
         values = self.values.cast(pl.Int8) if whole else self.values
         encoded = pc.dictionary_encode(values.rechunk().to_arrow())
@@ -90,23 +101,15 @@ class Column:
 
     @property
     def codes(self) -> Int[np.ndarray, " R"]:
-        """The number of each value in the order in which values first appear; -1 is missing."""
-        return self._encoded[0]
+        return self.encoded[0]
 
     @property
     def different(self) -> pl.Series:
-        """The values, each once, in the order of `codes`."""
-        return self._encoded[1]
+        return self.encoded[1]
 
     @property
     def distinct(self) -> int:
         return len(self.different)
-
-    @functools.cached_property
-    def texts(self) -> pl.Series:
-        """`different` as texts."""
-        spans = self.different.dtype == pl.Duration  # which polars does not write
-        return (self.different.to_physical() if spans else self.different).cast(pl.String)
 
     @functools.cached_property
     def counts(self) -> Int[np.ndarray, " V"]:
@@ -118,14 +121,9 @@ class Column:
         """Numbers, NaN where missing."""
         return self.values.cast(pl.Float64).fill_null(np.nan).to_numpy()
 
-    @property
-    def there(self) -> Bool[np.ndarray, " R"]:
-        return self.values.is_not_null().to_numpy()
-
     def common(self, count: int = 3) -> list:
         """The most common values, the first of them first."""
-        most = np.argsort(-self.counts, kind="stable")[:count]
-        return [self.different[int(n)] for n in most]
+        return [self.different[int(n)] for n in np.argsort(-self.counts, kind="stable")[:count]]
 
     @functools.cached_property
     def lengths(self) -> Int[np.ndarray, " R"]:
@@ -137,16 +135,6 @@ class Column:
         """The length of all lists, at least 2; 0 where they differ."""
         known = np.unique(self.lengths[self.lengths >= 0])
         return int(known[0]) if len(known) == 1 and known[0] > 1 else 0
-
-    @property
-    def is_fraction(self) -> bool:
-        """Whether its values are floats, not all of them whole."""
-        return self.values.dtype.is_float() and not self.is_whole
-
-    @property
-    def is_finite(self) -> bool:
-        """Whether all values are numbers, none missing or infinite."""
-        return self.is_number and 0 < len(self.values) == self.known and not self.infinite
 
 
 def column(raw: pl.Series) -> Column:

@@ -11,8 +11,7 @@ import polars as pl
 from dtn_jax.datasets.logs.formula.times import is_date
 from dtn_jax.datasets.logs.infer import names
 from dtn_jax.datasets.logs.infer.columns import FEW, Column
-from dtn_jax.datasets.logs.infer.draft import FieldDraft
-from dtn_jax.datasets.logs.infer.write import percent, quoted, shown
+from dtn_jax.datasets.logs.infer.draft import FieldDraft, percent, quoted, shown
 from dtn_jax.shapes import Float64
 
 SMALL = 20  # different values: so few are categories, whatever the numbers mean
@@ -221,10 +220,12 @@ def _bag(field: FieldDraft, c: Column, weights: str, singles: Mapping[str, Colum
 
 def _lists(c: Column, other: Column) -> bool:
     """Whether a bag lists the values of a column of single values, such as a history's items."""
-    if other.is_number != c.is_number or other.distinct < SHARED or c.distinct <= 20:
+    both = (c.is_number and other.is_number) or (c.is_text and other.is_text)
+    if not both or other.distinct < SHARED or c.distinct <= 20:
         return False
     related = set(names.words(other.name)) & names.ENTITIES & _singular(c)
-    common = c.texts.is_in(other.texts.implode()).sum()
+    items = other.different.cast(pl.String).implode()
+    common = c.different.cast(pl.String).is_in(items).sum()
     return common >= ALIKE * c.distinct and bool(related or other.is_text)
 
 

@@ -10,11 +10,18 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from dtn_jax.datasets.equal_rows import MUCH
-from dtn_jax.datasets.logs.infer import fields, roles, sample, suspects, tasks, write
+from dtn_jax.datasets.logs.infer import fields, roles, sample, suspects, tasks
 from dtn_jax.datasets.logs.infer.columns import Column, column, missing_words
-from dtn_jax.datasets.logs.infer.draft import Draft, Entry, FieldDraft, TaskDraft
+from dtn_jax.datasets.logs.infer.draft import (
+    Draft,
+    Entry,
+    FieldDraft,
+    TaskDraft,
+    clean,
+    percent,
+    quoted,
+)
 from dtn_jax.datasets.logs.infer.sample import Sample
-from dtn_jax.datasets.logs.infer.write import clean, percent, quoted
 from dtn_jax.datasets.logs.raw import files as raw_files
 from dtn_jax.datasets.logs.raw.files import RawFile
 from dtn_jax.datasets.logs.schema import schema_file
@@ -56,7 +63,7 @@ def infer(
     found = sample.read(files, how_read(files[0]))
     made = draft(found, labels, time, group)
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", out.stem).lstrip("_-") or "logs"
-    text = write.schema_text(made, name, found.told(), help_command)
+    text = made.text(name, found.told, help_command)
     schema_file.loads(text, str(out))
     for line in summary(made, found):
         progress.say(line)
@@ -183,7 +190,7 @@ def _fields(
 
 def summary(draft: Draft, found: Sample) -> list[str]:
     """What is shown in the terminal: guesses, then suspicions."""
-    lines = [f"Looked at {found.told()}.", ""]
+    lines = [f"Looked at {found.told}.", ""]
     for task in draft.tasks:
         kind = "binary" if task.binary else "regression"
         upstream = ", ".join(task.options.get("upstream", []))

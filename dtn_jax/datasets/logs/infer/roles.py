@@ -12,8 +12,16 @@ import polars as pl
 from dtn_jax.datasets.logs.formula import times
 from dtn_jax.datasets.logs.infer import names
 from dtn_jax.datasets.logs.infer.columns import FEW, Column
-from dtn_jax.datasets.logs.infer.draft import Draft, FieldDraft, Role
-from dtn_jax.datasets.logs.infer.write import expression, formula, percent, quoted, shown
+from dtn_jax.datasets.logs.infer.draft import (
+    FORMULA,
+    Draft,
+    FieldDraft,
+    Role,
+    expression,
+    percent,
+    quoted,
+    shown,
+)
 from dtn_jax.errors import UserError
 
 YEAR = 365 * times.DAY
@@ -182,44 +190,40 @@ def split(time: Role, group: Role, columns: Mapping[str, Column]) -> tuple[dict[
 
 def add_times(draft: Draft, columns: Mapping[str, Column]) -> None:
     """Adds hour and weekday of the time column, and offers those of others."""
-    time, fields = draft.time, []
-    event = columns.get(time.name)
-    if event is not None and time.unit != "number":
-        fields = _parts(event, time.unit or "date")
+    taken = {entry.name for entry in (*draft.fields, *draft.tasks)}
+    event, unit = columns.get(draft.time.name), draft.time.unit or "date"
+    made = [] if event is None or unit == "number" else _parts(event, unit)
+    fields = [field for field in made if field.name not in taken]
     for field in draft.fields:
         fields.append(field)
-        column = columns.get(field.name)
-        if column is None or not times.is_date(column.raw.dtype) or field.suspect:
+        c = columns.get(field.name)
+        if c is None or not times.is_date(c.raw.dtype) or field.suspect or not c.known:
             continue
-        offers = _parts(column, "date", f"_of_{field.name}") if column.known else []
-        if column.known and event is not None and times.is_date(event.raw.dtype):
-            names = [expression(c.name) for c in (event, column)]
-            value = formula("number({}) - number({})".format(*names))
+        made, read = _parts(c, "date", f"_of_{c.name}"), expression(c.name)
+        if event is not None and times.is_date(event.raw.dtype) and read:
+            value = quoted(f"number({expression(event.name)}) - number({read})", FORMULA)
             options = {"kind": "numeric", "log": "true", "value": value}
             facts = "seconds from then to the event"
-            offers.insert(0, FieldDraft(f"since_{field.name}", options, facts))
-        for offer in offers if expression(field.name) else ():
+            made.insert(0, FieldDraft(f"since_{c.name}", options, facts))
+        for offer in made:
             offer.offer = True
-        fields += offers
-    taken = {f.name for f in draft.fields} | {t.name for t in draft.tasks}
-    own = {id(field) for field in draft.fields}
-    draft.fields = [f for f in fields if id(f) in own or f.name not in taken]
+            fields += [offer] if offer.name not in taken else []
+    draft.fields = fields
 
 
 def _parts(column: Column, unit: str, suffix: str = "") -> list[FieldDraft]:
     """Fields of its hours and its weekdays, as far as they differ."""
-    at = times.to_time(column.raw, unit).cast(pl.Datetime("us"))
+    at, read = times.to_time(column.raw, unit).cast(pl.Datetime("us")), expression(column.name)
     parts = {
-        "hour": ("0 to 23, UTC", at.dt.hour()),
-        "weekday": ("0 is Monday, UTC", at.dt.weekday()),
+        "hour": (at.dt.hour(), "0 to 23, UTC"),
+        "weekday": (at.dt.weekday(), "0 is Monday, UTC"),
     }
     found = []
-    for name, (facts, values) in parts.items():
-        read = expression(column.name)
+    for name, (values, facts) in parts.items():
         if read and values.drop_nulls().n_unique() > 1:
-            options = {"value": formula(f"{name}({read})")}
+            options = {"value": quoted(f"{name}({read})", FORMULA)}
             found.append(FieldDraft(name + suffix, options, "" if suffix else facts))
-            days = at.dt.date().n_unique()
-            if name == "weekday" and not suffix and days < WEEKS:
-                found[-1].leave_out(f"{days} days in all, too few weeks to tell weekdays from days")
+    days = at.dt.date().n_unique()
+    if not suffix and found and found[-1].name == "weekday" and days < WEEKS:
+        found[-1].leave_out(f"{days} days in all, too few weeks to tell weekdays from days")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import gzip
@@ -18,6 +19,7 @@ from dtn_jax.datasets.logs.infer.columns import FEW
 from dtn_jax.datasets.logs.raw import read as raw_read
 from dtn_jax.datasets.logs.raw import units as raw_units
 from dtn_jax.datasets.logs.raw.files import FILE, RawFile, open_file
+from dtn_jax.datasets.logs.raw.rejects import Reject
 from dtn_jax.datasets.logs.raw.unit import Types, Unit
 from dtn_jax.datasets.logs.schema.spec import InputSpec
 from dtn_jax.datasets.preparation import progress
@@ -29,7 +31,7 @@ FILES = 100  # of which the columns are looked at
 PLACES = 50  # of a larger log, in which rows are read
 PIECE = 1 << 20  # bytes of a text file that a place may have
 WHOLE = 64 << 20  # bytes of text files up to which their lines are counted
-CHUNK = 4096  # rows
+CHUNK = 2048  # rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,36 +41,18 @@ class Sample:
     Attributes:
       frame: the columns that can be read.
       refused: {column that cannot be: the reason}.
-      files: of the log.
-      seen: of the files, how many rows are from.
-      rows: of the log; 0 is not known.
-      exact: whether that is counted, not estimated.
+      whole: whether it is the whole log.
+      told: '500,000 of about 12,000,000 rows, from 50 of 214 files'.
       broken: rows of the sample that could not be read.
       input: how files were read.
     """
 
     frame: pl.DataFrame
     refused: dict[str, str]
-    files: int
-    seen: int
-    rows: int
-    exact: bool
+    whole: bool
+    told: str
     broken: int
     input: InputSpec
-
-    @property
-    def whole(self) -> bool:
-        """Whether it is the whole log."""
-        return self.exact and self.frame.height + self.broken >= self.rows
-
-    def told(self) -> str:
-        """'500,000 of about 12,000,000 rows, from 50 of 214 files'"""
-        of = f" of {'' if self.exact else 'about '}{self.rows:,}"
-        of = "" if self.whole or (not self.exact and self.rows <= self.frame.height) else of
-        rows = f"{'all ' if self.whole else ''}{self.frame.height:,}{of} rows"
-        files = "1 file" if self.files == 1 else f"{self.seen:,} of {self.files:,} files"
-        files = f"all {self.files:,} files" if 1 < self.files == self.seen else files
-        return f"{rows}, from {files}"
 
 
 def read(files: Sequence[RawFile], input: InputSpec) -> Sample:
@@ -78,20 +62,29 @@ def read(files: Sequence[RawFile], input: InputSpec) -> Sample:
       UserError: a file cannot be read, or there are no rows.
     """
     some = [files[n] for n in _spread(len(files), FILES)]
-    size = sum(file.size for file in files)
-    units, covered = _units(some, input, size)
+    size, units, covered = sum(file.size for file in files), [], 0  # bytes of the units
+    for number, file in enumerate(some):
+        if size <= WHOLE or file.packed or file.format in ("parquet", "arrow"):
+            own = raw_units.plan([file], input, rows=100_000, size=PIECE)
+            covered += file.size
+        else:
+            own = list(_pieces(file))
+            covered += sum(unit.stop - unit.start for unit in own)
+        units += [dataclasses.replace(unit, file=number) for unit in own]
+    rows = sum(max(unit.rows, 0) for unit in units) * size // max(covered, 1)  # 0: not known
     exact = covered == size and all(unit.rows >= 0 for unit in units)
-    rows = sum(max(unit.rows, 0) for unit in units) * size // max(covered, 1)
     few = exact and rows <= ROWS
     units = units if few else [units[n] for n in _spread(len(units), PLACES)]
     columns, refused = usable(schemas(some, input))
-    lines = {name: "" for u in units for name in _names(some[u.file], u)}
-    columns += [name for name in lines if name not in {*columns, *refused}]
+    names = [name for unit in units for name in _names(some[unit.file], unit)]
+    columns += [name for name in dict.fromkeys(names) if name not in {*columns, *refused}]
     while True:
-        frames, broken, blamed, cut = _rows(some, units, columns, input, few)
-        height = sum(frame.height for frame in frames)
+        frames, rejects, cut = _rows(some, units, columns, input, few)
+        height, broken = sum(frame.height for frame in frames), len(rejects)
         # A column that alone makes rows unreadable is left out, and the rows are there again.
-        bad = {n: why for n, (count, why) in blamed.items() if count > FEW * (height + broken)}
+        counts = collections.Counter(reject.column for reject in rejects if reject.column)
+        most = FEW * (height + broken)
+        bad = {r.column: _why(r) for r in rejects if counts[r.column] > most}
         bad |= {n: "it holds lists and single values" for n in columns if _is_mixed(n, frames)}
         if not bad:
             break
@@ -99,11 +92,14 @@ def read(files: Sequence[RawFile], input: InputSpec) -> Sample:
         columns = [name for name in columns if name not in bad]
     if not height:
         raise UserError(f"the {len(files):,} raw files hold no rows that can be read")
-    if covered == size and not cut:
-        rows, exact = height + broken, True
-    frame = pl.concat(frames, how="vertical_relaxed")
+    whole = covered == size and not cut
+    of = f" of {'' if exact else 'about '}{rows:,}" if rows > height and not whole else ""
     seen = len({unit.file for unit in units})
-    return Sample(frame, refused, len(files), seen, rows, exact, broken, input)
+    which = f"all {seen:,}" if seen == len(files) else f"{seen:,} of {len(files):,}"
+    told = f"{'all ' * whole}{height:,}{of} rows, from "
+    told += f"{which} files" if len(files) > 1 else "1 file"
+    frame = pl.concat(frames, how="vertical_relaxed")
+    return Sample(frame, refused, whole, told, broken, input)
 
 
 def schemas(files: Sequence[RawFile], input: InputSpec) -> dict[str, Types]:
@@ -115,21 +111,6 @@ def schemas(files: Sequence[RawFile], input: InputSpec) -> dict[str, Types]:
 def _spread(count: int, most: int) -> list[int]:
     """At most so many of 0 to count - 1, from first to last."""
     return np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()
-
-
-def _units(files: Sequence[RawFile], input: InputSpec, size: int) -> tuple[list[Unit], int, bool]:
-    """Where rows can be read, how many there are in all `size` bytes of the log (0 is not known),
-    and whether that is counted, not estimated."""
-    units, covered = [], 0  # bytes whose rows are counted
-    for number, file in enumerate(files):
-        if size <= WHOLE or file.packed or file.format in ("parquet", "arrow"):
-            own = raw_units.plan([file], input, rows=100_000, size=PIECE)
-            covered += file.size
-        else:
-            own = list(_pieces(file))
-            covered += sum(unit.stop - unit.start for unit in own)
-        units += [dataclasses.replace(unit, file=number) for unit in own]
-    return units, covered
 
 
 def _pieces(file: RawFile) -> Iterator[Unit]:
@@ -161,36 +142,28 @@ def _names(file: RawFile, unit: Unit) -> set[str]:
 
 def _rows(
     files: Sequence[RawFile], units: Sequence[Unit], columns: list[str], input: InputSpec, few: bool
-) -> tuple[list[pl.DataFrame], int, dict[str, tuple[int, str]], bool]:
-    """Frames, broken rows, {column: (rows that it broke, why)}, whether a unit has more rows.
+) -> tuple[list[pl.DataFrame], list[Reject], bool]:
+    """Frames, rows that cannot be read, and whether a unit has more of them.
 
-    Each unit has its share of the rows and bytes that earlier ones leave; of few rows, all.
+    Each unit has its share of the rows and bytes, and what earlier ones left; of `few` rows, all.
     """
-    frames, broken, cut, rows, size = [], 0, False, ROWS, BYTES
-    counts: dict[str, tuple[int, str]] = {}
+    frames, rejects, cut, rows, size = [], [], False, 0, 0
     with progress.Rows() as bars:
         places = bars.count(units, "looking at", len(units), rows=lambda _: 1, unit="places")
-        for n, unit in enumerate(places):
-            left, share = ROWS if few else -(-rows // (len(units) - n)), size // (len(units) - n)
-            for chunk in raw_read.chunks(files[unit.file], unit, columns, input, min(CHUNK, left)):
-                frame = chunk.frame.head(left)
-                frames.append(frame)
-                broken += len(chunk.broken)
-                for reject in chunk.broken:
-                    if reject.column:
-                        why = f"{reject.reason}: {reject.value[:40]}"
-                        counts[reject.column] = counts.get(reject.column, (0,))[0] + 1, why
-                used = frame.estimated_size()
-                rows, size, left, share = (
-                    rows - frame.height,
-                    size - used,
-                    left - frame.height,
-                    share - used,
-                )
-                if left <= 0 or share <= 0:
+        for n, unit in enumerate(places, 1):
+            share = 1 if few else n / len(units)
+            for chunk in raw_read.chunks(files[unit.file], unit, columns, input, CHUNK):
+                frames.append(chunk.frame.head(max(round(ROWS * share) - rows, 0)))
+                rejects += chunk.broken
+                rows, size = rows + frames[-1].height, size + frames[-1].estimated_size()
+                if rows >= round(ROWS * share) or size >= BYTES * share:
                     cut = True
                     break
-    return frames, broken, counts, cut
+    return frames, rejects, cut
+
+
+def _why(reject: Reject) -> str:
+    return f"{reject.reason}: {reject.value[:40]}"
 
 
 def _is_mixed(name: str, frames: Sequence[pl.DataFrame]) -> bool:
@@ -219,11 +192,9 @@ def usable(types: Mapping[str, Types]) -> tuple[list[str], dict[str, str]]:
 
 def _kind(dtype: Type) -> str:
     """Types of one kind can be read as one another."""
-    if dtype == pl.List:
-        nested = dtype.inner.is_nested() or dtype.inner == pl.Duration
-        return "nested" if nested else "lists"
-    if dtype.is_nested():
+    lists = dtype == pl.List
+    if dtype.is_nested() and (not lists or dtype.inner.is_nested() or dtype.inner == pl.Duration):
         return "nested"
-    if dtype.is_numeric():
-        return "numbers"
-    return {pl.Null: "nothing", pl.String: "texts"}.get(dtype, f"{dtype.base_type()}")
+    kinds = {pl.List: "lists", pl.Null: "nothing", pl.String: "texts"}
+    base = dtype.base_type()
+    return "numbers" if dtype.is_numeric() else kinds.get(base, str(base))

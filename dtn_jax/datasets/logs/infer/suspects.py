@@ -10,15 +10,15 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+import polars as pl
 
 from dtn_jax.datasets import leaks
 from dtn_jax.datasets.leaks import FEWEST, KNOWN, Alone, Label, Values
 from dtn_jax.datasets.logs.formula import times
 from dtn_jax.datasets.logs.infer import names, roles, tasks
 from dtn_jax.datasets.logs.infer.columns import Column, column
-from dtn_jax.datasets.logs.infer.draft import FieldDraft, TaskDraft
+from dtn_jax.datasets.logs.infer.draft import FieldDraft, TaskDraft, percent, shown
 from dtn_jax.datasets.logs.infer.fields import KEPT, TIMES, is_numeric
-from dtn_jax.datasets.logs.infer.write import percent, shown
 from dtn_jax.metrics.auc import auc
 from dtn_jax.shapes import Int
 
@@ -198,6 +198,6 @@ def leave_out_copies(found: Mapping[str, FieldDraft], columns: Mapping[str, Colu
         digest = hashlib.sha256(np.ascontiguousarray(codes).tobytes()).digest()
         other = first.setdefault((numeric, digest), c)
         if other is not c:
-            copy = other.texts.equals(c.texts)
+            copy = other.different.cast(pl.String).equals(c.different.cast(pl.String))
             told = "a copy of {}" if copy else "it tells what {} does, value for value"
             found[name].leave_out(told.format(other.name), suspect=True)

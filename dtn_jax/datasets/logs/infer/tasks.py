@@ -9,9 +9,8 @@ import numpy as np
 
 from dtn_jax.datasets.logs.infer import names
 from dtn_jax.datasets.logs.infer.columns import FEW, Column
-from dtn_jax.datasets.logs.infer.draft import TaskDraft
+from dtn_jax.datasets.logs.infer.draft import FORMULA, TaskDraft, expression, percent, quoted, shown
 from dtn_jax.datasets.logs.infer.fields import SMALL, is_skewed
-from dtn_jax.datasets.logs.infer.write import expression, formula, percent, quoted, shown
 from dtn_jax.datasets.logs.schema.spec import OUTSIDE
 from dtn_jax.errors import UserError, listed
 from dtn_jax.schema import ALL, MEAN, RESERVED
@@ -147,9 +146,9 @@ def _task(column: Column, name: str, guessed: bool) -> TaskDraft:
         if task.positives in (0, known):
             task.notes.append("every label in the sample is the same: there is nothing to learn")
     if label:
-        task.options["label"] = formula(label)
+        task.options["label"] = quoted(label, FORMULA)
     if column.missing:
-        task.options["known"] = formula(f"not missing({read})")
+        task.options["known"] = quoted(f"not missing({read})", FORMULA)
     return task
 
 

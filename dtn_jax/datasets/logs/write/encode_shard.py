@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pathlib
 
 import numpy as np
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
+from dtn_jax.datasets import equal_rows
 from dtn_jax.datasets.logs.fit import encoders, shards
 from dtn_jax.datasets.logs.fit.merge import VOCABULARY
 from dtn_jax.datasets.logs.rows.account import Account
@@ -19,7 +21,7 @@ from dtn_jax.datasets.logs.write.shard_files import Block, Output, arrays, featu
 from dtn_jax.datasets.logs.write.tally import Tally
 from dtn_jax.datasets.preparation.blocks import Layout, pad
 from dtn_jax.errors import UserError
-from dtn_jax.shared_files import write_whole
+from dtn_jax.shared_files import replacing, write_whole
 
 TAIL_ROWS = 4096  # rows that are read at a time of units that only complete a record
 
@@ -47,6 +49,11 @@ def encode_shard(work: Work, shard: int) -> int:
     return writer.finish()
 
 
+def hashes_of(work: Work, shard: int) -> pathlib.Path:
+    """Where the hashes of a shard's rows are, by split."""
+    return work.of("encode", shard).with_suffix(".npz")
+
+
 class ShardWriter:
     """Takes rows in the order of the log, and writes those of its shard as records."""
 
@@ -71,6 +78,8 @@ class ShardWriter:
             if part.place >= 0
         }
         self.tally = Tally.of(self.fitted, [task.name for task in self.spec.tasks])
+        self.rows = sum(merged["rows"].values())
+        self.hashes: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
 
     def wanted(self) -> list[int]:
         """How many rows of each split are still to come."""
@@ -101,7 +110,10 @@ class ShardWriter:
         for name, mask in masks.items():
             self.tally.add(name, columns, block["label_mask"], mask)
             whole = mask.all()
-            self.outputs[name].add({k: v if whole else v[mask] for k, v in block.items()})
+            own = {k: v if whole else v[mask] for k, v in block.items()}
+            self.outputs[name].add(own)
+            if self.spec.split.by != "time":  # where copies of a row stay together
+                self.hashes[name].append(equal_rows.of_block(own, self.rows))
             for record in self.outputs[name].records():
                 self.outputs[name].write(self._serialized(record))
 
@@ -122,5 +134,8 @@ class ShardWriter:
         facts = {"written": written} | dataclasses.asdict(self.tally)
         path = self.work.of("encode", self.shard)
         path.parent.mkdir(exist_ok=True)
+        found = {split: np.concatenate(parts) for split, parts in self.hashes.items() if parts}
+        with replacing(hashes_of(self.work, self.shard)) as temporary, temporary.open("wb") as file:
+            np.savez(file, **found)
         write_whole(path, json.dumps(facts))
         return sum(found["rows"] for found in written.values())

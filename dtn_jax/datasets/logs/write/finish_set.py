@@ -10,6 +10,7 @@ import shutil
 
 import numpy as np
 
+from dtn_jax.datasets import equal_rows
 from dtn_jax.datasets.logs.fit import encoders, merge, shards, vocabulary_file
 from dtn_jax.datasets.logs.fit.merge import VOCABULARY
 from dtn_jax.datasets.logs.rows import kept_events, positives, user_histories
@@ -17,6 +18,7 @@ from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.rows.days import Days, dated
 from dtn_jax.datasets.logs.rows.splits import SPLITS
 from dtn_jax.datasets.logs.work_folder import SCHEMA_FILE, Work, whole
+from dtn_jax.datasets.logs.write.encode_shard import hashes_of
 from dtn_jax.datasets.logs.write.shard_files import features, file_of
 from dtn_jax.datasets.logs.write.tally import Tally
 from dtn_jax.datasets.preparation import checked_files, progress
@@ -61,7 +63,7 @@ def finish(work: Work, target: pathlib.Path, provenance: dict) -> None:
     (folder / REJECTS).write_text(account.lines())
     counts = positives.total(work)
     seen = [*positives.lines(work.spec, counts), *_sampling(work)]
-    seen += [*_nothing_to_learn(work, days), *_cut(work, tally)]
+    seen += [*_nothing_to_learn(work, days), *_cut(work, tally), *_equal_rows(work)]
     for line in seen:  # the account of bad rows was told before pass 2
         progress.say(line)
     notes = _notes(work, account, days, seen) | {positives.NOTE: counts}
@@ -218,6 +220,22 @@ def _cut(work: Work, tally: Tally) -> list[str]:
                 f"{last if field.keep == 'first' else ''}"
             )
     return lines
+
+
+def _equal_rows(work: Work) -> list[str]:
+    """A line where many rows of a split are equal to rows of train."""
+    if work.spec.split.by == "time":
+        return []
+    parts: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
+    for shard in range(len(work.merged["shards"]) - 1):
+        path = hashes_of(work, shard)
+        with whole(path, work.of("encode", shard)), np.load(path) as found:
+            for split in found:
+                parts[split].append(found[split])
+    shares = equal_rows.shares({split: np.concatenate(own) for split, own in parts.items()})
+    rows = work.merged["rows"]
+    told = equal_rows.told(shares, rows, about=sum(rows.values()) > equal_rows.MOST)
+    return [told] if told else []
 
 
 def _sampling(work: Work) -> list[str]:

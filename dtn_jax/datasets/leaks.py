@@ -78,27 +78,52 @@ class Label:
 
 @dataclasses.dataclass(frozen=True)
 class Values:
-    """Values by which a label is told: ids below `rows`, -1 is padding; `by` as of Alone."""
+    """Values by which a label is told.
+
+    Attributes:
+      by: as of Alone.
+      rows: ids are below this.
+      fitted, scored: the ids, -1 is padding.
+      entry: as of Alone.
+      numbers: of the rows that are scored, whose order is tried as well; NaN is not known.
+    """
 
     by: str
     rows: int
     fitted: Int[np.ndarray, "B S"]
     scored: Int[np.ndarray, "V S"]
     entry: int | None = None
+    numbers: Float[np.ndarray, " V"] | None = None
 
 
 def alone(field: str, columns: Iterable[Values], labels: Sequence[Label]) -> list[Alone]:
-    """What a field's values say of each label; of several entries, the best where it is fitted."""
+    """What a field's values say of each label: the best of those with one `by`; of several entries,
+    the one that is best where it is fitted."""
     best: dict[tuple[str, str], tuple[float, Alone]] = {}
     for column in columns:
         for label in labels:
-            ids = column.fitted[label.rows[0]], column.scored[label.rows[1]]
-            fit = fitted(ids[0], label.ones[0], column.rows, label.weights)
-            place, own = (label.key, column.by), fit.auc() if column.entry is not None else 0.5
-            if place not in best or own > best[place][0]:
-                area = fit.rank(ids[1], label.ones[1])
-                best[place] = own, Alone(field, label.key, column.by, area, column.entry)
+            (fit_rows, rows), (fit_ones, ones) = label.rows, label.ones
+            fit = fitted(column.fitted[fit_rows], fit_ones, column.rows, label.weights)
+            place, rank = (label.key, column.by), fit.auc()
+            if column.entry is not None and place in best and rank <= best[place][0]:
+                continue
+            area = fit.rank(column.scored[rows], ones)
+            if column.numbers is not None:
+                area = max(area, _in_order(column.numbers[rows], ones))
+            rank = area if column.entry is None else rank
+            if place not in best or rank > best[place][0]:
+                best[place] = rank, Alone(field, label.key, column.by, area, column.entry)
     return [figure for _, figure in best.values()]
+
+
+def _in_order(numbers: Float[np.ndarray, " B"], ones: Bool[np.ndarray, " B"]) -> float:
+    """AUC of the numbers that are known, in the better direction; 0.5 where they are few."""
+    there = ~np.isnan(numbers)
+    numbers, ones = np.nan_to_num(numbers[there]), ones[there]  # infinite ones are the largest
+    if min(ones.sum(), (~ones).sum()) < FEWEST:
+        return 0.5
+    area = auc(numbers, ones)
+    return max(area, 1 - area)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ import pytest
 from own_log import one_field, shop, split_frames
 from scipy.stats import chi2
 
+from dtn_jax.datasets import leaks
 from dtn_jax.datasets.description import describe, drift, fields, groups, sample
 
 
@@ -38,7 +39,7 @@ def test_unknown_values_are_what_train_lacks(told):
 
 def test_how_values_are_spread():
     train, schema = one_field([0, 1, 1, 1, 1, 5, 5, 7], np.zeros(8), rows=11)
-    (facts,) = fields.facts(schema.fields, [train])
+    (facts,) = fields.facts(schema, {"train": train})
     assert (facts.covered, facts.median, facts.largest) == (0.3, 2.0, 0.5)
     entropy = -(0.5 * np.log(0.5) + 0.25 * np.log(0.25) + 2 * 0.125 * np.log(0.125))
     assert facts.effective == pytest.approx(np.exp(entropy))
@@ -49,10 +50,10 @@ def test_counts_of_a_huge_table_are_those_of_a_small_one():
     ids = draw.integers(-1, 40, (500, 3)).astype(np.int32)
     weights = draw.random((500, 3))
     for w in (None, weights):
-        small, huge = fields.counted(ids, 40, w), fields.counted(ids, 2**31 - 1, w)
+        small, huge = leaks.counted(ids, 40, w), leaks.counted(ids, 2**31 - 1, w)
         for a, b in zip(small, huge, strict=True):
             np.testing.assert_allclose(a, b)
-    assert fields.counted(ids, 40)[1].sum() == (ids >= 0).sum()
+    assert leaks.counted(ids, 40)[1].sum() == (ids >= 0).sum()
 
 
 def test_a_large_split_is_read_in_part(told):
@@ -92,11 +93,11 @@ def test_groups(told):
 
 def test_repeated_rows():
     train, _ = one_field([[1, 2], [1, 2], [2, 1], [1, 2]], [0, 0, 0, 1])
-    test, _ = one_field([[1, 2], [3, -1]], [1, 0], "test")
-    found = groups.repeats([train, test])
-    assert (found.rows, found.in_train) == (0.25, {"test": 0.5})
+    test, _ = one_field([[1, 2], [2, 1], [3, -1], [3, -1]], [1, 1, 0, 0])
+    found = groups.repeats({"train": train, "test": test})
+    assert (found.rows, found.in_train, found.equal) == (0.25, {"test": 0.5}, {"test": 0.25})
     other = dataclasses.replace(train, label_mask=np.array([[True], [False], [True], [True]]))
-    assert groups.repeats([other]).rows == 0.0
+    assert groups.repeats({"train": other}).rows == 0.0
 
 
 def numpy_psi(a, b):
@@ -117,8 +118,9 @@ def test_psi_is_its_formula():
 
 def between(train, other, **changes):
     a, schema = one_field(train, np.zeros(len(train)), **changes)
-    b, _ = one_field(other, np.zeros(len(other)), "test", **changes)
-    return drift.of_field(schema.fields[0], schema, a, b, by_weight=False)
+    b, _ = one_field(other, np.zeros(len(other)), **changes)
+    (found,) = drift.of_field(schema.fields[0], schema, {"train": a, "test": b})
+    return found
 
 
 def test_few_ids_have_a_bin_each():
@@ -185,9 +187,10 @@ def test_rows_count_by_their_weights():
     kept = label | (draw.random(40_000) < 0.1)
     weights = np.where(label, 1.0, 10.0).astype(np.float32)
     a, schema = one_field(ids[kept], label[kept], weights=weights[kept])
-    b, _ = one_field(ids, label, "test", weights=np.ones(40_000, np.float32))
-    by_weight, by_row = (
-        drift.of_field(schema.fields[0], schema, a, b, by_weight=way) for way in (True, False)
+    b, _ = one_field(ids, label, weights=np.ones(40_000, np.float32))
+    samples = {"train": a, "test": b}
+    ((by_weight,), (by_row,)) = (
+        drift.of_field(schema.fields[0], schema, samples, by_weight=way) for way in (True, False)
     )
     assert by_weight.reading in ("chance", "stable")
     assert by_weight.psi < 0.01 < by_row.psi

@@ -10,8 +10,9 @@ import pytest
 from own_log import SCHEMA, log, one_field, prepared, shop, split_frames
 from sklearn.metrics import roc_auc_score
 
-from dtn_jax.datasets.description import describe, labels, leaks
-from dtn_jax.datasets.description.days import MOST_DAYS, shown_days
+from dtn_jax.datasets import leaks
+from dtn_jax.datasets.description import describe, fields, labels
+from dtn_jax.datasets.description.labels import MOST_DAYS, shown_days
 from dtn_jax.input.reader import SplitReader
 
 
@@ -204,10 +205,10 @@ def test_few_positives_give_no_figure():
     labels = np.zeros(1000)
     labels[: leaks.FEWEST - 1] = 1
     train, schema = one_field(labels, labels, rows=2)
-    assert list(leaks.alone(train, train, schema)) == [[]]
+    assert list(fields.alone(train, train, schema)) == [[]]
     labels[: leaks.FEWEST] = 1
     train, schema = one_field(labels, labels, rows=2)
-    ((figure, known),) = leaks.alone(train, train, schema)
+    ((figure, known),) = fields.alone(train, train, schema)
     assert (figure.by, figure.auc, figure.suspect) == (leaks.VALUE, 1.0, True)
     assert known.by == leaks.KNOWN  # the id 0 is the unknown one
 
@@ -240,8 +241,8 @@ def test_rows_of_sampled_negatives_count_by_weight():
     weights = np.where(draw.random(400) < 0.5, 1, 3)
     several = one_field(np.repeat(ids, weights, axis=0), np.repeat(labels, weights))
     train, schema = one_field(ids, labels, weights=weights.astype(np.float32))
-    ((expected, *_),) = leaks.alone(several[0], train, schema)
-    ((figure, *_),) = leaks.alone(train, train, schema, by_weight=True)
-    ((by_row, *_),) = leaks.alone(train, train, schema)
+    ((expected, *_),) = fields.alone(several[0], train, schema)
+    ((figure, *_),) = fields.alone(train, train, schema, by_weight=True)
+    ((by_row, *_),) = fields.alone(train, train, schema)
     assert figure.auc == pytest.approx(expected.auc, abs=1e-12)
     assert figure.auc != by_row.auc

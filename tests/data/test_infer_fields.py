@@ -166,7 +166,7 @@ def test_a_small_log_is_read_whole(tmp_path, suffix):
     found = read(tmp_path, suffix)
     assert found.frame["n"].cast(int).to_list() == list(range(300))
     assert found.whole
-    assert found.told() == "all 300 rows, from all 3 files"
+    assert found.told == "all 300 rows, from all 3 files"
 
 
 def test_a_large_log_is_sampled_from_its_beginning_to_its_end(tmp_path, monkeypatch):
@@ -174,7 +174,7 @@ def test_a_large_log_is_sampled_from_its_beginning_to_its_end(tmp_path, monkeypa
     for part in range(20):
         table(500, 500 * part).write_parquet(tmp_path / f"{part:02d}.parquet", row_group_size=100)
     found = read(tmp_path)
-    assert found.told() == "1,000 of 10,000 rows, from all 20 files"
+    assert found.told == "1,000 of 10,000 rows, from all 20 files"
     assert not found.whole
     assert set(found.frame["file"].unique()) == {500 * part for part in range(20)}
 

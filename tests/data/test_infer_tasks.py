@@ -28,7 +28,7 @@ def test_labels_are_guessed_by_name(name):
 def test_features_are_no_labels(name):
     made = draft({name: BITS}, ())
     assert [t.name for t in made.tasks] == ["buy"]
-    assert name in [f.name for f in made.fields if not f.reason]
+    assert name in [f.name for f in made.fields if f.kept]
 
 
 @pytest.mark.parametrize("name", ["dwell_time", "playTimeMs"])
@@ -130,7 +130,7 @@ def test_labels_within_others_name_the_nearest():
 )
 def test_the_time_column(columns, time, unit):
     made = draft(columns)
-    assert (made.time.column, made.time.unit) == (time, unit)
+    assert (made.time.name, made.time.unit) == (time, unit)
     assert made.split["by"] == ("time" if time else "random")
     text = sampled.text(made)
     assert ("\ntime: " in text) == bool(time)
@@ -138,17 +138,17 @@ def test_the_time_column(columns, time, unit):
 
 def test_hours_and_weekdays_become_fields():
     made = draft({"t": TIMES})
-    assert [f.name for f in made.fields if not f.reason] == ["hour", "code"]
+    assert [f.name for f in made.fields if f.kept] == ["hour", "code"]
     left_out = next(f for f in made.fields if f.name == "weekday")
     assert "days in all, too few weeks to tell weekdays from days" in left_out.reason
     weeks = [START + datetime.timedelta(hours=n % 900) for n in range(ROWS)]
-    names = [f.name for f in draft({"t": weeks}).fields if not f.reason]
+    names = [f.name for f in draft({"t": weeks}).fields if f.kept]
     assert names == ["hour", "weekday", "code"]
     days = [START + datetime.timedelta(days=n % 9) for n in range(ROWS)]
     assert "hour" not in [f.name for f in draft({"t": days}).fields]
     made = draft({"t": TIMES, "born": TIMES[::-1], "hour": BITS})
     assert [f.name for f in made.fields].count("hour") == 1
-    offered = [f.name for f in made.fields if f.reason == "an offer"]
+    offered = [f.name for f in made.fields if f.offer]
     assert offered == ["since_born", "hour_of_born", "weekday_of_born"]
 
 
@@ -162,7 +162,7 @@ def test_hours_and_weekdays_become_fields():
 )
 def test_the_group(names, group):
     made = draft({name: DRAW.integers(0, 90, ROWS) for name in names})
-    assert made.group.column == group
+    assert made.group.name == group
     assert ("\ngroup: " in sampled.text(made)) == bool(group)
 
 

@@ -13,13 +13,12 @@ import numpy as np
 import polars as pl
 
 from dtn_jax.datasets import leaks
-from dtn_jax.datasets.leaks import FEWEST, KNOWN, Alone, Label, Values
+from dtn_jax.datasets.leaks import FEWEST, KNOWN, Label, Values
 from dtn_jax.datasets.logs.formula import times
 from dtn_jax.datasets.logs.infer import names, roles, tasks
 from dtn_jax.datasets.logs.infer.columns import Column, column
 from dtn_jax.datasets.logs.infer.draft import FieldDraft, TaskDraft, percent, shown
 from dtn_jax.datasets.logs.infer.fields import KEPT, TIMES, is_numeric
-from dtn_jax.metrics.auc import auc
 from dtn_jax.shapes import Int
 
 UNIQUE = 0.9  # different values by rows: more say nothing of copies
@@ -72,11 +71,10 @@ def suspicion(c: Column, kind: str, able: Sequence[Label]) -> str:
       kind: bag or vector; of other lists of numbers, such as weights, the sums are tried.
       able: the labels with enough rows.
     """
+    figures = leaks.alone(c.name, _values(c, kind), able)
     if c.is_list and c.is_finite and kind not in ("bag", "vector"):
         sums = column(c.raw.list.head(KEPT).list.sum())
-        figures = [*_figures(c, "", able), *_figures(sums, "", able, SUMS)]
-    else:
-        figures = _figures(c, kind, able)
+        figures += leaks.alone(c.name, _values(sums, "", SUMS), able)
     by_missing = [figure for figure in figures if figure.by == KNOWN and figure.suspect]
     best = max(by_missing or figures, key=lambda figure: figure.auc, default=None)
     if best is None or not best.suspect:
@@ -101,39 +99,30 @@ def suspicion(c: Column, kind: str, able: Sequence[Label]) -> str:
     return f"a label in disguise? {best.by.format(what)} AUC {best.auc:.4f} on {best.key}"
 
 
-def _figures(c: Column, kind: str, able: Sequence[Label], by: str = ALONE) -> list[Alone]:
-    """What a column says of each label."""
-    figures = leaks.alone(c.name, _values(c, kind, by), able)
-    if c.is_number and not c.is_list:
-        figures += [_in_order(c, label, by) for label in able]
-    return figures
-
-
-def _values(c: Column, kind: str, by: str) -> Iterator[Values]:
+def _values(c: Column, kind: str, by: str = ALONE) -> Iterator[Values]:
     """What a label is told by: whether a value is there, the values, numbers in buckets."""
+
+    def of(by: str, rows: int, ids: np.ndarray) -> Values:
+        return Values(by, rows, ids, ids)
+
     there = c.lengths > 0 if c.is_list else c.codes >= 0
     if there.any() and not there.all():
-        yield _column(KNOWN, 2, there[:, None])
+        yield of(KNOWN, 2, there[:, None])
     if not c.is_list:
-        yield _column(by, c.distinct, c.codes[:, None])
+        yield of(by, c.distinct, c.codes[:, None])
     elif there.any():
-        yield _column(LENGTH, int(c.lengths.max()) + 2, c.lengths[:, None] + 1)
+        yield of(LENGTH, int(c.lengths.max()) + 2, c.lengths[:, None] + 1)
+    numbers = []
     if kind == "bag":
         ids, values = _padded(c)
-        yield _column(BAG, values.distinct, ids)
+        yield of(BAG, values.distinct, ids)
     elif kind == "vector":
-        numbers = np.zeros((len(c.raw), c.length))
-        numbers[there] = c.raw.filter(there).explode().to_numpy().reshape(-1, c.length)
-        for entry in range(c.length):
-            rows, (ids,) = leaks.in_buckets([numbers[:, entry]], [there])
-            yield Values(ENTRY, rows, ids, ids, entry)
+        numbers = [(n, column(c.raw.list.get(n)).numbers) for n in range(c.length)]
     elif c.is_number and not c.is_list:
-        rows, (ids,) = leaks.in_buckets([c.numbers], [there])
-        yield _column(by, rows, ids)
-
-
-def _column(by: str, rows: int, ids: Int[np.ndarray, "R _"]) -> Values:
-    return Values(by, rows, ids, ids)
+        numbers = [(None, c.numbers)]
+    for entry, x in numbers:
+        rows, (ids,) = leaks.in_buckets([np.nan_to_num(x)], [there])
+        yield Values(by if entry is None else ENTRY, rows, ids, ids, entry, x)
 
 
 def _padded(c: Column) -> tuple[Int[np.ndarray, "R S"], Column]:
@@ -143,16 +132,6 @@ def _padded(c: Column) -> tuple[Int[np.ndarray, "R S"], Column]:
     ids = np.full((len(lengths), max(int(lengths.max()), 1)), -1, np.int32)
     ids[np.arange(ids.shape[1]) < lengths[:, None]] = values.codes
     return ids, values
-
-
-def _in_order(c: Column, label: Label, by: str) -> Alone:
-    """AUC of numbers as they are, in the better direction, in the rows that have them."""
-    there = c.codes[label.rows[1]] >= 0
-    numbers, ones = c.numbers[label.rows[1][there]], label.ones[1][there]
-    if min(ones.sum(), (~ones).sum()) < FEWEST:
-        return Alone(c.name, label.key, by, 0.5)
-    area = auc(np.nan_to_num(numbers), ones)  # infinite ones are the largest
-    return Alone(c.name, label.key, by, max(area, 1 - area))
 
 
 def leave_out_times(

@@ -29,19 +29,23 @@ class Column:
       values: numbers and truths that stand as texts read as such; NaN is missing. Of lists, what is
         in them, one list's after another's; of many long ones, of every n-th list.
       stray: where all but a few texts are numbers, one that is none; else ''.
+      codes: the number of each value in `different`; -1 is missing.
+      different: the values, each once, in the order in which they first appear.
+      counts: the rows of each of these.
+      lengths: of lists, the values of each; -1 is a missing list.
     """
 
     raw: pl.Series
     values: pl.Series
-    stray: str = ""
+    stray: str
+    codes: Int[np.ndarray, " R"]
+    different: pl.Series
+    counts: Int[np.ndarray, " V"]
+    lengths: Int[np.ndarray, " R"] | None = None
 
     @property
     def name(self) -> str:
         return self.raw.name
-
-    @property
-    def is_list(self) -> bool:
-        return self.raw.dtype == pl.List
 
     @property
     def is_number(self) -> bool:
@@ -55,24 +59,24 @@ class Column:
     def is_text(self) -> bool:
         return self.values.dtype == pl.String
 
+    @property
+    def is_list(self) -> bool:
+        return self.lengths is not None
+
     @functools.cached_property
     def is_whole(self) -> bool:
         """Whole numbers, by their type or their values."""
-        if not self.is_number or self.values.dtype.is_integer():
+        if not self.values.dtype.is_float():
             return self.is_number
-        known = self.values.drop_nulls()
+        known = self.different.drop_nulls()
         return bool((known == known.floor()).all()) and bool((known.abs() < 2.0**53).all())
 
     @property
-    def is_fraction(self) -> bool:
-        """Whether its values are floats, not all of them whole."""
-        return self.values.dtype.is_float() and not self.is_whole
-
-    @functools.cached_property
     def infinite(self) -> float:
         """The share of numbers that are not finite."""
-        some = self.values.dtype.is_float() and len(self.values)
-        return self.values.is_infinite().sum() / len(self.values) if some else 0.0
+        if not self.values.dtype.is_float():
+            return 0.0
+        return self.values.is_infinite().sum() / max(len(self.values), 1)
 
     @property
     def is_finite(self) -> bool:
@@ -84,37 +88,14 @@ class Column:
         return len(self.values) - self.values.null_count()
 
     @property
+    def distinct(self) -> int:
+        return len(self.different)
+
+    @property
     def missing(self) -> float:
         """The share of missing values, or lists."""
         column = self.raw if self.is_list else self.values
         return column.null_count() / max(len(column), 1)
-
-    @functools.cached_property
-    def encoded(self) -> tuple[Int[np.ndarray, " R"], pl.Series]:
-        """The number of each value in the order in which values first appear, -1 where it is
-        missing; and the values, each once."""
-        whole = self.values.dtype in (pl.Boolean, pl.Null)
-        values = self.values.cast(pl.Int8) if whole else self.values
-        encoded = pc.dictionary_encode(values.rechunk().to_arrow())
-        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-        return codes, pl.from_arrow(encoded.dictionary)
-
-    @property
-    def codes(self) -> Int[np.ndarray, " R"]:
-        return self.encoded[0]
-
-    @property
-    def different(self) -> pl.Series:
-        return self.encoded[1]
-
-    @property
-    def distinct(self) -> int:
-        return len(self.different)
-
-    @functools.cached_property
-    def counts(self) -> Int[np.ndarray, " V"]:
-        """The rows of each value of `different`."""
-        return np.bincount(self.codes[self.codes >= 0], minlength=self.distinct)
 
     @property
     def numbers(self) -> Float64[np.ndarray, " R"]:
@@ -125,44 +106,49 @@ class Column:
         """The most common values, the first of them first."""
         return [self.different[int(n)] for n in np.argsort(-self.counts, kind="stable")[:count]]
 
-    @functools.cached_property
-    def lengths(self) -> Int[np.ndarray, " R"]:
-        """Values of each list; -1 is a missing list."""
-        return self.raw.list.len().cast(pl.Int64).fill_null(-1).to_numpy()
-
-    @functools.cached_property
+    @property
     def length(self) -> int:
         """The length of all lists, at least 2; 0 where they differ."""
         known = np.unique(self.lengths[self.lengths >= 0])
         return int(known[0]) if len(known) == 1 and known[0] > 1 else 0
 
 
-def column(raw: pl.Series) -> Column:
-    """A column as it was read."""
+def column(raw: pl.Series, as_is: bool = False) -> Column:
+    """A column as it was read; `as_is`: texts are no numbers."""
+    lengths = None
     values = raw
-    if values.dtype == pl.List:
+    if raw.dtype == pl.List:
+        lengths = raw.list.len().cast(pl.Int64).fill_null(-1).to_numpy()
         filled = raw.filter(raw.list.len() > 0)
-        step = -(-int(filled.list.len().sum()) // MOST) or 1
-        return Column(raw, column(filled.gather_every(step).explode()).values)
+        values = filled.gather_every(-(-int(filled.list.len().sum()) // MOST) or 1).explode()
     if values.dtype.is_float():
         values = values.fill_nan(None)
     elif values.dtype.is_decimal():
         values = values.cast(pl.Float64)
     elif values.dtype in (pl.Categorical, pl.Enum):
         values = values.cast(pl.String)
-    known = values.drop_nulls()
-    if values.dtype != pl.String or known.is_empty():
-        return Column(raw, values)
+    stray = ""
+    if values.dtype == pl.String and not as_is:
+        values, stray = _read(values)
+    physical = values.cast(pl.Int8) if values.dtype in (pl.Boolean, pl.Null) else values
+    encoded = pc.dictionary_encode(physical.rechunk().to_arrow())
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    different = pl.from_arrow(encoded.dictionary)
+    counts = np.bincount(codes[codes >= 0], minlength=len(different))
+    return Column(raw, values, stray, codes, different, counts, lengths)
+
+
+def _read(texts: pl.Series) -> tuple[pl.Series, str]:
+    """Texts as the numbers or truths that they are; and one that is none among many."""
+    known = texts.drop_nulls()
     number = known.str.contains(NUMBER) & ~known.str.contains(PADDED)
     bad = len(known) - int(number.sum())
-    if bad <= FEW * len(known):
+    if len(known) and bad <= FEW * len(known):
         kind = pl.Int64 if bad == 0 and known.str.contains(WHOLE).all() else pl.Float64
-        return Column(raw, values.str.strip_chars().cast(kind, strict=False))
-    if bad <= 0.01 * len(known):
-        return Column(raw, values, stray=known.filter(~number)[0])
-    if known.str.to_lowercase().is_in(list(TRUTHS)).all():
-        values = values.str.to_lowercase().replace_strict(TRUTHS, return_dtype=pl.Boolean)
-    return Column(raw, values)
+        return texts.str.strip_chars().cast(kind, strict=False), ""
+    if len(known) and known.str.to_lowercase().is_in(list(TRUTHS)).all():
+        return texts.str.to_lowercase().replace_strict(TRUTHS, return_dtype=pl.Boolean), ""
+    return texts, known.filter(~number)[0] if 0 < bad <= 0.01 * len(known) else ""
 
 
 def missing_words(frame: pl.DataFrame) -> list[str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
 
 from dtn_jax.datasets.logs.formula.times import is_date
-from dtn_jax.datasets.logs.infer import names
+from dtn_jax.datasets.logs.infer import columns, names
 from dtn_jax.datasets.logs.infer.columns import FEW, Column
 from dtn_jax.datasets.logs.infer.draft import FieldDraft, percent, quoted, shown
 from dtn_jax.shapes import Float64
@@ -31,7 +30,7 @@ def single(column: Column, whole: bool) -> FieldDraft:
     """The field of a column of single values, from a sample that is the `whole` log or not."""
     numeric = is_numeric(column)
     if column.raw.dtype == pl.String and not numeric:
-        column = dataclasses.replace(column, values=column.raw)  # '1.0' is another than '1'
+        column = columns.column(column.raw, as_is=True)  # '1.0' is another than '1'
     field = FieldDraft(column.name, facts=facts(column))
     if column.distinct == 0:
         field.leave_out("always missing")
@@ -147,13 +146,13 @@ def facts(column: Column) -> str:
         known = column.lengths[column.lengths >= 0]
         if not len(known):
             return "always missing"
-        if column.length and column.is_fraction:
+        if column.length and _is_fraction(column):
             return f"lists of {column.length} numbers{missing}"
         lists = f"lists of up to {int(known.max()):,}, median {int(np.median(known))}"
-        if column.is_fraction or not column.distinct:
+        if _is_fraction(column) or not column.distinct:
             return f"{lists}{', of numbers' if column.distinct else ''}{missing}"
     elif not column.distinct:
-        return f"always missing{missing}"[:14]
+        return "always missing"
     elif is_numeric(column):
         known = column.values.cast(pl.Float64).drop_nulls()
         numbers = f"{shown(known.min())} to {shown(known.max())}, median {shown(known.median())}"
@@ -170,7 +169,7 @@ def of_lists(columns: Sequence[Column], singles: Mapping[str, Column]) -> dict[s
       columns: of lists.
       singles: {name: column} of single values, whose tables bags may share.
     """
-    vectors = [c for c in columns if c.length and c.is_fraction and c.is_finite]
+    vectors = [c for c in columns if c.length and _is_fraction(c) and c.is_finite]
     vectors = [c for c in vectors if not _weighs(c) or not _partners(c, columns)]
     weights = _pairs([c for c in columns if c not in vectors])
     found = {}
@@ -183,7 +182,7 @@ def of_lists(columns: Sequence[Column], singles: Mapping[str, Column]) -> dict[s
             field.options |= {"kind": "vector", "length": c.length}
         elif bags:
             field.leave_out(f"the weights of {bags[0]}")
-        elif not c.is_fraction:
+        elif not _is_fraction(c):
             _bag(field, c, weights.get(c.name, ""), singles)
         elif not c.is_finite:
             field.leave_out(
@@ -229,6 +228,11 @@ def _lists(c: Column, other: Column) -> bool:
     return common >= ALIKE * c.distinct and bool(related or other.is_text)
 
 
+def _is_fraction(c: Column) -> bool:
+    """Whether numbers are not all whole."""
+    return c.is_number and not c.is_whole
+
+
 def _singular(c: Column) -> set[str]:
     words = names.words(c.name)
     return {*words, *(word.removesuffix("s") for word in words)}
@@ -240,7 +244,7 @@ def _weighs(c: Column) -> bool:
 
 def _partners(c: Column, columns: Sequence[Column]) -> list[Column]:
     """The other columns whose lists are as long in every row, and hold something else."""
-    others = [other for other in columns if other is not c and not other.is_fraction]
+    others = [other for other in columns if other is not c and not _is_fraction(other)]
     return [other for other in others if np.array_equal(other.lengths, c.lengths)]
 
 
@@ -248,7 +252,7 @@ def _pairs(columns: Sequence[Column]) -> dict[str, str]:
     """{bag: weights} of parallel lists: floats, or numbers that are weights by their name."""
     found: dict[str, str] = {}
     for c in sorted(columns, key=lambda c: not _weighs(c)):
-        if not c.is_finite or not (c.is_fraction or _weighs(c)):
+        if not c.is_finite or not (_is_fraction(c) or _weighs(c)):
             continue
         partners = [o for o in _partners(c, columns) if o.distinct and not _weighs(o)]
         partners = [other for other in partners if other.name not in found]

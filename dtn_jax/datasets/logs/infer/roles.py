@@ -3,7 +3,7 @@ and the fields that are made of times."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,16 +33,24 @@ SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "tes
 SPLITS |= dict.fromkeys(("validation", "valid", "val", "dev", "eval"), "validation")
 
 
+def _chosen(
+    columns: Mapping[str, Column], given: str, rank: Callable[[Column], tuple | None]
+) -> Column | None:
+    """The given column, else the one of the smallest rank, if any has one."""
+    ranks = {name: rank(c) for name, c in columns.items() if not given}
+    ranked = [name for name, found in ranks.items() if found is not None]
+    return columns.get(given or min(ranked, key=ranks.__getitem__, default=""))
+
+
 def time(columns: Mapping[str, Column], given: str) -> Role:
     """The time column: `given`, or the likeliest of {name: column} of single values.
 
     Raises:
       UserError: some values of the given one are no times.
     """
-    ranked = [(*rank, n, name) for n, (name, c) in enumerate(columns.items()) if (rank := _rank(c))]
-    if not given and not ranked:
+    column = _chosen(columns, given, _rank)
+    if column is None:
         return Role()
-    column = columns[given or min(ranked)[-1]]
     unit = unit_of(column) or times.unit_of(column.raw)
     seen = times.to_time(column.raw, unit)
     lost = seen.null_count() / max(len(seen), 1)
@@ -52,17 +60,15 @@ def time(columns: Mapping[str, Column], given: str) -> Role:
             " and such rows are rejected. Mend the log, or name another column"
         )
     facts = f"{_moment(seen.min(), unit)} to {_moment(seen.max(), unit)}"
-    written = "" if times.is_date(column.raw.dtype) else unit
-    role = Role(column.name, facts=facts, guessed=not given, unit=written)
+    note = "" if unit == "number" else far_off(seen)
     if _is_written(column):
-        role.notes.append(
+        note = (
             f"do numbers such as {column.different[0]} mean a date and an hour? That is no unit, "
             "so they are plain numbers here, in their order; as text such as 2026-03-01 12:00 they "
             "would be times, with hour and weekday"
         )
-    elif unit != "number" and (note := far_off(seen)):
-        role.notes.append(note)
-    return role
+    written = "" if times.is_date(column.raw.dtype) else unit
+    return Role(column.name, {}, facts, [note] if note else [], not given, written)
 
 
 def far_off(seen: pl.Series) -> str:
@@ -148,19 +154,18 @@ def group(columns: Mapping[str, Column], given: str) -> Role:
             "missing, and such rows are rejected. Write a value for them (one of its own for "
             "each row), or name another column"
         )
-    ranked = [
-        (rank, place, c.name)
-        for place, c in enumerate(columns.values())
-        if (rank := names.user_rank(c.name)) >= 0
-        and not c.raw.null_count()
-        and 1 < c.distinct < c.known
-    ]
-    if not given and not ranked:
+    column = _chosen(columns, given, _user_rank)
+    if column is None:
         return Role()
-    column = columns[given or min(ranked)[-1]]
     rows = column.known / max(column.distinct, 1)
     facts = f"{column.distinct:,} groups, of {rows:.3g} rows on average"
-    return Role(column.name, facts=facts, guessed=not given)
+    return Role(column.name, {}, facts, [], not given)
+
+
+def _user_rank(column: Column) -> tuple | None:
+    rank = names.user_rank(column.name)
+    fits = not column.raw.null_count() and 1 < column.distinct < column.known
+    return (rank,) if rank >= 0 and fits else None
 
 
 def split_column(columns: Mapping[str, Column]) -> tuple[str, dict[str, Any]]:

@@ -117,7 +117,7 @@ def _values(c: Column, kind: str, by: str = ALONE) -> Iterator[Values]:
         ids, values = _padded(c)
         yield of(BAG, values.distinct, ids)
     elif kind == "vector":
-        numbers = [(n, column(c.raw.list.get(n)).numbers) for n in range(c.length)]
+        numbers = ((n, column(c.raw.list.get(n)).numbers) for n in range(c.length))
     elif c.is_number and not c.is_list:
         numbers = [(None, c.numbers)]
     for entry, x in numbers:

@@ -121,7 +121,7 @@ def _task(column: Column, name: str, guessed: bool) -> TaskDraft:
         least, most = texts if column.is_text else sorted(column.different)
         is_most = (column.different == most).to_numpy().astype(np.float64)
         task.values = np.append(is_most, np.nan)[column.codes]
-        label = f"{read} == {most!r}"
+        label = f"{read} == '{most}'" if column.is_text else f"{read} == {most!r}"
         which = "latter" if column.is_text else "larger"
         task.notes.append(f"its values are {shown(least)} and {shown(most)}: the {which} is 1")
     else:
@@ -192,16 +192,16 @@ def _task_name(column: str, taken: set[str]) -> str:
 
 
 def _none_found(columns: Mapping[str, Column], every: Mapping[str, Column]) -> str:
-    kinds: dict[str, list[str]] = {"0 and 1": [], "two texts": [], "other numbers": []}
-    for name, c in columns.items():
-        binary, number = is_binary(c) and c.distinct > 1, c.is_number and c.distinct > 2
-        kind = "0 and 1" if binary else "other numbers" if number else "two texts"
-        kinds[kind] += [quoted(name)] if binary or number or _two_texts(c) else []
+    binary = {name for name, c in columns.items() if is_binary(c) and c.distinct > 1}
+    texts = {name for name, c in columns.items() if _two_texts(c)}
+    numbers = {name for name, c in columns.items() if c.is_number and c.distinct > 2} - binary
     told = "no column is a label by its name (click, order, like, label, …, of 0 and 1; "
     told += "watch_seconds, rating, …, of numbers). Say which are: --labels=NAME,NAME"
+    kinds = {"0 and 1": binary, "two texts": texts, "other numbers": numbers}
     for kind, found in kinds.items():
-        told += f"\ncolumns of {kind}: {listed(found)}" if found else ""
-    if not any(kinds.values()):
+        some = listed(quoted(name) for name in columns if name in found)
+        told += f"\ncolumns of {kind}: {some}" if some else ""
+    if not binary | texts | numbers:
         told += f"\nNone holds numbers; the columns are: {listed(map(quoted, every))}"
     return told
 

@@ -83,7 +83,8 @@ class Values:
     Attributes:
       by: as of Alone.
       rows: ids are below this.
-      fitted, scored: the ids, -1 is padding.
+      fitted: the ids, -1 is padding.
+      scored: those of the rows that are scored; None: the same, whose halves a label's rows name.
       entry: as of Alone.
       numbers: of the rows that are scored, whose order is tried as well; NaN is not known.
     """
@@ -91,7 +92,7 @@ class Values:
     by: str
     rows: int
     fitted: Int[np.ndarray, "B S"]
-    scored: Int[np.ndarray, "V S"]
+    scored: Int[np.ndarray, "V S"] | None = None
     entry: int | None = None
     numbers: Float[np.ndarray, " V"] | None = None
 
@@ -101,13 +102,14 @@ def alone(field: str, columns: Iterable[Values], labels: Sequence[Label]) -> lis
     the one that is best where it is fitted."""
     best: dict[tuple[str, str], tuple[float, Alone]] = {}
     for column in columns:
+        scored = column.fitted if column.scored is None else column.scored
         for label in labels:
             (fit_rows, rows), (fit_ones, ones) = label.rows, label.ones
             fit = fitted(column.fitted[fit_rows], fit_ones, column.rows, label.weights)
             place, rank = (label.key, column.by), fit.auc()
             if column.entry is not None and place in best and rank <= best[place][0]:
                 continue
-            area = fit.rank(column.scored[rows], ones)
+            area = fit.rank(scored[rows], ones)
             if column.numbers is not None:
                 area = max(area, _in_order(column.numbers[rows], ones))
             rank = area if column.entry is None else rank

@@ -206,13 +206,12 @@ def summary(draft: Draft, found: Sample) -> list[str]:
         names = [f.name for f in kept if f.options.get("kind", "categorical") == kind]
         more = f" and {len(names) - 12} more" if len(names) > 12 else ""
         lines.append(f"{kind:12s} {', '.join(names[:12])}{more}")
-    out = [(f.suspect, f"{f.name}: {f.reason}") for f in draft.fields if f.reason]
-    entries = [*draft.tasks, *kept, draft.time]
-    notes = [f"{entry.name}: {note}" for entry in entries for note in entry.notes] + draft.notes
+    out = [f for f in draft.fields if f.reason]
+    notes = [f"{e.name}: {note}" for e in (*draft.tasks, *kept, draft.time) for note in e.notes]
     parts = {
-        "Left out": [text for suspect, text in out if not suspect],
-        "Suspect, and left out": [text for suspect, text in out if suspect],
-        "To look at": notes,
+        "Left out": [f"{f.name}: {f.reason}" for f in out if not f.suspect],
+        "Suspect, and left out": [f"{f.name}: {f.reason}" for f in out if f.suspect],
+        "To look at": notes + draft.notes,
     }
     for title, texts in parts.items():
         lines += ["", title, *(f"  {text}" for text in texts)] if texts else []

@@ -171,12 +171,10 @@ def _user_rank(column: Column) -> tuple | None:
 def split_column(columns: Mapping[str, Column]) -> tuple[str, dict[str, Any]]:
     """The column that says each row's split, and the options of such a split; ('', {}) without."""
     for name, c in columns.items():
-        if not c.is_text or c.distinct > 6 or c.missing:
-            continue
         found: dict[str | None, list[str]] = {}
-        for word in sorted(c.different):
+        for word in sorted(c.different) if c.is_text and c.distinct <= 6 else ():
             found.setdefault(SPLITS.get(word.lower()), []).append(quoted(word))
-        if found.keys() == set(SPLITS.values()):
+        if found.keys() == set(SPLITS.values()) and not c.missing:
             values = ", ".join(f"{part}: [{', '.join(words)}]" for part, words in found.items())
             return name, {"by": "column", "column": quoted(name), "values": f"{{{values}}}"}
     return "", {}
@@ -184,13 +182,13 @@ def split_column(columns: Mapping[str, Column]) -> tuple[str, dict[str, Any]]:
 
 def split(time: Role, group: Role, columns: Mapping[str, Column]) -> tuple[dict[str, Any], str]:
     """How rows are split where no column says it, and why."""
-    shares = {"validation": "0.1", "test": "0.1"}
+    by, why = "time", "the last rows by time; or dates such as 2026-03-05"
     if not time.name:
         other = "; or by: group, whole groups" if group.name else ""
-        return {"by": "random", **shares}, f"no time column is known{other}"
-    if times.to_time(columns[time.name].raw, time.unit or "date").n_unique() < 3:
-        return {"by": "random", **shares}, f"{time.name} has too few times to split by"
-    return {"by": "time", **shares}, "the last rows by time; or dates such as 2026-03-05"
+        by, why = "random", f"no time column is known{other}"
+    elif times.to_time(columns[time.name].raw, time.unit or "date").n_unique() < 3:
+        by, why = "random", f"{time.name} has too few times to split by"
+    return {"by": by, "validation": "0.1", "test": "0.1"}, why
 
 
 def add_times(draft: Draft, columns: Mapping[str, Column]) -> None:

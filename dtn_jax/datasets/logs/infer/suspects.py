@@ -19,7 +19,7 @@ from dtn_jax.datasets.logs.infer import names, roles, tasks
 from dtn_jax.datasets.logs.infer.columns import Column, column
 from dtn_jax.datasets.logs.infer.draft import FieldDraft, TaskDraft, percent, shown
 from dtn_jax.datasets.logs.infer.fields import KEPT, TIMES, is_numeric
-from dtn_jax.shapes import Int
+from dtn_jax.shapes import Bool, Int
 
 UNIQUE = 0.9  # different values by rows: more say nothing of copies
 GRACE = 60 * times.SECOND  # nearer times are of the same moment
@@ -81,14 +81,11 @@ def suspicion(c: Column, kind: str, able: Sequence[Label]) -> str:
         return ""
     label = next(label for label in able if label.key == best.key)
     if best.by == KNOWN:
-        there = c.lengths > 0 if c.is_list else c.codes >= 0
-        gone = [~there[rows] for rows in label.rows]
-        ones = np.concatenate([g[o] for g, o in zip(gone, label.ones, strict=True)])
-        others = np.concatenate([g[~o] for g, o in zip(gone, label.ones, strict=True)])
+        ones, gone = np.concatenate(label.ones), ~_there(c)[np.concatenate(label.rows)]
         return (
             f"known only after the fact? It is {'empty or ' * c.is_list}missing in "
-            f"{percent(float(ones.mean()))} of the rows with {best.key}, and in "
-            f"{percent(float(others.mean()))} of the others: AUC {best.auc:.4f}"
+            f"{percent(float(gone[ones].mean()))} of the rows with {best.key}, and in "
+            f"{percent(float(gone[~ones].mean()))} of the others: AUC {best.auc:.4f}"
         )
     what = best.entry
     if best.by == BAG:
@@ -101,28 +98,29 @@ def suspicion(c: Column, kind: str, able: Sequence[Label]) -> str:
 
 def _values(c: Column, kind: str, by: str = ALONE) -> Iterator[Values]:
     """What a label is told by: whether a value is there, the values, numbers in buckets."""
-
-    def of(by: str, rows: int, ids: np.ndarray) -> Values:
-        return Values(by, rows, ids, ids)
-
-    there = c.lengths > 0 if c.is_list else c.codes >= 0
+    there = _there(c)
     if there.any() and not there.all():
-        yield of(KNOWN, 2, there[:, None])
+        yield Values(KNOWN, 2, there[:, None])
     if not c.is_list:
-        yield of(by, c.distinct, c.codes[:, None])
+        yield Values(by, c.distinct, c.codes[:, None])
     elif there.any():
-        yield of(LENGTH, int(c.lengths.max()) + 2, c.lengths[:, None] + 1)
+        yield Values(LENGTH, int(c.lengths.max()) + 2, c.lengths[:, None] + 1)
     numbers = []
     if kind == "bag":
         ids, values = _padded(c)
-        yield of(BAG, values.distinct, ids)
+        yield Values(BAG, values.distinct, ids)
     elif kind == "vector":
         numbers = ((n, column(c.raw.list.get(n)).numbers) for n in range(c.length))
     elif c.is_number and not c.is_list:
         numbers = [(None, c.numbers)]
     for entry, x in numbers:
         rows, (ids,) = leaks.in_buckets([np.nan_to_num(x)], [there])
-        yield Values(by if entry is None else ENTRY, rows, ids, ids, entry, x)
+        yield Values(by if entry is None else ENTRY, rows, ids, entry=entry, numbers=x)
+
+
+def _there(c: Column) -> Bool[np.ndarray, " R"]:
+    """Where there is a value, or a list with values."""
+    return c.lengths > 0 if c.is_list else c.codes >= 0
 
 
 def _padded(c: Column) -> tuple[Int[np.ndarray, "R S"], Column]:

@@ -6,11 +6,12 @@ import pathlib
 import numpy as np
 import polars as pl
 import pytest
-from own_log import one_field, shop, split_frames
+from own_log import one_field, prepared, shop, split_frames
 from scipy.stats import chi2
 
-from dtn_jax.datasets import leaks
+from dtn_jax.datasets import equal_rows, leaks
 from dtn_jax.datasets.description import describe, drift, fields, groups, sample
+from dtn_jax.report.description import overview
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +99,29 @@ def test_repeated_rows():
     assert (found.rows, found.in_train, found.equal) == (0.25, {"test": 0.5}, {"test": 0.25})
     other = dataclasses.replace(train, label_mask=np.array([[True], [False], [True], [True]]))
     assert groups.repeats({"train": other}).rows == 0.0
+
+
+def test_rows_that_train_has_too_are_told(tmp_path, monkeypatch):
+    """Every row stands twice, and is drawn into its split by itself; of a large set some count."""
+    draw = np.random.default_rng(0)
+    frame = pl.DataFrame({"a": draw.random(2000), "b": draw.integers(0, 2, 2000)})
+    schema = "name: twice\nfields: {a: {kind: numeric, encoder: standardise}}\ntasks: {b:}\n"
+    split = "split: {by: random, validation: 0.1, test: 0.1}\n"
+    data = prepared(tmp_path / "twice", pl.concat([frame, frame]), schema + split)
+    found = describe.describe(data)
+    assert found.repeats.equal == {s: pytest.approx(0.8, abs=0.06) for s in ("validation", "test")}
+    counts = {s: round(share * data.rows[s]) for s, share in found.repeats.equal.items()}
+    (line,) = (line for line in data.notes["account"] if "train has too" in line)
+    assert f"{counts['validation']} of validation" in line
+    assert f"{counts['test']} of test" in line
+    assert any(remark.what == "equal rows" for remark in overview.remarks(found))
+    monkeypatch.setattr(equal_rows, "MOST", 1000)
+    some = prepared(tmp_path / "some", pl.concat([frame, frame]), schema + split)
+    (line,) = (line for line in some.notes["account"] if "train has too" in line)
+    about = int(line.split("about ")[1].split()[0])
+    assert about == pytest.approx(counts["validation"], rel=0.15)
+    once = prepared(tmp_path / "once", frame, schema + split)
+    assert "account" not in once.notes
 
 
 def numpy_psi(a, b):

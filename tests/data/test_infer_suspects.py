@@ -151,6 +151,17 @@ def test_copies_are_left_out():
     assert both.notes[:1] == ["the labels of like and buy are the same in all rows"]
 
 
+def test_rows_that_stand_twice_are_counted():
+    """Split at random, train knows most rows of test; by time, copies stay together."""
+    twice = [*range(ROWS // 2)] * 2
+    columns = {"x": np.array(twice) * 0.5, "code": twice, "buy": np.array(twice) % 2}
+    (note,) = draft(columns).notes
+    assert note.startswith("2,000 rows (50.0 %) are equal to an earlier one in all columns")
+    times = [TIMES[n] for n in twice]
+    assert not draft(columns | {"t": times}).notes
+    assert not draft(columns | {"x": DRAW.random(ROWS)}).notes
+
+
 LISTED = sampled.draw(4)
 SOLD = (LISTED.random(ROWS) < 0.1).astype(int)
 

@@ -32,6 +32,7 @@ PLACES = 50  # of a larger log, in which rows are read
 PIECE = 1 << 20  # bytes of a text file that a place may have
 WHOLE = 64 << 20  # bytes of text files up to which their lines are counted
 CHUNK = 2048  # rows
+RARE = "so few lines have it that prepare does not find it"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +78,7 @@ def read(files: Sequence[RawFile], input: InputSpec) -> Sample:
     units = units if few else [units[n] for n in _spread(len(units), PLACES)]
     columns, refused = usable(schemas(some, input))
     names = [name for unit in units for name in _names(some[unit.file], unit)]
-    columns += [name for name in dict.fromkeys(names) if name not in {*columns, *refused}]
+    refused |= {n: RARE for n in dict.fromkeys(names) if n not in {*columns, *refused}}
     while True:
         frames, rejects, cut = _rows(some, units, columns, input, few)
         height, broken = sum(frame.height for frame in frames), len(rejects)
@@ -85,7 +86,6 @@ def read(files: Sequence[RawFile], input: InputSpec) -> Sample:
         counts = collections.Counter(reject.column for reject in rejects if reject.column)
         most = FEW * (height + broken)
         bad = {r.column: _why(r) for r in rejects if counts[r.column] > most}
-        bad |= {n: "it holds lists and single values" for n in columns if _is_mixed(n, frames)}
         if not bad:
             break
         refused |= bad
@@ -117,7 +117,8 @@ def _pieces(file: RawFile) -> Iterator[Unit]:
     """Pieces of a large text file, from one line end to another; without its first line, which may
     be a header."""
     with open_file(file.address, mapped=False) as source:
-        for at in range(0, file.size, max(file.size // PLACES, PIECE)):
+        step = max(file.size // PLACES, PIECE)
+        for at in range(0, max(file.size - step, 0) + 1, step):
             source.seek(at)
             data = source.read(PIECE)
             first, last = data.find(b"\n") + 1, data.rfind(b"\n") + 1
@@ -125,18 +126,18 @@ def _pieces(file: RawFile) -> Iterator[Unit]:
                 yield Unit(0, at + first, at + last, 1, data.count(b"\n", first, last))
 
 
-def _names(file: RawFile, unit: Unit) -> set[str]:
+def _names(file: RawFile, unit: Unit) -> dict[str, None]:
     """The names in a unit of JSON lines, where any line may have some that the first ones lack."""
+    names: dict[str, None] = {}
     if file.format != "jsonl":
-        return set()
-    names = set()
+        return names
     with open_file(file.address, mapped=False) as source:
         text = gzip.GzipFile(fileobj=source) if file.packed else io.BufferedReader(source)
         text.seek(unit.start)
         for line in itertools.islice(text, unit.rows if unit.rows >= 0 else ROWS):
             with contextlib.suppress(ValueError):
                 row = json.loads(line)
-                names.update(row if isinstance(row, dict) else ())
+                names |= dict.fromkeys(row if isinstance(row, dict) else ())
     return names
 
 
@@ -164,11 +165,6 @@ def _rows(
 
 def _why(reject: Reject) -> str:
     return f"{reject.reason}: {reject.value[:40]}"
-
-
-def _is_mixed(name: str, frames: Sequence[pl.DataFrame]) -> bool:
-    types = {frame[name].dtype for frame in frames} - {pl.Null}
-    return len({dtype == pl.List for dtype in types}) > 1
 
 
 def usable(types: Mapping[str, Types]) -> tuple[list[str], dict[str, str]]:

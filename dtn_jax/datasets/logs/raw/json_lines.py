@@ -21,6 +21,8 @@ from dtn_jax.errors import UserError
 
 HEAD = 4 << 20  # bytes, and
 HEAD_LINES = 2_000  # lines from which columns and types are inferred
+PIECES = 20  # of the rest, and
+PIECE = 1 << 15  # bytes of each, in which columns are looked for that the first lines lack
 
 BROKEN = "a line that is not JSON"
 NO_OBJECT = "a line that is not an object"
@@ -30,7 +32,7 @@ _decode = json.JSONDecoder().raw_decode
 
 
 def schema(file: RawFile) -> Types:
-    """The columns of the file's first lines; a nested one is a Struct."""
+    """The columns of the file's first lines, and of others; a nested one is a Struct."""
     return arrow_types.schema(pa.schema([(n, kinds.type()) for n, kinds in _kinds(file).items()]))
 
 
@@ -73,19 +75,28 @@ def chunks(file: RawFile, unit: Unit, columns: Sequence[str], rows: int) -> Iter
 
 
 def _kinds(file: RawFile) -> dict[str, Kinds]:
-    """The kinds of each column's values in the file's first lines."""
-    return _kinds_of(file.address, text.head(file, HEAD))
+    """The kinds of each column's values in the file's first lines, or in some of the others."""
+    head = b"\n".join(text.head(file, HEAD).split(b"\n", HEAD_LINES)[:HEAD_LINES])
+    others, rest = b"", 0 if file.packed else file.size - len(head)
+    if rest > PIECE:
+        with text.opened(file) as source:
+            for at in range(len(head), file.size, max(rest // PIECES, PIECE)):
+                source.seek(at)
+                piece = source.read(PIECE)
+                others += piece[piece.find(b"\n") + 1 : piece.rfind(b"\n") + 1]
+    first = _kinds_of(file.address, head, True)
+    return first | _kinds_of(file.address, others) | first
 
 
-@functools.lru_cache(maxsize=4)  # a file is begun for every unit, and by both passes
-def _kinds_of(address: str, head: bytes) -> dict[str, Kinds]:
-    first = head.split(b"\n", HEAD_LINES)[:HEAD_LINES]
-    objects = [found for line in first if isinstance(found := _object(line), dict)]
-    if not objects and head.strip():
-        hint = "; it is an array: write a line for each of its items" * head.lstrip().startswith(
+@functools.lru_cache(maxsize=8)  # a file is begun for every unit, and by both passes
+def _kinds_of(address: str, lines: bytes, first: bool = False) -> dict[str, Kinds]:
+    objects = [found for line in lines.split(b"\n") if isinstance(found := _object(line), dict)]
+    if first and not objects and lines.strip():
+        hint = "; it is an array: write a line for each of its items" * lines.lstrip().startswith(
             b"["
         )
-        raise UserError(f"{address}: none of the first {len(first)} lines is a JSON object{hint}")
+        count = lines.count(b"\n") + 1
+        raise UserError(f"{address}: none of the first {count} lines is a JSON object{hint}")
     names = dict.fromkeys(name for row in objects for name in row if _is_unicode(name))
     columns = {name: [row.get(name) for row in objects] for name in names}
     return {name: Kinds.expected(column) for name, column in columns.items()}

@@ -77,7 +77,7 @@ def _first_lines(types: Types, only: bool) -> Iterator[None]:
         missing = re.search(r"unknown column .+?(?=\.( |$))", told) if only else None
         if missing is None:
             raise
-        where = f" in the first {json_lines.HEAD_LINES:,} lines of any file"
+        where = f" in the first {json_lines.HEAD_LINES:,} lines of any file, and in others"
         raise UserError(told[: missing.end()] + where + told[missing.end() :]) from None
 
 

@@ -107,24 +107,14 @@ class TaskDraft(Entry):
 
 
 @dataclasses.dataclass
-class Role(Entry):
-    """The time column or the group; '' is its name where there is none.
-
-    Attributes:
-      unit: of the time, where the column's type does not say it.
-    """
-
-    unit: str = ""
-
-
-@dataclasses.dataclass
 class Draft:
     """A schema file.
 
     Attributes:
       fields: in the order of the columns, those that are left out too.
       tasks: the labels.
-      time, group: of the log.
+      time, group: the columns of the log, '' is the name of none; the time's options have its unit,
+        where the column's type does not say it.
       split: {key: value}, as it stands in the file.
       split_facts: why it is split so.
       input: how files are read.
@@ -133,8 +123,8 @@ class Draft:
 
     fields: list[FieldDraft]
     tasks: list[TaskDraft]
-    time: Role
-    group: Role
+    time: Entry
+    group: Entry
     split: dict[str, Any]
     split_facts: str
     input: InputSpec
@@ -172,10 +162,11 @@ class Draft:
         rows = [("# group: user_id", "a user's or session's rows: for metrics within groups")]
         if group.name:
             rows = [(f"group: {quoted(group.name)}", _told(group))]
-        named = f"{{column: {quoted(time.name)}, unit: {time.unit}}}"
-        named = named if time.unit else quoted(time.name)
-        missing = ("# time: t", "when a row was logged: for a split by time, and hour(t)")
-        rows.append((f"time: {named}", _told(time)) if time.name else missing)
+        if time.name:
+            named = options({"column": quoted(time.name), **time.options})
+            rows.append((f"time: {named if time.options else quoted(time.name)}", _told(time)))
+        else:
+            rows.append(("# time: t", "when a row was logged: for a split by time, and hour(t)"))
         rows += [(f"    # {clean(note)}", "") for note in time.notes]
         return _aligned([*rows, (f"split: {options(self.split)}", self.split_facts)])
 

@@ -14,7 +14,6 @@ from dtn_jax.datasets.logs.infer import fields, roles, sample, suspects, tasks
 from dtn_jax.datasets.logs.infer.columns import Column, column, missing_words
 from dtn_jax.datasets.logs.infer.draft import (
     Draft,
-    Entry,
     FieldDraft,
     TaskDraft,
     clean,
@@ -191,13 +190,14 @@ def _fields(
 def summary(draft: Draft, found: Sample) -> list[str]:
     """What is shown in the terminal: guesses, then suspicions."""
     lines = [f"Looked at {found.told}.", ""]
-    for task in draft.tasks:
-        kind = "binary" if task.binary else "regression"
-        upstream = ", ".join(task.options.get("upstream", []))
-        facts = f"{kind}, {task.facts}{', upstream ' * bool(upstream)}{upstream}"
-        lines.append(f"task   {task.name}{_guessed(task)}: {facts}")
-    for what, role in (("time", draft.time), ("group", draft.group)):
-        told = f"{role.name}{_guessed(role)}: {role.facts}" if role.name else "none"
+    entries = [("time", draft.time), ("group", draft.group)]
+    for what, entry in [*(("task", task) for task in draft.tasks), *entries]:
+        facts = entry.facts
+        if isinstance(entry, TaskDraft):
+            upstream = ", ".join(entry.options.get("upstream", []))
+            facts = f"{'binary' if entry.binary else 'regression'}, {facts}"
+            facts += f", upstream {upstream}" if upstream else ""
+        told = f"{entry.name}{' (guessed)' * entry.guessed}: {facts}" if entry.name else "none"
         lines.append(f"{what:6s} {told}")
     split = ", ".join(f"{key} {value}" for key, value in draft.split.items() if key != "by")
     lines.append(f"split  by {draft.split['by']}: {split}")
@@ -216,7 +216,3 @@ def summary(draft: Draft, found: Sample) -> list[str]:
     for title, texts in parts.items():
         lines += ["", title, *(f"  {text}" for text in texts)] if texts else []
     return [clean(line) for line in lines]
-
-
-def _guessed(entry: Entry) -> str:
-    return " (guessed)" if entry.guessed else ""

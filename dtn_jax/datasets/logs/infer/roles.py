@@ -15,8 +15,8 @@ from dtn_jax.datasets.logs.infer.columns import FEW, Column
 from dtn_jax.datasets.logs.infer.draft import (
     FORMULA,
     Draft,
+    Entry,
     FieldDraft,
-    Role,
     expression,
     percent,
     quoted,
@@ -42,7 +42,7 @@ def _chosen(
     return columns.get(given or min(ranked, key=ranks.__getitem__, default=""))
 
 
-def time(columns: Mapping[str, Column], given: str) -> Role:
+def time(columns: Mapping[str, Column], given: str) -> Entry:
     """The time column: `given`, or the likeliest of {name: column} of single values.
 
     Raises:
@@ -50,7 +50,7 @@ def time(columns: Mapping[str, Column], given: str) -> Role:
     """
     column = _chosen(columns, given, _rank)
     if column is None:
-        return Role()
+        return Entry()
     unit = unit_of(column) or times.unit_of(column.raw)
     seen = times.to_time(column.raw, unit)
     lost = seen.null_count() / max(len(seen), 1)
@@ -67,8 +67,8 @@ def time(columns: Mapping[str, Column], given: str) -> Role:
             "so they are plain numbers here, in their order; as text such as 2026-03-01 12:00 they "
             "would be times, with hour and weekday"
         )
-    written = "" if times.is_date(column.raw.dtype) else unit
-    return Role(column.name, {}, facts, [note] if note else [], not given, written)
+    written = {} if times.is_date(column.raw.dtype) else {"unit": unit}
+    return Entry(column.name, written, facts, [note] if note else [], not given)
 
 
 def far_off(seen: pl.Series) -> str:
@@ -142,7 +142,7 @@ def _moment(value: int, unit: str = "date") -> str:
     return times.show(value // times.SECOND * times.SECOND, unit)
 
 
-def group(columns: Mapping[str, Column], given: str) -> Role:
+def group(columns: Mapping[str, Column], given: str) -> Entry:
     """The column of the users or sessions: `given`, or the likeliest of {name: column}.
 
     Raises:
@@ -156,10 +156,10 @@ def group(columns: Mapping[str, Column], given: str) -> Role:
         )
     column = _chosen(columns, given, _user_rank)
     if column is None:
-        return Role()
+        return Entry()
     rows = column.known / max(column.distinct, 1)
     facts = f"{column.distinct:,} groups, of {rows:.3g} rows on average"
-    return Role(column.name, {}, facts, [], not given)
+    return Entry(column.name, {}, facts, [], not given)
 
 
 def _user_rank(column: Column) -> tuple | None:
@@ -180,13 +180,13 @@ def split_column(columns: Mapping[str, Column]) -> tuple[str, dict[str, Any]]:
     return "", {}
 
 
-def split(time: Role, group: Role, columns: Mapping[str, Column]) -> tuple[dict[str, Any], str]:
+def split(time: Entry, group: Entry, columns: Mapping[str, Column]) -> tuple[dict[str, Any], str]:
     """How rows are split where no column says it, and why."""
     by, why = "time", "the last rows by time; or dates such as 2026-03-05"
     if not time.name:
         other = "; or by: group, whole groups" if group.name else ""
         by, why = "random", f"no time column is known{other}"
-    elif times.to_time(columns[time.name].raw, time.unit or "date").n_unique() < 3:
+    elif times.to_time(columns[time.name].raw, time.options.get("unit", "date")).n_unique() < 3:
         by, why = "random", f"{time.name} has too few times to split by"
     return {"by": by, "validation": "0.1", "test": "0.1"}, why
 
@@ -194,7 +194,7 @@ def split(time: Role, group: Role, columns: Mapping[str, Column]) -> tuple[dict[
 def add_times(draft: Draft, columns: Mapping[str, Column]) -> None:
     """Adds hour and weekday of the time column, and offers those of others."""
     taken = {entry.name for entry in (*draft.fields, *draft.tasks)}
-    event, unit = columns.get(draft.time.name), draft.time.unit or "date"
+    event, unit = columns.get(draft.time.name), draft.time.options.get("unit", "date")
     made = [] if event is None or unit == "number" else _parts(event, unit)
     fields = [field for field in made if field.name not in taken]
     for field in draft.fields:

@@ -85,11 +85,11 @@ def read(files: Sequence[RawFile], input: InputSpec) -> Sample:
         # A column that alone makes rows unreadable is left out, and the rows are there again.
         counts = collections.Counter(reject.column for reject in rejects if reject.column)
         most = FEW * (height + broken)
-        bad = {r.column: _why(r) for r in rejects if counts[r.column] > most}
+        bad = [reject for reject in rejects if counts[reject.column] > most]
         if not bad:
             break
-        refused |= bad
-        columns = [name for name in columns if name not in bad]
+        refused |= {r.column: f"{r.reason}: {r.value[:40]}" for r in bad}
+        columns = [name for name in columns if name not in refused]
     if not height:
         raise UserError(f"the {len(files):,} raw files hold no rows that can be read")
     whole = covered == size and not cut
@@ -161,10 +161,6 @@ def _rows(
                     cut = True
                     break
     return frames, rejects, cut
-
-
-def _why(reject: Reject) -> str:
-    return f"{reject.reason}: {reject.value[:40]}"
 
 
 def usable(types: Mapping[str, Types]) -> tuple[list[str], dict[str, str]]:

@@ -48,7 +48,7 @@ def shares(hashes: Mapping[str, UInt64[np.ndarray, " _"]]) -> dict[str, float]:
     }
 
 
-def told(shares: Mapping[str, float], rows: Mapping[str, int], about: bool = False) -> str:
+def line(shares: Mapping[str, float], rows: Mapping[str, int], about: bool = False) -> str:
     """A line where train has MUCH of a split's rows; else ''.
 
     Args:
@@ -56,10 +56,10 @@ def told(shares: Mapping[str, float], rows: Mapping[str, int], about: bool = Fal
       rows: {split: how many it has}.
       about: only some rows were compared.
     """
-    found = [
+    parts = [
         f"{'about ' * about}{round(share * rows[split]):,} of {split} ({percent(share, 1)})"
         for split, share in shares.items()
         if share >= MUCH
     ]
     what = "rows that train has too, all inputs and labels equal"
-    return f"{what}: {', '.join(found)}" if found else ""
+    return f"{what}: {', '.join(parts)}" if parts else ""

@@ -168,7 +168,7 @@ def test_a_small_log_is_read_whole(tmp_path, suffix):
     found = read(tmp_path, suffix)
     assert found.frame["n"].cast(int).to_list() == list(range(300))
     assert found.whole
-    assert found.told == "all 300 rows, from all 3 files"
+    assert found.size == "all 300 rows, from all 3 files"
 
 
 def test_a_large_log_is_sampled_from_its_beginning_to_its_end(tmp_path, monkeypatch):
@@ -176,7 +176,7 @@ def test_a_large_log_is_sampled_from_its_beginning_to_its_end(tmp_path, monkeypa
     for part in range(20):
         table(500, 500 * part).write_parquet(tmp_path / f"{part:02d}.parquet", row_group_size=100)
     found = read(tmp_path)
-    assert found.told == "1,000 of 10,000 rows, from all 20 files"
+    assert found.size == "1,000 of 10,000 rows, from all 20 files"
     assert not found.whole
     assert set(found.frame["file"].unique()) == {500 * part for part in range(20)}
 
@@ -193,8 +193,8 @@ def test_a_large_text_is_sampled_from_its_beginning_to_its_end(tmp_path, monkeyp
     assert seen.n_unique() == found.frame.height
     assert 980 < found.frame.height <= 1000
     assert seen.max() - seen.min() > 45_000
-    about = int(found.told.split()[3].replace(",", ""))
-    assert found.told == f"{found.frame.height:,} of about {about:,} rows, from 1 file"
+    about = int(found.size.split()[3].replace(",", ""))
+    assert found.size == f"{found.frame.height:,} of about {about:,} rows, from 1 file"
     assert about == pytest.approx(50_000, rel=0.05)
     assert found.broken == 0
 
@@ -206,7 +206,7 @@ def test_columns_that_begin_late_in_json_lines_are_seen(tmp_path):
     lines[7000]["rare"] = 1
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     found = read(tmp_path, "jsonl")
-    assert found.told == "all 60,000 rows, from 1 file"
+    assert found.size == "all 60,000 rows, from 1 file"
     assert found.frame.columns == ["n", "buy", "price", "tags"]
     assert found.frame["price"].null_count() == found.frame["tags"].null_count() == 9000
     assert found.refused.keys() == {"more", "rare"}

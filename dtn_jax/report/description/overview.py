@@ -189,7 +189,7 @@ def remarks(found: Description) -> list[Remark]:
     cut = [f"{name} ({share(part)})" for name, part in found.cut.items() if part > MUCH]
     if cut:
         made.append(Remark("cut lists", f"{', '.join(cut)}: train's values beyond max_values"))
-    told = equal_rows.told(found.repeats.equal, found.looked_at)
+    told = equal_rows.line(found.repeats.equal, found.looked_at)
     if told and not found.notes.get("cuts"):  # by time, copies of a row stay together
         reason = "copies in the log, or too few inputs to tell rows apart"
         made.append(Remark("equal rows", f"{told}: {reason}"))

@@ -86,7 +86,7 @@ def repeated(found: Description) -> Section | None:
         f"{share(known)} of {split}'s rows have the same inputs as a row of train."
         for split, known in kept.in_train.items()
     ]
-    if told := equal_rows.told(kept.equal, found.looked_at):
+    if told := equal_rows.line(kept.equal, found.looked_at):
         texts.append(f"{told[0].upper()}{told[1:]}.")
     return Section("Repeated rows", texts) if kept.rows or any(kept.in_train.values()) else None
 

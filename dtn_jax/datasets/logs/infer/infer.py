@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from dtn_jax.datasets.equal_rows import MUCH
-from dtn_jax.datasets.logs.infer import fields, roles, sample, suspects, tasks
+from dtn_jax.datasets.leaks import Label
+from dtn_jax.datasets.logs.infer import fields, roles, suspects, tasks
 from dtn_jax.datasets.logs.infer.columns import Column, column, missing_words
 from dtn_jax.datasets.logs.infer.draft import (
     Draft,
@@ -20,7 +21,7 @@ from dtn_jax.datasets.logs.infer.draft import (
     percent,
     quoted,
 )
-from dtn_jax.datasets.logs.infer.sample import Sample
+from dtn_jax.datasets.logs.infer.sample import Sample, read, schemas
 from dtn_jax.datasets.logs.raw import files as raw_files
 from dtn_jax.datasets.logs.raw.files import RawFile
 from dtn_jax.datasets.logs.schema import schema_file
@@ -59,12 +60,12 @@ def infer(
     """
     out = pathlib.Path(out)
     files = raw_files.find(list(input))
-    found = sample.read(files, how_read(files[0]))
-    made = draft(found, labels, time, group)
+    sample = read(files, how_read(files[0]))
+    result = draft(sample, labels, time, group)
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", out.stem).lstrip("_-") or "logs"
-    text = made.text(name, found.told, help_command)
+    text = result.text(name, sample.size, help_command)
     schema_file.loads(text, str(out))
-    for line in summary(made, found):
+    for line in summary(result, sample):
         progress.say(line)
     if out.exists() and not replace and out.read_bytes() != text.encode():
         raise UserError(
@@ -73,90 +74,88 @@ def infer(
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(out, text)
-    return made
+    return result
 
 
 def how_read(file: RawFile) -> InputSpec:
     """How files like this one are read: the separator of CSV is the sign that cuts its header."""
-    given = InputSpec(format=file.format)
+    usual = InputSpec(format=file.format)
     if file.format == "csv" and not file.address.lower().removesuffix(".gz").endswith(".tsv"):
-        header = list(sample.schemas([file], given)[file.address])
-        if len(header) == 1:
-            best = max("\t;|", key=header[0].count)
-            if best in header[0]:
-                return dataclasses.replace(given, separator=best)
-    return given
+        header = list(schemas([file], usual)[file.address])
+        if len(header) == 1 and (separator := max("\t;|", key=header[0].count)) in header[0]:
+            return dataclasses.replace(usual, separator=separator)
+    return usual
 
 
-def draft(found: Sample, given: Sequence[str] = (), time: str = "", group: str = "") -> Draft:
+def draft(sample: Sample, labels: Sequence[str] = (), time: str = "", group: str = "") -> Draft:
     """What a sample suggests.
 
     Args:
-      found: of the log.
-      given: the labels; empty: they are guessed.
+      sample: of the log.
+      labels: columns; empty: they are guessed.
       time, group: columns; '': they are guessed.
 
     Raises:
       UserError: a given column does not fit, or no label, or no field, is found.
     """
-    frame = found.frame
-    words = missing_words(frame) if found.input.format == "csv" else []
+    frame = sample.frame
+    words = missing_words(frame) if sample.input.format == "csv" else []
     if words:
         text = pl.col(pl.String)
         frame = frame.with_columns(pl.when(~text.is_in(words)).then(text))
     columns = {c.name: column(c) for c in frame}
     singles = {name: c for name, c in columns.items() if not c.is_list}
-    _check_given(time, group, given, found, singles)
-    when = roles.time({n: c for n, c in singles.items() if n not in (group, *given)}, time)
-    who = roles.group({n: c for n, c in singles.items() if n not in (when.name, *given)}, group)
+    _check_given([("--time", time), ("--group", group)], labels, sample, singles)
+    when = roles.time({n: c for n, c in singles.items() if n not in (group, *labels)}, time)
+    who = roles.group({n: c for n, c in singles.items() if n not in (when.name, *labels)}, group)
     part, split = roles.split_column(singles)
-    labels = tasks.tasks(singles, given, {when.name, who.name, part}, set(columns))
-    notes = tasks.arrange(labels)
-    used = {when.name, part, *(task.column for task in labels)}
+    drafts = tasks.tasks(singles, labels, {when.name, who.name, part}, set(columns))
+    notes = tasks.arrange(drafts)
+    targets = suspects.labels(drafts, frame.height)
+    used = {when.name, part, *(task.column for task in drafts)}
     inputs = {name: c for name, c in columns.items() if name not in used}
-    made = _fields(inputs, labels, found, singles.get(when.name))
-    facts = "a column says it"
+    entries = _fields(inputs, targets, sample.whole, singles.get(when.name))
+    entries += [FieldDraft(name, reason=reason) for name, reason in sample.refused.items()]
+    why = "a column says it"
     if not part:
-        split, facts = roles.split(when, who, singles)
-    input = dataclasses.replace(found.input, missing=tuple(words))
-    drafted = Draft(made, labels, when, who, split, facts, input, notes)
-    roles.add_times(drafted, singles)
-    if not any(field.kept for field in drafted.fields):
-        told = [f"  {quoted(field.name)}: {field.reason}" for field in drafted.fields[:50]]
-        raise UserError("no column can be a field:\n" + "\n".join(told or ["  there is none"]))
-    few = [label.key for label in suspects.labels(labels, frame.height) if not label.enough]
-    if few:
+        split, why = roles.split(when, who, singles)
+    input = dataclasses.replace(sample.input, missing=tuple(words))
+    result = Draft(entries, drafts, when, who, split, why, input, notes)
+    roles.add_times(result, singles)
+    if not any(field.kept for field in result.fields):
+        reasons = [f"  {quoted(field.name)}: {field.reason}" for field in result.fields[:50]]
+        raise UserError("no column can be a field:\n" + "\n".join(reasons or ["  there is none"]))
+    if few := ", ".join(label.key for label in targets if not label.enough):
+        notes.append(f"{few}: too few rows of one class to look for columns that give it away")
+    equal = 1 - frame.hash_rows().n_unique() / frame.height
+    if split["by"] == "random" and equal > MUCH:
         notes.append(
-            f"{', '.join(few)}: too few rows of one class to look for columns that give it away"
+            f"{round(equal * frame.height):,} rows ({percent(equal)}) are equal to an earlier one "
+            "in all columns: split at random, train knows the labels of such rows in test. Take "
+            "them out of the log, or split it so that copies stay together (by: group)"
         )
-    equal = frame.height - frame.hash_rows().n_unique()
-    if split["by"] == "random" and equal > MUCH * frame.height:
-        notes.append(
-            f"{equal:,} rows ({percent(equal / frame.height)}) are equal to an earlier one in all "
-            "columns: of a row in test, train then has a copy with its labels. Take them out of "
-            "the log, or split it so that copies stay together (by: group)"
-        )
-    broken = found.broken / (frame.height + found.broken)
-    if broken:
+    if broken := sample.broken / (frame.height + sample.broken):
         fails = ": prepare then fails, unless --max_reject_rate allows it" * (broken > BROKEN)
         notes.append(
-            f"{found.broken:,} rows of the sample ({percent(broken)}) cannot be read{fails}"
+            f"{sample.broken:,} rows of the sample ({percent(broken)}) cannot be read{fails}"
         )
-    return drafted
+    return result
 
 
 def _check_given(
-    time: str, group: str, labels: Sequence[str], found: Sample, singles: Mapping[str, Column]
+    roles: Sequence[tuple[str, str]],
+    labels: Sequence[str],
+    sample: Sample,
+    singles: Mapping[str, Column],
 ) -> None:
     """Raises UserError where a column that was asked for is not there, or cannot be used."""
     uses: dict[str, str] = {}
-    asked = [("--time", time), ("--group", group), *(("--labels", name) for name in labels)]
-    for what, name in asked:
+    for what, name in (*roles, *(("--labels", name) for name in labels)):
         if not name:
             continue
-        if name in found.refused:
-            raise UserError(f"{what}={name}: {found.refused[name]}")
-        choose(f"column in {what}", name, found.frame.columns)
+        if name in sample.refused:
+            raise UserError(f"{what}={name}: {sample.refused[name]}")
+        choose(f"column in {what}", name, sample.frame.columns)
         if name not in singles:
             raise UserError(f"{what}={name}: it is a column of lists; expected single values")
         if uses.setdefault(name, what) != what:
@@ -164,49 +163,45 @@ def _check_given(
 
 
 def _fields(
-    columns: Mapping[str, Column], labels: Sequence[TaskDraft], found: Sample, event: Column | None
+    columns: Mapping[str, Column], labels: Sequence[Label], whole: bool, event: Column | None
 ) -> list[FieldDraft]:
-    """The fields in the order of the columns, those of refused columns last."""
+    """The fields in the order of the columns."""
     singles = {name: c for name, c in columns.items() if not c.is_list}
-    lists = [c for c in columns.values() if c.is_list]
-    made = {name: fields.single(c, found.whole) for name, c in singles.items()}
-    made |= fields.of_lists(lists, singles)
-    able = [t for t in suspects.labels(labels, found.frame.height) if t.enough]
+    by_name = {name: fields.single(c, whole) for name, c in singles.items()}
+    by_name |= fields.of_lists([c for c in columns.values() if c.is_list], singles)
+    able = [label for label in labels if label.enough]
     with progress.Rows() as bars:
-        every = bars.count(columns.values(), "columns", len(columns), lambda _: 1, "columns")
-        for c in every:
-            suspects.leave_out(made[c.name], c, able)
-    for field in made.values():
-        weights = field.options.get("weights")
-        if weights in [quoted(f.name) for f in made.values() if f.suspect] and not field.suspect:
-            del field.options["weights"]
-            field.notes[0] = f"without its weights: {weights} is suspect"
-    suspects.leave_out_times(made, singles, event)
-    suspects.leave_out_copies(made, singles)
-    refused = [FieldDraft(name, reason=reason) for name, reason in found.refused.items()]
-    return [*(made[name] for name in columns), *refused]
+        count = len(columns)
+        for c in bars.count(columns.values(), "columns", count, lambda _: 1, "columns"):
+            suspects.leave_out(by_name[c.name], c, able)
+    suspected = [quoted(field.name) for field in by_name.values() if field.suspect]
+    for field in by_name.values():
+        if field.options.get("weights") in suspected and not field.suspect:
+            field.notes[0] = f"without its weights: {field.options.pop('weights')} is suspect"
+    suspects.leave_out_times(by_name, singles, event)
+    suspects.leave_out_copies(by_name, singles)
+    return [by_name[name] for name in columns]
 
 
-def summary(draft: Draft, found: Sample) -> list[str]:
+def summary(draft: Draft, sample: Sample) -> list[str]:
     """What is shown in the terminal: guesses, then suspicions."""
-    lines = [f"Looked at {found.told}.", ""]
-    entries = [("time", draft.time), ("group", draft.group)]
-    for what, entry in [*(("task", task) for task in draft.tasks), *entries]:
+    lines = [f"Looked at {sample.size}.", ""]
+    roles = [("time", draft.time), ("group", draft.group)]
+    for what, entry in [*(("task", task) for task in draft.tasks), *roles]:
         facts = entry.facts
         if isinstance(entry, TaskDraft):
             upstream = ", ".join(entry.options.get("upstream", []))
             facts = f"{'binary' if entry.binary else 'regression'}, {facts}"
             facts += f", upstream {upstream}" if upstream else ""
-        told = f"{entry.name}{' (guessed)' * entry.guessed}: {facts}" if entry.name else "none"
-        lines.append(f"{what:6s} {told}")
+        guess = f"{entry.name}{' (guessed)' * entry.guessed}: {facts}" if entry.name else "none"
+        lines.append(f"{what:6s} {guess}")
     split = ", ".join(f"{key} {value}" for key, value in draft.split.items() if key != "by")
     lines.append(f"split  by {draft.split['by']}: {split}")
-    kept = [field for field in draft.fields if field.kept]
+    kept, out = [f for f in draft.fields if f.kept], [f for f in draft.fields if f.reason]
     for kind in dict.fromkeys(field.options.get("kind", "categorical") for field in kept):
         names = [f.name for f in kept if f.options.get("kind", "categorical") == kind]
         more = f" and {len(names) - 12} more" if len(names) > 12 else ""
         lines.append(f"{kind:12s} {', '.join(names[:12])}{more}")
-    out = [f for f in draft.fields if f.reason]
     notes = [f"{e.name}: {note}" for e in (*draft.tasks, *kept, draft.time) for note in e.notes]
     parts = {
         "Left out": [f"{f.name}: {f.reason}" for f in out if not f.suspect],

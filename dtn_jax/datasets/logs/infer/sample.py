@@ -32,7 +32,7 @@ PLACES = 50  # of a larger log, in which rows are read
 PIECE = 1 << 20  # bytes of a text file that a place may have
 WHOLE = 64 << 20  # bytes of text files up to which their lines are counted
 CHUNK = 2048  # rows
-RARE = "so few lines have it that prepare does not find it"
+UNSEEN = "the lines by which prepare knows a file's columns lack it"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Sample:
       frame: the columns that can be read.
       refused: {column that cannot be: the reason}.
       whole: whether it is the whole log.
-      told: '500,000 of about 12,000,000 rows, from 50 of 214 files'.
+      size: '500,000 of about 12,000,000 rows, from 50 of 214 files'.
       broken: rows of the sample that could not be read.
       input: how files were read.
     """
@@ -51,7 +51,7 @@ class Sample:
     frame: pl.DataFrame
     refused: dict[str, str]
     whole: bool
-    told: str
+    size: str
     broken: int
     input: InputSpec
 
@@ -66,19 +66,19 @@ def read(files: Sequence[RawFile], input: InputSpec) -> Sample:
     size, units, covered = sum(file.size for file in files), [], 0  # bytes of the units
     for number, file in enumerate(some):
         if size <= WHOLE or file.packed or file.format in ("parquet", "arrow"):
-            own = raw_units.plan([file], input, rows=100_000, size=PIECE)
+            parts = raw_units.plan([file], input, rows=100_000, size=PIECE)
             covered += file.size
         else:
-            own = list(_pieces(file))
-            covered += sum(unit.stop - unit.start for unit in own)
-        units += [dataclasses.replace(unit, file=number) for unit in own]
+            parts = list(_pieces(file))
+            covered += sum(unit.stop - unit.start for unit in parts)
+        units += [dataclasses.replace(unit, file=number) for unit in parts]
     rows = sum(max(unit.rows, 0) for unit in units) * size // max(covered, 1)  # 0: not known
     exact = covered == size and all(unit.rows >= 0 for unit in units)
     few = exact and rows <= ROWS
     units = units if few else [units[n] for n in _spread(len(units), PLACES)]
     columns, refused = usable(schemas(some, input))
     names = [name for unit in units for name in _names(some[unit.file], unit)]
-    refused |= {n: RARE for n in dict.fromkeys(names) if n not in {*columns, *refused}}
+    refused |= {n: UNSEEN for n in dict.fromkeys(names) if n not in {*columns, *refused}}
     while True:
         frames, rejects, cut = _rows(some, units, columns, input, few)
         height, broken = sum(frame.height for frame in frames), len(rejects)
@@ -92,20 +92,19 @@ def read(files: Sequence[RawFile], input: InputSpec) -> Sample:
         columns = [name for name in columns if name not in refused]
     if not height:
         raise UserError(f"the {len(files):,} raw files hold no rows that can be read")
-    whole = covered == size and not cut
+    whole, count = covered == size and not cut, len({unit.file for unit in units})
     of = f" of {'' if exact else 'about '}{rows:,}" if rows > height and not whole else ""
-    seen = len({unit.file for unit in units})
-    which = f"all {seen:,}" if seen == len(files) else f"{seen:,} of {len(files):,}"
-    told = f"{'all ' * whole}{height:,}{of} rows, from "
-    told += f"{which} files" if len(files) > 1 else "1 file"
+    which = f"all {count:,}" if count == len(files) else f"{count:,} of {len(files):,}"
+    which = f"{which} files" if len(files) > 1 else "1 file"
+    account = f"{'all ' * whole}{height:,}{of} rows, from {which}"
     frame = pl.concat(frames, how="vertical_relaxed")
-    return Sample(frame, refused, whole, told, broken, input)
+    return Sample(frame, refused, whole, account, broken, input)
 
 
 def schemas(files: Sequence[RawFile], input: InputSpec) -> dict[str, Types]:
     """{address: the file's columns}."""
-    found = raw_read.schemas(files, input)
-    return {a: {n: t for n, t in types.items() if n != FILE} for a, types in found.items()}
+    by_file = raw_read.schemas(files, input)
+    return {a: {n: t for n, t in types.items() if n != FILE} for a, types in by_file.items()}
 
 
 def _spread(count: int, most: int) -> list[int]:
@@ -166,13 +165,13 @@ def _rows(
 def usable(types: Mapping[str, Types]) -> tuple[list[str], dict[str, str]]:
     """The columns that no file lacks, all of a readable type, and why others are refused."""
     refused = {}
-    names = dict.fromkeys(name for found in types.values() for name in found)
+    names = dict.fromkeys(name for columns in types.values() for name in columns)
     for name in names:
-        lost = [address for address, found in types.items() if name not in found]
-        kinds = {_kind(found[name]): a for a, found in types.items() if name in found}
+        lacking = [address for address, columns in types.items() if name not in columns]
+        kinds = {_kind(columns[name]): a for a, columns in types.items() if name in columns}
         kinds.pop("nothing", None)
-        if lost:
-            refused[name] = f"{lost[0]} has no such column"
+        if lacking:
+            refused[name] = f"{lacking[0]} has no such column"
         elif "nested" in kinds:
             refused[name] = "nested: write its parts as columns of their own"
         elif not 0 < len(name) <= 200:

@@ -234,7 +234,7 @@ def _equal_rows(work: Work) -> list[str]:
                 parts[split].append(found[split])
     shares = equal_rows.shares({split: np.concatenate(own) for split, own in parts.items()})
     rows = work.merged["rows"]
-    told = equal_rows.told(shares, rows, about=sum(rows.values()) > equal_rows.MOST)
+    told = equal_rows.line(shares, rows, about=sum(rows.values()) > equal_rows.MOST)
     return [told] if told else []
 
 

@@ -55,6 +55,10 @@ def test_counts_of_a_huge_table_are_those_of_a_small_one():
         for a, b in zip(small, huge, strict=True):
             np.testing.assert_allclose(a, b)
     assert leaks.counted(ids, 40)[1].sum() == (ids >= 0).sum()
+    ones, far = draw.random(500) < 0.4, 2**30
+    small, huge = leaks.fitted(ids, ones, 40), leaks.fitted(ids + far * (ids >= 0), ones, 2**31 - 1)
+    new = draw.integers(-1, 60, (500, 3)).astype(np.int32)
+    np.testing.assert_allclose(small.score(new), huge.score(new + far * (new >= 0)))
 
 
 def test_a_large_split_is_read_in_part(told):
@@ -138,6 +142,15 @@ def test_psi_is_its_formula():
     # 50:50 to 90:10 of very many rows: 2 * 0.4 * ... = 0.4 ln(0.9/0.5) + 0.4 ln(0.5/0.1)
     expected = 0.4 * np.log(1.8) + 0.4 * np.log(5)
     assert drift.psi(np.array([5e9, 5e9]), np.array([9e9, 1e9])) == pytest.approx(expected)
+
+
+def test_each_field_has_a_drift_to_each_split(told):
+    found = told[2].field_drift
+    fields = told[2].schema.field_names
+    assert [(d.name, d.split) for d in found] == [
+        (name, split) for name in fields for split in ("validation", "test")
+    ]
+    assert {d.name for d in found if d.entry is not None} == {"embedding"}
 
 
 def between(train, other, **changes):

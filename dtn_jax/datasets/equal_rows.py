@@ -11,13 +11,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from dtn_jax.datasets.preparation.progress import percent
-from dtn_jax.shapes import Num, UInt64
+from dtn_jax.shapes import Shaped, UInt64
 
 MOST = 1 << 22  # rows of a set that are compared: of a larger one those with the smallest hashes
 MUCH = 0.01  # a share of a split's rows that is told
 
 
-def row_hashes(*arrays: Num[np.ndarray, "B _"], seed: int = 0) -> UInt64[np.ndarray, " B"]:
+def row_hashes(*arrays: Shaped[np.ndarray, "B _"], seed: int = 0) -> UInt64[np.ndarray, " B"]:
     """A number for each row of arrays of int32, float32 or bool: equal for equal rows, and for
     unequal ones hardly ever."""
     draw = np.random.default_rng(seed)

@@ -100,7 +100,7 @@ def _values(c: Column, kind: str, by: str = ALONE) -> Iterator[Values]:
     """What a label is told by: whether a value is there, the values, numbers in buckets."""
     there = _there(c)
     if there.any() and not there.all():
-        yield Values(KNOWN, 2, there[:, None])
+        yield Values(KNOWN, 2, there[:, None].astype(np.int8))
     if not c.is_list:
         yield Values(by, c.distinct, c.codes[:, None])
     elif there.any():

@@ -69,7 +69,7 @@ PAGES = {
         "Logs and schema files",
         "What `dtn-jax prepare` does with logs, as functions.",
         (
-            "datasets.logs.prepare",
+            "data.prepare",
             "datasets.logs.builder",
             "datasets.logs.infer.infer",
             "datasets.logs.schema.schema_file",

@@ -14,9 +14,10 @@ from dtn_jax.data.account import Account
 from dtn_jax.data.days import Days
 from dtn_jax.data.records import features, file_of
 from dtn_jax.data.split import SPLITS
-from dtn_jax.data.stages import Plan
+from dtn_jax.data.stages import HASHES, Plan
 from dtn_jax.data.tally import Tally
 from dtn_jax.data.work import SCHEMA_FILE, VERSION, Work
+from dtn_jax.datasets import equal_rows
 from dtn_jax.datasets.preparation import checked_files, progress
 from dtn_jax.errors import UserError
 from dtn_jax.field import SEVERAL
@@ -75,6 +76,7 @@ def finish(
     (folder / REJECTS).write_text(account.lines())
     seen = [*positives.lines(spec, counts.counts), *_sampling(work, plan, fitted["every"][0])]
     seen += [*days.far(), *_nothing_to_learn(work, days), *_cut(work, tally)]
+    seen += _equal_rows(work, plan)
     for line in seen:  # the account of bad rows was told before
         progress.say(line)
     notes = _notes(work, account, days, cuts, seen) | {positives.NOTE: counts.counts}
@@ -207,6 +209,19 @@ def _cut(work: Work, tally: Tally) -> list[str]:
                 f"{last if field.keep == 'first' else ''}"
             )
     return lines
+
+
+def _equal_rows(work: Work, plan: Plan) -> list[str]:
+    """A line where many rows of a split are equal to rows of train."""
+    if not work.has(HASHES):
+        return []
+    hashes = {}
+    for place, split in enumerate(SPLITS):
+        query = f"SELECT hash FROM {HASHES} WHERE split = {place}"
+        hashes[split] = work.database.execute(query).fetchnumpy()["hash"]
+    about = sum(plan.rows.values()) > equal_rows.MOST
+    line = equal_rows.line(equal_rows.shares(hashes), plan.rows, about)
+    return [line] if line else []
 
 
 def _sampling(work: Work, plan: Plan, every: int) -> list[str]:

@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+import pyarrow as pa
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
@@ -17,6 +18,7 @@ from dtn_jax.data.rows import GROUP, LOSS_WEIGHT, Rows
 from dtn_jax.data.shards import Part
 from dtn_jax.data.split import SPLITS
 from dtn_jax.data.tally import Tally
+from dtn_jax.datasets import equal_rows
 from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.datasets.preparation.blocks import Layout, pad
 from dtn_jax.datasets.preparation.records import declared
@@ -79,6 +81,7 @@ class Writer:
       spec, fitted, layout, dated: of the set.
       folder: of its files.
       parts: {split: what the shard writes of it}.
+      rows: of the set.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class Writer:
         dated: bool,
         folder: pathlib.Path,
         parts: Mapping[str, Part],
+        rows: int,
     ):
         self.spec, self.fitted, self.layout, self.dated = spec, fitted, layout, dated
         self.parts, self.at = parts, {split: part.first_row for split, part in parts.items()}
@@ -101,6 +105,7 @@ class Writer:
             if part.place >= 0
         }
         self.tally = Tally.of(fitted, [task.name for task in spec.tasks])
+        self.rows, self.hashes = rows, {split: [] for split in SPLITS}
 
     def wanted(self) -> list[int]:
         """How many rows of each split are still to come."""
@@ -132,7 +137,10 @@ class Writer:
         for name, mask in masks.items():
             self.tally.add(name, columns, block["label_mask"], mask)
             whole = mask.all()
-            self.outputs[name].add({k: v if whole else v[mask] for k, v in block.items()})
+            part = {k: v if whole else v[mask] for k, v in block.items()}
+            self.outputs[name].add(part)
+            if self.spec.split.by != "time":  # where copies of a row stay together
+                self.hashes[name].append(equal_rows.of_block(part, self.rows))
             for record in self.outputs[name].records():
                 self.outputs[name].write(self._serialized(record))
 
@@ -140,6 +148,14 @@ class Writer:
         padded = {name: pad(v, self.layout.block_rows) for name, v in block.items()}
         example = self.serializer.get_tf_example(self.features.encode_example(padded))
         return example.SerializeToString(deterministic=True)  # else its arrays have any order
+
+    def hash_table(self) -> pa.Table | None:
+        """The hashes of the rows that are compared: columns split and hash."""
+        found = [(SPLITS.index(name), part) for name, ps in self.hashes.items() for part in ps]
+        if not found:
+            return None
+        places = np.concatenate([np.full(len(part), place, np.int8) for place, part in found])
+        return pa.table([places, np.concatenate([p for _, p in found])], names=["split", "hash"])
 
     def close(self) -> dict[str, dict]:
         """What was written of each split."""

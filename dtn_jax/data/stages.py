@@ -27,7 +27,8 @@ from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.errors import UserError
 
 Stage = tuple[dict, dict[str, pa.Table]]  # a unit's facts, and rows for tables of the database
-TIMES, ORDER = "times", "order"  # such tables: rows by time, users and times of all rows
+# Such tables: rows by time, users and times of all rows, and hashes of what is written.
+TIMES, ORDER, HASHES = "times", "order", "hashes"
 
 
 def clean_unit(work: Work, texts: Sequence[dict], unit: int) -> Stage:
@@ -230,7 +231,8 @@ def write_shard(work: Work, splits: Splits, plan: Plan, shard: int) -> Stage:
     specs = {field.name: field for field in work.spec.fields}
     fitted = encode.fitted(specs, plan.encoders, work.folder / FOLDER)
     folder = work.folder / "set"
-    writer = Writer(work.spec, fitted, plan.layout, work.dated, folder, plan.parts(shard))
+    rows, parts = sum(plan.rows.values()), plan.parts(shard)
+    writer = Writer(work.spec, fitted, plan.layout, work.dated, folder, parts, rows)
     own = range(plan.firsts[shard], plan.firsts[shard + 1])
     for unit in range(plan.firsts[shard], len(work.units)):
         wanted = writer.wanted()
@@ -246,4 +248,6 @@ def write_shard(work: Work, splits: Splits, plan: Plan, shard: int) -> Stage:
     if any(writer.wanted()):
         raise UserError(f"{work.folder} is damaged: delete it, and run the same command again")
     facts = {"written": writer.close(), "rows": plan.shard_rows(shard)}
-    return facts | dataclasses.asdict(writer.tally), {}
+    hashes = writer.hash_table()
+    tables = {} if hashes is None else {HASHES: hashes}
+    return facts | dataclasses.asdict(writer.tally), tables

@@ -19,7 +19,7 @@ STAGES = """
     input.batch_axis            # dropout, statistics and losses are over the rows of all devices
     parallel.processes          # each process reads its own rows
     metrics                     # the synthetic data's known answer has AUCs
-    datasets.preparation
+    datasets.preparation datasets.equal_rows
     datasets.logs.times datasets.logs.formula datasets.logs.schema datasets.logs.raw
     data
     datasets.synthetic          # Ali-CCP's generator has its fields' sizes
@@ -27,6 +27,7 @@ STAGES = """
     export                      # what loads a model and scores needs nothing of what follows
     datasets.preparation.catalog  # lists all data sets
     input tables models parallel
+    datasets.description        # reads a set's rows as training does
     balancing losses report optimizers state gradients step evaluate timetable
     analysis.sample analysis.conflict analysis.gate_use analysis.watch  # while a run trains
     config                      # assembled from the options of all above

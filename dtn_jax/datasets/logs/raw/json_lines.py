@@ -34,13 +34,15 @@ from dtn_jax.shapes import Bool
 
 HEAD = 4 << 20  # bytes, and
 HEAD_LINES = 2_000  # lines from which columns and types are inferred
+PIECES = 20  # of the rest, and
+PIECE = 1 << 15  # bytes of each, in which columns are looked for that the first lines lack
 
 BROKEN = "a line that is not JSON"
 NO_OBJECT = "a line that is not an object"
 
 
 def schema(file: RawFile) -> Types:
-    """The columns of the file's first lines; a nested one is a Struct."""
+    """The columns of the file's first lines, and of others; a nested one is a Struct."""
     return {name: json_kinds.of_kinds(kinds) for name, kinds in _head(file).items()}
 
 
@@ -92,20 +94,29 @@ def _typed(frame: pl.DataFrame, types: Types) -> pl.DataFrame:
 
 
 def _head(file: RawFile) -> dict[str, Kinds]:
-    """The kinds of each column's values in the file's first lines."""
-    return _head_of(file.address, text.head(file, HEAD))
+    """The kinds of each column's values in the file's first lines, or in some of the others."""
+    head = b"\n".join(text.head(file, HEAD).split(b"\n", HEAD_LINES)[:HEAD_LINES])
+    others, rest = b"", 0 if file.packed else file.size - len(head)
+    if rest > PIECE:
+        with text.opened(file) as source:
+            for at in range(len(head), file.size, max(rest // PIECES, PIECE)):
+                source.seek(at)
+                piece = source.read(PIECE)
+                others += piece[piece.find(b"\n") + 1 : piece.rfind(b"\n") + 1]
+    first = _kinds(file.address, head, True)
+    return first | _kinds(file.address, others) | first
 
 
-@functools.lru_cache(maxsize=4)  # a file is begun for every unit
-def _head_of(address: str, head: bytes) -> dict[str, Kinds]:
-    first = head.split(b"\n", HEAD_LINES)[:HEAD_LINES]
-    lines = pa.array([line.decode(errors="replace") for line in first], pa.large_string())
+@functools.lru_cache(maxsize=8)  # a file is begun for every unit
+def _kinds(address: str, data: bytes, first: bool = False) -> dict[str, Kinds]:
+    texts = [line.decode(errors="replace") for line in data.split(b"\n")]
+    lines = pa.array(texts, pa.large_string())
     _, objects = _objects(lines)
-    if not objects.any() and head.strip():
-        hint = "; it is an array: write a line for each of its items" * head.lstrip().startswith(
+    if first and not objects.any() and data.strip():
+        hint = "; it is an array: write a line for each of its items" * data.lstrip().startswith(
             b"["
         )
-        raise UserError(f"{address}: none of the first {len(first)} lines is a JSON object{hint}")
+        raise UserError(f"{address}: none of the first {len(lines)} lines is a JSON object{hint}")
     there = lines.filter(pa.array(objects))
     query = """SELECT name FROM (
           SELECT unnest(keys) AS name, unnest(range(len(keys))) AS place, n

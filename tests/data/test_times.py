@@ -141,10 +141,6 @@ def test_cuts(text, unit, expected):
 
 
 def test_times_as_a_person_reads_them():
-    shown = [
-        (0, "1970-01-01"),
-        (MICROSECONDS, "2026-03-05 12:30:00.250000"),
-        (2**60, f"{2**60} µs"),
-    ]
-    assert [show(value, "us") for value, _ in shown] == [text for _, text in shown]
-    assert show(17, "number") == "17"
+    assert show(0, "us") == "1970-01-01"
+    assert show(MICROSECONDS, "us") == "2026-03-05 12:30:00.250000"
+    assert (show(2**60, "us"), show(17, "number")) == (f"{2**60} µs", "17")

@@ -1,7 +1,7 @@
 """What expressions mean, over a frame with a column of each type, and at random against Python."""
 
-import datetime
 import math
+import operator as op
 import random
 
 import polars as pl
@@ -9,6 +9,7 @@ import pytest
 
 from dtn_jax.datasets.logs.formula import check, of_column, parse
 
+DAYS = ["2026-03-05 23:30", None, "1969-12-31 00:00", "2026-03-08 00:00"]
 FRAME = pl.DataFrame(
     {
         "a": [1, 0, None, 2**62],
@@ -23,12 +24,7 @@ FRAME = pl.DataFrame(
         "hash": pl.Series([2**64 - 1, 1, 2, 3], dtype=pl.UInt64),
         "byte": pl.Series([100, -100, None, 1], dtype=pl.Int8),
         "said": ["2026-03-05 23:30:00", "2026-03-06", "soon", None],
-        "day-time": [
-            datetime.datetime(2026, 3, 5, 23, 30),
-            None,
-            datetime.datetime(1969, 12, 31),
-            datetime.datetime(2026, 3, 8),
-        ],
+        "day-time": pl.Series(DAYS).str.to_datetime("%Y-%m-%d %H:%M"),
         "t": [1_772_753_400, 0, None, 10**17],  # 2026-03-05 23:30, 1970, none, beyond any year
         "none": [None] * 4,
         "kind": pl.Series(["x", "y", None, "x"], dtype=pl.Categorical),
@@ -52,28 +48,20 @@ def read(text, kind="", frame=FRAME, time="t", unit="s"):
         ("-2 - -b", [-2, 0, 1, 2]),
         ("-7 // b", [N, -4, -3, -2]),
         ("b + 1 * 2", [2, 4, 5, 6]),
-        ("byte * 100", [10_000, -10_000, N, 100]),
         ("hash % 10", [5, 1, 2, 3]),
         ("hash == 3", [F, F, F, T]),
         ("b >= 2 and b <= 3", [F, T, T, F]),
-        ("a > 0 and b > 3", [F, F, F, T]),
         ("not a > 0", [F, T, N, F]),
         ("b not in [2, 4.0]", [T, F, T, F]),
-        ("words in ['Red', 'green']", [T, F, N, F]),
         ("words == ''", [F, F, N, T]),
-        ("kind == 'x'", [T, F, N, T]),
         ("words < 'a'", [T, F, N, T]),
         ("truth", [T, F, N, T]),
         ("truth + 1", [2, 1, N, 2]),
         ("truth and b in [0, 2]", [T, F, F, F]),
         ("length(items)", [1, 0, N, 2]),
         ("length(pair) + b", [2, 4, 5, 6]),
-        ("missing(none)", [T, T, T, T]),
         ("none > 3", [N, N, N, N]),
-        ("not none", [N, N, N, N]),
-        ("max(a, b, 3)", [3, 3, N, 2**62]),
         ("abs (byte)", [100, 100, N, 1]),
-        ("sqrt(b - 3)", [N, N, 0.0, 1.0]),
         ("log(a)", [0.0, N, N, pytest.approx(42.97512519471661)]),
         ("round(b / 4)", [0, 0, 1, 1]),
         ("lower(words)", ["red", "blue", N, ""]),
@@ -83,7 +71,6 @@ def read(text, kind="", frame=FRAME, time="t", unit="s"):
         ("truth == a", [T, T, N, F]),
         ("none == words", [N, N, N, N]),
         ("`day-time` > '2026-03-05 23:00'", [T, N, F, T]),
-        ("'2026-03-06' <= `day-time`", [F, N, F, T]),
         ("`day-time` in ['2026-03-08', '2026-03-07']", [F, N, F, T]),
         ("hour(`day-time`)", [23, N, 0, 0]),
         ("weekday(`day-time`)", [3, N, 2, 6]),  # Thursday, Wednesday, Sunday
@@ -103,8 +90,6 @@ def test_values(text, expected):
         ("s == '31'", [T, F, N, F], [F, F, F, F]),
         ("s == a", [F, F, N, N], [F, F, F, T]),
         ("number(s)", [31.0, 5.0, N, N], [F, F, F, T]),
-        ("missing(s)", [F, F, T, F], [F, F, F, F]),
-        ("f > 0", [T, N, F, N], [F, F, F, F]),
         ("round(f)", [2.0, N, -2.0, N], [F, F, F, F]),
         ("yes and b != 2", [T, F, N, N], [F, F, T, F]),
         ("not (b - 2)", [N, T, F, N], [T, F, F, T]),
@@ -146,22 +131,11 @@ def test_an_empty_frame_gives_no_rows():
     assert read("s > 30 and hour(said) == 3", frame=FRAME.clear()) == ([], [])
 
 
+NAMES = "ﬁ fi é e\u0301 x² class from lambda None print __import__ AND _ true and"
+
+
 def test_names_and_texts_are_as_they_are_written():
-    names = [
-        "ﬁ",
-        "fi",
-        "é",
-        "e\u0301",
-        "x²",
-        "class",
-        "from",
-        "lambda",
-        "None",
-        "AND",
-        "_",
-        "true",
-        "and",
-    ]
+    names = NAMES.split()
     frame = pl.DataFrame({name: [i, -1] for i, name in enumerate(names)})
     for i, name in enumerate(names):
         assert read(f"`{name}` + 0", frame=frame)[0] == [i, -1], name
@@ -205,21 +179,15 @@ def test_deep_expressions_of_fractions_take_no_time():
 
 NUMBERS = ("a", "b", "x", "number(s)", "0", "1", "2.5")
 ARITHMETIC = {
-    "+": lambda a, b: a + b,
-    "-": lambda a, b: a - b,
-    "*": lambda a, b: a * b,
+    "+": op.add,
+    "-": op.sub,
+    "*": op.mul,
     "/": lambda a, b: a / b if b else None,
     "//": lambda a, b: math.floor(a / b) if b else None,
     "%": lambda a, b: a - b * math.floor(a / b) if b else None,
 }
-COMPARED = {
-    "<": lambda a, b: a < b,
-    "<=": lambda a, b: a <= b,
-    ">": lambda a, b: a > b,
-    ">=": lambda a, b: a >= b,
-    "==": lambda a, b: a == b,
-    "!=": lambda a, b: a != b,
-}
+SIGNS = ("<", "<=", ">", ">=", "==", "!=")
+COMPARED = dict(zip(SIGNS, (op.lt, op.le, op.gt, op.ge, op.eq, op.ne)))
 
 
 def random_row(draw):

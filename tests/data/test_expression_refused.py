@@ -50,14 +50,11 @@ BAD = [  # (a text that is no expression, what the message says of it and where)
     ("a.b > 1", "a column's name with a dot in backquotes: `a.b`"),
     ("1_000 < a", "'1_000 < a' at character 1 is not understood"),
     ("1e999 < a", "the number 1e999 is too large"),
-    ("12345678901234567890 < a", "too large"),
     ("a in []", "'[]' at character 6 is not understood; 'in' takes numbers or texts"),
     ("a in [1, s]", "'[1, s]' at character 6 is not understood; 'in' takes numbers or texts"),
     ("a in (1, 2)", "'(1, 2)' at character 6 is not understood; 'in' takes numbers or texts"),
     ("a < 1 in [true]", "'[true]' at character 10 is not understood; 'in' takes numbers or texts"),
-    ("a in [1] == true", "at character 6 is not understood; 'in' takes numbers or texts"),
     ("a not 3", "expected 'in', got '3' at character 7"),
-    ("and", "got 'and' at character 1"),
     ("3 + 4", "it reads no column"),
     ("lenght(items)", "unknown function 'lenght'. Did you mean 'length'?"),
     ("min(a)", "min() takes 2 to 20 values, got 1"),
@@ -65,22 +62,17 @@ BAD = [  # (a text that is no expression, what the message says of it and where)
     ("a in [1", "expected ']', got its end"),
     ("a - not s", "got 'not' at character 5"),
     ("not " * 200 + "a", "more than 50 operations deep"),
-    ("log(" * 20 + "a" + "+a" * 40 + ")" * 20, "more than 50 operations deep"),
     ("-" * 999 + "a", "more than 50 operations deep"),
-    ("(" * 500 + "a" + ")" * 499, "more than 50 operations deep"),
     ("not (" * 60 + "a" + ")" * 60, "more than 50 operations deep"),
     ("a" * 1001, "it has 1001 characters, expected at most 1000"),
     # types that cannot work
     ("watch_secnds > 30", "unknown column 'watch_secnds'. Did you mean 'watch_seconds'?"),
     ("item-id", "write `item-id`, in backquotes"),
-    ("log(items)", "items is a list, expected a number"),
     ("log(t)", "t is a time, expected a number; number(…) of a time is seconds since 1970"),
     ("a in ['red']", "'red' is a text, expected a number"),
     ("a == 'inf'", "'inf' is a text, expected a number"),
     ("s in [1, 'red']", "the list after 'in' mixes a number and a text"),
     ("s < words", "compare number(s) with number(words)"),
-    ("length(s)", "s is a text, expected a list"),
-    ("lower(t)", "t is a time, expected a text"),
     ("hour(a)", "a is a number whose time unit is not known"),
     ("t > 'soon'", "expected a time such as 2026-03-05"),
     ("t > 3", "3 is a number whose time unit is not known"),
@@ -114,34 +106,20 @@ def test_a_column_of_any_type_may_stand_alone_unless_a_type_is_needed():
 PYTHON = """\
 __class__(a)
 a.__class__
-().__class__.__bases__[0]
 __import__('os').system('true')
-eval('a')
-getattr(a, 'x')
-(lambda: a)()
 [a for a in s]
-{a: 1}
 f'{a.__class__}' == s
 (a := 1)
 min(**a)
-log(x=a)
-a['b']
 a if s else t
-a; s
 a ** 9 ** 9
-await a
 b'a' == s
-f'a' == s
-1j + a
-... + a
 a, s
 log(a)(s)
-(log)(a)(s)
 a[s]
 *a
 min(*a, s)
 a #
-a \\
 a is s
 """
 
@@ -149,9 +127,3 @@ a is s
 def test_nothing_of_python_is_reached():
     for text in (*PYTHON.splitlines(), "a\nimport os"):
         refused(text)
-
-
-def test_no_name_of_python_is_more_than_a_column():
-    for name in ("None", "self", "print", "__builtins__", "pl", "lambda", "class", "import"):
-        expression = parse(f"{name} + 1", WHERE)
-        assert expression.read(pl.DataFrame({name: [1]}))[0].to_list() == [2]

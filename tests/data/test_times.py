@@ -5,7 +5,7 @@ import datetime
 import polars as pl
 import pytest
 
-from dtn_jax.datasets.logs.times import read, to_time, unit_of
+from dtn_jax.datasets.logs.times import read, show, to_time, unit_of
 from dtn_jax.errors import UserError
 
 UTC = datetime.UTC
@@ -109,7 +109,7 @@ def test_a_type_without_times(kind):
         ("number", float("nan")),
         ("yyyymmdd", 20260230),
         ("yyyymmdd", 20260305.5),
-        ("yyyymmdd", 9991231),
+        ("yyyymmdd", 7742063),
         ("us", 253_402_300_800_000_000),  # the year 10000
         ("s", [1]),
     ],
@@ -138,3 +138,9 @@ def test_times_are_exact_to_the_microsecond():
 )
 def test_cuts(text, unit, expected):
     assert read(text, unit) == expected
+
+
+def test_times_as_a_person_reads_them():
+    assert show(0, "us") == "1970-01-01"
+    assert show(MICROSECONDS, "us") == "2026-03-05 12:30:00.250000"
+    assert (show(2**60, "us"), show(17, "number")) == (f"{2**60} µs", "17")

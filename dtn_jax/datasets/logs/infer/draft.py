@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dtn_jax.datasets.logs.formula.syntax import CONSTANTS, WORDS
+from dtn_jax.datasets.logs.formula import CONSTANTS, WORDS
 from dtn_jax.datasets.logs.schema.spec import InputSpec
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.shapes import Float64

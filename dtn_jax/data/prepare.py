@@ -357,7 +357,10 @@ def plan(
     single = [types.get(spec.time) for types in known.values()]
     if spec.time and not unit and all(kind is not None and not kind.is_nested() for kind in single):
         try:
-            unit = times.unit_of(_sample(spec, files, units))
+            sample = _sample(spec, files, units)
+            unit = times.unit_of(sample)
+            if unit in times.PER_UNIT and not times.is_date(sample.dtype):
+                times.check_hours(sample)
         except UserError:
             _check(spec, used, known)  # where it can, it says more
             raise

@@ -50,7 +50,7 @@ def unit_of(sample: pl.Series) -> str:
     The middle number decides, so that a few zeros or broken values do not.
 
     Raises:
-      UserError: a column of a type that holds no times, or of hours as whole numbers.
+      UserError: a column of a type that holds no times.
     """
     kind = sample.dtype
     if is_text(kind):
@@ -65,17 +65,22 @@ def unit_of(sample: pl.Series) -> str:
     numbers = numbers.filter(numbers.is_finite())
     if to_time(numbers, "yyyymmdd").is_not_null().sum() * 2 > len(numbers):
         return "yyyymmdd"
-    hours = numbers % 100
-    days = to_time((numbers // 100).filter(hours < 24), "yyyymmdd")
+    middle = numbers.quantile(0.5, "lower") or 0.0
+    fits = [unit for unit, size in PER_UNIT.items() if LONG_AGO <= middle * size < LONG_AGO * 1000]
+    return fits[0] if fits else "number"
+
+
+def check_hours(sample: pl.Series) -> None:
+    """Raises UserError where most values are whole numbers such as 2026030112: seconds, by their
+    size, but an hour of a day, as they are written."""
+    numbers = sample.cast(pl.Float64, strict=False)
+    days = to_time((numbers // 100).filter(numbers % 100 < 24), "yyyymmdd")
     if days.is_not_null().sum() * 2 > len(numbers):
         raise UserError(
             f"the time column {sample.name!r} holds whole numbers such as {numbers[0]:.0f}: hours "
             "as yyyymmddhh, or seconds? Write dates and times such as 2026-03-05 12:00, or give "
             f"the unit, as in time: {{column: {sample.name}, unit: s}}"
         )
-    middle = numbers.quantile(0.5, "lower") or 0.0
-    fits = [unit for unit, size in PER_UNIT.items() if LONG_AGO <= middle * size < LONG_AGO * 1000]
-    return fits[0] if fits else "number"
 
 
 def to_time(column: pl.Series, unit: str) -> pl.Series:

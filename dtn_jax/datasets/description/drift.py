@@ -26,8 +26,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.special import gammaincinv
 
-from dtn_jax.datasets.description.labels import in_spaces
-from dtn_jax.datasets.description.sample import numbers_of, slots_of, thinned
+from dtn_jax.datasets.description.sample import in_spaces, numbers_of, slots_of, thinned
 from dtn_jax.datasets.leaks import SCORED, counted, in_buckets
 from dtn_jax.interface import Batch
 from dtn_jax.schema import Field, Schema

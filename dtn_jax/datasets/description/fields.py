@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from dtn_jax.datasets import leaks
-from dtn_jax.datasets.description.labels import in_spaces
-from dtn_jax.datasets.description.sample import numbers_of, slots_of, thinned
+from dtn_jax.datasets.description.sample import in_spaces, numbers_of, slots_of, thinned
 from dtn_jax.datasets.leaks import Alone, Label, Values
 from dtn_jax.interface import Batch
 from dtn_jax.schema import Field, Schema

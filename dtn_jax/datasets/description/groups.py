@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from dtn_jax.datasets import equal_rows
-from dtn_jax.datasets.description.labels import in_spaces
+from dtn_jax.datasets.description.sample import in_spaces
 from dtn_jax.datasets.equal_rows import row_hashes
 from dtn_jax.interface import Batch
 from dtn_jax.schema import Schema

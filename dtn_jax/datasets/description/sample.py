@@ -1,9 +1,10 @@
-"""The rows of a split that a description is made from: all of them, or blocks spread over it."""
+"""The rows of a split that a description is made from: all of them, or blocks spread over it; and
+which of them, of their slots and of their numbers are whose."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import jax
 import numpy as np
@@ -11,8 +12,9 @@ import numpy as np
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.input.reader import SplitReader
 from dtn_jax.interface import Batch
+from dtn_jax.metrics.spaces import space_mask
 from dtn_jax.schema import Schema
-from dtn_jax.shapes import Int64
+from dtn_jax.shapes import Bool, Int64, Shaped
 
 MOST_ROWS = 3_000_000  # of a split that are read
 MOST_BYTES = 256 << 20  # that those of a split may take
@@ -36,6 +38,19 @@ def thinned(rows: Batch, most: int) -> Batch:
     """At most so many of the rows, evenly spread."""
     step = max(-(-len(rows.ids) // most), 1)
     return jax.tree.map(lambda array: array[::step], rows)
+
+
+def in_spaces(
+    rows: Batch, schema: Schema, kind: str
+) -> Iterator[tuple[str, Bool[np.ndarray, " B"], Shaped[np.ndarray, " B"]]]:
+    """Of each task of a kind in each of its spaces: task@space, which rows are there, the labels
+    (of binary ones whether they are 1)."""
+    for column, task in enumerate(schema.tasks):
+        for space in task.spaces if task.kind == kind else ():
+            found = rows.labels, rows.label_mask, rows.row_mask
+            label = rows.labels[:, column]
+            mask = space_mask(task.name, *found, schema, space)
+            yield f"{task.name}@{space}", mask, label == 1 if kind == "binary" else label
 
 
 def slots_of(schema: Schema) -> dict[str, slice]:

@@ -17,6 +17,7 @@ NUMBER = r"^\s*-?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?\s*$"
 WHOLE = r"^\s*-?\d{1,18}\s*$"
 PADDED = r"^\s*-?0\d"  # 007 is no number
 MISSING = ("\\N", "NULL", "null", "NaN", "nan", "NA", "N/A", "None", "none", "-")
+KINDS = {pl.Boolean: "truth", pl.String: "text"}
 TRUTHS = {"true": True, "false": False}
 
 
@@ -28,6 +29,7 @@ class Column:
       raw: as it was read.
       values: numbers and truths that stand as texts read as such; NaN is missing. Of lists, what is
         in them, one list's after another's; of many long ones, of every n-th list.
+      kind: number, truth, text; '' of others.
       stray: where all but a few texts are numbers, one that is none; else ''.
       codes: the number of each value in `different`; -1 is missing.
       different: the values, each once, in the order in which they first appear.
@@ -37,6 +39,7 @@ class Column:
 
     raw: pl.Series
     values: pl.Series
+    kind: str
     stray: str
     codes: Int[np.ndarray, " R"]
     different: pl.Series
@@ -48,18 +51,6 @@ class Column:
         return self.raw.name
 
     @property
-    def is_number(self) -> bool:
-        return self.values.dtype.is_numeric()
-
-    @property
-    def is_truth(self) -> bool:
-        return self.values.dtype == pl.Boolean
-
-    @property
-    def is_text(self) -> bool:
-        return self.values.dtype == pl.String
-
-    @property
     def is_list(self) -> bool:
         return self.lengths is not None
 
@@ -67,7 +58,7 @@ class Column:
     def is_whole(self) -> bool:
         """Whole numbers, by their type or their values."""
         if not self.values.dtype.is_float():
-            return self.is_number
+            return self.kind == "number"
         known = self.different.drop_nulls()
         return bool((known == known.floor()).all()) and bool((known.abs() < 2.0**53).all())
 
@@ -81,7 +72,7 @@ class Column:
     @property
     def is_finite(self) -> bool:
         """Whether all values are numbers, none missing or infinite."""
-        return self.is_number and 0 < len(self.values) == self.known and not self.infinite
+        return self.kind == "number" and 0 < len(self.values) == self.known and not self.infinite
 
     @property
     def known(self) -> int:
@@ -135,7 +126,8 @@ def column(raw: pl.Series, as_is: bool = False) -> Column:
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     different = pl.from_arrow(encoded.dictionary)
     counts = np.bincount(codes[codes >= 0], minlength=len(different))
-    return Column(raw, values, stray, codes, different, counts, lengths)
+    kind = KINDS.get(values.dtype, "number" if values.dtype.is_numeric() else "")
+    return Column(raw, values, kind, stray, codes, different, counts, lengths)
 
 
 def _read(texts: pl.Series) -> tuple[pl.Series, str]:

@@ -64,7 +64,7 @@ def is_numeric(column: Column) -> bool:
     (price, count, *_ms), where there are negative and positive ones in a moderate range, and where
     a column of floats has no missing value: pandas makes floats of ids only where some are missing.
     """
-    if not column.is_number or column.distinct <= 1:
+    if column.kind != "number" or column.distinct <= 1:
         return False
     is_id = names.is_id(column.name)
     if not column.is_whole:
@@ -101,7 +101,7 @@ def _categorical(field: FieldDraft, column: Column, whole: bool) -> None:
             return
         field.notes.append(f"nearly unique in the sample: {told}")
     field.options |= min_count(column)
-    if not column.is_text:
+    if column.kind != "text":
         return
     texts = column.different.head(1000)
     words = texts.str.strip_chars().str.count_matches(r"\s+").mean() + 1
@@ -219,18 +219,18 @@ def _bag(field: FieldDraft, c: Column, weights: str, singles: Mapping[str, Colum
 
 def _lists(c: Column, other: Column) -> bool:
     """Whether a bag lists the values of a column of single values, such as a history's items."""
-    both = (c.is_number and other.is_number) or (c.is_text and other.is_text)
+    both = c.kind == other.kind in ("number", "text")
     if not both or other.distinct < SHARED or c.distinct <= 20:
         return False
     related = set(names.words(other.name)) & names.ENTITIES & _singular(c)
     items = other.different.cast(pl.String).implode()
     common = c.different.cast(pl.String).is_in(items).sum()
-    return common >= ALIKE * c.distinct and bool(related or other.is_text)
+    return common >= ALIKE * c.distinct and bool(related or other.kind == "text")
 
 
 def _is_fraction(c: Column) -> bool:
     """Whether numbers are not all whole."""
-    return c.is_number and not c.is_whole
+    return c.kind == "number" and not c.is_whole
 
 
 def _singular(c: Column) -> set[str]:

@@ -105,7 +105,8 @@ def draft(sample: Sample, labels: Sequence[str] = (), time: str = "", group: str
         frame = frame.with_columns(pl.when(~text.is_in(words)).then(text))
     columns = {c.name: column(c) for c in frame}
     singles = {name: c for name, c in columns.items() if not c.is_list}
-    _check_given([("--time", time), ("--group", group)], labels, sample, singles)
+    asked = [("--time", time), ("--group", group), *(("--labels", name) for name in labels)]
+    _check_given(asked, sample, singles)
     when = roles.time({n: c for n, c in singles.items() if n not in (group, *labels)}, time)
     who = roles.group({n: c for n, c in singles.items() if n not in (when.name, *labels)}, group)
     part, split = roles.split_column(singles)
@@ -143,14 +144,11 @@ def draft(sample: Sample, labels: Sequence[str] = (), time: str = "", group: str
 
 
 def _check_given(
-    roles: Sequence[tuple[str, str]],
-    labels: Sequence[str],
-    sample: Sample,
-    singles: Mapping[str, Column],
+    asked: Sequence[tuple[str, str]], sample: Sample, singles: Mapping[str, Column]
 ) -> None:
     """Raises UserError where a column that was asked for is not there, or cannot be used."""
     uses: dict[str, str] = {}
-    for what, name in (*roles, *(("--labels", name) for name in labels)):
+    for what, name in asked:
         if not name:
             continue
         if name in sample.refused:

@@ -3,7 +3,7 @@ and the fields that are made of times."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -33,22 +33,15 @@ SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "tes
 SPLITS |= dict.fromkeys(("validation", "valid", "val", "dev", "eval"), "validation")
 
 
-def _chosen(
-    columns: Mapping[str, Column], given: str, rank: Callable[[Column], tuple | None]
-) -> Column | None:
-    """The given column, else the one of the smallest rank, if any has one."""
-    ranks = {name: rank(c) for name, c in columns.items() if not given}
-    ranked = [name for name, found in ranks.items() if found is not None]
-    return columns.get(given or min(ranked, key=ranks.__getitem__, default=""))
-
-
 def time(columns: Mapping[str, Column], given: str) -> Entry:
     """The time column: `given`, or the likeliest of {name: column} of single values.
 
     Raises:
       UserError: some values of the given one are no times.
     """
-    column = _chosen(columns, given, _rank)
+    ranks = {name: _rank(c) for name, c in columns.items() if not given}
+    ranked = [name for name, rank in ranks.items() if rank is not None]
+    column = columns.get(given or min(ranked, key=ranks.__getitem__, default=""))
     if column is None:
         return Entry()
     unit = unit_of(column) or times.unit_of(column.raw)
@@ -99,7 +92,7 @@ def unit_of(column: Column) -> str:
         return "date"
     if not column.known or not (dtype.is_numeric() or dtype == pl.String):
         return ""
-    if dtype == pl.String and not column.is_number:
+    if dtype == pl.String and column.kind != "number":
         head = column.raw.drop_nulls().head(1000)
         return "date" if times.to_time(head, "date").null_count() <= 0.01 * len(head) else ""
     unit = times.unit_of(column.raw)
@@ -121,7 +114,7 @@ def _rank(column: Column) -> tuple | None:
     and one whose type is a time before numbers.
     """
     unit, rank = unit_of(column), names.time_rank(column.name)
-    typed = times.is_date(column.raw.dtype) or (column.is_text and unit == "date")
+    typed = times.is_date(column.raw.dtype) or (column.kind == "text" and unit == "date")
     if not unit or (not typed and rank is None) or column.distinct < 3:
         return None
     if times.to_time(column.raw, unit).null_count() > FEW * len(column.raw):
@@ -154,7 +147,10 @@ def group(columns: Mapping[str, Column], given: str) -> Entry:
             "missing, and such rows are rejected. Write a value for them (one of its own for "
             "each row), or name another column"
         )
-    column = _chosen(columns, given, _user_rank)
+    ranks = {name: names.user_rank(name) for name in columns}
+    full = {n for n, c in columns.items() if not c.raw.null_count() and 1 < c.distinct < c.known}
+    ranked = [name for name in columns if name in full and ranks[name] >= 0]
+    column = columns.get(given or min(ranked, key=ranks.__getitem__, default=""))
     if column is None:
         return Entry()
     rows = column.known / max(column.distinct, 1)
@@ -162,17 +158,11 @@ def group(columns: Mapping[str, Column], given: str) -> Entry:
     return Entry(column.name, {}, facts, [], not given)
 
 
-def _user_rank(column: Column) -> tuple | None:
-    rank = names.user_rank(column.name)
-    fits = not column.raw.null_count() and 1 < column.distinct < column.known
-    return (rank,) if rank >= 0 and fits else None
-
-
 def split_column(columns: Mapping[str, Column]) -> tuple[str, dict[str, Any]]:
     """The column that says each row's split, and the options of such a split; ('', {}) without."""
     for name, c in columns.items():
         found: dict[str | None, list[str]] = {}
-        for word in sorted(c.different) if c.is_text and c.distinct <= 6 else ():
+        for word in sorted(c.different) if c.kind == "text" and c.distinct <= 6 else ():
             found.setdefault(SPLITS.get(word.lower()), []).append(quoted(word))
         if found.keys() == set(SPLITS.values()) and not c.missing:
             values = ", ".join(f"{part}: [{', '.join(words)}]" for part, words in found.items())

@@ -54,7 +54,7 @@ def leave_out(field: FieldDraft, c: Column, able: Sequence[Label]) -> None:
     binary = tasks.is_binary(c)
     if binary and names.is_yes_or_no(c.name):
         field.notes.append("if it happens after a row is shown, it is a label or a leak")
-    number = c.is_number and c.distinct > 2 and names.is_value(c.name)
+    number = c.kind == "number" and c.distinct > 2 and names.is_value(c.name)
     if (binary and c.distinct > 1 and names.is_outcome(c.name)) or number:
         field.leave_out(
             "an outcome by its name, and none of --labels: what happens after a row was shown "
@@ -111,7 +111,7 @@ def _values(c: Column, kind: str, by: str = ALONE) -> Iterator[Values]:
         yield Values(BAG, values.distinct, ids)
     elif kind == "vector":
         numbers = ((n, column(c.raw.list.get(n)).numbers) for n in range(c.length))
-    elif c.is_number and not c.is_list:
+    elif c.kind == "number" and not c.is_list:
         numbers = [(None, c.numbers)]
     for entry, x in numbers:
         rows, (ids,) = leaks.in_buckets([np.nan_to_num(x)], [there])
@@ -139,7 +139,7 @@ def leave_out_times(
     unit = roles.unit_of(event) if event else ""
     for name, c in columns.items():
         own = roles.unit_of(c)
-        typed = times.is_date(c.raw.dtype) or c.is_text
+        typed = times.is_date(c.raw.dtype) or c.kind == "text"
         if not own or (not typed and names.time_rank(name) is None):
             continue
         found[name].leave_out(TIMES)

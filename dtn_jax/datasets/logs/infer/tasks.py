@@ -57,7 +57,7 @@ def _guesses(columns: Mapping[str, Column]) -> list[str]:
     Columns of 0 and 1 named click, order, like, label, …, and numbers named watch_seconds, rating,
     …; where there are none of the first, columns of 0 and 1 named is_….
     """
-    free = [c for c in columns.values() if not c.is_text and not why_none(c)]
+    free = [c for c in columns.values() if c.kind != "text" and not why_none(c)]
     binary = [c.name for c in free if is_binary(c) and c.distinct > 1]
     found = {name for name in binary if names.is_outcome(name)}
     found = found or {name for name in binary if names.is_yes_or_no(name)}
@@ -67,7 +67,7 @@ def _guesses(columns: Mapping[str, Column]) -> list[str]:
 
 def is_binary(column: Column) -> bool:
     """Of 0 and 1, or false and true; beside both of 0 and 1, few rows may have other numbers."""
-    if not (column.is_number or column.is_truth) or not column.known:
+    if column.kind not in ("number", "truth") or not column.known:
         return False
     strays = _strays(column)
     few = column.counts[strays].sum() <= STRAY * column.known and (~strays).sum() == 2
@@ -81,7 +81,7 @@ def _strays(column: Column) -> Bool[np.ndarray, " V"]:
 
 def _two_texts(column: Column) -> tuple[str, ...]:
     """The two texts of a column that has no others, the rarer one last; else ()."""
-    if not column.is_text or column.distinct != 2 or not expression(column.name):
+    if column.kind != "text" or column.distinct != 2 or not expression(column.name):
         return ()
     common, rare = column.common(2)
     return () if "'" in rare or len(rare) > 100 or not rare.isprintable() else (common, rare)
@@ -93,11 +93,11 @@ def why_none(column: Column) -> str:
         return "its values are all missing"
     if _two_texts(column):
         return ""
-    if not column.is_number and not column.is_truth:
+    if column.kind not in ("number", "truth"):
         value = column.common(1)[0]
         told = f"it holds {column.values.dtype}, such as {shown(value)}; expected 0 and 1, "
         told += "false and true, or numbers"
-        if column.is_text:
+        if column.kind == "text":
             told += (
                 ". In a schema file a label may be an expression: write one with other labels, and "
                 f"add a task such as {{label: {expression(column.name)} == '{value}'}}"
@@ -118,20 +118,20 @@ def _task(column: Column, name: str, guessed: bool) -> TaskDraft:
     missing = f"; {percent(column.missing)} missing" if column.missing else ""
     label, binary = "" if name == column.name else read, is_binary(column)
     if texts := _two_texts(column) or (column.distinct == 2 and not binary and read):
-        least, most = texts if column.is_text else sorted(column.different)
+        least, most = texts if column.kind == "text" else sorted(column.different)
         is_most = (column.different == most).to_numpy().astype(np.float64)
         task.values = np.append(is_most, np.nan)[column.codes]
-        label = f"{read} == '{most}'" if column.is_text else f"{read} == {most!r}"
-        which = "latter" if column.is_text else "larger"
+        label = f"{read} == '{most}'" if column.kind == "text" else f"{read} == {most!r}"
+        which = "latter" if column.kind == "text" else "larger"
         task.notes.append(f"its values are {shown(least)} and {shown(most)}: the {which} is 1")
     else:
         task.values = column.numbers
     if not texts and not binary:
         label = _regression(task, column, read) or label
         task.facts += missing
-    elif column.values.dtype != column.raw.dtype and column.is_truth and read:
+    elif column.values.dtype != column.raw.dtype and column.kind == "truth" and read:
         label = f"{read} == true"  # texts in any mixture of small and large letters
-    elif column.is_number and column.distinct > 2:
+    elif column.kind == "number" and column.distinct > 2:
         strays = _strays(column)
         other = column.different[int(np.argmax(np.where(strays, column.counts, 0)))]
         task.values = np.where(np.isin(task.values, [0, 1]), task.values, np.nan)
@@ -194,7 +194,9 @@ def _task_name(column: str, taken: set[str]) -> str:
 def _none_found(columns: Mapping[str, Column], every: Mapping[str, Column]) -> str:
     binary = {name for name, c in columns.items() if is_binary(c) and c.distinct > 1}
     texts = {name for name, c in columns.items() if _two_texts(c)}
-    numbers = {name for name, c in columns.items() if c.is_number and c.distinct > 2} - binary
+    numbers = {
+        name for name, c in columns.items() if c.kind == "number" and c.distinct > 2
+    } - binary
     told = "no column is a label by its name (click, order, like, label, …, of 0 and 1; "
     told += "watch_seconds, rating, …, of numbers). Say which are: --labels=NAME,NAME"
     kinds = {"0 and 1": binary, "two texts": texts, "other numbers": numbers}

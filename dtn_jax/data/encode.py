@@ -169,6 +169,9 @@ def _table_rows(field: Fitted, values: Values) -> Int32[np.ndarray, "N E"]:
     made, there = known_keys(spec, values)
     if field.vocabulary is not None:
         found = field.vocabulary.look_up(made)[:, None]
+    elif spec.encoder == "identity":
+        rows = keys.numbers_of(made)
+        found = np.where((rows >= 1) & (rows <= spec.size), rows, 0).astype(np.int32)[:, None]
     else:
         hashed = [keys.hashed_rows(made, spec.size, n) for n in range(spec.functions)]
         found = 1 + np.stack(hashed, axis=1).astype(np.int32)

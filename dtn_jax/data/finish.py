@@ -25,6 +25,7 @@ from dtn_jax.schema import Column, Schema, Task
 from dtn_jax.shared_files import move_aside
 
 REJECTS = "rejects.jsonl"
+ACCOUNT = "account"  # in the notes: lines about what was not taken as it stood
 WHERE = f"the first bad rows of each kind are in {REJECTS}, beside the set's files"
 
 
@@ -37,6 +38,7 @@ def finish(
     cuts: Mapping,
     facts: Sequence[Mapping],
     written: Sequence[Mapping],
+    further: Mapping,
 ) -> None:
     """Completes the folder `set` and moves it to `target`.
 
@@ -50,6 +52,7 @@ def finish(
       cuts: of a split by time.
       facts: of each unit, as of `stages.clean_unit`.
       written: of each shard, as of `stages.write_shard`.
+      further: more for its notes; lines of its ACCOUNT come before those of this log.
     """
     folder, spec = work.folder / "set", work.spec
     tally = Tally.of(plan.encoders, [task.name for task in spec.tasks])
@@ -74,12 +77,17 @@ def finish(
         days.include(unit["days"])
         counts.include(unit["positives"])
     (folder / REJECTS).write_text(account.lines())
-    seen = [*positives.lines(spec, counts.counts), *_sampling(work, plan, fitted["every"][0])]
+    seen = [
+        *further.get(ACCOUNT, []),
+        *positives.lines(spec, counts.counts),
+        *_sampling(work, plan, fitted["every"][0]),
+    ]
     seen += [*days.far(), *_nothing_to_learn(work, days), *_cut(work, tally)]
     seen += _equal_rows(work, plan)
     for line in seen:  # the account of bad rows was told before
         progress.say(line)
-    notes = _notes(work, account, days, cuts, seen) | {positives.NOTE: counts.counts}
+    notes = {**further, **_notes(work, account, days, cuts, seen)}
+    notes[positives.NOTE] = counts.counts
     if extends := provenance.get("extends"):
         ids = {
             table: {name: found[name] for name in vocabulary.FACTS}
@@ -179,7 +187,7 @@ def _notes(work: Work, account: Account, days: Days, cuts: Mapping, seen: list[s
         "cuts": dict(cuts),
         "sample_negatives": dict(work.spec.sample_negatives),
     }
-    return notes | ({"account": lines} if lines else {})
+    return notes | ({ACCOUNT: lines} if lines else {})
 
 
 def _nothing_to_learn(work: Work, days: Days) -> list[str]:

@@ -182,7 +182,7 @@ def _merged(facts: Sequence[Mapping]) -> Merged:
 
 def _fitted(work: Work, spec: FieldSpec, rows: int, merged: Merged) -> Fitted:
     slots, more = 1, {}
-    if spec.encoder == "hash":
+    if spec.size:
         rows, slots = 1 + spec.size, spec.functions
     elif spec.encoder != "vocabulary":
         rows = 2

@@ -11,6 +11,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -60,6 +61,7 @@ def prepare(
     made_of: Mapping[str, Mapping] | None = None,
     extend: str | pathlib.Path = "",
     layout: Layout | None = None,
+    notes: Mapping[str, Any] | None = None,
 ) -> Prepared:
     """Prepares a log, or resumes where it was interrupted; a set that is there already is returned.
 
@@ -82,7 +84,8 @@ def prepare(
         known ids keep their rows, ids that are new to it come after them, and ids that have fallen
         out keep theirs; buckets, bins, scales and hash functions are the same. The schema file has
         the same fields and tasks, and another name.
-      layout: of the records; None: the usual one for so many rows.
+      layout: how rows lie in records; None: as `blocks.default_layout` has it for their number.
+      notes: further facts for the set's notes.json, as JSON has them.
 
     Raises:
       UserError: the schema file or the raw files are wrong, too many rows are, too many positives
@@ -125,7 +128,7 @@ def prepare(
             plan, fitted = fit_rows(work, cuts, layout)
             written = write(work, cuts, plan)
             provenance.check_unchanged(files, raw)
-            finish(work, target, made_from, plan, fitted, cuts, facts, written)
+            finish(work, target, made_from, plan, fitted, cuts, facts, written, notes or {})
         remove_unfinished(home)
     return read(target)
 

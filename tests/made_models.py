@@ -17,6 +17,7 @@ from dtn_jax.data.prepare import prepare
 from dtn_jax.export import model_folder
 from dtn_jax.export.model_folder import Facts
 from dtn_jax.export.write import encoder_files
+from dtn_jax.schema import Task
 
 DIM = 3
 FRAME = pl.DataFrame(  # what the encoders are fitted on

@@ -19,7 +19,7 @@ STAGES = """
     input.batch_axis            # dropout, statistics and losses are over the rows of all devices
     parallel.processes          # each process reads its own rows
     metrics                     # the synthetic data's known answer has AUCs
-    datasets.preparation datasets.equal_rows
+    datasets.preparation datasets.equal_rows datasets.leaks
     datasets.logs.times datasets.logs.formula datasets.logs.schema datasets.logs.raw
     data
     datasets.logs datasets.public.archive datasets.data_set

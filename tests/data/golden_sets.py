@@ -293,7 +293,7 @@ class Reading:
 
 def record(name: str, data) -> dict:
     """Everything that golden/NAME.json holds of a set."""
-    reading = Reading(data, name in LOGS)
+    reading = Reading(data, (data.folder / "schema_file.yaml").exists())
     schema = json.loads(data.schema.to_json())
     found = {
         "rows": data.rows,

@@ -61,6 +61,8 @@ HINTS = {"=": "'=='", "&": "'and'", "|": "'or'", "!": "'not' or '!='", "~": "'no
     "`": "a second ` at the end of the column's name",
     ".": "a column's name with a dot in backquotes: `a.b`",
 }
+
+# What may complete a text that breaks off, and how a message calls it.
 OPERATOR = "an operator such as '+', '>' or 'and'"
 GOES_ON = {"_": "a column, a number, a 'text' or a function", "": OPERATOR, "in [_]": "'in'"}
 IN = "; 'in' takes numbers or texts, as in x in [1, 2], and stands in no chain of comparisons"
@@ -117,8 +119,11 @@ def misplaced(words: list[re.Match], source: list[str]) -> UserError:
 
 
 class Filled(ast.NodeTransformer):
-    """Puts columns and literals in the place of `_`, in one form for all texts that mean the same,
-    and refuses what only Python has."""
+    """Puts columns and literals in the place of `_`, in one form for all texts that mean the same.
+
+    Of what Python has and expressions have not, the words that there are leave tuples, lists,
+    indices and stars: these are refused.
+    """
 
     def __init__(self, words: list[re.Match], source: list[str]):
         self.words, self.source = words, " ".join(source)
@@ -311,8 +316,6 @@ SIGNS = (
     | {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}
     | {ast.Div: operator.truediv, ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod}
 )
-
-
 Part = tuple[ast.expr, pl.Series]  # of a tree, and its values
 
 

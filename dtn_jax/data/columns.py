@@ -7,6 +7,7 @@ dates and times are microseconds in UTC, and all else is text, which loses no di
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -92,6 +93,19 @@ def types_of(known: Iterable[Types], names: Sequence[str]) -> dict[str, Type]:
             if name in types:
                 found[name] = common(found.get(name, pl.Null), plain(types[name]))
     return found
+
+
+def as_read(spec: Spec, types: Types) -> dict[str, Type]:
+    """The same types, but a column of numbers that only numeric fields read holds numbers of any
+    kind."""
+    numeric = {f.value.column for f in spec.fields if f.kind == "numeric" and f.value}
+    others = dataclasses.replace(spec, fields=[f for f in spec.fields if f.kind != "numeric"])
+    formulas = [f.value for f in spec.fields if f.kind == "numeric" and not f.value.column]
+    read = {*columns(others), *(name for value in formulas for name in value.columns)}
+    return {
+        name: pl.Float64 if name in numeric - read and kind.is_numeric() else kind
+        for name, kind in types.items()
+    }
 
 
 def cast(frame: pl.DataFrame, types: Types) -> pl.DataFrame:

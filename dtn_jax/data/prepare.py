@@ -177,6 +177,7 @@ def _types_of_lines(work: Work, texts: Sequence[dict]) -> dict[str, columns.Type
     there |= {name for name, kind in types.items() if kind != pl.Null} | lacking
     known = {name: kind for name, kind in types.items() if name in there}
     names = {name: pl.Null() for types in heads for name in types if name in there}
+    types = columns.as_read(work.spec, types)
     for file in work.files:
         columns.check(work.spec, file.address, names | known)
         if work.spec.time:
@@ -371,6 +372,7 @@ def plan(
     _check(timed, used, known)
     names = columns.columns(spec)
     types = dict.fromkeys(names, pl.Null()) | columns.types_of(known.values(), names)
+    types = columns.as_read(spec, types)
     if spec.time and used[0].format != "jsonl":
         for address, kinds in known.items():
             _check_time(address, spec.time, kinds[spec.time], unit)

@@ -34,7 +34,7 @@ def test_a_set_of_other_options_has_a_folder_of_its_own(name, tmp_path):
 def test_load_prepares_once(tmp_path, capsys, monkeypatch):
     first = catalog.load("toy", data_dir=str(tmp_path))
     assert first.folder == tmp_path / "toy" / "1.0.0"
-    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert len(capsys.readouterr().out.splitlines()) == 3
     monkeypatch.setattr(Toy, "raw", None)
     assert catalog.load("toy", data_dir=str(tmp_path)) == first
     assert capsys.readouterr().out == ""

@@ -187,7 +187,9 @@ def _parse(
                     shown = f'"{shown}"'
                 rejects[line - lines.first] = Reject(line, reasons[row], name, shown)
             misfit[rows] = True
-            column = column.scatter(rows, None)
+            fits = np.ones(len(column), bool)
+            fits[rows] = False
+            column = pl.select(pl.when(pl.Series(fits)).then(column).alias(name)).to_series()
         found.append(column)
     frame, good = pl.DataFrame(found), pl.Series(~misfit)
     others = frame.filter(~good) if misfit.any() else None

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dtn_jax.datasets.adult import Adult
 from dtn_jax.datasets.ali_ccp.builder import AliCCP
 from dtn_jax.datasets.census_income import CensusIncome
+from dtn_jax.datasets.data_set import DataSet
 from dtn_jax.datasets.kuairand.builder import KuaiRand
 from dtn_jax.datasets.logs.builder import Logs, SchemaSet
 from dtn_jax.datasets.preparation import progress
@@ -19,7 +20,6 @@ from dtn_jax.datasets.public.aliexpress import AliExpress
 from dtn_jax.datasets.public.kuairand_histories import KuaiRandHistories
 from dtn_jax.datasets.public.kuairand_pure import KuaiRandPure
 from dtn_jax.datasets.public.movielens import MovieLens
-from dtn_jax.datasets.public.public_logs import PublicLogs
 from dtn_jax.datasets.synthetic.builder import Synthetic
 from dtn_jax.errors import UserError, choose
 from dtn_jax.options import Option, option, pairs
@@ -127,7 +127,7 @@ def data_root(data_dir: str = "") -> pathlib.Path:
     return root.expanduser().absolute()
 
 
-def check_raw(prepared: Prepared, builder: BlockBuilder | PublicLogs, given: bool) -> None:
+def check_raw(prepared: Prepared, builder: BlockBuilder | DataSet, given: bool) -> None:
     """Raises UserError if raw files differ in name, size or ends from those that were prepared.
 
     The raw files may be gone; if this run was `given` their folder, a message says so.

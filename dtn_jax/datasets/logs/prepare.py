@@ -6,6 +6,7 @@ import functools
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from dtn_jax.datasets.logs.work.team import Team
 from dtn_jax.datasets.logs.work_folder import Work, new_folder, whole
 from dtn_jax.datasets.logs.write import finish_set
 from dtn_jax.datasets.preparation import progress
+from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.prepared import Prepared, read
 from dtn_jax.errors import UserError
 from dtn_jax.shared_files import write_whole
@@ -45,6 +47,8 @@ def prepare(
     home: pathlib.Path | None = None,
     made_of: Mapping[str, Mapping] | None = None,
     extend: str | pathlib.Path = "",
+    layout: Layout | None = None,
+    notes: Mapping[str, object] = MappingProxyType({}),
 ) -> Prepared:
     """Prepares a log, or resumes where it was interrupted; a set that is there already is returned.
 
@@ -70,6 +74,8 @@ def prepare(
         known ids keep their rows, ids that are new to it come after them, and ids that have fallen
         out keep theirs; buckets, bins, scales and hash functions are the same. The schema file has
         the same fields and tasks, and another name.
+      layout: of the records; None: the usual one for so many rows.
+      notes: further facts for the set's notes; the lines of its `account` come first.
 
     Raises:
       UserError: the schema file or the raw files are wrong, too many rows are, too many positives
@@ -111,12 +117,12 @@ def prepare(
             team.stage(job, "fit", range(len(job.units)), "pass 1 of 2: fit")
             check_rejects(job, home, max_reject_rate)
             check_positives(job, spec)
-            merge_statistics(job, team)
+            merge_statistics(job, team, layout)
             count = len(job.merged["shards"]) - 1
             team.stage(job, "encode", range(count), "pass 2 of 2: write")
             if team.is_first:
                 provenance.check_unchanged(files, raw)
-                finish_set.finish(job, target, made_from)
+                finish_set.finish(job, target, made_from, notes)
         if not team.is_first:
             done = functools.partial(is_made_from, target, spec, made_from)
             team.machines.wait(lambda: "" if done() else f"{team.machines.name(0)} to finish")
@@ -185,13 +191,13 @@ def _counts(path: pathlib.Path) -> cuts.Histogram:
         return times, rows
 
 
-def merge_statistics(job: Work, team: Team) -> None:
+def merge_statistics(job: Work, team: Team, layout: Layout | None) -> None:
     """Fits vocabularies, buckets and scales, and decides the layout and the shards."""
     target = job.folder / "merged"
-    team.first_alone(functools.partial(_merge, job, team, target), target)
+    team.first_alone(functools.partial(_merge, job, team, target, layout), target)
 
 
-def _merge(job: Work, team: Team, target: pathlib.Path) -> None:
+def _merge(job: Work, team: Team, target: pathlib.Path, layout: Layout | None) -> None:
     with new_folder(target) as folder:
         vocabulary = folder / merge.VOCABULARY
         vocabulary.mkdir()
@@ -205,5 +211,5 @@ def _merge(job: Work, team: Team, target: pathlib.Path) -> None:
         done = team.bars.count(done, "merge", len(tasks), rows=lambda _: 1, unit="tables")
         for kind, name, found in done:
             every[kind][name] = found
-        merge.finish(job, vocabulary, every["numbers"], every["table"])
+        merge.finish(job, vocabulary, every["numbers"], every["table"], layout)
         (vocabulary / "merged.json").rename(folder / "merged.json")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import pathlib
 from collections.abc import Iterator, Mapping
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
+from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
@@ -15,9 +16,11 @@ from dtn_jax.datasets.logs.raw.files import ends
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.write import finish_set
 from dtn_jax.datasets.preparation import progress
+from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.download import download, unpacked
 from dtn_jax.datasets.public.archive import unpack
 from dtn_jax.errors import UserError
+from dtn_jax.shared_files import write_whole
 
 SCHEMAS = pathlib.Path(__file__).parent
 
@@ -33,10 +36,16 @@ class PublicLogs(SchemaSet):
     """
 
     url = ""
+    layout: ClassVar[Layout | None] = None  # of the records; None: the usual one for so many rows
+    notes: Mapping[str, object] = MappingProxyType({})  # further ones of the set, as of `prepare`
 
     def schema_name(self) -> str:
         """The schema file's name, without `.yaml`."""
         return self.name
+
+    def schema_text(self) -> str:
+        """What the schema file says, given the options; here all that it says."""
+        return (SCHEMAS / f"{self.schema_name()}.yaml").read_text()
 
     def variant(self) -> str:
         """What the prepared set's folder says of the options."""
@@ -57,10 +66,11 @@ class PublicLogs(SchemaSet):
         for name, value in values.items():
             self.OPTIONS[name].check(f"option {name} of data set {self.name}", value)
         self.own = SimpleNamespace(**values)
-        self.spec = schema_file.load(SCHEMAS / f"{self.schema_name()}.yaml")
-        self.meaning = schema_file.fingerprint(self.spec)
         self.home = self.root / self.name / self.variant()
         self.data_dir = str(self.home / finish_set.VERSION)
+        self.text = self.schema_text()
+        self.spec = schema_file.loads(self.text, str(self.home / f"{self.name}.yaml"))
+        self.meaning = schema_file.fingerprint(self.spec)
 
     def download_and_prepare(self) -> None:
         """Prepares the set from the user's raw files, or from those that it downloads."""
@@ -71,9 +81,13 @@ class PublicLogs(SchemaSet):
             files = self.raw_files()
             made_of = {"raw_files": self.raw_sizes(), "raw_hashes": self.raw_hashes()}
         try:
+            self.home.mkdir(parents=True, exist_ok=True)
+            write_whole(pathlib.Path(self.spec.path), self.text)
             with self.log(files) as log:
                 given = {"source": self.SOURCE, "home": self.home, "made_of": made_of}
+                given |= {"layout": self.layout, "notes": self.notes}
                 prepare(self.spec, log, self.root, **given)
+            pathlib.Path(self.spec.path).unlink(missing_ok=True)
         except UserError as error:
             if made_of["raw_files"]:
                 raise

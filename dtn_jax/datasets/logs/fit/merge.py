@@ -23,7 +23,7 @@ from dtn_jax.datasets.logs.fit.vocabulary_file import CHUNK, VALUES
 from dtn_jax.datasets.logs.rows.splits import SPLITS
 from dtn_jax.datasets.logs.schema.spec import FieldSpec
 from dtn_jax.datasets.logs.work_folder import Work, file_name, whole
-from dtn_jax.datasets.preparation.blocks import default_layout
+from dtn_jax.datasets.preparation.blocks import Layout, default_layout
 from dtn_jax.datasets.preparation.encoders import QuantileBuckets
 from dtn_jax.datasets.preparation.numbers import quantiles, standardised_edges
 from dtn_jax.errors import UserError
@@ -158,7 +158,11 @@ def _joined(work: Work) -> Joined:
 
 
 def finish(
-    work: Work, folder: pathlib.Path, numbers: dict[str, dict], ids: dict[str, dict]
+    work: Work,
+    folder: pathlib.Path,
+    numbers: dict[str, dict],
+    ids: dict[str, dict],
+    layout: Layout | None,
 ) -> None:
     """Writes `folder/merged.json`: what pass 2 and the reader of the set need to know.
 
@@ -167,6 +171,7 @@ def finish(
       folder: of the vocabularies.
       numbers: {field: what `fit_numbers` found}.
       ids: {table: what `merge_table` found}.
+      layout: of the records; None: the usual one for so many rows.
 
     Raises:
       UserError: a split is empty.
@@ -189,7 +194,7 @@ def finish(
         for f in work.spec.fields
     }
     each = [f.slots * (1 + bool(f.spec.weights)) + f.numbers for f in fitted.values()]
-    layout = default_layout(rows["train"], 4 * (sum(each) + 3) + 5 * len(work.spec.tasks))
+    layout = layout or default_layout(rows["train"], 4 * (sum(each) + 3) + 5 * len(work.spec.tasks))
     made = {
         "encoders": {name: made.to_json() for name, made in fitted.items()},
         "layout": [layout.lanes, layout.block_rows],

@@ -7,6 +7,7 @@ import hashlib
 import json
 import pathlib
 import shutil
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -30,7 +31,7 @@ REJECTS = "rejects.jsonl"
 WHERE = f"the first bad rows of each kind are in {REJECTS}, beside the set's files"
 
 
-def finish(work: Work, target: pathlib.Path, provenance: dict) -> None:
+def finish(work: Work, target: pathlib.Path, provenance: dict, more: Mapping[str, object]) -> None:
     """Completes the folder `set` and moves it to `target`.
 
     Args:
@@ -38,6 +39,7 @@ def finish(work: Work, target: pathlib.Path, provenance: dict) -> None:
       target: the folder of the prepared set; one that is there is moved aside, and kept.
       provenance: what made the set, for prepared.json: `recipe`, `raw_files`, `raw_hashes`; and
         `extends`, the sets that it extends, for its notes.
+      more: further notes; the lines of its `account` come first.
     """
     folder, merged = work.folder / "set", work.merged
     layout = Layout(*merged["layout"])
@@ -60,11 +62,11 @@ def finish(work: Work, target: pathlib.Path, provenance: dict) -> None:
     account, days = totals(work)
     (folder / REJECTS).write_text(account.lines())
     counts = positives.total(work)
-    seen = [*positives.lines(work.spec, counts), *_sampling(work)]
+    seen = [*more.get("account", ()), *positives.lines(work.spec, counts), *_sampling(work)]
     seen += [*_nothing_to_learn(work, days), *_cut(work, tally)]
     for line in seen:  # the account of bad rows was told before pass 2
         progress.say(line)
-    notes = _notes(work, account, days, seen) | {positives.NOTE: counts}
+    notes = {**more, **_notes(work, account, days, seen), positives.NOTE: counts}
     if extends := provenance.get("extends"):
         notes["extends"] = {"sets": extends, "ids": merged["ids"]}
     (folder / "notes.json").write_text(json.dumps(notes, indent=1))

@@ -84,7 +84,7 @@ PAGES = {
             "datasets.adult",
             "datasets.census_income",
             "datasets.ali_ccp.builder",
-            "datasets.kuairand.builder",
+            "datasets.public.kuairand",
             "datasets.public.aliexpress",
             "datasets.public.kuairand_histories",
             "datasets.public.kuairand_pure",

@@ -105,7 +105,7 @@ DAMAGE = [
     ),
     ("25m", "ratings.csv", lambda rows: rows[1:], "line 1: the header is '1,"),
     ("25m", "movies.csv", lambda rows: [*rows[:3], '9,"a\n'], "line 4: 2 values, expected 3"),
-    ("25m", "movies.csv", lambda rows: [*rows[:3], "9,\udcff,b\n"], "line 4: it cannot be read"),
+    ("25m", "movies.csv", lambda rows: [*rows[:3], "9,\udcff,b\n"], "line 4 cannot be read"),
     ("25m", "ratings.csv", lambda rows: [*rows, "1,3,0,9\n"], "label of 'rating' outside its"),
 ]
 

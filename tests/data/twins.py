@@ -5,6 +5,9 @@ import datetime
 import numpy as np
 import polars as pl
 
+# KuaiRand: {task: its column}.
+TASKS = {"click": "is_click", "long_view": "long_view", "profile_enter": "is_profile_enter"}
+TASKS |= {"comment": "is_comment", "forward": "is_forward", "follow": "is_follow"}
 # MovieLens 100K: the flags of u.item, in their order.
 GENRES = (
     *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime"),

@@ -14,7 +14,7 @@ import duckdb
 
 from dtn_jax.datasets.public.joined_logs import JoinedLogs
 from dtn_jax.datasets.public.public_logs import Files
-from dtn_jax.datasets.public.text_files import first_line, read_text, refuse, typed
+from dtn_jax.datasets.public.raw_tables import TEXT, Column, names_of, read_text, refuse, typed
 from dtn_jax.errors import UserError
 from dtn_jax.options import Option
 
@@ -55,7 +55,9 @@ VERSIONS = {
         "ratings": Table("ml-25m/ratings.csv", RATING, ",", 0, "userId,movieId,rating,timestamp"),
     },
 }
-TYPES = {"user": "BIGINT", "movie": "BIGINT", "rating": "DOUBLE", "t": "BIGINT"}
+WHOLE = Column("BIGINT", r"\d{1,18}", "a whole number")
+NUMBERS = {"user": WHOLE, "movie": WHOLE, "t": WHOLE}
+NUMBERS["rating"] = Column("DOUBLE", r"\d+(\.\d+)?", "a number")
 # The flags of u.item, in their order.
 FLAGS = (
     *("unknown", "Action", "Adventure", "Animation", "Children''s", "Comedy", "Crime"),
@@ -102,8 +104,7 @@ class MovieLens(JoinedLogs):
             joins += f"JOIN {name} USING ({key}) "
             unknown = f"{key} NOT IN (SELECT {key} FROM {name})"
             told = f"'{table.columns[0]} ' || {key} || ' is not in {table.path}'"
-            place = f"{files[ratings.path]}, line"
-            refuse(database, "ratings", place, 1 + bool(ratings.header), {unknown: told})
+            refuse(database, "ratings", files[ratings.path], {unknown: told}, bool(ratings.header))
         columns = "COLUMNS(* EXCLUDE (wrong))"
         log = f"SELECT {columns} FROM ratings {joins} ORDER BY ratings.rowid"
         database.sql(log).write_parquet(str(folder / "log.parquet"))
@@ -116,7 +117,7 @@ def read(database: duckdb.DuckDBPyConnection, name: str, table: Table, path: pat
     Raises:
       UserError: a line that is not of the file's form, or a movie or a user that is there twice.
     """
-    if table.header and (line := first_line(path)) != table.header:
+    if table.header and (line := ",".join(names_of(path))) != table.header:
         raise UserError(f"{path}, line 1: the header is {line!r}, expected {table.header!r}")
     values, more = f"string_split(text, '{table.separator}')", ""
     if name == "movies":
@@ -124,8 +125,9 @@ def read(database: duckdb.DuckDBPyConnection, name: str, table: Table, path: pat
         genres = FLAGGED if table.more > 2 else NAMED
         more = f"list_filter({genres}, lambda g: g NOT IN {NO_GENRES}) AS genres, "
         more += f"try_cast(regexp_extract(v[2], '{YEAR}', 1) AS BIGINT) AS year, "
-    columns = {c: f"{n} {TYPES.get(c, 'VARCHAR')}" for n, c in enumerate(table.columns, 1)}
-    given = typed(columns, len(columns) + table.more, missing=False)
+    columns = {column: NUMBERS.get(column, TEXT) for column in table.columns}
+    texts = {column: f"v[{n}]" for n, column in enumerate(columns, 1)}
+    given = typed(columns, texts, len(columns) + table.more)
     encoding = "utf-8" if table.header else "latin-1"
     read_text(database, name, path, values, more + given, encoding, bool(table.header))
     key = table.columns[0]
@@ -133,4 +135,4 @@ def read(database: duckdb.DuckDBPyConnection, name: str, table: Table, path: pat
     if name != "ratings":
         twice = f'rowid NOT IN (SELECT min(rowid) FROM {name} GROUP BY "{key}")'
         wrong |= {twice: f"""'{key} ' || "{key}" || ' is there already'"""}
-    refuse(database, name, f"{path}, line", 1 + bool(table.header), wrong)
+    refuse(database, name, path, wrong, bool(table.header))

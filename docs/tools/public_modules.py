@@ -83,7 +83,7 @@ PAGES = {
         (
             "datasets.adult",
             "datasets.census_income",
-            "datasets.ali_ccp.builder",
+            "datasets.public.ali_ccp",
             "datasets.public.kuairand",
             "datasets.public.aliexpress",
             "datasets.public.kuairand_histories",

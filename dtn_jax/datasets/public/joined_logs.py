@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import pathlib
 import shutil
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.shared_files import locked
 
 MEMORY = "2400MB"  # of DuckDB, whose limit is a soft one: 60 % of what `prepare` may need
+THREADS = 8  # at most: each may hold some 0.15 GB of long lines beside that
 NOTES = "notes.json"
 
 
@@ -74,6 +76,7 @@ def opened(folder: pathlib.Path) -> Iterator[duckdb.DuckDBPyConnection]:
     folder.mkdir(parents=True)
     settings = {
         "memory_limit": MEMORY,
+        "threads": min(os.cpu_count() or 1, THREADS),
         "temp_directory": str(folder / "spilled"),
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,

@@ -129,7 +129,8 @@ def read(database: duckdb.DuckDBPyConnection, name: str, table: Table, path: pat
     texts = {column: f"v[{n}]" for n, column in enumerate(columns, 1)}
     given = typed(columns, texts, len(columns) + table.more)
     encoding = "utf-8" if table.header else "latin-1"
-    read_text(database, name, path, values, more + given, encoding, bool(table.header))
+    select = f"SELECT {more} {given} FROM (SELECT {values} AS v FROM lines)"
+    read_text(database, name, path, select, encoding, bool(table.header))
     key = table.columns[0]
     wrong = {"wrong IS NOT NULL": "wrong"}
     if name != "ratings":

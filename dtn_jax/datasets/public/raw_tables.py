@@ -46,21 +46,22 @@ def read_text(
     database: duckdb.DuckDBPyConnection,
     table: str,
     path: pathlib.Path,
-    values: str,
-    columns: str,
+    select: str,
     encoding: str = "utf-8",
     header: bool = False,
-) -> None:
+) -> int:
     """Makes a table of a text file, a row a line, in their order, which is that of `rowid`.
 
     Args:
       database: gets the table.
       table: its name.
       path: the file; `.gz` is unpacked.
-      values: SQL of the list of a line's values, made of `text`, the line; an empty line is ''.
-      columns: SQL of the table's columns, made of `text` and `v`, that list.
+      select: SQL of the table's rows, one of each of `lines`, whose `text` may be ''.
       encoding: of the file; latin-1 reads any bytes.
       header: whether the first line is left out.
+
+    Returns:
+      The number of rows.
 
     Raises:
       UserError: the file cannot be read, is not of this encoding, or holds no lines.
@@ -68,19 +69,18 @@ def read_text(
     options = {"delim": NO_TEXT, "quote": "", "escape": "", "encoding": encoding, "header": header}
     given = ", ".join(f"{name} = '{value}'" for name, value in options.items())
     lines = f"read_csv(?, auto_detect = false, columns = {{'text': 'VARCHAR'}}, {given})"
-    texts = f"SELECT coalesce(text, '') AS text FROM {lines}"
+    lines = f"lines AS NOT MATERIALIZED (SELECT coalesce(text, '') AS text FROM {lines})"
     with _told(path):
         if path.suffix == ".gz":  # whose checksum DuckDB does not look at
             with gzip.open(path) as file:
                 while file.read(1 << 20):
                     pass
         (count,) = database.execute(
-            f"CREATE TABLE {table} AS SELECT {columns} FROM (SELECT text, {values} AS v "
-            f"FROM ({texts}))",
-            [glob.escape(str(path))],
+            f"CREATE TABLE {table} AS WITH {lines} {select}", [glob.escape(str(path))]
         ).fetchone()
     if not count:
         raise UserError(f"{path} holds no lines")
+    return count
 
 
 def read_table(
@@ -116,8 +116,9 @@ def read_table(
         raise UserError(f"{path}: column {twice[0]!r} is there twice")
     if path.suffix == ".csv":
         texts = {name: f"v[{names.index(name) + 1}]" for name in known}
-        sql = typed(known, texts, len(names))
-        read_text(database, table, path, "string_split(text, ',')", sql, header=True)
+        sql = f"SELECT {typed(known, texts, len(names))} "
+        sql += "FROM (SELECT string_split(text, ',') AS v FROM lines)"
+        read_text(database, table, path, sql, header=True)
     else:
         texts = {name: f"coalesce({name}::VARCHAR, '')" for name in known}
         with _told(path), pq.ParquetFile(path, page_checksum_verification=True) as file:

@@ -1,7 +1,6 @@
 """A plug-in such as a user may have: an architecture, an expert, a data set, a metric, a loss."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,15 +8,12 @@ import numpy as np
 import polars as pl
 from flax import linen as nn
 
-from dtn_jax.datasets.preparation.blocks import Layout
-from dtn_jax.datasets.preparation.builder import BlockBuilder
-from dtn_jax.datasets.preparation.encoders import QuantileBuckets, Vocabulary
+from dtn_jax.datasets.data_set import DataSet
 from dtn_jax.interface import SHARED, Inputs, Outputs
 from dtn_jax.metrics.metric import Metric, Rows
 from dtn_jax.models.architectures import Architecture
 from dtn_jax.models.layers import dense, flat
 from dtn_jax.options import option
-from dtn_jax.schema import Task
 
 
 class Heads(Architecture):
@@ -58,26 +54,25 @@ class Product(nn.Module):
         return left * right**self.power if self.power != 1 else left * right
 
 
-class Shop(BlockBuilder):
+class Shop(DataSet):
     """Visits to a shop: does one click, and does one buy after that?"""
 
-    group = "visitor"
+    name = "shop"
+    schema = """
+        fields:
+          colour:
+          hour: {kind: numeric}
+          price: {kind: numeric}
+        tasks:
+          click:
+          buy: {upstream: [click], also_report: [click]}
+        group: visitor
+        split: {by: column, column: _split}
+    """
 
-    def encoders(self):
-        return {"colour": Vocabulary(), "hour": QuantileBuckets(), "price": QuantileBuckets()}
-
-    def tasks(self):
-        return (Task("click"), Task("buy", also_report=("click",), upstream=("click",)))
-
-    def layout(self):
-        return Layout(lanes=4, block_rows=64)
-
-    def raw(self, dl_manager):
+    def raw(self, files):
         rows = {"train": 3000, "validation": 1000, "test": 1000}
-        return {
-            split: functools.partial(iter, [visits(seed, count)])
-            for seed, (split, count) in enumerate(rows.items())
-        }
+        return {split: visits(seed, rows[split]) for seed, split in enumerate(rows)}
 
 
 def visits(seed: int, count: int) -> pl.DataFrame:

@@ -1,49 +1,41 @@
-"""A small data set whose frames are given, and its encoders."""
+"""A small data set whose frames are given."""
 
-import functools
 import pathlib
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.preparation import encoders as enc
+from dtn_jax.datasets.data_set import DataSet
 from dtn_jax.datasets.preparation.blocks import Layout
-from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.prepared import read
-from dtn_jax.schema import Task
-
-ENCODERS = {
-    "word": enc.Vocabulary(),
-    "size": enc.QuantileBuckets(),
-    "speed": enc.Standardise(),
-    "id": enc.Identity(5),
-}
-TASKS = (Task("click"), Task("seconds", "regression"))
 
 
-class Shop(BlockBuilder, skip_registration=True):
+class Shop(DataSet):
     """A small set whose frames are given."""
 
-    weight = "w"
+    name = "shop"
+    layout = Layout(lanes=3, block_rows=4)
+    notes: ClassVar = {"shops": 1, "account": ["one shop"]}
+    schema = """
+        fields:
+          word:
+          size: {kind: numeric}
+          speed: {kind: numeric, encoder: standardise}
+          id: {encoder: identity, size: 5}
+        tasks:
+          click: {known: not missing(click)}
+          seconds: {kind: regression, known: not missing(seconds)}
+        weight: w
+        split: {by: column, column: _split}
+    """
 
     def __init__(self, splits, **kwargs):
         self.splits = splits
         super().__init__(**kwargs)
 
-    def encoders(self):
-        return ENCODERS
-
-    def tasks(self):
-        return TASKS
-
-    def layout(self):
-        return Layout(lanes=3, block_rows=4)
-
-    def notes(self):
-        return {"shops": 1}
-
-    def raw(self, dl_manager):
-        return {split: functools.partial(iter, frames) for split, frames in self.splits.items()}
+    def raw(self, files):
+        return {split: iter(frames) for split, frames in self.splits.items()}
 
 
 def shop_frame(rows, seed):

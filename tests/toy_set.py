@@ -1,17 +1,14 @@
 """A data set of thirty rows."""
 
-import functools
 import json
 import pathlib
 
 import polars as pl
 
 from dtn_jax import checksums
+from dtn_jax.datasets.data_set import DataSet
 from dtn_jax.datasets.preparation import checked_files
-from dtn_jax.datasets.preparation import encoders as enc
 from dtn_jax.datasets.preparation.blocks import Layout
-from dtn_jax.datasets.preparation.builder import BlockBuilder
-from dtn_jax.schema import Task
 
 
 def without_checksums(folder: pathlib.Path) -> pathlib.Path:
@@ -24,20 +21,21 @@ def without_checksums(folder: pathlib.Path) -> pathlib.Path:
     return folder
 
 
-class Toy(BlockBuilder, skip_registration=True):
+class Toy(DataSet):
     """Thirty rows of two fields."""
 
-    def encoders(self):
-        return {"word": enc.Vocabulary(), "size": enc.QuantileBuckets()}
+    name = "toy"
+    layout = Layout(lanes=2, block_rows=4)
+    schema = """
+        fields:
+          word:
+          size: {kind: numeric}
+        tasks: [click]
+        split: {by: column, column: _split}
+    """
 
-    def tasks(self):
-        return (Task("click"),)
-
-    def layout(self):
-        return Layout(lanes=2, block_rows=4)
-
-    def raw(self, dl_manager):
+    def raw(self, files):
         n = 30
         words = pl.Series(["a", "b", "c"] * (n // 3))
         frame = pl.DataFrame({"word": words, "size": range(n), "click": [0, 1] * (n // 2)})
-        return {s: functools.partial(iter, [frame]) for s in ("train", "validation", "test")}
+        return dict.fromkeys(("train", "validation", "test"), frame)

@@ -11,6 +11,7 @@ from flax import linen as nn
 from dtn_jax.balancing import BALANCERS, NONE
 from dtn_jax.balancing.balancer import Balancer
 from dtn_jax.config.sections import declarations
+from dtn_jax.datasets.data_set import DataSet
 from dtn_jax.datasets.logs.builder import SchemaSet
 from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.catalog import DATASETS
@@ -57,18 +58,19 @@ def wrong_expert(name: str, found: object) -> str:
 
 def wrong_dataset(name: str, found: object) -> str:
     """What a data set lacks, or ''."""
-    if inspect.isclass(found) and issubclass(found, SchemaSet):
-        return "" if found.name == name else f"its attribute name is {found.name!r}"
-    if not (inspect.isclass(found) and issubclass(found, BlockBuilder)):
-        return "expected a subclass of dtn_jax.datasets.preparation.builder.BlockBuilder"
-    for method in ("encoders", "tasks", "raw", "layout"):
-        if getattr(found, method) is getattr(BlockBuilder, method):
-            return f"expected a method {method}()"
-    if found.name != name:
-        return (
-            f"TFDS makes the name {found.name!r} of the class's: call the class "
-            f"{name.title().replace('_', '')}, or give it the attribute name = {name!r}"
-        )
+    if not (inspect.isclass(found) and issubclass(found, (SchemaSet, BlockBuilder))):
+        return "expected a subclass of dtn_jax.datasets.data_set.DataSet"
+    own = getattr(found, "name", "")
+    if own != name:
+        return f"its attribute name is {own!r}, expected {name!r}"
+    if not issubclass(found, DataSet):
+        return ""
+    if not found.schema and found.schema_text is DataSet.schema_text:
+        return "expected an attribute schema, the text of a schema file"
+    try:
+        found(data_dir="").recipe()  # which its schema file is read for
+    except UserError as error:
+        return str(error)
     return ""
 
 

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from dtn_jax.analysis.watch import WatchOptions
 from dtn_jax.balancing import BALANCERS
-from dtn_jax.datasets.logs.builder import SchemaSet
+from dtn_jax.datasets.logs.builder import Logs
 from dtn_jax.datasets.preparation.catalog import DATASETS, DataOptions
 from dtn_jax.errors import UserError
 from dtn_jax.evaluate import EvaluateOptions
@@ -100,11 +100,12 @@ def used_histories(flat: Mapping[str, object]) -> set[str]:
 
 
 def used_numbers(flat: Mapping[str, object]) -> set[str]:
-    """The embeddings that `model.numbers` names, or, where it is '', that a schema file may."""
+    """The embeddings that `model.numbers` names, or, where it is '', that a schema file may: one's
+    own, since those of the package name none."""
     if text := str(flat.get("model.numbers", "")):
         return {*embeddings_of(text).values()} - {SCALED}
     found = DATASETS.get(str(flat.get("data.dataset")))
-    return set(NUMBERS) if found and issubclass(found, SchemaSet) else set()
+    return set(NUMBERS) if found and (found is Logs or found.SOURCE) else set()
 
 
 FAMILIES = (

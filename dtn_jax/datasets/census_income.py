@@ -3,11 +3,12 @@
 Reads, from `<manual_dir>/census_income`, either `train.parquet` and `test.parquet` or UCI's
 `census-income.data` and `census-income.test` (plain or `.gz`); without them it downloads UCI's
 archive. Whatever the source, the rows are verified against the official table's SHA-256.
+
+census_income.yaml says what becomes of them; with `tasks=seven` it is census_income_seven.yaml.
 """
 
 from __future__ import annotations
 
-import functools
 import gzip
 import hashlib
 import pathlib
@@ -19,32 +20,30 @@ from typing import ClassVar
 
 import polars as pl
 
-from dtn_jax.datasets.preparation import progress
+from dtn_jax.datasets.data_set import DataSet
+from dtn_jax.datasets.preparation import kept_numbers, progress
 from dtn_jax.datasets.preparation.blocks import Layout
-from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.download import (
     Bounded,
     discard,
     discarded_if_wrong,
-    download,
     unpacked,
 )
-from dtn_jax.datasets.preparation.encoders import Vocabulary
 from dtn_jax.datasets.preparation.hold_out import hold_out
-from dtn_jax.datasets.preparation.kept_numbers import NUMBERS, numeric_encoder, variant
+from dtn_jax.datasets.preparation.kept_numbers import NUMBERS
 from dtn_jax.errors import UserError, listed
 from dtn_jax.options import Option
-from dtn_jax.schema import Task
 
 URL = "https://archive.ics.uci.edu/static/public/117/census+income+kdd.zip"
 ARCHIVE_MEMBER = "census.tar.gz"  # inside the zip; holds the two raw files
 RAW = {"train": "census-income.data", "test": "census-income.test"}
 INSTEAD = (
-    "Without a connection, give data.manual_dir (or $DTN_MANUAL_DIR), a folder whose folder "
+    "give data.manual_dir (or $DTN_MANUAL_DIR), a folder whose folder "
     f"census_income holds {' and '.join(RAW.values())}"
 )
 VALIDATION = 0.1  # of UCI's train split, by a fixed seed
 VALIDATION_SEED = 1995
+ADULT = 18  # years
 
 # Rows and SHA-256 of the official splits: of all columns but instance_weight, as text, values
 # joined by "," and rows ended by "\n".
@@ -65,7 +64,6 @@ COLUMNS = (
     "vet_benefits", "weeks_worked", "year", "income_50k",
 )
 # fmt: on
-LABELS = ("income_50k", "marital_stat")
 WEIGHT = "instance_weight"
 DAMAGED = (OSError, EOFError, zlib.error)  # what reading a damaged compressed file raises
 NUMERIC = (
@@ -79,49 +77,50 @@ NUMERIC = (
 )
 
 
-class CensusIncome(BlockBuilder):
+class CensusIncome(DataSet):
     """KDD Census-Income: income above 50K, and never married (39 fields, 299,285 rows).
 
-    `income_50k` and `marital_stat` give the labels, so they are not fields; `instance_weight` is
-    stored as the example's weight.
+    With `tasks=seven`: seven labels of adults that disagree (15 fields, 215,574 rows).
     """
 
+    name = "census_income"
+    url = URL
+    layout = Layout(lanes=32, block_rows=128)
     OPTIONS: ClassVar = {
         "buckets": Option(64, "quantile buckets of a numeric field", least=2, most=1_000_000),
         "numbers": NUMBERS,
+        "tasks": Option(
+            "two",
+            "two: income, never married; seven: of adults, labels that disagree",
+            choices=("two", "seven"),
+        ),
     }
     FIELD_OPTIONS: ClassVar = ("buckets", "numbers")
-    weight = WEIGHT
-    url = URL
 
     def variant(self):
-        in_buckets = self.own.numbers == "buckets"
-        return f"buckets{self.own.buckets}" if in_buckets else variant(self.own.numbers)
+        kept = kept_numbers.variant(self.own.numbers) or f"buckets{self.own.buckets}"
+        return kept if self.own.tasks == "two" else f"{self.own.tasks}_{kept}"
 
-    def encoders(self):
-        fields = [c for c in COLUMNS if c not in (*LABELS, WEIGHT)]
-        categorical = Vocabulary(unknown=("?",))
-        numeric = numeric_encoder(self.own.numbers, self.own.buckets)
-        return {c: numeric if c in NUMERIC else categorical for c in fields}
+    def schema_text(self):
+        suffix = ".yaml" if self.own.tasks == "two" else f"_{self.own.tasks}.yaml"
+        text = pathlib.Path(__file__).with_name(self.name + suffix).read_text()
+        return kept_numbers.in_schema(text, self.own.numbers, self.own.buckets)
 
-    def tasks(self):
-        return (Task("income"), Task("never_married"))
-
-    def layout(self):
-        return Layout(lanes=32, block_rows=128)
-
-    def raw(self, dl_manager):
-        files = locate(self.manual_dir / "census_income") if self.manual_dir else None
-        if files is None:
-            archive = download(dl_manager, self.url, INSTEAD)
-            files = unpack(archive, unpacked(archive), self.url)
+    def raw(self, files):
+        """The rows; who validates among adults also does among all."""
+        found = locate(self.manual_dir / self.name) if self.manual_dir else None
+        if found is None:
+            archive = self.fetched(INSTEAD)
+            found = unpack(archive, unpacked(archive), self.url)
             with discarded_if_wrong(archive, self.url):
-                frames = read_all(files)
+                frames = read_all(found)
         else:
-            frames = read_all(files)
+            frames = read_all(found)
         train, validation = hold_out(frames["train"], VALIDATION, VALIDATION_SEED)
         splits = {"train": train, "validation": validation, "test": frames["test"]}
-        return {name: functools.partial(iter, [split]) for name, split in splits.items()}
+        if self.own.tasks == "two":
+            return splits
+        return {split: rows.filter(pl.col("age") >= ADULT) for split, rows in splits.items()}
 
 
 def locate(folder: pathlib.Path) -> dict[str, pathlib.Path] | None:
@@ -176,7 +175,7 @@ def unpack(archive: pathlib.Path, folder: pathlib.Path, url: str) -> dict[str, p
 
 
 def read(path: pathlib.Path, rows: int, sha256: str) -> pl.DataFrame:
-    """One raw file as a frame of text and numbers, with the two labels as 0 and 1.
+    """One raw file as a frame of text and whole numbers.
 
     Raises:
       UserError: the file is damaged, has other columns, or is not the official split.
@@ -187,6 +186,8 @@ def read(path: pathlib.Path, rows: int, sha256: str) -> pl.DataFrame:
         raise UserError(
             f"{path}: column {missing[0]!r} is missing; the columns are: {listed(frame.columns)}"
         )
+    types = {c: pl.Int64 if c in (*NUMERIC, WEIGHT) else pl.String for c in COLUMNS}
+    frame = frame.select(COLUMNS).cast(types)
     if len(frame) != rows:
         raise UserError(
             f"{path}: {len(frame)} rows, but the official split has {rows}; is it truncated?"
@@ -195,10 +196,7 @@ def read(path: pathlib.Path, rows: int, sha256: str) -> pl.DataFrame:
         raise UserError(
             f"{path}: the rows differ from the official split's (SHA-256 {sha256[:12]}…)"
         )
-    return frame.with_columns(
-        income=(pl.col("income_50k") == "50000+.").cast(pl.Int8),
-        never_married=(pl.col("marital_stat") == "Never married").cast(pl.Int8),
-    )
+    return frame
 
 
 def digest(frame: pl.DataFrame) -> str:

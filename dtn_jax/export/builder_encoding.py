@@ -39,8 +39,7 @@ class BuilderEncoding:
 
     def lists(self) -> set[str]:
         """The raw columns that hold lists."""
-        kinds = encoders.Bag | encoders.Vector
-        listed = [name for name, encoder in self.fitted.items() if isinstance(encoder, kinds)]
+        listed = [name for name, found in self.fitted.items() if isinstance(found, encoders.Bag)]
         return {column for name in listed for column in self.columns_of(name)}
 
     def fields(self) -> tuple[Field, ...]:
@@ -113,14 +112,6 @@ def checked(encoder: Encoder, column: pl.Series, bad: Bad) -> pl.Series:
     """A column of the type that the encoder takes; rows with anything else are bad."""
     if isinstance(encoder, encoders.Bag):
         return _lists_of(column, pl.String, bad)
-    if isinstance(encoder, encoders.Vector):
-        lists = _lists_of(column, pl.Float64, bad)
-        bad(
-            (lists.list.len() == encoder.length).fill_null(True),
-            f"list of other than {encoder.length} numbers",
-            column,
-        )
-        return _numbers_in(lists, bad)
     if column.dtype.is_nested():
         bad(column.is_null(), WRONG_TYPE, column)
         return pl.Series(column.name, [None] * len(column), dtype=pl.Null)

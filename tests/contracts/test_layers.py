@@ -23,6 +23,7 @@ STAGES = """
     datasets.logs.keys datasets.logs.mapped datasets.logs.formula datasets.logs.schema
     datasets.logs.raw datasets.logs.work_folder datasets.logs.rows datasets.logs.fit
     datasets.logs.write datasets.logs.work
+    datasets.logs datasets.public.archive datasets.data_set
     datasets.synthetic          # Ali-CCP's generator has its fields' sizes
     datasets
     export                      # what loads a model and scores needs nothing of what follows

@@ -1,7 +1,6 @@
 """Data sets that keep their numbers, or have vectors: prepared, trained, resumed, explained."""
 
 import contextlib
-import functools
 import io
 import json
 
@@ -11,14 +10,13 @@ import pytest
 from refused_configs import refused
 from small_runs import CutError, assert_same_run, cut_after, small
 
-from dtn_jax.datasets.adult import NUMERIC, read
+from dtn_jax.datasets import adult
+from dtn_jax.datasets.data_set import DataSet
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.blocks import Layout
-from dtn_jax.datasets.preparation.builder import BlockBuilder
-from dtn_jax.datasets.preparation.encoders import Binned, Vector, Vocabulary
 from dtn_jax.input.reader import SplitReader
 from dtn_jax.run import build_run
-from dtn_jax.schema import Field, Task
+from dtn_jax.schema import Field
 from dtn_jax.train import train
 from experiments import feature_importance, prepare
 
@@ -48,22 +46,27 @@ def frame(seed: int, count: int) -> pl.DataFrame:
     return pl.DataFrame(columns | {name: rng.normal(5, 3, count) for name in NUMBERS})
 
 
-class Films(BlockBuilder):
-    weight = "weight"
+class Films(DataSet):
+    name = "films"
+    layout = Layout(lanes=4, block_rows=64)
+    schema = f"""
+        fields:
+          user:
+          content: {{kind: vector, length: {K}}}
+          {SOUND}: {{kind: vector, length: 2, encoder: none}}
+          price: {{kind: numeric, encoder: standardise, bins: 48}}
+          hours: {{kind: numeric, encoder: standardise, bins: 48}}
+          rate: {{kind: numeric, encoder: standardise, bins: 48}}
+        tasks:
+          click:
+          buy: {{upstream: [click], also_report: [click]}}
+        weight: weight
+        split: {{by: column, column: _split}}
+    """
 
-    def encoders(self):
-        vectors = {"content": Vector(K), SOUND: Vector(2, standardise=False)}
-        return {"user": Vocabulary()} | vectors | {name: Binned() for name in NUMBERS}
-
-    def tasks(self):
-        return (Task("click"), Task("buy", also_report=("click",), upstream=("click",)))
-
-    def layout(self):
-        return Layout(lanes=4, block_rows=64)
-
-    def raw(self, dl_manager):
+    def raw(self, files):
         frames = {split: frame(seed, n) for seed, (split, n) in enumerate(ROWS.items())}
-        return {s: functools.partial(iter, [f[:300], f[300:]]) for s, f in frames.items()}
+        return {split: [found[:300], found[300:]] for split, found in frames.items()}
 
 
 def films(prepared_dir, **changes):
@@ -167,7 +170,10 @@ def test_importance_of_a_finished_run(trained):
 # ---------------------------------------------------------------- numbers of a shipped set
 
 
-def adult(prepared_dir, numbers, options="numbers=standardise", **changes):
+NUMERIC = ["age", "educational-num", "capital-gain", "capital-loss", "hours-per-week"]
+
+
+def of_adult(prepared_dir, numbers, options="numbers=standardise", **changes):
     return small(prepared_dir, data__options=options, model__numbers=numbers, **changes)
 
 
@@ -178,9 +184,9 @@ def test_the_set_keeps_its_numbers_beside_the_one_in_buckets(prepared_dir):
     )
     assert len({usual.folder, kept.folder, logged.folder}) == 3
     assert usual.folder == usual.folder.parents[1] / "adult" / usual.folder.name  # as before
-    assert [f.name for f in kept.schema.fields if f.standardised] == list(NUMERIC)
+    assert [f.name for f in kept.schema.fields if f.standardised] == NUMERIC
     assert not usual.schema.numbers
-    raw = read()[:16_281]  # the test split
+    raw = adult.read()[:16_281]  # the test split
     found, logarithms = (SplitReader(made, "test").everything() for made in (kept, logged))
     for place, field in enumerate(kept.schema.number_fields()):
         x, own = found.numeric[:, place], raw[field.name].to_numpy()
@@ -191,7 +197,7 @@ def test_the_set_keeps_its_numbers_beside_the_one_in_buckets(prepared_dir):
 
 
 def test_one_embedding_for_all_numbers(prepared_dir):
-    fields = build_run(adult(prepared_dir, "periodic")).schema.fields
+    fields = build_run(of_adult(prepared_dir, "periodic")).schema.fields
     chosen = {f.name: f.embedding for f in fields}
     assert chosen == {f.name: "periodic" if f.name in NUMERIC else "scaled" for f in fields}
 
@@ -208,4 +214,4 @@ def test_one_embedding_for_all_numbers(prepared_dir):
     ],
 )
 def test_a_choice_that_makes_no_sense(numbers, changes, named, prepared_dir):
-    assert named in refused(build_run, adult(prepared_dir, numbers, **changes))
+    assert named in refused(build_run, of_adult(prepared_dir, numbers, **changes))

@@ -45,6 +45,7 @@ def test_a_file_that_is_not_there(tmp_path):
 
 
 A, E, L = "ARCHITECTURES = {'x': A}", "EXPERTS = {'x': E}", "LOSSES = {'x': L}"
+SET, D = "class X(DataSet): ", "DATASETS = {'x': X}"
 OF_DTN, OF_NONE = "class A(DTN):\n    ", "class A(Architecture):\n    "
 EXPERT = "class E(nn.Module):\n    dtype: Any\n"
 LOSS = "@dataclasses.dataclass\nclass L:\n    kind = "
@@ -78,7 +79,7 @@ LINES = IMPORTS.count("\n")  # before what a test writes
         # a definition that lacks something
         ("ARCHITECTURES = {'x': max}", "dtn_jax.models.architectures.Architecture"),
         ("EXPERTS = {'x': max}", "flax.linen.Module"),
-        ("DATASETS = {'x': max}", "dtn_jax.datasets.preparation.builder.BlockBuilder"),
+        ("DATASETS = {'x': max}", "dtn_jax.datasets.data_set.DataSet"),
         ("METRICS = {'x': max}", "dtn_jax.metrics.metric.Metric"),
         ("LOSSES = {'x': max}", "expected a dataclass"),
         ("BALANCERS = {'x': max}", "dtn_jax.balancing.balancer.Balancer"),
@@ -90,7 +91,12 @@ LINES = IMPORTS.count("\n")  # before what a test writes
         (f"{OF_DTN}n: int = option(0, 'many', least=1)\n{A}", "option 'n' is not allowed: n=0"),
         (EXPERT + E, "an attribute 'width'"),
         (f"{EXPERT}    width: int\n{E}", "expected a method __call__(fields, codewords, train)"),
-        ("class X(BlockBuilder): ...\nDATASETS = {'x': X}", "expected a method encoders()"),
+        (f"{SET}...\n{D}", "its attribute name is '', expected 'x'"),
+        (f"{SET}name = 'x'\n{D}", "expected an attribute schema, the text of a schema file"),
+        (
+            f"{SET}name = 'x'; schema = 'fields: [y]\\ntask: [z]'\n{D}",
+            "x.yaml, line 2: unknown key",
+        ),
         (f"{LOSS}'ordinal'\n{L}", "`kind`, one of binary, regression"),
         (f"{LOSS}'binary'\n{L}", "expected a method __call__(z, y, w)"),
         (LOSS + READS + L, "its attribute `reads` is 'age'"),
@@ -107,12 +113,10 @@ def test_a_name_that_another_plug_in_has(write_plugin, told):
         assert f"the name is taken, by ARCHITECTURES of plug-in {other}" in told(text)
 
 
-def test_a_data_set_is_called_as_tfds_calls_it(write_plugin, told):
+def test_a_data_set_says_its_name(write_plugin, told):
     source = EXAMPLE.read_text().partition("ARCHITECTURES =")[0]
     message = told(source + "DATASETS = {'my_shop': Shop}")
-    assert "the name 'shop' of the class's: call the class MyShop, or give it the attr" in message
-    called = "class MyShop(Shop): ...\nDATASETS = {'my_shop': MyShop}"
-    plugins.load(str(write_plugin(source + called)))
+    assert "its attribute name is 'shop', expected 'my_shop'" in message
     named = "class S(Shop):\n    name = 'named'\nDATASETS = {'named': S}"
     plugins.load(str(write_plugin(source + named, "named.py")))
     assert DATASETS["named"].name == "named"

@@ -109,7 +109,7 @@ def test_every_picture_is_drawn(nasty):
 def test_a_set_without_days_groups_or_leaks_says_less(tmp_path):
     found = describe(shop.prepare(shop.shop_splits(), tmp_path))
     shown, page = printed(found), as_page(found)
-    for text in ("Days", "Groups", "Suspects", "Pairs", "cut", "rejected"):
+    for text in ("Days", "Groups", "Suspects", "Pairs", "cut"):
         assert text not in shown
         assert f">{text}" not in page
     assert "Missing labels" in shown

@@ -192,10 +192,10 @@ def test_test_labels_pick_nothing(prepared_dir, tmp_path, monkeypatch, drawn):
     read = adult.read
 
     def shuffled():
-        frame, tasks = read(), ("income", "never_married")
+        frame, labels = read(), ("income", "marital-status")
         order = np.random.default_rng(0).permutation(adult.TEST_ROWS)
         mixed = frame[: adult.TEST_ROWS].with_columns(
-            **{task: frame[task][: adult.TEST_ROWS].gather(order) for task in tasks}
+            **{name: frame[name][: adult.TEST_ROWS].gather(order) for name in labels}
         )
         return pl.concat([mixed, frame[adult.TEST_ROWS :]])
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from configs import base
+from dtn_jax.datasets import data_set
 from dtn_jax.datasets.logs.prepare import prepare
 from dtn_jax.datasets.preparation import catalog
-from dtn_jax.datasets.public import public_logs
 from dtn_jax.input.reader import SplitReader
 from dtn_jax.train import train
 
@@ -21,7 +21,7 @@ def load(tmp_path, name, options="", raw="raw"):
     raw = str(tmp_path / raw) if raw else ""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("DTN_MANUAL_DIR", raising=False)
-        patch.setattr(public_logs, "prepare", functools.partial(prepare, processes=1))
+        patch.setattr(data_set, "prepare", functools.partial(prepare, processes=1))
         return catalog.load(name, options, str(tmp_path / "data"), raw)
 
 

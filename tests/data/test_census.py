@@ -21,6 +21,25 @@ from dtn_jax.input.reader import SplitReader
 
 ROWS = {"train": 300, "test": 150}
 COLUMNS = census_income.COLUMNS
+DEGREES = (
+    "Bachelors degree(BA AB BS)",
+    "Masters degree(MA MS MEng MEd MSW MBA)",
+    "Prof school degree (MD DDS DVM LLB JD)",
+    "Doctorate degree(PhD EdD)",
+)
+WORDS = {
+    "marital_stat": ["Never married", "Divorced", "Widowed"],
+    "mig_same": ["Yes", "No", "Not in universe under 1 year old"],
+    "country_self": ["United-States", "Mexico", "?"],
+    "class_worker": [
+        "Private",
+        "Self-employed-incorporated",
+        "Self-employed-not incorporated",
+        "Never worked",
+    ],
+    "union_member": ["Yes", "No", "Not in universe"],
+    "education": [*DEGREES, "High school graduate", "Children"],
+}
 
 
 def table(split):
@@ -35,8 +54,8 @@ def table(split):
             columns[name] = rng.integers(3_000, 900_000, n)  # in hundredths
         elif name == "income_50k":
             columns[name] = rng.choice(["- 50000.", "50000+."], n, p=[0.9, 0.1])
-        elif name == "marital_stat":
-            columns[name] = rng.choice(["Never married", "Divorced", "Widowed"], n)
+        elif name in WORDS:
+            columns[name] = rng.choice(WORDS[name], n)
         else:
             columns[name] = rng.choice(["?", f"{name} one", "Not in universe", "a & b (c)"], n)
     texts = [n for n, c in columns.items() if c.dtype.kind == "U"]
@@ -178,6 +197,89 @@ def test_numbers_have_as_many_buckets_as_asked_for(manual):
     np.testing.assert_array_equal(everything[0].labels, everything[1].labels)
 
 
+SEVEN = {
+    "income": pl.col("income_50k") == "50000+.",
+    "never_married": pl.col("marital_stat") == "Never married",
+    "moved": pl.col("mig_same") == "No",
+    "foreign_born": pl.col("country_self") != "United-States",
+    "self_employed": pl.col("class_worker").str.starts_with("Self-employed"),
+    "union": pl.col("union_member") == "Yes",
+    "bachelor": pl.col("education").is_in(DEGREES),
+}
+ASKED = {"moved": "mig_same", "union": "union_member"}  # some were not, and lack the label
+
+
+def seven_of(raw):
+    """(labels, which are known) of the adults of a raw frame."""
+    adults = raw.cast({pl.Categorical: pl.String}).filter(pl.col("age") >= 18)
+    known = np.ones((len(adults), len(SEVEN)), bool)
+    for name, column in ASKED.items():
+        known[:, list(SEVEN).index(name)] = ~adults[column].str.starts_with("Not in universe")
+    return adults.select(**SEVEN).to_numpy(), known
+
+
+def test_seven_labels_of_adults(manual):
+    write_parquet(manual)
+    data, usual = load(manual, options="tasks=seven"), load(manual)
+    assert data.folder.parts[-2:] == ("seven_buckets64", "1.0.0")
+    assert data.schema.task_names == tuple(SEVEN)
+    assert len(data.schema.fields) == 15
+    taken = {*usual.schema.field_names, *WORDS, "income_50k"} - {*data.schema.field_names}
+    assert {*WORDS, "citizenship", "country_mother", "mig_chg_msa", "tax_filer_stat"} < taken
+    values, known = seven_of(table("test"))
+    batch = SplitReader(data, "test").everything()
+    np.testing.assert_array_equal(batch.label_mask, known)
+    np.testing.assert_array_equal(batch.labels, values * known)
+    # Validation has the adults of the usual validation, in the same order.
+    for split in ("train", "validation"):
+        all_rows = SplitReader(usual, split).everything()
+        weights = table("train").filter(pl.col("age") >= 18)["instance_weight"].to_list()
+        expected = [w for w in all_rows.sample_weight.tolist() if w in weights]
+        found = SplitReader(data, split).everything().sample_weight
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.slow
+@needs_real_data
+def test_rows_and_rates_of_the_seven_labels(tmp_path):
+    """Those that docs/data.md names."""
+    data = catalog.load("census_income", "tasks=seven", str(tmp_path), str(REAL))
+    assert data.rows == {"train": 129_207, "validation": 14_324, "test": 72_043}
+    found = {split: SplitReader(data, split).everything() for split in data.rows}
+    for splits, expected in (
+        (
+            ("train", "validation"),
+            {
+                "income": (143_531, 12_380),
+                "never_married": (143_531, 30_587),
+                "moved": (71_720, 11_448),
+                "foreign_born": (143_531, 19_679),
+                "self_employed": (143_531, 11_532),
+                "union": (18_619, 3_019),
+                "bachelor": (143_531, 29_460),
+            },
+        ),
+        (
+            ("test",),
+            {
+                "income": (72_043, 6_186),
+                "never_married": (72_043, 15_474),
+                "moved": (35_959, 5_647),
+                "foreign_born": (72_043, 10_048),
+                "self_employed": (72_043, 5_850),
+                "union": (9_269, 1_441),
+                "bachelor": (72_043, 14_687),
+            },
+        ),
+    ):
+        counts = [sum(found[s].label_mask.sum(axis=0) for s in splits).tolist()]
+        counts += [sum(found[s].labels.sum(axis=0) for s in splits).tolist()]
+        assert dict(zip(SEVEN, zip(*counts, strict=True), strict=True)) == expected
+    values, known = seven_of(pl.read_parquet(REAL / "census_income/test.parquet"))
+    np.testing.assert_array_equal(found["test"].label_mask, known)
+    np.testing.assert_array_equal(found["test"].labels, values * known)
+
+
 def windows(data):
     """Lines as Windows ends them, and blank ones among them."""
     return data.replace(b"\n", b"\r\n\r\n")
@@ -288,8 +390,8 @@ def test_the_download_gives_the_same_as_parquet(manual, server, fingerprint, cap
     assert shown.err == ""
     lines = shown.out.splitlines()
     assert len(lines) == 4
-    assert lines[1] == f"{manual}/census_income holds no raw files."
-    assert lines[2] == f"Downloading {server['url']}"
+    assert lines[0] == f"{manual}/census_income holds no raw files."
+    assert lines[1] == f"Downloading {server['url']}"
     # Once is enough, also where the set itself is prepared anew.
     folder = manual.parent / "prepared"
     for path in sorted((folder / "census_income").rglob("*"), reverse=True):

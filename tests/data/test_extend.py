@@ -9,7 +9,6 @@ from world import log
 
 from dtn_jax.datasets.logs import prepare as logs
 from dtn_jax.datasets.logs.write import shown_values
-from dtn_jax.datasets.preparation import catalog
 from dtn_jax.errors import UserError
 from dtn_jax.input.reader import SplitReader
 
@@ -145,12 +144,6 @@ def test_what_cannot_be_extended_is_told(both, text, extend, told):
     schema = log.schema_file(folder, text, "wrong.yaml")
     with pytest.raises(UserError, match=told):
         logs.prepare(schema, str(folder / "raw/*.parquet"), folder / "data", extend=extend)
-
-
-def test_a_set_without_a_schema_file_cannot_be_extended(prepared_dir, both, tmp_path):
-    own = catalog.load("adult", data_dir=prepared_dir).folder
-    with pytest.raises(UserError, match="was not prepared from a schema file"):
-        logs.prepare(both[0] / "later.yaml", later(), tmp_path, extend=own)
 
 
 def test_rows_that_the_old_set_trains_on_are_told_where_they_are_in_test(both, capsys):

@@ -178,7 +178,8 @@ def test_the_options_make_a_set_that_knows_its_law(tmp_path, monkeypatch):
 
 
 def test_whole_numbers_are_numbers():
-    assert Synthetic(divergence=0).variant() == "rows1000000_ids20000_seed0_divergence0.0"
+    builder = Synthetic(data_dir="", divergence=0)
+    assert builder.variant() == "rows1000000_ids20000_seed0_divergence0.0"
 
 
 def test_sets_of_the_default_law_keep_their_folder(tmp_path):

@@ -109,6 +109,23 @@ def test_zero_and_minus_zero_are_one_value(tmp_path):
     assert set(ids(made, "number").tolist()) == {1, 2}
 
 
+@pytest.mark.parametrize("dtype", [pl.Int64, pl.Float64, pl.String])
+def test_values_that_are_rows_of_their_table(dtype, tmp_path):
+    """As numbers or as texts, in a bag too; what is no row, or missing, is the unknown id."""
+    options = "column: number, encoder: identity, size: 4"
+    text = FIELDS.replace("number: {}", f"number: {{{options}}}")
+    text = text.replace("word: {}", f"word: {{column: both, kind: bag, {options[16:]}}}")
+    numbers = [[-1, 0, 1, 4, 5, None, 2**40][n % 7] for n in range(ROWS)]
+    both = pl.Series("both", [[n, 3] for n in numbers])
+    data = zeros().with_columns(pl.Series("number", numbers).cast(dtype), both)
+    made = prepared(tmp_path, data, text=text)
+    expected = [n if n in (1, 4) else 0 for n in numbers]
+    for name, wanted in (("number", expected), ("word", [*expected, *[3] * ROWS])):
+        assert {f.name: f.rows for f in made.schema.fields}[name] == 5
+        found = np.concatenate([ids(made, name, split) for split in made.rows])
+        assert sorted(found.tolist()) == sorted(wanted)
+
+
 # --- odd columns ---------------------------------------------------------------------------------
 
 TEXT = log.without("viewed", "action", "clicked", "ago")

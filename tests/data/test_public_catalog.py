@@ -18,14 +18,15 @@ from dtn_jax.datasets.public.kuairand_pure import KuaiRandPure
 from dtn_jax.datasets.public.movielens import MovieLens
 from dtn_jax.errors import UserError
 
-SCHEMAS = sorted(public_logs.SCHEMAS.glob("*.yaml"))
+SCHEMAS = sorted(public_logs.SCHEMAS.parent.rglob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", SCHEMAS, ids=lambda path: path.stem)
 def test_every_schema_file_says_where_its_set_is_from(path):
-    about = schema_file.load(path).about
-    assert about.keys() == {"citation", "licence", "home", "protocol"}
-    assert "https://" in about["home"]
+    spec = schema_file.load(path)
+    assert spec.about.keys() == {"citation", "licence", "home", "protocol"}
+    assert "https://" in spec.about["home"]
+    assert {field.embedding for field in spec.fields} == {"scaled"}  # as a config takes for granted
 
 
 def test_a_set_of_another_schema_file_is_refused(tmp_path, monkeypatch):

@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import pathlib
+import tempfile
+from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
@@ -10,18 +13,12 @@ import polars as pl
 from jax import export
 from safetensors.numpy import save_file
 
-from dtn_jax.datasets.preparation import encoders as enc
+from dtn_jax.datasets.logs.prepare import prepare
 from dtn_jax.export import model_folder
 from dtn_jax.export.model_folder import Facts
 from dtn_jax.export.write import encoder_files
-from dtn_jax.schema import Field, Schema, Task
 
 DIM = 3
-TASKS = (
-    Task("click"),
-    Task("order", space="click", also_report=("all",)),
-    Task("stars", kind="regression"),
-)
 FRAME = pl.DataFrame(  # what the encoders are fitted on
     {
         "word": ["a", "b", "a", "c", "b", "a"],
@@ -33,22 +30,32 @@ FRAME = pl.DataFrame(  # what the encoders are fitted on
         "vector": [[0.0, 1.0], [1.0, 1.0], [2.0, 0.5], [1.0, 3.0], [0.0, 0.0], [1.0, 2.0]],
     }
 )
-ENCODERS = {
-    "word": enc.Vocabulary(unknown=("?",)),
-    "id": enc.Identity(5),
-    "size": enc.QuantileBuckets(),
-    "speed": enc.Standardise(),
-    "tags": enc.Bag(weights="tags_weights", pooling="mean"),
-    "vector": enc.Vector(2),
+FIELDS = {
+    "word": "{unknown: '?'}",
+    "id": "{encoder: identity, size: 5}",
+    "size": "{kind: numeric}",
+    "speed": "{kind: numeric, encoder: standardise}",
+    "tags": "{kind: bag, weights: tags_weights, pooling: mean}",
+    "vector": "{kind: vector, length: 2}",
 }
+TASKS = """
+  click:
+  order: {space: click, also_report: [all], positives_outside: 1}
+  stars: {kind: regression}
+"""
 
 
-def schema_of(fields, tasks=TASKS):
-    return Schema("made", tuple(fields), tasks)
-
-
-def fitted(frame=FRAME):
-    return enc.fit(ENCODERS, [frame])
+def prepared(folder, train=FRAME, test=None, **fields):
+    """The set of a frame; with these fields in place of those of their names."""
+    test = train if test is None else test
+    folder.mkdir()
+    lines = [f"  {name}: {options}" for name, options in (FIELDS | fields).items()]
+    text = "fields:\n" + "\n".join(lines) + f"\ntasks:{TASKS}split: {{by: column, column: of}}\n"
+    (folder / "made.yaml").write_text(text)
+    parts = {"train": train, "validation": train, "test": test.select(train.columns)}
+    labels = [pl.lit(n).alias(name) for name, n in {"click": 1, "order": 0, "stars": 2.5}.items()]
+    rows = [rows.with_columns(*labels, of=pl.lit(split)) for split, rows in parts.items()]
+    return prepare(folder / "made.yaml", pl.concat(rows, how="vertical_relaxed"), folder)
 
 
 def logits_of(weights, inputs):
@@ -131,15 +138,11 @@ def program(weights, schema, views):
     return bytes(exported.serialize())
 
 
-def builder_model(folder, encoders=None, **changes):
-    """A model of a set that a builder prepared; returns its encoders and weights."""
-    encoders = encoders or fitted()
-    fields: list[Field] = [enc.field(name, encoder) for name, encoder in encoders.items()]
-
-    def write(place):
-        (place / "encoders.json").write_text(enc.to_json(encoders))
-
-    return encoders, write_model(folder, schema_of(fields), write, **changes)
+def frame_model(folder, train=FRAME, fields=MappingProxyType({}), **changes):
+    """The folder of a model of a frame's set; with these fields in place of others."""
+    with tempfile.TemporaryDirectory() as place:
+        made = prepared(pathlib.Path(place) / "set", train, **fields)
+        return log_model(made, folder, **changes)
 
 
 def log_model(data, folder, **changes):

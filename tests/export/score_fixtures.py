@@ -1,7 +1,7 @@
 """A small model that nobody trained, and rows for it."""
 
 import pytest
-from made_models import FRAME, builder_model
+from made_models import FRAME, frame_model
 
 from dtn_jax import export
 
@@ -10,7 +10,7 @@ from dtn_jax import export
 def made_model(tmp_path_factory):
     """A loaded model of a set that a builder prepared."""
     folder = tmp_path_factory.mktemp("models") / "made"
-    builder_model(folder)
+    frame_model(folder)
     return export.load(folder, largest=64)
 
 

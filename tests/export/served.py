@@ -6,7 +6,7 @@ import json
 import threading
 
 import httpx
-from made_models import FRAME, builder_model
+from made_models import FRAME, frame_model
 
 from dtn_jax.export.serve.app import Service, make_app
 from dtn_jax.export.serve.counters import Counters
@@ -77,7 +77,7 @@ class Served:
 @contextlib.contextmanager
 def serving(folder, limits=None, **changes):
     """A Served of a model that is made in `folder`, ready."""
-    builder_model(folder, **changes)
+    frame_model(folder, **changes)
     with serving_model(folder, limits) as served:
         yield served
 

@@ -45,7 +45,7 @@ def test_a_model_scores_beside_six_packages(unpacked, tmp_path):
     site = built_wheel.alone(SIX, tmp_path / "site")
     data = own_log.prepared(tmp_path / "log", own_log.log(600))
     made_models.log_model(data, tmp_path / "shop")
-    made_models.builder_model(tmp_path / "made")
+    made_models.frame_model(tmp_path / "made")
     raw = own_log.log(600).tail(5).drop("t").to_dicts()
     times = own_log.log(600)["t"].tail(5).dt.to_string("iso:strict").to_list()
     given = [

@@ -28,7 +28,7 @@ FILES = (MODEL, PROGRAM, SCHEMA, WEIGHTS, "calibration.json", "encoders/encoders
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "whole"
-    made_models.builder_model(folder)
+    made_models.frame_model(folder)
     return folder
 
 
@@ -138,8 +138,8 @@ def test_a_file_beside_those_of_the_manifest_is_refused(folder):
     (folder / "__pycache__").mkdir()
     (folder / "__pycache__/a.pyc").touch()
     export.load(folder)
-    (folder / "encoders/spec.json").write_text("{}")
-    with pytest.raises(UserError, match=r"encoders/spec.json is not in manifest.json.*move it out"):
+    (folder / "encoders/more.json").write_text("{}")
+    with pytest.raises(UserError, match=r"encoders/more.json is not in manifest.json.*move it out"):
         export.load(folder)
 
 
@@ -170,7 +170,7 @@ def with_header(folder, size):
 def with_word(folder):
     path = folder / "encoders/encoders.json"
     found = json.loads(path.read_text())
-    found["word"]["values"].append("d")
+    found["word"]["rows"] += 1
     path.write_text(json.dumps(found))
 
 

@@ -48,7 +48,7 @@ def test_logits_are_those_of_the_run(finished_run, exported_model, prepared_dir,
 def test_the_folder_says_where_nothing_lies(finished_run, exported_model):
     card = (exported_model / "card.md").read_text()
     texts = [path.read_text() for path in exported_model.rglob("*.json")]
-    assert len(texts) == 6
+    assert len(texts) == 7
     assert not [text for text in (card, *texts) if str(finished_run.parents[1]) in text]
     measured = json.loads((exported_model / "card/measured.json").read_text())["uncalibrated"]
     results = json.loads((finished_run / "results.json").read_text())

@@ -107,11 +107,6 @@ def test_a_group_that_is_called_group_is_written_once(tmp_path):
         scored(tmp_path / "model", rows, tmp_path / "s2.parquet", "--labels")
 
 
-def test_code_that_makes_labels_is_not_read(made_model, made_day, tmp_path):
-    with pytest.raises(UserError, match=r"code makes the labels of data set 'made'.*--columns="):
-        Job(made_model, [str(made_day)], tmp_path / "s.parquet", labels=True)
-
-
 # ---------------------------------------------------------------- compare
 
 

@@ -138,7 +138,7 @@ def test_a_bad_row_has_no_scores_and_keeps_its_other_columns(made_model, tmp_pat
     rows = [row | {"number": n} for n, row in enumerate(FRAME.to_dicts() * 2)]
     rows[1]["tags"], rows[2]["word"], rows[4]["number"] = {"a": 1}, ["a"], [4]
     rows[3] = "{broken"
-    for n, changes in enumerate(({"size": 1e999}, {"speed": 1e999}, {"id": 1e999}), 6):
+    for n, changes in enumerate(({"size": 1e999}, {"speed": 1e999}, {"size": -1e999}), 6):
         rows[n] |= changes
     rows[9]["vector"] = [1.0]
     job = run(made_model, written(tmp_path, rows), tmp_path / "s.parquet", max_bad_rate=1.0)

@@ -15,7 +15,7 @@ import time
 
 import httpx
 import pytest
-from made_models import FRAME, builder_model, fitted
+from made_models import FRAME, frame_model
 
 from dtn_jax import export
 
@@ -84,8 +84,8 @@ ROWS = FRAME.to_dicts()
 def models(tmp_path_factory):
     """Two models whose scores differ."""
     folder = tmp_path_factory.mktemp("models")
-    builder_model(folder / "a")
-    builder_model(folder / "b", fitted(FRAME.with_columns(FRAME["size"] * 3)), views=2)
+    frame_model(folder / "a")
+    frame_model(folder / "b", FRAME.with_columns(FRAME["size"] * 3), views=2)
     return folder / "a", folder / "b"
 
 

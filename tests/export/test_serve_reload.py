@@ -4,10 +4,9 @@ import sys
 
 import made_models
 import pytest
-from made_models import ENCODERS, FRAME, fitted
+from made_models import FRAME
 from served import ROWS, Served
 
-from dtn_jax.datasets.preparation import encoders as enc
 from dtn_jax.errors import UserError
 from dtn_jax.export.serve.reload import Reloader, state
 from experiments import serve
@@ -17,14 +16,13 @@ from experiments import serve
 def folders(tmp_path_factory):
     """Models by what they are beside the first one, `old`."""
     made = tmp_path_factory.mktemp("models")
-    made_models.builder_model(made / "old")
-    made_models.builder_model(made / "other", fitted(FRAME.with_columns(FRAME["size"] * 3)))
-    made_models.builder_model(made / "fewer", tasks=("click", "stars"))
-    made_models.builder_model(made / "lenient", optional=("speed",))
-    lists = enc.fit(ENCODERS | {"word": enc.Bag()}, [FRAME.with_columns(word=FRAME["tags"])])
-    made_models.builder_model(made / "lists", lists)
-    buckets = enc.fit(ENCODERS | {"speed": enc.QuantileBuckets()}, [FRAME])
-    made_models.builder_model(made / "buckets", buckets)
+    made_models.frame_model(made / "old")
+    made_models.frame_model(made / "other", FRAME.with_columns(FRAME["size"] * 3))
+    made_models.frame_model(made / "fewer", tasks=("click", "stars"))
+    made_models.frame_model(made / "lenient", optional=("speed",))
+    lists = FRAME.with_columns(word=FRAME["tags"])
+    made_models.frame_model(made / "lists", lists, {"word": "{kind: bag}"})
+    made_models.frame_model(made / "buckets", fields={"speed": "{kind: numeric}"})
     return made
 
 

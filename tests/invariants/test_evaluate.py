@@ -1,6 +1,5 @@
 """From a split's scores to its metrics and predictions; groups all the way from raw rows."""
 
-import functools
 import json
 
 import numpy as np
@@ -9,10 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs import adult as adult_config
+from dtn_jax.datasets.data_set import DataSet
 from dtn_jax.datasets.preparation import catalog
-from dtn_jax.datasets.preparation import encoders as enc
-from dtn_jax.datasets.preparation.blocks import Layout
-from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.evaluate import evaluate, write_predictions
 from dtn_jax.metrics.auc import auc
@@ -85,19 +82,16 @@ def test_a_space_of_every_row_is_not_copied():
     )
 
 
-class Visits(BlockBuilder, skip_registration=True):
+class Visits(DataSet):
     """Clicks on items by users, who are no field."""
 
-    group = "user"
-
-    def encoders(self):
-        return {"item": enc.Vocabulary(), "hour": enc.Vocabulary()}
-
-    def tasks(self):
-        return (Task("click"),)
-
-    def layout(self):
-        return Layout(lanes=2, block_rows=16)
+    name = "visits"
+    schema = """
+        fields: [item, hour]
+        tasks: [click]
+        group: user
+        split: {by: column, column: _split}
+    """
 
     def frame(self, rows, seed):
         rng = np.random.default_rng(seed)
@@ -111,10 +105,9 @@ class Visits(BlockBuilder, skip_registration=True):
             }
         )
 
-    def raw(self, dl_manager):
+    def raw(self, files):
         sizes = {"train": 500, "validation": 203, "test": 301}
-        frames = {s: self.frame(n, seed) for seed, (s, n) in enumerate(sizes.items())}
-        return {s: functools.partial(iter, [frame]) for s, frame in frames.items()}
+        return {s: self.frame(n, seed) for seed, (s, n) in enumerate(sizes.items())}
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import functools
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def prepare(
     made_of: Mapping[str, Mapping] | None = None,
     extend: str | pathlib.Path = "",
     layout: Layout | None = None,
-    notes: Mapping[str, object] = MappingProxyType({}),
+    notes: Mapping[str, Any] | None = None,
 ) -> Prepared:
     """Prepares a log, or resumes where it was interrupted; a set that is there already is returned.
 
@@ -74,8 +74,8 @@ def prepare(
         known ids keep their rows, ids that are new to it come after them, and ids that have fallen
         out keep theirs; buckets, bins, scales and hash functions are the same. The schema file has
         the same fields and tasks, and another name.
-      layout: of the records; None: the usual one for so many rows.
-      notes: further facts for the set's notes; the lines of its `account` come first.
+      layout: how rows lie in records; None: as `blocks.default_layout` has it for their number.
+      notes: further facts for the set's notes.json, as JSON has them.
 
     Raises:
       UserError: the schema file or the raw files are wrong, too many rows are, too many positives
@@ -122,7 +122,7 @@ def prepare(
             team.stage(job, "encode", range(count), "pass 2 of 2: write")
             if team.is_first:
                 provenance.check_unchanged(files, raw)
-                finish_set.finish(job, target, made_from, notes)
+                finish_set.finish(job, target, made_from, notes or {})
         if not team.is_first:
             done = functools.partial(is_made_from, target, spec, made_from)
             team.machines.wait(lambda: "" if done() else f"{team.machines.name(0)} to finish")
@@ -191,7 +191,7 @@ def _counts(path: pathlib.Path) -> cuts.Histogram:
         return times, rows
 
 
-def merge_statistics(job: Work, team: Team, layout: Layout | None) -> None:
+def merge_statistics(job: Work, team: Team, layout: Layout | None = None) -> None:
     """Fits vocabularies, buckets and scales, and decides the layout and the shards."""
     target = job.folder / "merged"
     team.first_alone(functools.partial(_merge, job, team, target, layout), target)

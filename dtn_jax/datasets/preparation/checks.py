@@ -24,7 +24,7 @@ def check_frame(
 
     Args:
       frame: a chunk of a split.
-      encoders: by field; numeric encoders need a numeric column, Identity integers, Vector lists.
+      encoders: by field; numeric encoders need a numeric column, Identity integers.
       tasks: their labels may be missing (null or NaN), but not wrong.
       weight: the column of the examples' weights, or "".
       where: data set and split, for the message.
@@ -36,8 +36,6 @@ def check_frame(
     for name, encoder in encoders.items():
         if isinstance(encoder, enc.Bag):
             check_bag(frame, name, encoder.weights, where, first_row)
-        if isinstance(encoder, enc.Vector):
-            check_vector(frame[name], encoder.length, where, first_row)
     for name in wanted:
         encoder, dtype = encoders.get(name), frame[name].dtype
         if isinstance(encoder, enc.Identity):
@@ -83,21 +81,6 @@ def check_bag(frame: pl.DataFrame, name: str, weights: str, where: str, first_ro
         ).to_series()
         expected = f"a finite number for each value of {name!r}"
         check_values(frame[weights], good, "weights", expected, where, first_row)
-
-
-def check_vector(column: pl.Series, length: int, where: str, first_row: int) -> None:
-    """Raises UserError if a column does not hold lists of `length` finite numbers, or null."""
-    dtype, name = column.dtype, column.name
-    lists = dtype in (pl.List, pl.Array)
-    if dtype != pl.Null and not (lists and (dtype.inner.is_numeric() or dtype.inner == pl.Null)):
-        raise UserError(f"{where}: column {name!r} must hold lists of numbers, got {dtype}")
-    vectors = column.cast(pl.List(pl.Float32))  # as they are stored
-    lengths = vectors.list.len()
-    good = (lengths == length).fill_null(True)
-    check_values(lengths, good, "the length of vector", str(length), where, first_row)
-    bad = vectors.list.eval(pl.element().filter(~pl.element().is_finite().fill_null(False)))
-    good = (bad.list.len() == 0).fill_null(True)
-    check_values(bad.list.first(), good, "a number of vector", "a finite one", where, first_row)
 
 
 def check_columns(frame: pl.DataFrame, wanted: Sequence[str], where: str) -> None:

@@ -1,8 +1,8 @@
 """Encoders turn column values into table rows; fitted on train, saved with the data, and reused.
 
 Row 0 of every table is the unknown id: missing values, values listed as unknown, and values not
-seen in train. An encoder is fitted from the counts of a column's values, or from sums over vectors,
-so one streaming pass over train fits them all, in memory bounded by the number of distinct values.
+seen in train. An encoder is fitted from the counts of a column's values, so one streaming pass over
+train fits them all, in memory bounded by the number of distinct values.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from dtn_jax.datasets.preparation.numbers import (
     QuantileBuckets,
     Standardise,
 )
-from dtn_jax.datasets.preparation.vectors import Sums, Vector
 from dtn_jax.datasets.preparation.vocabulary import Counter, Vocabulary
 from dtn_jax.errors import UserError, choose
 from dtn_jax.schema import Field
@@ -51,18 +50,14 @@ class Identity:
         return np.where((ids >= 1) & (ids <= self.size), ids, 0).astype(np.int32)
 
 
-Encoder = (
-    Vocabulary | Bag | QuantileBuckets | Standardise | Binned | BinnedLogarithms | Vector | Identity
-)
+Encoder = Vocabulary | Bag | QuantileBuckets | Standardise | Binned | BinnedLogarithms | Identity
 ENCODERS = {e.kind: e for e in Encoder.__args__}
 NUMERIC = (QuantileBuckets, Standardise)
-WITH_NUMBERS = (Standardise, Vector)  # an example holds numbers beside the id
+WITH_NUMBERS = Standardise  # an example holds a number beside the id
 
 
 def needs_fitting(encoder: Encoder) -> bool:
     """Whether the encoder learns anything from train rows."""
-    if isinstance(encoder, Vector):
-        return encoder.standardise
     return not isinstance(encoder, Identity)
 
 
@@ -72,8 +67,7 @@ def fit(encoders: Mapping[str, Encoder], frames: Iterable[pl.DataFrame]) -> dict
     if not wanted:
         return dict(encoders)
     counted: dict[str, pl.DataFrame] = {}
-    sums: dict[str, Sums] = {}
-    counted_as_text = {n: e for n, e in wanted.items() if not isinstance(e, (*NUMERIC, Vector))}
+    counted_as_text = {n: e for n, e in wanted.items() if not isinstance(e, NUMERIC)}
     counters = {name: Counter() for name in counted_as_text}
     longest = {n: 0 for n, e in wanted.items() if isinstance(e, Bag)}
     empty = True
@@ -82,9 +76,6 @@ def fit(encoders: Mapping[str, Encoder], frames: Iterable[pl.DataFrame]) -> dict
         for name, encoder in wanted.items():
             if isinstance(encoder, NUMERIC):
                 counted[name] = numbers.add(counted.get(name), frame[name])
-            elif isinstance(encoder, Vector):
-                own = encoder.sums(frame[name])
-                sums[name] = sums[name].plus(own) if name in sums else own
             elif isinstance(encoder, Bag):
                 counters[name].add(encoder.kept(frame[name]))
                 longest[name] = max(longest[name], bags.lengths(frame[name]).max(initial=0))
@@ -92,7 +83,7 @@ def fit(encoders: Mapping[str, Encoder], frames: Iterable[pl.DataFrame]) -> dict
                 counters[name].add(frame[name])
     if empty:
         raise UserError("the train split is empty: nothing to fit the encoders on")
-    known = counted | sums | {name: counter.counts() for name, counter in counters.items()}
+    known = counted | {name: counter.counts() for name, counter in counters.items()}
     sizes = {name: {"longest": int(most)} for name, most in longest.items()}
     fitted = {n: e.fit(known[n], **sizes.get(n, {})) for n, e in wanted.items()}
     return {name: fitted.get(name, encoder) for name, encoder in encoders.items()}
@@ -133,8 +124,6 @@ def field(name: str, encoder: Encoder) -> Field:
             pooling=encoder.pooling,
             weighted=bool(encoder.weights),
         )
-    if isinstance(encoder, Vector):
-        return Field(name, kind="vector", rows=encoder.rows, length=encoder.length)
     numeric = isinstance(encoder, NUMERIC)
     return Field(
         name,

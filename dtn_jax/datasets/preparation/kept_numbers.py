@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dtn_jax.datasets.preparation.numbers import Binned, BinnedLogarithms, QuantileBuckets
+from dtn_jax.datasets.preparation.numbers import BINS, Binned, BinnedLogarithms, QuantileBuckets
 from dtn_jax.options import Option
 
 NUMBERS = Option(
@@ -20,6 +20,14 @@ def numeric_encoder(kept: str, buckets: int = 32) -> QuantileBuckets | Binned:
     return BinnedLogarithms() if kept == "log" else Binned()
 
 
+def in_schema(text: str, kept: str, buckets: int = 32) -> str:
+    """A schema file's text with this option on each of its numeric fields, `{kind: numeric}`."""
+    options = f"buckets: {buckets}"
+    if kept != "buckets":
+        options = f"encoder: standardise, bins: {BINS}" + ", log: true" * (kept == "log")
+    return text.replace("kind: numeric", f"kind: numeric, {options}")
+
+
 def variant(kept: str) -> str:
-    """What the name of a set says where its numbers are in no buckets."""
-    return {"standardise": "standardised", "log": "logarithms"}[kept]
+    """What the name of a set says where its numbers are in no buckets; else ''."""
+    return {"standardise": "standardised", "log": "logarithms"}.get(kept, "")

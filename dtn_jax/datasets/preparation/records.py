@@ -107,7 +107,7 @@ def arrays(
     """The arrays `[rows, ...]` of a frame.
 
     Args:
-      frame: labels, weight, group, day, standardised values and vectors by name.
+      frame: labels, weight, group, day and standardised values by name.
       columns: each field's slots.
       fitted: each field's encoder.
       tasks: the labels.

@@ -15,7 +15,6 @@ import duckdb
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.public.public_logs import Files, PublicLogs
 from dtn_jax.errors import UserError
-from dtn_jax.shared_files import locked
 
 MEMORY = "2400MB"  # of DuckDB, whose limit is a soft one: 60 % of what `prepare` may need
 THREADS = 8  # at most: each may hold some 0.15 GB of long lines beside that
@@ -48,25 +47,19 @@ class JoinedLogs(PublicLogs):
         """The joined files; what an interrupted call has left of the same raw files is used."""
         stats = {name: path.stat() for name, path in files.items()}
         facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()]
-        key = hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
-        target = self.home / f"joined-{key}"
-        lock = locked(self.home / "joined.lock")
-        if lock is None:
-            raise UserError(f"another process is preparing {self.name} in {self.home}")
-        with lock:
-            for stale in set(self.home.glob("joined-*")) - {target}:
-                shutil.rmtree(stale)
-            if not target.exists():
-                progress.say(f"Reading the files of {self.name} into {self.home}")
-                folder = target.with_suffix(".tmp")
-                with opened(folder / "database") as database:
-                    notes = self.join(database, files, folder)
-                (folder / NOTES).write_text(json.dumps(notes))
-                folder.rename(target)
-            self.notes = json.loads((target / NOTES).read_text())
-            yield [str(path) for path in sorted(target.glob("*.parquet"))]
-            shutil.rmtree(target)
-            (self.home / "joined.lock").unlink()
+        target = self.home / f"joined-{hashlib.sha256(repr(facts).encode()).hexdigest()[:12]}"
+        for stale in set(self.home.glob("joined-*")) - {target}:
+            shutil.rmtree(stale)
+        if not target.exists():
+            progress.say(f"Reading the files of {self.name} into {self.home}")
+            folder = target.with_suffix(".tmp")
+            with opened(folder / "database") as database:
+                notes = self.join(database, files, folder)
+            (folder / NOTES).write_text(json.dumps(notes))
+            folder.rename(target)
+        self.notes = json.loads((target / NOTES).read_text())
+        yield [str(path) for path in sorted(target.glob("*.parquet"))]
+        shutil.rmtree(target)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ import duckdb
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.datasets.preparation.blocks import Layout
-from dtn_jax.datasets.preparation.kept_numbers import NUMBERS, variant
+from dtn_jax.datasets.preparation.kept_numbers import NUMBERS, in_schema, variant
 from dtn_jax.datasets.public.joined_logs import JoinedLogs
 from dtn_jax.datasets.public.public_logs import Files
 from dtn_jax.datasets.public.raw_tables import Column, names_of, read_table
@@ -38,8 +38,6 @@ COLUMNS = {
     **dict.fromkeys(("is_click", "long_view", "is_profile_enter"), LABEL),
     **dict.fromkeys(("is_comment", "is_forward", "is_follow"), LABEL),
 }
-KEPT = {"buckets": "", "standardise": ", encoder: standardise, bins: 48"}  # of a numeric field
-KEPT["log"] = f"{KEPT['standardise']}, log: true"
 
 
 class KuaiRand(JoinedLogs):
@@ -59,14 +57,13 @@ class KuaiRand(JoinedLogs):
     FIELD_OPTIONS = ("min_count", "numbers")
 
     def variant(self) -> str:
-        name = f"min_count{self.own.min_count}"
-        return name if self.own.numbers == "buckets" else f"{name}_{variant(self.own.numbers)}"
+        parts = f"min_count{self.own.min_count}", variant(self.own.numbers)
+        return "_".join(filter(None, parts))
 
     def schema_text(self) -> str:
         """The schema file's, without the fields and tasks whose columns no raw file has."""
         text = super().schema_text().replace("min_count: 2", f"min_count: {self.own.min_count}")
-        text = text.replace("kind: numeric", f"kind: numeric{KEPT[self.own.numbers]}")
-        lines = text.splitlines(keepends=True)
+        lines = in_schema(text, self.own.numbers).splitlines(keepends=True)
         return "".join(line for line in lines if line.strip().partition(":")[0] not in self.absent)
 
     @functools.cached_property

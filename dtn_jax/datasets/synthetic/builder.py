@@ -8,18 +8,26 @@ from typing import ClassVar
 import numpy as np
 import polars as pl
 
+from dtn_jax.datasets.data_set import DataSet
 from dtn_jax.datasets.preparation.blocks import Layout
-from dtn_jax.datasets.preparation.builder import BlockBuilder
-from dtn_jax.datasets.preparation.encoders import Identity
 from dtn_jax.datasets.synthetic import funnel, known_answer
 from dtn_jax.datasets.synthetic.funnel import DIALS
 from dtn_jax.metrics.auc import auc
 from dtn_jax.options import Option
-from dtn_jax.schema import ALL, Task
+from dtn_jax.schema import ALL
 
 CHUNK = 16 * funnel.BLOCK_ROWS  # rows generated at a time
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 SHARE = Option(0.5, "of a logit's variance", least=0, most=DIALS["interactions"])
+SCHEMA = """
+fields:
+{fields}
+tasks:
+  click:
+  cart: {{upstream: [click], also_report: [click]}}
+  order: {{upstream: [cart], also_report: [cart, click]}}
+split: {{by: column, column: _split}}
+"""
 TRUTH_ROWS = 1_000_000  # at most so many test rows are used for the test split's Bayes AUC
 
 
@@ -31,7 +39,7 @@ def layout_of(rows: int) -> Layout:
     return Layout(lanes, 1024 if rows >= 1_000_000 else 128)
 
 
-class Synthetic(BlockBuilder):
+class Synthetic(DataSet):
     """A funnel click → cart → order over 23 fields with Ali-CCP's names and relative sizes.
 
     notes.json holds the truth: importances, interacting pairs, and the Bayes-optimal AUC of each
@@ -39,6 +47,8 @@ class Synthetic(BlockBuilder):
     and `true_divergence` of every two tasks.
     """
 
+    name = "synthetic"
+    weight = ""
     OPTIONS: ClassVar = {
         "rows": Option(1_000_000, "impressions in all splits, up to 10^8", least=1_000),
         "ids": Option(funnel.MIN_IDS, "total vocabulary of all fields", least=funnel.MIN_IDS),
@@ -61,7 +71,7 @@ class Synthetic(BlockBuilder):
     }
 
     @functools.cached_property
-    def spec(self) -> funnel.FunnelSpec:
+    def funnel(self) -> funnel.FunnelSpec:
         """The law that the rows are drawn from, by the options."""
         own = dict(vars(self.own))
         if own["interactions"] != "":
@@ -71,49 +81,42 @@ class Synthetic(BlockBuilder):
         return funnel.FunnelSpec(**own)
 
     def variant(self):
-        return "_".join(f"{name}{value}" for name, value in self.spec.facts().items())
+        return "_".join(f"{name}{value}" for name, value in self.funnel.facts().items())
 
-    def encoders(self):
-        return {field: Identity(size) for field, size in self.spec.sizes.items()}
+    def schema_text(self):
+        sizes = self.funnel.sizes.items()
+        fields = [f"  {field}: {{encoder: identity, size: {size}}}" for field, size in sizes]
+        return SCHEMA.format(fields="\n".join(fields))
 
-    def tasks(self):
-        return (
-            Task("click"),
-            Task("cart", also_report=("click",), upstream=("click",)),
-            Task("order", also_report=("cart", "click"), upstream=("cart",)),
-        )
-
+    @property
     def layout(self):
-        return layout_of(round(SHARES["train"] * self.spec.rows))
+        return layout_of(round(SHARES["train"] * self.funnel.rows))
 
-    def raw(self, dl_manager):
-        return {split: functools.partial(self.frames, *self.span(split)) for split in SHARES}
-
-    def expected_rows(self):
-        spans = {split: self.span(split) for split in SHARES}
-        return {split: stop - start for split, (start, stop) in spans.items()}
+    def raw(self, files):
+        return {split: self.frames(*self.span(split)) for split in SHARES}
 
     def span(self, split: str) -> tuple[int, int]:
         """The split's rows, [start, stop)."""
-        ends = [round(share * self.spec.rows) for share in np.cumsum([0, *SHARES.values()])]
+        ends = [round(share * self.funnel.rows) for share in np.cumsum([0, *SHARES.values()])]
         at = list(SHARES).index(split)
         return ends[at], ends[at + 1]
 
     def frames(self, start: int, stop: int):
         """Yields the rows start ... stop - 1, as frames of at most CHUNK rows."""
         for first in range(start, stop, CHUNK):
-            ids, labels = funnel.rows(self.spec, first, min(CHUNK, stop - first))
+            ids, labels = funnel.rows(self.funnel, first, min(CHUNK, stop - first))
             columns = zip((*funnel.FIELDS, *funnel.TASKS), (*ids.T, *labels.T), strict=True)
             yield pl.DataFrame(dict(columns))
 
+    @property
     def notes(self):
         start, stop = self.span("test")
-        ids, labels = funnel.rows(self.spec, start, min(stop - start, TRUTH_ROWS))
+        ids, labels = funnel.rows(self.funnel, start, min(stop - start, TRUTH_ROWS))
         known = dict(zip(funnel.TASKS, labels.T, strict=True))
         everyone = np.ones(len(ids), bool)
         test = {}
-        for name, scores in known_answer.bayes_scores(self.spec, ids).items():
+        for name, scores in known_answer.bayes_scores(self.funnel, ids).items():
             task, space = name.split("@")
             mask = everyone if space == ALL else known[space] == 1
             test[name] = auc(scores[mask], known[task][mask])
-        return known_answer.truth(self.spec) | {"test_bayes_auc": test}
+        return known_answer.truth(self.funnel) | {"test_bayes_auc": test}

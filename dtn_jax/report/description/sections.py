@@ -33,7 +33,7 @@ def rows(found: Description) -> Section:
         texts.append(f"Train's negatives of {task} were sampled at a rate of {rate:g}.")
     if found.by_weight:
         texts.append(
-            "Rows count by their weights, which make up for rows that were left out, in regression "
+            "Rows count by their weights, of how many rows each one stands for, in regression "
             "labels, missing labels, correlations, suspects of leaks, drift, the column “by "
             "weight” and the rates by day. Fields, groups and repeated rows are those of the rows "
             "here."

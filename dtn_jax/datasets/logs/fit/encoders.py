@@ -174,6 +174,9 @@ def _rows_of(field: Fitted, made: np.ndarray, there: np.ndarray) -> Int32[np.nda
     spec = field.spec
     if field.vocabulary is not None:
         found = field.vocabulary.look_up(made)[:, None]
+    elif spec.encoder == "identity":
+        rows = keys.numbers_of(made)
+        found = np.where((rows >= 1) & (rows <= spec.size), rows, 0).astype(np.int32)[:, None]
     else:
         found = np.stack(
             [

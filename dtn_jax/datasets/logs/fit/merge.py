@@ -162,7 +162,7 @@ def finish(
     folder: pathlib.Path,
     numbers: dict[str, dict],
     ids: dict[str, dict],
-    layout: Layout | None,
+    layout: Layout | None = None,
 ) -> None:
     """Writes `folder/merged.json`: what pass 2 and the reader of the set need to know.
 
@@ -171,7 +171,7 @@ def finish(
       folder: of the vocabularies.
       numbers: {field: what `fit_numbers` found}.
       ids: {table: what `merge_table` found}.
-      layout: of the records; None: the usual one for so many rows.
+      layout: of the set; None: the usual one for its size.
 
     Raises:
       UserError: a split is empty.
@@ -194,7 +194,8 @@ def finish(
         for f in work.spec.fields
     }
     each = [f.slots * (1 + bool(f.spec.weights)) + f.numbers for f in fitted.values()]
-    layout = layout or default_layout(rows["train"], 4 * (sum(each) + 3) + 5 * len(work.spec.tasks))
+    row_bytes = 4 * (sum(each) + 3) + 5 * len(work.spec.tasks)
+    layout = layout or default_layout(rows["train"], row_bytes)
     made = {
         "encoders": {name: made.to_json() for name, made in fitted.items()},
         "layout": [layout.lanes, layout.block_rows],
@@ -214,7 +215,7 @@ def _fitted(
     rows, slots, more = 2, 1, {}
     if spec.encoder == "vocabulary":
         rows = _rows(folder, spec.table)
-    elif spec.encoder == "hash":
+    elif spec.size:
         rows, slots = 1 + spec.size, spec.functions
     if spec.kind in SEVERAL:
         slots *= max(1, found.longest[spec.beside or spec.name])

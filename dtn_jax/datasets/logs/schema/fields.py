@@ -103,6 +103,10 @@ def _source(
             raise node.value[key].error(
                 f"{what} is a cross: {key!r} is an option of the fields that it crosses"
             )
+        if given["encoder"] == "identity":
+            raise node.value["encoder"].error(
+                f"{what} is a cross, and pairs are no rows: expected encoder: vocabulary or hash"
+            )
     elif "value" in given:
         given["value"] = expression(node, "value", *timed)
         if role in LISTED and not given["value"].column:
@@ -115,8 +119,9 @@ def _check(role: str, given: Given, node: Node, what: str) -> None:
     """Raises UserError where options do not go together; fills in the bins of an embedding."""
     if role == "numeric" and given.get("scored_as", (None,)) != (None,):
         forms.number(node.value["scored_as"], Key("number", ""), f"scored_as of {what}")
-    if given["encoder"] == "hash" and "size" not in given:
-        raise node.error(f"{what} has the encoder hash: expected a size, such as size: 1e6")
+    if given["encoder"] in keys.SIZED and "size" not in given:
+        encoder = given["encoder"]
+        raise node.error(f"{what} has the encoder {encoder}: expected a size, such as size: 1e6")
     if given.get("functions", 1) > 2:
         raise node.value["functions"].expected(f"functions of {what}", "1 or 2")
     if given.get("functions", 1) == 2 and given.get("pooling", "sum") != "sum":

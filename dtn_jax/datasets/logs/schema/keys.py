@@ -37,6 +37,7 @@ FILE = {
 }
 
 VOCABULARY, HASH, BUCKETS = ("vocabulary",), ("hash",), ("buckets",)
+SIZED = (*HASH, "identity")
 IDS, BAG, NUMERIC, SEQUENCE = ("categorical", "bag"), ("bag",), ("numeric",), ("sequence",)
 OWN = (*IDS, COMPANION)  # have a table of their own
 MANY = 1_000_000  # quantiles of a field, or numbers of a vector
@@ -61,9 +62,9 @@ FIELD = {
     "optional": Key("true or false", "a log, or a scored row, may lack its column", "false"),
     "encoder": Key(
         "text",
-        "how values become rows of a table: vocabulary or hash (categorical, bag, companion), "
-        "buckets or standardise (numeric), standardise or none (vector); a sequence has its "
-        "target's",
+        "how values become rows of a table: vocabulary, hash or identity, whose values are the "
+        "rows 1 to size (categorical, bag, companion), buckets or standardise (numeric), "
+        "standardise or none (vector); a sequence has its target's",
         "the first of its kind",
     ),
     "table": Key("text", "fields that name the same one share it", "the field's name", only=OWN),
@@ -71,7 +72,7 @@ FIELD = {
         "whole number", "a value that train has less often is unknown", "1", (), 1, VOCABULARY
     ),
     "unknown": Key("texts", "values that stand for a missing one", "none", only=OWN),
-    "size": Key("whole number", "rows of the table", "must be given", (), 1, HASH),
+    "size": Key("whole number", "rows of the table", "must be given", (), 1, SIZED),
     "functions": Key(
         "whole number",
         "1, or 2: two rows a value, added; in a bag only with pooling sum",

@@ -12,10 +12,10 @@ FORMATS = ("parquet", "csv", "jsonl", "arrow")
 KINDS = ("categorical", "bag", "sequence", "numeric", "vector")
 COMPANION = "companion"  # what a sequence is that stands beside another one
 ENCODERS = {  # of each kind, and of companions; the first is the default
-    "categorical": ("vocabulary", "hash"),
-    "bag": ("vocabulary", "hash"),
+    "categorical": ("vocabulary", "hash", "identity"),
+    "bag": ("vocabulary", "hash", "identity"),
     "sequence": ("target",),  # that of the field which is its target; see checks.with_targets
-    COMPANION: ("vocabulary", "hash"),
+    COMPANION: ("vocabulary", "hash", "identity"),
     "numeric": ("buckets", "standardise"),
     "vector": ("standardise", "none"),
 }
@@ -55,7 +55,7 @@ class FieldSpec:
       table: the embedding table; fields that name the same one share it. Default: the name.
       min_count: vocabulary: a value that train shows less often becomes the unknown id.
       unknown: categorical, bag, companion: values that stand for a missing one, as text.
-      size: hash: rows of the table, the unknown one not counted.
+      size: hash, identity: rows of the table, the unknown one not counted.
       functions: hash: 1, or 2 for two rows a value, which are added; a bag then sums.
       buckets: buckets: how many.
       log: numeric: the sign of x times log(1 + |x|) takes its place.

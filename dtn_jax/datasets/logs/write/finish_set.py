@@ -8,6 +8,7 @@ import json
 import pathlib
 import shutil
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -28,10 +29,11 @@ from dtn_jax.shared_files import move_aside
 
 VERSION = "1.0.0"
 REJECTS = "rejects.jsonl"
+ACCOUNT = "account"  # in the notes: lines about what was not taken as it stood
 WHERE = f"the first bad rows of each kind are in {REJECTS}, beside the set's files"
 
 
-def finish(work: Work, target: pathlib.Path, provenance: dict, more: Mapping[str, object]) -> None:
+def finish(work: Work, target: pathlib.Path, provenance: dict, further: Mapping[str, Any]) -> None:
     """Completes the folder `set` and moves it to `target`.
 
     Args:
@@ -39,7 +41,7 @@ def finish(work: Work, target: pathlib.Path, provenance: dict, more: Mapping[str
       target: the folder of the prepared set; one that is there is moved aside, and kept.
       provenance: what made the set, for prepared.json: `recipe`, `raw_files`, `raw_hashes`; and
         `extends`, the sets that it extends, for its notes.
-      more: further notes; the lines of its `account` come first.
+      further: more for its notes; lines of its ACCOUNT come before those of this log.
     """
     folder, merged = work.folder / "set", work.merged
     layout = Layout(*merged["layout"])
@@ -62,11 +64,11 @@ def finish(work: Work, target: pathlib.Path, provenance: dict, more: Mapping[str
     account, days = totals(work)
     (folder / REJECTS).write_text(account.lines())
     counts = positives.total(work)
-    seen = [*more.get("account", ()), *positives.lines(work.spec, counts), *_sampling(work)]
+    seen = [*further.get(ACCOUNT, []), *positives.lines(work.spec, counts), *_sampling(work)]
     seen += [*_nothing_to_learn(work, days), *_cut(work, tally)]
     for line in seen:  # the account of bad rows was told before pass 2
         progress.say(line)
-    notes = {**more, **_notes(work, account, days, seen), positives.NOTE: counts}
+    notes = {**further, **_notes(work, account, days, seen), positives.NOTE: counts}
     if extends := provenance.get("extends"):
         notes["extends"] = {"sets": extends, "ids": merged["ids"]}
     (folder / "notes.json").write_text(json.dumps(notes, indent=1))
@@ -190,7 +192,7 @@ def _notes(work: Work, account: Account, days: Days, seen: list[str]) -> dict:
         "cuts": work.cuts,
         "sample_negatives": dict(work.spec.sample_negatives),
     }
-    return notes | ({"account": lines} if lines else {})
+    return notes | ({ACCOUNT: lines} if lines else {})
 
 
 def _nothing_to_learn(work: Work, days: Days) -> list[str]:

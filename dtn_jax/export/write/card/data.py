@@ -142,7 +142,7 @@ def _space(space: str) -> str:
 
 def limits(model: Subject, run: Run, measured: Measured) -> Iterator[str]:
     """What the model was not tried on, as far as its data tell. Plain text of Markdown."""
-    if spec_of(run.data):
+    if run.config.data.dataset == "logs" or run.schema.group:  # else nobody was shown its rows
         yield (
             "Trained and tested on rows that were logged, shown by whatever ranked them then. Of "
             "items that were never shown it says nothing that was tested."

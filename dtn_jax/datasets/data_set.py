@@ -1,0 +1,263 @@
+"""A data set in one file: raw files or frames, and a schema file that says what becomes of them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import functools
+import hashlib
+import json
+import pathlib
+import shutil
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType, SimpleNamespace
+from typing import Any, ClassVar
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tensorflow_datasets as tfds
+
+from dtn_jax.datasets.logs.builder import SchemaSet
+from dtn_jax.datasets.logs.prepare import prepare
+from dtn_jax.datasets.logs.raw.files import ends
+from dtn_jax.datasets.logs.schema import schema_file
+from dtn_jax.datasets.logs.schema.spec import Spec
+from dtn_jax.datasets.logs.write import finish_set
+from dtn_jax.datasets.preparation import progress
+from dtn_jax.datasets.preparation.blocks import Layout
+from dtn_jax.datasets.preparation.download import download, unpacked
+from dtn_jax.datasets.public.archive import unpack
+from dtn_jax.errors import UserError
+from dtn_jax.shared_files import open_lock, write_whole
+
+LOCK = ".preparing"  # who prepares a set holds it; nobody removes it
+FRAMES = "frames"  # the folder of what `raw` gives, beside the set while it is prepared
+SPLIT = "_split"  # the column of the log that says a row's split
+ROW_GROUP = 250_000
+
+Files = Mapping[str, pathlib.Path]  # {name: where it is}
+Frames = pl.DataFrame | Iterable[pl.DataFrame]
+
+
+class DataSet(SchemaSet):
+    """A data set: its class says which raw files it has, what they are made into, and its schema.
+
+    The prepared set is `<data_dir>/<name>/<variant>/1.0.0`. Raw files lie in `<manual_dir>/<name>`;
+    if that folder has none of them and `url` gives an archive, they are downloaded. The prepared
+    set knows its raw files by their names below that folder, so that the folder may move.
+
+    Attributes:
+      schema: the text of its schema file, or that file.
+      url: of an archive (zip or tar.gz) with the raw files; '' without.
+      layout: how rows lie in records; None: as usual for so many.
+      notes: further facts for notes.json, read after `raw`; the lines of `account` are also told.
+      own: the values of its OPTIONS, by name.
+      manual_dir: the folder of all raw files; None where the user gives none.
+    """
+
+    schema: ClassVar[str | pathlib.Path] = ""
+    url: str = ""
+    layout: Layout | None = None
+    notes: Mapping[str, Any] = MappingProxyType({})
+
+    def raw_names(self) -> tuple[str, ...]:
+        """The raw files, by their path below `<manual_dir>/<name>`, and in the archive."""
+        return ()
+
+    def raw(self, files: Files) -> Frames | Mapping[str, Frames] | None:
+        """The rows, as one Polars frame or several, one after another.
+
+        As {split: frames} they get a column `_split` that says so, for `split` of the schema file.
+        None, the default, where the raw files themselves are the log.
+
+        Args:
+          files: the raw files, by name.
+        """
+        return None
+
+    def schema_text(self) -> str:
+        """The schema file's text, which options may change."""
+        if isinstance(self.schema, pathlib.Path):
+            return self.schema.read_text()
+        return textwrap.dedent(self.schema)
+
+    def variant(self) -> str:
+        """What the prepared set's folder says of the options; '' is that of the set itself."""
+        return "_".join(f"{name}{value}" for name, value in vars(self.own).items())
+
+    def __init__(self, *, data_dir: str, manual_dir: pathlib.Path | None = None, **own: str | int):
+        self.root, self.manual_dir = pathlib.Path(data_dir), manual_dir
+        values = {name: found.default for name, found in self.OPTIONS.items()} | own
+        for name, value in values.items():
+            self.OPTIONS[name].check(f"option {name} of data set {self.name}", value)
+        self.own = SimpleNamespace(**values)
+        self.home = self.root / self.name / self.variant()
+        self.data_dir = str(self.home / finish_set.VERSION)
+
+    @functools.cached_property
+    def spec(self) -> Spec:
+        """What the schema file says."""
+        spec = schema_file.loads(self.schema_text(), f"{self.name}.yaml")
+        return dataclasses.replace(spec, name=self.name)
+
+    @property
+    def meaning(self) -> str:
+        return schema_file.fingerprint(self.spec)
+
+    def download_and_prepare(self) -> None:
+        """Prepares the set from the user's raw files, or from those that it downloads."""
+        with self._alone():
+            if pathlib.Path(self.data_dir).exists():  # another process was faster
+                return
+            if not (self.url and self.raw_names()) or self._has_any():
+                made_of = {"raw_files": self.raw_sizes(), "raw_hashes": self.raw_hashes()}
+                self._prepare(self.raw_files(), made_of)
+                return
+            files = self._downloaded()
+            try:
+                self._prepare(files, {"raw_files": {}, "raw_hashes": {}})
+            except UserError as error:
+                raise UserError(
+                    f"{error}. It came from {self.url} and lies in {self.root / 'downloads'}: if "
+                    "it is damaged, delete that folder, and the next run downloads it again"
+                ) from None
+
+    def _prepare(self, files: Files, made_of: Mapping[str, Any]) -> None:
+        place = self.home / f"{self.name}.yaml"
+        write_whole(place, self.schema_text())
+        with self.log(files) as log:
+            made = [path for path in log if pathlib.Path(path).is_relative_to(self.home)]
+            found = prepare(
+                dataclasses.replace(self.spec, path=str(place)),
+                log,
+                self.root,
+                source=self.SOURCE,
+                home=self.home,
+                # By what frames hold: nothing half prepared is taken up for others.
+                made_of={**made_of, "frames": [_sha256(path) for path in made]},
+                layout=self.layout,
+                notes=self.notes,
+            )
+        place.unlink()
+        facts = json.loads((found.folder / "prepared.json").read_text())
+        counts = [facts[name] for name in ("rows", "unknown_values", "missing_labels")]
+        values = {split: sum(kept.values()) for split, kept in found.kept_values.items()}
+        progress.say(progress.summary(self.name, *counts, values, found.cut_values))
+
+    @contextlib.contextmanager
+    def log(self, files: Files) -> Iterator[list[str]]:
+        """The files of the log: the raw ones, or those that hold the frames of `raw`."""
+        frames, folder = self.raw(files), self.home / FRAMES
+        if frames is None:
+            yield [str(path) for path in files.values()]
+            return
+        shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
+        try:
+            yield [str(path) for path in write_frames(frames, folder)]
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Waits until no other process prepares the set; a file system may have no locks."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        with open_lock(self.home / LOCK) as lock:
+            with contextlib.suppress(OSError):
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    progress.say(f"Waiting for another process, which prepares {self.name}")
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def outdated(self) -> str:
+        """What to say of a set of another recipe."""
+        rules = "other rules than those of this version"
+        rules = "another version of its plug-in" if self.SOURCE else rules
+        return f"{self.data_dir} was prepared by {rules}; delete it to prepare the data set again"
+
+    def raw_files(self) -> dict[str, pathlib.Path]:
+        """The raw files in the user's folder, by name.
+
+        Raises:
+          UserError: one is not there; it says where to get them.
+        """
+        names = self.raw_names()
+        if not names:
+            return {}
+        told = self._instead()
+        if home := self.spec.about.get("home"):
+            told = f"Get the set from {home} and {told}"
+        if not self.manual_dir:
+            raise UserError(f"{self.name} needs its raw files. {told}")
+        files = {name: self.manual_dir / self.name / name for name in names}
+        lacking = [name for name, path in files.items() if not path.is_file()]
+        if lacking:
+            raise UserError(f"{self.manual_dir / self.name} lacks {' and '.join(lacking)}. {told}")
+        return files
+
+    def _instead(self) -> str:
+        return (
+            "give data.manual_dir (or $DTN_MANUAL_DIR), a folder whose folder "
+            f"{self.name} holds {' and '.join(self.raw_names())}"
+        )
+
+    def raw_sizes(self) -> dict[str, int]:
+        """Bytes of the raw files, by name."""
+        return {name: path.stat().st_size for name, path in self.raw_files().items()}
+
+    def raw_hashes(self) -> dict[str, str]:
+        """A hash of the ends of the raw files, by name."""
+        return {name: ends(str(path)) for name, path in self.raw_files().items()}
+
+    def _has_any(self) -> bool:
+        """Whether the user's folder has some of the raw files; says so where it has none."""
+        if not self.manual_dir:
+            return False
+        folder = self.manual_dir / self.name
+        found = any((folder / name).is_file() for name in self.raw_names())
+        if not found:
+            progress.say(f"{folder} holds no raw files.")
+        return found
+
+    def fetched(self, instead: str) -> pathlib.Path:
+        """The archive of `url`, downloaded once; `instead` is what to do without a connection."""
+        manager = tfds.download.DownloadManager(
+            download_dir=self.root / "downloads", dataset_name=self.name
+        )
+        with progress.without_tfds_bars():
+            return download(manager, self.url, f"Without a connection, {instead}")
+
+    def _downloaded(self) -> dict[str, pathlib.Path]:
+        archive = self.fetched(self._instead())
+        return unpack(archive, self.raw_names(), unpacked(archive), self.url)
+
+
+def write_frames(frames: Frames | Mapping[str, Frames], folder: pathlib.Path) -> list[pathlib.Path]:
+    """Writes frames to Parquet, one at a time: to one file, or to another whenever their columns or
+    types change. Returns the files in order."""
+    folder.mkdir()
+    splits = frames if isinstance(frames, Mapping) else {"": frames}
+    paths: list[pathlib.Path] = []
+    types = None
+    with contextlib.ExitStack() as opened:
+        for split, parts in splits.items():
+            for frame in [parts] if isinstance(parts, pl.DataFrame) else parts:
+                table = frame.to_arrow()
+                if split:
+                    table = table.append_column(SPLIT, pa.repeat(split, len(table)))
+                if table.schema != types:
+                    opened.close()
+                    types = table.schema
+                    paths.append(folder / f"{len(paths)}.parquet")
+                    writer = opened.enter_context(pq.ParquetWriter(paths[-1], types))
+                writer.write_table(table, ROW_GROUP)
+    return paths
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,271 @@
+"""A data set in one file: frames or files and a schema become a prepared set; what is refused."""
+
+import json
+import pathlib
+import threading
+from typing import ClassVar
+
+import numpy as np
+import polars as pl
+import pytest
+from shop import prepare, rows_of, shop_frame
+from toy_set import Toy
+
+from dtn_jax.datasets import data_set
+from dtn_jax.datasets.data_set import FRAMES, LOCK, DataSet, write_frames
+from dtn_jax.datasets.logs.write import shown_values
+from dtn_jax.datasets.preparation import catalog
+from dtn_jax.datasets.preparation.blocks import Layout
+from dtn_jax.errors import UserError
+from dtn_jax.options import Option
+from dtn_jax.schema import Task
+
+
+@pytest.fixture(autouse=True)
+def toys(monkeypatch):
+    monkeypatch.setitem(catalog.DATASETS, "toy", Toy)
+    monkeypatch.delenv("DTN_MANUAL_DIR", raising=False)
+
+
+def test_prepared_rows_are_the_raw_rows_in_order(splits, tmp_path, capfd):
+    data = prepare(splits, tmp_path)
+    assert data.rows == {"train": 101, "validation": 24, "test": 7}
+    assert data.layout == Layout(lanes=3, block_rows=4)
+    assert [f.name for f in data.schema.fields] == ["word", "size", "speed", "id"]
+    assert data.schema.tasks == (Task("click"), Task("seconds", "regression"))
+    assert data.schema.weight == "w"
+    assert data.groups("train") is data.days("train") is None
+    words = shown_values.fields(data.folder)["word"].names([1, 2, 3])
+    train = pl.concat(splits["train"])
+    counts = train["word"].value_counts()["count"].sort(descending=True)
+    assert [(train["word"] == words[row]).sum() for row in (1, 2, 3)] == counts.to_list()
+    for split, frames in splits.items():
+        frame, got = pl.concat(frames), rows_of(data, split)
+        rows = {word: row for row, word in words.items()}
+        np.testing.assert_array_equal(got["ids"][:, 0], [rows.get(w, 0) for w in frame["word"]])
+        np.testing.assert_array_equal(got["ids"][:, 3], frame["id"] * (frame["id"] < 6))
+        speed = (frame["speed"] - train["speed"].mean()) / train["speed"].std(ddof=0)
+        np.testing.assert_allclose(got["numeric"][:, 0], speed, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(got["sample_weight"], frame["w"].to_numpy())
+        click, seconds = frame["click"], frame["seconds"].fill_nan(None)
+        known = np.stack([click.is_not_null(), seconds.is_not_null()], axis=1)
+        np.testing.assert_array_equal(got["label_mask"], known)
+        labels = [click.fill_null(0).to_numpy(), seconds.fill_null(0).to_numpy()]
+        np.testing.assert_array_equal(got["labels"], np.float32(np.stack(labels, axis=1)))
+    shown = capfd.readouterr()
+    assert shown.err == ""
+    assert shown.out.splitlines()[:2] == [f"Preparing shop in {tmp_path}/shop", "one shop"]
+    assert "shop: 101 train, 24 validation, 7 test rows; unknown values" in shown.out
+
+
+def test_the_facts_of_a_set(splits, tmp_path):
+    data = prepare(splits, tmp_path)
+    facts = json.loads((data.folder / "prepared.json").read_text())
+    unknown = {
+        split: {"word": 0, "size": 0, "speed": 0, "id": int((~frame["id"].is_between(1, 5)).sum())}
+        for split, frame in ((s, pl.concat(f)) for s, f in splits.items())
+    }
+    unknown["test"]["word"] = 3  # two that train did not show and one that is missing
+    assert facts["unknown_values"] == data.unknown_values == unknown
+    for split, frames in splits.items():
+        frame = pl.concat(frames)
+        missing = {"click": frame["click"].null_count(), "seconds": -(-len(frame) // 5)}
+        assert facts["missing_labels"][split] == missing
+    assert data.notes["shops"] == 1
+    assert data.notes["account"][0] == "one shop"
+    assert {p.name for p in (tmp_path / "shop").iterdir()} == {"1.0.0", LOCK}
+
+
+@pytest.mark.parametrize(
+    ("split", "column", "value"),
+    [("train", "speed", 0.123), ("validation", "seconds", None), ("test", "w", 99)],
+)
+def test_the_fingerprint_is_that_of_the_values(splits, tmp_path, split, column, value):
+    first = prepare(splits, tmp_path / "1")
+    cut = {s: list(pl.concat(f).iter_slices(5)) for s, f in splits.items()}  # the same rows
+    assert prepare(cut, tmp_path / "2").fingerprint == first.fingerprint
+    frame = splits[split][-1]
+    row = next(i for i, v in enumerate(frame[column]) if v != value and v == v and v is not None)
+    values = frame[column].to_list()
+    values[row] = value
+    changed = frame.with_columns(pl.Series(column, values, dtype=frame[column].dtype))
+    splits[split] = [*splits[split][:-1], changed]
+    assert prepare(splits, tmp_path / "3").fingerprint != first.fingerprint
+
+
+def test_encoders_see_train_alone(splits, tmp_path):
+    first = prepare(splits, tmp_path / "1")
+    other = shop_frame(24, seed=9).with_columns(word=pl.lit("zzz"), size=pl.lit(1_000))
+    second = prepare(splits | {"validation": [other]}, tmp_path / "2")
+    assert (second.folder / "encoders.json").read_text() == (
+        first.folder / "encoders.json"
+    ).read_text()
+    assert second.unknown_values["validation"]["word"] == 24
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_an_empty_split(splits, tmp_path, split):
+    splits[split] = [splits[split][0].clear()] if split == "test" else []
+    with pytest.raises(UserError, match=f"the {split} split is empty"):
+        prepare(splits, tmp_path)
+    assert not list(tmp_path.rglob("prepared.json"))
+
+
+def test_a_wrong_value_is_told_with_its_place_and_the_schema_with_its_line(splits, tmp_path):
+    late = splits["train"][-1]
+    bad = late["click"].to_list()
+    bad[2] = 3
+    splits["train"][-1] = late.with_columns(click=pl.Series(bad))
+    with pytest.raises(UserError, match="1 of 132 rows are bad") as caught:
+        prepare(splits, tmp_path)
+    assert "'click'" in str(caught.value)
+    rejects = (tmp_path / "shop/rejects.jsonl").read_text()
+    assert json.loads(rejects.splitlines()[0])["row"] == 43
+    lacking = {split: [f.drop("size") for f in frames] for split, frames in splits.items()}
+    with pytest.raises(UserError, match=r"shop/shop\.yaml, line 4: field 'size': unknown column"):
+        prepare(lacking, tmp_path)
+
+
+# --- frames --------------------------------------------------------------------------------------
+
+
+def test_frames_are_written_one_after_another(tmp_path):
+    def frames(split):
+        for n in range(3):
+            yield pl.DataFrame({"x": [n], "y": [split]})
+
+    test = pl.DataFrame({"x": [9], "y": ["b"]})
+    paths = write_frames({"train": frames("a"), "test": test}, tmp_path / "a")
+    assert [path.name for path in paths] == ["0.parquet"]
+    assert pl.read_parquet(paths).to_dict(as_series=False) == {
+        "x": [0, 1, 2, 9],
+        "y": ["a", "a", "a", "b"],
+        "_split": ["train", "train", "train", "test"],
+    }
+    (path,) = write_frames(pl.DataFrame({"x": [1]}), tmp_path / "b")
+    assert pl.read_parquet(path).columns == ["x"]
+
+
+def test_frames_may_differ_in_types(splits, tmp_path):
+    """A column of nothing, or of whole numbers as floats: no value is changed."""
+    first, *others = splits["train"]
+    expected = prepare(splits, tmp_path / "a")
+    floats = first.with_columns(pl.col("id", "w", "size").cast(pl.Float64))
+    nothing = others[0].with_columns(word=pl.lit(None))
+    assert not len(nothing)
+    splits["train"] = [floats.cast({"word": pl.Categorical}), nothing, *others[1:]]
+    found = prepare(splits, tmp_path / "b")
+    for split in expected.rows:
+        rows = rows_of(expected, split)
+        for name, values in rows_of(found, split).items():
+            np.testing.assert_allclose(values, rows[name], atol=1e-6)  # of sums of floats
+
+
+# --- raw files, options --------------------------------------------------------------------------
+
+
+class Files(Toy):
+    """The toy, its log in the user's own files."""
+
+    name = "files"
+    OPTIONS: ClassVar = {"least": Option(1, "times that train shows a word", least=1)}
+    schema = Toy.schema.replace("column: _split", "column: part")
+
+    def schema_text(self):
+        return super().schema_text().replace("word:", f"word: {{min_count: {self.own.least}}}")
+
+    def raw_names(self):
+        return ("a.csv", "more/b.csv")
+
+    raw = DataSet.raw
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.setitem(catalog.DATASETS, "files", Files)
+    splits = Toy(data_dir="").raw({})
+    frame = pl.concat([f.with_columns(part=pl.lit(s)) for s, f in splits.items()])
+    frame = frame.with_columns(
+        word=pl.when(pl.int_range(90) == 3).then(pl.lit("d")).otherwise("word")
+    )
+    folder = tmp_path / "raw/files"
+    (folder / "more").mkdir(parents=True)
+    frame[:50].write_csv(folder / "a.csv")
+    frame[50:].write_csv(folder / "more/b.csv")
+    return lambda options="", raw="raw": catalog.load(
+        "files", options, str(tmp_path / "data"), raw and str(tmp_path / raw)
+    )
+
+
+def test_raw_files_are_the_log_and_options_may_change_the_schema(files, tmp_path):
+    with pytest.raises(UserError, match=r"files needs its raw files\. give data\.manual_dir"):
+        files(raw="")
+    first, second = files(), files("least=2")
+    assert first.folder == tmp_path / "data/files/least1/1.0.0"
+    assert second.folder == tmp_path / "data/files/least2/1.0.0"
+    assert first.raw_files == second.raw_files
+    assert list(first.raw_files) == ["a.csv", "more/b.csv"]
+    rows = [{f.name: f.rows for f in made.schema.fields}["word"] for made in (first, second)]
+    assert rows == [5, 4]
+    assert "{min_count: 2}" in (second.folder / "schema_file.yaml").read_text()
+    (tmp_path / "raw/files/more/b.csv").unlink()
+    with pytest.raises(UserError, match=r"raw/files lacks more/b\.csv\. give data\.manual_dir"):
+        files("least=3")
+
+
+# --- several processes, and dead ones ------------------------------------------------------------
+
+
+def left(home):
+    return {p.name for p in home.iterdir()} - {LOCK}
+
+
+def test_a_set_is_prepared_once_however_many_ask_for_it(tmp_path, monkeypatch, capsys):
+    begun, found = [], []
+    both, raw = threading.Event(), Toy.raw
+
+    def slow(self, files):
+        begun.append(1)
+        both.wait(timeout=20)
+        return raw(self, files)
+
+    monkeypatch.setattr(Toy, "raw", slow)
+    say = data_set.progress.say
+
+    def said(text):
+        say(text)
+        if "Waiting" in text:
+            both.set()
+
+    monkeypatch.setattr(data_set.progress, "say", said)
+    load = lambda: found.append(catalog.load("toy", data_dir=str(tmp_path)))  # noqa: E731
+    threads = [threading.Thread(target=load) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(begun) == 1
+    assert found[0] == found[1]
+    assert "Waiting for another process, which prepares toy" in capsys.readouterr().out
+
+
+def test_a_dead_process_leaves_nothing(tmp_path):
+    home = tmp_path / "toy"
+    (home / FRAMES).mkdir(parents=True)
+    (home / FRAMES / "0.parquet").write_text("half")
+    catalog.load("toy", data_dir=str(tmp_path))
+    assert left(home) == {"1.0.0"}
+
+
+def test_a_full_disk_is_told(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(data_set.pq.ParquetWriter, "write_table", full)
+    with pytest.raises(UserError, match=r"toy cannot be prepared in .*No space left on device"):
+        catalog.load("toy", data_dir=str(tmp_path))
+    assert not list(tmp_path.rglob("*.parquet*"))
+
+
+def test_a_builder_says_where_its_set_will_be(tmp_path):
+    assert pathlib.Path(Toy(data_dir=str(tmp_path)).data_dir) == tmp_path / "toy/1.0.0"

@@ -77,8 +77,8 @@ PAGES = {
         (
             "datasets.adult",
             "datasets.census_income",
-            "datasets.ali_ccp.builder",
-            "datasets.kuairand.builder",
+            "datasets.public.ali_ccp",
+            "datasets.public.kuairand",
             "datasets.public.aliexpress",
             "datasets.public.kuairand_histories",
             "datasets.public.kuairand_pure",

@@ -17,8 +17,6 @@
 #                 `compiled` and its tests, which are skipped without. COMPILED_VENV=FOLDER, given to
 #                 make or set in the environment, names another virtual environment.
 # make newest     the newest versions of everything, on NEWEST_PYTHON, into .venv-newest, for make nightly
-# make beam       Apache Beam, which needs an older PyArrow, into .venv-beam: for its tests, which are
-#                 skipped without. BEAM_VENV=FOLDER names another virtual environment.
 # make onnx       jax2onnx and ONNX Runtime into .venv-onnx: for `experiments.export --onnx` and its
 #                 test, which is skipped without. ONNX_VENV=FOLDER names another virtual environment.
 # make release-check  builds what a release ships, from the commit alone, installs the wheel in a new
@@ -37,12 +35,10 @@ DOCUMENTED := $(VENV)/.documented-$(VERSION)
 WORKERS ?= auto
 export COMPILED_VENV ?= .venv-compiled
 COMPILERS := $(COMPILED_VENV)/.installed-$(VERSION)
-export BEAM_VENV ?= .venv-beam
-BEAM := $(BEAM_VENV)/.installed-$(VERSION)
 export ONNX_VENV ?= .venv-onnx
 ONNX := $(ONNX_VENV)/.installed-$(VERSION)
 
-.PHONY: demo test test-slow test-all nightly mutants test-faults docs docs-serve compiled newest beam onnx lint format release-check clean
+.PHONY: demo test test-slow test-all nightly mutants test-faults docs docs-serve compiled newest onnx lint format release-check clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m experiments.train --config=configs/adult.py:dtn --workdir=runs/demo $(OPTIONS)
@@ -120,13 +116,6 @@ NEWEST_PYTHON ?= $(firstword $(foreach version,3.14 3.13 3.12,$(shell command -v
 newest:
 	$(NEWEST_PYTHON) -m venv --clear .venv-newest
 	.venv-newest/bin/python -m pip install --quiet --no-compile --editable '.[test]'
-
-beam: $(BEAM)
-
-$(BEAM): pyproject.toml
-	test -e $(BEAM_VENV)/bin/python || $(PYTHON) -m venv $(BEAM_VENV)
-	$(BEAM_VENV)/bin/python -m pip install --quiet --no-compile --editable '.[beam]'
-	touch $@
 
 # jax2onnx asks for an orbax-checkpoint older than ours, and works without: ours, installed last, wins.
 onnx: $(ONNX)

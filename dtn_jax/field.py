@@ -23,6 +23,7 @@ YOUNGER = {
     "quantiles": (),
     "day": "",
     "loss_weight": "",
+    "columns": (),
 }
 
 

@@ -68,6 +68,23 @@ def factors(name: str, spaces: Mapping[str, str]) -> Iterator[str]:
 
 
 @dataclasses.dataclass(frozen=True)
+class Column:
+    """A raw column that rows of a log are read from.
+
+    Attributes:
+      name: of the column.
+      type: `text`, `whole`, `list of text`, …: see `dtn_jax.data.columns`.
+      optional: whether rows may lack it.
+      unit: of the log's time column, one of the units of a schema file.
+    """
+
+    name: str
+    type: str
+    optional: bool = False
+    unit: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class Schema:
     """A data set's fields and tasks, in the order of the batch's slots and labels.
 
@@ -79,6 +96,7 @@ class Schema:
       group: the column stored as the example's group (a user, a session), if any; it may be a
         field too. Metrics are then also taken within groups.
       day: the time or date whose day is stored, if any; sets of earlier versions have none.
+      columns: the raw columns that its rows were read from; what is scored is cast to their types.
 
     Raises:
       UserError: a name used twice, a label that is a field or the group, an unknown or non-binary
@@ -93,9 +111,11 @@ class Schema:
     group: str = ""
     day: str = ""
     loss_weight: str = ""
+    columns: tuple[Column, ...] = ()
 
     def __post_init__(self):
         object.__setattr__(self, "fields", tuple(self.fields))
+        object.__setattr__(self, "columns", tuple(self.columns))
         object.__setattr__(self, "tasks", tuple(self.tasks))
         if not self.fields or not self.tasks:
             raise UserError(f"schema {self.name!r} needs at least one field and one task")
@@ -253,7 +273,8 @@ class Schema:
         data = json.loads(text)
         fields = tuple(Field(**f) for f in data.pop("fields"))
         tasks = tuple(Task(**t) for t in data.pop("tasks"))
-        return cls(fields=fields, tasks=tasks, **data)
+        columns = tuple(Column(**c) for c in data.pop("columns", ()))
+        return cls(fields=fields, tasks=tasks, columns=columns, **data)
 
     @classmethod
     def load(cls, path: pathlib.Path) -> Schema:

@@ -1,7 +1,7 @@
 """Writes files in Ali-CCP's published format, of any size, drawn from a known law.
 
-They let you try the reader and the models without the data set. dtn_jax/datasets/ali_ccp/
-generator.py says how clicks and conversions are drawn.
+They let you try the reader and the models without the data set. ali_ccp_twin.py says how clicks and
+conversions are drawn.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Sequence
 
-from dtn_jax.datasets.ali_ccp.files import write
-from dtn_jax.datasets.ali_ccp.generator import PairSpec
 from dtn_jax.datasets.preparation.progress import say
 from dtn_jax.errors import UserError
 
 from . import command, folders
+from .ali_ccp_twin import PairSpec, write
 
 EXAMPLE = "python -m experiments.generate_ali_ccp --rows=100000 --out=raw/ali_ccp"
 

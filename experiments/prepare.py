@@ -21,13 +21,12 @@ from __future__ import annotations
 
 import argparse
 import pathlib
-import re
 import shlex
 import textwrap
 from collections.abc import Sequence
 
 from dtn_jax.config import plugins
-from dtn_jax.datasets.logs import prepare as logs
+from dtn_jax.data import prepare as logs
 from dtn_jax.datasets.logs.infer.infer import infer
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.named_schema import quoted
@@ -44,7 +43,7 @@ RESUMES = True  # an interrupted call resumes where it was
 EXAMPLE = "python -m experiments.prepare --dataset=synthetic --options=rows=100000,seed=1"
 
 
-OF_LOGS = ("processes", "memory_gb", "max_reject_rate", "shard", "beam")
+OF_LOGS = ("processes", "memory_gb", "max_reject_rate")
 MODES = {  # {what is done: the options that it reads, beside --data_dir and --plugins}
     "infer": ("input", "out", "labels", "time", "group", "replace"),
     "schema": ("input", "extend", "describe", "html", "replace", *OF_LOGS),
@@ -100,8 +99,8 @@ def own_logs(known: argparse.Namespace) -> tuple[Prepared, bool]:
             f"--schema needs --input=FILES (a file, a glob or a folder, several by comma): no set "
             f"is prepared in {root}"
         )
-    options = ("processes", "memory_gb", "max_reject_rate", "replace", "beam", "extend")
-    given = {name: getattr(known, name) for name in options} | {"machine": machine(known.shard)}
+    options = ("processes", "memory_gb", "max_reject_rate", "replace", "extend")
+    given = {name: getattr(known, name) for name in options}
     data = logs.prepare(known.schema, _listed(known.input), root, **given)
     return data, not fresh  # preparing it shows the account already
 
@@ -128,15 +127,6 @@ def infer_schema(known: argparse.Namespace) -> None:
 
 def _listed(text: str) -> list[str]:
     return [part for part in text.split(",") if part]
-
-
-def machine(shard: str) -> logs.Machine:
-    """--shard=2/3 is the second of three machines."""
-    found = re.fullmatch(r"(\d+)/(\d+)", shard)
-    place, count = (int(n) for n in found.groups()) if found else (0, 0)
-    if not 1 <= place <= count:
-        raise UserError(f"--shard={shard}: expected I/N, from 1/N to N/N, such as 2/3")
-    return place - 1, count
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -203,19 +193,6 @@ def make_parser() -> argparse.ArgumentParser:
         type=float,
         default=logs.MAX_REJECT_RATE,
         help="share of bad rows above which nothing is written (default %(default)s)",
-    )
-    add(
-        "--shard",
-        default="1/1",
-        metavar="I/N",
-        help="this is machine I of N that run the same command on one --data_dir",
-    )
-    add(
-        "--beam",
-        default="",
-        metavar="OPTIONS",
-        help="do the work on Apache Beam, with its pipeline options, such as "
-        "'--runner=DirectRunner' (pip install -e '.[beam]')",
     )
     add(
         "--replace",

@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 
-from dtn_jax.datasets.logs.rows.account import Account
+from dtn_jax.data.account import Account
 from dtn_jax.datasets.logs.schema.spec import FORMATS
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.progress import percent

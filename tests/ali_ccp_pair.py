@@ -6,19 +6,19 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from dtn_jax.datasets.ali_ccp.builder import held_out
-from dtn_jax.datasets.ali_ccp.generator import (
+from dtn_jax.datasets.preparation import catalog
+from dtn_jax.datasets.public.ali_ccp import held_out
+from dtn_jax.datasets.public.ali_ccp_lines import FIELDS
+from experiments.ali_ccp_twin import (
     EFFECTS,
     OWN_MANY,
     OWN_ONE,
     Block,
     PairSpec,
+    Ragged,
     common_blocks,
     skeleton_blocks,
 )
-from dtn_jax.datasets.ali_ccp.text import FIELDS
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.datasets.preparation.ragged import Ragged
 
 SPEC = PairSpec(
     rows={"train": 1_500, "test": 400},

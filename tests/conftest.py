@@ -73,6 +73,12 @@ install_import_hook(
 )
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--record-golden", action="store_true", help="record what golden tests compare with"
+    )
+
+
 def pytest_configure(config):
     wanted = config.option.markexpr
     if "nightly" not in wanted:

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from configs import logs
-from dtn_jax.datasets.logs.prepare import prepare
+from dtn_jax.data.prepare import prepare
 
 ROWS, DAYS, SIZE = 900, 6, 32
 SCHEMA = """

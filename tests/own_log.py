@@ -6,8 +6,8 @@ import functools
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.description.sample import Sample
-from dtn_jax.datasets.logs.prepare import prepare
+from dtn_jax.data.prepare import prepare
+from dtn_jax.interface import Batch
 from dtn_jax.schema import Field, Schema, Task
 
 ROWS = 12_000
@@ -84,17 +84,18 @@ def split_frames(frame):
     }
 
 
-def one_field(ids, labels, split="train", **changes):
-    """(sample, schema) of a field `f` of these ids and a task `click`."""
+def one_field(ids, labels, weights=None, rows=1000, **changes):
+    """(rows, schema) of a field `f` of these ids and a task `click`."""
     ids = np.asarray(ids, np.int32).reshape(len(ids), -1)
     kind = {"kind": "bag", "slots": ids.shape[1]} if ids.shape[1] > 1 else {}
-    schema = Schema("one", (Field("f", rows=changes.pop("rows", 1000), **kind),), (Task("click"),))
+    weight = "" if weights is None else "w"
+    schema = Schema("one", (Field("f", rows=rows, **kind),), (Task("click"),), weight)
     made = {
-        "total": len(ids),
+        "weights": np.empty((len(ids), 0), np.float32),
         "numeric": np.empty((len(ids), 0), np.float32),
         "labels": np.asarray(labels, np.float32)[:, None],
         "label_mask": np.ones((len(ids), 1), bool),
-        "weights": None,
-        "group": None,
+        "sample_weight": np.ones(len(ids), np.float32) if weights is None else weights,
+        "row_mask": np.ones(len(ids), bool),
     }
-    return Sample(split, ids=ids, **made | changes), schema
+    return Batch(ids=ids, **made | changes), schema

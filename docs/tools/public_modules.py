@@ -63,7 +63,7 @@ PAGES = {
         "Logs and schema files",
         "What `dtn-jax prepare` does with logs, as functions.",
         (
-            "datasets.logs.prepare",
+            "data.prepare",
             "datasets.logs.builder",
             "datasets.logs.infer.infer",
             "datasets.logs.schema.schema_file",
@@ -77,8 +77,8 @@ PAGES = {
         (
             "datasets.adult",
             "datasets.census_income",
-            "datasets.ali_ccp.builder",
-            "datasets.kuairand.builder",
+            "datasets.public.ali_ccp",
+            "datasets.public.kuairand",
             "datasets.public.aliexpress",
             "datasets.public.kuairand_histories",
             "datasets.public.kuairand_pure",

@@ -17,8 +17,8 @@ from dtn_jax.analysis.passes import Passes
 from dtn_jax.analysis.quality import Key, keys
 from dtn_jax.analysis.sample import Sample, read_sample
 from dtn_jax.analysis.segments import default_segment, segments
+from dtn_jax.data import shown_values
 from dtn_jax.datasets.logs.builder import SchemaSet
-from dtn_jax.datasets.logs.write import shown_values
 from dtn_jax.datasets.preparation.catalog import DATASETS
 from dtn_jax.datasets.synthetic.funnel import FIELDS, FunnelSpec
 from dtn_jax.errors import UserError

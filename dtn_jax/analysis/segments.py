@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from dtn_jax.analysis.sample import Sample
-from dtn_jax.datasets.logs.write.shown_values import ShownValues
+from dtn_jax.data.shown_values import ShownValues
 from dtn_jax.datasets.preparation.encoders import Encoder, QuantileBuckets, Vocabulary
 from dtn_jax.errors import UserError, choose
 from dtn_jax.schema import Schema

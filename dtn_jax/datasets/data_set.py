@@ -20,12 +20,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow_datasets as tfds
 
+from dtn_jax.data.prepare import prepare
+from dtn_jax.data.work import VERSION
 from dtn_jax.datasets.logs.builder import SchemaSet
-from dtn_jax.datasets.logs.prepare import prepare
 from dtn_jax.datasets.logs.raw.files import ends
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.spec import Spec
-from dtn_jax.datasets.logs.write import finish_set
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.download import download, unpacked
@@ -95,7 +95,7 @@ class DataSet(SchemaSet):
             self.OPTIONS[name].check(f"option {name} of data set {self.name}", value)
         self.own = SimpleNamespace(**values)
         self.home = self.root / self.name / self.variant()
-        self.data_dir = str(self.home / finish_set.VERSION)
+        self.data_dir = str(self.home / VERSION)
 
     @functools.cached_property
     def spec(self) -> Spec:

@@ -12,9 +12,8 @@ from typing import Any
 
 import polars as pl
 
-from dtn_jax.datasets.logs.fit.encoders import Encoded as Slots
-from dtn_jax.datasets.logs.rows import numbers
-from dtn_jax.datasets.logs.rows.numbers import WRONG_TYPE
+from dtn_jax.data.clean import WRONG_TYPE, number_lists
+from dtn_jax.data.encode import Encoded as Slots
 from dtn_jax.datasets.preparation import encoders
 from dtn_jax.datasets.preparation.bags import flat, lengths
 from dtn_jax.datasets.preparation.encoders import Encoder
@@ -132,13 +131,6 @@ def _lists_of(column: pl.Series, inner: Any, bad: Bad) -> pl.Series:
     return pl.Series(column.name, [None] * len(column), dtype=pl.List(inner))
 
 
-def _numbers_in(column: pl.Series, bad: Bad) -> pl.Series:
-    found, wrong = numbers.lists(column)
-    for reason, rows in wrong.items():
-        bad(~rows, reason, column)
-    return found
-
-
 def _numbers(column: pl.Series, bad: Bad) -> pl.Series:
     """As float64; numbers that are not finite stay what they are."""
     if column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null):
@@ -156,4 +148,4 @@ def _weights(bag: pl.Series, column: pl.Series, bad: Bad) -> pl.Series:
     lists = _lists_of(column, pl.Float64, bad)
     same = bag.list.len().fill_null(0) == lists.list.len().fill_null(0)
     bad(same, f"weights of another length than {bag.name!r}", column)
-    return _numbers_in(lists, bad)
+    return number_lists(lists, bad)

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from dtn_jax.datasets.logs.fit.encoders import Encoded as Slots
+from dtn_jax.data.columns import Types, of_name, typed
+from dtn_jax.data.encode import Encoded as Slots
 from dtn_jax.datasets.logs.schema.spec import InputSpec, Spec
 from dtn_jax.datasets.preparation import encoders
 from dtn_jax.errors import UserError
@@ -35,6 +36,7 @@ class Encoding:
       optional: those of them that rows may lack.
       input: how text files are read.
       spec: the schema file; None of a data set that a builder prepares.
+      types: of the raw columns, those of labels too, as training had them.
     """
 
     schema: Schema
@@ -43,6 +45,7 @@ class Encoding:
     optional: tuple[str, ...]
     input: InputSpec
     spec: Spec | None = None
+    types: Types = dataclasses.field(default_factory=dict)
 
     def encode(self, rows: Any) -> Encoded:
         """The arrays of raw rows; see `raw_rows.table` for their forms, and what is raised."""
@@ -51,7 +54,13 @@ class Encoding:
 
     def encode_frame(self, frame: Any, bad: Bad) -> Encoded:
         """The arrays of a table that has all columns, in the types that `raw_rows.plain` gives."""
-        return self._arrays(self._slots(frame, bad), bad)
+        return self._arrays(self._slots(self.typed(frame, bad), bad), bad)
+
+    def typed(self, frame: Any, bad: Bad) -> Any:
+        """The table with the types that training had."""
+        return frame.with_columns(
+            typed(frame[name], kind, bad) for name, kind in self.types.items() if name in frame
+        )
 
     def encode_shared(self, once: Any, frame: Any, rows: int) -> Encoded | None:
         """The arrays of a table whose `rows` rows have all values of the one of `once` in common.
@@ -59,11 +68,12 @@ class Encoding:
         A field that reads nothing else is encoded once. None where a row is bad: `encode_frame` of
         all rows with all columns says which, and why.
         """
+        first, bad = Bad(np.ones(1, np.int64)), Bad(np.arange(1, rows + 1))
+        once, frame = self.typed(once, first), self.typed(frame, bad)
         own = self.by.alone(once.columns)
         others = self.by.without(own)
         read = [name for name in required(self.by, others) if name in once.columns]
         beside = [once[name].new_from_index(0, rows) for name in read]
-        first, bad = Bad(np.ones(1, np.int64)), Bad(np.arange(1, rows + 1))
         shared = self._slots(once, first, own)
         found = self._slots(frame.with_columns(beside), bad, others)
         if not (first.good.all() and bad.good.all()):
@@ -121,7 +131,9 @@ def read(folder: pathlib.Path, schema: Schema, facts: Facts) -> Encoding:
     columns = required(by, schema.field_names)
     optional = tuple(name for name in columns if name not in needed)
     input = spec.input if spec else InputSpec()
-    return Encoding(schema, by, tuple(columns), optional, input, spec)
+    types = {column.name: of_name(column.type) for column in schema.columns}
+    types |= by.made_types(types) if spec else {}
+    return Encoding(schema, by, tuple(columns), optional, input, spec, types)
 
 
 def _text(path: pathlib.Path) -> str:

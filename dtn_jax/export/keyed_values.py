@@ -11,8 +11,8 @@ import dataclasses
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.logs import keys
-from dtn_jax.datasets.logs.fit.vocabulary_file import VocabularyFile
+from dtn_jax.data import keys
+from dtn_jax.data import vocabulary as by_keys
 from dtn_jax.datasets.preparation.vocabulary import Vocabulary
 from dtn_jax.shapes import Int32
 
@@ -30,7 +30,7 @@ class KeyedValues:
     """
 
     vocabulary: Vocabulary
-    by_key: VocabularyFile | None
+    by_key: by_keys.Vocabulary | None
     nan: bool
 
     def rows(self, column: pl.Series) -> Int32[np.ndarray, " B"]:
@@ -66,5 +66,5 @@ def keyed(vocabulary: Vocabulary) -> KeyedValues:
     made, rows = made[order], rows[order]
     new = np.append(True, made[1:] != made[:-1])[: len(made)]
     clash = (~new[1:] & (rows[1:] != rows[:-1])).any()
-    by_key = None if clash else VocabularyFile(made[new], rows[new].astype(np.int32))
+    by_key = None if clash else by_keys.Vocabulary(made[new], rows[new].astype(np.int32))
     return KeyedValues(vocabulary, by_key, "NaN" in vocabulary.values)

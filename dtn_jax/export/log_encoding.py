@@ -11,17 +11,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.logs.fit import encoders
-from dtn_jax.datasets.logs.fit.encoders import Encoded, Fitted
-from dtn_jax.datasets.logs.formula import times
-from dtn_jax.datasets.logs.formula.expression import of_column
-from dtn_jax.datasets.logs.rows import field_values
+from dtn_jax.data import clean, rows
+from dtn_jax.data import encode as encoders
+from dtn_jax.data.columns import DATE, Types
+from dtn_jax.data.encode import Encoded, Fitted
+from dtn_jax.datasets.logs.formula import of_column
 from dtn_jax.datasets.logs.schema.spec import LISTED, FieldSpec, Spec
 from dtn_jax.errors import UserError
 from dtn_jax.export.encoded import Bad
 from dtn_jax.schema import Field
 
-DATE = "a date or time such as 2026-03-09T12:00:00Z"
 STANDS = "\1"  # begins the names of columns that stand for fields which only training knows
 
 
@@ -33,11 +32,13 @@ class LogEncoding:
       fitted: of each field, in the schema's order.
       fixed: {name of a column that stands for a field: its one value}.
       rules: {field whose lists were made from the log: how, in words}; rows bring such lists.
+      sources: those fields, as the schema file has them.
     """
 
     fitted: Mapping[str, Fitted]
     fixed: Mapping[str, Any]
     rules: Mapping[str, str]
+    sources: Mapping[str, FieldSpec] = dataclasses.field(default_factory=dict)
 
     @property
     def specs(self) -> list[FieldSpec]:
@@ -45,7 +46,7 @@ class LogEncoding:
 
     def columns_of(self, name: str) -> tuple[str, ...]:
         """The raw columns of a field."""
-        named = field_values.columns([self.fitted[name].spec])
+        named = clean.raw_columns([self.fitted[name].spec])
         return tuple(name for name in named if name not in self.fixed)
 
     def lists(self) -> set[str]:
@@ -58,6 +59,21 @@ class LogEncoding:
         """The unit of each raw column that a field reads as a time."""
         read = [spec.value for spec in self.specs if spec.value is not None and spec.value.unit]
         return {e.time: e.unit for e in read if e.time in e.columns and not e.column}
+
+    def made_types(self, types: Types) -> Types:
+        """The types of the lists that a row brings where training made them from the log.
+
+        Args:
+          types: of the raw columns that training read.
+        """
+        found = {}
+        for name in self.rules:
+            spec = self.sources[name]
+            source = spec.value if spec.beside else self.fitted[spec.target].spec.value
+            column = source.column if source is not None else ""
+            gap = pl.Int64 if spec.gap else pl.String
+            found[name] = pl.List(types.get(column, gap))
+        return found
 
     def fields(self) -> tuple[Field, ...]:
         return tuple(field.field() for field in self.fitted.values())
@@ -85,28 +101,15 @@ class LogEncoding:
         constants = [constant(name, v, len(bad.good)) for name, v in self.fixed.items()]
         frame = pl.DataFrame([*frame.get_columns(), *constants])
         specs = [field.spec for field in fitted.values()]
-        timed = {name: unit for name, unit in self.times.items() if name in frame.columns}
-        frame = frame.with_columns([_times(frame[name], unit, bad) for name, unit in timed.items()])
-        frame = field_values.without_lists(frame, field_values.singles(specs), bad)
-        values = field_values.read(specs, frame, bad)
-        return encoders.encode(fitted, values.take(bad.good))
+        values = clean.fields(specs, frame, bad)
+        good = rows.of_frame(values.filter(pl.Series(bad.good)))
+        by_name = {spec.name: spec for spec in specs}
+        return encoders.encode(fitted, encoders.with_crosses(by_name, good))
 
 
 def time_of(unit: str) -> str:
     """A time in this unit, in words."""
     return DATE if unit == "date" else f"a number of the time unit {unit!r}"
-
-
-def _times(column: pl.Series, unit: str, bad: Bad) -> pl.Series:
-    """The log's time column; rows are bad where it holds what has not its unit."""
-    kind = column.dtype
-    if times.is_text(kind) or kind == pl.Null or unit == "number":
-        return column
-    fits = times.is_date(kind) if unit == "date" else kind.is_numeric()
-    if fits:
-        return column
-    bad(column.is_null(), f"expected {time_of(unit)}", column)
-    return pl.Series(column.name, [None] * len(column), dtype=pl.Null)
 
 
 def read(
@@ -136,7 +139,8 @@ def read(
             field = dataclasses.replace(field, value=column, weights=weights)
         specs[field.name] = field
     rules = {field.name: field.rule for field in spec.fields if field.rule}
-    return LogEncoding(encoders.fitted(specs, facts, vocabularies), stands, rules)
+    sources = {field.name: field for field in spec.fields if field.rule}
+    return LogEncoding(encoders.fitted(specs, facts, vocabularies), stands, rules, sources)
 
 
 def constant(name: str, value: Any, rows: int) -> pl.Series:

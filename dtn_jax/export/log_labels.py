@@ -12,11 +12,11 @@ import functools
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.logs import keys
+from dtn_jax.data import columns, rows
+from dtn_jax.data.account import Account
+from dtn_jax.data.clean import Cleaner
+from dtn_jax.data.encode import group_numbers
 from dtn_jax.datasets.logs.raw.unit import Types
-from dtn_jax.datasets.logs.rows import checker, columns
-from dtn_jax.datasets.logs.rows.account import Account
-from dtn_jax.datasets.logs.rows.checker import Checker
 from dtn_jax.datasets.logs.schema.spec import Spec, SplitSpec
 from dtn_jax.errors import UserError
 from dtn_jax.export.encoded import Bad
@@ -38,7 +38,7 @@ class LogLabels:
     @functools.cached_property
     def columns(self) -> tuple[str, ...]:
         """The raw columns that are read."""
-        return checker.columns(self.spec)
+        return columns.columns(self.spec)
 
     @property
     def types(self) -> Types:
@@ -62,7 +62,7 @@ class LogLabels:
           lines: whether it is of JSON lines, of which only the first were looked at.
         """
         try:
-            columns.check(self.spec, {address: types}, [address] if lines else [])
+            columns.check(self.spec, address, types)
         except UserError as error:
             raise UserError(f"--labels: {error}") from None
 
@@ -76,16 +76,16 @@ class LogLabels:
         if not self.columns:
             return pl.DataFrame()
         account, good = Account(), bad.good.copy()
-        rows = Checker(self.spec, "", account).rows(
+        clean = Cleaner(self.spec, "", account).rows(
             bad.file, frame.filter(pl.Series(good)), bad.numbers[good]
         )
-        good[good] = np.isin(bad.numbers[good], rows.numbers)
+        good[good] = np.isin(bad.numbers[good], clean.numbers(rows.ROW))
         bad.include(account, good)
-        found = {column_of(t.name): rows.labels[:, i] for i, t in enumerate(self.spec.tasks)}
-        if rows.group is not None:
-            found[GROUP] = keys.group_numbers(rows.group)
-        if rows.weight is not None:
-            found[WEIGHT] = rows.weight
+        found = {column_of(t.name): clean.numbers(rows.LABEL + t.name) for t in self.spec.tasks}
+        if self.spec.group:
+            found[GROUP] = group_numbers(clean.column(rows.GROUP))
+        if self.spec.weight:
+            found[WEIGHT] = clean.weight()
         places = pl.Series(np.cumsum(good) - 1).set(pl.Series(~good), None)
         frame = pl.DataFrame([pl.Series(name, values) for name, values in found.items()])
         return frame.cast(self.types).fill_nan(None).select(pl.all().gather(places))

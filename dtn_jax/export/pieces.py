@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import polars as pl
 
+from dtn_jax.data.clean import NOT_FINITE
 from dtn_jax.datasets.logs.raw.files import RawFile
 from dtn_jax.datasets.logs.raw.unit import Chunk, Types
-from dtn_jax.datasets.logs.rows.numbers import NOT_FINITE
 from dtn_jax.export.builder_encoding import BuilderEncoding
 from dtn_jax.export.chunk_rows import every_row
 from dtn_jax.export.encoded import Bad, Encoded
@@ -79,6 +79,7 @@ def piece_of(
 
     read = dict.fromkeys((*model.columns, *labels.columns))
     raw = pl.DataFrame([plain(column(name), bad) for name in read])
+    raw = model.encoding.typed(raw, bad)
     if file.format == "jsonl" and isinstance(model.encoding.by, BuilderEncoding):
         for values in raw:
             _check_finite(values, bad)

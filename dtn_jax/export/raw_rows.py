@@ -17,10 +17,10 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from dtn_jax.data.clean import WRONG_TYPE
 from dtn_jax.datasets.logs.raw import arrow_types, json_types
 from dtn_jax.datasets.logs.raw.json_types import Kinds
 from dtn_jax.datasets.logs.raw.lines import NOT_UTF8
-from dtn_jax.datasets.logs.rows.numbers import WRONG_TYPE
 from dtn_jax.errors import UserError
 from dtn_jax.export.encoded import Bad
 
@@ -204,7 +204,7 @@ def _value(value: object) -> object:
     if isinstance(value, np.ndarray | pl.Series):
         return _value(value.tolist() if isinstance(value, np.ndarray) else value.to_list())
     if isinstance(value, decimal.Decimal):
-        return float(value)
+        return int(value) if value.is_finite() and value == int(value) else float(value)
     if isinstance(value, list | tuple):
         return [_value(item) for item in value]
     return value

@@ -17,10 +17,10 @@ import numpy as np
 import polars as pl
 
 import dtn_jax
+from dtn_jax.data.account import Account
 from dtn_jax.datasets.logs.raw import files, read, units
 from dtn_jax.datasets.logs.raw.files import RawFile
 from dtn_jax.datasets.logs.raw.unit import Chunk, Types
-from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.schema.spec import InputSpec
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export.file_columns import as_is, binary, check_columns, kept_types, nested

@@ -11,7 +11,7 @@ import json
 import pathlib
 from typing import Any
 
-from dtn_jax.datasets.logs.formula.expression import Expression, of_column, parse
+from dtn_jax.datasets.logs.formula import Expression, of_column, parse
 from dtn_jax.datasets.logs.schema.spec import (
     FieldSpec,
     HistorySpec,

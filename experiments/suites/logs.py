@@ -1,10 +1,10 @@
 """Your own logs: rows a second of a core from raw files to blocks, memory, and look-ups of ids.
 
 Files of 20 columns are generated, with the cardinalities of `columns`. Each of their formats is
-prepared by one process of its own, whose peak of resident memory is taken; a rate is by the CPU
-time of all its threads, the whole way: times, fitting, writing. Vocabularies are whole numbers
-that train would have shown, in mapped files, whose pages count in the peak; half of the values that
-are looked up are in them.
+prepared on one core by a process of its own, whose peak of resident memory is taken; a rate is by
+the CPU time of all its threads, the whole way: reading, fitting, writing. Vocabularies are whole
+numbers that train would have shown, in mapped files, whose pages count in the peak; half of the
+values that are looked up are in them.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import time
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
-from dtn_jax.datasets.logs import keys
-from dtn_jax.datasets.logs import prepare as logs
-from dtn_jax.datasets.logs.fit import vocabulary_file
+from dtn_jax.data import keys, vocabulary
+from dtn_jax.data import prepare as logs
 
 from .measured import Goal, Measured, Options
 
@@ -137,7 +137,10 @@ def columns(rows: int, day: int) -> pl.DataFrame:
 
 def write_vocabulary(folder: pathlib.Path, size: int) -> None:
     made = np.sort(keys.number_keys(np.arange(size)))
-    vocabulary_file.write(folder / f"{size}.arrow", made, np.ones(size, np.int64))
+    table = pa.table([made, np.arange(1, size + 1, dtype=np.int32)], schema=vocabulary.KEYS)
+    path = str(folder / f"{size}.arrow")
+    with pa.OSFile(path, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
 
 
 def apart(what: str, folder: pathlib.Path, name: str) -> dict[str, float]:
@@ -156,7 +159,7 @@ def alone(what: str, folder: pathlib.Path, name: str) -> dict[str, float]:
         made = logs.prepare(schema, str(folder / name), folder / f"{name}_set", processes=1)
         count = sum(made.rows.values())
     else:
-        opened = vocabulary_file.load(folder / f"{name}.arrow")
+        opened = vocabulary.load(folder / f"{name}.arrow")
         drawn = np.random.default_rng(0).integers(0, 2 * int(name), LOOKED_UP)
         made = keys.number_keys(drawn)
         opened.look_up(made)  # the first one reads the file

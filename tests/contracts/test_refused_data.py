@@ -152,9 +152,9 @@ def prepare(refused, tmp_path, monkeypatch):
                 lambda f, value=value: f.with_columns(
                     click=pl.when(pl.int_range(pl.len()) == 40).then(value).otherwise("click")
                 ),
-                f"column 'click': {value}",
+                f"column 'click': {shown}",
             )
-            for value in (2, -1, 0.5)
+            for value, shown in ((2, "2"), (-1, "-1"), (0.5, "'0.5'"))
         ),
     ],
 )

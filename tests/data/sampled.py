@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.logs.infer import guess, infer, write
+from dtn_jax.datasets.logs.infer import infer
 from dtn_jax.datasets.logs.infer.sample import Sample
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.spec import InputSpec
@@ -16,8 +16,7 @@ def draw(seed=0):
 
 
 def sample(frame, format="parquet", whole=True):
-    rows = frame.height if whole else 10**9
-    return Sample(frame, {}, 1, 1, rows, True, 0, InputSpec(format=format))
+    return Sample(frame, {}, whole, "all rows", 0, InputSpec(format=format))
 
 
 def draft(columns, labels=("buy",), time="", group="", **given):
@@ -28,7 +27,7 @@ def draft(columns, labels=("buy",), time="", group="", **given):
     columns.setdefault("code", pl.Series("code", draw(8).integers(0, 9, rows)))
     arrays = {name: c.arr.to_list() for name, c in columns.items() if c.dtype == pl.Array}
     found = sample(pl.DataFrame(columns | arrays), **given)
-    return guess.draft(found, labels, time, group)
+    return infer.draft(found, labels, time, group)
 
 
 def field(columns, name, **given):
@@ -42,7 +41,7 @@ def task(columns, name, labels=()):
 
 def text(made, looked="all rows"):
     """The file, which has been read."""
-    found = write.schema_text(made, "shop", looked, "HELP")
+    found = made.text("shop", looked, "HELP")
     schema_file.loads(found)
     return found
 

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from dtn_jax.data import shown_values
 from dtn_jax.datasets import adult
-from dtn_jax.datasets.logs.write import shown_values
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.input.reader import SplitReader
 

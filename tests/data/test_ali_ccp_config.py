@@ -9,13 +9,12 @@ from ali_ccp_pair import SPEC, joined_rows
 
 from configs import ali_ccp as config_file
 from dtn_jax.config import checked_config
-from dtn_jax.datasets.ali_ccp.builder import BAGS, CROSSES, AliCCP
-from dtn_jax.datasets.ali_ccp.text import FIELDS
 from dtn_jax.datasets.preparation import catalog
+from dtn_jax.datasets.public.ali_ccp_lines import BAGS, CROSSES, FIELDS
 from dtn_jax.errors import UserError
 from dtn_jax.models import build as architectures
 from dtn_jax.models import flops
-from dtn_jax.schema import Field, Schema
+from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import example_inputs
 from dtn_jax.tables.plan import make_plan
 from experiments import generate_ali_ccp, train
@@ -25,15 +24,16 @@ def model_of(argument):
     """The config, and the model's size on the 23 fields."""
     config = config_file.get_config(argument)
     checked_config(config)
-    builder = AliCCP(
-        data_dir="nowhere", **catalog.parse_options(config.data.options, AliCCP.OPTIONS, "ali_ccp")
-    )
+    builder = catalog.make_builder("ali_ccp", config.data.options, "nowhere", "")
+    tasks = [
+        Task(t.name, also_report=t.also_report, upstream=t.upstream) for t in builder.spec.tasks
+    ]
     bags = {name: 7 if name in BAGS else 1 for name in (*BAGS, *CROSSES)}
     fields = tuple(
         Field(name, "bag" if name in bags else "categorical", rows=9, slots=bags.get(name, 1))
         for name in FIELDS
     )
-    schema = Schema("ali_ccp", fields, builder.tasks())
+    schema = Schema("ali_ccp", fields, tuple(tasks))
     model, count = config.model, architectures.codebooks(config.model, schema)
     views = architectures.views(model, schema)
     plan = make_plan(schema, model, views, count)

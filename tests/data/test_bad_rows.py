@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from world import log
 
-from dtn_jax.datasets.logs.prepare import prepare
+from dtn_jax.data.prepare import prepare
 from dtn_jax.errors import UserError
 from experiments.prepare import main
 

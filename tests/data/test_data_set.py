@@ -11,9 +11,9 @@ import pytest
 from shop import prepare, rows_of, shop_frame
 from toy_set import Toy
 
+from dtn_jax.data import shown_values
 from dtn_jax.datasets import data_set
 from dtn_jax.datasets.data_set import FRAMES, LOCK, DataSet, write_frames
-from dtn_jax.datasets.logs.write import shown_values
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.errors import UserError

@@ -6,10 +6,12 @@ import pathlib
 import numpy as np
 import polars as pl
 import pytest
-from own_log import one_field, shop, split_frames
+from own_log import one_field, prepared, shop, split_frames
 from scipy.stats import chi2
 
+from dtn_jax.datasets import equal_rows, leaks
 from dtn_jax.datasets.description import describe, drift, fields, groups, sample
+from dtn_jax.report.description import overview
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def test_unknown_values_are_what_train_lacks(told):
 
 def test_how_values_are_spread():
     train, schema = one_field([0, 1, 1, 1, 1, 5, 5, 7], np.zeros(8), rows=11)
-    (facts,) = fields.facts(schema.fields, [train])
+    (facts,) = fields.facts(schema, {"train": train})
     assert (facts.covered, facts.median, facts.largest) == (0.3, 2.0, 0.5)
     entropy = -(0.5 * np.log(0.5) + 0.25 * np.log(0.25) + 2 * 0.125 * np.log(0.125))
     assert facts.effective == pytest.approx(np.exp(entropy))
@@ -49,10 +51,14 @@ def test_counts_of_a_huge_table_are_those_of_a_small_one():
     ids = draw.integers(-1, 40, (500, 3)).astype(np.int32)
     weights = draw.random((500, 3))
     for w in (None, weights):
-        small, huge = fields.counted(ids, 40, w), fields.counted(ids, 2**31 - 1, w)
+        small, huge = leaks.counted(ids, 40, w), leaks.counted(ids, 2**31 - 1, w)
         for a, b in zip(small, huge, strict=True):
             np.testing.assert_allclose(a, b)
-    assert fields.counted(ids, 40)[1].sum() == (ids >= 0).sum()
+    assert leaks.counted(ids, 40)[1].sum() == (ids >= 0).sum()
+    ones, far = draw.random(500) < 0.4, 2**30
+    small, huge = leaks.fitted(ids, ones, 40), leaks.fitted(ids + far * (ids >= 0), ones, 2**31 - 1)
+    new = draw.integers(-1, 60, (500, 3)).astype(np.int32)
+    np.testing.assert_allclose(small.score(new), huge.score(new + far * (new >= 0)))
 
 
 def test_a_large_split_is_read_in_part(told):
@@ -92,11 +98,34 @@ def test_groups(told):
 
 def test_repeated_rows():
     train, _ = one_field([[1, 2], [1, 2], [2, 1], [1, 2]], [0, 0, 0, 1])
-    test, _ = one_field([[1, 2], [3, -1]], [1, 0], "test")
-    found = groups.repeats([train, test])
-    assert (found.rows, found.in_train) == (0.25, {"test": 0.5})
+    test, _ = one_field([[1, 2], [2, 1], [3, -1], [3, -1]], [1, 1, 0, 0])
+    found = groups.repeats({"train": train, "test": test})
+    assert (found.rows, found.in_train, found.equal) == (0.25, {"test": 0.5}, {"test": 0.25})
     other = dataclasses.replace(train, label_mask=np.array([[True], [False], [True], [True]]))
-    assert groups.repeats([other]).rows == 0.0
+    assert groups.repeats({"train": other}).rows == 0.0
+
+
+def test_rows_that_train_has_too_are_told(tmp_path, monkeypatch):
+    """Every row stands twice, and is drawn into its split by itself; of a large set some count."""
+    draw = np.random.default_rng(0)
+    frame = pl.DataFrame({"a": draw.random(2000), "b": draw.integers(0, 2, 2000)})
+    schema = "name: twice\nfields: {a: {kind: numeric, encoder: standardise}}\ntasks: {b:}\n"
+    split = "split: {by: random, validation: 0.1, test: 0.1}\n"
+    data = prepared(tmp_path / "twice", pl.concat([frame, frame]), schema + split)
+    found = describe.describe(data)
+    assert found.repeats.equal == {s: pytest.approx(0.8, abs=0.06) for s in ("validation", "test")}
+    counts = {s: round(share * data.rows[s]) for s, share in found.repeats.equal.items()}
+    (line,) = (line for line in data.notes["account"] if "train has too" in line)
+    assert f"{counts['validation']} of validation" in line
+    assert f"{counts['test']} of test" in line
+    assert any(remark.what == "equal rows" for remark in overview.remarks(found))
+    monkeypatch.setattr(equal_rows, "MOST", 1000)
+    some = prepared(tmp_path / "some", pl.concat([frame, frame]), schema + split)
+    (line,) = (line for line in some.notes["account"] if "train has too" in line)
+    about = int(line.split("about ")[1].split()[0])
+    assert about == pytest.approx(counts["validation"], rel=0.15)
+    once = prepared(tmp_path / "once", frame, schema + split)
+    assert "account" not in once.notes
 
 
 def numpy_psi(a, b):
@@ -115,10 +144,20 @@ def test_psi_is_its_formula():
     assert drift.psi(np.array([5e9, 5e9]), np.array([9e9, 1e9])) == pytest.approx(expected)
 
 
+def test_each_field_has_a_drift_to_each_split(told):
+    found = told[2].field_drift
+    fields = told[2].schema.field_names
+    assert [(d.name, d.split) for d in found] == [
+        (name, split) for name in fields for split in ("validation", "test")
+    ]
+    assert {d.name for d in found if d.entry is not None} == {"embedding"}
+
+
 def between(train, other, **changes):
     a, schema = one_field(train, np.zeros(len(train)), **changes)
-    b, _ = one_field(other, np.zeros(len(other)), "test", **changes)
-    return drift.of_field(schema.fields[0], schema, a, b, by_weight=False)
+    b, _ = one_field(other, np.zeros(len(other)), **changes)
+    (found,) = drift.of_field(schema.fields[0], schema, {"train": a, "test": b})
+    return found
 
 
 def test_few_ids_have_a_bin_each():
@@ -185,9 +224,10 @@ def test_rows_count_by_their_weights():
     kept = label | (draw.random(40_000) < 0.1)
     weights = np.where(label, 1.0, 10.0).astype(np.float32)
     a, schema = one_field(ids[kept], label[kept], weights=weights[kept])
-    b, _ = one_field(ids, label, "test", weights=np.ones(40_000, np.float32))
-    by_weight, by_row = (
-        drift.of_field(schema.fields[0], schema, a, b, by_weight=way) for way in (True, False)
+    b, _ = one_field(ids, label, weights=np.ones(40_000, np.float32))
+    samples = {"train": a, "test": b}
+    ((by_weight,), (by_row,)) = (
+        drift.of_field(schema.fields[0], schema, samples, by_weight=way) for way in (True, False)
     )
     assert by_weight.reading in ("chance", "stable")
     assert by_weight.psi < 0.01 < by_row.psi

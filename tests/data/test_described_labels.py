@@ -10,8 +10,9 @@ import pytest
 from own_log import SCHEMA, log, one_field, prepared, shop, split_frames
 from sklearn.metrics import roc_auc_score
 
-from dtn_jax.datasets.description import describe, labels, leaks
-from dtn_jax.datasets.description.days import MOST_DAYS, shown_days
+from dtn_jax.datasets import leaks
+from dtn_jax.datasets.description import describe, fields, labels
+from dtn_jax.datasets.description.labels import MOST_DAYS, shown_days
 from dtn_jax.input.reader import SplitReader
 
 
@@ -204,10 +205,10 @@ def test_few_positives_give_no_figure():
     labels = np.zeros(1000)
     labels[: leaks.FEWEST - 1] = 1
     train, schema = one_field(labels, labels, rows=2)
-    assert list(leaks.alone(train, train, schema)) == [[]]
+    assert list(fields.alone(train, train, schema)) == [[]]
     labels[: leaks.FEWEST] = 1
     train, schema = one_field(labels, labels, rows=2)
-    ((figure, known),) = leaks.alone(train, train, schema)
+    ((figure, known),) = fields.alone(train, train, schema)
     assert (figure.by, figure.auc, figure.suspect) == (leaks.VALUE, 1.0, True)
     assert known.by == leaks.KNOWN  # the id 0 is the unknown one
 
@@ -233,6 +234,20 @@ def test_the_log_odds_of_a_bag():
     assert fit.auc() == pytest.approx(won / (sum(positives) * sum(negatives)))
 
 
+def test_an_entry_is_picked_where_it_is_fitted():
+    """Of many at random, the best where they are scored would look better than it is."""
+    draw = np.random.default_rng(0)
+    sides = tuple(np.flatnonzero(draw.permutation(400) % 2 == side) for side in (0, 1))
+    ones = draw.random(400) < 0.3
+    label = leaks.Label("click", sides, tuple(ones[side] for side in sides))
+    entries = draw.integers(0, 8, (100, 400, 1))
+    values = [leaks.Values(leaks.VALUE, 8, ids, entry=n) for n, ids in enumerate(entries)]
+    (figure,) = leaks.alone("f", values, [label])
+    fits = [leaks.fitted(ids[sides[0]], label.ones[0], 8) for ids in entries]
+    assert figure.entry == np.argmax([fit.auc() for fit in fits])
+    assert figure.auc == fits[figure.entry].rank(entries[figure.entry][sides[1]], label.ones[1])
+
+
 def test_rows_of_sampled_negatives_count_by_weight():
     """A row that weighs 3 is three rows."""
     draw = np.random.default_rng(0)
@@ -240,8 +255,8 @@ def test_rows_of_sampled_negatives_count_by_weight():
     weights = np.where(draw.random(400) < 0.5, 1, 3)
     several = one_field(np.repeat(ids, weights, axis=0), np.repeat(labels, weights))
     train, schema = one_field(ids, labels, weights=weights.astype(np.float32))
-    ((expected, *_),) = leaks.alone(several[0], train, schema)
-    ((figure, *_),) = leaks.alone(train, train, schema, by_weight=True)
-    ((by_row, *_),) = leaks.alone(train, train, schema)
+    ((expected, *_),) = fields.alone(several[0], train, schema)
+    ((figure, *_),) = fields.alone(train, train, schema, by_weight=True)
+    ((by_row, *_),) = fields.alone(train, train, schema)
     assert figure.auc == pytest.approx(expected.auc, abs=1e-12)
     assert figure.auc != by_row.auc

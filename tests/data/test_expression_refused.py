@@ -4,7 +4,7 @@ Python: each a message with its place."""
 import polars as pl
 import pytest
 
-from dtn_jax.datasets.logs.formula.expression import check, parse
+from dtn_jax.datasets.logs.formula import check, parse
 from dtn_jax.errors import UserError
 
 WHERE = "shop.yaml, line 12: label"
@@ -33,50 +33,52 @@ BAD = [  # (a text that is no expression, what the message says of it and where)
     ("", "got its end"),
     ("a >", "got its end"),
     ("a b", "expected an operator such as '+', '>' or 'and', got 'b' at character 3"),
+    ("(a b)", "expected ')', got 'b' at character 4"),
+    (
+        "words == 'a''b'",
+        "expected an operator such as '+', '>' or 'and', got \"'b'\" at character 13",
+    ),
+    ("a''", "got \"''\" at character 2"),
     ("a + * 2", "got '*' at character 5"),
     ("(a", "expected ')', got its end"),
-    ("a)", "got ')' at character 2"),
+    ("(a +", "expected a column, a number, a 'text' or a function, got its end"),
+    ("(a) s", "expected an operator such as"),
     ("a = 1", "'= 1' at character 3 is not understood; expected '=='"),
-    ("a && s", "expected 'and'"),
     ("!a", "expected 'not' or '!='"),
     ("'open", "expected a second ' at the end of the text"),
     ("`open", "expected a second ` at the end of the column's name"),
     ("a.b > 1", "a column's name with a dot in backquotes: `a.b`"),
     ("1_000 < a", "'1_000 < a' at character 1 is not understood"),
     ("1e999 < a", "the number 1e999 is too large"),
-    ("12345678901234567890 < a", "too large"),
-    ("a in []", "expected a column, a number"),
-    ("a in [s]", "expected numbers or texts, got 's' at character 7"),
-    ("a in (1, 2)", "expected '[', got '(' at character 6"),
+    ("a in []", "'[]' at character 6 is not understood; 'in' takes numbers or texts"),
+    ("a in [1, s]", "'[1, s]' at character 6 is not understood; 'in' takes numbers or texts"),
+    ("a in (1, 2)", "'(1, 2)' at character 6 is not understood; 'in' takes numbers or texts"),
+    ("a < 1 in [true]", "'[true]' at character 10 is not understood; 'in' takes numbers or texts"),
     ("a not 3", "expected 'in', got '3' at character 7"),
-    ("and", "got 'and' at character 1"),
     ("3 + 4", "it reads no column"),
     ("lenght(items)", "unknown function 'lenght'. Did you mean 'length'?"),
-    ("log(a, 2)", "log() takes 1 values, got 2"),
     ("min(a)", "min() takes 2 to 20 values, got 1"),
-    ("hour()", "got ')' at character 6"),
+    ("hour()", "hour() takes 1 values, got 0"),
+    ("a in [1", "expected ']', got its end"),
+    ("a - not s", "got 'not' at character 5"),
     ("not " * 200 + "a", "more than 50 operations deep"),
-    ("+".join("a" * 400), "more than 50 operations deep"),
-    ("log(" * 20 + "a" + "+a" * 40 + ")" * 20, "more than 50 operations deep"),
-    *((start * 21 + "a" + ")" * 21, "more than 20 brackets within") for start in ("(", "log(")),
+    ("-" * 999 + "a", "more than 50 operations deep"),
+    ("not (" * 60 + "a" + ")" * 60, "more than 50 operations deep"),
     ("a" * 1001, "it has 1001 characters, expected at most 1000"),
     # types that cannot work
     ("watch_secnds > 30", "unknown column 'watch_secnds'. Did you mean 'watch_seconds'?"),
     ("item-id", "write `item-id`, in backquotes"),
-    ("log(items)", "items is a list, expected a number"),
     ("log(t)", "t is a time, expected a number; number(…) of a time is seconds since 1970"),
     ("a in ['red']", "'red' is a text, expected a number"),
     ("a == 'inf'", "'inf' is a text, expected a number"),
     ("s in [1, 'red']", "the list after 'in' mixes a number and a text"),
-    ("s < words", "write number(s) < number(words)"),
-    ("items and a", "items is a list, expected true or false"),
-    ("length(s)", "s is a text, expected a list"),
-    ("lower(a)", "a is a number, expected a text"),
+    ("s < words", "compare number(s) with number(words)"),
     ("hour(a)", "a is a number whose time unit is not known"),
     ("t > 'soon'", "expected a time such as 2026-03-05"),
     ("t > 3", "3 is a number whose time unit is not known"),
     ("raw == 'x'", "raw is another type, expected a number"),
-    ("(a + 1) and 5", "5 is a number, expected true or false"),
+    ("a == 0 or 1", "1 is a number, expected true or false"),
+    ("a > 0 and 'true'", "'true' is a text, expected true or false"),
     ("log(a > s) + log(items)", "items is a list"),
 ]
 
@@ -90,42 +92,34 @@ def test_a_time_column_of_plain_numbers_has_no_hours():
     assert "epoch holds plain numbers, not times" in refused(
         "hour(epoch)", time="epoch", unit="number"
     )
+    check(parse("epoch > '5'", WHERE, "epoch", "number"), COLUMNS, WHERE)
     check(parse("hour(epoch)", WHERE, "epoch", "s"), COLUMNS, WHERE)
 
 
 def test_a_column_of_any_type_may_stand_alone_unless_a_type_is_needed():
     check(parse("items", WHERE), COLUMNS, WHERE)
-    with pytest.raises(UserError, match="items is a list, expected a number"):
-        check(parse("items", WHERE), COLUMNS, WHERE, "number")
+    with pytest.raises(UserError, match=r"^label of 'items': items is a list, expected a number$"):
+        check(parse("items", WHERE), COLUMNS, "label of 'items'", "number")
     check(parse("s", WHERE), COLUMNS, WHERE, "truth")
 
 
 PYTHON = """\
 __class__(a)
 a.__class__
-().__class__.__bases__[0]
 __import__('os').system('true')
-eval('a')
-getattr(a, 'x')
-(lambda: a)()
 [a for a in s]
-{a: 1}
 f'{a.__class__}' == s
 (a := 1)
 min(**a)
-log(x=a)
-a['b']
 a if s else t
-a; s
 a ** 9 ** 9
-await a
 b'a' == s
-1j + a
-... + a
 a, s
 log(a)(s)
+a[s]
+*a
+min(*a, s)
 a #
-a \\
 a is s
 """
 
@@ -133,9 +127,3 @@ a is s
 def test_nothing_of_python_is_reached():
     for text in (*PYTHON.splitlines(), "a\nimport os"):
         refused(text)
-
-
-def test_no_name_of_python_is_more_than_a_column():
-    for name in ("None", "self", "print", "__builtins__", "pl", "lambda", "class", "import"):
-        made = parse(f"{name} + 1", WHERE)
-        assert made.over(pl.DataFrame({name: [1]})).to_list() == [2]

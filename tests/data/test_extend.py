@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 from world import log
 
-from dtn_jax.datasets.logs import prepare as logs
-from dtn_jax.datasets.logs.write import shown_values
+from dtn_jax.data import prepare as logs
+from dtn_jax.data import shown_values
 from dtn_jax.errors import UserError
 from dtn_jax.input.reader import SplitReader
 
@@ -100,9 +100,8 @@ def test_longer_lists_have_more_slots_and_shorter_ones_no_fewer(tmp_path):
 
 
 @pytest.mark.slow
-def test_it_has_the_same_bytes_in_several_processes(both, tmp_path, monkeypatch):
+def test_it_has_the_same_bytes_on_several_cores(both, tmp_path):
     folder, old, new = both
-    monkeypatch.setattr("dtn_jax.datasets.logs.work.team.SMALL_ROWS", 0)
     call = (folder / "later.yaml", str(folder / "raw_later/*.parquet"), tmp_path)
     made = logs.prepare(*call, processes=2, extend=old.folder)
     assert log.everything(made.folder) == log.everything(new.folder)

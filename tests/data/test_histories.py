@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from world import log
 
-from dtn_jax.datasets.logs import prepare as logs
+from dtn_jax.data import prepare as logs
 from dtn_jax.errors import UserError
 from dtn_jax.export.write.card.data import kind
 from dtn_jax.input.reader import SplitReader

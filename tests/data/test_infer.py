@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from world import log
 
-from dtn_jax.datasets.logs import prepare as logs
+from dtn_jax.data import prepare as logs
 from dtn_jax.datasets.logs.infer.infer import infer
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.preparation.prepared import read

@@ -1,6 +1,7 @@
 """What is guessed of columns of single values and of lists; the sample that it is guessed from."""
 
 import datetime
+import json
 
 import numpy as np
 import polars as pl
@@ -8,7 +9,8 @@ import pytest
 import sampled
 from sampled import ROWS, draft, field
 
-from dtn_jax.datasets.logs.infer import sample
+from dtn_jax.data import prepare as logs
+from dtn_jax.datasets.logs.infer import infer, sample
 from dtn_jax.datasets.logs.raw import files as raw_files
 from dtn_jax.datasets.logs.schema.spec import InputSpec
 from dtn_jax.errors import UserError
@@ -166,7 +168,7 @@ def test_a_small_log_is_read_whole(tmp_path, suffix):
     found = read(tmp_path, suffix)
     assert found.frame["n"].cast(int).to_list() == list(range(300))
     assert found.whole
-    assert found.told() == "all 300 rows, from all 3 files"
+    assert found.size == "all 300 rows, from all 3 files"
 
 
 def test_a_large_log_is_sampled_from_its_beginning_to_its_end(tmp_path, monkeypatch):
@@ -174,9 +176,43 @@ def test_a_large_log_is_sampled_from_its_beginning_to_its_end(tmp_path, monkeypa
     for part in range(20):
         table(500, 500 * part).write_parquet(tmp_path / f"{part:02d}.parquet", row_group_size=100)
     found = read(tmp_path)
-    assert found.told() == "1,000 of 10,000 rows, from all 20 files"
+    assert found.size == "1,000 of 10,000 rows, from all 20 files"
     assert not found.whole
     assert set(found.frame["file"].unique()) == {500 * part for part in range(20)}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_large_text_is_sampled_from_its_beginning_to_its_end(tmp_path, monkeypatch, suffix):
+    for name, value in {"ROWS": 1000, "WHOLE": 0, "PIECE": 2000}.items():
+        monkeypatch.setattr(sample, name, value)
+    writer = {"jsonl": "write_ndjson"}.get(suffix, f"write_{suffix}")
+    getattr(table(50_000), writer)(tmp_path / f"a.{suffix}")
+    found = read(tmp_path, suffix)
+    seen = found.frame["n"].cast(int)
+    assert seen.is_sorted()
+    assert seen.n_unique() == found.frame.height
+    assert 980 < found.frame.height <= 1000
+    assert seen.max() - seen.min() > 45_000
+    about = int(found.size.split()[3].replace(",", ""))
+    assert found.size == f"{found.frame.height:,} of about {about:,} rows, from 1 file"
+    assert about == pytest.approx(50_000, rel=0.05)
+    assert found.broken == 0
+
+
+def test_columns_that_begin_late_in_json_lines_are_seen(tmp_path):
+    """JSON writers leave out what is null: the first 2,000 lines lack columns."""
+    late = {"price": 1.5, "tags": [1, 2], "more": {"a": 1}}
+    lines = [{"n": n, "buy": n % 2} | (late if n >= 9000 else {}) for n in range(60_000)]
+    lines[7000]["rare"] = 1
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = read(tmp_path, "jsonl")
+    assert found.size == "all 60,000 rows, from 1 file"
+    assert found.frame.columns == ["n", "buy", "price", "tags"]
+    assert found.frame["price"].null_count() == found.frame["tags"].null_count() == 9000
+    assert found.refused.keys() == {"more", "rare"}
+    infer.infer([str(tmp_path)], tmp_path / "s.yaml", labels=["buy"])
+    data = logs.prepare(tmp_path / "s.yaml", str(tmp_path), tmp_path / "data", processes=1)
+    assert {"price", "tags"} <= set(data.schema.field_names)
 
 
 def test_columns_that_not_all_files_have_are_refused(tmp_path):

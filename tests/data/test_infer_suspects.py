@@ -8,7 +8,7 @@ import pytest
 import sampled
 from sampled import ROWS, draft, field, task
 
-from dtn_jax.datasets.logs.infer import suspects
+from dtn_jax.datasets import leaks
 
 DRAW = sampled.draw(2)
 START = datetime.datetime(2026, 3, 1)
@@ -148,7 +148,18 @@ def test_copies_are_left_out():
     assert not [name for name in ("price", "fee", "tax") if made[name].reason]
     assert not made["other"].reason
     both = draft({"like": BUY, "buy": BUY}, ("like", "buy"))
-    assert both.notes == ["the labels of like and buy are the same in all rows"]
+    assert both.notes[:1] == ["the labels of like and buy are the same in all rows"]
+
+
+def test_rows_that_stand_twice_are_counted():
+    """Split at random, train knows most rows of test; by time, copies stay together."""
+    twice = [*range(ROWS // 2)] * 2
+    columns = {"x": np.array(twice) * 0.5, "code": twice, "buy": np.array(twice) % 2}
+    (note,) = draft(columns).notes
+    assert note.startswith("2,000 rows (50.0 %) are equal to an earlier one in all columns")
+    times = [TIMES[n] for n in twice]
+    assert not draft(columns | {"t": times}).notes
+    assert not draft(columns | {"x": DRAW.random(ROWS)}).notes
 
 
 LISTED = sampled.draw(4)
@@ -230,7 +241,7 @@ def test_strong_lists_are_no_leaks():
 
 @pytest.mark.parametrize(("seed", "rows"), [(0, 400), (1, 2000)])
 def test_random_labels_name_no_list(seed, rows, monkeypatch):
-    monkeypatch.setattr(suspects, "MOST", 0.75)  # far above chance, below what is learnt by heart
+    monkeypatch.setattr(leaks, "SUSPECT", 0.75)  # far above chance, below what is learnt by heart
     draw = sampled.draw(200 + seed)
     few = draw.permutation(rows) < 120  # about 60 rows of a class in each half
     columns = {

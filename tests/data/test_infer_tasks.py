@@ -3,6 +3,7 @@
 import datetime
 
 import numpy as np
+import polars as pl
 import pytest
 import sampled
 from sampled import ROWS, draft, task
@@ -28,7 +29,7 @@ def test_labels_are_guessed_by_name(name):
 def test_features_are_no_labels(name):
     made = draft({name: BITS}, ())
     assert [t.name for t in made.tasks] == ["buy"]
-    assert name in [f.name for f in made.fields if not f.reason]
+    assert name in [f.name for f in made.fields if f.kept]
 
 
 @pytest.mark.parametrize("name", ["dwell_time", "playTimeMs"])
@@ -130,25 +131,55 @@ def test_labels_within_others_name_the_nearest():
 )
 def test_the_time_column(columns, time, unit):
     made = draft(columns)
-    assert (made.time.column, made.time.unit) == (time, unit)
+    assert (made.time.name, made.time.options.get("unit", "")) == (time, unit)
     assert made.split["by"] == ("time" if time else "random")
     text = sampled.text(made)
     assert ("\ntime: " in text) == bool(time)
 
 
+def far(values):
+    """The note on times that are far from the others."""
+    return [note for note in draft({"t": values}).time.notes if "far from the others" in note]
+
+
+def test_times_far_from_the_others_are_counted():
+    assert not far(SECONDS)
+    assert not far(np.append(SECONDS[:-9], SECONDS[-9:] + 300 * 86_400))
+    zeros = np.where(np.arange(ROWS) < 40, 0, SECONDS)
+    (note,) = far(zeros)
+    assert note.startswith("40 of 4,000 times (1.0 %) are far from the others: 1970-01-01 to 1970")
+    (note,) = far(np.where(np.arange(ROWS) < 3000, 1000 * SECONDS, SECONDS))  # ms, and then s
+    assert note.startswith("1,000 of 4,000 times (25.0 %)")
+    assert "1970-01-21" in note
+    made = draft({"t": zeros})
+    assert f"# {made.time.notes[0]}" in sampled.text(made)
+    assert f"t: {made.time.notes[0]}" in sampled.shown(made, pl.DataFrame({"a": range(ROWS)}))
+
+
+@pytest.mark.parametrize("tail", ["", "05", "0559"])
+def test_numbers_that_are_written_hours_are_asked_about(tail):
+    """2026030112 is no second of the year 2034."""
+    hours = [int(f"202603{1 + n % 28:02d}{n % 24:02d}{tail}") for n in range(ROWS)]
+    made = draft({"dt": hours})
+    assert (made.time.name, made.time.options.get("unit", "")) == ("dt", "number")
+    assert f"do numbers such as {hours[0]} mean a date and an hour?" in made.time.notes[0]
+    assert "hour" not in [field.name for field in made.fields]
+    assert "unit: number" in sampled.text(made)
+
+
 def test_hours_and_weekdays_become_fields():
     made = draft({"t": TIMES})
-    assert [f.name for f in made.fields if not f.reason] == ["hour", "code"]
+    assert [f.name for f in made.fields if f.kept] == ["hour", "code"]
     left_out = next(f for f in made.fields if f.name == "weekday")
     assert "days in all, too few weeks to tell weekdays from days" in left_out.reason
     weeks = [START + datetime.timedelta(hours=n % 900) for n in range(ROWS)]
-    names = [f.name for f in draft({"t": weeks}).fields if not f.reason]
+    names = [f.name for f in draft({"t": weeks}).fields if f.kept]
     assert names == ["hour", "weekday", "code"]
     days = [START + datetime.timedelta(days=n % 9) for n in range(ROWS)]
     assert "hour" not in [f.name for f in draft({"t": days}).fields]
     made = draft({"t": TIMES, "born": TIMES[::-1], "hour": BITS})
     assert [f.name for f in made.fields].count("hour") == 1
-    offered = [f.name for f in made.fields if f.reason == "an offer"]
+    offered = [f.name for f in made.fields if f.offer]
     assert offered == ["since_born", "hour_of_born", "weekday_of_born"]
 
 
@@ -162,7 +193,7 @@ def test_hours_and_weekdays_become_fields():
 )
 def test_the_group(names, group):
     made = draft({name: DRAW.integers(0, 90, ROWS) for name in names})
-    assert made.group.column == group
+    assert made.group.name == group
     assert ("\ngroup: " in sampled.text(made)) == bool(group)
 
 

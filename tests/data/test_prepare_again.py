@@ -1,7 +1,6 @@
 """The command that prepares a log, called again: a finished set is used or kept, one that was made
 from something else is told, and one that was interrupted is made as if nothing had happened."""
 
-import concurrent.futures
 import json
 import os
 import pathlib
@@ -16,18 +15,17 @@ import time
 import pytest
 from world import log
 
+from dtn_jax.data import shards
+from dtn_jax.data import split as splits
+from dtn_jax.data.prepare import prepare
 from dtn_jax.datasets.logs import builder as logs_builder
-from dtn_jax.datasets.logs.fit import shards
-from dtn_jax.datasets.logs.prepare import prepare
 from dtn_jax.datasets.logs.raw import units
-from dtn_jax.datasets.logs.rows import by_user
 from dtn_jax.datasets.preparation import catalog, progress
 from dtn_jax.datasets.preparation.prepared import read
 from dtn_jax.errors import UserError
 from experiments import prepare as command
 
 ROOT = pathlib.Path(__file__).parents[2]
-BEAM = pathlib.Path(os.environ.get("BEAM_VENV", ".venv-beam")) / "bin" / "python"
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +123,7 @@ def edited(raw):
 
 RAW = {  # what becomes of a raw file; how it is told, and how by training, which knows that file
     "part-000.parquet": (lambda raw: raw.write_bytes(raw.read_bytes() + b" "), "was [0-9,]+ bytes"),
-    "part-001.parquet": (edited, "has the same size, but its first or last bytes differ"),
+    "part-001.parquet": (edited, "has the same size, but its content differs"),
     "part-003.parquet": (
         lambda raw: shutil.copy(raw.with_name("part-000.parquet"), raw),
         "was absent, is [0-9,]+ bytes",
@@ -157,7 +155,7 @@ def test_another_plugin_and_other_rules_are_told(copied, monkeypatch):
         patch.setattr(logs_builder.Logs, "SOURCE", "b" * 64)
         with pytest.raises(UserError, match=r"same schema file with another plug-in.*--replace"):
             by_training(call[0], call[2])
-    monkeypatch.setattr("dtn_jax.datasets.logs.work.provenance.RULES", 0)
+    monkeypatch.setattr("dtn_jax.data.provenance.RULES", 0)
     with pytest.raises(UserError, match=r"by the rules of another version of dtn_jax.*--replace"):
         prepare(*call, processes=1)
 
@@ -215,29 +213,14 @@ def small_pieces(monkeypatch):
     """A small log is cut into as many pieces as a large one is."""
     monkeypatch.setattr(units, "ROWS", 200)
     monkeypatch.setattr(shards, "LEAST_ROWS", 300)
-    monkeypatch.setattr("dtn_jax.datasets.logs.work.team.SMALL_ROWS", 0)
 
 
-@pytest.mark.parametrize("way", ["processes", "machines", "little memory"])
-def test_any_number_of_processes_makes_the_same_bytes(
-    way, shop, tmp_path, monkeypatch, small_pieces
-):
+@pytest.mark.parametrize("cores", [2, 8])
+def test_any_number_of_cores_makes_the_same_bytes(cores, shop, tmp_path, monkeypatch, small_pieces):
     _, _, (schema, raw, _) = shop
     one = prepare(schema, raw, tmp_path / "one", processes=1)
-    if way == "little memory":
-        monkeypatch.setattr("dtn_jax.datasets.logs.fit.fit_unit.ENTRY", 10_000_000)
-        monkeypatch.setattr("dtn_jax.datasets.logs.fit.merge.ENTRY", 100_000_000)
-        monkeypatch.setattr(by_user, "RUN_ROWS", 70)
-        monkeypatch.setattr(by_user, "PART_ROWS", 90)
-    places = [(0, 2), (1, 2)] if way == "machines" else [(0, 1)]
-    with concurrent.futures.ThreadPoolExecutor(2) as threads:
-        given = {"processes": 2 if way == "processes" else 1}
-        calls = [
-            threads.submit(prepare, schema, raw, tmp_path / "several", machine=place, **given)
-            for place in places
-        ]
-        for call in calls:
-            call.result(timeout=240)
+    monkeypatch.setattr(splits, "READ", 90)
+    prepare(schema, raw, tmp_path / "several", processes=cores)
     home = tmp_path / "several/logs/shop"
     assert [path.name for path in home.iterdir()] == ["1.0.0"]
     assert log.everything(home) == log.everything(one.folder.parent)
@@ -281,7 +264,7 @@ def test_a_call_that_ended_is_simply_made_again(error, told, copied, shop, monke
     log.schema_file(call[0].parent, text)
     with monkeypatch.context() as patch:
         writer = failing(error, 3)
-        patch.setattr("dtn_jax.datasets.logs.write.shard_files.ArrayRecordWriter", writer)
+        patch.setattr("dtn_jax.data.records.ArrayRecordWriter", writer)
         with pytest.raises(UserError if told else Killed, match=told):
             prepare(*call, processes=1, replace=True)
     assert log.everything(target) == before
@@ -393,25 +376,3 @@ def test_a_command_that_is_killed_at_random_makes_the_same_bytes(shop, tmp_path)
             shutil.rmtree(tmp_path / "logs")  # it ended before it could be killed: once more
     assert kills >= 3
     assert log.everything(tmp_path / "logs/shop") == log.everything(made.folder.parent)
-
-
-@pytest.mark.nightly
-@pytest.mark.skipif(not BEAM.exists(), reason="no Apache Beam: make beam, or set BEAM_VENV")
-@pytest.mark.parametrize("mode", ["in_memory", "multi_processing"])
-def test_beam_makes_the_same_bytes(shop, tmp_path, mode):
-    made, _, (schema, source, _) = shop
-    beam = f"--runner=DirectRunner --direct_num_workers=2 --direct_running_mode={mode}"
-    call = [BEAM.absolute(), "-m", "experiments.prepare", f"--schema={schema}", f"--input={source}"]
-    call += [f"--data_dir={tmp_path}", f"--beam={beam}"]
-    done = subprocess.run(
-        call, cwd=ROOT, env=dict(os.environ, PYTHONPATH=str(ROOT)), capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert log.everything(tmp_path / "logs" / "shop") == log.everything(made.folder.parent)
-
-
-def test_without_beam_its_option_says_what_to_install(shop, tmp_path, monkeypatch):
-    _, _, (schema, raw, _) = shop
-    monkeypatch.setitem(sys.modules, "apache_beam", None)
-    with pytest.raises(UserError, match=r"pip install -e '.\[beam\]'"):
-        prepare(schema, raw, tmp_path, beam="--runner=DirectRunner")

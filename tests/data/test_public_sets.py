@@ -6,7 +6,6 @@ import pytest
 import twins
 from public_sets import column, groups, labels, load, same_values
 
-from dtn_jax.datasets.kuairand.files import LABELS
 from dtn_jax.errors import UserError
 
 
@@ -89,7 +88,9 @@ def test_rows_of_each_split(pure, split, days):
     rows = of_split(frame, split)
     assert prepared.rows[split] == len(rows) == 25 * days
     np.testing.assert_array_equal(groups(prepared, split), rows["user_id"])
-    np.testing.assert_array_equal(labels(prepared, split), rows[list(LABELS.values())].to_numpy())
+    np.testing.assert_array_equal(
+        labels(prepared, split), rows[list(twins.TASKS.values())].to_numpy()
+    )
     date = rows["date"].cast(pl.String).str.to_date("%Y%m%d")
     for field, values in (
         ("user", rows["user_id"]),
@@ -105,7 +106,7 @@ def test_fields_and_tasks_of_pure(pure):
     _, frame, prepared = pure
     names = ["user", "video", "hour", "weekday", "duration", "tab"]
     assert [field.name for field in prepared.schema.fields] == names
-    assert [task.name for task in prepared.schema.tasks] == list(LABELS)
+    assert [task.name for task in prepared.schema.tasks] == list(twins.TASKS)
     assert prepared.schema.tasks[1].upstream == prepared.schema.tasks[1].also_report == ("click",)
     # A video that train shows once shares the unknown id.
     counts = of_split(frame, "train")["video_id"].value_counts()

@@ -149,8 +149,8 @@ def test_the_time_unit_reaches_every_expression():
     spec = timed(loads(text), "s")
     frame = pl.DataFrame({"t": [3 * 3600], "b": [2]})
     assert spec.time_unit == "s"
-    assert spec.fields[2].value.over(frame).to_list() == [3]
-    assert spec.tasks[2].label.over(frame).to_list() == [True]
+    assert spec.fields[2].value.read(frame)[0].to_list() == [3]
+    assert spec.tasks[2].label.read(frame)[0].to_list() == [True]
 
 
 def print_of(text, path="shop.yaml"):

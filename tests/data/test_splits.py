@@ -8,12 +8,11 @@ import polars as pl
 import pytest
 from world.log import prepared, rows
 
-from dtn_jax.datasets.logs.rows import cuts, user_order
+from dtn_jax.data import split as splits
 from dtn_jax.datasets.logs.schema.spec import SplitSpec
 from dtn_jax.errors import UserError
 from dtn_jax.input.reader import SplitReader
 
-NOTHING = (np.empty(0, np.int64), np.empty(0, np.int64))
 SPLITS = ("train", "validation", "test")
 FIELDS = "fields: {place: {kind: numeric, encoder: standardise}}\ntasks: {click: }\n"
 FRAME = rows(900).with_columns(place=pl.int_range(900))
@@ -167,17 +166,11 @@ def test_each_users_last_rows(split, validation, test):
 
 
 def test_a_user_with_one_row_trains():
-    found = user_order.of_sorted(np.array([1, 2, 2, 3, 3, 3], np.uint64), 1, 1)
+    found = splits.of_sorted(np.array([1, 2, 2, 3, 3, 3], np.uint64), 1, 1)
     assert found.tolist() == [0, 0, 2, 0, 1, 2]
 
 
-@pytest.mark.parametrize(
-    ("validation", "test", "told"),
-    [
-        (0.1, "2026-03-08", "two shares of the rows, or two times"),
-        ("2026-03-09", "2026-03-08", "2026-03-09 is not before 2026-03-08"),
-    ],
-)
-def test_cuts_that_make_no_sense(validation, test, told):
-    with pytest.raises(UserError, match=told):
-        cuts.cut(SplitSpec(by="time", validation=validation, test=test), NOTHING, "date")
+def test_cuts_that_make_no_sense():
+    split = SplitSpec(by="time", validation="2026-03-09", test="2026-03-08")
+    with pytest.raises(UserError, match="2026-03-09 is not before 2026-03-08"):
+        splits.cut_times(split, None, "date")

@@ -13,7 +13,7 @@ from world import log
 from configs.base import get_config
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.checkpoint.start_from import first_state, started
-from dtn_jax.datasets.logs import prepare as logs
+from dtn_jax.data import prepare as logs
 from dtn_jax.errors import UserError
 from dtn_jax.run import build_run
 from dtn_jax.train import train

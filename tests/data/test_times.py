@@ -5,7 +5,7 @@ import datetime
 import polars as pl
 import pytest
 
-from dtn_jax.datasets.logs.formula.times import read, to_time, unit_of
+from dtn_jax.datasets.logs.times import read, show, to_time, unit_of
 from dtn_jax.errors import UserError
 
 UTC = datetime.UTC
@@ -109,10 +109,19 @@ def test_a_type_without_times(kind):
         ("number", float("nan")),
         ("yyyymmdd", 20260230),
         ("yyyymmdd", 20260305.5),
+        ("yyyymmdd", 7742063),
+        ("us", 253_402_300_800_000_000),  # the year 10000
+        ("s", [1]),
     ],
 )
 def test_values_beyond_any_calendar_are_no_times(unit, value):
     assert to_time(pl.Series([value]), unit).to_list() == [None]
+
+
+def test_times_are_exact_to_the_microsecond():
+    last = 253_402_300_799_999_999  # of the year 9999, more than a float can tell
+    assert to_time(pl.Series([last, last - 1]), "us").to_list() == [last, last - 1]
+    assert to_time(pl.Series([1.0000019]), "s").to_list() == [1_000_002]
 
 
 @pytest.mark.parametrize(
@@ -129,3 +138,9 @@ def test_values_beyond_any_calendar_are_no_times(unit, value):
 )
 def test_cuts(text, unit, expected):
     assert read(text, unit) == expected
+
+
+def test_times_as_a_person_reads_them():
+    assert show(0, "us") == "1970-01-01"
+    assert show(MICROSECONDS, "us") == "2026-03-05 12:30:00.250000"
+    assert (show(2**60, "us"), show(17, "number")) == (f"{2**60} µs", "17")

@@ -5,8 +5,15 @@ import datetime
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.public.movielens_files import GENRES
-
+# KuaiRand: {task: its column}.
+TASKS = {"click": "is_click", "long_view": "long_view", "profile_enter": "is_profile_enter"}
+TASKS |= {"comment": "is_comment", "forward": "is_forward", "follow": "is_follow"}
+# MovieLens 100K: the flags of u.item, in their order.
+GENRES = (
+    *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime"),
+    *("Documentary", "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance"),
+    *("Sci-Fi", "Thriller", "War", "Western"),
+)
 # AliExpress: the greatest value of each categorical column of the published files, roughly.
 SIZES = (5, 20, 35, 10, 10, 35, 185, 40, 40, *[10] * 7)
 

@@ -4,7 +4,7 @@ import made_models
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.logs.prepare import prepare
+from dtn_jax.data.prepare import prepare
 
 ROWS, MOST = 1500, 4
 TEST = slice(1350, ROWS)  # a tenth, the newest

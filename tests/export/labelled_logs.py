@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.logs.prepare import prepare
+from dtn_jax.data.prepare import prepare
 from experiments import score
 
 ROWS = 1500

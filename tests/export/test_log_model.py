@@ -12,7 +12,7 @@ from history_logs import log as history_log
 from history_logs import made as history_model
 
 from dtn_jax import export
-from dtn_jax.datasets.logs.prepare import prepare
+from dtn_jax.data.prepare import prepare
 from dtn_jax.datasets.preparation.encoders import Vocabulary
 from dtn_jax.errors import UserError
 from dtn_jax.export import keyed_values, load
@@ -98,7 +98,7 @@ def test_rows_are_encoded_as_they_were_prepared(made, form):
     ("column", "value", "reason"),
     [
         ("price", "abc", "wrong type"),
-        ("t", "yesterday", "wrong type"),
+        ("t", "yesterday", "got .yesterday., expected a date or time"),
         ("speed", 1e39, "number beyond the range of 32-bit floats"),
         ("tag_weights", [1.0] * 9, "weights of another length than 'tags'"),
         ("embedding", [1.0], "list of other than 3 numbers"),
@@ -318,10 +318,9 @@ SEEN = {
     "unsigned": pl.Series([1, 2**63 + 5, LONG], dtype=pl.UInt64),
     "floats": [1.0, 2.5, -0.0, 1e300, float("nan"), None],
     "truths": [True, False, None],
-    "both": ["5", "5.0", "6.0"],
     "none": pl.Series([None], dtype=pl.String),
 }
-OTHERS = ["7", "7.0", "A", "1.50", "9", "x" * 50]
+OTHERS = ["7", "A", "1.50", "9", "x" * 50]
 
 
 @pytest.mark.parametrize("name", SEEN)

@@ -16,8 +16,8 @@ from configs.logs import get_config
 from dtn_jax.analysis.finished import read_config
 from dtn_jax.analysis.quality import keys
 from dtn_jax.config import base_config
+from dtn_jax.data.prepare import prepare
 from dtn_jax.datasets.description.describe import describe
-from dtn_jax.datasets.logs.prepare import prepare
 from dtn_jax.evaluate import read_predictions
 from dtn_jax.export import load
 from dtn_jax.export.serve import description, reading

@@ -7,7 +7,7 @@ from dated_runs import SCHEMA, SIZE, dated, folder_of, frame
 from small_runs import last_state
 
 from configs import logs
-from dtn_jax.datasets.logs.prepare import prepare
+from dtn_jax.data.prepare import prepare
 from dtn_jax.train import train
 
 CONSTANT = {"train__evaluate_first": False, "model__dropout": 0.2, "optim__schedule": "constant"}

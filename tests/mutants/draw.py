@@ -29,15 +29,15 @@ AREAS = {
     "architectures": "dtn_jax/models/architectures/*.py",
     "experts": "dtn_jax/models/experts/*.py",
     "order": "dtn_jax/input/*.py",
-    "encoders": "dtn_jax/datasets/logs/fit/*.py dtn_jax/datasets/preparation/encoders.py "
+    "encoders": "dtn_jax/data/fit.py dtn_jax/data/encode.py dtn_jax/data/vocabulary.py "
+    "dtn_jax/datasets/preparation/encoders.py "
     "dtn_jax/datasets/preparation/numbers.py dtn_jax/datasets/preparation/vocabulary.py",
-    "splits": "dtn_jax/datasets/logs/rows/splits.py dtn_jax/datasets/logs/rows/cuts.py "
-    "dtn_jax/datasets/logs/rows/days.py dtn_jax/datasets/preparation/hold_out.py",
-    "histories": "dtn_jax/datasets/logs/rows/*user*.py dtn_jax/datasets/logs/rows/kept_events.py "
-    "dtn_jax/models/histories/*.py",
+    "splits": "dtn_jax/data/split.py dtn_jax/data/days.py dtn_jax/datasets/preparation/hold_out.py",
+    "histories": "dtn_jax/data/histories.py dtn_jax/models/histories/*.py",
     "prepared": "dtn_jax/datasets/preparation/prepared.py dtn_jax/datasets/preparation/block*.py "
-    "dtn_jax/datasets/preparation/record*.py dtn_jax/datasets/logs/write/*.py "
-    "dtn_jax/datasets/logs/raw/*.py dtn_jax/datasets/logs/formula/*.py",
+    "dtn_jax/datasets/preparation/record*.py dtn_jax/data/stages.py dtn_jax/data/records.py "
+    "dtn_jax/datasets/logs/raw/*.py dtn_jax/datasets/logs/formula.py "
+    "dtn_jax/datasets/logs/times.py",
     "checkpoints": "dtn_jax/checkpoint/*.py dtn_jax/workdir/*.py",
     "selection": "dtn_jax/selection.py dtn_jax/timetable.py dtn_jax/results.py",
     "run": "dtn_jax/run.py dtn_jax/train.py dtn_jax/evaluate.py dtn_jax/replicas.py",

@@ -5,15 +5,17 @@
 
 First it runs all quick tests, and records which lines each of them runs. Then each mutant is
 applied in a scratch copy of the last commit, where the tests that run its lines are started, short
-and narrow ones first, until one fails. If none does, so are the tests that run any line of its
-file: a line that was traced or cached in one test may count in another. What was found stays in
-runs/mutants/COMMIT, where a second call goes on; the table is outcomes.md.
+and narrow ones first, until one fails. If none does, so is a minute's worth of the other tests of
+the same files, and of those that run any line of the mutant's file: a line that was traced or
+cached in one test may count in another. What was found stays in runs/mutants/COMMIT, where a second
+call goes on; the table is outcomes.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import itertools
 import json
 import os
 import pathlib
@@ -34,6 +36,7 @@ COMMIT = subprocess.run(
 ).stdout.strip()
 WORK = pathlib.Path(os.environ.get("DTN_MUTANTS", ROOT / "runs" / "mutants" / COMMIT))
 QUICK = ["-m", "not slow and not nightly", "-q", "-p", "no:cacheprovider"]
+MINUTE = 60  # seconds of tests that run other lines of a mutant's file, at most
 SLACK = 180  # seconds beside three times as many as the tests take: for a start, and compilation
 
 
@@ -111,6 +114,16 @@ class Lines:
             of_file[test.partition("::")[0]] += self.seconds[test] * self.breadth[test]
         return sorted(tests, key=lambda t: (of_file[t.partition("::")[0]], t))
 
+    def beside(self, tests: list[str]) -> list[str]:
+        """All tests of the files of these: they share what one of them has traced."""
+        files = {name.partition("::")[0] for name in tests}
+        return [test for test in self.seconds if test.partition("::")[0] in files]
+
+    def first(self, tests: list[str], seconds: float) -> list[str]:
+        """The first tests, as many as take so long."""
+        ends = itertools.accumulate(self.seconds[test] for test in tests)
+        return [test for test, end in zip(tests, ends) if end <= seconds]
+
 
 def outcome(row: dict, folder: pathlib.Path, lines: Lines) -> dict:
     """Whether a test fails, and which."""
@@ -120,8 +133,10 @@ def outcome(row: dict, folder: pathlib.Path, lines: Lines) -> dict:
     started = time.monotonic()
     path.write_text(draw.apply(source, row))
     try:
-        for whole_file in (False, True):
-            tests = [t for t in lines.tests(row, whole_file) if t not in set(tried)]
+        for which in ("lines", "beside", "file"):
+            tests = lines.beside(tried) if which == "beside" else lines.tests(row, which == "file")
+            tests = [test for test in tests if test not in set(tried)]
+            tests = tests if which == "lines" else lines.first(tests, MINUTE)
             tried += tests
             if tests and (by := failing(folder, tests, sum(lines.seconds[t] for t in tests))):
                 break
@@ -141,7 +156,7 @@ def failing(folder: pathlib.Path, tests: list[str], seconds: float) -> str:
         return "takes too long"
     if found.returncode == 0:
         return ""
-    if found.returncode in (4, 5):  # a test that is not there, or none at all
+    if "ERROR: not found: " in found.stderr or found.returncode == 5:  # a test that is not there
         raise RuntimeError(found.stdout[-2000:] + found.stderr[-2000:])
     name = re.search(r"^(?:FAILED|ERROR) (\S+)", found.stdout, re.MULTILINE)
     return name[1] if name else "does not start"

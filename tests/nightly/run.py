@@ -61,8 +61,8 @@ PARTS = {  # name: (what it does, commands, what differs in their environment)
         {},
     ),
     "environments": (
-        "Apache Beam's and ONNX's tests",
-        [["make", "beam", "onnx"], [*PYTEST, "-m", "slow or nightly", "-k", "beam or onnx"]],
+        "ONNX's tests",
+        [["make", "onnx"], [*PYTEST, "-m", "slow or nightly", "-k", "onnx"]],
         {},
     ),
     "faults": (

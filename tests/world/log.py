@@ -12,8 +12,8 @@ import re
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.logs import prepare as logs
-from dtn_jax.datasets.logs.write import shown_values
+from dtn_jax.data import prepare as logs
+from dtn_jax.data import shown_values
 from dtn_jax.input.reader import SplitReader
 
 DAYS = 10

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from dtn_jax.datasets.description import drift, fields, groups, labels, leaks, sample
-from dtn_jax.datasets.description.sample import Sample
+from dtn_jax.datasets import leaks
+from dtn_jax.datasets.description import drift, fields, groups, labels, sample
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.schema import Schema
@@ -76,78 +76,34 @@ def describe(data: Prepared, most_rows: int = sample.MOST_ROWS) -> Description:
         where rows are long.
     """
     schema = data.schema
+    samples = {split: sample.read(data, split, most_rows) for split in data.rows}
+    train, validation, *_ = samples.values()
+    by_weight = bool(schema.weight) and "sample_negatives" in data.notes  # of a log
+    told = fields.alone(train, validation, schema, by_weight)
     with progress.Rows() as bars:
-        samples = [_read(data, split, most_rows, bars) for split in data.rows]
-        train = samples[0]
-        by_weight = train.weights is not None and "sample_negatives" in data.notes  # of a log
-        looked = bars.count(
-            _by_field(samples, schema, by_weight),
-            "fields",
-            len(schema.fields),
-            rows=lambda _: 1,
-            unit="fields",
-        )
-        by_field = list(looked)
-        found = [figure for figures, _ in by_field for figure in figures]
-        return Description(
-            schema,
-            str(data.folder),
-            data.rows,
-            {s.split: len(s) for s in samples},
-            data.notes,
-            by_weight,
-            missing={
-                s.split: labels.missing(s, schema, s.weights if by_weight else None)
-                for s in samples
-            },
-            rates=[rate for s in samples for rate in labels.rates(s, schema)],
-            spreads=[one for s in samples for one in labels.spreads(s, schema, by_weight)],
-            days=labels.days(data.notes),
-            pairs=labels.pairs(train, schema, train.weights if by_weight else None),
-            fields=fields.facts(schema.fields, samples, data.hash_functions),
-            cut=data.cut_shares(),
-            alone=sorted(found, key=lambda figure: -figure.auc),
-            field_drift=[moved for _, drifts in by_field for moved in drifts],
-            label_drift=_label_drift(samples, schema, by_weight),
-            groups=groups.groups(samples, schema),
-            repeats=groups.repeats(samples),
-        )
-
-
-def _read(data: Prepared, split: str, most_rows: int, bars: progress.Rows) -> Sample:
-    records = sample.records_of(data, split, most_rows)
-    starts = data.layout.starts(data.rows[split])
-    *_, found = bars.count(
-        sample.read(data, split, records),
-        f"read {split}",
-        int((starts[records + 1] - starts[records]).sum()),
-        rows=lambda item: item if isinstance(item, int) else 0,
+        count = len(schema.fields)
+        by_field = [*bars.count(told, "fields", count, rows=lambda _: 1, unit="fields")]
+    figures = [figure for found in by_field for figure in found]
+    moved = [drift.of_field(field, schema, samples, by_weight) for field in schema.fields]
+    looked_at = {split: len(rows.ids) for split, rows in samples.items()}
+    grouped = schema.group and looked_at == data.rows  # a part of the blocks has parts of groups
+    return Description(
+        schema,
+        str(data.folder),
+        data.rows,
+        looked_at,
+        data.notes,
+        by_weight,
+        missing={split: labels.missing(s, schema, by_weight) for split, s in samples.items()},
+        rates=[rate for item in samples.items() for rate in labels.rates(*item, schema)],
+        spreads=[s for item in samples.items() for s in labels.spreads(*item, schema, by_weight)],
+        days=labels.days(data.notes),
+        pairs=labels.pairs(train, schema, by_weight),
+        fields=fields.facts(schema, samples, data.hash_functions),
+        cut=data.cut_shares(),
+        alone=sorted(figures, key=lambda figure: -figure.auc),
+        field_drift=[drift for found in moved for drift in found],
+        label_drift=drift.of_labels(schema, samples, by_weight),
+        groups=groups.groups(samples, schema) if grouped else [],
+        repeats=groups.repeats(samples),
     )
-    return found
-
-
-def _by_field(samples: list[Sample], schema: Schema, by_weight: bool) -> Iterator[tuple]:
-    """(what it says of the labels, its drifts), field by field."""
-    train, validation, *_ = samples
-    told = leaks.alone(train, validation, schema, by_weight)
-    for field, figures in zip(schema.fields, told, strict=True):
-        moved = (drift.of_field(field, schema, train, s, by_weight) for s in samples[1:])
-        yield figures, [found for found in moved if found]
-
-
-def _label_drift(samples: list[Sample], schema: Schema, by_weight: bool) -> list[drift.Drift]:
-    found = []
-    for column, task in enumerate(schema.tasks):
-        for space in task.spaces:
-            masks = [labels.in_space(s, schema, task.name, space) for s in samples]
-            values = [s.labels[m, column] for s, m in zip(samples, masks, strict=True)]
-            weights = [
-                s.weights[m] if by_weight and s.weights is not None else None
-                for s, m in zip(samples, masks, strict=True)
-            ]
-            for i in range(1, len(samples)):
-                pair = [values[0], values[i]], [weights[0], weights[i]]
-                key, regression = f"{task.name}@{space}", task.kind == "regression"
-                moved = drift.of_label(key, *pair, samples[i].split, regression)
-                found += [moved] if moved else []
-    return found

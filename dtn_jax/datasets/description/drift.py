@@ -21,13 +21,14 @@ which have a bin each.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.special import gammaincinv
 
-from dtn_jax.datasets.description.fields import counted
-from dtn_jax.datasets.description.leaks import SCORED, edges_of
-from dtn_jax.datasets.description.sample import Sample, numbers_of, slots_of
+from dtn_jax.datasets.description.sample import in_spaces, numbers_of, slots_of, thinned
+from dtn_jax.datasets.leaks import SCORED, counted, in_buckets
+from dtn_jax.interface import Batch
 from dtn_jax.schema import Field, Schema
 from dtn_jax.shapes import Float, Int
 
@@ -110,69 +111,76 @@ def bins_of(
 
 
 def of_field(
-    field: Field, schema: Schema, train: Sample, other: Sample, by_weight: bool
-) -> Drift | None:
-    """The drift of a field; None where a split has no value of it.
+    field: Field, schema: Schema, samples: Mapping[str, Batch], by_weight: bool = False
+) -> list[Drift]:
+    """The drift of a field, from train to each other split that has values of it.
 
     Args:
       field: of the schema.
       schema: says where its slots and numbers are.
-      train, other: the two splits.
+      samples: {split: rows}, train's first.
       by_weight: rows count by their weights, as where negatives were sampled.
     """
-    slots = slots_of(schema.fields)[field.name]
-    samples = [s.thinned(SCORED) if field.length else s for s in (train, other)]
-    ids, weights = [], []
-    for sample in samples:
-        own = sample.ids[:, slots]
-        ids.append(own)
-        w = sample.weights if by_weight else None
-        weights.append(None if w is None else np.broadcast_to(w[:, None], own.shape))
-    if not all((own >= 0).any() for own in ids):
-        return None
+    if field.length:
+        samples = {split: thinned(rows, SCORED) for split, rows in samples.items()}
+    ids = [rows.ids[:, slots_of(schema)[field.name]] for rows in samples.values()]
     if not field.numbers:
-        every = field.kind == "numeric"
-        return Drift(field.name, other.split, *_between(ids, field.rows, weights, every))
-    numbers = numbers_of(schema.fields)[field.name]
-    best: Drift | None = None
-    for entry in range(numbers.start, numbers.stop):
-        columns = [s.numeric[:, [entry]] for s in samples]
-        edges = edges_of(columns[0][ids[0][:, 0] > 0, 0], NUMBER_BINS)
-        cut = [
-            np.where(own > 0, 1 + np.searchsorted(edges, x, side="right"), 0).astype(np.int32)
-            for own, x in zip(ids, columns, strict=True)
-        ]
-        figures = _between(cut, len(edges) + 2, weights, True)
-        which = entry - numbers.start if field.length else None
-        found = Drift(field.name, other.split, *figures, entry=which)
-        best = found if best is None or found.psi > best.psi else best
-    return best
+        return _drifts(field.name, samples, ids, field.rows, by_weight, field.kind == "numeric")
+    place, known, every = numbers_of(schema)[field.name], [own[:, 0] > 0 for own in ids], []
+    for entry in range(field.numbers):
+        numbers = [rows.numeric[:, place.start + entry] for rows in samples.values()]
+        rows, cut = in_buckets(numbers, known, NUMBER_BINS)
+        which = entry if field.length else None
+        every += _drifts(field.name, samples, cut, rows, by_weight, entry=which)
+    by_split = [[drift for drift in every if drift.split == split] for split in samples]
+    return [max(found, key=lambda drift: drift.psi) for found in by_split if found]
 
 
-def of_label(
-    key: str, values: list[np.ndarray], weights: list, split: str, regression: bool
-) -> Drift | None:
-    """The drift of a label in a space, from its values in train and in another split."""
-    if not all(len(v) for v in values):
-        return None
-    edges = edges_of(values[0], NUMBER_BINS) if regression else np.array([0.5])
-    cut = [np.searchsorted(edges, v, side="right").astype(np.int32)[:, None] for v in values]
-    weights = [None if w is None else w[:, None] for w in weights]
-    return Drift(key, split, *_between(cut, len(edges) + 1, weights, True))
+def of_labels(schema: Schema, samples: Mapping[str, Batch], by_weight: bool) -> list[Drift]:
+    """The drift of each label in each space, from train to the other splits."""
+    drifts = []
+    for kind in ("binary", "regression"):
+        by_split = (in_spaces(rows, schema, kind) for rows in samples.values())
+        for found in zip(*by_split, strict=True):
+            keys, masks, labels = zip(*found, strict=True)
+            if kind == "binary":
+                rows, ids = 2, [label[:, None].astype(np.int32) for label in labels]
+            else:
+                rows, ids = in_buckets(labels, masks, NUMBER_BINS)
+            ids = [np.where(mask[:, None], own, -1) for mask, own in zip(masks, ids, strict=True)]
+            drifts += _drifts(keys[0], samples, ids, rows, by_weight)
+    return drifts
 
 
-def _between(ids: list, rows: int, weights: list, every: bool) -> tuple[float, float]:
-    """The index of two columns of ids, and its chance; `every`: each id has its bin."""
-    (a, n), (b, m) = (counted(own, rows, w) for own, w in zip(ids, weights, strict=True))
-    both = np.union1d(a, b)
-    counts = np.zeros((2, len(both)))
-    counts[0, np.searchsorted(both, a)] = n
-    counts[1, np.searchsorted(both, b)] = m
-    apart = bool((counts[:, both == 0].sum(axis=1) > MOST * counts.sum(axis=1)).any())
-    bins = np.arange(len(both)) if every else bins_of(both, counts.sum(axis=0), apart)
-    binned = [np.bincount(bins, row) for row in counts]
-    sizes = [_effective(own, w) for own, w in zip(ids, weights, strict=True)]
-    return psi(*binned), chance(len(binned[0]), *sizes)
+def _drifts(
+    name: str,
+    samples: Mapping[str, Batch],
+    ids: Sequence[Int[np.ndarray, "_ S"]],
+    rows: int,
+    by_weight: bool,
+    every: bool = True,
+    entry: int | None = None,
+) -> list[Drift]:
+    """The drift from the first split's ids to those of each other; `every`: each has its bin."""
+    columns = []
+    for own, sample in zip(ids, samples.values(), strict=True):
+        w = np.broadcast_to(sample.sample_weight[:, None], own.shape) if by_weight else None
+        columns.append((*counted(own, rows, w), _effective(own, w)))
+    (a, n, size), *others = columns
+    found = []
+    for split, (b, m, other_size) in zip(list(samples)[1:], others, strict=True):
+        if not len(a) or not len(b):
+            continue
+        both = np.union1d(a, b)
+        counts = np.zeros((2, len(both)))
+        counts[0, np.searchsorted(both, a)] = n
+        counts[1, np.searchsorted(both, b)] = m
+        apart = bool((counts[:, both == 0].sum(axis=1) > MOST * counts.sum(axis=1)).any())
+        bins = np.arange(len(both)) if every else bins_of(both, counts.sum(axis=0), apart)
+        binned = [np.bincount(bins, row) for row in counts]
+        level = chance(len(binned[0]), size, other_size)
+        found.append(Drift(name, split, psi(*binned), level, entry))
+    return found
 
 
 def _effective(ids: np.ndarray, weights: np.ndarray | None) -> float:

@@ -1,17 +1,18 @@
-"""What each field holds in each split: unknown and padded values, how they are spread over ids."""
+"""What each field holds in each split, and what it says of the labels by itself."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from dtn_jax.datasets.description.sample import Sample, slots_of
-from dtn_jax.schema import Field
-from dtn_jax.shapes import Float, Int, Int32
-
-DENSE = 8  # a table is counted row by row if it has at most so many rows for each value
+from dtn_jax.datasets import leaks
+from dtn_jax.datasets.description.sample import in_spaces, numbers_of, slots_of, thinned
+from dtn_jax.datasets.leaks import Alone, Label, Values
+from dtn_jax.interface import Batch
+from dtn_jax.schema import Field, Schema
+from dtn_jax.shapes import Int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,61 +41,29 @@ class FieldFacts:
     hashed: bool = False
 
 
-def counted(
-    ids: Int32[np.ndarray, ...], rows: int, weights: np.ndarray | None = None
-) -> tuple[Int[np.ndarray, " K"], Float[np.ndarray, " K"]]:
-    """The ids that occur, rising, and how often (or the sum of their weights); padding is not
-    counted.
-
-    Args:
-      ids: of any shape, -1 is padding.
-      rows: of the table.
-      weights: of the ids' shape.
-    """
-    kept = ids >= 0
-    values = ids[kept]
-    weights = None if weights is None else weights[kept].astype(np.float64)
-    if rows <= DENSE * max(len(values), 1):
-        counts = np.bincount(values, weights, minlength=rows)
-        found = np.flatnonzero(
-            np.bincount(values, minlength=rows) if weights is not None else counts
-        )
-        return found, counts[found].astype(np.float64)
-    found, place = np.unique(values, return_inverse=True)
-    return found, np.bincount(place, weights, minlength=len(found)).astype(np.float64)
-
-
 def facts(
-    fields: tuple[Field, ...], samples: Sequence[Sample], functions: Mapping[str, int] | None = None
+    schema: Schema, samples: Mapping[str, Batch], functions: Mapping[str, int] | None = None
 ) -> list[FieldFacts]:
     """Of each field.
 
     Args:
-      fields: of the schema.
-      samples: of the splits, train's first.
+      schema: of the set.
+      samples: {split: rows}, train's first.
       functions: of hashed fields, how many slots a known value takes.
     """
-    each = functions or {}
-    return [
-        _facts(f, samples, place, each.get(f.name, 0)) for f, place in zip(fields, _places(fields))
-    ]
+    functions, places = functions or {}, slots_of(schema)
+    return [_facts(f, samples, places[f.name], functions.get(f.name, 0)) for f in schema.fields]
 
 
-def _places(fields: tuple[Field, ...]) -> list[slice]:
-    return list(slots_of(fields).values())
-
-
-def _facts(field: Field, samples: Sequence[Sample], place: slice, functions: int) -> FieldFacts:
+def _facts(field: Field, samples: Mapping[str, Batch], place: slice, functions: int) -> FieldFacts:
     unknown, padded = {}, {}
-    for sample in samples:
-        ids = sample.ids[:, place]
+    for split, rows in samples.items():
+        ids = rows.ids[:, place]
         missing, known = int((ids == 0).sum()), int((ids > 0).sum())
-        values = missing + known // max(functions, 1)
-        unknown[sample.split] = missing / max(values, 1)
-        padded[sample.split] = 1 - (missing + known) / max(ids.size, 1)
-    ids, counts = counted(samples[0].ids[:, place], field.rows)
-    known = counts[ids > 0]
-    share = counts / max(counts.sum(), 1)
+        unknown[split] = missing / max(missing + known // max(functions, 1), 1)
+        padded[split] = 1 - (missing + known) / max(ids.size, 1)
+    ids, counts = leaks.counted(samples["train"].ids[:, place], field.rows)
+    known, share = counts[ids > 0], counts / max(counts.sum(), 1)
     return FieldFacts(
         field,
         unknown,
@@ -105,3 +74,65 @@ def _facts(field: Field, samples: Sequence[Sample], place: slice, functions: int
         effective=float(np.exp(-(share * np.log(share)).sum())) if len(share) else 0.0,
         hashed=functions > 0,
     )
+
+
+def alone(
+    train: Batch, validation: Batch, schema: Schema, by_weight: bool = False
+) -> Iterator[list[Alone]]:
+    """Field by field, in the schema's order: what it says of the labels that have enough rows.
+
+    Train is fitted and validation is scored; `by_weight`: train's rows count by their weights, as
+    where negatives were sampled.
+    """
+    scored = thinned(validation, leaks.SCORED)
+    pairs = {False: (train, scored), True: (thinned(train, leaks.SCORED), scored)}
+    labels = {thin: _labels(*pair, schema, by_weight) for thin, pair in pairs.items()}
+    for field in schema.fields:
+        thin = field.length > 0  # hundreds of entries
+        yield leaks.alone(field.name, _values(field, schema, pairs[thin]), labels[thin])
+
+
+def _labels(train: Batch, validation: Batch, schema: Schema, by_weight: bool) -> list[Label]:
+    own = {f"{task.name}@{task.space}" for task in schema.tasks}
+    pair = (in_spaces(rows, schema, "binary") for rows in (train, validation))
+    found = []
+    for (key, *first), (_, *second) in zip(*pair, strict=True):
+        rows = tuple(np.flatnonzero(mask) for mask in (first[0], second[0]))
+        ones = first[1][rows[0]], second[1][rows[1]]
+        label = Label(key, rows, ones, train.sample_weight[rows[0]] if by_weight else None)
+        found += [label] if key in own and label.enough else []
+    return found
+
+
+def _values(field: Field, schema: Schema, samples: Sequence[Batch]) -> Iterable[Values]:
+    """What a field's labels are told by."""
+    slots = slots_of(schema)
+    ids = [rows.ids[:, slots[field.name]] for rows in samples]
+    if field.numbers:
+        yield from _numbers(
+            field, ids, [s.numeric[:, numbers_of(schema)[field.name]] for s in samples]
+        )
+    else:
+        yield Values(leaks.VALUE, field.rows, *ids)
+    counts = [(own > 0).sum(axis=1, keepdims=True) for own in ids]
+    if any(len(np.unique(own)) > 1 for own in counts):
+        yield Values(leaks.KNOWN if field.slots == 1 else leaks.COUNT, field.slots + 1, *counts)
+    if field.target:
+        targets = [rows.ids[:, slots[field.target]] for rows in samples]
+        yield Values(leaks.TARGET, 3, *map(_listed, ids, targets))
+
+
+def _numbers(field: Field, ids: Sequence, numbers: Sequence) -> Iterator[Values]:
+    """Each number of a field in buckets."""
+    known = [own[:, 0] > 0 for own in ids]
+    for entry in range(field.numbers):
+        rows, cut = leaks.in_buckets([x[:, entry] for x in numbers], known)
+        yield Values(leaks.VALUE, rows, *cut, entry if field.length else None)
+
+
+def _listed(ids: Int[np.ndarray, "B S"], target: Int[np.ndarray, "B 1"]) -> np.ndarray:
+    """`[B, 1]`: 2 where the newest id is the target, 1 where an earlier one is, 0 where none is."""
+    newest = np.maximum((ids >= 0).sum(axis=1, keepdims=True) - 1, 0)
+    last = (np.take_along_axis(ids, newest, axis=1) == target) & (target > 0)
+    some = ((ids == target) & (target > 0)).any(axis=1, keepdims=True)
+    return some.astype(np.int32) + last

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from dtn_jax.datasets.description.sample import Sample
+from dtn_jax.datasets.description.sample import in_spaces
+from dtn_jax.interface import Batch
 from dtn_jax.metrics.intervals import wilson
-from dtn_jax.metrics.spaces import space_mask
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Float
 
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 EPOCH = datetime.date(1970, 1, 1)
+MOST_DAYS = 120  # periods of a long log that are shown
+WIDTHS = (1, 7, 28, 91, 364)  # days of a period
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,10 +38,10 @@ class Rate:
     split: str
     rows: int
     positives: int
-    rate: float | None
-    low: float | None
-    high: float | None
-    weighted: float | None
+    rate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    weighted: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,72 +74,40 @@ class Day:
     sums: Mapping[str, tuple[int | float, float]]
 
 
-def in_space(sample: Sample, schema: Schema, task: str, space: str) -> np.ndarray:
-    """bool `[B]`: the rows of a task's metric in a space."""
-    every = np.ones(len(sample), bool)
-    return space_mask(task, sample.labels, sample.label_mask, every, schema, space)
-
-
-def rates(sample: Sample, schema: Schema) -> list[Rate]:
+def rates(split: str, rows: Batch, schema: Schema) -> Iterator[Rate]:
     """Of each binary task in each of its spaces."""
-    found = []
-    for column, task in enumerate(schema.tasks):
-        for space in task.spaces if task.kind == "binary" else ():
-            mask = in_space(sample, schema, task.name, space)
-            label = sample.labels[mask, column] == 1
-            rows, positives = len(label), int(label.sum())
-            rate, interval, weighted = None, (None, None), None
-            if rows:
-                rate = positives / rows
-                interval = tuple(float(x[0]) for x in wilson(np.array([rate]), np.array([rows])))
-            if rows and sample.weights is not None and (total := _sum(sample.weights[mask])):
-                weighted = _sum(sample.weights[mask][label]) / total
-            key = f"{task.name}@{space}"
-            found.append(Rate(key, sample.split, rows, positives, rate, *interval, weighted))
-    return found
+    for key, mask, label in in_spaces(rows, schema, "binary"):
+        count, positives, weighted = int(mask.sum()), int(label[mask].sum()), None
+        if not count:
+            yield Rate(key, split, 0, 0)
+            continue
+        weights = rows.sample_weight.astype(np.float64)
+        if schema.weight and (total := weights[mask].sum()):
+            weighted = float(weights[mask & label].sum() / total)
+        rate = positives / count
+        (low,), (high,) = wilson(np.array([rate]), np.array([count]))
+        yield Rate(key, split, count, positives, rate, float(low), float(high), weighted)
 
 
-def _sum(weights: np.ndarray) -> float:
-    return float(weights.sum(dtype=np.float64))
-
-
-def spreads(sample: Sample, schema: Schema, by_weight: bool = False) -> list[Spread]:
+def spreads(split: str, rows: Batch, schema: Schema, by_weight: bool = False) -> Iterator[Spread]:
     """Of each regression task in each of its spaces that has rows of weights above 0."""
-    found = []
-    for column, task in enumerate(schema.tasks):
-        for space in task.spaces if task.kind == "regression" else ():
-            mask = in_space(sample, schema, task.name, space)
-            if by_weight:
-                mask &= sample.weights > 0
-            values = sample.labels[mask, column].astype(np.float64)
-            if len(values):
-                weights = sample.weights[mask].astype(np.float64) if by_weight else None
-                mean = np.average(values, weights=weights)
-                deviation = float(np.sqrt(np.average((values - mean) ** 2, weights=weights)))
-                way = {"weights": weights, "method": "inverted_cdf"} if by_weight else {}
-                quantiles = tuple(np.quantile(values, QUANTILES, **way).tolist())
-                facts = (len(values), float(mean), deviation, quantiles)
-                found.append(Spread(f"{task.name}@{space}", sample.split, *facts))
-    return found
+    for key, mask, label in in_spaces(rows, schema, "regression"):
+        weights = rows.sample_weight.astype(np.float64) if by_weight else np.ones(len(label))
+        mask = mask & (weights > 0)
+        values, weights = label[mask].astype(np.float64), weights[mask]
+        if len(values):
+            mean = np.average(values, weights=weights)
+            deviation = float(np.sqrt(np.average((values - mean) ** 2, weights=weights)))
+            way = {"weights": weights, "method": "inverted_cdf"} if by_weight else {}
+            quantiles = tuple(np.quantile(values, QUANTILES, **way).tolist())
+            yield Spread(key, split, len(values), float(mean), deviation, quantiles)
 
 
-def missing(sample: Sample, schema: Schema, weights: np.ndarray | None = None) -> dict[str, float]:
-    """{task: share of the rows whose label is missing}, of tasks that lack some.
-
-    Args:
-      sample: of a split.
-      schema: names the tasks.
-      weights: `[B]`, what a row counts; None is 1.
-    """
-    shares = np.zeros(len(schema.tasks))
-    if len(sample):
-        weights = None if weights is None else weights.astype(np.float64)
-        shares = np.average(~sample.label_mask, axis=0, weights=weights)
-    return {
-        name: float(share)
-        for name, share in zip(schema.task_names, shares, strict=True)
-        if share > 0
-    }
+def missing(rows: Batch, schema: Schema, by_weight: bool = False) -> dict[str, float]:
+    """{task: share of the rows whose label is missing}, of tasks that lack some."""
+    weights = rows.sample_weight.astype(np.float64) if by_weight else None
+    shares = np.average(~rows.label_mask, axis=0, weights=weights).tolist()
+    return {name: share for name, share in zip(schema.task_names, shares, strict=True) if share}
 
 
 def days(notes: Mapping) -> list[Day]:
@@ -153,6 +123,25 @@ def days(notes: Mapping) -> list[Day]:
         Day(EPOCH + datetime.timedelta(days=day), rows, by_day.get(day, {}))
         for day, rows in kept["rows"]
     ]
+
+
+def shown_days(days: Sequence[Day]) -> tuple[list[Day], int]:
+    """At most MOST_DAYS periods (or those of 364 days), and how many days each has.
+
+    A period has the date of its first day of the calendar, whether the log has that day or not.
+    """
+    first = days[0].date
+    span = (days[-1].date - first).days + 1
+    width = next((w for w in WIDTHS if -(-span // w) <= MOST_DAYS), WIDTHS[-1])
+    found: dict[datetime.date, Day] = {}
+    for day in days:
+        begin = day.date - datetime.timedelta(days=(day.date - first).days % width)
+        before = found.get(begin, Day(begin, 0, {}))
+        sums = dict(before.sums)
+        for key, (rows, total) in day.sums.items():
+            sums[key] = sums.get(key, (0, 0.0))[0] + rows, sums.get(key, (0, 0.0))[1] + total
+        found[begin] = Day(begin, before.rows + day.rows, sums)
+    return list(found.values()), width
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,25 +160,19 @@ class Pairs:
     given: Float[np.ndarray, "K K"]
 
 
-def pairs(sample: Sample, schema: Schema, weights: np.ndarray | None = None) -> Pairs | None:
-    """Of all pairs of binary tasks; None where there are fewer than two.
-
-    Args:
-      sample: of train.
-      schema: names the tasks.
-      weights: `[B]`, what a row counts; None is 1.
-    """
+def pairs(rows: Batch, schema: Schema, by_weight: bool = False) -> Pairs | None:
+    """Of all pairs of binary tasks in train; None where there are fewer than two."""
     columns = [i for i, task in enumerate(schema.tasks) if task.kind == "binary"]
     if len(columns) < 2:
         return None
-    known = sample.label_mask[:, columns].astype(np.float64)
-    positive = known * (sample.labels[:, columns] == 1)
-    w = np.ones((len(sample), 1)) if weights is None else weights[:, None].astype(np.float64)
-    rows, both = known.T @ (w * known), positive.T @ (w * positive)
+    known = rows.label_mask[:, columns].astype(np.float64)
+    positive = known * (rows.labels[:, columns] == 1)
+    w = rows.sample_weight[:, None].astype(np.float64) if by_weight else 1.0
+    count, both = known.T @ (w * known), positive.T @ (w * positive)
     own, other = positive.T @ (w * known), known.T @ (w * positive)  # positives of i, of j
     with np.errstate(invalid="ignore", divide="ignore"):
-        variance = own * (rows - own) * other * (rows - other)
-        phi = (rows * both - own * other) / np.sqrt(variance)
+        variance = own * (count - own) * other * (count - other)
+        phi = (count * both - own * other) / np.sqrt(variance)
         given = both / own
     names = [schema.task_names[i] for i in columns]
     return Pairs(names, np.where(variance > 0, phi, np.nan), given)

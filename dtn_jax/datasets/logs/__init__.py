@@ -2,7 +2,8 @@
 
     prepare.py   the story: a log to a prepared set
     builder.py   the prepared log as a data set
-    formula/     expressions and times
+    times.py     time columns in every form
+    formula.py   expressions over columns
     schema/      what a schema file says
     raw/         files, the units in which they are read, a reader for each format
     rows/        rows checked, counted where they are bad, each in its split

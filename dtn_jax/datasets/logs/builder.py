@@ -8,12 +8,11 @@ import shlex
 from typing import ClassVar
 
 from dtn_jax import checksums
-from dtn_jax.datasets.logs.raw.files import ends
+from dtn_jax.data import provenance
+from dtn_jax.data.work import SCHEMA_FILE, VERSION
+from dtn_jax.datasets.logs.raw.files import content, modified
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.named_schema import parted
-from dtn_jax.datasets.logs.work import provenance
-from dtn_jax.datasets.logs.work_folder import SCHEMA_FILE
-from dtn_jax.datasets.logs.write import finish_set
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
@@ -94,7 +93,7 @@ class Logs(SchemaSet):
             found = schema_file.fingerprint(self.spec)
             if self.meaning in ("", found):
                 self.meaning = found
-                self.data_dir = str(self.root / "logs" / self.spec.name / finish_set.VERSION)
+                self.data_dir = str(self.root / "logs" / self.spec.name / VERSION)
                 return
         self.data_dir = str(self._kept())
 
@@ -102,7 +101,7 @@ class Logs(SchemaSet):
         """The set that was prepared from what the schema file meant."""
         now = "now says something else" if self.path.exists() else "is gone"
         home = self.root / "logs"
-        for place in (f"*/{finish_set.VERSION}", f"*/replaced/{finish_set.VERSION}*"):
+        for place in (f"*/{VERSION}", f"*/replaced/{VERSION}*"):
             for path in sorted(home.glob(f"{place}/prepared.json")):
                 if _recipe(path) == self.recipe():
                     progress.say(
@@ -142,8 +141,11 @@ class Logs(SchemaSet):
             now = path.stat().st_size
             if now != size:
                 change = f"was {size:,} bytes, is {now:,} bytes"
-            elif ends(address) != prepared.raw_hashes[address]:
-                change = "has the same size, but its first or last bytes differ"
+            elif (
+                not provenance.is_same(prepared, address, now, modified(address))
+                and content(address) != prepared.raw_hashes[address]
+            ):
+                change = "has the same size, but its content differs"
             else:
                 continue
             raise UserError(

@@ -8,15 +8,15 @@ import pathlib
 from collections.abc import Mapping
 
 from dtn_jax.datasets.adult import Adult
-from dtn_jax.datasets.ali_ccp.builder import AliCCP
 from dtn_jax.datasets.census_income import CensusIncome
 from dtn_jax.datasets.data_set import DataSet
-from dtn_jax.datasets.kuairand.builder import KuaiRand
 from dtn_jax.datasets.logs.builder import Logs, SchemaSet
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.prepared import Prepared, read
+from dtn_jax.datasets.public.ali_ccp import AliCCP
 from dtn_jax.datasets.public.aliexpress import AliExpress
+from dtn_jax.datasets.public.kuairand import KuaiRand
 from dtn_jax.datasets.public.kuairand_histories import KuaiRandHistories
 from dtn_jax.datasets.public.kuairand_pure import KuaiRandPure
 from dtn_jax.datasets.public.movielens import MovieLens

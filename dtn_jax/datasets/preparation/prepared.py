@@ -20,7 +20,14 @@ from dtn_jax.schema import Schema
 from dtn_jax.shapes import Int
 
 T = TypeVar("T")
-KEPT = ("raw_files", "raw_hashes", "kept_values", "cut_values", "hash_functions")  # if there
+KEPT = (
+    "raw_files",
+    "raw_hashes",
+    "raw_times",
+    "kept_values",
+    "cut_values",
+    "hash_functions",
+)  # if there
 PART = 20  # seeds the draw of a part of train
 
 
@@ -38,7 +45,8 @@ class Prepared:
       recipe: SHA-256 of the rules by which it was prepared.
       notes: further facts kept beside the data (for synthetic data, the truth).
       raw_files: size in bytes of each of the user's files that it was prepared from, by name.
-      raw_hashes: hash of those files' ends, by name; sets of an earlier version have none.
+      raw_hashes: hash of those files, by name: of a public set's, of their ends.
+      raw_times: when each of a log's files was written, in nanoseconds.
       kept_values: per split and field, its values, unknown ones included; sets of an earlier
         version have none.
       cut_values: per split and bag, its values that found no slot; {} without bags.
@@ -58,6 +66,7 @@ class Prepared:
     notes: dict
     raw_files: dict[str, int] = dataclasses.field(default_factory=dict)
     raw_hashes: dict[str, str] = dataclasses.field(default_factory=dict)
+    raw_times: dict[str, int] = dataclasses.field(default_factory=dict)
     kept_values: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
     cut_values: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
     hash_functions: dict[str, int] = dataclasses.field(default_factory=dict)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import pathlib
 from typing import ClassVar
 
-from dtn_jax.datasets.kuairand.files import raw_logs
+from dtn_jax.datasets.public.kuairand import raw_logs
 from dtn_jax.datasets.public.public_logs import PublicLogs
 from dtn_jax.options import Option
 
@@ -36,8 +36,9 @@ class KuaiRandHistories(PublicLogs):
     }
     FIELD_OPTIONS = ("numbers",)
 
-    def schema_name(self) -> str:
-        return self.name if self.own.numbers == "buckets" else f"{self.name}_{self.own.numbers}"
+    def schema_text(self) -> str:
+        kept = "" if self.own.numbers == "buckets" else ", encoder: standardise"
+        return super().schema_text().replace("kind: numeric", f"kind: numeric{kept}")
 
     def variant(self) -> str:
         return "" if self.own.numbers == "buckets" else self.own.numbers

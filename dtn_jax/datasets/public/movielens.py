@@ -1,33 +1,83 @@
 """MovieLens 100K, 1M and 25M; movielens_100k.yaml and the others say what becomes of them.
 
 The raw files are a table of ratings and one of movies, two of the versions also have one of users.
-They are joined to one Parquet file, some ratings at a time, and that is the log.
+Their forms are those of the README files that come with the archives.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-from collections.abc import Iterator
+import dataclasses
+import pathlib
 from typing import ClassVar
 
-from dtn_jax.datasets.preparation import progress
-from dtn_jax.datasets.public import movielens_files
-from dtn_jax.datasets.public.public_logs import Files, PublicLogs
+import duckdb
+
+from dtn_jax.datasets.public.joined_logs import JoinedLogs
+from dtn_jax.datasets.public.public_logs import Files
+from dtn_jax.datasets.public.raw_tables import TEXT, Column, names_of, read_text, refuse, typed
 from dtn_jax.errors import UserError
 from dtn_jax.options import Option
-from dtn_jax.shared_files import locked, replacing
 
 
-class MovieLens(PublicLogs):
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """The form of a file.
+
+    Attributes:
+      path: in the archive.
+      columns: the names of the first values of a line.
+      separator: between values.
+      more: how many values follow.
+      header: the first line; '' where there is none.
+    """
+
+    path: str
+    columns: tuple[str, ...]
+    separator: str
+    more: int = 0
+    header: str = ""
+
+
+RATING = ("user", "movie", "rating", "t")
+VERSIONS = {
+    "100k": {
+        "movies": Table("ml-100k/u.item", ("movie",), "|", 23),
+        "users": Table("ml-100k/u.user", ("user", "age", "gender", "occupation", "zip"), "|"),
+        "ratings": Table("ml-100k/u.data", RATING, "\t"),
+    },
+    "1m": {
+        "movies": Table("ml-1m/movies.dat", ("movie",), "::", 2),
+        "users": Table("ml-1m/users.dat", ("user", "gender", "age", "occupation", "zip"), "::"),
+        "ratings": Table("ml-1m/ratings.dat", RATING, "::"),
+    },
+    "25m": {
+        "movies": Table("ml-25m/movies.csv", ("movie",), ",", 2, "movieId,title,genres"),
+        "ratings": Table("ml-25m/ratings.csv", RATING, ",", 0, "userId,movieId,rating,timestamp"),
+    },
+}
+WHOLE = Column("BIGINT", r"\d{1,18}", "a whole number")
+NUMBERS = {"user": WHOLE, "movie": WHOLE, "t": WHOLE}
+NUMBERS["rating"] = Column("DOUBLE", r"\d+(\.\d+)?", "a number")
+# The flags of u.item, in their order.
+FLAGS = (
+    *("unknown", "Action", "Adventure", "Animation", "Children''s", "Comedy", "Crime"),
+    *("Documentary", "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance"),
+    *("Sci-Fi", "Thriller", "War", "Western"),
+)
+FLAGGED = f"list_filter(string_split('{'|'.join(FLAGS)}', '|'), lambda _, n: v[n + 5] = '1')"
+NAMED = "string_split(v[3], '|')"
+NO_GENRES = "('unknown', '(no genres listed)')"
+YEAR = r"""\((\d{4})(?:[-–]\d{0,4})?\)\s*"?$"""  # at the end of a title, of series the first one
+QUOTED = r"""regexp_extract_all(text, '"(?:[^"]|"")*"|[^,]+')"""  # no value is empty
+
+
+class MovieLens(JoinedLogs):
     """MovieLens: like (a rating of 4 or more) and the rating itself."""
 
     name = "movielens"
     weight = ""
     OPTIONS: ClassVar[dict[str, Option]] = {
-        "version": Option(
-            "1m", "how many ratings: 100K, 1M or 25M", choices=tuple(movielens_files.VERSIONS)
-        )
+        "version": Option("1m", "how many ratings: 100K, 1M or 25M", choices=tuple(VERSIONS))
     }
 
     @property
@@ -39,26 +89,51 @@ class MovieLens(PublicLogs):
         return f"movielens_{self.own.version}"
 
     def raw_names(self) -> tuple[str, ...]:
-        return movielens_files.VERSIONS[self.own.version].names
+        return tuple(table.path for table in VERSIONS[self.own.version].values())
 
-    @contextlib.contextmanager
-    def log(self, files: Files) -> Iterator[list[str]]:
-        """The joined file; what an interrupted call has left of the same raw files is taken up."""
-        found = {name: path.stat() for name, path in files.items()}
-        facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in found.items()]
-        key = hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
-        path = self.home / f"joined-{key}.parquet"
-        self.home.mkdir(parents=True, exist_ok=True)
-        lock = locked(self.home / "joined.lock")
-        if lock is None:
-            raise UserError(f"another process is preparing {self.name} in {self.home}")
-        with lock:
-            for stale in set(self.home.glob("joined-*")) - {path}:
-                stale.unlink()
-            if not path.exists():
-                progress.say(f"Joining the files of MovieLens {self.own.version} in {self.home}")
-                with replacing(path) as temporary:
-                    movielens_files.join(self.own.version, files, temporary)
-            yield [str(path)]
-            path.unlink()
-            (self.home / "joined.lock").unlink()
+    def join(
+        self, database: duckdb.DuckDBPyConnection, files: Files, folder: pathlib.Path
+    ) -> dict[str, object]:
+        """All ratings, in the order of their file, with their movie's and user's columns."""
+        tables, joins = dict(VERSIONS[self.own.version]), ""
+        for name, table in tables.items():
+            read(database, name, table, files[table.path])
+        ratings = tables.pop("ratings")
+        for name, table in tables.items():
+            key = f'"{table.columns[0]}"'
+            joins += f"JOIN {name} USING ({key}) "
+            unknown = f"{key} NOT IN (SELECT {key} FROM {name})"
+            told = f"'{table.columns[0]} ' || {key} || ' is not in {table.path}'"
+            refuse(database, "ratings", files[ratings.path], {unknown: told}, bool(ratings.header))
+        columns = "COLUMNS(* EXCLUDE (wrong))"
+        log = f"SELECT {columns} FROM ratings {joins} ORDER BY ratings.rowid"
+        database.sql(log).write_parquet(str(folder / "log.parquet"))
+        return {}
+
+
+def read(database: duckdb.DuckDBPyConnection, name: str, table: Table, path: pathlib.Path) -> None:
+    """Makes a table of a file.
+
+    Raises:
+      UserError: a line that is not of the file's form, or a movie or a user that is there twice.
+    """
+    if table.header and (line := ",".join(names_of(path))) != table.header:
+        raise UserError(f"{path}, line 1: the header is {line!r}, expected {table.header!r}")
+    values, more = f"string_split(text, '{table.separator}')", ""
+    if name == "movies":
+        values = QUOTED if table.header else values
+        genres = FLAGGED if table.more > 2 else NAMED
+        more = f"list_filter({genres}, lambda g: g NOT IN {NO_GENRES}) AS genres, "
+        more += f"try_cast(regexp_extract(v[2], '{YEAR}', 1) AS BIGINT) AS year, "
+    columns = {column: NUMBERS.get(column, TEXT) for column in table.columns}
+    texts = {column: f"v[{n}]" for n, column in enumerate(columns, 1)}
+    given = typed(columns, texts, len(columns) + table.more)
+    encoding = "utf-8" if table.header else "latin-1"
+    select = f"SELECT {more} {given} FROM (SELECT {values} AS v FROM lines)"
+    read_text(database, name, path, select, encoding, bool(table.header))
+    key = table.columns[0]
+    wrong = {"wrong IS NOT NULL": "wrong"}
+    if name != "ratings":
+        twice = f'rowid NOT IN (SELECT min(rowid) FROM {name} GROUP BY "{key}")'
+        wrong |= {twice: f"""'{key} ' || "{key}" || ' is there already'"""}
+    refuse(database, name, path, wrong, bool(table.header))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pathlib
 import shutil
 
-from dtn_jax.datasets.logs.fit import vocabulary_file
+from dtn_jax.data import vocabulary
+from dtn_jax.data.work import SCHEMA_FILE
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.spec import Spec
-from dtn_jax.datasets.logs.work_folder import SCHEMA_FILE
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.export import spec_json
 from dtn_jax.export.encoding import FITTED, SPEC, VOCABULARY
@@ -43,5 +43,5 @@ def write(data: Prepared, folder: pathlib.Path) -> None:
     if tables:
         (folder / VOCABULARY).mkdir()
     for table in sorted(tables):
-        path = vocabulary_file.path_of(data.folder / VOCABULARY, table)
+        path = vocabulary.path_of(data.folder / VOCABULARY, table)
         shutil.copyfile(path, folder / VOCABULARY / path.name)

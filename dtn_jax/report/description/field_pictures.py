@@ -5,7 +5,8 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from dtn_jax.datasets.description import drift, leaks
+from dtn_jax.datasets import leaks
+from dtn_jax.datasets.description import drift
 from dtn_jax.datasets.description.describe import Description
 from dtn_jax.report.description.drawing import (
     FONT,

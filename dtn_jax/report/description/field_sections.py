@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from dtn_jax.datasets.description import drift, leaks
+from dtn_jax.datasets import leaks
+from dtn_jax.datasets.description import drift
 from dtn_jax.datasets.description.describe import Description
 from dtn_jax.report.description import overview
 from dtn_jax.report.description.grid import Grid, auc, number, share

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from dtn_jax.datasets import equal_rows
 from dtn_jax.datasets.description.describe import Description
 from dtn_jax.datasets.description.drift import STRONG
 from dtn_jax.datasets.preparation.prepared import Prepared
@@ -188,6 +189,10 @@ def remarks(found: Description) -> list[Remark]:
     cut = [f"{name} ({share(part)})" for name, part in found.cut.items() if part > MUCH]
     if cut:
         made.append(Remark("cut lists", f"{', '.join(cut)}: train's values beyond max_values"))
+    told = equal_rows.line(found.repeats.equal, found.looked_at)
+    if told and not found.notes.get("cuts"):  # by time, copies of a row stay together
+        reason = "copies in the log, or too few inputs to tell rows apart"
+        made.append(Remark("equal rows", f"{told}: {reason}"))
     repeated = [f"{share(s)} of {n}" for n, s in found.repeats.in_train.items() if s > MUCH]
     if repeated:
         made.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from dtn_jax.datasets import equal_rows
 from dtn_jax.datasets.description import groups
 from dtn_jax.datasets.description.describe import Description
 from dtn_jax.report.description import field_sections, label_sections
@@ -85,6 +86,8 @@ def repeated(found: Description) -> Section | None:
         f"{share(known)} of {split}'s rows have the same inputs as a row of train."
         for split, known in kept.in_train.items()
     ]
+    if told := equal_rows.line(kept.equal, found.looked_at):
+        texts.append(f"{told[0].upper()}{told[1:]}.")
     return Section("Repeated rows", texts) if kept.rows or any(kept.in_train.values()) else None
 
 

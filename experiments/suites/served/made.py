@@ -12,7 +12,7 @@ import rich
 
 from dtn_jax import export
 from dtn_jax.config import load_config
-from dtn_jax.datasets.logs.prepare import prepare
+from dtn_jax.data.prepare import prepare
 from dtn_jax.export.model import Model
 from dtn_jax.export.write import export_run
 from dtn_jax.train import train

@@ -5,19 +5,29 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from dtn_jax.datasets.logs.infer import guess, sample, write
-from dtn_jax.datasets.logs.infer.draft import Draft, TaskDraft
-from dtn_jax.datasets.logs.infer.sample import Sample
-from dtn_jax.datasets.logs.infer.words import clean, percent
+import polars as pl
+
+from dtn_jax.datasets.equal_rows import MUCH
+from dtn_jax.datasets.leaks import Label
+from dtn_jax.datasets.logs.infer import fields, roles, suspects, tasks
+from dtn_jax.datasets.logs.infer.columns import Column, column, missing_words
+from dtn_jax.datasets.logs.infer.draft import (
+    Draft,
+    FieldDraft,
+    TaskDraft,
+    clean,
+    percent,
+    quoted,
+)
+from dtn_jax.datasets.logs.infer.sample import Sample, read, schemas
 from dtn_jax.datasets.logs.raw import files as raw_files
-from dtn_jax.datasets.logs.raw import read as raw_read
 from dtn_jax.datasets.logs.raw.files import RawFile
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.spec import InputSpec
 from dtn_jax.datasets.preparation import progress
-from dtn_jax.errors import UserError
+from dtn_jax.errors import UserError, choose
 from dtn_jax.shared_files import write_whole
 
 HELP = "python -m experiments.prepare --help=schema"
@@ -50,106 +60,152 @@ def infer(
     """
     out = pathlib.Path(out)
     files = raw_files.find(list(input))
-    found = sample.read(files, how_read(files[0]))
-    draft = guess.draft(found, labels, time, group)
-    text = write.schema_text(draft, name_of(out), found.told(), help_command)
+    sample = read(files, how_read(files[0]))
+    result = draft(sample, labels, time, group)
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", out.stem).lstrip("_-") or "logs"
+    text = result.text(name, sample.size, help_command)
     schema_file.loads(text, str(out))
-    for line in summary(draft, found):
+    for line in summary(result, sample):
         progress.say(line)
-    save(out, text, replace)
-    return draft
+    if out.exists() and not replace and out.read_bytes() != text.encode():
+        raise UserError(
+            f"{out} is there already, and says something else; give --replace to overwrite it, "
+            "or another --out"
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(out, text)
+    return result
 
 
 def how_read(file: RawFile) -> InputSpec:
     """How files like this one are read: the separator of CSV is the sign that cuts its header."""
-    given = InputSpec(format=file.format)
+    usual = InputSpec(format=file.format)
     if file.format == "csv" and not file.address.lower().removesuffix(".gz").endswith(".tsv"):
-        header = list(raw_read.schema(file, given))
-        if len(header) == 1:
-            counts = {sign: header[0].count(sign) for sign in "\t;|"}
-            best = max(counts, key=counts.__getitem__)
-            if counts[best]:
-                return dataclasses.replace(given, separator=best)
-    return given
+        header = list(schemas([file], usual)[file.address])
+        if len(header) == 1 and (separator := max("\t;|", key=header[0].count)) in header[0]:
+            return dataclasses.replace(usual, separator=separator)
+    return usual
 
 
-def name_of(out: pathlib.Path) -> str:
-    """A data set's name from its schema file's."""
-    name = re.sub(r"[^A-Za-z0-9_-]+", "_", out.stem).lstrip("_-")
-    return name or "logs"
+def draft(sample: Sample, labels: Sequence[str] = (), time: str = "", group: str = "") -> Draft:
+    """What a sample suggests.
+
+    Args:
+      sample: of the log.
+      labels: columns; empty: they are guessed.
+      time, group: columns; '': they are guessed.
+
+    Raises:
+      UserError: a given column does not fit, or no label, or no field, is found.
+    """
+    frame = sample.frame
+    words = missing_words(frame) if sample.input.format == "csv" else []
+    if words:
+        text = pl.col(pl.String)
+        frame = frame.with_columns(pl.when(~text.is_in(words)).then(text))
+    columns = {c.name: column(c) for c in frame}
+    singles = {name: c for name, c in columns.items() if not c.is_list}
+    asked = [("--time", time), ("--group", group), *(("--labels", name) for name in labels)]
+    _check_given(asked, sample, singles)
+    when = roles.time({n: c for n, c in singles.items() if n not in (group, *labels)}, time)
+    who = roles.group({n: c for n, c in singles.items() if n not in (when.name, *labels)}, group)
+    part, split = roles.split_column(singles)
+    drafts = tasks.tasks(singles, labels, {when.name, who.name, part}, set(columns))
+    notes = tasks.arrange(drafts)
+    targets = suspects.labels(drafts, frame.height)
+    used = {when.name, part, *(task.column for task in drafts)}
+    inputs = {name: c for name, c in columns.items() if name not in used}
+    entries = _fields(inputs, targets, sample.whole, singles.get(when.name))
+    entries += [FieldDraft(name, reason=reason) for name, reason in sample.refused.items()]
+    why = "a column says it"
+    if not part:
+        split, why = roles.split(when, who, singles)
+    input = dataclasses.replace(sample.input, missing=tuple(words))
+    result = Draft(entries, drafts, when, who, split, why, input, notes)
+    roles.add_times(result, singles)
+    if not any(field.kept for field in result.fields):
+        reasons = [f"  {quoted(field.name)}: {field.reason}" for field in result.fields[:50]]
+        raise UserError("no column can be a field:\n" + "\n".join(reasons or ["  there is none"]))
+    if few := ", ".join(label.key for label in targets if not label.enough):
+        notes.append(f"{few}: too few rows of one class to look for columns that give it away")
+    equal = 1 - frame.hash_rows().n_unique() / frame.height
+    if split["by"] == "random" and equal > MUCH:
+        notes.append(
+            f"{round(equal * frame.height):,} rows ({percent(equal)}) are equal to an earlier one "
+            "in all columns: split at random, train knows the labels of such rows in test. Take "
+            "them out of the log, or split it so that copies stay together (by: group)"
+        )
+    if broken := sample.broken / (frame.height + sample.broken):
+        fails = ": prepare then fails, unless --max_reject_rate allows it" * (broken > BROKEN)
+        notes.append(
+            f"{sample.broken:,} rows of the sample ({percent(broken)}) cannot be read{fails}"
+        )
+    return result
 
 
-def save(out: pathlib.Path, text: str, replace: bool) -> None:
-    """Writes a schema file; raises UserError where another one is there and `replace` is False."""
-    if out.exists() and not replace:
-        try:
-            same = out.read_text() == text
-        except (OSError, UnicodeDecodeError):
-            same = False
-        if not same:
-            raise UserError(
-                f"{out} is there already, and says something else; give --replace to overwrite it, "
-                "or another --out"
-            )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(out, text)
+def _check_given(
+    asked: Sequence[tuple[str, str]], sample: Sample, singles: Mapping[str, Column]
+) -> None:
+    """Raises UserError where a column that was asked for is not there, or cannot be used."""
+    uses: dict[str, str] = {}
+    for what, name in asked:
+        if not name:
+            continue
+        if name in sample.refused:
+            raise UserError(f"{what}={name}: {sample.refused[name]}")
+        choose(f"column in {what}", name, sample.frame.columns)
+        if name not in singles:
+            raise UserError(f"{what}={name}: it is a column of lists; expected single values")
+        if uses.setdefault(name, what) != what:
+            raise UserError(f"{what}={name}: the column is {uses[name]} as well")
 
 
-def summary(draft: Draft, found: Sample) -> list[str]:
+def _fields(
+    columns: Mapping[str, Column], labels: Sequence[Label], whole: bool, event: Column | None
+) -> list[FieldDraft]:
+    """The fields in the order of the columns."""
+    singles = {name: c for name, c in columns.items() if not c.is_list}
+    by_name = {name: fields.single(c, whole) for name, c in singles.items()}
+    by_name |= fields.of_lists([c for c in columns.values() if c.is_list], singles)
+    able = [label for label in labels if label.enough]
+    with progress.Rows() as bars:
+        count = len(columns)
+        for c in bars.count(columns.values(), "columns", count, lambda _: 1, "columns"):
+            suspects.leave_out(by_name[c.name], c, able)
+    suspected = [quoted(field.name) for field in by_name.values() if field.suspect]
+    for field in by_name.values():
+        if field.options.get("weights") in suspected and not field.suspect:
+            field.notes[0] = f"without its weights: {field.options.pop('weights')} is suspect"
+    suspects.leave_out_times(by_name, singles, event)
+    suspects.leave_out_copies(by_name, singles)
+    return [by_name[name] for name in columns]
+
+
+def summary(draft: Draft, sample: Sample) -> list[str]:
     """What is shown in the terminal: guesses, then suspicions."""
-    lines = [f"Looked at {found.told()}.", ""]
-    for task in draft.tasks:
-        lines.append(f"task   {_task(task)}")
-    for what, role in (("time", draft.time), ("group", draft.group)):
-        told = f"{role.column}{_guessed(role.guessed)}: {role.facts}" if role.column else "none"
-        lines.append(f"{what:6s} {told}")
+    lines = [f"Looked at {sample.size}.", ""]
+    roles = [("time", draft.time), ("group", draft.group)]
+    for what, entry in [*(("task", task) for task in draft.tasks), *roles]:
+        facts = entry.facts
+        if isinstance(entry, TaskDraft):
+            upstream = ", ".join(entry.options.get("upstream", []))
+            facts = f"{'binary' if entry.binary else 'regression'}, {facts}"
+            facts += f", upstream {upstream}" if upstream else ""
+        guess = f"{entry.name}{' (guessed)' * entry.guessed}: {facts}" if entry.name else "none"
+        lines.append(f"{what:6s} {guess}")
     split = ", ".join(f"{key} {value}" for key, value in draft.split.items() if key != "by")
     lines.append(f"split  by {draft.split['by']}: {split}")
-    kinds: dict[str, list[str]] = {}
-    for field in draft.fields:
-        if not field.reason:
-            kinds.setdefault(field.options.get("kind", "categorical"), []).append(field.name)
-    lines += [f"{kind:12s} {_listed(names)}" for kind, names in kinds.items()]
-    out = [f for f in draft.fields if f.reason and f.reason != write.OFFER and not f.suspect]
-    lines += _section("Left out", [f"{f.name}: {f.reason}" for f in out])
-    suspects = [f"{f.name}: {f.reason}" for f in draft.fields if f.suspect]
-    lines += _section("Suspect, and left out", suspects)
-    lines += _section("To look at", _notes(draft, found))
+    kept, out = [f for f in draft.fields if f.kept], [f for f in draft.fields if f.reason]
+    for kind in dict.fromkeys(field.options.get("kind", "categorical") for field in kept):
+        names = [f.name for f in kept if f.options.get("kind", "categorical") == kind]
+        more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+        lines.append(f"{kind:12s} {', '.join(names[:12])}{more}")
+    notes = [f"{e.name}: {note}" for e in (*draft.tasks, *kept, draft.time) for note in e.notes]
+    parts = {
+        "Left out": [f"{f.name}: {f.reason}" for f in out if not f.suspect],
+        "Suspect, and left out": [f"{f.name}: {f.reason}" for f in out if f.suspect],
+        "To look at": notes + draft.notes,
+    }
+    for title, texts in parts.items():
+        lines += ["", title, *(f"  {text}" for text in texts)] if texts else []
     return [clean(line) for line in lines]
-
-
-def _task(task: TaskDraft) -> str:
-    kind = "binary" if task.binary else "regression"
-    up = task.options.get("upstream", [])
-    upstream = f", upstream {', '.join(up)}" if up else ""
-    return f"{task.name}{_guessed(task.guessed)}: {kind}, {task.facts}{upstream}"
-
-
-def _guessed(guessed: bool) -> str:
-    return " (guessed)" if guessed else ""
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:12])
-    return f"{shown} and {len(names) - 12} more" if len(names) > 12 else shown
-
-
-def _section(title: str, lines: Sequence[str]) -> list[str]:
-    return ["", title, *(f"  {line}" for line in lines)] if lines else []
-
-
-def _notes(draft: Draft, found: Sample) -> list[str]:
-    lines = [f"{t.name}: {note}" for t in draft.tasks for note in t.notes]
-    lines += [f"{f.name}: {note}" for f in draft.fields if not f.reason for note in f.notes]
-    few = guess.unexamined(draft, found.frame.height)
-    if few:
-        lines.append(
-            f"{', '.join(few)}: too few rows of one class to look for columns that give it away"
-        )
-    broken = found.broken / (found.frame.height + found.broken)
-    if broken > BROKEN:
-        lines.append(
-            f"{percent(broken)} of the rows cannot be read: prepare then fails, unless "
-            "--max_reject_rate allows it"
-        )
-    return [*lines, *draft.notes]

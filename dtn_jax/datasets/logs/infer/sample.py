@@ -1,28 +1,38 @@
-"""A sample of a log's rows: from all over it, in bounded memory, in a minute at most."""
+"""A sample of a log's rows: from its beginning to its end, in bounded time and memory."""
 
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
-import time
-from collections.abc import Mapping, Sequence
+import gzip
+import io
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.logs.formula.times import Type
-from dtn_jax.datasets.logs.infer import places
-from dtn_jax.datasets.logs.infer.places import Places
+from dtn_jax.datasets.logs.infer.columns import FEW
 from dtn_jax.datasets.logs.raw import read as raw_read
-from dtn_jax.datasets.logs.raw.files import RawFile
-from dtn_jax.datasets.logs.raw.unit import Types
+from dtn_jax.datasets.logs.raw import units as raw_units
+from dtn_jax.datasets.logs.raw.files import FILE, RawFile, open_file
+from dtn_jax.datasets.logs.raw.rejects import Reject
+from dtn_jax.datasets.logs.raw.unit import Types, Unit
 from dtn_jax.datasets.logs.schema.spec import InputSpec
+from dtn_jax.datasets.logs.times import Type
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.errors import UserError
 
 ROWS = 500_000  # that are looked at
 BYTES = 256 << 20  # that they may take
-SECONDS = 40.0  # for reading; what is read by then is the sample
-FEW = 1e-5  # share of the rows in which a value may be bad: far below what prepare allows
+FILES = 100  # of which the columns are looked at
+PLACES = 50  # of a larger log, in which rows are read
+PIECE = 1 << 20  # bytes of a text file that a place may have
+WHOLE = 64 << 20  # bytes of text files up to which their lines are counted
+CHUNK = 2048  # rows
+UNSEEN = "the lines by which prepare knows a file's columns lack it"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,36 +42,18 @@ class Sample:
     Attributes:
       frame: the columns that can be read.
       refused: {column that cannot be: the reason}.
-      files: of the log.
-      seen: of the files, how many rows are from.
-      rows: of the log; 0 is not known.
-      exact: whether that is counted, not estimated.
+      whole: whether it is the whole log.
+      size: '500,000 of about 12,000,000 rows, from 50 of 214 files'.
       broken: rows of the sample that could not be read.
       input: how files were read.
     """
 
     frame: pl.DataFrame
     refused: dict[str, str]
-    files: int
-    seen: int
-    rows: int
-    exact: bool
+    whole: bool
+    size: str
     broken: int
     input: InputSpec
-
-    @property
-    def whole(self) -> bool:
-        """Whether it is the whole log."""
-        return self.exact and self.frame.height + self.broken >= self.rows
-
-    def told(self) -> str:
-        """'500,000 of about 12,000,000 rows, from 50 of 214 files'"""
-        of = f" of {'' if self.exact else 'about '}{self.rows:,}"
-        of = "" if self.whole or (not self.exact and self.rows <= self.frame.height) else of
-        rows = f"{'all ' if self.whole else ''}{self.frame.height:,}{of} rows"
-        files = "1 file" if self.files == 1 else f"{self.seen:,} of {self.files:,} files"
-        files = f"all {self.files:,} files" if 1 < self.files == self.seen else files
-        return f"{rows}, from {files}"
 
 
 def read(files: Sequence[RawFile], input: InputSpec) -> Sample:
@@ -70,124 +62,130 @@ def read(files: Sequence[RawFile], input: InputSpec) -> Sample:
     Raises:
       UserError: a file cannot be read, or there are no rows.
     """
-    where = places.choose(files, input)
-    columns, refused = usable(files, where.types)
+    some = [files[n] for n in _spread(len(files), FILES)]
+    size, units, covered = sum(file.size for file in files), [], 0  # bytes of the units
+    for number, file in enumerate(some):
+        if size <= WHOLE or file.packed or file.format in ("parquet", "arrow"):
+            parts = raw_units.plan([file], input, rows=100_000, size=PIECE)
+            covered += file.size
+        else:
+            parts = list(_pieces(file))
+            covered += sum(unit.stop - unit.start for unit in parts)
+        units += [dataclasses.replace(unit, file=number) for unit in parts]
+    rows = sum(max(unit.rows, 0) for unit in units) * size // max(covered, 1)  # 0: not known
+    exact = covered == size and all(unit.rows >= 0 for unit in units)
+    few = exact and rows <= ROWS
+    units = units if few else [units[n] for n in _spread(len(units), PLACES)]
+    columns, refused = usable(schemas(some, input))
+    names = [name for unit in units for name in _names(some[unit.file], unit)]
+    refused |= {n: UNSEEN for n in dict.fromkeys(names) if n not in {*columns, *refused}}
     while True:
-        frames, seen, broken, blamed = _rows(files, where, columns, input)
-        height = sum(frame.height for frame in frames)
+        frames, rejects, cut = _rows(some, units, columns, input, few)
+        height, broken = sum(frame.height for frame in frames), len(rejects)
         # A column that alone makes rows unreadable is left out, and the rows are there again.
-        bad = {n: why for n, (count, why) in blamed.items() if count > FEW * (height + broken)}
+        counts = collections.Counter(reject.column for reject in rejects if reject.column)
+        most = FEW * (height + broken)
+        bad = [reject for reject in rejects if counts[reject.column] > most]
         if not bad:
             break
-        refused |= bad
-        columns = [name for name in columns if name not in bad]
+        refused |= {r.column: f"{r.reason}: {r.value[:40]}" for r in bad}
+        columns = [name for name in columns if name not in refused]
     if not height:
         raise UserError(f"the {len(files):,} raw files hold no rows that can be read")
-    frame = pl.DataFrame({name: _joined([f[name] for f in frames]) for name in columns})
-    exact = where.exact
-    return Sample(frame, refused, len(files), seen, where.rows, exact, broken, input)
+    whole, count = covered == size and not cut, len({unit.file for unit in units})
+    of = f" of {'' if exact else 'about '}{rows:,}" if rows > height and not whole else ""
+    which = f"all {count:,}" if count == len(files) else f"{count:,} of {len(files):,}"
+    which = f"{which} files" if len(files) > 1 else "1 file"
+    account = f"{'all ' * whole}{height:,}{of} rows, from {which}"
+    frame = pl.concat(frames, how="vertical_relaxed")
+    return Sample(frame, refused, whole, account, broken, input)
 
 
-def usable(
-    files: Sequence[RawFile], types: Mapping[int, Types]
-) -> tuple[list[str], dict[str, str]]:
+def schemas(files: Sequence[RawFile], input: InputSpec) -> dict[str, Types]:
+    """{address: the file's columns}."""
+    by_file = raw_read.schemas(files, input)
+    return {a: {n: t for n, t in types.items() if n != FILE} for a, types in by_file.items()}
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """At most so many of 0 to count - 1, from first to last."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()
+
+
+def _pieces(file: RawFile) -> Iterator[Unit]:
+    """Pieces of a large text file, from one line end to another; without its first line, which may
+    be a header."""
+    with open_file(file.address, mapped=False) as source:
+        step = max(file.size // PLACES, PIECE)
+        for at in range(0, max(file.size - step, 0) + 1, step):
+            source.seek(at)
+            data = source.read(PIECE)
+            first, last = data.find(b"\n") + 1, data.rfind(b"\n") + 1
+            if last > first:
+                yield Unit(0, at + first, at + last, 1, data.count(b"\n", first, last))
+
+
+def _names(file: RawFile, unit: Unit) -> dict[str, None]:
+    """The names in a unit of JSON lines, where any line may have some that the first ones lack."""
+    names: dict[str, None] = {}
+    if file.format != "jsonl":
+        return names
+    with open_file(file.address, mapped=False) as source:
+        text = gzip.GzipFile(fileobj=source) if file.packed else io.BufferedReader(source)
+        text.seek(unit.start)
+        for line in itertools.islice(text, unit.rows if unit.rows >= 0 else ROWS):
+            with contextlib.suppress(ValueError):
+                row = json.loads(line)
+                names |= dict.fromkeys(row if isinstance(row, dict) else ())
+    return names
+
+
+def _rows(
+    files: Sequence[RawFile], units: Sequence[Unit], columns: list[str], input: InputSpec, few: bool
+) -> tuple[list[pl.DataFrame], list[Reject], bool]:
+    """Frames, rows that cannot be read, and whether a unit has more of them.
+
+    Each unit has its share of the rows and bytes, and what earlier ones left; of `few` rows, all.
+    """
+    frames, rejects, cut, rows, size = [], [], False, 0, 0
+    with progress.Rows() as bars:
+        places = bars.count(units, "looking at", len(units), rows=lambda _: 1, unit="places")
+        for n, unit in enumerate(places, 1):
+            share = 1 if few else n / len(units)
+            for chunk in raw_read.chunks(files[unit.file], unit, columns, input, CHUNK):
+                frames.append(chunk.frame.head(max(round(ROWS * share) - rows, 0)))
+                rejects += chunk.broken
+                rows, size = rows + frames[-1].height, size + frames[-1].estimated_size()
+                if rows >= round(ROWS * share) or size >= BYTES * share:
+                    cut = True
+                    break
+    return frames, rejects, cut
+
+
+def usable(types: Mapping[str, Types]) -> tuple[list[str], dict[str, str]]:
     """The columns that no file lacks, all of a readable type, and why others are refused."""
-    names = dict.fromkeys(name for found in types.values() for name in found)
     refused = {}
+    names = dict.fromkeys(name for columns in types.values() for name in columns)
     for name in names:
-        lost = [n for n, found in types.items() if name not in found and not sparse(files[n])]
-        kinds = {_kind(found[name]): n for n, found in types.items() if name in found}
+        lacking = [address for address, columns in types.items() if name not in columns]
+        kinds = {_kind(columns[name]): a for a, columns in types.items() if name in columns}
         kinds.pop("nothing", None)
-        if lost:
-            refused[name] = f"{files[lost[0]].address} has no such column"
+        if lacking:
+            refused[name] = f"{lacking[0]} has no such column"
         elif "nested" in kinds:
             refused[name] = "nested: write its parts as columns of their own"
-        elif not name or len(name) > 200:
-            refused[name] = "it has no name" if not name else "its name is too long"
+        elif not 0 < len(name) <= 200:
+            refused[name] = "its name is too long" if name else "it has no name"
         elif len(kinds) > 1 and set(kinds) != {"numbers", "texts"}:
-            told = " and ".join(f"{kind} in {files[n].address}" for kind, n in kinds.items())
-            refused[name] = f"it holds {told}"
+            refused[name] = f"it holds {' and '.join(f'{k} in {a}' for k, a in kinds.items())}"
     return [name for name in names if name not in refused], refused
-
-
-def sparse(file: RawFile) -> bool:
-    """Whether a file may have columns that its first lines lack: JSON may leave out nulls."""
-    return file.format == "jsonl"
 
 
 def _kind(dtype: Type) -> str:
     """Types of one kind can be read as one another."""
-    if dtype == pl.List:
-        inner = dtype.inner
-        return "nested" if inner.is_nested() or inner == pl.Duration else "lists"
-    if dtype.is_nested():
+    lists = dtype == pl.List
+    if dtype.is_nested() and (not lists or dtype.inner.is_nested() or dtype.inner == pl.Duration):
         return "nested"
-    if dtype == pl.Null:
-        return "nothing"
-    if dtype.is_numeric():
-        return "numbers"
-    return "texts" if dtype == pl.String else f"{dtype.base_type()}"
-
-
-def _rows(
-    files: Sequence[RawFile], where: Places, columns: list[str], input: InputSpec
-) -> tuple[list[pl.DataFrame], int, int, dict[str, tuple[int, str]]]:
-    """Frames, files that they are from, broken rows, and {column: (rows that it broke, why)}."""
-    units, found = where.units, {}
-    begun, held, broken = time.monotonic(), 0, 0
-    counts: collections.Counter[str] = collections.Counter()
-    why: dict[str, str] = {}
-    # A share of the rows for each place; what a small one leaves, the later ones have.
-    left = min(ROWS, where.rows) if where.exact else ROWS
-    with progress.Rows() as bars:
-        order = places.spread(len(units))
-        for done, place in enumerate(
-            bars.count(order, "looking at", len(units), rows=lambda _: 1, unit="places")
-        ):
-            if found and (time.monotonic() - begun > SECONDS or left <= 0):
-                break
-            unit = units[place]
-            quota = -(-left // (len(units) - done))
-            if held:
-                taken = sum(frame.height for frame in found.values())
-                quota = min(quota, int((BYTES - held) * taken / held / (len(units) - done)))
-            if quota <= 0:
-                break
-            size = max(1, min(quota, raw_read.ROWS))
-            parts = []
-            for chunk in raw_read.chunks(files[unit.file], unit, columns, input, size):
-                part = chunk.frame.head(quota - sum(p.height for p in parts))
-                parts.append(part)
-                held += part.estimated_size()
-                broken += len(chunk.broken)
-                for reject in chunk.broken:
-                    if reject.column:
-                        counts[reject.column] += 1
-                        why[reject.column] = f"{reject.reason}: {reject.value[:40]}"
-                if sum(p.height for p in parts) >= quota or held > BYTES:
-                    break
-            if parts:
-                found[place] = _stacked(parts)
-                left -= found[place].height
-    seen = len({units[place].file for place in found})
-    frames = [found[place] for place in sorted(found)]
-    return frames, seen, broken, {name: (n, why[name]) for name, n in counts.items()}
-
-
-def _stacked(parts: list[pl.DataFrame]) -> pl.DataFrame:
-    return pl.DataFrame({name: _joined([p[name] for p in parts]) for name in parts[0].columns})
-
-
-def _joined(parts: list[pl.Series]) -> pl.Series:
-    """One after the other; parts of several types become texts where no type holds all."""
-    frames = [part.to_frame() for part in parts]
-    types = {part.dtype for part in parts}
-    if len(types) == 1:
-        return pl.concat(frames).to_series()
-    if any(t == pl.String for t in types) and not any(t == pl.List for t in types):
-        return pl.concat([f.cast(pl.String) for f in frames]).to_series()
-    try:
-        return pl.concat(frames, how="vertical_relaxed").to_series()
-    except pl.exceptions.PolarsError:
-        text = pl.List(pl.String) if any(t == pl.List for t in types) else pl.String
-        return pl.concat([f.cast(text) for f in frames]).to_series()
+    kinds = {pl.List: "lists", pl.Null: "nothing", pl.String: "texts"}
+    base = dtype.base_type()
+    return "numbers" if dtype.is_numeric() else kinds.get(base, str(base))

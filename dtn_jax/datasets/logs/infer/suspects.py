@@ -1,217 +1,180 @@
-"""Columns that tell a label too well: the label in disguise, or known only after the fact.
+"""Columns that tell a label too well: the label in disguise, or known only after the fact; and
+columns that tell what another one does.
 
-A column is tried alone, in three ways: its numbers as they are; the label's mean of each value, or
-of each of BUCKETS ranges of numbers, taken on one half of the sample and tried on the other; and
-whether it is missing.
+Leaks are those of `dtn_jax.datasets.leaks`: one half of the sample is fitted, the other scored.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.logs.infer.columns import Column
-from dtn_jax.datasets.logs.infer.draft import TaskDraft
-from dtn_jax.datasets.logs.infer.words import percent
-from dtn_jax.metrics.auc import auc
-from dtn_jax.shapes import Bool, Float64, Int
+from dtn_jax.datasets import leaks
+from dtn_jax.datasets.leaks import FEWEST, KNOWN, Label, Values
+from dtn_jax.datasets.logs import times
+from dtn_jax.datasets.logs.infer import names, roles, tasks
+from dtn_jax.datasets.logs.infer.columns import Column, column
+from dtn_jax.datasets.logs.infer.draft import FieldDraft, TaskDraft, percent, shown
+from dtn_jax.datasets.logs.infer.fields import KEPT, TIMES, is_numeric
+from dtn_jax.shapes import Bool, Int
 
-MOST = 0.95  # AUC of a column alone; above, it is suspect
-LEAST = 20  # rows of each class in each half: the AUC's standard error is then below 0.07
-UNIQUE = 0.9  # different values by rows: more say nothing of copies, or of a label by value
-BUCKETS = 1000  # of numbers with more different values
-EDGES = 50_000  # numbers by which the ranges are cut
-GRACE = 60_000_000  # microseconds: nearer times are of the same moment
+UNIQUE = 0.9  # different values by rows: more say nothing of copies
+GRACE = 60 * times.SECOND  # nearer times are of the same moment
 LATER = 0.5  # share of the rows in which a time is later than the event's
+ALONE, LENGTH = "Alone it has", "The lengths of its lists alone have"
+BAG = "The values of its lists, {} most of all, alone have"
+ENTRY, SUMS = "The entry [{}] of its vectors alone has", "The sums of its lists alone have"
 
 
-@dataclasses.dataclass(frozen=True)
-class Target:
-    """A label to be told.
-
-    Attributes:
-      name: of the task.
-      known: the rows in which it is known.
-      ones: of those, where it is 1; of a regression, where it is above its median.
-      fitted: of those, the half on which means are taken.
-    """
-
-    name: str
-    known: Int[np.ndarray, " K"]
-    ones: Bool[np.ndarray, " K"]
-    fitted: Bool[np.ndarray, " K"]
-
-    @functools.cached_property
-    def enough(self) -> bool:
-        counts = [np.bincount(self.ones[half], minlength=2) for half in (self.fitted, ~self.fitted)]
-        return min(int(count.min()) for count in counts) >= LEAST
-
-
-def targets(tasks: Sequence[TaskDraft], rows: int) -> list[Target]:
-    """The labels; the halves are the same for all of them."""
+def labels(drafts: Sequence[TaskDraft], rows: int) -> list[Label]:
+    """The labels to be told, by the halves of the sample; of a regression, whether it is above its
+    median."""
     half = np.random.default_rng(0).random(rows) < 0.5
     found = []
-    for task in tasks:
-        known = np.flatnonzero(~np.isnan(task.values))
-        values = task.values[known]
-        ones = values > 0 if task.binary or not len(values) else values > np.median(values)
-        found.append(Target(task.name, known, ones, half[known]))
+    for task in drafts:
+        known = ~np.isnan(task.values)
+        middle = 0 if task.binary or not known.any() else np.median(task.values[known])
+        sides = tuple(np.flatnonzero(known & side) for side in (half, ~half))
+        found.append(Label(task.name, sides, tuple(task.values[s] > middle for s in sides)))
     return found
 
 
-def suspicion(column: Column, targets: Sequence[Target]) -> str:
-    """Why a column of single values is suspect; '' where it is not."""
-    able = [target for target in targets if target.enough]
-    found = max(((missing_auc(column.there, t), t) for t in able), default=(0.0, None), key=_first)
-    if found[0] > MOST:
-        return _of_missing(column.there, *found)
-    best = max(found, alone(column, able), key=_first)
-    if best[0] > MOST:
-        return f"a label in disguise? Alone it has AUC {best[0]:.4f} on {best[1].name}"
-    return ""
+def leave_out(field: FieldDraft, c: Column, able: Sequence[Label]) -> None:
+    """Leaves a column out that tells a label too well, or is an outcome by its name."""
+    why = suspicion(c, field.options.get("kind", ""), able)
+    if why and names.is_entity(c.name) and names.is_id(c.name) and not c.missing:
+        field.notes.append(f"{why}; a label that is a property of {c.name}?")
+    elif why:
+        field.leave_out(why, suspect=True)
+    if c.is_list:
+        return
+    binary = tasks.is_binary(c)
+    if binary and names.is_yes_or_no(c.name):
+        field.notes.append("if it happens after a row is shown, it is a label or a leak")
+    number = c.kind == "number" and c.distinct > 2 and names.is_value(c.name)
+    if (binary and c.distinct > 1 and names.is_outcome(c.name)) or number:
+        field.leave_out(
+            "an outcome by its name, and none of --labels: what happens after a row was shown "
+            "cannot be an input",
+            suspect=True,
+        )
 
 
-def alone(column: Column, able: Sequence[Target]) -> tuple[float, Target | None]:
-    """The best AUC of a column's numbers as they are, or of its values or ranges; and on which."""
-    best: tuple[float, Target | None] = 0.0, None
-    codes = _by_value(column)
-    ranks = _ranks(column) if column.is_number else None
-    for target in able:
-        if ranks is not None:
-            best = max(best, (_as_it_is(ranks, target), target), key=_first)
-        if codes is not None or ranks is not None:
-            means = of_means((ranks if codes is None else codes) + 1, target)
-            best = max(best, (means, target), key=_first)
-    return best
+def suspicion(c: Column, kind: str, able: Sequence[Label]) -> str:
+    """Why a column of this kind is suspect; '' where it is not.
 
-
-def list_suspicion(lengths: Int[np.ndarray, " R"], targets: Sequence[Target]) -> str:
-    """Why a list column is suspect, by the lengths of its lists; -1 is a missing list."""
-    able = [target for target in targets if target.enough]
-    found = max(((missing_auc(lengths > 0, t), t) for t in able), default=(0.0, None), key=_first)
-    if found[0] > MOST:
-        return _of_missing(lengths > 0, *found, what="empty or missing")
-    best = max(((of_means(lengths + 1, t), t) for t in able), default=(0.0, None), key=_first)
-    if best[0] > MOST:
-        told = f"AUC {best[0]:.4f} on {best[1].name}"
-        return f"a label in disguise? The lengths of its lists alone have {told}"
-    return ""
-
-
-def _first(pair: tuple[float, Target | None]) -> float:
-    return pair[0]
-
-
-def _of_missing(
-    there: Bool[np.ndarray, " R"], found: float, target: Target, what: str = "missing"
-) -> str:
-    gone = ~there[target.known]
-    ones, others = (percent(float(gone[rows].mean())) for rows in (target.ones, ~target.ones))
-    return (
-        f"known only after the fact? It is {what} in {ones} of the rows with {target.name}, and in "
-        f"{others} of the others: AUC {found:.4f}"
-    )
-
-
-def missing_auc(there: Bool[np.ndarray, " R"], target: Target) -> float:
-    """AUC of whether the column is there, in the better direction."""
-    found = auc(there[target.known].astype(np.float32), target.ones)
-    return max(found, 1 - found)
-
-
-def _by_value(column: Column) -> Int[np.ndarray, " R"] | None:
-    """A code for each value, -1 where missing; None of fractions, and of nearly unique values."""
-    if column.distinct > UNIQUE * column.known:
-        return None
-    few = column.distinct <= BUCKETS
-    return column.codes if few or not column.is_number or column.is_whole else None
-
-
-def _ranks(column: Column) -> Int[np.ndarray, " R"]:
-    """The rank of each number among the different ones, or among BUCKETS; -1 where missing."""
-    if column.distinct <= BUCKETS:
-        numbers = column.different.cast(pl.Float64).to_numpy()
-        return np.append(np.searchsorted(np.unique(numbers), numbers), -1)[column.codes]
-    numbers, there = column.numbers, column.there
-    known = numbers[there]
-    known = known[:: max(1, len(known) // EDGES)]
-    edges = np.unique(np.quantile(known, np.arange(1, BUCKETS) / BUCKETS, method="lower"))
-    return np.where(there, np.searchsorted(edges, numbers, "right"), -1)
-
-
-def _as_it_is(ranks: Int[np.ndarray, " R"], target: Target) -> float:
-    """AUC of numbers, in the better direction, in the rows that have them; 0.5 where few do."""
-    mine = ranks[target.known]
-    there = mine >= 0
-    every = np.bincount(mine[there])
-    won = np.bincount(mine[there & target.ones], minlength=len(every))
-    if min(won.sum(), every.sum() - won.sum()) < LEAST:
-        return 0.5
-    found = auc_of_counts(np.arange(len(every), dtype=np.float64), won, every)
-    return max(found, 1 - found)
-
-
-def auc_of_counts(
-    scores: Float64[np.ndarray, " V"], ones: Int[np.ndarray, " V"], rows: Int[np.ndarray, " V"]
-) -> float:
-    """AUC where so many of the rows with each score have the label 1."""
-    there = rows > 0
-    scores, ones, rows = scores[there], ones[there], rows[there]
-    labels = np.repeat([True, False], len(scores))
-    weights = np.concatenate([ones, rows - ones]).astype(np.float64)
-    return auc(np.concatenate([scores, scores]), labels, weights)
-
-
-def of_means(codes: Int[np.ndarray, " R"], target: Target) -> float:
-    """AUC on one half of the label's mean of each code on the other half, codes from 0 on.
-
-    A mean is drawn to that of all rows as by one more row, so that codes of a row or two, and
-    those that were not seen, tell little.
+    Args:
+      c: the column.
+      kind: bag or vector; of other lists of numbers, such as weights, the sums are tried.
+      able: the labels with enough rows.
     """
-    mine, size = codes[target.known], int(codes.max(initial=0)) + 1
-    fitted, tried = target.fitted, ~target.fitted
-    prior = float(target.ones[fitted].mean())
-    count = np.bincount(mine[fitted], minlength=size)
-    ones = np.bincount(mine[fitted & target.ones], minlength=size)
-    means = (ones + prior) / (count + 1)
-    every = np.bincount(mine[tried], minlength=size)
-    won = np.bincount(mine[tried & target.ones], minlength=size)
-    return auc_of_counts(means, won, every)
+    figures = leaks.alone(c.name, _values(c, kind), able)
+    if c.is_list and c.is_finite and kind not in ("bag", "vector"):
+        sums = column(c.raw.list.head(KEPT).list.sum())
+        figures += leaks.alone(c.name, _values(sums, "", SUMS), able)
+    by_missing = [figure for figure in figures if figure.by == KNOWN and figure.suspect]
+    best = max(by_missing or figures, key=lambda figure: figure.auc, default=None)
+    if best is None or not best.suspect:
+        return ""
+    label = next(label for label in able if label.key == best.key)
+    if best.by == KNOWN:
+        ones, gone = np.concatenate(label.ones), ~_there(c)[np.concatenate(label.rows)]
+        return (
+            f"known only after the fact? It is {'empty or ' * c.is_list}missing in "
+            f"{percent(float(gone[ones].mean()))} of the rows with {best.key}, and in "
+            f"{percent(float(gone[~ones].mean()))} of the others: AUC {best.auc:.4f}"
+        )
+    what = best.entry
+    if best.by == BAG:
+        ids, values = _padded(c)
+        fit = leaks.fitted(ids[label.rows[0]], label.ones[0], values.distinct)
+        more = fit.positives - (fit.positives + fit.negatives) * label.ones[0].mean()
+        what = shown(values.different[int(fit.ids[np.where(fit.ids < 0, -1, more).argmax()])])
+    return f"a label in disguise? {best.by.format(what)} AUC {best.auc:.4f} on {best.key}"
 
 
-def same(columns: Sequence[Column], numeric: bool) -> dict[str, tuple[str, bool]]:
-    """{column: (an earlier one that tells the same, whether its values are the very same)}.
+def _values(c: Column, kind: str, by: str = ALONE) -> Iterator[Values]:
+    """What a label is told by: whether a value is there, the values, numbers in buckets."""
+    there = _there(c)
+    if there.any() and not there.all():
+        yield Values(KNOWN, 2, there[:, None].astype(np.int8))
+    if not c.is_list:
+        yield Values(by, c.distinct, c.codes[:, None])
+    elif there.any():
+        yield Values(LENGTH, int(c.lengths.max()) + 2, c.lengths[:, None] + 1)
+    numbers = []
+    if kind == "bag":
+        ids, values = _padded(c)
+        yield Values(BAG, values.distinct, ids)
+    elif kind == "vector":
+        numbers = ((n, column(c.raw.list.get(n)).numbers) for n in range(c.length))
+    elif c.kind == "number" and not c.is_list:
+        numbers = [(None, c.numbers)]
+    for entry, x in numbers:
+        rows, (ids,) = leaks.in_buckets([np.nan_to_num(x)], [there])
+        yield Values(by if entry is None else ENTRY, rows, ids, entry=entry, numbers=x)
+
+
+def _there(c: Column) -> Bool[np.ndarray, " R"]:
+    """Where there is a value, or a list with values."""
+    return c.lengths > 0 if c.is_list else c.codes >= 0
+
+
+def _padded(c: Column) -> tuple[Int[np.ndarray, "R S"], Column]:
+    """The first KEPT values of each list, which are those that a field keeps, as ids; and those."""
+    lengths = np.clip(c.lengths, 0, KEPT)
+    values = column(c.raw.list.head(KEPT).filter(lengths > 0).explode())
+    ids = np.full((len(lengths), max(int(lengths.max()), 1)), -1, np.int32)
+    ids[np.arange(ids.shape[1]) < lengths[:, None]] = values.codes
+    return ids, values
+
+
+def leave_out_times(
+    found: Mapping[str, FieldDraft], columns: Mapping[str, Column], event: Column | None
+) -> None:
+    """Leaves out times, and says which are later than the event."""
+    unit = roles.unit_of(event) if event else ""
+    for name, c in columns.items():
+        own = roles.unit_of(c)
+        typed = times.is_date(c.raw.dtype) or c.kind == "text"
+        if not own or (not typed and names.time_rank(name) is None):
+            continue
+        found[name].leave_out(TIMES)
+        if "number" in (own, unit or "number"):
+            continue
+        seen, began = times.to_time(c.raw, own), times.to_time(event.raw, unit)
+        if roles.of_days(c, own):  # a day is later than the event from the next day on
+            began = began // times.DAY * times.DAY
+        late = (seen > began + GRACE).drop_nulls()
+        if len(late) >= FEWEST and late.mean() > LATER:
+            found[name].leave_out(
+                f"known only after the fact? It is later than {event.name} in "
+                f"{percent(late.mean())} of the rows that have it",
+                suspect=True,
+            )
+
+
+def leave_out_copies(found: Mapping[str, FieldDraft], columns: Mapping[str, Column]) -> None:
+    """Leaves out columns that tell what an earlier field tells.
 
     Two columns of categories tell the same where each value of one goes with one value of the
     other, and not nearly every row has a value of its own; two of numbers where they put the rows
-    into the same order.
+    into the same order. Of an item, its price tells other things than its id.
     """
-    first: dict[bytes, Column] = {}
-    found = {}
-    for column in columns:
-        if column.distinct <= 1 or (not numeric and column.distinct > UNIQUE * column.known):
+    first: dict[tuple, Column] = {}
+    for name, c in columns.items():
+        numeric = is_numeric(c)
+        if found[name].reason or c.distinct <= 1 or (not numeric and c.distinct > UNIQUE * c.known):
             continue
-        codes = column.codes
+        codes = c.codes
         if numeric:
-            codes = np.append(np.argsort(np.argsort(column.different.to_numpy())), -1)[codes]
+            codes = np.append(np.argsort(np.argsort(c.different.to_numpy())), -1)[codes]
         digest = hashlib.sha256(np.ascontiguousarray(codes).tobytes()).digest()
-        other = first.setdefault(digest, column)
-        if other is not column:
-            found[column.name] = (other.name, column.texts.equals(other.texts))
-    return found
-
-
-def later(times: pl.Series, event: pl.Series) -> float:
-    """The share of the rows with both times, in microseconds, in which the first is later.
-
-    By more than GRACE; 0 where few rows have both.
-    """
-    both = times.is_not_null() & event.is_not_null()
-    if both.sum() < LEAST:
-        return 0.0
-    return float((times.filter(both) > event.filter(both) + GRACE).mean())
+        other = first.setdefault((numeric, digest), c)
+        if other is not c:
+            copy = other.different.cast(pl.String).equals(c.different.cast(pl.String))
+            told = "a copy of {}" if copy else "it tells what {} does, value for value"
+            found[name].leave_out(told.format(other.name), suspect=True)

@@ -1,4 +1,4 @@
-"""Arrow IPC files (Feather too), record batch by record batch, and streams."""
+"""Arrow IPC files (Feather too), record batch by record batch."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from dtn_jax.datasets.logs.raw.parquet import joined
 from dtn_jax.datasets.logs.raw.unit import Chunk, Types, Unit
 from dtn_jax.errors import UserError
 
-MAGIC = b"ARROW1"  # a file's first bytes; a stream has none
-
-Reader = pa.ipc.RecordBatchFileReader | pa.ipc.RecordBatchStreamReader
+Reader = pa.ipc.RecordBatchFileReader
 
 
 def schema(file: RawFile) -> Types:
@@ -33,8 +31,6 @@ def own(file: RawFile) -> Types:
 def pieces(file: RawFile, rows: int) -> list[tuple[int, int, int, int]]:
     """(start, stop, first row, rows) of record batches, joined up to `rows` rows."""
     with _opened(file, fields=[0]) as reader:  # the sizes are in the batches
-        if _is_stream(reader):
-            return [(0, -1, 1, -1)]
         sizes = []
         for n in range(reader.num_record_batches):
             with _told(file, n):
@@ -51,7 +47,9 @@ def chunks(
         arrow_types.check_columns(file, reader.schema, columns)
         fields = sorted(map(reader.schema.get_field_index, columns))
     with _opened(file, fields) as reader:
-        for n, batch in _batches(file, reader, unit):
+        for n in range(unit.start, unit.stop):
+            with _told(file, n):
+                batch = reader.get_batch(n)
             for start in range(0, batch.num_rows, rows):
                 part = batch.slice(start, rows)
                 with _told(file, n):
@@ -59,19 +57,6 @@ def chunks(
                 yield chunk
                 first += part.num_rows
     unit.check(file.address, first - unit.first_row)
-
-
-def _batches(file: RawFile, reader: Reader, unit: Unit) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """(number, batch) of a unit's record batches."""
-    n = unit.start
-    while n != unit.stop:
-        with _told(file, n):
-            try:
-                batch = reader.read_next_batch() if _is_stream(reader) else reader.get_batch(n)
-            except StopIteration:
-                return
-        yield n, batch
-        n += 1
 
 
 @contextlib.contextmanager
@@ -82,19 +67,13 @@ def _told(file: RawFile, batch: int) -> Iterator[None]:
         raise UserError(f"{file.address}: record batch {batch} cannot be read: {error}") from None
 
 
-def _is_stream(reader: Reader) -> bool:
-    return isinstance(reader, pa.ipc.RecordBatchStreamReader)
-
-
 @contextlib.contextmanager
 def _opened(file: RawFile, fields: Sequence[int] = ()) -> Iterator[Reader]:
     """A reader of some of the columns, by number; of all where none is given."""
     options = pa.ipc.IpcReadOptions(included_fields=list(fields), use_threads=False)
     with open_file(file.address) as source:
         try:
-            stream = source.read(len(MAGIC)) != MAGIC
-            source.seek(0)
-            reader = (pa.ipc.open_stream if stream else pa.ipc.open_file)(source, options=options)
+            reader = pa.ipc.open_file(source, options=options)
             arrow_types.schema(reader.schema)  # names that are not text raise here
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise UserError(f"{file.address} is cut, or is no Arrow file: {error}") from None

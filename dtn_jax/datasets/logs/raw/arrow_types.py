@@ -22,8 +22,9 @@ DIGITS = 38  # of a decimal, at most, in polars
 def target(type: pa.DataType, as_is: bool = False) -> pa.DataType | None:
     """The type that a column is read as; None for a nested one that no check can use.
 
-    Dictionaries become their values, decimals floats, binary columns text, lists of a fixed size
-    lists. With `as_is`, decimals stay decimals, and bytes bytes.
+    Dictionaries become their values, decimals floats (without a fraction whole numbers, or texts
+    of them), binary columns text, lists of a fixed size lists. With `as_is`, decimals stay
+    decimals, and bytes bytes.
 
     Raises:
       UnicodeDecodeError: the name of a list's values is not UTF-8.
@@ -33,7 +34,8 @@ def target(type: pa.DataType, as_is: bool = False) -> pa.DataType | None:
     if is_.is_dictionary(type) or is_.is_run_end_encoded(type):
         return target(type.value_type, as_is)
     if is_.is_decimal(type):
-        return _decimal(type) if as_is else pa.float64()
+        whole = pa.int64() if type.precision <= 18 else pa.large_string()
+        return _decimal(type) if as_is else pa.float64() if type.scale else whole
     if is_.is_float16(type):
         return pa.float32()
     if _is_binary(type):

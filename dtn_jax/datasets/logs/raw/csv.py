@@ -42,11 +42,6 @@ def pieces(file: RawFile, input: InputSpec, size: int) -> list[tuple[int, int, i
     return text.ranges(file, start, first, size)
 
 
-def begins(file: RawFile, input: InputSpec) -> int:
-    """The byte where rows begin, below the header."""
-    return _header(file, input)[1]
-
-
 def chunks(
     file: RawFile, unit: Unit, columns: Sequence[str], input: InputSpec, rows: int
 ) -> Iterator[Chunk]:

@@ -82,7 +82,7 @@ def find(inputs: Sequence[str], format: str = "") -> list[RawFile]:
     found = {}
     for given in inputs:
         files = list(_remote(given, format) if is_remote(given) else _local(given, format))
-        if not files:
+        if not any(file.format for file in files):
             raise UserError(
                 f"no raw files at {given!r}; expected a file, a glob, or a folder with files whose "
                 f"names end in {' '.join(s for s, f in SUFFIXES.items() if format in ('', f))}"
@@ -90,7 +90,9 @@ def find(inputs: Sequence[str], format: str = "") -> list[RawFile]:
         for file in files:
             address = _absolute(file.address)  # a set is known by it, from any folder
             found.setdefault(address, dataclasses.replace(file, address=address))
-    files = sorted(found.values(), key=lambda file: file.address)
+    _tell_skipped([file.address for file in found.values() if not file.format])
+    files = [file for file in found.values() if file.format]
+    files.sort(key=lambda file: file.address)
     examples = {file.format: file.address for file in reversed(files)}
     if len(examples) > 1:
         listed = ", ".join(f"{name} ({examples[name]})" for name in sorted(examples))
@@ -148,6 +150,22 @@ def ends(address: str) -> str:
     return digest.hexdigest()
 
 
+def modified(address: str) -> int:
+    """When a file was last written, in nanoseconds; 0 of a remote one, which does not say."""
+    return 0 if is_remote(address) else os.stat(local_path(address)).st_mtime_ns
+
+
+def content(address: str) -> str:
+    """SHA-256 of a local file; of a remote one, which is slow to read, that of its ends."""
+    if is_remote(address):
+        return ends(address)
+    try:
+        with open(local_path(address), "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{address} cannot be read: {error}") from None
+
+
 def _absolute(address: str) -> str:
     """The same for all ways in which one file is named."""
     return address if is_remote(address) else os.path.abspath(address)
@@ -193,8 +211,8 @@ def _below(folder: str, base: str, format: str) -> Iterator[RawFile]:
         folders[:] = [name for name in folders if not _hidden(name)]
         for name in names:
             path = os.path.join(parent, name)
-            if not _hidden(name) and _fits(name, format):
-                yield _file(path, base, _size(path), format)
+            if not _hidden(name):
+                yield _below_file(path, base, _size(path), format)
 
 
 def _remote(given: str, format: str) -> Iterator[RawFile]:
@@ -210,13 +228,24 @@ def _remote(given: str, format: str) -> Iterator[RawFile]:
         infos = (system.find if folder else system.glob)(path, detail=True)
         for match, info in sorted(infos.items()):
             below = match[len(base) :]
-            if (
-                info["type"] == "file"
-                and not _hidden(below)
-                and (not folder or _fits(below, format))
-            ):
-                address = system.unstrip_protocol(match)
-                yield _file(address, system.unstrip_protocol(base), info["size"], format)
+            if info["type"] == "file" and not _hidden(below):
+                address, start = (system.unstrip_protocol(name) for name in (match, base))
+                yield (_below_file if folder else _file)(address, start, info["size"], format)
+
+
+def _below_file(address: str, base: str, size: int, format: str) -> RawFile:
+    """A file of a folder, without a format where it is none of the log's."""
+    if _fits(address, format):
+        return _file(address, base, size, format)
+    return RawFile(address, "", size)
+
+
+def _tell_skipped(addresses: Sequence[str], most: int = 3) -> None:
+    """Names the files of folders that are not read."""
+    if addresses:
+        shown = ", ".join(sorted(addresses)[:most]) + ", …" * (len(addresses) > most)
+        files = f"{len(addresses):,} file{'s' * (len(addresses) > 1)}"
+        print(f"skipped {files} whose names end in no suffix of the log's format: {shown}")
 
 
 def _file(address: str, base: str, size: int, format: str) -> RawFile:

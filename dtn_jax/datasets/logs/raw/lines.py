@@ -122,30 +122,6 @@ def ranges(file: RawFile, start: int, first: int, size: int) -> list[tuple[int, 
     return pieces
 
 
-def piece(file: RawFile, first: int, start: int, stop: int) -> tuple[int, int] | None:
-    """(start, stop) moved to the next line ends; None where no whole line is between them.
-
-    Args:
-      file: one that is not packed.
-      first: the byte where its first line begins.
-      start, stop: bytes.
-    """
-    with opened(file) as source:
-
-        def next_line(at: int) -> int:
-            source.seek(at - 1)
-            while data := source.read(SCANNED):
-                cut = data.find(b"\n") + 1
-                if cut:
-                    return at - 1 + cut
-                at += len(data)
-            return file.size
-
-        start = start if start == first else next_line(start)
-        stop = file.size if stop >= file.size else next_line(stop)
-    return (start, stop) if stop > start else None
-
-
 def blocks(file: RawFile, unit: Unit, rows: int) -> Iterator[Lines]:
     """A unit's lines, at most `rows` and about BLOCK bytes at a time."""
     with opened(file) as source:

@@ -60,6 +60,7 @@ def chunks(
     rows: int = ROWS,
     may_lack: Collection[str] = (),
     as_is: Collection[str] = (),
+    lists: Collection[str] | None = None,
 ) -> Iterator[Chunk]:
     """The rows of a unit, in the file's order.
 
@@ -72,6 +73,7 @@ def chunks(
       rows: of a chunk, at most.
       may_lack: columns that are null where the file has none.
       as_is: columns that have the types that `own` gives.
+      lists: of JSON lines: see `json_lines.chunks`.
 
     Yields:
       Chunks whose cutting depends on the file and the unit alone. The types are those of `schema`,
@@ -96,7 +98,7 @@ def chunks(
     given = [name for name in columns if name not in own]
     # A frame without a column has no rows: then one that is not wanted says how many there are.
     read = physical or [_cheapest(own)]
-    for chunk in _chunks(file, unit, read, input, rows, as_is):
+    for chunk in _chunks(file, unit, read, input, rows, as_is, lists):
         constant = [pl.lit(constants[name], pl.String).alias(name) for name in given]
         frame, misfits = (
             found if found is None else found.with_columns(constant).select(columns)
@@ -120,6 +122,7 @@ def _chunks(
     input: InputSpec,
     rows: int,
     as_is: Collection[str],
+    lists: Collection[str] | None,
 ) -> Iterator[Chunk]:
     if file.format == "parquet":
         return parquet.chunks(file, unit, columns, rows, as_is)
@@ -127,7 +130,7 @@ def _chunks(
         return arrow.chunks(file, unit, columns, rows, as_is)
     if file.format == "csv":
         return csv.chunks(file, unit, columns, input, rows)
-    return json_lines.chunks(file, unit, columns, rows)
+    return json_lines.chunks(file, unit, columns, rows, lists)
 
 
 def _cheapest(own: Types) -> str:

@@ -22,10 +22,10 @@ class Unit:
     Attributes:
       file: its place in the list of files.
       start, stop: Parquet: row groups; Arrow: record batches; text: bytes. A gzip file is one unit:
-        `start` counts unpacked bytes, and `stop` is -1, the end; so is that of an Arrow stream.
+        `start` counts unpacked bytes, and `stop` is -1, the end.
       first_row: the number of its first row, from 1; in a text file the number of its first line.
       rows: how many; in a text file its lines, blank and broken ones too. -1: unknown before it is
-        read, in a gzip file and an Arrow stream.
+        read, in a gzip file.
     """
 
     file: int
@@ -61,6 +61,7 @@ class Chunk:
       misfits: of those, the rows that were read and hold a value that its column cannot: null
         there. None where there are none.
       misfit_numbers: `[rows of misfits]`, as `numbers`.
+      kinds: of JSON lines, the kinds of each column's values (json_kinds.py).
     """
 
     frame: pl.DataFrame
@@ -68,3 +69,4 @@ class Chunk:
     broken: list[Reject]
     misfits: pl.DataFrame | None = None
     misfit_numbers: tuple[int, ...] = ()
+    kinds: dict[str, set[str]] = dataclasses.field(default_factory=dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dtn_jax.datasets.logs.formula.expression import Expression, of_column, parse
+from dtn_jax.datasets.logs.formula import Expression, of_column, parse
 from dtn_jax.datasets.logs.schema import forms, keys
 from dtn_jax.datasets.logs.schema.forms import Key, chosen
 from dtn_jax.datasets.logs.schema.spec import InputSpec, TaskSpec

@@ -25,7 +25,7 @@ import pathlib
 import re
 from typing import Any
 
-from dtn_jax.datasets.logs.formula.expression import FUNCTIONS, Expression
+from dtn_jax.datasets.logs.formula import FUNCTIONS, Expression
 from dtn_jax.datasets.logs.schema import checks, keys, parts, yaml_lines
 from dtn_jax.datasets.logs.schema.fields import field
 from dtn_jax.datasets.logs.schema.forms import Key

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from dtn_jax.datasets.logs.formula.expression import Expression
+from dtn_jax.datasets.logs.formula import Expression
 from dtn_jax.field import SCALED
 
 FORMATS = ("parquet", "csv", "jsonl", "arrow")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dtn_jax.datasets.logs.formula import times
+from dtn_jax.datasets.logs import times
 from dtn_jax.datasets.logs.schema import forms, keys
 from dtn_jax.datasets.logs.schema.forms import Key, chosen
 from dtn_jax.datasets.logs.schema.parts import having, options

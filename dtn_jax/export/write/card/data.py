@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator, Mapping
 
-from dtn_jax.datasets.logs.rows.positives import NOTE, Counts, relations
+from dtn_jax.data.positives import NOTE, Counts, relations
 from dtn_jax.datasets.preparation.progress import percent
 from dtn_jax.export.scores import SCORE, meanings
 from dtn_jax.export.write.card.measured import Measured

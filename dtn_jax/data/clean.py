@@ -1,0 +1,295 @@
+"""Raw rows to rows of known types: casts, times, expressions, labels, and what is wrong with a row.
+
+Training and scoring read fields by the same function, `fields`. A row that is not as the schema
+file says is rejected, with a reason. NaN in a column of floats is a missing value, as pandas has
+it. In a vector, whose numbers belong together, it is an error, and so is an infinite number
+anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import polars as pl
+
+from dtn_jax.data import rows as names
+from dtn_jax.data import split
+from dtn_jax.data.account import Account
+from dtn_jax.data.rows import Rows
+from dtn_jax.datasets.logs import times
+from dtn_jax.datasets.logs.formula import Expression, of_column
+from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec, TaskSpec
+from dtn_jax.datasets.preparation.numbers import signed_log
+from dtn_jax.field import SEVERAL
+from dtn_jax.shapes import Bool
+
+WRONG_TYPE = "wrong type"
+NOT_FINITE = "number that is not finite"
+TOO_LARGE = "number beyond the range of 32-bit floats"  # in which it would be stored as infinity
+LARGEST = float(np.finfo(np.float32).max)
+
+# (good `[B]`, reason, the column to show): a row that is not good is rejected for that reason.
+Reject = Callable[[pl.Series | np.ndarray, str, pl.Series], None]
+
+
+def raw_columns(fields: Iterable[FieldSpec]) -> tuple[str, ...]:
+    """The raw columns that fields are read from, each once."""
+    named = [name for f in fields for name in (*(f.value.columns if f.value else ()), f.weights)]
+    return tuple(dict.fromkeys(name for name in named if name))
+
+
+def fields(specs: Sequence[FieldSpec], frame: pl.DataFrame, reject: Reject) -> pl.DataFrame:
+    """The columns `value NAME` and `weights NAME` of all rows; those of rejected rows mean nothing.
+
+    Args:
+      specs: the fields; a cross has no column.
+      frame: raw rows, each column of the type that the set's schema has for it.
+      reject: is told of rows that are not as the schema file says.
+    """
+    values = {f.name: _field(f, frame, reject) for f in specs if f.value is not None}
+    weights = {f.name: _weights(f, frame, values[f.name], reject) for f in specs if f.weights}
+    for field in specs:
+        if field.beside and not field.history:
+            _check_companion(field, values[field.name], values[field.beside], reject)
+    columns = [column.alias(names.VALUE + name) for name, column in values.items()]
+    columns += [column.alias(names.WEIGHTS + name) for name, column in weights.items()]
+    return pl.DataFrame(columns)
+
+
+def number(
+    expression: Expression,
+    frame: pl.DataFrame,
+    reject: Reject,
+    needed: Bool[np.ndarray, " B"] | None = None,
+) -> pl.Series:
+    """The expression's values as float64, null where missing.
+
+    Args:
+      expression: of a number.
+      frame: raw rows.
+      reject: see `fields`.
+      needed: the rows in which it has to be one; None: in all.
+    """
+    column = expression.column
+    if column and (frame[column].dtype.is_integer() or frame[column].dtype.is_float()):
+        values = frame[column].cast(pl.Float64)
+        if (np.abs(values.to_numpy()) <= LARGEST).all():  # not of a null, which is NaN
+            return values.alias(expression.text)
+    values, wrong = expression.read(frame, "number")
+    values, wrong = values.cast(pl.Float64).fill_nan(None), wrong.to_numpy()
+    large = np.abs(values.to_numpy()) > LARGEST  # False of a null
+    endless = wrong & _endless(frame[column]) if column else wrong & False
+    for reason, rows in ((NOT_FINITE, endless), (WRONG_TYPE, wrong & ~endless), (TOO_LARGE, large)):
+        if rows.any():
+            reject(~rows if needed is None else ~(rows & needed), reason, shown(expression, frame))
+    return values.set(pl.Series(large), None)
+
+
+def _endless(column: pl.Series) -> Bool[np.ndarray, " B"]:
+    """Where a column of numbers or texts says infinity, or a text NaN."""
+    text = column.dtype == pl.String
+    numbers = (column.str.strip_chars() if text else column).cast(pl.Float64, strict=False)
+    return (~numbers.is_finite()).fill_null(False).to_numpy()
+
+
+def number_lists(column: pl.Series, reject: Reject) -> pl.Series:
+    """A list column as lists of float64; a list that is missing is not bad."""
+    numbers = column.cast(pl.List(pl.Float64), strict=False)
+    inner = numbers.explode(keep_nulls=False, empty_as_null=False)
+    if (inner.is_finite() & (inner.abs() <= LARGEST)).fill_null(False).all():
+        return numbers
+    item = pl.element()
+    tests = {
+        WRONG_TYPE: item.is_null(),
+        NOT_FINITE: ~item.is_finite(),
+        TOO_LARGE: item.is_finite() & (item.abs() > LARGEST),
+    }
+    for reason, test in tests.items():
+        bad = numbers.list.eval(test).list.any().fill_null(False).to_numpy()
+        reject(~bad, reason, column)
+    return numbers
+
+
+def shown(expression: Expression, frame: pl.DataFrame) -> pl.Series:
+    """What to show of a bad row: the column's value, or those of all columns that are read."""
+    if len(expression.columns) == 1:
+        return frame[expression.columns[0]]
+    return frame.select(expression.columns).to_struct(expression.text)
+
+
+def _field(field: FieldSpec, frame: pl.DataFrame, reject: Reject) -> pl.Series:
+    if field.kind == "numeric":
+        values = number(field.value, frame, reject)
+        if field.log:
+            values = pl.Series(values.name, signed_log(values.to_numpy()), nan_to_null=True)
+        return values
+    column, wrong = field.value.read(frame)
+    if wrong.any():
+        reject(~wrong, WRONG_TYPE, shown(field.value, frame))
+    if not field.listed:
+        return column
+    column = _lists(column, pl.Float64 if field.kind == "vector" else pl.String, reject)
+    if field.kind in SEVERAL:
+        if field.longest:
+            short = (column.list.len() <= field.longest).fill_null(True)
+            reject(short, f"list of more than {field.longest} values", column)
+        return column
+    length = (column.list.len() == field.length).fill_null(True)
+    reject(length, f"list of other than {field.length} numbers", column)
+    return number_lists(column, reject)
+
+
+def _lists(column: pl.Series, inner: object, reject: Reject) -> pl.Series:
+    """A column of lists; rows with single values are rejected."""
+    if column.dtype == pl.List:
+        return column
+    reject(column.is_null(), WRONG_TYPE, column)
+    return pl.Series(column.name, [None] * len(column), dtype=pl.List(inner))
+
+
+def _weights(field: FieldSpec, frame: pl.DataFrame, bag: pl.Series, reject: Reject) -> pl.Series:
+    column = _lists(frame[field.weights], pl.Float64, reject)
+    reject(_counts(bag) == _counts(column), f"weights of another length than {bag.name!r}", column)
+    return number_lists(column, reject)
+
+
+def _check_companion(
+    field: FieldSpec, column: pl.Series, history: pl.Series, reject: Reject
+) -> None:
+    """Rejects rows whose lists differ in length; an optional companion may be missing."""
+    same = _counts(column) == _counts(history)
+    if field.optional:
+        same |= column.is_null()
+    reject(same, f"list of {column.name!r} of another length than {history.name!r}", column)
+
+
+def _counts(column: pl.Series) -> pl.Series:
+    return column.list.len().fill_null(0)
+
+
+# Of a log's rows, which have labels, times and groups besides.
+
+
+def outside(task: TaskSpec) -> str:
+    """Why a row is rejected whose label is none that the task can have."""
+    expected = "0 or 1" if task.kind == "binary" else "a finite number"
+    if task.least is not None:
+        expected = f"{task.least:g} to {task.most:g}"
+    return f"label of {task.name!r} outside its range, {expected}"
+
+
+class Cleaner:
+    """Turns raw rows into clean ones, and counts those that it rejects.
+
+    Args:
+      spec: the schema file.
+      time_unit: of the time column.
+      account: what is rejected is added to it.
+    """
+
+    def __init__(self, spec: Spec, time_unit: str, account: Account):
+        self.spec, self.time_unit, self.account = spec, time_unit, account
+
+    def rows(self, file: str, frame: pl.DataFrame, numbers: np.ndarray) -> Rows:
+        """The good rows of a chunk of a file; `numbers` are their places in it."""
+        spec, histories = self.spec, self.spec.histories()
+        self._file, self._numbers, self._good = file, numbers, np.ones(len(numbers), bool)
+        self.account.rows += len(numbers)
+        found = {}
+        if spec.time:
+            found[names.TIME] = self._time(frame[spec.time])
+        if spec.group:
+            found[names.GROUP] = group = present(frame[spec.group])
+            self._check(group.is_not_null(), "missing group", frame[spec.group])
+        for name in (names.WEIGHT, names.LOSS_WEIGHT):
+            if getattr(spec, name):
+                found[name] = self._weight(getattr(spec, name), frame)
+        values = fields(spec.fields, frame, self._check)
+        found |= {names.LABEL + task.name: self._label(task, frame) for task in spec.tasks}
+        if spec.split.column:
+            found[names.SPLIT] = column = frame[spec.split.column]
+            self._check(column.is_not_null(), "missing split", column)
+            if spec.split.by == "column":
+                known = split.named(spec.split, column.to_arrow()) != split.NONE
+                self._check(known, split.unknown(spec.split), column)
+        if histories:
+            found[names.USER] = frame[histories[0].history.by]
+        for field in histories:
+            found[names.EVENT + field.name] = self._event(field, frame)
+        columns = [*values, *(pl.Series(name, column) for name, column in found.items())]
+        every = pl.DataFrame([pl.Series(names.ROW, numbers, pl.Int64), *columns])
+        if not self._good.all():
+            every = every.filter(pl.Series(self._good))
+        return names.of_frame(every, self.coded())
+
+    def coded(self) -> list[str]:
+        """The columns whose values become ids, or are compared."""
+        ids = [f.name for f in self.spec.fields if f.value and f.kind not in ("numeric", "vector")]
+        return [names.GROUP, names.USER, names.SPLIT, *(names.VALUE + name for name in ids)]
+
+    def _check(self, good: pl.Series | np.ndarray, reason: str, column: pl.Series) -> None:
+        """Rejects the rows where `good` is False, and that nothing else has rejected."""
+        good = good.to_numpy() if isinstance(good, pl.Series) else good
+        bad = self._good & ~good
+        if bad.any():
+            offending = column.filter(pl.Series(bad))
+            self.account.add(self._file, self._numbers[bad], reason, column.name, offending)
+            self._good &= good
+
+    def _time(self, column: pl.Series) -> pl.Series:
+        self._check(column.is_not_null(), "missing time", column)
+        time = times.to_time(column, self.time_unit)
+        self._check(time.is_not_null(), "time that does not parse", column)
+        return time.fill_null(0)
+
+    def _weight(self, name: str, frame: pl.DataFrame) -> pl.Series:
+        values = number(of_column(name), frame, self._check)
+        good = (values >= 0).fill_null(False)
+        self._check(good, "weight that is no finite number, 0 or more", frame[name])
+        return values.fill_null(0.0)
+
+    def _event(self, field: FieldSpec, frame: pl.DataFrame) -> pl.Series:
+        """Whether later rows list each row."""
+        where = field.history.where
+        if where is None:
+            return pl.repeat(True, len(frame), eager=True)
+        return self._truth(where, frame)
+
+    def _truth(self, expression: Expression, frame: pl.DataFrame) -> pl.Series:
+        """Where the expression is true; rows where it is wrong are rejected."""
+        values, wrong = expression.read(frame, "truth")
+        self._check(~wrong, WRONG_TYPE, shown(expression, frame))
+        return values.fill_null(False)
+
+    def _label(self, task: TaskSpec, frame: pl.DataFrame) -> pl.Series:
+        known = np.ones(len(frame), bool)
+        if task.known is not None:
+            known = self._truth(task.known, frame).to_numpy()
+        label = shown(task.label, frame)
+        values = number(task.label, _with_truth(task.label, frame), self._check, known)
+        self._check(values.is_not_null().to_numpy() | ~known, "missing label", label)
+        if task.kind == "binary":
+            good = values.is_in([0.0, 1.0])
+        else:
+            good = values.is_finite()
+            if task.least is not None:
+                good &= values.is_between(task.least, task.most)
+        self._check(good.fill_null(True).to_numpy() | ~known, outside(task), label)
+        return values.cast(pl.Float32).set(pl.Series(~known), None)
+
+
+def present(column: pl.Series) -> pl.Series:
+    """A column of groups, null where it has none: NaN and empty texts are none either."""
+    if column.dtype.is_float():
+        return column.fill_nan(None)
+    return column.set(column == "", None) if column.dtype == pl.String else column
+
+
+def _with_truth(label: Expression, frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame, the texts 'true' and 'false' of a label's column as 1 and 0."""
+    if not label.column or frame[label.column].dtype != pl.String:
+        return frame
+    words = {"true": "1", "false": "0"}
+    words |= {word.capitalize(): number for word, number in words.items()}
+    return frame.with_columns(pl.col(label.column).replace(words))

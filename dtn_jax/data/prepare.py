@@ -1,0 +1,418 @@
+"""A log of any size to a prepared data set: `prepare` reads like the table of contents."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import duckdb
+import numpy as np
+import polars as pl
+
+from dtn_jax.data import columns, encode, extended, fit, provenance, shards, stages, table_file
+from dtn_jax.data import histories as log_histories
+from dtn_jax.data import split as splits
+from dtn_jax.data.account import Account
+from dtn_jax.data.finish import finish
+from dtn_jax.data.limits import check_kept, check_positives, check_rejects
+from dtn_jax.data.positives import Positives
+from dtn_jax.data.stages import Plan, Splits
+from dtn_jax.data.work import SCHEMA_FILE, VERSION, Work, database
+from dtn_jax.datasets.logs import times
+from dtn_jax.datasets.logs.raw import files as raw_files
+from dtn_jax.datasets.logs.raw import json_kinds
+from dtn_jax.datasets.logs.raw import read as raw_read
+from dtn_jax.datasets.logs.raw import units as raw_units
+from dtn_jax.datasets.logs.raw.files import RawFile
+from dtn_jax.datasets.logs.schema import schema_file
+from dtn_jax.datasets.logs.schema.spec import LISTED, Spec
+from dtn_jax.datasets.preparation import progress
+from dtn_jax.datasets.preparation.blocks import Layout, default_layout
+from dtn_jax.datasets.preparation.prepared import Prepared, read
+from dtn_jax.errors import UserError
+from dtn_jax.shared_files import locked, write_whole
+
+MAX_REJECT_RATE = 0.001
+LACKING = "no raw file has {!r}, the column of an optional field"
+MEMORY_GB, LEAST_GB = 4.0, 1.05
+THREAD_GB = 0.2  # of a chunk, and what is made of it
+CHUNK_BYTES, LEAST_ROWS, MOST_ROWS = 48 << 20, 2048, 65_536  # of a chunk
+
+
+def prepare(
+    schema: str | pathlib.Path | Spec,
+    input: str | Sequence[str] | object,
+    data_dir: str | pathlib.Path,
+    *,
+    processes: int = 0,
+    memory_gb: float = MEMORY_GB,
+    max_reject_rate: float = MAX_REJECT_RATE,
+    replace: bool = False,
+    source: str = "",
+    home: pathlib.Path | None = None,
+    made_of: Mapping[str, Mapping] | None = None,
+    extend: str | pathlib.Path = "",
+    layout: Layout | None = None,
+    notes: Mapping[str, Any] | None = None,
+) -> Prepared:
+    """Prepares a log, or resumes where it was interrupted; a set that is there already is returned.
+
+    The bytes of the set depend on the schema file and the raw files alone, not on the cores, the
+    memory, or how often the work was interrupted.
+
+    Args:
+      schema: the schema file, or what it says.
+      input: a file, glob or folder, or several of them; or a Polars, pandas or Arrow table.
+      data_dir: the set will be in `data_dir/logs/NAME/1.0.0`.
+      processes: how many cores work; 0 is all, as far as memory goes.
+      memory_gb: gigabytes that the work may need, pages of mapped files aside.
+      max_reject_rate: the share of bad rows above which nothing is written.
+      replace: a set that was made from something else is moved to `data_dir/logs/NAME/replaced`.
+      source: SHA-256 of the plug-in that the schema file came with.
+      home: the set will be in `home/1.0.0` instead.
+      made_of: what the set keeps of the raw files, as of `provenance.raw_facts`; None: the input's
+        addresses, sizes and ends.
+      extend: a prepared set, its folder or its name in `data_dir`, whose encoders this set takes:
+        known ids keep their rows, ids that are new to it come after them, and ids that have fallen
+        out keep theirs; buckets, bins, scales and hash functions are the same. The schema file has
+        the same fields and tasks, and another name.
+      layout: how rows lie in records; None: as `blocks.default_layout` has it for their number.
+      notes: further facts for the set's notes.json, as JSON has them.
+
+    Raises:
+      UserError: the schema file or the raw files are wrong, too many rows are, too many positives
+        lie where their task is taken not to happen, a split is empty, a set is there that was made
+        from something else, or the set to extend is none or has other fields or tasks, or events
+        that histories would list twice.
+    """
+    if not 0 <= max_reject_rate <= 1:
+        raise UserError(f"--max_reject_rate={max_reject_rate:g}: expected a share, from 0 to 1")
+    threads = workers(processes, memory_gb)
+    spec = schema if isinstance(schema, Spec) else schema_file.load(pathlib.Path(schema))
+    home = home or place(spec, data_dir).parent
+    older = extended.find(extend, data_dir, spec, home) if extend else None
+    with _disk(spec, home), _raw_log(input, spec, home) as files:
+        target = home / VERSION
+        prepared = read(target) if target.exists() else None
+        raw = provenance.raw_facts(files, prepared)
+        made_from = provenance.made_from(spec, source, made_of or raw, older)
+        if older:
+            extended.check_events(older, spec, raw)
+        if prepared:
+            changed = provenance.change(prepared, spec, made_from)
+            if not changed:
+                remove_unfinished(home)
+                return check_kept(prepared, spec, max_reject_rate)
+            if not replace:
+                raise UserError(
+                    f"{target} was prepared from {changed}. Give --replace to prepare it again "
+                    "(the old set is kept beside it), another name in the schema file, or another "
+                    "--data_dir"
+                )
+        with _begun(spec, files, home, made_from, memory_gb, threads, older) as work:
+            facts = clean_rows(work)
+            account, positives = _totals(work, facts)
+            check_rejects(spec, files, account, home, max_reject_rate)
+            check_positives(spec, positives)
+            cuts = cut(work)
+            if older and (line := extended.seen_again(older, spec, raw, cuts)):
+                progress.say(line)
+            plan, fitted = fit_rows(work, cuts, layout)
+            written = write(work, cuts, plan)
+            provenance.check_unchanged(files, raw)
+            finish(work, target, made_from, plan, fitted, cuts, facts, written, notes or {})
+        remove_unfinished(home)
+    return read(target)
+
+
+def place(spec: Spec, data_dir: str | pathlib.Path) -> pathlib.Path:
+    """The folder of a log's prepared set."""
+    root = pathlib.Path(data_dir).expanduser().absolute()
+    return root / "logs" / spec.name / VERSION
+
+
+def workers(processes: int, memory_gb: float) -> int:
+    """How many threads work at a time; raises UserError where memory is too small for one."""
+    if processes < 0:
+        raise UserError(f"--processes={processes}: expected 0, for all cores, or more")
+    if not LEAST_GB <= memory_gb < float("inf"):
+        raise UserError(f"--memory_gb={memory_gb:g}: at least {LEAST_GB:g} are needed")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(processes or cores or 1, max(1, int((memory_gb - LEAST_GB) / THREAD_GB)))
+
+
+def clean_rows(work: Work) -> list[dict]:
+    """Reads the raw rows, JSON lines first as text, so that all lines decide a column's type."""
+    texts: list[dict] = []
+    if any(file.format == "jsonl" for file in work.files):
+        stage = functools.partial(stages.stage_unit, work)
+        texts = work.stage("text", "lines read", _units(work), stage, _raw_rows(work))
+        work.types = _types_of_lines(work, texts)
+    clean = functools.partial(stages.clean_unit, work, texts)
+    return work.stage("rows", "rows cleaned", _units(work), clean, _raw_rows(work))
+
+
+def _types_of_lines(work: Work, texts: Sequence[dict]) -> dict[str, columns.Type]:
+    """The types of the columns of JSON lines.
+
+    Raises:
+      UserError: a column is in no line, or of a wrong type.
+    """
+    kinds = {name: {k for unit in texts for k in unit["kinds"][name]} for name in work.types}
+    types = {name: json_kinds.of_kinds(found) for name, found in kinds.items()}
+    for name in columns.may_lack(work.spec):
+        if types[name] == pl.Null:
+            progress.say(LACKING.format(name))
+    heads = raw_read.schemas(work.files, work.spec.input).values()
+    lacking = set(columns.may_lack(work.spec))
+    there = {name for types in heads for name, kind in types.items() if kind != pl.Null}
+    there |= {name for name, kind in types.items() if kind != pl.Null} | lacking
+    known = {name: kind for name, kind in types.items() if name in there}
+    names = {name: pl.Null() for types in heads for name in types if name in there}
+    types = columns.as_read(work.spec, types)
+    for file in work.files:
+        columns.check(work.spec, file.address, names | known)
+        if work.spec.time:
+            _check_time(file.address, work.spec.time, types[work.spec.time], work.time_unit)
+    return types
+
+
+def cut(work: Work) -> dict:
+    """Where the splits are cut, where only the whole log says it; and the histories."""
+    spec, cuts = work.spec, {}
+    if spec.split.by == "time":
+        cuts = work.once(
+            "cuts", lambda: splits.cut_times(spec.split, work.database, work.time_unit)
+        )
+        note = cuts.pop("note", "")
+        if cuts["validation"] != cuts["test"]:
+            shown = {name: times.show(value, work.time_unit) for name, value in cuts.items()}
+            starts = f"validation from {shown['validation']}, test from {shown['test']}"
+            progress.say(f"split by time: {starts}")
+        if note:
+            progress.say(note)
+    if spec.split.by == "user_order" or spec.histories():
+        order = functools.partial(stages.order_unit, work)
+        work.stage("order", "order of users' rows", _units(work), order, int(work.starts[-1]))
+    if spec.split.by == "user_order":
+        work.once("splits", functools.partial(stages.order_splits, work))
+    if spec.histories():
+        work.once("histories", functools.partial(log_histories.build, work))
+    return cuts
+
+
+def fit_rows(work: Work, cuts: dict, layout: Layout | None) -> tuple[Plan, dict]:
+    """Fits vocabularies, buckets and scales, and decides the layout and the shards.
+
+    Raises:
+      UserError: a split is empty.
+    """
+    count = functools.partial(stages.count_unit, work, Splits(work, cuts))
+    facts = work.stage("count", "values counted", _units(work), count, int(work.starts[-1]))
+    counts = np.array([unit["stored"] for unit in facts], np.int64)
+    rows = dict(zip(splits.SPLITS, counts.sum(axis=0).tolist(), strict=True))
+    empty = [name for name, count in rows.items() if not count]
+    if empty:
+        raise UserError(
+            f"{work.spec.path or work.spec.name}: the {empty[0]} split is empty "
+            f"({', '.join(f'{n:,} {s}' for s, n in rows.items())} rows, split by "
+            f"{work.spec.split.by}); change `split` in the schema file"
+        )
+    fitted = work.once("fit", lambda: fit.fit(work, facts))
+    specs = {field.name: field for field in work.spec.fields}
+    found = encode.fitted(specs, fitted["encoders"], work.folder / "vocabulary").values()
+    each = sum(f.slots * (1 + bool(f.spec.weights)) + f.numbers for f in found)
+    layout = layout or default_layout(rows["train"], 4 * (each + 3) + 5 * len(work.spec.tasks))
+    every = np.array([unit["every"] for unit in facts], np.int64).sum(axis=0)
+    plan = Plan(fitted["encoders"], layout, counts, shards.groups(counts))
+    return plan, fitted | {"every": every.tolist()}
+
+
+def write(work: Work, cuts: dict, plan: Plan) -> list[dict]:
+    """Writes the records of all shards."""
+    do = functools.partial(stages.write_shard, work, Splits(work, cuts), plan)
+    numbers = range(len(plan.firsts) - 1)
+    return work.stage("write", "rows written", numbers, do, int(plan.counts.sum()))
+
+
+def _units(work: Work) -> range:
+    return range(len(work.units))
+
+
+def _raw_rows(work: Work) -> int:
+    """Rows of the raw files; 0 where that is not known before they are read."""
+    rows = [unit.rows for unit in work.units]
+    return sum(rows) if min(rows) >= 0 else 0
+
+
+def _totals(work: Work, facts: Sequence[dict]) -> tuple[Account, Mapping]:
+    account, positives = Account(), Positives(work.spec)
+    for unit in facts:
+        account.include(Account.from_json(unit["rejects"]))
+        positives.include(unit["positives"])
+    return account, positives.counts
+
+
+# Before the first stage: what there is to read, and where the work is kept.
+
+
+@contextlib.contextmanager
+def _disk(spec: Spec, home: pathlib.Path) -> Iterator[None]:
+    """Turns what the file system says into a UserError: a full disk, a folder without rights."""
+    try:
+        yield
+    except (OSError, duckdb.IOException, duckdb.OutOfMemoryException) as error:
+        open_files = getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE)
+        more = " where more files may be open (`ulimit -n 4096`)" if open_files else ""
+        raise UserError(
+            f"{spec.name} cannot be prepared in {home}: {error}. What is done stays done: the same "
+            f"command resumes{more}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _raw_log(input: object, spec: Spec, home: pathlib.Path) -> Iterator[list[RawFile]]:
+    """The files of the log; a table in memory is written to one first."""
+    if isinstance(input, str | pathlib.Path):
+        input = [str(input)]
+    if isinstance(input, Sequence):
+        yield raw_files.find([str(part) for part in input], spec.input.format)
+        return
+    with table_file.written(input, home) as path:
+        yield raw_files.find([str(path)])
+
+
+@contextlib.contextmanager
+def _begun(
+    spec: Spec,
+    files: Sequence[RawFile],
+    home: pathlib.Path,
+    made_from: dict,
+    memory_gb: float,
+    threads: int,
+    older: Prepared | None,
+) -> Iterator[Work]:
+    """The work, begun or resumed as it was left.
+
+    Raises:
+      UserError: another process is at it, or a column is not as expected.
+    """
+    known = {name: facts for name, facts in made_from.items() if name != "raw_times"}
+    key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
+    folder = home / f"unfinished-{key}"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = locked(folder / "lock")
+    if lock is None:
+        raise UserError(f"another process is preparing {spec.name} in {folder}")
+    with lock, progress.Rows() as bars:
+        units, types, unit = plan(spec, files)
+        progress.say(f"Preparing {spec.name} in {home}")
+        write_whole(folder / SCHEMA_FILE, pathlib.Path(spec.path).read_text())
+        size = sum(_bytes(types[name], spec) for name in columns.columns(spec))
+        rows = max(LEAST_ROWS, min(CHUNK_BYTES // max(size, 1), MOST_ROWS))
+        timed = schema_file.timed(spec, unit)
+        with database(folder, memory_gb, threads) as connection:
+            extends = older.folder if older else None
+            yield Work(
+                folder, timed, files, units, types, unit, rows, threads, extends, connection, bars
+            )
+
+
+def remove_unfinished(home: pathlib.Path) -> None:
+    """Removes what interrupted calls have left, also those for other files.
+
+    What one is at work with stays.
+    """
+    table_file.remove_left(home)
+    for folder in home.glob("unfinished-*"):
+        lock = locked(folder / "lock")
+        if lock is not None:
+            with lock:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def plan(
+    spec: Spec, files: Sequence[RawFile]
+) -> tuple[list[raw_units.Unit], dict[str, object], str]:
+    """The units of the raw files, the types of their columns, and the unit of their times.
+
+    Raises:
+      UserError: they hold no rows, or a column is missing or of a wrong type.
+    """
+    units = raw_units.plan(files, spec.input, raw_units.ROWS, raw_units.BYTES)
+    if not units:
+        more = f" (and {len(files) - 1} more)" if len(files) > 1 else ""
+        raise UserError(f"the raw files of {spec.name} hold no rows: {files[0].address}{more}")
+    used = [files[number] for number in sorted({unit.file for unit in units})]
+    known = raw_read.schemas(used, spec.input)
+    for name in columns.may_lack(spec):
+        if used[0].format != "jsonl" and not any(name in types for types in known.values()):
+            progress.say(LACKING.format(name))
+        known = {address: {name: pl.Null()} | types for address, types in known.items()}
+    unit = spec.time_unit
+    single = [types.get(spec.time) for types in known.values()]
+    if spec.time and not unit and all(kind is not None and not kind.is_nested() for kind in single):
+        try:
+            sample = _sample(spec, files, units)
+            unit = times.unit_of(sample)
+            if unit in times.PER_UNIT and not times.is_date(sample.dtype):
+                times.check_hours(sample)
+        except UserError:
+            _check(spec, used, known)  # where it can, it says more
+            raise
+    timed = schema_file.timed(spec, unit)
+    _check(timed, used, known)
+    names = columns.columns(spec)
+    types = dict.fromkeys(names, pl.Null()) | columns.types_of(known.values(), names)
+    types = columns.as_read(spec, types)
+    if spec.time and used[0].format != "jsonl":
+        for address, kinds in known.items():
+            _check_time(address, spec.time, kinds[spec.time], unit)
+    return units, types, unit
+
+
+def _check(spec: Spec, files: Sequence[RawFile], known: Mapping[str, columns.Types]) -> None:
+    for file in files:
+        types = known[file.address]
+        if file.format == "jsonl":  # all lines decide: only what is nested is known already
+            nested = {name: kind for name, kind in types.items() if kind.is_nested()}
+            types = dict.fromkeys([*types, *columns.columns(spec)], pl.Null()) | nested
+        columns.check(spec, file.address, types)
+
+
+def _check_time(address: str, name: str, kind: object, unit: str) -> None:
+    """Raises UserError where a file's time column is of a type that does not go with the unit."""
+    try:
+        times.to_time(pl.Series(name, [], dtype=kind), unit)
+    except UserError as error:
+        raise UserError(f"{address}: the time column {name!r}: {error}") from None
+
+
+def _sample(spec: Spec, files: Sequence[RawFile], units: Sequence[raw_units.Unit]) -> pl.Series:
+    """The times of the first rows of the log that have one."""
+    found = None
+    for unit in units:
+        for chunk in raw_read.chunks(files[unit.file], unit, [spec.time], spec.input):
+            if len(chunk.frame):
+                found = chunk.frame[spec.time]
+                if found.count():
+                    return found
+    if found is None:
+        raise UserError(f"the raw files of {spec.name} hold no rows")
+    return found
+
+
+def _bytes(kind: columns.Type, spec: Spec) -> int:
+    """What a value takes in memory, roughly."""
+    if kind == pl.List:
+        longest = [f.length or f.max_values for f in spec.fields if f.kind in LISTED]
+        return 24 * max(longest, default=1)
+    return 64 if kind == pl.String else 16

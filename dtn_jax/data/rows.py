@@ -1,0 +1,171 @@
+"""Cleaned rows: what `clean` makes of raw ones, what a stage stores, and what `encode` reads.
+
+Rows are an Arrow record batch with a column for
+
+    value NAME      of each field that is no cross: a value, or a list; of a companion of a history
+                    that is made from the log, what stands beside the row if it is an event
+    weights NAME    the weights of a bag's values
+    event NAME      whether later rows list this one, of each history that is made from the log
+    label NAME      of each task, float32; null where it is not known
+    row             its number in its file; `time` as `times.to_time` has it; `group`, `user` (whose
+                    histories the row is in), `split` (the column that says it), `weight` and
+                    `loss_weight`, where the schema file has them
+
+Values of fields that become ids lie in dictionaries, each different value once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dtn_jax.data import keys
+from dtn_jax.shapes import Bool, Float32, Float64, Int32, Int64, UInt64
+
+VALUE, WEIGHTS, EVENT, LABEL = "value ", "weights ", "event ", "label "
+BESIDE = "beside "  # of a companion of a history, once `value NAME` has its lists
+ROW, TIME, GROUP, USER, SPLIT = "row", "time", "group", "user", "split"
+WEIGHT, LOSS_WEIGHT = "weight", "loss_weight"
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Cleaned rows."""
+
+    batch: pa.RecordBatch
+
+    def __len__(self) -> int:
+        return self.batch.num_rows
+
+    def take(self, mask: Bool[np.ndarray, " B"]) -> Rows:
+        """The rows of a mask."""
+        return self if mask.all() else Rows(self.batch.filter(pa.array(mask)))
+
+    def has(self, name: str) -> bool:
+        return name in self.batch.schema.names
+
+    def column(self, name: str) -> pa.Array:
+        return self.batch.column(name)
+
+    def numbers(self, name: str) -> np.ndarray:
+        """A column of numbers or truths, `[B]`; NaN where a float is missing."""
+        return self.batch.column(name).to_numpy(zero_copy_only=False)
+
+    def labels(self, tasks: Iterable[str]) -> Float32[np.ndarray, "B T"]:
+        """The labels of tasks, NaN where one is not known."""
+        return np.stack([self.numbers(LABEL + task) for task in tasks], axis=1)
+
+    def weight(self, name: str = WEIGHT) -> Float64[np.ndarray, " B"] | None:
+        """The rows' weights; None without."""
+        return self.numbers(name) if self.has(name) else None
+
+    def keys(self, name: str) -> UInt64[np.ndarray, " B"]:
+        """The keys of a column's values, `keys.MISSING` of a missing one."""
+        return Values.of(self.column(name)).row_keys()
+
+    def replaced(self, name: str, column: pa.Array) -> Rows:
+        """The same rows with another column of that name, or one more."""
+        columns = dict(zip(self.batch.schema.names, self.batch.columns, strict=True))
+        columns |= {name: column}
+        return Rows(pa.RecordBatch.from_arrays([*columns.values()], names=[*columns]))
+
+
+def of_frame(frame: pl.DataFrame, coded: Iterable[str] = ()) -> Rows:
+    """Rows of a Polars frame; the columns `coded`, and lists in them, get dictionaries."""
+    coded = set(coded)
+    arrays = [
+        encoded(column.to_arrow()) if column.name in coded else column.to_arrow()
+        for column in frame
+    ]
+    return Rows(pa.RecordBatch.from_arrays(arrays, names=frame.columns))
+
+
+def encoded(array: pa.Array) -> pa.Array:
+    """A column, or the values of its lists, with a dictionary."""
+    if not is_list(array):
+        return array.dictionary_encode()
+    values = array.values.dictionary_encode()
+    return pa.LargeListArray.from_arrays(array.offsets, values, mask=_nulls(array))
+
+
+def is_list(array: pa.Array) -> bool:
+    return pa.types.is_large_list(array.type)
+
+
+def _nulls(array: pa.Array) -> pa.Array | None:
+    return array.is_null() if array.null_count else None
+
+
+def lengths(array: pa.Array) -> Int64[np.ndarray, " B"]:
+    """How many values each list holds; a missing list holds none."""
+    found = pc.list_value_length(array)
+    return (found.fill_null(0) if found.null_count else found).to_numpy(zero_copy_only=False)
+
+
+def kept(array: pa.Array, most: int, last: bool) -> pa.Array:
+    """The lists without what is beyond `most` values: the first or the last ones stay, in order."""
+    counts = lengths(array)
+    if not len(counts) or counts.max() <= most:
+        return array
+    starts = array.offsets.to_numpy()[:-1] + (np.maximum(counts - most, 0) if last else 0)
+    counts = np.minimum(counts, most)
+    offsets = np.append(0, np.cumsum(counts))
+    at = np.repeat(starts - offsets[:-1], counts) + np.arange(offsets[-1])
+    values = array.values.take(pa.array(at))
+    return pa.LargeListArray.from_arrays(pa.array(offsets), values, mask=_nulls(array))
+
+
+@dataclasses.dataclass(frozen=True)
+class Values:
+    """N values that become ids, and their keys.
+
+    Attributes:
+      different: `[U]`, each different value once.
+      at: `[N]`, the place of each value among them; -1 of a missing one.
+      lengths: `[B]`, where the values are those of lists: how many each row has.
+    """
+
+    different: pl.Series
+    at: Int32[np.ndarray, " N"]
+    lengths: Int64[np.ndarray, " B"] | None = None
+
+    @classmethod
+    def of(cls, array: pa.Array) -> Values:
+        """The values of a column, or of its lists, one row's after another's."""
+        counts = lengths(array) if is_list(array) else None
+        values = array.flatten() if is_list(array) else array
+        if not pa.types.is_dictionary(values.type):
+            values = values.dictionary_encode()
+        at = values.indices
+        at = at.fill_null(-1) if at.null_count else at
+        different = pl.from_arrow(values.dictionary)
+        return cls(different, at.to_numpy(zero_copy_only=False), counts)
+
+    def keys(self, unknown: Iterable[str] = ()) -> tuple[np.ndarray, np.ndarray]:
+        """(key, whether it is one) of each different value; those listed as unknown are none."""
+        return keys.known(self.different, tuple(unknown))
+
+    def row_keys(self, unknown: Iterable[str] = ()) -> UInt64[np.ndarray, " N"]:
+        """The key of each value, `keys.MISSING` of a missing or unknown one."""
+        made, there = self.keys(unknown)
+        return self.spread(np.where(there, made, keys.MISSING), keys.MISSING)
+
+    def spread(self, facts: np.ndarray, missing: object) -> np.ndarray:
+        """What each value has, `[N, …]`, of what each different one has, `[U, …]`."""
+        if not len(facts):
+            return np.full((len(self.at), *facts.shape[1:]), missing, facts.dtype)
+        found = facts[self.at]
+        absent = self.at < 0
+        if absent.any():
+            found[absent] = missing
+        return found
+
+    def counts(self, mask: Bool[np.ndarray, " N"] | None = None) -> Int64[np.ndarray, " U"]:
+        """How often each different value occurs, in the rows of a mask alone if one is given."""
+        at = self.at if mask is None else self.at[mask]
+        return np.bincount(at[at >= 0], minlength=len(self.different))

@@ -1,0 +1,70 @@
+"""What the ids of a prepared log's fields stand for, in words, for as many ids as are shown.
+
+A vocabulary may have 10^8 values: it is gone through a part at a time, and only what is asked for
+is kept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from dtn_jax.data import vocabulary
+from dtn_jax.data.work import SCHEMA_FILE
+from dtn_jax.datasets.logs.schema import schema_file
+from dtn_jax.datasets.logs.schema.spec import FieldSpec
+from dtn_jax.datasets.preparation.encoders import QuantileBuckets
+
+PART = 1 << 22  # rows of a vocabulary that are looked at together
+
+
+@dataclasses.dataclass(frozen=True)
+class ShownValues:
+    """A field of a log.
+
+    Attributes:
+      spec: the field, as the schema file has it.
+      values: of a vocabulary, the file of its values; its rows lie beside it.
+      buckets: of a number's buckets, in the numbers that were put there.
+    """
+
+    spec: FieldSpec
+    values: pathlib.Path | None = None
+    buckets: QuantileBuckets | None = None
+
+    def names(self, ids: Sequence[int]) -> dict[int, str]:
+        """{id: what it stands for}; the row's number where several values may share it."""
+        if self.values is None:
+            return {i: f"row {i}" for i in ids if i > 0}
+        path = vocabulary.path_of(self.values.parent, self.spec.table)
+        rows, wanted, places = vocabulary.load(path).rows, np.asarray(ids), {}
+        for start in range(0, len(rows), PART):
+            part = np.asarray(rows[start : start + PART])
+            for place in np.flatnonzero(np.isin(part, wanted)).tolist():
+                places[start + place] = int(part[place])
+        return vocabulary.names(self.values, places)
+
+
+def fields(folder: pathlib.Path) -> dict[str, ShownValues]:
+    """{field: what its ids stand for} of the prepared log in a folder."""
+    facts = json.loads((folder / "encoders.json").read_text())
+    return {
+        spec.name: _field(spec, facts[spec.name], folder / vocabulary.FOLDER)
+        for spec in schema_file.load(folder / SCHEMA_FILE).fields
+    }
+
+
+def _field(spec: FieldSpec, found: dict, folder: pathlib.Path) -> ShownValues:
+    if "edges" in found:
+        numbers = [found["dominating"], found["edges"]]
+        if spec.log:  # back to what the column holds
+            numbers = [[float(np.sign(n) * np.expm1(abs(n))) for n in some] for some in numbers]
+        dominating, edges = map(tuple, numbers)
+        return ShownValues(spec, buckets=QuantileBuckets(spec.buckets, dominating, edges))
+    if spec.encoder == "vocabulary" and not spec.cross:  # pairs are kept by their keys alone
+        return ShownValues(spec, vocabulary.path_of(folder, spec.table, ".values"))
+    return ShownValues(spec)

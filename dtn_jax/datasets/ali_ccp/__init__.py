@@ -1,1 +1,0 @@
-"""Ali-CCP: click → conversion."""

@@ -1,1 +1,0 @@
-"""KuaiRand: click → long view and other feedback."""

@@ -1,1 +1,0 @@
-"""What is fitted on train: keys, vocabularies, buckets, scales, in statistics that merge."""

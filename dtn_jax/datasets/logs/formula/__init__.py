@@ -1,1 +1,0 @@
-"""Small expressions over columns: their grammar, the types of their parts, their functions."""

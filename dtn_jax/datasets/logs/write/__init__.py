@@ -1,1 +1,0 @@
-"""The prepared set: its shards, their records, and how it becomes whole."""

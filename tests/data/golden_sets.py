@@ -1,0 +1,460 @@
+"""What readers get of some prepared sets, as JSON: tests/data/golden has it as it was.
+
+How sets are prepared and read stands in `SETS` and `Reading` alone: when a module moves, nothing
+else here changes.
+"""
+
+import base64
+import functools
+import gzip
+import hashlib
+import json
+import math
+import os
+import pathlib
+
+import numpy as np
+import polars as pl
+import pytest
+import twins
+from world import log
+
+from dtn_jax.data import shown_values
+from dtn_jax.data.prepare import prepare
+from dtn_jax.datasets import census_income
+from dtn_jax.datasets.preparation import catalog
+from dtn_jax.datasets.synthetic import known_answer
+from dtn_jax.input.reader import SplitReader
+
+REAL = pathlib.Path(os.environ.get("DTN_MANUAL_DIR") or "/nowhere") / "census_income"
+MARKS = 100  # ranges of rows of a split that are told apart
+SHOWN = 2  # rows of a split in clear
+VALUES = 3  # values of a vocabulary in clear
+DIGITS = 8  # of a SHA-256
+LONGEST = 10  # list of numbers in clear
+USUAL = {"slots": 1, "pooling": "sum", "kind": "categorical"}  # of a field
+
+
+# --- the sets, from their raw files -----------------------------------------------------------
+
+
+def adult(root, folder):
+    return catalog.load("adult", data_dir=str(root))
+
+
+def census(root, folder):
+    """Every 50th row of the official splits."""
+    raw, official = folder / "raw/census_income", {}
+    raw.mkdir(parents=True)
+    for split in ("train", "test"):
+        frame = pl.read_parquet(REAL / f"{split}.parquet").gather_every(50)
+        frame.write_parquet(raw / f"{split}.parquet")
+        official[split] = len(frame), census_income.digest(frame)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(census_income, "OFFICIAL", official)
+        return catalog.load("census_income", "", str(folder / "data"), str(folder / "raw"))
+
+
+def kuairand(root, folder):
+    twins.kuairand_pure(folder / "raw")
+    (folder / "raw/KuaiRand-Pure/data").rename(folder / "raw/kuairand")
+    return catalog.load("kuairand", "", str(folder / "data"), str(folder / "raw"))
+
+
+def synthetic(root, folder):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(known_answer, "truth", lambda spec: {})  # which takes long
+        return catalog.load("synthetic", "rows=2000,ids=20000,seed=3", str(folder))
+
+
+def world(root, folder):
+    """Every kind of field: see tests/world/log.py."""
+    return log.shared(str(root))[1]
+
+
+def extended(root, folder):
+    """Later rows of it, with new users and items."""
+    frame = log.rows(800, seed=1).with_columns(pl.col("user") + 20, pl.col("item") * 2)
+    text = log.SCHEMA.replace("name: shop", "name: later")
+    return log.prepared(folder, frame, text, extend=world(root, folder).folder)
+
+
+CSV = """
+name: lines
+fields:
+  user:
+  item: {min_count: 3, unknown: ["7"]}
+  hashed: {column: item, encoder: hash, size: 60, functions: 2}
+  hour: {value: hour(t)}
+  dear: {value: price > 9 and not missing(speed)}
+  price: {kind: numeric, buckets: 6}
+  speed: {kind: numeric, encoder: standardise, bins: 4}
+  query: {min_count: 4}
+  item_x_user: {cross: [item, user], min_count: 2}
+  file: {column: _file}
+tasks:
+  click:
+  order: {space: click}
+  late: {label: seconds > 30, known: click == 1}
+group: user
+time: t
+loss_weight: w
+split: {by: group, validation: 0.15, test: 0.15, seed: 3}
+sample_negatives: {click: 0.5}
+input: {separator: ";", missing: ["NULL"]}
+"""
+LISTS = ("seen", "seen_weights", "embedding", "viewed", "viewed_action")
+
+
+def csv(root, folder):
+    """Two files, one packed, and bad lines and values."""
+    frame = log.rows(900, seed=2).drop(LISTS)
+    frame = frame.with_columns(t=pl.col("t").dt.to_string("%Y-%m-%d %H:%M:%S"))
+    gone = pl.int_range(900) % 11 == 5
+    frame = frame.with_columns(pl.when(~gone).then(pl.col("speed", "item")))
+    lines = frame.write_csv(separator=";", null_value="NULL").encode().split(b"\n")
+    header, lines = lines[0], lines[1:-1]
+    place = header.decode().split(";").index
+
+    def spoil(row, column, value):
+        values = lines[row].split(b";")
+        values[place(column)] = value
+        lines[row] = b";".join(values)
+
+    for row, column, value in (
+        (10, "price", b"cheap"),
+        (20, "click", b"2"),
+        (21, "click", b""),
+        (22, "click", b"0.5"),
+        (30, "w", b"-1"),
+        (40, "t", b"2026-02-30 10:00:00"),
+        (50, "user", b"NULL"),
+        (60, "query", b"q\xff1"),
+        (61, "query", b'"q1'),
+        (62, "query", b"q\x001"),
+        (600, "price", b"cheap"),
+        (610, "speed", b"inf"),
+        (620, "seconds", b"soon"),
+        (630, "user", b'"7"'),
+        (640, "query", b'"a;""b"""'),
+    ):
+        spoil(row, column, value)
+    lines[70] = lines[70].rpartition(b";")[0]
+    lines[71] += b";1"
+    lines[72] = b""
+    (folder / "raw").mkdir()
+    write = {"a.csv": bytes, "b.csv.gz": functools.partial(gzip.compress, mtime=0)}
+    for (name, pack), part in zip(write.items(), (lines[:500], lines[500:])):
+        (folder / "raw" / name).write_bytes(pack(b"\n".join([header, *part, b""])))
+    return logs(folder, CSV)
+
+
+JSON = """
+name: objects
+fields:
+  item:
+  seen:
+    {kind: bag, table: item, max_values: 2, keep: last, longest: 4, weights: seen_weights,
+     pooling: mean}
+  query: {encoder: hash, size: 30}
+  actions: {column: viewed_action, kind: bag, encoder: hash, size: 20, functions: 2}
+  price: {kind: numeric, encoder: standardise, log: true}
+  embedding: {kind: vector, length: 3, encoder: none}
+  bought: {history: {of: item, where: order == 1, by: user, last: 4}}
+  paid: {beside: bought, value: round(price)}
+  ago: {beside: bought, gap: true}
+  name: {optional: true}
+tasks:
+  click:
+  watch: {kind: regression, label: seconds, range: [0, 90], known: click == 1}
+group: user
+time: {column: t, unit: ms}
+split: {by: user_order, validation: 0.1, test: 0.1}
+"""
+
+
+def jsonl(root, folder):
+    """One file with bad lines and values; a field begins after line 300."""
+    columns = log.rows(700, seed=4).with_columns(pl.col("t").dt.timestamp("ms")).to_dicts()
+    for number, row in enumerate(columns):
+        if number > 300 and number % 3 == 0:
+            row["name"] = f"n{number % 9}"
+        if number % 13 == 4:
+            del row["price"]
+    spoiled = (
+        (15, "price", "cheap"),
+        (25, "click", "often"),
+        (26, "click", None),
+        (35, "seen", [1] * 5),
+        (36, "seen_weights", [1.0] * 9),
+        (45, "embedding", [1.0, 2.0]),
+        (55, "t", "yesterday"),
+        (56, "t", None),
+        (65, "user", None),
+        (75, "item", [1, 2]),
+        (400, "price", "cheap"),
+    )
+    for row, column, value in spoiled:
+        columns[row][column] = value
+    clicked = [n for n, row in enumerate(columns[200:], 200) if row["click"] == 1]
+    columns[clicked[0]]["seconds"] = 90.5
+    columns[clicked[1]]["seconds"] = None
+    lines = [json.dumps(row) for row in columns]
+    lines[85] = lines[85][:-20]
+    lines[86] = f"[{lines[86]}]"
+    lines[87] = "no json"
+    lines[88] = ""
+    (folder / "raw").mkdir()
+    (folder / "raw/a.jsonl").write_text("\n".join(lines))
+    return logs(folder, JSON)
+
+
+def logs(folder, text):
+    schema = log.schema_file(folder, text)
+    raw = str(folder / "raw")
+    return prepare(schema, raw, folder / "data", processes=1, max_reject_rate=0.1)
+
+
+SETS = {
+    "adult": adult,
+    "census_income": census,
+    "kuairand": kuairand,
+    "synthetic": synthetic,
+    "log": world,
+    "extended": extended,
+    "csv": csv,
+    "jsonl": jsonl,
+}
+LOGS = ("log", "extended", "csv", "jsonl")
+
+
+# --- what a reader gets -----------------------------------------------------------------------
+
+
+class Reading:
+    """A prepared set as readers get it."""
+
+    def __init__(self, data, is_log: bool):
+        self.data, self.is_log, self.schema = data, is_log, data.schema
+        if is_log:
+            self._shown = shown_values.fields(data.folder)
+        else:
+            self._encoders = data.encoders()
+
+    def arrays(self, split: str) -> dict[str, np.ndarray]:
+        """{name: rows}: `[B, S]` of a field's ids by the field's name; what stands beside as
+        `weights`, `labels` and so on, in brackets so that no field has such a name."""
+        batch, start, found = SplitReader(self.data, split).everything(), 0, {}
+        for field in self.schema.fields:
+            found[field.name] = np.asarray(batch.ids)[:, start : start + field.slots]
+            start += field.slots
+        mask = np.asarray(batch.label_mask)
+        found |= {"(weights)": batch.weights, "(numeric)": batch.numeric, "(label_mask)": mask}
+        found["(labels)"] = np.where(mask, batch.labels, 0)  # of no meaning where they are masked
+        found |= {"(sample_weight)": batch.sample_weight, "(loss_weight)": batch.loss_weight}
+        found |= {"(group)": self.data.groups(split), "(day)": self.data.days(split)}
+        return {name: np.asarray(a) for name, a in found.items() if a is not None and np.size(a)}
+
+    def names(self, field: str, ids: np.ndarray) -> dict[int, str]:
+        """{id: its value}, of a field with a vocabulary, in the order of ids; else {}."""
+        ids = sorted(set(ids.ravel().tolist()) - {0, -1})
+        if self.is_log:
+            of = self._shown[field]
+            return of.names(ids) if of.values else {}
+        values = getattr(self._encoders[field], "values", None)
+        return {i: values[i - 1] for i in ids} if values else {}
+
+    def fits(self) -> dict[str, dict]:
+        """{field: its buckets, bins and scale}."""
+        if self.is_log:
+            found = json.loads((self.data.folder / "encoders.json").read_text())
+        else:
+            found = {name: vars(encoder) for name, encoder in self._encoders.items()}
+        kept = ("dominating", "edges", "mean", "deviation", "bins")
+        every = {n: {k: one[k] for k in kept if k in one} for n, one in found.items()}
+        return {name: one for name, one in every.items() if one}
+
+    def bad_rows(self) -> dict:
+        """Counts by reason, and of each the first rows."""
+        notes, path = self.data.notes, self.data.folder / "rejects.jsonl"
+        if "read" not in notes:
+            return {}
+        lines = path.read_text().splitlines() if path.exists() else []
+        found = [json.loads(line) for line in lines]
+        for row in found:
+            row["file"] = pathlib.Path(row["file"]).name
+        keys = ("file", "row", "column", "value")
+        first = {reason: [] for reason in notes["rejected"]}
+        for row in found:
+            first[row["reason"]].append([row[key] for key in keys])
+        counts = notes["rejected"]
+        return {"read": notes["read"]} | {r: [counts[r], *first[r][:3]] for r in counts}
+
+
+def record(name: str, data) -> dict:
+    """Everything that golden/NAME.json holds of a set."""
+    reading = Reading(data, (data.folder / "schema_file.yaml").exists())
+    schema = json.loads(data.schema.to_json())
+    found = {
+        "rows": data.rows,
+        "unknown values": {s: _nonzero(counts) for s, counts in data.unknown_values.items()},
+        "cut values": {s: _nonzero(counts) for s, counts in data.cut_values.items()},
+        "bad rows": reading.bad_rows(),
+        "fields": _by_name(schema["fields"]),
+        "tasks": _by_name(schema["tasks"]),
+        "columns": {key: schema.get(key, "") for key in ("weight", "group", "day", "loss_weight")},
+        "numbers": {name: _rounded(fit) for name, fit in reading.fits().items()},
+        "vocabularies": {},
+    }
+    if name not in LOGS:  # which decides the order of an epoch
+        found["layout"] = {"lanes": data.layout.lanes, "block_rows": data.layout.block_rows}
+    splits = {split: reading.arrays(split) for split in data.rows}
+    names = {
+        field: reading.names(field, np.concatenate([a[field].ravel() for a in splits.values()]))
+        for field in data.schema.field_names
+    }
+    for field, known in names.items():
+        if known:
+            found["vocabularies"][field] = _vocabulary(known, splits["train"][field])
+    for split, arrays in splits.items():
+        found[split] = {n: _array(a, names.get(n, {})) for n, a in arrays.items()}
+        found[split]["marks"] = _marks(list(arrays.values()))
+    return found
+
+
+def _nonzero(counts):
+    return {name: count for name, count in counts.items() if count}
+
+
+def _by_name(options):
+    """{name: the rest} of fields or tasks, in their order, without what is usual or empty."""
+    found = {}
+    for one in options:
+        usual = USUAL | {"table": one["name"], "name": one["name"]}
+        kept = {k: v for k, v in one.items() if v not in ("", [], False) and v != usual.get(k)}
+        found[one["name"]] = _rounded(kept)
+    return found
+
+
+def _rounded(value):
+    """Numbers to nine digits; of a long list how many, their SHA-256, and the first."""
+    if isinstance(value, dict):
+        return {key: _rounded(one) for key, one in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        every = [_rounded(one) for one in value]
+        if len(every) <= LONGEST:
+            return every
+        return [len(every), _sha(json.dumps(every).encode()), *every[:3]]
+    return float(f"{float(value):.9g}") if isinstance(value, float | np.floating) else value
+
+
+def _sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:DIGITS]
+
+
+def _vocabulary(names: dict[int, str], train: np.ndarray) -> list:
+    """[how many, SHA-256 of all, the first: [value, id, rows of train's slots that hold it]]."""
+    ids, counts = np.unique(train, return_counts=True)
+    counts = dict(zip(ids.tolist(), counts.tolist()))
+    every = [[value, i, counts.get(i, 0)] for i, value in sorted(names.items())]
+    return [len(every), _sha(json.dumps(every).encode()), *every[:VALUES]]
+
+
+def _array(array: np.ndarray, names: dict[int, str]) -> list:
+    """[SHA-256, that of the values in the vocabulary, the first rows]."""
+    array = np.ascontiguousarray(array)
+    kind = array.dtype.newbyteorder("<")
+    values = json.dumps([names.get(i, i) for i in array.ravel().tolist()]) if names else ""
+    first = _rounded(array[:SHOWN].tolist())
+    return [_sha(array.astype(kind).tobytes()), values and _sha(values.encode()), first]
+
+
+def _marks(arrays: list[np.ndarray]) -> str:
+    """Two letters for each of at most MARKS ranges of rows: another row has other ones."""
+    rows = len(arrays[0])
+    step = math.ceil(rows / MARKS)
+    digests = [
+        hashlib.sha256(b"".join(a[start : start + step].tobytes() for a in arrays)).digest()
+        for start in range(0, rows, step)
+    ]
+    return "".join(base64.b64encode(digest)[:2].decode() for digest in digests)
+
+
+# --- as text, and compared --------------------------------------------------------------------
+
+
+def text(found: dict) -> str:
+    """JSON, an array, a field or a vocabulary a line."""
+    parts = []
+    for key, value in found.items():
+        if isinstance(value, dict) and value:
+            lines = ",\n".join(f"  {_line(k)}: {_line(v)}" for k, v in value.items())
+            parts.append(f" {_line(key)}: {{\n{lines}\n }}")
+        else:
+            parts.append(f" {_line(key)}: {_line(value)}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def _line(value) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def differences(was: dict, now: dict) -> list[str]:
+    """A line for each thing that is not as it was: where, what it was and what it is."""
+    lines = []
+    for part in dict.fromkeys([*was, *now]):
+        old, new = was.get(part, {}), now.get(part, {})
+        if "marks" in old and "marks" in new:
+            lines += _rows(part, was["rows"][part], old, new)
+        elif isinstance(old, dict) and isinstance(new, dict):
+            if list(old) != list(new):
+                lines.append(f"{part}: {_first(list(old), list(new))}")
+            lines += [f"{part}, {k}: {_first(old[k], new[k])}" for k in old if _differ(old, new, k)]
+        elif old != new:
+            lines.append(f"{part}: {_first(old, new)}")
+    return lines
+
+
+def _rows(split: str, rows: int, old: dict, new: dict) -> list[str]:
+    """Which arrays of a split differ, and in which rows first."""
+    lines = []
+    for name in [n for n in dict.fromkeys([*old, *new]) if n != "marks"]:
+        if name not in old or name not in new:
+            lines.append(f"{split}, {name}: {'is new' if name in new else 'is gone'}")
+        elif old[name][0] != new[name][0]:
+            same = old[name][1] and old[name][1] == new[name][1]
+            first = _first(old[name][2], new[name][2])
+            told = f"; row {first}" if first else f"; the first {SHOWN} rows are as they were"
+            told += "; its values are the same, their ids are others" if same else ""
+            lines.append(f"{split}, array {name} differs{told}")
+    if len(old["marks"]) == len(new["marks"]):
+        step = math.ceil(rows / MARKS)
+        for start in range(0, rows, step):
+            at = slice(2 * (start // step), 2 * (start // step) + 2)
+            if old["marks"][at] != new["marks"][at]:
+                stop = min(start + step, rows)
+                return [
+                    *lines,
+                    f"{split}: of its rows, {start} to {stop - 1} are the first to differ",
+                ]
+    return lines
+
+
+def _differ(old: dict, new: dict, key: str) -> bool:
+    return key in new and old[key] != new[key]
+
+
+def _first(old, new) -> str:
+    """Where two values differ first: 'row 1 was 3, is 4'."""
+    if old == new:
+        return ""
+    if isinstance(old, list) and isinstance(new, list):
+        pairs = enumerate(zip(old, new))
+        at = next((n for n, (a, b) in pairs if a != b), min(len(old), len(new)))
+        if at < min(len(old), len(new)):
+            return f"[{at}] {_first(old[at], new[at])}"
+        return f"{len(old)} were there, {len(new)} are: {_line((old + new)[at:][:1])}"
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = [k for k in dict.fromkeys([*old, *new]) if old.get(k) != new.get(k)]
+        return f"{keys[0]} {_first(old.get(keys[0]), new.get(keys[0]))}" if keys else "the order"
+    return f"was {_line(old)}, is {_line(new)}"

@@ -1,0 +1,102 @@
+"""Types are decided once: what a column of a log is read as, and what a scored value becomes."""
+
+import datetime
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+
+from dtn_jax.data import columns
+from dtn_jax.datasets.logs.raw import json_kinds
+
+US, MS = pl.Datetime("us"), pl.Datetime("ms", "Europe/Paris")
+TOGETHER = [  # (types of a column in several files, the type of the log)
+    ([pl.Int8, pl.Int64, pl.UInt32], pl.Int64),
+    ([pl.UInt64, pl.UInt64], pl.UInt64),
+    ([pl.UInt64, pl.Int64], pl.String),
+    ([pl.Int64, pl.Float64], pl.String),  # a float would round large numbers
+    ([pl.Float32, pl.Float64], pl.Float64),
+    ([pl.Float32, pl.Float32], pl.Float32),
+    ([pl.Boolean, pl.Int64], pl.Int64),
+    ([pl.Null, pl.Int64], pl.Int64),
+    ([pl.Date, MS], US),
+    ([pl.String, pl.Int64], pl.String),
+    ([pl.Categorical, pl.String], pl.String),
+    ([pl.List(pl.Int32), pl.List(pl.Int64)], pl.List(pl.Int64)),
+    ([pl.List(pl.Int64), pl.List(pl.String)], pl.List(pl.String)),
+    ([pl.List(pl.Int64), pl.Int64], pl.Struct([])),
+]
+
+
+@pytest.mark.parametrize(("types", "expected"), TOGETHER)
+def test_files_of_a_log_agree_on_a_type(types, expected):
+    for order in (types, types[::-1]):
+        found = columns.types_of([{"a": kind} for kind in order] + [{}], ["a"])
+        assert found == {"a": expected}
+
+
+def test_types_have_names():
+    for kind in (*columns.NAMES.values(), pl.List(pl.Int64), pl.List(pl.String)):
+        assert columns.of_name(columns.name_of(kind)) == kind
+
+
+MIDNIGHT = datetime.datetime(2026, 3, 5)
+SCORED = [  # (values, the type of training, what they become; None of a row that is bad)
+    ([5, -1], pl.Int64, [5, -1]),
+    ([5.0, 5.5, math.nan, 2.0**70], pl.Int64, [5, None, "missing", None]),
+    (
+        ["5", " 5 ", "5.0", "x", "", "9223372036854775807"],
+        pl.Int64,
+        [5, 5, 5, None, None, 2**63 - 1],
+    ),
+    ([True, False], pl.Int64, [1, 0]),
+    ([-1, 7], pl.UInt64, [None, 7]),
+    ([7, 2**53 + 1], pl.Float64, [7.0, float(2**53)]),
+    (["0.5", "1e3", "x"], pl.Float64, [0.5, 1000.0, None]),
+    ([5, 6], pl.String, ["5", "6"]),
+    ([True], pl.String, ["true"]),
+    ([1, 0, 2], pl.Boolean, [True, False, None]),
+    (["true", "True", "0", "yes"], pl.Boolean, [True, True, False, None]),
+    (["2026-03-05", "2026-03-05T00:00:00Z", "x"], US, [MIDNIGHT, MIDNIGHT, None]),
+    ([MIDNIGHT.date()], US, [MIDNIGHT]),
+    ([1_772_668_800], US, [None]),
+    ([[1, 2], [], None], pl.List(pl.String), [["1", "2"], [], "missing"]),
+    ([["1", "x"], ["2"]], pl.List(pl.Int64), [None, [2]]),
+    ([1], pl.List(pl.Int64), [None]),
+    ([[1]], pl.Int64, [None]),
+]
+
+
+@pytest.mark.parametrize(("values", "kind", "expected"), SCORED)
+def test_a_scored_value_gets_the_type_of_training_or_its_row_is_bad(values, kind, expected):
+    good = np.ones(len(values), bool)
+
+    def reject(fits, reason, column):
+        good[:] &= np.asarray(fits)
+
+    found = columns.typed(pl.Series("a", values, strict=False), kind, reject)
+    assert found.dtype == kind
+    assert good.tolist() == [value is not None for value in expected]
+    there = [value for value, fits in zip(found.to_list(), good) if fits]
+    assert there == [None if v == "missing" else v for v in expected if v is not None]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [
+        ({"whole"}, pl.Int64),
+        ({"whole", "long"}, pl.Int64),
+        ({"whole", "number"}, pl.Float64),
+        ({"long", "number"}, pl.String),
+        ({"truth"}, pl.Boolean),
+        ({"truth", "whole"}, pl.String),
+        ({"text", "whole"}, pl.String),
+        (set(), pl.Null),
+        ({"list of whole", "list of nothing"}, pl.List(pl.Int64)),
+        ({"list of nothing"}, pl.List(pl.Null)),
+        ({"nested"}, pl.Struct([])),
+    ],
+)
+def test_all_lines_decide_what_json_holds(kinds, expected):
+    assert json_kinds.of_kinds(kinds) == expected

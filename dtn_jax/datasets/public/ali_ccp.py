@@ -140,9 +140,10 @@ class AliCCP(JoinedLogs):
             odd |= _by_split(database, "count(*)", "odd")
             cut |= _by_split(database, sums, self.kept)
             count = damage[released if released in files else skeleton].lines
-            for first in range(0, count, SLICE // most):
+            step = max(SLICE // most, 1)
+            for first in range(0, count, step):
                 log = f"SELECT * EXCLUDE (line, odd, cut) FROM joined WHERE {self.kept} "
-                log += f"AND line BETWEEN {first} AND {first + SLICE // most - 1} ORDER BY line"
+                log += f"AND line >= {first} AND line < {first + step} ORDER BY line"
                 database.sql(log).write_parquet(str(folder / f"{n}-{first:012d}.parquet"))
             database.execute("DROP VIEW joined; DROP TABLE impressions; DROP TABLE common")
         account = [text for found in damage.values() for text in found.account()]

@@ -152,6 +152,14 @@ def prepared_dir(tmp_path_factory):
     return str(tmp_path_factory.mktemp("prepared"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_data_dir(prepared_dir):
+    """No test reads the user's folder of prepared sets, or writes to it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DTN_DATA_DIR", prepared_dir)
+        yield
+
+
 @pytest.fixture(scope="session")
 def unpacked(tmp_path_factory):
     """The folder into which the project's wheel is unpacked, as an installer would."""

@@ -105,6 +105,7 @@ class DataSet(SchemaSet):
 
     @property
     def meaning(self) -> str:
+        """The fingerprint of what the schema file says."""
         return schema_file.fingerprint(self.spec)
 
     def download_and_prepare(self) -> None:

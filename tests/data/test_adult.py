@@ -117,7 +117,7 @@ VALIDATION_POSITIVES = [772, 1_053]
 
 
 @pytest.mark.slow
-def test_preparing_needs_no_tensorflow_and_says_two_lines(tmp_path):
+def test_preparing_needs_no_tensorflow_and_says_three_lines(tmp_path):
     program = """
 import sys
 from dtn_jax.datasets.preparation import catalog
@@ -129,8 +129,9 @@ assert "tensorflow" not in sys.modules, "TensorFlow was imported"
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    first, second = done.stdout.splitlines()
+    first, second, third = done.stdout.splitlines()
     assert first == f"Preparing adult in {tmp_path}/adult"
-    assert second.startswith("adult: 29,305 train, 3,256 validation, 16,281 test rows; unknown")
+    assert second.startswith("rows that train has too, all inputs and labels equal: ")
+    assert third.startswith("adult: 29,305 train, 3,256 validation, 16,281 test rows; unknown")
     facts = json.loads((tmp_path / "adult/1.0.0/prepared.json").read_text())
     assert facts["rows"]["test"] == 16_281

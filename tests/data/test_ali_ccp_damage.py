@@ -140,13 +140,13 @@ def test_what_was_prepared_with_more_damage_is_judged_and_told_again(manual, tmp
 
 def test_files_that_are_not_there_or_cannot_be_read(manual, tmp_path, monkeypatch):
     monkeypatch.delenv("DTN_MANUAL_DIR", raising=False)
-    with pytest.raises(UserError, match=r"not downloaded: get it from https://tianchi"):
+    with pytest.raises(UserError, match=r"needs its raw files. Get the set from https://tianchi"):
         catalog.load("ali_ccp", data_dir=str(tmp_path / "data"))
     folder = copied(manual, tmp_path)
     path = folder / "ali_ccp" / "common_features_test.csv"
     packed = gzip.compress(path.read_bytes())
     path.unlink()
-    with pytest.raises(UserError, match=r"holds .* but no common_features_test\.csv or common_fea"):
+    with pytest.raises(UserError, match=r"/ali_ccp lacks common_features_test\.csv\. Get the set"):
         load(folder, tmp_path)
     flipped = bytearray(packed)
     flipped[-6] ^= 1  # of the checksum of what is packed
@@ -155,7 +155,9 @@ def test_files_that_are_not_there_or_cannot_be_read(manual, tmp_path, monkeypatc
         with pytest.raises(UserError, match=r"common_features_test\.csv\.gz cannot be read"):
             load(folder, tmp_path)
     (tmp_path / "empty" / "ali_ccp").mkdir(parents=True)
-    with pytest.raises(UserError, match=r"holds neither sample_skeleton_train\.csv, .* nor train_"):
+    with pytest.raises(
+        UserError, match=r"/ali_ccp lacks sample_skeleton_train\.csv and .*or train_data.csv"
+    ):
         load(tmp_path / "empty", tmp_path)
     with pytest.raises(UserError, match="=0: expected a whole number at least 1"):
         load(manual, tmp_path, "min_count=0")

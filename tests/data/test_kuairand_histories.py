@@ -66,11 +66,16 @@ def test_a_history_lists_what_is_strictly_earlier(both, field, label):
 
 
 def test_what_is_not_there_is_said(tmp_path):
-    with pytest.raises(UserError, match=r"kuairand is not downloaded: get it from https://kuai"):
+    with pytest.raises(
+        UserError, match=r"kuairand needs its raw files. Get the set from https://kuai"
+    ):
         load(tmp_path, "kuairand_histories", raw="")
     raw = tmp_path / "raw" / "kuairand"
     raw.mkdir(parents=True)
-    with pytest.raises(UserError, match="holds neither log_standard"):
+    with pytest.raises(
+        UserError,
+        match=r"/kuairand lacks log_standard\*\.csv. Get the set from .* as Parquet files",
+    ):
         load(tmp_path, "kuairand_histories")
     frame = twins.kuairand_pure(tmp_path).filter(pl.col("date") <= 20220421)
     frame.select(*COLUMNS).write_parquet(raw / "log.parquet")

@@ -32,7 +32,6 @@ from dtn_jax.options import Option
 from dtn_jax.shapes import Bool, Int
 from dtn_jax.tables.hashing import scramble
 
-HOME = "https://tianchi.aliyun.com/dataset/408"
 PARTS = ("train", "test")
 VALIDATION = 0.1  # of the train file's lines, by a hash of their sample_id
 VALIDATION_SEED = 2018
@@ -86,41 +85,31 @@ class AliCCP(JoinedLogs):
         pooling = "sum" if own.pooling == "unweighted" else own.pooling
         return text.replace("pooling: sum", f"pooling: {pooling}")
 
-    def raw_files(self) -> dict[str, pathlib.Path]:
-        """The published files in the user's folder, or else the released reader's, by name.
-
-        Raises:
-          UserError: they are not there; it says how to get them.
-        """
-        if not self.manual_dir:
-            raise UserError(
-                f"ali_ccp is not downloaded: get it from {HOME} and give data.manual_dir (or "
-                "$DTN_MANUAL_DIR), a folder whose folder ali_ccp holds its four files"
-            )
-        folder = self.manual_dir / "ali_ccp"
+    def raw_names(self) -> tuple[str, ...]:
+        """The published files, or where the user has them the released reader's; each as it is
+        there, plain or `.gz`."""
+        folder = (self.manual_dir or pathlib.Path("nowhere")) / self.name
+        there = {path.name for path in folder.glob("*.csv*")}
+        plain = {name.removesuffix(".gz") for name in there}
         published = [form.format(part) for part in PARTS for form in (SKELETON, COMMON)]
         released = [RELEASED.format(part) for part in PARTS]
-        for names in (published, released):
-            paths = {name: (folder / f"{name}.gz", folder / name) for name in names}
-            files = {name: path for name in names for path in paths[name] if path.exists()}
-            if len(files) == len(names):
-                return files
-            if files:
-                lacking = next(name for name in names if name not in files)
-                raise UserError(
-                    f"{folder} holds {', '.join(files)} but no {lacking} or {lacking}.gz"
-                )
-        raise UserError(
-            f"{folder} holds neither {', '.join(published)} nor {', '.join(released)} (or those "
-            f"with .gz); see {HOME}"
-        )
+        names = released if plain.isdisjoint(published) and plain & {*released} else published
+        packed = {f"{name}.gz" for name in names if name not in there} & there
+        return tuple(f"{name}.gz" if f"{name}.gz" in packed else name for name in names)
 
     def join(
         self, database: duckdb.DuckDBPyConnection, files: Files, folder: pathlib.Path
     ) -> dict[str, object]:
         """The impressions, train's and then test's in the order of their files, with their common
         features; some at a time, each time in a file of their own."""
-        database.create_function("held_out", _held_out, ["BIGINT"], "BOOLEAN", type="arrow")
+        files = {name.removesuffix(".gz"): path for name, path in files.items()}
+        database.create_function(
+            "held_out",
+            lambda ids: pa.array(held_out(ids.to_numpy())),
+            ["BIGINT"],
+            "BOOLEAN",
+            type="arrow",
+        )
         damage: dict[str, lines.Damage] = {}
         odd, cut, most = {}, {}, self.own.max_values
         sums = ", ".join(f"sum(cut[{n}])" for n in range(1, len(lines.BAGS) + 1))
@@ -213,7 +202,3 @@ def held_out(ids: Int[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
     low, high = (part.astype(np.uint32) for part in (ids & 0xFFFFFFFF, ids >> 32))
     hashed = scramble(low ^ scramble(high) ^ np.uint32(VALIDATION_SEED))
     return hashed < np.uint32(VALIDATION * 2**32)
-
-
-def _held_out(ids: pa.Array) -> pa.Array:
-    return pa.array(held_out(ids.to_numpy()))

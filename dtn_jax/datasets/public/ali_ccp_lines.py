@@ -200,7 +200,7 @@ def _reasons(database: duckdb.DuckDBPyConnection, query: str) -> dict[str, tuple
     """As of `Damage`; the query gives reasons, NULL where there is none, rowids and beginnings."""
     found = database.sql(
         f"SELECT reason, count(*), min(line) + 1, arg_min(begins, line) FROM ({query}) "
-        "AS wrong(reason, line, begins) WHERE reason IS NOT NULL GROUP BY reason"
+        "AS wrong(reason, line, begins) WHERE reason IS NOT NULL GROUP BY reason ORDER BY 3"
     )
     return {
         reason: (count, first, begins if len(begins) <= SHOWN else f"{begins[:SHOWN]}…")

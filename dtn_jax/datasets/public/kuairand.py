@@ -24,7 +24,6 @@ from dtn_jax.datasets.public.raw_tables import Column, names_of, read_table
 from dtn_jax.errors import UserError
 from dtn_jax.options import Option
 
-HOME = "https://kuairand.com"
 NEEDED = ("user_id", "video_id", "date", "is_click")
 LABEL = Column("TINYINT", r"([01](\.0)?)?", "0, 1 or missing")
 COLUMNS = {
@@ -60,6 +59,17 @@ class KuaiRand(JoinedLogs):
         parts = f"min_count{self.own.min_count}", variant(self.own.numbers)
         return "_".join(filter(None, parts))
 
+    @property
+    def folder(self) -> pathlib.Path:
+        """The folder of the log's files."""
+        return (self.manual_dir or pathlib.Path("nowhere")) / "kuairand"
+
+    def raw_names(self) -> tuple[str, ...]:
+        """The log's files, in order of time by their names: CSV as published, else Parquet."""
+        found = sorted(self.folder.glob("log_standard*.csv"))
+        found = found or sorted(self.folder.glob("*.parquet"))
+        return tuple(path.name for path in found) or ("log_standard*.csv",)
+
     def schema_text(self) -> str:
         """The schema file's, without the fields and tasks whose columns no raw file has."""
         text = super().schema_text().replace("min_count: 2", f"min_count: {self.own.min_count}")
@@ -71,14 +81,11 @@ class KuaiRand(JoinedLogs):
         """The fields and tasks whose columns no raw file has, {name: column}."""
         columns = columns_of(schema_file.loads(super().schema_text()))
         try:
-            known = {name for path in raw_logs(self.manual_dir) for name in names_of(path)}
+            known = {name for log in self.raw_names() for name in names_of(self.folder / log)}
         except UserError:  # a prepared set needs no raw files
             path = pathlib.Path(self.data_dir) / "schema_file.yaml"
             known = columns_of(schema_file.load(path)).values() if path.exists() else COLUMNS
         return {name: c for name, c in columns.items() if c not in {*known, *NEEDED}}
-
-    def raw_files(self) -> dict[str, pathlib.Path]:
-        return {path.name: path for path in raw_logs(self.manual_dir)}
 
     def join(
         self, database: duckdb.DuckDBPyConnection, files: Files, folder: pathlib.Path
@@ -116,21 +123,3 @@ def columns_of(spec: Spec) -> dict[str, str]:
     """{field or task: its column}."""
     fields = {field.name: field.value.columns[0] for field in spec.fields}
     return fields | {task.name: task.label.columns[0] for task in spec.tasks}
-
-
-def raw_logs(manual_dir: pathlib.Path | None) -> list[pathlib.Path]:
-    """The log's files, in order of time by their names: CSV as published, else Parquet.
-
-    Raises:
-      UserError: there are none; it says how to get them.
-    """
-    if not manual_dir:
-        raise UserError(
-            f"kuairand is not downloaded: get it from {HOME} and give data.manual_dir (or "
-            "$DTN_MANUAL_DIR), a folder whose folder kuairand holds log_standard*.csv"
-        )
-    folder = manual_dir / "kuairand"
-    paths = sorted(folder.glob("log_standard*.csv")) or sorted(folder.glob("*.parquet"))
-    if not paths:
-        raise UserError(f"{folder} holds neither log_standard*.csv nor *.parquet; see {HOME}")
-    return paths

@@ -11,7 +11,7 @@ from __future__ import annotations
 import pathlib
 from typing import ClassVar
 
-from dtn_jax.datasets.public.kuairand import raw_logs
+from dtn_jax.datasets.public.kuairand import KuaiRand
 from dtn_jax.datasets.public.public_logs import PublicLogs
 from dtn_jax.options import Option
 
@@ -49,5 +49,5 @@ class KuaiRandHistories(PublicLogs):
         Raises:
           UserError: there are none; it says where to get them.
         """
-        logs = raw_logs(self.manual_dir)
-        return {path.name: path for path in logs if LATER not in path.name}
+        kuairand = KuaiRand(data_dir=str(self.root), manual_dir=self.manual_dir)
+        return {name: path for name, path in kuairand.raw_files().items() if LATER not in name}

@@ -90,6 +90,7 @@ class Synthetic(DataSet):
 
     @property
     def layout(self):
+        """The layout for the set's number of rows."""
         return layout_of(round(SHARES["train"] * self.funnel.rows))
 
     def raw(self, files):
@@ -110,6 +111,7 @@ class Synthetic(DataSet):
 
     @property
     def notes(self):
+        """The truth: what drew the rows, and how well it predicts test rows."""
         start, stop = self.span("test")
         ids, labels = funnel.rows(self.funnel, start, min(stop - start, TRUTH_ROWS))
         known = dict(zip(funnel.TASKS, labels.T, strict=True))

@@ -18,8 +18,6 @@ from dtn_jax.analysis.quality import Key, keys
 from dtn_jax.analysis.sample import Sample, read_sample
 from dtn_jax.analysis.segments import default_segment, segments
 from dtn_jax.data import shown_values
-from dtn_jax.datasets.logs.builder import SchemaSet
-from dtn_jax.datasets.preparation.catalog import DATASETS
 from dtn_jax.datasets.synthetic.funnel import FIELDS, FunnelSpec
 from dtn_jax.errors import UserError
 from dtn_jax.run import Run
@@ -78,9 +76,8 @@ def explain(
             "nothing to measure; take more rows"
         )
     segment = settings.segment or default_segment(run.schema)
-    by_schema = issubclass(DATASETS[run.config.data.dataset], SchemaSet)
-    encoders = shown_values.fields(run.data.folder) if by_schema else run.data.encoders()
-    parts = segments(sample, run.schema, encoders, segment) if segment else {}
+    shown = shown_values.fields(run.data.folder)
+    parts = segments(sample, run.schema, shown, segment) if segment else {}
     passes = Passes(run, state, sample.rows)
     found = importances(passes, measured, settings, sample.group, bar)
     between = {method: rank.divergence(one, settings.seed) for method, one in found.items()}

@@ -9,7 +9,6 @@ import numpy as np
 
 from dtn_jax.analysis.sample import Sample
 from dtn_jax.data.shown_values import ShownValues
-from dtn_jax.datasets.preparation.encoders import Encoder, QuantileBuckets, Vocabulary
 from dtn_jax.errors import UserError, choose
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Bool, Int
@@ -35,7 +34,7 @@ def described(segment: str) -> str:
 
 
 def segments(
-    sample: Sample, schema: Schema, encoders: Mapping[str, Encoder | ShownValues], segment: str
+    sample: Sample, schema: Schema, values: Mapping[str, ShownValues], segment: str
 ) -> Segments:
     """{segment: its rows}, none of fewer than FEWEST.
 
@@ -52,8 +51,7 @@ def segments(
     choices = [GROUP, *single] if schema.group else single
     choose("segment", segment, choices)
     slot = [f.name for f in schema.slot_fields()].index(segment)
-    encoder = encoders.get(segment)
-    return large(by_value(sample.rows.ids[:, slot], lambda ids: names(encoder, ids)))
+    return large(by_value(sample.rows.ids[:, slot], lambda ids: names(values[segment], ids)))
 
 
 def large(found: Segments) -> Segments:
@@ -102,20 +100,14 @@ def by_value(
     return found
 
 
-def names(encoder: Encoder | ShownValues | None, ids: Sequence[int] = ()) -> dict[int, str]:
-    """What the ids of a field stand for, where its encoder knows; of a log's fields, these ids."""
-    found = {0: "unknown"}
-    if isinstance(encoder, ShownValues):
-        if encoder.buckets is None:
-            return found | encoder.names(ids)
-        encoder = encoder.buckets
-    if isinstance(encoder, Vocabulary):
-        found |= {i + 1: value for i, value in enumerate(encoder.values)}
-    if isinstance(encoder, QuantileBuckets):
-        own = len(encoder.dominating)
-        found |= {i + 1: f"{value:g}" for i, value in enumerate(encoder.dominating)}
-        ends = ["", *(f"{edge:g}" for edge in encoder.edges), ""]
-        for i, (low, high) in enumerate(itertools.pairwise(ends)):
-            text = f"{low} to {high}" if low and high else f"from {low}" if low else f"below {high}"
-            found[own + 1 + i] = text if low or high else "other"
-    return found
+def names(values: ShownValues, ids: Sequence[int] = ()) -> dict[int, str]:
+    """What the ids of a field stand for: these ids, or all of a number's buckets."""
+    unknown, buckets = {0: "unknown"}, values.buckets
+    if buckets is None:
+        return unknown | values.names(ids)
+    texts = [f"{value:g}" for value in buckets.dominating]
+    ends = ["", *(f"{edge:g}" for edge in buckets.edges), ""]
+    for low, high in itertools.pairwise(ends):
+        text = f"{low} to {high}" if low and high else f"from {low}" if low else f"below {high}"
+        texts.append(text if low or high else "other")
+    return unknown | dict(enumerate(texts, 1))

@@ -13,7 +13,6 @@ from dtn_jax.balancing.balancer import Balancer
 from dtn_jax.config.sections import declarations
 from dtn_jax.datasets.data_set import DataSet
 from dtn_jax.datasets.logs.builder import SchemaSet
-from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.catalog import DATASETS
 from dtn_jax.errors import UserError
 from dtn_jax.losses import LOSSES
@@ -58,7 +57,7 @@ def wrong_expert(name: str, found: object) -> str:
 
 def wrong_dataset(name: str, found: object) -> str:
     """What a data set lacks, or ''."""
-    if not (inspect.isclass(found) and issubclass(found, (SchemaSet, BlockBuilder))):
+    if not (inspect.isclass(found) and issubclass(found, SchemaSet)):
         return "expected a subclass of dtn_jax.datasets.data_set.DataSet"
     own = getattr(found, "name", "")
     if own != name:

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 
 from dtn_jax.data import keys, vocabulary
@@ -206,7 +205,7 @@ def _bag(field: Fitted, rows: Rows) -> Encoded:
 def _numeric(field: Fitted, rows: Rows) -> Encoded:
     values = rows.numbers(VALUE + field.spec.name)
     if field.buckets is not None:
-        return Encoded(field.buckets.encode(pl.Series(values))[:, None])
+        return Encoded(field.buckets.encode(values)[:, None])
     there = np.isfinite(values)
     scaled = np.where(there, (values - field.mean) / field.deviation, 1.0)  # 1 scales row 0
     ids = np.where(there, KNOWN, MISSING).astype(np.int32)[:, None]

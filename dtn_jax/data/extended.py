@@ -27,15 +27,9 @@ def find(
       home: where that will be, in a folder of its version.
 
     Raises:
-      UserError: there is no such set, it is no log's, it is the one to be made, or it has other
-        fields or tasks.
+      UserError: there is no such set, it is the one to be made, or it has other fields or tasks.
     """
     older = read(_folder(given, data_dir))
-    if not (older.folder / SCHEMA_FILE).exists():
-        raise UserError(
-            f"--extend={given}: {older.folder} was not prepared from a schema file; expected a set "
-            "of experiments.prepare --schema"
-        )
     if older.folder == (home / VERSION).resolve():
         raise UserError(
             f"--extend={given}: {older.folder} is where the new set would be. Give the new one "

@@ -189,9 +189,7 @@ def _fitted(work: Work, spec: FieldSpec, rows: int, merged: Merged) -> Fitted:
     if spec.kind in SEVERAL:
         slots *= max(1, merged.longest[spec.beside or spec.name])
     if spec.encoder == "buckets":
-        values, counts = _numbers(work, spec.name)
-        frame = pl.DataFrame({"value": values, "count": counts})
-        more["buckets"] = QuantileBuckets(spec.buckets).fit(frame)
+        more["buckets"] = QuantileBuckets(spec.buckets).fit(*_numbers(work, spec.name))
         rows = more["buckets"].rows
     if spec.encoder == "standardise":
         more["mean"], more["deviation"] = _scale(merged.moments[spec.name], spec.length)

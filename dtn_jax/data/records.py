@@ -21,7 +21,6 @@ from dtn_jax.data.tally import Tally
 from dtn_jax.datasets import equal_rows
 from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.datasets.preparation.blocks import Layout, pad
-from dtn_jax.datasets.preparation.records import declared
 from dtn_jax.shapes import Int8
 from dtn_jax.shared_files import disk_errors, replacing, to_disk
 
@@ -32,18 +31,27 @@ Block = dict[str, np.ndarray]
 def features(
     spec: Spec, fitted: Mapping[str, Fitted], block_rows: int, dated: bool
 ) -> tfds.features.FeaturesDict:
-    """The arrays of a record, as TFDS declares them."""
+    """The arrays of a record of `block_rows` rows, as TFDS declares them."""
+    slots = sum(f.slots for f in fitted.values())
     weights = sum(f.slots for f in fitted.values() if f.spec.weights)
-    return declared(
-        block_rows,
-        len(spec.tasks),
-        slots=sum(f.slots for f in fitted.values()),
-        weights=(weights,) if weights else (),
-        numbers=sum(f.numbers for f in fitted.values()),
-        weighted=_is_weighted(spec),
-        loss_weighted=bool(spec.loss_weight),
-        grouped=bool(spec.group),
-        dated=dated,
+    numbers = sum(f.numbers for f in fitted.values())
+    shapes = {
+        "ids": ((slots,), np.int32),
+        **({"weights": ((weights,), np.float32)} if weights else {}),
+        "labels": ((len(spec.tasks),), np.float32),
+        "label_mask": ((len(spec.tasks),), np.uint8),
+        **({"numeric": ((numbers,), np.float32)} if numbers else {}),
+        **({"sample_weight": ((), np.float32)} if _is_weighted(spec) else {}),
+        **({"loss_weight": ((), np.float32)} if spec.loss_weight else {}),
+        **({"group": ((), np.int64)} if spec.group else {}),
+        **({"day": ((), np.int32)} if dated else {}),
+    }
+    encoding = tfds.features.Encoding.BYTES
+    return tfds.features.FeaturesDict(
+        {
+            name: tfds.features.Tensor(shape=(block_rows, *shape), dtype=dtype, encoding=encoding)
+            for name, (shape, dtype) in shapes.items()
+        }
     )
 
 

@@ -17,7 +17,7 @@ from dtn_jax.data import vocabulary
 from dtn_jax.data.work import SCHEMA_FILE
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.spec import FieldSpec
-from dtn_jax.datasets.preparation.encoders import QuantileBuckets
+from dtn_jax.datasets.preparation.numbers import QuantileBuckets
 
 PART = 1 << 22  # rows of a vocabulary that are looked at together
 

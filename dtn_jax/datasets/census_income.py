@@ -110,7 +110,7 @@ class CensusIncome(DataSet):
         """The rows; who validates among adults also does among all."""
         found = locate(self.manual_dir / self.name) if self.manual_dir else None
         if found is None:
-            archive = self.fetched(INSTEAD)
+            archive = self.archive(INSTEAD)
             found = unpack(archive, unpacked(archive), self.url)
             with discarded_if_wrong(archive, self.url):
                 frames = read_all(found)

@@ -130,23 +130,24 @@ class DataSet(SchemaSet):
         place = self.home / f"{self.name}.yaml"
         write_whole(place, self.schema_text())
         with self.log(files) as log:
-            made = [path for path in log if pathlib.Path(path).is_relative_to(self.home)]
-            found = prepare(
+            if frames := [path for path in log if pathlib.Path(path).is_relative_to(self.home)]:
+                # What is half prepared of other rows is not resumed.
+                made_of = {**made_of, "frames": [_sha256(path) for path in frames]}
+            prepared = prepare(
                 dataclasses.replace(self.spec, path=str(place)),
                 log,
                 self.root,
                 source=self.SOURCE,
                 home=self.home,
-                # By what frames hold: nothing half prepared is taken up for others.
-                made_of={**made_of, "frames": [_sha256(path) for path in made]},
+                made_of=made_of,
                 layout=self.layout,
                 notes=self.notes,
             )
         place.unlink()
-        facts = json.loads((found.folder / "prepared.json").read_text())
+        facts = json.loads((prepared.folder / "prepared.json").read_text())
         counts = [facts[name] for name in ("rows", "unknown_values", "missing_labels")]
-        values = {split: sum(kept.values()) for split, kept in found.kept_values.items()}
-        progress.say(progress.summary(self.name, *counts, values, found.cut_values))
+        values = {split: sum(kept.values()) for split, kept in prepared.kept_values.items()}
+        progress.say(progress.summary(self.name, *counts, values, prepared.cut_values))
 
     @contextlib.contextmanager
     def log(self, files: Files) -> Iterator[list[str]]:
@@ -189,15 +190,15 @@ class DataSet(SchemaSet):
         names = self.raw_names()
         if not names:
             return {}
-        told = self._instead()
+        hint = self._instead()
         if home := self.spec.about.get("home"):
-            told = f"Get the set from {home} and {told}"
+            hint = f"Get the set from {home} and {hint}"
         if not self.manual_dir:
-            raise UserError(f"{self.name} needs its raw files. {told}")
+            raise UserError(f"{self.name} needs its raw files. {hint}")
         files = {name: self.manual_dir / self.name / name for name in names}
         lacking = [name for name, path in files.items() if not path.is_file()]
         if lacking:
-            raise UserError(f"{self.manual_dir / self.name} lacks {' and '.join(lacking)}. {told}")
+            raise UserError(f"{self.manual_dir / self.name} lacks {' and '.join(lacking)}. {hint}")
         return files
 
     def _instead(self) -> str:
@@ -219,12 +220,12 @@ class DataSet(SchemaSet):
         if not self.manual_dir:
             return False
         folder = self.manual_dir / self.name
-        found = any((folder / name).is_file() for name in self.raw_names())
-        if not found:
+        has_any = any((folder / name).is_file() for name in self.raw_names())
+        if not has_any:
             progress.say(f"{folder} holds no raw files.")
-        return found
+        return has_any
 
-    def fetched(self, instead: str) -> pathlib.Path:
+    def archive(self, instead: str) -> pathlib.Path:
         """The archive of `url`, downloaded once; `instead` is what to do without a connection."""
         manager = tfds.download.DownloadManager(
             download_dir=self.root / "downloads", dataset_name=self.name
@@ -233,7 +234,7 @@ class DataSet(SchemaSet):
             return download(manager, self.url, f"Without a connection, {instead}")
 
     def _downloaded(self) -> dict[str, pathlib.Path]:
-        archive = self.fetched(self._instead())
+        archive = self.archive(self._instead())
         return unpack(archive, self.raw_names(), unpacked(archive), self.url)
 
 

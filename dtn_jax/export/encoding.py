@@ -11,11 +11,9 @@ import numpy as np
 
 from dtn_jax.data.columns import Types, of_name, typed
 from dtn_jax.data.encode import Encoded as Slots
-from dtn_jax.datasets.logs.schema.spec import InputSpec, Spec
-from dtn_jax.datasets.preparation import encoders
+from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.errors import UserError
 from dtn_jax.export import log_encoding, spec_json
-from dtn_jax.export.builder_encoding import BuilderEncoding
 from dtn_jax.export.encoded import Bad, Encoded, scattered
 from dtn_jax.export.log_encoding import LogEncoding, joined, repeated, required
 from dtn_jax.export.model_folder import AGAIN, ENCODERS, LARGEST_JSON, Facts, read_json
@@ -34,17 +32,15 @@ class Encoding:
       by: the fields' encoders.
       columns: the raw columns that are read.
       optional: those of them that rows may lack.
-      input: how text files are read.
-      spec: the schema file; None of a data set that a builder prepares.
+      spec: the schema file.
       types: of the raw columns, those of labels too, as training had them.
     """
 
     schema: Schema
-    by: LogEncoding | BuilderEncoding
+    by: LogEncoding
     columns: tuple[str, ...]
     optional: tuple[str, ...]
-    input: InputSpec
-    spec: Spec | None = None
+    spec: Spec
     types: Types = dataclasses.field(default_factory=dict)
 
     def encode(self, rows: Any) -> Encoded:
@@ -114,15 +110,11 @@ def read(folder: pathlib.Path, schema: Schema, facts: Facts) -> Encoding:
     Raises:
       UserError: a file is missing or damaged, or does not go with the schema.
     """
-    place, spec = folder / ENCODERS, None
+    place = folder / ENCODERS
     try:
-        if (place / SPEC).exists():
-            spec = spec_json.from_json(_text(place / SPEC))
-            fitted = read_json(place / FITTED)
-            by = log_encoding.read(spec, fitted, place / VOCABULARY, facts.fixed)
-        else:
-            found = encoders.from_json(_text(place / FITTED))
-            by = BuilderEncoding(found, facts.fixed)
+        spec = spec_json.from_json(_text(place / SPEC))
+        fitted = read_json(place / FITTED)
+        by = log_encoding.read(spec, fitted, place / VOCABULARY, facts.fixed)
         if by.fields() != schema.fields:
             raise ValueError("its fields are not those of the schema")
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -130,10 +122,9 @@ def read(folder: pathlib.Path, schema: Schema, facts: Facts) -> Encoding:
     needed = required(by, [n for n in schema.field_names if n not in facts.optional])
     columns = required(by, schema.field_names)
     optional = tuple(name for name in columns if name not in needed)
-    input = spec.input if spec else InputSpec()
     types = {column.name: of_name(column.type) for column in schema.columns}
-    types |= by.made_types(types) if spec else {}
-    return Encoding(schema, by, tuple(columns), optional, input, spec, types)
+    types |= by.made_types(types)
+    return Encoding(schema, by, tuple(columns), optional, spec, types)
 
 
 def _text(path: pathlib.Path) -> str:

@@ -101,18 +101,8 @@ def column_of(task: str) -> str:
 
 
 def labels_of(encoding: Encoding) -> LogLabels:
-    """The labels of a model's tasks.
-
-    Raises:
-      UserError: no schema file says what they are.
-    """
+    """The labels of a model's tasks."""
     schema, spec = encoding.schema, encoding.spec
-    if spec is None:
-        raise UserError(
-            f"--labels: code makes the labels of data set {schema.name!r}, no schema file does, so "
-            "that they cannot be computed from raw rows. Score without --labels, add a column of "
-            "numbers for each label to the output, and name it: compare --columns=TASK=SCORE:LABEL"
-        )
     tasks = tuple(task for task in spec.tasks if task.name in schema.task_names)
     own = Spec(
         name=spec.name,

@@ -9,10 +9,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import polars as pl
 
-from dtn_jax.data.clean import NOT_FINITE
 from dtn_jax.datasets.logs.raw.files import RawFile
 from dtn_jax.datasets.logs.raw.unit import Chunk, Types
-from dtn_jax.export.builder_encoding import BuilderEncoding
 from dtn_jax.export.chunk_rows import every_row
 from dtn_jax.export.encoded import Bad, Encoded
 from dtn_jax.export.file_columns import cast
@@ -80,23 +78,11 @@ def piece_of(
     read = dict.fromkeys((*model.columns, *labels.columns))
     raw = pl.DataFrame([plain(column(name), bad) for name in read])
     raw = model.encoding.typed(raw, bad)
-    if file.format == "jsonl" and isinstance(model.encoding.by, BuilderEncoding):
-        for values in raw:
-            _check_finite(values, bad)
     kept = {name: cast(column(name), dtype, file.address) for name, dtype in wanted.items()}
     own = labels.read(raw, bad)
     encoded = model.encoding.encode_frame(raw, bad)
     values = counted(model.schema.fields, encoded)
     return Piece(unit, last, pl.DataFrame(kept), own, encoded, values)
-
-
-def _check_finite(column: pl.Series, bad: Bad) -> None:
-    """JSON has no infinite number: one is a number that no float holds, such as 1e999.
-
-    Training of a built-in set took infinite numbers as missing ones; of a log it refused them.
-    """
-    if column.dtype.is_float():
-        bad(~column.is_infinite().fill_null(False), NOT_FINITE, column)
 
 
 def encoded_rows(pieces: Iterator[Piece], waiting: collections.deque) -> Iterator[Encoded]:

@@ -90,7 +90,7 @@ class Job:
         least = max(batches.least, batches.largest // FEWEST)  # few programs, whatever the rows
         self.model = dataclasses.replace(model, batches=dataclasses.replace(batches, least=least))
         self.on_bad_rows, self.max_bad_rate, self.say = on_bad_rows, max_bad_rate, say
-        given = model.encoding.input
+        given = model.encoding.spec.input
         self.files = files.find(inputs, format or given.format)
         known = self.files[0].format
         own = given.format in ("", known) or known == "csv"

@@ -68,13 +68,13 @@ class ScoredBy:
     @classmethod
     def of(cls, model: Model, written: bool) -> ScoredBy:
         spec, schema = model.encoding.spec, model.schema
-        weighted = spec is not None and model.facts.config.get("evaluate.sample_weights")
+        weighted = model.facts.config.get("evaluate.sample_weights")
         return cls(
             model=model.folder.resolve().name,
             sha256=sha256(model.folder / MANIFEST),
             outputs=model.outputs,
             kinds={task.name: task.kind for task in schema.tasks},
-            labels={task.name: Label.of(task) for task in spec.tasks} if spec else {},
+            labels={task.name: Label.of(task) for task in spec.tasks},
             group=schema.group,
             weight=spec.weight if weighted else "",
             written=written,

@@ -46,7 +46,7 @@ STAGES = """
 LAYERS = [name for line in STAGES.splitlines() for name in line.partition("#")[0].split()]
 
 # What may run where no training code is, and what it must not reach.
-LIGHT = ("errors", "options", "schema", "datasets.preparation.encoders", "metrics", "export")
+LIGHT = ("errors", "options", "schema", "data.encode", "metrics", "export")
 HEAVY = ("tensorflow_datasets", "orbax", "tensorflow", "optax")
 TRAINING = LAYERS.index("input")  # from here on
 SERVED = {"jax", "numpy", "polars", "pyarrow", "safetensors"}  # packages that a loaded model needs

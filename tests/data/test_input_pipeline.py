@@ -9,7 +9,7 @@ import pytest
 from numbered_rows import stored_rows
 
 from dtn_jax.datasets.preparation import catalog
-from dtn_jax.datasets.preparation.builder import Layout
+from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.errors import UserError
 from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.input.epoch_order import batch_rows, steps_per_epoch, window_count

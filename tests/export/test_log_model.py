@@ -13,9 +13,8 @@ from history_logs import made as history_model
 
 from dtn_jax import export
 from dtn_jax.data.prepare import prepare
-from dtn_jax.datasets.preparation.encoders import Vocabulary
 from dtn_jax.errors import UserError
-from dtn_jax.export import keyed_values, load
+from dtn_jax.export import load
 from dtn_jax.export.encoded import Bad
 from dtn_jax.export.score_files import Job
 from dtn_jax.export.serve import reading
@@ -306,38 +305,3 @@ def test_how_histories_are_to_be_made_is_told(tmp_path):
     frame.write_parquet(tmp_path / "raw.parquet")
     with pytest.raises(UserError, match=r"prepare made 'bought'.*: item of the earlier rows"):
         Job(model, [str(tmp_path / "raw.parquet")], tmp_path / "scores.parquet")
-
-
-# ---------------------------------------------------------------- values by their keys
-
-
-LONG = 10**18 + 7
-SEEN = {
-    "texts": ["a", "b", "a", "", " a", "007", "7", "1.5", "true", "ä", None],
-    "numbers": [1, 2, -3, 2**62, LONG, 0, None],
-    "unsigned": pl.Series([1, 2**63 + 5, LONG], dtype=pl.UInt64),
-    "floats": [1.0, 2.5, -0.0, 1e300, float("nan"), None],
-    "truths": [True, False, None],
-    "none": pl.Series([None], dtype=pl.String),
-}
-OTHERS = ["7", "A", "1.50", "9", "x" * 50]
-
-
-@pytest.mark.parametrize("name", SEEN)
-def test_the_rows_are_those_of_the_texts(name):
-    seen = pl.Series(SEEN[name])
-    counts = seen.rename("value").value_counts(name="count")
-    vocabulary = Vocabulary().fit(counts)
-    made = keyed_values.keyed(vocabulary)
-    assert made.by_key is not None
-    texts = pl.concat([seen.cast(pl.String), pl.Series(OTHERS)])
-    np.testing.assert_array_equal(made.rows(texts), vocabulary.encode(texts))
-    np.testing.assert_array_equal(made.rows(seen), vocabulary.encode(seen))
-    assert made.rows(seen.head(0)).shape == (0,)
-
-
-def test_a_number_is_known_as_float_too():
-    made = keyed_values.keyed(Vocabulary(values=("5", "7.0", "x")))
-    assert made.rows(pl.Series([5.0, 7.0, None, 5.5])).tolist() == [1, 2, 0, 0]
-    assert made.rows(pl.Series([5, 7, 8])).tolist() == [1, 2, 0]
-    assert made.rows(pl.Series(["5", "7", "7.0"])).tolist() == [1, 2, 2]

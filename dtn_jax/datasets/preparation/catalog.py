@@ -12,7 +12,6 @@ from dtn_jax.datasets.census_income import CensusIncome
 from dtn_jax.datasets.data_set import DataSet
 from dtn_jax.datasets.logs.builder import Logs, SchemaSet
 from dtn_jax.datasets.preparation import progress
-from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.prepared import Prepared, read
 from dtn_jax.datasets.public.ali_ccp import AliCCP
 from dtn_jax.datasets.public.aliexpress import AliExpress
@@ -105,9 +104,7 @@ def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "")
     return prepared
 
 
-def make_builder(
-    name: str, options: str, data_dir: str, manual_dir: str
-) -> BlockBuilder | SchemaSet:
+def make_builder(name: str, options: str, data_dir: str, manual_dir: str) -> SchemaSet:
     """The builder of a data set; its `data_dir` is the folder of the prepared set."""
     builder_class = DATASETS[choose("data set", name, DATASETS)]
     manual = manual_dir or os.environ.get("DTN_MANUAL_DIR")
@@ -127,7 +124,7 @@ def data_root(data_dir: str = "") -> pathlib.Path:
     return root.expanduser().absolute()
 
 
-def check_raw(prepared: Prepared, builder: BlockBuilder | DataSet, given: bool) -> None:
+def check_raw(prepared: Prepared, builder: DataSet, given: bool) -> None:
     """Raises UserError if raw files differ in name, size or ends from those that were prepared.
 
     The raw files may be gone; if this run was `given` their folder, a message says so.

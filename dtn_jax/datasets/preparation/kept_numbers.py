@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dtn_jax.datasets.preparation.numbers import BINS, Binned, BinnedLogarithms, QuantileBuckets
+from dtn_jax.datasets.preparation.numbers import BINS
 from dtn_jax.options import Option
 
 NUMBERS = Option(
@@ -11,13 +11,6 @@ NUMBERS = Option(
     "standardises sign(x) log(1 + |x|)",
     choices=("buckets", "standardise", "log"),
 )
-
-
-def numeric_encoder(kept: str, buckets: int = 32) -> QuantileBuckets | Binned:
-    """The encoder of a numeric field; `kept` is the option's value."""
-    if kept == "buckets":
-        return QuantileBuckets(buckets)
-    return BinnedLogarithms() if kept == "log" else Binned()
 
 
 def in_schema(text: str, kept: str, buckets: int = 32) -> str:

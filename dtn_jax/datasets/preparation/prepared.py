@@ -12,7 +12,6 @@ import numpy as np
 
 from dtn_jax import checksums
 from dtn_jax.datasets.preparation import checked_files
-from dtn_jax.datasets.preparation import encoders as enc
 from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.record_source import RecordSource
 from dtn_jax.errors import UserError, choose
@@ -139,10 +138,6 @@ class Prepared:
         records = self.source(split)
         blocks = [records[i][name][: starts[i + 1] - starts[i]] for i in range(first, last + 1)]
         return np.concatenate(blocks)[start - starts[first] : stop - starts[first]]
-
-    def encoders(self) -> dict[str, enc.Encoder]:
-        """The fitted encoders, by field."""
-        return _parse(self.folder / "encoders.json", enc.from_json)
 
     def row_bytes(self, grouped: bool = False) -> int:
         """Bytes of one row as a batch holds it (ids, labels and masks, weights, numbers, and its

@@ -19,7 +19,6 @@ import polars as pl
 
 from dtn_jax.datasets.logs.raw import json_types
 from dtn_jax.datasets.logs.raw.json_types import Kinds
-from dtn_jax.datasets.preparation.bags import flat
 from dtn_jax.export.serve.asked import Asked, Column, Type
 from dtn_jax.export.serve.json_text import parse, written
 from dtn_jax.export.serve.limits import TEXT, Limits
@@ -210,7 +209,7 @@ def _is_short(value):
 def _all_finite(column: pl.Series) -> bool:
     """Whether no number is infinite, as 1e999 is."""
     if isinstance(column.dtype, pl.List):
-        column = flat(column)
+        column = column.explode()
     return column.dtype != pl.Float64 or not np.isinf(column.to_numpy()).any()
 
 

@@ -60,7 +60,6 @@ def facts_of(
             tables.append({"view": view, "table": table, "first": first, "rows": rows})
             first += rows
     config = {key: value for key, value in identity(run.config).items() if key != "seed"}
-    spec = encoder_files.spec_of(run.data)
     every = json.loads(run.schema.to_json())["tasks"] if schema != run.schema else ()
     return Facts(
         config=config,
@@ -73,7 +72,7 @@ def facts_of(
         table_dtype=forward.table_dtype,
         tasks=tuple(name for name in schema.task_names if not wanted or name in wanted),
         fixed=all_fixed(run, fixed),
-        optional=spec.optional() if spec else (),
+        optional=encoder_files.spec_of(run.data).optional(),
         all_tasks=tuple(every),
         improper={
             own.task: own.improper

@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from dtn_jax.datasets.logs.schema.spec import InputSpec
-from dtn_jax.datasets.preparation import encoders
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export import encoding, log_encoding
-from dtn_jax.export.builder_encoding import BuilderEncoding
 from dtn_jax.export.encoded import Encoded
 from dtn_jax.export.encoding import Encoding
 from dtn_jax.export.log_encoding import STANDS
@@ -37,8 +34,7 @@ def read_fixed(text: str, schema: Schema) -> dict[str, str | None]:
 
 def all_fixed(run: Run, given: Mapping[str, str | None]) -> dict:
     """{field: its one value}: those of the schema file's `scored_as`, and `given` over them."""
-    spec = spec_of(run.data)
-    return {**(spec.fixed() if spec else {}), **given}
+    return {**spec_of(run.data).fixed(), **given}
 
 
 def encoded_row(run: Run, fixed: Mapping) -> Encoded:
@@ -49,13 +45,9 @@ def encoded_row(run: Run, fixed: Mapping) -> Encoded:
     """
     spec, folder = spec_of(run.data), run.data.folder
     fitted = (folder / encoding.FITTED).read_text()
-    if spec:
-        places = folder / encoding.VOCABULARY
-        by = log_encoding.read(spec, json.loads(fitted), places, fixed)
-    else:
-        by = BuilderEncoding(encoders.from_json(fitted), fixed)
+    by = log_encoding.read(spec, json.loads(fitted), folder / encoding.VOCABULARY, fixed)
     columns = tuple(log_encoding.required(by, run.schema.field_names))
-    made = Encoding(run.schema, by, columns, (), spec.input if spec else InputSpec())
+    made = Encoding(run.schema, by, columns, (), spec)
     found = made.encode([dict.fromkeys(columns) or {"": None}])
     for bad in found.bad:
         name = bad.column.removeprefix(STANDS)

@@ -14,7 +14,8 @@ from dtn_jax.analysis import segments as segments_module
 from dtn_jax.analysis.conflict import batches_of, make_conflict, over_batches, table_cosines
 from dtn_jax.analysis.sample import Sample
 from dtn_jax.analysis.segments import default_segment, described, names, segments
-from dtn_jax.datasets.preparation.encoders import QuantileBuckets, Vocabulary
+from dtn_jax.data.shown_values import ShownValues
+from dtn_jax.datasets.preparation.numbers import QuantileBuckets
 from dtn_jax.errors import UserError
 from dtn_jax.input.reader import take
 from dtn_jax.interface import Batch, Outputs
@@ -109,16 +110,21 @@ def test_gate_weights_of_a_sample_are_the_models(gated):
 # ---------------------------------------------------------------- segments
 
 
+class Plans(ShownValues):
+    def names(self, ids):
+        return {i: f"plan {i}" for i in ids if i}
+
+
 def test_segments_by_value_are_the_most_frequent_ones_by_name(monkeypatch):
     monkeypatch.setattr(segments_module, "FEWEST", 1)
     ids = np.repeat(np.arange(12), np.arange(12, 0, -1)).astype(np.int32)[:, None]
     count = len(ids)
     batch = rows(count=count).replace(ids=ids)
     schema = Schema("x", [Field("plan", rows=12)], [Task("click")])
-    encoder = Vocabulary(values=tuple(f"plan {i}" for i in range(1, 12)))
+    plans = Plans(spec=None)
     sample = Sample("validation", batch, None)
     assert default_segment(schema) == "plan"
-    found = segments(sample, schema, {"plan": encoder}, "plan")
+    found = segments(sample, schema, {"plan": plans}, "plan")
     assert list(found) == ["unknown", *(f"plan {i}" for i in range(1, 8)), "4 rarer values"]
     assert found["plan 3"].sum() == 9
     assert sum(mask.sum() for mask in found.values()) == count
@@ -126,14 +132,13 @@ def test_segments_by_value_are_the_most_frequent_ones_by_name(monkeypatch):
         segments(sample, schema, {}, "plam")
     with pytest.raises(UserError, match="unknown segment 'group'"):
         segments(sample, schema, {}, "group")
-    assert list(segments(sample, schema, {}, "plan"))[:2] == ["unknown", "id 1"]
     for fewest, shown in {
         7: ["unknown", *(f"plan {i}" for i in range(1, 6)), "6 rarer values"],  # 12 to 7, and 21
         12: ["unknown", "11 rarer values"],
         13: [],  # not all rows as one
     }.items():
         monkeypatch.setattr(segments_module, "FEWEST", fewest)
-        found = segments(sample, schema, {"plan": encoder}, "plan")
+        found = segments(sample, schema, {"plan": plans}, "plan")
         assert list(found) == shown
         assert all(mask.sum() >= fewest for mask in found.values())
 
@@ -153,10 +158,12 @@ def test_segments_by_group_are_its_activity(monkeypatch):
 
 
 def test_names_of_quantile_buckets_are_their_spans():
-    encoder = QuantileBuckets(dominating=(0.0,), edges=(1.5, 3.0))
-    assert names(encoder) == {0: "unknown", 1: "0", 2: "below 1.5", 3: "1.5 to 3", 4: "from 3"}
-    assert names(QuantileBuckets(dominating=(2.0,), edges=())) == {0: "unknown", 1: "2", 2: "other"}
-    assert names(None) == {0: "unknown"}
+    def of(*fits):
+        return names(ShownValues(None, buckets=QuantileBuckets(32, *fits)))
+
+    spans = {0: "unknown", 1: "0", 2: "below 1.5", 3: "1.5 to 3", 4: "from 3"}
+    assert of((0.0,), (1.5, 3.0)) == spans
+    assert of((2.0,), ()) == {0: "unknown", 1: "2", 2: "other"}
 
 
 # ---------------------------------------------------------------- pairs

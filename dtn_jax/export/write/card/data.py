@@ -65,7 +65,7 @@ def days(notes: Mapping) -> tuple[str, str] | None:
 def fields(model: Subject, run: Run) -> Iterator[str]:
     prepared, facts, cuts = run.data, model.facts, run.data.cut_shares()
     spec, ways = spec_of(prepared), pooled_by(run.config.model.histories, run.schema)
-    rules = {field.name: field.rule for field in (spec.fields if spec else ())}
+    rules = {field.name: field.rule for field in spec.fields}
     rows = []
     for field in model.schema.fields:
         notes = []

@@ -107,8 +107,7 @@ def fixed_row(folder: pathlib.Path, run: Run) -> Encoded | None:
     of them, whose prepared rows do not tell the other's value.
     """
     facts = model_folder.read_facts(folder)
-    spec = spec_of(run.data)
-    crossed = {name for field in (spec.fields if spec else ()) for name in field.cross}
+    crossed = {name for field in spec_of(run.data).fields for name in field.cross}
     if not facts.fixed or crossed & set(facts.fixed):
         return None
     return encoded_row(run, facts.fixed)

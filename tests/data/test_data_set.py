@@ -112,10 +112,10 @@ def test_an_empty_split(splits, tmp_path, split):
 
 
 def test_a_wrong_value_is_told_with_its_place_and_the_schema_with_its_line(splits, tmp_path):
-    late = splits["train"][-1]
+    good, late = splits["train"], splits["train"][-1]
     bad = late["click"].to_list()
     bad[2] = 3
-    splits["train"][-1] = late.with_columns(click=pl.Series(bad))
+    splits["train"] = [*good[:-1], late.with_columns(click=pl.Series(bad))]
     with pytest.raises(UserError, match="1 of 132 rows are bad") as caught:
         prepare(splits, tmp_path)
     assert "'click'" in str(caught.value)
@@ -124,6 +124,7 @@ def test_a_wrong_value_is_told_with_its_place_and_the_schema_with_its_line(split
     lacking = {split: [f.drop("size") for f in frames] for split, frames in splits.items()}
     with pytest.raises(UserError, match=r"shop/shop\.yaml, line 4: field 'size': unknown column"):
         prepare(lacking, tmp_path)
+    assert prepare(splits | {"train": good}, tmp_path).rows["train"] == 101
 
 
 # --- frames --------------------------------------------------------------------------------------

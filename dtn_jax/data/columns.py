@@ -122,9 +122,7 @@ def as_type(column: pl.Series, kind: Type) -> pl.Series:
         column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     if kind == pl.Boolean and column.dtype == pl.String:
         return column.replace_strict(TRUTHS, default=None, return_dtype=pl.Boolean)
-    if kind == pl.List and kind.inner == pl.Boolean:
-        return json_kinds.as_type(column, kind)
-    return column.cast(kind, strict=False)
+    return json_kinds.as_type(column, kind)
 
 
 TRUTHS = {text: value == "1" for text, value in keys.TRUTHS.items()} | {"1": True, "0": False}

@@ -10,12 +10,10 @@ from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.schema import ALL
 from dtn_jax.shapes import Int64
 
-DAY = 86_400_000_000  # microseconds
-
 
 def days_of(rows: Rows) -> Int64[np.ndarray, " B"]:
     """The days since 1970-01-01 of the rows of a dated log, in UTC."""
-    return rows.numbers(TIME) // DAY
+    return rows.numbers(TIME) // times.DAY
 
 
 class Days:
@@ -82,9 +80,9 @@ class Days:
         far = (days < low - apart) | (days > high + apart)
         if not far.any():
             return []
-        shown = [times.show(int(day) * DAY, "date") for day in days[far][:3]]
+        shown = [times.show(int(day) * times.DAY, "date") for day in days[far][:3]]
         more = ", …" * int(far.sum() > 3)
-        middle = " to ".join(times.show(int(day) * DAY, "date") for day in (low, high))
+        middle = " to ".join(times.show(int(day) * times.DAY, "date") for day in (low, high))
         return [
             f"{rows[far].sum():,} rows have times far from the others' in {self.spec.time!r} "
             f"({', '.join(shown)}{more}; half of all are of {middle}): is their unit another?"

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from dtn_jax.data import keys, vocabulary
-from dtn_jax.data.rows import TIME, VALUE, WEIGHTS, Rows, Values, kept, lengths
+from dtn_jax.data.rows import VALUE, WEIGHTS, Rows, Values, kept, lengths
 from dtn_jax.data.vocabulary import Vocabulary
 from dtn_jax.datasets.logs.schema.spec import FieldSpec
 from dtn_jax.datasets.preparation.numbers import QuantileBuckets
@@ -241,11 +241,3 @@ def group_numbers(column: pa.Array) -> Int64[np.ndarray, " B"]:
     """The groups of rows as whole numbers: see `keys.group_numbers`."""
     values = Values.of(column)
     return values.spread(keys.group_numbers(values.different), 0)
-
-
-def days(rows: Rows) -> Int64[np.ndarray, " B"]:
-    """The days since 1970-01-01 of the rows of a dated log, in UTC."""
-    return rows.numbers(TIME) // DAY
-
-
-DAY = 86_400_000_000  # microseconds

@@ -153,7 +153,7 @@ def clean_rows(work: Work) -> list[dict]:
     """Reads the raw rows, JSON lines first as text, so that all lines decide a column's type."""
     texts: list[dict] = []
     if any(file.format == "jsonl" for file in work.files):
-        stage = functools.partial(stages.stage_unit, work)
+        stage = functools.partial(stages.text_unit, work)
         texts = work.stage("text", "lines read", _units(work), stage, _raw_rows(work))
         work.types = _types_of_lines(work, texts)
     clean = functools.partial(stages.clean_unit, work, texts)

@@ -13,7 +13,8 @@ import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
-from dtn_jax.data.encode import Encoded, Fitted, days, encode, group_numbers
+from dtn_jax.data.days import days_of
+from dtn_jax.data.encode import Encoded, Fitted, encode, group_numbers
 from dtn_jax.data.rows import GROUP, LOSS_WEIGHT, Rows
 from dtn_jax.data.shards import Part
 from dtn_jax.data.split import SPLITS
@@ -78,7 +79,7 @@ def arrays(spec: Spec, columns: Mapping[str, Encoded], rows: Rows, dated: bool) 
     if spec.group:
         block["group"] = group_numbers(rows.column(GROUP))
     if dated:
-        block["day"] = days(rows).astype(np.int32)
+        block["day"] = days_of(rows).astype(np.int32)
     return block
 
 

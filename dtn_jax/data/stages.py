@@ -32,7 +32,7 @@ TIMES, ORDER, HASHES = "times", "order", "hashes"
 
 
 def clean_unit(work: Work, texts: Sequence[dict], unit: int) -> Stage:
-    """Reads a unit's raw rows, and writes the clean ones; `texts` are the facts of `stage_unit`."""
+    """Reads a unit's raw rows, and writes the clean ones; `texts` are the facts of `text_unit`."""
     spec, file = work.spec, work.files[work.units[unit].file]
     days, positives = Days(spec, work.dated), Positives(spec)
     account = Account.from_json(texts[unit]["rejects"]) if texts else Account()
@@ -68,12 +68,12 @@ def clean_unit(work: Work, texts: Sequence[dict], unit: int) -> Stage:
     return facts, {TIMES: pa.table(joined, names=["time", "n"])}
 
 
-def stage_unit(work: Work, unit: int) -> Stage:
+def text_unit(work: Work, unit: int) -> Stage:
     """Writes the values of a unit's JSON lines as text, and finds what kinds they are of."""
     file, wanted = work.files[work.units[unit].file], columns.columns(work.spec)
     kinds: dict[str, set[str]] = {name: set() for name in wanted}
     account, count, writer = Account(), 0, None
-    with new_file(_staged(work, unit)) as path, pa.OSFile(str(path), "wb") as out:
+    with new_file(_text_path(work, unit)) as path, pa.OSFile(str(path), "wb") as out:
         given = (file, work.units[unit], wanted, work.spec.input, work.chunk_rows)
         for chunk in read.chunks(*given, may_lack=wanted, lists=columns.lists(work.spec)):
             account.broken(file.address, chunk.broken)
@@ -95,7 +95,7 @@ def stage_unit(work: Work, unit: int) -> Stage:
 _NUMBER = "\1row"  # the column of the lines' numbers
 
 
-def _staged(work: Work, unit: int) -> pathlib.Path:
+def _text_path(work: Work, unit: int) -> pathlib.Path:
     return work.folder / "text" / f"{unit:05d}.arrows"
 
 
@@ -106,7 +106,7 @@ def _chunks(work: Work, unit: int) -> Iterator[Chunk]:
         wanted, lacking = columns.columns(spec), columns.may_lack(spec)
         yield from read.chunks(file, work.units[unit], wanted, spec.input, work.chunk_rows, lacking)
         return
-    for batch in _batches(_staged(work, unit)):
+    for batch in _batches(_text_path(work, unit)):
         frame = pl.from_arrow(batch)
         yield Chunk(frame.drop(_NUMBER), frame[_NUMBER].to_numpy(), [])
 

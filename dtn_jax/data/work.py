@@ -202,8 +202,3 @@ def new_file(path: pathlib.Path) -> Iterator[pathlib.Path]:
     with replacing(path) as temporary:
         yield temporary
         to_disk(temporary)
-
-
-def disk_fault(error: BaseException) -> bool:
-    """Whether an error of DuckDB or Arrow is the disk's."""
-    return isinstance(error, OSError | duckdb.IOException | duckdb.OutOfMemoryException)

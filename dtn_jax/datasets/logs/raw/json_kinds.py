@@ -74,11 +74,6 @@ def of_kinds(kinds: Iterable[str]) -> object:
     return TYPES.get(*inner, pl.String)() if len(inner) == 1 else pl.String()
 
 
-def typed(column: pl.Series, kinds: Iterable[str]) -> pl.Series:
-    """A column of texts in the type that follows from its kinds."""
-    return as_type(column, of_kinds(kinds))
-
-
 def as_type(column: pl.Series, kind: object) -> pl.Series:
     """A column of texts, or of lists of texts, in a type; null where a value has none."""
     if kind == pl.Boolean and column.dtype == pl.String:

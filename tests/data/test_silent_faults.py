@@ -12,6 +12,7 @@ import io
 import json
 import os
 import re
+from types import SimpleNamespace
 
 import made_models
 import numpy as np
@@ -20,6 +21,7 @@ import pytest
 from world import log
 
 from dtn_jax import export
+from dtn_jax.data.days import Days
 from dtn_jax.data.prepare import prepare
 from dtn_jax.datasets.preparation.prepared import read
 from dtn_jax.errors import UserError
@@ -355,6 +357,20 @@ def test_times_far_from_the_rest_are_counted_and_named(name, count, timed):
     said = timed(FAR_TIMES[name]).command()
     found = [part for part in said if re.search(counts(count), part)]
     assert any(re.search(r"1970|\bt\b", part) for part in found)
+
+
+@pytest.mark.parametrize(
+    ("rows", "near"),
+    [
+        ({500: 100}, 365),  # half of the rows are of one day: a year is near
+        ({460: 50, 500: 50}, 400),  # of 40 days: ten times as many are
+    ],
+)
+def test_how_far_is_far(rows, near):
+    days = Days(SimpleNamespace(tasks=[], time="t"), dated=True)
+    for day, far in ((500 + near, 0), (500 + near + 1, 1), (min(rows) - near - 1, 1)):
+        days.rows = rows | {day: 1}
+        assert [line.partition(" ")[0] for line in days.far()] == ["1"] * far
 
 
 @pytest.mark.parametrize("command", ["prepare", "infer"])

@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from dtn_jax.data import columns, encode, fit, histories, positives, vocabulary
 from dtn_jax.data.account import Account
 from dtn_jax.data.days import Days
-from dtn_jax.data.records import features, file_of
 from dtn_jax.data.split import SPLITS
 from dtn_jax.data.stages import HASHES, Plan
 from dtn_jax.data.tally import Tally
-from dtn_jax.data.work import SCHEMA_FILE, VERSION, Work
+from dtn_jax.data.work import SCHEMA_FILE, Work
 from dtn_jax.datasets import equal_rows
 from dtn_jax.datasets.preparation import checked_files, progress
+from dtn_jax.datasets.preparation.record_source import path_of
 from dtn_jax.errors import UserError
 from dtn_jax.field import SEVERAL
 from dtn_jax.schema import Column, Schema, Task
@@ -69,8 +69,6 @@ def finish(
     (folder / "schema.json").write_text(schema.to_json())
     (folder / "encoders.json").write_text(json.dumps(plan.encoders, indent=1))
     shutil.copy(work.folder / SCHEMA_FILE, folder / SCHEMA_FILE)
-    features(spec, made, plan.layout.block_rows, work.dated).save_config(str(folder))
-    (folder / "dataset_info.json").write_text(json.dumps(_dataset_info(work, by_shard), indent=1))
     account, days, counts = Account(), Days(spec, work.dated), positives.Positives(spec)
     for unit in facts:
         account.include(Account.from_json(unit["rejects"]))
@@ -96,11 +94,10 @@ def finish(
         notes["extends"] = {"sets": extends, "ids": ids}
     (folder / "notes.json").write_text(json.dumps(notes, indent=1))
     kept = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name != REJECTS]
-    kept = [p for p in kept if p.name not in ("schema.json", "notes.json", "dataset_info.json")]
+    kept = [p for p in kept if p.name not in ("schema.json", "notes.json")]
     prepared = {
         "fingerprint": _fingerprint(folder, schema, work, by_shard),
         **provenance,
-        checked_files.SEALED: True,
         "layout": dataclasses.asdict(plan.layout),
         "rows": plan.rows,
         "unknown_values": tally.unknown,
@@ -138,9 +135,10 @@ def schema_of(work: Work, fitted: Mapping[str, encode.Fitted]) -> Schema:
 def _keep_alone(folder: pathlib.Path, plan: Plan, written: Sequence[Mapping]) -> None:
     """Removes what a killed process has left beside the files of records."""
     files = {
-        file_of(folder, split, plan.parts(shard)[split]): found["size"]
+        path_of(folder, split, part.place, part.places): found["size"]
         for shard, by_split in enumerate(written)
         for split, found in by_split.items()
+        for part in [plan.parts(shard)[split]]
     }
     for path in folder.iterdir():
         if path not in files:
@@ -148,30 +146,6 @@ def _keep_alone(folder: pathlib.Path, plan: Plan, written: Sequence[Mapping]) ->
     for path, size in files.items():
         if not path.exists() or path.stat().st_size != size:
             raise UserError(f"{path} is damaged: delete {folder.parent}, and run the command again")
-
-
-def _dataset_info(work: Work, written: Sequence[Mapping]) -> dict:
-    """What TFDS reads the set by."""
-    splits = []
-    for split in SPLITS:
-        own = [by_split[split] for by_split in written if split in by_split]
-        splits.append(
-            {
-                "name": split,
-                "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
-                "numBytes": str(sum(found["bytes"] for found in own)),
-                "shardLengths": [str(found["records"]) for found in own],
-            }
-        )
-    return {
-        "name": "logs",
-        "version": VERSION,
-        "configName": work.spec.name,
-        "description": work.spec.about.get("description", f"The logs of {work.spec.name}."),
-        "fileFormat": "array_record",
-        "disableShuffling": True,
-        "splits": splits,
-    }
 
 
 def _notes(work: Work, account: Account, days: Days, cuts: Mapping, seen: list[str]) -> dict:

@@ -15,7 +15,7 @@ from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
 
-RULES = 2  # raised whenever the same schema file and raw files would be prepared to other rows
+RULES = 3  # raised whenever the same schema file and raw files would be prepared to other rows
 SHOWN = 3  # differences of schema files that a message lists
 
 

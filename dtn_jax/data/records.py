@@ -9,9 +9,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
-import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
-from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from dtn_jax.data.days import days_of
 from dtn_jax.data.encode import Encoded, Fitted, encode, group_numbers
@@ -21,39 +19,9 @@ from dtn_jax.data.split import SPLITS
 from dtn_jax.data.tally import Tally
 from dtn_jax.datasets import equal_rows
 from dtn_jax.datasets.logs.schema.spec import Spec
-from dtn_jax.datasets.preparation.blocks import Layout, pad
+from dtn_jax.datasets.preparation.record_source import WRITER, Block, path_of, to_record
 from dtn_jax.shapes import Int8
 from dtn_jax.shared_files import disk_errors, replacing, to_disk
-
-WRITER = "group_size:1,zstd:1"  # each record by itself, as random access needs it
-Block = dict[str, np.ndarray]
-
-
-def features(
-    spec: Spec, fitted: Mapping[str, Fitted], block_rows: int, dated: bool
-) -> tfds.features.FeaturesDict:
-    """The arrays of a record of `block_rows` rows, as TFDS declares them."""
-    slots = sum(f.slots for f in fitted.values())
-    weights = sum(f.slots for f in fitted.values() if f.spec.weights)
-    numbers = sum(f.numbers for f in fitted.values())
-    shapes = {
-        "ids": ((slots,), np.int32),
-        **({"weights": ((weights,), np.float32)} if weights else {}),
-        "labels": ((len(spec.tasks),), np.float32),
-        "label_mask": ((len(spec.tasks),), np.uint8),
-        **({"numeric": ((numbers,), np.float32)} if numbers else {}),
-        **({"sample_weight": ((), np.float32)} if _is_weighted(spec) else {}),
-        **({"loss_weight": ((), np.float32)} if spec.loss_weight else {}),
-        **({"group": ((), np.int64)} if spec.group else {}),
-        **({"day": ((), np.int32)} if dated else {}),
-    }
-    encoding = tfds.features.Encoding.BYTES
-    return tfds.features.FeaturesDict(
-        {
-            name: tfds.features.Tensor(shape=(block_rows, *shape), dtype=dtype, encoding=encoding)
-            for name, (shape, dtype) in shapes.items()
-        }
-    )
 
 
 def _is_weighted(spec: Spec) -> bool:
@@ -87,7 +55,7 @@ class Writer:
     """Takes rows in the order of the log, and writes those of a shard as records.
 
     Args:
-      spec, fitted, layout, dated: of the set.
+      spec, fitted, dated: of the set.
       folder: of its files.
       parts: {split: what the shard writes of it}.
       rows: of the set.
@@ -97,19 +65,16 @@ class Writer:
         self,
         spec: Spec,
         fitted: Mapping[str, Fitted],
-        layout: Layout,
         dated: bool,
         folder: pathlib.Path,
         parts: Mapping[str, Part],
         rows: int,
     ):
-        self.spec, self.fitted, self.layout, self.dated = spec, fitted, layout, dated
+        self.spec, self.fitted, self.dated = spec, fitted, dated
         self.parts, self.at = parts, {split: part.first_row for split, part in parts.items()}
-        self.features = features(spec, fitted, layout.block_rows, dated)
-        self.serializer = ExampleSerializer(self.features.get_serialized_info())
         folder.mkdir(exist_ok=True)
         self.outputs = {
-            split: Output(file_of(folder, split, part), part.starts)
+            split: Output(path_of(folder, split, part.place, part.places), part.starts)
             for split, part in parts.items()
             if part.place >= 0
         }
@@ -151,12 +116,7 @@ class Writer:
             if self.spec.split.by != "time":  # where copies of a row stay together
                 self.hashes[name].append(equal_rows.of_block(part, self.rows))
             for record in self.outputs[name].records():
-                self.outputs[name].write(self._serialized(record))
-
-    def _serialized(self, block: Block) -> bytes:
-        padded = {name: pad(v, self.layout.block_rows) for name, v in block.items()}
-        example = self.serializer.get_tf_example(self.features.encode_example(padded))
-        return example.SerializeToString(deterministic=True)  # else its arrays have any order
+                self.outputs[name].write(to_record(record))
 
     def hash_table(self) -> pa.Table | None:
         """The hashes of the rows that are compared: columns split and hash."""
@@ -171,23 +131,17 @@ class Writer:
         return {split: output.close() for split, output in self.outputs.items()}
 
 
-def file_of(folder: pathlib.Path, split: str, part: Part) -> pathlib.Path:
-    """The file of a shard's records of a split, as TFDS names it."""
-    return folder / f"logs-{split}.array_record-{part.place:05d}-of-{part.places:05d}"
-
-
 class Output:
     """A file of records, written beside its place and moved there when it is whole."""
 
     def __init__(self, path: pathlib.Path, starts: np.ndarray):
         self.path, self.lengths = path, np.diff(starts)
-        self.rows = int(starts[-1] - starts[0])
         self._replacing = replacing(path)
         self.temporary = self._replacing.__enter__()
         self.file = ArrayRecordWriter(os.fspath(self.temporary), WRITER)
         self.digest = hashlib.sha256()
         self.held: list[Block] = []
-        self.count, self.done, self.bytes = 0, 0, 0
+        self.count, self.done = 0, 0
 
     def add(self, block: Block) -> None:
         self.held.append(block)
@@ -210,7 +164,6 @@ class Output:
         with disk_errors(self.temporary):
             self.file.write(record)
         self.digest.update(record)
-        self.bytes += len(record)
 
     def close(self) -> dict:
         with disk_errors(self.temporary):
@@ -218,9 +171,6 @@ class Output:
             to_disk(self.temporary)
         self._replacing.__exit__(None, None, None)
         return {
-            "records": len(self.lengths),
-            "rows": self.rows,
-            "bytes": self.bytes,
             "size": self.path.stat().st_size,
             "sha256": self.digest.hexdigest(),
         }

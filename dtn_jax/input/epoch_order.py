@@ -1,7 +1,7 @@
 """The order of an epoch: a pure function of (data set, seed, epoch).
 
 An epoch is read lane by lane: each lane permutes its full blocks, and rows are shuffled within
-windows of WINDOW_BLOCKS of them. A batch takes the same number of rows from every lane, and the
+windows of `Layout.window` of them. A batch takes the same number of rows from every lane, and the
 last one is padded. Devices, processes and placement play no part, so a run goes on at
 (epoch, step) wherever it was cut. A process has a part of every batch, and reads only the lanes
 from which that part comes.
@@ -17,13 +17,11 @@ import numpy as np
 from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.errors import UserError
 
-WINDOW_BLOCKS = 16  # full blocks of a lane whose rows are shuffled together
-
 
 def window_count(layout: Layout, rows: int) -> int:
-    """Windows of an epoch; all but the last hold WINDOW_BLOCKS full blocks of every lane."""
+    """Windows of an epoch; all but the last hold `layout.window` full blocks of every lane."""
     full = rows // (layout.lanes * layout.block_rows)
-    return max(1, -(-full // WINDOW_BLOCKS))
+    return max(1, -(-full // layout.window))
 
 
 def window_order(
@@ -36,12 +34,12 @@ def window_order(
     """
     full, rest = divmod(rows, layout.lanes * layout.block_rows)
     last = window == window_count(layout, rows) - 1
-    longest = min(full - window * WINDOW_BLOCKS, WINDOW_BLOCKS) * layout.block_rows
+    longest = min(full - window * layout.window, layout.window) * layout.block_rows
     longest += -(-rest // layout.lanes) if last else 0  # of all lanes: steps are counted by it
     records, places, joined = [], [], 0
     for lane in lanes:
         blocks = _rng(seed, epoch, lane).permutation(full)
-        blocks = blocks[window * WINDOW_BLOCKS : (window + 1) * WINDOW_BLOCKS]
+        blocks = blocks[window * layout.window : (window + 1) * layout.window]
         records.append(blocks * layout.lanes + lane)
         count = len(blocks) * layout.block_rows
         tail = rest // layout.lanes + (lane < rest % layout.lanes)
@@ -118,11 +116,6 @@ def steps_per_epoch(layout: Layout, rows: int, batch_size: int) -> int:
     """Steps of an epoch: the longest lane's rows over the rows that a batch takes from a lane."""
     longest = -(-rows // layout.lanes)
     return -(-longest // rows_per_lane(layout, batch_size))
-
-
-def window_rows(layout: Layout) -> int:
-    """Rows that each lane has in every window but the last."""
-    return WINDOW_BLOCKS * layout.block_rows
 
 
 def _rng(*key: int) -> np.random.Generator:

@@ -19,7 +19,6 @@ from dtn_jax.input.epoch_order import (
     steps_per_epoch,
     window_count,
     window_order,
-    window_rows,
 )
 from dtn_jax.input.prefetch import prefetched
 from dtn_jax.input.reader import SplitReader, part_of, take
@@ -56,7 +55,7 @@ class EpochReader:
 
     def _epoch(self, seed: int, epoch: int, start: int, batch_size: int) -> Iterator[Batch]:
         """The steps from `start` on, as many at a time as a window completes."""
-        share, size = rows_per_lane(self.layout, batch_size), window_rows(self.layout)
+        share, size = rows_per_lane(self.layout, batch_size), self.layout.window_rows
         count = window_count(self.layout, self.rows)
         lanes, own = lanes_of(self.layout, batch_size, processes.own_part(batch_size))
         first = min(start * share // size, count - 1)

@@ -28,8 +28,8 @@ def copied_data(prepared_dir, finished, tmp_path):
 
 FILES = (
     *(f"logs-{split}.array_record-00000-of-00001" for split in SPLITS),
-    *("prepared.json", "schema.json", "encoders.json", "notes.json", "features.json"),
-    *("dataset_info.json", "checksums.json", "schema_file.yaml", "vocabulary/race.arrow"),
+    *("prepared.json", "schema.json", "encoders.json", "notes.json", "checksums.json"),
+    *("schema_file.yaml", "vocabulary/race.arrow"),
 )
 
 

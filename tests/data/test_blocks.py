@@ -1,14 +1,10 @@
-"""Blocks of rows on disk: layout, how chunks are cut into them; the share that is held out."""
+"""Blocks of rows on disk: layout; the share that is held out."""
 
-import itertools
-
-import numpy as np
 import polars as pl
 import pytest
 
-from dtn_jax.datasets.preparation.blocks import Layout, cut_blocks, default_layout
+from dtn_jax.datasets.preparation.blocks import Layout, default_layout
 from dtn_jax.datasets.preparation.hold_out import hold_out
-from dtn_jax.input.epoch_order import window_rows
 
 LAYOUTS = [Layout(1, 1), Layout(1, 5), Layout(3, 4), Layout(8, 2), Layout(5, 7)]
 
@@ -30,15 +26,15 @@ def test_blocks_hold_all_rows_and_lanes_differ_by_one_row(layout):
 
 
 def test_large_sets_have_more_lanes():
-    assert default_layout(0) == default_layout(800) == Layout(1, 128)
-    assert default_layout(10_000) == Layout(4, 128)
-    assert default_layout(200_000) == Layout(64, 128)
-    assert default_layout(512 * 2048 - 1) == Layout(256, 128)
-    assert default_layout(512 * 2048) == default_layout(10**9) == Layout(512, 128)
-    assert default_layout(10**9, row_bytes=256) == Layout(512, 128)
-    assert default_layout(10**9, row_bytes=1000) == Layout(512, 32)  # a vector of 200 numbers
-    assert default_layout(10**9, row_bytes=10_000) == Layout(64, 16)
-    assert default_layout(10_000, row_bytes=10_000) == Layout(4, 128)
+    assert default_layout(0) == default_layout(800) == Layout(1, 1024, 2)
+    assert default_layout(10_000) == Layout(4, 1024, 2)
+    assert default_layout(200_000) == Layout(64, 1024, 2)
+    assert default_layout(512 * 2048 - 1) == Layout(256, 1024, 2)
+    assert default_layout(512 * 2048) == default_layout(10**9) == Layout(512, 1024, 2)
+    assert default_layout(10**9, row_bytes=256) == Layout(512, 1024, 2)
+    assert default_layout(10**9, row_bytes=1000) == Layout(512, 256, 2)  # a vector of 200 numbers
+    assert default_layout(10**9, row_bytes=10_000) == Layout(64, 128, 2)
+    assert default_layout(10_000, row_bytes=10_000) == Layout(4, 1024, 2)
     lanes = [default_layout(rows).lanes for rows in range(1_000, 1_500_000, 1_000)]
     assert lanes == sorted(lanes)
 
@@ -47,30 +43,9 @@ def test_large_sets_have_more_lanes():
 def test_the_rows_that_are_shuffled_together_fit_in_memory(rows):
     """0.2 GB at 200 bytes a row, or little more; and a lane has enough to shuffle."""
     layout = default_layout(rows)
-    window = layout.lanes * window_rows(layout)
+    window = layout.lanes * layout.window_rows
     assert window * 200 <= 220e6
     assert rows >= window
-
-
-def chunks_of(rows, sizes):
-    """`rows` rows of two arrays, cut after each of `sizes`, the rest in one piece."""
-    ids = np.arange(3 * rows).reshape(rows, 3)
-    ends = [min(e, rows) for e in itertools.accumulate(sizes)]
-    for a, b in itertools.pairwise([0, *ends, rows]):
-        yield {"ids": ids[a:b], "weight": ids[a:b, 0] / 2}
-
-
-@pytest.mark.parametrize("rows", [0, 1, 12, 13, 95, 250])
-@pytest.mark.parametrize("sizes", [[1] * 249, [0, 40, 0, 0, 30, 1], [12] * 20])
-def test_blocks_do_not_depend_on_the_chunks(rows, sizes):
-    layout = Layout(3, 4)
-    blocks = list(cut_blocks(chunks_of(rows, sizes), layout))
-    assert [len(b["ids"]) for b in blocks] == layout.blocks(rows)
-    assert all(len(b["ids"]) == len(b["weight"]) for b in blocks)
-    joined = np.concatenate([np.empty((0, 3), int), *[b["ids"] for b in blocks]])
-    np.testing.assert_array_equal(joined, np.arange(3 * rows).reshape(rows, 3))
-    for block in blocks:
-        np.testing.assert_array_equal(block["weight"], block["ids"][:, 0] / 2)
 
 
 def test_hold_out_is_an_exact_and_fixed_share():

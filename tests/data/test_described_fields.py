@@ -63,15 +63,15 @@ def test_counts_of_a_huge_table_are_those_of_a_small_one():
 
 def test_a_large_split_is_read_in_part(told):
     _, data, whole = told
-    found = describe.describe(data, most_rows=2000)
+    found = describe.describe(data, most_rows=4000)
     assert whole.whole
     assert not found.whole
     assert found.rows == whole.rows
-    assert 1500 < found.looked_at["train"] <= 2000
+    assert 1500 < found.looked_at["train"] <= 4000
     assert found.looked_at["test"] == 1200
     assert found.groups == []
     assert whole.groups
-    records = sample.records_of(data, "train", 2000)
+    records = sample.records_of(data, "train", 4000)
     assert records[0] == 0
     assert records[-1] == len(data.layout.blocks(data.rows["train"])) - 1
     by_key = {(r.key, r.split): r.rate for r in whole.rates}

@@ -174,8 +174,6 @@ DAMAGED = [  # a file, and what becomes of its text; None: it is gone
     ("prepared.json", lambda text: json.dumps(json.loads(text) | {"rows": 7})),
     ("schema.json", lambda text: text.replace("click", "clock")),
     ("notes.json", lambda text: ""),
-    ("dataset_info.json", lambda text: "{"),
-    ("features.json", None),
     ("encoders.json", lambda text: text.replace("1", "2", 1)),
     ("schema_file.yaml", None),
     ("schema_file.yaml", lambda text: text.replace("min_count: 2", "min_count: 3")),

@@ -166,8 +166,6 @@ def read(folder: pathlib.Path) -> Prepared:
     """Opens a prepared set; raises UserError if a file is missing or damaged."""
     checked_files.check(folder)
     facts = _parse(folder / "prepared.json", _facts)
-    _parse(folder / "features.json", json.loads)
-    _parse(folder / "dataset_info.json", lambda text: _check_records(text, facts))
     for name, size in facts["files"].items():
         path = folder / name
         got = path.stat().st_size if path.exists() else None
@@ -195,18 +193,6 @@ def _parse(path: pathlib.Path, parse: Callable[[str], T]) -> T:
         raise UserError(
             f"{path} is missing or damaged ({error}); {checked_files.remedy(path.parent)}"
         ) from None
-
-
-def _check_records(info: str, facts: dict) -> None:
-    """Raises ValueError where the rows, as they are laid out, are not the records that there are.
-
-    A set of an earlier version has no checksums that would tell.
-    """
-    for split in json.loads(info)["splits"]:
-        name, there = split["name"], sum(int(n) for n in split["shardLengths"])
-        rows = facts["rows"][name]
-        if (expected := len(facts["layout"].blocks(rows))) != there:
-            raise ValueError(f"{there} records of {name}, but its {rows} rows would be {expected}")
 
 
 def _facts(text: str) -> dict:

@@ -1,19 +1,58 @@
-"""Random access to a split's records; what cannot be read is told with its file."""
+"""Blocks of rows as records: an Arrow record batch each, in ArrayRecord files, read at random.
+
+A column is an array of the block: numbers, or lists of a fixed length where a row has several.
+"""
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import itertools
+import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-import tensorflow_datasets as tfds
+import numpy as np
+import pyarrow as pa
+from array_record.python.array_record_data_source import ArrayRecordDataSource
 
 from dtn_jax.datasets.preparation.checked_files import remedy
 from dtn_jax.errors import UserError
 
+Block = Mapping[str, np.ndarray]
+WRITER = "group_size:1,zstd:1"  # of ArrayRecord: each record by itself, as random access needs it
 SHOWN = 200  # characters of array_record's messages
-UNREADABLE = (OSError, RuntimeError, ValueError, KeyError)  # of array_record, TFDS and protobuf
+UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, IndexError)  # of array_record and Arrow
+
+
+def to_record(block: Block) -> bytes:
+    """A block's arrays `[B, ...]` as a record."""
+    columns = [
+        pa.array(v) if v.ndim == 1 else pa.FixedSizeListArray.from_arrays(v.ravel(), v.shape[1])
+        for v in block.values()
+    ]
+    batch = pa.RecordBatch.from_arrays(columns, names=[*block])
+    out = pa.BufferOutputStream()
+    with pa.ipc.new_stream(out, batch.schema) as writer:
+        writer.write_batch(batch)
+    return out.getvalue().to_pybytes()
+
+
+def to_block(record: bytes) -> dict[str, np.ndarray]:
+    """The arrays `[B, ...]` of a record; they cannot be written to."""
+    batch = pa.ipc.open_stream(record).read_next_batch()
+    return {name: _array(column) for name, column in zip(batch.schema.names, batch.columns)}
+
+
+def _array(column: pa.Array) -> np.ndarray:
+    if pa.types.is_fixed_size_list(column.type):
+        return column.flatten().to_numpy().reshape(-1, column.type.list_size)
+    return column.to_numpy()
+
+
+def path_of(folder: pathlib.Path, split: str, place: int, places: int) -> pathlib.Path:
+    """The file of a split's records that is at this place among so many."""
+    return folder / f"logs-{split}.array_record-{place:05d}-of-{places:05d}"
 
 
 class RecordSource(Sequence):
@@ -22,28 +61,26 @@ class RecordSource(Sequence):
     array_record has a hash of each record, and raises where it does not fit.
 
     Raises:
-      UserError: the set's own description, or a record, cannot be read.
+      UserError: a record cannot be read.
     """
 
     def __init__(self, folder: pathlib.Path, split: str):
         self.folder, self.split = folder, split
+        self.paths = sorted(folder.glob(f"logs-{split}.array_record-*"))
         with self._told(()):
-            builder = tfds.builder_from_directory(str(folder))
-            self.info = builder.info.splits[split]
-            self.records = builder.as_data_source(split=split)
+            self.records = ArrayRecordDataSource([os.fspath(path) for path in self.paths])
 
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, index: int) -> dict:
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        with self._told((index,)):
-            return self.records[index]
+        return self.__getitems__([index])[0]
 
-    def __getitems__(self, indices: Sequence[int]) -> Sequence[dict]:
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, np.ndarray]]:
         with self._told(indices):
-            return self.records.__getitems__(indices)
+            return [to_block(record) for record in self.records.__getitems__(indices)]
 
     @contextlib.contextmanager
     def _told(self, indices: Sequence[int]) -> Iterator[None]:
@@ -56,13 +93,11 @@ class RecordSource(Sequence):
 
     def _damaged(self, indices: Sequence[int]) -> str:
         """The file of the first of these records that cannot be read."""
-        if not indices:
-            return ""
-        ends = list(itertools.accumulate(self.info.shard_lengths))
         for index in indices:
             try:
-                _ = self.records[index]
+                to_block(self.records[index])
             except UNREADABLE:
-                file = next(n for n, end in enumerate(ends) if index < end)
-                return f"record {index} of {self.split}, in {self.info.filepaths[file]},"
+                counts = (len(ArrayRecordDataSource([os.fspath(p)])) for p in self.paths)
+                file = self.paths[bisect.bisect(list(itertools.accumulate(counts)), index)]
+                return f"record {index} of {self.split}, in {file},"
         return ""

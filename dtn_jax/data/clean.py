@@ -140,6 +140,12 @@ def _field(field: FieldSpec, frame: pl.DataFrame, reject: Reject) -> pl.Series:
     return number_lists(column, reject)
 
 
+def coded(specs: Iterable[FieldSpec]) -> list[str]:
+    """The columns of fields whose values become ids."""
+    ids = [field.name for field in specs if field.value and field.kind not in ("numeric", "vector")]
+    return [names.VALUE + name for name in ids]
+
+
 def _lists(column: pl.Series, inner: object, reject: Reject) -> pl.Series:
     """A column of lists; rows with single values are rejected."""
     if column.dtype == pl.List:
@@ -211,7 +217,7 @@ class Cleaner:
             found[names.SPLIT] = column = frame[spec.split.column]
             self._check(column.is_not_null(), "missing split", column)
             if spec.split.by == "column":
-                known = split.named(spec.split, column.to_arrow()) != split.NONE
+                known = split.named(spec.split, names.keyed(column.to_arrow())) != split.NONE
                 self._check(known, split.unknown(spec.split), column)
         if histories:
             found[names.USER] = frame[histories[0].history.by]
@@ -221,12 +227,8 @@ class Cleaner:
         every = pl.DataFrame([pl.Series(names.ROW, numbers, pl.Int64), *columns])
         if not self._good.all():
             every = every.filter(pl.Series(self._good))
-        return names.of_frame(every, self.coded())
-
-    def coded(self) -> list[str]:
-        """The columns whose values become ids, or are compared."""
-        ids = [f.name for f in self.spec.fields if f.value and f.kind not in ("numeric", "vector")]
-        return [names.GROUP, names.USER, names.SPLIT, *(names.VALUE + name for name in ids)]
+        compared = [names.GROUP, names.USER, names.SPLIT]
+        return names.of_frame(every, [*compared, *coded(spec.fields)])
 
     def _check(self, good: pl.Series | np.ndarray, reason: str, column: pl.Series) -> None:
         """Rejects the rows where `good` is False, and that nothing else has rejected."""

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 
 from dtn_jax.data import keys, vocabulary
-from dtn_jax.data.rows import VALUE, WEIGHTS, Rows, Values, kept, lengths
+from dtn_jax.data.rows import VALUE, WEIGHTS, Rows, Values, kept, lengths, of_keys
 from dtn_jax.data.vocabulary import Vocabulary
 from dtn_jax.datasets.logs.schema.spec import FieldSpec
 from dtn_jax.datasets.preparation.numbers import QuantileBuckets
@@ -140,21 +141,9 @@ def with_crosses(specs: Mapping[str, FieldSpec], rows: Rows) -> Rows:
                 Values.of(rows.column(VALUE + of)).row_keys(specs[of].unknown) for of in spec.cross
             )
             there = (a != keys.MISSING) & (b != keys.MISSING)
-            pairs = pa.array(keys.crossed(a, b), mask=~there).dictionary_encode()
-            rows = rows.replaced(VALUE + name, pairs)
+            pairs = np.where(there, keys.crossed(a, b), keys.MISSING)
+            rows = rows.replaced(VALUE + name, of_keys(pairs))
     return rows
-
-
-def known_keys(spec: FieldSpec, values: Values) -> tuple[np.ndarray, np.ndarray]:
-    """(key, whether it is one) of each different value of a field; those listed as unknown count as
-    missing.
-
-    Of a cross, and of a history from the log's own rows, the values are keys already.
-    """
-    if spec.cross or (spec.history is not None and not spec.gap):
-        made = values.different.to_numpy()
-        return made, made != keys.MISSING
-    return values.keys(spec.unknown)
 
 
 def encode(fields: Mapping[str, Fitted], rows: Rows) -> dict[str, Encoded]:
@@ -165,7 +154,7 @@ def encode(fields: Mapping[str, Fitted], rows: Rows) -> dict[str, Encoded]:
 def _table_rows(field: Fitted, values: Values) -> Int32[np.ndarray, "N E"]:
     """The table rows of values: one each, or one for each hash function; 0 where none is there."""
     spec = field.spec
-    made, there = known_keys(spec, values)
+    made = values.known(spec.unknown)
     if field.vocabulary is not None:
         found = field.vocabulary.look_up(made)[:, None]
     elif spec.encoder == "identity":
@@ -175,7 +164,7 @@ def _table_rows(field: Fitted, values: Values) -> Int32[np.ndarray, "N E"]:
         hashed = [keys.hashed_rows(made, spec.size, n) for n in range(spec.functions)]
         found = 1 + np.stack(hashed, axis=1).astype(np.int32)
     unknown = np.array([0] + [-1] * (spec.functions - 1), np.int32)  # the unknown id once
-    found = np.where(there[:, None], found, unknown)
+    found = np.where((made != keys.MISSING)[:, None], found, unknown)
     return values.spread(found, unknown)
 
 
@@ -240,4 +229,5 @@ _WAYS = {
 def group_numbers(column: pa.Array) -> Int64[np.ndarray, " B"]:
     """The groups of rows as whole numbers: see `keys.group_numbers`."""
     values = Values.of(column)
-    return values.spread(keys.group_numbers(values.different), 0)
+    numbers = keys.group_numbers(values.keys, pl.from_arrow(values.different))
+    return values.spread(numbers, 0)

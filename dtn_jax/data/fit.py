@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from dtn_jax.data import encode, vocabulary
-from dtn_jax.data.encode import Fitted, known_keys, vectors
+from dtn_jax.data import encode, keys, vocabulary
+from dtn_jax.data.encode import Fitted, vectors
 from dtn_jax.data.moments import Moments
 from dtn_jax.data.rows import BESIDE, EVENT, VALUE, Rows, Values, kept, lengths
 from dtn_jax.data.split import TRAIN, SplitRows
@@ -89,13 +89,12 @@ class Counts:
             event = rows.numbers(EVENT + spec.beside)
             values = Values.of(column)
             counts = values.counts(event)
-            made, there = values.keys(spec.unknown)
         else:
             values = Values.of(column)
             counts = values.counts()
-            made, there = known_keys(spec, values)
-        there &= counts > 0
-        texts = values.different
+        made = values.known(spec.unknown)
+        there = (made != keys.MISSING) & (counts > 0)
+        texts = pl.from_arrow(values.different)
         if spec.cross:
             texts = pl.repeat("", len(texts), dtype=pl.String, eager=True)
         elif texts.dtype.is_integer():

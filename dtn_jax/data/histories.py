@@ -23,7 +23,7 @@ import polars as pl
 import pyarrow as pa
 
 from dtn_jax.data import keys
-from dtn_jax.data.rows import BESIDE, EVENT, TIME, USER, VALUE, Rows, Values
+from dtn_jax.data.rows import BESIDE, EVENT, TIME, USER, VALUE, Rows, Values, keyed, of_keys
 from dtn_jax.data.split import by_user
 from dtn_jax.data.work import Work
 from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec
@@ -200,11 +200,13 @@ class Histories:
             offsets = np.append(0, np.cumsum(count))
             at = np.repeat(listed["start"] - offsets[:-1], count) + np.arange(offsets[-1])
             for field in listing(self.spec, history):
-                yield field.name, _list_array(offsets, self.keys[field.name][at])
+                events = of_keys(self.keys[field.name][at])
+                yield field.name, pa.LargeListArray.from_arrays(offsets, events)
             for field in self.spec.companions(history.name):
                 if field.gap:
                     passed = np.repeat(rows.numbers(TIME), count) - self.times[history.name][at]
-                    yield field.name, _list_array(offsets, gap(passed, self.dated))
+                    buckets = keyed(pa.array(gap(passed, self.dated)))
+                    yield field.name, pa.LargeListArray.from_arrays(offsets, buckets)
 
 
 def gap(passed: Int64[np.ndarray, " E"], dated: bool) -> Int64[np.ndarray, " E"]:
@@ -216,10 +218,6 @@ def gap(passed: Int64[np.ndarray, " E"], dated: bool) -> Int64[np.ndarray, " E"]
     """
     seconds = passed // SECOND if dated else passed
     return np.frexp((1 + seconds).astype(np.float64))[1].astype(np.int64) - 1
-
-
-def _list_array(offsets: Int64[np.ndarray, " _"], values: np.ndarray) -> pa.Array:
-    return pa.LargeListArray.from_arrays(offsets, pa.array(values).dictionary_encode())
 
 
 def _listed(folder: pathlib.Path, history: FieldSpec) -> pathlib.Path:

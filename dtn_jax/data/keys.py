@@ -9,8 +9,6 @@ them share a key in one of 3,700 data sets.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import polars as pl
 
@@ -71,17 +69,6 @@ def whole_numbers(texts: pl.Series) -> pl.Series:
     return plain.set(~plain.str.contains(WHOLE), None).cast(pl.Int64, strict=False)
 
 
-def known(
-    column: pl.Series, unknown: Sequence[str]
-) -> tuple[UInt64[np.ndarray, " B"], Bool[np.ndarray, " B"]]:
-    """As `keys`, but values listed as unknown, as text, are missing too."""
-    made, there = keys(column)
-    if unknown:
-        theirs, _ = keys(pl.Series(list(unknown), dtype=pl.String))
-        there = there & ~np.isin(made, theirs)
-    return made, there
-
-
 def numbers_of(made: UInt64[np.ndarray, " B"]) -> Int64[np.ndarray, " B"]:
     """The whole numbers that have these keys: `number_keys` backwards."""
     x = made ^ (made >> np.uint64(31)) ^ (made >> np.uint64(62))
@@ -92,12 +79,12 @@ def numbers_of(made: UInt64[np.ndarray, " B"]) -> Int64[np.ndarray, " B"]:
     return (x - GOLDEN).view(np.int64)
 
 
-def group_numbers(column: pl.Series) -> Int64[np.ndarray, " B"]:
-    """Whole numbers, as texts and floats too, as they are, else the bits of the key.
+def group_numbers(made: UInt64[np.ndarray, " B"], column: pl.Series) -> Int64[np.ndarray, " B"]:
+    """Of values and their keys: whole numbers, as texts and floats too, as they are, else the bits
+    of the key.
 
     So a user is the same one in files that hold the column as numbers and in others.
     """
-    made = keys(column)[0]
     numbers = numbers_of(made)
     shown = plain_texts(column.cast(pl.String))
     same = shown == pl.Series(numbers).cast(pl.String)

@@ -11,7 +11,8 @@ Rows are an Arrow record batch with a column for
                     histories the row is in), `split` (the column that says it), `weight` and
                     `loss_weight`, where the schema file has them
 
-Values of fields that become ids lie in dictionaries, each different value once.
+Values that become ids, or are compared, lie in dictionaries (`keyed`): each different value once,
+with its key.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dtn_jax.data import keys
+from dtn_jax.datasets.preparation.ragged import places
 from dtn_jax.shapes import Bool, Float32, Float64, Int32, Int64, UInt64
 
 VALUE, WEIGHTS, EVENT, LABEL = "value ", "weights ", "event ", "label "
@@ -76,7 +78,7 @@ class Rows:
 
 
 def of_frame(frame: pl.DataFrame, coded: Iterable[str] = ()) -> Rows:
-    """Rows of a Polars frame; the columns `coded`, and lists in them, get dictionaries."""
+    """Rows of a Polars frame; the columns `coded`, and lists in them, are `keyed`."""
     coded = set(coded)
     arrays = [
         encoded(column.to_arrow()) if column.name in coded else column.to_arrow()
@@ -86,11 +88,33 @@ def of_frame(frame: pl.DataFrame, coded: Iterable[str] = ()) -> Rows:
 
 
 def encoded(array: pa.Array) -> pa.Array:
-    """A column, or the values of its lists, with a dictionary."""
+    """A column, or the values of its lists, as `keyed` has it."""
     if not is_list(array):
-        return array.dictionary_encode()
-    values = array.values.dictionary_encode()
-    return pa.LargeListArray.from_arrays(array.offsets, values, mask=_nulls(array))
+        return keyed(array)
+    return pa.LargeListArray.from_arrays(array.offsets, keyed(array.values), mask=_nulls(array))
+
+
+def keyed(values: pa.Array) -> pa.DictionaryArray:
+    """Values with a dictionary of structs: the `key` of each different one, and it as a `value`.
+
+    The key is MISSING where there is none, as of NaN.
+    """
+    if not pa.types.is_dictionary(values.type):
+        values = values.dictionary_encode()
+    made, there = keys.keys(pl.from_arrow(values.dictionary))
+    return _keyed(values.indices, np.where(there, made, keys.MISSING), values.dictionary)
+
+
+def of_keys(made: UInt64[np.ndarray, " N"]) -> pa.DictionaryArray:
+    """The same of values of which nothing but their keys is known."""
+    coded = pa.array(made).dictionary_encode()
+    different = coded.dictionary.to_numpy()
+    return _keyed(coded.indices, different, pa.nulls(len(different), pa.large_string()))
+
+
+def _keyed(indices: pa.Array, made: np.ndarray, different: pa.Array) -> pa.DictionaryArray:
+    structs = pa.StructArray.from_arrays([pa.array(made), different], ["key", "value"])
+    return pa.DictionaryArray.from_arrays(indices, structs)
 
 
 def is_list(array: pa.Array) -> bool:
@@ -114,10 +138,18 @@ def kept(array: pa.Array, most: int, last: bool) -> pa.Array:
         return array
     starts = array.offsets.to_numpy()[:-1] + (np.maximum(counts - most, 0) if last else 0)
     counts = np.minimum(counts, most)
-    offsets = np.append(0, np.cumsum(counts))
-    at = np.repeat(starts - offsets[:-1], counts) + np.arange(offsets[-1])
-    values = array.values.take(pa.array(at))
-    return pa.LargeListArray.from_arrays(pa.array(offsets), values, mask=_nulls(array))
+    values = array.values.take(pa.array(places(starts, counts)))
+    offsets = pa.array(np.append(0, np.cumsum(counts)))
+    return pa.LargeListArray.from_arrays(offsets, values, mask=_nulls(array))
+
+
+def flat(array: pa.Array) -> pa.Array:
+    """The values of the lists, one list's after another's; `flatten` makes no dictionary anew."""
+    counts, offsets = lengths(array), array.offsets.to_numpy()
+    total = int(counts.sum())
+    if total == offsets[-1] - offsets[0]:
+        return array.values.slice(offsets[0], total)
+    return array.values.take(pa.array(places(offsets[:-1], counts)))  # some are hidden
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,12 +157,14 @@ class Values:
     """N values that become ids, and their keys.
 
     Attributes:
-      different: `[U]`, each different value once.
+      keys: `[U]`, of each different value; MISSING where it has none.
+      different: `[U]`, the values, nulls where nothing but their keys is known.
       at: `[N]`, the place of each value among them; -1 of a missing one.
       lengths: `[B]`, where the values are those of lists: how many each row has.
     """
 
-    different: pl.Series
+    keys: UInt64[np.ndarray, " U"]
+    different: pa.Array
     at: Int32[np.ndarray, " N"]
     lengths: Int64[np.ndarray, " B"] | None = None
 
@@ -138,22 +172,22 @@ class Values:
     def of(cls, array: pa.Array) -> Values:
         """The values of a column, or of its lists, one row's after another's."""
         counts = lengths(array) if is_list(array) else None
-        values = array.flatten() if is_list(array) else array
-        if not pa.types.is_dictionary(values.type):
-            values = values.dictionary_encode()
+        values = flat(array) if is_list(array) else array
         at = values.indices
         at = at.fill_null(-1) if at.null_count else at
-        different = pl.from_arrow(values.dictionary)
-        return cls(different, at.to_numpy(zero_copy_only=False), counts)
+        made, different = values.dictionary.flatten()
+        return cls(made.to_numpy(), different, at.to_numpy(zero_copy_only=False), counts)
 
-    def keys(self, unknown: Iterable[str] = ()) -> tuple[np.ndarray, np.ndarray]:
-        """(key, whether it is one) of each different value; those listed as unknown are none."""
-        return keys.known(self.different, tuple(unknown))
+    def known(self, unknown: Iterable[str] = ()) -> UInt64[np.ndarray, " U"]:
+        """The key of each different value; MISSING of those that are listed as unknown, as text."""
+        if not unknown:
+            return self.keys
+        theirs, _ = keys.keys(pl.Series(list(unknown), dtype=pl.String))
+        return np.where(np.isin(self.keys, theirs), keys.MISSING, self.keys)
 
     def row_keys(self, unknown: Iterable[str] = ()) -> UInt64[np.ndarray, " N"]:
         """The key of each value, `keys.MISSING` of a missing or unknown one."""
-        made, there = self.keys(unknown)
-        return self.spread(np.where(there, made, keys.MISSING), keys.MISSING)
+        return self.spread(self.known(unknown), keys.MISSING)
 
     def spread(self, facts: np.ndarray, missing: object) -> np.ndarray:
         """What each value has, `[N, …]`, of what each different one has, `[U, …]`."""

@@ -79,14 +79,13 @@ _WAYS: dict[str, Callable[..., np.ndarray]] = {
 }
 
 
-def named(split: SplitSpec, column: pa.Array) -> Int8[np.ndarray, " B"]:
+def named(split: SplitSpec, column: pa.DictionaryArray) -> Int8[np.ndarray, " B"]:
     """The split that the column of splits names in each row; NONE where it names none."""
     values = Values.of(column)
-    made, there = values.keys()
-    found = np.full(len(made), NONE, np.int8)
+    found = np.full(len(values.keys), NONE, np.int8)
     for place, texts in enumerate(expected(split).values()):
         wanted, _ = keys.keys(pl.Series(texts, dtype=pl.String))
-        found[there & np.isin(made, wanted)] = place
+        found[np.isin(values.keys, wanted)] = place
     return values.spread(found, NONE)
 
 

@@ -102,7 +102,7 @@ class LogEncoding:
         frame = pl.DataFrame([*frame.get_columns(), *constants])
         specs = [field.spec for field in fitted.values()]
         values = clean.fields(specs, frame, bad)
-        good = rows.of_frame(values.filter(pl.Series(bad.good)))
+        good = rows.of_frame(values.filter(pl.Series(bad.good)), clean.coded(specs))
         by_name = {spec.name: spec for spec in specs}
         return encoders.encode(fitted, encoders.with_crosses(by_name, good))
 

@@ -5,9 +5,9 @@ import json
 
 import pytest
 from other_values import another
-from toy_set import Toy, without_checksums
+from toy_set import Toy
 
-from dtn_jax.datasets.preparation import catalog
+from dtn_jax.datasets.preparation import catalog, checked_files
 from dtn_jax.datasets.preparation.catalog import parse_options
 from dtn_jax.errors import UserError
 from dtn_jax.options import Option
@@ -104,7 +104,7 @@ def test_an_edit_that_keeps_the_size_is_seen(tmp_path, monkeypatch, at):
     prepared = first.folder / "prepared.json"
     facts = json.loads(prepared.read_text())
     prepared.write_text(json.dumps(facts | {"raw_hashes": {}}))
-    without_checksums(first.folder)
+    checked_files.seal(first.folder)
     assert load().fingerprint == first.fingerprint
     path.write_bytes(text + b"1")
     with pytest.raises(UserError, match=r"a\.csv was 196,608 bytes, is 196,609"):

@@ -91,7 +91,7 @@ def encoded(array: pa.Array) -> pa.Array:
     """A column, or the values of its lists, as `keyed` has it."""
     if not is_list(array):
         return keyed(array)
-    return pa.LargeListArray.from_arrays(array.offsets, keyed(array.values), mask=_nulls(array))
+    return _lists(array, keyed(flat(array)), lengths(array))
 
 
 def keyed(values: pa.Array) -> pa.DictionaryArray:
@@ -121,8 +121,11 @@ def is_list(array: pa.Array) -> bool:
     return pa.types.is_large_list(array.type)
 
 
-def _nulls(array: pa.Array) -> pa.Array | None:
-    return array.is_null() if array.null_count else None
+def _lists(array: pa.Array, values: pa.Array, counts: Int64[np.ndarray, " B"]) -> pa.Array:
+    """Lists of so many of the values each, missing where those of `array` are."""
+    missing = array.is_null() if array.null_count else None
+    offsets = pa.array(np.append(0, np.cumsum(counts)))
+    return pa.LargeListArray.from_arrays(offsets, values, mask=missing)
 
 
 def lengths(array: pa.Array) -> Int64[np.ndarray, " B"]:
@@ -138,9 +141,7 @@ def kept(array: pa.Array, most: int, last: bool) -> pa.Array:
         return array
     starts = array.offsets.to_numpy()[:-1] + (np.maximum(counts - most, 0) if last else 0)
     counts = np.minimum(counts, most)
-    values = array.values.take(pa.array(places(starts, counts)))
-    offsets = pa.array(np.append(0, np.cumsum(counts)))
-    return pa.LargeListArray.from_arrays(offsets, values, mask=_nulls(array))
+    return _lists(array, array.values.take(pa.array(places(starts, counts))), counts)
 
 
 def flat(array: pa.Array) -> pa.Array:

@@ -88,6 +88,7 @@ def prepared(folder, schema=KEPT_SCHEMA):
 
 def weighted(folder, **changes):
     more = {"optim.schedule": "linear", "train.patience": 0, "train.epochs": 30}
+    more["train.select"] = "click:logloss"
     return config_of(folder / "kept.yaml", folder, **more | changes)
 
 

@@ -57,6 +57,7 @@ def config_of(schema, folder, **changes):
 # ---------------------------------------------------------------- a log of sampled negatives
 
 
+CALIBRATED = {"train.select": "click:logloss"}
 ALL, ITEMS = 60_000, 12
 RATES = np.linspace(0.02, 0.1, ITEMS)  # p(click | item)
 KEPT_OF = np.where(np.arange(ITEMS) % 2, 20, 5)  # of an item one in so many negatives is in the log
@@ -88,7 +89,6 @@ def prepared(folder, schema=KEPT_SCHEMA):
 
 def weighted(folder, **changes):
     more = {"optim.schedule": "linear", "train.patience": 0, "train.epochs": 30}
-    more["train.select"] = "click:logloss"
     return config_of(folder / "kept.yaml", folder, **more | changes)
 
 
@@ -97,7 +97,7 @@ def story(tmp_path_factory):
     """The folder, the whole population, the prepared set and a run's results."""
     folder = tmp_path_factory.mktemp("kept")
     whole, data = prepared(folder)
-    return folder, whole, data, train(weighted(folder), folder / "run")
+    return folder, whole, data, train(weighted(folder, **CALIBRATED), folder / "run")
 
 
 def test_metrics_are_of_the_whole_population(story):

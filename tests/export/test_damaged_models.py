@@ -174,6 +174,11 @@ def with_word(folder):
     path.write_text(json.dumps(found))
 
 
+def with_type(folder):
+    path = folder / "schema.json"
+    path.write_text(path.read_text().replace('"list of text"', '"list!of text"'))
+
+
 def facts_with(folder, **changes):
     facts = json.loads((folder / MODEL).read_text())
     (folder / MODEL).write_text(json.dumps(facts | changes))
@@ -195,6 +200,7 @@ def facts_with(folder, **changes):
         (lambda f: with_header(f, 2**63), f"{WEIGHTS} is missing or damaged"),
         (lambda f: with_header(f, 0), f"{WEIGHTS} is missing or damaged"),
         (with_word, "its fields are not those of the schema"),
+        (with_type, "is damaged .*'list!of text'"),
     ],
 )
 def test_what_does_not_go_together_is_told(folder, change, told):

@@ -331,12 +331,13 @@ def remove_unfinished(home: pathlib.Path) -> None:
 
     What one is at work with stays.
     """
-    table_file.remove_left(home)
     for folder in home.glob("unfinished-*"):
         lock = locked(folder / "lock")
         if lock is not None:
             with lock:
                 shutil.rmtree(folder, ignore_errors=True)
+    for path in home.glob("table*.parquet*"):  # of tables in memory
+        path.unlink()
 
 
 def plan(

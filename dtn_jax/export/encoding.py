@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from dtn_jax.data.columns import Types, of_name, typed
+from dtn_jax.data.cast import typed
 from dtn_jax.data.encode import Encoded as Slots
+from dtn_jax.datasets.logs.raw.types import Types, of_name
 from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.errors import UserError
 from dtn_jax.export import log_encoding, spec_json
@@ -45,11 +46,11 @@ class Encoding:
 
     def encode(self, rows: Any) -> Encoded:
         """The arrays of raw rows; see `raw_rows.table` for their forms, and what is raised."""
-        frame, bad = table(rows, self.columns, self.optional)
+        frame, bad = table(rows, {name: self.types[name] for name in self.columns}, self.optional)
         return self.encode_frame(frame, bad)
 
     def encode_frame(self, frame: Any, bad: Bad) -> Encoded:
-        """The arrays of a table that has all columns, in the types that `raw_rows.plain` gives."""
+        """The arrays of a table that has all columns."""
         return self._arrays(self._slots(self.typed(frame, bad), bad), bad)
 
     def typed(self, frame: Any, bad: Bad) -> Any:

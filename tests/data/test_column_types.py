@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from dtn_jax.data import columns
-from dtn_jax.datasets.logs.raw import json_kinds
+from dtn_jax.data import cast, columns
+from dtn_jax.datasets.logs.raw import types as column_types
 
 US, MS = pl.Datetime("us"), pl.Datetime("ms", "Europe/Paris")
 TOGETHER = [  # (types of a column in several files, the type of the log)
@@ -37,8 +37,8 @@ def test_files_of_a_log_agree_on_a_type(types, expected):
 
 
 def test_types_have_names():
-    for kind in (*columns.NAMES.values(), pl.List(pl.Int64), pl.List(pl.String)):
-        assert columns.of_name(columns.name_of(kind)) == kind
+    for kind in (*column_types.NAMES.values(), pl.List(pl.Int64), pl.List(pl.String)):
+        assert column_types.of_name(column_types.name_of(kind)) == kind
 
 
 MIDNIGHT = datetime.datetime(2026, 3, 5)
@@ -75,7 +75,7 @@ def test_a_scored_value_gets_the_type_of_training_or_its_row_is_bad(values, kind
     def reject(fits, reason, column):
         good[:] &= np.asarray(fits)
 
-    found = columns.typed(pl.Series("a", values, strict=False), kind, reject)
+    found = cast.typed(pl.Series("a", values, strict=False), kind, reject)
     assert found.dtype == kind
     assert good.tolist() == [value is not None for value in expected]
     there = [value for value, fits in zip(found.to_list(), good) if fits]
@@ -99,4 +99,4 @@ def test_a_scored_value_gets_the_type_of_training_or_its_row_is_bad(values, kind
     ],
 )
 def test_all_lines_decide_what_json_holds(kinds, expected):
-    assert json_kinds.of_kinds(kinds) == expected
+    assert column_types.of_kinds(kinds) == expected

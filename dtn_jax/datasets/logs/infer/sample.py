@@ -16,10 +16,9 @@ import polars as pl
 
 from dtn_jax.datasets.logs.infer.columns import FEW
 from dtn_jax.datasets.logs.raw import read as raw_read
-from dtn_jax.datasets.logs.raw import units as raw_units
 from dtn_jax.datasets.logs.raw.files import FILE, RawFile, open_file
-from dtn_jax.datasets.logs.raw.rejects import Reject
-from dtn_jax.datasets.logs.raw.unit import Types, Unit
+from dtn_jax.datasets.logs.raw.types import Types
+from dtn_jax.datasets.logs.raw.unit import Reject, Unit
 from dtn_jax.datasets.logs.schema.spec import InputSpec
 from dtn_jax.datasets.logs.times import Type
 from dtn_jax.datasets.preparation import progress
@@ -66,7 +65,7 @@ def read(files: Sequence[RawFile], input: InputSpec) -> Sample:
     size, units, covered = sum(file.size for file in files), [], 0  # bytes of the units
     for number, file in enumerate(some):
         if size <= WHOLE or file.packed or file.format in ("parquet", "arrow"):
-            parts = raw_units.plan([file], input, rows=100_000, size=PIECE)
+            parts = raw_read.plan([file], input, rows=100_000, size=PIECE)
             covered += file.size
         else:
             parts = list(_pieces(file))

@@ -56,8 +56,8 @@ def of_values(name: str, values: Sequence, kind: Type, reject: Reject) -> pl.Ser
     found, lost = _of_values(values, kind)
     if lost.any():
         text = np.array([not bad or _is_unicode(value) for bad, value in zip(lost, values)])
-        shown = [_shown(value) if bad else None for bad, value in zip(lost, values)]
-        column = pl.Series(name, shown, dtype=pl.String)
+        shown = [v.item() if isinstance(v, np.generic) else v for v in values]
+        column = pl.Series(name, shown, dtype=pl.Object)
         reject(text, NO_TEXT, column)
         reject(~lost, _reason(kind), column)
     return found.alias(name)
@@ -75,7 +75,7 @@ def _of_values(values: Sequence, kind: Type) -> tuple[pl.Series, Bool[np.ndarray
     if len(types) < 2 and (known := PYTHON.get(next(iter(types), int))):
         try:
             column = pl.Series(values, dtype=known)
-            found = column if known == kind else _converted(column, kind)
+            found = _converted(column, kind)
             lost = found.is_null() & column.is_not_null()
             lost &= column.is_not_nan() if known == pl.Float64 else True
             return found, lost.to_numpy()
@@ -130,16 +130,11 @@ def _is_unicode(value: object) -> bool:
         return False
 
 
-def _shown(value: object) -> str:
-    """A value for a message."""
-    if not _is_unicode(value):
-        return ascii(value)[:200]
-    return value if isinstance(value, str) else repr(value)[:200]
-
-
 def _converted(column: pl.Series, kind: Type) -> pl.Series:
     """A column in another type, null where a value has none; no number is rounded."""
     dtype = column.dtype
+    if dtype == kind:
+        return column
     if isinstance(dtype.inner if dtype == pl.List else dtype, pl.Decimal):
         return _converted(arrow_types.series(column.to_arrow()).alias(column.name), kind)
     if isinstance(dtype, pl.Array):

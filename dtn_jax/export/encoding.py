@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Collection
 from typing import Any
@@ -34,7 +35,6 @@ class Encoding:
       columns: the raw columns that are read.
       optional: those of them that rows may lack.
       spec: the schema file.
-      types: of the raw columns, those of labels too, as training had them.
     """
 
     schema: Schema
@@ -42,7 +42,12 @@ class Encoding:
     columns: tuple[str, ...]
     optional: tuple[str, ...]
     spec: Spec
-    types: Types = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def types(self) -> Types:
+        """Of the raw columns, those of labels too, as training had them."""
+        found = {column.name: of_name(column.type) for column in self.schema.columns}
+        return found | self.by.made_types(found)
 
     def encode(self, rows: Any) -> Encoded:
         """The arrays of raw rows; see `raw_rows.table` for their forms, and what is raised."""
@@ -123,9 +128,7 @@ def read(folder: pathlib.Path, schema: Schema, facts: Facts) -> Encoding:
     needed = required(by, [n for n in schema.field_names if n not in facts.optional])
     columns = required(by, schema.field_names)
     optional = tuple(name for name in columns if name not in needed)
-    types = {column.name: of_name(column.type) for column in schema.columns}
-    types |= by.made_types(types)
-    return Encoding(schema, by, tuple(columns), optional, spec, types)
+    return Encoding(schema, by, tuple(columns), optional, spec)
 
 
 def _text(path: pathlib.Path) -> str:

@@ -149,7 +149,7 @@ def _broken(lines: text.Lines, separator: str, columns: int) -> dict[int, str]:
     for n in list(found):
         if found[n] == OPEN and (last := _closed(lines, n, strict)):
             found |= {n: BREAK} | dict.fromkeys(range(n + 1, last + 1), CONTINUED)
-    places = np.flatnonzero(lines.data == text.RETURN)
+    places = lines.places(text.RETURN)
     of = lines.at(places)
     return found | dict.fromkeys(of[places < lines.ends[of]].tolist(), RETURN) | lines.not_text()
 
@@ -161,7 +161,7 @@ def _suspected(lines: text.Lines, separator: int) -> Bool[np.ndarray, " L"]:
     inside of a value stand for one. Where an opening one does not, quotes may be characters.
     """
     data, starts = lines.data, lines.starts
-    quotes = np.flatnonzero(data == QUOTE)
+    quotes = lines.places(QUOTE)
     before = np.searchsorted(quotes, starts)  # quotes before each line
     counts = np.diff(before, append=len(quotes))
     line = np.repeat(np.arange(len(starts)), counts)

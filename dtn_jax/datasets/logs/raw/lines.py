@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import gzip
 import io
 import zlib
@@ -58,18 +59,26 @@ class Lines:
         """The bytes of some of the lines."""
         return self.data[np.repeat(kept, np.diff(self.starts, append=len(self.data)))]
 
+    @functools.cached_property
+    def text(self) -> bytes:
+        return self.data.tobytes()
+
+    def places(self, sign: int) -> Int[np.ndarray, " K"]:
+        """Where a byte stands; quick where it does not."""
+        return np.flatnonzero(self.data == sign) if bytes([sign]) in self.text else np.empty(0, int)
+
     def not_text(self) -> dict[int, str]:
         """{line: what is wrong with its bytes}."""
         bad: dict[int, str] = {}
         try:
-            self.data.tobytes().decode()
+            self.text.decode()
         except UnicodeDecodeError:
             for n in np.unique(self.at(np.flatnonzero(self.data >= 0x80))).tolist():
                 try:
                     self.line(n).decode()
                 except UnicodeDecodeError:
                     bad[n] = NOT_UTF8
-        return bad | dict.fromkeys(self.at(np.flatnonzero(self.data == 0)).tolist(), NUL)
+        return bad | dict.fromkeys(self.at(self.places(0)).tolist(), NUL)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import threading
 from collections.abc import Collection, Iterator, Sequence
 
@@ -129,16 +130,12 @@ def _kinds_of_lines(address: str, data: bytes, first: bool = False) -> dict[str,
     lines = pa.array(texts, pa.large_string())
     _, objects = _objects(lines)
     if first and not objects.any() and data.strip():
-        hint = "; it is an array: write a line for each of its items" * data.lstrip().startswith(
-            b"["
-        )
+        array = data.lstrip().startswith(b"[")
+        hint = "; it is an array: write a line for each of its items" * array
         raise UserError(f"{address}: none of the first {len(lines)} lines is a JSON object{hint}")
     there = lines.filter(pa.array(objects))
-    query = """SELECT name FROM (
-          SELECT unnest(keys) AS name, unnest(range(len(keys))) AS place, n
-          FROM (SELECT json_keys(line) AS keys, n FROM lines)
-        ) GROUP BY name ORDER BY min((n, place))"""
-    names = [row[0] for row in _run(query, there).fetchall()]
+    keys = _run("json_keys(line) AS keys", there)["keys"].to_pylist()
+    names = list(dict.fromkeys(itertools.chain.from_iterable(keys)))
     return {
         name: _column(column, types, _lists_prevail(types))[1]
         for name, column, types in _values(there, names)
@@ -209,22 +206,21 @@ def _kinds(values: pa.Array, types: Int[np.ndarray, " R"]) -> Kinds:
 _local = threading.local()
 
 
-def _run(query: str, lines: pa.Array) -> duckdb.DuckDBPyRelation:
-    """The result of a query over the table `lines`, of `line` and its number `n`."""
+def _run(expressions: str, lines: pa.Array) -> pa.Table:
+    """Expressions of each of the lines, in their order."""
     if not hasattr(_local, "database"):
         settings = {"threads": 1, "autoload_known_extensions": False}
-        _local.database = duckdb.connect(config=settings)
-    table = pa.table({"line": lines, "n": np.arange(len(lines))})
-    _local.database.register("lines", table)
-    return _local.database.sql(query)
+        _local.database = duckdb.connect(config=settings | {"preserve_insertion_order": True})
+    _local.database.register("lines", pa.table({"line": lines}))
+    found = _local.database.sql(f"SELECT {expressions} FROM lines")
+    return found.to_arrow_table().combine_chunks()
 
 
 def _objects(lines: pa.Array) -> tuple[Bool[np.ndarray, " L"], Bool[np.ndarray, " L"]]:
     """Which lines are JSON, and which of them are objects."""
-    query = """SELECT v, v AND json_type(CASE WHEN v THEN line ELSE 'null' END) = 'OBJECT' AS o
-        FROM (SELECT line, n, json_valid(line) AS v FROM lines) ORDER BY n"""
-    found = _run(query, lines).fetchnumpy()
-    return np.asarray(found["v"], bool), np.asarray(found["o"], bool)
+    types = _run("TRY(json_type(line)) AS found", lines)["found"]
+    objects = pc.equal(types, TYPES[OBJECT]).fill_null(False)
+    return types.is_valid().to_numpy(), objects.to_numpy()
 
 
 def _values(
@@ -247,9 +243,8 @@ def _extracted(
     lines: pa.Array, paths: str
 ) -> tuple[pa.Array, Int[np.ndarray, " K"], Int[np.ndarray, " R"]]:
     """What is at some paths of each line: texts, types, and how many."""
-    query = f"""SELECT json_extract_string(line, {paths}) AS texts,
-        json_type(line, {paths}) AS types FROM lines ORDER BY n"""
-    table = _run(query, lines).to_arrow_table().combine_chunks()
+    read = "json_extract_string(line, {0}) AS texts, json_type(line, {0}) AS types"
+    table = _run(read.format(paths), lines)
     nothing = [pa.array([], pa.string())]
     texts, types = (
         pa.concat_arrays([chunk.flatten() for chunk in table[name].chunks] or nothing)

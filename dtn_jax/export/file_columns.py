@@ -113,7 +113,8 @@ def cast(column: pl.Series, dtype: object, file: str) -> pl.Series:
     if column.dtype == pl.Binary and dtype == pl.String:  # the model's: no text is a bad row
         return column.cast(dtype, strict=False)
     try:
-        made = as_type(column, dtype)
+        text = column.dtype in (pl.String, pl.List(pl.String))  # of JSON lines, and of CSV
+        made = as_type(column, dtype) if text else column.cast(dtype, strict=False)
     except pl.exceptions.PolarsError:  # lists, where single values belong, or the other way round
         holds = "lists" if _nested(column.dtype) else f"{column.dtype}"
         raise _unfit(file, column, holds, dtype) from None

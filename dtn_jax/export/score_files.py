@@ -106,11 +106,8 @@ class Job:
         self.written: Types = dict.fromkeys(model.outputs, pl.Float64()) | self.labels.types
         self.lists = list(nested(self.types))
         types = read.schemas(self.files, self.input, as_is=True)
-        read_bytes = binary(types).keys() & set(self.read)  # are kept as the model's text
-        types = {
-            a: own | {n: self.types[a][n] for n in own.keys() & read_bytes}
-            for a, own in types.items()
-        }
+        texts = binary(types).keys() & set(self.read)  # bytes that the model reads as text
+        types = {a: t | {n: self.types[a][n] for n in t.keys() & texts} for a, t in types.items()}
         self.binary = list(binary(types))
         left = [*self.lists, *self.binary, *self.labels.again]
         self.kept = kept_types(types, columns, left, self.written, output.suffix)

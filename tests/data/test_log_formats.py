@@ -358,6 +358,7 @@ JSON = [  # values of a column, line after line; as what they are read
     ([1, "x", 2.5], ["1", "x", "2.5"]),
     ([2**63, 1, None], [str(2**63), "1", None]),
     ([2**53 + 1, "x", 0.5], [str(2**53 + 1), "x", "0.5"]),
+    ([2**53 + 1, None, 0.5], [str(2**53 + 1), None, "0.5"]),  # which no float holds
     ([[1, 2], [], None], [["1", "2"], [], []]),
     ([["x"], [None], []], [["x"], [None], []]),
     ([[1, "x"], [2.5], None], [["1", "x"], ["2.5"], []]),
@@ -374,7 +375,7 @@ def json_lines(*columns, head=()):
 @pytest.mark.parametrize("late", [False, True])
 def test_values_of_json_lines(tmp_path, late):
     """Of several types they are texts; also where the first lines of a file do not show them."""
-    fields = [f"c{n}: {{kind: bag}}" if n > 7 else f"c{n}:" for n in range(len(JSON))]
+    fields = [f"c{n}: {{kind: bag}}" if n > 8 else f"c{n}:" for n in range(len(JSON))]
     whole = json_lines(*(values for values, _ in JSON))
     head = [{"c0": 0}] * 2_100 if late else []
     text = json_lines(*(values for values, _ in JSON), head=head)

@@ -87,8 +87,7 @@ def _of_values(values: Sequence, kind: Type) -> tuple[pl.Series, Bool[np.ndarray
         if own in set(map(type, plain)):
             part = pl.Series([v if type(v) is own else None for v in plain], dtype=known)
             found = found.zip_with(part.is_null(), _converted(part, kind))
-    there = np.array([v is not None and v == v for v in map(_scalar, values)], bool)
-    return found, there & found.is_null().to_numpy()
+    return found, found.is_null().to_numpy() & np.array(list(map(_is_there, values)), bool)
 
 
 def _of_lists(values: Sequence, inner: Type) -> tuple[pl.Series, Bool[np.ndarray, " B"]]:
@@ -97,16 +96,15 @@ def _of_lists(values: Sequence, inner: Type) -> tuple[pl.Series, Bool[np.ndarray
     lengths = [len(value or ()) for value in lists]
     items, gone = _of_values(list(itertools.chain.from_iterable(filter(None, lists))), inner)
     missing = np.array([value is None for value in lists], bool)
-    lost = missing & np.array(
-        [value is not None and value == value for value in map(_scalar, values)], bool
-    )
+    lost = missing & np.array(list(map(_is_there, values)), bool)
     lost[np.repeat(np.arange(len(lists)), lengths)[gone]] = True
     return _lists(items, np.array(lengths, np.int64), missing), lost
 
 
-def _scalar(value: object) -> object:
-    """A value of which one may ask whether it is NaN."""
-    return True if isinstance(value, SEQUENCES) else value
+def _is_there(value: object) -> bool:
+    """Whether a value is neither None nor NaN."""
+    number = value.item() if isinstance(value, np.generic) else value
+    return number is not None and not (isinstance(number, float) and number != number)
 
 
 def _plain(value: object) -> bool | int | float | str | None:

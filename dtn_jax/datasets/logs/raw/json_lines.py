@@ -72,24 +72,14 @@ def chunks(
         return column_types.is_listed(kinds) if kinds else _lists_prevail(types)
 
     for lines in text.blocks(file, unit, rows):
-        bad = lines.not_text()
-        read = np.ones(len(lines.starts), bool)
-        read[list(bad)] = False
-        every = _binary(lines).filter(pa.array(read)).cast(pa.large_string())
-        places, (valid, objects) = np.flatnonzero(read), _objects(every)
-        bad |= {n: NO_OBJECT for n in places[~objects].tolist() if lines.line(n).strip()}
-        bad |= {n: BROKEN for n in places[~valid].tolist() if n in bad}
-        numbers = lines.first + places[objects]
-        if not len(numbers) and not bad:
+        objects, numbers, rejects = _parsed(lines)
+        if not len(numbers) and not rejects:
             continue
-        rejects = {
-            lines.first + n: Reject(lines.first + n, bad[n], "", lines.shown(n)) for n in bad
-        }
         frame, kinds = {}, {}
-        for name, texts, types in _values(every.filter(pa.array(objects)), columns):
+        for name, texts, types in _values(objects, columns):
             frame[name], kinds[name], misfits = _column(texts, types, listed(name, types))
             kinds[name] -= {NESTED, LIST_OF + NESTED}
-            for row, reason in sorted(misfits.items()):
+            for row, reason in misfits.items():
                 quotes = '"' if reason == NOT_LIST and types[row] == TEXT else ""
                 shown, number = f"{quotes}{texts[row]}{quotes}", int(numbers[row])
                 rejects.setdefault(number, Reject(number, reason, name, shown))
@@ -101,6 +91,20 @@ def chunks(
         if not as_is and not good.all():
             found, numbers = found.filter(pl.Series(good)), numbers[good]
         yield Chunk(found, numbers, [rejects[n] for n in sorted(rejects)], kinds)
+
+
+def _parsed(lines: text.Lines) -> tuple[pa.Array, Int[np.ndarray, " R"], dict[int, Reject]]:
+    """The lines that are objects, their numbers, and {number: why it is none} of the others."""
+    bad = lines.not_text()
+    read = np.ones(len(lines.starts), bool)
+    read[list(bad)] = False
+    every = _binary(lines).filter(pa.array(read)).cast(pa.large_string())
+    places, (valid, objects) = np.flatnonzero(read), _objects(every)
+    bad |= {n: NO_OBJECT for n in places[~objects].tolist() if lines.line(n).strip()}
+    bad |= {n: BROKEN for n in places[~valid].tolist() if n in bad}
+    first = lines.first
+    rejects = {first + n: Reject(first + n, why, "", lines.shown(n)) for n, why in bad.items()}
+    return every.filter(pa.array(objects)), first + places[objects], rejects
 
 
 def _binary(lines: text.Lines) -> pa.Array:

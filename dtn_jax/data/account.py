@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.logs.raw.rejects import Reject
+from dtn_jax.datasets.logs.raw.unit import Reject
 
 KEPT = 1000  # rows of each reason that are kept in full, of a unit and of a log
 

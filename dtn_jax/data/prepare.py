@@ -28,10 +28,10 @@ from dtn_jax.data.stages import Plan, Splits
 from dtn_jax.data.work import SCHEMA_FILE, VERSION, Work, database
 from dtn_jax.datasets.logs import times
 from dtn_jax.datasets.logs.raw import files as raw_files
-from dtn_jax.datasets.logs.raw import json_kinds
 from dtn_jax.datasets.logs.raw import read as raw_read
-from dtn_jax.datasets.logs.raw import units as raw_units
 from dtn_jax.datasets.logs.raw.files import RawFile
+from dtn_jax.datasets.logs.raw.types import of_kinds
+from dtn_jax.datasets.logs.raw.unit import Unit
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.spec import LISTED, Spec
 from dtn_jax.datasets.preparation import progress
@@ -167,7 +167,7 @@ def _types_of_lines(work: Work, texts: Sequence[dict]) -> dict[str, columns.Type
       UserError: a column is in no line, or of a wrong type.
     """
     kinds = {name: {k for unit in texts for k in unit["kinds"][name]} for name in work.types}
-    types = {name: json_kinds.of_kinds(found) for name, found in kinds.items()}
+    types = {name: of_kinds(found) for name, found in kinds.items()}
     for name in columns.may_lack(work.spec):
         if types[name] == pl.Null:
             progress.say(LACKING.format(name))
@@ -340,15 +340,13 @@ def remove_unfinished(home: pathlib.Path) -> None:
         path.unlink()
 
 
-def plan(
-    spec: Spec, files: Sequence[RawFile]
-) -> tuple[list[raw_units.Unit], dict[str, object], str]:
+def plan(spec: Spec, files: Sequence[RawFile]) -> tuple[list[Unit], dict[str, object], str]:
     """The units of the raw files, the types of their columns, and the unit of their times.
 
     Raises:
       UserError: they hold no rows, or a column is missing or of a wrong type.
     """
-    units = raw_units.plan(files, spec.input, raw_units.ROWS, raw_units.BYTES)
+    units = raw_read.plan(files, spec.input, raw_read.UNIT_ROWS, raw_read.UNIT_BYTES)
     if not units:
         more = f" (and {len(files) - 1} more)" if len(files) > 1 else ""
         raise UserError(f"the raw files of {spec.name} hold no rows: {files[0].address}{more}")
@@ -397,7 +395,7 @@ def _check_time(address: str, name: str, kind: object, unit: str) -> None:
         raise UserError(f"{address}: the time column {name!r}: {error}") from None
 
 
-def _sample(spec: Spec, files: Sequence[RawFile], units: Sequence[raw_units.Unit]) -> pl.Series:
+def _sample(spec: Spec, files: Sequence[RawFile], units: Sequence[Unit]) -> pl.Series:
     """The times of the first rows of the log that have one."""
     found = None
     for unit in units:

@@ -16,7 +16,7 @@ from dtn_jax.data import columns, rows
 from dtn_jax.data.account import Account
 from dtn_jax.data.clean import Cleaner
 from dtn_jax.data.encode import group_numbers
-from dtn_jax.datasets.logs.raw.unit import Types
+from dtn_jax.datasets.logs.raw.types import Types
 from dtn_jax.datasets.logs.schema.spec import Spec, SplitSpec
 from dtn_jax.errors import UserError
 from dtn_jax.export.encoded import Bad

@@ -51,7 +51,7 @@ HEAVY = ("tensorflow_datasets", "orbax", "tensorflow", "optax")
 TRAINING = LAYERS.index("input")  # from here on
 SERVED = {"jax", "numpy", "polars", "pyarrow", "safetensors"}  # packages that a loaded model needs
 # Packages that a module can do without.
-GUARDED = {"shapes": "jaxtyping", "datasets.logs.raw.addresses": "fsspec"}
+GUARDED = {"shapes": "jaxtyping", "datasets.logs.raw.files": "fsspec"}
 
 LONGEST = 600  # lines of a file, tests too
 

@@ -19,7 +19,7 @@ from dtn_jax.data import shards
 from dtn_jax.data import split as splits
 from dtn_jax.data.prepare import prepare
 from dtn_jax.datasets.logs import builder as logs_builder
-from dtn_jax.datasets.logs.raw import units
+from dtn_jax.datasets.logs.raw import read as raw_read
 from dtn_jax.datasets.preparation import catalog, progress
 from dtn_jax.datasets.preparation.prepared import read
 from dtn_jax.errors import UserError
@@ -209,7 +209,7 @@ def test_a_damaged_set_is_told(copied):
 @pytest.fixture
 def small_pieces(monkeypatch):
     """A small log is cut into as many pieces as a large one is."""
-    monkeypatch.setattr(units, "ROWS", 200)
+    monkeypatch.setattr(raw_read, "UNIT_ROWS", 200)
     monkeypatch.setattr(shards, "LEAST_ROWS", 300)
 
 

@@ -15,7 +15,7 @@ from served import ARROW, ROWS, serving, serving_model
 
 from configs.logs import get_config
 from dtn_jax.export.encoding import Encoding
-from dtn_jax.export.serve import json_rows, scorer
+from dtn_jax.export.serve import arrow_rows, json_rows, scorer
 from dtn_jax.export.write import export_run
 from dtn_jax.train import train
 
@@ -169,7 +169,9 @@ def test_a_wide_request_among_others_is_answered_as_if_alone(served, monkeypatch
         json_rows.read(json.dumps(body).encode(), reading, served.service.limits)
         for body in (wide, {"rows": ROWS[:2]}, {"rows": ROWS[2:]})
     ]
-    assert [one.wide for one in asked] == [True, False, False]
+    arrow = arrow_rows.read(stream(FRAME.to_arrow()), reading, served.service.limits)
+    asked.insert(1, arrow)
+    assert [one.wide for one in asked] == [True, False, False, False]
     every = [scorer.score(served.model, reading, [one]).answers[0] for one in asked]
 
     def panic(*_):

@@ -11,8 +11,7 @@ import polars as pl
 
 from dtn_jax.datasets.equal_rows import MUCH
 from dtn_jax.datasets.leaks import Label
-from dtn_jax.datasets.logs.infer import fields, roles, suspects, tasks
-from dtn_jax.datasets.logs.infer.columns import Column, column, missing_words
+from dtn_jax.datasets.logs.infer import fields, roles
 from dtn_jax.datasets.logs.infer.draft import (
     Draft,
     FieldDraft,
@@ -21,7 +20,14 @@ from dtn_jax.datasets.logs.infer.draft import (
     percent,
     quoted,
 )
-from dtn_jax.datasets.logs.infer.sample import Sample, read, schemas
+from dtn_jax.datasets.logs.infer.sample import (
+    Column,
+    Sample,
+    column_of,
+    missing_words,
+    read,
+    schemas,
+)
 from dtn_jax.datasets.logs.raw import files as raw_files
 from dtn_jax.datasets.logs.raw.files import RawFile
 from dtn_jax.datasets.logs.schema import schema_file
@@ -103,16 +109,16 @@ def draft(sample: Sample, labels: Sequence[str] = (), time: str = "", group: str
     if words:
         text = pl.col(pl.String)
         frame = frame.with_columns(pl.when(~text.is_in(words)).then(text))
-    columns = {c.name: column(c) for c in frame}
+    columns = {c.name: column_of(c) for c in frame}
     singles = {name: c for name, c in columns.items() if not c.is_list}
     asked = [("--time", time), ("--group", group), *(("--labels", name) for name in labels)]
     _check_given(asked, sample, singles)
     when = roles.time({n: c for n, c in singles.items() if n not in (group, *labels)}, time)
     who = roles.group({n: c for n, c in singles.items() if n not in (when.name, *labels)}, group)
     part, split = roles.split_column(singles)
-    drafts = tasks.tasks(singles, labels, {when.name, who.name, part}, set(columns))
-    notes = tasks.arrange(drafts)
-    targets = suspects.labels(drafts, frame.height)
+    drafts = roles.tasks(singles, labels, {when.name, who.name, part}, set(columns))
+    notes = roles.arrange(drafts)
+    targets = fields.labels(drafts, frame.height)
     used = {when.name, part, *(task.column for task in drafts)}
     inputs = {name: c for name, c in columns.items() if name not in used}
     entries = _fields(inputs, targets, sample.whole, singles.get(when.name))
@@ -171,13 +177,13 @@ def _fields(
     with progress.Rows() as bars:
         count = len(columns)
         for c in bars.count(columns.values(), "columns", count, lambda _: 1, "columns"):
-            suspects.leave_out(by_name[c.name], c, able)
+            fields.leave_out(by_name[c.name], c, able)
     suspected = [quoted(field.name) for field in by_name.values() if field.suspect]
     for field in by_name.values():
         if field.options.get("weights") in suspected and not field.suspect:
             field.notes[0] = f"without its weights: {field.options.pop('weights')} is suspect"
-    suspects.leave_out_times(by_name, singles, event)
-    suspects.leave_out_copies(by_name, singles)
+    fields.leave_out_times(by_name, singles, event)
+    fields.leave_out_copies(by_name, singles)
     return [by_name[name] for name in columns]
 
 

@@ -1,29 +1,28 @@
-"""A sample of a log's rows: from its beginning to its end, in bounded time and memory."""
+"""What is looked at: a sample of a log's rows, from its beginning to its end, and its columns."""
 
 from __future__ import annotations
 
 import collections
 import contextlib
 import dataclasses
-import gzip
-import io
+import functools
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import polars as pl
+import pyarrow.compute as pc
 
-from dtn_jax.datasets.logs.infer.columns import FEW
 from dtn_jax.datasets.logs.raw import read as raw_read
-from dtn_jax.datasets.logs.raw import units as raw_units
-from dtn_jax.datasets.logs.raw.files import FILE, RawFile, open_file
-from dtn_jax.datasets.logs.raw.rejects import Reject
-from dtn_jax.datasets.logs.raw.unit import Types, Unit
+from dtn_jax.datasets.logs.raw.files import FILE, RawFile
+from dtn_jax.datasets.logs.raw.lines import opened
+from dtn_jax.datasets.logs.raw.types import Type, Types
+from dtn_jax.datasets.logs.raw.unit import Reject, Unit
 from dtn_jax.datasets.logs.schema.spec import InputSpec
-from dtn_jax.datasets.logs.times import Type
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.errors import UserError
+from dtn_jax.shapes import Bool, Float64, Int
 
 ROWS = 500_000  # that are looked at
 BYTES = 256 << 20  # that they may take
@@ -33,6 +32,16 @@ PIECE = 1 << 20  # bytes of a text file that a place may have
 WHOLE = 64 << 20  # bytes of text files up to which their lines are counted
 CHUNK = 2048  # rows
 UNSEEN = "the lines by which prepare knows a file's columns lack it"
+SMALL = 20  # different values: so few are categories, whatever the numbers mean
+STRAY = 1e-3  # share of rows that may have another value than 0 and 1, or lie elsewhere
+FEW = 1e-5  # share of the rows in which a value may be bad: far below what prepare allows
+MOST = 1_000_000  # values of a column's lists that are looked at one by one
+NUMBER = r"^\s*-?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?\s*$"
+INTEGER = r"^\s*-?\d{1,18}\s*$"
+PADDED = r"^\s*-?0\d"  # 007 is no number
+MISSING = ("\\N", "NULL", "null", "NaN", "nan", "NA", "N/A", "None", "none", "-")
+KINDS = {pl.Boolean: "truth", pl.String: "text"}
+TRUTHS = {"true": True, "false": False}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +75,7 @@ def read(files: Sequence[RawFile], input: InputSpec) -> Sample:
     size, units, covered = sum(file.size for file in files), [], 0  # bytes of the units
     for number, file in enumerate(some):
         if size <= WHOLE or file.packed or file.format in ("parquet", "arrow"):
-            parts = raw_units.plan([file], input, rows=100_000, size=PIECE)
+            parts = raw_read.plan([file], input, rows=100_000, size=PIECE)
             covered += file.size
         else:
             parts = list(_pieces(file))
@@ -115,7 +124,7 @@ def _spread(count: int, most: int) -> list[int]:
 def _pieces(file: RawFile) -> Iterator[Unit]:
     """Pieces of a large text file, from one line end to another; without its first line, which may
     be a header."""
-    with open_file(file.address, mapped=False) as source:
+    with opened(file) as source:
         step = max(file.size // PLACES, PIECE)
         for at in range(0, max(file.size - step, 0) + 1, step):
             source.seek(at)
@@ -130,8 +139,7 @@ def _names(file: RawFile, unit: Unit) -> dict[str, None]:
     names: dict[str, None] = {}
     if file.format != "jsonl":
         return names
-    with open_file(file.address, mapped=False) as source:
-        text = gzip.GzipFile(fileobj=source) if file.packed else io.BufferedReader(source)
+    with opened(file) as text:
         text.seek(unit.start)
         for line in itertools.islice(text, unit.rows if unit.rows >= 0 else ROWS):
             with contextlib.suppress(ValueError):
@@ -189,3 +197,164 @@ def _kind(dtype: Type) -> str:
     kinds = {pl.List: "lists", pl.Null: "nothing", pl.String: "texts"}
     base = dtype.base_type()
     return "numbers" if dtype.is_numeric() else kinds.get(base, str(base))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Column:
+    """A column.
+
+    Attributes:
+      raw: as it was read.
+      values: numbers and truths that stand as texts read as such; NaN is missing. Of lists, what is
+        in them, one list's after another's; of many long ones, of every n-th list.
+      kind: number, truth, text; '' of others.
+      stray: where all but a few texts are numbers, one that is none; else ''.
+      codes: the number of each value in `different`; -1 is missing.
+      different: the values, each once, in the order in which they first appear.
+      counts: the rows of each of these.
+      lengths: of lists, the values of each; -1 is a missing list.
+    """
+
+    raw: pl.Series
+    values: pl.Series
+    kind: str
+    stray: str
+    codes: Int[np.ndarray, " R"]
+    different: pl.Series
+    counts: Int[np.ndarray, " V"]
+    lengths: Int[np.ndarray, " R"] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.raw.name
+
+    @property
+    def is_list(self) -> bool:
+        return self.lengths is not None
+
+    @functools.cached_property
+    def is_whole(self) -> bool:
+        """Whole numbers, by their type or their values."""
+        if not self.values.dtype.is_float():
+            return self.kind == "number"
+        known = self.different.drop_nulls()
+        return bool((known == known.floor()).all()) and bool((known.abs() < 2.0**53).all())
+
+    @property
+    def infinite(self) -> float:
+        """The share of numbers that are not finite."""
+        if not self.values.dtype.is_float():
+            return 0.0
+        return self.values.is_infinite().sum() / max(len(self.values), 1)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all values are numbers, none missing or infinite."""
+        return self.kind == "number" and 0 < len(self.values) == self.known and not self.infinite
+
+    @property
+    def known(self) -> int:
+        return len(self.values) - self.values.null_count()
+
+    @property
+    def distinct(self) -> int:
+        return len(self.different)
+
+    @property
+    def missing(self) -> float:
+        """The share of missing values, or lists."""
+        column = self.raw if self.is_list else self.values
+        return column.null_count() / max(len(column), 1)
+
+    @property
+    def numbers(self) -> Float64[np.ndarray, " R"]:
+        """Numbers, NaN where missing."""
+        return self.values.cast(pl.Float64).fill_null(np.nan).to_numpy()
+
+    def common(self, count: int = 3) -> list:
+        """The most common values, the first of them first."""
+        return [self.different[int(n)] for n in np.argsort(-self.counts, kind="stable")[:count]]
+
+    @property
+    def strays(self) -> Bool[np.ndarray, " V"]:
+        """Which of the different values are neither 0 nor 1."""
+        return ~np.isin(self.different.to_numpy(), [0, 1])
+
+    @functools.cached_property
+    def is_binary(self) -> bool:
+        """Of 0 and 1, or false and true; beside both of 0 and 1, few rows may have others."""
+        if self.kind not in ("number", "truth") or not self.known:
+            return False
+        few = self.counts[self.strays].sum() <= STRAY * self.known
+        return bool(not self.strays.any() or (few and (~self.strays).sum() == 2))
+
+    @functools.cached_property
+    def is_skewed(self) -> bool:
+        """Whether numbers from 0 on are more even as logarithms."""
+        x = self.numbers[np.isfinite(self.numbers)]
+        if not len(x) or x.min() < 0 or x.max() == x.min():
+            return False
+        plain = _skewness(x / x.max())  # of a scale on which nothing overflows
+        return plain > 2 and abs(_skewness(np.log1p(x))) < plain / 2
+
+    @property
+    def length(self) -> int:
+        """The length of all lists, at least 2; 0 where they differ."""
+        known = np.unique(self.lengths[self.lengths >= 0])
+        return int(known[0]) if len(known) == 1 and known[0] > 1 else 0
+
+
+def _skewness(x: Float64[np.ndarray, " K"]) -> float:
+    centred = x - x.mean()
+    return float((centred**3).mean() / max((centred**2).mean() ** 1.5, 1e-300))
+
+
+def column_of(raw: pl.Series, as_is: bool = False) -> Column:
+    """A column as it was read; `as_is`: texts are no numbers."""
+    lengths = None
+    values = raw
+    if raw.dtype == pl.List:
+        lengths = raw.list.len().cast(pl.Int64).fill_null(-1).to_numpy()
+        filled = raw.filter(raw.list.len() > 0)
+        values = filled.gather_every(-(-int(filled.list.len().sum()) // MOST) or 1).explode()
+    if values.dtype.is_float():
+        values = values.fill_nan(None)
+    elif values.dtype.is_decimal():
+        values = values.cast(pl.Float64)
+    elif values.dtype in (pl.Categorical, pl.Enum):
+        values = values.cast(pl.String)
+    stray = ""
+    if values.dtype == pl.String and not as_is:
+        values, stray = _read(values)
+    physical = values.cast(pl.Int8) if values.dtype in (pl.Boolean, pl.Null) else values
+    encoded = pc.dictionary_encode(physical.rechunk().to_arrow())
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    different = pl.from_arrow(encoded.dictionary)
+    counts = np.bincount(codes[codes >= 0], minlength=len(different))
+    kind = KINDS.get(values.dtype, "number" if values.dtype.is_numeric() else "")
+    return Column(raw, values, kind, stray, codes, different, counts, lengths)
+
+
+def _read(texts: pl.Series) -> tuple[pl.Series, str]:
+    """Texts as the numbers or truths that they are; and one that is none among many."""
+    known = texts.drop_nulls()
+    number = known.str.contains(NUMBER) & ~known.str.contains(PADDED)
+    bad = len(known) - int(number.sum())
+    if len(known) and bad <= FEW * len(known):
+        kind = pl.Int64 if bad == 0 and known.str.contains(INTEGER).all() else pl.Float64
+        return texts.str.strip_chars().cast(kind, strict=False), ""
+    if len(known) and known.str.to_lowercase().is_in(list(TRUTHS)).all():
+        return texts.str.to_lowercase().replace_strict(TRUTHS, return_dtype=pl.Boolean), ""
+    return texts, known.filter(~number)[0] if 0 < bad <= 0.01 * len(known) else ""
+
+
+def missing_words(frame: pl.DataFrame) -> list[str]:
+    """Texts of a CSV file that stand for a missing value: those among numbers, `\\N` and NULL."""
+    found = set()
+    for raw in frame.select(pl.col(pl.String)):
+        known = raw.drop_nulls().unique()
+        words = set(known.filter(known.is_in(list(MISSING))))
+        others = known.filter(~known.is_in(list(MISSING)))
+        numbers = len(others) and others.str.contains(NUMBER).all()
+        found |= words if numbers else words & {"\\N", "NULL"}
+    return sorted(found)

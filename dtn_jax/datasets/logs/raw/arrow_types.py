@@ -1,8 +1,8 @@
-"""Arrow's types and batches as the few types that logs are checked in."""
+"""Arrow's types and batches as the types of polars that logs are checked in."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -12,11 +12,19 @@ import pyarrow.types as is_
 
 from dtn_jax.datasets.logs.raw.files import RawFile
 from dtn_jax.datasets.logs.raw.lines import NOT_UTF8
-from dtn_jax.datasets.logs.raw.rejects import Reject
-from dtn_jax.datasets.logs.raw.unit import Chunk, Types
+from dtn_jax.datasets.logs.raw.types import Type, Types
+from dtn_jax.datasets.logs.raw.unit import Chunk, Reject
 from dtn_jax.errors import UserError
 
 DIGITS = 38  # of a decimal, at most, in polars
+TEXTS = (is_.is_string, is_.is_large_string, is_.is_string_view)
+BYTES = (is_.is_binary, is_.is_large_binary, is_.is_binary_view, is_.is_fixed_size_binary)
+LISTS = (is_.is_list, is_.is_large_list, is_.is_fixed_size_list)
+LISTS += (is_.is_list_view, is_.is_large_list_view)
+
+
+def _is(type: pa.DataType, tests: Sequence) -> bool:
+    return any(test(type) for test in tests)
 
 
 def target(type: pa.DataType, as_is: bool = False) -> pa.DataType | None:
@@ -38,37 +46,13 @@ def target(type: pa.DataType, as_is: bool = False) -> pa.DataType | None:
         return _decimal(type) if as_is else pa.float64() if type.scale else whole
     if is_.is_float16(type):
         return pa.float32()
-    if _is_binary(type):
+    if _is(type, BYTES):
         return pa.large_binary() if as_is else pa.large_string()
-    if _is_list(type):
+    if _is(type, LISTS):
         str(type.value_field.name)  # polars panics where it is not text; here that is raised
         value = target(type.value_type, as_is)
         return None if value is None else pa.large_list(value)
     return None if is_.is_nested(type) or is_.is_interval(type) else type
-
-
-def schema(types: pa.Schema) -> Types:
-    """The columns' types; those that cannot be read are a Struct."""
-    found = {}
-    for field in types:
-        read = target(field.type)
-        found[field.name] = pl.Struct([]) if read is None else _of_polars(read)
-    return found
-
-
-def own(types: pa.Schema) -> Types:
-    """The types, read as they are, of the columns of decimals and of bytes, lists of them too."""
-    pairs = [(field.name, field.type, target(field.type, as_is=True)) for field in types]
-    return {n: _of_polars(read) for n, type, read in pairs if read != target(type)}
-
-
-def floats(decimals: pl.Series) -> pl.Series:
-    """Decimals, alone or in lists, as they are read; polars' own floats differ in the last bit."""
-    return _series(decimals.to_arrow()).alias(decimals.name)
-
-
-def _of_polars(type: pa.DataType) -> object:
-    return pl.from_arrow(pa.array([], type)).dtype
 
 
 def _decimal(type: pa.DataType) -> pa.DataType:
@@ -78,7 +62,16 @@ def _decimal(type: pa.DataType) -> pa.DataType:
     return pa.decimal128(DIGITS, min(max(type.scale, 0), DIGITS))
 
 
-def check_columns(file: RawFile, types: pa.Schema, columns: list[str]) -> None:
+def schema(types: pa.Schema, as_is: bool = False) -> Types:
+    """The columns' types; those that cannot be read are a Struct."""
+
+    def of_polars(type: pa.DataType | None) -> Type:
+        return pl.Struct([]) if type is None else pl.from_arrow(pa.array([], type)).dtype
+
+    return {field.name: of_polars(target(field.type, as_is)) for field in types}
+
+
+def check_columns(file: RawFile, types: pa.Schema, columns: Sequence[str]) -> None:
     """Raises UserError where a wanted column is nested, or there twice."""
     for name in columns:
         if len(types.get_all_field_indices(name)) > 1:
@@ -90,30 +83,26 @@ def check_columns(file: RawFile, types: pa.Schema, columns: list[str]) -> None:
             )
 
 
-def chunk(
-    batch: pa.RecordBatch, columns: list[str], first: int, as_is: Collection[str] = ()
-) -> Chunk:
-    """A batch as a chunk whose first row has the number `first`; the columns of `as_is` are `own`.
+def chunk(batch: pa.RecordBatch, columns: Sequence[str], first: int, as_is: bool = False) -> Chunk:
+    """A batch as a chunk whose first row has the number `first`.
 
     Raises:
       pa.ArrowInvalid: it is damaged, or a decimal has more than DIGITS digits.
     """
-    read = [_plain(batch.column(name)) for name in columns]
-    numbers, bad = first + np.arange(batch.num_rows), {}
-    for name, column in zip(columns, read):
-        for row, value in _not_utf8(column, name in as_is).items():
+    read = {name: _plain(batch.column(name)) for name in columns}
+    kept, bad = np.ones(batch.num_rows, bool), {}
+    for name, column in read.items():
+        for row, value in _not_utf8(column, as_is).items():
             bad.setdefault(row, Reject(first + row, NOT_UTF8, name, repr(value)))
+            kept[row] = False
     if bad:
-        kept = np.ones(batch.num_rows, bool)
-        kept[list(bad)] = False
-        read, numbers = [column.filter(pa.array(kept)) for column in read], numbers[kept]
-    frame = pl.DataFrame(
-        {name: _series(column, name in as_is) for name, column in zip(columns, read)}
-    )
-    return Chunk(frame, numbers, [bad[row] for row in sorted(bad)])
+        read = {name: column.filter(pa.array(kept)) for name, column in read.items()}
+    frame = pl.DataFrame({name: series(column, as_is) for name, column in read.items()})
+    return Chunk(frame, first + np.flatnonzero(kept), [bad[row] for row in sorted(bad)])
 
 
-def _series(array: pa.Array, as_is: bool = False) -> pl.Series:
+def series(array: pa.Array, as_is: bool = False) -> pl.Series:
+    """A column as it is read; polars' own floats of decimals differ in the last bit."""
     read = target(array.type, as_is)
     return pl.from_arrow(array if array.type == read else array.cast(read))
 
@@ -138,21 +127,22 @@ def _not_utf8(array: pa.Array, as_is: bool) -> dict[int, bytes | list]:
     Raises:
       pa.ArrowInvalid: the array is damaged in another way.
     """
-    inner = array.type.value_type if _is_list(array.type) else array.type
-    if not _is_text(inner) and (as_is or not _is_binary(inner)):
+    lists = _is(array.type, LISTS)
+    inner = array.type.value_type if lists else array.type
+    if not _is(inner, TEXTS) and (as_is or not _is(inner, BYTES)):
         array.validate(full=True)
         return {}
-    raw = array.cast(_like(array.type, pa.large_binary()))
+
+    def of(value: pa.DataType) -> pa.DataType:
+        return pa.large_list(value) if lists else value
+
+    raw = array.cast(of(pa.large_binary()))
     raw.validate(full=True)
     try:
-        raw.cast(_like(array.type, pa.large_string()))
+        raw.cast(of(pa.large_string()))
         return {}
     except pa.ArrowInvalid:
         return {row: v for row, v in enumerate(raw.to_pylist()) if not _decodes(v)}
-
-
-def _like(type: pa.DataType, value: pa.DataType) -> pa.DataType:
-    return pa.large_list(value) if _is_list(type) else value
 
 
 def _decodes(value: bytes | list | None) -> bool:
@@ -162,26 +152,3 @@ def _decodes(value: bytes | list | None) -> bool:
         return value is None or isinstance(value.decode(), str)
     except UnicodeDecodeError:
         return False
-
-
-def _is_text(type: pa.DataType) -> bool:
-    return is_.is_string(type) or is_.is_large_string(type) or is_.is_string_view(type)
-
-
-def _is_binary(type: pa.DataType) -> bool:
-    return (
-        is_.is_binary(type)
-        or is_.is_large_binary(type)
-        or is_.is_binary_view(type)
-        or is_.is_fixed_size_binary(type)
-    )
-
-
-def _is_list(type: pa.DataType) -> bool:
-    return (
-        is_.is_list(type)
-        or is_.is_large_list(type)
-        or is_.is_fixed_size_list(type)
-        or is_.is_list_view(type)
-        or is_.is_large_list_view(type)
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import glob
 import hashlib
@@ -9,10 +10,10 @@ import os
 import stat
 import urllib.parse
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 
-from dtn_jax.datasets.logs.raw.addresses import filesystem, is_remote, local_path, told
 from dtn_jax.datasets.logs.schema.spec import FORMATS
 from dtn_jax.errors import UserError, choose
 
@@ -32,6 +33,7 @@ SUFFIXES = {  # format of a file whose name ends so
 PACKED = ".gz"  # may follow the suffix of a text file
 ENDS = 64 << 10  # bytes of each end of a file that are hashed, as of preparation.prepared
 FILE = "_file"  # a column that every raw file has: its own name, without the folders
+REMOTE = "pip install -e '.[remote]', and the package of the file system (s3fs, gcsfs, …)"
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # Spark's and Hive's name for a missing partition value
 
 
@@ -81,14 +83,16 @@ def find(inputs: Sequence[str], format: str = "") -> list[RawFile]:
         raise UserError("no input is given; expected files, globs or folders")
     found = {}
     for given in inputs:
-        files = list(_remote(given, format) if is_remote(given) else _local(given, format))
+        matches = _remote(given) if is_remote(given) else _local(given)
+        files = [_file(*match, format) for match in matches]
         if not any(file.format for file in files):
             raise UserError(
                 f"no raw files at {given!r}; expected a file, a glob, or a folder with files whose "
                 f"names end in {' '.join(s for s, f in SUFFIXES.items() if format in ('', f))}"
             )
         for file in files:
-            address = _absolute(file.address)  # a set is known by it, from any folder
+            remote = is_remote(file.address)  # a set is known by its address, from any folder
+            address = file.address if remote else os.path.abspath(file.address)
             found.setdefault(address, dataclasses.replace(file, address=address))
     _tell_skipped([file.address for file in found.values() if not file.format])
     files = [file for file in found.values() if file.format]
@@ -111,6 +115,16 @@ def format_of(address: str) -> str:
     return SUFFIXES.get(suffix, "")
 
 
+def is_remote(address: str) -> bool:
+    """Whether fsspec is needed for it."""
+    return "://" in address and not address.startswith("file://")
+
+
+def local_path(address: str) -> str:
+    """The path of a local address."""
+    return os.path.normpath(os.path.expanduser(address.removeprefix("file://")))
+
+
 def open_file(address: str, mapped: bool = True) -> pa.NativeFile:
     """A seekable file to read.
 
@@ -119,16 +133,13 @@ def open_file(address: str, mapped: bool = True) -> pa.NativeFile:
       mapped: a local file is memory-mapped. What reads a file once from front to back does without:
         mapped pages count as the process's memory.
     """
-    try:
+    with _told(address):
         if not is_remote(address):
             path = local_path(address)
             return pa.memory_map(path, "r") if mapped else pa.OSFile(path, "r")
-        system, path = filesystem(address)
+        system, path = _filesystem(address)
         # Without a cache: pyarrow and the readers of lines ask for large pieces themselves.
-        with told(address):
-            return pa.PythonFile(system.open(path, "rb", cache_type="none"), mode="r")
-    except OSError as error:
-        raise UserError(f"{address} cannot be read: {error}") from None
+        return pa.PythonFile(system.open(path, "rb", cache_type="none"), mode="r")
 
 
 def size(address: str) -> int:
@@ -139,15 +150,11 @@ def size(address: str) -> int:
 
 def ends(address: str) -> str:
     """SHA-256 of a file's first and last ENDS bytes: cheap at any size, and shows most edits."""
-    digest = hashlib.sha256()
-    with open_file(address) as file:
-        try:
-            digest.update(file.read(ENDS))
-            file.seek(max(0, file.size() - ENDS))
-            digest.update(file.read(ENDS))
-        except OSError as error:
-            raise UserError(f"{address} cannot be read: {error}") from None
-    return digest.hexdigest()
+    with _told(address), open_file(address) as file:
+        digest = hashlib.sha256(file.read(ENDS))
+        file.seek(max(0, file.size() - ENDS))
+        digest.update(file.read(ENDS))
+        return digest.hexdigest()
 
 
 def modified(address: str) -> int:
@@ -159,33 +166,59 @@ def content(address: str) -> str:
     """SHA-256 of a local file; of a remote one, which is slow to read, that of its ends."""
     if is_remote(address):
         return ends(address)
+    with _told(address), open(local_path(address), "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _filesystem(address: str) -> tuple[Any, str]:
+    """The fsspec file system of an address, and the path in it."""
+    if "::" in address:
+        raise UserError(
+            f"{address} is a chain of addresses; expected one, such as s3://bucket/logs"
+        )
     try:
-        with open(local_path(address), "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(f"{address} cannot be read: {error}") from None
+        import fsspec
+    except ImportError:
+        raise UserError(f"{address} is not local and needs fsspec: {REMOTE}") from None
+    with _told(address):
+        try:
+            return fsspec.core.url_to_fs(address)
+        except ImportError as error:
+            raise UserError(f"{address}: {error}: {REMOTE}") from None
 
 
-def _absolute(address: str) -> str:
-    """The same for all ways in which one file is named."""
-    return address if is_remote(address) else os.path.abspath(address)
+@contextlib.contextmanager
+def _told(address: str) -> Iterator[None]:
+    """Errors of a file system, each of which has its own classes, as a UserError."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        what = "" if isinstance(error, OSError) else f"{type(error).__name__}: "
+        raise UserError(f"{address} cannot be read: {what}{error}") from error
 
 
-def _local(given: str, format: str) -> Iterator[RawFile]:
+# What an input matches: (address, the folder before what a path gives, bytes, whether it was found
+# in a folder that the input names, so that it may be none of the log's).
+Match = tuple[str, str, int, bool]
+
+
+def _local(given: str) -> Iterator[Match]:
     path = local_path(given)
     if os.path.isfile(path):
-        yield _file(path, path, _size(path), format)
+        yield path, path, _size(path), False
     elif os.path.isdir(path):
-        yield from _below(path, path, format)
+        yield from _below(path, path)
     else:
         base = _fixed(path)
         for match in sorted(glob.glob(path, recursive=True)):
             if _hidden(os.path.relpath(match, base or ".")):
                 continue
             if os.path.isdir(match):
-                yield from () if "**" in path else _below(match, base, format)
+                yield from () if "**" in path else _below(match, base)
             else:
-                yield _file(match, base, _size(match), format)
+                yield match, base, _size(match), False
 
 
 def _size(path: str) -> int:
@@ -200,8 +233,8 @@ def _size(path: str) -> int:
     return found.st_size
 
 
-def _below(folder: str, base: str, format: str) -> Iterator[RawFile]:
-    """The files below a local folder whose suffixes are known."""
+def _below(folder: str, base: str) -> Iterator[Match]:
+    """The files below a local folder."""
     seen = set()
     for parent, folders, names in os.walk(folder, followlinks=True):
         if os.path.realpath(parent) in seen:  # a link to a folder above
@@ -209,35 +242,36 @@ def _below(folder: str, base: str, format: str) -> Iterator[RawFile]:
             continue
         seen.add(os.path.realpath(parent))
         folders[:] = [name for name in folders if not _hidden(name)]
-        for name in names:
-            path = os.path.join(parent, name)
-            if not _hidden(name):
-                yield _below_file(path, base, _size(path), format)
+        for path in (os.path.join(parent, name) for name in names if not _hidden(name)):
+            yield path, base, _size(path), True
 
 
-def _remote(given: str, format: str) -> Iterator[RawFile]:
-    system, path = filesystem(given)
-    with told(given):
+def _remote(given: str) -> Iterator[Match]:
+    system, path = _filesystem(given)
+    with _told(given):
         if system.isfile(path):
-            size = system.info(path)["size"]
             address = system.unstrip_protocol(path)
-            yield _file(address, address, size, format)
+            yield address, address, system.info(path)["size"], False
             return
         folder = system.isdir(path)
         base = path if folder else _fixed(path)
         infos = (system.find if folder else system.glob)(path, detail=True)
         for match, info in sorted(infos.items()):
-            below = match[len(base) :]
-            if info["type"] == "file" and not _hidden(below):
+            if info["type"] == "file" and not _hidden(match[len(base) :]):
                 address, start = (system.unstrip_protocol(name) for name in (match, base))
-                yield (_below_file if folder else _file)(address, start, info["size"], format)
+                yield address, start, info["size"], folder
 
 
-def _below_file(address: str, base: str, size: int, format: str) -> RawFile:
-    """A file of a folder, without a format where it is none of the log's."""
-    if _fits(address, format):
-        return _file(address, base, size, format)
-    return RawFile(address, "", size)
+def _file(address: str, base: str, size: int, below: bool, format: str) -> RawFile:
+    """A match as a file; without a format where it is none of the log's."""
+    known = format_of(address)
+    own = known * (format in ("", known)) if below else format or known
+    if not (own or below):
+        raise UserError(
+            f"{address}: the name does not say the format; known are {' '.join(SUFFIXES)}, and "
+            f"{PACKED} after those of text; give one of {', '.join(FORMATS)} as the input's format"
+        )
+    return RawFile(address, own, size, _constants(address[len(base) :]))
 
 
 def _tell_skipped(addresses: Sequence[str], most: int = 3) -> None:
@@ -248,24 +282,10 @@ def _tell_skipped(addresses: Sequence[str], most: int = 3) -> None:
         print(f"skipped {files} whose names end in no suffix of the log's format: {shown}")
 
 
-def _file(address: str, base: str, size: int, format: str) -> RawFile:
-    found = format or format_of(address)
-    if not found:
-        raise UserError(
-            f"{address}: the name does not say the format; known are {' '.join(SUFFIXES)}, and "
-            f"{PACKED} after those of text; give one of {', '.join(FORMATS)} as the input's format"
-        )
-    return RawFile(address, found, size, _constants(address[len(base) :]))
-
-
 def _constants(below: str) -> tuple[tuple[str, str | None], ...]:
     pairs = [part.split("=", 1) for part in below.split("/")[:-1] if "=" in part]
     texts = {name: urllib.parse.unquote(text) for name, text in pairs}
     return tuple((name, None if text == NO_VALUE else text) for name, text in texts.items())
-
-
-def _fits(name: str, format: str) -> bool:
-    return format_of(name) == format if format else bool(format_of(name))
 
 
 def _hidden(below: str) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import gzip
+import io
 import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -14,11 +16,10 @@ import numpy as np
 from dtn_jax.datasets.logs.raw.files import RawFile, open_file
 from dtn_jax.datasets.logs.raw.unit import Unit
 from dtn_jax.errors import UserError
-from dtn_jax.shapes import Int, UInt8
+from dtn_jax.shapes import Bool, Int, UInt8
 
 BLOCK = 8 << 20  # bytes that are parsed at once
 LONGEST = 64 << 20  # bytes of a line; a file that has a longer one is no text
-SCANNED = 1 << 20  # bytes in which line ends are counted at once, from the processor's cache
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 OTHER_MARKS = (b"\xff\xfe", b"\xfe\xff")  # of UTF-16
 NEWLINE, RETURN = 10, 13
@@ -46,13 +47,38 @@ class Lines:
     def line(self, index: int) -> bytes:
         return self.data[self.starts[index] : self.ends[index]].tobytes()
 
-    def holding(self, value: int) -> Int[np.ndarray, " K"]:
-        """The lines that hold this byte."""
-        return np.unique(self.at(np.flatnonzero(self.data == value)))
+    def shown(self, index: int) -> str:
+        """A broken line for a message."""
+        return self.line(index)[:400].decode(errors="replace")
 
     def at(self, positions: Int[np.ndarray, " K"]) -> Int[np.ndarray, " K"]:
         """The lines of these bytes."""
         return np.searchsorted(self.starts, positions, side="right") - 1
+
+    def only(self, kept: Bool[np.ndarray, " L"]) -> UInt8[np.ndarray, " K"]:
+        """The bytes of some of the lines."""
+        return self.data[np.repeat(kept, np.diff(self.starts, append=len(self.data)))]
+
+    @functools.cached_property
+    def text(self) -> bytes:
+        return self.data.tobytes()
+
+    def places(self, sign: int) -> Int[np.ndarray, " K"]:
+        """Where a byte stands; quick where it does not."""
+        return np.flatnonzero(self.data == sign) if bytes([sign]) in self.text else np.empty(0, int)
+
+    def not_text(self) -> dict[int, str]:
+        """{line: what is wrong with its bytes}."""
+        bad: dict[int, str] = {}
+        try:
+            self.text.decode()
+        except UnicodeDecodeError:
+            for n in np.unique(self.at(np.flatnonzero(self.data >= 0x80))).tolist():
+                try:
+                    self.line(n).decode()
+                except UnicodeDecodeError:
+                    bad[n] = NOT_UTF8
+        return bad | dict.fromkeys(self.at(self.places(0)).tolist(), NUL)
 
 
 @contextlib.contextmanager
@@ -60,11 +86,10 @@ def opened(file: RawFile) -> Iterator[BinaryIO]:
     """The file's text, unpacked; what is wrong with a gzip file is told with its name."""
     with open_file(file.address, mapped=False) as source:
         try:
-            if file.packed:
-                with gzip.GzipFile(fileobj=source, mode="rb") as unpacked:
-                    yield unpacked
-            else:
-                yield source
+            with (
+                gzip.GzipFile(fileobj=source) if file.packed else io.BufferedReader(source) as text
+            ):
+                yield text
         except (EOFError, zlib.error, OSError) as error:  # a broken gzip file is an OSError
             raise UserError(f"{file.address} cannot be read to its end: {error}") from None
 
@@ -77,13 +102,12 @@ def head(file: RawFile, size: int) -> bytes:
     """
     with opened(file) as source:
         text = source.read(size)
-        while b"\n" not in text and (more := source.read(size)):
-            text += more
-            _check_length(file, text, 1)
-        whole = not source.read(1)
-    if text.startswith(OTHER_MARKS):
-        raise UserError(f"{file.address} is UTF-16; expected UTF-8")
-    text = text if whole else text[: text.rfind(b"\n") + 1]
+        if text.startswith(OTHER_MARKS):
+            raise UserError(f"{file.address} is UTF-16; expected UTF-8")
+        if b"\n" not in text:
+            text += _rest(file, source, 1)
+        elif source.read(1):
+            text = text[: text.rfind(b"\n") + 1]
     return text.removeprefix(BYTE_ORDER_MARK)
 
 
@@ -104,87 +128,55 @@ def ranges(file: RawFile, start: int, first: int, size: int) -> list[tuple[int, 
     pieces = []
     with opened(file) as source:
         source.seek(start)
-        begun, place, lines = start, start, 0
-        while data := source.read(SCANNED):
-            # The first line end at or after `size` bytes cuts; it may be in a later read.
-            cut = data.find(b"\n", max(0, begun + size - place - 1)) + 1
-            data = data[:cut] if cut else data
-            lines += int(np.count_nonzero(np.frombuffer(data, np.uint8) == NEWLINE))
-            place += len(data)
-            if cut:
-                pieces.append((begun, place, first, lines))
-                begun, first, lines = place, first + lines, 0
-                source.seek(place)
-        if place > begun:
-            source.seek(place - 1)
-            last = source.read(1)
-            pieces.append((begun, place, first, lines + (last != b"\n")))
+        while data := source.read(size):
+            lines = data.count(b"\n")
+            if not data.endswith(b"\n"):
+                rest = _rest(file, source, first + lines)
+                lines, data = lines + 1, data + rest
+            pieces.append((start, start + len(data), first, lines))
+            start, first = start + len(data), first + lines
     return pieces
+
+
+def _rest(file: RawFile, source: BinaryIO, number: int) -> bytes:
+    """The rest of a line with this number."""
+    rest = source.readline(LONGEST + 1)
+    _check_length(file, rest, number)
+    return rest
+
+
+def _check_length(file: RawFile, line: bytes, number: int) -> None:
+    if len(line) > LONGEST:
+        raise UserError(
+            f"{file.address}: line {number} is longer than {LONGEST >> 20} MiB; is it a text file?"
+        )
 
 
 def blocks(file: RawFile, unit: Unit, rows: int) -> Iterator[Lines]:
     """A unit's lines, at most `rows` and about BLOCK bytes at a time."""
     with opened(file) as source:
         source.seek(unit.start)
-        place, rest, first = unit.start, b"", unit.first_row
-        while True:
-            wanted = BLOCK if unit.stop < 0 else min(BLOCK, unit.stop - place)
-            data = source.read(wanted) if wanted else b""
-            place += len(data)
-            text = rest + data
-            if not text:
-                break
+        place, rest, first, data = unit.start, b"", unit.first_row, b"\n"
+        while data:
+            data = source.read(BLOCK if unit.stop < 0 else min(BLOCK, unit.stop - place))
+            place, text = place + len(data), rest + data
             cut = text.rfind(b"\n") + 1 if data else len(text)
             rest = text[cut:]
             _check_length(file, rest, first)
             for lines in _split(text[:cut], first, rows):
                 yield lines
                 first += len(lines.starts)
-            if not data:
-                break
     unit.check(file.address, first - unit.first_row)
 
 
 def _split(text: bytes, first: int, rows: int) -> Iterator[Lines]:
     data = np.frombuffer(text, np.uint8)
     stops = np.flatnonzero(data == NEWLINE)
-    if len(text) and data[-1] != NEWLINE:  # the file's last line
+    if len(data) and data[-1] != NEWLINE:  # the file's last line
         stops = np.append(stops, len(data))
     starts = np.append(0, stops[:-1] + 1)
+    returns = (data[np.maximum(stops - 1, 0)] == RETURN) & (stops > starts)
     for n in range(0, len(stops), rows):
-        low, high = starts[n], min(stops[n : n + rows][-1] + 1, len(data))
-        begins, ends = starts[n : n + rows] - low, stops[n : n + rows] - low
-        part = data[low:high]
-        before = part[np.maximum(ends - 1, 0)]
-        ends = ends - ((before == RETURN) & (ends > begins))
-        yield Lines(part, begins, ends, first + n)
-
-
-def not_utf8(lines: Lines) -> list[int]:
-    """The lines whose bytes are not UTF-8."""
-    try:
-        lines.data.tobytes().decode()
-        return []
-    except UnicodeDecodeError:
-        suspected = np.unique(lines.at(np.flatnonzero(lines.data >= 0x80)))
-    return [n for n in suspected.tolist() if not _decodes(lines.line(n))]
-
-
-def _decodes(line: bytes) -> bool:
-    try:
-        line.decode()
-        return True
-    except UnicodeDecodeError:
-        return False
-
-
-def shown(line: bytes) -> str:
-    """A broken line for a message."""
-    return line[:400].decode(errors="replace")
-
-
-def _check_length(file: RawFile, text: bytes, line: int) -> None:
-    if len(text) > LONGEST and b"\n" not in text:
-        raise UserError(
-            f"{file.address}: line {line} is longer than {LONGEST >> 20} MiB; is it a text file?"
-        )
+        at, low = slice(n, n + rows), starts[n]
+        part = data[low : stops[at][-1] + 1]
+        yield Lines(part, starts[at] - low, stops[at] - returns[at] - low, first + n)

@@ -1,18 +1,17 @@
-"""A piece of a raw file, and what is read of it at a time."""
+"""A piece of a raw file, what is read of it at a time, and a row that cannot be used."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.logs.raw.rejects import Reject
+from dtn_jax.datasets.logs.raw.types import Kinds
 from dtn_jax.errors import UserError
 from dtn_jax.shapes import Int
 
-Types = dict[str, object]  # {column: its polars type}; beartype cannot name polars' DataType
+LONGEST = 80  # characters of a rejected value that are kept
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +41,26 @@ class Unit:
                 "were counted: the file is damaged, or has changed meanwhile"
             )
 
-    def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self))
 
-    @classmethod
-    def from_json(cls, text: str) -> Unit:
-        return cls(**json.loads(text))
+@dataclasses.dataclass(frozen=True)
+class Reject:
+    """A row that is counted and shown, never silently dropped.
+
+    Attributes:
+      row: its number in its file: the line in a text file, otherwise counted from 1.
+      reason: the same text for all rows of this kind, so that they can be counted by it.
+      column: whose value is wrong; '' where it is the row.
+      value: what was found; of more than LONGEST characters, the first ones and '…'.
+    """
+
+    row: int
+    reason: str
+    column: str = ""
+    value: str = ""
+
+    def __post_init__(self):
+        if len(self.value) > LONGEST:
+            object.__setattr__(self, "value", f"{self.value[: LONGEST - 1]}…")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,16 +70,11 @@ class Chunk:
     Attributes:
       frame: the rows that could be read, the wanted columns in the wanted order.
       numbers: `[rows]`, the number in the file of each row of the frame.
-      broken: the other rows between the chunk's first and last.
-      misfits: of those, the rows that were read and hold a value that its column cannot: null
-        there. None where there are none.
-      misfit_numbers: `[rows of misfits]`, as `numbers`.
-      kinds: of JSON lines, the kinds of each column's values (json_kinds.py).
+      broken: the rows that cannot be used; they are not in the frame, unless that was asked for.
+      kinds: of JSON lines, the kinds of each column's values.
     """
 
     frame: pl.DataFrame
     numbers: Int[np.ndarray, " rows"]
     broken: list[Reject]
-    misfits: pl.DataFrame | None = None
-    misfit_numbers: tuple[int, ...] = ()
-    kinds: dict[str, set[str]] = dataclasses.field(default_factory=dict)
+    kinds: dict[str, Kinds] = dataclasses.field(default_factory=dict)

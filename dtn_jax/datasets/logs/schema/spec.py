@@ -9,20 +9,7 @@ from dtn_jax.datasets.logs.formula import Expression
 from dtn_jax.field import SCALED
 
 FORMATS = ("parquet", "csv", "jsonl", "arrow")
-KINDS = ("categorical", "bag", "sequence", "numeric", "vector")
-COMPANION = "companion"  # what a sequence is that stands beside another one
-ENCODERS = {  # of each kind, and of companions; the first is the default
-    "categorical": ("vocabulary", "hash", "identity"),
-    "bag": ("vocabulary", "hash", "identity"),
-    "sequence": ("target",),  # that of the field which is its target; see checks.with_targets
-    COMPANION: ("vocabulary", "hash", "identity"),
-    "numeric": ("buckets", "standardise"),
-    "vector": ("standardise", "none"),
-}
 LISTED = ("bag", "sequence", "vector")  # kinds whose columns hold lists
-KEEPS = ("first", "last")
-SPLITS = ("time", "user_order", "group", "random", "column")
-TIME_UNITS = ("date", "s", "ms", "us", "ns", "yyyymmdd", "number")
 OUTSIDE = 0.01  # p(t) / p(s) is at most 1.01 times p(t | s) then: below 38,000 positives, chance
 
 

@@ -9,16 +9,18 @@ mappings, and no small file stands for a large one.
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import yaml
 
-from dtn_jax.errors import UserError
+from dtn_jax.errors import UserError, choose
 
 LARGEST = 4_000_000  # bytes of a file
 DEEPEST = 20  # levels of lists and mappings
+TAB = re.compile(r"""("(?:[^"\\]|\\.)*"|'[^'\n]*')|\t""")  # outside of texts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,44 +29,61 @@ class Node:
 
     Attributes:
       value: a text, a list of nodes, or {key: node}.
-      where: 'shop.yaml, line 12'.
-      line: from 1 on.
-      plain: a text without quotes.
-      keys: of a mapping, {key: its line}.
+      path: of the file.
+      line: where it starts, from 1 on; of a mapping's value that of its key.
+      null: nothing, ~ or null without quotes: it says that there is nothing.
     """
 
     value: str | list[Node] | dict[str, Node]
     path: str
     line: int
-    plain: bool = False
-    keys: dict[str, int] = dataclasses.field(default_factory=dict)
+    null: bool = False
 
     @property
-    def where(self) -> str:
-        return f"{self.path}, line {self.line}"
-
-    @property
-    def empty(self) -> bool:
-        """Nothing was written, as after `user_id:`."""
-        return self.plain and self.value == ""
-
-    @property
-    def null(self) -> bool:
-        """It says that there is nothing."""
-        return self.plain and self.value in ("", "~", "null")
+    def plain(self) -> Any:
+        """Its texts, lists and mappings alone; None where nothing was written, as after `user:`."""
+        if isinstance(self.value, dict):
+            return {key: inner.plain for key, inner in self.value.items()}
+        if isinstance(self.value, list):
+            return [inner.plain for inner in self.value]
+        return None if self.null and not self.value else self.value
 
     @property
     def shown(self) -> str:
         """What it is, for messages."""
         if isinstance(self.value, str):
-            return "nothing" if self.empty else repr(self.value)
+            return "nothing" if self.plain is None else repr(self.value)
         return "a list" if isinstance(self.value, list) else "a mapping"
+
+    @property
+    def where(self) -> str:
+        return f"{self.path}, line {self.line}"
+
+    def at(self, *keys: str | int) -> Node:
+        """The node within it at these keys, as far as there is one."""
+        for key in keys:
+            inside = dict(enumerate(self.value)) if isinstance(self.value, list) else self.value
+            if not isinstance(inside, dict) or key not in inside:
+                break
+            self = inside[key]
+        return self
+
+    def under(self, key: str) -> Node:
+        """{key: this} of a text; others as they are."""
+        return dataclasses.replace(self, value={key: self}) if isinstance(self.value, str) else self
 
     def error(self, problem: str) -> UserError:
         return UserError(f"{self.where}: {problem}")
 
     def expected(self, what: str, expected: str) -> UserError:
         return self.error(f"{what}: expected {expected}, got {self.shown}")
+
+    def choose(self, what: str, got: str, words: Iterable[str]) -> str:
+        """`got` where it is one of `words`; otherwise a UserError with the nearest, file and line."""
+        try:
+            return choose(f"{what}:" if what.endswith("'") else what, got, words)
+        except UserError as error:
+            raise self.error(str(error)) from None
 
 
 def load(path: str) -> Node:
@@ -81,54 +100,37 @@ def load(path: str) -> Node:
     if len(data) > LARGEST:
         raise UserError(f"{path} has {len(data):,} bytes, expected a schema file of a few lines")
     try:
-        text = data.decode("utf-8-sig")
+        return loads(data.decode("utf-8-sig"), path)
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise UserError(f"{path}, line {line}: it is not UTF-8") from None
-    return loads(text, path)
 
 
 def loads(text: str, path: str) -> Node:
     """Reads a file's text; `path` is its name in messages. Raises as `load`."""
-    if is_json(text):
-        text = text.replace("\t", " ")  # between its words: JSON has no bare tab within a text
-    events = yaml.parse(text, Loader=yaml.SafeLoader)
+    if text.lstrip().startswith("{"):  # JSON may have tabs between its words
+        text = TAB.sub(lambda found: found[1] or " ", text)
     try:
-        return whole(events, path)
+        return whole(yaml.parse(text, Loader=yaml.SafeLoader), path)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        told = " ".join(filter(None, [error.context, error.problem]))
-        if "'\\t'" in told:
-            told = "a tab cannot indent; expected spaces"
-        raise UserError(f"{path}, line {line}: not YAML: {told}") from None
+        line = (error.problem_mark or error.context_mark).line + 1
+        problem = " ".join(filter(None, [error.context, error.problem]))
+        if "'\\t'" in problem:
+            problem = "a tab cannot indent; expected spaces"
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
-        raise UserError(
-            f"{path}, line {line}: not YAML: the character {chr(error.character)!r} is not allowed"
-        ) from None
-
-
-def is_json(text: str) -> bool:
-    if not text.lstrip().startswith("{"):
-        return False
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
+        problem = f"the character {chr(error.character)!r} is not allowed"
+    raise UserError(f"{path}, line {line}: not YAML: {problem}")
 
 
 def whole(events: Iterator[yaml.Event], path: str) -> Node:
     """The one document of a file."""
     next(events)  # the stream's start
-    first = next(events)
-    if isinstance(first, yaml.StreamEndEvent):
+    if isinstance(next(events), yaml.StreamEndEvent):
         raise UserError(f"{path} is empty")
     root = node(next(events), events, path, 1)
     next(events)  # the document's end
-    after = next(events)
-    if not isinstance(after, yaml.StreamEndEvent):
+    if not isinstance(after := next(events), yaml.StreamEndEvent):
         line = after.start_mark.line + 1
         raise UserError(f"{path}, line {line}: a second document; expected one")
     return root
@@ -136,37 +138,34 @@ def whole(events: Iterator[yaml.Event], path: str) -> Node:
 
 def node(event: yaml.Event, events: Iterator[yaml.Event], path: str, depth: int) -> Node:
     """The node that starts with `event`."""
-    line = event.start_mark.line + 1
-    where = f"{path}, line {line}"
+    here = Node("", path, event.start_mark.line + 1)
     if isinstance(event, yaml.AliasEvent):
-        raise UserError(f"{where}: an alias, *{event.anchor}; expected the text itself")
+        raise here.error(f"an alias, *{event.anchor}; expected the text itself")
     if event.anchor is not None:
-        raise UserError(f"{where}: an anchor, &{event.anchor}; expected the text alone")
+        raise here.error(f"an anchor, &{event.anchor}; expected the text alone")
     if event.tag is not None:
-        raise UserError(f"{where}: a tag, {event.tag}; expected none")
+        raise here.error(f"a tag, {event.tag}; expected none")
     if depth > DEEPEST:
-        raise UserError(f"{where}: more than {DEEPEST} levels of lists and mappings")
+        raise here.error(f"more than {DEEPEST} levels of lists and mappings")
     if isinstance(event, yaml.ScalarEvent):
-        value = event.value
-        if not value.isascii():  # JSON writes signs beyond 16 bits as two
-            value = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return Node(value, path, line, plain=event.style is None)
+        # JSON writes signs beyond 16 bits as two.
+        value = event.value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return Node(value, path, here.line, event.style is None and value in ("", "~", "null"))
     if isinstance(event, yaml.SequenceStartEvent):
         items = []
         while not isinstance(event := next(events), yaml.SequenceEndEvent):
             items.append(node(event, events, path, depth + 1))
-        return Node(items, path, line)
+        return dataclasses.replace(here, value=items)
     values: dict[str, Node] = {}
-    keys: dict[str, int] = {}
     while not isinstance(event := next(events), yaml.MappingEndEvent):
         key = node(event, events, path, depth + 1)
-        if not isinstance(key.value, str) or key.empty:
+        if not isinstance(key.value, str) or key.plain is None:
             raise key.error(f"a key must be a text, got {key.shown}")
         if key.value in values:
-            first = keys[key.value]
+            first = values[key.value].line
             raise key.error(f"the key {key.value!r} is given twice, first in line {first}")
-        if key.value == "<<" and key.plain:
+        if key.value == "<<" and event.style is None:
             raise key.error("'<<' merges nothing here; expected a key")
-        keys[key.value] = key.line
-        values[key.value] = node(next(events), events, path, depth + 1)
-    return Node(values, path, line, keys=keys)
+        inner = node(next(events), events, path, depth + 1)
+        values[key.value] = dataclasses.replace(inner, line=key.line)
+    return dataclasses.replace(here, value=values)

@@ -7,21 +7,15 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    Field,
-    PrivateAttr,
-    ValidationError,
-)
+import pydantic
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from dtn_jax.datasets.logs.formula import FUNCTIONS, Expression, parse
+from dtn_jax.datasets.logs.formula import FUNCTIONS, parse
 from dtn_jax.datasets.logs.schema.spec import FORMATS, OUTSIDE
-from dtn_jax.datasets.logs.schema.yaml_lines import Node
-from dtn_jax.errors import UserError
+from dtn_jax.datasets.logs.schema.yaml_lines import File, Null, shown
+from dtn_jax.errors import UserError, choose
 from dtn_jax.field import EMBEDDINGS, FIELD_KINDS, POOLINGS, SCALED
 from dtn_jax.schema import ALL, TASK_KINDS
 
@@ -63,15 +57,10 @@ def once(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def ascending(least_most: tuple[float, float]) -> tuple[float, float]:
-    least, most = least_most
-    if least >= most:
-        raise UserError(f"expected the smaller number first, got [{least:g}, {most:g}]")
-    return least_most
-
-
-def expression(text: str) -> Expression:
-    return parse(text, "expression")
+def word(*words: str) -> Any:
+    """The type of one of some words."""
+    check = AfterValidator(lambda text: choose("word", text, words))
+    return titled(str, " | ".join(words), check)
 
 
 Text = titled(str, "a text", min_length=1)
@@ -80,8 +69,14 @@ Texts = titled(
     "a list of texts such as [a, b]",
     BeforeValidator(lambda value: value if isinstance(value, list) else [value]),
 )
-Formula = titled(str, "an expression", AfterValidator(expression), min_length=1)
-Scalar = titled(str, "a value such as 1, or null for the unknown id")
+Formula = titled(
+    str, "an expression", AfterValidator(lambda text: parse(text, "expression")), min_length=1
+)
+Scalar = titled(
+    tuple[str | None],
+    "a value such as 1, or null for the unknown id",
+    BeforeValidator(lambda value: [None if isinstance(value, Null) else value] if value else value),
+)
 ONE = r'one character such as "\t"'
 Character = titled(str, ONE, pattern=r"^[\x00-\x09\x0b\x0c\x0e-!#-\x7f]$")
 Pair = titled(tuple[str, str], "two fields", AfterValidator(once))
@@ -89,12 +84,12 @@ Truth = titled(bool, "true or false")
 Count = whole(1)
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Share = titled(Number, "a share, from 0 to 1", ge=0, le=1)
-Range = titled(tuple[Number, Number], "two numbers such as [0, 12]", AfterValidator(ascending))
+Range = titled(tuple[Number, Number], "two numbers such as [0, 12]")
 Rate = Annotated[float, Field(ge=RAREST, le=1)]
 Rates = titled(dict[str, Rate], f"{{task: rate}}, each rate a number from {RAREST:g} to 1")
 Cut = titled(Number | Text, "a share such as 0.1, or a time", union_mode="left_to_right")
-Values = titled(dict[Literal["train", "validation", "test"], Texts], "{split: its values}")
-About = titled(dict[Literal["citation", "licence", "home", "protocol"], Text], "{key: text}")
+Values = titled(dict[word("train", "validation", "test"), Texts], "{split: its values}")
+About = titled(dict[word("citation", "licence", "home", "protocol"), Text], "{key: text}")
 Named = titled(Any, "{name: options}, or a list of names")
 Part = titled(Any, "keys and values")
 WordOrPart = titled(Any, "a word, or keys and values")
@@ -104,46 +99,47 @@ STANDARD = Only(("numeric with the encoder standardise",))
 SPLITS = ("time", "user_order", "group", "random", "column")
 
 
-class Keys(BaseModel):
+class Keys(pydantic.BaseModel):
     """The keys of a mapping that are given, and where it stands."""
 
-    _node: Node = PrivateAttr()
-    _what: str = PrivateAttr()
+    _file: File = pydantic.PrivateAttr()
+    _what: str = pydantic.PrivateAttr()
+    _place: tuple[str | int, ...] = pydantic.PrivateAttr()
 
     @classmethod
-    def read(cls, node: Node, what: str) -> Self:
+    def read(cls, file: File, data: Any, what: str, *place: str | int) -> Self:
         """Reads a mapping; `key: null` is as good as none.
 
         Args:
-          node: the mapping.
+          file: that it stands in.
+          data: the mapping.
           what: its name in messages.
+          place: of the mapping.
 
         Raises:
           UserError: not a mapping, an unknown key, a value that is none of the key's type.
         """
         known = cls.model_fields
-        if not isinstance(node.value, dict):
-            raise node.expected(what, f"keys and values, of {', '.join(known)}")
-        for key, inner in node.value.items():
-            inner.choose(f"key of {what}", key, known)
-        null = {key for key, inner in node.value.items() if inner.null and inner.value}
-        null -= {"scored_as"}  # of which it is a value
+        if not isinstance(data, dict):
+            expected = f"keys and values, of {', '.join(known)}, got {shown(data)}"
+            raise file.error(f"{what}: expected {expected}", *place)
+        for key in data:
+            file.choose(f"key of {what}", key, known, *place, key)
+        null = {key for key in data if isinstance(data[key], Null) and key != "scored_as"}
         try:
-            keys = cls(**{k: inner.plain for k, inner in node.value.items() if k not in null})
-        except ValidationError as error:
+            keys = cls(**{key: data[key] for key in data if key not in null})
+        except pydantic.ValidationError as error:
             problem = error.errors()[0]
-            key, place = problem["loc"][0], node.at(*problem["loc"])
+            key, *within = problem["loc"]
         else:
-            keys._node, keys._what = node, what
+            keys._file, keys._what, keys._place = file, what, place
             return keys
+        told = f"expected {known[key].title}, got {shown(problem['input'])}"
         if problem["type"] == "missing":
-            raise node.error(f"{what}: expected a key {key!r}")
-        if problem["type"] == "literal_error":
-            words = re.findall(r"'(.*?)'", problem["ctx"]["expected"])
-            place.choose(f"{key} of {what}", problem["input"], words)
+            told = "it must be given"
         if problem["type"] == "value_error":
-            raise place.error(f"{key} of {what}: {problem['ctx']['error']}")
-        raise place.expected(f"{key} of {what}", known[key].title)
+            told = problem["ctx"]["error"]
+        raise file.error(f"{key} of {what}: {told}", *place, key, *within)
 
     def __contains__(self, key: str) -> bool:
         """Whether a key is given."""
@@ -152,15 +148,14 @@ class Keys(BaseModel):
     def error(self, problem: str, key: str = "") -> UserError:
         """For a problem of a key, or of the whole."""
         what = f"{key} of {self._what}" if key else self._what
-        return self._node.at(key).error(f"{what}: {problem}")
+        return self._file.error(f"{what}: {problem}", *self._place, key)
 
     def check_only(self, *words: str) -> None:
         """Raises UserError where a key is given that no one of `words` has; the last is shown."""
-        for key in filter(self.__contains__, self._node.value):
-            only = [m for m in type(self).model_fields[key].metadata if isinstance(m, Only)]
-            if only and not {*only[0]} & {*words}:
-                problem = f"{key} is an option of {' or '.join(only[0])}"
-                raise self._node.at(key).error(f"{problem}; {self._what} is {words[-1]}")
+        for key, field in type(self).model_fields.items():
+            only = [m for m in field.metadata if isinstance(m, Only)]
+            if key in self and only and not {*only[0]} & {*words}:
+                raise self.error(f"it is for {', '.join(only[0])}, not for {words[-1]}", key)
 
 
 class FileKeys(Keys):
@@ -178,8 +173,8 @@ class FileKeys(Keys):
       split: what decides which rows train, pick and are reported; default: by time, else random
       sample_negatives: of train's rows whose label is 0, that share is kept
       input: how files are read, where their names do not say
-      about: citation, licence (under which it may be used), home (where to get it) and protocol (its
-        tasks and splits, and whose they are)
+      about: citation, licence (under which it may be used), home (where to get it) and protocol
+        (its tasks and splits, and whose they are)
     """
 
     name: Text = ""
@@ -239,7 +234,7 @@ class FieldKeys(Keys):
     """
 
     name: Text = ""
-    kind: Literal[*FIELD_KINDS] = ""
+    kind: word(*FIELD_KINDS) = ""
     column: Text = ""
     value: Formula = None
     cross: Annotated[Pair, Only(("categorical", CROSS))] = ()
@@ -253,7 +248,7 @@ class FieldKeys(Keys):
     functions: Annotated[whole(1, 2), Only(("hash",))] = 1
     buckets: Annotated[whole(2, MANY), Only(("buckets",))] = 32
     log: Annotated[Truth, Only(("numeric",))] = False
-    embedding: Annotated[Literal[*EMBEDDINGS], STANDARD] = SCALED
+    embedding: Annotated[word(*EMBEDDINGS), STANDARD] = SCALED
     bins: Annotated[whole(1, MANY), STANDARD] = 0
     weights: Annotated[Text, Only(("bag",))] = ""
     target: Annotated[Text, Only(("sequence",))] = ""
@@ -261,9 +256,9 @@ class FieldKeys(Keys):
     beside: Annotated[Text, Only(("sequence", COMPANION))] = ""
     gap: Annotated[Truth, Only((COMPANION,))] = False
     max_values: Annotated[Count, LISTS] = 50
-    keep: Annotated[Literal["first", "last"], LISTS] = "first"
+    keep: Annotated[word("first", "last"), LISTS] = "first"
     longest: Annotated[whole(0), LISTS] = 0
-    pooling: Annotated[Literal[*POOLINGS], LISTS] = "sum"
+    pooling: Annotated[word(*POOLINGS), LISTS] = "sum"
     length: Annotated[whole(1, MANY), Only(("vector",))] = 0
 
 
@@ -300,7 +295,7 @@ class TaskKeys(Keys):
     """
 
     name: Text = ""
-    kind: Literal[*TASK_KINDS] = "binary"
+    kind: word(*TASK_KINDS) = "binary"
     label: Formula = None
     known: Formula = None
     range: Annotated[Range, Only(("regression",))] = (None, None)
@@ -322,7 +317,7 @@ class SplitKeys(Keys):
       values: its values in the column; default: the splits' names
     """
 
-    by: Literal[*SPLITS] = ""
+    by: word(*SPLITS) = ""
     validation: Cut = 0.1
     test: Annotated[Cut, Only(SPLITS[:-1])] = 0.1
     seed: Annotated[whole(0), Only(("group", "random", "column"))] = 0
@@ -339,7 +334,7 @@ class TimeKeys(Keys):
     """
 
     column: Text
-    unit: Literal["date", "s", "ms", "us", "ns", "yyyymmdd", "number"] = ""
+    unit: word("date", "s", "ms", "us", "ns", "yyyymmdd", "number") = ""
 
 
 class InputKeys(Keys):
@@ -352,7 +347,7 @@ class InputKeys(Keys):
       missing: that stand for a missing value, as nothing does
     """
 
-    format: Literal[*FORMATS] = ""
+    format: word(*FORMATS) = ""
     separator: Annotated[Character, CSV] = ","
     columns: Annotated[Texts, AfterValidator(once), CSV] = ()
     missing: Annotated[Texts, CSV] = ()
@@ -369,12 +364,11 @@ def help_text() -> str:
         lines.append(title)
         for name, text in re.findall(r"^  (\w+): (.*(?:\n    .*)*)", texts, re.MULTILINE):
             key = section.model_fields[name]
-            kind = key.title or " | ".join(get_args(key.annotation))
             notes = [f"for {', '.join(m)}" for m in key.metadata if isinstance(m, Only)]
             if "default" not in text and key.default and not key.is_required():
                 notes.append(f"default: {key.default}")
             told = f" ({'; '.join(notes)})" if notes else ""
-            lines.append(f"  {name:17s} {kind}: {' '.join(text.split())}{told}")
+            lines.append(f"  {name:17s} {key.title}: {' '.join(text.split())}{told}")
         lines.append("")
     lines += ["Columns that every log has", "  _file             the name of the row's file", ""]
     lines.append("Functions of expressions, in UTC where times are")

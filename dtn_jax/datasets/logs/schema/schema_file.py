@@ -25,14 +25,39 @@ import pathlib
 import re
 from typing import Any
 
-from dtn_jax.datasets.logs.formula import Expression
-from dtn_jax.datasets.logs.schema import parts, yaml_lines
-from dtn_jax.datasets.logs.schema.keys import FileKeys, InputKeys, TimeKeys
-from dtn_jax.datasets.logs.schema.spec import FieldSpec, InputSpec, Spec, TaskSpec
-from dtn_jax.datasets.logs.schema.yaml_lines import Node
+from dtn_jax.datasets.logs import times
+from dtn_jax.datasets.logs.formula import Expression, of_column
+from dtn_jax.datasets.logs.schema import keys, yaml_lines
+from dtn_jax.datasets.logs.schema.keys import COMPANION, CROSS, ENCODERS
+from dtn_jax.datasets.logs.schema.spec import (
+    LISTED,
+    FieldSpec,
+    HistorySpec,
+    InputSpec,
+    Spec,
+    SplitSpec,
+    TaskSpec,
+)
+from dtn_jax.datasets.logs.schema.yaml_lines import File, Null, shown
+from dtn_jax.datasets.preparation.numbers import BINS
 from dtn_jax.errors import UserError
 from dtn_jax.field import SCALED
 from dtn_jax.schema import Field, Schema, Task
+
+NEEDED = {"hash": "size", "identity": "size", "vector": "length"}  # {encoder or kind: its key}
+SOURCES = ("column", "value", "cross", "gap", "history")  # of a field's values
+OF_LISTS = ("target", "max_values", "keep", "longest")  # in a column, not of a history
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+SPLITS = ("train", "validation", "test")
+SHARE = "a share of the rows, above 0 and below 1"
+CUTS = {  # {how rows are split: what `validation` and `test` may be}
+    "time": f"{SHARE}, or a time such as 2026-03-05",
+    "user_order": f"{SHARE}, or a number of rows, from 1 on",
+    "group": SHARE,
+    "random": SHARE,
+    "column": "a share of train, above 0 and below 1",
+}
+
 
 # Younger keys: no part of the meaning where they have this default.
 SINCE = {
@@ -74,122 +99,289 @@ def loads(text: str, path: str = "schema.yaml") -> Spec:
     return read(yaml_lines.loads(text, path))
 
 
-def read(root: Node) -> Spec:
-    """A checked Spec from a schema file's tree; raises UserError with the file and the line."""
-    given = FileKeys.read(root, "the schema file")
+def read(file: File) -> Spec:
+    """A checked Spec from a schema file's content; raises UserError with the file and the line."""
+    given = keys.FileKeys.read(file, file.data, "the schema file")
     for key in ("fields", "tasks"):
         if not getattr(given, key):
-            raise root.at(key).error(f"a schema file needs {key}, at least one: {key}: {{name: …}}")
-    name = given.name or pathlib.Path(root.path).stem
+            raise file.error(f"a schema file needs {key}, at least one: {key}: {{name: …}}", key)
+    name = given.name or pathlib.Path(file.path).stem
     if not NAME.fullmatch(name):
-        raise root.at("name").error(
-            f"the name {name!r} of the data set names a folder: expected letters, digits, '_' and "
-            "'-'"
-        )
-    time, unit, group = "", "", given.group
+        told = "names a folder: expected letters, digits, '_' and '-'"
+        raise file.error(f"the name {name!r} of the data set {told}", "name")
+    time, unit = "", ""
     if "time" in given:
-        column = TimeKeys.read(root.at("time").under("column"), "time")
+        column = {"column": given.time} if isinstance(given.time, str) else given.time
+        column = keys.TimeKeys.read(file, column, "time", "time")
         time, unit = column.column, column.unit
-    tasks = parts.named(root.at("tasks"), "task").items()
-    fields = parts.named(root.at("fields"), "field").items()
-    spec = Spec(
-        name=name,
-        tasks=tuple(parts.task(name, node) for name, node in tasks),
-        fields=linked([parts.field(name, node, group) for name, node in fields], root),
-        split=parts.split(root.at("split") if "split" in given else None, time, unit, group),
-        time=time,
-        group=group,
-        weight=given.weight,
-        loss_weight=given.loss_weight,
-        sample_negatives=given.sample_negatives,
-        input=input_spec(root.at("input")) if "input" in given else InputSpec(),
-        about=given.about,
-        path=root.path,
+    options = dict(given) | {"name": name, "path": file.path, "time": time}
+    tasks, fields = (named(file, key, getattr(given, key)) for key in ("tasks", "fields"))
+    options["tasks"] = tuple(task(file, name, own) for name, own in tasks.items())
+    options["fields"] = linked(
+        file, [field(file, name, own, given.group) for name, own in fields.items()]
     )
+    options["split"] = SplitSpec(by="time" if time else "random")
+    if "split" in given:
+        options["split"] = split(file, given.split, time, unit, given.group)
+    options["input"] = InputSpec()
+    if "input" in given:
+        input = keys.InputKeys.read(file, given.input, "input", "input")
+        input.check_only(input.format or "csv")
+        options["input"] = InputSpec(**dict(input))
+    spec = Spec(**options)
     for check in (graph, sampled, leaks, same_tables, same_users):
-        check(spec, root)
+        check(spec, file)
     return timed(spec, unit)
 
 
-def input_spec(node: Node) -> InputSpec:
-    given = InputKeys.read(node, "input")
-    if given.format:
-        given.check_only(given.format)
-    return InputSpec(**dict(given))
+# The parts.
+
+
+def named(file: File, key: str, data: Any) -> dict[str, dict]:
+    """{name: its options}, of a mapping, or of a list of names or of mappings with a name.
+
+    Their places are (key, name) in both.
+    """
+    what = key.removesuffix("s")
+    if isinstance(data, str):
+        told = f"expected {{name: options}}, or a list of names, got {shown(data)}"
+        raise file.error(f"{key}: {told}", key)
+    listed, parts = isinstance(data, list), {}
+    for at, options in enumerate(data) if listed else data.items():
+        name = options.get("name") if isinstance(options, dict) else options
+        name = name if listed else at
+        if not name or not isinstance(name, str):
+            told = "expected a text, or {name: …, kind: …}"
+            raise file.error(f"a {what} without a name; {told}", key, at)
+        if name in parts:
+            raise file.error(
+                f"{what} {name!r} is listed twice, first in line {file.lines[key, name]}", key, at
+            )
+        if options is None or isinstance(options, Null) or (listed and isinstance(options, str)):
+            options = {}
+        if not isinstance(options, dict):
+            told = f"expected its options, such as {{kind: …}}, got {shown(options)}"
+            raise file.error(f"{what} {name!r}: {told}", key, at)
+        if not listed and "name" in options:
+            raise file.error(f"{what} {name!r} has its name before the colon", key, at, "name")
+        if listed:
+            own = {place: line for place, line in file.lines.items() if place[:2] == (key, at)}
+            file.lines.update({(key, name, *place[2:]): line for place, line in own.items()})
+        parts[name] = options
+    return parts
+
+
+def field(file: File, name: str, data: dict, group: str) -> FieldSpec:
+    """A field of the schema file; `group` is the file's column of groups."""
+    given = keys.FieldKeys.read(file, data, f"field {name!r}", "fields", name)
+    listed = "history" in given or "beside" in given
+    kind = role = given.kind or ("sequence" if listed else "categorical")
+    if kind == "sequence" and "beside" in given:
+        role = COMPANION
+    if kind == "categorical" and "cross" in given:
+        role = CROSS
+    encoder = given.encoder or ENCODERS[role][0]
+    if encoder not in ENCODERS[role]:
+        others = [other for other, words in ENCODERS.items() if encoder in words]
+        if others:
+            told = f"{encoder} is for {', '.join(others)}; expected {', '.join(ENCODERS[role])}"
+            raise given.error(told, "encoder")
+        what = f"encoder of {role} field {name!r}"
+        file.choose(what, encoder, ENCODERS[role], "fields", name, "encoder")
+    given.check_only(role, encoder, f"{role} with the encoder {encoder}")
+    sources = [key for key in SOURCES if key in given and getattr(given, key) is not False]
+    sources += [key for key in OF_LISTS if key in given and "history" in given]
+    if len(sources) > 1:
+        raise given.error(f"it has {sources[0]} too; expected one of them", sources[1])
+    for word in (kind, encoder):
+        if word in NEEDED and NEEDED[word] not in given:
+            raise given.error(f"it is {word}: expected its {NEEDED[word]}, such as 1000")
+    if role == "sequence" and "target" not in given and "history" not in given:
+        hint = "target: item, a history, or, of a companion, beside: viewed"
+        raise given.error(f"it is a sequence: expected a target, such as {hint}")
+    if given.value and role in LISTED and not given.value.column:
+        raise given.error(f"it is a {role}: expected a column of lists", "value")
+    if given.functions > 1 and given.pooling != "sum":
+        told = "two rows a value are added; expected pooling: sum, or functions: 1"
+        raise given.error(told, "pooling")
+    if given.weights and given.pooling == "max":
+        raise given.error("max pooling has no use for weights", "weights")
+    options = dict(given) | {"name": name, "kind": kind, "encoder": encoder}
+    options |= {"table": given.table or name, "line": file.lines["fields", name]}
+    if role == "sequence":
+        usual = {"keep": "last", "pooling": "mean"}
+        options |= {key: word for key, word in usual.items() if key not in given}
+    if "history" in given:
+        place = "fields", name, "history"
+        made = keys.HistoryKeys.read(file, given.history, f"history of field {name!r}", *place)
+        if not (by := made.by or group):
+            raise made.error("expected 'by', the column of users, as in by: user_id")
+        options["history"] = HistorySpec(by=by, where=made.where)
+        options |= {"target": made.of, "max_values": made.last}
+    column = options.pop("column")
+    if column or not sources:
+        options["value"] = of_column(column or name)
+    if given.embedding == "piecewise_linear" and "bins" not in given:
+        options["bins"] = BINS
+    for text in filter(None, given.scored_as if kind == "numeric" else ()):
+        if not NUMBER.fullmatch(text):
+            raise given.error(f"expected a number, got {text!r}", "scored_as")
+    return FieldSpec(**options)
+
+
+def task(file: File, name: str, data: dict) -> TaskSpec:
+    """A task of the schema file."""
+    given = keys.TaskKeys.read(file, data, f"task {name!r}", "tasks", name)
+    given.check_only(given.kind)
+    options = dict(given) | {"name": name, "line": file.lines["tasks", name]}
+    options["label"] = given.label or of_column(name)
+    options["least"], options["most"] = least, most = options.pop("range")
+    if least is not None and least >= most:
+        told = f"expected the smaller number first, got [{least:g}, {most:g}]"
+        raise given.error(told, "range")
+    return TaskSpec(**options)
+
+
+def split(file: File, data: Any, time: str, unit: str, group: str) -> SplitSpec:
+    """How rows are split.
+
+    Args:
+      file: the file.
+      data: a word, or a mapping.
+      time, unit, group: the columns of times, in which unit, and of groups.
+    """
+    data = {"by": data} if isinstance(data, str) else data
+    given = keys.SplitKeys.read(file, data, "split", "split")
+    by = given.by or ("time" if time else "random")
+    given.check_only(by)
+    if by in ("time", "user_order") and not time:
+        raise given.error(f"by {by} it needs the time column: time: t")
+    if by in ("group", "user_order") and not group:
+        raise given.error(f"by {by} it needs the column of the groups: group: user_id")
+    options = dict(given) | {"by": by, "line": file.lines["split",]}
+    if by == "column":
+        options["values"] = values_of(given, "validation" in given)
+    return SplitSpec(**options | cuts(given, data, by, unit))
+
+
+def values_of(given: keys.SplitKeys, drawn: bool) -> dict[str, tuple[str, ...]]:
+    """{split: its values}; none of validation where that is `drawn` from train."""
+    if not given.column:
+        raise given.error("by column it needs a key 'column'")
+    if "seed" in given and not drawn:
+        raise given.error("nothing is drawn without validation", "seed")
+    needed = SPLITS[::2] if drawn else SPLITS
+    if "values" not in given:
+        return {name: (name,) for name in needed} if drawn else {}
+    if drawn and "validation" in given.values:
+        raise given.error("it is a share of train, and values name some too", "validation")
+    seen: dict[str, str] = {}
+    for name, values in given.values.items():
+        for value in values:
+            if value in seen:
+                raise given.error(f"{value!r} is in {seen[value]} and in {name}", "values")
+            seen[value] = name
+    for name in needed:
+        if name not in seen.values():
+            hint = "; `validation: 0.1` draws it from train" if name == "validation" else ""
+            raise given.error(f"{name} has none{hint}", "values")
+    return given.values
+
+
+def cuts(given: keys.SplitKeys, data: dict, by: str, unit: str) -> dict[str, float | str]:
+    """`validation` and `test`; times stay the texts that they are."""
+    found: dict[str, float | str] = {"validation": given.validation, "test": given.test}
+    starts: list[tuple[str, int]] = []  # how a time was read, and the time
+    for name, value in found.items():
+        number = isinstance(value, float)
+        if number and (0 < value < 1 or (by == "user_order" and value >= 1 and value % 1 == 0)):
+            continue
+        if by != "time" or value == 0:
+            raise given.error(f"expected {CUTS[by]}, got {shown(data[name])}", name)
+        form = unit or ("number" if number else "date")
+        found[name] = str(data[name])
+        try:
+            starts.append((form, times.read(data[name], form)))
+        except UserError as error:
+            raise given.error(str(error), name) from None
+    forms, got = {form for form, _ in starts}, f"{found['validation']} and {found['test']}"
+    if starts and (len(starts) == 1 or len(forms) > 1 or starts[0] >= starts[1]):
+        told = "expected two times of one form, that of validation before that of test"
+        raise given.error(f"{told}; got {got}")
+    if by != "column" and sum(v for v in found.values() if isinstance(v, float) and v < 1) >= 1:
+        raise given.error(f"validation and test are {got} of the rows: nothing is left to train")
+    return found
 
 
 # What the parts must have in common.
 
 
-def at(root: Node, part: FieldSpec | TaskSpec) -> Node:
-    """Where a field or a task stands."""
-    return Node("", root.path, part.line)
-
-
-def linked(fields: list[FieldSpec], root: Node) -> tuple[FieldSpec, ...]:
+def linked(file: File, fields: list[FieldSpec]) -> tuple[FieldSpec, ...]:
     """The same fields; a sequence makes its rows as its target does, in the same table, and a
     companion has the lists of the history beside it."""
     every = {field.name: field for field in fields}
     single = {n: f for n, f in every.items() if f.kind == "categorical" and not f.cross}
     targets = {n: f for n, f in single.items() if f.functions == 1}
     histories = {n: f for n, f in every.items() if f.target}
+
+    def other(field: FieldSpec, key: str, name: str, fitting: dict, expected: str) -> FieldSpec:
+        """The field that a key names; UserError where it is none that fits."""
+        what, place = f"{key} of field {field.name!r}", ("fields", field.name, key)
+        if name not in fitting and (name in every or not fitting):
+            kind = every[name].kind if name in every else "no field"
+            raise file.error(f"{what}: {name!r} is {kind}; expected {expected}", *place)
+        file.choose(what, name, fitting, *place)
+        return fitting[name]
+
+    def alike(field: FieldSpec, like: FieldSpec, *options: str) -> FieldSpec:
+        return dataclasses.replace(field, **{key: getattr(like, key) for key in options})
+
     found = []
     for field in fields:
-        place, what = at(root, field), f"field {field.name!r}"
-
-        def other(key: str, name: str, fitting: dict[str, FieldSpec], expected: str) -> FieldSpec:
-            """The field that this one names; UserError where it is none that fits."""
-            if name not in fitting and (name in every or not fitting):
-                kind = every[name].kind if name in every else "no field"
-                raise place.error(f"{key} of {what}: {name!r} is {kind}; expected {expected}")
-            place.choose(f"{key} of {what}", name, fitting)
-            return fitting[name]
-
         for name in field.cross:
-            other("cross", name, single, "a categorical field that is no cross")
+            other(field, "cross", name, single, "a categorical field that is no cross")
         if field.target:
-            key = "history" if field.history else "target"
+            key, expected = "history" if field.history else "target", "a single row a value"
             expected = "a categorical field that is no cross and has one row a value"
-            target = other(key, field.target, targets, expected)
-            same = ("table", "encoder", "min_count", "unknown", "size")
-            field = dataclasses.replace(field, **{key: getattr(target, key) for key in same})
+            target = other(field, key, field.target, targets, expected)
+            field = alike(field, target, "table", "encoder", "min_count", "unknown", "size")
         if field.beside:
-            history = other("beside", field.beside, histories, "a sequence with a target")
+            history = other(field, "beside", field.beside, histories, "a sequence with a target")
+            told = ""
             if field.functions > 1:
-                raise place.error(f"beside of {what}: expected functions: 1, one row a value")
-            if not history.history and (field.gap or not field.value.column):
-                expected = "expected a column of lists; 'gap' is for histories that are made"
-                raise place.error(f"beside of {what}: {field.beside!r} is a column; {expected}")
-            same = ("max_values", "keep", "longest", "history")
-            field = dataclasses.replace(field, **{key: getattr(history, key) for key in same})
+                told = "expected functions: 1, one row a value"
+            elif not history.history and (field.gap or not field.value.column):
+                told = f"{field.beside!r} is a column of lists; expected a column of lists, no gap"
+            if told:
+                raise file.error(f"beside of field {field.name!r}: {told}", "fields", field.name)
+            field = alike(field, history, "max_values", "keep", "longest", "history")
         found.append(field)
     return tuple(found)
 
 
-def graph(spec: Spec, root: Node) -> None:
+def graph(spec: Spec, file: File) -> None:
     """Tasks, their spaces and upstream tasks are as `dtn_jax.schema.Schema` has them."""
     try:
         tasks = [Task(t.name, t.kind, t.space, t.also_report, t.upstream) for t in spec.tasks]
         Schema(spec.name, [Field(field.name) for field in spec.fields], tasks)
     except UserError as error:
-        parts = {part.name: part for part in (*spec.tasks, *spec.fields)}
         names = (name or first for name, first in re.findall(r"'(.*?)'|(\S+) ->", str(error)))
-        part = next((parts[name] for name in names if name in parts), None)
-        raise (at(root, part) if part else root.at("tasks")).error(str(error)) from None
+        places = [place for name in names for place in (("fields", name), ("tasks", name))]
+        places = [place for place in places if place in file.lines]
+        raise file.error(str(error), *next(iter(places), ("tasks",))) from None
 
 
-def sampled(spec: Spec, root: Node) -> None:
+def sampled(spec: Spec, file: File) -> None:
     """Negatives are sampled for binary tasks."""
     kinds = {task.name: task.kind for task in spec.tasks}
     for name in spec.sample_negatives:
-        place = root.at("sample_negatives", name)
-        place.choose("task in sample_negatives", name, kinds)
+        file.choose("task in sample_negatives", name, kinds, "sample_negatives", name)
         if kinds[name] != "binary":
-            problem = f"sample_negatives: {name!r} is a regression, expected a binary task"
-            raise place.error(problem)
+            told = f"sample_negatives: {name!r} is a regression, expected a binary task"
+            raise file.error(told, "sample_negatives", name)
 
 
-def leaks(spec: Spec, root: Node) -> None:
+def leaks(spec: Spec, file: File) -> None:
     """Nothing but a label reads what a label is made of. The time column is that only where a label
     reads nothing else: of `order_time - t` it tells nothing alone."""
     labels: dict[str, TaskSpec] = {}  # {column: a task whose label reads it}
@@ -204,18 +396,19 @@ def leaks(spec: Spec, root: Node) -> None:
         "loss_weight": (spec.loss_weight, "rows would weigh by the answer"),
         "split": (spec.split.column, "each split would have one class"),
     }
-    reads = [(root.at(key), f"the {key}", (use[0],), use[1]) for key, use in uses.items()]
+    reads = [((key,), f"the {key}", (use[0],), use[1]) for key, use in uses.items()]
     for field in spec.fields:
         columns = field.value.columns if field.value and not field.history else ()
         what, reason = f"field {field.name!r}", "the model would read the answer"
-        reads.append((at(root, field), what, (*columns, field.weights), reason))
+        reads.append((("fields", field.name), what, (*columns, field.weights), reason))
     for place, what, columns, reason in reads:
         for column in filter(labels.__contains__, columns):
             task = f"task {labels[column].name!r} (line {labels[column].line})"
-            raise place.error(f"{what} reads {column!r}, a column of the label of {task}: {reason}")
+            told = f"{what} reads {column!r}, a column of the label of {task}: {reason}"
+            raise file.error(told, *place)
 
 
-def same_tables(spec: Spec, root: Node) -> None:
+def same_tables(spec: Spec, file: File) -> None:
     """Fields share a table only where they make its rows in the same way."""
     first: dict[str, FieldSpec] = {}
     for field in spec.fields:
@@ -223,13 +416,12 @@ def same_tables(spec: Spec, root: Node) -> None:
         for key in ("encoder", "min_count", "size", "functions", "cross"):
             mine, theirs = (getattr(f, key) or "none" for f in (field, other))
             if mine != theirs:
-                raise at(root, field).error(
-                    f"field {field.name!r} shares table {field.table!r} with {other.name!r} (line "
-                    f"{other.line}), but has {key} {mine}, not {theirs}"
-                )
+                what = f"field {field.name!r} shares table {field.table!r} with {other.name!r}"
+                told = f"{what} (line {other.line}), but has {key} {mine}, not {theirs}"
+                raise file.error(told, "fields", field.name)
 
 
-def same_users(spec: Spec, root: Node) -> None:
+def same_users(spec: Spec, file: File) -> None:
     """Histories are in time, and all are made user by user in the same way."""
     for field in spec.histories():
         own, first = field.history.by, spec.histories()[0]
@@ -237,7 +429,8 @@ def same_users(spec: Spec, root: Node) -> None:
             reason = "expected a time column, such as time: t"
             if spec.time:
                 reason = f"by {own!r}; that of {first.name!r} is by {first.history.by!r}"
-            raise at(root, field).error(f"history of field {field.name!r}: {reason}")
+            told = f"history of field {field.name!r}: {reason}"
+            raise file.error(told, "fields", field.name, "history")
 
 
 def timed(spec: Spec, unit: str) -> Spec:

@@ -1,4 +1,4 @@
-"""YAML (and so JSON) as nodes that know their line, with every scalar as it was written.
+"""YAML (and so JSON) with the line of each part, and every scalar as it was written.
 
 YAML 1.1 makes a value of each plain scalar by its looks: `no` is false, 12:30 is 750, 2026-03-05 a
 date. Here a scalar stays the text that a person wrote, and who asks for a number or for true or
@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import yaml
@@ -23,70 +23,47 @@ DEEPEST = 20  # levels of lists and mappings
 TAB = re.compile(r"""("(?:[^"\\]|\\.)*"|'[^'\n]*')|\t""")  # outside of texts
 
 
+class Null(str):
+    """~ or null without quotes: a text in a list, and no value of a key."""
+
+
 @dataclasses.dataclass(frozen=True)
-class Node:
-    """A part of a file.
+class File:
+    """A file's content.
 
     Attributes:
-      value: a text, a list of nodes, or {key: node}.
       path: of the file.
-      line: where it starts, from 1 on; of a mapping's value that of its key.
-      null: nothing, ~ or null without quotes: it says that there is nothing.
+      data: texts, lists and mappings; None where nothing was written, as after `user_id:`.
+      lines: {place: its line, from 1 on}; a place is the keys, and places in lists, that lead
+        there, such as ("fields", "item", "cross", 1).
     """
 
-    value: str | list[Node] | dict[str, Node]
     path: str
-    line: int
-    null: bool = False
+    data: Any
+    lines: dict[tuple[str | int, ...], int]
 
-    @property
-    def plain(self) -> Any:
-        """Its texts, lists and mappings alone; None where nothing was written, as after `user:`."""
-        if isinstance(self.value, dict):
-            return {key: inner.plain for key, inner in self.value.items()}
-        if isinstance(self.value, list):
-            return [inner.plain for inner in self.value]
-        return None if self.null and not self.value else self.value
+    def error(self, problem: str, *place: str | int) -> UserError:
+        """For a problem at a place, or in the smallest part of the file that has it."""
+        while place not in self.lines:
+            place = place[:-1]
+        return UserError(f"{self.path}, line {self.lines[place]}: {problem}")
 
-    @property
-    def shown(self) -> str:
-        """What it is, for messages."""
-        if isinstance(self.value, str):
-            return "nothing" if self.plain is None else repr(self.value)
-        return "a list" if isinstance(self.value, list) else "a mapping"
-
-    @property
-    def where(self) -> str:
-        return f"{self.path}, line {self.line}"
-
-    def at(self, *keys: str | int) -> Node:
-        """The node within it at these keys, as far as there is one."""
-        for key in keys:
-            inside = dict(enumerate(self.value)) if isinstance(self.value, list) else self.value
-            if not isinstance(inside, dict) or key not in inside:
-                break
-            self = inside[key]
-        return self
-
-    def under(self, key: str) -> Node:
-        """{key: this} of a text; others as they are."""
-        return dataclasses.replace(self, value={key: self}) if isinstance(self.value, str) else self
-
-    def error(self, problem: str) -> UserError:
-        return UserError(f"{self.where}: {problem}")
-
-    def expected(self, what: str, expected: str) -> UserError:
-        return self.error(f"{what}: expected {expected}, got {self.shown}")
-
-    def choose(self, what: str, got: str, words: Iterable[str]) -> str:
-        """`got` where it is one of `words`; otherwise a UserError with the nearest, file and line."""
+    def choose(self, what: str, got: Any, words: Iterable[str], *place: str | int) -> None:
+        """Raises UserError, with the nearest, where `got` is none of `words`."""
         try:
-            return choose(f"{what}:" if what.endswith("'") else what, got, words)
+            choose(f"{what}:", got, words)
         except UserError as error:
-            raise self.error(str(error)) from None
+            raise self.error(str(error), *place) from None
 
 
-def load(path: str) -> Node:
+def shown(value: Any) -> str:
+    """A part of a file, for messages."""
+    if isinstance(value, str):
+        return repr(str(value))
+    return {type(None): "nothing", list: "a list"}.get(type(value), "a mapping")
+
+
+def load(path: str) -> File:
     """Reads a file.
 
     Raises:
@@ -106,12 +83,16 @@ def load(path: str) -> Node:
         raise UserError(f"{path}, line {line}: it is not UTF-8") from None
 
 
-def loads(text: str, path: str) -> Node:
+def loads(text: str, path: str) -> File:
     """Reads a file's text; `path` is its name in messages. Raises as `load`."""
     if text.lstrip().startswith("{"):  # JSON may have tabs between its words
         text = TAB.sub(lambda found: found[1] or " ", text)
+    lines: dict[tuple[str | int, ...], int] = {}
     try:
-        return whole(yaml.parse(text, Loader=yaml.SafeLoader), path)
+        root = Loader(text).get_single_node()
+        if root is None:
+            raise UserError(f"{path} is empty")
+        return File(path, plain(root, (), lines), lines)
     except yaml.MarkedYAMLError as error:
         line = (error.problem_mark or error.context_mark).line + 1
         problem = " ".join(filter(None, [error.context, error.problem]))
@@ -120,52 +101,55 @@ def loads(text: str, path: str) -> Node:
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
         problem = f"the character {chr(error.character)!r} is not allowed"
-    raise UserError(f"{path}, line {line}: not YAML: {problem}")
+    raise UserError(f"{path}, line {line}: cannot be read as YAML: {problem}")
 
 
-def whole(events: Iterator[yaml.Event], path: str) -> Node:
-    """The one document of a file."""
-    next(events)  # the stream's start
-    if isinstance(next(events), yaml.StreamEndEvent):
-        raise UserError(f"{path} is empty")
-    root = node(next(events), events, path, 1)
-    next(events)  # the document's end
-    if not isinstance(after := next(events), yaml.StreamEndEvent):
-        line = after.start_mark.line + 1
-        raise UserError(f"{path}, line {line}: a second document; expected one")
-    return root
+class Loader(yaml.BaseLoader):
+    """Refuses what is more than texts, lists and mappings."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent):
+            raise refused(event, f"an alias, *{event.anchor}; expected the text itself")
+        if event.anchor is not None:
+            raise refused(event, f"an anchor, &{event.anchor}; expected the text alone")
+        if event.tag is not None:
+            raise refused(event, f"a tag, {event.tag}; expected none")
+        if self.depth == DEEPEST:
+            raise refused(event, f"more than {DEEPEST} levels of lists and mappings")
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
-def node(event: yaml.Event, events: Iterator[yaml.Event], path: str, depth: int) -> Node:
-    """The node that starts with `event`."""
-    here = Node("", path, event.start_mark.line + 1)
-    if isinstance(event, yaml.AliasEvent):
-        raise here.error(f"an alias, *{event.anchor}; expected the text itself")
-    if event.anchor is not None:
-        raise here.error(f"an anchor, &{event.anchor}; expected the text alone")
-    if event.tag is not None:
-        raise here.error(f"a tag, {event.tag}; expected none")
-    if depth > DEEPEST:
-        raise here.error(f"more than {DEEPEST} levels of lists and mappings")
-    if isinstance(event, yaml.ScalarEvent):
+def refused(part: yaml.Node | yaml.Event, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=part.start_mark)
+
+
+def plain(node: yaml.Node, place: tuple[str | int, ...], lines: dict[Any, int]) -> Any:
+    """A node's texts, lists and mappings; puts their lines into `lines`."""
+    lines.setdefault(place, node.start_mark.line + 1)
+    if isinstance(node, yaml.ScalarNode):
         # JSON writes signs beyond 16 bits as two.
-        value = event.value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return Node(value, path, here.line, event.style is None and value in ("", "~", "null"))
-    if isinstance(event, yaml.SequenceStartEvent):
-        items = []
-        while not isinstance(event := next(events), yaml.SequenceEndEvent):
-            items.append(node(event, events, path, depth + 1))
-        return dataclasses.replace(here, value=items)
-    values: dict[str, Node] = {}
-    while not isinstance(event := next(events), yaml.MappingEndEvent):
-        key = node(event, events, path, depth + 1)
-        if not isinstance(key.value, str) or key.plain is None:
-            raise key.error(f"a key must be a text, got {key.shown}")
-        if key.value in values:
-            first = values[key.value].line
-            raise key.error(f"the key {key.value!r} is given twice, first in line {first}")
-        if key.value == "<<" and event.style is None:
-            raise key.error("'<<' merges nothing here; expected a key")
-        inner = node(next(events), events, path, depth + 1)
-        values[key.value] = dataclasses.replace(inner, line=key.line)
-    return dataclasses.replace(here, value=values)
+        text = node.value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        if node.style is None and text in ("", "~", "null"):
+            return Null(text) if text else None
+        return text
+    if isinstance(node, yaml.SequenceNode):
+        return [plain(item, (*place, n), lines) for n, item in enumerate(node.value)]
+    values: dict[str, Any] = {}
+    for key, inner in node.value:
+        name = plain(key, (*place, None), {})
+        if not isinstance(name, str):
+            raise refused(key, f"a key must be a text, got {shown(name)}")
+        if name in values:
+            first = lines[*place, name]
+            raise refused(key, f"the key {name!r} is given twice, first in line {first}")
+        if name == "<<" and key.style is None:
+            raise refused(key, "'<<' merges nothing here; expected a key")
+        lines[*place, name] = key.start_mark.line + 1
+        values[str(name)] = plain(inner, (*place, name), lines)
+    return values

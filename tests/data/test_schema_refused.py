@@ -263,7 +263,8 @@ EDIT = st.tuples(
     st.integers(0, len(WHOLE)), st.sampled_from([0, 1, 3, 30, 300]), st.sampled_from(PIECES)
 )
 SCALARS = st.sampled_from(["7", "-1", "1e999", "~", "yes", "2026-03-05", "12:30", "''", "user"])
-NAMES = st.sampled_from([*keys.FILE, *keys.FIELD, *keys.TASK, "user", "item", "click", "x"])
+KEYS = [key for section in keys.SECTIONS for key in section.model_fields]
+NAMES = st.sampled_from([*KEYS, "user", "item", "click", "x"])
 
 
 def mappings(inner):

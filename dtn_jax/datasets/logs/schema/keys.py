@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from dtn_jax.datasets.logs.formula import FUNCTIONS, parse
 from dtn_jax.datasets.logs.schema.spec import FORMATS, OUTSIDE
 from dtn_jax.datasets.logs.schema.yaml_lines import File, Null, shown
+from dtn_jax.datasets.logs.times import TIME_UNITS
 from dtn_jax.errors import UserError, choose
 from dtn_jax.field import EMBEDDINGS, FIELD_KINDS, POOLINGS, SCALED
 from dtn_jax.schema import ALL, TASK_KINDS
@@ -63,22 +64,17 @@ def word(*words: str) -> Any:
     return titled(str, " | ".join(words), check)
 
 
+LISTED = BeforeValidator(lambda value: value if isinstance(value, list) else [value])
+ONE = BeforeValidator(lambda value: value and (None if isinstance(value, Null) else value,))
+PARSED = AfterValidator(lambda text: parse(text, "expression"))
+
 Text = titled(str, "a text", min_length=1)
-Texts = titled(
-    tuple[str, ...],
-    "a list of texts such as [a, b]",
-    BeforeValidator(lambda value: value if isinstance(value, list) else [value]),
-)
-Formula = titled(
-    str, "an expression", AfterValidator(lambda text: parse(text, "expression")), min_length=1
-)
-Scalar = titled(
-    tuple[str | None],
-    "a value such as 1, or null for the unknown id",
-    BeforeValidator(lambda value: [None if isinstance(value, Null) else value] if value else value),
-)
-ONE = r'one character such as "\t"'
-Character = titled(str, ONE, pattern=r"^[\x00-\x09\x0b\x0c\x0e-!#-\x7f]$")
+Texts = titled(tuple[str, ...], "a list of texts such as [a, b]", LISTED)
+Formula = titled(str, "an expression", PARSED, min_length=1)
+Scalar = titled(tuple[str | None], "a value such as 1, or null for the unknown id", ONE)
+ASCII = r"^[\x00-\x09\x0b\x0c\x0e-!#-\x7f]$"  # but for line breaks and the quote
+Character = titled(str, r'one character such as "\t"', pattern=ASCII)
+Encoder = word(*dict.fromkeys(name for names in ENCODERS.values() for name in names))
 Pair = titled(tuple[str, str], "two fields", AfterValidator(once))
 Truth = titled(bool, "true or false")
 Count = whole(1)
@@ -91,8 +87,7 @@ Cut = titled(Number | Text, "a share such as 0.1, or a time", union_mode="left_t
 Values = titled(dict[word("train", "validation", "test"), Texts], "{split: its values}")
 About = titled(dict[word("citation", "licence", "home", "protocol"), Text], "{key: text}")
 Named = titled(Any, "{name: options}, or a list of names")
-Part = titled(Any, "keys and values")
-WordOrPart = titled(Any, "a word, or keys and values")
+Part = titled(Any, "a word, or keys and values")
 
 LISTS, CSV = Only(("bag", "sequence")), Only(("csv",))
 STANDARD = Only(("numeric with the encoder standardise",))
@@ -121,8 +116,8 @@ class Keys(pydantic.BaseModel):
         """
         known = cls.model_fields
         if not isinstance(data, dict):
-            expected = f"keys and values, of {', '.join(known)}, got {shown(data)}"
-            raise file.error(f"{what}: expected {expected}", *place)
+            told = f"expected keys and values, of {', '.join(known)}"
+            raise file.error(f"{what}: {told}, got {shown(data)}", *place)
         for key in data:
             file.choose(f"key of {what}", key, known, *place, key)
         null = {key for key in data if isinstance(data[key], Null) and key != "scored_as"}
@@ -131,15 +126,14 @@ class Keys(pydantic.BaseModel):
         except pydantic.ValidationError as error:
             problem = error.errors()[0]
             key, *within = problem["loc"]
-        else:
-            keys._file, keys._what, keys._place = file, what, place
-            return keys
-        told = f"expected {known[key].title}, got {shown(problem['input'])}"
-        if problem["type"] == "missing":
-            told = "it must be given"
-        if problem["type"] == "value_error":
-            told = problem["ctx"]["error"]
-        raise file.error(f"{key} of {what}: {told}", *place, key, *within)
+            if problem["type"] == "missing" and not within:
+                raise file.error(f"{what}: expected a key {key!r}", *place) from None
+            told = f"expected {known[key].title}, got {shown(problem['input'])}"
+            if problem["type"] == "value_error":
+                told = problem["ctx"]["error"]
+            raise file.error(f"{key} of {what}: {told}", *place, key, *within) from None
+        keys._file, keys._what, keys._place = file, what, place
+        return keys
 
     def __contains__(self, key: str) -> bool:
         """Whether a key is given."""
@@ -153,9 +147,9 @@ class Keys(pydantic.BaseModel):
     def check_only(self, *words: str) -> None:
         """Raises UserError where a key is given that no one of `words` has; the last is shown."""
         for key, field in type(self).model_fields.items():
-            only = [m for m in field.metadata if isinstance(m, Only)]
-            if key in self and only and not {*only[0]} & {*words}:
-                raise self.error(f"it is for {', '.join(only[0])}, not for {words[-1]}", key)
+            only = next((m for m in field.metadata if isinstance(m, Only)), words)
+            if key in self and not {*only} & {*words}:
+                raise self.error(f"an option of {' or '.join(only)}; this is {words[-1]}", key)
 
 
 class FileKeys(Keys):
@@ -181,10 +175,10 @@ class FileKeys(Keys):
     fields: Named = None
     tasks: Named = None
     group: Text = ""
-    time: WordOrPart = None
+    time: Part = None
     weight: Text = ""
     loss_weight: Text = ""
-    split: WordOrPart = None
+    split: Part = None
     sample_negatives: Rates = {}
     input: Part = None
     about: About = {}
@@ -240,7 +234,7 @@ class FieldKeys(Keys):
     cross: Annotated[Pair, Only(("categorical", CROSS))] = ()
     scored_as: Annotated[Scalar, Only(("categorical", "numeric"))] = ()
     optional: Annotated[Truth, Only(tuple(kind for kind in ENCODERS if kind != CROSS))] = False
-    encoder: Text = ""
+    encoder: Encoder = ""
     table: Annotated[Text, Only(("categorical", CROSS, "bag", COMPANION))] = ""
     min_count: Annotated[Count, Only(("vocabulary",))] = 1
     unknown: Annotated[Texts, Only(("categorical", "bag", COMPANION))] = ()
@@ -334,7 +328,7 @@ class TimeKeys(Keys):
     """
 
     column: Text
-    unit: word("date", "s", "ms", "us", "ns", "yyyymmdd", "number") = ""
+    unit: word(*TIME_UNITS) = ""
 
 
 class InputKeys(Keys):

@@ -49,29 +49,14 @@ SOURCES = ("column", "value", "cross", "gap", "history")  # of a field's values
 OF_LISTS = ("target", "max_values", "keep", "longest")  # in a column, not of a history
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 SPLITS = ("train", "validation", "test")
-SHARE = "a share of the rows, above 0 and below 1"
-CUTS = {  # {how rows are split: what `validation` and `test` may be}
-    "time": f"{SHARE}, or a time such as 2026-03-05",
-    "user_order": f"{SHARE}, or a number of rows, from 1 on",
-    "group": SHARE,
-    "random": SHARE,
-    "column": "a share of train, above 0 and below 1",
+SHARE = "a share, above 0 and below 1"
+CUTS = {  # {how rows are split: what else `validation` and `test` may be}
+    "time": ", or a time such as 2026-03-05",
+    "user_order": ", or a number of rows, from 1 on",
 }
-
-
 # Younger keys: no part of the meaning where they have this default.
-SINCE = {
-    "keep": "first",
-    "scored_as": (),
-    "optional": False,
-    "embedding": SCALED,
-    "bins": 0,
-    "target": "",
-    "history": None,
-    "beside": "",
-    "gap": False,
-    "loss_weight": "",
-}
+SINCE = {"keep": "first", "scored_as": (), "optional": False, "embedding": SCALED, "bins": 0}
+SINCE |= {"target": "", "history": None, "beside": "", "gap": False, "loss_weight": ""}
 # What decides neither rows nor labels; positives_outside decides whether there is a set at all.
 NO_MEANING = ("line", "path", "about", "positives_outside")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it is a folder's, too
@@ -117,9 +102,8 @@ def read(file: File) -> Spec:
     options = dict(given) | {"name": name, "path": file.path, "time": time}
     tasks, fields = (named(file, key, getattr(given, key)) for key in ("tasks", "fields"))
     options["tasks"] = tuple(task(file, name, own) for name, own in tasks.items())
-    options["fields"] = linked(
-        file, [field(file, name, own, given.group) for name, own in fields.items()]
-    )
+    fields = [field(file, name, own, given.group) for name, own in fields.items()]
+    options["fields"] = linked(file, fields)
     options["split"] = SplitSpec(by="time" if time else "random")
     if "split" in given:
         options["split"] = split(file, given.split, time, unit, given.group)
@@ -142,31 +126,30 @@ def named(file: File, key: str, data: Any) -> dict[str, dict]:
 
     Their places are (key, name) in both.
     """
-    what = key.removesuffix("s")
     if isinstance(data, str):
         told = f"expected {{name: options}}, or a list of names, got {shown(data)}"
         raise file.error(f"{key}: {told}", key)
     listed, parts = isinstance(data, list), {}
     for at, options in enumerate(data) if listed else data.items():
-        name = options.get("name") if isinstance(options, dict) else options
-        name = name if listed else at
+        own = options.get("name") if isinstance(options, dict) else None
+        name = (own or options) if listed else at
+        what = f"{key.removesuffix('s')} {shown(name)}"
         if not name or not isinstance(name, str):
-            told = "expected a text, or {name: …, kind: …}"
-            raise file.error(f"a {what} without a name; {told}", key, at)
+            told = "expected a name, or {name: …, kind: …}"
+            raise file.error(f"a {key.removesuffix('s')} without a name; {told}", key, at)
+        if own and not listed:
+            raise file.error(f"{what} has its name before the colon", key, at, "name")
         if name in parts:
-            raise file.error(
-                f"{what} {name!r} is listed twice, first in line {file.lines[key, name]}", key, at
-            )
-        if options is None or isinstance(options, Null) or (listed and isinstance(options, str)):
+            first = file.lines[key, name]
+            raise file.error(f"{what} is listed twice, first in line {first}", key, at)
+        if options is None or isinstance(options, Null) or (listed and not own):
             options = {}
         if not isinstance(options, dict):
             told = f"expected its options, such as {{kind: …}}, got {shown(options)}"
-            raise file.error(f"{what} {name!r}: {told}", key, at)
-        if not listed and "name" in options:
-            raise file.error(f"{what} {name!r} has its name before the colon", key, at, "name")
+            raise file.error(f"{what}: {told}", key, at)
         if listed:
-            own = {place: line for place, line in file.lines.items() if place[:2] == (key, at)}
-            file.lines.update({(key, name, *place[2:]): line for place, line in own.items()})
+            within = {place: line for place, line in file.lines.items() if place[:2] == (key, at)}
+            file.lines.update({(key, name, *place[2:]): n for place, n in within.items()})
         parts[name] = options
     return parts
 
@@ -182,20 +165,17 @@ def field(file: File, name: str, data: dict, group: str) -> FieldSpec:
         role = CROSS
     encoder = given.encoder or ENCODERS[role][0]
     if encoder not in ENCODERS[role]:
-        others = [other for other, words in ENCODERS.items() if encoder in words]
-        if others:
-            told = f"{encoder} is for {', '.join(others)}; expected {', '.join(ENCODERS[role])}"
-            raise given.error(told, "encoder")
-        what = f"encoder of {role} field {name!r}"
-        file.choose(what, encoder, ENCODERS[role], "fields", name, "encoder")
+        others = " or ".join(other for other, words in ENCODERS.items() if encoder in words)
+        told = f"{encoder} is an encoder of {others}; {role} has {', '.join(ENCODERS[role])}"
+        raise given.error(told, "encoder")
     given.check_only(role, encoder, f"{role} with the encoder {encoder}")
     sources = [key for key in SOURCES if key in given and getattr(given, key) is not False]
     sources += [key for key in OF_LISTS if key in given and "history" in given]
     if len(sources) > 1:
         raise given.error(f"it has {sources[0]} too; expected one of them", sources[1])
     for word in (kind, encoder):
-        if word in NEEDED and NEEDED[word] not in given:
-            raise given.error(f"it is {word}: expected its {NEEDED[word]}, such as 1000")
+        if (key := NEEDED.get(word)) and key not in given:
+            raise given.error(f"expected a {key} for {word}, such as {key}: 1000")
     if role == "sequence" and "target" not in given and "history" not in given:
         hint = "target: item, a history, or, of a companion, beside: viewed"
         raise given.error(f"it is a sequence: expected a target, such as {hint}")
@@ -297,7 +277,7 @@ def cuts(given: keys.SplitKeys, data: dict, by: str, unit: str) -> dict[str, flo
         if number and (0 < value < 1 or (by == "user_order" and value >= 1 and value % 1 == 0)):
             continue
         if by != "time" or value == 0:
-            raise given.error(f"expected {CUTS[by]}, got {shown(data[name])}", name)
+            raise given.error(f"expected {SHARE}{CUTS.get(by, '')}, got {shown(data[name])}", name)
         form = unit or ("number" if number else "date")
         found[name] = str(data[name])
         try:
@@ -319,43 +299,41 @@ def cuts(given: keys.SplitKeys, data: dict, by: str, unit: str) -> dict[str, flo
 def linked(file: File, fields: list[FieldSpec]) -> tuple[FieldSpec, ...]:
     """The same fields; a sequence makes its rows as its target does, in the same table, and a
     companion has the lists of the history beside it."""
-    every = {field.name: field for field in fields}
-    single = {n: f for n, f in every.items() if f.kind == "categorical" and not f.cross}
+    kinds = {f.name: "a cross" if f.cross else f.kind for f in fields}
+    single = {f.name: f for f in fields if kinds[f.name] == "categorical"}
     targets = {n: f for n, f in single.items() if f.functions == 1}
-    histories = {n: f for n, f in every.items() if f.target}
+    histories = {f.name: f for f in fields if f.target}
 
     def other(field: FieldSpec, key: str, name: str, fitting: dict, expected: str) -> FieldSpec:
         """The field that a key names; UserError where it is none that fits."""
         what, place = f"{key} of field {field.name!r}", ("fields", field.name, key)
-        if name not in fitting and (name in every or not fitting):
-            kind = every[name].kind if name in every else "no field"
+        if name not in fitting and (name in kinds or not fitting):
+            kind = kinds.get(name, "no field")
             raise file.error(f"{what}: {name!r} is {kind}; expected {expected}", *place)
         file.choose(what, name, fitting, *place)
         return fitting[name]
 
-    def alike(field: FieldSpec, like: FieldSpec, *options: str) -> FieldSpec:
-        return dataclasses.replace(field, **{key: getattr(like, key) for key in options})
-
     found = []
     for field in fields:
+        like: dict[str, FieldSpec] = {}  # {option: the field that has it}
         for name in field.cross:
             other(field, "cross", name, single, "a categorical field that is no cross")
         if field.target:
-            key, expected = "history" if field.history else "target", "a single row a value"
+            key = "'of' in the history" if field.history else "target"
             expected = "a categorical field that is no cross and has one row a value"
             target = other(field, key, field.target, targets, expected)
-            field = alike(field, target, "table", "encoder", "min_count", "unknown", "size")
+            like |= dict.fromkeys(("table", "encoder", "min_count", "unknown", "size"), target)
         if field.beside:
             history = other(field, "beside", field.beside, histories, "a sequence with a target")
-            told = ""
-            if field.functions > 1:
-                told = "expected functions: 1, one row a value"
-            elif not history.history and (field.gap or not field.value.column):
+            like |= dict.fromkeys(("max_values", "keep", "longest", "history"), history)
+            told = "" if field.functions == 1 else "expected functions: 1, one row a value"
+            if not history.history and (field.gap or not field.value.column):
                 told = f"{field.beside!r} is a column of lists; expected a column of lists, no gap"
             if told:
-                raise file.error(f"beside of field {field.name!r}: {told}", "fields", field.name)
-            field = alike(field, history, "max_values", "keep", "longest", "history")
-        found.append(field)
+                what = f"beside of field {field.name!r}"
+                raise file.error(f"{what}: {told}", "fields", field.name, "beside")
+        same = {key: getattr(other, key) for key, other in like.items()}
+        found.append(dataclasses.replace(field, **same))
     return tuple(found)
 
 
@@ -428,7 +406,8 @@ def same_users(spec: Spec, file: File) -> None:
         if not spec.time or own != first.history.by:
             reason = "expected a time column, such as time: t"
             if spec.time:
-                reason = f"by {own!r}; that of {first.name!r} is by {first.history.by!r}"
+                users = f"that of {first.name!r} by {first.history.by!r}"
+                reason = f"it is by {own!r}, {users}: expected one column"
             told = f"history of field {field.name!r}: {reason}"
             raise file.error(told, "fields", field.name, "history")
 

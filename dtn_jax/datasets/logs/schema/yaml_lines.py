@@ -111,10 +111,8 @@ class Loader(yaml.BaseLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
         event = self.peek_event()
-        if isinstance(event, yaml.AliasEvent):
-            raise refused(event, f"an alias, *{event.anchor}; expected the text itself")
         if event.anchor is not None:
-            raise refused(event, f"an anchor, &{event.anchor}; expected the text alone")
+            raise refused(event, f"the anchor or alias {event.anchor!r}; expected the text itself")
         if event.tag is not None:
             raise refused(event, f"a tag, {event.tag}; expected none")
         if self.depth == DEEPEST:
@@ -148,8 +146,6 @@ def plain(node: yaml.Node, place: tuple[str | int, ...], lines: dict[Any, int]) 
         if name in values:
             first = lines[*place, name]
             raise refused(key, f"the key {name!r} is given twice, first in line {first}")
-        if name == "<<" and key.style is None:
-            raise refused(key, "'<<' merges nothing here; expected a key")
         lines[*place, name] = key.start_mark.line + 1
         values[str(name)] = plain(inner, (*place, name), lines)
     return values

@@ -86,7 +86,11 @@ Rates = titled(dict[str, Rate], f"{{task: rate}}, each rate a number from {RARES
 Cut = titled(Number | Text, "a share such as 0.1, or a time", union_mode="left_to_right")
 Values = titled(dict[word("train", "validation", "test"), Texts], "{split: its values}")
 About = titled(dict[word("citation", "licence", "home", "protocol"), Text], "{key: text}")
-Named = titled(Any, "{name: options}, or a list of names")
+Some = Field(min_length=1)
+Named = titled(
+    Annotated[dict[str, Any], Some] | Annotated[list[Any], Some],
+    "at least one, as {name: options} or in a list of names",
+)
 Part = titled(Any, "a word, or keys and values")
 
 LISTS, CSV = Only(("bag", "sequence")), Only(("csv",))
@@ -172,8 +176,8 @@ class FileKeys(Keys):
     """
 
     name: Text = ""
-    fields: Named = None
-    tasks: Named = None
+    fields: Named
+    tasks: Named
     group: Text = ""
     time: Part = None
     weight: Text = ""

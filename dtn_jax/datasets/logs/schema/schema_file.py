@@ -73,7 +73,7 @@ def load(path: str | pathlib.Path) -> Spec:
     if not file.exists():
         beside = [p for p in file.parent.glob("*") if p.suffix in (".yaml", ".yml", ".json")]
         names = sorted(p.name for p in beside)
-        near = difflib.get_close_matches(file.name, names, n=1, cutoff=0) if names else []
+        near = difflib.get_close_matches(file.name, names, n=1, cutoff=0)
         hint = f"; did you mean {file.with_name(near[0])}?" if near else ""
         raise UserError(f"there is no schema file {str(path)!r}{hint}")
     return read(yaml_lines.load(str(file)))
@@ -87,9 +87,6 @@ def loads(text: str, path: str = "schema.yaml") -> Spec:
 def read(file: File) -> Spec:
     """A checked Spec from a schema file's content; raises UserError with the file and the line."""
     given = keys.FileKeys.read(file, file.data, "the schema file")
-    for key in ("fields", "tasks"):
-        if not getattr(given, key):
-            raise file.error(f"a schema file needs {key}, at least one: {key}: {{name: …}}", key)
     name = given.name or pathlib.Path(file.path).stem
     if not NAME.fullmatch(name):
         told = "names a folder: expected letters, digits, '_' and '-'"
@@ -121,14 +118,11 @@ def read(file: File) -> Spec:
 # The parts.
 
 
-def named(file: File, key: str, data: Any) -> dict[str, dict]:
+def named(file: File, key: str, data: dict | list) -> dict[str, dict]:
     """{name: its options}, of a mapping, or of a list of names or of mappings with a name.
 
     Their places are (key, name) in both.
     """
-    if isinstance(data, str):
-        told = f"expected {{name: options}}, or a list of names, got {shown(data)}"
-        raise file.error(f"{key}: {told}", key)
     listed, parts = isinstance(data, list), {}
     for at, options in enumerate(data) if listed else data.items():
         own = options.get("name") if isinstance(options, dict) else None
@@ -367,23 +361,17 @@ def leaks(spec: Spec, file: File) -> None:
         for column in task.label.columns:
             if column != spec.time or len(task.label.columns) == 1:
                 labels.setdefault(column, task)
-    uses = {
-        "group": (spec.group, "all rows of a group would have one class"),
-        "time": (spec.time, "rows would be ordered by the answer"),
-        "weight": (spec.weight, "rows would weigh by the answer"),
-        "loss_weight": (spec.loss_weight, "rows would weigh by the answer"),
-        "split": (spec.split.column, "each split would have one class"),
-    }
-    reads = [((key,), f"the {key}", (use[0],), use[1]) for key, use in uses.items()]
+    columns = ("group", "time", "weight", "loss_weight")
+    reads = [((key,), f"the {key}", (getattr(spec, key),)) for key in columns]
+    reads.append((("split",), "the split", (spec.split.column,)))
     for field in spec.fields:
         columns = field.value.columns if field.value and not field.history else ()
-        what, reason = f"field {field.name!r}", "the model would read the answer"
-        reads.append((("fields", field.name), what, (*columns, field.weights), reason))
-    for place, what, columns, reason in reads:
+        reads.append((("fields", field.name), f"field {field.name!r}", (*columns, field.weights)))
+    for place, what, columns in reads:
         for column in filter(labels.__contains__, columns):
             task = f"task {labels[column].name!r} (line {labels[column].line})"
-            told = f"{what} reads {column!r}, a column of the label of {task}: {reason}"
-            raise file.error(told, *place)
+            told = f"a column of the label of {task}: it would give the answer away"
+            raise file.error(f"{what} reads {column!r}, {told}", *place)
 
 
 def same_tables(spec: Spec, file: File) -> None:

@@ -60,8 +60,7 @@ def once(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def word(*words: str) -> Any:
     """The type of one of some words."""
-    check = AfterValidator(lambda text: choose("word", text, words))
-    return titled(str, " | ".join(words), check)
+    return titled(str, " | ".join(words), AfterValidator(lambda text: choose("word", text, words)))
 
 
 LISTED = BeforeValidator(lambda value: value if isinstance(value, list) else [value])
@@ -85,12 +84,8 @@ Rate = Annotated[float, Field(ge=RAREST, le=1)]
 Rates = titled(dict[str, Rate], f"{{task: rate}}, each rate a number from {RAREST:g} to 1")
 Cut = titled(Number | Text, "a share such as 0.1, or a time", union_mode="left_to_right")
 Values = titled(dict[word("train", "validation", "test"), Texts], "{split: its values}")
-About = titled(dict[word("citation", "licence", "home", "protocol"), Text], "{key: text}")
-Some = Field(min_length=1)
-Named = titled(
-    Annotated[dict[str, Any], Some] | Annotated[list[Any], Some],
-    "at least one, as {name: options} or in a list of names",
-)
+About = titled(dict[word("citation", "licence", "home", "protocol"), Text], "{citation: text, …}")
+Named = titled(dict | list, "some, as {name: options} or as a list of names", min_length=1)
 Part = titled(Any, "a word, or keys and values")
 
 LISTS, CSV = Only(("bag", "sequence")), Only(("csv",))

@@ -229,9 +229,9 @@ def split(file: File, data: Any, time: str, unit: str, group: str) -> SplitSpec:
     by = given.by or ("time" if time else "random")
     given.check_only(by)
     if by in ("time", "user_order") and not time:
-        raise given.error(f"by {by} it needs the time column: time: t")
+        raise given.error(f"{by} needs the time column, as in time: t")
     if by in ("group", "user_order") and not group:
-        raise given.error(f"by {by} it needs the column of the groups: group: user_id")
+        raise given.error(f"{by} needs the column of groups, as in group: user_id")
     options = dict(given) | {"by": by, "line": file.lines["split",]}
     if by == "column":
         options["values"] = values_of(given, "validation" in given)
@@ -241,7 +241,7 @@ def split(file: File, data: Any, time: str, unit: str, group: str) -> SplitSpec:
 def values_of(given: keys.SplitKeys, drawn: bool) -> dict[str, tuple[str, ...]]:
     """{split: its values}; none of validation where that is `drawn` from train."""
     if not given.column:
-        raise given.error("by column it needs a key 'column'")
+        raise given.error("column needs the key 'column'")
     if "seed" in given and not drawn:
         raise given.error("nothing is drawn without validation", "seed")
     needed = SPLITS[::2] if drawn else SPLITS

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import Annotated, Any, Self
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar
 
 import pydantic
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WrapValidator
 
 from dtn_jax.datasets.logs.formula import FUNCTIONS, parse
 from dtn_jax.datasets.logs.schema.spec import FORMATS, OUTSIDE
-from dtn_jax.datasets.logs.schema.yaml_lines import File, Null, shown
+from dtn_jax.datasets.logs.schema.yaml_lines import Null, shown
 from dtn_jax.datasets.logs.times import TIME_UNITS
 from dtn_jax.errors import UserError, choose
 from dtn_jax.field import EMBEDDINGS, FIELD_KINDS, POOLINGS, SCALED
@@ -41,7 +42,15 @@ class Only(tuple):
 
 def titled(kind: Any, title: str, *checks: Any, **limits: Any) -> Any:
     """A type that messages and the help call `title`; `checks` are pydantic's validators."""
-    return Annotated[kind, Field(title=title, **limits), *checks]
+
+    def read(value: Any, handler: Callable) -> Any:
+        try:
+            return handler(value)
+        except pydantic.ValidationError as error:
+            inner = error.errors()[0].get("ctx", {}).get("error")
+            raise inner or UserError(f"expected {title}, got {shown(value)}") from None
+
+    return Annotated[kind, Field(title=title, **limits), *checks, WrapValidator(read)]
 
 
 def whole(least: int, most: int = 2**31 - 1) -> Any:
@@ -80,13 +89,11 @@ Count = whole(1)
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Share = titled(Number, "a share, from 0 to 1", ge=0, le=1)
 Range = titled(tuple[Number, Number], "two numbers such as [0, 12]")
-Rate = Annotated[float, Field(ge=RAREST, le=1)]
-Rates = titled(dict[str, Rate], f"{{task: rate}}, each rate a number from {RAREST:g} to 1")
+Rate = titled(float, f"a rate from {RAREST:g} to 1", ge=RAREST, le=1)
+Rates = titled(dict[str, Rate], "{task: rate}")
 Cut = titled(Number | Text, "a share such as 0.1, or a time", union_mode="left_to_right")
 Values = titled(dict[word("train", "validation", "test"), Texts], "{split: its values}")
 About = titled(dict[word("citation", "licence", "home", "protocol"), Text], "{citation: text, …}")
-Named = titled(dict | list, "some, as {name: options} or as a list of names", min_length=1)
-Part = titled(Any, "a word, or keys and values")
 
 LISTS, CSV = Only(("bag", "sequence")), Only(("csv",))
 STANDARD = Only(("numeric with the encoder standardise",))
@@ -94,100 +101,55 @@ SPLITS = ("time", "user_order", "group", "random", "column")
 
 
 class Keys(pydantic.BaseModel):
-    """The keys of a mapping that are given, and where it stands."""
+    """A mapping; `key: null` is as good as none.
 
-    _file: File = pydantic.PrivateAttr()
-    _what: str = pydantic.PrivateAttr()
-    _place: tuple[str | int, ...] = pydantic.PrivateAttr()
+    Attributes:
+      single: the key that a text alone is the value of.
+    """
 
+    single: ClassVar[str] = ""
+
+    @pydantic.model_validator(mode="before")
     @classmethod
-    def read(cls, file: File, data: Any, what: str, *place: str | int) -> Self:
-        """Reads a mapping; `key: null` is as good as none.
-
-        Args:
-          file: that it stands in.
-          data: the mapping.
-          what: its name in messages.
-          place: of the mapping.
-
-        Raises:
-          UserError: not a mapping, an unknown key, a value that is none of the key's type.
-        """
-        known = cls.model_fields
+    def given(cls, data: Any) -> dict[str, Any]:
+        """The keys that have a value; UserError for an unknown one, or for no mapping."""
+        data = {cls.single: data} if cls.single and isinstance(data, str) else data
         if not isinstance(data, dict):
-            told = f"expected keys and values, of {', '.join(known)}"
-            raise file.error(f"{what}: {told}, got {shown(data)}", *place)
+            told = f"expected keys and values, of {', '.join(cls.model_fields)}"
+            raise UserError(f"{told}, got {shown(data)}")
         for key in data:
-            file.choose(f"key of {what}", key, known, *place, key)
-        null = {key for key in data if isinstance(data[key], Null) and key != "scored_as"}
-        try:
-            keys = cls(**{key: data[key] for key in data if key not in null})
-        except pydantic.ValidationError as error:
-            problem = error.errors()[0]
-            key, *within = problem["loc"]
-            if problem["type"] == "missing" and not within:
-                raise file.error(f"{what}: expected a key {key!r}", *place) from None
-            told = f"expected {known[key].title}, got {shown(problem['input'])}"
-            if problem["type"] == "value_error":
-                told = problem["ctx"]["error"]
-            raise file.error(f"{key} of {what}: {told}", *place, key, *within) from None
-        keys._file, keys._what, keys._place = file, what, place
-        return keys
+            try:
+                choose("key", key, cls.model_fields)
+            except UserError as error:
+                error.args += (key,)  # where it is
+                raise
+        return {k: v for k, v in data.items() if not isinstance(v, Null) or k == "scored_as"}
 
     def __contains__(self, key: str) -> bool:
         """Whether a key is given."""
         return key in self.model_fields_set
 
-    def error(self, problem: str, key: str = "") -> UserError:
-        """For a problem of a key, or of the whole."""
-        what = f"{key} of {self._what}" if key else self._what
-        return self._file.error(f"{what}: {problem}", *self._place, key)
 
-    def check_only(self, *words: str) -> None:
-        """Raises UserError where a key is given that no one of `words` has; the last is shown."""
-        for key, field in type(self).model_fields.items():
-            only = next((m for m in field.metadata if isinstance(m, Only)), words)
-            if key in self and not {*only} & {*words}:
-                raise self.error(f"an option of {' or '.join(only)}; this is {words[-1]}", key)
-
-
-class FileKeys(Keys):
-    """Keys of the file.
+class HistoryKeys(Keys):
+    """Keys of history.
 
     Attributes:
-      name: of the data set and its folder; default: the file's name
-      fields: inputs of the model
-      tasks: labels
-      group: the column of groups, such as users, within whose rows metrics are also taken
-      time: when a row was logged: the column
-      weight: the column of how many rows each one stands for, such as 1 / rate where negatives were
-        sampled: in the loss, metrics and calibration
-      loss_weight: the column of what a row counts in the loss alone, times its weight
-      split: what decides which rows train, pick and are reported; default: by time, else random
-      sample_negatives: of train's rows whose label is 0, that share is kept
-      input: how files are read, where their names do not say
-      about: citation, licence (under which it may be used), home (where to get it) and protocol
-        (its tasks and splits, and whose they are)
+      of: the field whose earlier values are listed, such as the item; must be given
+      where: which rows count, such as click == 1; default: all
+      last: how many values are kept, the newest
+      by: the column of users; a history is made from one user's rows; default: the group
     """
 
-    name: Text = ""
-    fields: Named
-    tasks: Named
-    group: Text = ""
-    time: Part = None
-    weight: Text = ""
-    loss_weight: Text = ""
-    split: Part = None
-    sample_negatives: Rates = {}
-    input: Part = None
-    about: About = {}
+    of: Text
+    where: Formula = None
+    last: Count = 50
+    by: Text = ""
 
 
 class FieldKeys(Keys):
     """Keys of a field.
 
     Attributes:
-      name: of the field, in a list of fields
       kind: of its values; a companion is a sequence with beside, a cross is categorical; default:
         categorical; with history or beside sequence
       column: the column that holds the values; default: the field's name
@@ -226,7 +188,6 @@ class FieldKeys(Keys):
       length: of each list; must be given
     """
 
-    name: Text = ""
     kind: word(*FIELD_KINDS) = ""
     column: Text = ""
     value: Formula = None
@@ -245,7 +206,7 @@ class FieldKeys(Keys):
     bins: Annotated[whole(1, MANY), STANDARD] = 0
     weights: Annotated[Text, Only(("bag",))] = ""
     target: Annotated[Text, Only(("sequence",))] = ""
-    history: Annotated[Part, Only(("sequence",))] = None
+    history: Annotated[HistoryKeys, Only(("sequence",))] = None
     beside: Annotated[Text, Only(("sequence", COMPANION))] = ""
     gap: Annotated[Truth, Only((COMPANION,))] = False
     max_values: Annotated[Count, LISTS] = 50
@@ -255,27 +216,10 @@ class FieldKeys(Keys):
     length: Annotated[whole(1, MANY), Only(("vector",))] = 0
 
 
-class HistoryKeys(Keys):
-    """Keys of history.
-
-    Attributes:
-      of: the field whose earlier values are listed, such as the item; must be given
-      where: which rows count, such as click == 1; default: all
-      last: how many values are kept, the newest
-      by: the column of users; a history is made from one user's rows; default: the group
-    """
-
-    of: Text
-    where: Formula = None
-    last: Count = 50
-    by: Text = ""
-
-
 class TaskKeys(Keys):
     """Keys of a task.
 
     Attributes:
-      name: of the task, in a list of tasks
       kind: of the label
       label: a column, or such as watch > 30; default: the column of its name
       known: where the label is known; elsewhere it is missing; default: everywhere
@@ -287,7 +231,6 @@ class TaskKeys(Keys):
         upstream task, is 0; prepare fails above it
     """
 
-    name: Text = ""
     kind: word(*TASK_KINDS) = "binary"
     label: Formula = None
     known: Formula = None
@@ -310,6 +253,7 @@ class SplitKeys(Keys):
       values: its values in the column; default: the splits' names
     """
 
+    single = "by"
     by: word(*SPLITS) = ""
     validation: Cut = 0.1
     test: Annotated[Cut, Only(SPLITS[:-1])] = 0.1
@@ -326,6 +270,7 @@ class TimeKeys(Keys):
       unit: of its values; default: by their type and size
     """
 
+    single = "column"
     column: Text
     unit: word(*TIME_UNITS) = ""
 
@@ -346,6 +291,38 @@ class InputKeys(Keys):
     missing: Annotated[Texts, CSV] = ()
 
 
+class FileKeys(Keys):
+    """Keys of the file.
+
+    Attributes:
+      name: of the data set and its folder; default: the file's name
+      fields: inputs of the model, or a list of their names, or of options with a name
+      tasks: labels, in the same way
+      group: the column of groups, such as users, within whose rows metrics are also taken
+      time: when a row was logged: the column
+      weight: the column of how many rows each one stands for, such as 1 / rate where negatives were
+        sampled: in the loss, metrics and calibration
+      loss_weight: the column of what a row counts in the loss alone, times its weight
+      split: what decides which rows train, pick and are reported; default: by time, else random
+      sample_negatives: of train's rows whose label is 0, that share is kept
+      input: how files are read, where their names do not say
+      about: citation, licence (under which it may be used), home (where to get it) and protocol
+        (its tasks and splits, and whose they are)
+    """
+
+    name: Text = ""
+    fields: dict[Text, FieldKeys]
+    tasks: dict[Text, TaskKeys]
+    group: Text = ""
+    time: TimeKeys = None
+    weight: Text = ""
+    loss_weight: Text = ""
+    split: SplitKeys = None
+    sample_negatives: Rates = {}
+    input: InputKeys = InputKeys()
+    about: About = {}
+
+
 SECTIONS = (FileKeys, FieldKeys, HistoryKeys, TaskKeys, SplitKeys, TimeKeys, InputKeys)
 
 
@@ -361,7 +338,9 @@ def help_text() -> str:
             if "default" not in text and key.default and not key.is_required():
                 notes.append(f"default: {key.default}")
             told = f" ({'; '.join(notes)})" if notes else ""
-            lines.append(f"  {name:17s} {key.title}: {' '.join(text.split())}{told}")
+            lines.append(
+                f"  {name:17s} {key.title or 'keys and values'}: {' '.join(text.split())}{told}"
+            )
         lines.append("")
     lines += ["Columns that every log has", "  _file             the name of the row's file", ""]
     lines.append("Functions of expressions, in UTC where times are")

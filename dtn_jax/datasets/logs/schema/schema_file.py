@@ -25,6 +25,8 @@ import pathlib
 import re
 from typing import Any
 
+import pydantic
+
 from dtn_jax.datasets.logs import times
 from dtn_jax.datasets.logs.formula import Expression, of_column
 from dtn_jax.datasets.logs.schema import keys, yaml_lines
@@ -86,71 +88,80 @@ def loads(text: str, path: str = "schema.yaml") -> Spec:
 
 def read(file: File) -> Spec:
     """A checked Spec from a schema file's content; raises UserError with the file and the line."""
-    given = keys.FileKeys.read(file, file.data, "the schema file")
+    data = file.data
+    for key in [k for k in ("fields", "tasks") if isinstance(data, dict) and k in data]:
+        parts = by_name(file, key, data[key]) if isinstance(data[key], list) else data[key]
+        if not isinstance(parts, dict) or not parts:
+            told = f"expected {{name: options}}, or a list of names, got {shown(parts)}"
+            raise file.error(told, key)
+        empty = {name: {} for name in parts if isinstance(parts[name], Null | None)}
+        data = data | {key: parts | empty}
+    try:
+        given = keys.FileKeys.model_validate(data)
+    except pydantic.ValidationError as error:
+        problem = error.errors()[0]
+        place = [part for part in problem["loc"] if part != "[key]"]
+        if problem["type"] == "missing":
+            raise file.error(f"expected a key {place.pop()!r}", *place) from None
+        told, *key = problem["ctx"]["error"].args
+        raise file.error(told, *place, *key) from None
     name = given.name or pathlib.Path(file.path).stem
     if not NAME.fullmatch(name):
-        told = "names a folder: expected letters, digits, '_' and '-'"
-        raise file.error(f"the name {name!r} of the data set {told}", "name")
-    time, unit = "", ""
-    if "time" in given:
-        column = {"column": given.time} if isinstance(given.time, str) else given.time
-        column = keys.TimeKeys.read(file, column, "time", "time")
-        time, unit = column.column, column.unit
-    options = dict(given) | {"name": name, "path": file.path, "time": time}
-    tasks, fields = (named(file, key, getattr(given, key)) for key in ("tasks", "fields"))
-    options["tasks"] = tuple(task(file, name, own) for name, own in tasks.items())
-    fields = [field(file, name, own, given.group) for name, own in fields.items()]
-    options["fields"] = linked(file, fields)
-    options["split"] = SplitSpec(by="time" if time else "random")
-    if "split" in given:
-        options["split"] = split(file, given.split, time, unit, given.group)
-    options["input"] = InputSpec()
-    if "input" in given:
-        input = keys.InputKeys.read(file, given.input, "input", "input")
-        input.check_only(input.format or "csv")
-        options["input"] = InputSpec(**dict(input))
+        told = f"expected letters, digits, '_' and '-', as in a folder's name, got {name!r}"
+        raise file.error(told, "name")
+    if given.input.format:
+        check_only(file, given.input, given.input.format, "input")
+    options = dict(given) | {"name": name, "path": file.path}
+    options["time"] = given.time.column if given.time else ""
+    options["input"] = InputSpec(**dict(given.input))
+    options["split"] = split(file, given)
+    options["tasks"] = tuple(task(file, own, name) for name, own in given.tasks.items())
+    options["fields"] = linked(file, [field(file, given, name) for name in given.fields])
     spec = Spec(**options)
     for check in (graph, sampled, leaks, same_tables, same_users):
         check(spec, file)
-    return timed(spec, unit)
+    return timed(spec, given.time.unit if given.time else "")
+
+
+def by_name(file: File, key: str, items: list) -> dict[str, Any]:
+    """{name: options} of a list of names, or of options with a name; (key, name) is their place."""
+    parts: dict[str, Any] = {}
+    for at, item in enumerate(items):
+        options = dict(item) if isinstance(item, dict) else {"name": item}
+        name = options.pop("name", None)
+        if not isinstance(name, str):
+            raise file.error("expected a name, or {name: …, kind: …}", key, at)
+        if name in parts:
+            first = file.lines[key, name]
+            raise file.error(f"{name!r} is listed twice, first in line {first}", key, at)
+        within = {place: line for place, line in file.lines.items() if place[:2] == (key, at)}
+        file.lines.update({(key, name, *place[2:]): line for place, line in within.items()})
+        parts[name] = options
+    return parts
 
 
 # The parts.
 
 
-def named(file: File, key: str, data: dict | list) -> dict[str, dict]:
-    """{name: its options}, of a mapping, or of a list of names or of mappings with a name.
+def check_only(file: File, given: keys.Keys, own: str, *place: str, words: tuple = ()) -> None:
+    """Raises UserError where a key is given that its part cannot have.
 
-    Their places are (key, name) in both.
+    Args:
+      file: the file.
+      given: the part's keys.
+      own: what the part is, such as its kind.
+      place: of the part.
+      words: what it is besides.
     """
-    listed, parts = isinstance(data, list), {}
-    for at, options in enumerate(data) if listed else data.items():
-        own = options.get("name") if isinstance(options, dict) else None
-        name = (own or options) if listed else at
-        what = f"{key.removesuffix('s')} {shown(name)}"
-        if not name or not isinstance(name, str):
-            told = "expected a name, or {name: …, kind: …}"
-            raise file.error(f"a {key.removesuffix('s')} without a name; {told}", key, at)
-        if own and not listed:
-            raise file.error(f"{what} has its name before the colon", key, at, "name")
-        if name in parts:
-            first = file.lines[key, name]
-            raise file.error(f"{what} is listed twice, first in line {first}", key, at)
-        if options is None or isinstance(options, Null) or (listed and not own):
-            options = {}
-        if not isinstance(options, dict):
-            told = f"expected its options, such as {{kind: …}}, got {shown(options)}"
-            raise file.error(f"{what}: {told}", key, at)
-        if listed:
-            within = {place: line for place, line in file.lines.items() if place[:2] == (key, at)}
-            file.lines.update({(key, name, *place[2:]): n for place, n in within.items()})
-        parts[name] = options
-    return parts
+    for key, option in type(given).model_fields.items():
+        only = next((m for m in option.metadata if isinstance(m, keys.Only)), (own,))
+        if key in given and not {*only} & {own, *words}:
+            raise file.error(f"an option of {' or '.join(only)}; this is {own}", *place, key)
 
 
-def field(file: File, name: str, data: dict, group: str) -> FieldSpec:
-    """A field of the schema file; `group` is the file's column of groups."""
-    given = keys.FieldKeys.read(file, data, f"field {name!r}", "fields", name)
+def field(file: File, top: keys.FileKeys, name: str) -> FieldSpec:
+    """A field of the schema file."""
+    given, place = top.fields[name], ("fields", name)
     listed = "history" in given or "beside" in given
     kind = role = given.kind or ("sequence" if listed else "categorical")
     if kind == "sequence" and "beside" in given:
@@ -161,37 +172,40 @@ def field(file: File, name: str, data: dict, group: str) -> FieldSpec:
     if encoder not in ENCODERS[role]:
         others = " or ".join(other for other, words in ENCODERS.items() if encoder in words)
         told = f"{encoder} is an encoder of {others}; {role} has {', '.join(ENCODERS[role])}"
-        raise given.error(told, "encoder")
-    given.check_only(role, encoder, f"{role} with the encoder {encoder}")
+        raise file.error(told, *place, "encoder")
+    own = f"{role} with the encoder {encoder}"
+    check_only(file, given, own, *place, words=(role, encoder))
     sources = [key for key in SOURCES if key in given and getattr(given, key) is not False]
     sources += [key for key in OF_LISTS if key in given and "history" in given]
     if len(sources) > 1:
-        raise given.error(f"it has {sources[0]} too; expected one of them", sources[1])
+        raise file.error(f"it has {sources[0]} too; expected one of them", *place, sources[1])
     for word in (kind, encoder):
         if (key := NEEDED.get(word)) and key not in given:
-            raise given.error(f"expected a {key} for {word}, such as {key}: 1000")
+            raise file.error(f"expected a {key} for {word}, such as {key}: 1000", *place)
     if role == "sequence" and "target" not in given and "history" not in given:
         hint = "target: item, a history, or, of a companion, beside: viewed"
-        raise given.error(f"it is a sequence: expected a target, such as {hint}")
+        raise file.error(f"it is a sequence: expected a target, such as {hint}", *place)
     if given.value and role in LISTED and not given.value.column:
-        raise given.error(f"it is a {role}: expected a column of lists", "value")
+        raise file.error(f"it is a {role}: expected a column of lists", *place, "value")
     if given.functions > 1 and given.pooling != "sum":
         told = "two rows a value are added; expected pooling: sum, or functions: 1"
-        raise given.error(told, "pooling")
+        raise file.error(told, *place, "pooling")
     if given.weights and given.pooling == "max":
-        raise given.error("max pooling has no use for weights", "weights")
+        raise file.error("max pooling has no use for weights", *place, "weights")
     options = dict(given) | {"name": name, "kind": kind, "encoder": encoder}
     options |= {"table": given.table or name, "line": file.lines["fields", name]}
     if role == "sequence":
         usual = {"keep": "last", "pooling": "mean"}
         options |= {key: word for key, word in usual.items() if key not in given}
-    if "history" in given:
-        place = "fields", name, "history"
-        made = keys.HistoryKeys.read(file, given.history, f"history of field {name!r}", *place)
-        if not (by := made.by or group):
-            raise made.error("expected 'by', the column of users, as in by: user_id")
-        options["history"] = HistorySpec(by=by, where=made.where)
-        options |= {"target": made.of, "max_values": made.last}
+    if history := given.history:
+        if not top.time:
+            told = "it is earlier in time: expected a time column, such as time: t"
+            raise file.error(told, *place, "history")
+        if not (by := history.by or top.group):
+            told = "expected 'by', the column of users, as in by: user_id"
+            raise file.error(told, *place, "history")
+        options["history"] = HistorySpec(by=by, where=history.where)
+        options |= {"target": history.of, "max_values": history.last}
     column = options.pop("column")
     if column or not sources:
         options["value"] = of_column(column or name)
@@ -199,70 +213,65 @@ def field(file: File, name: str, data: dict, group: str) -> FieldSpec:
         options["bins"] = BINS
     for text in filter(None, given.scored_as if kind == "numeric" else ()):
         if not NUMBER.fullmatch(text):
-            raise given.error(f"expected a number, got {text!r}", "scored_as")
+            raise file.error(f"expected a number, got {text!r}", *place, "scored_as")
     return FieldSpec(**options)
 
 
-def task(file: File, name: str, data: dict) -> TaskSpec:
+def task(file: File, given: keys.TaskKeys, name: str) -> TaskSpec:
     """A task of the schema file."""
-    given = keys.TaskKeys.read(file, data, f"task {name!r}", "tasks", name)
-    given.check_only(given.kind)
+    check_only(file, given, given.kind, "tasks", name)
     options = dict(given) | {"name": name, "line": file.lines["tasks", name]}
     options["label"] = given.label or of_column(name)
     options["least"], options["most"] = least, most = options.pop("range")
     if least is not None and least >= most:
         told = f"expected the smaller number first, got [{least:g}, {most:g}]"
-        raise given.error(told, "range")
+        raise file.error(told, "tasks", name, "range")
     return TaskSpec(**options)
 
 
-def split(file: File, data: Any, time: str, unit: str, group: str) -> SplitSpec:
-    """How rows are split.
-
-    Args:
-      file: the file.
-      data: a word, or a mapping.
-      time, unit, group: the columns of times, in which unit, and of groups.
-    """
-    data = {"by": data} if isinstance(data, str) else data
-    given = keys.SplitKeys.read(file, data, "split", "split")
-    by = given.by or ("time" if time else "random")
-    given.check_only(by)
-    if by in ("time", "user_order") and not time:
-        raise given.error(f"{by} needs the time column, as in time: t")
-    if by in ("group", "user_order") and not group:
-        raise given.error(f"{by} needs the column of groups, as in group: user_id")
+def split(file: File, top: keys.FileKeys) -> SplitSpec:
+    """How rows are split."""
+    given, usual = top.split, "time" if top.time else "random"
+    if not given:
+        return SplitSpec(by=usual)
+    by = given.by or usual
+    check_only(file, given, by, "split")
+    if by in ("time", "user_order") and not top.time:
+        raise file.error(f"{by} needs the time column, as in time: t", "split")
+    if by in ("group", "user_order") and not top.group:
+        raise file.error(f"{by} needs the column of groups, as in group: user_id", "split")
     options = dict(given) | {"by": by, "line": file.lines["split",]}
     if by == "column":
-        options["values"] = values_of(given, "validation" in given)
-    return SplitSpec(**options | cuts(given, data, by, unit))
+        options["values"] = values_of(file, given, "validation" in given)
+    return SplitSpec(**options | cuts(file, given, by, top.time.unit if top.time else ""))
 
 
-def values_of(given: keys.SplitKeys, drawn: bool) -> dict[str, tuple[str, ...]]:
+def values_of(file: File, given: keys.SplitKeys, drawn: bool) -> dict[str, tuple[str, ...]]:
     """{split: its values}; none of validation where that is `drawn` from train."""
     if not given.column:
-        raise given.error("column needs the key 'column'")
+        raise file.error("column needs the key 'column'", "split")
     if "seed" in given and not drawn:
-        raise given.error("nothing is drawn without validation", "seed")
+        raise file.error("nothing is drawn without validation", "split", "seed")
     needed = SPLITS[::2] if drawn else SPLITS
     if "values" not in given:
         return {name: (name,) for name in needed} if drawn else {}
     if drawn and "validation" in given.values:
-        raise given.error("it is a share of train, and values name some too", "validation")
+        told = "it is a share of train, and values name some too"
+        raise file.error(told, "split", "validation")
     seen: dict[str, str] = {}
     for name, values in given.values.items():
         for value in values:
             if value in seen:
-                raise given.error(f"{value!r} is in {seen[value]} and in {name}", "values")
+                raise file.error(f"{value!r} is in {seen[value]} and in {name}", "split", "values")
             seen[value] = name
     for name in needed:
         if name not in seen.values():
             hint = "; `validation: 0.1` draws it from train" if name == "validation" else ""
-            raise given.error(f"{name} has none{hint}", "values")
+            raise file.error(f"{name} has none{hint}", "split", "values")
     return given.values
 
 
-def cuts(given: keys.SplitKeys, data: dict, by: str, unit: str) -> dict[str, float | str]:
+def cuts(file: File, given: keys.SplitKeys, by: str, unit: str) -> dict[str, float | str]:
     """`validation` and `test`; times stay the texts that they are."""
     found: dict[str, float | str] = {"validation": given.validation, "test": given.test}
     starts: list[tuple[str, int]] = []  # how a time was read, and the time
@@ -270,20 +279,22 @@ def cuts(given: keys.SplitKeys, data: dict, by: str, unit: str) -> dict[str, flo
         number = isinstance(value, float)
         if number and (0 < value < 1 or (by == "user_order" and value >= 1 and value % 1 == 0)):
             continue
+        text = str(file.data["split"][name])
         if by != "time" or value == 0:
-            raise given.error(f"expected {SHARE}{CUTS.get(by, '')}, got {shown(data[name])}", name)
+            raise file.error(f"expected {SHARE}{CUTS.get(by, '')}, got {text!r}", "split", name)
         form = unit or ("number" if number else "date")
-        found[name] = str(data[name])
+        found[name] = text
         try:
-            starts.append((form, times.read(data[name], form)))
+            starts.append((form, times.read(text, form)))
         except UserError as error:
-            raise given.error(str(error), name) from None
+            raise file.error(str(error), "split", name) from None
     forms, got = {form for form, _ in starts}, f"{found['validation']} and {found['test']}"
     if starts and (len(starts) == 1 or len(forms) > 1 or starts[0] >= starts[1]):
         told = "expected two times of one form, that of validation before that of test"
-        raise given.error(f"{told}; got {got}")
+        raise file.error(f"{told}; got {got}", "split")
     if by != "column" and sum(v for v in found.values() if isinstance(v, float) and v < 1) >= 1:
-        raise given.error(f"validation and test are {got} of the rows: nothing is left to train")
+        told = f"validation and test are {got} of the rows: nothing is left to train"
+        raise file.error(told, "split")
     return found
 
 
@@ -298,34 +309,34 @@ def linked(file: File, fields: list[FieldSpec]) -> tuple[FieldSpec, ...]:
     targets = {n: f for n, f in single.items() if f.functions == 1}
     histories = {f.name: f for f in fields if f.target}
 
-    def other(field: FieldSpec, key: str, name: str, fitting: dict, expected: str) -> FieldSpec:
+    def other(name: str, fitting: dict, expected: str, *place: str) -> FieldSpec:
         """The field that a key names; UserError where it is none that fits."""
-        what, place = f"{key} of field {field.name!r}", ("fields", field.name, key)
         if name not in fitting and (name in kinds or not fitting):
             kind = kinds.get(name, "no field")
-            raise file.error(f"{what}: {name!r} is {kind}; expected {expected}", *place)
-        file.choose(what, name, fitting, *place)
+            raise file.error(f"{name!r} is {kind}; expected {expected}", *place)
+        file.choose("field", name, fitting, *place)
         return fitting[name]
 
     found = []
     for field in fields:
         like: dict[str, FieldSpec] = {}  # {option: the field that has it}
+        place = ("fields", field.name)
         for name in field.cross:
-            other(field, "cross", name, single, "a categorical field that is no cross")
+            other(name, single, "a categorical field that is no cross", *place, "cross")
         if field.target:
-            key = "'of' in the history" if field.history else "target"
+            key = ("history", "of") if field.history else ("target",)
             expected = "a categorical field that is no cross and has one row a value"
-            target = other(field, key, field.target, targets, expected)
+            target = other(field.target, targets, expected, *place, *key)
             like |= dict.fromkeys(("table", "encoder", "min_count", "unknown", "size"), target)
         if field.beside:
-            history = other(field, "beside", field.beside, histories, "a sequence with a target")
+            place = (*place, "beside")
+            history = other(field.beside, histories, "a sequence with a target", *place)
             like |= dict.fromkeys(("max_values", "keep", "longest", "history"), history)
-            told = "" if field.functions == 1 else "expected functions: 1, one row a value"
+            if field.functions > 1:
+                raise file.error("expected functions: 1, one row a value", *place)
             if not history.history and (field.gap or not field.value.column):
                 told = f"{field.beside!r} is a column of lists; expected a column of lists, no gap"
-            if told:
-                what = f"beside of field {field.name!r}"
-                raise file.error(f"{what}: {told}", "fields", field.name, "beside")
+                raise file.error(told, *place)
         same = {key: getattr(other, key) for key, other in like.items()}
         found.append(dataclasses.replace(field, **same))
     return tuple(found)
@@ -347,10 +358,10 @@ def sampled(spec: Spec, file: File) -> None:
     """Negatives are sampled for binary tasks."""
     kinds = {task.name: task.kind for task in spec.tasks}
     for name in spec.sample_negatives:
-        file.choose("task in sample_negatives", name, kinds, "sample_negatives", name)
+        place = ("sample_negatives", name)
+        file.choose("task", name, kinds, *place)
         if kinds[name] != "binary":
-            told = f"sample_negatives: {name!r} is a regression, expected a binary task"
-            raise file.error(told, "sample_negatives", name)
+            raise file.error("it is a regression; expected a binary task", *place)
 
 
 def leaks(spec: Spec, file: File) -> None:
@@ -362,16 +373,16 @@ def leaks(spec: Spec, file: File) -> None:
             if column != spec.time or len(task.label.columns) == 1:
                 labels.setdefault(column, task)
     columns = ("group", "time", "weight", "loss_weight")
-    reads = [((key,), f"the {key}", (getattr(spec, key),)) for key in columns]
-    reads.append((("split",), "the split", (spec.split.column,)))
+    reads = {(key,): (getattr(spec, key),) for key in columns}
+    reads["split",] = (spec.split.column,)
     for field in spec.fields:
         columns = field.value.columns if field.value and not field.history else ()
-        reads.append((("fields", field.name), f"field {field.name!r}", (*columns, field.weights)))
-    for place, what, columns in reads:
+        reads["fields", field.name] = (*columns, field.weights)
+    for place, columns in reads.items():
         for column in filter(labels.__contains__, columns):
             task = f"task {labels[column].name!r} (line {labels[column].line})"
-            told = f"a column of the label of {task}: it would give the answer away"
-            raise file.error(f"{what} reads {column!r}, {told}", *place)
+            told = f"it reads {column!r}, a column of the label of {task}"
+            raise file.error(f"{told}: that would give the answer away", *place)
 
 
 def same_tables(spec: Spec, file: File) -> None:
@@ -382,22 +393,19 @@ def same_tables(spec: Spec, file: File) -> None:
         for key in ("encoder", "min_count", "size", "functions", "cross"):
             mine, theirs = (getattr(f, key) or "none" for f in (field, other))
             if mine != theirs:
-                what = f"field {field.name!r} shares table {field.table!r} with {other.name!r}"
-                told = f"{what} (line {other.line}), but has {key} {mine}, not {theirs}"
+                told = f"it shares table {field.table!r} with {other.name!r} (line {other.line})"
+                told = f"{told}, but has {key} {mine}, not {theirs}"
                 raise file.error(told, "fields", field.name)
 
 
 def same_users(spec: Spec, file: File) -> None:
-    """Histories are in time, and all are made user by user in the same way."""
-    for field in spec.histories():
-        own, first = field.history.by, spec.histories()[0]
-        if not spec.time or own != first.history.by:
-            reason = "expected a time column, such as time: t"
-            if spec.time:
-                users = f"that of {first.name!r} by {first.history.by!r}"
-                reason = f"it is by {own!r}, {users}: expected one column"
-            told = f"history of field {field.name!r}: {reason}"
-            raise file.error(told, "fields", field.name, "history")
+    """All histories are made user by user in the same way."""
+    histories = spec.histories()
+    for field in histories:
+        mine, first = field.history.by, histories[0].history.by
+        if mine != first:
+            told = f"it is by {mine!r}, that of {histories[0].name!r} by {first!r}"
+            raise file.error(f"{told}; expected one column", "fields", field.name, "history")
 
 
 def timed(spec: Spec, unit: str) -> Spec:

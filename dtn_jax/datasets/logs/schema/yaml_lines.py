@@ -43,17 +43,26 @@ class File:
     lines: dict[tuple[str | int, ...], int]
 
     def error(self, problem: str, *place: str | int) -> UserError:
-        """For a problem at a place, or in the smallest part of the file that has it."""
-        while place not in self.lines:
-            place = place[:-1]
-        return UserError(f"{self.path}, line {self.lines[place]}: {problem}")
+        """For a problem of a place, or in the smallest part of the file that has it."""
+        what, line = label(place), place
+        while line not in self.lines:
+            line = line[:-1]
+        return UserError(f"{self.path}, line {self.lines[line]}: {what}: {problem}")
 
     def choose(self, what: str, got: Any, words: Iterable[str], *place: str | int) -> None:
         """Raises UserError, with the nearest, where `got` is none of `words`."""
         try:
-            choose(f"{what}:", got, words)
+            choose(what, got, words)
         except UserError as error:
             raise self.error(str(error), *place) from None
+
+
+def label(place: tuple[str | int, ...]) -> str:
+    """A place's name in messages, such as "keep of field 'viewed'"."""
+    *outer, last = [part for part in place if isinstance(part, str)] or ["the schema file"]
+    if outer in (["fields"], ["tasks"]):
+        return f"{outer[0][:-1]} {last!r}"
+    return f"{last} of {label(tuple(outer))}" if outer else last
 
 
 def shown(value: Any) -> str:

@@ -92,8 +92,8 @@ def read(file: File) -> Spec:
     for key in [k for k in ("fields", "tasks") if isinstance(data, dict) and k in data]:
         parts = by_name(file, key, data[key]) if isinstance(data[key], list) else data[key]
         if not isinstance(parts, dict) or not parts:
-            told = f"expected {{name: options}}, or a list of names, got {shown(parts)}"
-            raise file.error(told, key)
+            told = "expected at least one, as {name: options} or in a list of names"
+            raise file.error(f"{told}, got {shown(parts)}", key)
         empty = {name: {} for name in parts if isinstance(parts[name], Null | None)}
         data = data | {key: parts | empty}
     try:
@@ -324,9 +324,9 @@ def linked(file: File, fields: list[FieldSpec]) -> tuple[FieldSpec, ...]:
         for name in field.cross:
             other(name, single, "a categorical field that is no cross", *place, "cross")
         if field.target:
-            key = ("history", "of") if field.history else ("target",)
+            key = "history" if field.history else "target"
             expected = "a categorical field that is no cross and has one row a value"
-            target = other(field.target, targets, expected, *place, *key)
+            target = other(field.target, targets, expected, *place, key)
             like |= dict.fromkeys(("table", "encoder", "min_count", "unknown", "size"), target)
         if field.beside:
             place = (*place, "beside")

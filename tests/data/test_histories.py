@@ -238,8 +238,8 @@ REFUSED = [  # (what SCHEMA has, what stands there instead, message)
     ),
     ("last: 4", "lats: 4", "history of field 'seen': unknown key 'lats'. Did you mean 'last'"),
     ("last: 4", "last: 0", "last of history of field 'seen': expected a whole number"),
-    ("time: t\n", "", "history of field 'seen': it is earlier in time: expected a time column"),
-    ("group: user\n", "", "history of field 'seen': expected 'by', the column of users"),
+    ("time: t\n", "", "history of field 'seen': expected a time column"),
+    ("group: user\n", "", "history of field 'seen': expected the users' column, as by:"),
     ("click == 1", "clik == 1", "history of field 'seen': where.*'clik'.*mean 'click'"),
     ("by: user", "by: usr", "history of field 'shown': it is by 'usr', that of 'seen' by 'user'"),
     (

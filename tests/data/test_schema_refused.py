@@ -37,12 +37,12 @@ def cases():
     table = (pathlib.Path(__file__).parent / "refused_schemas.txt").read_text()
     for section in table.split("\n[")[1:]:
         kind, _, rows = section.partition("]\n")
-        for text, told in re.findall(r"^(\S.*)\n    (.*)", rows, re.MULTILINE):
-            yield pytest.param(kind, text.replace("\\n", "\n"), told, id=text)
+        for text, start in re.findall(r"^(\S.*)\n    (.*)", rows, re.MULTILINE):
+            yield pytest.param(kind, text.replace("\\n", "\n"), start, id=text)
 
 
-@pytest.mark.parametrize(("kind", "text", "told"), list(cases()))
-def test_what_makes_no_sense(kind, text, told):
+@pytest.mark.parametrize(("kind", "text", "start"), list(cases()))
+def test_what_makes_no_sense(kind, text, start):
     """The message names the line of the field, the task or the key."""
     whole = WHOLES[kind](text)
     message, lines = refused(whole), whole.splitlines()
@@ -51,7 +51,7 @@ def test_what_makes_no_sense(kind, text, told):
     first = next(n for n, own in enumerate(lines, 1) if text.splitlines()[0] in own)
     assert name == "shop.yaml"
     assert first <= int(line) <= first + text.count("\n"), message
-    assert rest.startswith(told), message
+    assert rest.startswith(start), message
 
 
 TASK, FIELD = "tasks: [click]\n", "fields: [user]\n"

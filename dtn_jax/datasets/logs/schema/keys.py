@@ -115,8 +115,8 @@ class Keys(pydantic.BaseModel):
         """The keys that have a value; UserError for an unknown one, or for no mapping."""
         data = {cls.single: data} if cls.single and isinstance(data, str) else data
         if not isinstance(data, dict):
-            told = f"expected keys and values, of {', '.join(cls.model_fields)}"
-            raise UserError(f"{told}, got {shown(data)}")
+            expected = f"keys and values, of {', '.join(cls.model_fields)}"
+            raise UserError(f"expected {expected}, got {shown(data)}")
         for key in data:
             try:
                 choose("key", key, cls.model_fields)
@@ -337,9 +337,9 @@ def help_text() -> str:
             notes = [f"for {', '.join(m)}" for m in key.metadata if isinstance(m, Only)]
             if "default" not in text and key.default and not key.is_required():
                 notes.append(f"default: {key.default}")
-            told = f" ({'; '.join(notes)})" if notes else ""
+            note = f" ({'; '.join(notes)})" if notes else ""
             lines.append(
-                f"  {name:17s} {key.title or 'keys and values'}: {' '.join(text.split())}{told}"
+                f"  {name:17s} {key.title or 'keys and values'}: {' '.join(text.split())}{note}"
             )
         lines.append("")
     lines += ["Columns that every log has", "  _file             the name of the row's file", ""]

@@ -92,30 +92,29 @@ def read(file: File) -> Spec:
     for key in [k for k in ("fields", "tasks") if isinstance(data, dict) and k in data]:
         parts = by_name(file, key, data[key]) if isinstance(data[key], list) else data[key]
         if not isinstance(parts, dict) or not parts:
-            told = "expected at least one, as {name: options} or in a list of names"
-            raise file.error(f"{told}, got {shown(parts)}", key)
+            problem = "expected at least one, as {name: options} or in a list of names"
+            raise file.error(f"{problem}, got {shown(parts)}", key)
         empty = {name: {} for name in parts if isinstance(parts[name], Null | None)}
         data = data | {key: parts | empty}
     try:
         given = keys.FileKeys.model_validate(data)
     except pydantic.ValidationError as error:
-        problem = error.errors()[0]
-        place = [part for part in problem["loc"] if part != "[key]"]
-        if problem["type"] == "missing":
+        first = error.errors()[0]
+        place = [part for part in first["loc"] if part != "[key]"]
+        if first["type"] == "missing":
             raise file.error(f"expected a key {place.pop()!r}", *place) from None
-        told, *key = problem["ctx"]["error"].args
-        raise file.error(told, *place, *key) from None
+        problem, *key = first["ctx"]["error"].args
+        raise file.error(problem, *place, *key) from None
     name = given.name or pathlib.Path(file.path).stem
     if not NAME.fullmatch(name):
-        told = f"expected letters, digits, '_' and '-', as in a folder's name, got {name!r}"
-        raise file.error(told, "name")
+        raise file.error(f"expected letters, digits, '_' and '-', got {name!r}", "name")
     if given.input.format:
         check_only(file, given.input, given.input.format, "input")
     options = dict(given) | {"name": name, "path": file.path}
     options["time"] = given.time.column if given.time else ""
     options["input"] = InputSpec(**dict(given.input))
     options["split"] = split(file, given)
-    options["tasks"] = tuple(task(file, own, name) for name, own in given.tasks.items())
+    options["tasks"] = tuple(task(file, given, name) for name in given.tasks)
     options["fields"] = linked(file, [field(file, given, name) for name in given.fields])
     spec = Spec(**options)
     for check in (graph, sampled, leaks, same_tables, same_users):
@@ -143,20 +142,20 @@ def by_name(file: File, key: str, items: list) -> dict[str, Any]:
 # The parts.
 
 
-def check_only(file: File, given: keys.Keys, own: str, *place: str, words: tuple = ()) -> None:
+def check_only(file: File, given: keys.Keys, kind: str, *place: str, words: tuple = ()) -> None:
     """Raises UserError where a key is given that its part cannot have.
 
     Args:
       file: the file.
       given: the part's keys.
-      own: what the part is, such as its kind.
+      kind: what the part is, such as its kind.
       place: of the part.
       words: what it is besides.
     """
     for key, option in type(given).model_fields.items():
-        only = next((m for m in option.metadata if isinstance(m, keys.Only)), (own,))
-        if key in given and not {*only} & {own, *words}:
-            raise file.error(f"an option of {' or '.join(only)}; this is {own}", *place, key)
+        only = next((m for m in option.metadata if isinstance(m, keys.Only)), (kind,))
+        if key in given and not {*only} & {kind, *words}:
+            raise file.error(f"an option of {' or '.join(only)}; this is {kind}", *place, key)
 
 
 def field(file: File, top: keys.FileKeys, name: str) -> FieldSpec:
@@ -171,10 +170,10 @@ def field(file: File, top: keys.FileKeys, name: str) -> FieldSpec:
     encoder = given.encoder or ENCODERS[role][0]
     if encoder not in ENCODERS[role]:
         others = " or ".join(other for other, words in ENCODERS.items() if encoder in words)
-        told = f"{encoder} is an encoder of {others}; {role} has {', '.join(ENCODERS[role])}"
-        raise file.error(told, *place, "encoder")
-    own = f"{role} with the encoder {encoder}"
-    check_only(file, given, own, *place, words=(role, encoder))
+        problem = f"{encoder} is an encoder of {others}; {role} has {', '.join(ENCODERS[role])}"
+        raise file.error(problem, *place, "encoder")
+    exactly = f"{role} with the encoder {encoder}"
+    check_only(file, given, exactly, *place, words=(role, encoder))
     sources = [key for key in SOURCES if key in given and getattr(given, key) is not False]
     sources += [key for key in OF_LISTS if key in given and "history" in given]
     if len(sources) > 1:
@@ -188,8 +187,7 @@ def field(file: File, top: keys.FileKeys, name: str) -> FieldSpec:
     if given.value and role in LISTED and not given.value.column:
         raise file.error(f"it is a {role}: expected a column of lists", *place, "value")
     if given.functions > 1 and given.pooling != "sum":
-        told = "two rows a value are added; expected pooling: sum, or functions: 1"
-        raise file.error(told, *place, "pooling")
+        raise file.error("expected sum, as functions: 2 adds two rows", *place, "pooling")
     if given.weights and given.pooling == "max":
         raise file.error("max pooling has no use for weights", *place, "weights")
     options = dict(given) | {"name": name, "kind": kind, "encoder": encoder}
@@ -199,11 +197,9 @@ def field(file: File, top: keys.FileKeys, name: str) -> FieldSpec:
         options |= {key: word for key, word in usual.items() if key not in given}
     if history := given.history:
         if not top.time:
-            told = "it is earlier in time: expected a time column, such as time: t"
-            raise file.error(told, *place, "history")
+            raise file.error("expected a time column, such as time: t", *place, "history")
         if not (by := history.by or top.group):
-            told = "expected 'by', the column of users, as in by: user_id"
-            raise file.error(told, *place, "history")
+            raise file.error("expected the users' column, as by: user_id", *place, "history")
         options["history"] = HistorySpec(by=by, where=history.where)
         options |= {"target": history.of, "max_values": history.last}
     column = options.pop("column")
@@ -217,15 +213,16 @@ def field(file: File, top: keys.FileKeys, name: str) -> FieldSpec:
     return FieldSpec(**options)
 
 
-def task(file: File, given: keys.TaskKeys, name: str) -> TaskSpec:
+def task(file: File, top: keys.FileKeys, name: str) -> TaskSpec:
     """A task of the schema file."""
+    given = top.tasks[name]
     check_only(file, given, given.kind, "tasks", name)
     options = dict(given) | {"name": name, "line": file.lines["tasks", name]}
     options["label"] = given.label or of_column(name)
     options["least"], options["most"] = least, most = options.pop("range")
     if least is not None and least >= most:
-        told = f"expected the smaller number first, got [{least:g}, {most:g}]"
-        raise file.error(told, "tasks", name, "range")
+        problem = f"expected the smaller number first, got [{least:g}, {most:g}]"
+        raise file.error(problem, "tasks", name, "range")
     return TaskSpec(**options)
 
 
@@ -256,8 +253,7 @@ def values_of(file: File, given: keys.SplitKeys, drawn: bool) -> dict[str, tuple
     if "values" not in given:
         return {name: (name,) for name in needed} if drawn else {}
     if drawn and "validation" in given.values:
-        told = "it is a share of train, and values name some too"
-        raise file.error(told, "split", "validation")
+        raise file.error("values name it too; expected one of them", "split", "validation")
     seen: dict[str, str] = {}
     for name, values in given.values.items():
         for value in values:
@@ -273,9 +269,9 @@ def values_of(file: File, given: keys.SplitKeys, drawn: bool) -> dict[str, tuple
 
 def cuts(file: File, given: keys.SplitKeys, by: str, unit: str) -> dict[str, float | str]:
     """`validation` and `test`; times stay the texts that they are."""
-    found: dict[str, float | str] = {"validation": given.validation, "test": given.test}
+    parts: dict[str, float | str] = {"validation": given.validation, "test": given.test}
     starts: list[tuple[str, int]] = []  # how a time was read, and the time
-    for name, value in found.items():
+    for name, value in parts.items():
         number = isinstance(value, float)
         if number and (0 < value < 1 or (by == "user_order" and value >= 1 and value % 1 == 0)):
             continue
@@ -283,19 +279,18 @@ def cuts(file: File, given: keys.SplitKeys, by: str, unit: str) -> dict[str, flo
         if by != "time" or value == 0:
             raise file.error(f"expected {SHARE}{CUTS.get(by, '')}, got {text!r}", "split", name)
         form = unit or ("number" if number else "date")
-        found[name] = text
+        parts[name] = text
         try:
             starts.append((form, times.read(text, form)))
         except UserError as error:
             raise file.error(str(error), "split", name) from None
-    forms, got = {form for form, _ in starts}, f"{found['validation']} and {found['test']}"
+    forms, got = {form for form, _ in starts}, f"{parts['validation']} and {parts['test']}"
     if starts and (len(starts) == 1 or len(forms) > 1 or starts[0] >= starts[1]):
-        told = "expected two times of one form, that of validation before that of test"
-        raise file.error(f"{told}; got {got}", "split")
-    if by != "column" and sum(v for v in found.values() if isinstance(v, float) and v < 1) >= 1:
-        told = f"validation and test are {got} of the rows: nothing is left to train"
-        raise file.error(told, "split")
-    return found
+        problem = "expected two times of one form, that of validation before that of test"
+        raise file.error(f"{problem}; got {got}", "split")
+    if by != "column" and sum(v for v in parts.values() if isinstance(v, float) and v < 1) >= 1:
+        raise file.error(f"{got} of the rows leave nothing to train", "split")
+    return parts
 
 
 # What the parts must have in common.
@@ -317,7 +312,7 @@ def linked(file: File, fields: list[FieldSpec]) -> tuple[FieldSpec, ...]:
         file.choose("field", name, fitting, *place)
         return fitting[name]
 
-    found = []
+    complete = []
     for field in fields:
         like: dict[str, FieldSpec] = {}  # {option: the field that has it}
         place = ("fields", field.name)
@@ -335,11 +330,13 @@ def linked(file: File, fields: list[FieldSpec]) -> tuple[FieldSpec, ...]:
             if field.functions > 1:
                 raise file.error("expected functions: 1, one row a value", *place)
             if not history.history and (field.gap or not field.value.column):
-                told = f"{field.beside!r} is a column of lists; expected a column of lists, no gap"
-                raise file.error(told, *place)
+                problem = (
+                    f"{field.beside!r} is a column of lists; expected a column of lists, no gap"
+                )
+                raise file.error(problem, *place)
         same = {key: getattr(other, key) for key, other in like.items()}
-        found.append(dataclasses.replace(field, **same))
-    return tuple(found)
+        complete.append(dataclasses.replace(field, **same))
+    return tuple(complete)
 
 
 def graph(spec: Spec, file: File) -> None:
@@ -381,8 +378,8 @@ def leaks(spec: Spec, file: File) -> None:
     for place, columns in reads.items():
         for column in filter(labels.__contains__, columns):
             task = f"task {labels[column].name!r} (line {labels[column].line})"
-            told = f"it reads {column!r}, a column of the label of {task}"
-            raise file.error(f"{told}: that would give the answer away", *place)
+            problem = f"it reads {column!r}, a column of the label of {task}"
+            raise file.error(f"{problem}: that would give the answer away", *place)
 
 
 def same_tables(spec: Spec, file: File) -> None:
@@ -393,9 +390,9 @@ def same_tables(spec: Spec, file: File) -> None:
         for key in ("encoder", "min_count", "size", "functions", "cross"):
             mine, theirs = (getattr(f, key) or "none" for f in (field, other))
             if mine != theirs:
-                told = f"it shares table {field.table!r} with {other.name!r} (line {other.line})"
-                told = f"{told}, but has {key} {mine}, not {theirs}"
-                raise file.error(told, "fields", field.name)
+                problem = f"it shares table {field.table!r} with {other.name!r} (line {other.line})"
+                problem = f"{problem}, but has {key} {mine}, not {theirs}"
+                raise file.error(problem, "fields", field.name)
 
 
 def same_users(spec: Spec, file: File) -> None:
@@ -404,8 +401,8 @@ def same_users(spec: Spec, file: File) -> None:
     for field in histories:
         mine, first = field.history.by, histories[0].history.by
         if mine != first:
-            told = f"it is by {mine!r}, that of {histories[0].name!r} by {first!r}"
-            raise file.error(f"{told}; expected one column", "fields", field.name, "history")
+            problem = f"it is by {mine!r}, that of {histories[0].name!r} by {first!r}"
+            raise file.error(f"{problem}; expected one column", "fields", field.name, "history")
 
 
 def timed(spec: Spec, unit: str) -> Spec:
@@ -417,8 +414,8 @@ def timed(spec: Spec, unit: str) -> Spec:
         if isinstance(value, tuple):
             return tuple(map(known, value))
         if dataclasses.is_dataclass(value):
-            own = {f.name: known(getattr(value, f.name)) for f in dataclasses.fields(value)}
-            return dataclasses.replace(value, **own)
+            parts = {f.name: known(getattr(value, f.name)) for f in dataclasses.fields(value)}
+            return dataclasses.replace(value, **parts)
         return value
 
     return dataclasses.replace(known(spec), time_unit=unit)
@@ -442,8 +439,8 @@ def meaning(spec: Spec) -> dict[str, Any]:
             return value.meaning
         if dataclasses.is_dataclass(value):
             names = [f.name for f in dataclasses.fields(value)]
-            told = {n: getattr(value, n) for n in names if n not in NO_MEANING}
-            return {n: plain(v) for n, v in told.items() if n not in SINCE or v != SINCE[n]}
+            parts = {n: getattr(value, n) for n in names if n not in NO_MEANING}
+            return {n: plain(v) for n, v in parts.items() if n not in SINCE or v != SINCE[n]}
         if isinstance(value, dict):
             return {key: plain(inner) for key, inner in value.items()}
         if isinstance(value, tuple | list):

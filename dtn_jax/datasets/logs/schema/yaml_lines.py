@@ -95,7 +95,7 @@ def load(path: str) -> File:
 def loads(text: str, path: str) -> File:
     """Reads a file's text; `path` is its name in messages. Raises as `load`."""
     if text.lstrip().startswith("{"):  # JSON may have tabs between its words
-        text = TAB.sub(lambda found: found[1] or " ", text)
+        text = TAB.sub(lambda word: word[1] or " ", text)
     lines: dict[tuple[str | int, ...], int] = {}
     try:
         root = Loader(text).get_single_node()

@@ -2,12 +2,14 @@
 
 import json
 import pathlib
+import re
 
 import polars as pl
 import pytest
 import yaml
 from schema_files import SMALL, WHOLE, spoiled
 
+from dtn_jax.datasets.logs.schema import keys
 from dtn_jax.datasets.logs.schema.schema_file import fingerprint, loads, timed
 from dtn_jax.datasets.logs.schema.spec import InputSpec, SplitSpec
 from dtn_jax.export.spec_json import to_json
@@ -16,6 +18,12 @@ from dtn_jax.export.spec_json import to_json
 def test_every_key():
     golden = pathlib.Path(__file__).parent / "golden" / "whole_schema.json"
     assert json.loads(to_json(loads(WHOLE, "other.yaml"))) == json.loads(golden.read_text())
+
+
+def test_the_help_lists_every_key():
+    for section, block in zip(keys.SECTIONS, keys.help_text().split("\n\n")):
+        listed = re.findall(r"^  (\w+) +\S.*: \S", block, re.MULTILINE)
+        assert sorted(listed) == sorted(section.model_fields), section
 
 
 def test_defaults():

@@ -299,11 +299,12 @@ class FileKeys(Keys):
       fields: inputs of the model, or a list of their names, or of options with a name
       tasks: labels, in the same way
       group: the column of groups, such as users, within whose rows metrics are also taken
-      time: when a row was logged: the column
+      time: when a row was logged: a column, or the keys of time
       weight: the column of how many rows each one stands for, such as 1 / rate where negatives were
         sampled: in the loss, metrics and calibration
       loss_weight: the column of what a row counts in the loss alone, times its weight
-      split: what decides which rows train, pick and are reported; default: by time, else random
+      split: which rows train, pick and are reported: a word, or the keys of split; default: by
+        time, else random
       sample_negatives: of train's rows whose label is 0, that share is kept
       input: how files are read, where their names do not say
       about: citation, licence (under which it may be used), home (where to get it) and protocol
@@ -319,7 +320,7 @@ class FileKeys(Keys):
     loss_weight: Text = ""
     split: SplitKeys = None
     sample_negatives: Rates = {}
-    input: InputKeys = InputKeys()
+    input: InputKeys = None
     about: About = {}
 
 

@@ -108,11 +108,12 @@ def read(file: File) -> Spec:
     name = given.name or pathlib.Path(file.path).stem
     if not NAME.fullmatch(name):
         raise file.error(f"expected letters, digits, '_' and '-', got {name!r}", "name")
-    if given.input.format:
-        check_only(file, given.input, given.input.format, "input")
+    input = given.input or keys.InputKeys()
+    if input.format:
+        check_only(file, input, input.format, "input")
     options = dict(given) | {"name": name, "path": file.path}
     options["time"] = given.time.column if given.time else ""
-    options["input"] = InputSpec(**dict(given.input))
+    options["input"] = InputSpec(**dict(input))
     options["split"] = split(file, given)
     options["tasks"] = tuple(task(file, given, name) for name in given.tasks)
     options["fields"] = linked(file, [field(file, given, name) for name in given.fields])

@@ -126,17 +126,19 @@ def read(file: File) -> Spec:
 def by_name(file: File, key: str, items: list) -> dict[str, Any]:
     """{name: options} of a list of names, or of options with a name; (key, name) is their place."""
     parts: dict[str, Any] = {}
+    names: list[str] = []
     for at, item in enumerate(items):
         options = dict(item) if isinstance(item, dict) else {"name": item}
         name = options.pop("name", None)
         if not isinstance(name, str):
             raise file.error("expected a name, or {name: …, kind: …}", key, at)
         if name in parts:
-            first = file.lines[key, name]
+            first = file.lines[key, names.index(name)]
             raise file.error(f"{name!r} is listed twice, first in line {first}", key, at)
-        within = {place: line for place, line in file.lines.items() if place[:2] == (key, at)}
-        file.lines.update({(key, name, *place[2:]): line for place, line in within.items()})
+        names.append(name)
         parts[name] = options
+    inner = [place for place in file.lines if place[:1] == (key,) and len(place) > 1]
+    file.lines.update({(key, names[p[1]], *p[2:]): file.lines[p] for p in inner})
     return parts
 
 

@@ -95,7 +95,7 @@ LINES = IMPORTS.count("\n")  # before what a test writes
         (f"{SET}name = 'x'\n{D}", "expected an attribute schema, the text of a schema file"),
         (
             f"{SET}name = 'x'; schema = 'fields: [y]\\ntask: [z]'\n{D}",
-            "x.yaml, line 2: unknown key",
+            "x.yaml, line 2: task: unknown key",
         ),
         (f"{LOSS}'ordinal'\n{L}", "`kind`, one of binary, regression"),
         (f"{LOSS}'binary'\n{L}", "expected a method __call__(z, y, w)"),

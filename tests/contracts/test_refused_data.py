@@ -165,7 +165,9 @@ def test_raw_columns_that_are_wrong(prepare, split, edit, told):
 
 def test_a_label_listed_as_a_field(prepare):
     message = prepare("", None, dataset="leaky")
-    assert message.startswith("leaky.yaml, line 3: 'order' is a task and cannot also be a field")
+    assert message.startswith(
+        "leaky.yaml, line 3: field 'order': 'order' is a label and cannot also"
+    )
 
 
 @pytest.mark.parametrize("split", SPLITS)

@@ -37,7 +37,17 @@ from dtn_jax.__main__ import main
 main()
 """
 TRAINING = {"flax", "optax", "orbax", "tensorstore", "tensorflow_datasets", "ml_collections"}
-OTHERS = {"jaxtyping", "yaml", "rich", "sklearn", "matplotlib", "pandas", "fsspec", "grain"}
+OTHERS = {
+    "jaxtyping",
+    "yaml",
+    "pydantic",
+    "rich",
+    "sklearn",
+    "matplotlib",
+    "pandas",
+    "fsspec",
+    "grain",
+}
 
 
 @pytest.mark.slow

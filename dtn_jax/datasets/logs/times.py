@@ -1,8 +1,7 @@
 """Time columns in every form that logs have, as one whole number a row.
 
 Real times become microseconds since 1970 in UTC; a time without a zone is taken as UTC. Plain
-numbers, such as a row's place in the log, stay as they are. The units are those of
-`spec.TIME_UNITS`:
+numbers, such as a row's place in the log, stay as they are. The units are TIME_UNITS:
 
     date       a date or date-time column, or texts in ISO 8601: 2026-03-05, 2026-03-05 12:30:00,
                2026-03-05T12:30:00.25Z, 2026-03-05T12:30+01:00
@@ -22,6 +21,7 @@ from dtn_jax.errors import UserError
 
 Type = Any  # a polars type; beartype cannot name polars' DataType
 
+TIME_UNITS = ("date", "s", "ms", "us", "ns", "yyyymmdd", "number")
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
 EPOCH = datetime.datetime(1970, 1, 1)

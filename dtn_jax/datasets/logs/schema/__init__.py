@@ -1,1 +1,1 @@
-"""How a schema file is read: nodes with their lines, keys, parts, and what they add up to."""
+"""How a schema file is read: its lines, its keys, and what they add up to."""

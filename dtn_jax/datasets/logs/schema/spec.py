@@ -1,4 +1,8 @@
-"""What a schema file says, as dataclasses. `schema_file.py` reads one, `infer` writes one."""
+"""What a schema file says, as dataclasses. `schema_file.py` reads one, `infer` writes one.
+
+`keys.py` has the keys that a person writes, and their defaults. These dataclasses have what they
+come to, and stand apart since models are scored where pydantic is not installed.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +10,9 @@ import dataclasses
 from collections.abc import Mapping
 
 from dtn_jax.datasets.logs.formula import Expression
-from dtn_jax.field import SCALED
 
 FORMATS = ("parquet", "csv", "jsonl", "arrow")
-KINDS = ("categorical", "bag", "sequence", "numeric", "vector")
-COMPANION = "companion"  # what a sequence is that stands beside another one
-ENCODERS = {  # of each kind, and of companions; the first is the default
-    "categorical": ("vocabulary", "hash", "identity"),
-    "bag": ("vocabulary", "hash", "identity"),
-    "sequence": ("target",),  # that of the field which is its target; see checks.with_targets
-    COMPANION: ("vocabulary", "hash", "identity"),
-    "numeric": ("buckets", "standardise"),
-    "vector": ("standardise", "none"),
-}
 LISTED = ("bag", "sequence", "vector")  # kinds whose columns hold lists
-KEEPS = ("first", "last")
-SPLITS = ("time", "user_order", "group", "random", "column")
-TIME_UNITS = ("date", "s", "ms", "us", "ns", "yyyymmdd", "number")
 OUTSIDE = 0.01  # p(t) / p(s) is at most 1.01 times p(t | s) then: below 38,000 positives, chance
 
 
@@ -45,13 +35,13 @@ class FieldSpec:
 
     Attributes:
       name: of the field.
-      kind: one of KINDS.
+      kind: one of FIELD_KINDS of `dtn_jax.field`.
       value: what it holds: a column, or an expression such as `hour(t)`.
       cross: two categorical fields whose pairs of values it holds, instead of a value.
       scored_as: (): the model scores what a row has. Else one value, as text, that stands for the
         field's own when rows are scored, in its crosses too; None is the unknown id.
       optional: a log, or a row to score, may lack its columns: its values are missing then.
-      encoder: one of ENCODERS of its kind.
+      encoder: one of `keys.ENCODERS` of its kind.
       table: the embedding table; fields that name the same one share it. Default: the name.
       min_count: vocabulary: a value that train shows less often becomes the unknown id.
       unknown: categorical, bag, companion: values that stand for a missing one, as text.
@@ -70,7 +60,7 @@ class FieldSpec:
         `max_values`, `keep` and `longest` are that one's.
       gap: companion with a history, in place of a value: floor(log2(1 + seconds from the event)).
       max_values: bag, sequence: how many values are kept.
-      keep: bag, sequence: which ones of a longer list, one of KEEPS.
+      keep: bag, sequence: which ones of a longer list: first or last.
       longest: bag, sequence: a row whose list is longer is rejected; 0 is no limit.
       pooling: bag, sequence: sum, mean or max.
       length: vector: numbers in each list.
@@ -78,32 +68,32 @@ class FieldSpec:
     """
 
     name: str
-    kind: str = "categorical"
-    value: Expression | None = None
-    cross: tuple[str, ...] = ()
-    scored_as: tuple[()] | tuple[str | None] = ()
-    optional: bool = False
-    encoder: str = ""
-    table: str = ""
-    min_count: int = 1
-    unknown: tuple[str, ...] = ()
-    size: int = 0
-    functions: int = 1
-    buckets: int = 32
-    log: bool = False
-    embedding: str = SCALED
-    bins: int = 0
-    weights: str = ""
-    target: str = ""
-    history: HistorySpec | None = None
-    beside: str = ""
-    gap: bool = False
-    max_values: int = 50
-    keep: str = "first"
-    longest: int = 0
-    pooling: str = "sum"
-    length: int = 0
-    line: int = 0
+    kind: str
+    value: Expression | None
+    cross: tuple[str, ...]
+    scored_as: tuple[()] | tuple[str | None]
+    optional: bool
+    encoder: str
+    table: str
+    min_count: int
+    unknown: tuple[str, ...]
+    size: int
+    functions: int
+    buckets: int
+    log: bool
+    embedding: str
+    bins: int
+    weights: str
+    target: str
+    history: HistorySpec | None
+    beside: str
+    gap: bool
+    max_values: int
+    keep: str
+    longest: int
+    pooling: str
+    length: int
+    line: int
 
     @property
     def listed(self) -> bool:
@@ -140,15 +130,15 @@ class TaskSpec:
 
     name: str
     label: Expression
-    kind: str = "binary"
-    known: Expression | None = None
-    least: float | None = None
-    most: float | None = None
-    space: str = "all"
-    also_report: tuple[str, ...] = ()
-    upstream: tuple[str, ...] = ()
-    positives_outside: float = OUTSIDE
-    line: int = 0
+    kind: str
+    known: Expression | None
+    least: float | None
+    most: float | None
+    space: str
+    also_report: tuple[str, ...]
+    upstream: tuple[str, ...]
+    positives_outside: float
+    line: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -156,7 +146,7 @@ class SplitSpec:
     """Which rows train, which pick (validation) and which are reported (test).
 
     Attributes:
-      by: one of SPLITS.
+      by: one of these.
         time: rows from the time `validation` on are validation, from `test` on test.
         user_order: the last rows of each group, in order of time, are test, those before them
           validation.
@@ -209,7 +199,7 @@ class Spec:
       fields, tasks: in the order of the file.
       split: how rows are split.
       time: the time column; '' without.
-      time_unit: one of TIME_UNITS; '' goes by the column's type and size.
+      time_unit: one of `times.TIME_UNITS`; '' goes by the column's type and size.
       group: the column of the groups for GAUC; '' without.
       weight: the column of the examples' weights, in the loss and in metrics; '' without.
       loss_weight: the column of what multiplies them in the loss; '' without.

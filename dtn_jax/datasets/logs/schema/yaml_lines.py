@@ -1,4 +1,4 @@
-"""YAML (and so JSON) as nodes that know their line, with every scalar as it was written.
+"""YAML (and so JSON) with the line of each part, and every scalar as it was written.
 
 YAML 1.1 makes a value of each plain scalar by its looks: `no` is false, 12:30 is 750, 2026-03-05 a
 date. Here a scalar stays the text that a person wrote, and who asks for a number or for true or
@@ -9,65 +9,70 @@ mappings, and no small file stands for a large one.
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable
+from typing import Any
 
 import yaml
 
-from dtn_jax.errors import UserError
+from dtn_jax.errors import UserError, choose
 
 LARGEST = 4_000_000  # bytes of a file
 DEEPEST = 20  # levels of lists and mappings
+TAB = re.compile(r"""("(?:[^"\\]|\\.)*"|'[^'\n]*')|\t""")  # outside of texts
+
+
+class Null(str):
+    """~ or null without quotes: a text in a list, and no value of a key."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Node:
-    """A part of a file.
+class File:
+    """A file's content.
 
     Attributes:
-      value: a text, a list of nodes, or {key: node}.
-      where: 'shop.yaml, line 12'.
-      line: from 1 on.
-      plain: a text without quotes.
-      keys: of a mapping, {key: its line}.
+      path: of the file.
+      data: texts, lists and mappings; None where nothing was written, as after `user_id:`.
+      lines: {place: its line, from 1 on}; a place is the keys, and places in lists, that lead
+        there, such as ("fields", "item", "cross", 1).
     """
 
-    value: str | list[Node] | dict[str, Node]
     path: str
-    line: int
-    plain: bool = False
-    keys: dict[str, int] = dataclasses.field(default_factory=dict)
+    data: Any
+    lines: dict[tuple[str | int, ...], int]
 
-    @property
-    def where(self) -> str:
-        return f"{self.path}, line {self.line}"
+    def error(self, problem: str, *place: str | int) -> UserError:
+        """For a problem of a place, or in the smallest part of the file that has it."""
+        what, line = label(place), place
+        while line not in self.lines:
+            line = line[:-1]
+        return UserError(f"{self.path}, line {self.lines[line]}: {what}: {problem}")
 
-    @property
-    def empty(self) -> bool:
-        """Nothing was written, as after `user_id:`."""
-        return self.plain and self.value == ""
-
-    @property
-    def null(self) -> bool:
-        """It says that there is nothing."""
-        return self.plain and self.value in ("", "~", "null")
-
-    @property
-    def shown(self) -> str:
-        """What it is, for messages."""
-        if isinstance(self.value, str):
-            return "nothing" if self.empty else repr(self.value)
-        return "a list" if isinstance(self.value, list) else "a mapping"
-
-    def error(self, problem: str) -> UserError:
-        return UserError(f"{self.where}: {problem}")
-
-    def expected(self, what: str, expected: str) -> UserError:
-        return self.error(f"{what}: expected {expected}, got {self.shown}")
+    def choose(self, what: str, got: Any, words: Iterable[str], *place: str | int) -> None:
+        """Raises UserError, with the nearest, where `got` is none of `words`."""
+        try:
+            choose(what, got, words)
+        except UserError as error:
+            raise self.error(str(error), *place) from None
 
 
-def load(path: str) -> Node:
+def label(place: tuple[str | int, ...]) -> str:
+    """A place's name in messages, such as "keep of field 'viewed'"."""
+    *outer, last = [part for part in place if isinstance(part, str)] or ["the schema file"]
+    if outer in (["fields"], ["tasks"]):
+        return f"{outer[0][:-1]} {last!r}"
+    return f"{last} of {label(tuple(outer))}" if outer else last
+
+
+def shown(value: Any) -> str:
+    """A part of a file, for messages."""
+    if isinstance(value, str):
+        return repr(str(value))
+    return {type(None): "nothing", list: "a list"}.get(type(value), "a mapping")
+
+
+def load(path: str) -> File:
     """Reads a file.
 
     Raises:
@@ -81,92 +86,75 @@ def load(path: str) -> Node:
     if len(data) > LARGEST:
         raise UserError(f"{path} has {len(data):,} bytes, expected a schema file of a few lines")
     try:
-        text = data.decode("utf-8-sig")
+        return loads(data.decode("utf-8-sig"), path)
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise UserError(f"{path}, line {line}: it is not UTF-8") from None
-    return loads(text, path)
 
 
-def loads(text: str, path: str) -> Node:
+def loads(text: str, path: str) -> File:
     """Reads a file's text; `path` is its name in messages. Raises as `load`."""
-    if is_json(text):
-        text = text.replace("\t", " ")  # between its words: JSON has no bare tab within a text
-    events = yaml.parse(text, Loader=yaml.SafeLoader)
+    if text.lstrip().startswith("{"):  # JSON may have tabs between its words
+        text = TAB.sub(lambda word: word[1] or " ", text)
+    lines: dict[tuple[str | int, ...], int] = {}
     try:
-        return whole(events, path)
+        root = Loader(text).get_single_node()
+        if root is None:
+            raise UserError(f"{path} is empty")
+        return File(path, plain(root, (), lines), lines)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        told = " ".join(filter(None, [error.context, error.problem]))
-        if "'\\t'" in told:
-            told = "a tab cannot indent; expected spaces"
-        raise UserError(f"{path}, line {line}: not YAML: {told}") from None
+        line = (error.problem_mark or error.context_mark).line + 1
+        problem = " ".join(filter(None, [error.context, error.problem]))
+        if "'\\t'" in problem:
+            problem = "a tab cannot indent; expected spaces"
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
-        raise UserError(
-            f"{path}, line {line}: not YAML: the character {chr(error.character)!r} is not allowed"
-        ) from None
+        problem = f"the character {chr(error.character)!r} is not allowed"
+    raise UserError(f"{path}, line {line}: cannot be read as YAML: {problem}")
 
 
-def is_json(text: str) -> bool:
-    if not text.lstrip().startswith("{"):
-        return False
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
+class Loader(yaml.BaseLoader):
+    """Refuses what is more than texts, lists and mappings."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
+        event = self.peek_event()
+        if event.anchor is not None:
+            raise refused(event, f"the anchor or alias {event.anchor!r}; expected the text itself")
+        if event.tag is not None:
+            raise refused(event, f"a tag, {event.tag}; expected none")
+        if self.depth == DEEPEST:
+            raise refused(event, f"more than {DEEPEST} levels of lists and mappings")
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
-def whole(events: Iterator[yaml.Event], path: str) -> Node:
-    """The one document of a file."""
-    next(events)  # the stream's start
-    first = next(events)
-    if isinstance(first, yaml.StreamEndEvent):
-        raise UserError(f"{path} is empty")
-    root = node(next(events), events, path, 1)
-    next(events)  # the document's end
-    after = next(events)
-    if not isinstance(after, yaml.StreamEndEvent):
-        line = after.start_mark.line + 1
-        raise UserError(f"{path}, line {line}: a second document; expected one")
-    return root
+def refused(part: yaml.Node | yaml.Event, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=part.start_mark)
 
 
-def node(event: yaml.Event, events: Iterator[yaml.Event], path: str, depth: int) -> Node:
-    """The node that starts with `event`."""
-    line = event.start_mark.line + 1
-    where = f"{path}, line {line}"
-    if isinstance(event, yaml.AliasEvent):
-        raise UserError(f"{where}: an alias, *{event.anchor}; expected the text itself")
-    if event.anchor is not None:
-        raise UserError(f"{where}: an anchor, &{event.anchor}; expected the text alone")
-    if event.tag is not None:
-        raise UserError(f"{where}: a tag, {event.tag}; expected none")
-    if depth > DEEPEST:
-        raise UserError(f"{where}: more than {DEEPEST} levels of lists and mappings")
-    if isinstance(event, yaml.ScalarEvent):
-        value = event.value
-        if not value.isascii():  # JSON writes signs beyond 16 bits as two
-            value = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return Node(value, path, line, plain=event.style is None)
-    if isinstance(event, yaml.SequenceStartEvent):
-        items = []
-        while not isinstance(event := next(events), yaml.SequenceEndEvent):
-            items.append(node(event, events, path, depth + 1))
-        return Node(items, path, line)
-    values: dict[str, Node] = {}
-    keys: dict[str, int] = {}
-    while not isinstance(event := next(events), yaml.MappingEndEvent):
-        key = node(event, events, path, depth + 1)
-        if not isinstance(key.value, str) or key.empty:
-            raise key.error(f"a key must be a text, got {key.shown}")
-        if key.value in values:
-            first = keys[key.value]
-            raise key.error(f"the key {key.value!r} is given twice, first in line {first}")
-        if key.value == "<<" and key.plain:
-            raise key.error("'<<' merges nothing here; expected a key")
-        keys[key.value] = key.line
-        values[key.value] = node(next(events), events, path, depth + 1)
-    return Node(values, path, line, keys=keys)
+def plain(node: yaml.Node, place: tuple[str | int, ...], lines: dict[Any, int]) -> Any:
+    """A node's texts, lists and mappings; puts their lines into `lines`."""
+    lines.setdefault(place, node.start_mark.line + 1)
+    if isinstance(node, yaml.ScalarNode):
+        # JSON writes signs beyond 16 bits as two.
+        text = node.value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        if node.style is None and text in ("", "~", "null"):
+            return Null(text) if text else None
+        return text
+    if isinstance(node, yaml.SequenceNode):
+        return [plain(item, (*place, n), lines) for n, item in enumerate(node.value)]
+    values: dict[str, Any] = {}
+    for key, inner in node.value:
+        name = plain(key, (*place, None), {})
+        if not isinstance(name, str):
+            raise refused(key, f"a key must be a text, got {shown(name)}")
+        if name in values:
+            first = lines[*place, name]
+            raise refused(key, f"the key {name!r} is given twice, first in line {first}")
+        lines[*place, name] = key.start_mark.line + 1
+        values[str(name)] = plain(inner, (*place, name), lines)
+    return values

@@ -80,8 +80,6 @@ PAGES = {
             "datasets.public.ali_ccp",
             "datasets.public.kuairand",
             "datasets.public.aliexpress",
-            "datasets.public.kuairand_histories",
-            "datasets.public.kuairand_pure",
             "datasets.public.movielens",
             "datasets.synthetic.builder",
             "datasets.synthetic.funnel",

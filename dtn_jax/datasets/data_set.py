@@ -11,15 +11,16 @@ import json
 import pathlib
 import shutil
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, ClassVar
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-import tensorflow_datasets as tfds
 
+from dtn_jax.data import provenance
 from dtn_jax.data.prepare import prepare
 from dtn_jax.data.work import VERSION
 from dtn_jax.datasets.logs.builder import SchemaSet
@@ -28,8 +29,8 @@ from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.blocks import Layout
-from dtn_jax.datasets.preparation.download import download, unpacked
-from dtn_jax.datasets.public.archive import unpack
+from dtn_jax.datasets.preparation.download import download, unpack
+from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
 from dtn_jax.shared_files import open_lock, write_whole
 
@@ -51,7 +52,7 @@ class DataSet(SchemaSet):
 
     Attributes:
       schema: the text of its schema file, or that file.
-      url: of an archive (zip or tar.gz) with the raw files; '' without.
+      url: of an archive (zip, tar.gz, or a tar.gz in a zip) with the raw files; '' without.
       layout: how rows lie in records; None: as usual for so many.
       notes: further facts for notes.json, read after `raw`; the lines of `account` are also told.
       own: the values of its OPTIONS, by name.
@@ -66,6 +67,21 @@ class DataSet(SchemaSet):
     def raw_names(self) -> tuple[str, ...]:
         """The raw files, by their path below `<manual_dir>/<name>`, and in the archive."""
         return ()
+
+    def names_there(self, *choices: Sequence[str]) -> tuple[str, ...]:
+        """The first of several choices of raw files of which the user has one, or else the first;
+        each as it is there, plain or `.gz`."""
+
+        def there(name: str) -> str:
+            return next((n for n in (name, f"{name}.gz") if (self.folder / n).is_file()), "")
+
+        names = next((names for names in choices if any(map(there, names))), choices[0])
+        return tuple(there(name) or name for name in names)
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """The user's folder of the raw files."""
+        return (self.manual_dir or pathlib.Path("nowhere")) / self.name
 
     def raw(self, files: Files) -> Frames | Mapping[str, Frames] | None:
         """The rows, as one Polars frame or several, one after another.
@@ -85,8 +101,10 @@ class DataSet(SchemaSet):
         return textwrap.dedent(self.schema)
 
     def variant(self) -> str:
-        """What the prepared set's folder says of the options; '' is that of the set itself."""
-        return "_".join(f"{name}{value}" for name, value in vars(self.own).items())
+        """What the prepared set's folder says of the options: those that are not at their default;
+        '' is that of the set itself."""
+        own = vars(self.own).items()
+        return "_".join(f"{n}{v}" for n, v in own if v != self.OPTIONS[n].default)
 
     def __init__(self, *, data_dir: str, manual_dir: pathlib.Path | None = None, **own: str | int):
         self.root, self.manual_dir = pathlib.Path(data_dir), manual_dir
@@ -114,10 +132,15 @@ class DataSet(SchemaSet):
             if pathlib.Path(self.data_dir).exists():  # another process was faster
                 return
             if not (self.url and self.raw_names()) or self._has_any():
-                made_of = {"raw_files": self.raw_sizes(), "raw_hashes": self.raw_hashes()}
-                self._prepare(self.raw_files(), made_of)
+                self._prepare(self.raw_files(), self.raw_facts())
                 return
-            files = self._downloaded()
+            archive = download(
+                self.url,
+                self.root / "downloads",
+                self.name,
+                f"Without a connection, {self._instead()}",
+            )
+            files = unpack(archive, self.raw_names(), self.url)
             try:
                 self._prepare(files, {"raw_files": {}, "raw_hashes": {}})
             except UserError as error:
@@ -195,11 +218,10 @@ class DataSet(SchemaSet):
             hint = f"Get the set from {home} and {hint}"
         if not self.manual_dir:
             raise UserError(f"{self.name} needs its raw files. {hint}")
-        files = {name: self.manual_dir / self.name / name for name in names}
-        lacking = [name for name, path in files.items() if not path.is_file()]
+        lacking = [name for name in names if not (self.folder / name).is_file()]
         if lacking:
-            raise UserError(f"{self.manual_dir / self.name} lacks {' and '.join(lacking)}. {hint}")
-        return files
+            raise UserError(f"{self.folder} lacks {' and '.join(lacking)}. {hint}")
+        return {name: self.folder / name for name in names}
 
     def _instead(self) -> str:
         return (
@@ -207,35 +229,40 @@ class DataSet(SchemaSet):
             f"{self.name} holds {' and '.join(self.raw_names())}"
         )
 
-    def raw_sizes(self) -> dict[str, int]:
-        """Bytes of the raw files, by name."""
-        return {name: path.stat().st_size for name, path in self.raw_files().items()}
+    def raw_facts(self) -> dict[str, dict]:
+        """Of the raw files by name: `raw_files`, their bytes, `raw_hashes`, of their ends."""
+        files = self.raw_files()
+        return {
+            "raw_files": {name: path.stat().st_size for name, path in files.items()},
+            "raw_hashes": {name: ends(str(path)) for name, path in files.items()},
+        }
 
-    def raw_hashes(self) -> dict[str, str]:
-        """A hash of the ends of the raw files, by name."""
-        return {name: ends(str(path)) for name, path in self.raw_files().items()}
+    def check_raw(self, prepared: Prepared, given: bool) -> None:
+        """They may be gone; if this run was `given` their folder, a message says so."""
+        if not (self.manual_dir and prepared.raw_files):
+            return
+        try:
+            now = self.raw_facts()
+        except UserError as error:
+            if given:
+                say = f"using the set prepared earlier in {prepared.folder}; {error}"
+                progress.say(f"{self.name}: {say}")
+            return
+        if told := provenance.other_file(prepared, now):
+            raise UserError(
+                f"{prepared.folder} was prepared from other raw files than those in "
+                f"{self.manual_dir}: {told}. Delete it to prepare the data set again, or give "
+                "another data.data_dir"
+            )
 
     def _has_any(self) -> bool:
         """Whether the user's folder has some of the raw files; says so where it has none."""
         if not self.manual_dir:
             return False
-        folder = self.manual_dir / self.name
-        has_any = any((folder / name).is_file() for name in self.raw_names())
+        has_any = any((self.folder / name).is_file() for name in self.raw_names())
         if not has_any:
-            progress.say(f"{folder} holds no raw files.")
+            progress.say(f"{self.folder} holds no raw files.")
         return has_any
-
-    def archive(self, instead: str) -> pathlib.Path:
-        """The archive of `url`, downloaded once; `instead` is what to do without a connection."""
-        manager = tfds.download.DownloadManager(
-            download_dir=self.root / "downloads", dataset_name=self.name
-        )
-        with progress.without_tfds_bars():
-            return download(manager, self.url, f"Without a connection, {instead}")
-
-    def _downloaded(self) -> dict[str, pathlib.Path]:
-        archive = self.archive(self._instead())
-        return unpack(archive, self.raw_names(), unpacked(archive), self.url)
 
 
 def write_frames(frames: Frames | Mapping[str, Frames], folder: pathlib.Path) -> list[pathlib.Path]:
@@ -263,3 +290,11 @@ def write_frames(frames: Frames | Mapping[str, Frames], folder: pathlib.Path) ->
 def _sha256(path: str) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hold_out(frame: pl.DataFrame, share: float, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Splits off a fixed, seeded share of the rows: (the rest, the held-out rows)."""
+    held = np.zeros(len(frame), bool)
+    rng = np.random.default_rng(seed)
+    held[rng.permutation(len(frame))[: round(share * len(frame))]] = True
+    return frame.filter(~held), frame.filter(held)

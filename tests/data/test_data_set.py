@@ -202,7 +202,7 @@ def test_raw_files_are_the_log_and_options_may_change_the_schema(files, tmp_path
     with pytest.raises(UserError, match=r"files needs its raw files\. give data\.manual_dir"):
         files(raw="")
     first, second = files(), files("least=2")
-    assert first.folder == tmp_path / "data/files/least1/1.0.0"
+    assert first.folder == tmp_path / "data/files/1.0.0"
     assert second.folder == tmp_path / "data/files/least2/1.0.0"
     assert first.raw_files == second.raw_files
     assert list(first.raw_files) == ["a.csv", "more/b.csv"]

@@ -130,7 +130,7 @@ def test_rare_videos_share_the_unknown_id(tmp_path):
 def test_durations_may_stay_numbers(tmp_path):
     frames = {"log_standard.csv": log()}
     kept = prepare(frames, tmp_path, options="min_count=1,numbers=standardise")
-    assert kept.folder == tmp_path / "data" / "kuairand" / "min_count1_standardised" / "1.0.0"
+    assert kept.folder == tmp_path / "data" / "kuairand" / "min_count1_numbersstandardise" / "1.0.0"
     duration, first = log()["duration_ms"].to_numpy()[:400], kept.layout.blocks(400)[0]
     expected = (duration[:first] - duration.mean()) / duration.std()
     stored = kept.source("train")[0]["numeric"][:first, 0]

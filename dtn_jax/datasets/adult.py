@@ -7,9 +7,8 @@ from typing import ClassVar
 
 import polars as pl
 
-from dtn_jax.datasets.data_set import DataSet, hold_out
+from dtn_jax.datasets.data_set import NUMBERS, DataSet, hold_out, kept
 from dtn_jax.datasets.preparation.blocks import Layout
-from dtn_jax.datasets.preparation.numbers import NUMBERS, kept
 
 FILE = pathlib.Path(__file__).parent / "adult.parquet"
 TEST_ROWS = 16_281  # the file's first rows are UCI's test split, the rest its train split

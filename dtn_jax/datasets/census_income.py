@@ -16,9 +16,8 @@ from typing import ClassVar
 import duckdb
 import polars as pl
 
-from dtn_jax.datasets.data_set import DataSet, hold_out
+from dtn_jax.datasets.data_set import NUMBERS, DataSet, hold_out, kept
 from dtn_jax.datasets.preparation.blocks import Layout
-from dtn_jax.datasets.preparation.numbers import NUMBERS, kept
 from dtn_jax.datasets.public import raw_tables
 from dtn_jax.datasets.public.raw_tables import TEXT, Column
 from dtn_jax.errors import UserError

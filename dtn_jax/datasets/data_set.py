@@ -30,14 +30,23 @@ from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.download import download, unpack
+from dtn_jax.datasets.preparation.numbers import BINS
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
+from dtn_jax.options import Option
 from dtn_jax.shared_files import open_lock, write_whole
 
 LOCK = ".preparing"  # who prepares a set holds it; nobody removes it
 FRAMES = "frames"  # the folder of what `raw` gives, beside the set while it is prepared
 SPLIT = "_split"  # the column of the log that says a row's split
 ROW_GROUP = 250_000
+
+NUMBERS = Option(
+    "buckets",
+    "how numeric fields are kept: in quantile buckets, or standardised for model.numbers; log "
+    "standardises sign(x) log(1 + |x|)",
+    choices=("buckets", "standardise", "log"),
+)
 
 Files = Mapping[str, pathlib.Path]  # {name: where it is}
 Frames = pl.DataFrame | Iterable[pl.DataFrame]
@@ -298,3 +307,11 @@ def hold_out(frame: pl.DataFrame, share: float, seed: int) -> tuple[pl.DataFrame
     rng = np.random.default_rng(seed)
     held[rng.permutation(len(frame))[: round(share * len(frame))]] = True
     return frame.filter(~held), frame.filter(held)
+
+
+def kept(text: str, numbers: str, buckets: int = 32) -> str:
+    """A schema file's text with the option NUMBERS on each of its fields `{kind: numeric}`."""
+    options = f"buckets: {buckets}"
+    if numbers != "buckets":
+        options = f"encoder: standardise, bins: {BINS}" + ", log: true" * (numbers == "log")
+    return text.replace("kind: numeric", f"kind: numeric, {options}")

@@ -1,4 +1,4 @@
-"""Quantiles of numbers: buckets, and the bins of standardised values; which a data set keeps."""
+"""Quantiles of numbers: buckets, and the bins of standardised values."""
 
 from __future__ import annotations
 
@@ -6,17 +6,10 @@ import dataclasses
 
 import numpy as np
 
-from dtn_jax.options import Option
 from dtn_jax.shapes import Float64, Int32, Int64
 
 DOMINATING = 0.05  # a numeric value with this share of train has a bucket of its own
 BINS = 48  # the default of the authors' package, rtdl_num_embeddings
-NUMBERS = Option(
-    "buckets",
-    "how numeric fields are kept: in quantile buckets, or standardised for model.numbers; log "
-    "standardises sign(x) log(1 + |x|)",
-    choices=("buckets", "standardise", "log"),
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,11 +89,3 @@ def standardised_edges(
         first = scaled[0] if len(scaled) else 0.0
         scaled = np.array([first, first + 1])
     return tuple(scaled.tolist())
-
-
-def kept(text: str, numbers: str, buckets: int = 32) -> str:
-    """A schema file's text with the option NUMBERS on each of its fields `{kind: numeric}`."""
-    options = f"buckets: {buckets}"
-    if numbers != "buckets":
-        options = f"encoder: standardise, bins: {BINS}" + ", log: true" * (numbers == "log")
-    return text.replace("kind: numeric", f"kind: numeric, {options}")

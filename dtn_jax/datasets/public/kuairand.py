@@ -13,11 +13,10 @@ import functools
 import pathlib
 from typing import ClassVar
 
-from dtn_jax.datasets.data_set import DataSet
+from dtn_jax.datasets.data_set import NUMBERS, DataSet, kept
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.datasets.preparation.blocks import Layout
-from dtn_jax.datasets.preparation.numbers import NUMBERS, kept
 from dtn_jax.datasets.public import raw_tables
 from dtn_jax.datasets.public.raw_tables import Column
 from dtn_jax.errors import UserError

@@ -84,7 +84,6 @@ PAGES = {
             "datasets.synthetic.builder",
             "datasets.synthetic.funnel",
             "datasets.synthetic.known_answer",
-            "datasets.synthetic.law",
         ),
     ),
     "models": Page(

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from dtn_jax.datasets.synthetic import funnel, known_answer, law
+from dtn_jax.datasets.synthetic import funnel, known_answer
 
 SPACES = ["click@all", "cart@all", "cart@click", "order@all", "order@click", "order@cart"]
 
@@ -123,7 +123,7 @@ def test_sizes_use_up_the_ids(ids):
 
 def test_logits_have_the_stated_mean_and_variance(spec, data):
     got = logits(spec, data[0])
-    for column, stage in zip(got.T, law.STAGES.values(), strict=True):
+    for column, stage in zip(got.T, funnel.STAGES.values(), strict=True):
         variance = sum(w**2 for w in stage.weights.values()) + sum(p[3] ** 2 for p in stage.pairs)
         assert column.mean() == pytest.approx(stage.bias, abs=0.02)
         assert column.var() == pytest.approx(variance, rel=0.04)
@@ -180,7 +180,7 @@ def test_truth(spec, data):
     known = json.loads(json.dumps(known_answer.truth(spec, sample=100_000)))
     assert known["spec"] == {"rows": 100_000, "ids": 20_000, "seed": 3}
     assert known["sizes"] == spec.sizes
-    assert known["weights"]["click"]["f206"] == law.STAGES["click"].weights["f206"]
+    assert known["weights"]["click"]["f206"] == funnel.STAGES["click"].weights["f206"]
     assert known["pairs"]["order"][2] == ["f121", "f124", 1, 0.45]
     assert known["importance"]["cart"]["f508"] == max(known["importance"]["cart"].values())
     assert sorted(known["bayes_auc"]) == sorted(known["rates"]) == sorted(SPACES)

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from dtn_jax.datasets.preparation import catalog
-from dtn_jax.datasets.synthetic import funnel, known_answer, law
+from dtn_jax.datasets.synthetic import funnel, known_answer
 from dtn_jax.datasets.synthetic.builder import Synthetic
 from dtn_jax.datasets.synthetic.funnel import FIELDS, FunnelSpec
 from dtn_jax.errors import UserError
@@ -16,7 +16,7 @@ from dtn_jax.errors import UserError
 BETWEEN = (("click", "cart"), ("click", "order"), ("cart", "order"))
 DECLARED = {
     t: sum(w**2 for w in s.weights.values()) + sum(p[3] ** 2 for p in s.pairs)
-    for t, s in law.STAGES.items()
+    for t, s in funnel.STAGES.items()
 }
 
 
@@ -79,7 +79,7 @@ def test_a_logits_variance_and_importances_are_those_of_its_tables(divergence, i
         rest = [1 - head.sum()] if size > funnel.HEAD_IDS else []
         prob[field] = np.concatenate([[0], head, rest])
     shares = known_answer.importance(spec)
-    for task in law.TASKS:
+    for task in funnel.TASKS:
         mains, pairs = tables_of(spec, task)
         parts = {(f,): prob[f] @ table**2 for f, table in mains.items()}
         parts |= {(i, j): prob[i] @ table**2 @ prob[j] for (i, j), table in pairs.items()}
@@ -97,7 +97,7 @@ def test_at_no_divergence_all_logits_are_one_up_to_scale_and_bias(ids):
     click, cart, order = logits(spec, ids).T
     for logit, task in ((cart, "cart"), (order, "order")):
         scale = np.sqrt(DECLARED[task] / DECLARED["click"])
-        expected = law.STAGES[task].bias + scale * (click - law.STAGES["click"].bias)
+        expected = funnel.STAGES[task].bias + scale * (click - funnel.STAGES["click"].bias)
         np.testing.assert_allclose(logit, expected, rtol=0, atol=1e-9)
     own = logits(FunnelSpec(seed=3), ids)
     np.testing.assert_array_equal(click, own[:, 0])
@@ -106,7 +106,7 @@ def test_at_no_divergence_all_logits_are_one_up_to_scale_and_bias(ids):
 
 def test_a_logit_between_is_the_mixture_of_the_ends(ids):
     none, half, full = (logits(FunnelSpec(seed=3, divergence=d), ids) for d in (0, 0.36, 1))
-    bias = [stage.bias for stage in law.STAGES.values()]
+    bias = [stage.bias for stage in funnel.STAGES.values()]
     expected = bias + 0.8 * (none - bias) + 0.6 * (full - bias)
     np.testing.assert_allclose(half[:, 1:], expected[:, 1:], rtol=0, atol=1e-9)
     np.testing.assert_array_equal(half[:, 0], full[:, 0])

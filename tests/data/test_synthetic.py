@@ -123,7 +123,7 @@ def test_two_preparations_are_identical(data, tmp_path, caplog, capfd):
         ("rows=999", "data.options rows=999: expected a whole number at least 1000"),
         ("ids=10", "data.options ids=10: expected a whole number at least 20000"),
         ("seed=-1", "data.options seed=-1: expected"),
-        ("rows=many", "data.options rows expects a whole number at least 1000, got 'many'"),
+        ("rows=many", "data.options rows expects a whole number at least 1000 and .*, got 'many'"),
         ("row=5000", "unknown option of data set 'synthetic' 'row'. Did you mean 'rows'?"),
     ],
 )
@@ -131,11 +131,6 @@ def test_bad_options(options, message, tmp_path):
     with pytest.raises(UserError, match=message):
         catalog.load("synthetic", options, data_dir=str(tmp_path))
     assert not list(tmp_path.iterdir())
-
-
-def test_defaults_are_those_that_the_options_state():
-    spec = funnel.FunnelSpec(**{name: o.default for name, o in Synthetic.OPTIONS.items()})
-    assert spec == funnel.FunnelSpec()
 
 
 @pytest.mark.parametrize(

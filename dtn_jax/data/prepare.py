@@ -17,7 +17,7 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from dtn_jax.data import columns, encode, extended, fit, provenance, shards, stages, table_file
+from dtn_jax.data import columns, encode, extended, fit, frames, provenance, shards, stages
 from dtn_jax.data import histories as log_histories
 from dtn_jax.data import split as splits
 from dtn_jax.data.account import Account
@@ -41,6 +41,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.shared_files import locked, write_whole
 
 MAX_REJECT_RATE = 0.001
+LOCK = ".preparing"  # who prepares a set of frames holds it; nobody removes it
 LACKING = "no raw file has {!r}, the column of an optional field"
 MEMORY_GB, LEAST_GB = 4.0, 1.05
 THREAD_GB = 0.2  # of a chunk, and what is made of it
@@ -286,8 +287,12 @@ def _raw_log(input: object, spec: Spec, home: pathlib.Path) -> Iterator[list[Raw
     if isinstance(input, Sequence):
         yield raw_files.find([str(part) for part in input], spec.input.format)
         return
-    with table_file.written(input, home) as path:
-        yield raw_files.find([str(path)])
+    home.mkdir(parents=True, exist_ok=True)
+    lock = locked(home / LOCK)
+    if lock is None:
+        raise UserError(f"another process is preparing {spec.name} in {home}")
+    with lock, frames.written(frames.as_frame(input), home) as paths:
+        yield raw_files.find(paths)
 
 
 @contextlib.contextmanager
@@ -331,7 +336,6 @@ def remove_unfinished(home: pathlib.Path) -> None:
 
     What one is at work with stays.
     """
-    table_file.remove_left(home)
     for folder in home.glob("unfinished-*"):
         lock = locked(folder / "lock")
         if lock is not None:

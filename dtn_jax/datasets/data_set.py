@@ -6,25 +6,22 @@ import contextlib
 import dataclasses
 import fcntl
 import functools
-import hashlib
 import json
 import pathlib
-import shutil
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from dtn_jax.data import provenance
-from dtn_jax.data.prepare import prepare
+from dtn_jax.data import frames, provenance
+from dtn_jax.data.frames import Frames
+from dtn_jax.data.prepare import LOCK, prepare
 from dtn_jax.data.work import VERSION
 from dtn_jax.datasets.logs.builder import SchemaSet
-from dtn_jax.datasets.logs.raw.files import ends
+from dtn_jax.datasets.logs.raw.files import content, ends
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.datasets.preparation import progress
@@ -36,11 +33,6 @@ from dtn_jax.errors import UserError
 from dtn_jax.options import Option
 from dtn_jax.shared_files import open_lock, write_whole
 
-LOCK = ".preparing"  # who prepares a set holds it; nobody removes it
-FRAMES = "frames"  # the folder of what `raw` gives, beside the set while it is prepared
-SPLIT = "_split"  # the column of the log that says a row's split
-ROW_GROUP = 250_000
-
 NUMBERS = Option(
     "buckets",
     "how numeric fields are kept: in quantile buckets, or standardised for model.numbers; log "
@@ -49,7 +41,6 @@ NUMBERS = Option(
 )
 
 Files = Mapping[str, pathlib.Path]  # {name: where it is}
-Frames = pl.DataFrame | Iterable[pl.DataFrame]
 
 
 class DataSet(SchemaSet):
@@ -162,9 +153,9 @@ class DataSet(SchemaSet):
         place = self.home / f"{self.name}.yaml"
         write_whole(place, self.schema_text())
         with self.log(files) as log:
-            if frames := [path for path in log if pathlib.Path(path).is_relative_to(self.home)]:
-                # What is half prepared of other rows is not resumed.
-                made_of = {**made_of, "frames": [_sha256(path) for path in frames]}
+            made = [path for path in log if pathlib.Path(path).is_relative_to(self.home)]
+            if made:  # what is half prepared of other rows is not resumed
+                made_of = {**made_of, "frames": [content(path) for path in made]}
             prepared = prepare(
                 dataclasses.replace(self.spec, path=str(place)),
                 log,
@@ -184,15 +175,11 @@ class DataSet(SchemaSet):
     @contextlib.contextmanager
     def log(self, files: Files) -> Iterator[list[str]]:
         """The files of the log: the raw ones, or those that hold the frames of `raw`."""
-        frames, folder = self.raw(files), self.home / FRAMES
-        if frames is None:
+        if (rows := self.raw(files)) is None:
             yield [str(path) for path in files.values()]
             return
-        shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
-        try:
-            yield [str(path) for path in write_frames(frames, folder)]
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with frames.written(rows, self.home) as paths:
+            yield paths
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -272,33 +259,6 @@ class DataSet(SchemaSet):
         if not has_any:
             progress.say(f"{self.folder} holds no raw files.")
         return has_any
-
-
-def write_frames(frames: Frames | Mapping[str, Frames], folder: pathlib.Path) -> list[pathlib.Path]:
-    """Writes frames to Parquet, one at a time: to one file, or to another whenever their columns or
-    types change. Returns the files in order."""
-    folder.mkdir()
-    splits = frames if isinstance(frames, Mapping) else {"": frames}
-    paths: list[pathlib.Path] = []
-    types = None
-    with contextlib.ExitStack() as opened:
-        for split, parts in splits.items():
-            for frame in [parts] if isinstance(parts, pl.DataFrame) else parts:
-                table = frame.to_arrow()
-                if split:
-                    table = table.append_column(SPLIT, pa.repeat(split, len(table)))
-                if table.schema != types:
-                    opened.close()
-                    types = table.schema
-                    paths.append(folder / f"{len(paths)}.parquet")
-                    writer = opened.enter_context(pq.ParquetWriter(paths[-1], types))
-                writer.write_table(table, ROW_GROUP)
-    return paths
-
-
-def _sha256(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def hold_out(frame: pl.DataFrame, share: float, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -4,11 +4,8 @@ Reads, from `<manual_dir>/ali_ccp`, the published `sample_skeleton_{train,test}.
 `common_features_{train,test}.csv`, or else the `train_data.csv` and `test_data.csv` that the
 reader released with DTN writes from them; each plain or `.gz`.
 
-A skeleton line is `sample_id,click,conversion,common_index,n,features`, a line of common features
-`common_index,n,features`, with `features` n times `field \\x02 id \\x03 value`, joined by `\\x01`.
-The released reader writes `sample_id,click,conversion` and then for each of FIELDS
-`field:id#id#...`, or `field:0` where it is missing; it drops the values. Malformed lines are
-counted by reason; whatever can be used of them is used.
+ali_ccp.sql has the forms of their lines, and what may be wrong with one. Such lines are counted by
+reason; whatever can be used of them is used.
 
 Six fields hold several values and are bags; their first `max_values` values are kept, an
 impression's own before those of its common features. Three more, crosses of a user's behaviours
@@ -22,7 +19,7 @@ from __future__ import annotations
 
 import pathlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 import duckdb
@@ -55,58 +52,17 @@ CROSSES = ("508", "509", "702")
 MANY = (*BAGS, *CROSSES)
 SHOWN = 60  # characters of a damaged line
 MARK = "ï»¿"  # that some editors begin a file with, as latin-1 has it
-
 UNKNOWN = "a field that is not one of the 23"
-NO_INDEX, NOT_FOUND = "no common_index", "its common_index has no line of common features"
-TWICE = "the common_index of an earlier line"
-IN_PART = (UNKNOWN, NO_INDEX, NOT_FOUND)  # what leaves a skeleton's line in
-# What is wrong with the lines of each file: how many there are of it, the first, and its beginning.
-DAMAGE = """
-    CREATE TABLE lines (file VARCHAR, lines BIGINT);
-    CREATE TABLE damage (file VARCHAR, reason VARCHAR, count BIGINT, first BIGINT, begins VARCHAR)
-"""
+IN_PART = (  # what leaves a skeleton's line in
+    *(UNKNOWN, "no common_index"),
+    "its common_index has no line of common features",
+)
 ODD = {"drop": "left out", "keep": "kept", "click": "counted as clicks"}
-
-ID = r"\d{1,18}"
-NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,2})?"
-FEATURES = rf"(?:FIELD\x02{ID}\x03{NUMBER}(?:\x01|$))*"
-KNOWN = FEATURES.replace("FIELD", f"(?:{'|'.join(FIELDS)})")
-ANY = FEATURES.replace("FIELD", r"[^\x01\x02\x03]*")
-PLACES = ",".join(rf"{field}:{ID}(?:#{ID})*" for field in FIELDS)
-# SQL of the first thing that is wrong with a line, a list `v` of values; NULL where nothing is.
-LABELLED = f"""
-    WHEN v[1] = '' THEN 'no sample_id'
-    WHEN NOT regexp_full_match(v[1], '{ID}')
-        THEN 'sample_id is not a whole number of at most 18 digits'
-    WHEN v[2] NOT IN ('0', '1') THEN 'click is not 0 or 1'
-    WHEN v[3] NOT IN ('0', '1') THEN 'conversion is not 0 or 1'
-"""
-FEATURED = f"""
-    WHEN NOT regexp_full_match(v[-2], '{ID}') THEN 'the number of features is not a whole number'
-    WHEN v[-2]::BIGINT <> if(v[-1] = '', 0, len(string_split(v[-1], chr(1))))
-        THEN 'the number of features is wrong'
-    WHEN regexp_full_match(v[-1], '{KNOWN}') THEN NULL
-    WHEN regexp_full_match(v[-1], '{ANY}') THEN '{UNKNOWN}'
-    ELSE 'a feature that is not a field, an id of at most 18 digits and a number'
-"""
-WRONG = {
-    SKELETON: f"WHEN len(v) <> 6 THEN 'not 6 columns' {LABELLED} {FEATURED}",
-    COMMON: f"""
-        WHEN len(v) <> 3 THEN 'not 3 columns'
-        WHEN v[1] = '' THEN 'an empty common_index' {FEATURED}
-    """,
-    RELEASED: f"""
-        WHEN len(v) <> {len(FIELDS) + 3} THEN 'not {len(FIELDS) + 3} columns' {LABELLED}
-        WHEN NOT regexp_full_match(array_to_string(v[4:], ','), '{PLACES}')
-            THEN 'a column that does not hold its field and ids'
-    """,
-}
-# SQL of what a line has beside its fields; `index` is that of its common features.
 SAMPLE = "v[1]::BIGINT AS sample_id, v[2] = '1' AS click, v[3] = '1' AS conversion"
-HEADS = {
-    SKELETON: f"{SAMPLE}, v[4] AS index",
-    COMMON: "v[1] AS index",
-    RELEASED: f"{SAMPLE}, NULL::VARCHAR AS index",
+FORMS = {  # SQL of what is wrong with a line, of what it has beside its fields, and of those
+    SKELETON: ("wrong_skeleton(v)", f"{SAMPLE}, v[4] AS index", "v[-1]"),
+    COMMON: ("wrong_common(v)", "v[1] AS index", "v[-1]"),
+    RELEASED: ("wrong_released(v)", f"{SAMPLE}, NULL::VARCHAR AS index", "released(v)"),
 }
 
 
@@ -161,8 +117,10 @@ class AliCCP(DataSet):
     def raw(self, files):
         """The impressions, train's and then test's in the order of their files, with their common
         features, some at a time."""
+        paths = {name.removesuffix(".gz"): path for name, path in files.items()}
         with raw_tables.opened(self.home / "join") as database:
-            database.execute(DAMAGE)
+            database.execute("SET VARIABLE fields = ?", [FIELDS])
+            database.execute(pathlib.Path(__file__).with_suffix(".sql").read_text())
             database.create_function(
                 "held_out",
                 lambda ids: pa.array(held_out(ids.to_numpy())),
@@ -170,35 +128,41 @@ class AliCCP(DataSet):
                 "BOOLEAN",
                 type="arrow",
             )
-            counted = []
+            counted: list[tuple] = []
             for part in PARTS:
-                yield from self._part(database, part, files, counted)
+                yield from self._part(database, part, paths, counted)
             self.notes = {"account": [*account(database), *self._counted(counted)]}
 
     def _part(
-        self, database: duckdb.DuckDBPyConnection, part: str, files: dict, counted: list[tuple]
+        self,
+        database: duckdb.DuckDBPyConnection,
+        part: str,
+        paths: Mapping[str, pathlib.Path],
+        counted: list[tuple],
     ) -> Iterator[pl.DataFrame]:
         """The rows of a part; appends what `_counted` tells of them."""
-        paths = {name.removesuffix(".gz"): path for name, path in files.items()}
+        most = self.own.max_values
         skeleton, common, released = (f.format(part) for f in (SKELETON, COMMON, RELEASED))
         if released in paths:
-            count = read(database, RELEASED, paths[released], self.own.max_values)
+            count = read(database, "impressions", RELEASED, paths[released], most)
             none = "SELECT * EXCLUDE (sample_id, click, conversion) FROM impressions LIMIT 0"
-            database.execute(f"CREATE TABLE common AS {none}")
+            database.execute(f"CREATE OR REPLACE TABLE common AS {none}")
         else:
-            read(database, COMMON, paths[common], self.own.max_values)
-            count = read(database, SKELETON, paths[skeleton], self.own.max_values)
-            match(database, paths[skeleton], paths[common])
-        check(database, files.values(), self.own.damaged)
-        database.execute(f"CREATE VIEW joined AS {self.joined(part)}")
+            read(database, "common", COMMON, paths[common], most)
+            count = read(database, "impressions", SKELETON, paths[skeleton], most)
+            note(database, "common", common)
+        left = "index IS NULL OR rowid IN (SELECT line FROM twice())"
+        database.execute(f"DELETE FROM common WHERE {left}")
+        note(database, "impressions", released if released in paths else skeleton)
+        check(database, paths, self.own.damaged)
+        database.execute(f"CREATE OR REPLACE VIEW joined AS {self.joined(part)}")
         cut = (f"sum(cut[{n}]) FILTER ({self.kept})" for n in range(1, len(BAGS) + 1))
         sums = f"SELECT split, count(*) FILTER (odd), {', '.join(cut)} FROM joined"
         counted += database.execute(f"{sums} GROUP BY split ORDER BY split").fetchall()
-        step = max(SLICE // self.own.max_values, 1)
+        step = max(SLICE // most, 1)
         for first in range(0, count, step):
             some = f"line >= {first} AND line < {first + step} AND {self.kept} ORDER BY line"
             yield database.sql(f"SELECT * EXCLUDE (line, odd, cut) FROM joined WHERE {some}").pl()
-        database.execute("DROP VIEW joined; DROP TABLE impressions; DROP TABLE common")
 
     def _counted(self, counted: list[tuple]) -> Iterator[str]:
         """Lines on conversions without a click, and on values that are left out; of (split, how
@@ -240,88 +204,54 @@ class AliCCP(DataSet):
         return f"SELECT {', '.join(columns)} FROM ({rows}) i LEFT JOIN common c USING (index)"
 
 
-def read(database: duckdb.DuckDBPyConnection, form: str, path: pathlib.Path, most: int) -> int:
-    """Makes a table of a file, `common` or `impressions`: what HEADS has, and the fields, NULL
-    where a line is left out; counts what is wrong in the table `damage`.
+def read(
+    database: duckdb.DuckDBPyConnection, table: str, form: str, path: pathlib.Path, most: int
+) -> int:
+    """Makes a table of a file: what its form has, and the fields, NULL where a line is left out.
 
     Of most fields it holds an id, of MANY a list of `{id, weight}`; and as `n` and the field's
     name, how many there are before a bag is cut to `most`. Returns the number of lines.
     """
-    table = "common" if form == COMMON else "impressions"
-    good = f"wrong IS NULL OR wrong = '{UNKNOWN}'"
+    wrong, head, features = FORMS[form]
+    columns = [f"one(features, '{f}') AS \"{f}\"" for f in FIELDS if f not in MANY]
+    for field in MANY:
+        kept = most if field in BAGS else 1
+        columns.append(f"many(features, '{field}', {kept}) AS \"{field}\"")
+        columns.append(f"len(parts(features, '{field}')) AS \"n{field}\"")
     lines = raw_tables.read_text(
         database,
         table,
         path,
         f"""
-        SELECT wrong, begins, {HEADS[form]}, {", ".join(_fields(form, most))}
-        FROM (SELECT *, chr(1) || v[-1] AS features FROM (
-            SELECT wrong, if(wrong IS NOT NULL, text, NULL) AS begins, if({good}, v, NULL) AS v
-            FROM (SELECT *, CASE {WRONG[form]} END AS wrong FROM (
+        SELECT wrong, begins, {head}, {", ".join(columns)}
+        FROM (SELECT *, chr(1) || {features} AS features FROM (
+            SELECT wrong, if(wrong IS NULL, NULL, text) AS begins,
+                if(wrong IS NULL OR wrong = '{UNKNOWN}', v, NULL) AS v
+            FROM (SELECT *, {wrong} AS wrong FROM (
                 SELECT *, string_split(text, ',') AS v
                 FROM (SELECT ltrim(text, '{MARK}') AS text FROM lines)))))
         """,
         encoding="latin-1",  # all that is of use is ASCII
     )
-    database.execute("INSERT INTO lines VALUES (?, ?)", [path.name, lines])
-    note(database, path, f"SELECT wrong, rowid, begins FROM {table}")
+    database.execute("INSERT INTO lines_of VALUES (?, ?)", [path.name.removesuffix(".gz"), lines])
     return lines
 
 
-def note(database: duckdb.DuckDBPyConnection, path: pathlib.Path, query: str) -> None:
-    """Counts damage of a file; the query gives reasons, NULL where there is none, rowids and
-    texts."""
-    begins = f"if(len(text) <= {SHOWN}, text, left(text, {SHOWN}) || '…')"
+def note(database: duckdb.DuckDBPyConnection, table: str, file: str) -> None:
+    """Counts what is wrong with the lines of a file."""
+    begins = f"if(len(begins) <= {SHOWN}, begins, left(begins, {SHOWN}) || '…')"
     database.execute(
         f"INSERT INTO damage SELECT ?, reason, count(*), min(line) + 1, arg_min({begins}, line) "
-        f"FROM ({query}) AS wrong(reason, line, text) WHERE reason IS NOT NULL GROUP BY reason",
-        [path.name],
+        f"FROM damage_of_{table}() WHERE reason IS NOT NULL GROUP BY reason",
+        [file],
     )
-
-
-def _fields(form: str, most: int) -> list[str]:
-    """SQL of the columns of the fields."""
-    columns = []
-    for n, field in enumerate(FIELDS):
-        values = f"string_split(features, '\x01{field}\x02')[2:]"  # each with what follows it
-        first = rf"regexp_extract(features, '\x01{field}\x02(\d+)', 1)"
-        pair = r"regexp_extract(x, '^(\d+)\x03([^\x01]*)', ['id', 'weight'])"
-        if form == RELEASED:
-            values = f"string_split(substr(v[{n + 4}], {len(field) + 2}), '#')"
-            values = f"list_filter({values}, lambda x: x <> '0')"
-            first, pair = f"{values}[1]", "{'id': x, 'weight': '1'}"
-        if field in MANY:
-            kept = f"{values}[:{most if field in BAGS else 1}]"
-            pairs = f"list_transform({kept}, lambda x: {pair})"
-            columns.append(f'{pairs}::STRUCT(id BIGINT, weight FLOAT)[] AS "{field}"')
-            columns.append(f'len({values}) AS "n{field}"')
-        else:
-            columns.append(f'try_cast({first} AS BIGINT) AS "{field}"')
-    return columns
-
-
-def match(
-    database: duckdb.DuckDBPyConnection, skeleton: pathlib.Path, common: pathlib.Path
-) -> None:
-    """Leaves of the table `common` the first line of each index, and counts the others, and the
-    impressions without common features, as damage."""
-    twice = (
-        "SELECT index, rowid AS line, row_number() OVER (PARTITION BY index ORDER BY rowid) AS n"
-    )
-    twice = f"FROM ({twice} FROM common WHERE index IS NOT NULL) WHERE n > 1"
-    note(database, common, f"SELECT '{TWICE}', line, index {twice}")
-    database.execute(f"DELETE FROM common WHERE index IS NULL OR rowid IN (SELECT line {twice})")
-    begins = "concat_ws(',', sample_id, click::INT, conversion::INT, index)"
-    reason = f"if(index = '', '{NO_INDEX}', '{NOT_FOUND}')"
-    query = f"SELECT {reason}, impressions.rowid, {begins} FROM impressions ANTI JOIN common "
-    note(database, skeleton, query + "USING (index) WHERE index IS NOT NULL")
 
 
 def account(database: duckdb.DuckDBPyConnection, file: str = "%") -> list[str]:
     """A line of text for each kind of damage, of each file the most frequent first."""
     found = database.execute(
-        "SELECT * FROM damage JOIN lines USING (file) WHERE file LIKE ? "
-        "ORDER BY lines.rowid, count DESC",
+        "SELECT file, reason, count, first, begins, lines FROM damage JOIN lines_of USING (file) "
+        "WHERE file LIKE ? ORDER BY lines_of.rowid, count DESC, first",
         [file],
     )
     return [
@@ -332,17 +262,18 @@ def account(database: duckdb.DuckDBPyConnection, file: str = "%") -> list[str]:
     ]
 
 
-def check(database: duckdb.DuckDBPyConnection, files: Iterable[pathlib.Path], percent: int) -> None:
+def check(
+    database: duckdb.DuckDBPyConnection, paths: Mapping[str, pathlib.Path], percent: int
+) -> None:
     """Raises UserError if more than `percent` of a file's lines are damaged."""
     limited = database.execute(
-        "SELECT file, lines, sum(count) FROM damage JOIN lines USING (file) "
+        "SELECT file, lines, sum(count) FROM damage JOIN lines_of USING (file) "
         f"WHERE reason <> '{UNKNOWN}' GROUP BY ALL HAVING sum(count) * 100 > {percent} * lines"
     )
     for file, lines, count in limited.fetchall():
-        path = next(path for path in files if path.name == file)
         raise UserError(
-            f"{path}: {count:,} of {lines:,} lines are damaged; at most {percent} % may be (option "
-            f"damaged). {' '.join(account(database, file))}"
+            f"{paths[file]}: {count:,} of {lines:,} lines are damaged; at most {percent} % may be "
+            f"(option damaged). {' '.join(account(database, file))}"
         )
 
 

@@ -110,7 +110,7 @@ def read_text(
                 while file.read(1 << 20):
                     pass
         (count,) = database.execute(
-            f"CREATE TABLE {table} AS WITH {lines} {select}", [glob.escape(str(path))]
+            f"CREATE OR REPLACE TABLE {table} AS WITH {lines} {select}", [glob.escape(str(path))]
         ).fetchone()
     if not count:
         raise UserError(f"{path} holds no lines")

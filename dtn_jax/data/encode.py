@@ -19,9 +19,8 @@ from dtn_jax.data.rows import VALUE, WEIGHTS, Rows, Values, kept, lengths
 from dtn_jax.data.vocabulary import Vocabulary
 from dtn_jax.datasets.logs.schema.spec import FieldSpec
 from dtn_jax.datasets.preparation.numbers import QuantileBuckets
-from dtn_jax.datasets.preparation.ragged import pad
 from dtn_jax.schema import Field
-from dtn_jax.shapes import Float32, Float64, Int32, Int64
+from dtn_jax.shapes import Float32, Float64, Int, Int32, Int64, Shaped
 
 MISSING, KNOWN = 0, 1  # the ids of a field whose value is a number or a vector
 
@@ -241,3 +240,27 @@ def group_numbers(column: pa.Array) -> Int64[np.ndarray, " B"]:
     """The groups of rows as whole numbers: see `keys.group_numbers`."""
     values = Values.of(column)
     return values.spread(keys.group_numbers(values.different), 0)
+
+
+def places(starts: Int[np.ndarray, " n"], lengths: Int[np.ndarray, " n"]) -> Int[np.ndarray, " N"]:
+    """starts[0], starts[0] + 1, ..., `lengths[0]` of them, then those of the next row."""
+    before = lengths.cumsum() - lengths
+    return np.repeat(starts - before, lengths) + np.arange(lengths.sum())
+
+
+def pad(
+    values: Shaped[np.ndarray, " N"], lengths: Int[np.ndarray, " n"], slots: int, fill: int
+) -> Shaped[np.ndarray, "n S"]:
+    """The first S = `slots` values of each row, `fill` where there are fewer."""
+    padded = np.full((len(lengths), slots), fill, values.dtype)
+    if not len(values):
+        return padded
+    if slots == 1:
+        some = lengths > 0
+        padded[some, 0] = values[(lengths.cumsum() - lengths)[some]]
+        return padded
+    kept = np.minimum(lengths, slots)
+    if kept.sum() < len(values):
+        values = values[places(lengths.cumsum() - lengths, kept)]
+    padded[np.arange(slots) < kept[:, None]] = values
+    return padded

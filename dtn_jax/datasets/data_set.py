@@ -169,8 +169,8 @@ class DataSet(SchemaSet):
         place.unlink()
         facts = json.loads((prepared.folder / "prepared.json").read_text())
         counts = [facts[name] for name in ("rows", "unknown_values", "missing_labels")]
-        values = {split: sum(kept.values()) for split, kept in prepared.kept_values.items()}
-        progress.say(progress.summary(self.name, *counts, values, prepared.cut_values))
+        told = progress.summary(self.name, *counts, prepared.kept_values, prepared.cut_values)
+        progress.say(told)
 
     @contextlib.contextmanager
     def log(self, files: Files) -> Iterator[list[str]]:

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from dtn_jax.datasets.preparation.prepared import Prepared
-from dtn_jax.input.batches import CHUNK_STEPS
+from dtn_jax.input.batches import CHUNK_STEPS, prefetched
 from dtn_jax.input.day_order import Days
 from dtn_jax.input.day_reader import DayReader
 from dtn_jax.input.epoch_order import (
@@ -21,7 +21,6 @@ from dtn_jax.input.epoch_order import (
     window_order,
     window_rows,
 )
-from dtn_jax.input.prefetch import prefetched
 from dtn_jax.input.reader import SplitReader, part_of, take
 from dtn_jax.interface import Batch
 from dtn_jax.parallel import processes

@@ -11,9 +11,8 @@ from numbered_rows import stored_rows
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.errors import UserError
-from dtn_jax.input.batches import CHUNK_STEPS
+from dtn_jax.input.batches import CHUNK_STEPS, prefetched
 from dtn_jax.input.epoch_order import batch_rows, steps_per_epoch, window_count
-from dtn_jax.input.prefetch import prefetched
 from dtn_jax.input.reader import SplitReader, in_order, take
 from dtn_jax.input.resident import ResidentData
 from dtn_jax.input.streamed import StreamedData

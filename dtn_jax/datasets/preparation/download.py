@@ -38,11 +38,11 @@ def download(url: str, folder: pathlib.Path, name: str, instead: str) -> pathlib
       UserError: the download fails.
     """
     progress.say(f"Downloading {url}")
+    tfds.disable_progress_bar()
     manager = tfds.download.DownloadManager(download_dir=folder, dataset_name=name)
     before, downloader.MAX_RETRIES = downloader.MAX_RETRIES, RETRIES
     try:
-        with progress.without_tfds_bars():
-            return pathlib.Path(manager.download(url))
+        return pathlib.Path(manager.download(url))
     except (tfds.download.DownloadError, OSError) as error:
         raise UserError(f"{url} cannot be downloaded ({error}). {instead}") from None
     finally:

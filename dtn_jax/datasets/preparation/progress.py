@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import MappingProxyType
 from typing import TypeVar
 
 import rich.progress
-import tensorflow_datasets as tfds
-from tensorflow_datasets.core.utils import tqdm_utils
 
 from dtn_jax.report import screen
 
@@ -95,24 +91,13 @@ def pace(done: int | float, total: int, seconds: float, unit: str) -> str:
     return f"{told}, {left / 60:.0f} min left" if left >= 90 else f"{told}, {left:.0f} s left"
 
 
-@contextlib.contextmanager
-def without_tfds_bars() -> Iterator[None]:
-    """Keeps TFDS from drawing its own bars while this lasts."""
-    before = tqdm_utils._active
-    tfds.disable_progress_bar()
-    try:
-        yield
-    finally:
-        tfds.display_progress_bar(before)
-
-
 def summary(
     name: str,
     rows: Mapping[str, int],
     unknown: Mapping[str, Mapping[str, int]],
     missing_labels: Mapping[str, Mapping[str, int]],
-    values: Mapping[str, int] = MappingProxyType({}),
-    cut: Mapping[str, Mapping[str, int]] = MappingProxyType({}),
+    kept: Mapping[str, Mapping[str, int]],
+    cut: Mapping[str, Mapping[str, int]],
 ) -> str:
     """One line about a data set's rows, unknown values and missing labels.
 
@@ -121,14 +106,15 @@ def summary(
       rows: {split: rows}.
       unknown: {split: {field: values that became the unknown id}}.
       missing_labels: {split: {task: rows without this label}}.
-      values: {split: values kept}; by default one for each row and field.
+      kept: {split: {field: values kept}}.
       cut: {split: {field: values that did not fit into the slots}}.
     """
     counts = ", ".join(f"{n:,} {split}" for split, n in rows.items())
-    shares = ", ".join(
-        f"{percent(sum(found.values()), values.get(split, rows[split] * len(found)))} of {split}"
-        for split, found in unknown.items()
+    values, lost, few = (
+        {split: sum(by_field.values()) for split, by_field in found.items()}
+        for found in (kept, cut, unknown)
     )
+    shares = ", ".join(f"{percent(n, values[split])} of {split}" for split, n in few.items())
     text = f"{name}: {counts} rows; unknown values (missing, or not seen in train): {shares}"
     labels = [
         f"{n:,} of {task} in {split}"
@@ -137,7 +123,6 @@ def summary(
         if n
     ]
     text += f"; missing labels: {', '.join(labels)}" if labels else ""
-    lost = {split: sum(found.values()) for split, found in cut.items()}
     if any(lost.values()):
         shares = (f"{percent(n, n + values[split])} of {split}" for split, n in lost.items())
         text += f"; values beyond the slots of their bag: {', '.join(shares)}"

@@ -132,17 +132,6 @@ def test_every_row_comes_once_day_after_day_and_no_batch_mixes_them(size, scatte
     assert len(steps) == found.steps_per_epoch(size) == sum(-(-c // size) for c in found.counts)
 
 
-@pytest.mark.parametrize("size", [32, 100])
-def test_a_day_alone_has_the_batches_that_it_has_among_others(size):
-    days, begin = log(), Days.of(log()).begin(size)
-    whole = epoch(days, size)
-    for place, day in enumerate(Days.of(days).known):
-        own = np.flatnonzero(days == day)  # its rows, in the order of the log
-        alone = epoch(days[own], size)
-        among = whole[begin[place] : begin[place + 1]]
-        np.testing.assert_array_equal(np.where(alone < 0, -1, own[alone]), among)
-
-
 def test_rows_are_shuffled_within_windows_and_windows_within_the_day():
     steps = epoch(np.zeros(3 * WINDOW, int), size=WINDOW)
     order = [set(step // WINDOW) for step in steps]

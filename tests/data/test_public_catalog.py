@@ -2,7 +2,6 @@
 
 import io
 import pathlib
-import struct
 import tarfile
 import zipfile
 
@@ -154,24 +153,6 @@ def tar(path, *entries):
                 file.addfile(entry, io.BytesIO(content))
 
 
-def zipped(path, change=bytes):
-    with zipfile.ZipFile(path, "w") as file:
-        file.writestr("../../escape", b"x")
-        file.writestr("/escape", b"x")
-        file.writestr(WANTED, b"a,b\n")
-    path.write_bytes(change(path.read_bytes()))
-
-
-def headers(data, place, value):
-    """The archive's bytes with another number in each file's headers."""
-    changed = bytearray(data)
-    for mark, at in ((b"PK\3\4", place), (b"PK\1\2", place + 2)):
-        start = -1
-        while (start := data.find(mark, start + 1)) >= 0:
-            struct.pack_into("<H", changed, start + at, value)
-    return bytes(changed)
-
-
 @pytest.fixture
 def contained(tmp_path):
     (tmp_path / "in").mkdir()
@@ -190,18 +171,9 @@ def test_other_members_are_not_unpacked(contained):
     assert [p.name for p in (contained / "a.unpacked").rglob("*")] == ["set", "log.csv"]
 
 
-@pytest.mark.parametrize("link", ["/etc/passwd", "../../../etc/passwd", "log.csv", "set/log.csv"])
+@pytest.mark.parametrize("link", ["/etc/passwd", "../../../etc/passwd", "log.csv"])
 def test_a_link_is_not_followed_outside(contained, link):
     """Nor to itself, in a circle."""
     tar(contained / "a", (WANTED, link))
     with pytest.raises(UserError, match=r"https://x .*; it was discarded"):
-        unpacked(contained)
-
-
-@pytest.mark.parametrize(
-    ("place", "value"), [(6, 1), (8, 77), (6, 0x40)], ids=["encrypted", "method", "strong"]
-)
-def test_a_zip_that_cannot_be_read(contained, place, value):
-    zipped(contained / "a", lambda data: headers(data, place, value))
-    with pytest.raises(UserError, match=r"https://x cannot be unpacked \(.*; it was discarded"):
         unpacked(contained)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import pathlib
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,8 +12,11 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dtn_jax.datasets.preparation import progress
 from dtn_jax.errors import UserError
+from dtn_jax.shared_files import open_lock
 
+LOCK = ".preparing"  # who prepares a set of frames holds it; nobody removes it
 FOLDER = "frames"  # of a set that is prepared: what it is made from
 SPLIT = "_split"  # the column of the log that says a row's split
 ROW_GROUP = 250_000
@@ -21,11 +25,26 @@ Frames = pl.DataFrame | Iterable[pl.DataFrame]
 
 
 @contextlib.contextmanager
+def alone(home: pathlib.Path, name: str) -> Iterator[None]:
+    """Waits until no other process prepares the set of this name there; a file system may have no
+    locks."""
+    home.mkdir(parents=True, exist_ok=True)
+    with open_lock(home / LOCK) as lock:
+        with contextlib.suppress(OSError):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                progress.say(f"Waiting for another process, which prepares {name}")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
 def written(frames: Frames | Mapping[str, Frames], home: pathlib.Path) -> Iterator[list[str]]:
     """The Parquet files that frames become, in order: one, or another whenever their columns or
     types change. Frames by split get a column SPLIT.
 
-    Nobody else may write to that home at the same time.
+    Who writes to that home is there `alone`.
     """
     folder = home / FOLDER
     shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed

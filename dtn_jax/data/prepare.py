@@ -41,7 +41,6 @@ from dtn_jax.errors import UserError
 from dtn_jax.shared_files import locked, write_whole
 
 MAX_REJECT_RATE = 0.001
-LOCK = ".preparing"  # who prepares a set of frames holds it; nobody removes it
 LACKING = "no raw file has {!r}, the column of an optional field"
 MEMORY_GB, LEAST_GB = 4.0, 1.05
 THREAD_GB = 0.2  # of a chunk, and what is made of it
@@ -287,11 +286,7 @@ def _raw_log(input: object, spec: Spec, home: pathlib.Path) -> Iterator[list[Raw
     if isinstance(input, Sequence):
         yield raw_files.find([str(part) for part in input], spec.input.format)
         return
-    home.mkdir(parents=True, exist_ok=True)
-    lock = locked(home / LOCK)
-    if lock is None:
-        raise UserError(f"another process is preparing {spec.name} in {home}")
-    with lock, frames.written(frames.as_frame(input), home) as paths:
+    with frames.alone(home, spec.name), frames.written(frames.as_frame(input), home) as paths:
         yield raw_files.find(paths)
 
 

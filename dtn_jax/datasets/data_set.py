@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import functools
 import json
 import pathlib
@@ -18,7 +17,7 @@ import polars as pl
 
 from dtn_jax.data import frames, provenance
 from dtn_jax.data.frames import Frames
-from dtn_jax.data.prepare import LOCK, prepare
+from dtn_jax.data.prepare import prepare
 from dtn_jax.data.work import VERSION
 from dtn_jax.datasets.logs.builder import SchemaSet
 from dtn_jax.datasets.logs.raw.files import content, ends
@@ -31,7 +30,7 @@ from dtn_jax.datasets.preparation.numbers import BINS
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
 from dtn_jax.options import Option
-from dtn_jax.shared_files import open_lock, write_whole
+from dtn_jax.shared_files import write_whole
 
 NUMBERS = Option(
     "buckets",
@@ -128,7 +127,7 @@ class DataSet(SchemaSet):
 
     def download_and_prepare(self) -> None:
         """Prepares the set from the user's raw files, or from those that it downloads."""
-        with self._alone():
+        with frames.alone(self.home, self.name):
             if pathlib.Path(self.data_dir).exists():  # another process was faster
                 return
             if not (self.url and self.raw_names()) or self._has_any():
@@ -180,19 +179,6 @@ class DataSet(SchemaSet):
             return
         with frames.written(rows, self.home) as paths:
             yield paths
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Waits until no other process prepares the set; a file system may have no locks."""
-        self.home.mkdir(parents=True, exist_ok=True)
-        with open_lock(self.home / LOCK) as lock:
-            with contextlib.suppress(OSError):
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    progress.say(f"Waiting for another process, which prepares {self.name}")
-                    fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
     def outdated(self) -> str:
         """What to say of a set of another recipe."""

@@ -12,9 +12,7 @@ from shop import prepare, rows_of, shop_frame
 from toy_set import Toy
 
 from dtn_jax.data import frames, shown_values
-from dtn_jax.data.frames import FOLDER
-from dtn_jax.data.prepare import LOCK
-from dtn_jax.datasets import data_set
+from dtn_jax.data.frames import FOLDER, LOCK
 from dtn_jax.datasets.data_set import DataSet
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.blocks import Layout
@@ -234,14 +232,14 @@ def test_a_set_is_prepared_once_however_many_ask_for_it(tmp_path, monkeypatch, c
         return raw(self, files)
 
     monkeypatch.setattr(Toy, "raw", slow)
-    say = data_set.progress.say
+    say = frames.progress.say
 
     def said(text):
         say(text)
         if "Waiting" in text:
             both.set()
 
-    monkeypatch.setattr(data_set.progress, "say", said)
+    monkeypatch.setattr(frames.progress, "say", said)
     load = lambda: found.append(catalog.load("toy", data_dir=str(tmp_path)))  # noqa: E731
     threads = [threading.Thread(target=load) for _ in range(2)]
     for thread in threads:

@@ -34,10 +34,6 @@ DATASETS = {
 }
 
 
-LARGEST = 2**63  # of whole numbers
-SHOWN = 30  # letters of a value, in a message
-
-
 @dataclasses.dataclass(frozen=True)
 class DataOptions:
     """Section `data`: which data set, and where it is."""
@@ -129,8 +125,6 @@ def parse_options(
         what = f"data.options {key}"
         options[key] = found.cast(what, whole(value) if isinstance(found.default, int) else value)
         found.check(what, options[key])
-        if isinstance(options[key], int) and options[key] >= LARGEST:
-            raise UserError(f"{what}={value[:SHOWN]}: expected a number below 2^63")
     return options
 
 

@@ -131,7 +131,7 @@ class FunnelSpec:
         1_000_000, "impressions in all splits, up to 10^8", least=1_000, most=MAX_ROWS
     )
     ids: int = option(MIN_IDS, "total vocabulary of all fields", least=MIN_IDS, most=MAX_IDS)
-    seed: int = option(0, "of the law and of the rows", least=0)
+    seed: int = option(0, "of the law and of the rows", least=0, most=2**63 - 1)
     divergence: float = option(
         1.0,
         "0 where all tasks depend on the same fields and pairs alike, to 1, each on its own",

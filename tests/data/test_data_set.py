@@ -103,14 +103,6 @@ def test_encoders_see_train_alone(splits, tmp_path):
     assert second.unknown_values["validation"]["word"] == 24
 
 
-@pytest.mark.parametrize("split", ["train", "validation", "test"])
-def test_an_empty_split(splits, tmp_path, split):
-    splits[split] = [splits[split][0].clear()] if split == "test" else []
-    with pytest.raises(UserError, match=f"the {split} split is empty"):
-        prepare(splits, tmp_path)
-    assert not list(tmp_path.rglob("prepared.json"))
-
-
 def test_a_wrong_value_is_told_with_its_place_and_the_schema_with_its_line(splits, tmp_path):
     good, late = splits["train"], splits["train"][-1]
     bad = late["click"].to_list()
@@ -267,7 +259,3 @@ def test_a_full_disk_is_told(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"toy cannot be prepared in .*No space left on device"):
         catalog.load("toy", data_dir=str(tmp_path))
     assert not list(tmp_path.rglob("*.parquet*"))
-
-
-def test_a_builder_says_where_its_set_will_be(tmp_path):
-    assert pathlib.Path(Toy(data_dir=str(tmp_path)).data_dir) == tmp_path / "toy/1.0.0"

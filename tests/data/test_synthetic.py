@@ -58,27 +58,6 @@ def test_rows_are_the_funnels_in_order(data, splits, spec):
     assert all(b.label_mask.all() for b in splits.values())
 
 
-def test_ids_are_rows_of_their_tables(data, splits, spec):
-    assert data.schema.field_names == funnel.FIELDS
-    assert {f.name: f.rows for f in data.schema.fields} == {
-        name: 1 + size for name, size in spec.sizes.items()
-    }
-    for batch in splits.values():
-        assert batch.ids.min() == 1
-        assert (batch.ids.max(axis=0) <= list(spec.sizes.values())).all()
-    assert not any(sum(counts.values()) for counts in data.unknown_values.values())
-
-
-def test_notes_hold_the_truth(data, spec):
-    notes = data.notes
-    assert notes["spec"] == {"rows": 20_000, "ids": 20_000, "seed": 3}
-    assert notes["sizes"] == spec.sizes
-    assert notes["importance"]["click"] == dict(
-        zip(funnel.FIELDS, known_answer.importance(spec)["click"].tolist(), strict=True)
-    )
-    assert set(notes["bayes_auc"]) == set(notes["test_bayes_auc"]) == SPACES
-
-
 def test_the_test_splits_own_bayes_auc(data, splits, spec):
     batch = splits["test"]
     scores = known_answer.bayes_scores(spec, batch.ids)

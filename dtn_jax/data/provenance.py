@@ -95,8 +95,8 @@ def change(prepared: Prepared, spec: Spec, now: Mapping[str, Any]) -> str:
     if was != is_:
         was, is_ = (_last(sets) for sets in (prepared.extends, now.get("extends", [])))
         return f"another set to extend: it was {was}, is {is_}"
-    told = other_file(prepared, now)
-    return f"other raw files: {told}" if told else ""
+    other = other_file(prepared, now)
+    return f"other raw files: {other}" if other else ""
 
 
 def other_file(prepared: Prepared, now: Mapping[str, Any]) -> str:

@@ -152,9 +152,9 @@ class DataSet(SchemaSet):
         place = self.home / f"{self.name}.yaml"
         write_whole(place, self.schema_text())
         with self.log(files) as log:
-            made = [path for path in log if pathlib.Path(path).is_relative_to(self.home)]
-            if made:  # what is half prepared of other rows is not resumed
-                made_of = {**made_of, "frames": [content(path) for path in made]}
+            of_frames = [path for path in log if pathlib.Path(path).is_relative_to(self.home)]
+            if of_frames:  # what is half prepared of other rows is not resumed
+                made_of = {**made_of, "frames": [content(path) for path in of_frames]}
             prepared = prepare(
                 dataclasses.replace(self.spec, path=str(place)),
                 log,
@@ -168,8 +168,8 @@ class DataSet(SchemaSet):
         place.unlink()
         facts = json.loads((prepared.folder / "prepared.json").read_text())
         counts = [facts[name] for name in ("rows", "unknown_values", "missing_labels")]
-        told = progress.summary(self.name, *counts, prepared.kept_values, prepared.cut_values)
-        progress.say(told)
+        summary = progress.summary(self.name, *counts, prepared.kept_values, prepared.cut_values)
+        progress.say(summary)
 
     @contextlib.contextmanager
     def log(self, files: Files) -> Iterator[list[str]]:
@@ -230,10 +230,10 @@ class DataSet(SchemaSet):
                 say = f"using the set prepared earlier in {prepared.folder}; {error}"
                 progress.say(f"{self.name}: {say}")
             return
-        if told := provenance.other_file(prepared, now):
+        if change := provenance.other_file(prepared, now):
             raise UserError(
                 f"{prepared.folder} was prepared from other raw files than those in "
-                f"{self.manual_dir}: {told}. Delete it to prepare the data set again, or give "
+                f"{self.manual_dir}: {change}. Delete it to prepare the data set again, or give "
                 "another data.data_dir"
             )
 

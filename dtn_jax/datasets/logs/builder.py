@@ -148,9 +148,9 @@ class Logs(SchemaSet):
             "raw_files": prepared.raw_files | sizes,
             "raw_hashes": prepared.raw_hashes | hashes,
         }
-        if told := provenance.other_file(prepared, now):
+        if change := provenance.other_file(prepared, now):
             raise UserError(
-                f"{prepared.folder} was prepared from other raw files: {told}. Prepare the set "
+                f"{prepared.folder} was prepared from other raw files: {change}. Prepare the set "
                 "again with experiments.prepare --replace"
             )
 

@@ -145,14 +145,14 @@ class AliCCP(DataSet):
         skeleton, common, released = (f.format(part) for f in (SKELETON, COMMON, RELEASED))
         if released in paths:
             count = read(database, "impressions", RELEASED, paths[released], most)
-            none = "SELECT * EXCLUDE (sample_id, click, conversion) FROM impressions LIMIT 0"
-            database.execute(f"CREATE OR REPLACE TABLE common AS {none}")
+            empty = "SELECT * EXCLUDE (sample_id, click, conversion) FROM impressions LIMIT 0"
+            database.execute(f"CREATE OR REPLACE TABLE common AS {empty}")
         else:
             read(database, "common", COMMON, paths[common], most)
             count = read(database, "impressions", SKELETON, paths[skeleton], most)
             note(database, "common", common)
-        left = "index IS NULL OR rowid IN (SELECT line FROM twice())"
-        database.execute(f"DELETE FROM common WHERE {left}")
+        unused = "index IS NULL OR rowid IN (SELECT line FROM twice())"
+        database.execute(f"DELETE FROM common WHERE {unused}")
         note(database, "impressions", released if released in paths else skeleton)
         check(database, paths, self.own.damaged)
         database.execute(f"CREATE OR REPLACE VIEW joined AS {self.joined(part)}")

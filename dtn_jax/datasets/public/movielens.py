@@ -106,7 +106,7 @@ class MovieLens(DataSet):
                 unknown = f"{key} NOT IN (SELECT {key} FROM {name})"
                 told = f"'{table.columns[0]} ' || {key} || ' is not in {table.path}'"
                 path = files[ratings.path]
-                refuse(database, "ratings", path, {unknown: told}, bool(ratings.header))
+                refuse(database, "ratings", path, bool(ratings.header), unknown, told)
             log = f"SELECT COLUMNS(* EXCLUDE (wrong)) FROM ratings {joins} ORDER BY ratings.rowid"
             yield from raw_tables.frames(database, log)
 
@@ -132,4 +132,4 @@ def read(database: duckdb.DuckDBPyConnection, name: str, table: Table, path: pat
         key = table.columns[0]
         twice = f'rowid NOT IN (SELECT min(rowid) FROM {name} GROUP BY "{key}")'
         told = f"""'{key} ' || "{key}" || ' is there already'"""
-        refuse(database, name, path, {twice: told}, header)
+        refuse(database, name, path, header, twice, told)

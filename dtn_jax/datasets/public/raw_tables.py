@@ -144,7 +144,7 @@ def read_lines(
     given = typed({name: column for name, (_, column) in columns.items()}, texts, count)
     select = f"SELECT {more} {given} FROM (SELECT {values} AS v FROM lines)"
     read_text(database, table, path, select, encoding, header)
-    refuse(database, table, path, {"wrong IS NOT NULL": "wrong"}, header)
+    refuse(database, table, path, header)
 
 
 def read_table(
@@ -189,7 +189,7 @@ def read_table(
             database.register("batches", pa.RecordBatchReader.from_batches(schema, batches))
             database.execute(f"CREATE TABLE {table} AS SELECT {typed(known, texts)} FROM batches")
             database.unregister("batches")
-        refuse(database, table, path, {"wrong IS NOT NULL": "wrong"})
+        refuse(database, table, path)
     return list(known)
 
 
@@ -222,8 +222,9 @@ def refuse(
     database: duckdb.DuckDBPyConnection,
     table: str,
     path: pathlib.Path,
-    wrong: Mapping[str, str],
     header: bool = False,
+    wrong: str = "wrong IS NOT NULL",
+    reason: str = "wrong",
 ) -> None:
     """Raises UserError that names the first row of a table that is wrong.
 
@@ -231,20 +232,20 @@ def refuse(
       database: has the table.
       table: its name.
       path: its file.
-      wrong: {SQL that is true of a wrong row: SQL of what to say of it}.
       header: whether a text has a first line that is no row.
+      wrong: SQL that is true of a wrong row.
+      reason: SQL of what to say of it.
     """
     parquet = path.suffix == ".parquet"
     row, first = ("row", 1) if parquet else ("line", 2 if header else 1)
-    for condition, told in wrong.items():
-        found = database.execute(
-            f"SELECT rowid + {first}, {told}, count(*) OVER () FROM {table} WHERE {condition} "
-            "ORDER BY rowid LIMIT 1"
-        ).fetchone()
-        if found:
-            number, what, count = found
-            more = f" (in {count:,} rows)" if count > 1 else ""
-            raise UserError(f"{path}, {row} {number}: {what}{more}")
+    found = database.execute(
+        f"SELECT rowid + {first}, {reason}, count(*) OVER () FROM {table} WHERE {wrong} "
+        "ORDER BY rowid LIMIT 1"
+    ).fetchone()
+    if found:
+        number, what, count = found
+        more = f" (in {count:,} rows)" if count > 1 else ""
+        raise UserError(f"{path}, {row} {number}: {what}{more}")
 
 
 @contextlib.contextmanager

@@ -331,8 +331,10 @@ def remove_unfinished(home: pathlib.Path) -> None:
 
     What one is at work with stays.
     """
-    for folder in home.glob("unfinished-*"):
-        lock = locked(folder / "lock")
+    locks = {folder: folder / "lock" for folder in home.glob("unfinished-*")}
+    locks |= {folder: home / frames.LOCK for folder in home.glob(frames.FOLDER)}
+    for folder, path in locks.items():
+        lock = locked(path)
         if lock is not None:
             with lock:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
@@ -67,28 +68,18 @@ class Rows:
         """
         of = f" of {total:,}" if total else ""
         bar = self._bars.add_task(what, total=total or None, of=f"{of} {unit}", pace="")
-        begun = said = time.monotonic()
+        task, said = self._bars.tasks[bar], time.monotonic()
         for item in items:
             yield item
             self._bars.advance(bar, rows(item))
-            done, now = self._bars.tasks[bar].completed, time.monotonic()
-            told = pace(done, total, now - begun, unit)
-            self._bars.update(bar, pace=told)
-            if self._bars.disable and now - said >= QUIET_SECONDS:
-                said = now
-                say(f"{what}: {done:,}{of} {unit}, {told}")
-        done = self._bars.tasks[bar].completed
-        self._bars.update(bar, total=done, of=f" {unit}")
-
-
-def pace(done: int | float, total: int, seconds: float, unit: str) -> str:
-    """'120,000 rows/s, 3 min left'"""
-    rate = done / max(seconds, 1e-9)
-    told = f"{rate:,.0f} {unit}/s"
-    if not total or not done or done >= total:
-        return told
-    left = (total - done) / rate
-    return f"{told}, {left / 60:.0f} min left" if left >= 90 else f"{told}, {left:.0f} s left"
+            pace = f"{task.speed or 0:,.0f} {unit}/s"
+            if left := task.time_remaining:
+                pace += f", {datetime.timedelta(seconds=left)} left"
+            self._bars.update(bar, pace=pace)
+            if self._bars.disable and time.monotonic() - said >= QUIET_SECONDS:
+                said = time.monotonic()
+                say(f"{what}: {task.completed:,}{of} {unit}, {pace}")
+        self._bars.update(bar, total=task.completed, of=f" {unit}")
 
 
 def summary(

@@ -332,7 +332,7 @@ def remove_unfinished(home: pathlib.Path) -> None:
     What one is at work with stays.
     """
     locks = {folder: folder / "lock" for folder in home.glob("unfinished-*")}
-    locks |= {folder: home / frames.LOCK for folder in home.glob(frames.FOLDER)}
+    locks |= dict.fromkeys(home.glob(frames.FOLDER), home / frames.LOCK)
     for folder, path in locks.items():
         lock = locked(path)
         if lock is not None:

@@ -34,9 +34,7 @@ class SchemaSet:
 
     name: ClassVar[str]
     OPTIONS: ClassVar[dict[str, Option]] = {}  # `data.options`
-    FIELD_OPTIONS: ClassVar[
-        tuple[str, ...]
-    ] = ()  # those that leave the rows and labels as they are
+    FIELD_OPTIONS: ClassVar[tuple[str, ...]] = ()  # that leave the rows and labels as they are
     SOURCE: ClassVar[str] = ""  # SHA-256 of the plug-in that it came with
     weight: ClassVar[str | None] = None  # '' where no row ever has a weight; None: the file says
     meaning: str

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
+from dtn_jax.input.batches import prefetched
 from dtn_jax.input.day_order import DayRows
-from dtn_jax.input.prefetch import prefetched
 from dtn_jax.input.reader import in_order
 from dtn_jax.interface import Batch
 from dtn_jax.metrics import Value, measure

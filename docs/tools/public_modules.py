@@ -80,13 +80,10 @@ PAGES = {
             "datasets.public.ali_ccp",
             "datasets.public.kuairand",
             "datasets.public.aliexpress",
-            "datasets.public.kuairand_histories",
-            "datasets.public.kuairand_pure",
             "datasets.public.movielens",
             "datasets.synthetic.builder",
             "datasets.synthetic.funnel",
             "datasets.synthetic.known_answer",
-            "datasets.synthetic.law",
         ),
     ),
     "models": Page(

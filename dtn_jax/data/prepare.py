@@ -17,7 +17,7 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from dtn_jax.data import columns, encode, extended, fit, provenance, shards, stages, table_file
+from dtn_jax.data import columns, encode, extended, fit, frames, provenance, shards, stages
 from dtn_jax.data import histories as log_histories
 from dtn_jax.data import split as splits
 from dtn_jax.data.account import Account
@@ -286,8 +286,8 @@ def _raw_log(input: object, spec: Spec, home: pathlib.Path) -> Iterator[list[Raw
     if isinstance(input, Sequence):
         yield raw_files.find([str(part) for part in input], spec.input.format)
         return
-    with table_file.written(input, home) as path:
-        yield raw_files.find([str(path)])
+    with frames.alone(home, spec.name), frames.written(frames.as_frame(input), home) as paths:
+        yield raw_files.find(paths)
 
 
 @contextlib.contextmanager
@@ -331,13 +331,13 @@ def remove_unfinished(home: pathlib.Path) -> None:
 
     What one is at work with stays.
     """
-    for folder in home.glob("unfinished-*"):
-        lock = locked(folder / "lock")
+    locks = {folder: folder / "lock" for folder in home.glob("unfinished-*")}
+    locks |= dict.fromkeys(home.glob(frames.FOLDER), home / frames.LOCK)
+    for folder, path in locks.items():
+        lock = locked(path)
         if lock is not None:
             with lock:
                 shutil.rmtree(folder, ignore_errors=True)
-    for path in home.glob("table*.parquet*"):  # of tables in memory
-        path.unlink()
 
 
 def plan(spec: Spec, files: Sequence[RawFile]) -> tuple[list[Unit], dict[str, object], str]:

@@ -95,13 +95,20 @@ def change(prepared: Prepared, spec: Spec, now: Mapping[str, Any]) -> str:
     if was != is_:
         was, is_ = (_last(sets) for sets in (prepared.extends, now.get("extends", [])))
         return f"another set to extend: it was {was}, is {is_}"
+    other = other_file(prepared, now)
+    return f"other raw files: {other}" if other else ""
+
+
+def other_file(prepared: Prepared, now: Mapping[str, Any]) -> str:
+    """The first raw file that is not as it was when the set was prepared, in words; '' where none
+    is. `now` is as `raw_facts` gives it."""
     for address in {**prepared.raw_files, **now["raw_files"]}:
         was, is_ = prepared.raw_files.get(address), now["raw_files"].get(address)
         if was != is_:
             was, is_ = ("absent" if n is None else f"{n:,} bytes" for n in (was, is_))
-            return f"other raw files: {address} was {was}, is {is_}"
-        if prepared.raw_hashes[address] != now["raw_hashes"][address]:
-            return f"other raw files: {address} has the same size, but its content differs"
+            return f"{address} was {was}, is {is_}"
+        if prepared.raw_hashes.get(address) != now["raw_hashes"][address]:
+            return f"{address} has the same size, but its content differs"
     return ""
 
 

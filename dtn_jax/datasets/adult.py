@@ -7,11 +7,8 @@ from typing import ClassVar
 
 import polars as pl
 
-from dtn_jax.datasets.data_set import DataSet
-from dtn_jax.datasets.preparation import kept_numbers
+from dtn_jax.datasets.data_set import NUMBERS, DataSet, hold_out, kept
 from dtn_jax.datasets.preparation.blocks import Layout
-from dtn_jax.datasets.preparation.hold_out import hold_out
-from dtn_jax.datasets.preparation.kept_numbers import NUMBERS
 
 FILE = pathlib.Path(__file__).parent / "adult.parquet"
 TEST_ROWS = 16_281  # the file's first rows are UCI's test split, the rest its train split
@@ -28,11 +25,8 @@ class Adult(DataSet):
     FIELD_OPTIONS: ClassVar = ("numbers",)
     layout = Layout(lanes=8, block_rows=128)
 
-    def variant(self):
-        return kept_numbers.variant(self.own.numbers)
-
     def schema_text(self):
-        return kept_numbers.in_schema(super().schema_text(), self.own.numbers)
+        return kept(super().schema_text(), self.own.numbers)
 
     def raw(self, files):
         frame = read()

@@ -4,42 +4,42 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import functools
-import hashlib
 import json
 import pathlib
-import shutil
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, ClassVar
 
+import numpy as np
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
-import tensorflow_datasets as tfds
 
+from dtn_jax.data import frames, provenance
+from dtn_jax.data.frames import Frames
 from dtn_jax.data.prepare import prepare
 from dtn_jax.data.work import VERSION
 from dtn_jax.datasets.logs.builder import SchemaSet
-from dtn_jax.datasets.logs.raw.files import ends
+from dtn_jax.datasets.logs.raw.files import content, ends
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.blocks import Layout
-from dtn_jax.datasets.preparation.download import download, unpacked
-from dtn_jax.datasets.public.archive import unpack
+from dtn_jax.datasets.preparation.download import download, unpack
+from dtn_jax.datasets.preparation.numbers import BINS
+from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
-from dtn_jax.shared_files import open_lock, write_whole
+from dtn_jax.options import Option
+from dtn_jax.shared_files import write_whole
 
-LOCK = ".preparing"  # who prepares a set holds it; nobody removes it
-FRAMES = "frames"  # the folder of what `raw` gives, beside the set while it is prepared
-SPLIT = "_split"  # the column of the log that says a row's split
-ROW_GROUP = 250_000
+NUMBERS = Option(
+    "buckets",
+    "how numeric fields are kept: in quantile buckets, or standardised for model.numbers; log "
+    "standardises sign(x) log(1 + |x|)",
+    choices=("buckets", "standardise", "log"),
+)
 
 Files = Mapping[str, pathlib.Path]  # {name: where it is}
-Frames = pl.DataFrame | Iterable[pl.DataFrame]
 
 
 class DataSet(SchemaSet):
@@ -51,7 +51,7 @@ class DataSet(SchemaSet):
 
     Attributes:
       schema: the text of its schema file, or that file.
-      url: of an archive (zip or tar.gz) with the raw files; '' without.
+      url: of an archive (zip, tar.gz, or a tar.gz in a zip) with the raw files; '' without.
       layout: how rows lie in records; None: as usual for so many.
       notes: further facts for notes.json, read after `raw`; the lines of `account` are also told.
       own: the values of its OPTIONS, by name.
@@ -66,6 +66,21 @@ class DataSet(SchemaSet):
     def raw_names(self) -> tuple[str, ...]:
         """The raw files, by their path below `<manual_dir>/<name>`, and in the archive."""
         return ()
+
+    def names_there(self, *choices: Sequence[str]) -> tuple[str, ...]:
+        """The first of several choices of raw files of which the user has one, or else the first;
+        each as it is there, plain or `.gz`."""
+
+        def there(name: str) -> str:
+            return next((n for n in (name, f"{name}.gz") if (self.folder / n).is_file()), "")
+
+        names = next((names for names in choices if any(map(there, names))), choices[0])
+        return tuple(there(name) or name for name in names)
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """The user's folder of the raw files."""
+        return (self.manual_dir or pathlib.Path("nowhere")) / self.name
 
     def raw(self, files: Files) -> Frames | Mapping[str, Frames] | None:
         """The rows, as one Polars frame or several, one after another.
@@ -85,8 +100,10 @@ class DataSet(SchemaSet):
         return textwrap.dedent(self.schema)
 
     def variant(self) -> str:
-        """What the prepared set's folder says of the options; '' is that of the set itself."""
-        return "_".join(f"{name}{value}" for name, value in vars(self.own).items())
+        """What the prepared set's folder says of the options: those that are not at their default;
+        '' is that of the set itself."""
+        own = vars(self.own).items()
+        return "_".join(f"{n}{v}" for n, v in own if v != self.OPTIONS[n].default)
 
     def __init__(self, *, data_dir: str, manual_dir: pathlib.Path | None = None, **own: str | int):
         self.root, self.manual_dir = pathlib.Path(data_dir), manual_dir
@@ -110,14 +127,19 @@ class DataSet(SchemaSet):
 
     def download_and_prepare(self) -> None:
         """Prepares the set from the user's raw files, or from those that it downloads."""
-        with self._alone():
+        with frames.alone(self.home, self.name):
             if pathlib.Path(self.data_dir).exists():  # another process was faster
                 return
             if not (self.url and self.raw_names()) or self._has_any():
-                made_of = {"raw_files": self.raw_sizes(), "raw_hashes": self.raw_hashes()}
-                self._prepare(self.raw_files(), made_of)
+                self._prepare(self.raw_files(), self.raw_facts())
                 return
-            files = self._downloaded()
+            archive = download(
+                self.url,
+                self.root / "downloads",
+                self.name,
+                f"Without a connection, {self._instead()}",
+            )
+            files = unpack(archive, self.raw_names(), self.url)
             try:
                 self._prepare(files, {"raw_files": {}, "raw_hashes": {}})
             except UserError as error:
@@ -130,9 +152,9 @@ class DataSet(SchemaSet):
         place = self.home / f"{self.name}.yaml"
         write_whole(place, self.schema_text())
         with self.log(files) as log:
-            if frames := [path for path in log if pathlib.Path(path).is_relative_to(self.home)]:
-                # What is half prepared of other rows is not resumed.
-                made_of = {**made_of, "frames": [_sha256(path) for path in frames]}
+            of_frames = [path for path in log if pathlib.Path(path).is_relative_to(self.home)]
+            if of_frames:  # what is half prepared of other rows is not resumed
+                made_of = {**made_of, "frames": [content(path) for path in of_frames]}
             prepared = prepare(
                 dataclasses.replace(self.spec, path=str(place)),
                 log,
@@ -146,34 +168,17 @@ class DataSet(SchemaSet):
         place.unlink()
         facts = json.loads((prepared.folder / "prepared.json").read_text())
         counts = [facts[name] for name in ("rows", "unknown_values", "missing_labels")]
-        values = {split: sum(kept.values()) for split, kept in prepared.kept_values.items()}
-        progress.say(progress.summary(self.name, *counts, values, prepared.cut_values))
+        summary = progress.summary(self.name, *counts, prepared.kept_values, prepared.cut_values)
+        progress.say(summary)
 
     @contextlib.contextmanager
     def log(self, files: Files) -> Iterator[list[str]]:
         """The files of the log: the raw ones, or those that hold the frames of `raw`."""
-        frames, folder = self.raw(files), self.home / FRAMES
-        if frames is None:
+        if (rows := self.raw(files)) is None:
             yield [str(path) for path in files.values()]
             return
-        shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
-        try:
-            yield [str(path) for path in write_frames(frames, folder)]
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Waits until no other process prepares the set; a file system may have no locks."""
-        self.home.mkdir(parents=True, exist_ok=True)
-        with open_lock(self.home / LOCK) as lock:
-            with contextlib.suppress(OSError):
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    progress.say(f"Waiting for another process, which prepares {self.name}")
-                    fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        with frames.written(rows, self.home) as paths:
+            yield paths
 
     def outdated(self) -> str:
         """What to say of a set of another recipe."""
@@ -195,11 +200,10 @@ class DataSet(SchemaSet):
             hint = f"Get the set from {home} and {hint}"
         if not self.manual_dir:
             raise UserError(f"{self.name} needs its raw files. {hint}")
-        files = {name: self.manual_dir / self.name / name for name in names}
-        lacking = [name for name, path in files.items() if not path.is_file()]
+        lacking = [name for name in names if not (self.folder / name).is_file()]
         if lacking:
-            raise UserError(f"{self.manual_dir / self.name} lacks {' and '.join(lacking)}. {hint}")
-        return files
+            raise UserError(f"{self.folder} lacks {' and '.join(lacking)}. {hint}")
+        return {name: self.folder / name for name in names}
 
     def _instead(self) -> str:
         return (
@@ -207,59 +211,53 @@ class DataSet(SchemaSet):
             f"{self.name} holds {' and '.join(self.raw_names())}"
         )
 
-    def raw_sizes(self) -> dict[str, int]:
-        """Bytes of the raw files, by name."""
-        return {name: path.stat().st_size for name, path in self.raw_files().items()}
+    def raw_facts(self) -> dict[str, dict]:
+        """Of the raw files by name: `raw_files`, their bytes, `raw_hashes`, of their ends."""
+        files = self.raw_files()
+        return {
+            "raw_files": {name: path.stat().st_size for name, path in files.items()},
+            "raw_hashes": {name: ends(str(path)) for name, path in files.items()},
+        }
 
-    def raw_hashes(self) -> dict[str, str]:
-        """A hash of the ends of the raw files, by name."""
-        return {name: ends(str(path)) for name, path in self.raw_files().items()}
+    def check_raw(self, prepared: Prepared, given: bool) -> None:
+        """They may be gone; if this run was `given` their folder, a message says so."""
+        if not (self.manual_dir and prepared.raw_files):
+            return
+        try:
+            now = self.raw_facts()
+        except UserError as error:
+            if given:
+                say = f"using the set prepared earlier in {prepared.folder}; {error}"
+                progress.say(f"{self.name}: {say}")
+            return
+        if change := provenance.other_file(prepared, now):
+            raise UserError(
+                f"{prepared.folder} was prepared from other raw files than those in "
+                f"{self.manual_dir}: {change}. Delete it to prepare the data set again, or give "
+                "another data.data_dir"
+            )
 
     def _has_any(self) -> bool:
         """Whether the user's folder has some of the raw files; says so where it has none."""
         if not self.manual_dir:
             return False
-        folder = self.manual_dir / self.name
-        has_any = any((folder / name).is_file() for name in self.raw_names())
+        has_any = any((self.folder / name).is_file() for name in self.raw_names())
         if not has_any:
-            progress.say(f"{folder} holds no raw files.")
+            progress.say(f"{self.folder} holds no raw files.")
         return has_any
 
-    def archive(self, instead: str) -> pathlib.Path:
-        """The archive of `url`, downloaded once; `instead` is what to do without a connection."""
-        manager = tfds.download.DownloadManager(
-            download_dir=self.root / "downloads", dataset_name=self.name
-        )
-        with progress.without_tfds_bars():
-            return download(manager, self.url, f"Without a connection, {instead}")
 
-    def _downloaded(self) -> dict[str, pathlib.Path]:
-        archive = self.archive(self._instead())
-        return unpack(archive, self.raw_names(), unpacked(archive), self.url)
+def hold_out(frame: pl.DataFrame, share: float, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Splits off a fixed, seeded share of the rows: (the rest, the held-out rows)."""
+    held = np.zeros(len(frame), bool)
+    rng = np.random.default_rng(seed)
+    held[rng.permutation(len(frame))[: round(share * len(frame))]] = True
+    return frame.filter(~held), frame.filter(held)
 
 
-def write_frames(frames: Frames | Mapping[str, Frames], folder: pathlib.Path) -> list[pathlib.Path]:
-    """Writes frames to Parquet, one at a time: to one file, or to another whenever their columns or
-    types change. Returns the files in order."""
-    folder.mkdir()
-    splits = frames if isinstance(frames, Mapping) else {"": frames}
-    paths: list[pathlib.Path] = []
-    types = None
-    with contextlib.ExitStack() as opened:
-        for split, parts in splits.items():
-            for frame in [parts] if isinstance(parts, pl.DataFrame) else parts:
-                table = frame.to_arrow()
-                if split:
-                    table = table.append_column(SPLIT, pa.repeat(split, len(table)))
-                if table.schema != types:
-                    opened.close()
-                    types = table.schema
-                    paths.append(folder / f"{len(paths)}.parquet")
-                    writer = opened.enter_context(pq.ParquetWriter(paths[-1], types))
-                writer.write_table(table, ROW_GROUP)
-    return paths
-
-
-def _sha256(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def kept(text: str, numbers: str, buckets: int = 32) -> str:
+    """A schema file's text with the option NUMBERS on each of its fields `{kind: numeric}`."""
+    options = f"buckets: {buckets}"
+    if numbers != "buckets":
+        options = f"encoder: standardise, bins: {BINS}" + ", log: true" * (numbers == "log")
+    return text.replace("kind: numeric", f"kind: numeric, {options}")

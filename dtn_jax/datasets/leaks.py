@@ -23,7 +23,7 @@ M = 10  # rows at the label's rate that every value has beside its own
 FEWEST = 20  # rows of each class that a figure needs: its standard error is then below 0.07
 SCORED = 200_000  # rows by which lists and vectors are told, and buckets are cut, at most
 BUCKETS = 32  # of a number
-DENSE = 8  # ids are counted one by one if there are at most so many for each value
+DENSE = 8  # rows of a table for each value that is there, up to which all of them are counted
 
 VALUE, KNOWN, COUNT = "its value", "whether it is known", "how many values"
 TARGET = "whether it lists its target"  # as a history does that the row itself has slipped into
@@ -102,14 +102,15 @@ def alone(field: str, columns: Iterable[Values], labels: Sequence[Label]) -> lis
     the one that is best where it is fitted."""
     best: dict[tuple[str, str], tuple[float, Alone]] = {}
     for column in columns:
-        scored = column.fitted if column.scored is None else column.scored
+        given = [column.fitted] if column.scored is None else [column.fitted, column.scored]
+        known, ids = coded(given, column.rows)
         for label in labels:
             (fit_rows, rows), (fit_ones, ones) = label.rows, label.ones
-            fit = fitted(column.fitted[fit_rows], fit_ones, column.rows, label.weights)
+            fit = fitted(ids[0][fit_rows], fit_ones, len(known), label.weights)
             place, rank = (label.key, column.by), fit.auc()
             if column.entry is not None and place in best and rank <= best[place][0]:
                 continue
-            area = fit.rank(scored[rows], ones)
+            area = fit.rank(ids[-1][rows], ones)
             if column.numbers is not None:
                 area = max(area, _in_order(column.numbers[rows], ones))
             rank = area if column.entry is None else rank
@@ -130,11 +131,11 @@ def _in_order(numbers: Float[np.ndarray, " B"], ones: Bool[np.ndarray, " B"]) ->
 
 @dataclasses.dataclass(frozen=True)
 class Fitted:
-    """What values say of a label.
+    """What values say of a label, by id; at the first place that there is none.
 
     Attributes:
-      ids: those that occur, rising; -1 stands for a row without any.
-      odds: what each adds to the log-odds of the label.
+      ids: from -1 on.
+      odds: what each adds to the log-odds of the label; 0 where it does not occur.
       positives, negatives: how often each occurs with either label.
     """
 
@@ -148,28 +149,18 @@ class Fitted:
         return _auc(self.odds, self.positives, self.negatives)
 
     def score(self, ids: Int[np.ndarray, "B S"]) -> Float[np.ndarray, " B"]:
-        """The sum of the log-odds of each row's values; one that is new adds nothing."""
-        added = np.append(self.odds, 0.0)[self._places(ids)]
+        """The sum of the log-odds of each row's values."""
         none = (ids < 0).all(axis=1)
-        return np.where(none, added[:, 0], np.where(ids < 0, 0.0, added).sum(axis=1))
+        added = np.where(ids < 0, 0.0, self.odds[ids + 1]).sum(axis=1)
+        return np.where(none, self.odds[0], added)
 
     def rank(self, ids: Int[np.ndarray, "B S"], ones: Bool[np.ndarray, " B"]) -> float:
         """AUC of the rows' scores."""
         if ids.shape[1] > 1:
             return auc(self.score(ids), ones)
-        places = self._places(ids[:, 0])  # counts are quicker than a sort of all scores
-        counts = (np.bincount(places[own], minlength=len(self.ids) + 1) for own in (ones, ~ones))
-        return _auc(np.append(self.odds, 0.0), *counts)
-
-    def _places(self, ids: Int[np.ndarray, ...]) -> Int[np.ndarray, ...]:
-        """Where each stands among `ids`; behind the last, where it is new."""
-        size, new = int(self.ids[-1]) + 1, len(self.ids)
-        if size > DENSE * ids.size:
-            places = np.minimum(np.searchsorted(self.ids, ids), new - 1)
-            return np.where(self.ids[places] == ids, places, new)
-        table = np.full(size + 2, new)  # the last is for -1
-        table[self.ids] = np.arange(new)
-        return table[np.minimum(ids, size)]
+        places = ids[:, 0] + 1  # counts are quicker than a sort of all scores
+        counts = (np.bincount(places[own], minlength=len(self.ids)) for own in (ones, ~ones))
+        return _auc(self.odds, *counts)
 
 
 def _auc(scores: np.ndarray, positives: np.ndarray, negatives: np.ndarray) -> float:
@@ -195,43 +186,56 @@ def fitted(
       weights: what a row counts; None is 1.
     """
     w = np.ones(len(ids)) if weights is None else weights.astype(np.float64)
-    each = None if weights is None else np.broadcast_to(w[:, None], ids.shape)
-    own, counts = counted(ids, rows, each)
-    among, positive = counted(ids[ones], rows, None if each is None else each[ones])
-    positives = np.zeros(len(own))
-    positives[np.searchsorted(own, among)] = positive
-    none = (ids < 0).all(axis=1)
-    if none.any():  # no value says something too
-        own = np.concatenate([[-1], own])
-        counts = np.concatenate([[w[none].sum()], counts])
-        positives = np.concatenate([[w[none & ones].sum()], positives])
-    rate = w[ones].sum() / w.sum()
-    p = (positives + M * rate) / (counts + M)
+    none = (ids < 0).all(axis=1)  # no value says something too
+
+    def counts(own: Bool[np.ndarray, " B"]) -> Float[np.ndarray, " K"]:
+        each = None if weights is None else np.broadcast_to(w[own, None], ids[own].shape)
+        return np.append(w[none & own].sum(), _count(ids[own], rows, each))
+
+    positives, negatives = counts(ones), counts(~ones)
+    rate, total = w[ones].sum() / w.sum(), positives + negatives
+    p = (positives + M * rate) / (total + M)
     odds = np.log(p / (1 - p)) - np.log(rate / (1 - rate))
-    return Fitted(own, odds, positives, counts - positives)
+    return Fitted(np.arange(-1, rows), np.where(total > 0, odds, 0.0), positives, negatives)
+
+
+def _count(ids: np.ndarray, rows: int, weights: np.ndarray | None) -> Float[np.ndarray, " K"]:
+    kept = ids >= 0
+    each = None if weights is None else weights[kept].astype(np.float64)
+    return np.bincount(ids[kept], each, minlength=rows).astype(np.float64)
+
+
+def coded(
+    arrays: Sequence[Int[np.ndarray, ...]], rows: int
+) -> tuple[Int[np.ndarray, " K"], list[Int[np.ndarray, ...]]]:
+    """The ids of a table, rising, and the place among them of each of the arrays'; -1 stays.
+
+    Of a table of many more `rows` than there are values, the ids are those that occur.
+    """
+    if rows <= DENSE * sum(ids.size for ids in arrays):
+        return np.arange(rows), list(arrays)
+    known = np.unique(np.concatenate([ids[ids >= 0] for ids in arrays]))
+    return known, [np.where(ids < 0, -1, np.searchsorted(known, ids)) for ids in arrays]
 
 
 def counted(
-    ids: Int[np.ndarray, ...], rows: int, weights: np.ndarray | None = None
-) -> tuple[Int[np.ndarray, " K"], Float[np.ndarray, " K"]]:
-    """The ids that occur, rising, and how often (or the sum of their weights); padding is not
-    counted.
+    arrays: Sequence[Int[np.ndarray, ...]],
+    rows: int,
+    weights: Sequence[np.ndarray | None] = (),
+) -> tuple[Int[np.ndarray, " K"], Float[np.ndarray, "A K"]]:
+    """The ids that occur, rising, and how often in each array (or the sum of their weights);
+    padding is not counted.
 
     Args:
-      ids: of any shape, -1 is padding.
+      arrays: of any shapes, -1 is padding.
       rows: ids are below this.
-      weights: of the ids' shape.
+      weights: of the arrays' shapes, or None.
     """
-    kept = ids >= 0
-    values = ids[kept]
-    weights = None if weights is None else weights[kept].astype(np.float64)
-    if rows > DENSE * max(len(values), 1):
-        found, place = np.unique(values, return_inverse=True)
-        return found, np.bincount(place, weights, minlength=len(found)).astype(np.float64)
-    counts = np.bincount(values, minlength=rows)
-    found = np.flatnonzero(counts)
-    sums = counts if weights is None else np.bincount(values, weights, minlength=rows)
-    return found, sums[found].astype(np.float64)
+    known, places = coded(arrays, rows)
+    pairs = zip(places, weights or [None] * len(places), strict=True)
+    counts = np.stack([_count(ids, len(known), each) for ids, each in pairs])
+    there = counts.any(axis=0)
+    return known[there], counts[:, there]
 
 
 def edges_of(values: Shaped[np.ndarray, " B"], buckets: int = BUCKETS) -> np.ndarray:

@@ -34,7 +34,7 @@ from dtn_jax.export.score_parts import Part, Parts, output_path
 from dtn_jax.export.scored_by import ScoredBy
 from dtn_jax.export.tally import Tally, check_rate
 from dtn_jax.export.threads import in_order, pool
-from dtn_jax.input.prefetch import prefetched
+from dtn_jax.input.batches import prefetched
 
 ON_BAD_ROWS = ("null", "error")
 MAX_BAD_RATE = 0.5  # above it, the file is wrong, not its rows

@@ -1,4 +1,4 @@
-"""How batches are made.
+"""How batches are made, and made ahead of the one who needs them.
 
 Two ways bring the batches of an epoch to the step, in the same order (`epoch_order.py`) with the
 same content: `ResidentData` keeps the whole split on the device and gathers rows there;
@@ -7,10 +7,15 @@ same content: `ResidentData` keeps the whole split on the device and gathers row
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
+from collections.abc import Iterator
+from typing import TypeVar
 
 from dtn_jax.options import option
 
+T = TypeVar("T")
+END = object()  # of what is prefetched
 PLACEMENTS = ("auto", "device", "stream")
 ORDERS = ("shuffled", "day")
 CHUNK_STEPS = 16  # batches handed to the device at once
@@ -43,3 +48,20 @@ class BatchOptions:
         least=0,
         runtime=True,
     )
+
+
+def prefetched(items: Iterator[T]) -> Iterator[T]:
+    """The same items; while the caller uses one, a thread makes the next.
+
+    One and no more, so memory stays bounded. An error of the thread is raised where its item
+    would have come. When the items end, or this iterator is closed or forgotten, the thread ends
+    too, once it has made the item that it is at.
+    """
+    thread = concurrent.futures.ThreadPoolExecutor(1, "prefetch")
+    try:
+        coming = thread.submit(next, items, END)
+        while (item := coming.result()) is not END:
+            coming = thread.submit(next, items, END)
+            yield item
+    finally:
+        thread.shutdown(wait=False, cancel_futures=True)

@@ -10,9 +10,8 @@ import jax
 import numpy as np
 
 from dtn_jax.datasets.preparation.prepared import Prepared
-from dtn_jax.input.batches import CHUNK_STEPS
+from dtn_jax.input.batches import CHUNK_STEPS, prefetched
 from dtn_jax.input.day_order import Days
-from dtn_jax.input.day_reader import DayReader
 from dtn_jax.input.epoch_order import (
     lanes_of,
     rows_per_lane,
@@ -20,11 +19,11 @@ from dtn_jax.input.epoch_order import (
     window_count,
     window_order,
 )
-from dtn_jax.input.prefetch import prefetched
 from dtn_jax.input.reader import SplitReader, part_of, take
 from dtn_jax.interface import Batch
 from dtn_jax.parallel import processes
 
+Window = tuple[Batch, np.ndarray, bool]
 NO_ROWS = np.zeros(1, np.int64)  # where a process's lanes are empty: padding copies any row
 
 
@@ -59,24 +58,80 @@ class EpochReader:
         count = window_count(self.layout, self.rows)
         lanes, own = lanes_of(self.layout, batch_size, processes.own_part(batch_size))
         first = min(start * share // size, count - 1)
-        skip, held = start * share - first * size, None
-        for window in range(first, count):
-            records, places = window_order(self.layout, self.rows, seed, epoch, window, lanes)
-            rows = self.reader.read(records if len(records) else NO_ROWS)
-            places = places[:, skip:]
-            if held is not None:  # rows that made no whole step with those before them
-                rows = jax.tree.map(lambda a, b: np.concatenate([a, b]), held, rows)
-                before = np.arange(len(held.ids)).reshape(len(lanes), -1)
-                after = np.where(places < 0, -1, places + before.size)
-                places = np.concatenate([before, after], axis=1)
-            if window == count - 1:
-                padding = ((0, 0), (0, -places.shape[1] % share))
-                places = np.pad(places, padding, constant_values=-1)
-            steps = places.shape[1] // share
-            now, later = places[:, : steps * share], places[:, steps * share :]
-            now = now.reshape(len(lanes), steps, share).swapaxes(0, 1)
-            now = now.reshape(steps, len(lanes) * share)[:, own]
-            skip, held = 0, take(rows, later.ravel()) if later.size else None
+        skip = start * share - first * size
+
+        def windows() -> Iterator[Window]:
+            for window in range(first, count):
+                records, places = window_order(self.layout, self.rows, seed, epoch, window, lanes)
+                places = places[:, skip if window == first else 0 :]
+                records = records if len(records) else NO_ROWS
+                yield self.reader.read(records), places, window == count - 1
+
+        yield from steps_of(windows(), share, own)
+
+
+class DayReader(EpochReader):
+    """The steps of one epoch after another in the order of days, each of which ends a batch.
+
+    A window is read by the records that hold its rows. With several processes each reads the whole
+    window, and keeps its part of every batch.
+
+    Args:
+      data, split, epochs, grouped: as of EpochReader.
+      days: of the split's rows.
+    """
+
+    def __init__(
+        self,
+        data: Prepared,
+        split: str,
+        days: Days,
+        epochs: int | None = None,
+        grouped: bool = False,
+    ):
+        super().__init__(data, split, epochs, grouped)
+        self.days = days
+
+    def _epoch(self, seed: int, epoch: int, start: int, batch_size: int) -> Iterator[Batch]:
+        begin, own = self.days.begin(batch_size).tolist(), processes.own_part(batch_size)
+        for day, begins, ends in zip(self.days.known, begin, begin[1:]):
+            if start < ends:
+                skip = max(start - begins, 0) * batch_size
+                yield from steps_of(self._windows(seed, epoch, day, skip), batch_size, own)
+
+    def _windows(self, seed: int, epoch: int, day: int, skip: int) -> Iterator[Window]:
+        """Of a day, without its first `skip` rows."""
+        left = len(self.days.rows(day)) - skip
+        for numbers, order in self.days.windows(seed, epoch, day, skip):
+            left -= len(order)
+            yield self.reader.picked(numbers), order[None], not left
+
+
+def steps_of(windows: Iterator[Window], share: int, own: slice) -> Iterator[Batch]:
+    """The steps of windows, as many at a time as a window completes: arrays `[steps, B, ...]`.
+
+    Args:
+      windows: the rows of each, the places of those of each lane, and whether it is the last one,
+        whose last step is padded.
+      share: rows that a step takes from each lane.
+      own: which of its rows are kept.
+    """
+    held = None
+    for rows, places, last in windows:
+        if held is not None:  # rows that made no whole step with those before them
+            rows = jax.tree.map(lambda a, b: np.concatenate([a, b]), held, rows)
+            before = np.arange(len(held.ids)).reshape(len(places), -1)
+            after = np.where(places < 0, -1, places + before.size)
+            places = np.concatenate([before, after], axis=1)
+        if last:
+            padding = ((0, 0), (0, -places.shape[1] % share))
+            places = np.pad(places, padding, constant_values=-1)
+        steps = places.shape[1] // share
+        now, later = places[:, : steps * share], places[:, steps * share :]
+        now = now.reshape(len(places), steps, share).swapaxes(0, 1)
+        now = now.reshape(steps, len(places) * share)[:, own]
+        held = take(rows, later.ravel()) if later.size else None
+        if steps:
             rows = take(rows, now)  # so that the window is gone before the next is read
             yield rows
 

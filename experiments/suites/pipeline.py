@@ -17,9 +17,8 @@ import numpy as np
 
 from configs import base, synthetic
 from dtn_jax.datasets.preparation import catalog
-from dtn_jax.input.batches import CHUNK_STEPS
+from dtn_jax.input.batches import CHUNK_STEPS, prefetched
 from dtn_jax.input.epoch_order import steps_per_epoch, window_count, window_order
-from dtn_jax.input.prefetch import prefetched
 from dtn_jax.input.reader import SplitReader, in_order
 from dtn_jax.input.resident import ResidentData
 from dtn_jax.input.streamed import EpochReader, StreamedData

@@ -22,7 +22,7 @@ STAGES = """
     datasets.preparation datasets.equal_rows datasets.leaks
     datasets.logs.times datasets.logs.formula datasets.logs.schema datasets.logs.raw
     data
-    datasets.logs datasets.public.archive datasets.data_set
+    datasets.logs datasets.data_set
     datasets.synthetic          # Ali-CCP's generator has its fields' sizes
     datasets
     export                      # what loads a model and scores needs nothing of what follows

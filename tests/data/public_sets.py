@@ -25,11 +25,6 @@ def load(tmp_path, name, options="", raw="raw"):
         return catalog.load(name, options, str(tmp_path / "data"), raw)
 
 
-def groups(prepared, split):
-    """The groups of a split's rows, the numbers that they are in raw files of text too."""
-    return prepared.groups(split)
-
-
 def column(prepared, split, field):
     """The ids of a field with one value a row, or all slots: int32 `[B]` or `[B, S]`."""
     start = 0

@@ -5,11 +5,56 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from dtn_jax.datasets import leaks
-from dtn_jax.datasets.description import drift, fields, groups, labels, sample
+import numpy as np
+
+from dtn_jax.datasets import equal_rows, leaks
+from dtn_jax.datasets.description import fields, labels
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.input.reader import SplitReader
+from dtn_jax.interface import Batch
 from dtn_jax.schema import Schema
+from dtn_jax.shapes import Int64
+
+MOST_ROWS = 3_000_000  # of a split that are read
+MOST_BYTES = 256 << 20  # that those of a split may take
+QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
+
+
+@dataclasses.dataclass(frozen=True)
+class Groups:
+    """The groups of a split.
+
+    Attributes:
+      split: its name.
+      count: groups.
+      quantiles: rows of a group, at QUANTILES.
+      in_train: the share of the groups that train has; None of train.
+      rows_in_train: the share of the rows that are of such groups; None of train.
+      both: {task@space: (groups with a row there, the share of them with both classes)}.
+    """
+
+    split: str
+    count: int
+    quantiles: tuple[float, ...]
+    in_train: float | None
+    rows_in_train: float | None
+    both: dict[str, tuple[int, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Repeats:
+    """Rows that are there more than once, inputs being ids and numbers.
+
+    Attributes:
+      rows: share of train's rows that repeat an earlier one, inputs and labels.
+      in_train: {split: share of its rows whose inputs are those of a row of train}.
+      equal: {split: share of its rows that are equal to a row of train, inputs and labels}.
+    """
+
+    rows: float
+    in_train: dict[str, float]
+    equal: dict[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,10 +96,10 @@ class Description:
     fields: Sequence[fields.FieldFacts]
     cut: Mapping[str, float]
     alone: Sequence[leaks.Alone]
-    field_drift: Sequence[drift.Drift]
-    label_drift: Sequence[drift.Drift]
-    groups: Sequence[groups.Groups]
-    repeats: groups.Repeats
+    field_drift: Sequence[fields.Drift]
+    label_drift: Sequence[fields.Drift]
+    groups: Sequence[Groups]
+    repeats: Repeats
 
     @property
     def whole(self) -> bool:
@@ -67,7 +112,7 @@ class Description:
         return [figure for figure in self.alone if figure.suspect]
 
 
-def describe(data: Prepared, most_rows: int = sample.MOST_ROWS) -> Description:
+def describe(data: Prepared, most_rows: int = MOST_ROWS) -> Description:
     """Reads a prepared set and measures what it holds, in memory that does not grow with it.
 
     Args:
@@ -76,7 +121,7 @@ def describe(data: Prepared, most_rows: int = sample.MOST_ROWS) -> Description:
         where rows are long.
     """
     schema = data.schema
-    samples = {split: sample.read(data, split, most_rows) for split in data.rows}
+    samples = {split: read_sample(data, split, most_rows) for split in data.rows}
     train, validation, *_ = samples.values()
     by_weight = bool(schema.weight) and "sample_negatives" in data.notes  # of a log
     told = fields.alone(train, validation, schema, by_weight)
@@ -84,7 +129,7 @@ def describe(data: Prepared, most_rows: int = sample.MOST_ROWS) -> Description:
         count = len(schema.fields)
         by_field = [*bars.count(told, "fields", count, rows=lambda _: 1, unit="fields")]
     figures = [figure for found in by_field for figure in found]
-    moved = [drift.of_field(field, schema, samples, by_weight) for field in schema.fields]
+    moved = [fields.drift_of(field, schema, samples, by_weight) for field in schema.fields]
     looked_at = {split: len(rows.ids) for split, rows in samples.items()}
     grouped = schema.group and looked_at == data.rows  # a part of the blocks has parts of groups
     return Description(
@@ -103,7 +148,58 @@ def describe(data: Prepared, most_rows: int = sample.MOST_ROWS) -> Description:
         cut=data.cut_shares(),
         alone=sorted(figures, key=lambda figure: -figure.auc),
         field_drift=[drift for found in moved for drift in found],
-        label_drift=drift.of_labels(schema, samples, by_weight),
-        groups=groups.groups(samples, schema) if grouped else [],
-        repeats=groups.repeats(samples),
+        label_drift=fields.label_drift(schema, samples, by_weight),
+        groups=groups_of(samples, schema) if grouped else [],
+        repeats=repeats(samples),
+    )
+
+
+def read_sample(data: Prepared, split: str, most_rows: int = MOST_ROWS) -> Batch:
+    """Rows of a split in its order, with their groups where the set has some."""
+    rows = SplitReader(data, split, grouped=bool(data.schema.group))
+    return rows.read(records_of(data, split, most_rows))
+
+
+def records_of(data: Prepared, split: str, most_rows: int = MOST_ROWS) -> Int64[np.ndarray, " R"]:
+    """The records to read of a split: all, or as many as fit, evenly spread."""
+    layout, rows = data.layout, data.rows[split]
+    count, most = len(layout.blocks(rows)), min(most_rows, MOST_BYTES // data.row_bytes())
+    limit = count if rows <= most else max(most // layout.block_rows, 1)
+    return np.linspace(0, count - 1, min(limit, count)).round().astype(np.int64)
+
+
+def groups_of(samples: Mapping[str, Batch], schema: Schema) -> list[Groups]:
+    """Of each split, train first, of sets that have groups."""
+    of = {split: rows.group.view(np.int64)[:, 0] for split, rows in samples.items()}
+    in_train = np.unique(of["train"])
+    found = []
+    for split, rows in samples.items():
+        own, place, sizes = np.unique(of[split], return_inverse=True, return_counts=True)
+        both = {}
+        for key, mask, label in labels.in_spaces(rows, schema, "binary"):
+            each = np.bincount(place[mask], minlength=len(own))
+            positive = np.bincount(place[mask & label], minlength=len(own))
+            some, mixed = (each > 0).sum(), ((positive > 0) & (positive < each)).sum()
+            both[key] = int(some), int(mixed) / max(int(some), 1)
+        known = np.isin(own, in_train)
+        shares = known.mean(), sizes[known].sum() / sizes.sum()
+        shares = (None, None) if split == "train" else map(float, shares)
+        found.append(
+            Groups(split, len(own), tuple(np.quantile(sizes, QUANTILES).tolist()), *shares, both)
+        )
+    return found
+
+
+def repeats(samples: Mapping[str, Batch]) -> Repeats:
+    """The first of the samples is train's."""
+    inputs = {split: equal_rows.row_hashes(s.ids, s.numeric) for split, s in samples.items()}
+    whole = {
+        split: inputs[split] + equal_rows.row_hashes(s.labels, s.label_mask, seed=1)
+        for split, s in samples.items()
+    }
+    train = whole["train"]
+    return Repeats(
+        rows=1 - len(np.unique(train)) / max(len(train), 1),
+        in_train=equal_rows.shares(inputs),
+        equal=equal_rows.shares(whole),
     )

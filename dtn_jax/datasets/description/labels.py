@@ -8,16 +8,29 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from dtn_jax.datasets.description.sample import in_spaces
 from dtn_jax.interface import Batch
 from dtn_jax.metrics.intervals import wilson
+from dtn_jax.metrics.spaces import space_mask
 from dtn_jax.schema import Schema
-from dtn_jax.shapes import Float
+from dtn_jax.shapes import Bool, Float, Shaped
 
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 EPOCH = datetime.date(1970, 1, 1)
 MOST_DAYS = 120  # periods of a long log that are shown
 WIDTHS = (1, 7, 28, 91, 364)  # days of a period
+
+
+def in_spaces(
+    rows: Batch, schema: Schema, kind: str
+) -> Iterator[tuple[str, Bool[np.ndarray, " B"], Shaped[np.ndarray, " B"]]]:
+    """Of each task of a kind in each of its spaces: task@space, which rows are there, the labels
+    (of binary ones whether they are 1)."""
+    for column, task in enumerate(schema.tasks):
+        for space in task.spaces if task.kind == kind else ():
+            found = rows.labels, rows.label_mask, rows.row_mask
+            label = rows.labels[:, column]
+            mask = space_mask(task.name, *found, schema, space)
+            yield f"{task.name}@{space}", mask, label == 1 if kind == "binary" else label
 
 
 @dataclasses.dataclass(frozen=True)

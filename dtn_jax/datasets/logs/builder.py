@@ -34,9 +34,7 @@ class SchemaSet:
 
     name: ClassVar[str]
     OPTIONS: ClassVar[dict[str, Option]] = {}  # `data.options`
-    FIELD_OPTIONS: ClassVar[
-        tuple[str, ...]
-    ] = ()  # those that leave the rows and labels as they are
+    FIELD_OPTIONS: ClassVar[tuple[str, ...]] = ()  # that leave the rows and labels as they are
     SOURCE: ClassVar[str] = ""  # SHA-256 of the plug-in that it came with
     weight: ClassVar[str | None] = None  # '' where no row ever has a weight; None: the file says
     meaning: str
@@ -47,9 +45,13 @@ class SchemaSet:
         """SHA-256 of what prepared rows depend on beside the raw files."""
         return provenance.recipe(self.meaning, self.SOURCE)
 
-    def check_notes(self, notes: dict) -> str:
-        """What to say of a set that was prepared earlier, of which these are the notes."""
-        return ""
+    def check_raw(self, prepared: Prepared, given: bool) -> None:
+        """Raises UserError if the raw files are not those that the set was prepared from.
+
+        Args:
+          prepared: the set.
+          given: this run was given their folder.
+        """
 
     def download_and_prepare(self) -> None:
         """Prepares the set in `data_dir`, or raises UserError that says how to."""
@@ -131,26 +133,23 @@ class Logs(SchemaSet):
             f"give the log another name. {self.data_dir}/{SCHEMA_FILE} is the file as it was"
         )
 
-    def check_raw(self, prepared: Prepared) -> None:
-        """Raises UserError if a raw file has changed; one that is gone, or remote, is not looked
-        at."""
-        for address, size in prepared.raw_files.items():
-            path = pathlib.Path(address)
-            if "://" in address or not path.is_file():
-                continue
-            now = path.stat().st_size
-            if now != size:
-                change = f"was {size:,} bytes, is {now:,} bytes"
-            elif (
-                not provenance.is_same(prepared, address, now, modified(address))
-                and content(address) != prepared.raw_hashes[address]
-            ):
-                change = "has the same size, but its content differs"
-            else:
-                continue
+    def check_raw(self, prepared: Prepared, given: bool) -> None:
+        """A file that is gone, or remote, is not looked at."""
+        files = {a: pathlib.Path(a) for a in prepared.raw_files if "://" not in a}
+        sizes = {a: path.stat().st_size for a, path in files.items() if path.is_file()}
+        hashes = {
+            a: content(a)
+            for a, size in sizes.items()
+            if not provenance.is_same(prepared, a, size, modified(a))
+        }
+        now = {
+            "raw_files": prepared.raw_files | sizes,
+            "raw_hashes": prepared.raw_hashes | hashes,
+        }
+        if change := provenance.other_file(prepared, now):
             raise UserError(
-                f"{prepared.folder} was prepared from another {address}: it {change}. Prepare the "
-                "set again with experiments.prepare --replace"
+                f"{prepared.folder} was prepared from other raw files: {change}. Prepare the set "
+                "again with experiments.prepare --replace"
             )
 
 

@@ -9,15 +9,11 @@ from collections.abc import Mapping
 
 from dtn_jax.datasets.adult import Adult
 from dtn_jax.datasets.census_income import CensusIncome
-from dtn_jax.datasets.data_set import DataSet
 from dtn_jax.datasets.logs.builder import Logs, SchemaSet
-from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.prepared import Prepared, read
 from dtn_jax.datasets.public.ali_ccp import AliCCP
 from dtn_jax.datasets.public.aliexpress import AliExpress
-from dtn_jax.datasets.public.kuairand import KuaiRand
-from dtn_jax.datasets.public.kuairand_histories import KuaiRandHistories
-from dtn_jax.datasets.public.kuairand_pure import KuaiRandPure
+from dtn_jax.datasets.public.kuairand import KuaiRand, KuaiRandHistories, KuaiRandPure
 from dtn_jax.datasets.public.movielens import MovieLens
 from dtn_jax.datasets.synthetic.builder import Synthetic
 from dtn_jax.errors import UserError, choose
@@ -36,10 +32,6 @@ DATASETS = {
     "movielens": MovieLens,
     "synthetic": Synthetic,
 }
-
-
-LARGEST = 2**63  # of whole numbers
-SHOWN = 30  # letters of a value, in a message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,8 +76,7 @@ def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "")
     """
     builder = make_builder(name, options, data_dir, manual_dir)
     folder = pathlib.Path(builder.data_dir)
-    fresh = not folder.exists()
-    if fresh:
+    if not folder.exists():
         try:
             builder.download_and_prepare()
         except OSError as error:
@@ -94,13 +85,7 @@ def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "")
     prepared = read(folder)
     if prepared.recipe != builder.recipe():
         raise UserError(builder.outdated())
-    if isinstance(builder, Logs):
-        builder.check_raw(prepared)
-    elif builder.manual_dir and prepared.raw_files:
-        check_raw(prepared, builder, given=bool(manual_dir))
-    remark = "" if fresh else builder.check_notes(prepared.notes)
-    if remark:
-        progress.say(f"{name}: {remark}; python -m experiments.prepare shows which")
+    builder.check_raw(prepared, given=bool(manual_dir))
     return prepared
 
 
@@ -124,34 +109,6 @@ def data_root(data_dir: str = "") -> pathlib.Path:
     return root.expanduser().absolute()
 
 
-def check_raw(prepared: Prepared, builder: DataSet, given: bool) -> None:
-    """Raises UserError if raw files differ in name, size or ends from those that were prepared.
-
-    The raw files may be gone; if this run was `given` their folder, a message says so.
-    """
-    name = prepared.schema.name
-    try:
-        sizes, hashes = builder.raw_sizes(), builder.raw_hashes()
-    except UserError as error:
-        if given:
-            progress.say(f"{name}: using the set prepared earlier in {prepared.folder}; {error}")
-        return
-    for file in {**prepared.raw_files, **sizes}:
-        was, is_ = (found.get(file) for found in (prepared.raw_files, sizes))
-        if was != is_:
-            was, is_ = ("absent" if n is None else f"{n:,} bytes" for n in (was, is_))
-            change = f"{file} was {was}, is {is_}"
-        elif prepared.raw_hashes.get(file, hashes[file]) != hashes[file]:
-            change = f"{file} has the same size, but its first or last bytes differ"
-        else:
-            continue
-        raise UserError(
-            f"{prepared.folder} was prepared from other raw files than those in "
-            f"{builder.manual_dir}: {change}. Delete it to prepare the data set again, or "
-            "give another data.data_dir"
-        )
-
-
 def parse_options(
     text: str, allowed: Mapping[str, Option], name: str
 ) -> dict[str, int | float | str]:
@@ -168,8 +125,6 @@ def parse_options(
         what = f"data.options {key}"
         options[key] = found.cast(what, whole(value) if isinstance(found.default, int) else value)
         found.check(what, options[key])
-        if isinstance(options[key], int) and options[key] >= LARGEST:
-            raise UserError(f"{what}={value[:SHOWN]}: expected a number below 2^63")
     return options
 
 

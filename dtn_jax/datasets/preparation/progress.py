@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
+import datetime
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import MappingProxyType
 from typing import TypeVar
 
 import rich.progress
-import tensorflow_datasets as tfds
-from tensorflow_datasets.core.utils import tqdm_utils
 
 from dtn_jax.report import screen
 
@@ -71,39 +68,18 @@ class Rows:
         """
         of = f" of {total:,}" if total else ""
         bar = self._bars.add_task(what, total=total or None, of=f"{of} {unit}", pace="")
-        begun = said = time.monotonic()
+        task, said = self._bars.tasks[bar], time.monotonic()
         for item in items:
             yield item
             self._bars.advance(bar, rows(item))
-            done, now = self._bars.tasks[bar].completed, time.monotonic()
-            told = pace(done, total, now - begun, unit)
-            self._bars.update(bar, pace=told)
-            if self._bars.disable and now - said >= QUIET_SECONDS:
-                said = now
-                say(f"{what}: {done:,}{of} {unit}, {told}")
-        done = self._bars.tasks[bar].completed
-        self._bars.update(bar, total=done, of=f" {unit}")
-
-
-def pace(done: int | float, total: int, seconds: float, unit: str) -> str:
-    """'120,000 rows/s, 3 min left'"""
-    rate = done / max(seconds, 1e-9)
-    told = f"{rate:,.0f} {unit}/s"
-    if not total or not done or done >= total:
-        return told
-    left = (total - done) / rate
-    return f"{told}, {left / 60:.0f} min left" if left >= 90 else f"{told}, {left:.0f} s left"
-
-
-@contextlib.contextmanager
-def without_tfds_bars() -> Iterator[None]:
-    """Keeps TFDS from drawing its own bars while this lasts."""
-    before = tqdm_utils._active
-    tfds.disable_progress_bar()
-    try:
-        yield
-    finally:
-        tfds.display_progress_bar(before)
+            pace = f"{task.speed or 0:,.0f} {unit}/s"
+            if left := task.time_remaining:
+                pace += f", {datetime.timedelta(seconds=left)} left"
+            self._bars.update(bar, pace=pace)
+            if self._bars.disable and time.monotonic() - said >= QUIET_SECONDS:
+                said = time.monotonic()
+                say(f"{what}: {task.completed:,}{of} {unit}, {pace}")
+        self._bars.update(bar, total=task.completed, of=f" {unit}")
 
 
 def summary(
@@ -111,8 +87,8 @@ def summary(
     rows: Mapping[str, int],
     unknown: Mapping[str, Mapping[str, int]],
     missing_labels: Mapping[str, Mapping[str, int]],
-    values: Mapping[str, int] = MappingProxyType({}),
-    cut: Mapping[str, Mapping[str, int]] = MappingProxyType({}),
+    kept: Mapping[str, Mapping[str, int]],
+    cut: Mapping[str, Mapping[str, int]],
 ) -> str:
     """One line about a data set's rows, unknown values and missing labels.
 
@@ -121,14 +97,15 @@ def summary(
       rows: {split: rows}.
       unknown: {split: {field: values that became the unknown id}}.
       missing_labels: {split: {task: rows without this label}}.
-      values: {split: values kept}; by default one for each row and field.
+      kept: {split: {field: values kept}}.
       cut: {split: {field: values that did not fit into the slots}}.
     """
     counts = ", ".join(f"{n:,} {split}" for split, n in rows.items())
-    shares = ", ".join(
-        f"{percent(sum(found.values()), values.get(split, rows[split] * len(found)))} of {split}"
-        for split, found in unknown.items()
+    values, lost, few = (
+        {split: sum(by_field.values()) for split, by_field in found.items()}
+        for found in (kept, cut, unknown)
     )
+    shares = ", ".join(f"{percent(n, values[split])} of {split}" for split, n in few.items())
     text = f"{name}: {counts} rows; unknown values (missing, or not seen in train): {shares}"
     labels = [
         f"{n:,} of {task} in {split}"
@@ -137,7 +114,6 @@ def summary(
         if n
     ]
     text += f"; missing labels: {', '.join(labels)}" if labels else ""
-    lost = {split: sum(found.values()) for split, found in cut.items()}
     if any(lost.values()):
         shares = (f"{percent(n, n + values[split])} of {split}" for split, n in lost.items())
         text += f"; values beyond the slots of their bag: {', '.join(shares)}"

@@ -7,16 +7,18 @@ files; aliexpress.yaml has the rest.
 
 from __future__ import annotations
 
+import pathlib
 from typing import ClassVar
 
-from dtn_jax.datasets.public.public_logs import PublicLogs
+from dtn_jax.datasets.data_set import DataSet
 from dtn_jax.options import Option
 
 
-class AliExpress(PublicLogs):
+class AliExpress(DataSet):
     """AliExpress' search: click → conversion, 16 categorical and 63 numeric fields."""
 
     name = "aliexpress"
+    schema = pathlib.Path(__file__).with_suffix(".yaml")
     weight = ""
     OPTIONS: ClassVar[dict[str, Option]] = {
         "country": Option("NL", "whose searches", choices=("NL", "ES", "FR", "US"))

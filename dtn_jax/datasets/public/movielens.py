@@ -12,9 +12,9 @@ from typing import ClassVar
 
 import duckdb
 
-from dtn_jax.datasets.public.joined_logs import JoinedLogs
-from dtn_jax.datasets.public.public_logs import Files
-from dtn_jax.datasets.public.raw_tables import TEXT, Column, names_of, read_text, refuse, typed
+from dtn_jax.datasets.data_set import DataSet
+from dtn_jax.datasets.public import raw_tables
+from dtn_jax.datasets.public.raw_tables import TEXT, Column, refuse
 from dtn_jax.errors import UserError
 from dtn_jax.options import Option
 
@@ -71,7 +71,7 @@ YEAR = r"""\((\d{4})(?:[-–]\d{0,4})?\)\s*"?$"""  # at the end of a title, of s
 QUOTED = r"""regexp_extract_all(text, '"(?:[^"]|"")*"|[^,]+')"""  # no value is empty
 
 
-class MovieLens(JoinedLogs):
+class MovieLens(DataSet):
     """MovieLens: like (a rating of 4 or more) and the rating itself."""
 
     name = "movielens"
@@ -85,30 +85,30 @@ class MovieLens(JoinedLogs):
         """The address of the archive of this version."""
         return f"https://files.grouplens.org/datasets/movielens/ml-{self.own.version}.zip"
 
-    def schema_name(self) -> str:
-        return f"movielens_{self.own.version}"
+    @property
+    def schema(self) -> pathlib.Path:
+        """The schema file of this version."""
+        return pathlib.Path(__file__).with_name(f"movielens_{self.own.version}.yaml")
 
     def raw_names(self) -> tuple[str, ...]:
         return tuple(table.path for table in VERSIONS[self.own.version].values())
 
-    def join(
-        self, database: duckdb.DuckDBPyConnection, files: Files, folder: pathlib.Path
-    ) -> dict[str, object]:
+    def raw(self, files):
         """All ratings, in the order of their file, with their movie's and user's columns."""
         tables, joins = dict(VERSIONS[self.own.version]), ""
-        for name, table in tables.items():
-            read(database, name, table, files[table.path])
-        ratings = tables.pop("ratings")
-        for name, table in tables.items():
-            key = f'"{table.columns[0]}"'
-            joins += f"JOIN {name} USING ({key}) "
-            unknown = f"{key} NOT IN (SELECT {key} FROM {name})"
-            told = f"'{table.columns[0]} ' || {key} || ' is not in {table.path}'"
-            refuse(database, "ratings", files[ratings.path], {unknown: told}, bool(ratings.header))
-        columns = "COLUMNS(* EXCLUDE (wrong))"
-        log = f"SELECT {columns} FROM ratings {joins} ORDER BY ratings.rowid"
-        database.sql(log).write_parquet(str(folder / "log.parquet"))
-        return {}
+        with raw_tables.opened(self.home / "join") as database:
+            for name, table in tables.items():
+                read(database, name, table, files[table.path])
+            ratings = tables.pop("ratings")
+            for name, table in tables.items():
+                key = f'"{table.columns[0]}"'
+                joins += f"JOIN {name} USING ({key}) "
+                unknown = f"{key} NOT IN (SELECT {key} FROM {name})"
+                told = f"'{table.columns[0]} ' || {key} || ' is not in {table.path}'"
+                path = files[ratings.path]
+                refuse(database, "ratings", path, bool(ratings.header), unknown, told)
+            log = f"SELECT COLUMNS(* EXCLUDE (wrong)) FROM ratings {joins} ORDER BY ratings.rowid"
+            yield from raw_tables.frames(database, log)
 
 
 def read(database: duckdb.DuckDBPyConnection, name: str, table: Table, path: pathlib.Path) -> None:
@@ -117,23 +117,19 @@ def read(database: duckdb.DuckDBPyConnection, name: str, table: Table, path: pat
     Raises:
       UserError: a line that is not of the file's form, or a movie or a user that is there twice.
     """
-    if table.header and (line := ",".join(names_of(path))) != table.header:
+    header, values, more = bool(table.header), f"string_split(text, '{table.separator}')", ""
+    if header and (line := ",".join(raw_tables.names_of(path))) != table.header:
         raise UserError(f"{path}, line 1: the header is {line!r}, expected {table.header!r}")
-    values, more = f"string_split(text, '{table.separator}')", ""
     if name == "movies":
-        values = QUOTED if table.header else values
+        values = QUOTED if header else values
         genres = FLAGGED if table.more > 2 else NAMED
         more = f"list_filter({genres}, lambda g: g NOT IN {NO_GENRES}) AS genres, "
         more += f"try_cast(regexp_extract(v[2], '{YEAR}', 1) AS BIGINT) AS year, "
-    columns = {column: NUMBERS.get(column, TEXT) for column in table.columns}
-    texts = {column: f"v[{n}]" for n, column in enumerate(columns, 1)}
-    given = typed(columns, texts, len(columns) + table.more)
-    encoding = "utf-8" if table.header else "latin-1"
-    select = f"SELECT {more} {given} FROM (SELECT {values} AS v FROM lines)"
-    read_text(database, name, path, select, encoding, bool(table.header))
-    key = table.columns[0]
-    wrong = {"wrong IS NOT NULL": "wrong"}
+    columns = {c: (n, NUMBERS.get(c, TEXT)) for n, c in enumerate(table.columns, 1)}
+    count, encoding = len(columns) + table.more, "utf-8" if header else "latin-1"
+    raw_tables.read_lines(database, name, path, columns, count, values, more, encoding, header)
     if name != "ratings":
+        key = table.columns[0]
         twice = f'rowid NOT IN (SELECT min(rowid) FROM {name} GROUP BY "{key}")'
-        wrong |= {twice: f"""'{key} ' || "{key}" || ' is there already'"""}
-    refuse(database, name, path, wrong, bool(table.header))
+        told = f"""'{key} ' || "{key}" || ' is there already'"""
+        refuse(database, name, path, header, twice, told)

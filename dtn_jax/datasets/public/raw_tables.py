@@ -9,19 +9,25 @@ from __future__ import annotations
 import contextlib
 import glob
 import gzip
+import os
 import pathlib
 import re
+import shutil
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import duckdb
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dtn_jax.errors import UserError, listed
 
 NO_TEXT = "\x1c\x1d\x1e\x1f"  # would stand between columns: a line is to be one alone
+MEMORY = "2400MB"  # of DuckDB, whose limit is a soft one: 60 % of what `prepare` may need
+THREADS = 8  # at most: each may hold some 0.15 GB of long lines beside that
+ROWS = 250_000  # that are taken out at a time
 CSV_ERROR = re.compile(r".*CSV Error on Line: (\d+)\n.*\n(.*)")  # of DuckDB
 
 
@@ -40,6 +46,34 @@ class Column(NamedTuple):
 
 
 TEXT = Column("VARCHAR", ".*", "a text")
+
+
+@contextlib.contextmanager
+def opened(folder: pathlib.Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """DuckDB with a database of its own in a folder, which is removed in the end; it loads
+    nothing from afar, and spills to that folder what does not fit into its memory."""
+    shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
+    folder.mkdir(parents=True)
+    settings = {
+        "memory_limit": MEMORY,
+        "threads": min(os.cpu_count() or 1, THREADS),
+        "temp_directory": str(folder / "spilled"),
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+    }
+    try:
+        with duckdb.connect(str(folder / "join.duckdb"), config=settings) as database:
+            yield database
+    except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+        raise UserError(f"the files cannot be joined in {folder.parent}: {error}") from error
+    finally:
+        shutil.rmtree(folder)
+
+
+def frames(database: duckdb.DuckDBPyConnection, query: str) -> Iterator[pl.DataFrame]:
+    """The rows of a query, ROWS at a time."""
+    for batch in database.sql(query).to_arrow_reader(ROWS):
+        yield pl.from_arrow(batch)
 
 
 def read_text(
@@ -76,11 +110,41 @@ def read_text(
                 while file.read(1 << 20):
                     pass
         (count,) = database.execute(
-            f"CREATE TABLE {table} AS WITH {lines} {select}", [glob.escape(str(path))]
+            f"CREATE OR REPLACE TABLE {table} AS WITH {lines} {select}", [glob.escape(str(path))]
         ).fetchone()
     if not count:
         raise UserError(f"{path} holds no lines")
     return count
+
+
+def read_lines(
+    database: duckdb.DuckDBPyConnection,
+    table: str,
+    path: pathlib.Path,
+    columns: Mapping[str, tuple[int, Column]],
+    count: int,
+    values: str = "string_split(text, ',')",
+    more: str = "",
+    encoding: str = "utf-8",
+    header: bool = False,
+) -> None:
+    """Makes a table of a text file whose lines hold so many values, in their order.
+
+    Args:
+      database, table, path, encoding, header: as of `read_text`.
+      columns: {name: (the place of its value, from 1 on, what it holds)}.
+      count: of the values of a line.
+      values: SQL of the list `v` of the values of a `text`; NULL where it is no row.
+      more: SQL of further columns, each with a comma behind it.
+
+    Raises:
+      UserError: as of `read_text`, or a line is not as it should be.
+    """
+    texts = {name: f"v[{place}]" for name, (place, _) in columns.items()}
+    given = typed({name: column for name, (_, column) in columns.items()}, texts, count)
+    select = f"SELECT {more} {given} FROM (SELECT {values} AS v FROM lines)"
+    read_text(database, table, path, select, encoding, header)
+    refuse(database, table, path, header)
 
 
 def read_table(
@@ -115,10 +179,8 @@ def read_table(
     if twice := [name for name in known if names.count(name) > 1]:
         raise UserError(f"{path}: column {twice[0]!r} is there twice")
     if path.suffix == ".csv":
-        texts = {name: f"v[{names.index(name) + 1}]" for name in known}
-        sql = f"SELECT {typed(known, texts, len(names))} "
-        sql += "FROM (SELECT string_split(text, ',') AS v FROM lines)"
-        read_text(database, table, path, sql, header=True)
+        placed = {name: (names.index(name) + 1, column) for name, column in known.items()}
+        read_lines(database, table, path, placed, len(names), header=True)
     else:
         texts = {name: f"coalesce({name}::VARCHAR, '')" for name in known}
         with _told(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
@@ -127,7 +189,7 @@ def read_table(
             database.register("batches", pa.RecordBatchReader.from_batches(schema, batches))
             database.execute(f"CREATE TABLE {table} AS SELECT {typed(known, texts)} FROM batches")
             database.unregister("batches")
-    refuse(database, table, path, {"wrong IS NOT NULL": "wrong"}, header=True)
+        refuse(database, table, path)
     return list(known)
 
 
@@ -160,8 +222,9 @@ def refuse(
     database: duckdb.DuckDBPyConnection,
     table: str,
     path: pathlib.Path,
-    wrong: Mapping[str, str],
     header: bool = False,
+    wrong: str = "wrong IS NOT NULL",
+    reason: str = "wrong",
 ) -> None:
     """Raises UserError that names the first row of a table that is wrong.
 
@@ -169,20 +232,20 @@ def refuse(
       database: has the table.
       table: its name.
       path: its file.
-      wrong: {SQL that is true of a wrong row: SQL of what to say of it}.
       header: whether a text has a first line that is no row.
+      wrong: SQL that is true of a wrong row.
+      reason: SQL of what to say of it.
     """
     parquet = path.suffix == ".parquet"
     row, first = ("row", 1) if parquet else ("line", 2 if header else 1)
-    for condition, told in wrong.items():
-        found = database.execute(
-            f"SELECT rowid + {first}, {told}, count(*) OVER () FROM {table} WHERE {condition} "
-            "ORDER BY rowid LIMIT 1"
-        ).fetchone()
-        if found:
-            number, what, count = found
-            more = f" (in {count:,} rows)" if count > 1 else ""
-            raise UserError(f"{path}, {row} {number}: {what}{more}")
+    found = database.execute(
+        f"SELECT rowid + {first}, {reason}, count(*) OVER () FROM {table} WHERE {wrong} "
+        "ORDER BY rowid LIMIT 1"
+    ).fetchone()
+    if found:
+        number, what, count = found
+        more = f" (in {count:,} rows)" if count > 1 else ""
+        raise UserError(f"{path}, {row} {number}: {what}{more}")
 
 
 @contextlib.contextmanager

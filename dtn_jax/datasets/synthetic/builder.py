@@ -11,14 +11,12 @@ import polars as pl
 from dtn_jax.datasets.data_set import DataSet
 from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.synthetic import funnel, known_answer
-from dtn_jax.datasets.synthetic.funnel import DIALS
 from dtn_jax.metrics.auc import auc
-from dtn_jax.options import Option
+from dtn_jax.options import declared
 from dtn_jax.schema import ALL
 
 CHUNK = 16 * funnel.BLOCK_ROWS  # rows generated at a time
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
-SHARE = Option(0.5, "of a logit's variance", least=0, most=DIALS["interactions"])
 SCHEMA = """
 fields:
 {fields}
@@ -49,36 +47,12 @@ class Synthetic(DataSet):
 
     name = "synthetic"
     weight = ""
-    OPTIONS: ClassVar = {
-        "rows": Option(1_000_000, "impressions in all splits, up to 10^8", least=1_000),
-        "ids": Option(funnel.MIN_IDS, "total vocabulary of all fields", least=funnel.MIN_IDS),
-        "seed": Option(0, "of the law and of the rows", least=0),
-        "divergence": Option(
-            1.0,
-            "0 where all tasks depend on the same fields and pairs alike, to 1, each on its own",
-            least=0,
-            most=DIALS["divergence"],
-        ),
-        "interactions": Option(
-            "", "share of each logit's variance in pairs, from 0 to 1; '': its own, about a third"
-        ),
-        "sparsity": Option(
-            0.0,
-            "log-odds taken off the biases of cart and order: how rare they are",
-            least=0,
-            most=DIALS["sparsity"],
-        ),
-    }
+    OPTIONS: ClassVar = declared(funnel.FunnelSpec)
 
     @functools.cached_property
     def funnel(self) -> funnel.FunnelSpec:
         """The law that the rows are drawn from, by the options."""
-        own = dict(vars(self.own))
-        if own["interactions"] != "":
-            what = "data.options interactions"
-            own["interactions"] = SHARE.cast(what, own["interactions"])
-            SHARE.check(what, own["interactions"])
-        return funnel.FunnelSpec(**own)
+        return funnel.FunnelSpec(**vars(self.own))
 
     def variant(self):
         return "_".join(f"{name}{value}" for name, value in self.funnel.facts().items())

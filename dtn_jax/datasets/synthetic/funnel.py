@@ -2,14 +2,36 @@
 
 The fields are Ali-CCP's, by name and by relative size. They are independent of each other and
 their ids follow a bounded Zipf law (`draw_ids`). Each stage has its own logit over few fields and
-few pairs (law.py has the equations). Then
+few pairs. Then, with s the sigmoid,
 
     P(click | x) = s(l_click),   P(cart | click, x) = s(l_cart),   P(order | cart, x) = s(l_order)
 
-with s the sigmoid; hence P(cart | x) = s(l_click) s(l_cart), and so on.
+hence P(cart | x) = s(l_click) s(l_cart), and so on.
 
 Effects are known functions of (seed, task, field, id). Only a field's `HEAD_IDS` most frequent
 ids have an effect: what can be learned does not drown in rare ids when `ids` grows.
+
+Each stage t has terms of its own (`STAGES`), over few fields f and few pairs (i, j), nearly
+disjoint between tasks:
+
+    g_t(x) = sum_f w_tf a_tf(x_f) + sum_(i,j) c_tij <u_tij(x_i), v_tij(x_j)>
+
+Effects `a` have mean 0 and variance 1 over the field's ids, and so has each inner product;
+factors `u` and `v` have mean 0, so a pair adds nothing that a function of one field could
+explain. All terms are thus uncorrelated, and g_t has variance V_t = sum w^2 + sum c^2 exactly.
+With `divergence` D and `sparsity` r the logits are
+
+    l_click(x) = b_click + g_click(x)
+    l_t(x) = b_t - r + sqrt(1 - D) sqrt(V_t / V_click) g_click(x) + sqrt(D) g_t(x),
+             t = cart, order.
+
+At D = 0 all logits are the same function of x up to scale and bias, at 1 each has its own terms
+alone. Click and a later stage have no field of `weights` and no pair in common, so the terms stay
+uncorrelated and l_t has variance V_t at every D. The nearer D is to 0, the more clicks end in an
+order, since what is likely to be clicked is likely to be bought; `sparsity` can undo that.
+
+A share s, `interactions`, of V_t in pairs is reached by w -> w sqrt((1 - s) V_t / sum w^2) and
+c -> c sqrt(s V_t / sum c^2).
 """
 
 from __future__ import annotations
@@ -18,14 +40,12 @@ import dataclasses
 import functools
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from dtn_jax.datasets.synthetic import law
-from dtn_jax.datasets.synthetic.law import TASKS
-from dtn_jax.errors import UserError
+from dtn_jax.options import Option, option
 
 # {field: ids in Ali-CCP}. The published vocabularies lack 205's file, and 110_14's is a copy of
 # 109_14's. For these two: 0.7 of the span that the neighbours' ids leave free, 0.7 being the
@@ -40,50 +60,100 @@ ALI_CCP_IDS = {
 # fmt: on
 FIELDS = tuple(ALI_CCP_IDS)
 MIN_IDS, MAX_IDS = 20_000, sum(ALI_CCP_IDS.values())
-MIN_ROWS, MAX_ROWS = 1_000, 100_000_000
+MAX_ROWS = 100_000_000
 
 BLOCK_ROWS = 8_192  # rows drawn from one counter; `rows` is cheapest on multiples of it
 HEAD_IDS = 128  # ids of a field that have an effect
-# {an option of the law: its most}; each is at least 0. By 5 log-odds one impression in 36,000
-# ends in an order.
-DIALS = {"divergence": 1, "interactions": 1, "sparsity": 5}
 ZIPF = 1.3  # the exponent; not 1, which `draw_ids` would have to treat apart
+DIALS = ("divergence", "interactions", "sparsity")
+SHARE = Option(0.5, "of a logit's variance", least=0, most=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One task's own terms: its bias, {field: w} and ((field, field, rank, c), ...)."""
+
+    bias: float
+    weights: Mapping[str, float]
+    pairs: tuple[tuple[str, str, int, float], ...]
+
+
+# Most of the variance is in fields of few or mid-size vocabularies, and about a third of it in
+# pairs: a model of main effects alone falls clearly short. Nearly disjoint fields per task.
+# fmt: off
+STAGES = {
+    "click": Stage(-1.6, {
+        "f206": 0.90, "f121": 0.70, "f301": 0.60, "f205": 0.35, "f210": 0.30, "f101": 0.20,
+        "f127_14": 0.15,
+    }, (
+        ("f206", "f121", 3, 0.75), ("f206", "f508", 2, 0.50), ("f109_14", "f301", 2, 0.50),
+    )),
+    "cart": Stage(-1.3, {
+        "f508": 0.95, "f122": 0.80, "f129": 0.60, "f853": 0.30, "f216": 0.25, "f702": 0.20,
+        "f509": 0.15, "f110_14": 0.15,
+    }, (
+        ("f508", "f122", 3, 0.80), ("f109_14", "f129", 2, 0.55), ("f121", "f125", 2, 0.45),
+    )),
+    "order": Stage(-1.3, {
+        "f109_14": 0.90, "f125": 0.80, "f124": 0.60, "f126": 0.50, "f127": 0.40, "f128": 0.30,
+        "f150_14": 0.20, "f207": 0.15,
+    }, (
+        ("f109_14", "f125", 2, 0.80), ("f122", "f126", 2, 0.60), ("f121", "f124", 1, 0.45),
+    )),
+}
+# fmt: on
+TASKS = tuple(STAGES)
+FIRST = TASKS[0]  # whose terms the later stages share
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """One term of a logit: w a(x_f), or c times the inner product of u(x_i) and v(x_j).
+
+    Attributes:
+      task: whose effects these are.
+      fields: f, or i and j.
+      rank: of u and v; 1 for a field.
+      weight: w or c, the term's standard deviation.
+    """
+
+    task: str
+    fields: tuple[str, ...]
+    rank: int
+    weight: float
 
 
 @dataclasses.dataclass(frozen=True)
 class FunnelSpec:
-    """Which data to generate.
+    """Which data to generate. Row i is the same whatever `rows` is."""
 
-    Attributes:
-      rows: impressions. Row i is the same whatever `rows` is.
-      ids: total ids over all fields, at most; unknown rows not counted.
-      seed: of the effects and of the impressions.
-      divergence: 0: all stages depend on the same fields and pairs alike; 1: each on its own.
-      interactions: share of each logit's variance in pairs; '': its own, about a third.
-      sparsity: log-odds taken off the biases of cart and order: the later tasks are rarer.
-    """
-
-    rows: int = 1_000_000
-    ids: int = MIN_IDS
-    seed: int = 0
-    divergence: float = 1.0
-    interactions: float | str = ""
-    sparsity: float = 0.0
+    rows: int = option(
+        1_000_000, "impressions in all splits, up to 10^8", least=1_000, most=MAX_ROWS
+    )
+    ids: int = option(MIN_IDS, "total vocabulary of all fields", least=MIN_IDS, most=MAX_IDS)
+    seed: int = option(0, "of the law and of the rows", least=0, most=2**63 - 1)
+    divergence: float = option(
+        1.0,
+        "0 where all tasks depend on the same fields and pairs alike, to 1, each on its own",
+        least=0,
+        most=1,
+    )
+    interactions: float | str = option(
+        "", "share of each logit's variance in pairs, from 0 to 1; '': its own, about a third"
+    )
+    sparsity: float = option(  # by 5 one impression in 36,000 ends in an order
+        0.0, "log-odds taken off the biases of cart and order: how rare they are", least=0, most=5
+    )
 
     def __post_init__(self):
-        limits = (MIN_ROWS, MAX_ROWS), (MIN_IDS, MAX_IDS), (0, 2**63 - 1)
-        for name, (low, high) in zip(("rows", "ids", "seed"), limits, strict=True):
-            got = getattr(self, name)
-            if not isinstance(got, int) or isinstance(got, bool) or not low <= got <= high:
-                raise UserError(f"{name} is {got!r}, expected an integer from {low:,} to {high:,}")
-        for name, high in DIALS.items():
-            got = getattr(self, name)
-            if name == "interactions" and got == "":
-                continue
-            number = isinstance(got, int | float) and not isinstance(got, bool)
-            if not (number and 0 <= got <= high):
-                raise UserError(f"{name} is {got!r}, expected a number from 0 to {high:g}")
-            object.__setattr__(self, name, float(got))  # 0 and 0.0 have one folder
+        for name in DIALS:
+            value = getattr(self, name)
+            if name == "interactions" and value != "":
+                what = "data.options interactions"
+                value = SHARE.cast(what, str(value))
+                SHARE.check(what, value)
+            number = value if value == "" else float(value)  # 0 and 0.0 have one folder
+            object.__setattr__(self, name, number)
 
     def facts(self) -> dict[str, Any]:
         """{attribute: value}; a dial at its default is left out, as in sets without dials."""
@@ -91,14 +161,20 @@ class FunnelSpec:
         return {n: v for n, v in dataclasses.asdict(self).items() if v != default.get(n, ...)}
 
     @property
-    def stages(self) -> dict[str, list[law.Term]]:
-        """{task: the terms of its logit}."""
-        return law.logit_terms(self.divergence, self.interactions)
+    def stages(self) -> dict[str, list[Term]]:
+        """{task: the terms of its logit}, all of weights above 0; see the module's equations."""
+        own = {task: _own_terms(task, self.interactions) for task in TASKS}
+        found = {FIRST: own[FIRST]}
+        for task, terms in own.items():
+            shared = math.sqrt((1 - self.divergence) * _variance(terms) / _variance(own[FIRST]))
+            both = _scaled(own[FIRST], shared) + _scaled(terms, math.sqrt(self.divergence))
+            found.setdefault(task, both)
+        return {task: [t for t in terms if t.weight > 0] for task, terms in found.items()}
 
     @property
     def biases(self) -> dict[str, float]:
         """{task: the bias of its logit}."""
-        return law.biases(self.sparsity)
+        return {t: s.bias - (0 if t == FIRST else self.sparsity) for t, s in STAGES.items()}
 
     @functools.cached_property
     def sizes(self) -> dict[str, int]:
@@ -146,6 +222,30 @@ def id_probabilities(size: int, count: int) -> np.ndarray:
     return (edges[:-1] - edges[1:]) / (1 - (size + 1.0) ** (1 - ZIPF))
 
 
+def _own_terms(task: str, interactions: float | str) -> list[Term]:
+    """g_t, fields first. A share `interactions` of its variance is in pairs; '': as declared."""
+    stage = STAGES[task]
+    fields = [Term(task, (field,), 1, weight) for field, weight in stage.weights.items()]
+    pairs = [Term(task, (left, right), rank, c) for left, right, rank, c in stage.pairs]
+    if interactions == "":
+        return fields + pairs
+    total, share = _variance(fields + pairs), float(interactions)
+    return [
+        *_scaled(fields, math.sqrt((1 - share) * total / _variance(fields))),
+        *_scaled(pairs, math.sqrt(share * total / _variance(pairs))),
+    ]
+
+
+def _variance(terms: list[Term]) -> float:
+    """Of the sum of the terms."""
+    return sum(term.weight**2 for term in terms)
+
+
+def _scaled(terms: list[Term], factor: float) -> list[Term]:
+    """The terms with their weights times `factor`."""
+    return [dataclasses.replace(term, weight=term.weight * factor) for term in terms]
+
+
 def _effects(spec: FunnelSpec, field: str, rank: int, *stream: str) -> tuple[np.ndarray, ...]:
     """Effects float64 [rank, min(V, HEAD_IDS + 1) + 1] of mean 0, and their covariance.
 
@@ -179,10 +279,13 @@ def _terms(spec: FunnelSpec) -> dict[str, list[tuple[tuple[int, np.ndarray], ...
     return terms
 
 
-def _stage_probabilities(spec: FunnelSpec, ids: np.ndarray) -> np.ndarray:
-    """P(click | x), P(cart | click, x), P(order | cart, x): float64 [T, B] of ids [F, B]."""
-    out = np.empty((len(TASKS), ids.shape[1]))
-    columns = [np.minimum(column, HEAD_IDS + 1, dtype=np.intp) for column in ids]
+def probabilities(spec: FunnelSpec, ids: np.ndarray) -> np.ndarray:
+    """P(click | x), P(cart | click, x), P(order | cart, x): float64 [B, T] of any ids [B, F].
+
+    Id 0 (unknown) has no effect.
+    """
+    out = np.empty((len(TASKS), len(ids)))
+    columns = [np.minimum(column, HEAD_IDS + 1, dtype=np.intp) for column in ids.T]
     for logit, task in zip(out, TASKS, strict=True):
         logit[:] = spec.biases[task]
         for term in _terms(spec)[task]:
@@ -190,7 +293,7 @@ def _stage_probabilities(spec: FunnelSpec, ids: np.ndarray) -> np.ndarray:
             for tables in zip(*(table for _, table in term), strict=True):
                 value = [t[columns[f]] for t, (f, _) in zip(tables, term, strict=True)]
                 logit += value[0] if len(value) == 1 else value[0] * value[1]
-    return 1 / (1 + np.exp(-out))
+    return 1 / (1 + np.exp(-out.T))
 
 
 def rows(spec: FunnelSpec, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -198,32 +301,16 @@ def rows(spec: FunnelSpec, start: int, count: int) -> tuple[np.ndarray, np.ndarr
 
     Blocks of BLOCK_ROWS rows are drawn independently, so any cut of the range gives the same.
     """
-    if start < 0 or count < 0 or start + count > spec.rows:
-        raise UserError(f"rows [{start}, {start + count}) are not within [0, {spec.rows})")
     ids = np.empty((count, len(FIELDS)), np.int32)
     labels = np.empty((count, len(TASKS)), np.uint8)
     stop = start + count
     for block in range(start // BLOCK_ROWS, -(-stop // BLOCK_ROWS) if count else 0):
         first = block * BLOCK_ROWS
         rng = generator(spec.seed, "rows", block=block)
-        block_ids = draw_ids(rng, list(spec.sizes.values()), BLOCK_ROWS)
-        happens = rng.random((len(TASKS), BLOCK_ROWS)) < _stage_probabilities(spec, block_ids)
-        nested = np.logical_and.accumulate(happens, axis=0)
+        block_ids = draw_ids(rng, list(spec.sizes.values()), BLOCK_ROWS).T
+        happens = probabilities(spec, block_ids) > rng.random((len(TASKS), BLOCK_ROWS)).T
         taken = slice(max(start - first, 0), min(stop - first, BLOCK_ROWS))
         placed = slice(first + taken.start - start, first + taken.stop - start)
-        ids[placed] = block_ids[:, taken].T
-        labels[placed] = nested[:, taken].T
+        ids[placed] = block_ids[taken]
+        labels[placed] = np.logical_and.accumulate(happens, axis=1)[taken]
     return ids, labels
-
-
-def probabilities(spec: FunnelSpec, ids: np.ndarray) -> np.ndarray:
-    """P(click | x), P(cart | click, x), P(order | cart, x): float64 [B, T] of any ids [B, F].
-
-    Id 0 (unknown) has no effect.
-    """
-    ids = np.asarray(ids)
-    if ids.ndim != 2 or ids.shape[1] != len(FIELDS):
-        raise UserError(f"ids have shape {ids.shape}, expected [B, {len(FIELDS)}]")
-    if ids.size and (ids.min() < 0 or (ids.max(0) > list(spec.sizes.values())).any()):
-        raise UserError("an id is outside 0..V of its field; the sizes are " + str(spec.sizes))
-    return _stage_probabilities(spec, ids.T).T

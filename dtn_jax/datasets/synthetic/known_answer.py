@@ -17,6 +17,7 @@ from dtn_jax.datasets.synthetic.funnel import (
     generator,
     probabilities,
 )
+from dtn_jax.metrics.auc import auc
 from dtn_jax.schema import ALL
 
 
@@ -45,11 +46,8 @@ def expected_auc(score: np.ndarray, prob: np.ndarray, space: np.ndarray | None =
     Unlike the AUC of drawn labels, this has no noise from the draw.
     """
     space = np.ones(len(score)) if space is None else space
-    _, rank = np.unique(score, return_inverse=True)
-    positive = np.bincount(rank, space * prob)
-    negative = np.bincount(rank, space * (1 - prob))
-    below = np.cumsum(negative) - negative / 2
-    return float(positive @ below / (positive.sum() * negative.sum()))
+    weights = np.concatenate([space * prob, space * (1 - prob)])
+    return auc(np.tile(score, 2), np.repeat([True, False], len(score)), weights)
 
 
 def importance(spec: FunnelSpec) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from dtn_jax.datasets import equal_rows
 from dtn_jax.datasets.description.describe import Description
-from dtn_jax.datasets.description.drift import STRONG
+from dtn_jax.datasets.description.fields import STRONG
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.datasets.preparation.progress import percent
 from dtn_jax.report.description.grid import Grid, auc, moment, share

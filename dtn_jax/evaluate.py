@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.data.epochs.batches import prefetched
+from dtn_jax.data.epochs.day_order import DayRows
+from dtn_jax.data.epochs.reader import in_order
+from dtn_jax.data.prepared import Prepared
 from dtn_jax.errors import UserError
-from dtn_jax.input.batches import prefetched
-from dtn_jax.input.day_order import DayRows
-from dtn_jax.input.reader import in_order
 from dtn_jax.interface import Batch
 from dtn_jax.metrics import Value, measure
 from dtn_jax.metrics.calibration import CalibrationCurve, calibration_curve

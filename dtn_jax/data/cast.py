@@ -14,12 +14,11 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from dtn_jax.data import keys
+from dtn_jax.data import keys, times
 from dtn_jax.data.clean import WRONG_TYPE, Reject
-from dtn_jax.datasets.logs import times
-from dtn_jax.datasets.logs.raw import arrow_types
-from dtn_jax.datasets.logs.raw.lines import NOT_UTF8
-from dtn_jax.datasets.logs.raw.types import Type, as_type
+from dtn_jax.data.raw import arrow_types
+from dtn_jax.data.raw.lines import NOT_UTF8
+from dtn_jax.data.raw.types import Type, as_type
 from dtn_jax.shapes import Bool
 
 DATE = "a date or time such as 2026-03-09T12:00:00Z"

@@ -12,10 +12,9 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
-from dtn_jax.data import clean
-from dtn_jax.datasets.logs import formula
-from dtn_jax.datasets.logs.raw.types import Type, Types, as_type, common, name_of, plain
-from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec
+from dtn_jax.data import clean, formula
+from dtn_jax.data.raw.types import Type, Types, as_type, common, name_of, plain
+from dtn_jax.data.schemas.spec import FieldSpec, Spec
 from dtn_jax.errors import UserError, choose
 
 __all__ = ["Type", "Types", "name_of"]  # beside what is defined here

@@ -16,10 +16,10 @@ import polars as pl
 import pyarrow as pa
 
 from dtn_jax.data import keys, vocabulary
+from dtn_jax.data.quantiles import QuantileBuckets
 from dtn_jax.data.rows import VALUE, WEIGHTS, Rows, Values, kept, lengths, of_keys, places
+from dtn_jax.data.schemas.spec import FieldSpec
 from dtn_jax.data.vocabulary import Vocabulary
-from dtn_jax.datasets.logs.schema.spec import FieldSpec
-from dtn_jax.datasets.preparation.numbers import QuantileBuckets
 from dtn_jax.schema import Field
 from dtn_jax.shapes import Float32, Float64, Int, Int32, Int64, Shaped
 

@@ -17,26 +17,26 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from dtn_jax.data import columns, encode, extended, fit, frames, provenance, shards, stages
-from dtn_jax.data import histories as log_histories
-from dtn_jax.data import split as splits
-from dtn_jax.data.account import Account
-from dtn_jax.data.finish import finish
-from dtn_jax.data.limits import check_kept, check_positives, check_rejects
-from dtn_jax.data.positives import Positives
-from dtn_jax.data.stages import Plan, Splits
-from dtn_jax.data.work import SCHEMA_FILE, VERSION, Work, database
-from dtn_jax.datasets.logs import times
-from dtn_jax.datasets.logs.raw import files as raw_files
-from dtn_jax.datasets.logs.raw import read as raw_read
-from dtn_jax.datasets.logs.raw.files import RawFile
-from dtn_jax.datasets.logs.raw.types import of_kinds
-from dtn_jax.datasets.logs.raw.unit import Unit
-from dtn_jax.datasets.logs.schema import schema_file
-from dtn_jax.datasets.logs.schema.spec import LISTED, Spec
-from dtn_jax.datasets.preparation import progress
-from dtn_jax.datasets.preparation.blocks import Layout, default_layout
-from dtn_jax.datasets.preparation.prepared import Prepared, read
+from dtn_jax.data import columns, encode, progress, times
+from dtn_jax.data.blocks import Layout, default_layout
+from dtn_jax.data.prepared import Prepared, read
+from dtn_jax.data.raw import files as raw_files
+from dtn_jax.data.raw import read as raw_read
+from dtn_jax.data.raw.files import RawFile
+from dtn_jax.data.raw.types import of_kinds
+from dtn_jax.data.raw.unit import Unit
+from dtn_jax.data.schemas import schema_file
+from dtn_jax.data.schemas.spec import LISTED, Spec
+from dtn_jax.data.stages import extended, fit, frames, provenance, shards
+from dtn_jax.data.stages import histories as log_histories
+from dtn_jax.data.stages import split as splits
+from dtn_jax.data.stages import units as stages
+from dtn_jax.data.stages.account import Account
+from dtn_jax.data.stages.finish import finish
+from dtn_jax.data.stages.limits import check_kept, check_positives, check_rejects
+from dtn_jax.data.stages.positives import Positives
+from dtn_jax.data.stages.units import Plan, Splits
+from dtn_jax.data.stages.work import SCHEMA_FILE, VERSION, Work, database
 from dtn_jax.errors import UserError
 from dtn_jax.shared_files import locked, write_whole
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from dtn_jax.data.cast import typed
 from dtn_jax.data.encode import Encoded as Slots
-from dtn_jax.datasets.logs.raw.types import Types, of_name
-from dtn_jax.datasets.logs.schema.spec import Spec
+from dtn_jax.data.raw.types import Types, of_name
+from dtn_jax.data.schemas.spec import Spec
 from dtn_jax.errors import UserError
 from dtn_jax.export import log_encoding, spec_json
 from dtn_jax.export.encoded import Bad, Encoded, scattered

@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 import polars as pl
 
-from dtn_jax.datasets.logs.raw.files import FILE
-from dtn_jax.datasets.logs.raw.types import Types, as_type
+from dtn_jax.data.raw.files import FILE
+from dtn_jax.data.raw.types import Types, as_type
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export.encoding import Encoding
 from dtn_jax.export.raw_rows import check_there

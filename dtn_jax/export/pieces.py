@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.logs.raw.files import RawFile
-from dtn_jax.datasets.logs.raw.types import Types
-from dtn_jax.datasets.logs.raw.unit import Chunk
+from dtn_jax.data.raw.files import RawFile
+from dtn_jax.data.raw.types import Types
+from dtn_jax.data.raw.unit import Chunk
 from dtn_jax.export.encoded import Bad, Encoded
 from dtn_jax.export.file_columns import cast
 from dtn_jax.export.log_labels import LogLabels

@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from dtn_jax.data.cast import of_values, typed
-from dtn_jax.datasets.logs.raw.types import Types
+from dtn_jax.data.raw.types import Types
 from dtn_jax.errors import UserError
 from dtn_jax.export.encoded import Bad
 

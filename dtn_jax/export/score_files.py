@@ -18,12 +18,13 @@ import polars as pl
 
 import dtn_jax
 from dtn_jax.data import columns
-from dtn_jax.data.account import Account
-from dtn_jax.datasets.logs.raw import files, read
-from dtn_jax.datasets.logs.raw.files import RawFile
-from dtn_jax.datasets.logs.raw.types import Types
-from dtn_jax.datasets.logs.raw.unit import Chunk
-from dtn_jax.datasets.logs.schema.spec import InputSpec
+from dtn_jax.data.epochs.batches import prefetched
+from dtn_jax.data.raw import files, read
+from dtn_jax.data.raw.files import RawFile
+from dtn_jax.data.raw.types import Types
+from dtn_jax.data.raw.unit import Chunk
+from dtn_jax.data.schemas.spec import InputSpec
+from dtn_jax.data.stages.account import Account
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export.file_columns import binary, check_columns, kept_types, nested
 from dtn_jax.export.joined import Joined
@@ -34,7 +35,6 @@ from dtn_jax.export.score_parts import Part, Parts, output_path
 from dtn_jax.export.scored_by import ScoredBy
 from dtn_jax.export.tally import Tally, check_rate
 from dtn_jax.export.threads import in_order, pool
-from dtn_jax.input.batches import prefetched
 
 ON_BAD_ROWS = ("null", "error")
 MAX_BAD_RATE = 0.5  # above it, the file is wrong, not its rows

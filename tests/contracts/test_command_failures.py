@@ -12,7 +12,7 @@ import pytest
 from command_calls import ROOT, TINY, contents, message_of, one_line
 
 from dtn_jax.checkpoint import Checkpoints
-from dtn_jax.datasets.preparation import catalog
+from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
 from experiments import command, quiet, train
 

@@ -23,7 +23,7 @@ from dtn_jax.analysis import (
 from dtn_jax.analysis.explain import Settings
 from dtn_jax.analysis.importance import Importance
 from dtn_jax.analysis.pairs import Pairs
-from dtn_jax.datasets.synthetic import funnel, known_answer
+from dtn_jax.data.sets.synthetic import funnel, known_answer
 from dtn_jax.errors import UserError
 from dtn_jax.run import build_run
 from experiments import command, export, feature_importance, train

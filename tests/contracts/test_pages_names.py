@@ -15,8 +15,8 @@ from dtn_jax.__main__ import commands
 from dtn_jax.balancing import BALANCERS
 from dtn_jax.config import checked_config, declarations, flatten, override
 from dtn_jax.config.sections import SECTIONS
-from dtn_jax.datasets.logs.schema import keys
-from dtn_jax.datasets.preparation.catalog import DATASETS
+from dtn_jax.data.schemas import key_models as keys
+from dtn_jax.data.sets.catalog import DATASETS
 from dtn_jax.export import score_files
 from dtn_jax.export.model import Model
 from dtn_jax.losses import LOSSES

@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 from command_calls import TINY, WATCHED, contents, message_of, one_line
 
-from dtn_jax.datasets.data_set import DataSet
-from dtn_jax.datasets.preparation import checked_files
-from dtn_jax.datasets.preparation.catalog import DATASETS
+from dtn_jax.data import checked_files
+from dtn_jax.data.sets.catalog import DATASETS
+from dtn_jax.data.sets.data_set import DataSet
 
 pytest_plugins = ["finished_runs"]
 pytestmark = pytest.mark.usefixtures("in_the_repository")

@@ -10,10 +10,9 @@ import pytest
 import sweeps
 from sweeps import CONFIG, GRID, TINY
 
-from dtn_jax.datasets import adult
-from dtn_jax.datasets.preparation import catalog
+from dtn_jax.data.epochs.reader import SplitReader
+from dtn_jax.data.sets import adult, catalog
 from dtn_jax.errors import UserError
-from dtn_jax.input.reader import SplitReader
 from experiments.search import sweep_report, worker
 
 

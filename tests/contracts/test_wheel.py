@@ -65,7 +65,7 @@ def test_what_the_wheel_holds_and_an_index_shows_of_it(unpacked):
     sources = [path for kind in kinds for path in ROOT.glob(f"dtn_jax/**/*{kind}")]
     written = {path.relative_to(ROOT) for path in sources}
     packed = {path.relative_to(unpacked) for path in unpacked.rglob("*")}
-    others = {pathlib.Path("dtn_jax/datasets/adult.parquet"), pathlib.Path("dtn_jax/py.typed")}
+    others = {pathlib.Path("dtn_jax/data/sets/adult.parquet"), pathlib.Path("dtn_jax/py.typed")}
     assert {path.suffix for path in written} == {*kinds}
     assert written | others <= packed
     results = unpacked / "dtn_jax/experiments/results"

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from configs import base
+from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.prepare import prepare
-from dtn_jax.datasets import data_set
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.input.reader import SplitReader
+from dtn_jax.data.sets import catalog, data_set
 from dtn_jax.train import train
 
 

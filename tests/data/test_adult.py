@@ -9,9 +9,8 @@ import polars as pl
 import pytest
 
 from dtn_jax.data import shown_values
-from dtn_jax.datasets import adult
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.input.reader import SplitReader
+from dtn_jax.data.epochs.reader import SplitReader
+from dtn_jax.data.sets import adult, catalog
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +95,7 @@ def test_test_rows_can_be_read_back(data, frame):
 def test_preparing_needs_no_tensorflow_and_says_three_lines(tmp_path):
     program = """
 import sys
-from dtn_jax.datasets.preparation import catalog
+from dtn_jax.data.sets import catalog
 data = catalog.load("adult", data_dir=sys.argv[1])
 assert len(data.source("test")[0]["ids"]) == data.layout.block_rows
 assert "tensorflow" not in sys.modules, "TensorFlow was imported"

@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 from ali_ccp_pair import OPTIONS, SPEC, load, own_rows, raw_line, write_released
 
-from dtn_jax.datasets.public import ali_ccp
-from dtn_jax.datasets.public.ali_ccp import BAGS, CROSSES, FIELDS, held_out
-from dtn_jax.input.reader import SplitReader
+from dtn_jax.data.epochs.reader import SplitReader
+from dtn_jax.data.sets import ali_ccp
+from dtn_jax.data.sets.ali_ccp import BAGS, CROSSES, FIELDS, held_out
 from experiments import ali_ccp_twin
 
 SPLITS = ("train", "validation", "test")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from ali_ccp_pair import OPTIONS, SPEC, copied, lines_of, load, raw_line
 
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.datasets.public.ali_ccp import IN_PART
+from dtn_jax.data.epochs.reader import SplitReader
+from dtn_jax.data.sets import catalog
+from dtn_jax.data.sets.ali_ccp import IN_PART
 from dtn_jax.errors import UserError
-from dtn_jax.input.reader import SplitReader
 from experiments import ali_ccp_twin, description
 
 GOOD = raw_line(["7", "1", "0", "nowhere"], [("205", 5, 1.0), ("206", 6, 1.0)]).encode()

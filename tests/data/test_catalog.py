@@ -6,8 +6,8 @@ import pytest
 from other_values import another
 from toy_set import Toy
 
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.datasets.preparation.catalog import parse_options
+from dtn_jax.data.sets import catalog
+from dtn_jax.data.sets.catalog import parse_options
 from dtn_jax.errors import UserError
 from dtn_jax.options import Option
 

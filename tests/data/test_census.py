@@ -13,11 +13,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from dtn_jax.datasets import census_income
-from dtn_jax.datasets.census_income import CensusIncome
-from dtn_jax.datasets.preparation import catalog, download
+from dtn_jax.data.epochs.reader import SplitReader
+from dtn_jax.data.sets import catalog, census_income, download
+from dtn_jax.data.sets.census_income import CensusIncome
 from dtn_jax.errors import UserError
-from dtn_jax.input.reader import SplitReader
 
 ROWS = {"train": 300, "test": 150}
 FILES = dict(zip(ROWS, census_income.RAW, strict=True))

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from dtn_jax.data import cast, columns
-from dtn_jax.datasets.logs.raw import types as column_types
+from dtn_jax.data.raw import types as column_types
 
 US, MS = pl.Datetime("us"), pl.Datetime("ms", "Europe/Paris")
 TOGETHER = [  # (types of a column in several files, the type of the log)

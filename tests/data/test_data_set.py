@@ -11,11 +11,12 @@ import pytest
 from shop import prepare, rows_of, shop_frame
 from toy_set import Toy
 
-from dtn_jax.data import frames, shown_values
-from dtn_jax.data.frames import FOLDER, LOCK
-from dtn_jax.datasets.data_set import DataSet
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.datasets.preparation.blocks import Layout
+from dtn_jax.data import shown_values
+from dtn_jax.data.blocks import Layout
+from dtn_jax.data.sets import catalog
+from dtn_jax.data.sets.data_set import DataSet
+from dtn_jax.data.stages import frames
+from dtn_jax.data.stages.frames import FOLDER, LOCK
 from dtn_jax.errors import UserError
 from dtn_jax.options import Option
 from dtn_jax.schema import Task

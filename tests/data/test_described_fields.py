@@ -9,8 +9,8 @@ import pytest
 from own_log import one_field, prepared, shop, split_frames
 from scipy.stats import chi2
 
-from dtn_jax.datasets import equal_rows, leaks
-from dtn_jax.datasets.description import describe, fields
+from dtn_jax.data import equal_rows
+from dtn_jax.data.describe import describe, fields, leaks
 from dtn_jax.report.description import overview
 
 

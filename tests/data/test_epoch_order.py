@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 from numbered_rows import stored_rows
 
-from dtn_jax.datasets.preparation.blocks import Layout
-from dtn_jax.errors import UserError
-from dtn_jax.input import day_order
-from dtn_jax.input.day_order import WINDOW_ROWS, Days, read_days, steps_of
-from dtn_jax.input.epoch_order import (
+from dtn_jax.data.blocks import Layout
+from dtn_jax.data.epochs import day_order
+from dtn_jax.data.epochs.day_order import WINDOW_ROWS, Days, read_days, steps_of
+from dtn_jax.data.epochs.epoch_order import (
     batch_rows,
     rows_per_lane,
     steps_per_epoch,
     window_count,
     window_order,
 )
-from dtn_jax.input.reader import SplitReader
+from dtn_jax.data.epochs.reader import SplitReader
+from dtn_jax.errors import UserError
 
 LAYOUTS = [(Layout(1, 4), 7), (Layout(4, 8), 1000), (Layout(8, 2), 531), (Layout(4, 8), 3)]
 

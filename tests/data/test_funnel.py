@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from dtn_jax.datasets.synthetic import funnel, known_answer
-from dtn_jax.datasets.synthetic.funnel import FIELDS, FunnelSpec
+from dtn_jax.data.sets.synthetic import funnel, known_answer
+from dtn_jax.data.sets.synthetic.funnel import FIELDS, FunnelSpec
 
 SPACES = ["click@all", "cart@all", "cart@click", "order@all", "order@click", "order@cart"]
 

@@ -10,9 +10,9 @@ import pytest
 from world import log
 
 from dtn_jax.data import prepare as logs
+from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.errors import UserError
 from dtn_jax.export.write.card.data import kind
-from dtn_jax.input.reader import SplitReader
 from dtn_jax.report.description import overview
 
 ROWS, USERS = 1200, 15

@@ -12,9 +12,9 @@ import pytest
 from world import log
 
 from dtn_jax.data import prepare as logs
-from dtn_jax.datasets.logs.infer.infer import infer
-from dtn_jax.datasets.logs.schema import schema_file
-from dtn_jax.datasets.preparation.prepared import read
+from dtn_jax.data.infer.infer import infer
+from dtn_jax.data.prepared import read
+from dtn_jax.data.schemas import schema_file
 from dtn_jax.errors import UserError
 from experiments import prepare, train
 

@@ -10,9 +10,9 @@ import sampled
 from sampled import ROWS, draft, field
 
 from dtn_jax.data import prepare as logs
-from dtn_jax.datasets.logs.infer import infer, sample
-from dtn_jax.datasets.logs.raw import files as raw_files
-from dtn_jax.datasets.logs.schema.spec import InputSpec
+from dtn_jax.data.infer import infer, sample
+from dtn_jax.data.raw import files as raw_files
+from dtn_jax.data.schemas.spec import InputSpec
 from dtn_jax.errors import UserError
 
 DRAW = sampled.draw()

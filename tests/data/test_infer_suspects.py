@@ -8,7 +8,7 @@ import pytest
 import sampled
 from sampled import ROWS, draft, field, task
 
-from dtn_jax.datasets import leaks
+from dtn_jax.data.describe import leaks
 
 DRAW = sampled.draw(2)
 START = datetime.datetime(2026, 3, 1)

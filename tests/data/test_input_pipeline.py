@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from numbered_rows import stored_rows
 
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.datasets.preparation.blocks import Layout
+from dtn_jax.data.blocks import Layout
+from dtn_jax.data.epochs.batches import CHUNK_STEPS, prefetched
+from dtn_jax.data.epochs.epoch_order import batch_rows, steps_per_epoch
+from dtn_jax.data.epochs.reader import SplitReader, in_order, take
+from dtn_jax.data.epochs.resident import ResidentData
+from dtn_jax.data.epochs.streamed import StreamedData
+from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
-from dtn_jax.input.batches import CHUNK_STEPS, prefetched
-from dtn_jax.input.epoch_order import batch_rows, steps_per_epoch
-from dtn_jax.input.reader import SplitReader, in_order, take
-from dtn_jax.input.resident import ResidentData
-from dtn_jax.input.streamed import StreamedData
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +83,7 @@ def test_a_part_of_train_is_spread_over_it():
 
 @pytest.mark.parametrize("count", [7, 1013])
 def test_picked_rows_come_from_their_blocks_alone(count, monkeypatch):
-    monkeypatch.setattr("dtn_jax.input.reader.BLOCKS", 5)
+    monkeypatch.setattr("dtn_jax.data.epochs.reader.BLOCKS", 5)
     layout, rows = Layout(4, 8), 1013
     data = stored_rows(layout, rows)
     numbers = np.sort(np.random.default_rng(count).choice(rows, count, replace=False))

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from twins import TASKS
 
-from dtn_jax.datasets.preparation import catalog
+from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
 
 FIRST = datetime.date(2022, 4, 8)  # a Friday

@@ -9,8 +9,8 @@ import pytest
 import twins
 from public_sets import column, labels, load, same_values
 
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.datasets.public.kuairand import COLUMNS
+from dtn_jax.data.sets import catalog
+from dtn_jax.data.sets.kuairand import COLUMNS
 from dtn_jax.errors import UserError
 
 SHARED = pathlib.Path(os.environ.get("DTN_MANUAL_DIR", "nowhere"))

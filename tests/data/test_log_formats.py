@@ -21,11 +21,11 @@ import pyarrow.parquet as pq
 import pytest
 from world import log
 
+from dtn_jax.data.epochs.reader import SplitReader
+from dtn_jax.data.infer.infer import how_read
 from dtn_jax.data.prepare import prepare
-from dtn_jax.datasets.logs.infer.infer import how_read
-from dtn_jax.datasets.logs.raw import files as raw_files
+from dtn_jax.data.raw import files as raw_files
 from dtn_jax.errors import UserError
-from dtn_jax.input.reader import SplitReader
 
 FEW, MANY, OPEN = "too few columns", "too many columns", "a quote that does not close"
 BREAK, NUL, NOT_UTF8 = "a quoted value with a line break", "a NUL byte", "not UTF-8"

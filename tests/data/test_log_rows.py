@@ -12,9 +12,9 @@ from world import log
 from dtn_jax.analysis.segments import names
 from dtn_jax.data import prepare as logs
 from dtn_jax.data import shown_values
-from dtn_jax.datasets.description.describe import describe
-from dtn_jax.input.day_order import read_days
-from dtn_jax.input.reader import SplitReader
+from dtn_jax.data.describe.describe import describe
+from dtn_jax.data.epochs.day_order import read_days
+from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.report.description import field_sections, overview
 
 

@@ -11,9 +11,10 @@ import pytest
 from toy_set import Toy
 
 from dtn_jax import checksums
-from dtn_jax.datasets.preparation import catalog, checked_files
-from dtn_jax.datasets.preparation.blocks import Layout
-from dtn_jax.datasets.preparation.prepared import check_ids, read
+from dtn_jax.data import checked_files
+from dtn_jax.data.blocks import Layout
+from dtn_jax.data.prepared import check_ids, read
+from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
 from dtn_jax.schema import Field, Schema, Task
 

@@ -11,10 +11,10 @@ import twins
 from public_sets import load
 
 from dtn_jax import datasets
-from dtn_jax.datasets.logs.schema import schema_file
-from dtn_jax.datasets.preparation import download
-from dtn_jax.datasets.public.kuairand import KuaiRandPure
-from dtn_jax.datasets.public.movielens import MovieLens
+from dtn_jax.data.schemas import schema_file
+from dtn_jax.data.sets import download
+from dtn_jax.data.sets.kuairand import KuaiRandPure
+from dtn_jax.data.sets.movielens import MovieLens
 from dtn_jax.errors import UserError
 
 SCHEMAS = sorted(pathlib.Path(datasets.__file__).parent.rglob("*.yaml"))

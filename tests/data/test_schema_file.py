@@ -9,9 +9,9 @@ import pytest
 import yaml
 from schema_files import SMALL, WHOLE, spoiled
 
-from dtn_jax.datasets.logs.schema import keys
-from dtn_jax.datasets.logs.schema.schema_file import fingerprint, loads, timed
-from dtn_jax.datasets.logs.schema.spec import InputSpec, SplitSpec
+from dtn_jax.data.schemas import key_models as keys
+from dtn_jax.data.schemas.schema_file import fingerprint, loads, timed
+from dtn_jax.data.schemas.spec import InputSpec, SplitSpec
 from dtn_jax.export.spec_json import to_json
 
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from schema_files import SMALL, WHOLE, spoiled
 
-from dtn_jax.datasets.logs.schema import keys
-from dtn_jax.datasets.logs.schema.schema_file import load, loads
+from dtn_jax.data.schemas import key_models as keys
+from dtn_jax.data.schemas.schema_file import load, loads
 from dtn_jax.errors import UserError
 
 

@@ -21,11 +21,11 @@ import pytest
 from world import log
 
 from dtn_jax import export
-from dtn_jax.data.days import Days
+from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.prepare import prepare
-from dtn_jax.datasets.preparation.prepared import read
+from dtn_jax.data.prepared import read
+from dtn_jax.data.stages.days import Days
 from dtn_jax.errors import UserError
-from dtn_jax.input.reader import SplitReader
 from dtn_jax.metrics.gauc import gauc
 from experiments.prepare import main
 

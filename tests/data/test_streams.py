@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from numbered_rows import stored_rows
 
-from dtn_jax.datasets.preparation.blocks import Layout
+from dtn_jax.data.blocks import Layout
+from dtn_jax.data.epochs import day_order
+from dtn_jax.data.epochs.batches import CHUNK_STEPS
+from dtn_jax.data.epochs.day_order import read_days
+from dtn_jax.data.epochs.epoch_order import batch_rows, steps_per_epoch, window_count
+from dtn_jax.data.epochs.reader import SplitReader, in_order, part_of
+from dtn_jax.data.epochs.resident import ResidentData
+from dtn_jax.data.epochs.streamed import StreamedData
 from dtn_jax.errors import UserError
-from dtn_jax.input import day_order
-from dtn_jax.input.batches import CHUNK_STEPS
-from dtn_jax.input.day_order import read_days
-from dtn_jax.input.epoch_order import batch_rows, steps_per_epoch, window_count
-from dtn_jax.input.reader import SplitReader, in_order, part_of
-from dtn_jax.input.resident import ResidentData
-from dtn_jax.input.streamed import StreamedData
 
 SEED = 7
 MOST = 16  # lanes and processes in the random draws

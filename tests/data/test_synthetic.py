@@ -8,14 +8,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.datasets.preparation.blocks import Layout
-from dtn_jax.datasets.synthetic import builder as synthetic
-from dtn_jax.datasets.synthetic import funnel, known_answer
-from dtn_jax.datasets.synthetic.builder import Synthetic
-from dtn_jax.datasets.synthetic.funnel import FunnelSpec
+from dtn_jax.data.blocks import Layout
+from dtn_jax.data.epochs.reader import SplitReader
+from dtn_jax.data.sets import catalog
+from dtn_jax.data.sets.synthetic import builder as synthetic
+from dtn_jax.data.sets.synthetic import funnel, known_answer
+from dtn_jax.data.sets.synthetic.builder import Synthetic
+from dtn_jax.data.sets.synthetic.funnel import FunnelSpec
 from dtn_jax.errors import UserError
-from dtn_jax.input.reader import SplitReader
 
 OPTIONS = "rows=20000,ids=20000,seed=3"
 SPACES = {"click@all", "cart@all", "cart@click", "order@all", "order@click", "order@cart"}

@@ -13,8 +13,8 @@ from d2q_log import config, prepared_films
 from ml_collections import ConfigDict
 
 from configs.base import get_config
+from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.errors import UserError
-from dtn_jax.input.reader import SplitReader
 from dtn_jax.losses import label_quantiles, read_losses
 from dtn_jax.losses.by_task import predictions, task_losses
 from dtn_jax.losses.d2q import D2Q

@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from dtn_jax import errors, export
-from dtn_jax.datasets import adult
+from dtn_jax.data.sets import adult
 from dtn_jax.export import calibration, model_folder, scores
 from dtn_jax.export.write.card import page
 

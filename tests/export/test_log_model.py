@@ -12,6 +12,7 @@ from history_logs import log as history_log
 from history_logs import made as history_model
 
 from dtn_jax import export
+from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.prepare import prepare
 from dtn_jax.errors import UserError
 from dtn_jax.export import load
@@ -20,7 +21,6 @@ from dtn_jax.export.score_files import Job
 from dtn_jax.export.serve import reading
 from dtn_jax.export.serve.description import describe
 from dtn_jax.export.write.fixed import unseen
-from dtn_jax.input.reader import SplitReader
 
 SCHEMA = """
 name: shop

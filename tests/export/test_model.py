@@ -10,9 +10,9 @@ from made_models import FRAME, frame_model
 from safetensors.numpy import load_file
 
 from dtn_jax import export
+from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.errors import UserError
 from dtn_jax.export import model_folder
-from dtn_jax.input.reader import SplitReader
 
 ROWS = pl.DataFrame(
     {

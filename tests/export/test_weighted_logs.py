@@ -16,14 +16,14 @@ from configs.logs import get_config
 from dtn_jax.analysis.finished import read_config
 from dtn_jax.analysis.quality import keys
 from dtn_jax.config import base_config
+from dtn_jax.data.describe.describe import describe
+from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.prepare import prepare
-from dtn_jax.datasets.description.describe import describe
 from dtn_jax.evaluate import read_predictions
 from dtn_jax.export import load
 from dtn_jax.export.serve import description, reading
 from dtn_jax.export.write import export_run
 from dtn_jax.gradients import make_weights
-from dtn_jax.input.reader import SplitReader
 from dtn_jax.losses import improper, read_losses
 from dtn_jax.losses.by_task import task_losses
 from dtn_jax.metrics.sigmoid import sigmoid

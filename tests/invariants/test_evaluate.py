@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs import adult as adult_config
-from dtn_jax.datasets.data_set import DataSet
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.data.prepared import Prepared
+from dtn_jax.data.sets import catalog
+from dtn_jax.data.sets.data_set import DataSet
 from dtn_jax.evaluate import evaluate, write_predictions
 from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.gauc import gauc

@@ -13,9 +13,9 @@ from configs import logs
 from dtn_jax import first_scores
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.config import flatten
+from dtn_jax.data.epochs.reader import SplitReader, padded, take
 from dtn_jax.data.prepare import prepare
 from dtn_jax.errors import UserError
-from dtn_jax.input.reader import SplitReader, padded, take
 from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.gauc import gauc
 from dtn_jax.replicas import train_replicas

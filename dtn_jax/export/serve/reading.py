@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from dtn_jax.datasets.logs.raw.types import Types
+from dtn_jax.data.raw.types import Types
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export.log_encoding import LogEncoding, time_of
 from dtn_jax.export.model import Model

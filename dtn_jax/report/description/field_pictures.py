@@ -5,9 +5,9 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from dtn_jax.datasets import leaks
-from dtn_jax.datasets.description.describe import Description
-from dtn_jax.datasets.description.fields import SOME, STRONG
+from dtn_jax.data.describe import leaks
+from dtn_jax.data.describe.describe import Description
+from dtn_jax.data.describe.fields import SOME, STRONG
 from dtn_jax.report.description.drawing import (
     FONT,
     MARKS,

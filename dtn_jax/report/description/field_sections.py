@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from dtn_jax.datasets import leaks
-from dtn_jax.datasets.description.describe import Description
-from dtn_jax.datasets.description.fields import SOME, STRONG, Drift
+from dtn_jax.data.describe import leaks
+from dtn_jax.data.describe.describe import Description
+from dtn_jax.data.describe.fields import SOME, STRONG, Drift
 from dtn_jax.report.description import overview
 from dtn_jax.report.description.grid import Grid, auc, number, share
 from dtn_jax.report.description.section import Section

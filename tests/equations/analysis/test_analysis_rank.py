@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 from threadpoolctl import threadpool_limits
 
 from dtn_jax.analysis import bayes, importance, quality, rank
-from dtn_jax.datasets.synthetic import funnel, known_answer
+from dtn_jax.data.sets.synthetic import funnel, known_answer
 from dtn_jax.interface import Batch
 from dtn_jax.metrics.auc import auc
 from dtn_jax.schema import Field, Schema, Task

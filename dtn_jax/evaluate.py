@@ -183,8 +183,7 @@ def write_predictions(path: pathlib.Path, scores: Scores, schema: Schema) -> Non
     """A row an example: `row`, `sample_weight`, and per task `score/`, `logit/` and `label/`.
 
     Scores are probabilities (a regression's are in its label's unit); a missing label is null.
-    Where the data set has groups, a row's is in `group`, as stored (see
-    datasets/preparation/groups.py).
+    Where the data set has groups, a row's is in `group`, as stored.
     """
     columns = {"row": pa.array(np.arange(len(scores.logits)))}
     columns["sample_weight"] = pa.array(scores.sample_weight)

@@ -27,10 +27,9 @@ from dtn_jax.data.raw.types import of_kinds
 from dtn_jax.data.raw.unit import Unit
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.schemas.spec import LISTED, Spec
-from dtn_jax.data.stages import extended, fit, frames, provenance, shards
+from dtn_jax.data.stages import extended, fit, frames, provenance, shards, units
 from dtn_jax.data.stages import histories as log_histories
 from dtn_jax.data.stages import split as splits
-from dtn_jax.data.stages import units as stages
 from dtn_jax.data.stages.account import Account
 from dtn_jax.data.stages.finish import finish
 from dtn_jax.data.stages.limits import check_kept, check_positives, check_rejects
@@ -153,10 +152,10 @@ def clean_rows(work: Work) -> list[dict]:
     """Reads the raw rows, JSON lines first as text, so that all lines decide a column's type."""
     texts: list[dict] = []
     if any(file.format == "jsonl" for file in work.files):
-        stage = functools.partial(stages.text_unit, work)
+        stage = functools.partial(units.text_unit, work)
         texts = work.stage("text", "lines read", _units(work), stage, _raw_rows(work))
         work.types = _types_of_lines(work, texts)
-    clean = functools.partial(stages.clean_unit, work, texts)
+    clean = functools.partial(units.clean_unit, work, texts)
     return work.stage("rows", "rows cleaned", _units(work), clean, _raw_rows(work))
 
 
@@ -200,10 +199,10 @@ def cut(work: Work) -> dict:
         if note:
             progress.say(note)
     if spec.split.by == "user_order" or spec.histories():
-        order = functools.partial(stages.order_unit, work)
+        order = functools.partial(units.order_unit, work)
         work.stage("order", "order of users' rows", _units(work), order, int(work.starts[-1]))
     if spec.split.by == "user_order":
-        work.once("splits", functools.partial(stages.order_splits, work))
+        work.once("splits", functools.partial(units.order_splits, work))
     if spec.histories():
         work.once("histories", functools.partial(log_histories.build, work))
     return cuts
@@ -215,7 +214,7 @@ def fit_rows(work: Work, cuts: dict, layout: Layout | None) -> tuple[Plan, dict]
     Raises:
       UserError: a split is empty.
     """
-    count = functools.partial(stages.count_unit, work, Splits(work, cuts))
+    count = functools.partial(units.count_unit, work, Splits(work, cuts))
     facts = work.stage("count", "values counted", _units(work), count, int(work.starts[-1]))
     counts = np.array([unit["stored"] for unit in facts], np.int64)
     rows = dict(zip(splits.SPLITS, counts.sum(axis=0).tolist(), strict=True))
@@ -238,7 +237,7 @@ def fit_rows(work: Work, cuts: dict, layout: Layout | None) -> tuple[Plan, dict]
 
 def write(work: Work, cuts: dict, plan: Plan) -> list[dict]:
     """Writes the records of all shards."""
-    do = functools.partial(stages.write_shard, work, Splits(work, cuts), plan)
+    do = functools.partial(units.write_shard, work, Splits(work, cuts), plan)
     numbers = range(len(plan.firsts) - 1)
     return work.stage("write", "rows written", numbers, do, int(plan.counts.sum()))
 

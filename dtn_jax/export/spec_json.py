@@ -1,6 +1,6 @@
 """A schema file, parsed, as JSON, so that a served model needs no reader of YAML.
 
-It is the dataclasses of `datasets/logs/schema/spec.py`. An expression is `{"column": its name}`, or
+It is the dataclasses of `data/schemas/spec.py`. An expression is `{"column": its name}`, or
 `{"text", "time", "unit"}`.
 """
 

@@ -1,7 +1,7 @@
 """The field that a column can be, by its type, its values and its name; and what is suspect.
 
 A column that tells a label too well is the label in disguise, or known only after the fact. Such
-leaks are those of `dtn_jax.data.describe.leaks`: one half of the sample is fitted, the other scored.
+leaks are those of `describe.leaks`: one half of the sample is fitted, the other scored.
 """
 
 from __future__ import annotations

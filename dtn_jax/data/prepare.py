@@ -27,13 +27,13 @@ from dtn_jax.data.raw.types import of_kinds
 from dtn_jax.data.raw.unit import Unit
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.schemas.spec import LISTED, Spec
-from dtn_jax.data.stages import extended, fit, frames, provenance, shards, units
+from dtn_jax.data.stages import extended, fit, frames, provenance, records, units
 from dtn_jax.data.stages import histories as log_histories
 from dtn_jax.data.stages import split as splits
 from dtn_jax.data.stages.account import Account
+from dtn_jax.data.stages.counts import added
 from dtn_jax.data.stages.finish import finish
 from dtn_jax.data.stages.limits import check_kept, check_positives, check_rejects
-from dtn_jax.data.stages.positives import Positives
 from dtn_jax.data.stages.units import Plan, Splits
 from dtn_jax.data.stages.work import SCHEMA_FILE, VERSION, Work, database
 from dtn_jax.errors import UserError
@@ -231,7 +231,7 @@ def fit_rows(work: Work, cuts: dict, layout: Layout | None) -> tuple[Plan, dict]
     each = sum(f.slots * (1 + bool(f.spec.weights)) + f.numbers for f in found)
     layout = layout or default_layout(rows["train"], 4 * (each + 3) + 5 * len(work.spec.tasks))
     every = np.array([unit["every"] for unit in facts], np.int64).sum(axis=0)
-    plan = Plan(fitted["encoders"], layout, counts, shards.groups(counts))
+    plan = Plan(fitted["encoders"], layout, counts, records.groups(counts))
     return plan, fitted | {"every": every.tolist()}
 
 
@@ -253,11 +253,10 @@ def _raw_rows(work: Work) -> int:
 
 
 def _totals(work: Work, facts: Sequence[dict]) -> tuple[Account, Mapping]:
-    account, positives = Account(), Positives(work.spec)
+    account = Account()
     for unit in facts:
         account.include(Account.from_json(unit["rejects"]))
-        positives.include(unit["positives"])
-    return account, positives.counts
+    return account, functools.reduce(added, (unit["positives"] for unit in facts))
 
 
 # Before the first stage: what there is to read, and where the work is kept.

@@ -1,19 +1,23 @@
-"""A prepared set on disk: its schema, splits and facts, with random access to its records."""
+"""A prepared set on disk: its schema, splits and facts, with random access to its records.
+
+Its files are those that were written: they have checksums, and all are verified whenever a set is
+opened. Of a long file of records that means its ends, with the index of its records: array_record
+itself verifies each record that it reads.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import numpy as np
 
 from dtn_jax import checksums
-from dtn_jax.data import checked_files
-from dtn_jax.data.blocks import Layout
-from dtn_jax.data.record_source import RecordSource
+from dtn_jax.data.blocks import Layout, RecordSource, remedy
 from dtn_jax.errors import UserError, choose
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Int
@@ -28,6 +32,8 @@ KEPT = (
     "hash_functions",
 )  # if there
 PART = 20  # seeds the draw of a part of train
+ENDS = 64 << 10  # bytes of each end of a long file that are hashed
+LONG = 64 << 20  # bytes of a file of records beyond which its ends stand for it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,14 +170,11 @@ class Part:
 
 def read(folder: pathlib.Path) -> Prepared:
     """Opens a prepared set; raises UserError if a file is missing or damaged."""
-    checked_files.check(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder, expected a prepared set; {remedy(folder)}")
+    if problem := checksums.damage(folder, checksums.names(folder), _checksum):
+        raise UserError(f"{folder}/{problem}; {remedy(folder)}")
     facts = _parse(folder / "prepared.json", _facts)
-    for name, size in facts["files"].items():
-        path = folder / name
-        got = path.stat().st_size if path.exists() else None
-        if got != size:
-            found = "is missing" if got is None else f"has {got:,} bytes, expected {size:,}"
-            raise UserError(f"{path} {found}; {checked_files.remedy(folder)}")
     return Prepared(
         folder=folder,
         schema=_parse(folder / "schema.json", Schema.from_json),
@@ -185,25 +188,49 @@ def read(folder: pathlib.Path) -> Prepared:
     )
 
 
+def seal(folder: pathlib.Path, leave_out: Iterable[str] = ()) -> None:
+    """Writes the checksums of a set's files, all of which must be there.
+
+    Args:
+      folder: the set's.
+      leave_out: files that nothing is read from.
+    """
+    files = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
+    files = {n: path for n, path in files.items() if n not in (*leave_out, checksums.NAME)}
+    checksums.write(folder, files, _checksum)
+
+
 def _parse(path: pathlib.Path, parse: Callable[[str], T]) -> T:
     """What a JSON file of a prepared set says."""
     try:
         return parse(path.read_text())
     except (KeyError, ArithmeticError, *checksums.UNREADABLE) as error:
-        raise UserError(
-            f"{path} is missing or damaged ({error}); {checked_files.remedy(path.parent)}"
-        ) from None
+        raise UserError(f"{path} is missing or damaged ({error}); {remedy(path.parent)}") from None
 
 
 def _facts(text: str) -> dict:
     facts = json.loads(text)
-    names = ("files", "rows", "unknown_values", "fingerprint", "recipe")
-    found = {name: facts[name] for name in names}
-    wrong = [n for n in ("files", "rows", "unknown_values") if not isinstance(found[n], dict)]
-    if wrong:
-        raise TypeError(f"its {wrong[0]} are no mapping")
+    found = {name: facts[name] for name in ("rows", "unknown_values", "fingerprint", "recipe")}
     found |= {name: facts.get(name, {}) for name in KEPT}
     return found | {"layout": Layout(**facts["layout"])}
+
+
+def _hash_ends(path: pathlib.Path) -> str:
+    """SHA-256 of a file's first and last ENDS bytes: cheap at any size, and shows most edits."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            digest.update(file.read(ENDS))
+            file.seek(max(0, path.stat().st_size - ENDS))
+            digest.update(file.read(ENDS))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    return digest.hexdigest()
+
+
+def _checksum(path: pathlib.Path) -> str:
+    long = ".array_record" in path.name and path.stat().st_size > LONG
+    return _hash_ends(path) if long else checksums.checksum(path)
 
 
 def check_ids(ids: np.ndarray, schema: Schema) -> None:

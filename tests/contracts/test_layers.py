@@ -19,7 +19,7 @@ STAGES = """
     data.epochs.batch_axis      # dropout, statistics and losses are over the rows of all devices
     parallel.processes          # each process reads its own rows
     metrics                     # the synthetic data's known answer has AUCs
-    data.progress data.checked_files data.blocks data.record_source data.prepared
+    data.progress data.blocks data.prepared
     data.quantiles data.equal_rows data.describe.leaks
     data.times data.formula data.schemas data.raw
     data

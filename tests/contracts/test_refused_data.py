@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from command_calls import TINY, WATCHED, contents, message_of, one_line
 
-from dtn_jax.data import checked_files
+from dtn_jax.data import prepared
 from dtn_jax.data.sets.catalog import DATASETS
 from dtn_jax.data.sets.data_set import DataSet
 
@@ -54,7 +54,7 @@ def test_a_folder_of_other_data_of_that_name(shell, finished, copied_data):
     facts = json.loads((folder / "prepared.json").read_text())
     ours, facts["fingerprint"] = facts["fingerprint"], "0123456789abcdef" * 4
     (folder / "prepared.json").write_text(json.dumps(facts))
-    checked_files.seal(folder)
+    prepared.seal(folder)
     before = contents(finished)
     message = one_line(message_of(shell(WATCHED, f"--workdir={finished}", override)))
     assert contents(finished) == before

@@ -21,7 +21,7 @@ from dtn_jax.data.prepared import read
 from dtn_jax.data.raw import read as raw_read
 from dtn_jax.data.sets import catalog
 from dtn_jax.data.sets import logs as logs_builder
-from dtn_jax.data.stages import shards
+from dtn_jax.data.stages import records
 from dtn_jax.data.stages import split as splits
 from dtn_jax.errors import UserError
 from experiments import prepare as command
@@ -211,7 +211,7 @@ def test_a_damaged_set_is_told(copied):
 def small_pieces(monkeypatch):
     """A small log is cut into as many pieces as a large one is."""
     monkeypatch.setattr(raw_read, "UNIT_ROWS", 200)
-    monkeypatch.setattr(shards, "LEAST_ROWS", 300)
+    monkeypatch.setattr(records, "LEAST_ROWS", 300)
 
 
 @pytest.mark.parametrize("cores", [2, 8])

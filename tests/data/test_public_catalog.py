@@ -10,14 +10,14 @@ import pytest
 import twins
 from public_sets import load
 
-from dtn_jax import datasets
+from dtn_jax.data import sets
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.sets import download
 from dtn_jax.data.sets.kuairand import KuaiRandPure
 from dtn_jax.data.sets.movielens import MovieLens
 from dtn_jax.errors import UserError
 
-SCHEMAS = sorted(pathlib.Path(datasets.__file__).parent.rglob("*.yaml"))
+SCHEMAS = sorted(pathlib.Path(sets.__file__).parent.rglob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", SCHEMAS, ids=lambda path: path.stem)

@@ -31,9 +31,9 @@ AREAS = {
     "order": "dtn_jax/data/epochs/*.py",
     "encoders": "dtn_jax/data/stages/fit.py dtn_jax/data/encode.py dtn_jax/data/vocabulary.py "
     "dtn_jax/data/quantiles.py",
-    "splits": "dtn_jax/data/stages/split.py dtn_jax/data/stages/days.py",
+    "splits": "dtn_jax/data/stages/split.py dtn_jax/data/stages/counts.py",
     "histories": "dtn_jax/data/stages/histories.py dtn_jax/models/histories/*.py",
-    "prepared": "dtn_jax/data/prepared.py dtn_jax/data/blocks.py dtn_jax/data/record_source.py "
+    "prepared": "dtn_jax/data/prepared.py dtn_jax/data/blocks.py "
     "dtn_jax/data/stages/units.py dtn_jax/data/stages/records.py dtn_jax/data/raw/*.py "
     "dtn_jax/data/formula.py dtn_jax/data/times.py",
     "checkpoints": "dtn_jax/checkpoint/*.py dtn_jax/workdir/*.py",

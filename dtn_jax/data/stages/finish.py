@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import pathlib
 import shutil
 from collections.abc import Mapping, Sequence
 
-from dtn_jax.data import checked_files, columns, encode, equal_rows, progress, vocabulary
-from dtn_jax.data.record_source import path_of
+from dtn_jax.data import columns, encode, equal_rows, progress, vocabulary
+from dtn_jax.data.blocks import path_of
+from dtn_jax.data.prepared import seal
 from dtn_jax.data.stages import fit, histories, positives
 from dtn_jax.data.stages.account import Account
-from dtn_jax.data.stages.days import Days
+from dtn_jax.data.stages.counts import Counts, added, days_to_json, far
 from dtn_jax.data.stages.split import SPLITS
-from dtn_jax.data.stages.tally import Tally
 from dtn_jax.data.stages.units import HASHES, Plan
 from dtn_jax.data.stages.work import SCHEMA_FILE, Work
 from dtn_jax.errors import UserError
@@ -54,9 +55,7 @@ def finish(
       further: more for its notes; lines of its ACCOUNT come before those of this log.
     """
     folder, spec = work.folder / "set", work.spec
-    tally = Tally.of(plan.encoders, [task.name for task in spec.tasks])
-    for shard in written:
-        tally.include(shard)
+    values = functools.reduce(added, (shard["values"] for shard in written))
     by_shard = [shard["written"] for shard in written]
     _keep_alone(folder, plan, by_shard)
     specs = {field.name: field for field in spec.fields}
@@ -68,23 +67,25 @@ def finish(
     (folder / "schema.json").write_text(schema.to_json())
     (folder / "encoders.json").write_text(json.dumps(plan.encoders, indent=1))
     shutil.copy(work.folder / SCHEMA_FILE, folder / SCHEMA_FILE)
-    account, days, counts = Account(), Days(spec, work.dated), positives.Positives(spec)
+    account = Account()
     for unit in facts:
         account.include(Account.from_json(unit["rejects"]))
-        days.include(unit["days"])
-        counts.include(unit["positives"])
+    days, counts = (
+        functools.reduce(added, (unit[name] for unit in facts)) for name in ("days", "positives")
+    )
     (folder / REJECTS).write_text(account.lines())
     seen = [
         *further.get(ACCOUNT, []),
-        *positives.lines(spec, counts.counts),
+        *positives.lines(spec, counts),
         *_sampling(work, plan, fitted["every"][0]),
     ]
-    seen += [*days.far(), *_nothing_to_learn(work, days), *_cut(work, tally)]
+    seen += far(spec.time, days["rows"]) if work.dated else []
+    seen += [*_nothing_to_learn(work, days["sums"]), *_cut(work, values["train"])]
     seen += _equal_rows(work, plan)
     for line in seen:  # the account of bad rows was told before
         progress.say(line)
     notes = {**further, **_notes(work, account, days, cuts, seen)}
-    notes[positives.NOTE] = counts.counts
+    notes[positives.NOTE] = counts
     if extends := provenance.get("extends"):
         ids = {
             table: {name: found[name] for name in vocabulary.FACTS}
@@ -92,24 +93,21 @@ def finish(
         }
         notes["extends"] = {"sets": extends, "ids": ids}
     (folder / "notes.json").write_text(json.dumps(notes, indent=1))
-    kept = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name != REJECTS]
-    kept = [p for p in kept if p.name not in ("schema.json", "notes.json")]
     prepared = {
         "fingerprint": _fingerprint(folder, schema, work, by_shard),
         **provenance,
         "layout": dataclasses.asdict(plan.layout),
         "rows": plan.rows,
-        "unknown_values": tally.unknown,
-        "kept_values": tally.seen,
-        "missing_labels": tally.missing,
-        "files": {str(p.relative_to(folder)): p.stat().st_size for p in kept},
+        "unknown_values": {split: values[split]["unknown"] for split in SPLITS},
+        "kept_values": {split: values[split]["seen"] for split in SPLITS},
+        "missing_labels": {split: values[split]["missing"] for split in SPLITS},
     }
     if bags := [field.name for field in spec.fields if field.kind in SEVERAL]:
-        prepared["cut_values"] = {s: {n: tally.cut[s][n] for n in bags} for s in SPLITS}
+        prepared["cut_values"] = {s: {n: values[s]["cut"][n] for n in bags} for s in SPLITS}
     if hashed := {f.name: f.functions for f in spec.fields if f.encoder == "hash"}:
         prepared["hash_functions"] = hashed
     (folder / "prepared.json").write_text(json.dumps(prepared, indent=1))
-    checked_files.seal(folder, leave_out=[REJECTS])
+    seal(folder, leave_out=[REJECTS])
     if target.exists():
         moved = move_aside(target, target.parent / "replaced", target.name)
         progress.say(f"the set that was there is now in {moved}")
@@ -147,7 +145,7 @@ def _keep_alone(folder: pathlib.Path, plan: Plan, written: Sequence[Mapping]) ->
             raise UserError(f"{path} is damaged: delete {folder.parent}, and run the command again")
 
 
-def _notes(work: Work, account: Account, days: Days, cuts: Mapping, seen: list[str]) -> dict:
+def _notes(work: Work, account: Account, days: Counts, cuts: Mapping, seen: list[str]) -> dict:
     lines = [*account.summary(), *seen]
     if account.kept:
         lines.append(WHERE)
@@ -155,7 +153,7 @@ def _notes(work: Work, account: Account, days: Days, cuts: Mapping, seen: list[s
         "about": dict(work.spec.about),
         "rejected": account.counts,
         "read": account.rows,
-        "days": days.to_json(),
+        "days": days_to_json(work.dated, days),
         "time_unit": work.time_unit,
         "cuts": dict(cuts),
         "sample_negatives": dict(work.spec.sample_negatives),
@@ -163,11 +161,12 @@ def _notes(work: Work, account: Account, days: Days, cuts: Mapping, seen: list[s
     return notes | ({ACCOUNT: lines} if lines else {})
 
 
-def _nothing_to_learn(work: Work, days: Days) -> list[str]:
+def _nothing_to_learn(work: Work, sums: Counts) -> list[str]:
     """A line for each task whose label is known nowhere, or is the same everywhere."""
     lines = []
     for task in work.spec.tasks:
-        known, total = days.total(f"{task.name}@{task.space}")
+        pairs = sums[f"{task.name}@{task.space}"].values()
+        known, total = functools.reduce(added, pairs)
         if not known:
             lines.append(f"task {task.name!r}: its label is known in no row of {task.space!r}")
         elif task.kind == "binary" and total in (0, known):
@@ -177,11 +176,11 @@ def _nothing_to_learn(work: Work, days: Days) -> list[str]:
     return lines
 
 
-def _cut(work: Work, tally: Tally) -> list[str]:
+def _cut(work: Work, values: Counts) -> list[str]:
     """A line for each bag of train whose lists are longer than what it keeps."""
     lines = []
     for field in work.spec.fields:
-        cut, kept = (counts["train"][field.name] for counts in (tally.cut, tally.seen))
+        cut, kept = values["cut"][field.name], values["seen"][field.name]
         if cut and not field.beside:
             last = "; a history that ascends in time may want keep: last"
             lines.append(

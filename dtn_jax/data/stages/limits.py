@@ -12,6 +12,7 @@ from dtn_jax.data.raw.files import RawFile
 from dtn_jax.data.schemas.spec import Spec
 from dtn_jax.data.stages import positives
 from dtn_jax.data.stages.account import Account
+from dtn_jax.data.stages.counts import Counts
 from dtn_jax.data.stages.finish import REJECTS, WHERE
 from dtn_jax.errors import UserError
 from dtn_jax.shared_files import write_whole
@@ -40,7 +41,7 @@ def check_rejects(
     (home / REJECTS).unlink(missing_ok=True)  # of an earlier call, which failed
 
 
-def check_positives(spec: Spec, counts: positives.Counts) -> None:
+def check_positives(spec: Spec, counts: Counts) -> None:
     """Raises UserError where a task has more positives outside than the schema file allows."""
     if problem := positives.problem(spec, counts):
         raise UserError(f"{problem}. No set is written")

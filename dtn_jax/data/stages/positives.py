@@ -8,52 +8,15 @@ has s too; else it is too high by the factor 1 / (1 - share of t's positives wit
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-
-import numpy as np
+from collections.abc import Sequence
 
 from dtn_jax.data.progress import percent
-from dtn_jax.data.rows import Rows
 from dtn_jax.data.schemas.spec import Spec, TaskSpec
+from dtn_jax.data.stages.counts import Counts
 from dtn_jax.schema import Task, factors
 
-Counts = Mapping[str, Mapping[str, Sequence[int | float]]]  # as of `Positives.counts`
 NOTE = "positives_outside"  # where a set's notes have the counts
 KEYS = ("space", "also_report", "upstream")
-
-
-class Positives:
-    """Counts of all pairs of binary tasks, over all rows of a log; a row counts by its weight.
-
-    Attributes:
-      counts: {task: {other: [rows where the task is 1 and the other one's label is known, those of
-        them where the other one is 0]}}. A missing label is not 0.
-    """
-
-    def __init__(self, spec: Spec):
-        self.names = [task.name for task in spec.tasks if task.kind == "binary"]
-        self.counts = {t: {o: [0, 0] for o in self.names if o != t} for t in self.names}
-
-    def add(self, rows: Rows) -> None:
-        if not self.names:
-            return
-        labels, weight = rows.labels(self.names), rows.weight()
-        positive = (labels == 1).astype(np.float64)
-        if weight is not None:
-            positive *= weight[:, None]
-        known, zero = ((positive.T @ those).tolist() for those in (~np.isnan(labels), labels == 0))
-        for i, by_other in enumerate(self.counts.values()):
-            for j, other in enumerate(self.names):
-                if i != j:
-                    by_other[other][0] += known[i][j]
-                    by_other[other][1] += zero[i][j]
-
-    def include(self, more: Counts) -> None:
-        """Adds the counts of other rows."""
-        for task, by_other in more.items():
-            for other, pair in by_other.items():
-                before = self.counts[task][other]
-                self.counts[task][other] = [a + b for a, b in zip(before, pair, strict=True)]
 
 
 @dataclasses.dataclass(frozen=True)

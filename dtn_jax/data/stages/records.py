@@ -1,7 +1,13 @@
-"""Encoded rows as the records of a prepared set, a shard's in files of its own."""
+"""Encoded rows as the records of a prepared set, a shard's in files of its own.
+
+A shard belongs to some units that follow one another: it writes the records, of every split, whose
+first row is one of theirs. So a record's last rows may be of a later unit. The shards depend on the
+units alone, not on who writes them.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import pathlib
@@ -12,16 +18,61 @@ import pyarrow as pa
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from dtn_jax.data import equal_rows
+from dtn_jax.data.blocks import WRITER, Block, Layout, path_of, to_record
 from dtn_jax.data.encode import Encoded, Fitted, encode, group_numbers
-from dtn_jax.data.record_source import WRITER, Block, path_of, to_record
 from dtn_jax.data.rows import GROUP, LOSS_WEIGHT, Rows
 from dtn_jax.data.schemas.spec import Spec
-from dtn_jax.data.stages.days import days_of
-from dtn_jax.data.stages.shards import Part
+from dtn_jax.data.stages.counts import Counts, added, days_of, of_values
 from dtn_jax.data.stages.split import SPLITS
-from dtn_jax.data.stages.tally import Tally
-from dtn_jax.shapes import Int8
+from dtn_jax.shapes import Int8, Int64
 from dtn_jax.shared_files import disk_errors, replacing, to_disk
+
+LEAST_ROWS = 1_000_000  # of a shard's units
+
+
+def groups(counts: Int64[np.ndarray, "units splits"]) -> list[int]:
+    """The first unit of each shard, and at the end the number of units."""
+    firsts, held = [0], 0
+    for unit, rows in enumerate(counts.sum(axis=1).tolist()):
+        if held >= LEAST_ROWS:
+            firsts.append(unit)
+            held = 0
+        held += rows
+    return [*firsts, len(counts)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A shard's part of a split.
+
+    Attributes:
+      first_row: of the split, that the shard's units begin with.
+      starts: the rows of the split at which its records start, and where the last one ends.
+      place: its place among the split's shards that have records; -1 without any.
+      places: how many of those there are.
+    """
+
+    first_row: int
+    starts: np.ndarray
+    place: int
+    places: int
+
+
+def parts(
+    layout: Layout, counts: Int64[np.ndarray, "units splits"], firsts: list[int], shard: int
+) -> dict[str, Part]:
+    """What a shard writes of each split."""
+    before = np.concatenate([np.zeros((1, len(SPLITS)), np.int64), counts.cumsum(axis=0)])
+    found = {}
+    for column, split in enumerate(SPLITS):
+        starts = layout.starts(int(before[-1, column]))
+        bounds = before[np.asarray(firsts), column]
+        edges = np.searchsorted(starts[:-1], bounds)  # the first record of each shard, and the end
+        some = np.flatnonzero(np.diff(edges))
+        place = int(np.searchsorted(some, shard)) if shard in some else -1
+        own = starts[edges[shard] : edges[shard + 1] + 1]
+        found[split] = Part(int(bounds[shard]), own, place, len(some))
+    return found
 
 
 def _is_weighted(spec: Spec) -> bool:
@@ -78,7 +129,8 @@ class Writer:
             for split, part in parts.items()
             if part.place >= 0
         }
-        self.tally = Tally.of(fitted, [task.name for task in spec.tasks])
+        self.tasks = [task.name for task in spec.tasks]
+        self.counts: Counts = {}  # {split: as of `of_values`}
         self.rows, self.hashes = rows, {split: [] for split in SPLITS}
 
     def wanted(self) -> list[int]:
@@ -109,7 +161,8 @@ class Writer:
         columns = encode(self.fitted, rows)
         block = arrays(self.spec, columns, rows, self.dated)
         for name, mask in masks.items():
-            self.tally.add(name, columns, block["label_mask"], mask)
+            counts = of_values(columns, self.tasks, block["label_mask"], mask)
+            self.counts = added(self.counts, {name: counts})
             whole = mask.all()
             part = {k: v if whole else v[mask] for k, v in block.items()}
             self.outputs[name].add(part)

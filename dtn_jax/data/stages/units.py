@@ -16,11 +16,10 @@ from dtn_jax.data.clean import Cleaner
 from dtn_jax.data.raw import read
 from dtn_jax.data.raw.unit import Chunk
 from dtn_jax.data.rows import Rows
-from dtn_jax.data.stages import histories, shards, split
+from dtn_jax.data.stages import histories, records, split
 from dtn_jax.data.stages.account import Account
-from dtn_jax.data.stages.days import Days
+from dtn_jax.data.stages.counts import added, by_day, outside
 from dtn_jax.data.stages.fit import Counts
-from dtn_jax.data.stages.positives import Positives
 from dtn_jax.data.stages.records import Writer
 from dtn_jax.data.stages.split import SPLITS, SplitRows, split_rows
 from dtn_jax.data.stages.work import Work, new_file
@@ -35,19 +34,18 @@ TIMES, ORDER, HASHES = "times", "order", "hashes"
 def clean_unit(work: Work, texts: Sequence[dict], unit: int) -> Stage:
     """Reads a unit's raw rows, and writes the clean ones; `texts` are the facts of `text_unit`."""
     spec, file = work.spec, work.files[work.units[unit].file]
-    days, positives = Days(spec, work.dated), Positives(spec)
     account = Account.from_json(texts[unit]["rejects"]) if texts else Account()
     cleaner = Cleaner(spec, work.time_unit, account)
     specs = {field.name: field for field in spec.fields}
     by_time = work.spec.split.by == "time"
-    count, times, writer = 0, [], None
+    count, times, days, positives, writer = 0, [], {}, {}, None
     with new_file(work.rows_path(unit)) as path, pa.OSFile(str(path), "wb") as out:
         for chunk in _chunks(work, unit):
             account.broken(file.address, chunk.broken)
             frame = columns.cast(chunk.frame, work.types)
             clean = cleaner.rows(file.address, frame, chunk.numbers)
-            days.add(clean)
-            positives.add(clean)
+            days = added(days, by_day(spec, work.dated, clean))
+            positives = added(positives, outside(spec, clean))
             if by_time:
                 times.append(np.unique(clean.numbers(rows.TIME), return_counts=True))
             clean = encode.with_crosses(specs, clean)
@@ -60,8 +58,8 @@ def clean_unit(work: Work, texts: Sequence[dict], unit: int) -> Stage:
         "rows": account.rows,
         "clean": count,
         "rejects": account.to_json(),
-        "days": days.to_json(),
-        "positives": positives.counts,
+        "days": days,
+        "positives": positives,
     }
     if not times:
         return facts, {}
@@ -219,8 +217,8 @@ class Plan:
     def rows(self) -> dict[str, int]:
         return dict(zip(SPLITS, self.counts.sum(axis=0).tolist(), strict=True))
 
-    def parts(self, shard: int) -> dict[str, shards.Part]:
-        return shards.parts(self.layout, self.counts, self.firsts, shard)
+    def parts(self, shard: int) -> dict[str, records.Part]:
+        return records.parts(self.layout, self.counts, self.firsts, shard)
 
     def shard_rows(self, shard: int) -> int:
         """Rows of a shard's units."""
@@ -251,4 +249,4 @@ def write_shard(work: Work, splits: Splits, plan: Plan, shard: int) -> Stage:
     facts = {"written": writer.close(), "rows": plan.shard_rows(shard)}
     hashes = writer.hash_table()
     tables = {} if hashes is None else {HASHES: hashes}
-    return facts | dataclasses.asdict(writer.tally), tables
+    return facts | {"values": writer.counts}, tables

@@ -43,6 +43,7 @@ def test_a_run_watched_is_the_same_run(finished, tmp_path):
 def test_what_was_watched_is_logged(finished):
     records = logged(finished, watch.KIND)
     assert [r["step"] for r in records] == [2, 4]
+    assert [r["epoch"] for r in records] == [r["epoch"] for r in logged(finished, "validation")]
     found = watch.over_training(records)
     own = [found["gate"]["income", f"shared/gdcn_{m}"] for m in (0, 1)]
     assert [a[1] + b[1] for a, b in zip(*own)] == pytest.approx([1, 1], rel=1e-5)

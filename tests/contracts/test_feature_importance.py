@@ -4,7 +4,6 @@ import csv
 import functools
 import json
 import shutil
-import sys
 
 import matplotlib.image
 import numpy as np
@@ -195,14 +194,6 @@ def edited(finished, tmp_path, name, edit):
     edit(facts)
     path.write_text(json.dumps(facts))
     return f"--workdir={tmp_path / 'run'}"
-
-
-def test_the_message_is_all_that_a_shell_sees(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(sys, "argv", ["feature_importance.py", f"--workdir={tmp_path / 'none'}"])
-    with pytest.raises(SystemExit) as end:
-        command.run(feature_importance.main)
-    assert end.value.code == 2
-    assert capsys.readouterr().err.startswith("error: ")
 
 
 def test_folders_without_a_finished_run_are_refused(finished, tmp_path):

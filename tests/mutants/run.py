@@ -166,7 +166,8 @@ def failing(folder: pathlib.Path, tests: list[str], seconds: float) -> str:
         return ""
     if "ERROR: not found: " in found.stderr or found.returncode == 5:  # a test that is not there
         raise RuntimeError(found.stdout[-2000:] + found.stderr[-2000:])
-    name = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", found.stdout, re.MULTILINE)
+    told = r"^(?:FAILED|ERROR) (.+?)(?: \((?:setup|call|teardown)\)| - .*)?$"
+    name = re.search(told, found.stdout, re.MULTILINE)
     return name[1] if name else "does not start"
 
 

@@ -3,14 +3,13 @@
 import json
 import shutil
 
-import numpy as np
+import plugin
 import polars as pl
 import pytest
 from command_calls import TINY, WATCHED, contents, message_of, one_line
 
 from dtn_jax.data import prepared
 from dtn_jax.data.sets.catalog import DATASETS
-from dtn_jax.data.sets.data_set import DataSet
 
 pytest_plugins = ["finished_runs"]
 pytestmark = pytest.mark.usefixtures("in_the_repository")
@@ -86,19 +85,8 @@ def test_raw_files_that_are_damaged(refused, tmp_path):
     assert "column 'class_worker' is missing; the columns are: age, sex" in message
 
 
-class Shop(DataSet):
+class Shop(plugin.Shop):
     """Reads <manual_dir>/<split>.parquet."""
-
-    name = "shop"
-    schema = """
-        fields:
-          item:
-          price: {kind: numeric}
-        tasks:
-          click: {positives_outside: 1}
-          order: {upstream: [click], positives_outside: 1}
-        split: {by: column, column: _split}
-    """
 
     def raw(self, files):
         return {s: pl.read_parquet(self.manual_dir / f"{s}.parquet") for s in SPLITS}
@@ -108,7 +96,7 @@ class Leaky(Shop):
     """A shop where somebody listed a label as a field."""
 
     name = "leaky"
-    schema = Shop.schema.replace("item:", "order:")
+    schema = Shop.schema.replace("colour:", "buy:")
 
 
 @pytest.fixture
@@ -116,17 +104,10 @@ def prepare(refused, tmp_path, monkeypatch):
     """Writes the shop's raw files, one of them edited; returns the message of the command."""
     monkeypatch.setitem(DATASETS, "shop", Shop)
     monkeypatch.setitem(DATASETS, "leaky", Leaky)
-    rng = np.random.default_rng(0)
 
     def call(split, edit, dataset="shop"):
-        for name in SPLITS:
-            columns = {
-                "item": rng.integers(9, size=64).astype(str),
-                "price": rng.random(64),
-                "click": rng.integers(2, size=64),
-                "order": rng.integers(2, size=64),
-            }
-            frame = pl.DataFrame(columns)
+        for seed, name in enumerate(SPLITS):
+            frame = plugin.visits(seed, 64)
             frame = edit(frame) if name == split else frame
             frame.write_parquet(tmp_path / f"{name}.parquet")
         folders = (f"data.manual_dir={tmp_path}", f"data.data_dir={tmp_path / 'data'}")
@@ -163,9 +144,7 @@ def test_raw_columns_that_are_wrong(prepare, split, edit, told):
 
 def test_a_label_listed_as_a_field(prepare):
     message = prepare("", None, dataset="leaky")
-    assert message.startswith(
-        "leaky.yaml, line 3: field 'order': 'order' is a label and cannot also"
-    )
+    assert message.startswith("leaky.yaml, line 3: field 'buy': 'buy' is a label and cannot also")
 
 
 @pytest.mark.parametrize("split", SPLITS)

@@ -77,15 +77,6 @@ def test_scores_in_every_space(loaded):
     np.testing.assert_allclose(got["stars@all"], z[:, 2], rtol=1e-5)
 
 
-def test_texts_and_whole_floats_are_the_ids_that_they_say(loaded):
-    model = loaded[0]
-    rows = FRAME.with_columns(pl.col("size", "speed", "id").cast(pl.String))
-    np.testing.assert_array_equal(model.encode(rows).ids, model.encode(FRAME).ids)
-    np.testing.assert_array_equal(model.encode(rows).numeric, model.encode(FRAME).numeric)
-    floats = FRAME.with_columns(pl.col("id").cast(pl.Float64))
-    np.testing.assert_array_equal(model.encode(floats).ids, model.encode(FRAME).ids)
-
-
 def test_a_score_that_is_not_finite_is_a_bad_row(loaded):
     rows = FRAME.with_columns(
         vector=pl.when(pl.col("id") == 4).then([3e38, 0.0]).otherwise("vector")

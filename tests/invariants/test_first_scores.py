@@ -133,21 +133,6 @@ def test_a_run_killed_between_days_finds_the_same(root, whole, tmp_path, monkeyp
 
 
 @pytest.mark.nightly
-def test_a_run_killed_before_its_first_checkpoint_logs_the_first_day_once(
-    root, whole, tmp_path, monkeypatch
-):
-    def end(self, *args):
-        raise CutError
-
-    with monkeypatch.context() as patch, pytest.raises(CutError):
-        patch.setattr(Checkpoints, "save", end)
-        train(dated(root), tmp_path)
-    assert [r["kind"] for r in logged(tmp_path)].count("day") == 1
-    assert train(dated(root), tmp_path)["by_day"] == whole[1]["by_day"]
-    assert logged(tmp_path) == logged(whole[0])
-
-
-@pytest.mark.nightly
 def test_two_epochs_by_day_cut_twice_and_streamed_are_those_of_an_uncut_run(
     root, tmp_path, monkeypatch
 ):

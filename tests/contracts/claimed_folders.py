@@ -1,9 +1,9 @@
 """A folder that a run has claimed, and what is said of one that it may not claim."""
 
-import hashlib
 import json
 
 import pytest
+from command_calls import contents
 
 from configs import adult
 from dtn_jax.config import checked_config
@@ -44,16 +44,6 @@ def refused(path, *arguments, **changes) -> str:
         claim(path, *arguments, **changes)
     assert contents(path) == before
     return str(caught.value)
-
-
-def contents(path) -> dict[str, str]:
-    """{file: SHA-256 of its bytes}, and the folders."""
-    found = [path, *path.rglob("*")]
-    return {
-        str(p): hashlib.sha256(p.read_bytes()).hexdigest() if p.is_file() else "folder"
-        for p in found
-        if p.exists()
-    }
 
 
 @pytest.fixture

@@ -189,9 +189,7 @@ def cut(work: Work) -> dict:
     """Where the splits are cut, where only the whole log says it; and the histories."""
     spec, cuts = work.spec, {}
     if spec.split.by == "time":
-        cuts = work.once(
-            "cuts", lambda: splits.cut_times(spec.split, work.database, work.time_unit)
-        )
+        cuts = work.once("cuts", lambda: splits.cut_times(spec.split, work.query, work.time_unit))
         note = cuts.pop("note", "")
         if cuts["validation"] != cuts["test"]:
             shown = {name: times.show(value, work.time_unit) for name, value in cuts.items()}

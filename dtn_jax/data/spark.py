@@ -91,12 +91,9 @@ def session(master: str, name: str) -> Iterator[Session]:
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
     active = SparkSession.getActiveSession()
     try:
-        # local[2] would try a task once
-        builder = SparkSession.builder.master(
-            re.sub(r"^(local\[[^,]+)\]$", rf"\1,{TRIES}]", master)
-        )
-        builder = builder.config("spark.ui.showConsoleProgress", "false")
-        begun = active or builder.appName(f"dtn-jax prepare: {name}").getOrCreate()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # JAX warns of forks; this one becomes Java
+            begun = active or _builder(SparkSession, master, name).getOrCreate()
         begun.sparkContext.setLogLevel("FATAL")  # errors are told below
         yield begun
     except (PySparkException, Py4JError) as error:
@@ -104,6 +101,15 @@ def session(master: str, name: str) -> Iterator[Session]:
     finally:
         if not active and (begun := SparkSession.getActiveSession()):
             begun.stop()
+
+
+def _builder(spark: Any, master: str, name: str) -> Any:
+    master = re.sub(r"^(local\[[^,]+)\]$", rf"\1,{TRIES}]", master)  # where a task has one try
+    settings = {
+        "spark.ui.showConsoleProgress": "false",
+        "spark.executorEnv.POLARS_MAX_THREADS": "1",  # a task has a core
+    }
+    return spark.builder.master(master).appName(f"dtn-jax prepare: {name}").config(map=settings)
 
 
 def _reason(error: Exception) -> str:
@@ -138,11 +144,13 @@ class SparkWork(Work):
     def results(self, stage: str, units: Sequence[int], do: Do) -> Iterator[tuple]:
         folder = self.folder / FACTS / stage
         folder.mkdir(parents=True, exist_ok=True)
-        rest = [unit for unit in units if not _facts_path(folder, unit).exists()]
+        waiting = {unit for unit in units if not _facts_path(folder, unit).exists()}
+        for unit in sorted({*units} - waiting):  # of an interrupted call
+            yield unit, _facts(folder, unit), {}
+        rest = sorted(waiting)
         call = functools.partial(_units, self, folder, rest, do)
         tasks = self.session.range(0, len(rest), 1, max(len(rest), 1))
         job = tasks.mapInArrow(call, "unit int, facts string")
-        waiting = set(units)
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             running = pool.submit(job.collect)
             try:
@@ -151,7 +159,7 @@ class SparkWork(Work):
                     names = set(os.listdir(folder))
                     for unit in [u for u in waiting if _facts_path(folder, u).name in names]:
                         waiting.remove(unit)
-                        yield unit, json.loads(_facts_path(folder, unit).read_text()), {}
+                        yield unit, _facts(folder, unit), {}
                 found = {row.unit: row.facts for row in running.result()}
             finally:
                 if not running.done():
@@ -221,6 +229,10 @@ def _unsigned(made: np.ndarray) -> np.ndarray:
 
 def _facts_path(folder: pathlib.Path, unit: int) -> pathlib.Path:
     return folder / f"{unit:05d}.json"
+
+
+def _facts(folder: pathlib.Path, unit: int) -> dict:
+    return json.loads(_facts_path(folder, unit).read_text())
 
 
 # What executors do.

@@ -151,7 +151,7 @@ def test_a_killed_command_resumes(session, prepared_dir, tmp_path, monkeypatch):
 
 
 @slow
-def test_what_an_executor_finds_is_told(session, tmp_path):
+def test_what_an_executor_finds_is_told(session, tmp_path, monkeypatch):
     log.schema_file(tmp_path)
     log.write(tmp_path / "raw", log.rows())
     path = tmp_path / "raw/part-001.parquet"
@@ -160,9 +160,13 @@ def test_what_an_executor_finds_is_told(session, tmp_path):
     path.write_bytes(data)
     with pytest.raises(UserError, match=f"^{path}.* (damaged|cannot be read)"):
         on_spark(tmp_path)
-    path.unlink()
-    with pytest.raises(UserError, match=r"^Spark has given up: "):
-        session.sparkContext.stop()
+
+    def dying(*given):
+        os.kill(os.getpid(), signal.SIGKILL)
+        yield
+
+    monkeypatch.setattr(spark, "_units", dying)
+    with pytest.raises(UserError, match=r"^Spark has given up: .*failed 4 times.* resumes$"):
         on_spark(tmp_path)
 
 
@@ -176,8 +180,7 @@ def test_what_an_executor_finds_is_told(session, tmp_path):
     ],
 )
 def test_what_is_missing_is_told(given, told, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyspark", None)
-    monkeypatch.setitem(sys.modules, "py4j", None)
+    monkeypatch.setitem(sys.modules, "pyspark.sql", None)
     log.schema_file(tmp_path)
     log.write(tmp_path / "raw", log.rows(50))
     with pytest.raises(UserError, match=told):

@@ -42,7 +42,6 @@ from dtn_jax.data import fit, histories, keys, stages
 from dtn_jax.data.rows import lengths
 from dtn_jax.data.split import of_sorted, together
 from dtn_jax.data.work import Do, Work, new_file
-from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.datasets.preparation.ragged import places
 from dtn_jax.errors import UserError
 from dtn_jax.shared_files import write_whole
@@ -53,6 +52,7 @@ TABLES, FACTS, GATHERED, JOINED = "tables", "facts", "gathered", "joined"  # fol
 SUMMED = {"count": ("ids", "numbers"), "write": (stages.HASHES,)}  # tables of stages
 TRIES = 4  # of a task, as Spark has them on a cluster
 JOIN_ROWS = 2_000_000  # that a task of a join sorts, roughly
+PART = ".events"  # of the users of a task
 POLL_SECONDS = 0.5
 WITHIN = 33  # bits of monotonically_increasing_id within a partition
 SIGN = np.uint64(1 << 63)
@@ -107,6 +107,7 @@ def _builder(spark: Any, master: str, name: str) -> Any:
     master = re.sub(r"^(local\[[^,]+)\]$", rf"\1,{TRIES}]", master)  # where a task has one try
     settings = {
         "spark.ui.showConsoleProgress": "false",
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "100000",
         "spark.executorEnv.POLARS_MAX_THREADS": "1",  # a task has a core
     }
     return spark.builder.master(master).appName(f"dtn-jax prepare: {name}").config(map=settings)
@@ -361,48 +362,59 @@ def join_histories(work: SparkWork) -> dict:
         columns += f", count_{h} int, times_{h} array<long>"
         for f, _ in enumerate(histories.listing(spec, history)):
             columns += f", keys_{h}_{f} array<long>"
-    listed = events.mapInArrow(functools.partial(_list_events, work), columns)
+    kept = work.folder / GATHERED / histories.EVENTS
+    shutil.rmtree(kept, ignore_errors=True)  # an interrupted join may have had other parts
+    listed = events.mapInArrow(functools.partial(_list_events, work, kept), columns)
     work.by_unit(listed, _write_histories, "user", "time", "place")
-    kept = events.mapInArrow(functools.partial(_newest, spec), events.schema)
-    folder = work.save(histories.EVENTS, kept)
     target = work.folder / histories.FOLDER / histories.EVENTS
     with new_file(target) as path, path.open("wb") as file:
-        for part in sorted(folder.glob("*.parquet")):
-            for batch in pq.ParquetFile(part).iter_batches():
-                file.write(histories.as_kept(spec, _with_keys(pl.from_arrow(batch))))
+        for part in sorted(kept.glob(f"*{PART}")):
+            with part.open("rb") as events:
+                shutil.copyfileobj(events, file)
     return {}
 
 
-def _list_events(work: SparkWork, batches: Batches) -> Iterator[pa.RecordBatch]:
+def _list_events(
+    work: SparkWork, folder: pathlib.Path, batches: Batches
+) -> Iterator[pa.RecordBatch]:
+    """Writes the events that the set keeps of a part's users; gives what the rows list."""
+    from pyspark import TaskContext
+
+    part = folder / f"{TaskContext.get().partitionId():05d}{PART}"
+    with new_file(part) as path, path.open("wb") as file:
+        for frame in together(batches, "user"):
+            kept = frame.filter(histories.newest(work.spec, frame))
+            file.write(histories.as_kept(work.spec, _with_keys(kept)))
+            yield _listed(work, frame)
+
+
+def _listed(work: SparkWork, frame: pl.DataFrame) -> pa.RecordBatch:
     """How many events each row lists, and those of them that no row before it in its unit does.
 
     Rows of a unit are in order of user and time, so what one lists begins and ends where the one
     before it does, or later: each event goes to a unit once, however many rows list it.
     """
-    spec = work.spec
-    for frame in together(batches, "user"):
-        user, time, place = (frame[name].to_numpy() for name in ("user", "time", "place"))
-        unit = _units_of(work, place)
-        order = np.argsort(unit, kind="stable")
-        order = order[unit[order] >= 0]  # those of an older set are of no unit
-        if not len(order):
-            continue
-        unit = unit[order]
-        columns = {"unit": unit, "user": user[order], "time": time[order], "place": place[order]}
-        again = np.append(False, unit[1:] == unit[:-1])
-        for h, history in enumerate(spec.histories()):
-            event = frame[f"event {history.name}"].to_numpy()
-            found = histories.earlier(user, time, event, history.max_values)[order]
-            start, end = found["start"], found["start"] + found["count"]
-            start = np.where(again, np.maximum(start, np.roll(end, 1)), start)
-            offsets = np.append(0, np.cumsum(end - start)).astype(np.int32)
-            at = places(start, end - start)
-            columns[f"count_{h}"] = found["count"]
-            columns[f"times_{h}"] = pa.ListArray.from_arrays(offsets, time[event][at])
-            for f, field in enumerate(histories.listing(spec, history)):
-                made = frame[f"key {field.name}"].to_numpy()[event][at]
-                columns[f"keys_{h}_{f}"] = pa.ListArray.from_arrays(offsets, made)
-        yield pa.record_batch(columns)
+    user, time, place = (frame[name].to_numpy() for name in ("user", "time", "place"))
+    unit = _units_of(work, place)
+    order = np.argsort(unit, kind="stable")
+    order = order[unit[order] >= 0]  # those of an older set are of no unit
+    unit = unit[order]
+    columns = {"unit": unit, "user": user[order], "time": time[order], "place": place[order]}
+    again = np.zeros(len(unit), bool)
+    again[1:] = unit[1:] == unit[:-1]
+    for h, history in enumerate(work.spec.histories()):
+        event = frame[f"event {history.name}"].to_numpy()
+        found = histories.earlier(user, time, event, history.max_values)[order]
+        start, end = found["start"], found["start"] + found["count"]
+        start = np.where(again, np.maximum(start, np.roll(end, 1)), start)
+        offsets = np.append(0, np.cumsum(end - start)).astype(np.int32)
+        at = places(start, end - start)
+        columns[f"count_{h}"] = found["count"]
+        columns[f"times_{h}"] = pa.ListArray.from_arrays(offsets, time[event][at])
+        for f, field in enumerate(histories.listing(work.spec, history)):
+            made = frame[f"key {field.name}"].to_numpy()[event][at]
+            columns[f"keys_{h}_{f}"] = pa.ListArray.from_arrays(offsets, made)
+    return pa.record_batch(columns)
 
 
 def _write_histories(work: SparkWork, unit: int, frame: pl.DataFrame) -> None:
@@ -422,11 +434,6 @@ def _write_histories(work: SparkWork, unit: int, frame: pl.DataFrame) -> None:
         for path, array in files.items():
             with new_file(path) as temporary:
                 array.tofile(temporary)
-
-
-def _newest(spec: Spec, batches: Batches) -> Iterator[pa.RecordBatch]:
-    for frame in together(batches, "user"):
-        yield from frame.filter(histories.newest(spec, frame)).to_arrow().to_batches()
 
 
 def _with_keys(frame: pl.DataFrame) -> pl.DataFrame:

@@ -121,8 +121,8 @@ def _reason(error: Exception) -> str:
     if own in text:
         return text.rpartition(own)[2].strip()
     lines = text.strip().splitlines() or [type(error).__name__]
-    line = lines[-1] if "Traceback" in text else lines[0]
-    return f"Spark has given up: {line.rstrip('. ')}. What is done stays done: the same command resumes"
+    line = (lines[-1] if "Traceback" in text else lines[0]).rstrip(". ")
+    return f"Spark has given up: {line}. What is done stays done: the same command resumes"
 
 
 @dataclasses.dataclass

@@ -25,6 +25,7 @@ FAULTS = "experiments/results/benchmark/faults.*"
 NEWEST, SPARK = ROOT / ".venv-newest", ROOT / ".venv-spark"
 PYTEST = [sys.executable, "-m", "pytest", "-n", "auto", "--dist", "worksteal", "--durations=5"]
 QUICK = "not slow and not nightly"
+EVERY = ["-m", "nightly or not nightly"]
 NEWEST_PYTEST = [str(NEWEST / "bin/python"), *PYTEST[1:], "-m", QUICK]
 PARTS = {  # name: (what it does, commands, what differs in their environment)
     "grids": (
@@ -65,7 +66,7 @@ PARTS = {  # name: (what it does, commands, what differs in their environment)
         [
             ["make", "onnx", "spark"],
             [*PYTEST, "-m", "slow or nightly", "-k", "onnx"],
-            [str(SPARK / "bin/python"), "-m", "pytest", "tests/data/test_spark.py"],
+            [str(SPARK / "bin/python"), "-m", "pytest", "tests/data/test_spark.py", *EVERY],
         ],
         {},
     ),

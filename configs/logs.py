@@ -14,7 +14,7 @@ pass with small embeddings) and key=value pairs.
 """
 
 from dtn_jax.config import base_config, variant
-from dtn_jax.datasets.logs.schema import named_schema
+from dtn_jax.data.schemas import named_schema
 
 
 def get_config(argument: str = ""):

@@ -12,7 +12,14 @@ THIS_ALONE = "pip install --no-deps ."  # dtn_jax itself, in a clone
 WHOLE = "pip install -e ."  # in a clone, with all that commands need
 COMMANDS_NEED = ("array_record", "flatbuffers", "flax", "jax", "jaxtyping", "matplotlib")
 COMMANDS_NEED += ("ml_collections", "numpy", "optax", "optuna", "orbax", "polars", "pyarrow")
-COMMANDS_NEED += ("rich", "safetensors", "sklearn", "tensorboardX", "tensorflow_datasets")
+COMMANDS_NEED += (
+    "pydantic",
+    "rich",
+    "safetensors",
+    "sklearn",
+    "tensorboardX",
+    "tensorflow_datasets",
+)
 COMMANDS_NEED += ("tensorstore", "yaml")
 
 

@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.data.epochs.batches import prefetched
+from dtn_jax.data.epochs.day_order import DayRows
+from dtn_jax.data.epochs.reader import in_order
+from dtn_jax.data.prepared import Prepared
 from dtn_jax.errors import UserError
-from dtn_jax.input.day_order import DayRows
-from dtn_jax.input.prefetch import prefetched
-from dtn_jax.input.reader import in_order
 from dtn_jax.interface import Batch
 from dtn_jax.metrics import Value, measure
 from dtn_jax.metrics.calibration import CalibrationCurve, calibration_curve
@@ -183,8 +183,7 @@ def write_predictions(path: pathlib.Path, scores: Scores, schema: Schema) -> Non
     """A row an example: `row`, `sample_weight`, and per task `score/`, `logit/` and `label/`.
 
     Scores are probabilities (a regression's are in its label's unit); a missing label is null.
-    Where the data set has groups, a row's is in `group`, as stored (see
-    datasets/preparation/groups.py).
+    Where the data set has groups, a row's is in `group`, as stored.
     """
     columns = {"row": pa.array(np.arange(len(scores.logits)))}
     columns["sample_weight"] = pa.array(scores.sample_weight)

@@ -8,8 +8,8 @@ out rows of train, the others' weights make up for them, so that metrics are tho
 
 from __future__ import annotations
 
+from dtn_jax.data.epochs.day_order import date
 from dtn_jax.evaluate import read_groups, score
-from dtn_jax.input.day_order import date
 from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.run import Run, measure
 from dtn_jax.selection import Progress, check_scores

@@ -18,11 +18,11 @@ from ml_collections import ConfigDict
 from dtn_jax.analysis import stopped
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.config.replica_options import parse_replicas, replica_config
+from dtn_jax.data.epochs.batches import CHUNK_STEPS
+from dtn_jax.data.epochs.resident import ResidentData
+from dtn_jax.data.epochs.streamed import StreamedData
 from dtn_jax.errors import UserError
 from dtn_jax.first_scores import score_day
-from dtn_jax.input.batches import CHUNK_STEPS
-from dtn_jax.input.resident import ResidentData
-from dtn_jax.input.streamed import StreamedData
 from dtn_jax.loss_log import LossLog
 from dtn_jax.parallel import memory
 from dtn_jax.parallel.fits import LOWER, check_fits

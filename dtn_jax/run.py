@@ -15,11 +15,11 @@ from dtn_jax.balancing import read_balancer
 from dtn_jax.config import checked_config, plugins
 from dtn_jax.config.built import told_as_built
 from dtn_jax.config.started import Started
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.data.epochs.day_order import Days, read_days, steps_of
+from dtn_jax.data.prepared import Prepared
+from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
 from dtn_jax.evaluate import evaluate, read_groups, score
-from dtn_jax.input.day_order import Days, read_days, steps_of
 from dtn_jax.interface import SHARED, Batch
 from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import TaskLoss

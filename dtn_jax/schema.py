@@ -73,7 +73,7 @@ class Column:
 
     Attributes:
       name: of the column.
-      type: `text`, `whole`, `list of text`, …: see `dtn_jax.data.columns`.
+      type: `text`, `whole`, `list of text`, …: see `dtn_jax.data.raw.types`.
       optional: whether rows may lack it.
       unit: of the log's time column, one of the units of a schema file.
     """

@@ -13,8 +13,8 @@ from ml_collections import ConfigDict
 
 from dtn_jax import optimizers
 from dtn_jax.balancing import read_balancer, seam
+from dtn_jax.data.epochs import batch_axis
 from dtn_jax.gradients import make_gradients
-from dtn_jax.input import batch_axis
 from dtn_jax.interface import SHARED, Batch
 from dtn_jax.losses import finite
 from dtn_jax.losses.by_task import TaskLoss, predictions

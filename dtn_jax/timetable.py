@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
 
+from dtn_jax.data.epochs.batches import CHUNK_STEPS
 from dtn_jax.errors import UserError
-from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.options import option
 from dtn_jax.shapes import Int
 

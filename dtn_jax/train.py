@@ -16,12 +16,12 @@ from dtn_jax.analysis.watch import Watch
 from dtn_jax.balancing import NONE
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.checkpoint.start_from import first_state, started
+from dtn_jax.data.epochs.batches import CHUNK_STEPS
+from dtn_jax.data.epochs.reader import SplitReader
+from dtn_jax.data.epochs.resident import ResidentData
+from dtn_jax.data.epochs.streamed import StreamedData
 from dtn_jax.errors import UserError
 from dtn_jax.first_scores import score_day
-from dtn_jax.input.batches import CHUNK_STEPS
-from dtn_jax.input.reader import SplitReader
-from dtn_jax.input.resident import ResidentData
-from dtn_jax.input.streamed import StreamedData
 from dtn_jax.loss_log import LossLog
 from dtn_jax.losses import improper, scales
 from dtn_jax.parallel import memory, processes

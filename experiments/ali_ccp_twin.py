@@ -24,9 +24,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dtn_jax.datasets.preparation.ragged import places
-from dtn_jax.datasets.public.ali_ccp_lines import FIELDS
-from dtn_jax.datasets.synthetic.funnel import FunnelSpec
+from dtn_jax.data.encode import places
+from dtn_jax.data.sets.ali_ccp import FIELDS
+from dtn_jax.data.sets.synthetic.funnel import FunnelSpec
 from dtn_jax.errors import UserError
 from dtn_jax.shapes import Bool, Float64, Int
 

@@ -40,7 +40,7 @@ def use(given: str | None) -> None:
     """
     import jax
 
-    from dtn_jax.datasets.preparation.catalog import cache_folder
+    from dtn_jax.data.sets.catalog import cache_folder
 
     if given is None and jax.config.jax_compilation_cache_dir:
         return

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pathlib
 import textwrap
 
-from dtn_jax.datasets.description.describe import describe
-from dtn_jax.datasets.preparation import progress
-from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.data import progress
+from dtn_jax.data.describe.describe import describe
+from dtn_jax.data.prepared import Prepared
 from dtn_jax.errors import UserError
 from dtn_jax.report import screen
 from dtn_jax.report.description import overview

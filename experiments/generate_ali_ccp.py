@@ -9,7 +9,7 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Sequence
 
-from dtn_jax.datasets.preparation.progress import say
+from dtn_jax.data.progress import say
 from dtn_jax.errors import UserError
 
 from . import command, folders

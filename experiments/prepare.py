@@ -27,12 +27,13 @@ from collections.abc import Sequence
 
 from dtn_jax.config import plugins
 from dtn_jax.data import prepare as logs
-from dtn_jax.datasets.logs.infer.infer import infer
-from dtn_jax.datasets.logs.schema import schema_file
-from dtn_jax.datasets.logs.schema.named_schema import quoted
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.datasets.preparation.catalog import DATASETS
-from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.data.infer.infer import infer
+from dtn_jax.data.prepared import Prepared
+from dtn_jax.data.schemas import key_models as keys
+from dtn_jax.data.schemas import schema_file
+from dtn_jax.data.schemas.named_schema import quoted
+from dtn_jax.data.sets import catalog
+from dtn_jax.data.sets.catalog import DATASETS
 from dtn_jax.errors import UserError
 from dtn_jax.shared_files import check_place
 
@@ -53,7 +54,7 @@ MODES = {  # {what is done: the options that it reads, beside --data_dir and --p
 
 def main(arguments: Sequence[str]) -> None:
     if "--help=schema" in arguments:
-        print(schema_file.help_text())
+        print(keys.help_text())
         return
     parser = make_parser()
     known = parser.parse_args(arguments)

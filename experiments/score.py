@@ -12,10 +12,10 @@ import time
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 
-from dtn_jax.data.account import Account
-from dtn_jax.datasets.logs.schema.spec import FORMATS
-from dtn_jax.datasets.preparation import progress
-from dtn_jax.datasets.preparation.progress import percent
+from dtn_jax.data import progress
+from dtn_jax.data.progress import percent
+from dtn_jax.data.schemas.spec import FORMATS
+from dtn_jax.data.stages.account import Account
 from dtn_jax.errors import UserError
 from dtn_jax.export import load
 from dtn_jax.export.batches import LARGEST, LEAST

@@ -18,8 +18,8 @@ from collections.abc import Mapping, Sequence
 from ml_collections import ConfigDict
 
 from dtn_jax.config import override
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.data.prepared import Prepared
+from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError, choose
 from dtn_jax.metrics.selected import metrics_of, read_selection
 from dtn_jax.models.build import ARCHITECTURES

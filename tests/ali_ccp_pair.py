@@ -6,9 +6,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.datasets.public.ali_ccp import held_out
-from dtn_jax.datasets.public.ali_ccp_lines import FIELDS
+from dtn_jax.data.sets import catalog
+from dtn_jax.data.sets.ali_ccp import FIELDS, held_out
 from experiments.ali_ccp_twin import (
     EFFECTS,
     OWN_MANY,

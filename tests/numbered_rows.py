@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.data.prepared import Prepared
 from dtn_jax.schema import Field, Schema, Task
 
 

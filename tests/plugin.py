@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from flax import linen as nn
 
-from dtn_jax.datasets.data_set import DataSet
+from dtn_jax.data.sets.data_set import DataSet
 from dtn_jax.interface import SHARED, Inputs, Outputs
 from dtn_jax.metrics.metric import Metric, Rows
 from dtn_jax.models.architectures import Architecture

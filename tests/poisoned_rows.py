@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from dtn_jax.input.resident import ResidentData
-from dtn_jax.input.streamed import StreamedData
+from dtn_jax.data.epochs.resident import ResidentData
+from dtn_jax.data.epochs.streamed import StreamedData
 
 
 def poison(monkeypatch, *steps):

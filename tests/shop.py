@@ -6,9 +6,9 @@ from typing import ClassVar
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.data_set import DataSet
-from dtn_jax.datasets.preparation.blocks import Layout
-from dtn_jax.datasets.preparation.prepared import read
+from dtn_jax.data.blocks import Layout
+from dtn_jax.data.prepared import read
+from dtn_jax.data.sets.data_set import DataSet
 
 
 class Shop(DataSet):

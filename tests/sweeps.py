@@ -17,6 +17,12 @@ TINY = (
 
 
 def run(workdir, prepared_dir, *arguments, folder="."):
+    """With a journal, which opens faster than the usual database."""
+    given = (f"--storage=journal:{workdir}.journal", *arguments)
+    return with_database(workdir, prepared_dir, *given, folder=folder)
+
+
+def with_database(workdir, prepared_dir, *arguments, folder="."):
     sweep.main(
         [CONFIG, f"--workdir={workdir}", f"--config.data.data_dir={prepared_dir}", *arguments]
     )

@@ -11,8 +11,8 @@ import numpy as np
 from configs.base import get_config
 from dtn_jax.analysis.passes import Passes
 from dtn_jax.config import checked_config
-from dtn_jax.datasets.preparation.blocks import Layout
-from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.data.blocks import Layout
+from dtn_jax.data.prepared import Prepared
 from dtn_jax.interface import Batch
 from dtn_jax.models import build as architectures
 from dtn_jax.parallel.mesh import make_placement

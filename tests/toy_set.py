@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from dtn_jax.datasets.data_set import DataSet
-from dtn_jax.datasets.preparation.blocks import Layout
+from dtn_jax.data.blocks import Layout
+from dtn_jax.data.sets.data_set import DataSet
 
 
 class Toy(DataSet):

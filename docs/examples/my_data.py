@@ -1,6 +1,6 @@
 import polars as pl
 
-from dtn_jax.datasets.data_set import DataSet
+from dtn_jax.data.sets.data_set import DataSet
 
 
 class Visits(DataSet):

@@ -25,8 +25,8 @@ import polars as pl
 
 import dtn_jax.export
 from dtn_jax.config import load_config
+from dtn_jax.data.infer.infer import infer
 from dtn_jax.data.prepare import prepare
-from dtn_jax.datasets.logs.infer.infer import infer
 from dtn_jax.evaluate import read_predictions
 from dtn_jax.export.write import export_run
 from dtn_jax.metrics.significance import FEW, compare, resampled_aucs

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from page_shell import ROOT
 
-from dtn_jax.datasets import adult
+from dtn_jax.data.sets import adult
 
 DAYS, START = 10, datetime.datetime(2026, 3, 1)
 

@@ -10,8 +10,8 @@ import numpy as np
 from dtn_jax.analysis.importance import Importance, permutation
 from dtn_jax.analysis.quality import Key
 from dtn_jax.analysis.rank import spearman
-from dtn_jax.datasets.synthetic.funnel import FIELDS, FunnelSpec
-from dtn_jax.datasets.synthetic.known_answer import bayes_scores
+from dtn_jax.data.sets.synthetic.funnel import FIELDS, FunnelSpec
+from dtn_jax.data.sets.synthetic.known_answer import bayes_scores
 from dtn_jax.shapes import Int
 
 LEAST = 3  # fields, for a rank correlation to mean anything

@@ -18,7 +18,7 @@ from dtn_jax.analysis.quality import Key, keys
 from dtn_jax.analysis.sample import Sample, read_sample
 from dtn_jax.analysis.segments import default_segment, segments
 from dtn_jax.data import shown_values
-from dtn_jax.datasets.synthetic.funnel import FIELDS, FunnelSpec
+from dtn_jax.data.sets.synthetic.funnel import FIELDS, FunnelSpec
 from dtn_jax.errors import UserError
 from dtn_jax.run import Run
 from dtn_jax.shapes import Int

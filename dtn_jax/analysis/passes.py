@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dtn_jax.analysis.sample import columns, differ, replaced, unknown
+from dtn_jax.data.epochs.reader import take
 from dtn_jax.errors import UserError
-from dtn_jax.input.reader import take
 from dtn_jax.interface import Batch
 from dtn_jax.parallel.mesh import Placement
 from dtn_jax.run import Run

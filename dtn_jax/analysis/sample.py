@@ -8,9 +8,9 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.data.epochs.reader import SplitReader
+from dtn_jax.data.prepared import Prepared
 from dtn_jax.errors import UserError, choose
-from dtn_jax.input.reader import SplitReader
 from dtn_jax.interface import Batch
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Array, Bool, Int

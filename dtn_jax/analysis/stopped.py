@@ -12,9 +12,9 @@ import jax
 import numpy as np
 
 from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.data.epochs.resident import ResidentData
+from dtn_jax.data.epochs.streamed import StreamedData
 from dtn_jax.errors import UserError
-from dtn_jax.input.resident import ResidentData
-from dtn_jax.input.streamed import StreamedData
 from dtn_jax.interface import Batch
 from dtn_jax.losses import finite
 from dtn_jax.losses.by_task import TaskLoss

@@ -14,8 +14,8 @@ from ml_collections import FrozenConfigDict
 from dtn_jax.analysis.conflict import batches_of, make_conflict, over_batches
 from dtn_jax.analysis.gate_use import GATES, make_gates
 from dtn_jax.analysis.sample import draw
-from dtn_jax.datasets.preparation.prepared import Prepared
-from dtn_jax.input.reader import SplitReader, take
+from dtn_jax.data.epochs.reader import SplitReader, take
+from dtn_jax.data.prepared import Prepared
 from dtn_jax.interface import Batch
 from dtn_jax.options import option
 from dtn_jax.parallel import processes

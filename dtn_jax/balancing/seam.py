@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from dtn_jax.balancing.balancer import Balancer, Learned
-from dtn_jax.input import batch_axis
+from dtn_jax.data.epochs import batch_axis
 from dtn_jax.schema import Task
 from dtn_jax.shapes import Array, Float
 

@@ -14,8 +14,8 @@ from ml_collections import ConfigDict
 from dtn_jax import shipped
 from dtn_jax.config import plugins
 from dtn_jax.config.sections import check_options, declarations, flatten
-from dtn_jax.datasets.logs.builder import Logs
-from dtn_jax.datasets.logs.schema.named_schema import with_meaning
+from dtn_jax.data.schemas.named_schema import with_meaning
+from dtn_jax.data.sets.logs import Logs
 from dtn_jax.errors import UserError, choose
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.options import split_outside_brackets

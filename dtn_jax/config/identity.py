@@ -14,8 +14,8 @@ from typing import no_type_check
 from ml_collections import ConfigDict
 
 from dtn_jax.config.sections import declarations, flatten
-from dtn_jax.datasets.logs.schema.named_schema import without_place
-from dtn_jax.datasets.preparation.catalog import DATASETS
+from dtn_jax.data.schemas.named_schema import without_place
+from dtn_jax.data.sets.catalog import DATASETS
 from dtn_jax.errors import UserError
 from dtn_jax.losses.sample_weights import SWITCHES
 

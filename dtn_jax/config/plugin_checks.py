@@ -11,9 +11,9 @@ from flax import linen as nn
 from dtn_jax.balancing import BALANCERS, NONE
 from dtn_jax.balancing.balancer import Balancer
 from dtn_jax.config.sections import declarations
-from dtn_jax.datasets.data_set import DataSet
-from dtn_jax.datasets.logs.builder import SchemaSet
-from dtn_jax.datasets.preparation.catalog import DATASETS
+from dtn_jax.data.sets.catalog import DATASETS
+from dtn_jax.data.sets.data_set import DataSet
+from dtn_jax.data.sets.logs import SchemaSet
 from dtn_jax.errors import UserError
 from dtn_jax.losses import LOSSES
 from dtn_jax.metrics import METRICS
@@ -58,7 +58,7 @@ def wrong_expert(name: str, found: object) -> str:
 def wrong_dataset(name: str, found: object) -> str:
     """What a data set lacks, or ''."""
     if not (inspect.isclass(found) and issubclass(found, SchemaSet)):
-        return "expected a subclass of dtn_jax.datasets.data_set.DataSet"
+        return "expected a subclass of dtn_jax.data.sets.data_set.DataSet"
     own = getattr(found, "name", "")
     if own != name:
         return f"its attribute name is {own!r}, expected {name!r}"

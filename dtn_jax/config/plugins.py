@@ -4,7 +4,7 @@ A plug-in is a Python file with one or more of these dicts, {name: what it is}, 
 
     ARCHITECTURES   routings: subclasses of dtn_jax.models.architectures.Architecture
     EXPERTS         feature interactions: linen modules, see dtn_jax/models/experts/__init__.py
-    DATASETS        subclasses of dtn_jax.datasets.data_set.DataSet
+    DATASETS        subclasses of dtn_jax.data.sets.data_set.DataSet
     METRICS         records, dtn_jax.metrics.metric.Metric
     LOSSES          dataclasses, see dtn_jax/losses/__init__.py
     BALANCERS       dataclasses on dtn_jax.balancing.balancer.Balancer

@@ -13,12 +13,12 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from dtn_jax.analysis.watch import WatchOptions
 from dtn_jax.balancing import BALANCERS
-from dtn_jax.datasets.logs.builder import Logs
-from dtn_jax.datasets.preparation.catalog import DATASETS, DataOptions
+from dtn_jax.data.epochs.batches import BatchOptions
+from dtn_jax.data.sets.catalog import DATASETS, DataOptions
+from dtn_jax.data.sets.logs import Logs
 from dtn_jax.errors import UserError
 from dtn_jax.evaluate import EvaluateOptions
 from dtn_jax.field import SCALED
-from dtn_jax.input.batches import BatchOptions
 from dtn_jax.losses import LOSSES, LossOptions
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.models.build import ModelOptions, embeddings_of

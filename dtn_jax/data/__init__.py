@@ -1,1 +1,1 @@
-"""From raw logs to batches: read, clean, split, fit, encode."""
+"""From raw logs to batches: read, clean, split, fit, encode, feed."""

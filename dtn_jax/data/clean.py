@@ -14,13 +14,13 @@ import numpy as np
 import polars as pl
 
 from dtn_jax.data import rows as names
-from dtn_jax.data import split
-from dtn_jax.data.account import Account
+from dtn_jax.data import times
+from dtn_jax.data.formula import Expression, of_column
+from dtn_jax.data.quantiles import signed_log
 from dtn_jax.data.rows import Rows
-from dtn_jax.datasets.logs import times
-from dtn_jax.datasets.logs.formula import Expression, of_column
-from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec, TaskSpec
-from dtn_jax.datasets.preparation.numbers import signed_log
+from dtn_jax.data.schemas.spec import FieldSpec, Spec, TaskSpec
+from dtn_jax.data.stages import split
+from dtn_jax.data.stages.account import Account
 from dtn_jax.field import SEVERAL
 from dtn_jax.shapes import Bool
 

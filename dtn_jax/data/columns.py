@@ -1,88 +1,25 @@
-"""The raw columns that a log is read from: their types, decided once, and whether they fit.
+"""The raw columns that a log is read from: which they are, their types, and whether they fit.
 
-A set's schema.json keeps them; what is scored later is cast to these types and to no others. Files
-of CSV hold texts. In JSON lines the values of all lines decide. Where files of one log differ,
-dates and times are microseconds in UTC, and all else is text, which loses no digit.
+A set's schema.json keeps the types; what is scored later is cast to them (cast.py). Files of CSV
+hold texts. In JSON lines the values of all lines decide. Where files of one log differ, dates and
+times are microseconds in UTC, and all else is text, which loses no digit.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-import numpy as np
 import polars as pl
-import pyarrow as pa
 
-from dtn_jax.data import clean, keys
-from dtn_jax.data.clean import Reject
-from dtn_jax.datasets.logs import formula, times
-from dtn_jax.datasets.logs.raw import json_kinds
-from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec
+from dtn_jax.data import clean, formula
+from dtn_jax.data.raw.types import Type, Types, as_type, common, name_of, plain
+from dtn_jax.data.schemas.spec import FieldSpec, Spec
 from dtn_jax.errors import UserError, choose
 
-Type = Any  # a polars type; beartype cannot name polars' DataType
-Types = Mapping[str, Type]  # {column: its type}
-UTC = pl.Datetime("us")
+__all__ = ["Type", "Types", "name_of"]  # beside what is defined here
+
 SINGLE, LISTS = "single values", "lists"
-NAMES: dict[str, Type] = {
-    "truth": pl.Boolean,
-    "whole": pl.Int64,
-    "unsigned": pl.UInt64,
-    "float32": pl.Float32,
-    "number": pl.Float64,
-    "text": pl.String,
-    "date": pl.Date,
-    "time": UTC,
-    "nothing": pl.Null,
-}
-
-
-WIDER = (  # types that go together, and the one that they become
-    ((pl.Float32, pl.Float64), pl.Float64),
-    ((pl.Date, pl.Datetime), UTC),
-    ((pl.Boolean, pl.Int64), pl.Int64),
-)
-
-
-def name_of(kind: Type) -> str:
-    """A type's name in schema.json: one of NAMES, or `list of` one."""
-    if kind == pl.List:
-        return f"list of {name_of(kind.inner)}"
-    return next(name for name, known in NAMES.items() if known == kind)
-
-
-def of_name(name: str) -> Type:
-    """The type that `name_of` named."""
-    inner = name.removeprefix("list of ")
-    return NAMES[inner] if inner == name else pl.List(of_name(inner))
-
-
-def plain(kind: Type) -> Type:
-    """The type that a column of one file is read as: one of NAMES, or a list of such."""
-    if kind == pl.List:
-        return pl.List(plain(kind.inner))
-    if kind.is_integer():
-        return pl.UInt64 if kind == pl.UInt64 else pl.Int64
-    if kind.is_decimal():
-        return pl.Float64
-    if kind == pl.Datetime:
-        return UTC
-    known = (pl.Boolean, pl.Float32, pl.Float64, pl.Date, pl.Null, pl.Struct)
-    return kind if kind in known else pl.String
-
-
-def common(one: Type, other: Type) -> Type:
-    """The type of a column that files have as two types."""
-    if one == other or other == pl.Null:
-        return one
-    if one == pl.Null:
-        return other
-    if pl.List in (one, other) or pl.Struct in (one, other):
-        both = one == pl.List and other == pl.List
-        return pl.List(common(one.inner, other.inner)) if both else pl.Struct([])
-    return next((wide for kinds, wide in WIDER if one in kinds and other in kinds), pl.String)
 
 
 def types_of(known: Iterable[Types], names: Sequence[str]) -> dict[str, Type]:
@@ -114,94 +51,6 @@ def cast(frame: pl.DataFrame, types: Types) -> pl.DataFrame:
     return frame.with_columns(
         as_type(frame[name], kind) for name, kind in types.items() if frame[name].dtype != kind
     )
-
-
-def as_type(column: pl.Series, kind: Type) -> pl.Series:
-    """A column in another type; null where a value has none."""
-    if column.dtype == pl.Datetime and column.dtype.time_zone:
-        column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-    if kind == pl.Boolean and column.dtype == pl.String:
-        return column.replace_strict(TRUTHS, default=None, return_dtype=pl.Boolean)
-    return json_kinds.as_type(column, kind)
-
-
-TRUTHS = {text: value == "1" for text, value in keys.TRUTHS.items()} | {"1": True, "0": False}
-
-
-# What is scored comes in any types.
-
-DATE = "a date or time such as 2026-03-09T12:00:00Z"
-
-
-def typed(column: pl.Series, kind: Type, reject: Reject) -> pl.Series:
-    """A column of rows to score in the type that training had, null where it is missing.
-
-    Args:
-      column: of any type.
-      kind: of training.
-      reject: is told of rows whose value is there, but none of that type.
-    """
-    if column.dtype == kind:
-        return column
-    found = _converted(column, kind)
-    lost = found.is_null() & column.is_not_null()
-    if column.dtype.is_float():
-        lost &= column.is_not_nan()
-    if kind == pl.List and column.dtype == pl.List and found.count():
-        inside = found.list.eval(pl.element().is_null()).list.sum()
-        lost |= (inside > column.list.eval(pl.element().is_null()).list.sum()).fill_null(False)
-    if lost.any():
-        date = kind != pl.List and times.is_date(kind)
-        reject(~lost, f"expected {DATE}" if date else clean.WRONG_TYPE, column)
-    return found
-
-
-def _converted(column: pl.Series, kind: Type) -> pl.Series:
-    """A column in another type, null where a value has none; no number is rounded."""
-    nothing = pl.Series(column.name, [None] * len(column), dtype=kind)
-    dtype = column.dtype
-    if (dtype == pl.List) != (kind == pl.List) or isinstance(dtype, pl.Struct | pl.Object):
-        return nothing
-    if kind == pl.List:
-        inner = _converted(column.explode(keep_nulls=False, empty_as_null=False), kind.inner)
-        return _lists(inner, column)
-    if kind == pl.String:
-        return column.cast(pl.String)
-    if times.is_text(dtype):
-        return _of_text(column.cast(pl.String).str.strip_chars(), kind)
-    if times.is_date(kind) or times.is_date(dtype):
-        return as_type(column, kind) if times.is_date(kind) and times.is_date(dtype) else nothing
-    if not (dtype.is_numeric() or dtype == pl.Boolean):
-        return nothing
-    if kind == pl.Boolean:
-        return column.set(~((column == 0) | (column == 1)), None).cast(pl.Boolean)
-    found = column.cast(kind, strict=False)
-    return (
-        found.set((found.cast(dtype) != column).fill_null(False), None)
-        if dtype.is_float()
-        else found
-    )
-
-
-def _of_text(text: pl.Series, kind: Type) -> pl.Series:
-    """Values that texts say."""
-    if times.is_date(kind):
-        return times.to_time(text, "date").cast(UTC).cast(kind)
-    if kind == pl.Boolean:
-        return as_type(text, kind)
-    if kind.is_integer():
-        return keys.plain_texts(text).cast(kind, strict=False)
-    return text.cast(kind, strict=False)
-
-
-def _lists(values: pl.Series, like: pl.Series) -> pl.Series:
-    """Lists of values, as long as those of another column."""
-    offsets = np.append(0, np.cumsum(like.list.len().fill_null(0).to_numpy()))
-    mask = pa.array(like.is_null().to_numpy())
-    lists = pa.LargeListArray.from_arrays(
-        pa.array(offsets, pa.int64()), values.to_arrow(), mask=mask
-    )
-    return pl.Series(like.name, pl.from_arrow(lists))
 
 
 def columns(spec: Spec) -> tuple[str, ...]:

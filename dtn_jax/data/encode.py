@@ -16,13 +16,12 @@ import polars as pl
 import pyarrow as pa
 
 from dtn_jax.data import keys, vocabulary
-from dtn_jax.data.rows import VALUE, WEIGHTS, Rows, Values, kept, lengths, of_keys
+from dtn_jax.data.quantiles import QuantileBuckets
+from dtn_jax.data.rows import VALUE, WEIGHTS, Rows, Values, kept, lengths, of_keys, places
+from dtn_jax.data.schemas.spec import FieldSpec
 from dtn_jax.data.vocabulary import Vocabulary
-from dtn_jax.datasets.logs.schema.spec import FieldSpec
-from dtn_jax.datasets.preparation.numbers import QuantileBuckets
-from dtn_jax.datasets.preparation.ragged import pad
 from dtn_jax.schema import Field
-from dtn_jax.shapes import Float32, Float64, Int32, Int64
+from dtn_jax.shapes import Float32, Float64, Int, Int32, Int64, Shaped
 
 MISSING, KNOWN = 0, 1  # the ids of a field whose value is a number or a vector
 
@@ -231,3 +230,21 @@ def group_numbers(column: pa.Array) -> Int64[np.ndarray, " B"]:
     values = Values.of(column)
     numbers = keys.group_numbers(values.keys, pl.from_arrow(values.different))
     return values.spread(numbers, 0)
+
+
+def pad(
+    values: Shaped[np.ndarray, " N"], lengths: Int[np.ndarray, " n"], slots: int, fill: int
+) -> Shaped[np.ndarray, "n S"]:
+    """The first S = `slots` values of each row, `fill` where there are fewer."""
+    padded = np.full((len(lengths), slots), fill, values.dtype)
+    if not len(values):
+        return padded
+    if slots == 1:
+        some = lengths > 0
+        padded[some, 0] = values[(lengths.cumsum() - lengths)[some]]
+        return padded
+    kept = np.minimum(lengths, slots)
+    if kept.sum() < len(values):
+        values = values[places(lengths.cumsum() - lengths, kept)]
+    padded[np.arange(slots) < kept[:, None]] = values
+    return padded

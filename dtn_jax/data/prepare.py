@@ -17,37 +17,26 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from dtn_jax.data import (
-    columns,
-    encode,
-    extended,
-    fit,
-    provenance,
-    shards,
-    spark,
-    stages,
-    table_file,
-)
-from dtn_jax.data import histories as log_histories
-from dtn_jax.data import split as splits
-from dtn_jax.data.account import Account
-from dtn_jax.data.finish import finish
-from dtn_jax.data.limits import check_kept, check_positives, check_rejects
-from dtn_jax.data.positives import Positives
-from dtn_jax.data.spark import SparkWork
-from dtn_jax.data.stages import Plan, Splits
-from dtn_jax.data.work import SCHEMA_FILE, VERSION, Work, database
-from dtn_jax.datasets.logs import times
-from dtn_jax.datasets.logs.raw import files as raw_files
-from dtn_jax.datasets.logs.raw import json_kinds
-from dtn_jax.datasets.logs.raw import read as raw_read
-from dtn_jax.datasets.logs.raw import units as raw_units
-from dtn_jax.datasets.logs.raw.files import RawFile
-from dtn_jax.datasets.logs.schema import schema_file
-from dtn_jax.datasets.logs.schema.spec import LISTED, Spec
-from dtn_jax.datasets.preparation import progress
-from dtn_jax.datasets.preparation.blocks import Layout, default_layout
-from dtn_jax.datasets.preparation.prepared import Prepared, read
+from dtn_jax.data import columns, encode, progress, times
+from dtn_jax.data.blocks import Layout, default_layout
+from dtn_jax.data.prepared import Prepared, read
+from dtn_jax.data.raw import files as raw_files
+from dtn_jax.data.raw import read as raw_read
+from dtn_jax.data.raw.files import RawFile
+from dtn_jax.data.raw.types import of_kinds
+from dtn_jax.data.raw.unit import Unit
+from dtn_jax.data.schemas import schema_file
+from dtn_jax.data.schemas.spec import LISTED, Spec
+from dtn_jax.data.stages import extended, fit, frames, provenance, records, spark, units
+from dtn_jax.data.stages import histories as log_histories
+from dtn_jax.data.stages import split as splits
+from dtn_jax.data.stages.account import Account
+from dtn_jax.data.stages.counts import added
+from dtn_jax.data.stages.finish import finish
+from dtn_jax.data.stages.limits import check_kept, check_positives, check_rejects
+from dtn_jax.data.stages.spark import SparkWork
+from dtn_jax.data.stages.units import Plan, Splits
+from dtn_jax.data.stages.work import SCHEMA_FILE, VERSION, Work, database
 from dtn_jax.errors import UserError, choose
 from dtn_jax.shared_files import locked, write_whole
 
@@ -173,10 +162,10 @@ def clean_rows(work: Work) -> list[dict]:
     """Reads the raw rows, JSON lines first as text, so that all lines decide a column's type."""
     texts: list[dict] = []
     if any(file.format == "jsonl" for file in work.files):
-        stage = functools.partial(stages.text_unit, work)
+        stage = functools.partial(units.text_unit, work)
         texts = work.stage("text", "lines read", _units(work), stage, _raw_rows(work))
         work.types = _types_of_lines(work, texts)
-    clean = functools.partial(stages.clean_unit, work, texts)
+    clean = functools.partial(units.clean_unit, work, texts)
     return work.stage("rows", "rows cleaned", _units(work), clean, _raw_rows(work))
 
 
@@ -187,7 +176,7 @@ def _types_of_lines(work: Work, texts: Sequence[dict]) -> dict[str, columns.Type
       UserError: a column is in no line, or of a wrong type.
     """
     kinds = {name: {k for unit in texts for k in unit["kinds"][name]} for name in work.types}
-    types = {name: json_kinds.of_kinds(found) for name, found in kinds.items()}
+    types = {name: of_kinds(found) for name, found in kinds.items()}
     for name in columns.may_lack(work.spec):
         if types[name] == pl.Null:
             progress.say(LACKING.format(name))
@@ -218,10 +207,10 @@ def cut(work: Work) -> dict:
         if note:
             progress.say(note)
     if spec.split.by == "user_order" or spec.histories():
-        order = functools.partial(stages.order_unit, work)
+        order = functools.partial(units.order_unit, work)
         work.stage("order", "order of users' rows", _units(work), order, int(work.starts[-1]))
     if spec.split.by == "user_order":
-        cut_users = spark.order_splits if on_spark else stages.order_splits
+        cut_users = spark.order_splits if on_spark else units.order_splits
         work.once("splits", functools.partial(cut_users, work))
     if spec.histories():
         join = spark.join_histories if on_spark else log_histories.build
@@ -235,7 +224,7 @@ def fit_rows(work: Work, cuts: dict, layout: Layout | None) -> tuple[Plan, dict]
     Raises:
       UserError: a split is empty.
     """
-    count = functools.partial(stages.count_unit, work, Splits(work, cuts))
+    count = functools.partial(units.count_unit, work, Splits(work, cuts))
     facts = work.stage("count", "values counted", _units(work), count, int(work.starts[-1]))
     counts = np.array([unit["stored"] for unit in facts], np.int64)
     rows = dict(zip(splits.SPLITS, counts.sum(axis=0).tolist(), strict=True))
@@ -252,13 +241,13 @@ def fit_rows(work: Work, cuts: dict, layout: Layout | None) -> tuple[Plan, dict]
     each = sum(f.slots * (1 + bool(f.spec.weights)) + f.numbers for f in found)
     layout = layout or default_layout(rows["train"], 4 * (each + 3) + 5 * len(work.spec.tasks))
     every = np.array([unit["every"] for unit in facts], np.int64).sum(axis=0)
-    plan = Plan(fitted["encoders"], layout, counts, shards.groups(counts))
+    plan = Plan(fitted["encoders"], layout, counts, records.groups(counts))
     return plan, fitted | {"every": every.tolist()}
 
 
 def write(work: Work, cuts: dict, plan: Plan) -> list[dict]:
     """Writes the records of all shards."""
-    do = functools.partial(stages.write_shard, work, Splits(work, cuts), plan)
+    do = functools.partial(units.write_shard, work, Splits(work, cuts), plan)
     numbers = range(len(plan.firsts) - 1)
     return work.stage("write", "rows written", numbers, do, int(plan.counts.sum()))
 
@@ -274,11 +263,10 @@ def _raw_rows(work: Work) -> int:
 
 
 def _totals(work: Work, facts: Sequence[dict]) -> tuple[Account, Mapping]:
-    account, positives = Account(), Positives(work.spec)
+    account = Account()
     for unit in facts:
         account.include(Account.from_json(unit["rejects"]))
-        positives.include(unit["positives"])
-    return account, positives.counts
+    return account, functools.reduce(added, (unit["positives"] for unit in facts))
 
 
 # Before the first stage: what there is to read, and where the work is kept.
@@ -306,8 +294,8 @@ def _raw_log(input: object, spec: Spec, home: pathlib.Path) -> Iterator[list[Raw
     if isinstance(input, Sequence):
         yield raw_files.find([str(part) for part in input], spec.input.format)
         return
-    with table_file.written(input, home) as path:
-        yield raw_files.find([str(path)])
+    with frames.alone(home, spec.name), frames.written(frames.as_frame(input), home) as paths:
+        yield raw_files.find(paths)
 
 
 @contextlib.contextmanager
@@ -356,23 +344,22 @@ def remove_unfinished(home: pathlib.Path) -> None:
 
     What one is at work with stays.
     """
-    table_file.remove_left(home)
-    for folder in home.glob("unfinished-*"):
-        lock = locked(folder / "lock")
+    locks = {folder: folder / "lock" for folder in home.glob("unfinished-*")}
+    locks |= dict.fromkeys(home.glob(frames.FOLDER), home / frames.LOCK)
+    for folder, path in locks.items():
+        lock = locked(path)
         if lock is not None:
             with lock:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def plan(
-    spec: Spec, files: Sequence[RawFile]
-) -> tuple[list[raw_units.Unit], dict[str, object], str]:
+def plan(spec: Spec, files: Sequence[RawFile]) -> tuple[list[Unit], dict[str, object], str]:
     """The units of the raw files, the types of their columns, and the unit of their times.
 
     Raises:
       UserError: they hold no rows, or a column is missing or of a wrong type.
     """
-    units = raw_units.plan(files, spec.input, raw_units.ROWS, raw_units.BYTES)
+    units = raw_read.plan(files, spec.input, raw_read.UNIT_ROWS, raw_read.UNIT_BYTES)
     if not units:
         more = f" (and {len(files) - 1} more)" if len(files) > 1 else ""
         raise UserError(f"the raw files of {spec.name} hold no rows: {files[0].address}{more}")
@@ -421,7 +408,7 @@ def _check_time(address: str, name: str, kind: object, unit: str) -> None:
         raise UserError(f"{address}: the time column {name!r}: {error}") from None
 
 
-def _sample(spec: Spec, files: Sequence[RawFile], units: Sequence[raw_units.Unit]) -> pl.Series:
+def _sample(spec: Spec, files: Sequence[RawFile], units: Sequence[Unit]) -> pl.Series:
     """The times of the first rows of the log that have one."""
     found = None
     for unit in units:

@@ -26,8 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dtn_jax.data import keys
-from dtn_jax.datasets.preparation.ragged import places
-from dtn_jax.shapes import Bool, Float32, Float64, Int32, Int64, UInt64
+from dtn_jax.shapes import Bool, Float32, Float64, Int, Int32, Int64, UInt64
 
 VALUE, WEIGHTS, EVENT, LABEL = "value ", "weights ", "event ", "label "
 BESIDE = "beside "  # of a companion of a history, once `value NAME` has its lists
@@ -132,6 +131,12 @@ def lengths(array: pa.Array) -> Int64[np.ndarray, " B"]:
     """How many values each list holds; a missing list holds none."""
     found = pc.list_value_length(array)
     return (found.fill_null(0) if found.null_count else found).to_numpy(zero_copy_only=False)
+
+
+def places(starts: Int[np.ndarray, " n"], lengths: Int[np.ndarray, " n"]) -> Int[np.ndarray, " N"]:
+    """starts[0], starts[0] + 1, ..., `lengths[0]` of them, then those of the next row."""
+    before = lengths.cumsum() - lengths
+    return np.repeat(starts - before, lengths) + np.arange(lengths.sum())
 
 
 def kept(array: pa.Array, most: int, last: bool) -> pa.Array:

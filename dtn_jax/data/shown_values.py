@@ -14,10 +14,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from dtn_jax.data import vocabulary
-from dtn_jax.data.work import SCHEMA_FILE
-from dtn_jax.datasets.logs.schema import schema_file
-from dtn_jax.datasets.logs.schema.spec import FieldSpec
-from dtn_jax.datasets.preparation.numbers import QuantileBuckets
+from dtn_jax.data.quantiles import QuantileBuckets
+from dtn_jax.data.schemas import schema_file
+from dtn_jax.data.schemas.spec import FieldSpec
+from dtn_jax.data.stages.work import SCHEMA_FILE
 
 PART = 1 << 22  # rows of a vocabulary that are looked at together
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from dtn_jax.data.account import Account
-from dtn_jax.datasets.logs.raw.rejects import Reject
+from dtn_jax.data.raw.unit import Reject
+from dtn_jax.data.stages.account import Account
 from dtn_jax.shapes import Bool, Float32, Int32, Int64
 
 NOT_FINITE = "score that is not finite"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
-from dtn_jax.data.columns import Types, of_name, typed
+from dtn_jax.data.cast import typed
 from dtn_jax.data.encode import Encoded as Slots
-from dtn_jax.datasets.logs.schema.spec import Spec
+from dtn_jax.data.raw.types import Types, of_name
+from dtn_jax.data.schemas.spec import Spec
 from dtn_jax.errors import UserError
 from dtn_jax.export import log_encoding, spec_json
 from dtn_jax.export.encoded import Bad, Encoded, scattered
@@ -33,7 +35,6 @@ class Encoding:
       columns: the raw columns that are read.
       optional: those of them that rows may lack.
       spec: the schema file.
-      types: of the raw columns, those of labels too, as training had them.
     """
 
     schema: Schema
@@ -41,15 +42,20 @@ class Encoding:
     columns: tuple[str, ...]
     optional: tuple[str, ...]
     spec: Spec
-    types: Types = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def types(self) -> Types:
+        """Of the raw columns, those of labels too, as training had them."""
+        found = {column.name: of_name(column.type) for column in self.schema.columns}
+        return found | self.by.made_types(found)
 
     def encode(self, rows: Any) -> Encoded:
         """The arrays of raw rows; see `raw_rows.table` for their forms, and what is raised."""
-        frame, bad = table(rows, self.columns, self.optional)
+        frame, bad = table(rows, {name: self.types[name] for name in self.columns}, self.optional)
         return self.encode_frame(frame, bad)
 
     def encode_frame(self, frame: Any, bad: Bad) -> Encoded:
-        """The arrays of a table that has all columns, in the types that `raw_rows.plain` gives."""
+        """The arrays of a table that has all columns."""
         return self._arrays(self._slots(self.typed(frame, bad), bad), bad)
 
     def typed(self, frame: Any, bad: Bad) -> Any:
@@ -117,14 +123,14 @@ def read(folder: pathlib.Path, schema: Schema, facts: Facts) -> Encoding:
         by = log_encoding.read(spec, fitted, place / VOCABULARY, facts.fixed)
         if by.fields() != schema.fields:
             raise ValueError("its fields are not those of the schema")
-        types = {column.name: of_name(column.type) for column in schema.columns}
-        types |= by.made_types(types)
+        for column in schema.columns:
+            of_name(column.type)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{place} is damaged ({error}); {AGAIN}") from None
     needed = required(by, [n for n in schema.field_names if n not in facts.optional])
     columns = required(by, schema.field_names)
     optional = tuple(name for name in columns if name not in needed)
-    return Encoding(schema, by, tuple(columns), optional, spec, types)
+    return Encoding(schema, by, tuple(columns), optional, spec)
 
 
 def _text(path: pathlib.Path) -> str:

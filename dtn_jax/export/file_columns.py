@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 import polars as pl
 
-from dtn_jax.datasets.logs.raw.files import FILE
-from dtn_jax.datasets.logs.raw.unit import Types
+from dtn_jax.data.raw.files import FILE
+from dtn_jax.data.raw.types import Types, as_type
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export.encoding import Encoding
 from dtn_jax.export.raw_rows import check_there
@@ -92,16 +92,6 @@ def _lacking(dtype: object, suffix: str) -> str:
     return "bytes" if suffix in _FORMATS and _of_bytes(dtype) else ""
 
 
-def as_is(own: Types, read: Collection[str]) -> Types:
-    """The columns that are kept as they are in a file, where scoring reads them in another type.
-
-    Args:
-      own: their types; see `raw.read.own`.
-      read: the columns of the model, which has bytes as text: so they are kept.
-    """
-    return {name: t for name, t in own.items() if name not in read or not _of_bytes(t)}
-
-
 def binary(types: Mapping[str, Types]) -> dict[str, None]:
     """The columns of bytes, in the order of the files."""
     return {n: None for own in types.values() for n, dtype in own.items() if dtype == pl.Binary}
@@ -120,8 +110,11 @@ def cast(column: pl.Series, dtype: object, file: str) -> pl.Series:
     """
     if column.dtype == dtype:
         return column
+    if column.dtype == pl.Binary and dtype == pl.String:  # the model's: no text is a bad row
+        return column.cast(dtype, strict=False)
     try:
-        made = column.cast(dtype, strict=False)
+        text = column.dtype in (pl.String, pl.List(pl.String))  # of JSON lines, and of CSV
+        made = as_type(column, dtype) if text else column.cast(dtype, strict=False)
     except pl.exceptions.PolarsError:  # lists, where single values belong, or the other way round
         holds = "lists" if _nested(column.dtype) else f"{column.dtype}"
         raise _unfit(file, column, holds, dtype) from None

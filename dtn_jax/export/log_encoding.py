@@ -13,10 +13,11 @@ import polars as pl
 
 from dtn_jax.data import clean, rows
 from dtn_jax.data import encode as encoders
-from dtn_jax.data.columns import DATE, Types
+from dtn_jax.data.cast import DATE
 from dtn_jax.data.encode import Encoded, Fitted
-from dtn_jax.datasets.logs.formula import of_column
-from dtn_jax.datasets.logs.schema.spec import LISTED, FieldSpec, Spec
+from dtn_jax.data.formula import of_column
+from dtn_jax.data.raw.types import Types
+from dtn_jax.data.schemas.spec import LISTED, FieldSpec, Spec
 from dtn_jax.errors import UserError
 from dtn_jax.export.encoded import Bad
 from dtn_jax.schema import Field

@@ -13,11 +13,11 @@ import numpy as np
 import polars as pl
 
 from dtn_jax.data import columns, rows
-from dtn_jax.data.account import Account
 from dtn_jax.data.clean import Cleaner
 from dtn_jax.data.encode import group_numbers
-from dtn_jax.datasets.logs.raw.unit import Types
-from dtn_jax.datasets.logs.schema.spec import Spec, SplitSpec
+from dtn_jax.data.raw.types import Types
+from dtn_jax.data.schemas.spec import Spec, SplitSpec
+from dtn_jax.data.stages.account import Account
 from dtn_jax.errors import UserError
 from dtn_jax.export.encoded import Bad
 from dtn_jax.export.encoding import Encoding

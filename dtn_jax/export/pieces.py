@@ -9,14 +9,13 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.logs.raw.files import RawFile
-from dtn_jax.datasets.logs.raw.unit import Chunk, Types
-from dtn_jax.export.chunk_rows import every_row
+from dtn_jax.data.raw.files import RawFile
+from dtn_jax.data.raw.types import Types
+from dtn_jax.data.raw.unit import Chunk
 from dtn_jax.export.encoded import Bad, Encoded
 from dtn_jax.export.file_columns import cast
 from dtn_jax.export.log_labels import LogLabels
 from dtn_jax.export.model import Model
-from dtn_jax.export.raw_rows import plain
 from dtn_jax.export.tally import counted
 
 
@@ -76,13 +75,23 @@ def piece_of(
         return (frame[name] if name in frame.columns else nothing).alias(name)
 
     read = dict.fromkeys((*model.columns, *labels.columns))
-    raw = pl.DataFrame([plain(column(name), bad) for name in read])
-    raw = model.encoding.typed(raw, bad)
+    raw = model.encoding.typed(pl.DataFrame(map(column, read)), bad)
     kept = {name: cast(column(name), dtype, file.address) for name, dtype in wanted.items()}
     own = labels.read(raw, bad)
     encoded = model.encoding.encode_frame(raw, bad)
     values = counted(model.schema.fields, encoded)
     return Piece(unit, last, pl.DataFrame(kept), own, encoded, values)
+
+
+def every_row(chunk: Chunk) -> tuple[pl.DataFrame, np.ndarray]:
+    """All rows of a chunk in order, null where a value could not be read; and their numbers."""
+    if not chunk.broken:
+        return chunk.frame, chunk.numbers
+    unread = np.setdiff1d([reject.row for reject in chunk.broken], chunk.numbers)
+    numbers = np.concatenate([chunk.numbers, unread])
+    order = np.argsort(numbers)
+    places = pl.Series(order).set(pl.Series(order >= len(chunk.numbers)), None)
+    return chunk.frame.select(pl.all().gather(places)), numbers[order]
 
 
 def encoded_rows(pieces: Iterator[Piece], waiting: collections.deque) -> Iterator[Encoded]:

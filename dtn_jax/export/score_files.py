@@ -17,13 +17,16 @@ import numpy as np
 import polars as pl
 
 import dtn_jax
-from dtn_jax.data.account import Account
-from dtn_jax.datasets.logs.raw import files, read, units
-from dtn_jax.datasets.logs.raw.files import RawFile
-from dtn_jax.datasets.logs.raw.unit import Chunk, Types
-from dtn_jax.datasets.logs.schema.spec import InputSpec
+from dtn_jax.data import columns
+from dtn_jax.data.epochs.batches import prefetched
+from dtn_jax.data.raw import files, read
+from dtn_jax.data.raw.files import RawFile
+from dtn_jax.data.raw.types import Types
+from dtn_jax.data.raw.unit import Chunk
+from dtn_jax.data.schemas.spec import InputSpec
+from dtn_jax.data.stages.account import Account
 from dtn_jax.errors import UserError, choose
-from dtn_jax.export.file_columns import as_is, binary, check_columns, kept_types, nested
+from dtn_jax.export.file_columns import binary, check_columns, kept_types, nested
 from dtn_jax.export.joined import Joined
 from dtn_jax.export.log_labels import NOTHING, labels_of
 from dtn_jax.export.model import Model
@@ -32,7 +35,6 @@ from dtn_jax.export.score_parts import Part, Parts, output_path
 from dtn_jax.export.scored_by import ScoredBy
 from dtn_jax.export.tally import Tally, check_rate
 from dtn_jax.export.threads import in_order, pool
-from dtn_jax.input.prefetch import prefetched
 
 ON_BAD_ROWS = ("null", "error")
 MAX_BAD_RATE = 0.5  # above it, the file is wrong, not its rows
@@ -103,12 +105,13 @@ class Job:
         self.read = [*model.columns, *self.labels.columns]
         self.written: Types = dict.fromkeys(model.outputs, pl.Float64()) | self.labels.types
         self.lists = list(nested(self.types))
-        self._as_is = {f.address: as_is(read.own(f), self.read) for f in self.files}
-        types = {a: found | self._as_is[a] for a, found in self.types.items()}
+        types = read.schemas(self.files, self.input, as_is=True)
+        texts = binary(types).keys() & set(self.read)  # bytes that the model reads as text
+        types = {a: t | {n: self.types[a][n] for n in t.keys() & texts} for a, t in types.items()}
         self.binary = list(binary(types))
         left = [*self.lists, *self.binary, *self.labels.again]
         self.kept = kept_types(types, columns, left, self.written, output.suffix)
-        self.units = units.plan(self.files, self.input, **UNIT)
+        self.units = read.plan(self.files, self.input, **UNIT)
         self.scored_by = ScoredBy.of(model, labels)
         self.parts = Parts(output, self._made_from(), say)
         self._part: Part | None = None  # that is being written
@@ -189,8 +192,10 @@ class Job:
             wanted = dict.fromkeys([*self.read, *self.kept])
             wanted = [name for name in wanted if name in there]
             held = None
-            own = self._as_is[file.address].keys() & self.kept.keys()
-            for chunk in read.chunks(file, unit, wanted, self.input, ROWS, as_is=own):
+            lists = self.model.encoding.by.lists() | columns.lists(self.labels.spec)
+            lists |= {name for name in self.kept if there.get(name) == pl.List}
+            given = (file, unit, wanted, self.input, ROWS)
+            for chunk in read.chunks(*given, as_is=True, lists=lists):
                 if held is not None:
                     yield n, file, held, False
                 held = chunk

@@ -9,7 +9,7 @@ import pathlib
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dtn_jax.datasets.logs.schema.spec import TaskSpec
+from dtn_jax.data.schemas.spec import TaskSpec
 from dtn_jax.errors import UserError
 from dtn_jax.export.log_labels import GROUP, WEIGHT
 from dtn_jax.export.model import Model

@@ -1,6 +1,6 @@
 """A schema file, parsed, as JSON, so that a served model needs no reader of YAML.
 
-It is the dataclasses of `datasets/logs/schema/spec.py`. An expression is `{"column": its name}`, or
+It is the dataclasses of `data/schemas/spec.py`. An expression is `{"column": its name}`, or
 `{"text", "time", "unit"}`.
 """
 
@@ -11,15 +11,8 @@ import json
 import pathlib
 from typing import Any
 
-from dtn_jax.datasets.logs.formula import Expression, of_column, parse
-from dtn_jax.datasets.logs.schema.spec import (
-    FieldSpec,
-    HistorySpec,
-    InputSpec,
-    Spec,
-    SplitSpec,
-    TaskSpec,
-)
+from dtn_jax.data.formula import Expression, of_column, parse
+from dtn_jax.data.schemas.spec import FieldSpec, HistorySpec, InputSpec, Spec, SplitSpec, TaskSpec
 from dtn_jax.errors import UserError
 
 OF_HISTORY = {field.name for field in dataclasses.fields(HistorySpec)}

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dtn_jax.data.account import Account
+from dtn_jax.data.stages.account import Account
 from dtn_jax.errors import UserError
 from dtn_jax.export.encoded import Encoded
 from dtn_jax.schema import Field

@@ -14,9 +14,9 @@ import dataclasses
 import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.data.epochs.reader import SplitReader
+from dtn_jax.data.prepared import Prepared
 from dtn_jax.errors import UserError
-from dtn_jax.input.reader import SplitReader
 from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import TaskLoss
 from dtn_jax.metrics.spaces import space_mask

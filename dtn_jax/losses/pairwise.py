@@ -33,8 +33,8 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from dtn_jax.data.epochs import batch_axis
 from dtn_jax.errors import UserError
-from dtn_jax.input import batch_axis
 from dtn_jax.options import per_task
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Array, Float, Int

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from dtn_jax.input import batch_axis
+from dtn_jax.data.epochs import batch_axis
 from dtn_jax.metrics.spaces import space_mask
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Array, Bool, Float

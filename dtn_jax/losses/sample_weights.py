@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.data.prepared import Prepared
 from dtn_jax.errors import UserError
 
 SWITCHES = ("loss.sample_weights", "evaluate.sample_weights")

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dtn_jax.input import batch_axis
+from dtn_jax.data.epochs import batch_axis
 from dtn_jax.shapes import Array, Float
 
 _rates: contextvars.ContextVar[Mapping | None] = contextvars.ContextVar("rates", default=None)

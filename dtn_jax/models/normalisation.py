@@ -8,7 +8,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dtn_jax.input import batch_axis
+from dtn_jax.data.epochs import batch_axis
 from dtn_jax.models.layers import at_least_float32, flat
 from dtn_jax.shapes import Array, Bool, Float
 

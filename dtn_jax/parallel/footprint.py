@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from dtn_jax.input.batches import CHUNK_STEPS
+from dtn_jax.data.epochs.batches import CHUNK_STEPS
 from dtn_jax.parallel.memory import Part, bytes_of, largest
 from dtn_jax.tables.plan import TablePlan
 

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dtn_jax.input import batch_axis
+from dtn_jax.data.epochs import batch_axis
 
 AXIS = "batch"
 

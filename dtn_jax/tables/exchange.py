@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
-from dtn_jax.input import batch_axis
+from dtn_jax.data.epochs import batch_axis
 from dtn_jax.shapes import Array, Bool, Int, Shaped
 from dtn_jax.tables.plan import TablePlan
 from dtn_jax.tables.routed import AXES, BY_EXAMPLE, Routed

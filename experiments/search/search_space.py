@@ -13,8 +13,8 @@ from ml_collections import ConfigDict
 from dtn_jax.config import declarations, flatten, override
 from dtn_jax.config.files import config_path, import_config
 from dtn_jax.config.plugins import import_file
-from dtn_jax.datasets.preparation.catalog import DATASETS, parse_options
-from dtn_jax.datasets.preparation.progress import say
+from dtn_jax.data.progress import say
+from dtn_jax.data.sets.catalog import DATASETS, parse_options
 from dtn_jax.errors import UserError
 from dtn_jax.options import lists
 

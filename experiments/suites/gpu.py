@@ -21,8 +21,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from dtn_jax.data.epochs.batches import CHUNK_STEPS
 from dtn_jax.errors import UserError
-from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.parallel import known_bugs
 from dtn_jax.state import State, create_state
 from dtn_jax.step import make_train_chunk, make_train_step

@@ -32,7 +32,7 @@ import jax
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from dtn_jax.input.batches import CHUNK_STEPS
+from dtn_jax.data.epochs.batches import CHUNK_STEPS
 from dtn_jax.state import State, example_batch
 from dtn_jax.tables.plan import TablePlan
 

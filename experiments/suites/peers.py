@@ -25,8 +25,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import census_income
+from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.errors import UserError
-from dtn_jax.input.reader import SplitReader
 from dtn_jax.interface import Batch
 from dtn_jax.run import Run, build_run
 

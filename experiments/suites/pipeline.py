@@ -16,13 +16,12 @@ import jax
 import numpy as np
 
 from configs import base, synthetic
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.input.batches import CHUNK_STEPS
-from dtn_jax.input.epoch_order import steps_per_epoch, window_count, window_order
-from dtn_jax.input.prefetch import prefetched
-from dtn_jax.input.reader import SplitReader, in_order
-from dtn_jax.input.resident import ResidentData
-from dtn_jax.input.streamed import EpochReader, StreamedData
+from dtn_jax.data.epochs.batches import CHUNK_STEPS, prefetched
+from dtn_jax.data.epochs.epoch_order import steps_per_epoch, window_count, window_order
+from dtn_jax.data.epochs.reader import SplitReader, in_order
+from dtn_jax.data.epochs.resident import ResidentData
+from dtn_jax.data.epochs.streamed import EpochReader, StreamedData
+from dtn_jax.data.sets import catalog
 from dtn_jax.run import Run, build_run
 from dtn_jax.state import create_state
 from dtn_jax.step import make_train_chunk, make_train_step

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from dtn_jax.input.batches import CHUNK_STEPS
+from dtn_jax.data.epochs.batches import CHUNK_STEPS
 from dtn_jax.interface import Batch
 from dtn_jax.models import build as architectures
 from dtn_jax.parallel.mesh import Placement, make_placement, share_tables

@@ -17,9 +17,9 @@ import time
 import jax
 import numpy as np
 
-from dtn_jax.input.batches import CHUNK_STEPS
-from dtn_jax.input.epoch_order import steps_per_epoch
-from dtn_jax.input.resident import ResidentData
+from dtn_jax.data.epochs.batches import CHUNK_STEPS
+from dtn_jax.data.epochs.epoch_order import steps_per_epoch
+from dtn_jax.data.epochs.resident import ResidentData
 from dtn_jax.interface import Batch
 from dtn_jax.run import Run
 from dtn_jax.state import create_state

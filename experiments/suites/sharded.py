@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from dtn_jax.config import base_config
-from dtn_jax.input.batches import CHUNK_STEPS
+from dtn_jax.data.epochs.batches import CHUNK_STEPS
 from dtn_jax.schema import Field, Schema, Task
 
 from . import programs

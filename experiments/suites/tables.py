@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dtn_jax.input.batches import CHUNK_STEPS
+from dtn_jax.data.epochs.batches import CHUNK_STEPS
 from dtn_jax.interface import Batch
 from dtn_jax.models import build as architectures
 from dtn_jax.optimizers import table_updater

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 
 import dtn_jax
 from dtn_jax.config import base_config, declarations, differing, flatten, identity
-from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.data.prepared import Prepared
 from dtn_jax.evaluate import read_predictions
 from dtn_jax.losses.positive_weights import LOGITS
 from dtn_jax.losses.sample_weights import SWITCHES

@@ -16,7 +16,7 @@ import jax
 import rich.box
 import rich.table
 
-from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.data.prepared import Prepared
 from dtn_jax.errors import UserError
 from dtn_jax.parallel.memory import OutOfMemory, size
 from dtn_jax.report import screen

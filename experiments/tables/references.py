@@ -29,12 +29,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dtn_jax.datasets.logs.builder import Logs
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.data.epochs.reader import SplitReader, take
+from dtn_jax.data.prepared import Prepared
+from dtn_jax.data.sets import catalog
+from dtn_jax.data.sets.logs import Logs
 from dtn_jax.errors import UserError, choose
 from dtn_jax.evaluate import evaluate
-from dtn_jax.input.reader import SplitReader, take
 from dtn_jax.interface import Batch
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.spaces import space_mask

@@ -20,11 +20,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dtn_jax.checkpoint import Checkpoints
-from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.data.epochs.batches import CHUNK_STEPS
+from dtn_jax.data.epochs.reader import in_order
+from dtn_jax.data.epochs.streamed import EpochReader
+from dtn_jax.data.prepared import Prepared
 from dtn_jax.evaluate import with_logits
-from dtn_jax.input.batches import CHUNK_STEPS
-from dtn_jax.input.reader import in_order
-from dtn_jax.input.streamed import EpochReader
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.parallel.fits import check_fits, held, is_resident
 from dtn_jax.run import Run, build_run

@@ -15,9 +15,9 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.data.epochs.streamed import EpochReader
+from dtn_jax.data.prepared import Prepared
 from dtn_jax.evaluate import write_predictions
-from dtn_jax.input.streamed import EpochReader
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.significance import DRAWS, resampled_aucs
 from dtn_jax.run import Run, measure

@@ -23,7 +23,7 @@ import jax
 import optuna
 from ml_collections import ConfigDict
 
-from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.data.prepared import Prepared
 from dtn_jax.errors import UserError
 from dtn_jax.metrics.selected import higher_is_better
 from dtn_jax.parallel.memory import OutOfMemory

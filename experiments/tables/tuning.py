@@ -23,8 +23,8 @@ import jax
 from ml_collections import ConfigDict
 
 from dtn_jax.config import load_config
-from dtn_jax.datasets.preparation.prepared import Prepared
-from dtn_jax.input.epoch_order import steps_per_epoch
+from dtn_jax.data.epochs.epoch_order import steps_per_epoch
+from dtn_jax.data.prepared import Prepared
 from dtn_jax.losses.sample_weights import with_sample_weights
 from dtn_jax.timetable import Timetable, make_timetable
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ml_collections import ConfigDict
 
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.data.prepared import Prepared
+from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
 from dtn_jax.report import screen
 

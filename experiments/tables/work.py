@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from ml_collections import ConfigDict
 
-from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.data.prepared import Prepared
 from dtn_jax.errors import UserError
 from dtn_jax.losses.sample_weights import with_sample_weights
 from dtn_jax.models.flops import Size

@@ -50,6 +50,7 @@ def contents(folder) -> dict[str, str]:
     return {
         str(p): hashlib.sha256(p.read_bytes()).hexdigest() if p.is_file() else "folder"
         for p in [folder, *folder.rglob("*")]
+        if p.exists()
     }
 
 

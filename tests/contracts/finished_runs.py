@@ -8,7 +8,7 @@ import sys
 import pytest
 from command_calls import ROOT, WATCHED, Outcome, contents, message_of
 
-from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.data.prepared import Prepared
 from experiments import command, feature_importance, train
 
 

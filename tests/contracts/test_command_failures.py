@@ -6,13 +6,12 @@ import os
 import re
 import subprocess
 import sys
-import types
 
 import pytest
 from command_calls import ROOT, TINY, contents, message_of, one_line
 
 from dtn_jax.checkpoint import Checkpoints
-from dtn_jax.datasets.preparation import catalog
+from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
 from experiments import command, quiet, train
 
@@ -219,20 +218,6 @@ def test_a_callback_after_the_end_of_its_loop(printed):
     other = RuntimeError("Event loop is closed, they say")
     sys.excepthook(RuntimeError, other, None)
     assert [error for error in printed if error in (late, other)] == [late, other]
-
-
-def test_a_write_that_is_never_finished():
-    async def async_serialize_from_host():
-        pass
-
-    def lost(thing, error):
-        return types.SimpleNamespace(object=thing, exc_value=error, exc_traceback=None)
-
-    coroutine = async_serialize_from_host()
-    coroutine.close()
-    coroutine.__qualname__ = "async_serialize_from_host.<locals>.write_fragment"
-    assert quiet.is_leftover(lost(coroutine, ImportError()))
-    assert not quiet.is_leftover(lost(print, ImportError()))
 
 
 def test_a_write_that_nobody_awaits_is_left_out():

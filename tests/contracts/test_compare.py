@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import itertools
 
 import numpy as np
 import polars as pl
@@ -19,7 +18,6 @@ from dtn_jax.export.write import export_run
 from dtn_jax.report import screen
 from dtn_jax.workdir import check_folder
 from experiments import compare
-from experiments.comparison import pages
 from experiments.comparison.differences import Difference
 
 
@@ -128,22 +126,6 @@ def test_rounding_makes_no_run_better(tmp_path, capsys):
     assert {line.better for line in compared(a, b).values()} == {""}
     compare.main(["--draws=400", a, b])
     assert "Ahead by other metrics" not in capsys.readouterr().out
-
-
-def test_no_text_of_the_picture_lies_over_another(tmp_path):
-    found = compared(run(tmp_path / "a", scores(0.5)), run(tmp_path / "b", scores(0.6, seed=1)))
-    kept = [line for line in found.values() if line.metric not in ("rmse", "xauc")]
-    figure = pages.picture(kept, "A: a   B: b")
-    figure.draw_without_rendering()
-    shown = [axes for axes in figure.axes if axes.get_visible()]
-    assert len(shown) == 11
-    panels = [axes.get_tightbbox() for axes in shown]
-    note, *others = [text.get_window_extent() for text in figure.texts]
-    for one, two in itertools.combinations([note, *others, *panels], 2):
-        assert not one.overlaps(two)
-    for axes in shown:
-        lower, upper = axes.get_xlim()
-        assert (lower > upper) == ("backwards" in axes.get_xlabel())
 
 
 def test_seeds_make_a_difference_less_certain(tmp_path):

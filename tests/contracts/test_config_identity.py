@@ -75,30 +75,15 @@ def test_a_stored_config_of_another_version():
 
 def test_runtime_options_are_these():
     """One more would let runs that differ share a folder; one less keeps a run from its own."""
-    assert sorted(k for k, found in declarations().items() if found.option.runtime) == [
-        "analysis.rows",
-        "data.data_dir",
-        "data.device_bytes",
-        "data.eval_batch_size",
-        "data.manual_dir",
-        "data.placement",
-        "debug.check_ids",
-        "parallel.check_memory",
-        "parallel.devices",
-        "parallel.heartbeat_seconds",
-        "parallel.meet_seconds",
-        "parallel.message_rows",
-        "parallel.processes",
-        "parallel.strategy",
-        "parallel.table_devices",
-        "parallel.table_platform",
-        "train.accumulate",
-        "train.checkpoint_every",
-        "train.log_every",
-        "train.remat",
-        "train.skip_nonfinite",
-        "train.trackers",
-    ]
+    runtime = """
+        analysis.rows data.data_dir data.device_bytes data.eval_batch_size data.manual_dir
+        data.placement debug.check_ids parallel.check_memory parallel.devices
+        parallel.heartbeat_seconds parallel.meet_seconds parallel.message_rows
+        parallel.processes parallel.strategy parallel.table_devices parallel.table_platform
+        train.accumulate train.checkpoint_every train.log_every train.remat train.skip_nonfinite
+        train.trackers
+    """
+    assert sorted(k for k, d in declarations().items() if d.option.runtime) == runtime.split()
 
 
 # ---------------------------------------------------------------- options that say nothing

@@ -8,27 +8,10 @@ import sys
 
 import pytest
 
-from dtn_jax.config import base_config, override
 from dtn_jax.tables.stored_rows import lay_out
 
 TEXT = (pathlib.Path(__file__).parents[2] / "docs/launch.md").read_text()
 PAGE = re.sub("<!--.*?-->", "", TEXT)
-
-
-def test_the_options_in_its_commands_are_options():
-    given = re.findall(r"--config\.([\w.]+)=(\S+)", PAGE)
-    assert {key for key, _ in given} == {
-        "data.data_dir",
-        "data.batch_size",
-        "parallel.processes",
-        "replicas",
-    }
-    config = base_config()
-    for key, value in given:
-        override(config, key, value.strip("`',"))
-    for key in re.findall(r"`((?:train|parallel|data)\.\w+)", PAGE):
-        section, name = key.split(".")
-        assert name in config[section], key
 
 
 def test_what_a_width_costs_on_tpus():

@@ -16,19 +16,20 @@ STAGES = """
     report.screen               # every stage speaks
     checksums
     tables.hashing              # Ali-CCP's split draws rows with it
-    input.batch_axis            # dropout, statistics and losses are over the rows of all devices
+    data.epochs.batch_axis      # dropout, statistics and losses are over the rows of all devices
     parallel.processes          # each process reads its own rows
     metrics                     # the synthetic data's known answer has AUCs
-    datasets.preparation datasets.equal_rows datasets.leaks
-    datasets.logs.times datasets.logs.formula datasets.logs.schema datasets.logs.raw
+    data.progress data.blocks data.prepared
+    data.quantiles data.equal_rows data.describe.leaks
+    data.times data.formula data.schemas data.raw
     data
-    datasets.logs datasets.public.archive datasets.data_set
-    datasets.synthetic          # Ali-CCP's generator has its fields' sizes
-    datasets
+    data.infer data.sets.download data.sets.logs data.sets.data_set
+    data.sets.synthetic         # Ali-CCP's generator has its fields' sizes
+    data.sets
     export                      # what loads a model and scores needs nothing of what follows
-    datasets.preparation.catalog  # lists all data sets
-    input tables models parallel
-    datasets.description        # reads a set's rows as training does
+    data.sets.catalog           # lists all data sets
+    data.epochs tables models parallel
+    data.describe               # reads a set's rows as training does
     balancing losses report optimizers state gradients step evaluate timetable
     analysis.sample analysis.conflict analysis.gate_use analysis.watch  # while a run trains
     config                      # assembled from the options of all above
@@ -48,10 +49,10 @@ LAYERS = [name for line in STAGES.splitlines() for name in line.partition("#")[0
 # What may run where no training code is, and what it must not reach.
 LIGHT = ("errors", "options", "schema", "data.encode", "metrics", "export")
 HEAVY = ("tensorflow_datasets", "orbax", "tensorflow", "optax")
-TRAINING = LAYERS.index("input")  # from here on
+TRAINING = LAYERS.index("data.epochs")  # from here on
 SERVED = {"jax", "numpy", "polars", "pyarrow", "safetensors"}  # packages that a loaded model needs
 # Packages that a module can do without.
-GUARDED = {"shapes": "jaxtyping", "datasets.logs.raw.addresses": "fsspec"}
+GUARDED = {"shapes": "jaxtyping", "data.raw.files": "fsspec"}
 
 LONGEST = 600  # lines of a file, tests too
 

@@ -10,11 +10,10 @@ import pytest
 from refused_configs import refused
 from small_runs import CutError, assert_same_run, cut_after, small
 
-from dtn_jax.datasets import adult
-from dtn_jax.datasets.data_set import DataSet
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.datasets.preparation.blocks import Layout
-from dtn_jax.input.reader import SplitReader
+from dtn_jax.data.blocks import Layout
+from dtn_jax.data.epochs.reader import SplitReader
+from dtn_jax.data.sets import adult, catalog
+from dtn_jax.data.sets.data_set import DataSet
 from dtn_jax.run import build_run
 from dtn_jax.schema import Field
 from dtn_jax.train import train

@@ -15,8 +15,8 @@ from dtn_jax.__main__ import commands
 from dtn_jax.balancing import BALANCERS
 from dtn_jax.config import checked_config, declarations, flatten, override
 from dtn_jax.config.sections import SECTIONS
-from dtn_jax.datasets.logs.schema import keys
-from dtn_jax.datasets.preparation.catalog import DATASETS
+from dtn_jax.data.schemas import key_models as keys
+from dtn_jax.data.sets.catalog import DATASETS
 from dtn_jax.export import score_files
 from dtn_jax.export.model import Model
 from dtn_jax.losses import LOSSES
@@ -41,6 +41,7 @@ CALL = re.compile(r"(?:dtn-jax |python -m experiments\.)([a-z]\w*)(?![\w.])")
 FLAG = re.compile(r"(?<![\w=-])--([a-zA-Z][\w.-]*)")
 OPTION = re.compile(rf"({'|'.join(filter(None, SECTIONS))}|split|time|input)\.([a-z0-9_.]+)(=.*)?")
 FOREIGN = re.compile(r"xla_|kill-on-bad-exit|filter")  # flags of XLA, srun and git
+PARTS = {"split": keys.SplitKeys, "time": keys.TimeKeys, "input": keys.InputKeys}
 FILES = ("json", "py")  # model.json is no option
 named = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 
@@ -98,7 +99,7 @@ def test_options_exist(path):
     for text in code(path):
         if (found := OPTION.fullmatch(text)) and found[2] not in FILES:
             section, key = found[1], found[2]
-            known = keys.SECTIONS.get(section, {})
+            known = PARTS[section].model_fields if section in PARTS else {}
             known = known if section != "model" else model
             assert f"{section}.{key}" in declarations() or key in known, text
 

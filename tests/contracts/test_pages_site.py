@@ -179,11 +179,6 @@ def test_links_lead_somewhere(path):
             assert anchor in anchors(there), target
 
 
-def test_of_a_link_to_results_the_site_has_the_words_alone():
-    text = "[so\nit](../experiments/results/a.md#b), [is](../../experiments/results/c.md), [d](d)"
-    assert repository_pages.linked(text) == "so\nit, is, [d](d)"
-
-
 # ---------------------------------------------------------------- notebooks
 
 

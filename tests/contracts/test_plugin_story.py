@@ -1,7 +1,7 @@
 """One file outside the repository adds an architecture, an expert, a data set, a metric and a loss.
 
-With nothing of the package touched they are prepared, trained, killed and gone on with, swept,
-compared in a paper's table, explained and exported.
+With nothing of the package touched they are prepared, trained, killed and gone on with,
+explained and exported; in a paper's table it stands in test_protocols.py.
 """
 
 import json
@@ -17,7 +17,7 @@ import pytest
 
 from dtn_jax.errors import UserError
 from dtn_jax.export import model_folder
-from experiments import export, feature_importance, paper_tables, prepare, sweep, train
+from experiments import export, feature_importance, prepare, train
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = """
@@ -36,24 +36,6 @@ def get_config(argument):
     config.train.max_steps = 3
     return variant(config, argument)
 """
-PROTOCOL = """
-import pathlib
-
-from ..protocol import Protocol, entry
-
-PROTOCOL = Protocol(
-    config="shop.py",
-    entries={
-        "dtn": entry("dtn", "mlp"),
-        "heads": entry("heads", "product") | {"model.heads.count": 3},
-    },
-    common={"plugins": pathlib.Path(__file__).with_name("plugin.py")},
-    trials=1,
-    finalists=1,
-    seeds=2,
-    tested=("click",),
-)
-"""
 RUN = "heads,model.experts=product+mlp,model.heads.count=3,loss.tasks=click=hinge"
 LONG = (
     "train.epochs=10,train.max_steps=0,train.eval_every=40,train.checkpoint_every=10,"
@@ -67,7 +49,6 @@ def outside(tmp_path_factory):
     folder = tmp_path_factory.mktemp("outside")
     shutil.copy(ROOT / "tests/plugin.py", folder)
     (folder / "shop.py").write_text(CONFIG)
-    (folder / "protocol.py").write_text(PROTOCOL)
     return folder
 
 
@@ -155,27 +136,3 @@ def test_it_is_exported_without_its_code(outside):
     after = model_folder.read_manifest(out)
     assert after["program"]["made"] >= before["program"]["made"]
     assert after["files"].keys() == before["files"].keys()
-
-
-@pytest.mark.nightly
-def test_its_option_is_swept(outside):
-    own = ("--architectures=heads", "--grid=model.heads.count=1,3")
-    sweep.main(command("mmoe", "runs/sweep", *own))
-    found = json.loads((outside / "runs/sweep/sweep.json").read_text())["studies"]["heads"]
-    assert found["budget"]["complete"] == 2
-    tried = [trial["settings"] for trial in found["trials"]]
-    assert sorted(own["model.heads.count"] for own in tried) == ["1", "3"]
-    written = (outside / "runs/sweep/heads").glob("trial_*/config.json")
-    configs = [json.loads(path.read_text())["config"] for path in written]
-    assert {config["model"]["heads"]["count"] for config in configs} == {1, 3}
-
-
-@pytest.mark.nightly
-def test_it_stands_in_a_table_beside_dtn(outside, monkeypatch):
-    monkeypatch.setattr(paper_tables.table_plots, "draw", lambda found, stem: [])
-    paper_tables.main(["--protocol=protocol.py", "--table=overall", "--workdir=tables"])
-    found = json.loads((outside / "tables/protocol/overall.json").read_text())
-    rows = {row["name"]: row for row in found["rows"]}
-    assert list(rows) == ["dtn", "heads"]
-    assert 0 <= rows["heads"]["comparison"]["click@all"]["p"] <= 1
-    assert rows["heads"]["against"] == "dtn"

@@ -21,7 +21,7 @@ from dtn_jax.config import (
     override,
     plugins,
 )
-from dtn_jax.datasets.preparation import catalog
+from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
 from dtn_jax.losses import LOSSES
 from dtn_jax.metrics import METRICS

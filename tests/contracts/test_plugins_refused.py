@@ -11,7 +11,7 @@ from small_runs import small
 
 from dtn_jax.config import plugins
 from dtn_jax.config.plugins import KINDS
-from dtn_jax.datasets.preparation.catalog import DATASETS
+from dtn_jax.data.sets.catalog import DATASETS
 from dtn_jax.metrics import METRICS
 from dtn_jax.models.architectures import DTN
 from dtn_jax.replicas import train_replicas
@@ -79,7 +79,7 @@ LINES = IMPORTS.count("\n")  # before what a test writes
         # a definition that lacks something
         ("ARCHITECTURES = {'x': max}", "dtn_jax.models.architectures.Architecture"),
         ("EXPERTS = {'x': max}", "flax.linen.Module"),
-        ("DATASETS = {'x': max}", "dtn_jax.datasets.data_set.DataSet"),
+        ("DATASETS = {'x': max}", "dtn_jax.data.sets.data_set.DataSet"),
         ("METRICS = {'x': max}", "dtn_jax.metrics.metric.Metric"),
         ("LOSSES = {'x': max}", "expected a dataclass"),
         ("BALANCERS = {'x': max}", "dtn_jax.balancing.balancer.Balancer"),
@@ -95,7 +95,7 @@ LINES = IMPORTS.count("\n")  # before what a test writes
         (f"{SET}name = 'x'\n{D}", "expected an attribute schema, the text of a schema file"),
         (
             f"{SET}name = 'x'; schema = 'fields: [y]\\ntask: [z]'\n{D}",
-            "x.yaml, line 2: unknown key",
+            "x.yaml, line 2: task: unknown key",
         ),
         (f"{LOSS}'ordinal'\n{L}", "`kind`, one of binary, regression"),
         (f"{LOSS}'binary'\n{L}", "expected a method __call__(z, y, w)"),

@@ -7,7 +7,7 @@ from own_log import SCHEMA, log
 from shop import prepare as prepare_shop
 from shop import shop_splits
 
-from dtn_jax.datasets.preparation import catalog
+from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
 from dtn_jax.report.description.overview import kept_unknown, unknown_ids
 from experiments import generate_ali_ccp, prepare

@@ -3,14 +3,13 @@
 import json
 import shutil
 
-import numpy as np
+import plugin
 import polars as pl
 import pytest
 from command_calls import TINY, WATCHED, contents, message_of, one_line
 
-from dtn_jax.datasets.data_set import DataSet
-from dtn_jax.datasets.preparation import checked_files
-from dtn_jax.datasets.preparation.catalog import DATASETS
+from dtn_jax.data import prepared
+from dtn_jax.data.sets.catalog import DATASETS
 
 pytest_plugins = ["finished_runs"]
 pytestmark = pytest.mark.usefixtures("in_the_repository")
@@ -54,7 +53,7 @@ def test_a_folder_of_other_data_of_that_name(shell, finished, copied_data):
     facts = json.loads((folder / "prepared.json").read_text())
     ours, facts["fingerprint"] = facts["fingerprint"], "0123456789abcdef" * 4
     (folder / "prepared.json").write_text(json.dumps(facts))
-    checked_files.seal(folder)
+    prepared.seal(folder)
     before = contents(finished)
     message = one_line(message_of(shell(WATCHED, f"--workdir={finished}", override)))
     assert contents(finished) == before
@@ -78,29 +77,16 @@ def test_raw_files_that_are_damaged(refused, tmp_path):
         f"--config.data.data_dir={tmp_path / 'data'}",
     )
     message = one_line(refused(*arguments))
-    assert f"{raw} lacks the test split: expected test.parquet" in message
+    assert f"{raw} lacks test.parquet. Get the set from https://" in message
     shutil.copy(raw / "train.parquet", raw / "test.parquet")
-    assert f"{raw / 'train.parquet'} is not a readable Parquet file" in one_line(
-        refused(*arguments)
-    )
+    assert f"{raw / 'train.parquet'} cannot be read: " in one_line(refused(*arguments))
     pl.DataFrame({"age": [33], "sex": ["Male"]}).write_parquet(raw / "train.parquet")
     message = one_line(refused(*arguments))
     assert "column 'class_worker' is missing; the columns are: age, sex" in message
 
 
-class Shop(DataSet):
+class Shop(plugin.Shop):
     """Reads <manual_dir>/<split>.parquet."""
-
-    name = "shop"
-    schema = """
-        fields:
-          item:
-          price: {kind: numeric}
-        tasks:
-          click: {positives_outside: 1}
-          order: {upstream: [click], positives_outside: 1}
-        split: {by: column, column: _split}
-    """
 
     def raw(self, files):
         return {s: pl.read_parquet(self.manual_dir / f"{s}.parquet") for s in SPLITS}
@@ -110,7 +96,7 @@ class Leaky(Shop):
     """A shop where somebody listed a label as a field."""
 
     name = "leaky"
-    schema = Shop.schema.replace("item:", "order:")
+    schema = Shop.schema.replace("colour:", "buy:")
 
 
 @pytest.fixture
@@ -118,17 +104,10 @@ def prepare(refused, tmp_path, monkeypatch):
     """Writes the shop's raw files, one of them edited; returns the message of the command."""
     monkeypatch.setitem(DATASETS, "shop", Shop)
     monkeypatch.setitem(DATASETS, "leaky", Leaky)
-    rng = np.random.default_rng(0)
 
     def call(split, edit, dataset="shop"):
-        for name in SPLITS:
-            columns = {
-                "item": rng.integers(9, size=64).astype(str),
-                "price": rng.random(64),
-                "click": rng.integers(2, size=64),
-                "order": rng.integers(2, size=64),
-            }
-            frame = pl.DataFrame(columns)
+        for seed, name in enumerate(SPLITS):
+            frame = plugin.visits(seed, 64)
             frame = edit(frame) if name == split else frame
             frame.write_parquet(tmp_path / f"{name}.parquet")
         folders = (f"data.manual_dir={tmp_path}", f"data.data_dir={tmp_path / 'data'}")
@@ -165,7 +144,7 @@ def test_raw_columns_that_are_wrong(prepare, split, edit, told):
 
 def test_a_label_listed_as_a_field(prepare):
     message = prepare("", None, dataset="leaky")
-    assert message.startswith("leaky.yaml, line 3: 'order' is a task and cannot also be a field")
+    assert message.startswith("leaky.yaml, line 3: field 'buy': 'buy' is a label and cannot also")
 
 
 @pytest.mark.parametrize("split", SPLITS)

@@ -1,34 +1,13 @@
 """A config that cannot be, by each of its options: one clear message, and no harm done."""
 
 import pytest
-from command_calls import TINY, message_of, one_line
+from command_calls import TINY, one_line
 
-from configs import base
-from dtn_jax.config import declarations, flatten
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.models.experts import EXPERTS
 
 pytest_plugins = ["finished_runs"]
 pytestmark = pytest.mark.usefixtures("in_the_repository")
-
-
-DEFAULTS = flatten(base.get_config())
-
-
-@pytest.mark.parametrize(
-    ("given", "parts"),
-    [
-        ("configs/adlut.py:dtn", ("'configs/adlut.py'", "configs/adult.py", "configs/census")),
-        ("configs/base.py", ("configs/base.py has no function get_config(argument)",)),
-        ("configs/adult.py:dtn,mmoe", ("one architecture at a time, got dtn and mmoe",)),
-        ("configs/adult.py:qick", ("'qick'", "Did you mean 'quick'?", "dtn", "key=value")),
-        ("configs/adult.py:seeds=3", ("unknown config key 'seeds'", "Did you mean seed")),
-        ("configs/adult.py:seed=x", ("'seed' expects a whole number", "got 'x'")),
-    ],
-)
-def test_a_config_that_is_not_there_or_not_well_formed(refused, given, parts):
-    message = one_line(refused(f"--config={given}"))
-    assert all(part in message for part in parts), message
 
 
 @pytest.mark.parametrize(
@@ -102,40 +81,4 @@ def test_a_bad_option(refused, overrides, parts):
     assert all(part in message for part in parts), message
 
 
-NUMBERS = [k for k, v in DEFAULTS.items() if type(v) in (int, float)]
-
-
-OPTIONS = {k: found.option for k, found in declarations().items()}
-
-
 # A folder that is made, and what is read where a task has that loss.
-ANYTHING = ("data.data_dir", "loss.d2q.field", "loss.ordinal.levels")
-
-
-WORDS = [k for k, v in DEFAULTS.items() if type(v) is str and k not in ANYTHING]
-
-
-@pytest.fixture
-def told(shell, tmp_path):
-    """Gives train one option; returns its message. Nothing is made."""
-
-    def call(option):
-        message = message_of(shell(TINY, f"--config.{option}", f"--workdir={tmp_path / 'new'}"))
-        assert not list(tmp_path.iterdir())
-        return one_line(message)
-
-    return call
-
-
-@pytest.mark.parametrize("key", NUMBERS)
-def test_a_number_out_of_range(told, key):
-    for value in ["-1"] * (not OPTIONS[key].allows(-1)) + ["nan", "inf", "much"]:
-        message = told(f"{key}={value}")
-        assert key in message
-        assert value in message
-        assert "expect" in message
-
-
-@pytest.mark.parametrize("key", WORDS)
-def test_a_word_that_means_nothing(told, key):
-    assert "nonsense" in told(f"{key}=nonsense")

@@ -10,8 +10,8 @@ import rich.console
 import shop
 from own_log import SCHEMA, log, prepared
 
+from dtn_jax.data.describe.describe import describe
 from dtn_jax.data.prepare import prepare
-from dtn_jax.datasets.description.describe import describe
 from dtn_jax.report.description import overview
 from dtn_jax.report.description.page import as_page
 from dtn_jax.report.description.pictures import PICTURES

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from results_by_day import by_day
 
-from dtn_jax.metrics import calibration
-from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.report import day_plots, plots
 
 
@@ -48,26 +46,6 @@ def test_a_link_in_place_of_a_picture_is_not_followed(tmp_path, drawn):
     picture(tmp_path / "a.png")
 
 
-def curve(rate, rows, seed=0):
-    rng = np.random.default_rng(seed)
-    logits = rng.normal(size=rows) + np.log(rate / (1 - rate))
-    labels = (rng.random(rows) < sigmoid(logits)).astype(float)
-    return calibration.calibration_curve(sigmoid(logits), labels, 15)
-
-
-@pytest.mark.slow
-def test_reliability(tmp_path, drawn):
-    zeros = calibration.calibration_curve(np.full(9, 1e-12), np.zeros(9), 15)
-    ones = calibration.calibration_curve(np.ones(9), np.ones(9), 15)
-    curves = {"click@all": curve(0.45, 2000), "order@click": curve(0.01, 2000), "none@all": None}
-    plots.reliability(curves, tmp_path / "three.png")
-    three = picture(tmp_path / "three.png")
-    plots.reliability(curves | {"zeros@all": zeros, "ones@all": ones}, tmp_path / "five.png")
-    five = picture(tmp_path / "five.png")
-    assert five.shape[0] > 1.5 * three.shape[0]  # two rows of diagrams
-    assert five.shape[1] == three.shape[1]
-
-
 # ---------------------------------------------------------------- by day
 
 
@@ -103,10 +81,3 @@ def test_the_day_that_no_step_came_before_is_hollow(figures, tmp_path, untrained
     assert ("hollow" in auc.get_xlabel()) == bool(hollow)
     assert len(rate.get_lines()) == 1  # no model has a part in it
     assert rate.get_yscale() == "log"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("days", [0, 4])
-def test_it_is_a_picture(tmp_path, days, drawn):
-    day_plots.by_day(by_day(days=days), "2022-04-08", tmp_path / "plots" / "by_day.png")
-    assert min(matplotlib.image.imread(tmp_path / "plots" / "by_day.png").shape[:2]) > 400

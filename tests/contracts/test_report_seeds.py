@@ -76,14 +76,6 @@ def found(seed, value=0.5, age=0.1, shared=0.5, cosine=0.1, **other):
 SEEDS = [found(1, 0.4, 0.1, 0.6, 0.1), found(2, 0.6, 0.3, 0.8, -0.1), found(3, 0.5, 0.2, 0.1, 0.3)]
 
 
-def test_an_importance_has_its_mean_its_spread_and_the_error_of_a_model():
-    own = over_seeds.importances(SEEDS, "permutation")["click@all"]["age"]
-    assert own["mean"] == pytest.approx(0.2)
-    assert own["deviation"] == pytest.approx(0.1)
-    assert own["values"] == (0.1, 0.3, 0.2)
-    assert own["error"] == pytest.approx(0.01)
-
-
 def test_seeds_agree_where_each_divergence_lies_in_all_intervals():
     low, high = (0.2, 0.3), (0.6, 0.7)
     assert over_seeds.agree((0.4, 0.5), low, high) is True
@@ -91,14 +83,6 @@ def test_seeds_agree_where_each_divergence_lies_in_all_intervals():
     assert over_seeds.agree((0.4, 0.65), low, high) is False  # above it
     assert over_seeds.agree((0.4,), (0.2,), (0.6,)) is None
     assert over_seeds.agree((0.4, None), low, high) is None
-
-
-def test_a_divergence_is_of_all_seeds():
-    (own,) = over_seeds.divergences(SEEDS, "permutation")
-    assert (own.keys, own.noise) == (("click@all", "cart@all"), (0.01, 0.03))
-    assert own.value.mean == pytest.approx(0.5)
-    assert own.seeds == (0, 0)  # all rank the fields alike
-    assert own.agree
 
 
 def test_what_seeds_alone_make_is_the_divergence_of_a_task_between_them():

@@ -26,14 +26,19 @@ def short_chunks(monkeypatch):
     monkeypatch.setattr(tables, "CHUNK_STEPS", 2)
 
 
+def measured(suite, folder, *arguments):
+    """What a suite writes."""
+    benchmark.main([f"--suite={suite}", "--quick", f"--out={folder}", *arguments])
+    return json.loads((folder / f"{suite}.json").read_text())
+
+
 @pytest.mark.nightly
 def test_the_suite_tables_runs(monkeypatch, tmp_path):
     monkeypatch.setattr(configs, "census_income", adult)
     monkeypatch.setattr(tables, "SEEDS", 2)
     monkeypatch.setattr(tables, "OPTIMIZERS", ("adam, bfloat16",))
     monkeypatch.setattr(tables, "IDS", ("zipf", "equal"))
-    benchmark.main(["--suite=tables", "--quick", f"--out={tmp_path}"])
-    rows = json.loads((tmp_path / "tables.json").read_text())["rows"]
+    rows = measured("tables", tmp_path)["rows"]
     assert [row["ids"] for row in rows] == ["zipf", "equal"]
     assert [row["bytes a row"] for row in rows] == [164, 164]  # bfloat16; m, v and a count
     assert tables.bytes_a_row("sgd") == 64
@@ -43,8 +48,7 @@ def test_the_suite_tables_runs(monkeypatch, tmp_path):
 @pytest.mark.nightly
 def test_the_suite_step_runs(monkeypatch, tmp_path):
     monkeypatch.setattr(step, "EXPERTS", {"gdcn+masknet+hcnet": 0.65})
-    benchmark.main(["--suite=step", "--quick", f"--out={tmp_path}"])
-    for row in json.loads((tmp_path / "step.json").read_text())["rows"]:
+    for row in measured("step", tmp_path)["rows"]:
         assert all(cell > 0 for cell in row.values() if not isinstance(cell, str))
 
 
@@ -52,9 +56,7 @@ def test_the_suite_step_runs(monkeypatch, tmp_path):
 def test_the_suite_pipeline_runs(monkeypatch, prepared_dir, tmp_path):
     monkeypatch.setattr(pipeline, "MODELS", {"shared_bottom": pipeline.MODELS["shared_bottom"]})
     monkeypatch.setattr(pipeline, "QUICK", 5_000)
-    arguments = [f"--out={tmp_path}", f"--data_dir={prepared_dir}"]
-    benchmark.main(["--suite=pipeline", "--quick", *arguments])
-    rows = json.loads((tmp_path / "pipeline.json").read_text())["rows"]
+    rows = measured("pipeline", tmp_path, f"--data_dir={prepared_dir}")["rows"]
     assert [row["what"] for row in rows][-2:] == [
         "shared_bottom, on device",
         "shared_bottom, streamed",
@@ -93,8 +95,7 @@ def test_the_suite_peers_compares_and_says_what_failed(monkeypatch, prepared_dir
     monkeypatch.setattr(peers, "census_income", adult)  # which needs no download
     missing = {"torch-rechub": "no such release"}
     monkeypatch.setattr(peers, "install", lambda venv: (sys.executable, missing))
-    benchmark.main(["--suite=peers", "--quick", f"--out={tmp_path}", f"--data_dir={prepared_dir}"])
-    found = json.loads((tmp_path / "peers.json").read_text())
+    found = measured("peers", tmp_path, f"--data_dir={prepared_dir}")
     rows = {(row["model"], row["framework"]): row for row in found["rows"]}
     ours, fake = rows["mmoe", "dtn_jax"], rows["mmoe", "fake"]
     assert 0 < ours["of the product"] < 1
@@ -115,8 +116,7 @@ def test_the_suite_peers_compares_and_says_what_failed(monkeypatch, prepared_dir
 
 @pytest.mark.nightly
 def test_the_suite_sharded_runs(tmp_path):
-    benchmark.main(["--suite=sharded", "--quick", f"--out={tmp_path}"])
-    found = json.loads((tmp_path / "sharded.json").read_text())
+    found = measured("sharded", tmp_path)
     rows = {row["strategy"]: row for row in found["rows"]}
     assert list(rows) == ["shard", "pmap", "XLA alone"]
     assert all(row["ms a step"] > 0 for row in found["rows"])
@@ -129,8 +129,7 @@ def test_the_suite_sharded_runs(tmp_path):
 
 @pytest.mark.nightly
 def test_the_suite_plan_runs_and_predicts_what_is_compiled(tmp_path):
-    benchmark.main(["--suite=plan", "--quick", f"--out={tmp_path}"])
-    found = json.loads((tmp_path / "plan.json").read_text())
+    found = measured("plan", tmp_path)
     assert all(Goal(**goal).met for goal in found["goals"])
     checked, *planned = found["rows"]
     assert checked["held, compiled"] > 0
@@ -144,8 +143,7 @@ def test_the_suite_plan_runs_and_predicts_what_is_compiled(tmp_path):
 def test_the_suite_serving_runs(monkeypatch, tmp_path):
     monkeypatch.setattr(serving, "CLIENTS", (2,))
     monkeypatch.setattr(serving, "CANDIDATES", (1, 100))
-    benchmark.main(["--suite=serving", "--quick", f"--out={tmp_path}"])
-    found = json.loads((tmp_path / "serving.json").read_text())
+    found = measured("serving", tmp_path)
     assert [row["candidates"] for row in found["rows"]] == [1, 100]
     assert all(row["requests/s"] > 0 for row in found["rows"])
     assert all(Goal(**goal).met for goal in found["goals"]), found
@@ -153,8 +151,7 @@ def test_the_suite_serving_runs(monkeypatch, tmp_path):
 
 @pytest.mark.nightly
 def test_the_suite_score_runs(tmp_path):
-    benchmark.main(["--suite=score", "--quick", f"--out={tmp_path}"])
-    found = json.loads((tmp_path / "score.json").read_text())
+    found = measured("score", tmp_path)
     assert [row["what"].partition(",")[0] for row in found["rows"]] == [
         *("DTN", "DTN", "encoding", "encoding", "small model", "small model")
     ]
@@ -260,8 +257,7 @@ def test_tables_are_updated_in_place(rows, cell):
 
 @pytest.mark.nightly
 def test_the_suite_compiled_runs(python, tmp_path):
-    benchmark.main(["--suite=compiled", "--quick", f"--out={tmp_path}"])
-    found = json.loads((tmp_path / "compiled.json").read_text())
+    found = measured("compiled", tmp_path)
     (row,) = found["rows"]
     assert row["peak MB"] > row["held MB"] > 0
     assert all(goal["got"] == 0 for goal in found["goals"] if goal["name"].startswith("f64"))

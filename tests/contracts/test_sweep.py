@@ -3,24 +3,12 @@
 import json
 import shlex
 
-import numpy as np
 import optuna
-import polars as pl
 import pytest
-import sweeps
-from sweeps import CONFIG, GRID, TINY
+from sweeps import CONFIG, GRID, TINY, run
 
-from dtn_jax.datasets import adult
-from dtn_jax.datasets.preparation import catalog
 from dtn_jax.errors import UserError
-from dtn_jax.input.reader import SplitReader
 from experiments.search import sweep_report, worker
-
-
-def run(workdir, prepared_dir, *arguments, folder="."):
-    """With a journal, which opens faster than the usual database."""
-    given = (f"--storage=journal:{workdir}.journal", *arguments)
-    return sweeps.run(workdir, prepared_dir, *given, folder=folder)
 
 
 def test_a_grid_is_gone_through_once(trained, prepared_dir, tmp_path, capsys):
@@ -147,13 +135,6 @@ def test_that_trials_have_one_validation_is_said(trained, prepared_dir, tmp_path
     assert "the asha pruner compared nothing" in " ".join(capsys.readouterr().out.split())
 
 
-def test_random_draws_go_on_where_they_stopped(trained, prepared_dir, tmp_path):
-    for trials in (2, 4):
-        run(tmp_path, prepared_dir, "--sampler=random", f"--trials={trials}")
-        drawn = {(c.optim.learning_rate, c.optim.table_learning_rate) for _, _, c in trained}
-        assert len(drawn) == trials
-
-
 def test_a_metric_that_is_not_defined_is_no_value():
     validation = {"a@all": {"auc": None}, "b@all": {"auc": 0.7}}
     assert worker.value_of(validation, "mean") == 0.7
@@ -180,33 +161,6 @@ def test_real_trials_leave_test_shut_and_folders_of_others_alone(prepared_dir, t
     (name,) = optuna.get_all_study_names(url)
     trials = optuna.load_study(study_name=name, storage=url).trials
     assert not any("error" in t.user_attrs for t in trials)
-
-
-@pytest.mark.slow
-def test_test_labels_pick_nothing(prepared_dir, tmp_path, monkeypatch, drawn):
-    """With the test split's labels shuffled, the same trials have the same values."""
-    tiny = [*TINY, "--grid=optim.learning_rate=1e-2,1e-1"]
-    as_they_are = run(tmp_path / "a", prepared_dir, *tiny)["shared_bottom"]
-    for kind in ("history", "parallel", "importance"):
-        assert (tmp_path / f"a/shared_bottom_{kind}.png").stat().st_size > 5_000
-    read = adult.read
-
-    def shuffled():
-        frame, labels = read(), ("income", "marital-status")
-        order = np.random.default_rng(0).permutation(adult.TEST_ROWS)
-        mixed = frame[: adult.TEST_ROWS].with_columns(
-            **{name: frame[name][: adult.TEST_ROWS].gather(order) for name in labels}
-        )
-        return pl.concat([mixed, frame[adult.TEST_ROWS :]])
-
-    monkeypatch.setattr(adult, "read", shuffled)
-    mixed_dir = str(tmp_path / "prepared")
-    mixed, before = (catalog.load("adult", data_dir=d) for d in (mixed_dir, prepared_dir))
-    labels = [SplitReader(data, "test").everything().labels for data in (mixed, before)]
-    assert (labels[0] != labels[1]).mean() > 0.2
-    found = run(tmp_path / "b", mixed_dir, *tiny)["shared_bottom"]
-    assert found["settings"] == as_they_are["settings"]
-    assert found["trials"] == as_they_are["trials"]
 
 
 @pytest.mark.parametrize(

@@ -8,22 +8,15 @@ import time
 
 import optuna
 import pytest
-import sweeps
 from command_calls import ROOT
 from small_runs import small
-from sweeps import CONFIG
+from sweeps import CONFIG, run, with_database
 
 from dtn_jax.errors import UserError
 from dtn_jax.workdir import Busy
 from experiments.search import worker
 
 PAIR = "--grid=model.dropout=0,0.1"
-
-
-def run(workdir, prepared_dir, *arguments, folder="."):
-    """With a journal, which opens faster than the usual database."""
-    given = (f"--storage=journal:{workdir}.journal", *arguments)
-    return sweeps.run(workdir, prepared_dir, *given, folder=folder)
 
 
 def test_a_trial_that_fails_is_told_and_counted(monkeypatch, prepared_dir, tmp_path, capsys):
@@ -126,7 +119,7 @@ def test_a_storage_that_stays_away_is_a_message(trained, prepared_dir, tmp_path,
 
     monkeypatch.setattr(worker, "train", dies)
     with pytest.raises(UserError, match=r"dtn: the storage does not answer: conn.*; no report: "):
-        sweeps.run(tmp_path, prepared_dir, PAIR)
+        with_database(tmp_path, prepared_dir, PAIR)
 
 
 def test_an_architecture_that_cannot_be_does_not_lose_the_others(trained, prepared_dir, tmp_path):

@@ -5,7 +5,7 @@ import dataclasses
 import sqlite3
 
 import pytest
-import sweeps
+from sweeps import run, with_database
 
 from configs import base
 from dtn_jax.errors import UserError
@@ -14,12 +14,6 @@ from experiments.search.search_space import described, load_space, read_grid
 
 DEFAULTS = base.get_config()
 PAIR = "--grid=model.dropout=0,0.1"
-
-
-def run(workdir, prepared_dir, *arguments, folder="."):
-    """With a journal, which opens faster than the usual database."""
-    given = (f"--storage=journal:{workdir}.journal", *arguments)
-    return sweeps.run(workdir, prepared_dir, *given, folder=folder)
 
 
 def test_a_study_of_other_data_is_refused(trained, prepared_dir, tmp_path, monkeypatch):
@@ -57,7 +51,6 @@ def test_a_study_of_another_config_is_refused(trained, prepared_dir, tmp_path):
         (["--grid=optim.learning_rat=1"], "optim.learning_rate"),
         (["--grid=seed"], "expected OPTION=VALUE,VALUE, got 'seed'"),
         (["--grid=seed=x"], "seed"),
-        (["--grid=;"], "expected OPTION=VALUE,VALUE, got ';'"),
         (["--grid=seed=1", "--sweep=x.py"], "give one"),
         (["--config.parallel.processes=auto"], "a trial is one process"),
         (["--config.replicas=2"], "a trial is one run"),
@@ -66,16 +59,11 @@ def test_a_study_of_another_config_is_refused(trained, prepared_dir, tmp_path):
         (["--grid=data.data_dir=/a,/b"], "cannot set data.data_dir: it says where or how a run"),
         (["--grid=train.checkpoint_every=5,7"], "give --config.train.checkpoint_every=VALUE"),
         (["--seed=-1"], "--seed=-1: expected a whole number from 0 to 4294967295"),
-        (["--seed=4294967296"], "--seed=4294967296: expected a whole number"),
         (["--study=../../x"], r"--study='../../x': expected the name of one folder"),
-        (["--study=/x"], "expected the name of one folder"),
-        (["--study=.."], "expected the name of one folder"),
         (["--study=" + "z" * 300], "a name of at most 255 bytes"),
         (["--storage=sqlite://"], "'sqlite://' is in memory"),
-        (["--storage=sqlite:///:memory:"], "is in memory"),
         (["--storage=sqlite:///file:x?mode=memory&uri=true"], "is in memory"),
         (["--storage=postgresql://u:SECRET@h:abc/x"], "'postgresql://u:.*@h:abc/x': expected a"),
-        (["--storage=postgresql://u:SECRET@h:99999/x"], "expected a port from 1 to 65535"),
         (["--workdir=README.md"], "README.md is a file, expected a folder"),
         (["--workdir=README.md/x/y"], "README.md/x/y cannot be a folder: .*README.md is a file"),
         (["--workdir=" + "y" * 300], "a name of 300 bytes"),
@@ -101,7 +89,9 @@ def test_the_same_value_twice_is_told(trained, prepared_dir, tmp_path, capsys):
 @pytest.mark.parametrize("name", ["a?b=1", "p%41h#h", "m[x]e{f}@b:c"])
 def test_any_folder_holds_its_search(trained, prepared_dir, tmp_path, name):
     workdir = tmp_path / name
-    sweeps.run(workdir, prepared_dir, "--grid=model.dropout=0,0.1", "--study=[red]", folder="[red]")
+    with_database(
+        workdir, prepared_dir, "--grid=model.dropout=0,0.1", "--study=[red]", folder="[red]"
+    )
     assert (workdir / "[red]" / "sweep.db").exists()
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
@@ -218,7 +208,7 @@ def edited(statement):
     ],
 )
 def test_a_damaged_storage_is_told(trained, prepared_dir, tmp_path, harm, told):
-    sweeps.run(tmp_path, prepared_dir, PAIR)
+    with_database(tmp_path, prepared_dir, PAIR)
     harm(tmp_path / "sweep.db")
     with pytest.raises(UserError, match=rf"sweep\.db' {told}"):
-        sweeps.run(tmp_path, prepared_dir, PAIR)
+        with_database(tmp_path, prepared_dir, PAIR)

@@ -61,11 +61,12 @@ def test_what_the_wheel_holds_and_an_index_shows_of_it(unpacked):
     entry_points = configparser.ConfigParser()
     entry_points.read(facts / "entry_points.txt")
     assert dict(entry_points["console_scripts"]) == {"dtn-jax": "dtn_jax.__main__:main"}
-    sources = [*ROOT.glob("dtn_jax/**/*.py"), *ROOT.glob("dtn_jax/**/*.yaml")]
+    kinds = (".py", ".yaml", ".sql")
+    sources = [path for kind in kinds for path in ROOT.glob(f"dtn_jax/**/*{kind}")]
     written = {path.relative_to(ROOT) for path in sources}
     packed = {path.relative_to(unpacked) for path in unpacked.rglob("*")}
-    others = {pathlib.Path("dtn_jax/datasets/adult.parquet"), pathlib.Path("dtn_jax/py.typed")}
-    assert {path.suffix for path in written} == {".py", ".yaml"}
+    others = {pathlib.Path("dtn_jax/data/sets/adult.parquet"), pathlib.Path("dtn_jax/py.typed")}
+    assert {path.suffix for path in written} == {*kinds}
     assert written | others <= packed
     results = unpacked / "dtn_jax/experiments/results"
     assert {path.relative_to(results).parts[0] for path in results.rglob("*")} == {"references"}

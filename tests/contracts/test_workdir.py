@@ -8,7 +8,8 @@ from unittest.mock import Mock
 
 import claimed_folders
 import pytest
-from claimed_folders import FINGERPRINT, RESULTS, SCHEMA, claim, config, contents, refused
+from claimed_folders import FINGERPRINT, RESULTS, SCHEMA, claim, config, refused
+from command_calls import contents
 from refused_configs import refused as told
 
 from dtn_jax import shared_files, train, workdir

@@ -20,11 +20,10 @@ import twins
 from world import log
 
 from dtn_jax.data import shown_values
+from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.prepare import prepare
-from dtn_jax.datasets import census_income
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.datasets.synthetic import known_answer
-from dtn_jax.input.reader import SplitReader
+from dtn_jax.data.sets import catalog, census_income
+from dtn_jax.data.sets.synthetic import known_answer
 
 REAL = pathlib.Path(os.environ.get("DTN_MANUAL_DIR") or "/nowhere") / "census_income"
 MARKS = 100  # ranges of rows of a split that are told apart

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from configs import base
+from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.prepare import prepare
-from dtn_jax.datasets import data_set
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.input.reader import SplitReader
+from dtn_jax.data.sets import catalog, data_set
 from dtn_jax.train import train
 
 
@@ -23,11 +22,6 @@ def load(tmp_path, name, options="", raw="raw"):
         patch.delenv("DTN_MANUAL_DIR", raising=False)
         patch.setattr(data_set, "prepare", functools.partial(prepare, processes=1))
         return catalog.load(name, options, str(tmp_path / "data"), raw)
-
-
-def groups(prepared, split):
-    """The groups of a split's rows, the numbers that they are in raw files of text too."""
-    return prepared.groups(split)
 
 
 def column(prepared, split, field):

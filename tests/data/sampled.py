@@ -3,10 +3,10 @@
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.logs.infer import infer
-from dtn_jax.datasets.logs.infer.sample import Sample
-from dtn_jax.datasets.logs.schema import schema_file
-from dtn_jax.datasets.logs.schema.spec import InputSpec
+from dtn_jax.data.infer import infer
+from dtn_jax.data.infer.sample import Sample
+from dtn_jax.data.schemas import schema_file
+from dtn_jax.data.schemas.spec import InputSpec
 
 ROWS = 4000
 

@@ -11,6 +11,9 @@ fields:
   embedding: {kind: vector, length: 64}
   user_x_item: {cross: [user_id, item], encoder: hash, size: 1e6, functions: 2}
   "old-tags": {kind: bag, encoder: hash, size: 1_000, longest: 500}
+  viewed: {kind: sequence, target: item, max_values: 9, longest: 30}
+  acts: {beside: viewed, column: act}
+  position: {scored_as: null, optional: true}
 tasks:
   click: {positives_outside: 0.05}
   long_view: {label: watch_seconds > 30, upstream: [click], also_report: [click]}

@@ -9,9 +9,8 @@ import polars as pl
 import pytest
 
 from dtn_jax.data import shown_values
-from dtn_jax.datasets import adult
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.input.reader import SplitReader
+from dtn_jax.data.epochs.reader import SplitReader
+from dtn_jax.data.sets import adult, catalog
 
 
 @pytest.fixture(scope="module")
@@ -67,18 +66,6 @@ def test_rows_are_in_the_published_order(frame):
         assert [str(frame[n][row]) for n in names] == [*start.split(), *rest]
 
 
-def test_what_gives_a_label_is_not_a_field(data):
-    fields = data.schema.field_names
-    assert fields == (*CATEGORICAL, *NUMERIC)
-    assert len(fields) == 12
-    assert not {"marital-status", "income", "never_married", "fnlwgt"} & set(fields)
-    assert data.schema.task_names == ("income", "never_married")
-    assert data.schema.weight == "fnlwgt"
-    assert data.rows == {"train": 29_305, "validation": 3_256, "test": 16_281}
-    kinds = {f.name: f.kind for f in data.schema.fields}
-    assert {n for n, k in kinds.items() if k == "numeric"} == set(NUMERIC)
-
-
 def test_test_rows_can_be_read_back(data, frame):
     batch = SplitReader(data, "test").everything()
     raw = frame[:16_281]
@@ -104,23 +91,11 @@ def test_test_rows_can_be_read_back(data, frame):
         assert (plain["low"].to_numpy()[1:] > plain["high"].to_numpy()[:-1]).all()
 
 
-def test_validation_is_a_tenth_of_train_and_fixed(data, frame):
-    validation = SplitReader(data, "validation").everything()
-    train = SplitReader(data, "train").everything()
-    together = np.concatenate([validation.sample_weight, train.sample_weight])
-    np.testing.assert_array_equal(np.sort(together), frame["fnlwgt"][16_281:].sort().to_numpy())
-    assert validation.labels.sum(axis=0).tolist() == VALIDATION_POSITIVES
-    assert (train.labels.sum(axis=0) + validation.labels.sum(axis=0)).tolist() == [7_841, 10_683]
-
-
-VALIDATION_POSITIVES = [772, 1_053]
-
-
 @pytest.mark.slow
 def test_preparing_needs_no_tensorflow_and_says_three_lines(tmp_path):
     program = """
 import sys
-from dtn_jax.datasets.preparation import catalog
+from dtn_jax.data.sets import catalog
 data = catalog.load("adult", data_dir=sys.argv[1])
 assert len(data.source("test")[0]["ids"]) == data.layout.block_rows
 assert "tensorflow" not in sys.modules, "TensorFlow was imported"

@@ -9,8 +9,8 @@ from ali_ccp_pair import SPEC, joined_rows
 
 from configs import ali_ccp as config_file
 from dtn_jax.config import checked_config
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.datasets.public.ali_ccp_lines import BAGS, CROSSES, FIELDS
+from dtn_jax.data.sets import catalog
+from dtn_jax.data.sets.ali_ccp import BAGS, CROSSES, FIELDS
 from dtn_jax.errors import UserError
 from dtn_jax.models import build as architectures
 from dtn_jax.models import flops

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from ali_ccp_pair import OPTIONS, SPEC, copied, lines_of, load, raw_line
 
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.datasets.public.ali_ccp_lines import IN_PART
+from dtn_jax.data.epochs.reader import SplitReader
+from dtn_jax.data.sets import catalog
+from dtn_jax.data.sets.ali_ccp import IN_PART
 from dtn_jax.errors import UserError
-from dtn_jax.input.reader import SplitReader
 from experiments import ali_ccp_twin, description
 
 GOOD = raw_line(["7", "1", "0", "nowhere"], [("205", 5, 1.0), ("206", 6, 1.0)]).encode()
@@ -70,16 +70,14 @@ def test_every_kind_of_damage_is_counted_and_shown(manual, tmp_path, capsys):
     changed = {name.removesuffix(".csv"): lines for name, lines in files.items()}
     folder = copied(manual, tmp_path, **changed)
     data = load(folder, tmp_path, f"{OPTIONS},damaged=60")
-    shown, notes = capsys.readouterr().out, data.notes["lines"]
+    shown, kinds = capsys.readouterr().out, 0
     for name, lines in files.items():
-        assert notes[name]["lines"] == len(lines)
         for reason, damaged in wanted[name].items():
-            assert notes[name]["damage"][reason][:2] == [len(damaged), first[name, reason]]
             what = "used in part" if reason in IN_PART else "skipped"
             line = f"{name}: {len(damaged)} of {len(lines)} lines {what}: {reason}; the first is "
             assert f"{line}line {first[name, reason]}: " in shown
-        assert notes[name]["damage"].keys() == wanted[name].keys()
-    assert notes["sample_skeleton_train.csv"]["damage"] == {}
+        kinds += len(wanted[name])
+    assert sum("; the first is line" in line for line in data.notes["account"]) == kinds
     description.show(data, account=True)  # again whenever it is looked at
     again = capsys.readouterr().out
     assert len(data.notes["account"]) >= 17
@@ -107,6 +105,7 @@ def test_every_kind_of_damage_is_counted_and_shown(manual, tmp_path, capsys):
             r"1 of 3 lines .* may be .*no line of common",
         ),
         ("sample_skeleton_test", [], r"holds no lines"),
+        ("common_features_test", [b"x,0,"], r"of 400 lines are damaged.* no line of common feat"),
         ("sample_skeleton_train", [WHOLE] * 9, r"the validation split is empty"),
     ],
 )
@@ -117,25 +116,6 @@ def test_a_file_with_too_much_damage_is_refused(manual, tmp_path, name, lines, m
     folder = copied(manual, tmp_path, **{name: lines})
     with pytest.raises(UserError, match=message):
         load(folder, tmp_path)
-
-
-def test_what_was_prepared_with_more_damage_is_judged_and_told_again(manual, tmp_path, capsys):
-    skeleton = lines_of(manual, "sample_skeleton_test.csv")
-    common = lines_of(manual, "common_features_test.csv")
-    folder = copied(manual, tmp_path, sample_skeleton_test=skeleton + [b"x"] * 300)
-    load(folder, tmp_path, f"{OPTIONS},damaged=50")
-    assert "300 of 700 lines skipped" in capsys.readouterr().out
-    load(folder, tmp_path, f"{OPTIONS},damaged=50")
-    told = (
-        "ali_ccp: 300 damaged lines were left out when it was prepared; python -m experiments.pre"
-    )
-    assert told in capsys.readouterr().out
-    refusal = r"when sample_skeleton_test.csv was prepared, 300 of 700 lines .*line 401: 'x'"
-    with pytest.raises(UserError, match=refusal):
-        load(folder, tmp_path)
-    lost = copied(manual, tmp_path / "2", common_features_test=common[:1])
-    with pytest.raises(UserError, match=r"of 400 lines are damaged.* no line of common features"):
-        load(lost, tmp_path / "2")
 
 
 def test_files_that_are_not_there_or_cannot_be_read(manual, tmp_path, monkeypatch):

@@ -151,24 +151,27 @@ FRAMES = [  # (frame, message)
 ]
 
 
-@pytest.mark.parametrize(("data", "message"), FRAMES, ids=[m for _, m in FRAMES])
-def test_logs_that_are_not_as_the_schema_file_says(data, message, finished, tmp_path):
-    (tmp_path / "log.parquet").write_bytes(bytes_of("parquet", data))
-    finished.refuses(tmp_path / "log.parquet", message)
-
-
-SPLITS = [  # (`part` of all rows, share of bad rows allowed, message)
-    ("train", 0.0, "SCHEMA: the validation split is empty .600 train, 0 validation, 0 test rows"),
-    ("trian", 0.0, "split of no known name, .*: FILE, row 1, column 'part': 'trian'"),
-    ("trian", 1.0, "SCHEMA: the train split is empty"),
+PART = FLAT + "split: {by: column, column: part}\n"
+OPTIONS = [  # (`part` of all rows, message, how the log is prepared)
+    ("train", "SCHEMA: the validation split is empty .600 train, 0 validation, 0 test rows", {}),
+    ("trian", "split of no known name, .*: FILE, row 1, column 'part': 'trian'", {}),
+    ("trian", "SCHEMA: the train split is empty", {"max_reject_rate": 1.0}),
+    ("train", "--memory_gb=0.5: at least", {"memory_gb": 0.5}),
+    ("train", "--memory_gb=nan", {"memory_gb": float("nan")}),
+    ("train", "--processes=-1: expected", {"processes": -1}),
+    ("train", "--max_reject_rate=-0.1: expected a share", {"max_reject_rate": -0.1}),
+    ("train", "--max_reject_rate=10: expected a share", {"max_reject_rate": 10.0}),
 ]
+CASES = [(data, message, {}) for data, message in FRAMES]
+for part, message, options in OPTIONS:
+    data = GOOD.with_columns(part=pl.lit(part))
+    CASES.append((data, message, {"text": PART, "max_reject_rate": 0.0} | options))
 
 
-@pytest.mark.parametrize(("part", "most", "message"), SPLITS)
-def test_empty_splits_are_told(part, most, message, finished, tmp_path):
-    GOOD.with_columns(part=pl.lit(part)).write_parquet(tmp_path / "log.parquet")
-    text = FLAT + "split: {by: column, column: part}\n"
-    finished.refuses(tmp_path / "log.parquet", message, text, max_reject_rate=most)
+@pytest.mark.parametrize(("data", "message", "options"), CASES, ids=[m for _, m, _ in CASES])
+def test_logs_that_are_not_as_the_schema_file_says(data, message, options, finished, tmp_path):
+    (tmp_path / "log.parquet").write_bytes(bytes_of("parquet", data))
+    finished.refuses(tmp_path / "log.parquet", message, **options)
 
 
 OTHERS = [  # of two files, the second is changed
@@ -213,20 +216,6 @@ def test_a_file_without_the_right_to_read_is_told(finished, tmp_path, monkeypatc
     monkeypatch.setattr("pyarrow.OSFile", forbidden)
     monkeypatch.setattr("pyarrow.memory_map", forbidden)
     finished.refuses(tmp_path / "log.parquet", "FILE cannot be read: .*Permission denied")
-
-
-OPTIONS = [
-    ({"memory_gb": 0.5}, "--memory_gb=0.5: at least"),
-    ({"memory_gb": float("nan")}, "--memory_gb=nan"),
-    ({"processes": -1}, "--processes=-1: expected"),
-    ({"max_reject_rate": -0.1}, "--max_reject_rate=-0.1: expected a share"),
-    ({"max_reject_rate": 10.0}, "--max_reject_rate=10: expected a share"),
-]
-
-
-@pytest.mark.parametrize(("options", "message"), OPTIONS)
-def test_options_out_of_range_are_told(options, message, finished):
-    finished.refuses(finished.folder / "raw/part-000.parquet", re.escape(message), **options)
 
 
 def test_folders_and_tables_that_are_none_are_told(tmp_path):

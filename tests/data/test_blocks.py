@@ -3,8 +3,8 @@
 import polars as pl
 import pytest
 
-from dtn_jax.datasets.preparation.blocks import Layout, default_layout
-from dtn_jax.datasets.preparation.hold_out import hold_out
+from dtn_jax.data.blocks import Layout, default_layout
+from dtn_jax.data.sets.data_set import hold_out
 
 LAYOUTS = [Layout(1, 1), Layout(1, 5), Layout(3, 4), Layout(8, 2), Layout(5, 7)]
 

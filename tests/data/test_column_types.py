@@ -1,14 +1,15 @@
 """Types are decided once: what a column of a log is read as, and what a scored value becomes."""
 
 import datetime
+import decimal
 import math
 
 import numpy as np
 import polars as pl
 import pytest
 
-from dtn_jax.data import columns
-from dtn_jax.datasets.logs.raw import json_kinds
+from dtn_jax.data import cast, columns
+from dtn_jax.data.raw import types as column_types
 
 US, MS = pl.Datetime("us"), pl.Datetime("ms", "Europe/Paris")
 TOGETHER = [  # (types of a column in several files, the type of the log)
@@ -37,8 +38,8 @@ def test_files_of_a_log_agree_on_a_type(types, expected):
 
 
 def test_types_have_names():
-    for kind in (*columns.NAMES.values(), pl.List(pl.Int64), pl.List(pl.String)):
-        assert columns.of_name(columns.name_of(kind)) == kind
+    for kind in (*column_types.NAMES.values(), pl.List(pl.Int64), pl.List(pl.String)):
+        assert column_types.of_name(column_types.name_of(kind)) == kind
 
 
 MIDNIGHT = datetime.datetime(2026, 3, 5)
@@ -68,14 +69,35 @@ SCORED = [  # (values, the type of training, what they become; None of a row tha
 ]
 
 
-@pytest.mark.parametrize(("values", "kind", "expected"), SCORED)
-def test_a_scored_value_gets_the_type_of_training_or_its_row_is_bad(values, kind, expected):
+LONG, SURROGATE = 10**30, "\ud800"
+MIXED = [  # the same of values of Python that no column of one type holds
+    ([5, "5", 5.0, True, None, 5.5, {}, LONG], pl.Int64, [5, 5, 5, 1, "missing", None, None, None]),
+    ([5, "x", 2.5, LONG, SURROGATE], pl.String, ["5", "x", "2.5", str(LONG), None]),
+    ([LONG, np.float32(0.5), decimal.Decimal("1.5"), b""], pl.Float64, [1e30, 0.5, 1.5, None]),
+    (["2026-03-05", MIDNIGHT, math.nan, 5], US, [MIDNIGHT, MIDNIGHT, "missing", None]),
+    (
+        [[1, "2"], (3,), math.nan, [{}], "x"],
+        pl.List(pl.Int64),
+        [[1, 2], [3], "missing", None, None],
+    ),
+    ([], pl.Float64, []),
+    ([None], pl.Null, ["missing"]),
+    ([1], pl.Null, [None]),
+]
+CASES = [(False, *case) for case in SCORED] + [(True, *case) for case in [*SCORED, *MIXED]]
+
+
+@pytest.mark.parametrize(("python", "values", "kind", "expected"), CASES)
+def test_a_scored_value_gets_the_type_of_training_or_its_row_is_bad(python, values, kind, expected):
     good = np.ones(len(values), bool)
 
     def reject(fits, reason, column):
         good[:] &= np.asarray(fits)
 
-    found = columns.typed(pl.Series("a", values, strict=False), kind, reject)
+    if python:
+        found = cast.of_values("a", values, kind, reject)
+    else:
+        found = cast.typed(pl.Series("a", values, strict=False), kind, reject)
     assert found.dtype == kind
     assert good.tolist() == [value is not None for value in expected]
     there = [value for value, fits in zip(found.to_list(), good) if fits]
@@ -99,4 +121,4 @@ def test_a_scored_value_gets_the_type_of_training_or_its_row_is_bad(values, kind
     ],
 )
 def test_all_lines_decide_what_json_holds(kinds, expected):
-    assert json_kinds.of_kinds(kinds) == expected
+    assert column_types.of_kinds(kinds) == expected

@@ -12,10 +12,11 @@ from shop import prepare, rows_of, shop_frame
 from toy_set import Toy
 
 from dtn_jax.data import shown_values
-from dtn_jax.datasets import data_set
-from dtn_jax.datasets.data_set import FRAMES, LOCK, DataSet, write_frames
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.datasets.preparation.blocks import Layout
+from dtn_jax.data.blocks import Layout
+from dtn_jax.data.sets import catalog
+from dtn_jax.data.sets.data_set import DataSet
+from dtn_jax.data.stages import frames
+from dtn_jax.data.stages.frames import FOLDER, LOCK
 from dtn_jax.errors import UserError
 from dtn_jax.options import Option
 from dtn_jax.schema import Task
@@ -39,8 +40,8 @@ def test_prepared_rows_are_the_raw_rows_in_order(splits, tmp_path, capfd):
     train = pl.concat(splits["train"])
     counts = train["word"].value_counts()["count"].sort(descending=True)
     assert [(train["word"] == words[row]).sum() for row in (1, 2, 3)] == counts.to_list()
-    for split, frames in splits.items():
-        frame, got = pl.concat(frames), rows_of(data, split)
+    for split, parts in splits.items():
+        frame, got = pl.concat(parts), rows_of(data, split)
         rows = {word: row for row, word in words.items()}
         np.testing.assert_array_equal(got["ids"][:, 0], [rows.get(w, 0) for w in frame["word"]])
         np.testing.assert_array_equal(got["ids"][:, 3], frame["id"] * (frame["id"] < 6))
@@ -67,8 +68,8 @@ def test_the_facts_of_a_set(splits, tmp_path):
     }
     unknown["test"]["word"] = 3  # two that train did not show and one that is missing
     assert facts["unknown_values"] == data.unknown_values == unknown
-    for split, frames in splits.items():
-        frame = pl.concat(frames)
+    for split, parts in splits.items():
+        frame = pl.concat(parts)
         missing = {"click": frame["click"].null_count(), "seconds": -(-len(frame) // 5)}
         assert facts["missing_labels"][split] == missing
     assert data.notes["shops"] == 1
@@ -103,14 +104,6 @@ def test_encoders_see_train_alone(splits, tmp_path):
     assert second.unknown_values["validation"]["word"] == 24
 
 
-@pytest.mark.parametrize("split", ["train", "validation", "test"])
-def test_an_empty_split(splits, tmp_path, split):
-    splits[split] = [splits[split][0].clear()] if split == "test" else []
-    with pytest.raises(UserError, match=f"the {split} split is empty"):
-        prepare(splits, tmp_path)
-    assert not list(tmp_path.rglob("prepared.json"))
-
-
 def test_a_wrong_value_is_told_with_its_place_and_the_schema_with_its_line(splits, tmp_path):
     good, late = splits["train"], splits["train"][-1]
     bad = late["click"].to_list()
@@ -131,20 +124,21 @@ def test_a_wrong_value_is_told_with_its_place_and_the_schema_with_its_line(split
 
 
 def test_frames_are_written_one_after_another(tmp_path):
-    def frames(split):
+    def parts(split):
         for n in range(3):
             yield pl.DataFrame({"x": [n], "y": [split]})
 
     test = pl.DataFrame({"x": [9], "y": ["b"]})
-    paths = write_frames({"train": frames("a"), "test": test}, tmp_path / "a")
-    assert [path.name for path in paths] == ["0.parquet"]
-    assert pl.read_parquet(paths).to_dict(as_series=False) == {
-        "x": [0, 1, 2, 9],
-        "y": ["a", "a", "a", "b"],
-        "_split": ["train", "train", "train", "test"],
-    }
-    (path,) = write_frames(pl.DataFrame({"x": [1]}), tmp_path / "b")
-    assert pl.read_parquet(path).columns == ["x"]
+    with frames.written({"train": parts("a"), "test": test}, tmp_path) as paths:
+        assert [pathlib.Path(path).name for path in paths] == ["0.parquet"]
+        assert pl.read_parquet(paths).to_dict(as_series=False) == {
+            "x": [0, 1, 2, 9],
+            "y": ["a", "a", "a", "b"],
+            "_split": ["train", "train", "train", "test"],
+        }
+    with frames.written(test, tmp_path) as (path,):
+        assert pl.read_parquet(path).columns == ["x", "y"]
+    assert not left(tmp_path)
 
 
 def test_frames_may_differ_in_types(splits, tmp_path):
@@ -202,7 +196,7 @@ def test_raw_files_are_the_log_and_options_may_change_the_schema(files, tmp_path
     with pytest.raises(UserError, match=r"files needs its raw files\. give data\.manual_dir"):
         files(raw="")
     first, second = files(), files("least=2")
-    assert first.folder == tmp_path / "data/files/least1/1.0.0"
+    assert first.folder == tmp_path / "data/files/1.0.0"
     assert second.folder == tmp_path / "data/files/least2/1.0.0"
     assert first.raw_files == second.raw_files
     assert list(first.raw_files) == ["a.csv", "more/b.csv"]
@@ -231,14 +225,14 @@ def test_a_set_is_prepared_once_however_many_ask_for_it(tmp_path, monkeypatch, c
         return raw(self, files)
 
     monkeypatch.setattr(Toy, "raw", slow)
-    say = data_set.progress.say
+    say = frames.progress.say
 
     def said(text):
         say(text)
         if "Waiting" in text:
             both.set()
 
-    monkeypatch.setattr(data_set.progress, "say", said)
+    monkeypatch.setattr(frames.progress, "say", said)
     load = lambda: found.append(catalog.load("toy", data_dir=str(tmp_path)))  # noqa: E731
     threads = [threading.Thread(target=load) for _ in range(2)]
     for thread in threads:
@@ -252,8 +246,8 @@ def test_a_set_is_prepared_once_however_many_ask_for_it(tmp_path, monkeypatch, c
 
 def test_a_dead_process_leaves_nothing(tmp_path):
     home = tmp_path / "toy"
-    (home / FRAMES).mkdir(parents=True)
-    (home / FRAMES / "0.parquet").write_text("half")
+    (home / FOLDER).mkdir(parents=True)
+    (home / FOLDER / "0.parquet").write_text("half")
     catalog.load("toy", data_dir=str(tmp_path))
     assert left(home) == {"1.0.0"}
 
@@ -262,11 +256,7 @@ def test_a_full_disk_is_told(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(data_set.pq.ParquetWriter, "write_table", full)
+    monkeypatch.setattr(frames.pq.ParquetWriter, "write_table", full)
     with pytest.raises(UserError, match=r"toy cannot be prepared in .*No space left on device"):
         catalog.load("toy", data_dir=str(tmp_path))
     assert not list(tmp_path.rglob("*.parquet*"))
-
-
-def test_a_builder_says_where_its_set_will_be(tmp_path):
-    assert pathlib.Path(Toy(data_dir=str(tmp_path)).data_dir) == tmp_path / "toy/1.0.0"

@@ -9,8 +9,8 @@ import pytest
 from own_log import one_field, prepared, shop, split_frames
 from scipy.stats import chi2
 
-from dtn_jax.datasets import equal_rows, leaks
-from dtn_jax.datasets.description import describe, drift, fields, groups, sample
+from dtn_jax.data import equal_rows
+from dtn_jax.data.describe import describe, fields, leaks
 from dtn_jax.report.description import overview
 
 
@@ -49,16 +49,24 @@ def test_how_values_are_spread():
 def test_counts_of_a_huge_table_are_those_of_a_small_one():
     draw = np.random.default_rng(0)
     ids = draw.integers(-1, 40, (500, 3)).astype(np.int32)
+    new = draw.integers(-1, 60, (500, 3)).astype(np.int32)  # some train lacks
     weights = draw.random((500, 3))
-    for w in (None, weights):
-        small, huge = leaks.counted(ids, 40, w), leaks.counted(ids, 2**31 - 1, w)
-        for a, b in zip(small, huge, strict=True):
-            np.testing.assert_allclose(a, b)
-    assert leaks.counted(ids, 40)[1].sum() == (ids >= 0).sum()
-    ones, far = draw.random(500) < 0.4, 2**30
-    small, huge = leaks.fitted(ids, ones, 40), leaks.fitted(ids + far * (ids >= 0), ones, 2**31 - 1)
-    new = draw.integers(-1, 60, (500, 3)).astype(np.int32)
-    np.testing.assert_allclose(small.score(new), huge.score(new + far * (new >= 0)))
+    moved = [np.where(own < 0, -1, own + 2**30) for own in (ids, new)]
+    for w in (None, [weights, weights]):
+        (known, small), (there, huge) = (
+            leaks.counted(arrays, rows, w)
+            for arrays, rows in (([ids, new], 60), (moved, 2**31 - 1))
+        )
+        np.testing.assert_array_equal(known + 2**30, there)
+        np.testing.assert_allclose(small, huge)
+    assert leaks.counted([ids], 40)[1].sum() == (ids >= 0).sum()
+    rows, ones = np.arange(500), draw.random(500) < 0.4
+    label = leaks.Label("click", (rows, rows), (ones, ones))
+    small, huge = (
+        leaks.alone("f", [leaks.Values(leaks.VALUE, *values)], [label])
+        for values in ((60, ids, new), (2**31 - 1, *moved))
+    )
+    assert small == huge
 
 
 def test_a_large_split_is_read_in_part(told):
@@ -71,7 +79,7 @@ def test_a_large_split_is_read_in_part(told):
     assert found.looked_at["test"] == 1200
     assert found.groups == []
     assert whole.groups
-    records = sample.records_of(data, "train", 4000)
+    records = describe.records_of(data, "train", 4000)
     assert records[0] == 0
     assert records[-1] == len(data.layout.blocks(data.rows["train"])) - 1
     by_key = {(r.key, r.split): r.rate for r in whole.rates}
@@ -88,7 +96,7 @@ def test_groups(told):
     assert (train.in_train, test.count) == (None, len(users))
     assert test.in_train == pytest.approx(in_train.mean())
     assert test.rows_in_train == pytest.approx(users["len"].filter(in_train).sum() / 1200)
-    assert test.quantiles == pytest.approx(np.quantile(users["len"], groups.QUANTILES))
+    assert test.quantiles == pytest.approx(np.quantile(users["len"], describe.QUANTILES))
     mixed = users["click"].is_between(0, 1, closed="none").mean()
     assert test.both["click@all"] == (len(users), pytest.approx(mixed))
     clicked = frames["test"].filter(pl.col("click") == 1).group_by("user").agg(pl.mean("order"))
@@ -99,10 +107,10 @@ def test_groups(told):
 def test_repeated_rows():
     train, _ = one_field([[1, 2], [1, 2], [2, 1], [1, 2]], [0, 0, 0, 1])
     test, _ = one_field([[1, 2], [2, 1], [3, -1], [3, -1]], [1, 1, 0, 0])
-    found = groups.repeats({"train": train, "test": test})
+    found = describe.repeats({"train": train, "test": test})
     assert (found.rows, found.in_train, found.equal) == (0.25, {"test": 0.5}, {"test": 0.25})
     other = dataclasses.replace(train, label_mask=np.array([[True], [False], [True], [True]]))
-    assert groups.repeats({"train": other}).rows == 0.0
+    assert describe.repeats({"train": other}).rows == 0.0
 
 
 def test_rows_that_train_has_too_are_told(tmp_path, monkeypatch):
@@ -137,11 +145,11 @@ def test_psi_is_its_formula():
     draw = np.random.default_rng(0)
     for bins in (2, 7, 30):
         a, b = draw.integers(0, 50, (2, bins)).astype(float)
-        assert drift.psi(a, b) == pytest.approx(numpy_psi(a, b), rel=1e-12)
-        assert drift.psi(a, b) == pytest.approx(drift.psi(b, a))
+        assert fields.psi(a, b) == pytest.approx(numpy_psi(a, b), rel=1e-12)
+        assert fields.psi(a, b) == pytest.approx(fields.psi(b, a))
     # 50:50 to 90:10 of very many rows: 2 * 0.4 * ... = 0.4 ln(0.9/0.5) + 0.4 ln(0.5/0.1)
     expected = 0.4 * np.log(1.8) + 0.4 * np.log(5)
-    assert drift.psi(np.array([5e9, 5e9]), np.array([9e9, 1e9])) == pytest.approx(expected)
+    assert fields.psi(np.array([5e9, 5e9]), np.array([9e9, 1e9])) == pytest.approx(expected)
 
 
 def test_each_field_has_a_drift_to_each_split(told):
@@ -156,7 +164,7 @@ def test_each_field_has_a_drift_to_each_split(told):
 def between(train, other, **changes):
     a, schema = one_field(train, np.zeros(len(train)), **changes)
     b, _ = one_field(other, np.zeros(len(other)), **changes)
-    (found,) = drift.of_field(schema.fields[0], schema, {"train": a, "test": b})
+    (found,) = fields.drift_of(schema.fields[0], schema, {"train": a, "test": b})
     return found
 
 
@@ -175,7 +183,7 @@ def test_bins_of_many_ids():
     """The most frequent alone, equally frequent ones together, the unknown id with the rarest."""
     ids = np.arange(101)
     counts = np.concatenate([[7.0], [1000.0] * 20, [30.0] * 40, [3.0] * 40])
-    bins = drift.bins_of(ids, counts)
+    bins = fields.bins_of(ids, counts)
     assert len(set(bins[1:21])) == 20
     assert len(set(bins[21:61])) == 1
     assert bins[21] not in bins[1:21]
@@ -227,7 +235,7 @@ def test_rows_count_by_their_weights():
     b, _ = one_field(ids, label, weights=np.ones(40_000, np.float32))
     samples = {"train": a, "test": b}
     ((by_weight,), (by_row,)) = (
-        drift.of_field(schema.fields[0], schema, samples, by_weight=way) for way in (True, False)
+        fields.drift_of(schema.fields[0], schema, samples, by_weight=way) for way in (True, False)
     )
     assert by_weight.reading in ("chance", "stable")
     assert by_weight.psi < 0.01 < by_row.psi

@@ -10,10 +10,9 @@ import pytest
 from own_log import SCHEMA, log, one_field, prepared, shop, split_frames
 from sklearn.metrics import roc_auc_score
 
-from dtn_jax.datasets import leaks
-from dtn_jax.datasets.description import describe, fields, labels
-from dtn_jax.datasets.description.labels import MOST_DAYS, shown_days
-from dtn_jax.input.reader import SplitReader
+from dtn_jax.data.describe import describe, fields, labels, leaks
+from dtn_jax.data.describe.labels import MOST_DAYS, shown_days
+from dtn_jax.data.epochs.reader import SplitReader
 
 
 def test_rates_of_a_log_in_every_space(prepared_dir):

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 from numbered_rows import stored_rows
 
-from dtn_jax.datasets.preparation.blocks import Layout
-from dtn_jax.errors import UserError
-from dtn_jax.input import day_order
-from dtn_jax.input.day_order import WINDOW_ROWS, Days, read_days, steps_of
-from dtn_jax.input.epoch_order import (
+from dtn_jax.data.blocks import Layout
+from dtn_jax.data.epochs import day_order
+from dtn_jax.data.epochs.day_order import WINDOW_ROWS, Days, read_days, steps_of
+from dtn_jax.data.epochs.epoch_order import (
     batch_rows,
     rows_per_lane,
     steps_per_epoch,
     window_count,
     window_order,
 )
-from dtn_jax.input.reader import SplitReader
+from dtn_jax.data.epochs.reader import SplitReader
+from dtn_jax.errors import UserError
 
 LAYOUTS = [(Layout(1, 4), 7), (Layout(4, 8), 1000), (Layout(8, 2), 531), (Layout(4, 8), 3)]
 
@@ -84,19 +84,6 @@ def test_the_order_of_a_known_epoch():
     np.testing.assert_array_equal(first, [257, 295, 686, 488, 306, 791, 700, 669])
 
 
-@pytest.mark.parametrize("rows", [65, 130])
-@pytest.mark.parametrize("processes", [2, 4])
-def test_every_process_has_as_many_steps_as_the_whole(rows, processes):
-    """Also where the lanes with a row more all belong to others."""
-    layout = Layout(4, 8)
-    each = layout.lanes // processes
-    for window in range(window_count(layout, rows)):
-        whole = window_order(layout, rows, 0, 0, window, range(layout.lanes))[1]
-        for process in range(processes):
-            own = range(process * each, (process + 1) * each)
-            assert window_order(layout, rows, 0, 0, window, own)[1].shape == (each, whole.shape[1])
-
-
 WINDOW = 64
 
 
@@ -132,17 +119,6 @@ def test_every_row_comes_once_day_after_day_and_no_batch_mixes_them(size, scatte
     assert len(steps) == found.steps_per_epoch(size) == sum(-(-c // size) for c in found.counts)
 
 
-@pytest.mark.parametrize("size", [32, 100])
-def test_a_day_alone_has_the_batches_that_it_has_among_others(size):
-    days, begin = log(), Days.of(log()).begin(size)
-    whole = epoch(days, size)
-    for place, day in enumerate(Days.of(days).known):
-        own = np.flatnonzero(days == day)  # its rows, in the order of the log
-        alone = epoch(days[own], size)
-        among = whole[begin[place] : begin[place + 1]]
-        np.testing.assert_array_equal(np.where(alone < 0, -1, own[alone]), among)
-
-
 def test_rows_are_shuffled_within_windows_and_windows_within_the_day():
     steps = epoch(np.zeros(3 * WINDOW, int), size=WINDOW)
     order = [set(step // WINDOW) for step in steps]
@@ -171,15 +147,6 @@ def test_the_order_of_a_known_day():
     steps = epoch(np.full(200, 19_090), size=8)
     np.testing.assert_array_equal(steps[0], [135, 165, 143, 186, 130, 168, 169, 170])
     assert WINDOW_ROWS == 65_536
-
-
-@pytest.mark.parametrize("skip", [0, WINDOW - 1, WINDOW, 201])
-def test_windows_after_some_rows_are_the_last_ones_of_all(skip):
-    days = Days.of(np.zeros(201, int))
-    every = np.concatenate([numbers[order] for numbers, order in days.windows(1, 0, 0)])
-    some = [numbers[order] for numbers, order in days.windows(1, 0, 0, skip)]
-    np.testing.assert_array_equal(np.concatenate([[], *some]), every[skip:])
-    assert all(map(len, some))
 
 
 def test_the_rows_of_a_day_between_any_two_places():

@@ -7,7 +7,7 @@ import random
 import polars as pl
 import pytest
 
-from dtn_jax.datasets.logs.formula import check, of_column, parse
+from dtn_jax.data.formula import check, of_column, parse
 
 DAYS = ["2026-03-05 23:30", None, "1969-12-31 00:00", "2026-03-08 00:00"]
 FRAME = pl.DataFrame(

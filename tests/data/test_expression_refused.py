@@ -4,7 +4,7 @@ Python: each a message with its place."""
 import polars as pl
 import pytest
 
-from dtn_jax.datasets.logs.formula import check, parse
+from dtn_jax.data.formula import check, parse
 from dtn_jax.errors import UserError
 
 WHERE = "shop.yaml, line 12: label"

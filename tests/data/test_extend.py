@@ -9,8 +9,8 @@ from world import log
 
 from dtn_jax.data import prepare as logs
 from dtn_jax.data import shown_values
+from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.errors import UserError
-from dtn_jax.input.reader import SplitReader
 
 TEXT = log.without("clicked", "ago")  # of which rows could not be in both logs
 LATER = TEXT.replace("name: shop", "name: later")

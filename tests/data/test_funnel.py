@@ -1,20 +1,23 @@
-"""The synthetic funnel: its rows, rates and ids, and its known answer, effects and best AUCs."""
+"""The synthetic funnel: its rows, rates and ids, its known answer, and the dials of its law."""
 
 import dataclasses
+import hashlib
 import itertools
 import json
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
-from dtn_jax.datasets.synthetic import funnel, known_answer, law
+from dtn_jax.data.sets.synthetic import funnel, known_answer
+from dtn_jax.data.sets.synthetic.funnel import FIELDS, FunnelSpec
 
 SPACES = ["click@all", "cart@all", "cart@click", "order@all", "order@click", "order@cart"]
 
 
 @pytest.fixture(scope="module")
 def spec():
-    return funnel.FunnelSpec(rows=100_000, ids=20_000, seed=3)
+    return FunnelSpec(rows=100_000, ids=20_000, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -30,49 +33,22 @@ def logits(spec, ids):
 BLOCK = funnel.BLOCK_ROWS
 
 
-@pytest.mark.parametrize(
-    "cuts",
-    [
-        [1, 2, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK],
-        [5_000, 5_000, 29_999],
-        sorted(np.random.default_rng(0).integers(0, 30_000, 7).tolist()),
-    ],
-    ids=["block edges", "empty part", "random"],
-)
-def test_rows_do_not_depend_on_how_the_range_is_cut(spec, data, cuts):
+def test_rows_depend_neither_on_how_the_range_is_cut_nor_on_their_number(spec, data):
+    draws = np.random.default_rng(0).integers(0, 30_000, 7)
+    cuts = sorted([1, BLOCK - 1, BLOCK, BLOCK, BLOCK + 1, 3 * BLOCK, *draws.tolist()])
     parts = [funnel.rows(spec, a, b - a) for a, b in itertools.pairwise([0, *cuts, 30_000])]
-    for whole, cut in zip(data, zip(*parts, strict=True), strict=True):
-        np.testing.assert_array_equal(np.concatenate(cut), whole[:30_000])
-
-
-def test_rows_do_not_depend_on_the_number_of_rows(spec, data):
     longer = dataclasses.replace(spec, rows=funnel.MAX_ROWS)
-    for got, expected in zip(funnel.rows(longer, 100, 9_000), data, strict=True):
-        np.testing.assert_array_equal(got, expected[100:9_100])
+    others = funnel.rows(longer, 100, 9_000)
+    for whole, cut, other in zip(data, zip(*parts, strict=True), others, strict=True):
+        np.testing.assert_array_equal(np.concatenate(cut), whole[:30_000])
+        np.testing.assert_array_equal(other, whole[100:9_100])
     ids, labels = funnel.rows(longer, funnel.MAX_ROWS - 3, 3)
-    assert ids.shape == (3, 23)
-    assert labels.shape == (3, 3)
-
-
-def test_blocks_and_seeds_differ(spec, data):
-    ids, _ = data
-    assert (ids[:BLOCK] != ids[BLOCK : 2 * BLOCK]).any(0).all()
-    other = dataclasses.replace(spec, seed=4)
-    assert (funnel.rows(other, 0, 1_000)[0] != ids[:1_000]).any(0).all()
-    # Not only other rows: the same ids mean something else.
-    assert np.abs(logits(other, ids[:1_000]) - logits(spec, ids[:1_000])).mean() > 0.5
-
-
-def test_labels_are_nested(data):
-    click, cart, order = data[1].T
-    assert set(np.unique(data[1])) == {0, 1}
-    assert (cart <= click).all()
-    assert (order <= cart).all()
-    assert 0 < order.sum() < cart.sum() < click.sum() < len(click)
+    assert (ids.shape, labels.shape) == ((3, 23), (3, 3))
 
 
 def test_rates_match_the_probabilities(spec, data):
     ids, labels = data
+    assert (np.diff(labels.astype(int), axis=1) <= 0).all()  # no cart without a click
     scores = known_answer.bayes_scores(spec, ids)
     space = {"all": np.ones(len(ids), bool), "click": labels[:, 0] == 1, "cart": labels[:, 1] == 1}
     for name in SPACES:
@@ -82,15 +58,6 @@ def test_rates_match_the_probabilities(spec, data):
         for part in np.array_split(np.argsort(p), 10):
             z = (y[part].sum() - p[part].sum()) / np.sqrt((p[part] * (1 - p[part])).sum())
             assert abs(z) < 4.5, (name, z)
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_rates_leave_enough_positives(seed):
-    spec = funnel.FunnelSpec(rows=100_000, seed=seed)
-    click, cart, order = funnel.rows(spec, 0, 40_000)[1].mean(0)
-    assert 0.2 < click < 0.3
-    assert 0.25 < cart / click < 0.35
-    assert 0.25 < order / cart < 0.35
 
 
 def test_ids_follow_the_bounded_zipf_law(spec, data):
@@ -114,19 +81,11 @@ def test_ids_follow_the_bounded_zipf_law(spec, data):
 
 @pytest.mark.parametrize("ids", [20_000, 20_001, funnel.MAX_IDS])
 def test_sizes_use_up_the_ids(ids):
-    sizes = funnel.FunnelSpec(ids=ids).sizes
+    sizes = FunnelSpec(ids=ids).sizes
     assert list(sizes) == list(funnel.FIELDS)
     assert 0.999 * ids < sum(sizes.values()) <= ids
     assert min(sizes.values()) >= 2
     assert all(sizes[f] <= n for f, n in funnel.ALI_CCP_IDS.items())
-
-
-def test_logits_have_the_stated_mean_and_variance(spec, data):
-    got = logits(spec, data[0])
-    for column, stage in zip(got.T, law.STAGES.values(), strict=True):
-        variance = sum(w**2 for w in stage.weights.values()) + sum(p[3] ** 2 for p in stage.pairs)
-        assert column.mean() == pytest.approx(stage.bias, abs=0.02)
-        assert column.var() == pytest.approx(variance, rel=0.04)
 
 
 def test_importance_is_the_total_effect(spec, data):
@@ -140,16 +99,6 @@ def test_importance_is_the_total_effect(spec, data):
         known = [share[index] for share in known_answer.importance(spec).values()]
         np.testing.assert_allclose(effect, known, rtol=0.1, atol=1e-3)
         assert ((effect == 0) == (np.array(known) == 0)).all()
-
-
-def test_bayes_scores_are_products_of_the_stages(spec, data):
-    ids = data[0][:100]
-    click, cart, order = funnel.probabilities(spec, ids).T
-    expected = [click, click * cart, cart, click * cart * order, cart * order, order]
-    got = known_answer.bayes_scores(spec, ids)
-    assert sorted(got) == sorted(SPACES)
-    for name, value in zip(SPACES, expected, strict=True):
-        np.testing.assert_allclose(got[name], value, rtol=1e-12)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -180,7 +129,7 @@ def test_truth(spec, data):
     known = json.loads(json.dumps(known_answer.truth(spec, sample=100_000)))
     assert known["spec"] == {"rows": 100_000, "ids": 20_000, "seed": 3}
     assert known["sizes"] == spec.sizes
-    assert known["weights"]["click"]["f206"] == law.STAGES["click"].weights["f206"]
+    assert known["weights"]["click"]["f206"] == funnel.STAGES["click"].weights["f206"]
     assert known["pairs"]["order"][2] == ["f121", "f124", 1, 0.45]
     assert known["importance"]["cart"]["f508"] == max(known["importance"]["cart"].values())
     assert sorted(known["bayes_auc"]) == sorted(known["rates"]) == sorted(SPACES)
@@ -199,3 +148,144 @@ def test_truth(spec, data):
         got = auc_of_labels(scores[name][space[where]], label)
         assert known["bayes_auc"][name] == pytest.approx(got, abs=near)
         assert known["rates"][name] == pytest.approx(label.mean(), abs=0.02)
+
+
+# --- dials ---------------------------------------------------------------------------------------
+
+BETWEEN = (("click", "cart"), ("click", "order"), ("cart", "order"))
+DECLARED = {
+    t: sum(w**2 for w in s.weights.values()) + sum(p[3] ** 2 for p in s.pairs)
+    for t, s in funnel.STAGES.items()
+}
+
+
+@pytest.fixture(scope="module")
+def ids():
+    """Of 40,000 rows; they are the same at every dial."""
+    return funnel.rows(FunnelSpec(seed=3), 0, 40_000)[0]
+
+
+def tables_of(spec, task):
+    """{field: [V]}, {(field, field): [V, V]}: what labels are drawn from, by id."""
+    mains, pairs = {}, {}
+    for term in funnel._terms(spec)[task]:
+        names = tuple(FIELDS[field] for field, _ in term)
+        tables = [table for _, table in term]
+        if len(names) == 1:
+            mains[names[0]] = mains.get(names[0], 0) + tables[0][0]
+        else:
+            pairs[names] = pairs.get(names, 0) + tables[0].T @ tables[1]
+    return mains, pairs
+
+
+def digest(content):
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+@pytest.mark.parametrize(
+    ("options", "rows", "notes"),
+    [
+        ({}, "26543ef6fe25392c", "471c0c2e8c9d9828"),
+        ({"rows": 20_000, "seed": 3}, "8368029884187349", "47303be0f7c95987"),
+        ({"rows": 20_000, "seed": 7, "ids": 100_000}, "ffc0fd88b2c5ee51", "7f97e6229c9c3efa"),
+    ],
+)
+def test_the_defaults_are_the_law_without_dials(options, rows, notes):
+    """Recorded before there were dials: sets that are prepared stay what they are."""
+    spec = FunnelSpec(**options)
+    ids, labels = funnel.rows(spec, 100, 9_000)
+    assert digest(ids.tobytes() + labels.tobytes()) == rows
+    known = json.dumps(known_answer.truth(spec, sample=50_000))
+    known = json.loads(known, parse_float=lambda text: round(float(text), 9))  # on any processor
+    del known["true_divergence"]
+    assert digest(json.dumps(known).encode()) == notes
+
+
+@pytest.mark.parametrize(
+    ("divergence", "interactions"), [(0, ""), (0.25, 0.6), (0.5, ""), (1, 0.6)]
+)
+def test_a_logits_variance_and_importances_are_those_of_its_tables(divergence, interactions):
+    """Exactly, over the ids of each field: no sample."""
+    spec = FunnelSpec(divergence=divergence, interactions=interactions)
+    prob = {}
+    for field, size in spec.sizes.items():
+        head = funnel.id_probabilities(size, min(size, funnel.HEAD_IDS))
+        rest = [1 - head.sum()] if size > funnel.HEAD_IDS else []
+        prob[field] = np.concatenate([[0], head, rest])
+    shares = known_answer.importance(spec)
+    for task in funnel.TASKS:
+        mains, pairs = tables_of(spec, task)
+        parts = {(f,): prob[f] @ table**2 for f, table in mains.items()}
+        parts |= {(i, j): prob[i] @ table**2 @ prob[j] for (i, j), table in pairs.items()}
+        total = sum(parts.values())
+        assert total == pytest.approx(DECLARED[task], rel=1e-12)
+        effect = [sum(v for fields, v in parts.items() if f in fields) / total for f in FIELDS]
+        np.testing.assert_allclose(shares[task], effect, rtol=1e-12)
+        in_pairs = sum(v for fields, v in parts.items() if len(fields) == 2) / total
+        if interactions:
+            assert in_pairs == pytest.approx(interactions, rel=1e-12)
+
+
+def test_at_no_divergence_all_logits_are_one_up_to_scale_and_bias(ids):
+    spec = FunnelSpec(seed=3, divergence=0)
+    click, cart, order = logits(spec, ids).T
+    for logit, task in ((cart, "cart"), (order, "order")):
+        scale = np.sqrt(DECLARED[task] / DECLARED["click"])
+        expected = funnel.STAGES[task].bias + scale * (click - funnel.STAGES["click"].bias)
+        np.testing.assert_allclose(logit, expected, rtol=0, atol=1e-9)
+    own = logits(FunnelSpec(seed=3), ids)
+    np.testing.assert_array_equal(click, own[:, 0])
+    assert abs(np.corrcoef(own.T)[np.triu_indices(3, 1)]).max() < 0.03
+
+
+def test_a_logit_between_is_the_mixture_of_the_ends(ids):
+    none, half, full = (logits(FunnelSpec(seed=3, divergence=d), ids) for d in (0, 0.36, 1))
+    bias = [stage.bias for stage in funnel.STAGES.values()]
+    expected = bias + 0.8 * (none - bias) + 0.6 * (full - bias)
+    np.testing.assert_allclose(half[:, 1:], expected[:, 1:], rtol=0, atol=1e-9)
+    np.testing.assert_array_equal(half[:, 0], full[:, 0])
+
+
+def test_true_divergence_is_spearmans_and_rises():
+    levels = (0, 0.25, 0.5, 0.75, 1)
+    found = []
+    for spec in (FunnelSpec(divergence=level) for level in levels):
+        shares, known = known_answer.importance(spec), known_answer.true_divergence(spec)
+        found.append([known[one][other] for one, other in BETWEEN])
+        expected = [1 - spearmanr(shares[a], shares[b]).statistic for a, b in BETWEEN]
+        np.testing.assert_allclose(found[-1], expected, atol=1e-12)
+        assert known["order"]["click"] == known["click"]["order"]
+    assert np.abs(found[0]).max() < 1e-12
+    assert (np.diff(found, axis=0) > 0.05).all()
+
+
+@pytest.mark.parametrize(("share", "kinds"), [(0, {1}), (1, {2})])
+def test_interactions_take_or_leave_pairs_and_fields_alone(share, kinds, ids):
+    spec = FunnelSpec(seed=3, divergence=0.5, interactions=share)
+    got = {len(term.fields) for terms in spec.stages.values() for term in terms}
+    assert got == kinds
+    known = known_answer.truth(spec, sample=1_000)
+    assert any(known["weights"].values()) == (share == 0)
+    assert any(known["pairs"].values()) == (share == 1)
+    # The best score, field by field: what one field adds does not depend on another, or all does.
+    base, left, right, both = (ids[:2_000].copy() for _ in range(4))
+    i, j = FIELDS.index("f206"), FIELDS.index("f121")
+    for rows, fields in ((left, [i]), (right, [j]), (both, [i, j])):
+        rows[:, fields] = ids[2_000:4_000, fields]
+    a, b, c, d = (logits(spec, rows) for rows in (base, left, right, both))
+    assert (np.abs(d - b - c + a).max() < 1e-9) == (share == 0)
+
+
+def test_sparsity_makes_the_later_tasks_rare_and_leaves_the_rest(ids):
+    usual, rare = FunnelSpec(seed=3), FunnelSpec(seed=3, sparsity=1.5)
+    moved = logits(usual, ids) - logits(rare, ids)
+    np.testing.assert_allclose(moved, np.tile([0, 1.5, 1.5], (len(ids), 1)), atol=1e-9)
+    labels = funnel.rows(usual, 0, 40_000)[1], funnel.rows(rare, 0, 40_000)[1]
+    np.testing.assert_array_equal(labels[1][:, 0], labels[0][:, 0])
+    assert (labels[1] <= labels[0]).all()
+    before, after = (known_answer.truth(spec, sample=20_000) for spec in (usual, rare))
+    for name in ("cart@click", "order@cart"):
+        assert np.exp(-1.5) < after["rates"][name] / before["rates"][name] < 0.5
+    assert after["rates"]["click@all"] == before["rates"]["click@all"]
+    assert (after["importance"], after["weights"]) == (before["importance"], before["weights"])
+    assert after["bias"] == {"click": -1.6, "cart": -2.8, "order": -2.8}

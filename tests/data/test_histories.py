@@ -10,9 +10,9 @@ import pytest
 from world import log
 
 from dtn_jax.data import prepare as logs
+from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.errors import UserError
 from dtn_jax.export.write.card.data import kind
-from dtn_jax.input.reader import SplitReader
 from dtn_jax.report.description import overview
 
 ROWS, USERS = 1200, 15
@@ -230,20 +230,36 @@ def test_lists_of_different_lengths_are_bad_rows(tmp_path):
 
 
 REFUSED = [  # (what SCHEMA has, what stands there instead, message)
-    ("of: item, where", "where", "line 5: history of field 'seen': expected 'of', the field"),
-    ("of: item, where", "of: itm, where", "'of' in the history of 'seen': 'itm'. Did you mean 'i"),
-    ("last: 4", "lats: 4", "key of history of field 'seen': 'lats'. Did you mean 'last'"),
+    ("of: item, where", "where", "line 5: history of field 'seen': expected a key 'of'"),
+    (
+        "of: item, where",
+        "of: itm, where",
+        "history of field 'seen': unknown field 'itm'. Did you mean 'i",
+    ),
+    ("last: 4", "lats: 4", "history of field 'seen': unknown key 'lats'. Did you mean 'last'"),
     ("last: 4", "last: 0", "last of history of field 'seen': expected a whole number"),
-    ("time: t\n", "", "history of field 'seen' is earlier in time: expected a time column"),
-    ("group: user\n", "", "history of field 'seen': expected 'by', the column of users"),
+    ("time: t\n", "", "history of field 'seen': expected a time column"),
+    ("group: user\n", "", "history of field 'seen': expected the users' column, as by:"),
     ("click == 1", "clik == 1", "history of field 'seen': where.*'clik'.*mean 'click'"),
-    ("by: user", "by: usr", "history of field 'shown' is by 'usr', that of 'seen' by 'user'"),
-    ("{history:", "{target: item, history:", "'seen' has a history, in place of 'target'"),
-    ("{history:", "{kind: bag, history:", "history is an option of sequence; field 'seen' is"),
-    ("gap: true", "gap: true, value: act", "'ago' has both value and gap: expected one"),
+    ("by: user", "by: usr", "history of field 'shown': it is by 'usr', that of 'seen' by 'user'"),
+    (
+        "{history:",
+        "{target: item, history:",
+        "target of field 'seen': it has history too; expected one",
+    ),
+    (
+        "{history:",
+        "{kind: bag, history:",
+        "history of field 'seen': an option of sequence; this is bag",
+    ),
+    ("gap: true", "gap: true, value: act", "gap of field 'ago': it has value too; expected one"),
     ("gap: true", "gap: maybe", "gap of field 'ago': expected true or false"),
     ("value: act", "value: ac", "unknown column 'ac'. Did you mean 'act'"),
-    ("shown: {kind: sequence, hist", "shown: {gap: true, hist", "gap is an option of companion"),
+    (
+        "shown: {kind: sequence, hist",
+        "shown: {gap: true, hist",
+        "gap of field 'shown': an option of companion",
+    ),
 ]
 
 

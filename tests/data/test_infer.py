@@ -12,9 +12,9 @@ import pytest
 from world import log
 
 from dtn_jax.data import prepare as logs
-from dtn_jax.datasets.logs.infer.infer import infer
-from dtn_jax.datasets.logs.schema import schema_file
-from dtn_jax.datasets.preparation.prepared import read
+from dtn_jax.data.infer.infer import infer
+from dtn_jax.data.prepared import read
+from dtn_jax.data.schemas import schema_file
 from dtn_jax.errors import UserError
 from experiments import prepare, train
 
@@ -25,12 +25,6 @@ WRITERS = {
     "csv": lambda frame, path: flat(frame).write_csv(path),
     "jsonl": lambda frame, path: flat(frame).write_ndjson(path),
 }
-
-
-@pytest.fixture
-def shop(tmp_path):
-    """The glob of a log."""
-    return log.write(tmp_path / "raw", FRAME)
 
 
 def left_out_taken_back(text):
@@ -59,44 +53,30 @@ def test_any_columns_load_and_prepare_without_an_edit(tmp_path, suffix, seed):
     schema_file.loads(left_out_taken_back((tmp_path / "s.yaml").read_text()))
 
 
-def test_a_shop_is_seen_as_it_is(tmp_path, shop):
-    infer([shop], tmp_path / "my shop.yaml", labels=["click", "order", "seconds"])
-    made = schema_file.load(tmp_path / "my shop.yaml")
-    assert made.name == "my_shop"
-    kinds = {field.name: field.kind for field in made.fields}
-    assert kinds == dict.fromkeys(("hour", "user", "item", "query"), "categorical") | {
-        "seen": "bag",
-        "price": "numeric",
-        "speed": "numeric",
-        "embedding": "vector",
-    }
-    by_name = {field.name: field for field in made.fields}
-    assert by_name["seen"].weights == "seen_weights"
-    assert by_name["embedding"].length == 3
-    assert [task.upstream for task in made.tasks] == [(), ("click",), ()]
-    assert (made.time, made.group, made.split.by) == ("t", "user", "time")
-
-
 def test_what_was_left_out_can_be_taken_back(tmp_path):
     frame = FRAME.with_columns(request_id=pl.int_range(600) * 7919, env=pl.lit("prod"))
     frame.write_parquet(tmp_path / "a.parquet")
-    infer([str(tmp_path)], tmp_path / "s.yaml", labels=["click"])
-    text = (tmp_path / "s.yaml").read_text()
-    names = {field.name for field in schema_file.loads(text).fields}
+    infer([str(tmp_path)], tmp_path / "my shop.yaml", labels=["click", "seconds"])
+    text = (tmp_path / "my shop.yaml").read_text()
+    made = schema_file.loads(text)
+    assert made.name == "my_shop"
+    assert (made.time, made.group, made.split.by) == ("t", "user", "time")
+    assert [task.kind for task in made.tasks] == ["binary", "regression"]
+    names = {field.name for field in made.fields}
     more = {field.name for field in schema_file.loads(left_out_taken_back(text)).fields}
     assert more - names >= {"request_id", "env"}
 
 
-def test_another_file_is_not_overwritten_unasked(tmp_path, shop):
-    out = tmp_path / "s.yaml"
-    infer([shop], out, labels=["click"])
+def test_another_file_is_not_overwritten_unasked(tmp_path):
+    out, given = tmp_path / "s.yaml", [log.write(tmp_path / "raw", FRAME)]
+    infer(given, out, labels=["click"])
     text = out.read_text()
-    infer([shop], out, labels=["click"])  # the same text again
+    infer(given, out, labels=["click"])  # the same text again
     out.write_text(text + "# mine\n")
     with pytest.raises(UserError, match=r"s\.yaml is there already.*--replace"):
-        infer([shop], out, labels=["click"])
+        infer(given, out, labels=["click"])
     assert out.read_text().endswith("# mine\n")
-    infer([shop], out, labels=["click"], replace=True)
+    infer(given, out, labels=["click"], replace=True)
     assert out.read_text() == text
 
 
@@ -121,26 +101,17 @@ ROOT = pathlib.Path(__file__).parents[2]
 TASKS = ["click", "order", "watch_seconds"]
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
+def test_from_raw_files_to_a_trained_model(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
+    draw, folder = np.random.default_rng(0), tmp_path
     frame = log.rows(2000).drop("seconds", "query", "speed", "viewed", "viewed_action", "w")
-    draw = np.random.default_rng(0)
-    frame = frame.rename({"user": "user_id", "item": "item_id", "seen": "tags"}).with_columns(
-        pl.col("seen_weights").alias("tags_weight"),
+    names = {"user": "user_id", "item": "item_id", "seen": "tags", "seen_weights": "tags_weight"}
+    frame = frame.rename(names).with_columns(
+        pl.concat_str(pl.lit("r-"), pl.int_range(2000)).alias("request id"),
         watch_seconds=pl.col("click") * draw.exponential(30, 2000),
         paid_with=pl.when(pl.col("order") == 1).then(pl.lit("card")),
-        request_id=pl.concat_str(pl.lit("r-"), pl.int_range(2000)),
     )
-    frame = frame.rename({"request_id": "request id"}).drop("seen_weights")
-    (tmp_path / "logs").mkdir()
-    for place in range(4):
-        part = frame[place * 500 : (place + 1) * 500]
-        part.write_parquet(tmp_path / "logs" / f"{place}.parquet")
-    return tmp_path
-
-
-def test_from_raw_files_to_a_trained_model(folder, capsys):
+    log.write(folder / "logs", frame, files=4)
     schema, data = folder / "shop.yaml", folder / "data"
     prepare.main(
         ["--infer", f"--input={folder}/logs", f"--out={schema}", f"--data_dir={data}"],
@@ -161,6 +132,9 @@ def test_from_raw_files_to_a_trained_model(folder, capsys):
         "embedding": "vector",
     }
     assert prepared.schema.group == "user_id"
+    by_name = {field.name: field for field in schema_file.load(schema).fields}
+    assert by_name["tags"].weights == "tags_weight"
+    assert by_name["embedding"].length == 3
     small = "model.experts=mlp,model.mlp.hidden=4,model.expert_dim=4,model.tower_hidden=4"
     config = f"configs/logs.py:shared_bottom,schema={schema},quick,train.max_steps=3,{small}"
     train.main(

@@ -10,9 +10,9 @@ import sampled
 from sampled import ROWS, draft, field
 
 from dtn_jax.data import prepare as logs
-from dtn_jax.datasets.logs.infer import infer, sample
-from dtn_jax.datasets.logs.raw import files as raw_files
-from dtn_jax.datasets.logs.schema.spec import InputSpec
+from dtn_jax.data.infer import infer, sample
+from dtn_jax.data.raw import files as raw_files
+from dtn_jax.data.schemas.spec import InputSpec
 from dtn_jax.errors import UserError
 
 DRAW = sampled.draw()
@@ -20,48 +20,81 @@ MANY = DRAW.integers(0, 1000, ROWS)
 START = datetime.datetime(2026, 3, 1)
 
 
-@pytest.mark.parametrize(
-    ("name", "values", "options"),
-    [
-        ("device", DRAW.choice(["ios", "web"], ROWS), {}),
-        ("is_new", DRAW.random(ROWS) < 0.5, {}),
-        ("duration_ms", MANY, {"kind": "numeric"}),
-        ("n_views", DRAW.integers(0, 300, ROWS), {"kind": "numeric"}),
-        ("price_id", MANY, {}),
-        ("children_count", DRAW.integers(0, 5, ROWS), {}),  # few: each has its own embedding
-        ("delta", DRAW.integers(-500, 500, ROWS), {"kind": "numeric"}),
-        ("hashed", DRAW.integers(-(2**60), 2**60, 900)[MANY % 900], {}),
-        ("from_pandas", np.where(MANY < 50, np.nan, MANY), {}),  # floats, as ids are missing
-        ("income", np.exp(2 * DRAW.normal(size=ROWS)), {"kind": "numeric", "log": "true"}),
-        ("text_price", MANY.astype(str), {"kind": "numeric"}),
-        ("zero_padded", [f"{n:05d}" for n in MANY], {}),
-        ("rare", [f"v{n}" for n in DRAW.zipf(1.3, ROWS)], {"min_count": 2}),
-    ],
-)
-def test_kinds(name, values, options):
-    made = field({name: values}, name)
-    assert made.options == options
-    assert not made.reason
+SEEN = sampled.draw(3)
+LENGTHS = SEEN.integers(0, 6, 1000)
+VECTORS = SEEN.normal(size=(1000, 8)).tolist()
+TIMES = [START + datetime.timedelta(minutes=n) for n in range(ROWS)]
 
 
-@pytest.mark.parametrize(
-    ("name", "values", "reason"),
-    [
-        ("env", ["prod"] * ROWS, "constant: always prod"),
-        ("empty", [None] * ROWS, "always missing"),
-        ("request_id", [f"r{n}" for n in range(ROWS)], "nearly unique: 4,000 different values in"),
-        ("gap", [datetime.timedelta(seconds=n % 50) for n in range(ROWS)], "spans of time"),
-        ("ratio", DRAW.choice([0.5, 0.7, np.inf], ROWS), "infinite"),
-        ("text", [f"one of many titles {n}" for n in np.arange(ROWS) * 3 // 5], "prose: 5 words"),
-        ("born", [START - datetime.timedelta(days=int(n)) for n in MANY], "times are no categ"),
-        ("day", [f"2026-03-{1 + n // 1440:02d}" for n in range(ROWS)], "times are no categories"),
-    ],
-)
-def test_what_is_left_out(name, values, reason):
-    frame = {"t": [START + datetime.timedelta(minutes=n) for n in range(ROWS)], name: values}
-    made = field(frame, name, time="t")
-    assert made.reason.startswith(reason) or reason in made.reason
-    assert not made.suspect
+def ids(lengths=LENGTHS, distinct=30):
+    return [SEEN.integers(0, distinct, n).tolist() for n in lengths]
+
+
+def floats(lengths=LENGTHS):
+    return [SEEN.random(n).tolist() for n in lengths]
+
+
+def some(text, most, count=190):
+    """`count` values that come once, and `most` others that come often."""
+    return [f"{text}{n}" if n < count else f"a{n % most}" for n in range(ROWS)]
+
+
+VECTOR, TITLES = {"kind": "vector", "length": 8}, np.arange(ROWS) * 3 // 5
+COLUMNS = [  # name, values, the field's options, or why it is left out
+    ("device", DRAW.choice(["ios", "web"], ROWS), {}),
+    ("is_new", DRAW.random(ROWS) < 0.5, {}),
+    ("duration_ms", MANY, {"kind": "numeric"}),
+    ("n_views", DRAW.integers(0, 300, ROWS), {"kind": "numeric"}),
+    ("price_id", MANY, {}),
+    ("children_count", DRAW.integers(0, 5, ROWS), {}),  # few: each has its own embedding
+    ("delta", DRAW.integers(-500, 500, ROWS), {"kind": "numeric"}),
+    ("hashed", DRAW.integers(-(2**60), 2**60, 900)[MANY % 900], {}),
+    ("from_pandas", np.where(MANY < 50, np.nan, MANY), {}),  # floats, as ids are missing
+    ("income", np.exp(2 * DRAW.normal(size=ROWS)), {"kind": "numeric", "log": "true"}),
+    ("text_price", MANY.astype(str), {"kind": "numeric"}),
+    ("zero_padded", [f"{n:05d}" for n in MANY], {}),
+    ("rare", [f"v{n}" for n in DRAW.zipf(1.3, ROWS)], {"min_count": 2}),
+    ("few_rows", some("b", 200), {}),  # min_count loses a tenth of the rows at most
+    ("more_rows", some("b", 200, 240), {"min_count": 10}),
+    ("most_rows", some("b", 200, 1200), {"min_count": 2}),
+    ("tags", ids(), {"kind": "bag"}),
+    ("texts", [[f"t{n}" for n in row] for row in ids()], {"kind": "bag"}),
+    ("ids", ids(distinct=10**6), {"kind": "bag", "min_count": 2}),
+    ("eight", ids(np.full(1000, 8)), {"kind": "bag"}),
+    ("vectors", VECTORS, VECTOR),
+    ("holes", pl.Series([v if n % 5 else None for n, v in enumerate(VECTORS)]), VECTOR),
+    ("env", ["prod"] * ROWS, "constant: always prod"),
+    ("empty", [None] * ROWS, "always missing"),
+    ("request_id", [f"r{n}" for n in range(ROWS)], "nearly unique: 4,000 different values in"),
+    ("gap", [datetime.timedelta(seconds=n % 50) for n in range(ROWS)], "spans of time"),
+    ("ratio", DRAW.choice([0.5, 0.7, np.inf], ROWS), "infinite"),
+    ("text", [f"one of many titles {n}" for n in TITLES], "prose: 5 words"),
+    ("born", [START - datetime.timedelta(days=int(n)) for n in MANY], "times are no categories"),
+    ("day", [f"2026-03-{1 + n // 1440:02d}" for n in range(ROWS)], "times are no categories"),
+    ("f", floats(), "numbers, "),
+    ("x", [[0.5, None]] * 1000, "missing or infinite"),
+    ("y", [[0.5, 0.1 * n] for n in range(999)] + [[float("inf"), 0.5]], "missing or infinite"),
+    ("z", pl.Series([[]] * 1000, dtype=pl.List(pl.Int64)), "no list has a value"),
+]
+
+
+@pytest.mark.parametrize(("name", "values", "expected"), COLUMNS, ids=[c[0] for c in COLUMNS])
+def test_what_becomes_of_a_column(name, values, expected):
+    event = {"t": TIMES} if len(values) == ROWS and isinstance(expected, str) else {}
+    made = field(event | {name: values}, name, time="t" * bool(event))
+    if isinstance(expected, str):
+        assert expected in made.reason
+        assert not made.suspect
+    else:
+        assert (made.options, made.reason) == (expected, "")
+
+
+def test_facts_of_lists():
+    made = field({"tags": ids()}, "tags").facts
+    assert made.startswith("lists of up to 5, median ")
+    assert "30 different, most often " in made
+    holes = pl.Series([v if n % 5 else None for n, v in enumerate(VECTORS)])
+    assert field({"e": holes}, "e").facts == "lists of 8 numbers; 20.0 % missing"
 
 
 def test_a_user_is_no_request_though_nearly_unique_in_a_sample():
@@ -73,79 +106,26 @@ def test_a_user_is_no_request_though_nearly_unique_in_a_sample():
     assert field({"request_id": users}, "request_id", whole=False).reason
 
 
-def test_min_count_loses_few_rows():
-    """Half of the values come once, but a tenth of the rows would lose theirs at 5."""
-    values = [f"a{n % 200}" for n in range(ROWS)]
-    values[:190] = [f"b{n}" for n in range(190)]
-    assert field({"x": values}, "x").options == {}
-    values[:240] = [f"b{n}" for n in range(240)]
-    assert field({"x": values}, "x").options == {"min_count": 10}
-    values[:1200] = [f"b{n}" for n in range(1200)]
-    assert field({"x": values}, "x").options == {"min_count": 2}
-
-
-SEEN = sampled.draw(3)
-LENGTHS = SEEN.integers(0, 6, 1000)
-
-
-def ids(lengths=LENGTHS, distinct=30):
-    return [SEEN.integers(0, distinct, n).tolist() for n in lengths]
-
-
-def floats(lengths=LENGTHS):
-    return [SEEN.random(n).tolist() for n in lengths]
-
-
-def test_lists_of_ids_are_bags():
-    made = field({"tags": ids()}, "tags")
-    assert made.options == {"kind": "bag"}
-    assert made.facts.startswith("lists of up to 5, median ")
-    assert "30 different, most often " in made.facts
-    texts = field({"tags": [[f"t{n}" for n in row] for row in ids()]}, "tags")
-    assert texts.options == {"kind": "bag"}
-    assert field({"tags": ids(distinct=10**6)}, "tags").options["min_count"] == 2
-
-
-def test_lists_of_floats_of_one_length_are_vectors():
-    vectors = list(SEEN.normal(size=(1000, 8)))
-    assert field({"e": vectors}, "e").options == {"kind": "vector", "length": 8}
-    holes = pl.Series([None if n % 5 == 0 else v.tolist() for n, v in enumerate(vectors)])
-    made = field({"e": holes}, "e")
-    assert made.options == {"kind": "vector", "length": 8}
-    assert made.facts == "lists of 8 numbers; 20.0 % missing"
-    assert field({"e": ids(np.full(1000, 8))}, "e").options["kind"] == "bag"
-
-
 @pytest.mark.parametrize(
-    ("values", "reason"),
+    ("name", "other", "weights"),
     [
-        (floats(), "numbers, "),
-        ([[0.5, None]] * 1000, "missing or infinite"),
-        ([[0.5, 0.1 * n] for n in range(1000 - 1)] + [[float("inf"), 0.5]], "missing or infinite"),
-        (pl.Series([[]] * 1000, dtype=pl.List(pl.Int64)), "no list has a value"),
+        ("seen_weight", floats(), True),
+        ("seen_scores", ids(), True),  # by its name
+        ("other", ids(), False),
+        ("w", floats(LENGTHS[::-1]), False),  # of other lengths
     ],
 )
-def test_lists_that_are_left_out(values, reason):
-    assert reason in field({"x": values}, "x").reason
-
-
-def test_parallel_lists_are_a_weighted_bag():
-    made = {f.name: f for f in draft({"seen": ids(), "seen_weight": floats()}).fields}
-    assert made["seen"].options == {"kind": "bag", "weights": "seen_weight"}
-    assert made["seen_weight"].reason == "the weights of seen"
-    counts = draft({"seen": ids(), "seen_scores": ids()}).fields
-    assert counts[0].options["weights"] == "seen_scores"
-    alone = {f.name: f for f in draft({"seen": ids(), "other": ids()}).fields}
-    assert all(alone[name].options == {"kind": "bag"} for name in ("seen", "other"))
-    shorter = draft({"seen": ids(), "w": floats(LENGTHS[::-1])}).fields
-    assert "weights" not in shorter[0].options
+def test_parallel_lists_are_a_weighted_bag(name, other, weights):
+    made = {f.name: f for f in draft({"seen": ids(), name: other}).fields}
+    assert made["seen"].options == {"kind": "bag"} | ({"weights": name} if weights else {})
+    assert (made[name].reason == "the weights of seen") == weights
 
 
 def test_a_history_of_items_is_told():
     columns = {"item_id": SEEN.integers(0, 400, 1000), "seen_items": ids(distinct=400)}
     (note,) = field(columns, "seen_items").notes
-    assert "with table: item_id" in note
-    assert "with kind: sequence and target: item_id" in note
+    for told in ("with table: item_id", "with kind: sequence and target: item_id"):
+        assert told in note
     assert note.endswith("such as actions, with kind: sequence and beside: seen_items")
     columns["other"] = columns.pop("seen_items")
     assert not field(columns, "other").notes

@@ -17,26 +17,25 @@ TIMES = [START + datetime.timedelta(minutes=n) for n in range(ROWS)]
 SECONDS = 1_772_323_200 + 60 * np.arange(ROWS)
 
 
-@pytest.mark.parametrize("name", ["is_click", "add_to_cart", "shareEvent", "long_view", "label_2"])
-def test_labels_are_guessed_by_name(name):
-    made = draft({name: BITS}, ())
-    assert name in [t.name for t in made.tasks]
+GUESSED = [  # name, values, the tasks that are guessed beside `buy`
+    *((name, BITS, [name]) for name in ("is_click", "add_to_cart", "shareEvent", "long_view")),
+    ("label_2", BITS, ["label_2"]),
+    *((name, BITS, []) for name in ("last_click", "like_count_7d", "is_mobile")),
+    *((name, DRAW.integers(0, 900, ROWS) / 2, [name]) for name in ("dwell_time", "playTimeMs")),
+    ("video_duration_ms", DRAW.random(ROWS), []),
+]
+
+
+@pytest.mark.parametrize(("name", "values", "expected"), GUESSED, ids=[g[0] for g in GUESSED])
+def test_labels_are_guessed_by_name_and_values(name, values, expected):
+    made = draft({name: values}, ())
+    tasks = {t.name: t for t in made.tasks}
+    assert tasks.keys() == {*expected, "buy"}
     assert all(t.guessed for t in made.tasks)
+    assert (name in [f.name for f in made.fields if f.kept]) == (not expected)
     assert "guessed" in sampled.text(made)
-
-
-@pytest.mark.parametrize("name", ["last_click", "like_count_7d", "is_mobile"])
-def test_features_are_no_labels(name):
-    made = draft({name: BITS}, ())
-    assert [t.name for t in made.tasks] == ["buy"]
-    assert name in [f.name for f in made.fields if f.kept]
-
-
-@pytest.mark.parametrize("name", ["dwell_time", "playTimeMs"])
-def test_numbers_of_a_telling_name_are_regressions(name):
-    made = task({name: DRAW.integers(0, 900, ROWS) / 2}, name)
-    assert made.options == {"kind": "regression", "range": ["0", "900"]}
-    assert [t.name for t in draft({"video_duration_ms": DRAW.random(ROWS)}, ()).tasks] == ["buy"]
+    if values is not BITS and expected:
+        assert tasks[name].options == {"kind": "regression", "range": ["0", "900"]}
 
 
 def test_labels_have_rates_and_notes():
@@ -49,31 +48,32 @@ def test_labels_have_rates_and_notes():
     assert "nothing to learn" in task({"order": [0] * ROWS}, "order", ("order",)).notes[0]
 
 
-def test_a_label_with_gaps_is_known_where_it_is_there():
-    gaps = [None if n % 3 else n % 2 for n in range(ROWS)]
-    assert task({"like": gaps}, "like").options["known"] == "not missing(like)"
-    assert task({"a b": gaps}, "a b", ("a b",)).options["known"] == '"not missing(`a b`)"'
-    nan = np.where(np.arange(ROWS) % 3, np.nan, 1.0)
-    nan[:60] = 0
-    assert task({"like": nan}, "like").options["known"] == "not missing(like)"
+GAPS = [None if n % 3 else n % 2 for n in range(ROWS)]
+NANS = np.where(np.arange(ROWS) < 60, 0, np.where(np.arange(ROWS) % 3, np.nan, 1.0))
+INCOME = np.where(DRAW.random(ROWS) < 0.1, "50000+.", "- 50000.")
+ONES = GAPS.count(1)
+LABELS = [  # name, values, the task's options where it is asked for, its positives
+    ("like", GAPS, {"known": "not missing(like)"}, ONES),
+    ("a b", GAPS, {"known": '"not missing(`a b`)"'}, ONES),
+    ("like", NANS, {"known": "not missing(like)"}, (NANS == 1).sum()),
+    ("y", np.where(BITS, 1, -1), {"label": "y == 1"}, BITS.sum()),
+    ("y", np.where(BITS, "TRUE", "false"), {"label": "y == true"}, BITS.sum()),
+    ("income", INCOME, {"label": "\"income == '50000+.'\""}, (INCOME == "50000+.").sum()),
+]
 
 
-def test_two_other_values_are_a_binary_label():
-    made = task({"y": np.where(BITS, 1, -1)}, "y", ("y",))
-    assert made.options == {"label": "y == 1"}
-    assert made.positives == BITS.sum()
-    truths = np.where(BITS, "TRUE", "false")
-    assert task({"y": truths}, "y", ("y",)).options == {"label": "y == true"}
+@pytest.mark.parametrize(("name", "values", "options", "positives"), LABELS)
+def test_what_is_the_label_of_a_column(name, values, options, positives):
+    made = task({name: values}, name, (name,))
+    assert (made.options, made.positives) == (options, positives)
+    sampled.text(draft({name: values}, (name,)))
 
 
-def test_two_texts_are_a_binary_label_where_asked_for():
-    income = np.where(DRAW.random(ROWS) < 0.1, "50000+.", "- 50000.")
-    made = task({"income": income}, "income", ("income",))
-    assert made.options == {"label": "\"income == '50000+.'\""}
-    assert made.facts == f"{100 * (income == '50000+.').mean():.1f} % positive"
-    sampled.text(draft({"income": income}, ("income",)))
+def test_two_texts_are_offered_as_labels():
+    rate = 100 * (INCOME == "50000+.").mean()
+    assert task({"income": INCOME}, "income", ("income",)).facts == f"{rate:.1f} % positive"
     with pytest.raises(UserError, match="two texts: income"):
-        draft({"income": income, "buy": ["x"] * ROWS}, ())
+        draft({"income": INCOME, "buy": ["x"] * ROWS}, ())
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 from numbered_rows import stored_rows
 
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.datasets.preparation.blocks import Layout
+from dtn_jax.data.blocks import Layout
+from dtn_jax.data.epochs.batches import CHUNK_STEPS, prefetched
+from dtn_jax.data.epochs.epoch_order import batch_rows, steps_per_epoch
+from dtn_jax.data.epochs.reader import SplitReader, in_order, take
+from dtn_jax.data.epochs.resident import ResidentData
+from dtn_jax.data.epochs.streamed import StreamedData
+from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
-from dtn_jax.input.batches import CHUNK_STEPS
-from dtn_jax.input.epoch_order import batch_rows, steps_per_epoch, window_count
-from dtn_jax.input.prefetch import prefetched
-from dtn_jax.input.reader import SplitReader, in_order, take
-from dtn_jax.input.resident import ResidentData
-from dtn_jax.input.streamed import StreamedData
 
 
 @pytest.fixture(autouse=True)
@@ -34,90 +33,25 @@ def adult(prepared_dir):
     return catalog.load("adult", data_dir=prepared_dir)
 
 
-def chunks(source, steps, batch_size, cuts=()):
-    """All batches of epoch 1 of seed 5, read in chunks that end at `cuts`."""
-    found, start = [], 0
-    ends = sorted({*cuts, *range(CHUNK_STEPS, steps, CHUNK_STEPS), steps})
-    for end in ends:
-        while start < end:
-            count = min(CHUNK_STEPS, end - start)
-            chunk = source.chunk(5, 1, start, count, batch_size)
-            assert len(chunk.row_mask) == CHUNK_STEPS
-            found.append(jax.tree.map(lambda a, n=count: np.array(a)[:n], chunk))
-            start += count
-    return jax.tree.map(lambda *a: np.concatenate(a), *found)
-
-
 def test_streamed_equals_resident_and_the_rows_themselves(adult):
-    size = 1024
-    steps = steps_per_epoch(adult.layout, adult.rows["train"], size)
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    resident = chunks(ResidentData(adult, "train", device), steps, size)
-    streamed = chunks(StreamedData(adult, "train"), steps, size, cuts=(3, 20))
-    mask = resident.row_mask
-    assert mask.sum() == adult.rows["train"]
-    np.testing.assert_array_equal(mask, streamed.row_mask)
-    np.testing.assert_array_equal(resident.ids, streamed.ids)
-    assert (resident.ids[~mask] == -1).all()
-    for name in ("labels", "label_mask", "sample_weight"):
-        a, b = getattr(resident, name), getattr(streamed, name)
-        np.testing.assert_array_equal(a[mask], b[mask])
-    everything = SplitReader(adult, "train").everything()
-    order = np.stack(list(batch_rows(adult.layout, adult.rows["train"], 5, 1, size)))
-    expected = take(everything, order)
-    np.testing.assert_array_equal(expected.ids, resident.ids)
-    np.testing.assert_array_equal(expected.labels[mask], resident.labels[mask])
-
-
-@pytest.mark.parametrize("size", [800, 8 * 3000])  # neither divides a window's rows; one exceeds
-def test_rows_left_over_by_a_window_come_first_in_the_next(adult, size):
-    layout, rows = adult.layout, adult.rows["train"]
-    assert window_count(layout, rows) > 1
-    everything = SplitReader(adult, "train").everything()
-    order = np.stack(list(batch_rows(layout, rows, 5, 1, size)))
-    expected = take(everything, order)
-    steps = steps_per_epoch(layout, rows, size)
-    for cuts in ((), (1, 2, steps - 1)):
-        assert_same_rows(chunks(StreamedData(adult, "train"), steps, size, cuts), expected)
-
-
-def assert_same_rows(got, expected):
-    mask = expected.row_mask
-    np.testing.assert_array_equal(got.row_mask, mask)
-    np.testing.assert_array_equal(got.ids, expected.ids)
-    np.testing.assert_array_equal(got.labels[mask], expected.labels[mask])
-    np.testing.assert_array_equal(got.label_mask[mask], expected.label_mask[mask])
-
-
-def test_a_stream_goes_on_into_the_next_epoch(adult, monkeypatch):
-    """Without a stop: the next epoch's first window is read while this epoch ends."""
+    """All that a batch holds, of real rows; test_streams.py has the order."""
     size, rows = 1024, adult.rows["train"]
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     steps = steps_per_epoch(adult.layout, rows, size)
-    expected = StreamedData(adult, "train").chunk(5, 2, 0, 4, size)
-    stream = StreamedData(adult, "train", epochs=3)
-    chunks(stream, steps, size)
-    assert stream.at == (5, 2, 0, size)
-    monkeypatch.setattr(stream, "close", None)  # what a restart would call
-    got = stream.chunk(5, 2, 0, 4, size)
-    np.testing.assert_array_equal(got.ids, expected.ids)
-
-
-def test_nothing_is_read_after_the_last_epoch(adult):
-    size = 1024
-    stream = StreamedData(adult, "train", epochs=2)
-    chunks(stream, steps_per_epoch(adult.layout, adult.rows["train"], size), size)
-    assert next(stream.windows, None) is None
-
-
-def test_a_lane_without_rows():
-    """Three rows on four lanes: the fourth gives padding alone."""
-    layout, rows = Layout(4, 8), 3
-    data = stored_rows(layout, rows)
-    stream = StreamedData(data, "train")
-    got = stream.chunk(0, 0, 0, 1, 8)
-    order = next(batch_rows(layout, rows, 0, 0, 8))
-    np.testing.assert_array_equal(got.ids[0, :, 0], np.where(order < 0, -1, order + 1))
-    np.testing.assert_array_equal(got.row_mask[0], order >= 0)
+    whole = SplitReader(adult, "train").everything()
+    order = np.stack(list(batch_rows(adult.layout, rows, 5, 1, size)))[CHUNK_STEPS:]
+    expected = take(whole, order)
+    assert (expected.row_mask.sum(axis=1) < size).sum() == 1
+    for source in (ResidentData(adult, "train", device), StreamedData(adult, "train")):
+        chunk = source.chunk(5, 1, CHUNK_STEPS, steps - CHUNK_STEPS, size)
+        got = jax.tree.map(lambda a: np.array(a)[: steps - CHUNK_STEPS], chunk)
+        source.close()
+        np.testing.assert_array_equal(got.row_mask, expected.row_mask)
+        np.testing.assert_array_equal(got.ids, expected.ids)
+        assert (got.ids[~got.row_mask] == -1).all()
+        for name in ("labels", "label_mask", "sample_weight"):
+            values = (getattr(b, name)[expected.row_mask] for b in (got, expected))
+            np.testing.assert_array_equal(*values)
 
 
 @pytest.mark.parametrize(("rows", "share"), [(11, 0.5), (640, 0.2), (653, 0.99)])
@@ -130,14 +64,11 @@ def test_a_part_of_train_is_fixed_and_of_the_asked_size(rows, share):
     assert set(everything) <= set(range(1, rows + 1))
     again = stored_rows(layout, rows).part_of_train(share)
     np.testing.assert_array_equal(everything, SplitReader(again, "train").everything().ids[:, 0])
-    for seed in (0, 1):  # and a run's order is of these rows
-        order = np.concatenate(list(batch_rows(layout, len(everything), seed, 0, 8)))
-        stream = StreamedData(part, "train", epochs=1)
-        steps = steps_per_epoch(layout, len(everything), 8)
-        got = [stream.chunk(seed, 0, step, 1, 8).ids[0, :, 0] for step in range(steps)]
-        np.testing.assert_array_equal(
-            np.concatenate(got), np.where(order < 0, -1, everything[order])
-        )
+    order = np.concatenate(list(batch_rows(layout, len(everything), 1, 0, 8)))
+    stream = StreamedData(part, "train", epochs=1)  # and a run's order is of these rows
+    steps = steps_per_epoch(layout, len(everything), 8)
+    got = [stream.chunk(1, 0, step, 1, 8).ids[0, :, 0] for step in range(steps)]
+    np.testing.assert_array_equal(np.concatenate(got), np.where(order < 0, -1, everything[order]))
 
 
 def test_a_part_of_train_is_spread_over_it():
@@ -150,20 +81,9 @@ def test_a_part_of_train_is_spread_over_it():
         stored_rows(Layout(4, 8), 100).part_of_train(0.001)
 
 
-def test_damaged_ids_are_named_where_they_are_read():
-    data = stored_rows(Layout(2, 8), 600)
-    data.source("train")[70]["ids"][3] = 7777
-    with pytest.raises(UserError, match="field 'number': id 7777"):
-        list(in_order(data, "train", 64))
-    stream = StreamedData(data, "train")
-    with pytest.raises(UserError, match="field 'number': id 7777"):  # in another thread
-        for start in range(75):
-            stream.chunk(0, 0, start, 1, 8)
-
-
 @pytest.mark.parametrize("count", [7, 1013])
 def test_picked_rows_come_from_their_blocks_alone(count, monkeypatch):
-    monkeypatch.setattr("dtn_jax.input.reader.BLOCKS", 5)
+    monkeypatch.setattr("dtn_jax.data.epochs.reader.BLOCKS", 5)
     layout, rows = Layout(4, 8), 1013
     data = stored_rows(layout, rows)
     numbers = np.sort(np.random.default_rng(count).choice(rows, count, replace=False))

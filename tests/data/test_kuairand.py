@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from twins import TASKS
 
-from dtn_jax.datasets.preparation import catalog
+from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
 
 FIRST = datetime.date(2022, 4, 8)  # a Friday
@@ -128,21 +128,12 @@ def test_rare_videos_share_the_unknown_id(tmp_path):
 
 
 def test_durations_may_stay_numbers(tmp_path):
-    frames = {"log_standard.csv": log()}
-    kept = prepare(frames, tmp_path, options="min_count=1,numbers=standardise")
-    assert kept.folder == tmp_path / "data" / "kuairand" / "min_count1_standardised" / "1.0.0"
+    kept = prepare({"log_standard.csv": log()}, tmp_path, options="min_count=1,numbers=standardise")
+    assert kept.folder.parts[-2] == "min_count1_numbersstandardise"
     duration, first = log()["duration_ms"].to_numpy()[:400], kept.layout.blocks(400)[0]
     expected = (duration[:first] - duration.mean()) / duration.std()
     stored = kept.source("train")[0]["numeric"][:first, 0]
     np.testing.assert_allclose(stored, expected, rtol=1e-5, atol=1e-6)
-    usual = prepare(frames, tmp_path, options="min_count=1")
-    assert [f.standardised for f in (usual.schema.fields[4], kept.schema.fields[4])] == [
-        False,
-        True,
-    ]
-    np.testing.assert_array_equal(
-        rows(usual, "test")["ids"][:, :4], rows(kept, "test")["ids"][:, :4]
-    )
 
 
 def test_a_subset_in_parquet_gives_the_same(tmp_path):
@@ -204,9 +195,6 @@ def test_empty_columns_hold_missing_values(tmp_path, capsys):
         (log().filter(pl.col("date") != 20220412), "no row is of 20220412"),
         (log().drop("date"), "column 'date' is missing"),
         (log().drop("is_click"), "column 'is_click' is missing"),
-        (log().with_columns(is_click=pl.lit(2)), r"row 1: is_click is '2', expected 0, 1 or miss"),
-        (log().with_columns(pl.col("date") / 1), "row 1: date is '20220408.0', expected a date"),
-        (log().with_columns(pl.lit(None, pl.Int64).alias("user_id")), "row 1: user_id is '', exp"),
         (pl.DataFrame({"a" * 10**7: [1]}), r"the columns are: a{60}…$"),
     ],
 )
@@ -215,30 +203,14 @@ def test_bad_files_are_named(frame, message, tmp_path):
         prepare({"subset.parquet": frame}, tmp_path)
 
 
-def with_date(row, date):
-    """The log with another date in one row."""
-    changed = pl.when(pl.int_range(pl.len()) == row).then(date).otherwise(pl.col("date"))
-    return log().with_columns(changed.alias("date"))
-
-
-@pytest.mark.parametrize("date", [None, 20220240, 202204081])
-def test_what_is_no_date_is_named_with_its_row(date, tmp_path):
-    frame, got = with_date(407, date), "" if date is None else date
-    message = rf"subset.parquet, row 408: date is '{got}', expected a date such as"
-    with pytest.raises(UserError, match=message):
-        prepare({"subset.parquet": frame}, tmp_path / "parquet")
-    message = rf"log_standard_2.csv, line 9: date is '{got}', expected a date such as"
-    files = {"log_standard_1.csv": frame[:400], "log_standard_2.csv": frame[400:]}
-    with pytest.raises(UserError, match=message):
-        prepare(files, tmp_path / "csv")
-
-
-def test_a_stray_date_does_not_shift_the_split(tmp_path, capsys):
-    for date in (20220105, 20991231):
-        prepared = prepare({"subset.parquet": with_date(570, date)}, tmp_path / str(date))
-        line = f"of 2 other days ({min(date, 20220422)} to {max(date, 20220422)})"
-        assert f"skipped 40 rows {line}" in account_of(prepared, capsys)
-        assert prepared.rows == {"train": 400, "validation": 80, "test": 80}
+@pytest.mark.parametrize("date", [20220105, 20991231])
+def test_a_stray_date_does_not_shift_the_split(date, tmp_path, capsys):
+    dates = log()["date"].to_list()
+    dates[570] = date
+    prepared = prepare({"subset.parquet": log().with_columns(date=pl.Series(dates))}, tmp_path)
+    line = f"of 2 other days ({min(date, 20220422)} to {max(date, 20220422)})"
+    assert f"skipped 40 rows {line}" in account_of(prepared, capsys)
+    assert prepared.rows == {"train": 400, "validation": 80, "test": 80}
 
 
 @pytest.mark.parametrize(
@@ -272,6 +244,9 @@ def test_a_line_that_is_not_as_the_header_is_named(change, message, tmp_path):
         ("parquet", "hourmin", 2360, "hourmin is '2360', expected a time as HHMM, from 0 to 2359"),
         ("csv", "hourmin", 2400, "hourmin is '2400', expected a time"),
         ("csv", "hourmin", 60, "hourmin is '60', expected a time"),
+        ("csv", "date", None, "date is '', expected a date such as 20220408"),
+        ("parquet", "date", 20220240, "date is '20220240', expected a date"),
+        ("csv", "date", 202204081, "date is '202204081', expected a date"),
     ],
 )
 def test_a_bad_value_is_named_by_file_and_line(kind, column, value, message, tmp_path):

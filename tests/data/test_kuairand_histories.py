@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 import twins
-from public_sets import column, groups, labels, load, same_values
+from public_sets import column, labels, load, same_values
 
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.datasets.public.kuairand import COLUMNS
+from dtn_jax.data.sets import catalog
+from dtn_jax.data.sets.kuairand import COLUMNS
 from dtn_jax.errors import UserError
 
 SHARED = pathlib.Path(os.environ.get("DTN_MANUAL_DIR", "nowhere"))
@@ -40,7 +40,7 @@ def test_the_set_is_that_without_histories_but_for_these(both):
         (f.name, f.kind, f.rows) for f in usual
     ]
     for split in SPLITS:
-        np.testing.assert_array_equal(groups(made, split), plain.groups(split))
+        np.testing.assert_array_equal(made.groups(split), plain.groups(split))
         np.testing.assert_array_equal(labels(made, split), labels(plain, split))
         for field in usual:
             ids = column(plain, split, field.name)

@@ -12,9 +12,9 @@ from world import log
 from dtn_jax.analysis.segments import names
 from dtn_jax.data import prepare as logs
 from dtn_jax.data import shown_values
-from dtn_jax.datasets.description.describe import describe
-from dtn_jax.input.day_order import read_days
-from dtn_jax.input.reader import SplitReader
+from dtn_jax.data.describe.describe import describe
+from dtn_jax.data.epochs.day_order import read_days
+from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.report.description import field_sections, overview
 
 
@@ -171,7 +171,7 @@ def test_a_table_in_memory_gives_the_set_of_its_file(shop, batches, prepared_dir
         assert made.rows == shop.rows
         for split, batch in batches.items():
             np.testing.assert_array_equal(SplitReader(made, split).everything().ids, batch.ids)
-        assert [path.name for path in made.folder.parent.iterdir()] == [made.folder.name]
+        assert {path.name for path in made.folder.parent.iterdir()} == {"1.0.0", ".preparing"}
 
 
 def test_the_days_of_the_log_are_kept(shop, frames):

@@ -9,9 +9,9 @@ import pytest
 from world import log
 
 from dtn_jax.data import keys
+from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.prepare import prepare
 from dtn_jax.errors import UserError
-from dtn_jax.input.reader import SplitReader
 
 ROWS = 600
 TEXTS = ["0", "nan", "null", "None", "", "NaN", "inf", "false", "-", " "]

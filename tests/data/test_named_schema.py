@@ -7,8 +7,8 @@ import pytest
 from world.log import SCHEMA, schema_file, shared
 
 from dtn_jax.config import differing, identity, load_config, override
-from dtn_jax.datasets.logs.schema import named_schema
-from dtn_jax.datasets.preparation import catalog
+from dtn_jax.data.schemas import named_schema
+from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
 
 OTHER = SCHEMA.replace("max_values: 3", "max_values: 2")

@@ -8,7 +8,7 @@ import pytest
 from world import log
 
 from dtn_jax import export
-from dtn_jax.input.reader import SplitReader
+from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.report.description.overview import kind
 from experiments import export as export_command
 from experiments import train

@@ -15,13 +15,14 @@ import time
 import pytest
 from world import log
 
-from dtn_jax.data import shards
-from dtn_jax.data import split as splits
+from dtn_jax.data import progress
 from dtn_jax.data.prepare import prepare
-from dtn_jax.datasets.logs import builder as logs_builder
-from dtn_jax.datasets.logs.raw import units
-from dtn_jax.datasets.preparation import catalog, progress
-from dtn_jax.datasets.preparation.prepared import read
+from dtn_jax.data.prepared import read
+from dtn_jax.data.raw import read as raw_read
+from dtn_jax.data.sets import catalog
+from dtn_jax.data.sets import logs as logs_builder
+from dtn_jax.data.stages import records
+from dtn_jax.data.stages import split as splits
 from dtn_jax.errors import UserError
 from experiments import prepare as command
 
@@ -142,7 +143,7 @@ def test_other_raw_files_are_told(name, copied):
     if name == "part-003.parquet":
         assert by_training(call[0], call[2]).folder == target
     else:
-        with pytest.raises(UserError, match=rf"{name}: it (was|has the same size).*--replace"):
+        with pytest.raises(UserError, match=rf"other raw files: .*{name} {told}.*--replace"):
             by_training(call[0], call[2])
     assert log.everything(target) == before
 
@@ -155,7 +156,7 @@ def test_another_plugin_and_other_rules_are_told(copied, monkeypatch):
         patch.setattr(logs_builder.Logs, "SOURCE", "b" * 64)
         with pytest.raises(UserError, match=r"same schema file with another plug-in.*--replace"):
             by_training(call[0], call[2])
-    monkeypatch.setattr("dtn_jax.data.provenance.RULES", 0)
+    monkeypatch.setattr("dtn_jax.data.stages.provenance.RULES", 0)
     with pytest.raises(UserError, match=r"by the rules of another version of dtn_jax.*--replace"):
         prepare(*call, processes=1)
 
@@ -209,8 +210,8 @@ def test_a_damaged_set_is_told(copied):
 @pytest.fixture
 def small_pieces(monkeypatch):
     """A small log is cut into as many pieces as a large one is."""
-    monkeypatch.setattr(units, "ROWS", 200)
-    monkeypatch.setattr(shards, "LEAST_ROWS", 300)
+    monkeypatch.setattr(raw_read, "UNIT_ROWS", 200)
+    monkeypatch.setattr(records, "LEAST_ROWS", 300)
 
 
 @pytest.mark.parametrize("cores", [2, 8])
@@ -262,7 +263,7 @@ def test_a_call_that_ended_is_simply_made_again(error, told, copied, shop, monke
     log.schema_file(call[0].parent, text)
     with monkeypatch.context() as patch:
         writer = failing(error, 3)
-        patch.setattr("dtn_jax.data.records.ArrayRecordWriter", writer)
+        patch.setattr("dtn_jax.data.stages.records.ArrayRecordWriter", writer)
         with pytest.raises(UserError if told else Killed, match=told):
             prepare(*call, processes=1, replace=True)
     assert log.everything(target) == before

@@ -11,9 +11,10 @@ import pytest
 from toy_set import Toy
 
 from dtn_jax import checksums
-from dtn_jax.datasets.preparation import catalog, checked_files
-from dtn_jax.datasets.preparation.blocks import Layout
-from dtn_jax.datasets.preparation.prepared import check_ids, read
+from dtn_jax.data import prepared
+from dtn_jax.data.blocks import Layout
+from dtn_jax.data.prepared import check_ids, read
+from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
 from dtn_jax.schema import Field, Schema, Task
 
@@ -94,7 +95,7 @@ def test_a_missing_file(folder):
 def test_a_damaged_json_file(folder, name, text):
     path = folder / name
     path.write_text(text)
-    checked_files.seal(folder, leave_out=["rejects.jsonl"])
+    prepared.seal(folder, leave_out=["rejects.jsonl"])
     assert f"{path} is missing or damaged (" in read_error(folder)
 
 
@@ -170,9 +171,9 @@ def test_an_edit_is_told(folder):
 
 def test_a_record_that_is_damaged_is_told_when_it_is_read(folder, monkeypatch):
     """Of long files only the ends are verified at first."""
-    monkeypatch.setattr(checked_files, "LONG", 0)
-    monkeypatch.setattr(checked_files, "ENDS", 100)
-    checked_files.seal(folder)
+    monkeypatch.setattr(prepared, "LONG", 0)
+    monkeypatch.setattr(prepared, "ENDS", 100)
+    prepared.seal(folder)
     path = folder / "logs-test.array_record-00000-of-00001"
     data = bytearray(path.read_bytes())
     data[600] ^= 1

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 import twins
-from public_sets import column, groups, labels, load, same_values
+from public_sets import column, labels, load, same_values
 
 from dtn_jax.errors import UserError
 
@@ -22,16 +22,16 @@ def test_rows_and_splits(country):
     train, test = frames["train"], frames["test"]
     assert prepared.rows["test"] == len(test)
     np.testing.assert_array_equal(labels(prepared, "test"), test["click", "conversion"].to_numpy())
-    np.testing.assert_array_equal(groups(prepared, "test"), test["search_id"])
+    np.testing.assert_array_equal(prepared.groups("test"), test["search_id"])
     # Whole searches of train are validation, about a tenth of them; both keep the file's order.
-    held = set(groups(prepared, "validation").tolist())
+    held = set(prepared.groups("validation").tolist())
     assert 2 < len(held) < 20
     for split, rows in (
         ("train", train.filter(~train["search_id"].is_in(list(held)))),
         ("validation", train.filter(train["search_id"].is_in(list(held)))),
     ):
         assert prepared.rows[split] == len(rows)
-        np.testing.assert_array_equal(groups(prepared, split), rows["search_id"])
+        np.testing.assert_array_equal(prepared.groups(split), rows["search_id"])
         found = labels(prepared, split)
         np.testing.assert_array_equal(found, rows["click", "conversion"].to_numpy())
         for name in ("categorical_1", "categorical_7"):
@@ -87,7 +87,7 @@ def test_rows_of_each_split(pure, split, days):
     _, frame, prepared = pure
     rows = of_split(frame, split)
     assert prepared.rows[split] == len(rows) == 25 * days
-    np.testing.assert_array_equal(groups(prepared, split), rows["user_id"])
+    np.testing.assert_array_equal(prepared.groups(split), rows["user_id"])
     np.testing.assert_array_equal(
         labels(prepared, split), rows[list(twins.TASKS.values())].to_numpy()
     )

@@ -3,12 +3,7 @@
 import numpy as np
 import pytest
 
-from dtn_jax.datasets.preparation.numbers import (
-    QuantileBuckets,
-    quantiles,
-    signed_log,
-    standardised_edges,
-)
+from dtn_jax.data.quantiles import QuantileBuckets, quantiles, signed_log, standardised_edges
 
 
 def counted(values):

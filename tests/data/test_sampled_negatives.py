@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from world.log import prepared, rows
 
-from dtn_jax.input.reader import SplitReader
+from dtn_jax.data.epochs.reader import SplitReader
 
 TEXT = """
 name: shop

@@ -1,54 +1,29 @@
 """What a good schema file says, however it is written, and when two say the same."""
 
 import json
+import pathlib
+import re
 
 import polars as pl
 import pytest
 import yaml
 from schema_files import SMALL, WHOLE, spoiled
 
-from dtn_jax.datasets.logs.schema.schema_file import fingerprint, loads, timed
-from dtn_jax.datasets.logs.schema.spec import InputSpec, SplitSpec
-
-EXPECTED = {  # of WHOLE: {attribute of the file, or of a field or task: its value}
-    "name": "shop",
-    "time": "t",
-    "time_unit": "ms",
-    "group": "user_id",
-    "weight": "w",
-    "sample_negatives": {"click": 0.1},
-    "split": SplitSpec(by="time", validation="2026-03-05", test="2026-03-08 12:00", line=19),
-    "input": InputSpec(format="csv", separator="\t", columns=("a", "b"), missing=("NULL", "null")),
-    "about": {"citation": "Someone 2026", "licence": "CC BY 4.0", "home": "https://example.org"},
-    "user_id": {"encoder": "vocabulary", "min_count": 2, "table": "user_id", "line": 3},
-    "item": {"table": "item", "min_count": 2, "unknown": ("0", "no", "12:30"), "line": 4},
-    "seen": {"kind": "bag", "table": "item", "max_values": 20, "pooling": "mean"},
-    "price": {"kind": "numeric", "encoder": "buckets", "log": True, "buckets": 64},
-    "embedding": {"kind": "vector", "encoder": "standardise", "length": 64},
-    "user_x_item": {"cross": ("user_id", "item"), "size": 1_000_000, "functions": 2},
-    "old-tags": {"kind": "bag", "encoder": "hash", "size": 1000, "longest": 500},
-    "click": {"kind": "binary", "positives_outside": 0.05, "line": 12},
-    "long_view": {"upstream": ("click",), "also_report": ("click",), "space": "all"},
-    "order": {"space": "click", "upstream": ()},
-    "watch": {"kind": "regression", "least": 0, "most": 12, "line": 15},
-}
+from dtn_jax.data.schemas import key_models as keys
+from dtn_jax.data.schemas.schema_file import fingerprint, loads, timed
+from dtn_jax.data.schemas.spec import InputSpec, SplitSpec
+from dtn_jax.export.spec_json import to_json
 
 
 def test_every_key():
-    spec = loads(WHOLE, "other.yaml")
-    parts = {part.name: part for part in (*spec.fields, *spec.tasks)}
-    assert len(parts) == 12
-    for name, expected in EXPECTED.items():
-        if name not in parts:
-            assert getattr(spec, name) == expected, name
-            continue
-        for key, value in expected.items():
-            assert getattr(parts[name], key) == value, (name, key)
-    columns = {name: getattr(parts[name], "value", None) for name in ("item", "hour", "seen")}
-    assert [value.columns for value in columns.values()] == [("item_id",), ("t",), ("seen",)]
-    assert parts["seen"].weights == "seen_weights"
-    assert parts["long_view"].label.columns == ("watch_seconds",)
-    assert parts["watch"].known.columns == ("click",)
+    golden = pathlib.Path(__file__).parent / "golden" / "whole_schema.json"
+    assert json.loads(to_json(loads(WHOLE, "other.yaml"))) == json.loads(golden.read_text())
+
+
+def test_the_help_lists_every_key():
+    for section, block in zip(keys.SECTIONS, keys.help_text().split("\n\n")):
+        listed = re.findall(r"^  (\w+) +\S.*: \S", block, re.MULTILINE)
+        assert sorted(listed) == sorted(section.model_fields), section
 
 
 def test_defaults():

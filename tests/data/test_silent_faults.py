@@ -12,7 +12,6 @@ import io
 import json
 import os
 import re
-from types import SimpleNamespace
 
 import made_models
 import numpy as np
@@ -21,11 +20,11 @@ import pytest
 from world import log
 
 from dtn_jax import export
-from dtn_jax.data.days import Days
+from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.prepare import prepare
-from dtn_jax.datasets.preparation.prepared import read
+from dtn_jax.data.prepared import read
+from dtn_jax.data.stages.counts import far
 from dtn_jax.errors import UserError
-from dtn_jax.input.reader import SplitReader
 from dtn_jax.metrics.gauc import gauc
 from experiments.prepare import main
 
@@ -367,10 +366,9 @@ def test_times_far_from_the_rest_are_counted_and_named(name, count, timed):
     ],
 )
 def test_how_far_is_far(rows, near):
-    days = Days(SimpleNamespace(tasks=[], time="t"), dated=True)
-    for day, far in ((500 + near, 0), (500 + near + 1, 1), (min(rows) - near - 1, 1)):
-        days.rows = rows | {day: 1}
-        assert [line.partition(" ")[0] for line in days.far()] == ["1"] * far
+    for day, told in ((500 + near, 0), (500 + near + 1, 1), (min(rows) - near - 1, 1)):
+        counts = {str(day): n for day, n in (rows | {day: 1}).items()}
+        assert [line.partition(" ")[0] for line in far("t", counts)] == ["1"] * told
 
 
 @pytest.mark.parametrize("command", ["prepare", "infer"])

@@ -18,9 +18,9 @@ import polars as pl
 import pytest
 from world import log
 
-from dtn_jax.data import fit, shards, spark
 from dtn_jax.data.prepare import prepare
-from dtn_jax.datasets.logs.raw import units
+from dtn_jax.data.raw import read
+from dtn_jax.data.stages import fit, records, spark
 from dtn_jax.errors import UserError
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -53,9 +53,9 @@ def session():
 @pytest.fixture
 def pieces(monkeypatch):
     """A small log is cut into as many pieces as a large one is, and has as many numbers."""
-    monkeypatch.setattr(units, "ROWS", 200)
-    monkeypatch.setattr(units, "BYTES", 40_000)
-    monkeypatch.setattr(shards, "LEAST_ROWS", 300)
+    monkeypatch.setattr(read, "UNIT_ROWS", 200)
+    monkeypatch.setattr(read, "UNIT_BYTES", 40_000)
+    monkeypatch.setattr(records, "LEAST_ROWS", 300)
     monkeypatch.setattr(fit, "MOST_NUMBERS", 100)
 
 

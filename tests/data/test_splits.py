@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 from world.log import prepared, rows
 
-from dtn_jax.data import split as splits
-from dtn_jax.datasets.logs.schema.spec import SplitSpec
+from dtn_jax.data.epochs.reader import SplitReader
+from dtn_jax.data.schemas.spec import SplitSpec
+from dtn_jax.data.stages import split as splits
 from dtn_jax.errors import UserError
-from dtn_jax.input.reader import SplitReader
 
 SPLITS = ("train", "validation", "test")
 FIELDS = "fields: {place: {kind: numeric, encoder: standardise}}\ntasks: {click: }\n"

@@ -15,7 +15,7 @@ from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.checkpoint.start_from import first_state, started
 from dtn_jax.data import prepare as logs
 from dtn_jax.errors import UserError
-from dtn_jax.run import build_run
+from dtn_jax.run import Run, build_run
 from dtn_jax.train import train
 from dtn_jax.workdir import Workdir
 
@@ -113,7 +113,11 @@ def assert_started(shops, workdir, old_changes, **changes):
     old, state = last(shops, workdir, **old_changes)
     given = {"train__start_from": str(workdir), "seed": 5} | changes
     run = started(build_run(config(shops, "later", **given)), workdir / "none")
-    found = first_state(run)
+    fresh, new_state = [], Run.new_state
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "new_state", lambda run: fresh.append(new_state(run)) or fresh[0])
+        found = first_state(run)
+    assert all(a.is_deleted() for a in fresh[0].tables.values())  # tables are not there twice
     was, now = tables(old, state), tables(run, found)
     new = tables(run, run.new_state())
     assert was.keys() == now.keys() == new.keys()

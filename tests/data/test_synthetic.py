@@ -8,13 +8,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.datasets.preparation.blocks import Layout
-from dtn_jax.datasets.synthetic import builder as synthetic
-from dtn_jax.datasets.synthetic import funnel, known_answer
-from dtn_jax.datasets.synthetic.builder import Synthetic
+from dtn_jax.data.blocks import Layout
+from dtn_jax.data.epochs.reader import SplitReader
+from dtn_jax.data.sets import catalog
+from dtn_jax.data.sets.synthetic import builder as synthetic
+from dtn_jax.data.sets.synthetic import funnel, known_answer
+from dtn_jax.data.sets.synthetic.builder import Synthetic
+from dtn_jax.data.sets.synthetic.funnel import FunnelSpec
 from dtn_jax.errors import UserError
-from dtn_jax.input.reader import SplitReader
 
 OPTIONS = "rows=20000,ids=20000,seed=3"
 SPACES = {"click@all", "cart@all", "cart@click", "order@all", "order@click", "order@cart"}
@@ -57,27 +58,6 @@ def test_rows_are_the_funnels_in_order(data, splits, spec):
     assert all(b.label_mask.all() for b in splits.values())
 
 
-def test_ids_are_rows_of_their_tables(data, splits, spec):
-    assert data.schema.field_names == funnel.FIELDS
-    assert {f.name: f.rows for f in data.schema.fields} == {
-        name: 1 + size for name, size in spec.sizes.items()
-    }
-    for batch in splits.values():
-        assert batch.ids.min() == 1
-        assert (batch.ids.max(axis=0) <= list(spec.sizes.values())).all()
-    assert not any(sum(counts.values()) for counts in data.unknown_values.values())
-
-
-def test_notes_hold_the_truth(data, spec):
-    notes = data.notes
-    assert notes["spec"] == {"rows": 20_000, "ids": 20_000, "seed": 3}
-    assert notes["sizes"] == spec.sizes
-    assert notes["importance"]["click"] == dict(
-        zip(funnel.FIELDS, known_answer.importance(spec)["click"].tolist(), strict=True)
-    )
-    assert set(notes["bayes_auc"]) == set(notes["test_bayes_auc"]) == SPACES
-
-
 def test_the_test_splits_own_bayes_auc(data, splits, spec):
     batch = splits["test"]
     scores = known_answer.bayes_scores(spec, batch.ids)
@@ -98,33 +78,19 @@ def test_the_test_splits_own_bayes_auc(data, splits, spec):
         assert got > 0.6
 
 
-def test_two_preparations_are_identical(data, tmp_path, caplog, capfd):
-    again = catalog.load("synthetic", OPTIONS, data_dir=str(tmp_path))
-    assert not caplog.records
-    shown = capfd.readouterr()
-    assert len(shown.out.splitlines()) == 2
-    assert shown.err == ""
-    assert again.folder != data.folder
-    assert again.fingerprint == data.fingerprint
-    assert again.notes == data.notes
-    # And so are the bytes.
-    names, others = (
-        {p.relative_to(made.folder) for p in made.folder.rglob("*") if p.is_file()}
-        for made in (data, again)
-    )
-    assert names == others
-    for name in names:
-        assert (again.folder / name).read_bytes() == (data.folder / name).read_bytes(), name
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ("rows=999", "data.options rows=999: expected a whole number at least 1000"),
         ("ids=10", "data.options ids=10: expected a whole number at least 20000"),
         ("seed=-1", "data.options seed=-1: expected"),
-        ("rows=many", "data.options rows expects a whole number at least 1000, got 'many'"),
+        ("rows=many", "data.options rows expects a whole number at least 1000 and .*, got 'many'"),
         ("row=5000", "unknown option of data set 'synthetic' 'row'. Did you mean 'rows'?"),
+        ("divergence=1.5", "data.options divergence=1.5: expected a number at least 0 and at most"),
+        ("divergence=nan", "data.options divergence=nan: expected a number at least 0"),
+        ("divergence=all", "data.options divergence expects a number at least 0 .*, got 'all'"),
+        ("interactions=2", "data.options interactions=2.0: expected a number at least 0 and at mo"),
+        ("sparsity=6", "data.options sparsity=6.0: expected a number at least 0 and at most 5"),
     ],
 )
 def test_bad_options(options, message, tmp_path):
@@ -133,9 +99,33 @@ def test_bad_options(options, message, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_defaults_are_those_that_the_options_state():
-    spec = funnel.FunnelSpec(**{name: o.default for name, o in Synthetic.OPTIONS.items()})
-    assert spec == funnel.FunnelSpec()
+DIALED = "rows=2000,seed=3,divergence=0.50,interactions=.8,sparsity=1"
+
+
+def test_the_options_make_a_set_that_knows_its_law(tmp_path):
+    data = catalog.load("synthetic", DIALED, data_dir=str(tmp_path))
+    spec = FunnelSpec(**data.notes["spec"])
+    assert spec == FunnelSpec(2_000, seed=3, divergence=0.5, interactions=0.8, sparsity=1)
+    assert data.notes["true_divergence"] == known_answer.true_divergence(spec)
+    assert "f206" in data.notes["weights"]["cart"]  # click's share of it
+    same = catalog.make_builder("synthetic", DIALED.replace(".50", ".5"), str(tmp_path), "")
+    assert str(same.data_dir) == str(data.folder)
+    click = known_answer.bayes_scores(spec, funnel.rows(spec, 1_800, 200)[0])["click@all"]
+    assert len(np.unique(click)) > 100
+    for key in ("divergence", "interactions", "sparsity"):
+        other = catalog.make_builder("synthetic", f"rows=2000,seed=3,{key}=0.3", str(tmp_path), "")
+        assert other.data_dir.split("/")[-2] == f"rows2000_ids20000_seed3_{key}0.3"
+
+
+def test_whole_numbers_are_numbers():
+    builder = Synthetic(data_dir="", divergence=0)
+    assert builder.variant() == "rows1000000_ids20000_seed0_divergence0.0"
+
+
+def test_sets_of_the_default_law_keep_their_folder(tmp_path):
+    texts = ("", "divergence=1", "sparsity=0", "divergence=1.0,sparsity=0.0")
+    folders = {catalog.make_builder("synthetic", t, str(tmp_path), "").data_dir for t in texts}
+    assert folders == {f"{tmp_path}/synthetic/rows1000000_ids20000_seed0/1.0.0"}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import datetime
 import polars as pl
 import pytest
 
-from dtn_jax.datasets.logs.times import read, show, to_time, unit_of
+from dtn_jax.data.times import read, show, to_time, unit_of
 from dtn_jax.errors import UserError
 
 UTC = datetime.UTC

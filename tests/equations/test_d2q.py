@@ -13,8 +13,8 @@ from d2q_log import config, prepared_films
 from ml_collections import ConfigDict
 
 from configs.base import get_config
+from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.errors import UserError
-from dtn_jax.input.reader import SplitReader
 from dtn_jax.losses import label_quantiles, read_losses
 from dtn_jax.losses.by_task import predictions, task_losses
 from dtn_jax.losses.d2q import D2Q
@@ -251,15 +251,15 @@ def test_of_many_rows_whole_blocks_are_drawn(folder, monkeypatch):
     given = config(folder, loss__d2q__quantiles=20)
     run = build_run(given)
     whole, read = run.schema.tasks[1].quantiles, []
-    monkeypatch.setattr(label_quantiles, "MOST_ROWS", 1500)
-    monkeypatch.setattr(label_quantiles, "PART", 3)
+    monkeypatch.setattr(label_quantiles, "MOST_ROWS", 2100)
+    monkeypatch.setattr(label_quantiles, "PART", 1)
     real = SplitReader.read
     monkeypatch.setattr(SplitReader, "read", lambda s, r: read.append(r) or real(s, r))
     drawn = [build_run(given).schema.tasks[1].quantiles for _ in range(2)]
     assert drawn[0] == drawn[1] != whole
     blocks = np.concatenate(read[: len(read) // 2])
-    assert len(set(blocks.tolist())) == len(blocks) == 1500 // run.data.layout.block_rows
-    assert max(map(len, read)) == 3
+    assert len(set(blocks.tolist())) == len(blocks) == 2100 // run.data.layout.block_rows
+    assert max(map(len, read)) == 1
     np.testing.assert_allclose(np.median(drawn[0], axis=1), np.median(whole, axis=1), rtol=0.4)
 
 

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 from built_models import CHAIN, PAIR, usual
-from history_batches import SCHEMA, batch, looked_up
+from every_field import SCHEMA, batch, inputs_of, tables_of
 from toy_steps import build, config
 
 from dtn_jax.errors import UserError
@@ -112,7 +112,7 @@ def with_histories(histories="din", **changes):
     """A DTN of SCHEMA, and what it reads."""
     settings = {"model__architecture": "dtn", "model__dtype": "float64"}
     model, plan = build(config(**settings, model__histories=histories, **changes), SCHEMA)
-    return model, looked_up(plan, batch(16))
+    return model, inputs_of(plan, batch(), tables_of(plan))
 
 
 @pytest.mark.parametrize("fusion", ["paper", pytest.param("released", marks=pytest.mark.nightly)])
@@ -191,7 +191,7 @@ NO_SEQUENCE = dataclasses.replace(SCHEMA, fields=SCHEMA.fields[:1])
     [
         ({"model__histories": ""}, SCHEMA, "own_histories: a mean has no parameters"),
         ({"model__dtn__task_groups": False}, SCHEMA, "own_histories: they are for task groups"),
-        ({}, NO_SEQUENCE, "own_histories: data set 'histories' has no sequence"),
+        ({}, NO_SEQUENCE, "own_histories: data set 'every' has no sequence"),
     ],
 )
 def test_own_histories_that_make_no_sense(changes, data, message):

@@ -86,14 +86,10 @@ def drawn():
 
 WAYS = ("search", "whole", "gpu", "tpu", "2 to a line")
 WAYS += ("windows", "gpu, windows", "columns", "sent")
-QUICK = {
+CASES = [
     *(("adam", way) for way in WAYS),
     *(("adagrad", way) for way in ("search", "whole", "columns")),
     *(("sgd", way) for way in ("search", "tpu")),
-}
-CASES = [
-    pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow)
-    for case in itertools.product(OPTIMIZERS, WAYS)
 ]
 
 

@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from dtn_jax import errors, export
-from dtn_jax.datasets import adult
+from dtn_jax.data.sets import adult
 from dtn_jax.export import calibration, model_folder, scores
 from dtn_jax.export.write.card import page
 
@@ -37,7 +37,17 @@ from dtn_jax.__main__ import main
 main()
 """
 TRAINING = {"flax", "optax", "orbax", "tensorstore", "tensorflow_datasets", "ml_collections"}
-OTHERS = {"jaxtyping", "yaml", "rich", "sklearn", "matplotlib", "pandas", "fsspec", "grain"}
+OTHERS = {
+    "jaxtyping",
+    "yaml",
+    "pydantic",
+    "rich",
+    "sklearn",
+    "matplotlib",
+    "pandas",
+    "fsspec",
+    "grain",
+}
 
 
 @pytest.mark.slow

@@ -20,7 +20,6 @@ from dtn_jax.export.score_files import Job
 from dtn_jax.export.serve import reading
 from dtn_jax.export.serve.description import describe
 from dtn_jax.export.write.fixed import unseen
-from dtn_jax.input.reader import SplitReader
 
 SCHEMA = """
 name: shop
@@ -64,33 +63,6 @@ def made(tmp_path_factory):
     data = own_log.prepared(folder, frame, SCHEMA)
     model = made_models.log_model(data, folder / "model")
     return own_log.split_frames(frame)["test"], data, model
-
-
-def records(data, split):
-    """The arrays of a split, in the order of its rows."""
-    blocks = [data.source(split)[i] for i in range(len(data.stored(split)))]
-    rows = data.rows[split]
-    starts = data.layout.starts(rows)
-    lengths = np.diff([*starts, rows])[: len(blocks)]
-    return {
-        name: np.concatenate([b[name][:n] for b, n in zip(blocks, lengths)]) for name in blocks[0]
-    }
-
-
-@pytest.mark.parametrize("form", ["polars", "texts", "dicts"])
-def test_rows_are_encoded_as_they_were_prepared(made, form):
-    frame, data, folder = made
-    stored = records(data, "test")
-    forms = {
-        "polars": frame,
-        "texts": frame.with_columns(pl.col("user", "item", "price", "speed", "t").cast(pl.String)),
-        "dicts": frame.to_dicts(),
-    }
-    encoded = export.load(folder).encode(forms[form])
-    assert encoded.good.all()
-    np.testing.assert_array_equal(encoded.ids, stored["ids"])
-    np.testing.assert_array_equal(encoded.weights, stored["weights"])
-    np.testing.assert_allclose(encoded.numeric, stored["numeric"], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -196,43 +168,6 @@ def test_a_number_that_is_no_time(made, tmp_path, value):
 # ---------------------------------------------------------------- a set that extends another
 
 
-LATER = own_log.SCHEMA.replace("name: shop", "name: later")
-
-
-@pytest.fixture(scope="module")
-def extended(tmp_path_factory):
-    """The first log's set, the later log, its set, and the encoding of a model of that."""
-    folder = tmp_path_factory.mktemp("log")
-    old = own_log.prepared(folder, own_log.log(2000))
-    frame = own_log.log(1500, seed=1).with_columns(pl.col("user") + 20, pl.col("speed") * 3)
-    (folder / "later.yaml").write_text(LATER)
-    data = prepare(folder / "later.yaml", frame, folder / "data", extend="shop")
-    model = made_models.log_model(data, folder / "model")
-    return old, frame, data, export.load(model).encoding
-
-
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_rows_are_encoded_as_the_later_set_has_them(extended, split):
-    _, frame, data, encoding = extended
-    found = encoding.encode(own_log.split_frames(frame)[split])
-    stored = SplitReader(data, split).everything()
-    np.testing.assert_array_equal(found.ids, stored.ids)
-    np.testing.assert_array_equal(found.numeric, stored.numeric)
-    new = [n for n in data.schema.field_names if data.notes["extends"]["ids"].get(n, {})]
-    assert new == ["user", "item", "hour", "tags"]
-
-
-def test_the_first_logs_rows_keep_their_ids(extended):
-    old, _, _, encoding = extended
-    rows = own_log.split_frames(own_log.log(2000))["test"]
-    was = SplitReader(old, "test").everything()
-    found = encoding.encode(rows)
-    known = was.ids > 0
-    np.testing.assert_array_equal(found.ids[known], was.ids[known])
-    assert (found.ids[~known] != was.ids[~known]).any()  # what was rare then has a row now
-    np.testing.assert_array_equal(found.numeric, was.numeric)
-
-
 # ---------------------------------------------------------------- histories
 
 
@@ -241,16 +176,6 @@ def histories(tmp_path_factory):
     """(the prepared set, a model of it)."""
     data, folder = history_model(tmp_path_factory.mktemp("companions"))
     return data, load(folder)
-
-
-def test_histories_are_encoded_as_they_were_prepared(histories):
-    data, loaded = histories
-    rows = history_log()[TEST]
-    stored = np.asarray(SplitReader(data, "test").everything().ids)
-    for given in (rows, rows.to_dicts()):
-        encoded = loaded.encode(given)
-        assert encoded.good.all()
-        assert sorted(map(tuple, encoded.ids.tolist())) == sorted(map(tuple, stored.tolist()))
 
 
 @pytest.mark.parametrize("shared", [LISTS, ("viewed",), ("viewed_gap", "item")])

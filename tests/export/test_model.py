@@ -10,9 +10,9 @@ from made_models import FRAME, frame_model
 from safetensors.numpy import load_file
 
 from dtn_jax import export
+from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.errors import UserError
 from dtn_jax.export import model_folder
-from dtn_jax.input.reader import SplitReader
 
 ROWS = pl.DataFrame(
     {
@@ -75,15 +75,6 @@ def test_scores_in_every_space(loaded):
     np.testing.assert_allclose(got["order@click"], p[:, 1], rtol=1e-5)
     np.testing.assert_allclose(got["order@all"], p[:, 0] * p[:, 1], rtol=1e-5)
     np.testing.assert_allclose(got["stars@all"], z[:, 2], rtol=1e-5)
-
-
-def test_texts_and_whole_floats_are_the_ids_that_they_say(loaded):
-    model = loaded[0]
-    rows = FRAME.with_columns(pl.col("size", "speed", "id").cast(pl.String))
-    np.testing.assert_array_equal(model.encode(rows).ids, model.encode(FRAME).ids)
-    np.testing.assert_array_equal(model.encode(rows).numeric, model.encode(FRAME).numeric)
-    floats = FRAME.with_columns(pl.col("id").cast(pl.Float64))
-    np.testing.assert_array_equal(model.encode(floats).ids, model.encode(FRAME).ids)
 
 
 def test_a_score_that_is_not_finite_is_a_bad_row(loaded):

@@ -16,10 +16,9 @@ from served import serving_model
 from world import log
 
 from dtn_jax import export
-from dtn_jax.datasets import adult
-from dtn_jax.datasets.preparation import catalog
+from dtn_jax.data.epochs.reader import SplitReader
+from dtn_jax.data.sets import adult, catalog
 from dtn_jax.export.serve.limits import Limits
-from dtn_jax.input.reader import SplitReader
 from experiments import score
 
 EXACT = 2**53 + 1  # which no float holds

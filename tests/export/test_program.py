@@ -2,13 +2,12 @@
 
 import dataclasses
 
-import companion_batches
-import history_batches
+import every_field
 import jax.numpy as jnp
-import number_batches
 import numpy as np
 import pytest
 from drawn_models import ALL_EXPERTS, SCHEMA, batch, drawn, exported
+from every_field import EMBEDDED, NUMBERS, SLOTS
 
 from dtn_jax.export.write.described import with_tasks
 from dtn_jax.export.write.program import export_program
@@ -51,25 +50,32 @@ def test_logits_are_those_of_the_scoring_step(path):
 
 
 @pytest.mark.parametrize(
-    ("architecture", "dtype"),
-    [("dtn", "float32"), pytest.param("stem", "bfloat16", marks=pytest.mark.slow)],
+    ("architecture", "dtype", "way"),
+    [
+        ("dtn", "float32", "din"),
+        pytest.param("stem", "bfloat16", "", marks=pytest.mark.slow),
+        *(pytest.param("dtn", "float32", way, marks=pytest.mark.slow) for way in HISTORIES),
+    ],
 )
-def test_embedded_numbers_go_with_it(path, architecture, dtype):
-    """Piecewise linear, periodic and AutoDis, of all views; missing numbers too."""
-    schema = number_batches.SCHEMA
-    model = drawn(architecture, "mlp", schema=schema, model__dtype=dtype)
-    logits, weights = exported(model.forward(), [model], path)
-    given = batch(50, schema=schema)
-    expected = model.expected(given)
-    np.testing.assert_allclose(logits(given), expected, rtol=0, atol=1e-6)
-    assert {name.split("/")[2] for name in weights if "/numbers_" in name} >= {"price", "hours"}
-    for slot, number, place in number_batches.PLACES.values():
+def test_fields_of_every_kind_go_with_it(path, architecture, dtype, way):
+    """Embedded numbers of all views, missing ones too; histories and what stands beside items."""
+    options = {"model__dtype": dtype, "model__histories": way, "model__embedding_dim": 4}
+    model = drawn(architecture, "mlp", schema=every_field.SCHEMA, **options)
+    logits, _ = exported(model.forward(), [model], path)
+    given = every_field.batch(50, dtype=np.float32).replace(row_mask=np.ones(50, bool))
+    found = logits(given)
+    np.testing.assert_allclose(found, model.expected(given), rtol=1e-6, atol=1e-6)
+    for name in (*EMBEDDED, "rate"):
         numeric = given.numeric.copy()
-        numeric[:, number] += 1
-        moved = np.abs(logits(given.replace(numeric=numeric)) - expected).max(axis=1) > 0
-        known = given.ids[:, slot] == 1
+        numeric[:, NUMBERS[name]] += 1
+        moved = np.abs(logits(given.replace(numeric=numeric)) - found).max(axis=1) > 0
+        known = given.ids[:, SLOTS[name].start] == 1
         assert moved[known].any()
-        assert schema.fields[place].embedded != moved[~known].any()  # or the value scales row 0
+        assert (name in EMBEDDED) != moved[~known].any()  # or the value scales row 0
+    for name, other in (("viewed", -1), ("gap", 0)):
+        ids = given.ids.copy()
+        ids[:, SLOTS[name]] = np.where(ids[:, SLOTS[name]] < 0, -1, other)
+        assert np.abs(logits(given.replace(ids=ids)) - found).max() > 1e-3
 
 
 def test_the_matrix_has_all_experts():
@@ -91,33 +97,6 @@ def test_all_architectures_with_all_experts(path, architecture, changes):
     assert expected.std(axis=0).min() > 0.01
     scale = max(1, np.abs(expected).max())
     np.testing.assert_allclose(logits(given), expected, rtol=0, atol=1e-6 * scale)
-
-
-CASES_OF_HISTORIES = [
-    ("histories", "din"),
-    pytest.param("companions", "din", marks=pytest.mark.slow),
-    *(pytest.param("histories", way, marks=pytest.mark.slow) for way in ("", *HISTORIES)),
-    pytest.param("companions", "", marks=pytest.mark.slow),
-]
-
-
-@pytest.mark.parametrize(("rows", "way"), CASES_OF_HISTORIES)
-def test_histories_go_with_it(path, rows, way):
-    """And what stands beside their items."""
-    made = {"histories": history_batches, "companions": companion_batches}[rows]
-    options = {"model__histories": way, "model__embedding_dim": 4}
-    model = drawn("dtn", "mlp", schema=made.SCHEMA, **options)
-    logits, _ = exported(model.forward(), [model], path)
-    given = made.batch(50, dtype=np.float32).replace(row_mask=np.ones(50, bool))
-    found, expected = logits(given), model.expected(given)
-    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
-    turned = given.ids.copy()
-    if rows == "histories":
-        turned[:, 1:6] = -1  # nothing was viewed
-    else:
-        gaps = companion_batches.SLOTS["gap"]
-        turned[:, gaps] = np.where(turned[:, gaps] < 0, -1, 0)
-    assert np.abs(logits(given.replace(ids=turned)) - found).max() > 1e-3
 
 
 @pytest.mark.parametrize("dtype", ["int8", pytest.param("bfloat16", marks=pytest.mark.slow)])

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pytest
 from made_models import FRAME
 
+from dtn_jax.data import cast
 from dtn_jax.errors import UserError
-from dtn_jax.export import raw_rows, score_files
+from dtn_jax.export import score_files
 from dtn_jax.export.encoded import Bad
 from dtn_jax.export.score_files import Job
 from experiments import score
@@ -63,8 +64,8 @@ def test_decimals_are_the_floats_that_training_read():
     floats = pl.from_arrow(single.to_arrow().cast(pa.float64())).alias("a")
     assert (floats != single.cast(pl.Float64)).any()
     bad = Bad(np.arange(100))
-    assert raw_rows.plain(single, bad).equals(floats, check_names=True)
-    lists = raw_rows.plain(single.implode(), bad)
+    assert cast.typed(single, pl.Float64, bad).equals(floats, check_names=True)
+    lists = cast.typed(single.implode(), pl.List(pl.Float64), bad)
     assert lists.explode().equals(floats, check_names=True)
 
 

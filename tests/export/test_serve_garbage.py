@@ -63,7 +63,7 @@ def test_bodies(served, body, status, words):
 @pytest.mark.parametrize(
     ("column", "value", "got", "expected"),
     [
-        ("size", "many", "'many' (wrong type)", "a number or null"),
+        ("size", "many", '"many" (wrong type)', "a number or null"),
         ("size", 1e999, "got 1e999", "a number that a 64-bit float holds"),
         ("vector", [3e38, 0.0], "not finite", "numbers as those of training"),
         ("word", {"a": 1}, '{"a": 1}', "text or a number or null"),

@@ -1,8 +1,10 @@
 """Checkpoints restore exactly what was saved, or are refused: checksums, and those without."""
 
+import asyncio
 import json
 import shutil
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from saved_states import assert_equal, large_file, progress_at, restored, state_at
 
 from dtn_jax import checksums
-from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.checkpoint import Checkpoints, orbax, verified
 from dtn_jax.errors import UserError
 
 saved = saved_states.saved
@@ -130,6 +132,29 @@ def test_whatever_orbax_raises_one_without_checksums_is_set_aside(workdir, capsy
     said = capsys.readouterr().out
     assert "cannot be read: error while reading array index" in said
     assert len(said) < 2000
+
+
+def test_one_that_cannot_be_read_ends_a_run_of_several_processes(workdir, monkeypatch):
+    """Each would set it aside or not, and resume from another one."""
+
+    def read():
+        raise Exception("cut")
+
+    newest = workdir / "checkpoints/last/2"
+    (newest / checksums.NAME).unlink()
+    with pytest.raises(verified.Damaged, match="cannot be read: cut"):
+        verified.read(newest, read)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(verified, "told_damage", lambda path: "")  # which asks the other process
+    with pytest.raises(UserError, match="cannot be read: cut"):
+        verified.read(newest, read)
+
+
+def test_what_orbax_tells_a_closed_event_loop_is_dropped():
+    loop = asyncio.new_event_loop()
+    loop.close()
+    with orbax.quiet():
+        loop.call_soon_threadsafe(print)
 
 
 def test_a_whole_checkpoint_that_does_not_fit_is_no_damage(workdir):

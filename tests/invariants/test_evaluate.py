@@ -3,14 +3,13 @@
 import json
 
 import numpy as np
-import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from plugin import Shop, visits
 
 from configs import adult as adult_config
-from dtn_jax.datasets.data_set import DataSet
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.data.prepared import Prepared
+from dtn_jax.data.sets import catalog
 from dtn_jax.evaluate import evaluate, write_predictions
 from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.gauc import gauc
@@ -82,37 +81,9 @@ def test_a_space_of_every_row_is_not_copied():
     )
 
 
-class Visits(DataSet):
-    """Clicks on items by users, who are no field."""
-
-    name = "visits"
-    schema = """
-        fields: [item, hour]
-        tasks: [click]
-        group: user
-        split: {by: column, column: _split}
-    """
-
-    def frame(self, rows, seed):
-        rng = np.random.default_rng(seed)
-        item = rng.integers(0, 9, rows)
-        return pl.DataFrame(
-            {
-                "item": item,
-                "hour": rng.integers(0, 24, rows),
-                "user": [f"user {n}" for n in rng.integers(0, rows // 8, rows)],
-                "click": (rng.random(rows) < item / 9).astype(np.int8),
-            }
-        )
-
-    def raw(self, files):
-        sizes = {"train": 500, "validation": 203, "test": 301}
-        return {s: self.frame(n, seed) for seed, (s, n) in enumerate(sizes.items())}
-
-
 @pytest.mark.slow
 def test_a_run_on_grouped_rows_reports_them(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(catalog.DATASETS, "visits", Visits)
+    monkeypatch.setitem(catalog.DATASETS, "shop", Shop)
     reads = []
     groups = Prepared.groups
 
@@ -122,7 +93,7 @@ def test_a_run_on_grouped_rows_reports_them(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(Prepared, "groups", read)
     config = adult_config.get_config("model.architecture=shared_bottom")
-    config.data.dataset, config.data.data_dir = "visits", str(tmp_path / "data")
+    config.data.dataset, config.data.data_dir = "shop", str(tmp_path / "data")
     config.data.batch_size = 64
     config.model.experts, config.model.embedding_dim = "mlp", 4
     config.train.max_steps, config.train.eval_every = 6, 2
@@ -132,7 +103,7 @@ def test_a_run_on_grouped_rows_reports_them(tmp_path, monkeypatch, capsys):
     results = train(config, tmp_path / "run")
     assert sorted(reads) == ["test", "validation"]  # once each, though validated three times
     found = pq.read_table(tmp_path / "run/predictions.parquet").to_pydict()
-    user = Visits(data_dir=str(tmp_path / "data")).frame(301, 2)["user"]
+    user = visits(2, 1000)["visitor"]
     pairs = set(zip(user, found["group"], strict=True))
     assert len(pairs) == user.n_unique() == len(set(found["group"]))
     columns = (np.asarray(found[name]) for name in ("logit/click", "label/click", "group"))

@@ -13,9 +13,9 @@ from configs import logs
 from dtn_jax import first_scores
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.config import flatten
+from dtn_jax.data.epochs.reader import SplitReader, padded, take
 from dtn_jax.data.prepare import prepare
 from dtn_jax.errors import UserError
-from dtn_jax.input.reader import SplitReader, padded, take
 from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.gauc import gauc
 from dtn_jax.replicas import train_replicas
@@ -130,21 +130,6 @@ def test_a_run_killed_between_days_finds_the_same(root, whole, tmp_path, monkeyp
     assert results["by_day"] == whole[1]["by_day"]
     assert results["test"] == whole[1]["test"]
     assert_same_run(dated(root), whole[0], tmp_path)
-
-
-@pytest.mark.nightly
-def test_a_run_killed_before_its_first_checkpoint_logs_the_first_day_once(
-    root, whole, tmp_path, monkeypatch
-):
-    def end(self, *args):
-        raise CutError
-
-    with monkeypatch.context() as patch, pytest.raises(CutError):
-        patch.setattr(Checkpoints, "save", end)
-        train(dated(root), tmp_path)
-    assert [r["kind"] for r in logged(tmp_path)].count("day") == 1
-    assert train(dated(root), tmp_path)["by_day"] == whole[1]["by_day"]
-    assert logged(tmp_path) == logged(whole[0])
 
 
 @pytest.mark.nightly

@@ -10,8 +10,8 @@ from small_runs import CutError, assert_same_run, small
 
 from dtn_jax import evaluate
 from dtn_jax import train as training
+from dtn_jax.data.epochs import reader
 from dtn_jax.errors import UserError
-from dtn_jax.input import reader
 from dtn_jax.parallel.mesh import Placement
 from dtn_jax.run import build_run, score_split
 from dtn_jax.state import create_state

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from small_runs import small
 
-from dtn_jax.datasets.synthetic import known_answer
-from dtn_jax.input.batches import CHUNK_STEPS
+from dtn_jax.data.epochs.batches import CHUNK_STEPS
+from dtn_jax.data.sets.synthetic import known_answer
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.run import build_run
 from dtn_jax.step import make_train_chunk, make_train_step

@@ -1,16 +1,20 @@
 """Replicas are the runs that they would be alone."""
 
 import re
+import shutil
 
 import chex
 import jax
+import numpy as np
 import pytest
 from small_runs import CutError, cut_after, last_state, logged, small
 
 from dtn_jax import replicas
 from dtn_jax.errors import UserError
 from dtn_jax.replicas import parse_replicas, replica_config, train_replicas
-from dtn_jax.train import train
+from dtn_jax.run import build_run
+from dtn_jax.step import TrainStep
+from dtn_jax.train import train, training_data
 
 REPLICAS = (
     "seed=0,5,7;optim.learning_rate=0.01,0.003,0.02;optim.weight_decay=0,0.1,0.01;"
@@ -72,6 +76,31 @@ def test_every_replica_is_the_run_done_alone(prepared_dir, tmp_path, each_alone)
     results = train_replicas(c, tmp_path)
     assert len({r["steps"] for r in results}) > 1  # they stopped at different steps
     assert_the_same(c, tmp_path, results, *each_alone)
+
+
+def test_a_replica_reads_in_its_own_order_and_goes_on_alone(prepared_dir, tmp_path, monkeypatch):
+    """By steps that learn nothing: their loss is the mean of a field's ids."""
+
+    def make_step(*given):
+        def advance(state, batch, routed):
+            losses = batch.ids[:, :2].mean(axis=0)
+            return state.replace(step=state.step + 1), {"losses": losses, "nonfinite": losses < 0}
+
+        return TrainStep(lambda batch: {}, advance)
+
+    monkeypatch.setattr(replicas, "make_train_step", make_step)
+    c = small(prepared_dir, replicas="seed=0,5", train__max_steps=3)
+    expected = []
+    for i, seed in enumerate((0, 5)):
+        chunk = training_data(build_run(alone(c, i))).chunk(seed, 0, 0, 3, c.data.batch_size)
+        expected.append(np.mean(chunk.ids[:3, :, :2], axis=(0, 1)))
+    for _ in range(2):
+        train_replicas(c, tmp_path, test=False)
+        for i in (0, 1):
+            (record,) = [r for r in logged(tmp_path / f"replica_{i}") if r["kind"] == "train"]
+            losses = [record["loss/income"], record["loss/never_married"]]
+            np.testing.assert_allclose(losses, expected[i], rtol=1e-6)
+        shutil.rmtree(tmp_path / "replica_1")
 
 
 @pytest.mark.nightly

@@ -2,7 +2,6 @@
 
 import shutil
 
-import numpy as np
 import pytest
 from small_runs import STEPS, CutError, assert_same_run, cut_after, logged, small
 
@@ -22,13 +21,6 @@ def assert_resumed_equals_uncut(config, uncut, workdir, monkeypatch):
     assert_same_run(config, uncut[0], workdir)
     for key in ("validation", "test", "test_per_task_best", "best_steps", "steps"):
         assert results[key] == uncut[1][key]
-
-
-@pytest.mark.nightly
-def test_dtn_resumed_equals_uncut(prepared_dir, tmp_path, monkeypatch):
-    config = small(prepared_dir, model__architecture="dtn", model__experts="gdcn+mlp")
-    whole = tmp_path / "whole", train(config, tmp_path / "whole")
-    assert_resumed_equals_uncut(config, whole, tmp_path / "run", monkeypatch)
 
 
 @pytest.mark.slow
@@ -118,17 +110,6 @@ def test_damaged_results_are_named(uncut, prepared_dir, tmp_path):
     (tmp_path / "run/results.json").write_text("{")
     with pytest.raises(UserError, match=r"results.json is damaged"):
         train(small(prepared_dir), tmp_path / "run")
-
-
-@pytest.mark.nightly
-def test_a_run_of_two_devices_goes_on_on_one(uncut, prepared_dir, tmp_path, monkeypatch):
-    config = small(prepared_dir, parallel__devices=2)
-    with monkeypatch.context() as patch, pytest.raises(CutError):
-        cut_after(patch, 2)
-        train(config, tmp_path / "run")
-    results = train(small(prepared_dir), tmp_path / "run")
-    for key, found in uncut[1]["test"].items():
-        np.testing.assert_allclose(results["test"][key]["logloss"], found["logloss"], rtol=1e-3)
 
 
 def test_a_finished_run_is_not_run_again(uncut, prepared_dir, monkeypatch, capsys):

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from small_runs import CutError, assert_same_run, cut_after, last_state, logged, small
 
+from dtn_jax.data.epochs.resident import ResidentData
 from dtn_jax.errors import UserError
 from dtn_jax.export.write import trained
-from dtn_jax.input.resident import ResidentData
 from dtn_jax.replicas import train_replicas
 from dtn_jax.train import train
 

@@ -9,7 +9,7 @@ from small_runs import STEPS, logged, small
 
 from dtn_jax import selection
 from dtn_jax.checkpoint import Checkpoints
-from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.data.prepared import Prepared
 from dtn_jax.run import build_run, measure, score_split
 from dtn_jax.selection import tell_of_end
 from dtn_jax.state import create_state

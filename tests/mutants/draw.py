@@ -28,16 +28,14 @@ AREAS = {
     "dtn_jax/models/layers.py dtn_jax/models/normalisation.py dtn_jax/models/dropout.py",
     "architectures": "dtn_jax/models/architectures/*.py",
     "experts": "dtn_jax/models/experts/*.py",
-    "order": "dtn_jax/input/*.py",
-    "encoders": "dtn_jax/data/fit.py dtn_jax/data/encode.py dtn_jax/data/vocabulary.py "
-    "dtn_jax/datasets/preparation/encoders.py "
-    "dtn_jax/datasets/preparation/numbers.py dtn_jax/datasets/preparation/vocabulary.py",
-    "splits": "dtn_jax/data/split.py dtn_jax/data/days.py dtn_jax/datasets/preparation/hold_out.py",
-    "histories": "dtn_jax/data/histories.py dtn_jax/models/histories/*.py",
-    "prepared": "dtn_jax/datasets/preparation/prepared.py dtn_jax/datasets/preparation/block*.py "
-    "dtn_jax/datasets/preparation/record*.py dtn_jax/data/stages.py dtn_jax/data/records.py "
-    "dtn_jax/datasets/logs/raw/*.py dtn_jax/datasets/logs/formula.py "
-    "dtn_jax/datasets/logs/times.py",
+    "order": "dtn_jax/data/epochs/*.py",
+    "encoders": "dtn_jax/data/stages/fit.py dtn_jax/data/encode.py dtn_jax/data/vocabulary.py "
+    "dtn_jax/data/quantiles.py",
+    "splits": "dtn_jax/data/stages/split.py dtn_jax/data/stages/counts.py",
+    "histories": "dtn_jax/data/stages/histories.py dtn_jax/models/histories/*.py",
+    "prepared": "dtn_jax/data/prepared.py dtn_jax/data/blocks.py "
+    "dtn_jax/data/stages/units.py dtn_jax/data/stages/records.py dtn_jax/data/raw/*.py "
+    "dtn_jax/data/formula.py dtn_jax/data/times.py",
     "checkpoints": "dtn_jax/checkpoint/*.py dtn_jax/workdir/*.py",
     "selection": "dtn_jax/selection.py dtn_jax/timetable.py dtn_jax/results.py",
     "run": "dtn_jax/run.py dtn_jax/train.py dtn_jax/evaluate.py dtn_jax/replicas.py",

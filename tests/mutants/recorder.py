@@ -1,9 +1,9 @@
 """A pytest plug-in that records which lines each test runs.
 
 A line that a fixture runs counts as run by every test that uses the fixture, whichever test it was
-made for. Writes a JSON file for each worker into the folder DTN_LINES: for each test its contexts
-(its own, and those of its fixtures), its file and its seconds, if it passed; and of each context
-the lines.
+made for; what one file's tests have traced is traced again for those of the next. Writes a JSON
+file for each worker into the folder DTN_LINES: for each test its contexts (its own, and those of
+its fixtures), its file and its seconds, if it passed; and of each context the lines.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import sys
 
 import coverage
 import pytest
@@ -25,7 +26,7 @@ class Lines:
         self.root = pathlib.Path.cwd()
         self.coverage = coverage.Coverage(data_file=None, source=list(SOURCES), config_file=False)
         self.tests: dict[str, dict] = {}
-        self.context = ""
+        self.context, self.module = "", None
         self.coverage.start()
 
     def switch(self, context: str) -> str:
@@ -36,6 +37,11 @@ class Lines:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item):
+        if item.path != self.module:
+            self.module = item.path
+            sys.modules["jax"].clear_caches()  # conftest.py imports it, after its environment
+            if "built_models" in sys.modules:
+                sys.modules["built_models"].Model.made.clear()
         self.switch(item.nodeid)
         self.tests[item.nodeid] = {"file": item.path.name, "seconds": 0.0, "passed": True}
         yield_ = yield

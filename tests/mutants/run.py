@@ -6,9 +6,10 @@
 First it runs all quick tests, and records which lines each of them runs. Then each mutant is
 applied in a scratch copy of the last commit, where the tests that run its lines are started, short
 and narrow ones first, until one fails. If none does, so is a minute's worth of the other tests of
-the same files, and of those that run any line of the mutant's file: a line that was traced or
-cached in one test may count in another. What was found stays in runs/mutants/COMMIT, where a second
-call goes on; the table is outcomes.md.
+the same files, and of those that run any line of the mutant's file, or of its folder: a line that
+was traced, cached or imported in one test may count in another. A row of mutants.json that is
+`equivalent`, for the reason that it gives, survives without a trial. What was found stays in
+runs/mutants/COMMIT, where a second call goes on; the table is outcomes.md.
 """
 
 from __future__ import annotations
@@ -99,15 +100,22 @@ class Lines:
                     for line in lines:
                         self.by_file[name][line] |= users[context]
 
-    def tests(self, row: dict, whole_file: bool) -> list[str]:
-        """Those that run a line that the mutant changes, or any of its file; those of a test file
-        side by side, and first the files that are short and whose tests run few lines."""
+    def tests(self, row: dict, reach: str) -> list[str]:
+        """Those that run one of the `lines` that the mutant changes, or any of its `file` or
+        `folder`; those of a test file side by side, and first the files that are short and whose
+        tests run few lines."""
         source = (ROOT / row["file"]).read_text()
         start = f"\n{source}".index(f"\n{row['old']}\n")
         first = source[:start].count("\n") + 1
         lines = range(first, first + row["old"].count("\n") + 1)
-        by_line = self.by_file[row["file"]]
-        some = [by_line[n] for n in (by_line if whole_file else lines)]
+        by_line, folder = self.by_file[row["file"]], row["file"].rpartition("/")[0]
+        if reach == "lines":
+            some = [by_line[n] for n in lines]
+        elif reach == "file":
+            some = by_line.values()
+        else:
+            names = [name for name in self.by_file if name.rpartition("/")[0] == folder]
+            some = [tests for name in names for tests in self.by_file[name].values()]
         tests = set().union(*some)
         of_file = collections.defaultdict(float)
         for test in tests:
@@ -133,10 +141,10 @@ def outcome(row: dict, folder: pathlib.Path, lines: Lines) -> dict:
     started = time.monotonic()
     path.write_text(draw.apply(source, row))
     try:
-        for which in ("lines", "beside", "file"):
-            tests = lines.beside(tried) if which == "beside" else lines.tests(row, which == "file")
+        for reach in ("lines", "beside", "file", "folder"):
+            tests = lines.beside(tried) if reach == "beside" else lines.tests(row, reach)
             tests = [test for test in tests if test not in set(tried)]
-            tests = tests if which == "lines" else lines.first(tests, MINUTE)
+            tests = tests if reach == "lines" else lines.first(tests, MINUTE)
             tried += tests
             if tests and (by := failing(folder, tests, sum(lines.seconds[t] for t in tests))):
                 break
@@ -158,7 +166,8 @@ def failing(folder: pathlib.Path, tests: list[str], seconds: float) -> str:
         return ""
     if "ERROR: not found: " in found.stderr or found.returncode == 5:  # a test that is not there
         raise RuntimeError(found.stdout[-2000:] + found.stderr[-2000:])
-    name = re.search(r"^(?:FAILED|ERROR) (\S+)", found.stdout, re.MULTILINE)
+    told = r"^(?:FAILED|ERROR) (.+?)(?: \((?:setup|call|teardown)\)| - .*)?$"
+    name = re.search(told, found.stdout, re.MULTILINE)
     return name[1] if name else "does not start"
 
 
@@ -199,15 +208,22 @@ def outcomes() -> dict[str, dict]:
 
 def table(rows: list[dict], found: dict[str, dict]) -> str:
     """outcomes.md."""
-    done = [row for row in rows if row["id"] in found]
-    alive = [row for row in done if not found[row["id"]]["by"]]
-    minutes = sum(found[row["id"]]["seconds"] for row in done) / 60
+    done = [row for row in rows if row["id"] in found or "equivalent" in row]
+    by = {row["id"]: found.get(row["id"], {}).get("by", "") for row in done}
+    alive = [row for row in done if not by[row["id"]]]
+    equal = [row for row in alive if "equivalent" in row]
+    minutes = sum(one["seconds"] for one in found.values()) / 60
     text = [
         "# Mutants",
         "",
         f"{len(done)} of {len(rows)} small breakages of commit {COMMIT} were tried, in "
         f"{minutes:.0f} minutes of one core; the quick tests notice {len(done) - len(alive)}. "
-        "`make mutants` makes this table.",
+        f"{len(alive)} survive, {len(equal)} of them because they change nothing that anybody "
+        "could see. `make mutants` makes this table.",
+        "",
+        "| survives | file | why |",
+        "| --- | --- | --- |",
+        *(f"| {row['id']} | {row['file']} | {row.get('equivalent', '')} |" for row in alive),
         "",
         "| | area | file | what is broken | noticed by |",
         "| --- | --- | --- | --- | --- |",
@@ -218,9 +234,9 @@ def table(rows: list[dict], found: dict[str, dict]) -> str:
             pairs = zip(row["old"].split("\n"), row["new"].split("\n"))
             old, new = next(pair for pair in pairs if pair[0] != pair[1])
             what = f"{what}: `{old.strip()}` → `{new.strip()}`".replace("|", "\\|")
-        by = found[row["id"]]["by"].replace("|", "\\|")
-        by = by if len(by) < 120 else by[:117] + "…"
-        cells = (row["id"], row["area"], row["file"], what, by or "**survives**")
+        test = by[row["id"]].replace("|", "\\|")
+        test = test if len(test) < 120 else test[:117] + "…"
+        cells = (row["id"], row["area"], row["file"], what, test or "**survives**")
         text.append(f"| {' | '.join(cells)} |")
     return "\n".join(text) + "\n"
 
@@ -236,7 +252,9 @@ def main() -> None:
     ends = time.monotonic() + 60 * known.minutes
     if not (WORK / "lines_by_test").exists():
         record(known.workers)
-    wanted = [row for row in rows if row["id"] in known.ids or not known.ids]
+    wanted = [
+        row for row in rows if row["id"] in known.ids or not (known.ids or "equivalent" in row)
+    ]
     done = outcomes() if not known.ids else {}
     run([row for row in wanted if row["id"] not in done], known.workers, ends)
     (HERE / "outcomes.md").write_text(table(rows, outcomes()))

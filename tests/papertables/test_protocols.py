@@ -181,19 +181,3 @@ def test_ali_ccp_is_compared_on_equal_terms():
                 "loss.positive_weights", "train.epochs", "data.options"):  # fmt: skip
         assert len({config[key] for config in configs}) == 1, key
     assert protocol.trials > 0
-
-
-def test_the_released_run_is_unequal_and_untuned():
-    protocol = load(shipped()["ali_ccp_released"])
-    found = {n: flatten(configured(protocol, own)) for n, own in protocol.entries.items()}
-    widths = {name: config["model.embedding_dim"] for name, config in found.items()}
-    assert widths == {"dtn": 64, "mmoe": 16, "ple": 16, "mmoe_64": 64, "ple_64": 64}
-    assert {c["loss.positive_weights"] for c in found.values()} == {"click=200,conversion=3000"}
-    assert {c["train.epochs"] for c in found.values()} == {10}
-    assert found["dtn"]["model.experts"] == "masknet+hcnet+gdcn"
-    assert len(found["dtn"]["model.hcnet.fields"]) == 17
-    assert found["mmoe_64"] == found["mmoe"] | {"model.embedding_dim": 64}
-    assert found["ple"]["model.group_experts"] == "shared=mlp*2"
-    assert all(c["evaluate.threshold_auc"] for c in found.values())
-    assert protocol.trials == 0
-    assert sum(protocol.full_size.rows.values()) == 85_316_975

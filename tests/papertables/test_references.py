@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from dtn_jax.datasets.preparation import catalog
+from dtn_jax.data.sets import catalog
 from dtn_jax.interface import Batch
 from dtn_jax.schema import Field, Schema, Task
 from experiments.tables import reference_models, references

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from invented_runs import TINY
 
-from dtn_jax.datasets.preparation import catalog
+from dtn_jax.data.sets import catalog
 from experiments.tables import transfer, tuning
 from experiments.tables.entries import overall
 from experiments.tables.protocol import configured

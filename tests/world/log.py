@@ -14,7 +14,7 @@ import polars as pl
 
 from dtn_jax.data import prepare as logs
 from dtn_jax.data import shown_values
-from dtn_jax.input.reader import SplitReader
+from dtn_jax.data.epochs.reader import SplitReader
 
 DAYS = 10
 SCHEMA = """

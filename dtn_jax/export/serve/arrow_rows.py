@@ -16,7 +16,7 @@ from dtn_jax.export.serve.asked import Asked
 from dtn_jax.export.serve.json_rows import IGNORED
 from dtn_jax.export.serve.limits import TEXT, Limits
 from dtn_jax.export.serve.reading import Reading
-from dtn_jax.export.serve.refused import Refused, bad_value, shown
+from dtn_jax.export.serve.refused import Refused, shown
 
 STREAM = "application/vnd.apache.arrow.stream"
 TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
@@ -36,7 +36,7 @@ def read(body: bytes, reading: Reading, limits: Limits, outputs: object = None) 
     try:
         found = _table(body, reading, limits)
         raw_rows.check_there(found.column_names, reading.columns, tuple(reading.optional))
-        frame, bad = raw_rows.table(found, reading.columns, tuple(reading.optional))
+        frame, bad = raw_rows.table(found, reading.types, tuple(reading.optional))
         _check_size(frame, limits)
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         status = 422 if isinstance(error, UserError) else 400
@@ -46,11 +46,10 @@ def read(body: bytes, reading: Reading, limits: Limits, outputs: object = None) 
         raise Refused(422, shown(f"the Arrow stream can't be read: {error}")) from None
     if not bad.good.all():
         first = bad.account.kept[0][1]
-        expected = reading.expected.get(first.column, "another")
-        raise bad_value(f"row {first.row}", first.column, first.value, expected, first.row)
+        expected = reading.expected[first.column]
+        raise Asked(len(frame), chosen).refused(first, first.row - 1, expected)
     ignored = sorted(map(shown, set(found.column_names) - set(reading.columns)))
-    columns = {column.name: column for column in frame.get_columns()}
-    return Asked(len(frame), columns, tuple(frame.dtypes), chosen, tuple(ignored[:IGNORED]))
+    return Asked(len(frame), chosen, tuple(ignored[:IGNORED]), frame)
 
 
 def _table(body: bytes, reading: Reading, limits: Limits) -> pa.Table:

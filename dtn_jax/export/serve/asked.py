@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-Column = list | pl.Series  # values: of a few rows as they are, else in polars' memory
+from dtn_jax.data.cast import of_values
+from dtn_jax.data.raw.types import Types
+from dtn_jax.data.raw.unit import Reject
+from dtn_jax.export.encoded import Bad
+from dtn_jax.export.serve.json_text import written
+from dtn_jax.export.serve.refused import Refused, bad_value
+
 WIDE = 4096  # values of a user, in all rows, from which on it pays to encode them once
-Type = object  # a polars type; beartype cannot name polars' DataType
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,58 +24,65 @@ class Asked:
 
     Attributes:
       rows: how many.
-      columns: {name: its values} of the model's columns, in its order; one value for all rows where
-        it is the user's, unless rows are few.
-      types: of each column, as it is in this request; Null where there is no value.
       outputs: those that the answer has.
       ignored: names of fields that the model does not read.
+      frame: of Arrow, the model's columns in their types; None of JSON.
+      values: of JSON, {name: its values} of the model's columns; one value of those of `shared`.
+      body: of JSON, as it came.
       what: a row's name in messages: `row` or `candidate`.
       shared: the columns that the request has once, as its user's.
     """
 
     rows: int
-    columns: dict[str, Column]
-    types: tuple[Type, ...]
     outputs: tuple[str, ...]
     ignored: tuple[str, ...] = ()
+    frame: pl.DataFrame | None = None
+    values: Mapping[str, list] = dataclasses.field(default_factory=dict)
+    body: bytes = b""
     what: str = "row"
     shared: frozenset[str] = frozenset()
 
     @property
-    def once(self) -> pl.DataFrame:
-        """The values that are there once for several rows, as a row."""
-        found = (self.columns[name] for name in self.columns if name in self.shared)
-        return pl.DataFrame([c for c in found if isinstance(c, pl.Series) and len(c) < self.rows])
-
-    @property
     def wide(self) -> bool:
-        """Whether those are many enough, with all rows, to be encoded once."""
-        lists = (c.list.len().sum() if c.dtype == pl.List else 1 for c in self.once)
-        return sum(lists) * self.rows >= WIDE
+        """Whether the user's values are many enough, with all rows, to be encoded once."""
+        values = (self.values[name][0] for name in self.shared)
+        sizes = (len(value) if isinstance(value, list) else 1 for value in values)
+        return self.rows > 1 and sum(sizes) * self.rows >= WIDE
+
+    def refused(self, reject: Reject, row: int, expected: str) -> Refused:
+        """How a value is refused.
+
+        Args:
+          reject: its column, and why; of Arrow, the value, too.
+          row: its row, counted from 0.
+          expected: what should be there, unless the reason says it.
+        """
+        reason = reject.reason
+        if reason.startswith("expected "):
+            expected, reason = reason.removeprefix("expected "), ""
+        shared = reject.column in self.shared
+        where, got = "user" if shared else f"{self.what} {row + 1}", reject.value
+        if reject.column in self.values:
+            place = ("user",) if shared else (f"{self.what}s", row)
+            value = self.values[reject.column][0 if shared else row]
+            got = written(self.body, (*place, reject.column), value)
+        number = None if shared else row + 1
+        return bad_value(
+            where, reject.column, got or reason, expected, number, reason if got else ""
+        )
 
 
-def table(asked: Sequence[Asked], types: Sequence[Type]) -> pl.DataFrame:
-    """The rows of requests, one after another's; the types of their columns go with `types`."""
-    columns = [
-        _joined(name, [_every_row(one, name) for one in asked], type)
-        for name, type in zip(asked[0].columns, types)
-    ]
-    return pl.DataFrame(columns)
+def table(asked: Sequence[Asked], types: Types, bad: Bad) -> pl.DataFrame:
+    """These columns of all rows of requests, which are all of JSON, or all of Arrow."""
+    frames = [one.frame for one in asked if one.frame is not None]
+    if frames:
+        return pl.concat(frames)
 
+    def values(one: Asked, name: str) -> list:
+        return one.values[name] * (one.rows if name in one.shared else 1)
 
-def _every_row(one: Asked, name: str) -> Column:
-    column = one.columns[name]
-    return column if len(column) == one.rows else column.new_from_index(0, one.rows)
-
-
-def _joined(name: str, parts: list[Column], type: Type) -> pl.Series:
-    if all(isinstance(part, list) for part in parts):
-        return pl.Series(name, list(itertools.chain.from_iterable(parts)), dtype=type)
-    if len(parts) == 1:
-        return parts[0]
-    return pl.concat(
-        [
-            pl.Series(name, part, dtype=type) if isinstance(part, list) else part.cast(type)
-            for part in parts
-        ]
-    )
+    columns = {
+        name: list(itertools.chain.from_iterable(values(one, name) for one in asked))
+        for name in types
+    }
+    return pl.DataFrame([of_values(n, columns[n], kind, bad) for n, kind in types.items()])

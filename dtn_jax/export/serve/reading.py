@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+from dtn_jax.data.raw.types import Types
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export.log_encoding import LogEncoding, time_of
 from dtn_jax.export.model import Model
@@ -35,7 +36,7 @@ class Reading:
       expected: {column: what it holds, in words}.
       fields: {column: the fields that read it}.
       outputs: that it gives.
-      numbers: the columns that are read as numbers alone.
+      types: {column: its type}, as training had it.
     """
 
     columns: tuple[str, ...]
@@ -43,7 +44,7 @@ class Reading:
     expected: Mapping[str, str]
     fields: Mapping[str, tuple[str, ...]]
     outputs: tuple[str, ...]
-    numbers: frozenset[str]
+    types: Types
 
     def chosen(self, names: object) -> tuple[str, ...]:
         """The outputs that a request names; all, if it names none."""
@@ -63,19 +64,13 @@ def read(model: Model) -> Reading:
         for column in model.encoding.by.columns_of(field.name):
             expected.setdefault(column, _expected(model, field, column) + OR_NULL)
             fields[column] = (*fields.get(column, ()), field.name)
-    kinds = {field.name: field.kind for field in model.schema.fields}
-    numbers = [
-        column
-        for column, names in fields.items()
-        if expected[column] == NUMBER and {kinds[name] for name in names} == {"numeric"}
-    ]
     return Reading(
         columns=model.columns,
         optional=frozenset(model.optional),
         expected=expected,
         fields=fields,
         outputs=model.outputs,
-        numbers=frozenset(numbers),
+        types={name: model.encoding.types[name] for name in model.columns},
     )
 
 

@@ -6,10 +6,10 @@ import pathlib
 import shutil
 
 from dtn_jax.data import vocabulary
-from dtn_jax.data.work import SCHEMA_FILE
-from dtn_jax.datasets.logs.schema import schema_file
-from dtn_jax.datasets.logs.schema.spec import Spec
-from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.data.prepared import Prepared
+from dtn_jax.data.schemas import schema_file
+from dtn_jax.data.schemas.spec import Spec
+from dtn_jax.data.stages.work import SCHEMA_FILE
 from dtn_jax.export import spec_json
 from dtn_jax.export.encoding import FITTED, SPEC, VOCABULARY
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from dtn_jax.datasets import leaks
-from dtn_jax.datasets.description import drift
-from dtn_jax.datasets.description.describe import Description
+from dtn_jax.data.describe import leaks
+from dtn_jax.data.describe.describe import Description
+from dtn_jax.data.describe.fields import SOME, STRONG
 from dtn_jax.report.description.drawing import (
     FONT,
     MARKS,
@@ -68,12 +68,12 @@ def drifts(found: Description) -> Figure | None:
         axes.scatter(x, y, 22, label=split, zorder=3, **style)
     axes.set_xscale("log")
     high = max(1.0, 1.2 * largest[names[0]])
-    axes.axvspan(drift.SOME, drift.STRONG, color=COLOURS[4], alpha=0.2, linewidth=0)
-    axes.axvspan(drift.STRONG, high, color=COLOURS[1], alpha=0.2, linewidth=0)
+    axes.axvspan(SOME, STRONG, color=COLOURS[4], alpha=0.2, linewidth=0)
+    axes.axvspan(STRONG, high, color=COLOURS[1], alpha=0.2, linewidth=0)
     axes.set_xlim(0.9 * LEAST, high)
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
-    text = f"PSI; shaded: from {drift.SOME} some drift, from {drift.STRONG} strong"
+    text = f"PSI; shaded: from {SOME} some drift, from {STRONG} strong"
     axes.set_xlabel(text, fontsize=9)
     below(axes, len(found.rows))
     return figure

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from dtn_jax.datasets import leaks
-from dtn_jax.datasets.description import drift
-from dtn_jax.datasets.description.describe import Description
+from dtn_jax.data.describe import leaks
+from dtn_jax.data.describe.describe import Description
+from dtn_jax.data.describe.fields import SOME, STRONG, Drift
 from dtn_jax.report.description import overview
 from dtn_jax.report.description.grid import Grid, auc, number, share
 from dtn_jax.report.description.section import Section
@@ -78,7 +78,7 @@ def alone(found: Description) -> Section | None:
 
 
 def drifts(found: Description) -> Section | None:
-    by_name: dict[str, dict[str, drift.Drift]] = {}
+    by_name: dict[str, dict[str, Drift]] = {}
     for moved in (*found.field_drift, *found.label_drift):
         by_name.setdefault(moved.name, {})[moved.split] = moved
     splits = list(found.rows)[1:]
@@ -98,7 +98,7 @@ def drifts(found: Description) -> Section | None:
             made.append(Grid(header, cells, shown=FEW))
     texts = [
         "From train to the other splits, as population stability index (Siddiqi, Credit Risk "
-        f"Scorecards, 2006): below {drift.SOME} stable, up to {drift.STRONG} some drift, above "
+        f"Scorecards, 2006): below {SOME} stable, up to {STRONG} some drift, above "
         "that strong drift; chance: 95 % of samples without any drift have that much or less."
     ]
     return Section("Drift", texts, made, ("drift",)) if made else None

@@ -10,7 +10,7 @@ import rich.box
 import rich.table
 import rich.text
 
-from dtn_jax.datasets.preparation.progress import percent
+from dtn_jax.data.progress import percent
 from dtn_jax.report.terminal import label, room_beside
 
 EPOCH = datetime.datetime(1970, 1, 1)

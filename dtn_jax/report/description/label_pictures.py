@@ -11,8 +11,8 @@ from matplotlib.dates import ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from dtn_jax.datasets.description.describe import Description
-from dtn_jax.datasets.description.labels import Rate, shown_days
+from dtn_jax.data.describe.describe import Description
+from dtn_jax.data.describe.labels import Rate, shown_days
 from dtn_jax.metrics.intervals import wilson
 from dtn_jax.report.day_ticks import day_ticks
 from dtn_jax.report.description.drawing import (

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dtn_jax.datasets.description import labels
-from dtn_jax.datasets.description.describe import Description
-from dtn_jax.datasets.description.labels import MOST_DAYS, shown_days
+from dtn_jax.data.describe import labels
+from dtn_jax.data.describe.describe import Description
+from dtn_jax.data.describe.labels import MOST_DAYS, shown_days
 from dtn_jax.report.description.grid import Grid, number, share
 from dtn_jax.report.description.section import Section
 

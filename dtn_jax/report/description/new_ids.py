@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dtn_jax.datasets.description.describe import Description
-from dtn_jax.datasets.preparation.progress import percent
+from dtn_jax.data.describe.describe import Description
+from dtn_jax.data.progress import percent
 from dtn_jax.report.description.grid import Grid
 from dtn_jax.report.description.section import Section
 

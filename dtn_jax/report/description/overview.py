@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from dtn_jax.datasets import equal_rows
-from dtn_jax.datasets.description.describe import Description
-from dtn_jax.datasets.description.drift import STRONG
-from dtn_jax.datasets.preparation.prepared import Prepared
-from dtn_jax.datasets.preparation.progress import percent
+from dtn_jax.data import equal_rows
+from dtn_jax.data.describe.describe import Description
+from dtn_jax.data.describe.fields import STRONG
+from dtn_jax.data.prepared import Prepared
+from dtn_jax.data.progress import percent
 from dtn_jax.report.description.grid import Grid, auc, moment, share
 from dtn_jax.schema import Field, Schema
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-from dtn_jax.datasets.description.describe import Description
+from dtn_jax.data.describe.describe import Description
 from dtn_jax.report.description.drawing import png
 from dtn_jax.report.description.grid import Grid
 from dtn_jax.report.description.overview import remarks

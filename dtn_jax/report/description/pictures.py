@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from matplotlib.figure import Figure
 
-from dtn_jax.datasets.description.describe import Description
+from dtn_jax.data.describe.describe import Description
 from dtn_jax.report.description import field_pictures, label_pictures
 
 PICTURES: Mapping[str, Callable[[Description], Figure | None]] = {

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from dtn_jax.datasets import equal_rows
-from dtn_jax.datasets.description import groups
-from dtn_jax.datasets.description.describe import Description
+from dtn_jax.data import equal_rows
+from dtn_jax.data.describe.describe import QUANTILES, Description
 from dtn_jax.report.description import field_sections, label_sections
 from dtn_jax.report.description.grid import Grid, number, share
 from dtn_jax.report.description.new_ids import new_ids
@@ -51,7 +50,7 @@ def group_rows(found: Description) -> Section | None:
     if not found.groups:
         text = f"Groups ({name}) are left out: a sample of blocks has only a part of each."
         return Section("Groups", [text])
-    names = [f"{100 * q:g} %" if q != 0.5 else "median" for q in groups.QUANTILES]
+    names = [f"{100 * q:g} %" if q != 0.5 else "median" for q in QUANTILES]
     sizes = [
         (
             g.split,

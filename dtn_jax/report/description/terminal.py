@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import rich.console
 import rich.text
 
-from dtn_jax.datasets.description.describe import Description
+from dtn_jax.data.describe.describe import Description
 from dtn_jax.report.description.grid import as_table
 from dtn_jax.report.description.overview import remarks
 from dtn_jax.report.description.sections import sections

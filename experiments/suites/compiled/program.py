@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from dtn_jax.input.batches import CHUNK_STEPS
+from dtn_jax.data.epochs.batches import CHUNK_STEPS
 from dtn_jax.losses import read_losses
 from dtn_jax.optimizers import table_updater
 from dtn_jax.parallel.mesh import Placement

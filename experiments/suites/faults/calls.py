@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import jax
 import numpy as np
 
-from dtn_jax.datasets.preparation.prepared import Prepared
-from dtn_jax.input.reader import SplitReader
+from dtn_jax.data.epochs.reader import SplitReader
+from dtn_jax.data.prepared import Prepared
 
 MOST_SECONDS = 300.0  # of a call; longer is a hang
 SPEEDS = ("examples_per_second", "train_seconds", "seconds")

@@ -18,10 +18,10 @@ from collections.abc import Callable
 import polars as pl
 from ml_collections import ConfigDict
 
-import dtn_jax.datasets
+import dtn_jax.data.sets
 from dtn_jax import export
 from dtn_jax.checkpoint import Checkpoints
-from dtn_jax.datasets.preparation import catalog
+from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
 from dtn_jax.run import Run
 from dtn_jax.train import train
@@ -151,7 +151,7 @@ def kinds(
     def of_set(copy: pathlib.Path) -> object:
         return calls.of_set(catalog.load(config.data.dataset, "", str(copy)))
 
-    raw = pathlib.Path(dtn_jax.datasets.__file__).parent / "adult.parquet"
+    raw = pathlib.Path(dtn_jax.data.sets.__file__).parent / "adult.parquet"
     rows = pl.read_parquet(raw).head(SCORED)
 
     def of_model(copy: pathlib.Path) -> object:

@@ -6,8 +6,8 @@ import pathlib
 
 import polars as pl
 
-import dtn_jax.datasets
-from dtn_jax.datasets.preparation import catalog
+import dtn_jax.data.sets
+from dtn_jax.data.sets import catalog
 
 from .calls import Work, digest_of, of_files, of_run, of_set, of_sweep, of_table
 
@@ -100,7 +100,7 @@ def of_scores(folder: pathlib.Path) -> dict[str, object]:
 
 def write_rows(model: pathlib.Path) -> None:
     """Rows of adult for `score`, many times over."""
-    raw = pl.read_parquet(pathlib.Path(dtn_jax.datasets.__file__).parent / "adult.parquet")
+    raw = pl.read_parquet(pathlib.Path(dtn_jax.data.sets.__file__).parent / "adult.parquet")
     pl.concat([raw] * COPIES).write_parquet(model.with_name(RAW))
 
 

@@ -1,6 +1,6 @@
 """What Ali-CCP's protocols share: how large the published files are."""
 
-from dtn_jax.datasets.synthetic.funnel import ALI_CCP_IDS
+from dtn_jax.data.sets.synthetic.funnel import ALI_CCP_IDS
 
 from ..protocol import FullSize
 

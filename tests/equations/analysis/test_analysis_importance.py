@@ -13,9 +13,9 @@ from tiny_runs import SCHEMA, B, embedded, rows, tiny
 from dtn_jax.analysis import gradients, importance, quality
 from dtn_jax.analysis.passes import Passes
 from dtn_jax.analysis.sample import read_sample
-from dtn_jax.datasets.preparation import catalog
+from dtn_jax.data.epochs.reader import SplitReader
+from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
-from dtn_jax.input.reader import SplitReader
 from dtn_jax.interface import Inputs
 from dtn_jax.metrics import auc as metrics
 from dtn_jax.metrics import regression
@@ -156,7 +156,7 @@ def test_gradient_importance_is_a_mean_over_the_rows_of_the_space():
 
 
 def test_a_sample_is_a_seeded_draw_of_a_splits_rows(prepared_dir, monkeypatch):
-    monkeypatch.setattr("dtn_jax.input.reader.BLOCKS", 5)
+    monkeypatch.setattr("dtn_jax.data.epochs.reader.BLOCKS", 5)
     data = catalog.load("adult", data_dir=prepared_dir)
     everything = SplitReader(data, "validation").everything()
     whole = read_sample(data, "validation", 10**9, 0)

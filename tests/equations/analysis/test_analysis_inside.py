@@ -14,10 +14,10 @@ from dtn_jax.analysis import segments as segments_module
 from dtn_jax.analysis.conflict import batches_of, make_conflict, over_batches, table_cosines
 from dtn_jax.analysis.sample import Sample
 from dtn_jax.analysis.segments import default_segment, described, names, segments
+from dtn_jax.data.epochs.reader import take
+from dtn_jax.data.quantiles import QuantileBuckets
 from dtn_jax.data.shown_values import ShownValues
-from dtn_jax.datasets.preparation.numbers import QuantileBuckets
 from dtn_jax.errors import UserError
-from dtn_jax.input.reader import take
 from dtn_jax.interface import Batch, Outputs
 from dtn_jax.optimizers import hyper
 from dtn_jax.schema import Field, Schema, Task

@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 from threadpoolctl import threadpool_limits
 
 from dtn_jax.analysis import bayes, importance, quality, rank
-from dtn_jax.datasets.synthetic import funnel, known_answer, law
+from dtn_jax.data.sets.synthetic import funnel, known_answer
 from dtn_jax.interface import Batch
 from dtn_jax.metrics.auc import auc
 from dtn_jax.schema import Field, Schema, Task
@@ -191,8 +191,8 @@ def test_the_bayes_optimal_score_uses_the_fields_of_its_stages_alone(truth):
     for key, used in stages.items():
         fields = set()
         for stage in used:
-            fields |= set(law.STAGES[stage].weights)
-            fields |= {f for pair in law.STAGES[stage].pairs for f in pair[:2]}
+            fields |= set(funnel.STAGES[stage].weights)
+            fields |= {f for pair in funnel.STAGES[stage].pairs for f in pair[:2]}
         k = found.keys.index(key)
         for f, field in enumerate(funnel.FIELDS):
             assert (found.values[:, f, k] == 0).all() == (field not in fields), (key, field)

@@ -1,0 +1,262 @@
+"""How well one column alone ranks a binary label: one that does it too well may be a leak.
+
+Some rows give every value the log-odds of the label; others are ranked by the sum of those of their
+values, as naive Bayes does. The odds are shrunk towards the label's rate by M rows (D.
+Micci-Barreca, A preprocessing scheme for high-cardinality categorical attributes, SIGKDD
+Explorations 3(1), 2001). A number is cut into buckets at the quantiles of the rows that are fitted;
+of a vector, the entry that ranks those best is taken. So a choice among many values or entries
+finds nothing in random labels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from dtn_jax.metrics.auc import auc
+from dtn_jax.shapes import Bool, Float, Int, Shaped
+
+SUSPECT = 0.95  # an AUC above it is a suspect
+M = 10  # rows at the label's rate that every value has beside its own
+FEWEST = 20  # rows of each class that a figure needs: its standard error is then below 0.07
+SCORED = 200_000  # rows by which lists and vectors are told, and buckets are cut, at most
+BUCKETS = 32  # of a number
+DENSE = 8  # rows of a table for each value that is there, up to which all of them are counted
+
+VALUE, KNOWN, COUNT = "its value", "whether it is known", "how many values"
+TARGET = "whether it lists its target"  # as a history does that the row itself has slipped into
+
+
+@dataclasses.dataclass(frozen=True)
+class Alone:
+    """What one column says of one label.
+
+    Attributes:
+      field: its name.
+      key: of the label.
+      by: VALUE; KNOWN, whether it is; COUNT, of lists, how many values; or TARGET, of a sequence,
+        whether its newest value is its target, or an earlier one is.
+      auc: on the rows that are scored.
+      entry: of a vector, the number that was taken; else None.
+    """
+
+    field: str
+    key: str
+    by: str
+    auc: float
+    entry: int | None = None
+
+    @property
+    def suspect(self) -> bool:
+        """Whether it ranks the label so well that it may hold it."""
+        return self.auc > SUSPECT
+
+
+@dataclasses.dataclass(frozen=True)
+class Label:
+    """A label to be told.
+
+    Attributes:
+      key: its name.
+      rows: the rows that have it, of those that are fitted and of those that are scored.
+      ones: of these, where it is 1.
+      weights: of the rows that are fitted; None is 1.
+    """
+
+    key: str
+    rows: tuple[Int[np.ndarray, " F"], Int[np.ndarray, " S"]]
+    ones: tuple[Bool[np.ndarray, " F"], Bool[np.ndarray, " S"]]
+    weights: Float[np.ndarray, " F"] | None = None
+
+    @property
+    def enough(self) -> bool:
+        """Whether there are FEWEST rows of each class."""
+        return all(min(ones.sum(), len(ones) - ones.sum()) >= FEWEST for ones in self.ones)
+
+
+@dataclasses.dataclass(frozen=True)
+class Values:
+    """Values by which a label is told.
+
+    Attributes:
+      by: as of Alone.
+      rows: ids are below this.
+      fitted: the ids, -1 is padding.
+      scored: those of the rows that are scored; None: the same, whose halves a label's rows name.
+      entry: as of Alone.
+      numbers: of the rows that are scored, whose order is tried as well; NaN is not known.
+    """
+
+    by: str
+    rows: int
+    fitted: Int[np.ndarray, "B S"]
+    scored: Int[np.ndarray, "V S"] | None = None
+    entry: int | None = None
+    numbers: Float[np.ndarray, " V"] | None = None
+
+
+def alone(field: str, columns: Iterable[Values], labels: Sequence[Label]) -> list[Alone]:
+    """What a field's values say of each label: the best of those with one `by`; of several entries,
+    the one that is best where it is fitted."""
+    best: dict[tuple[str, str], tuple[float, Alone]] = {}
+    for column in columns:
+        given = [column.fitted] if column.scored is None else [column.fitted, column.scored]
+        known, ids = coded(given, column.rows)
+        for label in labels:
+            (fit_rows, rows), (fit_ones, ones) = label.rows, label.ones
+            fit = fitted(ids[0][fit_rows], fit_ones, len(known), label.weights)
+            place, rank = (label.key, column.by), fit.auc()
+            if column.entry is not None and place in best and rank <= best[place][0]:
+                continue
+            area = fit.rank(ids[-1][rows], ones)
+            if column.numbers is not None:
+                area = max(area, _in_order(column.numbers[rows], ones))
+            rank = area if column.entry is None else rank
+            if place not in best or rank > best[place][0]:
+                best[place] = rank, Alone(field, label.key, column.by, area, column.entry)
+    return [figure for _, figure in best.values()]
+
+
+def _in_order(numbers: Float[np.ndarray, " B"], ones: Bool[np.ndarray, " B"]) -> float:
+    """AUC of the numbers that are known, in the better direction; 0.5 where they are few."""
+    there = ~np.isnan(numbers)
+    numbers, ones = np.nan_to_num(numbers[there]), ones[there]  # infinite ones are the largest
+    if min(ones.sum(), (~ones).sum()) < FEWEST:
+        return 0.5
+    area = auc(numbers, ones)
+    return max(area, 1 - area)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """What values say of a label, by id; at the first place that there is none.
+
+    Attributes:
+      ids: from -1 on.
+      odds: what each adds to the log-odds of the label; 0 where it does not occur.
+      positives, negatives: how often each occurs with either label.
+    """
+
+    ids: Int[np.ndarray, " K"]
+    odds: Float[np.ndarray, " K"]
+    positives: Float[np.ndarray, " K"]
+    negatives: Float[np.ndarray, " K"]
+
+    def auc(self) -> float:
+        """Of the values that were fitted, one a row."""
+        return _auc(self.odds, self.positives, self.negatives)
+
+    def score(self, ids: Int[np.ndarray, "B S"]) -> Float[np.ndarray, " B"]:
+        """The sum of the log-odds of each row's values."""
+        none = (ids < 0).all(axis=1)
+        added = np.where(ids < 0, 0.0, self.odds[ids + 1]).sum(axis=1)
+        return np.where(none, self.odds[0], added)
+
+    def rank(self, ids: Int[np.ndarray, "B S"], ones: Bool[np.ndarray, " B"]) -> float:
+        """AUC of the rows' scores."""
+        if ids.shape[1] > 1:
+            return auc(self.score(ids), ones)
+        places = ids[:, 0] + 1  # counts are quicker than a sort of all scores
+        counts = (np.bincount(places[own], minlength=len(self.ids)) for own in (ones, ~ones))
+        return _auc(self.odds, *counts)
+
+
+def _auc(scores: np.ndarray, positives: np.ndarray, negatives: np.ndarray) -> float:
+    """AUC of scores that so many rows of each class have."""
+    weights = np.concatenate([positives, negatives]).astype(np.float64)
+    return auc(np.tile(scores, 2), np.repeat([True, False], len(scores)), weights) or 0.0
+
+
+def fitted(
+    ids: Int[np.ndarray, "B S"],
+    ones: Bool[np.ndarray, " B"],
+    rows: int,
+    weights: Float[np.ndarray, " B"] | None = None,
+) -> Fitted:
+    """Fits the log-odds of a label, of which both classes are there, to the ids of its rows.
+
+        log (p(id) / (1 - p(id))) - log (p / (1 - p)),  p(id) = (positives + M p) / (rows + M)
+
+    Args:
+      ids: -1 is padding.
+      ones: where the label is 1.
+      rows: ids are below this.
+      weights: what a row counts; None is 1.
+    """
+    w = np.ones(len(ids)) if weights is None else weights.astype(np.float64)
+    none = (ids < 0).all(axis=1)  # no value says something too
+
+    def counts(own: Bool[np.ndarray, " B"]) -> Float[np.ndarray, " K"]:
+        each = None if weights is None else np.broadcast_to(w[own, None], ids[own].shape)
+        return np.append(w[none & own].sum(), _count(ids[own], rows, each))
+
+    positives, negatives = counts(ones), counts(~ones)
+    rate, total = w[ones].sum() / w.sum(), positives + negatives
+    p = (positives + M * rate) / (total + M)
+    odds = np.log(p / (1 - p)) - np.log(rate / (1 - rate))
+    return Fitted(np.arange(-1, rows), np.where(total > 0, odds, 0.0), positives, negatives)
+
+
+def _count(ids: np.ndarray, rows: int, weights: np.ndarray | None) -> Float[np.ndarray, " K"]:
+    kept = ids >= 0
+    each = None if weights is None else weights[kept].astype(np.float64)
+    return np.bincount(ids[kept], each, minlength=rows).astype(np.float64)
+
+
+def coded(
+    arrays: Sequence[Int[np.ndarray, ...]], rows: int
+) -> tuple[Int[np.ndarray, " K"], list[Int[np.ndarray, ...]]]:
+    """The ids of a table, rising, and the place among them of each of the arrays'; -1 stays.
+
+    Of a table of many more `rows` than there are values, the ids are those that occur.
+    """
+    if rows <= DENSE * sum(ids.size for ids in arrays):
+        return np.arange(rows), list(arrays)
+    known = np.unique(np.concatenate([ids[ids >= 0] for ids in arrays]))
+    return known, [np.where(ids < 0, -1, np.searchsorted(known, ids)) for ids in arrays]
+
+
+def counted(
+    arrays: Sequence[Int[np.ndarray, ...]],
+    rows: int,
+    weights: Sequence[np.ndarray | None] = (),
+) -> tuple[Int[np.ndarray, " K"], Float[np.ndarray, "A K"]]:
+    """The ids that occur, rising, and how often in each array (or the sum of their weights);
+    padding is not counted.
+
+    Args:
+      arrays: of any shapes, -1 is padding.
+      rows: ids are below this.
+      weights: of the arrays' shapes, or None.
+    """
+    known, places = coded(arrays, rows)
+    pairs = zip(places, weights or [None] * len(places), strict=True)
+    counts = np.stack([_count(ids, len(known), each) for ids, each in pairs])
+    there = counts.any(axis=0)
+    return known[there], counts[:, there]
+
+
+def edges_of(values: Shaped[np.ndarray, " B"], buckets: int = BUCKETS) -> np.ndarray:
+    """Where numbers are cut into buckets that are about equally filled; equal ones stay
+    together."""
+    if not len(values):
+        return np.empty(0, values.dtype)
+    some = values[:: max(-(-len(values) // SCORED), 1)]
+    return np.unique(np.quantile(some, np.arange(1, buckets) / buckets).astype(values.dtype))
+
+
+def in_buckets(
+    numbers: Sequence[Float[np.ndarray, " _"]],
+    known: Sequence[Bool[np.ndarray, " _"]],
+    buckets: int = BUCKETS,
+) -> tuple[int, list[Int[np.ndarray, "_ 1"]]]:
+    """How many ids there are, and the id of each number's bucket, 0 where it is not known; cut at
+    the first array's quantiles."""
+    edges = edges_of(numbers[0][known[0]], buckets)
+    ids = [
+        np.where(there, 1 + np.searchsorted(edges, x, side="right"), 0).astype(np.int32)[:, None]
+        for x, there in zip(numbers, known, strict=True)
+    ]
+    return len(edges) + 2, ids

@@ -1,0 +1,80 @@
+"""How a config names a schema file: `schema=PATH#MEANING`, the file and a hash of what it means.
+
+A run belongs to the meaning, wherever the file lies, and whatever its comments say.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import re
+
+from dtn_jax.data.schemas import schema_file
+from dtn_jax.errors import UserError
+from dtn_jax.options import split_outside_brackets
+
+NAMED = re.compile(r"(?P<path>.+?)(#(?P<meaning>[0-9a-f]{64}))?", re.DOTALL)
+PLACED = re.compile(r"schema=(['\"]?).*#([0-9a-f]{64})\1", re.DOTALL)
+SPECIAL = set(",;()[]{}'\"")  # what a list of options, or a config's argument, is split by
+
+
+def from_argument(argument: str) -> tuple[str, str]:
+    """The options of data set `logs`, and what else a config's argument says.
+
+    Args:
+      argument: such as 'dtn,schema=shop.yaml,quick'; a path with a comma stands in quotes.
+
+    Raises:
+      UserError: there is no such schema file, or it makes no sense.
+    """
+    parts = split_outside_brackets(argument)
+    paths = [part.partition("=")[2] for part in parts if part.partition("=")[0].strip() == "schema"]
+    rest = ",".join(part for part in parts if part.partition("=")[0].strip() != "schema")
+    path, given = unquoted(paths[-1]) if paths else "", argument.rpartition("schema=")[2]
+    if not path:
+        return "", rest
+    if not pathlib.Path(path).expanduser().exists():
+        longer = (given[:end] for end in range(len(path) + 1, len(given) + 1))
+        if meant := next((other for other in longer if pathlib.Path(other).is_file()), ""):
+            raise UserError(f"a path with a comma needs quotes: schema={quoted(meant)}")
+    return with_meaning(f"schema={quoted(path)}"), rest
+
+
+def with_meaning(options: str) -> str:
+    """'schema=shop.yaml' as 'schema=/home/me/shop.yaml#MEANING'; what has a meaning keeps it.
+
+    Raises:
+      UserError: there is no such schema file, or it makes no sense.
+    """
+    key, _, value = options.partition("=")
+    path, meaning = parted(value)
+    if key.strip() != "schema" or not path or meaning:
+        return options
+    found = schema_file.fingerprint(schema_file.load(path))
+    return f"schema={quoted(f'{path.expanduser().absolute()}#{found}')}"
+
+
+def without_place(options: str) -> str:
+    """'schema=/home/me/shop.yaml#MEANING' as 'schema=#MEANING'; other options as they are."""
+    return PLACED.sub(r"schema=#\2", options)
+
+
+def parted(value: str) -> tuple[pathlib.Path | None, str]:
+    """The path and the meaning of 'PATH#MEANING', in quotes or not; '' where there is none."""
+    found = NAMED.fullmatch(unquoted(value))
+    return (pathlib.Path(found["path"]), found["meaning"] or "") if found else (None, "")
+
+
+def quoted(text: str) -> str:
+    """A value of an option, in quotes where it needs them; raises UserError where none do."""
+    if not SPECIAL & set(text):
+        return text
+    quotes = [quote for quote in "'\"" if quote not in text]
+    if not quotes:
+        raise UserError(f"a schema file's path can have ' or \", not both: {text}")
+    return f"{quotes[0]}{text}{quotes[0]}"
+
+
+def unquoted(value: str) -> str:
+    text = value.strip()
+    inside = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+    return text[1:-1] if inside else text

@@ -1,0 +1,143 @@
+"""The data sets by name, and `load`: opens a prepared set, and prepares it first if necessary."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Mapping
+
+from dtn_jax.data.prepared import Prepared, read
+from dtn_jax.data.sets.adult import Adult
+from dtn_jax.data.sets.ali_ccp import AliCCP
+from dtn_jax.data.sets.aliexpress import AliExpress
+from dtn_jax.data.sets.census_income import CensusIncome
+from dtn_jax.data.sets.kuairand import KuaiRand, KuaiRandHistories, KuaiRandPure
+from dtn_jax.data.sets.logs import Logs, SchemaSet
+from dtn_jax.data.sets.movielens import MovieLens
+from dtn_jax.data.sets.synthetic.builder import Synthetic
+from dtn_jax.errors import UserError, choose
+from dtn_jax.options import Option, option, pairs
+from dtn_jax.shared_files import check_place, told
+
+DATASETS = {
+    "adult": Adult,
+    "ali_ccp": AliCCP,
+    "aliexpress": AliExpress,
+    "census_income": CensusIncome,
+    "kuairand": KuaiRand,
+    "kuairand_histories": KuaiRandHistories,
+    "kuairand_pure": KuaiRandPure,
+    "logs": Logs,
+    "movielens": MovieLens,
+    "synthetic": Synthetic,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class DataOptions:
+    """Section `data`: which data set, and where it is."""
+
+    dataset: str = option("adult", "the data set", choices=DATASETS)
+    options: str = option(
+        "",
+        "the data set's own options, such as 'rows=100000,seed=1'; experiments.prepare --help "
+        "lists them",
+    )
+    train_share: float = option(
+        1.0,
+        "share of the train rows to use, the same rows whatever the seed: for quick trials",
+        above=0,
+        most=1,
+    )
+    data_dir: str = option(
+        "",
+        "folder of prepared sets; '' means $DTN_DATA_DIR, else ~/.cache/dtn_jax",
+        runtime=True,
+    )
+    manual_dir: str = option(
+        "",
+        "folder of raw files, with one folder per data set; '' means $DTN_MANUAL_DIR",
+        runtime=True,
+    )
+
+
+def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "") -> Prepared:
+    """Returns the prepared data set; prepares it first if that has not been done.
+
+    Args:
+      name: a key of DATASETS.
+      options: the builder's own options, 'rows=100000,seed=1'.
+      data_dir: where prepared sets are; default $DTN_DATA_DIR, else the user's cache folder.
+      manual_dir: where raw files are, one folder per data set; default $DTN_MANUAL_DIR.
+
+    Raises:
+      UserError: a name or option is unknown, or files are missing, damaged or malformed.
+    """
+    builder = make_builder(name, options, data_dir, manual_dir)
+    folder = pathlib.Path(builder.data_dir)
+    if not folder.exists():
+        try:
+            builder.download_and_prepare()
+        except OSError as error:
+            if not folder.exists():  # if it does, another process was faster
+                raise UserError(f"{name} cannot be prepared in {folder}: {told(error)}") from error
+    prepared = read(folder)
+    if prepared.recipe != builder.recipe():
+        raise UserError(builder.outdated())
+    builder.check_raw(prepared, given=bool(manual_dir))
+    return prepared
+
+
+def make_builder(name: str, options: str, data_dir: str, manual_dir: str) -> SchemaSet:
+    """The builder of a data set; its `data_dir` is the folder of the prepared set."""
+    builder_class = DATASETS[choose("data set", name, DATASETS)]
+    manual = manual_dir or os.environ.get("DTN_MANUAL_DIR")
+    if manual_dir and not pathlib.Path(manual_dir).expanduser().is_dir():
+        raise UserError(f"data.manual_dir {manual_dir!r} is not a folder")
+    return builder_class(
+        data_dir=str(data_root(data_dir)),
+        manual_dir=pathlib.Path(manual).expanduser().absolute() if manual else None,
+        **parse_options(options, builder_class.OPTIONS, name),
+    )
+
+
+def data_root(data_dir: str = "") -> pathlib.Path:
+    """The folder of all prepared sets."""
+    root = pathlib.Path(data_dir or os.environ.get("DTN_DATA_DIR") or cache_folder())
+    check_place(root, "data_dir")
+    return root.expanduser().absolute()
+
+
+def parse_options(
+    text: str, allowed: Mapping[str, Option], name: str
+) -> dict[str, int | float | str]:
+    """Reads 'rows=100000,pooling=mean'; `allowed` is the builder's OPTIONS.
+
+    Raises:
+      UserError: an unknown option, or a value that it may not have.
+    """
+    options = {}
+    for key, value in pairs(text, "data.options").items():
+        if not allowed:
+            raise UserError(f"data set {name!r} has no options, got data.options={text!r}")
+        found = allowed[choose(f"option of data set {name!r}", key, allowed)]
+        what = f"data.options {key}"
+        options[key] = found.cast(what, whole(value) if isinstance(found.default, int) else value)
+        found.check(what, options[key])
+    return options
+
+
+def whole(text: str) -> str:
+    """'1e6' as '1000000', where that is a whole number."""
+    try:
+        number = float(text) if "e" in text else None
+        return str(int(number)) if number is not None and number == int(number) else text
+    except (ValueError, OverflowError):
+        return text
+
+
+def cache_folder() -> pathlib.Path:
+    """The user's cache folder for prepared sets."""
+    root = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(root) / "dtn_jax"

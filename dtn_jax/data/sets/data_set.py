@@ -1,0 +1,263 @@
+"""A data set in one file: raw files or frames, and a schema file that says what becomes of them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+import pathlib
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType, SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+import polars as pl
+
+from dtn_jax.data import progress
+from dtn_jax.data.blocks import Layout
+from dtn_jax.data.prepare import prepare
+from dtn_jax.data.prepared import Prepared
+from dtn_jax.data.quantiles import BINS
+from dtn_jax.data.raw.files import content, ends
+from dtn_jax.data.schemas import schema_file
+from dtn_jax.data.schemas.spec import Spec
+from dtn_jax.data.sets.download import download, unpack
+from dtn_jax.data.sets.logs import SchemaSet
+from dtn_jax.data.stages import frames, provenance
+from dtn_jax.data.stages.frames import Frames
+from dtn_jax.data.stages.work import VERSION
+from dtn_jax.errors import UserError
+from dtn_jax.options import Option
+from dtn_jax.shared_files import write_whole
+
+NUMBERS = Option(
+    "buckets",
+    "how numeric fields are kept: in quantile buckets, or standardised for model.numbers; log "
+    "standardises sign(x) log(1 + |x|)",
+    choices=("buckets", "standardise", "log"),
+)
+
+Files = Mapping[str, pathlib.Path]  # {name: where it is}
+
+
+class DataSet(SchemaSet):
+    """A data set: its class says which raw files it has, what they are made into, and its schema.
+
+    The prepared set is `<data_dir>/<name>/<variant>/1.0.0`. Raw files lie in `<manual_dir>/<name>`;
+    if that folder has none of them and `url` gives an archive, they are downloaded. The prepared
+    set knows its raw files by their names below that folder, so that the folder may move.
+
+    Attributes:
+      schema: the text of its schema file, or that file.
+      url: of an archive (zip, tar.gz, or a tar.gz in a zip) with the raw files; '' without.
+      layout: how rows lie in records; None: as usual for so many.
+      notes: further facts for notes.json, read after `raw`; the lines of `account` are also told.
+      own: the values of its OPTIONS, by name.
+      manual_dir: the folder of all raw files; None where the user gives none.
+    """
+
+    schema: ClassVar[str | pathlib.Path] = ""
+    url: str = ""
+    layout: Layout | None = None
+    notes: Mapping[str, Any] = MappingProxyType({})
+
+    def raw_names(self) -> tuple[str, ...]:
+        """The raw files, by their path below `<manual_dir>/<name>`, and in the archive."""
+        return ()
+
+    def names_there(self, *choices: Sequence[str]) -> tuple[str, ...]:
+        """The first of several choices of raw files of which the user has one, or else the first;
+        each as it is there, plain or `.gz`."""
+
+        def there(name: str) -> str:
+            return next((n for n in (name, f"{name}.gz") if (self.folder / n).is_file()), "")
+
+        names = next((names for names in choices if any(map(there, names))), choices[0])
+        return tuple(there(name) or name for name in names)
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """The user's folder of the raw files."""
+        return (self.manual_dir or pathlib.Path("nowhere")) / self.name
+
+    def raw(self, files: Files) -> Frames | Mapping[str, Frames] | None:
+        """The rows, as one Polars frame or several, one after another.
+
+        As {split: frames} they get a column `_split` that says so, for `split` of the schema file.
+        None, the default, where the raw files themselves are the log.
+
+        Args:
+          files: the raw files, by name.
+        """
+        return None
+
+    def schema_text(self) -> str:
+        """The schema file's text, which options may change."""
+        if isinstance(self.schema, pathlib.Path):
+            return self.schema.read_text()
+        return textwrap.dedent(self.schema)
+
+    def variant(self) -> str:
+        """What the prepared set's folder says of the options: those that are not at their default;
+        '' is that of the set itself."""
+        own = vars(self.own).items()
+        return "_".join(f"{n}{v}" for n, v in own if v != self.OPTIONS[n].default)
+
+    def __init__(self, *, data_dir: str, manual_dir: pathlib.Path | None = None, **own: str | int):
+        self.root, self.manual_dir = pathlib.Path(data_dir), manual_dir
+        values = {name: found.default for name, found in self.OPTIONS.items()} | own
+        for name, value in values.items():
+            self.OPTIONS[name].check(f"option {name} of data set {self.name}", value)
+        self.own = SimpleNamespace(**values)
+        self.home = self.root / self.name / self.variant()
+        self.data_dir = str(self.home / VERSION)
+
+    @functools.cached_property
+    def spec(self) -> Spec:
+        """What the schema file says."""
+        spec = schema_file.loads(self.schema_text(), f"{self.name}.yaml")
+        return dataclasses.replace(spec, name=self.name)
+
+    @property
+    def meaning(self) -> str:
+        """The fingerprint of what the schema file says."""
+        return schema_file.fingerprint(self.spec)
+
+    def download_and_prepare(self) -> None:
+        """Prepares the set from the user's raw files, or from those that it downloads."""
+        with frames.alone(self.home, self.name):
+            if pathlib.Path(self.data_dir).exists():  # another process was faster
+                return
+            if not (self.url and self.raw_names()) or self._has_any():
+                self._prepare(self.raw_files(), self.raw_facts())
+                return
+            archive = download(
+                self.url,
+                self.root / "downloads",
+                self.name,
+                f"Without a connection, {self._instead()}",
+            )
+            files = unpack(archive, self.raw_names(), self.url)
+            try:
+                self._prepare(files, {"raw_files": {}, "raw_hashes": {}})
+            except UserError as error:
+                raise UserError(
+                    f"{error}. It came from {self.url} and lies in {self.root / 'downloads'}: if "
+                    "it is damaged, delete that folder, and the next run downloads it again"
+                ) from None
+
+    def _prepare(self, files: Files, made_of: Mapping[str, Any]) -> None:
+        place = self.home / f"{self.name}.yaml"
+        write_whole(place, self.schema_text())
+        with self.log(files) as log:
+            of_frames = [path for path in log if pathlib.Path(path).is_relative_to(self.home)]
+            if of_frames:  # what is half prepared of other rows is not resumed
+                made_of = {**made_of, "frames": [content(path) for path in of_frames]}
+            prepared = prepare(
+                dataclasses.replace(self.spec, path=str(place)),
+                log,
+                self.root,
+                source=self.SOURCE,
+                home=self.home,
+                made_of=made_of,
+                layout=self.layout,
+                notes=self.notes,
+            )
+        place.unlink()
+        facts = json.loads((prepared.folder / "prepared.json").read_text())
+        counts = [facts[name] for name in ("rows", "unknown_values", "missing_labels")]
+        summary = progress.summary(self.name, *counts, prepared.kept_values, prepared.cut_values)
+        progress.say(summary)
+
+    @contextlib.contextmanager
+    def log(self, files: Files) -> Iterator[list[str]]:
+        """The files of the log: the raw ones, or those that hold the frames of `raw`."""
+        if (rows := self.raw(files)) is None:
+            yield [str(path) for path in files.values()]
+            return
+        with frames.written(rows, self.home) as paths:
+            yield paths
+
+    def outdated(self) -> str:
+        """What to say of a set of another recipe."""
+        rules = "other rules than those of this version"
+        rules = "another version of its plug-in" if self.SOURCE else rules
+        return f"{self.data_dir} was prepared by {rules}; delete it to prepare the data set again"
+
+    def raw_files(self) -> dict[str, pathlib.Path]:
+        """The raw files in the user's folder, by name.
+
+        Raises:
+          UserError: one is not there; it says where to get them.
+        """
+        names = self.raw_names()
+        if not names:
+            return {}
+        hint = self._instead()
+        if home := self.spec.about.get("home"):
+            hint = f"Get the set from {home} and {hint}"
+        if not self.manual_dir:
+            raise UserError(f"{self.name} needs its raw files. {hint}")
+        lacking = [name for name in names if not (self.folder / name).is_file()]
+        if lacking:
+            raise UserError(f"{self.folder} lacks {' and '.join(lacking)}. {hint}")
+        return {name: self.folder / name for name in names}
+
+    def _instead(self) -> str:
+        return (
+            "give data.manual_dir (or $DTN_MANUAL_DIR), a folder whose folder "
+            f"{self.name} holds {' and '.join(self.raw_names())}"
+        )
+
+    def raw_facts(self) -> dict[str, dict]:
+        """Of the raw files by name: `raw_files`, their bytes, `raw_hashes`, of their ends."""
+        files = self.raw_files()
+        return {
+            "raw_files": {name: path.stat().st_size for name, path in files.items()},
+            "raw_hashes": {name: ends(str(path)) for name, path in files.items()},
+        }
+
+    def check_raw(self, prepared: Prepared, given: bool) -> None:
+        """They may be gone; if this run was `given` their folder, a message says so."""
+        if not (self.manual_dir and prepared.raw_files):
+            return
+        try:
+            now = self.raw_facts()
+        except UserError as error:
+            if given:
+                say = f"using the set prepared earlier in {prepared.folder}; {error}"
+                progress.say(f"{self.name}: {say}")
+            return
+        if change := provenance.other_file(prepared, now):
+            raise UserError(
+                f"{prepared.folder} was prepared from other raw files than those in "
+                f"{self.manual_dir}: {change}. Delete it to prepare the data set again, or give "
+                "another data.data_dir"
+            )
+
+    def _has_any(self) -> bool:
+        """Whether the user's folder has some of the raw files; says so where it has none."""
+        if not self.manual_dir:
+            return False
+        has_any = any((self.folder / name).is_file() for name in self.raw_names())
+        if not has_any:
+            progress.say(f"{self.folder} holds no raw files.")
+        return has_any
+
+
+def hold_out(frame: pl.DataFrame, share: float, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Splits off a fixed, seeded share of the rows: (the rest, the held-out rows)."""
+    held = np.zeros(len(frame), bool)
+    rng = np.random.default_rng(seed)
+    held[rng.permutation(len(frame))[: round(share * len(frame))]] = True
+    return frame.filter(~held), frame.filter(held)
+
+
+def kept(text: str, numbers: str, buckets: int = 32) -> str:
+    """A schema file's text with the option NUMBERS on each of its fields `{kind: numeric}`."""
+    options = f"buckets: {buckets}"
+    if numbers != "buckets":
+        options = f"encoder: standardise, bins: {BINS}" + ", log: true" * (numbers == "log")
+    return text.replace("kind: numeric", f"kind: numeric, {options}")

@@ -1,0 +1,170 @@
+"""KuaiRand's standard log (Gao et al., CIKM 2022): a short-video recommender's impressions.
+
+Three sets: `kuairand`, the first 14 days of any version, `kuairand_histories`, the same rows with
+what users did before, and `kuairand_pure`, the split of the Starter Kit of KuaiRand-Pure.
+
+The first two read, from `<manual_dir>/kuairand`, the published `log_standard*.csv` (of KuaiRand-1K,
+-27K or -Pure) or Parquet files with the same columns, such as a subset of them.
+"""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+from typing import ClassVar
+
+from dtn_jax.data.blocks import Layout
+from dtn_jax.data.schemas import schema_file
+from dtn_jax.data.schemas.spec import Spec
+from dtn_jax.data.sets import raw_tables
+from dtn_jax.data.sets.data_set import NUMBERS, DataSet, kept
+from dtn_jax.data.sets.raw_tables import Column
+from dtn_jax.errors import UserError
+from dtn_jax.options import Option
+
+FOLDER = pathlib.Path(__file__).parent
+NEEDED = ("user_id", "video_id", "date", "is_click")
+LABEL = Column("TINYINT", r"([01](\.0)?)?", "0, 1 or missing")
+COLUMNS = {
+    "user_id": Column("BIGINT", r"-?\d{1,18}", "a user"),
+    "video_id": Column("BIGINT", r"(-?\d{1,18})?", "a whole number"),
+    "date": Column("BIGINT", r"\d{4}(0\d|1[012])([012]\d|3[01])", "a date such as 20220408"),
+    "hourmin": Column(
+        "BIGINT", r"(0*([0-5]?\d|(1?\d|2[0-3])[0-5]\d))?", "a time as HHMM, from 0 to 2359"
+    ),
+    "duration_ms": Column("DOUBLE", r"(-?\d+(\.\d+)?)?", "a number"),
+    **dict.fromkeys(("is_click", "long_view", "is_profile_enter"), LABEL),
+    **dict.fromkeys(("is_comment", "is_forward", "is_follow"), LABEL),
+}
+LATER = "_4_22_to_5_08_"  # in the names of published files of which `kuairand` skips all rows
+
+
+class KuaiRand(DataSet):
+    """KuaiRand's standard log: click → long view, profile enter, comment, forward, follow.
+
+    Fields: user, video, hour, weekday, duration. Users and videos seen less than `min_count` times
+    in train share the unknown id. The group of a row, for GAUC, is its user; its day is its date.
+
+    All columns but NEEDED may be missing: a missing column drops its task or field, with a message.
+    The days of kuairand.yaml, with which all versions begin, decide the split; rows of other days
+    are counted and skipped.
+    """
+
+    name = "kuairand"
+    schema = FOLDER / "kuairand.yaml"
+    weight = ""
+    layout = Layout(lanes=32, block_rows=128)
+    OPTIONS: ClassVar[dict[str, Option]] = {
+        "min_count": Option(2, "times that train must show a user or a video", least=1),
+        "numbers": NUMBERS,
+    }
+    FIELD_OPTIONS = ("min_count", "numbers")
+
+    def raw_names(self) -> tuple[str, ...]:
+        """The log's files, in order of time by their names: CSV as published, else Parquet."""
+        found = sorted(self.folder.glob("log_standard*.csv"))
+        found = found or sorted(self.folder.glob("*.parquet"))
+        return tuple(path.name for path in found) or ("log_standard*.csv",)
+
+    def schema_text(self) -> str:
+        """The schema file's, without the fields and tasks whose columns no raw file has."""
+        text = super().schema_text().replace("min_count: 2", f"min_count: {self.own.min_count}")
+        lines = kept(text, self.own.numbers).splitlines(keepends=True)
+        return "".join(line for line in lines if line.strip().partition(":")[0] not in self.absent)
+
+    @functools.cached_property
+    def absent(self) -> dict[str, str]:
+        """The fields and tasks whose columns no raw file has, {name: column}."""
+        columns = columns_of(schema_file.loads(super().schema_text()))
+        try:
+            names = (raw_tables.names_of(self.folder / log) for log in self.raw_names())
+            known = {name for some in names for name in some}
+        except UserError:  # a prepared set needs no raw files
+            path = pathlib.Path(self.data_dir) / "schema_file.yaml"
+            known = columns_of(schema_file.load(path)).values() if path.exists() else COLUMNS
+        return {name: c for name, c in columns.items() if c not in {*known, *NEEDED}}
+
+    def raw(self, files):
+        """The rows of the split's days, day by day, each day's in the order of the files."""
+        account = [f"no column {c!r}: dropped {name!r}" for name, c in self.absent.items()]
+        with raw_tables.opened(self.home / "join") as database:
+            tables = []
+            for n, path in enumerate(files.values()):
+                known = raw_tables.read_table(database, f"file{n}", path, COLUMNS, NEEDED)
+                known += self.absent.values()
+                if lacking := [repr(column) for column in COLUMNS if column not in known]:
+                    account.append(f"no column {', '.join(lacking)} in {path.name}: no values")
+                tables.append(f"SELECT {n} AS file, rowid AS place, * EXCLUDE (wrong) FROM file{n}")
+            database.execute(f"CREATE VIEW log AS {' UNION ALL BY NAME '.join(tables)}")
+            counts = database.sql("SELECT date, count(*) FROM log GROUP BY date ORDER BY date")
+            rows = dict(counts.fetchall())
+            days = [int(day) for values in self.spec.split.values.values() for day in values]
+            if lacking := [str(day) for day in days if day not in rows]:
+                raise UserError(
+                    f"kuairand: no row is of {', '.join(lacking)}; expected rows of all days from "
+                    f"{days[0]} to {days[-1]}, since the split is by day"
+                )
+            if others := [day for day in rows if day not in days]:
+                account.append(
+                    f"skipped {sum(rows[day] for day in others):,} rows of {len(others)} other "
+                    f"days ({others[0]} to {others[-1]})"
+                )
+            self.notes = {"account": account}
+            log = "SELECT * EXCLUDE (file, place) FROM log WHERE date IN "
+            yield from raw_tables.frames(
+                database, f"{log} {tuple(days)} ORDER BY date, file, place"
+            )
+
+
+def columns_of(spec: Spec) -> dict[str, str]:
+    """{field or task: its column}."""
+    fields = {field.name: field.value.columns[0] for field in spec.fields}
+    return fields | {task.name: task.label.columns[0] for task in spec.tasks}
+
+
+class KuaiRandHistories(DataSet):
+    """KuaiRand: the fields and tasks of `kuairand`, and the user's last 50 clicks and long views.
+
+    Rows, labels, days of the splits and the other fields are those of `kuairand` with
+    `min_count=1`, where its days begin on 8 April 2022, as in all versions of KuaiRand: so results
+    on both differ by histories alone. Histories list what is strictly earlier by `time_ms`, which
+    the files must have, with all columns of `kuairand`. Files of later days alone are not read.
+    """
+
+    name = "kuairand_histories"
+    schema = FOLDER / "kuairand_histories.yaml"
+    weight = ""
+    OPTIONS: ClassVar[dict[str, Option]] = {
+        "numbers": Option(
+            "buckets",
+            "how the duration is kept: in quantile buckets, or standardised for model.numbers",
+            choices=("buckets", "standardise"),
+        )
+    }
+    FIELD_OPTIONS = ("numbers",)
+
+    def schema_text(self) -> str:
+        encoder = "" if self.own.numbers == "buckets" else ", encoder: standardise"
+        return super().schema_text().replace("kind: numeric", f"kind: numeric{encoder}")
+
+    def raw_files(self) -> dict[str, pathlib.Path]:
+        """The raw files of the days that are read, by name.
+
+        Raises:
+          UserError: there are none; it says where to get them.
+        """
+        kuairand = KuaiRand(data_dir=str(self.root), manual_dir=self.manual_dir)
+        return {name: path for name, path in kuairand.raw_files().items() if LATER not in name}
+
+
+class KuaiRandPure(DataSet):
+    """KuaiRand-Pure: click → long view, profile enter, comment, forward, follow."""
+
+    name = "kuairand_pure"
+    schema = FOLDER / "kuairand_pure.yaml"
+    weight = ""
+    url = "https://zenodo.org/records/10439422/files/KuaiRand-Pure.tar.gz"
+
+    def raw_names(self) -> tuple[str, ...]:
+        spans = ("4_08_to_4_21", "4_22_to_5_08")
+        return tuple(f"KuaiRand-Pure/data/log_standard_{span}_pure.csv" for span in spans)

@@ -1,0 +1,114 @@
+"""The account of bad rows: how many there are of each reason, and the first of them in full."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from dtn_jax.data.raw.unit import Reject
+
+KEPT = 1000  # rows of each reason that are kept in full, of a unit and of a log
+
+
+@dataclasses.dataclass
+class Account:
+    """Counted chunk by chunk, in the order of the rows.
+
+    Attributes:
+      rows: how many rows were read, bad ones included.
+      counts: {reason: rows}.
+      kept: the first KEPT rows of each reason, each with the address of its file.
+    """
+
+    rows: int = 0
+    counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    kept: list[tuple[str, Reject]] = dataclasses.field(default_factory=list)
+
+    @property
+    def rejected(self) -> int:
+        return sum(self.counts.values())
+
+    def broken(self, file: str, rejects: Sequence[Reject]) -> None:
+        """Counts rows that could not be read at all."""
+        for reject in rejects:
+            self._add(file, reject)
+        self.rows += len(rejects)
+
+    def add(
+        self,
+        file: str,
+        numbers: np.ndarray,
+        reason: str,
+        column: str = "",
+        values: pl.Series | None = None,
+    ) -> None:
+        """Counts rows by the number that each has in its file; `values` are the offending ones."""
+        room = KEPT - self.counts.get(reason, 0)
+        for at, number in enumerate(numbers[: max(room, 0)].tolist()):
+            value = "" if values is None else _shown(values[at : at + 1].to_list()[0])
+            self._add(file, Reject(number, reason, column, value))
+        more = len(numbers) - max(room, 0)
+        if more > 0:
+            self.counts[reason] = self.counts.get(reason, 0) + more
+
+    def _add(self, file: str, reject: Reject) -> None:
+        seen = self.counts.get(reject.reason, 0)
+        if seen < KEPT:
+            self.kept.append((file, reject))
+        self.counts[reject.reason] = seen + 1
+
+    def include(self, later: Account) -> None:
+        """Adds the account of rows that follow those counted so far."""
+        self.rows += later.rows
+        kept = collections.Counter(reject.reason for _, reject in self.kept)
+        for file, reject in later.kept:
+            if kept[reject.reason] < KEPT:
+                self.kept.append((file, reject))
+                kept[reject.reason] += 1
+        for reason, count in later.counts.items():
+            self.counts[reason] = self.counts.get(reason, 0) + count
+
+    def lines(self) -> str:
+        """One JSON object a line for each row kept: file, row, reason, column, value."""
+        return "".join(
+            json.dumps({"file": file} | dataclasses.asdict(reject), ensure_ascii=False) + "\n"
+            for file, reject in self.kept
+        )
+
+    def summary(self, shown: int = 3) -> list[str]:
+        """A line of text for each reason, the most frequent first, with the first rows of it."""
+        found = []
+        for reason, count in sorted(self.counts.items(), key=lambda kv: -kv[1]):
+            rows = [(file, r) for file, r in self.kept if r.reason == reason][:shown]
+            examples = "; ".join(_example(file, reject) for file, reject in rows)
+            found.append(f"{count:,} of {self.rows:,} rows rejected: {reason}: {examples}")
+        return found
+
+    def exceeds(self, most: float) -> bool:
+        """Whether more than this share of the rows is bad."""
+        return self.rejected > most * self.rows * (1 + 1e-12)  # the product's rounding decides not
+
+    def to_json(self) -> dict:
+        kept = [[file, dataclasses.astuple(reject)] for file, reject in self.kept]
+        return {"rows": self.rows, "counts": self.counts, "kept": kept}
+
+    @classmethod
+    def from_json(cls, facts: dict) -> Account:
+        kept = [(file, Reject(*values)) for file, values in facts["kept"]]
+        return cls(facts["rows"], facts["counts"], kept)
+
+
+def _example(file: str, reject: Reject) -> str:
+    what = f", column {reject.column!r}" if reject.column else ""
+    value = f": {reject.value}" if reject.value else ""
+    return f"{file}, row {reject.row:,}{what}{value}"
+
+
+def _shown(value: object, most: int = 80) -> str:
+    text = repr(value)
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,0 +1,324 @@
+"""Which split a row belongs to, and which train rows negative down-sampling keeps.
+
+A split by time is cut where the times of all rows say it; by the order of users each user's last
+rows are test, those before them validation. The other ways need nothing but the row.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from dtn_jax.data import keys, times
+from dtn_jax.data.rows import GROUP, LABEL, ROW, SPLIT, TIME, WEIGHT, Rows, Values
+from dtn_jax.data.schemas.spec import Spec, SplitSpec
+from dtn_jax.errors import UserError
+from dtn_jax.shapes import Bool, Float64, Int8, Int64, UInt64
+
+SPLITS = ("train", "validation", "test")
+TRAIN, VALIDATION, TEST = range(3)
+NONE = -1  # of a row that the column of splits names none of
+Database = Any  # an open one of DuckDB
+Query = Callable[[str], Mapping[str, np.ndarray]]  # in SQL: its columns
+Cuts = Mapping[str, int]  # {validation, test: the first time of the split}
+
+
+def assign(spec: Spec, cuts: Cuts, file: int, rows: Rows) -> Int8[np.ndarray, " B"]:
+    """The split of each row: its place in SPLITS, or NONE.
+
+    Args:
+      spec: the schema file.
+      cuts: of a split by time.
+      file: the place of the rows' file in the list of files.
+      rows: the rows.
+    """
+    return _WAYS[spec.split.by](spec, cuts, file, rows)
+
+
+def _by_time(spec: Spec, cuts: Cuts, file: int, rows: Rows) -> Int8[np.ndarray, " B"]:
+    time = rows.numbers(TIME)
+    return (time >= cuts["validation"]).astype(np.int8) + (time >= cuts["test"])
+
+
+def _by_group(spec: Spec, cuts: Cuts, file: int, rows: Rows) -> Int8[np.ndarray, " B"]:
+    return _drawn(spec.split, rows.keys(GROUP))
+
+
+def _at_random(spec: Spec, cuts: Cuts, file: int, rows: Rows) -> Int8[np.ndarray, " B"]:
+    return _drawn(spec.split, row_keys(file, rows))
+
+
+def _drawn(split: SplitSpec, made: np.ndarray) -> Int8[np.ndarray, " B"]:
+    number = keys.drawn(made, split.seed)
+    validation = number < split.test + split.validation
+    places = np.where(number < split.test, TEST, np.where(validation, VALIDATION, TRAIN))
+    return places.astype(np.int8)
+
+
+def _by_column(spec: Spec, cuts: Cuts, file: int, rows: Rows) -> Int8[np.ndarray, " B"]:
+    """By the values' keys, as ids have them: 2, 2.0 and '2' are one."""
+    split, found = spec.split, named(spec.split, rows.column(SPLIT))
+    if split.values and "validation" not in split.values:
+        made = rows.keys(GROUP) if spec.group else row_keys(file, rows)
+        drawn = keys.drawn(made, split.seed) < split.validation
+        found[drawn & (found == TRAIN)] = VALIDATION
+    return found
+
+
+_WAYS: dict[str, Callable[..., np.ndarray]] = {
+    "time": _by_time,
+    "group": _by_group,
+    "random": _at_random,
+    "column": _by_column,
+}
+
+
+def named(split: SplitSpec, column: pa.DictionaryArray) -> Int8[np.ndarray, " B"]:
+    """The split that the column of splits names in each row; NONE where it names none."""
+    values = Values.of(column)
+    found = np.full(len(values.keys), NONE, np.int8)
+    for place, texts in enumerate(expected(split).values()):
+        wanted, _ = keys.keys(pl.Series(texts, dtype=pl.String))
+        found[np.isin(values.keys, wanted)] = place
+    return values.spread(found, NONE)
+
+
+def expected(split: SplitSpec) -> dict[str, Sequence[str]]:
+    """{name: the values of the column that name this split}, in the order of SPLITS."""
+    return {n: split.values.get(n, () if split.values else (n,)) for n in SPLITS}
+
+
+def unknown(split: SplitSpec, most: int = 5) -> str:
+    """Why a row whose split is NONE is rejected, with the first of the expected values."""
+    lines = []
+    for name, values in expected(split).items():
+        some = ", ".join(map(repr, values[:most])) + ", …" * (len(values) > most)
+        lines += [some if values == (name,) else f"{some} for {name}"] * bool(values)
+    return f"split of no known name, expected {'; '.join(lines)}"
+
+
+def row_keys(file: int, rows: Rows) -> UInt64[np.ndarray, " B"]:
+    """A key of each row that tells it from every other row of the log."""
+    return keys.crossed(np.full(len(rows), file, np.uint64), rows.numbers(ROW).astype(np.uint64))
+
+
+# Negative down-sampling.
+
+_SAMPLING = 0x5EED  # apart from the seeds of a random split
+
+
+def sampled(
+    spec: Spec, file: int, rows: Rows, split: Int8[np.ndarray, " B"]
+) -> tuple[Bool[np.ndarray, " B"], Float64[np.ndarray, " B"]]:
+    """Which rows stay, and the weight that makes up for those that do not.
+
+    A train row stays with a probability q: the largest over the tasks of `sample_negatives`, for
+    each 1 where the label is 1 or not known, else the task's rate. A row that stays weighs 1 / q.
+    So the weighted sum of any loss over the rows that stay is that over all rows in expectation,
+    and every task's probabilities are those of the log as it was.
+    """
+    stay = np.zeros(len(rows))
+    for task, rate in spec.sample_negatives.items():
+        label = rows.numbers(LABEL + task)
+        stay = np.maximum(stay, np.where(label == 0, rate, 1.0))
+    stay = np.where(split == TRAIN, stay, 1.0)
+    return keys.drawn(row_keys(file, rows), seed=_SAMPLING) < stay, 1 / stay
+
+
+@dataclasses.dataclass
+class SplitRows:
+    """Clean rows of a chunk.
+
+    Attributes:
+      rows: the rows that negative down-sampling keeps; their weights make up for the others.
+      split: int8 `[B]`, each one's place in SPLITS.
+      every: int8 `[A]`, those of the rows before that.
+    """
+
+    rows: Rows
+    split: Int8[np.ndarray, " B"]
+    every: Int8[np.ndarray, " A"]
+
+
+def split_rows(spec: Spec, file: int, rows: Rows, every: Int8[np.ndarray, " A"]) -> SplitRows:
+    """The rows that stay, with their splits and their weights."""
+    if not spec.sample_negatives:
+        return SplitRows(rows, every, every)
+    stay, weight = sampled(spec, file, rows, every)
+    if rows.has(WEIGHT):
+        weight = weight * rows.numbers(WEIGHT)
+    return SplitRows(rows.replaced(WEIGHT, pa.array(weight)).take(stay), every[stay], every)
+
+
+# Where a split by time is cut: a share of the rows turned into a date.
+
+STEPS = (86_400_000_000, 3_600_000_000, 60_000_000, 1_000_000, 1)  # a day to a microsecond
+NAMES = ("midnight", "whole hours", "whole minutes", "whole seconds")  # of the first STEPS
+FAR = 0.01  # from the share that was asked for
+TENS = tuple(10**n for n in range(18, -1, -1))  # the steps of plain numbers
+ENOUGH = 10  # different times: with fewer, cuts are made at a finer step
+MOST = 100_000  # different times that are looked at
+Histogram = tuple[
+    Int64[np.ndarray, " N"], Int64[np.ndarray, " N"]
+]  # times, ascending; rows at each
+
+
+def cut_times(split: SplitSpec, query: Query, unit: str) -> dict:
+    """{validation, test: the first time of the split}, for shares or for times that are given; with
+    `note`, a line, where shares of the rows are not those that were asked for.
+
+    A share is cut at the coarsest step (days, hours, …) of which the log has ENOUGH.
+
+    Args:
+      split: of the schema file.
+      query: of a table `times` with columns time and n, the rows at each.
+      unit: of the times.
+
+    Raises:
+      UserError: validation is not before test, or there are too few different times.
+    """
+    given = {name: getattr(split, name) for name in ("validation", "test")}
+    if all(isinstance(value, str) for value in given.values()):
+        found = {name: times.read(value, unit) for name, value in given.items()}
+        if found["validation"] >= found["test"]:
+            raise UserError(
+                f"split: validation {given['validation']} is not before {given['test']}"
+            )
+        return found
+    counts = _histogram(query, unit)
+    if not len(counts[0]):
+        return {"validation": 0, "test": 0}
+    found = cut_by_share(split, *counts)
+    note = _far_off(split, counts, found, unit)
+    return found | ({"note": note} if note else {})
+
+
+def _histogram(query: Query, unit: str) -> Histogram:
+    """Rows by time: by the coarsest step of which there are ENOUGH, or else by the finest that
+    leaves MOST different times."""
+    counts = np.empty(0, np.int64), np.empty(0, np.int64)
+    for step in TENS if unit == "number" else STEPS:
+        start = f"time - (time % {step} + {step}) % {step}"  # as DuckDB and Spark both read it
+        rows = "CAST(sum(n) AS BIGINT) AS n FROM times GROUP BY start ORDER BY start"
+        finer = tuple(query(f"SELECT {start} AS start, {rows} LIMIT {MOST + 1}").values())
+        if len(counts[0]) and len(finer[0]) > MOST:
+            break
+        counts = finer
+        if unit != "number" and len(counts[0]) >= ENOUGH:
+            break
+    return counts
+
+
+def cut_by_share(
+    split: SplitSpec, known: Int64[np.ndarray, " N"], rows: Int64[np.ndarray, " N"]
+) -> dict[str, int]:
+    """The first times of validation and test for shares of the rows, which are met as closely as
+    the times allow.
+
+    Args:
+      split: gives the shares.
+      known: different times, ascending.
+      rows: how many rows there are at each.
+
+    Raises:
+      UserError: there are too few different times.
+    """
+    if len(known) < len(SPLITS):
+        raise UserError(
+            f"the log has rows of {len(known)} different times, too few to split it by time into "
+            "train, validation and test; give another split"
+        )
+    before = np.cumsum(rows) - rows  # rows that come before each time
+    total = rows.sum()
+    test = _nearest(before, total * (1 - split.test), len(SPLITS) - 1, len(known) - 1)
+    share = total * (1 - split.test - split.validation)
+    validation = _nearest(before, share, 1, test - 1)
+    return {"validation": int(known[validation]), "test": int(known[test])}
+
+
+def _nearest(before: np.ndarray, wanted: float, least: int, most: int) -> int:
+    """The place from `least` to `most` whose rows before it are nearest to those wanted."""
+    places = np.arange(least, most + 1)
+    return int(places[np.abs(before[places] - wanted).argmin()])
+
+
+def _far_off(split: SplitSpec, counts: Histogram, cuts: Cuts, unit: str) -> str:
+    """A line where shares of the rows are not those that were asked for, with the reason; or ""."""
+    known, rows = counts
+    test = rows[known >= cuts["test"]].sum() / rows.sum()
+    shares = (rows[known >= cuts["validation"]].sum() / rows.sum() - test, test)
+    asked = (split.validation, split.test)
+    if all(abs(share - wanted) <= FAR for share, wanted in zip(shares, asked, strict=True)):
+        return ""
+    is_, was = (" and ".join(f"{100 * s:.3g} %" for s in pair) for pair in (shares, asked))
+    why = "many rows have one time"
+    if unit != "number":
+        step = (
+            name for name, step in zip(NAMES, STEPS) if not any(t % step for t in cuts.values())
+        )
+        why = f"the log is cut at {next(step, 'its times')}"
+    return (
+        f"validation and test are {is_} of the rows, not {was}: {why}; times in place of shares "
+        "cut it anywhere"
+    )
+
+
+# Each user's rows in order of time: the last ones are test, those before validation.
+
+READ = 1 << 20  # rows that are read at a time, and one user's that are cut by that
+
+
+def by_user(database: Database, table: str) -> Iterator[pl.DataFrame]:
+    """The rows of a table in the order of its columns user, time and place; a user's rows are in
+    one frame."""
+    query = f'SELECT * FROM "{table}" ORDER BY "user", "time", place'
+    yield from together(database.sql(query).to_arrow_reader(READ), "user")
+
+
+def together(batches: Iterable[pa.RecordBatch], column: str) -> Iterator[pl.DataFrame]:
+    """Rows that are sorted by a column, those of one value in one frame."""
+    rest = None
+    for batch in batches:
+        frame = pl.from_arrow(batch)
+        frame = frame if rest is None else pl.concat([rest, frame])
+        values = frame[column].to_numpy()
+        last = int(np.searchsorted(values, values[-1]))
+        if last:
+            yield frame[:last]
+        rest = frame[last:]
+    if rest is not None and len(rest):
+        yield rest
+
+
+def of_sorted(
+    user: UInt64[np.ndarray, " B"], validation: int | float, test: int | float
+) -> Int8[np.ndarray, " B"]:
+    """The splits of rows that are sorted by user and time.
+
+    A share below 1 is one of each user's rows, rounded down; a number from 1 on so many rows. A
+    user's first row is always train, then test comes before validation.
+    """
+    if not len(user):
+        return np.empty(0, np.int8)
+    first = np.append(True, user[1:] != user[:-1])
+    begins = np.flatnonzero(first)
+    count = np.diff(np.append(begins, len(user)))
+    tested = np.minimum(_wanted(test, count), count - 1)
+    picked = np.minimum(_wanted(validation, count), count - 1 - tested)
+    left = np.repeat(begins + count, count) - np.arange(len(user))  # 1 for a user's last row
+    tested, picked = np.repeat(tested, count), np.repeat(picked, count)
+    return np.select([left <= tested, left <= tested + picked], [TEST, VALIDATION], TRAIN).astype(
+        np.int8
+    )
+
+
+def _wanted(share: int | float, count: np.ndarray) -> np.ndarray:
+    if share >= 1:
+        return np.full(len(count), math.floor(share))
+    return np.floor(share * count + 1e-9).astype(np.int64)

@@ -1,0 +1,218 @@
+"""The folder in which a log is being prepared, its database, and how a stage is done once.
+
+    rows/00012.arrows    the clean rows of unit 12
+    work.duckdb          what the stages have counted and sorted, and which of them are done
+    split.npy, histories/  the split of each row by the order of users; what its histories list
+    vocabulary/          the vocabularies, in the making
+    set/                 the prepared set, which moves to its place when it is whole
+
+A unit of a stage is done once its files are on the disk and the database says so, in one
+transaction with what it counted. So a command that was killed goes on where it was, and what comes
+out depends neither on that nor on how many threads work.
+"""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import contextlib
+import dataclasses
+import functools
+import itertools
+import json
+import pathlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from dtn_jax.data import progress
+from dtn_jax.data.raw.files import RawFile
+from dtn_jax.data.raw.unit import Unit
+from dtn_jax.data.schemas.spec import Spec
+from dtn_jax.shared_files import replacing, to_disk
+
+T, R = TypeVar("T"), TypeVar("R")
+Do = Callable[[int], tuple[dict, Mapping[str, pa.Table]]]  # of a unit, as of `Work.stage`
+SCHEMA_FILE, VERSION = "schema_file.yaml", "1.0.0"  # of a set: its schema file, its folder
+DATABASE = "work.duckdb"
+OF_DATABASE = 0.6  # the share of the memory that DuckDB may use; its limit is a soft one
+
+
+@dataclasses.dataclass
+class Work:
+    """A log that is being prepared.
+
+    Attributes:
+      folder: where.
+      spec: the schema file.
+      files, units: the raw log.
+      types: {raw column: its type} (columns.py).
+      time_unit: of the time column, one of TIME_UNITS; '' without one.
+      chunk_rows: rows of a chunk: sums of floats depend on it.
+      threads: how many work at a time.
+      extends: the folder of the prepared set that this one extends, if it does.
+      database: an open one.
+      bars: of progress.
+    """
+
+    folder: pathlib.Path
+    spec: Spec
+    files: Sequence[RawFile]
+    units: Sequence[Unit]
+    types: Mapping[str, object]
+    time_unit: str
+    chunk_rows: int
+    threads: int
+    extends: pathlib.Path | None
+    database: duckdb.DuckDBPyConnection
+    bars: progress.Rows
+
+    @property
+    def dated(self) -> bool:
+        """Whether the rows have days: their times are no mere numbers."""
+        return bool(self.spec.time) and self.time_unit != "number"
+
+    def done(self, stage: str) -> dict[int, dict]:
+        """{unit: its facts} of what is done of a stage."""
+        found = self.database.execute("SELECT unit, facts FROM done WHERE stage = ?", [stage])
+        return {unit: json.loads(facts) for unit, facts in found.fetchall()}
+
+    def stage(
+        self,
+        stage: str,
+        what: str,
+        units: Sequence[int],
+        do: Do,
+        total: int = 0,
+    ) -> list[dict]:
+        """Does what is not yet done of a stage; returns the facts of all units, in their order.
+
+        Args:
+          stage: its name.
+          what: it does, for the reader.
+          units: numbers.
+          do: a unit's work: returns its facts, with `rows`, and {table: rows to add to it}.
+          total: rows of all units, where that is known.
+        """
+        facts = self.done(stage)
+        rest = [unit for unit in units if unit not in facts]
+        results = self.results(stage, rest, do)
+        already = sum(facts[unit]["rows"] for unit in units if unit in facts)
+        counted = self.bars.count(results, what, max(total - already, 0), lambda r: r[1]["rows"])
+        for unit, found, tables in counted:
+            facts[unit] = found
+            with self.transaction():
+                for name, table in tables.items():
+                    self.add(name, table)
+                self.mark(stage, unit, found)
+        return [facts[unit] for unit in units]
+
+    def results(self, stage: str, units: Sequence[int], do: Do) -> Iterator[tuple]:
+        """(unit, its facts, its tables) of units of a stage, as they are done."""
+        for unit, result in zip(units, in_order(do, units, self.threads), strict=True):
+            yield unit, *result
+
+    def once(self, stage: str, do: Callable[[], dict]) -> dict:
+        """Does a stage that is one piece, unless it is done; returns its facts."""
+        facts = self.done(stage)
+        if 0 not in facts:
+            facts[0] = do()
+            self.mark(stage, 0, facts[0])
+        return facts[0]
+
+    def mark(self, stage: str, unit: int, facts: dict) -> None:
+        row = [stage, unit, json.dumps(facts)]
+        self.database.execute("INSERT INTO done VALUES (?, ?, ?)", row)
+
+    def add(self, name: str, table: pa.Table) -> None:
+        """Adds rows to a table of the database, which is made for the first ones."""
+        self.database.register("added", table)
+        self.database.execute(f'CREATE TABLE IF NOT EXISTS "{name}" AS SELECT * FROM added LIMIT 0')
+        self.database.execute(f'INSERT INTO "{name}" SELECT * FROM added')
+        self.database.unregister("added")
+
+    def has(self, name: str) -> bool:
+        """Whether the database has a table of that name."""
+        found = self.database.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = ?", [name])
+        return bool(found.fetchall())
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        self.database.begin()
+        try:
+            yield
+        except BaseException:
+            self.database.rollback()
+            raise
+        self.database.commit()
+
+    def rows_path(self, unit: int) -> pathlib.Path:
+        return self.folder / "rows" / f"{unit:05d}.arrows"
+
+    def joined(self, unit: int) -> tuple[pathlib.Path, int]:
+        """Where the splits and histories of a unit's rows lie, and the place of its first row."""
+        return self.folder, int(self.starts[unit])
+
+    def query(self, query: str) -> dict[str, np.ndarray]:
+        """The columns that a query of the stages' tables gives."""
+        return self.database.execute(query).fetchnumpy()
+
+    @functools.cached_property
+    def starts(self) -> np.ndarray:
+        """The number, among all clean rows, of each unit's first one, and at the end how many."""
+        facts = self.done("rows")
+        return np.cumsum([0, *(facts[unit]["clean"] for unit in range(len(self.units)))])
+
+
+def in_order(do: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
+    """The results of all items, in their order; few are held at a time."""
+    if threads == 1:
+        yield from map(do, items)
+        return
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        rest, running = iter(items), collections.deque()
+        try:
+            for item in itertools.islice(rest, threads + 1):
+                running.append(pool.submit(do, item))
+            while running:
+                result = running.popleft().result()
+                for item in itertools.islice(rest, 1):
+                    running.append(pool.submit(do, item))
+                yield result
+        finally:
+            for future in running:
+                future.cancel()
+
+
+@contextlib.contextmanager
+def database(folder: pathlib.Path, memory_gb: float, threads: int) -> Iterator:
+    """DuckDB's database in a folder, which spills to that folder; nothing is loaded from afar."""
+    path = folder / DATABASE
+    settings = {
+        "memory_limit": f"{max(int(memory_gb * OF_DATABASE * 1024), 64)}MB",
+        "temp_directory": str(folder / "spilled"),
+        "threads": threads,
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "preserve_insertion_order": False,
+    }
+    connection = duckdb.connect(str(path), config=settings)
+    try:
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS done (stage VARCHAR, unit INTEGER, facts VARCHAR)"
+        )
+        yield connection
+    finally:
+        connection.close()
+
+
+@contextlib.contextmanager
+def new_file(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Where a file is written that is on the disk, whole, before it has its name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        yield temporary
+        to_disk(temporary)

@@ -1,1 +1,0 @@
-"""Data sets, one builder a file; `catalog` has them by name."""

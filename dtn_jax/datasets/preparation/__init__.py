@@ -1,1 +1,0 @@
-"""What every data set is prepared by: raw files to encoders fitted on train, and blocks of rows."""

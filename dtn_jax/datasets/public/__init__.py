@@ -1,1 +1,0 @@
-"""Public sets that a schema file describes, shipped beside this one."""

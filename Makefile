@@ -19,6 +19,8 @@
 # make newest     the newest versions of everything, on NEWEST_PYTHON, into .venv-newest, for make nightly
 # make onnx       jax2onnx and ONNX Runtime into .venv-onnx: for `experiments.export --onnx` and its
 #                 test, which is skipped without. ONNX_VENV=FOLDER names another virtual environment.
+# make spark      PySpark, half a GB, and what tests need into .venv-spark: for `prepare --engine=spark`
+#                 and its tests, which are skipped without. Java 17 must be there.
 # make release-check  builds what a release ships, from the commit alone, installs the wheel in a new
 #                 environment, and trains, exports and scores with it: minutes, and an index of packages
 # The others set up .venv first, with the versions of constraints.txt; a second call skips that.
@@ -37,8 +39,10 @@ export COMPILED_VENV ?= .venv-compiled
 COMPILERS := $(COMPILED_VENV)/.installed-$(VERSION)
 export ONNX_VENV ?= .venv-onnx
 ONNX := $(ONNX_VENV)/.installed-$(VERSION)
+SPARK_VENV ?= .venv-spark
+SPARK := $(SPARK_VENV)/.installed-$(VERSION)
 
-.PHONY: demo test test-slow test-all nightly mutants test-faults docs docs-serve compiled newest onnx lint format release-check clean
+.PHONY: demo test test-slow test-all nightly mutants test-faults docs docs-serve compiled newest onnx spark lint format release-check clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m experiments.train --config=configs/adult.py:dtn --workdir=runs/demo $(OPTIONS)
@@ -124,6 +128,13 @@ $(ONNX): pyproject.toml constraints.txt
 	test -e $(ONNX_VENV)/bin/python || $(PYTHON) -m venv $(ONNX_VENV)
 	$(ONNX_VENV)/bin/python -m pip install --quiet 'jax2onnx>=0.17' 'onnxruntime>=1.20'
 	$(ONNX_VENV)/bin/python -m pip install --quiet --no-compile --constraint constraints.txt --editable .
+	touch $@
+
+spark: $(SPARK)
+
+$(SPARK): pyproject.toml constraints.txt
+	test -e $(SPARK_VENV)/bin/python || $(PYTHON) -m venv $(SPARK_VENV)
+	$(SPARK_VENV)/bin/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[test,spark]'
 	touch $@
 
 release-check:

@@ -44,7 +44,7 @@ RESUMES = True  # an interrupted call resumes where it was
 EXAMPLE = "python -m experiments.prepare --dataset=synthetic --options=rows=100000,seed=1"
 
 
-OF_LOGS = ("processes", "memory_gb", "max_reject_rate")
+OF_LOGS = ("processes", "memory_gb", "max_reject_rate", "engine", "master")
 MODES = {  # {what is done: the options that it reads, beside --data_dir and --plugins}
     "infer": ("input", "out", "labels", "time", "group", "replace"),
     "schema": ("input", "extend", "describe", "html", "replace", *OF_LOGS),
@@ -100,8 +100,7 @@ def own_logs(known: argparse.Namespace) -> tuple[Prepared, bool]:
             f"--schema needs --input=FILES (a file, a glob or a folder, several by comma): no set "
             f"is prepared in {root}"
         )
-    options = ("processes", "memory_gb", "max_reject_rate", "replace", "extend")
-    given = {name: getattr(known, name) for name in options}
+    given = {name: getattr(known, name) for name in (*OF_LOGS, "replace", "extend")}
     data = logs.prepare(known.schema, _listed(known.input), root, **given)
     return data, not fresh  # preparing it shows the account already
 
@@ -189,6 +188,13 @@ def make_parser() -> argparse.ArgumentParser:
         default=logs.MEMORY_GB,
         help="gigabytes that all of them together may need (default %(default)s)",
     )
+    add(
+        "--engine",
+        default="duckdb",
+        help="duckdb (default): this machine; spark: a cluster that shares --data_dir, for a log "
+        "that no machine can hold (pip install -e '.[spark]')",
+    )
+    add("--master", default="", metavar="URL", help="Spark's: spark://HOST:7077, yarn, local[2]")
     add(
         "--max_reject_rate",
         type=float,

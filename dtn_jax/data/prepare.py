@@ -27,18 +27,20 @@ from dtn_jax.data.raw.types import of_kinds
 from dtn_jax.data.raw.unit import Unit
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.schemas.spec import LISTED, Spec
-from dtn_jax.data.stages import extended, fit, frames, provenance, records, units
+from dtn_jax.data.stages import extended, fit, frames, provenance, records, spark, units
 from dtn_jax.data.stages import histories as log_histories
 from dtn_jax.data.stages import split as splits
 from dtn_jax.data.stages.account import Account
 from dtn_jax.data.stages.counts import added
 from dtn_jax.data.stages.finish import finish
 from dtn_jax.data.stages.limits import check_kept, check_positives, check_rejects
+from dtn_jax.data.stages.spark import SparkWork
 from dtn_jax.data.stages.units import Plan, Splits
 from dtn_jax.data.stages.work import SCHEMA_FILE, VERSION, Work, database
-from dtn_jax.errors import UserError
+from dtn_jax.errors import UserError, choose
 from dtn_jax.shared_files import locked, write_whole
 
+ENGINES = ("duckdb", "spark")
 MAX_REJECT_RATE = 0.001
 LACKING = "no raw file has {!r}, the column of an optional field"
 MEMORY_GB, LEAST_GB = 4.0, 1.05
@@ -61,6 +63,8 @@ def prepare(
     extend: str | pathlib.Path = "",
     layout: Layout | None = None,
     notes: Mapping[str, Any] | None = None,
+    engine: str = "duckdb",
+    master: str = "",
 ) -> Prepared:
     """Prepares a log, or resumes where it was interrupted; a set that is there already is returned.
 
@@ -85,6 +89,8 @@ def prepare(
         the same fields and tasks, and another name.
       layout: how rows lie in records; None: as `blocks.default_layout` has it for their number.
       notes: further facts for the set's notes.json, as JSON has them.
+      engine: one of ENGINES: this machine alone, or a cluster that shares `data_dir` (spark.py).
+      master: the address of Spark's cluster.
 
     Raises:
       UserError: the schema file or the raw files are wrong, too many rows are, too many positives
@@ -94,6 +100,9 @@ def prepare(
     """
     if not 0 <= max_reject_rate <= 1:
         raise UserError(f"--max_reject_rate={max_reject_rate:g}: expected a share, from 0 to 1")
+    choose("--engine", engine, ENGINES)
+    if master and engine != "spark":
+        raise UserError(f"--master={master} goes with --engine=spark")
     threads = workers(processes, memory_gb)
     spec = schema if isinstance(schema, Spec) else schema_file.load(pathlib.Path(schema))
     home = home or place(spec, data_dir).parent
@@ -116,7 +125,8 @@ def prepare(
                     "(the old set is kept beside it), another name in the schema file, or another "
                     "--data_dir"
                 )
-        with _begun(spec, files, home, made_from, memory_gb, threads, older) as work:
+        begun = _begun(spec, files, home, made_from, memory_gb, threads, older, engine, master)
+        with begun as work:
             facts = clean_rows(work)
             account, positives = _totals(work, facts)
             check_rejects(spec, files, account, home, max_reject_rate)
@@ -186,11 +196,9 @@ def _types_of_lines(work: Work, texts: Sequence[dict]) -> dict[str, columns.Type
 
 def cut(work: Work) -> dict:
     """Where the splits are cut, where only the whole log says it; and the histories."""
-    spec, cuts = work.spec, {}
+    spec, cuts, on_spark = work.spec, {}, isinstance(work, SparkWork)
     if spec.split.by == "time":
-        cuts = work.once(
-            "cuts", lambda: splits.cut_times(spec.split, work.database, work.time_unit)
-        )
+        cuts = work.once("cuts", lambda: splits.cut_times(spec.split, work.query, work.time_unit))
         note = cuts.pop("note", "")
         if cuts["validation"] != cuts["test"]:
             shown = {name: times.show(value, work.time_unit) for name, value in cuts.items()}
@@ -202,9 +210,11 @@ def cut(work: Work) -> dict:
         order = functools.partial(units.order_unit, work)
         work.stage("order", "order of users' rows", _units(work), order, int(work.starts[-1]))
     if spec.split.by == "user_order":
-        work.once("splits", functools.partial(units.order_splits, work))
+        cut_users = spark.order_splits if on_spark else units.order_splits
+        work.once("splits", functools.partial(cut_users, work))
     if spec.histories():
-        work.once("histories", functools.partial(log_histories.build, work))
+        join = spark.join_histories if on_spark else log_histories.build
+        work.once("histories", functools.partial(join, work))
     return cuts
 
 
@@ -297,6 +307,8 @@ def _begun(
     memory_gb: float,
     threads: int,
     older: Prepared | None,
+    engine: str,
+    master: str,
 ) -> Iterator[Work]:
     """The work, begun or resumed as it was left.
 
@@ -305,7 +317,7 @@ def _begun(
     """
     known = {name: facts for name, facts in made_from.items() if name != "raw_times"}
     key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
-    folder = home / f"unfinished-{key}"
+    folder = home / f"unfinished-{'spark-' * (engine == 'spark')}{key}"
     folder.mkdir(parents=True, exist_ok=True)
     lock = locked(folder / "lock")
     if lock is None:
@@ -319,9 +331,12 @@ def _begun(
         timed = schema_file.timed(spec, unit)
         with database(folder, memory_gb, threads) as connection:
             extends = older.folder if older else None
-            yield Work(
-                folder, timed, files, units, types, unit, rows, threads, extends, connection, bars
-            )
+            facts = (folder, timed, files, units, types, unit, rows, threads, extends)
+            if engine == "spark":
+                with spark.session(master, spec.name) as session:
+                    yield SparkWork(*facts, connection, bars, session)
+            else:
+                yield Work(*facts, connection, bars)
 
 
 def remove_unfinished(home: pathlib.Path) -> None:

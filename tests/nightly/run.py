@@ -22,9 +22,10 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 TABLE = HERE / "passed.md"
 FAULTS = "experiments/results/benchmark/faults.*"
-NEWEST = ROOT / ".venv-newest"
+NEWEST, SPARK = ROOT / ".venv-newest", ROOT / ".venv-spark"
 PYTEST = [sys.executable, "-m", "pytest", "-n", "auto", "--dist", "worksteal", "--durations=5"]
 QUICK = "not slow and not nightly"
+EVERY = ["-m", "nightly or not nightly"]
 NEWEST_PYTEST = [str(NEWEST / "bin/python"), *PYTEST[1:], "-m", QUICK]
 PARTS = {  # name: (what it does, commands, what differs in their environment)
     "grids": (
@@ -61,8 +62,12 @@ PARTS = {  # name: (what it does, commands, what differs in their environment)
         {},
     ),
     "environments": (
-        "ONNX's tests",
-        [["make", "onnx"], [*PYTEST, "-m", "slow or nightly", "-k", "onnx"]],
+        "ONNX's tests, and Spark's",
+        [
+            ["make", "onnx", "spark"],
+            [*PYTEST, "-m", "slow or nightly", "-k", "onnx"],
+            [str(SPARK / "bin/python"), "-m", "pytest", "tests/data/test_spark.py", *EVERY],
+        ],
         {},
     ),
     "faults": (

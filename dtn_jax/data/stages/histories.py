@@ -74,11 +74,11 @@ def build(work: Work) -> dict:
     spec, folder = work.spec, work.folder / FOLDER
     folder.mkdir(exist_ok=True)
     if work.extends is not None:
-        kept = np.fromfile(work.extends / EVENTS, np.dtype(columns(spec)))
-        kept["place"] = np.arange(-len(kept), 0)  # before all rows, in their order
-        work.add(EVENTS, pa.table({name: kept[name] for name in kept.dtype.names}))
+        work.add(EVENTS, older_events(spec, work.extends))
     listed = {
-        history.name: np.memmap(_listed(folder, history), LISTED, "w+", shape=int(work.starts[-1]))
+        history.name: np.memmap(
+            listed_file(folder, history), LISTED, "w+", shape=int(work.starts[-1])
+        )
         for history in spec.histories()
         if work.starts[-1]
     }
@@ -87,9 +87,9 @@ def build(work: Work) -> dict:
         def new(path: pathlib.Path):
             return opened.enter_context(path.open("wb"))
 
-        times = {history.name: new(_times(folder, history)) for history in spec.histories()}
+        times = {history.name: new(times_file(folder, history)) for history in spec.histories()}
         files = {
-            field.name: new(_keys(folder, field))
+            field.name: new(keys_file(folder, field))
             for history in spec.histories()
             for field in listing(spec, history)
         }
@@ -104,12 +104,19 @@ def build(work: Work) -> dict:
     return {}
 
 
+def older_events(spec: Spec, older: pathlib.Path) -> pa.Table:
+    """The events that a set has kept, before all rows."""
+    kept = np.fromfile(older / EVENTS, np.dtype(columns(spec)))
+    kept["place"] = np.arange(-len(kept), 0)
+    return pa.table({name: kept[name] for name in kept.dtype.names})
+
+
 def _write(
     spec: Spec, frame: pl.DataFrame, listed: dict, times: dict, files: dict, keeping
 ) -> None:
     """Adds the events of some users, whose rows are in order of time."""
     user, time, place = (frame[name].to_numpy() for name in ("user", "time", "place"))
-    newest, rows = np.zeros(len(frame), bool), place >= 0
+    rows = place >= 0
     for history in spec.histories():
         event, most = frame[f"event {history.name}"].to_numpy(), history.max_values
         found = earlier(user, time, event, most)
@@ -119,12 +126,25 @@ def _write(
         times[history.name].write(time[event].tobytes())
         for field in listing(spec, history):
             files[field.name].write(frame[f"key {field.name}"].to_numpy()[event].tobytes())
-        newest |= last_events(user, event, most)
-    kept = np.empty(int(newest.sum()), np.dtype(columns(spec)))
+    keeping.write(as_kept(spec, frame.filter(newest(spec, frame))))
+
+
+def newest(spec: Spec, frame: pl.DataFrame) -> Bool[np.ndarray, " B"]:
+    """Which rows, sorted by user and time, a later row's history may list."""
+    found, user = np.zeros(len(frame), bool), frame["user"].to_numpy()
+    for history in spec.histories():
+        event = frame[f"event {history.name}"].to_numpy()
+        found |= last_events(user, event, history.max_values)
+    return found
+
+
+def as_kept(spec: Spec, frame: pl.DataFrame) -> bytes:
+    """Rows as a set keeps its `events`."""
+    kept = np.empty(len(frame), np.dtype(columns(spec)))
     for name in kept.dtype.names:
-        kept[name] = frame[name].to_numpy()[newest]
+        kept[name] = frame[name].to_numpy()
     kept["place"] = BEFORE
-    keeping.write(kept.tobytes())
+    return kept.tobytes()
 
 
 def earlier(
@@ -168,16 +188,16 @@ def last_events(
 class Histories:
     """The lists of a log's rows."""
 
-    def __init__(self, work: Work):
-        folder, spec = work.folder / FOLDER, work.spec
-        self.spec, self.dated = spec, work.dated
-        self.times = {h.name: _mapped(_times(folder, h), np.int64) for h in spec.histories()}
+    def __init__(self, spec: Spec, dated: bool, folder: pathlib.Path):
+        folder = folder / FOLDER
+        self.spec, self.dated = spec, dated
+        self.times = {h.name: _mapped(times_file(folder, h), np.int64) for h in spec.histories()}
         self.keys = {
-            field.name: _mapped(_keys(folder, field), np.uint64)
+            field.name: _mapped(keys_file(folder, field), np.uint64)
             for history in spec.histories()
             for field in listing(spec, history)
         }
-        self.listed = {h.name: _mapped(_listed(folder, h), LISTED) for h in spec.histories()}
+        self.listed = {h.name: _mapped(listed_file(folder, h), LISTED) for h in spec.histories()}
 
     def of(self, rows: Rows, first: int) -> Rows:
         """The rows with their lists, oldest first: of keys, or of buckets of gaps.
@@ -220,15 +240,15 @@ def gap(passed: Int64[np.ndarray, " E"], dated: bool) -> Int64[np.ndarray, " E"]
     return np.frexp((1 + seconds).astype(np.float64))[1].astype(np.int64) - 1
 
 
-def _listed(folder: pathlib.Path, history: FieldSpec) -> pathlib.Path:
+def listed_file(folder: pathlib.Path, history: FieldSpec) -> pathlib.Path:
     return folder / f"{_name(history)}.listed"
 
 
-def _keys(folder: pathlib.Path, field: FieldSpec) -> pathlib.Path:
+def keys_file(folder: pathlib.Path, field: FieldSpec) -> pathlib.Path:
     return folder / f"{_name(field)}.keys"
 
 
-def _times(folder: pathlib.Path, history: FieldSpec) -> pathlib.Path:
+def times_file(folder: pathlib.Path, history: FieldSpec) -> pathlib.Path:
     return folder / f"{_name(history)}.times"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ SPLITS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
 NONE = -1  # of a row that the column of splits names none of
 Database = Any  # an open one of DuckDB
+Query = Callable[[str], Mapping[str, np.ndarray]]  # in SQL: its columns
 Cuts = Mapping[str, int]  # {validation, test: the first time of the split}
 
 
@@ -168,7 +169,7 @@ Histogram = tuple[
 ]  # times, ascending; rows at each
 
 
-def cut_times(split: SplitSpec, database: Database, unit: str) -> dict:
+def cut_times(split: SplitSpec, query: Query, unit: str) -> dict:
     """{validation, test: the first time of the split}, for shares or for times that are given; with
     `note`, a line, where shares of the rows are not those that were asked for.
 
@@ -176,7 +177,7 @@ def cut_times(split: SplitSpec, database: Database, unit: str) -> dict:
 
     Args:
       split: of the schema file.
-      database: has the table `times` with columns time and n, the rows at each.
+      query: of a table `times` with columns time and n, the rows at each.
       unit: of the times.
 
     Raises:
@@ -190,7 +191,7 @@ def cut_times(split: SplitSpec, database: Database, unit: str) -> dict:
                 f"split: validation {given['validation']} is not before {given['test']}"
             )
         return found
-    counts = _histogram(database, unit)
+    counts = _histogram(query, unit)
     if not len(counts[0]):
         return {"validation": 0, "test": 0}
     found = cut_by_share(split, *counts)
@@ -198,15 +199,14 @@ def cut_times(split: SplitSpec, database: Database, unit: str) -> dict:
     return found | ({"note": note} if note else {})
 
 
-def _histogram(database: Database, unit: str) -> Histogram:
+def _histogram(query: Query, unit: str) -> Histogram:
     """Rows by time: by the coarsest step of which there are ENOUGH, or else by the finest that
     leaves MOST different times."""
     counts = np.empty(0, np.int64), np.empty(0, np.int64)
     for step in TENS if unit == "number" else STEPS:
-        query = f"""SELECT time // {step} * {step} - CASE WHEN time % {step} < 0 THEN {step}
-            ELSE 0 END AS start, sum(n)::BIGINT AS n FROM times GROUP BY start ORDER BY start
-            LIMIT {MOST + 1}"""
-        finer = tuple(database.execute(query).fetchnumpy().values())
+        start = f"time - (time % {step} + {step}) % {step}"  # as DuckDB and Spark both read it
+        rows = "CAST(sum(n) AS BIGINT) AS n FROM times GROUP BY start ORDER BY start"
+        finer = tuple(query(f"SELECT {start} AS start, {rows} LIMIT {MOST + 1}").values())
         if len(counts[0]) and len(finer[0]) > MOST:
             break
         counts = finer
@@ -278,12 +278,17 @@ def by_user(database: Database, table: str) -> Iterator[pl.DataFrame]:
     """The rows of a table in the order of its columns user, time and place; a user's rows are in
     one frame."""
     query = f'SELECT * FROM "{table}" ORDER BY "user", "time", place'
+    yield from together(database.sql(query).to_arrow_reader(READ), "user")
+
+
+def together(batches: Iterable[pa.RecordBatch], column: str) -> Iterator[pl.DataFrame]:
+    """Rows that are sorted by a column, those of one value in one frame."""
     rest = None
-    for batch in database.sql(query).to_arrow_reader(READ):
+    for batch in batches:
         frame = pl.from_arrow(batch)
         frame = frame if rest is None else pl.concat([rest, frame])
-        users = frame["user"].to_numpy()
-        last = int(np.searchsorted(users, users[-1]))
+        values = frame[column].to_numpy()
+        last = int(np.searchsorted(values, values[-1]))
         if last:
             yield frame[:last]
         rest = frame[last:]

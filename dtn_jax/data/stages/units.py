@@ -29,6 +29,7 @@ from dtn_jax.errors import UserError
 Stage = tuple[dict, dict[str, pa.Table]]  # a unit's facts, and rows for tables of the database
 # Such tables: rows by time, users and times of all rows, and hashes of what is written.
 TIMES, ORDER, HASHES = "times", "order", "hashes"
+SPLIT_FILE = "split.npy"
 
 
 def clean_unit(work: Work, texts: Sequence[dict], unit: int) -> Stage:
@@ -143,7 +144,7 @@ def order_unit(work: Work, unit: int) -> Stage:
 def order_splits(work: Work) -> dict:
     """Writes the split of each row, by the order of its user's rows."""
     wanted, count = work.spec.split, int(work.starts[-1])
-    with new_file(work.folder / "split.npy") as path:
+    with new_file(work.folder / SPLIT_FILE) as path:
         if count:
             places = np.lib.format.open_memmap(path, "w+", np.int8, (count,))
             frames = split.by_user(work.database, ORDER)
@@ -164,20 +165,22 @@ class Splits:
     """
 
     def __init__(self, work: Work, cuts: dict):
-        self.work, self.cuts, spec = work, cuts, work.spec
-        self.histories = histories.Histories(work) if spec.histories() else None
-        by_order = spec.split.by == "user_order" and work.starts[-1]
-        self.order = np.load(work.folder / "split.npy", mmap_mode="r") if by_order else None
+        self.work, self.cuts = work, cuts
 
     def rows(self, unit: int) -> Iterator[SplitRows]:
-        spec, file = self.work.spec, self.work.units[unit].file
-        place = int(self.work.starts[unit])
-        for part in clean_rows(self.work, unit):
+        work, spec, file = self.work, self.work.spec, self.work.units[unit].file
+        if work.starts[unit] == work.starts[unit + 1]:
+            return
+        folder, place = work.joined(unit)
+        lists = histories.Histories(spec, work.dated, folder) if spec.histories() else None
+        by_order = spec.split.by == "user_order"
+        order = np.load(folder / SPLIT_FILE, mmap_mode="r") if by_order else None
+        for part in clean_rows(work, unit):
             count = len(part)
-            if self.histories is not None:
-                part = self.histories.of(part, place)
-            if self.order is not None:
-                places = np.asarray(self.order[place : place + count])
+            if lists is not None:
+                part = lists.of(part, place)
+            if order is not None:
+                places = np.asarray(order[place : place + count])
             else:
                 places = split.assign(spec, self.cuts, file, part)
             place += count

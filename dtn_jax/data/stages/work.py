@@ -35,6 +35,7 @@ from dtn_jax.data.schemas.spec import Spec
 from dtn_jax.shared_files import replacing, to_disk
 
 T, R = TypeVar("T"), TypeVar("R")
+Do = Callable[[int], tuple[dict, Mapping[str, pa.Table]]]  # of a unit, as of `Work.stage`
 SCHEMA_FILE, VERSION = "schema_file.yaml", "1.0.0"  # of a set: its schema file, its folder
 DATABASE = "work.duckdb"
 OF_DATABASE = 0.6  # the share of the memory that DuckDB may use; its limit is a soft one
@@ -84,7 +85,7 @@ class Work:
         stage: str,
         what: str,
         units: Sequence[int],
-        do: Callable[[int], tuple[dict, Mapping[str, pa.Table]]],
+        do: Do,
         total: int = 0,
     ) -> list[dict]:
         """Does what is not yet done of a stage; returns the facts of all units, in their order.
@@ -98,16 +99,21 @@ class Work:
         """
         facts = self.done(stage)
         rest = [unit for unit in units if unit not in facts]
-        results = in_order(do, rest, self.threads)
+        results = self.results(stage, rest, do)
         already = sum(facts[unit]["rows"] for unit in units if unit in facts)
-        counted = self.bars.count(results, what, max(total - already, 0), lambda r: r[0]["rows"])
-        for unit, (found, tables) in zip(rest, counted, strict=True):
+        counted = self.bars.count(results, what, max(total - already, 0), lambda r: r[1]["rows"])
+        for unit, found, tables in counted:
             facts[unit] = found
             with self.transaction():
                 for name, table in tables.items():
                     self.add(name, table)
                 self.mark(stage, unit, found)
         return [facts[unit] for unit in units]
+
+    def results(self, stage: str, units: Sequence[int], do: Do) -> Iterator[tuple]:
+        """(unit, its facts, its tables) of units of a stage, as they are done."""
+        for unit, result in zip(units, in_order(do, units, self.threads), strict=True):
+            yield unit, *result
 
     def once(self, stage: str, do: Callable[[], dict]) -> dict:
         """Does a stage that is one piece, unless it is done; returns its facts."""
@@ -145,6 +151,14 @@ class Work:
 
     def rows_path(self, unit: int) -> pathlib.Path:
         return self.folder / "rows" / f"{unit:05d}.arrows"
+
+    def joined(self, unit: int) -> tuple[pathlib.Path, int]:
+        """Where the splits and histories of a unit's rows lie, and the place of its first row."""
+        return self.folder, int(self.starts[unit])
+
+    def query(self, query: str) -> dict[str, np.ndarray]:
+        """The columns that a query of the stages' tables gives."""
+        return self.database.execute(query).fetchnumpy()
 
     @functools.cached_property
     def starts(self) -> np.ndarray:

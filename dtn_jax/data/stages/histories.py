@@ -80,7 +80,6 @@ def build(work: Work) -> dict:
             listed_file(folder, history), LISTED, "w+", shape=int(work.starts[-1])
         )
         for history in spec.histories()
-        if work.starts[-1]
     }
     with contextlib.ExitStack() as opened:
 

@@ -38,6 +38,8 @@ def check_rejects(
             f"--max_reject_rate={most:g} allows: {account.summary(1)[0]}.{hint} "
             f"No set is written; the first rows of each kind are in {path}"
         )
+    if account.rejected == account.rows:
+        raise UserError(f"no row of {spec.name} is good: {account.summary(1)[0]}")
     (home / REJECTS).unlink(missing_ok=True)  # of an earlier call, which failed
 
 

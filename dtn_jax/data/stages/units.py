@@ -145,15 +145,12 @@ def order_splits(work: Work) -> dict:
     """Writes the split of each row, by the order of its user's rows."""
     wanted, count = work.spec.split, int(work.starts[-1])
     with new_file(work.folder / SPLIT_FILE) as path:
-        if count:
-            places = np.lib.format.open_memmap(path, "w+", np.int8, (count,))
-            frames = split.by_user(work.database, ORDER)
-            for frame in work.bars.count(frames, "order of users' rows", count):
-                found = split.of_sorted(frame["user"].to_numpy(), wanted.validation, wanted.test)
-                places[frame["place"].to_numpy()] = found
-            places.flush()
-        else:
-            path.touch()
+        places = np.lib.format.open_memmap(path, "w+", np.int8, (count,))
+        frames = split.by_user(work.database, ORDER)
+        for frame in work.bars.count(frames, "order of users' rows", count):
+            found = split.of_sorted(frame["user"].to_numpy(), wanted.validation, wanted.test)
+            places[frame["place"].to_numpy()] = found
+        places.flush()
     return {}
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 import sampled
-from sampled import ROWS, draft, field
+from sampled import ROWS, field
 
 from dtn_jax.data import prepare as logs
 from dtn_jax.data.infer import infer, sample
@@ -68,11 +68,12 @@ COLUMNS = [  # name, values, the field's options, or why it is left out
     ("request_id", [f"r{n}" for n in range(ROWS)], "nearly unique: 4,000 different values in"),
     ("gap", [datetime.timedelta(seconds=n % 50) for n in range(ROWS)], "spans of time"),
     ("ratio", DRAW.choice([0.5, 0.7, np.inf], ROWS), "infinite"),
-    ("born", [START - datetime.timedelta(days=int(n)) for n in MANY], "times are no categories"),
-    ("day", [f"2026-03-{1 + n // 1440:02d}" for n in range(ROWS)], "times are no categories"),
+    ("born", [START - datetime.timedelta(days=int(n)) for n in MANY], "no categories: train has no times of test"),
+    ("day", [f"2026-03-{1 + n // 1440:02d}" for n in range(ROWS)], "no categories: train has no times of test"),
     ("f", floats(), "numbers, "),
-    ("x", [[0.5, None]] * 1000, "missing or infinite"),
-    ("y", [[0.5, 0.1 * n] for n in range(999)] + [[float("inf"), 0.5]], "missing or infinite"),
+    ("x", [[0.5, None]] * 1000, "not as a vector has them"),
+    ("y", [[0.5, 0.1 * n] for n in range(999)] + [[float("inf"), 0.5]], "not as a vector has them"),
+    ("seen_weight", ids(), "weights: NAME makes them weights of a bag"),
     ("z", pl.Series([[]] * 1000, dtype=pl.List(pl.Int64)), "no list has a value"),
 ]
 
@@ -103,21 +104,6 @@ def test_a_user_is_no_request_though_nearly_unique_in_a_sample():
     assert not made.reason
     assert "nearly unique in the sample" in made.notes[0]
     assert field({"request_id": users}, "request_id", whole=False).reason
-
-
-@pytest.mark.parametrize(
-    ("name", "other", "weights"),
-    [
-        ("seen_weight", floats(), True),
-        ("seen_scores", ids(), True),  # by its name
-        ("other", ids(), False),
-        ("w", floats(LENGTHS[::-1]), False),  # of other lengths
-    ],
-)
-def test_parallel_lists_are_a_weighted_bag(name, other, weights):
-    made = {f.name: f for f in draft({"seen": ids(), name: other}).fields}
-    assert made["seen"].options == {"kind": "bag"} | ({"weights": name} if weights else {})
-    assert (made[name].reason == "the weights of seen") == weights
 
 
 def table(rows, first=0):

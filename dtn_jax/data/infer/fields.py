@@ -17,7 +17,6 @@ from dtn_jax.data import progress, times
 from dtn_jax.data.describe import leaks
 from dtn_jax.data.describe.leaks import FEWEST, KNOWN, Label, Values
 from dtn_jax.data.infer import names
-from dtn_jax.data.infer.names import expression, quoted
 from dtn_jax.data.infer.sample import FEW, NUMBER, Column, percent, shown
 from dtn_jax.shapes import Bool
 
@@ -27,7 +26,8 @@ UNIQUE_ROWS = 200  # with fewer rows, nothing is called nearly unique
 RARE = (10, 5, 2)  # the values of min_count that are tried
 LOST = 0.1  # share of the rows whose values min_count may make unknown
 KEPT = 50  # values that a bag keeps unless its options say another number
-TIMES = "times are no categories: those of test are never in train"
+TIMES = "no categories: train has no times of test; value: number(t) - number(NAME) is a field"
+NO_FIELD = "numbers, no ids; not as a vector has them; weights: NAME makes them weights of a bag"
 LISTED = r"^[\[{]|^\S*[|;,]\S*$"  # of a text
 COPIES = 0.9  # different values by rows: more say nothing of copies
 GRACE = 60 * times.SECOND  # nearer times are of the same moment
@@ -45,7 +45,6 @@ class Entry:
       options: {key: value}, the values ready for YAML.
       facts: what the sample shows of it, in a line.
       notes: what to know more, each in a line.
-      guessed: by the column's name; else it was asked for.
       reason: why it is left out; '' where it is not.
       suspect: whether the reason is one to look at: a leak, not a matter of course.
     """
@@ -54,7 +53,6 @@ class Entry:
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     facts: str = ""
     notes: list[str] = dataclasses.field(default_factory=list)
-    guessed: bool = False
     reason: str = ""
     suspect: bool = False
 
@@ -70,15 +68,14 @@ def draft(
       whole: whether the sample is the whole log.
       event: the time column, if there is one.
     """
-    weights, able = weights_of(columns), [label for label in labels if label.enough]
-    entries: dict[str, Entry] = {}
+    able = [label for label in labels if label.enough]
+    entries: list[Entry] = []
     first: dict[int, str] = {}  # {values by row: their first column}
     with progress.Rows() as bars:
         for c in bars.count(columns.values(), "columns", len(columns), lambda _: 1, "columns"):
-            kind = "" if c.name in weights.values() else kind_of(c)
-            own = weights.get(c.name, "")
-            field = Entry(c.name, options(c, kind, own, event), facts(c, kind), notes(c, kind, own))
-            usual, odd = usual_reason(c, kind, whole, weights), suspicion(c, kind, able)
+            kind = kind_of(c)
+            field = Entry(c.name, options(c, kind), facts(c, kind), notes(c, kind))
+            usual, odd = usual_reason(c, kind, whole), suspicion(c, kind, able)
             if odd and names.is_entity(c.name) and names.is_id(c.name) and not c.missing:
                 field.notes.append(f"{odd}; a label that is a property of {c.name}?")
                 odd = ""
@@ -87,18 +84,17 @@ def draft(
                 twin = first.setdefault(hash(c.codes.tobytes()), c.name)
                 odd = f"it tells what {twin} does, value for value" * (twin != c.name)
             field.reason, field.suspect = odd or usual, bool(odd)
-            entries[c.name] = field
-    for bag, own in weights.items():
-        if entries[own].suspect and entries[bag].options.pop("weights", ""):
-            entries[bag].notes[0] = f"without its weights: {own} is suspect"
-    return list(entries.values())
+            entries.append(field)
+    return entries
 
 
 def kind_of(c: Column) -> str:
     """categorical, numeric, bag or vector; '' of lists of numbers that are none."""
     if not c.is_list:
         return "numeric" if is_numeric(c) else "categorical"
-    return "bag" if not c.is_fraction else "vector" if c.length and c.is_finite else ""
+    if not c.is_fraction:
+        return "bag" if not names.is_weight(c.name) else ""
+    return "vector" if c.length and c.is_finite else ""
 
 
 def is_numeric(c: Column) -> bool:
@@ -121,19 +117,13 @@ def is_numeric(c: Column) -> bool:
     return c.raw.dtype.is_float() and not c.missing and not names.is_entity(c.name)
 
 
-def options(c: Column, kind: str, weights: str, event: Column | None) -> dict[str, Any]:
-    """The field's keys; of a time those that make an input of it."""
-    if times.is_date(c.raw.dtype) and (read := expression(c.name)):
-        if event is None or not times.is_date(event.raw.dtype):
-            return {"value": quoted(f"hour({read})", names.FORMULA)}
-        ago = quoted(f"number({expression(event.name)}) - number({read})", names.FORMULA)
-        return {"kind": "numeric", "log": "true", "value": ago}
+def options(c: Column, kind: str) -> dict[str, Any]:
+    """The field's keys."""
     keys = {
         "kind": kind if kind != "categorical" else "",
         "log": "true" if kind == "numeric" and c.is_skewed else "",
         "length": c.length if kind == "vector" else 0,
         "min_count": min_count(c) if kind in ("categorical", "bag") else 0,
-        "weights": quoted(weights) if weights else "",
         "max_values": KEPT if kind == "bag" and c.lengths.max() > KEPT else 0,
     }
     return {key: value for key, value in keys.items() if value}
@@ -166,15 +156,14 @@ def facts(c: Column, kind: str) -> str:
         parts = [f"{shown(known.min())} to {shown(known.max())}, median {shown(known.median())}"]
     elif c.distinct and not (c.is_list and c.is_fraction):
         most = ", most often " if c.distinct > 3 else ": "
-        parts += [f"{c.distinct:,} different{most}{', '.join(map(shown, c.common()))}"]
+        parts += [f"{c.distinct:,} different{most}{c.common()}"]
     return "; ".join([*parts, *([f"{percent(c.missing)} missing"] if c.missing else [])])
 
 
-def notes(c: Column, kind: str, weights: str) -> list[str]:
+def notes(c: Column, kind: str) -> list[str]:
     """What to know of a field, each in a line."""
     cut = float((c.lengths > KEPT).mean()) if kind == "bag" else 0
     rules = [
-        (weights, f"{weights} has as many numbers in every row: the values' weights"),
         (names.is_place(c.name), "unknown when a row is scored: see scored_as in the help"),
         (names.is_yes_or_no(c.name), "if it happens after a row is shown, it is a label or a leak"),
         (_is_unique(c), f"nearly unique in the sample: {c.distinct:,} different values"),
@@ -191,31 +180,15 @@ def notes(c: Column, kind: str, weights: str) -> list[str]:
     return [note for holds, note in rules if holds]
 
 
-def weights_of(columns: Mapping[str, Column]) -> dict[str, str]:
-    """{bag: weights} of lists that are as long in every row: numbers that are weights by their
-    name, or fractions in lists of several lengths; the bag is the one with the nearest name."""
-    lists = [c for c in columns.values() if c.is_list]
-    bags = [c for c in lists if c.distinct and not c.is_fraction and not names.is_weight(c.name)]
-    found: dict[str, str] = {}
-    for c in lists:
-        alike = [bag.name for bag in bags if np.array_equal(bag.lengths, c.lengths)]
-        alike.sort(key=lambda bag: -len(names.singular(bag) & names.singular(c.name)))
-        if c.is_finite and (names.is_weight(c.name) or (c.is_fraction and not c.length)):
-            found |= {bag: c.name for bag in alike[:1] if bag not in found}
-    return found
-
-
-def usual_reason(c: Column, kind: str, whole: bool, weights: Mapping[str, str]) -> str:
+def usual_reason(c: Column, kind: str, whole: bool) -> str:
     """The first matter of course for which a column is left out; '' where there is none."""
-    bags = [bag for bag, own in weights.items() if own == c.name]
     unique = _is_unique(c) and (whole or not names.is_entity(c.name))
     infinite = f"{percent(c.infinite)} of its numbers are infinite: such rows are rejected"
     rules = (
         (not c.distinct, "no list has a value" if c.is_list else "always missing"),
-        (bags, f"the weights of {''.join(bags)}"),
-        (not kind, "numbers, no ids; a vector has one length, and no missing or infinite number"),
+        (not kind, NO_FIELD),
         (c.is_list, ""),
-        (c.distinct == 1 and not c.missing, f"constant: always {c.example}"),
+        (c.distinct == 1 and not c.missing, f"constant: always {c.common()}"),
         (c.values.dtype == pl.Duration, "spans of time: write them as numbers of seconds"),
         (is_time(c), TIMES),
         (kind == "numeric" and c.infinite > FEW, infinite),
@@ -252,10 +225,9 @@ def later(c: Column, event: Column | None) -> str:
     # A day is later than the event from the next day on.
     began = event.moments // times.DAY * times.DAY if c.of_days else event.moments
     late = (c.moments > began + GRACE).drop_nulls()
-    told = (
-        f"known only after the fact? It is later than {event.name} in {percent(late.mean() or 0)}"
-    )
-    return f"{told} of the rows" if len(late) >= FEWEST and late.mean() > LATER else ""
+    share = late.mean() if len(late) >= FEWEST else 0
+    told = f"known only after the fact? It is later than {event.name} in {percent(share)}"
+    return f"{told} of the rows that have it" if share > LATER else ""
 
 
 # Leaks.
@@ -293,7 +265,7 @@ def suspicion(c: Column, kind: str, able: Sequence[Label]) -> str:
 
 def _values(c: Column, kind: str) -> Iterator[Values]:
     """What a label is told by: whether a value is there, the values, numbers in buckets; of lists,
-    how many there are, their values, the entries of vectors, and the sums of weights."""
+    how many there are, their values, the entries of vectors, and sums."""
     there = _there(c)
     if there.any() and not there.all():
         yield Values(KNOWN, 2, there[:, None].astype(np.int8))
@@ -308,7 +280,7 @@ def _values(c: Column, kind: str) -> Iterator[Values]:
         yield Values(BAG, items.distinct, ids)
     elif kind == "vector":
         parts = [(ENTRY, Column(c.raw.list.get(n)), n) for n in range(c.length)]
-    elif c.is_list and c.is_finite:
+    elif c.is_list and c.is_finite:  # they may be weights
         parts = [(SUMS, Column(c.raw.list.head(KEPT).list.sum()), None)]
     for by, part, entry in parts:
         if entry is None:

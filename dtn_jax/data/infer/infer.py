@@ -6,7 +6,7 @@ import dataclasses
 import json
 import pathlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -17,14 +17,7 @@ from dtn_jax.data.infer import fields, roles
 from dtn_jax.data.infer.fields import Entry
 from dtn_jax.data.infer.names import quoted
 from dtn_jax.data.infer.roles import Task
-from dtn_jax.data.infer.sample import (
-    Column,
-    Sample,
-    clean,
-    missing_words,
-    percent,
-    read,
-)
+from dtn_jax.data.infer.sample import Column, Sample, clean, missing_words, percent, read
 from dtn_jax.data.raw import files as raw_files
 from dtn_jax.data.raw import read as raw_read
 from dtn_jax.data.raw.files import RawFile
@@ -33,7 +26,7 @@ from dtn_jax.data.schemas.spec import InputSpec
 from dtn_jax.errors import UserError, choose
 from dtn_jax.shared_files import write_whole
 
-WIDEST = 64  # columns before a comment
+WIDTH = 40  # columns before a comment
 TEXT = """\
 # A schema file: inputs and labels of a model, made of the columns of raw logs.
 # Its comments show what is in {looked}.
@@ -52,9 +45,11 @@ tasks:
 fields:
 {fields}
 
+  # Left out, each for a reason. Without its '# ' a line is a field again.
+{left}
+
 {rest}
 """
-OUT = ["", "  # Left out, each for a reason. Without its '# ' a line is a field again."]
 
 
 @dataclasses.dataclass
@@ -86,39 +81,33 @@ class Draft:
         time, group, given = self.time, self.group, self.input
         when = {"column": quoted(time.name), **time.options}
         when = _options(when) if time.options else quoted(time.name)
-        rows = [
-            (f"group: {quoted(group.name)}" if group.name else "# group: user_id", _told(group)),
-            (f"time: {when}" if time.name else "# time: t", _told(time)),
-            *((f"    # {note}", "") for note in time.notes),
-            (f"split: {_options(self.split)}", self.split_facts),
+        rest = [
+            _line(f"group: {quoted(group.name)}" if group.name else "# group: user", group.facts),
+            _line(f"time: {when}" if time.name else "# time: t", time.facts),
+            *(f"    # {note}" for note in time.notes),
+            _line(f"split: {_options(self.split)}", self.split_facts),
         ]
         apart = json.dumps(given.separator) if given.separator != InputSpec().separator else ""
         missing = [json.dumps(word) for word in given.missing]
         input = {key: v for key, v in (("separator", apart), ("missing", missing)) if v}
-        fields = _lines([field for field in self.fields if not field.reason])
-        out = [field for field in self.fields if field.reason]
-        for field in out:
-            lines = filter(None, (field.reason, field.facts, *field.notes))
-            left = [_entry(field), *(f"    {clean(line)}" for line in lines)]
-            fields += [*OUT * (field is out[0]), *(f"  # {line}" for line in left)]
+        left = [(_entry(f), f"    {f.reason}", f"    {f.facts}") for f in self.fields if f.reason]
+        left = [f"  # {clean(line)}" for three in left for line in three if line.strip()]
         return TEXT.format(
             looked=looked,
             name=quoted(name),
             input=f"input: {_options(input)}\n" if input else "",
             tasks="\n".join(_lines(self.tasks)),
-            fields="\n".join(fields),
-            rest="\n".join(_aligned(rows)),
+            fields="\n".join(_lines([field for field in self.fields if not field.reason])),
+            left="\n".join(left) or "  # nothing",
+            rest="\n".join(rest),
         )
 
     def summary(self, size: str) -> list[str]:
         """What is shown in the terminal of a sample of this size: guesses, then suspicions."""
-        lines = [f"Looked at {size}.", ""]
-        roles = [
-            *(("task", task) for task in self.tasks),
-            ("time", self.time),
-            ("group", self.group),
-        ]
-        lines += [f"{what:6s} {entry.name or 'none'}: {_told(entry)}" for what, entry in roles]
+        roles = {"time": [self.time], "group": [self.group], "task": self.tasks}
+        lines = [f"Looked at {size}."]
+        for what, entries in roles.items():
+            lines += [f"{what:6s} {entry.name or 'none'}: {entry.facts}" for entry in entries]
         out = [field for field in self.fields if field.reason]
         look = [e for e in (*self.tasks, *self.fields, self.time) if not e.reason]
         parts = {
@@ -127,28 +116,21 @@ class Draft:
             "To look at": [f"{e.name}: {note}" for e in look for note in e.notes] + self.notes,
         }
         for title, texts in parts.items():
-            lines += ["", title, *(f"  {text}" for text in texts)] if texts else []
+            lines += ["", title, *(f"  {text}" for text in texts or ["nothing"])]
         return [clean(line) for line in lines]
 
 
-def _aligned(rows: Iterable[tuple[str, str]]) -> list[str]:
-    """Lines of (text, comment), the comments one below the other; that of a long line is below."""
-    rows, lines = list(rows), []
-    short = [len(text) for text, comment in rows if comment and len(text) <= WIDEST]
-    for text, comment in rows:
-        beside = comment and len(text) <= WIDEST
-        lines.append(f"{text:{max(short)}s}  # {clean(comment)}" if beside else text)
-        lines += [f"    # {clean(comment)}"] if comment and not beside else []
-    return lines
+def _line(text: str, comment: str) -> str:
+    return f"{text:{WIDTH}s}  # {clean(comment)}" if comment else text
 
 
 def _lines(entries: Sequence[Entry]) -> list[str]:
     """Fields or tasks, their notes below each."""
-    rows = []
+    lines = []
     for entry in entries:
-        rows.append((f"  {_entry(entry)}", _told(entry)))
-        rows += [(f"    # {clean(note)}", "") for note in entry.notes]
-    return _aligned(rows)
+        lines.append(_line(f"  {_entry(entry)}", entry.facts))
+        lines += [f"    # {clean(note)}" for note in entry.notes]
+    return lines
 
 
 def _entry(entry: Entry) -> str:
@@ -159,10 +141,6 @@ def _options(given: Mapping[str, Any]) -> str:
     """{kind: numeric, log: true}, of values that are ready for YAML."""
     texts = {k: f"[{', '.join(v)}]" if isinstance(v, list) else v for k, v in given.items()}
     return "{" + ", ".join(f"{key}: {text}" for key, text in texts.items()) + "}"
-
-
-def _told(entry: Entry) -> str:
-    return f"guessed; {entry.facts}" if entry.guessed else entry.facts
 
 
 def infer(
@@ -197,10 +175,7 @@ def infer(
     for line in result.summary(sample.size):
         progress.say(line)
     if out.exists() and not replace and out.read_bytes() != text.encode():
-        raise UserError(
-            f"{out} is there already, and says something else; give --replace to overwrite it, "
-            "or another --out"
-        )
+        raise UserError(f"{out} is there already, and says something else; --replace overwrites it")
     out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(out, text)
     return result
@@ -230,12 +205,16 @@ def draft(sample: Sample, labels: Sequence[str] = (), time: str = "", group: str
     frame = sample.frame
     words = missing_words(frame) if sample.input.format == "csv" else []
     if words:
-        text = pl.col(pl.String)
-        frame = frame.with_columns(pl.when(~text.is_in(words)).then(text))
+        frame = frame.with_columns(pl.when(~pl.col(pl.String).is_in(words)).then(pl.col(pl.String)))
     columns = {c.name: Column(c) for c in frame}
     singles = {name: c for name, c in columns.items() if not c.is_list}
-    asked = [("--time", time), ("--group", group), *(("--labels", name) for name in labels)]
-    _check_given([(what, name) for what, name in asked if name], sample, singles)
+    asked = {"--time": [time] * bool(time), "--group": [group] * bool(group), "--labels": labels}
+    for what, name in [(what, name) for what, given in asked.items() for name in given]:
+        choose(f"column in {what}", name, [*columns, *sample.refused])
+        lists = "it is a column of lists; expected single values" * (name not in singles)
+        other = [f"it is {also} as well" for also in asked if also != what and name in asked[also]]
+        if problem := sample.refused.get(name) or lists or "".join(other):
+            raise UserError(f"{what}={name}: {problem}")
     when = roles.time({n: c for n, c in singles.items() if n not in (group, *labels)}, time)
     who = roles.group({n: c for n, c in singles.items() if n not in (when.name, *labels)}, group)
     event = singles.get(when.name)
@@ -258,26 +237,10 @@ def draft(sample: Sample, labels: Sequence[str] = (), time: str = "", group: str
     if split["by"] == "random" and equal > MUCH:
         notes.append(
             f"{round(equal * frame.height):,} rows ({percent(equal)}) are equal to an earlier one "
-            "in all columns: split at random, train knows the labels of such rows in test. Take "
-            "them out of the log, or split it so that copies stay together (by: group)"
+            "in all columns: split at random, train knows the labels of such rows in test"
         )
-    if broken := sample.broken / (frame.height + sample.broken):
-        told = f"{sample.broken:,} rows of the sample ({percent(broken)}) cannot be read"
-        notes.append(told + "; prepare fails above --max_reject_rate")
+    if broken := sample.broken:
+        share = percent(broken / (frame.height + broken))
+        notes.append(f"{broken:,} rows ({share}) cannot be read: prepare has --max_reject_rate")
     input = dataclasses.replace(sample.input, missing=tuple(words))
     return Draft(entries, tasks, when, who, split, why, input, notes)
-
-
-def _check_given(
-    asked: Sequence[tuple[str, str]], sample: Sample, singles: Mapping[str, Column]
-) -> None:
-    """Raises UserError where a column that was asked for is not there, or cannot be used."""
-    uses: dict[str, str] = {}
-    for what, name in asked:
-        if name in sample.refused:
-            raise UserError(f"{what}={name}: {sample.refused[name]}")
-        choose(f"column in {what}", name, sample.frame.columns)
-        if name not in singles:
-            raise UserError(f"{what}={name}: it is a column of lists; expected single values")
-        if uses.setdefault(name, what) != what:
-            raise UserError(f"{what}={name}: the column is {uses[name]} as well")

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,6 +22,7 @@ from dtn_jax.errors import UserError, listed
 from dtn_jax.schema import ALL, MEAN, RESERVED
 from dtn_jax.shapes import Float64
 
+GUESSED = "guessed; "
 YEAR = 365 * times.DAY
 APART = 20  # a time is far from the middle one beyond so many times the usual distance, and a year
 WEEKS = 28  # days: a log of fewer tells too little about its weekdays
@@ -66,13 +67,10 @@ def time(columns: Mapping[str, Column], given: str) -> Entry:
         return Entry(facts="when a row was logged: for a split by time, and hour(t)")
     unit, seen = c.unit or times.unit_of(c.raw), c.moments
     _refuse_missing(f"--time={given}", seen.null_count() / max(len(seen), 1))
-    facts = f"{_moment(seen.min(), unit)} to {_moment(seen.max(), unit)}"
+    facts = f"{GUESSED * (not given)}{_moment(seen.min(), unit)} to {_moment(seen.max(), unit)}"
     entry = Entry(c.name, {} if times.is_date(c.raw.dtype) else {"unit": unit}, facts)
-    entry.guessed = not given
-    far = seen.clear()
-    if unit != "number":
-        distance = (seen - int(seen.median())).abs()
-        far = seen.filter(distance > max(APART * distance.median(), YEAR))
+    distance = (seen - int(seen.median())).abs()
+    far = seen.filter(distance > max(APART * distance.median(), YEAR)) if unit != "number" else ()
     if c.is_written:
         entry.notes.append(
             f"do numbers such as {c.different[0]} mean a date and an hour? They are plain numbers "
@@ -136,12 +134,10 @@ def group(columns: Mapping[str, Column], given: str) -> Entry:
         return Entry(facts="a user's or session's rows: for metrics within groups")
     _refuse_missing(f"--group={given}", c.missing)
     facts = f"{c.distinct:,} groups, of {c.known / max(c.distinct, 1):.3g} rows on average"
-    return Entry(c.name, facts=facts, guessed=not given)
+    return Entry(c.name, facts=GUESSED * (not given) + facts)
 
 
-def split(
-    columns: Mapping[str, Column], event: Column | None, group: str
-) -> tuple[str, dict[str, Any], str]:
+def split(columns: Mapping[str, Column], event: Column | None, group: str) -> tuple[str, dict, str]:
     """The column that says each row's split, or ''; how rows are split; and why."""
     for name, c in columns.items():
         parts: dict[str | None, list[str]] = {}
@@ -176,18 +172,20 @@ def tasks(
     free = {name: c for name, c in columns.items() if name not in taken}
     chosen = list(dict.fromkeys(given)) or _guesses(free)
     if not chosen:
-        able = listed(quoted(name) for name, c in free.items() if not why_none(c))
+        rising = sorted(free.values(), key=lambda c: c.distinct)
+        able = listed(quoted(c.name) for c in rising if not why_none(c))
         raise UserError(
             "no column is a label by its name (click, order, …, of 0 and 1; watch_seconds, rating, "
             f"…, of numbers). Say which are: --labels=NAME,NAME, of {able or 'no column'}"
         )
     found: list[Task] = []
     for name in chosen:
-        problem = "the column is the time, the group or the split as well" * (name in taken)
-        if problem := problem or why_none(columns[name]):
+        used = "the column is the time, the group or the split as well" * (name in taken)
+        if problem := used or why_none(columns[name]):
             raise UserError(f"--labels={name}: {problem}")
         others = (fields - {name}) | {task.name for task in found}
-        found.append(_task(columns[name], _task_name(name, others), guessed=not given))
+        found.append(_task(columns[name], _task_name(name, others)))
+        found[-1].facts = GUESSED * (not given) + found[-1].facts
     return found
 
 
@@ -207,24 +205,21 @@ def _guesses(columns: Mapping[str, Column]) -> list[str]:
 
 def _is_pair(c: Column) -> bool:
     """Whether it has two values, other than 0 and 1, which an expression can tell apart."""
-    if c.is_binary or c.distinct != 2 or not expression(c.name):
+    if c.is_binary or c.distinct != 2 or c.kind not in ("number", "text"):
         return False
-    return c.kind == "number" or (
-        c.kind == "text" and all("'" not in text and text.isprintable() for text in c.different)
-    )
+    plain = all("'" not in text and text.isprintable() for text in c.different.cast(pl.String))
+    return plain and bool(expression(c.name))
 
 
 def why_none(c: Column) -> str:
     """Why a column is no label; '' where it is one."""
-    value, read = c.example, expression(c.name)
-    text = (
-        f"it holds {c.values.dtype}, such as {value}; expected 0 and 1, false and true, or numbers."
-        f" With other labels, add a task such as {{label: {read} == '{value}'}} to the file"
-    )
+    value, read = c.common(1), expression(c.name)
+    what = f"it holds {c.values.dtype}, such as {value}; expected 0 and 1, or numbers"
     rules = (
         (not c.known, "its values are all missing"),
         (_is_pair(c), ""),
-        (c.kind not in ("number", "truth"), text),
+        (c.kind == "text", f"{what}. With others, a task may be {{label: {read} == '{value}'}}"),
+        (c.kind not in ("number", "truth"), what),
         (c.infinite > FEW, f"{percent(c.infinite)} of its values are infinite: such rows are bad"),
         (c.distinct == 1 and not c.is_binary, f"it is always {value}"),
         (c.missing and not read, "values are missing, and no expression reads a name with `"),
@@ -232,23 +227,23 @@ def why_none(c: Column) -> str:
     return next((why for holds, why in rules if holds), "")
 
 
-def _task(c: Column, name: str, guessed: bool) -> Task:
+def _task(c: Column, name: str) -> Task:
     read = expression(c.name)
-    task = Task(name, guessed=guessed, column=c.name)
+    task = Task(name, column=c.name)
     label = "" if name == c.name else read
-    if _is_pair(c):
-        least, most = c.common(2) if c.kind == "text" else sorted(c.different)
-        task.values = np.append((c.different == most).to_numpy() * 1.0, np.nan)[c.codes]
-        label = f"{read} == '{most}'" if c.kind == "text" else f"{read} == {most!r}"
-        task.notes.append(f"its values are {shown(least)} and {shown(most)}: the latter is 1")
+    if _is_pair(c):  # the rarer text, or the larger number
+        text = c.kind == "text"
+        one = c.different[int(c.counts.argmin())] if text else c.different.max()
+        task.values = np.append((c.different == one).to_numpy() * 1.0, np.nan)[c.codes]
+        label = f"{read} == '{one}'" if text else f"{read} == {one!r}"
     else:
         task.values = c.numbers
         if not c.is_binary:
             label = _regression(task, c, read) or label
         elif c.kind == "truth" and c.raw.dtype == pl.String and read:
             label = f"{read} == true"  # texts in any mixture of small and large letters
-        elif c.distinct > 2:
-            odd = ~np.isin(task.values, [0, 1]) & (c.codes >= 0)
+        odd = c.is_binary & ~np.isin(task.values, [0, 1]) & (c.codes >= 0)
+        if odd.any():
             share, value = percent(odd.sum() / c.known), shown(c.values[int(odd.argmax())])
             task.notes.append(
                 f"{share} of its values are neither 0 nor 1, such as {value}: bad rows, unless you "
@@ -274,17 +269,13 @@ def _regression(task: Task, column: Column, read: str) -> str:
     The range is the sample's own for a few whole numbers, such as ratings; else it leaves ROOM for
     rows that are not in the sample, since a label outside it makes a bad row.
     """
-    low, high = column.values.min(), column.values.max()
-    least, most = float(low), float(high)
+    low, high = float(column.values.min()), float(column.values.max())
+    least, most = low, high
     if not (column.is_whole and column.distinct <= SMALL):
-        least = 0.0 if least >= 0 else -_rounded_up(-least * ROOM)
-        most = _rounded_up(most * ROOM) if most > 0 else 0.0
+        least, most = 0 - _rounded_up(-low * ROOM), _rounded_up(high * ROOM)
     task.options |= {"kind": "regression", "range": [f"{least:g}", f"{most:g}"]}
-    middle = shown(column.values.cast(float).median())
-    task.facts = f"{shown(low)} to {shown(high)}, median {middle}"
-    none = float((column.values == 0).mean())
-    if low == 0 and none > 0.05:
-        task.facts += f", {percent(none)} are 0"
+    middle = float(column.values.cast(float).median())
+    task.facts = f"{shown(low)} to {shown(high)}, median {shown(middle)}"
     if not column.is_skewed or not read:
         return ""
     task.notes.append(
@@ -295,15 +286,15 @@ def _regression(task: Task, column: Column, read: str) -> str:
 
 
 def _rounded_up(number: float) -> float:
-    """To one digit: 4321 is 5000."""
-    step = 10.0 ** math.floor(math.log10(number))
-    return math.ceil(number / step) * step
+    """To one digit: 4321 is 5000; a negative one to 0."""
+    step = 10.0 ** math.floor(math.log10(number)) if number > 0 else 1.0
+    return max(math.ceil(number / step) * step, 0.0)
 
 
 def _task_name(column: str, taken: set[str]) -> str:
     """The column's name, but for signs that no task's name may have."""
-    name = "".join("_" if sign in RESERVED else sign for sign in column)
-    while name in taken or name in (ALL, MEAN):
+    name = re.sub(f"[{re.escape(RESERVED)}]", "_", column)
+    while name in (*taken, ALL, MEAN):
         name += "_label"
     return name
 

@@ -90,22 +90,22 @@ def read(files: Sequence[RawFile], input: InputSpec) -> Sample:
         columns += [name for name in names if name not in {*columns, *refused}]
     while True:
         frames, rejects, cut = _rows(some, units, columns, input, few)
-        height, broken = sum(frame.height for frame in frames), len(rejects)
+        height = sum(frame.height for frame in frames)
         # A column that alone makes rows unreadable is left out, and the rows are there again.
         counts = collections.Counter(reject.column for reject in rejects if reject.column)
-        most = FEW * (height + broken)
-        bad = [reject for reject in rejects if counts[reject.column] > most]
+        most = FEW * (height + len(rejects))
+        bad = {r.column: f"{r.reason}: {r.value[:40]}" for r in rejects if counts[r.column] > most}
+        refused |= bad
+        columns = [name for name in columns if name not in bad]
         if not bad:
             break
-        refused |= {r.column: f"{r.reason}: {r.value[:40]}" for r in bad}
-        columns = [name for name in columns if name not in refused]
     if not height:
         raise UserError(f"the {len(files):,} raw files hold no rows that can be read")
     whole, count = covered == size and not cut, len({unit.file for unit in units})
     of = f" of about {rows:,}" if rows > height and not whole else ""
     account = f"{'all ' * whole}{height:,}{of} rows, from {count:,} of {len(files):,} files"
     frame = pl.concat(frames, how="vertical_relaxed")
-    return Sample(frame, refused, whole, account, broken, input)
+    return Sample(frame, refused, whole, account, len(rejects), input)
 
 
 def _spread(count: int, most: int) -> list[int]:
@@ -131,9 +131,8 @@ def _names(file: RawFile, unit: Unit) -> Iterator[str]:
     with opened(file) as text:
         text.seek(unit.start)
         for line in itertools.islice(text, unit.rows if unit.rows >= 0 else ROWS):
-            with contextlib.suppress(ValueError):
-                row = json.loads(line)
-                yield from row if isinstance(row, dict) else ()
+            with contextlib.suppress(ValueError, TypeError):
+                yield from dict(json.loads(line))
 
 
 def _rows(
@@ -235,13 +234,10 @@ class Column:
         """Numbers, NaN where missing."""
         return self.values.cast(pl.Float64).fill_null(np.nan).to_numpy()
 
-    def common(self, count: int = 3) -> list:
-        """The most common values, the first of them first."""
-        return [self.different[int(n)] for n in np.argsort(-self.counts, kind="stable")[:count]]
-
-    @property
-    def example(self) -> str:
-        return ", ".join(map(shown, self.common(1)))
+    def common(self, count: int = 3) -> str:
+        """The most common values, the first of them first, for a comment."""
+        places = np.argsort(-self.counts, kind="stable")[:count]
+        return ", ".join(shown(self.different[int(n)]) for n in places)
 
     @functools.cached_property
     def is_binary(self) -> bool:
@@ -314,9 +310,9 @@ def missing_words(frame: pl.DataFrame) -> list[str]:
     words = set()
     for raw in frame.select(pl.col(pl.String)):
         known = raw.drop_nulls().unique()
-        gaps, others = known.filter(known.is_in(MISSING)), known.filter(~known.is_in(MISSING))
+        others = known.filter(~known.is_in(MISSING))
         numbers = len(others) and others.str.contains(NUMBER).all()
-        words |= set(gaps) if numbers else {*gaps} & {"\\N", "NULL"}
+        words |= {*known} & {*(MISSING if numbers else MISSING[:2])}
     return sorted(words)
 
 

@@ -27,7 +27,9 @@ RARE = (10, 5, 2)  # the values of min_count that are tried
 LOST = 0.1  # share of the rows whose values min_count may make unknown
 KEPT = 50  # values that a bag keeps unless its options say another number
 TIMES = "no categories: train has no times of test; value: number(t) - number(NAME) is a field"
-NO_FIELD = "numbers, no ids; not as a vector has them; weights: NAME makes them weights of a bag"
+NO_FIELD = (
+    "numbers, no ids; a vector has one length and no gaps; as weights of a bag: weights: NAME"
+)
 LISTED = r"^[\[{]|^\S*[|;,]\S*$"  # of a text
 COPIES = 0.9  # different values by rows: more say nothing of copies
 GRACE = 60 * times.SECOND  # nearer times are of the same moment
@@ -93,7 +95,7 @@ def kind_of(c: Column) -> str:
     if not c.is_list:
         return "numeric" if is_numeric(c) else "categorical"
     if not c.is_fraction:
-        return "bag" if not names.is_weight(c.name) else ""
+        return "" if names.singular(c.name) & names.WEIGHTS else "bag"
     return "vector" if c.length and c.is_finite else ""
 
 
@@ -165,8 +167,7 @@ def notes(c: Column, kind: str) -> list[str]:
     cut = float((c.lengths > KEPT).mean()) if kind == "bag" else 0
     rules = [
         (names.is_place(c.name), "unknown when a row is scored: see scored_as in the help"),
-        (names.is_yes_or_no(c.name), "if it happens after a row is shown, it is a label or a leak"),
-        (_is_unique(c), f"nearly unique in the sample: {c.distinct:,} different values"),
+        (names.words(c.name)[:1] == ["is"], "if only known later, it is a label or a leak"),
         (cut, f"max_values cuts {percent(cut)} of the lists"),
     ]
     if kind == "categorical" and c.kind == "text" and c.distinct:
@@ -182,7 +183,9 @@ def notes(c: Column, kind: str) -> list[str]:
 
 def usual_reason(c: Column, kind: str, whole: bool) -> str:
     """The first matter of course for which a column is left out; '' where there is none."""
-    unique = _is_unique(c) and (whole or not names.is_entity(c.name))
+    # As many users as rows of a sample say nothing.
+    few = c.known < UNIQUE_ROWS or (names.is_entity(c.name) and not whole)
+    unique = kind == "categorical" and not few and c.distinct > UNIQUE * c.known
     infinite = f"{percent(c.infinite)} of its numbers are infinite: such rows are rejected"
     rules = (
         (not c.distinct, "no list has a value" if c.is_list else "always missing"),
@@ -195,12 +198,6 @@ def usual_reason(c: Column, kind: str, whole: bool) -> str:
         (unique, f"nearly unique: {c.distinct:,} different values in {c.known:,} rows"),
     )
     return next((why for holds, why in rules if holds), "")
-
-
-def _is_unique(c: Column) -> bool:
-    """Whether nearly each row has a value of its own."""
-    few = c.is_list or c.known < UNIQUE_ROWS or is_numeric(c)
-    return not few and c.distinct > UNIQUE * c.known
 
 
 def is_time(c: Column) -> bool:

@@ -28,23 +28,19 @@ from dtn_jax.shared_files import write_whole
 
 WIDTH = 40  # columns before a comment
 TEXT = """\
-# A schema file: inputs and labels of a model, made of the columns of raw logs.
-# Its comments show what is in {looked}.
+# A schema file: inputs and labels of a model. The comments show what is in {looked}.
 # Change what is wrong: a label that is none, an id that was taken for a number, a leak.
 # All keys: dtn-jax prepare --help=schema
 name: {name}
 {input}
-# Labels. '# guessed': by the column's name and values; --labels=NAME,NAME says which.
+# Labels. 'guessed': by the column's name and values; --labels=NAME,NAME says which.
 tasks:
 {tasks}
 
-# Inputs. Without options a field is categorical: each of its values has an embedding;
-# those that train does not show share one. A numeric field has an embedding for each of
-# 32 buckets; with encoder: standardise it is a number, and log makes a difference.
-# A bag is a list of ids; with kind: sequence and target: item, the items of a history.
+# Inputs. A categorical field, the default, has an embedding for each value, a numeric one for
+# each of 32 buckets, or with encoder: standardise it is a number. A bag is a list of ids.
 fields:
 {fields}
-
   # Left out, each for a reason. Without its '# ' a line is a field again.
 {left}
 
@@ -172,8 +168,7 @@ def infer(
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", out.stem).lstrip("_-") or "logs"
     text = result.text(name, sample.size)
     schema_file.loads(text, str(out))
-    for line in result.summary(sample.size):
-        progress.say(line)
+    progress.say("\n".join(result.summary(sample.size)))
     if out.exists() and not replace and out.read_bytes() != text.encode():
         raise UserError(f"{out} is there already, and says something else; --replace overwrites it")
     out.parent.mkdir(parents=True, exist_ok=True)

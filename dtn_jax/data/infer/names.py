@@ -94,10 +94,6 @@ def is_quantity(name: str) -> bool:
     return bool(singular(name) & QUANTITIES) and not is_id(name)
 
 
-def is_weight(name: str) -> bool:
-    return bool(singular(name) & WEIGHTS)
-
-
 def is_outcome(name: str) -> bool:
     """Of a 0/1 column: what a person did once the row was shown."""
     parts = words(name)
@@ -105,14 +101,10 @@ def is_outcome(name: str) -> bool:
     return bool(stems & OUTCOMES) and HISTORY.isdisjoint(parts)
 
 
-def is_yes_or_no(name: str) -> bool:
-    return words(name)[:1] == ["is"]
-
-
 def is_place(name: str) -> bool:
     """Where a row was shown, which is not known before it is scored: position, page_no."""
-    parts = words(name)
-    return bool(set(parts[-1:]) & PLACES or (set(parts[:1]) & PLACES and set(parts[1:]) <= NUMBER))
+    first, *_, last = words(name) * 2 or ["", ""]
+    return last in PLACES or (first in PLACES and last in NUMBER)
 
 
 def is_value(name: str) -> bool:

@@ -198,7 +198,7 @@ def _guesses(columns: Mapping[str, Column]) -> list[str]:
     free = [c for c in columns.values() if c.kind != "text" and not why_none(c)]
     binary = [c.name for c in free if c.is_binary and c.distinct > 1]
     found = {name for name in binary if names.is_outcome(name)}
-    found = found or {name for name in binary if names.is_yes_or_no(name)}
+    found = found or {name for name in binary if names.words(name)[:1] == ["is"]}
     found |= {c.name for c in free if c.distinct > 2 and names.is_value(c.name)}
     return [name for name in columns if name in found]
 

@@ -84,10 +84,11 @@ def read(files: Sequence[RawFile], input: InputSpec) -> Sample:
     rows = sum(max(unit.rows, 0) for unit in units) * size // max(covered, 1)  # 0: not known
     few = covered == size and all(unit.rows >= 0 for unit in units) and rows <= ROWS
     units = units if few else [units[n] for n in _spread(len(units), PLACES)]
-    columns, refused = usable(raw_read.schemas(some, input))
+    types = raw_read.schemas(some, input)
     if input.format == "jsonl":  # any line may have names that a file's first lines lack
-        names = dict.fromkeys(n for unit in units for n in _names(some[unit.file], unit))
-        columns += [name for name in names if name not in {*columns, *refused}]
+        late = {name: pl.Null() for unit in units for name in _names(some[unit.file], unit)}
+        types = {address: {**own, **late, **own} for address, own in types.items()}
+    columns, refused = usable(types)
     while True:
         frames, rejects, cut = _rows(some, units, columns, input, few)
         height = sum(frame.height for frame in frames)
@@ -174,10 +175,10 @@ def usable(types: Mapping[str, Types]) -> tuple[list[str], dict[str, str]]:
 
 def _kind(dtype: Type | None) -> str:
     """Types of one kind can be read as one another; '' is no column."""
-    if dtype is None or dtype == pl.Struct:
+    if dtype == pl.List and not dtype.inner.is_nested() and dtype.inner != pl.Duration:
+        return "lists"
+    if dtype is None or dtype.is_nested():
         return "" if dtype is None else "nested"
-    if dtype == pl.List:
-        return "nested" if dtype.inner.is_nested() or dtype.inner == pl.Duration else "lists"
     kinds = {pl.Null: "nothing", pl.String: "texts"}
     return "numbers" if dtype.is_numeric() else kinds.get(dtype, str(dtype.base_type()))
 
@@ -188,6 +189,7 @@ class Column:
     Attributes:
       raw: as it was read.
       lengths: of lists, the values of each; -1 is a missing list. None of others.
+      length: of all lists, at least 2; 0 where they differ.
       values: numbers and truths that stand as texts read as such; NaN is missing. Of lists, what is
         in them, one list's after another's; of many long ones, of every n-th list.
       kind: number, truth, text; '' of others.
@@ -203,9 +205,11 @@ class Column:
 
     def __init__(self, raw: pl.Series):
         self.raw, self.name, self.is_list = raw, raw.name, raw.dtype == pl.List
-        self.lengths, values = None, raw
+        self.lengths, self.length, values = None, 0, raw
         if self.is_list:
             self.lengths = raw.list.len().cast(pl.Int64).fill_null(-1).to_numpy()
+            sizes = np.unique(self.lengths[self.lengths >= 0])
+            self.length = int(sizes[0]) if len(sizes) == 1 and sizes[0] > 1 else 0
             filled = raw.filter(raw.list.len() > 0)
             values = filled.gather_every(-(-int(filled.list.len().sum()) // MOST) or 1).explode()
         if values.dtype.is_decimal():
@@ -256,12 +260,6 @@ class Column:
             return False
         plain = (x / x.max()).skew()  # of a scale on which nothing overflows
         return plain > 2 and abs(x.log1p().skew()) < plain / 2
-
-    @functools.cached_property
-    def length(self) -> int:
-        """The length of all lists, at least 2; 0 where they differ."""
-        known = np.unique(self.lengths[self.lengths >= 0])
-        return int(known[0]) if len(known) == 1 and known[0] > 1 else 0
 
     @functools.cached_property
     def unit(self) -> str:

@@ -85,7 +85,7 @@ COLUMNS = [  # name, values, the field's options, or why it is left out
         [[0.5, 0.1 * n] for n in range(999)] + [[float("inf"), 0.5]],
         "a vector has one length and no gaps",
     ),
-    ("seen_weight", ids(), "as weights of a bag: weights: NAME"),
+    ("seen_weight", ids(), "or weights: NAME in a bag?"),
     ("z", pl.Series([[]] * 1000, dtype=pl.List(pl.Int64)), "no list has a value"),
 ]
 

@@ -27,9 +27,7 @@ RARE = (10, 5, 2)  # the values of min_count that are tried
 LOST = 0.1  # share of the rows whose values min_count may make unknown
 KEPT = 50  # values that a bag keeps unless its options say another number
 TIMES = "no categories: train has no times of test; value: number(t) - number(NAME) is a field"
-NO_FIELD = (
-    "numbers, no ids; a vector has one length and no gaps; as weights of a bag: weights: NAME"
-)
+NO_FIELD = "numbers, no ids; a vector has one length and no gaps; or weights: NAME in a bag?"
 LISTED = r"^[\[{]|^\S*[|;,]\S*$"  # of a text
 COPIES = 0.9  # different values by rows: more say nothing of copies
 GRACE = 60 * times.SECOND  # nearer times are of the same moment

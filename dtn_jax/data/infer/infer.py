@@ -26,7 +26,7 @@ from dtn_jax.data.schemas.spec import InputSpec
 from dtn_jax.errors import UserError, choose
 from dtn_jax.shared_files import write_whole
 
-WIDTH = 40  # columns before a comment
+WIDTH = 50  # columns before a comment
 TEXT = """\
 # A schema file: inputs and labels of a model. The comments show what is in {looked}.
 # Change what is wrong: a label that is none, an id that was taken for a number, a leak.

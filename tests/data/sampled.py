@@ -46,6 +46,6 @@ def text(made, looked="all rows"):
     return found
 
 
-def shown(made, frame):
+def shown(made):
     """What the terminal shows."""
     return "\n".join(made.summary("all rows"))

@@ -40,6 +40,7 @@ def some(text, most, count=190):
 
 
 VECTOR = {"kind": "vector", "length": 8}
+NO_TIME, NO_VECTOR = "train has no times of test", "a vector has one length and no gaps"
 COLUMNS = [  # name, values, the field's options, or why it is left out
     ("device", DRAW.choice(["ios", "web"], ROWS), {}),
     ("is_new", DRAW.random(ROWS) < 0.5, {}),
@@ -68,23 +69,11 @@ COLUMNS = [  # name, values, the field's options, or why it is left out
     ("request_id", [f"r{n}" for n in range(ROWS)], "nearly unique: 4,000 different values in"),
     ("gap", [datetime.timedelta(seconds=n % 50) for n in range(ROWS)], "spans of time"),
     ("ratio", DRAW.choice([0.5, 0.7, np.inf], ROWS), "infinite"),
-    (
-        "born",
-        [START - datetime.timedelta(days=int(n)) for n in MANY],
-        "train has no times of test",
-    ),
-    (
-        "day",
-        [f"2026-03-{1 + n // 1440:02d}" for n in range(ROWS)],
-        "train has no times of test",
-    ),
-    ("f", floats(), "numbers, "),
-    ("x", [[0.5, None]] * 1000, "a vector has one length and no gaps"),
-    (
-        "y",
-        [[0.5, 0.1 * n] for n in range(999)] + [[float("inf"), 0.5]],
-        "a vector has one length and no gaps",
-    ),
+    ("born", [START - datetime.timedelta(days=int(n)) for n in MANY], NO_TIME),
+    ("day", [f"2026-03-{1 + n // 1440:02d}" for n in range(ROWS)], NO_TIME),
+    ("f", floats(), NO_VECTOR),
+    ("x", [[0.5, None]] * 1000, NO_VECTOR),
+    ("y", [[0.5, 0.1 * n] for n in range(999)] + [[float("inf"), 0.5]], NO_VECTOR),
     ("seen_weight", ids(), "or weights: NAME in a bag?"),
     ("z", pl.Series([[]] * 1000, dtype=pl.List(pl.Int64)), "no list has a value"),
 ]

@@ -70,7 +70,7 @@ def test_a_planted_leak_is_named(values, told):
     (made,) = (f for f in drafted.fields if f.name == "x")
     assert told in made.reason
     assert made.suspect
-    assert f"x: {made.reason}" in sampled.shown(drafted, pl.DataFrame({"code": range(ROWS)}))
+    assert f"x: {made.reason}" in sampled.shown(drafted)
     assert f"  #     {made.reason}" in sampled.text(drafted)
 
 
@@ -123,7 +123,7 @@ def test_too_few_positives_are_told_not_judged():
     few[:25] = 1
     made = draft({"x": few, "order": few}, ("order",))
     assert not next(f for f in made.fields if f.name == "x").suspect
-    shown = sampled.shown(made, pl.DataFrame({"code": range(ROWS)}))
+    shown = sampled.shown(made)
     assert "order: too few rows of one class" in shown
 
 
@@ -200,8 +200,7 @@ def test_suspect_weights_are_named():
     values = [[total / (1 + n % 3)] * (1 + n % 3) for n, total in enumerate(sums)]
     made = field({"seen_weight": values, "buy": BUY}, "seen_weight")
     assert made.suspect
-    told = "a label in disguise? The sums of its lists alone have AUC 1.0000 on buy"
-    assert made.reason == told
+    assert "The sums of its lists alone have AUC 1.0000 on buy" in made.reason
 
 
 @pytest.mark.parametrize(("seed", "rows"), [(0, 400), (1, 2000)])

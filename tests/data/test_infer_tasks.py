@@ -3,7 +3,6 @@
 import datetime
 
 import numpy as np
-import polars as pl
 import pytest
 import sampled
 from sampled import ROWS, draft, task
@@ -152,7 +151,7 @@ def test_times_far_from_the_others_are_counted():
     assert "1970-01-21" in note
     made = draft({"t": zeros})
     assert f"# {made.time.notes[0]}" in sampled.text(made)
-    assert f"t: {made.time.notes[0]}" in sampled.shown(made, pl.DataFrame({"a": range(ROWS)}))
+    assert f"t: {made.time.notes[0]}" in sampled.shown(made)
 
 
 @pytest.mark.parametrize("tail", ["", "05", "0559"])

@@ -17,6 +17,7 @@ from dtn_jax.data import progress, times
 from dtn_jax.data.describe import leaks
 from dtn_jax.data.describe.leaks import FEWEST, KNOWN, Label, Values
 from dtn_jax.data.infer import names
+from dtn_jax.data.infer.names import quoted
 from dtn_jax.data.infer.sample import FEW, NUMBER, Column, percent, shown
 from dtn_jax.shapes import Bool
 
@@ -85,6 +86,14 @@ def draft(
                 odd = f"it tells what {twin} does, value for value" * (twin != c.name)
             field.reason, field.suspect = odd or usual, bool(odd)
             entries.append(field)
+    # Numbers in lists that are as long as a bag's in every row are the bag's weights.
+    for field in [f for f in entries if f.reason == NO_FIELD and columns[f.name].is_finite]:
+        own, lengths = names.singular(field.name), columns[field.name].lengths
+        bags = [f for f in entries if f.options.get("kind") == "bag" and "weights" not in f.options]
+        bags = [f for f in bags if np.array_equal(columns[f.name].lengths, lengths)]
+        if bags:
+            bag = max(bags, key=lambda f: len(own & names.singular(f.name)))
+            bag.options["weights"], field.reason = quoted(field.name), f"the weights of {bag.name}"
     return entries
 
 
@@ -184,7 +193,6 @@ def usual_reason(c: Column, kind: str, whole: bool) -> str:
     # As many users as rows of a sample say nothing.
     few = c.known < UNIQUE_ROWS or (names.is_entity(c.name) and not whole)
     unique = kind == "categorical" and not few and c.distinct > UNIQUE * c.known
-    infinite = f"{percent(c.infinite)} of its numbers are infinite: such rows are rejected"
     rules = (
         (not c.distinct, "no list has a value" if c.is_list else "always missing"),
         (not kind, NO_FIELD),
@@ -192,7 +200,7 @@ def usual_reason(c: Column, kind: str, whole: bool) -> str:
         (c.distinct == 1 and not c.missing, f"constant: always {c.common()}"),
         (c.values.dtype == pl.Duration, "spans of time: write them as numbers of seconds"),
         (is_time(c), TIMES),
-        (kind == "numeric" and c.infinite > FEW, infinite),
+        (c.infinite > FEW, f"{percent(c.infinite)} of it is infinite: such rows are rejected"),
         (unique, f"nearly unique: {c.distinct:,} different values in {c.known:,} rows"),
     )
     return next((why for holds, why in rules if holds), "")

@@ -20,12 +20,12 @@ def _words(text: str) -> frozenset[str]:
 
 ENTITIES = _words(
     "user member visitor customer client account viewer buyer person session device cookie uid "
-    "item product sku video ad article photo song movie post goods author seller shop store "
-    "brand creative campaign query category city page"
+    "item product sku video ad article photo song movie post goods author seller shop store brand "
+    "creative campaign query category city page"
 )
 IDS = _words(
-    "id ids key keys code uid gid pid vid sid idx index hash zip postcode type cat category "
-    "class hour weekday dow month year day week gender level status flag version slot position"
+    "id ids key keys code uid gid pid vid sid idx index hash zip postcode type cat category class "
+    "hour weekday dow month year day week gender level status flag version slot position"
 )
 UNIQUE = _words(
     "request req impression imp trace event log row record uuid guid transaction message span"
@@ -59,9 +59,9 @@ PLACES = _words("position pos page slot rank")
 NUMBER = _words("no num number index idx id")
 VALUES = _words("rating ratings stars label target revenue gmv")
 HISTORY = _words(  # what a feature about the past is called: never an outcome
-    "avg mean hist history past last prev previous recent count counts cnt num rate ratio ctr "
-    "cvr total sum days 1d 3d 7d 14d 30d 90d ago since before score pred predicted price id "
-    "ids key type category list"
+    "avg mean hist history past last prev previous recent count counts cnt num rate ratio ctr cvr "
+    "total sum days 1d 3d 7d 14d 30d 90d ago since before score pred predicted price id ids key "
+    "type category list"
 )
 WEIGHTS = _words("weight score prob probability strength")
 

@@ -88,10 +88,7 @@ def time(columns: Mapping[str, Column], given: str) -> Entry:
 def _refuse_missing(given: str, missing: float) -> None:
     """Raises UserError where more than a few values of the column of an option are missing."""
     if missing > FEW:
-        raise UserError(
-            f"{given}: {percent(missing)} of its values in the sample are missing, or cannot be "
-            "read, and such rows are rejected. Mend the log, or name another column"
-        )
+        raise UserError(f"{given}: in {percent(missing)} of the rows it is missing or unreadable")
 
 
 def _rank(c: Column) -> tuple | None:
@@ -145,8 +142,7 @@ def split(columns: Mapping[str, Column], event: Column | None, group: str) -> tu
             parts.setdefault(SPLITS.get(word.lower()), []).append(quoted(word))
         if parts.keys() == set(SPLITS.values()) and not c.missing:
             values = ", ".join(f"{part}: [{', '.join(words)}]" for part, words in parts.items())
-            options = {"by": "column", "column": quoted(name), "values": f"{{{values}}}"}
-            return name, options, "a column says it"
+            return name, {"by": "column", "column": quoted(name), "values": f"{{{values}}}"}, ""
     by, why = "time", "the last rows by time; or dates such as 2026-03-05"
     if event is None:
         by, why = "random", "no time column is known" + "; or by: group" * bool(group)
@@ -245,10 +241,8 @@ def _task(c: Column, name: str) -> Task:
         odd = c.is_binary & ~np.isin(task.values, [0, 1]) & (c.codes >= 0)
         if odd.any():
             share, value = percent(odd.sum() / c.known), shown(c.values[int(odd.argmax())])
-            task.notes.append(
-                f"{share} of its values are neither 0 nor 1, such as {value}: bad rows, unless you "
-                f"say what they mean, as in label: {read or c.name} >= 1"
-            )
+            told = f"{share} of its values are neither 0 nor 1, such as {value}: bad rows, unless"
+            task.notes.append(f"{told} you say what they mean, as in label: {read or c.name} >= 1")
             task.values = np.where(odd, np.nan, task.values)
     if task.binary:
         known = max(int((~np.isnan(task.values)).sum()), 1)
@@ -278,9 +272,8 @@ def _regression(task: Task, column: Column, read: str) -> str:
     task.facts = f"{shown(low)} to {shown(high)}, median {shown(middle)}"
     if not column.is_skewed or not read:
         return ""
-    task.notes.append(
-        f"skewed, so its logarithm is fitted; as it is: label: {read}, range: [{least:g}, {most:g}]"
-    )
+    plain = f"label: {read}, range: [{least:g}, {most:g}]"
+    task.notes.append(f"skewed, so its logarithm is fitted; as it is: {plain}")
     task.options["range"] = ["0", str(math.ceil(math.log1p(most)))]
     return f"log1p({read})"
 

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 import sampled
-from sampled import ROWS, field
+from sampled import ROWS, draft, field
 
 from dtn_jax.data import prepare as logs
 from dtn_jax.data.infer import infer, sample
@@ -103,6 +103,22 @@ def test_a_user_is_no_request_though_nearly_unique_in_a_sample():
     assert field({"user_id": users}, "user_id", whole=True).reason
     assert not field({"user_id": users}, "user_id", whole=False).reason
     assert field({"request_id": users}, "request_id", whole=False).reason
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "weights"),
+    [
+        ("seen_weight", floats(), True),
+        ("seen_scores", ids(), True),  # by its name
+        ("seen_prob", [[float("inf")] * n for n in LENGTHS], False),
+        ("other", ids(), False),
+        ("w", floats(LENGTHS[::-1]), False),  # of other lengths
+    ],
+)
+def test_parallel_lists_are_a_weighted_bag(name, other, weights):
+    made = {f.name: f for f in draft({"seen": ids(), name: other}).fields}
+    assert made["seen"].options == {"kind": "bag"} | ({"weights": name} if weights else {})
+    assert (made[name].reason == "the weights of seen") == weights
 
 
 def table(rows, first=0):

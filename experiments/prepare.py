@@ -118,7 +118,6 @@ def infer_schema(known: argparse.Namespace) -> None:
         time=known.time,
         group=known.group,
         replace=known.replace,
-        help_command=f"{CALL} --help=schema",
     )
     given = {"schema": known.out, "input": known.input, "data_dir": known.data_dir or "data"}
     options = " ".join(f"--{key}={shlex.quote(value)}" for key, value in given.items())

@@ -41,11 +41,11 @@ def task(columns, name, labels=()):
 
 def text(made, looked="all rows"):
     """The file, which has been read."""
-    found = made.text("shop", looked, "HELP")
+    found = made.text("shop", looked)
     schema_file.loads(found)
     return found
 
 
-def shown(made, frame):
+def shown(made):
     """What the terminal shows."""
-    return "\n".join(infer.summary(made, sample(frame)))
+    return "\n".join(made.summary("all rows"))

@@ -58,13 +58,11 @@ def test_what_was_left_out_can_be_taken_back(tmp_path):
     frame.write_parquet(tmp_path / "a.parquet")
     infer([str(tmp_path)], tmp_path / "my shop.yaml", labels=["click", "seconds"])
     text = (tmp_path / "my shop.yaml").read_text()
-    made = schema_file.loads(text)
-    assert made.name == "my_shop"
-    assert (made.time, made.group, made.split.by) == ("t", "user", "time")
+    made, more = schema_file.loads(text), schema_file.loads(left_out_taken_back(text))
+    assert (made.name, made.time, made.group, made.split.by) == ("my_shop", "t", "user", "time")
     assert [task.kind for task in made.tasks] == ["binary", "regression"]
-    names = {field.name for field in made.fields}
-    more = {field.name for field in schema_file.loads(left_out_taken_back(text)).fields}
-    assert more - names >= {"request_id", "env"}
+    back = {field.name for field in more.fields} - {field.name for field in made.fields}
+    assert back == {"request_id", "env", "order", "seen_weights"}
 
 
 def test_another_file_is_not_overwritten_unasked(tmp_path):

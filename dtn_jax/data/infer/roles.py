@@ -1,44 +1,58 @@
 """What columns say of rows: the labels, the time, the group, the split; given, or guessed by names
-and values. And which label lies in which, and the fields that are made of times.
+and values. And which label lies in which.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from dtn_jax.data import times
 from dtn_jax.data.infer import names
-from dtn_jax.data.infer.draft import (
-    FORMULA,
-    Draft,
-    Entry,
-    FieldDraft,
-    TaskDraft,
-    expression,
-    percent,
-    quoted,
-    shown,
-)
-from dtn_jax.data.infer.sample import FEW, SMALL, STRAY, Column
+from dtn_jax.data.infer.fields import SMALL, Entry, is_time
+from dtn_jax.data.infer.names import FORMULA, expression, quoted
+from dtn_jax.data.infer.sample import FEW, STRAY, Column, percent, shown
 from dtn_jax.data.schemas.spec import OUTSIDE
 from dtn_jax.errors import UserError, listed
 from dtn_jax.schema import ALL, MEAN, RESERVED
+from dtn_jax.shapes import Float64
 
+GUESSED = "guessed; "
 YEAR = 365 * times.DAY
+APART = 20  # a time is far from the middle one beyond so many times the usual distance, and a year
 WEEKS = 28  # days: a log of fewer tells too little about its weekdays
-WRITTEN = (  # 2026030112, and with minutes and seconds: no unit, though it looks like seconds
-    r"^(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])([0-5]\d){0,2}$"
-)
 SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 SPLITS |= dict.fromkeys(("validation", "valid", "val", "dev", "eval"), "validation")
 ROOM = 2.0  # a regression's range reaches so many times beyond the sample's, for rows not seen
 LEAST = 20  # rows with a label, to say where it lies
 CHANCE = 10.0  # of them, those that would be elsewhere if the labels had nothing to do with it
+
+
+@dataclasses.dataclass
+class Task(Entry):
+    """A task.
+
+    Attributes:
+      column: of its label.
+      values: the label in each row of the sample, NaN where it is not known.
+    """
+
+    column: str = ""
+    values: Float64[np.ndarray, " R"] | None = None
+
+    @property
+    def binary(self) -> bool:
+        return self.options.get("kind") != "regression"
+
+    @property
+    def positives(self) -> int:
+        """Rows with the label 1, or of a regression above 0."""
+        return int((self.values > 0).sum())
 
 
 def time(columns: Mapping[str, Column], given: str) -> Entry:
@@ -47,100 +61,61 @@ def time(columns: Mapping[str, Column], given: str) -> Entry:
     Raises:
       UserError: some values of the given one are no times.
     """
-    ranks = {name: _rank(c) for name, c in columns.items() if not given}
-    ranked = [name for name, rank in ranks.items() if rank is not None]
-    column = columns.get(given or min(ranked, key=ranks.__getitem__, default=""))
-    if column is None:
-        return Entry()
-    unit = unit_of(column) or times.unit_of(column.raw)
-    seen = times.to_time(column.raw, unit)
-    lost = seen.null_count() / max(len(seen), 1)
-    if lost > FEW:
-        raise UserError(
-            f"--time={given}: {percent(lost)} of its values in the sample are missing, or no times,"
-            " and such rows are rejected. Mend the log, or name another column"
+    ranks = {name: rank for name, c in columns.items() if (rank := _rank(c))}
+    c = columns.get(given or min(ranks, key=ranks.__getitem__, default=""))
+    if c is None:
+        return Entry(facts="when a row was logged: for a split by time, and hour(t)")
+    unit, seen = c.unit or times.unit_of(c.raw), c.moments
+    _refuse_missing(f"--time={given}", seen.null_count() / max(len(seen), 1))
+    facts = f"{GUESSED * (not given)}{_moment(seen.min(), unit)} to {_moment(seen.max(), unit)}"
+    entry = Entry(c.name, {} if times.is_date(c.raw.dtype) else {"unit": unit}, facts)
+    distance = (seen - int(seen.median())).abs()
+    far = seen.filter(distance > max(APART * distance.median(), YEAR)) if unit != "number" else ()
+    if c.is_written:
+        entry.notes.append(
+            f"do numbers such as {c.different[0]} mean a date and an hour? They are plain numbers "
+            "here, in their order; texts such as 2026-03-01 12:00 would be times"
         )
-    facts = f"{_moment(seen.min(), unit)} to {_moment(seen.max(), unit)}"
-    note = "" if unit == "number" else far_off(seen)
-    if _is_written(column):
-        note = (
-            f"do numbers such as {column.different[0]} mean a date and an hour? That is no unit, "
-            "so they are plain numbers here, in their order; as text such as 2026-03-01 12:00 they "
-            "would be times, with hour and weekday"
+    if len(far):
+        entry.notes.append(
+            f"{len(far):,} of {len(seen):,} times ({percent(len(far) / len(seen))}) are far from "
+            f"the others: {_moment(far.min())} to {_moment(far.max())}. Are they of another unit, "
+            "or is 0 a missing time? The split goes by them"
         )
-    written = {} if times.is_date(column.raw.dtype) else {"unit": unit}
-    return Entry(column.name, written, facts, [note] if note else [], not given)
+    return entry
 
 
-def far_off(seen: pl.Series) -> str:
-    """A note on times, in microseconds, that are years from most of the others; '' without."""
-    at = np.sort(seen.drop_nulls().to_numpy())
-    low, high = 0, len(at)
-    while high - low > 1:
-        gaps = np.diff(at[low:high])
-        widest = int(gaps.argmax())
-        if gaps[widest] < YEAR or 4 * gaps[widest] < 3 * (at[high - 1] - at[low]):
-            break
-        fewer = widest + 1 <= (high - low) // 2
-        low, high = (low + widest + 1, high) if fewer else (low, low + widest + 1)
-    far = np.append(at[:low], at[high:])
-    if not len(far):
-        return ""
-    return (
-        f"{len(far):,} of {len(at):,} times ({percent(len(far) / len(at))}) are far from the "
-        f"others: {_moment(int(far[0]))} to {_moment(int(far[-1]))}. Are they of another unit, or "
-        "is 0 a missing time? The split goes by them"
-    )
+def _refuse_missing(given: str, missing: float) -> None:
+    """Raises UserError where more than a few values of the column of an option are missing."""
+    if missing > FEW:
+        raise UserError(f"{given}: in {percent(missing)} of the rows it is missing or unreadable")
 
 
-def unit_of(column: Column) -> str:
-    """The unit of a column of times; '' of one that holds none."""
-    dtype = column.raw.dtype
-    if times.is_date(dtype):
-        return "date"
-    if not column.known or not (dtype.is_numeric() or dtype == pl.String):
-        return ""
-    if dtype == pl.String and column.kind != "number":
-        head = column.raw.drop_nulls().head(1000)
-        return "date" if times.to_time(head, "date").null_count() <= 0.01 * len(head) else ""
-    unit = times.unit_of(column.raw)
-    if unit == "number":
-        return ""
-    return "number" if _is_written(column) else unit
-
-
-def _is_written(column: Column) -> bool:
-    """Whether whole numbers are a date and an hour, maybe minutes and seconds too."""
-    known = column.values.drop_nulls()
-    return known.dtype.is_integer() and bool(known.cast(pl.String).str.contains(WRITTEN).all())
-
-
-def _rank(column: Column) -> tuple | None:
+def _rank(c: Column) -> tuple | None:
     """The smallest is the likeliest time column; None is none.
 
     A telling name counts most; then a column that tells hours comes before one that tells days,
     and one whose type is a time before numbers.
     """
-    unit, rank = unit_of(column), names.time_rank(column.name)
-    typed = times.is_date(column.raw.dtype) or (column.kind == "text" and unit == "date")
-    if not unit or (not typed and rank is None) or column.distinct < 3:
+    if not is_time(c) or c.distinct < 3 or c.moments.null_count() > FEW * len(c.moments):
         return None
-    if times.to_time(column.raw, unit).null_count() > FEW * len(column.raw):
-        return None
-    other, vague, place = rank or (False, True, 100)
-    return other, vague, unit == "yyyymmdd" or of_days(column, unit), not typed, place
-
-
-def of_days(column: Column, unit: str) -> bool:
-    found = times.to_time(column.raw.head(1000), unit).drop_nulls()
-    return bool((found % times.DAY == 0).all())
+    other, vague, place = names.time_rank(c.name) or (False, True, 100)
+    return other, vague, c.of_days, c.unit != "date", place
 
 
 def _moment(value: int, unit: str = "date") -> str:
     """A time to the second."""
-    if unit == "number":
-        return shown(value)
-    return times.show(value // times.SECOND * times.SECOND, unit)
+    return times.show(value if unit == "number" else value // times.SECOND * times.SECOND, unit)
+
+
+def hours(event: Column | None) -> list[Entry]:
+    """The hour of the time column as a field, and the weekday where there are several weeks."""
+    if event is None or event.unit in ("", "number") or not (read := expression(event.name)):
+        return []
+    at = event.moments.cast(pl.Datetime("us"))
+    parts = [("hour", "0 to 23, UTC")] * (at.dt.hour().n_unique() > 1)
+    parts += [("weekday", "0 is Monday, UTC")] * (at.dt.date().n_unique() >= WEEKS)
+    return [Entry(n, {"value": quoted(f"{n}({read})", FORMULA)}, facts) for n, facts in parts]
 
 
 def group(columns: Mapping[str, Column], given: str) -> Entry:
@@ -149,90 +124,36 @@ def group(columns: Mapping[str, Column], given: str) -> Entry:
     Raises:
       UserError: some values of the given one are missing.
     """
-    if given and columns[given].missing > FEW:
-        raise UserError(
-            f"--group={given}: {percent(columns[given].missing)} of its values in the sample are "
-            "missing, and such rows are rejected. Write a value for them (one of its own for "
-            "each row), or name another column"
-        )
-    ranks = {name: names.user_rank(name) for name in columns}
-    full = {n for n, c in columns.items() if not c.raw.null_count() and 1 < c.distinct < c.known}
-    ranked = [name for name in columns if name in full and ranks[name] >= 0]
-    column = columns.get(given or min(ranked, key=ranks.__getitem__, default=""))
-    if column is None:
-        return Entry()
-    rows = column.known / max(column.distinct, 1)
-    facts = f"{column.distinct:,} groups, of {rows:.3g} rows on average"
-    return Entry(column.name, {}, facts, [], not given)
+    full = [n for n, c in columns.items() if not c.missing and 1 < c.distinct < c.known]
+    ranks = {name: names.user_rank(name) for name in full if names.user_rank(name) >= 0}
+    c = columns.get(given or min(ranks, key=ranks.__getitem__, default=""))
+    if c is None:
+        return Entry(facts="a user's or session's rows: for metrics within groups")
+    _refuse_missing(f"--group={given}", c.missing)
+    facts = f"{c.distinct:,} groups, of {c.known / max(c.distinct, 1):.3g} rows on average"
+    return Entry(c.name, facts=GUESSED * (not given) + facts)
 
 
-def split_column(columns: Mapping[str, Column]) -> tuple[str, dict[str, Any]]:
-    """The column that says each row's split, and the options of such a split; ('', {}) without."""
+def split(columns: Mapping[str, Column], event: Column | None, group: str) -> tuple[str, dict, str]:
+    """The column that says each row's split, or ''; how rows are split; and why."""
     for name, c in columns.items():
-        found: dict[str | None, list[str]] = {}
+        parts: dict[str | None, list[str]] = {}
         for word in sorted(c.different) if c.kind == "text" and c.distinct <= 6 else ():
-            found.setdefault(SPLITS.get(word.lower()), []).append(quoted(word))
-        if found.keys() == set(SPLITS.values()) and not c.missing:
-            values = ", ".join(f"{part}: [{', '.join(words)}]" for part, words in found.items())
-            return name, {"by": "column", "column": quoted(name), "values": f"{{{values}}}"}
-    return "", {}
-
-
-def split(time: Entry, group: Entry, columns: Mapping[str, Column]) -> tuple[dict[str, Any], str]:
-    """How rows are split where no column says it, and why."""
+            parts.setdefault(SPLITS.get(word.lower()), []).append(quoted(word))
+        if parts.keys() == set(SPLITS.values()) and not c.missing:
+            values = ", ".join(f"{part}: [{', '.join(words)}]" for part, words in parts.items())
+            return name, {"by": "column", "column": quoted(name), "values": f"{{{values}}}"}, ""
     by, why = "time", "the last rows by time; or dates such as 2026-03-05"
-    if not time.name:
-        other = "; or by: group, whole groups" if group.name else ""
-        by, why = "random", f"no time column is known{other}"
-    elif times.to_time(columns[time.name].raw, time.options.get("unit", "date")).n_unique() < 3:
-        by, why = "random", f"{time.name} has too few times to split by"
-    return {"by": by, "validation": "0.1", "test": "0.1"}, why
-
-
-def add_times(draft: Draft, columns: Mapping[str, Column]) -> None:
-    """Adds hour and weekday of the time column, and offers those of others."""
-    taken = {entry.name for entry in (*draft.fields, *draft.tasks)}
-    event, unit = columns.get(draft.time.name), draft.time.options.get("unit", "date")
-    made = [] if event is None or unit == "number" else _parts(event, unit)
-    fields = [field for field in made if field.name not in taken]
-    for field in draft.fields:
-        fields.append(field)
-        c = columns.get(field.name)
-        if c is None or not times.is_date(c.raw.dtype) or field.suspect or not c.known:
-            continue
-        made, read = _parts(c, "date", f"_of_{c.name}"), expression(c.name)
-        if event is not None and times.is_date(event.raw.dtype) and read:
-            value = quoted(f"number({expression(event.name)}) - number({read})", FORMULA)
-            options = {"kind": "numeric", "log": "true", "value": value}
-            facts = "seconds from then to the event"
-            made.insert(0, FieldDraft(f"since_{c.name}", options, facts))
-        for offer in made:
-            offer.offer = True
-            fields += [offer] if offer.name not in taken else []
-    draft.fields = fields
-
-
-def _parts(column: Column, unit: str, suffix: str = "") -> list[FieldDraft]:
-    """Fields of its hours and its weekdays, as far as they differ."""
-    at, read = times.to_time(column.raw, unit).cast(pl.Datetime("us")), expression(column.name)
-    parts = {
-        "hour": (at.dt.hour(), "0 to 23, UTC"),
-        "weekday": (at.dt.weekday(), "0 is Monday, UTC"),
-    }
-    found = []
-    for name, (values, facts) in parts.items():
-        if read and values.drop_nulls().n_unique() > 1:
-            options = {"value": quoted(f"{name}({read})", FORMULA)}
-            found.append(FieldDraft(name + suffix, options, "" if suffix else facts))
-    days = at.dt.date().n_unique()
-    if not suffix and found and found[-1].name == "weekday" and days < WEEKS:
-        found[-1].leave_out(f"{days} days in all, too few weeks to tell weekdays from days")
-    return found
+    if event is None:
+        by, why = "random", "no time column is known" + "; or by: group" * bool(group)
+    elif event.moments.n_unique() < 3:
+        by, why = "random", f"{event.name} has too few times to split by"
+    return "", {"by": by, "validation": "0.1", "test": "0.1"}, why
 
 
 def tasks(
     columns: Mapping[str, Column], given: Sequence[str], taken: set[str], fields: set[str]
-) -> list[TaskDraft]:
+) -> list[Task]:
     """The tasks of a log.
 
     Args:
@@ -247,15 +168,20 @@ def tasks(
     free = {name: c for name, c in columns.items() if name not in taken}
     chosen = list(dict.fromkeys(given)) or _guesses(free)
     if not chosen:
-        raise UserError(_none_found(free, columns))
-    found: list[TaskDraft] = []
+        rising = sorted(free.values(), key=lambda c: c.distinct)
+        able = listed(quoted(c.name) for c in rising if not why_none(c))
+        raise UserError(
+            "no column is a label by its name (click, order, …, of 0 and 1; watch_seconds, rating, "
+            f"…, of numbers). Say which are: --labels=NAME,NAME, of {able or 'no column'}"
+        )
+    found: list[Task] = []
     for name in chosen:
-        problem = "the column is the time, the group or the split as well" * (name in taken)
-        problem = problem or why_none(columns[name])
-        if problem:
+        used = "the column is the time, the group or the split as well" * (name in taken)
+        if problem := used or why_none(columns[name]):
             raise UserError(f"--labels={name}: {problem}")
         others = (fields - {name}) | {task.name for task in found}
-        found.append(_task(columns[name], _task_name(name, others), guessed=not given))
+        found.append(_task(columns[name], _task_name(name, others)))
+        found[-1].facts = GUESSED * (not given) + found[-1].facts
     return found
 
 
@@ -268,167 +194,122 @@ def _guesses(columns: Mapping[str, Column]) -> list[str]:
     free = [c for c in columns.values() if c.kind != "text" and not why_none(c)]
     binary = [c.name for c in free if c.is_binary and c.distinct > 1]
     found = {name for name in binary if names.is_outcome(name)}
-    found = found or {name for name in binary if names.is_yes_or_no(name)}
+    found = found or {name for name in binary if names.words(name)[:1] == ["is"]}
     found |= {c.name for c in free if c.distinct > 2 and names.is_value(c.name)}
     return [name for name in columns if name in found]
 
 
-def _two_texts(column: Column) -> tuple[str, ...]:
-    """The two texts of a column that has no others, the rarer one last; else ()."""
-    if column.kind != "text" or column.distinct != 2 or not expression(column.name):
-        return ()
-    common, rare = column.common(2)
-    return () if "'" in rare or len(rare) > 100 or not rare.isprintable() else (common, rare)
+def _is_pair(c: Column) -> bool:
+    """Whether it has two values, other than 0 and 1, which an expression can tell apart."""
+    if c.is_binary or c.distinct != 2 or c.kind not in ("number", "text"):
+        return False
+    plain = all("'" not in text and text.isprintable() for text in c.different.cast(pl.String))
+    return plain and bool(expression(c.name))
 
 
-def why_none(column: Column) -> str:
+def why_none(c: Column) -> str:
     """Why a column is no label; '' where it is one."""
-    if not column.known:
-        return "its values are all missing"
-    if _two_texts(column):
-        return ""
-    if column.kind not in ("number", "truth"):
-        value = column.common(1)[0]
-        told = f"it holds {column.values.dtype}, such as {shown(value)}; expected 0 and 1, "
-        told += "false and true, or numbers"
-        if column.kind == "text":
-            told += (
-                ". In a schema file a label may be an expression: write one with other labels, and "
-                f"add a task such as {{label: {expression(column.name)} == '{value}'}}"
-            )
-        return told
-    if column.infinite > FEW:
-        return f"{percent(column.infinite)} of its values are infinite, and rows would be rejected"
-    if column.distinct == 1 and not column.is_binary:
-        return f"it is always {shown(column.different[0])}"
-    if column.missing and not expression(column.name):
-        return "some values are missing, and no expression can read a name with a backquote"
-    return ""
+    value, read = c.common(1), expression(c.name)
+    what = f"it holds {c.values.dtype}, such as {value}; expected 0 and 1, or numbers"
+    rules = (
+        (not c.known, "its values are all missing"),
+        (_is_pair(c), ""),
+        (c.kind == "text", f"{what}. With others, a task may be {{label: {read} == '{value}'}}"),
+        (c.kind not in ("number", "truth"), what),
+        (c.infinite > FEW, f"{percent(c.infinite)} of its values are infinite: such rows are bad"),
+        (c.distinct == 1 and not c.is_binary, f"it is always {value}"),
+        (c.missing and not read, "values are missing, and no expression reads a name with `"),
+    )
+    return next((why for holds, why in rules if holds), "")
 
 
-def _task(column: Column, name: str, guessed: bool) -> TaskDraft:
-    read = expression(column.name)
-    task = TaskDraft(name, guessed=guessed, column=column.name)
-    missing = f"; {percent(column.missing)} missing" if column.missing else ""
-    label, binary = "" if name == column.name else read, column.is_binary
-    if texts := _two_texts(column) or (column.distinct == 2 and not binary and read):
-        least, most = texts if column.kind == "text" else sorted(column.different)
-        is_most = (column.different == most).to_numpy().astype(np.float64)
-        task.values = np.append(is_most, np.nan)[column.codes]
-        label = f"{read} == '{most}'" if column.kind == "text" else f"{read} == {most!r}"
-        which = "latter" if column.kind == "text" else "larger"
-        task.notes.append(f"its values are {shown(least)} and {shown(most)}: the {which} is 1")
+def _task(c: Column, name: str) -> Task:
+    read = expression(c.name)
+    task = Task(name, column=c.name)
+    label = "" if name == c.name else read
+    if _is_pair(c):  # the rarer text, or the larger number
+        text = c.kind == "text"
+        one = c.different[int(c.counts.argmin())] if text else c.different.max()
+        task.values = np.append((c.different == one).to_numpy() * 1.0, np.nan)[c.codes]
+        label = f"{read} == '{one}'" if text else f"{read} == {one!r}"
     else:
-        task.values = column.numbers
-    if not texts and not binary:
-        label = _regression(task, column, read) or label
-        task.facts += missing
-    elif column.values.dtype != column.raw.dtype and column.kind == "truth" and read:
-        label = f"{read} == true"  # texts in any mixture of small and large letters
-    elif column.kind == "number" and column.distinct > 2:
-        strays = column.strays
-        other = column.different[int(np.argmax(np.where(strays, column.counts, 0)))]
-        task.values = np.where(np.isin(task.values, [0, 1]), task.values, np.nan)
-        rate = column.counts[strays].sum() / column.known
-        task.notes.append(
-            f"{percent(float(rate))} of its values are neither 0 nor 1, such as {shown(other)}: "
-            f"bad rows, unless you say what they mean, as in label: {read or column.name} >= 1"
-        )
+        task.values = c.numbers
+        if not c.is_binary:
+            label = _regression(task, c, read) or label
+        elif c.kind == "truth" and c.raw.dtype == pl.String and read:
+            label = f"{read} == true"  # texts in any mixture of small and large letters
+        odd = c.is_binary & ~np.isin(task.values, [0, 1]) & (c.codes >= 0)
+        if odd.any():
+            share, value = percent(odd.sum() / c.known), shown(c.values[int(odd.argmax())])
+            told = f"{share} of its values are neither 0 nor 1, such as {value}: bad rows, unless"
+            task.notes.append(f"{told} you say what they mean, as in label: {read or c.name} >= 1")
+            task.values = np.where(odd, np.nan, task.values)
     if task.binary:
         known = max(int((~np.isnan(task.values)).sum()), 1)
-        task.facts = f"{percent(task.positives / known)} positive{missing}"
+        task.facts = f"{percent(task.positives / known)} positive"
         if task.positives in (0, known):
             task.notes.append("every label in the sample is the same: there is nothing to learn")
     if label:
         task.options["label"] = quoted(label, FORMULA)
-    if column.missing:
+    if c.missing:
+        task.facts += f"; {percent(c.missing)} missing"
         task.options["known"] = quoted(f"not missing({read})", FORMULA)
     return task
 
 
-def _regression(task: TaskDraft, column: Column, read: str) -> str:
+def _regression(task: Task, column: Column, read: str) -> str:
     """Makes it a regression; returns its label, where that is not the column itself.
 
     The range is the sample's own for a few whole numbers, such as ratings; else it leaves ROOM for
     rows that are not in the sample, since a label outside it makes a bad row.
     """
-    low, high = column.values.min(), column.values.max()
-    least, most = float(low), float(high)
+    low, high = float(column.values.min()), float(column.values.max())
+    least, most = low, high
     if not (column.is_whole and column.distinct <= SMALL):
-        least = 0.0 if least >= 0 else -_rounded_up(-least * ROOM)
-        most = _rounded_up(most * ROOM) if most > 0 else 0.0
+        least, most = 0 - _rounded_up(-low * ROOM), _rounded_up(high * ROOM)
     task.options |= {"kind": "regression", "range": [f"{least:g}", f"{most:g}"]}
-    none = float((column.values == 0).mean())
-    zeros = f", {percent(none)} are 0" if low == 0 and none > 0.05 else ""
-    middle = shown(column.values.cast(float).median())
-    task.facts = f"{shown(low)} to {shown(high)}, median {middle}{zeros}"
+    middle = float(column.values.cast(float).median())
+    task.facts = f"{shown(low)} to {shown(high)}, median {shown(middle)}"
     if not column.is_skewed or not read:
         return ""
-    task.notes.append(
-        f"skewed, so its logarithm is fitted; as it is: label: {read}, range: [{least:g}, {most:g}]"
-    )
+    plain = f"label: {read}, range: [{least:g}, {most:g}]"
+    task.notes.append(f"skewed, so its logarithm is fitted; as it is: {plain}")
     task.options["range"] = ["0", str(math.ceil(math.log1p(most)))]
     return f"log1p({read})"
 
 
 def _rounded_up(number: float) -> float:
-    """To one digit: 4321 is 5000."""
-    step = 10.0 ** math.floor(math.log10(number))
-    return math.ceil(number / step) * step
+    """To one digit: 4321 is 5000; a negative one to 0."""
+    step = 10.0 ** math.floor(math.log10(number)) if number > 0 else 1.0
+    return max(math.ceil(number / step) * step, 0.0)
 
 
 def _task_name(column: str, taken: set[str]) -> str:
     """The column's name, but for signs that no task's name may have."""
-    name = "".join("_" if sign in RESERVED else sign for sign in column)
-    while name in taken or name in (ALL, MEAN):
+    name = re.sub(f"[{re.escape(RESERVED)}]", "_", column)
+    while name in (*taken, ALL, MEAN):
         name += "_label"
     return name
 
 
-def _none_found(columns: Mapping[str, Column], every: Mapping[str, Column]) -> str:
-    binary = {name for name, c in columns.items() if c.is_binary and c.distinct > 1}
-    texts = {name for name, c in columns.items() if _two_texts(c)}
-    numbers = {
-        name for name, c in columns.items() if c.kind == "number" and c.distinct > 2
-    } - binary
-    told = "no column is a label by its name (click, order, like, label, …, of 0 and 1; "
-    told += "watch_seconds, rating, …, of numbers). Say which are: --labels=NAME,NAME"
-    kinds = {"0 and 1": binary, "two texts": texts, "other numbers": numbers}
-    for kind, found in kinds.items():
-        some = listed(quoted(name) for name in columns if name in found)
-        told += f"\ncolumns of {kind}: {some}" if some else ""
-    if not binary | texts | numbers:
-        told += f"\nNone holds numbers; the columns are: {listed(map(quoted, every))}"
-    return told
-
-
-def arrange(tasks: Sequence[TaskDraft]) -> list[str]:
-    """Writes `upstream` and `also_report` of each task: the nearest of the labels around it; and
+def arrange(tasks: Sequence[Task]) -> list[str]:
+    """Writes `upstream` and `also_report` of each task: the rarest of the labels around it; and
     says which are around most of its rows only. Returns notes on labels that are the same."""
-    overlaps = {t.name: {o.name: n for o in tasks if (n := _overlap(t, o))} for t in tasks}
-    around = {
-        name: [other for other, (count, outside) in found.items() if outside <= STRAY * count]
-        for name, found in overlaps.items()
-    }
-    positives = {task.name: task.positives for task in tasks}
     for task in tasks:
-        what, outer = "" if task.binary else " above 0", around[task.name]
-        nearest = [name for name in outer if not any(name in around[other] for other in outer)]
+        above = "" if task.binary else " above 0"
+        overlaps = [(other, *rows) for other in tasks if (rows := _overlap(task, other))]
+        around = [other for other, count, outside in overlaps if outside <= STRAY * count]
+        nearest = min(around, key=lambda other: other.positives, default=None)
         if nearest:
-            listed = [quoted(name) for name in nearest]
-            task.options |= {"upstream": listed, "also_report": listed}
-            counts = " and ".join(f"{name} ({positives[name]:,})" for name in nearest)
-            outside = sum(overlaps[task.name][name][1] for name in nearest)
-            but = f" but for {outside:,}" if outside else ""
-            task.notes.append(f"{task.positives:,} rows{what}, all{but} among those of {counts}")
-        for other, (count, outside) in overlaps[task.name].items():
-            if other not in outer:
-                limit = f"; prepare allows {100 * OUTSIDE:g} %, or what positives_outside says"
-                task.notes.append(
-                    f"{outside:,} of {count:,} rows{what} ({percent(outside / count)}) are where "
-                    f"{other} is 0, so it has no upstream: [{quoted(other)}] here"
-                    f"{limit if task.binary else ''}"
-                )
+            name = [quoted(nearest.name)]
+            task.options |= {"upstream": name, "also_report": name}
+        for other, count, outside in overlaps:
+            told = f"{count - outside:,} of {count:,} rows{above} are among those of {other.name}"
+            if other is nearest:
+                task.notes.append(f"{told} ({other.positives:,})")
+            elif other not in around:
+                most = f"prepare allows {100 * OUTSIDE:g} % elsewhere"
+                task.notes.append(f"{told}: too few for upstream: [{quoted(other.name)}]; {most}")
     return [
         f"the labels of {other.name} and {task.name} are the same in all rows"
         for n, task in enumerate(tasks)
@@ -437,7 +318,7 @@ def arrange(tasks: Sequence[TaskDraft]) -> list[str]:
     ]
 
 
-def _overlap(inner: TaskDraft, outer: TaskDraft) -> tuple[int, int] | None:
+def _overlap(inner: Task, outer: Task) -> tuple[int, int] | None:
     """Rows where a label happens (a regression where it is above 0), and those of them where
     `outer` is 0; None where these are not much fewer than by chance, or there are too few."""
     if inner is outer or not outer.binary:

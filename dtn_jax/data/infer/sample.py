@@ -9,12 +9,13 @@ import functools
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow.compute as pc
 
-from dtn_jax.data import progress
+from dtn_jax.data import progress, times
 from dtn_jax.data.raw import read as raw_read
 from dtn_jax.data.raw.files import FILE, RawFile
 from dtn_jax.data.raw.lines import opened
@@ -22,7 +23,7 @@ from dtn_jax.data.raw.types import Type, Types
 from dtn_jax.data.raw.unit import Reject, Unit
 from dtn_jax.data.schemas.spec import InputSpec
 from dtn_jax.errors import UserError
-from dtn_jax.shapes import Bool, Float64, Int
+from dtn_jax.shapes import Float64
 
 ROWS = 500_000  # that are looked at
 BYTES = 256 << 20  # that they may take
@@ -31,17 +32,19 @@ PLACES = 50  # of a larger log, in which rows are read
 PIECE = 1 << 20  # bytes of a text file that a place may have
 WHOLE = 64 << 20  # bytes of text files up to which their lines are counted
 CHUNK = 2048  # rows
-UNSEEN = "the lines by which prepare knows a file's columns lack it"
-SMALL = 20  # different values: so few are categories, whatever the numbers mean
 STRAY = 1e-3  # share of rows that may have another value than 0 and 1, or lie elsewhere
 FEW = 1e-5  # share of the rows in which a value may be bad: far below what prepare allows
 MOST = 1_000_000  # values of a column's lists that are looked at one by one
 NUMBER = r"^\s*-?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?\s*$"
 INTEGER = r"^\s*-?\d{1,18}\s*$"
-PADDED = r"^\s*-?0\d"  # 007 is no number
+NO_NUMBER = r"^\s*-?(0\d|\d{19})"  # 007, and what no number holds in full
+WRITTEN = (  # 2026030112, and with minutes and seconds: no unit, though it looks like seconds
+    r"^(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])([0-5]\d){0,2}$"
+)
 MISSING = ("\\N", "NULL", "null", "NaN", "nan", "NA", "N/A", "None", "none", "-")
 KINDS = {pl.Boolean: "truth", pl.String: "text"}
 TRUTHS = {"true": True, "false": False}
+LONGEST = 24  # characters of an example
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,46 +77,36 @@ def read(files: Sequence[RawFile], input: InputSpec) -> Sample:
     some = [files[n] for n in _spread(len(files), FILES)]
     size, units, covered = sum(file.size for file in files), [], 0  # bytes of the units
     for number, file in enumerate(some):
-        if size <= WHOLE or file.packed or file.format in ("parquet", "arrow"):
-            parts = raw_read.plan([file], input, rows=100_000, size=PIECE)
-            covered += file.size
-        else:
-            parts = list(_pieces(file))
-            covered += sum(unit.stop - unit.start for unit in parts)
+        large = size > WHOLE and file.format in ("csv", "jsonl") and not file.packed
+        parts = list(_pieces(file) if large else raw_read.plan([file], input, 100_000, PIECE))
+        covered += sum(unit.stop - unit.start for unit in parts) if large else file.size
         units += [dataclasses.replace(unit, file=number) for unit in parts]
     rows = sum(max(unit.rows, 0) for unit in units) * size // max(covered, 1)  # 0: not known
-    exact = covered == size and all(unit.rows >= 0 for unit in units)
-    few = exact and rows <= ROWS
+    few = covered == size and all(unit.rows >= 0 for unit in units) and rows <= ROWS
     units = units if few else [units[n] for n in _spread(len(units), PLACES)]
-    columns, refused = usable(schemas(some, input))
-    names = [name for unit in units for name in _names(some[unit.file], unit)]
-    refused |= {n: UNSEEN for n in dict.fromkeys(names) if n not in {*columns, *refused}}
+    types = raw_read.schemas(some, input)
+    if input.format == "jsonl":  # any line may have names that a file's first lines lack
+        late = {name: pl.Null() for unit in units for name in _names(some[unit.file], unit)}
+        types = {address: {**own, **late, **own} for address, own in types.items()}
+    columns, refused = usable(types)
     while True:
         frames, rejects, cut = _rows(some, units, columns, input, few)
-        height, broken = sum(frame.height for frame in frames), len(rejects)
+        height = sum(frame.height for frame in frames)
         # A column that alone makes rows unreadable is left out, and the rows are there again.
         counts = collections.Counter(reject.column for reject in rejects if reject.column)
-        most = FEW * (height + broken)
-        bad = [reject for reject in rejects if counts[reject.column] > most]
+        most = FEW * (height + len(rejects))
+        bad = {r.column: f"{r.reason}: {r.value[:40]}" for r in rejects if counts[r.column] > most}
+        refused |= bad
+        columns = [name for name in columns if name not in bad]
         if not bad:
             break
-        refused |= {r.column: f"{r.reason}: {r.value[:40]}" for r in bad}
-        columns = [name for name in columns if name not in refused]
     if not height:
         raise UserError(f"the {len(files):,} raw files hold no rows that can be read")
     whole, count = covered == size and not cut, len({unit.file for unit in units})
-    of = f" of {'' if exact else 'about '}{rows:,}" if rows > height and not whole else ""
-    which = f"all {count:,}" if count == len(files) else f"{count:,} of {len(files):,}"
-    which = f"{which} files" if len(files) > 1 else "1 file"
-    account = f"{'all ' * whole}{height:,}{of} rows, from {which}"
+    of = f" of about {rows:,}" if rows > height and not whole else ""
+    account = f"{'all ' * whole}{height:,}{of} rows, from {count:,} of {len(files):,} files"
     frame = pl.concat(frames, how="vertical_relaxed")
-    return Sample(frame, refused, whole, account, broken, input)
-
-
-def schemas(files: Sequence[RawFile], input: InputSpec) -> dict[str, Types]:
-    """{address: the file's columns}."""
-    by_file = raw_read.schemas(files, input)
-    return {a: {n: t for n, t in types.items() if n != FILE} for a, types in by_file.items()}
+    return Sample(frame, refused, whole, account, len(rejects), input)
 
 
 def _spread(count: int, most: int) -> list[int]:
@@ -134,18 +127,13 @@ def _pieces(file: RawFile) -> Iterator[Unit]:
                 yield Unit(0, at + first, at + last, 1, data.count(b"\n", first, last))
 
 
-def _names(file: RawFile, unit: Unit) -> dict[str, None]:
-    """The names in a unit of JSON lines, where any line may have some that the first ones lack."""
-    names: dict[str, None] = {}
-    if file.format != "jsonl":
-        return names
+def _names(file: RawFile, unit: Unit) -> Iterator[str]:
+    """The names in the objects of a unit of JSON lines."""
     with opened(file) as text:
         text.seek(unit.start)
         for line in itertools.islice(text, unit.rows if unit.rows >= 0 else ROWS):
-            with contextlib.suppress(ValueError):
-                row = json.loads(line)
-                names |= dict.fromkeys(row if isinstance(row, dict) else ())
-    return names
+            with contextlib.suppress(ValueError, TypeError):
+                yield from dict(json.loads(line))
 
 
 def _rows(
@@ -172,189 +160,175 @@ def _rows(
 
 def usable(types: Mapping[str, Types]) -> tuple[list[str], dict[str, str]]:
     """The columns that no file lacks, all of a readable type, and why others are refused."""
+    names = dict.fromkeys(name for own in types.values() for name in own if name != FILE)
     refused = {}
-    names = dict.fromkeys(name for columns in types.values() for name in columns)
     for name in names:
-        lacking = [address for address, columns in types.items() if name not in columns]
-        kinds = {_kind(columns[name]): a for a, columns in types.items() if name in columns}
-        kinds.pop("nothing", None)
-        if lacking:
-            refused[name] = f"{lacking[0]} has no such column"
-        elif "nested" in kinds:
-            refused[name] = "nested: write its parts as columns of their own"
-        elif not 0 < len(name) <= 200:
-            refused[name] = "its name is too long" if name else "it has no name"
-        elif len(kinds) > 1 and set(kinds) != {"numbers", "texts"}:
+        kinds = {_kind(columns.get(name)): address for address, columns in types.items()}
+        if "" in kinds:
+            refused[name] = f"{kinds['']} has no such column"
+        elif "nested" in kinds or not name:
+            refused[name] = "nested: write its parts as columns of their own" if name else "no name"
+        elif len(kinds.keys() - {"nothing"}) > 1 and kinds.keys() - {"nothing", "numbers", "texts"}:
             refused[name] = f"it holds {' and '.join(f'{k} in {a}' for k, a in kinds.items())}"
     return [name for name in names if name not in refused], refused
 
 
-def _kind(dtype: Type) -> str:
-    """Types of one kind can be read as one another."""
-    lists = dtype == pl.List
-    if dtype.is_nested() and (not lists or dtype.inner.is_nested() or dtype.inner == pl.Duration):
-        return "nested"
-    kinds = {pl.List: "lists", pl.Null: "nothing", pl.String: "texts"}
-    base = dtype.base_type()
-    return "numbers" if dtype.is_numeric() else kinds.get(base, str(base))
+def _kind(dtype: Type | None) -> str:
+    """Types of one kind can be read as one another; '' is no column."""
+    if dtype == pl.List and not dtype.inner.is_nested() and dtype.inner != pl.Duration:
+        return "lists"
+    if dtype is None or dtype.is_nested():
+        return "" if dtype is None else "nested"
+    kinds = {pl.Null: "nothing", pl.String: "texts"}
+    return "numbers" if dtype.is_numeric() else kinds.get(dtype, str(dtype.base_type()))
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
 class Column:
     """A column.
 
     Attributes:
       raw: as it was read.
+      lengths: of lists, the values of each; -1 is a missing list. None of others.
+      length: of all lists, at least 2; 0 where they differ.
       values: numbers and truths that stand as texts read as such; NaN is missing. Of lists, what is
         in them, one list's after another's; of many long ones, of every n-th list.
       kind: number, truth, text; '' of others.
-      stray: where all but a few texts are numbers, one that is none; else ''.
       codes: the number of each value in `different`; -1 is missing.
       different: the values, each once, in the order in which they first appear.
-      counts: the rows of each of these.
-      lengths: of lists, the values of each; -1 is a missing list.
+      counts: how often each of these is there.
+      known: how many values are not missing.
+      missing: the share of missing values, or lists.
+      infinite: the share of numbers that are infinite.
+      is_finite: whether all values are numbers, none missing or infinite.
+      is_whole, is_fraction: whether all numbers are whole, by type or value, or not.
     """
 
-    raw: pl.Series
-    values: pl.Series
-    kind: str
-    stray: str
-    codes: Int[np.ndarray, " R"]
-    different: pl.Series
-    counts: Int[np.ndarray, " V"]
-    lengths: Int[np.ndarray, " R"] | None = None
-
-    @property
-    def name(self) -> str:
-        return self.raw.name
-
-    @property
-    def is_list(self) -> bool:
-        return self.lengths is not None
-
-    @functools.cached_property
-    def is_whole(self) -> bool:
-        """Whole numbers, by their type or their values."""
-        if not self.values.dtype.is_float():
-            return self.kind == "number"
-        known = self.different.drop_nulls()
-        return bool((known == known.floor()).all()) and bool((known.abs() < 2.0**53).all())
-
-    @property
-    def infinite(self) -> float:
-        """The share of numbers that are not finite."""
-        if not self.values.dtype.is_float():
-            return 0.0
-        return self.values.is_infinite().sum() / max(len(self.values), 1)
-
-    @property
-    def is_finite(self) -> bool:
-        """Whether all values are numbers, none missing or infinite."""
-        return self.kind == "number" and 0 < len(self.values) == self.known and not self.infinite
-
-    @property
-    def known(self) -> int:
-        return len(self.values) - self.values.null_count()
-
-    @property
-    def distinct(self) -> int:
-        return len(self.different)
-
-    @property
-    def missing(self) -> float:
-        """The share of missing values, or lists."""
-        column = self.raw if self.is_list else self.values
-        return column.null_count() / max(len(column), 1)
+    def __init__(self, raw: pl.Series):
+        self.raw, self.name, self.is_list = raw, raw.name, raw.dtype == pl.List
+        self.lengths, self.length, values = None, 0, raw
+        if self.is_list:
+            self.lengths = raw.list.len().cast(pl.Int64).fill_null(-1).to_numpy()
+            sizes = np.unique(self.lengths[self.lengths >= 0])
+            self.length = int(sizes[0]) if len(sizes) == 1 and sizes[0] > 1 else 0
+            filled = raw.filter(raw.list.len() > 0)
+            values = filled.gather_every(-(-int(filled.list.len().sum()) // MOST) or 1).explode()
+        if values.dtype.is_decimal():
+            values = values.cast(pl.Float64)
+        elif values.dtype in (pl.String, pl.Categorical, pl.Enum):
+            values = _read(values.cast(pl.String))
+        real = values.dtype.is_float()
+        self.values = values = values.fill_nan(None) if real else values
+        self.kind = KINDS.get(values.dtype, "number" if values.dtype.is_numeric() else "")
+        physical = values.cast(pl.Int8) if values.dtype in (pl.Boolean, pl.Null) else values
+        encoded = pc.dictionary_encode(physical.rechunk().to_arrow())
+        self.codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        self.different = known = pl.from_arrow(encoded.dictionary)
+        self.distinct = len(known)
+        self.counts = np.bincount(self.codes[self.codes >= 0], minlength=self.distinct)
+        self.known, rows = int(self.counts.sum()), max(len(raw), 1)
+        self.missing = (raw if self.is_list else values).null_count() / rows
+        self.infinite = values.is_infinite().sum() / max(len(values), 1) if real else 0.0
+        number = self.kind == "number"
+        self.is_finite = number and 0 < len(values) == self.known and not self.infinite
+        whole = not real or ((known == known.floor()) & (known.abs() < 2.0**53)).all()
+        self.is_whole, self.is_fraction = number and whole, number and not whole
 
     @property
     def numbers(self) -> Float64[np.ndarray, " R"]:
         """Numbers, NaN where missing."""
         return self.values.cast(pl.Float64).fill_null(np.nan).to_numpy()
 
-    def common(self, count: int = 3) -> list:
-        """The most common values, the first of them first."""
-        return [self.different[int(n)] for n in np.argsort(-self.counts, kind="stable")[:count]]
-
-    @property
-    def strays(self) -> Bool[np.ndarray, " V"]:
-        """Which of the different values are neither 0 nor 1."""
-        return ~np.isin(self.different.to_numpy(), [0, 1])
+    def common(self, count: int = 3) -> str:
+        """The most common values, the first of them first, for a comment."""
+        places = np.argsort(-self.counts, kind="stable")[:count]
+        return ", ".join(shown(self.different[int(n)]) for n in places)
 
     @functools.cached_property
     def is_binary(self) -> bool:
         """Of 0 and 1, or false and true; beside both of 0 and 1, few rows may have others."""
         if self.kind not in ("number", "truth") or not self.known:
             return False
-        few = self.counts[self.strays].sum() <= STRAY * self.known
-        return bool(not self.strays.any() or (few and (~self.strays).sum() == 2))
+        usual = np.isin(self.different.to_numpy(), [0, 1])
+        few = self.counts[~usual].sum() <= STRAY * self.known and usual.sum() == 2
+        return bool(usual.all() or few)
 
     @functools.cached_property
     def is_skewed(self) -> bool:
         """Whether numbers from 0 on are more even as logarithms."""
-        x = self.numbers[np.isfinite(self.numbers)]
-        if not len(x) or x.min() < 0 or x.max() == x.min():
+        x = pl.Series(self.numbers[np.isfinite(self.numbers)])
+        if not len(x) or x.min() < 0 or not x.max():
             return False
-        plain = _skewness(x / x.max())  # of a scale on which nothing overflows
-        return plain > 2 and abs(_skewness(np.log1p(x))) < plain / 2
+        plain = (x / x.max()).skew()  # of a scale on which nothing overflows
+        return plain > 2 and abs(x.log1p().skew()) < plain / 2
+
+    @functools.cached_property
+    def unit(self) -> str:
+        """The unit of times; number of other numbers, '' where it can be no time."""
+        if times.is_date(self.raw.dtype):
+            return "date"
+        if self.is_list or not self.known or self.kind not in ("number", "text"):
+            return ""
+        if self.kind == "number":
+            return "number" if self.is_written else times.unit_of(self.raw)
+        head = self.raw.drop_nulls().head(1000)
+        return "date" if times.to_time(head, "date").null_count() <= 0.01 * len(head) else ""
+
+    @functools.cached_property
+    def is_written(self) -> bool:
+        """Whether whole numbers are a date and an hour, maybe minutes and seconds too."""
+        known = self.different
+        return known.dtype.is_integer() and bool(known.cast(pl.String).str.contains(WRITTEN).all())
+
+    @functools.cached_property
+    def moments(self) -> pl.Series:
+        """Times in microseconds, or numbers, by the unit; null where there is none."""
+        return times.to_time(self.raw, self.unit or times.unit_of(self.raw))
 
     @property
-    def length(self) -> int:
-        """The length of all lists, at least 2; 0 where they differ."""
-        known = np.unique(self.lengths[self.lengths >= 0])
-        return int(known[0]) if len(known) == 1 and known[0] > 1 else 0
+    def of_days(self) -> bool:
+        """Whether times are whole days."""
+        return bool((self.moments.drop_nulls().head(1000) % times.DAY == 0).all())
 
 
-def _skewness(x: Float64[np.ndarray, " K"]) -> float:
-    centred = x - x.mean()
-    return float((centred**3).mean() / max((centred**2).mean() ** 1.5, 1e-300))
-
-
-def column_of(raw: pl.Series, as_is: bool = False) -> Column:
-    """A column as it was read; `as_is`: texts are no numbers."""
-    lengths = None
-    values = raw
-    if raw.dtype == pl.List:
-        lengths = raw.list.len().cast(pl.Int64).fill_null(-1).to_numpy()
-        filled = raw.filter(raw.list.len() > 0)
-        values = filled.gather_every(-(-int(filled.list.len().sum()) // MOST) or 1).explode()
-    if values.dtype.is_float():
-        values = values.fill_nan(None)
-    elif values.dtype.is_decimal():
-        values = values.cast(pl.Float64)
-    elif values.dtype in (pl.Categorical, pl.Enum):
-        values = values.cast(pl.String)
-    stray = ""
-    if values.dtype == pl.String and not as_is:
-        values, stray = _read(values)
-    physical = values.cast(pl.Int8) if values.dtype in (pl.Boolean, pl.Null) else values
-    encoded = pc.dictionary_encode(physical.rechunk().to_arrow())
-    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    different = pl.from_arrow(encoded.dictionary)
-    counts = np.bincount(codes[codes >= 0], minlength=len(different))
-    kind = KINDS.get(values.dtype, "number" if values.dtype.is_numeric() else "")
-    return Column(raw, values, kind, stray, codes, different, counts, lengths)
-
-
-def _read(texts: pl.Series) -> tuple[pl.Series, str]:
-    """Texts as the numbers or truths that they are; and one that is none among many."""
+def _read(texts: pl.Series) -> pl.Series:
+    """Texts as the numbers or truths that they are."""
     known = texts.drop_nulls()
-    number = known.str.contains(NUMBER) & ~known.str.contains(PADDED)
+    number = known.str.contains(NUMBER) & ~known.str.contains(NO_NUMBER)
     bad = len(known) - int(number.sum())
     if len(known) and bad <= FEW * len(known):
         kind = pl.Int64 if bad == 0 and known.str.contains(INTEGER).all() else pl.Float64
-        return texts.str.strip_chars().cast(kind, strict=False), ""
+        return texts.str.strip_chars().cast(kind, strict=False)
     if len(known) and known.str.to_lowercase().is_in(list(TRUTHS)).all():
-        return texts.str.to_lowercase().replace_strict(TRUTHS, return_dtype=pl.Boolean), ""
-    return texts, known.filter(~number)[0] if 0 < bad <= 0.01 * len(known) else ""
+        return texts.str.to_lowercase().replace_strict(TRUTHS, return_dtype=pl.Boolean)
+    return texts
 
 
 def missing_words(frame: pl.DataFrame) -> list[str]:
     """Texts of a CSV file that stand for a missing value: those among numbers, `\\N` and NULL."""
-    found = set()
+    words = set()
     for raw in frame.select(pl.col(pl.String)):
         known = raw.drop_nulls().unique()
-        words = set(known.filter(known.is_in(list(MISSING))))
-        others = known.filter(~known.is_in(list(MISSING)))
+        others = known.filter(~known.is_in(MISSING))
         numbers = len(others) and others.str.contains(NUMBER).all()
-        found |= words if numbers else words & {"\\N", "NULL"}
-    return sorted(found)
+        words |= {*known} & {*(MISSING if numbers else MISSING[:2])}
+    return sorted(words)
+
+
+def shown(value: Any) -> str:
+    """A value as an example in a comment."""
+    if isinstance(value, float):
+        return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.3g}"
+    text = clean(str(value))
+    text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    plain = not isinstance(value, str) or (text and text == text.strip() and "," not in text)
+    return text if plain else f"'{text}'"
+
+
+def clean(text: str) -> str:
+    """A text for a comment: on one line, without what YAML does not allow."""
+    return "".join(sign if sign.isprintable() else "·" for sign in text)
+
+
+def percent(share: float) -> str:
+    """'3.2 %'"""
+    return "100 %" if share == 1 else progress.percent(round(share * 10**9), 10**9)

@@ -4,11 +4,12 @@ import functools
 
 import numpy as np
 import pytest
+import twins
 
 from configs import base
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.prepare import prepare
-from dtn_jax.data.sets import catalog, data_set
+from dtn_jax.data.sets import catalog, census_income, data_set
 from dtn_jax.train import train
 
 
@@ -20,6 +21,7 @@ def load(tmp_path, name, options="", raw="raw"):
     raw = str(tmp_path / raw) if raw else ""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("DTN_MANUAL_DIR", raising=False)
+        patch.setattr(census_income, "OFFICIAL", twins.census_official())
         patch.setattr(data_set, "prepare", functools.partial(prepare, processes=1))
         return catalog.load(name, options, str(tmp_path / "data"), raw)
 

@@ -1,8 +1,5 @@
 """KuaiRand with histories: the rows of the set kuairand, and what users did strictly before."""
 
-import os
-import pathlib
-
 import numpy as np
 import polars as pl
 import pytest
@@ -10,10 +7,7 @@ import twins
 from public_sets import column, labels, load, same_values
 
 from dtn_jax.data.sets import catalog
-from dtn_jax.data.sets.kuairand import COLUMNS
-from dtn_jax.errors import UserError
 
-SHARED = pathlib.Path(os.environ.get("DTN_MANUAL_DIR", "nowhere"))
 SPLITS = ("train", "validation", "test")
 
 
@@ -63,33 +57,3 @@ def test_a_history_lists_what_is_strictly_earlier(both, field, label):
         # As many slots as the longest of train needs.
         np.testing.assert_array_equal(ids[ids >= 0], video[before][-lists.shape[1] :])
     assert (lists >= 0).any()
-
-
-def test_what_is_not_there_is_said(tmp_path):
-    with pytest.raises(
-        UserError, match=r"kuairand needs its raw files. Get the set from https://kuai"
-    ):
-        load(tmp_path, "kuairand_histories", raw="")
-    raw = tmp_path / "raw" / "kuairand"
-    raw.mkdir(parents=True)
-    with pytest.raises(
-        UserError,
-        match=r"/kuairand lacks log_standard\*\.csv. Get the set from .* as Parquet files",
-    ):
-        load(tmp_path, "kuairand_histories")
-    frame = twins.kuairand_pure(tmp_path).filter(pl.col("date") <= 20220421)
-    frame.select(*COLUMNS).write_parquet(raw / "log.parquet")
-    with pytest.raises(UserError, match="'time_ms'"):
-        load(tmp_path, "kuairand_histories")
-
-
-@pytest.mark.skipif(not (SHARED / "kuairand").exists(), reason="needs the real subset")
-def test_the_real_subset(tmp_path):
-    options = {"data_dir": str(tmp_path), "manual_dir": str(SHARED)}
-    plain = catalog.load("kuairand", "min_count=1", **options)
-    made = load(tmp_path / "own", "kuairand_histories", raw=str(SHARED))
-    assert made.rows == plain.rows
-    for split in SPLITS:  # the one has them by day, the other as they are in the file
-        found = [np.column_stack([s.groups(split), labels(s, split)]) for s in (made, plain)]
-        np.testing.assert_array_equal(*(rows[np.lexsort(rows.T)] for rows in found))
-    assert [f.rows for f in made.schema.fields[:5]] == [f.rows for f in plain.schema.fields]

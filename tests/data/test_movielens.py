@@ -1,4 +1,4 @@
-"""MovieLens' versions: files joined, splits by each user's order, fields, damage, and training."""
+"""MovieLens' versions: files joined, splits by each user's order, fields, and training."""
 
 import math
 
@@ -7,8 +7,6 @@ import polars as pl
 import pytest
 import twins
 from public_sets import column, labels, load, same_values, trained
-
-from dtn_jax.errors import UserError
 
 VERSIONS = ("100k", "1m", "25m")
 
@@ -76,59 +74,3 @@ def test_it_trains(tmp_path, version):
     load(tmp_path, "movielens", f"version={version}")
     found = trained(tmp_path, "movielens", f"version={version}", **{"train.select": "like"})
     assert {"like@all", "rating@all"} <= found["test"].keys()
-
-
-DAMAGE = [
-    ("100k", "u.data", lambda rows: [*rows[:7], "12\t3\n", *rows[8:]], "line 8: 2 values"),
-    ("100k", "u.data", lambda rows: [*rows[:7], "1\t3\tx\t9\n"], "line 8: rating is 'x'"),
-    (
-        "100k",
-        "u.item",
-        lambda rows: [rows[0], rows[1][:20] + "\n"],
-        "line 2: 9 values, expected 24",
-    ),
-    ("100k", "u.user", lambda rows: [*rows, rows[3]], "line 41: user 4 is there already"),
-    ("100k", "u.user", lambda rows: [], "holds no lines"),
-    ("1m", "ratings.dat", lambda rows: [*rows[:2], "1::2::3\n"], "line 3: 3 values, expected 4"),
-    ("1m", "ratings.dat", lambda rows: [*rows, "1::999::3::9\n"], "movie 999 is not in"),
-    (
-        "1m",
-        "ratings.dat",
-        lambda rows: [*rows, "99::3::3::9\n"],
-        "user 99 is not in ml-1m/users.dat",
-    ),
-    (
-        "1m",
-        "ratings.dat",
-        lambda rows: [*rows[:4], "::3::3::9\n"],
-        "line 5: user is '', expected a",
-    ),
-    ("25m", "ratings.csv", lambda rows: rows[1:], "line 1: the header is '1,"),
-    ("25m", "movies.csv", lambda rows: [*rows[:3], '9,"a\n'], "line 4: 2 values, expected 3"),
-    ("25m", "movies.csv", lambda rows: [*rows[:3], "9,\udcff,b\n"], "line 4 cannot be read"),
-    ("25m", "ratings.csv", lambda rows: [*rows, "1,3,0,9\n"], "label of 'rating' outside its"),
-]
-
-
-@pytest.mark.parametrize(("version", "name", "change", "message"), DAMAGE)
-def test_damage(tmp_path, version, name, change, message):
-    twins.movielens(tmp_path / "raw" / "movielens", version)
-    path = tmp_path / "raw" / "movielens" / f"ml-{version}" / name
-    rows = path.read_text("latin-1" if version != "25m" else "utf-8").splitlines(keepends=True)
-    encoding = "latin-1" if version != "25m" else "utf-8"
-    path.write_bytes("".join(change(rows)).encode(encoding, "surrogateescape"))
-    with pytest.raises(UserError) as caught:
-        load(tmp_path, "movielens", f"version={version}")
-    assert message in str(caught.value)
-    if "label" not in message:
-        assert str(caught.value).startswith(str(path.parent))
-        assert str(path) in str(caught.value)
-        assert not list((tmp_path / "data").rglob("*.parquet"))
-    assert not list((tmp_path / "data").rglob("prepared.json"))
-
-
-def test_a_file_that_is_not_there(tmp_path):
-    twins.movielens(tmp_path / "raw" / "movielens", "1m")
-    (tmp_path / "raw/movielens/ml-1m/users.dat").unlink()
-    with pytest.raises(UserError, match=r"lacks ml-1m/users\.dat\. Get the set from https://group"):
-        load(tmp_path, "movielens")

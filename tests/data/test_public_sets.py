@@ -1,4 +1,8 @@
-"""AliExpress and KuaiRand-Pure: splits by file and by date, every column, damage."""
+"""AliExpress and KuaiRand-Pure: splits by file and by date, every column; real sets' rows and
+rates."""
+
+import os
+import pathlib
 
 import numpy as np
 import polars as pl
@@ -6,7 +10,8 @@ import pytest
 import twins
 from public_sets import column, labels, load, same_values
 
-from dtn_jax.errors import UserError
+from dtn_jax.data.epochs.reader import SplitReader
+from dtn_jax.data.sets import catalog
 
 
 @pytest.fixture(scope="module")
@@ -52,17 +57,6 @@ def test_fields_and_tasks_of_ali(country):
     order = np.argsort(frames["test"]["numerical_5"].to_numpy(), kind="stable")
     assert (np.diff(ids[order]) >= 0).all()
     assert len(set(ids.tolist())) > 10
-
-
-def test_missing_files_are_told_with_the_address(tmp_path):
-    with pytest.raises(UserError) as caught:
-        load(tmp_path, "aliexpress", raw="")
-    for part in ("tianchi.aliyun.com", "AliExpress_NL/train.csv and AliExpress_NL/test.csv"):
-        assert part in str(caught.value)
-    twins.aliexpress(tmp_path / "raw" / "aliexpress")
-    (tmp_path / "raw/aliexpress/AliExpress_NL/test.csv").unlink()
-    with pytest.raises(UserError, match=r"raw/aliexpress lacks AliExpress_NL/test.csv\. Get the"):
-        load(tmp_path, "aliexpress")
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +107,55 @@ def test_fields_and_tasks_of_pure(pure):
     known = counts.filter(pl.col("count") >= 2)["video_id"].to_list()
     shown = of_split(frame, "test")["video_id"].is_in(known)
     np.testing.assert_array_equal(column(prepared, "test", "video") > 0, shown)
+
+
+# fmt: off
+REAL = {  # {set: (rows by split, {task: positives, or (rows with the label, positives)} of train
+    # with validation, those of test)}; docs/data.md names these of the seven labels
+    "census_income": (
+        (179_571, 19_952, 99_762),
+        {"income": 12_382, "never_married": 86_485}, {"income": 6_186, "never_married": 43_143},
+    ),
+    "census_income tasks=seven": (
+        (129_207, 14_324, 72_043),
+        {
+            "income": 12_380, "never_married": 30_587, "moved": (71_720, 11_448),
+            "foreign_born": 19_679, "self_employed": 11_532, "union": (18_619, 3_019),
+            "bachelor": 29_460,
+        },
+        {
+            "income": 6_186, "never_married": 15_474, "moved": (35_959, 5_647),
+            "foreign_born": 10_048, "self_employed": 5_850, "union": (9_269, 1_441),
+            "bachelor": 14_687,
+        },
+    ),
+    **dict.fromkeys(("kuairand", "kuairand_histories"), (
+        (33_485, 4_508, 3_835),
+        {"click": 25_048, "long_view": 17_610, "profile_enter": 2_043, "comment": 1_144,
+         "forward": 304, "follow": 284},
+        {"click": 2_436, "long_view": 1_710, "profile_enter": 171, "comment": 114, "forward": 22,
+         "follow": 20},
+    )),
+}
+# fmt: on
+SHARED = pathlib.Path(os.environ.get("DTN_MANUAL_DIR", "nowhere"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("given", REAL)
+def test_rows_and_rates_of_real_sets(given, tmp_path):
+    name, _, options = given.partition(" ")
+    if not (SHARED / name.removesuffix("_histories")).exists():
+        pytest.skip("needs $DTN_MANUAL_DIR with the real files")
+    rows, *rates = REAL[given]
+    data = catalog.load(name, options, str(tmp_path), str(SHARED))
+    assert tuple(data.rows.values()) == rows
+    found = {split: SplitReader(data, split).everything() for split in data.rows}
+    for splits, expected in zip((("train", "validation"), ("test",)), rates, strict=True):
+        every = sum(data.rows[split] for split in splits)
+        counts = [
+            sum(np.asarray(getattr(found[s], a)).sum(axis=0, dtype=int) for s in splits).tolist()
+            for a in ("label_mask", "labels")
+        ]
+        wanted = {t: n if isinstance(n, tuple) else (every, n) for t, n in expected.items()}
+        assert dict(zip(data.schema.task_names, zip(*counts), strict=True)) == wanted

@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import pytest
 import twins
+from world import log
 
 from configs import base
 from dtn_jax.data.epochs.reader import SplitReader
@@ -28,13 +29,8 @@ def load(tmp_path, name, options="", raw="raw"):
 
 def column(prepared, split, field):
     """The ids of a field with one value a row, or all slots: int32 `[B]` or `[B, S]`."""
-    start = 0
-    for found in prepared.schema.fields:
-        if found.name == field:
-            ids = SplitReader(prepared, split).everything().ids[:, start : start + found.slots]
-            return ids if found.kind in ("bag", "sequence") else ids[:, 0]
-        start += found.slots
-    raise AssertionError(field)
+    ids = SplitReader(prepared, split).everything().ids[:, log.slots(prepared, field)]
+    return ids if ids.shape[1] > 1 else ids[:, 0]
 
 
 def labels(prepared, split):

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from twins import TASKS, kuairand
 
+from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.sets import catalog
 
 FIELDS = {"user": "user_id", "video": "video_id", "hour": "hourmin", "weekday": "date"}
@@ -29,11 +30,8 @@ def prepare(frames, tmp_path, **kwargs):
 
 def rows(prepared, split):
     """The ids, labels and groups of a split, in file order."""
-    source = prepared.source(split)
-    lengths = prepared.layout.blocks(prepared.rows[split])
-    read = [{k: source[i][k][:n] for k in ("ids", "labels")} for i, n in enumerate(lengths)]
-    joined = {k: np.concatenate([r[k] for r in read]) for k in read[0]}
-    return joined | {"group": prepared.groups(split)}
+    batch = SplitReader(prepared, split).everything()
+    return {"ids": batch.ids, "labels": batch.labels, "group": prepared.groups(split)}
 
 
 def account_of(prepared, capsys):
@@ -104,9 +102,9 @@ def test_durations_may_stay_numbers(tmp_path):
         {"log_standard.csv": kuairand()}, tmp_path, options="min_count=1,numbers=standardise"
     )
     assert kept.folder.parts[-2] == "min_count1_numbersstandardise"
-    duration, first = kuairand()["duration_ms"].to_numpy()[:400], kept.layout.blocks(400)[0]
-    expected = (duration[:first] - duration.mean()) / duration.std()
-    stored = kept.source("train")[0]["numeric"][:first, 0]
+    duration = kuairand()["duration_ms"].to_numpy()[:400]
+    expected = (duration - duration.mean()) / duration.std()
+    stored = SplitReader(kept, "train").everything().numeric[:, 0]
     np.testing.assert_allclose(stored, expected, rtol=1e-5, atol=1e-6)
 
 

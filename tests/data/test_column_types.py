@@ -105,23 +105,3 @@ def test_a_scored_value_gets_the_type_of_training_or_its_row_is_bad(python, valu
     assert good.tolist() == [value is not None for value in expected]
     there = [value for value, fits in zip(found.to_list(), good) if fits]
     assert there == [None if v == "missing" else v for v in expected if v is not None]
-
-
-@pytest.mark.parametrize(
-    ("kinds", "expected"),
-    [
-        ({"whole"}, pl.Int64),
-        ({"whole", "long"}, pl.Int64),
-        ({"whole", "number"}, pl.Float64),
-        ({"long", "number"}, pl.String),
-        ({"truth"}, pl.Boolean),
-        ({"truth", "whole"}, pl.String),
-        ({"text", "whole"}, pl.String),
-        (set(), pl.Null),
-        ({"list of whole", "list of nothing"}, pl.List(pl.Int64)),
-        ({"list of nothing"}, pl.List(pl.Null)),
-        ({"nested"}, pl.Struct([])),
-    ],
-)
-def test_all_lines_decide_what_json_holds(kinds, expected):
-    assert column_types.of_kinds(kinds) == expected

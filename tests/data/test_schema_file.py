@@ -160,24 +160,18 @@ def test_the_same_meaning(old, new):
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("user_id: {min_count: 2}", "user_id: {min_count: 3}"),
-        ("log: true", "log: false"),
         ("watch_seconds > 30", "watch_seconds >= 30"),
-        ("hour(t)", "weekday(t)"),
-        ("range: [0, 12]", "range: [0, 13]"),
-        ("known: click == 1", "known: click == 2"),
         ("2026-03-08 12:00", "2026-03-09"),
         ("click: 0.1", "click: 0.2"),
         ("unit: ms", "unit: us"),
         ("max_values: 20", "max_values: 20, keep: last"),
         ("[0, no, 12:30]", "[0, no]"),
         ('missing: ["NULL", null]', 'missing: ["NULL"]'),
-        ("upstream: [click]", "upstream: [order]"),
-        ("weight: w", "weight: v"),
         ("name: shop ", "name: store "),
     ],
 )
 def test_another_meaning(old, new):
+    """More are in test_prepare_again.py."""
     assert old in WHOLE
     assert print_of(WHOLE.replace(old, new)) != print_of(WHOLE)
 
@@ -188,20 +182,14 @@ def test_the_order_of_fields_and_of_tasks_counts():
         assert print_of(text.replace(*names)) != print_of(text)
 
 
-def test_keys_that_came_later_do_not_move_older_files():
-    before = "ab3db938205b220e97acb1b1189e2042fd239c3f27bdff97625a6ac06d49c4f7"
-    assert print_of(SMALL) == before
-    same = (("user: {}", "user: {optional: false}"), ("user: {}", "user: {scored_as: 7}"))
-    assert [print_of(SMALL.replace(*names)) == before for names in same] == [True, False]
+def test_it_does_not_change_between_versions():
+    """A prepared set is made anew when it does: change this only for a reason."""
+    small = "ab3db938205b220e97acb1b1189e2042fd239c3f27bdff97625a6ac06d49c4f7"
+    assert (
+        print_of(SMALL) == print_of(SMALL.replace("user: {}", "user: {optional: false}")) == small
+    )
+    assert print_of(SMALL.replace("user: {}", "user: {scored_as: 7}")) != small
     number = spoiled("x: {kind: numeric, encoder: standardise}")
     for more, stays in (("embedding: scaled", True), ("bins: 4", False)):
         other = number.replace("standardise}", f"standardise, {more}}}")
         assert (print_of(other) == print_of(number)) == stays
-
-
-def test_it_does_not_change_between_versions():
-    """A prepared set is made anew when it does: change this only for a reason."""
-    assert print_of("fields: [user]\ntasks: [click]\n", "a.yaml") == PINNED
-
-
-PINNED = "66bde56b2170c4ff0f7e0414f103620762a175b81f30fc8481bc101f045dc9ea"

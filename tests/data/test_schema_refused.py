@@ -24,6 +24,8 @@ HISTORY = "h: {kind: sequence, target: item, max_values: 7, keep: first, longest
 WHOLES = {  # {what makes no sense: a file that has it}
     "a field": lambda text: spoiled(field=text),
     "a companion": lambda text: spoiled(field=HISTORY + text),
+    "a field of a log with times": lambda text: spoiled(field=text, more="time: t"),
+    "a history": lambda text: spoiled(field=text, more="time: t\ngroup: user"),
     "a task": lambda text: spoiled(task=text),
     "the file": lambda text: spoiled(more=text),
     "the split of a log with times and groups": lambda text: spoiled(

@@ -87,21 +87,17 @@ def test_other_raw_files_than_those_that_were_prepared_are_refused(tmp_path, mon
 ENDS = 64 << 10
 
 
-@pytest.mark.parametrize("at", [0, 3 * ENDS - 1])
-def test_an_edit_that_keeps_the_size_is_seen(tmp_path, monkeypatch, at):
+def test_an_edit_that_keeps_the_size_is_seen(tmp_path, monkeypatch):
     monkeypatch.setitem(catalog.DATASETS, "manual", Manual)
     (tmp_path / "manual").mkdir()
     path, text = tmp_path / "manual" / "a.csv", bytearray(3 * ENDS)
     path.write_bytes(text)
     load = functools.partial(catalog.load, "manual", "", f"{tmp_path}/data", str(tmp_path))
     load()
-    text[at] = 1
-    path.write_bytes(text)
-    with pytest.raises(UserError, match=r"other raw files .*a\.csv has the same size, but "):
-        load()
-    path.write_bytes(text + b"1")
-    with pytest.raises(UserError, match=r"a\.csv was 196,608 bytes, is 196,609"):
-        load()
+    for at in (0, 3 * ENDS - 1):
+        path.write_bytes(text[:at] + b"1" + text[at + 1 :])
+        with pytest.raises(UserError, match=r"other raw files .*a\.csv has the same size, but "):
+            load()
 
 
 def test_folders_from_the_environment(tmp_path, monkeypatch):

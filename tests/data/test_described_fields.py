@@ -141,17 +141,6 @@ def numpy_psi(a, b):
     return sum((q[i] - p[i]) * np.log(q[i] / p[i]) for i in range(len(a)))
 
 
-def test_psi_is_its_formula():
-    draw = np.random.default_rng(0)
-    for bins in (2, 7, 30):
-        a, b = draw.integers(0, 50, (2, bins)).astype(float)
-        assert fields.psi(a, b) == pytest.approx(numpy_psi(a, b), rel=1e-12)
-        assert fields.psi(a, b) == pytest.approx(fields.psi(b, a))
-    # 50:50 to 90:10 of very many rows: 2 * 0.4 * ... = 0.4 ln(0.9/0.5) + 0.4 ln(0.5/0.1)
-    expected = 0.4 * np.log(1.8) + 0.4 * np.log(5)
-    assert fields.psi(np.array([5e9, 5e9]), np.array([9e9, 1e9])) == pytest.approx(expected)
-
-
 def test_each_field_has_a_drift_to_each_split(told):
     found = told[2].field_drift
     fields = told[2].schema.field_names

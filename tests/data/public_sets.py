@@ -1,4 +1,4 @@
-"""Prepares the twin of a public set, reads it, and trains on it for some steps."""
+"""Prepares the twin of a public set, and reads it."""
 
 import functools
 
@@ -7,11 +7,9 @@ import pytest
 import twins
 from world import log
 
-from configs import base
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.prepare import prepare
 from dtn_jax.data.sets import catalog, census_income, data_set
-from dtn_jax.train import train
 
 
 def load(tmp_path, name, options="", raw="raw"):
@@ -44,17 +42,3 @@ def same_values(ids, values):
     """Whether equal ids stand for equal values and the other way round, but for id 0."""
     pairs = {(i, v) for i, v in zip(ids.tolist(), values, strict=True) if i}
     return len(pairs) == len({i for i, _ in pairs}) == len({v for _, v in pairs})
-
-
-def trained(tmp_path, name, options="", **changes):
-    """The results of a small model after a few steps, on the twin."""
-    config = base.get_config()
-    config.data.dataset, config.data.options = name, options
-    config.data.data_dir, config.data.manual_dir = str(tmp_path / "data"), str(tmp_path / "raw")
-    config.data.batch_size = 64
-    config.model.architecture, config.model.experts = "shared_bottom", "mlp"
-    config.model.embedding_dim, config.model.expert_dim = 4, 8
-    config.model.mlp.hidden = config.model.tower_hidden = (8,)
-    config.train.max_steps, config.parallel.devices = 3, 1
-    config.update_from_flattened_dict(changes)
-    return train(config, str(tmp_path / "run"))

@@ -42,30 +42,6 @@ def account_of(prepared, capsys):
     return lines
 
 
-def test_days_decide_the_split(tmp_path, capsys):
-    frame = kuairand()
-    published = {  # two files, as published
-        "log_standard_4_08_to_4_21_1k.csv": frame[:400],
-        "log_standard_4_22_to_5_08_1k.csv": frame[400:],
-    }
-    prepared = prepare(published, tmp_path)
-    assert prepared.rows == {"train": 400, "validation": 80, "test": 80}
-    line = "skipped 40 rows of 1 other days (20220422 to 20220422)"
-    assert account_of(prepared, capsys)[0] == line
-    assert [t.name for t in prepared.schema.tasks] == list(TASKS)
-    long_view = prepared.schema.tasks[1]
-    assert long_view.upstream == long_view.also_report == ("click",)
-    test, expected = rows(prepared, "test"), frame[480:560]
-    np.testing.assert_array_equal(test["group"], expected["user_id"])
-    days = expected["date"].cast(pl.String).str.to_date("%Y%m%d").to_physical()
-    np.testing.assert_array_equal(prepared.days("test"), days)
-    labels = expected.select(TASKS.values()).to_numpy()
-    np.testing.assert_array_equal(test["labels"], labels)
-    np.testing.assert_array_equal(test["ids"][:, 2], expected["hourmin"] // 100 + 1)
-    # The thirteenth and fourteenth days are a Wednesday and a Thursday.
-    np.testing.assert_array_equal(test["ids"][:, 3], [3] * 40 + [4] * 40)
-
-
 def test_rows_of_a_day_stay_in_the_order_of_the_files(tmp_path):
     frame = kuairand().sample(fraction=1, shuffle=True, seed=1)
     files = {"log_standard_1.csv": frame[:200], "log_standard_2.csv": frame[200:]}

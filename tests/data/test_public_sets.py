@@ -1,6 +1,6 @@
-"""AliExpress and KuaiRand-Pure: splits by file and by date, every column; real sets' rows and
-rates."""
+"""Public sets from their twins: rows, splits, labels and values; real sets' rows and rates."""
 
+import math
 import os
 import pathlib
 
@@ -14,99 +14,132 @@ from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.sets import catalog
 
 
-@pytest.fixture(scope="module")
-def country(tmp_path_factory):
-    """(folder, frames, prepared set)."""
-    folder = tmp_path_factory.mktemp("aliexpress")
-    frames = twins.aliexpress(folder / "raw" / "aliexpress", "ES")
-    return folder, frames, load(folder, "aliexpress", "country=ES")
+def by_user_order(frame):
+    """The split of each row: of a user's n rows the last n // 10 are test, as many validation."""
+    found = np.full(len(frame), "train", object)
+    for user in frame["user"].unique():
+        own = np.flatnonzero(frame["user"] == user)
+        own = own[np.argsort(frame["t"].to_numpy()[own], kind="stable")]
+        tenth = math.floor(len(own) / 10)
+        found[own[len(own) - tenth :]] = "test"
+        found[own[len(own) - 2 * tenth : len(own) - tenth]] = "validation"
+    return found
 
 
-def test_rows_and_splits(country):
-    _, frames, prepared = country
-    train, test = frames["train"], frames["test"]
-    assert prepared.rows["test"] == len(test)
-    np.testing.assert_array_equal(labels(prepared, "test"), test["click", "conversion"].to_numpy())
-    np.testing.assert_array_equal(prepared.groups("test"), test["search_id"])
-    # Whole searches of train are validation, about a tenth of them; both keep the file's order.
-    held = set(prepared.groups("validation").tolist())
-    assert 2 < len(held) < 20
-    for split, rows in (
-        ("train", train.filter(~train["search_id"].is_in(list(held)))),
-        ("validation", train.filter(train["search_id"].is_in(list(held)))),
-    ):
-        assert prepared.rows[split] == len(rows)
-        np.testing.assert_array_equal(prepared.groups(split), rows["search_id"])
-        found = labels(prepared, split)
-        np.testing.assert_array_equal(found, rows["click", "conversion"].to_numpy())
-        for name in ("categorical_1", "categorical_7"):
-            assert same_values(column(prepared, split, name), rows[name].to_list())
+def movielens(version):
+    def write(folder):
+        frame = twins.movielens(folder / "movielens", version)
+        frame = frame.with_columns(like=pl.col("rating") >= 4, split=by_user_order(frame))
+        return lambda _: frame
+
+    return write
 
 
-def test_fields_and_tasks_of_ali(country):
-    _, frames, prepared = country
-    names = [n for n in frames["train"].columns if n.startswith(("categorical", "numerical"))]
-    assert len(names) == 79
-    assert [field.name for field in prepared.schema.fields] == names
-    click, conversion = prepared.schema.tasks
-    assert (click.name, conversion.name) == ("click", "conversion")
-    assert conversion.upstream == conversion.also_report == ("click",)
-    assert conversion.space == "all"
-    # A quantile bucket holds a span of values.
-    ids = column(prepared, "test", "numerical_5")
-    order = np.argsort(frames["test"]["numerical_5"].to_numpy(), kind="stable")
-    assert (np.diff(ids[order]) >= 0).all()
-    assert len(set(ids.tolist())) > 10
+DAYS = {"train": 20220421, "validation": 20220428, "test": 20220508}  # {split: its last}
 
 
-@pytest.fixture(scope="module")
-def pure(tmp_path_factory):
-    """(folder, frame, prepared set)."""
-    folder = tmp_path_factory.mktemp("pure")
-    frame = twins.kuairand_pure(folder / "raw" / "kuairand_pure")
-    return folder, frame, load(folder, "kuairand_pure")
+def kuairand(frame, last):
+    """Its rows with the names of fields and tasks, and the split by the day."""
+    date = pl.col("date").cast(pl.String).str.to_date("%Y%m%d")
+    split = pl.coalesce(pl.when(pl.col("date") <= day).then(pl.lit(s)) for s, day in last.items())
+    tasks = {task: pl.col(name) for task, name in twins.TASKS.items()}
+    times = {"hour": pl.col("hourmin") // 100, "weekday": date.dt.weekday()}
+    times["day"] = date.cast(int)
+    return frame.with_columns(user="user_id", video="video_id", **times, **tasks, split=split)
 
 
-def of_split(frame, split):
-    first, last = {
-        "train": (20220408, 20220421),
-        "validation": (20220422, 20220428),
-        "test": (20220429, 20220508),
-    }[split]
-    return frame.filter(pl.col("date").is_between(first, last))
+def pure(folder):
+    frame = kuairand(twins.kuairand_pure(folder / "kuairand_pure"), DAYS)
+    return lambda _: frame
 
 
-@pytest.mark.parametrize(("split", "days"), [("train", 14), ("validation", 7), ("test", 10)])
-def test_rows_of_each_split(pure, split, days):
-    _, frame, prepared = pure
-    rows = of_split(frame, split)
-    assert prepared.rows[split] == len(rows) == 25 * days
-    np.testing.assert_array_equal(prepared.groups(split), rows["user_id"])
-    np.testing.assert_array_equal(
-        labels(prepared, split), rows[list(twins.TASKS.values())].to_numpy()
-    )
-    date = rows["date"].cast(pl.String).str.to_date("%Y%m%d")
-    for field, values in (
-        ("user", rows["user_id"]),
-        ("video", rows["video_id"]),
-        ("hour", rows["hourmin"] // 100),
-        ("weekday", date.dt.weekday()),
-        ("tab", rows["tab"]),
-    ):
-        assert same_values(column(prepared, split, field), values.to_list())
+def first_days(folder):
+    """Two files, as published."""
+    frame, folder = twins.kuairand(), folder / "kuairand"
+    folder.mkdir(parents=True)
+    frame[:400].write_csv(folder / "log_standard_4_08_to_4_21_1k.csv")
+    frame[400:].write_csv(folder / "log_standard_4_22_to_5_08_1k.csv")
+    frame = kuairand(frame, {"train": 20220417, "validation": 20220419, "test": 20220421})
+    return lambda _: frame
 
 
-def test_fields_and_tasks_of_pure(pure):
-    _, frame, prepared = pure
-    names = ["user", "video", "hour", "weekday", "duration", "tab"]
-    assert [field.name for field in prepared.schema.fields] == names
-    assert [task.name for task in prepared.schema.tasks] == list(twins.TASKS)
-    assert prepared.schema.tasks[1].upstream == prepared.schema.tasks[1].also_report == ("click",)
-    # A video that train shows once shares the unknown id.
-    counts = of_split(frame, "train")["video_id"].value_counts()
-    known = counts.filter(pl.col("count") >= 2)["video_id"].to_list()
-    shown = of_split(frame, "test")["video_id"].is_in(known)
-    np.testing.assert_array_equal(column(prepared, "test", "video") > 0, shown)
+def aliexpress(folder):
+    """Whole searches of train are validation, about a tenth of them."""
+    train, test = twins.aliexpress(folder / "aliexpress", "ES").values()
+
+    def rows(data):
+        held = set(data.groups("validation").tolist())
+        assert 2 < len(held) < 20
+        validates = pl.col("search_id").is_in(list(held))
+        split = pl.when(validates).then(pl.lit("validation")).otherwise(pl.lit("train"))
+        return pl.concat([train.with_columns(split=split), test.with_columns(split=pl.lit("test"))])
+
+    return rows
+
+
+PEOPLE = ["gender", "age", "occupation", "zip"]
+MOVIES, VIDEOS = ["user", "movie", "genres", "year"], ["user", "video", "hour", "weekday"]
+NUMBERED = [("categorical", range(1, 17)), ("numerical", range(1, 64))]
+SETS = {  # {set, with its options: (writes the raw files, group, fields, tasks)}
+    "movielens version=100k": (movielens("100k"), "user", MOVIES + PEOPLE, ["like", "rating"]),
+    "movielens version=1m": (movielens("1m"), "user", MOVIES + PEOPLE, ["like", "rating"]),
+    "movielens version=25m": (movielens("25m"), "user", MOVIES, ["like", "rating"]),
+    "kuairand min_count=1": (first_days, "user", [*VIDEOS, "duration"], [*twins.TASKS]),
+    "kuairand_pure": (pure, "user", [*VIDEOS, "duration", "tab"], [*twins.TASKS]),
+    "aliexpress country=ES": (
+        aliexpress,
+        "search_id",
+        [f"{kind}_{n}" for kind, numbers in NUMBERED for n in numbers],
+        ["click", "conversion"],
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=SETS)
+def public(request, tmp_path_factory):
+    """(the set with its options, the set, all its rows, each with its split)."""
+    folder = tmp_path_factory.mktemp("public")
+    rows = SETS[request.param][0](folder / "raw")
+    name, _, options = request.param.partition(" ")
+    data = load(folder, name, options)
+    return request.param, data, rows(data)
+
+
+def test_rows_are_those_of_the_raw_files(public):
+    given, data, frame = public
+    _, group, fields, tasks = SETS[given]
+    assert list(data.schema.field_names) == fields
+    assert list(data.schema.task_names) == tasks
+    if "movielens" not in given:
+        assert data.schema.tasks[1].upstream == data.schema.tasks[1].also_report == ("click",)
+    for split in data.rows:
+        rows = frame.filter(pl.col("split") == split)
+        assert data.rows[split] == len(rows) > 10
+        np.testing.assert_array_equal(data.groups(split), rows[group])
+        np.testing.assert_array_equal(labels(data, split), rows[tasks].to_numpy())
+        if "day" in rows.columns:
+            np.testing.assert_array_equal(data.days(split), rows["day"])
+        for field in data.schema.fields:
+            if field.kind == "categorical":
+                values = rows[field.name].cast(pl.String).to_list()
+                assert same_values(column(data, split, field.name), values), field.name
+
+
+def test_genres_and_years(public):
+    given, data, frame = public
+    if "movielens" not in given:
+        return
+    rows = frame.filter(pl.col("split") == "train")
+    bags = column(data, "train", "genres")
+    np.testing.assert_array_equal((bags >= 0).sum(axis=1), rows["genres"].list.len())
+    once = rows["genres"].list.len() == 1
+    single = rows.filter(once)["genres"].list.first().to_list()
+    assert same_values(bags[once.to_numpy()].max(axis=1), single)
+    year = column(data, "train", "year")
+    order = rows["year"].fill_null(0).arg_sort()
+    known = year[order][rows["year"].null_count() :]
+    assert (np.diff(known) >= 0).all()
+    assert len(set(known.tolist())) > 10
 
 
 # fmt: off

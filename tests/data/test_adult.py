@@ -50,23 +50,6 @@ def test_the_file_is_small_and_whole(frame):
     assert frame.null_count().sum_horizontal().item() == 0
 
 
-def test_rows_are_in_the_published_order(frame):
-    # fmt: off
-    names = [
-        "age", "workclass", "fnlwgt", "education", "educational-num", "marital-status",
-        "occupation", "relationship", "race", "gender", "capital-gain", "capital-loss",
-        "hours-per-week",
-    ]
-    # fmt: on
-    first_train = "39 State-gov 77516 Bachelors 13 Never-married Adm-clerical Not-in-family White"
-    first_test = "25 Private 226802 11th 7 Never-married Machine-op-inspct Own-child Black"
-    for row, start, rest in (
-        (16_281, first_train, ["Male", "2174", "0", "40"]),
-        (0, first_test, ["Male", "0", "0", "40"]),
-    ):
-        assert [str(frame[n][row]) for n in names] == [*start.split(), *rest]
-
-
 def test_test_rows_can_be_read_back(data, frame):
     batch = SplitReader(data, "test").everything()
     raw = frame[:16_281]

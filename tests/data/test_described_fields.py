@@ -50,16 +50,7 @@ def test_counts_of_a_huge_table_are_those_of_a_small_one():
     draw = np.random.default_rng(0)
     ids = draw.integers(-1, 40, (500, 3)).astype(np.int32)
     new = draw.integers(-1, 60, (500, 3)).astype(np.int32)  # some train lacks
-    weights = draw.random((500, 3))
     moved = [np.where(own < 0, -1, own + 2**30) for own in (ids, new)]
-    for w in (None, [weights, weights]):
-        (known, small), (there, huge) = (
-            leaks.counted(arrays, rows, w)
-            for arrays, rows in (([ids, new], 60), (moved, 2**31 - 1))
-        )
-        np.testing.assert_array_equal(known + 2**30, there)
-        np.testing.assert_allclose(small, huge)
-    assert leaks.counted([ids], 40)[1].sum() == (ids >= 0).sum()
     rows, ones = np.arange(500), draw.random(500) < 0.4
     label = leaks.Label("click", (rows, rows), (ones, ones))
     small, huge = (
@@ -166,19 +157,6 @@ def test_few_ids_have_a_bin_each():
     assert found.chance == pytest.approx(chi2.ppf(0.95, 8) * (1 / 900 + 1 / 300))
     assert found.reading == "strong"
     assert found.split == "test"
-
-
-def test_bins_of_many_ids():
-    """The most frequent alone, equally frequent ones together, the unknown id with the rarest."""
-    ids = np.arange(101)
-    counts = np.concatenate([[7.0], [1000.0] * 20, [30.0] * 40, [3.0] * 40])
-    bins = fields.bins_of(ids, counts)
-    assert len(set(bins[1:21])) == 20
-    assert len(set(bins[21:61])) == 1
-    assert bins[21] not in bins[1:21]
-    assert set(bins[61:]) == {bins[0]}
-    assert bins[0] not in bins[:0:-1][40:]
-    assert sorted(set(bins)) == list(range(bins.max() + 1))
 
 
 def test_rare_ids_that_did_not_move_are_stable():

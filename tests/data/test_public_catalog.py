@@ -1,11 +1,13 @@
 """Public sets from their archives, which a server here serves; what the catalog says of them."""
 
+import contextlib
+import http.server
 import io
 import pathlib
 import tarfile
+import threading
 import zipfile
 
-import local_server
 import pytest
 import twins
 from public_sets import load
@@ -91,6 +93,33 @@ def surroundings(monkeypatch):
         monkeypatch.setenv(name, "127.0.0.1")
 
 
+@contextlib.contextmanager
+def serving(served, file):
+    """Serves `served["data"]` at the address that it yields, and counts `served["requests"]`;
+    answers 404 while there is none."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            served["requests"] += 1
+            if "data" not in served:
+                self.send_error(404)
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", len(served["data"]))
+            self.end_headers()
+            self.wfile.write(served["data"])
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever, args=(0.02,))
+        thread.start()
+        yield f"http://127.0.0.1:{listening.server_port}/{file}"
+        listening.shutdown()
+        thread.join()
+
+
 @pytest.fixture(params=SETS)
 def served(request, monkeypatch, tmp_path):
     """What is served: `data`; `name` of the set, its `files`, and how often it was asked for."""
@@ -98,7 +127,7 @@ def served(request, monkeypatch, tmp_path):
     files = write(tmp_path / "elsewhere", request.param)
     served = {"requests": 0, "name": request.param, "files": files, "file": file}
 
-    with local_server.serving(served, file) as url:
+    with serving(served, file) as url:
         monkeypatch.setattr(builder, "url", url)
         yield served
 

@@ -9,7 +9,6 @@ import os
 import re
 from types import SimpleNamespace
 
-import numpy as np
 import polars as pl
 import pytest
 from world import log
@@ -18,7 +17,6 @@ from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.prepare import prepare
 from dtn_jax.data.stages.days import Days
 from dtn_jax.errors import UserError
-from dtn_jax.metrics.gauc import gauc
 
 
 class Shop:
@@ -137,31 +135,21 @@ def test_files_of_several_types_have_one_key_for_one_value(write, columns, tmp_p
 
 # --- c: a missing group -------------------------------------------------------------------------
 
-GROUPS = "name: shop\nfields: [rate]\ntasks: [click]\ngroup: user\n"
-GROUPS += "split: {by: random, validation: 0.1, test: 0.5}\n"
-
 
 @pytest.mark.parametrize(
-    ("format", "value"), [("parquet", float("nan")), ("parquet", ""), ("jsonl", "")]
+    ("format", "value"), [("parquet", float("nan")), ("parquet", ""), ("ndjson", "")]
 )
 def test_rows_without_a_group_are_bad(format, value, tmp_path):
-    """Clicks depend on the user's rate alone: within users, it ranks as chance does."""
-    draw, rows = np.random.default_rng(0), 4000
-    rates = np.linspace(0.05, 0.95, 50)
-    user = draw.integers(0, 50, rows)
-    click, gone = draw.random(rows) < rates[user], draw.random(rows) < 0.3
-    users = pl.Series(user).cast(pl.String if isinstance(value, str) else pl.Float64)
-    columns = {"user": users.set(pl.Series(gone), value), "rate": user, "click": click.astype(int)}
-    shop = Shop(tmp_path, GROUPS)
-    write = {"parquet": "write_parquet", "jsonl": "write_ndjson"}[format]
-    getattr(pl.DataFrame(columns), write)(shop.raw / f"a.{format}")
-    data = shop.prepare()
-    assert sum(data.notes["rejected"].values()) == gone.sum() == rows - sum(data.rows.values())
+    frame = log.rows(2000).select("user", "item", "click")
+    users = frame["user"].cast(pl.String if isinstance(value, str) else pl.Float64)
+    frame = frame.with_columns(users.set(frame["user"] % 3 == 0, value))
+    shop = Shop(tmp_path, SHOP + "group: user\n")
+    path = shop.raw / ("a.parquet" if format == "parquet" else "a.jsonl")
+    getattr(frame, f"write_{format}")(path)
+    data, gone = shop.prepare(), (log.rows(2000)["user"] % 3 == 0).sum()
+    assert sum(data.notes["rejected"].values()) == gone == 2000 - sum(data.rows.values())
     lines = (data.folder / "rejects.jsonl").read_text().splitlines()
     assert {json.loads(line)["column"] for line in lines} == {"user"}
-    scores = np.array([float(rate) for rate in log.values(data, "test", "rate")])
-    labels = SplitReader(data, "test").everything().labels[:, 0]
-    assert gauc(scores, labels, data.groups("test")).value == 0.5
 
 
 # --- e: times that are none ---------------------------------------------------------------------

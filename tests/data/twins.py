@@ -44,41 +44,20 @@ def aliexpress(folder, country="NL", searches=(90, 40), seed=0):
 
 
 def kuairand(days=15, rows=40, seed=0):
-    """A log with the columns that `kuairand` reads, and one more; every day has `rows` rows."""
+    """A log with the columns of KuaiRand's; every day has `rows` rows."""
     rng = np.random.default_rng(seed)
     first = datetime.date(2022, 4, 8)  # a Friday
-    dates = [int((first + datetime.timedelta(d)).strftime("%Y%m%d")) for d in range(days)]
-    n = days * rows
-    click = rng.integers(0, 2, n)
-    columns = {
-        "user_id": rng.integers(0, 12, n),
-        "video_id": rng.integers(0, 60, n),
-        "date": np.repeat(dates, rows),
-        "hourmin": rng.integers(0, 24, n) * 100,
-        "duration_ms": rng.integers(1_000, 90_000, n),
-        "is_click": click,
-        "long_view": click * rng.integers(0, 2, n),
-        "tab": rng.integers(0, 3, n),  # not read
-    }
-    rare = ("is_profile_enter", "is_comment", "is_forward", "is_follow")
-    return pl.DataFrame(columns | {name: rng.integers(0, 2, n) for name in rare})
-
-
-def kuairand_pure(folder, rows=25, seed=0):
-    """Writes the two standard logs, `rows` a day; returns one frame of all rows."""
-    rng = np.random.default_rng(seed)
-    first = datetime.date(2022, 4, 8)
-    days = [first + datetime.timedelta(n) for n in range(31)]
-    n = rows * len(days)
+    dates = [int((first + datetime.timedelta(n)).strftime("%Y%m%d")) for n in range(days)]
+    n = rows * days
     click = rng.integers(0, 2, n)
     flags = {name: rng.integers(0, 2, n) for name in ("like", "follow", "comment", "forward")}
-    frame = pl.DataFrame(
+    return pl.DataFrame(
         {
             "user_id": rng.integers(0, 30, n),
             "video_id": rng.integers(0, 50, n),
-            "date": np.repeat([int(day.strftime("%Y%m%d")) for day in days], rows),
+            "date": np.repeat(dates, rows),
             "hourmin": rng.integers(0, 24, n) * 100,
-            "time_ms": np.repeat(np.arange(31), rows) * 86_400_000 + 1_649_376_000_000,
+            "time_ms": np.repeat(np.arange(days), rows) * 86_400_000 + 1_649_376_000_000,
             "is_click": click,
             **{f"is_{name}": values for name, values in flags.items()},
             "is_hate": rng.integers(0, 2, n),
@@ -92,6 +71,11 @@ def kuairand_pure(folder, rows=25, seed=0):
             "tab": rng.integers(0, 15, n),
         }
     )
+
+
+def kuairand_pure(folder):
+    """Writes the two standard logs, 25 rows a day; returns one frame of all rows."""
+    frame = kuairand(31, 25)
     target = folder / "KuaiRand-Pure" / "data"
     target.mkdir(parents=True, exist_ok=True)
     early = frame["date"] <= 20220421

@@ -46,11 +46,7 @@ MIDNIGHT = datetime.datetime(2026, 3, 5)
 SCORED = [  # (values, the type of training, what they become; None of a row that is bad)
     ([5, -1], pl.Int64, [5, -1]),
     ([5.0, 5.5, math.nan, 2.0**70], pl.Int64, [5, None, "missing", None]),
-    (
-        ["5", " 5 ", "5.0", "x", "", "9223372036854775807"],
-        pl.Int64,
-        [5, 5, 5, None, None, 2**63 - 1],
-    ),
+    (["5", " 5 ", "5.0", "x", "", str(2**63 - 1)], pl.Int64, [5, 5, 5, None, None, 2**63 - 1]),
     ([True, False], pl.Int64, [1, 0]),
     ([decimal.Decimal(2**53 + 1)], pl.Int64, [2**53 + 1]),
     ([-1, 7], pl.UInt64, [None, 7]),
@@ -78,11 +74,8 @@ MIXED = [  # the same of values of Python that no column of one type holds
     ([5, "x", 2.5, LONG, SURROGATE], pl.String, ["5", "x", "2.5", str(LONG), None]),
     ([LONG, np.float32(0.5), decimal.Decimal("1.5"), b""], pl.Float64, [1e30, 0.5, 1.5, None]),
     (["2026-03-05", MIDNIGHT, math.nan, 5], US, [MIDNIGHT, MIDNIGHT, "missing", None]),
-    (
-        [[1, "2"], (3,), math.nan, [{}], "x"],
-        pl.List(pl.Int64),
-        [[1, 2], [3], "missing", None, None],
-    ),
+    ([[1, "2"], (3,), [{}], "x"], pl.List(pl.Int64), [[1, 2], [3], None, None]),
+    ([math.nan, [1]], pl.List(pl.Int64), ["missing", [1]]),
     ([], pl.Float64, []),
     ([None], pl.Null, ["missing"]),
     ([1], pl.Null, [None]),

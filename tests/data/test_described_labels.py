@@ -116,32 +116,25 @@ def in_a_bag(frame):
     return pl.Series([[*tags[:1], f"order {order}", *tags[1:]] for tags, order in orders])
 
 
-PLANTED = {  # a line of the schema file, the column
-    "label": ("label:", lambda f: f["order"]),
-    "number": ("number: {kind: numeric}", lambda f: f["order"] * 3.5 + f["speed"] * 0.01),
-    "scaled": (
-        "scaled: {kind: numeric, encoder: standardise}",
-        lambda f: f["order"] * 3.5 + f["speed"] * 0.01,
-    ),
-    "bag": ("bag: {kind: bag}", in_a_bag),
-    "vector": (
-        "vector: {kind: vector, length: 3}",
-        lambda f: pl.Series(np.stack([f["speed"], f["order"], f["speed"]], axis=1).tolist()),
-    ),
-    "there": (
-        "there: {encoder: hash, size: 100}",
-        lambda f: pl.Series(np.arange(len(f))).set(f["order"] == 0, None),
-    ),
+NUMBER = pl.col("order") * 3.5 + pl.col("speed") * 0.01
+PLANTED = {  # {field: its options, its column}
+    "label": ("", pl.col("order")),
+    "number": ("kind: numeric", NUMBER),
+    "scaled": ("kind: numeric, encoder: standardise", NUMBER),
+    "bag": ("kind: bag", pl.col("bag")),
+    "vector": ("kind: vector, length: 3", pl.concat_list("speed", "order", "speed")),
+    "there": ("encoder: hash, size: 100", pl.when(pl.col("order") == 1).then(pl.int_range(6000))),
 }
 
 
 def test_planted_leaks_are_named_and_no_other_field(tmp_path):
     """A label, numbers, a value in a bag, an entry of a vector, a value that is there."""
     frame = log(6000)
-    columns = {name: column(frame).alias(name) for name, (_, column) in PLANTED.items()}
-    lines = "".join(f"  {line}\n" for line, _ in PLANTED.values())
+    frame = frame.with_columns(bag=in_a_bag(frame))
+    frame = frame.with_columns(**{name: column for name, (_, column) in PLANTED.items()})
+    lines = "".join(f"  {name}: {{{options}}}\n" for name, (options, _) in PLANTED.items())
     schema = SCHEMA.replace("tasks:", f"{lines}tasks:")
-    found = describe.describe(prepared(tmp_path, frame.with_columns(**columns), schema))
+    found = describe.describe(prepared(tmp_path, frame, schema))
     suspects = [f for f in found.alone if f.suspect]
     assert {(f.field, f.key) for f in suspects} == {(name, "order@all") for name in PLANTED}
     assert all(f.auc > 0.97 for f in suspects)

@@ -191,6 +191,10 @@ def either(*values):
     return True if True in values else None if None in values else False
 
 
+def chain(a, b, c):
+    return both(there(op.lt)(a, b), there(op.ge)(b, c))
+
+
 SIGNS = {"<": op.lt, "<=": op.le, ">": op.gt, ">=": op.ge, "==": op.eq, "!=": op.ne}
 N2, T2 = ["number"] * 2, ["truth"] * 2
 FORMS = {  # {kind: [(text, what it makes of its parts' values, their kinds)]}
@@ -215,11 +219,7 @@ FORMS = {  # {kind: [(text, what it makes of its parts' values, their kinds)]}
         ("{} in [-3, 2.5]", there(lambda value: value in (-3, 2.5)), ["number"]),
         ("{} not in [0, 4]", there(lambda value: value not in (0, 4)), ["number"]),
         *((f"{{}} {sign} {{}}", there(change), N2) for sign, change in SIGNS.items()),
-        (
-            "{} < {} >= {}",
-            lambda a, b, c: both(there(op.lt)(a, b), there(op.ge)(b, c)),
-            [*N2, "number"],
-        ),
+        ("{} < {} >= {}", chain, [*N2, "number"]),
     ],
 }
 LEAVES = {"number": ("a", "b", "x", "number(s)", "0", "1", "2.5"), "truth": ("c",)}

@@ -51,17 +51,6 @@ def test_rows_of_a_day_stay_in_the_order_of_the_files(tmp_path):
     np.testing.assert_array_equal(train["labels"][:, 0], expected["is_click"])
 
 
-def test_long_views_without_a_click_are_kept_and_counted(tmp_path, capsys):
-    frame = kuairand().with_columns(long_view=pl.lit(1))
-    prepared = prepare({"log_standard.csv": frame}, tmp_path)
-    odd = (frame["is_click"][:560] == 0).sum()
-    line = (
-        f"{odd} of 560 positives of task 'long_view' ({odd / 5.6:.1f} %) lie on rows where 'click'"
-    )
-    assert any(told.startswith(line) for told in account_of(prepared, capsys))
-    assert rows(prepared, "train")["labels"][:, 1].all()
-
-
 def test_rare_videos_share_the_unknown_id(tmp_path):
     frame = kuairand()
     prepared = prepare({"log_standard.csv": frame}, tmp_path, options="min_count=8")

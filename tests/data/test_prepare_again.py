@@ -69,11 +69,7 @@ CHANGES = [  # of the schema file, and how it is told
     ("time: t\n", "time: t\nsplit: {by: random}\n", 'split.by was "time", is "random"'),
     ("time: t\n", "time: t\nsplit: {by: time, test: 0.2}\n", "split.test was 0.1, is 0.2"),
     ("weight: w\n", "", 'weight was "w", is ""'),
-    (
-        "weight: w\n",
-        "weight: w\nsample_negatives: {click: 0.5}\n",
-        "sample_negatives.click was add",
-    ),
+    ("weight: w\n", "weight: w\nsample_negatives: {click: 0.5}\n", "negatives.click was added"),
     ("weight: w\n", "weight: w\ninput: {format: parquet}\n", 'input.format was ""'),
 ]
 

@@ -79,25 +79,16 @@ def test_numbers_and_truths():
         assert loads(spoiled(field=f"x: {{kind: numeric, log: {word}}}")).fields[2].log is value
 
 
+COLUMN = "split: {by: column, column: c, "
+FOLDS = {"train": ("1", "2"), "validation": ("3",), "test": ("4",)}
 SPLITS = [
     ("split: random", {"by": "random"}),
     ("split: {by: group, seed: 3}\ngroup: u", {"by": "group", "seed": 3}),
-    (
-        "split: {by: user_order, validation: 1, test: 2}\ngroup: u\ntime: t",
-        {"by": "user_order", "validation": 1.0, "test": 2.0},
-    ),
-    (
-        "split: {validation: 100, test: 200}\ntime: t",
-        {"by": "time", "validation": "100", "test": "200"},
-    ),
-    (
-        "split: {by: column, column: c, values: {train: [1, 2], validation: 3, test: 4}}",
-        {"by": "column", "values": {"train": ("1", "2"), "validation": ("3",), "test": ("4",)}},
-    ),
-    (
-        "split: {by: column, column: c, validation: 0.2}",
-        {"validation": 0.2, "values": {"train": ("train",), "test": ("test",)}},
-    ),
+    ("split: {by: user_order, test: 2}\ngroup: u\ntime: t", {"by": "user_order", "test": 2.0}),
+    ("split: {validation: 1, test: 2}\ntime: t", {"by": "time", "validation": "1", "test": "2"}),
+    (COLUMN + "values: {train: [1, 2], validation: 3, test: 4}}", {"values": FOLDS}),
+    (COLUMN + "validation: 0.2}", {"values": {"train": ("train",), "test": ("test",)}}),
+    (COLUMN + "validation: 0.2}", {"by": "column", "validation": 0.2}),
 ]
 
 
@@ -143,10 +134,7 @@ def print_of(text, path="shop.yaml"):
         ("watch_seconds > 30", "'(watch_seconds)>30'"),
         ("table: item, min_count: 2, unknown", "kind: categorical, min_count: 2, unknown"),
         ("Someone 2026", "Someone else 2026"),
-        (
-            "group: user_id\ntime: {column: t, unit: ms}",
-            "time: {unit: ms, column: t}\ngroup: user_id",
-        ),
+        ("user_id\ntime: {column: t, unit: ms}", "user_id\ntime: {unit: ms, column: t}"),
         ("log: true", "log: yes"),
         ("max_values: 20", "max_values: 20, keep: first"),
         ("positives_outside: 0.05", "positives_outside: 0.5"),

@@ -93,11 +93,7 @@ SHAPES = [  # text, line, what the message says
     (SMALL + "grup: user\n", 7, "'grup'. Did you mean 'group'?"),
     (SMALL + "group: [user]\n", 7, "group: expected a text, got a list"),
     (SMALL + "name: ../up\n", 7, "expected letters, digits, '_' and '-'"),
-    (
-        spoiled(task="x: {label: user > 3}"),
-        2,
-        "field 'user': it reads 'user', a column of the label",
-    ),
+    (spoiled(task="x: {label: user > 3}"), 2, "'user': it reads 'user', a column of the label"),
     (spoiled(task="w: {kind: regression}", more="sample_negatives: {w: 0.5}"), 8, "a regression"),
 ]
 

@@ -7,15 +7,14 @@ test_described_fields.py, what `--infer` says in test_infer_*.py.
 import json
 import os
 import re
-from types import SimpleNamespace
 
+import numpy as np
 import polars as pl
 import pytest
 from world import log
 
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.prepare import prepare
-from dtn_jax.data.stages.days import Days
 from dtn_jax.errors import UserError
 
 
@@ -186,11 +185,14 @@ def test_times_far_from_the_rest_and_odd_ones_are_named(name, tmp_path, capsys):
         ({460: 50, 500: 50}, 400),  # of 40 days: ten times as many are
     ],
 )
-def test_how_far_is_far(rows, near):
-    days = Days(SimpleNamespace(tasks=[], time="t"), dated=True)
+def test_how_far_is_far(rows, near, tmp_path):
+    text = f"{SHOP}time: {{column: t, unit: s}}\n"
     for day, far in ((500 + near, 0), (500 + near + 1, 1), (min(rows) - near - 1, 1)):
-        days.rows = rows | {day: 1}
-        assert [line.partition(" ")[0] for line in days.far()] == ["1"] * far
+        days = pl.Series(np.repeat([*rows, day], [*rows.values(), 1]))
+        frame = log.rows(len(days)).select("user", "item", "click", t=days * 86_400)
+        made = log.prepared(tmp_path / str(day), frame, text)
+        told = [line for line in made.notes.get("account", []) if "rows have times far" in line]
+        assert [line.partition(" ")[0] for line in told] == ["1"] * far
 
 
 # --- f: files that are skipped ------------------------------------------------------------------

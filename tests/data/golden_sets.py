@@ -83,7 +83,8 @@ fields:
   hour: {value: hour(t)}
   dear: {value: price > 9 and not missing(speed)}
   price: {kind: numeric, buckets: 6}
-  speed: {kind: numeric, encoder: standardise, bins: 4}
+  speed: {kind: numeric, encoder: standardise, bins: 4, embedding: piecewise_linear}
+  far: {column: price, kind: numeric, log: true, encoder: standardise, embedding: periodic}
   query: {min_count: 4}
   item_x_user: {cross: [item, user], min_count: 2}
   file: {column: _file}

@@ -89,14 +89,6 @@ def test_lists_share_the_items_table_and_keep_the_first_or_the_newest(shop, fram
         assert actions == frame["viewed_action"].list.tail(4).to_list()
         weights = [row[:3] + [0] * (3 - len(row[:3])) for row in frame["seen_weights"].to_list()]
         np.testing.assert_allclose(batches[split].weights, weights)
-    viewed, action = (
-        next(f for f in shop.schema.fields if f.name == n) for n in ("viewed", "action")
-    )
-    assert (viewed.kind, viewed.table, viewed.target, viewed.pooling) == (
-        *("sequence", "item", "item"),
-        "mean",
-    )
-    assert (action.kind, action.beside, action.slots) == ("sequence", "viewed", 4)
 
 
 def test_numbers_are_bucketed_or_standardised_by_train(shop, frames, batches):

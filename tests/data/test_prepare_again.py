@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from unittest.mock import Mock
 
 import pytest
 from world import log
@@ -192,25 +193,6 @@ class Killed(BaseException):
     """Ends a call as a signal does."""
 
 
-def failing(error, after):
-    """In place of what writes records: it fails after so many."""
-    left = [after]
-
-    class Writer:
-        def __init__(self, *_):
-            pass
-
-        def write(self, record):
-            left[0] -= 1
-            if left[0] < 0:
-                raise error
-
-        def close(self):
-            pass
-
-    return Writer
-
-
 @pytest.mark.parametrize(
     ("error", "told"),
     [
@@ -225,7 +207,8 @@ def test_a_call_that_ended_is_simply_made_again(error, told, copied, shop, monke
     text = log.SCHEMA.replace("buckets: 8", "buckets: 9")
     log.schema_file(call[0].parent, text)
     with monkeypatch.context() as patch:
-        writer = failing(error, 3)
+        writer = Mock()
+        writer().write.side_effect = [None] * 3 + [error] * 99
         patch.setattr("dtn_jax.data.stages.records.ArrayRecordWriter", writer)
         with pytest.raises(UserError if told else Killed, match=told):
             prepare(*call, processes=1, replace=True)

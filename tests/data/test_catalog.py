@@ -37,13 +37,6 @@ def test_load_prepares_once(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().out == ""
 
 
-def test_a_set_prepared_by_other_rules_is_refused(tmp_path, monkeypatch):
-    catalog.load("toy", data_dir=str(tmp_path))
-    monkeypatch.setattr(Toy, "schema", Toy.schema.replace("word:", "word: {min_count: 2}"))
-    with pytest.raises(UserError, match=r"was prepared by other rules .* delete it"):
-        catalog.load("toy", data_dir=str(tmp_path))
-
-
 class Manual(Toy):
     """The toy, read from the user's own files."""
 

@@ -23,9 +23,7 @@ import pytest
 from world import log
 
 from dtn_jax.data.epochs.reader import SplitReader
-from dtn_jax.data.infer.infer import how_read
 from dtn_jax.data.prepare import prepare
-from dtn_jax.data.raw import files as raw_files
 from dtn_jax.errors import UserError
 
 FEW, MANY, OPEN = "too few columns", "too many columns", "a quote that does not close"
@@ -304,13 +302,6 @@ def test_separators_missing_values_and_columns_are_those_of_the_schema_file(tmp_
     found, bad = read(tmp_path, files, ["a:", "b:"], b"1]1\n", more)
     assert found["a.csv"] == [("1", None), (None, "x,y")]
     assert same(told(bad, "a.csv"), [(3, FEW)])
-
-
-def test_the_separator_of_csv_is_found(tmp_path):
-    for sign, name in ((";", "a.csv"), ("\t", "b.csv"), ("|", "c.txt")):
-        (tmp_path / name).write_text(f"n{sign}m\n1{sign}2\n3{sign}4\n")
-        (file,) = raw_files.find([str(tmp_path / name)])
-        assert how_read(file).separator == sign
 
 
 def test_random_lines_are_read_as_the_csv_module_reads_them(tmp_path):

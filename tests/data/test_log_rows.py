@@ -132,11 +132,6 @@ def test_a_cross_tells_pairs_apart(shop, frames, batches):
     assert len(set(pairs.values())) == 40  # every row is used
 
 
-def test_hours_are_values_midnight_too(shop, frames):
-    for split, frame in frames.items():
-        assert log.values(shop, split, "hour") == frame["t"].dt.hour().cast(pl.String).to_list()
-
-
 def test_a_table_in_memory_gives_the_set_of_its_file(shop, batches, prepared_dir, tmp_path):
     frame, schema = log.shared(prepared_dir)[0], log.schema_file(tmp_path)
     for name, table in (("lazy", frame.lazy()), ("arrow", frame.to_arrow())):

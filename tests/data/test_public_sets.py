@@ -36,6 +36,7 @@ def movielens(version):
 
 
 DAYS = {"train": 20220421, "validation": 20220428, "test": 20220508}  # {split: its last}
+FIRST = {"train": 20220417, "validation": 20220419, "test": 20220421}
 
 
 def kuairand(frame, last):
@@ -59,7 +60,15 @@ def first_days(folder):
     folder.mkdir(parents=True)
     frame[:400].write_csv(folder / "log_standard_4_08_to_4_21_1k.csv")
     frame[400:].write_csv(folder / "log_standard_4_22_to_5_08_1k.csv")
-    frame = kuairand(frame, {"train": 20220417, "validation": 20220419, "test": 20220421})
+    frame = kuairand(frame, FIRST)
+    return lambda _: frame
+
+
+def histories(folder):
+    """Of later days, too, whose file is not read."""
+    frame = twins.kuairand_pure(folder)
+    (folder / "KuaiRand-Pure/data").rename(folder / "kuairand")
+    frame = kuairand(frame.filter(pl.col("date") <= FIRST["test"]), FIRST)
     return lambda _: frame
 
 
@@ -85,6 +94,12 @@ SETS = {  # {set, with its options: (writes the raw files, group, fields, tasks)
     "movielens version=1m": (movielens("1m"), "user", MOVIES + PEOPLE, ["like", "rating"]),
     "movielens version=25m": (movielens("25m"), "user", MOVIES, ["like", "rating"]),
     "kuairand min_count=1": (first_days, "user", [*VIDEOS, "duration"], [*twins.TASKS]),
+    "kuairand_histories": (
+        histories,
+        "user",
+        [*VIDEOS, "duration", "clicked", "viewed"],
+        [*twins.TASKS],
+    ),
     "kuairand_pure": (pure, "user", [*VIDEOS, "duration", "tab"], [*twins.TASKS]),
     "aliexpress country=ES": (
         aliexpress,
@@ -140,6 +155,24 @@ def test_genres_and_years(public):
     known = year[order][rows["year"].null_count() :]
     assert (np.diff(known) >= 0).all()
     assert len(set(known.tolist())) > 10
+
+
+def test_a_history_lists_what_is_strictly_earlier(public):
+    """In the twin all rows of a day have one time, so that none of them is in a history of it."""
+    given, data, rows = public
+    if given != "kuairand_histories":
+        return
+    user, time = (rows[name].to_numpy() for name in ("user_id", "time_ms"))
+    for field, task in (("clicked", "click"), ("viewed", "long_view")):
+        video, lists = (
+            np.concatenate([column(data, s, name) for s in data.rows]) for name in ("video", field)
+        )
+        happened = rows[task].to_numpy()
+        for row, ids in enumerate(lists):
+            before = (user == user[row]) & (time < time[row]) & (happened == 1)
+            # As many slots as the longest of train needs.
+            np.testing.assert_array_equal(ids[ids >= 0], video[before][-lists.shape[1] :])
+        assert (lists >= 0).any()
 
 
 # fmt: off

@@ -12,8 +12,6 @@ from world import log
 from dtn_jax.data import prepare as logs
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.errors import UserError
-from dtn_jax.export.write.card.data import kind
-from dtn_jax.report.description import overview
 
 ROWS, USERS = 1200, 15
 SCHEMA = """
@@ -200,10 +198,6 @@ def test_the_newest_of_each_list_stand_at_the_same_places(tmp_path):
     lengths = rows["viewed"].list.len().fill_null(0)
     cut = json.loads((made.folder / "prepared.json").read_text())["cut_values"]
     assert cut["test"]["viewed"] == (lengths.cast(int) - MOST).clip(0).sum()
-    action, _, viewed, *_ = made.schema.fields
-    assert overview.kind(action) == "sequence beside viewed"
-    assert kind(action, "mean") == "sequence, 4 values at most, beside those of viewed"
-    assert kind(viewed, "din").endswith("din, of earlier values of item, table of item")
     lacking = log.prepared(tmp_path / "lacking", frame.drop("before"), COLUMNS)
     assert lacking.schema.fields[-1].slots == MOST
     assert (np.asarray(SplitReader(lacking, "train").everything().ids)[:, -MOST:] == -1).all()

@@ -45,12 +45,6 @@ def trained(arguments, tmp_path_factory):
     return workdir
 
 
-def test_a_run_is_told_by_the_log_s_name(trained):
-    results = json.loads((trained / "results.json").read_text())
-    assert results["dataset"] == "shop"
-    assert {"click@all", "order@click", "watch@all"} <= set(results["test"])
-
-
 @pytest.mark.slow
 def test_a_run_stops_early_and_says_so(shop, tmp_path, capsys):
     """The learning rate is so high that the first epochs are the best."""

@@ -19,7 +19,7 @@ from dtn_jax.data.sets.synthetic.funnel import FunnelSpec
 from dtn_jax.errors import UserError
 
 OPTIONS = "rows=20000,ids=20000,seed=3"
-SPACES = {"click@all", "cart@all", "cart@click", "order@all", "order@click", "order@cart"}
+SPEC = FunnelSpec(rows=20_000, ids=20_000, seed=3)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -31,18 +31,8 @@ def small_sample():
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, small_sample):
-    return str(tmp_path_factory.mktemp("prepared"))
-
-
-@pytest.fixture(scope="module")
-def data(folder):
-    return catalog.load("synthetic", OPTIONS, data_dir=folder)
-
-
-@pytest.fixture(scope="module")
-def spec():
-    return funnel.FunnelSpec(rows=20_000, ids=20_000, seed=3)
+def data(tmp_path_factory, small_sample):
+    return catalog.load("synthetic", OPTIONS, data_dir=str(tmp_path_factory.mktemp("prepared")))
 
 
 @pytest.fixture(scope="module")
@@ -50,18 +40,18 @@ def splits(data):
     return {split: SplitReader(data, split).everything() for split in data.rows}
 
 
-def test_rows_are_the_funnels_in_order(data, splits, spec):
+def test_rows_are_the_funnels_in_order(data, splits):
     assert data.rows == {"train": 16_000, "validation": 2_000, "test": 2_000}
     assert data.layout == Layout(lanes=4, block_rows=128)
-    ids, labels = funnel.rows(spec, 0, 20_000)
+    ids, labels = funnel.rows(SPEC, 0, 20_000)
     np.testing.assert_array_equal(np.concatenate([b.ids for b in splits.values()]), ids)
     np.testing.assert_array_equal(np.concatenate([b.labels for b in splits.values()]), labels)
     assert all(b.label_mask.all() for b in splits.values())
 
 
-def test_the_test_splits_own_bayes_auc(data, splits, spec):
+def test_the_test_splits_own_bayes_auc(data, splits):
     batch = splits["test"]
-    scores = known_answer.bayes_scores(spec, batch.ids)
+    scores = known_answer.bayes_scores(SPEC, batch.ids)
     click, cart, order = batch.labels.T == 1
     every = np.ones(2_000, bool)
     for name, label, space in (

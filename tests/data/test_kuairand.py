@@ -5,27 +5,23 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+from public_sets import load
 from twins import TASKS, kuairand
 
 from dtn_jax.data.epochs.reader import SplitReader
-from dtn_jax.data.sets import catalog
 
 FIELDS = {"user": "user_id", "video": "video_id", "hour": "hourmin", "weekday": "date"}
 FIELDS["duration"] = "duration_ms"
 
 
-def prepare(frames, tmp_path, **kwargs):
+def prepare(frames, tmp_path, options=""):
     """Writes {file name: frame} and prepares them."""
-    folder = tmp_path / "manual" / "kuairand"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = tmp_path / "raw/kuairand"
+    folder.mkdir(parents=True)
     for name, frame in frames.items():
-        if name.endswith(".csv"):
-            frame.write_csv(folder / name)
-        else:
-            frame.write_parquet(folder / name)
-    return catalog.load(
-        "kuairand", data_dir=str(tmp_path / "data"), manual_dir=str(tmp_path / "manual"), **kwargs
-    )
+        write = frame.write_csv if name.endswith(".csv") else frame.write_parquet
+        write(folder / name)
+    return load(tmp_path, "kuairand", options)
 
 
 def rows(prepared, split):
@@ -91,9 +87,8 @@ def test_a_missing_column_drops_its_task_or_field(name, tmp_path, capsys):
     key, names = ("ids", FIELDS) if name in FIELDS else ("labels", TASKS)
     part, at = rows(prepared, "test"), list(names).index(name)
     np.testing.assert_array_equal(part[key], np.delete(whole[key], at, axis=1))
-    (tmp_path / "manual" / "kuairand" / "log_standard.csv").unlink()  # the set is enough
-    again = catalog.load("kuairand", "", str(tmp_path / "data"), str(tmp_path / "manual"))
-    assert again.fingerprint == prepared.fingerprint
+    (tmp_path / "raw/kuairand/log_standard.csv").unlink()  # the set is enough
+    assert load(tmp_path, "kuairand").fingerprint == prepared.fingerprint
 
 
 def test_a_column_that_one_of_two_files_lacks_has_no_values_there(tmp_path, capsys):

@@ -94,9 +94,8 @@ def movielens(folder, version, users=40, movies=60, seed=0):
     people = _people(rng, users, coded=version == "1m")
     count = rng.integers(5, 30, users)
     seen = np.concatenate([rng.permutation(movies)[:n] for n in count])
-    rating = rng.integers(1, 11, count.sum()) / 2 if version == "25m" else None
-    if rating is None:
-        rating = rng.integers(1, 6, count.sum())
+    n = count.sum()
+    rating = rng.integers(1, 11, n) / 2 if version == "25m" else rng.integers(1, 6, n)
     ratings = pl.DataFrame(
         {
             "user": np.repeat(people["user"].to_numpy(), count),

@@ -26,7 +26,7 @@ def toys(monkeypatch):
     monkeypatch.delenv("DTN_MANUAL_DIR", raising=False)
 
 
-def test_prepared_rows_are_the_raw_rows_in_order(splits, tmp_path, capfd):
+def test_prepared_rows_are_the_raw_rows_in_order_and_counted(splits, tmp_path, capfd):
     data = prepare(splits, tmp_path)
     assert data.rows == {"train": 101, "validation": 24, "test": 7}
     assert data.layout == Layout(lanes=3, block_rows=4)
@@ -34,6 +34,8 @@ def test_prepared_rows_are_the_raw_rows_in_order(splits, tmp_path, capfd):
     assert data.schema.tasks == (Task("click"), Task("seconds", "regression"))
     assert data.schema.weight == "w"
     assert data.groups("train") is data.days("train") is None
+    facts = json.loads((data.folder / "prepared.json").read_text())
+    assert facts["unknown_values"] == data.unknown_values
     for split, parts in splits.items():
         frame, got = pl.concat(parts), rows_of(data, split)
         np.testing.assert_array_equal(got["ids"][:, 3], frame["id"] * (frame["id"] < 6))
@@ -43,26 +45,16 @@ def test_prepared_rows_are_the_raw_rows_in_order(splits, tmp_path, capfd):
         np.testing.assert_array_equal(got["label_mask"], known)
         labels = [click.fill_null(0).to_numpy(), seconds.fill_null(0).to_numpy()]
         np.testing.assert_array_equal(got["labels"], np.float32(np.stack(labels, axis=1)))
+        missing = {"click": click.null_count(), "seconds": seconds.null_count()}
+        assert facts["missing_labels"][split] == missing
+        unknown = {"word": 3 * (split == "test"), "size": 0, "speed": 0}  # two new, one missing
+        unknown["id"] = (~frame["id"].is_between(1, 5)).sum()
+        assert data.unknown_values[split] == unknown
+    assert {p.name for p in (tmp_path / "shop").iterdir()} == {"1.0.0", LOCK}
     shown = capfd.readouterr()
     assert shown.err == ""
     assert shown.out.splitlines()[:2] == [f"Preparing shop in {tmp_path}/shop", "one shop"]
     assert "shop: 101 train, 24 validation, 7 test rows; unknown values" in shown.out
-
-
-def test_the_facts_of_a_set(splits, tmp_path):
-    data = prepare(splits, tmp_path)
-    facts = json.loads((data.folder / "prepared.json").read_text())
-    assert facts["unknown_values"] == data.unknown_values
-    for split, parts in splits.items():
-        frame = pl.concat(parts)
-        unknown = {"word": 3 * (split == "test"), "size": 0, "speed": 0}  # two new, one missing
-        unknown["id"] = (~frame["id"].is_between(1, 5)).sum()
-        assert data.unknown_values[split] == unknown
-        missing = {"click": frame["click"].null_count(), "seconds": -(-len(frame) // 5)}
-        assert facts["missing_labels"][split] == missing
-    assert data.notes["shops"] == 1
-    assert data.notes["account"][0] == "one shop"
-    assert {p.name for p in (tmp_path / "shop").iterdir()} == {"1.0.0", LOCK}
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,12 @@ import json
 import pathlib
 import re
 
-import polars as pl
 import pytest
 import yaml
 from schema_files import SMALL, WHOLE, spoiled
 
 from dtn_jax.data.schemas import key_models as keys
-from dtn_jax.data.schemas.schema_file import fingerprint, loads, timed
+from dtn_jax.data.schemas.schema_file import fingerprint, loads
 from dtn_jax.data.schemas.spec import InputSpec, SplitSpec
 from dtn_jax.export.spec_json import to_json
 
@@ -106,17 +105,6 @@ def test_null_is_as_good_as_nothing():
 def test_the_group_and_the_time_may_be_fields():
     spec = loads(spoiled(field="hour: {value: hour(t)}", more="group: user\ntime: t"))
     assert (spec.group, spec.fields[2].value.time) == ("user", "t")
-
-
-def test_the_time_unit_reaches_every_expression():
-    text = spoiled(
-        field="hour: {value: hour(t)}", task="late: {label: hour(t) > b}", more="time: t"
-    )
-    spec = timed(loads(text), "s")
-    frame = pl.DataFrame({"t": [3 * 3600], "b": [2]})
-    assert spec.time_unit == "s"
-    assert spec.fields[2].value.read(frame)[0].to_list() == [3]
-    assert spec.tasks[2].label.read(frame)[0].to_list() == [True]
 
 
 def print_of(text, path="shop.yaml"):

@@ -1,15 +1,12 @@
 """What readers get of some prepared sets, as JSON: tests/data/golden has it as it was.
 
-How sets are prepared and read stands in `SETS` and `Reading` alone: when a module moves, nothing
-else here changes.
+How sets are prepared stands in `SETS`, how they are read in `record`.
 """
 
-import base64
 import functools
 import gzip
 import hashlib
 import json
-import math
 import os
 import pathlib
 
@@ -26,7 +23,6 @@ from dtn_jax.data.sets import catalog, census_income
 from dtn_jax.data.sets.synthetic import known_answer
 
 REAL = pathlib.Path(os.environ.get("DTN_MANUAL_DIR") or "/nowhere") / "census_income"
-MARKS = 100  # ranges of rows of a split that are told apart
 SHOWN = 2  # rows of a split in clear
 VALUES = 3  # values of a vocabulary in clear
 DIGITS = 8  # of a SHA-256
@@ -87,7 +83,8 @@ fields:
   hour: {value: hour(t)}
   dear: {value: price > 9 and not missing(speed)}
   price: {kind: numeric, buckets: 6}
-  speed: {kind: numeric, encoder: standardise, bins: 4}
+  speed: {kind: numeric, encoder: standardise, bins: 4, embedding: piecewise_linear}
+  far: {column: price, kind: numeric, log: true, encoder: standardise, embedding: periodic}
   query: {min_count: 4}
   item_x_user: {cross: [item, user], min_count: 2}
   file: {column: _file}
@@ -230,94 +227,63 @@ LOGS = ("log", "extended", "csv", "jsonl")
 # --- what a reader gets -----------------------------------------------------------------------
 
 
-class Reading:
-    """A prepared set as readers get it."""
+def _arrays(data, split: str) -> dict[str, np.ndarray]:
+    """{name: rows}: `[B, S]` of a field's ids by the field's name; what stands beside as
+    `weights`, `labels` and so on, in brackets so that no field has such a name."""
+    batch, start, found = SplitReader(data, split).everything(), 0, {}
+    for field in data.schema.fields:
+        found[field.name] = np.asarray(batch.ids)[:, start : start + field.slots]
+        start += field.slots
+    mask = np.asarray(batch.label_mask)
+    found |= {"(weights)": batch.weights, "(numeric)": batch.numeric, "(label_mask)": mask}
+    found["(labels)"] = np.where(mask, batch.labels, 0)  # of no meaning where they are masked
+    found |= {"(sample_weight)": batch.sample_weight, "(loss_weight)": batch.loss_weight}
+    found |= {"(group)": data.groups(split), "(day)": data.days(split)}
+    return {name: np.asarray(a) for name, a in found.items() if a is not None and np.size(a)}
 
-    def __init__(self, data, is_log: bool):
-        self.data, self.is_log, self.schema = data, is_log, data.schema
-        if is_log:
-            self._shown = shown_values.fields(data.folder)
-        else:
-            self._encoders = data.encoders()
 
-    def arrays(self, split: str) -> dict[str, np.ndarray]:
-        """{name: rows}: `[B, S]` of a field's ids by the field's name; what stands beside as
-        `weights`, `labels` and so on, in brackets so that no field has such a name."""
-        batch, start, found = SplitReader(self.data, split).everything(), 0, {}
-        for field in self.schema.fields:
-            found[field.name] = np.asarray(batch.ids)[:, start : start + field.slots]
-            start += field.slots
-        mask = np.asarray(batch.label_mask)
-        found |= {"(weights)": batch.weights, "(numeric)": batch.numeric, "(label_mask)": mask}
-        found["(labels)"] = np.where(mask, batch.labels, 0)  # of no meaning where they are masked
-        found |= {"(sample_weight)": batch.sample_weight, "(loss_weight)": batch.loss_weight}
-        found |= {"(group)": self.data.groups(split), "(day)": self.data.days(split)}
-        return {name: np.asarray(a) for name, a in found.items() if a is not None and np.size(a)}
+def _fits(data) -> dict[str, dict]:
+    """{field: its buckets, bins and scale}."""
+    found = json.loads((data.folder / "encoders.json").read_text())
+    kept = ("dominating", "edges", "mean", "deviation", "bins")
+    every = {name: {k: one[k] for k in kept if k in one} for name, one in found.items()}
+    return {name: _rounded(one) for name, one in every.items() if one}
 
-    def names(self, field: str, ids: np.ndarray) -> dict[int, str]:
-        """{id: its value}, of a field with a vocabulary, in the order of ids; else {}."""
-        ids = sorted(set(ids.ravel().tolist()) - {0, -1})
-        if self.is_log:
-            of = self._shown[field]
-            return of.names(ids) if of.values else {}
-        values = getattr(self._encoders[field], "values", None)
-        return {i: values[i - 1] for i in ids} if values else {}
 
-    def fits(self) -> dict[str, dict]:
-        """{field: its buckets, bins and scale}."""
-        if self.is_log:
-            found = json.loads((self.data.folder / "encoders.json").read_text())
-        else:
-            found = {name: vars(encoder) for name, encoder in self._encoders.items()}
-        kept = ("dominating", "edges", "mean", "deviation", "bins")
-        every = {n: {k: one[k] for k in kept if k in one} for n, one in found.items()}
-        return {name: one for name, one in every.items() if one}
-
-    def bad_rows(self) -> dict:
-        """Counts by reason, and of each the first rows."""
-        notes, path = self.data.notes, self.data.folder / "rejects.jsonl"
-        if "read" not in notes:
-            return {}
-        lines = path.read_text().splitlines() if path.exists() else []
-        found = [json.loads(line) for line in lines]
-        for row in found:
-            row["file"] = pathlib.Path(row["file"]).name
-        keys = ("file", "row", "column", "value")
-        first = {reason: [] for reason in notes["rejected"]}
-        for row in found:
-            first[row["reason"]].append([row[key] for key in keys])
-        counts = notes["rejected"]
-        return {"read": notes["read"]} | {r: [counts[r], *first[r][:3]] for r in counts}
+def _bad_rows(data) -> dict:
+    """Counts by reason, and of each the first rows."""
+    path, counts = data.folder / "rejects.jsonl", data.notes["rejected"]
+    first = {reason: [] for reason in counts}
+    for row in map(json.loads, path.read_text().splitlines() if path.exists() else []):
+        place = [pathlib.Path(row["file"]).name, *(row[k] for k in ("row", "column", "value"))]
+        first[row["reason"]].append(place)
+    return {"read": data.notes["read"]} | {r: [counts[r], *first[r][:3]] for r in counts}
 
 
 def record(name: str, data) -> dict:
     """Everything that golden/NAME.json holds of a set."""
-    reading = Reading(data, (data.folder / "schema_file.yaml").exists())
-    schema = json.loads(data.schema.to_json())
+    schema, shown = json.loads(data.schema.to_json()), shown_values.fields(data.folder)
     found = {
         "rows": data.rows,
         "unknown values": {s: _nonzero(counts) for s, counts in data.unknown_values.items()},
         "cut values": {s: _nonzero(counts) for s, counts in data.cut_values.items()},
-        "bad rows": reading.bad_rows(),
+        "bad rows": _bad_rows(data),
         "fields": _by_name(schema["fields"]),
         "tasks": _by_name(schema["tasks"]),
         "columns": {key: schema.get(key, "") for key in ("weight", "group", "day", "loss_weight")},
-        "numbers": {name: _rounded(fit) for name, fit in reading.fits().items()},
+        "numbers": _fits(data),
         "vocabularies": {},
     }
     if name not in LOGS:  # which decides the order of an epoch
         found["layout"] = {"lanes": data.layout.lanes, "block_rows": data.layout.block_rows}
-    splits = {split: reading.arrays(split) for split in data.rows}
-    names = {
-        field: reading.names(field, np.concatenate([a[field].ravel() for a in splits.values()]))
-        for field in data.schema.field_names
-    }
-    for field, known in names.items():
-        if known:
-            found["vocabularies"][field] = _vocabulary(known, splits["train"][field])
+    splits, names = {split: _arrays(data, split) for split in data.rows}, {}
+    for field in data.schema.field_names:
+        if shown[field].values:
+            ids = {i for arrays in splits.values() for i in arrays[field].ravel().tolist()}
+            names[field] = shown[field].names(sorted(ids - {0, -1}))
+            found["vocabularies"][field] = _vocabulary(names[field], splits["train"][field])
     for split, arrays in splits.items():
         found[split] = {n: _array(a, names.get(n, {})) for n, a in arrays.items()}
-        found[split]["marks"] = _marks(list(arrays.values()))
     return found
 
 
@@ -368,18 +334,7 @@ def _array(array: np.ndarray, names: dict[int, str]) -> list:
     return [_sha(array.astype(kind).tobytes()), values and _sha(values.encode()), first]
 
 
-def _marks(arrays: list[np.ndarray]) -> str:
-    """Two letters for each of at most MARKS ranges of rows: another row has other ones."""
-    rows = len(arrays[0])
-    step = math.ceil(rows / MARKS)
-    digests = [
-        hashlib.sha256(b"".join(a[start : start + step].tobytes() for a in arrays)).digest()
-        for start in range(0, rows, step)
-    ]
-    return "".join(base64.b64encode(digest)[:2].decode() for digest in digests)
-
-
-# --- as text, and compared --------------------------------------------------------------------
+# --- as text -----------------------------------------------------------------------------------
 
 
 def text(found: dict) -> str:
@@ -396,64 +351,3 @@ def text(found: dict) -> str:
 
 def _line(value) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-def differences(was: dict, now: dict) -> list[str]:
-    """A line for each thing that is not as it was: where, what it was and what it is."""
-    lines = []
-    for part in dict.fromkeys([*was, *now]):
-        old, new = was.get(part, {}), now.get(part, {})
-        if "marks" in old and "marks" in new:
-            lines += _rows(part, was["rows"][part], old, new)
-        elif isinstance(old, dict) and isinstance(new, dict):
-            if list(old) != list(new):
-                lines.append(f"{part}: {_first(list(old), list(new))}")
-            lines += [f"{part}, {k}: {_first(old[k], new[k])}" for k in old if _differ(old, new, k)]
-        elif old != new:
-            lines.append(f"{part}: {_first(old, new)}")
-    return lines
-
-
-def _rows(split: str, rows: int, old: dict, new: dict) -> list[str]:
-    """Which arrays of a split differ, and in which rows first."""
-    lines = []
-    for name in [n for n in dict.fromkeys([*old, *new]) if n != "marks"]:
-        if name not in old or name not in new:
-            lines.append(f"{split}, {name}: {'is new' if name in new else 'is gone'}")
-        elif old[name][0] != new[name][0]:
-            same = old[name][1] and old[name][1] == new[name][1]
-            first = _first(old[name][2], new[name][2])
-            told = f"; row {first}" if first else f"; the first {SHOWN} rows are as they were"
-            told += "; its values are the same, their ids are others" if same else ""
-            lines.append(f"{split}, array {name} differs{told}")
-    if len(old["marks"]) == len(new["marks"]):
-        step = math.ceil(rows / MARKS)
-        for start in range(0, rows, step):
-            at = slice(2 * (start // step), 2 * (start // step) + 2)
-            if old["marks"][at] != new["marks"][at]:
-                stop = min(start + step, rows)
-                return [
-                    *lines,
-                    f"{split}: of its rows, {start} to {stop - 1} are the first to differ",
-                ]
-    return lines
-
-
-def _differ(old: dict, new: dict, key: str) -> bool:
-    return key in new and old[key] != new[key]
-
-
-def _first(old, new) -> str:
-    """Where two values differ first: 'row 1 was 3, is 4'."""
-    if old == new:
-        return ""
-    if isinstance(old, list) and isinstance(new, list):
-        pairs = enumerate(zip(old, new))
-        at = next((n for n, (a, b) in pairs if a != b), min(len(old), len(new)))
-        if at < min(len(old), len(new)):
-            return f"[{at}] {_first(old[at], new[at])}"
-        return f"{len(old)} were there, {len(new)} are: {_line((old + new)[at:][:1])}"
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = [k for k in dict.fromkeys([*old, *new]) if old.get(k) != new.get(k)]
-        return f"{keys[0]} {_first(old.get(keys[0]), new.get(keys[0]))}" if keys else "the order"
-    return f"was {_line(old)}, is {_line(new)}"

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 from ali_ccp_pair import OPTIONS, SPEC, load, own_rows, raw_line, write_released
+from world import log
 
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.sets import ali_ccp
@@ -29,38 +30,25 @@ def whole(manual, tmp_path_factory):
 
 
 def check_fields(data, frames, most, min_count):
-    """The ids and weights of all splits are those of the frames' lists of values, by a loop."""
-    known: dict[str, dict] = {name: {} for name in FIELDS}
-    counts = {
-        name: collections.Counter(
-            v for row in frames["train"][name] for v in row[: most if name in BAGS else 1]
-        )
-        for name in FIELDS
-    }
+    """The values and weights of all splits are those of the frames' lists, those of train that are
+    rare unknown."""
     for split, frame in frames.items():
-        got, slot, weight = SplitReader(data, split).everything(), 0, 0
-        assert len(got.ids) == len(frame) == data.rows[split]
+        assert data.rows[split] == len(frame)
+        weights = []
         for field in data.schema.fields:
-            for row, values in enumerate(frame[field.name]):
-                ids = got.ids[row, slot : slot + field.slots]
-                kept = values[: field.slots].to_list() or [None] * (field.kind != "bag")
-                assert (ids[len(kept) :] == -1).all()
-                for i, value in zip(ids.tolist(), kept):
-                    assert (i == 0) == (counts[field.name][value] < min_count)
-                    assert i == 0 or known[field.name].setdefault(i, value) == value
-            slot += field.slots
+            name, slots = field.name, field.slots
+            rows = frames["train"][name].to_list()
+            count = collections.Counter(v for r in rows for v in r[: most if name in BAGS else 1])
+            known = {value: str(value) for value, n in count.items() if n >= min_count}
+            expected = [[known.get(v) for v in row[:slots]] for row in frame[name].to_list()]
+            if field.kind != "bag":
+                expected = [value for row in expected for value in row or [None]]
+            assert log.values(data, split, name) == expected
             if field.weighted:
-                weights = frame[f"{field.name}_weights"]
-                padded = [w[: field.slots].to_list() + [0.0] * field.slots for w in weights]
-                expected = np.float32([row[: field.slots] for row in padded])
-                stored = got.weights[:, weight : weight + field.slots]
-                np.testing.assert_array_equal(stored, expected, field.name)
-                weight += field.slots
-        assert (slot, weight) == (got.ids.shape[1], got.weights.shape[1])
-    for name, values in known.items():
-        assert len(set(values.values())) == len(values) or name in CROSSES
-        often = [counts[name][values[i]] for i in sorted(values)]
-        assert often == sorted(often, reverse=True)  # frequent values first
+                rows = frame[f"{name}_weights"].to_list()
+                weights.append([(row + [0.0] * slots)[:slots] for row in rows])
+        stored = SplitReader(data, split).everything().weights
+        np.testing.assert_array_equal(stored, np.concatenate(weights, axis=1, dtype=np.float32))
 
 
 def test_generated_files_come_back_as_the_generators_rows(whole):

@@ -208,19 +208,3 @@ def test_a_number_as_a_binary_label_is_told_what_to_write(tmp_path):
         with pytest.raises(UserError, match="rows are bad") as told:
             prepared(tmp_path, data, 0.0, lines)
         assert (hint in str(told.value)) == hinted
-
-
-def test_blank_lines_and_other_line_ends_are_no_damage(tmp_path):
-    text = "name: shop\nfields: [user, item]\ntasks: [click]\nsplit: {by: column, column: part}\n"
-    data, found = frame()[:300].select("user", "item", "click", "part"), set()
-    for kind, good in (("csv", data.write_csv().encode()), ("jsonl", data.write_ndjson().encode())):
-        for n, lines in enumerate(
-            (good, good.replace(b"\n", b"\r\n\n"), b"\xef\xbb\xbf" + good.removesuffix(b"\n"))
-        ):
-            folder = tmp_path / f"{kind}{n}"
-            schema = log.schema_file(folder, text)
-            (folder / f"log.{kind}").write_bytes(lines)
-            given = str(folder / f"log.{kind}")
-            made = prepare(schema, given, folder, processes=1, max_reject_rate=0.0)
-            found.add(made.fingerprint)
-    assert len(found) == 1

@@ -1,17 +1,15 @@
 """A data set in one file: frames or files and a schema become a prepared set; what is refused."""
 
 import json
-import pathlib
 import threading
 from typing import ClassVar
 
 import numpy as np
 import polars as pl
 import pytest
-from shop import prepare, rows_of, shop_frame
+from shop import prepare, rows_of
 from toy_set import Toy
 
-from dtn_jax.data import shown_values
 from dtn_jax.data.blocks import Layout
 from dtn_jax.data.sets import catalog
 from dtn_jax.data.sets.data_set import DataSet
@@ -28,7 +26,7 @@ def toys(monkeypatch):
     monkeypatch.delenv("DTN_MANUAL_DIR", raising=False)
 
 
-def test_prepared_rows_are_the_raw_rows_in_order(splits, tmp_path, capfd):
+def test_prepared_rows_are_the_raw_rows_in_order_and_counted(splits, tmp_path, capfd):
     data = prepare(splits, tmp_path)
     assert data.rows == {"train": 101, "validation": 24, "test": 7}
     assert data.layout == Layout(lanes=3, block_rows=4)
@@ -36,45 +34,27 @@ def test_prepared_rows_are_the_raw_rows_in_order(splits, tmp_path, capfd):
     assert data.schema.tasks == (Task("click"), Task("seconds", "regression"))
     assert data.schema.weight == "w"
     assert data.groups("train") is data.days("train") is None
-    words = shown_values.fields(data.folder)["word"].names([1, 2, 3])
-    train = pl.concat(splits["train"])
-    counts = train["word"].value_counts()["count"].sort(descending=True)
-    assert [(train["word"] == words[row]).sum() for row in (1, 2, 3)] == counts.to_list()
+    facts = json.loads((data.folder / "prepared.json").read_text())
+    assert facts["unknown_values"] == data.unknown_values
     for split, parts in splits.items():
         frame, got = pl.concat(parts), rows_of(data, split)
-        rows = {word: row for row, word in words.items()}
-        np.testing.assert_array_equal(got["ids"][:, 0], [rows.get(w, 0) for w in frame["word"]])
         np.testing.assert_array_equal(got["ids"][:, 3], frame["id"] * (frame["id"] < 6))
-        speed = (frame["speed"] - train["speed"].mean()) / train["speed"].std(ddof=0)
-        np.testing.assert_allclose(got["numeric"][:, 0], speed, rtol=1e-5, atol=1e-6)
         np.testing.assert_array_equal(got["sample_weight"], frame["w"].to_numpy())
         click, seconds = frame["click"], frame["seconds"].fill_nan(None)
         known = np.stack([click.is_not_null(), seconds.is_not_null()], axis=1)
         np.testing.assert_array_equal(got["label_mask"], known)
         labels = [click.fill_null(0).to_numpy(), seconds.fill_null(0).to_numpy()]
         np.testing.assert_array_equal(got["labels"], np.float32(np.stack(labels, axis=1)))
+        missing = {"click": click.null_count(), "seconds": seconds.null_count()}
+        assert facts["missing_labels"][split] == missing
+        unknown = {"word": 3 * (split == "test"), "size": 0, "speed": 0}  # two new, one missing
+        unknown["id"] = (~frame["id"].is_between(1, 5)).sum()
+        assert data.unknown_values[split] == unknown
+    assert {p.name for p in (tmp_path / "shop").iterdir()} == {"1.0.0", LOCK}
     shown = capfd.readouterr()
     assert shown.err == ""
     assert shown.out.splitlines()[:2] == [f"Preparing shop in {tmp_path}/shop", "one shop"]
     assert "shop: 101 train, 24 validation, 7 test rows; unknown values" in shown.out
-
-
-def test_the_facts_of_a_set(splits, tmp_path):
-    data = prepare(splits, tmp_path)
-    facts = json.loads((data.folder / "prepared.json").read_text())
-    unknown = {
-        split: {"word": 0, "size": 0, "speed": 0, "id": int((~frame["id"].is_between(1, 5)).sum())}
-        for split, frame in ((s, pl.concat(f)) for s, f in splits.items())
-    }
-    unknown["test"]["word"] = 3  # two that train did not show and one that is missing
-    assert facts["unknown_values"] == data.unknown_values == unknown
-    for split, parts in splits.items():
-        frame = pl.concat(parts)
-        missing = {"click": frame["click"].null_count(), "seconds": -(-len(frame) // 5)}
-        assert facts["missing_labels"][split] == missing
-    assert data.notes["shops"] == 1
-    assert data.notes["account"][0] == "one shop"
-    assert {p.name for p in (tmp_path / "shop").iterdir()} == {"1.0.0", LOCK}
 
 
 @pytest.mark.parametrize(
@@ -94,16 +74,6 @@ def test_the_fingerprint_is_that_of_the_values(splits, tmp_path, split, column, 
     assert prepare(splits, tmp_path / "3").fingerprint != first.fingerprint
 
 
-def test_encoders_see_train_alone(splits, tmp_path):
-    first = prepare(splits, tmp_path / "1")
-    other = shop_frame(24, seed=9).with_columns(word=pl.lit("zzz"), size=pl.lit(1_000))
-    second = prepare(splits | {"validation": [other]}, tmp_path / "2")
-    assert (second.folder / "encoders.json").read_text() == (
-        first.folder / "encoders.json"
-    ).read_text()
-    assert second.unknown_values["validation"]["word"] == 24
-
-
 def test_a_wrong_value_is_told_with_its_place_and_the_schema_with_its_line(splits, tmp_path):
     good, late = splits["train"], splits["train"][-1]
     bad = late["click"].to_list()
@@ -121,24 +91,6 @@ def test_a_wrong_value_is_told_with_its_place_and_the_schema_with_its_line(split
 
 
 # --- frames --------------------------------------------------------------------------------------
-
-
-def test_frames_are_written_one_after_another(tmp_path):
-    def parts(split):
-        for n in range(3):
-            yield pl.DataFrame({"x": [n], "y": [split]})
-
-    test = pl.DataFrame({"x": [9], "y": ["b"]})
-    with frames.written({"train": parts("a"), "test": test}, tmp_path) as paths:
-        assert [pathlib.Path(path).name for path in paths] == ["0.parquet"]
-        assert pl.read_parquet(paths).to_dict(as_series=False) == {
-            "x": [0, 1, 2, 9],
-            "y": ["a", "a", "a", "b"],
-            "_split": ["train", "train", "train", "test"],
-        }
-    with frames.written(test, tmp_path) as (path,):
-        assert pl.read_parquet(path).columns == ["x", "y"]
-    assert not left(tmp_path)
 
 
 def test_frames_may_differ_in_types(splits, tmp_path):

@@ -50,16 +50,7 @@ def test_counts_of_a_huge_table_are_those_of_a_small_one():
     draw = np.random.default_rng(0)
     ids = draw.integers(-1, 40, (500, 3)).astype(np.int32)
     new = draw.integers(-1, 60, (500, 3)).astype(np.int32)  # some train lacks
-    weights = draw.random((500, 3))
     moved = [np.where(own < 0, -1, own + 2**30) for own in (ids, new)]
-    for w in (None, [weights, weights]):
-        (known, small), (there, huge) = (
-            leaks.counted(arrays, rows, w)
-            for arrays, rows in (([ids, new], 60), (moved, 2**31 - 1))
-        )
-        np.testing.assert_array_equal(known + 2**30, there)
-        np.testing.assert_allclose(small, huge)
-    assert leaks.counted([ids], 40)[1].sum() == (ids >= 0).sum()
     rows, ones = np.arange(500), draw.random(500) < 0.4
     label = leaks.Label("click", (rows, rows), (ones, ones))
     small, huge = (
@@ -141,17 +132,6 @@ def numpy_psi(a, b):
     return sum((q[i] - p[i]) * np.log(q[i] / p[i]) for i in range(len(a)))
 
 
-def test_psi_is_its_formula():
-    draw = np.random.default_rng(0)
-    for bins in (2, 7, 30):
-        a, b = draw.integers(0, 50, (2, bins)).astype(float)
-        assert fields.psi(a, b) == pytest.approx(numpy_psi(a, b), rel=1e-12)
-        assert fields.psi(a, b) == pytest.approx(fields.psi(b, a))
-    # 50:50 to 90:10 of very many rows: 2 * 0.4 * ... = 0.4 ln(0.9/0.5) + 0.4 ln(0.5/0.1)
-    expected = 0.4 * np.log(1.8) + 0.4 * np.log(5)
-    assert fields.psi(np.array([5e9, 5e9]), np.array([9e9, 1e9])) == pytest.approx(expected)
-
-
 def test_each_field_has_a_drift_to_each_split(told):
     found = told[2].field_drift
     fields = told[2].schema.field_names
@@ -181,14 +161,13 @@ def test_few_ids_have_a_bin_each():
 
 def test_bins_of_many_ids():
     """The most frequent alone, equally frequent ones together, the unknown id with the rarest."""
-    ids = np.arange(101)
     counts = np.concatenate([[7.0], [1000.0] * 20, [30.0] * 40, [3.0] * 40])
-    bins = fields.bins_of(ids, counts)
+    bins = fields.bins_of(np.arange(101), counts)
     assert len(set(bins[1:21])) == 20
-    assert len(set(bins[21:61])) == 1
-    assert bins[21] not in bins[1:21]
-    assert set(bins[61:]) == {bins[0]}
-    assert bins[0] not in bins[:0:-1][40:]
+    (equal,), rarest = set(bins[21:61]), set(bins[61:])
+    assert equal not in bins[1:21]
+    assert rarest == {bins[0]}
+    assert not rarest & {*bins[1:61]}
     assert sorted(set(bins)) == list(range(bins.max() + 1))
 
 

@@ -24,34 +24,18 @@ LAYOUTS = [(Layout(1, 4), 7), (Layout(4, 8), 1000), (Layout(8, 2), 531), (Layout
 
 
 @pytest.mark.parametrize(("layout", "rows"), LAYOUTS)
-def test_an_epoch_holds_every_row_once(layout, rows):
-    batch = 2 * layout.lanes
+def test_an_epoch_holds_every_row_once_and_a_batch_as_many_of_every_lane(layout, rows):
+    batch, blocks = 3 * layout.lanes, layout.blocks(rows)
+    lane_of = np.repeat(np.arange(len(blocks)) % layout.lanes, blocks)
     steps = list(batch_rows(layout, rows, seed=3, epoch=1, batch_size=batch))
-    assert all(len(s) == batch for s in steps)
     assert len(steps) == steps_per_epoch(layout, rows, batch)
     numbers = np.concatenate(steps)
     assert sorted(numbers[numbers >= 0]) == list(range(rows))
+    for step in steps:
+        for lane, own in enumerate(step.reshape(layout.lanes, 3)):
+            assert (lane_of[own[own >= 0]] == lane).all()
     for step in steps[:-1]:  # lanes differ by one row at most: only the end is padded
         assert (step < 0).sum() <= layout.lanes
-
-
-@pytest.mark.parametrize(("layout", "rows"), LAYOUTS)
-def test_a_batch_takes_the_same_number_of_rows_from_every_lane(layout, rows):
-    blocks = layout.blocks(rows)
-    lane_of = np.repeat(np.arange(len(blocks)) % layout.lanes, blocks)
-    for step in batch_rows(layout, rows, seed=0, epoch=0, batch_size=3 * layout.lanes):
-        lanes = step.reshape(layout.lanes, 3)
-        for lane, numbers in enumerate(lanes):
-            assert (lane_of[numbers[numbers >= 0]] == lane).all()
-
-
-def test_the_order_depends_on_seed_and_epoch_alone():
-    def order(seed, epoch):
-        return np.stack(list(batch_rows(Layout(4, 8), 1000, seed, epoch, 32)))
-
-    np.testing.assert_array_equal(order(0, 0), order(0, 0))
-    assert (order(0, 0) != order(0, 1)).mean() > 0.9
-    assert (order(0, 0) != order(1, 0)).mean() > 0.9
 
 
 def test_every_window_of_every_lane_is_shuffled_in_its_own_way():
@@ -66,22 +50,15 @@ def test_every_window_of_every_lane_is_shuffled_in_its_own_way():
 
 
 def test_batch_size_must_be_divisible_by_the_lanes():
-    with pytest.raises(UserError, match=r"batch_size=100 .* 8 lanes; the nearest: 96 and 104"):
-        steps_per_epoch(Layout(8, 2), 1000, 100)
-
-
-def test_the_nearest_batch_sizes_suit_the_devices_too():
+    """The nearest that are suit the devices too."""
     assert rows_per_lane(Layout(6, 2), 48, devices=8) == 8
-    with pytest.raises(UserError, match=r"100 .* 6 lanes; the nearest on 8 devices: 96 and 120"):
-        rows_per_lane(Layout(6, 2), 100, devices=8)
-    with pytest.raises(UserError, match=r"16 .* 6 lanes; the nearest on 8 devices: 24$"):
-        rows_per_lane(Layout(6, 2), 16, devices=8)
-
-
-def test_the_order_of_a_known_epoch():
-    """Written down when it was first made: if it changes, runs can't go on where they were."""
-    first = next(batch_rows(Layout(4, 8), 1000, seed=3, epoch=1, batch_size=8))
-    np.testing.assert_array_equal(first, [257, 295, 686, 488, 306, 791, 700, 669])
+    for lanes, size, devices, told in (
+        (8, 100, 1, r" 8 lanes; the nearest: 96 and 104"),
+        (6, 100, 8, r" 6 lanes; the nearest on 8 devices: 96 and 120"),
+        (6, 16, 8, r" 6 lanes; the nearest on 8 devices: 24$"),
+    ):
+        with pytest.raises(UserError, match=rf"batch_size={size} .*{told}"):
+            rows_per_lane(Layout(lanes, 2), size, devices=devices)
 
 
 WINDOW = 64
@@ -133,30 +110,31 @@ def test_rows_are_shuffled_within_windows_and_windows_within_the_day():
     assert all(np.abs(np.diff(one)).mean() > WINDOW / 5 for one in places)
 
 
-def test_the_order_depends_on_seed_epoch_and_day():
-    def of(day=0, **changes):
-        return epoch(np.full(1000, day), **changes)
-
-    np.testing.assert_array_equal(of(), of())
-    for other in (of(seed=4), of(number=2), of(day=1), of(day=-1)):
-        assert (of() != other).mean() > 0.9
+def of_all(seed=0, number=0):
+    return np.stack(list(batch_rows(Layout(4, 8), 1000, seed, number, 32)))
 
 
-def test_the_order_of_a_known_day():
-    """Written down when it was first made: if it changes, runs can't go on where they were."""
+def of_a_day(seed=0, number=0, day=0):
+    return epoch(np.full(1000, day), 32, seed, number)
+
+
+CHANGES = [(of_all, {"seed": 1}), (of_all, {"number": 1}), (of_a_day, {"seed": 1})]
+CHANGES += [(of_a_day, {"number": 1}), (of_a_day, {"day": 1}), (of_a_day, {"day": -1})]
+
+
+@pytest.mark.parametrize(("order", "changes"), CHANGES)
+def test_the_order_depends_on_seed_epoch_and_day_alone(order, changes):
+    np.testing.assert_array_equal(order(), order())
+    assert (order() != order(**changes)).mean() > 0.9
+
+
+def test_the_order_of_a_known_epoch_and_day():
+    """Written down when they were first made: if they change, runs can't go on where they were."""
+    first = next(batch_rows(Layout(4, 8), 1000, seed=3, epoch=1, batch_size=8))
+    np.testing.assert_array_equal(first, [257, 295, 686, 488, 306, 791, 700, 669])
     steps = epoch(np.full(200, 19_090), size=8)
     np.testing.assert_array_equal(steps[0], [135, 165, 143, 186, 130, 168, 169, 170])
     assert WINDOW_ROWS == 65_536
-
-
-def test_the_rows_of_a_day_between_any_two_places():
-    days = log(300)
-    for day in Days.of(days).known:
-        rows, own = Days.of(days).rows(day), np.flatnonzero(days == day)
-        assert len(rows) == len(own)
-        for start in range(0, len(own), 7):
-            for stop in (start + 1, start + 20, len(own) + 3):
-                np.testing.assert_array_equal(rows.numbers(start, stop), own[start:stop])
 
 
 def test_days_are_read_from_the_set_and_from_a_part_of_it():

@@ -177,17 +177,52 @@ def test_deep_expressions_of_fractions_take_no_time():
 
 # Expressions at random: a text, and a function from a row to its value, None where it is missing.
 
-NUMBERS = ("a", "b", "x", "number(s)", "0", "1", "2.5")
-ARITHMETIC = {
-    "+": op.add,
-    "-": op.sub,
-    "*": op.mul,
-    "/": lambda a, b: a / b if b else None,
-    "//": lambda a, b: math.floor(a / b) if b else None,
-    "%": lambda a, b: a - b * math.floor(a / b) if b else None,
+
+def there(change):
+    """`change` of the parts' values, missing where one of them is."""
+    return lambda *values: None if None in values else change(*values)
+
+
+def both(*values):
+    return False if False in values else None if None in values else True
+
+
+def either(*values):
+    return True if True in values else None if None in values else False
+
+
+def chain(a, b, c):
+    return both(there(op.lt)(a, b), there(op.ge)(b, c))
+
+
+SIGNS = {"<": op.lt, "<=": op.le, ">": op.gt, ">=": op.ge, "==": op.eq, "!=": op.ne}
+N2, T2 = ["number"] * 2, ["truth"] * 2
+FORMS = {  # {kind: [(text, what it makes of its parts' values, their kinds)]}
+    "number": [
+        ("({} + {})", there(op.add), N2),
+        ("({} - {})", there(op.sub), N2),
+        ("({} * {})", there(op.mul), N2),
+        ("({} / {})", there(lambda a, b: a / b if b else None), N2),
+        ("({} // {})", there(lambda a, b: math.floor(a / b) if b else None), N2),
+        ("({} % {})", there(lambda a, b: a - b * math.floor(a / b) if b else None), N2),
+        ("min({}, {})", there(min), N2),
+        ("max({}, {})", there(max), N2),
+        ("abs({})", there(abs), ["number"]),
+        ("-({})", there(op.neg), ["number"]),
+    ],
+    "truth": [
+        ("({}) and ({})", both, T2),
+        ("({}) and ({}) and ({})", both, [*T2, "truth"]),
+        ("({}) or ({})", either, T2),
+        ("not ({})", there(op.not_), ["truth"]),
+        ("missing({})", lambda value: value is None, ["number"]),
+        ("{} in [-3, 2.5]", there(lambda value: value in (-3, 2.5)), ["number"]),
+        ("{} not in [0, 4]", there(lambda value: value not in (0, 4)), ["number"]),
+        *((f"{{}} {sign} {{}}", there(change), N2) for sign, change in SIGNS.items()),
+        ("{} < {} >= {}", chain, [*N2, "number"]),
+    ],
 }
-SIGNS = ("<", "<=", ">", ">=", "==", "!=")
-COMPARED = dict(zip(SIGNS, (op.lt, op.le, op.gt, op.ge, op.eq, op.ne)))
+LEAVES = {"number": ("a", "b", "x", "number(s)", "0", "1", "2.5"), "truth": ("c",)}
 
 
 def random_row(draw):
@@ -204,78 +239,24 @@ def random_row(draw):
     }
 
 
-def there(change, *parts):
-    """`change` of the parts' values, missing where one of them is."""
-
-    def value(row):
-        values = [part(row) for part in parts]
-        return None if None in values else change(*values)
-
-    return value
-
-
-def kleene(every, *parts):
-    """`and` where `every`, else `or`."""
-
-    def value(row):
-        values = [part(row) for part in parts]
-        return (not every) if (not every) in values else None if None in values else every
-
-    return value
-
-
-def number(draw, depth):
-    kind = draw.choice([*ARITHMETIC, "min", "max", "abs", "-x"]) if depth else ""
-    if not kind or draw.random() < 0.2:
-        name = draw.choice(NUMBERS)
+def expression(draw, kind, depth):
+    if not depth or draw.random() < 0.1:
+        name = draw.choice(LEAVES[kind])
         return name, lambda row: row[name]
-    (left, f), (right, g) = number(draw, depth - 1), number(draw, depth - 1)
-    if kind in ARITHMETIC:
-        return f"({left} {kind} {right})", there(ARITHMETIC[kind], f, g)
-    if kind in ("min", "max"):
-        return f"{kind}({left}, {right})", there(min if kind == "min" else max, f, g)
-    return (
-        (f"abs({left})", there(abs, f)) if kind == "abs" else (f"-({left})", there(lambda v: -v, f))
-    )
+    form, change, kinds = draw.choice(FORMS[kind])
+    texts, parts = zip(*(expression(draw, part, depth - 1) for part in kinds))
+    return form.format(*texts), lambda row: change(*(part(row) for part in parts))
 
 
-def truth(draw, depth):
-    kind = draw.choice(["and", "or", "not", "chain", "in", "not in", "missing"]) if depth else ""
-    if not kind:
-        return "c", lambda row: row["c"]
-    if kind in ("and", "or"):
-        parts = [truth(draw, depth - 1) for _ in range(draw.randint(2, 3))]
-        return f" {kind} ".join(f"({t})" for t, _ in parts), kleene(
-            kind == "and", *(f for _, f in parts)
-        )
-    if kind == "not":
-        text, f = truth(draw, depth - 1)
-        return f"not ({text})", there(lambda v: not v, f)
-    text, f = number(draw, depth - 1)
-    if kind == "missing":
-        return f"missing({text})", lambda row: f(row) is None
-    if kind != "chain":
-        listed = draw.sample([-3, 0, 1, 2.5, 4], 2)
-        return f"{text} {kind} {listed}", there(lambda v: (v in listed) == (kind == "in"), f)
-    pairs = []
-    for _ in range(draw.randint(1, 2)):
-        sign, (right, g) = draw.choice(list(COMPARED)), number(draw, depth - 1)
-        pairs.append(there(COMPARED[sign], f, g))
-        text, f = f"{text} {sign} {right}", g
-    return text, kleene(True, *pairs)
-
-
-@pytest.mark.parametrize("maker", [number, truth])
-def test_random_expressions(maker):
+@pytest.mark.parametrize("kind", FORMS)
+def test_random_expressions(kind):
     schema = {"a": pl.Int64, "b": pl.Int8, "x": pl.Float64, "s": pl.String, "c": pl.Boolean}
-    for seed in range(30):
-        draw = random.Random(f"{maker.__name__} {seed}")
+    for seed in range(60):
+        draw = random.Random(f"{kind} {seed}")
         table = [random_row(draw) for _ in range(40)]
         frame = pl.DataFrame([{name: row[name] for name in schema} for row in table], schema)
-        text, value = maker(draw, draw.randint(1, 4))
-        text = f"({text}) " + (
-            "+ b * 0" if maker is number else "and not missing(b)"
-        )  # has a column
+        text, value = expression(draw, kind, draw.randint(1, 4))
+        text = f"({text}) " + ("+ b * 0" if kind == "number" else "and not missing(b)")  # a column
         values, wrong = read(text, frame=frame)
         assert not any(wrong), text
         for row, one in zip(table, values):

@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
 
 from dtn_jax.data.sets.synthetic import funnel, known_answer
 from dtn_jax.data.sets.synthetic.funnel import FIELDS, FunnelSpec
@@ -46,20 +47,6 @@ def test_rows_depend_neither_on_how_the_range_is_cut_nor_on_their_number(spec, d
     assert (ids.shape, labels.shape) == ((3, 23), (3, 3))
 
 
-def test_rates_match_the_probabilities(spec, data):
-    ids, labels = data
-    assert (np.diff(labels.astype(int), axis=1) <= 0).all()  # no cart without a click
-    scores = known_answer.bayes_scores(spec, ids)
-    space = {"all": np.ones(len(ids), bool), "click": labels[:, 0] == 1, "cart": labels[:, 1] == 1}
-    for name in SPACES:
-        task, where = name.split("@")
-        p, y = scores[name][space[where]], labels[space[where], funnel.TASKS.index(task)]
-        # By tenths of the score: labels of other rows would match overall, but not there.
-        for part in np.array_split(np.argsort(p), 10):
-            z = (y[part].sum() - p[part].sum()) / np.sqrt((p[part] * (1 - p[part])).sum())
-            assert abs(z) < 4.5, (name, z)
-
-
 def test_ids_follow_the_bounded_zipf_law(spec, data):
     ids, _ = data
     assert ids.min() == 1
@@ -88,44 +75,7 @@ def test_sizes_use_up_the_ids(ids):
     assert all(sizes[f] <= n for f, n in funnel.ALI_CCP_IDS.items())
 
 
-def test_importance_is_the_total_effect(spec, data):
-    # Jansen's estimator: redraw one field, see how far the logit moves.
-    ids = data[0][:40_000]
-    base = logits(spec, ids)
-    for index in range(23):
-        changed = ids.copy()
-        changed[:, index] = data[0][40_000:80_000, index]
-        effect = ((logits(spec, changed) - base) ** 2).mean(0) / 2 / base.var(0)
-        known = [share[index] for share in known_answer.importance(spec).values()]
-        np.testing.assert_allclose(effect, known, rtol=0.1, atol=1e-3)
-        assert ((effect == 0) == (np.array(known) == 0)).all()
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-def test_expected_auc_is_that_of_all_pairs(weighted):
-    rng = np.random.default_rng(5)
-    score, prob, space = rng.integers(0, 6, 40) / 7, rng.random(40), rng.random(40)
-    score[:3] = rng.random(3)
-    pairs = won = 0.0
-    for i in range(40):
-        for j in range(40):
-            mass = prob[i] * (1 - prob[j]) * (space[i] * space[j] if weighted else 1)
-            pairs += mass
-            won += mass * (1.0 if score[i] > score[j] else 0.5 if score[i] == score[j] else 0.0)
-    got = known_answer.expected_auc(score, prob, space if weighted else None)
-    assert got == pytest.approx(won / pairs, rel=1e-12)
-
-
-def auc_of_labels(score, label):
-    """Mann-Whitney's; scores are distinct enough for ties not to matter."""
-    rank = np.empty(len(score))
-    rank[np.argsort(score)] = np.arange(1, len(score) + 1)
-    positives = label.sum()
-    won = rank[label == 1].sum() - positives * (positives + 1) / 2
-    return won / (positives * (len(label) - positives))
-
-
-def test_truth(spec, data):
+def test_the_answer_is_that_of_drawn_labels(spec, data):
     known = json.loads(json.dumps(known_answer.truth(spec, sample=100_000)))
     assert known["spec"] == {"rows": 100_000, "ids": 20_000, "seed": 3}
     assert known["sizes"] == spec.sizes
@@ -138,14 +88,20 @@ def test_truth(spec, data):
     assert rates["cart@all"] == pytest.approx(rates["click@all"] * rates["cart@click"], rel=1e-9)
     assert rates["order@all"] == pytest.approx(rates["cart@all"] * rates["order@cart"], rel=1e-9)
     ids, labels = data
+    assert (np.diff(labels.astype(int), axis=1) <= 0).all()  # no cart without a click
     scores = known_answer.bayes_scores(spec, ids)
     space = {"all": np.ones(len(ids), bool), "click": labels[:, 0] == 1, "cart": labels[:, 1] == 1}
     for name in SPACES:
         task, where = name.split("@")
+        p = scores[name][space[where]]
         label = labels[space[where], funnel.TASKS.index(task)].astype(int)
+        # By tenths of the score: labels of other rows would match overall, but not there.
+        for part in np.array_split(np.argsort(p), 10):
+            z = (label[part].sum() - p[part].sum()) / np.sqrt((p[part] * (1 - p[part])).sum())
+            assert abs(z) < 4.5, (name, z)
         # 5 standard errors of an AUC near 0.85 (Hanley and McNeil), the sample's own included.
         near = 5 * np.sqrt(2 * 0.06 / min(label.sum(), (1 - label).sum()))
-        got = auc_of_labels(scores[name][space[where]], label)
+        got = roc_auc_score(label, p)
         assert known["bayes_auc"][name] == pytest.approx(got, abs=near)
         assert known["rates"][name] == pytest.approx(label.mean(), abs=0.02)
 
@@ -163,19 +119,6 @@ DECLARED = {
 def ids():
     """Of 40,000 rows; they are the same at every dial."""
     return funnel.rows(FunnelSpec(seed=3), 0, 40_000)[0]
-
-
-def tables_of(spec, task):
-    """{field: [V]}, {(field, field): [V, V]}: what labels are drawn from, by id."""
-    mains, pairs = {}, {}
-    for term in funnel._terms(spec)[task]:
-        names = tuple(FIELDS[field] for field, _ in term)
-        tables = [table for _, table in term]
-        if len(names) == 1:
-            mains[names[0]] = mains.get(names[0], 0) + tables[0][0]
-        else:
-            pairs[names] = pairs.get(names, 0) + tables[0].T @ tables[1]
-    return mains, pairs
 
 
 def digest(content):
@@ -202,28 +145,24 @@ def test_the_defaults_are_the_law_without_dials(options, rows, notes):
 
 
 @pytest.mark.parametrize(
-    ("divergence", "interactions"), [(0, ""), (0.25, 0.6), (0.5, ""), (1, 0.6)]
+    ("divergence", "interactions"), [(0, ""), (0.25, 0.6), (0.5, ""), (1, 0.6), (1, "")]
 )
-def test_a_logits_variance_and_importances_are_those_of_its_tables(divergence, interactions):
-    """Exactly, over the ids of each field: no sample."""
-    spec = FunnelSpec(divergence=divergence, interactions=interactions)
-    prob = {}
-    for field, size in spec.sizes.items():
-        head = funnel.id_probabilities(size, min(size, funnel.HEAD_IDS))
-        rest = [1 - head.sum()] if size > funnel.HEAD_IDS else []
-        prob[field] = np.concatenate([[0], head, rest])
-    shares = known_answer.importance(spec)
-    for task in funnel.TASKS:
-        mains, pairs = tables_of(spec, task)
-        parts = {(f,): prob[f] @ table**2 for f, table in mains.items()}
-        parts |= {(i, j): prob[i] @ table**2 @ prob[j] for (i, j), table in pairs.items()}
-        total = sum(parts.values())
-        assert total == pytest.approx(DECLARED[task], rel=1e-12)
-        effect = [sum(v for fields, v in parts.items() if f in fields) / total for f in FIELDS]
-        np.testing.assert_allclose(shares[task], effect, rtol=1e-12)
-        in_pairs = sum(v for fields, v in parts.items() if len(fields) == 2) / total
-        if interactions:
-            assert in_pairs == pytest.approx(interactions, rel=1e-12)
+def test_importance_is_the_total_effect(divergence, interactions, ids):
+    """By Jansen's estimator: redraw one field, see how far the logit moves."""
+    spec = FunnelSpec(seed=3, divergence=divergence, interactions=interactions)
+    base = logits(spec, ids[:30_000])
+    np.testing.assert_allclose(base.var(0), list(DECLARED.values()), rtol=0.05)
+    shares = np.stack(list(known_answer.importance(spec).values()))
+    for index in range(23):
+        changed = ids[:30_000].copy()
+        changed[:, index] = np.roll(ids[:, index], 10_000)[:30_000]
+        effect = ((logits(spec, changed) - base) ** 2).mean(0) / 2 / base.var(0)
+        np.testing.assert_allclose(effect, shares[:, index], rtol=0.15, atol=2e-3)
+        assert ((effect == 0) == (shares[:, index] == 0)).all()
+    if interactions:
+        for terms in spec.stages.values():
+            found = [sum(t.weight**2 for t in terms if len(t.fields) >= n) for n in (1, 2)]
+            assert found[1] / found[0] == pytest.approx(interactions, rel=1e-12)
 
 
 def test_at_no_divergence_all_logits_are_one_up_to_scale_and_bias(ids):

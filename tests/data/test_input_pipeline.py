@@ -11,7 +11,7 @@ from numbered_rows import stored_rows
 from dtn_jax.data.blocks import Layout
 from dtn_jax.data.epochs.batches import CHUNK_STEPS, prefetched
 from dtn_jax.data.epochs.epoch_order import batch_rows, steps_per_epoch
-from dtn_jax.data.epochs.reader import SplitReader, in_order, take
+from dtn_jax.data.epochs.reader import SplitReader, take
 from dtn_jax.data.epochs.resident import ResidentData
 from dtn_jax.data.epochs.streamed import StreamedData
 from dtn_jax.data.sets import catalog
@@ -92,18 +92,6 @@ def test_picked_rows_come_from_their_blocks_alone(count, monkeypatch):
     np.testing.assert_array_equal(got.labels[:, 0], (numbers + 1) / 2)
     blocks = np.repeat(np.arange(len(layout.blocks(rows))), layout.blocks(rows))[numbers]
     assert data.notes["train"].taken == sorted(set(blocks))
-
-
-def test_scoring_reads_the_rows_in_order_and_pads_the_last_batch(adult):
-    batches = list(in_order(adult, "validation", 1000, slice(None)))
-    assert [int(b.row_mask.sum()) for b in batches] == [
-        1000,
-        1000,
-        1000,
-        adult.rows["validation"] - 3000,
-    ]
-    ids = np.concatenate([b.ids[b.row_mask] for b in batches])
-    np.testing.assert_array_equal(ids, SplitReader(adult, "validation").everything().ids)
 
 
 def test_the_same_items_in_order():

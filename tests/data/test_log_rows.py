@@ -1,11 +1,9 @@
 """A prepared log holds its raw rows: every id, number, label and group, in the files' order."""
 
 import itertools
-import shutil
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 import pytest
 from world import log
 
@@ -91,14 +89,6 @@ def test_lists_share_the_items_table_and_keep_the_first_or_the_newest(shop, fram
         assert actions == frame["viewed_action"].list.tail(4).to_list()
         weights = [row[:3] + [0] * (3 - len(row[:3])) for row in frame["seen_weights"].to_list()]
         np.testing.assert_allclose(batches[split].weights, weights)
-    viewed, action = (
-        next(f for f in shop.schema.fields if f.name == n) for n in ("viewed", "action")
-    )
-    assert (viewed.kind, viewed.table, viewed.target, viewed.pooling) == (
-        *("sequence", "item", "item"),
-        "mean",
-    )
-    assert (action.kind, action.beside, action.slots) == ("sequence", "viewed", 4)
 
 
 def test_numbers_are_bucketed_or_standardised_by_train(shop, frames, batches):
@@ -122,17 +112,15 @@ def test_numbers_are_bucketed_or_standardised_by_train(shop, frames, batches):
 
 
 def test_hashed_values_have_a_row_for_each_function(shop, frames, batches):
-    """The same in every version, since models depend on it."""
-    found = ids(shop, batches["test"], "query")
-    assert (found[:, 0] != found[:, 1]).mean() > 0.9
-    by_value = dict(zip(frames["test"]["query"], map(tuple, found.tolist()), strict=True))
+    """Which ones is in golden/log.json."""
+    rows = {}
     for split in log.SPLITS:
-        for value, row in zip(frames[split]["query"], ids(shop, batches[split], "query").tolist()):
-            assert by_value.setdefault(value, tuple(row)) == tuple(row)
-    assert [by_value[f"q{n}"] for n in range(3)] == HASHED
-    assert set(np.concatenate([ids(shop, b, "query") for b in batches.values()]).ravel()) == set(
-        range(1, 51)
-    )
+        found = ids(shop, batches[split], "query").tolist()
+        for value, row in zip(frames[split]["query"], found, strict=True):
+            assert rows.setdefault(value, row) == row
+    first, second = np.transpose(list(rows.values()))
+    assert (first != second).mean() > 0.9
+    assert {*first, *second} == set(range(1, 51))
 
 
 def test_a_cross_tells_pairs_apart(shop, frames, batches):
@@ -142,26 +130,6 @@ def test_a_cross_tells_pairs_apart(shop, frames, batches):
     for pair, row in zip(zip(frame["user"], frame["t"].dt.hour(), strict=True), found, strict=True):
         assert pairs.setdefault(pair, row) == row
     assert len(set(pairs.values())) == 40  # every row is used
-
-
-def test_hours_are_values_midnight_too(shop, frames):
-    for split, frame in frames.items():
-        assert log.values(shop, split, "hour") == frame["t"].dt.hour().cast(pl.String).to_list()
-
-
-def test_histories_list_the_clicks_of_a_user_before_the_row(shop, frames):
-    frame = pl.concat(frames.values())
-    found, gaps = (
-        [row for split in log.SPLITS for row in log.values(shop, split, field)]
-        for field in ("clicked", "ago")
-    )
-    assert sum(map(bool, found)) > 1000
-    for n, row in list(enumerate(frame.iter_rows(named=True)))[::7]:
-        past = frame[:n].filter(user=row["user"], click=1).filter(pl.col("t") < row["t"]).tail(3)
-        assert [int(v) if v else v for v in found[n]] == past["item"].to_list()
-        seconds = [(row["t"] - t).total_seconds() for t in past["t"]]
-        octaves = [str(int(np.log2(1 + s))) for s in seconds]
-        assert [g or o for g, o in zip(gaps[n], octaves, strict=True)] == octaves
 
 
 def test_a_table_in_memory_gives_the_set_of_its_file(shop, batches, prepared_dir, tmp_path):
@@ -216,7 +184,7 @@ def test_hashed_fields_know_what_is_missing_but_not_what_is_new(tmp_path):
     assert not any("cut" in name for name in overview.kept_fields(made).header)  # no bags
 
 
-def test_the_names_of_ids(shop, frames, batches, tmp_path):
+def test_the_names_of_ids(shop, frames, batches):
     fields = shown_values.fields(shop.folder)
     price = ids(shop, batches["train"], "price")[:, 0].tolist()
     named = names(fields["price"], price)
@@ -226,14 +194,6 @@ def test_the_names_of_ids(shop, frames, batches, tmp_path):
             assert float(low) * 0.999 <= value <= float(high) * 1.001
     assert fields["user_x_hour"].names([0, 3]) == {3: "row 3"}
     assert names(fields["query"], [0, 1]) == {0: "unknown", 1: "row 1"}
-    # A large table's values were written a range of keys at a time.
-    every = list(range(1, shop.schema.tables()["item"]))
-    copy = shutil.copytree(shop.folder, tmp_path / "copy")
-    path = copy / "vocabulary" / "item.values.arrow"
-    table = pa.ipc.open_file(path.read_bytes()).read_all()
-    with pa.ipc.new_file(path, table.schema) as writer:
-        writer.write_table(table, max_chunksize=4)
-    assert shown_values.fields(copy)["item"].names(every) == fields["item"].names(every)
 
 
 def test_every_value_of_a_large_vocabulary_has_a_row_of_its_own(tmp_path):
@@ -247,6 +207,3 @@ def test_every_value_of_a_large_vocabulary_has_a_row_of_its_own(tmp_path):
         assert all(y is None if x is None else y == f"value {x}" for x, y in pairs)
     assert len(set(log.values(made, "train", "x"))) == made.rows["train"]
     assert set(log.values(made, "test", "x")) == {None}
-
-
-HASHED = [(30, 47), (34, 6), (1, 39)]

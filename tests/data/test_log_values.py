@@ -183,28 +183,6 @@ def test_names_of_fields_and_files_may_be_any_text(tmp_path):
     assert inside == {"vocabulary"}  # none is written elsewhere
 
 
-def test_a_column_may_have_another_type_in_another_file(tmp_path):
-    """As pandas makes floats of whole numbers with a null among them."""
-    first, found = GOOD.with_columns(hour=pl.col("t").dt.hour()), []
-    text = TEXT.replace("hour: {value: hour(t)}", "hour:")
-    second = first.with_columns(
-        pl.col("price", "t").cast(pl.String),
-        pl.col("user", "order").cast(pl.Float64),
-        pl.col("item").cast(pl.String),
-        pl.col("hour").cast(pl.UInt64),
-        pl.col("click").cast(pl.Boolean),
-    )
-    for name, data in (("same", first), ("other", second)):
-        (tmp_path / name).mkdir()
-        first.write_parquet(tmp_path / name / "a.parquet")
-        data.write_parquet(tmp_path / name / "b.parquet")
-        first.head(0).write_parquet(tmp_path / name / "c.parquet")  # holds no rows
-        schema, given = log.schema_file(tmp_path / name, text), str(tmp_path / name / "*.parquet")
-        made = prepare(schema, given, tmp_path / name, processes=1, max_reject_rate=0.0)
-        found.append((made.fingerprint, made.groups("test").tolist()))
-    assert found[0] == found[1]
-
-
 OPTIONAL = """
 name: shop
 fields:
@@ -261,13 +239,6 @@ def test_times_since_1970_without_a_unit_are_those_of_dates(unit, tmp_path):
     schema, given = log.schema_file(tmp_path, TEXT), str(tmp_path / "log")
     made = prepare(schema, given, tmp_path / "data", processes=1, max_reject_rate=0.01)
     assert sum(made.rows.values()) == ROWS
-
-
-def test_times_of_other_zones_are_read(tmp_path):
-    same = ["2026-03-01 01:40:00", "2026-03-01T01:40:00Z", "2026-03-01T03:40:00+02:00"]
-    times = [*same, *GOOD["t"].cast(pl.String)[3:]]
-    made = prepared(tmp_path, GOOD.with_columns(t=pl.Series(times)), text=TEXT)
-    assert log.values(made, "train", "hour")[:3] == ["1"] * 3
 
 
 @pytest.mark.parametrize("unit", ["s", "ms"])

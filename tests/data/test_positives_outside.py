@@ -40,28 +40,23 @@ def with_most(share):
 
 
 def test_positives_are_counted_where_the_other_label_is_known(tmp_path):
-    made = prepared(tmp_path, log(), TEXT)
-    assert made.notes["positives_outside"] == {
-        "click": {"order": [400, 300], "like": [400, 390]},
-        "order": {"click": [120, 20], "like": [150, 130]},
-        "like": {"click": [35, 25], "order": [35, 15]},
-    }
-    first, second = made.notes["account"][:2]
+    """In a whole log, of fewer negatives, and as an extension."""
+    whole = prepared(tmp_path, log(), TEXT)
+    first, second = whole.notes["account"][:2]
     assert first.startswith("20 of 120 positives of task 'order' (16.7 %) lie on rows")
     assert second.startswith("25 of 35 positives of task 'like' (71.4 %) lie on rows")
-
-
-def test_all_ways_of_preparing_count_the_same(tmp_path):
-    """Of fewer negatives, as an extension."""
-    whole = prepared(tmp_path, log(), TEXT)
     later = TEXT.replace("shop", "later")
     fewer = prepared(tmp_path / "fewer", log(), later + "sample_negatives: {click: 0.1}\n")
     assert fewer.rows["train"] < whole.rows["train"] / 1.5
     source = write(tmp_path / "raw_later", log())
     schema = schema_file(tmp_path, later, "later.yaml")
     more = logs.prepare(schema, source, tmp_path / "data", processes=1, extend="shop")
-    for made in (fewer, more):
-        assert made.notes["positives_outside"] == whole.notes["positives_outside"]
+    for made in (whole, fewer, more):
+        assert made.notes["positives_outside"] == {
+            "click": {"order": [400, 300], "like": [400, 390]},
+            "order": {"click": [120, 20], "like": [150, 130]},
+            "like": {"click": [35, 25], "order": [35, 15]},
+        }
 
 
 def test_positives_count_by_their_weights(tmp_path):

@@ -1,11 +1,13 @@
 """Public sets from their archives, which a server here serves; what the catalog says of them."""
 
+import contextlib
+import http.server
 import io
 import pathlib
 import tarfile
+import threading
 import zipfile
 
-import local_server
 import pytest
 import twins
 from public_sets import load
@@ -13,6 +15,7 @@ from public_sets import load
 from dtn_jax.data import sets
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.sets import download
+from dtn_jax.data.sets.census_income import CensusIncome
 from dtn_jax.data.sets.kuairand import KuaiRandPure
 from dtn_jax.data.sets.movielens import MovieLens
 from dtn_jax.errors import UserError
@@ -41,30 +44,45 @@ def test_a_set_of_another_schema_file_is_refused(tmp_path, monkeypatch):
         load(tmp_path, "movielens")
 
 
-SETS = {"movielens": (MovieLens, "ml-1m.zip"), "kuairand_pure": (KuaiRandPure, "pure.tar.gz")}
+SETS = {  # {name: (its class, what is published, how its twin is written)}
+    "movielens": (MovieLens, "ml-1m.zip", lambda to: twins.movielens(to, "1m")),
+    "kuairand_pure": (KuaiRandPure, "pure.tar.gz", twins.kuairand_pure),
+    "census_income": (CensusIncome, "census+income+kdd.zip", twins.census_income),
+}
 
 
 def write(folder, name):
     """The raw files of a set's twin."""
-    make = {"movielens": lambda to: twins.movielens(to, "1m"), "kuairand_pure": twins.kuairand_pure}
-    make[name](folder)
+    SETS[name][2](folder)
     return {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
 
 
 def packed_files(files, suffix, leave=""):
-    """The files as a zip or a tar.gz, with a README, without one of them."""
+    """The files as a zip or a tar.gz, or as UCI's zip that holds a tar.gz, without one of them."""
     packed = io.BytesIO()
-    kept = [(name, path.read_bytes()) for name, path in files.items() if name != leave]
+    kept = {name: path.read_bytes() for name, path in files.items() if name != leave}
     if suffix.endswith(".zip"):
+        if "+" in suffix:
+            kept = {"census.tar.gz": tar_of({f"./{name}": data for name, data in kept.items()})}
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
-            for name, data in [("README", b"what it is"), *kept]:
+            for name, data in {"README": b"what it is", **kept}.items():
                 file.writestr(name, data)
-    else:
-        with tarfile.open(fileobj=packed, mode="w:gz") as file:
-            for name, data in kept:
-                entry = tarfile.TarInfo(name)
-                entry.size = len(data)
-                file.addfile(entry, io.BytesIO(data))
+        return packed.getvalue()
+    return tar_of(kept)
+
+
+def tar_of(entries):
+    """The bytes of a tar.gz of {name: where it links to, or the bytes that it holds}."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as file:
+        for name, content in entries.items():
+            entry = tarfile.TarInfo(name)
+            if isinstance(content, str):
+                entry.type, entry.linkname = tarfile.SYMTYPE, content
+                file.addfile(entry)
+            else:
+                entry.size = len(content)
+                file.addfile(entry, io.BytesIO(content))
     return packed.getvalue()
 
 
@@ -75,14 +93,41 @@ def surroundings(monkeypatch):
         monkeypatch.setenv(name, "127.0.0.1")
 
 
+@contextlib.contextmanager
+def serving(served, file):
+    """Serves `served["data"]` at the address that it yields, and counts `served["requests"]`;
+    answers 404 while there is none."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            served["requests"] += 1
+            if "data" not in served:
+                self.send_error(404)
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", len(served["data"]))
+            self.end_headers()
+            self.wfile.write(served["data"])
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever, args=(0.02,))
+        thread.start()
+        yield f"http://127.0.0.1:{listening.server_port}/{file}"
+        listening.shutdown()
+        thread.join()
+
+
 @pytest.fixture(params=SETS)
 def served(request, monkeypatch, tmp_path):
     """What is served: `data`; `name` of the set, its `files`, and how often it was asked for."""
-    builder, file = SETS[request.param]
+    builder, file, _ = SETS[request.param]
     files = write(tmp_path / "elsewhere", request.param)
     served = {"requests": 0, "name": request.param, "files": files, "file": file}
 
-    with local_server.serving(served, file) as url:
+    with serving(served, file) as url:
         monkeypatch.setattr(builder, "url", url)
         yield served
 
@@ -91,9 +136,11 @@ def test_a_downloaded_set_is_the_same(served, tmp_path, capsys):
     served["data"] = packed_files(served["files"], served["file"])
     (tmp_path / "raw").mkdir()
     first = load(tmp_path, served["name"])
-    shown = capsys.readouterr().out
-    assert f"{tmp_path}/raw/{served['name']} holds no raw files." in shown
-    assert "Downloading http://127.0.0.1" in shown
+    shown = capsys.readouterr()
+    lines = shown.out.splitlines()
+    assert lines[0] == f"{tmp_path}/raw/{served['name']} holds no raw files."
+    assert lines[1].startswith("Downloading http://127.0.0.1")
+    assert shown.err == ""
     assert load(tmp_path, served["name"]) == load(tmp_path, served["name"], raw="") == first
     assert served["requests"] == 1
     given = tmp_path / "given"
@@ -140,19 +187,6 @@ def test_downloads_that_fail(served, tmp_path):
 WANTED = "set/log.csv"
 
 
-def tar(path, *entries):
-    """A tar.gz of (name, where it links to, or the bytes that it holds)."""
-    with tarfile.open(path, "w:gz") as file:
-        for name, content in entries:
-            entry = tarfile.TarInfo(name)
-            if isinstance(content, str):
-                entry.type, entry.linkname = tarfile.SYMTYPE, content
-                file.addfile(entry)
-            else:
-                entry.size = len(content)
-                file.addfile(entry, io.BytesIO(content))
-
-
 @pytest.fixture
 def contained(tmp_path):
     (tmp_path / "in").mkdir()
@@ -166,7 +200,8 @@ def unpacked(folder):
 
 
 def test_other_members_are_not_unpacked(contained):
-    tar(contained / "a", ("../escape", b"x"), ("/escape", b"x"), (WANTED, b"a,b\n"))
+    entries = {"../escape": b"x", "/escape": b"x", WANTED: b"a,b\n"}
+    (contained / "a").write_bytes(tar_of(entries))
     assert unpacked(contained)[WANTED].read_bytes() == b"a,b\n"
     assert [p.name for p in (contained / "a.unpacked").rglob("*")] == ["set", "log.csv"]
 
@@ -174,6 +209,6 @@ def test_other_members_are_not_unpacked(contained):
 @pytest.mark.parametrize("link", ["/etc/passwd", "../../../etc/passwd", "log.csv"])
 def test_a_link_is_not_followed_outside(contained, link):
     """Nor to itself, in a circle."""
-    tar(contained / "a", (WANTED, link))
+    (contained / "a").write_bytes(tar_of({WANTED: link}))
     with pytest.raises(UserError, match=r"https://x .*; it was discarded"):
         unpacked(contained)

@@ -25,7 +25,7 @@ def shop(prepared_dir):
     return log.shared(prepared_dir)[1:]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def arguments(shop):
     """(architecture, the workdir, more of the config's argument) -> those of a command."""
 
@@ -39,25 +39,10 @@ def arguments(shop):
 
 
 @pytest.fixture(scope="module")
-def trained(shop, tmp_path_factory):
+def trained(arguments, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("runs") / "dtn"
-    schema, data = (shop[1] / name for name in ("shop.yaml", "data"))
-    config = f"--config=configs/logs.py:dtn,schema={schema},{SMALL},parallel.devices=1"
-    train.main([config, f"--workdir={workdir}", f"--config.data.data_dir={data}"])
+    train.main(arguments("dtn", workdir))
     return workdir
-
-
-def test_a_run_is_told_by_the_log_s_name(trained):
-    results = json.loads((trained / "results.json").read_text())
-    assert results["dataset"] == "shop"
-    assert {"click@all", "order@click", "watch@all"} <= set(results["test"])
-
-
-def test_the_config_trains_until_validation_gains_no_more():
-    config = load_config("configs/logs.py")
-    assert (config.train.epochs, config.train.patience) == (20, 2)
-    assert (config.train.max_examples, config.optim.schedule) == (20_000_000, "constant")
-    assert load_config("configs/logs.py:quick").train.epochs == 1
 
 
 @pytest.mark.slow

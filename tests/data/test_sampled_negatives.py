@@ -1,10 +1,7 @@
 """Negative down-sampling: fewer train rows, with weights that make up for the others."""
 
-import json
-
 import numpy as np
 import polars as pl
-import pytest
 from world.log import prepared, rows
 
 from dtn_jax.data.epochs.reader import SplitReader
@@ -18,23 +15,15 @@ split: {by: random, validation: 0.1, test: 0.1}
 FRAME = rows(6000, seed=3)
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    return prepared(tmp_path_factory.mktemp("whole"), FRAME, TEXT)
-
-
-@pytest.fixture(scope="module")
-def sampled(tmp_path_factory):
-    text = f"{TEXT}sample_negatives: {{click: 0.2}}\n"
-    return prepared(tmp_path_factory.mktemp("sampled"), FRAME, text)
-
-
 def labels(shop, split):
     found = SplitReader(shop, split).everything()
     return found.labels, found.sample_weight
 
 
-def test_positives_stay_and_a_share_of_negatives(whole, sampled):
+def test_positives_stay_and_a_share_of_negatives(tmp_path):
+    text = f"{TEXT}sample_negatives: {{click: 0.2}}\n"
+    whole = prepared(tmp_path / "whole", FRAME, TEXT)
+    sampled = prepared(tmp_path / "sampled", FRAME, text)
     before, _ = labels(whole, "train")
     after, weight = labels(sampled, "train")
     assert (after[:, 0] == 1).sum() == (before[:, 0] == 1).sum()
@@ -44,18 +33,11 @@ def test_positives_stay_and_a_share_of_negatives(whole, sampled):
     for task in range(2):
         rate = (after[:, task] * weight).sum() / weight.sum()
         assert abs(rate - before[:, task].mean()) < 0.02
-
-
-def test_validation_and_test_stay_whole(whole, sampled):
     for split in ("validation", "test"):
         assert sampled.rows[split] == whole.rows[split]
         assert (labels(sampled, split)[1] == 1).all()
-
-
-def test_the_rate_is_recorded_and_told(sampled):
-    notes = json.loads((sampled.folder / "notes.json").read_text())
-    assert notes["sample_negatives"] == {"click": 0.2}
-    assert "negatives sampled (click at 0.2)" in notes["account"][0]
+    assert sampled.notes["sample_negatives"] == {"click": 0.2}
+    assert "negatives sampled (click at 0.2)" in sampled.notes["account"][0]
 
 
 def test_a_row_stays_for_the_task_that_wants_it_most(tmp_path):

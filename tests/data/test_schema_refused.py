@@ -24,6 +24,8 @@ HISTORY = "h: {kind: sequence, target: item, max_values: 7, keep: first, longest
 WHOLES = {  # {what makes no sense: a file that has it}
     "a field": lambda text: spoiled(field=text),
     "a companion": lambda text: spoiled(field=HISTORY + text),
+    "a field of a log with times": lambda text: spoiled(field=text, more="time: t"),
+    "a history": lambda text: spoiled(field=text, more="time: t\ngroup: user"),
     "a task": lambda text: spoiled(task=text),
     "the file": lambda text: spoiled(more=text),
     "the split of a log with times and groups": lambda text: spoiled(
@@ -91,11 +93,7 @@ SHAPES = [  # text, line, what the message says
     (SMALL + "grup: user\n", 7, "'grup'. Did you mean 'group'?"),
     (SMALL + "group: [user]\n", 7, "group: expected a text, got a list"),
     (SMALL + "name: ../up\n", 7, "expected letters, digits, '_' and '-'"),
-    (
-        spoiled(task="x: {label: user > 3}"),
-        2,
-        "field 'user': it reads 'user', a column of the label",
-    ),
+    (spoiled(task="x: {label: user > 3}"), 2, "'user': it reads 'user', a column of the label"),
     (spoiled(task="w: {kind: regression}", more="sample_negatives: {w: 0.5}"), 8, "a regression"),
 ]
 
@@ -152,30 +150,20 @@ NODES = st.recursive(
 )
 
 
-def check(text):
-    message = "shop.yaml"
-    try:
-        loads(text, "shop.yaml")
-    except UserError as error:
-        message = str(error)
-    assert message.startswith("shop.yaml")
-
-
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None)
-@given(st.lists(EDIT, min_size=1, max_size=3), DAMAGE, st.text(max_size=200))
-def test_any_edit(edits, damage, other):
+@settings(max_examples=300, deadline=None)
+@given(st.lists(EDIT, min_size=1, max_size=3), DAMAGE, st.dictionaries(NAMES, NODES, max_size=5))
+def test_whatever_a_schema_file_holds(edits, damage, found):
+    """Edits and damage of a good one, and good YAML whose keys may mean nothing where they are."""
     text = WHOLE
     for start, length, piece in edits:
         text = text[:start] + piece + text[start + length :]
-    for changed in (text, damaged(WHOLE.encode(), damage).decode(errors="replace"), other):
-        check(changed)
-
-
-@pytest.mark.slow
-@settings(max_examples=200, deadline=None)
-@given(st.dictionaries(NAMES, NODES, max_size=5), st.booleans())
-def test_any_nodes(found, whole):
-    """Good YAML whose keys there are, at places where they may mean nothing."""
-    lines = [f"{key}: {node}\n" for key, node in found.items()]
-    check((SMALL if whole else "") + "".join(lines))
+    nodes = "".join(f"{key}: {node}\n" for key, node in found.items())
+    damage = damaged(WHOLE.encode(), damage).decode(errors="replace")
+    for changed in (text, damage, nodes, SMALL + nodes):
+        message = "shop.yaml"
+        try:
+            loads(changed, "shop.yaml")
+        except UserError as error:
+            message = str(error)
+        assert message.startswith("shop.yaml")

@@ -68,12 +68,6 @@ def test_by_time_with_shares_of_times_that_are_numbers(split):
     assert ends == [(0, 449), (450, 629), (630, 899)]
 
 
-def test_time_may_be_milliseconds(split):
-    frame = FRAME.with_columns(t=pl.col("t").dt.epoch("s") * 1000)
-    found = split("time: t\nsplit: {by: time, validation: 2026-03-06, test: 2026-03-08}", frame)
-    np.testing.assert_array_equal(found["test"], (FRAME["t"].dt.day() >= 8).arg_true())
-
-
 def test_by_group_keeps_whole_groups_together(split):
     found = split("split: {by: group, validation: 0.25, test: 0.25}")
     users = {name: set(FRAME["user"].to_numpy()[places]) for name, places in found.items()}
@@ -91,21 +85,26 @@ def test_at_random_by_a_seed(split):
     assert list(other["test"]) != list(found["test"])
 
 
-def test_by_the_values_of_a_column(split):
-    frame = FRAME.with_columns(fold=pl.int_range(900) % 10)
-    lines = "split: {by: column, column: fold, values: {train: [0, 1, 2, 3, 4, 5, 6], "
-    found = split(lines + "validation: [7, 8], test: [9]}}", frame)
-    fold = frame["fold"].to_numpy()
-    np.testing.assert_array_equal(found["train"], np.flatnonzero(fold < 7))
-    np.testing.assert_array_equal(found["validation"], np.flatnonzero((fold == 7) | (fold == 8)))
-    np.testing.assert_array_equal(found["test"], np.flatnonzero(fold == 9))
+VALUES = "values: {train: [1], validation: ['2', 3], test: [4]}"
+FOLDS = pl.int_range(900) % 4 + 1
 
 
-def test_a_columns_values_may_be_the_splits_names(split):
-    names = pl.Series(SPLITS)[np.arange(900) % 3]
-    found = split("split: {by: column, column: fold}", FRAME.with_columns(fold=names))
-    for place, name in enumerate(SPLITS):
-        np.testing.assert_array_equal(found[name], np.arange(place, 900, 3))
+@pytest.mark.parametrize(
+    ("fold", "more"),
+    [
+        (FOLDS, VALUES),
+        (FOLDS.cast(pl.Float64), VALUES),  # as pandas has them beside a null
+        (FOLDS.cast(pl.String), VALUES),
+        (FOLDS.replace_strict(dict(zip(range(1, 5), [*SPLITS[:2], *SPLITS[1:]]))), ""),
+    ],
+)
+def test_by_the_values_of_a_column(split, fold, more):
+    """They are compared as ids are; by default they are the splits' names."""
+    found = split(f"split: {{by: column, column: fold, {more}}}", FRAME.with_columns(fold=fold))
+    for name, places in zip(SPLITS, ([0], [1, 2], [3])):
+        np.testing.assert_array_equal(
+            found[name], np.flatnonzero(np.isin(np.arange(900) % 4, places))
+        )
 
 
 def test_a_column_without_validation_has_a_share_of_trains_groups_there(split):
@@ -117,18 +116,6 @@ def test_a_column_without_validation_has_a_share_of_trains_groups_there(split):
     assert validation
     assert not train & validation
     assert abs(len(found["validation"]) - 0.3 * 675) < 100
-
-
-@pytest.mark.parametrize("dtype", [pl.Float64, pl.String])
-def test_values_are_compared_as_ids_are(split, dtype):
-    """pandas turns whole numbers with a null among them into floats: 2.0, 2 and '2' are one."""
-    frame = FRAME.with_columns(fold=(pl.int_range(900) % 3 + 1).cast(pl.Int8).cast(dtype))
-    found = split(
-        "split: {by: column, column: fold, values: {train: [1], validation: ['2'], test: [3]}}",
-        frame,
-    )
-    for place, name in enumerate(SPLITS):
-        np.testing.assert_array_equal(found[name], np.arange(place, 900, 3))
 
 
 def test_a_value_of_no_split_is_told_with_those_expected(split):

@@ -12,14 +12,13 @@ from dtn_jax.data.blocks import Layout
 from dtn_jax.data.epochs import day_order
 from dtn_jax.data.epochs.batches import CHUNK_STEPS
 from dtn_jax.data.epochs.day_order import read_days
-from dtn_jax.data.epochs.epoch_order import batch_rows, steps_per_epoch, window_count
+from dtn_jax.data.epochs.epoch_order import batch_rows, steps_per_epoch
 from dtn_jax.data.epochs.reader import SplitReader, in_order, part_of
 from dtn_jax.data.epochs.resident import ResidentData
 from dtn_jax.data.epochs.streamed import StreamedData
 from dtn_jax.errors import UserError
 
 SEED = 7
-MOST = 16  # lanes and processes in the random draws
 BY_DAY = pytest.mark.parametrize("by_day", [False, True])
 
 
@@ -100,44 +99,25 @@ def together(as_process, count, data, size, start, stop, days=None):
     return np.concatenate(parts, axis=1)
 
 
+# (lanes, processes, rows): lanes of their own, shared ones, empty ones, parts that end within one.
+SETS = [(8, 2, 40), (2, 8, 1531), (4, 4, 3), (1, 4, 3), (3, 4, 1531), (6, 4, 40), (8, 64, 1000)]
+DRAW = np.random.default_rng(0)
+SETS += [(*DRAW.integers(1, 17, 2).tolist(), int(DRAW.integers(1, 2000))) for _ in range(7)]
+
+
 @BY_DAY
-@pytest.mark.parametrize(
-    ("lanes", "processes", "rows"),
-    [(8, 2, 40), (2, 8, 1531), (4, 4, 3), (1, 4, 3), (3, 4, 1531), (6, 4, 40), (8, 64, 1000)],
-)
-def test_processes_have_the_rows_of_one(lanes, processes, rows, by_day, as_process):
-    """Lanes of their own, shared ones, empty ones, and parts that end within a lane."""
-    data = dated(Layout(lanes, 4), rows)
-    days, size = days_of(data, by_day), 3 * math.lcm(lanes, processes)
-    whole = expected(data, size, 3, days)
-    got = together(as_process, processes, data, size, 0, len(whole), days)
-    np.testing.assert_array_equal(got, whole)
-    assert (np.bincount(got[got >= 0], minlength=rows) == 3).all()
-
-
-@pytest.mark.parametrize("draw", range(14))
-def test_of_any_set_and_from_any_step_no_row_is_lost_or_repeated(draw, as_process):
-    rng = np.random.default_rng(draw)
-    lanes, processes = rng.integers(1, MOST + 1, 2).tolist()
-    data = dated(Layout(lanes, int(rng.integers(1, 6))), int(rng.integers(1, 2000)))
-    size, days = int(rng.integers(1, 5)) * math.lcm(lanes, processes), days_of(data, draw % 2)
+@pytest.mark.parametrize(("lanes", "processes", "rows"), SETS)
+def test_processes_have_the_rows_of_one_from_any_step_on(
+    lanes, processes, rows, by_day, as_process
+):
+    draw = np.random.default_rng(rows)
+    data = dated(Layout(lanes, int(draw.integers(1, 9))), rows)
+    days, size = days_of(data, by_day), int(draw.integers(1, 5)) * math.lcm(lanes, processes)
     whole = expected(data, size, 2, days)
-    start = int(rng.integers(0, len(whole)))
-    got = together(as_process, processes, data, size, start, len(whole), days)
-    np.testing.assert_array_equal(got, whole[start:])
-
-
-def test_a_run_goes_from_eight_processes_to_four_to_two_on_four_lanes(as_process):
-    """Two to a lane, then one, then two lanes each; cut within a window, twice in an epoch."""
-    data, size = stored_rows(Layout(4, 8), 4 * 8 * 40 + 5), 16
-    assert window_count(data.layout, data.rows["train"]) == 3
-    whole = expected(data, size, 2)
-    cuts = [0, 37, 59, len(whole)]  # a window has 32 steps
-    parts = [
-        together(as_process, count, data, size, start, stop)
-        for count, start, stop in zip((8, 4, 2), cuts, cuts[1:])
-    ]
-    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    assert (np.bincount(whole[whole >= 0], minlength=rows) == 2).all()
+    for start in (0, int(draw.integers(0, len(whole)))):
+        got = together(as_process, processes, data, size, start, len(whole), days)
+        np.testing.assert_array_equal(got, whole[start:])
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import tracemalloc
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from dtn_jax.data.blocks import Layout
 from dtn_jax.data.epochs.reader import SplitReader
@@ -18,7 +19,7 @@ from dtn_jax.data.sets.synthetic.funnel import FunnelSpec
 from dtn_jax.errors import UserError
 
 OPTIONS = "rows=20000,ids=20000,seed=3"
-SPACES = {"click@all", "cart@all", "cart@click", "order@all", "order@click", "order@cart"}
+SPEC = FunnelSpec(rows=20_000, ids=20_000, seed=3)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -30,18 +31,8 @@ def small_sample():
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, small_sample):
-    return str(tmp_path_factory.mktemp("prepared"))
-
-
-@pytest.fixture(scope="module")
-def data(folder):
-    return catalog.load("synthetic", OPTIONS, data_dir=folder)
-
-
-@pytest.fixture(scope="module")
-def spec():
-    return funnel.FunnelSpec(rows=20_000, ids=20_000, seed=3)
+def data(tmp_path_factory, small_sample):
+    return catalog.load("synthetic", OPTIONS, data_dir=str(tmp_path_factory.mktemp("prepared")))
 
 
 @pytest.fixture(scope="module")
@@ -49,32 +40,30 @@ def splits(data):
     return {split: SplitReader(data, split).everything() for split in data.rows}
 
 
-def test_rows_are_the_funnels_in_order(data, splits, spec):
+def test_rows_are_the_funnels_in_order(data, splits):
     assert data.rows == {"train": 16_000, "validation": 2_000, "test": 2_000}
     assert data.layout == Layout(lanes=4, block_rows=128)
-    ids, labels = funnel.rows(spec, 0, 20_000)
+    ids, labels = funnel.rows(SPEC, 0, 20_000)
     np.testing.assert_array_equal(np.concatenate([b.ids for b in splits.values()]), ids)
     np.testing.assert_array_equal(np.concatenate([b.labels for b in splits.values()]), labels)
     assert all(b.label_mask.all() for b in splits.values())
 
 
-def test_the_test_splits_own_bayes_auc(data, splits, spec):
+def test_the_test_splits_own_bayes_auc(data, splits):
     batch = splits["test"]
-    scores = known_answer.bayes_scores(spec, batch.ids)
+    scores = known_answer.bayes_scores(SPEC, batch.ids)
     click, cart, order = batch.labels.T == 1
+    every = np.ones(2_000, bool)
     for name, label, space in (
-        ("click@all", click, np.ones(2_000, bool)),
+        ("click@all", click, every),
         ("cart@click", cart, click),
         ("order@cart", order, cart),
-        ("order@all", order, np.ones(2_000, bool)),
+        ("order@all", order, every),
     ):
-        score, positive = scores[name][space], label[space]
-        wins = score[positive][:, None] > score[~positive][None]
+        expected = roc_auc_score(label[space], scores[name][space])
         got = data.notes["test_bayes_auc"][name]
-        assert got == pytest.approx(wins.mean(), abs=1e-6)
-        # Hanley and McNeil's standard error is about 0.5 / sqrt(positives) at most here.
-        near = 2 / np.sqrt(min(positive.sum(), (~positive).sum()))
-        assert got == pytest.approx(data.notes["bayes_auc"][name], abs=near)
+        assert got == pytest.approx(expected, abs=1e-6)
+        assert got == pytest.approx(data.notes["bayes_auc"][name], abs=0.1)
         assert got > 0.6
 
 
@@ -84,8 +73,6 @@ def test_the_test_splits_own_bayes_auc(data, splits, spec):
         ("rows=999", "data.options rows=999: expected a whole number at least 1000"),
         ("ids=10", "data.options ids=10: expected a whole number at least 20000"),
         ("seed=-1", "data.options seed=-1: expected"),
-        ("rows=many", "data.options rows expects a whole number at least 1000 and .*, got 'many'"),
-        ("row=5000", "unknown option of data set 'synthetic' 'row'. Did you mean 'rows'?"),
         ("divergence=1.5", "data.options divergence=1.5: expected a number at least 0 and at most"),
         ("divergence=nan", "data.options divergence=nan: expected a number at least 0"),
         ("divergence=all", "data.options divergence expects a number at least 0 .*, got 'all'"),
@@ -117,30 +104,19 @@ def test_the_options_make_a_set_that_knows_its_law(tmp_path):
         assert other.data_dir.split("/")[-2] == f"rows2000_ids20000_seed3_{key}0.3"
 
 
-def test_whole_numbers_are_numbers():
-    builder = Synthetic(data_dir="", divergence=0)
-    assert builder.variant() == "rows1000000_ids20000_seed0_divergence0.0"
-
-
 def test_sets_of_the_default_law_keep_their_folder(tmp_path):
     texts = ("", "divergence=1", "sparsity=0", "divergence=1.0,sparsity=0.0")
     folders = {catalog.make_builder("synthetic", t, str(tmp_path), "").data_dir for t in texts}
     assert folders == {f"{tmp_path}/synthetic/rows1000000_ids20000_seed0/1.0.0"}
+    whole = Synthetic(data_dir="", divergence=0).variant()
+    assert whole == "rows1000000_ids20000_seed0_divergence0.0"
 
 
-@pytest.mark.parametrize(
-    ("rows", "layout"),
-    [
-        (1_000, Layout(1, 128)),
-        (163_839, Layout(32, 128)),
-        (1_249_998, Layout(64, 128)),
-        (1_250_000, Layout(64, 1024)),
-        (10**8, Layout(64, 1024)),
-    ],
-)
-def test_prepared_sets_keep_their_layout(rows, layout):
+def test_prepared_sets_keep_their_layout():
     """Whatever new sets get: sets and runs that exist depend on it."""
-    assert Synthetic(data_dir="", rows=rows).layout == layout
+    sizes = {1_000: (1, 128), 163_839: (32, 128), 1_249_998: (64, 128), 1_250_000: (64, 1024)}
+    for rows, layout in {**sizes, 10**8: (64, 1024)}.items():
+        assert Synthetic(data_dir="", rows=rows).layout == Layout(*layout)
 
 
 def test_rows_are_written_a_chunk_at_a_time(monkeypatch, tmp_path):

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from world import log
 
-from dtn_jax.errors import UserError
 from experiments import paper_tables
 from experiments.tables import cells, draws, reference_models, references, tuning
 from experiments.tables.entries import TABLES
@@ -91,16 +90,6 @@ def test_all_tables(tables, shop):
         assert found["missing"] == {}
         assert found["rows"][0]["metrics"]["watch@all"]["r2"] == [0.25, 0.25]
         assert (folder / f"{table}.md").stat().st_size > 500
-
-
-def test_one_of_dataset_protocol_and_config():
-    message = "give only one, got --dataset and --config"
-    with pytest.raises(UserError, match=message):
-        paper_tables.main(["--dataset=adult", "--config=configs/adult.py", "--table=overall"])
-    with pytest.raises(UserError, match="got --protocol and --config"):
-        paper_tables.main(["--protocol=x.py", "--config=configs/adult.py", "--table=overall"])
-    with pytest.raises(UserError, match="needs its schema file"):
-        paper_tables.main(["--config=configs/logs.py", "--table=overall"])
 
 
 def test_logistic_regression_reads_bags_numbers_and_vectors(shop, tmp_path, monkeypatch):

@@ -15,42 +15,32 @@ SECONDS = MICROSECONDS // 1_000_000
 MIDNIGHT = int(datetime.datetime(2026, 3, 5, tzinfo=UTC).timestamp()) * 1_000_000
 
 
-@pytest.mark.parametrize(
-    ("unit", "zone"), [("ms", None), ("us", "UTC"), ("ns", "Asia/Shanghai"), ("us", None)]
-)
-def test_date_times_of_every_unit_and_zone(unit, zone):
-    kind = pl.Datetime(unit, zone)
-    local = MOMENT.replace(tzinfo=None) if zone is None else MOMENT
-    column = pl.Series("t", [local, None]).cast(pl.Datetime(unit, zone)).cast(kind)
-    assert unit_of(column) == "date"
-    assert to_time(column, "date").to_list() == [MICROSECONDS, None]
+ZONES = [("ms", None), ("us", "UTC"), ("ns", "Asia/Shanghai"), ("us", None)]
+WHOLE = [  # (unit, value, its time)
+    ("s", SECONDS, SECONDS * 1_000_000),
+    ("ms", MICROSECONDS // 1000, MICROSECONDS),
+    ("us", MICROSECONDS, MICROSECONDS),
+    ("ns", MICROSECONDS * 1000 + 7, MICROSECONDS),
+    ("yyyymmdd", 20260305, MIDNIGHT),
+    ("number", 17, 17),
+    ("number", -3, -3),
+]
+DATES = [datetime.date(2026, 3, 5), datetime.date(1969, 12, 31), None]
+COLUMNS = [(pl.Series(DATES), "date", [MIDNIGHT, -86_400_000_000, None])]
+for unit, zone in ZONES:
+    local = pl.Series([MOMENT if zone else MOMENT.replace(tzinfo=None), None])
+    COLUMNS.append((local.cast(pl.Datetime(unit, zone)), "date", [MICROSECONDS, None]))
+for unit, value, expected in WHOLE:
+    column = pl.Series([value] * 5 + [None])
+    COLUMNS += [(c, unit, [expected] * 5 + [None]) for c in (column, column.cast(pl.String))]
 
 
-def test_dates():
-    column = pl.Series("t", [datetime.date(2026, 3, 5), None, datetime.date(1969, 12, 31)])
-    assert unit_of(column) == "date"
-    assert to_time(column, "date").to_list() == [MIDNIGHT, None, -86_400_000_000]
-
-
-@pytest.mark.parametrize(
-    ("unit", "value", "expected"),
-    [
-        ("s", SECONDS, SECONDS * 1_000_000),
-        ("ms", MICROSECONDS // 1000, MICROSECONDS),
-        ("us", MICROSECONDS, MICROSECONDS),
-        ("ns", MICROSECONDS * 1000 + 7, MICROSECONDS),
-        ("yyyymmdd", 20260305, MIDNIGHT),
-        ("number", 17, 17),
-        ("number", -3, -3),
-    ],
-)
-@pytest.mark.parametrize("form", [pl.Int64, pl.String])
-def test_whole_numbers_and_their_texts(unit, value, expected, form):
-    column = pl.Series("t", [value] * 5 + [None]).cast(form)
+@pytest.mark.parametrize(("column", "unit", "expected"), COLUMNS)
+def test_columns_of_every_unit_and_zone(column, unit, expected):
     assert unit_of(column) == unit
     times = to_time(column, unit)
     assert times.dtype == pl.Int64
-    assert times.to_list() == [expected] * 5 + [None]
+    assert times.to_list() == expected
 
 
 @pytest.mark.parametrize(
@@ -80,18 +70,20 @@ def test_texts(text, expected):
         assert to_time(column, "date").to_list() == [first, None, expected]
 
 
-def test_one_broken_text_does_not_change_the_unit():
-    assert unit_of(pl.Series(["2026-03-05", "2026-03-06", "17"])) == "date"
-    assert unit_of(pl.Series([str(SECONDS), str(SECONDS), "?"])) == "s"
-    assert unit_of(pl.Series([SECONDS, SECONDS, 0])) == "s"
-    assert unit_of(pl.Series([20260305, 20260306, 0])) == "yyyymmdd"
+UNITS = [  # one broken value does not change the unit; what is no time is a plain number
+    (["2026-03-05", "2026-03-06", "17"], "date"),
+    ([str(SECONDS), str(SECONDS), "?"], "s"),
+    ([SECONDS, SECONDS, 0], "s"),
+    ([20260305, 20260306, 0], "yyyymmdd"),
+    *(([float(v) for v in values], "number") for values in ([], ["nan"], [3, 5, 100], [7e20])),
+    ([20261399, 20261305], "number"),
+    (pl.Series([None], dtype=pl.Float64), "number"),
+]
 
 
-@pytest.mark.parametrize(
-    "values", [[], [None], [float("nan")], [3, 5, 100], [20261399, 20261305], [7e20]]
-)
-def test_what_is_no_time_is_a_plain_number(values):
-    assert unit_of(pl.Series("t", values, dtype=pl.Float64)) == "number"
+@pytest.mark.parametrize(("values", "unit"), UNITS)
+def test_the_unit_of_values(values, unit):
+    assert unit_of(pl.Series(values, dtype=None if len(values) else pl.Float64)) == unit
 
 
 @pytest.mark.parametrize("kind", [pl.Boolean, pl.List(pl.Int64)])

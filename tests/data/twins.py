@@ -1,9 +1,12 @@
 """Small files in the exact forms of the public sets, and the frames that are in them."""
 
 import datetime
+import functools
 
 import numpy as np
 import polars as pl
+
+from dtn_jax.data.sets import census_income as census
 
 # KuaiRand: {task: its column}.
 TASKS = {"click": "is_click", "long_view": "long_view", "profile_enter": "is_profile_enter"}
@@ -40,21 +43,21 @@ def aliexpress(folder, country="NL", searches=(90, 40), seed=0):
     return frames
 
 
-def kuairand_pure(folder, rows=25, seed=0):
-    """Writes the two standard logs, `rows` a day; returns one frame of all rows."""
+def kuairand(days=15, rows=40, seed=0):
+    """A log with the columns of KuaiRand's; every day has `rows` rows."""
     rng = np.random.default_rng(seed)
-    first = datetime.date(2022, 4, 8)
-    days = [first + datetime.timedelta(n) for n in range(31)]
-    n = rows * len(days)
+    first = datetime.date(2022, 4, 8)  # a Friday
+    dates = [int((first + datetime.timedelta(n)).strftime("%Y%m%d")) for n in range(days)]
+    n = rows * days
     click = rng.integers(0, 2, n)
     flags = {name: rng.integers(0, 2, n) for name in ("like", "follow", "comment", "forward")}
-    frame = pl.DataFrame(
+    return pl.DataFrame(
         {
             "user_id": rng.integers(0, 30, n),
             "video_id": rng.integers(0, 50, n),
-            "date": np.repeat([int(day.strftime("%Y%m%d")) for day in days], rows),
+            "date": np.repeat(dates, rows),
             "hourmin": rng.integers(0, 24, n) * 100,
-            "time_ms": np.repeat(np.arange(31), rows) * 86_400_000 + 1_649_376_000_000,
+            "time_ms": np.repeat(np.arange(days), rows) * 86_400_000 + 1_649_376_000_000,
             "is_click": click,
             **{f"is_{name}": values for name, values in flags.items()},
             "is_hate": rng.integers(0, 2, n),
@@ -68,6 +71,11 @@ def kuairand_pure(folder, rows=25, seed=0):
             "tab": rng.integers(0, 15, n),
         }
     )
+
+
+def kuairand_pure(folder):
+    """Writes the two standard logs, 25 rows a day; returns one frame of all rows."""
+    frame = kuairand(31, 25)
     target = folder / "KuaiRand-Pure" / "data"
     target.mkdir(parents=True, exist_ok=True)
     early = frame["date"] <= 20220421
@@ -86,9 +94,8 @@ def movielens(folder, version, users=40, movies=60, seed=0):
     people = _people(rng, users, coded=version == "1m")
     count = rng.integers(5, 30, users)
     seen = np.concatenate([rng.permutation(movies)[:n] for n in count])
-    rating = rng.integers(1, 11, count.sum()) / 2 if version == "25m" else None
-    if rating is None:
-        rating = rng.integers(1, 6, count.sum())
+    n = count.sum()
+    rating = rng.integers(1, 11, n) / 2 if version == "25m" else rng.integers(1, 6, n)
     ratings = pl.DataFrame(
         {
             "user": np.repeat(people["user"].to_numpy(), count),
@@ -174,3 +181,62 @@ def _write_25m(target, ratings, films, people):
 
 
 WRITERS = {"100k": _write_100k, "1m": _write_1m, "25m": _write_25m}
+
+
+CENSUS_ROWS = {"train": 300, "test": 150}
+DEGREES = (
+    "Bachelors degree(BA AB BS)",
+    "Masters degree(MA MS MEng MEd MSW MBA)",
+    "Prof school degree (MD DDS DVM LLB JD)",
+    "Doctorate degree(PhD EdD)",
+)
+OWNERS = ("Self-employed-incorporated", "Self-employed-not incorporated")
+WORDS = {
+    "marital_stat": ["Never married", "Divorced", "Widowed"],
+    "mig_same": ["Yes", "No", "Not in universe under 1 year old"],
+    "country_self": ["United-States", "Mexico", "?"],
+    "class_worker": ["Private", *OWNERS, "Never worked"],
+    "union_member": ["Yes", "No", "Not in universe"],
+    "education": [*DEGREES, "High school graduate", "Children"],
+}
+
+
+@functools.cache
+def census_table(split):
+    """Rows as in `<split>.parquet` of Census-Income, except for their number."""
+    rng = np.random.default_rng(list(CENSUS_ROWS).index(split))
+    n = CENSUS_ROWS[split]
+    columns = {}
+    for name in census.COLUMNS:
+        if name in (*census.NUMERIC, "det_ind_code", "year"):
+            columns[name] = rng.integers(0, 50, n)
+        elif name == "instance_weight":
+            columns[name] = rng.integers(3_000, 900_000, n)  # in hundredths
+        elif name == "income_50k":
+            columns[name] = rng.choice(["- 50000.", "50000+."], n, p=[0.9, 0.1])
+        else:
+            usual = ["?", f"{name} one", "Not in universe", "a & b (c)"]
+            columns[name] = rng.choice(WORDS.get(name, usual), n)
+    texts = [n for n, c in columns.items() if c.dtype.kind == "U"]
+    return pl.DataFrame(columns).with_columns(pl.col(texts).cast(pl.Categorical))
+
+
+def census_income(folder, kind="text"):
+    """Writes `<split>.parquet`, or UCI's text, which has no header, blanks around values, and
+    weights with two decimals."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, name in zip(CENSUS_ROWS, census.RAW, strict=True):
+        frame = census_table(split)
+        if kind == "parquet":
+            frame.write_parquet(folder / f"{split}.parquet")
+            continue
+        weight = [f"{w / 100:8.2f}" for w in frame["instance_weight"]]
+        rows = frame.with_columns(instance_weight=pl.Series(weight)).rows()
+        lines(folder / name, [[f" {v}" if v == "?" else v for v in row] for row in rows], ", ")
+
+
+@functools.cache
+def census_official():
+    """The twin's entries of OFFICIAL."""
+    digests = {split: census.digest(census_table(split)) for split in CENSUS_ROWS}
+    return {split: (rows, digests[split]) for split, rows in CENSUS_ROWS.items()}

@@ -308,7 +308,7 @@ def arrange(tasks: Sequence[Task]) -> list[str]:
             if other is nearest:
                 task.notes.append(f"{told} ({other.positives:,})")
             elif other not in around:
-                most = f"prepare allows {100 * OUTSIDE:g} % elsewhere"
+                most = f"prepare allows {100 * OUTSIDE:g} %, or what positives_outside says"
                 task.notes.append(f"{told}: too few for upstream: [{quoted(other.name)}]; {most}")
     return [
         f"the labels of {other.name} and {task.name} are the same in all rows"

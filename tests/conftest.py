@@ -65,8 +65,9 @@ def check_calls(function):
 
 
 # Of these alone, unless DTN_CHECK_SHAPES=all, as in `make nightly`: it takes a fifth of the time.
-CHECKED = ("balancing", "gradients", "input", "losses", "metrics", "models", "step", "tables")
+CHECKED = ("balancing", "data.epochs", "gradients", "losses", "metrics", "models", "step", "tables")
 every = os.environ.get("DTN_CHECK_SHAPES") == "all"
+assert every or all(find_spec(f"dtn_jax.{name}") for name in CHECKED)
 # The hook takes a checker by name, to be looked up in each module that it instruments.
 install_import_hook(
     "dtn_jax" if every else [f"dtn_jax.{name}" for name in CHECKED], f"{__name__}.check_calls"

@@ -1,6 +1,7 @@
 """The cast of rows to score, which come in any types, to the types that training had.
 
-A value that was there and is not after the cast makes a bad row; no number is rounded.
+A value that was there and is not after the cast makes a bad row. No number is rounded, but to the
+digits of training's float32.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ DATE = "a date or time such as 2026-03-09T12:00:00Z"
 NO_TEXT = "text that is not Unicode (half a surrogate pair)"
 PYTHON: dict[type, Type] = {bool: pl.Boolean, int: pl.Int64, float: pl.Float64, str: pl.String}
 SEQUENCES = (list, tuple, np.ndarray, pl.Series)
+NOT_THERE = ("NAType", "NaTType")  # types of pandas
 TIMES = (datetime.datetime, datetime.date, datetime.time)
 
 
@@ -44,7 +46,10 @@ def typed(column: pl.Series, kind: Type, reject: Reject) -> pl.Series:
         lost &= column.is_not_nan()
     if kind == pl.List and column.dtype == pl.List and found.count():
         inside = found.list.eval(pl.element().is_null()).list.sum()
-        lost |= (inside > column.list.eval(pl.element().is_null()).list.sum()).fill_null(False)
+        missing = pl.element().is_null()
+        if column.dtype.inner.is_float():
+            missing |= pl.element().is_nan()
+        lost |= (inside > column.list.eval(missing).list.sum()).fill_null(False)
     if lost.any():
         reject(~lost, NOT_UTF8 if column.dtype == pl.Binary else _reason(kind), column)
     return found
@@ -101,17 +106,23 @@ def _of_lists(values: Sequence, inner: Type) -> tuple[pl.Series, Bool[np.ndarray
 
 
 def _is_there(value: object) -> bool:
-    """Whether a value is neither None nor NaN."""
+    """Whether a value is neither None nor NaN, nor what pandas has for a missing one."""
     number = value.item() if isinstance(value, np.generic) else value
-    return number is not None and not (isinstance(number, float) and number != number)
+    if number is None or type(number).__name__ in NOT_THERE:
+        return False
+    return not (isinstance(number, float) and number != number)
 
 
 def _plain(value: object) -> bool | int | float | str | None:
     """A single value as one of the types of PYTHON; None of any other."""
+    if not _is_there(value):
+        return None
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, decimal.Decimal):
         value = int(value) if value.is_finite() and value == int(value) else float(value)
+    if isinstance(value, datetime.datetime) and value.tzinfo:
+        value = value.astimezone(datetime.UTC).replace(tzinfo=None)
     if isinstance(value, TIMES) or (type(value) is int and not -(2**63) <= value < 2**63):
         value = str(value)
     return value if type(value) in PYTHON and _is_unicode(value) else None
@@ -128,10 +139,12 @@ def _is_unicode(value: object) -> bool:
 
 
 def _converted(column: pl.Series, kind: Type) -> pl.Series:
-    """A column in another type, null where a value has none; no number is rounded."""
+    """A column in another type, null where a value has none."""
     dtype = column.dtype
     if dtype == kind:
         return column
+    if dtype == pl.Decimal and (kind.is_integer() or kind == pl.String):
+        return _converted(column.cast(pl.String).str.replace(r"\.0+$", ""), kind)
     if isinstance(dtype.inner if dtype == pl.List else dtype, pl.Decimal):
         return _converted(arrow_types.series(column.to_arrow()).alias(column.name), kind)
     if isinstance(dtype, pl.Array):
@@ -149,7 +162,7 @@ def _converted(column: pl.Series, kind: Type) -> pl.Series:
         lengths = column.list.len().fill_null(0).to_numpy()
         return _lists(inner, lengths, column.is_null().to_numpy()).alias(column.name)
     if kind == pl.String:
-        return column.cast(pl.String)
+        return as_type(column, kind)
     if times.is_text(dtype):
         return _of_text(column.cast(pl.String).str.strip_chars(), kind)
     if all(dates):
@@ -159,8 +172,11 @@ def _converted(column: pl.Series, kind: Type) -> pl.Series:
     if kind == pl.Boolean:
         return column.set(~((column == 0) | (column == 1)), None).cast(pl.Boolean)
     found = column.cast(kind, strict=False)
-    rounded = (found.cast(dtype) != column).fill_null(False) if dtype.is_float() else None
-    return found if rounded is None else found.set(rounded, None)
+    if not dtype.is_float():
+        return found
+    if kind.is_float():  # training read no more digits; but it may be too large
+        return found.set((found.is_infinite() & column.is_finite()).fill_null(False), None)
+    return found.set((found.cast(dtype) != column).fill_null(False), None)
 
 
 def _nothing(column: pl.Series, kind: Type) -> pl.Series:

@@ -42,7 +42,7 @@ def test_types_have_names():
         assert column_types.of_name(column_types.name_of(kind)) == kind
 
 
-MIDNIGHT = datetime.datetime(2026, 3, 5)
+MIDNIGHT, NOON = datetime.datetime(2026, 3, 5), datetime.datetime(2026, 3, 5, 12)
 SCORED = [  # (values, the type of training, what they become; None of a row that is bad)
     ([5, -1], pl.Int64, [5, -1]),
     ([5.0, 5.5, math.nan, 2.0**70], pl.Int64, [5, None, "missing", None]),
@@ -56,6 +56,11 @@ SCORED = [  # (values, the type of training, what they become; None of a row tha
     (["0.5", "1e3", "x"], pl.Float64, [0.5, 1000.0, None]),
     ([5, 6], pl.String, ["5", "6"]),
     ([True], pl.String, ["true"]),
+    ([5.0, 2.5, math.nan], pl.String, ["5", "2.5", "missing"]),
+    ([NOON, MIDNIGHT], pl.String, ["2026-03-05 12:00:00", "2026-03-05 00:00:00"]),
+    ([0.1, 1e300], pl.Float32, [float(np.float32(0.1)), None]),
+    ([decimal.Decimal("9007199254740993.00")], pl.Int64, [2**53 + 1]),
+    ([decimal.Decimal("9007199254740993.00")], pl.String, [str(2**53 + 1)]),
     ([1, 0, 2], pl.Boolean, [True, False, None]),
     (["true", "True", "0", "yes"], pl.Boolean, [True, True, False, None]),
     (["2026-03-05", "2026-03-05T00:00:00Z", "x"], US, [MIDNIGHT, MIDNIGHT, None]),
@@ -63,6 +68,9 @@ SCORED = [  # (values, the type of training, what they become; None of a row tha
     ([1_772_668_800], US, [None]),
     ([[1, 2], [], None], pl.List(pl.String), [["1", "2"], [], "missing"]),
     ([["1", "x"], ["2"]], pl.List(pl.Int64), [None, [2]]),
+    ([[1.0, math.nan], [2.5]], pl.List(pl.String), [["1", None], ["2.5"]]),
+    ([[1.0, math.nan], [2.5]], pl.List(pl.Int64), [[1, None], None]),
+    ([[0.5, 0.1]], pl.List(pl.Float32), [[0.5, float(np.float32(0.1))]]),
     ([1], pl.List(pl.Int64), [None]),
     ([[1]], pl.Int64, [None]),
 ]
@@ -77,6 +85,8 @@ MIXED = [  # the same of values of Python that no column of one type holds
     ([[1, "2"], (3,), [{}], "x"], pl.List(pl.Int64), [[1, 2], [3], None, None]),
     ([math.nan, [1]], pl.List(pl.Int64), ["missing", [1]]),
     ([], pl.Float64, []),
+    ([type("NaTType", (), {})(), NOON], US, ["missing", NOON]),
+    ([NOON.replace(tzinfo=datetime.UTC), "a"], pl.String, ["2026-03-05 12:00:00", "a"]),
     ([None], pl.Null, ["missing"]),
     ([1], pl.Null, [None]),
 ]

@@ -7,7 +7,6 @@ import itertools
 import threading
 from collections.abc import Collection, Iterator, Sequence
 
-import duckdb
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -213,6 +212,8 @@ _local = threading.local()
 def _run(expressions: str, lines: pa.Array) -> pa.Table:
     """Expressions of each of the lines, in their order."""
     if not hasattr(_local, "database"):
+        import duckdb  # which other formats, and scoring of them, do without
+
         settings = {"threads": 1, "autoload_known_extensions": False}
         _local.database = duckdb.connect(config=settings | {"preserve_insertion_order": True})
     _local.database.register("lines", pa.table({"line": lines}))

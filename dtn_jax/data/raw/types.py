@@ -33,6 +33,7 @@ WIDER = (  # types that go together, and the one that they become
     ((pl.Date, pl.Datetime), UTC),
     ((pl.Boolean, pl.Int64), pl.Int64),
 )
+EXACT = 2.0**53  # below, a float's whole numbers are exact
 TRUTHS = {"true": True, "True": True, "TRUE": True, "1": True}
 TRUTHS |= {"false": False, "False": False, "FALSE": False, "0": False}
 
@@ -99,9 +100,24 @@ def as_type(column: pl.Series, kind: Type) -> pl.Series:
     """A column in another type; null where a value has none."""
     if column.dtype == pl.Datetime and column.dtype.time_zone:
         column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    if kind == pl.String:
+        text = pl.select(_text(pl.lit(column), column.dtype)).to_series()
+        return text.alias(column.name)
+    if kind == pl.List and kind.inner == pl.String and column.dtype == pl.List:
+        return column.list.eval(_text(pl.element(), column.dtype.inner))
     if kind == pl.Boolean and column.dtype == pl.String:
         return column.replace_strict(TRUTHS, default=None, return_dtype=pl.Boolean)
     if kind == pl.List and kind.inner == pl.Boolean:
         truths = pl.element().replace_strict(TRUTHS, default=None, return_dtype=pl.Boolean)
         return column.list.eval(truths)
     return column.cast(kind, strict=False)
+
+
+def _text(values: pl.Expr, dtype: Type) -> pl.Expr:
+    """One text for one value: NaN has none, a whole float no fraction, a time no fraction of 0."""
+    if dtype.is_float():
+        whole = (values == values.floor()) & (values.abs() < EXACT)
+        number = values.cast(pl.Int64, strict=False).cast(pl.String)
+        return pl.when(whole).then(number).otherwise(values.fill_nan(None).cast(pl.String))
+    text = values.cast(pl.String, strict=False)
+    return text.str.replace(r"\.0+$", "") if dtype == pl.Datetime else text

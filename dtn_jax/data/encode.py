@@ -116,10 +116,10 @@ def fitted(
             if spec.table not in opened:
                 opened[spec.table] = vocabulary.load(vocabulary.path_of(folder, spec.table))
             made["vocabulary"] = opened[spec.table]
-        if "edges" in found:
+        if spec.encoder == "buckets":
             fits = {name: tuple(found[name]) for name in ("dominating", "edges")}
             made["buckets"] = QuantileBuckets(spec.buckets, **fits)
-        if "mean" in found:
+        if spec.encoder == "standardise":
             made |= {name: np.asarray(found[name]) for name in ("mean", "deviation")}
         return Fitted(spec, **made, edges=tuple(found.get("bins", ())))
 

@@ -123,12 +123,13 @@ def read(folder: pathlib.Path, schema: Schema, facts: Facts) -> Encoding:
         by = log_encoding.read(spec, fitted, place / VOCABULARY, facts.fixed)
         if by.fields() != schema.fields:
             raise ValueError("its fields are not those of the schema")
-        for column in schema.columns:
-            of_name(column.type)
+        columns = required(by, schema.field_names)
+        types = {column.name: of_name(column.type) for column in schema.columns}
+        if lacking := sorted(columns.keys() - types.keys() - by.rules.keys()):
+            raise ValueError(f"the schema has no type of column {lacking[0]!r}")
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{place} is damaged ({error}); {AGAIN}") from None
     needed = required(by, [n for n in schema.field_names if n not in facts.optional])
-    columns = required(by, schema.field_names)
     optional = tuple(name for name in columns if name not in needed)
     return Encoding(schema, by, tuple(columns), optional, spec)
 

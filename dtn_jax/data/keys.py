@@ -17,7 +17,6 @@ from dtn_jax.shapes import Bool, Int64, UInt64
 MISSING = np.uint64(0)  # stands for the key of a missing value, where it must have one
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: far from any pattern of ids
 TEXTS = np.uint64(0xD1B54A32D192ED03)  # apart from whole numbers
-WHOLE = r"^(?:0|-?[1-9][0-9]{0,18})$"  # the text of a whole number, as it would be written
 FRACTION = r"^(-?[0-9]+)\.0+$"  # and of a float that is one
 TRUTHS = {"true": "1", "True": "1", "TRUE": "1", "false": "0", "False": "0", "FALSE": "0"}
 EXACT = 2.0**53  # below, a float's whole numbers are exact
@@ -60,13 +59,16 @@ def keys(column: pl.Series) -> tuple[UInt64[np.ndarray, " B"], Bool[np.ndarray, 
 
 def plain_texts(texts: pl.Series) -> pl.Series:
     """Texts of numbers and truths as they are usually written: '5.0' is '5', 'True' is '1'."""
-    return texts.str.replace(FRACTION, "$1").replace(TRUTHS)
+    if texts.str.contains(".", literal=True).any():
+        texts = texts.str.replace(FRACTION, "$1")
+    return texts.replace(TRUTHS)
 
 
 def whole_numbers(texts: pl.Series) -> pl.Series:
     """The whole numbers that texts say, null where one says none."""
     plain = plain_texts(texts)
-    return plain.set(~plain.str.contains(WHOLE), None).cast(pl.Int64, strict=False)
+    whole = plain.cast(pl.Int64, strict=False)
+    return whole.set(whole.cast(pl.String) != plain, None)  # 007 and +5 are texts
 
 
 def numbers_of(made: UInt64[np.ndarray, " B"]) -> Int64[np.ndarray, " B"]:

@@ -204,6 +204,7 @@ def database(folder: pathlib.Path, memory_gb: float, threads: int) -> Iterator:
         connection.execute(
             "CREATE TABLE IF NOT EXISTS done (stage VARCHAR, unit INTEGER, facts VARCHAR)"
         )
+        connection.execute("PRAGMA disable_checkpoint_on_shutdown")  # its log is enough to resume
         yield connection
     finally:
         connection.close()

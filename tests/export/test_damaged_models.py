@@ -67,7 +67,7 @@ def score_or_refuse(folder, name, damage):
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300, deadline=None)
 @given(st.sampled_from([name for name in FILES if name != PROGRAM]), DAMAGE)
 def test_whatever_a_strangers_file_holds_the_error_is_clean(whole, name, damage):
     score_or_refuse(whole, name, damage)

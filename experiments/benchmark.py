@@ -21,10 +21,9 @@ import rich.table
 from dtn_jax.errors import UserError, choose, leave_unless_installed
 from dtn_jax.report import screen
 from dtn_jax.report.versions import versions
-
-from . import command
-from .suites.measured import Cell, Measured, Options
-from .suites.rates import RATES
+from experiments import command
+from experiments.suites.measured import Cell, Measured, Options
+from experiments.suites.rates import RATES
 
 EXAMPLE = "python -m experiments.benchmark --suite=tables"
 RESULTS = pathlib.Path(__file__).parent / "results" / "benchmark"
@@ -91,7 +90,7 @@ def main(arguments: Sequence[str]) -> None:
                 f"--{next(iter(asked))} asks the suite plan which slice to take, and writes no "
                 "results: give it with --suite=plan, without --out and --quick"
             )
-        from .suites import question
+        from experiments.suites import question
 
         defaults = {key: default for key, (default, _) in QUESTION.items()}
         screen.say(question.answer(question.read(defaults | asked)))
@@ -123,7 +122,7 @@ def suite(name: str) -> Callable[[Options], Measured]:
 def every_suite(venv: str) -> list[str]:
     """The suites that this machine can run: `gpu` needs an accelerator, `peers` a CPU, `compiled`
     its compilers."""
-    from .suites.compiled import suite as compiled
+    from experiments.suites.compiled import suite as compiled
 
     backend = "gpu" if jax.default_backend() == "cpu" else "peers"
     reasons = {backend: f"JAX runs on {jax.default_backend()}"}

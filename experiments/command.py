@@ -22,8 +22,7 @@ from dtn_jax.parallel import interrupts
 from dtn_jax.report import screen
 from dtn_jax.shared_files import told
 from dtn_jax.shipped import config_files
-
-from . import quiet
+from experiments import quiet
 
 CONFIGS = pathlib.Path("configs")
 MODULES, CONSOLE = "python -m experiments.", "dtn-jax "  # how commands are called
@@ -79,8 +78,7 @@ def show_help(made: Parser, known: argparse.Namespace, rest: Sequence[str]) -> N
     too."""
     if known.help:
         from dtn_jax.config import load_config, plugins
-
-        from .option_help import option_help
+        from experiments.option_help import option_help
 
         if "config" in known:
             plugins.load(",".join(value for key, value in overrides(rest) if key == "plugins"))

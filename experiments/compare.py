@@ -18,12 +18,11 @@ from dtn_jax.metrics.significance import DRAWS
 from dtn_jax.report import screen
 from dtn_jax.schema import Schema
 from dtn_jax.workdir.found import runs_in
-
-from . import command, folders
-from .comparison import differences, model_columns, pages, score_files
-from .comparison.differences import Difference
-from .comparison.score_files import Columns
-from .comparison.scored_rows import ScoredRows, check_one_model, of_run
+from experiments import command, folders
+from experiments.comparison import differences, model_columns, pages, score_files
+from experiments.comparison.differences import Difference
+from experiments.comparison.score_files import Columns
+from experiments.comparison.scored_rows import ScoredRows, check_one_model, of_run
 
 EXAMPLE = "python -m experiments.compare runs/mmoe runs/dtn --out=runs/mmoe_or_dtn"
 

@@ -19,8 +19,7 @@ from dtn_jax.export.write import export_run, make_again
 from dtn_jax.export.write.model import read_tasks
 from dtn_jax.export.write.onnx import write_onnx
 from dtn_jax.export.write.program import TABLE_DTYPES
-
-from . import command, compile_cache, folders
+from experiments import command, compile_cache, folders
 
 EXAMPLE = "python -m experiments.export --workdir=runs/adult_dtn --out=models/adult_dtn"
 BATCH = 1024

@@ -34,8 +34,7 @@ from dtn_jax.report import screen
 from dtn_jax.run import build_run
 from dtn_jax.shared_files import full_path
 from dtn_jax.workdir import versions
-
-from . import command, compile_cache, folders
+from experiments import command, compile_cache, folders
 
 EXAMPLE = "python -m experiments.feature_importance --workdir=runs/adult_dtn"
 FOLDER = "importance"

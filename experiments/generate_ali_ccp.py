@@ -11,9 +11,8 @@ from collections.abc import Sequence
 
 from dtn_jax.data.progress import say
 from dtn_jax.errors import UserError
-
-from . import command, folders
-from .ali_ccp_twin import PairSpec, write
+from experiments import command, folders
+from experiments.ali_ccp_twin import PairSpec, write
 
 EXAMPLE = "python -m experiments.generate_ali_ccp --rows=100000 --out=raw/ali_ccp"
 

@@ -28,13 +28,12 @@ from dtn_jax.analysis.explain import Settings
 from dtn_jax.config import flatten, identity, load_config
 from dtn_jax.errors import UserError
 from dtn_jax.report import screen
-
-from . import command
-from .feature_importance import FOLDER, arguments_of, config_of, explained
-from .importance_page import COMMAND, page
-from .tables import finished
-from .tables.protocol import Entry
-from .tables.work import Work
+from experiments import command
+from experiments.feature_importance import FOLDER, arguments_of, config_of, explained
+from experiments.importance_page import COMMAND, page
+from experiments.tables import finished
+from experiments.tables.protocol import Entry
+from experiments.tables.work import Work
 
 EXAMPLE = f"{COMMAND} --datasets=adult,census_income --workdir=runs/paper"
 KEPT = pathlib.Path(__file__).parent / "results" / "importance"

@@ -17,8 +17,7 @@ from collections.abc import Sequence
 
 from dtn_jax.errors import UserError
 from dtn_jax.report import screen
-
-from . import command
+from experiments import command
 
 RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = (

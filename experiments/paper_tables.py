@@ -32,26 +32,25 @@ from dtn_jax.errors import UserError, choose
 from dtn_jax.options import pairs
 from dtn_jax.report import screen
 from dtn_jax.shared_files import disk_errors, write_whole
-
-from . import command, compile_cache, folders
-from .tables import csv as table_csv
-from .tables import estimate as table_estimate
-from .tables import kept
-from .tables import latex as table_latex
-from .tables import markdown as table_markdown
-from .tables import plots as table_plots
-from .tables import references as table_references
-from .tables import report as table_report
-from .tables import terminal as table_terminal
-from .tables.content import content
-from .tables.default_protocol import default_protocol
-from .tables.entries import TABLES, named
-from .tables.gaps import with_gaps
-from .tables.protocol import Entry, Protocol
-from .tables.protocol_files import load, shipped
-from .tables.remade import remade
-from .tables.shortened import SUFFIX, cut, quick, with_settings
-from .tables.work import Work, data_of
+from experiments import command, compile_cache, folders
+from experiments.tables import csv as table_csv
+from experiments.tables import estimate as table_estimate
+from experiments.tables import kept
+from experiments.tables import latex as table_latex
+from experiments.tables import markdown as table_markdown
+from experiments.tables import plots as table_plots
+from experiments.tables import references as table_references
+from experiments.tables import report as table_report
+from experiments.tables import terminal as table_terminal
+from experiments.tables.content import content
+from experiments.tables.default_protocol import default_protocol
+from experiments.tables.entries import TABLES, named
+from experiments.tables.gaps import with_gaps
+from experiments.tables.protocol import Entry, Protocol
+from experiments.tables.protocol_files import load, shipped
+from experiments.tables.remade import remade
+from experiments.tables.shortened import SUFFIX, cut, quick, with_settings
+from experiments.tables.work import Work, data_of
 
 RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = (

@@ -36,8 +36,7 @@ from dtn_jax.data.sets import catalog
 from dtn_jax.data.sets.catalog import DATASETS
 from dtn_jax.errors import UserError
 from dtn_jax.shared_files import check_place
-
-from . import command, description
+from experiments import command, description
 
 CALL = f"{command.MODULES if __package__ == 'experiments' else command.CONSOLE}prepare"
 RESUMES = True  # an interrupted call resumes where it was

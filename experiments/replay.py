@@ -23,8 +23,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.report import screen
 from dtn_jax.run import build_run
 from dtn_jax.workdir import in_use
-
-from . import command
+from experiments import command
 
 EXAMPLE = "python -m experiments.replay --batch=runs/adult_dtn/nonfinite/step-57.npz"
 SHOWN = 12  # lines of a kind

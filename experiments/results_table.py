@@ -14,20 +14,19 @@ import re
 from collections.abc import Sequence
 
 from dtn_jax.errors import UserError, choose
-
-from . import command
-from .benchmark import cell_text
-from .suites.compiled.written import markdown as compiled_table
-from .suites.measured import Goal
-from .tables.content import comparisons
-from .tables.differences import opponent
-from .tables.entries import TABLES
-from .tables.gap_text import gains
-from .tables.markdown import markdown_table
-from .tables.notes import footnotes, transfer_cost
-from .tables.numbers import ALIKE, marks
-from .tables.printed import keys_of
-from .tables.text import main_text, texts
+from experiments import command
+from experiments.benchmark import cell_text
+from experiments.suites.compiled.written import markdown as compiled_table
+from experiments.suites.measured import Goal
+from experiments.tables.content import comparisons
+from experiments.tables.differences import opponent
+from experiments.tables.entries import TABLES
+from experiments.tables.gap_text import gains
+from experiments.tables.markdown import markdown_table
+from experiments.tables.notes import footnotes, transfer_cost
+from experiments.tables.numbers import ALIKE, marks
+from experiments.tables.printed import keys_of
+from experiments.tables.text import main_text, texts
 
 EXAMPLE = "python -m experiments.results_table"
 RESULTS = pathlib.Path(__file__).parent / "results"

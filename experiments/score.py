@@ -21,8 +21,7 @@ from dtn_jax.export import load
 from dtn_jax.export.batches import LARGEST, LEAST
 from dtn_jax.export.score_files import MAX_BAD_RATE, ON_BAD_ROWS, Job
 from dtn_jax.export.tables import PLACES, padded
-
-from . import command, compile_cache
+from experiments import command, compile_cache
 
 EXAMPLE = "python -m experiments.score --model=models/shop --input=day.parquet --output=s.parquet"
 

@@ -13,8 +13,7 @@ from collections.abc import Sequence
 
 from dtn_jax.errors import UserError
 from dtn_jax.export.serve.limits import Limits
-
-from . import command, compile_cache
+from experiments import command, compile_cache
 
 EXAMPLE = "python -m experiments.serve --model=models/adult_dtn"
 HELP = {

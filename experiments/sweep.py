@@ -24,13 +24,12 @@ from dtn_jax.errors import UserError, choose
 from dtn_jax.metrics.selected import metrics_of, read_selection
 from dtn_jax.models.build import ARCHITECTURES
 from dtn_jax.shared_files import disk_errors, told
-
-from . import command, compile_cache, folders
-from .search import storage_urls, sweep_report, trial_storage
-from .search.budget import PRUNERS, SAMPLERS, SEEDS, Budget, make_sampler
-from .search.opening import open_study
-from .search.search_space import described, grid_space, load_space, read_grid
-from .search.worker import OBJECTIVE, work
+from experiments import command, compile_cache, folders
+from experiments.search import storage_urls, sweep_report, trial_storage
+from experiments.search.budget import PRUNERS, SAMPLERS, SEEDS, Budget, make_sampler
+from experiments.search.opening import open_study
+from experiments.search.search_space import described, grid_space, load_space, read_grid
+from experiments.search.worker import OBJECTIVE, work
 
 RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = (

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dtn_jax.errors import UserError
-
-from . import command, compile_cache, folders
+from experiments import command, compile_cache, folders
 
 RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = "python -m experiments.train --config=configs/adult.py:dtn --workdir=runs/adult_dtn"

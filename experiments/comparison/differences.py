@@ -16,8 +16,7 @@ from dtn_jax.metrics.influence import Influence, Units, influences
 from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.paired import FEWEST, compare, signs
 from dtn_jax.metrics.significance import DRAWS, FEW, holm
-
-from .scored_rows import ScoredRows
+from experiments.comparison.scored_rows import ScoredRows
 
 LEVEL = 0.05
 ROUNDING = 1e-6  # of a metric's scale: the same model on other devices, with sums in other orders

@@ -7,8 +7,7 @@ from collections.abc import Collection, Sequence
 from dtn_jax.errors import UserError
 from dtn_jax.export.log_labels import WEIGHT
 from dtn_jax.export.scored_by import Label, ScoredBy
-
-from .scored_rows import ScoredRows
+from experiments.comparison.scored_rows import ScoredRows
 
 NONE = "none"  # --group=none, --weight=none
 AGAIN = "score the rows again with --labels, which writes it"

@@ -19,8 +19,7 @@ from dtn_jax.report.markdown import escaped, one_line
 from dtn_jax.report.markdown import table as markdown_table
 from dtn_jax.report.plots import COLOURS, NOTE, clean
 from dtn_jax.shared_files import replacing, write_whole
-
-from .differences import LEVEL, Difference
+from experiments.comparison.differences import LEVEL, Difference
 
 GREY = "#888888"
 HEADER = ("task@space", "metric", "A", "B", "B − A", "95 % interval", "p")

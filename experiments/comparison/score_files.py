@@ -12,9 +12,8 @@ from dtn_jax.errors import UserError, choose
 from dtn_jax.export.log_labels import GROUP, WEIGHT
 from dtn_jax.export.scored_by import ScoredBy
 from dtn_jax.schema import ALL, Schema
-
-from . import model_columns
-from .scored_rows import ScoredRows, spaces_of
+from experiments.comparison import model_columns
+from experiments.comparison.scored_rows import ScoredRows, spaces_of
 
 NO_SCHEMA = "each as a column TASK@all or score/TASK with its label in TASK or label/TASK"
 

@@ -19,7 +19,7 @@ from fuxictr.pytorch.layers import FeatureEmbedding, MLP_Block
 from fuxictr.pytorch.models import MultiTaskModel
 from torch import nn
 
-from . import session
+from experiments.peers import session
 
 
 class MMoE(MultiTaskModel):

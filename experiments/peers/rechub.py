@@ -16,7 +16,7 @@ from torch_rechub.models.multi_task import MMOE, PLE
 from torch_rechub.trainers import MTLTrainer
 from torch_rechub.utils.data import DataGenerator
 
-from . import session
+from experiments.peers import session
 
 
 def main() -> None:

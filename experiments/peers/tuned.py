@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from . import session
+from experiments.peers import session
 
 B1, B2, EPS = 0.9, 0.999, 1e-8  # torch's defaults, and ours
 

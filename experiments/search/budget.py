@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 import optuna
 
 from dtn_jax.errors import UserError
-
-from .trial_storage import experimental
+from experiments.search.trial_storage import experimental
 
 SAMPLERS = ("tpe", "random", "grid")
 SEEDS = 2**32  # that a sampler takes, from 0

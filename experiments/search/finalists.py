@@ -17,11 +17,10 @@ from optuna.trial import FrozenTrial, TrialState
 from dtn_jax.config import override
 from dtn_jax.errors import UserError
 from dtn_jax.report import screen
-
-from .studies import Study
-from .sweep_report import at_edge, settings
-from .trials import ERROR
-from .worker import train_when_free, value_of
+from experiments.search.studies import Study
+from experiments.search.sweep_report import at_edge, settings
+from experiments.search.trials import ERROR
+from experiments.search.worker import train_when_free, value_of
 
 FIRST_SEED = 101  # trials have seed 0, a table's final runs have 1, 2, ...
 

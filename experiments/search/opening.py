@@ -8,13 +8,12 @@ from ml_collections import ConfigDict
 from dtn_jax.config import differing, identity
 from dtn_jax.errors import UserError
 from dtn_jax.metrics.selected import higher_is_better
-
-from . import trial_storage
-from .budget import Budget, make_pruner, make_sampler
-from .storage_urls import shown
-from .studies import Study
-from .trial_storage import create_study
-from .trials import SETTINGS, drawn
+from experiments.search import trial_storage
+from experiments.search.budget import Budget, make_pruner, make_sampler
+from experiments.search.storage_urls import shown
+from experiments.search.studies import Study
+from experiments.search.trial_storage import create_study
+from experiments.search.trials import SETTINGS, drawn
 
 OWNER = "config"  # the attribute of a study that says what it was begun with
 

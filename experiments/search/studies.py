@@ -17,11 +17,10 @@ from dtn_jax.errors import UserError
 from dtn_jax.report import screen
 from dtn_jax.train import AfterValidation
 from dtn_jax.workdir import in_use
-
-from . import trial_storage
-from .budget import Budget, make_sampler
-from .trial_storage import RETRIES, experimental, go_on_later, run_trial
-from .trials import (
+from experiments.search import trial_storage
+from experiments.search.budget import Budget, make_sampler
+from experiments.search.trial_storage import RETRIES, experimental, go_on_later, run_trial
+from experiments.search.trials import (
     ERROR,
     MACHINE,
     PLACE,

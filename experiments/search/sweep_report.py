@@ -27,9 +27,8 @@ from dtn_jax.report import as_written, screen
 from dtn_jax.report.plots import GRID
 from dtn_jax.shared_files import replacing, write_whole
 from dtn_jax.workdir import versions
-
-from .studies import DONE, Study
-from .trials import ERROR, SETTINGS
+from experiments.search.studies import DONE, Study
+from experiments.search.trials import ERROR, SETTINGS
 
 SHOWN = 10  # trials of the table
 ENOUGH = 2  # trials for each option that varied, to tell which of them matters

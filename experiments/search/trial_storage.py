@@ -15,8 +15,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from dtn_jax.errors import UserError
 from dtn_jax.report import screen
-
-from .storage_urls import JOURNAL, check, shown, without_secrets
+from experiments.search.storage_urls import JOURNAL, check, shown, without_secrets
 
 SETTINGS = "settings"  # the attribute by which a trial says what it does
 HEARTBEAT = 30  # seconds between a worker's signs of life

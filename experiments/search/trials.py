@@ -11,8 +11,8 @@ import optuna
 from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 
-from . import trial_storage
-from .trial_storage import SETTINGS, experimental
+from experiments.search import trial_storage
+from experiments.search.trial_storage import SETTINGS, experimental
 
 # Attributes: what a trial sets, which other one does the same, why it could not be done, in which
 # folder.

@@ -17,11 +17,10 @@ from dtn_jax.metrics.selected import read_selection
 from dtn_jax.report import screen
 from dtn_jax.train import AfterValidation, train
 from dtn_jax.workdir import Busy, Unusable, found
-
-from . import sweep_report, trial_storage
-from .search_space import Space, settings_of
-from .studies import Study
-from .trials import ERROR, all_tried, at
+from experiments.search import sweep_report, trial_storage
+from experiments.search.search_space import Space, settings_of
+from experiments.search.studies import Study
+from experiments.search.trials import ERROR, all_tried, at
 
 OBJECTIVE = "train.select (the objective)"
 SEARCHED = 200  # draws in a row of settings already tried: hardly any others are left

@@ -26,10 +26,9 @@ from dtn_jax.errors import UserError
 from dtn_jax.parallel import known_bugs
 from dtn_jax.state import State, create_state
 from dtn_jax.step import make_train_chunk, make_train_step
-
-from .measured import Cell, Goal, Measured, Options, ratio, timed_in_turns
-from .step import NOTE, built, measure_step, released_config
-from .tables import ROUNDS, bytes_a_row, random_chunk, table_steps
+from experiments.suites.measured import Cell, Goal, Measured, Options, ratio, timed_in_turns
+from experiments.suites.step import NOTE, built, measure_step, released_config
+from experiments.suites.tables import ROUNDS, bytes_a_row, random_chunk, table_steps
 
 EXPERTS = ("gdcn+masknet", "gdcn+masknet+hcnet")
 BATCHES = (1024, 8192, 32768)

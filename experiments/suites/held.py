@@ -35,11 +35,10 @@ from ml_collections import ConfigDict
 from dtn_jax.data.epochs.batches import CHUNK_STEPS
 from dtn_jax.state import State, example_batch
 from dtn_jax.tables.plan import TablePlan
-
-from . import updated
-from .activations import bytes_of, saved_bytes
-from .merged import largest_merged
-from .updated import Updated
+from experiments.suites import updated
+from experiments.suites.activations import bytes_of, saved_bytes
+from experiments.suites.merged import largest_merged
+from experiments.suites.updated import Updated
 
 ON_CHIP = 2**26  # bytes
 

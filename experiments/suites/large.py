@@ -6,10 +6,9 @@ from typing import Any
 
 from dtn_jax.config import base_config
 from dtn_jax.schema import Field, Schema, Task
-
-from .needs import Prediction, predict
-from .programs import Program
-from .tables import FIELDS
+from experiments.suites.needs import Prediction, predict
+from experiments.suites.programs import Program
+from experiments.suites.tables import FIELDS
 
 EXAMPLES = 1024  # of a device in a step
 

@@ -22,8 +22,7 @@ import pyarrow as pa
 
 from dtn_jax.data import keys, vocabulary
 from dtn_jax.data import prepare as logs
-
-from .measured import Goal, Measured, Options
+from experiments.suites.measured import Goal, Measured, Options
 
 ROWS, QUICK = 2_000_000, 20_000
 FILE_ROWS = 500_000

@@ -27,11 +27,10 @@ from dtn_jax.state import State, create_state, example_batch, example_inputs
 from dtn_jax.tables import routes
 from dtn_jax.tables.lookup import row_ids
 from dtn_jax.tables.plan import ROW_MULTIPLE, TablePlan, check_updates, with_copies
-
-from . import held
-from .activations import bytes_of
-from .exchanged import Collective, Message, of_copied, of_replicas
-from .updated import Updated
+from experiments.suites import held
+from experiments.suites.activations import bytes_of
+from experiments.suites.exchanged import Collective, Message, of_copied, of_replicas
+from experiments.suites.updated import Updated
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,8 +10,7 @@ import tomllib
 from collections.abc import Sequence
 
 from dtn_jax.errors import UserError
-
-from .racers import ROOT
+from experiments.suites.racers import ROOT
 
 
 def install(venv: pathlib.Path) -> tuple[str, dict[str, str]]:

@@ -29,11 +29,10 @@ from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.errors import UserError
 from dtn_jax.interface import Batch
 from dtn_jax.run import Run, build_run
-
-from .measured import Cell, Goal, Measured, Options, ratio, timed_in_turns
-from .peer_install import install
-from .racers import ROOT, Ours, Peer, Rival, cores
-from .widened import widen, with_schema
+from experiments.suites.measured import Cell, Goal, Measured, Options, ratio, timed_in_turns
+from experiments.suites.peer_install import install
+from experiments.suites.racers import ROOT, Ours, Peer, Rival, cores
+from experiments.suites.widened import widen, with_schema
 
 OURS, PRODUCT = "dtn_jax", "matrix product"
 PRODUCT_SIZE = 2048  # of the square matrices whose product gives the machine's rate

@@ -26,8 +26,7 @@ from dtn_jax.run import Run, build_run
 from dtn_jax.state import create_state
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
-
-from .measured import Cell, Goal, Measured, Options, ratio, timed_in_turns
+from experiments.suites.measured import Cell, Goal, Measured, Options, ratio, timed_in_turns
 
 LARGE = 1_310_720  # 2^20 train rows: blocks of 1024 rows, an epoch is one window
 SMALL = 40_960  # 2^15 train rows: blocks of 128 rows, an epoch is one window

@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from . import needs, programs, times
-from .hlo.collectives import total_bytes
-from .large import EXAMPLES, predict_large, program
-from .measured import Cell, Goal, Measured, Options
-from .programs import Program
-from .rates import ASSUMED, LEFT_OUT, RATES, Rates
-from .rates_here import measured_rates
+from experiments.suites import needs, programs, times
+from experiments.suites.hlo.collectives import total_bytes
+from experiments.suites.large import EXAMPLES, predict_large, program
+from experiments.suites.measured import Cell, Goal, Measured, Options
+from experiments.suites.programs import Program
+from experiments.suites.rates import ASSUMED, LEFT_OUT, RATES, Rates
+from experiments.suites.rates_here import measured_rates
 
 TRAINING_ROWS, TABLE_ROWS = 6_300_000_000, 1_000_000_000
 DIMS, DEVICES = (16, 64), (64, 256, 1024)

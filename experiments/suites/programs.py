@@ -24,10 +24,9 @@ from dtn_jax.schema import Schema
 from dtn_jax.state import State, create_state
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables.plan import TablePlan, make_plan
-
-from .exchanged import Collective
-from .hlo.collectives import read_collectives
-from .hlo.text import read_program
+from experiments.suites.exchanged import Collective
+from experiments.suites.hlo.collectives import read_collectives
+from experiments.suites.hlo.text import read_program
 
 SIMULATED = 8  # devices, where a suite needs several
 

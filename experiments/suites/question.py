@@ -13,14 +13,13 @@ from collections.abc import Mapping, Sequence
 
 from dtn_jax.errors import UserError, choose
 from dtn_jax.tables.plan import LARGEST_ID, ROW_MULTIPLE
-
-from . import times
-from .compiled.cells import whole
-from .large import EXAMPLES, predict_large
-from .needs import Prediction
-from .rates import ASSUMED, LEFT_OUT, RATES, Rates
-from .tables import FIELDS
-from .times import Times
+from experiments.suites import times
+from experiments.suites.compiled.cells import whole
+from experiments.suites.large import EXAMPLES, predict_large
+from experiments.suites.needs import Prediction
+from experiments.suites.rates import ASSUMED, LEFT_OUT, RATES, Rates
+from experiments.suites.tables import FIELDS
+from experiments.suites.times import Times
 
 COLUMNS = 80
 LARGEST_DIM = 4096

@@ -11,11 +11,10 @@ import numpy as np
 
 from dtn_jax.tables import row_optimizers, update_by_search
 from dtn_jax.tables.stored_rows import StoredRows
-
-from .large import EXAMPLES, program
-from .needs import predict
-from .rates import Rates
-from .tables import FIELDS
+from experiments.suites.large import EXAMPLES, program
+from experiments.suites.needs import predict
+from experiments.suites.rates import Rates
+from experiments.suites.tables import FIELDS
 
 ROUNDS = 5
 NETWORK = 25e9 / 8  # bytes/s: a network card of 25 Gb/s, assumed

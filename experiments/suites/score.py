@@ -27,9 +27,8 @@ from dtn_jax.export.model import Model
 from dtn_jax.export.score_files import Job
 from dtn_jax.export.write import export_run
 from dtn_jax.train import train
-
-from .logs import SCHEMA, columns
-from .measured import Goal, Measured, Options, ratio, timed_in_turns
+from experiments.suites.logs import SCHEMA, columns
+from experiments.suites.measured import Goal, Measured, Options, ratio, timed_in_turns
 
 PREPARED, QUICK_PREPARED = 200_000, 20_000  # rows of the log that the models are trained on
 SCORED, QUICK_SCORED = 524_288, 1_024  # by DTN

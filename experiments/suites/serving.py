@@ -18,12 +18,11 @@ import time
 import numpy as np
 
 from dtn_jax.export.model import Model
-
-from .measured import Goal, Measured, Options
-from .served import made
-from .served.garbage import Garbage
-from .served.load import load
-from .served.server import Connection, request, running
+from experiments.suites.measured import Goal, Measured, Options
+from experiments.suites.served import made
+from experiments.suites.served.garbage import Garbage
+from experiments.suites.served.load import load
+from experiments.suites.served.server import Connection, request, running
 
 CLIENTS, CANDIDATES = (1, 8, 64), (1, 100, 1000)
 SECONDS, QUICK_SECONDS = 8.0, 0.5

@@ -18,12 +18,11 @@ import numpy as np
 from dtn_jax.config import base_config
 from dtn_jax.data.epochs.batches import CHUNK_STEPS
 from dtn_jax.schema import Field, Schema, Task
-
-from . import programs
-from .hlo.collectives import total_bytes
-from .measured import Goal, Measured, Options, ratio, timed_in_turns
-from .programs import Program
-from .tables import FIELDS, random_chunk
+from experiments.suites import programs
+from experiments.suites.hlo.collectives import total_bytes
+from experiments.suites.measured import Goal, Measured, Options, ratio, timed_in_turns
+from experiments.suites.programs import Program
+from experiments.suites.tables import FIELDS, random_chunk
 
 ROWS, BATCH, QUICK_BATCH = 1_000_000, 1024, 64
 DEVICES = (1, 2, 4, 8)

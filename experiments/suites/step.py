@@ -23,11 +23,10 @@ from dtn_jax.state import create_state, example_inputs
 from dtn_jax.step import make_train_step
 from dtn_jax.tables import huge_pages
 from dtn_jax.tables.plan import TablePlan, make_plan
-
-from .activations import saved_bytes
-from .measured import Cell, Goal, Measured, Options, timed_in_turns
-from .step_config import step_config
-from .tables import random_chunk
+from experiments.suites.activations import saved_bytes
+from experiments.suites.measured import Cell, Goal, Measured, Options, timed_in_turns
+from experiments.suites.step_config import step_config
+from experiments.suites.tables import random_chunk
 
 FIELDS, PAIRED = 23, 17  # 17 fields form HCNet's pairs
 PRODUCTS = 4  # matrix products that are timed together

@@ -27,9 +27,8 @@ from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
 from dtn_jax.tables.plan import make_plan
 from dtn_jax.tables.stored_rows import StoredRows
-
-from .measured import Goal, Measured, Options, ratio, timed_in_turns
-from .step_config import step_config
+from experiments.suites.measured import Goal, Measured, Options, ratio, timed_in_turns
+from experiments.suites.step_config import step_config
 
 FIELDS = 23
 ROWS = (200_000, 2_000_000, 20_000_000)

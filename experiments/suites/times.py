@@ -6,9 +6,9 @@ import dataclasses
 import math
 from collections.abc import Iterable
 
-from .exchanged import Collective
-from .needs import Prediction
-from .rates import CHECKPOINT, CORES, READING, Rates
+from experiments.suites.exchanged import Collective
+from experiments.suites.needs import Prediction
+from experiments.suites.rates import CHECKPOINT, CORES, READING, Rates
 
 SORTED = 8  # bytes of an id and its place
 

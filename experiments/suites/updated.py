@@ -29,8 +29,7 @@ from collections.abc import Collection
 
 from dtn_jax.tables import update_by_sort
 from dtn_jax.tables.stored_rows import LANES, StoredRows
-
-from .exchanged import Message
+from experiments.suites.exchanged import Message
 
 RUN_SUMS = 5  # times that `run_sums` reads and writes each number
 

@@ -29,9 +29,8 @@ from dtn_jax.metrics.significance import resampled_aucs
 from dtn_jax.replicas import train_replicas
 from dtn_jax.train import train
 from dtn_jax.workdir import check_logits, versions
-
-from . import kept
-from .draws import own_spaces, packed, unpacked
+from experiments.tables import kept
+from experiments.tables.draws import own_spaces, packed, unpacked
 
 SHORT = 16  # digits of a hash in a file's name
 ORIGIN = ("config", "data", "code", "versions", "date", "device")

@@ -19,10 +19,9 @@ from dtn_jax.config import flatten, identity, load_config
 from dtn_jax.config.files import TUNED
 from dtn_jax.metrics import METRICS
 from dtn_jax.shared_files import write_whole
-
-from .cells import usual
-from .kept import read_json, sealed
-from .text import printed
+from experiments.tables.cells import usual
+from experiments.tables.kept import read_json, sealed
+from experiments.tables.text import printed
 
 DIGITS = 8  # of a number
 MEASURED = ("metrics", "test")  # where metrics stand, of a row and of a model from outside

@@ -12,11 +12,10 @@ from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.paired import FEWEST
 from dtn_jax.metrics.predicted_observed import PREDICTED_OBSERVED
 from dtn_jax.metrics.significance import FEW, compare, holm
-
-from .cells import usual
-from .draws import own_spaces, unpacked
-from .protocol import OURS, Entry, Protocol, Settings
-from .seeds import of_seeds
+from experiments.tables.cells import usual
+from experiments.tables.draws import own_spaces, unpacked
+from experiments.tables.protocol import OURS, Entry, Protocol, Settings
+from experiments.tables.seeds import of_seeds
 
 FORMAT = 5  # raised whenever a table's JSON would be read otherwise
 TOO_FEW, NOT_TESTED = "too few", "not tested"  # instead of a comparison

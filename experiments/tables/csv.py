@@ -7,8 +7,8 @@ import io
 import statistics
 from collections.abc import Mapping
 
-from .content import comparisons
-from .text import measured
+from experiments.tables.content import comparisons
+from experiments.tables.text import measured
 
 
 def csv_text(found: Mapping) -> str:

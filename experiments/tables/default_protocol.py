@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dtn_jax.config import load_config
-
-from .protocol import RIVALS, Protocol, entry
-from .protocol_files import check
+from experiments.tables.protocol import RIVALS, Protocol, entry
+from experiments.tables.protocol_files import check
 
 OURS = "dtn"
 

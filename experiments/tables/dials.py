@@ -9,8 +9,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.models.flops import Size
 from dtn_jax.options import pairs
 from dtn_jax.schema import Schema
-
-from .protocol import Dial, Entry, Protocol, configured
+from experiments.tables.protocol import Dial, Entry, Protocol, configured
 
 OPTIONS = "data.options"
 

@@ -6,11 +6,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from .content import comparisons
-from .draws import own_spaces
-from .numbers import ALIKE, difference, interval, p_value, thousandths
-from .printed import Text, as_text, keys_of, with_ours
-from .seeds import strongest, within
+from experiments.tables.content import comparisons
+from experiments.tables.draws import own_spaces
+from experiments.tables.numbers import ALIKE, difference, interval, p_value, thousandths
+from experiments.tables.printed import Text, as_text, keys_of, with_ours
+from experiments.tables.seeds import strongest, within
 
 WITH_THE_SAME = "{ours} with the same experts ({ours} itself: with mlp)"  # of `interactions`
 DUEL = (  # columns of the table of strongest rivals

@@ -13,9 +13,8 @@ from dtn_jax.errors import UserError, choose
 from dtn_jax.models.experts import EXPERTS, parse_experts
 from dtn_jax.models.flops import Size
 from dtn_jax.schema import Schema
-
-from .dials import dials
-from .protocol import AGAIN, Entry, Protocol, Settings, configured
+from experiments.tables.dials import dials
+from experiments.tables.protocol import AGAIN, Entry, Protocol, Settings, configured
 
 SizeOf = Callable[[Entry], Size]
 WIDTHS = (64, 128)  # at which the size of a model is looked at, to find the width of a given size

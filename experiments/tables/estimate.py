@@ -23,12 +23,11 @@ from dtn_jax.report import screen
 from dtn_jax.report.markdown import prose, table
 from dtn_jax.run import Run
 from dtn_jax.shared_files import write_whole
-
-from . import cells, transfer, tuning
-from .protocol import Entry, Protocol, configured
-from .run_cost import RunCost, measure_run, seconds_of
-from .set_cost import SetCost, as_large, measure_set
-from .work import Work
+from experiments.tables import cells, transfer, tuning
+from experiments.tables.protocol import Entry, Protocol, configured
+from experiments.tables.run_cost import RunCost, measure_run, seconds_of
+from experiments.tables.set_cost import SetCost, as_large, measure_set
+from experiments.tables.work import Work
 
 NAME = "estimate.md"
 # Successive halving by thirds begins this many trials for each run of full length that it may

@@ -8,12 +8,11 @@ import pathlib
 from collections.abc import Sequence
 
 from dtn_jax.errors import UserError, choose
-
-from .. import compile_cache, folders
-from . import cells
-from .protocol import Entry
-from .protocol_files import load, shipped
-from .work import Work
+from experiments import compile_cache, folders
+from experiments.tables import cells
+from experiments.tables.protocol import Entry
+from experiments.tables.protocol_files import load, shipped
+from experiments.tables.work import Work
 
 SEEDS = 3
 

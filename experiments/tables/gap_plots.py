@@ -11,13 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
 from dtn_jax.report.plots import COLOURS, LINES, NOTE, clean
-
-from .content import comparisons
-from .gap_text import FACTOR, by_level
-from .gaps import MEAN
-from .numbers import LEVEL
-from .panels import GREY, MARKERS, panels
-from .protocol import OURS
+from experiments.tables.content import comparisons
+from experiments.tables.gap_text import FACTOR, by_level
+from experiments.tables.gaps import MEAN
+from experiments.tables.numbers import LEVEL
+from experiments.tables.panels import GREY, MARKERS, panels
+from experiments.tables.protocol import OURS
 
 APART = 0.055  # of two names beside a panel, as a share of its height
 DODGE = 0.006  # of two models' error bars, as a share of a panel's width

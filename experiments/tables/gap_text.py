@@ -8,14 +8,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.significance import holm
-
-from .content import comparisons
-from .differences import DUEL, SMALL, T_TEST, duel
-from .draws import own_spaces
-from .gaps import MEAN
-from .numbers import difference, interval, mark, p_value, seconds, short, spread, thousandths
-from .printed import Text, with_ours
-from .seeds import strongest, within
+from experiments.tables.content import comparisons
+from experiments.tables.differences import DUEL, SMALL, T_TEST, duel
+from experiments.tables.draws import own_spaces
+from experiments.tables.gaps import MEAN
+from experiments.tables.numbers import (
+    difference,
+    interval,
+    mark,
+    p_value,
+    seconds,
+    short,
+    spread,
+    thousandths,
+)
+from experiments.tables.printed import Text, with_ours
+from experiments.tables.seeds import strongest, within
 
 FACTOR = 1000  # of gaps
 LESS_OURS = "AUC less ours"  # the title of a table of differences begins so

@@ -16,12 +16,11 @@ import numpy as np
 from dtn_jax.errors import UserError
 from dtn_jax.metrics.significance import Comparison, compare, holm
 from dtn_jax.models.experts import parse_experts
-
-from . import pays
-from .content import comparisons, same
-from .draws import own_spaces, unpacked
-from .protocol import OURS, Entry, Protocol
-from .seeds import of_seeds
+from experiments.tables import pays
+from experiments.tables.content import comparisons, same
+from experiments.tables.draws import own_spaces, unpacked
+from experiments.tables.protocol import OURS, Entry, Protocol
+from experiments.tables.seeds import of_seeds
 
 MEAN = "mean of tasks"
 GROUPS = "model.dtn.task_groups"

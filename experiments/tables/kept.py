@@ -23,9 +23,8 @@ from collections.abc import Iterator, Mapping
 from dtn_jax import checksums
 from dtn_jax.errors import UserError
 from dtn_jax.shared_files import locked, open_lock, write_whole
-
-from . import draws
-from . import pack as packs
+from experiments.tables import draws
+from experiments.tables import pack as packs
 
 CHECKSUM = "checksum"  # in a cell or a tuning: of all else that it holds
 FOLDERS = ("cells", "tuning")  # of the files that are packed

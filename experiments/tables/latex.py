@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from .notes import footnotes
-from .printed import Text
-from .text import published_text, texts
+from experiments.tables.notes import footnotes
+from experiments.tables.printed import Text
+from experiments.tables.text import published_text, texts
 
 WIDE = 70  # letters of a row beyond which a table is shrunk to the width of the page
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dtn_jax.report.markdown import prose, table
-
-from .notes import footnotes
-from .printed import Text
-from .text import texts, title_of
+from experiments.tables.notes import footnotes
+from experiments.tables.printed import Text
+from experiments.tables.text import texts, title_of
 
 
 def markdown(found: Mapping, pictures: Sequence[str] = ()) -> str:

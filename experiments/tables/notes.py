@@ -6,13 +6,12 @@ import collections
 from collections.abc import Mapping
 
 from dtn_jax.metrics.paired import FEWEST
-
-from .content import comparisons
-from .differences import opponent
-from .gaps import MEAN
-from .numbers import LEVEL
-from .printed import has, keys_of, with_ours
-from .protocol import AGAIN
+from experiments.tables.content import comparisons
+from experiments.tables.differences import opponent
+from experiments.tables.gaps import MEAN
+from experiments.tables.numbers import LEVEL
+from experiments.tables.printed import has, keys_of, with_ours
+from experiments.tables.protocol import AGAIN
 
 SETTINGS = {
     "overall": "each row tuned by",

@@ -6,8 +6,8 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
-from .content import comparisons
-from .seeds import within
+from experiments.tables.content import comparisons
+from experiments.tables.seeds import within
 
 LEVEL = 0.05  # of significance
 ALIKE = "≈"  # before a difference that is smaller than twice the seeds' standard deviation

@@ -16,8 +16,7 @@ from collections.abc import Mapping
 
 from dtn_jax.errors import UserError
 from dtn_jax.shared_files import replacing, to_disk
-
-from . import draws
+from experiments.tables import draws
 
 FILE = "cells.jsonl.xz"
 FORMAT = 1

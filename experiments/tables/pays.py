@@ -22,8 +22,7 @@ import statistics
 from collections.abc import Sequence
 
 from dtn_jax.metrics.significance import Comparison, holm
-
-from .numbers import LEVEL
+from experiments.tables.numbers import LEVEL
 
 WORTH = 0.001  # AUC: a gain that surely is smaller is none
 SIDE = 0.025  # the chance that a 95 % interval ends too early on one side

@@ -14,16 +14,15 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarForm
 from dtn_jax.analysis.figures import save
 from dtn_jax.report.plots import COLOURS, GRID, LINES, NOTE
 from dtn_jax.shared_files import replacing
-
-from . import gap_plots
-from .content import comparisons
-from .differences import opponent
-from .notes import counted
-from .numbers import LEVEL, fine, short, spread
-from .panels import GREY, MARKERS, panels
-from .printed import has, keys_of, with_ours
-from .protocol import AGAIN
-from .seeds import within
+from experiments.tables import gap_plots
+from experiments.tables.content import comparisons
+from experiments.tables.differences import opponent
+from experiments.tables.notes import counted
+from experiments.tables.numbers import LEVEL, fine, short, spread
+from experiments.tables.panels import GREY, MARKERS, panels
+from experiments.tables.printed import has, keys_of, with_ours
+from experiments.tables.protocol import AGAIN
+from experiments.tables.seeds import within
 
 DPI = 140
 LEGEND = {"fontsize": 8, "frameon": False}

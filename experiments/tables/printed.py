@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from .protocol import OURS
+from experiments.tables.protocol import OURS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,8 +26,7 @@ from dtn_jax.errors import UserError, choose
 from dtn_jax.models.experts import EXPERTS
 from dtn_jax.options import pairs
 from dtn_jax.shipped import folder
-
-from .protocol import Protocol, configured
+from experiments.tables.protocol import Protocol, configured
 
 # What a user's file may import, whatever this package is called.
 ABSOLUTE = ("experiments.tables.protocol", "dtn_jax.experiments.tables.protocol")

@@ -40,11 +40,10 @@ from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.spaces import space_mask
 from dtn_jax.report import screen
 from dtn_jax.schema import Schema
-
-from .. import command
-from . import kept
-from .content import OPTIMAL, judging
-from .reference_models import MODELS
+from experiments import command
+from experiments.tables import kept
+from experiments.tables.content import OPTIMAL, judging
+from experiments.tables.reference_models import MODELS
 
 REFERENCES = pathlib.Path(__file__).parents[1] / "results" / "references"
 EXAMPLE = "python -m experiments.tables.references --dataset=adult --model=lightgbm"

@@ -10,12 +10,11 @@ from dtn_jax.errors import UserError
 from dtn_jax.report import screen
 from dtn_jax.report.html import embedded, formatted, page, table
 from dtn_jax.shared_files import write_whole
-
-from . import kept
-from .content import FORMAT
-from .notes import footnotes
-from .printed import Text
-from .text import other_texts, texts, title_of
+from experiments.tables import kept
+from experiments.tables.content import FORMAT
+from experiments.tables.notes import footnotes
+from experiments.tables.printed import Text
+from experiments.tables.text import other_texts, texts, title_of
 
 
 def write(path: pathlib.Path, tables: Sequence[Mapping], pictures: Mapping[str, list]) -> None:

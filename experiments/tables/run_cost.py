@@ -31,8 +31,7 @@ from dtn_jax.run import Run, build_run
 from dtn_jax.state import State
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
-
-from .set_cost import SECONDS, SetCost, bytes_in, now, since, timed
+from experiments.tables.set_cost import SECONDS, SetCost, bytes_in, now, since, timed
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,7 @@ import numpy as np
 import scipy.stats
 
 from dtn_jax.shapes import Float
-
-from .protocol import OURS
+from experiments.tables.protocol import OURS
 
 
 def of_seeds(ours: Float[np.ndarray, " S"], theirs: Float[np.ndarray, " Q"]) -> dict:

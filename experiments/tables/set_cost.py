@@ -22,8 +22,7 @@ from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.significance import DRAWS, resampled_aucs
 from dtn_jax.run import Run, measure
 from dtn_jax.shapes import Float64
-
-from .protocol import FullSize
+from experiments.tables.protocol import FullSize
 
 SECONDS = 2.0  # that a part is measured for, about
 JUDGED = 1_000_000  # rows whose metrics are timed: so many that they do not fit a cache

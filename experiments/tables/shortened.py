@@ -13,9 +13,8 @@ from collections.abc import Callable, Sequence
 
 from dtn_jax.config import flatten
 from dtn_jax.errors import UserError
-
-from .protocol import Protocol, Settings, configured
-from .tuning import searched
+from experiments.tables.protocol import Protocol, Settings, configured
+from experiments.tables.tuning import searched
 
 # Of training.
 LENGTH = ("train.epochs", "train.max_steps", "train.max_examples", "data.train_share")

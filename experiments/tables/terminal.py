@@ -9,11 +9,11 @@ import rich.box
 import rich.table
 import rich.text
 
-from .differences import difference_text, rival_text
-from .gap_text import LESS_OURS
-from .notes import footnotes
-from .printed import Text
-from .text import SIZES, main_text, texts, title_of
+from experiments.tables.differences import difference_text, rival_text
+from experiments.tables.gap_text import LESS_OURS
+from experiments.tables.notes import footnotes
+from experiments.tables.printed import Text
+from experiments.tables.text import SIZES, main_text, texts, title_of
 
 LETTERS = 3  # that a column takes beside its text
 

@@ -11,12 +11,11 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 
 from dtn_jax.metrics import METRICS
-
-from .content import OPTIMAL
-from .differences import difference_text, rival_text
-from .gap_text import gap_texts
-from .numbers import entropy, fine, mark, seconds, short, spread
-from .printed import Text, as_text, has, keys_of, shown, with_ours
+from experiments.tables.content import OPTIMAL
+from experiments.tables.differences import difference_text, rival_text
+from experiments.tables.gap_text import gap_texts
+from experiments.tables.numbers import entropy, fine, mark, seconds, short, spread
+from experiments.tables.printed import Text, as_text, has, keys_of, shown, with_ours
 
 PRINTED = ("auc", "gauc", "logloss", "predicted_observed")  # metrics of binary tasks
 

@@ -30,12 +30,11 @@ from dtn_jax.parallel.memory import OutOfMemory
 from dtn_jax.report import screen
 from dtn_jax.shared_files import write_whole
 from dtn_jax.workdir import Unusable
-
-from ..search.finalists import FIRST_SEED, seeded
-from ..search.worker import train_when_free, value_of
-from . import cells
-from .protocol import Protocol, Settings
-from .tuning import VALIDATIONS, timetable
+from experiments.search.finalists import FIRST_SEED, seeded
+from experiments.search.worker import train_when_free, value_of
+from experiments.tables import cells
+from experiments.tables.protocol import Protocol, Settings
+from experiments.tables.tuning import VALIDATIONS, timetable
 
 RUNGS = (1, 3)  # validations up to which settings are trained before the best third goes on
 THIRD = 3

@@ -27,16 +27,15 @@ from dtn_jax.data.epochs.epoch_order import steps_per_epoch
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.losses.sample_weights import with_sample_weights
 from dtn_jax.timetable import Timetable, make_timetable
-
-from ..search import finalists, sweep_report
-from ..search.budget import Budget
-from ..search.opening import open_study
-from ..search.search_space import described, load_space
-from ..search.storage_urls import of_file
-from ..search.trials import stretches
-from ..search.worker import work
-from .cells import changed, digest, origin
-from .protocol import Protocol, Settings
+from experiments.search import finalists, sweep_report
+from experiments.search.budget import Budget
+from experiments.search.opening import open_study
+from experiments.search.search_space import described, load_space
+from experiments.search.storage_urls import of_file
+from experiments.search.trials import stretches
+from experiments.search.worker import work
+from experiments.tables.cells import changed, digest, origin
+from experiments.tables.protocol import Protocol, Settings
 
 VALIDATIONS = 9  # of a run whose config has no train.eval_every: thirds of thirds
 SAMPLER, PRUNER = "tpe", "asha"

@@ -13,11 +13,10 @@ from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
 from dtn_jax.report import screen
-
-from . import cells, kept, tuning
-from .jobs import Job
-from .protocol import Protocol, Settings, configured
-from .transfer import FEW, transfer
+from experiments.tables import cells, kept, tuning
+from experiments.tables.jobs import Job
+from experiments.tables.protocol import Protocol, Settings, configured
+from experiments.tables.transfer import FEW, transfer
 
 
 class Tunings:

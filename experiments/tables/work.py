@@ -15,11 +15,10 @@ from dtn_jax.losses.sample_weights import with_sample_weights
 from dtn_jax.models.flops import Size
 from dtn_jax.report import screen
 from dtn_jax.run import build_run
-
-from . import cells, kept
-from .jobs import share
-from .protocol import Entry, Protocol, Settings, configured
-from .tunings import Tunings, load
+from experiments.tables import cells, kept
+from experiments.tables.jobs import share
+from experiments.tables.protocol import Entry, Protocol, Settings, configured
+from experiments.tables.tunings import Tunings, load
 
 
 class Work(Tunings):

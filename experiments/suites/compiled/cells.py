@@ -17,9 +17,8 @@ from dtn_jax.errors import UserError, choose
 from dtn_jax.models.histories import HISTORIES
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.tables.plan import LARGEST_ID
-
-from ..step import FIELDS, released_config
-from .topologies import check_topology
+from experiments.suites.compiled.topologies import check_topology
+from experiments.suites.step import FIELDS, released_config
 
 MEAN = "mean"  # of a history's items
 MODELS: Mapping[str, Mapping[str, object]] = {

@@ -9,14 +9,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dtn_jax.tables.stored_rows import SHORT
-
-from ..hlo.collectives import Exchanged, read_collectives
-from ..hlo.text import Array, Operation, Placed, Program, read_program
-from ..hlo.whole_tables import COPY, ON_CHIP, PASS, Whole, whole_tables
-from ..measured import Cell as Content
-from .cells import Cell
-from .memory import MB, not_compiled, of_memory
-from .topologies import CHIPS
+from experiments.suites.compiled.cells import Cell
+from experiments.suites.compiled.memory import MB, not_compiled, of_memory
+from experiments.suites.compiled.topologies import CHIPS
+from experiments.suites.hlo.collectives import Exchanged, read_collectives
+from experiments.suites.hlo.text import Array, Operation, Placed, Program, read_program
+from experiments.suites.hlo.whole_tables import COPY, ON_CHIP, PASS, Whole, whole_tables
+from experiments.suites.measured import Cell as Content
 
 GB = 1e9
 LOOPED = ("train", "update")  # kinds whose program is a loop of steps

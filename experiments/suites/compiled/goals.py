@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from ..measured import Cell as Content
-from ..measured import Goal
-from .cells import Cell
-from .topologies import CHIPS
+from experiments.suites.compiled.cells import Cell
+from experiments.suites.compiled.topologies import CHIPS
+from experiments.suites.measured import Cell as Content
+from experiments.suites.measured import Goal
 
 Row = Mapping[str, Content]
 ROOM = 1.25  # peak over held: of the row update alone, and of 10^9 rows, E = 64, lazy Adam

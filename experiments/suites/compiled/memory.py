@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..hlo.text import Program
-from ..measured import Cell as Content
-from .cells import Cell
-from .topologies import CHIPS
+from experiments.suites.compiled.cells import Cell
+from experiments.suites.compiled.topologies import CHIPS
+from experiments.suites.hlo.text import Program
+from experiments.suites.measured import Cell as Content
 
 MB = 1e6
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}

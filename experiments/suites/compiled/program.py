@@ -31,10 +31,9 @@ from dtn_jax.step import make_score_step
 from dtn_jax.tables.routed import AXES
 from dtn_jax.tables.row_optimizers import Scalars
 from dtn_jax.tables.stored_rows import numbers
-
-from .. import needs, programs
-from .cells import Cell, read_cell
-from .topologies import COMPILERS, described_devices
+from experiments.suites import needs, programs
+from experiments.suites.compiled.cells import Cell, read_cell
+from experiments.suites.compiled.topologies import COMPILERS, described_devices
 
 MEMORY = {
     "arguments": "argument_size_in_bytes",

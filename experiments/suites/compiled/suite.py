@@ -22,15 +22,14 @@ import rich.progress
 
 from dtn_jax.errors import UserError
 from dtn_jax.report import screen
-
-from ..kept import kept_folder
-from ..measured import Measured, Options
-from ..racers import ROOT
-from .cells import Cell, read_cells
-from .figures import read_figures
-from .goals import goals
-from .listed import LIST, QUICK
-from .topologies import COMPILERS, environment
+from experiments.suites.compiled.cells import Cell, read_cells
+from experiments.suites.compiled.figures import read_figures
+from experiments.suites.compiled.goals import goals
+from experiments.suites.compiled.listed import LIST, QUICK
+from experiments.suites.compiled.topologies import COMPILERS, environment
+from experiments.suites.kept import kept_folder
+from experiments.suites.measured import Measured, Options
+from experiments.suites.racers import ROOT
 
 PROGRAM = "experiments.suites.compiled.program"
 VENV, VENV_VARIABLE = ".venv-compiled", "COMPILED_VENV"

@@ -18,13 +18,12 @@ from collections.abc import Iterator, Sequence
 import rich.progress
 
 from dtn_jax.report import screen
-
-from ..kept import kept_folder
-from ..measured import Goal, Measured, Options
-from ..racers import ROOT
-from .cells import bench_of, cells, run_cell
-from .page import PAGE, page
-from .tally import Tally
+from experiments.suites.faults.cells import bench_of, cells, run_cell
+from experiments.suites.faults.page import PAGE, page
+from experiments.suites.faults.tally import Tally
+from experiments.suites.kept import kept_folder
+from experiments.suites.measured import Goal, Measured, Options
+from experiments.suites.racers import ROOT
 
 PROCESSES = 2
 NOTES = [

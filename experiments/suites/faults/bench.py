@@ -8,10 +8,9 @@ import pathlib
 
 from dtn_jax.run import build_run
 from experiments import command
-
-from . import damage
-from .calls import Server, Work, servers
-from .works import MODULES, SMALL, works, write_rows
+from experiments.suites.faults import damage
+from experiments.suites.faults.calls import Server, Work, servers
+from experiments.suites.faults.works import MODULES, SMALL, works, write_rows
 
 
 @dataclasses.dataclass(frozen=True)

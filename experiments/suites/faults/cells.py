@@ -10,9 +10,9 @@ import pathlib
 import tempfile
 from collections.abc import Callable, Mapping
 
-from . import damage, disk, kills, together
-from .bench import Bench
-from .tally import Tally
+from experiments.suites.faults import damage, disk, kills, together
+from experiments.suites.faults.bench import Bench
+from experiments.suites.faults.tally import Tally
 
 SEED = 0
 QUICK_WORKS = ("train, device", "prepare")

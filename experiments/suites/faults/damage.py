@@ -25,10 +25,9 @@ from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
 from dtn_jax.run import Run
 from dtn_jax.train import train
-
-from . import calls
-from .calls import digest, digest_of, without_speeds
-from .tally import Tally
+from experiments.suites.faults import calls
+from experiments.suites.faults.calls import digest, digest_of, without_speeds
+from experiments.suites.faults.tally import Tally
 
 SCORED = 64  # raw rows that a model scores
 WAYS = ("flip", "cut", "delete")

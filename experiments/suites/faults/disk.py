@@ -8,9 +8,9 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 
-from .calls import Server, Work, timed
-from .kills import last, log_of
-from .tally import Tally
+from experiments.suites.faults.calls import Server, Work, timed
+from experiments.suites.faults.kills import last, log_of
+from experiments.suites.faults.tally import Tally
 
 KILOBYTES = (8, 60, 200, 400, 800, 1600, 3200)  # of disks that get full at various moments
 ROOM = "256m"

@@ -9,8 +9,8 @@ import random
 import signal
 from collections.abc import Mapping
 
-from .calls import Server, Work, timed
-from .tally import Tally
+from experiments.suites.faults.calls import Server, Work, timed
+from experiments.suites.faults.tally import Tally
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 ENDED = {-signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM, 128 + signal.SIGINT}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 
-from ..measured import Measured
+from experiments.suites.measured import Measured
 
 PAGE = pathlib.Path(__file__).parents[2] / "results/benchmark/faults.md"
 COLUMNS = ("fault", "where", "injected", "survived", "named", "lost", "wrong")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Sequence
 
-from .calls import Server, Work, timed
-from .tally import Tally
+from experiments.suites.faults.calls import Server, Work, timed
+from experiments.suites.faults.tally import Tally
 
 
 def two_at_once(servers: Sequence[Server], work: Work, folder: pathlib.Path, times: int) -> Tally:

@@ -8,8 +8,15 @@ import polars as pl
 
 import dtn_jax.data.sets
 from dtn_jax.data.sets import catalog
-
-from .calls import Work, digest_of, of_files, of_run, of_set, of_sweep, of_table
+from experiments.suites.faults.calls import (
+    Work,
+    digest_of,
+    of_files,
+    of_run,
+    of_set,
+    of_sweep,
+    of_table,
+)
 
 MODULES = (
     "experiments.train",

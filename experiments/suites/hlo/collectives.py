@@ -12,8 +12,8 @@ import math
 import re
 from collections.abc import Iterable
 
-from ..exchanged import Collective
-from .text import Array, Operation, Placed, Program
+from experiments.suites.exchanged import Collective
+from experiments.suites.hlo.text import Array, Operation, Placed, Program
 
 KINDS = (
     "all-gather",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection
 
-from .text import Array, Operation, Placed, Program
+from experiments.suites.hlo.text import Array, Operation, Placed, Program
 
 # What makes no array: its result is another's memory, or what a caller or a loop holds.
 HELD = {

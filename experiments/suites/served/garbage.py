@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from .server import request
+from experiments.suites.served.server import request
 
 Draw = np.random.Generator
 STREAM = "application/vnd.apache.arrow.stream"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .server import Connection
+from experiments.suites.served.server import Connection
 
 WARM = 0.2  # of the seconds, before anything is measured
 

@@ -16,8 +16,7 @@ from dtn_jax.data.prepare import prepare
 from dtn_jax.export.model import Model
 from dtn_jax.export.write import export_run
 from dtn_jax.train import train
-
-from .. import logs
+from experiments.suites import logs
 
 ROWS, QUICK = 100_000, 6_000
 STEPS = 20

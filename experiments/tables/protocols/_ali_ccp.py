@@ -1,8 +1,7 @@
 """What Ali-CCP's protocols share: how large the published files are."""
 
 from dtn_jax.data.sets.synthetic.funnel import ALI_CCP_IDS
-
-from ..protocol import FullSize
+from experiments.tables.protocol import FullSize
 
 FULL_SIZE = FullSize(
     rows={"train": 42_300_135, "test": 43_016_840},

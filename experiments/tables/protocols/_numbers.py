@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from ..protocol import Protocol
+from experiments.tables.protocol import Protocol
 
 
 def of_numbers(usual: Protocol, note: str, kept: str = "standardise") -> Protocol:

@@ -1,6 +1,6 @@
 """UCI Adult: small, for a look at all tables."""
 
-from ..protocol import NO_FUNNEL, RIVALS, SETTLED, Protocol, entry
+from experiments.tables.protocol import NO_FUNNEL, RIVALS, SETTLED, Protocol, entry
 
 PROTOCOL = Protocol(
     config="configs/adult.py",

@@ -1,7 +1,7 @@
 """Ali-CCP, click to conversion, all entries on equal terms."""
 
-from ..protocol import FUNNEL_RIVALS, Protocol, entry
-from ._ali_ccp import FULL_SIZE
+from experiments.tables.protocol import FUNNEL_RIVALS, Protocol, entry
+from experiments.tables.protocols._ali_ccp import FULL_SIZE
 
 PROTOCOL = Protocol(
     config="configs/ali_ccp.py",

@@ -2,9 +2,8 @@
 
 from dtn_jax.config import flatten, load_config
 from dtn_jax.shipped import folder
-
-from ..protocol import Protocol, Settings
-from ._ali_ccp import FULL_SIZE
+from experiments.tables.protocol import Protocol, Settings
+from experiments.tables.protocols._ali_ccp import FULL_SIZE
 
 CONFIG = "configs/ali_ccp.py:released"
 

@@ -1,6 +1,6 @@
 """KDD Census-Income, official split."""
 
-from ..protocol import NO_FUNNEL, RIVALS, SETTLED, Protocol, Published, entry
+from experiments.tables.protocol import NO_FUNNEL, RIVALS, SETTLED, Protocol, Published, entry
 
 PUBLISHED = (
     Published(

@@ -11,7 +11,7 @@ DTN without task groups and of MMoE with as many experts, one model but for the 
 0.003 apart. Widths make FLOPs equal to 1 %, as `matched` finds them, in the trials too.
 """
 
-from ..protocol import RIVALS, Dial, Protocol, entry
+from experiments.tables.protocol import RIVALS, Dial, Protocol, entry
 
 EACH = "gdcn+masknet+mlp"  # of each of DTN's four groups
 ALL = "gdcn*4+masknet*4+mlp*4"  # as many in one group

@@ -1,6 +1,6 @@
 """KuaiRand, click to long view, and the rarer tasks."""
 
-from ..protocol import FUNNEL_RIVALS, SETTLED, Protocol, entry
+from experiments.tables.protocol import FUNNEL_RIVALS, SETTLED, Protocol, entry
 
 PROTOCOL = Protocol(
     config="configs/kuairand.py",

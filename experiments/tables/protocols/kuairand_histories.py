@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from .kuairand import PROTOCOL as USUAL
+from experiments.tables.protocols.kuairand import PROTOCOL as USUAL
 
 PROTOCOL = dataclasses.replace(
     USUAL,

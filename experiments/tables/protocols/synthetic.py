@@ -1,6 +1,6 @@
 """The synthetic funnel: click, cart, order, with a known best."""
 
-from ..protocol import FUNNEL_RIVALS, SETTLED, Protocol, entry
+from experiments.tables.protocol import FUNNEL_RIVALS, SETTLED, Protocol, entry
 
 PROTOCOL = Protocol(
     config="configs/synthetic.py",

@@ -17,7 +17,7 @@
 #                 `compiled` and its tests, which are skipped without. COMPILED_VENV=FOLDER, given to
 #                 make or set in the environment, names another virtual environment.
 # make newest     the newest versions of everything, on NEWEST_PYTHON, into .venv-newest, for make nightly
-# make onnx       jax2onnx and ONNX Runtime into .venv-onnx: for `experiments.export --onnx` and its
+# make onnx       jax2onnx and ONNX Runtime into .venv-onnx: for `dtn-jax export --onnx` and its
 #                 test, which is skipped without. ONNX_VENV=FOLDER names another virtual environment.
 # make spark      PySpark, half a GB, and what tests need into .venv-spark: for `prepare --engine=spark`
 #                 and its tests, which are skipped without. Java 17 must be there.
@@ -45,7 +45,7 @@ SPARK := $(SPARK_VENV)/.installed-$(VERSION)
 .PHONY: demo test test-slow test-all nightly mutants test-faults docs docs-serve compiled newest onnx spark lint format release-check clean
 
 demo: $(INSTALLED)
-	$(BIN)/python -m experiments.train --config=configs/adult.py:dtn --workdir=runs/demo $(OPTIONS)
+	$(BIN)/dtn-jax train --config=configs/adult.py:dtn --workdir=runs/demo $(OPTIONS)
 
 # A worker has the next tests in the files' order, so that they share fixtures; one that is done
 # takes half of what another one has left.

@@ -1,6 +1,6 @@
 """UCI Adult, the embedded data set: income above 50K, never married.
 
-    python -m experiments.train --config=configs/adult.py:dtn --workdir=runs/adult_dtn
+    dtn-jax train --config=configs/adult.py:dtn --workdir=runs/adult_dtn
 
 configs/tuned/adult.json has what `paper_tables --dataset=adult --table=overall` chose on
 validation, for the architecture that the argument names. With it, dtn trains in 8 seconds (cpu x 1,

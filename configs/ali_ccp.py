@@ -1,6 +1,6 @@
 """Ali-CCP: click → conversion; the published files, or generated ones of their form.
 
-    python -m experiments.train --config=configs/ali_ccp.py:dtn --workdir=runs/ali_ccp_dtn
+    dtn-jax train --config=configs/ali_ccp.py:dtn --workdir=runs/ali_ccp_dtn
 
 Without flags all architectures have the same settings: one embedding width, one kind of table
 optimizer, one dropout. `released` is the run of DTN's authors as far as options express it, with

@@ -1,6 +1,6 @@
 """AliExpress' search in one country: click → conversion.
 
-    python -m experiments.train --config=configs/aliexpress.py:dtn --workdir=runs/aliexpress_dtn
+    dtn-jax train --config=configs/aliexpress.py:dtn --workdir=runs/aliexpress_dtn
 
 The Netherlands; another country by --config.data.options=country=ES (or FR, US).
 """

@@ -3,7 +3,7 @@
 Each option is declared where it is read, with its unit and reason; dtn_jax/config/sections.py says
 who owns which section. To read them:
 
-    python -m experiments.train --help=all            # or one section: --help=model.dtn
+    dtn-jax train --help=all            # or one section: --help=model.dtn
 """
 
 from dtn_jax.config.sections import base_config as get_config

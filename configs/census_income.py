@@ -1,7 +1,7 @@
 """KDD Census-Income, official splits: income above 50K, never married; or seven labels of adults.
 
-    python -m experiments.train --config=configs/census_income.py:dtn --workdir=runs/census_dtn
-    python -m experiments.train --config=configs/census_income.py:dtn,tasks=seven --workdir=runs/7
+    dtn-jax train --config=configs/census_income.py:dtn --workdir=runs/census_dtn
+    dtn-jax train --config=configs/census_income.py:dtn,tasks=seven --workdir=runs/7
 
 configs/tuned/census_income.json has what `paper_tables --dataset=census_income --table=overall`
 chose on validation, for the architecture that the argument names. With it, dtn trains in 31 seconds

@@ -1,6 +1,6 @@
 """KuaiRand's standard log: click → long view, profile enter, comment, forward, follow.
 
-    python -m experiments.train --config=configs/kuairand.py:dtn --workdir=runs/kuairand_dtn
+    dtn-jax train --config=configs/kuairand.py:dtn --workdir=runs/kuairand_dtn
 
 finds the log in $DTN_MANUAL_DIR, or where --config.data.manual_dir says.
 

@@ -1,6 +1,6 @@
 """KuaiRand's standard log with histories: each user's last 50 clicks and long views.
 
-    python -m experiments.train --config=configs/kuairand_histories.py:dtn --workdir=runs/histories
+    dtn-jax train --config=configs/kuairand_histories.py:dtn --workdir=runs/histories
 
 finds the log in $DTN_MANUAL_DIR, or where --config.data.manual_dir says.
 

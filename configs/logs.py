@@ -1,8 +1,8 @@
 """Your own logs, as a schema file describes them.
 
-    python -m experiments.prepare --infer --input='logs/*.parquet' --out=shop.yaml
-    python -m experiments.prepare --schema=shop.yaml --input='logs/*.parquet' --data_dir=data
-    python -m experiments.train --config=configs/logs.py:dtn,schema=shop.yaml --workdir=runs/shop \
+    dtn-jax prepare --infer --input='logs/*.parquet' --out=shop.yaml
+    dtn-jax prepare --schema=shop.yaml --input='logs/*.parquet' --data_dir=data
+    dtn-jax train --config=configs/logs.py:dtn,schema=shop.yaml --workdir=runs/shop \
         --config.data.data_dir=data
 
 A run stops early: it trains at a constant rate until two validations in a row, one an epoch, have

@@ -1,6 +1,6 @@
 """MovieLens: like (a rating of 4 or more) and rating.
 
-    python -m experiments.train --config=configs/movielens.py:dtn --workdir=runs/movielens_dtn
+    dtn-jax train --config=configs/movielens.py:dtn --workdir=runs/movielens_dtn
 
 A million ratings; other sizes by --config.data.options=version=100k (or 25m).
 """

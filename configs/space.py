@@ -1,4 +1,4 @@
-"""The space that experiments.sweep searches unless a config or a file of yours has its own.
+"""The space that dtn-jax sweep searches unless a config or a file of yours has its own.
 
 A `sweep(trial)` takes an Optuna trial and returns {option: value}, options as in base.py. The
 ranges are wide, so that the best value of each option lies inside, whatever the data set and the

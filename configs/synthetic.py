@@ -1,6 +1,6 @@
 """Synthetic impressions with a known answer: click → cart → order.
 
-    python -m experiments.train --config=configs/synthetic.py:dtn --workdir=runs/synthetic_dtn
+    dtn-jax train --config=configs/synthetic.py:dtn --workdir=runs/synthetic_dtn
 
 200,000 rows over 20,000 ids; other sizes by --config.data.options='rows=100000000,ids=2000000'.
 

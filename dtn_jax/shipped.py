@@ -1,6 +1,6 @@
-"""`configs` and `experiments`: inside an installed package, beside it in a clone.
+"""The configs, protocols and references: inside an installed package, beside it in a clone.
 
-Under the names dtn_jax.configs and dtn_jax.experiments they are found from any folder, whatever
+Under the names dtn_jax.configs and dtn_jax.protocols they are found from any folder, whatever
 other packages of those names there are.
 """
 
@@ -13,26 +13,36 @@ import sys
 from types import ModuleType
 
 PACKAGE = pathlib.Path(__file__).parent
+IN_A_CLONE = {
+    "configs": "configs",
+    "protocols": "experiments/protocols",
+    "references": "experiments/results/references",
+}
 
 
 def folder(name: str) -> pathlib.Path:
     """The folder of a shipped package."""
     inside = PACKAGE / name
-    return inside if inside.is_dir() else PACKAGE.parent / name
+    return inside if inside.is_dir() else PACKAGE.parent / IN_A_CLONE[name]
 
 
 def module(name: str, part: str) -> ModuleType:
     """Imports `part` of the shipped package `name`."""
+    return importlib.import_module(f"{package(name)}.{part}")
+
+
+def package(name: str) -> str:
+    """The full name of the shipped package `name`, which is imported."""
     full = f"{PACKAGE.name}.{name}"
     if full not in sys.modules:
         place = folder(name)
         spec = importlib.util.spec_from_file_location(
             full, place / "__init__.py", submodule_search_locations=[str(place)]
         )
-        package = importlib.util.module_from_spec(spec)
-        sys.modules[full] = package
-        spec.loader.exec_module(package)
-    return importlib.import_module(f"{full}.{part}")
+        found = importlib.util.module_from_spec(spec)
+        sys.modules[full] = found
+        spec.loader.exec_module(found)
+    return full
 
 
 def config_files(near: pathlib.Path) -> list[str]:

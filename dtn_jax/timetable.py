@@ -80,7 +80,7 @@ class TrainOptions:
     start_from: str = option(
         "",
         "workdir of a finished run whose last state is this run's first: tomorrow's run on a set "
-        "that is the same, or extends that run's (experiments.prepare --extend); '' is a new state",
+        "that is the same, or extends that run's (dtn-jax prepare --extend); '' is a new state",
     )
     start_from_optimizer: bool = option(
         True,

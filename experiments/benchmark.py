@@ -1,6 +1,6 @@
 """Measures speed and memory, with references measured beside them; prints a table, writes JSON.
 
-A suite is a file of experiments/suites; its first lines say what it measures.
+A suite is a file of experiments/benchmarks; its first lines say what it measures.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from collections.abc import Callable, Sequence
 import jax
 import rich.table
 
+from dtn_jax.cli import command
 from dtn_jax.errors import UserError, choose, leave_unless_installed
 from dtn_jax.report import screen
 from dtn_jax.report.versions import versions
-from experiments import command
-from experiments.suites.measured import Cell, Measured, Options
-from experiments.suites.rates import RATES
+from experiments.benchmarks.measured import Cell, Measured, Options
+from experiments.benchmarks.rates import RATES
 
 EXAMPLE = "python -m experiments.benchmark --suite=tables"
 RESULTS = pathlib.Path(__file__).parent / "results" / "benchmark"
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str]) -> None:
                 f"--{next(iter(asked))} asks the suite plan which slice to take, and writes no "
                 "results: give it with --suite=plan, without --out and --quick"
             )
-        from experiments.suites import question
+        from experiments.benchmarks import question
 
         defaults = {key: default for key, (default, _) in QUESTION.items()}
         screen.say(question.answer(question.read(defaults | asked)))
@@ -115,14 +115,14 @@ def main(arguments: Sequence[str]) -> None:
 
 def suite(name: str) -> Callable[[Options], Measured]:
     """What measures; a suite's module is imported where it runs."""
-    place = ".suites.compiled.suite" if name == "compiled" else f".suites.{name}"
+    place = ".benchmarks.compiled.suite" if name == "compiled" else f".benchmarks.{name}"
     return importlib.import_module(place, __package__).measure
 
 
 def every_suite(venv: str) -> list[str]:
     """The suites that this machine can run: `gpu` needs an accelerator, `peers` a CPU, `compiled`
     its compilers."""
-    from experiments.suites.compiled import suite as compiled
+    from experiments.benchmarks.compiled import suite as compiled
 
     backend = "gpu" if jax.default_backend() == "cpu" else "peers"
     reasons = {backend: f"JAX runs on {jax.default_backend()}"}

@@ -9,9 +9,9 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Sequence
 
+from dtn_jax.cli import command, folders
 from dtn_jax.data.progress import say
 from dtn_jax.errors import UserError
-from experiments import command, folders
 from experiments.ali_ccp_twin import PairSpec, write
 
 EXAMPLE = "python -m experiments.generate_ali_ccp --rows=100000 --out=raw/ali_ccp"

@@ -89,7 +89,7 @@ def how(name: str, found: Sequence[Mapping]) -> str:
         )
     else:
         workdir = f"runs/{first['dataset']}_{first['architecture']}"
-        words = ["python -m experiments.feature_importance", f"--workdir={workdir}"]
+        words = ["dtn-jax feature_importance", f"--workdir={workdir}"]
         explained = " ".join([*words, *first["arguments"]])
         states = f"its best state (step {first['step']:,})"
     versions = first["versions"]

@@ -1,6 +1,6 @@
 """Keeps what explains trained models, and writes a report of all that is kept.
 
-Of runs: it copies each run's importance.json, which experiments.feature_importance writes, to
+Of runs: it copies each run's importance.json, which dtn-jax feature_importance writes, to
 experiments/results/importance/DATASET.json, with the main pictures. It refuses two runs of one data
 set.
 
@@ -25,15 +25,15 @@ import jax
 
 from dtn_jax.analysis import markdown, seeds_figures
 from dtn_jax.analysis.explain import Settings
+from dtn_jax.cli import command
+from dtn_jax.cli.feature_importance import FOLDER, arguments_of, config_of, explained
 from dtn_jax.config import flatten, identity, load_config
 from dtn_jax.errors import UserError
+from dtn_jax.papertables import finished
+from dtn_jax.papertables.protocol import Entry
+from dtn_jax.papertables.work import Work
 from dtn_jax.report import screen
-from experiments import command
-from experiments.feature_importance import FOLDER, arguments_of, config_of, explained
 from experiments.importance_page import COMMAND, page
-from experiments.tables import finished
-from experiments.tables.protocol import Entry
-from experiments.tables.work import Work
 
 EXAMPLE = f"{COMMAND} --datasets=adult,census_income --workdir=runs/paper"
 KEPT = pathlib.Path(__file__).parent / "results" / "importance"
@@ -90,7 +90,7 @@ def of_tables(name: str, work: Work, seeds: int) -> tuple[list[dict], pathlib.Pa
 
 
 def explained_once(run: pathlib.Path, places: Mapping[str, str], label: str) -> dict:
-    """What experiments.feature_importance leaves of a run; made where it is not there."""
+    """What dtn-jax feature_importance leaves of a run; made where it is not there."""
     path = run / FOLDER / "importance.json"
     with contextlib.suppress(FileNotFoundError, ValueError):
         found = json.loads(path.read_text())
@@ -105,7 +105,7 @@ def explained_once(run: pathlib.Path, places: Mapping[str, str], label: str) -> 
 
 def table_command(name: str, entry: str, seeds: int) -> str:
     return (
-        f"python -m experiments.paper_tables --dataset={name} --table=overall --entries={entry} "
+        f"dtn-jax paper_tables --dataset={name} --table=overall --entries={entry} "
         f"--seeds={seeds} --workdir=runs/paper"
     )
 
@@ -114,7 +114,7 @@ def read(workdir: pathlib.Path) -> dict:
     """A run's importance.json, with the command that trained it."""
     source = workdir / FOLDER / "importance.json"
     if not source.exists():
-        raise UserError(f"{source} is not there: run experiments.feature_importance first")
+        raise UserError(f"{source} is not there: run dtn-jax feature_importance first")
     found = json.loads(source.read_text())
     trained_by = training_command(json.loads((workdir / "config.json").read_text()))
     return found | {"trained_by": trained_by}
@@ -176,7 +176,7 @@ def training_command(facts: Mapping) -> str:
         for key, value in stored.items()
         if usual.get(key) != value
     ]
-    words = ["python -m experiments.train", f"--config={spec}", f"--workdir={folder(facts)}"]
+    words = ["dtn-jax train", f"--config={spec}", f"--workdir={folder(facts)}"]
     return " ".join([*words, *given])
 
 

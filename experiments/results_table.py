@@ -13,20 +13,20 @@ import pathlib
 import re
 from collections.abc import Sequence
 
+from dtn_jax.cli import command
 from dtn_jax.errors import UserError, choose
-from experiments import command
+from dtn_jax.papertables.content import comparisons
+from dtn_jax.papertables.differences import opponent
+from dtn_jax.papertables.entries import TABLES
+from dtn_jax.papertables.gap_text import gains
+from dtn_jax.papertables.markdown import markdown_table
+from dtn_jax.papertables.notes import footnotes, transfer_cost
+from dtn_jax.papertables.numbers import ALIKE, marks
+from dtn_jax.papertables.printed import keys_of
+from dtn_jax.papertables.text import main_text, texts
 from experiments.benchmark import cell_text
-from experiments.suites.compiled.written import markdown as compiled_table
-from experiments.suites.measured import Goal
-from experiments.tables.content import comparisons
-from experiments.tables.differences import opponent
-from experiments.tables.entries import TABLES
-from experiments.tables.gap_text import gains
-from experiments.tables.markdown import markdown_table
-from experiments.tables.notes import footnotes, transfer_cost
-from experiments.tables.numbers import ALIKE, marks
-from experiments.tables.printed import keys_of
-from experiments.tables.text import main_text, texts
+from experiments.benchmarks.compiled.written import markdown as compiled_table
+from experiments.benchmarks.measured import Goal
 
 EXAMPLE = "python -m experiments.results_table"
 RESULTS = pathlib.Path(__file__).parent / "results"

@@ -7,7 +7,7 @@ which tests start use it too.
 import os
 import pathlib
 
-from experiments.compile_cache import processor
+from dtn_jax.cli.compile_cache import processor
 
 LARGEST = 500e6  # bytes, far above what one version of the code needs
 

@@ -41,7 +41,7 @@ from absl import flags
 from jax._src.lru_cache import LRUCache
 from jaxtyping import install_import_hook
 
-from experiments.compile_cache import delete_oldest
+from dtn_jax.cli.compile_cache import delete_oldest
 
 assert jax.device_count() == 8  # which reads the flags; those of commands that tests start:
 os.environ["XLA_FLAGS"] = compile_cache.with_flags(compile_cache.simulated(1))

@@ -3,8 +3,8 @@
 import json
 import pathlib
 
-from experiments import sweep
-from experiments.search import sweep_report, worker
+from dtn_jax.cli import sweep
+from dtn_jax.search import sweep_report, worker
 
 CONFIG = "--config=configs/adult.py:dtn"
 GRID = "--grid=optim.learning_rate=1e-3,3e-3;model.dropout=0,0.1,0.2"

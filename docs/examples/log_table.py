@@ -1,4 +1,4 @@
-from experiments.tables.protocol import RIVALS, Protocol, entry
+from dtn_jax.papertables.protocol import RIVALS, Protocol, entry
 
 PROTOCOL = Protocol(
     config="configs/logs.py:schema=shop.yaml,plugins=my_model.py",

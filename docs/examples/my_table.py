@@ -1,4 +1,4 @@
-from experiments.tables.protocol import RIVALS, Protocol, entry
+from dtn_jax.papertables.protocol import RIVALS, Protocol, entry
 
 PROTOCOL = Protocol(
     config="configs/adult.py:plugins=my_model.py",  # `common`, `trials`, `seeds`, ... have defaults

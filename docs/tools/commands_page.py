@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import os
 import sys
 from unittest import mock
 
-from dtn_jax import shipped
-from dtn_jax.__main__ import commands
+from dtn_jax.cli import described
 
 LEAD = """\
 # Commands
@@ -24,14 +24,14 @@ WIDTH = "80"  # columns
 def page() -> str:
     """Markdown."""
     parts = [LEAD]
-    for name, does in commands().items():
+    for name, does in described().items():
         parts.append(f"## `{name}` {{ #{name} }}\n\n{does}\n\n```text\n{help_of(name)}\n```\n")
     return "\n".join(parts)
 
 
 def help_of(name: str) -> str:
     """What `dtn-jax NAME --help` prints."""
-    module = shipped.module("experiments", name)
+    module = importlib.import_module(f"dtn_jax.cli.{name}")
     printed = io.StringIO()
     with (
         mock.patch.dict(os.environ, {"COLUMNS": WIDTH}),

@@ -26,14 +26,14 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from dtn_jax.cli import compare
+from dtn_jax.comparison.differences import Difference, differences
+from dtn_jax.comparison.scored_rows import ScoredRows
 from dtn_jax.metrics import METRICS, paired
 from dtn_jax.metrics.influence import Influence, Units, influences
 from dtn_jax.metrics.intervals import wilson
 from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.significance import drawn_seeds
-from experiments import compare
-from experiments.comparison.differences import Difference, differences
-from experiments.comparison.scored_rows import ScoredRows
 
 PAGE = pathlib.Path("docs/compare.md")
 PLACE = re.compile(r"(<!-- null calibration -->\n).*?(<!-- end -->)", re.DOTALL)

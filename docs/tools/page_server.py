@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import json
 import os
 import pathlib
@@ -118,11 +119,10 @@ def main(address: str) -> None:
 
 def import_everything() -> None:
     """What commands import; JAX does not look for devices yet."""
-    from dtn_jax import shipped
-    from dtn_jax.__main__ import commands
+    from dtn_jax.cli import COMMANDS
 
-    for name in commands():
-        shipped.module("experiments", name)
+    for name in COMMANDS:
+        importlib.import_module(f"dtn_jax.cli.{name}")
 
 
 def work(call: dict, files: list[int]) -> None:
@@ -146,7 +146,7 @@ def work(call: dict, files: list[int]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.modules["__main__"] = types.ModuleType("__main__")
     if is_command:
-        from dtn_jax.__main__ import main as command
+        from dtn_jax.cli import main as command
 
         sys.argv = call["argv"]
         command()

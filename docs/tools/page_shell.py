@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from experiments.launch import free_port
+from dtn_jax.cli.launch import free_port
 
 ROOT = pathlib.Path(__file__).parents[2]
 PROGRAMS = pathlib.Path(sys.executable).parent

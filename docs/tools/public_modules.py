@@ -200,7 +200,7 @@ PAGES = {
     "tables": Page(
         "Paper tables",
         "What a protocol of your own is written with.",
-        ("experiments.tables.protocol",),
+        ("dtn_jax.papertables.protocol",),
     ),
     "export": Page(
         "Exported models and serving",

@@ -87,7 +87,7 @@ def message(run: Run, error: finite.NotFinite, saved: list[int], path: pathlib.P
     kept = f"The checkpoint of step {saved[-1]} is kept" if saved else "There is no checkpoint yet"
     return (
         f"not finite at step {error.step}: {'; '.join(losses + gradients)}{before}. {kept}. The "
-        f"batch of this step is in {path}; python -m experiments.replay --batch={path} finds "
+        f"batch of this step is in {path}; dtn-jax replay --batch={path} finds "
         "the first layer or parameter that is not finite. Lower optim.learning_rate or "
         "optim.table_learning_rate, or set optim.clip, in a new workdir; or go on in this one "
         f"without such steps: train.skip_nonfinite={most + 10}"

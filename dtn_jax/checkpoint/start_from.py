@@ -192,7 +192,7 @@ def _check_data(told: str, there: str, run: Run) -> None:
         raise UserError(
             f"{told} was trained on another data set, fingerprint {there[:12]}; expected that of "
             f"this run, {run.data.fingerprint[:12]}, or one that this extends: {older or 'none'}. "
-            "experiments.prepare --extend=SET prepares rows by the ids of an older set"
+            "dtn-jax prepare --extend=SET prepares rows by the ids of an older set"
         )
 
 

@@ -10,7 +10,7 @@ import jax
 
 GUARANTEED = 180  # days in which a later JAX reads a program
 EARLY = 30  # days before that, in which it is told
-ANEW = "Make it anew from the folder alone: python -m experiments.export --again MODEL"
+ANEW = "Make it anew from the folder alone: dtn-jax export --again MODEL"
 
 
 def days(manifest: Mapping) -> float | None:

@@ -51,7 +51,7 @@ ENCODERS, CALIBRATION, CARD = "encoders", "calibration.json", "card.md"
 TUPLES = ("members", "tables", "tasks", "optional", "all_tasks")  # of Facts
 REQUIRED = (SCHEMA, MODEL, PROGRAM, WEIGHTS, CALIBRATION, f"{ENCODERS}/encoders.json")
 LARGEST_JSON = 256 << 20  # bytes of a JSON file that is read
-AGAIN = "export the run again (experiments.export), or restore the folder from a copy"
+AGAIN = "export the run again (dtn-jax export), or restore the folder from a copy"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,11 +117,9 @@ def read_manifest(folder: pathlib.Path, verify: bool = True) -> dict:
         is not in the manifest.
     """
     if not folder.exists():
-        raise UserError(
-            f"{folder} is not there, so it holds no model; experiments.export writes one"
-        )
+        raise UserError(f"{folder} is not there, so it holds no model; dtn-jax export writes one")
     if not folder.is_dir() or not (folder / MANIFEST).is_file():
-        raise UserError(f"{folder} holds no model (no {MANIFEST}); experiments.export writes one")
+        raise UserError(f"{folder} holds no model (no {MANIFEST}); dtn-jax export writes one")
     manifest = read_json(folder / MANIFEST)
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         raise UserError(f"{folder / MANIFEST} is damaged: it lists no files; {AGAIN}")

@@ -56,7 +56,7 @@ def join(parallel: ConfigDict) -> None:
 
     A process that dies is noticed by the others within `parallel.heartbeat_seconds`; JAX then
     ends them too, by a signal and not by an exception: what starts processes (a cluster's
-    scheduler, or experiments.launch) must start all of them again, which resumes the run.
+    scheduler, or dtn-jax launch) must start all of them again, which resumes the run.
 
     Where they do not meet within `parallel.meet_seconds`, the process ends with exit code 1.
 

@@ -8,8 +8,8 @@ import sys
 import pytest
 from command_calls import ROOT, WATCHED, Outcome, contents, message_of
 
+from dtn_jax.cli import command, feature_importance, train
 from dtn_jax.data.prepared import Prepared
-from experiments import command, feature_importance, train
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def explained(finished, tmp_path_factory):
 
 @pytest.fixture
 def shell(capsys, monkeypatch, in_the_repository):
-    """Calls `python -m experiments.train` with arguments, in this process."""
+    """Calls `dtn-jax train` with arguments, in this process."""
 
     def call(*arguments, resumes=True):
         monkeypatch.setattr(sys, "argv", ["train.py", *map(str, arguments)])

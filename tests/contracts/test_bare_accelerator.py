@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from dtn_jax.config import base_config, flatten
-from experiments.suites import gpu
-from experiments.suites.step_config import step_config
+from experiments.benchmarks import gpu
+from experiments.benchmarks.step_config import step_config
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Every package but the six, what they need, and the standard library is as if it were not there.
@@ -46,7 +46,7 @@ class Hide(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Hide())
 assert {"polars", "pyarrow", "tensorflow_datasets", "jaxtyping", "matplotlib"} <= hidden
 from experiments import benchmark
-from experiments.suites import gpu, tables
+from experiments.benchmarks import gpu, tables
 
 gpu.EXPERTS, gpu.OPTIMIZERS, gpu.REPEATED = ("gdcn",), ("adagrad",), 4
 gpu.CHUNK_STEPS = tables.CHUNK_STEPS = 2

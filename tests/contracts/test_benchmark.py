@@ -10,8 +10,8 @@ from dtn_jax.errors import UserError
 from dtn_jax.interface import Batch
 from dtn_jax.schema import Field, Schema, Task
 from experiments import benchmark
-from experiments.suites import peer_install, widened
-from experiments.suites.measured import Goal, Measured
+from experiments.benchmarks import peer_install, widened
+from experiments.benchmarks.measured import Goal, Measured
 
 
 def test_a_goal_says_whether_it_is_met():
@@ -88,6 +88,6 @@ def test_all_suites_are_those_that_the_machine_can_run(capsys, monkeypatch, tmp_
     left = set(benchmark.SUITES) - {"gpu", "compiled"}
     assert set(benchmark.every_suite(str(tmp_path / "none"))) == left
     assert "leaving out compiled" in capsys.readouterr().out
-    monkeypatch.setattr("experiments.suites.compiled.suite.find_python", lambda venv: "python")
+    monkeypatch.setattr("experiments.benchmarks.compiled.suite.find_python", lambda venv: "python")
     monkeypatch.setattr("jax.default_backend", lambda: "gpu")
     assert set(benchmark.every_suite("")) == set(benchmark.SUITES) - {"peers"}

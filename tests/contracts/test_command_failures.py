@@ -11,9 +11,9 @@ import pytest
 from command_calls import ROOT, TINY, contents, message_of, one_line
 
 from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.cli import command, quiet, train
 from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
-from experiments import command, quiet, train
 
 pytest_plugins = ["finished_runs"]
 pytestmark = pytest.mark.usefixtures("in_the_repository")
@@ -34,7 +34,7 @@ def test_a_diverging_run_names_steps_and_tasks_and_keeps_the_last_checkpoint(she
     found = re.fullmatch(
         r"not finite at step (\d+): the loss of (income|never_married|income and never_married)\b"
         r".*\. The checkpoint of step (\d+) is kept\. The batch of this step is in "
-        r".*/run/nonfinite/step-(\d+)\.npz; python -m experiments\.replay --batch=.* finds .*\. "
+        r".*/run/nonfinite/step-(\d+)\.npz; dtn-jax replay --batch=.* finds .*\. "
         r"Lower optim\.learning_rate .* train\.skip_nonfinite=10",
         message,
     )
@@ -66,7 +66,7 @@ def test_an_interruption_that_python_ignores_comes_again():
     """As one that falls into a destructor does."""
     code = (
         "import sys, time\n"
-        "from experiments import command\n"
+        "from dtn_jax.cli import command\n"
         "class Dies:\n"
         "    def __del__(self):\n"
         "        raise KeyboardInterrupt\n"

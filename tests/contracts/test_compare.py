@@ -1,4 +1,4 @@
-"""experiments.compare: its numbers against others, its rows matched, its refusals."""
+"""dtn-jax compare: its numbers against others, its rows matched, its refusals."""
 
 import csv
 import dataclasses
@@ -12,13 +12,13 @@ from sklearn.metrics import log_loss, mean_squared_error, roc_auc_score
 
 from configs.base import get_config
 from dtn_jax.analysis.finished import read_config
+from dtn_jax.cli import compare
+from dtn_jax.comparison.differences import Difference
 from dtn_jax.errors import UserError
 from dtn_jax.evaluate import evaluate
 from dtn_jax.export.write import export_run
 from dtn_jax.report import screen
 from dtn_jax.workdir import check_folder
-from experiments import compare
-from experiments.comparison.differences import Difference
 
 
 def compared(*arguments):

@@ -9,7 +9,7 @@ import jax
 import pytest
 from command_calls import ROOT, TINY
 
-from experiments import compile_cache
+from dtn_jax.cli import compile_cache
 
 COUNTED = """
 import sys, jax

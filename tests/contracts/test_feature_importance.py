@@ -1,4 +1,4 @@
-"""experiments.feature_importance on a finished run: what it measures, leaves and refuses."""
+"""dtn-jax feature_importance on a finished run: what it measures, leaves and refuses."""
 
 import csv
 import functools
@@ -22,10 +22,10 @@ from dtn_jax.analysis import (
 from dtn_jax.analysis.explain import Settings
 from dtn_jax.analysis.importance import Importance
 from dtn_jax.analysis.pairs import Pairs
+from dtn_jax.cli import command, export, feature_importance, train
 from dtn_jax.data.sets.synthetic import funnel, known_answer
 from dtn_jax.errors import UserError
 from dtn_jax.run import build_run
-from experiments import command, export, feature_importance, train
 
 pytest_plugins = ["finished_runs"]
 pytestmark = pytest.mark.usefixtures("in_the_repository")

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from dtn_jax.analysis import written
+from dtn_jax.cli import command
 from dtn_jax.config import identity
 from dtn_jax.errors import UserError
-from experiments import command, importance_report
+from experiments import importance_report
 
 pytest_plugins = ["finished_runs"]
 pytestmark = pytest.mark.usefixtures("in_the_repository")
@@ -20,7 +21,7 @@ def test_the_report_is_written_from_what_is_kept(explained, tmp_path, monkeypatc
     monkeypatch.setattr(importance_report, "KEPT", tmp_path)
     with pytest.raises(UserError, match="holds no JSON"):
         importance_report.main([])
-    with pytest.raises(UserError, match=r"run experiments.feature_importance first"):
+    with pytest.raises(UserError, match=r"run dtn-jax feature_importance first"):
         importance_report.main([f"--workdirs={explained[0]},{tmp_path}"])
     assert not list(tmp_path.iterdir())
     importance_report.main([f"--workdirs={explained[0]}"])
@@ -30,7 +31,7 @@ def test_the_report_is_written_from_what_is_kept(explained, tmp_path, monkeypatc
     text = (tmp_path / "README.md").read_text()
     assert "## adult" in text
     assert all(f"({name})" in text for name in (*heat_maps, "adult_gates.png"))
-    assert "python -m experiments.feature_importance --workdir=runs/adult_mmoe" in text
+    assert "dtn-jax feature_importance --workdir=runs/adult_mmoe" in text
     importance_report.main(["--check"])
     found = json.loads((tmp_path / "adult.json").read_text())
     assert found["gates"] == explained[1]["gates"]
@@ -58,9 +59,9 @@ def test_the_committed_report_is_what_is_written_from_the_committed_json():
 def test_the_command_that_trained_a_run_trains_it_again(finished):
     facts = json.loads((finished / "config.json").read_text())
     words = shlex.split(importance_report.training_command(facts))
-    assert words[:3] == ["python", "-m", "experiments.train"]
-    assert words[4] == "--workdir=runs/adult_mmoe"
-    again = command.read_config(words[3].removeprefix("--config="), words[5:])
+    assert words[:2] == ["dtn-jax", "train"]
+    assert words[3] == "--workdir=runs/adult_mmoe"
+    again = command.read_config(words[2].removeprefix("--config="), words[4:])
     assert identity(again) == identity(facts["config"])
     assert again.analysis.rows == 100
 

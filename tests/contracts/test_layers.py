@@ -39,10 +39,9 @@ STAGES = """
     analysis.stopped loss_log train replicas
     analysis
     export.fit_calibration export.score_parts export.score_files export.write
-    __main__ configs
-    experiments.option_help experiments.compile_cache experiments.folders experiments.quiet
-    experiments.command experiments.search experiments.tables experiments.comparison
-    experiments.suites experiments.peers experiments
+    cli.option_help cli.compile_cache cli.folders cli.quiet cli.command
+    comparison search papertables cli
+    __main__ configs experiments.benchmarks experiments
 """
 LAYERS = [name for line in STAGES.splitlines() for name in line.partition("#")[0].split()]
 

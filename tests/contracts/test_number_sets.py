@@ -10,6 +10,7 @@ import pytest
 from refused_configs import refused
 from small_runs import CutError, assert_same_run, cut_after, small
 
+from dtn_jax.cli import feature_importance, prepare
 from dtn_jax.data.blocks import Layout
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.sets import adult, catalog
@@ -17,7 +18,6 @@ from dtn_jax.data.sets.data_set import DataSet
 from dtn_jax.run import build_run
 from dtn_jax.schema import Field
 from dtn_jax.train import train
-from experiments import feature_importance, prepare
 
 K = 6
 SOUND = "sound/left 1.0"  # a name that no path of a file holds as it is

@@ -11,8 +11,9 @@ from draw_speed import NAMES, PICTURE, ROOT, speeds
 from page_commands import COMMAND
 
 from configs import base
-from dtn_jax.__main__ import commands
 from dtn_jax.balancing import BALANCERS
+from dtn_jax.cli import COMMANDS, serve
+from dtn_jax.cli.command import Parser
 from dtn_jax.config import checked_config, declarations, flatten, override
 from dtn_jax.config.sections import SECTIONS
 from dtn_jax.data.schemas import key_models as keys
@@ -24,10 +25,8 @@ from dtn_jax.metrics import METRICS
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.models.experts import EXPERTS
 from dtn_jax.models.histories import HISTORIES
-from experiments import serve
-from experiments.command import Parser
+from experiments.benchmarks.measured import Goal
 from experiments.results_table import BENCHMARK, RESULTS
-from experiments.suites.measured import Goal
 
 MOVED = sorted(ROOT.glob("experiments/results/*.md"))  # pages once, and no tables of a command
 PAGES = [
@@ -46,6 +45,9 @@ FILES = ("json", "py")  # model.json is no option
 named = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 
 
+SCRIPTS = ("benchmark", "results_table", "importance_report", "generate_ali_ccp")
+
+
 class Made(Exception):
     """Carries a command's parser."""
 
@@ -60,9 +62,10 @@ def flags():
     found = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Parser, "parse_known_args", stop)
-        for name in commands():
+        for name in (*COMMANDS, *SCRIPTS):
+            package = "dtn_jax.cli" if name in COMMANDS else "experiments"
             with pytest.raises(Made) as made:
-                importlib.import_module(f"experiments.{name}").main(["--help"])
+                importlib.import_module(f"{package}.{name}").main(["--help"])
             found[name] = {flag.lstrip("-") for flag in made.value.args[0]._option_string_actions}
     found["launch"] |= found["train"]
     return found

@@ -22,7 +22,7 @@ import repository_pages
 from markdown.extensions.toc import slugify, unique
 from public_modules import PAGES
 
-from dtn_jax.__main__ import commands
+from dtn_jax.cli import COMMANDS
 from dtn_jax.config import declarations
 
 pytestmark = pytest.mark.slow  # needs what builds the site
@@ -272,7 +272,7 @@ def test_pages_load_nothing_from_elsewhere(site):
 
 def test_it_has_every_option_command_and_public_name(site):
     assert set(declarations()) <= Page(site / "options.html").ids
-    assert set(commands()) <= Page(site / "commands.html").ids
+    assert set(COMMANDS) <= Page(site / "commands.html").ids
     assert "usage: dtn-jax train --config" in (site / "commands.html").read_text()
     for name, page in PAGES.items():
         ids = Page(site / f"api/{name}.html").ids

@@ -15,9 +15,9 @@ import time
 
 import pytest
 
+from dtn_jax.cli import export, feature_importance, prepare, train
 from dtn_jax.errors import UserError
 from dtn_jax.export import model_folder
-from experiments import export, feature_importance, prepare, train
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = """

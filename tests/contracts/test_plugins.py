@@ -12,6 +12,7 @@ from refused_configs import refused
 
 from configs import adult
 from dtn_jax.analysis.finished import read_config
+from dtn_jax.cli import command, prepare
 from dtn_jax.config import (
     base_config,
     checked_config,
@@ -27,10 +28,9 @@ from dtn_jax.losses import LOSSES
 from dtn_jax.metrics import METRICS
 from dtn_jax.models.architectures import ARCHITECTURES, DTN
 from dtn_jax.models.experts import EXPERTS
+from dtn_jax.papertables import cells
 from dtn_jax.run import build_run
 from dtn_jax.workdir import Workdir
-from experiments import command, prepare
-from experiments.tables import cells
 
 OTHERS = HEADS.replace('"heads"', '"others"')
 pytestmark = pytest.mark.usefixtures("unload")
@@ -124,7 +124,7 @@ def test_its_options_are_overridden_checked_and_identity_where_it_is_used():
 
 @pytest.mark.parametrize("given", ["--config.plugins={}", "--config=configs/adult.py:plugins={}"])
 def test_help_shows_its_options(given, capsys):
-    parser = command.parser("Does.", "python -m experiments.train --x")
+    parser = command.parser("Does.", "dtn-jax train --x")
     command.add_config(parser)
     with pytest.raises(SystemExit):
         parser.parse_known_args(["--help=model.heads", given.format(EXAMPLE)])

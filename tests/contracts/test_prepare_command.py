@@ -7,10 +7,11 @@ from own_log import SCHEMA, log
 from shop import prepare as prepare_shop
 from shop import shop_splits
 
+from dtn_jax.cli import prepare
 from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
 from dtn_jax.report.description.overview import kept_unknown, unknown_ids
-from experiments import generate_ali_ccp, prepare
+from experiments import generate_ali_ccp
 
 
 def test_prepares_once_and_shows_what_there_is(tmp_path, capsys, monkeypatch):
@@ -53,7 +54,7 @@ def test_help_lists_the_options_of_every_data_set(capsys):
 def test_the_example_of_help_works(tmp_path, capsys):
     """Anywhere: it needs no raw files."""
     command, *arguments = prepare.EXAMPLE.splitlines()[-1].partition("-m ")[2].split()
-    assert command == "experiments.prepare"
+    assert command == "dtn_jax.cli.prepare"
     prepare.main([*arguments, f"--data_dir={tmp_path}"])
     assert "80,000 train" in capsys.readouterr().out
 
@@ -74,7 +75,7 @@ def test_own_logs_are_described_once_they_are_prepared(tmp_path, capsys, monkeyp
     (tmp_path / "shop.yaml").write_text(SCHEMA)
     log().write_parquet("log.parquet")
     describe = ["--schema=shop.yaml", "--data_dir=data", "--describe"]
-    with pytest.raises(UserError, match=r"shop.yaml is not prepared in .* run python -m"):
+    with pytest.raises(UserError, match=r"shop.yaml is not prepared in .* run dtn-jax"):
         prepare.main(describe)
     prepare.main(["--schema=shop.yaml", "--data_dir=data", "--input=log.parquet"])
     shown = capsys.readouterr().out

@@ -4,10 +4,10 @@ import pathlib
 
 import pytest
 
+from dtn_jax.cli import compare, export, feature_importance, paper_tables, prepare
 from dtn_jax.errors import UserError
-from experiments import compare, export, feature_importance, paper_tables, prepare
-from experiments.search import storage_urls, trial_storage
-from experiments.search.budget import Budget, make_pruner
+from dtn_jax.search import storage_urls, trial_storage
+from dtn_jax.search.budget import Budget, make_pruner
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import pytest
 from small_runs import STEPS as ALL_STEPS
 from small_runs import CutError, assert_same_run, cut_after, small
 
+from dtn_jax.cli import train as command
 from dtn_jax.errors import UserError
 from dtn_jax.report.trace import operations
 from dtn_jax.train import train
-from experiments import train as command
 
 STEPS = 3
 

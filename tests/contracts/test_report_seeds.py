@@ -46,7 +46,7 @@ def found(seed, value=0.5, age=0.1, shared=0.5, cosine=0.1, **other):
         "date": "2026-01-01",
         "versions": {"jax": "1.2", "python": "3.12"},
         "arguments": [],
-        "trained_by": "python -m experiments.paper_tables",
+        "trained_by": "dtn-jax paper_tables",
         "split": "validation",
         "rows": 1234,
         "undefined": [],

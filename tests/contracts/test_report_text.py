@@ -10,15 +10,15 @@ import rich.console
 import rich.table
 from matplotlib.figure import Figure
 
+from dtn_jax.papertables import latex
+from dtn_jax.papertables import terminal as tables
+from dtn_jax.papertables.text import Text
 from dtn_jax.report import as_written, screen, terminal
 from dtn_jax.report.html import formatted
 from dtn_jax.report.markdown import escaped, one_line, prose, table
 from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.report.trace import heaviest
 from dtn_jax.schema import Field, Schema, Task
-from experiments.tables import latex
-from experiments.tables import terminal as tables
-from experiments.tables.text import Text
 
 NAMES = [
     "<script>alert(1)</script>",

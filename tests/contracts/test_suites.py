@@ -11,13 +11,13 @@ import configs
 from configs import adult
 from dtn_jax.errors import UserError
 from experiments import benchmark
-from experiments.suites import faults, peers, pipeline, programs, serving, step, tables
-from experiments.suites.compiled import suite as compiled
-from experiments.suites.compiled.cells import read_cell
-from experiments.suites.compiled.figures import read_figures
-from experiments.suites.faults.cells import QUICK
-from experiments.suites.faults.page import page
-from experiments.suites.measured import Goal, Options
+from experiments.benchmarks import faults, peers, pipeline, programs, serving, step, tables
+from experiments.benchmarks.compiled import suite as compiled
+from experiments.benchmarks.compiled.cells import read_cell
+from experiments.benchmarks.compiled.figures import read_figures
+from experiments.benchmarks.faults.cells import QUICK
+from experiments.benchmarks.faults.page import page
+from experiments.benchmarks.measured import Goal, Options
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +66,7 @@ def test_the_suite_pipeline_runs(monkeypatch, prepared_dir, tmp_path):
 
 FAKE_PEER = """
 import sys
-from experiments.peers import session
+from experiments.benchmarks.rivals import session
 
 job, arrays = session.read(sys.argv[1])
 assert arrays["ids"].shape == (4096, len(job.field_rows))
@@ -104,7 +104,7 @@ def test_the_suite_peers_compares_and_says_what_failed(monkeypatch, prepared_dir
     assert (fake["parameters"], fake["loss"], fake["version"]) == (7, 0.5, "fake mmoe")
     assert rows["mmoe", "broken"]["examples/s"] is None
     assert rows["mmoe", "broken"]["version"] == "failed: ValueError: no epoch today"
-    assert "experiments.peers.absent" in rows["mmoe", "absent"]["version"]
+    assert "experiments.benchmarks.rivals.absent" in rows["mmoe", "absent"]["version"]
     assert rows["mmoe", "not installed"]["version"] == "failed: no such release"
     assert [goal["name"] for goal in found["goals"]] == [
         f"mmoe, {ours['table rows']:,} table rows: speed over fake"
@@ -163,7 +163,7 @@ def test_the_suite_score_runs(tmp_path):
 def test_devices_are_simulated_where_there_are_too_few(monkeypatch, tmp_path):
     (tmp_path / "counting.py").write_text(
         "import jax\n"
-        "from experiments.suites.programs import print_lines\n"
+        "from experiments.benchmarks.programs import print_lines\n"
         "print_lines(lambda quick: [{'devices': len(jax.devices()), 'quick': quick}])\n"
     )
     paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]

@@ -8,7 +8,7 @@ import pytest
 from sweeps import CONFIG, GRID, TINY, run
 
 from dtn_jax.errors import UserError
-from experiments.search import sweep_report, worker
+from dtn_jax.search import sweep_report, worker
 
 
 def test_a_grid_is_gone_through_once(trained, prepared_dir, tmp_path, capsys):

@@ -13,8 +13,8 @@ from small_runs import small
 from sweeps import CONFIG, run, with_database
 
 from dtn_jax.errors import UserError
+from dtn_jax.search import worker
 from dtn_jax.workdir import Busy
-from experiments.search import worker
 
 PAIR = "--grid=model.dropout=0,0.1"
 
@@ -155,7 +155,7 @@ WORKER = """
 import pathlib, sys, time
 from dtn_jax.shared_files import locked
 from experiments import sweep
-from experiments.search import studies, trial_storage, worker
+from dtn_jax.search import studies, trial_storage, worker
 trial_storage.HEARTBEAT, trial_storage.DEAD = 1, int(sys.argv[3])
 worker.WAIT, studies.BEGINNING = 0.2, 2
 log, seconds = pathlib.Path(sys.argv[1]), float(sys.argv[2])

@@ -8,9 +8,9 @@ import pytest
 from sweeps import run, with_database
 
 from configs import base
+from dtn_jax.cli import sweep
 from dtn_jax.errors import UserError
-from experiments import sweep
-from experiments.search.search_space import described, load_space, read_grid
+from dtn_jax.search.search_space import described, load_space, read_grid
 
 DEFAULTS = base.get_config()
 PAIR = "--grid=model.dropout=0,0.1"

@@ -8,12 +8,11 @@ import sys
 import pytest
 from command_calls import TINY, WATCHED, contents, message_of, one_line
 
-from dtn_jax.__main__ import commands, main
+from dtn_jax.cli import COMMANDS, command, main, train
 from dtn_jax.errors import UserError
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.models.experts import EXPERTS
 from dtn_jax.shipped import config_files
-from experiments import command, train
 
 pytest_plugins = ["finished_runs"]
 pytestmark = pytest.mark.usefixtures("in_the_repository")
@@ -69,7 +68,7 @@ def test_help_says_how_to_start(shell):
     outcome = shell("--help")
     assert (outcome.code, outcome.err) == (0, "")
     text = " ".join(outcome.out.split())
-    usage, example = "usage: python -m experiments.train --config FILE[:ARGUMENT] ", train.EXAMPLE
+    usage, example = "usage: dtn-jax train --config FILE[:ARGUMENT] ", train.EXAMPLE
     assert text.startswith(usage)
     assert text.endswith(f"example: {example}")
     assert (
@@ -88,13 +87,13 @@ def test_help_says_how_to_start(shell):
     assert max(map(len, outcome.out.splitlines())) <= 100
 
 
-@pytest.mark.parametrize("name", commands())
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_answers_help(name, capsys):
     with pytest.raises(SystemExit) as end:
-        importlib.import_module(f"experiments.{name}").main(["-h"])
+        importlib.import_module(f"dtn_jax.cli.{name}").main(["-h"])
     assert end.value.code == 0
     text = capsys.readouterr().out
-    assert text.startswith("usage: python -m experiments." + name)
+    assert text.startswith("usage: dtn-jax " + name)
     compiles = name in ("train", "sweep", "feature_importance", "paper_tables")
     assert not compiles or "--cache_dir DIR" in text
 
@@ -120,8 +119,8 @@ def test_an_unknown_command_names_the_nearest(monkeypatch, capsys):
 def test_the_example_of_the_help_is_a_command_that_starts(shell, tmp_path):
     """With one bad value more, which is noticed once all the rest was read."""
     words = train.EXAMPLE.replace("runs/", f"{tmp_path}/").split()
-    assert words[:3] == ["python", "-m", "experiments.train"]
-    message = message_of(shell(*words[3:], "--config.train.select=nothing"))
+    assert words[:2] == ["dtn-jax", "train"]
+    message = message_of(shell(*words[2:], "--config.train.select=nothing"))
     assert message.startswith("unknown train.select 'nothing'")
 
 

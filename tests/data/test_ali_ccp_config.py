@@ -8,6 +8,7 @@ import pytest
 from ali_ccp_pair import SPEC, joined_rows
 
 from configs import ali_ccp as config_file
+from dtn_jax.cli import train
 from dtn_jax.config import checked_config
 from dtn_jax.data.sets import catalog
 from dtn_jax.data.sets.ali_ccp import BAGS, CROSSES, FIELDS
@@ -17,7 +18,7 @@ from dtn_jax.models import flops
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import example_inputs
 from dtn_jax.tables.plan import make_plan
-from experiments import generate_ali_ccp, train
+from experiments import generate_ali_ccp
 
 
 def model_of(argument):

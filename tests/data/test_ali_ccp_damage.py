@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from ali_ccp_pair import OPTIONS, SPEC, copied, lines_of, load, raw_line
 
+from dtn_jax.cli import description
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.sets.ali_ccp import IN_PART
 from dtn_jax.errors import UserError
-from experiments import ali_ccp_twin, description
+from experiments import ali_ccp_twin
 
 GOOD = raw_line(["7", "1", "0", "nowhere"], [("205", 5, 1.0), ("206", 6, 1.0)]).encode()
 WHOLE = GOOD.replace(b"nowhere", b"%s")  # with common features

@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 from world import log
 
+from dtn_jax.cli.prepare import main
 from dtn_jax.data.prepare import prepare
 from dtn_jax.errors import UserError
-from experiments.prepare import main
 
 NAN, INF = math.nan, math.inf
 ROWS = 2_000

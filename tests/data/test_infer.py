@@ -11,12 +11,12 @@ import polars as pl
 import pytest
 from world import log
 
+from dtn_jax.cli import prepare, train
 from dtn_jax.data import prepare as logs
 from dtn_jax.data.infer.infer import infer
 from dtn_jax.data.prepared import read
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.errors import UserError
-from experiments import prepare, train
 
 FRAME = log.rows(600).drop("viewed", "viewed_action", "w")
 WRITERS = {

@@ -15,6 +15,7 @@ from unittest.mock import Mock
 import pytest
 from world import log
 
+from dtn_jax.cli import prepare as command
 from dtn_jax.data import progress
 from dtn_jax.data.prepare import prepare
 from dtn_jax.data.raw import read as raw_read
@@ -23,7 +24,6 @@ from dtn_jax.data.sets import logs as logs_builder
 from dtn_jax.data.stages import records
 from dtn_jax.data.stages import split as splits
 from dtn_jax.errors import UserError
-from experiments import prepare as command
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -6,11 +6,11 @@ import pathlib
 import pytest
 from world import log
 
+from dtn_jax.cli import feature_importance, launch, sweep, train
 from dtn_jax.config import load_config
 from dtn_jax.errors import UserError
 from dtn_jax.run import build_run
 from dtn_jax.train import train as train_run
-from experiments import feature_importance, launch, sweep, train
 
 PLUGIN = pathlib.Path(__file__).parents[1] / "plugin.py"
 SMALL = (

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from world import log
 
-from experiments import paper_tables
-from experiments.tables import cells, draws, reference_models, references, tuning
-from experiments.tables.entries import TABLES
+from dtn_jax.cli import paper_tables
+from dtn_jax.papertables import cells, draws, reference_models, references, tuning
+from dtn_jax.papertables.entries import TABLES
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from toy_steps import build, config, first_state, leaves, placed_run
 
 from dtn_jax.state import example_batch
 from dtn_jax.step import make_train_chunk, make_train_step
-from experiments.suites.programs import chunk_shapes
+from experiments.benchmarks.programs import chunk_shapes
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 

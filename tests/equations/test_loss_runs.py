@@ -17,6 +17,7 @@ from scipy.stats import spearmanr
 from small_runs import CutError, assert_same_run, cut_after, logged
 
 from dtn_jax.analysis import stopped
+from dtn_jax.cli import replay
 from dtn_jax.config import plugins
 from dtn_jax.errors import UserError
 from dtn_jax.export import load
@@ -24,7 +25,6 @@ from dtn_jax.export.write import export_run
 from dtn_jax.export.write.again import make_again
 from dtn_jax.run import build_run
 from dtn_jax.train import train, training_data
-from experiments import replay
 
 PLUGIN = pathlib.Path(__file__).parents[1] / "plugin.py"
 GIVEN = {

@@ -3,8 +3,8 @@
 import numpy as np
 import polars as pl
 
+from dtn_jax.cli import score
 from dtn_jax.data.prepare import prepare
-from experiments import score
 
 ROWS = 1500
 SCHEMA = """

@@ -33,7 +33,7 @@ COMMAND = """
 import sys
 sys.path[:0] = sys.argv[1:3]
 sys.argv = ["dtn-jax", "score"]
-from dtn_jax.__main__ import main
+from dtn_jax.cli import main
 main()
 """
 TRAINING = {"flax", "optax", "orbax", "tensorstore", "tensorflow_datasets", "ml_collections"}

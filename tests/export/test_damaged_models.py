@@ -107,12 +107,12 @@ def test_an_old_program_is_told_in_time(folder):
     ago(age.GUARANTEED - age.EARLY - 2)
     export.load(folder)  # without a warning
     ago(age.GUARANTEED - age.EARLY + 2)
-    with pytest.warns(UserWarning, match=r"made 152 days ago by JAX.*experiments.export --again"):
+    with pytest.warns(UserWarning, match=r"made 152 days ago by JAX.*dtn-jax export --again"):
         export.load(folder)
     ago(400)
     (folder / PROGRAM).write_bytes(b"of a version that is gone")
     sealed(folder, json.loads((folder / "manifest.json").read_text())["program"]["made"])
-    with pytest.raises(UserError, match=r"400 days ago by JAX.*experiments.export --again"):
+    with pytest.raises(UserError, match=r"400 days ago by JAX.*dtn-jax export --again"):
         export.load(folder)
 
 

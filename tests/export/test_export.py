@@ -15,6 +15,7 @@ from small_runs import small
 from world.run import finished, opened
 
 from dtn_jax.analysis.finished import best_state
+from dtn_jax.cli import export
 from dtn_jax.data.epochs.reader import in_order
 from dtn_jax.errors import UserError
 from dtn_jax.export import model_folder
@@ -22,7 +23,6 @@ from dtn_jax.export.write import export_run, make_again
 from dtn_jax.export.write.onnx import write_onnx
 from dtn_jax.run import build_run
 from dtn_jax.shared_files import full_path
-from experiments import export
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGE = (ROOT / "docs/export.md").read_text()

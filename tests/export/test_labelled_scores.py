@@ -15,11 +15,11 @@ from labelled_logs import SCHEMA, log, prepared, scored
 from made_models import log_model
 
 from dtn_jax import export
+from dtn_jax.cli import compare, score
 from dtn_jax.errors import UserError
 from dtn_jax.export import score_files
 from dtn_jax.export.score_files import Job
 from dtn_jax.export.scored_by import ScoredBy
-from experiments import compare, score
 
 pytest_plugins = ["score_fixtures"]
 

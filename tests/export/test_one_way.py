@@ -19,13 +19,14 @@ from served import serving_model
 from world import log
 
 from dtn_jax import export
+from dtn_jax.cli import score
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.rows import ROW
 from dtn_jax.data.sets import adult, catalog
 from dtn_jax.data.stages.records import Writer
 from dtn_jax.data.stages.split import TEST
 from dtn_jax.export.serve.limits import Limits
-from experiments import ali_ccp_twin, score
+from experiments import ali_ccp_twin
 
 EXACT = 2**53 + 1  # which no float holds
 TEXT = log.SCHEMA.replace("tasks:\n", "  big:\n  first: {value: item == 1}\n  code:\ntasks:\n")

@@ -11,12 +11,12 @@ import pyarrow as pa
 import pytest
 from made_models import FRAME
 
+from dtn_jax.cli import score
 from dtn_jax.data import cast
 from dtn_jax.errors import UserError
 from dtn_jax.export import score_files
 from dtn_jax.export.encoded import Bad
 from dtn_jax.export.score_files import Job
-from experiments import score
 
 pytest_plugins = ["score_fixtures"]
 

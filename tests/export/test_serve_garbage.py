@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from made_models import FRAME
 from served import ARROW, JSON, ROWS, serving
 
-from experiments.suites.served.garbage import Garbage
+from experiments.benchmarks.served.garbage import Garbage
 
 ROW = ROWS[0]
 

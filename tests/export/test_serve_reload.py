@@ -7,9 +7,9 @@ import pytest
 from made_models import FRAME
 from served import ROWS, Served
 
+from dtn_jax.cli import serve
 from dtn_jax.errors import UserError
 from dtn_jax.export.serve.reload import Reloader, state
-from experiments import serve
 
 
 @pytest.fixture(scope="module")

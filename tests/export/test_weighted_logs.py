@@ -25,12 +25,12 @@ from dtn_jax.gradients import make_weights
 from dtn_jax.losses import improper, read_losses
 from dtn_jax.losses.by_task import task_losses
 from dtn_jax.metrics.sigmoid import sigmoid
+from dtn_jax.papertables import cells
+from dtn_jax.papertables.draws import unpacked
 from dtn_jax.report.description.sections import rows as told_of_rows
 from dtn_jax.run import build_run, measure, score_split
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.train import train
-from experiments.tables import cells
-from experiments.tables.draws import unpacked
 
 
 def config_of(schema, folder, **changes):

@@ -12,6 +12,7 @@ from small_runs import CutError, assert_same_run, cut_after, last_state, logged
 from configs import logs
 from dtn_jax import first_scores
 from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.cli import launch
 from dtn_jax.config import flatten
 from dtn_jax.data.epochs.reader import SplitReader, padded, take
 from dtn_jax.data.prepare import prepare
@@ -21,7 +22,6 @@ from dtn_jax.metrics.gauc import gauc
 from dtn_jax.replicas import train_replicas
 from dtn_jax.run import build_run
 from dtn_jax.train import train
-from experiments import launch
 
 
 @pytest.fixture(scope="module")

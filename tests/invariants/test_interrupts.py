@@ -32,6 +32,9 @@ runpy.run_module(name, run_name="__main__", alter_sys=True)
 """
 DROPPED = """
 import time
+from dtn_jax.parallel import interrupts
+
+interrupts.at_once()
 
 class Dies:
     def __del__(self):
@@ -126,20 +129,17 @@ def test_where_it_is_ignored_it_stays_so(monkeypatch):
 
 def test_what_a_command_imports_first_is_light():
     """Else Ctrl-C would come before the handler."""
-    code = "import sys; sys.argv = ['-m']; import experiments; print(*sys.modules)"
+    code = "import dtn_jax.cli, sys; print(*sys.modules)"
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     loaded = set(ended.stdout.split())
     assert "dtn_jax.parallel.interrupts" in loaded
-    assert not loaded & {"jax", "numpy", "experiments.command"}
+    assert not loaded & {"jax", "numpy", "dtn_jax.cli.command"}
 
 
 def test_an_interruption_that_a_callback_would_drop(tmp_path):
     """As one that falls into a destructor during imports does: Python prints it, and goes on."""
-    (tmp_path / "experiments").mkdir()
-    source = (ROOT / "experiments/__init__.py").read_text()
-    (tmp_path / "experiments/__init__.py").write_text(source)
-    (tmp_path / "experiments/slow.py").write_text(DROPPED)
-    code, err, seconds = interrupted(["-m", "experiments.slow"], begun=b"begun", folder=tmp_path)
+    (tmp_path / "slow.py").write_text(DROPPED)
+    code, err, seconds = interrupted(["-m", "slow"], begun=b"begun", folder=tmp_path)
     assert (code, err) == (130, "interrupted\n")
     assert seconds < SOON
 

@@ -6,12 +6,12 @@ import re
 import pytest
 from small_runs import small
 
+from dtn_jax.cli import launch
 from dtn_jax.errors import UserError
 from dtn_jax.parallel import processes
 from dtn_jax.parallel.mesh import devices_in_order
 from dtn_jax.run import build_run
 from dtn_jax.train import training_data
-from experiments import launch
 
 
 def test_the_launcher_gives_up_and_does_not_repeat_wrong_input(monkeypatch, capsys):

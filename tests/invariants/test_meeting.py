@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from configs.base import get_config
+from dtn_jax.cli.launch import free_port
 from dtn_jax.errors import UserError
 from dtn_jax.parallel import processes
-from experiments.launch import free_port
 
 ROOT = pathlib.Path(__file__).parents[2]
 JOIN = (

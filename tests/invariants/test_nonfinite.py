@@ -18,6 +18,7 @@ from toy_steps import STEPS, batches, build, config
 from dtn_jax import step
 from dtn_jax.analysis import stopped
 from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.cli import replay
 from dtn_jax.errors import UserError
 from dtn_jax.losses import cross_entropy, finite
 from dtn_jax.losses.by_task import TaskLoss
@@ -25,7 +26,6 @@ from dtn_jax.losses.log_normal import LogNormal
 from dtn_jax.state import create_state
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.train import train
-from experiments import replay
 
 BAD = 2  # of the steps of a chunk, from 0
 

@@ -44,7 +44,7 @@ AREAS = {
     "dtn_jax/metrics/calibration.py",
     "score": "dtn_jax/export/score*.py dtn_jax/export/log_labels.py dtn_jax/export/raw_rows.py "
     "dtn_jax/export/serve/*.py",
-    "compare": "experiments/compare.py experiments/comparison/*.py",
+    "compare": "dtn_jax/cli/compare.py dtn_jax/comparison/*.py",
 }
 COMPARED = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,

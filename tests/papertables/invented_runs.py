@@ -11,9 +11,9 @@ import time
 
 import numpy as np
 
-from experiments import paper_tables
-from experiments.tables import cells, draws, tuning
-from experiments.tables.protocol import Protocol, entry
+from dtn_jax.cli import paper_tables
+from dtn_jax.papertables import cells, draws, tuning
+from dtn_jax.papertables.protocol import Protocol, entry
 
 TINY = Protocol(
     config="configs/adult.py",

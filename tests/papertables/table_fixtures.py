@@ -9,11 +9,11 @@ import pytest
 from invented_runs import DRAWN, TINY, cell, invented, untuned
 from rich.console import Console
 
+from dtn_jax.cli import paper_tables
 from dtn_jax.metrics.significance import compare, resampled_aucs
+from dtn_jax.papertables import cells, content, tuning
+from dtn_jax.papertables.protocol import entry
 from dtn_jax.report import screen
-from experiments import paper_tables
-from experiments.tables import cells, content, tuning
-from experiments.tables.protocol import entry
 
 
 @pytest.fixture

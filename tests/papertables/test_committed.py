@@ -8,10 +8,10 @@ import pytest
 
 from dtn_jax.config.files import TUNED
 from dtn_jax.errors import UserError
+from dtn_jax.papertables import committed, kept
 from experiments import benchmark, results_table
+from experiments.benchmarks.measured import Goal, Measured
 from experiments.results_table import PAPER, RESULTS
-from experiments.suites.measured import Goal, Measured
-from experiments.tables import committed, kept
 
 MEBIBYTES = 2.0  # of experiments/results
 

@@ -16,11 +16,12 @@ from invented_runs import TINY, untuned
 
 from dtn_jax import shared_files
 from dtn_jax.analysis.explain import Settings
+from dtn_jax.cli import paper_tables
 from dtn_jax.errors import UserError
-from experiments import importance_report, paper_tables
-from experiments.tables import cells, finished, jobs, kept, pack, run_cost, set_cost, tuning
-from experiments.tables.protocol import FullSize, Published, configured
-from experiments.tables.shortened import with_settings
+from dtn_jax.papertables import cells, finished, jobs, kept, pack, run_cost, set_cost, tuning
+from dtn_jax.papertables.protocol import FullSize, Published, configured
+from dtn_jax.papertables.shortened import with_settings
+from experiments import importance_report
 
 pytest_plugins = ["table_fixtures"]
 
@@ -201,8 +202,7 @@ def test_the_command_of_a_table_names_no_place():
     given += ["--entries=dtn"]  # the table has the others too
     command = paper_tables.remade([*given, "--set=optim.b1=0.8,optim.b2=0.9"])
     assert command == (
-        "python -m experiments.paper_tables --dataset=adult --table=overall "
-        "--set=optim.b1=0.8,optim.b2=0.9"
+        "dtn-jax paper_tables --dataset=adult --table=overall --set=optim.b1=0.8,optim.b2=0.9"
     )
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from dtn_jax.metrics.significance import Comparison
-from experiments.tables.pays import NOT, PAYS, UNCLEAR, Gain, judged, over_all
+from dtn_jax.papertables.pays import NOT, PAYS, UNCLEAR, Gain, judged, over_all
 
 SURE = 0.001
 

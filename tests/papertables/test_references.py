@@ -7,8 +7,8 @@ import pytest
 
 from dtn_jax.data.sets import catalog
 from dtn_jax.interface import Batch
+from dtn_jax.papertables import reference_models, references
 from dtn_jax.schema import Field, Schema, Task
-from experiments.tables import reference_models, references
 
 METRICS = {"auc", "logloss", "ece", "predicted_observed"}
 

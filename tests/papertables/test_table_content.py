@@ -12,10 +12,10 @@ import rich.console
 import scipy.stats
 from invented_runs import TINY
 
+from dtn_jax.cli import paper_tables
+from dtn_jax.papertables.protocol import Published, entry
 from dtn_jax.report import screen
 from dtn_jax.report.markdown import MARKED
-from experiments import paper_tables
-from experiments.tables.protocol import Published, entry
 
 pytest_plugins = ["table_fixtures"]
 

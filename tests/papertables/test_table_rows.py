@@ -9,8 +9,7 @@ from invented_runs import TINY
 from dtn_jax.errors import UserError
 from dtn_jax.models import build as architectures
 from dtn_jax.models.flops import Size
-from dtn_jax.schema import Field, Schema, Task
-from experiments.tables.entries import (
+from dtn_jax.papertables.entries import (
     NEAR,
     TABLES,
     ablation,
@@ -20,9 +19,10 @@ from experiments.tables.entries import (
     off,
     sensitivity,
 )
-from experiments.tables.protocol import Dial, Entry, configured, entry
-from experiments.tables.protocol_files import load, shipped
-from experiments.tables.work import Work
+from dtn_jax.papertables.protocol import Dial, Entry, configured, entry
+from dtn_jax.papertables.protocol_files import load, shipped
+from dtn_jax.papertables.work import Work
+from dtn_jax.schema import Field, Schema, Task
 
 pytest_plugins = ["table_fixtures"]
 

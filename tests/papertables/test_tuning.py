@@ -6,9 +6,9 @@ import pytest
 from invented_runs import TINY
 
 from dtn_jax.data.sets import catalog
-from experiments.tables import transfer, tuning
-from experiments.tables.entries import overall
-from experiments.tables.protocol import configured
+from dtn_jax.papertables import transfer, tuning
+from dtn_jax.papertables.entries import overall
+from dtn_jax.papertables.protocol import configured
 
 pytest_plugins = ["table_fixtures"]
 

@@ -59,7 +59,7 @@ def a_table_of_a_paper(shell):
 
 
 def benchmark_answers_which_slice_to_take(shell):
-    said = shell.run("dtn-jax benchmark --suite=plan --rows=1e9 --device=h100")
+    said = shell.run("python -m experiments.benchmark --suite=plan --rows=1e9 --device=h100")
     assert re.search(r"h100.*devices", said, re.S)
     assert re.search(r"holds|ms/step", said)
 

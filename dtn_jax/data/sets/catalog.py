@@ -41,7 +41,7 @@ class DataOptions:
     dataset: str = option("adult", "the data set", choices=DATASETS)
     options: str = option(
         "",
-        "the data set's own options, such as 'rows=100000,seed=1'; experiments.prepare --help "
+        "the data set's own options, such as 'rows=100000,seed=1'; dtn-jax prepare --help "
         "lists them",
     )
     train_share: float = option(

@@ -65,7 +65,7 @@ class SchemaSet:
 class Logs(SchemaSet):
     """Your own logs: a schema file says what they hold.
 
-    `python -m experiments.prepare --infer` writes a schema file, and `--schema` prepares the set.
+    `dtn-jax prepare --infer` writes a schema file, and `--schema` prepares the set.
 
     Args:
       data_dir: the folder of all prepared sets.
@@ -79,14 +79,14 @@ class Logs(SchemaSet):
 
     name = "logs"
     OPTIONS: ClassVar[dict[str, Option]] = {
-        "schema": Option("", "the schema file, which experiments.prepare --schema has prepared")
+        "schema": Option("", "the schema file, which dtn-jax prepare --schema has prepared")
     }
 
     def __init__(self, *, data_dir: str, manual_dir: pathlib.Path | None = None, schema: str = ""):
         if not schema:
             raise UserError(
                 "data set 'logs' needs its schema file: --config=configs/logs.py:dtn,schema=FILE, "
-                "or --options=schema=FILE (experiments.prepare --infer writes one)"
+                "or --options=schema=FILE (dtn-jax prepare --infer writes one)"
             )
         self.root, self.manual_dir = pathlib.Path(data_dir), None
         self.path, self.meaning = parted(schema)
@@ -119,7 +119,7 @@ class Logs(SchemaSet):
     def download_and_prepare(self) -> None:
         schema, root = (shlex.quote(str(path)) for path in (self.path, self.root))
         raise UserError(
-            f"{self.path} is not prepared in {self.root}: run python -m experiments.prepare "
+            f"{self.path} is not prepared in {self.root}: run dtn-jax prepare "
             f"--schema={schema} --input=YOUR_FILES --data_dir={root}; {ELSEWHERE}"
         )
 
@@ -127,8 +127,8 @@ class Logs(SchemaSet):
         spec = schema_file.load(self.path)
         why = provenance.other_recipe(pathlib.Path(self.data_dir), spec, self.SOURCE)
         return (
-            f"{self.data_dir} was prepared from {why}. Prepare it again with python -m "
-            f"experiments.prepare --schema={shlex.quote(str(self.path))} --input=YOUR_FILES "
+            f"{self.data_dir} was prepared from {why}. Prepare it again with "
+            f"dtn-jax prepare --schema={shlex.quote(str(self.path))} --input=YOUR_FILES "
             f"--data_dir={shlex.quote(str(self.root))} --replace (which keeps the old set), or "
             f"give the log another name. {self.data_dir}/{SCHEMA_FILE} is the file as it was"
         )
@@ -149,7 +149,7 @@ class Logs(SchemaSet):
         if change := provenance.other_file(prepared, now):
             raise UserError(
                 f"{prepared.folder} was prepared from other raw files: {change}. Prepare the set "
-                "again with experiments.prepare --replace"
+                "again with dtn-jax prepare --replace"
             )
 
 

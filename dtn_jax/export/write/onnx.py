@@ -97,7 +97,7 @@ def _converter() -> tuple[Any, Callable]:
     except ImportError as error:
         raise UserError(
             f"ONNX needs jax2onnx and onnxruntime ({error}), in an environment of their own: "
-            "`make onnx`, then .venv-onnx/bin/python -m experiments.export --onnx=…"
+            "`make onnx`, then .venv-onnx/bin/dtn-jax export --onnx=…"
         ) from None
     return onnxruntime, to_onnx
 

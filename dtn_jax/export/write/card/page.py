@@ -44,8 +44,8 @@ model.score([{{...}}, {{...}}])  # a polars table, a column an output
 By commands, with the full installation (`{WHOLE}`, to serve `pip install -e '.[serve]'`):
 
 ```
-python -m experiments.score --model=MODEL --input=rows.parquet --output=scores.parquet
-python -m experiments.serve --model=MODEL
+dtn-jax score --model=MODEL --input=rows.parquet --output=scores.parquet
+dtn-jax serve --model=MODEL
 ```"""
 
 

@@ -1,0 +1,58 @@
+"""The commands, a file each: `dtn-jax COMMAND ...`, from any folder.
+
+What takes time to import is imported late: Ctrl-C is answered before.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import pathlib
+import sys
+
+from dtn_jax.parallel import interrupts
+
+COMMANDS = ("train", "sweep", "compare", "paper_tables", "feature_importance", "prepare")
+COMMANDS += ("export", "score", "serve", "launch", "replay")
+
+
+def described() -> dict[str, str]:
+    """{command: what it does, in a line}"""
+    import ast
+
+    folder = pathlib.Path(__file__).parent
+    trees = {name: ast.parse((folder / f"{name}.py").read_text()) for name in COMMANDS}
+    return {name: ast.get_docstring(tree).partition("\n")[0] for name, tree in trees.items()}
+
+
+def main(name: str = "") -> None:
+    """Runs a command with the arguments of the process; '': the first one names it."""
+    interrupts.at_once()
+    from dtn_jax.errors import leave_unless_installed
+
+    leave_unless_installed()
+    if not name:
+        name, *rest = sys.argv[1:] or ["--help"]
+        if name not in COMMANDS:
+            overview(name)
+        sys.argv = [f"dtn-jax {name}", *rest]
+    from dtn_jax.cli import command
+
+    module = importlib.import_module(f"dtn_jax.cli.{name}")
+    command.run(module.main, getattr(module, "RESUMES", False))
+
+
+def overview(name: str) -> None:
+    """Lists the commands, and ends; `name` is none of them."""
+    wrong = name not in ("-h", "--help")
+    near = difflib.get_close_matches(name, COMMANDS, 1)
+    hint = f". Did you mean {near[0]}?" if near else ""
+    lines = [f"error: unknown command {name!r}{hint}"] if wrong else []
+    lines += ["usage: dtn-jax COMMAND [options]; dtn-jax COMMAND --help says more", ""]
+    lines += [f"  {command:20} {does}" for command, does in described().items()]
+    try:
+        print("\n".join(lines), file=sys.stderr if wrong else sys.stdout, flush=True)
+    except BrokenPipeError:  # who read the output, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(2 if wrong else 0)

@@ -1,0 +1,117 @@
+"""Runs dtn-jax train as several processes on this machine; if one dies, restarts all.
+
+Everything after `--` is passed to dtn-jax train. This command is for one machine and for tests;
+on a cluster, each host runs dtn-jax train itself. docs/launch.md has examples, and the flags of
+XLA that are worth setting.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+
+from dtn_jax.cli import command
+from dtn_jax.errors import UserError
+from dtn_jax.report import screen
+
+RESUMES = True  # an interrupted call resumes from its last checkpoint
+EXAMPLE = "dtn-jax launch --processes=2 -- --config=configs/adult.py:dtn --workdir=runs/adult_two"
+MOST = 256  # processes
+WRONG_INPUT = 2  # the exit code of a UserError: the same would happen again
+INTERRUPTED = 130
+ended = threading.Event()  # this command was told to end
+PATIENCE = 60  # seconds that the others have to end by themselves when one has failed
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = command.parser(__doc__, EXAMPLE)
+    parser.usage = "%(prog)s --processes N [--restarts N] -- ARGUMENTS OF dtn_jax.cli.train"
+    parser.add_argument("--processes", type=int, default=2, help="how many to start (default 2)")
+    parser.add_argument(
+        "--restarts", type=int, default=3, help="how often to restart all if one dies (default 3)"
+    )
+    arguments = list(arguments)
+    at = arguments.index("--") if "--" in arguments else len(arguments)
+    known, training = parser.parse_args(arguments[:at]), arguments[at + 1 :]
+    if not 1 <= known.processes <= MOST or known.restarts < 0:
+        raise UserError(
+            f"expected --processes of at least 1 and at most {MOST}, and --restarts of at least 0, "
+            f"got {known.processes} and {known.restarts}"
+        )
+    if not training:
+        raise UserError("nothing to run: give the arguments of dtn-jax train after --")
+    # Only take note: an exception between a process's start and its entry in the list would leave
+    # the process running.
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    code = run_until_done(training, known.processes, known.restarts)
+    if code:
+        sys.exit(code)
+
+
+def run_until_done(training: Sequence[str], count: int, restarts: int) -> int:
+    """Starts all processes, and again if one dies; returns the exit code."""
+    for attempt in range(restarts + 1):
+        codes = run_once(training, count)
+        bad = [(i, code) for i, code in enumerate(codes) if code]
+        if not bad:
+            return 0
+        for wanted in (WRONG_INPUT, INTERRUPTED):
+            if wanted in codes:
+                return wanted
+        index, code = bad[0]
+        what = f"process {index} of {count} ended with {how_it_ended(code)}"
+        if attempt < restarts:
+            screen.say(
+                f"{what}; restarting all from the last checkpoint "
+                f"(restart {attempt + 1} of {restarts})"
+            )
+    screen.say(f"{what}; giving up after {restarts} restarts. The same command resumes.")
+    return 1
+
+
+def how_it_ended(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def run_once(training: Sequence[str], count: int) -> list[int]:
+    """Starts the processes, waits for all of them, and returns their exit codes.
+
+    When one fails, the others have PATIENCE seconds: JAX ends them when it misses the heartbeat.
+    Whatever still runs then is killed.
+    """
+    address = f"127.0.0.1:{free_port()}"
+    started: list[subprocess.Popen] = []
+    deadline = None
+    try:
+        for index in range(count):
+            where = f"--config.parallel.processes={address},{count},{index}"
+            run = [sys.executable, "-m", "dtn_jax", "train", *training, where]
+            started.append(subprocess.Popen(run))
+        while any(process.poll() is None for process in started):
+            if ended.is_set():
+                sys.exit(143)
+            failed = any(process.poll() for process in started)
+            if failed and deadline is None:
+                deadline = time.monotonic() + PATIENCE
+            if deadline and time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+    except KeyboardInterrupt:
+        return [INTERRUPTED]
+    finally:
+        for process in started:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+    return [process.returncode for process in started]
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]

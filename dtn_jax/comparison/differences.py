@@ -1,0 +1,286 @@
+"""Two models on the same rows: their metrics, and B's less A's with intervals."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from dtn_jax.comparison.scored_rows import ScoredRows
+from dtn_jax.errors import UserError
+from dtn_jax.metrics import METRICS
+from dtn_jax.metrics.influence import Influence, Units, influences
+from dtn_jax.metrics.metric import Rows
+from dtn_jax.metrics.paired import FEWEST, compare, signs
+from dtn_jax.metrics.significance import DRAWS, FEW, holm
+
+LEVEL = 0.05
+ROUNDING = 1e-6  # of a metric's scale: the same model on other devices, with sums in other orders
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """A metric of a task in a space.
+
+    Attributes:
+      key: task@space.
+      metric: a key of METRICS.
+      a, b: the metric of each run of a side.
+      difference, low, high: mean of B less mean of A, with its 95 % interval; NaN: not defined,
+        or, of the interval, too few rows or groups for one.
+      p: two-sided, of no difference; 1 where that is as small as rounding, NaN where there are too
+        few rows or groups.
+      p_holm: after Holm's correction over all tasks and spaces of the metric.
+      least: the lowest p that the draws can tell.
+      rows, positives: in the space.
+      few: why there is no p-value; "" where there is one.
+    """
+
+    key: str
+    metric: str
+    a: tuple[float, ...]
+    b: tuple[float, ...]
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    least: float
+    rows: int
+    positives: int
+    few: str = ""
+
+    @property
+    def better(self) -> str:
+        """A or B where one is significantly better, else "".
+
+        Where a metric has a target, as predicted/observed has 1, the one nearer to it, if both err
+        to one side: p holds of the distances then.
+        """
+        if not self.p_holm < LEVEL:
+            return ""
+        record = METRICS[self.metric]
+        sign = 1 if record.higher_is_better else -1
+        if record.target is not None:
+            off = [statistics.mean(side) - record.target for side in (self.a, self.b)]
+            sign = -1 if min(off) >= 0 else 1 if max(off) <= 0 else 0
+        return "" if not sign else "B" if self.difference * sign > 0 else "A"
+
+
+def aligned(a: list[ScoredRows], b: list[ScoredRows]) -> None:
+    """Puts the rows of all in the order of the first one's.
+
+    Args:
+      a, b: the runs of each side; those of the lists are replaced.
+
+    Raises:
+      UserError: the data of runs differ, rows are missing or twice, or labels differ.
+    """
+    first = a[0]
+    if not len(first.key):
+        raise UserError(f"{first.name} has no rows")
+    for side in (a, b):
+        for i, other in enumerate(side):
+            if first.data and other.data and first.data != other.data:
+                raise UserError(
+                    f"{first.name} and {other.name} cannot be compared: they were tested on "
+                    f"different data (fingerprints {first.data[:12]} and {other.data[:12]}); "
+                    "retrain one of them on the other's data set"
+                )
+            side[i] = other.take(_order(first, other)) if other is not first else other
+    for other in (*a[1:], *b):
+        for task in first.labels.keys() & other.labels.keys():
+            labels = first.labels[task], other.labels[task]
+            _check_equal(first, other, f"the label of {task!r}", *labels)
+    weighted = [run for run in (*a, *b) if run.weighted]
+    for other in weighted[1:]:
+        _check_equal(weighted[0], other, "the weight", weighted[0].weight, other.weight)
+    _check_groups([run for run in (*a, *b) if run.group is not None])
+
+
+def _order(first: ScoredRows, other: ScoredRows) -> np.ndarray:
+    """Where each row of the first lies in the other."""
+    texts = [first.key, other.key]
+    if first.key.dtype != other.key.dtype or not first.key.dtype.is_integer():
+        # A number in one file may be a text in the other.
+        texts = [key.cast(pl.String) for key in texts]
+    for rows, text in zip((first, other), texts):
+        if text.null_count():
+            raise UserError(
+                f"{rows.name}: {text.null_count():,} values of {rows.key.name!r} are missing"
+            )
+        if text.n_unique() < len(text):
+            twice = text.filter(text.is_duplicated())[0]
+            raise UserError(
+                f"{rows.name}: rows are not matched by {rows.key.name!r}, which has {twice!r} "
+                "more than once; --key=COLUMN names one that has each value once"
+            )
+    one, two = (pl.DataFrame({"key": text}).with_row_index(name) for text, name in zip(texts, "ab"))
+    both = one.join(two, on="key", how="left", maintain_order="left")
+    missing = both.filter(pl.col("b").is_null())
+    if len(missing) or len(texts[0]) != len(texts[1]):
+        lacks = f", which lacks {len(missing):,} of them" if len(missing) else ""
+        example = f" (the first by {first.key.name!r}: {missing['key'][0]!r})" * bool(len(missing))
+        raise UserError(
+            f"{first.name} has {len(texts[0]):,} rows, {other.name} has {len(texts[1]):,}{lacks}"
+            f"{example}: both sides need the same test rows"
+        )
+    return both["b"].to_numpy()
+
+
+def _check_equal(
+    first: ScoredRows, other: ScoredRows, what: str, one: np.ndarray, two: np.ndarray
+) -> None:
+    """Raises UserError where a column of two sides differs; missing on both is equal."""
+    apart = np.flatnonzero(~np.isclose(one, two, rtol=1e-6, atol=0, equal_nan=True))
+    if apart.size:
+        at = int(apart[0])
+        raise UserError(
+            f"{first.name} and {other.name}: {what} differs in {apart.size:,} of {len(one):,} "
+            f"rows, the first where {first.key.name!r} is {first.key[at]!r}: {one[at]:g} and "
+            f"{two[at]:g}; both sides need the same rows"
+        )
+
+
+def _check_groups(runs: list[ScoredRows]) -> None:
+    """Raises UserError unless the same rows are in one group on both sides, whatever its name."""
+    for other in runs[1:]:
+        names, one = np.unique(runs[0].group, return_inverse=True)
+        others, two = np.unique(other.group, return_inverse=True)
+        pairs = len(np.unique(one * len(others) + two))
+        if not len(names) == len(others) == pairs:
+            raise UserError(
+                f"{runs[0].name} has its rows in {len(names):,} groups, {other.name} in "
+                f"{len(others):,}, and they are not the same: --group=COLUMN names a column of "
+                "both files; beside a run, --group=none takes the run's groups"
+            )
+
+
+def differences(
+    a: Sequence[ScoredRows], b: Sequence[ScoredRows], draws: int = DRAWS
+) -> list[Difference]:
+    """Every metric of every task@space that both sides have; rows must be `aligned`."""
+    every = [*a, *b]
+    group = next((r.group for r in every if r.group is not None), None)
+    weighted = [r for r in every if r.weighted]
+    weight = weighted[0].weight if weighted else None
+    if weighted and (plain := [r for r in every if r.config is not None and not r.weighted]):
+        raise UserError(
+            f"{weighted[0].name} counts rows by their weights, and {plain[0].name} does not "
+            "(evaluate.sample_weights): their metrics are different ones. Of a file, --weight=none "
+            "leaves the weights out"
+        )
+    bins = next((r.bins for r in every if r.config is not None), 15)
+    shared = [key for key in a[0].scores if all(key in r.scores for r in every)]
+    if not shared:
+        names = " and ".join(f"{r.name} has {', '.join(r.scores)}" for r in (a[0], b[0]))
+        raise UserError(f"no task in a space is on both sides: {names}")
+    units = Units(len(a[0].key), group)
+    drawn = signs(units.count, draws)
+    found: list[Difference] = []
+    for key in shared:
+        rows = places(a[0], key, weight)
+        sides = [[_influences(r, key, rows, group, weight, bins, units) for r in s] for s in (a, b)]
+        positives = int((a[0].labels[key.partition("@")[0]][rows] == 1).sum())
+        if a[0].kinds[key.partition("@")[0]] == "binary":
+            few = _few_rows(min(positives, len(rows) - positives), "rows of a class")
+        else:
+            few = _few_rows(len(rows), "rows")
+        for metric in sides[0][0]:
+            one, two = ([run[metric] for run in side] for side in sides)
+            why = few or _few_groups(one[0], group is not None)
+            found.append(_difference(key, metric, one, two, drawn, len(rows), positives, why))
+    return _with_holm(found)
+
+
+def _few_rows(count: int, what: str) -> str:
+    return f"it has {count:,} {what}, and needs {FEW}" if count < FEW else ""
+
+
+def _few_groups(metric: Influence, grouped: bool) -> str:
+    """Why a metric's rows lie in too few groups, or in too unequal ones; "" if they do not."""
+    if not metric.effective < FEWEST - 1e-6:
+        return ""
+    groups = int(np.count_nonzero(metric.share))
+    if not grouped:
+        return (
+            f"its rows have such unequal weights that they count as {metric.effective:.1f} of "
+            f"equal weight, and it needs {FEWEST}"
+        )
+    where = f"its rows lie in {groups:,} group{'s' * (groups > 1)}"
+    if groups >= FEWEST:
+        where += f", so unequal that they count as {metric.effective:.1f} of equal size"
+    return f"{where}, and it needs {FEWEST}"
+
+
+def places(rows: ScoredRows, key: str, weight: np.ndarray | None) -> np.ndarray:
+    """The places of the rows of a task in a space, those that count."""
+    task, _, space = key.partition("@")
+    mask = ~np.isnan(rows.labels[task])
+    if space != "all":
+        if space not in rows.labels:
+            raise UserError(f"{rows.name}: {key} needs the label of {space!r}")
+        mask &= rows.labels[space] == 1
+    if weight is not None:
+        mask &= weight > 0
+    return np.flatnonzero(mask)
+
+
+def _influences(
+    rows: ScoredRows,
+    key: str,
+    at: np.ndarray,
+    group: np.ndarray | None,
+    weight: np.ndarray | None,
+    bins: int,
+    units: Units,
+) -> dict[str, Influence]:
+    task = key.partition("@")[0]
+    try:
+        chosen = Rows(
+            rows.kinds[task],
+            rows.scores[key][at],
+            rows.labels[task][at],
+            None if weight is None else weight[at].astype(np.float64),
+            None if group is None else group[at],
+            bins,
+        )
+    except ValueError as error:
+        raise UserError(f"{rows.name}: {key}: {error}") from None
+    return influences(chosen, at, units)
+
+
+def _difference(
+    key: str,
+    metric: str,
+    a: Sequence[Influence],
+    b: Sequence[Influence],
+    drawn: np.ndarray,
+    rows: int,
+    positives: int,
+    few: str,
+) -> Difference:
+    sides = tuple(tuple(run.value for run in side) for side in (a, b))
+    tested = (math.nan,) * 4
+    least = math.nan
+    if np.isfinite(np.concatenate(sides)).all():
+        bounded = METRICS[metric].bounded
+        found = compare(b, a, drawn, 1.0 if bounded else math.inf)
+        scale = 1.0 if bounded else max(map(abs, (*sides[0], *sides[1])))
+        if abs(found.difference) <= ROUNDING * scale:
+            found = found._replace(p=1.0)
+        tested = (found.difference, math.nan, math.nan, math.nan) if few else found[:4]
+        least = found.least
+    return Difference(key, metric, *sides, *tested, math.nan, least, rows, positives, few)
+
+
+def _with_holm(found: list[Difference]) -> list[Difference]:
+    adjusted = {}
+    for metric in dict.fromkeys(d.metric for d in found):
+        family = {d.key: d.p for d in found if d.metric == metric and not math.isnan(d.p)}
+        adjusted |= {(key, metric): p for key, p in holm(family).items()}
+    return [dataclasses.replace(d, p_holm=adjusted.get((d.key, d.metric), math.nan)) for d in found]

@@ -1,0 +1,156 @@
+"""The scored test rows of a finished run, beside their labels."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+
+from dtn_jax.config import differing, identity
+from dtn_jax.errors import UserError
+from dtn_jax.evaluate import read_predictions
+from dtn_jax.export.model_folder import MANIFEST
+from dtn_jax.export.scored_by import ScoredBy
+from dtn_jax.metrics.spaces import logits_in
+from dtn_jax.schema import Schema
+from dtn_jax.workdir import check_logits
+
+PREDICTIONS = "predictions.parquet"
+
+
+@dataclasses.dataclass
+class ScoredRows:
+    """What one model says of N rows, and what was seen of them.
+
+    Attributes:
+      name: of the run or the file, for messages.
+      key: `[N]`, the values by which rows are matched.
+      labels: {task: `[N]`}, NaN where a label is missing.
+      scores: {task@space: `[N]`}, logits of a binary task's probability in the space, or a
+        regression's prediction.
+      kinds: {task: binary or regression}.
+      group, weight: `[N]`; None where there is none.
+      config: the options of a run that are its identity; None of a file.
+      data: the fingerprint of a run's data; "" of a file.
+      weighted: whether rows count by their weights, as the run has them.
+      bins: of the expected calibration error, as the run has them.
+      ungrouped: whether rows are known to be in no groups.
+      by: the exported model that wrote a file.
+    """
+
+    name: str
+    key: pl.Series
+    labels: dict[str, np.ndarray]
+    scores: dict[str, np.ndarray]
+    kinds: dict[str, str]
+    group: np.ndarray | None = None
+    weight: np.ndarray | None = None
+    config: Mapping[str, object] | None = None
+    data: str = ""
+    weighted: bool = False
+    bins: int = 15
+    ungrouped: bool = False
+    by: ScoredBy | None = None
+
+    def take(self, order: np.ndarray) -> ScoredRows:
+        """The same rows in another order."""
+        return dataclasses.replace(
+            self,
+            key=self.key[order],
+            labels={task: label[order] for task, label in self.labels.items()},
+            scores={key: score[order] for key, score in self.scores.items()},
+            group=None if self.group is None else self.group[order],
+            weight=None if self.weight is None else self.weight[order],
+        )
+
+
+def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
+    """The test rows that a run scored.
+
+    Raises:
+      UserError: no finished run that read test, or files that are damaged.
+    """
+    if (folder / MANIFEST).exists() and not (folder / "config.json").exists():
+        raise UserError(
+            f"{folder} is an exported model, which has no scores of test. Score one file of "
+            "labelled rows with both models by dtn-jax score --labels, and compare the "
+            "outputs: compare a.parquet b.parquet --key=ID (docs/compare.md)"
+        )
+    if not (folder / "config.json").exists():
+        raise UserError(
+            f"{folder} holds no run (no config.json); expected the workdir of a finished run, or a "
+            "Parquet file of scores with labels"
+        )
+    if not (folder / "results.json").exists():
+        raise UserError(
+            f"the run in {folder} is not finished (no results.json): the command that began it "
+            "goes on with it"
+        )
+    if not (folder / PREDICTIONS).exists():
+        raise UserError(
+            f"the run in {folder} has no {PREDICTIONS}: it has not read test, as a trial of a sweep"
+        )
+    check_logits(folder / "config.json")
+    try:
+        facts = json.loads((folder / "config.json").read_text())
+        schema = Schema.load(folder / "schema.json")
+        scores = read_predictions(folder / PREDICTIONS, schema)
+        if bad := np.count_nonzero(~np.isfinite(scores.logits)):
+            raise ValueError(f"{bad} scores in {PREDICTIONS} are not finite")
+        key = pl.read_parquet(folder / PREDICTIONS, columns=["row"])["row"]
+        evaluate = facts["config"].get("evaluate", {})
+        found = ScoredRows(
+            name=str(folder),
+            key=key,
+            labels={
+                task: np.where(scores.label_mask[:, i], scores.labels[:, i], np.nan)
+                for i, task in enumerate(schema.task_names)
+            },
+            scores=spaces_of(scores.logits, schema),
+            kinds={task.name: task.kind for task in schema.tasks},
+            group=scores.group,
+            weight=scores.sample_weight,
+            config=identity(facts["config"]),
+            data=str(facts["data"]),
+            weighted=bool(evaluate.get("sample_weights", False)),
+            bins=int(evaluate.get("ece_bins", 15)),
+            ungrouped=not schema.group,
+        )
+    except UserError:
+        raise
+    except Exception as error:  # pyarrow and polars raise many kinds
+        told = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        raise UserError(f"the run in {folder} is damaged ({told})") from None
+    return found, schema
+
+
+def spaces_of(logits: np.ndarray, schema: Schema) -> dict[str, np.ndarray]:
+    """{task@space: logits}, of all tasks in all spaces in which they are reported."""
+    return {
+        f"{task.name}@{space}": logits_in(space, task.name, logits, schema)
+        for task in schema.tasks
+        for space in task.spaces
+    }
+
+
+def check_one_model(runs: list[ScoredRows]) -> None:
+    """Raises UserError unless the runs of a side are one model, trained with several seeds."""
+    first = runs[0]
+    for other in runs[1:]:
+        if first.config is None or other.config is None:
+            raise UserError(
+                f"{first.name},{other.name}: several by comma are seeds of one model, which only "
+                "runs have; give one Parquet file a side"
+            )
+        apart = [key for key in differing(first.config, other.config) if key != "seed"]
+        if apart:
+            raise UserError(
+                f"{first.name} and {other.name} differ in {', '.join(apart)}: a side is one model, "
+                "its runs by comma differ in their seeds alone"
+            )
+        if first.config.get("seed") == other.config.get("seed"):
+            raise UserError(f"{first.name} and {other.name} have the same seed: name one of them")

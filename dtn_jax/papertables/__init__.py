@@ -1,0 +1,1 @@
+"""What dtn-jax paper_tables is made of."""

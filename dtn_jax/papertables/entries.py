@@ -1,0 +1,210 @@
+"""The entries of each of the paper's tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+
+from ml_collections import ConfigDict
+
+from dtn_jax.config import flatten, identity
+from dtn_jax.errors import UserError, choose
+from dtn_jax.models.experts import EXPERTS, parse_experts
+from dtn_jax.models.flops import Size
+from dtn_jax.papertables.dials import dials
+from dtn_jax.papertables.protocol import AGAIN, Entry, Protocol, Settings, configured
+from dtn_jax.schema import Schema
+
+SizeOf = Callable[[Entry], Size]
+WIDTHS = (64, 128)  # at which the size of a model is looked at, to find the width of a given size
+NEAR = 0.01  # how far a matched size may be off
+KINDS = ("gdcn", "masknet", "hcnet")  # of DTN's paper
+ROUTINGS = ("shared_bottom", "mmoe", "ple")  # beside ours, those that a protocol has
+ONE_GROUP = ("shared_bottom", "mmoe")  # architectures whose experts are all in one
+
+
+def overall(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
+    """All architectures, each as its paper has it; some tuned a second time."""
+    again = [name + AGAIN for name in protocol.again]
+    return [Entry(name, name) for name in (*protocol.entries, *again)]
+
+
+def own_config(protocol: Protocol, name: str) -> ConfigDict:
+    """That of an entry of `overall`, before it is tuned."""
+    return configured(protocol, protocol.entries[name])
+
+
+def ablation(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
+    """Ours without its parts, and with its options: those of DTN only where it is one."""
+    ours, model = protocol.ours, own_config(protocol, protocol.ours).model
+    full = Entry(ours, ours)
+    own = parse_experts(model.experts)
+    count, alone = len(own), dict.fromkeys(kind for kind in (*KINDS, *own) if kind != "mlp")
+    is_dtn = model.architecture == "dtn"
+    variants: dict[str, Settings] = {}
+    has_tsn = is_dtn and any(task.upstream for task in schema.tasks)  # else it scales nothing
+    if has_tsn:
+        variants["without TSN"] = {"model.dtn.tsn": False}
+    if is_dtn:
+        variants["without task-specific groups"] = {"model.dtn.task_groups": False}
+        variants["without the shared group"] = {"model.dtn.shared_group": False}
+    variants |= {
+        "the paper's three kinds": {"model.experts": "+".join(KINDS)},
+        **{f"{kind} alone": {"model.experts": f"{kind}*{count}"} for kind in alone},
+        "mlp alone, as large": {"model.experts": f"mlp*{count}"},
+    }
+    if is_dtn:
+        variants["fusion of the released code"] = {"model.fusion": "released"}
+        variants["embeddings of each task's own"] = {"model.dtn.own_embeddings": True}
+        variants["no gradient to others' groups"] = {"model.dtn.others_gradient": "none"}
+    if has_tsn:
+        variants["gradient to TSN's probabilities"] = {"model.dtn.others_gradient": "all"}
+    variants |= {
+        "batch normalisation": {"model.normalisation": "batch"},
+        "layer normalisation": {"model.normalisation": "layer"},
+    }
+    entries = [Entry(name, ours, settings) for name, settings in variants.items()]
+    return [full] + [
+        matched_to(e, protocol, "parameters", size(full), size)
+        if e.name == "mlp alone, as large"
+        else e
+        for e in entries
+    ]
+
+
+def interactions(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
+    """Each of the protocol's kinds of experts in every routing, as many in all of them.
+
+    Routings are tested within a kind, kinds within ours.
+    """
+    groups, ours = len(schema.tasks) + 1, protocol.ours
+    routings = {
+        name: own_config(protocol, name).model.architecture
+        for name in (*ROUTINGS, ours)
+        if name in protocol.entries
+    }
+    counts = {name: groups if a in ONE_GROUP else 1 for name, a in routings.items()}
+    # A second level would have as many experts again.
+    own = {name: {"model.ple.levels": 1} for name, a in routings.items() if a == "ple"}
+    return [
+        Entry(
+            f"{routing}, {kind}",
+            routing,
+            {"model.experts": f"{kind}*{counts[routing]}"} | own.get(routing, {}),
+            group=routing,
+            at=kind,
+            against=f"{ours}, {'mlp' if routing == ours else kind}",
+        )
+        for kind in protocol.kinds
+        for routing in routings
+    ]
+
+
+def matched(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
+    """All architectures with as many parameters as ours, and with as many FLOPs.
+
+    One width mostly gives both, and then one row does.
+    """
+    ours = protocol.ours
+    wanted = size(Entry(ours, ours))
+    entries = [Entry(ours, ours)]
+    for name in protocol.entries:
+        if name == ours:
+            continue
+        parameters, flops = (
+            matched_to(Entry(f"{name}, equal {what}", name), protocol, count, wanted, size)
+            for what, count in (("parameters", "parameters"), ("FLOPs", "flops_per_example"))
+        )
+        if off(size(parameters), wanted, "flops_per_example") <= NEAR:
+            entries.append(dataclasses.replace(parameters, name=f"{name}, as large"))
+        else:
+            entries += [parameters, flops]
+    return entries
+
+
+def matched_to(entry: Entry, protocol: Protocol, count: str, wanted: Size, size: SizeOf) -> Entry:
+    """The entry with the width at which a count of its Size comes nearest to the one wanted."""
+    width = protocol.width
+    of_layers = isinstance(flatten(own_config(protocol, entry.tuned_as))[width], tuple)
+
+    def at(number: int) -> Entry:
+        value = (number,) if of_layers else number
+        return dataclasses.replace(entry, settings={**entry.settings, width: value})
+
+    low, high = WIDTHS
+    for _ in range(4):  # sizes are straight lines in the width of one layer: the first is exact
+        few, many = (getattr(size(at(number)), count) for number in (low, high))
+        if few == many:
+            raise UserError(f"{entry.name}: {width} does not change its size")
+        missing = getattr(wanted, count) - few
+        best = max(1, round(low + missing * (high - low) / (many - few)))
+        share = off(size(at(best)), wanted, count)
+        if share <= NEAR or best == 1:
+            break
+        low, high = best, best + max(1, best // 10)
+    name = entry.name if share <= NEAR else f"{entry.name} (off by {100 * share:.0f} %)"
+    return dataclasses.replace(at(best), name=name)
+
+
+def off(size: Size, wanted: Size, count: str) -> float:
+    """How far a count is off, as a share of the one wanted."""
+    return abs(getattr(size, count) - getattr(wanted, count)) / getattr(wanted, count)
+
+
+def sensitivity(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
+    """Ours with one option at a time at other values.
+
+    Raises:
+      UserError: ours does not have an option, so that its rows would all be one.
+    """
+    ours = protocol.ours
+    experts = own_config(protocol, ours).model.experts
+    entries = []
+    for option, values in protocol.sensitivity.items():
+        kind = option.split(".")[1] if "." in option else ""
+        joined = kind in EXPERTS and kind not in parse_experts(experts)
+        needed = {"model.experts": f"{experts}+{kind}"} if joined else {}
+        if option not in identity(configured(protocol, protocol.entries[ours], needed)):
+            raise UserError(
+                f"sensitivity: {option} changes nothing in {ours}, which does not use it"
+            )
+        for value in values:
+            short = option.removeprefix("model.")
+            settings = {**needed, option: value}
+            entries.append(Entry(f"{short} = {value}", ours, settings, short, str(value)))
+    return [Entry(ours, ours), *entries]
+
+
+TABLES: Mapping[str, Callable[[Protocol, Schema, SizeOf], list[Entry]]] = {
+    "overall": overall,
+    "ablation": ablation,
+    "interactions": interactions,
+    "matched": matched,
+    "sensitivity": sensitivity,
+    "divergence": dials,
+}
+
+
+def named(text: str, known: Sequence[str]) -> list[str]:
+    """Reads 'dtn,mmoe'. Names have commas too, as `mmoe, gdcn` has: the longest known one is meant.
+
+    Raises:
+      UserError: a part is in no known name.
+    """
+    names = {", ".join(parts(name)): name for name in known}
+    wanted, left = [], parts(text)
+    while left:
+        longest_first = [", ".join(left[:count]) for count in range(len(left), 0, -1)]
+        found = [name for name in longest_first if name in names]
+        if not found:
+            alike = [n for n in longest_first if difflib.get_close_matches(n, names, n=1)]
+            choose("entry", (alike or [left[0]])[0], names, between="; ")
+        wanted.append(names[found[0]])
+        left = left[len(parts(found[0])) :]
+    return wanted
+
+
+def parts(text: str) -> list[str]:
+    """What stands between commas, or the semicolons that separated names before."""
+    return [part.strip() for part in text.replace(";", ",").split(",") if part.strip()]

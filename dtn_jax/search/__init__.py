@@ -1,0 +1,1 @@
+"""What dtn-jax sweep is made of."""

@@ -1,0 +1,180 @@
+"""Your own logs: rows a second of a core from raw files to blocks, memory, and look-ups of ids.
+
+Files of 20 columns are generated, with the cardinalities of `columns`. Each of their formats is
+prepared on one core by a process of its own, whose peak of resident memory is taken; a rate is by
+the CPU time of all its threads, the whole way: reading, fitting, writing. Vocabularies are whole
+numbers that train would have shown, in mapped files, whose pages count in the peak; half of the
+values that are looked up are in them.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from dtn_jax.data import keys, vocabulary
+from dtn_jax.data import prepare as logs
+from experiments.benchmarks.measured import Goal, Measured, Options
+
+ROWS, QUICK = 2_000_000, 20_000
+FILE_ROWS = 500_000
+VALUES, QUICK_VALUES = (10**6, 10**7, 10**8), (10**4,)
+LOOKED_UP = 1_000_000
+WANTED_RATE, WANTED_MB = 3e5, 1500.0
+FORMATS = ("parquet", "arrow", "csv", "jsonl")
+SLOW = {"jsonl": 10}  # a tenth of the rows
+SCHEMA = """
+fields:
+  user: {min_count: 2}
+  item: {min_count: 2}
+  session: {encoder: hash, size: 1000000}
+  query: {min_count: 3}
+  shop:
+  city:
+  device:
+  system:
+  language:
+  category:
+  brand:
+  position:
+  hour: {value: hour(t)}
+  price: {kind: numeric, log: true}
+  discount: {kind: numeric}
+  age: {kind: numeric}
+  rate: {kind: numeric, encoder: standardise}
+tasks:
+  click:
+  cart: {upstream: [click], also_report: [click]}
+  order: {upstream: [cart]}
+group: user
+time: t
+"""
+
+
+def measure(options: Options) -> Measured:
+    rows = QUICK if options.quick else ROWS
+    found, goals = [], []
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        for kind in FORMATS:
+            write(folder / kind, kind, rows // SLOW.get(kind, 1))
+            figures = apart("prepare", folder, kind)
+            found.append({"what": f"{kind}, prepared", **figures})
+            if kind == "parquet":
+                name = "Parquet to blocks, 20 columns, rows/s a core"
+                goals.append(Goal(name, WANTED_RATE, figures["a second of a core"]))
+                peak = figures["peak MB"]
+                goals.append(Goal("peak MB of one process", WANTED_MB, peak, at_least=False))
+        for size in QUICK_VALUES if options.quick else VALUES:
+            write_vocabulary(folder, size)
+            figures = apart("look_up", folder, str(size))
+            found.append({"what": f"look-ups among {size:,} ids", **figures})
+    return Measured("Rows, or look-ups, a second", found, goals)
+
+
+def write(folder: pathlib.Path, kind: str, rows: int) -> None:
+    """Writes a log in files of FILE_ROWS rows."""
+    folder.mkdir()
+    for place in range(-(-rows // FILE_ROWS)):
+        frame = columns(min(FILE_ROWS, rows - place * FILE_ROWS), place)
+        path = folder / f"part-{place:03d}.{kind}"
+        if kind == "parquet":
+            frame.write_parquet(path, row_group_size=FILE_ROWS // 2)
+        elif kind == "arrow":
+            frame.write_ipc(path, compat_level=pl.CompatLevel.oldest())
+        elif kind == "csv":
+            frame.write_csv(path)
+        else:
+            frame.write_ndjson(path)
+
+
+def columns(rows: int, day: int) -> pl.DataFrame:
+    """A day's rows: 10 million users and a million items, of which a few are frequent."""
+    rng = np.random.default_rng(day)
+    user = (rng.pareto(1.1, rows) * 50_000).astype(np.int64) % 10_000_000
+    item = (rng.pareto(1.05, rows) * 5_000).astype(np.int64) % 1_000_000
+    click = rng.random(rows) < 0.2
+    cart = click & (rng.random(rows) < 0.3)
+    second = np.sort(rng.integers(0, 86_400, rows)) + 86_400 * day + 1_772_323_200
+    frame = pl.DataFrame(
+        {
+            "user": user,
+            "item": item,
+            "session": rng.integers(0, 20_000_000, rows),
+            "query": rng.integers(0, 300_000, rows),
+            "city": rng.integers(0, 2000, rows),
+            "device": rng.choice(["ios", "android", "web", "tv"], rows),
+            "system": rng.choice(["14", "15", "16"], rows),
+            "language": rng.integers(0, 40, rows),
+            "position": rng.integers(0, 50, rows),
+            "price": np.exp(rng.normal(3, 1, rows)).round(2),
+            "discount": rng.random(rows).round(2),
+            "age": rng.integers(10, 90, rows),
+            "rate": rng.random(rows, np.float32),
+            "t": pl.Series(second * 1_000_000).cast(pl.Datetime("us")),
+            "click": click.astype(np.int8),
+            "cart": cart.astype(np.int8),
+            "order": (cart & (rng.random(rows) < 0.5)).astype(np.int8),
+        }
+    )
+    return frame.with_columns(
+        pl.format("q{}", "query").alias("query"),
+        pl.format("l{}", "language").alias("language"),
+        shop=pl.format("shop-{}", pl.col("item") % 50_000),
+        category=pl.col("item") % 800,
+        brand=pl.col("item") % 9_000,
+    )
+
+
+def write_vocabulary(folder: pathlib.Path, size: int) -> None:
+    made = np.sort(keys.number_keys(np.arange(size)))
+    table = pa.table([made, np.arange(1, size + 1, dtype=np.int32)], schema=vocabulary.KEYS)
+    path = str(folder / f"{size}.arrow")
+    with pa.OSFile(path, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+
+
+def apart(what: str, folder: pathlib.Path, name: str) -> dict[str, float]:
+    """What `alone` finds, in a process of its own."""
+    command = [sys.executable, "-m", "experiments.benchmarks.logs", what, str(folder), name]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def alone(what: str, folder: pathlib.Path, name: str) -> dict[str, float]:
+    """A rate by wall and by CPU time, and the most memory that this process has held."""
+    if what == "prepare":
+        schema = folder / "log.yaml"
+        schema.write_text(SCHEMA)
+        wall, cpu = time.perf_counter(), time.process_time()
+        made = logs.prepare(schema, str(folder / name), folder / f"{name}_set", processes=1)
+        count = sum(made.rows.values())
+    else:
+        opened = vocabulary.load(folder / f"{name}.arrow")
+        drawn = np.random.default_rng(0).integers(0, 2 * int(name), LOOKED_UP)
+        made = keys.number_keys(drawn)
+        opened.look_up(made)  # the first one reads the file
+        wall, cpu = time.perf_counter(), time.process_time()
+        found, count = opened.look_up(made), LOOKED_UP
+        if ((found > 0) != (drawn < int(name))).any():
+            raise AssertionError("a look-up is wrong")
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    status = pathlib.Path("/proc/self/status").read_text()
+    peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return {
+        "a second": count / wall,
+        "a second of a core": count / cpu,
+        "peak MB": int(peak.split()[1]) / 1000,
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(alone(sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3])))

@@ -1,0 +1,8 @@
+"""KDD Census-Income whose numbers keep their value: what embeddings of numbers do."""
+
+from dtn_jax.papertables.protocol import NO_FUNNEL, SETTLED
+
+from ._numbers import of_numbers
+from .census_income import PROTOCOL as USUAL
+
+PROTOCOL = of_numbers(USUAL, SETTLED + NO_FUNNEL)

@@ -1,1 +1,0 @@
-"""What experiments.paper_tables is made of."""

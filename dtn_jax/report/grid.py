@@ -1,0 +1,181 @@
+"""A table of texts, as every form shows it: terminal, Markdown, HTML, LaTeX, CSV."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import html
+import io
+from collections.abc import Iterator, Sequence
+
+import rich.box
+import rich.console
+import rich.table
+import rich.text
+
+from dtn_jax.report import html as pages
+from dtn_jax.report import markdown
+
+GAP = 2  # letters between the columns of a terminal
+WIDE = 70  # letters of a row beyond which LaTeX shrinks a table to the width of its page
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "\n": " ",
+    "\r": " ",
+    "±": r"$\pm$",
+    "−": r"$-$",
+    "×": r"$\times$",
+    "↓": r"$\downarrow$",
+    "↑": r"$\uparrow$",
+    "²": r"$^2$",
+    "≤": r"$\leq$",
+    "≈": r"$\approx$",
+    "√": r"$\surd$",
+    **{letter: f"\\{letter}" for letter in "_%&#${}"},
+    **{letter: f"${letter}$" for letter in "<>|"},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """A table.
+
+    Attributes:
+      header: the columns' names; a line break in one is kept in a terminal alone.
+      rows: cells, as many a row as there are columns.
+      title: shown above; in LaTeX it begins the caption.
+      note: shown below, where the form has a place for it: a sentence on signs and sources.
+      left: so many first columns are flush left; the others hold numbers.
+      rules: numbers of the rows above which a line is drawn.
+      marked: whether `code` and **bold** in texts are marks; else these are letters, as in names
+        that come from data.
+    """
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    title: str = ""
+    note: str = ""
+    left: int = 1
+    rules: Sequence[int] = ()
+    marked: bool = False
+
+    def take(self, columns: Sequence[int]) -> Grid:
+        """The same with some of its columns, in this order."""
+        rows = [[row[i] for i in columns] for row in self.rows]
+        return dataclasses.replace(self, header=[self.header[i] for i in columns], rows=rows)
+
+    def terminal(self, width: int = 0) -> rich.console.Group:
+        """For `screen.show`: in parts that are no wider than `width` letters, where it is given;
+        each has the first column."""
+        parts = [self] if not width else list(self._parts(width))
+        shown: list = [rich.text.Text(self.title, "bold")] if self.title else []
+        for part in parts:
+            shown.append(part._rich())
+        if self.note:
+            shown.append(rich.text.Text(plain(self.note) if self.marked else self.note, "dim"))
+        return rich.console.Group(*shown)
+
+    def markdown(self) -> str:
+        """The table alone, ending in a line break."""
+        cell = markdown.prose if self.marked else markdown.escaped
+        header = [name.replace("\n", " ") for name in self.header]
+        return markdown.table(header, self.rows, self.left, cell) + "\n"
+
+    def html(self) -> str:
+        """The table alone, within an element that scrolls."""
+        cell = pages.formatted if self.marked else html.escape
+        return pages.table([name.replace("\n", " ") for name in self.header], self.rows, cell)
+
+    def latex(self) -> str:
+        """A `table` environment, for \\usepackage{booktabs,graphicx}."""
+        rows = [self._latex_row(row) for row in self.rows]
+        for above in sorted(self.rules, reverse=True):
+            rows.insert(above, r"\midrule")
+        columns = "l" * self.left + "r" * (len(self.header) - self.left)
+        wide = max(sum(map(len, row)) for row in (self.header, *self.rows)) > WIDE
+        shrunk = (r"\resizebox{\linewidth}{!}{%", "}") if wide else ("", "")
+        note = rf"\\[2pt] \parbox{{\linewidth}}{{\footnotesize {self._latex_cell(self.note)}}}"
+        lines = [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{self._latex_cell(self.title)}}}" if self.title else "",
+            shrunk[0],
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            self._latex_row(self.header),
+            r"\midrule",
+            *rows,
+            r"\bottomrule",
+            r"\end{tabular}" + shrunk[1],
+            note if self.note else "",
+            r"\end{table}",
+        ]
+        return "".join(f"{line}\n" for line in lines if line)
+
+    def csv(self) -> str:
+        """The header and the rows, without marks."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        for row in (self.header, *self.rows):
+            texts = (cell.replace("\n", " ") for cell in row)
+            writer.writerow(map(plain, texts) if self.marked else texts)
+        return out.getvalue()
+
+    def _parts(self, width: int) -> Iterator[Grid]:
+        """By columns, each part as wide as fits, the first `left` columns in each."""
+        texts = [self._cells(i) for i in range(len(self.header))]
+        letters = [max(len(line) for t in column for line in t.split("\n")) for column in texts]
+        fixed = list(range(self.left))
+        room = width - sum(letters[i] + GAP for i in fixed)
+        columns, left = [], room
+        for i in range(self.left, len(self.header)):
+            if columns and letters[i] > left:
+                yield self.take(fixed + columns)
+                columns, left = [], room
+            columns.append(i)
+            left -= letters[i] + GAP
+        yield self.take(fixed + columns)
+
+    def _cells(self, column: int) -> list[str]:
+        texts = [self.header[column], *(row[column] for row in self.rows)]
+        return [plain(text) for text in texts] if self.marked else texts
+
+    def _rich(self) -> rich.table.Table:
+        table = rich.table.Table(
+            box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0)
+        )
+        for i, name in enumerate(self.header):
+            side = "left" if i < self.left else "right"
+            table.add_column(self._styled(name), justify=side, vertical="bottom", overflow="fold")
+        for place, row in enumerate(self.rows):
+            if place in self.rules:
+                table.add_section()
+            table.add_row(*map(self._styled, row))
+        return table
+
+    def _styled(self, cell: str) -> rich.text.Text:
+        if not self.marked:
+            return rich.text.Text(cell)
+        parts = cell.replace("`", "").split("**")
+        return rich.text.Text.assemble(*((p, "bold" if i % 2 else "") for i, p in enumerate(parts)))
+
+    def _latex_row(self, row: Sequence[str]) -> str:
+        return " & ".join(map(self._latex_cell, row)) + r" \\"
+
+    def _latex_cell(self, cell: str) -> str:
+        if not self.marked:
+            return in_latex(cell)
+        parts = map(in_latex, cell.replace("`", "").split("**"))
+        return "".join(rf"\textbf{{{part}}}" if i % 2 else part for i, part in enumerate(parts))
+
+
+def plain(text: str) -> str:
+    """A marked text without its marks."""
+    return text.replace("`", "").replace("**", "")
+
+
+def in_latex(text: str) -> str:
+    """Any text as letters of LaTeX."""
+    return "".join(LATEX.get(letter, letter) for letter in text).replace("--", "-{}-")

@@ -28,14 +28,13 @@ from dtn_jax.data.raw.unit import Unit
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.schemas.spec import LISTED, Spec
 from dtn_jax.data.stages import extended, fit, frames, provenance, records, spark, units
-from dtn_jax.data.stages import histories as log_histories
 from dtn_jax.data.stages import split as splits
 from dtn_jax.data.stages.account import Account
 from dtn_jax.data.stages.counts import added
 from dtn_jax.data.stages.finish import finish
 from dtn_jax.data.stages.limits import check_kept, check_positives, check_rejects
 from dtn_jax.data.stages.spark import SparkWork
-from dtn_jax.data.stages.units import Plan, Splits
+from dtn_jax.data.stages.units import Plan
 from dtn_jax.data.stages.work import SCHEMA_FILE, VERSION, Work, database
 from dtn_jax.errors import UserError, choose
 from dtn_jax.shared_files import locked, write_whole
@@ -196,7 +195,7 @@ def _types_of_lines(work: Work, texts: Sequence[dict]) -> dict[str, columns.Type
 
 def cut(work: Work) -> dict:
     """Where the splits are cut, where only the whole log says it; and the histories."""
-    spec, cuts, on_spark = work.spec, {}, isinstance(work, SparkWork)
+    spec, cuts = work.spec, {}
     if spec.split.by == "time":
         cuts = work.once("cuts", lambda: splits.cut_times(spec.split, work.query, work.time_unit))
         note = cuts.pop("note", "")
@@ -210,11 +209,10 @@ def cut(work: Work) -> dict:
         order = functools.partial(units.order_unit, work)
         work.stage("order", "order of users' rows", _units(work), order, int(work.starts[-1]))
     if spec.split.by == "user_order":
-        cut_users = spark.order_splits if on_spark else units.order_splits
-        work.once("splits", functools.partial(cut_users, work))
+        query = splits.by_user_order(spec.split)
+        work.once("splits", lambda: work.join(units.USER_SPLITS, query))
     if spec.histories():
-        join = spark.join_histories if on_spark else log_histories.build
-        work.once("histories", functools.partial(join, work))
+        work.once("histories", work.join_histories)
     return cuts
 
 
@@ -224,7 +222,7 @@ def fit_rows(work: Work, cuts: dict, layout: Layout | None) -> tuple[Plan, dict]
     Raises:
       UserError: a split is empty.
     """
-    count = functools.partial(units.count_unit, work, Splits(work, cuts))
+    count = functools.partial(units.count_unit, work, cuts)
     facts = work.stage("count", "values counted", _units(work), count, int(work.starts[-1]))
     counts = np.array([unit["stored"] for unit in facts], np.int64)
     rows = dict(zip(splits.SPLITS, counts.sum(axis=0).tolist(), strict=True))
@@ -247,7 +245,7 @@ def fit_rows(work: Work, cuts: dict, layout: Layout | None) -> tuple[Plan, dict]
 
 def write(work: Work, cuts: dict, plan: Plan) -> list[dict]:
     """Writes the records of all shards."""
-    do = functools.partial(units.write_shard, work, Splits(work, cuts), plan)
+    do = functools.partial(units.write_shard, work, cuts, plan)
     numbers = range(len(plan.firsts) - 1)
     return work.stage("write", "rows written", numbers, do, int(plan.counts.sum()))
 

@@ -100,7 +100,7 @@ def write(
 
     Args:
       database: has the counts.
-      counts: the table with columns key, n, value: a value as text, null of a whole number.
+      counts: in SQL, with columns key, n, value: a value as text, null of a whole number.
       table: the vocabulary's name.
       least: how often train must show a new value.
       folder: of the vocabularies.
@@ -138,9 +138,7 @@ _OLDER = (pa.uint64(), pa.int32(), pa.large_string())
 _MERGED = """
     SELECT coalesce(k, key) AS key, coalesce(n, 0) AS n, o, coalesce(w, value) AS value,
       coalesce(n, 0) >= least AS frequent
-    FROM (
-      SELECT key, sum(n)::BIGINT AS n, min(value) AS value FROM {} GROUP BY key
-    ) FULL JOIN known ON key = k, (SELECT ? AS least)
+    FROM {} FULL JOIN known ON key = k, (SELECT ? AS least)
 """
 _RANKED = """
     SELECT key, n, value, coalesce(o, (SELECT count(o) FROM merged)

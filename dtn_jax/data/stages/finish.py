@@ -193,12 +193,12 @@ def _cut(work: Work, values: Counts) -> list[str]:
 
 def _equal_rows(work: Work, plan: Plan) -> list[str]:
     """A line where many rows of a split are equal to rows of train."""
-    if not work.has(HASHES):
+    if work.spec.split.by == "time":  # copies of a row stay together
         return []
-    hashes = {}
-    for place, split in enumerate(SPLITS):
-        query = f"SELECT hash FROM {HASHES} WHERE split = {place}"
-        hashes[split] = work.database.execute(query).fetchnumpy()["hash"]
+    hashes = {
+        split: work.query(f"SELECT hash FROM {HASHES} WHERE split = {place}", "hash")["hash"]
+        for place, split in enumerate(SPLITS)
+    }
     about = sum(plan.rows.values()) > equal_rows.MOST
     line = equal_rows.line(equal_rows.shares(hashes), plan.rows, about)
     return [line] if line else []

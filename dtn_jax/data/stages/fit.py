@@ -178,9 +178,11 @@ def fit(work: Work, facts: Sequence[Mapping]) -> dict[str, dict]:
     ids = {}
     for n, table in enumerate(work.bars.count(names, "vocabularies", len(names), lambda _: 1)):
         least = next(f.min_count for f in spec.fields if f.table == table)
-        ids[table] = vocabulary.write(
-            work.database, ids_table(n), table, least, folder, older or None
-        )
+        shown = f"HAVING sum(n) >= {1 if older else least}"  # of known ids all, to count them
+        counts = f"""SELECT key, CAST(sum(n) AS BIGINT) AS n, min(value) AS value
+          FROM {ids_table(n)} GROUP BY key {shown}"""
+        counts = work.relation(ids_table(n), counts)
+        ids[table] = vocabulary.write(work.database, counts, table, least, folder, older or None)
     known = encode.load({f.name: f for f in spec.fields}, work.extends) if work.extends else {}
     merged = _merged(facts)
     made = {}
@@ -245,14 +247,15 @@ def _numbers(work: Work, name: str) -> tuple[np.ndarray, np.ndarray]:
     equals the smallest): so a dominating number stays what it is.
     """
     table = numbers_table(counted_numbers(work.spec).index(name))
-    query = f'SELECT value, sum(n)::BIGINT AS n FROM "{table}" GROUP BY value'
-    (count,) = work.database.execute(f"SELECT count(*) FROM ({query})").fetchall()[0]
+    query = f"SELECT value, CAST(sum(n) AS BIGINT) AS n FROM {table} GROUP BY value"
+    query = work.relation(table, query)
+    (count,) = work.database.execute(f"SELECT count(*) FROM {query}").fetchall()[0]
     together = -(-count // MOST_NUMBERS)
     if together > 1:
-        query = f"""SELECT -max((n, -value))[2] AS value, sum(n)::BIGINT AS n FROM (
-          SELECT *, (row_number() OVER (ORDER BY value) - 1) // {together} AS part FROM ({query})
-        ) GROUP BY part"""
-    found = work.database.execute(f"SELECT * FROM ({query}) ORDER BY value").fetchnumpy()
+        query = f"""(SELECT -max((n, -value))[2] AS value, sum(n)::BIGINT AS n FROM (
+          SELECT *, (row_number() OVER (ORDER BY value) - 1) // {together} AS part FROM {query}
+        ) GROUP BY part)"""
+    found = work.database.execute(f"SELECT * FROM {query} ORDER BY value").fetchnumpy()
     return np.asarray(found["value"]), np.asarray(found["n"])
 
 

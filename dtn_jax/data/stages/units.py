@@ -21,15 +21,13 @@ from dtn_jax.data.stages.account import Account
 from dtn_jax.data.stages.counts import added, by_day, outside
 from dtn_jax.data.stages.fit import Counts
 from dtn_jax.data.stages.records import Writer
-from dtn_jax.data.stages.split import SPLITS, SplitRows, split_rows
+from dtn_jax.data.stages.split import ORDER, SPLITS, TIMES, SplitRows, split_rows
 from dtn_jax.data.stages.work import Work, new_file
 from dtn_jax.data.vocabulary import FOLDER
 from dtn_jax.errors import UserError
 
 Stage = tuple[dict, dict[str, pa.Table]]  # a unit's facts, and rows for tables of the database
-# Such tables: rows by time, users and times of all rows, and hashes of what is written.
-TIMES, ORDER, HASHES = "times", "order", "hashes"
-SPLIT_FILE = "split.npy"
+HASHES, USER_SPLITS = "hashes", "user_splits"  # tables: of what is written; by the order of users
 
 
 def clean_unit(work: Work, texts: Sequence[dict], unit: int) -> Stage:
@@ -124,71 +122,50 @@ def clean_rows(work: Work, unit: int) -> Iterator[Rows]:
 
 
 def order_unit(work: Work, unit: int) -> Stage:
-    """Collects the users and times of a unit's rows, and the events of their histories."""
-    place, added, count = int(work.starts[unit]), {}, 0
+    """Collects the users and times of a unit's rows, and the events of their histories.
+
+    In a set that extends another, the first unit has the events that the other one has kept, too.
+    """
+    start, place = int(work.starts[unit]), int(work.starts[unit])
+    order, events = [], []
+    if unit == 0 and work.extends and work.spec.histories():
+        events.append(histories.older_events(work.spec, work.extends))
     for part in clean_rows(work, unit):
         if work.spec.split.by == "user_order":
             columns = [part.keys(rows.GROUP), part.numbers(rows.TIME)]
             columns.append(np.arange(place, place + len(part)))
-            order = pa.table(columns, names=["user", "time", "place"])
-            added.setdefault(ORDER, []).append(order)
+            columns.append(np.full(len(part), unit, np.int32))
+            order.append(pa.table(columns, names=["user", "time", "place", "unit"]))
         if work.spec.histories():
-            events = histories.events(work.spec, part, place)
-            added.setdefault(histories.EVENTS, []).append(events)
+            events.append(histories.events(work.spec, part, unit, place))
         place += len(part)
-        count += len(part)
-    tables = {name: pa.concat_tables(parts) for name, parts in added.items()}
-    return {"rows": count}, tables
+    tables = {ORDER: order, histories.EVENTS: events}
+    return {"rows": place - start}, {n: pa.concat_tables(t) for n, t in tables.items() if t}
 
 
-def order_splits(work: Work) -> dict:
-    """Writes the split of each row, by the order of its user's rows."""
-    wanted, count = work.spec.split, int(work.starts[-1])
-    with new_file(work.folder / SPLIT_FILE) as path:
-        places = np.lib.format.open_memmap(path, "w+", np.int8, (count,))
-        frames = split.by_user(work.database, ORDER)
-        for frame in work.bars.count(frames, "order of users' rows", count):
-            found = split.of_sorted(frame["user"].to_numpy(), wanted.validation, wanted.test)
-            places[frame["place"].to_numpy()] = found
-        places.flush()
-    return {}
+def split_unit(work: Work, cuts: dict, unit: int) -> Iterator[SplitRows]:
+    """The clean rows of a unit with their histories and splits, down-sampled."""
+    spec, file, start = work.spec, work.units[unit].file, 0
+    if work.starts[unit] == work.starts[unit + 1]:
+        return
+    lists = work.lists(unit) if spec.histories() else None
+    order = work.of_unit(USER_SPLITS, unit)["split"] if spec.split.by == "user_order" else None
+    for part in clean_rows(work, unit):
+        place = slice(start, start := start + len(part))
+        if lists is not None:
+            part = histories.with_lists(spec, work.dated, part, lists, place)
+        if order is not None:
+            places = order[place].astype(np.int8)
+        else:
+            places = split.assign(spec, cuts, file, part)
+        yield split_rows(spec, file, part, places)
 
 
-class Splits:
-    """Clean rows with their histories and splits, down-sampled.
-
-    Attributes:
-      work: the log, whose splits are cut and whose histories are built.
-    """
-
-    def __init__(self, work: Work, cuts: dict):
-        self.work, self.cuts = work, cuts
-
-    def rows(self, unit: int) -> Iterator[SplitRows]:
-        work, spec, file = self.work, self.work.spec, self.work.units[unit].file
-        if work.starts[unit] == work.starts[unit + 1]:
-            return
-        folder, place = work.joined(unit)
-        lists = histories.Histories(spec, work.dated, folder) if spec.histories() else None
-        by_order = spec.split.by == "user_order"
-        order = np.load(folder / SPLIT_FILE, mmap_mode="r") if by_order else None
-        for part in clean_rows(work, unit):
-            count = len(part)
-            if lists is not None:
-                part = lists.of(part, place)
-            if order is not None:
-                places = np.asarray(order[place : place + count])
-            else:
-                places = split.assign(spec, self.cuts, file, part)
-            place += count
-            yield split_rows(spec, file, part, places)
-
-
-def count_unit(work: Work, splits: Splits, unit: int) -> Stage:
+def count_unit(work: Work, cuts: dict, unit: int) -> Stage:
     """Counts a unit's rows by split, and the values of train."""
     stored, every = (np.zeros(len(SPLITS), np.int64) for _ in range(2))
     counts = Counts(work.spec)
-    for part in splits.rows(unit):
+    for part in split_unit(work, cuts, unit):
         stored += np.bincount(part.split, minlength=len(SPLITS))
         every += np.bincount(part.every, minlength=len(SPLITS))
         counts.add(part)
@@ -225,7 +202,7 @@ class Plan:
         return int(self.counts[self.firsts[shard] : self.firsts[shard + 1]].sum())
 
 
-def write_shard(work: Work, splits: Splits, plan: Plan, shard: int) -> Stage:
+def write_shard(work: Work, cuts: dict, plan: Plan, shard: int) -> Stage:
     """Encodes the rows of a shard and writes its records."""
     specs = {field.name: field for field in work.spec.fields}
     fitted = encode.fitted(specs, plan.encoders, work.folder / FOLDER)
@@ -240,7 +217,7 @@ def write_shard(work: Work, splits: Splits, plan: Plan, shard: int) -> Stage:
         counts = plan.counts[unit]
         if unit not in own and not any(n and c for n, c in zip(wanted, counts, strict=True)):
             continue
-        for part in splits.rows(unit):
+        for part in split_unit(work, cuts, unit):
             writer.add(part.rows, part.split)
             if unit not in own and not any(writer.wanted()):
                 break

@@ -27,14 +27,14 @@ from dtn_jax.data.raw.types import of_kinds
 from dtn_jax.data.raw.unit import Unit
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.schemas.spec import LISTED, Spec
-from dtn_jax.data.stages import extended, fit, frames, provenance, records, spark, units
+from dtn_jax.data.stages import fit, frames, provenance, spark, units
 from dtn_jax.data.stages import split as splits
 from dtn_jax.data.stages.account import Account
-from dtn_jax.data.stages.counts import added
+from dtn_jax.data.stages.counts import Counts, added
 from dtn_jax.data.stages.finish import finish
 from dtn_jax.data.stages.limits import check_kept, check_positives, check_rejects
+from dtn_jax.data.stages.records import Plan, shards
 from dtn_jax.data.stages.spark import SparkWork
-from dtn_jax.data.stages.units import Plan
 from dtn_jax.data.stages.work import SCHEMA_FILE, VERSION, Work, database
 from dtn_jax.errors import UserError, choose
 from dtn_jax.shared_files import locked, write_whole
@@ -105,14 +105,14 @@ def prepare(
     threads = workers(processes, memory_gb)
     spec = schema if isinstance(schema, Spec) else schema_file.load(pathlib.Path(schema))
     home = home or place(spec, data_dir).parent
-    older = extended.find(extend, data_dir, spec, home) if extend else None
+    older = provenance.find_older(extend, data_dir, spec, home) if extend else None
     with _disk(spec, home), _raw_log(input, spec, home) as files:
         target = home / VERSION
         prepared = read(target) if target.exists() else None
         raw = provenance.raw_facts(files, prepared)
         made_from = provenance.made_from(spec, source, made_of or raw, older)
         if older:
-            extended.check_events(older, spec, raw)
+            provenance.check_events(older, spec, raw)
         if prepared:
             changed = provenance.change(prepared, spec, made_from)
             if not changed:
@@ -126,17 +126,16 @@ def prepare(
                 )
         begun = _begun(spec, files, home, made_from, memory_gb, threads, older, engine, master)
         with begun as work:
-            facts = clean_rows(work)
-            account, positives = _totals(work, facts)
+            account, counts = clean_rows(work)
             check_rejects(spec, files, account, home, max_reject_rate)
-            check_positives(spec, positives)
+            check_positives(spec, counts["positives"])
             cuts = cut(work)
-            if older and (line := extended.seen_again(older, spec, raw, cuts)):
+            if older and (line := provenance.seen_again(older, spec, raw, cuts)):
                 progress.say(line)
-            plan, fitted = fit_rows(work, cuts, layout)
+            plan = fit_rows(work, cuts, layout)
             written = write(work, cuts, plan)
             provenance.check_unchanged(files, raw)
-            finish(work, target, made_from, plan, fitted, cuts, facts, written, notes or {})
+            finish(work, target, made_from, plan, cuts, account, counts, written, notes or {})
         remove_unfinished(home)
     return read(target)
 
@@ -157,15 +156,23 @@ def workers(processes: int, memory_gb: float) -> int:
     return min(processes or cores or 1, max(1, int((memory_gb - LEAST_GB) / THREAD_GB)))
 
 
-def clean_rows(work: Work) -> list[dict]:
-    """Reads the raw rows, JSON lines first as text, so that all lines decide a column's type."""
+def clean_rows(work: Work) -> tuple[Account, Counts]:
+    """Reads the raw rows, JSON lines first as text, so that all lines decide a column's type.
+
+    Returns:
+      The account of bad rows, and what is counted of the others: `days` and `positives`.
+    """
     texts: list[dict] = []
     if any(file.format == "jsonl" for file in work.files):
         stage = functools.partial(units.text_unit, work)
         texts = work.stage("text", "lines read", _units(work), stage, _raw_rows(work))
         work.types = _types_of_lines(work, texts)
     clean = functools.partial(units.clean_unit, work, texts)
-    return work.stage("rows", "rows cleaned", _units(work), clean, _raw_rows(work))
+    facts = work.stage("rows", "rows cleaned", _units(work), clean, _raw_rows(work))
+    account = Account()
+    for unit in facts:
+        account.include(Account.from_json(unit["rejects"]))
+    return account, functools.reduce(added, (unit["counts"] for unit in facts))
 
 
 def _types_of_lines(work: Work, texts: Sequence[dict]) -> dict[str, columns.Type]:
@@ -216,7 +223,7 @@ def cut(work: Work) -> dict:
     return cuts
 
 
-def fit_rows(work: Work, cuts: dict, layout: Layout | None) -> tuple[Plan, dict]:
+def fit_rows(work: Work, cuts: dict, layout: Layout | None) -> Plan:
     """Fits vocabularies, buckets and scales, and decides the layout and the shards.
 
     Raises:
@@ -238,9 +245,10 @@ def fit_rows(work: Work, cuts: dict, layout: Layout | None) -> tuple[Plan, dict]
     found = encode.fitted(specs, fitted["encoders"], work.folder / "vocabulary").values()
     each = sum(f.slots * (1 + bool(f.spec.weights)) + f.numbers for f in found)
     layout = layout or default_layout(rows["train"], 4 * (each + 3) + 5 * len(work.spec.tasks))
-    every = np.array([unit["every"] for unit in facts], np.int64).sum(axis=0)
-    plan = Plan(fitted["encoders"], layout, counts, records.groups(counts))
-    return plan, fitted | {"every": every.tolist()}
+    train_rows = sum(unit["every"][splits.TRAIN] for unit in facts)
+    return Plan(
+        **fitted, layout=layout, counts=counts, train_rows=train_rows, firsts=shards(counts)
+    )
 
 
 def write(work: Work, cuts: dict, plan: Plan) -> list[dict]:
@@ -258,13 +266,6 @@ def _raw_rows(work: Work) -> int:
     """Rows of the raw files; 0 where that is not known before they are read."""
     rows = [unit.rows for unit in work.units]
     return sum(rows) if min(rows) >= 0 else 0
-
-
-def _totals(work: Work, facts: Sequence[dict]) -> tuple[Account, Mapping]:
-    account = Account()
-    for unit in facts:
-        account.include(Account.from_json(unit["rejects"]))
-    return account, functools.reduce(added, (unit["positives"] for unit in facts))
 
 
 # Before the first stage: what there is to read, and where the work is kept.

@@ -30,7 +30,7 @@ from dtn_jax.shared_files import disk_errors, replacing, to_disk
 LEAST_ROWS = 1_000_000  # of a shard's units
 
 
-def groups(counts: Int64[np.ndarray, "units splits"]) -> list[int]:
+def shards(counts: Int64[np.ndarray, "units splits"]) -> list[int]:
     """The first unit of each shard, and at the end the number of units."""
     firsts, held = [0], 0
     for unit, rows in enumerate(counts.sum(axis=1).tolist()):
@@ -58,21 +58,45 @@ class Part:
     places: int
 
 
-def parts(
-    layout: Layout, counts: Int64[np.ndarray, "units splits"], firsts: list[int], shard: int
-) -> dict[str, Part]:
-    """What a shard writes of each split."""
-    before = np.concatenate([np.zeros((1, len(SPLITS)), np.int64), counts.cumsum(axis=0)])
-    found = {}
-    for column, split in enumerate(SPLITS):
-        starts = layout.starts(int(before[-1, column]))
-        bounds = before[np.asarray(firsts), column]
-        edges = np.searchsorted(starts[:-1], bounds)  # the first record of each shard, and the end
-        some = np.flatnonzero(np.diff(edges))
-        place = int(np.searchsorted(some, shard)) if shard in some else -1
-        own = starts[edges[shard] : edges[shard + 1] + 1]
-        found[split] = Part(int(bounds[shard]), own, place, len(some))
-    return found
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is written of a log.
+
+    Attributes:
+      encoders: {field: what was fitted, as of `Fitted.to_json`}.
+      ids: {table: the facts of its vocabulary}, as of `fit.fit`.
+      layout: of the records.
+      counts: rows of each unit and split.
+      train_rows: those of train before down-sampling.
+      firsts: the first unit of each shard, and at the end the number of units.
+    """
+
+    encoders: dict[str, dict]
+    ids: dict[str, dict]
+    layout: Layout
+    counts: Int64[np.ndarray, "units splits"]
+    train_rows: int
+    firsts: list[int]
+
+    @property
+    def rows(self) -> dict[str, int]:
+        return dict(zip(SPLITS, self.counts.sum(axis=0).tolist(), strict=True))
+
+    def parts(self, shard: int) -> dict[str, Part]:
+        """What a shard writes of each split."""
+        before = np.concatenate([np.zeros((1, len(SPLITS)), np.int64), self.counts.cumsum(axis=0)])
+        found = {}
+        for column, split in enumerate(SPLITS):
+            starts, bounds = (
+                self.layout.starts(int(before[-1, column])),
+                before[self.firsts, column],
+            )
+            edges = np.searchsorted(starts[:-1], bounds)  # first records of shards, and the end
+            some = np.flatnonzero(np.diff(edges))
+            place = int(np.searchsorted(some, shard)) if shard in some else -1
+            own = starts[edges[shard] : edges[shard + 1] + 1]
+            found[split] = Part(int(bounds[shard]), own, place, len(some))
+        return found
 
 
 def _is_weighted(spec: Spec) -> bool:
@@ -179,8 +203,8 @@ class Writer:
         places = np.concatenate([np.full(len(part), place, np.int8) for place, part in found])
         return pa.table([places, np.concatenate([p for _, p in found])], names=["split", "hash"])
 
-    def close(self) -> dict[str, dict]:
-        """What was written of each split."""
+    def close(self) -> dict[str, str]:
+        """Hashes of what was written of each split."""
         return {split: output.close() for split, output in self.outputs.items()}
 
 
@@ -218,12 +242,10 @@ class Output:
             self.file.write(record)
         self.digest.update(record)
 
-    def close(self) -> dict:
+    def close(self) -> str:
+        """The SHA-256 of the records."""
         with disk_errors(self.temporary):
             self.file.close()
             to_disk(self.temporary)
         self._replacing.__exit__(None, None, None)
-        return {
-            "size": self.path.stat().st_size,
-            "sha256": self.digest.hexdigest(),
-        }
+        return self.digest.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 from collections.abc import Iterator, Sequence
 
@@ -11,16 +10,15 @@ import polars as pl
 import pyarrow as pa
 
 from dtn_jax.data import columns, encode, rows
-from dtn_jax.data.blocks import Layout
 from dtn_jax.data.clean import Cleaner
 from dtn_jax.data.raw import read
 from dtn_jax.data.raw.unit import Chunk
 from dtn_jax.data.rows import Rows
-from dtn_jax.data.stages import histories, records, split
+from dtn_jax.data.stages import histories, split
 from dtn_jax.data.stages.account import Account
 from dtn_jax.data.stages.counts import added, by_day, outside
 from dtn_jax.data.stages.fit import Counts
-from dtn_jax.data.stages.records import Writer
+from dtn_jax.data.stages.records import Plan, Writer
 from dtn_jax.data.stages.split import ORDER, SPLITS, TIMES, SplitRows, split_rows
 from dtn_jax.data.stages.work import Work, new_file
 from dtn_jax.data.vocabulary import FOLDER
@@ -37,14 +35,14 @@ def clean_unit(work: Work, texts: Sequence[dict], unit: int) -> Stage:
     cleaner = Cleaner(spec, work.time_unit, account)
     specs = {field.name: field for field in spec.fields}
     by_time = work.spec.split.by == "time"
-    count, times, days, positives, writer = 0, [], {}, {}, None
+    count, times, counts, writer = 0, [], {}, None
     with new_file(work.rows_path(unit)) as path, pa.OSFile(str(path), "wb") as out:
         for chunk in _chunks(work, unit):
             account.broken(file.address, chunk.broken)
             frame = columns.cast(chunk.frame, work.types)
             clean = cleaner.rows(file.address, frame, chunk.numbers)
-            days = added(days, by_day(spec, work.dated, clean))
-            positives = added(positives, outside(spec, clean))
+            days, positives = by_day(spec, work.dated, clean), outside(spec, clean)
+            counts = added(counts, {"days": days, "positives": positives})
             if by_time:
                 times.append(np.unique(clean.numbers(rows.TIME), return_counts=True))
             clean = encode.with_crosses(specs, clean)
@@ -53,13 +51,7 @@ def clean_unit(work: Work, texts: Sequence[dict], unit: int) -> Stage:
             count += len(clean)
         if writer:
             writer.close()
-    facts = {
-        "rows": account.rows,
-        "clean": count,
-        "rejects": account.to_json(),
-        "days": days,
-        "positives": positives,
-    }
+    facts = {"rows": account.rows, "clean": count, "counts": counts, "rejects": account.to_json()}
     if not times:
         return facts, {}
     joined = [np.concatenate(part) for part in zip(*times)]
@@ -174,34 +166,6 @@ def count_unit(work: Work, cuts: dict, unit: int) -> Stage:
     return facts | by_split | {"rows": int(every.sum())}, tables
 
 
-@dataclasses.dataclass
-class Plan:
-    """What is written of a log.
-
-    Attributes:
-      encoders: {field: what was fitted, as of `Fitted.to_json`}.
-      layout: of the records.
-      counts: rows of each unit and split.
-      firsts: the first unit of each shard, and at the end the number of units.
-    """
-
-    encoders: dict[str, dict]
-    layout: Layout
-    counts: np.ndarray
-    firsts: list[int]
-
-    @property
-    def rows(self) -> dict[str, int]:
-        return dict(zip(SPLITS, self.counts.sum(axis=0).tolist(), strict=True))
-
-    def parts(self, shard: int) -> dict[str, records.Part]:
-        return records.parts(self.layout, self.counts, self.firsts, shard)
-
-    def shard_rows(self, shard: int) -> int:
-        """Rows of a shard's units."""
-        return int(self.counts[self.firsts[shard] : self.firsts[shard + 1]].sum())
-
-
 def write_shard(work: Work, cuts: dict, plan: Plan, shard: int) -> Stage:
     """Encodes the rows of a shard and writes its records."""
     specs = {field.name: field for field in work.spec.fields}
@@ -215,7 +179,7 @@ def write_shard(work: Work, cuts: dict, plan: Plan, shard: int) -> Stage:
         if not any(wanted):
             break
         counts = plan.counts[unit]
-        if unit not in own and not any(n and c for n, c in zip(wanted, counts, strict=True)):
+        if unit not in own and not any(n and c for n, c in zip(wanted, counts)):
             continue
         for part in split_unit(work, cuts, unit):
             writer.add(part.rows, part.split)
@@ -223,7 +187,7 @@ def write_shard(work: Work, cuts: dict, plan: Plan, shard: int) -> Stage:
                 break
     if any(writer.wanted()):
         raise UserError(f"{work.folder} is damaged: delete it, and run the same command again")
-    facts = {"written": writer.close(), "rows": plan.shard_rows(shard)}
+    facts = {"hashes": writer.close(), "rows": int(plan.counts[own.start : own.stop].sum())}
     hashes = writer.hash_table()
     tables = {} if hashes is None else {HASHES: hashes}
     return facts | {"values": writer.counts}, tables

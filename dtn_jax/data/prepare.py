@@ -166,7 +166,7 @@ def clean_rows(work: Work) -> tuple[Account, Counts]:
     if any(file.format == "jsonl" for file in work.files):
         stage = functools.partial(units.text_unit, work)
         texts = work.stage("text", "lines read", _units(work), stage, _raw_rows(work))
-        work.types = _types_of_lines(work, texts)
+        work.types = _typed(work.spec, _types_of_lines(work, texts), work.time_unit)
     clean = functools.partial(units.clean_unit, work, texts)
     facts = work.stage("rows", "rows cleaned", _units(work), clean, _raw_rows(work))
     account = Account()
@@ -175,29 +175,14 @@ def clean_rows(work: Work) -> tuple[Account, Counts]:
     return account, functools.reduce(added, (unit["counts"] for unit in facts))
 
 
-def _types_of_lines(work: Work, texts: Sequence[dict]) -> dict[str, columns.Type]:
-    """The types of the columns of JSON lines.
-
-    Raises:
-      UserError: a column is in no line, or of a wrong type.
-    """
-    kinds = {name: {k for unit in texts for k in unit["kinds"][name]} for name in work.types}
-    types = {name: of_kinds(found) for name, found in kinds.items()}
-    for name in columns.may_lack(work.spec):
-        if types[name] == pl.Null:
-            progress.say(LACKING.format(name))
+def _types_of_lines(work: Work, texts: Sequence[dict]) -> dict[str, columns.Types]:
+    """The types of the columns of JSON lines; those that have no value anywhere are not there."""
+    every = {name: {k for unit in texts for k in unit["kinds"][name]} for name in texts[0]["kinds"]}
+    types = {name: of_kinds(kinds) for name, kinds in every.items()}
     heads = raw_read.schemas(work.files, work.spec.input).values()
-    lacking = set(columns.may_lack(work.spec))
-    there = {name for types in heads for name, kind in types.items() if kind != pl.Null}
-    there |= {name for name, kind in types.items() if kind != pl.Null} | lacking
-    known = {name: kind for name, kind in types.items() if name in there}
-    names = {name: pl.Null() for types in heads for name in types if name in there}
-    types = columns.as_read(work.spec, types)
-    for file in work.files:
-        columns.check(work.spec, file.address, names | known)
-        if work.spec.time:
-            _check_time(file.address, work.spec.time, types[work.spec.time], work.time_unit)
-    return types
+    there = [name for head in heads for name, kind in head.items() if kind != pl.Null]
+    types = {name: kind for name, kind in types.items() if kind != pl.Null or name in there}
+    return {work.files[0].address: dict.fromkeys(there, pl.Null()) | types}
 
 
 def cut(work: Work) -> dict:
@@ -355,6 +340,8 @@ def remove_unfinished(home: pathlib.Path) -> None:
 def plan(spec: Spec, files: Sequence[RawFile]) -> tuple[list[Unit], dict[str, object], str]:
     """The units of the raw files, the types of their columns, and the unit of their times.
 
+    Of JSON lines all lines decide the types: only what is nested is known already.
+
     Raises:
       UserError: they hold no rows, or a column is missing or of a wrong type.
     """
@@ -364,12 +351,14 @@ def plan(spec: Spec, files: Sequence[RawFile]) -> tuple[list[Unit], dict[str, ob
         raise UserError(f"the raw files of {spec.name} hold no rows: {files[0].address}{more}")
     used = [files[number] for number in sorted({unit.file for unit in units})]
     known = raw_read.schemas(used, spec.input)
-    for name in columns.may_lack(spec):
-        if used[0].format != "jsonl" and not any(name in types for types in known.values()):
-            progress.say(LACKING.format(name))
-        known = {address: {name: pl.Null()} | types for address, types in known.items()}
-    unit = spec.time_unit
     single = [types.get(spec.time) for types in known.values()]
+    lines = used[0].format == "jsonl"
+    if lines:
+        names = dict.fromkeys(columns.columns(spec), pl.Null())
+        for address, types in known.items():
+            nested = {name: kind for name, kind in types.items() if kind.is_nested()}
+            known[address] = dict.fromkeys(types, pl.Null()) | names | nested
+    unit = spec.time_unit
     if spec.time and not unit and all(kind is not None and not kind.is_nested() for kind in single):
         try:
             sample = _sample(spec, files, units)
@@ -377,47 +366,44 @@ def plan(spec: Spec, files: Sequence[RawFile]) -> tuple[list[Unit], dict[str, ob
             if unit in times.PER_UNIT and not times.is_date(sample.dtype):
                 times.check_hours(sample)
         except UserError:
-            _check(spec, used, known)  # where it can, it says more
+            _typed(spec, known, "", lines)  # where it can, it says more
             raise
-    timed = schema_file.timed(spec, unit)
-    _check(timed, used, known)
+    return units, _typed(schema_file.timed(spec, unit), known, unit, lines), unit
+
+
+def _typed(
+    spec: Spec, known: Mapping[str, columns.Types], unit: str, later: bool = False
+) -> dict[str, columns.Type]:
+    """The types of a log's columns, of those of its files; `later` they are known better.
+
+    Raises:
+      UserError: a column is missing or of a wrong type.
+    """
+    for name in columns.may_lack(spec):
+        if not later and not any(name in types for types in known.values()):
+            progress.say(LACKING.format(name))
+        known = {address: {name: pl.Null()} | types for address, types in known.items()}
+    for address, types in known.items():
+        columns.check(spec, address, types)
+    for address, types in known.items():
+        if spec.time and unit and not later:
+            try:
+                times.to_time(pl.Series(spec.time, [], dtype=types[spec.time]), unit)
+            except UserError as error:
+                raise UserError(f"{address}: the time column {spec.time!r}: {error}") from None
     names = columns.columns(spec)
     types = dict.fromkeys(names, pl.Null()) | columns.types_of(known.values(), names)
-    types = columns.as_read(spec, types)
-    if spec.time and used[0].format != "jsonl":
-        for address, kinds in known.items():
-            _check_time(address, spec.time, kinds[spec.time], unit)
-    return units, types, unit
-
-
-def _check(spec: Spec, files: Sequence[RawFile], known: Mapping[str, columns.Types]) -> None:
-    for file in files:
-        types = known[file.address]
-        if file.format == "jsonl":  # all lines decide: only what is nested is known already
-            nested = {name: kind for name, kind in types.items() if kind.is_nested()}
-            types = dict.fromkeys([*types, *columns.columns(spec)], pl.Null()) | nested
-        columns.check(spec, file.address, types)
-
-
-def _check_time(address: str, name: str, kind: object, unit: str) -> None:
-    """Raises UserError where a file's time column is of a type that does not go with the unit."""
-    try:
-        times.to_time(pl.Series(name, [], dtype=kind), unit)
-    except UserError as error:
-        raise UserError(f"{address}: the time column {name!r}: {error}") from None
+    return columns.as_read(spec, types)
 
 
 def _sample(spec: Spec, files: Sequence[RawFile], units: Sequence[Unit]) -> pl.Series:
     """The times of the first rows of the log that have one."""
-    found = None
+    found = pl.Series(spec.time, [])
     for unit in units:
         for chunk in raw_read.chunks(files[unit.file], unit, [spec.time], spec.input):
-            if len(chunk.frame):
-                found = chunk.frame[spec.time]
-                if found.count():
-                    return found
-    if found is None:
-        raise UserError(f"the raw files of {spec.name} hold no rows")
+            found = chunk.frame[spec.time] if len(chunk.frame) else found
+            if found.count():
+                return found
     return found
 
 

@@ -202,7 +202,7 @@ def _fingerprint(
     """SHA-256 of fields, tasks, encoders, vocabularies and all rows; not of raw columns' types."""
     digest = hashlib.sha256(dataclasses.replace(schema, columns=()).to_json().encode())
     digest.update((folder / "encoders.json").read_bytes())
-    for table in fit.tables(work.spec):
+    for table in fit.id_tables(work.spec):
         with vocabulary.path_of(folder / vocabulary.FOLDER, table).open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     for split in SPLITS:

@@ -135,28 +135,21 @@ class SparkWork(Work):
     def results(self, stage: str, units: Sequence[int], do: Do) -> Iterator[tuple]:
         folder = self.folder / FACTS / stage
         folder.mkdir(parents=True, exist_ok=True)
-        waiting = {unit for unit in units if not _facts_path(folder, unit).exists()}
-        for unit in sorted({*units} - waiting):  # of an interrupted call
-            yield unit, _facts(folder, unit), {}
-        rest = sorted(waiting)
+        waiting = {_facts_name(unit): unit for unit in units}
+        rest = [unit for name, unit in waiting.items() if not (folder / name).exists()]
         call = functools.partial(_units, self, folder, rest, do)
         tasks = self.session.range(0, len(rest), 1, max(len(rest), 1))
-        job = tasks.mapInArrow(call, "unit int, facts string")
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            running = pool.submit(job.collect)
+            running = pool.submit(tasks.mapInArrow(call, "unit int").collect)
             try:
-                while waiting and not running.done():
-                    concurrent.futures.wait([running], POLL_SECONDS)
-                    names = set(os.listdir(folder))
-                    for unit in [u for u in waiting if _facts_path(folder, u).name in names]:
-                        waiting.remove(unit)
-                        yield unit, _facts(folder, unit), {}
-                found = {row.unit: row.facts for row in running.result()}
+                while waiting:  # a shared folder may be slow to show them
+                    if concurrent.futures.wait([running], POLL_SECONDS).done:
+                        running.result()
+                    for name in sorted({*os.listdir(folder)} & {*waiting}):
+                        yield waiting.pop(name), json.loads((folder / name).read_text()), {}
             finally:
                 if not running.done():
                     self.session.sparkContext.cancelAllJobs()
-        for unit in waiting:  # a shared folder may be slow to show them
-            yield unit, json.loads(found[unit]), {}
 
     def sql(self, query: str) -> Frame:
         """What a query of the stages' tables gives."""
@@ -235,12 +228,8 @@ def _signed(made: np.ndarray) -> np.ndarray:
     return (made ^ SIGN).view(np.int64)
 
 
-def _facts_path(folder: pathlib.Path, unit: int) -> pathlib.Path:
-    return folder / f"{unit:05d}.json"
-
-
-def _facts(folder: pathlib.Path, unit: int) -> dict:
-    return json.loads(_facts_path(folder, unit).read_text())
+def _facts_name(unit: int) -> str:
+    return f"{unit:05d}.json"
 
 
 # What executors do.
@@ -249,15 +238,14 @@ def _facts(folder: pathlib.Path, unit: int) -> dict:
 def _units(
     work: SparkWork, folder: pathlib.Path, units: Sequence[int], do: Do, batches: Batches
 ) -> Iterator[pa.RecordBatch]:
-    """Does units, whose places among all are given, and tells their facts."""
+    """Does units, whose places among these are given."""
     for batch in batches:
         for place in batch["id"].to_pylist():
             facts, tables = do(units[place])
             for name, table in tables.items():
                 _add(work.folder, name, f"{units[place]:05d}", table)
-            text = json.dumps(facts)
-            write_whole(_facts_path(folder, units[place]), text)
-            yield pa.record_batch([pa.array([units[place]], pa.int32()), [text]], ["unit", "facts"])
+            write_whole(folder / _facts_name(units[place]), json.dumps(facts))
+            yield pa.record_batch([pa.array([units[place]], pa.int32())], ["unit"])
 
 
 def _add(folder: pathlib.Path, name: str, part: str, table: pa.Table) -> None:

@@ -18,7 +18,7 @@ from dtn_jax.data import keys, times
 from dtn_jax.data.rows import GROUP, LABEL, ROW, SPLIT, TIME, WEIGHT, Rows, Values
 from dtn_jax.data.schemas.spec import Spec, SplitSpec
 from dtn_jax.errors import UserError
-from dtn_jax.shapes import Bool, Float64, Int8, Int64, UInt64
+from dtn_jax.shapes import Int8, Int64, UInt64
 
 SPLITS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
@@ -37,45 +37,20 @@ def assign(spec: Spec, cuts: Cuts, file: int, rows: Rows) -> Int8[np.ndarray, " 
       file: the place of the rows' file in the list of files.
       rows: the rows.
     """
-    return _WAYS[spec.split.by](spec, cuts, file, rows)
-
-
-def _by_time(spec: Spec, cuts: Cuts, file: int, rows: Rows) -> Int8[np.ndarray, " B"]:
-    time = rows.numbers(TIME)
-    return (time >= cuts["validation"]).astype(np.int8) + (time >= cuts["test"])
-
-
-def _by_group(spec: Spec, cuts: Cuts, file: int, rows: Rows) -> Int8[np.ndarray, " B"]:
-    return _drawn(spec.split, rows.keys(GROUP))
-
-
-def _at_random(spec: Spec, cuts: Cuts, file: int, rows: Rows) -> Int8[np.ndarray, " B"]:
-    return _drawn(spec.split, row_keys(file, rows))
-
-
-def _drawn(split: SplitSpec, made: np.ndarray) -> Int8[np.ndarray, " B"]:
-    number = keys.drawn(made, split.seed)
+    split = spec.split
+    if split.by == "time":
+        time = rows.numbers(TIME)
+        return (time >= cuts["validation"]).astype(np.int8) + (time >= cuts["test"])
+    by_group = split.by == "group" or (split.by == "column" and spec.group)
+    number = keys.drawn(rows.keys(GROUP) if by_group else row_keys(file, rows), split.seed)
+    if split.by == "column":
+        found = named(split, rows.column(SPLIT))
+        if split.values and "validation" not in split.values:
+            found[(number < split.validation) & (found == TRAIN)] = VALIDATION
+        return found
     validation = number < split.test + split.validation
     places = np.where(number < split.test, TEST, np.where(validation, VALIDATION, TRAIN))
     return places.astype(np.int8)
-
-
-def _by_column(spec: Spec, cuts: Cuts, file: int, rows: Rows) -> Int8[np.ndarray, " B"]:
-    """By the values' keys, as ids have them: 2, 2.0 and '2' are one."""
-    split, found = spec.split, named(spec.split, rows.column(SPLIT))
-    if split.values and "validation" not in split.values:
-        made = rows.keys(GROUP) if spec.group else row_keys(file, rows)
-        drawn = keys.drawn(made, split.seed) < split.validation
-        found[drawn & (found == TRAIN)] = VALIDATION
-    return found
-
-
-_WAYS: dict[str, Callable[..., np.ndarray]] = {
-    "time": _by_time,
-    "group": _by_group,
-    "random": _at_random,
-    "column": _by_column,
-}
 
 
 def named(split: SplitSpec, column: pa.DictionaryArray) -> Int8[np.ndarray, " B"]:
@@ -112,24 +87,6 @@ def row_keys(file: int, rows: Rows) -> UInt64[np.ndarray, " B"]:
 _SAMPLING = 0x5EED  # apart from the seeds of a random split
 
 
-def sampled(
-    spec: Spec, file: int, rows: Rows, split: Int8[np.ndarray, " B"]
-) -> tuple[Bool[np.ndarray, " B"], Float64[np.ndarray, " B"]]:
-    """Which rows stay, and the weight that makes up for those that do not.
-
-    A train row stays with a probability q: the largest over the tasks of `sample_negatives`, for
-    each 1 where the label is 1 or not known, else the task's rate. A row that stays weighs 1 / q.
-    So the weighted sum of any loss over the rows that stay is that over all rows in expectation,
-    and every task's probabilities are those of the log as it was.
-    """
-    stay = np.zeros(len(rows))
-    for task, rate in spec.sample_negatives.items():
-        label = rows.numbers(LABEL + task)
-        stay = np.maximum(stay, np.where(label == 0, rate, 1.0))
-    stay = np.where(split == TRAIN, stay, 1.0)
-    return keys.drawn(row_keys(file, rows), seed=_SAMPLING) < stay, 1 / stay
-
-
 @dataclasses.dataclass
 class SplitRows:
     """Clean rows of a chunk.
@@ -146,10 +103,20 @@ class SplitRows:
 
 
 def split_rows(spec: Spec, file: int, rows: Rows, every: Int8[np.ndarray, " A"]) -> SplitRows:
-    """The rows that stay, with their splits and their weights."""
+    """The rows that stay, with their splits, and the weights that make up for those that do not.
+
+    A train row stays with a probability q: the largest over the tasks of `sample_negatives`, for
+    each 1 where the label is 1 or not known, else the task's rate. A row that stays weighs 1 / q.
+    So the weighted sum of any loss over the rows that stay is that over all rows in expectation,
+    and every task's probabilities are those of the log as it was.
+    """
     if not spec.sample_negatives:
         return SplitRows(rows, every, every)
-    stay, weight = sampled(spec, file, rows, every)
+    share = np.zeros(len(rows))
+    for task, rate in spec.sample_negatives.items():
+        share = np.maximum(share, np.where(rows.numbers(LABEL + task) == 0, rate, 1.0))
+    share = np.where(every == TRAIN, share, 1.0)
+    stay, weight = keys.drawn(row_keys(file, rows), seed=_SAMPLING) < share, 1 / share
     if rows.has(WEIGHT):
         weight = weight * rows.numbers(WEIGHT)
     return SplitRows(rows.replaced(WEIGHT, pa.array(weight)).take(stay), every[stay], every)

@@ -188,6 +188,5 @@ def write_shard(work: Work, cuts: dict, plan: Plan, shard: int) -> Stage:
     if any(writer.wanted()):
         raise UserError(f"{work.folder} is damaged: delete it, and run the same command again")
     facts = {"hashes": writer.close(), "rows": int(plan.counts[own.start : own.stop].sum())}
-    hashes = writer.hash_table()
-    tables = {} if hashes is None else {HASHES: hashes}
+    tables = {HASHES: pa.concat_tables(writer.hashes)} if writer.hashes else {}
     return facts | {"values": writer.counts}, tables

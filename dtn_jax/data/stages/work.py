@@ -106,10 +106,11 @@ class Work:
         counted = self.bars.count(results, what, max(total - already, 0), lambda r: r[1]["rows"])
         for unit, found, tables in counted:
             facts[unit] = found
-            with self.transaction():
-                for name, table in tables.items():
-                    self.add(name, table)
-                self.mark(stage, unit, found)
+            self.database.begin()
+            for name, table in tables.items():
+                self.add(name, table)
+            self.mark(stage, unit, found)
+            self.database.commit()
         return [facts[unit] for unit in units]
 
     def results(self, stage: str, units: Sequence[int], do: Do) -> Iterator[tuple]:
@@ -135,16 +136,6 @@ class Work:
         self.database.execute(f'CREATE TABLE IF NOT EXISTS "{name}" AS SELECT * FROM added LIMIT 0')
         self.database.execute(f'INSERT INTO "{name}" SELECT * FROM added')
         self.database.unregister("added")
-
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        self.database.begin()
-        try:
-            yield
-        except BaseException:
-            self.database.rollback()
-            raise
-        self.database.commit()
 
     def rows_path(self, unit: int) -> pathlib.Path:
         return self.folder / "rows" / f"{unit:05d}.arrows"

@@ -197,9 +197,6 @@ def cut(work: Work) -> dict:
             progress.say(f"split by time: {starts}")
         if note:
             progress.say(note)
-    if spec.split.by == "user_order" or spec.histories():
-        order = functools.partial(units.order_unit, work)
-        work.stage("order", "order of users' rows", _units(work), order, int(work.starts[-1]))
     if spec.split.by == "user_order":
         query = splits.by_user_order(spec.split)
         work.once("splits", lambda: work.join(units.USER_SPLITS, query))

@@ -59,8 +59,8 @@ def kept_type(spec: Spec) -> np.dtype:
 
 
 def events(spec: Spec, rows: Rows, unit: int, first: int) -> pa.Table:
-    """What makes the histories of some rows of a unit, the first of which has this place among all
-    rows. An event without an item is none."""
+    """What makes the histories of some rows of a unit, the first of which has this place there. An
+    event without an item is none."""
     by_name = {field.name: field for field in spec.fields}
     user = rows.keys(USER)
     found = {"user": user, "time": rows.numbers(TIME), "place": np.arange(first, first + len(rows))}
@@ -77,7 +77,7 @@ def events(spec: Spec, rows: Rows, unit: int, first: int) -> pa.Table:
 def older_events(spec: Spec, older: pathlib.Path) -> pa.Table:
     """The events that a set has kept, before all rows."""
     kept = np.fromfile(older / EVENTS, kept_type(spec))
-    kept["place"] = np.arange(-len(kept), 0)
+    kept["place"] = np.arange(len(kept))
     return _table(spec, kept, BEFORE)
 
 
@@ -88,7 +88,7 @@ def _table(spec: Spec, found: Any, unit: int) -> pa.Table:
 
 def by_user(database: Any) -> Iterator[pl.DataFrame]:
     """The events of all rows, user by user in order of time; a user's are in one frame."""
-    query = f'SELECT * FROM "{EVENTS}" ORDER BY "user", "time", place'
+    query = f'SELECT * FROM "{EVENTS}" ORDER BY "user", "time", unit, place'
     yield from together(database.sql(query).to_arrow_reader(READ))
 
 
@@ -107,7 +107,12 @@ def together(batches: Iterable[pa.RecordBatch]) -> Iterator[pl.DataFrame]:
         yield rest
 
 
-def build(spec: Spec, folder: pathlib.Path, frames: Iterable[pl.DataFrame], rows: int) -> None:
+def build(
+    spec: Spec,
+    folder: pathlib.Path,
+    frames: Iterable[pl.DataFrame],
+    starts: Int64[np.ndarray, " units+1"],
+) -> None:
     """Writes the events of all users, and which of them each row lists.
 
     Args:
@@ -115,11 +120,13 @@ def build(spec: Spec, folder: pathlib.Path, frames: Iterable[pl.DataFrame], rows
       folder: where.
       frames: as `by_user` gives them; in a set that extends another, users come with the events
         that the other one has kept of them.
-      rows: of the log.
+      starts: the place among all rows of each unit's first one, and at the end how many there are.
     """
     folder.mkdir(exist_ok=True)
     listed = {
-        history.name: np.memmap(_path(folder, history, "listed"), LISTED, "w+", shape=rows)
+        history.name: np.memmap(
+            _path(folder, history, "listed"), LISTED, "w+", shape=int(starts[-1])
+        )
         for history in spec.histories()
     }
     with contextlib.ExitStack() as opened:
@@ -129,13 +136,14 @@ def build(spec: Spec, folder: pathlib.Path, frames: Iterable[pl.DataFrame], rows
         }
         keeping = opened.enter_context((folder / EVENTS).open("wb"))
         for frame in frames:
-            place = frame["place"].to_numpy()
-            own = place >= 0
+            unit, place = frame["unit"].to_numpy(), frame["place"].to_numpy()
+            own = unit >= 0
+            place = starts[unit[own]] + place[own]
             for history in spec.histories():
                 found, some = earlier(spec, history, frame)
                 found["start"] += files[history.name].tell() // some.itemsize
-                if own.any():
-                    listed[history.name][place[own]] = found[own]
+                if len(place):
+                    listed[history.name][place] = found[own]
                 files[history.name].write(some.tobytes())
             keeping.write(kept(spec, frame))
     for array in listed.values():

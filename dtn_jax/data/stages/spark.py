@@ -193,7 +193,7 @@ class SparkWork(Work):
         missing = _signed(np.array([keys.MISSING]))[0]
         events = self.sql(f"SELECT * FROM {histories.EVENTS} AS e WHERE e.user != {missing}")
         events = events.repartitionByRange(self._tasks(), "user")
-        events = events.sortWithinPartitions("user", "time", "place")
+        events = events.sortWithinPartitions("user", "time", "unit", "place")
         listed = events.mapInArrow(functools.partial(_list_events, self, kept), columns)
         self.by_unit(histories.FOLDER, listed, "user", "time", "place")
         target = self.folder / histories.FOLDER / histories.EVENTS
@@ -204,17 +204,17 @@ class SparkWork(Work):
         return {}
 
     def lists(self, unit: int) -> histories.Lists:
-        found, start = self._joined(histories.FOLDER, unit), int(self.starts[unit])
+        found, rows = self._joined(histories.FOLDER, unit), np.diff(self.starts)[unit]
         lists = {}
         for h, history in enumerate(self.spec.histories()):
-            listed = np.zeros(int(self.starts[unit + 1]) - start, histories.LISTED)
+            listed = np.zeros(rows, histories.LISTED)
             kind, events, before = histories.event_type(self.spec, history), [b""], 0
             for part in found:
                 some = part[f"events_{h}"].to_pylist()
                 ends = before + np.cumsum([len(own) for own in some]) // kind.itemsize
                 count, place = (part[name].to_numpy() for name in (f"count_{h}", "place"))
-                listed["count"][place - start] = count
-                listed["start"][place - start] = ends - count
+                listed["count"][place] = count
+                listed["start"][place] = ends - count
                 events, before = [*events, *some], int(ends[-1])
             lists[history.name] = listed, np.frombuffer(b"".join(events), kind)
         return lists

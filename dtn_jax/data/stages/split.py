@@ -23,7 +23,7 @@ from dtn_jax.shapes import Int8, Int64, UInt64
 SPLITS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
 NONE = -1  # of a row that the column of splits names none of
-TIMES, ORDER = "times", "user_rows"  # tables: rows by time; user, time, place and unit of each row
+TIMES, ORDER = "times", "user_rows"  # tables: rows by time; user, time, unit and place of each row
 Query = Callable[[str, str], Mapping[str, np.ndarray]]  # in SQL, and by what it is sorted: columns
 Cuts = Mapping[str, int]  # {validation, test: the first time of the split}
 
@@ -252,7 +252,7 @@ def by_user_order(split: SplitSpec) -> str:
           WHEN later < tested + {picked} THEN {VALIDATION} ELSE {TRAIN} END AS split
         FROM (SELECT *, {tested} AS tested FROM (
           SELECT r.unit, r.place, count(*) OVER (PARTITION BY r.user) AS n, row_number() OVER
-            (PARTITION BY r.user ORDER BY r.time DESC, r.place DESC) - 1 AS later
+            (PARTITION BY r.user ORDER BY r.time DESC, r.unit DESC, r.place DESC) - 1 AS later
           FROM {ORDER} AS r))"""
 
 

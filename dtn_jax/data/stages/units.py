@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import pathlib
 from collections.abc import Iterator, Sequence
 
@@ -14,10 +15,12 @@ from dtn_jax.data.clean import Cleaner
 from dtn_jax.data.raw import read
 from dtn_jax.data.raw.unit import Chunk
 from dtn_jax.data.rows import Rows
+from dtn_jax.data.schemas.spec import Spec
 from dtn_jax.data.stages import histories, split
 from dtn_jax.data.stages.account import Account
 from dtn_jax.data.stages.counts import added, by_day, outside
 from dtn_jax.data.stages.fit import Counts
+from dtn_jax.data.stages.histories import EVENTS
 from dtn_jax.data.stages.records import Plan, Writer
 from dtn_jax.data.stages.split import ORDER, SPLITS, TIMES, SplitRows, split_rows
 from dtn_jax.data.stages.work import Work, new_file
@@ -29,13 +32,17 @@ HASHES, USER_SPLITS = "hashes", "user_splits"  # tables: of what is written; by 
 
 
 def clean_unit(work: Work, texts: Sequence[dict], unit: int) -> Stage:
-    """Reads a unit's raw rows, and writes the clean ones; `texts` are the facts of `text_unit`."""
+    """Reads a unit's raw rows, and writes the clean ones; `texts` are the facts of `text_unit`.
+
+    In a set that extends another, the first unit has the events that the other one has kept, too.
+    """
     spec, file = work.spec, work.files[work.units[unit].file]
     account = Account.from_json(texts[unit]["rejects"]) if texts else Account()
     cleaner = Cleaner(spec, work.time_unit, account)
     specs = {field.name: field for field in spec.fields}
-    by_time = work.spec.split.by == "time"
-    count, times, counts, writer = 0, [], {}, None
+    count, tables, counts, writer = 0, collections.defaultdict(list), {}, None
+    if unit == 0 and work.extends and spec.histories():
+        tables[EVENTS].append(histories.older_events(spec, work.extends))
     with new_file(work.rows_path(unit)) as path, pa.OSFile(str(path), "wb") as out:
         for chunk in _chunks(work, unit):
             account.broken(file.address, chunk.broken)
@@ -43,8 +50,8 @@ def clean_unit(work: Work, texts: Sequence[dict], unit: int) -> Stage:
             clean = cleaner.rows(file.address, frame, chunk.numbers)
             days, positives = by_day(spec, work.dated, clean), outside(spec, clean)
             counts = added(counts, {"days": days, "positives": positives})
-            if by_time:
-                times.append(np.unique(clean.numbers(rows.TIME), return_counts=True))
+            for name, table in _of_all(spec, clean, unit, count).items():
+                tables[name].append(table)
             clean = encode.with_crosses(specs, clean)
             writer = writer or pa.ipc.new_stream(out, clean.batch.schema)
             writer.write_batch(clean.batch)
@@ -52,10 +59,29 @@ def clean_unit(work: Work, texts: Sequence[dict], unit: int) -> Stage:
         if writer:
             writer.close()
     facts = {"rows": account.rows, "clean": count, "counts": counts, "rejects": account.to_json()}
-    if not times:
-        return facts, {}
-    joined = [np.concatenate(part) for part in zip(*times)]
-    return facts, {TIMES: pa.table(joined, names=["time", "n"])}
+    return facts, {name: pa.concat_tables(parts) for name, parts in tables.items()}
+
+
+def _of_all(spec: Spec, part: Rows, unit: int, first: int) -> dict[str, pa.Table]:
+    """What follows from all rows is made of: times, users, and the events of histories.
+
+    Args:
+      spec: the schema file.
+      part: rows of a unit.
+      unit: which.
+      first: the place there of the first of the rows.
+    """
+    found = {}
+    if spec.split.by == "time":
+        counted = np.unique(part.numbers(rows.TIME), return_counts=True)
+        found[TIMES] = pa.table([*counted], names=["time", "n"])
+    if spec.split.by == "user_order":
+        user, time = part.keys(rows.GROUP), part.numbers(rows.TIME)
+        where = np.full(len(part), unit, np.int32), np.arange(first, first + len(part))
+        found[ORDER] = pa.table([user, time, *where], names=["user", "time", "unit", "place"])
+    if spec.histories():
+        found[EVENTS] = histories.events(spec, part, unit, first)
+    return found
 
 
 def text_unit(work: Work, unit: int) -> Stage:
@@ -111,28 +137,6 @@ def clean_rows(work: Work, unit: int) -> Iterator[Rows]:
     """The clean rows of a unit, chunk by chunk."""
     for batch in _batches(work.rows_path(unit)):
         yield Rows(batch)
-
-
-def order_unit(work: Work, unit: int) -> Stage:
-    """Collects the users and times of a unit's rows, and the events of their histories.
-
-    In a set that extends another, the first unit has the events that the other one has kept, too.
-    """
-    start, place = int(work.starts[unit]), int(work.starts[unit])
-    order, events = [], []
-    if unit == 0 and work.extends and work.spec.histories():
-        events.append(histories.older_events(work.spec, work.extends))
-    for part in clean_rows(work, unit):
-        if work.spec.split.by == "user_order":
-            columns = [part.keys(rows.GROUP), part.numbers(rows.TIME)]
-            columns.append(np.arange(place, place + len(part)))
-            columns.append(np.full(len(part), unit, np.int32))
-            order.append(pa.table(columns, names=["user", "time", "place", "unit"]))
-        if work.spec.histories():
-            events.append(histories.events(work.spec, part, unit, place))
-        place += len(part)
-    tables = {ORDER: order, histories.EVENTS: events}
-    return {"rows": place - start}, {n: pa.concat_tables(t) for n, t in tables.items() if t}
 
 
 def split_unit(work: Work, cuts: dict, unit: int) -> Iterator[SplitRows]:

@@ -167,7 +167,7 @@ class Work:
         """Writes the events of all users, and which of them each row lists."""
         frames, rows = histories.by_user(self.database), int(self.starts[-1])
         frames = self.bars.count(frames, "histories", rows)
-        histories.build(self.spec, self.folder / histories.FOLDER, frames, rows)
+        histories.build(self.spec, self.folder / histories.FOLDER, frames, self.starts)
         return {}
 
     def lists(self, unit: int) -> Lists:

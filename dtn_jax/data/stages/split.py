@@ -23,7 +23,8 @@ from dtn_jax.shapes import Int8, Int64, UInt64
 SPLITS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
 NONE = -1  # of a row that the column of splits names none of
-TIMES, ORDER = "times", "user_rows"  # tables: rows by time; user, time, unit and place of each row
+# Tables: rows by time; and of each row user, time, unit and place in the unit.
+TIMES, ORDER = "times", "user_rows"
 Query = Callable[[str, str], Mapping[str, np.ndarray]]  # in SQL, and by what it is sorted: columns
 Cuts = Mapping[str, int]  # {validation, test: the first time of the split}
 

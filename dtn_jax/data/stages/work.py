@@ -141,8 +141,12 @@ class Work:
         return self.folder / "rows" / f"{unit:05d}.arrows"
 
     def relation(self, name: str, query: str) -> str:
-        """What a query of the stages' tables gives, as the database reads it: of any engine that
-        has such tables, in SQL that all of them read. `name` is one of a file."""
+        """What a query of the stages' tables gives, for the FROM of another query.
+
+        Args:
+          name: under which an engine may keep it.
+          query: in SQL that all engines read.
+        """
         return f"({query})"
 
     def query(self, query: str, order: str) -> dict[str, np.ndarray]:

@@ -140,7 +140,7 @@ DAMAGE = {  # {set: [(file, what becomes of its bytes, the message, where FILE i
         (PARQUET, table(lambda frame: frame.filter(DAY < 20220421)), "is of 20220421; .* 20220408"),
         (PARQUET, table(lambda frame: frame.filter(DAY != 20220419)), "no row is of 20220419"),
         (PARQUET, table(lambda frame: frame.drop("date")), "column 'date' is missing"),
-        (PARQUET, table(lambda frame: frame.drop("is_click")), "column 'is_click' is missing"),
+        (PARQUET, table(lambda frame: frame.drop("is_follow")), "column 'is_follow' is missing"),
         (PARQUET, table(lambda _: pl.DataFrame({"a" * 10**7: [1]})), "the columns are: a{60}…$"),
     ],
 }

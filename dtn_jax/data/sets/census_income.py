@@ -111,17 +111,12 @@ def read(database: duckdb.DuckDBPyConnection, split: str, path: pathlib.Path) ->
       UserError: the file is damaged, has other columns, or is not the official split.
     """
     columns = {name: NUMBERS_OF.get(name, TEXT) for name in COLUMNS}
-    weight = WEIGHT
-    if path.suffix == ".parquet":
-        raw_tables.read_table(database, split, path, columns, COLUMNS)
-    else:
-        places = {name: (n, column) for n, (name, column) in enumerate(columns.items(), 1)}
-        values = "list_transform(string_split(text, ','), lambda x: trim(x))"
-        values = f"if(trim(text) = '', NULL, {values})"
-        raw_tables.read_lines(
-            database, split, path, places, len(COLUMNS), values, encoding="latin-1"
-        )
-        weight = f"{WEIGHT} * 100"
+    values = "list_transform(string_split(text, ','), lambda x: trim(x))"
+    values = f"if(trim(text) = '', NULL, {values})"
+    raw_tables.read_table(
+        database, split, path, columns, COLUMNS, encoding="latin-1", values=values
+    )
+    weight = WEIGHT if path.suffix == ".parquet" else f"{WEIGHT} * 100"
     query = f"SELECT * EXCLUDE (wrong) REPLACE (round({weight})::BIGINT AS {WEIGHT}) "
     frame = database.sql(f"{query} FROM {split} WHERE age IS NOT NULL ORDER BY rowid").pl()
     rows, sha256 = OFFICIAL[split]

@@ -18,7 +18,7 @@ import polars as pl
 
 from dtn_jax.data.blocks import Layout
 from dtn_jax.data.sets import raw_tables
-from dtn_jax.data.sets.data_set import NUMBERS, DataSet, hold_out, kept
+from dtn_jax.data.sets.data_set import NUMBERS, DataSet, hold_out
 from dtn_jax.data.sets.raw_tables import TEXT, Column
 from dtn_jax.errors import UserError
 from dtn_jax.options import Option
@@ -82,10 +82,11 @@ class CensusIncome(DataSet):
     }
     FIELD_OPTIONS: ClassVar = ("buckets", "numbers")
 
-    def schema_text(self):
+    @property
+    def schema(self):
+        """The schema file of these tasks."""
         suffix = ".yaml" if self.own.tasks == "two" else f"_{self.own.tasks}.yaml"
-        text = pathlib.Path(__file__).with_name(self.name + suffix).read_text()
-        return kept(text, self.own.numbers, self.own.buckets)
+        return pathlib.Path(__file__).with_name(self.name + suffix)
 
     def raw_names(self):
         return self.names_there(RAW, PARQUET)

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import json
 import pathlib
+import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType, SimpleNamespace
@@ -20,7 +21,7 @@ from dtn_jax.data.blocks import Layout
 from dtn_jax.data.prepare import prepare
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.quantiles import BINS
-from dtn_jax.data.raw.files import content, ends
+from dtn_jax.data.raw.files import content
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.schemas.spec import Spec
 from dtn_jax.data.sets.download import download, unpack
@@ -94,10 +95,13 @@ class DataSet(SchemaSet):
         return None
 
     def schema_text(self) -> str:
-        """The schema file's text, which options may change."""
-        if isinstance(self.schema, pathlib.Path):
-            return self.schema.read_text()
-        return textwrap.dedent(self.schema)
+        """The schema file's text. An option changes the key of its name where that has the option's
+        default, such as `min_count: 2`; `numbers` changes numeric fields as NUMBERS says."""
+        given = self.schema
+        text = given.read_text() if isinstance(given, pathlib.Path) else textwrap.dedent(given)
+        for name, value in vars(self.own).items():
+            text = re.sub(rf"\b{name}: {self.OPTIONS[name].default}\b", f"{name}: {value}", text)
+        return numbered(text, self.own.numbers) if self.OPTIONS.get("numbers") is NUMBERS else text
 
     def variant(self) -> str:
         """What the prepared set's folder says of the options: those that are not at their default;
@@ -211,20 +215,17 @@ class DataSet(SchemaSet):
             f"{self.name} holds {' and '.join(self.raw_names())}"
         )
 
-    def raw_facts(self) -> dict[str, dict]:
-        """Of the raw files by name: `raw_files`, their bytes, `raw_hashes`, of their ends."""
-        files = self.raw_files()
-        return {
-            "raw_files": {name: path.stat().st_size for name, path in files.items()},
-            "raw_hashes": {name: ends(str(path)) for name, path in files.items()},
-        }
+    def raw_facts(self, older: Prepared | None = None) -> dict[str, dict]:
+        """Of the raw files by name, as of `provenance.raw_facts`."""
+        files = {name: str(path) for name, path in self.raw_files().items()}
+        return provenance.raw_facts(files, older)
 
     def check_raw(self, prepared: Prepared, given: bool) -> None:
         """They may be gone; if this run was `given` their folder, a message says so."""
         if not (self.manual_dir and prepared.raw_files):
             return
         try:
-            now = self.raw_facts()
+            now = self.raw_facts(prepared)
         except UserError as error:
             if given:
                 say = f"using the set prepared earlier in {prepared.folder}; {error}"
@@ -255,9 +256,9 @@ def hold_out(frame: pl.DataFrame, share: float, seed: int) -> tuple[pl.DataFrame
     return frame.filter(~held), frame.filter(held)
 
 
-def kept(text: str, numbers: str, buckets: int = 32) -> str:
-    """A schema file's text with the option NUMBERS on each of its fields `{kind: numeric}`."""
-    options = f"buckets: {buckets}"
-    if numbers != "buckets":
-        options = f"encoder: standardise, bins: {BINS}" + ", log: true" * (numbers == "log")
-    return text.replace("kind: numeric", f"kind: numeric, {options}")
+def numbered(text: str, numbers: str) -> str:
+    """A schema file's text with a choice of NUMBERS for its numeric fields."""
+    if numbers == "buckets":
+        return text
+    options = f"encoder: standardise, bins: {BINS}" + ", log: true" * (numbers == "log")
+    return re.sub(r"(kind: numeric)(, buckets: \d+)?", rf"\1, {options}", text)

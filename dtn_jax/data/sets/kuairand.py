@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from dtn_jax.data.blocks import Layout
 from dtn_jax.data.sets import raw_tables
-from dtn_jax.data.sets.data_set import NUMBERS, DataSet, kept
+from dtn_jax.data.sets.data_set import NUMBERS, DataSet
 from dtn_jax.data.sets.raw_tables import Column
 from dtn_jax.errors import UserError
 from dtn_jax.options import Option
@@ -60,10 +60,6 @@ class KuaiRand(DataSet):
         found = sorted(self.folder.glob("log_standard*.csv"))
         found = found or sorted(self.folder.glob("*.parquet"))
         return tuple(path.name for path in found) or ("log_standard*.csv",)
-
-    def schema_text(self) -> str:
-        text = super().schema_text().replace("min_count: 2", f"min_count: {self.own.min_count}")
-        return kept(text, self.own.numbers)
 
     def raw(self, files):
         """The rows of the split's days, day by day, each day's in the order of the files."""

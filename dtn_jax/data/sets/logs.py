@@ -10,7 +10,6 @@ from typing import ClassVar
 from dtn_jax import checksums
 from dtn_jax.data import progress
 from dtn_jax.data.prepared import Prepared
-from dtn_jax.data.raw.files import content, modified
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.schemas.named_schema import parted
 from dtn_jax.data.stages import provenance
@@ -135,17 +134,9 @@ class Logs(SchemaSet):
 
     def check_raw(self, prepared: Prepared, given: bool) -> None:
         """A file that is gone, or remote, is not looked at."""
-        files = {a: pathlib.Path(a) for a in prepared.raw_files if "://" not in a}
-        sizes = {a: path.stat().st_size for a, path in files.items() if path.is_file()}
-        hashes = {
-            a: content(a)
-            for a, size in sizes.items()
-            if not provenance.is_same(prepared, a, size, modified(a))
-        }
-        now = {
-            "raw_files": prepared.raw_files | sizes,
-            "raw_hashes": prepared.raw_hashes | hashes,
-        }
+        there = (a for a in prepared.raw_files if "://" not in a and pathlib.Path(a).is_file())
+        facts = provenance.raw_facts({address: address for address in there}, prepared)
+        now = {name: getattr(prepared, name) | found for name, found in facts.items()}
         if change := provenance.other_file(prepared, now):
             raise UserError(
                 f"{prepared.folder} was prepared from other raw files: {change}. Prepare the set "

@@ -159,18 +159,6 @@ def test_few_ids_have_a_bin_each():
     assert found.split == "test"
 
 
-def test_bins_of_many_ids():
-    """The most frequent alone, equally frequent ones together, the unknown id with the rarest."""
-    counts = np.concatenate([[7.0], [1000.0] * 20, [30.0] * 40, [3.0] * 40])
-    bins = fields.bins_of(np.arange(101), counts)
-    assert len(set(bins[1:21])) == 20
-    (equal,), rarest = set(bins[21:61]), set(bins[61:])
-    assert equal not in bins[1:21]
-    assert rarest == {bins[0]}
-    assert not rarest & {*bins[1:61]}
-    assert sorted(set(bins)) == list(range(bins.max() + 1))
-
-
 def test_rare_ids_that_did_not_move_are_stable():
     """Two rows a user, and those that train lacks are unknown in test: no drift."""
     draw = np.random.default_rng(0)

@@ -14,7 +14,6 @@ from dtn_jax import checksums
 from dtn_jax.data import prepared
 from dtn_jax.data.blocks import Layout
 from dtn_jax.data.prepared import check_ids, read
-from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
 from dtn_jax.schema import Field, Schema, Task
 
@@ -31,13 +30,6 @@ def whole(tmp_path_factory):
 def folder(whole, tmp_path):
     """A copy of the prepared set to spoil."""
     return pathlib.Path(shutil.copytree(whole, tmp_path / "toy" / "1.0.0"))
-
-
-@pytest.fixture(autouse=True)
-def toys(monkeypatch):
-    monkeypatch.setitem(catalog.DATASETS, "toy", Toy)
-    for name in ("DTN_DATA_DIR", "DTN_MANUAL_DIR"):
-        monkeypatch.delenv(name, raising=False)
 
 
 def test_read_gives_what_was_prepared(folder):

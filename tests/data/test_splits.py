@@ -9,7 +9,6 @@ import pytest
 from world.log import prepared, rows
 
 from dtn_jax.data.epochs.reader import SplitReader
-from dtn_jax.data.schemas.spec import SplitSpec
 from dtn_jax.data.stages import split as splits
 from dtn_jax.errors import UserError
 
@@ -155,9 +154,3 @@ def test_each_users_last_rows(split, validation, test):
 def test_a_user_with_one_row_trains():
     found = splits.of_sorted(np.array([1, 2, 2, 3, 3, 3], np.uint64), 1, 1)
     assert found.tolist() == [0, 0, 2, 0, 1, 2]
-
-
-def test_cuts_that_make_no_sense():
-    split = SplitSpec(by="time", validation="2026-03-09", test="2026-03-08")
-    with pytest.raises(UserError, match="2026-03-09 is not before 2026-03-08"):
-        splits.cut_times(split, None, "date")

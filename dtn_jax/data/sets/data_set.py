@@ -25,7 +25,6 @@ from dtn_jax.data.raw.files import content
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.schemas.spec import Spec
 from dtn_jax.data.sets.download import download, unpack
-from dtn_jax.data.sets.logs import SchemaSet
 from dtn_jax.data.stages import frames, provenance
 from dtn_jax.data.stages.frames import Frames
 from dtn_jax.data.stages.work import VERSION
@@ -43,7 +42,7 @@ NUMBERS = Option(
 Files = Mapping[str, pathlib.Path]  # {name: where it is}
 
 
-class DataSet(SchemaSet):
+class DataSet:
     """A data set: its class says which raw files it has, what they are made into, and its schema.
 
     The prepared set is `<data_dir>/<name>/<variant>/1.0.0`. Raw files lie in `<manual_dir>/<name>`;
@@ -56,9 +55,15 @@ class DataSet(SchemaSet):
       layout: how rows lie in records; None: as usual for so many.
       notes: further facts for notes.json, read after `raw`; the lines of `account` are also told.
       own: the values of its OPTIONS, by name.
+      data_dir: the folder of the prepared set.
       manual_dir: the folder of all raw files; None where the user gives none.
     """
 
+    name: ClassVar[str]
+    OPTIONS: ClassVar[dict[str, Option]] = {}  # `data.options`
+    FIELD_OPTIONS: ClassVar[tuple[str, ...]] = ()  # that leave the rows and labels as they are
+    SOURCE: ClassVar[str] = ""  # SHA-256 of the plug-in that it came with
+    weight: ClassVar[str | None] = None  # '' where no row ever has a weight; None: the file says
     schema: ClassVar[str | pathlib.Path] = ""
     url: str = ""
     layout: Layout | None = None
@@ -124,10 +129,14 @@ class DataSet(SchemaSet):
         spec = schema_file.loads(self.schema_text(), f"{self.name}.yaml")
         return dataclasses.replace(spec, name=self.name)
 
-    @property
+    @functools.cached_property
     def meaning(self) -> str:
         """The fingerprint of what the schema file says."""
         return schema_file.fingerprint(self.spec)
+
+    def recipe(self) -> str:
+        """SHA-256 of what prepared rows depend on beside the raw files."""
+        return provenance.recipe(self.meaning, self.SOURCE)
 
     def download_and_prepare(self) -> None:
         """Prepares the set from the user's raw files, or from those that it downloads."""
@@ -221,7 +230,10 @@ class DataSet(SchemaSet):
         return provenance.raw_facts(files, older)
 
     def check_raw(self, prepared: Prepared, given: bool) -> None:
-        """They may be gone; if this run was `given` their folder, a message says so."""
+        """Raises UserError if the raw files are not those that the set was prepared from.
+
+        They may be gone; if this run was `given` their folder, a message says so.
+        """
         if not (self.manual_dir and prepared.raw_files):
             return
         try:

@@ -1,4 +1,4 @@
-"""What a schema file describes as a data set, and your own logs, once they were prepared."""
+"""Your own logs as a data set, once they were prepared."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import ClassVar
 
 from dtn_jax import checksums
 from dtn_jax.data import progress
-from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.schemas.named_schema import parted
+from dtn_jax.data.sets.data_set import DataSet
 from dtn_jax.data.stages import provenance
 from dtn_jax.data.stages.work import SCHEMA_FILE, VERSION
 from dtn_jax.errors import UserError
@@ -23,45 +23,7 @@ ELSEWHERE = (
 )
 
 
-class SchemaSet:
-    """A data set that a schema file describes.
-
-    Attributes:
-      meaning: the fingerprint of what the schema file says.
-      data_dir: the folder of the prepared set.
-    """
-
-    name: ClassVar[str]
-    OPTIONS: ClassVar[dict[str, Option]] = {}  # `data.options`
-    FIELD_OPTIONS: ClassVar[tuple[str, ...]] = ()  # that leave the rows and labels as they are
-    SOURCE: ClassVar[str] = ""  # SHA-256 of the plug-in that it came with
-    weight: ClassVar[str | None] = None  # '' where no row ever has a weight; None: the file says
-    meaning: str
-    data_dir: str
-    manual_dir: pathlib.Path | None
-
-    def recipe(self) -> str:
-        """SHA-256 of what prepared rows depend on beside the raw files."""
-        return provenance.recipe(self.meaning, self.SOURCE)
-
-    def check_raw(self, prepared: Prepared, given: bool) -> None:
-        """Raises UserError if the raw files are not those that the set was prepared from.
-
-        Args:
-          prepared: the set.
-          given: this run was given their folder.
-        """
-
-    def download_and_prepare(self) -> None:
-        """Prepares the set in `data_dir`, or raises UserError that says how to."""
-        raise NotImplementedError
-
-    def outdated(self) -> str:
-        """What to say of a set of another recipe."""
-        raise NotImplementedError
-
-
-class Logs(SchemaSet):
+class Logs(DataSet):
     """Your own logs: a schema file says what they hold.
 
     `python -m experiments.prepare --infer` writes a schema file, and `--schema` prepares the set.
@@ -115,14 +77,14 @@ class Logs(SchemaSet):
             f"said; {ELSEWHERE}, or bring the file back and prepare it"
         )
 
-    def download_and_prepare(self) -> None:
+    def download_and_prepare(self):
         schema, root = (shlex.quote(str(path)) for path in (self.path, self.root))
         raise UserError(
             f"{self.path} is not prepared in {self.root}: run python -m experiments.prepare "
             f"--schema={schema} --input=YOUR_FILES --data_dir={root}; {ELSEWHERE}"
         )
 
-    def outdated(self) -> str:
+    def outdated(self):
         spec = schema_file.load(self.path)
         why = provenance.other_recipe(pathlib.Path(self.data_dir), spec, self.SOURCE)
         return (
@@ -132,7 +94,7 @@ class Logs(SchemaSet):
             f"give the log another name. {self.data_dir}/{SCHEMA_FILE} is the file as it was"
         )
 
-    def check_raw(self, prepared: Prepared, given: bool) -> None:
+    def check_raw(self, prepared, given):
         """A file that is gone, or remote, is not looked at."""
         there = (a for a in prepared.raw_files if "://" not in a and pathlib.Path(a).is_file())
         facts = provenance.raw_facts({address: address for address in there}, prepared)

@@ -180,9 +180,7 @@ class DataSet:
             )
         place.unlink()
         facts = json.loads((prepared.folder / "prepared.json").read_text())
-        counts = [facts[name] for name in ("rows", "unknown_values", "missing_labels")]
-        summary = progress.summary(self.name, *counts, prepared.kept_values, prepared.cut_values)
-        progress.say(summary)
+        progress.say(progress.summary(self.name, facts))
 
     @contextlib.contextmanager
     def log(self, files: Files) -> Iterator[list[str]]:

@@ -86,7 +86,7 @@ def summary(name: str, facts: Mapping[str, Any]) -> str:
     """One line about a data set's rows, unknown values and missing labels, of its prepared.json."""
     counts = ", ".join(f"{n:,} {split}" for split, n in facts["rows"].items())
     values, lost, few = (
-        {split: sum(by_field.values()) for split, by_field in facts[key].items()}
+        {split: sum(by_field.values()) for split, by_field in facts.get(key, {}).items()}
         for key in ("kept_values", "cut_values", "unknown_values")
     )
     shares = ", ".join(f"{percent(n, values[split])} of {split}" for split, n in few.items())

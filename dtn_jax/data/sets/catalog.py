@@ -123,19 +123,9 @@ def parse_options(
         if not allowed:
             raise UserError(f"data set {name!r} has no options, got data.options={text!r}")
         found = allowed[choose(f"option of data set {name!r}", key, allowed)]
-        what = f"data.options {key}"
-        options[key] = found.cast(what, whole(value) if isinstance(found.default, int) else value)
-        found.check(what, options[key])
+        options[key] = found.cast(f"data.options {key}", value)
+        found.check(f"data.options {key}", options[key])
     return options
-
-
-def whole(text: str) -> str:
-    """'1e6' as '1000000', where that is a whole number."""
-    try:
-        number = float(text) if "e" in text else None
-        return str(int(number)) if number is not None and number == int(number) else text
-    except (ValueError, OverflowError):
-        return text
 
 
 def cache_folder() -> pathlib.Path:

@@ -9,7 +9,7 @@ import json
 import pathlib
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, ClassVar
 
@@ -164,10 +164,11 @@ class DataSet:
     def _prepare(self, files: Files, made_of: Mapping[str, Any]) -> None:
         place = self.home / f"{self.name}.yaml"
         write_whole(place, self.schema_text())
-        with self.log(files) as log:
-            of_frames = [path for path in log if pathlib.Path(path).is_relative_to(self.home)]
-            if of_frames:  # what is half prepared of other rows is not resumed
-                made_of = {**made_of, "frames": [content(path) for path in of_frames]}
+        rows = self.raw(files)
+        raw = contextlib.nullcontext([str(path) for path in files.values()])
+        with raw if rows is None else frames.written(rows, self.home) as log:
+            if rows is not None:  # what is half prepared of other rows is not resumed
+                made_of = {**made_of, "frames": [content(path) for path in log]}
             prepared = prepare(
                 dataclasses.replace(self.spec, path=str(place)),
                 log,
@@ -181,15 +182,6 @@ class DataSet:
         place.unlink()
         facts = json.loads((prepared.folder / "prepared.json").read_text())
         progress.say(progress.summary(self.name, facts))
-
-    @contextlib.contextmanager
-    def log(self, files: Files) -> Iterator[list[str]]:
-        """The files of the log: the raw ones, or those that hold the frames of `raw`."""
-        if (rows := self.raw(files)) is None:
-            yield [str(path) for path in files.values()]
-            return
-        with frames.written(rows, self.home) as paths:
-            yield paths
 
     def outdated(self) -> str:
         """What to say of a set of another recipe."""

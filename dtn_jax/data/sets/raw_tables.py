@@ -22,10 +22,11 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dtn_jax.data.stages import work
 from dtn_jax.errors import UserError, listed
 
 NO_TEXT = "\x1c\x1d\x1e\x1f"  # would stand between columns: a line is to be one alone
-MEMORY = "2400MB"  # of DuckDB, whose limit is a soft one: 60 % of what `prepare` may need
+MEMORY_GB = 4.0  # as of `prepare`
 THREADS = 8  # at most: each may hold some 0.15 GB of long lines beside that
 ROWS = 250_000  # that are taken out at a time
 CSV_ERROR = re.compile(r".*CSV Error on Line: (\d+)\n.*\n(.*)")  # of DuckDB
@@ -54,15 +55,9 @@ def opened(folder: pathlib.Path) -> Iterator[duckdb.DuckDBPyConnection]:
     nothing from afar, and spills to that folder what does not fit into its memory."""
     shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
     folder.mkdir(parents=True)
-    settings = {
-        "memory_limit": MEMORY,
-        "threads": min(os.cpu_count() or 1, THREADS),
-        "temp_directory": str(folder / "spilled"),
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
-    }
     try:
-        with duckdb.connect(str(folder / "join.duckdb"), config=settings) as database:
+        with work.database(folder, MEMORY_GB, min(os.cpu_count() or 1, THREADS)) as database:
+            database.execute("SET preserve_insertion_order = true")
             yield database
     except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
         raise UserError(f"the files cannot be joined in {folder.parent}: {error}") from error

@@ -10,7 +10,7 @@ from own_log import one_field, prepared, shop, split_frames
 from scipy.stats import chi2
 
 from dtn_jax.data import equal_rows
-from dtn_jax.data.describe import describe, fields, leaks
+from dtn_jax.data.describe import describe, fields, labels, leaks
 from dtn_jax.report.description import overview
 
 
@@ -87,7 +87,7 @@ def test_groups(told):
     assert (train.in_train, test.count) == (None, len(users))
     assert test.in_train == pytest.approx(in_train.mean())
     assert test.rows_in_train == pytest.approx(users["len"].filter(in_train).sum() / 1200)
-    assert test.quantiles == pytest.approx(np.quantile(users["len"], describe.QUANTILES))
+    assert test.quantiles == pytest.approx(np.quantile(users["len"], labels.QUANTILES))
     mixed = users["click"].is_between(0, 1, closed="none").mean()
     assert test.both["click@all"] == (len(users), pytest.approx(mixed))
     clicked = frames["test"].filter(pl.col("click") == 1).group_by("user").agg(pl.mean("order"))

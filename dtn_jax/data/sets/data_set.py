@@ -116,10 +116,8 @@ class DataSet:
 
     def __init__(self, *, data_dir: str, manual_dir: pathlib.Path | None = None, **own: str | int):
         self.root, self.manual_dir = pathlib.Path(data_dir), manual_dir
-        values = {name: found.default for name, found in self.OPTIONS.items()} | own
-        for name, value in values.items():
-            self.OPTIONS[name].check(f"option {name} of data set {self.name}", value)
-        self.own = SimpleNamespace(**values)
+        usual = {name: found.default for name, found in self.OPTIONS.items()}
+        self.own = SimpleNamespace(**usual | own)
         self.home = self.root / self.name / self.variant()
         self.data_dir = str(self.home / VERSION)
 

@@ -7,7 +7,6 @@ import pathlib
 import shlex
 from typing import ClassVar
 
-from dtn_jax import checksums
 from dtn_jax.data import progress
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.schemas.named_schema import parted
@@ -66,7 +65,7 @@ class Logs(DataSet):
         home = self.root / "logs"
         for place in (f"*/{VERSION}", f"*/replaced/{VERSION}*"):
             for path in sorted(home.glob(f"{place}/prepared.json")):
-                if _recipe(path) == self.recipe():
+                if json.loads(path.read_text())["recipe"] == self.recipe():
                     progress.say(
                         f"schema file {self.path} {now}: reading the set that was prepared from "
                         f"what it said, {path.parent} (which keeps that file as {SCHEMA_FILE})"
@@ -104,11 +103,3 @@ class Logs(DataSet):
                 f"{prepared.folder} was prepared from other raw files: {change}. Prepare the set "
                 "again with experiments.prepare --replace"
             )
-
-
-def _recipe(path: pathlib.Path) -> str:
-    """That of a set, from its prepared.json; '' where that is damaged."""
-    try:
-        return str(json.loads(path.read_text()).get("recipe"))
-    except checksums.UNREADABLE:
-        return ""

@@ -24,7 +24,6 @@ from typing import ClassVar, NamedTuple
 
 import duckdb
 import numpy as np
-import polars as pl
 import pyarrow as pa
 
 from dtn_jax.data.blocks import Layout
@@ -126,40 +125,38 @@ class AliCCP(DataSet):
             )
             damage: list[Damage] = []
             counted: list[tuple] = []
+            cut = (f"sum(cut[{n}]) FILTER ({self.kept})" for n in range(1, len(BAGS) + 1))
+            sums = f"SELECT split, count(*) FILTER (odd), {', '.join(cut)} FROM joined"
+            step = max(SLICE // self.own.max_values, 1)
             for part in PARTS:
-                yield from self._part(database, part, paths, damage, counted)
+                damage += self._join(database, part, paths)
+                counted += database.execute(f"{sums} GROUP BY split ORDER BY split").fetchall()
+                count = len(database.table("impressions"))
+                for first in range(0, count, step):
+                    some = f"line >= {first} AND line < {first + step} AND {self.kept}"
+                    rows = f"SELECT * EXCLUDE (line, odd, cut) FROM joined WHERE {some}"
+                    yield database.sql(f"{rows} ORDER BY line").pl()
             self.notes = {"account": [*map(str, damage), *self._counted(counted)]}
 
-    def _part(
-        self,
-        database: duckdb.DuckDBPyConnection,
-        part: str,
-        paths: Mapping[str, pathlib.Path],
-        damage: list[Damage],
-        counted: list[tuple],
-    ) -> Iterator[pl.DataFrame]:
-        """The rows of a part; appends what is wrong with lines, and what `_counted` tells."""
+    def _join(
+        self, database: duckdb.DuckDBPyConnection, part: str, paths: Mapping[str, pathlib.Path]
+    ) -> list[Damage]:
+        """Makes a view `joined` of the impressions of a part; returns what is wrong with lines."""
         most, percent = self.own.max_values, self.own.damaged
         skeleton, common, released = (paths.get(f.format(part)) for f in FORMS)
         if released:
             count = read(database, "impressions", RELEASED, released, most)
             empty = "SELECT * EXCLUDE (sample_id, click, conversion) FROM impressions LIMIT 0"
             database.execute(f"CREATE OR REPLACE TABLE common AS {empty}")
+            damage = []
         else:
             lines = read(database, "common", COMMON, common, most)
             count = read(database, "impressions", SKELETON, skeleton, most)
-            damage += damage_of(database, "common", common, lines, percent)
+            damage = damage_of(database, "common", common, lines, percent)
         unused = "index IS NULL OR rowid IN (SELECT line FROM twice())"
         database.execute(f"DELETE FROM common WHERE {unused}")
-        damage += damage_of(database, "impressions", released or skeleton, count, percent)
         database.execute(f"CREATE OR REPLACE VIEW joined AS {self.joined(part)}")
-        cut = (f"sum(cut[{n}]) FILTER ({self.kept})" for n in range(1, len(BAGS) + 1))
-        sums = f"SELECT split, count(*) FILTER (odd), {', '.join(cut)} FROM joined"
-        counted += database.execute(f"{sums} GROUP BY split ORDER BY split").fetchall()
-        step = max(SLICE // most, 1)
-        for first in range(0, count, step):
-            some = f"line >= {first} AND line < {first + step} AND {self.kept} ORDER BY line"
-            yield database.sql(f"SELECT * EXCLUDE (line, odd, cut) FROM joined WHERE {some}").pl()
+        return damage + damage_of(database, "impressions", released or skeleton, count, percent)
 
     def _counted(self, counted: list[tuple]) -> Iterator[str]:
         """Lines on conversions without a click, and on values that are left out; of (split, how

@@ -105,7 +105,8 @@ class DataSet:
         given = self.schema
         text = given.read_text() if isinstance(given, pathlib.Path) else textwrap.dedent(given)
         for name, value in vars(self.own).items():
-            text = re.sub(rf"\b{name}: {self.OPTIONS[name].default}\b", f"{name}: {value}", text)
+            usual = re.escape(f"{name}: {self.OPTIONS[name].default}")
+            text = re.sub(rf"\b{usual}(?=[,}}\s])", f"{name}: {value}", text)
         return numbered(text, self.own.numbers) if self.OPTIONS.get("numbers") is NUMBERS else text
 
     def variant(self) -> str:

@@ -132,6 +132,7 @@ DAMAGE = {  # {set: [(file, what becomes of its bytes, the message, where FILE i
         (B, cell(3, LOG["date"], "202204081"), "date is '202204081', expected a date"),
         (B, rows(lambda rows: [rows[0], *rows]), r"FILE, line 2: user_id is 'user_id', exp"),
         (B, rows(lambda rows: [rows[0], *rows[:1] * 3]), r"FILE, line 2: .* \(in 3 rows\)"),
+        (B, line(1, lambda row: row.replace("tab", "date")), "FILE: column 'date' is there twice"),
     ],
     "kuairand min_count=1": [
         (PARQUET, one("is_follow", -1), "FILE, row 2: is_follow is '-1', expected 0, 1 or missing"),

@@ -137,7 +137,7 @@ def read_table(
       more: SQL of further columns of a text, each with a comma behind it.
 
     Raises:
-      UserError: the file cannot be read, lacks a column, or has a wrong row.
+      UserError: the file cannot be read, lacks a column or has it twice, or has a wrong row.
     """
     parquet, header = path.suffix == ".parquet", header or not names
     names = names_of(path) if parquet or not names else names
@@ -145,6 +145,8 @@ def read_table(
         raise UserError(
             f"{path}: column {lacking[0]!r} is missing; the columns are: {listed(names)}"
         )
+    if twice := [name for name in columns if names.count(name) > 1]:
+        raise UserError(f"{path}: column {twice[0]!r} is there twice")
     if not parquet:
         texts = {name: f"v[{names.index(name) + 1}]" for name in columns}
         given = typed(columns, texts, len(names))

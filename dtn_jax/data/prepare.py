@@ -109,7 +109,7 @@ def prepare(
     with _disk(spec, home), _raw_log(input, spec, home) as files:
         target = home / VERSION
         prepared = read(target) if target.exists() else None
-        raw = provenance.raw_facts(files, prepared)
+        raw = provenance.raw_facts({file.address: file.address for file in files}, prepared)
         made_from = provenance.made_from(spec, source, made_of or raw, older)
         if older:
             provenance.check_events(older, spec, raw)

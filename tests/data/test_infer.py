@@ -117,7 +117,7 @@ def test_from_raw_files_to_a_prepared_set(tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert re.search(r"paid_with: known only after the fact\? It is missing in 0 %", shown)
     assert "'request id'" in shown or "request id: nearly unique" in shown
-    _, *arguments = shlex.split(shown.splitlines()[-1].partition(" -m ")[2])
+    _, *arguments = shlex.split(shown.splitlines()[-1].partition("dtn-jax ")[2])
     prepare.main([*arguments, "--processes=1"])
     prepared = read(data / "logs" / "shop" / "1.0.0")
     assert [task.name for task in prepared.schema.tasks] == TASKS

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from dtn_jax.data.prepare import prepare
 from dtn_jax.export import model_folder
 from dtn_jax.export.model_folder import Facts
-from dtn_jax.export.write import encoder_files
+from dtn_jax.export.write import encoders
 from dtn_jax.schema import Task
 
 DIM = 3
@@ -160,7 +160,7 @@ def log_model(data, folder, **changes):
 
     def write(place):
         place.rmdir()
-        encoder_files.write(data, place)
+        encoders.write(data, place)
 
     write_model(folder, changes.pop("schema", data.schema), write, **changes)
     return folder

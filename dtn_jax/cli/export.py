@@ -18,11 +18,10 @@ from dtn_jax.errors import UserError
 from dtn_jax.export.fit_calibration import AUTO, WAYS
 from dtn_jax.export.write import export_run, make_again
 from dtn_jax.export.write.model import read_tasks
-from dtn_jax.export.write.onnx import write_onnx
+from dtn_jax.export.write.onnx import BATCH, write_onnx
 from dtn_jax.export.write.program import TABLE_DTYPES
 
 EXAMPLE = "dtn-jax export --workdir=runs/adult_dtn --out=models/adult_dtn"
-BATCH = 1024
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -37,10 +36,9 @@ def main(arguments: Sequence[str]) -> None:
         return
     if known.onnx:
         check_alone(known, "onnx", "out")
-        size = BATCH if known.batch_size is None else known.batch_size
-        if not known.out or size < 1:
+        if not known.out or (known.batch_size is not None and known.batch_size < 1):
             raise UserError("--onnx wants a file, --out=FILE.onnx, and a --batch_size of 1 or more")
-        write_onnx(known.onnx, known.out, size, known.plugins)
+        write_onnx(known.onnx, known.out, known.batch_size or 0, known.plugins)
         return
     workdirs = [part.strip() for part in known.workdir.split(",") if part.strip()]
     if not workdirs:
@@ -95,7 +93,10 @@ def make_parser() -> command.Parser:
     add("again", "a model's folder, whose program is made anew")
     add("onnx", "a model's folder, to be written to --out as an ONNX file (see docs/export.md)")
     parser.add_argument(
-        "--batch_size", type=int, default=None, help=f"of the ONNX file's inputs (default {BATCH})"
+        "--batch_size",
+        type=int,
+        default=None,
+        help=f"of the ONNX file's inputs (default: any; {BATCH:,} where jax2onnx needs a size)",
     )
     add("plugins", "where the run's plug-ins are now, if not where the run had them")
     add("data_dir", "where prepared sets are now, if not where the run had them")

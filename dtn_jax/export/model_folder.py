@@ -2,12 +2,12 @@
 
     manifest.json         versions, dates, plug-ins, and SHA-256 and size of every other file
     schema.json           fields, tasks and their spaces
-    model.json            how the program was made: config, members, tables; see `Facts`
+    config.json           how the program was made: config, members, tables; see `Facts`
     program.stablehlo     the forward pass, by jax.export, for every batch size and platform
     weights.safetensors   parameters and tables, each table as its logical rows
     encoders/             raw values to rows: encoders.json; of your own logs spec.json, vocabulary/
     calibration.json      per task what turns its logit into a calibrated one
-    card.md, card/        what the model is, on what it was measured, and its limits
+    README.md, card/      what the model is, on what it was measured, and its limits
 
 The program is `(weights, inputs) -> logits`, two dicts of arrays in, float32 `[B, T]` out, for the
 tasks of schema.json, each in the space of its loss; of a regression the prediction in its label's
@@ -45,9 +45,9 @@ from dtn_jax.errors import UserError
 from dtn_jax.schema import Schema
 
 FORMAT = 1
-MANIFEST, SCHEMA, MODEL = "manifest.json", "schema.json", "model.json"
+MANIFEST, SCHEMA, MODEL = "manifest.json", "schema.json", "config.json"
 PROGRAM, WEIGHTS = "program.stablehlo", "weights.safetensors"
-ENCODERS, CALIBRATION, CARD = "encoders", "calibration.json", "card.md"
+ENCODERS, CALIBRATION, CARD = "encoders", "calibration.json", "README.md"
 TUPLES = ("members", "tables", "tasks", "optional", "all_tasks")  # of Facts
 REQUIRED = (SCHEMA, MODEL, PROGRAM, WEIGHTS, CALIBRATION, f"{ENCODERS}/encoders.json")
 LARGEST_JSON = 256 << 20  # bytes of a JSON file that is read
@@ -56,7 +56,7 @@ AGAIN = "export the run again (dtn-jax export), or restore the folder from a cop
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """model.json: what the program needs to know of its inputs, and how to make it anew.
+    """config.json: what the program needs to know of its inputs, and how to make it anew.
 
     Attributes:
       config: the options of the run, flat, as config.json has them.
@@ -143,7 +143,7 @@ def read_manifest(folder: pathlib.Path, verify: bool = True) -> dict:
 
 
 def read_facts(folder: pathlib.Path) -> Facts:
-    """What model.json says."""
+    """What config.json says."""
     path = folder / MODEL
     try:
         found = read_json(path)

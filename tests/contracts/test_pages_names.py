@@ -41,7 +41,7 @@ FLAG = re.compile(r"(?<![\w=-])--([a-zA-Z][\w.-]*)")
 OPTION = re.compile(rf"({'|'.join(filter(None, SECTIONS))}|split|time|input)\.([a-z0-9_.]+)(=.*)?")
 FOREIGN = re.compile(r"xla_|kill-on-bad-exit|filter")  # flags of XLA, srun and git
 PARTS = {"split": keys.SplitKeys, "time": keys.TimeKeys, "input": keys.InputKeys}
-FILES = ("json", "py")  # model.json is no option
+FILES = ("json", "py")  # config.json is no option
 named = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 
 

@@ -149,7 +149,7 @@ def test_an_exported_model_gives_the_runs_seconds(log, trained, tmp_path):
         make_again(model, say=lambda told: None)
     longer = rows.with_columns(pl.col("duration") * 4)
     assert np.median(load(model).score(longer)["watch@all"].to_numpy() / scores) > 2
-    card = (model / "card.md").read_text()
+    card = (model / "README.md").read_text()
     assert "| watch | regression | the label at its mean quantile for the duration |" in card
     only = export_run([run], tmp_path / "watch", tasks=("watch",), say=lambda told: None)
     make_again(only, say=lambda told: None)

@@ -17,7 +17,7 @@ import pytest
 from dtn_jax import errors, export
 from dtn_jax.data.sets import adult
 from dtn_jax.export import calibration, model_folder, scores
-from dtn_jax.export.write.card import page
+from dtn_jax.export.write import card
 
 ROOT = pathlib.Path(__file__).parents[2]
 SIX = ("jax", "numpy", "polars", "pyarrow", "safetensors", "flatbuffers")
@@ -92,7 +92,8 @@ def test_the_pages_and_the_card_name_the_packages():
         text = (ROOT / name).read_text()
         assert both in text, name
         assert errors.WHOLE in text, name
-    assert errors.TO_SCORE in page.LOAD
+    assert card.WORDS["TO_SCORE"] == errors.TO_SCORE
+    assert "{{ TO_SCORE }}" in card.TEMPLATE.read_text()
     asked = re.findall(r'^  "([\w-]+)', (ROOT / "pyproject.toml").read_text(), re.M)
     known = {name.replace("-", "_").lower() for name in asked}
     others = {"orbax": "orbax_checkpoint", "sklearn": "scikit_learn", "yaml": "pyyaml"}

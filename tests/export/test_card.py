@@ -12,7 +12,7 @@ from dtn_jax.data.prepare import prepare
 from dtn_jax.errors import UserError
 from dtn_jax.export import load
 from dtn_jax.export.write import export_run
-from dtn_jax.export.write.fixed import read_fixed
+from dtn_jax.export.write.encoders import read_fixed
 from dtn_jax.report.markdown import escaped
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.train import train
@@ -66,7 +66,7 @@ def exported(tmp_path_factory, drawn):
 @pytest.mark.slow
 def test_a_card_tells_all_that_a_user_must_know(exported):
     folder, model = exported
-    text = (model / "card.md").read_text()
+    text = (model / "README.md").read_text()
     results = json.loads((folder / "run/results.json").read_text())["test"]
     found = json.loads((model / "card/measured.json").read_text())
     for key, metrics in results.items():  # the exported program's scores are the run's
@@ -80,8 +80,8 @@ def test_a_card_tells_all_that_a_user_must_know(exported):
         "| days of the log | 2026-03-01 to 2026-03-10 |",
         "| split by time | validation from 2026-03-09, test from 2026-03-10 |",
         "A served model has one value for position, page, and other scores",
-        "| order@all | by those of its tasks |",
-        "order@all on test, in ten parts by prediction, calibrated:",
+        "- click: ",
+        "It was fitted and chosen on validation alone:",
         "scored as '1'",
         "scored as the unknown id; optional",
         "| order | binary | probability | rows with click | all rows | none |",
@@ -89,7 +89,7 @@ def test_a_card_tells_all_that_a_user_must_know(exported):
         "GAUC is the AUC within each user",
         "![Calibration on test, before and after](card/calibration.png)",
         "as if position were '1'",
-        "p(order | click) = p(order) / p(click) is wrong. In the log 0 of its ",
+        "p(order | click) = p(order) / p(click) is wrong. In the log 0 of ",
     ):
         assert told in text, told
     assert (model / "card/calibration.png").stat().st_size > 10_000
@@ -97,7 +97,7 @@ def test_a_card_tells_all_that_a_user_must_know(exported):
     assert escaped(HOSTILE).replace("|", r"\|") in text
     assert "![a](" not in text
     load(model)  # the manifest knows the card
-    assert {"card.md", "card/measured.json"} <= set(load(model).manifest["files"])
+    assert {"README.md", "card/measured.json"} <= set(load(model).manifest["files"])
 
 
 @pytest.mark.slow
@@ -124,13 +124,13 @@ def test_a_fixed_value_that_train_has_not_shown_is_told(exported):
         export_run([folder / "run"], folder / "other", fix="price=dear", say=told.append)
     assert told == []  # it is refused at once
     assert not (folder / "other").exists()
-    assert "has not shown this value" not in (model / "card.md").read_text()
+    assert "has not shown this value" not in (model / "README.md").read_text()
     far = {"fix": "position=77", "tasks": ("order",), "calibrate": "platt"}
     export_run([folder / "run"], folder / "far", **far, say=told.append)
     expected = "train has not shown this value (often enough): the unknown id stands for it"
     expected += "; no value of train was the unknown id, so the model has not learnt it"
     assert told[0] == f"Note on position='77': {expected}"
-    text = (folder / "far/card.md").read_text()
+    text = (folder / "far/README.md").read_text()
     assert f"scored as '77'; {expected}" in text
     assert f"Mind: {expected}." in text
     assert "order@click" in text

@@ -19,7 +19,7 @@ from dtn_jax.export.encoded import Bad
 from dtn_jax.export.score_files import Job
 from dtn_jax.export.serve import reading
 from dtn_jax.export.serve.description import describe
-from dtn_jax.export.write.fixed import unseen
+from dtn_jax.export.write.encoders import unseen
 
 SCHEMA = """
 name: shop

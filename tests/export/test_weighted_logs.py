@@ -129,7 +129,7 @@ def test_the_exported_model_scores_the_whole_population(story, tmp_path, way):
     scores = model.score(whole.select("item"))["click@all"].to_numpy()
     assert scores.mean() == pytest.approx(whole["click"].mean(), rel=0.1)
     assert model.meanings == {"click@all": "probability"}
-    text = (tmp_path / "model/card.md").read_text()
+    text = (tmp_path / "model/README.md").read_text()
     assert "these are scores of the weighted population" in text
     assert "| weights of rows | w, in the loss, metrics, calibration |" in text
 
@@ -228,7 +228,7 @@ def exported(trained, out, way):
     folder, _, _ = trained
     told = []
     model = load(export_run([folder / "run"], out / way, calibrate=way, say=told.append))
-    return model, (out / way / "card.md").read_text(), "\n".join(told)
+    return model, (out / way / "README.md").read_text(), "\n".join(told)
 
 
 def test_a_calibrated_score_is_a_probability(trained, tmp_path):

@@ -51,7 +51,9 @@ class Called(NamedTuple):
 
 
 def opened(folder: pathlib.Path) -> Called:
-    return _opened(folder, model_folder.read_manifest(folder)["files"]["model.json"]["sha256"])
+    return _opened(
+        folder, model_folder.read_manifest(folder)["files"][model_folder.MODEL]["sha256"]
+    )
 
 
 @functools.cache

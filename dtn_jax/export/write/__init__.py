@@ -4,14 +4,13 @@
     trained.py              finished runs, and the weights of their best states
     program.py              the forward pass as StableHLO
     weights.py              weights.safetensors, piece by piece
-    encoder_files.py        raw values to rows, from the prepared set
-    split_scores.py         what the files score on validation, for calibration and the card
+    encoders.py             raw values to rows, and values of fields that only training knows
+    measure.py              what the files score on validation and test
     derived_calibration.py  what calibration does to outputs that follow from several tasks
-    card/                   card.md: what a model is, on what it was measured, and its limits
-    fixed.py                the values of fields that only training knows
-    described.py            what the folder says of itself
-    new_folder.py           the folder appears whole, or not at all
+    card.py                 README.md: what a model is, on what it was measured, and its limits
+    folder.py               the folder appears whole, or not at all
     again.py                the program of a folder, made anew
+    onnx.py                 the program of a folder, for ONNX Runtime
 
 `export_run` and `make_again` are what others call.
 """

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,11 +21,11 @@ from dtn_jax.export.fit_calibration import NOISE, Choice
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.spaces import made_of
 from dtn_jax.schema import Schema
-from dtn_jax.shapes import Float
+
+Output = tuple[str, str]  # a task and a space
 
 
-@dataclasses.dataclass(frozen=True)
-class Rise:
+class Rise(NamedTuple):
     """What calibrations add to the log loss of an output, row by row.
 
     Attributes:
@@ -41,17 +42,6 @@ class Rise:
     def excess(self) -> float:
         """By how much the rise is beyond noise; 0 where it is not."""
         return max(self.mean - self.noise, 0.0)
-
-
-def derived(schema: Schema, tasks: Sequence[str]) -> list[tuple[str, str]]:
-    """(task, space) of the derived outputs of these tasks."""
-    return [
-        (task.name, space)
-        for task in schema.tasks
-        if task.name in tasks and task.kind == "binary"
-        for space in task.spaces
-        if space != task.space
-    ]
 
 
 def harmless(
@@ -76,50 +66,69 @@ def harmless(
       weighted: whether rows count by their weights.
       tasks: whose outputs the model gives.
     """
-    rows = _Validation(scores, schema, weighted)
-    before = _losses({}, rows, derived(schema, tasks))
+    given = [task for task in schema.tasks if task.name in tasks and task.kind == "binary"]
+    outputs = [(task.name, s) for task in given for s in task.spaces if s != task.space]
 
-    def rises(calibrations: Mapping[str, Mapping]) -> dict[tuple[str, str], Rise]:
-        after = _losses(calibrations, rows, list(before))
-        return {key: _rise(before[key], after[key]) for key in before}
+    def losses(chosen: Mapping[str, Choice]) -> dict[Output, tuple[np.ndarray, ...]]:
+        """The log loss, weight and unit of each row of the outputs that have rows enough."""
+        calibrations = {task: choice.calibration for task, choice in chosen.items()}
+        logits = calibration.apply(calibrations, scores.logits, schema)
+        known, rows = dataclasses.replace(scores, logits=logits), {}
+        for output in outputs:
+            z, y, w, unit = fit_calibration.sample(*output, known, schema, weighted)
+            if not fit_calibration.too_few(y, unit):
+                rows[output] = fit_calibration.row_losses(z, y), w, unit
+        return rows
 
-    kept = dict(choices)
-    found = rises(_of(kept))
-    if worse := [key for key in found if found[key].excess]:
-        together = kept | _joined(choices, rows, worse)
-        if not any(rise.excess for rise in rises(_of(together)).values()):
+    before = losses({})
+
+    def rises(chosen: Mapping[str, Choice]) -> dict[Output, Rise]:
+        after, added = losses(chosen), {}
+        for output, (values, w, unit) in before.items():
+            mean, error = fit_calibration.mean_and_error(after[output][0] - values, w, unit)
+            added[output] = Rise(float(values @ w / w.sum()), mean, NOISE * error)
+        return added
+
+    kept, found = dict(choices), rises(choices)
+    if worse := [output for output in found if found[output].excess]:
+        together = kept | _joined(choices, worse, scores, schema, weighted)
+        if not any(rise.excess for rise in rises(together).values()):
             return together
-    while worse := [key for key in found if found[key].excess]:
+    while worse := [output for output in found if found[output].excess]:
         trials = {
-            task: rises(_of(kept) | {task: calibration.NONE})
-            for task, own in _of(kept).items()
-            if own["method"] != "none"
+            task: rises({t: choice for t, choice in kept.items() if t != task})
+            for task, choice in kept.items()
+            if choice.calibration["method"] != "none"
         }
         best = min(trials, key=lambda task: sum(rise.excess for rise in trials[task].values()))
-        hurt = max(worse, key=lambda key: found[key].mean - trials[best][key].mean)
+        hurt = max(worse, key=lambda output: found[output].mean - trials[best][output].mean)
         kept[best] = _given_up(kept[best], "@".join(hurt), found[hurt])
         found = trials[best]
     return kept
 
 
 def _joined(
-    choices: Mapping[str, Choice], rows: _Validation, worse: Sequence[tuple[str, str]]
+    choices: Mapping[str, Choice],
+    worse: Sequence[Output],
+    scores: Scores,
+    schema: Schema,
+    weighted: bool,
 ) -> dict[str, Choice]:
     """Platt's calibrations for the uncalibrated tasks that these outputs are derived from."""
-    platt = fit_calibration.fit(rows.scores, rows.schema, rows.weighted, "platt")
-    found = {}
+    platt = fit_calibration.fit(scores, schema, weighted, "platt")
+    joined = {}
     for task, space in worse:
-        for name in made_of(task, space, rows.schema):
-            own = choices[name]
-            gains = own.losses.get("platt", np.inf) < own.losses.get("none", np.inf)
-            if own.calibration["method"] == "none" and gains:
+        for name in made_of(task, space, schema):
+            choice = choices[name]
+            gains = choice.losses.get("platt", np.inf) < choice.losses.get("none", np.inf)
+            if choice.calibration["method"] == "none" and gains:
                 reason = (
                     f"platt, for {task}@{space}, which is derived from it and would be worse with "
-                    f"the calibrations of other tasks alone. By its own output alone: {own.reason}"
+                    "the calibrations of other tasks alone. By its own output alone: "
+                    f"{choice.reason}"
                 )
-                calibrated = platt[name].calibration
-                found[name] = dataclasses.replace(own, calibration=calibrated, reason=reason)
-    return found
+                joined[name] = Choice(platt[name].calibration, choice.losses, reason)
+    return joined
 
 
 def _given_up(choice: Choice, output: str, rise: Rise) -> Choice:
@@ -129,49 +138,4 @@ def _given_up(choice: Choice, output: str, rise: Rise) -> Choice:
         f"{rise.before + rise.mean:.5f} with it, {rise.before:.5f} without any calibration (a rise "
         f"of {rise.mean:.2g} ± {rise.noise:.1g}). By its own output alone: {choice.reason}"
     )
-    return dataclasses.replace(choice, calibration=dict(calibration.NONE), reason=reason)
-
-
-def _of(choices: Mapping[str, Choice]) -> dict[str, dict]:
-    return {task: choice.calibration for task, choice in choices.items()}
-
-
-@dataclasses.dataclass(frozen=True)
-class _Validation:
-    """As the arguments of `harmless`."""
-
-    scores: Scores
-    schema: Schema
-    weighted: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class _Losses:
-    """Of one output's rows: the log loss, weight and unit (a group, or a row) of each."""
-
-    values: Float[np.ndarray, " B"]
-    weights: Float[np.ndarray, " B"]
-    unit: np.ndarray
-
-
-def _rise(before: _Losses, after: _Losses) -> Rise:
-    mean, error = fit_calibration.mean_and_error(
-        after.values - before.values, before.weights, before.unit
-    )
-    known = float(before.values @ before.weights / before.weights.sum())
-    return Rise(known, mean, NOISE * error)
-
-
-def _losses(
-    calibrations: Mapping[str, Mapping], rows: _Validation, outputs: Sequence[tuple[str, str]]
-) -> dict[tuple[str, str], _Losses]:
-    """The log losses of those of these outputs that have rows enough."""
-    if not outputs:
-        return {}
-    logits = calibration.apply(calibrations, rows.scores.logits, rows.schema)
-    known, found = dataclasses.replace(rows.scores, logits=logits), {}
-    for task, space in outputs:
-        z, y, w, unit = fit_calibration.sample(task, space, known, rows.schema, rows.weighted)
-        if not fit_calibration.too_few(y, unit):
-            found[task, space] = _Losses(fit_calibration.row_losses(z, y), w, unit)
-    return found
+    return Choice(dict(calibration.NONE), choice.losses, reason)

@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import pathlib
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import jax
 
+import dtn_jax
+from dtn_jax.config import identity
+from dtn_jax.config.plugins import PART
 from dtn_jax.errors import UserError, choose
-from dtn_jax.evaluate import evaluate
 from dtn_jax.export import calibration, fit_calibration, model_folder
-from dtn_jax.export.write import derived_calibration, described, encoder_files, trained
-from dtn_jax.export.write.card import page, reranked
-from dtn_jax.export.write.card.measured import measure, of_tasks
-from dtn_jax.export.write.fixed import all_fixed, read_fixed, unseen, value_text
-from dtn_jax.export.write.new_folder import check_free, new_folder
-from dtn_jax.export.write.program import TABLE_DTYPES, Forward, Shapes, export_program
-from dtn_jax.export.write.size import size_of
-from dtn_jax.export.write.split_scores import split_scores
+from dtn_jax.export.model_folder import Facts
+from dtn_jax.export.write import card, derived_calibration, encoders, trained
+from dtn_jax.export.write.folder import check_free, new_folder
+from dtn_jax.export.write.measure import Export, measure, metrics_of, split_scores
+from dtn_jax.export.write.program import PLATFORMS, TABLE_DTYPES, Forward, export_program
 from dtn_jax.export.write.trained import Member
 from dtn_jax.export.write.weights import write_weights
-from dtn_jax.metrics.scores import Scores
+from dtn_jax.report.versions import versions
 from dtn_jax.run import Run
-from dtn_jax.schema import Schema
+from dtn_jax.schema import ALL, Schema
 from dtn_jax.shared_files import full_path
 from dtn_jax.workdir.found import runs_in
 
 EVERY = 5.0  # seconds between two lines of progress
 EXACT = "exact"  # a folder within the one that is written, for as long as it is compared with
+Say = Callable[[str], None]
 
 
 def export_run(
@@ -48,7 +47,7 @@ def export_run(
     plugins: str = "",
     data_dir: str = "",
     manual_dir: str = "",
-    say: Callable[[str], None] = print,
+    say: Say = print,
 ) -> pathlib.Path:
     """Writes the model of a finished run, or of several that differ in their seed alone.
 
@@ -73,12 +72,12 @@ def export_run(
     Raises:
       UserError: a run is not finished, or damaged, or differs from the others, or computes in
         float64; an option names what is not there; `out` is there and is not to be replaced.
+      OSError: the folder cannot be written.
     """
     out = full_path(out)
     workdirs = [run for folder in workdirs for run in runs_in(full_path(folder))]
     check_free(out, replace)
-    if tables:
-        choose("dtype of tables", tables, TABLE_DTYPES)
+    choose("dtype of tables", tables or TABLE_DTYPES[0], TABLE_DTYPES)
     choose("calibration", calibrate, fit_calibration.WAYS)
     run = trained.build(workdirs, plugins, data_dir, manual_dir)
     if run.config.model.dtype == "float64":
@@ -87,48 +86,43 @@ def export_run(
             "train with float32 or bfloat16"
         )
     wanted = tuple(choose("task", name, run.schema.task_names) for name in tasks)
-    fixed = read_fixed(fix, run.schema)
-    values = all_fixed(run, fixed)
-    for name, told in unseen(run, values).items():
-        say(f"Note on {name}={value_text(values[name])}: {told}")
+    fixed = {**encoders.spec_of(run.data).fixed(), **encoders.read_fixed(fix, run.schema)}
+    for name, reason in encoders.unseen(run, fixed).items():
+        say(f"Note on {name}={encoders.value_text(fixed[name])}: {reason}")
     with new_folder(out, replace) as folder:
         members = [trained.read(run, workdir, select) for workdir in workdirs]
-        told = ", ".join(f"{w} at step {m.step}" for w, m in zip(workdirs, members))
-        say(f"Exporting {told}")
-        dtype = tables or run.config.optim.table_dtype
-        _fill(folder, run, members, dtype, wanted, fixed, calibrate, say)
+        steps = (f"{w} at step {m.step}" for w, m in zip(workdirs, members))
+        say(f"Exporting {', '.join(steps)}")
+        schema, dtype = with_tasks(run.schema, wanted), tables or run.config.optim.table_dtype
+        facts = facts_of(run, members, dtype, schema, wanted, fixed)
+        forward = Forward(run.model, run.plan, schema.task_names, run.losses, dtype, len(members))
+        _fill(Export(folder, run, schema, facts, forward), members, calibrate, say)
     say(f"The model is in {out}")
     return out
 
 
-def _fill(
-    folder: pathlib.Path,
-    run: Run,
-    members: Sequence[Member],
-    table_dtype: str,
-    wanted: tuple[str, ...],
-    fixed: Mapping[str, str | None],
-    calibrate: str,
-    say: Callable[[str], None],
-) -> None:
+def _fill(export: Export, members: Sequence[Member], calibrate: str, say: Say) -> None:
     """Writes all files of a model, its manifest last."""
-    schema = described.with_tasks(run.schema, wanted)
-    tasks = schema.task_names
-    forward = Forward(run.model, run.plan, tasks, run.losses, table_dtype, len(members))
-    exact, stored, own = None, {}, run.config.optim.table_dtype
-    if table_dtype != own:
-        say(f"Scoring validation with tables of {own}, to compare with")
-        (folder / EXACT).mkdir()
-        as_trained = dataclasses.replace(forward, table_dtype=own)
-        write_model(folder / EXACT, run, members, as_trained, schema, wanted, {}, lambda told: None)
-        exact = split_scores(folder / EXACT, run, "validation")
-        shutil.rmtree(folder / EXACT)
-    write_model(folder, run, members, forward, schema, wanted, fixed, say)
+    folder, run, schema, facts = export.folder, export.run, export.schema, export.facts
+    tables, dtype = {}, run.config.optim.table_dtype
+    (folder / card.MEASURED).parent.mkdir()
+    if facts.table_dtype != dtype:
+        say(f"Scoring validation with tables of {dtype}, to compare with")
+        forward = dataclasses.replace(export.forward, table_dtype=dtype)
+        exact = dataclasses.replace(export, folder=folder / EXACT, forward=forward)
+        exact.folder.mkdir()
+        write_program(exact, members, lambda text: None)
+        tables = {"trained": dtype, "stored": facts.table_dtype, "split": "validation"}
+        tables["exact_metrics"] = metrics_of(exact, split_scores(exact, "validation"))
+        shutil.rmtree(exact.folder)
+    write_program(export, members, say)
+    (folder / model_folder.SCHEMA).write_text(schema.to_json())
+    (folder / model_folder.MODEL).write_text(json.dumps(dataclasses.asdict(facts), indent=1))
     say("The encoders")
-    encoder_files.write(run.data, folder / model_folder.ENCODERS)
+    encoders.write(run.data, folder / model_folder.ENCODERS)
     say("Calibrating on validation")
-    validation = split_scores(folder, run, "validation")
-    weighted, given = run.config.evaluate.sample_weights, wanted or schema.task_names
+    validation = split_scores(export, "validation")
+    weighted = run.config.evaluate.sample_weights
     if run.schema.weight and run.config.loss.sample_weights and not weighted:
         say(
             f"note: calibration and metrics do not count rows by {run.schema.weight}, as the loss "
@@ -136,82 +130,121 @@ def _fill(
         )
     choices = fit_calibration.fit(validation, schema, weighted, calibrate)
     if calibrate == fit_calibration.AUTO:
-        choices = derived_calibration.harmless(choices, validation, schema, weighted, given)
+        choices = derived_calibration.harmless(choices, validation, schema, weighted, facts.tasks)
     calibration.write(folder, {task: choice.calibration for task, choice in choices.items()})
-    choices = fit_calibration.told(choices, model_folder.read_facts(folder).improper)
+    choices = fit_calibration.told(choices, facts.improper)
     for task, choice in choices.items():
         say(f"  {task}: {choice.reason}")
-    if exact:
-        found = _metrics(run, schema, given, exact, validation)
-        stored = described.measured(forward, own, *found)
     say("The card, with the scores of test")
-    manifest = described.manifest_of(run)
-    measured, size = measure(folder, run, validation, choices), size_of(folder, forward)
-    for line in reranked.told(measured, schema, "validation"):
+    measured = measure(export, validation, choices)
+    if tables:
+        tables["stored_metrics"] = measured["uncalibrated"]["validation"]
+    for line in card.reranked(measured, schema, "validation"):
         say(f"  {line}")
-    page.write(folder, run, size, measured, manifest, stored)
+    manifest = {
+        "made": model_folder.now(),
+        **program_facts(),
+        "data": {"name": run.schema.name, "fingerprint": run.data.fingerprint},
+        "plugins": plugins_of(run.config.plugins),
+    }
+    card.write(export, measured | {"tables": tables}, manifest)
     model_folder.write_manifest(folder, manifest)
 
 
-def write_model(
-    folder: pathlib.Path,
-    run: Run,
-    members: Sequence[Member],
-    forward: Forward,
-    schema: Schema,
-    wanted: tuple[str, ...],
-    fixed: Mapping[str, str | None],
-    say: Callable[[str], None],
-) -> None:
-    """Writes what scores encoded rows: program, weights, schema.json and model.json."""
+def write_program(export: Export, members: Sequence[Member], say: Say) -> None:
+    """Writes what scores encoded rows: the program and its weights."""
     say("The program, for every batch size on CPUs, GPUs and TPUs")
-    weights = write_program(folder, forward)
-    total = sum(_bytes(leaf) for leaf in weights.values())
+    program, weights = export_program(export.forward)
+    (export.folder / model_folder.PROGRAM).write_bytes(program)
+    total = sum(leaf.size * leaf.dtype.itemsize for leaf in weights.values())
     say(f"The weights, {total / 1e6:,.1f} MB")
-    prefixes = [forward.prefix(i) for i in range(len(members))]
+    prefixes = map(export.forward.prefix, range(len(members)))
     write_weights(
-        folder / model_folder.WEIGHTS,
+        export.folder / model_folder.WEIGHTS,
         weights,
         {p + name: a for p, m in zip(prefixes, members) for name, a in m.dense.items()},
-        {name: [m.tables[name](folder) for m in members] for name in members[0].tables},
-        Written(total, say),
+        {name: [m.tables[name](export.folder) for m in members] for name in members[0].tables},
+        _progress(total, say),
     )
-    (folder / model_folder.SCHEMA).write_text(schema.to_json())
-    facts = described.facts_of(run, members, forward, wanted, schema, fixed)
-    (folder / model_folder.MODEL).write_text(json.dumps(dataclasses.asdict(facts), indent=1))
 
 
-def write_program(folder: pathlib.Path, forward: Forward) -> Shapes:
-    """Writes the program; returns the weights that it reads."""
-    program, weights = export_program(forward)
-    (folder / model_folder.PROGRAM).write_bytes(program)
-    return weights
-
-
-class Written:
+def _progress(total: int, say: Say) -> Callable[[int], None]:
     """Says now and then how much is written."""
+    done, said = 0, time.monotonic()
 
-    def __init__(self, total: int, say: Callable[[str], None]):
-        self.total, self.say, self.done, self.said = total, say, 0, time.monotonic()
+    def tell(count: int) -> None:
+        nonlocal done, said
+        done += count
+        if time.monotonic() - said > EVERY:
+            say(f"  {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+            said = time.monotonic()
 
-    def __call__(self, count: int) -> None:
-        self.done += count
-        if time.monotonic() - self.said > EVERY:
-            self.say(f"  {self.done / 1e6:,.0f} of {self.total / 1e6:,.0f} MB")
-            self.said = time.monotonic()
+    return tell
 
 
-def _metrics(run: Run, schema: Schema, tasks: Sequence[str], *scores: Scores) -> list[dict]:
-    """{task@space: {metric: value}} of each for these tasks, uncalibrated."""
-    options = run.config.evaluate
-    own = functools.partial(
-        evaluate, schema=schema, bins=options.ece_bins, weighted=options.sample_weights
+def with_tasks(schema: Schema, wanted: Sequence[str]) -> Schema:
+    """A schema of these tasks and those whose predictions or spaces they need; () is all."""
+    tasks = {task.name: task for task in schema.tasks}
+    needed, rest = set(), list(wanted or tasks)
+    while rest:
+        name = rest.pop()
+        if name not in needed and name != ALL:
+            needed.add(name)
+            rest += [*tasks[name].upstream, *tasks[name].spaces]
+    return dataclasses.replace(schema, tasks=tuple(t for t in schema.tasks if t.name in needed))
+
+
+def facts_of(
+    run: Run,
+    members: Sequence[Member],
+    table_dtype: str,
+    schema: Schema,
+    wanted: Sequence[str],
+    fixed: Mapping[str, object],
+) -> Facts:
+    """What config.json says.
+
+    Args:
+      run: of the members.
+      table_dtype: of the stored tables.
+      schema: of the tasks that the program gives.
+      wanted: tasks whose scores the model gives; () for all.
+      fixed: {field: the value that stands for it when scoring}.
+    """
+    first, tables = 0, []
+    for view in run.plan.views:
+        for table, rows in run.schema.tables().items():
+            tables.append({"view": view, "table": table, "first": first, "rows": rows})
+            first += rows
+    every = json.loads(run.schema.to_json())["tasks"] if schema != run.schema else ()
+    losses = [loss for loss in run.losses if loss.task in schema.task_names]
+    return Facts(
+        config={key: value for key, value in identity(run.config).items() if key != "seed"},
+        members=tuple(
+            {"seed": m.seed, "step": m.step, "selected_by": m.selected_by} for m in members
+        ),
+        offsets=run.plan.offsets,
+        rows=run.plan.used["embedding"],
+        tables=tuple(tables),
+        table_dtype=table_dtype,
+        tasks=tuple(name for name in schema.task_names if not wanted or name in wanted),
+        fixed=dict(fixed),
+        optional=encoders.spec_of(run.data).optional(),
+        all_tasks=tuple(every),
+        improper={loss.task: loss.improper for loss in losses if loss.improper},
     )
-    return [of_tasks(tasks, own(each)) for each in scores]
 
 
-def _bytes(leaf: jax.ShapeDtypeStruct) -> int:
-    return leaf.size * leaf.dtype.itemsize
+def program_facts() -> dict:
+    """What the manifest says of a program that is made now."""
+    program = {"made": model_folder.now(), "jax": jax.__version__, "platforms": list(PLATFORMS)}
+    return {"program": program, "versions": {"dtn_jax": dtn_jax.__version__, **versions()}}
+
+
+def plugins_of(option: str) -> list[dict[str, str]]:
+    """The plug-ins that a config's option names: never where they lie, nor their code."""
+    parts: Iterable = (PART.fullmatch(part.strip()) for part in option.split(",") if part.strip())
+    return [{"name": pathlib.PurePath(p["path"]).name, "sha256": p["sha"]} for p in parts]
 
 
 def read_tasks(text: str) -> tuple[str, ...]:

@@ -112,17 +112,14 @@ class Forward:
 
         `scale` is that of the rows of an int8 table, `[V, M]`.
         """
-        own = self.plan.arrays[name]
-        wide = dataclasses.replace(own, width=self.members * own.width, lanes=0, stride=1)
-        narrow = dataclasses.replace(own, width=self.members, lanes=0, stride=1)
 
-        def look_up(table: Array, ids: Array) -> Array:
-            found = wide.take(table, ids).astype(jnp.float32)
-            if scale is None:
-                return found
-            return found * jnp.repeat(narrow.take(scale, ids), own.width, axis=1)
+        def rows(table: Array, ids: Array) -> Array:
+            return table.at[ids].get(mode="fill", fill_value=0).astype(jnp.float32)
 
-        return look_up
+        def scaled(table: Array, ids: Array) -> Array:
+            return rows(table, ids) * jnp.repeat(rows(scale, ids), self.plan.arrays[name].width, 1)
+
+        return rows if scale is None else scaled
 
     def _logits(self, member: int, weights: Mapping, gathered: Mapping, batch: Batch) -> Array:
         """Of one member, `[B, T]`."""

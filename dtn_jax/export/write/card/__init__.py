@@ -1,1 +1,0 @@
-"""What a model is, on what it was measured, and its limits: card.md and card/."""

@@ -1,0 +1,200 @@
+"""What an exported model is measured by: its own program, on the prepared validation and test rows.
+
+Calibrations are fitted and chosen on validation. Test is read once, to be reported. Both have the
+values that were logged; test is scored again with the fixed values of fields that only training
+knows, since that is what a served model says.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import pathlib
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from scipy import stats
+
+from dtn_jax.data.epochs.reader import in_order
+from dtn_jax.evaluate import calibration as calibration_curves
+from dtn_jax.evaluate import evaluate, with_logits
+from dtn_jax.export import calibration
+from dtn_jax.export.compiled import read_program
+from dtn_jax.export.encoded import Encoded
+from dtn_jax.export.fit_calibration import Choice
+from dtn_jax.export.model_folder import WEIGHTS, Facts
+from dtn_jax.export.tables import Weights
+from dtn_jax.export.weights_file import read_weights
+from dtn_jax.export.write.encoders import encoded_row, spec_of
+from dtn_jax.export.write.program import Forward
+from dtn_jax.interface import Batch
+from dtn_jax.metrics import METRICS, Value
+from dtn_jax.metrics.influence import Units, influences
+from dtn_jax.metrics.paired import FEWEST
+from dtn_jax.metrics.scores import Scores
+from dtn_jax.metrics.spaces import made_of
+from dtn_jax.report import plots
+from dtn_jax.report.markdown import one_line
+from dtn_jax.run import Run
+from dtn_jax.schema import Schema, Task
+
+PICTURE = "card/calibration.png"  # of the README, and the folder of what goes with it
+Metrics = dict[str, dict[str, Value]]  # {task@space: {metric: value}}
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """A model that is being written.
+
+    Attributes:
+      folder: of the model.
+      run: that it is made of.
+      schema: of the tasks that its program gives.
+      facts: what config.json says.
+      forward: the program.
+    """
+
+    folder: pathlib.Path
+    run: Run
+    schema: Schema
+    facts: Facts
+    forward: Forward
+
+
+def split_scores(export: Export, split: str, fixed: Encoded | None = None) -> Scores:
+    """The logits of a model, uncalibrated, beside the labels of a split of its data.
+
+    The folder's program and weights are enough, and no table is in memory. A field that has a fixed
+    value in the model has its own here, unless that is asked for.
+
+    Args:
+      export: the model.
+      split: train, validation or test.
+      fixed: one row, whose values of the fields that the model fixes take the place of every row's.
+    """
+    run, facts = export.run, export.facts
+    program, stored = read_program(export.folder, {}), read_weights(export.folder / WEIGHTS)
+    weights = Weights({name: stored[name] for name in program.weights}, facts.rows, "disk")
+    offsets, beyond = np.asarray(facts.offsets, np.int32), np.int32(facts.rows)
+
+    def call(batch: Batch) -> jax.Array:
+        ids, numeric = with_fixed(batch, fixed, export.schema, facts.fixed)
+        rows = np.where((ids >= 0)[:, None], ids[:, None] + offsets[None], beyond)
+        known, rows = weights.of(rows)
+        inputs = {"ids": ids, "rows": rows, "weights": batch.weights, "numeric": numeric}
+        return program.call(known, inputs)
+
+    batches = in_order(run.data, split, run.config.data.eval_batch_size)
+    columns = [run.schema.task_names.index(name) for name in export.schema.task_names]
+    parts = [
+        (logits, batch.labels[:, columns], batch.label_mask[:, columns], batch.sample_weight)
+        for batch, logits in with_logits(batches, call)
+    ]
+    arrays = (np.concatenate(part)[: run.data.rows[split]] for part in zip(*parts))
+    return Scores(*arrays, group=run.groups(split))
+
+
+def with_fixed(
+    batch: Batch, fixed: Encoded | None, schema: Schema, names: Collection[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """A batch's ids and numbers; those of the named fields as the one row of `fixed` has them."""
+    if fixed is None:
+        return batch.ids, batch.numeric
+    slots = [field.name in names for field in schema.slot_fields()]
+    numbers = [field.name in names for field in schema.number_fields()]
+    ids = np.where(slots, fixed.ids, batch.ids)
+    return ids, np.where(numbers, fixed.numeric, batch.numeric)
+
+
+def metrics_of(export: Export, scores: Scores) -> Metrics:
+    """The metrics of the tasks that a model gives, by the options of its run."""
+    options = export.run.config.evaluate
+    metrics = evaluate(scores, export.schema, options.ece_bins, options.sample_weights)
+    return {key: own for key, own in metrics.items() if key.partition("@")[0] in export.facts.tasks}
+
+
+def measure(export: Export, validation: Scores, choices: Mapping[str, Choice]) -> dict[str, Any]:
+    """Reads test, draws it (`draw`), and says what both splits are scored like.
+
+    Args:
+      export: the model.
+      validation: its scores, not calibrated.
+      choices: {task: how it is calibrated}, by validation.
+
+    Returns:
+      `calibration`, the choices; `uncalibrated` and `calibrated`, each the metrics of validation
+      and test; `test_intervals`, {task@space: {metric: (low, high)}} of the calibrated ones; and
+      `test_with_fixed_values`, {} without such fields.
+    """
+    chosen = {task: choice.calibration for task, choice in choices.items()}
+
+    def calibrated(scores: Scores) -> Scores:
+        logits = calibration.apply(chosen, scores.logits, export.schema)
+        return dataclasses.replace(scores, logits=logits)
+
+    before = {"validation": validation, "test": split_scores(export, "test")}
+    after = {split: calibrated(scores) for split, scores in before.items()}
+    fixed: Metrics = {}
+    crossed = {name for field in spec_of(export.run.data).fields for name in field.cross}
+    if export.facts.fixed and not crossed & set(export.facts.fixed):  # else of a cross only one
+        row = encoded_row(export.run, export.facts.fixed)
+        fixed = metrics_of(export, calibrated(split_scores(export, "test", row)))
+    draw(export, before["test"], after["test"], chosen)
+    return {
+        "calibration": {task: dataclasses.asdict(choice) for task, choice in choices.items()},
+        "uncalibrated": {split: metrics_of(export, scores) for split, scores in before.items()},
+        "calibrated": {split: metrics_of(export, scores) for split, scores in after.items()},
+        "test_intervals": dict(intervals(export, after["test"])),
+        "test_with_fixed_values": fixed,
+    }
+
+
+def intervals(
+    export: Export, scores: Scores
+) -> Iterator[tuple[str, dict[str, tuple[float, float]]]]:
+    """95 % intervals of metrics over samples of rows, or of groups: Student's, from influences.
+
+    None of a metric whose rows lie in too few groups (`paired.FEWEST`).
+    """
+    options, units = export.run.config.evaluate, Units(len(scores.logits), scores.group)
+    weighted, schema = options.sample_weights, export.schema
+    for task, space in _outputs(export):
+        at = scores.rows(task.name, space, schema)
+        if weighted:
+            at &= scores.sample_weight > 0
+        rows, ends = scores.metric_rows(task.name, space, schema, options.ece_bins, weighted), {}
+        for name, metric in influences(rows, np.flatnonzero(at), units).items():
+            if np.isfinite(metric.value) and metric.effective >= FEWEST:
+                error = metric.slope * np.sqrt(np.square(metric.units).sum())
+                error *= stats.t.ppf(0.975, metric.effective - 1)
+                highest = 1.0 if METRICS[name].bounded else math.inf
+                low, high = float(metric.value - error), float(metric.value + error)
+                ends[name] = max(0.0, low), min(highest, high)
+        yield f"{task.name}@{space}", ends
+
+
+def draw(export: Export, before: Scores, after: Scores, chosen: Mapping[str, Mapping]) -> None:
+    """Draws reliability diagrams of test, of each output: before and after calibration."""
+    options, curves = export.run.config.evaluate, {}
+    plain, calibrated = (
+        calibration_curves(scores, export.schema, options.ece_bins, options.sample_weights)
+        for scores in (before, after)
+    )
+    for task, space in _outputs(export):
+        if task.kind == "binary":
+            key = f"{task.name}@{space}"
+            parts = made_of(task.name, space, export.schema)
+            methods = {chosen[part]["method"] for part in parts} - {"none"}
+            curves[one_line(f"{key}, {'before' if methods else 'not calibrated'}")] = plain[key]
+            if methods:
+                curves[one_line(f"{key}, after {', '.join(sorted(methods))}")] = calibrated[key]
+    plots.reliability(curves, export.folder / PICTURE, columns=2)
+
+
+def _outputs(export: Export) -> Iterator[tuple[Task, str]]:
+    """The tasks that a model gives, each with its spaces."""
+    for task in export.schema.tasks:
+        if task.name in export.facts.tasks:
+            yield from ((task, space) for space in task.spaces)

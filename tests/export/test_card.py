@@ -5,6 +5,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 from sklearn.metrics import roc_auc_score
 
 from configs.logs import get_config
@@ -92,6 +93,21 @@ def test_a_card_tells_all_that_a_user_must_know(exported):
         "p(order | click) = p(order) / p(click) is wrong. In the log 0 of ",
     ):
         assert told in text, told
+    head, _, _ = text.removeprefix("---\n").partition("\n---\n")
+    head = yaml.safe_load(head)
+    assert head["library_name"] == "dtn_jax"
+    assert head["license"] == "unknown"
+    assert {"jax", "ranking", "shared_bottom"} <= set(head["tags"])
+    (index,) = head["model-index"]
+    kinds = [(own["task"]["name"], own["task"]["type"]) for own in index["results"]]
+    names = ("click@all", "order@click", "order@all")
+    regression = ("watch@all", "tabular-regression")
+    assert kinds == [*((name, "tabular-classification") for name in names), regression]
+    for own in index["results"]:
+        assert own["dataset"] == {"type": "shop", "name": "shop", "split": "test"}
+        measured = found["calibrated"]["test"][own["task"]["name"]]
+        for metric in own["metrics"]:
+            assert metric["value"] == pytest.approx(measured[metric["type"]], abs=1e-6)
     assert (model / "card/calibration.png").stat().st_size > 10_000
     assert "<script>" not in text
     assert escaped(HOSTILE).replace("|", r"\|") in text

@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import numpy as np
+import polars as pl
 import pytest
 from small_runs import small
 from world.run import finished, opened
@@ -18,7 +19,7 @@ from dtn_jax.analysis.finished import best_state
 from dtn_jax.cli import export
 from dtn_jax.data.epochs.reader import in_order
 from dtn_jax.errors import UserError
-from dtn_jax.export import model_folder
+from dtn_jax.export import load, model_folder
 from dtn_jax.export.write import export_run, make_again
 from dtn_jax.export.write.onnx import write_onnx
 from dtn_jax.run import build_run
@@ -61,6 +62,7 @@ def test_the_folder_says_where_nothing_lies(finished_run, exported_model):
 def test_its_page_lists_the_files_of_a_folder_and_its_options(exported_model):
     told = set(re.findall(r"^\| `([\w.]+)", PAGE, re.M))
     assert {path.name for path in exported_model.iterdir()} <= told | {"card"}
+    assert {"README.md", "config.json"} <= {path.name for path in exported_model.iterdir()}
     (rows,) = re.findall(r"^\| option \|.*?\n\n", PAGE, re.M | re.S)
     options = re.findall(r"`(--\w+=\S+?)`", rows)
     assert len(options) == 6
@@ -335,10 +337,12 @@ def test_runs_that_are_no_seeds_of_one_config_are_refused(finished_run, tmp_path
 def test_onnx_runtime_gives_the_programs_logits(exported_model, prepared_dir, tmp_path):
     size = 200
     own = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
-    given = [f"--onnx={exported_model}", "--out=model.onnx", f"--batch_size={size}"]
+    given = [f"--onnx={exported_model}", "--out=model.onnx"]
     batch = next(in_order(build_run(small(prepared_dir)).data, "validation", size, slice(0, size)))
     np.savez(tmp_path / "in.npz", **opened(exported_model).inputs(batch))
-    for call in (["-m", "experiments.export", *given], ["-c", ONNX_RUNTIME]):
+    calls = [["-m", "experiments.export", *given], ["-c", ONNX_RUNTIME]]
+    calls += [[*calls[0], f"--batch_size={size}"], calls[1]]
+    for number, call in enumerate(calls):
         done = subprocess.run(
             [ONNX.absolute(), *call],
             cwd=tmp_path,
@@ -347,8 +351,11 @@ def test_onnx_runtime_gives_the_programs_logits(exported_model, prepared_dir, tm
             text=True,
         )
         assert done.returncode == 0, done.stderr
-    expected = opened(exported_model).logits(batch)
-    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, rtol=0, atol=1e-5)
+        if call[0] == "-m":
+            assert ("200 rows: pad" if number else "batches have any size") in done.stdout
+        else:
+            expected = opened(exported_model).logits(batch)
+            np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, rtol=0, atol=1e-5)
 
 
 def test_without_jax2onnx_it_is_told(exported_model, tmp_path, monkeypatch):
@@ -356,6 +363,32 @@ def test_without_jax2onnx_it_is_told(exported_model, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="make onnx"):
         write_onnx(exported_model, tmp_path / "model.onnx", 8)
     assert not list(tmp_path.iterdir())
+
+
+# ---------------------------------------------------------------- MLflow
+
+
+LOADED = """
+import mlflow.pyfunc, pandas
+model = mlflow.pyfunc.load_model("out")
+model.predict(pandas.read_parquet("rows.parquet")).to_parquet("scores.parquet")
+"""
+
+
+@pytest.mark.slow
+def test_mlflow_loads_a_folder_by_the_example(exported_model, tmp_path):
+    pytest.importorskip("mlflow")
+    pytest.importorskip("pandas")
+    example = ROOT / "docs/examples/mlflow_model.py"
+    assert len(example.read_text().splitlines()) <= 25
+    model = load(exported_model)
+    rows = pl.DataFrame([dict.fromkeys(model.columns, value) for value in (None, "7")])
+    rows.write_parquet(tmp_path / "rows.parquet")
+    for call in ([example, exported_model, "out"], ["-c", LOADED]):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        subprocess.run([sys.executable, *call], cwd=tmp_path, env=environment, check=True)
+    got = pl.read_parquet(tmp_path / "scores.parquet")
+    assert got.equals(model.score(rows))
 
 
 # ---------------------------------------------------------------- paths with `..` in them

@@ -6,8 +6,7 @@ import dataclasses
 import json
 import pathlib
 import shutil
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 
@@ -29,7 +28,6 @@ from dtn_jax.schema import ALL, Schema
 from dtn_jax.shared_files import full_path
 from dtn_jax.workdir.found import runs_in
 
-EVERY = 5.0  # seconds between two lines of progress
 EXACT = "exact"  # a folder within the one that is written, for as long as it is compared with
 Say = Callable[[str], None]
 
@@ -156,30 +154,15 @@ def write_program(export: Export, members: Sequence[Member], say: Say) -> None:
     say("The program, for every batch size on CPUs, GPUs and TPUs")
     program, weights = export_program(export.forward)
     (export.folder / model_folder.PROGRAM).write_bytes(program)
-    total = sum(leaf.size * leaf.dtype.itemsize for leaf in weights.values())
-    say(f"The weights, {total / 1e6:,.1f} MB")
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in weights.values())
+    say(f"The weights, {size / 1e6:,.1f} MB")
     prefixes = map(export.forward.prefix, range(len(members)))
     write_weights(
         export.folder / model_folder.WEIGHTS,
         weights,
         {p + name: a for p, m in zip(prefixes, members) for name, a in m.dense.items()},
         {name: [m.tables[name](export.folder) for m in members] for name in members[0].tables},
-        _progress(total, say),
     )
-
-
-def _progress(total: int, say: Say) -> Callable[[int], None]:
-    """Says now and then how much is written."""
-    done, said = 0, time.monotonic()
-
-    def tell(count: int) -> None:
-        nonlocal done, said
-        done += count
-        if time.monotonic() - said > EVERY:
-            say(f"  {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
-            said = time.monotonic()
-
-    return tell
 
 
 def with_tasks(schema: Schema, wanted: Sequence[str]) -> Schema:
@@ -243,7 +226,7 @@ def program_facts() -> dict:
 
 def plugins_of(option: str) -> list[dict[str, str]]:
     """The plug-ins that a config's option names: never where they lie, nor their code."""
-    parts: Iterable = (PART.fullmatch(part.strip()) for part in option.split(",") if part.strip())
+    parts = (PART.fullmatch(part.strip()) for part in option.split(",") if part.strip())
     return [{"name": pathlib.PurePath(p["path"]).name, "sha256": p["sha"]} for p in parts]
 
 

@@ -11,7 +11,7 @@ import json
 import math
 import pathlib
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import jax
 import ml_dtypes
@@ -30,7 +30,6 @@ def write_weights(
     shapes: Shapes,
     dense: Mapping[str, jax.Array | np.ndarray],
     tables: Mapping[str, Sequence[Iterable[np.ndarray]]],
-    tell: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Writes the weights of a program.
 
@@ -40,7 +39,6 @@ def write_weights(
       dense: {name: array} of all parameters and statistics.
       tables: {name of a table: for each member its rows, piece by piece}; as they are stored, so
         uint16 are the bits of bfloat16.
-      tell: is told the bytes of each piece that is written.
 
     Raises:
       ValueError: an array has more or fewer numbers than its shape says.
@@ -70,7 +68,6 @@ def write_weights(
                     rows, scales = quantised(rows)
                     write(f"{name}{SCALE}", scales.T)
                 write(name, rows.transpose(1, 0, 2).reshape(rows.shape[1], -1))
-                tell(rows.nbytes)
     if wrong := [name for name in shapes if at[name] != header[name]["data_offsets"][1]]:
         raise ValueError(f"{wrong[0]} has other rows than its shape {shapes[wrong[0]]}")
 

@@ -17,7 +17,6 @@ from dtn_jax.cli import command, compile_cache, folders
 from dtn_jax.errors import UserError
 from dtn_jax.export.fit_calibration import AUTO, WAYS
 from dtn_jax.export.write import export_run, make_again
-from dtn_jax.export.write.model import read_tasks
 from dtn_jax.export.write.onnx import BATCH, write_onnx
 from dtn_jax.export.write.program import TABLE_DTYPES
 
@@ -40,7 +39,10 @@ def main(arguments: Sequence[str]) -> None:
             raise UserError("--onnx wants a file, --out=FILE.onnx, and a --batch_size of 1 or more")
         write_onnx(known.onnx, known.out, known.batch_size or 0, known.plugins)
         return
-    workdirs = [part.strip() for part in known.workdir.split(",") if part.strip()]
+    workdirs, tasks = (
+        [part.strip() for part in text.split(",") if part.strip()]
+        for text in (known.workdir, known.tasks)
+    )
     if not workdirs:
         raise UserError("no workdir: give --workdir=DIR, the folder of a finished run")
     if not known.out:
@@ -52,7 +54,7 @@ def main(arguments: Sequence[str]) -> None:
         [pathlib.Path(folder) for folder in workdirs],
         known.out,
         tables=known.tables,
-        tasks=read_tasks(known.tasks),
+        tasks=tasks,
         select=known.select,
         replace=known.replace,
         fix=known.fix,

@@ -21,6 +21,7 @@ from dtn_jax.data.epochs.reader import in_order
 from dtn_jax.errors import UserError
 from dtn_jax.export import load, model_folder
 from dtn_jax.export.write import export_run, make_again
+from dtn_jax.export.write.folder import new_folder
 from dtn_jax.export.write.onnx import write_onnx
 from dtn_jax.run import build_run
 from dtn_jax.shared_files import full_path
@@ -102,6 +103,28 @@ def test_an_export_that_fails_is_told_and_leaves_nothing(finished_run, tmp_path,
     with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}'"):
         export_run([finished_run], tmp_path / "model", tables="int8")
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_one_export_at_a_time_writes_a_folder(tmp_path):
+    """And what a process has left that was killed is no part of the next one's folder."""
+    out = tmp_path / "model"
+    (tmp_path / ".model.tmp/card").mkdir(parents=True)
+    (tmp_path / ".model.tmp/weights").touch()
+    with new_folder(out, replace=False) as folder:
+        assert not list(folder.iterdir())
+        (folder / model_folder.MANIFEST).write_text("first")
+        with (
+            pytest.raises(UserError, match="another export writes"),
+            new_folder(out, replace=False),
+        ):
+            raise AssertionError
+        assert not out.exists()
+    assert (out / model_folder.MANIFEST).read_text() == "first"
+    with pytest.raises(ZeroDivisionError), new_folder(out, replace=True) as folder:
+        (folder / model_folder.MANIFEST).write_text("second")
+        raise ZeroDivisionError
+    assert (out / model_folder.MANIFEST).read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 @pytest.mark.parametrize(

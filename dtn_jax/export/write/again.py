@@ -101,10 +101,10 @@ def check_plugins(folder: pathlib.Path, manifest: Mapping, plugins: str) -> None
     given = {model_folder.sha256(path): path.name for path in paths}
     wanted = {own["sha256"]: own["name"] for own in manifest.get("plugins") or ()}
     for sha in wanted.keys() - given.keys():
+        got = ", ".join(f"{name} with {own[:12]}" for own, name in given.items()) or "none"
         raise UserError(
             f"{folder} needs the plug-in {wanted[sha]} with the SHA-256 {sha[:12]}, whose code it "
-            f"does not hold: give --plugins=FILE,... (it is run); got "
-            f"{', '.join(f'{n} with {s[:12]}' for s, n in given.items()) or 'none'}"
+            f"does not hold: give it by --plugins=FILE,... (it is run). Got {got}"
         )
     for sha in given.keys() - wanted.keys():
         raise UserError(f"{folder} knows no plug-in {given[sha]}: leave it out")

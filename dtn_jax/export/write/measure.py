@@ -34,11 +34,10 @@ from dtn_jax.metrics import METRICS, Value
 from dtn_jax.metrics.influence import Units, influences
 from dtn_jax.metrics.paired import FEWEST
 from dtn_jax.metrics.scores import Scores
-from dtn_jax.metrics.spaces import made_of
 from dtn_jax.report import plots
 from dtn_jax.report.markdown import one_line
 from dtn_jax.run import Run
-from dtn_jax.schema import Schema, Task
+from dtn_jax.schema import Schema
 
 PICTURE = "card/calibration.png"  # of the README, and the folder of what goes with it
 Metrics = dict[str, dict[str, Value]]  # {task@space: {metric: value}}
@@ -141,7 +140,7 @@ def measure(export: Export, validation: Scores, choices: Mapping[str, Choice]) -
     if export.facts.fixed and not crossed & set(export.facts.fixed):  # else of a cross only one
         row = encoded_row(export.run, export.facts.fixed)
         fixed = metrics_of(export, calibrated(split_scores(export, "test", row)))
-    draw(export, before["test"], after["test"], chosen)
+    draw(export, before["test"], after["test"])
     return {
         "calibration": {task: dataclasses.asdict(choice) for task, choice in choices.items()},
         "uncalibrated": {split: metrics_of(export, scores) for split, scores in before.items()},
@@ -160,7 +159,8 @@ def intervals(
     """
     options, units = export.run.config.evaluate, Units(len(scores.logits), scores.group)
     weighted, schema = options.sample_weights, export.schema
-    for task, space in _outputs(export):
+    given = [task for task in schema.tasks if task.name in export.facts.tasks]
+    for task, space in [(one, space) for one in given for space in one.spaces]:
         at = scores.rows(task.name, space, schema)
         if weighted:
             at &= scores.sample_weight > 0
@@ -175,26 +175,15 @@ def intervals(
         yield f"{task.name}@{space}", ends
 
 
-def draw(export: Export, before: Scores, after: Scores, chosen: Mapping[str, Mapping]) -> None:
+def draw(export: Export, before: Scores, after: Scores) -> None:
     """Draws reliability diagrams of test, of each output: before and after calibration."""
     options, curves = export.run.config.evaluate, {}
     plain, calibrated = (
         calibration_curves(scores, export.schema, options.ece_bins, options.sample_weights)
         for scores in (before, after)
     )
-    for task, space in _outputs(export):
-        if task.kind == "binary":
-            key = f"{task.name}@{space}"
-            parts = made_of(task.name, space, export.schema)
-            methods = {chosen[part]["method"] for part in parts} - {"none"}
-            curves[one_line(f"{key}, {'before' if methods else 'not calibrated'}")] = plain[key]
-            if methods:
-                curves[one_line(f"{key}, after {', '.join(sorted(methods))}")] = calibrated[key]
+    for key in plain:
+        if key.partition("@")[0] in export.facts.tasks:
+            curves[one_line(f"{key}, before")] = plain[key]
+            curves[one_line(f"{key}, after")] = calibrated[key]
     plots.reliability(curves, export.folder / PICTURE, columns=2)
-
-
-def _outputs(export: Export) -> Iterator[tuple[Task, str]]:
-    """The tasks that a model gives, each with its spaces."""
-    for task in export.schema.tasks:
-        if task.name in export.facts.tasks:
-            yield from ((task, space) for space in task.spaces)

@@ -228,11 +228,3 @@ def plugins_of(option: str) -> list[dict[str, str]]:
     """The plug-ins that a config's option names: never where they lie, nor their code."""
     parts = (PART.fullmatch(part.strip()) for part in option.split(",") if part.strip())
     return [{"name": pathlib.PurePath(p["path"]).name, "sha256": p["sha"]} for p in parts]
-
-
-def read_tasks(text: str) -> tuple[str, ...]:
-    """The tasks of 'a,b'."""
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    if text and not names:
-        raise UserError(f"--tasks={text!r} names no task")
-    return names

@@ -269,7 +269,7 @@ class Cleaner:
         if task.known is not None:
             known = self._truth(task.known, frame).to_numpy()
         label = shown(task.label, frame)
-        values = number(task.label, _with_truth(task.label, frame), self._check, known)
+        values = number(task.label, frame, self._check, known)
         self._check(values.is_not_null().to_numpy() | ~known, "missing label", label)
         if task.kind == "binary":
             good = values.is_in([0.0, 1.0])
@@ -286,12 +286,3 @@ def present(column: pl.Series) -> pl.Series:
     if column.dtype.is_float():
         return column.fill_nan(None)
     return column.set(column == "", None) if column.dtype == pl.String else column
-
-
-def _with_truth(label: Expression, frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame, the texts 'true' and 'false' of a label's column as 1 and 0."""
-    if not label.column or frame[label.column].dtype != pl.String:
-        return frame
-    words = {"true": "1", "false": "0"}
-    words |= {word.capitalize(): number for word, number in words.items()}
-    return frame.with_columns(pl.col(label.column).replace(words))

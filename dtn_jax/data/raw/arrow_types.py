@@ -89,7 +89,7 @@ def chunk(batch: pa.RecordBatch, columns: Sequence[str], first: int, as_is: bool
     Raises:
       pa.ArrowInvalid: it is damaged, or a decimal has more than DIGITS digits.
     """
-    read = {name: _plain(batch.column(name)) for name in columns}
+    read = {name: plain(batch.column(name)) for name in columns}
     kept, bad = np.ones(batch.num_rows, bool), {}
     for name, column in read.items():
         for row, value in _not_utf8(column, as_is).items():
@@ -107,15 +107,17 @@ def series(array: pa.Array, as_is: bool = False) -> pl.Series:
     return pl.from_arrow(array if array.type == read else array.cast(read))
 
 
-def _plain(array: pa.Array) -> pa.Array:
+def plain(array: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Without extension type, dictionary or runs: an array whose values lie one by one."""
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
     if isinstance(array.type, pa.BaseExtensionType):
-        return _plain(array.storage)
+        return plain(array.storage)
     if is_.is_dictionary(array.type):
         array.validate(full=True)  # indices may be out of range in a damaged file
-        return _plain(array.dictionary_decode())
+        return plain(array.dictionary_decode())
     if is_.is_run_end_encoded(array.type):
-        return _plain(pc.run_end_decode(array))
+        return plain(pc.run_end_decode(array))
     return array
 
 

@@ -72,14 +72,16 @@ def number(
       needed: the rows in which it has to be one; None: in all.
     """
     column = expression.column
-    if column and (frame[column].dtype.is_integer() or frame[column].dtype.is_float()):
-        values = frame[column].cast(pl.Float64)
-        if (np.abs(values.to_numpy()) <= LARGEST).all():  # not of a null, which is NaN
+    if column and (frame[column].dtype.is_numeric() or frame[column].dtype == pl.String):
+        values = frame[column].cast(pl.Float64, strict=False)
+        there = values.drop_nulls().to_numpy()
+        plain = len(there) == frame[column].count() and (np.abs(there) <= LARGEST).all()
+        if plain:  # none of them is NaN
             return values.alias(expression.text)
     values, wrong = expression.read(frame, "number")
     values, wrong = values.cast(pl.Float64).fill_nan(None), wrong.to_numpy()
     large = np.abs(values.to_numpy()) > LARGEST  # False of a null
-    endless = wrong & _endless(frame[column]) if column else wrong & False
+    endless = wrong & (wrong.any() and bool(column) and _endless(frame[column]))
     for reason, rows in ((NOT_FINITE, endless), (WRONG_TYPE, wrong & ~endless), (TOO_LARGE, large)):
         if rows.any():
             reject(~rows if needed is None else ~(rows & needed), reason, shown(expression, frame))

@@ -21,6 +21,7 @@ TEXTS = np.uint64(0xD1B54A32D192ED03)  # apart from whole numbers
 FRACTION = r"^(-?[0-9]+)\.0+$"  # and of a float that is one
 POWER = r"^-?[1-9](?:\.[0-9]+)?[eE][+-]?[0-9]+$"  # of a float
 SMALL, LARGE = 1e-3, 2.0**53  # between them, nobody writes floats so: 1e5 is an id of hex digits
+ODD = rf"{FRACTION}|{POWER}|^(?:true|false|True|TRUE|False|FALSE)$"
 WORDS = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
 TRUTHS = {word: str(int(WORDS.get(word, word) == "true")) for word in ("true", "false", *WORDS)}
 
@@ -49,14 +50,25 @@ def keys(column: pl.Series) -> tuple[UInt64[np.ndarray, " B"], Bool[np.ndarray, 
     elif dtype.is_integer() or dtype == pl.Boolean:
         whole = column.cast(pl.Int64, strict=False)  # beyond 64 bits with a sign a text
     else:
-        column = plain_texts(text(column))
-        whole = whole_numbers(column)
+        column = text(column)
+        whole = _whole(column)
     made = number_keys(whole.fill_null(0).to_numpy())
     rest = there & whole.is_null().to_numpy()
     if rest.any():
         made = made.copy()
-        made[rest] = text_keys(text(column.filter(pl.Series(rest))))
+        made[rest] = _other_keys(text(column.filter(pl.Series(rest))))
     return made, there
+
+
+def _other_keys(texts: pl.Series) -> UInt64[np.ndarray, " B"]:
+    """Of texts as few write numbers."""
+    plain = plain_texts(texts)
+    made = text_keys(plain)
+    if plain is texts:
+        return made
+    whole = _whole(plain)
+    numbers = number_keys(whole.fill_null(0).to_numpy())
+    return np.where(whole.is_null().to_numpy(), made, numbers)
 
 
 def text(column: pl.Series) -> pl.Series:
@@ -72,15 +84,14 @@ def text(column: pl.Series) -> pl.Series:
 
 
 def plain_texts(texts: pl.Series) -> pl.Series:
-    """Texts of numbers and truths as `text` writes them: '5.0' is '5', 'True' is '1'."""
-    if texts.str.contains(".", literal=True).any():
-        texts = texts.str.replace(FRACTION, "$1")
-    power = texts.str.contains(POWER).fill_null(False)
-    if power.any():
-        floats = texts.filter(power).cast(pl.Float64)
-        written = ~floats.abs().is_between(SMALL, LARGE, closed="left")
-        texts = texts.scatter(power.arg_true().filter(written), text(floats.filter(written)))
-    return texts.replace(TRUTHS)
+    """Texts of numbers and truths as `text` writes them, '5.0' is '5', and 'True' as '1'."""
+    odd = texts.str.contains(ODD).fill_null(False)
+    if not odd.any():
+        return texts
+    plain = texts.filter(odd).str.replace(FRACTION, "$1").replace(TRUTHS)
+    floats = plain.cast(pl.Float64, strict=False)
+    written = plain.str.contains(POWER) & ~floats.abs().is_between(SMALL, LARGE, closed="left")
+    return texts.clone().scatter(odd.arg_true(), plain.zip_with(~written, text(floats)))
 
 
 def numbers(texts: pl.Series) -> pl.Series:
@@ -93,10 +104,10 @@ def numbers(texts: pl.Series) -> pl.Series:
     return found.scatter(rest.arg_true(), truths)
 
 
-def whole_numbers(plain: pl.Series) -> pl.Series:
-    """The whole numbers that plain texts say, null where one says none."""
-    whole = plain.cast(pl.Int64, strict=False)
-    return whole.set(whole.cast(pl.String) != plain, None)  # 007 and +5 are texts
+def _whole(texts: pl.Series) -> pl.Series:
+    """The whole numbers that texts say, null where one says none."""
+    whole = texts.cast(pl.Int64, strict=False)
+    return whole.set(whole.cast(pl.String) != texts, None)  # 007 and +5 are texts
 
 
 def numbers_of(made: UInt64[np.ndarray, " B"]) -> Int64[np.ndarray, " B"]:

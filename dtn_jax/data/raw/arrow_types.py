@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -64,11 +65,12 @@ def _decimal(type: pa.DataType) -> pa.DataType:
 
 def schema(types: pa.Schema, as_is: bool = False) -> Types:
     """The columns' types; those that cannot be read are a Struct."""
+    return {field.name: _of_polars(target(field.type, as_is)) for field in types}
 
-    def of_polars(type: pa.DataType | None) -> Type:
-        return pl.Struct([]) if type is None else pl.from_arrow(pa.array([], type)).dtype
 
-    return {field.name: of_polars(target(field.type, as_is)) for field in types}
+@functools.cache
+def _of_polars(type: pa.DataType | None) -> Type:
+    return pl.Struct([]) if type is None else pl.from_arrow(pa.nulls(0, type)).dtype
 
 
 def check_columns(file: RawFile, types: pa.Schema, columns: Sequence[str]) -> None:

@@ -95,11 +95,8 @@ def _parsed(
     bad = lines.not_text()
     read = np.ones(len(lines.starts), bool)
     read[list(bad)] = False
-    types, values = _values(_binary(lines).filter(pa.array(read)).cast(pa.large_string()), names)
-    places, objects = np.flatnonzero(read), pc.equal(types, "OBJECT").fill_null(False)
-    if objects.true_count < len(objects):
-        values = {name: column.filter(objects) for name, column in values.items()}
-    objects, valid = objects.to_numpy(False), types.is_valid().to_numpy(False)
+    every = _binary(lines).filter(pa.array(read)).cast(pa.large_string())
+    places, (valid, objects, values) = np.flatnonzero(read), _values(every, names)
     bad |= {n: NO_OBJECT for n in places[~objects].tolist() if lines.line(n).strip()}
     bad |= {n: BROKEN for n in places[~valid].tolist() if n in bad}
     first = lines.first
@@ -134,14 +131,14 @@ def _kinds_of_lines(address: str, data: bytes, first: bool = False) -> dict[str,
     lines = pa.array(texts, pa.large_string())
     read = "TRY(json_type(line)) AS type, TRY(json_keys(line)) AS keys FROM lines"
     found = _run(read, lines)
-    objects = pc.equal(found["type"], "OBJECT").fill_null(False)
-    if first and not pc.any(objects).as_py() and data.strip():
+    objects = pc.equal(_whole(found["type"]), "OBJECT").fill_null(False)
+    if first and not objects.true_count and data.strip():
         array = data.lstrip().startswith(b"[")
         hint = "; it is an array: write a line for each of its items" * array
         raise UserError(f"{address}: none of the first {len(lines)} lines is a JSON object{hint}")
-    keys = found["keys"].filter(objects).to_pylist()
-    names = list(dict.fromkeys(itertools.chain.from_iterable(keys)))
-    _, values = _values(lines.filter(objects.combine_chunks()), names)
+    every = _whole(found["keys"]).filter(objects).to_pylist()
+    names = list(dict.fromkeys(itertools.chain.from_iterable(every)))
+    values = _values(lines.filter(objects), names)[2] if names else {}
     return {name: _column(column, _is_listed(column))[1] for name, column in values.items()}
 
 
@@ -179,22 +176,19 @@ def _column(
     others = ~is_list & (types != MISSING) if listed else is_list
     reasons = dict.fromkeys(np.flatnonzero(others).tolist(), NOT_LIST if listed else NOT_SCALAR)
     reasons |= dict.fromkeys(np.flatnonzero(types == OBJECT).tolist(), IS_NESTED)
-    known = {kind for kind in known if kind.startswith(LIST_OF) == listed}
-    if not listed:
-        column, kinds = _single(values, np.where(is_list, MISSING, types), known)
-        return column, kinds, reasons
-    items, counts = _items(values.filter(pa.array(is_list)))
+    known = {kind.removeprefix(LIST_OF) for kind in known if kind.startswith(LIST_OF) == listed}
     lengths = np.zeros(len(values), np.int64)
-    lengths[is_list] = counts
+    items, lengths[is_list] = _items(values.filter(pa.array(is_list)))
     of_items = _types(items)
-    nested = np.repeat(np.arange(len(lengths)), lengths)[np.isin(of_items, [LIST, OBJECT])]
+    nested = np.repeat(np.arange(len(values)), lengths)[np.isin(of_items, [LIST, OBJECT])]
     reasons |= dict.fromkeys(nested.tolist(), IS_NESTED)
-    known = {kind.removeprefix(LIST_OF) for kind in known}
+    if not listed:
+        return *_single(values, np.where(is_list, MISSING, types), known), reasons
     inner, kinds = _single(items, of_items, known)
-    is_list[nested] = False
-    column = column_types.lists(inner, lengths, ~is_list)
     if is_list.any():
         kinds = kinds or {"nothing"}
+    is_list[nested] = False
+    column = column_types.lists(inner, lengths, ~is_list)
     return column, {LIST_OF + kind for kind in kinds}, reasons
 
 
@@ -202,37 +196,38 @@ def _single(
     values: pa.Array, types: UInt8[np.ndarray, " R"], known: Kinds
 ) -> tuple[pl.Series, Kinds]:
     """Single values in a type that holds them, and what is `known`; and their kinds."""
-    column, there = pl.Series(values), set(np.unique(types).tolist())
+    column, there = pl.Series(values), set(np.flatnonzero(np.bincount(types)).tolist())
     if there & {LIST, OBJECT, MISSING}:
         column = column.set(pl.Series(np.isin(types, [LIST, OBJECT, MISSING])), None)
-    kinds, floats = {KINDS[type] for type in there if type in KINDS}, None
+    kinds, whole, floats = {KINDS[type] for type in there if type in KINDS}, column, None
     if TEXT in there:
         column = _unquoted(column)
     if NUMBER in there:
         others = there & {TEXT, TRUTH}
         numbers = column.set(pl.Series(types != NUMBER), None) if others else column
-        of_numbers, floats = _numbers(numbers)
+        whole, floats, of_numbers = _numbers(numbers)
         kinds |= of_numbers
     kind = column_types.of_kinds((kinds | known) - {NESTED})
     if kind == pl.Boolean:
         return column == "true", kinds
-    if kind == pl.String and floats is not None and floats.any():
+    if kind == pl.String and floats is not None:
         written = keys.text(column.filter(floats).cast(pl.Float64))
         column = column.scatter(floats.arg_true(), written)
-    return column.cast(kind), kinds
+    return (whole if kind == pl.Int64 else column).cast(kind), kinds
 
 
-def _numbers(numbers: pl.Series) -> tuple[Kinds, pl.Series]:
-    """The kinds of numbers, which are JSON, and where they are floats."""
+def _numbers(numbers: pl.Series) -> tuple[pl.Series, pl.Series, Kinds]:
+    """Numbers, which are JSON, as whole ones; where they are floats; and their kinds."""
     whole = numbers.cast(pl.Int64, strict=False)
-    kinds, rest = set(), numbers.is_not_null() & whole.is_null()
+    floats, kinds = numbers.is_not_null() & whole.is_null(), set()
     if whole.count():
         kinds.add(LONG if max(whole.max(), -whole.min()) >= EXACT else "whole")
-    if not rest.any():
-        return kinds, rest
-    floats = rest & ~numbers.str.contains(r"^-?[0-9]+$")
-    kinds |= {"text"} if (rest & ~floats).any() else set()  # beyond 64 bits
-    return kinds | ({"number"} if floats.any() else set()), floats
+    if floats.any():
+        beyond = floats & ~numbers.str.contains(r"[.a-zA-Z]")  # 64 bits
+        floats &= ~beyond
+        kinds |= {"text"} if beyond.any() else set()
+        kinds |= {"number"} if floats.any() else set()
+    return whole, floats, kinds
 
 
 # What DuckDB does.
@@ -251,18 +246,27 @@ def _run(expressions: str, lines: pa.Array) -> pa.Table:
     return _local.database.sql(f"SELECT {expressions}").to_arrow_table()
 
 
-def _values(lines: pa.Array, names: Sequence[str]) -> tuple[pa.Array, dict[str, pa.Array]]:
-    """The type of each line, null where it is not JSON, and {column: its values as JSON}."""
+def _values(
+    lines: pa.Array, names: Sequence[str]
+) -> tuple[Bool[np.ndarray, " L"], Bool[np.ndarray, " L"], dict[str, pa.Array]]:
+    """Which lines are JSON, which are objects, and of these {column: its values as JSON}."""
     paths = ", ".join(map(_path, names))
     each = "".join(f", parts[{place + 1}]" for place in range(len(names)))
-    parts = f", TRY(json_extract(line, [{paths}])) AS parts" if names else ""
-    found = _run(f"type{each} FROM (SELECT TRY(json_type(line)) AS type{parts} FROM lines)", lines)
-    types, *values = map(_whole, found.columns)
-    return types, dict(zip(names, values, strict=True))
+    read = f"SELECT line, TRY(json_extract(line, [{paths}])) AS parts FROM lines"
+    valid, *values = map(_whole, _run(f"parts IS NOT NULL{each} FROM ({read})", lines).columns)
+    valid = valid.to_numpy(False)
+    objects = valid & pc.starts_with(lines, "{").to_numpy(False)
+    if not objects.all():
+        others = _run("TRY(json_type(line)) FROM lines", lines.filter(pa.array(~objects)))
+        objects[~objects] = _whole(others.column(0)).to_numpy(False) == "OBJECT"
+        values = [column.filter(pa.array(objects)) for column in values]
+    return valid, objects, dict(zip(names, values, strict=True))
 
 
 def _items(lists: pa.Array) -> tuple[pa.Array, Int[np.ndarray, " R"]]:
     """The values of JSON lists, one list's after another's, and how many each has."""
+    if not len(lists):
+        return lists, np.empty(0, np.int64)
     lists = _whole(_run("json_extract(line, '$[*]') FROM lines", lists).column(0))
     counts = pc.list_value_length(lists).to_numpy(False)
     return lists.flatten(), counts.astype(np.int64)

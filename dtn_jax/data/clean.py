@@ -74,7 +74,7 @@ def number(
     column = expression.column
     if column and (frame[column].dtype.is_numeric() or frame[column].dtype == pl.String):
         values = frame[column].cast(pl.Float64, strict=False)
-        there = values.drop_nulls().to_numpy()
+        there = (values.drop_nulls() if values.null_count() else values).to_numpy()
         plain = len(there) == frame[column].count() and (np.abs(there) <= LARGEST).all()
         if plain:  # none of them is NaN
             return values.alias(expression.text)

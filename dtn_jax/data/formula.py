@@ -33,6 +33,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import polars as pl
 
 from dtn_jax.data import keys, times
@@ -236,7 +237,7 @@ class Expression:
           UserError: the columns are of types that do not work together.
         """
         if self.column and not kind:
-            return frame[self.column], pl.repeat(False, frame.height, eager=True)
+            return frame[self.column], nowhere(frame)
         evaluation = Evaluation(self, frame)
         values = evaluation.read(self.tree, KINDS[kind])
         return values.alias(self.text), evaluation.wrong
@@ -328,6 +329,10 @@ def kind_of(values: pl.Series) -> str:
     return NUMBER if values.dtype.is_numeric() else OF_TYPE.get(values.dtype.base_type(), OTHER)
 
 
+def nowhere(frame: pl.DataFrame) -> pl.Series:
+    return pl.Series(np.zeros(frame.height, bool))
+
+
 def wide(values: pl.Series) -> pl.Series:
     """Numbers as Int64, Int128 where that may be too small, or Float64, missing where not finite;
     times as Datetime("us"), texts as String, and lists as List."""
@@ -354,7 +359,7 @@ class Evaluation:
     def __init__(self, expression: Expression, frame: pl.DataFrame):
         self.columns = {named(name).id: frame[name] for name in expression.columns}
         self.units = {named(expression.time).id: expression.unit}
-        self.wrong = pl.repeat(False, frame.height, eager=True)
+        self.wrong = nowhere(frame)
 
     def values(self, node: ast.expr) -> pl.Series:
         """Those of a part of the tree, `[B]`; `[1]` where it reads no column."""
@@ -395,7 +400,8 @@ class Evaluation:
 
     def kept(self, values: pl.Series, cast: pl.Series) -> pl.Series:
         """`cast`, as which `values` are read; those that it has not are wrong."""
-        self.wrong |= values.is_not_null() & cast.is_null()
+        if cast.null_count() > values.null_count():
+            self.wrong |= values.is_not_null() & cast.is_null()
         return cast
 
     def cast(self, node: ast.expr, values: pl.Series, kind: str) -> pl.Series:

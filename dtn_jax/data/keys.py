@@ -41,7 +41,7 @@ def keys(column: pl.Series) -> tuple[UInt64[np.ndarray, " B"], Bool[np.ndarray, 
 
     Missing are nulls and NaN. Numbers, texts, booleans and times have keys; a list has none.
     """
-    dtype, there = column.dtype, column.is_not_null().to_numpy()
+    dtype, there = column.dtype, _there(column)
     if dtype == pl.Null:
         return np.zeros(len(column), np.uint64), there
     if dtype.is_float():
@@ -52,12 +52,19 @@ def keys(column: pl.Series) -> tuple[UInt64[np.ndarray, " B"], Bool[np.ndarray, 
     else:
         column = text(column)
         whole = _whole(column)
-    made = number_keys(whole.fill_null(0).to_numpy())
-    rest = there & whole.is_null().to_numpy()
+    found = _there(whole)
+    rest = there & ~found
+    made = number_keys((whole if found.all() else whole.fill_null(0)).to_numpy())
     if rest.any():
         made = made.copy()
         made[rest] = _other_keys(text(column.filter(pl.Series(rest))))
     return made, there
+
+
+def _there(column: pl.Series) -> Bool[np.ndarray, " B"]:
+    if column.null_count():
+        return column.is_not_null().to_numpy()
+    return np.ones(len(column), bool)
 
 
 def _other_keys(texts: pl.Series) -> UInt64[np.ndarray, " B"]:

@@ -23,8 +23,7 @@ from dtn_jax.data.prepared import Prepared, read
 from dtn_jax.data.raw import files as raw_files
 from dtn_jax.data.raw import read as raw_read
 from dtn_jax.data.raw.files import RawFile
-from dtn_jax.data.raw.types import of_kinds
-from dtn_jax.data.raw.unit import Unit
+from dtn_jax.data.raw.types import Unit, of_kinds
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.schemas.spec import LISTED, Spec
 from dtn_jax.data.stages import extended, fit, frames, provenance, records, spark, units

@@ -144,6 +144,8 @@ def _iso(text: pl.Series) -> pl.Series:
     likely = f"%Y-%m-%d{between}%H:%M:%S{fraction}" if between else "%Y-%m-%d"
     plain = text.str.strip_suffix("Z") if first.endswith("Z") else text
     times = plain.str.to_datetime(likely, strict=False, time_unit="us").to_physical()
+    if times.null_count() == text.null_count():
+        return times
     rest = text.is_not_null() & times.is_null()
     return times.scatter(rest.arg_true(), _any_iso(text.filter(rest)))
 

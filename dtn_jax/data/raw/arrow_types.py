@@ -13,8 +13,7 @@ import pyarrow.types as is_
 
 from dtn_jax.data.raw.files import RawFile
 from dtn_jax.data.raw.lines import NOT_UTF8
-from dtn_jax.data.raw.types import Type, Types
-from dtn_jax.data.raw.unit import Chunk, Reject
+from dtn_jax.data.raw.types import Chunk, Reject, Type, Types
 from dtn_jax.errors import UserError
 
 DIGITS = 38  # of a decimal, at most, in polars

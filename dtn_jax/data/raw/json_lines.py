@@ -17,8 +17,7 @@ from dtn_jax.data import keys
 from dtn_jax.data.raw import lines as text
 from dtn_jax.data.raw import types as column_types
 from dtn_jax.data.raw.files import RawFile
-from dtn_jax.data.raw.types import LIST_OF, LONG, NESTED, Kinds, Types
-from dtn_jax.data.raw.unit import Chunk, Reject, Unit
+from dtn_jax.data.raw.types import LIST_OF, LONG, NESTED, Chunk, Kinds, Reject, Types, Unit
 from dtn_jax.errors import UserError
 from dtn_jax.shapes import Bool, Int, UInt8
 
@@ -201,7 +200,7 @@ def _single(
         column = column.set(pl.Series(np.isin(types, [LIST, OBJECT, MISSING])), None)
     kinds, whole, floats = {KINDS[type] for type in there if type in KINDS}, column, None
     if TEXT in there:
-        column = _unquoted(column)
+        column = _unquoted(column, values)
     if NUMBER in there:
         others = there & {TEXT, TRUTH}
         numbers = column.set(pl.Series(types != NUMBER), None) if others else column
@@ -216,17 +215,17 @@ def _single(
     return (whole if kind == pl.Int64 else column).cast(kind), kinds
 
 
-def _numbers(numbers: pl.Series) -> tuple[pl.Series, pl.Series, Kinds]:
-    """Numbers, which are JSON, as whole ones; where they are floats; and their kinds."""
-    whole = numbers.cast(pl.Int64, strict=False)
-    floats, kinds = numbers.is_not_null() & whole.is_null(), set()
+def _numbers(numbers: pl.Series) -> tuple[pl.Series, pl.Series | None, Kinds]:
+    """Numbers, which are JSON, as whole ones; where they are floats, if some are; their kinds."""
+    whole, kinds = numbers.cast(pl.Int64, strict=False), set()
     if whole.count():
         kinds.add(LONG if max(whole.max(), -whole.min()) >= EXACT else "whole")
-    if floats.any():
-        beyond = floats & ~numbers.str.contains(r"[.a-zA-Z]")  # 64 bits
-        floats &= ~beyond
-        kinds |= {"text"} if beyond.any() else set()
-        kinds |= {"number"} if floats.any() else set()
+    if whole.count() == numbers.count():
+        return whole, None, kinds
+    others = numbers.is_not_null() & whole.is_null()
+    floats = others & numbers.str.contains(r"[.a-zA-Z]")
+    beyond = others & ~floats  # 64 bits
+    kinds |= {name for name, some in (("number", floats), ("text", beyond)) if some.any()}
     return whole, floats, kinds
 
 
@@ -272,12 +271,12 @@ def _items(lists: pa.Array) -> tuple[pa.Array, Int[np.ndarray, " R"]]:
     return lists.flatten(), counts.astype(np.int64)
 
 
-def _unquoted(column: pl.Series) -> pl.Series:
+def _unquoted(column: pl.Series, values: pa.Array) -> pl.Series:
     """Texts for those of JSON; other values as they are."""
-    escaped = column.str.contains("\\", literal=True).fill_null(False)
     texts = column.str.strip_prefix('"').str.strip_suffix('"')
-    if not escaped.any():
+    if b"\\" not in values.buffers()[2].to_pybytes():
         return texts
+    escaped = column.str.contains("\\", literal=True).fill_null(False)
     json = column.filter(escaped).to_arrow()
     read = _whole(_run("json_extract_string(line, '$') FROM lines", json).column(0))
     return texts.scatter(escaped.arg_true(), pl.Series(read))

@@ -10,8 +10,7 @@ import polars as pl
 
 from dtn_jax.data.raw import columnar, csv, json_lines
 from dtn_jax.data.raw.files import FILE, RawFile
-from dtn_jax.data.raw.types import Types
-from dtn_jax.data.raw.unit import Chunk, Unit
+from dtn_jax.data.raw.types import Chunk, Types, Unit
 from dtn_jax.data.schemas.spec import InputSpec
 from dtn_jax.errors import UserError
 

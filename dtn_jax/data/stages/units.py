@@ -14,7 +14,7 @@ from dtn_jax.data import columns, encode, rows
 from dtn_jax.data.blocks import Layout
 from dtn_jax.data.clean import Cleaner
 from dtn_jax.data.raw import read
-from dtn_jax.data.raw.unit import Chunk
+from dtn_jax.data.raw.types import Chunk
 from dtn_jax.data.rows import Rows
 from dtn_jax.data.stages import histories, records, split
 from dtn_jax.data.stages.account import Account

@@ -158,7 +158,7 @@ def workers(processes: int, memory_gb: float) -> int:
 
 
 def clean_rows(work: Work) -> list[dict]:
-    """Reads the raw rows, JSON lines first as text, so that all lines decide a column's type."""
+    """Reads the raw rows; JSON lines are parsed first, since all lines decide a column's type."""
     texts: list[dict] = []
     if any(file.format == "jsonl" for file in work.files):
         stage = functools.partial(units.text_unit, work)

@@ -94,7 +94,8 @@ def _parsed(
     bad = lines.not_text()
     read = np.ones(len(lines.starts), bool)
     read[list(bad)] = False
-    every = _binary(lines).filter(pa.array(read)).cast(pa.large_string())
+    every = _binary(lines)
+    every = (every.filter(pa.array(read)) if bad else every).cast(pa.large_string())
     places, (valid, objects, values) = np.flatnonzero(read), _values(every, names)
     bad |= {n: NO_OBJECT for n in places[~objects].tolist() if lines.line(n).strip()}
     bad |= {n: BROKEN for n in places[~valid].tolist() if n in bad}

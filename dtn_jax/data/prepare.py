@@ -23,8 +23,7 @@ from dtn_jax.data.prepared import Prepared, read
 from dtn_jax.data.raw import files as raw_files
 from dtn_jax.data.raw import read as raw_read
 from dtn_jax.data.raw.files import RawFile
-from dtn_jax.data.raw.types import of_kinds
-from dtn_jax.data.raw.unit import Unit
+from dtn_jax.data.raw.types import Unit, of_kinds
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.schemas.spec import LISTED, Spec
 from dtn_jax.data.stages import fit, frames, provenance, spark, units
@@ -157,7 +156,7 @@ def workers(processes: int, memory_gb: float) -> int:
 
 
 def clean_rows(work: Work) -> tuple[Account, Counts]:
-    """Reads the raw rows, JSON lines first as text, so that all lines decide a column's type.
+    """Reads the raw rows; JSON lines are parsed first, since all lines decide a column's type.
 
     Returns:
       The account of bad rows, and what is counted of the others: `days` and `positives`.

@@ -15,22 +15,17 @@ SHOWN = 60  # letters of a name, in messages
 def check(path: str, what: str) -> None:
     """Raises UserError where `path` can be no folder: a URL, a file, a name too long."""
     check_place(path, what)
-    if "\0" in path:
-        raise UserError(f"{what} {path!r} has a NUL in it; name another folder")
     full = pathlib.Path(path).expanduser().absolute()
-    for part in full.parts:
-        if len(os.fsencode(part)) > LONGEST:
-            raise UserError(
-                f"{what} has a name of {len(os.fsencode(part))} bytes, {part[:SHOWN]!r}…; expected "
-                f"at most {LONGEST}"
-            )
-    for found in (full, *full.parents):
+    for place in (full, *full.parents):
         try:
-            exists = found.exists()
-        except OSError as error:  # the path as a whole is too long, or a part may not be read
-            raise UserError(f"{what} {str(full)[:SHOWN]!r}…: {error.strerror}") from None
-        if exists and not found.is_dir():
-            within = "" if found == full else f"cannot be a folder: {found} "
+            os.stat(place)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, ValueError) as error:  # too long, a NUL, or what may not be read
+            why = getattr(error, "strerror", error)
+            raise UserError(f"{what} {str(full)[:SHOWN]!r}…: {why}; name another") from None
+        if not place.is_dir():
+            within = "" if place == full else f"cannot be a folder: {place} "
             raise UserError(f"{what} {full} {within}is a file, expected a folder")
 
 

@@ -7,13 +7,12 @@ extra [serve]: pip install -e '.[serve]' in the clone.
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import pathlib
 from collections.abc import Sequence
 
 from dtn_jax.cli import command, compile_cache
 from dtn_jax.errors import UserError
-from dtn_jax.export.serve.limits import Limits
 
 EXAMPLE = "dtn-jax serve --model=models/adult_dtn"
 HELP = {
@@ -29,8 +28,8 @@ HELP = {
 
 def main(arguments: Sequence[str]) -> None:
     known = make_parser().parse_args(arguments)
-    if not known.model:
-        raise UserError("no model: give --model=MODEL, a folder that dtn-jax export wrote")
+    from dtn_jax.export.serve.limits import Limits
+
     limits = Limits(**{name: getattr(known, name) for name in HELP})
     compile_cache.use(known.cache_dir)
     try:
@@ -41,38 +40,20 @@ def main(arguments: Sequence[str]) -> None:
             f"serving needs {missing}, which is not installed: pip install -e '.[serve]' in the "
             "clone of dtn_jax"
         ) from None
-    in_order = serve(
-        pathlib.Path(known.model).expanduser(),
-        known.host,
-        known.port,
-        limits,
-        reload=known.reload,
-        tables=known.tables,
-    )
+    folder = pathlib.Path(known.model).expanduser()
+    in_order = serve(folder, known.host, known.port, limits, known.reload, known.tables)
     command.leave(0, at_once=not in_order)
 
 
 def make_parser() -> command.Parser:
     parser = command.parser(__doc__, EXAMPLE)
-    parser.add_argument("--model", default="", help="folder of an exported model, or a link to it")
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (default: this machine alone)"
-    )
-    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (default: 8000)")
-    parser.add_argument(
-        "--reload",
-        action="store_true",
-        help="serve a new model as soon as it is renamed to MODEL; no request is lost",
-    )
-    parser.add_argument(
-        "--tables", default="memory", help="memory; or disk, which reads each batch's rows there"
-    )
-    for field in dataclasses.fields(Limits):
-        parser.add_argument(
-            f"--{field.name}",
-            type=int if field.type == "int" else float,
-            default=field.default,
-            help=f"{HELP[field.name]} (default: {field.default:g})",
-        )
-    compile_cache.add_option(parser)
+    add = functools.partial(command.add, parser)
+    add("model=DIR", "folder that dtn-jax export wrote, or a link to it", required=True)
+    add("host=ADDRESS", "address to listen on, by default of this machine alone", "127.0.0.1")
+    add("port=N", "0 takes a free one", 8000)
+    add("reload", "serve a new model as soon as it is renamed to MODEL; no request is lost", False)
+    add("tables=PLACE", "memory; or disk, which reads each batch's rows there", "memory")
+    for name, text in HELP.items():
+        add(f"{name}=N", text, command.constant("export.serve.limits", name))
+    command.add_shared(parser, "cache_dir")
     return parser

@@ -23,7 +23,7 @@ GROUPS = {
 COMMANDS = tuple(name for names in GROUPS.values() for name in names)
 HELP = """\
 usage: dtn-jax COMMAND [options]
-       dtn-jax COMMAND --help    says what a command does and which options it has
+       dtn-jax COMMAND --help    says what it does, and its options
        dtn-jax --version
 """
 EXAMPLE = """

@@ -40,12 +40,8 @@ SHARED = {  # {option=VALUE: its help}; each command names those that it can use
     "can write; or none (default: $JAX_COMPILATION_CACHE_DIR, else ~/.cache/dtn_jax/compiled)",
     "force": "try even what cannot fit in memory",
 }
-DATA = ("data_dir", "manual_dir", "plugins")
-IN_CONFIG = {  # the options of a config that these stand for
-    "data_dir": "data.data_dir",
-    "manual_dir": "data.manual_dir",
-    "plugins": "plugins",
-}
+IN_CONFIG = {"data_dir": "data.data_dir", "manual_dir": "data.manual_dir", "plugins": "plugins"}
+DATA = tuple(IN_CONFIG)
 
 
 class Parser(argparse.ArgumentParser):
@@ -95,31 +91,40 @@ def parser(description: str, example: str) -> Parser:
     return made
 
 
-def add(to: argparse._ActionsContainer, name: str, help: str, default: Any = "", **more) -> None:
-    """Adds an option to a parser, or to a group of its options.
+def add(to: argparse._ActionsContainer, options: Mapping[str, str], **defaults: Any) -> None:
+    """Adds options to a parser, or to a group of its options.
 
     Args:
       to: the parser or the group.
-      name: 'out=FILE', the option and what --help shows as its value.
-      help: its help; a default is added where it is not empty.
-      default: of the type that values have; False: the option takes no value.
-      more: what `add_argument` takes besides.
+      options: {'out=FILE', or 'replace' for one without a value: its help}.
+      defaults: {option: its default, of the type of its values}; of the others '' and False. --help
+        shows those that are not empty.
     """
-    name, _, metavar = name.partition("=")
-    if default is False:
-        more["action"] = "store_true"
-    else:
-        more |= {"type": type(default), "metavar": metavar or None}
-    shown = f" (default {default:g})" if isinstance(default, float) else f" (default {default})"
-    to.add_argument(f"--{name}", default=default, help=help + (shown if default else ""), **more)
+    for text, help in options.items():
+        name, takes_value, metavar = text.partition("=")
+        default = defaults.get(name, "" if takes_value else False)
+        of_value = {"type": type(default), "metavar": metavar}
+        shown = f"{help} (default {default})" if default else help
+        more = of_value if takes_value else {"action": "store_true"}
+        to.add_argument(f"--{name}", default=default, help=shown, **more)
 
 
 def add_shared(made: Parser, *names: str) -> None:
     """Adds options of SHARED; called last, for --help shows them last."""
-    group = made.add_argument_group("options of many commands")
-    for name, text in SHARED.items():
-        if name.partition("=")[0] in names:
-            add(group, name, text, "" if "=" in name else False)
+    options = {text: help for text, help in SHARED.items() if text.partition("=")[0] in names}
+    add(made.add_argument_group("options of many commands"), options)
+
+
+def require(known: argparse.Namespace, *names: str) -> None:
+    """Raises UserError unless all of these options are given."""
+    for name in names:
+        if not getattr(known, name):
+            raise UserError(f"--{name} is missing. See --help.")
+
+
+def listed(text: str) -> list[str]:
+    """The parts of an option's value, separated by commas."""
+    return [part for part in text.split(",") if part]
 
 
 def constant(module: str, name: str) -> Any:
@@ -131,12 +136,9 @@ def constant(module: str, name: str) -> Any:
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     for node in ast.walk(ast.parse(file.read_text())):
         targets = getattr(node, "targets", [getattr(node, "target", None)])
-        if any(getattr(target, "id", "") == name for target in targets):
-            try:
-                return ast.literal_eval(node.value)
-            except ValueError:
-                return [key.value for key in node.value.keys]
-    raise AttributeError(f"{module} has no constant {name}")
+        if name in [getattr(target, "id", "") for target in targets]:
+            keys = getattr(node.value, "keys", None)
+            return [key.value for key in keys] if keys else ast.literal_eval(node.value)
 
 
 class Help(argparse.Action):
@@ -151,19 +153,19 @@ class Help(argparse.Action):
 def show_help(made: Parser, known: argparse.Namespace, rest: Sequence[str]) -> None:
     """--help shows the command; --help=TOPIC one of its topics, or a config's section with the
     options of plug-ins."""
-    if known.help in made.topics:
+    if not known.help:
+        made.print_help()
+    elif known.help in made.topics:
         print(made.topics[known.help]())
-    elif known.help:
+    else:
         from dtn_jax.cli.option_help import option_help
-        from dtn_jax.config import load_config, plugins
+        from dtn_jax.config import load_config
 
         if made.has_config:
-            plugins.load(",".join(value for key, value in overrides(rest) if key == "plugins"))
+            load_plugins(rest)
             if known.config:
                 load_config(known.config)
         print(option_help(known.help))
-    else:
-        made.print_help()
     sys.stdout.flush()  # while `run` can still answer for a reader that has gone
     made.exit()
 
@@ -178,14 +180,13 @@ def add_config(made: Parser) -> None:
     files = ", ".join(config_files(CONFIGS))
     architectures = ", ".join(constant("models.architectures", "ARCHITECTURES"))
     experts = ", ".join(constant("models.experts", "EXPERTS"))
-    add(
-        made,
-        "config=FILE[:ARGUMENT]",
-        f"config file: {files} or your own. ARGUMENT is a comma-separated list of an architecture, "
-        "flags of the file, such as quick, and KEY=VALUE pairs",
-    )
-    add(made, "schema=FILE", "your own prepared logs: --config=configs/logs.py:schema=FILE")
-    add(made, "model=NAME", f"the architecture, if ARGUMENT names none: {architectures}")
+    options = {
+        "config=FILE[:ARGUMENT]": f"a config file: {files} or your own. ARGUMENT is, by comma, an "
+        "architecture, flags of the file, such as quick, and KEY=VALUE pairs",
+        "schema=FILE": "your own prepared logs: --config=configs/logs.py:schema=FILE",
+        "model=NAME": f"the architecture, if ARGUMENT names none: {architectures}",
+    }
+    add(made, options)
     made.add_argument_group(
         "--config.KEY VALUE",
         "overrides an option, such as --config.optim.learning_rate=3e-4 or\n"
@@ -223,7 +224,7 @@ def read_config(spec: str, rest: Sequence[str]) -> ConfigDict:
     Raises:
       UserError: there is no config, or an argument, key or value is wrong.
     """
-    from dtn_jax.config import load_config, override, plugins
+    from dtn_jax.config import load_config, override
 
     if not spec:
         files = ", ".join(config_files(CONFIGS))
@@ -231,12 +232,18 @@ def read_config(spec: str, rest: Sequence[str]) -> ConfigDict:
             f"no config: give --config=FILE:ARGUMENT, FILE one of {files}, or --schema=FILE for "
             "your own logs. See --help."
         )
-    given = overrides(rest)
-    plugins.load(",".join(value for key, value in given if key == "plugins"))
-    config = load_config(spec)  # after plug-ins: its argument may name what they define
-    for key, value in given:
+    load_plugins(rest)  # first: the config's argument may name what they define
+    config = load_config(spec)
+    for key, value in overrides(rest):
         override(config, key, value)
     return config
+
+
+def load_plugins(rest: Sequence[str]) -> None:
+    """Loads the plug-ins that the arguments for the config name."""
+    from dtn_jax.config import plugins
+
+    plugins.load(",".join(value for key, value in overrides(rest) if key == "plugins"))
 
 
 def tell_unused(configs: Sequence[ConfigDict], keys: Iterable[str]) -> None:

@@ -10,7 +10,6 @@ StableHLO is too old for a new JAX. docs/export.md says more.
 from __future__ import annotations
 
 import argparse
-import functools
 import pathlib
 from collections.abc import Sequence
 
@@ -45,7 +44,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def export_runs(known: argparse.Namespace) -> None:
     """Exports the runs in the folders of --workdir."""
-    workdirs = [part.strip() for part in known.workdir.split(",") if part.strip()]
+    workdirs = [part.strip() for part in command.listed(known.workdir) if part.strip()]
     if not workdirs:
         raise UserError("no workdir: give --workdir=DIR, the folder of a finished run")
     if not known.out:
@@ -56,18 +55,13 @@ def export_runs(known: argparse.Namespace) -> None:
     from dtn_jax.export.write import export_run
     from dtn_jax.export.write.model import read_tasks
 
+    names = ("tables", "select", "replace", "fix", *command.DATA)
     export_run(
         [pathlib.Path(folder) for folder in workdirs],
         known.out,
-        tables=known.tables,
         tasks=read_tasks(known.tasks),
-        select=known.select,
-        replace=known.replace,
-        fix=known.fix,
         calibrate=known.calibration,
-        plugins=known.plugins,
-        data_dir=known.data_dir,
-        manual_dir=known.manual_dir,
+        **{name: getattr(known, name) for name in names},
     )
 
 
@@ -81,25 +75,23 @@ def check_alone(known: argparse.Namespace, option: str, *more: str) -> None:
 
 def make_parser() -> command.Parser:
     parser = command.parser(__doc__, EXAMPLE)
-    add = functools.partial(command.add, parser)
     auto = command.constant("export.fit_calibration", "AUTO")
     ways = ", ".join([auto, *command.constant("export.calibration", "METHODS")])
     dtypes = ", ".join(command.constant("export.write.program", "TABLE_DTYPES"))
-    add("workdir=DIR", "the folder of a finished run, of several by comma, or of replicas")
-    add("out=MODEL", "the model's folder, a new one")
-    add("replace", "replace the model that is there", False)
-    add("tables=DTYPE", f"dtype of the stored tables: {dtypes} (default: the run's own)")
-    add("tasks=NAMES", "tasks whose scores the model gives, by comma (default: all)")
-    add("select=TASK", "the best state for this task (default: the state that the run reports)")
-    add("fix=VALUES", "values of fields that only training knows, such as position=1,page=null")
-    add(
-        "calibration=WAY",
-        f"of every task, by validation: {ways}; {auto} keeps of the others what helps a task and "
-        "makes no output worse that is derived from it",
-        auto,
-    )
-    add("again=MODEL", "a model's folder, whose program is made anew")
-    add("onnx=MODEL", "a model's folder, to be written to --out as ONNX (see docs/export.md)")
-    add("batch_size=ROWS", f"of the ONNX file's inputs (default {BATCH})", 0)
+    options = {
+        "workdir=DIR": "the folder of a finished run, of several by comma, or of replicas",
+        "out=MODEL": "the model's folder, a new one",
+        "replace": "replace the model that is there",
+        "tables=DTYPE": f"dtype of the stored tables: {dtypes} (default: the run's own)",
+        "tasks=NAMES": "tasks whose scores the model gives, by comma (default: all)",
+        "select=TASK": "the best state for this task (default: the state that the run reports)",
+        "fix=VALUES": "values of fields that only training knows, such as position=1,page=null",
+        "calibration=WAY": f"of every task, by validation: {ways}; {auto} keeps of the others what "
+        "helps a task and makes no output worse that is derived from it",
+        "again=MODEL": "a model's folder, whose program is made anew",
+        "onnx=MODEL": "a model's folder, to be written to --out as ONNX (see docs/export.md)",
+        "batch_size=ROWS": f"of the ONNX file's inputs (default {BATCH})",
+    }
+    command.add(parser, options, calibration=auto, batch_size=0)
     command.add_shared(parser, *command.DATA, "cache_dir")
     return parser

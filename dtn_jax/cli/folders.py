@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 
 from dtn_jax.errors import UserError
@@ -13,18 +12,11 @@ SHOWN = 60  # letters of a name, in messages
 
 
 def check(path: str, what: str) -> None:
-    """Raises UserError where `path` can be no folder: a URL, a file, a name too long."""
+    """Raises UserError where `path` can be no folder: a URL, a file, or within a file."""
     check_place(path, what)
     full = pathlib.Path(path).expanduser().absolute()
     for place in (full, *full.parents):
-        try:
-            os.stat(place)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except (OSError, ValueError) as error:  # too long, a NUL, or what may not be read
-            why = getattr(error, "strerror", error)
-            raise UserError(f"{what} {str(full)[:SHOWN]!r}…: {why}; name another") from None
-        if not place.is_dir():
+        if place.exists() and not place.is_dir():
             within = "" if place == full else f"cannot be a folder: {place} "
             raise UserError(f"{what} {full} {within}is a file, expected a folder")
 

@@ -23,6 +23,7 @@ from dtn_jax.report import screen
 
 RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = "dtn-jax launch --processes=2 -- --config=configs/adult.py:dtn --workdir=runs/adult_two"
+OPTIONS = {"processes=N": "how many to start", "restarts=N": "times to restart all if one dies"}
 MOST = 256  # processes
 WRONG_INPUT = 2  # the exit code of a UserError: the same would happen again
 ended = threading.Event()  # this command was told to end
@@ -32,15 +33,13 @@ PATIENCE = 60  # seconds that the others have to end by themselves when one has 
 def main(arguments: Sequence[str]) -> None:
     parser = command.parser(__doc__, EXAMPLE)
     parser.usage = "%(prog)s [--processes N] [--restarts N] -- ARGUMENTS OF dtn-jax train"
-    command.add(parser, "processes=N", "how many to start", 2)
-    command.add(parser, "restarts=N", "how often to restart all if one dies", 3)
+    command.add(parser, OPTIONS, processes=2, restarts=3)
     arguments = list(arguments)
     at = arguments.index("--") if "--" in arguments else len(arguments)
     known, training = parser.parse_args(arguments[:at]), arguments[at + 1 :]
     if not 1 <= known.processes <= MOST or known.restarts < 0:
         raise UserError(
-            f"expected --processes of at least 1 and at most {MOST}, and --restarts of at least 0, "
-            f"got {known.processes} and {known.restarts}"
+            f"expected --processes of at least 1, at most {MOST}, and --restarts, 0 or more"
         )
     if not training:
         raise UserError("nothing to run: give the arguments of dtn-jax train after --")
@@ -55,13 +54,13 @@ def run_until_done(training: Sequence[str], count: int, restarts: int) -> int:
     """Starts all processes, and again if one dies; returns the exit code."""
     for attempt in range(1, restarts + 2):
         codes = run_once(training, count)
-        bad = {index: code for index, code in enumerate(codes) if code}
+        for last in (WRONG_INPUT, interrupts.CODE):
+            if last in codes:
+                return last
+        bad = [(index, code) for index, code in enumerate(codes) if code]
         if not bad:
             return 0
-        for wanted in (WRONG_INPUT, interrupts.CODE):
-            if wanted in codes:
-                return wanted
-        index, code = min(bad.items())
+        index, code = bad[0]
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         what = f"process {index} of {count} ended with {how}"
         if attempt <= restarts:

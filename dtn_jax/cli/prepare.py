@@ -21,7 +21,6 @@ options of the sets that are built in.
 from __future__ import annotations
 
 import argparse
-import functools
 import pathlib
 import shlex
 import textwrap
@@ -38,6 +37,26 @@ if TYPE_CHECKING:
 RESUMES = True  # an interrupted call resumes where it was
 EXAMPLE = "dtn-jax prepare --dataset=synthetic --options=rows=100000,seed=1"
 OF_LOGS = ("processes", "memory_gb", "max_reject_rate", "engine", "master")
+LOGS = {
+    "schema=FILE": "a schema file; --help=schema lists its keys",
+    "input=FILES": "raw files: Parquet, CSV, JSON lines or Arrow; a file, a 'glob' or a folder, "
+    "several by comma; also s3://..., gs://... (pip install -e '.[remote]')",
+    "extend=SET": "a prepared set, its folder or its name in --data_dir, whose ids, buckets and "
+    "scales these rows take; new ids come after its own. The schema file has the same fields and "
+    "tasks, and another name; its split may be another",
+    "infer": "write a schema file from the raw files",
+    "out=FILE": "where --infer writes it",
+    "labels=COLUMNS": "columns that are labels, by comma; without, --infer guesses",
+    "time=COLUMN": "the time column; without, --infer guesses",
+    "group=COLUMN": "the column of the users or sessions; without, --infer guesses",
+    "processes=N": "processes; 0 (default) is one a core, as far as --memory_gb goes",
+    "memory_gb=GB": "gigabytes that all of them together may need",
+    "engine=NAME": "duckdb: this machine; spark: a cluster that shares --data_dir, for a log that "
+    "no machine can hold (pip install -e '.[spark]')",
+    "master=URL": "Spark's: spark://HOST:7077, yarn, local[2]",
+    "max_reject_rate=SHARE": "share of bad rows above which nothing is written",
+    "replace": "prepare anew what was made from something else; the old set is kept beside it",
+}
 MODES = {  # {what is done: the options that it reads, beside --data_dir and --plugins}
     "infer": ("input", "out", "labels", "time", "group", "replace"),
     "schema": ("input", "extend", "describe", "html", "replace", *OF_LOGS),
@@ -101,7 +120,7 @@ def own_logs(known: argparse.Namespace) -> tuple[Prepared, bool]:
             f"is prepared in {root}"
         )
     given = {name: getattr(known, name) for name in (*OF_LOGS, "replace", "extend")}
-    return logs.prepare(known.schema, _listed(known.input), root, **given), is_new
+    return logs.prepare(known.schema, command.listed(known.input), root, **given), is_new
 
 
 def infer_schema(known: argparse.Namespace) -> None:
@@ -112,14 +131,9 @@ def infer_schema(known: argparse.Namespace) -> None:
     check_place(known.out, "--out", "a file")
     from dtn_jax.data.infer.infer import infer
 
-    infer(
-        _listed(known.input),
-        known.out,
-        labels=_listed(known.labels),
-        time=known.time,
-        group=known.group,
-        replace=known.replace,
-    )
+    labels = command.listed(known.labels)
+    given = {name: getattr(known, name) for name in ("time", "group", "replace")}
+    infer(command.listed(known.input), known.out, labels=labels, **given)
     schema, files, folder = map(shlex.quote, (known.out, known.input, known.data_dir or "data"))
     print(
         f"\nWrote {known.out}: read it, edit it, then\n"
@@ -128,57 +142,20 @@ def infer_schema(known: argparse.Namespace) -> None:
     )
 
 
-def _listed(text: str) -> list[str]:
-    return [part for part in text.split(",") if part]
-
-
 def make_parser() -> command.Parser:
-    made = command.parser(__doc__, EXAMPLE)
+    made, constant = command.parser(__doc__, EXAMPLE), command.constant
     made.topics = {"schema": schema_help, "options": options_help}
-    add, constant = functools.partial(command.add, made), command.constant
     names = ", ".join(constant("data.sets.catalog", "DATASETS"))
-    add("dataset=NAME", f"a built-in set: one of {names}")
-    add("options=KEY=VALUE,...", "that set's own options; --help=options lists them")
-    add("describe", "measure what the set holds: rates, leaks, drift", False)
-    add("html=FILE", "the page of --describe (default: beside the set)")
-    add = functools.partial(command.add, made.add_argument_group("your own logs"))
-    add("schema=FILE", "a schema file; --help=schema lists its keys")
-    add(
-        "input=FILES",
-        "raw files: Parquet, CSV, JSON lines or Arrow; a file, a 'glob' or a folder, several by "
-        "comma; also s3://..., gs://... (pip install -e '.[remote]')",
-    )
-    add(
-        "extend=SET",
-        "a prepared set, its folder or its name in --data_dir, whose ids, buckets and scales these "
-        "rows take; new ids come after its own. The schema file has the same fields and tasks, and "
-        "another name; its split may be another",
-    )
-    add("infer", "write a schema file from the raw files", False)
-    add("out=FILE", "where --infer writes it")
-    add("labels=COLUMNS", "columns that are labels, by comma; without, --infer guesses")
-    add("time=COLUMN", "the time column; without, --infer guesses")
-    add("group=COLUMN", "the column of the users or sessions; without, --infer guesses")
-    add("processes=N", "processes; 0 (default) is one a core, as far as --memory_gb goes", 0)
-    add(
-        "memory_gb=GB",
-        "gigabytes that all of them together may need",
-        constant("data.prepare", "MEMORY_GB"),
-    )
-    add(
-        "engine=NAME",
-        "duckdb: this machine; spark: a cluster that shares --data_dir, for a log that no machine "
-        "can hold (pip install -e '.[spark]')",
-        "duckdb",
-    )
-    add("master=URL", "Spark's: spark://HOST:7077, yarn, local[2]")
-    rate = constant("data.prepare", "MAX_REJECT_RATE")
-    add("max_reject_rate=SHARE", "share of bad rows above which nothing is written", rate)
-    add(
-        "replace",
-        "prepare again a set that was made from something else; the old one is kept beside it",
-        False,
-    )
+    options = {
+        "dataset=NAME": f"a built-in set: one of {names}",
+        "options=KEY=VALUE,...": "that set's own options; --help=options lists them",
+        "describe": "measure what the set holds: rates, leaks, drift",
+        "html=FILE": "the page of --describe (default: beside the set)",
+    }
+    command.add(made, options)
+    usual = {"memory_gb": constant("data.prepare", "MEMORY_GB"), "processes": 0, "engine": "duckdb"}
+    usual["max_reject_rate"] = constant("data.prepare", "MAX_REJECT_RATE")
+    command.add(made.add_argument_group("your own logs"), LOGS, **usual)
     command.add_shared(made, *command.DATA)
     return made
 

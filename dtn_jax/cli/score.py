@@ -8,7 +8,6 @@ appears, at once. docs/scoring.md says more.
 
 from __future__ import annotations
 
-import functools
 import time
 import warnings
 from collections.abc import Collection, Mapping, Sequence
@@ -24,6 +23,7 @@ RESUMES = True  # an interrupted call resumes where it was
 
 def main(arguments: Sequence[str]) -> None:
     known = make_parser().parse_args(arguments)
+    command.require(known, "model", "input", "output")
     from dtn_jax.data import progress  # after --help
     from dtn_jax.export import load
     from dtn_jax.export.batches import LEAST
@@ -37,18 +37,11 @@ def main(arguments: Sequence[str]) -> None:
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: progress.say(f"warning: {message}")
         model = load(known.model, tables=known.tables, largest=largest)
-    job = Job(
-        model,
-        _listed(known.input),
-        known.output,
-        columns=None if known.columns == "all" else _listed(known.columns),
-        labels=known.labels,
-        on_bad_rows=known.on_bad_rows,
-        max_bad_rate=known.max_bad_rate,
-        format=known.format,
-        replace=known.replace,
-        say=progress.say,
-    )
+    columns = None if known.columns == "all" else command.listed(known.columns)
+    names = ("labels", "on_bad_rows", "max_bad_rate", "format", "replace")
+    given = {name: getattr(known, name) for name in names}
+    inputs = command.listed(known.input)
+    job = Job(model, inputs, known.output, columns=columns, say=progress.say, **given)
     begun, done = time.monotonic(), 0
     with progress.Rows() as bars:
         for rows in bars.count(job.run(), "score", job.rows, rows=int):
@@ -94,52 +87,30 @@ def unknown(values: Mapping[str, tuple[int, int]], fixed: Collection[str]) -> li
     ]
 
 
-def _listed(text: str) -> list[str]:
-    return [part for part in text.split(",") if part]
-
-
 def make_parser() -> command.Parser:
-    parser = command.parser(__doc__, EXAMPLE)
-    add, constant = functools.partial(command.add, parser), command.constant
-    on_bad_rows = constant("export.score_files", "ON_BAD_ROWS")
-    formats, places = constant("data.schemas.spec", "FORMATS"), constant("export.tables", "PLACES")
+    parser, constant = command.parser(__doc__, EXAMPLE), command.constant
+    formats = ", ".join(constant("data.schemas.spec", "FORMATS"))
     largest = constant("export.batches", "LARGEST")
-    add("model=DIR", "the folder that dtn-jax export wrote", required=True)
-    add(
-        "input=FILES",
-        "files, globs or folders, by comma; local, or fsspec addresses",
-        required=True,
-    )
-    add("output=FILE", "a new file: .parquet, .csv or .jsonl", required=True)
-    add(
-        "columns=NAMES",
-        "what to keep beside the scores, by comma: names, _file for the name of a row's file, or "
-        "nothing (--columns=); all columns of single values",
-        "all",
-    )
-    add(
-        "labels",
-        "also write what `compare` needs, as the schema file says it: label/TASK in the unit of "
-        "the score, group, sample_weight",
-        False,
-    )
-    add(
-        "on_bad_rows",
-        "a row that can't be read has no scores (null), or ends the command (error)",
-        on_bad_rows[0],
-        choices=on_bad_rows,
-    )
+    usual_rows = ", ".join(f"{rows} on a {device.upper()}" for device, rows in largest.items())
+    options = {
+        "model=DIR": "the folder that dtn-jax export wrote",
+        "input=FILES": "files, globs or folders, by comma; local, or fsspec addresses",
+        "output=FILE": "a new file: .parquet, .csv or .jsonl",
+        "columns=NAMES": "what to keep beside the scores, by comma: names, _file for the name of a "
+        "row's file, or nothing (--columns=); all columns of single values",
+        "labels": "also write what `compare` needs, as the schema file says it: label/TASK in the "
+        "unit of the score, group, sample_weight",
+        "on_bad_rows=null|error": "a row that can't be read has no scores (null), or ends the "
+        "command (error)",
+        "max_bad_rate=SHARE": "share of bad rows above which no output is written",
+        "format=FORMAT": f"of the input, if no suffix says it: {formats}",
+        "tables=memory|disk": "embedding tables on the device, or on disk, of which each batch "
+        "reads its rows",
+        "batch_rows=ROWS": f"on the device at once, a power of two (default: {usual_rows})",
+        "replace": "replace the output that is there",
+    }
+    usual = {"columns": "all", "on_bad_rows": "null", "tables": "memory", "batch_rows": 0}
     rate = constant("export.score_files", "MAX_BAD_RATE")
-    add("max_bad_rate=SHARE", "share of bad rows above which no output is written", rate)
-    add("format=FORMAT", f"of the input, if no suffix says it: {', '.join(formats)}")
-    add(
-        "tables",
-        "embedding tables on the device, or on disk, of which each batch reads its rows",
-        places[0],
-        choices=places,
-    )
-    devices = ", ".join(f"{rows} on a {device.upper()}" for device, rows in largest.items())
-    add("batch_rows=ROWS", f"on the device at once, a power of two (default: {devices})", 0)
-    add("replace", "replace the output that is there", False)
+    command.add(parser, options, **usual, max_bad_rate=rate)
     command.add_shared(parser, "cache_dir")
     return parser

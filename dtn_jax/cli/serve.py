@@ -7,7 +7,6 @@ extra [serve]: pip install -e '.[serve]' in the clone.
 
 from __future__ import annotations
 
-import functools
 import pathlib
 from collections.abc import Sequence
 
@@ -15,22 +14,34 @@ from dtn_jax.cli import command, compile_cache
 from dtn_jax.errors import UserError
 
 EXAMPLE = "dtn-jax serve --model=models/adult_dtn"
-HELP = {
-    "body_mb": "MiB of a request at most",
-    "rows": "rows of a request at most",
-    "waiting": "requests that wait at most; more are told to come again (503)",
-    "body_seconds": "seconds in which a request's body must arrive",
-    "max_batch": "rows that share a call at most, a power of two; larger requests are cut",
-    "max_wait_ms": "how long a request waits for others to share its call, in milliseconds",
-    "stop_seconds": "how long accepted requests are answered after SIGTERM or Ctrl-C",
+OPTIONS = {
+    "model=DIR": "folder that dtn-jax export wrote, or a link to it",
+    "host=ADDRESS": "address to listen on, by default of this machine alone",
+    "port=N": "0 takes a free one",
+    "reload": "serve a new model as soon as it is renamed to MODEL; no request is lost",
+    "tables=PLACE": "memory; or disk, which reads each batch's rows there",
+}
+LIMITS = {
+    "body_mb=N": "MiB of a request at most",
+    "rows=N": "rows of a request at most",
+    "waiting=N": "requests that wait at most; more are told to come again (503)",
+    "body_seconds=N": "seconds in which a request's body must arrive",
+    "max_batch=N": "rows that share a call at most, a power of two; larger requests are cut",
+    "max_wait_ms=N": "how long a request waits for others to share its call, in milliseconds",
+    "stop_seconds=N": "how long accepted requests are answered after SIGTERM or Ctrl-C",
+}
+USUAL = {
+    name: command.constant("export.serve.limits", name)
+    for name in (text.partition("=")[0] for text in LIMITS)
 }
 
 
 def main(arguments: Sequence[str]) -> None:
     known = make_parser().parse_args(arguments)
+    command.require(known, "model")
     from dtn_jax.export.serve.limits import Limits
 
-    limits = Limits(**{name: getattr(known, name) for name in HELP})
+    limits = Limits(**{name: getattr(known, name) for name in USUAL})
     compile_cache.use(known.cache_dir)
     try:
         from dtn_jax.export.serve.process import serve
@@ -47,13 +58,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def make_parser() -> command.Parser:
     parser = command.parser(__doc__, EXAMPLE)
-    add = functools.partial(command.add, parser)
-    add("model=DIR", "folder that dtn-jax export wrote, or a link to it", required=True)
-    add("host=ADDRESS", "address to listen on, by default of this machine alone", "127.0.0.1")
-    add("port=N", "0 takes a free one", 8000)
-    add("reload", "serve a new model as soon as it is renamed to MODEL; no request is lost", False)
-    add("tables=PLACE", "memory; or disk, which reads each batch's rows there", "memory")
-    for name, text in HELP.items():
-        add(f"{name}=N", text, command.constant("export.serve.limits", name))
+    usual = {"host": "127.0.0.1", "port": 8000, "tables": "memory"}
+    command.add(parser, OPTIONS | LIMITS, **usual, **USUAL)
     command.add_shared(parser, "cache_dir")
     return parser

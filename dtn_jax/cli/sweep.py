@@ -132,7 +132,7 @@ def main(arguments: Sequence[str]) -> None:
 def make_parser() -> command.Parser:
     parser = command.parser(__doc__, EXAMPLE)
     command.add_config(parser)
-    command.add(parser, "workdir=DIR", "the folder for the trials")
+    command.add(parser, {"workdir=DIR": "the folder for the trials"})
 
     def add(name: str, default: str | None, help: str) -> None:
         parser.add_argument(f"--{name}", default=default, help=help)

@@ -18,24 +18,18 @@ if TYPE_CHECKING:
 
 RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = "dtn-jax train --config=configs/adult.py:dtn --workdir=runs/adult_dtn"
+OPTIONS = {
+    "workdir=DIR": "the run's folder: a new one, or that of an interrupted run, which then resumes "
+    "(default: runs/DATASET_MODEL)",
+    "profile=STEPS": "record a trace of this many steps, once the program is compiled, in the "
+    "workdir's folder profile, and print the ten heaviest operations",
+}
 
 
 def main(arguments: Sequence[str]) -> None:
     parser = command.parser(__doc__, EXAMPLE)
     command.add_config(parser)
-    command.add(
-        parser,
-        "workdir=DIR",
-        "the run's folder: a new one, or that of an interrupted run, which then resumes (default: "
-        "runs/DATASET_MODEL)",
-    )
-    command.add(
-        parser,
-        "profile=STEPS",
-        "record a trace of this many steps, once the program is compiled, in the workdir's folder "
-        "profile, and print the ten heaviest operations",
-        0,
-    )
+    command.add(parser, OPTIONS, profile=0)
     command.add_shared(parser, *command.DATA, "cache_dir", "force")
     known, rest = parser.parse_known_args(arguments)
     config = command.read_config(known.config, rest)

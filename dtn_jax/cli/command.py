@@ -128,7 +128,7 @@ def listed(text: str) -> list[str]:
 
 
 def constant(module: str, name: str) -> Any:
-    """A constant of a module of dtn_jax, or of a class there; of a table its keys.
+    """A constant of a module of dtn_jax, or of a class there; of a table of classes its names.
 
     It is read without importing the module, for --help.
     """
@@ -137,8 +137,10 @@ def constant(module: str, name: str) -> Any:
     for node in ast.walk(ast.parse(file.read_text())):
         targets = getattr(node, "targets", [getattr(node, "target", None)])
         if name in [getattr(target, "id", "") for target in targets]:
-            keys = getattr(node.value, "keys", None)
-            return [key.value for key in keys] if keys else ast.literal_eval(node.value)
+            try:
+                return ast.literal_eval(node.value)
+            except ValueError:
+                return [key.value for key in node.value.keys]
 
 
 class Help(argparse.Action):

@@ -5,20 +5,23 @@ from __future__ import annotations
 import pathlib
 
 from dtn_jax.errors import UserError
-from dtn_jax.shared_files import check_place
+from dtn_jax.shared_files import check_place, told
 
 LONGEST = 255  # bytes of a name, on nearly every file system
 SHOWN = 60  # letters of a name, in messages
 
 
 def check(path: str, what: str) -> None:
-    """Raises UserError where `path` can be no folder: a URL, a file, or within a file."""
+    """Raises UserError where `path` can be no folder: a URL, a file or in one, a name too long."""
     check_place(path, what)
     full = pathlib.Path(path).expanduser().absolute()
-    for place in (full, *full.parents):
-        if place.exists() and not place.is_dir():
-            within = "" if place == full else f"cannot be a folder: {place} "
-            raise UserError(f"{what} {full} {within}is a file, expected a folder")
+    try:
+        files = [place for place in (full, *full.parents) if place.exists() and not place.is_dir()]
+    except OSError as error:
+        raise UserError(f"{what} {told(error)}") from None
+    if files:
+        within = "" if full in files else f"cannot be a folder: {files[-1]} "
+        raise UserError(f"{what} {full} {within}is a file, expected a folder")
 
 
 def check_name(name: str, what: str) -> None:

@@ -23,9 +23,7 @@ BATCH = 1024
 def main(arguments: Sequence[str]) -> None:
     known = make_parser().parse_args(arguments)
     if known.batch_size and not known.onnx:
-        raise UserError(
-            f"--batch_size={known.batch_size} is for --onnx; a model's folder has no fixed size"
-        )
+        raise UserError(f"--batch_size={known.batch_size} is for --onnx: a folder has none")
     if known.again:
         check_alone(known, "again")
         from dtn_jax.export.write import make_again
@@ -45,10 +43,7 @@ def main(arguments: Sequence[str]) -> None:
 def export_runs(known: argparse.Namespace) -> None:
     """Exports the runs in the folders of --workdir."""
     workdirs = [part.strip() for part in command.listed(known.workdir) if part.strip()]
-    if not workdirs:
-        raise UserError("no workdir: give --workdir=DIR, the folder of a finished run")
-    if not known.out:
-        raise UserError("no folder for the model: give --out=MODEL")
+    command.require(known, "workdir", "out")
     for folder in (*workdirs, known.out):
         folders.check(folder, "workdir" if folder in workdirs else "--out")
     compile_cache.use(known.cache_dir)

@@ -115,19 +115,14 @@ def own_logs(known: argparse.Namespace) -> tuple[Prepared, bool]:
     if not known.input and (known.describe or not is_new):
         return catalog.load("logs", f"schema={quoted(known.schema)}", known.data_dir), False
     if not known.input:
-        raise UserError(
-            f"--schema needs --input=FILES (a file, a glob or a folder, several by comma): no set "
-            f"is prepared in {root}"
-        )
+        raise UserError(f"--schema needs --input=FILES (raw files): no set is prepared in {root}")
     given = {name: getattr(known, name) for name in (*OF_LOGS, "replace", "extend")}
     return logs.prepare(known.schema, command.listed(known.input), root, **given), is_new
 
 
 def infer_schema(known: argparse.Namespace) -> None:
     """Writes a schema file from raw files, and says how to go on."""
-    if not known.input or not known.out:
-        missing = "--out=FILE" if known.input else "--input=FILES"
-        raise UserError(f"--infer needs {missing}. See --help.")
+    command.require(known, "input", "out")
     check_place(known.out, "--out", "a file")
     from dtn_jax.data.infer.infer import infer
 

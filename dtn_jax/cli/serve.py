@@ -22,17 +22,13 @@ OPTIONS = {
     "tables=PLACE": "memory; or disk, which reads each batch's rows there",
 }
 LIMITS = {
-    "body_mb=N": "MiB of a request at most",
-    "rows=N": "rows of a request at most",
-    "waiting=N": "requests that wait at most; more are told to come again (503)",
-    "body_seconds=N": "seconds in which a request's body must arrive",
-    "max_batch=N": "rows that share a call at most, a power of two; larger requests are cut",
-    "max_wait_ms=N": "how long a request waits for others to share its call, in milliseconds",
-    "stop_seconds=N": "how long accepted requests are answered after SIGTERM or Ctrl-C",
-}
-USUAL = {
-    name: command.constant("export.serve.limits", name)
-    for name in (text.partition("=")[0] for text in LIMITS)
+    "body_mb": "MiB of a request at most",
+    "rows": "rows of a request at most",
+    "waiting": "requests that wait at most; more are told to come again (503)",
+    "body_seconds": "seconds in which a request's body must arrive",
+    "max_batch": "rows that share a call at most, a power of two; larger requests are cut",
+    "max_wait_ms": "how long a request waits for others to share its call, in milliseconds",
+    "stop_seconds": "how long accepted requests are answered after SIGTERM or Ctrl-C",
 }
 
 
@@ -41,16 +37,13 @@ def main(arguments: Sequence[str]) -> None:
     command.require(known, "model")
     from dtn_jax.export.serve.limits import Limits
 
-    limits = Limits(**{name: getattr(known, name) for name in USUAL})
+    limits = Limits(**{name: getattr(known, name) for name in LIMITS})
     compile_cache.use(known.cache_dir)
     try:
         from dtn_jax.export.serve.process import serve
     except ModuleNotFoundError as error:
-        missing = error.name
-        raise UserError(
-            f"serving needs {missing}, which is not installed: pip install -e '.[serve]' in the "
-            "clone of dtn_jax"
-        ) from None
+        how = "pip install -e '.[serve]' in the clone of dtn_jax"
+        raise UserError(f"serving needs {error.name}, which is not installed: {how}") from None
     folder = pathlib.Path(known.model).expanduser()
     in_order = serve(folder, known.host, known.port, limits, known.reload, known.tables)
     command.leave(0, at_once=not in_order)
@@ -58,7 +51,8 @@ def main(arguments: Sequence[str]) -> None:
 
 def make_parser() -> command.Parser:
     parser = command.parser(__doc__, EXAMPLE)
-    usual = {"host": "127.0.0.1", "port": 8000, "tables": "memory"}
-    command.add(parser, OPTIONS | LIMITS, **usual, **USUAL)
+    command.add(parser, OPTIONS, host="127.0.0.1", port=8000, tables="memory")
+    usual = {name: command.constant("export.serve.limits", name) for name in LIMITS}
+    command.add(parser, {f"{name}=N": help for name, help in LIMITS.items()}, **usual)
     command.add_shared(parser, "cache_dir")
     return parser

@@ -221,6 +221,14 @@ def test_the_list_of_commands(monkeypatch, capsys):
     assert (end.value.code, capsys.readouterr().out) == (0, f"dtn-jax {dtn_jax.__version__}\n")
 
 
+def test_a_clone_has_each_command_as_a_module():
+    """test_what_a_shell_sees calls one so."""
+    for name in COMMANDS:
+        stub = (ROOT / "experiments" / f"{name}.py").read_text()
+        assert stub.splitlines()[0] == f'"""`dtn-jax {name}`, in a clone."""'
+        assert stub.endswith(f'if __name__ == "__main__":\n    main("{name}")\n')
+
+
 def test_a_list_of_commands_whose_reader_has_gone_is_no_error(monkeypatch):
     reader, writer = os.pipe()
     os.close(reader)

@@ -84,9 +84,8 @@ def parser(description: str, example: str) -> Parser:
         allow_abbrev=False,
         add_help=False,
     )
-    made.add_argument(
-        "-h", "--help", nargs="?", const="", action=Help, help="show this help and exit"
-    )
+    how = {"nargs": "?", "const": "", "action": Help, "metavar": "SECTION"}
+    made.add_argument("-h", "--help", **how, help="show this, or the options of a section")
     made.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return made
 

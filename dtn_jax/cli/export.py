@@ -70,6 +70,7 @@ def check_alone(known: argparse.Namespace, option: str, *more: str) -> None:
 
 def make_parser() -> command.Parser:
     parser = command.parser(__doc__, EXAMPLE)
+    parser.usage = "%(prog)s --workdir DIR --out MODEL [more of the options below]"
     auto = command.constant("export.fit_calibration", "AUTO")
     ways = ", ".join([auto, *command.constant("export.calibration", "METHODS")])
     dtypes = ", ".join(command.constant("export.write.program", "TABLE_DTYPES"))

@@ -139,6 +139,11 @@ def infer_schema(known: argparse.Namespace) -> None:
 
 def make_parser() -> command.Parser:
     made, constant = command.parser(__doc__, EXAMPLE), command.constant
+    made.usage = (
+        "%(prog)s --dataset NAME [--options KEY=VALUE,...]\n"
+        "       %(prog)s --infer --input FILES --out FILE\n"
+        "       %(prog)s --schema FILE --input FILES [more of the options below]"
+    )
     made.topics = {"schema": schema_help, "options": options_help}
     names = ", ".join(constant("data.sets.catalog", "DATASETS"))
     options = {

@@ -89,6 +89,7 @@ def unknown(values: Mapping[str, tuple[int, int]], fixed: Collection[str]) -> li
 
 def make_parser() -> command.Parser:
     parser, constant = command.parser(__doc__, EXAMPLE), command.constant
+    parser.usage = "%(prog)s --model DIR --input FILES --output FILE [more of the options below]"
     formats = ", ".join(constant("data.schemas.spec", "FORMATS"))
     largest = constant("export.batches", "LARGEST")
     usual_rows = ", ".join(f"{rows} on a {device.upper()}" for device, rows in largest.items())

@@ -51,6 +51,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def make_parser() -> command.Parser:
     parser = command.parser(__doc__, EXAMPLE)
+    parser.usage = "%(prog)s --model DIR [more of the options below]"
     command.add(parser, OPTIONS, host="127.0.0.1", port=8000, tables="memory")
     usual = {name: command.constant("export.serve.limits", name) for name in LIMITS}
     command.add(parser, {f"{name}=N": help for name, help in LIMITS.items()}, **usual)

@@ -41,7 +41,8 @@ from dtn_jax.shared_files import locked, write_whole
 ENGINES = ("duckdb", "spark")
 MAX_REJECT_RATE = 0.001
 LACKING = "no raw file has {!r}, the column of an optional field"
-MEMORY_GB, LEAST_GB = 4.0, 1.05
+MEMORY_GB = 4.0
+LEAST_GB = 1.05
 THREAD_GB = 0.2  # of a chunk, and what is made of it
 CHUNK_BYTES, LEAST_ROWS, MOST_ROWS = 48 << 20, 2048, 65_536  # of a chunk
 

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from world import log
 
-from dtn_jax.cli import prepare
+from dtn_jax.cli import prepare, train
 from dtn_jax.data import prepare as logs
 from dtn_jax.data.infer.infer import infer
 from dtn_jax.data.prepared import read

@@ -4,7 +4,7 @@ import json
 import pathlib
 
 from dtn_jax.cli import sweep
-from dtn_jax.search import sweep_report, worker
+from dtn_jax.search import sweep_report, trials
 
 CONFIG = "--config=configs/adult.py:dtn"
 GRID = "--grid=optim.learning_rate=1e-3,3e-3;model.dropout=0,0.1,0.2"
@@ -45,6 +45,6 @@ def invented_training(monkeypatch):
         keys = ("income@all", "never_married@all")
         return {"validation": {key: {"auc": value} for key in keys}}
 
-    monkeypatch.setattr(worker, "train", train)
+    monkeypatch.setattr(trials, "train", train)
     monkeypatch.setattr(sweep_report, "draw", lambda *_: None)
     return done

@@ -29,7 +29,7 @@ OPTIONS = {
     "key": "of a Parquet file: the column that says which row it is; beside a run the number of "
     "the row in test, from 0 on, as in its predictions.parquet (default: row)",
     "columns": "of a Parquet file: TASK=SCORE:LABEL,..., where a task's probability and label are "
-    "(default: score/TASK, logit/TASK or TASK@SPACE, and label/TASK, or TASK or the model's column)",
+    "(default: score/TASK, logit/TASK or TASK@SPACE, and label/TASK, TASK or the model's column)",
     "group": "of a Parquet file: the column of the groups for GAUC and intervals; none: rows are "
     "independent (default: that of the model which scored them, else group)",
     "weight": "of a Parquet file: the column that says how many rows each row stands for; none: "

@@ -138,8 +138,9 @@ def notes(grouped: bool, seeds: tuple[int, int], runs: tuple[bool, bool]) -> lis
       seeds: runs of each side.
       runs: whether each side is of runs, not of a file.
     """
+    units = "groups" if grouped else "rows"
     lines = [
-        f"Intervals and p-values come from exchanging the scores of {'groups' if grouped else 'rows'} "
+        f"Intervals and p-values come from exchanging the scores of {units} "
         "between the models at random. p is Holm-corrected over the tasks and spaces of a metric; "
         f"intervals are not, so one may exclude 0 beside a p above {LEVEL}. A difference is "
         f"significant where p < {LEVEL}.",

@@ -46,8 +46,7 @@ def main(arguments: Sequence[str]) -> None:
     kinds = ["the trained state" if run else "the file" for run in runs]
     single = dict(zip("AB", kinds)) if len(a) == len(b) == 1 else {}
     best = "ahead" if single else "best"
-    same = pages.on_both_sides(*([pathlib.Path(run.name) for run in side] for side in (a, b)))
-    lines = [*same, *pages.verdict(found, single)]
+    lines = pages.verdict(found, single)
     grouped = any(run.group is not None for run in (*a, *b))
     more = pages.notes(grouped, (len(a), len(b)), runs)
     screen.show(f"A: {names[0]}\nB: {names[1]}")

@@ -120,16 +120,6 @@ def _sentence(one: Difference, single: Mapping[str, str]) -> str:
     return f"{one.key}: {which} (95 % interval of B − A: {low} to {high}; p {p})."
 
 
-def on_both_sides(a: Sequence[pathlib.Path], b: Sequence[pathlib.Path]) -> list[str]:
-    """A line where runs or files stand on both sides."""
-    shared = {path.resolve() for path in a} & {path.resolve() for path in b}
-    if not shared:
-        return []
-    if len(shared) == len(a) == len(b):
-        return ["A and B are the same, so that every difference is 0."]
-    return [one_line(f"On both sides: {', '.join(str(p) for p in a if p.resolve() in shared)}.")]
-
-
 def notes(grouped: bool, seeds: tuple[int, int], runs: tuple[bool, bool]) -> list[str]:
     """How the numbers are to be read.
 
@@ -140,12 +130,10 @@ def notes(grouped: bool, seeds: tuple[int, int], runs: tuple[bool, bool]) -> lis
     """
     units = "groups" if grouped else "rows"
     lines = [
-        f"Intervals and p-values come from exchanging the scores of {units} "
-        "between the models at random. p is Holm-corrected over the tasks and spaces of a metric; "
+        f"Intervals and p-values come from exchanging the scores of {units} between the models at "
+        "random. p is Holm-corrected over the tasks and spaces of a metric; "
         f"intervals are not, so one may exclude 0 beside a p above {LEVEL}. A difference is "
-        f"significant where p < {LEVEL}.",
-        "Predicted/observed is the mean prediction over the rate of positives. The one nearer to 1 "
-        "is better; that is said only where both err on the same side.",
+        f"significant where p < {LEVEL}."
     ]
     if any(runs):
         lines.append(
@@ -154,11 +142,13 @@ def notes(grouped: bool, seeds: tuple[int, int], runs: tuple[bool, bool]) -> lis
             "with both exported models: see docs/compare.md."
         )
     if max(seeds) < 2:
-        how = "train each again in a new folder" if all(runs) else "train each model in a folder"
+        what, how = ("model", "train each in a")
+        if any(runs):
+            what, how = ("state", "train each again in a new")
         lines.append(
-            f"Each side is one trained {'state' if any(runs) else 'model'}. Whether the model is "
-            f"better needs seeds, since another seed may differ by more: {how}, with "
-            f"--config.replicas={SEEDS}, and compare the two folders: dtn-jax compare NEW_A NEW_B"
+            f"Each side is one trained {what}. Whether the model is better needs seeds, since "
+            f"another seed may differ by more: {how} folder, with --config.replicas={SEEDS}, and "
+            "compare the two folders: dtn-jax compare NEW_A NEW_B"
         )
     elif min(seeds) < 2:
         one, other = "AB" if seeds[0] < 2 else "BA"

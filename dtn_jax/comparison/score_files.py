@@ -75,30 +75,49 @@ def of_file(path: pathlib.Path, schema: Schema | None, columns: Columns) -> Scor
     except Exception as error:
         told = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(f"{path} is no Parquet file, or is damaged: {told}") from None
-    file = ScoreFile(there, columns, ScoredBy.read(path), schema)
+    by = ScoredBy.read(path)
     try:
-        return file.rows(path)
+        return ScoreFile(there, columns, by, schema).rows(path)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
 
-@dataclasses.dataclass(frozen=True)
 class ScoreFile:
-    """A Parquet file's columns and their types, how they are called, and what says what they are:
-    the model that scored it, and the schema of the run on the other side."""
+    """What the columns of a Parquet file are.
 
-    there: dict[str, pl.DataType]
-    columns: Columns
-    by: ScoredBy | None
-    schema: Schema | None
+    Attributes:
+      there: {column: its type}.
+      names: {task@space, label/TASK or as it is in the file: the column}.
+      columns: as the user calls them.
+      by: the model that scored the file.
+      schema: of the run on the other side.
+    """
+
+    def __init__(
+        self,
+        there: dict[str, pl.DataType],
+        columns: Columns,
+        by: ScoredBy | None,
+        schema: Schema | None,
+    ):
+        self.there, self.columns, self.by, self.schema = there, columns, by, schema
+        self.spaces = {task.name: task.space for task in schema.tasks} if schema else {}
+        names = {}
+        for key, (score, label) in columns.named.items():
+            task = key.partition("@")[0]
+            own = key if "@" in key else f"{key}@{self.spaces.get(key, ALL)}"
+            names |= {own: score, f"label/{task}": label}
+        # Two files may have other names: those of the one are not in the other.
+        self.names = {name: column for name, column in names.items() if column in there}
+        self.names |= {name: name for name in there if name not in self.names}
 
     def rows(self, path: pathlib.Path) -> ScoredRows:
         keys = self.keys()
         tasks = list(dict.fromkeys(key.partition("@")[0] for key in keys))
-        if self.by and not self.schema:  # those whose labels say the space of another, too
-            tasks = list(dict.fromkeys([*self.by.needed(), *tasks]))
         for key in self.columns.named:
             choose("task in --columns", key.partition("@")[0], tasks)
+        if self.by and not self.schema:  # those whose labels say the space of another, too
+            tasks = list(dict.fromkeys([*self.by.needed(), *tasks]))
         self.single("--key: column", self.columns.key)
         group, weight = self.extra()
         labels = {task: self.label(task) for task in tasks}
@@ -109,20 +128,19 @@ class ScoreFile:
         values = {name: self.numbers(frame[name]) for name in numbers}
         own = {task: values[column] for task, column in labels.items()}
         kinds = {task: _kind(label) for task, label in own.items()}
-        if self.by or self.schema:
-            kinds |= self.by.kinds if self.by else {}
-            kinds |= {t.name: t.kind for t in self.schema.tasks} if self.schema else {}
-        else:
-            self.check_units(kinds, labels)
+        kinds |= self.by.kinds if self.by else {}
+        kinds |= {task.name: task.kind for task in self.schema.tasks} if self.schema else {}
         counted = ~np.isnan(list(own.values())).all(axis=0)
-        given = {
-            key: _scores(column, values[column], counted, kinds[key.partition("@")[0]])
-            for key, column in scores.items()
-        }
+        given = {}
+        for key, column in scores.items():
+            task = key.partition("@")[0]
+            if kinds[task] == "regression":
+                self.check_unit(task, labels[task])
+            logits = kinds[task] == "regression" or column.startswith("logit/")
+            given[key] = _scores(column, values[column], counted, logits)
         if self.schema and all(f"{t.name}@{t.space}" in given for t in self.schema.tasks):
             own_spaces = [given[f"{t.name}@{t.space}"] for t in self.schema.tasks]
             given = spaces_of(np.stack(own_spaces, axis=1), self.schema) | given
-        ungrouped = self.columns.group == NONE or (self.by is not None and not self.by.group)
         return ScoredRows(
             name=str(path),
             key=frame[self.columns.key],
@@ -132,7 +150,7 @@ class ScoreFile:
             group=_codes(frame[group]) if group else None,
             weight=values.get(weight),
             weighted=bool(weight),
-            ungrouped=ungrouped,
+            ungrouped=self.columns.group == NONE or (self.by is not None and not self.by.group),
             by=self.by,
         )
 
@@ -141,16 +159,14 @@ class ScoreFile:
         if self.schema:
             return [f"{task.name}@{space}" for task in self.schema.tasks for space in task.spaces]
         keys = []
-        for name in (*self.columns.named, *(self.by.outputs if self.by else self.there)):
-            kind, _, task = name.partition("/")
+        for name in self.names:
+            kind, _, rest = name.partition("/")
+            task, _, space = name.partition("@")
             if kind in ("score", "logit"):
-                keys.append(f"{task}@{ALL}")
-            elif name in self.columns.named and "@" not in name:
-                keys.append(f"{name}@{ALL}")
-            task = name.partition("@")[0]
-            labelled = {task, f"label/{task}"} & self.there.keys()
-            if task != name and (labelled or self.by or name in self.columns.named):
+                keys.append(f"{rest}@{ALL}")
+            elif space and (self.by or {task, f"label/{task}"} & self.names.keys()):
                 keys.append(name)
+        keys = [key for key in keys if not self.by or key.partition("@")[0] in self.by.kinds]
         if not keys:
             raise UserError(
                 "no scores of any task, each as a column TASK@all or score/TASK with its label in "
@@ -164,58 +180,63 @@ class ScoreFile:
 
     def first(self, what: str, task: str, names: Sequence[str], more: str = "") -> str:
         """The first of the columns that is there."""
-        expected = list(dict.fromkeys(filter(None, names)))
-        for name in expected:
-            if name in self.there:
-                return name
+        for name in names:
+            if name in self.names:
+                return self.names[name]
+        expected = " or ".join(repr(name) for name in names if name)
         raise UserError(
-            f"no {what}: expected a column {' or '.join(map(repr, expected))}{more}, or name it: "
+            f"no {what}: expected a column {expected}{more}, or name it: "
             f"--columns={task}=SCORE:LABEL; {self.has()}"
         )
 
     def label(self, task: str) -> str:
         """The column of a task's label, in the unit of its score."""
-        own = (pair for key, pair in self.columns.named.items() if key.partition("@")[0] == task)
-        named = [label for _, label in own]
         known = self.by.labels.get(task) if self.by else None
         if known is None:
-            return self.first(f"label of task {task!r}", task, [*named, f"label/{task}", task])
-        for name in named:
-            if name in known.reads and name != known.column:
-                raise UserError(
-                    f"column {name!r} is not the label of {task!r}: the model was trained on "
-                    f"`{known.text}`, and its scores are in that unit; {AGAIN} as 'label/{task}'"
-                )
+            return self.first(f"label of task {task!r}", task, [f"label/{task}", task])
+        named = self.names.get(f"label/{task}")
+        if named in known.reads and named != known.column:
+            raise UserError(
+                f"column {named!r} is not the label of {task!r}: the model was trained on "
+                f"`{known.text}`, and its scores are in that unit; {AGAIN} as 'label/{task}'"
+            )
         what = f"label of task {task!r}, which is `{known.text}`"
-        return self.first(what, task, [*named, f"label/{task}", known.column], f"; {AGAIN}")
+        return self.first(what, task, [f"label/{task}", known.column], f"; {AGAIN}")
+
+    def check_unit(self, task: str, label: str) -> None:
+        """Raises UserError where a regression's label may be a raw column, in another unit."""
+        if not self.by and not self.schema and f"label/{task}" not in self.names:
+            raise UserError(
+                f"nothing says that column {label!r} is in the unit of the prediction, rather "
+                "than, say, that its logarithm is. If it is, name it: "
+                f"--columns={task}=SCORE:{label}"
+            )
 
     def score(self, key: str) -> str:
         """The column of a task's score in a space; "" where it follows from others."""
         task, _, space = key.partition("@")
-        named = {key: score for key, (score, _) in self.columns.named.items()}
-        tasks = {t.name: t.space for t in self.schema.tasks} if self.schema else {}
-        if space == tasks.get(task, ALL):
-            names = [named.get(key, ""), named.get(task, ""), key, f"logit/{task}", f"score/{task}"]
-            return self.first(f"score of task {task!r}", task, names)
-        return next((name for name in (named.get(key), key) if name in self.there), "")
+        if space == self.spaces.get(task, ALL):
+            return self.first(
+                f"score of task {task!r}", task, [key, f"logit/{task}", f"score/{task}"]
+            )
+        return self.names.get(key, "")
 
     def extra(self) -> tuple[str, str]:
         """The columns of the groups and of the weights by which rows count, or "": see `check`."""
-        by, group, weight = self.by, self.columns.group, self.columns.weight
-        if by and by.weight and not weight and by.weight_column not in self.there:
+        by, columns = self.by, self.columns
+        if by and by.weight and not columns.weight and by.weight_column not in self.there:
             raise UserError(
                 f"the metrics of model {by.model!r} count rows by their weights, and there is no "
                 f"column {by.weight_column!r}; {AGAIN} as {WEIGHT!r}, or name it: --weight=COLUMN"
             )
         usual = (by.group_column, by.weight_column) if by else (GROUP, WEIGHT)
-        names = [
-            given or (other if other in self.there else "")
-            for given, other in zip((group, weight), usual)
-        ]
-        group, weight = ("" if name == NONE else name for name in names)
-        for name in filter(None, (group, weight)):
-            self.single("column", name)
-        return group, weight
+        names = []
+        for given, other in zip((columns.group, columns.weight), usual):
+            name = given or (other if other in self.there else "")
+            names.append("" if name == NONE else name)
+            if names[-1]:
+                self.single("column", name)
+        return names[0], names[1]
 
     def single(self, what: str, name: str) -> None:
         if self.there[choose(what, name, list(self.there))].is_nested():
@@ -231,27 +252,16 @@ class ScoreFile:
             )
         return column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
-    def check_units(self, kinds: dict[str, str], labels: dict[str, str]) -> None:
-        """Raises UserError where a regression's label may be a raw column, in another unit."""
-        named = {label for _, label in self.columns.named.values()}
-        for task, column in labels.items():
-            if kinds[task] == "regression" and column == task and column not in named:
-                raise UserError(
-                    f"nothing says that column {task!r} is in the unit of the prediction, rather "
-                    f"than, say, that its logarithm is. If it is, name it: "
-                    f"--columns={task}=SCORE:{task}"
-                )
 
-
-def _scores(name: str, values: np.ndarray, counted: np.ndarray, kind: str) -> np.ndarray:
-    """Scores, of which none may be missing in the rows that count; of probabilities, logits."""
+def _scores(name: str, values: np.ndarray, counted: np.ndarray, logits: bool) -> np.ndarray:
+    """Scores, of which none may be missing in the rows that count; probabilities become logits."""
     bad = np.flatnonzero(~np.isfinite(values) & counted)
     if bad.size:
         raise UserError(
             f"{bad.size:,} of {values.size:,} scores in column {name!r} are missing or not finite, "
             f"the first in row {bad[0] + 1:,}"
         )
-    if kind != "binary" or name.startswith("logit/"):
+    if logits:
         return values
     bad = np.flatnonzero((values < 0) | (values > 1))
     if bad.size:

@@ -194,11 +194,7 @@ class Study:
         return report
 
     def run_one(self, folder: pathlib.Path) -> None:
-        """Runs the next trial.
-
-        Raises:
-          UserError: the first HOPELESS trials all ended with an error.
-        """
+        """Runs the next trial; one that was interrupted waits to be run again."""
         number, taken = -1, False
 
         def objective(trial: optuna.Trial) -> float:
@@ -221,19 +217,15 @@ class Study:
             if number >= 0 and self.every()[number].state == TrialState.FAIL:
                 trial_storage.again(self.optuna, self.optuna.get_trials()[number])
             raise
-        if not self.ranked() and len(errors := self.errors()) >= HOPELESS:
-            raise UserError(f"no trial succeeded; the last one: {errors[-1]}")
 
     def value(self, trial: optuna.Trial, folder: pathlib.Path) -> float:
         """Trains as a trial says; an error that is due to its settings ends it alone."""
         settings = self.settings(trial)
         number = first_number(self.every()[trial.number])
-        most = f" of {self.budget.trials}" if self.budget.trials else ""
-        done = f", {len(self.in_state(*BEGUN))}{most}: {settings}"
-        screen.say((f"{self.name}: trial {number}", "bold"), done)
-        config, place = trials.with_settings(self.config, settings), folder / f"trial_{number}"
+        screen.say((f"{self.name}: trial {number}", "bold"), f", {settings}")
         try:
-            return trials.run(config, place, self.after_validation(trial))
+            config = trials.with_settings(self.config, settings)
+            return trials.run(config, folder / f"trial_{number}", self.after_validation(trial))
         except (optuna.TrialPruned, Unusable, OSError, *trial_storage.FAULTS):
             raise  # all but the first would end every trial: they are not due to the settings
         except Exception as error:  # such as a loss that is not finite, or too little memory
@@ -255,7 +247,7 @@ class Study:
         while True:
             with experimental():
                 optuna.storages.fail_stale_trials(self.optuna)
-            if self.wants_more():
+            if self.wants_more() and (self.ranked() or len(self.errors()) < HOPELESS):
                 self.run_one(folder)
             elif self.in_state(TrialState.RUNNING):  # their workers may die
                 if not told:

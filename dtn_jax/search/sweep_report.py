@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import json
 import pathlib
+import re
 import shlex
 import warnings
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
 from optuna.importance import FanovaImportanceEvaluator
 from optuna.visualization import matplotlib as pictures
 
@@ -24,23 +24,24 @@ from dtn_jax.shared_files import replacing, write_whole
 from dtn_jax.workdir import versions
 
 SHOWN = 10  # trials of the table
-ENOUGH = 2  # trials for each option that varied, to tell which of them matters
 
 
 def table(study: Study) -> Grid:
-    """The best trials, and how many there are of each kind."""
-    rows = []
-    for trial in study.ranked()[:SHOWN]:
-        settings = " ".join(f"{k}={short(v)}" for k, v in trials.settings_in(trial).items())
-        numbers = (f"{trial.value:.5f}", f"{trials.seconds(trial):.0f}")
-        rows.append((str(trial.number), settings, *numbers))
+    """The best trials with what they set, and how many there are of each kind."""
+    best = study.ranked()[:SHOWN]
+    options = list(dict.fromkeys(key for trial in best for key in trials.settings_in(trial)))
     kinds = [trials.kind(t) for t in study.trials()]
+    rows = []
+    for trial in best:
+        settings = trials.settings_in(trial)
+        numbers = (f"{trial.value:.5f}", f"{trials.seconds(trial):.0f}")
+        rows.append([str(trial.number), *numbers, *(short(settings.get(o, "")) for o in options)])
     return Grid(
-        header=("trial", "settings", "value", "seconds"),
+        header=["trial", "value", "seconds", *(re.sub("([._])", r"\1\n", o) for o in options)],
         rows=rows,
         title=f"{study.name}: {objective(study)}",
         note=", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds)),
-        left=2,
+        gap=1,
     )
 
 
@@ -66,7 +67,7 @@ def report(workdir: pathlib.Path, study: Study, found: Found, words: Sequence[st
     """
     if found.value is None:
         return found.as_dict() | {"command": ""}
-    screen.show(table(study).terminal())
+    screen.show(table(study).terminal(screen.console().width))
     given = [f"--config.{key}={value}" for key, value in found.settings.items()]
     given.append(f"--workdir={workdir / f'{study.name}_best'}")
     command = shlex.join(["dtn-jax", "train", *words, *given])
@@ -88,17 +89,14 @@ def write(workdir: pathlib.Path, found: dict[str, dict]) -> None:
 
 
 def draw(workdir: pathlib.Path, study: Study) -> None:
-    """History, parallel coordinates and importance of each hyper-parameter, where they exist."""
-    complete = study.ranked()
-    values = {key: {str(t.params.get(key)) for t in complete} for t in complete for key in t.params}
-    varied = [key for key, own in values.items() if len(own) > 1]
-    title = {"target_name": f"{study.metric} ({study.objective})"}
-    value = title | {"target": lambda trial: trial.value}
-    plots = {"history": functools.partial(pictures.plot_optimization_history, **title)}
-    if varied:
-        plots["parallel"] = functools.partial(pictures.plot_parallel_coordinate, **value)
-    if varied and len(complete) >= ENOUGH * len(varied):
+    """History, parallel coordinates and importance of each option, where they exist."""
+    complete = len(study.ranked())
+    name = {"target_name": f"{study.metric} ({study.objective})"}
+    value = name | {"target": lambda trial: trial.value}
+    plots = {"history": functools.partial(pictures.plot_optimization_history, **name)}
+    if complete > 1:
         forest = FanovaImportanceEvaluator(seed=0)  # the usual one looks at the best trials alone
+        plots["parallel"] = functools.partial(pictures.plot_parallel_coordinate, **value)
         plots["importance"] = functools.partial(
             pictures.plot_param_importances, evaluator=forest, **value
         )
@@ -106,27 +104,22 @@ def draw(workdir: pathlib.Path, study: Study) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # optuna calls its own pictures experimental
             try:
-                plot(study.optuna)
-            except Exception as error:  # of a picture, whose want must not cost the others
+                main = plot(study.optuna)
+            except Exception as error:  # as where no option varied
                 screen.say(f"no picture of {kind}: {error}")
                 continue
             figure = plt.gcf()
-            readable(figure, f"{study.name}: {objective(study)}, {len(complete)} trials")
+            figure.set_size_inches(9, 5)
+            title = f"{study.name}: {objective(study)}, {complete} trials"
+            main.set_title("")
+            main.set_title(title, loc="left", fontsize=11)
+            main.set_facecolor("white")
+            for axes in figure.axes:
+                axes.grid(False)
+            for lines in main.collections:
+                if isinstance(lines, LineCollection):  # in Optuna's colours the best are white
+                    lines.set_cmap("viridis_r")
             as_written.plain(figure)
             with replacing(workdir / f"{study.name}_{kind}.png") as temporary:
                 figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight")
             plt.close("all")
-
-
-def readable(figure: Figure, title: str) -> None:
-    """What Optuna leaves to be wished: its low trials are nearly white on grey."""
-    figure.set_size_inches(9, 5)
-    main = figure.axes[0]
-    main.set_title("")
-    main.set_title(title, loc="left", fontsize=11, fontweight="bold")
-    main.set_facecolor("white")
-    for axes in figure.axes:
-        axes.grid(False)
-    for lines in main.collections:
-        if isinstance(lines, LineCollection):
-            lines.set_cmap("viridis_r")  # the colour bar follows

@@ -7,8 +7,11 @@ import optuna
 import pytest
 from sweeps import CONFIG, GRID, TINY, run
 
+from dtn_jax.config import load_config
 from dtn_jax.errors import UserError
 from dtn_jax.search import trials
+from dtn_jax.search.search import search
+from dtn_jax.search.studies import Budget
 
 
 def test_a_grid_is_gone_through_once(trained, prepared_dir, tmp_path, capsys):
@@ -161,6 +164,37 @@ def test_real_trials_leave_test_shut_and_folders_of_others_alone(prepared_dir, t
     (name,) = optuna.get_all_study_names(url)
     trials = optuna.load_study(study_name=name, storage=url).trials
     assert not any("error" in t.user_attrs for t in trials)
+
+
+def test_a_search_tries_settings_of_others_and_its_finalists_with_seeds_it_has_not_seen(
+    trained, tmp_path
+):
+    """As paper tables call it; a second call adds what is new, and repeats nothing."""
+    config = load_config("configs/adult.py:dtn")
+    given = [{"model.dropout": 0.1}, {"model.dropout": 0.4}]
+
+    def suggest(trial):
+        return {"model.dropout": trial.suggest_float("model.dropout", 0.0, 0.7)}
+
+    def searched(enqueue):
+        how = {"storage": f"journal:{tmp_path}/j", "finalists": 2, "finalist_seeds": 2}
+        budget = Budget(trials=3, sampler="random")
+        return search(config, suggest, tmp_path, budget, enqueue=enqueue, alone=True, **how)
+
+    first = searched(given[1:])
+    assert [t["settings"]["model.dropout"] for t in first.trials].count("0.4") == 1
+    names = [name for _, name, _ in trained]
+    assert len(first.trials) == 3
+    assert names[:3] == ["trial_0", "trial_1", "trial_2"]
+    seeds = {(config.model.dropout, config.seed) for _, _, config in trained[3:]}
+    assert {seed for _, seed in seeds} == {101, 102}
+    assert len(seeds) == 4
+    second = searched(given)
+    assert len(second.trials) == 4
+    assert second.settings == {"model.dropout": "0.1"}
+    assert second.finalists[0].values == [second.value] * 2
+    assert second.stretches == dict.fromkeys(range(4), 4)
+    assert json.dumps(second.as_dict())
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import optuna
 import pytest
 from command_calls import ROOT
 from small_runs import small
-from sweeps import CONFIG, run, with_database
+from sweeps import CONFIG, run
 
 from dtn_jax.errors import UserError
 from dtn_jax.search import trials
@@ -19,75 +19,53 @@ from dtn_jax.workdir import Busy
 PAIR = "--grid=model.dropout=0,0.1"
 
 
-def test_a_trial_that_fails_is_told_and_counted(monkeypatch, prepared_dir, tmp_path, capsys):
+def test_trials_that_fail_are_told_and_cost_no_other(monkeypatch, prepared_dir, tmp_path, capsys):
+    """By a loss that is not finite, by memory, or by what an architecture needs."""
+
     def train(config, workdir, *, test, after_validation):
+        if config.model.architecture == "esmm":
+            raise UserError("esmm needs a funnel")
         if config.model.dropout == 0.1:
             raise UserError("the loss [/job:0] is not finite")
+        if config.model.dropout == 0.2:
+            raise MemoryError("RESOURCE_EXHAUSTED: 80 GiB")
         return {"validation": {"income@all": {"auc": 0.8}}}
 
     monkeypatch.setattr(trials, "train", train)
-    found = run(tmp_path, prepared_dir, "--grid=model.dropout=0,0.1,0.2")["dtn"]
-    assert found["budget"]["failed"] == 1
-    assert found["budget"]["complete"] == 2
-    shown = " ".join(capsys.readouterr().out.split())
-    assert "failed: the loss [/job:0] is not finite" in shown
-
-    def hopeless(*_, **__):
-        raise UserError("the loss is not finite")
-
-    monkeypatch.setattr(trials, "train", hopeless)
-    with pytest.raises(UserError, match="no trial succeeded; the last one: the loss"):
-        run(tmp_path / "hopeless", prepared_dir, "--trials=9")
+    arguments = ("--grid=model.dropout=0,0.1,0.2,0.3,0.4", "--architectures=esmm,dtn")
+    with pytest.raises(UserError, match=r"^esmm: no trial succeeded; the last one: esmm needs a f"):
+        run(tmp_path, prepared_dir, *arguments)
+    found = json.loads((tmp_path / "sweep.json").read_text())["studies"]
+    assert found["esmm"]["command"] == ""
+    assert found["esmm"]["budget"]["failed"] == 3  # all would
+    assert (found["dtn"]["budget"]["complete"], found["dtn"]["budget"]["failed"]) == (3, 2)
+    errors = {t["settings"]["model.dropout"]: t.get("error") for t in found["dtn"]["trials"]}
+    assert errors["0.1"] == "the loss [/job:0] is not finite"
+    assert errors["0.2"] == "MemoryError: RESOURCE_EXHAUSTED: 80 GiB"
+    assert "failed: the loss [/job:0] is not finite" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("no space left on device")])
 def test_an_interrupted_trial_waits_to_be_gone_on_with(
     error, monkeypatch, trained, prepared_dir, tmp_path
 ):
+    """What was found before is written; nothing of it is done again."""
     once = trials.train
 
     def interrupted(*args, **kwargs):
-        raise error
+        if trained:
+            raise error
+        return once(*args, **kwargs)
 
     monkeypatch.setattr(trials, "train", interrupted)
     with pytest.raises(type(error)):
-        run(tmp_path, prepared_dir, PAIR)
-    monkeypatch.setattr(trials, "train", once)
-    run(tmp_path, prepared_dir, PAIR)
-    assert trained[0][1] == "trial_0"
-    assert len(trained) == 2
-
-
-def test_settings_that_run_out_of_memory_cost_one_trial(monkeypatch, prepared_dir, tmp_path):
-    def train(config, workdir, *, test, after_validation):
-        if config.model.dropout == 0.1 or config.model.architecture == "ple":
-            raise MemoryError("RESOURCE_EXHAUSTED: 80 GiB")
-        return {"validation": {"income@all": {"auc": 0.8}}}
-
-    monkeypatch.setattr(trials, "train", train)
-    with pytest.raises(UserError, match="ple: no trial succeeded; the last one: MemoryError: RES"):
-        run(tmp_path, prepared_dir, "--grid=model.dropout=0,0.1", "--architectures=ple,dtn")
-    found = json.loads((tmp_path / "sweep.json").read_text())["studies"]
-    assert found["dtn"]["budget"]["complete"] == found["dtn"]["budget"]["failed"] == 1
-    (failed,) = [t for t in found["dtn"]["trials"] if t["state"] == "failed"]
-    assert failed["error"] == "MemoryError: RESOURCE_EXHAUSTED: 80 GiB"
-    assert "--config.model.dropout=0" in found["dtn"]["command"]
-
-
-def test_what_was_found_before_an_interruption_is_written(monkeypatch, prepared_dir, tmp_path):
-    done = []
-
-    def train(config, workdir, *, test, after_validation):
-        if done:
-            raise KeyboardInterrupt
-        done.append(config.model.dropout)
-        return {"validation": {"income@all": {"auc": 0.8}}}
-
-    monkeypatch.setattr(trials, "train", train)
-    with pytest.raises(KeyboardInterrupt):
         run(tmp_path, prepared_dir, "--grid=model.dropout=0,0.1,0.2")
     found = json.loads((tmp_path / "sweep.json").read_text())["studies"]["dtn"]
-    assert (found["value"], found["settings"]) == (0.8, {"model.dropout": f"{done[0]:g}"})
+    assert found["settings"] == {"model.dropout": f"{trained[0][2].model.dropout:g}"}
+    monkeypatch.setattr(trials, "train", once)
+    run(tmp_path, prepared_dir, "--grid=model.dropout=0,0.1,0.2")
+    assert [name for _, name, _ in trained[:2]] == ["trial_0", "trial_1"]
+    assert len({config.model.dropout for _, _, config in trained}) == len(trained) == 3
 
 
 def test_a_fault_of_the_storage_is_not_one_of_the_settings(
@@ -106,34 +84,6 @@ def test_a_fault_of_the_storage_is_not_one_of_the_settings(
     assert found["budget"]["complete"] == 2
     assert "failed" not in found["budget"]
     assert [name for _, name, _ in trained].count("trial_0") == 2  # it was resumed
-
-
-def test_a_storage_that_stays_away_is_a_message(trained, prepared_dir, tmp_path, monkeypatch):
-    def away(*_, **__):
-        raise optuna.exceptions.StorageInternalError("connection refused")
-
-    def dies(*_, **__):
-        monkeypatch.setattr(optuna.storages.RDBStorage, "get_all_trials", away)
-        monkeypatch.setattr(optuna.storages._CachedStorage, "get_all_trials", away)
-        away()
-
-    monkeypatch.setattr(trials, "train", dies)
-    with pytest.raises(UserError, match="dtn: the storage does not answer: connection refused"):
-        with_database(tmp_path, prepared_dir, PAIR)
-
-
-def test_an_architecture_that_cannot_be_does_not_lose_the_others(trained, prepared_dir, tmp_path):
-    def train(config, workdir, **kwargs):
-        if config.model.architecture == "esmm":
-            raise UserError("esmm needs a funnel")
-        return once(config, workdir, **kwargs)
-
-    once, trials.train = trials.train, train  # the fixture puts the true one back
-    with pytest.raises(UserError, match=r"esmm: no trial succeeded.*funnel"):
-        run(tmp_path, prepared_dir, "--architectures=dtn,esmm,ple", "--trials=3")
-    found = json.loads((tmp_path / "sweep.json").read_text())["studies"]
-    assert found["dtn"]["budget"]["complete"] == found["ple"]["budget"]["complete"] == 3
-    assert found["esmm"]["command"] == ""
 
 
 def test_a_trial_waits_for_the_worker_that_is_still_in_its_folder(monkeypatch, tmp_path):

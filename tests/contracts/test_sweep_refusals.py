@@ -14,29 +14,26 @@ DEFAULTS = base.get_config()
 PAIR = "--grid=model.dropout=0,0.1"
 
 
-def test_a_study_of_other_data_is_refused(trained, prepared_dir, tmp_path, monkeypatch):
-    run(tmp_path, prepared_dir, PAIR)
+def test_a_study_that_was_begun_otherwise_is_refused(trained, prepared_dir, tmp_path, monkeypatch):
+    """With another space, config or data set."""
+    space = tmp_path / "mine.py"
+    source = "def sweep(trial):\n    return {'seed': trial.suggest_int('seed', 0, HIGH)}\n"
+    given = (tmp_path / "w", prepared_dir, f"--sweep={space}")
+    space.write_text(source.replace("HIGH", "9"))
+    run(*given, "--trials=2")
+    run(*given, "--trials=3", "--config.train.log_every=7")  # changes no result
+    with pytest.raises(UserError, match=r"was begun with another train\.epochs; give another --st"):
+        run(*given, "--config.train.epochs=9")
+    space.write_text(source.replace("HIGH", "8"))
+    with pytest.raises(UserError, match="begun with another space"):
+        run(*given, "--trials=3")
+    space.write_text(source.replace("HIGH", "9"))
     read = sweep.read_data
     other = lambda config: dataclasses.replace(read(config), fingerprint="other")  # noqa: E731
     monkeypatch.setattr(sweep, "read_data", other)
     with pytest.raises(UserError, match="was begun with another data"):
-        run(tmp_path, prepared_dir, PAIR)
-
-
-def test_a_study_of_another_space_is_refused(trained, prepared_dir, tmp_path):
-    space = tmp_path / "mine.py"
-    source = "def sweep(trial):\n    return {'seed': trial.suggest_int('seed', 0, HIGH)}\n"
-    space.write_text(source.replace("HIGH", "9"))
-    run(tmp_path / "w", prepared_dir, f"--sweep={space}", "--trials=2")
-    space.write_text(source.replace("HIGH", "8"))
-    with pytest.raises(UserError, match="begun with another space"):
-        run(tmp_path / "w", prepared_dir, f"--sweep={space}", "--trials=3")
-
-
-def test_a_study_of_another_config_is_refused(trained, prepared_dir, tmp_path):
-    run(tmp_path, prepared_dir, PAIR)
-    with pytest.raises(UserError, match=r"was begun with another train\.epochs"):
-        run(tmp_path, prepared_dir, PAIR, "--config.train.epochs=9")
+        run(*given)
+    assert len(trained) == 3
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,9 @@ from dtn_jax.errors import UserError, choose
 from dtn_jax.metrics.selected import metrics_of, read_selection
 from dtn_jax.models.build import ARCHITECTURES
 from dtn_jax.search import sweep_report, trial_storage
-from dtn_jax.search.search import found
+from dtn_jax.search.search import found, search
 from dtn_jax.search.search_space import grid_space, load_space, read_grid
-from dtn_jax.search.studies import PRUNERS, SAMPLERS, SEEDS, Budget, opened
+from dtn_jax.search.studies import PRUNERS, SAMPLERS, SEEDS, Budget, Study
 from dtn_jax.search.trials import OBJECTIVE, with_settings
 
 RESUMES = True  # an interrupted call resumes from its last checkpoint
@@ -69,24 +69,22 @@ def main(arguments: Sequence[str]) -> None:
     # A selection that does not fit the data set ends the search before it has a folder.
     metric = read_selection(OBJECTIVE, config.train.select, metrics_of(data.schema)).title
     workdir = pathlib.Path(known.workdir) / known.study
-    folders.make(workdir, "workdir")
     storage = known.storage or trial_storage.url_of_file(workdir / "sweep.db")
-    facts = {"search": known.study or data.schema.name, "data": data.fingerprint, "metric": metric}
+    workdir.mkdir(parents=True, exist_ok=True)
     reports, problems = {}, []
+
+    def report(study: Study) -> None:
+        words = [f"--config={known.config}", *rest, f"--config.model.architecture={study.name}"]
+        reports[study.name] = sweep_report.report(workdir, study, found(study), words)
+        sweep_report.write(workdir, reports)
+
     for name, own in configs.items():
-        words = [f"--config={known.config}", *rest, f"--config.model.architecture={name}"]
-        with opened(storage, name, own, suggest, budget, **facts) as study:
-            try:
-                try:
-                    study.work(workdir / name)
-                except UserError as error:  # the other architectures are searched nevertheless
-                    problems.append(f"{name}: {error}")
-                finally:  # however the work ended, keep what it found
-                    reports[name] = sweep_report.report(workdir, study, found(study), words)
-                    sweep_report.write(workdir, reports)
-            except trial_storage.FAULTS as error:
-                told = trial_storage.brief(error)
-                raise UserError(f"{name}: the storage does not answer: {told}") from error
+        facts = {"data": data.fingerprint, "metric": metric, "report": report}
+        facts["stored_as"] = f"{known.study or data.schema.name}/{name}"
+        try:
+            search(own, suggest, workdir / name, budget, name=name, storage=storage, **facts)
+        except UserError as error:  # the other architectures are searched nevertheless
+            problems.append(f"{name}: {error}")
     if problems:
         raise UserError("; ".join(problems))
 

@@ -11,18 +11,19 @@ import collections
 import dataclasses
 import pathlib
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ml_collections import ConfigDict
 from optuna.trial import FrozenTrial, TrialState
 
 from dtn_jax.errors import UserError
+from dtn_jax.metrics.selected import higher_is_better
 from dtn_jax.parallel.memory import OutOfMemory
 from dtn_jax.report import screen
 from dtn_jax.search import trials
 from dtn_jax.search.search_space import Space
-from dtn_jax.search.studies import BEGUN, Budget, Study, opened
-from dtn_jax.search.trial_storage import url_of_file
+from dtn_jax.search.studies import BEGUN, Budget, Study, make_pruner
+from dtn_jax.search.trial_storage import FAULTS, brief, opened, url_of_file
 from dtn_jax.search.trials import ERROR, settings_in
 from dtn_jax.workdir import Unusable
 
@@ -86,27 +87,46 @@ def search(
     *,
     name: str = "",
     storage: str = "",
+    stored_as: str = "",
     data: str = "",
     metric: str = "AUC",
     enqueue: Iterable[Mapping[str, object]] = (),
     finalists: int = 0,
     finalist_seeds: int = 3,
     alone: bool = False,
+    report: Callable[[Study], None] | None = None,
 ) -> Found:
     """Searches settings on validation; see the package.
 
+    Args:
+      name: of what is searched, for messages; "" is the architecture.
+      stored_as: the study's name in the storage; "" is `name`.
+      metric: what the objective's metric is called, for tables and pictures.
+      report: called at the end, however the work ended.
+
     Raises:
-      UserError: the study there is of another config, space or data set, or no trial succeeded.
+      UserError: the study there is of another config, space or data set, no trial succeeded, or
+        the storage does not answer.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     storage = storage or url_of_file(workdir / "sweep.db")
     name = name or config.model.architecture
-    with opened(storage, name, config, suggest, budget, data=data, metric=metric) as study:
-        if alone:
-            study.alone()
-        study.enqueue(enqueue)
-        study.work(workdir)
-        return found(study, run_off(study, workdir, finalists, finalist_seeds))
+    higher = higher_is_better(config.train.select)
+    try:
+        with opened(storage, stored_as or name, make_pruner(budget), higher) as stored:
+            study = Study(name, stored, config, suggest, budget, metric)
+            study.claim(data)
+            if alone:
+                study.alone()
+            study.enqueue(enqueue)
+            try:
+                study.work(workdir)
+                return found(study, run_off(study, workdir, finalists, finalist_seeds))
+            finally:
+                if report:
+                    report(study)
+    except FAULTS as error:
+        raise UserError(f"the storage does not answer: {brief(error)}") from error
 
 
 def found(study: Study, finalists: Sequence[Finalist] = ()) -> Found:

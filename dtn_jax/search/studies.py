@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import json
@@ -10,7 +9,7 @@ import pathlib
 import random
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import optuna
 from ml_collections import ConfigDict
@@ -18,7 +17,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dtn_jax.config import differing, identity
 from dtn_jax.errors import UserError
-from dtn_jax.metrics.selected import higher_is_better
 from dtn_jax.report import screen
 from dtn_jax.search import trial_storage, trials
 from dtn_jax.search.search_space import Space, described, settings_of
@@ -90,6 +88,28 @@ class Study:
     @property
     def higher_is_better(self) -> bool:
         return self.optuna.direction.name == "MAXIMIZE"
+
+    def claim(self, data: str) -> None:
+        """Says what the study is of: a config, a space, an objective and a data set.
+
+        Raises:
+          UserError: it was begun with others, or the space asks for what no trial can have.
+        """
+        own = {key: str(value) for key, value in identity(self.config).items()}
+        owner = {"config": own, "objective": self.objective, "data": data}
+        owner |= {"space": described(self.suggest, self.config), "sampler": self.budget.sampler}
+        owner |= {"pruner": self.budget.pruner, "seed": self.budget.seed}
+        stored = self.optuna.user_attrs.get(OWNER)
+        if stored is None:
+            self.optuna.set_user_attr(OWNER, owner)
+            return
+        others = sorted(differing(identity(stored["config"]), own))
+        others += [key for key in owner if key != "config" and stored.get(key) != owner[key]]
+        if others:
+            raise UserError(
+                f"the study {self.optuna.study_name!r} was begun with another {', '.join(others)}; "
+                "give another --study, --workdir or --storage"
+            )
 
     def every(self) -> list[FrozenTrial]:
         return self.optuna.get_trials(deepcopy=False)
@@ -286,56 +306,3 @@ def make_pruner(budget: Budget) -> optuna.pruners.BasePruner:
         first = THIRD - 1 if budget.validations else 0
         return optuna.pruners.SuccessiveHalvingPruner(1, THIRD, bootstrap_count=first)
     return optuna.pruners.NopPruner()
-
-
-@contextlib.contextmanager
-def opened(
-    storage: str,
-    name: str,
-    config: ConfigDict,
-    suggest: Space,
-    budget: Budget,
-    *,
-    search: str = "",
-    data: str = "",
-    metric: str = "AUC",
-) -> Iterator[Study]:
-    """The study of a config, made or gone on with; closed at the end.
-
-    Args:
-      storage: as Optuna takes it, or a journal.
-      name: of what is searched, such as an architecture.
-      config: what its trials start from.
-      suggest: what they set.
-      budget: what they may spend.
-      search: tells studies of one name apart that share a storage.
-      data: the data set's fingerprint.
-      metric: what the objective's metric is called, for tables and pictures.
-
-    Raises:
-      UserError: the storage cannot be opened, the space asks for what no trial can have, or the
-        study is of another config, data set, objective or space.
-    """
-    own = {key: str(value) for key, value in identity(config).items()}
-    owner = {"config": own, "objective": config.train.select, "data": data}
-    owner |= {"space": described(suggest, config), "sampler": budget.sampler}
-    owner |= {"pruner": budget.pruner, "seed": budget.seed}
-    stored_as = f"{search}/{name}" if search else name
-    where, study = trial_storage.open_study(
-        storage, stored_as, make_pruner(budget), higher_is_better(config.train.select)
-    )
-    try:
-        stored = study.user_attrs.get(OWNER)
-        if stored is None:
-            study.set_user_attr(OWNER, owner)
-            stored = owner
-        others = sorted(differing(identity(stored["config"]), own))
-        others += [key for key in owner if key != "config" and stored.get(key) != owner[key]]
-        if others:
-            raise UserError(
-                f"the study {stored_as!r} in {trial_storage.check(storage)!r} was begun with "
-                f"another {', '.join(others)}; give another --study, --workdir or --storage"
-            )
-        yield Study(name, study, config, suggest, budget, metric)
-    finally:
-        trial_storage.close(where)

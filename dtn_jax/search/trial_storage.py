@@ -112,10 +112,11 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
         )
 
 
-def open_study(
+@contextlib.contextmanager
+def opened(
     url: str, name: str, pruner: optuna.pruners.BasePruner, higher_is_better: bool
-) -> tuple[optuna.storages.BaseStorage, optuna.Study]:
-    """Makes or loads a study, and reads its trials.
+) -> Iterator[optuna.Study]:
+    """Makes or loads a study, and reads its trials; closes the storage at the end.
 
     Raises:
       UserError: the storage cannot be opened or read.
@@ -133,7 +134,7 @@ def open_study(
                 load_if_exists=True,
             )
             study.get_trials()
-            return storage, study
+            break
         except Exception as error:  # each kind of storage has its own
             attempt += 1
             if isinstance(error, IntegrityError | OperationalError) and attempt < OPENINGS:
@@ -144,13 +145,12 @@ def open_study(
                 "damaged, move it away: the search then begins anew, and takes the results of "
                 "trials that it draws again from their folders"
             ) from error
-
-
-def close(storage: optuna.storages.BaseStorage) -> None:
-    """Ends the connections to a database."""
-    if isinstance(storage, RDBStorage):
-        storage.remove_session()
-        storage.engine.dispose()
+    try:
+        yield study
+    finally:
+        if isinstance(storage, RDBStorage):
+            storage.remove_session()
+            storage.engine.dispose()
 
 
 def brief(error: BaseException) -> str:

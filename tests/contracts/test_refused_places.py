@@ -46,8 +46,9 @@ def test_a_file_in_place_of_the_folder(tmp_path):
 
 def test_no_message_about_a_storage_shows_its_password():
     for url in ("postgresql://user:SECRET@127.0.0.1:1/db", "nothing://user:SECRET@host/db"):
-        with pytest.raises(UserError) as caught:
-            trial_storage.open_study(url, "study", make_pruner(Budget()), True)
+        opened = trial_storage.opened(url, "study", make_pruner(Budget()), True)
+        with pytest.raises(UserError) as caught, opened:
+            pass
         assert "SECRET" not in str(caught.value)
     assert trial_storage.check("postgresql://u:SECRET@host/db") == "postgresql://u:***@host/db"
 

@@ -191,6 +191,7 @@ def test_a_search_tries_settings_of_others_and_its_finalists_with_seeds_it_has_n
     assert len(seeds) == 4
     second = searched(given)
     assert len(second.trials) == 4
+    assert [t["number"] for t in second.trials] == [0, 1, 2, 3]  # 0.4 was not even begun again
     assert second.settings == {"model.dropout": "0.1"}
     assert second.finalists[0].values == [second.value] * 2
     assert second.stretches == dict.fromkeys(range(4), 4)

@@ -49,8 +49,10 @@ def test_trials_that_fail_are_told_and_cost_no_other(monkeypatch, prepared_dir, 
 def test_an_interrupted_trial_waits_to_be_gone_on_with(
     error, monkeypatch, trained, prepared_dir, tmp_path
 ):
-    """What was found before is written; nothing of it is done again."""
-    once = trials.train
+    """What was found before is written; all is drawn as in an uncut search, and done once."""
+    run(tmp_path / "uncut", prepared_dir, "--trials=4")
+    uncut, once = [config.optim.learning_rate for _, _, config in trained], trials.train
+    trained.clear()
 
     def interrupted(*args, **kwargs):
         if trained:
@@ -59,13 +61,13 @@ def test_an_interrupted_trial_waits_to_be_gone_on_with(
 
     monkeypatch.setattr(trials, "train", interrupted)
     with pytest.raises(type(error)):
-        run(tmp_path, prepared_dir, "--grid=model.dropout=0,0.1,0.2")
+        run(tmp_path, prepared_dir, "--trials=4")
     found = json.loads((tmp_path / "sweep.json").read_text())["studies"]["dtn"]
-    assert found["settings"] == {"model.dropout": f"{trained[0][2].model.dropout:g}"}
+    assert float(found["settings"]["optim.learning_rate"]) == uncut[0]
     monkeypatch.setattr(trials, "train", once)
-    run(tmp_path, prepared_dir, "--grid=model.dropout=0,0.1,0.2")
+    run(tmp_path, prepared_dir, "--trials=4")
     assert [name for _, name, _ in trained[:2]] == ["trial_0", "trial_1"]
-    assert len({config.model.dropout for _, _, config in trained}) == len(trained) == 3
+    assert [config.optim.learning_rate for _, _, config in trained] == uncut
 
 
 def test_a_fault_of_the_storage_is_not_one_of_the_settings(

@@ -73,12 +73,6 @@ def test_bad_arguments_are_named(arguments, message, prepared_dir, tmp_path):
     assert not (tmp_path / "w").exists()
 
 
-def test_the_same_value_twice_is_told(trained, prepared_dir, tmp_path, capsys):
-    run(tmp_path, prepared_dir, "--grid=optim.learning_rate=1e-3,0.001,2e-3")
-    assert "note: --grid: optim.learning_rate has the value 0.001 twice" in capsys.readouterr().out
-    assert len(trained) == 2
-
-
 @pytest.mark.parametrize("name", ["a?b=1", "p%41h#h", "m[x]e{f}@b:c"])
 def test_any_folder_holds_its_search(trained, prepared_dir, tmp_path, name):
     workdir = tmp_path / name
@@ -167,10 +161,11 @@ def test_the_shipped_space_is_found_behind_a_config_without_one():
     assert '"optim.table_learning_rate"' in described(found, DEFAULTS)
 
 
-def test_a_grid_has_each_point_once_and_its_values_may_be_tuples():
+def test_a_grid_has_each_point_once_and_its_values_may_be_tuples(capsys):
     grid = read_grid(
         "optim.learning_rate=1e-3,0.001,2e-3;model.mlp.hidden=(8,),(8, ),(9, 8)", DEFAULTS
     )
+    assert "note: --grid: optim.learning_rate has the value 0.001 twice" in capsys.readouterr().out
     hidden = ["(8,)", "(9, 8)"]
     assert grid == {"optim.learning_rate": ["1e-3", "2e-3"], "model.mlp.hidden": hidden}
     with pytest.raises(UserError, match="'seed' is given twice"):

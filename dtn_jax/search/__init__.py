@@ -14,11 +14,12 @@ What dtn-jax sweep and paper tables call:
         enqueue=[{...}],     # settings tried besides, each once however often the call is repeated
         finalists=3,         # the best settings, trained again with seeds that no trial had ...
         finalist_seeds=3,    # ... so many; the best mean wins
+        name="dtn",          # of what is searched, in messages and in the storage
         alone=True,          # no other worker lives: trials that seem to run are run again at once
     )
     found.settings, found.value, found.at_edge    # of the winner
     found.finalists          # [Finalist(trial, settings, values, at_edge)], the best first
-    found.stretches          # from one validation to the next, that all trials have trained on
+    found.stretches          # {trial: how many, from one validation to the next, it trained on}
     found.as_dict()          # all of it with the trials, for a JSON file
 
 The same call resumes an interrupted search. A second call with further `enqueue` goes on with the

@@ -23,6 +23,7 @@ from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError, choose
 from dtn_jax.metrics.selected import metrics_of, read_selection
 from dtn_jax.models.build import ARCHITECTURES
+from dtn_jax.report import screen
 from dtn_jax.search import sweep_report, trial_storage
 from dtn_jax.search.search import found, search
 from dtn_jax.search.search_space import grid_space, load_space, read_grid
@@ -85,6 +86,7 @@ def main(arguments: Sequence[str]) -> None:
             search(own, suggest, workdir / name, budget, name=name, storage=storage, **facts)
         except UserError as error:  # the other architectures are searched nevertheless
             problems.append(f"{name}: {error}")
+    screen.say(f"\nAll trials and pictures are in {workdir}")
     if problems:
         raise UserError("; ".join(problems))
 

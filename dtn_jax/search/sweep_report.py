@@ -85,7 +85,6 @@ def write(workdir: pathlib.Path, found: dict[str, dict]) -> None:
         return
     content = {"studies": found, "versions": versions()}
     write_whole(workdir / "sweep.json", json.dumps(content, indent=1) + "\n")
-    screen.say(f"\nAll trials and pictures are in {workdir}")
 
 
 def draw(workdir: pathlib.Path, study: Study) -> None:

@@ -13,7 +13,7 @@ from dtn_jax.cli import compile_cache
 
 COUNTED = """
 import sys, jax
-from experiments import train
+from dtn_jax.cli import train
 
 hits, misses = [], []
 def note(event, **_):

@@ -14,7 +14,7 @@ import sys
 from dtn_jax.parallel import interrupts
 
 COMMANDS = ("train", "sweep", "compare", "paper_tables", "feature_importance", "prepare")
-COMMANDS += ("export", "score", "serve", "launch", "replay")
+COMMANDS += ("export", "score", "serve", "launch", "plan", "replay")
 
 
 def described() -> dict[str, str]:

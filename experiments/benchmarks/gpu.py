@@ -27,8 +27,8 @@ from dtn_jax.parallel import known_bugs
 from dtn_jax.state import State, create_state
 from dtn_jax.step import make_train_chunk, make_train_step
 from experiments.benchmarks.measured import Cell, Goal, Measured, Options, ratio, timed_in_turns
-from experiments.benchmarks.step import NOTE, built, measure_step, released_config
-from experiments.benchmarks.tables import ROUNDS, bytes_a_row, random_chunk, table_steps
+from experiments.benchmarks.step import NOTE, built, measure_step, random_chunk, released_config
+from experiments.benchmarks.tables import ROUNDS, bytes_a_row, table_steps
 
 EXPERTS = ("gdcn+masknet", "gdcn+masknet+hcnet")
 BATCHES = (1024, 8192, 32768)

@@ -132,7 +132,9 @@ def training(architecture: str, options: Options) -> tuple[list[dict], Goal, str
         "streamed": StreamedData(run.data, "train"),
     }
     with contextlib.closing(sources["streamed"]):
-        timers = {name: Clocked(epochs(run, source)) for name, source in sources.items()}
+        rows = run.data.rows["train"]
+        trainers = {name: Trainer(run, source, rows) for name, source in sources.items()}
+        timers = {name: Clocked(trainer.epoch) for name, trainer in trainers.items()}
         for timer in timers.values():  # compiles, and starts the reading ahead
             timer.function()
         wall = timed_in_turns(timers, 2 if options.quick else ROUNDS)
@@ -145,24 +147,33 @@ def training(architecture: str, options: Options) -> tuple[list[dict], Goal, str
     return lines, goal, note
 
 
-def epochs(run: Run, source: ResidentData | StreamedData) -> Callable[[], object]:
-    """A function whose every call trains one more epoch, as `train.fit` does between stops."""
-    step = make_train_step(run.config, run.model, run.plan, run.total_steps)
-    advance = jax.jit(make_train_chunk(step, CHUNK_STEPS), donate_argnums=0)
-    state = jax.jit(lambda: create_state(run.config, run.model, run.plan))()
-    huge_pages.use((state.tables, state.slots))
-    held = {"state": state, "epoch": 0}
+class Trainer:
+    """Trains a run's epochs, as `dtn_jax.train.fit` does between two validations.
 
-    def one_epoch():
-        before = None
-        for start in range(0, run.steps_per_epoch, CHUNK_STEPS):
-            count = min(CHUNK_STEPS, run.steps_per_epoch - start)
-            chunk = source.chunk(0, held["epoch"], start, count, BATCH)
-            chunk = jax.device_put(chunk, run.at.chunk())
-            held["state"], metrics = advance(held["state"], chunk, count)
-            jax.device_get(before)  # a chunk late, so the host never waits for this one
-            before = metrics
-        held["epoch"] += 1
-        return before
+    Args:
+      source: of the rows, of which there are so many.
+    """
 
-    return one_epoch
+    def __init__(self, run: Run, source: ResidentData | StreamedData, rows: int):
+        self.run, self.source, self.done = run, source, 0
+        self.batch_size = run.config.data.batch_size
+        self.steps = steps_per_epoch(run.data.layout, rows, self.batch_size)
+        step = make_train_step(run.config, run.model, run.plan, run.total_steps)
+        self.advance = jax.jit(make_train_chunk(step, CHUNK_STEPS), donate_argnums=0)
+        self.state = jax.jit(lambda: create_state(run.config, run.model, run.plan))()
+        huge_pages.use((self.state.tables, self.state.slots))
+
+    def epoch(self) -> float:
+        """One more; returns its mean loss, summed over tasks."""
+        losses, pending = 0.0, []
+        for start in range(0, self.steps, CHUNK_STEPS):
+            count = min(CHUNK_STEPS, self.steps - start)
+            seed = self.run.config.seed
+            chunk = self.source.chunk(seed, self.done, start, count, self.batch_size)
+            chunk = jax.device_put(chunk, self.run.at.chunk())
+            self.state, metrics = self.advance(self.state, chunk, count)
+            pending.append(metrics["losses"][:count])
+            if len(pending) > 1:  # a chunk late, so the host never waits for this one
+                losses += float(np.sum(jax.device_get(pending.pop(0))))
+        self.done += 1
+        return (losses + float(np.sum(jax.device_get(pending.pop())))) / self.steps

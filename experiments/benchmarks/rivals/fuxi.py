@@ -72,11 +72,10 @@ class Recorded(MMoE):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder")
-    parser.add_argument("--workers", type=int, default=1, help="of the data loader")
     known = parser.parse_args()
     job, arrays = session.read(known.folder)
     torch.set_num_threads(job.threads)
-    torch.manual_seed(0)
+    torch.manual_seed(job.seed)
 
     features = FeatureMap("benchmark", known.folder)
     features.labels = [f"label_{t}" for t in range(job.tasks)]
@@ -95,7 +94,7 @@ def main() -> None:
         train_data=str(path),
         batch_size=job.batch_size,
         shuffle=True,
-        num_workers=known.workers,
+        num_workers=0,
     )
     model = Recorded(job, features)
     # What `fit` sets, with the validation after an epoch put off for ever.

@@ -26,7 +26,7 @@ def main() -> None:
     known = parser.parse_args()
     job, arrays = session.read(known.folder)
     torch.set_num_threads(job.threads)
-    torch.manual_seed(0)
+    torch.manual_seed(job.seed)
 
     model = build(job)
     if known.plain:

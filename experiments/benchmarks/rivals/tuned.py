@@ -93,7 +93,7 @@ def main() -> None:
     job, arrays = session.read(known.folder)
     torch.set_num_threads(job.threads)
     torch.set_flush_denormal(True)  # as XLA does
-    torch.manual_seed(0)
+    torch.manual_seed(job.seed)
 
     firsts = torch.tensor([0, *job.field_rows[:-1]]).cumsum(0)
     ids = torch.from_numpy(arrays["ids"]) + firsts.to(torch.int32)

@@ -128,9 +128,10 @@ def compile_here(cell: str) -> dict[str, Any]:
     if chip == "h100":
         hosts, gpus = divmod(int(size), 8)
         shape = f"1x{hosts}x8" if hosts else f"1x1x{gpus}"
-        described = topologies.get_topology_desc("cuda", topology_name=shape, target_config=H100)
+        how = {"platform": "cuda", "topology_name": shape, "target_config": H100}
     else:
-        described = topologies.get_topology_desc("tpu", topology_name=f"{chip}:{size}")
+        how = {"platform": "tpu", "topology_name": f"{chip}:{size}"}
+    described = topologies.get_topology_desc(**how)
     n, (config, schema, scores) = len(described.devices), read_cell(cell)
     each = config.data.batch_size
     config.data.batch_size = config.data.eval_batch_size = n * each

@@ -128,7 +128,7 @@ def compile_here(cell: str) -> dict[str, Any]:
     if chip == "h100":
         hosts, gpus = divmod(int(size), 8)
         shape = f"1x{hosts}x8" if hosts else f"1x1x{gpus}"
-        how = {"platform": "cuda", "topology_name": shape, "target_config": H100}
+        how = {"platform": "cuda", "topology": shape, "target_config": H100}
     else:
         how = {"platform": "tpu", "topology_name": f"{chip}:{size}"}
     described = topologies.get_topology_desc(**how)

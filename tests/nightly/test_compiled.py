@@ -12,7 +12,7 @@ pytestmark = [
 CELLS = (
     "v5e:2x2,shared_bottom,score",
     "v5e:2x2,shared_bottom,bfloat16",
-    "v5e:2x4,shared_bottom,E=16",
+    "v5e:2x2,shared_bottom,E=16",
     "v5p:2x2x2,shared_bottom,rows=8e8",
     "v5p:4x4x4,shared_bottom,rows=8e8",
     "v5p:4x4x4,dtn,rows=1e9",

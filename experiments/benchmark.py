@@ -12,15 +12,16 @@ import json
 import os
 import pathlib
 import platform
+import re
 import time
 from collections.abc import Callable, Sequence
 
 import jax
-import rich.table
 
 from dtn_jax.cli import command
 from dtn_jax.errors import UserError, choose, leave_unless_installed
 from dtn_jax.report import screen
+from dtn_jax.report.grid import Grid
 from dtn_jax.report.versions import versions
 from experiments.benchmarks.measured import Cell, Measured, Options
 
@@ -75,19 +76,9 @@ def every_suite() -> list[str]:
 
 
 def show(found: Measured) -> None:
-    table = rich.table.Table(title=found.title)
     columns = found.shown or tuple(found.rows[0])
-    for column in columns:
-        number = any(isinstance(row[column], int | float) for row in found.rows)
-        table.add_column(
-            column,
-            justify="right" if number else "left",
-            overflow="fold",
-            min_width=max(map(len, column.split())),
-        )
-    for row in found.rows:
-        table.add_row(*(cell_text(row[column]) for column in columns))
-    screen.show(table)
+    rows = [[cell_text(row[column]) for column in columns] for row in found.rows]
+    screen.show(Grid(columns, rows, found.title).terminal())
     for goal in found.goals:
         screen.say(goal.text(), style="green" if goal.met else "red")
     for note in found.notes:
@@ -119,12 +110,9 @@ def write(folder: pathlib.Path, name: str, found: Measured, seconds: float) -> p
 
 def machine() -> str:
     """The processor and the devices, in words."""
-    names = [platform.processor() or platform.machine()]
     cpuinfo = pathlib.Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text().splitlines()
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    described = f"{names[0]}, {os.cpu_count()} cores"
+    named = re.search(r"model name\s*: (.*)", cpuinfo.read_text() if cpuinfo.exists() else "")
+    described = f"{named[1] if named else platform.machine()}, {os.cpu_count()} cores"
     devices = jax.devices()
     if devices[0].platform != "cpu":
         described += f"; {len(devices)} x {devices[0].device_kind}"

@@ -113,8 +113,6 @@ def brief(found: dict) -> str:
         f"Test AUC, mean ± sd of {found['seeds']} seeds not used for tuning, each of ours tuned "
         f"on validation at the cost of {cost} runs. Bold: our highest mean"
     )
-    if cut := found.get("shortened"):  # such a table has no arrows
-        return f"Shortened, to try it out: {'; '.join(cut)}. {told}."
     tasks = f" on {' and '.join(found['tested'])}" if found["tested"] else ""
     return (
         f"{told}; ↓ ↑: below or above {opponent(found)}{tasks} at p < 0.05, corrected over the "

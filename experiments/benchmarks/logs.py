@@ -30,7 +30,12 @@ FILE_ROWS = 500_000
 VALUES, QUICK_VALUES = (10**6, 10**7, 10**8), (10**4,)
 LOOKED_UP = 1_000_000
 WANTED_RATE, WANTED_MB = 3e5, 1500.0
-FORMATS = ("parquet", "arrow", "csv", "jsonl")
+WRITERS = {
+    "parquet": (pl.DataFrame.write_parquet, {"row_group_size": FILE_ROWS // 2}),
+    "arrow": (pl.DataFrame.write_ipc, {"compat_level": pl.CompatLevel.oldest()}),
+    "csv": (pl.DataFrame.write_csv, {}),
+    "jsonl": (pl.DataFrame.write_ndjson, {}),
+}
 SLOW = {"jsonl": 10}  # a tenth of the rows
 SCHEMA = """
 fields:
@@ -66,7 +71,7 @@ def measure(options: Options) -> Measured:
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         (folder / "log.yaml").write_text(SCHEMA)
-        for kind in FORMATS:
+        for kind in WRITERS:
             write(folder / kind, kind, rows // SLOW.get(kind, 1))
             figures = apart("logs", "prepare", str(folder), kind)
             found.append({"what": f"{kind}, prepared", **figures})
@@ -88,14 +93,8 @@ def write(folder: pathlib.Path, kind: str, rows: int) -> None:
     for place in range(-(-rows // FILE_ROWS)):
         frame = columns(min(FILE_ROWS, rows - place * FILE_ROWS), place)
         path = folder / f"part-{place:03d}.{kind}"
-        if kind == "parquet":
-            frame.write_parquet(path, row_group_size=FILE_ROWS // 2)
-        elif kind == "arrow":
-            frame.write_ipc(path, compat_level=pl.CompatLevel.oldest())
-        elif kind == "csv":
-            frame.write_csv(path)
-        else:
-            frame.write_ndjson(path)
+        write_as, options = WRITERS[kind]
+        write_as(frame, path, **options)
 
 
 def columns(rows: int, day: int) -> pl.DataFrame:

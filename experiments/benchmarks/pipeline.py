@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import time
 from collections.abc import Callable, Iterable
 
 import jax
@@ -26,7 +25,15 @@ from dtn_jax.run import Run, build_run
 from dtn_jax.state import create_state
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
-from experiments.benchmarks.measured import Cell, Goal, Measured, Options, ratio, timed_in_turns
+from experiments.benchmarks.measured import (
+    Cell,
+    Clock,
+    Goal,
+    Measured,
+    Options,
+    ratio,
+    timed_in_turns,
+)
 
 LARGE = 1_310_720  # 2^20 train rows: blocks of 1024 rows, an epoch is one window
 SMALL = 40_960  # 2^15 train rows: blocks of 128 rows, an epoch is one window
@@ -55,10 +62,10 @@ class Clocked:
     cpu: list[float] = dataclasses.field(default_factory=list)
 
     def __call__(self) -> float:
-        wall, cpu = time.perf_counter(), time.process_time()
-        jax.block_until_ready(self.function())
-        self.cpu.append(time.process_time() - cpu)
-        return time.perf_counter() - wall
+        with Clock() as clock:
+            jax.block_until_ready(self.function())
+        self.cpu.append(clock.cpu)
+        return clock.wall
 
 
 def line(what: str, rows: int, wall: np.ndarray, cpu: list[float], **further: Cell):

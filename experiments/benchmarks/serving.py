@@ -131,11 +131,11 @@ def body(found: list[dict]) -> bytes:
     return json.dumps({"user": user, "candidates": rest}).encode()
 
 
-def request(body: bytes, kind: str = "application/json", accept: str = "*/*") -> bytes:
+def request(body: bytes, kind: str = "application/json") -> bytes:
     """The bytes of a POST to /score."""
     head = (
         f"POST /score HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\n"
-        f"accept: {accept}\r\ncontent-length: {len(body)}\r\n\r\n"
+        f"content-length: {len(body)}\r\n\r\n"
     )
     return head.encode("latin-1") + body
 

@@ -130,19 +130,15 @@ def of_compiled(p: Program) -> dict[str, float]:
     chunk = bytes_of(chunk_shapes(p.schema, p.config.data.batch_size)) // p.at.mesh.size
     dense = bytes_of((p.state.params, p.state.opt_state, p.state.model_state))
     part = bytes_of(p.state.tables) / p.at.mesh.shape["table"]
-    sent = kinds.total()
     megabytes = {
         "arguments, MB": memory.argument_size_in_bytes,
         "temporaries, MB": memory.temp_size_in_bytes,
         "new outputs, MB": memory.output_size_in_bytes - memory.alias_size_in_bytes,
         "tables and slots, MB": memory.argument_size_in_bytes - chunk - dense,
         "of all, MB": bytes_of((p.state.tables, p.state.slots)),
-        "all-to-all, MB": kinds.pop("all-to-all", 0),
-        "all-gather, MB": kinds.pop("all-gather", 0),
-        "all-reduce, MB": kinds.pop("all-reduce", 0),
-        "others, MB": kinds.total(),
+        **{f"{kind}, MB": kinds[kind] for kind in ("all-to-all", "all-gather", "all-reduce")},
     }
-    return {name: size / 1e6 for name, size in megabytes.items()} | {"sent": sent / part}
+    return {name: size / 1e6 for name, size in megabytes.items()} | {"sent": kinds.total() / part}
 
 
 if __name__ == "__main__":

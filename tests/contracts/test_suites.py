@@ -91,7 +91,6 @@ def test_the_suite_peers_compares_and_says_what_failed(monkeypatch, prepared_dir
     found = measured("peers", tmp_path, f"--data_dir={prepared_dir}")
     rows = {(row["model"], row["framework"]): row for row in found["rows"]}
     ours, fake = rows["mmoe", "dtn_jax"], rows["mmoe", "fake"]
-    assert 0 < ours["of the product"] < 1
     assert ours["times"] == 1
     assert np.isfinite(ours["loss"])
     assert (fake["parameters"], fake["loss"], fake["sd"]) == (7, 1.5, 0.5 * 2**0.5)

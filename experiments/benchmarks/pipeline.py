@@ -97,7 +97,7 @@ def reading(options: Options) -> tuple[list[dict], Goal]:
     stored, device = reader.records, jax.devices()[0]
     score_size = base.get_config().data.eval_batch_size
     stages = {
-        "read": lambda: blocks(stored.records.data_source.__getitems__),
+        "read": lambda: blocks(stored.records.__getitems__),
         "+ decoded": lambda: blocks(stored.__getitems__),
         "+ joined, ids checked": lambda: blocks(lambda r: reader.read(np.asarray(r))),
         "+ shuffled, in steps": lambda: use_up(EpochReader(data, "train", 1).steps(0, 0, 0, BATCH)),

@@ -18,20 +18,20 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
 from dtn_jax.data.epochs.batches import CHUNK_STEPS
 from dtn_jax.errors import UserError
 from dtn_jax.interface import Batch
+from dtn_jax.losses.pairwise import read_pairwise
 from dtn_jax.models import build as architectures
 from dtn_jax.parallel.memory import bytes_of
 from dtn_jax.parallel.mesh import Placement, make_placement, share_tables
 from dtn_jax.report.grid import Grid
 from dtn_jax.run import build_model
 from dtn_jax.schema import Schema
-from dtn_jax.state import State, create_state
+from dtn_jax.state import State, create_state, example_batch
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import routes
 from dtn_jax.tables.plan import TablePlan, make_plan
@@ -133,7 +133,11 @@ class Program:
         """A chunk of steps."""
         chunk = jax.tree.map(
             lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=self.at.chunk()),
-            chunk_shapes(self.schema, self.config.data.batch_size),
+            chunk_shapes(
+                self.schema,
+                self.config.data.batch_size,
+                bool(read_pairwise(self.config, self.schema)),
+            ),
         )
         run = self.at.compile(self.train_chunk(), self.state)
         given = self.at.state_places(self.state), chunk, CHUNK_STEPS
@@ -153,21 +157,10 @@ def make_program(
     return Program(config, schema, build_model(config, schema), tables, at, by_hand)
 
 
-def chunk_shapes(schema: Schema, batch_size: int) -> Batch:
-    """Of a chunk's arrays `[CHUNK_STEPS, B, ...]`."""
-
-    def shape(dtype, *rest):
-        return jax.ShapeDtypeStruct((CHUNK_STEPS, batch_size, *rest), dtype)
-
-    return Batch(
-        ids=shape(jnp.int32, schema.slots),
-        weights=shape(jnp.float32, schema.weighted_slots),
-        numeric=shape(jnp.float32, schema.numbers),
-        labels=shape(jnp.float32, len(schema.tasks)),
-        label_mask=shape(jnp.bool, len(schema.tasks)),
-        sample_weight=shape(jnp.float32),
-        row_mask=shape(jnp.bool),
-    )
+def chunk_shapes(schema: Schema, batch_size: int, grouped: bool = False) -> Batch:
+    """Of a chunk's arrays `[CHUNK_STEPS, B, ...]`; `grouped`: with the rows' groups."""
+    batch = jax.eval_shape(lambda: example_batch(schema, batch_size, grouped))
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct((CHUNK_STEPS, *a.shape), a.dtype), batch)
 
 
 def collectives(text: str) -> Counter[str]:

@@ -26,9 +26,7 @@ def main(arguments: Sequence[str]) -> None:
     from ml_collections import ConfigDict
 
     from dtn_jax import plan
-    from dtn_jax.config import checked_config
-    from dtn_jax.data.sets import catalog
-    from dtn_jax.models.build import read_by
+    from dtn_jax.run import build_run
 
     names = ", ".join(plan.DEVICES)
     parser = command.parser(__doc__, EXAMPLE)
@@ -51,11 +49,10 @@ def main(arguments: Sequence[str]) -> None:
     with contextlib.suppress(RuntimeError):  # JAX has found its devices already
         jax.config.update("jax_num_cpu_devices", plan.SIMULATED)
         jax.config.update("jax_platforms", "cpu")
-    config = ConfigDict(checked_config(config).to_dict())
-    of, model = config.data, config.model
-    data = catalog.load(of.dataset, of.options, of.data_dir, of.manual_dir)
-    schema = plan.with_table_rows(read_by(model, data.schema), table_rows)
-    rows = rows or data.rows["train"]
+    config.parallel.devices, config.parallel.table_devices = 1, 0
+    run = build_run(config)
+    config, schema = ConfigDict(run.config.to_dict()), plan.with_table_rows(run.schema, table_rows)
+    rows, of, model = rows or run.data.rows["train"], config.data, config.model
     screen.say(
         f"{model.architecture} on {of.dataset}, {len(schema.fields)} fields, embeddings of "
         f"{model.embedding_dim} numbers, {of.batch_size:,} examples a device and step: {rows:,.3g} "

@@ -1,4 +1,4 @@
-"""The benchmark command, what its suites measure by, and how faults are judged."""
+"""The benchmark command, and what its suites measure by."""
 
 import json
 import sys

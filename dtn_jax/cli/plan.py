@@ -28,23 +28,25 @@ def main(arguments: Sequence[str]) -> None:
     from dtn_jax import plan
     from dtn_jax.run import build_run
 
-    names = ", ".join(plan.DEVICES)
     parser = command.parser(__doc__, EXAMPLE)
     command.add_config(parser)
-    parser.add_argument("--rows", help="training rows of an epoch (default: the data set's)")
-    parser.add_argument("--table_rows", help="rows of all tables (default: the data set's)")
-    parser.add_argument(
-        "--device",
-        default=",".join(plan.DEVICES),
-        help=f"comma-separated (default all: {names})",
+    names = ",".join(plan.DEVICES)
+    command.add(
+        parser,
+        {
+            "rows=N": "training rows of an epoch (default: the data set's)",
+            "table_rows=N": "rows of all tables (default: the data set's)",
+            "device=NAMES": f"by comma (default all: {names})",
+            "hours=H": "that an epoch may take (default 24)",
+        },
     )
-    parser.add_argument("--hours", default="24", help="that an epoch may take (default 24)")
+    command.add_shared(parser, *command.DATA)
     known, rest = parser.parse_known_args(arguments)
-    devices = [name.strip() for name in known.device.split(",")]
+    devices = [name.strip() for name in (known.device or names).split(",")]
     for name in devices:
         choose("device", name, plan.DEVICES)
     rows, table_rows = whole("rows", known.rows), whole("table_rows", known.table_rows)
-    hours = number("hours", known.hours)
+    hours = number("hours", known.hours or "24")
     config = command.read_config(known.config, rest)
     with contextlib.suppress(RuntimeError):  # JAX has found its devices already
         jax.config.update("jax_num_cpu_devices", plan.SIMULATED)

@@ -38,7 +38,6 @@ TRIALS = 20
 
 def main(arguments: Sequence[str]) -> None:
     known, rest = make_parser().parse_known_args(arguments)
-    rest += command.forced(known)
     config = command.read_config(known.config, rest)
     if not known.workdir:
         raise UserError("no workdir: give --workdir=DIR, the folder for the trials")
@@ -133,6 +132,7 @@ def main(arguments: Sequence[str]) -> None:
 def make_parser() -> command.Parser:
     parser = command.parser(__doc__, EXAMPLE)
     command.add_config(parser)
+    command.add(parser, {"workdir=DIR": "the folder for the trials"})
 
     def add(name: str, default: str | None, help: str) -> None:
         parser.add_argument(f"--{name}", default=default, help=help)
@@ -172,8 +172,8 @@ def make_parser() -> command.Parser:
     )
     add("sampler", "tpe", f"{', '.join(SAMPLERS)} (default tpe)")
     add("pruner", "none", f"ends bad trials early: {', '.join(PRUNERS)} (default none)")
-    compile_cache.add_option(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the sampler (default 0)")
+    command.add_shared(parser, *command.DATA, "cache_dir", "force")
     return parser
 
 

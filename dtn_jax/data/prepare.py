@@ -23,19 +23,17 @@ from dtn_jax.data.prepared import Prepared, read
 from dtn_jax.data.raw import files as raw_files
 from dtn_jax.data.raw import read as raw_read
 from dtn_jax.data.raw.files import RawFile
-from dtn_jax.data.raw.types import of_kinds
-from dtn_jax.data.raw.unit import Unit
+from dtn_jax.data.raw.types import Unit, of_kinds
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.schemas.spec import LISTED, Spec
-from dtn_jax.data.stages import extended, fit, frames, provenance, records, spark, units
-from dtn_jax.data.stages import histories as log_histories
+from dtn_jax.data.stages import fit, frames, provenance, spark, units
 from dtn_jax.data.stages import split as splits
 from dtn_jax.data.stages.account import Account
-from dtn_jax.data.stages.counts import added
+from dtn_jax.data.stages.counts import Counts, added
 from dtn_jax.data.stages.finish import finish
 from dtn_jax.data.stages.limits import check_kept, check_positives, check_rejects
+from dtn_jax.data.stages.records import Plan, shards
 from dtn_jax.data.stages.spark import SparkWork
-from dtn_jax.data.stages.units import Plan, Splits
 from dtn_jax.data.stages.work import SCHEMA_FILE, VERSION, Work, database
 from dtn_jax.errors import UserError, choose
 from dtn_jax.shared_files import locked, write_whole
@@ -43,7 +41,8 @@ from dtn_jax.shared_files import locked, write_whole
 ENGINES = ("duckdb", "spark")
 MAX_REJECT_RATE = 0.001
 LACKING = "no raw file has {!r}, the column of an optional field"
-MEMORY_GB, LEAST_GB = 4.0, 1.05
+MEMORY_GB = 4.0
+LEAST_GB = 1.05
 THREAD_GB = 0.2  # of a chunk, and what is made of it
 CHUNK_BYTES, LEAST_ROWS, MOST_ROWS = 48 << 20, 2048, 65_536  # of a chunk
 
@@ -106,14 +105,14 @@ def prepare(
     threads = workers(processes, memory_gb)
     spec = schema if isinstance(schema, Spec) else schema_file.load(pathlib.Path(schema))
     home = home or place(spec, data_dir).parent
-    older = extended.find(extend, data_dir, spec, home) if extend else None
+    older = provenance.find_older(extend, data_dir, spec, home) if extend else None
     with _disk(spec, home), _raw_log(input, spec, home) as files:
         target = home / VERSION
         prepared = read(target) if target.exists() else None
-        raw = provenance.raw_facts(files, prepared)
+        raw = provenance.raw_facts({file.address: file.address for file in files}, prepared)
         made_from = provenance.made_from(spec, source, made_of or raw, older)
         if older:
-            extended.check_events(older, spec, raw)
+            provenance.check_events(older, spec, raw)
         if prepared:
             changed = provenance.change(prepared, spec, made_from)
             if not changed:
@@ -127,17 +126,16 @@ def prepare(
                 )
         begun = _begun(spec, files, home, made_from, memory_gb, threads, older, engine, master)
         with begun as work:
-            facts = clean_rows(work)
-            account, positives = _totals(work, facts)
+            account, counts = clean_rows(work)
             check_rejects(spec, files, account, home, max_reject_rate)
-            check_positives(spec, positives)
+            check_positives(spec, counts["positives"])
             cuts = cut(work)
-            if older and (line := extended.seen_again(older, spec, raw, cuts)):
+            if older and (line := provenance.seen_again(older, spec, raw, cuts)):
                 progress.say(line)
-            plan, fitted = fit_rows(work, cuts, layout)
+            plan = fit_rows(work, cuts, layout)
             written = write(work, cuts, plan)
             provenance.check_unchanged(files, raw)
-            finish(work, target, made_from, plan, fitted, cuts, facts, written, notes or {})
+            finish(work, target, made_from, plan, cuts, account, counts, written, notes or {})
         remove_unfinished(home)
     return read(target)
 
@@ -158,45 +156,38 @@ def workers(processes: int, memory_gb: float) -> int:
     return min(processes or cores or 1, max(1, int((memory_gb - LEAST_GB) / THREAD_GB)))
 
 
-def clean_rows(work: Work) -> list[dict]:
-    """Reads the raw rows, JSON lines first as text, so that all lines decide a column's type."""
+def clean_rows(work: Work) -> tuple[Account, Counts]:
+    """Reads the raw rows; JSON lines are parsed first, since all lines decide a column's type.
+
+    Returns:
+      The account of bad rows, and what is counted of the others: `days` and `positives`.
+    """
     texts: list[dict] = []
     if any(file.format == "jsonl" for file in work.files):
         stage = functools.partial(units.text_unit, work)
         texts = work.stage("text", "lines read", _units(work), stage, _raw_rows(work))
-        work.types = _types_of_lines(work, texts)
+        work.types = _typed(work.spec, _types_of_lines(work, texts), work.time_unit)
     clean = functools.partial(units.clean_unit, work, texts)
-    return work.stage("rows", "rows cleaned", _units(work), clean, _raw_rows(work))
+    facts = work.stage("rows", "rows cleaned", _units(work), clean, _raw_rows(work))
+    account = Account()
+    for unit in facts:
+        account.include(Account.from_json(unit["rejects"]))
+    return account, functools.reduce(added, (unit["counts"] for unit in facts))
 
 
-def _types_of_lines(work: Work, texts: Sequence[dict]) -> dict[str, columns.Type]:
-    """The types of the columns of JSON lines.
-
-    Raises:
-      UserError: a column is in no line, or of a wrong type.
-    """
-    kinds = {name: {k for unit in texts for k in unit["kinds"][name]} for name in work.types}
-    types = {name: of_kinds(found) for name, found in kinds.items()}
-    for name in columns.may_lack(work.spec):
-        if types[name] == pl.Null:
-            progress.say(LACKING.format(name))
+def _types_of_lines(work: Work, texts: Sequence[dict]) -> dict[str, columns.Types]:
+    """The types of the columns of JSON lines; those that have no value anywhere are not there."""
+    every = {name: {k for unit in texts for k in unit["kinds"][name]} for name in texts[0]["kinds"]}
+    types = {name: of_kinds(kinds) for name, kinds in every.items()}
     heads = raw_read.schemas(work.files, work.spec.input).values()
-    lacking = set(columns.may_lack(work.spec))
-    there = {name for types in heads for name, kind in types.items() if kind != pl.Null}
-    there |= {name for name, kind in types.items() if kind != pl.Null} | lacking
-    known = {name: kind for name, kind in types.items() if name in there}
-    names = {name: pl.Null() for types in heads for name in types if name in there}
-    types = columns.as_read(work.spec, types)
-    for file in work.files:
-        columns.check(work.spec, file.address, names | known)
-        if work.spec.time:
-            _check_time(file.address, work.spec.time, types[work.spec.time], work.time_unit)
-    return types
+    there = [name for head in heads for name, kind in head.items() if kind != pl.Null]
+    types = {name: kind for name, kind in types.items() if kind != pl.Null or name in there}
+    return {work.files[0].address: dict.fromkeys(there, pl.Null()) | types}
 
 
 def cut(work: Work) -> dict:
     """Where the splits are cut, where only the whole log says it; and the histories."""
-    spec, cuts, on_spark = work.spec, {}, isinstance(work, SparkWork)
+    spec, cuts = work.spec, {}
     if spec.split.by == "time":
         cuts = work.once("cuts", lambda: splits.cut_times(spec.split, work.query, work.time_unit))
         note = cuts.pop("note", "")
@@ -206,25 +197,21 @@ def cut(work: Work) -> dict:
             progress.say(f"split by time: {starts}")
         if note:
             progress.say(note)
-    if spec.split.by == "user_order" or spec.histories():
-        order = functools.partial(units.order_unit, work)
-        work.stage("order", "order of users' rows", _units(work), order, int(work.starts[-1]))
     if spec.split.by == "user_order":
-        cut_users = spark.order_splits if on_spark else units.order_splits
-        work.once("splits", functools.partial(cut_users, work))
+        query = splits.by_user_order(spec.split)
+        work.once("splits", lambda: work.join(units.USER_SPLITS, query))
     if spec.histories():
-        join = spark.join_histories if on_spark else log_histories.build
-        work.once("histories", functools.partial(join, work))
+        work.once("histories", work.join_histories)
     return cuts
 
 
-def fit_rows(work: Work, cuts: dict, layout: Layout | None) -> tuple[Plan, dict]:
+def fit_rows(work: Work, cuts: dict, layout: Layout | None) -> Plan:
     """Fits vocabularies, buckets and scales, and decides the layout and the shards.
 
     Raises:
       UserError: a split is empty.
     """
-    count = functools.partial(units.count_unit, work, Splits(work, cuts))
+    count = functools.partial(units.count_unit, work, cuts)
     facts = work.stage("count", "values counted", _units(work), count, int(work.starts[-1]))
     counts = np.array([unit["stored"] for unit in facts], np.int64)
     rows = dict(zip(splits.SPLITS, counts.sum(axis=0).tolist(), strict=True))
@@ -240,14 +227,15 @@ def fit_rows(work: Work, cuts: dict, layout: Layout | None) -> tuple[Plan, dict]
     found = encode.fitted(specs, fitted["encoders"], work.folder / "vocabulary").values()
     each = sum(f.slots * (1 + bool(f.spec.weights)) + f.numbers for f in found)
     layout = layout or default_layout(rows["train"], 4 * (each + 3) + 5 * len(work.spec.tasks))
-    every = np.array([unit["every"] for unit in facts], np.int64).sum(axis=0)
-    plan = Plan(fitted["encoders"], layout, counts, records.groups(counts))
-    return plan, fitted | {"every": every.tolist()}
+    train_rows = sum(unit["every"][splits.TRAIN] for unit in facts)
+    return Plan(
+        **fitted, layout=layout, counts=counts, train_rows=train_rows, firsts=shards(counts)
+    )
 
 
 def write(work: Work, cuts: dict, plan: Plan) -> list[dict]:
     """Writes the records of all shards."""
-    do = functools.partial(units.write_shard, work, Splits(work, cuts), plan)
+    do = functools.partial(units.write_shard, work, cuts, plan)
     numbers = range(len(plan.firsts) - 1)
     return work.stage("write", "rows written", numbers, do, int(plan.counts.sum()))
 
@@ -260,13 +248,6 @@ def _raw_rows(work: Work) -> int:
     """Rows of the raw files; 0 where that is not known before they are read."""
     rows = [unit.rows for unit in work.units]
     return sum(rows) if min(rows) >= 0 else 0
-
-
-def _totals(work: Work, facts: Sequence[dict]) -> tuple[Account, Mapping]:
-    account = Account()
-    for unit in facts:
-        account.include(Account.from_json(unit["rejects"]))
-    return account, functools.reduce(added, (unit["positives"] for unit in facts))
 
 
 # Before the first stage: what there is to read, and where the work is kept.
@@ -356,6 +337,8 @@ def remove_unfinished(home: pathlib.Path) -> None:
 def plan(spec: Spec, files: Sequence[RawFile]) -> tuple[list[Unit], dict[str, object], str]:
     """The units of the raw files, the types of their columns, and the unit of their times.
 
+    Of JSON lines all lines decide the types: only what is nested is known already.
+
     Raises:
       UserError: they hold no rows, or a column is missing or of a wrong type.
     """
@@ -365,12 +348,14 @@ def plan(spec: Spec, files: Sequence[RawFile]) -> tuple[list[Unit], dict[str, ob
         raise UserError(f"the raw files of {spec.name} hold no rows: {files[0].address}{more}")
     used = [files[number] for number in sorted({unit.file for unit in units})]
     known = raw_read.schemas(used, spec.input)
-    for name in columns.may_lack(spec):
-        if used[0].format != "jsonl" and not any(name in types for types in known.values()):
-            progress.say(LACKING.format(name))
-        known = {address: {name: pl.Null()} | types for address, types in known.items()}
-    unit = spec.time_unit
     single = [types.get(spec.time) for types in known.values()]
+    lines = used[0].format == "jsonl"
+    if lines:
+        names = dict.fromkeys(columns.columns(spec), pl.Null())
+        for address, types in known.items():
+            nested = {name: kind for name, kind in types.items() if kind.is_nested()}
+            known[address] = dict.fromkeys(types, pl.Null()) | names | nested
+    unit = spec.time_unit
     if spec.time and not unit and all(kind is not None and not kind.is_nested() for kind in single):
         try:
             sample = _sample(spec, files, units)
@@ -378,47 +363,44 @@ def plan(spec: Spec, files: Sequence[RawFile]) -> tuple[list[Unit], dict[str, ob
             if unit in times.PER_UNIT and not times.is_date(sample.dtype):
                 times.check_hours(sample)
         except UserError:
-            _check(spec, used, known)  # where it can, it says more
+            _typed(spec, known, "", lines)  # where it can, it says more
             raise
-    timed = schema_file.timed(spec, unit)
-    _check(timed, used, known)
+    return units, _typed(schema_file.timed(spec, unit), known, unit, lines), unit
+
+
+def _typed(
+    spec: Spec, known: Mapping[str, columns.Types], unit: str, later: bool = False
+) -> dict[str, columns.Type]:
+    """The types of a log's columns, of those of its files; `later` they are known better.
+
+    Raises:
+      UserError: a column is missing or of a wrong type.
+    """
+    for name in columns.may_lack(spec):
+        if not later and not any(name in types for types in known.values()):
+            progress.say(LACKING.format(name))
+        known = {address: {name: pl.Null()} | types for address, types in known.items()}
+    for address, types in known.items():
+        columns.check(spec, address, types)
+    for address, types in known.items():
+        if spec.time and unit and not later:
+            try:
+                times.to_time(pl.Series(spec.time, [], dtype=types[spec.time]), unit)
+            except UserError as error:
+                raise UserError(f"{address}: the time column {spec.time!r}: {error}") from None
     names = columns.columns(spec)
     types = dict.fromkeys(names, pl.Null()) | columns.types_of(known.values(), names)
-    types = columns.as_read(spec, types)
-    if spec.time and used[0].format != "jsonl":
-        for address, kinds in known.items():
-            _check_time(address, spec.time, kinds[spec.time], unit)
-    return units, types, unit
-
-
-def _check(spec: Spec, files: Sequence[RawFile], known: Mapping[str, columns.Types]) -> None:
-    for file in files:
-        types = known[file.address]
-        if file.format == "jsonl":  # all lines decide: only what is nested is known already
-            nested = {name: kind for name, kind in types.items() if kind.is_nested()}
-            types = dict.fromkeys([*types, *columns.columns(spec)], pl.Null()) | nested
-        columns.check(spec, file.address, types)
-
-
-def _check_time(address: str, name: str, kind: object, unit: str) -> None:
-    """Raises UserError where a file's time column is of a type that does not go with the unit."""
-    try:
-        times.to_time(pl.Series(name, [], dtype=kind), unit)
-    except UserError as error:
-        raise UserError(f"{address}: the time column {name!r}: {error}") from None
+    return columns.as_read(spec, types)
 
 
 def _sample(spec: Spec, files: Sequence[RawFile], units: Sequence[Unit]) -> pl.Series:
     """The times of the first rows of the log that have one."""
-    found = None
+    found = pl.Series(spec.time, [])
     for unit in units:
         for chunk in raw_read.chunks(files[unit.file], unit, [spec.time], spec.input):
-            if len(chunk.frame):
-                found = chunk.frame[spec.time]
-                if found.count():
-                    return found
-    if found is None:
-        raise UserError(f"the raw files of {spec.name} hold no rows")
+            found = chunk.frame[spec.time] if len(chunk.frame) else found
+            if found.count():
+                return found
     return found
 
 

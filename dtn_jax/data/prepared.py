@@ -23,14 +23,7 @@ from dtn_jax.schema import Schema
 from dtn_jax.shapes import Int
 
 T = TypeVar("T")
-KEPT = (
-    "raw_files",
-    "raw_hashes",
-    "raw_times",
-    "kept_values",
-    "cut_values",
-    "hash_functions",
-)  # if there
+FURTHER = ("raw_files", "raw_hashes", "raw_times", "kept_values", "cut_values", "hash_functions")
 PART = 20  # seeds the draw of a part of train
 ENDS = 64 << 10  # bytes of each end of a long file that are hashed
 LONG = 64 << 20  # bytes of a file of records beyond which its ends stand for it
@@ -50,8 +43,8 @@ class Prepared:
       recipe: SHA-256 of the rules by which it was prepared.
       notes: further facts kept beside the data (for synthetic data, the truth).
       raw_files: size in bytes of each of the user's files that it was prepared from, by name.
-      raw_hashes: hash of those files, by name: of a public set's, of their ends.
-      raw_times: when each of a log's files was written, in nanoseconds.
+      raw_hashes: SHA-256 of those files, by name.
+      raw_times: when each of them was written, in nanoseconds.
       kept_values: per split and field, its values, unknown ones included; sets of an earlier
         version have none.
       cut_values: per split and bag, its values that found no slot; {} without bags.
@@ -174,18 +167,9 @@ def read(folder: pathlib.Path) -> Prepared:
         raise UserError(f"{folder} is not a folder, expected a prepared set; {remedy(folder)}")
     if problem := checksums.damage(folder, checksums.names(folder), _checksum):
         raise UserError(f"{folder}/{problem}; {remedy(folder)}")
-    facts = _parse(folder / "prepared.json", _facts)
-    return Prepared(
-        folder=folder,
-        schema=_parse(folder / "schema.json", Schema.from_json),
-        layout=facts["layout"],
-        rows=facts["rows"],
-        unknown_values=facts["unknown_values"],
-        fingerprint=facts["fingerprint"],
-        recipe=facts["recipe"],
-        notes=_parse(folder / "notes.json", lambda text: dict(json.loads(text))),
-        **{name: facts[name] for name in KEPT},
-    )
+    schema = _parse(folder / "schema.json", Schema.from_json)
+    notes = _parse(folder / "notes.json", lambda text: dict(json.loads(text)))
+    return Prepared(folder, schema, notes=notes, **_parse(folder / "prepared.json", _facts))
 
 
 def seal(folder: pathlib.Path, leave_out: Iterable[str] = ()) -> None:
@@ -210,9 +194,9 @@ def _parse(path: pathlib.Path, parse: Callable[[str], T]) -> T:
 
 def _facts(text: str) -> dict:
     facts = json.loads(text)
-    found = {name: facts[name] for name in ("rows", "unknown_values", "fingerprint", "recipe")}
-    found |= {name: facts.get(name, {}) for name in KEPT}
-    return found | {"layout": Layout(**facts["layout"])}
+    needed = {name: facts[name] for name in ("rows", "unknown_values", "fingerprint", "recipe")}
+    further = {name: facts[name] for name in FURTHER if name in facts}
+    return {"layout": Layout(**facts["layout"]), **needed, **further}
 
 
 def _hash_ends(path: pathlib.Path) -> str:

@@ -1,7 +1,6 @@
 """What the ids of a prepared log's fields stand for, in words, for as many ids as are shown.
 
-A vocabulary may have 10^8 values: it is gone through a part at a time, and only what is asked for
-is kept.
+It stands alone: people read this, while scoring reads vocabularies without schema files.
 """
 
 from __future__ import annotations
@@ -18,8 +17,6 @@ from dtn_jax.data.quantiles import QuantileBuckets
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.schemas.spec import FieldSpec
 from dtn_jax.data.stages.work import SCHEMA_FILE
-
-PART = 1 << 22  # rows of a vocabulary that are looked at together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,13 +37,9 @@ class ShownValues:
         """{id: what it stands for}; the row's number where several values may share it."""
         if self.values is None:
             return {i: f"row {i}" for i in ids if i > 0}
-        path = vocabulary.path_of(self.values.parent, self.spec.table)
-        rows, wanted, places = vocabulary.load(path).rows, np.asarray(ids), {}
-        for start in range(0, len(rows), PART):
-            part = np.asarray(rows[start : start + PART])
-            for place in np.flatnonzero(np.isin(part, wanted)).tolist():
-                places[start + place] = int(part[place])
-        return vocabulary.names(self.values, places)
+        rows = vocabulary.load(vocabulary.path_of(self.values.parent, self.spec.table)).rows
+        places = np.flatnonzero(np.isin(rows, np.asarray(ids)))
+        return vocabulary.names(self.values, dict(zip(places.tolist(), rows[places].tolist())))
 
 
 def fields(folder: pathlib.Path) -> dict[str, ShownValues]:

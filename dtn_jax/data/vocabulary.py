@@ -100,7 +100,7 @@ def write(
 
     Args:
       database: has the counts.
-      counts: the table with columns key, n, value: a value as text, null of a whole number.
+      counts: in SQL, with columns key, n, value: a value as text, null of a whole number.
       table: the vocabulary's name.
       least: how often train must show a new value.
       folder: of the vocabularies.
@@ -117,19 +117,11 @@ def write(
         texts = values(path_of(older, table, ".values"))["value"]
         known = pa.table({"k": before.keys, "o": before.rows, "w": texts})
     database.register("known", known)
-    try:
-        database.execute(
-            f"CREATE OR REPLACE TEMP TABLE merged AS {_MERGED.format(counts)}", [least]
-        )
-        (size,) = database.execute(
-            "SELECT count(*) FROM merged WHERE o IS NOT NULL OR frequent"
-        ).fetchall()[0]
-        found = database.sql(_RANKED).to_arrow_reader(CHUNK)
-        _save(folder, table, found)
-        facts = database.execute(_COUNTED).fetchall()[0] if older is not None else ()
-    finally:
-        database.unregister("known")
-        database.execute("DROP TABLE IF EXISTS merged")
+    database.execute(f"CREATE TEMP TABLE merged AS {_MERGED.format(counts)}", [least])
+    database.unregister("known")
+    size = _save(folder, table, database.sql(_RANKED).to_arrow_reader(CHUNK))
+    facts = database.execute(_COUNTED).fetchall()[0] if older is not None else ()
+    database.execute("DROP TABLE merged")
     return {"rows": 1 + size, **dict(zip(FACTS, map(int, facts)))}
 
 
@@ -138,9 +130,7 @@ _OLDER = (pa.uint64(), pa.int32(), pa.large_string())
 _MERGED = """
     SELECT coalesce(k, key) AS key, coalesce(n, 0) AS n, o, coalesce(w, value) AS value,
       coalesce(n, 0) >= least AS frequent
-    FROM (
-      SELECT key, sum(n)::BIGINT AS n, min(value) AS value FROM {} GROUP BY key
-    ) FULL JOIN known ON key = k, (SELECT ? AS least)
+    FROM {} FULL JOIN known ON key = k, (SELECT ? AS least)
 """
 _RANKED = """
     SELECT key, n, value, coalesce(o, (SELECT count(o) FROM merged)
@@ -155,7 +145,9 @@ _COUNTED = """
 """
 
 
-def _save(folder: pathlib.Path, table: str, found: pa.RecordBatchReader) -> None:
+def _save(folder: pathlib.Path, table: str, found: pa.RecordBatchReader) -> int:
+    """Writes the ranked values; returns how many there are."""
+    size = 0
     with (
         pa.OSFile(str(path_of(folder, table)), "wb") as key_file,
         pa.ipc.new_file(key_file, KEYS) as keys,
@@ -169,6 +161,8 @@ def _save(folder: pathlib.Path, table: str, found: pa.RecordBatchReader) -> None
             texts = pa.compute.coalesce(texts, numbers)
             columns = [texts.cast(pa.large_string()), part["n"].combine_chunks()]
             shown.write_table(pa.table(columns, schema=VALUES))
+            size += len(part)
+    return size
 
 
 def _whole(found: pa.RecordBatchReader) -> Iterator[pa.Table]:

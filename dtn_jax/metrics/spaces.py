@@ -7,7 +7,7 @@ happened is taken to happen only there, as along a funnel: where `t` has happene
 
 with p_t what the model says of t in the space of its loss. A model of each task by itself may say
 p(t | all) > p(s | all); what follows is held to SURE. ESMM's quotient is its own tower, exactly.
-`dtn_jax.data.stages.positives` counts the rows of a log that have `t` without `s`.
+`dtn_jax.data.stages.limits` counts the rows of a log that have `t` without `s`.
 """
 
 from __future__ import annotations

@@ -154,7 +154,7 @@ def test_a_trial_waits_for_the_worker_that_is_still_in_its_folder(monkeypatch, t
 WORKER = """
 import pathlib, sys, time
 from dtn_jax.shared_files import locked
-from experiments import sweep
+from dtn_jax.cli import sweep
 from dtn_jax.search import studies, trial_storage, worker
 trial_storage.HEARTBEAT, trial_storage.DEAD = 1, int(sys.argv[3])
 worker.WAIT, studies.BEGINNING = 0.2, 2

@@ -66,7 +66,7 @@ def test_a_study_of_another_config_is_refused(trained, prepared_dir, tmp_path):
         (["--storage=postgresql://u:SECRET@h:abc/x"], "'postgresql://u:.*@h:abc/x': expected a"),
         (["--workdir=README.md"], "README.md is a file, expected a folder"),
         (["--workdir=README.md/x/y"], "README.md/x/y cannot be a folder: .*README.md is a file"),
-        (["--workdir=" + "y" * 300], "a name of 300 bytes"),
+        (["--workdir=" + "y" * 300], "File name too long; give a shorter name"),
         (["--workdir=gs://bucket/x"], "is a URL, expected a folder of this machine"),
         (["--sampler=grid"], "--sampler=grid needs a --grid"),
         (["--sweep=nowhere.py"], r"no file 'nowhere\.py'"),

@@ -8,7 +8,7 @@ from world.log import prepared, schema_file, write
 
 from dtn_jax.data import prepare as logs
 from dtn_jax.data.schemas import schema_file as schema_files
-from dtn_jax.data.stages.positives import relations
+from dtn_jax.data.stages.limits import relations
 from dtn_jax.errors import UserError
 from dtn_jax.export.write.card.data import outside
 

@@ -21,8 +21,7 @@ from dtn_jax.data.prepare import prepare
 from dtn_jax.data.raw import read as raw_read
 from dtn_jax.data.sets import catalog
 from dtn_jax.data.sets import logs as logs_builder
-from dtn_jax.data.stages import records
-from dtn_jax.data.stages import split as splits
+from dtn_jax.data.stages import histories, records
 from dtn_jax.errors import UserError
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -182,7 +181,7 @@ def small_pieces(monkeypatch):
 def test_any_number_of_cores_makes_the_same_bytes(cores, shop, tmp_path, monkeypatch, small_pieces):
     _, _, (schema, raw, _) = shop
     one = prepare(schema, raw, tmp_path / "one", processes=1)
-    monkeypatch.setattr(splits, "READ", 90)
+    monkeypatch.setattr(histories, "READ", 90)
     prepare(schema, raw, tmp_path / "several", processes=cores)
     home = tmp_path / "several/logs/shop"
     assert [path.name for path in home.iterdir()] == ["1.0.0"]
@@ -284,8 +283,8 @@ def test_the_command_prepares_and_shows(shop, tmp_path, capsys):
         (["--schema=a.yaml", "--input=x", "--labels=a"], "--labels goes with --infer, not"),
         (["--dataset=adult", "--extend=a"], "--extend goes with --schema, not with --dataset"),
         (["--infer", "--input=x", "--out=y", "--describe"], "goes with --schema or --dataset, not"),
-        (["--infer", "--out=s.yaml"], "--infer needs --input=FILES"),
-        (["--infer", "--input=a"], "--infer needs --out=FILE"),
+        (["--infer", "--out=s.yaml"], "--input is missing"),
+        (["--infer", "--input=a"], "--out is missing"),
     ],
 )
 def test_wrong_arguments_are_told(given, told, shop, tmp_path):

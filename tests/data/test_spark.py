@@ -107,7 +107,7 @@ def test_a_million_rows_of_the_pages_log(session, tmp_path):
 
 @slow
 def test_a_killed_worker_loses_nothing(session, prepared_dir, tmp_path, pieces, monkeypatch):
-    """One dies in each stage and each join: within a unit, or once it is done."""
+    """One dies in each stage once a unit is done, and in the join of histories."""
     one = SETS["jsonl"](prepared_dir, tmp_path)
     deaths = tmp_path / "deaths"
     deaths.mkdir()
@@ -118,33 +118,29 @@ def test_a_killed_worker_loses_nothing(session, prepared_dir, tmp_path, pieces, 
             path.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
-    units_of, write_units = spark._units, spark._write_units
+    units_of, list_events = spark._units, spark._list_events
 
     def dying_units(work, folder, *given):
         for done in units_of(work, folder, *given):
             die_once(f"{folder.name} done")
             yield done
 
-    def dying_writes(work, write, batches):
-        yield from write_units(work, dying(write), batches)
-
-    def dying(write):
-        def do(work, unit, frame):
-            die_once(f"{write.__name__} begun")
-            write(work, unit, frame)
-            die_once(f"{write.__name__} done")
-
-        return do
+    def dying_lists(*given):
+        for listed in list_events(*given):
+            die_once("histories begun")
+            yield listed
+        die_once("histories done")
 
     monkeypatch.setattr(spark, "_units", dying_units)
-    monkeypatch.setattr(spark, "_write_units", dying_writes)
+    monkeypatch.setattr(spark, "_list_events", dying_lists)
     assert log.everything(on_spark(tmp_path).folder) == log.everything(one.folder)
     assert sorted(path.name for path in deaths.iterdir()) == [
-        "_write_histories begun",
-        "_write_histories done",
-        "_write_splits begun",
-        "_write_splits done",
-        *(f"{stage} done" for stage in ("count", "order", "rows", "text", "write")),
+        "count done",
+        "histories begun",
+        "histories done",
+        "rows done",
+        "text done",
+        "write done",
     ]
 
 

@@ -3,6 +3,7 @@
 import datetime
 import json
 
+import duckdb
 import numpy as np
 import polars as pl
 import pytest
@@ -153,11 +154,9 @@ def test_each_users_last_rows(split, validation, test):
 
 
 def test_a_user_with_one_row_trains():
-    found = splits.of_sorted(np.array([1, 2, 2, 3, 3, 3], np.uint64), 1, 1)
-    assert found.tolist() == [0, 0, 2, 0, 1, 2]
-
-
-def test_cuts_that_make_no_sense():
-    split = SplitSpec(by="time", validation="2026-03-09", test="2026-03-08")
-    with pytest.raises(UserError, match="2026-03-09 is not before 2026-03-08"):
-        splits.cut_times(split, None, "date")
+    columns = {"user": [1, 2, 2, 3, 3, 3], "time": 0, "place": range(6), "unit": 0}
+    with duckdb.connect() as database:
+        database.register(splits.ORDER, pl.DataFrame(columns).to_arrow())
+        query = splits.by_user_order(SplitSpec(by="user_order", validation=1, test=1))
+        found = database.execute(f"{query} ORDER BY place").fetchnumpy()
+    assert found["split"].tolist() == [0, 0, 2, 0, 1, 2]

@@ -1,4 +1,7 @@
-"""A split that is kept on the device, where the batches of an epoch are gathered."""
+"""A split that is kept on the device, where the batches of an epoch are gathered.
+
+It stands beside streamed.py: who wants the other one need not read this.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Iterator
 
@@ -30,29 +29,44 @@ NO_ROWS = np.zeros(1, np.int64)  # where a process's lanes are empty: padding co
 class EpochReader:
     """The steps of one epoch after another, read from disk.
 
-    With several processes each has its part of every batch, and reads the lanes from which that
-    part comes. Processes that share a lane each read it, and each keeps its own rows.
+    With several processes each has its part of every batch. Shuffled, it reads the lanes from which
+    that part comes; processes that share a lane each read it, and each keeps its own rows. In the
+    order of days, each of which ends a batch, a window is read by the records that hold its rows,
+    and each process reads the whole window.
 
     Args:
       data: the set.
       split: which of its splits.
       epochs: how many there will be, so that none is read ahead in vain; None: endless.
       grouped: whether batches have the rows' groups.
+      days: of the split's rows, where an epoch goes through them; else it is shuffled.
     """
 
     def __init__(
-        self, data: Prepared, split: str, epochs: int | None = None, grouped: bool = False
+        self,
+        data: Prepared,
+        split: str,
+        epochs: int | None = None,
+        grouped: bool = False,
+        days: Days | None = None,
     ):
         self.reader = SplitReader(data, split, grouped)
         self.layout, self.rows, self.epochs = data.layout, data.rows[split], epochs
+        self.days = days
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        if self.days is not None:
+            return self.days.steps_per_epoch(batch_size)
+        return steps_per_epoch(self.layout, self.rows, batch_size)
 
     def steps(self, seed: int, epoch: int, start: int, batch_size: int) -> Iterator[Batch]:
         """The steps from here on, a window of them at a time: arrays `[steps, B, ...]`."""
         epochs = itertools.count(epoch) if self.epochs is None else range(epoch, self.epochs)
+        read = self._shuffled if self.days is None else self._by_day
         for later in epochs:
-            yield from self._epoch(seed, later, start if later == epoch else 0, batch_size)
+            yield from read(seed, later, start if later == epoch else 0, batch_size)
 
-    def _epoch(self, seed: int, epoch: int, start: int, batch_size: int) -> Iterator[Batch]:
+    def _shuffled(self, seed: int, epoch: int, start: int, batch_size: int) -> Iterator[Batch]:
         """The steps from `start` on, as many at a time as a window completes."""
         share, size = rows_per_lane(self.layout, batch_size), self.layout.window_rows
         count = window_count(self.layout, self.rows)
@@ -69,42 +83,19 @@ class EpochReader:
 
         yield from steps_of(windows(), share, own)
 
-
-class DayReader(EpochReader):
-    """The steps of one epoch after another in the order of days, each of which ends a batch.
-
-    A window is read by the records that hold its rows. With several processes each reads the whole
-    window, and keeps its part of every batch.
-
-    Args:
-      data, split, epochs, grouped: as of EpochReader.
-      days: of the split's rows.
-    """
-
-    def __init__(
-        self,
-        data: Prepared,
-        split: str,
-        days: Days,
-        epochs: int | None = None,
-        grouped: bool = False,
-    ):
-        super().__init__(data, split, epochs, grouped)
-        self.days = days
-
-    def _epoch(self, seed: int, epoch: int, start: int, batch_size: int) -> Iterator[Batch]:
+    def _by_day(self, seed: int, epoch: int, start: int, batch_size: int) -> Iterator[Batch]:
         begin, own = self.days.begin(batch_size).tolist(), processes.own_part(batch_size)
+
+        def windows(day: int, skip: int) -> Iterator[Window]:
+            left = len(self.days.rows(day)) - skip
+            for numbers, order in self.days.windows(seed, epoch, day, skip):
+                left -= len(order)
+                yield self.reader.picked(numbers), order[None], not left
+
         for day, begins, ends in zip(self.days.known, begin, begin[1:]):
             if start < ends:
                 skip = max(start - begins, 0) * batch_size
-                yield from steps_of(self._windows(seed, epoch, day, skip), batch_size, own)
-
-    def _windows(self, seed: int, epoch: int, day: int, skip: int) -> Iterator[Window]:
-        """Of a day, without its first `skip` rows."""
-        left = len(self.days.rows(day)) - skip
-        for numbers, order in self.days.windows(seed, epoch, day, skip):
-            left -= len(order)
-            yield self.reader.picked(numbers), order[None], not left
+                yield from steps_of(windows(day, skip), batch_size, own)
 
 
 def steps_of(windows: Iterator[Window], share: int, own: slice) -> Iterator[Batch]:
@@ -157,12 +148,7 @@ class StreamedData:
         days: Days | None = None,
         grouped: bool = False,
     ):
-        if days is None:
-            self.reader = EpochReader(data, split, epochs, grouped)
-            self.per_epoch = functools.partial(steps_per_epoch, data.layout, data.rows[split])
-        else:
-            self.reader = DayReader(data, split, days, epochs, grouped)
-            self.per_epoch = days.steps_per_epoch
+        self.reader = EpochReader(data, split, epochs, grouped, days)
         self.at, self.windows = None, None
         self.window, self.used = None, 0  # steps at hand, and how many of them are used up
 
@@ -184,7 +170,7 @@ class StreamedData:
             pieces.append(
                 jax.tree.map(lambda a: np.zeros(shape + a.shape[1:], a.dtype), self.window)
             )
-        ends = start + steps == self.per_epoch(batch_size)
+        ends = start + steps == self.reader.steps_per_epoch(batch_size)
         self.at = (seed, epoch + ends, 0 if ends else start + steps, batch_size)
         # Within a window a chunk is a view: nothing is ever written to a window.
         return jax.tree.map(lambda *a: np.concatenate(a), *pieces) if pieces[1:] else pieces[0]

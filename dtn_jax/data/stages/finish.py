@@ -13,20 +13,19 @@ from collections.abc import Mapping, Sequence
 from dtn_jax.data import columns, encode, equal_rows, progress, vocabulary
 from dtn_jax.data.blocks import path_of
 from dtn_jax.data.prepared import seal
-from dtn_jax.data.stages import fit, histories, positives
+from dtn_jax.data.stages import fit, histories, limits
 from dtn_jax.data.stages.account import Account
 from dtn_jax.data.stages.counts import Counts, added, days_to_json, far
+from dtn_jax.data.stages.limits import REJECTS
+from dtn_jax.data.stages.records import Plan
 from dtn_jax.data.stages.split import SPLITS
-from dtn_jax.data.stages.units import HASHES, Plan
+from dtn_jax.data.stages.units import HASHES
 from dtn_jax.data.stages.work import SCHEMA_FILE, Work
-from dtn_jax.errors import UserError
 from dtn_jax.field import SEVERAL
 from dtn_jax.schema import Column, Schema, Task
 from dtn_jax.shared_files import move_aside
 
-REJECTS = "rejects.jsonl"
 ACCOUNT = "account"  # in the notes: lines about what was not taken as it stood
-WHERE = f"the first bad rows of each kind are in {REJECTS}, beside the set's files"
 
 
 def finish(
@@ -34,9 +33,9 @@ def finish(
     target: pathlib.Path,
     provenance: Mapping,
     plan: Plan,
-    fitted: Mapping,
     cuts: Mapping,
-    facts: Sequence[Mapping],
+    account: Account,
+    counts: Counts,
     written: Sequence[Mapping],
     further: Mapping,
 ) -> None:
@@ -48,64 +47,67 @@ def finish(
       provenance: what made the set, for prepared.json: `recipe`, `raw_files`, `raw_hashes`; and
         `extends`, the sets that it extends, for its notes.
       plan: what was written.
-      fitted: as of `fit.fit`; and `every`, the rows of each split before down-sampling.
       cuts: of a split by time.
-      facts: of each unit, as of `stages.clean_unit`.
-      written: of each shard, as of `stages.write_shard`.
+      account: of bad rows.
+      counts: of the clean rows: `days` and `positives`, as of `units.clean_unit`.
+      written: of each shard, as of `units.write_shard`.
       further: more for its notes; lines of its ACCOUNT come before those of this log.
     """
     folder, spec = work.folder / "set", work.spec
     values = functools.reduce(added, (shard["values"] for shard in written))
-    by_shard = [shard["written"] for shard in written]
-    _keep_alone(folder, plan, by_shard)
+    _keep_records(folder, plan)
     specs = {field.name: field for field in spec.fields}
-    made = encode.fitted(specs, plan.encoders, work.folder / vocabulary.FOLDER)
+    schema = schema_of(work, encode.fitted(specs, plan.encoders, work.folder / vocabulary.FOLDER))
     shutil.copytree(work.folder / vocabulary.FOLDER, folder / vocabulary.FOLDER)
     if spec.histories():
         shutil.copy(work.folder / histories.FOLDER / histories.EVENTS, folder)
-    schema = schema_of(work, made)
-    (folder / "schema.json").write_text(schema.to_json())
-    (folder / "encoders.json").write_text(json.dumps(plan.encoders, indent=1))
     shutil.copy(work.folder / SCHEMA_FILE, folder / SCHEMA_FILE)
-    account = Account()
-    for unit in facts:
-        account.include(Account.from_json(unit["rejects"]))
-    days, counts = (
-        functools.reduce(added, (unit[name] for unit in facts)) for name in ("days", "positives")
-    )
     (folder / REJECTS).write_text(account.lines())
     seen = [
         *further.get(ACCOUNT, []),
-        *positives.lines(spec, counts),
-        *_sampling(work, plan, fitted["every"][0]),
+        *limits.lines(spec, counts["positives"]),
+        *_sampling(work, plan),
+        *(far(spec.time, counts["days"]["rows"]) if work.dated else ()),
+        *_nothing_to_learn(work, counts["days"]["sums"]),
+        *_cut(work, values["train"]),
+        *_equal_rows(work, plan),
     ]
-    seen += far(spec.time, days["rows"]) if work.dated else []
-    seen += [*_nothing_to_learn(work, days["sums"]), *_cut(work, values["train"])]
-    seen += _equal_rows(work, plan)
     for line in seen:  # the account of bad rows was told before
         progress.say(line)
-    notes = {**further, **_notes(work, account, days, cuts, seen)}
-    notes[positives.NOTE] = counts
-    if extends := provenance.get("extends"):
-        ids = {
-            table: {name: found[name] for name in vocabulary.FACTS}
-            for table, found in fitted["ids"].items()
-        }
-        notes["extends"] = {"sets": extends, "ids": ids}
-    (folder / "notes.json").write_text(json.dumps(notes, indent=1))
+    lines = [*account.summary(), *seen, *([limits.WHERE] if account.kept else ())]
+    extended = {}
+    if sets := provenance.get("extends"):
+        names = vocabulary.FACTS
+        ids = {table: {name: known[name] for name in names} for table, known in plan.ids.items()}
+        extended = {"extends": {"sets": sets, "ids": ids}}
+    notes = {
+        **further,
+        "about": dict(spec.about),
+        "rejected": account.counts,
+        "read": account.rows,
+        "days": days_to_json(work.dated, counts["days"]),
+        "time_unit": work.time_unit,
+        "cuts": dict(cuts),
+        "sample_negatives": dict(spec.sample_negatives),
+        **({ACCOUNT: lines} if lines else {}),
+        limits.NOTE: counts["positives"],
+        **extended,
+    }
+    every = {"unknown_values": "unknown", "kept_values": "seen", "missing_labels": "missing"}
+    bags = [field.name for field in spec.fields if field.kind in SEVERAL]
+    (folder / "schema.json").write_text(schema.to_json())
+    prepared = {"encoders": plan.encoders, "notes": notes}
+    for name, facts in prepared.items():
+        (folder / f"{name}.json").write_text(json.dumps(facts, indent=1))
     prepared = {
-        "fingerprint": _fingerprint(folder, schema, work, by_shard),
+        "fingerprint": _fingerprint(folder, schema, work, written),
         **provenance,
         "layout": dataclasses.asdict(plan.layout),
         "rows": plan.rows,
-        "unknown_values": {split: values[split]["unknown"] for split in SPLITS},
-        "kept_values": {split: values[split]["seen"] for split in SPLITS},
-        "missing_labels": {split: values[split]["missing"] for split in SPLITS},
+        **{name: {split: values[split][key] for split in SPLITS} for name, key in every.items()},
+        "cut_values": {s: {n: values[s]["cut"][n] for n in bags} for s in SPLITS if bags},
+        "hash_functions": {f.name: f.functions for f in spec.fields if f.encoder == "hash"},
     }
-    if bags := [field.name for field in spec.fields if field.kind in SEVERAL]:
-        prepared["cut_values"] = {s: {n: values[s]["cut"][n] for n in bags} for s in SPLITS}
-    if hashed := {f.name: f.functions for f in spec.fields if f.encoder == "hash"}:
-        prepared["hash_functions"] = hashed
     (folder / "prepared.json").write_text(json.dumps(prepared, indent=1))
     seal(folder, leave_out=[REJECTS])
     if target.exists():
@@ -129,36 +131,15 @@ def schema_of(work: Work, fitted: Mapping[str, encode.Fitted]) -> Schema:
     return Schema(spec.name, fields, tasks, weight, spec.group, day, spec.loss_weight, raw)
 
 
-def _keep_alone(folder: pathlib.Path, plan: Plan, written: Sequence[Mapping]) -> None:
+def _keep_records(folder: pathlib.Path, plan: Plan) -> None:
     """Removes what a killed process has left beside the files of records."""
     files = {
-        path_of(folder, split, part.place, part.places): found["size"]
-        for shard, by_split in enumerate(written)
-        for split, found in by_split.items()
-        for part in [plan.parts(shard)[split]]
+        path_of(folder, split, part.place, part.places)
+        for shard in range(len(plan.firsts) - 1)
+        for split, part in plan.parts(shard).items()
     }
-    for path in folder.iterdir():
-        if path not in files:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    for path, size in files.items():
-        if not path.exists() or path.stat().st_size != size:
-            raise UserError(f"{path} is damaged: delete {folder.parent}, and run the command again")
-
-
-def _notes(work: Work, account: Account, days: Counts, cuts: Mapping, seen: list[str]) -> dict:
-    lines = [*account.summary(), *seen]
-    if account.kept:
-        lines.append(WHERE)
-    notes = {
-        "about": dict(work.spec.about),
-        "rejected": account.counts,
-        "read": account.rows,
-        "days": days_to_json(work.dated, days),
-        "time_unit": work.time_unit,
-        "cuts": dict(cuts),
-        "sample_negatives": dict(work.spec.sample_negatives),
-    }
-    return notes | ({ACCOUNT: lines} if lines else {})
+    for path in {*folder.iterdir()} - files:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _nothing_to_learn(work: Work, sums: Counts) -> list[str]:
@@ -193,21 +174,21 @@ def _cut(work: Work, values: Counts) -> list[str]:
 
 def _equal_rows(work: Work, plan: Plan) -> list[str]:
     """A line where many rows of a split are equal to rows of train."""
-    if not work.has(HASHES):
+    if work.spec.split.by == "time":  # copies of a row stay together
         return []
-    hashes = {}
-    for place, split in enumerate(SPLITS):
-        query = f"SELECT hash FROM {HASHES} WHERE split = {place}"
-        hashes[split] = work.database.execute(query).fetchnumpy()["hash"]
+    hashes = {
+        split: work.query(f"SELECT hash FROM {HASHES} WHERE split = {place}", "hash")["hash"]
+        for place, split in enumerate(SPLITS)
+    }
     about = sum(plan.rows.values()) > equal_rows.MOST
     line = equal_rows.line(equal_rows.shares(hashes), plan.rows, about)
     return [line] if line else []
 
 
-def _sampling(work: Work, plan: Plan, every: int) -> list[str]:
+def _sampling(work: Work, plan: Plan) -> list[str]:
     if not work.spec.sample_negatives:
         return []
-    before, after = every, plan.rows["train"]
+    before, after = plan.train_rows, plan.rows["train"]
     rates = ", ".join(f"{task} at {rate:g}" for task, rate in work.spec.sample_negatives.items())
     return [
         f"negatives sampled ({rates}): {after:,} of {before:,} train rows are kept; their weights "
@@ -221,11 +202,10 @@ def _fingerprint(
     """SHA-256 of fields, tasks, encoders, vocabularies and all rows; not of raw columns' types."""
     digest = hashlib.sha256(dataclasses.replace(schema, columns=()).to_json().encode())
     digest.update((folder / "encoders.json").read_bytes())
-    for table in fit.tables(work.spec):
+    for table in fit.id_tables(work.spec):
         with vocabulary.path_of(folder / vocabulary.FOLDER, table).open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     for split in SPLITS:
-        for by_split in written:
-            if split in by_split:
-                digest.update(by_split[split]["sha256"].encode())
+        for shard in written:
+            digest.update(shard["hashes"].get(split, "").encode())
     return digest.hexdigest()

@@ -5,10 +5,10 @@ log, so that no label that it is asked for can be read there. Bad rows are in no
 negative down-sampling drops are: a model is served with whole histories.
 
 `histories/` of the work folder holds, of each such field, all its events, user by user in order of
-time, as keys of values (`viewed.keys`), those of each companion (`action.keys`), and their times
-(`viewed.times`); and of each row, where its history begins there and how long it is
-(`viewed.listed`). `events` of a set holds, user by user in order of time, the rows that a history
-of the user would list next: so in a set that extends it, histories go on.
+time, each with its time, the key of its value and those of its companions' (`viewed.events`); and
+of each row, where its history begins there and how long it is (`viewed.listed`). `events` of a set
+holds, user by user in order of time, the rows that a history of the user would list next: so in a
+set that extends it, histories go on.
 """
 
 from __future__ import annotations
@@ -16,24 +16,26 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from dtn_jax.data import keys
-from dtn_jax.data.rows import BESIDE, EVENT, TIME, USER, VALUE, Rows, Values, keyed, of_keys
+from dtn_jax.data.rows import BESIDE, EVENT, TIME, USER, VALUE, Rows, Values, keyed, of_keys, places
 from dtn_jax.data.schemas.spec import FieldSpec, Spec
-from dtn_jax.data.stages.split import by_user
-from dtn_jax.data.stages.work import Work
 from dtn_jax.shapes import Bool, Int64, UInt64
 from dtn_jax.shared_files import to_disk
 
 SECOND = 1_000_000  # microseconds
 FOLDER, EVENTS = "histories", "events"
 LISTED = np.dtype([("start", np.int64), ("count", np.int32)])
-BEFORE = -1  # the place of an event of a set that is extended: it comes before all rows
+BEFORE = -1  # the place and the unit of an event of a set that is extended: before all rows
+READ = 1 << 20  # rows that are read at a time, and one user's that are cut by that
+# Of each history, LISTED of some rows, and the events that they list.
+Lists = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 def listing(spec: Spec, history: FieldSpec) -> tuple[FieldSpec, ...]:
@@ -41,17 +43,23 @@ def listing(spec: Spec, history: FieldSpec) -> tuple[FieldSpec, ...]:
     return (history, *(field for field in spec.companions(history.name) if field.value))
 
 
-def columns(spec: Spec) -> list[tuple[str, type]]:
-    """What is wanted of a row: of each history, whether it is an event, and its values' keys."""
+def event_type(spec: Spec, history: FieldSpec) -> np.dtype:
+    """What is kept of an event that rows list."""
+    keyed = [(f"key {field.name}", np.uint64) for field in listing(spec, history)]
+    return np.dtype([("time", np.int64), *keyed])
+
+
+def kept_type(spec: Spec) -> np.dtype:
+    """What a set keeps of a row: of each history, whether it is an event, and its values' keys."""
     found: list[tuple[str, type]] = [("user", np.uint64), ("time", np.int64), ("place", np.int64)]
     for history in spec.histories():
         found.append((f"event {history.name}", bool))
         found += [(f"key {field.name}", np.uint64) for field in listing(spec, history)]
-    return found
+    return np.dtype(found)
 
 
-def events(spec: Spec, rows: Rows, first: int) -> pa.Table:
-    """What makes the histories of some rows, the first of which has this place among all rows. An
+def events(spec: Spec, rows: Rows, unit: int, first: int) -> pa.Table:
+    """What makes the histories of some rows of a unit, the first of which has this place there. An
     event without an item is none."""
     by_name = {field.name: field for field in spec.fields}
     user = rows.keys(USER)
@@ -63,90 +71,127 @@ def events(spec: Spec, rows: Rows, first: int) -> pa.Table:
             found[f"key {field.name}"] = values.row_keys(source.unknown)
         there = (found[f"key {history.name}"] != keys.MISSING) & (user != keys.MISSING)
         found[f"event {history.name}"] = rows.numbers(EVENT + history.name) & there
-    return pa.table({name: found[name] for name, _ in columns(spec)})
-
-
-def build(work: Work) -> dict:
-    """Writes the events of all users, and which of them each row lists.
-
-    In a set that extends another, users come with the events that the other one has kept of them.
-    """
-    spec, folder = work.spec, work.folder / FOLDER
-    folder.mkdir(exist_ok=True)
-    if work.extends is not None:
-        work.add(EVENTS, older_events(spec, work.extends))
-    listed = {
-        history.name: np.memmap(
-            listed_file(folder, history), LISTED, "w+", shape=int(work.starts[-1])
-        )
-        for history in spec.histories()
-    }
-    with contextlib.ExitStack() as opened:
-
-        def new(path: pathlib.Path):
-            return opened.enter_context(path.open("wb"))
-
-        times = {history.name: new(times_file(folder, history)) for history in spec.histories()}
-        files = {
-            field.name: new(keys_file(folder, field))
-            for history in spec.histories()
-            for field in listing(spec, history)
-        }
-        keeping = new(folder / EVENTS)
-        frames = work.bars.count(by_user(work.database, EVENTS), "histories", work.starts[-1])
-        for frame in frames:
-            _write(spec, frame, listed, times, files, keeping)
-    for array in listed.values():
-        array.flush()
-    for path in folder.iterdir():
-        to_disk(path)
-    return {}
+    return _table(spec, found, unit)
 
 
 def older_events(spec: Spec, older: pathlib.Path) -> pa.Table:
     """The events that a set has kept, before all rows."""
-    kept = np.fromfile(older / EVENTS, np.dtype(columns(spec)))
-    kept["place"] = np.arange(-len(kept), 0)
-    return pa.table({name: kept[name] for name in kept.dtype.names})
+    kept = np.fromfile(older / EVENTS, kept_type(spec))
+    kept["place"] = np.arange(len(kept))
+    return _table(spec, kept, BEFORE)
 
 
-def _write(
-    spec: Spec, frame: pl.DataFrame, listed: dict, times: dict, files: dict, keeping
+def _table(spec: Spec, found: Any, unit: int) -> pa.Table:
+    columns = {name: found[name] for name in kept_type(spec).names}
+    return pa.table(columns | {"unit": np.full(len(found["user"]), unit, np.int32)})
+
+
+def by_user(database: Any) -> Iterator[pl.DataFrame]:
+    """The events of all rows, user by user in order of time; a user's are in one frame."""
+    query = f'SELECT * FROM "{EVENTS}" ORDER BY "user", "time", unit, place'
+    yield from together(database.sql(query).to_arrow_reader(READ))
+
+
+def together(batches: Iterable[pa.RecordBatch]) -> Iterator[pl.DataFrame]:
+    """Rows that are sorted by user, those of one user in one frame."""
+    rest = None
+    for batch in batches:
+        frame = pl.from_arrow(batch)
+        frame = frame if rest is None else pl.concat([rest, frame])
+        values = frame["user"].to_numpy()
+        last = int(np.searchsorted(values, values[-1]))
+        if last:
+            yield frame[:last]
+        rest = frame[last:]
+    if rest is not None and len(rest):
+        yield rest
+
+
+def build(
+    spec: Spec,
+    folder: pathlib.Path,
+    frames: Iterable[pl.DataFrame],
+    starts: Int64[np.ndarray, " units+1"],
 ) -> None:
-    """Adds the events of some users, whose rows are in order of time."""
-    user, time, place = (frame[name].to_numpy() for name in ("user", "time", "place"))
-    rows = place >= 0
-    for history in spec.histories():
-        event, most = frame[f"event {history.name}"].to_numpy(), history.max_values
-        found = earlier(user, time, event, most)
-        found["start"] += times[history.name].tell() // 8
-        if rows.any():
-            listed[history.name][place[rows]] = found[rows]
-        times[history.name].write(time[event].tobytes())
-        for field in listing(spec, history):
-            files[field.name].write(frame[f"key {field.name}"].to_numpy()[event].tobytes())
-    keeping.write(as_kept(spec, frame.filter(newest(spec, frame))))
+    """Writes the events of all users, and which of them each row lists.
+
+    Args:
+      spec: the schema file.
+      folder: where.
+      frames: as `by_user` gives them; in a set that extends another, users come with the events
+        that the other one has kept of them.
+      starts: the place among all rows of each unit's first one, and at the end how many there are.
+    """
+    folder.mkdir(exist_ok=True)
+    listed = {
+        history.name: np.memmap(
+            _path(folder, history, "listed"), LISTED, "w+", shape=int(starts[-1])
+        )
+        for history in spec.histories()
+    }
+    with contextlib.ExitStack() as opened:
+        files = {
+            history.name: opened.enter_context(_path(folder, history, "events").open("wb"))
+            for history in spec.histories()
+        }
+        keeping = opened.enter_context((folder / EVENTS).open("wb"))
+        for frame in frames:
+            unit, place = frame["unit"].to_numpy(), frame["place"].to_numpy()
+            own = unit >= 0
+            place = starts[unit[own]] + place[own]
+            for history in spec.histories():
+                found, some = earlier(spec, history, frame)
+                found["start"] += files[history.name].tell() // some.itemsize
+                if len(place):
+                    listed[history.name][place] = found[own]
+                files[history.name].write(some.tobytes())
+            keeping.write(kept(spec, frame))
+    for array in listed.values():
+        array.flush()
+    for path in folder.iterdir():
+        to_disk(path)
 
 
-def newest(spec: Spec, frame: pl.DataFrame) -> Bool[np.ndarray, " B"]:
-    """Which rows, sorted by user and time, a later row's history may list."""
-    found, user = np.zeros(len(frame), bool), frame["user"].to_numpy()
+def read(spec: Spec, folder: pathlib.Path, rows: slice) -> Lists:
+    """What some rows list, by their places among all."""
+    return {
+        history.name: (
+            _mapped(_path(folder, history, "listed"), LISTED)[rows],
+            _mapped(_path(folder, history, "events"), event_type(spec, history)),
+        )
+        for history in spec.histories()
+    }
+
+
+def kept(spec: Spec, frame: pl.DataFrame) -> bytes:
+    """The rows, sorted by user and time, that a later row's history may list, as `events` has
+    them."""
+    newest, user = np.zeros(len(frame), bool), frame["user"].to_numpy()
     for history in spec.histories():
         event = frame[f"event {history.name}"].to_numpy()
-        found |= last_events(user, event, history.max_values)
+        newest |= last_events(user, event, history.max_values)
+    found = frame.filter(newest).with_columns(place=pl.lit(BEFORE, pl.Int64))
+    return _records(found, kept_type(spec)).tobytes()
+
+
+def _records(frame: pl.DataFrame, dtype: np.dtype) -> np.ndarray:
+    found = np.empty(len(frame), dtype)
+    for name in dtype.names:
+        found[name] = frame[name].to_numpy()
     return found
 
 
-def as_kept(spec: Spec, frame: pl.DataFrame) -> bytes:
-    """Rows as a set keeps its `events`."""
-    kept = np.empty(len(frame), np.dtype(columns(spec)))
-    for name in kept.dtype.names:
-        kept[name] = frame[name].to_numpy()
-    kept["place"] = BEFORE
-    return kept.tobytes()
+def earlier(spec: Spec, history: FieldSpec, frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Which events each row lists, LISTED `[B]`, of rows that are sorted by user and time; and the
+    events among them."""
+    user, time, event = (
+        frame[name].to_numpy() for name in ("user", "time", f"event {history.name}")
+    )
+    found = spans(user, time, event, history.max_values)
+    return found, _records(frame.filter(event), event_type(spec, history))
 
 
-def earlier(
+def spans(
     user: UInt64[np.ndarray, " B"],
     time: Int64[np.ndarray, " B"],
     event: Bool[np.ndarray, " B"],
@@ -184,48 +229,33 @@ def last_events(
     return event & (after < last)
 
 
-class Histories:
-    """The lists of a log's rows."""
+def with_lists(spec: Spec, dated: bool, rows: Rows, lists: Lists, part: slice) -> Rows:
+    """The rows with their lists, oldest first: of keys, or of buckets of gaps.
 
-    def __init__(self, spec: Spec, dated: bool, folder: pathlib.Path):
-        folder = folder / FOLDER
-        self.spec, self.dated = spec, dated
-        self.times = {h.name: _mapped(times_file(folder, h), np.int64) for h in spec.histories()}
-        self.keys = {
-            field.name: _mapped(keys_file(folder, field), np.uint64)
-            for history in spec.histories()
+    Args:
+      spec: the schema file.
+      dated: whether times are microseconds.
+      rows: clean rows that follow one another.
+      lists: of more rows.
+      part: the place of the rows among those.
+    """
+    for history in spec.histories():
+        listed, events = lists[history.name]
+        start, count = (listed[part][name].astype(np.int64) for name in LISTED.names)
+        offsets = np.append(0, np.cumsum(count))
+        found = events[places(start, count)]
+        columns = {
+            field.name: of_keys(np.ascontiguousarray(found[f"key {field.name}"]))
             for field in listing(spec, history)
         }
-        self.listed = {h.name: _mapped(listed_file(folder, h), LISTED) for h in spec.histories()}
-
-    def of(self, rows: Rows, first: int) -> Rows:
-        """The rows with their lists, oldest first: of keys, or of buckets of gaps.
-
-        Args:
-          rows: clean rows that follow one another.
-          first: the place of the first one among all rows.
-        """
-        lists = dict(self._lists(rows, slice(first, first + len(rows))))
-        for name, column in lists.items():
+        if gaps := [field.name for field in spec.companions(history.name) if field.gap]:
+            passed = np.repeat(rows.numbers(TIME), count) - found["time"]
+            columns |= dict.fromkeys(gaps, keyed(pa.array(gap(passed, dated))))
+        for name, column in columns.items():
             if rows.has(VALUE + name):  # of a companion, what stands beside each row
                 rows = rows.replaced(BESIDE + name, rows.column(VALUE + name))
-            rows = rows.replaced(VALUE + name, column)
-        return rows
-
-    def _lists(self, rows: Rows, part: slice) -> Iterator[tuple[str, pa.Array]]:
-        for history in self.spec.histories():
-            listed = self.listed[history.name][part]
-            count = listed["count"].astype(np.int64)
-            offsets = np.append(0, np.cumsum(count))
-            at = np.repeat(listed["start"] - offsets[:-1], count) + np.arange(offsets[-1])
-            for field in listing(self.spec, history):
-                events = of_keys(self.keys[field.name][at])
-                yield field.name, pa.LargeListArray.from_arrays(offsets, events)
-            for field in self.spec.companions(history.name):
-                if field.gap:
-                    passed = np.repeat(rows.numbers(TIME), count) - self.times[history.name][at]
-                    buckets = keyed(pa.array(gap(passed, self.dated)))
-                    yield field.name, pa.LargeListArray.from_arrays(offsets, buckets)
+            rows = rows.replaced(VALUE + name, pa.LargeListArray.from_arrays(offsets, column))
+    return rows
 
 
 def gap(passed: Int64[np.ndarray, " E"], dated: bool) -> Int64[np.ndarray, " E"]:
@@ -239,22 +269,9 @@ def gap(passed: Int64[np.ndarray, " E"], dated: bool) -> Int64[np.ndarray, " E"]
     return np.frexp((1 + seconds).astype(np.float64))[1].astype(np.int64) - 1
 
 
-def listed_file(folder: pathlib.Path, history: FieldSpec) -> pathlib.Path:
-    return folder / f"{_name(history)}.listed"
+def _path(folder: pathlib.Path, history: FieldSpec, what: str) -> pathlib.Path:
+    return folder / f"{urllib.parse.quote(history.name, safe='')}.{what}"
 
 
-def keys_file(folder: pathlib.Path, field: FieldSpec) -> pathlib.Path:
-    return folder / f"{_name(field)}.keys"
-
-
-def times_file(folder: pathlib.Path, history: FieldSpec) -> pathlib.Path:
-    return folder / f"{_name(history)}.times"
-
-
-def _mapped(path: pathlib.Path, dtype: type | np.dtype) -> np.ndarray:
+def _mapped(path: pathlib.Path, dtype: np.dtype) -> np.ndarray:
     return np.memmap(path, dtype, "r") if path.stat().st_size else np.empty(0, dtype)
-
-
-def _name(field: FieldSpec) -> str:
-    """A field's name as that of a file."""
-    return urllib.parse.quote(field.name, safe="")

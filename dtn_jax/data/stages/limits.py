@@ -1,21 +1,34 @@
-"""What a log may not exceed: the share of bad rows, and of positives outside of other tasks."""
+"""What a log may not exceed: the share of bad rows, and of positives outside of other tasks.
+
+A positive is outside on a row where another task is 0, though its task is taken to happen only
+where that is 1. A score in another space than that of the task's loss, and a model that multiplies
+along upstream tasks, rest on p(t | s) = p(t) / p(s) (`dtn_jax.metrics.spaces`). It holds only if
+each row with t has s too; else it is too high by the factor 1 / (1 - share of t's positives
+without s).
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 
 from dtn_jax.data import progress
 from dtn_jax.data.clean import outside
 from dtn_jax.data.prepared import Prepared
+from dtn_jax.data.progress import percent
 from dtn_jax.data.raw.files import RawFile
-from dtn_jax.data.schemas.spec import Spec
-from dtn_jax.data.stages import positives
+from dtn_jax.data.schemas.spec import Spec, TaskSpec
 from dtn_jax.data.stages.account import Account
 from dtn_jax.data.stages.counts import Counts
-from dtn_jax.data.stages.finish import REJECTS, WHERE
 from dtn_jax.errors import UserError
+from dtn_jax.schema import Task, factors
 from dtn_jax.shared_files import write_whole
+
+REJECTS = "rejects.jsonl"
+WHERE = f"the first bad rows of each kind are in {REJECTS}, beside the set's files"
+NOTE = "positives_outside"  # where a set's notes have the counts
+KEYS = ("space", "also_report", "upstream")
 
 
 def check_rejects(
@@ -34,7 +47,7 @@ def check_rejects(
         hint = _hint(spec, account)
         raise UserError(
             f"{account.rejected:,} of {account.rows:,} rows are bad "
-            f"({progress.percent(account.rejected, account.rows)}), more than "
+            f"({percent(account.rejected, account.rows)}), more than "
             f"--max_reject_rate={most:g} allows: {account.summary(1)[0]}.{hint} "
             f"No set is written; the first rows of each kind are in {path}"
         )
@@ -45,8 +58,8 @@ def check_rejects(
 
 def check_positives(spec: Spec, counts: Counts) -> None:
     """Raises UserError where a task has more positives outside than the schema file allows."""
-    if problem := positives.problem(spec, counts):
-        raise UserError(f"{problem}. No set is written")
+    if wrong := problem(spec, counts):
+        raise UserError(f"{wrong}. No set is written")
 
 
 def check_kept(made: Prepared, spec: Spec, most: float) -> Prepared:
@@ -56,11 +69,11 @@ def check_kept(made: Prepared, spec: Spec, most: float) -> Prepared:
     if account.exceeds(most):
         raise UserError(
             f"{made.folder} was prepared without {account.rejected:,} of {account.rows:,} rows, "
-            f"which are bad ({progress.percent(account.rejected, account.rows)}), more than "
+            f"which are bad ({percent(account.rejected, account.rows)}), more than "
             f"--max_reject_rate={most:g} allows: {made.notes['account'][0]}"
         )
-    if problem := positives.problem(spec, made.notes.get(positives.NOTE, {})):
-        raise UserError(f"{problem}. It is so in {made.folder}, which stays as it is")
+    if wrong := problem(spec, made.notes.get(NOTE, {})):
+        raise UserError(f"{wrong}. It is so in {made.folder}, which stays as it is")
     return made
 
 
@@ -70,4 +83,97 @@ def _hint(spec: Spec, account: Account) -> str:
         count = account.counts.get(outside(task), 0)
         if task.kind == "binary" and 2 * count > account.rejected and 100 * count > account.rows:
             return f" Is {task.name!r} a number? Then give it kind: regression."
+    return ""
+
+
+# Positives outside.
+
+
+@dataclasses.dataclass(frozen=True)
+class Relation:
+    """A binary task, and another one that its keys name.
+
+    Attributes:
+      task: its name.
+      other: the other one's.
+      keys: those of KEYS that name the other one.
+      assumed: whether a score or a model takes the task to happen only where the other one does.
+        Not so where that is the space of its loss, unless another space's score is made from it:
+        the loss leaves out the rows outside, and no score speaks of them.
+    """
+
+    task: str
+    other: str
+    keys: tuple[str, ...]
+    assumed: bool
+
+    def outside(self, counts: Counts) -> tuple[int | float, int | float]:
+        """(positives outside, positives where the other task's label is known); 0 of 0 of a set
+        that has not counted them."""
+        known, outside = counts.get(self.task, {}).get(self.other, (0, 0))
+        return outside, known
+
+    def told(self, counts: Counts, weight: str) -> str:
+        """'900 of 3,900 positives of task 'order' (23.1 %) lie on rows where 'click' is 0'; with
+        the column of the weights, if the log has one."""
+        outside, known = self.outside(counts)
+        by = f", counted by {weight!r}," if weight else ""
+        return (
+            f"{outside:,.0f} of {known:,.0f} positives of task {self.task!r}{by} "
+            f"({percent(outside, known)}) lie on rows where {self.other!r} is 0"
+        )
+
+
+def relations(tasks: Sequence[Task | TaskSpec]) -> list[Relation]:
+    """Of each binary task with those that its space, its further spaces and its upstream tasks
+    name."""
+    binary = {task.name: task for task in tasks if task.kind == "binary"}
+    spaces = {name: task.space for name, task in binary.items()}
+    multiplied = set()  # tasks whose probabilities are factors of a score in another space
+    for task in binary.values():
+        others = [space for space in task.also_report if space != task.space]
+        for name in (task.name, *others) if others else ():
+            multiplied |= {*factors(name, spaces)}
+    found = []
+    for task in binary.values():
+        named = {"space": (task.space,), "also_report": task.also_report, "upstream": task.upstream}
+        for other in dict.fromkeys(name for key in KEYS for name in named[key]):
+            if other in binary:
+                keys = tuple(key for key in KEYS if other in named[key])
+                assumed = other != task.space or task.name in multiplied
+                found.append(Relation(task.name, other, keys, assumed))
+    return found
+
+
+def lines(spec: Spec, counts: Counts) -> list[str]:
+    """A line for each relation of a schema file that has positives outside."""
+    found = []
+    for relation in relations(spec.tasks):
+        if relation.outside(counts)[0]:
+            why = ", outside the space of its loss: it is not trained on them"
+            if relation.assumed:
+                keys = " and ".join(relation.keys)
+                why = f"; by its {keys} it happens only where {relation.other!r} is 1"
+            found.append(relation.told(counts, spec.weight) + why)
+    return found
+
+
+def problem(spec: Spec, counts: Counts) -> str:
+    """What is wrong with the first relation that has more positives outside than its task's
+    `positives_outside` allows; '' where none has."""
+    tasks = {task.name: task for task in spec.tasks}
+    for relation in (found for found in relations(spec.tasks) if found.assumed):
+        (outside, known), task = relation.outside(counts), tasks[relation.task]
+        if outside <= task.positives_outside * known * (1 + 1e-12):  # the product's rounding
+            continue
+        keys, enough = " and ".join(relation.keys), -(-100 * outside // known) / 100
+        name, other = task.name, relation.other
+        return (
+            f"{spec.path or spec.name}, line {task.line}: "
+            f"{relation.told(counts, spec.weight)}, more than positives_outside: "
+            f"{task.positives_outside:g} allows. By its {keys} it happens only "
+            f"where {other!r} is 1; otherwise p({name} | {other}) = p({name}) / p({other}) is "
+            f"wrong. Let the label of {other!r} be 1 on these rows too, or leave {other!r} out of "
+            f"its {keys}, or accept the error: {name}: {{positives_outside: {enough:g}}}"
+        )
     return ""

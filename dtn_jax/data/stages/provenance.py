@@ -1,4 +1,4 @@
-"""What a prepared log was made from, and whether that is still so."""
+"""What a prepared log was made from, and whether that is still so; the set that it extends."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dtn_jax.data.prepared import Prepared
+from dtn_jax.data.prepared import Prepared, read
 from dtn_jax.data.raw.files import RawFile, content, modified, size
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.schemas.spec import Spec
-from dtn_jax.data.stages.work import SCHEMA_FILE
+from dtn_jax.data.stages.work import SCHEMA_FILE, VERSION
 from dtn_jax.errors import UserError
 
 RULES = 3  # raised whenever the same schema file and raw files would be prepared to other rows
 SHOWN = 3  # differences of schema files that a message lists
+SAME = ("fields", "tasks")  # what an extended set's schema file has in common with the new one's
 
 
 def recipe(meaning: str, source: str = "") -> str:
@@ -26,30 +27,30 @@ def recipe(meaning: str, source: str = "") -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def raw_facts(files: Sequence[RawFile], older: Prepared | None = None) -> dict[str, dict]:
-    """Of each file by its address: `raw_files`, its size, `raw_hashes`, of its content, and
+def raw_facts(files: Mapping[str, str], older: Prepared | None = None) -> dict[str, dict]:
+    """Of each file by its name: `raw_files`, its size, `raw_hashes`, of its content, and
     `raw_times`, when it was written.
 
     Args:
-      files: the raw files.
+      files: {name: address} of the raw files.
       older: a set that was made from some of them: the hash of a file is that of then where size
         and time are.
     """
-    sizes = {file.address: file.size for file in files}
-    times = {file.address: modified(file.address) for file in files}
+    sizes = {name: size(address) for name, address in files.items()}
+    times = {name: modified(address) for name, address in files.items()}
     hashes = {
-        address: older.raw_hashes[address]
-        if older and is_same(older, address, size, times[address])
+        name: older.raw_hashes[name]
+        if older and is_same(older, name, sizes[name], times[name])
         else content(address)
-        for address, size in sizes.items()
+        for name, address in files.items()
     }
     return {"raw_files": sizes, "raw_hashes": hashes, "raw_times": times}
 
 
-def is_same(prepared: Prepared, address: str, size: int, time: int) -> bool:
+def is_same(prepared: Prepared, name: str, size: int, time: int) -> bool:
     """Whether a file has the size and the time that it had when a set was made from it; a remote
     one has no time."""
-    was = prepared.raw_files.get(address), prepared.raw_times.get(address)
+    was = prepared.raw_files.get(name), prepared.raw_times.get(name)
     return bool(time) and was == (size, time)
 
 
@@ -121,18 +122,23 @@ def other_recipe(folder: pathlib.Path, spec: Spec, plugin: str) -> str:
     """In words, why a set in `folder` has another recipe than the schema file has today."""
     here = spec.path or "the schema file"
     old = schema_file.meaning(schema_file.load(folder / SCHEMA_FILE))
-    found = list(differences(old, schema_file.meaning(spec)))
-    if found:
-        more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-        return f"another schema file than {here} is now: {'; '.join(found[:SHOWN])}{more}"
+    if found := differences(old, schema_file.meaning(spec)):
+        return f"another schema file than {here} is now: {found}"
     was = json.loads((folder / "prepared.json").read_text())
     if was.get("plugin", "") != plugin:
         return f"the same schema file with another plug-in, whose code has changed since ({here})"
     return f"{here} by the rules of another version of dtn_jax"
 
 
-def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
-    """What differs, such as 'fields.item.min_count was 2, is 3'; the name is the folder's."""
+def differences(old: Any, new: Any) -> str:
+    """What differs, such as 'fields.item.min_count was 2, is 3'; '' where nothing does."""
+    found = list(_differences(old, new))
+    more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+    return "; ".join([*found[:SHOWN], *more])
+
+
+def _differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
+    """What differs; the name is the folder's."""
     if old == new or where == "name":
         return
     old, new = _by_name(old), _by_name(new)
@@ -144,18 +150,15 @@ def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
         if key not in new or key not in old:
             yield f"{place} was {'added' if key in new else 'removed'}"
         else:
-            yield from differences(old[key], new[key], place)
+            yield from _differences(old[key], new[key], place)
     if list(old) != list(new) and set(old) == set(new):
         yield f"the order of {where} has changed"
 
 
 def _by_name(value: Any) -> Any:
     """A list of fields or tasks as {name: field}."""
-    if (
-        isinstance(value, list)
-        and value
-        and all(isinstance(v, dict) and "name" in v for v in value)
-    ):
+    named = isinstance(value, list) and all(isinstance(v, dict) and "name" in v for v in value)
+    if named and value:
         return {item["name"]: item for item in value}
     return value
 
@@ -163,3 +166,99 @@ def _by_name(value: Any) -> Any:
 def _shown(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+# The set that another one extends: where it lies, and whether it can be extended.
+
+
+def find_older(
+    given: str | pathlib.Path, data_dir: str | pathlib.Path, spec: Spec, home: pathlib.Path
+) -> Prepared:
+    """The set that the one to be made extends.
+
+    Args:
+      given: its folder, or its name in `data_dir`.
+      data_dir: the folder of all prepared sets.
+      spec: the schema file of the set to be made.
+      home: where that will be, in a folder of its version.
+
+    Raises:
+      UserError: there is no such set, it is the one to be made, or it has other fields or tasks.
+    """
+    older = read(_folder(given, data_dir))
+    if older.folder == (home / VERSION).resolve():
+        raise UserError(
+            f"--extend={given}: {older.folder} is where the new set would be. Give the new one "
+            f"another name than {spec.name!r} (name: in {spec.path or 'the schema file'}, or the "
+            "file's own name), or another --data_dir and the folder of the old one"
+        )
+    meanings = (schema_file.meaning(s) for s in (schema_file.load(_kept(older)), spec))
+    was, is_ = ({part: meaning[part] for part in SAME} for meaning in meanings)
+    if found := differences(was, is_):
+        raise UserError(
+            f"{spec.path or spec.name} cannot extend {older.folder}, because its fields or tasks "
+            f"are others: {found}. Expected the same {' and '.join(SAME)} "
+            f"as in {_kept(older)}; name, split and input may differ"
+        )
+    return older
+
+
+def check_events(older: Prepared, spec: Spec, raw: Mapping) -> None:
+    """Raises UserError where histories would list events twice: those that the older set has kept,
+    and those of a file of it that is given again.
+
+    Args:
+      older: the set that is extended.
+      spec: the schema file of the new set.
+      raw: the files of that, as of `provenance.raw_facts`.
+    """
+    again = [a for a, digest in raw["raw_hashes"].items() if digest in older.raw_hashes.values()]
+    if again and spec.histories():
+        raise UserError(
+            f"{len(again)} of {len(raw['raw_hashes'])} raw files are part of {older.schema.name} "
+            f"too, the first {again[0]}: histories continue from the events that it has kept, and "
+            "would list those of these files twice. Give the new files alone"
+        )
+
+
+def seen_again(older: Prepared, spec: Spec, raw: Mapping, cuts: Mapping[str, int]) -> str:
+    """A line where rows that the older set trains on are in validation or test of the new one; ''
+    where they are not, or no file is in both.
+
+    Args:
+      older, spec, raw: as of `check_events`.
+      cuts: the first times of the new set's validation and test, where it is split by time.
+    """
+    was, now = list(older.raw_hashes.values()), list(raw["raw_hashes"].values())
+    shared = len({*was} & {*now})
+    splits = [schema_file.meaning(s)["split"] for s in (schema_file.load(_kept(older)), spec)]
+    if spec.split.by == splits[0]["by"] == "time":
+        apart = cuts["validation"] >= older.notes["cuts"]["validation"]
+    else:  # a random split draws a row by the place of its file
+        apart = splits[0] == splits[1] and (spec.split.by != "random" or now[: len(was)] == was)
+    if not shared or apart:
+        return ""
+    return (
+        f"note: {shared} of {len(now)} raw files are part of {older.schema.name} too, and rows "
+        "that it trains on are in validation or test here. A run that starts from one of its runs "
+        "(train.start_from) would be judged on rows that it has seen: give the new files alone, or "
+        "split by time"
+    )
+
+
+def _kept(older: Prepared) -> pathlib.Path:
+    return older.folder / SCHEMA_FILE
+
+
+def _folder(given: str | pathlib.Path, data_dir: str | pathlib.Path) -> pathlib.Path:
+    """Where the set lies."""
+    logs = pathlib.Path(data_dir).expanduser().absolute() / "logs"
+    own = pathlib.Path(given).expanduser().absolute()
+    for folder in (own, own / VERSION, logs / str(given) / VERSION):
+        if (folder / "prepared.json").is_file():
+            return folder.resolve()
+    names = sorted(path.parents[1].name for path in logs.glob(f"*/{VERSION}/prepared.json"))
+    raise UserError(
+        f"--extend={given}: no prepared set is there; expected its folder, or a name in {logs}: "
+        f"{', '.join(names) or 'there is none'}"
+    )

@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -24,13 +24,13 @@ from dtn_jax.data.rows import GROUP, LOSS_WEIGHT, Rows
 from dtn_jax.data.schemas.spec import Spec
 from dtn_jax.data.stages.counts import Counts, added, days_of, of_values
 from dtn_jax.data.stages.split import SPLITS
-from dtn_jax.shapes import Int8, Int64
+from dtn_jax.shapes import Bool, Int8, Int64
 from dtn_jax.shared_files import disk_errors, replacing, to_disk
 
 LEAST_ROWS = 1_000_000  # of a shard's units
 
 
-def groups(counts: Int64[np.ndarray, "units splits"]) -> list[int]:
+def shards(counts: Int64[np.ndarray, "units splits"]) -> list[int]:
     """The first unit of each shard, and at the end the number of units."""
     firsts, held = [0], 0
     for unit, rows in enumerate(counts.sum(axis=1).tolist()):
@@ -58,21 +58,45 @@ class Part:
     places: int
 
 
-def parts(
-    layout: Layout, counts: Int64[np.ndarray, "units splits"], firsts: list[int], shard: int
-) -> dict[str, Part]:
-    """What a shard writes of each split."""
-    before = np.concatenate([np.zeros((1, len(SPLITS)), np.int64), counts.cumsum(axis=0)])
-    found = {}
-    for column, split in enumerate(SPLITS):
-        starts = layout.starts(int(before[-1, column]))
-        bounds = before[np.asarray(firsts), column]
-        edges = np.searchsorted(starts[:-1], bounds)  # the first record of each shard, and the end
-        some = np.flatnonzero(np.diff(edges))
-        place = int(np.searchsorted(some, shard)) if shard in some else -1
-        own = starts[edges[shard] : edges[shard + 1] + 1]
-        found[split] = Part(int(bounds[shard]), own, place, len(some))
-    return found
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is written of a log.
+
+    Attributes:
+      encoders: {field: what was fitted, as of `Fitted.to_json`}.
+      ids: {table: the facts of its vocabulary}, as of `fit.fit`.
+      layout: of the records.
+      counts: rows of each unit and split.
+      train_rows: those of train before down-sampling.
+      firsts: the first unit of each shard, and at the end the number of units.
+    """
+
+    encoders: dict[str, dict]
+    ids: dict[str, dict]
+    layout: Layout
+    counts: Int64[np.ndarray, "units splits"]
+    train_rows: int
+    firsts: list[int]
+
+    @property
+    def rows(self) -> dict[str, int]:
+        return dict(zip(SPLITS, self.counts.sum(axis=0).tolist(), strict=True))
+
+    def parts(self, shard: int) -> dict[str, Part]:
+        """What a shard writes of each split."""
+        before = np.concatenate([np.zeros((1, len(SPLITS)), np.int64), self.counts.cumsum(axis=0)])
+        found = {}
+        for column, split in enumerate(SPLITS):
+            starts, bounds = (
+                self.layout.starts(int(before[-1, column])),
+                before[self.firsts, column],
+            )
+            edges = np.searchsorted(starts[:-1], bounds)  # first records of shards, and the end
+            some = np.flatnonzero(np.diff(edges))
+            place = int(np.searchsorted(some, shard)) if shard in some else -1
+            own = starts[edges[shard] : edges[shard + 1] + 1]
+            found[split] = Part(int(bounds[shard]), own, place, len(some))
+        return found
 
 
 def _is_weighted(spec: Spec) -> bool:
@@ -121,41 +145,25 @@ class Writer:
         parts: Mapping[str, Part],
         rows: int,
     ):
-        self.spec, self.fitted, self.dated = spec, fitted, dated
-        self.parts, self.at = parts, {split: part.first_row for split, part in parts.items()}
+        self.spec, self.fitted, self.dated, self.rows = spec, fitted, dated, rows
         folder.mkdir(exist_ok=True)
         self.outputs = {
-            split: Output(path_of(folder, split, part.place, part.places), part.starts)
+            split: Output(path_of(folder, split, part.place, part.places), part)
             for split, part in parts.items()
             if part.place >= 0
         }
         self.tasks = [task.name for task in spec.tasks]
         self.counts: Counts = {}  # {split: as of `of_values`}
-        self.rows, self.hashes = rows, {split: [] for split in SPLITS}
+        self.hashes: list[pa.Table] = []  # of the rows that are compared: columns split and hash
 
     def wanted(self) -> list[int]:
         """How many rows of each split are still to come."""
-        return [
-            max(int(self.parts[split].starts[-1]) - self.at[split], 0)
-            if split in self.outputs
-            else 0
-            for split in SPLITS
-        ]
+        return [self.outputs[s].wanted() if s in self.outputs else 0 for s in SPLITS]
 
     def add(self, rows: Rows, split: Int8[np.ndarray, " B"]) -> None:
         """Writes the records that these rows complete."""
-        masks = {}
-        for place, name in enumerate(SPLITS):
-            mask = split == place
-            count = int(mask.sum())
-            start, self.at[name] = self.at[name], self.at[name] + count
-            if name not in self.outputs or not count:
-                continue
-            starts = self.parts[name].starts
-            number = np.arange(start, start + count)  # of the split's rows
-            mask[mask] = (number >= starts[0]) & (number < starts[-1])
-            if mask.any():
-                masks[name] = mask
+        masks = {n: o.mask(split == SPLITS.index(n)) for n, o in self.outputs.items()}
+        masks = {name: mask for name, mask in masks.items() if mask.any()}
         if not masks:
             return
         columns = encode(self.fitted, rows)
@@ -163,67 +171,62 @@ class Writer:
         for name, mask in masks.items():
             counts = of_values(columns, self.tasks, block["label_mask"], mask)
             self.counts = added(self.counts, {name: counts})
-            whole = mask.all()
-            part = {k: v if whole else v[mask] for k, v in block.items()}
+            part = block if mask.all() else {k: v[mask] for k, v in block.items()}
             self.outputs[name].add(part)
             if self.spec.split.by != "time":  # where copies of a row stay together
-                self.hashes[name].append(equal_rows.of_block(part, self.rows))
-            for record in self.outputs[name].records():
-                self.outputs[name].write(to_record(record))
+                hashes = equal_rows.of_block(part, self.rows)
+                places = np.full(len(hashes), SPLITS.index(name), np.int8)
+                self.hashes.append(pa.table([places, hashes], names=["split", "hash"]))
 
-    def hash_table(self) -> pa.Table | None:
-        """The hashes of the rows that are compared: columns split and hash."""
-        found = [(SPLITS.index(name), part) for name, ps in self.hashes.items() for part in ps]
-        if not found:
-            return None
-        places = np.concatenate([np.full(len(part), place, np.int8) for place, part in found])
-        return pa.table([places, np.concatenate([p for _, p in found])], names=["split", "hash"])
-
-    def close(self) -> dict[str, dict]:
-        """What was written of each split."""
+    def close(self) -> dict[str, str]:
+        """Hashes of what was written of each split."""
         return {split: output.close() for split, output in self.outputs.items()}
 
 
 class Output:
-    """A file of records, written beside its place and moved there when it is whole."""
+    """A file of a split's records, written beside its place and moved there when it is whole."""
 
-    def __init__(self, path: pathlib.Path, starts: np.ndarray):
-        self.path, self.lengths = path, np.diff(starts)
+    def __init__(self, path: pathlib.Path, part: Part):
+        self.path, self.starts, self.at = path, part.starts, part.first_row
         self._replacing = replacing(path)
         self.temporary = self._replacing.__enter__()
         self.file = ArrayRecordWriter(os.fspath(self.temporary), WRITER)
         self.digest = hashlib.sha256()
         self.held: list[Block] = []
-        self.count, self.done = 0, 0
+        self.count, self.lengths = 0, np.diff(part.starts).tolist()[::-1]  # the next one at the end
+
+    def wanted(self) -> int:
+        """How many rows of the split are still to come."""
+        return max(int(self.starts[-1]) - self.at, 0)
+
+    def mask(self, mask: Bool[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
+        """Those of the split's next rows that are in the records."""
+        number = self.at + np.arange(mask.sum())
+        self.at += len(number)
+        mask[mask] = (number >= self.starts[0]) & (number < self.starts[-1])
+        return mask
 
     def add(self, block: Block) -> None:
+        """Writes the records that are complete."""
         self.held.append(block)
         self.count += len(block["ids"])
-
-    def records(self) -> Iterator[Block]:
-        """The records that are complete."""
-        if self.done == len(self.lengths) or self.count < self.lengths[self.done]:
+        if not self.lengths or self.count < self.lengths[-1]:
             return
-        joined = {k: np.concatenate([b[k] for b in self.held]) for k in self.held[0]}
-        start = 0
-        while self.done < len(self.lengths) and self.count >= self.lengths[self.done]:
-            stop = start + int(self.lengths[self.done])
-            yield {k: v[start:stop] for k, v in joined.items()}
-            self.count -= stop - start
-            self.done, start = self.done + 1, stop
+        joined, start = {k: np.concatenate([b[k] for b in self.held]) for k in block}, 0
+        while self.lengths and self.count - start >= self.lengths[-1]:
+            stop = start + self.lengths.pop()
+            record = to_record({k: v[start:stop] for k, v in joined.items()})
+            with disk_errors(self.temporary):
+                self.file.write(record)
+            self.digest.update(record)
+            start = stop
         self.held = [{k: v[start:] for k, v in joined.items()}]
+        self.count -= start
 
-    def write(self, record: bytes) -> None:
-        with disk_errors(self.temporary):
-            self.file.write(record)
-        self.digest.update(record)
-
-    def close(self) -> dict:
+    def close(self) -> str:
+        """The SHA-256 of the records."""
         with disk_errors(self.temporary):
             self.file.close()
             to_disk(self.temporary)
         self._replacing.__exit__(None, None, None)
-        return {
-            "size": self.path.stat().st_size,
-            "sha256": self.digest.hexdigest(),
-        }
+        return self.digest.hexdigest()

@@ -8,7 +8,7 @@ driver and all executors see it, by the same path:
     tables/ids_0/00012.parquet  what it adds to a table
     facts/count/00012.json      its facts; once they are there, the unit is done
     gathered/ids_0/             a table whose equal values Spark has summed, for the driver's DuckDB
-    joined/00012/               the split of each row by the order of users; what its histories list
+    joined/histories/unit=12/   what the histories of unit 12 list; or the splits of its rows
 
 The driver makes cuts, vocabularies and buckets of the gathered tables, by the code of one machine.
 What needs all rows of a user is a join: Spark brings them together, sorted, and takes what follows
@@ -30,7 +30,7 @@ import re
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,9 +39,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dtn_jax.data import keys
-from dtn_jax.data.rows import lengths, places
-from dtn_jax.data.stages import fit, histories, units
-from dtn_jax.data.stages.split import of_sorted, together
+from dtn_jax.data.rows import places
+from dtn_jax.data.schemas.spec import Spec
+from dtn_jax.data.stages import histories
 from dtn_jax.data.stages.work import Do, Work, new_file
 from dtn_jax.errors import UserError
 from dtn_jax.shared_files import write_whole
@@ -49,12 +49,10 @@ from dtn_jax.shared_files import write_whole
 Session, Frame = Any, Any  # PySpark's
 Batches = Iterable[pa.RecordBatch]
 TABLES, FACTS, GATHERED, JOINED = "tables", "facts", "gathered", "joined"  # folders of the work
-SUMMED = {"count": ("ids", "numbers"), "write": (units.HASHES,)}  # tables of stages
 TRIES = 4  # of a task, as Spark has them on a cluster
 JOIN_ROWS = 2_000_000  # that a task of a join sorts, roughly
 PART = ".events"  # of the users of a task
 POLL_SECONDS = 0.5
-WITHIN = 33  # bits of monotonically_increasing_id within a partition
 SIGN = np.uint64(1 << 63)
 NO_JAVA = (
     "--engine=spark needs Java 17 or newer, and finds none on PATH or in JAVA_HOME; a JRE is "
@@ -134,106 +132,104 @@ class SparkWork(Work):
     def __getstate__(self) -> dict:
         return self.__dict__ | dict.fromkeys(("database", "bars", "session"))
 
-    def stage(self, stage: str, *args) -> list[dict]:
-        facts = super().stage(stage, *args)
-        for folder in sorted((self.folder / TABLES).glob("*")):
-            kind = folder.name.partition("_")[0]
-            if kind in SUMMED.get(stage, ()) and not self.has(folder.name):
-                self._load(folder.name, _SUMS[kind](self, folder.name))
-        return facts
-
     def results(self, stage: str, units: Sequence[int], do: Do) -> Iterator[tuple]:
         folder = self.folder / FACTS / stage
         folder.mkdir(parents=True, exist_ok=True)
-        waiting = {unit for unit in units if not _facts_path(folder, unit).exists()}
-        for unit in sorted({*units} - waiting):  # of an interrupted call
-            yield unit, _facts(folder, unit), {}
-        rest = sorted(waiting)
+        waiting = {_facts_name(unit): unit for unit in units}
+        rest = [unit for name, unit in waiting.items() if not (folder / name).exists()]
         call = functools.partial(_units, self, folder, rest, do)
         tasks = self.session.range(0, len(rest), 1, max(len(rest), 1))
-        job = tasks.mapInArrow(call, "unit int, facts string")
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            running = pool.submit(job.collect)
+            running = pool.submit(tasks.mapInArrow(call, "unit int").collect)
             try:
-                while waiting and not running.done():
-                    concurrent.futures.wait([running], POLL_SECONDS)
-                    names = set(os.listdir(folder))
-                    for unit in [u for u in waiting if _facts_path(folder, u).name in names]:
-                        waiting.remove(unit)
-                        yield unit, _facts(folder, unit), {}
-                found = {row.unit: row.facts for row in running.result()}
+                while waiting:  # a shared folder may be slow to show them
+                    if concurrent.futures.wait([running], POLL_SECONDS).done:
+                        running.result()
+                    for name in sorted({*os.listdir(folder)} & {*waiting}):
+                        yield waiting.pop(name), json.loads((folder / name).read_text()), {}
             finally:
                 if not running.done():
                     self.session.sparkContext.cancelAllJobs()
-        for unit in waiting:  # a shared folder may be slow to show them
-            yield unit, json.loads(found[unit]), {}
 
-    def joined(self, unit: int) -> tuple[pathlib.Path, int]:
-        return self.folder / JOINED / f"{unit:05d}", 0
+    def sql(self, query: str) -> Frame:
+        """What a query of the stages' tables gives."""
+        for folder in (self.folder / TABLES).iterdir():
+            if folder.name in query:
+                parquet = self.session.read.option("pathGlobFilter", "*.parquet")
+                parquet.parquet(f"file://{folder}").createOrReplaceTempView(folder.name)
+        return self.session.sql(query)
 
-    def query(self, query: str) -> dict[str, np.ndarray]:
-        self.table(units.TIMES)
-        found = self.session.sql(query).toArrow()
+    def relation(self, name: str, query: str) -> str:
+        found, folder = self.sql(query), self.folder / GATHERED / name
+        found.write.mode("overwrite").parquet(f"file://{folder}")
+        unsigned = f"REPLACE ((key::HUGEINT + {SIGN})::UBIGINT AS key)"
+        columns = f"* {unsigned if 'key' in found.columns else ''}"
+        return f"(SELECT {columns} FROM read_parquet('{folder}/*.parquet'))"
+
+    def join(self, name: str, query: str) -> dict:
+        return self.by_unit(name, self.sql(query), "place")
+
+    def by_unit(self, name: str, frame: Frame, *order: str) -> dict:
+        """Writes a frame's rows of each unit, in order."""
+        there = frame.repartition(self._tasks(), "unit").sortWithinPartitions("unit", *order)
+        files = there.write.mode("overwrite").partitionBy("unit")
+        files.parquet(f"file://{self.folder / JOINED / name}")
+        return {}
+
+    def _joined(self, name: str, unit: int) -> list[pa.Table]:
+        folder = self.folder / JOINED / name / f"unit={unit}"
+        return [pq.ParquetFile(path).read() for path in sorted(folder.glob("*.parquet"))]
+
+    def of_unit(self, name: str, unit: int) -> dict[str, np.ndarray]:
+        found = pa.concat_tables(self._joined(name, unit))
         return {name: found[name].to_numpy() for name in found.column_names}
 
-    def table(self, name: str) -> Frame:
-        """What the units have added to a table, also a view of that name."""
-        parquet = self.session.read.option("pathGlobFilter", "*.parquet")
-        frame = parquet.parquet(f"file://{self.folder / TABLES / name}")
-        frame.createOrReplaceTempView(name)
-        return frame
+    def join_histories(self) -> dict:
+        columns = "unit int, user long, time long, place long"
+        for h, _ in enumerate(self.spec.histories()):
+            columns += f", count_{h} int, events_{h} binary"
+        kept = self.folder / GATHERED / histories.EVENTS
+        shutil.rmtree(kept, ignore_errors=True)  # an interrupted join may have had other parts
+        missing = _signed(np.array([keys.MISSING]))[0]
+        events = self.sql(f"SELECT * FROM {histories.EVENTS} AS e WHERE e.user != {missing}")
+        events = events.repartitionByRange(self._tasks(), "user")
+        events = events.sortWithinPartitions("user", "time", "unit", "place")
+        listed = events.mapInArrow(functools.partial(_list_events, self, kept), columns)
+        self.by_unit(histories.FOLDER, listed, "user", "time", "place")
+        target = self.folder / histories.FOLDER / histories.EVENTS
+        with new_file(target) as path, path.open("wb") as file:
+            for part in sorted(kept.glob(f"*{PART}")):
+                with part.open("rb") as events:
+                    shutil.copyfileobj(events, file)
+        return {}
 
-    def save(self, name: str, frame: Frame) -> pathlib.Path:
-        """Writes a frame as Parquet files, in the order of its rows; returns their folder."""
-        folder = self.folder / GATHERED / name
-        frame.write.mode("overwrite").parquet(f"file://{folder}")
-        return folder
-
-    def _load(self, name: str, frame: Frame) -> None:
-        """Makes a table of the driver's database of a frame."""
-        columns = [_UNSIGNED.get(column, column) for column in frame.columns]
-        query = f'CREATE TABLE "{name}" AS SELECT {", ".join(columns)} FROM read_parquet(?)'
-        self.database.execute(query, [f"{self.save(name, frame)}/*.parquet"])
-
-    def by_user(self, table: str) -> Frame:
-        """The rows of a table that have a user, those of one in one task, in order of time."""
-        there = self.table(table).where(f"user != {_signed(np.array([keys.MISSING]))[0]}")
-        there = there.repartitionByRange(self._tasks(), "user")
-        return there.sortWithinPartitions("user", "time", "place")
-
-    def by_unit(self, frame: Frame, write: Callable[..., None], *order: str) -> None:
-        """Calls `write(work, unit, rows)` for each unit, with the frame's rows of it, in order."""
-        there = frame.repartition(self._tasks(), "unit").sortWithinPartitions("unit", *order)
-        call = functools.partial(_write_units, self, write)
-        done = {row.unit for row in there.mapInArrow(call, "unit int").collect()}
-        for unit in sorted({*range(len(self.units))} - done):  # no row has a user
-            write(self, unit, pl.from_arrow(frame.limit(0).toArrow()))
+    def lists(self, unit: int) -> histories.Lists:
+        found, rows = self._joined(histories.FOLDER, unit), np.diff(self.starts)[unit]
+        lists = {}
+        for h, history in enumerate(self.spec.histories()):
+            listed = np.zeros(rows, histories.LISTED)
+            kind, events, before = histories.event_type(self.spec, history), [b""], 0
+            for part in found:
+                some = part[f"events_{h}"].to_pylist()
+                ends = before + np.cumsum([len(own) for own in some]) // kind.itemsize
+                count, place = (part[name].to_numpy() for name in (f"count_{h}", "place"))
+                listed["count"][place] = count
+                listed["start"][place] = ends - count
+                events, before = [*events, *some], int(ends[-1])
+            lists[history.name] = listed, np.frombuffer(b"".join(events), kind)
+        return lists
 
     def _tasks(self) -> int:
         cores = self.session.sparkContext.defaultParallelism
         return max(int(self.starts[-1]) // JOIN_ROWS, cores)
-
-    def rows_of(self, unit: int) -> int:
-        return int(self.starts[unit + 1] - self.starts[unit])
-
-
-_UNSIGNED = {n: f"({n}::HUGEINT + {SIGN})::UBIGINT AS {n}" for n in ("key", "hash")}
 
 
 def _signed(made: np.ndarray) -> np.ndarray:
     return (made ^ SIGN).view(np.int64)
 
 
-def _unsigned(made: np.ndarray) -> np.ndarray:
-    return made.view(np.uint64) ^ SIGN
-
-
-def _facts_path(folder: pathlib.Path, unit: int) -> pathlib.Path:
-    return folder / f"{unit:05d}.json"
-
-
-def _facts(folder: pathlib.Path, unit: int) -> dict:
-    return json.loads(_facts_path(folder, unit).read_text())
+def _facts_name(unit: int) -> str:
+    return f"{unit:05d}.json"
 
 
 # What executors do.
@@ -242,15 +238,14 @@ def _facts(folder: pathlib.Path, unit: int) -> dict:
 def _units(
     work: SparkWork, folder: pathlib.Path, units: Sequence[int], do: Do, batches: Batches
 ) -> Iterator[pa.RecordBatch]:
-    """Does units, whose places among all are given, and tells their facts."""
+    """Does units, whose places among these are given."""
     for batch in batches:
         for place in batch["id"].to_pylist():
             facts, tables = do(units[place])
             for name, table in tables.items():
                 _add(work.folder, name, f"{units[place]:05d}", table)
-            text = json.dumps(facts)
-            write_whole(_facts_path(folder, units[place]), text)
-            yield pa.record_batch([pa.array([units[place]], pa.int32()), [text]], ["unit", "facts"])
+            write_whole(folder / _facts_name(units[place]), json.dumps(facts))
+            yield pa.record_batch([pa.array([units[place]], pa.int32())], ["unit"])
 
 
 def _add(folder: pathlib.Path, name: str, part: str, table: pa.Table) -> None:
@@ -263,117 +258,6 @@ def _add(folder: pathlib.Path, name: str, part: str, table: pa.Table) -> None:
         pq.write_table(pa.table(columns, names=table.column_names), path)
 
 
-def _write_units(
-    work: SparkWork, write: Callable[..., None], batches: Batches
-) -> Iterator[pa.RecordBatch]:
-    for frame in together(batches, "unit"):
-        for part in frame.partition_by("unit", maintain_order=True):
-            write(work, part["unit"][0], part)
-            yield pa.record_batch([part["unit"][:1].to_arrow()], ["unit"])
-
-
-# Tables as the driver needs them: only what is frequent enough, or some of very many.
-
-
-def _hashes(work: SparkWork, name: str) -> Frame:
-    return work.table(name)
-
-
-def _frequent(work: SparkWork, name: str) -> Frame:
-    """The values that train shows often enough; of a set that extends another all, to count."""
-    table = fit.tables(work.spec)[int(name.partition("_")[2])]
-    least = next(f.min_count for f in work.spec.fields if f.table == table)
-    work.table(name)
-    return work.session.sql(
-        f"SELECT key, sum(n) AS n, min(value) AS value FROM {name} GROUP BY key "
-        f"HAVING sum(n) >= {1 if work.extends else least}"
-    )
-
-
-def _neighbours(work: SparkWork, name: str) -> Frame:
-    """Different numbers, of more than MOST_NUMBERS neighbours merged as `fit` merges them."""
-    from pyspark.sql.functions import monotonically_increasing_id
-
-    work.table(name)
-    found = work.session.sql(f"SELECT value, sum(n) AS n FROM {name} GROUP BY value")
-    found = found.orderBy("value").withColumn("id", monotonically_increasing_id())
-    folder = work.save(f"{name}_sorted", found)
-    found = work.session.read.parquet(f"file://{folder}")  # whose ids stay
-    found.createOrReplaceTempView("sorted")
-    part = f"shiftright(id, {WITHIN}) AS part"
-    sizes = work.session.sql(f"SELECT {part}, count(*) AS n FROM sorted GROUP BY 1 ORDER BY 1")
-    sizes = [(row.part, row.n) for row in sizes.collect()]
-    merged = -(-sum(n for _, n in sizes) // fit.MOST_NUMBERS)
-    if merged <= 1:
-        return found.select("value", "n")
-    firsts = np.cumsum([0, *(n for _, n in sizes)]).tolist()
-    starts = [(part, first) for (part, _), first in zip(sizes, firsts)]
-    work.session.createDataFrame(starts, "part long, first long").createOrReplaceTempView("starts")
-    return work.session.sql(
-        f"""SELECT -max(struct(n, -value AS less)).less AS value, sum(n) AS n FROM (
-          SELECT *, (first + id % {1 << WITHIN}) DIV {merged} AS place
-          FROM (SELECT *, {part} FROM sorted) JOIN starts USING (part)
-        ) GROUP BY place"""
-    )
-
-
-_SUMS = {"ids": _frequent, "numbers": _neighbours, units.HASHES: _hashes}
-
-
-# Joins: the rows of a user, in order of time.
-
-
-def order_splits(work: SparkWork) -> dict:
-    """Writes the split of each row, by the order of its user's rows."""
-    call = functools.partial(_cut_users, work)
-    found = work.by_user(units.ORDER).mapInArrow(call, "unit int, place long, split tinyint")
-    work.by_unit(found, _write_splits)
-    return {}
-
-
-def _cut_users(work: SparkWork, batches: Batches) -> Iterator[pa.RecordBatch]:
-    wanted = work.spec.split
-    for frame in together(batches, "user"):
-        split = of_sorted(frame["user"].to_numpy(), wanted.validation, wanted.test)
-        place = frame["place"].to_numpy()
-        yield pa.record_batch([_units_of(work, place), place, split], ["unit", "place", "split"])
-
-
-def _units_of(work: SparkWork, place: np.ndarray) -> np.ndarray:
-    return (np.searchsorted(work.starts, place, side="right") - 1).astype(np.int32)
-
-
-def _write_splits(work: SparkWork, unit: int, frame: pl.DataFrame) -> None:
-    splits = np.zeros(work.rows_of(unit), np.int8)
-    splits[frame["place"].to_numpy() - work.starts[unit]] = frame["split"].to_numpy()
-    with new_file(work.joined(unit)[0] / units.SPLIT_FILE) as path, path.open("wb") as file:
-        np.save(file, splits)
-
-
-def join_histories(work: SparkWork) -> dict:
-    """Writes what each row's histories list, and the events that the set keeps."""
-    spec = work.spec
-    if work.extends is not None:
-        older = histories.older_events(spec, work.extends)
-        _add(work.folder, histories.EVENTS, "older", older)
-    events = work.by_user(histories.EVENTS)
-    columns = "unit int, user long, time long, place long"
-    for h, history in enumerate(spec.histories()):
-        columns += f", count_{h} int, times_{h} array<long>"
-        for f, _ in enumerate(histories.listing(spec, history)):
-            columns += f", keys_{h}_{f} array<long>"
-    kept = work.folder / GATHERED / histories.EVENTS
-    shutil.rmtree(kept, ignore_errors=True)  # an interrupted join may have had other parts
-    listed = events.mapInArrow(functools.partial(_list_events, work, kept), columns)
-    work.by_unit(listed, _write_histories, "user", "time", "place")
-    target = work.folder / histories.FOLDER / histories.EVENTS
-    with new_file(target) as path, path.open("wb") as file:
-        for part in sorted(kept.glob(f"*{PART}")):
-            with part.open("rb") as events:
-                shutil.copyfileobj(events, file)
-    return {}
-
-
 def _list_events(
     work: SparkWork, folder: pathlib.Path, batches: Batches
 ) -> Iterator[pa.RecordBatch]:
@@ -382,60 +266,35 @@ def _list_events(
 
     part = folder / f"{TaskContext.get().partitionId():05d}{PART}"
     with new_file(part) as path, path.open("wb") as file:
-        for frame in together(batches, "user"):
-            kept = frame.filter(histories.newest(work.spec, frame))
-            file.write(histories.as_kept(work.spec, _with_keys(kept)))
-            yield _listed(work, frame)
+        for frame in histories.together(batches):
+            named = [name for name in frame.columns if name == "user" or name.startswith("key ")]
+            unsigned = (frame[name].to_numpy().view(np.uint64) ^ SIGN for name in named)
+            unsigned = frame.with_columns(map(pl.Series, named, unsigned))
+            file.write(histories.kept(work.spec, unsigned))
+            yield _listed(work.spec, frame, unsigned)
 
 
-def _listed(work: SparkWork, frame: pl.DataFrame) -> pa.RecordBatch:
+def _listed(spec: Spec, signed: pl.DataFrame, frame: pl.DataFrame) -> pa.RecordBatch:
     """How many events each row lists, and those of them that no row before it in its unit does.
 
     Rows of a unit are in order of user and time, so what one lists begins and ends where the one
     before it does, or later: each event goes to a unit once, however many rows list it.
     """
-    user, time, place = (frame[name].to_numpy() for name in ("user", "time", "place"))
-    unit = _units_of(work, place)
+    unit = frame["unit"].to_numpy()
     order = np.argsort(unit, kind="stable")
     order = order[unit[order] >= 0]  # those of an older set are of no unit
     unit = unit[order]
-    columns = {"unit": unit, "user": user[order], "time": time[order], "place": place[order]}
+    columns = {name: signed[name].to_numpy()[order] for name in ("unit", "user", "time", "place")}
     again = np.zeros(len(unit), bool)
     again[1:] = unit[1:] == unit[:-1]
-    for h, history in enumerate(work.spec.histories()):
-        event = frame[f"event {history.name}"].to_numpy()
-        found = histories.earlier(user, time, event, history.max_values)[order]
-        start, end = found["start"], found["start"] + found["count"]
+    for h, history in enumerate(spec.histories()):
+        found, events = histories.earlier(spec, history, frame)
+        start, count = found["start"][order], found["count"][order]
+        end = start + count
         start = np.where(again, np.maximum(start, np.roll(end, 1)), start)
-        offsets = np.append(0, np.cumsum(end - start)).astype(np.int32)
-        at = places(start, end - start)
-        columns[f"count_{h}"] = found["count"]
-        columns[f"times_{h}"] = pa.ListArray.from_arrays(offsets, time[event][at])
-        for f, field in enumerate(histories.listing(work.spec, history)):
-            made = frame[f"key {field.name}"].to_numpy()[event][at]
-            columns[f"keys_{h}_{f}"] = pa.ListArray.from_arrays(offsets, made)
+        new = events[places(start, end - start)]
+        offsets = np.append(0, np.cumsum(end - start) * new.itemsize).astype(np.int32)
+        buffers = [None, pa.py_buffer(offsets), pa.py_buffer(new.tobytes())]
+        columns[f"count_{h}"] = count
+        columns[f"events_{h}"] = pa.Array.from_buffers(pa.binary(), len(unit), buffers)
     return pa.record_batch(columns)
-
-
-def _write_histories(work: SparkWork, unit: int, frame: pl.DataFrame) -> None:
-    """Writes what `Histories` reads of a unit."""
-    folder = work.joined(unit)[0] / histories.FOLDER
-    place = frame["place"].to_numpy() - work.starts[unit]
-    for h, history in enumerate(work.spec.histories()):
-        lists = frame[f"times_{h}"].to_arrow()
-        listed, count = np.zeros(work.rows_of(unit), histories.LISTED), frame[f"count_{h}"]
-        listed["count"][place] = count
-        listed["start"][place] = np.cumsum(lengths(lists)) - count.to_numpy()
-        files = {histories.listed_file(folder, history): listed}
-        files[histories.times_file(folder, history)] = lists.flatten().to_numpy()
-        for f, field in enumerate(histories.listing(work.spec, history)):
-            made = frame[f"keys_{h}_{f}"].to_arrow().flatten().to_numpy()
-            files[histories.keys_file(folder, field)] = _unsigned(made)
-        for path, array in files.items():
-            with new_file(path) as temporary:
-                array.tofile(temporary)
-
-
-def _with_keys(frame: pl.DataFrame) -> pl.DataFrame:
-    named = [name for name in frame.columns if name == "user" or name.startswith("key ")]
-    return frame.with_columns(pl.Series(n, _unsigned(frame[n].to_numpy())) for n in named)

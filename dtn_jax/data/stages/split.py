@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -19,13 +18,14 @@ from dtn_jax.data import keys, times
 from dtn_jax.data.rows import GROUP, LABEL, ROW, SPLIT, TIME, WEIGHT, Rows, Values
 from dtn_jax.data.schemas.spec import Spec, SplitSpec
 from dtn_jax.errors import UserError
-from dtn_jax.shapes import Bool, Float64, Int8, Int64, UInt64
+from dtn_jax.shapes import Int8, Int64, UInt64
 
 SPLITS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
 NONE = -1  # of a row that the column of splits names none of
-Database = Any  # an open one of DuckDB
-Query = Callable[[str], Mapping[str, np.ndarray]]  # in SQL: its columns
+# Tables: rows by time; and of each row user, time, unit and place in the unit.
+TIMES, ORDER = "times", "user_rows"
+Query = Callable[[str, str], Mapping[str, np.ndarray]]  # in SQL, and by what it is sorted: columns
 Cuts = Mapping[str, int]  # {validation, test: the first time of the split}
 
 
@@ -38,45 +38,20 @@ def assign(spec: Spec, cuts: Cuts, file: int, rows: Rows) -> Int8[np.ndarray, " 
       file: the place of the rows' file in the list of files.
       rows: the rows.
     """
-    return _WAYS[spec.split.by](spec, cuts, file, rows)
-
-
-def _by_time(spec: Spec, cuts: Cuts, file: int, rows: Rows) -> Int8[np.ndarray, " B"]:
-    time = rows.numbers(TIME)
-    return (time >= cuts["validation"]).astype(np.int8) + (time >= cuts["test"])
-
-
-def _by_group(spec: Spec, cuts: Cuts, file: int, rows: Rows) -> Int8[np.ndarray, " B"]:
-    return _drawn(spec.split, rows.keys(GROUP))
-
-
-def _at_random(spec: Spec, cuts: Cuts, file: int, rows: Rows) -> Int8[np.ndarray, " B"]:
-    return _drawn(spec.split, row_keys(file, rows))
-
-
-def _drawn(split: SplitSpec, made: np.ndarray) -> Int8[np.ndarray, " B"]:
-    number = keys.drawn(made, split.seed)
+    split = spec.split
+    if split.by == "time":
+        time = rows.numbers(TIME)
+        return (time >= cuts["validation"]).astype(np.int8) + (time >= cuts["test"])
+    by_group = split.by == "group" or (split.by == "column" and spec.group)
+    number = keys.drawn(rows.keys(GROUP) if by_group else row_keys(file, rows), split.seed)
+    if split.by == "column":
+        found = named(split, rows.column(SPLIT))
+        if split.values and "validation" not in split.values:
+            found[(number < split.validation) & (found == TRAIN)] = VALIDATION
+        return found
     validation = number < split.test + split.validation
     places = np.where(number < split.test, TEST, np.where(validation, VALIDATION, TRAIN))
     return places.astype(np.int8)
-
-
-def _by_column(spec: Spec, cuts: Cuts, file: int, rows: Rows) -> Int8[np.ndarray, " B"]:
-    """By the values' keys, as ids have them: 2, 2.0 and '2' are one."""
-    split, found = spec.split, named(spec.split, rows.column(SPLIT))
-    if split.values and "validation" not in split.values:
-        made = rows.keys(GROUP) if spec.group else row_keys(file, rows)
-        drawn = keys.drawn(made, split.seed) < split.validation
-        found[drawn & (found == TRAIN)] = VALIDATION
-    return found
-
-
-_WAYS: dict[str, Callable[..., np.ndarray]] = {
-    "time": _by_time,
-    "group": _by_group,
-    "random": _at_random,
-    "column": _by_column,
-}
 
 
 def named(split: SplitSpec, column: pa.DictionaryArray) -> Int8[np.ndarray, " B"]:
@@ -113,24 +88,6 @@ def row_keys(file: int, rows: Rows) -> UInt64[np.ndarray, " B"]:
 _SAMPLING = 0x5EED  # apart from the seeds of a random split
 
 
-def sampled(
-    spec: Spec, file: int, rows: Rows, split: Int8[np.ndarray, " B"]
-) -> tuple[Bool[np.ndarray, " B"], Float64[np.ndarray, " B"]]:
-    """Which rows stay, and the weight that makes up for those that do not.
-
-    A train row stays with a probability q: the largest over the tasks of `sample_negatives`, for
-    each 1 where the label is 1 or not known, else the task's rate. A row that stays weighs 1 / q.
-    So the weighted sum of any loss over the rows that stay is that over all rows in expectation,
-    and every task's probabilities are those of the log as it was.
-    """
-    stay = np.zeros(len(rows))
-    for task, rate in spec.sample_negatives.items():
-        label = rows.numbers(LABEL + task)
-        stay = np.maximum(stay, np.where(label == 0, rate, 1.0))
-    stay = np.where(split == TRAIN, stay, 1.0)
-    return keys.drawn(row_keys(file, rows), seed=_SAMPLING) < stay, 1 / stay
-
-
 @dataclasses.dataclass
 class SplitRows:
     """Clean rows of a chunk.
@@ -147,10 +104,20 @@ class SplitRows:
 
 
 def split_rows(spec: Spec, file: int, rows: Rows, every: Int8[np.ndarray, " A"]) -> SplitRows:
-    """The rows that stay, with their splits and their weights."""
+    """The rows that stay, with their splits, and the weights that make up for those that do not.
+
+    A train row stays with a probability q: the largest over the tasks of `sample_negatives`, for
+    each 1 where the label is 1 or not known, else the task's rate. A row that stays weighs 1 / q.
+    So the weighted sum of any loss over the rows that stay is that over all rows in expectation,
+    and every task's probabilities are those of the log as it was.
+    """
     if not spec.sample_negatives:
         return SplitRows(rows, every, every)
-    stay, weight = sampled(spec, file, rows, every)
+    share = np.zeros(len(rows))
+    for task, rate in spec.sample_negatives.items():
+        share = np.maximum(share, np.where(rows.numbers(LABEL + task) == 0, rate, 1.0))
+    share = np.where(every == TRAIN, share, 1.0)
+    stay, weight = keys.drawn(row_keys(file, rows), seed=_SAMPLING) < share, 1 / share
     if rows.has(WEIGHT):
         weight = weight * rows.numbers(WEIGHT)
     return SplitRows(rows.replaced(WEIGHT, pa.array(weight)).take(stay), every[stay], every)
@@ -177,7 +144,7 @@ def cut_times(split: SplitSpec, query: Query, unit: str) -> dict:
 
     Args:
       split: of the schema file.
-      query: of a table `times` with columns time and n, the rows at each.
+      query: of a table TIMES with columns time and n, the rows at each.
       unit: of the times.
 
     Raises:
@@ -205,8 +172,9 @@ def _histogram(query: Query, unit: str) -> Histogram:
     counts = np.empty(0, np.int64), np.empty(0, np.int64)
     for step in TENS if unit == "number" else STEPS:
         start = f"time - (time % {step} + {step}) % {step}"  # as DuckDB and Spark both read it
-        rows = "CAST(sum(n) AS BIGINT) AS n FROM times GROUP BY start ORDER BY start"
-        finer = tuple(query(f"SELECT {start} AS start, {rows} LIMIT {MOST + 1}").values())
+        rows = f"CAST(sum(n) AS BIGINT) AS n FROM {TIMES} GROUP BY start ORDER BY start"
+        found = query(f"SELECT {start} AS start, {rows} LIMIT {MOST + 1}", "start")
+        finer = found["start"], found["n"]
         if len(counts[0]) and len(finer[0]) > MOST:
             break
         counts = finer
@@ -271,54 +239,24 @@ def _far_off(split: SplitSpec, counts: Histogram, cuts: Cuts, unit: str) -> str:
 
 # Each user's rows in order of time: the last ones are test, those before validation.
 
-READ = 1 << 20  # rows that are read at a time, and one user's that are cut by that
 
-
-def by_user(database: Database, table: str) -> Iterator[pl.DataFrame]:
-    """The rows of a table in the order of its columns user, time and place; a user's rows are in
-    one frame."""
-    query = f'SELECT * FROM "{table}" ORDER BY "user", "time", place'
-    yield from together(database.sql(query).to_arrow_reader(READ), "user")
-
-
-def together(batches: Iterable[pa.RecordBatch], column: str) -> Iterator[pl.DataFrame]:
-    """Rows that are sorted by a column, those of one value in one frame."""
-    rest = None
-    for batch in batches:
-        frame = pl.from_arrow(batch)
-        frame = frame if rest is None else pl.concat([rest, frame])
-        values = frame[column].to_numpy()
-        last = int(np.searchsorted(values, values[-1]))
-        if last:
-            yield frame[:last]
-        rest = frame[last:]
-    if rest is not None and len(rest):
-        yield rest
-
-
-def of_sorted(
-    user: UInt64[np.ndarray, " B"], validation: int | float, test: int | float
-) -> Int8[np.ndarray, " B"]:
-    """The splits of rows that are sorted by user and time.
+def by_user_order(split: SplitSpec) -> str:
+    """The split of each row of the table ORDER, in SQL of any engine: unit, place, split.
 
     A share below 1 is one of each user's rows, rounded down; a number from 1 on so many rows. A
     user's first row is always train, then test comes before validation.
     """
-    if not len(user):
-        return np.empty(0, np.int8)
-    first = np.append(True, user[1:] != user[:-1])
-    begins = np.flatnonzero(first)
-    count = np.diff(np.append(begins, len(user)))
-    tested = np.minimum(_wanted(test, count), count - 1)
-    picked = np.minimum(_wanted(validation, count), count - 1 - tested)
-    left = np.repeat(begins + count, count) - np.arange(len(user))  # 1 for a user's last row
-    tested, picked = np.repeat(tested, count), np.repeat(picked, count)
-    return np.select([left <= tested, left <= tested + picked], [TEST, VALIDATION], TRAIN).astype(
-        np.int8
-    )
+    tested = f"least({_wanted(split.test)}, n - 1)"
+    picked = f"least({_wanted(split.validation)}, n - 1 - tested)"
+    return f"""
+        SELECT unit, place, CASE WHEN later < tested THEN {TEST}
+          WHEN later < tested + {picked} THEN {VALIDATION} ELSE {TRAIN} END AS split
+        FROM (SELECT *, {tested} AS tested FROM (
+          SELECT r.unit, r.place, count(*) OVER (PARTITION BY r.user) AS n, row_number() OVER
+            (PARTITION BY r.user ORDER BY r.time DESC, r.unit DESC, r.place DESC) - 1 AS later
+          FROM {ORDER} AS r))"""
 
 
-def _wanted(share: int | float, count: np.ndarray) -> np.ndarray:
-    if share >= 1:
-        return np.full(len(count), math.floor(share))
-    return np.floor(share * count + 1e-9).astype(np.int64)
+def _wanted(share: int | float) -> str:
+    """So many of a user's n rows; a share is no decimal of SQL's."""
+    return str(math.floor(share)) if share >= 1 else f"floor({share:.17e} * n + 1e-9)"

@@ -2,7 +2,7 @@
 
     rows/00012.arrows    the clean rows of unit 12
     work.duckdb          what the stages have counted and sorted, and which of them are done
-    split.npy, histories/  the split of each row by the order of users; what its histories list
+    histories/           what each row's histories list
     vocabulary/          the vocabularies, in the making
     set/                 the prepared set, which moves to its place when it is whole
 
@@ -30,8 +30,10 @@ import pyarrow as pa
 
 from dtn_jax.data import progress
 from dtn_jax.data.raw.files import RawFile
-from dtn_jax.data.raw.unit import Unit
+from dtn_jax.data.raw.types import Unit
 from dtn_jax.data.schemas.spec import Spec
+from dtn_jax.data.stages import histories
+from dtn_jax.data.stages.histories import Lists
 from dtn_jax.shared_files import replacing, to_disk
 
 T, R = TypeVar("T"), TypeVar("R")
@@ -104,10 +106,11 @@ class Work:
         counted = self.bars.count(results, what, max(total - already, 0), lambda r: r[1]["rows"])
         for unit, found, tables in counted:
             facts[unit] = found
-            with self.transaction():
-                for name, table in tables.items():
-                    self.add(name, table)
-                self.mark(stage, unit, found)
+            self.database.begin()
+            for name, table in tables.items():
+                self.add(name, table)
+            self.mark(stage, unit, found)
+            self.database.commit()
         return [facts[unit] for unit in units]
 
     def results(self, stage: str, units: Sequence[int], do: Do) -> Iterator[tuple]:
@@ -134,31 +137,47 @@ class Work:
         self.database.execute(f'INSERT INTO "{name}" SELECT * FROM added')
         self.database.unregister("added")
 
-    def has(self, name: str) -> bool:
-        """Whether the database has a table of that name."""
-        found = self.database.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = ?", [name])
-        return bool(found.fetchall())
-
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        self.database.begin()
-        try:
-            yield
-        except BaseException:
-            self.database.rollback()
-            raise
-        self.database.commit()
-
     def rows_path(self, unit: int) -> pathlib.Path:
         return self.folder / "rows" / f"{unit:05d}.arrows"
 
-    def joined(self, unit: int) -> tuple[pathlib.Path, int]:
-        """Where the splits and histories of a unit's rows lie, and the place of its first row."""
-        return self.folder, int(self.starts[unit])
+    def relation(self, name: str, query: str) -> str:
+        """What a query of the stages' tables gives, for the FROM of another query.
 
-    def query(self, query: str) -> dict[str, np.ndarray]:
-        """The columns that a query of the stages' tables gives."""
-        return self.database.execute(query).fetchnumpy()
+        Args:
+          name: under which an engine may keep it.
+          query: in SQL that all engines read.
+        """
+        return f"({query})"
+
+    def query(self, query: str, order: str) -> dict[str, np.ndarray]:
+        """The columns that a query of the stages' tables gives, sorted by one of them."""
+        found = f"SELECT * FROM {self.relation('query', query)} ORDER BY {order}"
+        return self.database.execute(found).fetchnumpy()
+
+    def join(self, name: str, query: str) -> dict:
+        """Keeps what a query gives of rows, with their `unit` and `place`, for `of_unit`."""
+        self.database.execute(
+            f"CREATE OR REPLACE TABLE {name} AS SELECT * FROM ({query}) ORDER BY unit, place"
+        )
+        return {}
+
+    def of_unit(self, name: str, unit: int) -> dict[str, np.ndarray]:
+        """What is kept of a unit's rows, in their order."""
+        with self.database.cursor() as cursor:
+            query = f"SELECT * FROM {name} WHERE unit = ? ORDER BY place"
+            return cursor.execute(query, [unit]).fetchnumpy()
+
+    def join_histories(self) -> dict:
+        """Writes the events of all users, and which of them each row lists."""
+        frames, rows = histories.by_user(self.database), int(self.starts[-1])
+        frames = self.bars.count(frames, "histories", rows)
+        histories.build(self.spec, self.folder / histories.FOLDER, frames, self.starts)
+        return {}
+
+    def lists(self, unit: int) -> Lists:
+        """What the histories of a unit's rows list."""
+        rows = slice(*self.starts[unit : unit + 2].tolist())
+        return histories.read(self.spec, self.folder / histories.FOLDER, rows)
 
     @functools.cached_property
     def starts(self) -> np.ndarray:

@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Iterator, Mapping
 
 from dtn_jax.data.progress import percent
-from dtn_jax.data.stages.positives import NOTE, Counts, relations
+from dtn_jax.data.stages.limits import NOTE, Counts, relations
 from dtn_jax.export.scores import SCORE, meanings
 from dtn_jax.export.write.card.measured import Measured
 from dtn_jax.export.write.card.shares import percents

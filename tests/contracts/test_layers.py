@@ -35,7 +35,7 @@ STAGES = """
     config                      # assembled from the options of all above
     run
     parallel.fits               # of a run, before it is made
-    workdir checkpoint selection first_scores results
+    workdir checkpoint selection results plan
     analysis.stopped loss_log train replicas
     analysis
     export.fit_calibration export.score_parts export.score_files export.write

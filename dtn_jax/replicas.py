@@ -22,7 +22,6 @@ from dtn_jax.data.epochs.batches import CHUNK_STEPS
 from dtn_jax.data.epochs.resident import ResidentData
 from dtn_jax.data.epochs.streamed import StreamedData
 from dtn_jax.errors import UserError
-from dtn_jax.first_scores import score_day
 from dtn_jax.loss_log import LossLog
 from dtn_jax.parallel import memory
 from dtn_jax.parallel.fits import LOWER, check_fits
@@ -31,7 +30,7 @@ from dtn_jax.report.description.overview import unknown_ids
 from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.results import conclude, mend_predictions, show_replicas
 from dtn_jax.run import Run, build_model, build_run
-from dtn_jax.selection import tell_of_end
+from dtn_jax.selection import score_day, tell_of_end
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
 from dtn_jax.train import make_watch, pause, start, tell_of_losses, training_data

@@ -21,7 +21,6 @@ from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.epochs.resident import ResidentData
 from dtn_jax.data.epochs.streamed import StreamedData
 from dtn_jax.errors import UserError
-from dtn_jax.first_scores import score_day
 from dtn_jax.loss_log import LossLog
 from dtn_jax.losses import improper, scales
 from dtn_jax.parallel import memory, processes
@@ -32,7 +31,7 @@ from dtn_jax.report.profile import Profile
 from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.results import conclude, mend_predictions, show
 from dtn_jax.run import Run, build_run
-from dtn_jax.selection import Progress, tell_of_end, validate
+from dtn_jax.selection import Progress, score_day, tell_of_end, validate
 from dtn_jax.state import State
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages

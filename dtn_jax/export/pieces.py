@@ -10,8 +10,7 @@ import numpy as np
 import polars as pl
 
 from dtn_jax.data.raw.files import RawFile
-from dtn_jax.data.raw.types import Types
-from dtn_jax.data.raw.unit import Chunk
+from dtn_jax.data.raw.types import Chunk, Types
 from dtn_jax.export.encoded import Bad, Encoded
 from dtn_jax.export.file_columns import cast
 from dtn_jax.export.log_labels import LogLabels

@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from dtn_jax.data.cast import of_values, typed
+from dtn_jax.data.raw import arrow_types
 from dtn_jax.data.raw.types import Types
 from dtn_jax.errors import UserError
 from dtn_jax.export.encoded import Bad
@@ -85,7 +86,7 @@ def _of_arrow(
     found = {}
     for name in _once_each(rows.schema.names, columns, optional):
         try:
-            found[name] = pl.from_arrow(rows.column(name))
+            found[name] = pl.from_arrow(arrow_types.plain(rows.column(name)))
         except (pa.ArrowException, pl.exceptions.PolarsError, ValueError) as error:
             raise UserError(f"column {name!r} of the Arrow table can't be read: {error}") from None
     return found

@@ -21,7 +21,7 @@ STAGES = """
     metrics                     # the synthetic data's known answer has AUCs
     data.progress data.blocks data.prepared
     data.quantiles data.equal_rows data.describe.leaks
-    data.times data.formula data.schemas data.raw
+    data.keys data.times data.formula data.schemas data.raw
     data
     data.infer data.sets.download data.sets.data_set
     data.sets.synthetic         # Ali-CCP's generator has its fields' sizes
@@ -35,7 +35,7 @@ STAGES = """
     config                      # assembled from the options of all above
     run
     parallel.fits               # of a run, before it is made
-    workdir checkpoint selection first_scores results
+    workdir checkpoint selection results plan
     analysis.stopped loss_log train replicas
     analysis
     export.fit_calibration export.score_parts export.score_files export.write

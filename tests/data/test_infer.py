@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from world import log
 
-from dtn_jax.cli import prepare
+from dtn_jax.cli import prepare, train
 from dtn_jax.data import prepare as logs
 from dtn_jax.data.infer.infer import infer
 from dtn_jax.data.prepared import read
@@ -117,8 +117,9 @@ def test_from_raw_files_to_a_prepared_set(tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert re.search(r"paid_with: known only after the fact\? It is missing in 0 %", shown)
     assert "'request id'" in shown or "request id: nearly unique" in shown
-    _, *arguments = shlex.split(shown.splitlines()[-1].partition("dtn-jax ")[2])
-    prepare.main([*arguments, "--processes=1"])
+    to_prepare, to_train = (shlex.split(line) for line in shown.splitlines()[-2:])
+    assert (to_prepare[:2], to_train[:2]) == (["dtn-jax", "prepare"], ["dtn-jax", "train"])
+    prepare.main([*to_prepare[2:], "--processes=1"])
     prepared = read(data / "logs" / "shop" / "1.0.0")
     assert [task.name for task in prepared.schema.tasks] == TASKS
     assert prepared.schema.tasks[1].upstream == ("click",)
@@ -133,6 +134,12 @@ def test_from_raw_files_to_a_prepared_set(tmp_path, monkeypatch, capsys):
     by_name = {field.name: field for field in schema_file.load(schema).fields}
     assert by_name["tags"].weights == "tags_weight"
     assert by_name["embedding"].length == 3
+    small = "model.experts=mlp,model.mlp.hidden=4,model.expert_dim=4,model.tower_hidden=4"
+    small += ",train.max_steps=3,data.batch_size=64,parallel.devices=1"
+    small = [f"--config.{option}" for option in small.split(",")]
+    train.main([*to_train[2:], f"--workdir={folder}/run", *small])
+    assert (folder / "run").is_dir()
+    assert "order" in capsys.readouterr().out
 
 
 ROWS = 600

@@ -19,7 +19,7 @@ from dtn_jax.data.sets.movielens import MovieLens
 from dtn_jax.data.sets.synthetic.builder import Synthetic
 from dtn_jax.errors import UserError, choose
 from dtn_jax.options import Option, option, pairs
-from dtn_jax.shared_files import check_place, told
+from dtn_jax.shared_files import cache_folder, check_place, told
 
 DATASETS = {
     "adult": Adult,
@@ -42,8 +42,8 @@ class DataOptions:
     dataset: str = option("adult", "the data set", choices=DATASETS)
     options: str = option(
         "",
-        "the data set's own options, such as 'rows=100000,seed=1'; dtn-jax prepare --help "
-        "lists them",
+        "the data set's own options, such as 'rows=100000,seed=1'; dtn-jax prepare "
+        "--help=options lists them",
     )
     train_share: float = option(
         1.0,
@@ -126,9 +126,3 @@ def parse_options(
         options[key] = found.cast(f"data.options {key}", value)
         found.check(f"data.options {key}", options[key])
     return options
-
-
-def cache_folder() -> pathlib.Path:
-    """The user's cache folder for prepared sets."""
-    root = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(root) / "dtn_jax"

@@ -16,10 +16,7 @@ from dtn_jax.data.stages.work import SCHEMA_FILE, VERSION
 from dtn_jax.errors import UserError
 from dtn_jax.options import Option
 
-ELSEWHERE = (
-    "if it is prepared elsewhere, give that folder as --config.data.data_dir=DIR (in prepare, "
-    "paper_tables and feature_importance it is --data_dir=DIR)"
-)
+ELSEWHERE = "if it is prepared elsewhere, give that folder as --data_dir=DIR"
 
 
 class Logs(DataSet):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from experiments.benchmarks.served.server import request
+from experiments.benchmarks.serving import request
 
 Draw = np.random.Generator
 STREAM = "application/vnd.apache.arrow.stream"

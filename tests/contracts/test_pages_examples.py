@@ -35,7 +35,8 @@ pytestmark = pytest.mark.usefixtures("unload", "quick_to_compile")
 LONGEST = 40  # lines that a reader takes in at once
 EXAMPLES = {path.name: path.read_text() for path in sorted(FOLDER.glob("*.py"))}
 # Other pages may have files of the same names.
-PAGES = [ROOT / "README.md", ROOT / "docs/start.md", *sorted(ROOT.glob("docs/extend/*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "docs/start.md", ROOT / "docs/export.md"]
+PAGES += sorted(ROOT.glob("docs/extend/*.md"))
 OTHERS = {("start.md", "my_table.py"): "log_table.py"}  # under another name
 
 

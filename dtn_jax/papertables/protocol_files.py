@@ -20,11 +20,11 @@ import importlib.util
 import pathlib
 import re
 
-from dtn_jax.config import checked_config, flatten, plugins
+from dtn_jax.config import checked_config, flatten, load_config, plugins
 from dtn_jax.errors import UserError, choose
 from dtn_jax.models.experts import EXPERTS
 from dtn_jax.options import pairs
-from dtn_jax.papertables.protocol import Protocol, configured
+from dtn_jax.papertables.protocol import OURS, RIVALS, Protocol, configured, entry
 from dtn_jax.shipped import folder, package
 
 SHIPPED = folder("protocols")
@@ -65,6 +65,30 @@ def load(path: pathlib.Path) -> Protocol:
     except (TypeError, AttributeError, ValueError) as error:  # a number where a dict belongs
         raise UserError(f"protocol {path}: {type(error).__name__}: {error}") from error
     return protocol
+
+
+def default_protocol(spec: str) -> Protocol:
+    """DTN with the config's experts, and the rivals as their papers have them.
+
+    Args:
+      spec: of a config, such as 'configs/logs.py:schema=shop.yaml'.
+
+    Raises:
+      UserError: the config is wrong.
+    """
+    experts = load_config(spec).model.experts
+    made = Protocol(
+        config=spec,
+        entries={OURS: entry(OURS, experts)} | RIVALS,
+        sensitivity={
+            "model.embedding_dim": (4, 8, 16, 32),
+            "model.experts": tuple(dict.fromkeys((experts, "masknet+dcnv2+mlp", "mlp*3"))),
+            "model.dcnv2.layers": (1, 2, 3),
+        },
+        note="The protocol is the default one: no setting was chosen for these data beforehand.",
+    )
+    check(made)
+    return made
 
 
 def found_beside(path: pathlib.Path, protocol: Protocol) -> Protocol:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dtn_jax.config import flatten
 from dtn_jax.errors import UserError
 from dtn_jax.papertables.protocol import Protocol, Settings, configured
-from dtn_jax.papertables.tuning import searched
+from dtn_jax.papertables.tune import searched
 
 # Of training.
 LENGTH = ("train.epochs", "train.max_steps", "train.max_examples", "data.train_share")

@@ -1,0 +1,287 @@
+"""The settings of a protocol's entries: each is searched on validation, at the same cost.
+
+A trial is a run like the final ones, of full length and with the same schedule. Successive halving
+ends most of them early: at the first and the third of a run's VALIDATIONS, those that are not in
+the best third so far. What all trials of an entry may cost together is counted in examples: as many
+as `protocol.trials` runs of full length train on. An entry draws its first settings by a seed of
+its own, so that none wins because another one began in the same place. The best few settings are
+trained again over seeds, and the best of those is the entry's (search/finalists.py).
+
+Searches of equal cost are not equally lucky: given one model under two names, one search may find
+far better settings than the other, and the table then compares luck. With `protocol.transfer` each
+entry, once all are searched, also trains the others' settings to the end, as further trials of its
+study, and chooses its finalists among all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+import math
+import pathlib
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import jax
+from ml_collections import ConfigDict
+
+from dtn_jax.config import load_config
+from dtn_jax.data.epochs.epoch_order import steps_per_epoch
+from dtn_jax.data.prepared import Prepared
+from dtn_jax.data.sets import catalog
+from dtn_jax.errors import UserError
+from dtn_jax.losses.sample_weights import with_sample_weights
+from dtn_jax.papertables.protocol import Protocol, changed, digest
+from dtn_jax.report import screen
+from dtn_jax.search import finalists
+from dtn_jax.search.budget import Budget, make_pruner
+from dtn_jax.search.opening import open_study
+from dtn_jax.search.search_space import Space, described, load_space
+from dtn_jax.search.storage_urls import of_file
+from dtn_jax.search.studies import Study
+from dtn_jax.search.trials import ERROR, stretches
+from dtn_jax.search.worker import work
+from dtn_jax.shared_files import locked, write_whole
+from dtn_jax.timetable import Timetable, make_timetable
+from dtn_jax.workdir import Busy
+
+VALIDATIONS = 9  # of a run whose config has no train.eval_every: thirds of thirds
+SAMPLER, PRUNER = "tpe", "asha"
+FROM = "from"  # of a trial that is another entry's settings: whose
+UNTUNED = {"settings": {}, "at_edge": []}  # of a protocol without trials
+Located = Callable[..., tuple[ConfigDict, Prepared]]  # of settings, the last ones winning
+
+
+class Tunings:
+    """What the entries of a protocol were tuned to, each in tuning.json of its search's folder.
+
+    {"settings", "at_edge": options at an end of their range, "examples" and "run": those that the
+    search trained on, and a run of full length, "trials", "finalists": the values of each over
+    seeds, and perhaps "failed" trials and "transfer"}
+
+    Args:
+      protocol: says how entries are tuned.
+      folder: of the searches.
+      located: gives the config of settings, and its data.
+    """
+
+    def __init__(self, protocol: Protocol, folder: pathlib.Path, located: Located):
+        self.protocol, self.folder, self.located = protocol, folder, located
+        self.lost: set[str] = set()  # entries whose tuning failed here
+
+    def read(self, name: str) -> dict | None:
+        """An entry's tuning, after the transfer where the protocol has one; None: not yet."""
+        if not self.protocol.trials:
+            return UNTUNED
+        tried = self._tried(name)
+        return None if tried is None else self._read(name, tried)
+
+    def missing(self, names: Sequence[str]) -> Iterator[tuple[int, str, Callable[[str], None]]]:
+        """(round, what to say, what to do) for the entries that are not tuned yet: the searches,
+        those of all entries where they try each other's settings, and that."""
+        left = [name for name in names if self.read(name) is None]
+        for name in self.protocol.entries if left and self.protocol.transfer else left:
+            if self._read(name, {}) is None:
+                yield 0, f"tuning {name}", functools.partial(self.search, name, {})
+        for name in left if self.protocol.transfer else ():
+            yield 1, f"{name}, settings of the others", functools.partial(self.transfer, name)
+
+    def is_lost(self, name: str) -> bool:
+        """Whether an entry's tuning failed here, or another's search, whose settings it tries."""
+        return bool(self.lost) if self.protocol.transfer else name in self.lost
+
+    def transfer(self, name: str, label: str) -> None:
+        """Lets an entry try the settings of the others; raises Busy while these are searched."""
+        tried = self._tried(name)
+        if tried is None and self.lost:
+            lost = ", ".join(sorted(self.lost))
+            raise UserError(
+                f"not tuned: it tries the settings of all, and the search of {lost} failed"
+            )
+        if tried is None:
+            raise Busy("other entries are searched")
+        self.search(name, tried, label)
+
+    def search(self, name: str, tried: Mapping[str, dict], label: str) -> None:
+        """Tunes an entry where that is not done; raises Busy where another process does it."""
+        try:
+            if self._read(name, tried) is not None:
+                return
+            path, config, data = self._file(name, tried)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            held = locked(path.parent / "lock")
+            if held is None:
+                raise Busy(label)
+            with held:
+                screen.say(label, style="bold")
+                made = tune(self.protocol, name, config, data, path.parent, tried)
+                write_whole(path, json.dumps(made, indent=1) + "\n")
+        except Busy:
+            raise
+        except Exception:
+            self.lost.add(name)
+            raise
+
+    def _tried(self, name: str) -> dict[str, dict] | None:
+        """The settings of others that an entry tries; None while a search is missing."""
+        if not self.protocol.transfer:
+            return {}
+        searches = {n: self._read(n, {}) for n in self.protocol.entries}
+        if None in searches.values():
+            return None
+        given = {n: UNTUNED | {"settings": s} for n, s in self.protocol.given.items()}
+        tried, known = {}, [searches[name]["settings"]]
+        for other, tuning in {**searches, **given}.items():
+            if tuning["settings"] not in known:
+                tried[other] = tuning
+                known.append(tuning["settings"])
+        return tried
+
+    def _file(
+        self, name: str, tried: Mapping[str, dict]
+    ) -> tuple[pathlib.Path, ConfigDict, Prepared]:
+        """Where a tuning is kept, what its trials start from, and their data."""
+        config, data = self.located(self.protocol.own(name), {"seed": 0})
+        how = (self.protocol.trials, self.protocol.finalists, self.protocol.finalist_seeds)
+        how += (SAMPLER, PRUNER, asked(self.protocol.config))
+        own = digest(changed(config), data.fingerprint, how)
+        others = {n: tuning["settings"] for n, tuning in tried.items()}
+        file = f"tuning-{digest(others)}.json" if tried else "tuning.json"
+        return self.folder / f"{name}-search-{own}" / file, config, data
+
+    def _read(self, name: str, tried: Mapping[str, dict]) -> dict | None:
+        path = self._file(name, tried)[0]
+        try:
+            return json.loads(path.read_text())
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise UserError(
+                f"{path} is damaged ({error}): delete it, and the same command makes it anew from "
+                "the trials beside it"
+            ) from None
+
+
+def tune(
+    protocol: Protocol,
+    name: str,
+    config: ConfigDict,
+    data: Prepared,
+    folder: pathlib.Path,
+    tried: Mapping[str, dict],
+) -> dict:
+    """An entry's tuning; what was interrupted resumes in `folder`.
+
+    Args:
+      protocol, name: of the entry.
+      config: what its trials start from.
+      data: its data set.
+      folder: of its trials.
+      tried: {entry: its tuning}, whose settings this one tries too.
+
+    Raises:
+      UserError: no trial ended well.
+    """
+    times, space = timetable(config, data), load_space("", protocol.config)
+    whole = math.ceil(times.total_steps / times.eval_every)
+    most = protocol.trials * whole
+    budget = Budget(most, SAMPLER, PRUNER, zlib.crc32(name.encode()), {}, validations=most)
+    study = open_study(
+        of_file(folder / "sweep.db"),
+        name,
+        config,
+        config.train.select,
+        budget,
+        asked(protocol.config),
+        data=data.fingerprint,
+    )
+    with contextlib.closing(study):
+        study.alone()  # the caller holds the lock
+        if not tried:
+            work(study, config, space, folder)
+        else:
+            try_others(study, config, folder, tried)
+        best, *others = finalists.run_off(
+            study, config, folder, protocol.finalists, protocol.finalist_seeds
+        )
+        jax.clear_caches()
+        every = {t.number: t.user_attrs.get(FROM, name) for t in study.trials()}
+        own = [t for t in study.trials() if FROM not in t.user_attrs]
+        steps = [min(n * times.eval_every, times.total_steps) for n in stretches(own).values()]
+    whose, run = every[best.trial], times.total_steps * config.data.batch_size
+    made = {
+        "settings": best.settings,
+        "at_edge": tried[whose]["at_edge"] if whose in tried else best.at_edge,
+        "examples": sum(steps) * config.data.batch_size,
+        "run": run,
+        "trials": len(own),
+        "finalists": [one.values for one in (best, *others)],
+    }
+    if failed := sum(ERROR in t.user_attrs for t in own):
+        made["failed"] = failed
+    if tried:
+        made["transfer"] = {"from": whose, "examples": len(tried) * run}
+        if protocol.given:
+            made["transfer"]["given"] = [*protocol.given]
+    return made
+
+
+def try_others(
+    study: Study, config: ConfigDict, folder: pathlib.Path, tried: Mapping[str, dict]
+) -> None:
+    """Trains the settings of others to the end, as trials of the study."""
+    settings = {digest(tuning["settings"]): tuning["settings"] for tuning in tried.values()}
+    known = {t.user_attrs.get("of") for t in study.optuna.get_trials(deepcopy=False)}
+    for whose, tuning in tried.items():
+        if (own := digest(tuning["settings"])) not in known:
+            study.optuna.enqueue_trial({}, user_attrs={FROM: whose, "of": own})
+    count = len(study.trials())
+    budget = dataclasses.replace(study.budget, trials=count, pruner="none", validations=0)
+    study.optuna.pruner = make_pruner(budget)
+    space: Space = lambda trial: settings[trial.user_attrs["of"]]  # noqa: E731
+    work(dataclasses.replace(study, budget=budget), config, space, folder)
+
+
+def data_of(config: ConfigDict) -> Prepared:
+    """A config's data set; prepared where it is not there."""
+    source = config.data
+    return catalog.load(source.dataset, source.options, source.data_dir, source.manual_dir)
+
+
+def timetable(config: ConfigDict, data: Prepared) -> Timetable:
+    """When a run of a config on one device trains and validates."""
+    rows = data.part_of_train(config.data.train_share).rows["train"]
+    size = config.data.batch_size
+    return make_timetable(config.train, steps_per_epoch(data.layout, rows, size), size)
+
+
+def validated(config: ConfigDict, data: Prepared) -> ConfigDict:
+    """The config as its runs have it on the data: with VALIDATIONS validations, where it does not
+    say when they are. They are as often in final runs as in trials, so that both choose their best
+    state alike."""
+    config = with_sample_weights(config, data)
+    if not config.train.eval_every:
+        config.train.eval_every = math.ceil(timetable(config, data).total_steps / VALIDATIONS)
+    return config
+
+
+def searched(protocol: Protocol) -> set[str]:
+    """The options that the space of a protocol suggests."""
+    return set(json.loads(asked(protocol.config))["options"])
+
+
+@functools.cache
+def asked(config: str) -> str:
+    """What the space of a config file asks for."""
+    return described(load_space("", config), load_config(config))
+
+
+def runs_of(protocol: Protocol) -> tuple[int, int]:
+    """Runs of full length that the trials of an entry may cost, and those of its finalists."""
+    if not protocol.trials:
+        return 0, 0
+    others = len(protocol.entries) - 1 + len(protocol.given) if protocol.transfer else 0
+    again = protocol.finalists * protocol.finalist_seeds if protocol.finalists > 1 else 0
+    return protocol.trials + others, again

@@ -13,7 +13,7 @@ from dtn_jax.errors import UserError, choose
 from dtn_jax.models.experts import EXPERTS, parse_experts
 from dtn_jax.models.flops import Size
 from dtn_jax.options import pairs
-from dtn_jax.papertables.protocol import AGAIN, Dial, Entry, Protocol, Settings, configured
+from dtn_jax.papertables.protocol import AGAIN, Entry, Protocol, Settings, configured
 from dtn_jax.schema import Schema
 
 SizeOf = Callable[[Entry], Size]
@@ -178,9 +178,8 @@ def sensitivity(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]
 
 
 def dials(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
-    """The protocol's entries at each value of each dial, with the settings that they were tuned to.
-
-    Each is tested against ours at the same value. A level that two dials share is of the same runs.
+    """The protocol's entries at each value of each dial of the data, with the settings that they
+    were tuned to; each is tested against ours at the same value.
 
     Raises:
       UserError: the protocol has no dial.
@@ -189,40 +188,20 @@ def dials(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
         raise UserError(
             "divergence: the protocol has no `dials`; --dataset=divergence names one that has"
         )
-    return [
-        Entry(
-            f"{name}, {level(dial, value)}",
-            name,
-            {OPTIONS: options_at(protocol, dial, value)},
-            group=group_of(dial),
-            at=str(value),
-            against=f"{protocol.ours}, {level(dial, value)}",
-        )
-        for dial in protocol.dials
-        for value in dial.values
-        for name in dial.entries or protocol.entries
-    ]
-
-
-def options_at(protocol: Protocol, dial: Dial, value: float | int) -> str:
-    """The `data.options` where a dial has a value."""
     usual = pairs(flatten(configured(protocol))[OPTIONS], OPTIONS)
-    return written(usual | dial.beside | {dial.option: value})
-
-
-def group_of(dial: Dial) -> str:
-    """'rows', or 'rows, divergence = 1' with what is beside it."""
-    return ", ".join([dial.option, *(f"{name} = {at}" for name, at in dial.beside.items())])
-
-
-def level(dial: Dial, value: float | int) -> str:
-    """'rows = 50000, divergence = 1'."""
-    at = {dial.option: value, **dial.beside}
-    return ", ".join(f"{name} = {set_to}" for name, set_to in at.items())
-
-
-def written(options: Mapping[str, object]) -> str:
-    return ",".join(f"{name}={value}" for name, value in options.items())
+    entries = []
+    for dial in protocol.dials:
+        beside = [f"{name} = {value}" for name, value in dial.beside.items()]
+        for value in dial.values:
+            level = ", ".join([f"{dial.option} = {value}", *beside])
+            given = usual | dial.beside | {dial.option: value}
+            options = {OPTIONS: ",".join(f"{name}={of}" for name, of in given.items())}
+            group, against = ", ".join([dial.option, *beside]), f"{protocol.ours}, {level}"
+            entries += [
+                Entry(f"{name}, {level}", name, options, group, str(value), against)
+                for name in dial.entries or protocol.entries
+            ]
+    return entries
 
 
 TABLES: Mapping[str, Callable[[Protocol, Schema, SizeOf], list[Entry]]] = {

@@ -25,7 +25,6 @@ from dtn_jax.data.prepared import Prepared
 from dtn_jax.errors import UserError
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.significance import DRAWS, resampled_aucs
-from dtn_jax.models.flops import Size
 from dtn_jax.papertables.protocol import Entry, FullSize, configured
 from dtn_jax.papertables.runs import Runs
 from dtn_jax.papertables.tune import runs_of, validated
@@ -35,12 +34,12 @@ from dtn_jax.parallel.memory import OutOfMemory, size
 from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid
 from dtn_jax.report.markdown import prose
-from dtn_jax.run import build_run
+from dtn_jax.run import Run, build_run
 from dtn_jax.shared_files import write_whole
 from dtn_jax.train import train
 
 NAME = "estimate.md"
-STEPS = 60  # between the two validations of a measured run
+STEPS = 40  # between two of the three validations of a measured run
 # Successive halving by thirds begins this many trials for each run of full length that it may
 # cost: one in three goes on from a ninth of a run to a third, one in nine to the end.
 BEGUN = 9 / (1 + 2 / 3 + 6 / 9)
@@ -51,30 +50,29 @@ HEADER = ("", "s / step", "min / run", "runs", "hours", "memory", "disk")
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Of a run at the full size of its data.
+    """Of a run at the full size of its data: seconds until its first validation without its steps,
+    of a step, and to score validation and save the state."""
 
-    Attributes:
-      begun: seconds until its first validation, steps not counted.
-      step: seconds of a training step.
-      scored: seconds to score validation and save the state.
-      memory, state: bytes that it holds as it trains, and that a checkpoint takes.
-      steps, validations: of it.
-      size: of its model.
-    """
-
+    run: Run
     begun: float
     step: float
     scored: float
-    memory: int
-    state: int
-    steps: int
-    validations: int
-    size: Size
+
+    @property
+    def validations(self) -> int:
+        return math.ceil(self.run.total_steps / self.run.at_steps.eval_every)
 
     @property
     def seconds(self) -> float:
         """Of a run that does not read test."""
-        return self.begun + self.steps * self.step + self.validations * self.scored
+        steps = self.run.total_steps * self.step
+        return self.begun + steps + self.validations * self.scored
+
+    def of_test(self) -> float:
+        """Seconds to score test with the best state, and with each task's own best one."""
+        rows = self.run.data.rows
+        states = min(self.validations, len(self.run.schema.tasks) + 1)
+        return states * self.scored * rows["test"] / rows["validation"]
 
 
 def estimate(
@@ -93,10 +91,10 @@ def estimate(
     """
     entries = [e for own in tables.values() for e in own if not names or e.name in names]
     full = as_large(runs.data, runs.protocol.full_size)
-    costs: dict[str, Cost] = {}
-    lines, hours, memory, disk, large = [], 0.0, 0, 0, []
     drawn = seconds_of_draws(runs) * full.rows["test"]
-    for entry, counts, config in asked(runs, entries, full):
+    costs: dict[str, Cost] = {}
+    lines, sums, large = [], np.zeros(2), []  # hours and bytes
+    for entry, (search, again, final), config in asked(runs, entries, full):
         if not entry.settings:
             screen.say(f"measuring {entry.name}", style="dim")
             try:
@@ -108,24 +106,21 @@ def estimate(
         if entry.tuned_as not in costs:
             continue
         cost = costs[entry.tuned_as]
-        if entry.settings:  # a variant of one that was measured
-            share = runs.size(entry).flops_per_example / cost.size.flops_per_example
+        if entry.settings:  # a variant of one that was measured: by its FLOPs
+            share = runs.size(entry).flops_per_example / cost.run.size.flops_per_example
             cost = dataclasses.replace(cost, step=share * cost.step, scored=share * cost.scored)
-        search, again, final = counts
-        states = min(cost.validations, len(full.schema.tasks) + 1)  # with which test is scored
-        share = full.rows["test"] / full.rows["validation"]
-        last = cost.seconds + states * share * cost.scored + drawn
+        last = cost.seconds + cost.of_test() + drawn
         begun = (BEGUN - 1) * search * cost.begun  # by trials that do not reach the end
-        seconds = (search + again) * cost.seconds + begun + final * last
-        left = round((search * BEGUN + again + final) * LEFT * cost.state)
-        hours, disk, memory = hours + seconds / 3600, disk + left, max(memory, cost.memory)
-        numbers = (f"{cost.step:.3g}", f"{last / 60:,.1f}", " + ".join(map(str, counts)))
-        lines.append(
-            (f"`{entry.name}`", *numbers, f"{seconds / 3600:,.2f}", size(cost.memory), size(left))
-        )
+        hours = ((search + again) * cost.seconds + begun + final * last) / 3600
+        parts = state_parts(cost.run.config, cost.run.state_places, cost.run.plan)
+        left = LEFT * sum(part.bytes for part in parts) * (search * BEGUN + again + final)
+        memory = sum(part.bytes for part in held(cost.run))
+        texts = (f"{cost.step:.3g}", f"{last / 60:,.1f}", f"{search} + {again} + {final}")
+        lines.append((f"`{entry.name}`", *texts, f"{hours:,.2f}", size(memory), size(round(left))))
+        sums += (hours, left)
     if not lines:
         raise UserError("no estimate: none of the rows could be measured")
-    lines.append(("all", "", "", "", f"{hours:,.2f}", size(memory), size(disk)))
+    lines.append(("all", "", "", "", f"{sums[0]:,.2f}", "", size(round(sums[1]))))
     grid = Grid(HEADER, lines, "Estimate", rules=[len(lines) - 1], marked=True)
     told = notes(runs, full, drawn, large)
     title = prose(f"What {' and '.join(tables)} cost: {folder.name}")
@@ -141,18 +136,16 @@ def asked(
 ) -> Iterator[tuple[Entry, tuple[int, int, int], ConfigDict]]:
     """Each row that has runs of its own; how many for its search, its finalists and the table; and
     the config of a run on `full`."""
-    tuned, known = set(), set()
-    first = [Entry(n, n) for n in dict.fromkeys(e.tuned_as for e in entries)]
+    first = [Entry(name, name) for name in dict.fromkeys(e.tuned_as for e in entries)]
+    known = set()
     for entry in [*first, *entries]:
         settings = (runs.protocol.own(entry.tuned_as), entry.settings, runs.places)
         config = configured(runs.protocol, *settings)
-        key = (entry.tuned_as, config.to_json())
-        if key in known:
+        if (key := (entry.tuned_as, config.to_json())) in known:
             continue
         known.add(key)
-        search, again = (0, 0) if entry.tuned_as in tuned else runs_of(runs.protocol)
-        tuned.add(entry.tuned_as)
-        final = runs.protocol.seeds if entry.settings or entry in entries else 0
+        search, again = (0, 0) if entry.settings else runs_of(runs.protocol)
+        final = runs.protocol.seeds if entry in entries else 0
         yield entry, (search, again, final), validated(config, full)
 
 
@@ -162,10 +155,10 @@ def measure(config: ConfigDict, here: Prepared, full: Prepared, folder: pathlib.
     Raises:
       OutOfMemory: it does not fit this machine.
     """
-    whole, seconds = build_run(config, full), []
+    whole, seconds = build_run(config, full), []  # since the start, at each validation
     short = ConfigDict(config.to_dict()).lock()
-    short.train.max_steps, short.train.eval_every = 2 * STEPS, STEPS
-    short.train.epochs, short.train.log_every = 2 * STEPS, STEPS // 4
+    short.train.max_steps, short.train.eval_every = 3 * STEPS, STEPS
+    short.train.epochs, short.train.log_every = 3 * STEPS, max(STEPS // 4, 1)
     with tempfile.TemporaryDirectory(dir=folder) as place:
         start = time.monotonic()
         results = train(
@@ -174,20 +167,11 @@ def measure(config: ConfigDict, here: Prepared, full: Prepared, folder: pathlib.
             test=False,
             after_validation=lambda *_: seconds.append(time.monotonic() - start),
         )
-        seconds.append(time.monotonic() - start)
     rate = results["examples_per_second"]
     step = config.data.batch_size / rate if rate else (seconds[1] - seconds[0]) / STEPS
     scored = max(seconds[1] - seconds[0] - STEPS * step, 0.0)
-    return Cost(
-        begun=max(seconds[0] - STEPS * step - scored, 0.0),
-        step=step,
-        scored=scored * full.rows["validation"] / here.rows["validation"],
-        memory=sum(part.bytes for part in held(whole)),
-        state=sum(p.bytes for p in state_parts(whole.config, whole.state_places, whole.plan)),
-        steps=whole.total_steps,
-        validations=math.ceil(whole.total_steps / whole.at_steps.eval_every),
-        size=whole.size,
-    )
+    scored *= full.rows["validation"] / here.rows["validation"]
+    return Cost(whole, max(seconds[0] - STEPS * step - scored, 0.0), step, scored)
 
 
 def as_large(data: Prepared, full: FullSize | None) -> Prepared:
@@ -220,19 +204,16 @@ def seconds_of_draws(runs: Runs) -> float:
 
 def notes(runs: Runs, full: Prepared, drawn: float, large: Sequence[str]) -> list[str]:
     """What the table is of, and what it takes for granted."""
-    here = runs.data
     counts = " + ".join(f"{full.rows[s]:,}" for s in ("train", "validation", "test"))
-    found = [f"Too large for this machine, and not in the sum: {', '.join(large)}."] * bool(large)
-    found.append(f"Rows of train, validation and test: {counts}.")
-    if full.rows["test"] > here.rows["test"]:
-        own = here.rows["train"] + here.rows["validation"]
-        found.append(
-            f"Measured on {own:,} rows at hand, memory with tables of the full size; the counts "
-            f"are those of {runs.protocol.full_size.source}."
-        )
+    at_hand = f"{runs.data.rows['train'] + runs.data.rows['validation']:,}"
     device = f"{jax.devices()[0].device_kind} x {jax.device_count()}, {os.cpu_count()} cores"
+    rows = f"Rows of train, validation and test: {counts}"
+    if full is not runs.data:
+        rows += f", by {runs.protocol.full_size.source}; measured on {at_hand} rows at hand, "
+        rows += "memory with tables of the full size"
     return [
-        *found,
+        *(f"{name} is too large for this machine, and not in the sum." for name in large),
+        f"{rows}.",
         "Runs: search (and trial of others' settings) + finalists + final ones. A search has as "
         "many examples as so many full runs; only final runs read test. min / run: a final one's, "
         f"of which {drawn / 60:,.1f} min are for its draws of the test rows.",

@@ -403,7 +403,8 @@ def test_a_killed_quick_table_ends_as_an_uncut_one(prepared_dir, tmp_path):
     path.write_text(MINE)
 
     def start(name):
-        given = [f"--protocol={path}", "--table=overall", "--quick", "--cache_dir=none"]
+        given = [f"--protocol={path}", "--table=overall", "--quick"]
+        given += [f"--cache_dir={tmp_path / 'cache'}"]
         given += [f"--workdir={tmp_path / name}", f"--data_dir={prepared_dir}"]
         return subprocess.Popen(
             [sys.executable, "-m", "dtn_jax", "paper_tables", *given],

@@ -25,7 +25,7 @@ from dtn_jax.data.prepared import Prepared
 from dtn_jax.errors import UserError
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.significance import DRAWS, resampled_aucs
-from dtn_jax.papertables.protocol import Entry, FullSize, configured
+from dtn_jax.papertables.protocol import Entry, FullSize, Protocol, configured
 from dtn_jax.papertables.runs import Runs
 from dtn_jax.papertables.tune import runs_of, validated
 from dtn_jax.parallel.fits import held
@@ -144,9 +144,18 @@ def asked(
         if (key := (entry.tuned_as, config.to_json())) in known:
             continue
         known.add(key)
-        search, again = (0, 0) if entry.settings else runs_of(runs.protocol)
+        search, again = (0, 0) if entry.settings else cost_of_tuning(runs.protocol)
         final = runs.protocol.seeds if entry in entries else 0
         yield entry, (search, again, final), validated(config, full)
+
+
+def cost_of_tuning(protocol: Protocol) -> tuple[int, int]:
+    """Runs of full length that an entry's trials may cost, and those trained again."""
+    if not protocol.trials:
+        return 0, 0
+    others = len(protocol.entries) + len(protocol.given) if protocol.transfer else 0
+    again = runs_of(protocol, protocol.finalists) - protocol.finalists
+    return protocol.trials + others, again + (again if others else 0)
 
 
 def measure(config: ConfigDict, here: Prepared, full: Prepared, folder: pathlib.Path) -> Cost:

@@ -21,10 +21,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import polars as pl
 
+from dtn_jax.comparison.differences import Sampled, compare_rows
 from dtn_jax.errors import UserError
 from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.paired import FEWEST
-from dtn_jax.metrics.significance import FEW, compare, holm
+from dtn_jax.metrics.significance import FEW
 from dtn_jax.papertables.protocol import OURS, Entry, Protocol, usual
 from dtn_jax.papertables.runs import Found
 
@@ -179,12 +180,11 @@ def is_tested(key: str, tested: Sequence[str]) -> bool:
 def compare_all(made: dict, runs: Mapping[str, Sequence[Found]]) -> None:
     """Gives every row its difference from the one it is tested against, per task, where both sides
     have seeds and are not the same runs under two names."""
-    names, families = {row["name"] for row in made["rows"]}, {}
+    by_name, families = {row["name"]: row for row in made["rows"]}, {}
     for row in made["rows"]:
-        if row["against"] not in names:
+        if row["against"] not in by_name:
             continue
-        sides = runs[row["name"]], runs[row["against"]]
-        other = next(r for r in made["rows"] if r["name"] == row["against"])
+        other, sides = by_name[row["against"]], (runs[row["name"]], runs[row["against"]])
         if [run.config for run in sides[0]] == [run.config for run in sides[1]]:
             row["same_as"] = row["against"] if other is not row else ""
             continue
@@ -195,19 +195,19 @@ def compare_all(made: dict, runs: Mapping[str, Sequence[Found]]) -> None:
             if key in row["few"] or not is_tested(key, made["tested"]):
                 row["comparison"][key] = TOO_FEW if key in row["few"] else NOT_TESTED
                 continue
-            draws = [
-                np.stack([np.mean([run.draws[one] for one in of], axis=0) for run in side])
-                for side in sides
+            family = made["table"] == DIVERGENCE and (row["group"], row["at"], key == MEAN)
+            families.setdefault(family, {})[row["name"], key] = [
+                [
+                    Sampled(auc, np.mean([run.draws[one] for one in of], axis=0))
+                    for auc, run in zip(side["metrics"][key]["auc"], runs[side["name"]])
+                ]
+                for side in (row, other)
             ]
-            aucs = [np.array(one["metrics"][key]["auc"]) for one in (row, other)]
-            test = compare(*draws, *aucs)._asdict() | {"two_sd": two_deviations(*aucs)}
-            row["comparison"][key] = test
-            level = made["table"] == DIVERGENCE and (row["group"], row["at"], key == MEAN)
-            families.setdefault(level, {})[row["name"], key] = test
     for family in families.values():
-        adjusted = holm({name: test["p"] for name, test in family.items()})
-        for name, test in family.items():
-            test["p_holm"] = adjusted[name]
+        for (name, key), found in compare_rows(family).items():
+            aucs = [np.array([run.value for run in side]) for side in family[name, key]]
+            test = found._asdict() | {"two_sd": two_deviations(*aucs)}
+            by_name[name]["comparison"][key] = test
 
 
 def two_deviations(ours: np.ndarray, theirs: np.ndarray) -> float:

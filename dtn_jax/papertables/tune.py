@@ -5,18 +5,16 @@ ends most of them early: at the first and the third of a run's VALIDATIONS, thos
 the best third so far. What all trials of an entry may cost together is counted in examples: as many
 as `protocol.trials` runs of full length train on. An entry draws its first settings by a seed of
 its own, so that none wins because another one began in the same place. The best few settings are
-trained again over seeds, and the best of those is the entry's (search/finalists.py).
+trained again over seeds, and the best of those is the entry's (search/search.py).
 
 Searches of equal cost are not equally lucky: given one model under two names, one search may find
 far better settings than the other, and the table then compares luck. With `protocol.transfer` each
-entry, once all are searched, also trains the others' settings to the end, as further trials of its
-study, and chooses its finalists among all.
+entry, once all are searched, trains its own and all others' settings to the end, in a study of its
+own, and chooses its finalists among these.
 """
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import functools
 import json
 import math
@@ -35,21 +33,15 @@ from dtn_jax.errors import UserError
 from dtn_jax.losses.sample_weights import with_sample_weights
 from dtn_jax.papertables.protocol import Protocol, changed, digest
 from dtn_jax.report import screen
-from dtn_jax.search import finalists
-from dtn_jax.search.budget import Budget, make_pruner
-from dtn_jax.search.opening import open_study
-from dtn_jax.search.search_space import Space, described, load_space
-from dtn_jax.search.storage_urls import of_file
-from dtn_jax.search.studies import Study
-from dtn_jax.search.trials import ERROR, stretches
-from dtn_jax.search.worker import work
+from dtn_jax.search.search import search
+from dtn_jax.search.search_space import described, load_space
+from dtn_jax.search.studies import Budget
 from dtn_jax.shared_files import locked, write_whole
 from dtn_jax.timetable import Timetable, make_timetable
 from dtn_jax.workdir import Busy
 
 VALIDATIONS = 9  # of a run whose config has no train.eval_every: thirds of thirds
-SAMPLER, PRUNER = "tpe", "asha"
-FROM = "from"  # of a trial that is another entry's settings: whose
+PRUNER = "asha"
 UNTUNED = {"settings": {}, "at_edge": []}  # of a protocol without trials
 Located = Callable[..., tuple[ConfigDict, Prepared]]  # of settings, the last ones winning
 
@@ -131,12 +123,14 @@ class Tunings:
         searches = {n: self._read(n, {}) for n in self.protocol.entries}
         if None in searches.values():
             return None
-        given = {n: UNTUNED | {"settings": s} for n, s in self.protocol.given.items()}
-        tried, known = {}, [searches[name]["settings"]]
-        for other, tuning in {**searches, **given}.items():
-            if tuning["settings"] not in known:
+        given = {
+            n: {"settings": {key: str(value) for key, value in settings.items()}, "at_edge": []}
+            for n, settings in self.protocol.given.items()
+        }
+        tried: dict[str, dict] = {}
+        for other, tuning in ({name: searches[name]} | searches | given).items():
+            if tuning["settings"] not in [one["settings"] for one in tried.values()]:
                 tried[other] = tuning
-                known.append(tuning["settings"])
         return tried
 
     def _file(
@@ -145,7 +139,7 @@ class Tunings:
         """Where a tuning is kept, what its trials start from, and their data."""
         config, data = self.located(self.protocol.own(name), {"seed": 0})
         how = (self.protocol.trials, self.protocol.finalists, self.protocol.finalist_seeds)
-        how += (SAMPLER, PRUNER, asked(self.protocol.config))
+        how += (PRUNER, asked(self.protocol.config))
         own = digest(changed(config), data.fingerprint, how)
         others = {n: tuning["settings"] for n, tuning in tried.items()}
         file = f"tuning-{digest(others)}.json" if tried else "tuning.json"
@@ -179,69 +173,54 @@ def tune(
       config: what its trials start from.
       data: its data set.
       folder: of its trials.
-      tried: {entry: its tuning}, whose settings this one tries too.
+      tried: {entry: its tuning}, whose settings are tried to the end, its own among them; {} for
+        the search itself.
 
     Raises:
       UserError: no trial ended well.
     """
-    times, space = timetable(config, data), load_space("", protocol.config)
-    whole = math.ceil(times.total_steps / times.eval_every)
-    most = protocol.trials * whole
-    budget = Budget(most, SAMPLER, PRUNER, zlib.crc32(name.encode()), {}, validations=most)
-    study = open_study(
-        of_file(folder / "sweep.db"),
-        name,
+    times = timetable(config, data)
+    run = times.total_steps * config.data.batch_size
+    most = protocol.trials * math.ceil(times.total_steps / times.eval_every)
+    budget = Budget(most, pruner=PRUNER, seed=zlib.crc32(name.encode()), validations=most)
+    if tried:
+        folder, budget = folder / "others", Budget(1)  # those given are tried, and no new one
+    found = search(
         config,
-        config.train.select,
+        load_space("", protocol.config),
+        folder,
         budget,
-        asked(protocol.config),
+        name=name,
         data=data.fingerprint,
+        enqueue=[tuning["settings"] for tuning in tried.values()],
+        finalists=protocol.finalists,
+        finalist_seeds=protocol.finalist_seeds,
+        alone=True,  # the caller holds the lock
     )
-    with contextlib.closing(study):
-        study.alone()  # the caller holds the lock
-        if not tried:
-            work(study, config, space, folder)
-        else:
-            try_others(study, config, folder, tried)
-        best, *others = finalists.run_off(
-            study, config, folder, protocol.finalists, protocol.finalist_seeds
-        )
-        jax.clear_caches()
-        every = {t.number: t.user_attrs.get(FROM, name) for t in study.trials()}
-        own = [t for t in study.trials() if FROM not in t.user_attrs]
-        steps = [min(n * times.eval_every, times.total_steps) for n in stretches(own).values()]
-    whose, run = every[best.trial], times.total_steps * config.data.batch_size
-    made = {
-        "settings": best.settings,
-        "at_edge": tried[whose]["at_edge"] if whose in tried else best.at_edge,
+    jax.clear_caches()
+    made = {"settings": found.settings, "at_edge": found.at_edge}
+    if tried:
+        whose = next(n for n, tuning in tried.items() if tuning["settings"] == found.settings)
+        own = {"at_edge": tried[whose]["at_edge"]}
+        own["transfer"] = {"from": whose, "examples": runs_of(protocol, len(tried)) * run}
+        if protocol.given:
+            own["transfer"]["given"] = [*protocol.given]
+        return tried[name] | made | own
+    steps = (min(n * times.eval_every, times.total_steps) for n in found.stretches.values())
+    made |= {
         "examples": sum(steps) * config.data.batch_size,
         "run": run,
-        "trials": len(own),
-        "finalists": [one.values for one in (best, *others)],
+        "trials": len(found.trials),
+        "finalists": [one.values for one in found.finalists],
     }
-    if failed := sum(ERROR in t.user_attrs for t in own):
-        made["failed"] = failed
-    if tried:
-        made["transfer"] = {"from": whose, "examples": len(tried) * run}
-        if protocol.given:
-            made["transfer"]["given"] = [*protocol.given]
-    return made
+    failed = found.budget.get("failed", 0)
+    return made | ({"failed": failed} if failed else {})
 
 
-def try_others(
-    study: Study, config: ConfigDict, folder: pathlib.Path, tried: Mapping[str, dict]
-) -> None:
-    """Trains the settings of others to the end, as trials of the study."""
-    settings = {digest(tuning["settings"]): tuning["settings"] for tuning in tried.values()}
-    known = {t.user_attrs.get("of") for t in study.optuna.get_trials(deepcopy=False)}
-    for whose, tuning in tried.items():
-        if (own := digest(tuning["settings"])) not in known:
-            study.optuna.enqueue_trial({}, user_attrs={FROM: whose, "of": own})
-    count = len(study.trials())
-    budget = dataclasses.replace(study.budget, trials=count, pruner="none", validations=0)
-    study.optuna.pruner = make_pruner(budget)
-    space: Space = lambda trial: settings[trial.user_attrs["of"]]  # noqa: E731
-    work(dataclasses.replace(study, budget=budget), config, space, folder)
+def runs_of(protocol: Protocol, trials: int) -> int:
+    """What trials to the end and the finalists among them cost, in runs."""
+    again = min(protocol.finalists, trials)
+    return trials + (again * protocol.finalist_seeds if again > 1 else 0)
 
 
 def data_of(config: ConfigDict) -> Prepared:
@@ -276,12 +255,3 @@ def searched(protocol: Protocol) -> set[str]:
 def asked(config: str) -> str:
     """What the space of a config file asks for."""
     return described(load_space("", config), load_config(config))
-
-
-def runs_of(protocol: Protocol) -> tuple[int, int]:
-    """Runs of full length that the trials of an entry may cost, and those of its finalists."""
-    if not protocol.trials:
-        return 0, 0
-    others = len(protocol.entries) - 1 + len(protocol.given) if protocol.transfer else 0
-    again = protocol.finalists * protocol.finalist_seeds if protocol.finalists > 1 else 0
-    return protocol.trials + others, again

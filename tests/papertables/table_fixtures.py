@@ -10,8 +10,9 @@ from invented_runs import DRAWN, TINY, invented, untuned
 from rich.console import Console
 
 from dtn_jax.cli import paper_tables
+from dtn_jax.comparison import differences
 from dtn_jax.metrics.significance import compare, resampled_aucs
-from dtn_jax.papertables import numbers, runs, tune, written
+from dtn_jax.papertables import runs, tune, written
 from dtn_jax.papertables.protocol import entry
 from dtn_jax.report import screen
 
@@ -51,7 +52,7 @@ def told(call, untrained, monkeypatch):
     `edit(results, draws)` changes what a run leaves.
     """
     # A tenth of the usual bootstrap, for time.
-    monkeypatch.setattr(numbers, "compare", functools.partial(compare, repeats=20_000))
+    monkeypatch.setattr(differences, "bootstrap", functools.partial(compare, repeats=20_000))
     rows = 1e-3 * np.random.default_rng(0).normal(size=2000)
 
     def made(aucs, *arguments, edit=lambda results, draws: None, **changes):

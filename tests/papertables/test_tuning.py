@@ -10,7 +10,7 @@ from dtn_jax.data.sets import catalog
 from dtn_jax.papertables import tune
 from dtn_jax.papertables.entries import overall
 from dtn_jax.papertables.protocol import configured
-from dtn_jax.search.storage_urls import of_file
+from dtn_jax.search.trial_storage import url_of_file
 
 pytest_plugins = ["table_fixtures"]
 
@@ -34,7 +34,7 @@ def tuned(prepared_dir, tmp_path_factory):
         data = catalog.load("adult", "", str(prepared_dir), "")
         folder = tmp_path_factory.mktemp(name)
         made = tune.tune(ROOMY, name, config, data, folder, {})
-        study = optuna.load_study(study_name=name, storage=of_file(folder / "sweep.db"))
+        study = optuna.load_study(study_name=name, storage=url_of_file(folder / "sweep.db"))
         found[name] = made, [t for t in study.trials if t.state.is_finished()]
     return found
 
@@ -107,7 +107,7 @@ def test_a_table_of_entries_that_try_each_others_settings(call, monkeypatch):
     for row in made["rows"]:
         assert row["config"].items() >= kept[row["name"]]["settings"].items()
     assert {one["transfer"]["from"] for one in kept.values()} <= {"plain", "wide"}
-    assert {one["transfer"]["examples"] / one["run"] for one in kept.values()} == {1}
+    assert {one["transfer"]["examples"] / one["run"] for one in kept.values()} == {6}
     assert made["missing"] == {}
     monkeypatch.setattr(tune, "tune", lambda *_: pytest.fail("tuned again"))
     assert call(protocol=PROTOCOL)["rows"] == made["rows"]

@@ -15,8 +15,15 @@ from collections.abc import Sequence
 from dtn_jax.cli import command
 from dtn_jax.errors import UserError, choose
 from dtn_jax.papertables.entries import TABLES
-from dtn_jax.papertables.grids import ALIKE, grids, main_grid, marks, opponent
-from dtn_jax.papertables.notes import footnotes, transfer_cost
+from dtn_jax.papertables.grids import (
+    ALIKE,
+    footnotes,
+    grids,
+    main_grid,
+    marks,
+    opponent,
+    transfer_cost,
+)
 from dtn_jax.papertables.numbers import DIVERGENCE, comparisons
 from experiments.benchmark import cell_text
 from experiments.benchmarks.compiled.written import markdown as compiled_table

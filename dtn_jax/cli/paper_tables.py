@@ -102,7 +102,7 @@ def make(
 def made(runs: Runs, table: str, entries: Sequence[Entry], remade: str) -> dict:
     """The table's content, from the runs that are finished."""
     tunings = {n: runs.tunings.read(n) for n in dict.fromkeys(e.tuned_as for e in entries)}
-    of_gaps = table == DIVERGENCE
+    of_gaps = table == DIVERGENCE  # whose rows are on several sets of data
     found = content(
         runs.data.schema.name,
         table,
@@ -111,7 +111,7 @@ def made(runs: Runs, table: str, entries: Sequence[Entry], remade: str) -> dict:
         {entry.name: runs.found(entry) for entry in entries},
         {name: tuning for name, tuning in tunings.items() if tuning},
         # Models from outside are measured without weights, so none stands in such a table.
-        {} if runs.weighted else references.of_data(runs.data),
+        {} if runs.weighted or of_gaps else references.of_data(runs.data),
         {entry.name: runs.notes_of(entry) for entry in entries} if of_gaps else {},
     )
     return found | {"command": remade}

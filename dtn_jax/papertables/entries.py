@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from ml_collections import ConfigDict
@@ -215,24 +215,10 @@ TABLES: Mapping[str, Callable[[Protocol, Schema, SizeOf], list[Entry]]] = {
 
 
 def named(text: str, known: Sequence[str]) -> list[str]:
-    """Reads 'dtn,mmoe'. Names have commas too, as `mmoe, gdcn` has: the longest known one is meant.
+    """Reads 'dtn,mmoe'; a comma with a space after it is part of a name, as in 'mmoe, gdcn'.
 
     Raises:
-      UserError: a part is in no known name.
+      UserError: a name is not known.
     """
-    names = {", ".join(parts(name)): name for name in known}
-    wanted, left = [], parts(text)
-    while left:
-        longest_first = [", ".join(left[:count]) for count in range(len(left), 0, -1)]
-        found = [name for name in longest_first if name in names]
-        if not found:
-            alike = [n for n in longest_first if difflib.get_close_matches(n, names, n=1)]
-            choose("entry", (alike or [left[0]])[0], names, between="; ")
-        wanted.append(names[found[0]])
-        left = left[len(parts(found[0])) :]
-    return wanted
-
-
-def parts(text: str) -> list[str]:
-    """What stands between commas, or the semicolons that separated names before."""
-    return [part.strip() for part in text.replace(";", ",").split(",") if part.strip()]
+    names = [name.strip() for name in re.split(r"[,;](?! )", text) if name.strip()]
+    return [choose("entry", name, known, between="; ") for name in names]

@@ -15,7 +15,6 @@ tasks that are tested. Holm's correction is over the rows of a level: for MEAN, 
 from __future__ import annotations
 
 import dataclasses
-import datetime
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -82,13 +81,11 @@ def content(
         "rates": base_rates(every[0].results["test"]) if every else {},
         "note": protocol.note,
         "references": {
-            name: reference
-            for name, reference in references.items()
-            if table != DIVERGENCE and (name == OPTIMAL or not protocol.cut)
+            name: one for name, one in references.items() if name == OPTIMAL or not protocol.cut
         },
         "published": [
-            {"source": p.source, "note": p.note, "auc": {k: dict(v) for k, v in p.auc.items()}}
-            for p in protocol.published
+            dataclasses.asdict(one)
+            for one in protocol.published
             if table == "overall" and not protocol.cut
         ],
         "versions": {
@@ -97,7 +94,6 @@ def content(
         },
         "devices": sorted({one.device for one in every}),
         "cell_dates": sorted({one.date for one in every}),
-        "date": datetime.date.today().isoformat(),
         **({"ours": protocol.ours} if protocol.ours != OURS else {}),
         **({"shortened": list(protocol.cut)} if protocol.cut else {}),
     }

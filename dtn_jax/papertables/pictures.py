@@ -31,6 +31,7 @@ DPI = 140
 GREY = "#888888"
 MARKERS = "osD^vPX*"  # as many as make, with 9 colours, 72 pairs
 PER_ROW = 4  # panels side by side
+GAP = "gap to the best AUC × 1000 (lower is better)"
 SAME = "_dtns_experts"  # the end of the names of rivals with our experts
 
 
@@ -159,19 +160,10 @@ def heat(made: Mapping) -> Figure | None:
 
 def cost(made: Mapping) -> Figure | None:
     """AUC against forward FLOPs."""
-    rows = made["rows"]
-    few = {key for row in rows for key in row["few"]}
-    every = [
-        Panel(
-            f"AUC {key}",
-            "forward FLOPs an example",
-            key,
-            "auc",
-            {row["name"]: [(row["flops"], row["name"])] for row in rows},
-        )
-        for key in keys_with(rows, "auc")
-        if key not in few
-    ]
+    few = {key for row in made["rows"] for key in row["few"]}
+    keys = [key for key in keys_with(made["rows"], "auc") if key not in few]
+    lines = {row["name"]: [(row["flops"], row["name"])] for row in made["rows"]}
+    every = [Panel(f"AUC {key}", "forward FLOPs an example", key, "auc", lines) for key in keys]
     return curves(made, every, "test AUC by cost, mean ± standard deviation over seeds")
 
 
@@ -196,20 +188,18 @@ def gaps(made: Mapping) -> Figure | None:
     those with our experts below."""
     keys = [MEAN, *made["tested_keys"]]
     every = [of_dial(f"{key}\n{whose}", rows, key) for whose, rows in sides(made) for key in keys]
-    return curves(made, every, "gap to the best AUC × 1000 (lower is better)", len(keys))
+    return curves(made, every, GAP, len(keys))
 
 
 def mean_gaps(made: Mapping) -> Figure | None:
     """Gaps of the mean of tasks over the first dial, rivals with our experts at the right."""
-    every = [of_dial(whose, rows, MEAN) for whose, rows in sides(made)]
-    return curves(made, every, f"gap to the best AUC × 1000, {MEAN} (lower is better)")
+    return curves(made, [of_dial(whose, rows, MEAN) for whose, rows in sides(made)], GAP)
 
 
 def dials(made: Mapping) -> Figure | None:
     """Gaps of the mean of tasks over the other dials."""
     _, *others = grouped(made["rows"], "group").items()
-    every = [of_dial(group, rows, MEAN) for group, rows in others]
-    return curves(made, every, f"gap to the best AUC × 1000, {MEAN} (lower is better)")
+    return curves(made, [of_dial(group, rows, MEAN) for group, rows in others], GAP)
 
 
 def sides(made: Mapping) -> list[tuple[str, list[Mapping]]]:
@@ -243,14 +233,14 @@ def curves(made: Mapping, every: Sequence[Panel], text: str, columns: int = 0) -
     for axes, panel in zip(axes_of, every):
         factor = 1000 if panel.metric == "gap" else 1
         for name, points in panel.lines.items():
-            found = [(x, *of[row, panel.key, panel.metric]) for x, row in points
-                     if (row, panel.key, panel.metric) in of]  # fmt: skip
+            values = [of.get((row, panel.key, panel.metric)) for _, row in points]
+            known = [(x, *value) for (x, _), value in zip(points, values) if value]
             first = name.removesuffix(AGAIN)
             at = names.index(first if first in names else name)
             colour = COLOURS[at % len(COLOURS)]
             axes.errorbar(
-                [x for x, *_ in found], [factor * mean for _, mean, *_ in found],
-                yerr=[factor * (sd or 0) for _, _, sd, _ in found],
+                [x for x, *_ in known], [factor * mean for _, mean, *_ in known],
+                yerr=[factor * (sd or 0) for _, _, sd, _ in known],
                 color=colour, mfc=colour if first == name else "white", label=name,
                 marker=MARKERS[at % len(MARKERS)], ms=5, capsize=2, lw=1.3,
                 ls=LINES[at // len(COLOURS) % len(LINES)],

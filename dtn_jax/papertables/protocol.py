@@ -33,21 +33,6 @@ class Published:
 
 
 @dataclasses.dataclass(frozen=True)
-class FullSize:
-    """Of a published set, for estimates that are made where only a smaller one is at hand.
-
-    Attributes:
-      rows: {"train", "test": rows of that file}.
-      ids: {field: its known ids}; of other fields those of the smaller set stand.
-      source: where the numbers are from.
-    """
-
-    rows: Mapping[str, int]
-    ids: Mapping[str, int]
-    source: str
-
-
-@dataclasses.dataclass(frozen=True)
 class Dial:
     """A dial of the data that the table `divergence` turns.
 
@@ -92,7 +77,6 @@ class Protocol:
       dials: of the data, for `divergence`: the first is the one that it is about.
       published: what others printed, shown beside ours and never mixed with it.
       cut: what was shortened, in words; () is a protocol in full (shortened.py).
-      full_size: of the published set, for estimates (estimate.py).
     """
 
     config: str
@@ -114,7 +98,6 @@ class Protocol:
     dials: tuple[Dial, ...] = ()
     published: tuple[Published, ...] = ()
     cut: tuple[str, ...] = ()
-    full_size: FullSize | None = None
 
     def own(self, name: str) -> Settings:
         """The settings of an entry of `overall`, tuned again or not."""

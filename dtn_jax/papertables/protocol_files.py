@@ -114,9 +114,16 @@ def found_beside(path: pathlib.Path, protocol: Protocol) -> Protocol:
 
 def check(protocol: Protocol) -> None:
     """Raises UserError where a protocol cannot be, told without data."""
-    choose("ours", protocol.ours, protocol.entries)
-    for name in protocol.again:
-        choose("entry to tune again", name, protocol.entries)
+    flat, known = flatten(configured(protocol)), protocol.entries
+    named = [("ours", known, [protocol.ours]), ("entry to tune again", known, protocol.again)]
+    named += [("expert in kinds", EXPERTS, protocol.kinds), ("width", flat, [protocol.width])]
+    for dial in protocol.dials:
+        options = pairs(str(flat["data.options"]), "data.options")
+        named.append(("option of a dial", options, (dial.option, *dial.beside)))
+        named.append((f"entry of the dial {dial.option}", known, dial.entries))
+    for what, known, names in named:
+        for name in names:
+            choose(what, name, known)
     for name in ("trials", "finalists", "finalist_seeds", "seeds"):
         least = 0 if name == "trials" else 1
         if getattr(protocol, name) < least:
@@ -142,20 +149,12 @@ def check(protocol: Protocol) -> None:
                 "seeds; `common` sets what all of them share"
             )
         checked_config(configured(protocol, own))
-    for kind in protocol.kinds:
-        choose("expert in kinds", kind, EXPERTS)
     if "mlp" not in protocol.kinds:
         raise UserError("kinds has no mlp, against which the others are tested")
     for option, values in protocol.sensitivity.items():
         for value in values:
             checked_config(configured(protocol, {option: value}))
-    choose("width", protocol.width, flatten(configured(protocol)))
     for dial in protocol.dials:
-        usual = pairs(configured(protocol).data.options, "data.options")
-        for option in (dial.option, *dial.beside):
-            choose("option of a dial", option, usual)
-        for name in dial.entries:
-            choose(f"entry of the dial {dial.option}", name, protocol.entries)
         if protocol.ours not in (dial.entries or protocol.entries):
             raise UserError(
                 f"the dial {dial.option} has no {protocol.ours}, against which the others are "

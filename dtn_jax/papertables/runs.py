@@ -19,6 +19,7 @@ import pathlib
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -91,9 +92,7 @@ class Runs:
         self.protocol, self.folder = protocol, folder
         self.places, self.together = places, together
         self.tunings = tune.Tunings(protocol, folder, self._located)
-        self._configs: dict[str, tuple[ConfigDict, Prepared]] = {}
-        self._sets: dict[str, Prepared] = {}
-        self._sizes: dict[str, Size] = {}
+        self._known: dict[str, Any] = {}  # see `_once`
         config = configured(protocol, places)
         self.data = self.data_of(config)
         # Models from outside are measured without weights, so none stands in such a table.
@@ -101,10 +100,7 @@ class Runs:
 
     def data_of(self, config: ConfigDict) -> Prepared:
         """A config's data set; prepared where it is not there."""
-        options = config.data.options
-        if options not in self._sets:
-            self._sets[options] = tune.data_of(config)
-        return self._sets[options]
+        return self._once(f"data {config.data.options}", lambda: tune.data_of(config))
 
     def notes_of(self, entry: Entry) -> Mapping:
         """What is known of the data of an entry's runs, such as the best AUC."""
@@ -113,11 +109,8 @@ class Runs:
     def size(self, entry: Entry) -> Size:
         """Of an entry's model, trained or not."""
         own = self.protocol.own(entry.tuned_as)
-        key = digest(own, entry.settings)
-        if key not in self._sizes:
-            config = configured(self.protocol, own, entry.settings, self.places)
-            self._sizes[key] = build_run(config).size
-        return self._sizes[key]
+        config = lambda: configured(self.protocol, own, entry.settings, self.places)  # noqa: E731
+        return self._once(f"size {digest(own, entry.settings)}", lambda: build_run(config()).size)
 
     def run(self, entry: Entry, seed: int) -> tuple[ConfigDict, pathlib.Path] | None:
         """The config and the folder of a final run; None where the entry is not tuned yet."""
@@ -151,11 +144,13 @@ class Runs:
                     later.append(left[place])
                 except UserError as error:
                     problems.append(f"  {label}: {error}")
-                except OSError as error:
-                    problems.append(f"  {label}: {shared_files.told(error)}")
                 except Exception as error:
-                    traceback.print_exc()
-                    problems.append(f"  {label}: {type(error).__name__}: {error}")
+                    why = f"{type(error).__name__}: {error}"
+                    if isinstance(error, OSError):
+                        why = shared_files.told(error)
+                    else:
+                        traceback.print_exc()
+                    problems.append(f"  {label}: {why}")
                 if place + 1 == len(left) or left[place + 1][0] != round_:
                     yield problems
                     problems = []
@@ -183,13 +178,20 @@ class Runs:
         return jobs
 
     def _located(self, *settings: Settings) -> tuple[ConfigDict, Prepared]:
-        """The config of these settings as its runs have it, and its data; made once."""
-        key = digest(*settings)
-        if key not in self._configs:
+        """The config of these settings as its runs have it, and its data."""
+
+        def made() -> tuple[ConfigDict, Prepared]:
             config = configured(self.protocol, *settings, self.places)
             data = self.data_of(config)
-            self._configs[key] = tune.validated(config, data), data
-        return self._configs[key]
+            return tune.validated(config, data), data
+
+        return self._once(f"config {digest(*settings)}", made)
+
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What `make` makes, which takes longer than all else that is done with runs."""
+        if name not in self._known:
+            self._known[name] = make()
+        return self._known[name]
 
     def _train(self, entry: Entry, seeds: Sequence[int], label: str) -> None:
         """Trains an entry's seeds.
@@ -242,9 +244,8 @@ def train_together(runs: Sequence[tuple[ConfigDict, pathlib.Path]]) -> bool:
         return False
     finally:
         jax.clear_caches()
-    for i in range(len(runs)):
-        draw(place / f"replica_{i}", len(runs))
     for i, (_, folder) in enumerate(runs):
+        draw(place / f"replica_{i}", len(runs))
         (place / f"replica_{i}").rename(folder)
     return True
 

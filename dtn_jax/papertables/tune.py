@@ -76,31 +76,27 @@ class Tunings:
         left = [name for name in names if self.read(name) is None]
         for name in self.protocol.entries if left and self.protocol.transfer else left:
             if self._read(name, {}) is None:
-                yield 0, f"tuning {name}", functools.partial(self.search, name, {})
+                yield 0, f"tuning {name}", functools.partial(self.make, name, False)
         for name in left if self.protocol.transfer else ():
-            yield 1, f"{name}, settings of the others", functools.partial(self.transfer, name)
+            label = f"{name}, settings of the others"
+            yield 1, label, functools.partial(self.make, name, True)
 
     def is_lost(self, name: str) -> bool:
         """Whether an entry's tuning failed here, or another's search, whose settings it tries."""
         return bool(self.lost) if self.protocol.transfer else name in self.lost
 
-    def transfer(self, name: str, label: str) -> None:
-        """Lets an entry try the settings of the others; raises Busy while these are searched."""
-        tried = self._tried(name)
-        if tried is None and self.lost:
-            lost = ", ".join(sorted(self.lost))
-            raise UserError(
-                f"not tuned: it tries the settings of all, and the search of {lost} failed"
-            )
+    def make(self, name: str, after: bool, label: str) -> None:
+        """Searches an entry's settings or, `after` that, tries those of the others, where it is not
+        done; raises Busy where another process does it."""
+        tried = self._tried(name) if after else {}
         if tried is None:
-            raise Busy("other entries are searched")
-        self.search(name, tried, label)
-
-    def search(self, name: str, tried: Mapping[str, dict], label: str) -> None:
-        """Tunes an entry where that is not done; raises Busy where another process does it."""
+            if not self.lost:
+                raise Busy("others are searched")
+            lost = ", ".join(sorted(self.lost))
+            raise UserError(f"it tries the settings of all, and the search of {lost} failed")
+        if self._read(name, tried) is not None:
+            return
         try:
-            if self._read(name, tried) is not None:
-                return
             path, config, data = self._file(name, tried)
             path.parent.mkdir(parents=True, exist_ok=True)
             held = locked(path.parent / "lock")
@@ -110,10 +106,8 @@ class Tunings:
                 screen.say(label, style="bold")
                 made = tune(self.protocol, name, config, data, path.parent, tried)
                 write_whole(path, json.dumps(made, indent=1) + "\n")
-        except Busy:
-            raise
-        except Exception:
-            self.lost.add(name)
+        except Exception as error:
+            self.lost |= set() if isinstance(error, Busy) else {name}
             raise
 
     def _tried(self, name: str) -> dict[str, dict] | None:

@@ -6,6 +6,7 @@ import dataclasses
 import html
 import json
 import pathlib
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 
@@ -13,8 +14,7 @@ import rich.console
 
 from dtn_jax.papertables import pictures
 from dtn_jax.papertables.entries import TABLES
-from dtn_jax.papertables.grids import SIZES, grids, main_grid, title_of
-from dtn_jax.papertables.notes import footnotes
+from dtn_jax.papertables.grids import SIZES, footnotes, grids, main_grid, title_of
 from dtn_jax.papertables.numbers import DIVERGENCE, FORMAT, differences, values
 from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid, in_latex, plain
@@ -58,15 +58,9 @@ def latex(made: Mapping) -> str:
 
 def report(folder: pathlib.Path) -> str:
     """A page of the tables that the folder has, pictures inside; older ones are left out."""
-    every = []
-    for name in TABLES:
-        path = folder / f"{name}.json"
-        try:
-            made = json.loads(path.read_text()) if path.exists() else {}
-        except ValueError:
-            screen.say(f"{path} is damaged: not in the report until --table={name} makes it again")
-            continue
-        every += [made] if made.get("format") == FORMAT else []
+    paths = [folder / f"{name}.json" for name in TABLES]
+    every = [json.loads(path.read_text()) for path in paths if path.exists()]
+    every = [made for made in every if made.get("format") == FORMAT]
     contents = "".join(
         f'<li><a href="#{made["table"]}">{html.escape(title_of(made))}</a></li>' for made in every
     )
@@ -114,11 +108,5 @@ def show(made: Mapping, path: pathlib.Path) -> None:
 
 def remade(arguments: Sequence[str]) -> str:
     """The command that makes the whole table, without the folders."""
-    left, given = [], iter(arguments)
-    for argument in given:
-        name, equals, _ = argument.partition("=")
-        if name not in PLACES:
-            left.append(argument)
-        elif not equals:
-            next(given)  # its value
-    return shlex.join(["dtn-jax", "paper_tables", *left])
+    text = shlex.join(["dtn-jax", "paper_tables", *arguments])
+    return re.sub(rf" ({'|'.join(PLACES)})[= ]('[^']*'|\S+)", "", text)

@@ -19,7 +19,7 @@ from dtn_jax import shared_files
 from dtn_jax.cli import paper_tables
 from dtn_jax.errors import UserError
 from dtn_jax.papertables import estimate, runs, tune, written
-from dtn_jax.papertables.protocol import FullSize, Published, configured
+from dtn_jax.papertables.protocol import Published, configured
 from dtn_jax.papertables.shortened import with_settings
 
 pytest_plugins = ["table_fixtures"]
@@ -326,14 +326,11 @@ def test_more_than_in_full_is_not_shortened(call, untrained, with_references):
     assert call(*given, protocol=FULL)["references"] == REFERENCE
 
 
-LARGE = FullSize({"train": 10**9, "test": 10**8}, {"workclass": 5_000}, "a paper")
-
-
 @pytest.mark.slow
 def test_the_command_measures_and_trains_nothing(prepared_dir, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(estimate, "STEPS", 2)
     monkeypatch.setattr(runs, "train", None)
-    protocol = dataclasses.replace(TINY, full_size=LARGE, finalists=3)
+    protocol = dataclasses.replace(TINY, finalists=3)
     monkeypatch.setattr(paper_tables, "load", lambda path: protocol)
     given = ["--dataset=adult", "--table=overall", f"--data_dir={prepared_dir}", "--estimate"]
     paper_tables.main([*given, f"--workdir={tmp_path}", "--entries=shared_bottom"])

@@ -116,7 +116,7 @@ def test_sensitivity_to_what_ours_does_not_have_is_refused(key):
         ("dtn,mmoe", ["dtn", "mmoe"]),
         ("dtn;mmoe", ["dtn", "mmoe"]),
         ("mmoe, gdcn", ["mmoe, gdcn"]),
-        ("dtn, mmoe,gdcn ,mlp.hidden = (64, 32)", ["dtn", "mmoe, gdcn", "mlp.hidden = (64, 32)"]),
+        ("dtn,mmoe, gdcn ,mlp.hidden = (64, 32)", ["dtn", "mmoe, gdcn", "mlp.hidden = (64, 32)"]),
         ("mmoe;dtn, gdcn", ["mmoe", "dtn, gdcn"]),
     ],
 )

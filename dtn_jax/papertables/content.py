@@ -10,7 +10,7 @@ import numpy as np
 
 from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.paired import FEWEST
-from dtn_jax.metrics.predicted_observed import PREDICTED_OBSERVED
+from dtn_jax.metrics.rates import PREDICTED_OBSERVED
 from dtn_jax.metrics.significance import FEW, compare, holm
 from dtn_jax.papertables.cells import usual
 from dtn_jax.papertables.draws import own_spaces, unpacked

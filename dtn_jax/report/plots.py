@@ -16,7 +16,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from dtn_jax.metrics import METRICS, Metric
 from dtn_jax.metrics.calibration import LOW_RATE, CalibrationCurve
-from dtn_jax.metrics.intervals import wilson
+from dtn_jax.metrics.rates import wilson
 from dtn_jax.report import as_written
 from dtn_jax.shared_files import replacing
 

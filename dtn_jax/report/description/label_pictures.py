@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from dtn_jax.data.describe.describe import Description
 from dtn_jax.data.describe.labels import Rate, shown_days
-from dtn_jax.metrics.intervals import wilson
+from dtn_jax.metrics.rates import wilson
 from dtn_jax.report.day_ticks import day_ticks
 from dtn_jax.report.description.drawing import (
     FONT,

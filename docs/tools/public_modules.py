@@ -187,7 +187,6 @@ PAGES = {
             "analysis.conflict",
             "analysis.pairs",
             "analysis.finished",
-            "analysis.replay",
             "analysis.watch",
         ),
     ),

@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
-from dtn_jax.analysis.figures import save
 from dtn_jax.papertables import gap_plots
 from dtn_jax.papertables.content import comparisons
 from dtn_jax.papertables.differences import opponent
@@ -21,6 +20,7 @@ from dtn_jax.papertables.panels import GREY, MARKERS, panels
 from dtn_jax.papertables.printed import has, keys_of, with_ours
 from dtn_jax.papertables.protocol import AGAIN
 from dtn_jax.papertables.seeds import within
+from dtn_jax.report.pictures import save_small as save
 from dtn_jax.report.plots import COLOURS, GRID, LINES, NOTE
 from dtn_jax.shared_files import replacing
 

@@ -23,8 +23,8 @@ from optuna.importance import FanovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as pictures
 
-from dtn_jax.report import as_written, screen
-from dtn_jax.report.plots import GRID
+from dtn_jax.report import screen
+from dtn_jax.report.pictures import GRID, plain
 from dtn_jax.search.studies import DONE, Study
 from dtn_jax.search.trials import ERROR, SETTINGS
 from dtn_jax.shared_files import replacing, write_whole
@@ -203,7 +203,7 @@ def draw(workdir: pathlib.Path, name: str, study: Study) -> None:
             what = f"validation {study.metric} ({study.objective})"
             title = f"{name}: {what}, {len(complete)} trials"
             readable(figure, title, varied)
-            as_written.plain(figure)
+            plain(figure)
             path = workdir / f"{name}_{kind}.png"
             with replacing(path) as temporary:
                 figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight")

@@ -17,7 +17,7 @@ from dtn_jax.report import as_written, screen, terminal
 from dtn_jax.report.html import formatted
 from dtn_jax.report.markdown import escaped, one_line, prose, table
 from dtn_jax.report.progress_bar import ProgressBar
-from dtn_jax.report.trace import heaviest
+from dtn_jax.report.profile import heaviest
 from dtn_jax.schema import Field, Schema, Task
 
 NAMES = [

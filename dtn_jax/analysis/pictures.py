@@ -96,7 +96,9 @@ def heat_map(found: Sequence[Found], method: str) -> Figure:
     largest = np.maximum(mean.max(axis=0, keepdims=True), 1e-300)
     sure = (mean > Z * error) | (method == ABSOLUTE)
     texts = [[marked(FACTOR * m, s) for m, s in zip(*row)] for row in zip(mean, sure)]
-    columns = ["\n@".join(key.split("@")) + f"\n{titles[key]} {facts['base'][key]:.4f}" for key in by_key]
+    columns = [
+        "\n@".join(key.split("@")) + f"\n{titles[key]} {facts['base'][key]:.4f}" for key in by_key
+    ]
     widest = max(len(part) for key in by_key for part in key.split("@")) + 1
     size = 2.7 + max(0.95, 0.085 * widest) * len(columns), 1.2 + 0.27 * len(fields)
     figure, (axes,) = panels(1, 1, size, least=4.6)

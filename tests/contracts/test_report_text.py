@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from dtn_jax.papertables import latex
 from dtn_jax.papertables import terminal as tables
 from dtn_jax.papertables.text import Text
-from dtn_jax.report import as_written, screen, terminal
+from dtn_jax.report import pictures, screen, terminal
 from dtn_jax.report.html import formatted
 from dtn_jax.report.markdown import escaped, one_line, prose, table
-from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.report.profile import heaviest
+from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.schema import Field, Schema, Task
 
 NAMES = [
@@ -93,7 +93,7 @@ def test_a_picture_of_any_name_can_be_drawn(name):
     axes.set_yscale("log")
     axes.set_xticks([1, 10], [name, name])
     axes.legend()
-    as_written.plain(figure)
+    pictures.plain(figure)
     figure.savefig(io.BytesIO(), format="png")
     assert not axes.title.get_parse_math()
     assert all(label.get_parse_math() for label in axes.get_yticklabels())

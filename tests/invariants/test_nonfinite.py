@@ -245,7 +245,5 @@ def test_what_is_no_batch_is_refused(prepared_dir, tmp_path, monkeypatch):
     kept = nonfinite.read(path)
     shorter = kept.batch.replace(ids=kept.batch.ids[1:])
     nonfinite.write(path, dataclasses.replace(kept, batch=shorter))
-        path, dataclasses.replace(kept, batch=kept.batch.replace(ids=kept.batch.ids[1:]))
-    )
     with pytest.raises(UserError, match=r"ids is int32\[255, 12\], expected int32\[256, 12\]"):
         replay.main([f"--batch={path}"])

@@ -44,9 +44,7 @@ def write(data: Prepared, html: str = "") -> None:
     for piece in terminal(sections(found), WIDE):
         screen.show(piece)
     try:
-        write_whole(
-            path, page(f"{found.schema.name}: description", [*sections(found, drawn=True), place])
-        )
+        write_whole(path, text)
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error}); give --html=FILE") from None
     progress.say(f"\nWith pictures: {path}")

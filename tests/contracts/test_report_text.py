@@ -128,7 +128,7 @@ def test_tables_and_bars_of_hostile_names(shown):
     schema = Schema(NAME, (Field(NAME, rows=2),), (Task(task),))
     splits = {NAME: {f"{task}@all": {"auc": 0.5, "log_loss": 0.6}}}
     screen.show(terminal.splits_table(splits, schema, NAME))
-    screen.show(heaviest([], NAME))
+    screen.show(heaviest([], NAME).terminal())
     screen.show(tables.as_rich(Text(NAME, (NAME, NAME), ((NAME, NAME),))))
     assert shown().count(NAME) == 8
     assert f"{task}@all" in shown()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import polars as pl
-
 from dtn_jax.analysis import findings
 from dtn_jax.analysis.sections import decimals, divergence_cells, sections
 from dtn_jax.report.grid import Grid
@@ -75,7 +73,7 @@ def summary(by_name: Mapping[str, Sequence[Mapping]]) -> str:
 
 def agreement(found: Sequence[Mapping]) -> dict[str, float | None]:
     """{task@space: the mean over seeds of its agreement with the known answer}, where known."""
-    table = pl.DataFrame(
+    table = findings.table(
         {"key": key, **own}
         for one in found
         for key, own in one["truth"].get("agreement", {}).get("permutation", {}).items()

@@ -22,7 +22,7 @@ from dtn_jax.analysis.rank import spearman
 Found = Mapping  # what importance.json holds
 
 
-def _table(rows: Iterable[Mapping]) -> pl.DataFrame:
+def table(rows: Iterable[Mapping]) -> pl.DataFrame:
     """A table of rows; what is nowhere defined is a number too."""
     return pl.DataFrame(list(rows), infer_schema_length=None).cast({pl.Null: pl.Float64})
 
@@ -46,7 +46,7 @@ def over_seeds(table: pl.DataFrame, by: Sequence[str], *values: str) -> pl.DataF
 
 def importances(found: Sequence[Found], method: str) -> pl.DataFrame:
     """A row a seed, key and field: `mean`, and the `error` of rows and permutations."""
-    return _table(
+    return table(
         {"seed": seed, "key": key, "field": field, "mean": one["mean"], "error": one["error"]}
         for seed, own in _seeds(found)
         for key, by_field in own["methods"][method]["importance"].items()
@@ -92,7 +92,7 @@ def divergences(found: Sequence[Found], method: str = "") -> list[dict]:
         return []
     keys = facts[0]["divergence"]["keys"]
     pairs = list(itertools.combinations(range(len(keys)), 2))
-    table = _table(
+    ends = table(
         {"left": keys[i], "right": keys[j]}
         | {what: own["divergence"][what][i][j] for what in ("value", "low", "high")}
         for own in facts
@@ -103,15 +103,13 @@ def divergences(found: Sequence[Found], method: str = "") -> list[dict]:
     noise = [_mean([own["divergence"]["itself"][k] for own in facts]) for k in range(len(keys))]
     between = [between_seeds(facts, key) for key in keys]
     truth = found[0]["truth"].get("divergence")
-    rows = over_seeds(table, ("left", "right"), "value", "low", "high").to_dicts()
+    rows = over_seeds(ends, ("left", "right"), "value", "low", "high").to_dicts()
     for row, (i, j) in zip(rows, pairs):
         row["noise"], row["seeds"] = (noise[i], noise[j]), (between[i], between[j])
         row["agree"] = agree(*(row[f"{what}_values"] for what in ("value", "low", "high")))
         row["known"] = None
         if truth:
-            row["known"] = truth["value"][truth["keys"].index(keys[i])][
-                truth["keys"].index(keys[j])
-            ]
+            row["known"] = truth["value"][i][j]  # of the same keys
     return rows
 
 
@@ -144,7 +142,7 @@ def gate_weights(found: Sequence[Found]) -> pl.DataFrame:
     Seeds can be compared by these: which of a group's experts of one kind does what is chance.
     """
     tasks = list(dict.fromkeys(gate.partition("/")[0] for gate in found[0]["gates"]["use"]))
-    table = _table(
+    experts = table(
         {"seed": seed, "gate": gate, "kind": kind(source), "weight": weight}
         | {"whose": relation(gate, source, tasks)}
         for seed, own in _seeds(found)
@@ -152,7 +150,7 @@ def gate_weights(found: Sequence[Found]) -> pl.DataFrame:
         for source, weight in weights.items()
     )
     by = ("seed", "gate", "kind", "whose")
-    return table.group_by(by, maintain_order=True).agg(pl.col("weight").sum(), experts=pl.len())
+    return experts.group_by(by, maintain_order=True).agg(pl.col("weight").sum(), experts=pl.len())
 
 
 def kind(source: str) -> str:
@@ -172,7 +170,7 @@ def strongest(weights: pl.DataFrame) -> dict[str, list[str]]:
 
 def relations(found: Sequence[Found]) -> pl.DataFrame:
     """A row a seed, gate and whose experts: `weight`; `scaled` is of effective weights."""
-    return _table(
+    return table(
         {"seed": seed, "gate": gate, "whose": whose, "weight": weight, "scaled": scaled}
         for seed, own in _seeds(found)
         for scaled, part in ((False, own["gates"]), (True, own["gates"]["effective"]))
@@ -183,7 +181,7 @@ def relations(found: Sequence[Found]) -> pl.DataFrame:
 
 def cosines(found: Sequence[Found]) -> pl.DataFrame:
     """A row a seed and pair of tasks: the `mean` over batches, and `half` its 95 % interval."""
-    return _table(
+    return table(
         {"seed": seed, "tasks": tasks, **one}
         for seed, own in _seeds(found)
         for tasks, one in own["conflict"].items()

@@ -35,14 +35,6 @@ PICTURES = {  # in the order that they stand in, with what they show
     "over_training": "Gate weights and gradient conflict over training",
     "pairs": "Field pairs in GDCN's first layer",
 }
-KNOWN = (
-    " The known answer, that of the Bayes-optimal score, is by permutation; fields that it does "
-    "not use share a rank there, and in a model have ranks by chance."
-)
-ANOTHER = (
-    " By gradient the divergence is another quantity, of how far fields move a score, not of what "
-    "they add to its {}: its interval says nothing of the divergence by permutation."
-)
 
 
 def sections(found: Sequence[Found], pictures: Mapping[str, str] | None = None) -> list[Section]:
@@ -108,7 +100,7 @@ def importance(found: Sequence[Found]) -> Iterator[Section]:
     first = found[0]
     methods = [m for m in METHODS if m in first["methods"]]
     titles = findings.titles(found, methods[0])
-    bases = pl.DataFrame(
+    bases = findings.table(
         {"key": key, "base": base}
         for one in found
         for key, base in one["methods"][methods[0]]["base"].items()
@@ -159,19 +151,12 @@ def divergence(found: Sequence[Found]) -> Iterator[Section]:
     if not grids[0].rows:
         return
     text = (
-        "1 − Spearman's correlation of two tasks' importances (0: one order of the fields, 1: "
-        "unrelated, 2: reversed); the interval is of rows. Noise alone: what each task's own "
-        "importances would diverge by between two such samples of rows. It is in the ranks of "
-        "fields that hardly matter, and pushes divergences up: intervals reach further up than "
-        "down."
+        "0: one order of the fields, 1: unrelated, 2: reversed. Intervals are of rows. Noise alone: "
+        "what a task's own importances diverge by between two samples of rows; it is in the ranks "
+        "of fields that hardly matter, and pushes divergences up."
     )
     if len(found) > 1:
-        text += (
-            " Seeds alone: what they do diverge by between two seeds' models, on the same rows. "
-            "Seeds agree where each one's divergence lies in the intervals of all."
-        )
-    text += KNOWN if found[0]["truth"] else ""
-    text += ANOTHER.format(_metrics(found, ABSOLUTE)) if ABSOLUTE in methods else ""
+        text += " Seeds alone: what they diverge by between two seeds' models."
     yield Section("Divergence between tasks", [text], grids)
 
 
@@ -213,12 +198,12 @@ def divergence_cells(
 def truth(found: Sequence[Found]) -> Iterator[Section]:
     if not found[0]["truth"]:
         return
-    table = pl.DataFrame(
+    table = findings.table(
         {"method": method, "key": key, **own}
         for one in found
         for method, by_key in one["truth"]["agreement"].items()
         for key, own in by_key.items()
-    ).cast({pl.Null: pl.Float64})
+    )
     rows = over_seeds(table, ("method", "key"), "rank_correlation", "fields").to_dicts()
     methods, keys = (list(dict.fromkeys(row[name] for row in rows)) for name in ("method", "key"))
     texts = {
@@ -226,13 +211,9 @@ def truth(found: Sequence[Found]) -> Iterator[Section]:
         for row in rows
     }
     title = "rank correlation with the importance of the Bayes-optimal score (fields above noise)"
-    text = (
-        "By permutation, on the same rows. In a narrower space than that of its loss a task is "
-        "ranked by the quotient of two of the model's probabilities."
-    )
     cells = [[method, *(texts[method, key] for key in keys)] for method in methods]
     grid = Grid(["method", *keys], cells, title=title)
-    yield Section("The known answer", [text], [grid])
+    yield Section("The known answer", (), [grid])
 
 
 def gates(found: Sequence[Found]) -> Iterator[Section]:
@@ -240,16 +221,10 @@ def gates(found: Sequence[Found]) -> Iterator[Section]:
     if not first:
         yield Section("Gates", ["This architecture has no gates."])
         return
-    text = "How large the experts' outputs are is not in these numbers."
-    if len(found) > 1:
-        text += (
-            " Experts of one kind in one group are summed, because which of them does what is "
-            "chance."
-        )
     grids = [relations_grid(found)]
     if len(found) > 1:
         grids.append(kinds_grid(findings.gate_weights(found)))
-    yield Section("Gates", [text], grids)
+    yield Section("Gates", (), grids)
 
 
 def relations_grid(found: Sequence[Found]) -> Grid:
@@ -259,11 +234,11 @@ def relations_grid(found: Sequence[Found]) -> Grid:
     cells = {(r["gate"], r["whose"], r["scaled"]): f"{percents(r)} %" for r in table.to_dicts()}
     kinds = table["whose"].unique(maintain_order=True)
     evenness = over_seeds(
-        pl.DataFrame(
+        findings.table(
             {"gate": gate, "evenness": value}
             for one in found
             for gate, value in one["gates"]["evenness"].items()
-        ).cast({pl.Null: pl.Float64}),
+        ),
         ("gate",),
         "evenness",
     )
@@ -327,30 +302,20 @@ def conflict(found: Sequence[Found]) -> Iterator[Section]:
     if rows:
         header = ["tasks", "cosine", "± 95 %", "batches", "by seed"]
         grid = Grid(header, rows, title="cosine of gradients at the shared embeddings, best state")
-        text = (
-            "Below 0, one task undoes what helps the other. The mean over batches as in training; "
-            "one batch tells little. What is chance in a batch's rows is in both gradients: of "
-            "larger batches it would be another."
-        )
-        yield Section("Conflict", [text], [grid if len(found) > 1 else grid.take(range(4))])
+        yield Section("Conflict", (), [grid if len(found) > 1 else grid.take(range(4))])
 
 
 def pairs(found: Sequence[Found]) -> Iterator[Section]:
     """Where pairs are known, how well each GDCN's first layer has them; else its strongest."""
     every = [one["pairs"] for one in found]
     if any("all" in facts["term"] for facts in every[0].values()):
-        text = (
-            "AUC over all pairs, and how many of the strongest are known; first for the pairs of "
-            "the group's own stage, then for those of all stages up to it, on which its label "
-            "depends too. `norm` reads the weights alone, `term` the layer's output on data."
-        )
-        table = pl.DataFrame(
+        table = findings.table(
             {"expert": expert, "by": by, "which": which, **facts[by][which]}
             for own in every
             for expert, facts in own.items()
             for by in ("norm", "term")
             for which in ("own", "all")
-        ).cast({pl.Null: pl.Float64})
+        )
         rows: dict[tuple[str, str], list[str]] = {}
         by = ("expert", "by", "which", "known")
         for row in over_seeds(table, by, "auc", "found").to_dicts():
@@ -358,9 +323,7 @@ def pairs(found: Sequence[Found]) -> Iterator[Section]:
             cells += [plus(row, "auc"), f"{row['found']:.3g} of {row['known']}"]
         header = ["expert", "by", "own: AUC", "found", "up to it: AUC", "found"]
         title = "GDCN's first layer: AUC of known pairs, and how many of the strongest are known"
-        yield Section(
-            "Field pairs", [text], [Grid(header, [*rows.values()], title, left=2)], marked=True
-        )
+        yield Section("Field pairs", (), [Grid(header, [*rows.values()], title, left=2)])
     elif every[0]:
         rows = []
         for expert in every[0]:

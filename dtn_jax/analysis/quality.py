@@ -21,7 +21,6 @@ import numpy as np
 
 from dtn_jax.interface import Batch
 from dtn_jax.metrics import METRICS, Metric
-from dtn_jax.metrics.influence import beaten_by_row
 from dtn_jax.metrics.spaces import logits_in, space_mask
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Float, Int, Shaped
@@ -114,11 +113,25 @@ def auc(
       labels: `[N]`, 0 or 1; both must be there.
       weights: `[N]`, >= 0.
     """
-    weight = np.ones(len(scores)) if weights is None else weights.astype(np.float64)
-    positive = labels == 1
-    value, beaten = beaten_by_row(scores, positive, weight)
-    totals = np.where(positive, weight[positive].sum(), weight[~positive].sum())
-    return value, weight * (beaten - value) / totals
+    order = np.argsort(scores)
+    ordered = scores[order]
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    ends = np.append(starts[1:], len(scores))  # of each run of equal scores
+    positive = (labels[order] == 1).astype(np.float64)
+    weight = np.ones(len(scores)) if weights is None else weights[order].astype(np.float64)
+    shares, totals = [], []
+    for counted in (weight * (1 - positive), weight * positive):
+        below = np.concatenate([[0.0], np.cumsum(counted)])
+        halfway = (below[starts] + below[ends]) / 2
+        totals.append(below[-1])
+        shares.append(np.repeat(halfway, ends - starts) / below[-1])
+    won, lost = shares[0], 1 - shares[1]  # against negatives, and against positives
+    value = float(positive * weight @ won / totals[1])
+    psi = np.empty(len(scores))
+    psi[order] = weight * np.where(
+        positive == 1, (won - value) / totals[1], (lost - value) / totals[0]
+    )
+    return value, psi
 
 
 def r2(

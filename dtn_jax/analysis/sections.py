@@ -151,9 +151,9 @@ def divergence(found: Sequence[Found]) -> Iterator[Section]:
     if not grids[0].rows:
         return
     text = (
-        "0: one order of the fields, 1: unrelated, 2: reversed. Intervals are of rows. Noise alone: "
-        "what a task's own importances diverge by between two samples of rows; it is in the ranks "
-        "of fields that hardly matter, and pushes divergences up."
+        "0: one order of the fields, 1: unrelated, 2: reversed. Intervals are of rows. Noise "
+        "alone: what a task's importances diverge by between two samples of rows. It is in the "
+        "ranks of fields that hardly matter, and pushes divergences up."
     )
     if len(found) > 1:
         text += " Seeds alone: what they diverge by between two seeds' models."

@@ -27,7 +27,7 @@ from dtn_jax.metrics.calibration import lowest_of_bins
 from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.sigmoid import probabilities_of
 from dtn_jax.metrics.xauc import lower_labels, won_over_lower
-from dtn_jax.shapes import Bool, Float, Int
+from dtn_jax.shapes import Float, Int
 
 MOST = 20_000  # units; more are joined at random into as many
 SURE = 1.5  # standard errors of a bin's error that make one
@@ -179,26 +179,13 @@ def _xauc(rows: Rows, places: Int[np.ndarray, " N"], units: Units) -> Influence:
 def _auc(rows: Rows, places: Int[np.ndarray, " N"], units: Units) -> Influence:
     """The mean over positives of the negatives below, and that over negatives of the positives
     above, are both the AUC; their influences add up."""
-    w, positive = weights_of(rows), rows.labels
-    _, beaten = beaten_by_row(rows.scores, positive, w)
-    sides = (w * positive, w * ~positive)
-    up, down = (units.quotient(places, side * beaten, side) for side in sides)
-    both = up + down
+    w, positive, beaten = weights_of(rows), rows.labels, np.zeros(len(rows.scores))
+    up, down = w * positive, w * ~positive
+    if up.any() and down.any():
+        beaten[positive] = _below(rows.scores[positive], rows.scores[~positive], w[~positive])
+        beaten[~positive] = 1 - _below(rows.scores[~positive], rows.scores[positive], w[positive])
+    both = units.quotient(places, up * beaten, up) + units.quotient(places, down * beaten, down)
     return both.times(1.0, both.value / 2)
-
-
-def beaten_by_row(
-    scores: Float[np.ndarray, " N"], positive: Bool[np.ndarray, " N"], w: Float[np.ndarray, " N"]
-) -> tuple[float, Float[np.ndarray, " N"]]:
-    """The AUC, and by weight the share of the negatives that are below each positive and of the
-    positives that are above each negative; NaN and 0 where a class is absent."""
-    beaten = np.zeros(len(scores))
-    up, down = w[positive], w[~positive]
-    if not (up.any() and down.any()):
-        return float("nan"), beaten
-    beaten[positive] = _below(scores[positive], scores[~positive], down)
-    beaten[~positive] = 1 - _below(scores[~positive], scores[positive], up)
-    return float(up @ beaten[positive] / up.sum()), beaten
 
 
 def _below(

@@ -70,13 +70,17 @@ class Grid:
 
     def terminal(self, width: int = 0, gap: int = GAP) -> rich.console.Group:
         """For `screen.show`: in parts that are no wider than `width` letters, where it is given;
-        each has the first column, and so many blanks between columns."""
+        each has the first column. There are `gap` blanks between columns, or one where that
+        saves a part."""
         rest = len(self.rows) - self.shown if self.shown else 0
         if rest > 0:
             note = f"… and {rest:,} more in the page" + f"\n{self.note}" * bool(self.note)
             few = dataclasses.replace(self, rows=self.rows[: self.shown], note=note, shown=0)
             return few.terminal(width, gap)
         parts = [self] if not width else list(self._parts(width, gap))
+        dense = list(self._parts(width, 1)) if len(parts) > 1 else parts
+        if len(dense) < len(parts):
+            parts, gap = dense, 1
         shown: list = [rich.text.Text(self.title, "bold")] if self.title else []
         for part in parts:
             shown.append(part._rich(gap))

@@ -24,11 +24,10 @@ class Section:
 
     Attributes:
       title: '' continues the section before.
-      texts: paragraphs; `code` and **bold** are marks where `marked`.
+      texts: paragraphs; in Markdown `code` and **bold** are marks.
       grids: tables.
       more: tables that are too wide or too long for a terminal.
       pictures: {what it shows: a PNG's content, or the address of its file}.
-      marked: whether the texts have marks.
     """
 
     title: str
@@ -36,7 +35,6 @@ class Section:
     grids: Sequence[Grid] = ()
     more: Sequence[Grid] = ()
     pictures: Mapping[str, bytes | str] = dataclasses.field(default_factory=dict)
-    marked: bool = False
 
 
 def terminal(
@@ -48,8 +46,8 @@ def terminal(
             yield rich.text.Text(f"\n{section.title}", "bold")
             yield from map(rich.text.Text, section.texts)
         for grid in section.grids:
-            yield grid.terminal(width)
-            yield ""
+            shown = grid.terminal(width)
+            yield from ("", shown) if texts else (shown, "")
 
 
 def markdown(sections: Sequence[Section], level: int = 2) -> str:
@@ -72,9 +70,8 @@ def page(title: str, sections: Sequence[Section]) -> str:
 
 
 def _in_html(section: Section) -> str:
-    text = pages.formatted if section.marked else html.escape
     parts = [f"<h2>{html.escape(section.title)}</h2>"] if section.title else []
-    parts += [f"<p>{text(one)}</p>" for one in section.texts]
+    parts += [f"<p>{html.escape(one)}</p>" for one in section.texts]
     for alt, source in section.pictures.items():
         address = pages.embedded(source) if isinstance(source, bytes) else html.escape(source)
         parts.append(f'<img alt="{html.escape(alt)}" src="{address}">')

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dtn_jax.analysis import markdown, over_seeds, seeds_markdown
-from dtn_jax.analysis.tables import decimals, own_spaces
+from dtn_jax.analysis import findings
+from dtn_jax.analysis.sections import decimals, divergence_cells, sections
+from dtn_jax.report.grid import Grid
+from dtn_jax.report.sections import markdown
 
 COMMAND = "python -m experiments.importance_report"
 HEAD = """\
@@ -33,14 +35,12 @@ def page(every: Mapping[str, Sequence[Mapping]], pictures: Mapping[str, Mapping[
 
     Args:
       every: {name: what was found of its models, by seed}.
-      pictures: {name: those of markdown.PICTURES that there are, with their files' names}.
+      pictures: {name: those of sections.PICTURES that there are, with their files' names}.
     """
     parts = [HEAD, summary(every)]
     for name, found in every.items():
-        alone = len(found) == 1
-        text = markdown.section if alone else seeds_markdown.section
         parts += [f"## {name}\n", how(name, found)]
-        parts.append(text(found[0] if alone else found, pictures[name]))
+        parts.append(markdown(sections(found, pictures[name]), level=3))
     return "\n".join(parts)
 
 
@@ -50,31 +50,38 @@ def summary(by_name: Mapping[str, Sequence[Mapping]]) -> str:
     for name, found in by_name.items():
         if "permutation" not in found[0]["methods"]:
             continue
-        agreement = [one["truth"].get("agreement", {}).get("permutation", {}) for one in found]
-        own = own_spaces(list(found[0]["methods"]["permutation"]["importance"]))
-        truth = over_seeds.truths(found)
-        for one in over_seeds.divergences(found, "permutation"):
-            if not {*one.keys} <= {*own}:
-                continue
-            agreed = [
-                decimals(over_seeds.spread([a[key]["rank_correlation"] for a in agreement]).mean)
-                for key in one.keys
-                if agreement[0]
-            ]
-            tasks, mean, _, ends, noise, seeds, _ = seeds_markdown.line(one)
-            true = decimals(truth[one.keys]) if one.keys in truth else ""
-            between = seeds if len(found) > 1 else ""
-            cells = [mean, ends, noise, between, true, ", ".join(agreed)]
-            rows.append([name, tasks, str(len(found)), *cells])
+        every = findings.divergences(found, "permutation")
+        own = findings.own_spaces(found[0]["methods"]["permutation"]["importance"])
+        every = [row for row in every if {row["left"], row["right"]} <= {*own}]
+        agreed = agreement(found)
+        for row, cells in zip(every, divergence_cells(found, every)[1]):
+            seeds = cells[4] if len(found) > 1 else ""
+            known = "" if row["known"] is None else decimals(row["known"])
+            agree = ", ".join(decimals(agreed[row[s]]) for s in ("left", "right") if agreed)
+            rows.append([name, cells[0], str(len(found)), *cells[1:4], seeds, known, agree])
     header = ["data set", "tasks", "seeds", "divergence", "95 % interval", "noise alone"]
+    grid = Grid([*header, "seeds alone", "known", "agreement"], rows)
     return (
         "Divergence is 1 − Spearman's correlation of two tasks' permutation importances. `noise "
         "alone` is what another sample of rows makes each task diverge by from itself, `seeds "
         "alone` what another seed does. Where the answer is known, `known` is the divergence of "
         "the Bayes-optimal score's importances, and `agreement` each task's rank correlation with "
         "these, over the fields above their noise."
-        "\n\n" + markdown.table([*header, "seeds alone", "known", "agreement"], rows) + "\n"
+        f"\n\n{grid.markdown()}"
     )
+
+
+def agreement(found: Sequence[Mapping]) -> dict[str, float | None]:
+    """{task@space: the mean over seeds of its agreement with the known answer}, where known."""
+    table = findings.table(
+        {"key": key, **own}
+        for one in found
+        for key, own in one["truth"].get("agreement", {}).get("permutation", {}).items()
+    )
+    if not len(table):
+        return {}
+    means = findings.over_seeds(table, ("key",), "rank_correlation")
+    return dict(means.select("key", "rank_correlation").iter_rows())
 
 
 def how(name: str, found: Sequence[Mapping]) -> str:

@@ -23,8 +23,9 @@ from collections.abc import Mapping, Sequence
 
 import jax
 
-from dtn_jax.analysis import markdown, seeds_figures
+from dtn_jax.analysis import pictures
 from dtn_jax.analysis.explain import Settings
+from dtn_jax.analysis.sections import PICTURES
 from dtn_jax.cli import command
 from dtn_jax.cli.feature_importance import FOLDER, arguments_of, config_of, explained
 from dtn_jax.config import flatten, identity, load_config
@@ -142,8 +143,8 @@ def keep(name: str, found: Sequence[Mapping], folder: pathlib.Path) -> None:
     """
     KEPT.mkdir(parents=True, exist_ok=True)
     several = len(found) > 1
-    drawn = seeds_figures.draw(found, KEPT, name) if several else []
-    for picture in markdown.PICTURES:
+    drawn = pictures.draw(found, KEPT, f"{name}_") if several else []
+    for picture in PICTURES:
         path, kept = folder / f"{picture}.png", KEPT / f"{name}_{picture}.png"
         if not several and path.exists():
             shutil.copy(path, kept)
@@ -190,15 +191,15 @@ def report() -> str:
     if not files:
         raise UserError(f"{KEPT} holds no JSON: give --workdirs=DIR,... or --datasets=NAME,...")
     every = {path.stem: by_seed(json.loads(path.read_text())) for path in files}
-    pictures = {
+    shown = {
         name: {
             picture: f"{name}_{picture}.png"
-            for picture in markdown.PICTURES
+            for picture in PICTURES
             if (KEPT / f"{name}_{picture}.png").exists()
         }
         for name in every
     }
-    return page(every, pictures)
+    return page(every, shown)
 
 
 def by_seed(kept: dict | list[dict]) -> list[dict]:

@@ -7,11 +7,9 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
-from dtn_jax.analysis.figures import save
 from dtn_jax.papertables.grids import (
     LEVEL,
     digits_of,
@@ -24,7 +22,16 @@ from dtn_jax.papertables.grids import (
 )
 from dtn_jax.papertables.numbers import MEAN, comparisons, first_dial, grouped, summary
 from dtn_jax.papertables.protocol import AGAIN
-from dtn_jax.report.plots import COLOURS, LINES, NOTE, clean
+from dtn_jax.report.pictures import (
+    COLOURS,
+    LINES,
+    cells,
+    clean,
+    header,
+    named_lines,
+    panels,
+    save_small,
+)
 from dtn_jax.shared_files import replacing
 
 DPI = 140
@@ -69,28 +76,14 @@ def draw(made: Mapping, stem: pathlib.Path) -> list[pathlib.Path]:
             path.unlink(missing_ok=True)
             continue
         with replacing(path) as temporary:
-            save(figure, temporary, dpi=DPI, bbox_inches="tight")
+            save_small(figure, temporary, dpi=DPI)
         written.append(path)
     return written
 
 
-def panels(count: int, width: float, height: float, columns: int = 0) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels of that size in inches, `columns` of them side by side; by
-    default at most PER_ROW, and rows equally long."""
-    columns = columns or -(-count // -(-count // PER_ROW))
-    rows = -(-count // columns)
-    figure = Figure(figsize=(1.6 + width * columns, 0.4 + height * rows), layout="constrained")
-    every = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in every[count:]:
-        axes.set_visible(False)
-    return figure, list(every[:count])
-
-
-def titled(made: Mapping, figure: Figure, text: str, note: str = "") -> Figure:
+def titled(made: Mapping, figure: Figure, text: str, below: str = "") -> Figure:
     name = f"{made['dataset']}, shortened" if "shortened" in made else made["dataset"]
-    title = with_ours(f"{name}: {text}", made)
-    figure.suptitle(title, fontsize=11, x=0.01, ha="left", fontweight="bold")
-    figure.text(0.99, 0.0, note, ha="right", va="top", **NOTE)
+    header(figure, with_ours(f"{name}: {text}", made), below)
     return figure
 
 
@@ -108,7 +101,7 @@ def differences(made: Mapping) -> Figure | None:
     names = list(dict.fromkeys(name for own in tests.values() for name in own))
     if not names:
         return None
-    figure, every = panels(len(tests), 3.1, 0.6 + 0.34 * len(names), len(tests))
+    figure, every = panels(len(tests), len(tests), (4.0, 0.8 + 0.3 * len(names)), sharey=True)
     for axes, (title, own) in zip(every, tests.items()):
         for at, test in enumerate(map(own.get, names)):
             if not test:
@@ -122,13 +115,12 @@ def differences(made: Mapping) -> Figure | None:
         clean(axes, title)
         axes.set_xlabel("AUC difference × 1000", fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.set_yticks(range(len(names)), names if axes is every[0] else [])
-        axes.set_ylim(len(names) - 0.5, -0.5)  # the first row on top
+        named_lines(axes, names)
     note = f"coloured: p < {LEVEL} after Holm's correction"
     if "shortened" in made:
         note = "training was shortened: which learns faster, not which is better"
     note += "; hollow: smaller than twice the seeds' sd"
-    return titled(made, figure, f"AUC less that of {opponent(made)}, 95 % interval\n", note)
+    return titled(made, figure, f"AUC less that of {opponent(made)}, 95 % interval", note)
 
 
 def heat(made: Mapping) -> Figure | None:
@@ -136,25 +128,21 @@ def heat(made: Mapping) -> Figure | None:
     rows, of = made["rows"], summary(made)
     keys = keys_with(rows, "auc")
     kinds, routings = (list(grouped(rows, what)) for what in ("at", "group"))
-    figure, every = panels(len(keys), 4.0, 0.8 + 0.55 * len(kinds))
+    figure, every = panels(len(keys), PER_ROW, (5.0, 0.8 + 0.55 * len(kinds)))
     for axes, key in zip(every, keys):
-        values, texts = np.full((len(kinds), len(routings)), np.nan), {}
+        values = np.full((len(kinds), len(routings)), np.nan)
+        texts = [[""] * len(routings) for _ in kinds]
         digits = digits_of(of, rows, key, "auc")
         for row in rows:
             if found := of.get((row["name"], key, "auc")):
-                at = kinds.index(row["at"]), routings.index(row["group"])
-                values[at] = found[0]
+                i, j = kinds.index(row["at"]), routings.index(row["group"])
+                values[i, j] = found[0]
                 lacks = f"\n({found[2]} of {made['seeds']})" * (found[2] < made["seeds"])
-                texts[at] = spread(*found[:2], digits).replace(" ± ", "\n± ") + lacks
-        axes.imshow(values, cmap="Blues", aspect="auto")
-        middle = np.nanmean([np.nanmin(values), np.nanmax(values)])
-        for (i, j), text in texts.items():
-            colour = "white" if values[i, j] > middle else "black"
-            axes.text(j, i, text, ha="center", va="center", fontsize=8.5, color=colour)
+                texts[i][j] = spread(*found[:2], digits).replace(" ± ", "\n± ") + lacks
         clean(axes, f"AUC {key}")
+        middle = np.nanmean([np.nanmin(values), np.nanmax(values)])
+        cells(axes, values, texts, routings, kinds, dark=middle, cmap="Blues")
         axes.grid(False)
-        axes.set_xticks(range(len(routings)), routings)
-        axes.set_yticks(range(len(kinds)), kinds)
     return titled(made, figure, "test AUC, mean ± deviation, kinds in each routing")
 
 
@@ -224,12 +212,14 @@ def of_dial(title: str, rows: Sequence[Mapping], key: str) -> Panel:
     return Panel(title, x, key, "gap", lines, ticks)
 
 
-def curves(made: Mapping, every: Sequence[Panel], text: str, columns: int = 0) -> Figure | None:
+def curves(
+    made: Mapping, every: Sequence[Panel], text: str, columns: int = PER_ROW
+) -> Figure | None:
     """A line a model, mean ± standard deviation over seeds; what was tuned again is hollow."""
     if not every:
         return None
     of, names = summary(made), list(dict.fromkeys(name for p in every for name in p.lines))
-    figure, axes_of = panels(len(every), 3.5, 3.0, columns)
+    figure, axes_of = panels(len(every), columns, (4.2, 3.4))
     for axes, panel in zip(axes_of, every):
         factor = 1000 if panel.metric == "gap" else 1
         for name, points in panel.lines.items():

@@ -157,20 +157,15 @@ def check_batch(run: Run, kept: Kept, path: pathlib.Path) -> None:
     """Raises UserError where the batch cannot be one of this run."""
     like = example_batch(run.schema, run.config.data.batch_size, run.grouped)
 
-    def told(array) -> str:
+    def shown(array) -> str:
         return "absent" if array is None else f"{array.dtype}{list(array.shape)}"
 
     for name in FIELDS:
-        got, expected = getattr(kept.batch, name), getattr(like, name)
-        if _kind(got) != _kind(expected):
+        got, expected = shown(getattr(kept.batch, name)), shown(getattr(like, name))
+        if got != expected:
             raise UserError(
-                f"{path}: {name} is {told(got)}, expected {told(expected)}; it is no batch of the "
-                f"run in {path.parent.parent}"
+                f"{path}: {name} is {got}, expected {expected}; it is no batch of the run in "
+                f"{path.parent.parent}"
             )
     if not 1 <= kept.step <= run.total_steps:
         raise UserError(f"{path}: step {kept.step}, expected one of 1 to {run.total_steps}")
-
-
-def _kind(array) -> tuple:
-    """Shape and kind of dtype, or () where there is no array."""
-    return () if array is None else (array.shape, np.dtype(array.dtype).kind)

@@ -123,6 +123,7 @@ def row(entry: Entry, runs: Sequence[Found]) -> dict:
         "against": entry.against,
         "experts": first["experts"],
         "seeds": [run.results["seed"] for run in runs],
+        "runs": [run.name for run in runs],
         "metrics": metrics,
         "few": [key for key, of in tests[0].items() if is_few(of)],
         **({"few_groups": True} if any(map(in_few_groups, tests[0].values())) else {}),

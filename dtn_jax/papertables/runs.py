@@ -59,6 +59,7 @@ class Found:
     """What a final run found.
 
     Attributes:
+      name: of its folder.
       results: its results.json.
       config: its identity options, as text.
       draws: {task@space: `[R]`}, its AUC under each draw of the test rows.
@@ -67,6 +68,7 @@ class Found:
       device, date: on and at which it was trained.
     """
 
+    name: str
     results: dict
     config: dict[str, str]
     draws: dict[str, np.ndarray]
@@ -287,6 +289,7 @@ def read(config: ConfigDict, folder: pathlib.Path) -> Found:
     device, together = str(draws.pop(DEVICE)), int(draws.pop(TOGETHER))
     rate, examples = results["examples_per_second"], results["steps"] * config.data.batch_size
     return Found(
+        name=folder.name,
         results=results,
         config={key: str(value) for key, value in identity(config).items()},
         draws=draws,

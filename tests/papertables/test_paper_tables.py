@@ -48,6 +48,7 @@ def test_a_table_is_made_gone_on_with_and_extended(call, tmp_path, monkeypatch, 
 
     later = call("--seeds=2", protocol=protocol)
     assert [row["seeds"] for row in later["rows"]] == [[1, 2], [1, 2]]
+    assert all((folder / "runs" / name).is_dir() for row in later["rows"] for name in row["runs"])
     monkeypatch.setattr(runs, "train", None)  # nothing is done again
     assert call("--seeds=1", protocol=protocol)["rows"] == found["rows"]
     varied = call("--seeds=2", table="sensitivity", protocol=protocol)  # 4 is what ours has

@@ -61,6 +61,8 @@ def main(arguments: Sequence[str]) -> None:
     if known.table == "all" and not protocol.dials:
         tables.remove(DIVERGENCE)
     folder = pathlib.Path(known.workdir) / name
+    if (folder / "cells.jsonl.xz").exists():
+        raise UserError(f"{folder} is of an earlier version, whose runs are not read: name another")
     place = pathlib.Path(known.runs) / name if known.runs else folder / "runs"
     compile_cache.use("none" if known.estimate else known.cache_dir)  # compiling is a part of it
     on_cpu = jax.default_backend() == "cpu"

@@ -23,6 +23,7 @@ KINDS = ("gdcn", "masknet", "hcnet")  # of DTN's paper
 ROUTINGS = ("shared_bottom", "mmoe", "ple")  # beside ours, those that a protocol has
 ONE_GROUP = ("shared_bottom", "mmoe")  # architectures whose experts are all in one
 OPTIONS = "data.options"
+LARGE = "mlp alone, as large"
 
 
 def overall(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
@@ -53,7 +54,7 @@ def ablation(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
     variants |= {
         "the paper's three kinds": {"model.experts": "+".join(KINDS)},
         **{f"{kind} alone": {"model.experts": f"{kind}*{count}"} for kind in alone},
-        "mlp alone, as large": {"model.experts": f"mlp*{count}"},
+        LARGE: {"model.experts": f"mlp*{count}"},
     }
     if is_dtn:
         variants["fusion of the released code"] = {"model.fusion": "released"}
@@ -65,13 +66,9 @@ def ablation(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
         "batch normalisation": {"model.normalisation": "batch"},
         "layer normalisation": {"model.normalisation": "layer"},
     }
-    entries = [Entry(name, ours, settings) for name, settings in variants.items()]
-    return [full] + [
-        matched_to(e, protocol, "parameters", size(full), size)
-        if e.name == "mlp alone, as large"
-        else e
-        for e in entries
-    ]
+    entries = {name: Entry(name, ours, settings) for name, settings in variants.items()}
+    large = matched_to(entries[LARGE], protocol, "parameters", size(full), size)
+    return [full, *(entries | {LARGE: large}).values()]
 
 
 def interactions(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:

@@ -63,16 +63,13 @@ def content(
     entries = [dataclasses.replace(e, against=e.against or protocol.ours) for e in entries]
     rows = [row(entry, runs[entry.name]) for entry in entries if runs.get(entry.name)]
     every = [one for entry in entries for one in runs.get(entry.name, ())]
+    lacking = {e.name: protocol.seeds - len(runs.get(e.name, ())) for e in entries}
     made = {
         "format": FORMAT,
         "dataset": dataset,
         "table": table,
         "rows": rows,
-        "missing": {
-            e.name: lacking
-            for e in entries
-            if (lacking := protocol.seeds - len(runs.get(e.name, ())))
-        },
+        "missing": {name: count for name, count in lacking.items() if count},
         "seeds": protocol.seeds,
         "trials": protocol.trials,
         "tuning": dict(tunings),

@@ -10,16 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
-from dtn_jax.papertables.grids import (
-    LEVEL,
-    digits_of,
-    is_alike,
-    keys_with,
-    opponent,
-    short,
-    spread,
-    with_ours,
-)
+from dtn_jax.papertables import grids
 from dtn_jax.papertables.numbers import MEAN, comparisons, first_dial, grouped, summary
 from dtn_jax.papertables.protocol import AGAIN
 from dtn_jax.report.pictures import (
@@ -83,7 +74,7 @@ def draw(made: Mapping, stem: pathlib.Path) -> list[pathlib.Path]:
 
 def titled(made: Mapping, figure: Figure, text: str, below: str = "") -> Figure:
     name = f"{made['dataset']}, shortened" if "shortened" in made else made["dataset"]
-    header(figure, with_ours(f"{name}: {text}", made), below)
+    header(figure, grids.with_ours(f"{name}: {text}", made), below)
     return figure
 
 
@@ -91,7 +82,7 @@ def differences(made: Mapping) -> Figure | None:
     """Each row's AUC less that of what it is tested against, a panel a task; of `divergence` each
     model's less ours, the mean of tasks, a panel a level of the first dial."""
     rows = [row for row in made["rows"] if comparisons(row)]
-    keys = [key for key in keys_with(rows, "auc") if any(key in comparisons(r) for r in rows)]
+    keys = [key for key in grids.keys_with(rows, "auc") if any(key in comparisons(r) for r in rows)]
     tests = {key: {row["name"]: comparisons(row).get(key) for row in rows} for key in keys}
     if MEAN in keys:
         tests = {
@@ -106,39 +97,38 @@ def differences(made: Mapping) -> Figure | None:
         for at, test in enumerate(map(own.get, names)):
             if not test:
                 continue
-            sure = test["p_holm"] < LEVEL and "shortened" not in made
+            sure = test["p_holm"] < grids.LEVEL and "shortened" not in made
             colour = COLOURS[0 if test["difference"] > 0 else 1] if sure else GREY
             axes.plot([1000 * test["low"], 1000 * test["high"]], [at, at], color=colour, lw=2)
-            filled = "white" if is_alike(test) else colour
+            filled = "white" if grids.is_alike(test) else colour
             axes.plot(1000 * test["difference"], at, "o", color=colour, mfc=filled, ms=5)
         axes.axvline(0, color="black", lw=0.8)
         clean(axes, title)
         axes.set_xlabel("AUC difference × 1000", fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         named_lines(axes, names)
-    note = f"coloured: p < {LEVEL} after Holm's correction"
-    if "shortened" in made:
-        note = "training was shortened: which learns faster, not which is better"
-    note += "; hollow: smaller than twice the seeds' sd"
-    return titled(made, figure, f"AUC less that of {opponent(made)}, 95 % interval", note)
+    coloured = f"Coloured: p < {grids.LEVEL} after Holm's correction."
+    note = grids.SHORT if "shortened" in made else coloured
+    note += " Hollow: smaller than twice the seeds' sd."
+    return titled(made, figure, f"AUC less that of {grids.opponent(made)}, 95 % interval", note)
 
 
 def heat(made: Mapping) -> Figure | None:
     """Mean AUC and its deviation over seeds, kinds of experts by routings."""
     rows, of = made["rows"], summary(made)
-    keys = keys_with(rows, "auc")
+    keys = grids.keys_with(rows, "auc")
     kinds, routings = (list(grouped(rows, what)) for what in ("at", "group"))
     figure, every = panels(len(keys), PER_ROW, (5.0, 0.8 + 0.55 * len(kinds)))
     for axes, key in zip(every, keys):
         values = np.full((len(kinds), len(routings)), np.nan)
         texts = [[""] * len(routings) for _ in kinds]
-        digits = digits_of(of, rows, key, "auc")
+        digits = grids.digits_of(of, rows, key, "auc")
         for row in rows:
             if found := of.get((row["name"], key, "auc")):
                 i, j = kinds.index(row["at"]), routings.index(row["group"])
                 values[i, j] = found[0]
                 lacks = f"\n({found[2]} of {made['seeds']})" * (found[2] < made["seeds"])
-                texts[i][j] = spread(*found[:2], digits).replace(" ± ", "\n± ") + lacks
+                texts[i][j] = grids.spread(*found[:2], digits).replace(" ± ", "\n± ") + lacks
         clean(axes, f"AUC {key}")
         middle = np.nanmean([np.nanmin(values), np.nanmax(values)])
         cells(axes, values, texts, routings, kinds, dark=middle, cmap="Blues")
@@ -149,7 +139,7 @@ def heat(made: Mapping) -> Figure | None:
 def cost(made: Mapping) -> Figure | None:
     """AUC against forward FLOPs."""
     few = {key for row in made["rows"] for key in row["few"]}
-    keys = [key for key in keys_with(made["rows"], "auc") if key not in few]
+    keys = [key for key in grids.keys_with(made["rows"], "auc") if key not in few]
     lines = {row["name"]: [(row["flops"], row["name"])] for row in made["rows"]}
     every = [Panel(f"AUC {key}", "forward FLOPs an example", key, "auc", lines) for key in keys]
     return curves(made, every, "test AUC by cost, mean ± standard deviation over seeds")
@@ -159,7 +149,7 @@ def sizes(made: Mapping) -> Figure | None:
     """AUC over each option's values; dashed: as tuned."""
     of, (base, *_) = summary(made), made["rows"]
     every, groups = [], grouped(made["rows"][1:], "group")
-    for key in keys_with(made["rows"], "auc"):
+    for key in grids.keys_with(made["rows"], "auc"):
         for option, own in groups.items():
             alike = any(row["experts"] == base["experts"] for row in own)
             level = of.get((base["name"], key, "auc")) if alike else None
@@ -192,7 +182,7 @@ def dials(made: Mapping) -> Figure | None:
 
 def sides(made: Mapping) -> list[tuple[str, list[Mapping]]]:
     """(what is shown, rows): rivals with MLP experts, then those with ours, beside our own."""
-    rows, ours = first_dial(made), with_ours("{ours}", made)
+    rows, ours = first_dial(made), grids.with_ours("{ours}", made)
     alike = [row for row in rows if row["tuned_as"].endswith(SAME)]
     plain = [row for row in rows if row not in alike]
     beside = [row for row in plain if row["tuned_as"].startswith(ours)] + alike
@@ -245,7 +235,7 @@ def curves(
         else:
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axes.xaxis.set_major_formatter(lambda flops, _: short(round(flops)))
+            axes.xaxis.set_major_formatter(lambda flops, _: grids.short(round(flops)))
             axes.xaxis.set_minor_formatter(NullFormatter())
         if panel.metric == "gap":  # one model far from the others would press them together
             axes.set_yscale("log")

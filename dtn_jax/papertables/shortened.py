@@ -74,13 +74,11 @@ def quick(protocol: Protocol) -> Protocol:
     """The protocol at a price that lets one look at its tables before they are made."""
     most = flatten(configured(protocol))["train.max_steps"]
     steps = {} if 0 < most <= STEPS else {"train.max_steps": STEPS}
+    middle = lambda values: values[len(values) // 2 :][:1]  # noqa: E731
     trials, seeds = (0, 1) if len(protocol.entries) >= MANY else (TRIALS, SEEDS)
     return dataclasses.replace(
         with_settings(protocol, steps),
-        dials=tuple(
-            dataclasses.replace(d, values=d.values[len(d.values) // 2 :][:1])  # the middle one
-            for d in protocol.dials[:1]
-        ),
+        dials=tuple(dataclasses.replace(d, values=middle(d.values)) for d in protocol.dials[:1]),
         trials=min(protocol.trials, trials),
         finalists=1,
         transfer=False,

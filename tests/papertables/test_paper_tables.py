@@ -15,7 +15,6 @@ import invented_runs
 import pytest
 from invented_runs import TINY, untuned
 
-from dtn_jax import shared_files
 from dtn_jax.cli import paper_tables
 from dtn_jax.errors import UserError
 from dtn_jax.papertables import estimate, runs, tune, written
@@ -229,16 +228,6 @@ def test_a_name_is_neither_markup_nor_a_pattern(call, untrained, tmp_path, prepa
     given = ("--dataset=adult", "--table=overall", "--seeds=1", ONE)
     paper_tables.main([*given, f"--data_dir={prepared_dir}", f"--workdir={place}"])
     assert (place / "adult/overall.md").read_text() == (tmp_path / "adult/overall.md").read_text()
-
-
-def test_a_folder_in_place_of_a_file(call, untrained, tmp_path):
-    place = tmp_path / "adult/overall.md"
-    place.mkdir(parents=True)
-    with pytest.raises(OSError, match="Is a directory") as caught:
-        call(ONE, "--seeds=1")
-    told = shared_files.told(caught.value)
-    assert told.startswith(f"{place}: Is a directory; a folder stands where a file")
-    assert not list(place.parent.glob("*.tmp"))
 
 
 FULL = dataclasses.replace(

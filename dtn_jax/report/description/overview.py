@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 from collections.abc import Mapping
 
 from dtn_jax.data import equal_rows
@@ -10,9 +11,10 @@ from dtn_jax.data.describe.describe import Description
 from dtn_jax.data.describe.fields import STRONG
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.progress import percent
-from dtn_jax.report.description.grid import Grid, auc, moment, share
+from dtn_jax.report.grid import Grid
 from dtn_jax.schema import Field, Schema
 
+EPOCH = datetime.datetime(1970, 1, 1)
 MUCH = 0.3  # a share of unknown values that is remarked on
 NAMED = 5  # in a remark
 NUMBERS = ("numeric", "vector")  # kinds of fields without ids
@@ -27,6 +29,32 @@ HASHED = (
     f"{NOT_KNOWN}: hashed values have rows whether train has seen them or not, so that this is not "
     "known; in train the missing ones are shown."
 )
+
+
+def share(value: float | int | None, of: int = 10**9) -> str:
+    """'1.2 %'; '' of None."""
+    return "" if value is None else percent(round(value * of), of)
+
+
+def auc(value: float | int) -> str:
+    return f"{value:.4f}"
+
+
+def number(value: float | int) -> str:
+    """Four digits: '12,340', '1.234', '0.00123'."""
+    if value and (abs(value) < 1e-3 or abs(value) >= 1e9):
+        return f"{value:.3g}"
+    digits = max(0, 3 - len(f"{abs(value):.0f}")) if abs(value) >= 1 else 4
+    text = f"{value:,.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def moment(value: int, dated: bool) -> str:
+    """A cut: a time in microseconds since 1970 (UTC), or a plain number."""
+    if not dated:
+        return f"{value:,}"
+    found = EPOCH + datetime.timedelta(microseconds=value)
+    return f"{found:%Y-%m-%d}" if found.time() == datetime.time() else f"{found:%Y-%m-%d %H:%M:%S}"
 
 
 def rows_line(rows: Mapping[str, int]) -> str:
@@ -80,7 +108,7 @@ def fields_grid(
         )
         for field in schema.fields
     ]
-    return Grid(header, rows, texts=2, shown=len(rows))
+    return Grid(header, rows, left=2)
 
 
 def kept_fields(data: Prepared) -> Grid:
@@ -144,21 +172,14 @@ def tasks_grid(schema: Schema) -> Grid:
         for task in schema.tasks
     ]
     header = ("task", "kind", "space of its loss", "also reported in", "upstream")
-    return Grid(header, rows, texts=5, shown=len(rows))
+    return Grid(header, rows, left=5)
 
 
-@dataclasses.dataclass(frozen=True)
-class Remark:
-    """Something to look at: `what` it is, and the `reason` for saying so."""
-
-    what: str
-    reason: str
-
-
-def remarks(found: Description) -> list[Remark]:
-    """What a reader should look at first: suspects of leaks, strong drift, what is new or cut."""
+def remarks(found: Description) -> list[tuple[str, str]]:
+    """What a reader should look at first, and why: suspects of leaks, strong drift, what is new or
+    cut."""
     made = [
-        Remark(
+        (
             f"suspected leak: {figure.field} tells {figure.key}",
             f"{figure.by} alone ranks validation with an AUC of {auc(figure.auc)}: is it known "
             "before the label is, or is it the label in another form?",
@@ -170,32 +191,27 @@ def remarks(found: Description) -> list[Remark]:
         if moved.reading == "strong":
             strong.setdefault(moved.name, []).append(f"{moved.psi:.2f} to {moved.split}")
     for name, where in list(strong.items())[:NAMED]:
-        made.append(Remark(f"strong drift: {name}", f"PSI {', '.join(where)} is above {STRONG}"))
+        made.append((f"strong drift: {name}", f"PSI {', '.join(where)} is above {STRONG}"))
     if len(strong) > NAMED:
-        made.append(Remark("strong drift", f"of {len(strong) - NAMED} more: see Drift"))
+        made.append(("strong drift", f"of {len(strong) - NAMED} more: see Drift"))
     last = list(found.rows)[-1]
-    new = [
-        f"{facts.field.name} ({share(facts.unknown[last])})"
-        for facts in sorted(found.fields, key=lambda facts: -facts.unknown[last])
-        if facts.unknown[last] > MUCH
-    ]
+    new = {f.field.name: f.unknown[last] for f in found.fields if f.unknown[last] > MUCH}
     if new:
-        more = f" and {len(new) - NAMED} more" if len(new) > NAMED else ""
-        made.append(
-            Remark(
-                f"unknown in {last}", f"{', '.join(new[:NAMED])}{more}: missing, or not in train"
-            )
-        )
-    cut = [f"{name} ({share(part)})" for name, part in found.cut.items() if part > MUCH]
-    if cut:
-        made.append(Remark("cut lists", f"{', '.join(cut)}: train's values beyond max_values"))
+        made.append((f"unknown in {last}", f"{_most(new)}: missing, or not in train"))
+    if cut := {name: part for name, part in found.cut.items() if part > MUCH}:
+        made.append(("cut lists", f"{_most(cut)}: train's values beyond max_values"))
     told = equal_rows.line(found.repeats.equal, found.looked_at)
     if told and not found.notes.get("cuts"):  # by time, copies of a row stay together
         reason = "copies in the log, or too few inputs to tell rows apart"
-        made.append(Remark("equal rows", f"{told}: {reason}"))
+        made.append(("equal rows", f"{told}: {reason}"))
     repeated = [f"{share(s)} of {n}" for n, s in found.repeats.in_train.items() if s > MUCH]
     if repeated:
-        made.append(
-            Remark("repeated rows", f"{', '.join(repeated)} have the same inputs as a row of train")
-        )
+        made.append(("repeated rows", f"{', '.join(repeated)} have the same inputs as train's"))
     return made
+
+
+def _most(shares: Mapping[str, float]) -> str:
+    """The largest shares by name, and how many more there are."""
+    names = sorted(shares, key=lambda name: -shares[name])
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(f"{name} ({share(shares[name])})" for name in names[:NAMED]) + more

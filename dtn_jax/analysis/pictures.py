@@ -25,6 +25,7 @@ from dtn_jax.report.pictures import (
     NOTE,
     cells,
     clean,
+    colour_bar,
     header,
     named_lines,
     panels,
@@ -99,11 +100,7 @@ def heat_map(found: Sequence[Found], method: str) -> Figure:
     shares = np.maximum(mean, 0) / largest
     how = {"cmap": "Blues", "vmin": 0, "vmax": 1, "dark": 0.55}
     image = cells(axes, shares, texts, columns, fields, **how)
-    bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02, aspect=30)
-    bar.set_label("share of the task's largest", fontsize=8.5, color=NOTE["color"])
-    percents(bar.ax.yaxis)
-    bar.ax.tick_params(labelsize=8, length=2)
-    bar.outline.set_visible(False)
+    percents(colour_bar(figure, axes, image, "share of the task's largest").yaxis)
     noise = f"; {about_noise(method)}" if method == ABSOLUTE or not sure.all() else ""
     below = f"{unit(found, method)}{noise}{_left_out(every, fields)}"
     header(

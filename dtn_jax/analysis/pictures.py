@@ -81,7 +81,7 @@ def heat_map(found: Sequence[Found], method: str) -> Figure:
     Values whose 95 % interval reaches 0 are in brackets.
     """
     facts = found[0]["methods"][method]
-    by_key, titles = facts["importance"], findings.titles(found, method)
+    by_key, titles = facts["importance"], facts["metric"]
     every = findings.ranked(found, method)
     fields = every[:MOST]
     mean, error = (

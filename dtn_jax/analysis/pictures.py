@@ -151,7 +151,7 @@ def divergence(found: Sequence[Found], methods: Sequence[str]) -> Figure:
         every = {m: [r for r in v if {r["left"], r["right"]} <= own] for m, v in every.items()}
         below += "; each task in the space of its loss"
     names = [f"{row['left']}, {row['right']}" for row in every[methods[0]]]
-    size = 2.8, 0.9 + max(LINE, 0.14 * len(found)) * len(names)
+    size = 2.8, 1.2 + max(LINE, 0.14 * len(found)) * len(names)
     figure, every_axes = panels(len(every), len(every), size, least=5.4, sharey=True)
     for axes, (method, rows) in zip(every_axes, every.items()):
         for y, row in enumerate(rows):

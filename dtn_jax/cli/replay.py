@@ -39,6 +39,7 @@ from dtn_jax.workdir import in_use, nonfinite
 EXAMPLE = "dtn-jax replay --batch=runs/adult_dtn/nonfinite/step-57.npz"
 SHOWN = 12  # lines of a kind
 ROWS = 5  # of a batch, that are named
+FIRST = "layer, of finite inputs"
 
 
 class Bad(NamedTuple):
@@ -156,9 +157,6 @@ def replay(run: Run, state: State, kept: nonfinite.Kept) -> Iterator[Bad]:
     names = finite.names(run.schema.task_names, state.params, plan.arrays)
     _, marks = compiled(run, state)(state, kept.batch)
     yield from (Bad("compiled step", name) for name, bad in zip(names, marks) if bad)
-
-
-FIRST = "layer, of finite inputs"
 
 
 def by_slot(kind: str, run: Run, rows: dict[str, jax.Array]) -> Iterator[Bad]:

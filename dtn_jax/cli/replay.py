@@ -164,7 +164,7 @@ def by_slot(kind: str, run: Run, rows: dict[str, jax.Array]) -> Iterator[Bad]:
     fields = np.array([field.name for field in run.schema.slot_fields()])
     for name in dict.fromkeys(fields.tolist()):
         yield from counted(kind, name, rows["embedding"][:, :, fields == name])
-    for name in rows.keys() - {"embedding"}:
+    for name in [name for name in rows if name != "embedding"]:
         yield from counted(kind, name, rows[name])
 
 

@@ -167,7 +167,6 @@ PAGES = {
             "metrics.log_loss",
             "metrics.calibration",
             "metrics.regression",
-            "metrics.xauc",
             "metrics.rates",
             "metrics.influence",
             "metrics.paired",

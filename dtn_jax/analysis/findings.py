@@ -63,12 +63,6 @@ def ranked(found: Sequence[Found], method: str) -> list[str]:
     return shares.sort("share", descending=True, maintain_order=True)["field"].to_list()
 
 
-def titles(found: Sequence[Found], method: str) -> dict[str, str]:
-    """{key: what its metric is called}; older files are of AUC, and do not say so."""
-    facts = found[0]["methods"][method]
-    return {key: facts.get("metric", {}).get(key, "AUC") for key in facts["importance"]}
-
-
 def own_spaces(keys: Iterable[str]) -> list[str]:
     """Each task's first key: in the space of its loss, unless its metric is not defined there."""
     first: dict[str, str] = {}

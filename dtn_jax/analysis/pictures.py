@@ -25,6 +25,7 @@ from dtn_jax.report.pictures import (
     NOTE,
     cells,
     clean,
+    colour_bar,
     header,
     named_lines,
     panels,
@@ -40,15 +41,9 @@ POINT = {"marker": "o", "ms": 4.5, "mfc": "white", "mew": 1.1, "ls": "none", "zo
 STEP = 0.18  # between the seeds of a line, in lines
 LINE = 0.29  # inches of a line
 INKS = {OWN: "#0072B2", SHARED: "#007A59", OTHER: "#B36B00"}  # by whose the expert is
-STROKES = {  # of the sources of one relation, in turns; none of them pale
-    OWN: ("#0072B2", "#56B4E9", "#003F66", "#4A9BCB"),
-    SHARED: ("#009E73", "#4DBB9C", "#00573F", "#8FD4C0"),
-    OTHER: ("#E69F00", "#8A5F00", "#D55E00", "#F0BC4D"),
-}
 LABEL = 26  # letters of a line of a segment's name
 WIDE = 8  # sources, at most, of gates of which two stand beside each other
 POINTS = 0.1  # a difference that has the full colour, where none is larger
-LEAST_SPAN = 0.02  # a panel reaches this far from equal weights though its lines do not
 SHOWN = 24  # fields, at most, whose names can be read in two panels of pairs
 
 
@@ -86,7 +81,7 @@ def heat_map(found: Sequence[Found], method: str) -> Figure:
     Values whose 95 % interval reaches 0 are in brackets.
     """
     facts = found[0]["methods"][method]
-    by_key, titles = facts["importance"], findings.titles(found, method)
+    by_key, titles = facts["importance"], facts["metric"]
     every = findings.ranked(found, method)
     fields = every[:MOST]
     mean, error = (
@@ -105,11 +100,7 @@ def heat_map(found: Sequence[Found], method: str) -> Figure:
     shares = np.maximum(mean, 0) / largest
     how = {"cmap": "Blues", "vmin": 0, "vmax": 1, "dark": 0.55}
     image = cells(axes, shares, texts, columns, fields, **how)
-    bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02, aspect=30)
-    bar.set_label("share of the task's largest", fontsize=8.5, color=NOTE["color"])
-    percents(bar.ax.yaxis)
-    bar.ax.tick_params(labelsize=8, length=2)
-    bar.outline.set_visible(False)
+    percents(colour_bar(figure, axes, image, "share of the task's largest").yaxis)
     noise = f"; {about_noise(method)}" if method == ABSOLUTE or not sure.all() else ""
     below = f"{unit(found, method)}{noise}{_left_out(every, fields)}"
     header(
@@ -160,7 +151,7 @@ def divergence(found: Sequence[Found], methods: Sequence[str]) -> Figure:
         every = {m: [r for r in v if {r["left"], r["right"]} <= own] for m, v in every.items()}
         below += "; each task in the space of its loss"
     names = [f"{row['left']}, {row['right']}" for row in every[methods[0]]]
-    size = 2.8, 0.9 + max(LINE, 0.14 * len(found)) * len(names)
+    size = 2.8, 1.2 + max(LINE, 0.14 * len(found)) * len(names)
     figure, every_axes = panels(len(every), len(every), size, least=5.4, sharey=True)
     for axes, (method, rows) in zip(every_axes, every.items()):
         for y, row in enumerate(rows):
@@ -298,61 +289,47 @@ def _short(source: str) -> str:
 
 
 def over_training(found: Found) -> Figure:
-    """Lines against the step: a panel a gate, and one of the cosines between tasks' gradients.
-
-    The middle of a gate's panel is equal weights, and all gates' panels span as many points.
-    """
+    """Lines against the step: a panel a gate, and one of the cosines between tasks' gradients."""
     facts, by_gate = found["over_training"], {}
     for name, points in facts["gates"].items():
         gate, source = name.split(" → ")
-        by_gate.setdefault(gate, {})[source] = [(s, v) for s, v in points if v is not None]
+        by_gate.setdefault(gate, {})[source] = points
     by_gate = {gate: by_gate[gate] for gate in found["gates"].get("use", ())}  # in their order
-    tasks = list(dict.fromkeys(gate.partition("/")[0] for gate in by_gate))
     figure, axes_of = panels(len(by_gate) + bool(facts["cosines"]), 3, (4.3, 3.2))
-    spans = (
-        abs(value - 1 / len(lines))
-        for lines in by_gate.values()
-        for points in lines.values()
-        for _, value in points
-    )
-    span = 1.15 * max([LEAST_SPAN, *spans])
     for axes, (gate, lines) in zip(axes_of, by_gate.items()):
-        seen: dict[str, int] = {}
-        for i, (source, points) in enumerate(lines.items()):
-            whose = relation(gate, source, tasks)
-            turn = seen[whose] = seen.get(whose, -1) + 1
-            ink = STROKES[whose][turn % len(STROKES[whose])]
-            style = {"color": ink, "linestyle": LINES[i % len(LINES)]}
-            axes.plot(*zip(*points), marker="o", ms=3, linewidth=1.6, label=source, **style)
+        _lines(axes, gate, lines)
         axes.axhline(1 / len(lines), color="#888888", linewidth=0.8)
-        axes.set_ylim(1 / len(lines) - span, 1 / len(lines) + span)
         percents(axes.yaxis)
-        _finish(axes, gate)
     if facts["cosines"]:
-        axes = axes_of[-1]
-        for i, (name, points) in enumerate(facts["cosines"].items()):
-            ink, halves = COLOURS[i % len(COLOURS)], dict(facts["cosine_halves"].get(name, []))
-            points = [(s, v) for s, v in points if v is not None]
-            axes.plot(*zip(*points or [(0, np.nan)]), marker="o", ms=3, color=ink, label=name)
-            band = [(s, v - halves[s], v + halves[s]) for s, v in points if halves.get(s)]
-            if band:
-                steps, low, high = np.array(band).T
-                ends = np.maximum(low, -1), np.minimum(high, 1)
-                axes.fill_between(steps, *ends, color=ink, alpha=0.15, linewidth=0)
-        axes.axhline(0, color="#888888", linewidth=1, linestyle="--")
-        _finish(axes, "cosine of the tasks' gradients")
+        halves = facts["cosine_halves"]
+        _lines(axes_of[-1], "cosine of the tasks' gradients", facts["cosines"], halves)
+        axes_of[-1].axhline(0, color="#888888", linewidth=1, linestyle="--")
     header(
         figure,
         "Over training",
-        "mean gate weights (grey: equal ones; a range of as many points for every gate), and the "
-        "cosine between tasks' gradients at the shared embeddings with its 95 % interval, on fixed "
-        "validation rows",
+        "mean gate weights (grey: equal ones), and the cosine between tasks' gradients at the "
+        "shared embeddings with its 95 % interval, on fixed validation rows",
     )
     return figure
 
 
-def _finish(axes: Axes, text: str) -> None:
-    clean(axes, text)
+def _lines(
+    axes: Axes,
+    title: str,
+    lines: Mapping[str, Sequence],
+    halves: Mapping[str, Sequence] | None = None,
+) -> None:
+    """A line a name, of points [step, value], with a band of half its width where it is known."""
+    for i, (name, points) in enumerate(lines.items()):
+        known = np.array([p for p in points if p[1] is not None] or [(0, np.nan)])
+        style = {"color": COLOURS[i % len(COLOURS)], "linestyle": LINES[i % len(LINES)]}
+        axes.plot(*known.T, marker="o", ms=3, linewidth=1.6, label=name, **style)
+        half = dict((halves or {}).get(name, ()))
+        if band := [(s, v - half[s], v + half[s]) for s, v in known if half.get(s)]:
+            steps, low, high = np.array(band).T
+            low, high = np.maximum(low, -1), np.minimum(high, 1)
+            axes.fill_between(steps, low, high, color=style["color"], alpha=0.15, linewidth=0)
+    clean(axes, title)
     axes.title.set_fontsize(10)
     axes.set_xlabel("step", fontsize=8.5)
     axes.tick_params(labelsize=8)

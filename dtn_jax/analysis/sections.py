@@ -86,7 +86,7 @@ def unit(found: Sequence[Found], method: str) -> str:
 
 
 def _metrics(found: Sequence[Found], method: str) -> str:
-    return " and ".join(dict.fromkeys(findings.titles(found, method).values()))
+    return " and ".join(dict.fromkeys(found[0]["methods"][method]["metric"].values()))
 
 
 def about_noise(method: str) -> str:
@@ -99,7 +99,7 @@ def about_noise(method: str) -> str:
 def importance(found: Sequence[Found]) -> Iterator[Section]:
     first = found[0]
     methods = [m for m in METHODS if m in first["methods"]]
-    titles = findings.titles(found, methods[0])
+    titles = first["methods"][methods[0]]["metric"]
     bases = findings.table(
         {"key": key, "base": base}
         for one in found

@@ -1,4 +1,4 @@
-"""Shows where a step of a run became NaN or infinite: the first layer, loss, gradient or parameter.
+"""Shows where a step of a run became NaN or infinite: the first layer, loss or parameter.
 
 A run that meets a loss or gradient which is not finite ends, and writes the batch of that step.
 This command makes the state before it from the last checkpoint, and computes the step on that batch
@@ -24,7 +24,7 @@ from dtn_jax.checkpoint.start_from import started
 from dtn_jax.cli import command, compile_cache
 from dtn_jax.config import base_config
 from dtn_jax.errors import UserError
-from dtn_jax.gradients import make_forward, make_gradients, make_weights
+from dtn_jax.gradients import make_forward, make_weights
 from dtn_jax.interface import SHARED
 from dtn_jax.losses import finite
 from dtn_jax.report import screen
@@ -39,10 +39,11 @@ from dtn_jax.workdir import in_use, nonfinite
 EXAMPLE = "dtn-jax replay --batch=runs/adult_dtn/nonfinite/step-57.npz"
 SHOWN = 12  # lines of a kind
 ROWS = 5  # of a batch, that are named
+FIRST = "layer, of finite inputs"
 
 
 class Bad(NamedTuple):
-    """Something that holds numbers which are not finite: a batch, state, layer, loss, gradient.
+    """Something that holds numbers which are not finite: batch, state, layer, loss, gradient.
 
     Attributes:
       kind, name: of what.
@@ -127,7 +128,6 @@ def replay(run: Run, state: State, kept: nonfinite.Kept) -> Iterator[Bad]:
     for name in finite.bad_parts(state.params, state.model_state, state.tables):
         yield Bad("state", name)
     gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch), exchange.look_ups(plan))
-    yield from by_slot("rows", run, gathered)
     balancer = read_balancer(config.loss, plan.views, SHARED)
     scale = state.hyper.task_weights
     if balancer:
@@ -150,34 +150,18 @@ def replay(run: Run, state: State, kept: nonfinite.Kept) -> Iterator[Bad]:
     yield from layers
     for name, loss in zip(run.schema.task_names, losses):
         yield from counted("loss", name, loss)
-    gradient = make_gradients(config, run.model, plan)(state, gathered, batch, scale)
-    for name, leaf in zip(finite.paths(gradient.dense), jax.tree.leaves(gradient.dense)):
-        yield from counted("gradient", name, leaf, by_row=False)
-    yield from by_slot("gradient of rows", run, gradient.rows)
     names = finite.names(run.schema.task_names, state.params, plan.arrays)
     _, marks = compiled(run, state)(state, kept.batch)
     yield from (Bad("compiled step", name) for name, bad in zip(names, marks) if bad)
 
 
-FIRST = "layer, of finite inputs"
-
-
-def by_slot(kind: str, run: Run, rows: dict[str, jax.Array]) -> Iterator[Bad]:
-    """Of rows `[B, views, L, D]` the fields, of other arrays their names."""
-    fields = np.array([field.name for field in run.schema.slot_fields()])
-    for name in dict.fromkeys(fields.tolist()):
-        yield from counted(kind, name, rows["embedding"][:, :, fields == name])
-    for name in rows.keys() - {"embedding"}:
-        yield from counted(kind, name, rows[name])
-
-
-def counted(kind: str, name: str, tree: Any, by_row: bool = True) -> Iterator[Bad]:
+def counted(kind: str, name: str, tree: Any) -> Iterator[Bad]:
     """What a pytree's float arrays have; what is being traced is left out."""
     arrays = [a for a in jax.tree.leaves(tree) if isinstance(a, jax.Array | np.ndarray)]
     arrays = [np.asarray(a) for a in arrays if not isinstance(a, jax.core.Tracer)]
     bad = [~np.isfinite(a) for a in arrays if np.issubdtype(a.dtype, np.floating)]
     if count := sum(int(b.sum()) for b in bad):
-        rows = sorted({int(i) for b in bad if b.ndim for i in np.nonzero(b)[0]} if by_row else ())
+        rows = sorted({int(i) for b in bad if b.ndim for i in np.nonzero(b)[0]})
         numbers = f"{count:,} of {sum(b.size for b in bad):,}"
         yield Bad(kind, name, numbers, ", ".join(map(str, rows[:ROWS])))
 

@@ -12,7 +12,7 @@ results.json, metrics.jsonl, the terminal's tables and the learning curves have 
 
 from __future__ import annotations
 
-from dtn_jax.metrics import auc, calibration, log_loss, rates, regression, within_groups, xauc
+from dtn_jax.metrics import auc, calibration, log_loss, rates, regression, within_groups
 from dtn_jax.metrics.metric import Metric, Rows, Value
 
 METRICS: dict[str, Metric] = {  # in the order of results.json and of tables
@@ -35,7 +35,7 @@ METRICS: dict[str, Metric] = {  # in the order of results.json and of tables
     "ece": calibration.ECE,
     "predicted_observed": rates.PREDICTED_OBSERVED,
     "mean_prediction": rates.MEAN_PREDICTION,
-    "xauc": xauc.XAUC,
+    "xauc": regression.XAUC,
     "rmse": regression.RMSE,
     "mae": regression.MAE,
     "r2": regression.R2,

@@ -42,6 +42,11 @@ class Ranked(NamedTuple):
         places = np.searchsorted(self.scores, values, side)
         return places if self.below is None else self.below[places]
 
+    def share_below(self, values: Float[np.ndarray, " M"]) -> Float[np.ndarray, " M"]:
+        """The share of the weight below each value, ties half."""
+        low, high = (self.weight_below(values, side) for side in ("left", "right"))
+        return (low + high) / (2.0 * self.total)
+
 
 def ranked(
     scores: Float[np.ndarray, " B"],
@@ -129,8 +134,7 @@ def _rank_deviation(values: Ranked, among: Ranked, center: float) -> float:
     """Sum of squares of (the share of `among` below a value, ties half) - center."""
     total = 0.0
     for at in chunks(values.scores.size):
-        low, high = (among.weight_below(values.scores[at], side) for side in ("left", "right"))
-        away = (low + high) / (2.0 * among.total) - center
+        away = among.share_below(values.scores[at]) - center
         total += away @ away
     return float(total)
 

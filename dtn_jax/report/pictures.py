@@ -161,6 +161,15 @@ def cells(
     return image
 
 
+def colour_bar(figure: Figure, axes: Axes, image: object, text: str) -> Axes:
+    """A bar beside the axes that says what the colours of an image are; returns its axes."""
+    bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02, aspect=30)
+    bar.set_label(text, fontsize=8.5, color=NOTE["color"])
+    bar.ax.tick_params(labelsize=8, length=2)
+    bar.outline.set_visible(False)
+    return bar.ax
+
+
 def percents(axis: Axis) -> None:
     """The axis' numbers are shares, written as percentages."""
     axis.set_major_formatter(lambda x, _: f"{100 * x:.4g}%")

@@ -34,7 +34,9 @@ def method(means, value=0.5, error=0.01):
         for key, own in means.items()
     }
     base = dict.fromkeys(means, 0.9)
-    return {"base": base, "importance": importance, "divergence": divergence(value)}
+    titles = dict.fromkeys(means, "AUC")
+    more = {"metric": titles, "divergence": divergence(value)}
+    return {"base": base, "importance": importance, **more}
 
 
 def found(seed=1, value=0.5, age=0.1, shared=0.5, cosine=0.1, **other):

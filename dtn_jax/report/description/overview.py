@@ -117,39 +117,30 @@ def kept_fields(data: Prepared) -> Grid:
     return dataclasses.replace(grid, note=HASHED if data.hash_functions else "")
 
 
-def kept_unknown(data: Prepared) -> dict[str, dict[str, str]]:
-    """{split: {field: the share of its values that are unknown}}, as the preparation counted them.
+def unknown_share(data: Prepared, split: str, field: Field) -> float | None:
+    """The share of a field's values that are unknown, as the preparation counted them; None of
+    hashed fields beyond train, where what train has not seen is not known."""
+    if field.name in data.hash_functions and split != "train":
+        return None
+    values = data.kept_values.get(split, {}).get(field.name, data.rows[split])
+    return data.unknown_values[split].get(field.name, 0) / max(values, 1)
 
-    A number of values where an earlier version did not keep of how many. Of hashed fields, what
-    train has not seen is not known.
-    """
-    found: dict[str, dict[str, str]] = {}
-    for split, counts in data.unknown_values.items():
-        kept = data.kept_values.get(split, {})
-        found[split] = {}
-        for field in data.schema.fields:
-            if field.name in data.hash_functions and split != "train":
-                found[split][field.name] = NOT_KNOWN
-                continue
-            count = counts.get(field.name, 0)
-            values = kept.get(field.name, data.rows[split] if field.slots == 1 else None)
-            found[split][field.name] = f"{count:,}" if values is None else percent(count, values)
-    return found
+
+def kept_unknown(data: Prepared) -> dict[str, dict[str, str]]:
+    """{split: {field: `unknown_share`, as text}}."""
+    return {
+        split: {
+            field.name: share(unknown_share(data, split, field)) or NOT_KNOWN
+            for field in data.schema.fields
+        }
+        for split in data.unknown_values
+    }
 
 
 def unknown_ids(data: Prepared) -> str:
-    """A line about the ids of validation that a model does not know, by field, the most first.
-
-    Of hashed fields, and of the bags of an earlier version's set, the share is not known.
-    """
-    counts, kept = (own.get("validation", {}) for own in (data.unknown_values, data.kept_values))
-    of = {f.name: data.rows["validation"] for f in data.schema.fields if f.slots == 1} | kept
-    shares = {
-        field.name: counts.get(field.name, 0) / max(of[field.name], 1)
-        for field in data.schema.fields
-        if field.name in of and field.name not in data.hash_functions
-        if field.kind not in NUMBERS
-    }
+    """A line about the ids of validation that a model does not know, by field, the most first."""
+    fields = [field for field in data.schema.fields if field.kind not in NUMBERS]
+    shares = {field.name: unknown_share(data, "validation", field) or 0.0 for field in fields}
     some = sorted((name for name in shares if shares[name]), key=lambda name: -shares[name])
     told = [f"{name} {share(shares[name])}" for name in some[:NAMED]]
     if more := some[NAMED:]:

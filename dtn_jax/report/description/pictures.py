@@ -23,7 +23,9 @@ from dtn_jax.data.describe.labels import Rate, shown_days
 from dtn_jax.metrics.rates import wilson
 from dtn_jax.report.pictures import (
     COLOURS,
+    cells,
     clean,
+    colour_bar,
     day_ticks,
     named_lines,
     percents,
@@ -176,21 +178,12 @@ def pairs(found: Description) -> Figure | None:
     axes = figure.subplots()
     title = _capped("Of a row's positives, % positive in a column", size, len(found.pairs.tasks))
     figure.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
-    clean(axes)
-    axes.grid(False)
-    shown = axes.imshow(phi, cmap=COLOUR_MAP, vmin=-most, vmax=most, aspect="auto")
-    bar = figure.colorbar(shown, ax=axes, shrink=0.9, fraction=0.06, pad=0.02)
-    bar.set_label("correlation (phi)", fontsize=9)
-    bar.ax.tick_params(labelsize=9)
-    tilted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
-    axes.set_xticks(range(size), names, fontsize=9, parse_math=False, **tilted)
-    axes.set_yticks(range(size), names, fontsize=9, parse_math=False)
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
-    for i, j in zip(*np.nonzero(np.isfinite(given)), strict=True):
-        colour = "white" if abs(phi[i, j]) > 0.6 * most else "#222222"
-        text = _hundredths(given[i, j])
-        axes.text(j, i, text, ha="center", va="center", color=colour, fontsize=9)
+    texts = [["" if np.isnan(value) else _hundredths(value) for value in row] for row in given]
+    how = {"cmap": COLOUR_MAP, "vmin": -most, "vmax": most, "dark": 0.6 * most}
+    image = cells(axes, phi, texts, names, names, size=9, **how)
+    for label in axes.get_xticklabels():
+        label.set(rotation=45, ha="right", rotation_mode="anchor")
+    colour_bar(figure, axes, image, "correlation (phi)")
     return figure
 
 

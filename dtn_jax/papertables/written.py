@@ -6,7 +6,6 @@ import dataclasses
 import html
 import json
 import pathlib
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 
@@ -108,5 +107,12 @@ def show(made: Mapping, path: pathlib.Path) -> None:
 
 def remade(arguments: Sequence[str]) -> str:
     """The command that makes the whole table, without the folders."""
-    text = shlex.join(["dtn-jax", "paper_tables", *arguments])
-    return re.sub(rf" ({'|'.join(PLACES)})[= ]('[^']*'|\S+)", "", text)
+    words = iter(arguments)
+    kept = []
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if name not in PLACES:
+            kept.append(word)
+        elif not equals:
+            next(words, None)  # its value
+    return shlex.join(["dtn-jax", "paper_tables", *kept])

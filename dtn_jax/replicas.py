@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from dtn_jax.analysis import stopped
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.config.replica_options import parse_replicas, replica_config
 from dtn_jax.data.epochs.batches import CHUNK_STEPS
@@ -34,7 +33,7 @@ from dtn_jax.selection import score_day, tell_of_end
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
 from dtn_jax.train import make_watch, pause, start, tell_of_losses, training_data
-from dtn_jax.workdir import Workdir
+from dtn_jax.workdir import Workdir, nonfinite
 from dtn_jax.workdir.faults import Unusable
 
 
@@ -110,7 +109,7 @@ class Member:
     def by_itself(self, rows: ResidentData | StreamedData) -> Iterator[None]:
         """An error inside ends this replica, and no other."""
         try:
-            with stopped.told(self.run, self.folder, self.checkpoints, rows):
+            with nonfinite.told(self.run, self.folder, self.checkpoints, rows):
                 yield
         except UserError as error:
             self.failure, self.progress.stopped = f"{self.folder.path}: {error}", True

@@ -6,7 +6,6 @@ is. --check writes nothing; its exit code says whether the tables are up to date
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import pathlib
 import re
@@ -14,15 +13,17 @@ from collections.abc import Sequence
 
 from dtn_jax.cli import command
 from dtn_jax.errors import UserError, choose
-from dtn_jax.papertables.content import comparisons
-from dtn_jax.papertables.differences import opponent
 from dtn_jax.papertables.entries import TABLES
-from dtn_jax.papertables.gap_text import gains
-from dtn_jax.papertables.markdown import markdown_table
-from dtn_jax.papertables.notes import footnotes, transfer_cost
-from dtn_jax.papertables.numbers import ALIKE, marks
-from dtn_jax.papertables.printed import keys_of
-from dtn_jax.papertables.text import main_text, texts
+from dtn_jax.papertables.grids import (
+    ALIKE,
+    footnotes,
+    grids,
+    main_grid,
+    marks,
+    opponent,
+    transfer_cost,
+)
+from dtn_jax.papertables.numbers import DIVERGENCE, comparisons
 from dtn_jax.report.grid import Grid
 from experiments.benchmark import cell_text
 from experiments.benchmarks.measured import Goal
@@ -30,7 +31,6 @@ from experiments.benchmarks.measured import Goal
 EXAMPLE = "python -m experiments.results_table"
 RESULTS = pathlib.Path(__file__).parent / "results"
 BENCHMARK, PAPER = "benchmark", "paper"  # folders of experiments/results
-DIVERGENCE = "divergence"  # a table of paper_tables that ends in sentences
 GOALS = pathlib.Path("experiments/results/benchmark/README.md")
 PAGES = tuple(pathlib.Path("docs") / f"{page}.md" for page in ("results", "scoring", "serving"))
 DOCUMENTS = (pathlib.Path("README.md"), GOALS, *PAGES)
@@ -52,8 +52,8 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def table(name: str) -> str:
-    """The Markdown table called `benchmark`, `speed`, rows_SUITE, TABLE_DATASET,
-    short_TABLE_DATASET or sentences_DATASET, those of its table `divergence`.
+    """The Markdown table called `benchmark`, `speed`, rows_SUITE, TABLE_DATASET or
+    short_TABLE_DATASET.
 
     Raises:
       UserError: there is no table of that name, or nothing to make it from.
@@ -65,31 +65,20 @@ def table(name: str) -> str:
         return speed_table()
     if kind == "rows":
         return rows_table(dataset)
-    if kind == "sentences":
-        return sentences(paper_results(DIVERGENCE, dataset))
     if kind == "short":
         return short_table(*dataset.split("_", 1))
     return paper_table(kind, dataset)
 
 
-def sentences(found: dict) -> str:
-    """What the table ends in, and the intervals that support it."""
-    told = "".join(f"{sentence}\n\n" for sentence in found["sentences"])
-    supported = gains(found)
-    if not supported:
-        return told
-    return f"{told}{supported.title}:\n\n{markdown_table(supported)}\n{supported.note}\n\n"
-
-
 def paper_table(kind: str, dataset: str) -> str:
-    """The first table of experiments/results/paper/<dataset>/<kind>.json, without sentences.
+    """The first table of experiments/results/paper/<dataset>/<kind>.json.
 
     Its notes are short, except for `divergence`, whose tuning and tests are of another kind.
     """
-    found = paper_results(kind, dataset) | {"sentences": ()}
+    found = paper_results(kind, dataset)
     if kind == DIVERGENCE:
-        return f"{markdown_table(texts(found)[0])}\n{' '.join(footnotes(found))}\n\n"
-    whole = markdown_table(main_text(found, marks))
+        return f"{grids(found)[0].markdown()}\n{' '.join(footnotes(found))}\n\n"
+    whole = main_grid(found, marks).markdown()
     place = f"experiments/results/{PAPER}/{dataset}/{kind}.md"
     return f"{whole}\n{brief(found)} All notes: `{place}`.\n\n"
 
@@ -97,11 +86,9 @@ def paper_table(kind: str, dataset: str) -> str:
 def short_table(kind: str, dataset: str) -> str:
     """That table's AUCs, FLOPs and seconds."""
     found = paper_results(kind, dataset)
-    whole = main_text(found, marks)
+    whole = main_grid(found, marks)
     shown = [i for i, name in enumerate(whole.header) if re.match(r"$|AUC |FLOPs|train s", name)]
-    header, *rows = ([row[i] for i in shown] for row in (whole.header, *whole.rows))
-    text = dataclasses.replace(whole, header=tuple(header), rows=tuple(map(tuple, rows)))
-    return f"{markdown_table(text)}\n{brief(found)}\n\n"
+    return f"{whole.take(shown).markdown()}\n{brief(found)}\n\n"
 
 
 def brief(found: dict) -> str:
@@ -123,7 +110,7 @@ def brief(found: dict) -> str:
 def untested(found: dict) -> str:
     """Which columns have no marks because nothing was tested there."""
     tested = {key for row in found["rows"] for key in comparisons(row)}
-    keys = [key for key in keys_of(found) if key not in tested]
+    keys = [key for key in found["rows"][0]["metrics"] if key not in tested]
     return f" Not tested: {', '.join(keys)}." if keys else ""
 
 

@@ -22,15 +22,9 @@ EXAMPLE = (
 
 
 def main(arguments: Sequence[str]) -> None:
-    import jax
-    from ml_collections import ConfigDict
-
-    from dtn_jax import plan
-    from dtn_jax.run import build_run
-
     parser = command.parser(__doc__, EXAMPLE)
     command.add_config(parser)
-    names = ",".join(plan.DEVICES)
+    names = ",".join(command.constant("plan", "DEVICES"))
     command.add(
         parser,
         {
@@ -42,6 +36,12 @@ def main(arguments: Sequence[str]) -> None:
     )
     command.add_shared(parser, *command.DATA)
     known, rest = parser.parse_known_args(arguments)
+    import jax  # after --help
+    from ml_collections import ConfigDict
+
+    from dtn_jax import plan
+    from dtn_jax.run import build_run
+
     devices = [name.strip() for name in (known.device or names).split(",")]
     for name in devices:
         choose("device", name, plan.DEVICES)

@@ -36,7 +36,7 @@ STAGES = """
     run
     parallel.fits               # of a run, before it is made
     workdir checkpoint selection results plan
-    analysis.stopped loss_log train replicas
+    workdir.nonfinite loss_log train replicas
     analysis
     export.fit_calibration export.score_parts export.score_files export.write
     cli.option_help cli.compile_cache cli.folders cli.quiet cli.command

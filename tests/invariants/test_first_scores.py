@@ -18,7 +18,7 @@ from dtn_jax.data.epochs.reader import SplitReader, padded, take
 from dtn_jax.data.prepare import prepare
 from dtn_jax.errors import UserError
 from dtn_jax.metrics.auc import auc
-from dtn_jax.metrics.gauc import gauc
+from dtn_jax.metrics.within_groups import gauc
 from dtn_jax.replicas import train_replicas
 from dtn_jax.run import build_run
 from dtn_jax.train import train

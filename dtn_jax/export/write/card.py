@@ -30,8 +30,7 @@ from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.significance import FEW
 from dtn_jax.models.flops import needed_flops
 from dtn_jax.report import markdown
-from dtn_jax.report.description.grid import moment
-from dtn_jax.report.description.overview import HASHED, cuts_line, kept_fields
+from dtn_jax.report.description.overview import HASHED, cuts_line, kept_fields, moment
 from dtn_jax.schema import ALL, MEAN, Schema
 
 TEMPLATE = pathlib.Path(__file__).with_name("card.md")

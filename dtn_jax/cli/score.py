@@ -21,7 +21,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.export import load
 from dtn_jax.export.batches import LARGEST, LEAST
 from dtn_jax.export.score_files import MAX_BAD_RATE, ON_BAD_ROWS, Job
-from dtn_jax.export.tables import PLACES, padded
+from dtn_jax.export.weights_file import PLACES, padded
 
 EXAMPLE = "dtn-jax score --model=models/shop --input=day.parquet --output=s.parquet"
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from dtn_jax.export.compiled import Program
 from dtn_jax.export.encoded import NOT_FINITE, Encoded
-from dtn_jax.export.tables import Weights, padded
+from dtn_jax.export.weights_file import Weights, padded
 from dtn_jax.shapes import Float32, Int32
 
 LEAST = 8  # rows of a batch

@@ -216,7 +216,7 @@ def test_too_many_bad_rows_are_told_early_and_once(made_model, tmp_path, monkeyp
         "stays so, no output is written. 2 of 2 rows have no scores: list of other than 2 numbers:"
     )
     assert not output.exists()
-    assert not (job.parts.folder / "joined.tmp").exists()
+    assert not (job.parts.folder / "output.csv").exists()
     told.clear()
     monkeypatch.setattr(score_files, "UNIT", {"rows": 100, "size": 4000})  # one unit: not warned of
     job = Job(made_model, [str(tmp_path / "b.parquet")], tmp_path / "t.csv", say=told.append)
@@ -246,7 +246,7 @@ def test_options_of_score(made_model, made_day, tmp_path, capsys):
         (own, "--max_bad_rate=2"): "--max_bad_rate=2: expected a share",
         (own, "--batch_rows=100"): "--batch_rows=100, expected a power of two, 8 or more",
         (): "--model is missing",
-        (f"--model={tmp_path}/nix",): "is not there, so it holds no model",
+        (f"--model={tmp_path}/nix",): "holds no model .it is not there",
         (f"--model={tmp_path}",): "holds no model",
     }.items():
         with pytest.raises(UserError, match=told):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 from dtn_jax.errors import UserError, choose
-from dtn_jax.export import encoding, log_encoding
+from dtn_jax.export import encoding
 from dtn_jax.export.encoded import Encoded
-from dtn_jax.export.encoding import Encoding
-from dtn_jax.export.log_encoding import STANDS
+from dtn_jax.export.encoding import STANDS
 from dtn_jax.export.write.encoder_files import spec_of
 from dtn_jax.field import SEVERAL
 from dtn_jax.options import pairs
@@ -43,12 +41,8 @@ def encoded_row(run: Run, fixed: Mapping) -> Encoded:
     Raises:
       UserError: a value is none that its field can have, or the field is a cross.
     """
-    spec, folder = spec_of(run.data), run.data.folder
-    fitted = (folder / encoding.FITTED).read_text()
-    by = log_encoding.read(spec, json.loads(fitted), folder / encoding.VOCABULARY, fixed)
-    columns = tuple(log_encoding.required(by, run.schema.field_names))
-    made = Encoding(run.schema, by, columns, (), spec)
-    found = made.encode([dict.fromkeys(columns) or {"": None}])
+    made = encoding.read(run.data.folder, spec_of(run.data), run.schema, fixed)
+    found = made.encode([dict.fromkeys(made.columns) or {"": None}])
     for bad in found.bad:
         name = bad.column.removeprefix(STANDS)
         if name in fixed:

@@ -13,8 +13,7 @@ from dtn_jax.evaluate import with_logits
 from dtn_jax.export import model_folder
 from dtn_jax.export.compiled import read_program
 from dtn_jax.export.encoded import Encoded
-from dtn_jax.export.tables import Weights
-from dtn_jax.export.weights_file import read_weights
+from dtn_jax.export.weights_file import Weights, read_weights
 from dtn_jax.interface import Batch
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.run import Run

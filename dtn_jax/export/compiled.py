@@ -12,10 +12,9 @@ import warnings
 from collections.abc import Mapping
 
 import jax
-import numpy as np
 from jax import export
 
-from dtn_jax.errors import TO_SCORE, UserError
+from dtn_jax.errors import UserError
 from dtn_jax.export.model_folder import PROGRAM
 
 EMBEDDING, SCALE = "tables/embedding", ".scale"  # SCALE ends the name of a table's scales
@@ -52,22 +51,6 @@ class Program:
         except Exception as error:  # of several libraries, each with its own classes
             raise UserError(f"{PROGRAM} can't be run: {_first_line(error)}") from error
 
-    def check(self, weights: Mapping[str, np.ndarray]) -> None:
-        """Raises ValueError unless these are the weights that the program reads."""
-        for name, wanted in self.weights.items():
-            if name not in weights:
-                raise ValueError(f"there are no weights {name!r}")
-            shape, dtype = weights[name].shape, weights[name].dtype
-            symbols = [not isinstance(size, int) for size in wanted.shape]
-            fits = len(shape) == len(symbols) and all(
-                symbol or size == got for symbol, size, got in zip(symbols, wanted.shape, shape)
-            )
-            if not fits or dtype != wanted.dtype:
-                raise ValueError(
-                    f"weights {name!r} are {dtype}{list(shape)}, the program reads "
-                    f"{wanted.dtype}{list(map(str, wanted.shape))}"
-                )
-
 
 def read_program(folder: pathlib.Path, manifest: Mapping) -> Program:
     """The program of a model; warns in time that later versions of JAX will not read it.
@@ -82,20 +65,10 @@ def read_program(folder: pathlib.Path, manifest: Mapping) -> Program:
         program = Program(exported)
         if set(program.inputs) != INPUTS or program.tasks < 1:
             raise ValueError(f"its inputs are {', '.join(map(str, program.inputs))}")
-    except ImportError as error:  # of flatbuffers, which jax imports so late
-        told = f"{path} can't be read for want of a package ({_first_line(error)}): {TO_SCORE}"
-        raise UserError(told) from None
     except Exception as error:  # of several libraries, each with its own classes
         raise UserError(f"{path} can't be read ({_first_line(error)}). {age}. {ANEW}") from None
     if others:
         raise UserError(f"{path} calls functions of the machine ({others[0]}), so it is not run")
-    platform = jax.default_backend()
-    here = {"gpu": "cuda"}.get(platform, platform)
-    if here not in exported.platforms:
-        raise UserError(
-            f"{path} was made for {', '.join(exported.platforms)}; JAX runs on {here} here. Set "
-            f"JAX_PLATFORMS=cpu to score on the CPU"
-        )
     if days > GUARANTEED - EARLY:
         told = f"{age}. JAX reads programs for {GUARANTEED} days, and may refuse older ones. {ANEW}"
         warnings.warn(told, stacklevel=3)

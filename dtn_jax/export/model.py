@@ -18,7 +18,7 @@ import polars as pl
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export import calibration, encoding, model_folder, spec_json
 from dtn_jax.export.batches import LARGEST, LEAST, Batches
-from dtn_jax.export.compiled import Program, read_program
+from dtn_jax.export.compiled import read_program
 from dtn_jax.export.encoded import Bad, Encoded
 from dtn_jax.export.encoding import Encoding
 from dtn_jax.export.model_folder import ENCODERS, Facts
@@ -170,14 +170,16 @@ def load(
     manifest = model_folder.read_manifest(folder, verify)
     facts, schema = model_folder.read_facts(folder), model_folder.read_schema(folder)
     program = read_program(folder, manifest)
-    weights = read_weights(folder / model_folder.WEIGHTS)
     with model_folder.reading(folder / ENCODERS) as place:
         spec = spec_json.from_json((place / encoding.SPEC).read_text())
         fields = encoding.read(place, spec, schema, facts.fixed, facts.optional)
-    with model_folder.reading(folder):
-        _check(program, weights, facts, schema)
-    weights = Weights({name: weights[name] for name in program.weights}, facts.rows, tables)
-    offsets = np.asarray(facts.offsets, np.int32)
+    with model_folder.reading(folder / model_folder.WEIGHTS) as path:
+        weights = read_weights(path)
+        weights = Weights({name: weights[name] for name in program.weights}, facts.rows, tables)
+    with model_folder.reading(folder / model_folder.MODEL):
+        offsets, shape = np.asarray(facts.offsets, np.int32), program.inputs["rows"].shape[1:]
+        if (*offsets.shape, len(schema.tasks)) != (*shape, program.tasks):
+            raise ValueError(f"the program has {shape} views and slots, {program.tasks} tasks")
     return Model(
         folder=folder,
         manifest=manifest,
@@ -187,22 +189,3 @@ def load(
         batches=Batches(program, weights, offsets, largest=largest),
         calibrations=calibration.read(folder, schema),
     )
-
-
-def _check(program: Program, weights: Mapping, facts: Facts, schema: Schema) -> None:
-    """Raises ValueError unless the files of a model go with one another."""
-    program.check(weights)
-    if program.tasks != len(schema.tasks):
-        raise ValueError(f"the program has {program.tasks} tasks, {len(schema.tasks)} expected")
-    for name in facts.tasks:
-        choose("task", name, schema.task_names)
-    for name in (*facts.fixed, *facts.optional):
-        choose("field", name, schema.field_names)
-    offsets, rows = np.asarray(facts.offsets, np.int64), facts.rows
-    ends = offsets + np.array([field.rows for field in schema.slot_fields()])
-    views, slots = program.inputs["rows"].shape[1:]
-    if offsets.shape != (views, slots) or slots != schema.slots:
-        raise ValueError(f"the program has {slots} slots in {views} views")
-    table = weights["tables/embedding"].shape[0] if "tables/embedding" in weights else rows
-    if offsets.min() < 0 or ends.max() > rows or table != rows:
-        raise ValueError(f"its tables have {table:,} rows, and fields need {ends.max():,}")

@@ -17,7 +17,6 @@ from jax import numpy as jnp
 from safetensors import safe_open
 
 from dtn_jax.export.compiled import EMBEDDING, SCALE
-from dtn_jax.export.model_folder import reading
 from dtn_jax.shapes import Int32
 
 PLACES = ("memory", "disk")
@@ -26,13 +25,9 @@ KINDS = {"F": "float", "I": "int"}
 
 
 def read_weights(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """{name: array}, in memory only as far as they are looked at.
-
-    Raises:
-      UserError: the file is missing or damaged.
-    """
+    """{name: array}, in memory only as far as they are looked at."""
     weights = {}
-    with reading(path), safe_open(path, "numpy") as file:  # which checks sizes and offsets
+    with safe_open(path, "numpy") as file:  # which checks sizes and offsets
         raw = np.memmap(path, np.uint8, "r")
         stop = 8 + int.from_bytes(raw[:8], "little")
         for name in file.offset_keys():  # in the order of the file, without gaps
@@ -59,7 +54,7 @@ class Weights:
     """
 
     def __init__(self, weights: Mapping[str, np.ndarray], rows: int, tables: str):
-        self.rows = rows
+        self.rows = int(rows)
         names = (EMBEDDING, f"{EMBEDDING}{SCALE}") if tables == "disk" else ()
         self.stored = {name: weights[name] for name in names if name in weights}
         self.placed = jax.device_put({n: a for n, a in weights.items() if n not in self.stored})

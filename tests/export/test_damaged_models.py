@@ -204,6 +204,14 @@ def test_what_does_not_go_together_is_told(folder, change, told):
         export.load(folder)
 
 
+@pytest.mark.parametrize("change", [lambda w: w[:2], lambda w: w.astype("i4")])
+def test_weights_of_other_shapes_or_types_are_refused(folder, change):
+    weights_with(folder, tower=change)
+    sealed(folder)
+    with pytest.raises(UserError, match="can't be run"):
+        export.load(folder).score(made_models.FRAME)
+
+
 def test_options_of_load(folder):
     with pytest.raises(UserError, match=r"place of the tables 'ram'.*memory, disk"):
         export.load(folder, tables="ram")

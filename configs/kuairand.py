@@ -2,7 +2,7 @@
 
     dtn-jax train --config=configs/kuairand.py:dtn --workdir=runs/kuairand_dtn
 
-finds the log in $DTN_MANUAL_DIR, or where --config.data.manual_dir says.
+finds the log in $DTN_MANUAL_DIR, or where --manual_dir says.
 
 configs/tuned/kuairand.json has what `paper_tables --dataset=kuairand --table=overall` chose on
 validation, for the architecture that the argument names. With it, dtn trains in 16 seconds (cpu x

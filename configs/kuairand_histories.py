@@ -2,7 +2,7 @@
 
     dtn-jax train --config=configs/kuairand_histories.py:dtn --workdir=runs/histories
 
-finds the log in $DTN_MANUAL_DIR, or where --config.data.manual_dir says.
+finds the log in $DTN_MANUAL_DIR, or where --manual_dir says.
 
 They are pooled by DIN, which comes nearest to the best AUC on a generated log where clicks depend
 on the history alone; KuaiRand's own results had no say. All else is as in configs/kuairand.py.

@@ -2,14 +2,14 @@
 
     dtn-jax prepare --infer --input='logs/*.parquet' --out=shop.yaml
     dtn-jax prepare --schema=shop.yaml --input='logs/*.parquet' --data_dir=data
-    dtn-jax train --config=configs/logs.py:dtn,schema=shop.yaml --workdir=runs/shop \
-        --config.data.data_dir=data
+    dtn-jax train --schema=shop.yaml --model=dtn --workdir=runs/shop --data_dir=data
 
 A run stops early: it trains at a constant rate until two validations in a row, one an epoch, have
 had no gain, and reports its best state. It ends after 20 epochs or 20 million examples at the
 latest, but not within the first epoch. `train.patience=0` trains exactly `train.epochs`.
 
-The argument names the schema file, an architecture (dtn, shared_bottom, ...), flags (`quick`: one
+`--schema=shop.yaml --model=dtn` is short for `--config=configs/logs.py:dtn,schema=shop.yaml`. That
+argument names the schema file, an architecture (dtn, shared_bottom, ...), flags (`quick`: one
 pass with small embeddings) and key=value pairs.
 """
 

@@ -56,6 +56,7 @@ def choose(what: str, got: str, choices: Iterable[str], between: str = ", ") -> 
     choices = list(choices)
     if got in choices:
         return got
-    near = difflib.get_close_matches(str(got), choices, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    lower = {choice.lower(): choice for choice in choices}
+    near = difflib.get_close_matches(str(got).lower(), lower, n=1)
+    hint = f" Did you mean {lower[near[0]]!r}?" if near else ""
     raise UserError(f"unknown {what} {got!r}.{hint} The choices are: {between.join(choices)}.")

@@ -114,8 +114,10 @@ class Option:
                 inner = text[1:-1] if text[:1] + text[-1:] in ("()", "[]") else text
                 values = [v for v in (v.strip().strip("'\"") for v in inner.split(",")) if v]
                 return tuple(self.items(v) for v in values)
+            if kind is int and "e" in text and (number := float(text)) == int(number):  # 1e6
+                return int(number)
             return kind(text)
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, OverflowError):
             raise UserError(f"{key} expects {self.expected}, got {text!r}") from None
 
 

@@ -43,6 +43,12 @@ REMEDIES = {
 }
 
 
+def cache_folder() -> pathlib.Path:
+    """The user's cache folder, for prepared sets and compiled programs."""
+    root = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(root) / "dtn_jax"
+
+
 def locked(path: pathlib.Path) -> IO | None:
     """Locks a file until it is closed or the process ends; None where another one holds it.
 

@@ -44,7 +44,7 @@ def page(shown: Page) -> str:
 
 
 def full(module: str) -> str:
-    return module if module.startswith("experiments.") else f"dtn_jax.{module}"
+    return f"dtn_jax.{module}"
 
 
 def public(module: ModuleType) -> list[str]:

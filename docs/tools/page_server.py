@@ -43,6 +43,8 @@ if code < 0:
     os.kill(os.getpid(), -code)
 os._exit(code)
 """
+IMPORTED_LATE = ("train", "replicas", "data.infer.infer", "cli.description", "config")
+IMPORTED_LATE += ("export.write", "export.score_files", "export.serve.process")
 READ_AT_IMPORT = ("JAX_", "PYTHON")  # variables that a process which has imported JAX reads no more
 
 
@@ -121,8 +123,8 @@ def import_everything() -> None:
     """What commands import; JAX does not look for devices yet."""
     from dtn_jax.cli import COMMANDS
 
-    for name in COMMANDS:
-        importlib.import_module(f"dtn_jax.cli.{name}")
+    for name in (*(f"cli.{command}" for command in COMMANDS), *IMPORTED_LATE):
+        importlib.import_module(f"dtn_jax.{name}")
 
 
 def work(call: dict, files: list[int]) -> None:

@@ -13,7 +13,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Page:
-    """A page: its title, what it is for, the modules that it shows, of dtn_jax or experiments."""
+    """A page: its title, what it is for, the modules of dtn_jax that it shows."""
 
     title: str
     words: str
@@ -200,7 +200,7 @@ PAGES = {
     "tables": Page(
         "Paper tables",
         "What a protocol of your own is written with.",
-        ("dtn_jax.papertables.protocol",),
+        ("papertables.protocol",),
     ),
     "export": Page(
         "Exported models and serving",

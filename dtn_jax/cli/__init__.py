@@ -9,12 +9,26 @@ import difflib
 import importlib
 import os
 import pathlib
+import re
 import sys
 
 from dtn_jax.parallel import interrupts
 
-COMMANDS = ("train", "sweep", "compare", "paper_tables", "feature_importance", "prepare")
-COMMANDS += ("export", "score", "serve", "launch", "replay")
+GROUPS = {
+    "data": ("prepare",),
+    "training": ("train", "sweep", "launch"),
+    "comparing and explaining": ("compare", "paper_tables", "feature_importance", "replay"),
+    "using a model": ("export", "score", "serve"),
+}
+COMMANDS = tuple(name for names in GROUPS.values() for name in names)
+HELP = """\
+usage: dtn-jax COMMAND [options]
+       dtn-jax COMMAND --help    says what it does, and its options
+       dtn-jax --version
+"""
+EXAMPLE = """
+to begin, train DTN on a small data set that is included, in half a minute:
+  dtn-jax train --config=configs/adult.py:dtn"""
 
 
 def described() -> dict[str, str]:
@@ -44,13 +58,22 @@ def main(name: str = "") -> None:
 
 
 def overview(name: str) -> None:
-    """Lists the commands, and ends; `name` is none of them."""
-    wrong = name not in ("-h", "--help")
+    """Lists the commands, or says the version, and ends; `name` is no command."""
+    wrong = name not in ("-h", "--help", "--version")
     near = difflib.get_close_matches(name, COMMANDS, 1)
     hint = f". Did you mean {near[0]}?" if near else ""
-    lines = [f"error: unknown command {name!r}{hint}"] if wrong else []
-    lines += ["usage: dtn-jax COMMAND [options]; dtn-jax COMMAND --help says more", ""]
-    lines += [f"  {command:20} {does}" for command, does in described().items()]
+    lines = [f"error: unknown command {name!r}{hint}", ""] if wrong else []
+    if name == "--version":
+        from dtn_jax import __version__
+
+        lines.append(f"dtn-jax {__version__}")
+    else:
+        does = described()
+        lines.append(HELP)
+        for group, names in GROUPS.items():
+            short = {name: re.split("[:;]|\\.$", does[name])[0] for name in names}
+            lines += [f"{group}:", *(f"  {name:20}{text}" for name, text in short.items())]
+        lines.append(EXAMPLE)
     try:
         print("\n".join(lines), file=sys.stderr if wrong else sys.stdout, flush=True)
     except BrokenPipeError:  # who read the output, such as `head`, has gone

@@ -9,42 +9,31 @@ JAX is imported late here, because the tests take from this file what they tell 
 
 from __future__ import annotations
 
-import argparse
+import contextlib
 import hashlib
 import pathlib
 import platform
 import tempfile
+
+from dtn_jax.shared_files import cache_folder
 
 OFF = "none"
 LARGEST = 1e9  # bytes, of the folder; a DTN on adult takes 1 MB
 SHORTEST = 0.1  # seconds; what compiles faster is not kept
 
 
-def add_option(made: argparse.ArgumentParser) -> None:
-    """Adds --cache_dir, for `use`."""
-    made.add_argument(
-        "--cache_dir",
-        metavar="DIR",
-        help="keep compiled programs here, so that the next start need not compile them: give a "
-        "folder that only you can write (default: $JAX_COMPILATION_CACHE_DIR, else "
-        f"~/.cache/dtn_jax/compiled, of at most {LARGEST / 1e9:g} GB); {OFF} keeps none",
-    )
-
-
-def use(given: str | None) -> None:
+def use(given: str = "") -> None:
     """Tells JAX where to keep compiled programs; warns where the folder cannot be written.
 
     Args:
-      given: --cache_dir; None: where JAX was told already, or in the user's cache folder; '' or
-        'none': nowhere.
+      given: --cache_dir; '': where JAX was told already, or in the user's cache folder; 'none':
+        nowhere.
     """
     import jax
 
-    from dtn_jax.data.sets.catalog import cache_folder
-
-    if given is None and jax.config.jax_compilation_cache_dir:
+    if not given and jax.config.jax_compilation_cache_dir:
         return
-    if given in ("", OFF):
+    if given == OFF:
         jax.config.update("jax_compilation_cache_dir", None)
         return
     root = pathlib.Path(given or cache_folder() / "compiled").expanduser().absolute()
@@ -81,14 +70,11 @@ def delete_oldest(folder: pathlib.Path, largest: float) -> None:
     """
     found = []
     for path in folder.glob("*"):
-        try:
+        with contextlib.suppress(FileNotFoundError):
             stat = path.stat()
-        except FileNotFoundError:
-            continue
-        found.append((max(stat.st_atime, stat.st_mtime), stat.st_size, path))
-    total = sum(size for _, size, _ in found)
-    for _, size, path in sorted(found):
-        if total <= largest:
-            break
-        path.unlink(missing_ok=True)
-        total -= size
+            found.append((max(stat.st_atime, stat.st_mtime), stat.st_size, path))
+    kept = 0
+    for _, size, path in sorted(found, reverse=True):
+        kept += size
+        if kept > largest:
+            path.unlink(missing_ok=True)

@@ -15,11 +15,6 @@ from collections.abc import Sequence
 
 from dtn_jax.cli import command, compile_cache, folders
 from dtn_jax.errors import UserError
-from dtn_jax.export.fit_calibration import AUTO, WAYS
-from dtn_jax.export.write import export_run, make_again
-from dtn_jax.export.write.model import read_tasks
-from dtn_jax.export.write.onnx import write_onnx
-from dtn_jax.export.write.program import TABLE_DTYPES
 
 EXAMPLE = "dtn-jax export --workdir=runs/adult_dtn --out=models/adult_dtn"
 BATCH = 1024
@@ -27,78 +22,72 @@ BATCH = 1024
 
 def main(arguments: Sequence[str]) -> None:
     known = make_parser().parse_args(arguments)
-    if known.batch_size is not None and not known.onnx:
-        raise UserError(
-            f"--batch_size={known.batch_size} is for --onnx; a model's folder has no fixed size"
-        )
+    if known.batch_size and not known.onnx:
+        raise UserError(f"--batch_size={known.batch_size} is for --onnx: a folder has none")
     if known.again:
         check_alone(known, "again")
+        from dtn_jax.export.write import make_again
+
         make_again(known.again, known.plugins)
-        return
-    if known.onnx:
+    elif known.onnx:
         check_alone(known, "onnx", "out")
-        size = BATCH if known.batch_size is None else known.batch_size
-        if not known.out or size < 1:
+        if not known.out or known.batch_size < 0:
             raise UserError("--onnx wants a file, --out=FILE.onnx, and a --batch_size of 1 or more")
-        write_onnx(known.onnx, known.out, size, known.plugins)
-        return
-    workdirs = [part.strip() for part in known.workdir.split(",") if part.strip()]
-    if not workdirs:
-        raise UserError("no workdir: give --workdir=DIR, the folder of a finished run")
-    if not known.out:
-        raise UserError("no folder for the model: give --out=MODEL")
+        from dtn_jax.export.write.onnx import write_onnx
+
+        write_onnx(known.onnx, known.out, known.batch_size or BATCH, known.plugins)
+    else:
+        export_runs(known)
+
+
+def export_runs(known: argparse.Namespace) -> None:
+    """Exports the runs in the folders of --workdir."""
+    workdirs = [part.strip() for part in command.listed(known.workdir) if part.strip()]
+    command.require(known, "workdir", "out")
     for folder in (*workdirs, known.out):
         folders.check(folder, "workdir" if folder in workdirs else "--out")
     compile_cache.use(known.cache_dir)
+    from dtn_jax.export.write import export_run
+    from dtn_jax.export.write.model import read_tasks
+
+    names = ("tables", "select", "replace", "fix", *command.DATA)
     export_run(
         [pathlib.Path(folder) for folder in workdirs],
         known.out,
-        tables=known.tables,
         tasks=read_tasks(known.tasks),
-        select=known.select,
-        replace=known.replace,
-        fix=known.fix,
-        calibrate=known.calibration or AUTO,
-        plugins=known.plugins,
-        data_dir=known.data_dir,
-        manual_dir=known.manual_dir,
+        calibrate=known.calibration,
+        **{name: getattr(known, name) for name in names},
     )
 
 
 def check_alone(known: argparse.Namespace, option: str, *more: str) -> None:
     """Raises UserError where an option of an export stands beside one that has no use for it."""
-    others = ("again", "onnx", "workdir", "out", "tables", "tasks", "select", "fix", "replace")
-    others += ("calibration", "data_dir", "manual_dir")
-    given = [n for n in others if getattr(known, n) and n not in (option, *more)]
-    if given:
+    usual = vars(make_parser().parse_args([]))
+    of_both = {option, "batch_size", "plugins", "cache_dir", "debug", *more}
+    if given := [n for n, v in vars(known).items() if v != usual[n] and n not in of_both]:
         raise UserError(f"--{option} has no use for --{given[0]}: it reads a model's folder alone")
 
 
 def make_parser() -> command.Parser:
     parser = command.parser(__doc__, EXAMPLE)
-
-    def add(name: str, help: str) -> None:
-        parser.add_argument(f"--{name}", default="", help=help)
-
-    add("workdir", "the folder of a finished run, of several by comma, or of replicas")
-    add("out", "the model's folder, a new one")
-    parser.add_argument("--replace", action="store_true", help="replace the model that is there")
-    add("tables", f"dtype of the stored tables: {', '.join(TABLE_DTYPES)} (default: the run's own)")
-    add("tasks", "tasks whose scores the model gives, by comma (default: all)")
-    add("select", "the best state for this task (default: the state that the run reports)")
-    add("fix", "values of fields that only training knows, such as position=1,page=null")
-    add(
-        "calibration",
-        f"of every task, by validation: {', '.join(WAYS)} (default: {AUTO}, which keeps of the "
-        "others what helps a task and makes no output worse that is derived from it)",
-    )
-    add("again", "a model's folder, whose program is made anew")
-    add("onnx", "a model's folder, to be written to --out as an ONNX file (see docs/export.md)")
-    parser.add_argument(
-        "--batch_size", type=int, default=None, help=f"of the ONNX file's inputs (default {BATCH})"
-    )
-    add("plugins", "where the run's plug-ins are now, if not where the run had them")
-    add("data_dir", "where prepared sets are now, if not where the run had them")
-    add("manual_dir", "where raw files are now, if not where the run had them")
-    compile_cache.add_option(parser)
+    parser.usage = "%(prog)s --workdir DIR --out MODEL [more of the options below]"
+    auto = command.constant("export.fit_calibration", "AUTO")
+    ways = ", ".join([auto, *command.constant("export.calibration", "METHODS")])
+    dtypes = ", ".join(command.constant("export.write.program", "TABLE_DTYPES"))
+    options = {
+        "workdir=DIR": "the folder of a finished run, of several by comma, or of replicas",
+        "out=MODEL": "the model's folder, a new one",
+        "replace": "replace the model that is there",
+        "tables=DTYPE": f"dtype of the stored tables: {dtypes} (default: the run's own)",
+        "tasks=NAMES": "tasks whose scores the model gives, by comma (default: all)",
+        "select=TASK": "the best state for this task (default: the state that the run reports)",
+        "fix=VALUES": "values of fields that only training knows, such as position=1,page=null",
+        "calibration=WAY": f"of every task, by validation: {ways}; {auto} keeps of the others what "
+        "helps a task and makes no output worse that is derived from it",
+        "again=MODEL": "a model's folder, whose program is made anew",
+        "onnx=MODEL": "a model's folder, to be written to --out as ONNX (see docs/export.md)",
+        "batch_size=ROWS": f"of the ONNX file's inputs (default {BATCH})",
+    }
+    command.add(parser, options, calibration=auto, batch_size=0)
+    command.add_shared(parser, *command.DATA, "cache_dir")
     return parser

@@ -137,11 +137,7 @@ def make_parser() -> command.Parser:
     add("rows", DEFAULTS.rows, "draw a random sample of this many rows if there are more")
     add("segment", DEFAULTS.segment, "what splits gate use into segments: a field, or group")
     add("seed", DEFAULTS.seed, "seed of the sample and the permutations")
-    add("plugins", "", "where the run's plug-ins are now, if not where the run had them")
-    add("data_dir", "", "where prepared sets are now, if not where the run had them")
-    add("manual_dir", "", "where raw files are now, if not where the run had them")
-    command.add_force(parser)
-    compile_cache.add_option(parser)
+    command.add_shared(parser, *command.DATA, "cache_dir", "force")
     return parser
 
 

@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 
 from dtn_jax.errors import UserError
-from dtn_jax.shared_files import check_place
+from dtn_jax.shared_files import check_place, told
 
 LONGEST = 255  # bytes of a name, on nearly every file system
 SHOWN = 60  # letters of a name, in messages
 
 
 def check(path: str, what: str) -> None:
-    """Raises UserError where `path` can be no folder: a URL, a file, a name too long."""
+    """Raises UserError where `path` can be no folder: a URL, a file or in one, a name too long."""
     check_place(path, what)
-    if "\0" in path:
-        raise UserError(f"{what} {path!r} has a NUL in it; name another folder")
     full = pathlib.Path(path).expanduser().absolute()
-    for part in full.parts:
-        if len(os.fsencode(part)) > LONGEST:
-            raise UserError(
-                f"{what} has a name of {len(os.fsencode(part))} bytes, {part[:SHOWN]!r}…; expected "
-                f"at most {LONGEST}"
-            )
-    for found in (full, *full.parents):
-        try:
-            exists = found.exists()
-        except OSError as error:  # the path as a whole is too long, or a part may not be read
-            raise UserError(f"{what} {str(full)[:SHOWN]!r}…: {error.strerror}") from None
-        if exists and not found.is_dir():
-            within = "" if found == full else f"cannot be a folder: {found} "
-            raise UserError(f"{what} {full} {within}is a file, expected a folder")
+    try:
+        files = [place for place in (full, *full.parents) if place.exists() and not place.is_dir()]
+    except OSError as error:
+        raise UserError(f"{what} {told(error)}") from None
+    if files:
+        within = "" if full in files else f"cannot be a folder: {files[-1]} "
+        raise UserError(f"{what} {full} {within}is a file, expected a folder")
 
 
 def check_name(name: str, what: str) -> None:

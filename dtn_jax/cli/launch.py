@@ -7,6 +7,7 @@ XLA that are worth setting.
 
 from __future__ import annotations
 
+import math
 import signal
 import socket
 import subprocess
@@ -17,65 +18,56 @@ from collections.abc import Sequence
 
 from dtn_jax.cli import command
 from dtn_jax.errors import UserError
+from dtn_jax.parallel import interrupts
 from dtn_jax.report import screen
 
 RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = "dtn-jax launch --processes=2 -- --config=configs/adult.py:dtn --workdir=runs/adult_two"
+OPTIONS = {"processes=N": "how many to start", "restarts=N": "times to restart all if one dies"}
 MOST = 256  # processes
 WRONG_INPUT = 2  # the exit code of a UserError: the same would happen again
-INTERRUPTED = 130
 ended = threading.Event()  # this command was told to end
 PATIENCE = 60  # seconds that the others have to end by themselves when one has failed
 
 
 def main(arguments: Sequence[str]) -> None:
     parser = command.parser(__doc__, EXAMPLE)
-    parser.usage = "%(prog)s --processes N [--restarts N] -- ARGUMENTS OF dtn_jax.cli.train"
-    parser.add_argument("--processes", type=int, default=2, help="how many to start (default 2)")
-    parser.add_argument(
-        "--restarts", type=int, default=3, help="how often to restart all if one dies (default 3)"
-    )
+    parser.usage = "%(prog)s [--processes N] [--restarts N] -- ARGUMENTS OF dtn-jax train"
+    command.add(parser, OPTIONS, processes=2, restarts=3)
     arguments = list(arguments)
     at = arguments.index("--") if "--" in arguments else len(arguments)
     known, training = parser.parse_args(arguments[:at]), arguments[at + 1 :]
     if not 1 <= known.processes <= MOST or known.restarts < 0:
         raise UserError(
-            f"expected --processes of at least 1 and at most {MOST}, and --restarts of at least 0, "
-            f"got {known.processes} and {known.restarts}"
+            f"expected --processes of at least 1, at most {MOST}, and --restarts, 0 or more"
         )
     if not training:
         raise UserError("nothing to run: give the arguments of dtn-jax train after --")
     # Only take note: an exception between a process's start and its entry in the list would leave
     # the process running.
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    code = run_until_done(training, known.processes, known.restarts)
-    if code:
+    if code := run_until_done(training, known.processes, known.restarts):
         sys.exit(code)
 
 
 def run_until_done(training: Sequence[str], count: int, restarts: int) -> int:
     """Starts all processes, and again if one dies; returns the exit code."""
-    for attempt in range(restarts + 1):
+    for attempt in range(1, restarts + 2):
         codes = run_once(training, count)
-        bad = [(i, code) for i, code in enumerate(codes) if code]
+        for last in (WRONG_INPUT, interrupts.CODE):
+            if last in codes:
+                return last
+        bad = [(index, code) for index, code in enumerate(codes) if code]
         if not bad:
             return 0
-        for wanted in (WRONG_INPUT, INTERRUPTED):
-            if wanted in codes:
-                return wanted
         index, code = bad[0]
-        what = f"process {index} of {count} ended with {how_it_ended(code)}"
-        if attempt < restarts:
-            screen.say(
-                f"{what}; restarting all from the last checkpoint "
-                f"(restart {attempt + 1} of {restarts})"
-            )
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        what = f"process {index} of {count} ended with {how}"
+        if attempt <= restarts:
+            again = f"restarting all from the last checkpoint (restart {attempt} of {restarts})"
+            screen.say(f"{what}; {again}")
     screen.say(f"{what}; giving up after {restarts} restarts. The same command resumes.")
     return 1
-
-
-def how_it_ended(code: int) -> str:
-    return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
 def run_once(training: Sequence[str], count: int) -> list[int]:
@@ -84,25 +76,23 @@ def run_once(training: Sequence[str], count: int) -> list[int]:
     When one fails, the others have PATIENCE seconds: JAX ends them when it misses the heartbeat.
     Whatever still runs then is killed.
     """
-    address = f"127.0.0.1:{free_port()}"
+    address, deadline = f"127.0.0.1:{free_port()}", math.inf
     started: list[subprocess.Popen] = []
-    deadline = None
     try:
         for index in range(count):
             where = f"--config.parallel.processes={address},{count},{index}"
             run = [sys.executable, "-m", "dtn_jax", "train", *training, where]
             started.append(subprocess.Popen(run))
-        while any(process.poll() is None for process in started):
+        while None in (codes := [process.poll() for process in started]):
             if ended.is_set():
                 sys.exit(143)
-            failed = any(process.poll() for process in started)
-            if failed and deadline is None:
-                deadline = time.monotonic() + PATIENCE
-            if deadline and time.monotonic() > deadline:
+            if any(codes):
+                deadline = min(deadline, time.monotonic() + PATIENCE)
+            if time.monotonic() > deadline:
                 break
             time.sleep(0.1)
     except KeyboardInterrupt:
-        return [INTERRUPTED]
+        return [interrupts.CODE]
     finally:
         for process in started:
             if process.poll() is None:

@@ -135,7 +135,8 @@ def read_protocol(known: argparse.Namespace) -> tuple[str, Protocol]:
 
 
 def places_of(known: argparse.Namespace) -> dict[str, str]:
-    places = {"data.data_dir": known.data_dir, "data.manual_dir": known.manual_dir}
+    given = {key: getattr(known, name) for name, key in command.IN_CONFIG.items()}
+    places = {key: value for key, value in given.items() if value}
     return places | ({"parallel.check_memory": "False"} if known.force else {})
 
 
@@ -187,10 +188,7 @@ def make_parser() -> command.Parser:
         help="train an entry's seeds as replicas in one program: always, never, or auto (default: "
         "not on a CPU, where one after another is faster)",
     )
-    parser.add_argument("--data_dir", default="", help="where prepared sets are; see --help=data")
-    parser.add_argument("--manual_dir", default="", help="where raw files are; see --help=data")
-    command.add_force(parser)
-    compile_cache.add_option(parser)
+    command.add_shared(parser, *command.DATA, "cache_dir", "force")
     return parser
 
 

@@ -8,7 +8,8 @@ to read and edit; --schema prepares what it describes:
 
 A set that is already prepared is only shown, and an interrupted command resumes. --describe
 measures what a set holds: positive rates, suspects of leaks, drift from train to test; it needs no
---input where the set is prepared.
+--input where the set is prepared. --help=schema lists the keys of a schema file, --help=options the
+options of the sets that are built in.
 
 --extend prepares tomorrow's rows by the encoders of today's set, for a run that starts from today's
 (--config.train.start_from). The set has the name of its schema file, which must be another:
@@ -24,26 +25,38 @@ import pathlib
 import shlex
 import textwrap
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from dtn_jax.cli import command, description
-from dtn_jax.config import plugins
-from dtn_jax.data import prepare as logs
-from dtn_jax.data.infer.infer import infer
-from dtn_jax.data.prepared import Prepared
-from dtn_jax.data.schemas import key_models as keys
-from dtn_jax.data.schemas import schema_file
-from dtn_jax.data.schemas.named_schema import quoted
-from dtn_jax.data.sets import catalog
-from dtn_jax.data.sets.catalog import DATASETS
+from dtn_jax.cli import command
 from dtn_jax.errors import UserError
 from dtn_jax.shared_files import check_place
 
-CALL = "dtn-jax prepare"
+if TYPE_CHECKING:
+    from dtn_jax.data.prepared import Prepared
+
 RESUMES = True  # an interrupted call resumes where it was
 EXAMPLE = "dtn-jax prepare --dataset=synthetic --options=rows=100000,seed=1"
-
-
 OF_LOGS = ("processes", "memory_gb", "max_reject_rate", "engine", "master")
+LOGS = {
+    "schema=FILE": "a schema file; --help=schema lists its keys",
+    "input=FILES": "raw files: Parquet, CSV, JSON lines or Arrow; a file, a 'glob' or a folder, "
+    "several by comma; also s3://..., gs://... (pip install -e '.[remote]')",
+    "extend=SET": "a prepared set, its folder or its name in --data_dir, whose ids, buckets and "
+    "scales these rows take; new ids come after its own. The schema file has the same fields and "
+    "tasks, and another name; its split may be another",
+    "infer": "write a schema file from the raw files",
+    "out=FILE": "where --infer writes it",
+    "labels=COLUMNS": "columns that are labels, by comma; without, --infer guesses",
+    "time=COLUMN": "the time column; without, --infer guesses",
+    "group=COLUMN": "the column of the users or sessions; without, --infer guesses",
+    "processes=N": "processes; 0 (default) is one a core, as far as --memory_gb goes",
+    "memory_gb=GB": "gigabytes that all of them together may need",
+    "engine=NAME": "duckdb: this machine; spark: a cluster that shares --data_dir, for a log that "
+    "no machine can hold (pip install -e '.[spark]')",
+    "master=URL": "Spark's: spark://HOST:7077, yarn, local[2]",
+    "max_reject_rate=SHARE": "share of bad rows above which nothing is written",
+    "replace": "prepare anew what was made from something else; the old set is kept beside it",
+}
 MODES = {  # {what is done: the options that it reads, beside --data_dir and --plugins}
     "infer": ("input", "out", "labels", "time", "group", "replace"),
     "schema": ("input", "extend", "describe", "html", "replace", *OF_LOGS),
@@ -52,9 +65,6 @@ MODES = {  # {what is done: the options that it reads, beside --data_dir and --p
 
 
 def main(arguments: Sequence[str]) -> None:
-    if "--help=schema" in arguments:
-        print(keys.help_text())
-        return
     parser = make_parser()
     known = parser.parse_args(arguments)
     modes = [name for name in MODES if getattr(known, name)]
@@ -70,146 +80,97 @@ def main(arguments: Sequence[str]) -> None:
     if known.infer:
         infer_schema(known)
         return
+    from dtn_jax.cli import description
+    from dtn_jax.config import plugins
+
     description.check(known.html)
     plugins.load(known.plugins)
-    data = {"schema": own_logs, "dataset": built_in}[modes[0]](known)
+    data, is_new = {"schema": own_logs, "dataset": built_in}[modes[0]](known)
     if known.describe:
-        description.write(data[0], known.html)
+        description.write(data, known.html)
     else:
-        description.show(*data)
+        description.show(data, account=not is_new)  # preparing it shows the account already
 
 
 def built_in(known: argparse.Namespace) -> tuple[Prepared, bool]:
-    """A data set by name, and whether its account is still to be shown."""
+    """A data set by name, and whether this call prepared it."""
+    from dtn_jax.data.sets import catalog
+
     source = (known.dataset, known.options, known.data_dir, known.manual_dir)
-    fresh = not pathlib.Path(catalog.make_builder(*source).data_dir).exists()
-    return catalog.load(*source), not fresh  # preparing it shows the account already
+    is_new = not pathlib.Path(catalog.make_builder(*source).data_dir).exists()
+    return catalog.load(*source), is_new
 
 
 def own_logs(known: argparse.Namespace) -> tuple[Prepared, bool]:
-    """The logs that a schema file describes."""
+    """The logs that a schema file describes, and whether this call prepared them."""
+    from dtn_jax.data import prepare as logs
+    from dtn_jax.data.schemas import schema_file
+    from dtn_jax.data.schemas.named_schema import quoted
+    from dtn_jax.data.sets import catalog
+
     root = catalog.data_root(known.data_dir)
-    fresh = not logs.place(schema_file.load(known.schema), root).exists()
+    is_new = not logs.place(schema_file.load(known.schema), root).exists()
     if known.extend and not known.input:
         raise UserError("--extend=SET needs --input=FILES, the new rows")
-    if not known.input and (known.describe or not fresh):
-        return catalog.load("logs", f"schema={quoted(known.schema)}", known.data_dir), True
+    if not known.input and (known.describe or not is_new):
+        return catalog.load("logs", f"schema={quoted(known.schema)}", known.data_dir), False
     if not known.input:
-        raise UserError(
-            f"--schema needs --input=FILES (a file, a glob or a folder, several by comma): no set "
-            f"is prepared in {root}"
-        )
+        raise UserError(f"--schema needs --input=FILES (raw files): no set is prepared in {root}")
     given = {name: getattr(known, name) for name in (*OF_LOGS, "replace", "extend")}
-    data = logs.prepare(known.schema, _listed(known.input), root, **given)
-    return data, not fresh  # preparing it shows the account already
+    return logs.prepare(known.schema, command.listed(known.input), root, **given), is_new
 
 
 def infer_schema(known: argparse.Namespace) -> None:
     """Writes a schema file from raw files, and says how to go on."""
-    if not known.input or not known.out:
-        missing = "--out=FILE" if known.input else "--input=FILES"
-        raise UserError(f"--infer needs {missing}. See --help.")
+    command.require(known, "input", "out")
     check_place(known.out, "--out", "a file")
-    infer(
-        _listed(known.input),
-        known.out,
-        labels=_listed(known.labels),
-        time=known.time,
-        group=known.group,
-        replace=known.replace,
+    from dtn_jax.data.infer.infer import infer
+
+    labels = command.listed(known.labels)
+    given = {name: getattr(known, name) for name in ("time", "group", "replace")}
+    infer(command.listed(known.input), known.out, labels=labels, **given)
+    schema, files, folder = map(shlex.quote, (known.out, known.input, known.data_dir or "data"))
+    print(
+        f"\nWrote {known.out}: read it, edit it, then\n"
+        f"  dtn-jax prepare --schema={schema} --input={files} --data_dir={folder}\n"
+        f"  dtn-jax train --schema={schema} --model=dtn --data_dir={folder}"
     )
-    given = {"schema": known.out, "input": known.input, "data_dir": known.data_dir or "data"}
-    options = " ".join(f"--{key}={shlex.quote(value)}" for key, value in given.items())
-    print(f"\nWrote {known.out}: read it, edit it, then\n  {CALL} {options}")
 
 
-def _listed(text: str) -> list[str]:
-    return [part for part in text.split(",") if part]
-
-
-def make_parser() -> argparse.ArgumentParser:
-    made = command.parser(__doc__, EXAMPLE)
-    made.epilog = f"{options_help()}\n\n{made.epilog}"
-    add = made.add_argument
-    add("--dataset", default="", help=f"a built-in set: one of {', '.join(DATASETS)}")
-    add("--options", default="", help="that set's own options, KEY=VALUE,...; see below")
-    add(
-        "--manual_dir",
-        default="",
-        help="where raw files are, one folder per data set (default $DTN_MANUAL_DIR)",
+def make_parser() -> command.Parser:
+    made, constant = command.parser(__doc__, EXAMPLE), command.constant
+    made.usage = (
+        "%(prog)s --dataset NAME [--options KEY=VALUE,...]\n"
+        "       %(prog)s --infer --input FILES --out FILE\n"
+        "       %(prog)s --schema FILE --input FILES [more of the options below]"
     )
-    add(
-        "--data_dir",
-        default="",
-        help="where prepared sets go (default $DTN_DATA_DIR, else ~/.cache/dtn_jax)",
-    )
-    add("--describe", action="store_true", help="measure what the set holds: rates, leaks, drift")
-    add(
-        "--html",
-        default="",
-        metavar="FILE",
-        help="the page of --describe (default: beside the set)",
-    )
-    add("--plugins", default="", help="your own files with data sets, comma-separated")
-    own = made.add_argument_group("your own logs")
-    add = own.add_argument
-    add("--schema", default="", metavar="FILE", help="a schema file; --help=schema lists its keys")
-    add(
-        "--input",
-        default="",
-        metavar="FILES",
-        help="raw files: Parquet, CSV, JSON lines or Arrow; a file, a 'glob' or a folder, several "
-        "by comma; also s3://..., gs://... (pip install -e '.[remote]')",
-    )
-    add(
-        "--extend",
-        default="",
-        metavar="SET",
-        help="a prepared set, its folder or its name in --data_dir, whose ids, buckets and scales "
-        "these rows take; new ids come after its own. The schema file has the same fields and "
-        "tasks, and another name; its split may be another",
-    )
-    add("--infer", action="store_true", help="write a schema file from the raw files")
-    add("--out", default="", metavar="FILE", help="where --infer writes it")
-    add("--labels", default="", help="columns that are labels, by comma; without, --infer guesses")
-    add("--time", default="", help="the time column; without, --infer guesses")
-    add("--group", default="", help="the column of the users or sessions; without, --infer guesses")
-    add(
-        "--processes",
-        type=int,
-        default=0,
-        help="processes; 0 (default) is one a core, as far as --memory_gb goes",
-    )
-    add(
-        "--memory_gb",
-        type=float,
-        default=logs.MEMORY_GB,
-        help="gigabytes that all of them together may need (default %(default)s)",
-    )
-    add(
-        "--engine",
-        default="duckdb",
-        help="duckdb (default): this machine; spark: a cluster that shares --data_dir, for a log "
-        "that no machine can hold (pip install -e '.[spark]')",
-    )
-    add("--master", default="", metavar="URL", help="Spark's: spark://HOST:7077, yarn, local[2]")
-    add(
-        "--max_reject_rate",
-        type=float,
-        default=logs.MAX_REJECT_RATE,
-        help="share of bad rows above which nothing is written (default %(default)s)",
-    )
-    add(
-        "--replace",
-        action="store_true",
-        help="prepare the set again where it was made from something "
-        "else; the old one is kept beside it",
-    )
+    made.topics = {"schema": schema_help, "options": options_help}
+    names = ", ".join(constant("data.sets.catalog", "DATASETS"))
+    options = {
+        "dataset=NAME": f"a built-in set: one of {names}",
+        "options=KEY=VALUE,...": "that set's own options; --help=options lists them",
+        "describe": "measure what the set holds: rates, leaks, drift",
+        "html=FILE": "the page of --describe (default: beside the set)",
+    }
+    command.add(made, options)
+    usual = {"memory_gb": constant("data.prepare", "MEMORY_GB"), "processes": 0, "engine": "duckdb"}
+    usual["max_reject_rate"] = constant("data.prepare", "MAX_REJECT_RATE")
+    command.add(made.add_argument_group("your own logs"), LOGS, **usual)
+    command.add_shared(made, *command.DATA)
     return made
 
 
+def schema_help() -> str:
+    """The keys of a schema file."""
+    from dtn_jax.data.schemas import key_models
+
+    return key_models.help_text()
+
+
 def options_help() -> str:
-    """Each data set's own options, as --help shows them."""
+    """Each data set's own options."""
+    from dtn_jax.data.sets.catalog import DATASETS
+
     lines = ["the data sets' own options, with their defaults:"]
     for name, builder in DATASETS.items():
         lines.append(f"  {name}" + ("" if builder.OPTIONS else ": none"))
@@ -219,7 +180,3 @@ def options_help() -> str:
                 text, 79, initial_indent="    ", subsequent_indent=" " * 8, break_on_hyphens=False
             )
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    command.run(main, resumes=RESUMES)

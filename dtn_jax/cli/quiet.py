@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio.base_events
 import logging
 import sys
+import traceback
 import types
 
 LOOPS = asyncio.base_events.__file__
@@ -38,13 +39,9 @@ excepthook.before = sys.__excepthook__
 
 def is_late(error: BaseException | None, trace: types.TracebackType | None) -> bool:
     """Whether an error is that of a callback which came after its event loop was closed."""
-    if not isinstance(error, RuntimeError) or str(error) != "Event loop is closed":
-        return False
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename != LOOPS:
-            return False
-        trace = trace.tb_next
-    return True
+    places = {frame.f_code.co_filename for frame, _ in traceback.walk_tb(trace)}
+    is_closed = isinstance(error, RuntimeError) and str(error) == "Event loop is closed"
+    return is_closed and places <= {LOOPS}
 
 
 def is_leftover(lost) -> bool:

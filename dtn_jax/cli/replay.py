@@ -18,7 +18,7 @@ from dtn_jax.analysis.finished import read_config
 from dtn_jax.analysis.replay import Bad, replay, state_before
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.checkpoint.start_from import started
-from dtn_jax.cli import command
+from dtn_jax.cli import command, compile_cache
 from dtn_jax.config import base_config
 from dtn_jax.errors import UserError
 from dtn_jax.report import screen
@@ -32,8 +32,7 @@ SHOWN = 12  # lines of a kind
 def main(arguments: Sequence[str]) -> None:
     parser = command.parser(__doc__, EXAMPLE)
     parser.add_argument("--batch", default="", help="the step's file, in its run's workdir")
-    parser.add_argument("--plugins", default="", help="where the run's plug-ins are now, by comma")
-    parser.add_argument("--data_dir", default="", help="where prepared sets are now")
+    command.add_shared(parser, *command.DATA, "cache_dir")
     known = parser.parse_args(arguments)
     if not known.batch:
         raise UserError("no batch: give --batch=WORKDIR/nonfinite/step-N.npz")
@@ -45,6 +44,8 @@ def main(arguments: Sequence[str]) -> None:
     config.parallel.processes, config.parallel.devices = "off", 1
     config.parallel.table_devices = 0
     config.data.data_dir = known.data_dir or config.data.data_dir
+    config.data.manual_dir = known.manual_dir or config.data.manual_dir
+    compile_cache.use(known.cache_dir)
     config.train.skip_nonfinite = int(kept.skips)
     run = started(build_run(config), workdir)
     stopped.check_batch(run, kept, path)

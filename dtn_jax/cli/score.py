@@ -13,15 +13,7 @@ import warnings
 from collections.abc import Collection, Mapping, Sequence
 
 from dtn_jax.cli import command, compile_cache
-from dtn_jax.data import progress
-from dtn_jax.data.progress import percent
-from dtn_jax.data.schemas.spec import FORMATS
-from dtn_jax.data.stages.account import Account
 from dtn_jax.errors import UserError
-from dtn_jax.export import load
-from dtn_jax.export.batches import LARGEST, LEAST
-from dtn_jax.export.score_files import MAX_BAD_RATE, ON_BAD_ROWS, Job
-from dtn_jax.export.weights_file import PLACES, padded
 
 EXAMPLE = "dtn-jax score --model=models/shop --input=day.parquet --output=s.parquet"
 
@@ -31,9 +23,13 @@ RESUMES = True  # an interrupted call resumes where it was
 
 def main(arguments: Sequence[str]) -> None:
     known = make_parser().parse_args(arguments)
-    for name in ("model", "input", "output"):
-        if not getattr(known, name):
-            raise UserError(f"--{name} is missing. See --help.")
+    command.require(known, "model", "input", "output")
+    from dtn_jax.data import progress  # after --help
+    from dtn_jax.export import load
+    from dtn_jax.export.batches import LEAST
+    from dtn_jax.export.score_files import Job
+    from dtn_jax.export.weights_file import padded
+
     largest = known.batch_rows
     if largest and largest != padded(largest, LEAST):
         raise UserError(f"--batch_rows={largest}, expected a power of two, {LEAST} or more")
@@ -41,18 +37,11 @@ def main(arguments: Sequence[str]) -> None:
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: progress.say(f"warning: {message}")
         model = load(known.model, tables=known.tables, largest=largest)
-    job = Job(
-        model,
-        _listed(known.input),
-        known.output,
-        columns=None if known.columns == "all" else _listed(known.columns),
-        labels=known.labels,
-        on_bad_rows=known.on_bad_rows,
-        max_bad_rate=known.max_bad_rate,
-        format=known.format,
-        replace=known.replace,
-        say=progress.say,
-    )
+    columns = None if known.columns == "all" else command.listed(known.columns)
+    names = ("labels", "on_bad_rows", "max_bad_rate", "format", "replace")
+    given = {name: getattr(known, name) for name in names}
+    inputs = command.listed(known.input)
+    job = Job(model, inputs, known.output, columns=columns, say=progress.say, **given)
     begun, done = time.monotonic(), 0
     with progress.Rows() as bars:
         for rows in bars.count(job.run(), "score", job.rows, rows=int):
@@ -64,90 +53,65 @@ def main(arguments: Sequence[str]) -> None:
     if known.columns == "all" and any(kinds.values()):
         left = "; of ".join(f"{kind}: {', '.join(own)}" for kind, own in kinds.items() if own)
         progress.say(f"the output leaves out columns of {left} (--columns names others)")
-    _tell_unknown(job.tally.values, model.facts.fixed)
+    for line in unknown(job.tally.values, model.facts.fixed):
+        progress.say(line)
     now = f", {done:,} read now" if job.resumed else ""
     rate = f"{now}, at {done / max(seconds, 1e-9):,.0f} a second" if done else ""
-    progress.say(f"{_counted(job.tally.account)} scored{rate}: {known.output}")
+    scored = job.tally.account.rows - job.tally.account.rejected
+    progress.say(f"{counted(scored, job.tally.account.rows)} scored{rate}: {known.output}")
 
 
-def _counted(account: Account) -> str:
+def counted(scored: int, rows: int) -> str:
     """How many rows have scores: "20 rows are", or "17 of 20 rows are"."""
-    scored, rows = account.rows - account.rejected, account.rows
     words = "row is" if rows == 1 else "rows are"
     return f"{rows:,} {words}" if scored == rows else f"{scored:,} of {rows:,} {words}"
 
 
-def _tell_unknown(values: Mapping[str, tuple[int, int]], fixed: Collection[str]) -> None:
-    """Says of which fields the model knows too few values, or none."""
-    high = {
-        name: percent(lost, own)
-        for name, (own, lost) in sorted(values.items(), key=lambda kv: -kv[1][1] / max(kv[1][0], 1))
-        if own and lost > HIGH * own and name not in fixed
-    }
-    if high:
-        told = ", ".join(f"{name} {share}" for name, share in high.items())
-        progress.say(f"unknown to the model, since missing or not in its training: {told}")
-    for name in (name for name in high if values[name][0] == values[name][1]):
-        progress.say(
-            f"warning: the model knows no value of field {name!r}: is it written as it was in "
-            "training?"
-        )
+def unknown(values: Mapping[str, tuple[int, int]], fixed: Collection[str]) -> list[str]:
+    """What to say of fields of which the model knows too few values, or none.
 
+    Args:
+      values: {field: (its values, those of them that the model does not know)}.
+      fixed: fields whose values the model has.
+    """
+    from dtn_jax.data.progress import percent
 
-def _listed(text: str) -> list[str]:
-    return [part for part in text.split(",") if part]
+    shares = {n: lost / own for n, (own, lost) in values.items() if own and n not in fixed}
+    high = sorted((n for n in shares if shares[n] > HIGH), key=lambda n: -shares[n])
+    told = ", ".join(f"{n} {percent(values[n][1], values[n][0])}" for n in high)
+    lines = [f"unknown to the model, since missing or not in its training: {told}"] if high else []
+    return lines + [
+        f"warning: the model knows no value of field {n!r}: is it written as it was in training?"
+        for n in high
+        if shares[n] == 1
+    ]
 
 
 def make_parser() -> command.Parser:
-    parser = command.parser(__doc__, EXAMPLE)
-    add = parser.add_argument
-    add("--model", default="", help="the folder that dtn-jax export wrote")
-    add("--input", default="", help="files, globs or folders, by comma; local, or fsspec addresses")
-    add("--output", default="", help="a new file: .parquet, .csv or .jsonl")
-    add(
-        "--columns",
-        default="all",
-        help="what to keep beside the scores, by comma: names, _file for the name of a row's file, "
-        "or nothing at all (--columns=). Default: all columns of single values",
-    )
-    add(
-        "--labels",
-        action="store_true",
-        help="also write what `compare` needs, as the schema file says it: label/TASK in the unit "
-        "of the score, group, sample_weight",
-    )
-    add(
-        "--on_bad_rows",
-        default=ON_BAD_ROWS[0],
-        choices=ON_BAD_ROWS,
-        help="a row that can't be read has no scores (null), or ends the command (error)",
-    )
-    add(
-        "--max_bad_rate",
-        type=float,
-        default=MAX_BAD_RATE,
-        help="share of bad rows above which no output is written (default %(default)s)",
-    )
-    add(
-        "--format",
-        default="",
-        choices=("", *FORMATS),
-        metavar=f"{{{','.join(FORMATS)}}}",
-        help="of the input, if no suffix says it",
-    )
-    add(
-        "--tables",
-        default=PLACES[0],
-        choices=PLACES,
-        help="embedding tables on the device, or on disk, of which each batch reads its rows",
-    )
-    add(
-        "--batch_rows",
-        type=int,
-        default=0,
-        help="rows on the device at once, a power of two (default: "
-        f"{', '.join(f'{rows} on a {device.upper()}' for device, rows in LARGEST.items())})",
-    )
-    add("--replace", action="store_true", help="replace the output that is there")
-    compile_cache.add_option(parser)
+    parser, constant = command.parser(__doc__, EXAMPLE), command.constant
+    parser.usage = "%(prog)s --model DIR --input FILES --output FILE [more of the options below]"
+    formats = ", ".join(constant("data.schemas.spec", "FORMATS"))
+    largest = constant("export.batches", "LARGEST")
+    usual_rows = ", ".join(f"{rows} on a {device.upper()}" for device, rows in largest.items())
+    options = {
+        "model=DIR": "the folder that dtn-jax export wrote",
+        "input=FILES": "files, globs or folders, by comma; local, or fsspec addresses",
+        "output=FILE": "a new file: .parquet, .csv or .jsonl",
+        "columns=NAMES": "what to keep beside the scores, by comma: names, _file for the name of a "
+        "row's file, or nothing (--columns=); all columns of single values",
+        "labels": "also write what `compare` needs, as the schema file says it: label/TASK in the "
+        "unit of the score, group, sample_weight",
+        "on_bad_rows=null|error": "a row that can't be read has no scores (null), or ends the "
+        "command (error)",
+        "max_bad_rate=SHARE": "share of bad rows above which no output is written",
+        "format=FORMAT": f"of the input, if no suffix says it: {formats}",
+        "tables=memory|disk": "embedding tables on the device, or on disk, of which each batch "
+        "reads its rows",
+        "batch_rows=ROWS": f"on the device at once, a power of two (default: {usual_rows})",
+        "replace": "replace the output that is there",
+    }
+    usual = {"columns": "all", "on_bad_rows": "null", "tables": "memory", "batch_rows": 0}
+    rate = constant("export.score_files", "MAX_BAD_RATE")
+    command.add(parser, options, **usual, max_bad_rate=rate)
+    command.add_shared(parser, "cache_dir")
     return parser

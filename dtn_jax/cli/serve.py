@@ -7,16 +7,21 @@ extra [serve]: pip install -e '.[serve]' in the clone.
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 from collections.abc import Sequence
 
 from dtn_jax.cli import command, compile_cache
 from dtn_jax.errors import UserError
-from dtn_jax.export.serve.limits import Limits
 
 EXAMPLE = "dtn-jax serve --model=models/adult_dtn"
-HELP = {
+OPTIONS = {
+    "model=DIR": "folder that dtn-jax export wrote, or a link to it",
+    "host=ADDRESS": "address to listen on, by default of this machine alone",
+    "port=N": "0 takes a free one",
+    "reload": "serve a new model as soon as it is renamed to MODEL; no request is lost",
+    "tables=PLACE": "memory; or disk, which reads each batch's rows there",
+}
+LIMITS = {
     "body_mb": "MiB of a request at most",
     "rows": "rows of a request at most",
     "waiting": "requests that wait at most; more are told to come again (503)",
@@ -29,50 +34,26 @@ HELP = {
 
 def main(arguments: Sequence[str]) -> None:
     known = make_parser().parse_args(arguments)
-    if not known.model:
-        raise UserError("no model: give --model=MODEL, a folder that dtn-jax export wrote")
-    limits = Limits(**{name: getattr(known, name) for name in HELP})
+    command.require(known, "model")
+    from dtn_jax.export.serve.limits import Limits
+
+    limits = Limits(**{name: getattr(known, name) for name in LIMITS})
     compile_cache.use(known.cache_dir)
     try:
         from dtn_jax.export.serve.process import serve
     except ModuleNotFoundError as error:
-        missing = error.name
-        raise UserError(
-            f"serving needs {missing}, which is not installed: pip install -e '.[serve]' in the "
-            "clone of dtn_jax"
-        ) from None
-    in_order = serve(
-        pathlib.Path(known.model).expanduser(),
-        known.host,
-        known.port,
-        limits,
-        reload=known.reload,
-        tables=known.tables,
-    )
+        how = "pip install -e '.[serve]' in the clone of dtn_jax"
+        raise UserError(f"serving needs {error.name}, which is not installed: {how}") from None
+    folder = pathlib.Path(known.model).expanduser()
+    in_order = serve(folder, known.host, known.port, limits, known.reload, known.tables)
     command.leave(0, at_once=not in_order)
 
 
 def make_parser() -> command.Parser:
     parser = command.parser(__doc__, EXAMPLE)
-    parser.add_argument("--model", default="", help="folder of an exported model, or a link to it")
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (default: this machine alone)"
-    )
-    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (default: 8000)")
-    parser.add_argument(
-        "--reload",
-        action="store_true",
-        help="serve a new model as soon as it is renamed to MODEL; no request is lost",
-    )
-    parser.add_argument(
-        "--tables", default="memory", help="memory; or disk, which reads each batch's rows there"
-    )
-    for field in dataclasses.fields(Limits):
-        parser.add_argument(
-            f"--{field.name}",
-            type=int if field.type == "int" else float,
-            default=field.default,
-            help=f"{HELP[field.name]} (default: {field.default:g})",
-        )
-    compile_cache.add_option(parser)
+    parser.usage = "%(prog)s --model DIR [more of the options below]"
+    command.add(parser, OPTIONS, host="127.0.0.1", port=8000, tables="memory")
+    usual = {name: command.constant("export.serve.limits", name) for name in LIMITS}
+    command.add(parser, {f"{name}=N": help for name, help in LIMITS.items()}, **usual)
+    command.add_shared(parser, "cache_dir")
     return parser

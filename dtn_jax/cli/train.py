@@ -1,44 +1,62 @@
-"""Trains and evaluates a model; writes results, predictions, plots and checkpoints to --workdir."""
+"""Trains and evaluates a model; writes results, predictions, plots and checkpoints to --workdir.
+
+The same command resumes an interrupted run, and shows a finished one.
+"""
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from dtn_jax.cli import command, compile_cache, folders
 from dtn_jax.errors import UserError
+from dtn_jax.report import screen
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = "dtn-jax train --config=configs/adult.py:dtn --workdir=runs/adult_dtn"
+OPTIONS = {
+    "workdir=DIR": "the run's folder: a new one, or that of an interrupted run, which then resumes "
+    "(default: runs/DATASET_MODEL)",
+    "profile=STEPS": "record a trace of this many steps, once the program is compiled, in the "
+    "workdir's folder profile, and print the ten heaviest operations",
+}
 
 
 def main(arguments: Sequence[str]) -> None:
     parser = command.parser(__doc__, EXAMPLE)
     command.add_config(parser)
-    compile_cache.add_option(parser)
-    parser.add_argument(
-        "--profile",
-        metavar="STEPS",
-        type=int,
-        default=0,
-        help="record a trace of this many steps, once the program is compiled, in the workdir's "
-        "folder profile, and print the ten heaviest operations",
-    )
+    command.add(parser, OPTIONS, profile=0)
+    command.add_shared(parser, *command.DATA, "cache_dir", "force")
     known, rest = parser.parse_known_args(arguments)
-    rest += command.forced(known)
     config = command.read_config(known.config, rest)
-    if not known.workdir:
-        raise UserError("no workdir: give --workdir=DIR, the folder for the run's files")
-    folders.check(known.workdir, "workdir")
+    workdir = known.workdir or usual_workdir(config)
+    folders.check(workdir, "workdir")
     if known.profile < 0:
         raise UserError(f"--profile={known.profile}: expected a number of steps, at least 1")
     if known.profile and config.replicas:
         raise UserError("--profile records one run: leave config.replicas out")
+    if not known.workdir:
+        screen.say(f"workdir: {workdir}")
     command.tell_unused([config], [key for key, _ in command.overrides(rest)])
     compile_cache.use(known.cache_dir)
     from dtn_jax.replicas import train_replicas  # after --help
     from dtn_jax.train import train
 
     if config.replicas:
-        train_replicas(config, known.workdir)
+        train_replicas(config, workdir)
     else:
-        train(config, known.workdir, profile=known.profile)
+        train(config, workdir, profile=known.profile)
+
+
+def usual_workdir(config: ConfigDict) -> str:
+    """Where a run goes that was given no folder; another config's run there is left alone."""
+    from dtn_jax.data.schemas.named_schema import parted
+
+    name = config.data.dataset
+    if name == "logs" and config.data.options:
+        name = parted(config.data.options.partition("=")[2])[0].stem
+    return str(pathlib.Path("runs", f"{name}_{config.model.architecture}"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -16,7 +17,8 @@ from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.influence import Influence, Units, influences
 from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.paired import FEWEST, compare, signs
-from dtn_jax.metrics.significance import DRAWS, FEW, holm
+from dtn_jax.metrics.significance import DRAWS, FEW, Name, holm
+from dtn_jax.metrics.significance import compare as bootstrap
 
 LEVEL = 0.05
 ROUNDING = 1e-6  # of a metric's scale: the same model on other devices, with sums in other orders
@@ -92,42 +94,50 @@ def aligned(a: list[ScoredRows], b: list[ScoredRows]) -> None:
                     "retrain one of them on the other's data set"
                 )
             side[i] = other.take(_order(first, other)) if other is not first else other
-    for other in (*a[1:], *b):
+    every = [*a, *b]
+    for other in every[1:]:
         for task in first.labels.keys() & other.labels.keys():
             labels = first.labels[task], other.labels[task]
             _check_equal(first, other, f"the label of {task!r}", *labels)
-    weighted = [run for run in (*a, *b) if run.weighted]
+    weighted = [run for run in every if run.weighted]
     for other in weighted[1:]:
         _check_equal(weighted[0], other, "the weight", weighted[0].weight, other.weight)
-    _check_groups([run for run in (*a, *b) if run.group is not None])
+    grouped = [run for run in every if run.group is not None]
+    for other in grouped[1:]:  # whatever groups are called, the same rows must be in one
+        _, one = np.unique(grouped[0].group, return_inverse=True)
+        _, two = np.unique(other.group, return_inverse=True)
+        counts = one.max() + 1, two.max() + 1
+        if not counts[0] == counts[1] == len(np.unique(one * counts[1] + two)):
+            raise UserError(
+                f"{grouped[0].name} has its rows in {counts[0]:,} groups, {other.name} in "
+                f"{counts[1]:,}, and they are not the same: --group=COLUMN names a column of both "
+                "files; beside a run, --group=none takes the run's groups"
+            )
 
 
 def _order(first: ScoredRows, other: ScoredRows) -> np.ndarray:
     """Where each row of the first lies in the other."""
-    texts = [first.key, other.key]
-    if first.key.dtype != other.key.dtype or not first.key.dtype.is_integer():
+    keys = [first.key, other.key]
+    if keys[0].dtype != keys[1].dtype or not keys[0].dtype.is_integer():
         # A number in one file may be a text in the other.
-        texts = [key.cast(pl.String) for key in texts]
-    for rows, text in zip((first, other), texts):
-        if text.null_count():
+        keys = [key.cast(pl.String) for key in keys]
+    for rows, key in zip((first, other), keys):
+        bad = key.filter(key.is_null() | key.is_duplicated())
+        if len(bad):
+            what = "has missing values" if bad.null_count() else f"has {bad[0]!r} more than once"
             raise UserError(
-                f"{rows.name}: {text.null_count():,} values of {rows.key.name!r} are missing"
+                f"{rows.name}: rows are not matched by {rows.key.name!r}, which {what}; "
+                "--key=COLUMN names one that has each value once"
             )
-        if text.n_unique() < len(text):
-            twice = text.filter(text.is_duplicated())[0]
-            raise UserError(
-                f"{rows.name}: rows are not matched by {rows.key.name!r}, which has {twice!r} "
-                "more than once; --key=COLUMN names one that has each value once"
-            )
-    one, two = (pl.DataFrame({"key": text}).with_row_index(name) for text, name in zip(texts, "ab"))
+    one, two = (pl.DataFrame({"key": key}).with_row_index(name) for key, name in zip(keys, "ab"))
     both = one.join(two, on="key", how="left", maintain_order="left")
-    missing = both.filter(pl.col("b").is_null())
-    if len(missing) or len(texts[0]) != len(texts[1]):
+    missing = both.filter(pl.col("b").is_null())["key"]
+    if len(missing) or len(one) != len(two):
         lacks = f", which lacks {len(missing):,} of them" if len(missing) else ""
-        example = f" (the first by {first.key.name!r}: {missing['key'][0]!r})" * bool(len(missing))
+        example = f", the first {first.key.name} {missing[0]!r}" if len(missing) else ""
         raise UserError(
-            f"{first.name} has {len(texts[0]):,} rows, {other.name} has {len(texts[1]):,}{lacks}"
-            f"{example}: both sides need the same test rows"
+            f"{first.name} has {len(one):,} rows, {other.name} has {len(two):,}{lacks}{example}: "
+            "both sides need the same test rows"
         )
     return both["b"].to_numpy()
 
@@ -144,20 +154,6 @@ def _check_equal(
             f"rows, the first where {first.key.name!r} is {first.key[at]!r}: {one[at]:g} and "
             f"{two[at]:g}; both sides need the same rows"
         )
-
-
-def _check_groups(runs: list[ScoredRows]) -> None:
-    """Raises UserError unless the same rows are in one group on both sides, whatever its name."""
-    for other in runs[1:]:
-        names, one = np.unique(runs[0].group, return_inverse=True)
-        others, two = np.unique(other.group, return_inverse=True)
-        pairs = len(np.unique(one * len(others) + two))
-        if not len(names) == len(others) == pairs:
-            raise UserError(
-                f"{runs[0].name} has its rows in {len(names):,} groups, {other.name} in "
-                f"{len(others):,}, and they are not the same: --group=COLUMN names a column of "
-                "both files; beside a run, --group=none takes the run's groups"
-            )
 
 
 def differences(
@@ -183,36 +179,49 @@ def differences(
     drawn = signs(units.count, draws)
     found: list[Difference] = []
     for key in shared:
-        rows = places(a[0], key, weight)
-        sides = [[_influences(r, key, rows, group, weight, bins, units) for r in s] for s in (a, b)]
-        positives = int((a[0].labels[key.partition("@")[0]][rows] == 1).sum())
-        if a[0].kinds[key.partition("@")[0]] == "binary":
-            few = _few_rows(min(positives, len(rows) - positives), "rows of a class")
-        else:
-            few = _few_rows(len(rows), "rows")
+        task = key.partition("@")[0]
+        at = places(a[0], key, weight)
+        fixed = (
+            a[0].labels[task][at],
+            None if weight is None else weight[at].astype(np.float64),
+            None if group is None else group[at],
+            bins,
+        )
+        sides: list[list[dict[str, Influence]]] = [[], []]
+        for of_side, side in zip(sides, (a, b)):
+            for run in side:
+                try:
+                    rows = Rows(run.kinds[task], run.scores[key][at], *fixed)
+                except ValueError as error:
+                    raise UserError(f"{run.name}: {key}: {error}") from None
+                of_side.append(influences(rows, at, units))
+        positives = int((fixed[0] == 1).sum())
+        few = _few_rows(len(at), positives, a[0].kinds[task] == "binary")
         for metric in sides[0][0]:
             one, two = ([run[metric] for run in side] for side in sides)
             why = few or _few_groups(one[0], group is not None)
-            found.append(_difference(key, metric, one, two, drawn, len(rows), positives, why))
-    return _with_holm(found)
+            found.append(_difference(key, metric, one, two, drawn, len(at), positives, why))
+    adjusted = {}
+    for metric in dict.fromkeys(d.metric for d in found):
+        tested = {d: d.p for d in found if d.metric == metric and not math.isnan(d.p)}
+        adjusted |= holm(tested)
+    return [dataclasses.replace(d, p_holm=adjusted.get(d, math.nan)) for d in found]
 
 
-def _few_rows(count: int, what: str) -> str:
+def _few_rows(rows: int, positives: int, binary: bool) -> str:
+    """Why rows are too few to tell anything, "" if they are not."""
+    count = min(positives, rows - positives) if binary else rows
+    what = "rows of a class" if binary else "rows"
     return f"it has {count:,} {what}, and needs {FEW}" if count < FEW else ""
 
 
 def _few_groups(metric: Influence, grouped: bool) -> str:
-    """Why a metric's rows lie in too few groups, or in too unequal ones; "" if they do not."""
+    """Why a metric's rows lie in too few groups, or count too unequally; "" if they do not."""
     if not metric.effective < FEWEST - 1e-6:
         return ""
     groups = int(np.count_nonzero(metric.share))
-    if not grouped:
-        return (
-            f"its rows have such unequal weights that they count as {metric.effective:.1f} of "
-            f"equal weight, and it needs {FEWEST}"
-        )
-    where = f"its rows lie in {groups:,} group{'s' * (groups > 1)}"
-    if groups >= FEWEST:
+    where = f"its rows lie in {groups:,} group{'s' * (groups > 1)}" if grouped else "its rows count"
+    if not grouped or groups >= FEWEST:
         where += f", so unequal that they count as {metric.effective:.1f} of equal size"
     return f"{where}, and it needs {FEWEST}"
 
@@ -230,30 +239,6 @@ def places(rows: ScoredRows, key: str, weight: np.ndarray | None) -> np.ndarray:
     return np.flatnonzero(mask)
 
 
-def _influences(
-    rows: ScoredRows,
-    key: str,
-    at: np.ndarray,
-    group: np.ndarray | None,
-    weight: np.ndarray | None,
-    bins: int,
-    units: Units,
-) -> dict[str, Influence]:
-    task = key.partition("@")[0]
-    try:
-        chosen = Rows(
-            rows.kinds[task],
-            rows.scores[key][at],
-            rows.labels[task][at],
-            None if weight is None else weight[at].astype(np.float64),
-            None if group is None else group[at],
-            bins,
-        )
-    except ValueError as error:
-        raise UserError(f"{rows.name}: {key}: {error}") from None
-    return influences(chosen, at, units)
-
-
 def _difference(
     key: str,
     metric: str,
@@ -265,8 +250,7 @@ def _difference(
     few: str,
 ) -> Difference:
     sides = tuple(tuple(run.value for run in side) for side in (a, b))
-    tested = (math.nan,) * 4
-    least = math.nan
+    tested, least = (math.nan,) * 4, math.nan
     if np.isfinite(np.concatenate(sides)).all():
         bounded = METRICS[metric].bounded
         found = compare(b, a, drawn, 1.0 if bounded else math.inf)
@@ -278,9 +262,43 @@ def _difference(
     return Difference(key, metric, *sides, *tested, math.nan, least, rows, positives, few)
 
 
-def _with_holm(found: list[Difference]) -> list[Difference]:
-    adjusted = {}
-    for metric in dict.fromkeys(d.metric for d in found):
-        family = {d.key: d.p for d in found if d.metric == metric and not math.isnan(d.p)}
-        adjusted |= {(key, metric): p for key, p in holm(family).items()}
-    return [dataclasses.replace(d, p_holm=adjusted.get((d.key, d.metric), math.nan)) for d in found]
+class Sampled(NamedTuple):
+    """The AUC of one run on a task in a space.
+
+    Attributes:
+      value: on the test examples as they are.
+      draws: `[R]`, under draws of them, the same for all models (`resampled_aucs`).
+    """
+
+    value: float
+    draws: np.ndarray
+
+
+class RowDifference(NamedTuple):
+    """Of two rows of a table, the first less the second: see `metrics.significance.Comparison`.
+
+    `p_holm` is p after Holm's correction over the family."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    least: float
+    p_holm: float
+
+
+def compare_rows(
+    family: Mapping[Name, tuple[Sequence[Sampled], Sequence[Sampled]]],
+) -> dict[Name, RowDifference]:
+    """Compares rows of a table by the hierarchical bootstrap over test examples and seeds.
+
+    Args:
+      family: {claim: the runs of the one row and of the other}; p is corrected over all.
+    """
+    found = {}
+    for name, pair in family.items():
+        draws = (np.stack([run.draws for run in side]) for side in pair)
+        values = (np.array([run.value for run in side]) for side in pair)
+        found[name] = bootstrap(*draws, *values)
+    adjusted = holm({name: one.p for name, one in found.items()})
+    return {name: RowDifference(*one, adjusted[name]) for name, one in found.items()}

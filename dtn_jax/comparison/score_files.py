@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 
-from dtn_jax.comparison import model_columns
 from dtn_jax.comparison.scored_rows import ScoredRows, spaces_of
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export.log_labels import GROUP, WEIGHT
 from dtn_jax.export.scored_by import ScoredBy
 from dtn_jax.schema import ALL, Schema
 
-NO_SCHEMA = "each as a column TASK@all or score/TASK with its label in TASK or label/TASK"
+NONE = "none"  # --group=none, --weight=none
+AGAIN = "score the rows again with --labels, which writes it"
+ASK = (
+    "nothing says whether several rows of these files belong together, such as those of one user "
+    "or request: without groups p-values would be too small. Give --group=COLUMN, or "
+    f"--group={NONE}, which says that rows are independent"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,14 +43,14 @@ class Columns:
 
 def read_columns(text: str) -> dict[str, tuple[str, str]]:
     """Reads 'click=p_click:clicked,order@click=p_order:ordered'; a label may be left out."""
-    found = {}
+    named = {}
     for part in filter(None, (p.strip() for p in text.split(","))):
-        task, equals, columns = part.partition("=")
+        task, _, columns = part.partition("=")
         score, _, label = columns.partition(":")
-        if not equals or not task or not score:
+        if not task or not score:
             raise UserError(f"--columns: expected TASK=SCORE:LABEL, got {part!r}")
-        found[task] = (score, label)
-    return found
+        named[task] = (score, label)
+    return named
 
 
 def of_file(path: pathlib.Path, schema: Schema | None, columns: Columns) -> ScoredRows:
@@ -64,196 +70,207 @@ def of_file(path: pathlib.Path, schema: Schema | None, columns: Columns) -> Scor
     Raises:
       UserError: a column is missing, or holds what none of its kind can.
     """
-    there, by = _types(path), ScoredBy.read(path)
-    tasks = _tasks(there, columns, by) if schema is None else list(schema.task_names)
-    if not tasks:
-        raise UserError(
-            f"{path}: no scores of any task, {NO_SCHEMA}, or named by --columns="
-            f"TASK=SCORE:LABEL; its columns are: {', '.join(there)}"
-        )
     try:
-        group, weight, labels, scores = _named(there, tasks, schema, columns, by)
+        there = dict(pl.read_parquet_schema(path))
+    except Exception as error:
+        told = str(error).partition("\n")[0] or type(error).__name__
+        raise UserError(f"{path} is no Parquet file, or is damaged: {told}") from None
+    by = ScoredBy.read(path)
+    try:
+        return ScoreFile(there, columns, by, schema).rows(path)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    wanted = {columns.key, group, weight, *labels.values(), *scores.values()} - {""}
-    frame = pl.read_parquet(path, columns=sorted(wanted))
-    numbers = {*labels.values(), *scores.values(), weight} - {""}
-    values = {name: _numbers(path, frame, name) for name in numbers}
-    own = {task: values[column] for task, column in labels.items()}
-    kinds = {t: _kind(label) for t, label in own.items()} | (by.kinds if by else {})
-    kinds |= {t.name: t.kind for t in schema.tasks} if schema else {}
-    if by is None and schema is None:
-        _check_units(path, kinds, labels, columns)
-    counted = ~np.isnan(list(own.values())).all(axis=0)
-    made = {}
-    for key, column in scores.items():
-        known = _known(path, column, values[column], counted)
-        binary = kinds[key.partition("@")[0]] == "binary"
-        is_logit = column.startswith("logit/")
-        made[key] = _logits(path, column, known) if binary and not is_logit else known
-    if schema is not None and all(f"{t.name}@{t.space}" in made for t in schema.tasks):
-        every = np.stack([made[f"{t.name}@{t.space}"] for t in schema.tasks], axis=1)
-        made = spaces_of(every, schema) | made
-    return ScoredRows(
-        name=str(path),
-        key=frame[columns.key],
-        labels=own,
-        scores=made,
-        kinds=kinds,
-        group=None if not group else _codes(frame[group]),
-        weight=values.get(weight),
-        weighted=bool(weight),
-        ungrouped=columns.group == model_columns.NONE or (by is not None and not by.group),
-        by=by,
-    )
 
 
-def _check_units(
-    path: pathlib.Path, kinds: dict[str, str], labels: dict[str, str], columns: Columns
-) -> None:
-    """Raises UserError where a regression's label may be a raw column, in another unit."""
-    named = {label for _, label in columns.named.values()}
-    for task, column in labels.items():
-        if kinds[task] == "regression" and column == task and column not in named:
+class ScoreFile:
+    """What the columns of a Parquet file are.
+
+    Attributes:
+      there: {column: its type}.
+      names: {task@space, label/TASK or as it is in the file: the column}.
+      columns: as the user calls them.
+      by: the model that scored the file.
+      schema: of the run on the other side.
+    """
+
+    def __init__(
+        self,
+        there: dict[str, pl.DataType],
+        columns: Columns,
+        by: ScoredBy | None,
+        schema: Schema | None,
+    ):
+        self.there, self.columns, self.by, self.schema = there, columns, by, schema
+        self.spaces = {task.name: task.space for task in schema.tasks} if schema else {}
+        names = {}
+        for key, (score, label) in columns.named.items():
+            task = key.partition("@")[0]
+            own = key if "@" in key else f"{key}@{self.spaces.get(key, ALL)}"
+            names |= {own: score, f"label/{task}": label}
+        # Two files may have other names: those of the one are not in the other.
+        self.names = {name: column for name, column in names.items() if column in there}
+        self.names |= {name: name for name in there if name not in self.names}
+
+    def rows(self, path: pathlib.Path) -> ScoredRows:
+        keys = self.keys()
+        tasks = list(dict.fromkeys(key.partition("@")[0] for key in keys))
+        for key in self.columns.named:
+            choose("task in --columns", key.partition("@")[0], tasks)
+        if self.by and not self.schema:  # those whose labels say the space of another, too
+            tasks = list(dict.fromkeys([*self.by.needed(), *tasks]))
+        self.single("--key: column", self.columns.key)
+        group, weight = self.extra()
+        labels = {task: self.label(task) for task in tasks}
+        scores = {key: column for key in keys if (column := self.score(key))}
+        numbers = {*labels.values(), *scores.values(), weight} - {""}
+        names = sorted({self.columns.key, group, *numbers} - {""})
+        frame = pl.read_parquet(path, columns=names)
+        values = {name: self.numbers(frame[name]) for name in numbers}
+        own = {task: values[column] for task, column in labels.items()}
+        kinds = {task: _kind(label) for task, label in own.items()}
+        kinds |= self.by.kinds if self.by else {}
+        kinds |= {task.name: task.kind for task in self.schema.tasks} if self.schema else {}
+        counted = ~np.isnan(list(own.values())).all(axis=0)
+        given = {}
+        for key, column in scores.items():
+            task = key.partition("@")[0]
+            if kinds[task] == "regression":
+                self.check_unit(task, labels[task])
+            logits = kinds[task] == "regression" or column.startswith("logit/")
+            given[key] = _scores(column, values[column], counted, logits)
+        if self.schema and all(f"{t.name}@{t.space}" in given for t in self.schema.tasks):
+            own_spaces = [given[f"{t.name}@{t.space}"] for t in self.schema.tasks]
+            given = spaces_of(np.stack(own_spaces, axis=1), self.schema) | given
+        return ScoredRows(
+            name=str(path),
+            key=frame[self.columns.key],
+            labels=own,
+            scores=given,
+            kinds=kinds,
+            group=_codes(frame[group]) if group else None,
+            weight=values.get(weight),
+            weighted=bool(weight),
+            ungrouped=self.columns.group == NONE or (self.by is not None and not self.by.group),
+            by=self.by,
+        )
+
+    def keys(self) -> list[str]:
+        """task@space of each score that there may be, task by task."""
+        if self.schema:
+            return [f"{task.name}@{space}" for task in self.schema.tasks for space in task.spaces]
+        keys = []
+        for name in self.names:
+            kind, _, rest = name.partition("/")
+            task, _, space = name.partition("@")
+            if kind in ("score", "logit"):
+                keys.append(f"{rest}@{ALL}")
+            elif space and (self.by or {task, f"label/{task}"} & self.names.keys()):
+                keys.append(name)
+        keys = [key for key in keys if not self.by or key.partition("@")[0] in self.by.kinds]
+        if not keys:
             raise UserError(
-                f"{path}: nothing says that column {task!r} is in the unit of the prediction, "
-                f"rather than, say, that its logarithm is. If it is, name it: "
-                f"--columns={task}=SCORE:{task}"
+                "no scores of any task, each as a column TASK@all or score/TASK with its label in "
+                f"TASK or label/TASK, or named by --columns=TASK=SCORE:LABEL; {self.has()}"
+            )
+        tasks = list(dict.fromkeys(key.partition("@")[0] for key in keys))
+        return sorted(dict.fromkeys(keys), key=lambda key: tasks.index(key.partition("@")[0]))
+
+    def has(self) -> str:
+        return f"its columns are: {', '.join(self.there)}"
+
+    def first(self, what: str, task: str, names: Sequence[str], more: str = "") -> str:
+        """The first of the columns that is there."""
+        for name in names:
+            if name in self.names:
+                return self.names[name]
+        expected = " or ".join(repr(name) for name in names if name)
+        raise UserError(
+            f"no {what}: expected a column {expected}{more}, or name it: "
+            f"--columns={task}=SCORE:LABEL; {self.has()}"
+        )
+
+    def label(self, task: str) -> str:
+        """The column of a task's label, in the unit of its score."""
+        known = self.by.labels.get(task) if self.by else None
+        if known is None:
+            return self.first(f"label of task {task!r}", task, [f"label/{task}", task])
+        named = self.names.get(f"label/{task}")
+        if named in known.reads and named != known.column:
+            raise UserError(
+                f"column {named!r} is not the label of {task!r}: the model was trained on "
+                f"`{known.text}`, and its scores are in that unit; {AGAIN} as 'label/{task}'"
+            )
+        what = f"label of task {task!r}, which is `{known.text}`"
+        return self.first(what, task, [f"label/{task}", known.column], f"; {AGAIN}")
+
+    def check_unit(self, task: str, label: str) -> None:
+        """Raises UserError where a regression's label may be a raw column, in another unit."""
+        if not self.by and not self.schema and f"label/{task}" not in self.names:
+            raise UserError(
+                f"nothing says that column {label!r} is in the unit of the prediction, rather "
+                "than, say, that its logarithm is. If it is, name it: "
+                f"--columns={task}=SCORE:{label}"
             )
 
+    def score(self, key: str) -> str:
+        """The column of a task's score in a space; "" where it follows from others."""
+        task, _, space = key.partition("@")
+        if space == self.spaces.get(task, ALL):
+            return self.first(
+                f"score of task {task!r}", task, [key, f"logit/{task}", f"score/{task}"]
+            )
+        return self.names.get(key, "")
 
-def _types(path: pathlib.Path) -> dict:
-    """{column: its type} of a Parquet file."""
-    try:
-        return dict(pl.read_parquet_schema(path))
-    except Exception as error:
-        told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} is no Parquet file, or is damaged: {told}") from None
+    def extra(self) -> tuple[str, str]:
+        """The columns of the groups and of the weights by which rows count, or "": see `check`."""
+        by, columns = self.by, self.columns
+        if by and by.weight and not columns.weight and by.weight_column not in self.there:
+            raise UserError(
+                f"the metrics of model {by.model!r} count rows by their weights, and there is no "
+                f"column {by.weight_column!r}; {AGAIN} as {WEIGHT!r}, or name it: --weight=COLUMN"
+            )
+        usual = (by.group_column, by.weight_column) if by else (GROUP, WEIGHT)
+        names = []
+        for given, other in zip((columns.group, columns.weight), usual):
+            name = given or (other if other in self.there else "")
+            names.append("" if name == NONE else name)
+            if names[-1]:
+                self.single("column", name)
+        return names[0], names[1]
 
+    def single(self, what: str, name: str) -> None:
+        if self.there[choose(what, name, list(self.there))].is_nested():
+            raise UserError(f"{what} {name!r} holds {self.there[name]}, expected single values")
 
-def _tasks(there: dict, columns: Columns, by: ScoredBy | None) -> list[str]:
-    """The tasks of the model, or those that columns name."""
-    named = [key.partition("@")[0] for key in columns.named]
-    if by is not None:
-        return list(dict.fromkeys([*by.needed(), *named]))
-    for name in there:
-        kind, slash, task = name.partition("/")
-        if slash and kind in ("score", "logit"):
-            named.append(task)
-        task = name.partition("@")[0]
-        if task != name and {task, f"label/{task}"} & there.keys():
-            named.append(task)
-    return list(dict.fromkeys(named))
-
-
-def _named(
-    there: dict, tasks: list[str], schema: Schema | None, columns: Columns, by: ScoredBy | None
-) -> tuple[str, str, dict[str, str], dict[str, str]]:
-    """The columns of groups and of weights, or "", {task: that of its label} and {task@space: of
-    its score}."""
-    for key in columns.named:
-        choose("task in --columns", key.partition("@")[0], tasks)
-    _has("--key: column", columns.key, there)
-    group, weight = columns.group, columns.weight
-    if by is not None:
-        group, weight = model_columns.extra(there, by, group, weight)
-    else:
-        group = group or (GROUP if GROUP in there else "")
-        weight = weight or (WEIGHT if WEIGHT in there else "")
-    group, weight = ("" if name == model_columns.NONE else name for name in (group, weight))
-    for name in filter(None, (group, weight)):
-        _has("column", name, there)
-    labels = {task: _label(there, task, columns, by) for task in tasks}
-    scores = {
-        f"{task}@{space}": column
-        for task in tasks
-        for space in _spaces(task, schema, there, columns, by)
-        if (column := _score(there, task, space, schema, columns))
-    }
-    return group, weight, labels, scores
+    def numbers(self, column: pl.Series) -> np.ndarray:
+        """float64, NaN where a value is missing."""
+        if not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
+            raise UserError(
+                f"column {column.name!r} holds {column.dtype}, expected numbers; write labels that "
+                "are texts as 0 and 1 in a new column, and name it: --columns=TASK=SCORE:LABEL "
+                "(score --labels writes those of a schema file)"
+            )
+        return column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
-def _spaces(
-    task: str, schema: Schema | None, there: dict, columns: Columns, by: ScoredBy | None
-) -> list[str]:
-    if schema is not None:
-        return list(schema.tasks[schema.task_names.index(task)].spaces)
-    keys = (*columns.named, *(there if by is None else by.outputs))
-    found = [key.partition("@")[2] for key in keys if key.startswith(f"{task}@")]
-    whole = task in columns.named or {f"score/{task}", f"logit/{task}"} & there.keys()
-    return list(dict.fromkeys([*[ALL] * bool(whole), *found]))
-
-
-def _label(there: dict, task: str, columns: Columns, by: ScoredBy | None) -> str:
-    named = [own[1] for key, own in columns.named.items() if key.partition("@")[0] == task]
-    if by is not None and task in by.labels:
-        return model_columns.label(there, task, named, by.labels[task])
-    for name in (*filter(None, named), f"label/{task}", task):
-        if name in there:
-            return name
-    wanted = ", ".join(repr(n) for n in (*filter(None, named), f"label/{task}", task))
-    raise UserError(
-        f"no label of task {task!r}: expected a column {wanted}, or --columns={task}=SCORE:LABEL; "
-        f"its columns are: {', '.join(there)}"
-    )
-
-
-def _score(there: dict, task: str, space: str, schema: Schema | None, columns: Columns) -> str:
-    """The column of a task's score in a space; "" where it follows from others."""
-    own = space == (schema.tasks[schema.task_names.index(task)].space if schema else ALL)
-    keys = [f"{task}@{space}", *[task] * own]
-    names = [*(columns.named.get(key, ("", ""))[0] for key in keys), f"{task}@{space}"]
-    names += [f"logit/{task}", f"score/{task}"] if own else []
-    for name in filter(None, names):
-        if name in there:
-            return name
-    if own:
-        raise UserError(
-            f"no score of task {task!r}: expected a column {task}@{space} or score/{task}, or "
-            f"--columns={task}=SCORE:LABEL; its columns are: {', '.join(there)}"
-        )
-    return ""
-
-
-def _has(what: str, name: str, there: dict) -> None:
-    if there[choose(what, name, list(there))].is_nested():
-        raise UserError(f"{what} {name!r} holds {there[name]}, expected single values")
-
-
-def _numbers(path: pathlib.Path, frame: pl.DataFrame, name: str) -> np.ndarray:
-    """float64, NaN where a value is missing."""
-    dtype = frame[name].dtype
-    if not (dtype.is_numeric() or dtype == pl.Boolean or dtype == pl.Null):
-        raise UserError(
-            f"{path}: column {name!r} holds {dtype}, expected numbers; write labels that are texts "
-            "as 0 and 1 in a new column, and name it: --columns=TASK=SCORE:LABEL (score --labels "
-            "writes those of a schema file)"
-        )
-    return frame[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-
-
-def _known(path: pathlib.Path, name: str, values: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """Scores, none of which may be missing in the rows that count."""
+def _scores(name: str, values: np.ndarray, counted: np.ndarray, logits: bool) -> np.ndarray:
+    """Scores, of which none may be missing in the rows that count; probabilities become logits."""
     bad = np.flatnonzero(~np.isfinite(values) & counted)
     if bad.size:
         raise UserError(
-            f"{path}: {bad.size:,} of {values.size:,} scores in column {name!r} are missing or not "
-            f"finite, the first in row {bad[0] + 1:,}"
+            f"{bad.size:,} of {values.size:,} scores in column {name!r} are missing or not finite, "
+            f"the first in row {bad[0] + 1:,}"
         )
-    return values
-
-
-def _logits(path: pathlib.Path, name: str, p: np.ndarray) -> np.ndarray:
-    """The logits of probabilities."""
-    bad = np.flatnonzero((p < 0) | (p > 1))
+    if logits:
+        return values
+    bad = np.flatnonzero((values < 0) | (values > 1))
     if bad.size:
         raise UserError(
-            f"{path}: column {name!r} has {p[bad[0]]:g} in row {bad[0] + 1:,}, expected "
+            f"column {name!r} has {values[bad[0]]:g} in row {bad[0] + 1:,}, expected "
             "probabilities, from 0 to 1 (a column logit/TASK has logits)"
         )
     with np.errstate(divide="ignore"):
-        z = np.log(p) - np.log1p(-p)
-    return np.clip(z, -50, 50)  # where the file says 0 or 1
+        return np.clip(np.log(values) - np.log1p(-values), -50, 50)  # where the file says 0 or 1
 
 
 def _kind(labels: np.ndarray) -> str:
@@ -263,3 +280,46 @@ def _kind(labels: np.ndarray) -> str:
 
 def _codes(column: pl.Series) -> np.ndarray:
     return np.unique(column.cast(pl.String).fill_null("").to_numpy(), return_inverse=True)[1]
+
+
+def check(rows: Sequence[ScoredRows], group: str, weight: str) -> None:
+    """Refuses to compare what is not in the same unit, or whose groups nothing gives.
+
+    Args:
+      rows: of both sides.
+      group, weight: of `--group` and `--weight`.
+
+    Raises:
+      UserError: labels or groups are others in one file's model than in another's, or are
+        missing.
+    """
+    scored = [(r.name, r.by) for r in rows if r.by is not None]
+    for name, by in scored[1:]:
+        first, known = scored[0][0], _facts(scored[0][1], group, weight)
+        for what, text in _facts(by, group, weight).items():
+            if text != known.get(what, text):
+                raise UserError(
+                    f"{first} and {name} cannot be compared: {what} is `{known[what]}` in the "
+                    f"model of the one and `{text}` in that of the other"
+                )
+    if group or any(r.group is not None for r in rows):
+        return
+    for name, by in scored:
+        if by.group:
+            raise UserError(
+                f"{name}: model {by.model!r} has its rows in groups by {by.group!r}, and there is "
+                f"no column {by.group_column!r}. Without groups p-values are too small: {AGAIN}; "
+                f"or name it: --group=COLUMN. --group={NONE} says that rows are independent."
+            )
+    if not any(r.ungrouped for r in rows):
+        raise UserError(ASK)
+
+
+def _facts(by: ScoredBy, group: str, weight: str) -> dict[str, str]:
+    """{what a model says of rows, unless a column is given for it: how it says it}."""
+    facts = {f"the unit of {task!r}": label.text for task, label in by.labels.items()}
+    if by.group and not group:
+        facts["the group of a row (unless --group=COLUMN names it)"] = by.group
+    if not weight:
+        facts["the weight of a row"] = by.weight or NONE
+    return facts

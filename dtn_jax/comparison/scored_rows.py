@@ -1,4 +1,4 @@
-"""The scored test rows of a finished run, beside their labels."""
+"""Test rows that a model scored, beside their labels: of a finished run, and of several seeds."""
 
 from __future__ import annotations
 
@@ -18,8 +18,14 @@ from dtn_jax.export.scored_by import ScoredBy
 from dtn_jax.metrics.spaces import logits_in
 from dtn_jax.schema import Schema
 from dtn_jax.workdir import check_logits
+from dtn_jax.workdir.found import PREDICTIONS, RESULTS
 
-PREDICTIONS = "predictions.parquet"
+NEEDED = {
+    "config.json": "holds no run: expected the workdir of a finished run, or a Parquet file of "
+    "scores with labels",
+    RESULTS: "holds a run that is not finished: the command that began it goes on with it",
+    PREDICTIONS: f"has no {PREDICTIONS}: its run has not read test, as a trial of a sweep",
+}
 
 
 @dataclasses.dataclass
@@ -58,13 +64,12 @@ class ScoredRows:
 
     def take(self, order: np.ndarray) -> ScoredRows:
         """The same rows in another order."""
+        columns = {name: getattr(self, name) for name in ("key", "group", "weight")}
         return dataclasses.replace(
             self,
-            key=self.key[order],
             labels={task: label[order] for task, label in self.labels.items()},
             scores={key: score[order] for key, score in self.scores.items()},
-            group=None if self.group is None else self.group[order],
-            weight=None if self.weight is None else self.weight[order],
+            **{name: own if own is None else own[order] for name, own in columns.items()},
         )
 
 
@@ -80,20 +85,9 @@ def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
             "labelled rows with both models by dtn-jax score --labels, and compare the "
             "outputs: compare a.parquet b.parquet --key=ID (docs/compare.md)"
         )
-    if not (folder / "config.json").exists():
-        raise UserError(
-            f"{folder} holds no run (no config.json); expected the workdir of a finished run, or a "
-            "Parquet file of scores with labels"
-        )
-    if not (folder / "results.json").exists():
-        raise UserError(
-            f"the run in {folder} is not finished (no results.json): the command that began it "
-            "goes on with it"
-        )
-    if not (folder / PREDICTIONS).exists():
-        raise UserError(
-            f"the run in {folder} has no {PREDICTIONS}: it has not read test, as a trial of a sweep"
-        )
+    for name, problem in NEEDED.items():
+        if not (folder / name).exists():
+            raise UserError(f"{folder} {problem}")
     check_logits(folder / "config.json")
     try:
         facts = json.loads((folder / "config.json").read_text())
@@ -101,15 +95,12 @@ def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
         scores = read_predictions(folder / PREDICTIONS, schema)
         if bad := np.count_nonzero(~np.isfinite(scores.logits)):
             raise ValueError(f"{bad} scores in {PREDICTIONS} are not finite")
-        key = pl.read_parquet(folder / PREDICTIONS, columns=["row"])["row"]
+        labels = np.where(scores.label_mask, scores.labels, np.nan)
         evaluate = facts["config"].get("evaluate", {})
-        found = ScoredRows(
+        rows = ScoredRows(
             name=str(folder),
-            key=key,
-            labels={
-                task: np.where(scores.label_mask[:, i], scores.labels[:, i], np.nan)
-                for i, task in enumerate(schema.task_names)
-            },
+            key=pl.read_parquet(folder / PREDICTIONS, columns=["row"])["row"],
+            labels={task: labels[:, i] for i, task in enumerate(schema.task_names)},
             scores=spaces_of(scores.logits, schema),
             kinds={task.name: task.kind for task in schema.tasks},
             group=scores.group,
@@ -123,9 +114,9 @@ def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
     except UserError:
         raise
     except Exception as error:  # pyarrow and polars raise many kinds
-        told = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        told = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         raise UserError(f"the run in {folder} is damaged ({told})") from None
-    return found, schema
+    return rows, schema
 
 
 def spaces_of(logits: np.ndarray, schema: Schema) -> dict[str, np.ndarray]:
@@ -146,11 +137,12 @@ def check_one_model(runs: list[ScoredRows]) -> None:
                 f"{first.name},{other.name}: several by comma are seeds of one model, which only "
                 "runs have; give one Parquet file a side"
             )
-        apart = [key for key in differing(first.config, other.config) if key != "seed"]
-        if apart:
-            raise UserError(
-                f"{first.name} and {other.name} differ in {', '.join(apart)}: a side is one model, "
-                "its runs by comma differ in their seeds alone"
-            )
-        if first.config.get("seed") == other.config.get("seed"):
+        apart = differing(first.config, other.config)
+        if "seed" not in apart:
             raise UserError(f"{first.name} and {other.name} have the same seed: name one of them")
+        if len(apart) > 1:
+            raise UserError(
+                f"{first.name} and {other.name} differ in "
+                f"{', '.join(key for key in apart if key != 'seed')}: a side is one model, its "
+                "runs by comma differ in their seeds alone"
+            )

@@ -13,7 +13,6 @@ from dtn_jax.balancing.balancer import Balancer
 from dtn_jax.config.sections import declarations
 from dtn_jax.data.sets.catalog import DATASETS
 from dtn_jax.data.sets.data_set import DataSet
-from dtn_jax.data.sets.logs import SchemaSet
 from dtn_jax.errors import UserError
 from dtn_jax.losses import LOSSES
 from dtn_jax.metrics import METRICS
@@ -57,13 +56,11 @@ def wrong_expert(name: str, found: object) -> str:
 
 def wrong_dataset(name: str, found: object) -> str:
     """What a data set lacks, or ''."""
-    if not (inspect.isclass(found) and issubclass(found, SchemaSet)):
+    if not (inspect.isclass(found) and issubclass(found, DataSet)):
         return "expected a subclass of dtn_jax.data.sets.data_set.DataSet"
     own = getattr(found, "name", "")
     if own != name:
         return f"its attribute name is {own!r}, expected {name!r}"
-    if not issubclass(found, DataSet):
-        return ""
     if not found.schema and found.schema_text is DataSet.schema_text:
         return "expected an attribute schema, the text of a schema file"
     try:

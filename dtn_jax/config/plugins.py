@@ -9,7 +9,7 @@ A plug-in is a Python file with one or more of these dicts, {name: what it is}, 
     LOSSES          dataclasses, see dtn_jax/losses/__init__.py
     BALANCERS       dataclasses on dtn_jax.balancing.balancer.Balancer
 
-Their options are fields declared by `dtn_jax.options.option`. `--config.plugins=FILE,FILE` loads
+Their options are fields declared by `dtn_jax.options.option`. `--plugins=FILE,FILE` loads
 them, and so does a config file (`use`). The option keeps each file's absolute path and SHA-256: a
 run, or a set that was prepared, belongs to that content, wherever the file lies, and a changed file
 is told. What such a file imports from other files of yours is no part of that.

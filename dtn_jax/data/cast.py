@@ -1,7 +1,7 @@
 """The cast of rows to score, which come in any types, to the types that training had.
 
 A value that was there and is not after the cast makes a bad row. No number is rounded, but to the
-digits of training's float32.
+digits of training's float32, and no time loses its hour. Bytes are text, as in files.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
-from dtn_jax.data import keys, times
+from dtn_jax.data import times
 from dtn_jax.data.clean import WRONG_TYPE, Reject
-from dtn_jax.data.raw import arrow_types
 from dtn_jax.data.raw.lines import NOT_UTF8
-from dtn_jax.data.raw.types import Type, as_type
+from dtn_jax.data.raw.types import Type, as_type, lists
 from dtn_jax.shapes import Bool
 
 DATE = "a date or time such as 2026-03-09T12:00:00Z"
+WHOLE_DAY = "a date without an hour, such as 2026-03-09, as training had them"
 NO_TEXT = "text that is not Unicode (half a surrogate pair)"
 PYTHON: dict[type, Type] = {bool: pl.Boolean, int: pl.Int64, float: pl.Float64, str: pl.String}
 SEQUENCES = (list, tuple, np.ndarray, pl.Series)
@@ -40,7 +39,7 @@ def typed(column: pl.Series, kind: Type, reject: Reject) -> pl.Series:
     """
     if column.dtype == kind:
         return column
-    found = _converted(column, kind)
+    found = as_type(column, kind)
     lost = found.is_null() & column.is_not_null()
     if column.dtype.is_float():
         lost &= column.is_not_nan()
@@ -60,15 +59,19 @@ def of_values(name: str, values: Sequence, kind: Type, reject: Reject) -> pl.Ser
     found, lost = _of_values(values, kind)
     if lost.any():
         text = np.array([not bad or _is_unicode(value) for bad, value in zip(lost, values)])
+        coded = np.array([isinstance(value, bytes) for value in values])
         shown = [v.item() if isinstance(v, np.generic) else v for v in values]
         column = pl.Series(name, shown, dtype=pl.Object)
-        reject(text, NO_TEXT, column)
+        reject(text | coded, NO_TEXT, column)
+        reject(text, NOT_UTF8, column)
         reject(~lost, _reason(kind), column)
     return found.alias(name)
 
 
 def _reason(kind: Type) -> str:
-    return f"expected {DATE}" if kind != pl.List and times.is_date(kind) else WRONG_TYPE
+    if kind == pl.List or not times.is_date(kind):
+        return WRONG_TYPE
+    return f"expected {WHOLE_DAY if kind == pl.Date else DATE}"
 
 
 def _of_values(values: Sequence, kind: Type) -> tuple[pl.Series, Bool[np.ndarray, " B"]]:
@@ -79,7 +82,7 @@ def _of_values(values: Sequence, kind: Type) -> tuple[pl.Series, Bool[np.ndarray
     if len(types) < 2 and (known := PYTHON.get(next(iter(types), int))):
         try:
             column = pl.Series(values, dtype=known)
-            found = _converted(column, kind)
+            found = as_type(column, kind)
             lost = found.is_null() & column.is_not_null()
             lost &= column.is_not_nan() if known == pl.Float64 else True
             return found, lost.to_numpy()
@@ -90,19 +93,19 @@ def _of_values(values: Sequence, kind: Type) -> tuple[pl.Series, Bool[np.ndarray
     for own, known in PYTHON.items():
         if own in set(map(type, plain)):
             part = pl.Series([v if type(v) is own else None for v in plain], dtype=known)
-            found = found.zip_with(part.is_null(), _converted(part, kind))
+            found = found.zip_with(part.is_null(), as_type(part, kind))
     return found, found.is_null().to_numpy() & np.array(list(map(_is_there, values)), bool)
 
 
 def _of_lists(values: Sequence, inner: Type) -> tuple[pl.Series, Bool[np.ndarray, " B"]]:
     """The same of lists; a list is lost with any of its values."""
-    lists = [list(value) if isinstance(value, SEQUENCES) else None for value in values]
-    lengths = [len(value or ()) for value in lists]
-    items, gone = _of_values(list(itertools.chain.from_iterable(filter(None, lists))), inner)
-    missing = np.array([value is None for value in lists], bool)
+    given = [list(value) if isinstance(value, SEQUENCES) else None for value in values]
+    lengths = [len(value or ()) for value in given]
+    items, gone = _of_values(list(itertools.chain.from_iterable(filter(None, given))), inner)
+    missing = np.array([value is None for value in given], bool)
     lost = missing & np.array(list(map(_is_there, values)), bool)
-    lost[np.repeat(np.arange(len(lists)), lengths)[gone]] = True
-    return _lists(items, np.array(lengths, np.int64), missing), lost
+    lost[np.repeat(np.arange(len(given)), lengths)[gone]] = True
+    return lists(items, np.array(lengths, np.int64), missing), lost
 
 
 def _is_there(value: object) -> bool:
@@ -119,6 +122,8 @@ def _plain(value: object) -> bool | int | float | str | None:
         return None
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, bytes) and _is_unicode(value):
+        value = value.decode()
     if isinstance(value, decimal.Decimal):
         value = int(value) if value.is_finite() and value == int(value) else float(value)
     if isinstance(value, datetime.datetime) and value.tzinfo:
@@ -129,73 +134,11 @@ def _plain(value: object) -> bool | int | float | str | None:
 
 
 def _is_unicode(value: object) -> bool:
-    """Whether texts have no half of a surrogate pair."""
+    """Whether texts have no half of a surrogate pair, and bytes are UTF-8."""
     if isinstance(value, list | tuple):
         return all(map(_is_unicode, value))
     try:
-        return not isinstance(value, str) or bool(value.encode() or True)
-    except UnicodeEncodeError:
+        text = value.decode() if isinstance(value, bytes) else value
+        return not isinstance(text, str) or bool(text.encode() or True)
+    except UnicodeError:
         return False
-
-
-def _converted(column: pl.Series, kind: Type) -> pl.Series:
-    """A column in another type, null where a value has none."""
-    dtype = column.dtype
-    if dtype == kind:
-        return column
-    if dtype == pl.Decimal and (kind.is_integer() or kind == pl.String):
-        return _converted(column.cast(pl.String).str.replace(r"\.0+$", ""), kind)
-    if isinstance(dtype.inner if dtype == pl.List else dtype, pl.Decimal):
-        return _converted(arrow_types.series(column.to_arrow()).alias(column.name), kind)
-    if isinstance(dtype, pl.Array):
-        return _converted(column.arr.to_list(), kind)
-    if dtype in (pl.Binary, pl.Int128, pl.UInt128):
-        return _converted(column.cast(pl.String, strict=False), kind)
-    dates = times.is_date(kind), times.is_date(dtype)
-    numeric = dtype.is_numeric() or dtype == pl.Boolean
-    if (dtype == pl.List) != (kind == pl.List) or isinstance(
-        dtype, pl.Struct | pl.Object | pl.Duration
-    ):
-        return _nothing(column, kind)
-    if kind == pl.List:
-        inner = _converted(column.explode(keep_nulls=False, empty_as_null=False), kind.inner)
-        lengths = column.list.len().fill_null(0).to_numpy()
-        return _lists(inner, lengths, column.is_null().to_numpy()).alias(column.name)
-    if kind == pl.String:
-        return as_type(column, kind)
-    if times.is_text(dtype):
-        return _of_text(column.cast(pl.String).str.strip_chars(), kind)
-    if all(dates):
-        return as_type(column, kind)
-    if any(dates) or not numeric:
-        return _nothing(column, kind)
-    if kind == pl.Boolean:
-        return column.set(~((column == 0) | (column == 1)), None).cast(pl.Boolean)
-    found = column.cast(kind, strict=False)
-    if not dtype.is_float():
-        return found
-    if kind.is_float():  # training read no more digits; but it may be too large
-        return found.set((found.is_infinite() & column.is_finite()).fill_null(False), None)
-    return found.set((found.cast(dtype) != column).fill_null(False), None)
-
-
-def _nothing(column: pl.Series, kind: Type) -> pl.Series:
-    return pl.Series(column.name, [None], dtype=kind).new_from_index(0, len(column))
-
-
-def _of_text(text: pl.Series, kind: Type) -> pl.Series:
-    """Values that texts say."""
-    if times.is_date(kind):
-        return times.to_time(text, "date").cast(pl.Datetime("us")).cast(kind)
-    if kind == pl.Boolean:
-        return as_type(text, kind)
-    if kind.is_integer():
-        return keys.plain_texts(text).cast(kind, strict=False)
-    return text.cast(kind, strict=False)
-
-
-def _lists(values: pl.Series, lengths: np.ndarray, missing: np.ndarray) -> pl.Series:
-    """Lists of values, one's after another's, of these lengths; null where one is missing."""
-    offsets = pa.array(np.append(0, np.cumsum(lengths)), pa.int64())
-    lists = pa.LargeListArray.from_arrays(offsets, values.to_arrow(), mask=pa.array(missing))
-    return pl.Series(pl.from_arrow(lists))

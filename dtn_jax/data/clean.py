@@ -72,14 +72,16 @@ def number(
       needed: the rows in which it has to be one; None: in all.
     """
     column = expression.column
-    if column and (frame[column].dtype.is_integer() or frame[column].dtype.is_float()):
-        values = frame[column].cast(pl.Float64)
-        if (np.abs(values.to_numpy()) <= LARGEST).all():  # not of a null, which is NaN
+    if column and (frame[column].dtype.is_numeric() or frame[column].dtype == pl.String):
+        values = frame[column].cast(pl.Float64, strict=False)
+        there = (values.drop_nulls() if values.null_count() else values).to_numpy()
+        plain = len(there) == frame[column].count() and (np.abs(there) <= LARGEST).all()
+        if plain:  # none of them is NaN
             return values.alias(expression.text)
     values, wrong = expression.read(frame, "number")
     values, wrong = values.cast(pl.Float64).fill_nan(None), wrong.to_numpy()
     large = np.abs(values.to_numpy()) > LARGEST  # False of a null
-    endless = wrong & _endless(frame[column]) if column else wrong & False
+    endless = wrong & (wrong.any() and bool(column) and _endless(frame[column]))
     for reason, rows in ((NOT_FINITE, endless), (WRONG_TYPE, wrong & ~endless), (TOO_LARGE, large)):
         if rows.any():
             reject(~rows if needed is None else ~(rows & needed), reason, shown(expression, frame))
@@ -269,7 +271,7 @@ class Cleaner:
         if task.known is not None:
             known = self._truth(task.known, frame).to_numpy()
         label = shown(task.label, frame)
-        values = number(task.label, _with_truth(task.label, frame), self._check, known)
+        values = number(task.label, frame, self._check, known)
         self._check(values.is_not_null().to_numpy() | ~known, "missing label", label)
         if task.kind == "binary":
             good = values.is_in([0.0, 1.0])
@@ -286,12 +288,3 @@ def present(column: pl.Series) -> pl.Series:
     if column.dtype.is_float():
         return column.fill_nan(None)
     return column.set(column == "", None) if column.dtype == pl.String else column
-
-
-def _with_truth(label: Expression, frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame, the texts 'true' and 'false' of a label's column as 1 and 0."""
-    if not label.column or frame[label.column].dtype != pl.String:
-        return frame
-    words = {"true": "1", "false": "0"}
-    words |= {word.capitalize(): number for word, number in words.items()}
-    return frame.with_columns(pl.col(label.column).replace(words))

@@ -15,7 +15,8 @@ that Python's own words mean nothing; Polars computes the values. What to know:
     division      by 0 it is missing, and so is every result that is not finite
     texts         '31' is a number where the expression needs one, as in files of CSV; a text that
                   is none is *wrong*, as an infinite number is; NaN is missing
-    true, false   are 1 and 0 where a number is needed, and the other way round
+    true, false   are 1 and 0 where a number is needed, and the other way round; the texts 'true',
+                  'True' and 'TRUE' are equal, and equal to true; 'false' likewise
     times         compare with texts such as '2026-03-05 12:00'; all are in UTC
     whole numbers stay whole but for `/`, to 64 bits; a result beyond is wrong
 
@@ -32,9 +33,10 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import polars as pl
 
-from dtn_jax.data import times
+from dtn_jax.data import keys, times
 from dtn_jax.data.times import Type
 from dtn_jax.errors import UserError, choose
 
@@ -235,7 +237,7 @@ class Expression:
           UserError: the columns are of types that do not work together.
         """
         if self.column and not kind:
-            return frame[self.column], pl.repeat(False, frame.height, eager=True)
+            return frame[self.column], nowhere(frame)
         evaluation = Evaluation(self, frame)
         values = evaluation.read(self.tree, KINDS[kind])
         return values.alias(self.text), evaluation.wrong
@@ -308,7 +310,7 @@ KINDS = {"number": NUMBER, "truth": TRUTH, "": ANY}
 TYPES = {NUMBER: pl.Int64, TEXT: pl.String, TRUTH: pl.Boolean, TIME: pl.Datetime("us")}
 PLAIN = ((TRUTH, NUMBER), (TRUTH, TEXT), (NUMBER, TEXT), *((NOTHING, kind) for kind in TYPES))
 OF_TYPE = {pl.String: TEXT, pl.Boolean: TRUTH, pl.Datetime: TIME, pl.List: LIST, pl.Null: NOTHING}
-TRUTHS = {"true": True, "false": False, "1": True, "0": False}  # in texts, small or large letters
+TRUTHS = {"true": True, "false": False, "1": True, "0": False}  # in texts, of any case
 ORDER = {ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge}
 SIGNS = (
     ORDER
@@ -325,6 +327,10 @@ def is_text(node: ast.expr) -> bool:
 
 def kind_of(values: pl.Series) -> str:
     return NUMBER if values.dtype.is_numeric() else OF_TYPE.get(values.dtype.base_type(), OTHER)
+
+
+def nowhere(frame: pl.DataFrame) -> pl.Series:
+    return pl.Series(np.zeros(frame.height, bool))
 
 
 def wide(values: pl.Series) -> pl.Series:
@@ -353,7 +359,7 @@ class Evaluation:
     def __init__(self, expression: Expression, frame: pl.DataFrame):
         self.columns = {named(name).id: frame[name] for name in expression.columns}
         self.units = {named(expression.time).id: expression.unit}
-        self.wrong = pl.repeat(False, frame.height, eager=True)
+        self.wrong = nowhere(frame)
 
     def values(self, node: ast.expr) -> pl.Series:
         """Those of a part of the tree, `[B]`; `[1]` where it reads no column."""
@@ -394,7 +400,8 @@ class Evaluation:
 
     def kept(self, values: pl.Series, cast: pl.Series) -> pl.Series:
         """`cast`, as which `values` are read; those that it has not are wrong."""
-        self.wrong |= values.is_not_null() & cast.is_null()
+        if cast.null_count() > values.null_count():
+            self.wrong |= values.is_not_null() & cast.is_null()
         return cast
 
     def cast(self, node: ast.expr, values: pl.Series, kind: str) -> pl.Series:
@@ -415,7 +422,8 @@ class Evaluation:
         elif pair in ((TEXT, TIME), (NUMBER, TIME)):
             cast = self.times(node, values).cast(TYPES[TIME])
         elif pair == (TEXT, NUMBER):
-            cast = wide(values.str.strip_chars().cast(pl.Float64, strict=False))
+            text = values.str.strip_chars()
+            cast = wide(text.cast(pl.Float64, strict=False) if literal else keys.numbers(text))
         elif pair == (NUMBER, TRUTH) and not literal:
             cast = (values == 1).set((values != 0) & (values != 1), None)
         elif pair == (TEXT, TRUTH) and not literal:
@@ -459,9 +467,16 @@ class Evaluation:
         by_truth = TRUTH in kinds and NUMBER not in kinds and not order
         return TEXT if kinds == {TEXT} else TRUTH if by_truth else NUMBER
 
+    def compared(self, node: ast.expr, values: pl.Series, kind: str) -> pl.Series:
+        """`cast`, but 'True' and 'TRUE' are the text 'true', and a truth beside one."""
+        if kind == TRUTH and is_text(node) and node.value in keys.TRUTHS:
+            return pl.Series([keys.TRUTHS[node.value] == "1"])
+        cast = self.cast(node, values, kind)
+        return cast.replace(keys.WORDS) if kind == TEXT else cast
+
     def compare(self, sign: ast.cmpop, left: Part, right: Part) -> pl.Series:
         kind = self.common(sign, left, right)
-        return SIGNS[type(sign)](self.cast(*left, kind), self.cast(*right, kind))
+        return SIGNS[type(sign)](self.compared(*left, kind), self.compared(*right, kind))
 
     def member(self, part: Part, listed: list[Part]) -> pl.Series:
         """`part in [listed]`."""
@@ -469,7 +484,8 @@ class Evaluation:
         if len(kinds) > 1:
             raise UserError(f"the list after 'in' mixes {' and '.join(sorted(kinds))}")
         kind = kinds.pop()
-        values, row = self.cast(*part, kind), [self.cast(*value, kind)[0] for value in listed]
+        values = self.compared(*part, kind)
+        row = [self.compared(*value, kind)[0] for value in listed]
         if kind == NUMBER and not (values.dtype.is_integer() and all(type(v) is int for v in row)):
             values, row = values.cast(pl.Float64), [float(value) for value in row]
         return values.is_in(row)

@@ -2,9 +2,10 @@
 
 A whole number of 64 bits has a bijection of it as its key, so two numbers never share one. Its text
 has the same key, and so have a float that is whole and its text (5, '5', 5.0, '5.0'): an id is the
-same id in Parquet, where it is a number, and in CSV, where it is a text. True and 'true' are 1, and
-False and 'False' are 0. Other values go by a hash of their text's bytes; with 10^8 texts, two of
-them share a key in one of 3,700 data sets.
+same id in Parquet, where it is a number, and in CSV, where it is a text. A float that is large or
+small is the same in each way to write it (10**16, 1e16, '1e+16'). True and 'true' are 1, and False
+and 'False' are 0. Other values go by a hash of their text's bytes; with 10^8 texts, two of them
+share a key in one of 3,700 data sets.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ MISSING = np.uint64(0)  # stands for the key of a missing value, where it must h
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: far from any pattern of ids
 TEXTS = np.uint64(0xD1B54A32D192ED03)  # apart from whole numbers
 FRACTION = r"^(-?[0-9]+)\.0+$"  # and of a float that is one
-TRUTHS = {"true": "1", "True": "1", "TRUE": "1", "false": "0", "False": "0", "FALSE": "0"}
-EXACT = 2.0**53  # below, a float's whole numbers are exact
+POWER = r"^-?[1-9](?:\.[0-9]+)?[eE][+-]?[0-9]+$"  # of a float
+SMALL, LARGE = 1e-3, 2.0**53  # between them, nobody writes floats so: 1e5 is an id of hex digits
+ODD = rf"{FRACTION}|{POWER}|^(?:true|false|True|TRUE|False|FALSE)$"
+WORDS = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
+TRUTHS = {word: str(int(WORDS.get(word, word) == "true")) for word in ("true", "false", *WORDS)}
 
 
 def mixed(numbers: UInt64[np.ndarray, "*shape"]) -> UInt64[np.ndarray, "*shape"]:
@@ -37,38 +41,80 @@ def keys(column: pl.Series) -> tuple[UInt64[np.ndarray, " B"], Bool[np.ndarray, 
 
     Missing are nulls and NaN. Numbers, texts, booleans and times have keys; a list has none.
     """
-    dtype, there = column.dtype, column.is_not_null().to_numpy()
+    dtype, there = column.dtype, _there(column)
     if dtype == pl.Null:
         return np.zeros(len(column), np.uint64), there
     if dtype.is_float():
-        values = column.cast(pl.Float64)
-        there &= ~np.isnan(values.fill_null(np.nan).to_numpy())
-        exact = (values.abs() < EXACT) & (values == values.floor())
-        whole = values.set(~exact, None).cast(pl.Int64)
+        there &= ~np.isnan(column.cast(pl.Float64).fill_null(np.nan).to_numpy())
+        whole = column.set(column != column.floor(), None).cast(pl.Int64, strict=False)
     elif dtype.is_integer() or dtype == pl.Boolean:
         whole = column.cast(pl.Int64, strict=False)  # beyond 64 bits with a sign a text
     else:
-        whole = whole_numbers(column.cast(pl.String))
-    made = number_keys(whole.fill_null(0).to_numpy())
-    rest = there & whole.is_null().to_numpy()
+        column = text(column)
+        whole = _whole(column)
+    found = _there(whole)
+    rest = there & ~found
+    made = number_keys((whole if found.all() else whole.fill_null(0)).to_numpy())
     if rest.any():
         made = made.copy()
-        made[rest] = text_keys(column.filter(pl.Series(rest)).cast(pl.String))
+        made[rest] = _other_keys(text(column.filter(pl.Series(rest))))
     return made, there
 
 
-def plain_texts(texts: pl.Series) -> pl.Series:
-    """Texts of numbers and truths as they are usually written: '5.0' is '5', 'True' is '1'."""
-    if texts.str.contains(".", literal=True).any():
-        texts = texts.str.replace(FRACTION, "$1")
-    return texts.replace(TRUTHS)
+def _there(column: pl.Series) -> Bool[np.ndarray, " B"]:
+    if column.null_count():
+        return column.is_not_null().to_numpy()
+    return np.ones(len(column), bool)
 
 
-def whole_numbers(texts: pl.Series) -> pl.Series:
-    """The whole numbers that texts say, null where one says none."""
+def _other_keys(texts: pl.Series) -> UInt64[np.ndarray, " B"]:
+    """Of texts as few write numbers."""
     plain = plain_texts(texts)
-    whole = plain.cast(pl.Int64, strict=False)
-    return whole.set(whole.cast(pl.String) != plain, None)  # 007 and +5 are texts
+    made = text_keys(plain)
+    if plain is texts:
+        return made
+    whole = _whole(plain)
+    numbers = number_keys(whole.fill_null(0).to_numpy())
+    return np.where(whole.is_null().to_numpy(), made, numbers)
+
+
+def text(column: pl.Series) -> pl.Series:
+    """The one text of each value: NaN has none, a whole float no fraction, a time no fraction of
+    0."""
+    dtype = column.dtype
+    if dtype.is_float():
+        whole = column.set(column != column.floor(), None).cast(pl.Int128, strict=False)
+        found, rest = whole.cast(pl.String), column.fill_nan(None).cast(pl.String)
+        return found.zip_with(found.is_not_null(), rest)
+    found = column.cast(pl.String, strict=False)
+    return found.str.replace(r"\.0+$", "") if dtype == pl.Datetime else found
+
+
+def plain_texts(texts: pl.Series) -> pl.Series:
+    """Texts of numbers and truths as `text` writes them, '5.0' is '5', and 'True' as '1'."""
+    odd = texts.str.contains(ODD).fill_null(False)
+    if not odd.any():
+        return texts
+    plain = texts.filter(odd).str.replace(FRACTION, "$1").replace(TRUTHS)
+    floats = plain.cast(pl.Float64, strict=False)
+    written = plain.str.contains(POWER) & ~floats.abs().is_between(SMALL, LARGE, closed="left")
+    return texts.clone().scatter(odd.arg_true(), plain.zip_with(~written, text(floats)))
+
+
+def numbers(texts: pl.Series) -> pl.Series:
+    """The numbers that texts say as float64, null where one says none; 'true' is 1."""
+    found = texts.cast(pl.Float64, strict=False)
+    rest = texts.is_not_null() & found.is_null()
+    if not rest.any():
+        return found
+    truths = texts.filter(rest).replace(TRUTHS).cast(pl.Float64, strict=False)
+    return found.scatter(rest.arg_true(), truths)
+
+
+def _whole(texts: pl.Series) -> pl.Series:
+    """The whole numbers that texts say, null where one says none."""
+    whole = texts.cast(pl.Int64, strict=False)
+    return whole.set(whole.cast(pl.String) != texts, None)  # 007 and +5 are texts
 
 
 def numbers_of(made: UInt64[np.ndarray, " B"]) -> Int64[np.ndarray, " B"]:
@@ -88,7 +134,7 @@ def group_numbers(made: UInt64[np.ndarray, " B"], column: pl.Series) -> Int64[np
     So a user is the same one in files that hold the column as numbers and in others.
     """
     numbers = numbers_of(made)
-    shown = plain_texts(column.cast(pl.String))
+    shown = plain_texts(text(column))
     same = shown == pl.Series(numbers).cast(pl.String)
     return np.where(same.fill_null(False).to_numpy(), numbers, made.view(np.int64))
 

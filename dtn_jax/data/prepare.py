@@ -23,8 +23,7 @@ from dtn_jax.data.prepared import Prepared, read
 from dtn_jax.data.raw import files as raw_files
 from dtn_jax.data.raw import read as raw_read
 from dtn_jax.data.raw.files import RawFile
-from dtn_jax.data.raw.types import of_kinds
-from dtn_jax.data.raw.unit import Unit
+from dtn_jax.data.raw.types import Unit, of_kinds
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.schemas.spec import LISTED, Spec
 from dtn_jax.data.stages import fit, frames, provenance, spark, units
@@ -42,7 +41,8 @@ from dtn_jax.shared_files import locked, write_whole
 ENGINES = ("duckdb", "spark")
 MAX_REJECT_RATE = 0.001
 LACKING = "no raw file has {!r}, the column of an optional field"
-MEMORY_GB, LEAST_GB = 4.0, 1.05
+MEMORY_GB = 4.0
+LEAST_GB = 1.05
 THREAD_GB = 0.2  # of a chunk, and what is made of it
 CHUNK_BYTES, LEAST_ROWS, MOST_ROWS = 48 << 20, 2048, 65_536  # of a chunk
 
@@ -109,7 +109,7 @@ def prepare(
     with _disk(spec, home), _raw_log(input, spec, home) as files:
         target = home / VERSION
         prepared = read(target) if target.exists() else None
-        raw = provenance.raw_facts(files, prepared)
+        raw = provenance.raw_facts({file.address: file.address for file in files}, prepared)
         made_from = provenance.made_from(spec, source, made_of or raw, older)
         if older:
             provenance.check_events(older, spec, raw)
@@ -157,7 +157,7 @@ def workers(processes: int, memory_gb: float) -> int:
 
 
 def clean_rows(work: Work) -> tuple[Account, Counts]:
-    """Reads the raw rows, JSON lines first as text, so that all lines decide a column's type.
+    """Reads the raw rows; JSON lines are parsed first, since all lines decide a column's type.
 
     Returns:
       The account of bad rows, and what is counted of the others: `days` and `positives`.

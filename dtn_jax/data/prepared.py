@@ -43,8 +43,8 @@ class Prepared:
       recipe: SHA-256 of the rules by which it was prepared.
       notes: further facts kept beside the data (for synthetic data, the truth).
       raw_files: size in bytes of each of the user's files that it was prepared from, by name.
-      raw_hashes: hash of those files, by name: of a public set's, of their ends.
-      raw_times: when each of a log's files was written, in nanoseconds.
+      raw_hashes: SHA-256 of those files, by name.
+      raw_times: when each of them was written, in nanoseconds.
       kept_values: per split and field, its values, unknown ones included; sets of an earlier
         version have none.
       cut_values: per split and bag, its values that found no slot; {} without bags.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import rich.progress
 
@@ -82,34 +82,18 @@ class Rows:
         self._bars.update(bar, total=task.completed, of=f" {unit}")
 
 
-def summary(
-    name: str,
-    rows: Mapping[str, int],
-    unknown: Mapping[str, Mapping[str, int]],
-    missing_labels: Mapping[str, Mapping[str, int]],
-    kept: Mapping[str, Mapping[str, int]],
-    cut: Mapping[str, Mapping[str, int]],
-) -> str:
-    """One line about a data set's rows, unknown values and missing labels.
-
-    Args:
-      name: the data set's name.
-      rows: {split: rows}.
-      unknown: {split: {field: values that became the unknown id}}.
-      missing_labels: {split: {task: rows without this label}}.
-      kept: {split: {field: values kept}}.
-      cut: {split: {field: values that did not fit into the slots}}.
-    """
-    counts = ", ".join(f"{n:,} {split}" for split, n in rows.items())
+def summary(name: str, facts: Mapping[str, Any]) -> str:
+    """One line about a data set's rows, unknown values and missing labels, of its prepared.json."""
+    counts = ", ".join(f"{n:,} {split}" for split, n in facts["rows"].items())
     values, lost, few = (
-        {split: sum(by_field.values()) for split, by_field in found.items()}
-        for found in (kept, cut, unknown)
+        {split: sum(by_field.values()) for split, by_field in facts.get(key, {}).items()}
+        for key in ("kept_values", "cut_values", "unknown_values")
     )
     shares = ", ".join(f"{percent(n, values[split])} of {split}" for split, n in few.items())
     text = f"{name}: {counts} rows; unknown values (missing, or not seen in train): {shares}"
     labels = [
         f"{n:,} of {task} in {split}"
-        for split, found in missing_labels.items()
+        for split, found in facts["missing_labels"].items()
         for task, n in found.items()
         if n
     ]

@@ -140,9 +140,12 @@ def _iso(text: pl.Series) -> pl.Series:
     """Of texts in ISO 8601: quickly of those that look like the first, with care of the rest."""
     first = (text.drop_nulls().head(1).to_list() or [""])[0]
     between = first[10:11] if first[10:11] in ("T", " ") else ""
-    likely = f"%Y-%m-%d{between}%H:%M:%S" if between else "%Y-%m-%d"
+    fraction = "%.f" if first[19:20] == "." else ""
+    likely = f"%Y-%m-%d{between}%H:%M:%S{fraction}" if between else "%Y-%m-%d"
     plain = text.str.strip_suffix("Z") if first.endswith("Z") else text
     times = plain.str.to_datetime(likely, strict=False, time_unit="us").to_physical()
+    if times.null_count() == text.null_count():
+        return times
     rest = text.is_not_null() & times.is_null()
     return times.scatter(rest.arg_true(), _any_iso(text.filter(rest)))
 

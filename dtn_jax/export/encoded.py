@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from dtn_jax.data.raw.unit import Reject
+from dtn_jax.data.raw.types import Reject
 from dtn_jax.data.stages.account import Account
 from dtn_jax.shapes import Bool, Float32, Int32, Int64
 

@@ -23,8 +23,7 @@ from dtn_jax.data import columns as log_columns
 from dtn_jax.data.epochs.batches import prefetched
 from dtn_jax.data.raw import files, read
 from dtn_jax.data.raw.files import RawFile
-from dtn_jax.data.raw.types import Types
-from dtn_jax.data.raw.unit import Chunk
+from dtn_jax.data.raw.types import Chunk, Types
 from dtn_jax.data.schemas.spec import InputSpec
 from dtn_jax.data.stages.account import Account
 from dtn_jax.errors import UserError, choose

@@ -7,7 +7,7 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
-from dtn_jax.cli import compile_cache, folders
+from dtn_jax.cli import command, compile_cache, folders
 from dtn_jax.errors import UserError, choose
 from dtn_jax.papertables import cells
 from dtn_jax.papertables.protocol import Entry
@@ -17,7 +17,7 @@ from dtn_jax.papertables.work import Work
 SEEDS = 3
 
 
-def add_options(parser: argparse.ArgumentParser, datasets: str) -> None:
+def add_options(parser: command.Parser, datasets: str) -> None:
     """The options of `works`, and the cache of compiled programs; `datasets`: the default."""
     shown = f" (default {datasets})" if datasets else ""
     parser.add_argument(
@@ -29,15 +29,13 @@ def add_options(parser: argparse.ArgumentParser, datasets: str) -> None:
     add_places(parser)
 
 
-def add_places(parser: argparse.ArgumentParser) -> None:
+def add_places(parser: command.Parser) -> None:
     """The folders of paper_tables and of data, and the cache of compiled programs."""
     parser.add_argument(
         "--workdir", default="runs/paper", help="of paper_tables (default %(default)s)"
     )
     parser.add_argument("--runs", default="", help="of paper_tables, where it was given")
-    parser.add_argument("--data_dir", default="", help="where prepared sets are; see --help=data")
-    parser.add_argument("--manual_dir", default="", help="where raw files are; see --help=data")
-    compile_cache.add_option(parser)
+    command.add_shared(parser, "data_dir", "manual_dir", "cache_dir")
 
 
 def works(known: argparse.Namespace) -> dict[str, Work]:

@@ -31,8 +31,8 @@ from dtn_jax.papertables.protocol import Protocol, Settings
 from dtn_jax.papertables.tuning import VALIDATIONS, timetable
 from dtn_jax.parallel.memory import OutOfMemory
 from dtn_jax.report import screen
-from dtn_jax.search.finalists import FIRST_SEED, seeded
-from dtn_jax.search.worker import train_when_free, value_of
+from dtn_jax.search import trials
+from dtn_jax.search.search import FIRST_SEED
 from dtn_jax.shared_files import write_whole
 from dtn_jax.workdir import Unusable
 
@@ -72,7 +72,7 @@ def transfer(
     steps = 0
     for rung in RUNGS:
         screen.say((name, "bold"), f": {len(left)} settings of others, up to validation {rung}")
-        given = {n: seeded(config, tunings[n]["settings"], 0) for n in left}
+        given = {n: trials.with_settings(config, tunings[n]["settings"], 0) for n in left}
         values = {n: value(given[n], rung) for n in left}
         steps += len(left) * min(rung * times.eval_every, times.total_steps)
         failed = [n for n in left if values[n] is None]
@@ -87,7 +87,7 @@ def transfer(
         tried = elsewhere.get(other) or tunings[other]
         settings, edges = tried["settings"], tried["at_edge"]
         screen.say((name, "bold"), f": settings of {other}, to the end")
-        found = [value(seeded(config, settings, seed), 0) for seed in seeds]
+        found = [value(trials.with_settings(config, settings, seed), 0) for seed in seeds]
         steps += len(found) * times.total_steps
         if None not in found:
             finalists.append(
@@ -149,8 +149,7 @@ def trained_to(config: ConfigDict, rung: int, objective: str, folder: pathlib.Pa
             raise optuna.TrialPruned
 
     try:
-        results = train_when_free(config, folder, after_validation=report if rung else None)
-        return value_of(results["validation"], objective)
+        return trials.run(config, folder, after_validation=report if rung else None)
     except optuna.TrialPruned:
         return reached["value"]
     except (Unusable, OutOfMemory):

@@ -6,12 +6,11 @@ the best third so far. What all trials of an entry may cost together is counted 
 the same for every entry: as many as `protocol.trials` runs of full length train on. An entry draws
 its first settings by a seed of its own, so that none wins because another one began in the same
 place. The best few settings are then trained again over seeds, and the best of those is the
-entry's (search/finalists.py).
+entry's (search/search.py).
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import json
@@ -28,13 +27,9 @@ from dtn_jax.data.prepared import Prepared
 from dtn_jax.losses.sample_weights import with_sample_weights
 from dtn_jax.papertables.cells import changed, digest, origin
 from dtn_jax.papertables.protocol import Protocol, Settings
-from dtn_jax.search import finalists, sweep_report
-from dtn_jax.search.budget import Budget
-from dtn_jax.search.opening import open_study
+from dtn_jax.search.search import Finalist, search
 from dtn_jax.search.search_space import described, load_space
-from dtn_jax.search.storage_urls import of_file
-from dtn_jax.search.trials import stretches
-from dtn_jax.search.worker import work
+from dtn_jax.search.studies import Budget
 from dtn_jax.timetable import Timetable, make_timetable
 
 VALIDATIONS = 9  # of a run whose config has no train.eval_every: thirds of thirds
@@ -92,34 +87,26 @@ def tune(
     whole = math.ceil(times.total_steps / times.eval_every)
     most = protocol.trials * whole
     seed = zlib.crc32(name.encode())
-    budget = Budget(most, SAMPLER, PRUNER, seed, {}, validations=most)
-    run.mkdir(parents=True, exist_ok=True)
-    storage = of_file(run / "sweep.db")
-    space = load_space("", protocol.config)
-    study = open_study(
-        storage,
-        name,
+    found = search(
         config,
-        config.train.select,
-        budget,
-        asked(protocol.config),
+        load_space("", protocol.config),
+        run,
+        Budget(most, SAMPLER, PRUNER, seed, validations=most),
+        name=name,
         data=data.fingerprint,
+        finalists=protocol.finalists,
+        finalist_seeds=protocol.finalist_seeds,
+        alone=True,  # the caller holds the lock
     )
-    with contextlib.closing(study):
-        study.alone()  # the caller holds the lock
-        work(study, config, space, run)
-        found = finalists.run_off(study, config, run, protocol.finalists, protocol.finalist_seeds)
-        jax.clear_caches()
-        kept = sweep_report.summary(study) | chosen(found)
-        steps = [
-            min(n * times.eval_every, times.total_steps) for n in stretches(study.trials()).values()
-        ]
-        kept["budget"]["examples"] = sum(steps) * config.data.batch_size
-        kept["budget"]["run"] = times.total_steps * config.data.batch_size
-        return kept | origin(config, data)
+    jax.clear_caches()
+    kept = found.as_dict() | chosen(found.finalists)
+    steps = [min(n * times.eval_every, times.total_steps) for n in kept.pop("stretches").values()]
+    kept["budget"]["examples"] = sum(steps) * config.data.batch_size
+    kept["budget"]["run"] = times.total_steps * config.data.batch_size
+    return kept | origin(config, data)
 
 
-def chosen(found: list[finalists.Finalist]) -> dict:
+def chosen(found: list[Finalist]) -> dict:
     """The winner among the finalists, and all of them."""
     best = found[0]
     return {

@@ -16,7 +16,6 @@ import rich.text
 from dtn_jax.report import html as pages
 from dtn_jax.report import markdown
 
-GAP = 2  # letters between the columns of a terminal
 WIDE = 70  # letters of a row beyond which LaTeX shrinks a table to the width of its page
 LATEX = {
     "\\": r"\textbackslash{}",
@@ -49,6 +48,7 @@ class Grid:
       note: shown below, where the form has a place for it: a sentence on signs and sources.
       left: so many first columns are flush left; the others hold numbers.
       rules: numbers of the rows above which a line is drawn.
+      gap: letters between the columns of a terminal.
       marked: whether `code` and **bold** in texts are marks; else these are letters, as in names
         that come from data.
     """
@@ -59,6 +59,7 @@ class Grid:
     note: str = ""
     left: int = 1
     rules: Sequence[int] = ()
+    gap: int = 2
     marked: bool = False
 
     def take(self, columns: Sequence[int]) -> Grid:
@@ -128,14 +129,14 @@ class Grid:
         texts = [self._cells(i) for i in range(len(self.header))]
         letters = [max(len(line) for t in column for line in t.split("\n")) for column in texts]
         fixed = list(range(self.left))
-        room = width - sum(letters[i] + GAP for i in fixed)
+        room = width - sum(letters[i] + self.gap for i in fixed)
         columns, left = [], room
         for i in range(self.left, len(self.header)):
             if columns and letters[i] > left:
                 yield self.take(fixed + columns)
                 columns, left = [], room
             columns.append(i)
-            left -= letters[i] + GAP
+            left -= letters[i] + self.gap
         yield self.take(fixed + columns)
 
     def _cells(self, column: int) -> list[str]:
@@ -144,7 +145,10 @@ class Grid:
 
     def _rich(self) -> rich.table.Table:
         table = rich.table.Table(
-            box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0)
+            box=rich.box.SIMPLE_HEAD,
+            show_edge=False,
+            pad_edge=False,
+            padding=(0, self.gap - 1, 0, 0),
         )
         for i, name in enumerate(self.header):
             side = "left" if i < self.left else "right"

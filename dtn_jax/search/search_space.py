@@ -49,6 +49,24 @@ def read_grid(text: str, config: ConfigDict) -> dict[str, list[str]]:
     return grid
 
 
+def grid_space(grid: Mapping[str, Sequence[str]]) -> Space:
+    return lambda trial: {key: trial.suggest_categorical(key, v) for key, v in grid.items()}
+
+
+def load_space(file: str, config: str) -> Space:
+    """The function `sweep` of a file: the one named, else the config's, else configs/space.py."""
+    if file and not pathlib.Path(file).is_file():
+        raise UserError(f"no file {file!r} with a function sweep(trial)")
+    places = [file] if file else [config.partition(":")[0], SPACE]
+    for path in places:
+        module = (
+            import_file(pathlib.Path(path), "file") if file else import_config(config_path(path))
+        )
+        if found := getattr(module, "sweep", None):
+            return found
+    raise UserError(f"{path} has no function sweep(trial)")
+
+
 def settings_of(space: Space, trial: object) -> dict[str, str]:
     """What a space asks for in a trial.
 
@@ -68,23 +86,6 @@ def settings_of(space: Space, trial: object) -> dict[str, str]:
     if not isinstance(asked, Mapping):
         raise UserError(f"sweep(trial) returned {asked!r}, expected {{option: value}}")
     return {str(key): str(value) for key, value in asked.items()}
-
-
-def grid_space(grid: Mapping[str, Sequence[str]]) -> Space:
-    return lambda trial: {key: trial.suggest_categorical(key, v) for key, v in grid.items()}
-
-
-def load_space(file: str, config: str) -> Space:
-    """The function `sweep` of a file: the one named, else the config's, else configs/space.py."""
-    for path in [file] if file else [config.partition(":")[0], SPACE]:
-        if file and not pathlib.Path(path).is_file():
-            raise UserError(f"no file {path!r} with a function sweep(trial)")
-        module = (
-            import_file(pathlib.Path(path), "file") if file else import_config(config_path(path))
-        )
-        if found := getattr(module, "sweep", None):
-            return found
-    raise UserError(f"{path} has no function sweep(trial)")
 
 
 def check_settings(settings: Mapping[str, str], scratch: ConfigDict) -> None:
@@ -111,11 +112,8 @@ def check_settings(settings: Mapping[str, str], scratch: ConfigDict) -> None:
 def check_rows(dataset: str, before: str, after: str) -> None:
     """Raises UserError where data sets of these options have other rows or labels."""
     builder = DATASETS[dataset]
-    kept, given = (
-        {k: v for k, v in parse_options(text, builder.OPTIONS, dataset).items()
-         if k not in builder.FIELD_OPTIONS}
-        for text in (before, after)
-    )  # fmt: skip
+    texts = (parse_options(text, builder.OPTIONS, dataset).items() for text in (before, after))
+    kept, given = ({(k, v) for k, v in own if k not in builder.FIELD_OPTIONS} for own in texts)
     if kept != given:
         free = ", ".join(builder.FIELD_OPTIONS) or "none"
         raise UserError(
@@ -126,6 +124,9 @@ def check_rows(dataset: str, before: str, after: str) -> None:
 
 def described(space: Space, config: ConfigDict) -> str:
     """What a space asks for, seen in some draws: its options, their ranges, and what it fixes.
+
+    Returns:
+      JSON: {options: [...], ranges: {suggestion: its distribution}, fixed: {option: value}}.
 
     Raises:
       UserError: the space fails, or asks for what no trial can have.
@@ -143,10 +144,5 @@ def described(space: Space, config: ConfigDict) -> str:
             seen.setdefault(key, set()).add(value)
         for name, found in trial.distributions.items():
             ranges[name] = json.loads(optuna.distributions.distribution_to_json(found))
-    fixed = {key: min(values) for key, values in seen.items() if len(values) == 1}
-    facts = {
-        "options": sorted(seen),
-        "ranges": dict(sorted(ranges.items())),
-        "fixed": {key: fixed[key] for key in sorted(fixed) if key not in ranges},
-    }
-    return json.dumps(facts)
+    fixed = {k: min(v) for k, v in seen.items() if len(v) == 1 and k not in ranges}
+    return json.dumps({"options": sorted(seen), "ranges": ranges, "fixed": fixed}, sort_keys=True)

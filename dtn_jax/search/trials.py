@@ -1,97 +1,124 @@
-"""What a trial says of itself: what it does, since when, where."""
+"""A trial: what it sets, how it ended, and the run that it is."""
 
 from __future__ import annotations
 
-import datetime
+import json
 import math
 import pathlib
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 
-import optuna
-from optuna.storages import RetryHeartbeatStaleTrialCallback
-from optuna.trial import TrialState
+from ml_collections import ConfigDict
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import FrozenTrial, TrialState
 
-from dtn_jax.search import trial_storage
-from dtn_jax.search.trial_storage import SETTINGS, experimental
+from dtn_jax.config import override
+from dtn_jax.errors import UserError
+from dtn_jax.metrics.selected import read_selection
+from dtn_jax.report import screen
+from dtn_jax.train import AfterValidation, train
+from dtn_jax.workdir import Busy
 
-# Attributes: what a trial sets, which other one does the same, why it could not be done, in which
-# folder.
-TWIN, ERROR, PLACE, MACHINE = "twin", "error", "place", "machine"
-
-
-def age(trial: optuna.trial.FrozenTrial) -> float:
-    """Seconds since a trial began."""
-    return (datetime.datetime.now() - trial.datetime_start).total_seconds()
-
-
-def forgotten(trial: optuna.trial.FrozenTrial) -> bool:
-    """Whether its worker died before it could say what it does, which takes moments."""
-    return SETTINGS not in trial.user_attrs and age(trial) > trial_storage.DEAD
+# Attributes: what a trial sets, why it could not be done, that another one does the same.
+SETTINGS, ERROR, LEFT_OUT = "settings", "error", "left out"
+OBJECTIVE = "train.select (the objective)"
+WAIT = 5  # seconds between two looks at other workers
+NONE = ("0", "0.0")
+EDGE = 0.05  # of a range: where a winner so near to its end might lie beyond it
 
 
-def orphans(trials: Sequence[optuna.trial.FrozenTrial]) -> list[optuna.trial.FrozenTrial]:
-    """Trials that ended before their time and whose settings no other has: their worker died, or
-    its disk was full, before it could say that they wait."""
-    with experimental():
-        history = {t.number: RetryHeartbeatStaleTrialCallback.retry_history(t) for t in trials}
-    gone_on = {number for before in history.values() for number in before}
-    others = {t.user_attrs.get(SETTINGS) for t in trials if t.state != TrialState.FAIL}
-    return [
-        t
-        for t in trials
-        if t.state == TrialState.FAIL
-        and t.user_attrs.get(SETTINGS) not in {None, *others}
-        and TWIN not in t.user_attrs
-        and t.number not in gone_on
-        and len(history[t.number]) < trial_storage.RETRIES  # others were given up
-    ]
+def settings_in(trial: FrozenTrial) -> dict[str, str]:
+    """The options that a trial sets; what it suggested, where it died before it said so."""
+    text = trial.user_attrs.get(SETTINGS)
+    return json.loads(text) if text else {k: str(v) for k, v in trial.params.items()}
 
 
-def drawn(trials: Sequence[optuna.trial.FrozenTrial]) -> int:
-    """How many draws have been made: a trial that is resumed counts once, one that died before it
-    could say what it does does not. So an interrupted search draws what an uncut one does."""
-    return len({number_of(t) for t in trials if SETTINGS in t.user_attrs})
+def first_number(trial: FrozenTrial) -> int:
+    """A trial's number; where it is run again, that of its first time."""
+    return trial.system_attrs.get("failed_trial", trial.number)
 
 
-def stretches(trials: Sequence[optuna.trial.FrozenTrial]) -> dict[int, int]:
+def kind(trial: FrozenTrial) -> str:
+    """How a trial ended: what Optuna calls a failed one is run again under another number."""
+    if ERROR in trial.user_attrs:
+        return "failed"
+    return "retried" if trial.state == TrialState.FAIL else trial.state.name.lower()
+
+
+def seconds(trial: FrozenTrial) -> float:
+    return trial.duration.total_seconds() if trial.duration else 0.0
+
+
+def stretches(trials: Sequence[FrozenTrial]) -> dict[int, int]:
     """{trial: for how many stretches, each from one validation to the next, it has trained}.
 
     What ended between two validations, by its last step or by an error, counts one more than it
-    reported; a trial that is resumed counts once.
+    reported; a trial that is run again counts once.
     """
-    found: dict[int, int] = {}
+    counts: dict[int, int] = {}
     for trial in trials:
         ended = trial.state == TrialState.COMPLETE or ERROR in trial.user_attrs
         count = max(trial.intermediate_values, default=0) + ended
-        found[number_of(trial)] = max(count, found.get(number_of(trial), 0))
-    return found
+        counts[first_number(trial)] = max(count, counts.get(first_number(trial), 0))
+    return counts
 
 
-def number_of(trial: optuna.trial.FrozenTrial) -> int:
-    """The number under which a trial is done: its own, or that of the one it goes on with."""
-    with experimental():
-        died = RetryHeartbeatStaleTrialCallback.retried_trial_number(trial)
-    return trial.number if died is None else died
+def at_edge(trial: FrozenTrial) -> list[str]:
+    """The options that a trial has within a twentieth of their range from its end; 0 is no end."""
+    near, own = [], settings_in(trial)
+    for name, space in trial.distributions.items():
+        # A range by logarithm has no 0, and its space may make one.
+        if isinstance(space, CategoricalDistribution) or own.get(name) in NONE:
+            continue
+        low, value, high = (
+            math.log(v) if space.log else v for v in (space.low, trial.params[name], space.high)
+        )
+        edge = EDGE * (high - low)
+        if high - value < edge or (space.low != 0 and value - low < edge):
+            near.append(name)
+    return near
 
 
-def at(folder: pathlib.Path, trial: optuna.trial.FrozenTrial) -> pathlib.Path:
-    return folder / f"trial_{number_of(trial)}"
+def with_settings(
+    config: ConfigDict, settings: Mapping[str, str], seed: int | None = None
+) -> ConfigDict:
+    """A copy of a config with a trial's settings, and another seed where one is given."""
+    copy = ConfigDict(config.to_dict()).lock()
+    for key, value in settings.items():
+        override(copy, key, value)
+    if seed is not None:
+        copy.seed = seed
+    return copy
 
 
-def is_in(folder: pathlib.Path, trial: optuna.trial.FrozenTrial) -> bool:
-    """Whether a trial is done in `folder`, not in another workdir."""
-    return trial.user_attrs.get(PLACE) == str(folder.absolute())
+def run(
+    config: ConfigDict, folder: pathlib.Path, after_validation: AfterValidation | None = None
+) -> float:
+    """Trains on all but test; returns the objective, `train.select`, on validation.
+
+    It waits if a worker that was taken for dead still works in the folder.
+
+    Raises:
+      UserError: training fails, or the objective is not defined.
+    """
+    told = False
+    while True:
+        try:
+            results = train(config, folder, test=False, after_validation=after_validation)
+            return value_of(results["validation"], config.train.select)
+        except Busy:
+            if not told:
+                screen.say(f"another worker still works in {folder}: waiting for it")
+            told = True
+            time.sleep(WAIT)
 
 
-def all_tried(trials: Sequence[optuna.trial.FrozenTrial]) -> bool:
-    """Whether every point of a space of choices and whole numbers has been tried."""
-    spaces = {name: d for t in trials for name, d in t.distributions.items()}
-    if any(isinstance(d, optuna.distributions.FloatDistribution) for d in spaces.values()):
-        return False
-    points = math.prod(
-        len(d.choices)
-        if isinstance(d, optuna.distributions.CategoricalDistribution)
-        else 1 + (d.high - d.low) // d.step
-        for d in spaces.values()
-    )
-    return len({t.user_attrs[SETTINGS] for t in trials if SETTINGS in t.user_attrs}) >= points
+def value_of(validation: Mapping[str, Mapping], objective: str) -> float:
+    """The objective's value; its metrics are those in the space of each task's loss."""
+    own: dict[str, Mapping] = {}
+    for key, metrics in validation.items():  # a task's own space is the first reported
+        own.setdefault(key.partition("@")[0], metrics)
+    value = read_selection(OBJECTIVE, objective, own).value(own)
+    if value is None:
+        raise UserError(f"the validation metric of {objective} is not defined: a class is absent")
+    return value

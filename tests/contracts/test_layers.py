@@ -21,9 +21,9 @@ STAGES = """
     metrics                     # the synthetic data's known answer has AUCs
     data.progress data.blocks data.prepared
     data.quantiles data.equal_rows data.describe.leaks
-    data.times data.formula data.schemas data.raw
+    data.keys data.times data.formula data.schemas data.raw
     data
-    data.infer data.sets.download data.sets.logs data.sets.data_set
+    data.infer data.sets.download data.sets.data_set
     data.sets.synthetic         # Ali-CCP's generator has its fields' sizes
     data.sets
     export                      # what loads a model and scores needs nothing of what follows

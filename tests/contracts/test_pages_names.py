@@ -66,7 +66,9 @@ def flags():
             package = "dtn_jax.cli" if name in COMMANDS else "experiments"
             with pytest.raises(Made) as made:
                 importlib.import_module(f"{package}.{name}").main(["--help"])
-            found[name] = {flag.lstrip("-") for flag in made.value.args[0]._option_string_actions}
+            parser = made.value.args[0]
+            found[name] = {flag.lstrip("-") for flag in parser._option_string_actions}
+            found[name] |= {"config.KEY"} if parser.has_config else set()
     found["launch"] |= found["train"]
     return found
 

@@ -7,8 +7,11 @@ import optuna
 import pytest
 from sweeps import CONFIG, GRID, TINY, run
 
+from dtn_jax.config import load_config
 from dtn_jax.errors import UserError
-from dtn_jax.search import sweep_report, worker
+from dtn_jax.search import trial_storage, trials
+from dtn_jax.search.search import search
+from dtn_jax.search.studies import Budget, make_pruner
 
 
 def test_a_grid_is_gone_through_once(trained, prepared_dir, tmp_path, capsys):
@@ -37,18 +40,6 @@ def test_architectures_have_equal_budgets(trained, prepared_dir, tmp_path):
     assert more["ple"]["budget"]["trials"] == 2
 
 
-def test_the_space_may_be_a_file_of_ones_own(trained, prepared_dir, tmp_path):
-    file = tmp_path / "mine.py"
-    file.write_text(
-        "def sweep(trial):\n    d = trial.suggest_categorical('d', [0.1, 0.3])\n"
-        "    return {'model.dropout': d, 'seed': 4}\n"
-    )
-    found = run(tmp_path / "out", prepared_dir, f"--sweep={file}", "--trials=9")["dtn"]
-    # Two settings exist; draws of one that was tried before cost nothing, and end.
-    assert sorted(c.model.dropout for _, _, c in trained) == [0.1, 0.3]
-    assert found["settings"] == {"model.dropout": "0.1", "seed": "4"}
-
-
 def test_a_task_or_some_may_be_the_objective(trained, prepared_dir, tmp_path):
     found = run(tmp_path, prepared_dir, GRID, "--objective=income")["dtn"]
     assert {c.train.select for _, _, c in trained} == {"income"}
@@ -56,9 +47,12 @@ def test_a_task_or_some_may_be_the_objective(trained, prepared_dir, tmp_path):
     with pytest.raises(UserError, match=r"unknown train\.select \(the objective\) 'age'"):
         run(tmp_path / "other", prepared_dir, GRID, "--objective=age")
     validation = {"a@click": {"auc": 0.5}, "a@all": {"auc": 0.9}, "b@all": {"r2": 0.7}}
-    assert worker.value_of(validation, "mean") == pytest.approx(0.6)
-    assert worker.value_of(validation, "a") == 0.5
-    assert worker.value_of(validation | {"c@all": {"auc": 0.1}}, "c+a") == pytest.approx(0.3)
+    assert trials.value_of(validation, "mean") == pytest.approx(0.6)
+    assert trials.value_of(validation, "a") == 0.5
+    validation["c@all"] = {"auc": None}
+    assert trials.value_of(validation, "mean") == pytest.approx(0.6)
+    with pytest.raises(UserError, match="of c is not defined"):
+        trials.value_of(validation, "c")
 
 
 def test_an_objective_may_be_lowered(monkeypatch, prepared_dir, tmp_path, capsys):
@@ -76,7 +70,7 @@ def test_an_objective_may_be_lowered(monkeypatch, prepared_dir, tmp_path, capsys
         metrics = {"auc": 1 - loss, "logloss": loss}
         return {"validation": {"income@all": metrics, "never_married@all": metrics}}
 
-    monkeypatch.setattr(worker, "train", train)
+    monkeypatch.setattr(trials, "train", train)
     grid = "--grid=model.dropout=0.1,0.0,0.2,0.3,0.4,0.5,0.6"
     lowest = (grid, "--objective=mean:logloss", "--pruner=median")
     found = run(tmp_path, prepared_dir, *lowest)["dtn"]
@@ -85,10 +79,6 @@ def test_an_objective_may_be_lowered(monkeypatch, prepared_dir, tmp_path, capsys
     assert pruned
     assert min(pruned) > 0.1
     assert "validation log loss (mean:logloss)" in capsys.readouterr().out
-    assert run(tmp_path, prepared_dir, *lowest)["dtn"]["value"] == found["value"]
-    validation = {"a@all": {"auc": 0.5, "logloss": 0.3}, "b@all": {"r2": 0.7, "rmse": 2.0}}
-    assert worker.value_of(validation, "a:logloss+b:rmse") == pytest.approx(1.15)
-    assert worker.value_of(validation, "mean:logloss") == pytest.approx(0.3)
     with pytest.raises(UserError, match=r"unknown metric of income .* mean 'logloss'"):
         run(tmp_path / "other", prepared_dir, grid, "--objective=income:log_loss")
     assert not (tmp_path / "other").exists()
@@ -102,7 +92,7 @@ def test_bad_trials_are_pruned(trained, prepared_dir, tmp_path):
 
 
 def test_every_point_of_a_small_space_is_found(trained, prepared_dir, tmp_path, capsys):
-    """TPE alone would draw its best ones again and again."""
+    """TPE alone would draw its best ones again and again; such draws cost nothing, and end."""
     file = tmp_path / "mine.py"
     file.write_text(
         "def sweep(trial):\n"
@@ -111,7 +101,8 @@ def test_every_point_of_a_small_space_is_found(trained, prepared_dir, tmp_path, 
     )
     found = run(tmp_path / "out", prepared_dir, f"--sweep={file}", "--trials=99")["dtn"]
     assert found["budget"]["complete"] == len(trained) == 6
-    assert "the space has no further settings to try" in capsys.readouterr().out
+    assert found["settings"]["model.dropout"] == "0.1"
+    assert "50 draws found no further settings to try" in capsys.readouterr().out
 
 
 def test_two_studies_have_a_folder_each(trained, prepared_dir, tmp_path):
@@ -130,21 +121,14 @@ def test_that_trials_have_one_validation_is_said(trained, prepared_dir, tmp_path
     run(tmp_path / "three", prepared_dir, "--trials=2", "--pruner=asha")
     told = "the asha pruner compared nothing" in " ".join(capsys.readouterr().out.split())
     assert not told  # the fixture reports some
-    worker.train = lambda *args, **kwargs: {"validation": {"income@all": {"auc": 0.8}}}
+    trials.train = lambda *args, **kwargs: {"validation": {"income@all": {"auc": 0.8}}}
     run(tmp_path / "one", prepared_dir, "--trials=2", "--pruner=asha")
     assert "the asha pruner compared nothing" in " ".join(capsys.readouterr().out.split())
 
 
-def test_a_metric_that_is_not_defined_is_no_value():
-    validation = {"a@all": {"auc": None}, "b@all": {"auc": 0.7}}
-    assert worker.value_of(validation, "mean") == 0.7
-    with pytest.raises(UserError, match="of a is not defined"):
-        worker.value_of(validation, "a")
-
-
 def test_real_trials_leave_test_shut_and_folders_of_others_alone(prepared_dir, tmp_path, capsys):
     """One that cannot fit costs one trial."""
-    grid = "--grid=model.embedding_dim=1000000000,2"
+    grid = "--grid=model.embedding_dim=2,1000000000"
     first = run(tmp_path, prepared_dir, *TINY[:4], TINY[5], grid)
     found = first["shared_bottom"]
     assert 0.3 < found["value"] < 1
@@ -163,6 +147,42 @@ def test_real_trials_leave_test_shut_and_folders_of_others_alone(prepared_dir, t
     assert not any("error" in t.user_attrs for t in trials)
 
 
+def test_a_search_tries_settings_of_others_and_its_finalists_with_seeds_it_has_not_seen(
+    trained, tmp_path
+):
+    """As paper tables call it; a second call adds what is new, and repeats nothing."""
+    config, url = load_config("configs/adult.py:dtn"), f"journal:{tmp_path}/j"
+    given = [{"model.dropout": 0.4}, {"model.dropout": 0.1}]
+
+    def suggest(trial):
+        return {"model.dropout": trial.suggest_float("model.dropout", 0.0, 0.7)}
+
+    def searched(enqueue):
+        how = {"storage": url, "finalists": 2, "finalist_seeds": 2}
+        budget = Budget(trials=3, sampler="random")
+        return search(config, suggest, tmp_path, budget, enqueue=enqueue, alone=True, **how)
+
+    first = searched(given[:1])
+    assert [t["settings"]["model.dropout"] for t in first.trials].count("0.4") == 1
+    names = [name for _, name, _ in trained]
+    assert len(first.trials) == 3
+    assert names[:3] == ["trial_0", "trial_1", "trial_2"]
+    seeds = {(config.model.dropout, config.seed) for _, _, config in trained[3:]}
+    assert {seed for _, seed in seeds} == {101, 102}
+    assert len(seeds) == 4
+    with trial_storage.opened(url, "dtn", make_pruner(Budget()), True) as stored:
+        running = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
+        stored.add_trial(running)  # its worker died; who is alone need not wait for its silence
+    second = searched(given)
+    assert "trial_3" in [name for _, name, _ in trained]
+    numbers = {t["number"]: t["state"] for t in second.trials}  # 0.4 was not even begun again
+    assert numbers == {**dict.fromkeys((0, 1, 2, 4, 5), "complete"), 3: "retried"}
+    assert second.settings == {"model.dropout": "0.1"}
+    assert second.finalists[0].values == [second.value] * 2
+    assert second.stretches == dict.fromkeys((0, 1, 2, 3, 5), 4)
+    assert json.dumps(second.as_dict())
+
+
 @pytest.mark.parametrize(
     ("params", "expected"),
     [
@@ -178,4 +198,4 @@ def test_winners_at_the_edge_of_a_range_are_told(params, expected):
         "dropout": optuna.distributions.FloatDistribution(0.0, 0.5),
     }
     trial = optuna.trial.create_trial(params=params, distributions=ranges, value=0.5)
-    assert sweep_report.at_edge(trial) == expected
+    assert trials.at_edge(trial) == expected

@@ -1,18 +1,28 @@
 """The arguments and the folder of `train`, and help: one clear message, and no harm done."""
 
+import argparse
 import importlib
 import os
 import pathlib
+import re
+import subprocess
 import sys
 
+import own_log
 import pytest
-from command_calls import TINY, WATCHED, contents, message_of, one_line
+from command_calls import ROOT, TINY, WATCHED, contents, message_of, one_line
 
-from dtn_jax.cli import COMMANDS, command, main, train
+import dtn_jax
+from dtn_jax.cli import COMMANDS, command, main, prepare, train
 from dtn_jax.errors import UserError
+from dtn_jax.export.serve.limits import Limits
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.models.experts import EXPERTS
 from dtn_jax.shipped import config_files
+
+SHARED = [name.partition("=")[0] for name in command.SHARED]
+# Commands whose --help imports what they work with.
+SLOW = ("sweep", "compare", "paper_tables", "feature_importance", "replay")
 
 pytest_plugins = ["finished_runs"]
 pytestmark = pytest.mark.usefixtures("in_the_repository")
@@ -48,20 +58,72 @@ def test_a_value_may_stand_apart_from_its_key():
         ([], ("no config: give --config=", "configs/adult.py")),
         (["--config="], ("no config: give --config=", "configs/adult.py")),
         (["--config"], ("--config: expected one argument", "See --help")),
-        ([TINY, "--workdir="], ("no workdir: give --workdir=DIR",)),
         ([TINY, "--workdr=x"], ("unknown argument '--workdr'", "--workdir")),
         ([TINY, "--work=x"], ("unknown argument '--work'", "--workdir")),
         ([TINY, "adult"], ("unknown argument 'adult'", "--help")),
-        ([TINY, "--data_dir=x"], ("unknown argument '--data_dir'", "--config.data.data_dir")),
+        ([TINY, "--batch_size=x"], ("unknown argument '--batch_size'", "--config.data.batch_size")),
+        ([TINY, "--model.dropout=0.1"], ("Did you mean --config.model.dropout?",)),
+        ([TINY, "--model.dropot=0.1"], ("Did you mean --config.model.dropout",)),
+        ([TINY, "--lr=0.1"], ("Did you mean --config.optim.learning_rate?",)),
+        ([TINY, "--config.train.lr=0.1"], ("'train.lr'. Did you mean optim.learning_rate?",)),
         ([TINY, "--config.seed"], ("--config.seed has no value",)),
-        ([TINY, "--config.KEY=3"], ("KEY stands for an option",)),
+        ([TINY, "--config.KEY=3"], ("unknown config key 'KEY'",)),
         ([TINY, "--config.=3"], ("unknown config key ''", "--help=all")),
+        (["--config=configs/adult.py:MMoE"], ("argument 'MMoE'. Did you mean 'mmoe'?",)),
+        (["--config=configs/adult.py", "--model=DTN"], ("Did you mean 'dtn'?",)),
+        ([TINY, "--config.model.experts=gdcn,masknet"], ("'gdcn,masknet': join them with +",)),
+        (
+            ["--config=configs/adult.py:dtn,experts=gdcn,masknet"],
+            ("masknet is an expert; + joins experts: model.experts=mlp+masknet",),
+        ),
+        ([TINY, "--schema=shop.yaml"], ("--schema and --config both", "give one")),
+        (["--model=mmoe"], ("--model=mmoe of what?", "--schema=FILE or --config=FILE")),
     ],
 )
 def test_bad_arguments_are_named(shell, tmp_path, arguments, parts):
     message = message_of(shell(f"--workdir={tmp_path / 'new'}", *arguments))
     assert all(part in message for part in parts), message
     assert not (tmp_path / "new").exists()
+
+
+def test_a_workdir_is_no_config(shell, finished):
+    for given in (finished, finished / "config.json"):
+        message = one_line(message_of(shell(f"--config={given}")))
+        assert message.startswith(f"{given} is a run's, and no config file. To resume or show")
+        assert f"--workdir={finished}" in message
+
+
+def test_own_logs_need_no_config(shell, monkeypatch, tmp_path):
+    """Prepared here or elsewhere, in a workdir of their own name; that of another run is left."""
+    monkeypatch.chdir(tmp_path)
+    pathlib.Path("my shop, new.yaml").write_text(own_log.SCHEMA)
+    call = ("--schema=my shop, new.yaml", "--model=shared_bottom", "--data_dir=data")
+    message = message_of(shell(*call))
+    assert "my shop, new.yaml is not prepared in" in message
+    assert "run dtn-jax prepare --schema=" in message
+    own_log.log(1200).write_parquet("log.parquet")
+    prepare.main(["--schema=my shop, new.yaml", "--input=log.parquet", "--data_dir=data"])
+    small = [f"--config.{key}" for key in TINY.split(",")[1:]]
+    outcome = shell(*call, *small)
+    assert outcome.code == 0, outcome.err
+    workdir = pathlib.Path("runs/my shop, new_shared_bottom")
+    assert outcome.out.startswith(f"workdir: {workdir}\n")
+    assert (workdir / "results.json").exists()
+    assert "This run is finished" in shell(*call, *small).out
+    before = contents(workdir)
+    assert "belongs to another config" in message_of(shell(*call, *small, "--config.seed=1"))
+    assert contents(workdir) == before
+
+
+def test_a_model_stands_before_the_argument_of_a_config():
+    known = argparse.Namespace(schema="", config="configs/adult.py:quick", model="mmoe")
+    known.data_dir, known.force = "x", True
+    assert command.written_out(known, ["--config.seed=1"]) == [
+        "--config.data.data_dir=x",
+        "--config.parallel.check_memory=False",
+        "--config.seed=1",
+    ]
+    assert known.config == "configs/adult.py:mmoe,quick"
 
 
 def test_help_says_how_to_start(shell):
@@ -71,9 +133,8 @@ def test_help_says_how_to_start(shell):
     usage, example = "usage: dtn-jax train --config FILE[:ARGUMENT] ", train.EXAMPLE
     assert text.startswith(usage)
     assert text.endswith(f"example: {example}")
-    assert (
-        "--config.KEY VALUE overrides an option, such as --config.optim.learning_rate=3e-4" in text
-    )
+    overrides = "overrides an option, such as --config.optim.learning_rate=3e-4"
+    assert f"--config.KEY VALUE: {overrides}" in text
     for part in (
         *config_files(pathlib.Path("configs")),
         *ARCHITECTURES,
@@ -93,9 +154,79 @@ def test_every_command_answers_help(name, capsys):
         importlib.import_module(f"dtn_jax.cli.{name}").main(["-h"])
     assert end.value.code == 0
     text = capsys.readouterr().out
-    assert text.startswith("usage: dtn-jax " + name)
-    compiles = name in ("train", "sweep", "feature_importance", "paper_tables")
-    assert not compiles or "--cache_dir DIR" in text
+    assert text.startswith(f"usage: dtn-jax {name} ")
+    assert len(text.splitlines()) <= 100
+    given = {option for option in SHARED if f"\n  --{option}" in text}
+    assert given == {
+        "launch": set(),
+        "compare": set(),
+        "score": {"cache_dir"},
+        "serve": {"cache_dir"},
+        "prepare": {*command.DATA},
+        "export": {*command.DATA, "cache_dir"},
+        "replay": {*command.DATA, "cache_dir"},
+    }.get(name, {*command.DATA, "cache_dir", "force"})
+
+
+HEAVY = {"jax", "flax", "numpy", "duckdb", "tensorflow_datasets", "matplotlib", "optuna", "scipy"}
+HELP = """
+import sys
+from dtn_jax.cli import main
+for name in {names}:
+    sys.argv = ["dtn-jax", name, "--help"]
+    try:
+        main()
+    except SystemExit:
+        pass
+print("loaded:", *sys.modules)
+"""
+
+
+def test_help_imports_nothing_heavy():
+    """Else it would take seconds."""
+    names = [name for name in COMMANDS if name not in SLOW]
+    call = [sys.executable, "-c", HELP.format(names=names)]
+    said = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert said.count("usage: ") == len(names)
+    assert not HEAVY & set(said.rpartition("loaded:")[2].split())
+
+
+def test_a_constant_of_help_is_that_of_the_module():
+    for module, name in [
+        ("models.architectures", "ARCHITECTURES"),
+        ("data.sets.catalog", "DATASETS"),
+        ("data.prepare", "MEMORY_GB"),
+        ("export.batches", "LARGEST"),
+    ]:
+        real = getattr(importlib.import_module(f"dtn_jax.{module}"), name)
+        read = command.constant(module, name)
+        assert read == (list(real) if isinstance(read, list) else real)
+    assert command.constant("export.serve.limits", "max_wait_ms") == Limits().max_wait_ms
+
+
+def test_the_list_of_commands(monkeypatch, capsys):
+    for arguments in ([], ["-h"], ["--help"]):
+        monkeypatch.setattr(sys, "argv", ["dtn-jax", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == 0
+        lines = capsys.readouterr().out.splitlines()
+        listed = [line.split()[0] for line in lines if re.match(r"  \w+  ", line)]
+        assert listed == list(COMMANDS)
+        assert len(COMMANDS) <= 14
+        assert max(map(len, lines)) <= 80
+    monkeypatch.setattr(sys, "argv", ["dtn-jax", "--version"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert (end.value.code, capsys.readouterr().out) == (0, f"dtn-jax {dtn_jax.__version__}\n")
+
+
+def test_a_clone_has_each_command_as_a_module():
+    """test_what_a_shell_sees calls one so."""
+    for name in COMMANDS:
+        stub = (ROOT / "experiments" / f"{name}.py").read_text()
+        assert stub.splitlines()[0] == f'"""`dtn-jax {name}`, in a clone."""'
+        assert stub.endswith(f'if __name__ == "__main__":\n    main("{name}")\n')
 
 
 def test_a_list_of_commands_whose_reader_has_gone_is_no_error(monkeypatch):

@@ -27,7 +27,6 @@ SHOWN = 2  # rows of a split in clear
 VALUES = 3  # values of a vocabulary in clear
 DIGITS = 8  # of a SHA-256
 LONGEST = 10  # list of numbers in clear
-USUAL = {"slots": 1, "pooling": "sum", "kind": "categorical"}  # of a field
 
 
 # --- the sets, from their raw files -----------------------------------------------------------
@@ -262,15 +261,12 @@ def _bad_rows(data) -> dict:
 
 def record(name: str, data) -> dict:
     """Everything that golden/NAME.json holds of a set."""
-    schema, shown = json.loads(data.schema.to_json()), shown_values.fields(data.folder)
+    shown = shown_values.fields(data.folder)
     found = {
         "rows": data.rows,
         "unknown values": {s: _nonzero(counts) for s, counts in data.unknown_values.items()},
         "cut values": {s: _nonzero(counts) for s, counts in data.cut_values.items()},
         "bad rows": _bad_rows(data),
-        "fields": _by_name(schema["fields"]),
-        "tasks": _by_name(schema["tasks"]),
-        "columns": {key: schema.get(key, "") for key in ("weight", "group", "day", "loss_weight")},
         "numbers": _fits(data),
         "vocabularies": {},
     }
@@ -289,16 +285,6 @@ def record(name: str, data) -> dict:
 
 def _nonzero(counts):
     return {name: count for name, count in counts.items() if count}
-
-
-def _by_name(options):
-    """{name: the rest} of fields or tasks, in their order, without what is usual or empty."""
-    found = {}
-    for one in options:
-        usual = USUAL | {"table": one["name"], "name": one["name"]}
-        kept = {k: v for k, v in one.items() if v not in ("", [], False) and v != usual.get(k)}
-        found[one["name"]] = _rounded(kept)
-    return found
 
 
 def _rounded(value):

@@ -11,7 +11,7 @@ from world import log
 
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.sets import ali_ccp
-from dtn_jax.data.sets.ali_ccp import BAGS, CROSSES, FIELDS, held_out
+from dtn_jax.data.sets.ali_ccp import BAGS, FIELDS, held_out
 from experiments import ali_ccp_twin
 
 SPLITS = ("train", "validation", "test")
@@ -64,15 +64,7 @@ def test_generated_files_come_back_as_the_generators_rows(whole):
         assert f"values of {split} beyond max_values: {counts}" in whole.notes["account"]
 
 
-def test_fields_tasks_and_split(whole):
-    schema = whole.schema
-    assert schema.field_names == FIELDS
-    assert {f.name for f in schema.fields if f.kind == "bag"} == {*BAGS, *CROSSES}
-    assert [f.slots for f in schema.fields if f.name in CROSSES] == [1, 1, 1]
-    click, conversion = schema.tasks
-    assert (click.upstream, conversion.upstream) == ((), ("click",))
-    assert conversion.spaces == ("all", "click")
-    assert schema.group == "user"
+def test_the_held_out_rows():
     held = held_out(np.arange(1, 100_001))
     assert abs(held.mean() - 0.1) < 0.005
     # Fixed for good: a validation split that moves makes old results incomparable.

@@ -10,7 +10,7 @@ from own_log import one_field, prepared, shop, split_frames
 from scipy.stats import chi2
 
 from dtn_jax.data import equal_rows
-from dtn_jax.data.describe import describe, fields, leaks
+from dtn_jax.data.describe import describe, fields, labels, leaks
 from dtn_jax.report.description import overview
 
 
@@ -87,7 +87,7 @@ def test_groups(told):
     assert (train.in_train, test.count) == (None, len(users))
     assert test.in_train == pytest.approx(in_train.mean())
     assert test.rows_in_train == pytest.approx(users["len"].filter(in_train).sum() / 1200)
-    assert test.quantiles == pytest.approx(np.quantile(users["len"], describe.QUANTILES))
+    assert test.quantiles == pytest.approx(np.quantile(users["len"], labels.QUANTILES))
     mixed = users["click"].is_between(0, 1, closed="none").mean()
     assert test.both["click@all"] == (len(users), pytest.approx(mixed))
     clicked = frames["test"].filter(pl.col("click") == 1).group_by("user").agg(pl.mean("order"))
@@ -157,18 +157,6 @@ def test_few_ids_have_a_bin_each():
     assert found.chance == pytest.approx(chi2.ppf(0.95, 8) * (1 / 900 + 1 / 300))
     assert found.reading == "strong"
     assert found.split == "test"
-
-
-def test_bins_of_many_ids():
-    """The most frequent alone, equally frequent ones together, the unknown id with the rarest."""
-    counts = np.concatenate([[7.0], [1000.0] * 20, [30.0] * 40, [3.0] * 40])
-    bins = fields.bins_of(np.arange(101), counts)
-    assert len(set(bins[1:21])) == 20
-    (equal,), rarest = set(bins[21:61]), set(bins[61:])
-    assert equal not in bins[1:21]
-    assert rarest == {bins[0]}
-    assert not rarest & {*bins[1:61]}
-    assert sorted(set(bins)) == list(range(bins.max() + 1))
 
 
 def test_rare_ids_that_did_not_move_are_stable():

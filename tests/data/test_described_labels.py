@@ -205,20 +205,6 @@ def test_the_log_odds_of_a_bag():
     np.testing.assert_allclose(got, [one + two, two, none, 0.0])
 
 
-def test_an_entry_is_picked_where_it_is_fitted():
-    """Of many at random, the best where they are scored would look better than it is."""
-    draw = np.random.default_rng(0)
-    sides = tuple(np.flatnonzero(draw.permutation(400) % 2 == side) for side in (0, 1))
-    ones = draw.random(400) < 0.3
-    label = leaks.Label("click", sides, tuple(ones[side] for side in sides))
-    entries = draw.integers(0, 8, (100, 400, 1))
-    values = [leaks.Values(leaks.VALUE, 8, ids, entry=n) for n, ids in enumerate(entries)]
-    (figure,) = leaks.alone("f", values, [label])
-    fits = [leaks.fitted(ids[sides[0]], label.ones[0], 8) for ids in entries]
-    assert figure.entry == np.argmax([fit.auc() for fit in fits])
-    assert figure.auc == fits[figure.entry].rank(entries[figure.entry][sides[1]], label.ones[1])
-
-
 def test_rows_of_sampled_negatives_count_by_weight():
     """A row that weighs 3 is three rows."""
     draw = np.random.default_rng(0)

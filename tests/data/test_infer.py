@@ -99,7 +99,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 TASKS = ["click", "order", "watch_seconds"]
 
 
-def test_from_raw_files_to_a_trained_model(tmp_path, monkeypatch, capsys):
+def test_from_raw_files_to_a_prepared_set(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     draw, folder = np.random.default_rng(0), tmp_path
     frame = log.rows(2000).drop("seconds", "query", "speed", "viewed", "viewed_action", "w")
@@ -117,8 +117,9 @@ def test_from_raw_files_to_a_trained_model(tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert re.search(r"paid_with: known only after the fact\? It is missing in 0 %", shown)
     assert "'request id'" in shown or "request id: nearly unique" in shown
-    _, *arguments = shlex.split(shown.splitlines()[-1].partition(" -m ")[2])
-    prepare.main([*arguments, "--processes=1"])
+    to_prepare, to_train = (shlex.split(line) for line in shown.splitlines()[-2:])
+    assert (to_prepare[:2], to_train[:2]) == (["dtn-jax", "prepare"], ["dtn-jax", "train"])
+    prepare.main([*to_prepare[2:], "--processes=1"])
     prepared = read(data / "logs" / "shop" / "1.0.0")
     assert [task.name for task in prepared.schema.tasks] == TASKS
     assert prepared.schema.tasks[1].upstream == ("click",)
@@ -134,16 +135,9 @@ def test_from_raw_files_to_a_trained_model(tmp_path, monkeypatch, capsys):
     assert by_name["tags"].weights == "tags_weight"
     assert by_name["embedding"].length == 3
     small = "model.experts=mlp,model.mlp.hidden=4,model.expert_dim=4,model.tower_hidden=4"
-    config = f"configs/logs.py:shared_bottom,schema={schema},quick,train.max_steps=3,{small}"
-    train.main(
-        [
-            f"--config={config}",
-            f"--config.data.data_dir={data}",
-            "--config.data.batch_size=64",
-            "--config.parallel.devices=1",
-            f"--workdir={folder}/run",
-        ]
-    )
+    small += ",train.max_steps=3,data.batch_size=64,parallel.devices=1"
+    small = [f"--config.{option}" for option in small.split(",")]
+    train.main([*to_train[2:], f"--workdir={folder}/run", *small])
     assert (folder / "run").is_dir()
     assert "order" in capsys.readouterr().out
 

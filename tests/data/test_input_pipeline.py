@@ -94,12 +94,6 @@ def test_picked_rows_come_from_their_blocks_alone(count, monkeypatch):
     assert data.notes["train"].taken == sorted(set(blocks))
 
 
-def test_the_same_items_in_order():
-    assert list(prefetched(iter(range(100)))) == list(range(100))
-    assert list(prefetched(iter([]))) == []
-    assert list(prefetched(iter([None, None]))) == [None, None]
-
-
 def test_one_item_ahead_and_no_more():
     made, second = [], threading.Event()
 
@@ -116,17 +110,6 @@ def test_one_item_ahead_and_no_more():
     time.sleep(0.05)
     assert made == [0, 1]
     ahead.close()
-
-
-def test_an_error_comes_where_its_item_would_have():
-    def items():
-        yield 1
-        raise ValueError("the disk is gone")
-
-    ahead = prefetched(items())
-    assert next(ahead) == 1
-    with pytest.raises(ValueError, match="the disk is gone"):
-        next(ahead)
 
 
 def test_forgetting_ends_the_thread():

@@ -283,8 +283,8 @@ def test_the_command_prepares_and_shows(shop, tmp_path, capsys):
         (["--schema=a.yaml", "--input=x", "--labels=a"], "--labels goes with --infer, not"),
         (["--dataset=adult", "--extend=a"], "--extend goes with --schema, not with --dataset"),
         (["--infer", "--input=x", "--out=y", "--describe"], "goes with --schema or --dataset, not"),
-        (["--infer", "--out=s.yaml"], "--infer needs --input=FILES"),
-        (["--infer", "--input=a"], "--infer needs --out=FILE"),
+        (["--infer", "--out=s.yaml"], "--input is missing"),
+        (["--infer", "--input=a"], "--out is missing"),
     ],
 )
 def test_wrong_arguments_are_told(given, told, shop, tmp_path):

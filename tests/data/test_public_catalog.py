@@ -1,6 +1,6 @@
 """Public sets from their archives, which a server here serves; what the catalog says of them."""
 
-import contextlib
+import functools
 import http.server
 import io
 import pathlib
@@ -93,47 +93,31 @@ def surroundings(monkeypatch):
         monkeypatch.setenv(name, "127.0.0.1")
 
 
-@contextlib.contextmanager
-def serving(served, file):
-    """Serves `served["data"]` at the address that it yields, and counts `served["requests"]`;
-    answers 404 while there is none."""
+@pytest.fixture(params=SETS)
+def served(request, monkeypatch, tmp_path):
+    """What is served: what is written to the path `at`; `name` of the set, its `files`, the `file`
+    that has them, and how often that was asked for."""
+    builder, file, _ = SETS[request.param]
+    (tmp_path / "served").mkdir()
+    served = {"requests": 0, "name": request.param, "file": file, "at": tmp_path / "served" / file}
+    served["files"] = write(tmp_path / "elsewhere", request.param)
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            served["requests"] += 1
-            if "data" not in served:
-                self.send_error(404)
-                return
-            self.send_response(200)
-            self.send_header("Content-Length", len(served["data"]))
-            self.end_headers()
-            self.wfile.write(served["data"])
-
+    class Handler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_):
-            pass
+            served["requests"] += 1
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+    handler = functools.partial(Handler, directory=tmp_path / "served")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as listening:
         thread = threading.Thread(target=listening.serve_forever, args=(0.02,))
         thread.start()
-        yield f"http://127.0.0.1:{listening.server_port}/{file}"
+        monkeypatch.setattr(builder, "url", f"http://127.0.0.1:{listening.server_port}/{file}")
+        yield served
         listening.shutdown()
         thread.join()
 
 
-@pytest.fixture(params=SETS)
-def served(request, monkeypatch, tmp_path):
-    """What is served: `data`; `name` of the set, its `files`, and how often it was asked for."""
-    builder, file, _ = SETS[request.param]
-    files = write(tmp_path / "elsewhere", request.param)
-    served = {"requests": 0, "name": request.param, "files": files, "file": file}
-
-    with serving(served, file) as url:
-        monkeypatch.setattr(builder, "url", url)
-        yield served
-
-
 def test_a_downloaded_set_is_the_same(served, tmp_path, capsys):
-    served["data"] = packed_files(served["files"], served["file"])
+    served["at"].write_bytes(packed_files(served["files"], served["file"]))
     (tmp_path / "raw").mkdir()
     first = load(tmp_path, served["name"])
     shown = capsys.readouterr()
@@ -175,12 +159,12 @@ def test_downloads_that_fail(served, tmp_path):
         (whole[:middle] + bytes(64) + whole[middle + 64 :], "cannot be unpacked"),
         (packed_files(served["files"], served["file"], wanted[0]), f"lacks {wanted[0]}"),
     ):
-        served["data"] = data
+        served["at"].write_bytes(data)
         told = message()
         assert part in told
         assert "it was discarded, and the next run downloads it again" in told
         assert not list((tmp_path / "data" / "downloads").rglob("*.unpacked*"))
-    served["data"] = whole
+    served["at"].write_bytes(whole)
     assert load(tmp_path, served["name"], raw="").rows["test"]
 
 

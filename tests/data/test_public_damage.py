@@ -132,6 +132,7 @@ DAMAGE = {  # {set: [(file, what becomes of its bytes, the message, where FILE i
         (B, cell(3, LOG["date"], "202204081"), "date is '202204081', expected a date"),
         (B, rows(lambda rows: [rows[0], *rows]), r"FILE, line 2: user_id is 'user_id', exp"),
         (B, rows(lambda rows: [rows[0], *rows[:1] * 3]), r"FILE, line 2: .* \(in 3 rows\)"),
+        (B, line(1, lambda row: row.replace("tab", "date")), "FILE: column 'date' is there twice"),
     ],
     "kuairand min_count=1": [
         (PARQUET, one("is_follow", -1), "FILE, row 2: is_follow is '-1', expected 0, 1 or missing"),
@@ -140,7 +141,7 @@ DAMAGE = {  # {set: [(file, what becomes of its bytes, the message, where FILE i
         (PARQUET, table(lambda frame: frame.filter(DAY < 20220421)), "is of 20220421; .* 20220408"),
         (PARQUET, table(lambda frame: frame.filter(DAY != 20220419)), "no row is of 20220419"),
         (PARQUET, table(lambda frame: frame.drop("date")), "column 'date' is missing"),
-        (PARQUET, table(lambda frame: frame.drop("is_click")), "column 'is_click' is missing"),
+        (PARQUET, table(lambda frame: frame.drop("is_follow")), "column 'is_follow' is missing"),
         (PARQUET, table(lambda _: pl.DataFrame({"a" * 10**7: [1]})), "the columns are: a{60}…$"),
     ],
 }

@@ -1,18 +1,14 @@
 """The synthetic data set: the funnel's rows, streamed into splits, with the truth beside them."""
 
 import functools
-import gc
-import tracemalloc
 
 import numpy as np
-import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from dtn_jax.data.blocks import Layout
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.sets import catalog
-from dtn_jax.data.sets.synthetic import builder as synthetic
 from dtn_jax.data.sets.synthetic import funnel, known_answer
 from dtn_jax.data.sets.synthetic.builder import Synthetic
 from dtn_jax.data.sets.synthetic.funnel import FunnelSpec
@@ -117,19 +113,3 @@ def test_prepared_sets_keep_their_layout():
     sizes = {1_000: (1, 128), 163_839: (32, 128), 1_249_998: (64, 128), 1_250_000: (64, 1024)}
     for rows, layout in {**sizes, 10**8: (64, 1024)}.items():
         assert Synthetic(data_dir="", rows=rows).layout == Layout(*layout)
-
-
-def test_rows_are_written_a_chunk_at_a_time(monkeypatch, tmp_path):
-    monkeypatch.setattr(synthetic, "CHUNK", funnel.BLOCK_ROWS)
-    peaks = {}
-    for rows in (40_000, 120_000):
-        builder = Synthetic(rows=rows, data_dir=str(tmp_path))
-        builder.home.mkdir(parents=True)
-        gc.collect()
-        tracemalloc.start()
-        with builder.log({}) as (path,):
-            peaks[rows] = tracemalloc.get_traced_memory()[1]
-            tracemalloc.stop()
-            assert pl.scan_parquet(path).select(pl.len()).collect().item() == rows
-    grown = peaks[120_000] - peaks[40_000]
-    assert grown < 80_000 * 23 * 4 / 10  # a tenth of what the ids of the further rows take

@@ -188,11 +188,11 @@ def test_models_of_other_labels_or_groups_are_not_compared(pair):
     *_, (one, two) = pair
     by = ScoredBy.read(pathlib.Path(two))
     labels = by.labels | {"watch": dataclasses.replace(by.labels["watch"], text="watch")}
-    told = r"label of 'watch' is `log1p.* == 1` in .* and `watch` in .* units"
+    told = r"the unit of 'watch' is `log1p.* == 1` in .* and `watch` in that of the other"
     with pytest.raises(UserError, match=told):
         compared(one, rewritten(two, labels=labels))
     other = rewritten(two, group="session")
-    with pytest.raises(UserError, match=r"in groups by 'user_id', and those of .* by 'session'"):
+    with pytest.raises(UserError, match=r"group of a row .* is `user_id` in the .* and `session`"):
         compared(one, other)
     assert compared(one, other, "--group=user_id")
 
@@ -215,7 +215,9 @@ def test_files_that_say_nothing_of_groups_are_asked_for_them(pair, tmp_path, cap
 
 def test_models_that_weigh_rows_otherwise_are_not_compared(pair):
     *_, (one, two) = pair
-    with pytest.raises(UserError, match="count rows by no weight, those of the other by w, as"):
+    with pytest.raises(
+        UserError, match="the weight of a row is `none` in the model of the one and `w`"
+    ):
         compared(one, rewritten(two, weight="w", written=False))
 
 

@@ -103,7 +103,7 @@ def test_a_missing_extra_is_named(folders, monkeypatch):
 
 
 def test_no_model(tmp_path):
-    with pytest.raises(UserError, match="no model: give --model=MODEL"):
+    with pytest.raises(UserError, match="--model is missing"):
         serve.main([])
     with pytest.raises(UserError, match="holds no model"):
         serve.main([f"--model={tmp_path}"])

@@ -157,7 +157,7 @@ FAILING = """
 import sys
 from configs import base
 from dtn_jax.parallel import processes
-from experiments import command
+from dtn_jax.cli import command
 
 def main(arguments):
     parallel = base.get_config().parallel

@@ -17,7 +17,6 @@ from dtn_jax.shapes import Int64
 
 MOST_ROWS = 3_000_000  # of a split that are read
 MOST_BYTES = 256 << 20  # that those of a split may take
-QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Groups:
     Attributes:
       split: its name.
       count: groups.
-      quantiles: rows of a group, at QUANTILES.
+      quantiles: rows of a group, at `labels.QUANTILES`.
       in_train: the share of the groups that train has; None of train.
       rows_in_train: the share of the rows that are of such groups; None of train.
       both: {task@space: (groups with a row there, the share of them with both classes)}.
@@ -184,7 +183,9 @@ def groups_of(samples: Mapping[str, Batch], schema: Schema) -> list[Groups]:
         shares = known.mean(), sizes[known].sum() / sizes.sum()
         shares = (None, None) if split == "train" else map(float, shares)
         found.append(
-            Groups(split, len(own), tuple(np.quantile(sizes, QUANTILES).tolist()), *shares, both)
+            Groups(
+                split, len(own), tuple(np.quantile(sizes, labels.QUANTILES).tolist()), *shares, both
+            )
         )
     return found
 

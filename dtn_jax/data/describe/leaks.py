@@ -131,15 +131,13 @@ def _in_order(numbers: Float[np.ndarray, " B"], ones: Bool[np.ndarray, " B"]) ->
 
 @dataclasses.dataclass(frozen=True)
 class Fitted:
-    """What values say of a label, by id; at the first place that there is none.
+    """What values say of a label, by id from 0 on; at the first place that there is none.
 
     Attributes:
-      ids: from -1 on.
       odds: what each adds to the log-odds of the label; 0 where it does not occur.
       positives, negatives: how often each occurs with either label.
     """
 
-    ids: Int[np.ndarray, " K"]
     odds: Float[np.ndarray, " K"]
     positives: Float[np.ndarray, " K"]
     negatives: Float[np.ndarray, " K"]
@@ -159,7 +157,7 @@ class Fitted:
         if ids.shape[1] > 1:
             return auc(self.score(ids), ones)
         places = ids[:, 0] + 1  # counts are quicker than a sort of all scores
-        counts = (np.bincount(places[own], minlength=len(self.ids)) for own in (ones, ~ones))
+        counts = (np.bincount(places[own], minlength=len(self.odds)) for own in (ones, ~ones))
         return _auc(self.odds, *counts)
 
 
@@ -196,7 +194,7 @@ def fitted(
     rate, total = w[ones].sum() / w.sum(), positives + negatives
     p = (positives + M * rate) / (total + M)
     odds = np.log(p / (1 - p)) - np.log(rate / (1 - rate))
-    return Fitted(np.arange(-1, rows), np.where(total > 0, odds, 0.0), positives, negatives)
+    return Fitted(np.where(total > 0, odds, 0.0), positives, negatives)
 
 
 def _count(ids: np.ndarray, rows: int, weights: np.ndarray | None) -> Float[np.ndarray, " K"]:

@@ -102,7 +102,7 @@ def kind_of(c: Column) -> str:
     if not c.is_list:
         return "numeric" if is_numeric(c) else "categorical"
     if not c.is_fraction:
-        return "" if names.singular(c.name) & names.WEIGHTS else "bag"
+        return "" if names.has(names.singular(c.name), "weights") else "bag"
     return "vector" if c.length and c.is_finite else ""
 
 

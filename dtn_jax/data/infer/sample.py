@@ -19,8 +19,7 @@ from dtn_jax.data import progress, times
 from dtn_jax.data.raw import read as raw_read
 from dtn_jax.data.raw.files import FILE, RawFile
 from dtn_jax.data.raw.lines import opened
-from dtn_jax.data.raw.types import Type, Types
-from dtn_jax.data.raw.unit import Reject, Unit
+from dtn_jax.data.raw.types import Reject, Type, Types, Unit
 from dtn_jax.data.schemas.spec import InputSpec
 from dtn_jax.errors import UserError
 from dtn_jax.shapes import Float64

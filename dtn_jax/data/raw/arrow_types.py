@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,8 +13,7 @@ import pyarrow.types as is_
 
 from dtn_jax.data.raw.files import RawFile
 from dtn_jax.data.raw.lines import NOT_UTF8
-from dtn_jax.data.raw.types import Type, Types
-from dtn_jax.data.raw.unit import Chunk, Reject
+from dtn_jax.data.raw.types import Chunk, Reject, Type, Types
 from dtn_jax.errors import UserError
 
 DIGITS = 38  # of a decimal, at most, in polars
@@ -64,11 +64,12 @@ def _decimal(type: pa.DataType) -> pa.DataType:
 
 def schema(types: pa.Schema, as_is: bool = False) -> Types:
     """The columns' types; those that cannot be read are a Struct."""
+    return {field.name: _of_polars(target(field.type, as_is)) for field in types}
 
-    def of_polars(type: pa.DataType | None) -> Type:
-        return pl.Struct([]) if type is None else pl.from_arrow(pa.array([], type)).dtype
 
-    return {field.name: of_polars(target(field.type, as_is)) for field in types}
+@functools.cache
+def _of_polars(type: pa.DataType | None) -> Type:
+    return pl.Struct([]) if type is None else pl.from_arrow(pa.nulls(0, type)).dtype
 
 
 def check_columns(file: RawFile, types: pa.Schema, columns: Sequence[str]) -> None:
@@ -89,7 +90,7 @@ def chunk(batch: pa.RecordBatch, columns: Sequence[str], first: int, as_is: bool
     Raises:
       pa.ArrowInvalid: it is damaged, or a decimal has more than DIGITS digits.
     """
-    read = {name: _plain(batch.column(name)) for name in columns}
+    read = {name: plain(batch.column(name)) for name in columns}
     kept, bad = np.ones(batch.num_rows, bool), {}
     for name, column in read.items():
         for row, value in _not_utf8(column, as_is).items():
@@ -107,15 +108,17 @@ def series(array: pa.Array, as_is: bool = False) -> pl.Series:
     return pl.from_arrow(array if array.type == read else array.cast(read))
 
 
-def _plain(array: pa.Array) -> pa.Array:
+def plain(array: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Without extension type, dictionary or runs: an array whose values lie one by one."""
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
     if isinstance(array.type, pa.BaseExtensionType):
-        return _plain(array.storage)
+        return plain(array.storage)
     if is_.is_dictionary(array.type):
         array.validate(full=True)  # indices may be out of range in a damaged file
-        return _plain(array.dictionary_decode())
+        return plain(array.dictionary_decode())
     if is_.is_run_end_encoded(array.type):
-        return _plain(pc.run_end_decode(array))
+        return plain(pc.run_end_decode(array))
     return array
 
 

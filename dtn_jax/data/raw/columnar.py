@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 
 from dtn_jax.data.raw import arrow_types
 from dtn_jax.data.raw.files import RawFile, open_file
-from dtn_jax.data.raw.types import Types
-from dtn_jax.data.raw.unit import Chunk, Unit
+from dtn_jax.data.raw.types import Chunk, Types, Unit
 from dtn_jax.errors import UserError
 
 BUFFER = 1 << 20  # bytes of a column of Parquet that are asked for at once

@@ -13,8 +13,7 @@ import pyarrow.csv as pacsv
 
 from dtn_jax.data.raw import lines as text
 from dtn_jax.data.raw.files import RawFile
-from dtn_jax.data.raw.types import Types
-from dtn_jax.data.raw.unit import Chunk, Reject, Unit
+from dtn_jax.data.raw.types import Chunk, Reject, Types, Unit
 from dtn_jax.data.schemas.spec import InputSpec
 from dtn_jax.errors import UserError
 from dtn_jax.shapes import Bool

@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from dtn_jax.data.raw.files import RawFile, open_file
-from dtn_jax.data.raw.unit import Unit
+from dtn_jax.data.raw.types import Unit
 from dtn_jax.errors import UserError
 from dtn_jax.shapes import Bool, Int, UInt8
 

@@ -10,8 +10,7 @@ import polars as pl
 
 from dtn_jax.data.raw import columnar, csv, json_lines
 from dtn_jax.data.raw.files import FILE, RawFile
-from dtn_jax.data.raw.types import Types
-from dtn_jax.data.raw.unit import Chunk, Unit
+from dtn_jax.data.raw.types import Chunk, Types, Unit
 from dtn_jax.data.schemas.spec import InputSpec
 from dtn_jax.errors import UserError
 
@@ -105,9 +104,7 @@ def chunks(
       may_lack: columns that are null where the file has none.
       as_is: decimals and bytes stay such, and rows of JSON lines with a value that its column
         cannot hold are in the frame, too, null there.
-      lists: of JSON lines, the columns that hold lists; all are texts then, or lists of texts.
-        None: the file's first lines say which do, and what types columns have; a chunk's own
-        values widen them.
+      lists: of JSON lines, the columns that hold lists. None: the file's first lines say which do.
 
     Yields:
       Chunks whose cutting depends on the file and the unit alone. The types are those of `schema`,

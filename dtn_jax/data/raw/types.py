@@ -1,4 +1,5 @@
-"""The types of raw columns: their names, and what becomes of columns that have several.
+"""What raw files are read as: units, chunks of rows, rows that cannot be used; and the types of
+columns, their names, and what becomes of a column that has several.
 
 A column has one of NAMES, or lists of one. A set's schema.json keeps these names; the values of
 JSON are of a *kind* each, which is such a name, `long` (a whole number that a float may round), or
@@ -7,10 +8,17 @@ JSON are of a *kind* each, which is such a name, `long` (a whole number that a f
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
+
+from dtn_jax.data import keys, times
+from dtn_jax.errors import UserError
+from dtn_jax.shapes import Int
 
 Type = Any  # a polars type; beartype cannot name polars' DataType
 Types = Mapping[str, Type]  # {column: its type}
@@ -27,15 +35,79 @@ NAMES: dict[str, Type] = {
     "time": UTC,
     "nothing": pl.Null,
 }
+LONGEST = 80  # characters of a rejected value that are kept
 LIST_OF, LONG, NESTED = "list of ", "long", "nested"
 WIDER = (  # types that go together, and the one that they become
     ((pl.Float32, pl.Float64), pl.Float64),
     ((pl.Date, pl.Datetime), UTC),
     ((pl.Boolean, pl.Int64), pl.Int64),
 )
-EXACT = 2.0**53  # below, a float's whole numbers are exact
-TRUTHS = {"true": True, "True": True, "TRUE": True, "1": True}
-TRUTHS |= {"false": False, "False": False, "FALSE": False, "0": False}
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """A piece of a raw file that one task reads.
+
+    Attributes:
+      file: its place in the list of files.
+      start, stop: Parquet: row groups; Arrow: record batches; text: bytes. A gzip file is one unit:
+        `start` counts unpacked bytes, and `stop` is -1, the end.
+      first_row: the number of its first row, from 1; in a text file the number of its first line.
+      rows: how many; in a text file its lines, blank and broken ones too. -1: unknown before it is
+        read, in a gzip file.
+    """
+
+    file: int
+    start: int
+    stop: int
+    first_row: int
+    rows: int
+
+    def check(self, address: str, rows: int) -> None:
+        """Raises UserError where not all of its rows were read."""
+        if self.rows not in (-1, rows):
+            raise UserError(
+                f"{address}: {rows} rows are read from row {self.first_row} on, where {self.rows} "
+                "were counted: the file is damaged, or has changed meanwhile"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Reject:
+    """A row that is counted and shown, never silently dropped.
+
+    Attributes:
+      row: its number in its file: the line in a text file, otherwise counted from 1.
+      reason: the same text for all rows of this kind, so that they can be counted by it.
+      column: whose value is wrong; '' where it is the row.
+      value: what was found; of more than LONGEST characters, the first ones and '…'.
+    """
+
+    row: int
+    reason: str
+    column: str = ""
+    value: str = ""
+
+    def __post_init__(self):
+        if len(self.value) > LONGEST:
+            object.__setattr__(self, "value", f"{self.value[: LONGEST - 1]}…")
+
+
+@dataclasses.dataclass(frozen=True)
+class Chunk:
+    """Some rows of a unit, in the file's order.
+
+    Attributes:
+      frame: the rows that could be read, the wanted columns in the wanted order.
+      numbers: `[rows]`, the number in the file of each row of the frame.
+      broken: the rows that cannot be used; they are not in the frame, unless that was asked for.
+      kinds: of JSON lines, the kinds of each column's values.
+    """
+
+    frame: pl.DataFrame
+    numbers: Int[np.ndarray, " rows"]
+    broken: list[Reject]
+    kinds: dict[str, Kinds] = dataclasses.field(default_factory=dict)
 
 
 def name_of(kind: Type) -> str:
@@ -97,27 +169,68 @@ def is_listed(kinds: Iterable[str]) -> bool:
 
 
 def as_type(column: pl.Series, kind: Type) -> pl.Series:
-    """A column in another type; null where a value has none."""
-    if column.dtype == pl.Datetime and column.dtype.time_zone:
-        column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    """A column in another type, null where a value has none.
+
+    No number is rounded but to the digits of a float, no time cut to its date. Bytes are text in
+    UTF-8.
+    """
+    dtype = column.dtype
+    if dtype == kind:
+        return column
+    if dtype == pl.Datetime and dtype.time_zone:
+        return as_type(column.dt.convert_time_zone("UTC").dt.replace_time_zone(None), kind)
+    if dtype == pl.Decimal and (kind.is_integer() or kind == pl.String):
+        return as_type(column.cast(pl.String).str.replace(r"\.0+$", ""), kind)
+    if isinstance(dtype.inner if dtype == pl.List else dtype, pl.Decimal):
+        float64 = pa.float64() if dtype == pl.Decimal else pa.large_list(pa.float64())
+        floats = pl.from_arrow(column.to_arrow().cast(float64))  # polars' differ in the last bit
+        return as_type(floats.alias(column.name), kind)
+    if isinstance(dtype, pl.Array):
+        return as_type(column.arr.to_list(), kind)
+    if dtype in (pl.Binary, pl.Int128, pl.UInt128):
+        return as_type(column.cast(pl.String, strict=False), kind)
+    nested = isinstance(dtype, pl.Struct | pl.Object)
+    if nested or (dtype == pl.List) != (kind == pl.List):
+        return _nothing(column, kind)
+    if kind == pl.List:
+        inner = as_type(column.explode(keep_nulls=False, empty_as_null=False), kind.inner)
+        lengths = column.list.len().fill_null(0).to_numpy()
+        return lists(inner, lengths, column.is_null().to_numpy()).alias(column.name)
     if kind == pl.String:
-        text = pl.select(_text(pl.lit(column), column.dtype)).to_series()
-        return text.alias(column.name)
-    if kind == pl.List and kind.inner == pl.String and column.dtype == pl.List:
-        return column.list.eval(_text(pl.element(), column.dtype.inner))
-    if kind == pl.Boolean and column.dtype == pl.String:
-        return column.replace_strict(TRUTHS, default=None, return_dtype=pl.Boolean)
-    if kind == pl.List and kind.inner == pl.Boolean:
-        truths = pl.element().replace_strict(TRUTHS, default=None, return_dtype=pl.Boolean)
-        return column.list.eval(truths)
-    return column.cast(kind, strict=False)
+        return keys.text(column)
+    if times.is_text(dtype):
+        return _of_text(column.cast(pl.String).str.strip_chars(), kind)
+    if times.is_date(kind) and times.is_date(dtype):
+        found = column.cast(kind)
+        return found if kind == pl.Datetime else found.set(found != column, None)
+    if times.is_date(kind) or not (dtype.is_numeric() or dtype == pl.Boolean):
+        return _nothing(column, kind)
+    if kind == pl.Boolean:
+        return column.set(~((column == 0) | (column == 1)), None).cast(pl.Boolean)
+    found = column.cast(kind, strict=False)
+    if not dtype.is_float():
+        return found
+    if kind.is_float():  # training read no more digits; but it may be too large
+        return found.set((found.is_infinite() & column.is_finite()).fill_null(False), None)
+    return found.set((found.cast(dtype) != column).fill_null(False), None)
 
 
-def _text(values: pl.Expr, dtype: Type) -> pl.Expr:
-    """One text for one value: NaN has none, a whole float no fraction, a time no fraction of 0."""
-    if dtype.is_float():
-        whole = (values == values.floor()) & (values.abs() < EXACT)
-        number = values.cast(pl.Int64, strict=False).cast(pl.String)
-        return pl.when(whole).then(number).otherwise(values.fill_nan(None).cast(pl.String))
-    text = values.cast(pl.String, strict=False)
-    return text.str.replace(r"\.0+$", "") if dtype == pl.Datetime else text
+def _of_text(text: pl.Series, kind: Type) -> pl.Series:
+    """Values that texts say."""
+    if times.is_date(kind):
+        return as_type(times.to_time(text, "date").cast(UTC), kind)
+    if kind.is_float():
+        return keys.numbers(text).cast(kind)
+    plain = keys.plain_texts(text)
+    return as_type(plain.cast(pl.Int8 if kind == pl.Boolean else kind, strict=False), kind)
+
+
+def _nothing(column: pl.Series, kind: Type) -> pl.Series:
+    return pl.Series(column.name, [None], dtype=kind).new_from_index(0, len(column))
+
+
+def lists(values: pl.Series, lengths: np.ndarray, missing: np.ndarray) -> pl.Series:
+    """Lists of values, one's after another's, of these lengths; null where one is missing."""
+    offsets = pa.array(np.append(0, np.cumsum(lengths)), pa.int64())
+    found = pa.LargeListArray.from_arrays(offsets, values.to_arrow(), mask=pa.array(missing))
+    return pl.Series(pl.from_arrow(found))

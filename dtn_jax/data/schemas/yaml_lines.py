@@ -98,7 +98,8 @@ def loads(text: str, path: str) -> File:
         text = TAB.sub(lambda word: word[1] or " ", text)
     lines: dict[tuple[str | int, ...], int] = {}
     try:
-        root = Loader(text).get_single_node()
+        check(text)
+        root = yaml.compose(text, yaml.BaseLoader)
         if root is None:
             raise UserError(f"{path} is empty")
         return File(path, plain(root, (), lines), lines)
@@ -113,23 +114,18 @@ def loads(text: str, path: str) -> File:
     raise UserError(f"{path}, line {line}: cannot be read as YAML: {problem}")
 
 
-class Loader(yaml.BaseLoader):
+def check(text: str) -> None:
     """Refuses what is more than texts, lists and mappings."""
-
     depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
-        event = self.peek_event()
-        if event.anchor is not None:
-            raise refused(event, f"the anchor or alias {event.anchor!r}; expected the text itself")
-        if event.tag is not None:
-            raise refused(event, f"a tag, {event.tag}; expected none")
-        if self.depth == DEEPEST:
-            raise refused(event, f"more than {DEEPEST} levels of lists and mappings")
-        self.depth += 1
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
+    for part in yaml.parse(text, yaml.BaseLoader):
+        if (anchor := getattr(part, "anchor", None)) is not None:
+            raise refused(part, f"the anchor or alias {anchor!r}; expected the text itself")
+        if (tag := getattr(part, "tag", None)) is not None:
+            raise refused(part, f"a tag, {tag}; expected none")
+        depth += isinstance(part, yaml.CollectionStartEvent)
+        depth -= isinstance(part, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise refused(part, f"more than {DEEPEST} levels of lists and mappings")
 
 
 def refused(part: yaml.Node | yaml.Event, problem: str) -> yaml.MarkedYAMLError:

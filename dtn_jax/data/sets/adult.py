@@ -8,7 +8,7 @@ from typing import ClassVar
 import polars as pl
 
 from dtn_jax.data.blocks import Layout
-from dtn_jax.data.sets.data_set import NUMBERS, DataSet, hold_out, kept
+from dtn_jax.data.sets.data_set import NUMBERS, DataSet, hold_out
 
 FILE = pathlib.Path(__file__).parent / "adult.parquet"
 TEST_ROWS = 16_281  # the file's first rows are UCI's test split, the rest its train split
@@ -24,9 +24,6 @@ class Adult(DataSet):
     OPTIONS: ClassVar = {"numbers": NUMBERS}
     FIELD_OPTIONS: ClassVar = ("numbers",)
     layout = Layout(lanes=8, block_rows=128)
-
-    def schema_text(self):
-        return kept(super().schema_text(), self.own.numbers)
 
     def raw(self, files):
         frame = read()

@@ -20,11 +20,10 @@ from __future__ import annotations
 import pathlib
 import re
 from collections.abc import Iterator, Mapping
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import duckdb
 import numpy as np
-import polars as pl
 import pyarrow as pa
 
 from dtn_jax.data.blocks import Layout
@@ -101,13 +100,9 @@ class AliCCP(DataSet):
     FIELD_OPTIONS = ("min_count", "max_values", "pooling")
 
     def schema_text(self) -> str:
-        own, text = self.own, super().schema_text()
-        text = text.replace("max_values: 20", f"max_values: {own.max_values}")
-        text = text.replace("min_count: 2", f"min_count: {own.min_count}")
-        if own.pooling in ("max", "unweighted"):
-            text = re.sub(", weights: [^}]*", "", text)
-        pooling = "sum" if own.pooling == "unweighted" else own.pooling
-        return text.replace("pooling: sum", f"pooling: {pooling}")
+        text = super().schema_text().replace("pooling: unweighted", "pooling: sum")
+        weighted = self.own.pooling in ("sum", "mean")
+        return text if weighted else re.sub(", weights: [^}]*", "", text)
 
     def raw_names(self) -> tuple[str, ...]:
         """The published files, or where the user has them the released reader's."""
@@ -128,41 +123,40 @@ class AliCCP(DataSet):
                 "BOOLEAN",
                 type="arrow",
             )
+            damage: list[Damage] = []
             counted: list[tuple] = []
+            cut = (f"sum(cut[{n}]) FILTER ({self.kept})" for n in range(1, len(BAGS) + 1))
+            sums = f"SELECT split, count(*) FILTER (odd), {', '.join(cut)} FROM joined"
+            step = max(SLICE // self.own.max_values, 1)
             for part in PARTS:
-                yield from self._part(database, part, paths, counted)
-            self.notes = {"account": [*account(database), *self._counted(counted)]}
+                damage += self._join(database, part, paths)
+                counted += database.execute(f"{sums} GROUP BY split ORDER BY split").fetchall()
+                count = len(database.table("impressions"))
+                for first in range(0, count, step):
+                    some = f"line >= {first} AND line < {first + step} AND {self.kept}"
+                    rows = f"SELECT * EXCLUDE (line, odd, cut) FROM joined WHERE {some}"
+                    yield database.sql(f"{rows} ORDER BY line").pl()
+            self.notes = {"account": [*map(str, damage), *self._counted(counted)]}
 
-    def _part(
-        self,
-        database: duckdb.DuckDBPyConnection,
-        part: str,
-        paths: Mapping[str, pathlib.Path],
-        counted: list[tuple],
-    ) -> Iterator[pl.DataFrame]:
-        """The rows of a part; appends what `_counted` tells of them."""
-        most = self.own.max_values
-        skeleton, common, released = (f.format(part) for f in (SKELETON, COMMON, RELEASED))
-        if released in paths:
-            count = read(database, "impressions", RELEASED, paths[released], most)
+    def _join(
+        self, database: duckdb.DuckDBPyConnection, part: str, paths: Mapping[str, pathlib.Path]
+    ) -> list[Damage]:
+        """Makes a view `joined` of the impressions of a part; returns what is wrong with lines."""
+        most, percent = self.own.max_values, self.own.damaged
+        skeleton, common, released = (paths.get(f.format(part)) for f in FORMS)
+        if released:
+            count = read(database, "impressions", RELEASED, released, most)
             empty = "SELECT * EXCLUDE (sample_id, click, conversion) FROM impressions LIMIT 0"
             database.execute(f"CREATE OR REPLACE TABLE common AS {empty}")
+            damage = []
         else:
-            read(database, "common", COMMON, paths[common], most)
-            count = read(database, "impressions", SKELETON, paths[skeleton], most)
-            note(database, "common", common)
+            lines = read(database, "common", COMMON, common, most)
+            count = read(database, "impressions", SKELETON, skeleton, most)
+            damage = damage_of(database, "common", common, lines, percent)
         unused = "index IS NULL OR rowid IN (SELECT line FROM twice())"
         database.execute(f"DELETE FROM common WHERE {unused}")
-        note(database, "impressions", released if released in paths else skeleton)
-        check(database, paths, self.own.damaged)
         database.execute(f"CREATE OR REPLACE VIEW joined AS {self.joined(part)}")
-        cut = (f"sum(cut[{n}]) FILTER ({self.kept})" for n in range(1, len(BAGS) + 1))
-        sums = f"SELECT split, count(*) FILTER (odd), {', '.join(cut)} FROM joined"
-        counted += database.execute(f"{sums} GROUP BY split ORDER BY split").fetchall()
-        step = max(SLICE // most, 1)
-        for first in range(0, count, step):
-            some = f"line >= {first} AND line < {first + step} AND {self.kept} ORDER BY line"
-            yield database.sql(f"SELECT * EXCLUDE (line, odd, cut) FROM joined WHERE {some}").pl()
+        return damage + damage_of(database, "impressions", released or skeleton, count, percent)
 
     def _counted(self, counted: list[tuple]) -> Iterator[str]:
         """Lines on conversions without a click, and on values that are left out; of (split, how
@@ -218,7 +212,7 @@ def read(
         kept = most if field in BAGS else 1
         columns.append(f"many(features, '{field}', {kept}) AS \"{field}\"")
         columns.append(f"len(parts(features, '{field}')) AS \"n{field}\"")
-    lines = raw_tables.read_text(
+    return raw_tables.read_text(
         database,
         table,
         path,
@@ -233,48 +227,49 @@ def read(
         """,
         encoding="latin-1",  # all that is of use is ASCII
     )
-    database.execute("INSERT INTO lines_of VALUES (?, ?)", [path.name.removesuffix(".gz"), lines])
-    return lines
 
 
-def note(database: duckdb.DuckDBPyConnection, table: str, file: str) -> None:
-    """Counts what is wrong with the lines of a file."""
-    begins = f"if(len(begins) <= {SHOWN}, begins, left(begins, {SHOWN}) || '…')"
-    database.execute(
-        f"INSERT INTO damage SELECT ?, reason, count(*), min(line) + 1, arg_min({begins}, line) "
-        f"FROM damage_of_{table}() WHERE reason IS NOT NULL GROUP BY reason",
-        [file],
+class Damage(NamedTuple):
+    """What is wrong with some lines of a file, of `lines` in all; the first is shown."""
+
+    file: str
+    lines: int
+    reason: str
+    count: int
+    first: int
+    begins: str
+
+    def __str__(self) -> str:
+        done = "used in part" if self.reason in IN_PART else "skipped"
+        count = f"{self.count:,} of {self.lines:,} lines {done}"
+        first = f"the first is line {self.first}: {self.begins!r}"
+        return f"{self.file}: {count}: {self.reason}; {first}"
+
+
+def damage_of(
+    database: duckdb.DuckDBPyConnection, table: str, path: pathlib.Path, lines: int, percent: int
+) -> list[Damage]:
+    """What is wrong with the lines of a file, the most frequent first.
+
+    Raises:
+      UserError: more than `percent` of its lines are damaged.
+    """
+    file = path.name.removesuffix(".gz")
+    rows = database.execute(
+        f"SELECT reason, count(*) AS n, min(line) + 1 AS first, arg_min(begins, line) "
+        f"FROM damage_of_{table}() WHERE reason IS NOT NULL GROUP BY reason ORDER BY n DESC, first"
     )
-
-
-def account(database: duckdb.DuckDBPyConnection, file: str = "%") -> list[str]:
-    """A line of text for each kind of damage, of each file the most frequent first."""
-    found = database.execute(
-        "SELECT file, reason, count, first, begins, lines FROM damage JOIN lines_of USING (file) "
-        "WHERE file LIKE ? ORDER BY lines_of.rowid, count DESC, first",
-        [file],
-    )
-    return [
-        f"{file}: {count:,} of {lines:,} lines "
-        f"{'used in part' if reason in IN_PART else 'skipped'}: {reason}; the first is line "
-        f"{first}: {begins!r}"
-        for file, reason, count, first, begins, lines in found.fetchall()
+    found = [
+        Damage(file, lines, *row, begins if len(begins) <= SHOWN else f"{begins[:SHOWN]}…")
+        for *row, begins in rows.fetchall()
     ]
-
-
-def check(
-    database: duckdb.DuckDBPyConnection, paths: Mapping[str, pathlib.Path], percent: int
-) -> None:
-    """Raises UserError if more than `percent` of a file's lines are damaged."""
-    limited = database.execute(
-        "SELECT file, lines, sum(count) FROM damage JOIN lines_of USING (file) "
-        f"WHERE reason <> '{UNKNOWN}' GROUP BY ALL HAVING sum(count) * 100 > {percent} * lines"
-    )
-    for file, lines, count in limited.fetchall():
+    count = sum(damage.count for damage in found if damage.reason != UNKNOWN)
+    if count * 100 > percent * lines:
         raise UserError(
-            f"{paths[file]}: {count:,} of {lines:,} lines are damaged; at most {percent} % may be "
-            f"(option damaged). {' '.join(account(database, file))}"
+            f"{path}: {count:,} of {lines:,} lines are damaged; at most {percent} % may be "
+            f"(option damaged). {' '.join(map(str, found))}"
         )
+    return found
 
 
 def held_out(ids: Int[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:

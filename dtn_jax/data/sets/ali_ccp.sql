@@ -66,8 +66,6 @@ CREATE TABLE impressions (
 );
 
 -- What is wrong with them.
-CREATE TABLE lines_of (file VARCHAR, lines BIGINT);
-CREATE TABLE damage (file VARCHAR, reason VARCHAR, count BIGINT, first BIGINT, begins VARCHAR);
 CREATE MACRO twice() AS TABLE
     SELECT index, line FROM (
         SELECT index, rowid AS line, row_number() OVER (PARTITION BY index ORDER BY rowid) AS n

@@ -12,13 +12,14 @@ from dtn_jax.data.sets.adult import Adult
 from dtn_jax.data.sets.ali_ccp import AliCCP
 from dtn_jax.data.sets.aliexpress import AliExpress
 from dtn_jax.data.sets.census_income import CensusIncome
+from dtn_jax.data.sets.data_set import DataSet
 from dtn_jax.data.sets.kuairand import KuaiRand, KuaiRandHistories, KuaiRandPure
-from dtn_jax.data.sets.logs import Logs, SchemaSet
+from dtn_jax.data.sets.logs import Logs
 from dtn_jax.data.sets.movielens import MovieLens
 from dtn_jax.data.sets.synthetic.builder import Synthetic
 from dtn_jax.errors import UserError, choose
 from dtn_jax.options import Option, option, pairs
-from dtn_jax.shared_files import check_place, told
+from dtn_jax.shared_files import cache_folder, check_place, told
 
 DATASETS = {
     "adult": Adult,
@@ -41,8 +42,8 @@ class DataOptions:
     dataset: str = option("adult", "the data set", choices=DATASETS)
     options: str = option(
         "",
-        "the data set's own options, such as 'rows=100000,seed=1'; dtn-jax prepare --help "
-        "lists them",
+        "the data set's own options, such as 'rows=100000,seed=1'; dtn-jax prepare "
+        "--help=options lists them",
     )
     train_share: float = option(
         1.0,
@@ -89,7 +90,7 @@ def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "")
     return prepared
 
 
-def make_builder(name: str, options: str, data_dir: str, manual_dir: str) -> SchemaSet:
+def make_builder(name: str, options: str, data_dir: str, manual_dir: str) -> DataSet:
     """The builder of a data set; its `data_dir` is the folder of the prepared set."""
     builder_class = DATASETS[choose("data set", name, DATASETS)]
     manual = manual_dir or os.environ.get("DTN_MANUAL_DIR")
@@ -122,22 +123,6 @@ def parse_options(
         if not allowed:
             raise UserError(f"data set {name!r} has no options, got data.options={text!r}")
         found = allowed[choose(f"option of data set {name!r}", key, allowed)]
-        what = f"data.options {key}"
-        options[key] = found.cast(what, whole(value) if isinstance(found.default, int) else value)
-        found.check(what, options[key])
+        options[key] = found.cast(f"data.options {key}", value)
+        found.check(f"data.options {key}", options[key])
     return options
-
-
-def whole(text: str) -> str:
-    """'1e6' as '1000000', where that is a whole number."""
-    try:
-        number = float(text) if "e" in text else None
-        return str(int(number)) if number is not None and number == int(number) else text
-    except (ValueError, OverflowError):
-        return text
-
-
-def cache_folder() -> pathlib.Path:
-    """The user's cache folder for prepared sets."""
-    root = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(root) / "dtn_jax"

@@ -18,7 +18,7 @@ import polars as pl
 
 from dtn_jax.data.blocks import Layout
 from dtn_jax.data.sets import raw_tables
-from dtn_jax.data.sets.data_set import NUMBERS, DataSet, hold_out, kept
+from dtn_jax.data.sets.data_set import NUMBERS, DataSet, hold_out
 from dtn_jax.data.sets.raw_tables import TEXT, Column
 from dtn_jax.errors import UserError
 from dtn_jax.options import Option
@@ -82,10 +82,11 @@ class CensusIncome(DataSet):
     }
     FIELD_OPTIONS: ClassVar = ("buckets", "numbers")
 
-    def schema_text(self):
+    @property
+    def schema(self):
+        """The schema file of these tasks."""
         suffix = ".yaml" if self.own.tasks == "two" else f"_{self.own.tasks}.yaml"
-        text = pathlib.Path(__file__).with_name(self.name + suffix).read_text()
-        return kept(text, self.own.numbers, self.own.buckets)
+        return pathlib.Path(__file__).with_name(self.name + suffix)
 
     def raw_names(self):
         return self.names_there(RAW, PARQUET)
@@ -111,17 +112,12 @@ def read(database: duckdb.DuckDBPyConnection, split: str, path: pathlib.Path) ->
       UserError: the file is damaged, has other columns, or is not the official split.
     """
     columns = {name: NUMBERS_OF.get(name, TEXT) for name in COLUMNS}
-    weight = WEIGHT
-    if path.suffix == ".parquet":
-        raw_tables.read_table(database, split, path, columns, COLUMNS)
-    else:
-        places = {name: (n, column) for n, (name, column) in enumerate(columns.items(), 1)}
-        values = "list_transform(string_split(text, ','), lambda x: trim(x))"
-        values = f"if(trim(text) = '', NULL, {values})"
-        raw_tables.read_lines(
-            database, split, path, places, len(COLUMNS), values, encoding="latin-1"
-        )
-        weight = f"{WEIGHT} * 100"
+    values = "list_transform(string_split(text, ','), lambda x: trim(x))"
+    values = f"if(trim(text) = '', NULL, {values})"
+    raw_tables.read_table(
+        database, split, path, columns, COLUMNS, encoding="latin-1", values=values
+    )
+    weight = WEIGHT if path.suffix == ".parquet" else f"{WEIGHT} * 100"
     query = f"SELECT * EXCLUDE (wrong) REPLACE (round({weight})::BIGINT AS {WEIGHT}) "
     frame = database.sql(f"{query} FROM {split} WHERE age IS NOT NULL ORDER BY rowid").pl()
     rows, sha256 = OFFICIAL[split]

@@ -7,8 +7,9 @@ import dataclasses
 import functools
 import json
 import pathlib
+import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, ClassVar
 
@@ -20,11 +21,10 @@ from dtn_jax.data.blocks import Layout
 from dtn_jax.data.prepare import prepare
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.quantiles import BINS
-from dtn_jax.data.raw.files import content, ends
+from dtn_jax.data.raw.files import content
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.schemas.spec import Spec
 from dtn_jax.data.sets.download import download, unpack
-from dtn_jax.data.sets.logs import SchemaSet
 from dtn_jax.data.stages import frames, provenance
 from dtn_jax.data.stages.frames import Frames
 from dtn_jax.data.stages.work import VERSION
@@ -42,7 +42,7 @@ NUMBERS = Option(
 Files = Mapping[str, pathlib.Path]  # {name: where it is}
 
 
-class DataSet(SchemaSet):
+class DataSet:
     """A data set: its class says which raw files it has, what they are made into, and its schema.
 
     The prepared set is `<data_dir>/<name>/<variant>/1.0.0`. Raw files lie in `<manual_dir>/<name>`;
@@ -55,9 +55,15 @@ class DataSet(SchemaSet):
       layout: how rows lie in records; None: as usual for so many.
       notes: further facts for notes.json, read after `raw`; the lines of `account` are also told.
       own: the values of its OPTIONS, by name.
+      data_dir: the folder of the prepared set.
       manual_dir: the folder of all raw files; None where the user gives none.
     """
 
+    name: ClassVar[str]
+    OPTIONS: ClassVar[dict[str, Option]] = {}  # `data.options`
+    FIELD_OPTIONS: ClassVar[tuple[str, ...]] = ()  # that leave the rows and labels as they are
+    SOURCE: ClassVar[str] = ""  # SHA-256 of the plug-in that it came with
+    weight: ClassVar[str | None] = None  # '' where no row ever has a weight; None: the file says
     schema: ClassVar[str | pathlib.Path] = ""
     url: str = ""
     layout: Layout | None = None
@@ -94,10 +100,14 @@ class DataSet(SchemaSet):
         return None
 
     def schema_text(self) -> str:
-        """The schema file's text, which options may change."""
-        if isinstance(self.schema, pathlib.Path):
-            return self.schema.read_text()
-        return textwrap.dedent(self.schema)
+        """The schema file's text. An option changes the key of its name where that has the option's
+        default, such as `min_count: 2`; `numbers` changes numeric fields as NUMBERS says."""
+        given = self.schema
+        text = given.read_text() if isinstance(given, pathlib.Path) else textwrap.dedent(given)
+        for name, value in vars(self.own).items():
+            usual = re.escape(f"{name}: {self.OPTIONS[name].default}")
+            text = re.sub(rf"\b{usual}(?=[,}}\s])", f"{name}: {value}", text)
+        return numbered(text, self.own.numbers) if self.OPTIONS.get("numbers") is NUMBERS else text
 
     def variant(self) -> str:
         """What the prepared set's folder says of the options: those that are not at their default;
@@ -107,10 +117,8 @@ class DataSet(SchemaSet):
 
     def __init__(self, *, data_dir: str, manual_dir: pathlib.Path | None = None, **own: str | int):
         self.root, self.manual_dir = pathlib.Path(data_dir), manual_dir
-        values = {name: found.default for name, found in self.OPTIONS.items()} | own
-        for name, value in values.items():
-            self.OPTIONS[name].check(f"option {name} of data set {self.name}", value)
-        self.own = SimpleNamespace(**values)
+        usual = {name: found.default for name, found in self.OPTIONS.items()}
+        self.own = SimpleNamespace(**usual | own)
         self.home = self.root / self.name / self.variant()
         self.data_dir = str(self.home / VERSION)
 
@@ -120,10 +128,14 @@ class DataSet(SchemaSet):
         spec = schema_file.loads(self.schema_text(), f"{self.name}.yaml")
         return dataclasses.replace(spec, name=self.name)
 
-    @property
+    @functools.cached_property
     def meaning(self) -> str:
         """The fingerprint of what the schema file says."""
         return schema_file.fingerprint(self.spec)
+
+    def recipe(self) -> str:
+        """SHA-256 of what prepared rows depend on beside the raw files."""
+        return provenance.recipe(self.meaning, self.SOURCE)
 
     def download_and_prepare(self) -> None:
         """Prepares the set from the user's raw files, or from those that it downloads."""
@@ -151,10 +163,11 @@ class DataSet(SchemaSet):
     def _prepare(self, files: Files, made_of: Mapping[str, Any]) -> None:
         place = self.home / f"{self.name}.yaml"
         write_whole(place, self.schema_text())
-        with self.log(files) as log:
-            of_frames = [path for path in log if pathlib.Path(path).is_relative_to(self.home)]
-            if of_frames:  # what is half prepared of other rows is not resumed
-                made_of = {**made_of, "frames": [content(path) for path in of_frames]}
+        rows = self.raw(files)
+        raw = contextlib.nullcontext([str(path) for path in files.values()])
+        with raw if rows is None else frames.written(rows, self.home) as log:
+            if rows is not None:  # what is half prepared of other rows is not resumed
+                made_of = {**made_of, "frames": [content(path) for path in log]}
             prepared = prepare(
                 dataclasses.replace(self.spec, path=str(place)),
                 log,
@@ -167,18 +180,7 @@ class DataSet(SchemaSet):
             )
         place.unlink()
         facts = json.loads((prepared.folder / "prepared.json").read_text())
-        counts = [facts[name] for name in ("rows", "unknown_values", "missing_labels")]
-        summary = progress.summary(self.name, *counts, prepared.kept_values, prepared.cut_values)
-        progress.say(summary)
-
-    @contextlib.contextmanager
-    def log(self, files: Files) -> Iterator[list[str]]:
-        """The files of the log: the raw ones, or those that hold the frames of `raw`."""
-        if (rows := self.raw(files)) is None:
-            yield [str(path) for path in files.values()]
-            return
-        with frames.written(rows, self.home) as paths:
-            yield paths
+        progress.say(progress.summary(self.name, facts))
 
     def outdated(self) -> str:
         """What to say of a set of another recipe."""
@@ -211,20 +213,20 @@ class DataSet(SchemaSet):
             f"{self.name} holds {' and '.join(self.raw_names())}"
         )
 
-    def raw_facts(self) -> dict[str, dict]:
-        """Of the raw files by name: `raw_files`, their bytes, `raw_hashes`, of their ends."""
-        files = self.raw_files()
-        return {
-            "raw_files": {name: path.stat().st_size for name, path in files.items()},
-            "raw_hashes": {name: ends(str(path)) for name, path in files.items()},
-        }
+    def raw_facts(self, older: Prepared | None = None) -> dict[str, dict]:
+        """Of the raw files by name, as of `provenance.raw_facts`."""
+        files = {name: str(path) for name, path in self.raw_files().items()}
+        return provenance.raw_facts(files, older)
 
     def check_raw(self, prepared: Prepared, given: bool) -> None:
-        """They may be gone; if this run was `given` their folder, a message says so."""
+        """Raises UserError if the raw files are not those that the set was prepared from.
+
+        They may be gone; if this run was `given` their folder, a message says so.
+        """
         if not (self.manual_dir and prepared.raw_files):
             return
         try:
-            now = self.raw_facts()
+            now = self.raw_facts(prepared)
         except UserError as error:
             if given:
                 say = f"using the set prepared earlier in {prepared.folder}; {error}"
@@ -255,9 +257,9 @@ def hold_out(frame: pl.DataFrame, share: float, seed: int) -> tuple[pl.DataFrame
     return frame.filter(~held), frame.filter(held)
 
 
-def kept(text: str, numbers: str, buckets: int = 32) -> str:
-    """A schema file's text with the option NUMBERS on each of its fields `{kind: numeric}`."""
-    options = f"buckets: {buckets}"
-    if numbers != "buckets":
-        options = f"encoder: standardise, bins: {BINS}" + ", log: true" * (numbers == "log")
-    return text.replace("kind: numeric", f"kind: numeric, {options}")
+def numbered(text: str, numbers: str) -> str:
+    """A schema file's text with a choice of NUMBERS for its numeric fields."""
+    if numbers == "buckets":
+        return text
+    options = f"encoder: standardise, bins: {BINS}" + ", log: true" * (numbers == "log")
+    return re.sub(r"(kind: numeric)(, buckets: \d+)?", rf"\1, {options}", text)

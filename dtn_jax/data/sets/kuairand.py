@@ -9,21 +9,17 @@ The first two read, from `<manual_dir>/kuairand`, the published `log_standard*.c
 
 from __future__ import annotations
 
-import functools
 import pathlib
 from typing import ClassVar
 
 from dtn_jax.data.blocks import Layout
-from dtn_jax.data.schemas import schema_file
-from dtn_jax.data.schemas.spec import Spec
 from dtn_jax.data.sets import raw_tables
-from dtn_jax.data.sets.data_set import NUMBERS, DataSet, kept
+from dtn_jax.data.sets.data_set import NUMBERS, DataSet
 from dtn_jax.data.sets.raw_tables import Column
 from dtn_jax.errors import UserError
 from dtn_jax.options import Option
 
 FOLDER = pathlib.Path(__file__).parent
-NEEDED = ("user_id", "video_id", "date", "is_click")
 LABEL = Column("TINYINT", r"([01](\.0)?)?", "0, 1 or missing")
 COLUMNS = {
     "user_id": Column("BIGINT", r"-?\d{1,18}", "a user"),
@@ -45,7 +41,6 @@ class KuaiRand(DataSet):
     Fields: user, video, hour, weekday, duration. Users and videos seen less than `min_count` times
     in train share the unknown id. The group of a row, for GAUC, is its user; its day is its date.
 
-    All columns but NEEDED may be missing: a missing column drops its task or field, with a message.
     The days of kuairand.yaml, with which all versions begin, decide the split; rows of other days
     are counted and skipped.
     """
@@ -66,36 +61,13 @@ class KuaiRand(DataSet):
         found = found or sorted(self.folder.glob("*.parquet"))
         return tuple(path.name for path in found) or ("log_standard*.csv",)
 
-    def schema_text(self) -> str:
-        """The schema file's, without the fields and tasks whose columns no raw file has."""
-        text = super().schema_text().replace("min_count: 2", f"min_count: {self.own.min_count}")
-        lines = kept(text, self.own.numbers).splitlines(keepends=True)
-        return "".join(line for line in lines if line.strip().partition(":")[0] not in self.absent)
-
-    @functools.cached_property
-    def absent(self) -> dict[str, str]:
-        """The fields and tasks whose columns no raw file has, {name: column}."""
-        columns = columns_of(schema_file.loads(super().schema_text()))
-        try:
-            names = (raw_tables.names_of(self.folder / log) for log in self.raw_names())
-            known = {name for some in names for name in some}
-        except UserError:  # a prepared set needs no raw files
-            path = pathlib.Path(self.data_dir) / "schema_file.yaml"
-            known = columns_of(schema_file.load(path)).values() if path.exists() else COLUMNS
-        return {name: c for name, c in columns.items() if c not in {*known, *NEEDED}}
-
     def raw(self, files):
         """The rows of the split's days, day by day, each day's in the order of the files."""
-        account = [f"no column {c!r}: dropped {name!r}" for name, c in self.absent.items()]
         with raw_tables.opened(self.home / "join") as database:
-            tables = []
             for n, path in enumerate(files.values()):
-                known = raw_tables.read_table(database, f"file{n}", path, COLUMNS, NEEDED)
-                known += self.absent.values()
-                if lacking := [repr(column) for column in COLUMNS if column not in known]:
-                    account.append(f"no column {', '.join(lacking)} in {path.name}: no values")
-                tables.append(f"SELECT {n} AS file, rowid AS place, * EXCLUDE (wrong) FROM file{n}")
-            database.execute(f"CREATE VIEW log AS {' UNION ALL BY NAME '.join(tables)}")
+                raw_tables.read_table(database, f"file{n}", path, COLUMNS)
+            tables = (f"SELECT {n} AS file, rowid AS place, * FROM file{n}" for n in range(n + 1))
+            database.execute(f"CREATE VIEW log AS {' UNION ALL '.join(tables)}")
             counts = database.sql("SELECT date, count(*) FROM log GROUP BY date ORDER BY date")
             rows = dict(counts.fetchall())
             days = [int(day) for values in self.spec.split.values.values() for day in values]
@@ -105,21 +77,13 @@ class KuaiRand(DataSet):
                     f"{days[0]} to {days[-1]}, since the split is by day"
                 )
             if others := [day for day in rows if day not in days]:
-                account.append(
-                    f"skipped {sum(rows[day] for day in others):,} rows of {len(others)} other "
-                    f"days ({others[0]} to {others[-1]})"
-                )
-            self.notes = {"account": account}
-            log = "SELECT * EXCLUDE (file, place) FROM log WHERE date IN "
+                skipped = f"skipped {sum(rows[day] for day in others):,} rows of {len(others)}"
+                span = f"other days ({others[0]} to {others[-1]})"
+                self.notes = {"account": [f"{skipped} {span}"]}
+            log = "SELECT * EXCLUDE (file, place, wrong) FROM log WHERE date IN "
             yield from raw_tables.frames(
                 database, f"{log} {tuple(days)} ORDER BY date, file, place"
             )
-
-
-def columns_of(spec: Spec) -> dict[str, str]:
-    """{field or task: its column}."""
-    fields = {field.name: field.value.columns[0] for field in spec.fields}
-    return fields | {task.name: task.label.columns[0] for task in spec.tasks}
 
 
 class KuaiRandHistories(DataSet):
@@ -128,7 +92,7 @@ class KuaiRandHistories(DataSet):
     Rows, labels, days of the splits and the other fields are those of `kuairand` with
     `min_count=1`, where its days begin on 8 April 2022, as in all versions of KuaiRand: so results
     on both differ by histories alone. Histories list what is strictly earlier by `time_ms`, which
-    the files must have, with all columns of `kuairand`. Files of later days alone are not read.
+    the files must have. Files of later days alone are not read.
     """
 
     name = "kuairand_histories"

@@ -1,4 +1,4 @@
-"""What a schema file describes as a data set, and your own logs, once they were prepared."""
+"""Your own logs as a data set, once they were prepared."""
 
 from __future__ import annotations
 
@@ -7,62 +7,19 @@ import pathlib
 import shlex
 from typing import ClassVar
 
-from dtn_jax import checksums
 from dtn_jax.data import progress
-from dtn_jax.data.prepared import Prepared
-from dtn_jax.data.raw.files import content, modified
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.schemas.named_schema import parted
+from dtn_jax.data.sets.data_set import DataSet
 from dtn_jax.data.stages import provenance
 from dtn_jax.data.stages.work import SCHEMA_FILE, VERSION
 from dtn_jax.errors import UserError
 from dtn_jax.options import Option
 
-ELSEWHERE = (
-    "if it is prepared elsewhere, give that folder as --config.data.data_dir=DIR (in prepare, "
-    "paper_tables and feature_importance it is --data_dir=DIR)"
-)
+ELSEWHERE = "if it is prepared elsewhere, give that folder as --data_dir=DIR"
 
 
-class SchemaSet:
-    """A data set that a schema file describes.
-
-    Attributes:
-      meaning: the fingerprint of what the schema file says.
-      data_dir: the folder of the prepared set.
-    """
-
-    name: ClassVar[str]
-    OPTIONS: ClassVar[dict[str, Option]] = {}  # `data.options`
-    FIELD_OPTIONS: ClassVar[tuple[str, ...]] = ()  # that leave the rows and labels as they are
-    SOURCE: ClassVar[str] = ""  # SHA-256 of the plug-in that it came with
-    weight: ClassVar[str | None] = None  # '' where no row ever has a weight; None: the file says
-    meaning: str
-    data_dir: str
-    manual_dir: pathlib.Path | None
-
-    def recipe(self) -> str:
-        """SHA-256 of what prepared rows depend on beside the raw files."""
-        return provenance.recipe(self.meaning, self.SOURCE)
-
-    def check_raw(self, prepared: Prepared, given: bool) -> None:
-        """Raises UserError if the raw files are not those that the set was prepared from.
-
-        Args:
-          prepared: the set.
-          given: this run was given their folder.
-        """
-
-    def download_and_prepare(self) -> None:
-        """Prepares the set in `data_dir`, or raises UserError that says how to."""
-        raise NotImplementedError
-
-    def outdated(self) -> str:
-        """What to say of a set of another recipe."""
-        raise NotImplementedError
-
-
-class Logs(SchemaSet):
+class Logs(DataSet):
     """Your own logs: a schema file says what they hold.
 
     `dtn-jax prepare --infer` writes a schema file, and `--schema` prepares the set.
@@ -105,7 +62,7 @@ class Logs(SchemaSet):
         home = self.root / "logs"
         for place in (f"*/{VERSION}", f"*/replaced/{VERSION}*"):
             for path in sorted(home.glob(f"{place}/prepared.json")):
-                if _recipe(path) == self.recipe():
+                if json.loads(path.read_text())["recipe"] == self.recipe():
                     progress.say(
                         f"schema file {self.path} {now}: reading the set that was prepared from "
                         f"what it said, {path.parent} (which keeps that file as {SCHEMA_FILE})"
@@ -116,14 +73,14 @@ class Logs(SchemaSet):
             f"said; {ELSEWHERE}, or bring the file back and prepare it"
         )
 
-    def download_and_prepare(self) -> None:
+    def download_and_prepare(self):
         schema, root = (shlex.quote(str(path)) for path in (self.path, self.root))
         raise UserError(
             f"{self.path} is not prepared in {self.root}: run dtn-jax prepare "
             f"--schema={schema} --input=YOUR_FILES --data_dir={root}; {ELSEWHERE}"
         )
 
-    def outdated(self) -> str:
+    def outdated(self):
         spec = schema_file.load(self.path)
         why = provenance.other_recipe(pathlib.Path(self.data_dir), spec, self.SOURCE)
         return (
@@ -133,29 +90,13 @@ class Logs(SchemaSet):
             f"give the log another name. {self.data_dir}/{SCHEMA_FILE} is the file as it was"
         )
 
-    def check_raw(self, prepared: Prepared, given: bool) -> None:
+    def check_raw(self, prepared, given):
         """A file that is gone, or remote, is not looked at."""
-        files = {a: pathlib.Path(a) for a in prepared.raw_files if "://" not in a}
-        sizes = {a: path.stat().st_size for a, path in files.items() if path.is_file()}
-        hashes = {
-            a: content(a)
-            for a, size in sizes.items()
-            if not provenance.is_same(prepared, a, size, modified(a))
-        }
-        now = {
-            "raw_files": prepared.raw_files | sizes,
-            "raw_hashes": prepared.raw_hashes | hashes,
-        }
+        there = (a for a in prepared.raw_files if "://" not in a and pathlib.Path(a).is_file())
+        facts = provenance.raw_facts({address: address for address in there}, prepared)
+        now = {name: getattr(prepared, name) | found for name, found in facts.items()}
         if change := provenance.other_file(prepared, now):
             raise UserError(
                 f"{prepared.folder} was prepared from other raw files: {change}. Prepare the set "
                 "again with dtn-jax prepare --replace"
             )
-
-
-def _recipe(path: pathlib.Path) -> str:
-    """That of a set, from its prepared.json; '' where that is damaged."""
-    try:
-        return str(json.loads(path.read_text()).get("recipe"))
-    except checksums.UNREADABLE:
-        return ""

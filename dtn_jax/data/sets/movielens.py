@@ -125,9 +125,9 @@ def read(database: duckdb.DuckDBPyConnection, name: str, table: Table, path: pat
         genres = FLAGGED if table.more > 2 else NAMED
         more = f"list_filter({genres}, lambda g: g NOT IN {NO_GENRES}) AS genres, "
         more += f"try_cast(regexp_extract(v[2], '{YEAR}', 1) AS BIGINT) AS year, "
-    columns = {c: (n, NUMBERS.get(c, TEXT)) for n, c in enumerate(table.columns, 1)}
-    count, encoding = len(columns) + table.more, "utf-8" if header else "latin-1"
-    raw_tables.read_lines(database, name, path, columns, count, values, more, encoding, header)
+    columns = {column: NUMBERS.get(column, TEXT) for column in table.columns}
+    names, encoding = (*columns, *[""] * table.more), "utf-8" if header else "latin-1"
+    raw_tables.read_table(database, name, path, columns, names, header, encoding, values, more)
     if name != "ratings":
         key = table.columns[0]
         twice = f'rowid NOT IN (SELECT min(rowid) FROM {name} GROUP BY "{key}")'

@@ -22,10 +22,11 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dtn_jax.data.stages import work
 from dtn_jax.errors import UserError, listed
 
 NO_TEXT = "\x1c\x1d\x1e\x1f"  # would stand between columns: a line is to be one alone
-MEMORY = "2400MB"  # of DuckDB, whose limit is a soft one: 60 % of what `prepare` may need
+MEMORY_GB = 4.0  # as of `prepare`
 THREADS = 8  # at most: each may hold some 0.15 GB of long lines beside that
 ROWS = 250_000  # that are taken out at a time
 CSV_ERROR = re.compile(r".*CSV Error on Line: (\d+)\n.*\n(.*)")  # of DuckDB
@@ -54,15 +55,9 @@ def opened(folder: pathlib.Path) -> Iterator[duckdb.DuckDBPyConnection]:
     nothing from afar, and spills to that folder what does not fit into its memory."""
     shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
     folder.mkdir(parents=True)
-    settings = {
-        "memory_limit": MEMORY,
-        "threads": min(os.cpu_count() or 1, THREADS),
-        "temp_directory": str(folder / "spilled"),
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
-    }
     try:
-        with duckdb.connect(str(folder / "join.duckdb"), config=settings) as database:
+        with work.database(folder, MEMORY_GB, min(os.cpu_count() or 1, THREADS)) as database:
+            database.execute("SET preserve_insertion_order = true")
             yield database
     except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
         raise UserError(f"the files cannot be joined in {folder.parent}: {error}") from error
@@ -117,80 +112,54 @@ def read_text(
     return count
 
 
-def read_lines(
-    database: duckdb.DuckDBPyConnection,
-    table: str,
-    path: pathlib.Path,
-    columns: Mapping[str, tuple[int, Column]],
-    count: int,
-    values: str = "string_split(text, ',')",
-    more: str = "",
-    encoding: str = "utf-8",
-    header: bool = False,
-) -> None:
-    """Makes a table of a text file whose lines hold so many values, in their order.
-
-    Args:
-      database, table, path, encoding, header: as of `read_text`.
-      columns: {name: (the place of its value, from 1 on, what it holds)}.
-      count: of the values of a line.
-      values: SQL of the list `v` of the values of a `text`; NULL where it is no row.
-      more: SQL of further columns, each with a comma behind it.
-
-    Raises:
-      UserError: as of `read_text`, or a line is not as it should be.
-    """
-    texts = {name: f"v[{place}]" for name, (place, _) in columns.items()}
-    given = typed({name: column for name, (_, column) in columns.items()}, texts, count)
-    select = f"SELECT {more} {given} FROM (SELECT {values} AS v FROM lines)"
-    read_text(database, table, path, select, encoding, header)
-    refuse(database, table, path, header)
-
-
 def read_table(
     database: duckdb.DuckDBPyConnection,
     table: str,
     path: pathlib.Path,
     columns: Mapping[str, Column],
-    needed: Sequence[str],
-) -> list[str]:
-    """Makes a table of a CSV with commas and no quotes, or of a Parquet file, in the order of its
-    rows, which is that of `rowid`.
+    names: Sequence[str] = (),
+    header: bool = False,
+    encoding: str = "utf-8",
+    values: str = "string_split(text, ',')",
+    more: str = "",
+) -> None:
+    """Makes a table of a text or Parquet file, in the order of its rows, which is that of `rowid`.
 
     Args:
       database: gets the table.
       table: its name.
       path: the file; checksums of Parquet, which DuckDB does not look at, are verified.
       columns: {name: what it holds} of those to read.
-      needed: those that may not be missing.
-
-    Returns:
-      Which of the columns it has.
+      names: of a text's values, in their order; (): its header has them.
+      header: whether a text with `names` has a header all the same.
+      encoding: of a text.
+      values: SQL of the list `v` of the values of a text's line, `text`; NULL where it is no row.
+      more: SQL of further columns of a text, each with a comma behind it.
 
     Raises:
       UserError: the file cannot be read, lacks a column or has it twice, or has a wrong row.
     """
-    names = names_of(path)
-    if lacking := [name for name in needed if name not in names]:
+    parquet, header = path.suffix == ".parquet", header or not names
+    names = names_of(path) if parquet or not names else names
+    if lacking := [name for name in columns if name not in names]:
         raise UserError(
             f"{path}: column {lacking[0]!r} is missing; the columns are: {listed(names)}"
         )
-    known = {name: column for name, column in columns.items() if name in names}
-    if twice := [name for name in known if names.count(name) > 1]:
+    if twice := [name for name in columns if names.count(name) > 1]:
         raise UserError(f"{path}: column {twice[0]!r} is there twice")
-    if path.suffix == ".csv":
-        placed = {name: (names.index(name) + 1, column) for name, column in known.items()}
-        read_lines(database, table, path, placed, len(names), header=True)
+    if not parquet:
+        texts = {name: f"v[{names.index(name) + 1}]" for name in columns}
+        given = typed(columns, texts, len(names))
+        select = f"SELECT {more} {given} FROM (SELECT {values} AS v FROM lines)"
+        read_text(database, table, path, select, encoding, header)
     else:
-        texts = {name: f"coalesce({name}::VARCHAR, '')" for name in known}
+        texts = {name: f"coalesce({name}::VARCHAR, '')" for name in columns}
         with _told(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
-            schema = pa.schema([file.schema_arrow.field(name) for name in known])
-            batches = file.iter_batches(columns=list(known))
+            schema = pa.schema([file.schema_arrow.field(name) for name in columns])
+            batches = file.iter_batches(columns=list(columns))
             database.register("batches", pa.RecordBatchReader.from_batches(schema, batches))
-            database.execute(f"CREATE TABLE {table} AS SELECT {typed(known, texts)} FROM batches")
-            database.unregister("batches")
-        refuse(database, table, path)
-    return list(known)
+            database.execute(f"CREATE TABLE {table} AS SELECT {typed(columns, texts)} FROM batches")
+    refuse(database, table, path, header)
 
 
 def names_of(path: pathlib.Path) -> list[str]:

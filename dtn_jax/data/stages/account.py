@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from dtn_jax.data.raw.unit import Reject
+from dtn_jax.data.raw.types import Reject
 
 KEPT = 1000  # rows of each reason that are kept in full, of a unit and of a log
 

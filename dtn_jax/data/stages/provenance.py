@@ -27,30 +27,30 @@ def recipe(meaning: str, source: str = "") -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def raw_facts(files: Sequence[RawFile], older: Prepared | None = None) -> dict[str, dict]:
-    """Of each file by its address: `raw_files`, its size, `raw_hashes`, of its content, and
+def raw_facts(files: Mapping[str, str], older: Prepared | None = None) -> dict[str, dict]:
+    """Of each file by its name: `raw_files`, its size, `raw_hashes`, of its content, and
     `raw_times`, when it was written.
 
     Args:
-      files: the raw files.
+      files: {name: address} of the raw files.
       older: a set that was made from some of them: the hash of a file is that of then where size
         and time are.
     """
-    sizes = {file.address: file.size for file in files}
-    times = {file.address: modified(file.address) for file in files}
+    sizes = {name: size(address) for name, address in files.items()}
+    times = {name: modified(address) for name, address in files.items()}
     hashes = {
-        address: older.raw_hashes[address]
-        if older and is_same(older, address, size, times[address])
+        name: older.raw_hashes[name]
+        if older and is_same(older, name, sizes[name], times[name])
         else content(address)
-        for address, size in sizes.items()
+        for name, address in files.items()
     }
     return {"raw_files": sizes, "raw_hashes": hashes, "raw_times": times}
 
 
-def is_same(prepared: Prepared, address: str, size: int, time: int) -> bool:
+def is_same(prepared: Prepared, name: str, size: int, time: int) -> bool:
     """Whether a file has the size and the time that it had when a set was made from it; a remote
     one has no time."""
-    was = prepared.raw_files.get(address), prepared.raw_times.get(address)
+    was = prepared.raw_files.get(name), prepared.raw_times.get(name)
     return bool(time) and was == (size, time)
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from dtn_jax.data import columns, encode, rows
 from dtn_jax.data.clean import Cleaner
 from dtn_jax.data.raw import read
-from dtn_jax.data.raw.unit import Chunk
+from dtn_jax.data.raw.types import Chunk
 from dtn_jax.data.rows import Rows
 from dtn_jax.data.schemas.spec import Spec
 from dtn_jax.data.stages import histories, split
@@ -85,10 +85,10 @@ def _of_all(spec: Spec, part: Rows, unit: int, first: int) -> dict[str, pa.Table
 
 
 def text_unit(work: Work, unit: int) -> Stage:
-    """Writes the values of a unit's JSON lines as text, and finds what kinds they are of."""
+    """Writes the values of a unit's JSON lines, and finds what kinds they are of."""
     file, wanted = work.files[work.units[unit].file], columns.columns(work.spec)
     kinds: dict[str, set[str]] = {name: set() for name in wanted}
-    account, count, writer = Account(), 0, None
+    account, count, writer, types = Account(), 0, None, None
     with new_file(_text_path(work, unit)) as path, pa.OSFile(str(path), "wb") as out:
         given = (file, work.units[unit], wanted, work.spec.input, work.chunk_rows)
         for chunk in read.chunks(*given, may_lack=wanted, lists=columns.lists(work.spec)):
@@ -99,7 +99,11 @@ def text_unit(work: Work, unit: int) -> Stage:
                 continue
             text = chunk.frame.with_columns(pl.Series(_NUMBER, chunk.numbers, pl.Int64))
             batch = text.to_arrow().combine_chunks().to_batches()[0]
-            writer = writer or pa.ipc.new_stream(out, batch.schema)
+            if batch.schema != types:  # a chunk's values decide its types
+                if writer:
+                    writer.close()
+                types = batch.schema
+                writer = pa.ipc.new_stream(out, types)
             writer.write_batch(batch)
             count += len(text)
         if writer:
@@ -128,9 +132,11 @@ def _chunks(work: Work, unit: int) -> Iterator[Chunk]:
 
 
 def _batches(path: pathlib.Path) -> Iterator[pa.RecordBatch]:
+    """The batches of a file of streams, one after another."""
     if path.stat().st_size:
         with pa.memory_map(str(path)) as source:
-            yield from pa.ipc.open_stream(source)
+            while source.tell() < source.size():
+                yield from pa.ipc.open_stream(source)
 
 
 def clean_rows(work: Work, unit: int) -> Iterator[Rows]:

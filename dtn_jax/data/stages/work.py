@@ -30,7 +30,7 @@ import pyarrow as pa
 
 from dtn_jax.data import progress
 from dtn_jax.data.raw.files import RawFile
-from dtn_jax.data.raw.unit import Unit
+from dtn_jax.data.raw.types import Unit
 from dtn_jax.data.schemas.spec import Spec
 from dtn_jax.data.stages import histories
 from dtn_jax.data.stages.histories import Lists

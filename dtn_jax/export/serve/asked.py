@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from dtn_jax.data.cast import of_values
-from dtn_jax.data.raw.types import Types
-from dtn_jax.data.raw.unit import Reject
+from dtn_jax.data.raw.types import Reject, Types
 from dtn_jax.export.encoded import Bad
 from dtn_jax.export.serve.json_text import written
 from dtn_jax.export.serve.refused import Refused, bad_value

@@ -13,7 +13,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import no_type_check
 
-from dtn_jax.data.raw.unit import Reject
+from dtn_jax.data.raw.types import Reject
 from dtn_jax.export.serve.asked import Asked
 from dtn_jax.export.serve.json_text import parse
 from dtn_jax.export.serve.limits import TEXT, Limits

@@ -35,6 +35,8 @@ EXPERTS: dict[str, type[nn.Module]] = {
 def parse_experts(text: str) -> tuple[str, ...]:
     """Reads 'gdcn+masknet*2' into ('gdcn', 'masknet', 'masknet')."""
     kinds = []
+    if "," in text:
+        raise UserError(f"experts {text[:SHOWN]!r}: join them with +, as in gdcn+masknet*2")
     for part in text.split("+"):
         kind, star, count = (piece.strip() for piece in part.partition("*"))
         choose("expert", kind, EXPERTS)

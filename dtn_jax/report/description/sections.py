@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from dtn_jax.data import equal_rows
-from dtn_jax.data.describe.describe import QUANTILES, Description
+from dtn_jax.data.describe.describe import Description
+from dtn_jax.data.describe.labels import QUANTILES
 from dtn_jax.report.description import field_sections, label_sections
 from dtn_jax.report.description.grid import Grid, number, share
 from dtn_jax.report.description.new_ids import new_ids

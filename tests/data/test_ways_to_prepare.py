@@ -1,0 +1,286 @@
+"""A log is one log, whatever way it comes: files of four formats and tables of three libraries give
+the same blocks, and a value is one value, whoever wrote it."""
+
+import datetime
+import json
+
+import made_models
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+from world import log
+
+from dtn_jax import export
+from dtn_jax.data.epochs.reader import SplitReader
+from dtn_jax.data.prepare import prepare
+from dtn_jax.data.raw import json_lines, lines
+from dtn_jax.errors import UserError
+
+EXACT = 2**53 + 1  # which no float holds
+LISTS = ("seen", "embedding", "viewed", "action")
+MORE = """
+  big:
+  huge:
+  code:
+  flag:
+  on: {value: flag == 'True'}
+  first: {value: item == 1}
+  often: {kind: numeric, value: flag * 2}
+tasks:
+"""
+WHOLE = log.SCHEMA.replace("\ntasks:\n", MORE)
+FLAT = log.without(*LISTS, text=WHOLE)
+ROWS = 700
+
+
+def frame():
+    """The log with missing values of every kind, and with numbers that writers write otherwise."""
+    rows = log.rows(ROWS)
+    number = pl.int_range(ROWS)
+
+    def gone(step, at, value=None):
+        return pl.when(number % step == at).then(value)
+
+    huge = [1e16, 2.0**60, 1e20, 3e300, 1e-7, 5.0, 0.1, 2.0**53, -1e17]
+    return rows.with_columns(
+        item=gone(23, 7).otherwise("item"),
+        query=gone(11, 3).otherwise("query"),
+        price=gone(7, 2).otherwise("price"),
+        seen=gone(13, 5).otherwise("seen"),
+        seen_weights=gone(13, 5).otherwise("seen_weights"),
+        viewed=gone(17, 5).otherwise("viewed"),
+        viewed_action=gone(17, 5).otherwise("viewed_action"),
+        big=EXACT - pl.col("user") % 3,
+        huge=gone(9, 4).otherwise(pl.lit(pl.Series(huge)).gather(number % len(huge))),
+        code=gone(5, 1).otherwise(pl.col("user") % 4),
+        flag=gone(19, 6).otherwise(number % 3 == 1),
+    )
+
+
+def dicts(rows, zoned=True):
+    """As Python has them; times with a zone."""
+    zone = datetime.timezone(datetime.timedelta(hours=2))
+    for row in rows.to_dicts():
+        if not isinstance(row["t"], datetime.datetime):
+            yield row | {"t": str(row["t"])}
+            continue
+        time = row["t"].replace(tzinfo=datetime.UTC)
+        yield row | {"t": time.astimezone(zone).isoformat() if zoned else f"{time:%FT%TZ}"}
+
+
+def as_text(value):
+    """Numbers and truths as texts, also those in lists."""
+    if isinstance(value, list):
+        return list(map(as_text, value))
+    return value if value is None else str(value)
+
+
+def write_csv(rows, folder):
+    """As pandas has it: True, 5.0 beside a missing number, 1e+16."""
+    flat = [name for name, kind in rows.schema.items() if kind != pl.List]
+    table = rows.select(flat).with_columns(pl.format("{}Z", pl.col("t").cast(pl.Datetime("ms"))))
+    table.to_pandas().to_csv(folder / "log.csv", index=False)
+
+
+def write_lines(rows, folder):
+    (folder / "log.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in dicts(rows)))
+
+
+def write_texts(rows, folder):
+    """The values of some late rows as texts, so that all columns are of text."""
+    every = list(dicts(rows, zoned=False))
+    for row in every[ROWS // 2 :: 3]:
+        row |= {name: as_text(value) for name, value in row.items()}
+    (folder / "log.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in every))
+
+
+def milliseconds(rows):
+    return rows.with_columns(pl.col("t").cast(pl.Datetime("ms", "UTC")))
+
+
+def encoded(rows):
+    """An Arrow table with runs and dictionaries."""
+    table = rows.to_arrow()
+    for name in ("flag", "code"):
+        runs = pa.compute.run_end_encode(table[name])
+        table = table.set_column(table.schema.get_field_index(name), name, runs)
+    place = table.schema.get_field_index("query")
+    return table.set_column(place, "query", table["query"].dictionary_encode())
+
+
+FILES = {
+    "Parquet": lambda rows, folder: rows.write_parquet(folder / "log.parquet"),
+    "Arrow": lambda rows, folder: milliseconds(rows).write_ipc(folder / "log.arrow"),
+    "CSV": write_csv,
+    "JSON lines": write_lines,
+    "JSON lines of texts": write_texts,
+}
+TABLES = {
+    "Polars": lambda rows: rows,
+    "pandas": lambda rows: rows.to_pandas(),
+    "an Arrow table": encoded,
+}
+
+
+def given(way, rows, folder):
+    """The log as `prepare` takes it."""
+    if way in TABLES:
+        return TABLES[way](rows)
+    (folder / "raw").mkdir(parents=True)
+    FILES[way](rows, folder / "raw")
+    return str(folder / "raw")
+
+
+def blocks(data):
+    """{(split, what): array}: ids of each field, weights, numbers, labels."""
+    found = {}
+    for split in log.SPLITS:
+        rows = SplitReader(data, split).everything()
+        for name in dict.fromkeys(field.name for field in data.schema.slot_fields()):
+            found[split, name] = np.asarray(rows.ids)[:, log.slots(data, name)]
+        found[split, "numbers"] = np.asarray(rows.numeric)
+        found[split, "labels"] = np.asarray(rows.labels)
+        found[split, "weight"] = np.asarray(rows.sample_weight)
+    return found
+
+
+@pytest.fixture(scope="module")
+def parquet(tmp_path_factory):
+    """{schema file: the blocks of the log in a Parquet file}."""
+    folder = tmp_path_factory.mktemp("parquet")
+    sets = {text: folder / str(n) for n, text in enumerate((WHOLE, FLAT))}
+    return {text: blocks(prepared("Parquet", frame(), at, text)) for text, at in sets.items()}
+
+
+def prepared(way, rows, folder, text=WHOLE, **options):
+    options = {"processes": 1, "max_reject_rate": 0.0} | options
+    schema = log.schema_file(folder, text)
+    return prepare(schema, given(way, rows, folder), folder / "data", **options)
+
+
+SLOW = ("Arrow", "Polars")  # next to Parquet's way
+WAYS = [
+    pytest.param(way, marks=pytest.mark.slow if way in SLOW else ())
+    for way in (*FILES, *TABLES)
+    if way != "Parquet"
+]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_blocks_are_those_of_parquet(way, parquet, tmp_path):
+    """CSV has no lists."""
+    text = FLAT if way == "CSV" else WHOLE
+    expected, found = parquet[text], blocks(prepared(way, frame(), tmp_path, text))
+    assert len(found) > 40
+    assert found.keys() == expected.keys()
+    for name, array in found.items():
+        np.testing.assert_array_equal(array, expected[name], str(name))
+    known = {name: (found["train", name] > 0).mean() for name in ("huge", "code", "big", "on")}
+    assert min(known.values()) > 0.7, known
+
+
+def test_chunks_of_json_lines_may_differ_in_types(parquet, tmp_path, monkeypatch):
+    """The first lines say little, and chunks are small."""
+    monkeypatch.setattr(json_lines, "HEAD_LINES", 2)
+    monkeypatch.setattr(json_lines, "PIECE", 1 << 30)
+    monkeypatch.setattr(lines, "BLOCK", 40_000)
+    found = blocks(prepared("JSON lines of texts", frame(), tmp_path))
+    for name, array in found.items():
+        if name[1] != "numbers":  # sums of floats depend on chunks
+            np.testing.assert_array_equal(array, parquet[WHOLE][name], str(name))
+
+
+# --- a value is one value ------------------------------------------------------------------------
+
+SMALL = """
+name: shop
+fields:
+  id:
+  flag:
+  hour: {value: hour(t)}
+tasks: [click]
+time: t
+split: {by: random, test: 0.2}
+"""
+TRUTHS = """
+  on: {value: flag == 'True'}
+  twice: {kind: numeric, value: flag * 2, encoder: standardise}
+tasks:"""
+
+
+def small(ids, **more):
+    """400 rows with ids that come again and again."""
+    number = pl.int_range(400)
+    columns = {"id": pl.lit(pl.Series(ids, strict=False)).gather(number % len(ids))}
+    columns |= {"flag": number % 3 == 1, "click": number % 2}
+    columns |= {"t": pl.lit(datetime.date(2026, 3, 5)) + pl.duration(days=number % 9)}
+    return pl.select(number).with_columns(**columns | more).drop("literal", strict=False)
+
+
+def model(data, folder):
+    """A model whose scores are the ids and numbers that its program is given."""
+    return export.load(made_models.mirror_model(data, folder))
+
+
+ONE = [  # ways to write one value
+    [1e16, 10**16, "1e16", "1e+16", "1E16", "10000000000000000.0"],
+    [3e300, "3e+300", "3e300"],
+    [2.0**60, 2**60, str(2**60)],
+    [1e-7, "1e-07", "1e-7"],
+    [5, 5.0, "5", "5.0"],
+]
+
+
+def test_a_number_is_one_id_however_it_is_written(tmp_path):
+    rows = small([f"{one[0]}" for one in ONE] + ["1e5", "100000", "x"])
+    loaded = model(prepared("JSON lines", rows, tmp_path, SMALL), tmp_path / "model")
+    row = {"flag": True, "t": "2026-03-05T00:00:00Z"}
+
+    def score(values):
+        return loaded.score([row | {"id": value} for value in values]).to_numpy()[:, 0]
+
+    seen = [set(score(one).tolist()) for one in ONE]
+    assert all(len(ids) == 1 for ids in seen), seen
+    apart = set(score(["1e5", "100000", "x"]).tolist())
+    assert len(set.union(apart, *seen) - {0}) == len(ONE) + 3
+
+
+@pytest.mark.parametrize("way", ["Parquet", "CSV", "JSON lines"])
+def test_true_is_true_as_a_text_too(way, tmp_path):
+    data = prepared(way, small(["a"]), tmp_path, SMALL.replace("\ntasks:", TRUTHS))
+    loaded = model(data, tmp_path / "model")
+    row = {"id": "a", "t": "2026-03-05"}
+
+    def score(values):
+        return loaded.score([row | {"flag": value} for value in values]).to_numpy()
+
+    yes, no = score([True, "True", "true", "TRUE"]), score([False, "False", "false"])
+    assert (yes == yes[0]).all()
+    assert (no == no[0]).all()
+    assert yes[0, 3] != no[0, 3]
+    assert yes[0, -1] > no[0, -1]
+
+
+@pytest.mark.parametrize("value", [datetime.datetime(2026, 3, 5, 12), "2026-03-05T12:30:00Z"])
+def test_a_time_loses_no_hour_where_training_had_dates(value, tmp_path):
+    loaded = model(prepared("Polars", small(["a"]), tmp_path, SMALL), tmp_path / "model")
+    row = {"id": "a", "flag": True, "t": datetime.date(2026, 3, 5)}
+    midnight = [datetime.datetime(2026, 3, 5), "2026-03-05", "2026-03-05 00:00:00"]
+    assert len(loaded.score([row | {"t": time} for time in midnight])) == 3
+    for rows in ([row | {"t": value}], pl.DataFrame([row | {"t": value}])):
+        with pytest.raises(UserError, match=r"row 1.*'t'.*a date without an hour"):
+            loaded.score(rows)
+
+
+def test_runs_of_arrow_and_bytes_are_read(tmp_path):
+    data = prepared("an Arrow table", frame(), tmp_path)
+    loaded = model(data, tmp_path / "model")
+    rows = frame()[-60:]
+    rows = rows.with_columns(clicked=rows["viewed"], ago=rows["viewed"])
+    np.testing.assert_array_equal(loaded.score(encoded(rows)), loaded.score(rows))
+    every = list(rows.to_dicts())
+    told = [row | {"query": row["query"] and row["query"].encode()} for row in every]
+    np.testing.assert_array_equal(loaded.score(told), loaded.score(rows))
+    with pytest.raises(UserError, match=r"row 2.*'query'.*bytes that are not UTF-8"):
+        loaded.score([every[0], every[1] | {"query": b"\xff"}])

@@ -21,9 +21,8 @@ from dtn_jax.data.cast import DATE
 from dtn_jax.data.encode import Fitted
 from dtn_jax.data.formula import of_column
 from dtn_jax.data.raw.types import Types, of_name
-from dtn_jax.data.rows import ROW, Rows
+from dtn_jax.data.rows import Rows
 from dtn_jax.data.schemas.spec import LISTED, Spec, SplitSpec
-from dtn_jax.data.stages.account import Account
 from dtn_jax.errors import UserError
 from dtn_jax.export.encoded import Bad, Encoded, scattered
 from dtn_jax.export.model_folder import read_json
@@ -91,20 +90,12 @@ class Encoding:
     def clean(self, frame: pl.DataFrame, bad: Bad, names: Collection[str] | None = None) -> Rows:
         """The good rows of a table that has all columns, in their types, and of it what all fields
         read, or those of `names`. Rows that training would have rejected are bad from here on."""
-        spec, good, account = self.cleaned, bad.good.copy(), Account()
+        spec = self.cleaned
         if names is not None:
             fields = tuple(field for field in spec.fields if field.name in names)
             spec = dataclasses.replace(spec, fields=fields)
-        stand = [_constant(name, value, len(good)) for name, value in self.fixed.items()]
-        frame = pl.DataFrame([*frame.get_columns(), *stand])
-        if not good.all():
-            frame = frame.filter(pl.Series(good))
-        numbers = bad.numbers[good]
-        rows = clean.Cleaner(spec, "", account).rows(bad.file, frame, numbers)
-        if account.counts:
-            good[good] = np.isin(numbers, rows.numbers(ROW))
-            bad.include(account, good)
-        return rows
+        stand = [_constant(name, value, len(bad.good)) for name, value in self.fixed.items()]
+        return clean.Cleaner(spec).rows(pl.DataFrame([*frame.get_columns(), *stand]), bad)
 
     def arrays(self, rows: Rows, bad: Bad) -> Encoded:
         """The arrays of rows, the bad ones among them, of which `clean` gave the others."""

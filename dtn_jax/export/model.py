@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -120,17 +120,12 @@ class Model:
         """{output: float64 `[B]`} of `logits`, calibrated; NaN stays NaN."""
         return scores(logits, self.schema, self.facts.tasks, self.calibrations)
 
-    def compile(self, sizes: Sequence[int] | None = None) -> tuple[int, ...]:
-        """Compiles the program for batches of these sizes, each padded; returns those.
-
-        None: for every power of two up to `largest`.
-        """
-        if sizes is None:
-            sizes = [1 << n for n in range(self.batches.largest.bit_length())]
-        made = sorted(set(map(self.batches.size, sizes)))
-        for size in made:
+    def compile(self) -> tuple[int, ...]:
+        """Compiles the program for batches of every size, which it returns."""
+        sizes = {self.batches.size(1 << n) for n in range(self.batches.largest.bit_length())}
+        for size in sorted(sizes):
             self.logits(self.nothing(size))
-        return tuple(made)
+        return tuple(sorted(sizes))
 
     def nothing(self, rows: int) -> Encoded:
         """Rows that hold nothing."""

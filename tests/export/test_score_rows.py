@@ -125,6 +125,21 @@ def test_a_column_that_the_model_cannot_read_is_named(made_model, tmp_path, chan
         Job(made_model, [str(tmp_path / f"a.{suffix}")], tmp_path / "s.parquet")
 
 
+def test_a_column_whose_type_differs_between_files_is_kept(made_model, tmp_path):
+    """As text, in which no digit is lost."""
+    count = len(FRAME)
+    columns = {
+        "a": {"key": pl.Series([7] * count), "size": pl.Series([2**53 + 1] * count)},
+        "b": {"key": pl.Series(["x"] * count), "size": pl.Series([0.5] * count)},
+    }
+    for name, own in columns.items():
+        FRAME.with_columns(**own).write_parquet(tmp_path / f"{name}.parquet")
+    run(made_model, tmp_path / "*.parquet", tmp_path / "s.parquet", columns=["key", "size"])
+    got = pl.read_parquet(tmp_path / "s.parquet")
+    assert got["key"].to_list() == ["7"] * count + ["x"] * count
+    assert got["size"].to_list() == [str(2**53 + 1)] * count + ["0.5"] * count
+
+
 # ---------------------------------------------------------------- bad rows
 
 

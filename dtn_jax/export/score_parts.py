@@ -102,7 +102,8 @@ class Parts:
         temporary = self.folder / f"output{self.output.suffix}"
         rows = pl.scan_ipc([self.rows(unit) for unit in range(units)]) if units else empty.lazy()
         if self.output.suffix == ".parquet":
-            rows.sink_parquet(temporary, row_group_size=GROUP, metadata=dict(metadata))
+            options = {"row_group_size": GROUP, "metadata": dict(metadata)}
+            rows.sink_parquet(temporary, compression_level=1, **options)
         elif self.output.suffix == ".csv":
             rows.sink_csv(temporary)
         else:

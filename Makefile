@@ -9,13 +9,13 @@
 #                 this commit are left out; PARTS="grids newest" names some
 # make mutants    breaks the program in 200 ways, one at a time, and sees whether the quick tests notice:
 #                 hours; MINUTES=110 stops after so many, and the next call goes on
-# make test-faults  kills, full disks and damaged files by the thousand, in hours: how each ends, into
-#                 faults.md and faults.json of experiments/results/benchmark
+# make test-faults  kills, full disks and damaged files, drawn at random, in half an hour; FAULTS=50
+#                 injects ten times as many
 # make docs       the site of docs/ into site/, where site/index.html is its first page; make docs-serve
 #                 shows it at http://127.0.0.1:8000 and follows changes
-# make compiled   the compilers of TPUs and GPUs, about 3 GB, into .venv-compiled: for the suite
-#                 `compiled` and its tests, which are skipped without. COMPILED_VENV=FOLDER, given to
-#                 make or set in the environment, names another virtual environment.
+# make compiled   the compilers of TPUs and GPUs, about 3 GB, into .venv-compiled: for
+#                 tests/nightly/test_compiled.py, which is skipped without. COMPILED_VENV=FOLDER, given
+#                 to make or set in the environment, names another virtual environment.
 # make newest     the newest versions of everything, on NEWEST_PYTHON, into .venv-newest, for make nightly
 # make onnx       jax2onnx and ONNX Runtime into .venv-onnx: for `dtn-jax export --onnx` and its
 #                 test, which is skipped without. ONNX_VENV=FOLDER names another virtual environment.
@@ -67,7 +67,7 @@ mutants: $(TESTABLE_SLOW)
 	$(BIN)/python tests/mutants/run.py $(if $(MINUTES),--minutes=$(MINUTES))
 
 test-faults: $(TESTABLE)
-	$(BIN)/python -m experiments.benchmark --suite=faults
+	$(BIN)/python -m pytest -m nightly tests/nightly/test_faults.py
 
 lint: $(TESTABLE)
 	$(BIN)/ruff check .

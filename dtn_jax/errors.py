@@ -53,7 +53,7 @@ def listed(names: Iterable[str]) -> str:
 
 def choose(what: str, got: str, choices: Iterable[str], between: str = ", ") -> str:
     """Returns `got` when it is one of `choices`; otherwise raises a UserError that lists them."""
-    choices = list(choices)
+    choices = list(dict.fromkeys(choices))
     if got in choices:
         return got
     lower = {choice.lower(): choice for choice in choices}

@@ -15,14 +15,12 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from dtn_jax.analysis import stopped
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.config.replica_options import parse_replicas, replica_config
 from dtn_jax.data.epochs.batches import CHUNK_STEPS
 from dtn_jax.data.epochs.resident import ResidentData
 from dtn_jax.data.epochs.streamed import StreamedData
 from dtn_jax.errors import UserError
-from dtn_jax.first_scores import score_day
 from dtn_jax.loss_log import LossLog
 from dtn_jax.parallel import memory
 from dtn_jax.parallel.fits import LOWER, check_fits
@@ -31,11 +29,11 @@ from dtn_jax.report.description.overview import unknown_ids
 from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.results import conclude, mend_predictions, show_replicas
 from dtn_jax.run import Run, build_model, build_run
-from dtn_jax.selection import tell_of_end
+from dtn_jax.selection import score_day, tell_of_end
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
 from dtn_jax.train import make_watch, pause, start, tell_of_losses, training_data
-from dtn_jax.workdir import Workdir
+from dtn_jax.workdir import Workdir, nonfinite
 from dtn_jax.workdir.faults import Unusable
 
 
@@ -111,7 +109,7 @@ class Member:
     def by_itself(self, rows: ResidentData | StreamedData) -> Iterator[None]:
         """An error inside ends this replica, and no other."""
         try:
-            with stopped.told(self.run, self.folder, self.checkpoints, rows):
+            with nonfinite.told(self.run, self.folder, self.checkpoints, rows):
                 yield
         except UserError as error:
             self.failure, self.progress.stopped = f"{self.folder.path}: {error}", True

@@ -76,12 +76,12 @@ def conclude(
     if test:
         results |= read_test(run, folder, checkpoints, state, held, best)
     if processes.is_first():
-        from dtn_jax.report import day_plots, plots  # late, since matplotlib takes its time
+        from dtn_jax.report import plots  # late, since matplotlib takes its time
 
         plots.learning_curves(history, folder.path / "learning_curves.png")
         if progress.by_day:
             untrained = "" if run.started else min(progress.by_day)
-            day_plots.by_day(progress.by_day, untrained, folder.path / "by_day.png")
+            plots.by_day(progress.by_day, untrained, folder.path / "by_day.png")
     folder.finish(results)
     return results
 

@@ -1,5 +1,12 @@
 """Chooses the best state so far, by `train.select` and for each task; decides when to stop, and
-says why a run did."""
+says why a run did.
+
+Progressive validation scores each day of train before it is trained on. Every row is scored once,
+by a model that has seen only the days before its own, as in production (Blum, Kalai and Langford,
+"Beating the hold-out", COLT 1999; on click logs McMahan et al., "Ad click prediction: a view from
+the trenches", KDD 2013, section 5). Where `sample_negatives` has left out rows of train, the
+others' weights make up for them, so that metrics are those of the whole log.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +16,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.data.epochs.day_order import date
 from dtn_jax.errors import UserError
+from dtn_jax.evaluate import read_groups, score
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.selected import (
     Selection,
@@ -19,11 +28,14 @@ from dtn_jax.metrics.selected import (
     read_selection,
 )
 from dtn_jax.report import screen
+from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.run import Run, measure, score_split
 from dtn_jax.schema import MEAN, Schema
 from dtn_jax.state import State
 from dtn_jax.workdir import Workdir
 from dtn_jax.workdir.history import flat
+
+KIND = "day"  # of the records in metrics.jsonl
 
 
 @dataclasses.dataclass
@@ -188,3 +200,36 @@ def tell_of_end(results: Sequence[dict], run: Run) -> None:
             f"The last validation{where} was the best, so more {noun} may help: "
             f"--config.{more}, in a new workdir."
         )
+
+
+def score_day(
+    run: Run,
+    folder: Workdir,
+    state: State,
+    step: int,
+    progress: Progress,
+    bar: ProgressBar | None = None,
+) -> None:
+    """Scores the day of train that begins after this step, measures it, and keeps what it found.
+
+    Nothing happens where none begins, where `train.evaluate_first` is not set, or where the day's
+    metrics are in `progress` already.
+
+    Raises:
+      UserError: scores are not finite.
+    """
+    if step not in run.at_steps.first_steps:
+        return
+    day = run.days.known[run.at_steps.first_steps.index(step)]
+    if date(day) in progress.by_day:
+        return
+    if bar:
+        bar.tell(f"scoring {date(day)} before it is trained on")
+    rows, size = run.days.rows(day), run.config.data.eval_batch_size
+    groups = read_groups(run.data, "train", rows)
+    scores = score(run.score_step, state.to_score(), run.data, "train", size, run.at, groups, rows)
+    check_scores(scores, step)
+    results = measure(run, scores, sampled=bool(run.data.notes.get("sample_negatives")))
+    progress.by_day[date(day)] = results
+    record = {"kind": KIND, "step": step, "epoch": step / run.steps_per_epoch, "day": day}
+    folder.log(record | flat(results))

@@ -11,7 +11,6 @@ from collections.abc import Callable
 import jax
 from ml_collections import ConfigDict
 
-from dtn_jax.analysis import stopped
 from dtn_jax.analysis.watch import Watch
 from dtn_jax.balancing import NONE
 from dtn_jax.checkpoint import Checkpoints
@@ -21,7 +20,6 @@ from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.epochs.resident import ResidentData
 from dtn_jax.data.epochs.streamed import StreamedData
 from dtn_jax.errors import UserError
-from dtn_jax.first_scores import score_day
 from dtn_jax.loss_log import LossLog
 from dtn_jax.losses import improper, scales
 from dtn_jax.parallel import memory, processes
@@ -32,11 +30,11 @@ from dtn_jax.report.profile import Profile
 from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.results import conclude, mend_predictions, show
 from dtn_jax.run import Run, build_run
-from dtn_jax.selection import Progress, tell_of_end, validate
+from dtn_jax.selection import Progress, score_day, tell_of_end, validate
 from dtn_jax.state import State
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
-from dtn_jax.workdir import Workdir, check_logits
+from dtn_jax.workdir import Workdir, check_logits, nonfinite
 
 LOOKED_AT = 100_000  # rows
 BEFORE = -1  # all steps: a run that has no checkpoint logs all anew
@@ -208,7 +206,7 @@ def fit(
     epochs = math.ceil(run.total_steps / run.steps_per_epoch)
     bar = ProgressBar(run.total_steps, epochs, step, may_stop=config.train.patience > 0)
     data = contextlib.closing(training_data(run))
-    with bar, data as rows, stopped.told(run, folder, checkpoints, rows):
+    with bar, data as rows, nonfinite.told(run, folder, checkpoints, rows):
         log, watch = LossLog(run, folder, progress, bar), make_watch(run)
         score_day(run, folder, state, step, progress, bar)  # the first one
         while step < run.total_steps and not progress.stopped:
@@ -247,7 +245,7 @@ def pause(
     day that begins, a checkpoint."""
     progress = log.progress
     log.fetch(leave=0)
-    stopped.check_state(state, step)
+    nonfinite.check_state(state, step)
     if run.at_steps.validation_is_due(step):
         found = validate(run, folder, checkpoints, state, step, progress)
         if watch:

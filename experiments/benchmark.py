@@ -12,30 +12,22 @@ import json
 import os
 import pathlib
 import platform
+import re
 import time
 from collections.abc import Callable, Sequence
 
 import jax
-import rich.table
 
 from dtn_jax.cli import command
 from dtn_jax.errors import UserError, choose, leave_unless_installed
 from dtn_jax.report import screen
+from dtn_jax.report.grid import Grid
 from dtn_jax.report.versions import versions
 from experiments.benchmarks.measured import Cell, Measured, Options
-from experiments.benchmarks.rates import RATES
 
 EXAMPLE = "python -m experiments.benchmark --suite=tables"
 RESULTS = pathlib.Path(__file__).parent / "results" / "benchmark"
-QUESTION = {  # options of the suite plan, which it answers instead of measuring: (default, help)
-    "rows": ("6.3e9", "training rows of an epoch"),
-    "table_rows": ("1e9", "rows of all tables"),
-    "embedding_dim": ("64", "numbers of a row"),
-    "device": (",".join(RATES), f"comma-separated: {', '.join(RATES)}"),
-    "hours": ("24", "that an epoch may take; it says which slice is the smallest"),
-}
-SUITES = ("step", "tables", "pipeline", "logs", "faults", "score", "sharded", "plan", "peers")
-SUITES += ("gpu", "serving", "compiled")
+SUITES = ("step", "tables", "pipeline", "logs", "score", "serving", "sharded", "peers", "gpu")
 BARE = "gpu"  # needs jax, flax, optax, orbax, numpy and ml-collections alone
 
 
@@ -53,58 +45,16 @@ def main(arguments: Sequence[str]) -> None:
         default="",
         help="virtual environment with the other frameworks; created if it does not exist",
     )
-    parser.add_argument(
-        "--compiled_venv",
-        default="",
-        help="virtual environment with the compilers of TPUs and GPUs, which `make compiled` "
-        "installs; default $COMPILED_VENV, else .venv-compiled",
-    )
-    parser.add_argument(
-        "--cell",
-        action="append",
-        default=[],
-        help="suite compiled: compile this, not its list; may be repeated. TOPOLOGY,WORD,..., such "
-        "as v5p:4x4x4,dtn,rows=1e9,adagrad; a wrong word is told with all that there are",
-    )
-    for key, (default, text) in QUESTION.items():
-        parser.add_argument(f"--{key}", help=f"suite plan: {text} (default {default})")
     known = parser.parse_args(arguments)
     if known.suite != BARE:
         leave_unless_installed()
-    names = (
-        every_suite(known.compiled_venv) if known.suite == "all" else (known.suite or "").split(",")
-    )
+    names = every_suite() if known.suite == "all" else (known.suite or "").split(",")
     for name in names:
         choose("suite", name, [*SUITES, "all"])
     if known.quick and not known.out:
         raise UserError("--quick measures nothing real: give --out=FOLDER, not the real results'")
-    if known.cell and (names != ["compiled"] or not known.out):
-        raise UserError(
-            "--cell compiles other programs than the list of the suite compiled: give "
-            "--suite=compiled and --out=FOLDER, not the real results'"
-        )
-    asked = {key: getattr(known, key) for key in QUESTION if getattr(known, key) is not None}
-    if asked:
-        if names != ["plan"] or known.out or known.quick:
-            raise UserError(
-                f"--{next(iter(asked))} asks the suite plan which slice to take, and writes no "
-                "results: give it with --suite=plan, without --out and --quick"
-            )
-        from experiments.benchmarks import question
-
-        defaults = {key: default for key, (default, _) in QUESTION.items()}
-        screen.say(question.answer(question.read(defaults | asked)))
-        return
     folder = pathlib.Path(known.out) if known.out else RESULTS
-    options = Options(
-        quick=known.quick,
-        data_dir=known.data_dir,
-        manual_dir=known.manual_dir,
-        peers_venv=known.peers_venv,
-        compiled_venv=known.compiled_venv,
-        cells=tuple(known.cell),
-        out=str(folder),
-    )
+    options = Options(known.quick, known.data_dir, known.manual_dir, known.peers_venv)
     for name in names:
         start = time.monotonic()
         found = suite(name)(options)
@@ -115,40 +65,20 @@ def main(arguments: Sequence[str]) -> None:
 
 def suite(name: str) -> Callable[[Options], Measured]:
     """What measures; a suite's module is imported where it runs."""
-    place = ".benchmarks.compiled.suite" if name == "compiled" else f".benchmarks.{name}"
-    return importlib.import_module(place, __package__).measure
+    return importlib.import_module(f".benchmarks.{name}", __package__).measure
 
 
-def every_suite(venv: str) -> list[str]:
-    """The suites that this machine can run: `gpu` needs an accelerator, `peers` a CPU, `compiled`
-    its compilers."""
-    from experiments.benchmarks.compiled import suite as compiled
-
-    backend = "gpu" if jax.default_backend() == "cpu" else "peers"
-    reasons = {backend: f"JAX runs on {jax.default_backend()}"}
-    try:
-        compiled.find_python(venv)
-    except UserError as error:
-        reasons["compiled"] = str(error)
-    for name, reason in reasons.items():
-        screen.say(f"leaving out {name}: {reason}")
-    return [name for name in SUITES if name not in reasons]
+def every_suite() -> list[str]:
+    """The suites that this machine can run: `gpu` needs an accelerator, `peers` a CPU."""
+    left = "gpu" if jax.default_backend() == "cpu" else "peers"
+    screen.say(f"leaving out {left}: JAX runs on {jax.default_backend()}")
+    return [name for name in SUITES if name != left]
 
 
 def show(found: Measured) -> None:
-    table = rich.table.Table(title=found.title)
     columns = found.shown or tuple(found.rows[0])
-    for column in columns:
-        number = any(isinstance(row[column], int | float) for row in found.rows)
-        table.add_column(
-            column,
-            justify="right" if number else "left",
-            overflow="fold",
-            min_width=max(map(len, column.split())),
-        )
-    for row in found.rows:
-        table.add_row(*(cell_text(row[column]) for column in columns))
-    screen.show(table)
+    rows = [[cell_text(row[column]) for column in columns] for row in found.rows]
+    screen.show(Grid(columns, rows, found.title).terminal())
     for goal in found.goals:
         screen.say(goal.text(), style="green" if goal.met else "red")
     for note in found.notes:
@@ -180,12 +110,9 @@ def write(folder: pathlib.Path, name: str, found: Measured, seconds: float) -> p
 
 def machine() -> str:
     """The processor and the devices, in words."""
-    names = [platform.processor() or platform.machine()]
     cpuinfo = pathlib.Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text().splitlines()
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    described = f"{names[0]}, {os.cpu_count()} cores"
+    named = re.search(r"model name\s*: (.*)", cpuinfo.read_text() if cpuinfo.exists() else "")
+    described = f"{named[1] if named else platform.machine()}, {os.cpu_count()} cores"
     devices = jax.devices()
     if devices[0].platform != "cpu":
         described += f"; {len(devices)} x {devices[0].device_kind}"

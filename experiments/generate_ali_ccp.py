@@ -1,58 +1,222 @@
 """Writes files in Ali-CCP's published format, of any size, drawn from a known law.
 
-They let you try the reader and the models without the data set. ali_ccp_twin.py says how clicks and
-conversions are drawn.
+They let you try the reader and the models without the data set. Vocabularies have Ali-CCP's
+relative sizes (see synthetic/funnel.py). Ids are unique and contiguous by field, frequent ones
+first. A user's behaviours have, on average, `behaviours` times the lengths of the one published
+row. The logit of a click or conversion is a bias plus the effects of a few fields; an id's effect
+is normal, a bag's is Σ w e / √(Σ w²). A conversion needs a click, except in a share `odd` of the
+rows without one.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import pathlib
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
 
 from dtn_jax.cli import command, folders
 from dtn_jax.data.progress import say
+from dtn_jax.data.sets.ali_ccp import FIELDS
+from dtn_jax.data.sets.synthetic.funnel import FunnelSpec
 from dtn_jax.errors import UserError
-from experiments.ali_ccp_twin import PairSpec, write
 
 EXAMPLE = "python -m experiments.generate_ali_ccp --rows=100000 --out=raw/ali_ccp"
+PARTS = ("train", "test")
+BLOCK = 16_384  # rows that are drawn together
+SKEW = 3  # an id is V u^SKEW, u uniform
+# The most of what is given: behaviours, of which 100 are 86,000 values a user.
+MOST = {"rows": 10**10, "lines": 10**8, "ids": 10**8, "behaviours": 100, "odd": 1, "seed": 2**63}
+
+# The share of lines that have a field of one value, and the mean number of values of the others.
+COMMON_ONE = {"101": 1.0, "121": 1.0, "122": 1.0, "124": 0.95, "125": 0.9, "126": 0.5, "127": 0.9,
+              "128": 1.0, "129": 0.9}  # fmt: skip
+COMMON_MANY = {"109_14": 117.0, "110_14": 342.0, "127_14": 209.0, "150_14": 191.0}
+OWN_ONE = {"205": 1.0, "206": 1.0, "207": 1.0, "216": 1.0, "301": 1.0, "508": 0.5, "509": 0.4,
+           "702": 0.4}  # fmt: skip
+OWN_MANY = {"210": 5.0, "853": 1.0}
+WEIGHTED = (*COMMON_MANY, "508", "509", "702", "853")  # the others' values weigh 1
+
+BIAS = {"click": -2.0, "conversion": -1.5}
+EFFECTS = {
+    "click": {"206": 0.9, "121": 0.7, "301": 0.6, "109_14": 0.8, "210": 0.6, "205": 0.3},
+    "conversion": {"122": 0.8, "129": 0.7, "508": 0.7, "150_14": 0.8, "853": 0.4, "216": 0.3},
+}
+
+OPTIONS = {  # of the command: default, help
+    "rows": (100_000, "impressions of train"),
+    "test_rows": (0, "impressions of test; 0: a quarter of train"),
+    "lines": (0, "lines of common features in each split; 0: one for 50 impressions of train"),
+    "ids": (20_000, "ids in all fields together"),
+    "behaviours": (0.1, "mean number of a user's, as a share of the one published row's"),
+    "odd": (0.0, "share of conversions among rows without a click"),
+    "seed": (0, "of the draws"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """Which files to generate.
+
+    Attributes:
+      rows, lines: of each part's skeleton, and of its common features.
+      ids: of all fields together, at most.
+      behaviours: mean length of a user's behaviours, as a share of the published row's.
+      odd: share of conversions among rows without a click.
+      seed: of everything.
+    """
+
+    rows: Mapping[str, int]
+    lines: Mapping[str, int]
+    ids: int = 20_000
+    behaviours: float = 0.1
+    odd: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self):
+        for name, most in MOST.items():
+            given = getattr(self, name)
+            each = given.values() if isinstance(given, Mapping) else [given]
+            least = {"odd": 0, "seed": 0, "behaviours": 1e-9}.get(name, 1)
+            if not all(least <= one <= most for one in each):
+                raise UserError(
+                    f"{name} is {given}, expected at least {least:g} and at most {most:,}"
+                )
+
+    def draws(self, *use: object) -> np.random.Generator:
+        """A generator for one use."""
+        return np.random.default_rng([self.seed, zlib.crc32("/".join(map(str, use)).encode())])
+
+    @functools.cached_property
+    def sizes(self) -> dict[str, int]:
+        """{field: V_f}."""
+        known = FunnelSpec(ids=self.ids).sizes
+        return {name: known[f"f{name}"] for name in FIELDS}
+
+    @functools.cached_property
+    def firsts(self) -> dict[str, int]:
+        """{field: the raw id of its most frequent value}."""
+        sizes = list(self.sizes.values())
+        return dict(zip(FIELDS, (1 + np.cumsum([0, *sizes[:-1]])).tolist()))
+
+    def effects(self, task: str, field: str) -> np.ndarray:
+        """The effect of each of a field's ids, `[V_f]`."""
+        drawn = self.draws("effects", task, field).standard_normal(self.sizes[field])
+        return EFFECTS[task][field] * drawn
+
+
+def draw(
+    spec: Spec, rng: np.random.Generator, count: int, one: Mapping, many: Mapping
+) -> pl.DataFrame:
+    """So many lines: of each field the lists of its ids and, as `<field>_weights`, of weights; and
+    each task's logit, as `<task>_logit`. Fields have one value, by their shares, or many."""
+    columns, logits = {}, {task: np.zeros(count) for task in EFFECTS}
+    for name, mean in (one | many).items():
+        lengths = rng.random(count) < mean if name in one else rng.exponential(mean + 0.5, count)
+        owner = np.repeat(np.arange(count), lengths.astype(np.int64))
+        number = len(owner)
+        ids = (spec.sizes[name] * rng.random(number) ** SKEW).astype(np.int32)
+        weights = np.ones(number, np.float32)
+        if name in WEIGHTED:
+            weights = np.log1p(rng.geometric(0.4, number)).round(5).astype(np.float32)
+        for task in EFFECTS:
+            if name in EFFECTS[task]:
+                summed = np.bincount(owner, weights * spec.effects(task, name)[ids], count)
+                squares = np.bincount(owner, weights.astype(float) ** 2, count)
+                logits[task] += summed / np.sqrt(np.maximum(squares, 1e-12))
+        ends = pa.array(np.searchsorted(owner, np.arange(count + 1)))
+        for column, flat in ((name, ids + spec.firsts[name]), (f"{name}_weights", weights)):
+            columns[column] = pl.from_arrow(pa.LargeListArray.from_arrays(ends, pa.array(flat)))
+    return pl.DataFrame(columns | {f"{task}_logit": found for task, found in logits.items()})
+
+
+def common_of(spec: Spec, part: str) -> pl.DataFrame:
+    """The common features of a part, and their `index`."""
+    many = {name: spec.behaviours * mean for name, mean in COMMON_MANY.items()}
+    frame = draw(spec, spec.draws("common", part), spec.lines[part], COMMON_ONE, many)
+    numbers = spec.draws("index", part).integers(0, 2**64, len(frame), np.uint64)
+    return frame.with_columns(index=pl.Series([f"{n:016x}" for n in numbers.tolist()]))
+
+
+def skeleton_of(spec: Spec, part: str, common: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """The skeleton of a part, in blocks: `number`, labels, fields of its own, `index`, and `at`,
+    the line of `common` that has it. A block is drawn whole, however many rows are wanted."""
+    for start in range(0, spec.rows[part], BLOCK):
+        rng = spec.draws("skeleton", part, start)
+        block = draw(spec, rng, BLOCK, OWN_ONE, OWN_MANY)
+        at = rng.integers(0, len(common), BLOCK)
+        logits = {t: block[f"{t}_logit"] + common[f"{t}_logit"][at] + BIAS[t] for t in EFFECTS}
+        happens = {
+            t: rng.random(BLOCK) < 1 / (1 + np.exp(-z.to_numpy())) for t, z in logits.items()
+        }
+        odd = ~happens["click"] & (rng.random(BLOCK) < spec.odd)
+        yield block.with_columns(
+            number=pl.Series(np.arange(start + 1, start + BLOCK + 1)),
+            click=pl.Series(happens["click"]),
+            conversion=pl.Series(happens["click"] & happens["conversion"] | odd),
+            at=pl.Series(at),
+            index=common["index"][at],
+        ).head(spec.rows[part] - start)
+
+
+def lines_of(frame: pl.DataFrame, *columns: str) -> bytes:
+    """Lines of these columns, the number of features, and the features."""
+    frame, parts = frame.with_row_index("row"), []
+    for name in (name for name in FIELDS if name in frame.columns):
+        own = frame.select("row", pl.col(name).alias("id"), pl.col(f"{name}_weights").alias("w"))
+        text = pl.format(f"{name}\x02{{}}\x03{{}}", "id", "w")
+        parts.append(own.explode("id", "w").drop_nulls("id").select("row", text=text))
+    every = pl.concat(parts).group_by("row").agg(pl.len(), pl.col("text").str.join("\x01"))
+    frame = frame.join(every, "row", "left", maintain_order="left")
+    first = [pl.col(name).cast(pl.Int64 if name in EFFECTS else pl.String) for name in columns]
+    rest = [pl.col("len").fill_null(0), pl.col("text").fill_null("")]
+    lines = frame.select(pl.concat_str(*first, *rest, separator=",")).to_series()
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def write(spec: Spec, folder: pathlib.Path) -> list[pathlib.Path]:
+    """Writes the four files; returns their paths.
+
+    Raises:
+      UserError: one of them exists already, plain or as `.gz`; it may be the data set's own.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    names = ("common_features", "sample_skeleton")
+    if there := sorted(p for name in names for p in folder.glob(f"{name}_*.csv*")):
+        raise UserError(f"{there[0]} exists and will not be overwritten; give another folder")
+    paths = []
+    for part in PARTS:
+        common = common_of(spec, part)
+        labelled = ("number", *EFFECTS, "index")
+        blocks = (lines_of(block, *labelled) for block in skeleton_of(spec, part, common))
+        for name, found in zip(names, ([lines_of(common, "index")], blocks)):
+            paths.append(folder / f"{name}_{part}.csv")
+            with paths[-1].open("wb") as file:
+                file.writelines(found)
+    return paths
 
 
 def main(arguments: Sequence[str]) -> None:
     parser = command.parser(__doc__, EXAMPLE)
-    parser.add_argument(
-        "--out", help="the folder for the files, usually ali_ccp in data.manual_dir"
-    )
-    parser.add_argument("--rows", type=int, default=100_000, help="impressions of train")
-    parser.add_argument(
-        "--test_rows", type=int, default=0, help="impressions of test; 0: a quarter of train"
-    )
-    parser.add_argument("--lines", type=int, default=0, help="lines of common features in each "
-                        "split; 0: one for every 50 impressions of train")  # fmt: skip
-    parser.add_argument("--ids", type=int, default=20_000, help="ids in all fields together")
-    parser.add_argument("--behaviours", type=float, default=0.1, help="mean number of a user's "
-                        "behaviours, as a share of the one published row's")  # fmt: skip
-    parser.add_argument("--odd", type=float, default=0.0, help="share of conversions among rows "
-                        "without a click")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="of the draws")
-    parser.add_argument("--gz", action="store_true", help="compress the files")
+    parser.add_argument("--out", default="", help="the folder for the files, usually ali_ccp in "
+                        "data.manual_dir")  # fmt: skip
+    for name, (default, text) in OPTIONS.items():
+        shown = f"{text} (default {default})"
+        parser.add_argument(f"--{name}", type=type(default), default=default, help=shown)
     known = parser.parse_args(arguments)
     if not known.out:
         raise UserError("no folder: give --out=DIR, the folder for the four files")
     folders.check(known.out, "--out")
-    lines = known.lines or max(known.rows // 50, 1)
-    spec = PairSpec(
-        rows={"train": known.rows, "test": known.test_rows or max(known.rows // 4, 1)},
-        lines={"train": lines, "test": lines},
-        ids=known.ids,
-        behaviours=known.behaviours,
-        odd=known.odd,
-        seed=known.seed,
-    )
-    try:
-        paths = write(spec, pathlib.Path(known.out), known.gz)
-    except OSError as error:
-        raise UserError(f"cannot write to {known.out}: {error}") from error
-    for path in paths:
+    test, lines = known.test_rows or max(known.rows // 4, 1), known.lines or known.rows // 50
+    rows = {"train": known.rows, "test": test}
+    rest = {name: getattr(known, name) for name in ("ids", "behaviours", "odd", "seed")}
+    spec = Spec(rows, dict.fromkeys(PARTS, max(lines, 1)), **rest)
+    for path in write(spec, pathlib.Path(known.out)):
         say(f"{path}: {path.stat().st_size / 1e6:,.1f} MB")
 
 

@@ -1,13 +1,11 @@
-"""Writes the result tables of the READMEs from the JSON of paper_tables and benchmark.
+"""Writes the tables of the pages from the JSON of paper_tables and benchmark.
 
-The files are README.md, experiments/results/benchmark/README.md and pages of docs/. A table stands
-between `<!-- results: NAME -->` and `<!-- end -->`; the rest of the file stays as it is. --check
-writes nothing; its exit code says whether the tables are up to date.
+A table stands between `<!-- results: NAME -->` and `<!-- end -->`; the rest of the file stays as it
+is. --check writes nothing; its exit code says whether the tables are up to date.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import pathlib
 import re
@@ -15,31 +13,27 @@ from collections.abc import Sequence
 
 from dtn_jax.cli import command
 from dtn_jax.errors import UserError, choose
-from dtn_jax.papertables.content import comparisons
-from dtn_jax.papertables.differences import opponent
 from dtn_jax.papertables.entries import TABLES
-from dtn_jax.papertables.gap_text import gains
-from dtn_jax.papertables.markdown import markdown_table
-from dtn_jax.papertables.notes import footnotes, transfer_cost
-from dtn_jax.papertables.numbers import ALIKE, marks
-from dtn_jax.papertables.printed import keys_of
-from dtn_jax.papertables.text import main_text, texts
+from dtn_jax.papertables.grids import (
+    ALIKE,
+    footnotes,
+    grids,
+    main_grid,
+    marks,
+    opponent,
+    transfer_cost,
+)
+from dtn_jax.papertables.numbers import DIVERGENCE, comparisons
+from dtn_jax.report.grid import Grid
 from experiments.benchmark import cell_text
-from experiments.benchmarks.compiled.written import markdown as compiled_table
 from experiments.benchmarks.measured import Goal
 
 EXAMPLE = "python -m experiments.results_table"
 RESULTS = pathlib.Path(__file__).parent / "results"
 BENCHMARK, PAPER = "benchmark", "paper"  # folders of experiments/results
-COMPILED = "compiled"  # a suite with a table
 GOALS = pathlib.Path("experiments/results/benchmark/README.md")
 PAGES = tuple(pathlib.Path("docs") / f"{page}.md" for page in ("results", "scoring", "serving"))
 DOCUMENTS = (pathlib.Path("README.md"), GOALS, *PAGES)
-ROWS = "rows"  # with a suite's name: its whole table
-PEERS = "peers"  # the suite beside other frameworks
-SHORT = "short"  # before TABLE_DATASET: the columns that README has room for
-DIVERGENCE, SENTENCES = "divergence", "sentences"  # a table of paper_tables, and what it ends in
-SPEED = "speed"  # training speed beside other frameworks
 RIVALS = ("dtn_jax", "tuned PyTorch", "FuxiCTR", "torch-rechub, no batch normalisation")
 PLACE = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -58,46 +52,33 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def table(name: str) -> str:
-    """The Markdown table called `benchmark`, `compiled`, `speed`, rows_SUITE, TABLE_DATASET,
-    short_TABLE_DATASET or sentences_DATASET, those of its table `divergence`.
+    """The Markdown table called `benchmark`, `speed`, rows_SUITE, TABLE_DATASET or
+    short_TABLE_DATASET.
 
     Raises:
       UserError: there is no table of that name, or nothing to make it from.
     """
+    kind, _, dataset = name.partition("_")
     if name == BENCHMARK:
         return performance_table()
-    if name == COMPILED:
-        return compiled_table(json.loads((RESULTS / BENCHMARK / f"{COMPILED}.json").read_text()))
-    if name == SPEED:
+    if name == "speed":
         return speed_table()
-    kind, _, dataset = name.partition("_")
-    if kind == ROWS:
+    if kind == "rows":
         return rows_table(dataset)
-    if kind == SENTENCES:
-        return sentences(paper_results(DIVERGENCE, dataset))
-    if kind == SHORT:
+    if kind == "short":
         return short_table(*dataset.split("_", 1))
     return paper_table(kind, dataset)
 
 
-def sentences(found: dict) -> str:
-    """What the table ends in, and the intervals that support it."""
-    told = "".join(f"{sentence}\n\n" for sentence in found["sentences"])
-    supported = gains(found)
-    if not supported:
-        return told
-    return f"{told}{supported.title}:\n\n{markdown_table(supported)}\n{supported.note}\n\n"
-
-
 def paper_table(kind: str, dataset: str) -> str:
-    """The first table of experiments/results/paper/<dataset>/<kind>.json, without sentences.
+    """The first table of experiments/results/paper/<dataset>/<kind>.json.
 
     Its notes are short, except for `divergence`, whose tuning and tests are of another kind.
     """
-    found = paper_results(kind, dataset) | {"sentences": ()}
+    found = paper_results(kind, dataset)
     if kind == DIVERGENCE:
-        return f"{markdown_table(texts(found)[0])}\n{' '.join(footnotes(found))}\n\n"
-    whole = markdown_table(main_text(found, marks))
+        return f"{grids(found)[0].markdown()}\n{' '.join(footnotes(found))}\n\n"
+    whole = main_grid(found, marks).markdown()
     place = f"experiments/results/{PAPER}/{dataset}/{kind}.md"
     return f"{whole}\n{brief(found)} All notes: `{place}`.\n\n"
 
@@ -105,11 +86,9 @@ def paper_table(kind: str, dataset: str) -> str:
 def short_table(kind: str, dataset: str) -> str:
     """That table's AUCs, FLOPs and seconds."""
     found = paper_results(kind, dataset)
-    whole = main_text(found, marks)
+    whole = main_grid(found, marks)
     shown = [i for i, name in enumerate(whole.header) if re.match(r"$|AUC |FLOPs|train s", name)]
-    header, *rows = ([row[i] for i in shown] for row in (whole.header, *whole.rows))
-    text = dataclasses.replace(whole, header=tuple(header), rows=tuple(map(tuple, rows)))
-    return f"{markdown_table(text)}\n{brief(found)}\n\n"
+    return f"{whole.take(shown).markdown()}\n{brief(found)}\n\n"
 
 
 def brief(found: dict) -> str:
@@ -121,8 +100,6 @@ def brief(found: dict) -> str:
         f"Test AUC, mean ± sd of {found['seeds']} seeds not used for tuning, each of ours tuned "
         f"on validation at the cost of {cost} runs. Bold: our highest mean"
     )
-    if cut := found.get("shortened"):  # such a table has no arrows
-        return f"Shortened, to try it out: {'; '.join(cut)}. {told}."
     tasks = f" on {' and '.join(found['tested'])}" if found["tested"] else ""
     return (
         f"{told}; ↓ ↑: below or above {opponent(found)}{tasks} at p < 0.05, corrected over the "
@@ -133,7 +110,7 @@ def brief(found: dict) -> str:
 def untested(found: dict) -> str:
     """Which columns have no marks because nothing was tested there."""
     tested = {key for row in found["rows"] for key in comparisons(row)}
-    keys = [key for key in keys_of(found) if key not in tested]
+    keys = [key for key in found["rows"][0]["metrics"] if key not in tested]
     return f" Not tested: {', '.join(keys)}." if keys else ""
 
 
@@ -146,67 +123,62 @@ def paper_results(kind: str, dataset: str) -> dict:
 
 
 def speed_table() -> str:
-    """Examples a second of each framework and setting, and how many times as fast dtn_jax is."""
-    measured = fastest()
-    settings = [f"{model}, {rows:,} table rows" for model, rows in measured]
-    lines = [f"| | {' | '.join(settings)} |", "| --- |" + " ---: |" * len(settings)]
-    for name in RIVALS:
-        cells = [speed_cell(*own[name]) if name in own else "" for own in measured.values()]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n\n"
+    """Of each setting and framework: how its tables learn, examples a second and how many times as
+    fast dtn_jax is, and the loss that it reaches."""
+    rows = []
+    for (model, table_rows), own in fastest().items():
+        rows.append((f"**{model}, {table_rows:,} table rows**", "", "", "", ""))
+        for name in (name for name in RIVALS if name in own):
+            row = own[name]
+            times = f"{row['times']:.1f} × as fast" if name != RIVALS[0] else ""
+            loss = f"{row['loss']:.3f}" + (f" ± {row['sd']:.3f}" if "sd" in row else "")
+            rows.append((name, row["tables"], f"{row['examples/s']:,.0f}", times, loss))
+    header = ("", "tables learn by", "examples/s", "dtn_jax is", "loss")
+    return Grid(header, rows, left=2, marked=True).markdown() + "\n"
 
 
-def fastest() -> dict[tuple[str, int], dict[str, tuple[float, float]]]:
-    """{(model, table rows): {rival: (examples a second, times)}}, of a rival's variants the
-    fastest; `times` says how many times as fast dtn_jax is."""
-    found = json.loads((RESULTS / BENCHMARK / f"{PEERS}.json").read_text())
-    speeds: dict[tuple[str, int], dict[str, tuple[float, float]]] = {}
-    for row in found["rows"]:
-        own = speeds.setdefault((row["model"], row["table rows"]), {})
+def fastest() -> dict[tuple[str, int], dict[str, dict]]:
+    """{(model, table rows): {rival: its row}}, of a rival's variants the fastest."""
+    found: dict[tuple[str, int], dict[str, dict]] = {}
+    for row in read("peers")["rows"]:
+        own = found.setdefault((row["model"], row["table rows"]), {})
         for name in RIVALS:
             if row["framework"].startswith(name):
-                got = (row["examples/s"], row["times"])
-                own[name] = max(got, own.get(name, got))
-    return speeds
+                own[name] = max(row, own.get(name, row), key=lambda one: one["examples/s"])
+    return found
+
+
+def read(suite: str) -> dict:
+    return json.loads((RESULTS / BENCHMARK / f"{suite}.json").read_text())
 
 
 def rows_table(suite: str) -> str:
     """What a suite measured, the columns that a terminal shows."""
-    found = json.loads((RESULTS / BENCHMARK / f"{suite}.json").read_text())
+    found = read(suite)
     columns = found["shown"] or list(found["rows"][0])
-    are_texts = [isinstance(found["rows"][0][column], str) for column in columns]
-    rule = "".join(" --- |" if text else " ---: |" for text in are_texts)
-    lines = [f"| {' | '.join(columns)} |", f"|{rule}"]
-    for row in found["rows"]:
-        lines.append(f"| {' | '.join(cell_text(row[column]) for column in columns)} |")
+    left = sum(isinstance(found["rows"][0][column], str) for column in columns)
+    rows = [[cell_text(row[column]) for column in columns] for row in found["rows"]]
     when = f"{found['machine']}, jax {found['versions']['jax']}, {found['date']}"
-    return "\n".join(lines) + f"\n\n{found['title']}. {when}.\n\n"
-
-
-def speed_cell(examples: float, times: float) -> str:
-    return f"{examples:,.0f}" + (f" ({times:.1f} ×)" if times > 1 else "")
+    return f"{Grid(columns, rows, left=left).markdown()}\n{found['title']}. {when}.\n\n"
 
 
 def performance_table() -> str:
     """A row for each goal of each suite in experiments/results/benchmark."""
-    files = sorted((RESULTS / BENCHMARK).glob("*.json"))
-    if not files:
+    suites = sorted(path.stem for path in (RESULTS / BENCHMARK).glob("*.json"))
+    if not suites:
         raise UserError(f"a place for benchmarks, but {RESULTS / BENCHMARK} is empty")
-    lines = ["| suite | measured | got | goal | |", "| --- | --- | ---: | ---: | --- |"]
-    conditions = []
-    for path in files:
-        found = json.loads(path.read_text())
+    rows, conditions = [], []
+    for suite in suites:
+        found = read(suite)
         for goal in (Goal(**given) for given in found["goals"]):
-            sign = "≥" if goal.at_least else "≤"
-            cells = (path.stem, goal.name, f"{goal.got:.3g}", f"{sign} {goal.wanted:.3g}")
-            lines.append(f"| {' | '.join(cells)} | {'' if goal.met else 'missed'} |")
-        versions = found["versions"]
-        conditions.append(
-            f"{path.stem}: {found['machine']}, jax {versions['jax']}, {found['date']}, "
-            f"{found['seconds']} s"
-        )
+            wanted = f"{'≥' if goal.at_least else '≤'} {goal.wanted:.3g}"
+            missed = "" if goal.met else "missed"
+            rows.append((suite, goal.name, f"{goal.got:.3g}", wanted, missed))
+        on = f"{found['machine']}, jax {found['versions']['jax']}, {found['date']}"
+        conditions.append(f"{suite}: {on}, {found['seconds']} s")
+    header = ("suite", "measured", "got", "goal", "")
     how = "`python -m experiments.benchmark --suite=all`. " + "; ".join(conditions) + "."
-    return "\n".join(lines) + f"\n\n{how}\n\n"
+    return f"{Grid(header, rows, left=2).markdown()}\n{how}\n\n"
 
 
 if __name__ == "__main__":

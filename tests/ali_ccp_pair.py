@@ -4,55 +4,29 @@ import functools
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from dtn_jax.data.sets import catalog
 from dtn_jax.data.sets.ali_ccp import FIELDS, held_out
-from experiments.ali_ccp_twin import (
-    EFFECTS,
-    OWN_MANY,
-    OWN_ONE,
-    Block,
-    PairSpec,
-    Ragged,
-    common_blocks,
-    skeleton_blocks,
-)
+from experiments.generate_ali_ccp import Spec, common_of, skeleton_of
 
-SPEC = PairSpec(
+SPEC = Spec(
     rows={"train": 1_500, "test": 400},
     lines={"train": 60, "test": 40},
     behaviours=0.04,
     odd=0.05,
-    seed=1,
+    seed=2,
 )
 OPTIONS = "min_count=2,max_values=4,conversion_without_click=keep"
 
 
-def common_of(spec: PairSpec, part: str) -> Block:
-    """All common features of a part, joined."""
-    blocks = list(common_blocks(spec, part))
-    features = [Ragged.join(f) for f in zip(*(b.features for b in blocks), strict=True)]
-    logits = {task: np.concatenate([b.logits[task] for b in blocks]) for task in EFFECTS}
-    return Block(features, logits)
-
-
-def joined_rows(spec: PairSpec, part: str) -> pl.DataFrame:
+def joined_rows(spec: Spec, part: str) -> pl.DataFrame:
     """The rows themselves: `click`, `conversion`, and of each field the lists of its ids and, as
     `<field>_weights`, of their weights."""
     common = common_of(spec, part)
-    frames = []
-    for rows in skeleton_blocks(spec, part, common.logits):
-        columns = {"click": rows.click, "conversion": rows.conversion}
-        for f, name in enumerate(FIELDS):
-            values = rows.own[f] if name in (*OWN_ONE, *OWN_MANY) else None
-            values = common.features[f].take(rows.at) if values is None else values
-            ends = pa.array(np.cumsum([0, *values.lengths]))
-            for column, flat in ((name, values.ids), (f"{name}_weights", values.weights)):
-                lists = pa.LargeListArray.from_arrays(ends, pa.array(flat))
-                columns[column] = pl.from_arrow(lists)
-        frames.append(pl.DataFrame(columns))
-    return pl.concat(frames)
+    rows = pl.concat(skeleton_of(spec, part, common))
+    whole = pl.concat([rows, common[rows["at"]].drop("index", "^.*_logit$")], how="horizontal")
+    names = [column for name in FIELDS for column in (name, f"{name}_weights")]
+    return whole.select("click", "conversion", *names)
 
 
 def load(manual, tmp_path, options=OPTIONS):

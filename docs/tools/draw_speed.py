@@ -23,7 +23,7 @@ MODEL = "mmoe"
 def speeds() -> dict[int, dict[str, float]]:
     """{table rows: {framework: examples a second}}, of MODEL."""
     return {
-        rows: {name.partition(",")[0]: speed for name, (speed, _) in own.items()}
+        rows: {name.partition(",")[0]: row["examples/s"] for name, row in own.items()}
         for (model, rows), own in results_table.fastest().items()
         if model == MODEL
     }

@@ -31,8 +31,8 @@ from dtn_jax.comparison.differences import Difference, differences
 from dtn_jax.comparison.scored_rows import ScoredRows
 from dtn_jax.metrics import METRICS, paired
 from dtn_jax.metrics.influence import Influence, Units, influences
-from dtn_jax.metrics.intervals import wilson
 from dtn_jax.metrics.metric import Rows
+from dtn_jax.metrics.rates import wilson
 from dtn_jax.metrics.significance import drawn_seeds
 
 PAGE = pathlib.Path("docs/compare.md")

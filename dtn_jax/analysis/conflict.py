@@ -23,13 +23,14 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 from scipy.special import stdtrit
 
+from dtn_jax.analysis.sample import Forward
 from dtn_jax.interface import SHARED, Batch
 from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import task_losses
 from dtn_jax.losses.rows import row_weights
 from dtn_jax.shapes import Array, Float, Int
 from dtn_jax.state import State
-from dtn_jax.tables import exchange, lookup, update_by_search, update_by_sort
+from dtn_jax.tables import lookup, update_by_search, update_by_sort
 from dtn_jax.tables.plan import TablePlan
 
 Cosines = dict[tuple[str, str], Float[Array, ""]]
@@ -49,23 +50,20 @@ def make_conflict(
     no pairs.
     """
     schema = plan.schema
-    look_ups = exchange.look_ups(plan, mesh)
+    forward = Forward(model, plan, mesh)
     chosen = read_losses(loss, schema)
 
     def cosines(state: State, batch: Batch) -> Cosines:
         if SHARED not in plan.views:
             return {}
         rows = lookup.row_ids(plan, batch)
-        gathered = lookup.gather(state.tables, rows, look_ups)
+        gathered = lookup.gather(state.tables, rows, forward.look_ups)
         given = batch.in_loss() if loss.sample_weights else None
         weights = row_weights(batch.labels, batch.label_mask, batch.row_mask, given, schema)
 
         def by_task(looked_up):
-            outputs = model.apply(
-                {"params": state.params, "batch_stats": state.model_state},
-                lookup.to_inputs(plan, gathered | {"embedding": looked_up}, batch),
-                train=False,
-            )
+            changed = lookup.to_inputs(plan, gathered | {"embedding": looked_up}, batch)
+            outputs = forward.apply(state, changed)
             return task_losses(outputs.logits, batch.labels, weights, chosen, batch.ids)
 
         view = plan.views.index(SHARED)

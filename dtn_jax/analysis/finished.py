@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import pathlib
-from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
@@ -111,10 +110,9 @@ def read_history(folder: pathlib.Path) -> list[dict]:
     return log.records
 
 
-def _parse(path: pathlib.Path, part: str | Callable[[dict], object]):
-    """A part of a JSON file, by its name or by what makes it of the whole."""
+def _parse(path: pathlib.Path, part: str):
+    """A part of a JSON file."""
     try:
-        found = json.loads(path.read_text())
-        return found[part] if isinstance(part, str) else part(found)
+        return json.loads(path.read_text())[part]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({type(error).__name__}: {error})") from None

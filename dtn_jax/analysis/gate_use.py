@@ -14,10 +14,10 @@ import jax
 import numpy as np
 from flax import linen as nn
 
+from dtn_jax.analysis.sample import Forward
 from dtn_jax.interface import SHARED, Batch
 from dtn_jax.shapes import Array, Bool, Float
 from dtn_jax.state import State
-from dtn_jax.tables import exchange, lookup
 from dtn_jax.tables.plan import TablePlan
 
 OWN, OTHER = "own", "other"
@@ -37,15 +37,10 @@ def make_gates(
 
     Both are empty where there are no gates; `effective` has those gates alone in which it differs.
     """
-    look_ups = exchange.look_ups(plan, mesh)
+    forward = Forward(model, plan, mesh)
 
     def gates(state: State, batch: Batch) -> dict[str, Gates]:
-        gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch), look_ups)
-        outputs = model.apply(
-            {"params": state.params, "batch_stats": state.model_state},
-            lookup.to_inputs(plan, gathered, batch),
-            train=False,
-        )
+        outputs = forward.apply(state, forward.inputs(state, batch))
         return {which: outputs.intermediates.get(which, {}) for which in (GATES, EFFECTIVE)}
 
     return gates
@@ -92,14 +87,14 @@ def reading(evenness: Mapping[str, float | None], use: Use, by_segment: Mapping[
     if not able:
         return ""
     idle = [gate for gate, value in able.items() if value > EVEN]
-    span = f"evenness {min(able.values()):.3f} to {max(able.values()):.3f}"
+    text = f"evenness {min(able.values()):.3f} to {max(able.values()):.3f}."
     if len(idle) == len(able):
-        text = f"The gates hardly choose: {span}."
+        text = f"The gates hardly choose: {text}"
     elif idle:
-        text = f"{len(idle)} of {len(able)} gates hardly choose (evenness over {EVEN:g}): "
-        text += ", ".join(idle) + "."
+        names = ", ".join(idle)
+        text = f"{len(idle)} of {len(able)} gates hardly choose (evenness over {EVEN:g}): {names}."
     else:
-        text = f"Every gate chooses: {span}."
+        text = f"Every gate chooses: {text}"
     apart = [
         abs(weight - use[gate][source])
         for own in by_segment.values()

@@ -11,10 +11,10 @@ import numpy as np
 from flax import linen as nn
 
 from dtn_jax.analysis.passes import Passes
+from dtn_jax.analysis.sample import Forward
 from dtn_jax.interface import Batch, Inputs
 from dtn_jax.shapes import Array, Float
 from dtn_jax.state import State
-from dtn_jax.tables import exchange, lookup
 from dtn_jax.tables.plan import TablePlan
 
 
@@ -66,27 +66,20 @@ def make_moves(
 ) -> tuple[Callable[[State, Batch], Embedded], Callable[[State, Batch, Embedded], Array]]:
     """Returns `(state, batch) -> sums over the batch [1, ...]` and
     `(state, batch, means [1, ...]) -> moves [B, F, T]`."""
-    look_ups = exchange.look_ups(plan, mesh)
+    forward = Forward(model, plan, mesh)
     names = plan.schema.read_names
-
-    def inputs(state: State, batch: Batch):
-        gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch), look_ups)
-        return lookup.to_inputs(plan, gathered, batch)
-
-    def variables(state: State) -> dict:
-        return {"params": state.params, "batch_stats": state.model_state}
 
     def complete(state: State, given: Inputs) -> Embedded:
         if given.numbers:
-            given = model.apply(variables(state), given, method="completed")
+            given = forward.apply(state, given, method="completed")
         return Embedded.of(given)
 
     def moved(state: State, batch: Batch, means: Embedded):
-        given = inputs(state, batch)
+        given = forward.inputs(state, batch)
         here = complete(state, given)
 
         def logits(embedded: Embedded):
-            outputs = model.apply(variables(state), embedded.within(given), train=False)
+            outputs = forward.apply(state, embedded.within(given))
             return jnp.stack([outputs.logits[name] for name in plan.schema.task_names])
 
         z, pull_back = jax.vjp(logits, Embedded.of(given))
@@ -105,7 +98,7 @@ def make_moves(
         return jnp.stack(found, axis=-1)
 
     def summed(state: State, batch: Batch) -> Embedded:
-        here = complete(state, inputs(state, batch))
+        here = complete(state, forward.inputs(state, batch))
         return jax.tree.map(lambda e: e.sum(axis=0, keepdims=True), here)
 
     return summed, moved

@@ -25,12 +25,12 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict
 
 from dtn_jax.analysis.passes import Passes
+from dtn_jax.analysis.sample import Forward
 from dtn_jax.interface import Batch
 from dtn_jax.metrics.auc import auc
 from dtn_jax.models.groups import ModelInput
 from dtn_jax.shapes import Array, Bool, Float
 from dtn_jax.state import State
-from dtn_jax.tables import exchange, lookup
 from dtn_jax.tables.plan import TablePlan
 
 STRENGTHS = ("norm", "term")
@@ -107,14 +107,12 @@ def make_inputs(
     mesh: jax.sharding.Mesh | None = None,
 ):
     """Returns `(state, batch) -> {expert: [B, F, D]}`, what each expert reads."""
-    look_ups = exchange.look_ups(plan, mesh)
+    forward = Forward(model, plan, mesh)
 
     def read(state: State, batch: Batch) -> dict[str, Float[Array, "B F D"]]:
-        gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch), look_ups)
-        _, seen = model.apply(
-            {"params": state.params, "batch_stats": state.model_state},
-            lookup.to_inputs(plan, gathered, batch),
-            train=False,
+        _, seen = forward.apply(
+            state,
+            forward.inputs(state, batch),
             capture_intermediates=lambda module, _: isinstance(module, ModelInput),
             mutable=["intermediates"],
         )

@@ -1,19 +1,24 @@
-"""A fixed sample of a split's rows, and other values in the place of one field's."""
+"""A fixed sample of rows, other values in the place of a field's, and a model on such rows."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.errors import UserError, choose
-from dtn_jax.interface import Batch
+from dtn_jax.interface import Batch, Inputs
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Array, Bool, Int
+from dtn_jax.state import State
+from dtn_jax.tables import exchange, lookup
+from dtn_jax.tables.plan import TablePlan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +62,24 @@ def draw(data: Prepared, split: str, most: int, seed: int) -> Int[np.ndarray, " 
     if most >= total:
         return np.arange(total)
     return np.sort(np.random.default_rng(seed).choice(total, most, replace=False))
+
+
+class Forward:
+    """What every measure does with a state and a batch, without dropout and as when it scores."""
+
+    def __init__(self, model: nn.Module, plan: TablePlan, mesh: jax.sharding.Mesh | None = None):
+        self.model, self.plan, self.look_ups = model, plan, exchange.look_ups(plan, mesh)
+
+    def inputs(self, state: State, batch: Batch) -> Inputs:
+        """What the model reads."""
+        gathered = lookup.gather(state.tables, lookup.row_ids(self.plan, batch), self.look_ups)
+        return lookup.to_inputs(self.plan, gathered, batch)
+
+    def apply(self, state: State, given: Inputs, **how: object):
+        """The model's outputs, or what else `how` asks of `nn.Module.apply`."""
+        how = how if "method" in how else {"train": False, **how}
+        variables = {"params": state.params, "batch_stats": state.model_state}
+        return self.model.apply(variables, given, **how)
 
 
 class Columns(NamedTuple):

@@ -100,22 +100,22 @@ def own_rows(rows: Batch, devices: int) -> Batch:
     return take(rows, place[processes.own_part(len(place))])
 
 
-def over_training(history: Sequence[Mapping]) -> dict[str, dict[tuple[str, str], list]]:
-    """The records of metrics.jsonl as {gate | cosine | cosine_half: {its pair: points}}.
+def over_training(history: Sequence[Mapping]) -> dict[str, dict[str, list]]:
+    """The records of metrics.jsonl as {"gates" | "cosines" | "cosine_halves": {name: points}}.
 
-    A pair is (gate, source) or (task, task), a point [step, value]. A step that was logged twice,
-    by a resumed run, has its later value.
+    Names are "gate → source" and "task, task", a point [step, value]. A step that was logged twice,
+    by a resumed run, has its later value. Empty where nothing was watched.
     """
-    found: dict[str, dict[tuple[str, str], dict]] = {GATE: {}, COSINE: {}, HALF: {}}
-    for record in history:
-        if record["kind"] != KIND:
-            continue
+    found: dict[str, dict[str, dict]] = {"gates": {}, "cosines": {}, "cosine_halves": {}}
+    parts = {GATE: ("gates", " → "), COSINE: ("cosines", ", "), HALF: ("cosine_halves", ", ")}
+    for record in (record for record in history if record["kind"] == KIND):
         for name, value in record.items():
             what, *pair = name.split(":")
-            if what in found and len(pair) == 2:
-                found[what].setdefault(tuple(pair), {})[record["step"]] = value
-
-    def points(by_step: dict) -> list[list]:
-        return [list(point) for point in sorted(by_step.items())]
-
-    return {what: {pair: points(p) for pair, p in own.items()} for what, own in found.items()}
+            if what in parts:
+                part, between = parts[what]
+                found[part].setdefault(between.join(pair), {})[record["step"]] = value
+    points = {
+        part: {name: [list(point) for point in sorted(p.items())] for name, p in own.items()}
+        for part, own in found.items()
+    }
+    return points if any(points.values()) else {}

@@ -1,16 +1,18 @@
-"""What was found, as files: importance.json, importance.csv, and how they get into place."""
+"""What was found, as files in the run's folder: importance.json, .csv, .md, and the pictures."""
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import polars as pl
 
 from dtn_jax.analysis.importance import Z
+from dtn_jax.analysis.sections import PICTURES, sections
+from dtn_jax.report.sections import markdown
 
 DIGITS = 6
 
@@ -28,33 +30,42 @@ def plain(value):
     return value
 
 
-def swap(made: pathlib.Path, folder: pathlib.Path, names: Iterable[str]) -> None:
-    """Moves all files that were made into a folder of the same file system.
+def write(found: Mapping, made: pathlib.Path, folder: pathlib.Path) -> None:
+    """Writes what was found beside its pictures, and puts all into place.
 
-    Of `names`, those that were not made are another call's, and go; other files of the folder stay.
+    Args:
+      found: of plain types.
+      made: a new folder in the same file system, which holds the pictures; it is emptied.
+      folder: the place. Pictures there that were not made again are another call's, and go; other
+        files stay.
     """
+    (made / "importance.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    importance_table(found).write_csv(made / "importance.csv")
+    pictures = {p.stem: p.name for p in made.glob("*.png")}
+    text = f"# Importance by task: {found['run']}\n\n{markdown(sections([found], pictures))}"
+    (made / "importance.md").write_text(text)
     folder.mkdir(exist_ok=True)
-    stale = set(names) - {path.name for path in made.iterdir()}
+    for name in PICTURES:
+        if name not in pictures:
+            (folder / f"{name}.png").unlink(missing_ok=True)
     for path in list(made.iterdir()):
         path.replace(folder / path.name)
-    for name in stale:
-        (folder / name).unlink(missing_ok=True)
 
 
-def write_json(found: Mapping, path: pathlib.Path) -> None:
-    path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-
-
-def write_csv(found: Mapping, path: pathlib.Path) -> None:
+def importance_table(found: Mapping) -> pl.DataFrame:
     """A row for each method, task@space and field: the mean, its 95 % interval, and the truth."""
     truth = found["truth"].get("importance", {})
-    with path.open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["method", "key", "field", "importance", "low", "high", "truth"])
-        for method, facts in found["methods"].items():
-            for key, by_field in facts["importance"].items():
-                for field, one in by_field.items():
-                    low, high = (one["mean"] + side * Z * one["error"] for side in (-1, 1))
-                    known = truth[key][field]["mean"] if key in truth else ""
-                    numbers = (one["mean"], *(f"{end:.{DIGITS}g}" for end in (low, high)))
-                    table.writerow([method, key, field, *numbers, known])
+    return pl.DataFrame(
+        {
+            "method": method,
+            "key": key,
+            "field": field,
+            "importance": one["mean"],
+            "low": plain(one["mean"] - Z * one["error"]),
+            "high": plain(one["mean"] + Z * one["error"]),
+            "truth": truth[key][field]["mean"] if key in truth else None,
+        }
+        for method, facts in found["methods"].items()
+        for key, by_field in facts["importance"].items()
+        for field, one in by_field.items()
+    )

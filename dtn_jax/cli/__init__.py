@@ -16,7 +16,7 @@ from dtn_jax.parallel import interrupts
 
 GROUPS = {
     "data": ("prepare",),
-    "training": ("train", "sweep", "launch"),
+    "training": ("train", "sweep", "launch", "plan"),
     "comparing and explaining": ("compare", "paper_tables", "feature_importance", "replay"),
     "using a model": ("export", "score", "serve"),
 }

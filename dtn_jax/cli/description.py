@@ -11,10 +11,11 @@ from dtn_jax.data.prepared import Prepared
 from dtn_jax.errors import UserError
 from dtn_jax.report import screen
 from dtn_jax.report.description import overview
-from dtn_jax.report.description.grid import as_table
-from dtn_jax.report.description.page import as_page
-from dtn_jax.report.description.terminal import as_text
+from dtn_jax.report.description.sections import sections
+from dtn_jax.report.sections import Section, page, terminal
 from dtn_jax.shared_files import write_whole
+
+WIDE = 80
 
 
 def check(html: str) -> None:
@@ -38,10 +39,12 @@ def write(data: Prepared, html: str = "") -> None:
     own = data.folder.parent / f"{data.schema.name}_description.html"
     path = (pathlib.Path(html).expanduser() if html else own).absolute()
     found = describe(data)
-    for piece in as_text(found):
+    place = Section("", [f"The set lies in {found.folder}"])
+    text = page(f"{found.schema.name}: description", [*sections(found, drawn=True), place])
+    for piece in terminal(sections(found), WIDE):
         screen.show(piece)
     try:
-        write_whole(path, as_page(found))
+        write_whole(path, text)
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error}); give --html=FILE") from None
     progress.say(f"\nWith pictures: {path}")
@@ -51,9 +54,9 @@ def show(data: Prepared, account: bool) -> None:
     """Shows a prepared set's fields, tasks, splits, place and origin, and its account if asked."""
     print(f"\nFields of {data.schema.name}")
     fields = overview.kept_fields(data)
-    screen.show(as_table(fields))
-    print("\n".join([*textwrap.wrap(fields.note, 79), "", "Tasks"]))
-    screen.show(as_table(overview.tasks_grid(data.schema)))
+    screen.show(fields.terminal(WIDE))
+    print("\nTasks")
+    screen.show(overview.tasks_grid(data.schema).terminal(WIDE))
     print(f"\n{overview.rows_line(data.rows)}")
     if cuts := overview.cuts_line(data.notes):
         print(f"split by time: {cuts}")

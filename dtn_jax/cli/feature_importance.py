@@ -22,16 +22,18 @@ import jax
 import rich.progress
 from ml_collections import ConfigDict
 
-from dtn_jax.analysis import markdown, tables, written
+from dtn_jax.analysis import written
 from dtn_jax.analysis.explain import Settings, explain
 from dtn_jax.analysis.finished import best_state, read_config, read_history
 from dtn_jax.analysis.importance import METHODS
+from dtn_jax.analysis.sections import sections
 from dtn_jax.cli import command, compile_cache, folders
 from dtn_jax.config import base_config
 from dtn_jax.errors import UserError, choose
 from dtn_jax.parallel import memory
 from dtn_jax.parallel.fits import check_fits
 from dtn_jax.report import screen
+from dtn_jax.report.sections import terminal
 from dtn_jax.run import build_run
 from dtn_jax.shared_files import full_path
 from dtn_jax.workdir import versions
@@ -71,7 +73,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     compile_cache.use(known.cache_dir)
     found = explained(config, workdir, settings)
-    for table in tables.tables(found, screen.console().width):
+    for table in terminal(sections([found]), screen.console().width, texts=False):
         screen.show(table)
     print(f"Numbers and pictures are in {workdir / FOLDER}")
 
@@ -114,12 +116,7 @@ def explained(config: ConfigDict, workdir: pathlib.Path, settings: Settings) -> 
                 **found,
             }
         )
-        written.write_json(found, made / "importance.json")
-        written.write_csv(found, made / "importance.csv")
-        pictures = {p.stem: p.name for p in made.glob("*.png")}
-        text = f"# Importance by task: {workdir.name}\n\n{markdown.section(found, pictures)}"
-        (made / "importance.md").write_text(text)
-        written.swap(made, workdir / FOLDER, [f"{name}.png" for name in markdown.PICTURES])
+        written.write(found, made, workdir / FOLDER)
     return found
 
 

@@ -7,16 +7,17 @@
   sensitivity   DTN at other sizes
   divergence    how far each model is from the best AUC, as the data's tasks differ more and more
 
-A protocol fixes beforehand what is compared: --dataset names one of dtn_jax/papertables/protocols,
+A protocol fixes beforehand what is compared: --dataset names one of experiments/protocols,
 --protocol your own file (copy one), and --config a config, such as that of your own logs, with
 which DTN and the usual rivals are compared. Trials never open test; each final run reads it once.
 
-A finished run is a cell, and is not run again. So you can stop the command, run it again, add
-seeds or tables, or run it in several processes, which share the work.
+A finished run is not run again. So you can stop the command, run it again, add seeds or tables, or
+run it in several processes, which share the work.
 
 It writes WORKDIR/NAME/TABLE.md, .tex, .csv and pictures (NAME is the protocol's, or the data set's
-for --config), report.html with all tables, and cells.jsonl.xz with the cells. --quick makes cheap
-tables (few trials, seeds, steps) in WORKDIR/NAME-shortened; --estimate tells what all will cost.
+for --config), report.html with all tables, and the runs' folders in WORKDIR/NAME/runs. --quick
+makes cheap tables (few trials, seeds, steps) in WORKDIR/NAME-shortened; --estimate tells what all
+will cost.
 """
 
 from __future__ import annotations
@@ -24,33 +25,23 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 
 from dtn_jax.cli import command, compile_cache, folders
 from dtn_jax.errors import UserError, choose
 from dtn_jax.options import pairs
-from dtn_jax.papertables import csv as table_csv
-from dtn_jax.papertables import estimate as table_estimate
-from dtn_jax.papertables import kept
-from dtn_jax.papertables import latex as table_latex
-from dtn_jax.papertables import markdown as table_markdown
-from dtn_jax.papertables import plots as table_plots
-from dtn_jax.papertables import references as table_references
-from dtn_jax.papertables import report as table_report
-from dtn_jax.papertables import terminal as table_terminal
-from dtn_jax.papertables.content import content
-from dtn_jax.papertables.default_protocol import default_protocol
+from dtn_jax.papertables import references, written
 from dtn_jax.papertables.entries import TABLES, named
-from dtn_jax.papertables.gaps import with_gaps
-from dtn_jax.papertables.protocol import Entry, Protocol
-from dtn_jax.papertables.protocol_files import load, shipped
-from dtn_jax.papertables.remade import remade
+from dtn_jax.papertables.estimate import estimate
+from dtn_jax.papertables.numbers import DIVERGENCE, content
+from dtn_jax.papertables.protocol import Entry, Protocol, configured
+from dtn_jax.papertables.protocol_files import default_protocol, load, shipped
+from dtn_jax.papertables.runs import Runs
 from dtn_jax.papertables.shortened import SUFFIX, cut, quick, with_settings
-from dtn_jax.papertables.work import Work, data_of
-from dtn_jax.report import screen
-from dtn_jax.shared_files import disk_errors, write_whole
+from dtn_jax.papertables.tune import data_of
+from dtn_jax.shared_files import disk_errors
 
 RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = "dtn-jax paper_tables --dataset=adult --table=overall --seeds=3 --workdir=runs/paper"
@@ -60,51 +51,72 @@ TOGETHER = ("auto", "always", "never")
 
 def main(arguments: Sequence[str]) -> None:
     known = make_parser().parse_args(arguments)
-    named_tables = list(TABLES) if known.table == "all" else (known.table or "").split(",")
-    for table in named_tables:
+    tables = list(TABLES) if known.table == "all" else (known.table or "").split(",")
+    for table in tables:
         choose("table", table, [*TABLES, "all (alone)"])
     choose("--together", known.together, TOGETHER)
     folders.check(known.workdir, "workdir")
-    if known.runs:
-        folders.check(known.runs, "--runs")
+    folders.check(known.runs or known.workdir, "--runs")
     name, protocol = read_protocol(known)
-    has_dials = protocol.dials or known.table != "all"
-    tables = [table for table in named_tables if table != "divergence" or has_dials]
+    if known.table == "all" and not protocol.dials:
+        tables.remove(DIVERGENCE)
     folder = pathlib.Path(known.workdir) / name
-    runs = pathlib.Path(known.runs) / name if known.runs else folder / "runs"
+    if (folder / "cells.jsonl.xz").exists():
+        raise UserError(f"{folder} is of an earlier version, whose runs are not read: name another")
+    place = pathlib.Path(known.runs) / name if known.runs else folder / "runs"
     compile_cache.use("none" if known.estimate else known.cache_dir)  # compiling is a part of it
     on_cpu = jax.default_backend() == "cpu"
     together = known.together == "always" or (known.together == "auto" and not on_cpu)
-    for made in (folder, runs):
-        folders.make(made, "workdir")
-    work = Work(protocol, folder, runs, places_of(known), together)
+    for path in (folder, place):
+        folders.make(path, "workdir")
+    runs = Runs(protocol, place, places_of(known), together)
+    rows = {table: TABLES[table](protocol, runs.data.schema, runs.size) for table in tables}
+    names = named(known.entries, [entry.name for own in rows.values() for entry in own])
     with disk_errors(folder):
         if known.estimate:
-            table_estimate.estimate(work, *rows_of(work, tables, known.entries))
+            estimate(runs, rows, names, folder)
             return
-        problems = make(work, tables, known.entries, arguments)
+        problems = make(runs, rows, names, folder, written.remade(arguments))
     if problems:
         raise UserError("\n".join(["some runs failed:", *problems]))
 
 
-def make(work: Work, tables: Sequence[str], only: str, arguments: Sequence[str]) -> list[str]:
+def make(
+    runs: Runs,
+    rows: Mapping[str, Sequence[Entry]],
+    names: Sequence[str],
+    folder: pathlib.Path,
+    remade: str,
+) -> list[str]:
     """Trains what the tables lack, writes and shows them; returns what failed."""
-    folder, problems = work.folder, []
-    rows, wanted = rows_of(work, tables, only)
-    for table, own in rows.items():
-        for failed in work.do([e for e in own if not wanted or e.name in wanted]):
+    problems = []
+    for table, entries in rows.items():
+        for failed in runs.make([e for e in entries if not names or e.name in names]):
             problems += failed
-            write(work, table, own, arguments)
-        kept.pack(folder)
-        # Again: meanwhile another process may have added cells, or written over the table.
-        show(write(work, table, own, arguments), folder / f"{table}.md")
+            written.write(made(runs, table, entries, remade), folder)
+        # Again: meanwhile another process may have ended runs, or written over the table.
+        content = made(runs, table, entries, remade)
+        written.write(content, folder)
+        written.show(content, folder / f"{table}.md")
     return problems
 
 
-def rows_of(work: Work, tables: Sequence[str], only: str) -> tuple[dict, list[str]]:
-    """The entries of each table, and the names of those that are asked for; all where empty."""
-    rows = {t: TABLES[t](work.protocol, work.data.schema, work.size) for t in tables}
-    return rows, named(only, [entry.name for entries in rows.values() for entry in entries])
+def made(runs: Runs, table: str, entries: Sequence[Entry], remade: str) -> dict:
+    """The table's content, from the runs that are finished."""
+    tunings = {n: runs.tunings.read(n) for n in dict.fromkeys(e.tuned_as for e in entries)}
+    of_gaps = table == DIVERGENCE  # whose rows are on several sets of data
+    found = content(
+        runs.data.schema.name,
+        table,
+        runs.protocol,
+        entries,
+        {entry.name: runs.found(entry) for entry in entries},
+        {name: tuning for name, tuning in tunings.items() if tuning},
+        # Models from outside are measured without weights, so none stands in such a table.
+        {} if runs.weighted or of_gaps else references.of_data(runs.data),
+        {entry.name: runs.notes_of(entry) for entry in entries} if of_gaps else {},
+    )
+    return found | {"command": remade}
 
 
 def read_protocol(known: argparse.Namespace) -> tuple[str, Protocol]:
@@ -117,21 +129,21 @@ def read_protocol(known: argparse.Namespace) -> tuple[str, Protocol]:
         )
     if known.config:
         full = default_protocol(known.config)
-        name = data_of(full, places_of(known)).schema.name
+        name = data_of(configured(full, places_of(known))).schema.name
     elif known.protocol:
         full, name = load(pathlib.Path(known.protocol)), pathlib.Path(known.protocol).stem
     else:
         files, name = shipped(), known.dataset or ""
         full = load(files[choose("dataset", name, files)])
-    made = quick(full) if known.quick else full
+    less = quick(full) if known.quick else full
     for count in ("seeds", "trials"):
         given = getattr(known, count)
         if given is not None and not 1 <= given <= MOST:
             raise UserError(f"--{count}={given}: expected at least 1 and at most {MOST:,}")
-        made = dataclasses.replace(made, **{count: given or getattr(made, count)})
-    made = with_settings(made, pairs(known.set, "--set"))
-    made = dataclasses.replace(made, cut=cut(full, made, known.quick))
-    return name + (SUFFIX if made.cut else ""), made
+        less = dataclasses.replace(less, **{count: given or getattr(less, count)})
+    less = with_settings(less, pairs(known.set, "--set"))
+    less = dataclasses.replace(less, cut=cut(full, less, known.quick))
+    return name + (SUFFIX if less.cut else ""), less
 
 
 def places_of(known: argparse.Namespace) -> dict[str, str]:
@@ -154,9 +166,7 @@ def make_parser() -> command.Parser:
         "--seeds", type=int, help="final runs of each entry (default: the protocol's)"
     )
     parser.add_argument("--trials", type=int, help="to tune each entry, in runs of full length")
-    parser.add_argument(
-        "--workdir", default="runs/paper", help="for tables and cells (default %(default)s)"
-    )
+    parser.add_argument("--workdir", default="runs/paper", help="for tables (default %(default)s)")
     parser.add_argument(
         "--runs", default="", help="for the runs' folders (default WORKDIR/NAME/runs)"
     )
@@ -190,42 +200,3 @@ def make_parser() -> command.Parser:
     )
     command.add_shared(parser, *command.DATA, "cache_dir", "force")
     return parser
-
-
-def write(work: Work, table: str, entries: Sequence[Entry], arguments: Sequence[str]) -> dict:
-    """Writes the table from the cells that exist; returns its content."""
-    tunings = {n: work.tuning(n) for n in dict.fromkeys(e.tuned_as for e in entries)}
-    cells = {e.name: work.cells(e) for e in entries}
-    references = {} if work.weighted else table_references.of_data(work.data)
-    found = content(
-        work.dataset,
-        table,
-        work.protocol,
-        entries,
-        cells,
-        {n: t for n, t in tunings.items() if t},
-        references,
-    )
-    if table == "divergence":
-        notes = {e.name: work.data_of(e).notes for e in entries}
-        found = with_gaps(found, work.protocol, entries, cells, notes)
-    found["command"] = remade(arguments)
-    stem = work.folder / table
-    kept.keep(stem.with_suffix(".json"), found)
-    drawn = [path.name for path in table_plots.draw(found, stem)]
-    write_whole(stem.with_suffix(".md"), table_markdown.markdown(found, drawn))
-    write_whole(stem.with_suffix(".tex"), table_latex.latex(found))
-    write_whole(stem.with_suffix(".csv"), table_csv.csv_text(found))
-    pictures = {t: sorted(work.folder.glob(f"{t}_*.png")) for t in TABLES}
-    table_report.write(
-        work.folder / "report.html", table_report.made(work.folder, TABLES), pictures
-    )
-    return found
-
-
-def show(found: dict, path: pathlib.Path) -> None:
-    for table in table_terminal.tables(found, screen.console().width):
-        screen.show(table)
-    for note in table_terminal.notes(found):
-        screen.say(note, style="dim", highlight=False)
-    screen.say(f"{path}, .tex, .csv, pictures, and {path.with_name('report.html')}")

@@ -35,7 +35,7 @@ def terminal(found: Sequence[Difference], best: str = "best") -> rich.console.Gr
                 sides = [mean(side).replace(" ± ", "±") for side in (one.a, one.b)]
             rows.append([title, *sides, *cells(one)[4:]])
         header = grid(own, best).header[1:]
-        tables.append(Grid(header, rows, title=f"\n{one_line(key)}", gap=1).terminal())
+        tables.append(Grid(header, rows, title=f"\n{one_line(key)}").terminal(gap=1))
     return rich.console.Group(*tables)
 
 

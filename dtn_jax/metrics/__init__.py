@@ -12,50 +12,36 @@ results.json, metrics.jsonl, the terminal's tables and the learning curves have 
 
 from __future__ import annotations
 
-from dtn_jax.metrics.auc import AUC, AUC_SE
-from dtn_jax.metrics.average_precision import AVERAGE_PRECISION
-from dtn_jax.metrics.calibration import ECE, MEAN_PREDICTION
-from dtn_jax.metrics.counts import BASE_RATE, EXAMPLES, POSITIVES
-from dtn_jax.metrics.gauc import GAUC, GAUC_GROUPS, GAUC_SKIPPED
-from dtn_jax.metrics.lists import LIST_GROUPS, LIST_SKIPPED
-from dtn_jax.metrics.log_loss import LOG_LOSS
+from dtn_jax.metrics import auc, calibration, log_loss, rates, regression, within_groups
 from dtn_jax.metrics.metric import Metric, Rows, Value
-from dtn_jax.metrics.mrr import MRR
-from dtn_jax.metrics.ndcg import NDCG_AT_5, NDCG_AT_10
-from dtn_jax.metrics.normalised_entropy import NORMALISED_ENTROPY
-from dtn_jax.metrics.predicted_observed import PREDICTED_OBSERVED
-from dtn_jax.metrics.recall_at_k import RECALL_AT_5, RECALL_AT_10
-from dtn_jax.metrics.regression import MAE, R2, RMSE
-from dtn_jax.metrics.threshold_auc import THRESHOLD_AUC
-from dtn_jax.metrics.xauc import XAUC
 
 METRICS: dict[str, Metric] = {  # in the order of results.json and of tables
-    "auc": AUC,
-    "auc_se": AUC_SE,
-    "threshold_auc": THRESHOLD_AUC,
-    "gauc": GAUC,
-    "gauc_groups": GAUC_GROUPS,
-    "gauc_skipped": GAUC_SKIPPED,
-    "ndcg_at_5": NDCG_AT_5,
-    "ndcg_at_10": NDCG_AT_10,
-    "mrr": MRR,
-    "recall_at_5": RECALL_AT_5,
-    "recall_at_10": RECALL_AT_10,
-    "list_groups": LIST_GROUPS,
-    "list_skipped": LIST_SKIPPED,
-    "average_precision": AVERAGE_PRECISION,
-    "logloss": LOG_LOSS,
-    "normalised_entropy": NORMALISED_ENTROPY,
-    "ece": ECE,
-    "predicted_observed": PREDICTED_OBSERVED,
-    "mean_prediction": MEAN_PREDICTION,
-    "xauc": XAUC,
-    "rmse": RMSE,
-    "mae": MAE,
-    "r2": R2,
-    "base_rate": BASE_RATE,
-    "positives": POSITIVES,
-    "examples": EXAMPLES,
+    "auc": auc.AUC,
+    "auc_se": auc.AUC_SE,
+    "threshold_auc": auc.THRESHOLD_AUC,
+    "gauc": within_groups.GAUC,
+    "gauc_groups": within_groups.GAUC_GROUPS,
+    "gauc_skipped": within_groups.GAUC_SKIPPED,
+    "ndcg_at_5": within_groups.NDCG_AT_5,
+    "ndcg_at_10": within_groups.NDCG_AT_10,
+    "mrr": within_groups.MRR,
+    "recall_at_5": within_groups.RECALL_AT_5,
+    "recall_at_10": within_groups.RECALL_AT_10,
+    "list_groups": within_groups.LIST_GROUPS,
+    "list_skipped": within_groups.LIST_SKIPPED,
+    "average_precision": auc.AVERAGE_PRECISION,
+    "logloss": log_loss.LOG_LOSS,
+    "normalised_entropy": log_loss.NORMALISED_ENTROPY,
+    "ece": calibration.ECE,
+    "predicted_observed": rates.PREDICTED_OBSERVED,
+    "mean_prediction": rates.MEAN_PREDICTION,
+    "xauc": regression.XAUC,
+    "rmse": regression.RMSE,
+    "mae": regression.MAE,
+    "r2": regression.R2,
+    "base_rate": rates.BASE_RATE,
+    "positives": rates.POSITIVES,
+    "examples": rates.EXAMPLES,
 }
 FIRST = ("auc", "r2")  # of a task the one that it has, where no metric is named
 

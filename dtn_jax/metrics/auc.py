@@ -1,12 +1,68 @@
-"""AUC, exact with ties, and its standard error."""
+"""Areas under curves of a binary task, exact with ties: AUC, its standard error, average precision;
+and the AUC by 200 thresholds, as the evaluation of DTN's released run computes it."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
 from dtn_jax.metrics.inputs import checked, chunks
 from dtn_jax.metrics.metric import Metric, Rows
-from dtn_jax.shapes import Float, Int, Shaped
+from dtn_jax.metrics.sigmoid import sigmoid
+from dtn_jax.shapes import Bool, Float, Int, Shaped
+
+COUNT = 200  # thresholds: the default of tf.metrics.auc
+BEYOND = 1e-7  # how far the first threshold is below 0, and the last one above 1
+EPSILON = 1e-6  # added to denominators, and to the true positives
+
+
+class Ranked(NamedTuple):
+    """Rows of a class in the order of their scores.
+
+    Attributes:
+      scores: `[N]`, rising.
+      weights: `[N]`; None where each counts 1.
+      below: `[N + 1]`, the weight of the i lowest; None without weights, where that is i.
+    """
+
+    scores: Float[np.ndarray, " N"]
+    weights: Float[np.ndarray, " N"] | None
+    below: Float[np.ndarray, " N1"] | None
+
+    @property
+    def total(self) -> float | int:
+        """The weight of all rows."""
+        return self.scores.size if self.below is None else float(self.below[-1])
+
+    def weight_below(
+        self, values: Float[np.ndarray, " M"], side: str
+    ) -> Int[np.ndarray, " M"] | Float[np.ndarray, " M"]:
+        """The weight of the rows below each value; with the side `right`, of those not above it."""
+        places = np.searchsorted(self.scores, values, side)
+        return places if self.below is None else self.below[places]
+
+    def share_below(self, values: Float[np.ndarray, " M"]) -> Float[np.ndarray, " M"]:
+        """The share of the weight below each value, ties half."""
+        low, high = (self.weight_below(values, side) for side in ("left", "right"))
+        return (low + high) / (2.0 * self.total)
+
+
+def ranked(
+    scores: Float[np.ndarray, " B"],
+    chosen: Bool[np.ndarray, " B"],
+    weights: Float[np.ndarray, " B"] | None,
+) -> Ranked:
+    """The chosen rows."""
+    own = scores[chosen]
+    if weights is None:
+        own.sort()
+        return Ranked(own, None, None)
+    order = np.argsort(own)
+    weights = weights[chosen][order]
+    below = np.zeros(len(own) + 1)
+    np.cumsum(weights, out=below[1:])
+    return Ranked(own[order], weights, below)
 
 
 def auc(
@@ -16,7 +72,7 @@ def auc(
 ) -> float | None:
     """Area under the ROC curve, exact with ties: P(positive > negative) + P(equal) / 2.
 
-    Sorts the negatives and looks every positive up (Mann-Whitney): O(B log B), 0.5 s for ten
+    Sorts both classes and looks every positive up (Mann-Whitney): O(B log B), 0.5 s for ten
     million rows. Without weights the pairs are counted in integers. -0.0 ties with 0.0.
 
     Args:
@@ -31,37 +87,20 @@ def auc(
       ValueError: wrong input (see inputs.py).
     """
     scores, labels, weights = checked(scores, labels, weights, binary=True)
-    positives, negatives = scores[labels], scores[~labels]
-    if not positives.size or not negatives.size:
+    if labels.all() or not labels.any():
         return None
-    if weights is None:
-        positives.sort()
-        negatives.sort()
-        return _auc_of_sorted(positives, negatives)
-    order = np.argsort(negatives)
-    negatives = negatives[order]
-    cumulated = np.zeros(len(negatives) + 1)  # [i]: the weight of the i lowest negatives
-    np.cumsum(weights[~labels][order], out=cumulated[1:])
-    weights, won = weights[labels], 0.0
-    for at in chunks(positives.size):
-        low, high = places(positives[at], negatives)
-        won += weights[at] @ (cumulated[low] + cumulated[high]) / 2
-    return float(won / (weights.sum() * cumulated[-1]))
+    return _area(ranked(scores, labels, weights), ranked(scores, ~labels, weights))
 
 
-def places(
-    values: Float[np.ndarray, " N"], among: Float[np.ndarray, " M"]
-) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
-    """How many of the rising `among` are below each value, and how many are not above it."""
-    return np.searchsorted(among, values, "left"), np.searchsorted(among, values, "right")
-
-
-def _auc_of_sorted(positives: Float[np.ndarray, " P"], negatives: Float[np.ndarray, " N"]) -> float:
-    twice_won = 0  # an integer of Python: exact whatever the number of pairs
-    for at in chunks(positives.size):
-        low, high = places(positives[at], negatives)
-        twice_won += int(low.sum()) + int(high.sum())
-    return twice_won / (2 * positives.size * negatives.size)
+def _area(positives: Ranked, negatives: Ranked) -> float:
+    twice_won = 0  # without weights an integer of Python: exact whatever the number of pairs
+    for at in chunks(positives.scores.size):
+        low, high = (negatives.weight_below(positives.scores[at], s) for s in ("left", "right"))
+        if positives.weights is None:
+            twice_won += int(low.sum()) + int(high.sum())
+        else:
+            twice_won += float(positives.weights[at] @ (low + high))
+    return twice_won / (2 * positives.total * negatives.total)
 
 
 def auc_standard_error(
@@ -82,27 +121,103 @@ def auc_standard_error(
       ValueError: wrong input (see inputs.py).
     """
     scores, labels, _ = checked(scores, labels, None, binary=True)
-    positives, negatives = scores[labels], scores[~labels]
-    if positives.size < 2 or negatives.size < 2:
+    positives, negatives = ranked(scores, labels, None), ranked(scores, ~labels, None)
+    if positives.total < 2 or negatives.total < 2:
         return None
-    positives.sort()
-    negatives.sort()
-    area = _auc_of_sorted(positives, negatives)  # the mean of the a; that of the b is 1 - area
-    beaten = _rank_deviation(positives, negatives, area) / (positives.size - 1)
-    lost = _rank_deviation(negatives, positives, 1 - area) / (negatives.size - 1)
-    return float(np.sqrt(beaten / positives.size + lost / negatives.size))
+    area = _area(positives, negatives)  # the mean of the a; that of the b is 1 - area
+    beaten = _rank_deviation(positives, negatives, area) / (positives.total - 1)
+    lost = _rank_deviation(negatives, positives, 1 - area) / (negatives.total - 1)
+    return float(np.sqrt(beaten / positives.total + lost / negatives.total))
 
 
-def _rank_deviation(
-    values: Float[np.ndarray, " N"], among: Float[np.ndarray, " M"], center: float
-) -> float:
+def _rank_deviation(values: Ranked, among: Ranked, center: float) -> float:
     """Sum of squares of (the share of `among` below a value, ties half) - center."""
     total = 0.0
-    for at in chunks(values.size):
-        low, high = places(values[at], among)
-        away = (low + high) / (2.0 * among.size) - center
+    for at in chunks(values.scores.size):
+        away = among.share_below(values.scores[at]) - center
         total += away @ away
     return float(total)
+
+
+def average_precision(
+    scores: Float[np.ndarray, " B"],
+    labels: Shaped[np.ndarray, " B"],
+    weights: Float[np.ndarray, " B"] | None = None,
+) -> float | None:
+    """The mean over positives of the precision among the rows scored at least as high.
+
+    That is the sum over thresholds n of (R_n - R_{n-1}) P_n, with recall R and precision P, each
+    distinct score a threshold; nothing is interpolated. A model without skill has the base rate.
+
+    Args, errors: as `auc`.
+
+    Returns:
+      In (0, 1]; None without positives.
+    """
+    scores, labels, weights = checked(scores, labels, weights, binary=True)
+    if not labels.any():
+        return None
+    positives, negatives = ranked(scores, labels, weights), ranked(scores, ~labels, weights)
+    total = 0.0
+    for at in chunks(positives.scores.size):
+        values = positives.scores[at]
+        right, wrong = (of.total - of.weight_below(values, "left") for of in (positives, negatives))
+        own = 1.0 if positives.weights is None else positives.weights[at]
+        total += float(np.sum(own * right / (right + wrong)))
+    return total / positives.total
+
+
+def threshold_auc(
+    scores: Float[np.ndarray, " B"],
+    labels: Bool[np.ndarray, " B"],
+    weights: Float[np.ndarray, " B"] | None = None,
+    count: int = COUNT,
+) -> float | None:
+    """The area under the ROC curve through `count` thresholds, which lie evenly on [0, 1].
+
+    `tf.metrics.auc` of TensorFlow 1.14 with its defaults (curve "ROC", trapezoids;
+    tensorflow.org/versions/r1.15/api_docs/python/tf/metrics/auc, which warns that predictions
+    near 0 or 1 make it poor). With n thresholds t_i, those between the two ends i / (n - 1), and
+    the counts of p > t_i in float32,
+
+        y_i = (TP_i + ε) / (TP_i + FN_i + ε)      x_i = FP_i / (FP_i + TN_i + ε)
+        AUC = Σ_i (x_i − x_{i+1}) (y_i + y_{i+1}) / 2
+
+    Examples between two thresholds count as ties, so much is lost where all p lie at one end: of
+    rare positives that weigh 1 in the loss, or of frequent ones that weigh much.
+
+    Args:
+      scores: `[B]`, logits of p.
+      labels: `[B]`.
+      weights: `[B]`.
+      count: of the thresholds, >= 2.
+
+    Returns:
+      In [0, 1]; None when a class is absent, where TensorFlow returns a number.
+    """
+    if labels.all() or not labels.any():
+        return None
+    inner = np.arange(1, count - 1) / (count - 1)
+    thresholds = np.array([-BEYOND, *inner, 1 + BEYOND], np.float32)
+    passed = np.zeros((2, count + 1))  # by class: the weight of what passes so many thresholds
+    for at in chunks(labels.size):
+        times = np.searchsorted(thresholds, sigmoid(scores[at]).astype(np.float32), "left")
+        for own in (0, 1):
+            mask = labels[at] == own
+            weight = None if weights is None else weights[at][mask]
+            passed[own] += np.bincount(times[mask], weight, minlength=count + 1)
+    above = passed[:, :0:-1].cumsum(axis=1)[:, ::-1]  # [class, i]: the weight of p > t_i
+    negatives, positives = passed.sum(axis=1)
+    x = above[0] / (negatives + EPSILON)
+    y = (above[1] + EPSILON) / (positives + EPSILON)
+    return float(((x[:-1] - x[1:]) * (y[:-1] + y[1:])).sum() / 2)
+
+
+def _of_rows(rows: Rows) -> float | None:
+    """Of p before positive weights are taken out of it, as a model without that step has it."""
+    if rows.inflation is None:
+        return None
+    return threshold_auc(rows.scores + np.float32(rows.inflation), rows.labels, rows.weights)
 
 
 def _standard_error(rows: Rows) -> float | None:
@@ -119,3 +234,20 @@ AUC = Metric(
     bounded=True,
 )
 AUC_SE = Metric("auc_se", "standard error of the AUC", _standard_error)  # None with weights
+AVERAGE_PRECISION = Metric(
+    "average_precision",
+    "average precision",
+    lambda rows: average_precision(rows.scores, rows.labels, rows.weights),
+    higher_is_better=True,
+    selectable=True,
+    column="avg.\nprec.",
+    bounded=True,
+)
+THRESHOLD_AUC = Metric(
+    "threshold_auc",
+    f"AUC by {COUNT} thresholds (the released run's)",
+    _of_rows,
+    higher_is_better=True,
+    bounded=True,
+    asked=True,
+)

@@ -204,10 +204,3 @@ ECE = Metric(
     short="ECE",
     bounded=True,
 )
-MEAN_PREDICTION = Metric(
-    "mean_prediction",
-    "mean prediction",
-    lambda rows: mean(rows.once(probabilities_of), rows.weights),
-    format="%",
-    column="mean\npred.",
-)

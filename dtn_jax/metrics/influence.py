@@ -23,10 +23,11 @@ import numpy as np
 from scipy.special import erf
 
 from dtn_jax.metrics import METRICS
+from dtn_jax.metrics.auc import ranked
 from dtn_jax.metrics.calibration import lowest_of_bins
 from dtn_jax.metrics.metric import Rows
+from dtn_jax.metrics.regression import lower_labels, won_over_lower
 from dtn_jax.metrics.sigmoid import probabilities_of
-from dtn_jax.metrics.xauc import lower_labels, won_over_lower
 from dtn_jax.shapes import Float, Int
 
 MOST = 20_000  # units; more are joined at random into as many
@@ -180,22 +181,14 @@ def _auc(rows: Rows, places: Int[np.ndarray, " N"], units: Units) -> Influence:
     """The mean over positives of the negatives below, and that over negatives of the positives
     above, are both the AUC; their influences add up."""
     w, positive, beaten = weights_of(rows), rows.labels, np.zeros(len(rows.scores))
-    up, down = w * positive, w * ~positive
-    if up.any() and down.any():
-        beaten[positive] = _below(rows.scores[positive], rows.scores[~positive], w[~positive])
-        beaten[~positive] = 1 - _below(rows.scores[~positive], rows.scores[positive], w[positive])
-    both = units.quotient(places, up * beaten, up) + units.quotient(places, down * beaten, down)
+    if (w * positive).any() and (w * ~positive).any():
+        positives, negatives = (ranked(rows.scores, side, w) for side in (positive, ~positive))
+        beaten[positive] = negatives.share_below(rows.scores[positive])
+        beaten[~positive] = 1 - positives.share_below(rows.scores[~positive])
+    sides = (w * positive, w * ~positive)
+    up, down = (units.quotient(places, side * beaten, side) for side in sides)
+    both = up + down
     return both.times(1.0, both.value / 2)
-
-
-def _below(
-    scores: Float[np.ndarray, " N"], others: Float[np.ndarray, " M"], w: Float[np.ndarray, " M"]
-) -> Float[np.ndarray, " N"]:
-    """The share of the others, by weight, that lies below each score; ties are half below."""
-    order = np.argsort(others)
-    others, total = others[order], np.concatenate([[0.0], np.cumsum(w[order])])
-    low, high = (np.searchsorted(others, scores, side) for side in ("left", "right"))
-    return (total[low] + total[high]) / (2 * total[-1])
 
 
 def _ece(rows: Rows, places: Int[np.ndarray, " N"], units: Units) -> Influence:

@@ -8,7 +8,6 @@ from typing import TypeVar
 
 import numpy as np
 
-from dtn_jax.metrics.groups import mean_over_groups
 from dtn_jax.metrics.inputs import checked
 from dtn_jax.shapes import Float, Int, Shaped
 
@@ -134,18 +133,3 @@ class Metric:
         if value is None or best is None:
             return value is not None
         return value > best if self.higher_is_better else value < best
-
-
-def of_groups(name: str, title: str, by_group: ByGroup, column: str = "") -> Metric:
-    """The record of a mean over groups that is in [0, 1], where higher is better."""
-    return Metric(
-        name,
-        title,
-        lambda rows: mean_over_groups(*by_group(rows)),
-        higher_is_better=True,
-        selectable=True,
-        column=column,
-        bounded=True,
-        of_groups=True,
-        by_group=by_group,
-    )

@@ -1,4 +1,4 @@
-"""From logits to probabilities."""
+"""From logits to probabilities; alone, since metrics of one's own and loaded models import it."""
 
 from __future__ import annotations
 

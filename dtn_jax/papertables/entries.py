@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from ml_collections import ConfigDict
@@ -12,7 +12,7 @@ from dtn_jax.config import flatten, identity
 from dtn_jax.errors import UserError, choose
 from dtn_jax.models.experts import EXPERTS, parse_experts
 from dtn_jax.models.flops import Size
-from dtn_jax.papertables.dials import dials
+from dtn_jax.options import pairs
 from dtn_jax.papertables.protocol import AGAIN, Entry, Protocol, Settings, configured
 from dtn_jax.schema import Schema
 
@@ -22,6 +22,8 @@ NEAR = 0.01  # how far a matched size may be off
 KINDS = ("gdcn", "masknet", "hcnet")  # of DTN's paper
 ROUTINGS = ("shared_bottom", "mmoe", "ple")  # beside ours, those that a protocol has
 ONE_GROUP = ("shared_bottom", "mmoe")  # architectures whose experts are all in one
+OPTIONS = "data.options"
+LARGE = "mlp alone, as large"
 
 
 def overall(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
@@ -52,7 +54,7 @@ def ablation(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
     variants |= {
         "the paper's three kinds": {"model.experts": "+".join(KINDS)},
         **{f"{kind} alone": {"model.experts": f"{kind}*{count}"} for kind in alone},
-        "mlp alone, as large": {"model.experts": f"mlp*{count}"},
+        LARGE: {"model.experts": f"mlp*{count}"},
     }
     if is_dtn:
         variants["fusion of the released code"] = {"model.fusion": "released"}
@@ -64,13 +66,9 @@ def ablation(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
         "batch normalisation": {"model.normalisation": "batch"},
         "layer normalisation": {"model.normalisation": "layer"},
     }
-    entries = [Entry(name, ours, settings) for name, settings in variants.items()]
-    return [full] + [
-        matched_to(e, protocol, "parameters", size(full), size)
-        if e.name == "mlp alone, as large"
-        else e
-        for e in entries
-    ]
+    entries = {name: Entry(name, ours, settings) for name, settings in variants.items()}
+    large = matched_to(entries[LARGE], protocol, "parameters", size(full), size)
+    return [full, *(entries | {LARGE: large}).values()]
 
 
 def interactions(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
@@ -176,6 +174,33 @@ def sensitivity(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]
     return [Entry(ours, ours), *entries]
 
 
+def dials(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
+    """The protocol's entries at each value of each dial of the data, with the settings that they
+    were tuned to; each is tested against ours at the same value.
+
+    Raises:
+      UserError: the protocol has no dial.
+    """
+    if not protocol.dials:
+        raise UserError(
+            "divergence: the protocol has no `dials`; --dataset=divergence names one that has"
+        )
+    usual = pairs(flatten(configured(protocol))[OPTIONS], OPTIONS)
+    entries = []
+    for dial in protocol.dials:
+        beside = [f"{name} = {value}" for name, value in dial.beside.items()]
+        for value in dial.values:
+            level = ", ".join([f"{dial.option} = {value}", *beside])
+            given = usual | dial.beside | {dial.option: value}
+            options = {OPTIONS: ",".join(f"{name}={of}" for name, of in given.items())}
+            group, against = ", ".join([dial.option, *beside]), f"{protocol.ours}, {level}"
+            entries += [
+                Entry(f"{name}, {level}", name, options, group, str(value), against)
+                for name in dial.entries or protocol.entries
+            ]
+    return entries
+
+
 TABLES: Mapping[str, Callable[[Protocol, Schema, SizeOf], list[Entry]]] = {
     "overall": overall,
     "ablation": ablation,
@@ -187,24 +212,10 @@ TABLES: Mapping[str, Callable[[Protocol, Schema, SizeOf], list[Entry]]] = {
 
 
 def named(text: str, known: Sequence[str]) -> list[str]:
-    """Reads 'dtn,mmoe'. Names have commas too, as `mmoe, gdcn` has: the longest known one is meant.
+    """Reads 'dtn,mmoe'; a comma with a space after it is part of a name, as in 'mmoe, gdcn'.
 
     Raises:
-      UserError: a part is in no known name.
+      UserError: a name is not known.
     """
-    names = {", ".join(parts(name)): name for name in known}
-    wanted, left = [], parts(text)
-    while left:
-        longest_first = [", ".join(left[:count]) for count in range(len(left), 0, -1)]
-        found = [name for name in longest_first if name in names]
-        if not found:
-            alike = [n for n in longest_first if difflib.get_close_matches(n, names, n=1)]
-            choose("entry", (alike or [left[0]])[0], names, between="; ")
-        wanted.append(names[found[0]])
-        left = left[len(parts(found[0])) :]
-    return wanted
-
-
-def parts(text: str) -> list[str]:
-    """What stands between commas, or the semicolons that separated names before."""
-    return [part.strip() for part in text.replace(";", ",").split(",") if part.strip()]
+    names = [name.strip() for name in re.split(r"[,;](?! )", text) if name.strip()]
+    return [choose("entry", name, known, between="; ") for name in names]

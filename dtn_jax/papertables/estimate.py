@@ -1,249 +1,187 @@
-"""Hours, memory and disk of tables before they are made: `paper_tables --estimate`.
+"""Hours and memory of tables before they are made: `paper_tables --estimate`.
 
-A short part of each row's run is measured here (run_cost.py), and multiplied by what the protocol
-asks for. So the estimate is of this machine, one run after another, with nothing that is done
-already taken off.
+Each entry of `overall` trains for a few steps through `train`, without test; what a run takes is
+multiplied by what the protocol asks for. So the estimate is of this machine, one run after another,
+with nothing that is done already taken off.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
+import math
 import os
-from collections.abc import Mapping, Sequence
+import pathlib
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
 
 import jax
-import rich.box
-import rich.table
+import numpy as np
+from ml_collections import ConfigDict
 
-from dtn_jax.data.prepared import Prepared
+from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.errors import UserError
-from dtn_jax.papertables import cells, transfer, tuning
+from dtn_jax.metrics.scores import Scores
+from dtn_jax.metrics.significance import DRAWS, resampled_aucs
 from dtn_jax.papertables.protocol import Entry, Protocol, configured
-from dtn_jax.papertables.run_cost import RunCost, measure_run, seconds_of
-from dtn_jax.papertables.set_cost import SetCost, as_large, measure_set
-from dtn_jax.papertables.work import Work
+from dtn_jax.papertables.runs import Runs
+from dtn_jax.papertables.tune import runs_of, validated
+from dtn_jax.parallel.fits import held
 from dtn_jax.parallel.memory import OutOfMemory, size
 from dtn_jax.report import screen
-from dtn_jax.report.markdown import prose, table
-from dtn_jax.run import Run
+from dtn_jax.report.grid import Grid
+from dtn_jax.report.markdown import prose
+from dtn_jax.run import Run, build_run
 from dtn_jax.shared_files import write_whole
+from dtn_jax.train import train
 
 NAME = "estimate.md"
-# Successive halving by thirds begins this many trials for each run of full length that it may
-# cost: one in three goes on from a ninth of a run to a third, one in nine to the end.
-BEGUN = 9 / (1 + 2 / 3 + 6 / 9)
-LEFT = 3  # checkpoints that a run leaves: two last ones, and best states, which are smaller
-NARROW = 13  # letters of a name that stay on one line: "shared_bottom"
-HEADER = ("", "s / step", "min / run", "runs", "hours", "memory", "disk")
+STEPS = 40  # between two of the three validations of a measured run
+FEW_DRAWS = 10  # that are timed
+HEADER = ("", "s / step", "min / run", "runs", "hours", "memory")
 
 
 @dataclasses.dataclass(frozen=True)
-class Runs:
-    """What is run for a row, in runs of full length.
+class Cost:
+    """Of a run, in seconds: until its first validation without its steps, of a step, to score
+    validation and save the state, and of the draws of its test rows."""
 
-    Attributes:
-      search: the trials of its tuning, together.
-      again: to choose among the best settings of the search.
-      final: those of the table.
-    """
+    run: Run
+    begun: float
+    step: float
+    scored: float
+    drawn: float
 
-    search: int
-    again: int
-    final: int
-
-    @property
-    def text(self) -> str:
-        return " + ".join(str(n) for n in (self.search, self.again, self.final))
-
-    @property
-    def folders(self) -> float:
-        """How many runs leave a folder."""
-        return self.search * BEGUN + self.again + self.final
+    def seconds(self, test: bool) -> float:
+        """Of the whole run, which scores `test` with its best state and each task's own best."""
+        validations = math.ceil(self.run.total_steps / self.run.at_steps.eval_every)
+        found = self.begun + self.run.total_steps * self.step + validations * self.scored
+        states = min(validations, len(self.run.schema.tasks) + 1)
+        rows = self.run.data.rows
+        scored = states * self.scored * rows["test"] / rows["validation"]
+        return found + (scored + self.drawn if test else 0.0)
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """A row of the estimate."""
-
-    name: str
-    runs: Runs
-    cost: RunCost
-    run_seconds: float
-    seconds: float
-    disk: float
-
-
-def estimate(work: Work, tables: Mapping[str, Sequence[Entry]], wanted: Sequence[str]) -> str:
-    """Measures, shows and writes the estimate of these tables; returns it as Markdown.
+def estimate(
+    runs: Runs, tables: Mapping[str, Sequence[Entry]], names: Sequence[str], folder: pathlib.Path
+) -> None:
+    """Measures, shows and writes the estimate of these tables.
 
     Args:
-      work: of the protocol; none of it is done.
+      runs: of the protocol; none of them is made.
       tables: {table: its entries}.
-      wanted: names of the entries to estimate; empty is all.
+      names: of the entries to estimate; empty is all.
+      folder: for the estimate.
+
+    Raises:
+      UserError: nothing fits this machine.
     """
-    entries = [e for own in tables.values() for e in own if not wanted or e.name in wanted]
-    full = as_large(work.data, work.protocol.full_size)
-    shared, rows, large = None, [], []
-    measured: dict[str, tuple[RunCost, Run]] = {}  # of the entries of `overall`
-    for entry, runs, config in asked(work, entries, full):
-        if entry.settings:  # a variant of one that was measured
-            if entry.tuned_as in measured:
-                cost, run = measured[entry.tuned_as]
-                share = work.size(entry).flops_per_example / run.size.flops_per_example
-                rows.append(row(entry.name, runs, scaled(cost, share), shared, run))
+    entries = [e for own in tables.values() for e in own if not names or e.name in names]
+    costs: dict[str, Cost] = {}
+    lines, total, notes = [], 0.0, []
+    drawn = seconds_of_draws(runs)
+    for entry, (search, again, final), config in asked(runs, entries):
+        if not entry.settings:
+            screen.say(f"measuring {entry.name}", style="dim")
+            try:
+                costs[entry.tuned_as] = measure(config, runs.folder, drawn)
+            except OutOfMemory as error:
+                notes.append(f"{entry.name} is too large for this machine: {error}")
+            jax.clear_caches()
+        if entry.tuned_as not in costs:
             continue
-        screen.say(f"measuring {entry.name}", style="dim")
-        try:
-            cost, run, scores = measure_run(config, work.data, full, work.runs)
-        except OutOfMemory as error:
-            screen.say(f"{entry.name}: {error}")
-            large.append(entry.name)
-            continue
-        shared = shared or measure_set(run, work.data, scores, work.runs)
-        measured[entry.tuned_as] = cost, run
-        rows.append(row(entry.name, runs, cost, shared, run))
-        jax.clear_caches()
-    if not rows:
-        raise UserError("no estimate: none of the rows could be measured")
-    told = notes(work, rows, shared, run)
-    if large:
-        told.insert(0, f"Too large for this machine, and not in the sum: {', '.join(large)}.")
-    found = markdown(f"What {' and '.join(tables)} cost: {work.folder.name}", rows, told)
-    write_whole(work.folder / NAME, found)
-    show(rows, told)
-    return found
-
-
-def scaled(cost: RunCost, share: float) -> RunCost:
-    """The cost of a run whose model has this share of the FLOPs of one that was measured."""
-    return dataclasses.replace(cost, step=share * cost.step, scored=share * cost.scored)
-
-
-def asked(work: Work, entries: Sequence[Entry], full: Prepared):
-    """Each row that has runs of its own, what they are, and the config of a final one on `full`."""
-    tuned, known = set(), set()
-    first = [Entry(n, n) for n in dict.fromkeys(e.tuned_as for e in entries)]
-    for entry in [*first, *entries]:
-        own = tuning.start(work.protocol, entry.tuned_as, work.places)[0]
-        last = {"seed": 1, **work.places}
-        _, names = work.named(cells.name_of, "cell", own, {}, entry.settings, last)
-        key = (entry.tuned_as, names[0])
-        if key in known:
-            continue
-        known.add(key)
-        search, again = (0, 0) if entry.tuned_as in tuned else searched(work.protocol)
-        tuned.add(entry.tuned_as)
-        final = work.protocol.seeds if entry.settings or entry in entries else 0
-        # Anew: the one above validates when a run of the set at hand would.
-        config = configured(work.protocol, own, entry.settings, last)
-        yield entry, Runs(search, again, final), tuning.validated(config, full)
-
-
-def searched(protocol: Protocol) -> tuple[int, int]:
-    """Runs of full length that the search of an entry's settings may cost, and its finalists'."""
-    if not protocol.trials:
-        return 0, 0
-    again = protocol.finalists * protocol.finalist_seeds
-    trials = protocol.trials + transfer.runs(protocol)
-    return trials, again if protocol.finalists > 1 else 0
-
-
-def row(name: str, runs: Runs, cost: RunCost, shared: SetCost, run: Run) -> Row:
-    one, tested = (seconds_of(cost, shared, run, test) for test in (False, True))
-    begun = (BEGUN - 1) * runs.search * cost.begun  # by trials that do not reach the end
-    disk = runs.folders * LEFT * cost.checkpoint
-    disk += runs.final * run.data.rows["test"] * shared.predicted
-    seconds = (runs.search + runs.again) * one + begun + runs.final * tested
-    return Row(name, runs, cost, tested, seconds, disk)
-
-
-def cell_texts(row: Row) -> tuple[str, ...]:
-    return (
-        f"`{row.name}`",
-        f"{row.cost.step:.3g}",
-        f"{row.run_seconds / 60:,.1f}",
-        row.runs.text,
-        hours(row.seconds),
-        size(row.cost.memory),
-        size(round(row.disk)),
-    )
-
-
-def hours(seconds: float) -> str:
-    return f"{seconds / 3600:,.2f}" if seconds < 36_000 else f"{seconds / 3600:,.0f}"
-
-
-def total(rows: Sequence[Row]) -> tuple[str, ...]:
-    most = max(r.cost.memory for r in rows)
-    disk = round(sum(r.disk for r in rows))
-    taken = hours(sum(r.seconds for r in rows))
-    return ("all", "", "", "", taken, size(most), size(disk))
-
-
-def markdown(title: str, rows: Sequence[Row], told: Sequence[str]) -> str:
-    """The estimate as a page."""
-    body = table(HEADER, [*map(cell_texts, rows), total(rows)], cell=prose)
-    listed = "".join(f"- {prose(note)}\n" for note in told)
-    return f"# {prose(title)}\n\n{body}\n\n{listed}"
-
-
-def notes(work: Work, rows: Sequence[Row], shared: SetCost, run: Run) -> list[str]:
-    """What the table is of, its parts, and what it takes for granted."""
-    here, full, protocol = work.data, run.data, work.protocol
-    counts = " + ".join(f"{full.rows[s]:,}" for s in ("train", "validation", "test"))
-    found = [f"Rows of train, validation and test: {counts}."]
-    if full.rows["test"] > here.rows["test"]:
-        own = here.rows["train"] + here.rows["validation"]
-        found.append(
-            f"Measured on {own:,} rows at hand, with tables of the full size; the counts are those "
-            f"of {protocol.full_size.source}."
-        )
-    begun, scored = (middle(getattr(r.cost, n) for r in rows) for n in ("begun", "scored"))
+        cost = costs[entry.tuned_as]
+        if entry.settings:  # a variant of one that was measured: by its FLOPs
+            share = runs.size(entry).flops_per_example / cost.run.size.flops_per_example
+            cost = dataclasses.replace(cost, step=share * cost.step, scored=share * cost.scored)
+        last = cost.seconds(test=True)
+        hours = ((search + again) * cost.seconds(test=False) + final * last) / 3600
+        memory = size(sum(part.bytes for part in held(cost.run)))
+        numbers = (f"{cost.step:.3g}", f"{last / 60:,.1f}", f"{search} + {again} + {final}")
+        lines.append((f"`{entry.name}`", *numbers, f"{hours:,.2f}", memory))
+        total += hours
+    if not lines:
+        raise UserError("\n".join(["no estimate: none of the rows could be measured", *notes]))
+    lines.append(("all", "", "", "", f"{total:,.2f}", ""))
     device = f"{jax.devices()[0].device_kind} x {jax.device_count()}, {os.cpu_count()} cores"
-    test = full.rows["test"]
-    found += [
+    notes += [
         "Runs: search (and trial of others' settings) + finalists + final ones. A search has as "
-        "many examples as so many full runs; only final runs read test. min / run: a final one's.",
-        f"Parts: {1 / shared.read:,.0f} examples of train read a second; scored "
-        f"{1 / scored:,.0f} a second (median of the rows), metrics of "
-        f"{1 / shared.judged:,.0f} a second; {test * shared.drawn / 60:,.1f} min for the "
-        f"draws of test of a final run; {begun:.0f} s until a run's programs are compiled.",
-        f"Disk: {size(round(shared.prepared * sum(full.rows.values())))} for the prepared set "
-        f"({shared.prepared:,.0f} bytes a row here); in the table what runs leave: {LEFT} "
-        "checkpoints each, and final runs their predictions.",
-        "Memory: state, batches and the compiler's temporaries of a run that trains; scores of "
-        f"test and their metrics hold another {size(test * held_a_row(run))}.",
-        "On a CPU a part takes the time of the clock, or that of one busy core where this is less: "
-        "what other work took from it is not counted.",
+        "many examples as so many full runs; only final runs read test. min / run: a final one's, "
+        f"of which {drawn / 60:,.1f} min are for its draws of the test rows.",
+        "Memory: what is held while it trains, without the compiler's temporaries.",
         "A row that varies an entry of `overall` is not measured: its steps cost what that one's "
-        "do, by FLOPs.",
-        "Assumed: one run after another, reading and training added up though they overlap, every "
-        "run compiles, none stops early, and nothing is done yet.",
+        "do, by FLOPs. Assumed: one run after another, none stops early, nothing is done.",
         f"Measured on {device}, jax {jax.__version__}, {datetime.date.today().isoformat()}.",
     ]
-    return found
-
-
-def held_a_row(run: Run) -> int:
-    """Bytes of a test example while its metrics are computed (metrics/__init__.py, Scores)."""
-    return 9 * len(run.schema.tasks) + 4 + 8 * bool(run.schema.group) + 32
-
-
-def middle(values) -> float:
-    found = sorted(values)
-    return found[len(found) // 2]
-
-
-def show(rows: Sequence[Row], listed: Sequence[str]) -> None:
-    made = rich.table.Table(
-        title="Estimate", box=rich.box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False
-    )
-    made.add_column(min_width=NARROW)
-    for name in HEADER[1:]:
-        made.add_column(name, justify="right", no_wrap=True)
-    for texts in (*map(cell_texts, rows), total(rows)):
-        made.add_row(*(text.strip("`") for text in texts))
-    screen.show(made)
-    for note in listed:
+    grid = Grid(HEADER, lines, "Estimate", rules=[len(lines) - 1], marked=True)
+    title = prose(f"What {' and '.join(tables)} cost: {folder.name}")
+    listed = "".join(f"- {prose(note)}\n" for note in notes)
+    write_whole(folder / NAME, f"# {title}\n\n{grid.markdown()}\n{listed}")
+    screen.show(grid.terminal())
+    for note in notes:
         screen.say(note, style="dim", highlight=False)
+
+
+def asked(
+    runs: Runs, entries: Sequence[Entry]
+) -> Iterator[tuple[Entry, tuple[int, int, int], ConfigDict]]:
+    """Each row that has runs of its own; how many for its search, its finalists and the table; and
+    the config of a run."""
+    first = [Entry(name, name) for name in dict.fromkeys(e.tuned_as for e in entries)]
+    known = set()
+    for entry in [*first, *entries]:
+        settings = (runs.protocol.own(entry.tuned_as), entry.settings, runs.places)
+        config = configured(runs.protocol, *settings)
+        if (key := (entry.tuned_as, config.to_json())) in known:
+            continue
+        known.add(key)
+        search, again = (0, 0) if entry.settings else cost_of_tuning(runs.protocol)
+        final = runs.protocol.seeds if entry in entries else 0
+        yield entry, (search, again, final), validated(config, runs.data)
+
+
+def cost_of_tuning(protocol: Protocol) -> tuple[int, int]:
+    """Runs of full length that an entry's trials may cost, and those trained again."""
+    if not protocol.trials:
+        return 0, 0
+    others = len(protocol.entries) + len(protocol.given) if protocol.transfer else 0
+    again = runs_of(protocol, protocol.finalists) - protocol.finalists
+    return protocol.trials + others, again + (again if others else 0)
+
+
+def measure(config: ConfigDict, folder: pathlib.Path, drawn: float) -> Cost:
+    """The cost of a run, from a short one.
+
+    Raises:
+      OutOfMemory: it does not fit this machine.
+    """
+    seconds = []  # since the start, at each validation but the last
+    short = ConfigDict(config.to_dict()).lock()
+    short.train.max_steps, short.train.eval_every = 3 * STEPS, STEPS
+    short.train.epochs, short.train.log_every = 3 * STEPS, max(STEPS // 4, 1)
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        start = time.monotonic()
+        results = train(
+            short,
+            pathlib.Path(place) / "run",
+            test=False,
+            after_validation=lambda *_: seconds.append(time.monotonic() - start),
+        )
+    rate = results["examples_per_second"]
+    step = config.data.batch_size / rate if rate else (seconds[1] - seconds[0]) / STEPS
+    scored = max(seconds[1] - seconds[0] - STEPS * step, 0.0)
+    begun = max(seconds[0] - STEPS * step - scored, 0.0)
+    return Cost(build_run(config), begun, step, scored, drawn)
+
+
+def seconds_of_draws(runs: Runs) -> float:
+    """Seconds of the draws of a final run's test rows, by drawn scores of validation."""
+    rows = SplitReader(runs.data, "validation").everything()
+    logits = np.random.default_rng(0).normal(size=rows.labels.shape).astype(np.float32)
+    groups = runs.data.groups("validation")
+    scores = Scores(logits, rows.labels, rows.label_mask, rows.sample_weight, groups)
+    start = time.monotonic()
+    resampled_aucs(scores, runs.data.schema, runs.weighted, FEW_DRAWS)
+    share = runs.data.rows["test"] / runs.data.rows["validation"]
+    return (time.monotonic() - start) / FEW_DRAWS * DRAWS * share

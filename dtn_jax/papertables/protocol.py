@@ -8,15 +8,19 @@ them was tuned to, and change what the table is about.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping
 
 from ml_collections import ConfigDict
 
-from dtn_jax.config import load_config, override, plugins
+from dtn_jax.config import base_config, flatten, identity, load_config, override, plugins
+from dtn_jax.losses.sample_weights import SWITCHES
 
 Settings = Mapping[str, object]
 OURS = "dtn"
 AGAIN = ", tuned again"
+SHORT = 16  # digits of a hash
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,21 +30,6 @@ class Published:
     source: str
     note: str
     auc: Mapping[str, Mapping[str, float]]
-
-
-@dataclasses.dataclass(frozen=True)
-class FullSize:
-    """Of a published set, for estimates that are made where only a smaller one is at hand.
-
-    Attributes:
-      rows: {"train", "test": rows of that file}.
-      ids: {field: its known ids}; of other fields those of the smaller set stand.
-      source: where the numbers are from.
-    """
-
-    rows: Mapping[str, int]
-    ids: Mapping[str, int]
-    source: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,13 +59,13 @@ class Protocol:
       common: settings of all entries.
       ours: the entry that the others are tested against, and that the other tables are about.
       trials: what the search of each entry's settings may cost, in runs of full length: all of
-        its trials together train on as many examples (tuning.py); 0: nothing is searched.
+        its trials together train on as many examples (tune.py); 0: nothing is searched.
       finalists: how many of the best settings are trained again, to choose the entry's.
       finalist_seeds: how many times each.
-      transfer: whether every entry, once all are tuned, tries the settings of all others too
-        (transfer.py); it needs finalists.
-      given: {where they were found: settings} that every entry tries in the transfer as well;
-        tables do not report whether these lie at an edge of the search space.
+      transfer: whether every entry, once all are searched, tries the settings of all others too
+        (tune.py).
+      given: {where they were found: settings} that every entry tries then as well; tables do not
+        report whether these lie at an edge of the search space.
       again: entries that are tuned twice, independently; their second rows show what tuning adds
         to the spread.
       seeds: how many final runs an entry has, seeds 1, 2, …; trials use seed 0.
@@ -88,7 +77,6 @@ class Protocol:
       dials: of the data, for `divergence`: the first is the one that it is about.
       published: what others printed, shown beside ours and never mixed with it.
       cut: what was shortened, in words; () is a protocol in full (shortened.py).
-      full_size: of the published set, for estimates (estimate.py).
     """
 
     config: str
@@ -110,7 +98,6 @@ class Protocol:
     dials: tuple[Dial, ...] = ()
     published: tuple[Published, ...] = ()
     cut: tuple[str, ...] = ()
-    full_size: FullSize | None = None
 
     def own(self, name: str) -> Settings:
         """The settings of an entry of `overall`, tuned again or not."""
@@ -151,6 +138,22 @@ def configured(protocol: Protocol, *given: Settings) -> ConfigDict:
     for key, value in sorted(settings, key=lambda pair: pair[0] != "plugins"):  # they add options
         override(config, key, str(value))
     return config
+
+
+def digest(*facts: object) -> str:
+    text = json.dumps(facts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:SHORT]
+
+
+def usual() -> dict[str, object]:
+    """The defaults that names and tables leave out: today's, but that no row has a weight."""
+    return flatten(base_config()) | dict.fromkeys(SWITCHES, False)
+
+
+def changed(config: ConfigDict | Mapping[str, str]) -> dict[str, str]:
+    """The identity options that are not as usual, as text: a new option renames no run."""
+    defaults, own = usual(), identity(config)
+    return {k: str(v) for k, v in own.items() if str(v) != str(defaults.get(k))}
 
 
 RIVALS = {

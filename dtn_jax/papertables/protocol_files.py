@@ -20,11 +20,11 @@ import importlib.util
 import pathlib
 import re
 
-from dtn_jax.config import checked_config, flatten, plugins
+from dtn_jax.config import checked_config, flatten, load_config, plugins
 from dtn_jax.errors import UserError, choose
 from dtn_jax.models.experts import EXPERTS
 from dtn_jax.options import pairs
-from dtn_jax.papertables.protocol import Protocol, configured
+from dtn_jax.papertables.protocol import OURS, RIVALS, Protocol, configured, entry
 from dtn_jax.shipped import folder, package
 
 SHIPPED = folder("protocols")
@@ -67,6 +67,30 @@ def load(path: pathlib.Path) -> Protocol:
     return protocol
 
 
+def default_protocol(spec: str) -> Protocol:
+    """DTN with the config's experts, and the rivals as their papers have them.
+
+    Args:
+      spec: of a config, such as 'configs/logs.py:schema=shop.yaml'.
+
+    Raises:
+      UserError: the config is wrong.
+    """
+    experts = load_config(spec).model.experts
+    made = Protocol(
+        config=spec,
+        entries={OURS: entry(OURS, experts)} | RIVALS,
+        sensitivity={
+            "model.embedding_dim": (4, 8, 16, 32),
+            "model.experts": tuple(dict.fromkeys((experts, "masknet+dcnv2+mlp", "mlp*3"))),
+            "model.dcnv2.layers": (1, 2, 3),
+        },
+        note="The protocol is the default one: no setting was chosen for these data beforehand.",
+    )
+    check(made)
+    return made
+
+
 def found_beside(path: pathlib.Path, protocol: Protocol) -> Protocol:
     """The protocol with the config and the plug-ins that lie in its file's folder.
 
@@ -90,9 +114,16 @@ def found_beside(path: pathlib.Path, protocol: Protocol) -> Protocol:
 
 def check(protocol: Protocol) -> None:
     """Raises UserError where a protocol cannot be, told without data."""
-    choose("ours", protocol.ours, protocol.entries)
-    for name in protocol.again:
-        choose("entry to tune again", name, protocol.entries)
+    flat, known = flatten(configured(protocol)), protocol.entries
+    named = [("ours", known, [protocol.ours]), ("entry to tune again", known, protocol.again)]
+    named += [("expert in kinds", EXPERTS, protocol.kinds), ("width", flat, [protocol.width])]
+    for dial in protocol.dials:
+        options = pairs(str(flat["data.options"]), "data.options")
+        named.append(("option of a dial", options, (dial.option, *dial.beside)))
+        named.append((f"entry of the dial {dial.option}", known, dial.entries))
+    for what, known, names in named:
+        for name in names:
+            choose(what, name, known)
     for name in ("trials", "finalists", "finalist_seeds", "seeds"):
         least = 0 if name == "trials" else 1
         if getattr(protocol, name) < least:
@@ -118,20 +149,12 @@ def check(protocol: Protocol) -> None:
                 "seeds; `common` sets what all of them share"
             )
         checked_config(configured(protocol, own))
-    for kind in protocol.kinds:
-        choose("expert in kinds", kind, EXPERTS)
     if "mlp" not in protocol.kinds:
         raise UserError("kinds has no mlp, against which the others are tested")
     for option, values in protocol.sensitivity.items():
         for value in values:
             checked_config(configured(protocol, {option: value}))
-    choose("width", protocol.width, flatten(configured(protocol)))
     for dial in protocol.dials:
-        usual = pairs(configured(protocol).data.options, "data.options")
-        for option in (dial.option, *dial.beside):
-            choose("option of a dial", option, usual)
-        for name in dial.entries:
-            choose(f"entry of the dial {dial.option}", name, protocol.entries)
         if protocol.ours not in (dial.entries or protocol.entries):
             raise UserError(
                 f"the dial {dial.option} has no {protocol.ours}, against which the others are "

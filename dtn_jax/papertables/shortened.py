@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from dtn_jax.config import flatten
 from dtn_jax.errors import UserError
 from dtn_jax.papertables.protocol import Protocol, Settings, configured
-from dtn_jax.papertables.tuning import searched
+from dtn_jax.papertables.tune import searched
 
 # Of training.
 LENGTH = ("train.epochs", "train.max_steps", "train.max_examples", "data.train_share")
@@ -51,11 +51,10 @@ def with_settings(protocol: Protocol, given: Settings) -> Protocol:
             )
     made = dataclasses.replace(protocol, common={**protocol.common, **given})
     reached = flatten(configured(made))
-    clipped: Callable[[Settings], Settings] = lambda own: {  # noqa: E731
-        key: min(own[key], reached[key], key=amount_of(key)) if key in given else own[key]
-        for key in own
-    }
-    entries = {name: clipped(own) for name, own in protocol.entries.items()}
+    entries = {}
+    for name, own in protocol.entries.items():
+        less = {key: min(own[key], reached[key], key=amount_of(key)) for key in {*own} & {*given}}
+        entries[name] = {**own, **less}
     return dataclasses.replace(made, entries=entries)
 
 
@@ -75,20 +74,17 @@ def quick(protocol: Protocol) -> Protocol:
     """The protocol at a price that lets one look at its tables before they are made."""
     most = flatten(configured(protocol))["train.max_steps"]
     steps = {} if 0 < most <= STEPS else {"train.max_steps": STEPS}
+    middle = lambda values: values[len(values) // 2 :][:1]  # noqa: E731
     trials, seeds = (0, 1) if len(protocol.entries) >= MANY else (TRIALS, SEEDS)
     return dataclasses.replace(
         with_settings(protocol, steps),
-        dials=tuple(dataclasses.replace(d, values=(middle(d.values),)) for d in protocol.dials[:1]),
+        dials=tuple(dataclasses.replace(d, values=middle(d.values)) for d in protocol.dials[:1]),
         trials=min(protocol.trials, trials),
         finalists=1,
         transfer=False,
         again=(),
         seeds=min(protocol.seeds, seeds),
     )
-
-
-def middle(values: Sequence[float | int]) -> float | int:
-    return values[len(values) // 2]
 
 
 def cut(full: Protocol, made: Protocol, is_quick: bool) -> tuple[str, ...]:
@@ -104,9 +100,8 @@ def cut(full: Protocol, made: Protocol, is_quick: bool) -> tuple[str, ...]:
             of, there = getattr(full, noun), getattr(made, noun)
             if there < of and (made.trials or noun != "finalists"):  # without trials there is none
                 found.append(f"{there} of {of} {words}")
-        found += (
-            ["entries do not try each other's settings"] if full.transfer > made.transfer else []
-        )
+        if full.transfer > made.transfer:
+            found.append("entries do not try each other's settings")
         of, there = (sum(len(d.values) for d in some.dials) for some in (full, made))
         found += [f"{there} of {of} levels of the data's dials"] if there < of else []
     return tuple(found)

@@ -16,6 +16,7 @@ import rich.text
 from dtn_jax.report import html as pages
 from dtn_jax.report import markdown
 
+GAP = 2  # letters between the columns of a terminal
 WIDE = 70  # letters of a row beyond which LaTeX shrinks a table to the width of its page
 LATEX = {
     "\\": r"\textbackslash{}",
@@ -48,7 +49,7 @@ class Grid:
       note: shown below, where the form has a place for it: a sentence on signs and sources.
       left: so many first columns are flush left; the others hold numbers.
       rules: numbers of the rows above which a line is drawn.
-      gap: letters between the columns of a terminal.
+      shown: so many rows a terminal shows, and how many more there are; 0 is all of them.
       marked: whether `code` and **bold** in texts are marks; else these are letters, as in names
         that come from data.
     """
@@ -59,21 +60,30 @@ class Grid:
     note: str = ""
     left: int = 1
     rules: Sequence[int] = ()
-    gap: int = 2
     marked: bool = False
+    shown: int = 0
 
     def take(self, columns: Sequence[int]) -> Grid:
         """The same with some of its columns, in this order."""
         rows = [[row[i] for i in columns] for row in self.rows]
         return dataclasses.replace(self, header=[self.header[i] for i in columns], rows=rows)
 
-    def terminal(self, width: int = 0) -> rich.console.Group:
+    def terminal(self, width: int = 0, gap: int = GAP) -> rich.console.Group:
         """For `screen.show`: in parts that are no wider than `width` letters, where it is given;
-        each has the first column."""
-        parts = [self] if not width else list(self._parts(width))
+        each has the first column. There are `gap` blanks between columns, or one where that
+        saves a part."""
+        rest = len(self.rows) - self.shown if self.shown else 0
+        if rest > 0:
+            note = f"… and {rest:,} more in the page" + f"\n{self.note}" * bool(self.note)
+            few = dataclasses.replace(self, rows=self.rows[: self.shown], note=note, shown=0)
+            return few.terminal(width, gap)
+        parts = [self] if not width else list(self._parts(width, gap))
+        dense = list(self._parts(width, 1)) if len(parts) > 1 else parts
+        if len(dense) < len(parts):
+            parts, gap = dense, 1
         shown: list = [rich.text.Text(self.title, "bold")] if self.title else []
         for part in parts:
-            shown.append(part._rich())
+            shown.append(part._rich(gap))
         if self.note:
             shown.append(rich.text.Text(plain(self.note) if self.marked else self.note, "dim"))
         return rich.console.Group(*shown)
@@ -124,31 +134,28 @@ class Grid:
             writer.writerow(map(plain, texts) if self.marked else texts)
         return out.getvalue()
 
-    def _parts(self, width: int) -> Iterator[Grid]:
+    def _parts(self, width: int, gap: int) -> Iterator[Grid]:
         """By columns, each part as wide as fits, the first `left` columns in each."""
         texts = [self._cells(i) for i in range(len(self.header))]
         letters = [max(len(line) for t in column for line in t.split("\n")) for column in texts]
         fixed = list(range(self.left))
-        room = width - sum(letters[i] + self.gap for i in fixed)
+        room = width - sum(letters[i] + gap for i in fixed)
         columns, left = [], room
         for i in range(self.left, len(self.header)):
             if columns and letters[i] > left:
                 yield self.take(fixed + columns)
                 columns, left = [], room
             columns.append(i)
-            left -= letters[i] + self.gap
+            left -= letters[i] + gap
         yield self.take(fixed + columns)
 
     def _cells(self, column: int) -> list[str]:
         texts = [self.header[column], *(row[column] for row in self.rows)]
         return [plain(text) for text in texts] if self.marked else texts
 
-    def _rich(self) -> rich.table.Table:
+    def _rich(self, gap: int) -> rich.table.Table:
         table = rich.table.Table(
-            box=rich.box.SIMPLE_HEAD,
-            show_edge=False,
-            pad_edge=False,
-            padding=(0, self.gap - 1, 0, 0),
+            box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap - 1, 0, 0)
         )
         for i, name in enumerate(self.header):
             side = "left" if i < self.left else "right"

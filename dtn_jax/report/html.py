@@ -1,4 +1,5 @@
-"""Pages in HTML: one file each, with all that they need inside, so that they open anywhere."""
+"""Pages in HTML: one file each, with all that they need inside, so that they open anywhere, also on
+a telephone."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em;
        color: #222; }
+h1, h2 { overflow-wrap: anywhere; }
 table { border-collapse: collapse; margin: 1em 0; font-size: 14px; }
 th, td { padding: 3px 12px 3px 0; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
@@ -19,8 +21,9 @@ tbody tr:last-child td { border-bottom: 2px solid #222; }
 .wide { overflow-x: auto; }
 code { background: #f3f3f3; padding: 0 3px; }
 pre { background: #f3f3f3; padding: 8px; overflow-x: auto; }
-.note { color: #555; font-size: 13px; margin: 0.2em 0; }
-img { max-width: 100%; margin: 1em 0; }
+.note { color: #555; font-size: 13px; margin: 0.2em 0; max-width: 700px; }
+img { max-width: 100%; margin: 1em 0; display: block; }
+@media (max-width: 640px) { body { margin: 0.5em auto; } th, td { padding-right: 8px; } }
 """
 
 

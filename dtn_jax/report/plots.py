@@ -1,58 +1,47 @@
-"""Draws the pictures of a run, as PNG files.
-
-It uses `matplotlib.figure.Figure` objects without pyplot: no global state, no display, thread-safe.
-"""
+"""Draws the pictures of a run, as PNG files: learning curves, days, reliability."""
 
 from __future__ import annotations
 
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.dates import DateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from dtn_jax.metrics import METRICS, Metric
+from dtn_jax.metrics import METRICS, Metric, Value
 from dtn_jax.metrics.calibration import LOW_RATE, CalibrationCurve
-from dtn_jax.metrics.intervals import wilson
-from dtn_jax.report import as_written
-from dtn_jax.shared_files import replacing
+from dtn_jax.metrics.rates import wilson
+from dtn_jax.report import pictures
+from dtn_jax.report.pictures import COLOURS, GRID, LINES, NOTE, clean, note, percents
 
-Number = float | int
+__all__ = ["COLOURS", "GRID", "LINES", "NOTE", "by_day", "clean", "learning_curves", "reliability"]
+
 Series = tuple[np.ndarray, np.ndarray]  # steps, and the values there
-
-# Okabe and Ito's colours, which colour-blind readers can tell apart.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-COLOURS += ("#8C510A", "#7B3FB5")  # beyond those of Okabe and Ito
-LINES = ("-", "--", ":", "-.")
-GRID = {"color": "#DDDDDD", "linewidth": 0.7}
-NOTE = {"color": "#666666", "fontsize": 9}
+DAILY = ("auc", "gauc", "r2", "base_rate")  # a panel each, where a task has it
+RARE = 0.05  # a base rate below it asks for a logarithmic axis
 
 
-def _save(figure: Figure, path: str | pathlib.Path) -> None:
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    as_written.plain(figure)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=150, facecolor="white", format="png")
+def _colours(tasks: Iterable[str]) -> dict[str, str]:
+    return {task: COLOURS[i % len(COLOURS)] for i, task in enumerate(dict.fromkeys(tasks))}
 
 
-def clean(axes: Axes, title: str = "", pad: Number = 8) -> None:
-    """A title, a grid and no frame: what all panels share."""
-    style = {"fontsize": 11.5, "fontweight": "bold", "parse_math": False}  # a name may hold a $
-    axes.set_title(title, loc="left", pad=pad, **style)
-    axes.grid(True, **GRID)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+def _styles(keys: Iterable[str], colour: Mapping[str, str]) -> dict[str, dict]:
+    """{task@space: its line}: a colour a task, a stroke a space."""
+    seen: dict[str, int] = {}
+    styles = {}
+    for key in keys:
+        task = key.partition("@")[0]
+        turn = seen[task] = seen.get(task, -1) + 1
+        styles[key] = {"color": colour[task], "linestyle": LINES[turn % len(LINES)]}
+    return styles
 
 
-def _note(axes: Axes, text: str) -> None:
-    """A message in the middle of an empty panel."""
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", **NOTE)
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
+def _capital(metric: Metric) -> str:
+    return metric.title[:1].upper() + metric.title[1:]
 
 
 def _series(history: Sequence[Mapping], kind: str, keys: Sequence[str]) -> dict[str, Series]:
@@ -95,22 +84,16 @@ def learning_curves(history: Sequence[Mapping], path: str | pathlib.Path) -> Non
         ours = [k for k in keys if k.endswith(f"/{metric.name}")]
         if series := _series(history, "validation", ours):
             validation[metric] = {k.rpartition("/")[0]: found for k, found in series.items()}
-    places = dict.fromkeys(place for drawn in validation.values() for place in drawn)
-    tasks = list(dict.fromkeys([*train, *(place.partition("@")[0] for place in places)]))
-    colour = {task: COLOURS[i % len(COLOURS)] for i, task in enumerate(tasks)}
-
-    rows = math.ceil((1 + max(len(validation), 1)) / 2)
-    figure = Figure(figsize=(11, 4.4 * rows), layout="constrained")
-    losses, *others = figure.subplots(rows, 2).ravel()
+    places = (place for drawn in validation.values() for place in drawn)
+    colour = _colours([*train, *(place.partition("@")[0] for place in places)])
+    figure, (losses, *others) = pictures.panels(1 + max(len(validation), 1), 2, (5.5, 4.2))
     figure.get_layout_engine().set(wspace=0.06, hspace=0.04)
     _losses(losses, train, colour)
     if not validation:
         clean(others[0], "Validation")
-        _note(others[0], "no validation yet")
+        note(others[0], "no validation yet")
     for axes, (metric, drawn) in zip(others, validation.items()):
         _over_training(axes, metric, drawn, colour)
-    for axes in others[max(len(validation), 1) :]:
-        axes.remove()
     every = [train, *validation.values()]
     last = max((steps[-1] for drawn in every for steps, _ in drawn.values()), default=0)
     for axes, drawn in zip((losses, *others), every):
@@ -118,9 +101,9 @@ def learning_curves(history: Sequence[Mapping], path: str | pathlib.Path) -> Non
             axes.set_xlabel("step")
             axes.set_xlim(-0.03 * last, 1.03 * last)
             axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(0, -0.14))
-            axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
+            pictures.whole_numbers(axes.xaxis)
             axes.locator_params(axis="x", nbins=6, integer=True)
-    _save(figure, path)
+    pictures.save(figure, path)
 
 
 def _losses(axes: Axes, train: Mapping[str, Series], colour: Mapping[str, str]) -> None:
@@ -132,7 +115,7 @@ def _losses(axes: Axes, train: Mapping[str, Series], colour: Mapping[str, str]) 
         marker = "o" if len(steps) == 1 else ""
         axes.plot(steps, values, color=colour[task], linewidth=1.8, marker=marker, label=task)
     if not train:
-        _note(axes, "no training step logged yet")
+        note(axes, "no training step logged yet")
         return
     values = np.concatenate([v for _, v in train.values()])
     if values.min() > 0 and values.max() > 10 * values.min():
@@ -147,22 +130,76 @@ def _over_training(
     axes: Axes, metric: Metric, drawn: Mapping[str, Series], colour: Mapping[str, str]
 ) -> None:
     """A line for each task@space; a star where it is best."""
-    title = metric.title[:1].upper() + metric.title[1:]
-    clean(axes, f"{title} on validation")
-    seen: dict[str, int] = {}
+    clean(axes, f"{_capital(metric)} on validation")
+    styles = _styles(drawn, colour)
     for place, (steps, values) in drawn.items():
-        task = place.partition("@")[0]
-        line = LINES[seen.get(task, 0) % len(LINES)]
-        seen[task] = seen.get(task, 0) + 1
         best = int(np.argmax(values) if metric.higher_is_better else np.argmin(values))
         label = f"{place}: best {metric.text(values[best])} at step {steps[best]:,d}"
-        axes.plot(
-            steps, values, line, color=colour[task], linewidth=1.8, marker="o", ms=3.5, label=label
-        )
-        axes.plot(
-            steps[best], values[best], "*", color=colour[task], ms=14, mec="white", mew=1, zorder=5
-        )
+        axes.plot(steps, values, linewidth=1.8, marker="o", ms=3.5, label=label, **styles[place])
+        star = {"color": styles[place]["color"], "ms": 14, "mec": "white", "mew": 1, "zorder": 5}
+        axes.plot(steps[best], values[best], "*", **star)
     axes.set_ylabel(metric.title)
+
+
+def by_day(
+    found: Mapping[str, Mapping[str, Mapping[str, Value]]],
+    untrained: str,
+    path: str | pathlib.Path,
+) -> None:
+    """Draws each day's metrics, each scored before it was trained on: a line a task@space.
+
+    Args:
+      found: {day, as 2022-04-09: {task@space: {metric: value}}}.
+      untrained: the day that no step had come before, whose points are hollow; '' is none.
+      path: the PNG to write; its folder is made.
+    """
+    panels: dict[str, dict[str, dict[str, float]]] = {}  # {metric: {task@space: {day: value}}}
+    for name in (name for name in DAILY if name in METRICS):
+        for day, own in sorted(found.items()):
+            for key, values in own.items():
+                if values.get(name) is not None:
+                    panels.setdefault(name, {}).setdefault(key, {})[day] = values[name]
+    colour = _colours(key.partition("@")[0] for own in found.values() for key in own)
+    figure, axes_of = pictures.panels(len(panels), 3, (5, 4.2))
+    shown = {}
+    for axes, (name, lines) in zip(axes_of, panels.items()):
+        _days(axes, METRICS[name], lines, colour, untrained)
+        handles, labels = axes.get_legend_handles_labels()
+        shown |= dict(zip(labels, handles))
+    if shown:
+        place = {"loc": "outside lower left", "ncols": 2 * min(len(panels), 3), "handlelength": 3}
+        figure.legend(shown.values(), shown, frameon=False, fontsize=9, **place)
+    pictures.save(figure, path)
+
+
+def _days(
+    axes: Axes,
+    metric: Metric,
+    lines: Mapping[str, Mapping[str, float]],
+    colour: Mapping[str, str],
+    untrained: str,
+) -> None:
+    judged = metric.judges  # or it is of the rows alone, and no model has a part in it
+    clean(axes, f"{_capital(metric)} of each day{', before it was trained on' if judged else ''}")
+    for (key, points), style in zip(lines.items(), _styles(lines, colour).values()):
+        days = np.array(list(points), "datetime64[D]")
+        values = list(points.values())
+        axes.plot(days, values, linewidth=1.8, marker="o", ms=4.5, label=key, **style)
+        if judged and untrained in points:
+            hollow = {"mfc": "white", "mew": 1.4, "zorder": 4, "ms": 4.5, "color": style["color"]}
+            axes.plot(np.datetime64(untrained), points[untrained], "o", **hollow)
+    every = np.array(sorted({day for points in lines.values() for day in points}), "datetime64[D]")
+    margin = max(int((every[-1] - every[0]).astype(int)), 10) * np.timedelta64(72, "m")  # a 20th
+    axes.set_xlim(every[0] - margin, every[-1] + margin)
+    if metric.format == "%":
+        if 0 < min(v for points in lines.values() for v in points.values()) < RARE:
+            axes.set_yscale("log")
+        percents(axes.yaxis)
+    axes.xaxis.set_major_locator(pictures.day_ticks(2, 7))
+    axes.xaxis.set_major_formatter(DateFormatter("%Y-%m-%d"))
+    axes.tick_params(axis="x", labelsize=8, rotation=30)
+    axes.set_ylabel(metric.title)
+    axes.set_xlabel("day" + "; hollow: no step came before" * (judged and bool(untrained)))
 
 
 def reliability(
@@ -191,20 +228,18 @@ def reliability(
         top = figure.add_subplot(grid[3 * row, column])
         clean(top, key, pad=20)
         if curve is None:
-            _note(top, "no example")
+            note(top, "no example")
         else:
             _reliability(top, figure.add_subplot(grid[3 * row + 1, column], sharex=top), curve)
-    _save(figure, path)
+    pictures.save(figure, path)
 
 
 def _reliability(top: Axes, bottom: Axes, curve: CalibrationCurve) -> None:
-    colour = COLOURS[0]
     low, high = wilson(curve.rate, curve.effective)
     logarithmic = curve.base_rate < LOW_RATE
     if logarithmic:
         seen = np.concatenate([curve.prediction, curve.rate, low])
-        positive = seen[seen > 0]
-        least = max(positive.min() if positive.size else 1e-6, 1e-6) / 1.5
+        least = max(seen[seen > 0].min(initial=1.0), 1e-6) / 1.5
         limits = (least, min(max(curve.prediction.max(), high.max()) * 1.5, 1))
         subs = (1, 2, 3, 5) if limits[1] < 30 * limits[0] else (1,)
         top.set(xscale="log", yscale="log")
@@ -218,24 +253,14 @@ def _reliability(top: Axes, bottom: Axes, curve: CalibrationCurve) -> None:
         limits = (max(least - margin, 0), min(most + margin, 1))
     top.plot(limits, limits, "--", color="#888888", linewidth=1.2)
     x, y = np.maximum(curve.prediction, limits[0]), np.maximum(curve.rate, limits[0])
-    hollow = curve.rate < limits[0]
-    errors = np.stack([y - np.maximum(low, limits[0]), high - y])
-    top.errorbar(
-        x,
-        y,
-        yerr=np.maximum(errors, 0),
-        fmt="none",
-        ecolor=colour,
-        elinewidth=1.4,
-        capsize=2.5,
-        alpha=0.8,
-    )
-    faces = np.where(hollow, "white", colour)
-    top.scatter(x, y, 30, faces, edgecolors=colour, clip_on=False, zorder=4)
+    errors = np.maximum(np.stack([y - np.maximum(low, limits[0]), high - y]), 0)
+    style = {"fmt": "none", "ecolor": COLOURS[0], "elinewidth": 1.4, "capsize": 2.5, "alpha": 0.8}
+    top.errorbar(x, y, yerr=errors, **style)
+    faces = np.where(curve.rate < limits[0], "white", COLOURS[0])
+    top.scatter(x, y, 30, faces, edgecolors=COLOURS[0], clip_on=False, zorder=4)
     top.set(xlim=limits, ylim=limits, ylabel="observed rate")
     top.tick_params(labelbottom=False)
-    total = curve.histogram.sum()
-    bottom.stairs(curve.histogram / total, curve.edges, fill=True, color=COLOURS[5])
+    bottom.stairs(curve.histogram / curve.histogram.sum(), curve.edges, fill=True, color=COLOURS[5])
     clean(bottom)
     bottom.set(xlabel="predicted probability", ylabel="share", ylim=(0, None))
     bottom.locator_params(axis="y", nbins=3)
@@ -243,6 +268,6 @@ def _reliability(top: Axes, bottom: Axes, curve: CalibrationCurve) -> None:
         for axis in ("x", "y"):
             top.locator_params(axis=axis, nbins=6)
     for axis in (top.yaxis, bottom.xaxis, bottom.yaxis):
-        axis.set_major_formatter(lambda x, _: f"{100 * x:.4g}%")
+        percents(axis)
     text = f"{curve.count.sum():,d} examples, {100 * curve.base_rate:.3g}% positive"
     top.text(0, 1.02, text, transform=top.transAxes, va="bottom", **NOTE)

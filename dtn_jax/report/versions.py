@@ -1,4 +1,5 @@
-"""The versions of what computes, for a run's and a benchmark's records."""
+"""The versions of what computes, for a run's, an export's and a benchmark's records; alone, since
+these need nothing else of this folder."""
 
 from __future__ import annotations
 

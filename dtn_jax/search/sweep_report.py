@@ -15,8 +15,9 @@ from matplotlib.collections import LineCollection
 from optuna.importance import FanovaImportanceEvaluator
 from optuna.visualization import matplotlib as pictures
 
-from dtn_jax.report import as_written, screen
+from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid
+from dtn_jax.report.pictures import plain
 from dtn_jax.search import trials
 from dtn_jax.search.search import Found
 from dtn_jax.search.studies import Study
@@ -41,7 +42,6 @@ def table(study: Study) -> Grid:
         rows=rows,
         title=f"{study.name}: {objective(study)}",
         note=", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds)),
-        gap=1,
     )
 
 
@@ -118,7 +118,7 @@ def draw(workdir: pathlib.Path, study: Study) -> None:
             for lines in main.collections:
                 if isinstance(lines, LineCollection):  # in Optuna's colours the best are white
                     lines.set_cmap("viridis_r")
-            as_written.plain(figure)
+            plain(figure)
             with replacing(workdir / f"{study.name}_{kind}.png") as temporary:
                 figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight")
             plt.close("all")

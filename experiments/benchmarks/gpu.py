@@ -27,8 +27,8 @@ from dtn_jax.parallel import known_bugs
 from dtn_jax.state import State, create_state
 from dtn_jax.step import make_train_chunk, make_train_step
 from experiments.benchmarks.measured import Cell, Goal, Measured, Options, ratio, timed_in_turns
-from experiments.benchmarks.step import NOTE, built, measure_step, released_config
-from experiments.benchmarks.tables import ROUNDS, bytes_a_row, random_chunk, table_steps
+from experiments.benchmarks.step import NOTE, built, measure_step, random_chunk, released_config
+from experiments.benchmarks.tables import ROUNDS, bytes_a_row, table_steps
 
 EXPERTS = ("gdcn+masknet", "gdcn+masknet+hcnet")
 BATCHES = (1024, 8192, 32768)
@@ -58,7 +58,7 @@ def measure(options: Options) -> Measured:
         raise UserError("the suite gpu needs a GPU or TPU; JAX sees CPUs alone (extras gpu, tpu)")
     found: list[tuple[Mapping[str, Cell], list[Goal]]] = [
         *rates(options),
-        *by_table_length(options),
+        *(one for optimizer in OPTIMIZERS for one in times(optimizer, options)),
         *repetition(options),
     ]
     # All rows have the columns of all: a cell that a part does not measure is empty.
@@ -85,13 +85,8 @@ def rates(options: Options) -> Iterator[tuple[Mapping[str, Cell], list[Goal]]]:
                 yield own | {"ms a step": row["ms a step"], "examples/s": per_second} | row, goals
 
 
-def by_table_length(options: Options) -> Iterator[tuple[Mapping[str, Cell], list[Goal]]]:
-    """The step's time in the compiled loop, which rows that no batch touches should not change."""
-    for optimizer in OPTIMIZERS:
-        yield from times(optimizer, options)  # whose tables are gone before the next one's
-
-
 def times(optimizer: str, options: Options) -> Iterator[tuple[Mapping[str, Cell], list[Goal]]]:
+    """The step's time in the compiled loop, which rows that no batch touches should not change."""
     sizes = QUICK_ROWS if options.quick else fitting(bytes_a_row(optimizer), memory())
     steps = {rows: table_steps(rows, optimizer) for rows in sizes}
     timers = {(ids, rows): steps[rows][ids, "loop"] for ids in IDS for rows in sizes}

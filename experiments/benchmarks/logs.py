@@ -11,25 +11,31 @@ from __future__ import annotations
 
 import json
 import pathlib
-import subprocess
 import sys
 import tempfile
-import time
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from configs import logs as logs_config
 from dtn_jax.data import keys, vocabulary
 from dtn_jax.data import prepare as logs
-from experiments.benchmarks.measured import Goal, Measured, Options
+from dtn_jax.export.write import export_run
+from dtn_jax.train import train
+from experiments.benchmarks.measured import Clock, Goal, Measured, Options, apart, peak_mb
 
 ROWS, QUICK = 2_000_000, 20_000
 FILE_ROWS = 500_000
 VALUES, QUICK_VALUES = (10**6, 10**7, 10**8), (10**4,)
 LOOKED_UP = 1_000_000
 WANTED_RATE, WANTED_MB = 3e5, 1500.0
-FORMATS = ("parquet", "arrow", "csv", "jsonl")
+WRITERS = {
+    "parquet": (pl.DataFrame.write_parquet, {"row_group_size": FILE_ROWS // 2}),
+    "arrow": (pl.DataFrame.write_ipc, {"compat_level": pl.CompatLevel.oldest()}),
+    "csv": (pl.DataFrame.write_csv, {}),
+    "jsonl": (pl.DataFrame.write_ndjson, {}),
+}
 SLOW = {"jsonl": 10}  # a tenth of the rows
 SCHEMA = """
 fields:
@@ -64,9 +70,10 @@ def measure(options: Options) -> Measured:
     found, goals = [], []
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        for kind in FORMATS:
+        (folder / "log.yaml").write_text(SCHEMA)
+        for kind in WRITERS:
             write(folder / kind, kind, rows // SLOW.get(kind, 1))
-            figures = apart("prepare", folder, kind)
+            figures = apart("logs", "prepare", str(folder), kind)
             found.append({"what": f"{kind}, prepared", **figures})
             if kind == "parquet":
                 name = "Parquet to blocks, 20 columns, rows/s a core"
@@ -75,7 +82,7 @@ def measure(options: Options) -> Measured:
                 goals.append(Goal("peak MB of one process", WANTED_MB, peak, at_least=False))
         for size in QUICK_VALUES if options.quick else VALUES:
             write_vocabulary(folder, size)
-            figures = apart("look_up", folder, str(size))
+            figures = apart("logs", "look_up", str(folder), str(size))
             found.append({"what": f"look-ups among {size:,} ids", **figures})
     return Measured("Rows, or look-ups, a second", found, goals)
 
@@ -86,14 +93,8 @@ def write(folder: pathlib.Path, kind: str, rows: int) -> None:
     for place in range(-(-rows // FILE_ROWS)):
         frame = columns(min(FILE_ROWS, rows - place * FILE_ROWS), place)
         path = folder / f"part-{place:03d}.{kind}"
-        if kind == "parquet":
-            frame.write_parquet(path, row_group_size=FILE_ROWS // 2)
-        elif kind == "arrow":
-            frame.write_ipc(path, compat_level=pl.CompatLevel.oldest())
-        elif kind == "csv":
-            frame.write_csv(path)
-        else:
-            frame.write_ndjson(path)
+        write_as, options = WRITERS[kind]
+        write_as(frame, path, **options)
 
 
 def columns(rows: int, day: int) -> pl.DataFrame:
@@ -142,39 +143,40 @@ def write_vocabulary(folder: pathlib.Path, size: int) -> None:
         writer.write_table(table)
 
 
-def apart(what: str, folder: pathlib.Path, name: str) -> dict[str, float]:
-    """What `alone` finds, in a process of its own."""
-    command = [sys.executable, "-m", "experiments.benchmarks.logs", what, str(folder), name]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def alone(what: str, folder: pathlib.Path, name: str) -> dict[str, float]:
+def alone(what: str, place: str, name: str) -> dict[str, float]:
     """A rate by wall and by CPU time, and the most memory that this process has held."""
+    folder = pathlib.Path(place)
     if what == "prepare":
-        schema = folder / "log.yaml"
-        schema.write_text(SCHEMA)
-        wall, cpu = time.perf_counter(), time.process_time()
-        made = logs.prepare(schema, str(folder / name), folder / f"{name}_set", processes=1)
+        with Clock() as clock:
+            made = logs.prepare(folder / "log.yaml", str(folder / name), folder / f"{name}_set")
         count = sum(made.rows.values())
     else:
         opened = vocabulary.load(folder / f"{name}.arrow")
         drawn = np.random.default_rng(0).integers(0, 2 * int(name), LOOKED_UP)
         made = keys.number_keys(drawn)
         opened.look_up(made)  # the first one reads the file
-        wall, cpu = time.perf_counter(), time.process_time()
-        found, count = opened.look_up(made), LOOKED_UP
+        with Clock() as clock:
+            found = opened.look_up(made)
+        count = LOOKED_UP
         if ((found > 0) != (drawn < int(name))).any():
             raise AssertionError("a look-up is wrong")
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    status = pathlib.Path("/proc/self/status").read_text()
-    peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-    return {
-        "a second": count / wall,
-        "a second of a core": count / cpu,
-        "peak MB": int(peak.split()[1]) / 1000,
-    }
+    rates = {"a second": count / clock.wall, "a second of a core": count / clock.cpu}
+    return rates | {"peak MB": peak_mb()}
+
+
+def exported(folder: pathlib.Path, name: str, argument: str, rows: int) -> pathlib.Path:
+    """A model of such a log, of so many rows, trained for a few steps; its folder."""
+    schema, log = folder / f"{name}.yaml", folder / f"{name}.parquet"
+    schema.write_text(SCHEMA)
+    columns(rows, 0).write_parquet(log)
+    logs.prepare(schema, str(log), folder / f"{name}_set")
+    config = logs_config.get_config(f"{argument},schema={schema},quick")
+    config.data.data_dir, config.parallel.devices = str(folder / f"{name}_set"), 1
+    config.data.batch_size = 256
+    config.train.max_steps = config.train.eval_every = 2
+    train(config, folder / f"{name}_run")
+    return export_run([folder / f"{name}_run"], folder / name, say=lambda _: None)
 
 
 if __name__ == "__main__":
-    print(json.dumps(alone(sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3])))
+    print(json.dumps(alone(*sys.argv[1:])))

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -19,18 +24,12 @@ class Options:
       quick: small sizes and few rounds: shows that the suite runs; its figures mean nothing.
       data_dir, manual_dir: as in configs/base.py.
       peers_venv: the virtual environment of other frameworks; '' means .venv-peers.
-      compiled_venv: that of the compilers of TPUs and GPUs; '' means .venv-compiled.
-      cells: what `compiled` compiles instead of its list.
-      out: the folder of the results; a suite may keep beside them what it resumes from.
     """
 
     quick: bool = False
     data_dir: str = ""
     manual_dir: str = ""
     peers_venv: str = ""
-    compiled_venv: str = ""
-    cells: tuple[str, ...] = ()
-    out: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,3 +90,27 @@ def timed_in_turns(
 def ratio(a: np.ndarray, b: np.ndarray) -> float:
     """The median over rounds of a / b."""
     return float(np.median(a / b))
+
+
+def apart(module: str, *words: str) -> dict[str, Any]:
+    """What `python -m module WORDS` prints as JSON in its last line: a process of its own, whose
+    peak of memory is its own."""
+    command = [sys.executable, "-m", f"experiments.benchmarks.{module}", *words]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def peak_mb() -> float:
+    """The most memory that this process has held, 10^6 bytes."""
+    return 1.024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+
+
+class Clock:
+    """Wall time, and CPU time of all threads, of what is done in it."""
+
+    def __enter__(self) -> Clock:
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.wall, self.cpu = time.perf_counter() - self.wall, time.process_time() - self.cpu

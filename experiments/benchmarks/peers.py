@@ -1,10 +1,10 @@
-"""Training speed beside other frameworks: the same model, rows and batches, on this CPU.
+"""Training beside other frameworks: the same model, rows and batches, on this CPU, over seeds.
 
 MMoE and PLE on census_income, epoch after epoch, each framework by its own loop: ours as
 `dtn_jax.train` has it (data on the device, chunks of steps, losses fetched a chunk late),
 torch-rechub and FuxiCTR by their trainers, and a loop in plain PyTorch that was tuned for this
 model (experiments/benchmarks/rivals). Then MMoE again with 2 million table rows, where a dense
-gradient costs.
+gradient costs. How the tables learn, and the loss that each reaches, stand beside its speed.
 
 Peers run as processes of a virtual environment of their own, on as many threads as there are
 cores, and take turns with ours: one trains, the others wait.
@@ -12,54 +12,80 @@ cores, and take turns with ours: one trains, the others wait.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
+import os
 import pathlib
+import subprocess
+import sys
 import tempfile
+import threading
 import time
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Mapping, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
 from configs import census_income
 from dtn_jax.data.epochs.reader import SplitReader
+from dtn_jax.data.epochs.resident import ResidentData
 from dtn_jax.errors import UserError
 from dtn_jax.interface import Batch
+from dtn_jax.models import build as architectures
 from dtn_jax.run import Run, build_run
+from dtn_jax.schema import Schema
+from dtn_jax.tables.plan import make_plan
 from experiments.benchmarks.measured import Cell, Goal, Measured, Options, ratio, timed_in_turns
-from experiments.benchmarks.peer_install import install
-from experiments.benchmarks.racers import ROOT, Ours, Peer, Rival, cores
-from experiments.benchmarks.widened import widen, with_schema
+from experiments.benchmarks.pipeline import Trainer
 
-OURS, PRODUCT = "dtn_jax", "matrix product"
-PRODUCT_SIZE = 2048  # of the square matrices whose product gives the machine's rate
+ROOT = pathlib.Path(__file__).parents[2]
+OURS, TUNED = "dtn_jax", "tuned PyTorch"
+LAZY, DENSE = "lazy Adam", "Adam on all rows"  # how tables learn
+LIMIT = 900  # seconds: a peer that takes longer to answer is given up
+SEEDS = 3
 
 
-def module(name: str, *arguments: str) -> tuple[str, ...]:
-    return ("-m", f"experiments.benchmarks.rivals.{name}", *arguments)
+@dataclasses.dataclass(frozen=True)
+class Rival:
+    """Another framework's training.
+
+    Attributes:
+      command: what its Python is given, before the folder of job and arrays.
+      package: what it needs, a name in the extra `peers`.
+      goal: how many times as fast ours is wanted to be; rivals of one package share a goal, which
+        is held against the fastest of them.
+      tables: how its tables learn.
+    """
+
+    command: tuple[str, ...]
+    package: str
+    goal: float
+    tables: str = DENSE
+
+
+def rival(name: str, package: str, goal: float, *words: str, tables: str = DENSE) -> Rival:
+    return Rival(("-m", f"experiments.benchmarks.rivals.{name}", *words), package, goal, tables)
 
 
 RECHUB = {
-    "torch-rechub": Rival(module("rechub"), "torch-rechub", 3.0),
-    "torch-rechub, no batch normalisation": Rival(module("rechub", "--plain"), "torch-rechub", 3.0),
+    "torch-rechub": rival("rechub", "torch-rechub", 3.0),
+    "torch-rechub, no batch normalisation": rival("rechub", "torch-rechub", 3.0, "--plain"),
 }
-FUXI = {"FuxiCTR": Rival(module("fuxi", "--workers=0"), "fuxictr", 2.5)}
-TUNED = {
-    "tuned PyTorch": Rival(module("tuned"), "torch", 1.0),
-    "tuned PyTorch, compiled": Rival(module("tuned", "--compile"), "torch", 1.0),
+FUXI = {"FuxiCTR": rival("fuxi", "fuxictr", 2.5)}
+SHORT = {
+    TUNED: rival("tuned", "torch", 1.0),
+    f"{TUNED}, compiled": rival("tuned", "torch", 1.0, "--compile"),
 }
-TUNED_LONG = {
-    f"tuned PyTorch, {how}": Rival(module("tuned", *arguments), "torch", 1.0)
-    for how, arguments in {
-        "dense Adam": ("--tables=dense",),
-        "SparseAdam": ("--tables=sparse",),
-        "lazy Adam": ("--tables=lazy",),
-        "lazy Adam, compiled": ("--tables=lazy", "--compile"),
-    }.items()
+LONG = {
+    f"{TUNED}, {DENSE}": rival("tuned", "torch", 1.0),
+    f"{TUNED}, {LAZY}": rival("tuned", "torch", 1.0, "--tables=lazy", tables=LAZY),
+    f"{TUNED}, {LAZY}, compiled": rival(
+        "tuned", "torch", 1.0, "--tables=lazy", "--compile", tables=LAZY
+    ),
 }
 
 
@@ -72,7 +98,7 @@ class Setting:
       experts: MLPs of a group.
       table_rows: how many rows all tables have together; 0 leaves them as the data set has them.
       rows: examples of a turn; 0 takes the whole train split.
-      rounds: turns of each, after one that is not counted.
+      rounds: turns of each, after one that is not counted, with each seed.
     """
 
     architecture: str
@@ -80,14 +106,19 @@ class Setting:
     rivals: Mapping[str, Rival]
     table_rows: int = 0
     rows: int = 0
-    rounds: int = 3
+    rounds: int = 2
 
 
 SETTINGS = (
-    Setting("mmoe", 8, RECHUB | FUXI | TUNED),
+    Setting("mmoe", 8, SHORT | FUXI | RECHUB),
     Setting("ple", 2, RECHUB, rows=65_536),
-    Setting("mmoe", 8, RECHUB | FUXI | TUNED_LONG, table_rows=2_000_000, rows=32_768),
+    Setting("mmoe", 8, LONG | FUXI | RECHUB, table_rows=2_000_000, rows=32_768),
 )
+NOTES = [
+    f"times: median over paired turns of their time over ours, of {SEEDS} seeds.",
+    "loss: mean of the last turn, summed over tasks; mean and standard deviation of the seeds. "
+    "Each framework draws its own initial weights and orders.",
+]
 
 
 def measure(options: Options) -> Measured:
@@ -101,18 +132,72 @@ def measure(options: Options) -> Measured:
             setting = dataclasses.replace(setting, rows=4096, rounds=1, table_rows=table_rows)
         found, wanted = compare(setting, python, missing, options)
         rows, goals = [*rows, *found], [*goals, *wanted]
-    notes = [
-        "times: median over paired turns of their time over ours.",
-        "of the product: 3 x the forward matrix products' FLOP/s, over the rate of a product of "
-        f"two {PRODUCT_SIZE} x {PRODUCT_SIZE} float32 matrices, taken in the same turns.",
-        "loss: mean of the last turn, summed over tasks.",
-    ]
-    return Measured("Training epochs on census_income, batch 1024, CPU", rows, goals, notes)
+    title = f"Training epochs on census_income, batch 1024, CPU, {SEEDS} seeds"
+    return Measured(title, rows, goals, NOTES)
 
 
-def make_config(setting: Setting, options: Options) -> ConfigDict:
+def compare(
+    setting: Setting, python: str, missing: Mapping[str, str], options: Options
+) -> tuple[list[Mapping[str, Cell]], list[Goal]]:
+    """The rows of the table that a setting gives, and its goals."""
+    names = [OURS, *setting.rivals]
+    seconds: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    losses: dict[str, list[float]] = {name: [] for name in names}
+    for seed in range(SEEDS):
+        run = build_run(make_config(setting, seed, options))
+        everything = SplitReader(run.data, "train").everything()
+        batch = jax.tree.map(lambda a: a[: setting.rows or None], everything)
+        run, batch = widened(run, batch, setting.table_rows)
+        racers: dict[str, Ours | Peer] = {OURS: Ours(run, batch)}
+        with tempfile.TemporaryDirectory() as folder:
+            write_job(pathlib.Path(folder), setting, run, batch)
+            for name, other in setting.rivals.items():
+                racers[name] = Peer(python, other, folder, missing.get(other.package, ""))
+            turns = {name: racer.turn for name, racer in racers.items()}
+            took = timed_in_turns(turns, setting.rounds + 1)
+            for name in setting.rivals:
+                racers[name].close()
+        for name in names:
+            seconds[name].append(took[name][1:])  # the first turn warms up
+            losses[name].append(racers[name].loss)
+    whole = {name: np.concatenate(parts) for name, parts in seconds.items()}
+    table_rows = sum(run.schema.tables().values())
+    rows, goals = [], {}
+    for name in names:
+        other, about = setting.rivals.get(name), racers[name].about
+        speed, times = (
+            len(batch.ids) / float(np.median(whole[name])),
+            ratio(whole[name], whole[OURS]),
+        )
+        ran = math.isfinite(speed)
+        figures = {
+            "examples/s": speed,
+            "times": times,
+            "loss": float(np.mean(losses[name])),
+            "sd": float(np.std(losses[name], ddof=1)),
+        }
+        rows.append(
+            {
+                "model": setting.architecture,
+                "table rows": table_rows,
+                "framework": name,
+                "tables": other.tables if other else LAZY,
+                **{key: figure if ran else None for key, figure in figures.items()},
+                "parameters": about.get("parameters"),
+                "version": about["version"] if ran else f"failed: {racers[name].reason}",
+            }
+        )
+        if ran and other:
+            what = f"{setting.architecture}, {table_rows:,} table rows: speed over {name}"
+            goal = Goal(what, other.goal, times)
+            goals[other.package] = min(goals.get(other.package, goal), goal, key=lambda g: g.got)
+    return rows, list(goals.values())
+
+
+def make_config(setting: Setting, seed: int, options: Options) -> ConfigDict:
     """Usual sizes: embeddings of 16, experts 64-32, towers of 16, Adam."""
     config = census_income.get_config()
+    config.seed = seed
     config.data.data_dir, config.data.manual_dir = options.data_dir, options.manual_dir
     config.data.batch_size, config.optim.schedule, config.train.epochs = 1024, "constant", 2
     config.model.architecture = setting.architecture
@@ -123,61 +208,34 @@ def make_config(setting: Setting, options: Options) -> ConfigDict:
     return config
 
 
-def compare(
-    setting: Setting, python: str, missing: Mapping[str, str], options: Options
-) -> tuple[list[Mapping[str, Cell]], list[Goal]]:
-    """The rows of the table that a setting gives, and its goals."""
-    run = build_run(make_config(setting, options))
-    schema, batch = widen(run.schema, examples(run, setting.rows), setting.table_rows)
-    run = with_schema(run, schema)
-    ours = Ours(run, batch)
-    racers: dict[str, Ours | Peer] = {OURS: ours}
-    with tempfile.TemporaryDirectory() as folder:
-        export(pathlib.Path(folder), setting, run, batch)
-        for name, rival in setting.rivals.items():
-            racers[name] = Peer(python, rival, folder, missing.get(rival.package, ""))
-        turns = {name: racer.turn for name, racer in racers.items()}
-        seconds = timed_in_turns(turns | {PRODUCT: product}, setting.rounds + 1)
-        for name in setting.rivals:
-            racers[name].close()
-    seconds = {name: s[1:] for name, s in seconds.items()}  # the first turn warms up
-    rate = 2 * PRODUCT_SIZE**3 / float(np.median(seconds[PRODUCT]))
-    examples_ = len(batch.ids)
-    rows, goals = [], {}
-    for name, racer in racers.items():
-        speed = examples_ / float(np.median(seconds[name]))
-        times = ratio(seconds[name], seconds[OURS])
-        ran = math.isfinite(speed)
-        rows.append(
-            {
-                "model": setting.architecture,
-                "table rows": sum(schema.tables().values()),
-                "framework": name,
-                "examples/s": speed if ran else None,
-                "times": times if ran else None,
-                "of the product": 3 * run.size.flops_per_example * speed / rate if ran else None,
-                "parameters": racer.about.get("parameters"),
-                "loss": racer.loss if ran else None,
-                "version": racer.about["version"] if ran else f"failed: {racer.reason}",
-            }
-        )
-        if ran and name != OURS:
-            rival = setting.rivals[name]
-            what = (
-                f"{setting.architecture}, {rows[0]['table rows']:,} table rows: speed over {name}"
-            )
-            goal = Goal(what, rival.goal, times)
-            goals[rival.package] = min(goals.get(rival.package, goal), goal, key=lambda g: g.got)
-    return rows, list(goals.values())
+def widened(run: Run, batch: Batch, table_rows: int) -> tuple[Run, Batch]:
+    """The run and its rows with more table rows than the data set has."""
+    schema, batch = widen(run.schema, batch, table_rows)
+    model = run.config.model
+    views = architectures.views(model, schema)
+    plan = make_plan(schema, model, views, architectures.codebooks(model, schema))
+    built = architectures.build(model, schema)
+    return dataclasses.replace(run, schema=schema, model=built, plan=plan), batch
 
 
-def examples(run: Run, rows: int) -> Batch:
-    """The first `rows` rows of the train split; 0 takes all."""
-    everything = SplitReader(run.data, "train").everything()
-    return jax.tree.map(lambda a: a[: rows or None], everything)
+def widen(schema: Schema, batch: Batch, table_rows: int) -> tuple[Schema, Batch]:
+    """Spreads each id over as many new ones as make all tables `table_rows` long; 0 leaves them.
+
+    Which of an id's new ones a row has is drawn: the k-th in proportion to 1/k, as logs have it.
+    """
+    if not table_rows:
+        return schema, batch
+    tables = schema.tables()
+    factor = {name: max(1, table_rows // len(tables) // rows) for name, rows in tables.items()}
+    factors = np.asarray([factor[f.table] for f in schema.slot_fields()])
+    drawn = np.random.default_rng(0).random(batch.ids.shape)
+    new = batch.ids * factors + np.floor(factors**drawn).astype(np.int32) - 1
+    ids = np.where(batch.ids < 0, -1, new).astype(np.int32)
+    fields = tuple(dataclasses.replace(f, rows=f.rows * factor[f.table]) for f in schema.fields)
+    return dataclasses.replace(schema, fields=fields), dataclasses.replace(batch, ids=ids)
 
 
-def export(folder: pathlib.Path, setting: Setting, run: Run, batch: Batch) -> None:
+def write_job(folder: pathlib.Path, setting: Setting, run: Run, batch: Batch) -> None:
     """Writes what the peers read: the job and the arrays."""
     model = run.config.model
     job = {
@@ -193,21 +251,105 @@ def export(folder: pathlib.Path, setting: Setting, run: Run, batch: Batch) -> No
         "batch_size": run.config.data.batch_size,
         "learning_rate": run.config.optim.learning_rate,
         "threads": cores(),
+        "seed": run.config.seed,
     }
     (folder / "job.json").write_text(json.dumps(job))
     np.savez(folder / "arrays.npz", ids=batch.ids, labels=batch.labels)
 
 
-_multiply = jax.jit(jnp.matmul)
+def cores() -> int:
+    """How many cores this process may use, as XLA counts them."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count()
 
 
-def product() -> float:
-    """Seconds of one large matrix product, the best of a few."""
-    x = jnp.ones((PRODUCT_SIZE, PRODUCT_SIZE))
+class Ours:
+    """This project's training of these rows, which lie on the device."""
 
-    def once() -> float:
+    def __init__(self, run: Run, batch: Batch):
+        rows = ResidentData(run.data, "train", run.at.replicated())
+        rows.batch, rows.rows = run.at.put(batch, run.at.replicated()), len(batch.ids)
+        self.trainer, self.loss = Trainer(run, rows, len(batch.ids)), math.nan
+        tables = sum(run.schema.tables().values()) * run.plan.dim  # without the padding
+        parameters = run.size.parameters + tables
+        self.about = {"parameters": parameters, "version": f"jax {jax.__version__}"}
+
+    def turn(self) -> float:
+        """Trains an epoch, returns its seconds."""
         start = time.perf_counter()
-        _multiply(x, x).block_until_ready()
+        self.loss = self.trainer.epoch()
         return time.perf_counter() - start
 
-    return min(once() for _ in range(6))
+
+class Peer:
+    """A process that trains when its turn comes; once it failed, `reason` says why."""
+
+    def __init__(self, python: str, rival: Rival, folder: str, reason: str):
+        self.about, self.loss, self.reason, self.process = {}, math.nan, reason, None
+        if reason:
+            return
+        threads = str(cores())
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self.process = subprocess.Popen(
+            [python, *rival.command, folder],
+            cwd=ROOT,
+            env=os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+        )
+        self.about = self._answer()
+
+    def turn(self) -> float:
+        """Trains an epoch, returns the seconds it took; not a number where the peer failed."""
+        if self.reason:
+            return math.nan
+        with contextlib.suppress(BrokenPipeError):  # it ended: there is no answer then
+            print(file=self.process.stdin, flush=True)
+        answer = self._answer()
+        self.loss = answer.get("loss", math.nan)
+        return answer.get("seconds", math.nan)
+
+    def _answer(self) -> dict:
+        timer = threading.Timer(LIMIT, self.process.kill)
+        timer.start()
+        line = self.process.stdout.readline()
+        timer.cancel()
+        if line:
+            return json.loads(line)
+        self.process.wait()
+        self.errors.seek(0)
+        said = self.errors.read().split("\n")
+        self.reason = next((s for s in reversed(said) if s.strip()), "it ended without a word")
+        return {}
+
+    def close(self) -> None:
+        if self.process:
+            self.process.communicate()  # no more turns: it ends
+            self.errors.close()
+
+
+def install(venv: pathlib.Path) -> tuple[str, dict[str, str]]:
+    """The venv's Python, with the packages of the extra `peers`; and why some are not there.
+
+    Each is installed alone, so that one that can't be leaves the others. pip's own settings say
+    where from, and so which build of torch.
+    """
+    python = venv / "bin" / "python"
+    if not python.exists() and (problem := failure([sys.executable, "-m", "venv", str(venv)])):
+        raise UserError(f"no virtual environment for the peers in {venv}: {problem}")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    missing = {}
+    for requirement in project["optional-dependencies"]["peers"]:
+        problem = failure([str(python), "-m", "pip", "install", "--quiet", requirement])
+        if problem:
+            missing[requirement.partition("=")[0].rstrip("<>~")] = problem
+    return str(python), missing
+
+
+def failure(command: Sequence[str]) -> str:
+    """Runs a command; '' where it worked, else the last line of what it said."""
+    ended = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    said = ended.stderr.strip().split("\n")[-1]
+    return (said or f"exit code {ended.returncode}") if ended.returncode else ""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import time
 from collections.abc import Callable, Iterable
 
 import jax
@@ -26,7 +25,15 @@ from dtn_jax.run import Run, build_run
 from dtn_jax.state import create_state
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
-from experiments.benchmarks.measured import Cell, Goal, Measured, Options, ratio, timed_in_turns
+from experiments.benchmarks.measured import (
+    Cell,
+    Clock,
+    Goal,
+    Measured,
+    Options,
+    ratio,
+    timed_in_turns,
+)
 
 LARGE = 1_310_720  # 2^20 train rows: blocks of 1024 rows, an epoch is one window
 SMALL = 40_960  # 2^15 train rows: blocks of 128 rows, an epoch is one window
@@ -55,10 +62,10 @@ class Clocked:
     cpu: list[float] = dataclasses.field(default_factory=list)
 
     def __call__(self) -> float:
-        wall, cpu = time.perf_counter(), time.process_time()
-        jax.block_until_ready(self.function())
-        self.cpu.append(time.process_time() - cpu)
-        return time.perf_counter() - wall
+        with Clock() as clock:
+            jax.block_until_ready(self.function())
+        self.cpu.append(clock.cpu)
+        return clock.wall
 
 
 def line(what: str, rows: int, wall: np.ndarray, cpu: list[float], **further: Cell):
@@ -90,7 +97,7 @@ def reading(options: Options) -> tuple[list[dict], Goal]:
     stored, device = reader.records, jax.devices()[0]
     score_size = base.get_config().data.eval_batch_size
     stages = {
-        "read": lambda: blocks(stored.records.data_source.__getitems__),
+        "read": lambda: blocks(stored.records.__getitems__),
         "+ decoded": lambda: blocks(stored.__getitems__),
         "+ joined, ids checked": lambda: blocks(lambda r: reader.read(np.asarray(r))),
         "+ shuffled, in steps": lambda: use_up(EpochReader(data, "train", 1).steps(0, 0, 0, BATCH)),
@@ -132,7 +139,9 @@ def training(architecture: str, options: Options) -> tuple[list[dict], Goal, str
         "streamed": StreamedData(run.data, "train"),
     }
     with contextlib.closing(sources["streamed"]):
-        timers = {name: Clocked(epochs(run, source)) for name, source in sources.items()}
+        rows = run.data.rows["train"]
+        trainers = {name: Trainer(run, source, rows) for name, source in sources.items()}
+        timers = {name: Clocked(trainer.epoch) for name, trainer in trainers.items()}
         for timer in timers.values():  # compiles, and starts the reading ahead
             timer.function()
         wall = timed_in_turns(timers, 2 if options.quick else ROUNDS)
@@ -145,24 +154,33 @@ def training(architecture: str, options: Options) -> tuple[list[dict], Goal, str
     return lines, goal, note
 
 
-def epochs(run: Run, source: ResidentData | StreamedData) -> Callable[[], object]:
-    """A function whose every call trains one more epoch, as `train.fit` does between stops."""
-    step = make_train_step(run.config, run.model, run.plan, run.total_steps)
-    advance = jax.jit(make_train_chunk(step, CHUNK_STEPS), donate_argnums=0)
-    state = jax.jit(lambda: create_state(run.config, run.model, run.plan))()
-    huge_pages.use((state.tables, state.slots))
-    held = {"state": state, "epoch": 0}
+class Trainer:
+    """Trains a run's epochs, as `dtn_jax.train.fit` does between two validations.
 
-    def one_epoch():
-        before = None
-        for start in range(0, run.steps_per_epoch, CHUNK_STEPS):
-            count = min(CHUNK_STEPS, run.steps_per_epoch - start)
-            chunk = source.chunk(0, held["epoch"], start, count, BATCH)
-            chunk = jax.device_put(chunk, run.at.chunk())
-            held["state"], metrics = advance(held["state"], chunk, count)
-            jax.device_get(before)  # a chunk late, so the host never waits for this one
-            before = metrics
-        held["epoch"] += 1
-        return before
+    Args:
+      source: of the rows, of which there are so many.
+    """
 
-    return one_epoch
+    def __init__(self, run: Run, source: ResidentData | StreamedData, rows: int):
+        self.run, self.source, self.done = run, source, 0
+        self.batch_size = run.config.data.batch_size
+        self.steps = steps_per_epoch(run.data.layout, rows, self.batch_size)
+        step = make_train_step(run.config, run.model, run.plan, run.total_steps)
+        self.advance = jax.jit(make_train_chunk(step, CHUNK_STEPS), donate_argnums=0)
+        self.state = jax.jit(lambda: create_state(run.config, run.model, run.plan))()
+        huge_pages.use((self.state.tables, self.state.slots))
+
+    def epoch(self) -> float:
+        """One more; returns its mean loss, summed over tasks."""
+        losses, pending = 0.0, []
+        for start in range(0, self.steps, CHUNK_STEPS):
+            count = min(CHUNK_STEPS, self.steps - start)
+            seed = self.run.config.seed
+            chunk = self.source.chunk(seed, self.done, start, count, self.batch_size)
+            chunk = jax.device_put(chunk, self.run.at.chunk())
+            self.state, metrics = self.advance(self.state, chunk, count)
+            pending.append(metrics["losses"][:count])
+            if len(pending) > 1:  # a chunk late, so the host never waits for this one
+                losses += float(np.sum(jax.device_get(pending.pop(0))))
+        self.done += 1
+        return (losses + float(np.sum(jax.device_get(pending.pop())))) / self.steps

@@ -11,24 +11,27 @@ from __future__ import annotations
 
 import json
 import pathlib
-import subprocess
 import sys
 import tempfile
-import time
 
 import jax
 import numpy as np
 import polars as pl
 
 import dtn_jax.export
-from configs import logs as logs_config
-from dtn_jax.data import prepare as logs
 from dtn_jax.export.model import Model
 from dtn_jax.export.score_files import Job
-from dtn_jax.export.write import export_run
-from dtn_jax.train import train
-from experiments.benchmarks.logs import SCHEMA, columns
-from experiments.benchmarks.measured import Goal, Measured, Options, ratio, timed_in_turns
+from experiments.benchmarks.logs import columns, exported
+from experiments.benchmarks.measured import (
+    Clock,
+    Goal,
+    Measured,
+    Options,
+    apart,
+    peak_mb,
+    ratio,
+    timed_in_turns,
+)
 
 PREPARED, QUICK_PREPARED = 200_000, 20_000  # rows of the log that the models are trained on
 SCORED, QUICK_SCORED = 524_288, 1_024  # by DTN
@@ -46,31 +49,18 @@ SMALL = (
 def measure(options: Options) -> Measured:
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        frame = columns(QUICK_PREPARED if options.quick else PREPARED, 0)
-        frame.write_parquet(folder / "log.parquet")
-        (folder / "shop.yaml").write_text(SCHEMA)
-        logs.prepare(folder / "shop.yaml", str(folder / "log.parquet"), folder / "data")
-        model = dtn_jax.export.load(exported(folder, "dtn"))
+        prepared = QUICK_PREPARED if options.quick else PREPARED
+        model = dtn_jax.export.load(exported(folder, "large", "dtn", prepared))
         found, goals = rates(model, folder, options.quick)
         more = [encoding(model, form, options.quick) for form in FORMS]
         goals.append(Goal("encoding, rows/s a core", WANTED_RATE, more[0]["a second of a core"]))
-        exported(folder, SMALL, "small")
+        exported(folder, "small", SMALL, prepared)
         sizes = QUICK_SIZES if options.quick else SIZES
-        peaks = [apart(folder, size) for size in sizes]
+        peaks = [scored_apart(folder, size) for size in sizes]
         name = f"peak MB of {sizes[1]:,} rows over those of {sizes[0]:,}"
         grown = peaks[1]["peak MB"] / peaks[0]["peak MB"]
         goals.append(Goal(name, FLAT, grown, at_least=False))
     return Measured("Scored or encoded rows, a second", [*found, *more, *peaks], goals)
-
-
-def exported(folder: pathlib.Path, argument: str, name: str = "dtn") -> pathlib.Path:
-    """A model of the log, trained for a few steps."""
-    config = logs_config.get_config(f"{argument},schema={folder / 'shop.yaml'},quick")
-    config.data.data_dir, config.parallel.devices = str(folder / "data"), 1
-    config.data.batch_size = 256
-    config.train.max_steps = config.train.eval_every = 2
-    train(config, folder / f"run_{name}")
-    return export_run([folder / f"run_{name}"], folder / name, say=lambda _: None)
 
 
 def row(what: str, rows: int, wall: float, cpu: float | None = None, peak: float | None = None):
@@ -118,40 +108,29 @@ def encoding(model: Model, form: str, quick: bool) -> dict:
     if form != FORMS[0]:
         frame = frame.with_columns(pl.all().cast(pl.String))
     model.encode(frame)
-    wall, cpu, rounds = time.perf_counter(), time.process_time(), 1 if quick else ROUNDS
-    for _ in range(rounds):
-        model.encode(frame)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    return row(f"encoding, {form}", rounds * len(frame), wall, cpu)
+    rounds = 1 if quick else ROUNDS
+    with Clock() as clock:
+        for _ in range(rounds):
+            model.encode(frame)
+    return row(f"encoding, {form}", rounds * len(frame), clock.wall, clock.cpu)
 
 
-def apart(folder: pathlib.Path, size: int) -> dict:
+def scored_apart(folder: pathlib.Path, size: int) -> dict:
     """A file of so many rows, scored by the small model in a process of its own."""
     given = folder / f"{size}"
     given.mkdir()
     for place in range(-(-size // PREPARED)):
         frame = columns(min(PREPARED, size - place * PREPARED), place)
         frame.write_parquet(given / f"{place:03d}.parquet")
-    command = [
-        sys.executable,
-        "-m",
-        "experiments.benchmarks.score",
-        str(folder / "small"),
-        str(given),
-    ]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    return apart("score", str(folder / "small"), str(given))
 
 
 def alone(folder: str, given: str) -> dict:
     """The rate, and the most memory that this process has held."""
     model = dtn_jax.export.load(folder)
-    wall, cpu = time.perf_counter(), time.process_time()
-    done = sum(Job(model, [given], f"{given}.parquet", say=lambda _: None).run())
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    status = pathlib.Path("/proc/self/status").read_text()
-    peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-    return row(f"small model, {done:,} rows", done, wall, cpu, int(peak.split()[1]) / 1000)
+    with Clock() as clock:
+        done = sum(Job(model, [given], f"{given}.parquet", say=lambda _: None).run())
+    return row(f"small model, {done:,} rows", done, clock.wall, clock.cpu, peak_mb())
 
 
 if __name__ == "__main__":

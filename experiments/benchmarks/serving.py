@@ -1,36 +1,44 @@
-"""Serving: requests a second and their times beside the bare compiled call; 10,000 bad requests.
+"""Serving: requests a second and their times beside the bare compiled call.
 
-A small DTN on 20 columns is trained for a moment, exported, and served by a process of its own. Its
-clients are in this process, on the same machine; each sends the next request when the last one is
-answered. A request is a user with 1, 100 or 1000 candidates, as JSON. The bare call is the same
-program on the same rows, encoded before, in this process, alone.
+A small DTN on the log of the suite `logs` is trained for a moment, exported, and served by a
+process of its own. Its clients are in this process, on the same machine; each sends the next
+request when the last one is answered. A request is a user with 1, 100 or 1000 candidates, as JSON.
+The bare call is the same program on the same rows, encoded before, in this process, alone.
 """
 
 from __future__ import annotations
 
 import asyncio
-import collections
+import contextlib
+import itertools
 import json
 import pathlib
+import re
+import signal
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+import polars as pl
 
+from dtn_jax import export
+from dtn_jax.errors import UserError
 from dtn_jax.export.model import Model
-from experiments.benchmarks.measured import Goal, Measured, Options
-from experiments.benchmarks.served import made
-from experiments.benchmarks.served.garbage import Garbage
-from experiments.benchmarks.served.load import load
-from experiments.benchmarks.served.server import Connection, request, running
+from experiments.benchmarks.logs import columns, exported
+from experiments.benchmarks.measured import Measured, Options
 
+ROWS, QUICK = 100_000, 6_000  # of the log
 CLIENTS, CANDIDATES = (1, 8, 64), (1, 100, 1000)
 SECONDS, QUICK_SECONDS = 8.0, 0.5
+WARM = 0.2  # of the seconds, before anything is measured
 BODIES = 20  # other rows in each
-GARBAGE, QUICK_GARBAGE = 10_000, 340
-EVERY = 20  # bad requests between two good ones
-SLOW = 20  # clients that send half a request and wait
-NEAR = 1e-6
+LABELS = ("click", "cart", "order")
+USER = ("user", "session", "query", "city", "device", "system", "language", "t", "age")
+PATIENCE = 300.0  # seconds until a server must be ready
+LISTENS = re.compile(r"listening on http://127\.0\.0\.1:(\d+)")
 SHOWN = ("candidates", "clients", "requests/s")
 SHOWN += ("rows/s, of bare", "p50, of bare", "p99, of bare")
 
@@ -38,57 +46,37 @@ SHOWN += ("rows/s, of bare", "p50, of bare", "p99, of bare")
 def measure(options: Options) -> Measured:
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        place = made.model(folder, options.quick)
-        model = made.load(place)
-        rows = {n: [made.rows(n, seed) for seed in range(BODIES)] for n in CANDIDATES}
-        with running(place, folder / "log", "--body_seconds=2") as port:
-            found = speeds(model, port, rows, options.quick)
-            count = QUICK_GARBAGE if options.quick else GARBAGE
-            statuses, wrong, slow = asyncio.run(attack(model, port, rows[100][0], count))
-        log = (folder / "log").read_text()
-    failed = sum(n for status, n in statuses.items() if status >= 500)
-    scored = statuses.get(200, 0)
-    each = ", ".join(f"{n:,} x {status or 'closed'}" for status, n in sorted(statuses.items()))
-    return Measured(
-        "Requests of a user with candidates, as JSON; times in ms, and as multiples of a bare call",
-        found,
-        goals=[
-            Goal(f"of {count:,} bad requests answered with 5xx", 0, failed, at_least=False),
-            Goal("of them answered with scores", 0, scored, at_least=False),
-            Goal("good requests between them that were answered wrongly", 0, wrong, at_least=False),
-            Goal(f"of {SLOW} slow clients cut off with 408", SLOW, slow),
-            Goal("tracebacks in the server's log", 0, log.count("Traceback"), at_least=False),
-        ],
-        notes=[f"bad requests: {each}"],
-        shown=SHOWN,
-    )
+        argument = "dtn,model.experts=mlp" if options.quick else "dtn"
+        place = exported(folder, "model", argument, QUICK if options.quick else ROWS)
+        with running(place, folder / "log") as port:
+            found = list(speeds(export.load(place, largest=1024), port, options.quick))
+    title = "Requests of a user with candidates, as JSON; times in ms, and as multiples of a bare "
+    return Measured(title + "call", found, shown=SHOWN)
 
 
-def speeds(model: Model, port: int, rows: dict[int, list[list[dict]]], quick: bool) -> list[dict]:
+def speeds(model: Model, port: int, quick: bool) -> Iterator[dict[str, float]]:
     """Each number of clients at each number of candidates, with the bare call before and after."""
-    found, seconds = [], QUICK_SECONDS if quick else SECONDS
+    seconds = QUICK_SECONDS if quick else SECONDS
     for candidates in CANDIDATES:
-        requests = [request(made.body(each)) for each in rows[candidates]]
-        encoded = [model.encode(each) for each in rows[candidates]]
+        given = [rows(candidates, seed) for seed in range(BODIES)]
+        requests = [request(body(each)) for each in given]
+        encoded = [model.encode(each) for each in given]
         for clients in CLIENTS:
             calls = bare(model, encoded, seconds / 4)
-            got = load(port, clients, requests, seconds)
-            one = np.median(calls + bare(model, encoded, seconds / 4))
-            found.append(
-                {
-                    "candidates": candidates,
-                    "clients": clients,
-                    "requests/s": got["rate"],
-                    "rows/s": got["rate"] * candidates,
-                    "p50": got["p50"] * 1e3,
-                    "p99": got["p99"] * 1e3,
-                    "bare call": float(one) * 1e3,
-                    "rows/s, of bare": got["rate"] * float(one),
-                    "p50, of bare": got["p50"] / float(one),
-                    "p99, of bare": got["p99"] / float(one),
-                }
-            )
-    return found
+            took = asyncio.run(load(port, clients, requests, seconds))
+            one = float(np.median(calls + bare(model, encoded, seconds / 4)))
+            rate = len(took) / seconds
+            times = {"p50": float(np.median(took)), "p99": float(np.percentile(took, 99))}
+            yield {
+                "candidates": candidates,
+                "clients": clients,
+                "requests/s": rate,
+                "rows/s": rate * candidates,
+                **{name: 1e3 * time for name, time in times.items()},
+                "bare call": 1e3 * one,
+                "rows/s, of bare": rate * one,
+                **{f"{name}, of bare": time / one for name, time in times.items()},
+            }
 
 
 def bare(model: Model, encoded: list, seconds: float) -> list[float]:
@@ -102,45 +90,107 @@ def bare(model: Model, encoded: list, seconds: float) -> list[float]:
     return found
 
 
-async def attack(
-    model: Model, port: int, rows: list[dict], count: int
-) -> tuple[dict[int, int], int, int]:
-    """Sends bad requests, good ones between them, while slow clients wait.
+async def load(port: int, clients: int, requests: Sequence[bytes], seconds: float) -> list[float]:
+    """Seconds of each request of so many clients that ended in these seconds.
 
-    Returns:
-      {status: how many of the bad ones}, the good ones answered wrongly, and the slow clients that
-      were cut off.
+    Raises:
+      RuntimeError: a request was not answered with scores.
     """
-    garbage, draw = Garbage(rows, made.stream(rows)), np.random.default_rng(0)
-    bad, good = Connection(port), Connection(port)
-    right = made.wanted(model, rows)
-    slow = [asyncio.create_task(_slow(port)) for _ in range(SLOW)]
-    statuses: collections.Counter = collections.Counter()
-    wrong = 0
-    for at in range(count):
-        _, sent = garbage.draw(draw)
-        status, _ = await asyncio.wait_for(bad.ask(sent), 60)
-        statuses[status] += 1
-        if at % EVERY == EVERY - 1:
-            wrong += not await _is_right(good, made.body(rows), right)
-    cut = sum([await one for one in slow])
-    bad.close()
-    good.close()
-    return dict(statuses), wrong, cut
+    begin = time.perf_counter() + WARM * seconds
+    end = begin + seconds
+
+    async def client(first: int) -> list[float]:
+        connection, found = Connection(port), []
+        for at in itertools.count(first):
+            if (start := time.perf_counter()) >= end:
+                break
+            status, answer = await connection.ask(requests[at % len(requests)])
+            if status != 200:
+                raise RuntimeError(f"a good request was answered with {status}: {answer[:200]}")
+            if begin <= time.perf_counter() <= end:
+                found.append(time.perf_counter() - start)
+        connection.close()
+        return found
+
+    each = await asyncio.gather(*(client(n) for n in range(clients)))
+    return [seconds for found in each for seconds in found]
 
 
-async def _is_right(connection: Connection, body: bytes, right: dict[str, np.ndarray]) -> bool:
+def rows(count: int, seed: int) -> list[dict]:
+    """Rows of a day that training has not seen, as JSON has them: a user and many candidates."""
+    frame = columns(max(count, 64), 1000 + seed).drop(LABELS)
+    frame = frame.with_columns(pl.col("t").dt.strftime("%Y-%m-%dT%H:%M:%S"))
+    frame = frame.sample(count, seed=seed)
+    return frame.with_columns(pl.lit(frame[name][0]).alias(name) for name in USER).to_dicts()
 
-    status, answer = await connection.ask(request(body))
-    if status != 200:
-        return False
-    scores = json.loads(answer)["scores"]
-    return all(np.abs(np.array(scores[n]) - v).max() <= NEAR for n, v in right.items())
+
+def body(found: list[dict]) -> bytes:
+    """The rows as a request: the user's fields once."""
+    user = {name: found[0][name] for name in USER}
+    rest = [{k: v for k, v in row.items() if k not in USER} for row in found]
+    return json.dumps({"user": user, "candidates": rest}).encode()
 
 
-async def _slow(port: int) -> bool:
-    """Whether a client that sends half a request is told 408."""
-    connection = Connection(port)
-    status, _ = await asyncio.wait_for(connection.ask(request(b"x" * 100)[:-50]), 60)
-    connection.close()
-    return status == 408
+def request(body: bytes, kind: str = "application/json") -> bytes:
+    """The bytes of a POST to /score."""
+    head = (
+        f"POST /score HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\n"
+        f"content-length: {len(body)}\r\n\r\n"
+    )
+    return head.encode("latin-1") + body
+
+
+@contextlib.contextmanager
+def running(model: pathlib.Path, log: pathlib.Path, *options: str) -> Iterator[int]:
+    """The port of a server that is ready; it must end with exit code 0."""
+    words = ["-m", "dtn_jax", "serve", f"--model={model}", "--port=0", *options]
+    with log.open("w") as out:
+        process = subprocess.Popen([sys.executable, *words], stdout=out, stderr=out)
+    try:
+        yield ready(process, log)
+        process.send_signal(signal.SIGTERM)
+        if process.wait(60):
+            raise UserError(f"the server ended with exit code {process.returncode}; see {log}")
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def ready(process: subprocess.Popen, log: pathlib.Path) -> int:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and process.poll() is None:
+        text = log.read_text()
+        if (found := LISTENS.search(text)) and "ready: batches" in text:
+            return int(found.group(1))
+        time.sleep(0.1)
+    raise UserError(f"the server did not start:\n{log.read_text()}")
+
+
+class Connection:
+    """Sends bytes, and reads answers; opens again what the server has closed."""
+
+    def __init__(self, port: int):
+        self.port = port
+        self.writer: asyncio.StreamWriter | None = None
+
+    async def ask(self, sent: bytes) -> tuple[int, bytes]:
+        """The status and body of the answer; status 0 where the connection was closed without."""
+        if self.writer is None or self.writer.is_closing():
+            self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            self.writer.write(sent)
+            head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
+            length = re.search(rb"\r\ncontent-length: (\d+)", head)
+            body = await self.reader.readexactly(int(length[1])) if length else b""
+            if not length or b"\r\nconnection: close" in head:
+                self.close()
+            return int(head.split(b" ", 2)[1]), body
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.close()
+            return 0, b""
+
+    def close(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
+            self.writer = None

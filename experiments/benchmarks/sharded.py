@@ -8,6 +8,8 @@ times are of runs. Without eight devices, they are simulated on the CPU: then al
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,12 +19,12 @@ import numpy as np
 
 from dtn_jax.config import base_config
 from dtn_jax.data.epochs.batches import CHUNK_STEPS
+from dtn_jax.parallel.memory import bytes_of
+from dtn_jax.parallel.per_device import on_each_device
+from dtn_jax.plan import Program, chunk_shapes, collectives, make_program
 from dtn_jax.schema import Field, Schema, Task
-from experiments.benchmarks import programs
-from experiments.benchmarks.hlo.collectives import total_bytes
-from experiments.benchmarks.measured import Goal, Measured, Options, ratio, timed_in_turns
-from experiments.benchmarks.programs import Program
-from experiments.benchmarks.tables import FIELDS, random_chunk
+from experiments.benchmarks.measured import Goal, Measured, Options, apart, ratio, timed_in_turns
+from experiments.benchmarks.step import FIELDS, random_chunk
 
 ROWS, BATCH, QUICK_BATCH = 1_000_000, 1024, 64
 DEVICES = (1, 2, 4, 8)
@@ -32,14 +34,14 @@ NOTES = [
     "Simulated devices share this machine's cores: their times show what more devices cost, never "
     "what they gain.",
     "MB are 10^6 bytes of one device. Of collectives: the whole arrays that those of a step of one "
-    "round make or reduce. Largest: the largest of them, as a share of a device's part of the "
-    "table; XLA alone reduces several arrays in one.",
+    "round make or reduce. All, of the table: as a share of a device's part of the table.",
 ]
 
 
 def measure(options: Options) -> Measured:
-    name = "experiments.benchmarks.sharded"
-    rows = programs.on_many_devices(name, measurements, options.quick)
+    enough = len(jax.devices()) >= max(DEVICES)
+    quick = ["--quick"] * options.quick
+    rows = list(measurements(options.quick)) if enough else apart("sharded", *quick)
     goals = []
     for row in rows:
         if row["strategy"] == SHARD and row["devices"] > 1:
@@ -47,7 +49,7 @@ def measure(options: Options) -> Measured:
             part = row["tables and slots, MB"] / row["of all, MB"] * n
             goals += [
                 Goal(f"{n} devices, {SHARD}: part of tables and slots x {n}", 1.02, part, False),
-                Goal(f"{n} devices, {SHARD}: largest collective", 1, row["largest"], False),
+                Goal(f"{n} devices, {SHARD}: collectives, of the table", 1, row["sent"], False),
                 Goal(f"{n} devices, {SHARD}: time of {ALONE}", 1, row[f"x {ALONE}"], False),
             ]
     size = f"{rows[0]['of all, MB']:.0f} MB of tables and slots"
@@ -59,12 +61,12 @@ def measure(options: Options) -> Measured:
 def measurements(quick: bool) -> Iterator[dict[str, Any]]:
     """A row for each number of devices and way of partitioning."""
     for devices in (2,) if quick else DEVICES:
-        ways = {SHARD: program(devices, quick=quick)}
+        ways = {SHARD: program(quick, devices)}
         if devices > 2:
-            ways[f"{SHARD}, tables over 2"] = program(devices, 2, quick=quick)
-        ways["pmap"] = program(devices, strategy="pmap", quick=quick)
+            ways[f"{SHARD}, tables over 2"] = program(quick, devices, table_devices=2)
+        ways["pmap"] = program(quick, devices, strategy="pmap")
         if devices > 1:
-            ways[ALONE] = program(devices, by_hand=False, quick=quick)
+            ways[ALONE] = program(quick, devices, by_hand=False)
         timers = {name: chunk_timer(p) for name, p in ways.items()}
         seconds = timed_in_turns(timers, 2 if quick else ROUNDS)
         for name, p in ways.items():
@@ -77,30 +79,22 @@ def measurements(quick: bool) -> Iterator[dict[str, Any]]:
             } | of_compiled(p)
 
 
-def program(
-    devices: int,
-    table_devices: int = 0,
-    strategy: str = SHARD,
-    by_hand: bool = True,
-    quick: bool = False,
-) -> Program:
+def program(quick: bool, devices: int, by_hand: bool = True, **parallel) -> Program:
     config = base_config()
     config.model.architecture, config.model.experts = "shared_bottom", "mlp"
     config.data.batch_size = config.data.eval_batch_size = QUICK_BATCH if quick else BATCH
-    config.parallel.devices, config.parallel.table_devices = devices, table_devices
-    config.parallel.strategy = strategy
+    config.parallel.update(devices=devices, **parallel)
     rows = (20_000 if quick else ROWS) // FIELDS
     fields = tuple(Field(f"f{i}", rows=rows) for i in range(FIELDS))
     schema = Schema("benchmark", fields, (Task("click"), Task("order")))
-    return Program(config, schema, by_hand)
+    return make_program(config, schema, by_hand=by_hand)
 
 
 def chunk_timer(p: Program) -> Callable[[], float]:
     """A function that runs a chunk to its end and returns seconds a step; the first is done."""
-    at = p.at
-    function = at.compile(p.chunk_function(), jax.eval_shape(p.create))
-    state = jax.jit(p.create, out_shardings=at.state(jax.eval_shape(p.create)))()
-    chunk = at.put(random_chunk(p.schema, p.config.data.batch_size, "zipf"), at.chunk())
+    function = p.at.compile(p.train_chunk(), p.state)
+    state = jax.jit(p.create, out_shardings=p.at.state(p.state))()
+    chunk = p.at.put(random_chunk(p.schema, p.config.data.batch_size, "zipf"), p.at.chunk())
     held = {"state": state}
 
     def run() -> float:
@@ -113,36 +107,41 @@ def chunk_timer(p: Program) -> Callable[[], float]:
     return run
 
 
+def compiled(p: Program) -> jax.stages.Compiled:
+    """Its chunk of steps, from shapes."""
+    if p.at.strategy != "pmap":
+        return p.compile()
+    n = p.at.mesh.size
+
+    def split(a):
+        return jax.ShapeDtypeStruct((a.shape[0], n, a.shape[1] // n, *a.shape[2:]), a.dtype)
+
+    chunk = jax.tree.map(split, chunk_shapes(p.schema, p.config.data.batch_size))
+    run = on_each_device(p.train_chunk(), list(p.at.mesh.devices.reshape(-1)))
+    return run.lower(p.state, chunk, CHUNK_STEPS).compile()
+
+
 def of_compiled(p: Program) -> dict[str, float]:
     """The columns that the compiled program fills."""
-    compiled = programs.compile_from_shapes(p)
-    memory = compiled.memory_analysis()
-    carried = [c for c in programs.collectives(compiled) if c.devices > 1]
-    by_kind = total_bytes(carried)
-    state = jax.eval_shape(p.create)
-    chunk = programs.chunk_shapes(p.schema, p.config.data.batch_size)
-    everywhere = tree_bytes((state.params, state.opt_state, state.model_state))
-    everywhere += tree_bytes(chunk) // p.at.mesh.size
-    tables = memory.argument_size_in_bytes - everywhere
-    part = tree_bytes(state.tables) / p.at.mesh.shape["table"]
+    made = compiled(p)
+    memory, kinds = made.memory_analysis(), collectives(made.as_text())
+    if p.at.mesh.size == 1:
+        kinds.clear()
+    chunk = bytes_of(chunk_shapes(p.schema, p.config.data.batch_size)) // p.at.mesh.size
+    dense = bytes_of((p.state.params, p.state.opt_state, p.state.model_state))
+    part = bytes_of(p.state.tables) / p.at.mesh.shape["table"]
     megabytes = {
         "arguments, MB": memory.argument_size_in_bytes,
         "temporaries, MB": memory.temp_size_in_bytes,
         "new outputs, MB": memory.output_size_in_bytes - memory.alias_size_in_bytes,
-        "tables and slots, MB": tables,
-        "of all, MB": tree_bytes((state.tables, state.slots)),
-        "all-to-all, MB": by_kind.pop("all-to-all", 0),
-        "all-gather, MB": by_kind.pop("all-gather", 0),
-        "all-reduce, MB": by_kind.pop("all-reduce", 0),
-        "others, MB": sum(by_kind.values()),
+        "tables and slots, MB": memory.argument_size_in_bytes - chunk - dense,
+        "of all, MB": bytes_of((p.state.tables, p.state.slots)),
+        **{f"{kind}, MB": kinds[kind] for kind in ("all-to-all", "all-gather", "all-reduce")},
     }
-    largest = max((c.bytes for c in carried), default=0) / part
-    return {name: size / 1e6 for name, size in megabytes.items()} | {"largest": largest}
-
-
-def tree_bytes(shapes) -> int:
-    return sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(shapes))
+    return {name: size / 1e6 for name, size in megabytes.items()} | {"sent": kinds.total() / part}
 
 
 if __name__ == "__main__":
-    programs.print_lines(measurements)
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_num_cpu_devices", max(DEVICES))
+    print(json.dumps(list(measurements("--quick" in sys.argv[1:]))))

@@ -16,17 +16,37 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
+from dtn_jax.balancing import BALANCERS
+from dtn_jax.data.epochs.batches import CHUNK_STEPS
+from dtn_jax.interface import Batch
+from dtn_jax.losses import LOSSES, LossOptions
 from dtn_jax.models import build as architectures
 from dtn_jax.models import flops
+from dtn_jax.models.architectures import ARCHITECTURES
+from dtn_jax.models.build import ModelOptions
+from dtn_jax.models.experts import EXPERTS
+from dtn_jax.models.histories import HISTORIES
+from dtn_jax.models.numbers import NUMBERS
+from dtn_jax.optimizers import OptimOptions
+from dtn_jax.options import declared
+from dtn_jax.parallel.memory import bytes_of
+from dtn_jax.parallel.mesh import MeshOptions
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import create_state, example_inputs
 from dtn_jax.step import make_train_step
 from dtn_jax.tables import huge_pages
+from dtn_jax.tables.lookup import DebugOptions
 from dtn_jax.tables.plan import TablePlan, make_plan
-from experiments.benchmarks.activations import saved_bytes
+from dtn_jax.timetable import TrainOptions
 from experiments.benchmarks.measured import Cell, Goal, Measured, Options, timed_in_turns
-from experiments.benchmarks.step_config import step_config
-from experiments.benchmarks.tables import random_chunk
+
+BATCH_SIZE = 1024  # the released one
+SECTIONS = {"model": ModelOptions, "loss": LossOptions, "optim": OptimOptions}
+SECTIONS |= {"train": TrainOptions, "parallel": MeshOptions, "debug": DebugOptions}
+MEMBERS = {
+    "model": (ARCHITECTURES, EXPERTS, HISTORIES, NUMBERS),
+    "loss": (LOSSES, BALANCERS),
+}
 
 FIELDS, PAIRED = 23, 17  # 17 fields form HCNet's pairs
 PRODUCTS = 4  # matrix products that are timed together
@@ -39,6 +59,8 @@ EXPERTS = {
 PRODUCT_SIZE = 2048
 ACCELERATOR_PRODUCT_SIZE = 8192  # smaller ones leave a part of it idle
 ROUNDS = 7
+IDS = ("zipf", "different", "equal")
+ZIPF = 1.1  # the exponent
 COMPILE_SECONDS = 20.0
 RESIDUALS = 1.3  # what a step's peak may hold of JAX's saved residuals, beside the state
 NOTE = (
@@ -58,6 +80,29 @@ def measure(options: Options) -> Measured:
         goals.append(Goal(f"{experts}, peak residuals", RESIDUALS, row["peak"], False))
     title = "a training step of DTN at the released sizes (E = 64, 23 fields, batch 1024), float32"
     return Measured(title, rows, goals, [NOTE])
+
+
+def step_config() -> ConfigDict:
+    """The options that a training step reads, at their defaults."""
+    flat = {"seed": 0, "data.batch_size": BATCH_SIZE}
+    for section, owner in SECTIONS.items():
+        flat |= defaults(section, owner)
+        for members in MEMBERS.get(section, ()):
+            for name, member in members.items():
+                flat |= defaults(f"{section}.{name}", member)
+    config: dict = {}
+    for key, value in flat.items():
+        *sections, name = key.split(".")
+        place = config
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[name] = value
+    return ConfigDict(config)
+
+
+def defaults(section: str, owner: type) -> dict[str, object]:
+    """{full key: default} of an owner's options."""
+    return {o.key or f"{section}.{name}": o.default for name, o in declared(owner).items()}
 
 
 def released_config(experts: str, dtype: str, quick: bool) -> ConfigDict:
@@ -112,7 +157,7 @@ def measure_step(config: ConfigDict, options: Options) -> Mapping[str, Cell]:
     turns = {"step": advance, "product": product}
     seconds = timed_in_turns(turns, 2 if options.quick else ROUNDS)
     rates = work / seconds["step"], product_flops / seconds["product"]
-    residuals = saved_bytes(config, model, plan) * config.data.batch_size
+    residuals = saved_bytes(model, plan) * config.data.batch_size
     temporaries = compiled.memory_analysis().temp_size_in_bytes
     return {
         "ms a step": 1e3 * float(np.median(seconds["step"])),
@@ -137,3 +182,48 @@ def large_product(dtype, size: int) -> tuple[Callable[[], None], float]:
             multiply(a, a).block_until_ready()
 
     return run, PRODUCTS * 2 * size**3
+
+
+def saved_bytes(model: nn.Module, tables: TablePlan) -> int:
+    """Bytes an example of what JAX saves in the forward pass for the backward pass."""
+
+    def saved(rows: int) -> int:
+        inputs = jax.eval_shape(lambda: example_inputs(tables, rows))
+        key = jax.eval_shape(lambda: jax.random.key(0))
+        variables = jax.eval_shape(lambda k, i: model.init(k, i, train=False), key, inputs)
+
+        def residuals(variables, inputs, key):
+            def outputs(params, fields, codewords):
+                given = inputs.replace(fields=fields, codewords=codewords)
+                rest = {"train": True, "rngs": {"dropout": key}, "mutable": ["batch_stats"]}
+                made, _ = model.apply({**variables, "params": params}, given, **rest)
+                return made.logits, made.aux
+
+            return jax.vjp(outputs, variables["params"], inputs.fields, inputs.codewords)[1]
+
+        return bytes_of(jax.eval_shape(residuals, variables, inputs, key))
+
+    return (saved(16) - saved(8)) // 8  # parameters are among them: those don't grow
+
+
+def random_chunk(schema: Schema, batch_size: int, ids: str) -> Batch:
+    """A chunk of random examples; `ids` is one of IDS."""
+    rng = np.random.default_rng(0)
+    shape = (CHUNK_STEPS, batch_size)
+    limits = np.asarray([f.rows for f in schema.fields])
+    tasks = len(schema.tasks)
+    drawn = rng.random((*shape, len(limits)))
+    if ids == "zipf":  # P(id >= k) falls as k^(1 - a), bounded to the table
+        drawn = ((limits.astype(float) ** (1 - ZIPF) - 1) * drawn + 1) ** (1 / (1 - ZIPF)) - 1
+        drawn = drawn / limits
+    if ids == "equal":
+        drawn = np.zeros_like(drawn)
+    return Batch(
+        ids=jnp.asarray(np.minimum(drawn * limits, limits - 1), jnp.int32),
+        weights=jnp.zeros((*shape, 0)),
+        numeric=jnp.zeros((*shape, 0)),
+        labels=jnp.asarray(rng.random((*shape, tasks)) < 0.2, jnp.float32),
+        label_mask=jnp.ones((*shape, tasks), bool),
+        sample_weight=jnp.ones(shape),
+        row_mask=jnp.ones(shape, bool),
+    )

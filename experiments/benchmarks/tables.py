@@ -18,7 +18,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from dtn_jax.data.epochs.batches import CHUNK_STEPS
-from dtn_jax.interface import Batch
 from dtn_jax.models import build as architectures
 from dtn_jax.optimizers import table_updater
 from dtn_jax.schema import Field, Schema, Task
@@ -28,13 +27,10 @@ from dtn_jax.tables import huge_pages
 from dtn_jax.tables.plan import make_plan
 from dtn_jax.tables.stored_rows import StoredRows
 from experiments.benchmarks.measured import Goal, Measured, Options, ratio, timed_in_turns
-from experiments.benchmarks.step_config import step_config
+from experiments.benchmarks.step import FIELDS, IDS, random_chunk, step_config
 
-FIELDS = 23
 ROWS = (200_000, 2_000_000, 20_000_000)
 OPTIMIZERS = ("adam", "adagrad", "sgd", "adam, bfloat16")
-IDS = ("zipf", "different", "equal")
-ZIPF = 1.1  # the exponent
 ROUNDS = 9
 SINGLE_STEPS = 4  # timed together
 SEEDS, EPOCHS = 3, 1
@@ -148,26 +144,3 @@ def bytes_a_row(optimizer: str) -> int:
     slots = jax.tree.leaves(jax.eval_shape(lambda t: init(t, lie), table))
     stored = 2 if dtype == "bfloat16" else 4
     return 16 * stored + sum(slot.size * slot.dtype.itemsize for slot in slots)
-
-
-def random_chunk(schema: Schema, batch_size: int, ids: str) -> Batch:
-    """A chunk of random examples; `ids` is one of IDS."""
-    rng = np.random.default_rng(0)
-    shape = (CHUNK_STEPS, batch_size)
-    limits = np.asarray([f.rows for f in schema.fields])
-    tasks = len(schema.tasks)
-    drawn = rng.random((*shape, len(limits)))
-    if ids == "zipf":  # P(id >= k) falls as k^(1 - a), bounded to the table
-        drawn = ((limits.astype(float) ** (1 - ZIPF) - 1) * drawn + 1) ** (1 / (1 - ZIPF)) - 1
-        drawn = drawn / limits
-    if ids == "equal":
-        drawn = np.zeros_like(drawn)
-    return Batch(
-        ids=jnp.asarray(np.minimum(drawn * limits, limits - 1), jnp.int32),
-        weights=jnp.zeros((*shape, 0)),
-        numeric=jnp.zeros((*shape, 0)),
-        labels=jnp.asarray(rng.random((*shape, tasks)) < 0.2, jnp.float32),
-        label_mask=jnp.ones((*shape, tasks), bool),
-        sample_weight=jnp.ones(shape),
-        row_mask=jnp.ones(shape, bool),
-    )

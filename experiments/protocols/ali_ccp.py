@@ -2,8 +2,6 @@
 
 from dtn_jax.papertables.protocol import FUNNEL_RIVALS, Protocol, entry
 
-from ._ali_ccp import FULL_SIZE
-
 PROTOCOL = Protocol(
     config="configs/ali_ccp.py",
     common={
@@ -27,5 +25,4 @@ PROTOCOL = Protocol(
     note="All entries have one embedding width, one kind of table optimizer, one batch and one "
     "epoch; positives have no weights in the loss. Sizes are those of census_income: none was "
     "settled on these data. Bags keep their first 20 values.",
-    full_size=FULL_SIZE,
 )

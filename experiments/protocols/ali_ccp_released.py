@@ -4,8 +4,6 @@ from dtn_jax.config import flatten, load_config
 from dtn_jax.papertables.protocol import Protocol, Settings
 from dtn_jax.shipped import folder
 
-from ._ali_ccp import FULL_SIZE
-
 CONFIG = "configs/ali_ccp.py:released"
 
 
@@ -39,5 +37,4 @@ PROTOCOL = Protocol(
     "instead of the last, rows shuffled, bags of at most 200 values. AUC by 200 thresholds is how "
     "that run is evaluated: on all impressions, of probabilities that weights of 200 and 3000 have "
     "inflated.",
-    full_size=FULL_SIZE,
 )

@@ -12,7 +12,7 @@ import pytest
 
 from dtn_jax.config import base_config, flatten
 from experiments.benchmarks import gpu
-from experiments.benchmarks.step_config import step_config
+from experiments.benchmarks.step import step_config
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Every package but the six, what they need, and the standard library is as if it were not there.

@@ -1,4 +1,4 @@
-"""The benchmark command, what its suites measure by, and how faults are judged."""
+"""The benchmark command, and what its suites measure by."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.interface import Batch
 from dtn_jax.schema import Field, Schema, Task
 from experiments import benchmark
-from experiments.benchmarks import peer_install, widened
+from experiments.benchmarks import peers
 from experiments.benchmarks.measured import Goal, Measured
 
 
@@ -42,13 +42,7 @@ def test_the_command_shows_and_writes_what_a_suite_found(capsys, monkeypatch, tm
     [
         (["--suite=tabels"], "tables"),
         (["--suite=tables", "--quick"], "--out"),
-        (["--suite=compiled", "--cell=v5e:2x2,dtn"], "--out=FOLDER"),
-        (["--suite=tables", "--cell=v5e:2x2,dtn", "--out=OUT"], "--suite=compiled"),
-        (["--suite=compiled", "--cell=v5e:2x2,dnt", "--out=OUT"], "'dnt'. Did you mean 'dtn'"),
         (["--suite=gpu"], "needs a GPU"),
-        (["--suite=step", "--rows=1e9"], "--rows asks the suite plan"),
-        (["--suite=plan", "--rows=many"], "--rows=many: expected a whole number"),
-        (["--suite=plan", "--rows=1e9", "--device=h200"], "unknown device 'h200'.*h100"),
     ],
 )
 def test_bad_arguments_are_named(tmp_path, arguments, told):
@@ -64,8 +58,8 @@ def test_widened_tables_keep_the_ids_apart():
         ("weights", "numeric", "labels", "label_mask", "sample_weight", "row_mask")
     )
     batch = Batch(ids=ids, **rest)
-    assert widened.widen(schema, batch, 0) == (schema, batch)
-    wide, spread = widened.widen(schema, batch, 90)
+    assert peers.widen(schema, batch, 0) == (schema, batch)
+    wide, spread = peers.widen(schema, batch, 90)
     assert [f.rows for f in wide.fields] == [45, 45]
     np.testing.assert_array_equal(spread.ids // [15, 9], ids)
     assert len(np.unique(spread.ids[:, 0])) > 40
@@ -75,19 +69,17 @@ def test_a_package_that_cannot_be_installed_is_told(monkeypatch, tmp_path):
     def failure(command):
         return "no such release" if "fuxictr>=2.3.10" in command else ""
 
-    monkeypatch.setattr(peer_install, "failure", failure)
-    python, missing = peer_install.install(tmp_path)
+    monkeypatch.setattr(peers, "failure", failure)
+    python, missing = peers.install(tmp_path)
     assert missing == {"fuxictr": "no such release"}
     assert python.startswith(str(tmp_path))
     monkeypatch.undo()
-    assert peer_install.failure([sys.executable, "-c", "import nowhere"]).endswith("'nowhere'")
-    assert peer_install.failure([sys.executable, "-c", ""]) == ""
+    assert peers.failure([sys.executable, "-c", "import nowhere"]).endswith("'nowhere'")
+    assert peers.failure([sys.executable, "-c", ""]) == ""
 
 
-def test_all_suites_are_those_that_the_machine_can_run(capsys, monkeypatch, tmp_path):
-    left = set(benchmark.SUITES) - {"gpu", "compiled"}
-    assert set(benchmark.every_suite(str(tmp_path / "none"))) == left
-    assert "leaving out compiled" in capsys.readouterr().out
-    monkeypatch.setattr("experiments.benchmarks.compiled.suite.find_python", lambda venv: "python")
+def test_all_suites_are_those_that_the_machine_can_run(capsys, monkeypatch):
+    assert set(benchmark.every_suite()) == set(benchmark.SUITES) - {"gpu"}
+    assert "leaving out gpu" in capsys.readouterr().out
     monkeypatch.setattr("jax.default_backend", lambda: "gpu")
-    assert set(benchmark.every_suite("")) == set(benchmark.SUITES) - {"peers"}
+    assert set(benchmark.every_suite()) == set(benchmark.SUITES) - {"peers"}

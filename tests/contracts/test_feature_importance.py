@@ -12,13 +12,7 @@ from command_calls import WATCHED, logged, refusal, results_of
 from saved_states import flip, large_file
 
 from configs import base
-from dtn_jax.analysis import (
-    bayes,
-    explain,
-    inside,
-    rank,
-    watch,
-)
+from dtn_jax.analysis import bayes, explain, watch
 from dtn_jax.analysis.explain import Settings
 from dtn_jax.analysis.importance import Importance
 from dtn_jax.analysis.pairs import Pairs
@@ -44,9 +38,9 @@ def test_what_was_watched_is_logged(finished):
     assert [r["step"] for r in records] == [2, 4]
     assert [r["epoch"] for r in records] == [r["epoch"] for r in logged(finished, "validation")]
     found = watch.over_training(records)
-    own = [found["gate"]["income", f"shared/gdcn_{m}"] for m in (0, 1)]
+    own = [found["gates"][f"income → shared/gdcn_{m}"] for m in (0, 1)]
     assert [a[1] + b[1] for a, b in zip(*own)] == pytest.approx([1, 1], rel=1e-5)
-    assert list(found["cosine"]) == [("income", "never_married")]
+    assert list(found["cosines"]) == ["income, never_married"]
 
 
 def test_what_the_command_leaves(explained, finished):
@@ -83,7 +77,7 @@ def test_what_the_command_leaves(explained, finished):
     assert float(row["importance"]) == by_json["mean"]
     assert float(row["high"]) == pytest.approx(by_json["mean"] + 1.96 * by_json["error"], rel=1e-4)
     text = (folder / "importance.md").read_text()
-    assert "| `relationship` |" in text
+    assert "| relationship |" in text
     assert "(importance_permutation.png)" in text
 
 
@@ -148,7 +142,7 @@ def test_synthetic_data_stand_beside_the_known_answer(monkeypatch):
     }
     settings, bar = Settings(repeats=1), lambda *_: lambda: None
     truth = explain.known_importance(run, sample, measured, settings, bar)
-    facts = explain.truth_facts(truth, rank.divergence(truth), found)
+    facts = explain.truth_facts(truth, found)
     importance = facts["importance"]["click@all"]
     assert importance["f206"]["mean"] > 0.01
     assert importance["f122"]["mean"] == 0
@@ -156,17 +150,17 @@ def test_synthetic_data_stand_beside_the_known_answer(monkeypatch):
     assert importance["f206"]["mean"] != same.mean[funnel.FIELDS.index("f206"), 0]  # the model's
     assert facts["agreement"]["unknown"]["click@all"]["rank_correlation"] > 0.7
     assert explain.known_importance(of_adult, sample, measured, settings, bar) is None
-    known = {group: inside.known_pairs(run, group) for group in (*funnel.TASKS, "shared")}
+    known = {group: explain.known_pairs(run, group) for group in (*funnel.TASKS, "shared")}
     counts = {g: (len(pairs["own"]), len(pairs["all"])) for g, pairs in known.items()}
     assert counts == {"click": (3, 3), "cart": (3, 6), "order": (3, 9), "shared": (9, 9)}
     strengths = np.zeros((23, 23))
     strengths[0, 1] = strengths[1, 0] = 2
     pairs = Pairs({"norm": strengths, "term": strengths}, np.full(23, 0.5))
-    judged = inside.expert_facts(pairs, funnel.FIELDS, known["cart"])
+    judged = explain.expert_facts(pairs, funnel.FIELDS, known["cart"])
     assert judged["norm"]["strongest"][0] == ["f101", "f109_14", 2.0]
     assert (judged["term"]["own"]["known"], judged["term"]["all"]["known"]) == (3, 6)
-    assert inside.group_of("level_0_cart/gdcn_0") == "cart"
-    assert inside.known_pairs(of_adult, "income") == {}
+    assert explain.group_of("level_0_cart/gdcn_0") == "cart"
+    assert explain.known_pairs(of_adult, "income") == {}
 
 
 def test_the_known_answer_is_that_of_the_sets_own_law(monkeypatch):
@@ -179,7 +173,7 @@ def test_the_known_answer_is_that_of_the_sets_own_law(monkeypatch):
     shares = known_answer.importance(funnel.FunnelSpec(divergence=0, interactions=0.8))
     for share in shares.values():  # click's fields are all that matter, to every task
         np.testing.assert_array_equal((truth.mean != 0).all(axis=1), share > 0)
-    known = {task: set(inside.known_pairs(run, task)["own"]) for task in funnel.TASKS}
+    known = {task: set(explain.known_pairs(run, task)["own"]) for task in funnel.TASKS}
     assert known["cart"] == known["order"] == known["click"]
 
 

@@ -35,8 +35,8 @@ STAGES = """
     config                      # assembled from the options of all above
     run
     parallel.fits               # of a run, before it is made
-    workdir checkpoint selection first_scores results
-    analysis.stopped loss_log train replicas
+    workdir checkpoint selection results plan
+    workdir.nonfinite loss_log train replicas
     analysis
     export.fit_calibration export.score_parts export.score_files export.write
     cli.option_help cli.compile_cache cli.folders cli.quiet cli.command

@@ -46,6 +46,7 @@ named = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to
 
 
 SCRIPTS = ("benchmark", "results_table", "importance_report", "generate_ali_ccp")
+SCRIPTS += ("keep_tables", "references")
 
 
 class Made(Exception):

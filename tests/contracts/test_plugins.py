@@ -28,7 +28,7 @@ from dtn_jax.losses import LOSSES
 from dtn_jax.metrics import METRICS
 from dtn_jax.models.architectures import ARCHITECTURES, DTN
 from dtn_jax.models.experts import EXPERTS
-from dtn_jax.papertables import cells
+from dtn_jax.papertables.runs import name_of
 from dtn_jax.run import build_run
 from dtn_jax.workdir import Workdir
 
@@ -199,24 +199,23 @@ def test_what_is_used_belongs_to_the_run(key, value):
 # ---------------------------------------------------------------- what belongs to its content
 
 
-def test_a_run_and_a_cell_belong_to_its_content_wherever_it_lies(write_plugin, tmp_path):
-    data = type("Data", (), {"fingerprint": "a1"})
+def test_a_run_and_its_folder_belong_to_its_content_wherever_it_lies(write_plugin, tmp_path):
     path = write_plugin(HEADS)
     before = config_with(path)
-    name = cells.name_of(before, data)
+    name = name_of(before, "a1")
     Workdir(tmp_path / "run", checked_config(before), SCHEMA, "a1").close()
     stored = json.loads((tmp_path / "run/config.json").read_text())["config"]["plugins"]
     assert stored == plugins.load(str(path))
     moved = config_with(shutil.copy(path, write_plugin("", "elsewhere/mine.py")))
     assert moved.plugins != before.plugins
     Workdir(tmp_path / "run", checked_config(moved), SCHEMA, "a1").close()
-    assert cells.name_of(moved, data) == name
+    assert name_of(moved, "a1") == name
     write_plugin(HEADS + "\nCOUNT = 1")
     changed = config_with(path)
     assert differing(identity(before), identity(changed)) == ["plugins"]
     with pytest.raises(UserError, match=r"belongs to another config.*\n  plugins: 'mine.py#"):
         Workdir(tmp_path / "run", checked_config(changed), SCHEMA, "a1")
-    assert cells.name_of(changed, data) != name
+    assert name_of(changed, "a1") != name
 
 
 def test_a_finished_run_is_read_wherever_its_plug_in_lies(write_plugin, tmp_path):

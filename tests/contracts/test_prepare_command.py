@@ -108,16 +108,11 @@ def test_bad_arguments_are_named(arguments, message, prepared_dir):
         prepare.main([*arguments, f"--data_dir={prepared_dir}"])
 
 
-def test_a_set_of_an_earlier_version_shows_a_bags_count(prepared_dir, tmp_path):
-    """It does not know of how many values; of a field with one slot it does."""
+def test_the_share_of_unknown_values_is_of_those_that_were_kept(tmp_path):
     data = prepare_shop(shop_splits(), tmp_path)
     assert kept_unknown(data)["test"]["word"] == "42.9 %"  # 3 of 7
-    old = dataclasses.replace(data, kept_values={})
-    assert kept_unknown(old) == kept_unknown(data)
-    bag = dataclasses.replace(data.schema.fields[0], kind="bag", slots=2)
-    fields = (bag, *data.schema.fields[1:])
-    old = dataclasses.replace(old, schema=dataclasses.replace(data.schema, fields=fields))
-    assert kept_unknown(old)["test"]["word"] == "3"
+    bag = dataclasses.replace(data, kept_values={"test": {"word": 12}})  # a bag has several a row
+    assert kept_unknown(bag)["test"]["word"] == "25.0 %"
 
 
 def test_a_line_names_the_fields_of_which_validation_has_unknown_ids(tmp_path):

@@ -13,9 +13,10 @@ from own_log import SCHEMA, log, prepared
 from dtn_jax.data.describe.describe import describe
 from dtn_jax.data.prepare import prepare
 from dtn_jax.report.description import overview
-from dtn_jax.report.description.page import as_page
 from dtn_jax.report.description.pictures import PICTURES
-from dtn_jax.report.description.terminal import as_text
+from dtn_jax.report.description.sections import sections
+from dtn_jax.report.sections import page as page_of
+from dtn_jax.report.sections import terminal
 
 NASTY = ("<script>alert(1)</script>", "$x_1^2$", "[bold]red[/]", "long_" * 20, "`a` **b**")
 
@@ -51,10 +52,14 @@ class Tags(html.parser.HTMLParser):
         self.texts.append(data)
 
 
+def as_page(found):
+    return page_of(found.schema.name, sections(found, drawn=True))
+
+
 def printed(found, width=80):
     out = io.StringIO()
     console = rich.console.Console(file=out, width=width, force_terminal=False)
-    for piece in as_text(found):
+    for piece in terminal(sections(found), width):
         console.print(piece)
     return out.getvalue()
 
@@ -79,12 +84,12 @@ def test_the_page_needs_no_network_and_runs_nothing(nasty):
 
 def test_what_to_look_at_comes_first(nasty):
     """In the page; in a terminal, whose end is seen, it comes last."""
-    (remark,) = (r for r in overview.remarks(nasty) if "leak" in r.what)
-    assert remark.what == "suspected leak: <img src=x> tells order@all"
-    assert "AUC of 1.0000" in remark.reason
+    ((what, why),) = (remark for remark in overview.remarks(nasty) if "leak" in remark[0])
+    assert what == "suspected leak: <img src=x> tells order@all"
+    assert "AUC of 1.0000" in why
     texts = Tags(as_page(nasty)).texts
-    assert texts.index(remark.what) < texts.index("Rows")
-    assert remark.what in printed(nasty).partition("What to look at first")[2].replace("\n", " ")
+    assert texts.index(f"{what}: {why}") < texts.index("Rows")
+    assert what in printed(nasty).partition("What to look at first")[2].replace("\n", " ")
 
 
 def test_the_terminal_has_80_columns(nasty):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from results_by_day import by_day
 
-from dtn_jax.report import day_plots, plots
+from dtn_jax.report import pictures, plots
 
 
 def picture(path):
@@ -52,12 +52,12 @@ def test_a_link_in_place_of_a_picture_is_not_followed(tmp_path, drawn):
 @pytest.fixture
 def figures(monkeypatch):
     drawn = []
-    monkeypatch.setattr(plots, "_save", lambda figure, path: drawn.append(figure))
+    monkeypatch.setattr(pictures, "save", lambda figure, path: drawn.append(figure))
     return drawn
 
 
 def test_a_panel_a_metric_with_a_line_a_task_and_space(figures, tmp_path):
-    day_plots.by_day(by_day(), "2022-04-08", tmp_path / "a.png")
+    plots.by_day(by_day(), "2022-04-08", tmp_path / "a.png")
     panels = {axes.get_ylabel(): axes for axes in figures[0].axes}
     assert list(panels) == ["AUC", "GAUC", "R²", "base rate"]
     lines = {line.get_label(): line for line in panels["AUC"].get_lines()}
@@ -75,7 +75,7 @@ def test_a_panel_a_metric_with_a_line_a_task_and_space(figures, tmp_path):
 
 @pytest.mark.parametrize(("untrained", "hollow"), [("2022-04-08", 1), ("", 0)])
 def test_the_day_that_no_step_came_before_is_hollow(figures, tmp_path, untrained, hollow):
-    day_plots.by_day(by_day(("click",)), untrained, tmp_path / "a.png")
+    plots.by_day(by_day(("click",)), untrained, tmp_path / "a.png")
     auc, _, rate = figures[0].axes
     assert [len(line.get_xdata()) for line in auc.get_lines()] == [4] + [1] * hollow
     assert ("hollow" in auc.get_xlabel()) == bool(hollow)

@@ -71,12 +71,11 @@ def test_every_metric_has_room_and_one_that_a_row_lacks_is_empty():
     text = text_of(report.splits_table(splits, SCHEMA))
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
-    lines = [line.split() for line in text.splitlines() if line.startswith("@all")]
+    lines = [line.split()[1:] for line in text.splitlines() if line.startswith("conversion@all")]
+    older, newer, *more = lines  # in two parts
     common = ["0.3211", "0.0123", "0.0988%", "10.0%", "1,234,567", "12,345,678"]
-    assert lines == [
-        ["@all", "0.8123", *common],
-        ["@all", "0.8123", "0.7071", "0.4321", *common],
-    ]
+    assert older + more[0] == ["0.8123", *common]
+    assert newer + more[1] == ["0.8123", "0.7071", "0.4321", *common]
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,12 @@ import rich.console
 import rich.table
 from matplotlib.figure import Figure
 
-from dtn_jax.papertables import latex
-from dtn_jax.papertables import terminal as tables
-from dtn_jax.papertables.text import Text
-from dtn_jax.report import as_written, screen, terminal
+from dtn_jax.report import pictures, screen, terminal
+from dtn_jax.report.grid import LATEX, Grid, in_latex
 from dtn_jax.report.html import formatted
 from dtn_jax.report.markdown import escaped, one_line, prose, table
+from dtn_jax.report.profile import heaviest
 from dtn_jax.report.progress_bar import ProgressBar
-from dtn_jax.report.trace import heaviest
 from dtn_jax.schema import Field, Schema, Task
 
 NAMES = [
@@ -65,8 +63,8 @@ def test_what_is_no_sign_stays():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_latex_has_no_bare_sign(name):
-    found = latex.escaped(name)
-    for known in set(latex.ESCAPES.values()):
+    found = in_latex(name)
+    for known in set(LATEX.values()):
         found = found.replace(known, "")
     assert not set(found) & set("$&%#_{}~^\\\n<>|")
 
@@ -93,7 +91,7 @@ def test_a_picture_of_any_name_can_be_drawn(name):
     axes.set_yscale("log")
     axes.set_xticks([1, 10], [name, name])
     axes.legend()
-    as_written.plain(figure)
+    pictures.plain(figure)
     figure.savefig(io.BytesIO(), format="png")
     assert not axes.title.get_parse_math()
     assert all(label.get_parse_math() for label in axes.get_yticklabels())
@@ -128,8 +126,8 @@ def test_tables_and_bars_of_hostile_names(shown):
     schema = Schema(NAME, (Field(NAME, rows=2),), (Task(task),))
     splits = {NAME: {f"{task}@all": {"auc": 0.5, "log_loss": 0.6}}}
     screen.show(terminal.splits_table(splits, schema, NAME))
-    screen.show(heaviest([], NAME))
-    screen.show(tables.as_rich(Text(NAME, (NAME, NAME), ((NAME, NAME),))))
+    screen.show(heaviest([], NAME).terminal())
+    screen.show(Grid((NAME, NAME), [(NAME, NAME)], NAME).terminal())
     assert shown().count(NAME) == 8
     assert f"{task}@all" in shown()
     with ProgressBar(10, 1, console=screen.console(), interactive=True) as bar:

@@ -8,8 +8,7 @@ import pytest
 
 from dtn_jax.errors import UserError
 from dtn_jax.report import trackers
-from dtn_jax.report.trackers.background import Background
-from dtn_jax.report.trackers.tracker import numbers
+from dtn_jax.report.trackers import Background, numbers
 
 CONFIG = {"seed": 3, "model.architecture": "dtn"}
 RECORD = {"kind": "validation", "step": 4, "epoch": 0.5, "click@all/auc": 0.75, "mean": None}
@@ -73,7 +72,7 @@ def test_mlflow_keeps_one_run_in_the_workdir(tmp_path, monkeypatch):
 def test_wandb_writes_offline_under_one_id(tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.setenv("WANDB__SERVICE_WAIT", "300")
-    monkeypatch.setattr("dtn_jax.report.trackers.background.WAIT", 900.0)
+    monkeypatch.setattr("dtn_jax.report.trackers.WAIT", 900.0)
     folder = tmp_path / "run"
     assert not run("wandb", folder, finish=False).failed
     time.sleep(1.1)  # its folders are named by the second
@@ -102,9 +101,8 @@ class Unreachable:
         raise ConnectionError("no server")
 
 
-@pytest.mark.parametrize("waits", [False, True])
-def test_one_that_fails_warns_once(waits, tmp_path, capsys):
-    tracker = Background("mlflow", Unreachable, waits, tmp_path, {}, 0)
+def test_one_that_fails_warns_once(tmp_path, capsys):
+    tracker = Background("mlflow", Unreachable, tmp_path, {}, 0)
     for _ in range(3):
         tracker.log(RECORD)
     tracker.finish(RESULTS, [])
@@ -118,9 +116,9 @@ def test_one_that_fails_warns_once(waits, tmp_path, capsys):
 
 
 def test_one_that_does_not_answer_holds_nothing_up(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("dtn_jax.report.trackers.background.WAIT", 0.2)
+    monkeypatch.setattr("dtn_jax.report.trackers.WAIT", 0.2)
     start = time.monotonic()
-    tracker = Background("mlflow", Unreachable, True, tmp_path, {"hangs": True}, 0)
+    tracker = Background("mlflow", Unreachable, tmp_path, {"hangs": True}, 0)
     for _ in range(100):
         tracker.log(RECORD)
     tracker.close()

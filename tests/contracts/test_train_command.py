@@ -163,6 +163,7 @@ def test_every_command_answers_help(name, capsys):
         "score": {"cache_dir"},
         "serve": {"cache_dir"},
         "prepare": {*command.DATA},
+        "plan": {*command.DATA},
         "export": {*command.DATA, "cache_dir"},
         "replay": {*command.DATA, "cache_dir"},
     }.get(name, {*command.DATA, "cache_dir", "force"})

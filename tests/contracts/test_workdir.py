@@ -16,7 +16,6 @@ from dtn_jax import shared_files, train, workdir
 from dtn_jax.analysis.finished import best_state
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.config import identity
-from dtn_jax.report.trackers import tensorboard
 from dtn_jax.report.versions import PACKAGES
 from dtn_jax.run import Run
 from dtn_jax.schema import Schema
@@ -281,12 +280,13 @@ def test_events_are_written(logged):
 
 def test_records_are_logged_once_here_and_once_for_tensorboard(tmp_path, monkeypatch):
     writer = Mock()
-    monkeypatch.setattr(tensorboard, "SummaryWriter", writer)
+    monkeypatch.setattr("tensorboardX.SummaryWriter", writer)
     folder = claim(tmp_path / "run")
     folder.resume_log_at(4)
     record = {"kind": "validation", "step": 5, "epoch": 0.5, "click@all/auc": 0.7, "mean": None}
     folder.log(record)
     assert folder.history() == [record]
+    folder.close()
     writer.assert_called_once_with(str(tmp_path / "run/tensorboard"), purge_step=5)
     writer().add_scalar.assert_called_once_with("validation/click@all/auc", 0.7, 5)
 

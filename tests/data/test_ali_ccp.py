@@ -12,7 +12,7 @@ from world import log
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.sets import ali_ccp
 from dtn_jax.data.sets.ali_ccp import BAGS, FIELDS, held_out
-from experiments import ali_ccp_twin
+from experiments import generate_ali_ccp
 
 SPLITS = ("train", "validation", "test")
 
@@ -20,7 +20,7 @@ SPLITS = ("train", "validation", "test")
 @pytest.fixture(scope="module")
 def manual(tmp_path_factory):
     folder = tmp_path_factory.mktemp("manual")
-    ali_ccp_twin.write(SPEC, folder / "ali_ccp")
+    generate_ali_ccp.write(SPEC, folder / "ali_ccp")
     return folder
 
 

@@ -10,7 +10,7 @@ from dtn_jax.cli import description
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.sets.ali_ccp import IN_PART
 from dtn_jax.errors import UserError
-from experiments import ali_ccp_twin
+from experiments import generate_ali_ccp
 
 GOOD = raw_line(["7", "1", "0", "nowhere"], [("205", 5, 1.0), ("206", 6, 1.0)]).encode()
 WHOLE = GOOD.replace(b"nowhere", b"%s")  # with common features
@@ -52,7 +52,7 @@ COMMON_DAMAGE = {
 @pytest.fixture(scope="module")
 def manual(tmp_path_factory):
     folder = tmp_path_factory.mktemp("manual")
-    ali_ccp_twin.write(SPEC, folder / "ali_ccp")
+    generate_ali_ccp.write(SPEC, folder / "ali_ccp")
     return folder
 
 

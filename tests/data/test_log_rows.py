@@ -13,7 +13,8 @@ from dtn_jax.data import shown_values
 from dtn_jax.data.describe.describe import describe
 from dtn_jax.data.epochs.day_order import read_days
 from dtn_jax.data.epochs.reader import SplitReader
-from dtn_jax.report.description import field_sections, overview
+from dtn_jax.report.description import overview
+from dtn_jax.report.description import sections as described
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +162,7 @@ def test_what_max_values_cuts_is_told(shop, frames, tmp_path):
     start = f"seen: {100 * share:.1f} % of train's values are beyond max_values=3; the first ones"
     assert any(line.startswith(start) for line in shop.notes["account"])
     told = describe(shop)
-    grid = field_sections.fields(told).grids[0]
+    grid = next(described.fields(told)).grids[0]
     assert grid.rows == overview.kept_fields(shop).rows
     bag = "max_values: {}, weights: seen_weights"
     text = log.SCHEMA.replace(bag.format(3), bag.format("1, keep: last"))
@@ -169,8 +170,8 @@ def test_what_max_values_cuts_is_told(shop, frames, tmp_path):
     kept = SplitReader(last, "test").everything().weights
     for row, weights in zip(frames["test"]["seen_weights"].to_list(), kept, strict=True):
         assert weights.tolist() == (row[-1:] or [0])
-    (remark,) = (r for r in overview.remarks(describe(last)) if r.what == "cut lists")
-    assert f"seen ({100 * last.cut_shares()['seen']:.1f} %)" in remark.reason
+    why = dict(overview.remarks(describe(last)))["cut lists"]
+    assert f"seen ({100 * last.cut_shares()['seen']:.1f} %)" in why
 
 
 def test_hashed_fields_know_what_is_missing_but_not_what_is_new(tmp_path):

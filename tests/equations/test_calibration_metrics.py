@@ -9,8 +9,8 @@ import sklearn.metrics
 from scored_rows import scored_rows
 
 from dtn_jax.metrics import Rows, calibration, measure
-from dtn_jax.metrics.intervals import wilson
 from dtn_jax.metrics.log_loss import log_loss
+from dtn_jax.metrics.rates import wilson
 from dtn_jax.metrics.sigmoid import sigmoid
 
 

@@ -8,9 +8,9 @@ import pytest
 from every_field import EMBEDDED, SCHEMA, VECTORS, batch
 from toy_steps import build, config, first_state, leaves, placed_run
 
+from dtn_jax.plan import chunk_shapes
 from dtn_jax.state import example_batch
 from dtn_jax.step import make_train_chunk, make_train_step
-from experiments.benchmarks.programs import chunk_shapes
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 

@@ -10,11 +10,7 @@ from sklearn.metrics import ndcg_score
 
 from dtn_jax.metrics import METRICS, Rows
 from dtn_jax.metrics.auc import auc
-from dtn_jax.metrics.gauc import Gauc, gauc
-from dtn_jax.metrics.lists import lists_of
-from dtn_jax.metrics.mrr import reciprocal_ranks
-from dtn_jax.metrics.ndcg import ndcg
-from dtn_jax.metrics.recall_at_k import recall
+from dtn_jax.metrics.within_groups import Gauc, gauc, groups_of, ndcg, recall, reciprocal_ranks
 
 
 def loop(scores, labels, group, weights=None):
@@ -132,7 +128,7 @@ def measured(scores, labels, group, weights=None, name="ndcg_at_5"):
 @pytest.mark.parametrize("k", [1, 5, 10])
 def test_ndcg_is_that_of_scikit_learn(k, ties):
     scores, labels, group = lists(k, ties)
-    found = ndcg(lists_of(Rows("binary", scores, labels, None, group)), k)
+    found = ndcg(groups_of(Rows("binary", scores, labels, None, group)), k)
     names = np.unique(group)
     assert len(found) == len(names)
     for name, got in zip(names, found):
@@ -203,7 +199,7 @@ def test_without_positives_a_metric_of_lists_is_not_defined(name):
 
 
 def ranks_of(scores, labels, group):
-    return reciprocal_ranks(lists_of(Rows("binary", scores, labels, None, group)))
+    return reciprocal_ranks(groups_of(Rows("binary", scores, labels, None, group)))
 
 
 def first_place(labels):
@@ -264,7 +260,7 @@ def test_mrr_of_many_equal_scores(above, rows, hits):
 
 
 def recalls(scores, labels, group, k):
-    return recall(lists_of(Rows("binary", scores, labels, None, group)), k)
+    return recall(groups_of(Rows("binary", scores, labels, None, group)), k)
 
 
 @pytest.mark.parametrize("k", [1, 5, 10])

@@ -16,7 +16,6 @@ from poisoned_rows import poison
 from scipy.stats import spearmanr
 from small_runs import CutError, assert_same_run, cut_after, logged
 
-from dtn_jax.analysis import stopped
 from dtn_jax.cli import replay
 from dtn_jax.config import plugins
 from dtn_jax.errors import UserError
@@ -25,6 +24,7 @@ from dtn_jax.export.write import export_run
 from dtn_jax.export.write.again import make_again
 from dtn_jax.run import build_run
 from dtn_jax.train import train, training_data
+from dtn_jax.workdir import nonfinite
 
 PLUGIN = pathlib.Path(__file__).parents[1] / "plugin.py"
 GIVEN = {
@@ -70,13 +70,13 @@ def test_a_step_that_is_not_finite_replays_with_its_groups(root, tmp_path, monke
     with pytest.raises(UserError, match="not finite at step 3: the loss of click"):
         train(config, tmp_path / "run")
     path = tmp_path / "run/nonfinite/step-3.npz"
-    kept = stopped.read(path)
+    kept = nonfinite.read(path)
     assert kept.batch.group.shape == (128, 2)
     monkeypatch.undo()
     capsys.readouterr()
     replay.main([f"--batch={path}"])
     assert "The first that is not finite: batch labels" in capsys.readouterr().out
-    stopped.write(path, dataclasses.replace(kept, batch=kept.batch.replace(group=None)))
+    nonfinite.write(path, dataclasses.replace(kept, batch=kept.batch.replace(group=None)))
     with pytest.raises(UserError, match=re.escape("group is absent, expected int32[128, 2]")):
         replay.main([f"--batch={path}"])
 

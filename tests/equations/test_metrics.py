@@ -10,15 +10,14 @@ from scored_rows import scored_rows
 
 from dtn_jax.config import plugins
 from dtn_jax.errors import UserError
-from dtn_jax.metrics import METRICS, Metric, Rows, calibration, measure
-from dtn_jax.metrics import gauc as gauc_file
+from dtn_jax.metrics import METRICS, Metric, Rows, calibration, measure, within_groups
 from dtn_jax.metrics import inputs as metric_inputs
 from dtn_jax.metrics.auc import auc
-from dtn_jax.metrics.gauc import gauc
 from dtn_jax.metrics.log_loss import log_loss
 from dtn_jax.metrics.selected import read_selection
 from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.metrics.spaces import SURE, logits_in
+from dtn_jax.metrics.within_groups import gauc
 from dtn_jax.schema import Field, Schema, Task
 
 RATIOS = ("auc", "average_precision", "logloss", "normalised_entropy", "ece")
@@ -199,11 +198,12 @@ def test_the_best_of_values(name, best):
 def test_metrics_that_come_together_are_computed_once(monkeypatch):
     calls = []
 
-    def counted(*arguments):
+    def counted(rows):
         calls.append(1)
-        return gauc(*arguments)
+        return groups_of(rows)
 
-    monkeypatch.setattr(gauc_file, "gauc", counted)
+    groups_of = within_groups.groups_of
+    monkeypatch.setattr(within_groups, "groups_of", counted)
     logits, labels, _ = scored_rows(100)
     found = binary(logits, labels, None, 5, np.arange(100) // 10)
     assert found["gauc_groups"] + found["gauc_skipped"] == 10

@@ -7,9 +7,9 @@ import pytest
 import sklearn.metrics
 
 from dtn_jax.metrics import Rows, measure
-from dtn_jax.metrics import xauc as xauc_file
+from dtn_jax.metrics import regression as xauc_file
 from dtn_jax.metrics.auc import auc
-from dtn_jax.metrics.xauc import xauc
+from dtn_jax.metrics.regression import xauc
 
 
 def measured(predictions, labels, weights=None):

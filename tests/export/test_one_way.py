@@ -26,7 +26,7 @@ from dtn_jax.data.sets import adult, catalog
 from dtn_jax.data.stages.records import Writer
 from dtn_jax.data.stages.split import TEST
 from dtn_jax.export.serve.limits import Limits
-from experiments import ali_ccp_twin
+from experiments import generate_ali_ccp
 
 EXACT = 2**53 + 1  # which no float holds
 TEXT = log.SCHEMA.replace("tasks:\n", "  big:\n  first: {value: item == 1}\n  code:\ntasks:\n")
@@ -135,7 +135,7 @@ def express(folder):
 
 
 def ali_ccp(folder):
-    ali_ccp_twin.write(ali_ccp_pair.SPEC, folder / "ali_ccp")
+    generate_ali_ccp.write(ali_ccp_pair.SPEC, folder / "ali_ccp")
     return "ali_ccp"
 
 

@@ -6,12 +6,11 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
+from garbage import Garbage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_models import FRAME
 from served import ARROW, JSON, ROWS, serving
-
-from experiments.benchmarks.served.garbage import Garbage
 
 ROW = ROWS[0]
 
@@ -269,11 +268,12 @@ def test_rows(served, rows, user):
 
 
 @pytest.mark.slow
-def test_the_suites_garbage(served):
-    """Bad requests of the suite `serving`, as far as they have a body for /score."""
+@pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.nightly)])
+def test_garbage_in_the_rows_of_a_log(served, count):
+    """As far as it has a body for /score."""
     garbage = Garbage([row | {"price": 1.0} for row in ROWS], STREAM)  # which is not read
     draw, seen = np.random.default_rng(1), set()
-    for _ in range(400):
+    for _ in range(count):
         kind, sent = garbage.draw(draw)
         head, _, body = sent.partition(b"\r\n\r\n")
         if not head.startswith(b"POST"):

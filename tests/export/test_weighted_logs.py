@@ -25,8 +25,7 @@ from dtn_jax.gradients import make_weights
 from dtn_jax.losses import improper, read_losses
 from dtn_jax.losses.by_task import task_losses
 from dtn_jax.metrics.sigmoid import sigmoid
-from dtn_jax.papertables import cells
-from dtn_jax.papertables.draws import unpacked
+from dtn_jax.papertables import runs
 from dtn_jax.report.description.sections import rows as told_of_rows
 from dtn_jax.run import build_run, measure, score_split
 from dtn_jax.schema import Field, Schema, Task
@@ -114,11 +113,10 @@ def test_metrics_are_of_the_whole_population(story):
 
 
 def test_a_table_tests_by_weight(story):
-    """The draws of the examples of its cells lie around the weighted AUC."""
-    folder, _, data, results = story
-    config = build_run(weighted(folder)).config
-    cell = cells.found(config, data, folder / "run", results)
-    drawn = unpacked(cell, "click@all")
+    """The draws of its test rows lie around the weighted AUC."""
+    folder, _, _, results = story
+    found = runs.read(build_run(weighted(folder)).config, folder / "run")
+    drawn = found.draws["click@all"]
     assert drawn.mean() == pytest.approx(results["test"]["click@all"]["auc"], abs=0.002)
 
 
@@ -146,7 +144,7 @@ def test_importance_and_description_count_by_weight(story):
         assert rate.rate > 5 * rate.weighted
     ((_, weight, clicks),) = data.notes["days"]["sums"]["click@all"]
     assert clicks / weight == pytest.approx(whole["click"].mean(), rel=0.1)
-    assert any("Rows count by their weights" in text for text in told_of_rows(found).texts)
+    assert any("Rows count by their weights" in text for text in next(told_of_rows(found)).texts)
 
 
 def test_the_switches_turn_weights_off(story):

@@ -10,7 +10,7 @@ from dated_runs import SCHEMA, dated, folder_of, train_days
 from small_runs import CutError, assert_same_run, cut_after, last_state, logged
 
 from configs import logs
-from dtn_jax import first_scores
+from dtn_jax import selection
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.cli import launch
 from dtn_jax.config import flatten
@@ -18,7 +18,7 @@ from dtn_jax.data.epochs.reader import SplitReader, padded, take
 from dtn_jax.data.prepare import prepare
 from dtn_jax.errors import UserError
 from dtn_jax.metrics.auc import auc
-from dtn_jax.metrics.gauc import gauc
+from dtn_jax.metrics.within_groups import gauc
 from dtn_jax.replicas import train_replicas
 from dtn_jax.run import build_run
 from dtn_jax.train import train
@@ -119,8 +119,8 @@ def test_what_is_streamed_has_the_same_days(root, whole, tmp_path):
 @pytest.mark.slow
 def test_a_run_killed_between_days_finds_the_same(root, whole, tmp_path, monkeypatch):
     """Where a day begins, and within one; what was found is not found again."""
-    score, scored = first_scores.score, []
-    monkeypatch.setattr(first_scores, "score", lambda *a: scored.append(1) or score(*a))
+    score, scored = selection.score, []
+    monkeypatch.setattr(selection, "score", lambda *a: scored.append(1) or score(*a))
     for saves in (2, 1):
         with monkeypatch.context() as patch, pytest.raises(CutError):
             cut_after(patch, saves)

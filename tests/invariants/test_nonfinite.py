@@ -16,7 +16,6 @@ from small_runs import CutError, assert_same_run, cut_after, logged, small
 from toy_steps import STEPS, batches, build, config
 
 from dtn_jax import step
-from dtn_jax.analysis import stopped
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.cli import replay
 from dtn_jax.errors import UserError
@@ -26,6 +25,7 @@ from dtn_jax.losses.log_normal import LogNormal
 from dtn_jax.state import create_state
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.train import train
+from dtn_jax.workdir import nonfinite
 
 BAD = 2  # of the steps of a chunk, from 0
 
@@ -171,7 +171,7 @@ def test_a_run_ends_at_the_step_and_its_batch_replays(
     assert [r["step"] for r in logged(workdir)] == [15, 20]
     path = workdir / "nonfinite/step-22.npz"
     assert str(path) in told
-    kept = stopped.read(path)
+    kept = nonfinite.read(path)
     assert np.argwhere(np.isnan(kept.batch.labels)).tolist() == [[3, 0]]
     assert kept.batch.ids.shape[0] == c.data.batch_size
     monkeypatch.undo()
@@ -180,7 +180,7 @@ def test_a_run_ends_at_the_step_and_its_batch_replays(
     out = capsys.readouterr().out
     assert "Step 22, from the checkpoint of step 15 on, which is 6 steps before it." in out
     assert "The first that is not finite: batch labels" in out
-    assert re.search(r"compiled step\s+. income", out)
+    assert re.search(r"compiled step\s+income", out)
 
 
 def test_labels_that_a_loss_does_not_take_are_told():
@@ -189,12 +189,12 @@ def test_labels_that_a_loss_does_not_take_are_told():
     batch.labels[:, 1] = [-9, -8, -3, *np.zeros(len(batch.labels) - 3)]
     batch.row_mask[0], batch.label_mask[1, 1] = False, False
     losses = [TaskLoss("click", cross_entropy.CrossEntropy()), TaskLoss("watch", LogNormal())]
-    told = stopped.wrong_labels(losses, ("click", "watch"), batch)
+    told = nonfinite.wrong_labels(losses, ("click", "watch"), batch)
     assert "watch has labels below 0, such as -3, which its loss, LogNormal, does not take" in told
     assert "click" not in told
-    assert not stopped.wrong_labels(losses, ("click",), batch)
+    assert not nonfinite.wrong_labels(losses, ("click",), batch)
     batch.labels[2, 1] = 0
-    assert not stopped.wrong_labels(losses, ("click", "watch"), batch)
+    assert not nonfinite.wrong_labels(losses, ("click", "watch"), batch)
 
 
 @pytest.mark.slow
@@ -242,7 +242,8 @@ def test_what_is_no_batch_is_refused(prepared_dir, tmp_path, monkeypatch):
         with pytest.raises(UserError, match="is no batch of a step that was not finite"):
             replay.main([f"--batch={path}"])
     path.write_bytes(whole)
-    kept = stopped.read(path)
-    stopped.write(path, dataclasses.replace(kept, batch=kept.batch.replace(ids=kept.batch.ids[1:])))
+    kept = nonfinite.read(path)
+    shorter = kept.batch.replace(ids=kept.batch.ids[1:])
+    nonfinite.write(path, dataclasses.replace(kept, batch=shorter))
     with pytest.raises(UserError, match=r"ids is int32\[255, 12\], expected int32\[256, 12\]"):
         replay.main([f"--batch={path}"])

@@ -14,9 +14,9 @@ import pytest
 from plugin_files import EXAMPLE
 from small_runs import last_state, logged, small
 
-from dtn_jax.analysis import stopped
 from dtn_jax.cli import launch
 from dtn_jax.train import train
+from dtn_jax.workdir import nonfinite
 
 TESTS = pathlib.Path(__file__).parents[1]
 FEW = {"data__batch_size": 32}  # fewer ids on a device than rows, so that rows travel
@@ -100,7 +100,7 @@ def test_a_step_that_is_not_finite_ends_all_processes(prepared_dir, tmp_path):
     workdir = tmp_path / "run"
     said = run_together(workdir, prepared_dir, 2, 1, code=1, train__checkpoint_every=1, **diverging)
     assert all("UserError: not finite at step 2: the loss of income" in text for text in said)
-    kept = stopped.read(workdir / "nonfinite/step-2.npz")
+    kept = nonfinite.read(workdir / "nonfinite/step-2.npz")
     assert len(kept.batch.ids) == small(prepared_dir).data.batch_size
     assert kept.batch.row_mask.all()
 

@@ -21,7 +21,6 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 TABLE = HERE / "passed.md"
-FAULTS = "experiments/results/benchmark/faults.*"
 NEWEST, SPARK = ROOT / ".venv-newest", ROOT / ".venv-spark"
 PYTEST = [sys.executable, "-m", "pytest", "-n", "auto", "--dist", "worksteal", "--durations=5"]
 QUICK = "not slow and not nightly"
@@ -35,7 +34,7 @@ PARTS = {  # name: (what it does, commands, what differs in their environment)
     ),
     "simulations": (
         "thousands of comparisons of equal models: intervals cover, tests keep their size",
-        [[*PYTEST, "-m", "nightly", "tests/nightly"]],
+        [[*PYTEST, "-m", "nightly", "tests/nightly/test_null_calibration.py"]],
         {"OPENBLAS_NUM_THREADS": "1"},
     ),
     "slow": (
@@ -57,7 +56,16 @@ PARTS = {  # name: (what it does, commands, what differs in their environment)
         "programs compiled for TPUs and H100s: memory, copies, collectives",
         [
             ["make", "compiled"],
-            [*PYTEST, "-m", "nightly", "-k", "compile or in_place", "tests/contracts"],
+            [
+                *PYTEST,
+                "-n",
+                "2",
+                "--dist",
+                "loadfile",
+                "-m",
+                "nightly",
+                "tests/nightly/test_compiled.py",
+            ],
         ],
         {},
     ),
@@ -71,8 +79,8 @@ PARTS = {  # name: (what it does, commands, what differs in their environment)
         {},
     ),
     "faults": (
-        "kills, full disks and damaged files by the thousand",
-        [[sys.executable, "-m", "experiments.benchmark", "--suite=faults"]],
+        "kills, full disks and damaged files, drawn at random",
+        [["make", "test-faults"]],
         {},
     ),
     "mutants": (
@@ -87,7 +95,7 @@ def commit() -> str:
     """The last commit; with a `+` where files differ from it, other than these tables."""
     words = ["git", "rev-parse", "--short=12", "HEAD"]
     found = subprocess.run(words, cwd=ROOT, text=True, capture_output=True).stdout.strip()
-    tables = ("tests/nightly/passed.md", "tests/mutants/outcomes.md", FAULTS)
+    tables = ("tests/nightly/passed.md", "tests/mutants/outcomes.md")
     words = ["git", "status", "--porcelain", "--", ".", *(f":!{path}" for path in tables)]
     return found + ("+" if subprocess.run(words, cwd=ROOT, capture_output=True).stdout else "")
 

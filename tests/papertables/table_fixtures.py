@@ -6,12 +6,13 @@ import json
 
 import numpy as np
 import pytest
-from invented_runs import DRAWN, TINY, cell, invented, untuned
+from invented_runs import DRAWN, TINY, invented, untuned
 from rich.console import Console
 
 from dtn_jax.cli import paper_tables
+from dtn_jax.comparison import differences
 from dtn_jax.metrics.significance import compare, resampled_aucs
-from dtn_jax.papertables import cells, content, tuning
+from dtn_jax.papertables import runs, tune, written
 from dtn_jax.papertables.protocol import entry
 from dtn_jax.report import screen
 
@@ -28,17 +29,18 @@ def call(prepared_dir, tmp_path, monkeypatch):
         return json.loads((tmp_path / folder / f"{table}.json").read_text())
 
     monkeypatch.setattr(screen, "console", lambda: Console(width=100, markup=False))
-    few = functools.partial(resampled_aucs, draws=DRAWN)
-    monkeypatch.setattr(cells, "resampled_aucs", few)
+    few = functools.partial(resampled_aucs, draws=len(DRAWN))
+    monkeypatch.setattr(runs, "resampled_aucs", few)
     return run
 
 
 @pytest.fixture
 def untrained(monkeypatch):
     """Runs and tunings that cost nothing."""
-    monkeypatch.setattr(cells, "compute", invented)
-    monkeypatch.setattr(tuning, "tune", untuned)
-    monkeypatch.setattr(paper_tables.table_plots, "draw", lambda found, stem: [])
+    monkeypatch.setattr(runs, "train", invented)
+    monkeypatch.setattr(runs, "draw", lambda folder, together=1: None)
+    monkeypatch.setattr(tune, "tune", untuned)
+    monkeypatch.setattr(written.pictures, "draw", lambda made, stem: [])
     return invented
 
 
@@ -47,22 +49,25 @@ def told(call, untrained, monkeypatch):
     """({architecture: AUC}, more of the protocol) -> the content of its table, of three seeds.
 
     The AUC of a seed is 0.00001 higher than that of the one before; test rows move all alike.
-    `edit(cell)` changes what a run leaves.
+    `edit(results, draws)` changes what a run leaves.
     """
     # A tenth of the usual bootstrap, for time.
-    monkeypatch.setattr(content, "compare", functools.partial(compare, repeats=20_000))
+    monkeypatch.setattr(differences, "bootstrap", functools.partial(compare, repeats=20_000))
     rows = 1e-3 * np.random.default_rng(0).normal(size=2000)
 
-    def made(aucs, *arguments, edit=lambda cell: None, **changes):
-        def compute(config, data, run):
+    def made(aucs, *arguments, edit=lambda results, draws: None, **changes):
+        def calibrated(results, draws):
+            for own in results["test"].values():
+                own["predicted_observed"] = 1 + 0.01 * results["seed"]
+            edit(results, draws)
+
+        def train(config, folder):
             auc = aucs[config.model.architecture] + 1e-5 * config.seed
-            made = cell(config, data, auc, rows, predicted_observed=1 + 0.01 * config.seed)
-            edit(made)
-            return made
+            return invented(config, folder, auc, rows, edit=calibrated)
 
         entries = {name: entry(name, "mlp") for name in aucs}
         protocol = dataclasses.replace(TINY, entries=entries, seeds=3, **changes)
-        monkeypatch.setattr(cells, "compute", compute)
+        monkeypatch.setattr(runs, "train", train)
         folder = "adult-shortened" if "--quick" in arguments else "adult"
         return call(*arguments, protocol=protocol, folder=folder)
 

@@ -8,8 +8,7 @@ import pytest
 
 from dtn_jax.config.files import TUNED
 from dtn_jax.errors import UserError
-from dtn_jax.papertables import committed, kept
-from experiments import benchmark, results_table
+from experiments import benchmark, keep_tables, results_table
 from experiments.benchmarks.measured import Goal, Measured
 from experiments.results_table import PAPER, RESULTS
 
@@ -18,8 +17,8 @@ MEBIBYTES = 2.0  # of experiments/results
 
 @pytest.mark.parametrize("path", sorted(TUNED.glob("*.json")), ids=lambda path: path.stem)
 def test_configs_are_tuned_as_their_tables_rows(path):
-    found = kept.read_json(RESULTS / PAPER / path.stem / "overall.json")
-    settings = committed.tuned(path.stem, found)
+    found = json.loads((RESULTS / PAPER / path.stem / "overall.json").read_text())
+    settings = keep_tables.tuned(path.stem, found)
     assert "dtn" in settings
     assert settings == json.loads(path.read_text())
 
@@ -28,6 +27,18 @@ def test_results_stay_small():
     files = [path for path in RESULTS.rglob("*") if path.is_file()]
     assert {path.suffix for path in files} == {".json", ".md"}
     assert sum(path.stat().st_size for path in files) < MEBIBYTES * 2**20
+
+
+def test_kept_tables_are_slim(tmp_path):
+    metrics = {"income@all": {"auc": [0.123456789012], "ece": [0.1]}}
+    row = {"name": "dtn", "metrics": metrics, "config": {"seed": "1"}}
+    (tmp_path / "ablation.json").write_text(json.dumps({"rows": [row]}))
+    (tmp_path / "ablation.md").write_text("# A\n\n![x](x.png)\n\n- a note\n")
+    keep_tables.main([f"--source={tmp_path}", f"--target={tmp_path / 'kept'}"])
+    (kept,) = json.loads((tmp_path / "kept/ablation.json").read_text())["rows"]
+    assert kept["metrics"] == {"income@all": {"auc": [0.12345679]}}
+    assert kept["config"] == {}
+    assert (tmp_path / "kept/ablation.md").read_text() == "# A\n\n- a note\n"
 
 
 @pytest.fixture

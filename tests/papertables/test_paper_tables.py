@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -14,14 +15,11 @@ import invented_runs
 import pytest
 from invented_runs import TINY, untuned
 
-from dtn_jax import shared_files
-from dtn_jax.analysis.explain import Settings
 from dtn_jax.cli import paper_tables
 from dtn_jax.errors import UserError
-from dtn_jax.papertables import cells, finished, jobs, kept, pack, run_cost, set_cost, tuning
-from dtn_jax.papertables.protocol import FullSize, Published, configured
+from dtn_jax.papertables import estimate, runs, tune, written
+from dtn_jax.papertables.protocol import Published, configured
 from dtn_jax.papertables.shortened import with_settings
-from experiments import importance_report
 
 pytest_plugins = ["table_fixtures"]
 
@@ -49,7 +47,8 @@ def test_a_table_is_made_gone_on_with_and_extended(call, tmp_path, monkeypatch, 
 
     later = call("--seeds=2", protocol=protocol)
     assert [row["seeds"] for row in later["rows"]] == [[1, 2], [1, 2]]
-    monkeypatch.setattr(cells, "train", None)  # nothing is done again
+    assert all((folder / "runs" / name).is_dir() for row in later["rows"] for name in row["runs"])
+    monkeypatch.setattr(runs, "train", None)  # nothing is done again
     assert call("--seeds=1", protocol=protocol)["rows"] == found["rows"]
     varied = call("--seeds=2", table="sensitivity", protocol=protocol)  # 4 is what ours has
     assert [row["name"] for row in varied["rows"]] == ["plain", "embedding_dim = 4"]
@@ -71,26 +70,26 @@ def test_a_table_is_remade_identically_from_what_is_kept(call, untrained, tmp_pa
     before = files(folder)
     for name in before:
         (folder / name).unlink()
-    monkeypatch.setattr(cells, "compute", None)
-    monkeypatch.setattr(tuning, "tune", None)
+    monkeypatch.setattr(runs, "train", None)
+    monkeypatch.setattr(tune, "tune", None)
     again = call()
     assert {k: v for k, v in again.items() if k != "date"} == {
         k: v for k, v in first.items() if k != "date"
     }
     assert files(folder) == before
-    assert len(before) == 3
+    assert len(before) == 4
 
 
 def test_what_fails_loses_nothing_else(call, tmp_path, monkeypatch, untrained):
     begun = []
 
-    def fails(config, data, run):
+    def fails(config, folder):
         begun.append((config.model.architecture, config.seed))
         if begun[-1] == ("dtn", 2):
             raise failure
-        return untrained(config, data, run)
+        return untrained(config, folder)
 
-    monkeypatch.setattr(cells, "compute", fails)
+    monkeypatch.setattr(runs, "train", fails)
     failure = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
         call()
@@ -103,7 +102,7 @@ def test_what_fails_loses_nothing_else(call, tmp_path, monkeypatch, untrained):
     page = (tmp_path / "adult" / "overall.md").read_text()
     assert "runs still missing: 1 (dtn)" in page
     assert "`dtn` (1 of 2 seeds)" in page
-    monkeypatch.setattr(cells, "compute", lambda *given: begun.append("last") or untrained(*given))
+    monkeypatch.setattr(runs, "train", lambda *given: begun.append("last") or untrained(*given))
     assert call()["missing"] == {}
     assert begun.count(("dtn", 1)) == begun.count("last") == 1
 
@@ -116,9 +115,9 @@ def test_doing_some_rows_leaves_the_others_in_the_table(call, untrained):
 
 @pytest.mark.nightly
 def test_seeds_together_find_what_they_find_alone(call, tmp_path, monkeypatch):
-    monkeypatch.setattr(tuning, "tune", untuned)
+    monkeypatch.setattr(tune, "tune", untuned)
     alone = call("--entries=shared_bottom")
-    (tmp_path / "adult" / pack.FILE).unlink()
+    shutil.rmtree(tmp_path / "adult")
     together = call("--entries=shared_bottom", "--together=always")
     assert any(p.name.endswith("-together") for p in (tmp_path / "adult" / "runs").iterdir())
     for one, other in zip(alone["rows"], together["rows"], strict=True):
@@ -130,16 +129,16 @@ def test_seeds_together_find_what_they_find_alone(call, tmp_path, monkeypatch):
 def test_one_seeds_fault_is_not_that_of_those_together_with_it(
     call, tmp_path, monkeypatch, untrained
 ):
-    def together(configs, data, run):
+    def together(config, folder):
         raise UserError("replica 1: the loss is not finite")
 
-    def alone(config, data, run):
+    def alone(config, folder):
         if config.seed == 2:
             raise UserError("the loss is not finite")
-        return untrained(config, data, run)
+        return untrained(config, folder)
 
-    monkeypatch.setattr(cells, "compute_together", together)
-    monkeypatch.setattr(cells, "compute", alone)
+    monkeypatch.setattr(runs, "train_replicas", together)
+    monkeypatch.setattr(runs, "train", alone)
     with pytest.raises(UserError, match=r"shared_bottom, seed 1, 2, 3: seed 2: the loss is not"):
         call("--entries=shared_bottom", "--together=always", "--seeds=3")
     found = json.loads((tmp_path / "adult" / "overall.json").read_text())
@@ -150,7 +149,7 @@ def test_entries_are_looked_up_in_all_tables_before_the_first_is_made(
     call, untrained, tmp_path, monkeypatch
 ):
     done = []
-    monkeypatch.setattr(cells, "compute", lambda *given: done.append(given) or untrained(*given))
+    monkeypatch.setattr(runs, "train", lambda *given: done.append(given) or untrained(*given))
     expected = r"unknown entry 'embedding_dim = 8'.* shared_bottom; embedding_dim = 4\."
     with pytest.raises(UserError, match=expected):
         call("--table=overall,sensitivity", "--entries=shared_bottom,embedding_dim = 8")
@@ -165,8 +164,8 @@ def test_an_entry_whose_tuning_fails_is_not_waited_for(call, untrained, monkeypa
             raise UserError("no trial succeeded")
         return untuned(protocol, name, *rest)
 
-    monkeypatch.setattr(tuning, "tune", fails)
-    monkeypatch.setattr(jobs.time, "sleep", lambda _: pytest.fail("it waits"))
+    monkeypatch.setattr(tune, "tune", fails)
+    monkeypatch.setattr(runs.time, "sleep", lambda _: pytest.fail("it waits"))
     with pytest.raises(UserError, match="tuning dtn: no trial succeeded"):
         call("--seeds=1")
     found = json.loads((tmp_path / "adult" / "overall.json").read_text())
@@ -197,10 +196,17 @@ def test_bad_arguments_are_named(arguments, message, prepared_dir, tmp_path):
         paper_tables.main([*arguments, f"--data_dir={prepared_dir}", f"--workdir={tmp_path}"])
 
 
+def test_a_workdir_of_an_earlier_version_is_refused(call, tmp_path):
+    (tmp_path / "adult").mkdir()
+    (tmp_path / "adult/cells.jsonl.xz").touch()
+    with pytest.raises(UserError, match="is of an earlier version, whose runs are not read"):
+        call()
+
+
 def test_the_command_of_a_table_names_no_place():
     given = ["--dataset=adult", "--workdir=/a", "--runs", "/b", "--table=overall", "--data_dir=/c"]
     given += ["--entries=dtn"]  # the table has the others too
-    command = paper_tables.remade([*given, "--set=optim.b1=0.8,optim.b2=0.9"])
+    command = written.remade([*given, "--set=optim.b1=0.8,optim.b2=0.9"])
     assert command == (
         "dtn-jax paper_tables --dataset=adult --table=overall --set=optim.b1=0.8,optim.b2=0.9"
     )
@@ -213,25 +219,14 @@ def test_in_a_table_it_costs_one_entry(call, tmp_path, capsys):
     assert (tmp_path / "adult/overall.md").exists()
 
 
-def test_an_edited_number_is_told_and_computed_anew(call, tmp_path, untrained, capsys, monkeypatch):
-    monkeypatch.setattr(kept, "pack", lambda folder: None)
+def test_an_edited_number_is_told(call, tmp_path, untrained):
     whole = call(ONE, "--seeds=1")
-    (path,) = (tmp_path / "adult/cells").glob("*.json")
-    for text in (path.read_text().replace('"auc": 0.801', '"auc": 0.9'), "{"):
-        path.write_text(text)
-        assert call(ONE, "--seeds=1")["rows"] == whole["rows"]
-        assert f"{path.name} is damaged" in capsys.readouterr().out.replace("\n", "")
-
-
-def test_a_cell_of_other_defaults_is_not_taken(call, untrained, tmp_path, monkeypatch):
-    monkeypatch.setattr(kept, "pack", lambda folder: None)
-    call(ONE, "--seeds=1")
-    (path,) = (tmp_path / "adult/cells").glob("*.json")
-    cell = json.loads(path.read_text())
-    cell["config"]["optim.b1"] = "0.8"  # the default of another version
-    kept.keep(path, cell)
-    call(ONE, "--seeds=1")
-    assert json.loads(path.read_text())["config"]["optim.b1"] == "0.9"
+    (path,) = (tmp_path / "adult/runs").glob("shared_bottom-seed1-*/results.json")
+    path.write_text(path.read_text().replace('"auc": 0.801', '"auc": 0.9'))
+    with pytest.raises(UserError, match=r"results.json .*makes it anew"):
+        call(ONE, "--seeds=1")
+    path.unlink()
+    assert call(ONE, "--seeds=1")["rows"] == whole["rows"]
 
 
 def test_a_name_is_neither_markup_nor_a_pattern(call, untrained, tmp_path, prepared_dir):
@@ -240,16 +235,6 @@ def test_a_name_is_neither_markup_nor_a_pattern(call, untrained, tmp_path, prepa
     given = ("--dataset=adult", "--table=overall", "--seeds=1", ONE)
     paper_tables.main([*given, f"--data_dir={prepared_dir}", f"--workdir={place}"])
     assert (place / "adult/overall.md").read_text() == (tmp_path / "adult/overall.md").read_text()
-
-
-def test_a_folder_in_place_of_a_file(call, untrained, tmp_path):
-    place = tmp_path / "adult/overall.md"
-    place.mkdir(parents=True)
-    with pytest.raises(OSError, match="Is a directory") as caught:
-        call(ONE, "--seeds=1")
-    told = shared_files.told(caught.value)
-    assert told.startswith(f"{place}: Is a directory; a folder stands where a file")
-    assert not list(place.parent.glob("*.tmp"))
 
 
 FULL = dataclasses.replace(
@@ -265,7 +250,7 @@ REFERENCE = {"trees": {"test": {"income@all": 0.98}, "version": "trees 1"}}
 
 @pytest.fixture
 def with_references(monkeypatch):
-    monkeypatch.setattr(paper_tables.table_references, "of_data", lambda data: REFERENCE)
+    monkeypatch.setattr(paper_tables.references, "of_data", lambda data: REFERENCE)
 
 
 @pytest.mark.parametrize(
@@ -299,11 +284,11 @@ def test_a_shortened_table_says_so_and_stands_alone(
 def test_it_costs_less(call, untrained, monkeypatch, with_references):
     steps = []
 
-    def run(config, data, path):
+    def run(config, folder):
         steps.append(config.train.max_steps)
-        return untrained(config, data, path)
+        return untrained(config, folder)
 
-    monkeypatch.setattr(cells, "compute", run)
+    monkeypatch.setattr(runs, "train", run)
     call("--quick", protocol=dataclasses.replace(FULL, seeds=9), folder="adult-shortened")
     assert steps == [100] * 4  # two entries, two seeds
 
@@ -338,16 +323,11 @@ def test_more_than_in_full_is_not_shortened(call, untrained, with_references):
     assert call(*given, protocol=FULL)["references"] == REFERENCE
 
 
-LARGE = FullSize({"train": 10**9, "test": 10**8}, {"workclass": 5_000}, "a paper")
-
-
 @pytest.mark.slow
 def test_the_command_measures_and_trains_nothing(prepared_dir, tmp_path, monkeypatch, capsys):
-    for module in (run_cost, set_cost):
-        monkeypatch.setattr(module, "SECONDS", 0.0)  # even so each part runs once
-    monkeypatch.setattr(set_cost, "JUDGED", 2_000)
-    monkeypatch.setattr(cells, "train", None)
-    protocol = dataclasses.replace(TINY, full_size=LARGE, finalists=3)
+    monkeypatch.setattr(estimate, "STEPS", 2)
+    monkeypatch.setattr(runs, "train", None)
+    protocol = dataclasses.replace(TINY, finalists=3)
     monkeypatch.setattr(paper_tables, "load", lambda path: protocol)
     given = ["--dataset=adult", "--table=overall", f"--data_dir={prepared_dir}", "--estimate"]
     paper_tables.main([*given, f"--workdir={tmp_path}", "--entries=shared_bottom"])
@@ -355,7 +335,6 @@ def test_the_command_measures_and_trains_nothing(prepared_dir, tmp_path, monkeyp
     line = next(line for line in made.splitlines() if "`shared_bottom`" in line)
     assert "1 + 9 + 2" in line
     assert "`dtn`" not in made
-    assert "tables of the full size; the counts are those of a paper" in made
     assert "shared_bottom" in capsys.readouterr().out
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["adult", "estimate.md", "runs"]
 
@@ -363,7 +342,7 @@ def test_the_command_measures_and_trains_nothing(prepared_dir, tmp_path, monkeyp
 def test_entries_keep_the_settings_of_a_protocol_without_trials(
     call, tmp_path, monkeypatch, untrained
 ):
-    monkeypatch.setattr(tuning, "tune", None)
+    monkeypatch.setattr(tune, "tune", None)
     found = call(protocol=dataclasses.replace(TINY, trials=0))
     assert [row["seeds"] for row in found["rows"]] == [[1, 2], [1, 2]]
     page = (tmp_path / "adult" / "overall.md").read_text()
@@ -400,31 +379,66 @@ def test_two_processes_share_a_table_and_a_killed_one_loses_nothing(prepared_dir
         victim.kill()
         assert other.wait(300) == 0
     begun = log.read_text().splitlines()
-    wanted = {f"begin untuned {a} 0" for a in architectures}
-    wanted |= {f"begin invented {a} {seed}" for a in architectures for seed in (1, 2, 3)}
+    wanted = {f"begin tuning {a}" for a in architectures}
+    wanted |= {f"begin {a} {seed}" for a in architectures for seed in (1, 2, 3)}
     assert set(begun) == wanted
     assert len(begun) <= len(wanted) + 1  # that of the killed one was begun twice
     found = json.loads((folder / "overall.json").read_text())
     assert [row["seeds"] for row in found["rows"]] == [[1, 2, 3]] * len(architectures)
 
 
-FEW = Settings(methods=("permutation",), repeats=1, rows=2000)
+@pytest.mark.slow
+def test_a_killed_quick_table_ends_as_an_uncut_one(prepared_dir, tmp_path):
+    """Whenever it is killed: here in a search, and in a final run."""
+    path = tmp_path / "mine.py"
+    path.write_text(MINE)
+
+    def start(name):
+        given = [f"--protocol={path}", "--table=overall", "--quick"]
+        given += [f"--cache_dir={tmp_path / 'cache'}"]
+        given += [f"--workdir={tmp_path / name}", f"--data_dir={prepared_dir}"]
+        return subprocess.Popen(
+            [sys.executable, "-m", "dtn_jax", "paper_tables", *given],
+            env=os.environ | {"PYTHONPATH": str(pathlib.Path(__file__).parents[2])},
+            stdout=subprocess.DEVNULL,
+        )
+
+    def killed_at(pattern):
+        with start("cut") as process:
+            while not list((tmp_path / "cut").glob(f"mine-shortened/runs/{pattern}")):
+                assert process.poll() is None, pattern
+                time.sleep(0.02)
+            process.kill()
+
+    killed_at("wide-search-*/trial_1")
+    killed_at("shared_bottom-seed2-*/config.json")
+    for name in ("cut", "whole"):
+        with start(name) as process:
+            assert process.wait(400) == 0
+    cut, whole = (
+        json.loads((tmp_path / name / "mine-shortened/overall.json").read_text())
+        for name in ("cut", "whole")
+    )
+    assert whole["missing"] == {}
+    for key in ("missing", "tuning", "shortened"):
+        assert cut[key] == whole[key]
+    for one, other in zip(cut["rows"], whole["rows"], strict=True):
+        assert one | {"train_seconds": []} == other | {"train_seconds": []}
 
 
-@pytest.mark.nightly
-def test_trained_models_of_tables_are_explained(call, prepared_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr(tuning, "tune", untuned)
-    call("--seeds=2", "--entries=dtn")
-    monkeypatch.setattr(finished, "load", lambda path: TINY)
-    monkeypatch.setattr(importance_report, "KEPT", tmp_path / "kept")
-    monkeypatch.setattr(importance_report, "SETTINGS", FEW)
-    places = [f"--workdir={tmp_path}", f"--data_dir={prepared_dir}"]
-    importance_report.main(["--datasets=adult", "--seeds=2", *places])
-    one, two = json.loads((tmp_path / "kept" / "adult.json").read_text())
-    assert (one["rows"], one["run"][:9], two["run"][:9]) == (2000, "dtn-seed1", "dtn-seed2")
-    key = "never_married@all"
-    values = [o["methods"]["permutation"]["importance"][key]["age"]["mean"] for o in (one, two)]
-    assert values[0] != values[1]
-    assert "segments" not in one["gates"]
-    monkeypatch.setattr(importance_report, "explained", None)
-    importance_report.main(["--datasets=adult", "--seeds=2", *places])
+MINE = """
+from dtn_jax.papertables.protocol import Protocol, entry
+
+SMALL = {"model.embedding_dim": 4, "model.expert_dim": 8, "model.tower_hidden": (8,)}
+PROTOCOL = Protocol(
+    config="configs/adult.py",
+    common=SMALL | {"train.max_steps": 6, "parallel.devices": 1},
+    entries={
+        name: entry("shared_bottom", "mlp") | {"model.mlp.hidden": (width,)}
+        for name, width in (("plain", 8), ("wide", 12))
+    },
+    ours="plain",
+    trials=1,
+    seeds=2,
+)
+"""

@@ -130,7 +130,7 @@ def test_a_plug_in_stands_beside_the_packages_own(tmp_path, call, untrained, mon
     assert found["dataset"] == "shop"
     heads = found["rows"][1]
     assert "p" in heads["comparison"]["click@all"]
-    assert heads["common"]["model.heads.count"] == "3"
+    assert heads["config"]["model.heads.count"] == "3"
     assert list(found["rates"]) == ["click@all", "buy@all"]
 
 

@@ -7,8 +7,9 @@ import pytest
 
 from dtn_jax.data.sets import catalog
 from dtn_jax.interface import Batch
-from dtn_jax.papertables import reference_models, references
+from dtn_jax.papertables import references
 from dtn_jax.schema import Field, Schema, Task
+from experiments import references as trained
 
 METRICS = {"auc", "logloss", "ece", "predicted_observed"}
 
@@ -17,11 +18,11 @@ METRICS = {"auc", "logloss", "ece", "predicted_observed"}
 def call(monkeypatch, tmp_path):
     """(dataset, model, options, data_dir) -> the records of its references, in tmp_path."""
     monkeypatch.setattr(references, "REFERENCES", tmp_path)
-    monkeypatch.setattr(reference_models, "STRENGTHS", (0.1,))
+    monkeypatch.setattr(trained, "STRENGTHS", (0.1,))
 
     def run(dataset, model, options, data_dir):
         source = [f"--dataset={dataset}", f"--options={options}", f"--data_dir={data_dir}"]
-        references.main([*source, f"--model={model}"])
+        trained.main([*source, f"--model={model}"])
         return json.loads((tmp_path / f"{dataset}.json").read_text())
 
     return run
@@ -98,11 +99,11 @@ def learnt(rows, seed):
 def test_trees_choose_by_validation(monkeypatch):
     pytest.importorskip("lightgbm")
     trees = ((4, 0.2, 20, 1.0), (2, 0.001, 20, 1.0), (8, 0.2, 20, 1.0))
-    monkeypatch.setattr(reference_models, "TREES", trees)
-    monkeypatch.setattr(reference_models, "ROUNDS", 60)
+    monkeypatch.setattr(trained, "TREES", trees)
+    monkeypatch.setattr(trained, "ROUNDS", 60)
     (schema, train), (_, validation), (_, test) = (learnt(3000, seed) for seed in range(3))
-    score, chosen = reference_models.lightgbm(schema, train, validation, 0)
+    score, chosen = trained.lightgbm(schema, train, validation, 0)
     assert chosen["ids"] == "categories"
     assert chosen["learning_rate"] == 0.2
     assert 1 <= chosen["rounds"] <= 60
-    assert reference_models.auc(score(test), test.labels[:, 0]) > 0.95
+    assert trained.auc(score(test), test.labels[:, 0]) > 0.95

@@ -8,8 +8,11 @@ import pytest
 from world import log
 
 from dtn_jax.cli import paper_tables
-from dtn_jax.papertables import cells, draws, reference_models, references, tuning
+from dtn_jax.papertables import references as known
+from dtn_jax.papertables import runs, tune
 from dtn_jax.papertables.entries import TABLES
+from dtn_jax.workdir import found as of_folder
+from experiments import references
 
 
 @pytest.fixture(scope="module")
@@ -17,37 +20,36 @@ def shop(prepared_dir):
     return log.shared(prepared_dir)[1:]
 
 
-def invented(config, data, run):
-    """A cell that costs nothing."""
+def invented(config, folder):
+    """A run that costs nothing."""
     auc = 0.8 + config.seed / 1000 + len(config.model.architecture) / 10_000
     ranked = {"auc": auc, "logloss": 0.3, "positives": 500, "examples": 1000}
     test = {f"{task}@all": ranked for task in ("click", "order")}
     test["watch@all"] = {"rmse": auc, "mae": 0.5, "r2": 0.25, "examples": 400}
-    sizes = dict.fromkeys(("parameters", "table_parameters", "flops_per_example"), 1)
-    away = draws.packed(auc + np.linspace(-0.1, 0.1, 20), auc)
-    return {
-        "results": {"seed": config.seed, "test": test, "experts": "mlp", **sizes},
-        "train_seconds": 1.0,
-        "draws": {"click@all": away, "order@all": away},
-        **cells.origin(config, data),
-    }
+    results = dict.fromkeys(("parameters", "table_parameters", "flops_per_example", "steps"), 1)
+    results |= {"seed": config.seed, "test": test, "validation": {}, "best_steps": {"mean": 1}}
+    results |= {"experts": "mlp", "architecture": "", "dataset": "", "examples_per_second": 1.0}
+    folder.mkdir(parents=True)
+    facts = {"config": config.to_dict(), "versions": {}}
+    (folder / "config.json").write_text(json.dumps(facts))
+    marks = {runs.DEVICE: np.array("cpu"), runs.TOGETHER: np.array(1)}
+    draws = dict.fromkeys(("click@all", "order@all"), auc + np.linspace(-0.1, 0.1, 20))
+    np.savez(folder / runs.DRAWS, **marks, **draws)
+    of_folder.write(folder, results)
 
 
 @pytest.fixture
 def tables(shop, tmp_path, monkeypatch):
     """(--config's file, more arguments) -> the folder of the tables."""
 
-    def untuned(protocol, name, config, data, run):
-        kept = {"settings": {}, "value": 0.5, "budget": {}, "at_edge": []}
-        return kept | cells.origin(config, data)
-
     def made(source, *arguments):
         given = [source, f"--data_dir={shop[1] / 'data'}", f"--workdir={tmp_path}", *arguments]
         paper_tables.main([*given, "--seeds=2"])
         return tmp_path
 
-    monkeypatch.setattr(cells, "compute", invented)
-    monkeypatch.setattr(tuning, "tune", untuned)
+    monkeypatch.setattr(runs, "train", invented)
+    monkeypatch.setattr(runs, "draw", lambda folder: None)
+    monkeypatch.setattr(tune, "tune", lambda *_: tune.UNTUNED)
     return made
 
 
@@ -72,9 +74,9 @@ def test_a_log_needs_no_protocol_file(tables, shop, tmp_path, monkeypatch, capsy
     assert "watch@all" not in found["rows"][1]["comparison"]
     for suffix in (".tex", ".csv", "_cost.png"):
         assert (folder / f"overall{suffix}").exists()
-    # Moved, with a comment: the same cells.
-    monkeypatch.setattr(cells, "compute", None)
-    monkeypatch.setattr(tuning, "tune", None)
+    # Moved, with a comment: the same runs.
+    monkeypatch.setattr(runs, "train", None)
+    monkeypatch.setattr(tune, "tune", None)
     log.schema_file(tmp_path / "elsewhere", log.SCHEMA + "# moved\n")
     again = tables(config(tmp_path / "elsewhere"), "--table=overall") / "shop"
     assert json.loads((again / "overall.json").read_text())["rows"] == found["rows"]
@@ -93,11 +95,11 @@ def test_all_tables(tables, shop):
 
 
 def test_logistic_regression_reads_bags_numbers_and_vectors(shop, tmp_path, monkeypatch):
-    monkeypatch.setattr(reference_models, "STRENGTHS", (0.1,))
+    monkeypatch.setattr(references, "STRENGTHS", (0.1,))
     shutil.copytree(shop[1] / "data", tmp_path / "data")  # it leaves a file there
     source = ["--dataset=logs", f"--options=schema={shop[1] / 'shop.yaml'}"]
     references.main([*source, "--model=logistic", f"--data_dir={tmp_path / 'data'}"])
-    (file,) = (tmp_path / "data/logs/shop").glob(references.file_of(shop[0]).name)
+    (file,) = (tmp_path / "data/logs/shop").glob(known.file_of(shop[0]).name)
     (found,) = json.loads(file.read_text()).items()
     assert found[0] == "logistic"
     assert set(found[1]["test"]) == {"click@all", "order@all", "order@click"}
@@ -105,10 +107,10 @@ def test_logistic_regression_reads_bags_numbers_and_vectors(shop, tmp_path, monk
 
 def test_references_of_sampled_negatives_are_calibrated(tmp_path, monkeypatch):
     """By weights, as our runs."""
-    monkeypatch.setattr(reference_models, "STRENGTHS", (0.001,))
+    monkeypatch.setattr(references, "STRENGTHS", (0.001,))
     text = log.SCHEMA + "sample_negatives: {click: 0.1}\n"
     data = log.prepared(tmp_path, log.rows(3000), text)
     source = ["--dataset=logs", f"--options=schema={tmp_path / 'shop.yaml'}"]
     references.main([*source, "--model=logistic", f"--data_dir={tmp_path / 'data'}"])
-    test = json.loads(references.file_of(data).read_text())["logistic"]["test"]
+    test = json.loads(known.file_of(data).read_text())["logistic"]["test"]
     assert test["click@all"]["predicted_observed"] == pytest.approx(1, abs=0.1)

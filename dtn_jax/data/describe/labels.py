@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from dtn_jax.interface import Batch
-from dtn_jax.metrics.intervals import wilson
+from dtn_jax.metrics.rates import wilson
 from dtn_jax.metrics.spaces import space_mask
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Bool, Float, Shaped

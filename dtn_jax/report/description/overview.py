@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 from collections.abc import Mapping
 
 from dtn_jax.data import equal_rows
@@ -10,9 +11,10 @@ from dtn_jax.data.describe.describe import Description
 from dtn_jax.data.describe.fields import STRONG
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.progress import percent
-from dtn_jax.report.description.grid import Grid, auc, moment, share
+from dtn_jax.report.grid import Grid
 from dtn_jax.schema import Field, Schema
 
+EPOCH = datetime.datetime(1970, 1, 1)
 MUCH = 0.3  # a share of unknown values that is remarked on
 NAMED = 5  # in a remark
 NUMBERS = ("numeric", "vector")  # kinds of fields without ids
@@ -27,6 +29,32 @@ HASHED = (
     f"{NOT_KNOWN}: hashed values have rows whether train has seen them or not, so that this is not "
     "known; in train the missing ones are shown."
 )
+
+
+def share(value: float | int | None, of: int = 10**9) -> str:
+    """'1.2 %'; '' of None."""
+    return "" if value is None else percent(round(value * of), of)
+
+
+def auc(value: float | int) -> str:
+    return f"{value:.4f}"
+
+
+def number(value: float | int) -> str:
+    """Four digits: '12,340', '1.234', '0.00123'."""
+    if value and (abs(value) < 1e-3 or abs(value) >= 1e9):
+        return f"{value:.3g}"
+    digits = max(0, 3 - len(f"{abs(value):.0f}")) if abs(value) >= 1 else 4
+    text = f"{value:,.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def moment(value: int, dated: bool) -> str:
+    """A cut: a time in microseconds since 1970 (UTC), or a plain number."""
+    if not dated:
+        return f"{value:,}"
+    found = EPOCH + datetime.timedelta(microseconds=value)
+    return f"{found:%Y-%m-%d}" if found.time() == datetime.time() else f"{found:%Y-%m-%d %H:%M:%S}"
 
 
 def rows_line(rows: Mapping[str, int]) -> str:
@@ -80,7 +108,7 @@ def fields_grid(
         )
         for field in schema.fields
     ]
-    return Grid(header, rows, texts=2, shown=len(rows))
+    return Grid(header, rows, left=2)
 
 
 def kept_fields(data: Prepared) -> Grid:
@@ -89,39 +117,30 @@ def kept_fields(data: Prepared) -> Grid:
     return dataclasses.replace(grid, note=HASHED if data.hash_functions else "")
 
 
-def kept_unknown(data: Prepared) -> dict[str, dict[str, str]]:
-    """{split: {field: the share of its values that are unknown}}, as the preparation counted them.
+def unknown_share(data: Prepared, split: str, field: Field) -> float | None:
+    """The share of a field's values that are unknown, as the preparation counted them; None of
+    hashed fields beyond train, where what train has not seen is not known."""
+    if field.name in data.hash_functions and split != "train":
+        return None
+    values = data.kept_values.get(split, {}).get(field.name, data.rows[split])
+    return data.unknown_values[split].get(field.name, 0) / max(values, 1)
 
-    A number of values where an earlier version did not keep of how many. Of hashed fields, what
-    train has not seen is not known.
-    """
-    found: dict[str, dict[str, str]] = {}
-    for split, counts in data.unknown_values.items():
-        kept = data.kept_values.get(split, {})
-        found[split] = {}
-        for field in data.schema.fields:
-            if field.name in data.hash_functions and split != "train":
-                found[split][field.name] = NOT_KNOWN
-                continue
-            count = counts.get(field.name, 0)
-            values = kept.get(field.name, data.rows[split] if field.slots == 1 else None)
-            found[split][field.name] = f"{count:,}" if values is None else percent(count, values)
-    return found
+
+def kept_unknown(data: Prepared) -> dict[str, dict[str, str]]:
+    """{split: {field: `unknown_share`, as text}}."""
+    return {
+        split: {
+            field.name: share(unknown_share(data, split, field)) or NOT_KNOWN
+            for field in data.schema.fields
+        }
+        for split in data.unknown_values
+    }
 
 
 def unknown_ids(data: Prepared) -> str:
-    """A line about the ids of validation that a model does not know, by field, the most first.
-
-    Of hashed fields, and of the bags of an earlier version's set, the share is not known.
-    """
-    counts, kept = (own.get("validation", {}) for own in (data.unknown_values, data.kept_values))
-    of = {f.name: data.rows["validation"] for f in data.schema.fields if f.slots == 1} | kept
-    shares = {
-        field.name: counts.get(field.name, 0) / max(of[field.name], 1)
-        for field in data.schema.fields
-        if field.name in of and field.name not in data.hash_functions
-        if field.kind not in NUMBERS
-    }
+    """A line about the ids of validation that a model does not know, by field, the most first."""
+    fields = [field for field in data.schema.fields if field.kind not in NUMBERS]
+    shares = {field.name: unknown_share(data, "validation", field) or 0.0 for field in fields}
     some = sorted((name for name in shares if shares[name]), key=lambda name: -shares[name])
     told = [f"{name} {share(shares[name])}" for name in some[:NAMED]]
     if more := some[NAMED:]:
@@ -144,21 +163,14 @@ def tasks_grid(schema: Schema) -> Grid:
         for task in schema.tasks
     ]
     header = ("task", "kind", "space of its loss", "also reported in", "upstream")
-    return Grid(header, rows, texts=5, shown=len(rows))
+    return Grid(header, rows, left=5)
 
 
-@dataclasses.dataclass(frozen=True)
-class Remark:
-    """Something to look at: `what` it is, and the `reason` for saying so."""
-
-    what: str
-    reason: str
-
-
-def remarks(found: Description) -> list[Remark]:
-    """What a reader should look at first: suspects of leaks, strong drift, what is new or cut."""
+def remarks(found: Description) -> list[tuple[str, str]]:
+    """What a reader should look at first, and why: suspects of leaks, strong drift, what is new or
+    cut."""
     made = [
-        Remark(
+        (
             f"suspected leak: {figure.field} tells {figure.key}",
             f"{figure.by} alone ranks validation with an AUC of {auc(figure.auc)}: is it known "
             "before the label is, or is it the label in another form?",
@@ -170,32 +182,27 @@ def remarks(found: Description) -> list[Remark]:
         if moved.reading == "strong":
             strong.setdefault(moved.name, []).append(f"{moved.psi:.2f} to {moved.split}")
     for name, where in list(strong.items())[:NAMED]:
-        made.append(Remark(f"strong drift: {name}", f"PSI {', '.join(where)} is above {STRONG}"))
+        made.append((f"strong drift: {name}", f"PSI {', '.join(where)} is above {STRONG}"))
     if len(strong) > NAMED:
-        made.append(Remark("strong drift", f"of {len(strong) - NAMED} more: see Drift"))
+        made.append(("strong drift", f"of {len(strong) - NAMED} more: see Drift"))
     last = list(found.rows)[-1]
-    new = [
-        f"{facts.field.name} ({share(facts.unknown[last])})"
-        for facts in sorted(found.fields, key=lambda facts: -facts.unknown[last])
-        if facts.unknown[last] > MUCH
-    ]
+    new = {f.field.name: f.unknown[last] for f in found.fields if f.unknown[last] > MUCH}
     if new:
-        more = f" and {len(new) - NAMED} more" if len(new) > NAMED else ""
-        made.append(
-            Remark(
-                f"unknown in {last}", f"{', '.join(new[:NAMED])}{more}: missing, or not in train"
-            )
-        )
-    cut = [f"{name} ({share(part)})" for name, part in found.cut.items() if part > MUCH]
-    if cut:
-        made.append(Remark("cut lists", f"{', '.join(cut)}: train's values beyond max_values"))
+        made.append((f"unknown in {last}", f"{_most(new)}: missing, or not in train"))
+    if cut := {name: part for name, part in found.cut.items() if part > MUCH}:
+        made.append(("cut lists", f"{_most(cut)}: train's values beyond max_values"))
     told = equal_rows.line(found.repeats.equal, found.looked_at)
     if told and not found.notes.get("cuts"):  # by time, copies of a row stay together
         reason = "copies in the log, or too few inputs to tell rows apart"
-        made.append(Remark("equal rows", f"{told}: {reason}"))
+        made.append(("equal rows", f"{told}: {reason}"))
     repeated = [f"{share(s)} of {n}" for n, s in found.repeats.in_train.items() if s > MUCH]
     if repeated:
-        made.append(
-            Remark("repeated rows", f"{', '.join(repeated)} have the same inputs as a row of train")
-        )
+        made.append(("repeated rows", f"{', '.join(repeated)} have the same inputs as train's"))
     return made
+
+
+def _most(shares: Mapping[str, float]) -> str:
+    """The largest shares by name, and how many more there are."""
+    names = sorted(shares, key=lambda name: -shares[name])
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(f"{name} ({share(shares[name])})" for name in names[:NAMED]) + more

@@ -6,7 +6,6 @@ from its parts: experts and towers are its MLP_Block, the gates linear blocks of
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
 import pathlib
 import sys
@@ -57,11 +56,7 @@ class MMoE(MultiTaskModel):
             predicted[f"{name}_pred"] = self.output_activation[task](self.towers[task](z))
         return predicted
 
-
-class Recorded(MMoE):
-    """Adds up the training losses, which the library's loop fetches each step and then forgets."""
-
-    total, steps = 0.0, 0
+    total, steps = 0.0, 0  # training losses, which the library's loop forgets
 
     def train_step(self, batch):
         loss = super().train_step(batch)
@@ -70,15 +65,12 @@ class Recorded(MMoE):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder")
-    parser.add_argument("--workers", type=int, default=1, help="of the data loader")
-    known = parser.parse_args()
-    job, arrays = session.read(known.folder)
+    folder = sys.argv[1]
+    job, arrays = session.read(folder)
     torch.set_num_threads(job.threads)
-    torch.manual_seed(0)
+    torch.manual_seed(job.seed)
 
-    features = FeatureMap("benchmark", known.folder)
+    features = FeatureMap("benchmark", folder)
     features.labels = [f"label_{t}" for t in range(job.tasks)]
     features.default_emb_dim = job.embedding_dim
     for i, rows in enumerate(job.field_rows):
@@ -87,7 +79,7 @@ def main() -> None:
     features.set_column_index()
     columns = {f"f{i}": column for i, column in enumerate(arrays["ids"].T)}
     columns |= {f"label_{t}": c for t, c in enumerate(arrays["labels"].astype(np.int32).T)}
-    path = pathlib.Path(known.folder) / "fuxictr.npz"
+    path = pathlib.Path(folder) / "fuxictr.npz"
     np.savez(path, **columns)
     loader, _ = RankDataLoader(
         features,
@@ -95,9 +87,9 @@ def main() -> None:
         train_data=str(path),
         batch_size=job.batch_size,
         shuffle=True,
-        num_workers=known.workers,
+        num_workers=0,
     )
-    model = Recorded(job, features)
+    model = MMoE(job, features)
     # What `fit` sets, with the validation after an epoch put off for ever.
     model._max_gradient_norm, model._eval_steps = 10.0, sys.maxsize
     model._total_steps, model._stop_training = 0, False

@@ -6,8 +6,8 @@ Its MLPs, gates included, hold batch normalisation after every layer, which can'
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
+import sys
 
 import numpy as np
 import torch
@@ -20,16 +20,12 @@ from experiments.benchmarks.rivals import session
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder")
-    parser.add_argument("--plain", action="store_true", help="without batch normalisation")
-    known = parser.parse_args()
-    job, arrays = session.read(known.folder)
+    job, arrays = session.read(sys.argv[-1])
     torch.set_num_threads(job.threads)
-    torch.manual_seed(0)
+    torch.manual_seed(job.seed)
 
     model = build(job)
-    if known.plain:
+    if "--plain" in sys.argv:
         without_normalisation(model)
     trainer = MTLTrainer(
         model,

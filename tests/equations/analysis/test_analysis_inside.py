@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from tiny_runs import SCHEMA, B, D, embedded, rows, tiny
 
 from configs.base import get_config
-from dtn_jax.analysis import gate_use, inside, pairs, watch
+from dtn_jax.analysis import explain, gate_use, pairs, watch
 from dtn_jax.analysis import segments as segments_module
 from dtn_jax.analysis.conflict import batches_of, make_conflict, over_batches, table_cosines
 from dtn_jax.analysis.sample import Sample
@@ -255,8 +255,8 @@ def test_a_cosine_is_over_batches_as_large_as_in_training_whatever_scoring_steps
             tiny("mmoe", data__batch_size=40, data__eval_batch_size=size, **QUICK)
             for size in (16, 64)
         )
-        found = inside.conflict_facts(one.passes)
-        assert inside.conflict_facts(other.passes) == found
+        found = explain.conflict_facts(one.passes)
+        assert explain.conflict_facts(other.passes) == found
         run = one.run
         batches = [take(one.rows, place) for place in batches_of(B, 40)]
         conflict = jax.jit(make_conflict(run.config.loss, run.model, run.plan))

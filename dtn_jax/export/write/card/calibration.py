@@ -9,7 +9,7 @@ from dtn_jax.export.write.card.measured import Measured
 from dtn_jax.export.write.card.scores import NAMES
 from dtn_jax.export.write.card.shares import percents
 from dtn_jax.metrics.calibration import CalibrationCurve
-from dtn_jax.metrics.intervals import wilson
+from dtn_jax.metrics.rates import wilson
 from dtn_jax.report.markdown import escaped, table
 from dtn_jax.schema import Schema
 

@@ -1,0 +1,91 @@
+"""Says which slice a training run needs: TPUs or GPUs that hold it, and hours of an epoch on them.
+
+The config's own training step is compiled here, for simulated devices; what it takes on other
+devices is computed from that (dtn_jax/plan.py says how). Nothing is trained, and no accelerator is
+needed. Each device has data.batch_size examples in a step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Sequence
+
+from dtn_jax.cli import command
+from dtn_jax.errors import UserError, choose
+from dtn_jax.report import screen
+
+EXAMPLE = (
+    "dtn-jax plan --config=configs/adult.py:dtn --rows=2e9 --table_rows=1e9 --device=v5p,h100 "
+    "--hours=8"
+)
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = command.parser(__doc__, EXAMPLE)
+    command.add_config(parser)
+    names = ",".join(command.constant("plan", "DEVICES"))
+    command.add(
+        parser,
+        {
+            "rows=N": "training rows of an epoch (default: the data set's)",
+            "table_rows=N": "rows of all tables (default: the data set's)",
+            "device=NAMES": f"by comma (default all: {names})",
+            "hours=H": "that an epoch may take (default 24)",
+        },
+    )
+    command.add_shared(parser, *command.DATA)
+    known, rest = parser.parse_known_args(arguments)
+    import jax  # after --help
+    from ml_collections import ConfigDict
+
+    from dtn_jax import plan
+    from dtn_jax.run import build_run
+
+    devices = [name.strip() for name in (known.device or names).split(",")]
+    for name in devices:
+        choose("device", name, plan.DEVICES)
+    rows, table_rows = whole("rows", known.rows), whole("table_rows", known.table_rows)
+    hours = number("hours", known.hours or "24")
+    config = command.read_config(known.config, rest)
+    with contextlib.suppress(RuntimeError):  # JAX has found its devices already
+        jax.config.update("jax_num_cpu_devices", plan.SIMULATED)
+        jax.config.update("jax_platforms", "cpu")
+    config.parallel.devices, config.parallel.table_devices = 1, 0
+    run = build_run(config)
+    config, schema = ConfigDict(run.config.to_dict()), plan.with_table_rows(run.schema, table_rows)
+    rows, of, model = rows or run.data.rows["train"], config.data, config.model
+    screen.say(
+        f"{model.architecture} on {of.dataset}, {len(schema.fields)} fields, embeddings of "
+        f"{model.embedding_dim} numbers, {of.batch_size:,} examples a device and step: {rows:,.3g} "
+        f"training rows in {hours:g} h an epoch, {sum(schema.tables().values()):,.3g} table rows\n"
+    )
+    compiled = {}
+    for name in devices:
+        platform = plan.DEVICES[name].platform
+        if platform not in compiled:
+            compiled[platform] = plan.extrapolate(config, schema, platform)
+        screen.show(plan.grid(name, compiled[platform], rows, hours).terminal(), least=80)
+        screen.say("")
+    size = next(iter(compiled.values())).checkpoint / 1e9
+    screen.say(f"A checkpoint has {size:,.3g} GB. Nothing ran there. Assumed:")
+    for assumption in plan.ASSUMED:
+        screen.say(f"- {assumption}")
+
+
+def whole(key: str, text: str | None) -> int:
+    """Raises UserError where a number that is given is not whole; 0 where none is."""
+    found = number(key, text) if text else 0
+    if found != int(found):
+        raise UserError(f"--{key}={text}: expected a whole number, such as 1e9")
+    return int(found)
+
+
+def number(key: str, text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 < found <= 1e18:
+        raise UserError(f"--{key}={text}: expected a number above 0, such as 8 or 1e9")
+    return found

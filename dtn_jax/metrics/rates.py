@@ -1,0 +1,72 @@
+"""Rates of a binary task: how many rows, how many positive, and what is predicted beside that."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dtn_jax.metrics.inputs import mean
+from dtn_jax.metrics.metric import Metric, Rows
+from dtn_jax.metrics.sigmoid import probabilities_of
+
+
+def wilson(rate: np.ndarray, count: np.ndarray, z: float = 1.96) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's interval of a rate seen in `count` examples; z = 1.96 covers 95 %.
+
+    E. B. Wilson, Probable inference, J. Am. Stat. Assoc. 22 (1927):
+    (p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n).
+    """
+    middle = rate + z**2 / (2 * count)
+    half = z * np.sqrt(rate * (1 - rate) / count + z**2 / (4 * count**2))
+    scale = 1 + z**2 / count
+    return np.maximum((middle - half) / scale, 0), np.minimum((middle + half) / scale, 1)
+
+
+def predicted_observed(rows: Rows) -> float | None:
+    """The expected number of positives over their number, both by weight.
+
+    What X. He et al., Practical Lessons from Predicting Clicks on Ads at Facebook, 2014, section
+    2, call calibration: 1 where the mean is right, above 1 where too much is promised.
+
+    Returns:
+      At least 0; None without positives.
+    """
+    rate = mean(rows.labels, rows.weights)
+    return mean(rows.once(probabilities_of), rows.weights) / rate if rate else None
+
+
+PREDICTED_OBSERVED = Metric(
+    "predicted_observed",
+    "predicted/observed",
+    predicted_observed,
+    target=1.0,
+    short="pred/obs",
+)
+MEAN_PREDICTION = Metric(
+    "mean_prediction",
+    "mean prediction",
+    lambda rows: mean(rows.once(probabilities_of), rows.weights),
+    format="%",
+    column="mean\npred.",
+)
+BASE_RATE = Metric(
+    "base_rate",
+    "base rate",  # weighted
+    lambda rows: mean(rows.labels, rows.weights),
+    format="%",
+    column="base\nrate",
+)
+POSITIVES = Metric(
+    "positives",
+    "positives",  # rows, not their weight
+    lambda rows: int(np.count_nonzero(rows.labels)),
+    format=",d",
+    column="posi-\ntives",
+)
+EXAMPLES = Metric(
+    "examples",
+    "examples",  # rows, not their weight
+    lambda rows: int(rows.labels.size),
+    format=",d",
+    kinds=("binary", "regression"),
+    column="exam-\nples",
+)

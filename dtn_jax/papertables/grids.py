@@ -1,0 +1,489 @@
+"""A table's content as it is printed: which text stands in which cell, and the notes below.
+
+Printed are AUC and cost, differences, the metrics of PRINTED, those that an option asks for, and
+those that regressions alone have; the CSV file has all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+
+from dtn_jax.metrics import METRICS
+from dtn_jax.metrics.paired import FEWEST
+from dtn_jax.papertables.numbers import (
+    DIVERGENCE,
+    MEAN,
+    comparisons,
+    first_dial,
+    grouped,
+    measured,
+    own_spaces,
+    summary,
+)
+from dtn_jax.papertables.protocol import AGAIN, OURS
+from dtn_jax.report.grid import Grid
+
+PRINTED = ("auc", "gauc", "logloss", "predicted_observed")  # metrics of binary tasks
+SIZES = ("parameters", "in tables", "FLOPs", "train s")  # the last columns of the main table
+CONSTANT = "a constant: test's base rate"  # a row of log losses
+LEVEL = 0.05  # of significance
+ALIKE = "≈"  # before a difference that is smaller than twice the seeds' standard deviation
+FINE = 5e-5  # a spread that 4 digits would hide
+TITLES = {
+    "overall": "All architectures",
+    "ablation": "{Ours} without its parts, and with its options",
+    "interactions": "Every kind of expert in every routing",
+    "matched": "All architectures at {Ours}'s size",
+    "sensitivity": "{Ours} at other sizes",
+    "divergence": "When {Ours} helps",
+}
+SETTINGS = {
+    "overall": "each row tuned by",
+    "ablation": "all rows have those of {ours}, tuned by",
+    "interactions": "each row has those of its routing in `overall` (PLE with one level, so that "
+    "all have the same number of experts), tuned by",
+    "matched": "each row has those of its architecture in `overall`, with MLPs as wide as it takes "
+    "to have {Ours}'s parameters without tables, or {Ours}'s FLOPs; tuned by",
+    "sensitivity": "all rows have those of {ours}, tuned by",
+    "divergence": "each model has one setting at all levels, tuned by",
+}
+OF_SIZES = (
+    "Parameters are those outside embedding tables; `in tables` are those inside (stem and "
+    "single_task have tables for each task). FLOPs: forward, of one example. Train s: seconds of "
+    "training, median over seeds, on a machine that may have had other work."
+)
+SHORT = (
+    "No sign says which difference is significant: after so short a training one model is above "
+    "another because it learns faster, which full training may undo."
+)
+ONE_SEED = "With one seed no difference is tested, so there are no signs; --seeds=5 trains more."
+SMALL = (
+    f"{ALIKE}: smaller than twice the seeds' standard deviation, pooled: 2 √((s² + q²)/2), with s "
+    "and q those of the two rows' AUCs over seeds. Of two single runs, the lower row's is then the "
+    "better one in more than 7 % of cases, even where the difference of means is significant."
+)
+Row = Mapping
+Mark = Callable[[Row, str], str]  # of a row and a task@space
+
+
+def with_ours(text: str, made: Mapping) -> str:
+    """A text with the name of the entry that the table is about: {ours} and, in prose, {Ours}."""
+    ours = made.get("ours", OURS)
+    return text.format(ours=ours, Ours="DTN" if ours == OURS else ours)
+
+
+def title_of(made: Mapping) -> str:
+    """A table's title, without the data set's name."""
+    title = with_ours(TITLES[made["table"]], made)
+    return f"{title}, shortened" if "shortened" in made else title
+
+
+def opponent(made: Mapping) -> str:
+    """What rows are tested against."""
+    if made["table"] == DIVERGENCE:
+        return with_ours("{ours} at the same level", made)
+    against = {row["against"] for row in made["rows"]}
+    same_experts = with_ours("{ours} with the same experts ({ours} itself: with mlp)", made)
+    return against.pop() if len(against) == 1 else same_experts
+
+
+def grids(made: Mapping) -> list[Grid]:
+    """The printed tables of a table, the main one first."""
+    if not made["rows"]:
+        return []
+    if made["table"] == DIVERGENCE:
+        return gap_grids(made)
+    found = [main_grid(made), difference_grid(made)]
+    found += [metric_grid(made, name) for name in METRICS if name != "auc" and is_printed(name)]
+    return [grid for grid in found if grid]
+
+
+def is_printed(metric: str) -> bool:
+    known = METRICS[metric]
+    return metric in PRINTED or known.asked or "binary" not in known.kinds
+
+
+def shown(made: Mapping) -> list[Row]:
+    """The rows without those that are other names of a row that is shown."""
+    names = {row["name"] for row in made["rows"]}
+    return [row for row in made["rows"] if row["same_as"] not in names]
+
+
+def keys_with(rows: Sequence[Row], metric: str) -> list[str]:
+    """The task@space in which some row has a metric, in order."""
+    return [
+        key
+        for key in (rows[0]["metrics"] if rows else ())
+        if any(v is not None for row in rows for v in row["metrics"][key].get(metric, ()))
+    ]
+
+
+def named(made: Mapping, row: Row) -> str:
+    """A row's name, with its number of seeds where some are missing."""
+    lacks = len(row["seeds"]) < made["seeds"]
+    return f"`{row['name']}`" + f" ({len(row['seeds'])} of {made['seeds']} seeds)" * lacks
+
+
+# ---------------------------------------------------------------- cells
+
+
+def mark(row: Row, key: str) -> str:
+    """↓ and ↑: significantly below and above what the row is tested against."""
+    test = comparisons(row).get(key)
+    if not test or test["p_holm"] >= LEVEL:
+        return ""
+    return " ↑" if test["difference"] > 0 else " ↓"
+
+
+def marks(row: Row, key: str) -> str:
+    """That mark, and ≈ where the difference is smaller than twice the seeds' deviation."""
+    test = comparisons(row).get(key)
+    return mark(row, key) + (f" {ALIKE}" if test and is_alike(test) else "")
+
+
+def is_alike(test: Mapping) -> bool:
+    """Whether a difference is smaller than twice the seeds' standard deviation."""
+    return abs(test["difference"]) < test.get("two_sd", 0.0)
+
+
+def spread(mean: float, sd: float | None, digits: int = 4) -> str:
+    """'0.9251 ± 0.0005'; one more digit of a deviation that these would hide."""
+    if sd is None:
+        return f"{mean:.{digits}f}"
+    hidden = 0.05 * 10**-digits < sd < 0.5 * 10**-digits
+    return f"{mean:.{digits}f} ± {sd:.{digits + hidden}f}"
+
+
+def p_value(p: float, least: bool = False) -> str:
+    """'= 0.046'; `least`: the draws can tell no lower one."""
+    return "< 0.001" if p < 0.001 else f"{'≤' if least else '='} {p:.3f}"
+
+
+def difference(test: Mapping | str | None) -> str:
+    """'−1.24 [−2.21, −0.30], p = 0.221', in thousandths."""
+    if not isinstance(test, Mapping):
+        return test or ""
+    alike = f"{ALIKE} " if is_alike(test) else ""
+    value, low, high = (f"{1000 * test[n]:+.2f}" for n in ("difference", "low", "high"))
+    p = p_value(test["p_holm"], test["p"] <= test.get("least", 0))
+    return f"{alike}{value} [{low}, {high}], p {p}".replace("-", "−")
+
+
+def seconds(values: Sequence[float | None]) -> str:
+    known = [v for v in values if v is not None]
+    median = statistics.median(known or [0.0])
+    return f"{median:.{0 if median >= 9.95 else 1}f}" if known else ""
+
+
+def short(number: int) -> str:
+    """1234567 as '1.23 M'."""
+    for factor, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= factor:
+            return f"{number / factor:.3g}{unit}"
+    return str(number)
+
+
+def digits_of(of: Mapping, rows: Sequence[Row], key: str, metric: str) -> int:
+    """4, or 5 where these would hide how the values of most rows scatter."""
+    found = [of[row["name"], key, metric] for row in rows if (row["name"], key, metric) in of]
+    deviations = [sd for _, sd, _ in found if sd is not None]
+    return 5 if deviations and statistics.median(deviations) < FINE else 4
+
+
+def column(made: Mapping, of: Mapping, key: str, metric: str) -> list[str]:
+    """Mean ± standard deviation of each row; the best mean is bold, unless there are too few."""
+    rows = shown(made)
+    most = max(len(row["seeds"]) for row in rows)  # a row that lacks seeds is not compared yet
+    found = [of.get((row["name"], key, metric)) for row in rows]
+    whole = [f[0] for f, row in zip(found, rows) if f and len(row["seeds"]) == most]
+    few = any(key in row["few"] for row in rows)  # what so few rank highest means nothing
+    best = None if few or len(rows) < 2 else METRICS[metric].best(whole)
+    digits = digits_of(of, rows, key, metric)
+    cells = [spread(*f[:2], digits) if f else "not defined" for f in found]
+    return [f"**{cell}**" if f and f[0] == best else cell for cell, f in zip(cells, found)]
+
+
+# ---------------------------------------------------------------- tables
+
+
+def main_grid(made: Mapping, mark: Mark = mark) -> Grid:
+    """AUC with its marks, size, and what others published."""
+    rows, of = shown(made), summary(made)
+    keys = keys_with(rows, "auc")
+    sign: Mark = (lambda *_: "") if "shortened" in made else mark
+    columns = {"experts": [f"`{row['experts']}`" for row in rows]}
+    for key in keys:
+        cells = column(made, of, key, "auc")
+        columns[f"AUC {key}"] = [cell + sign(row, key) for cell, row in zip(cells, rows)]
+    columns |= dict(zip(SIZES, zip(*map(sizes_of, rows))))
+    for source in made["published"]:
+        tasks = dict.fromkeys(task for aucs in source["auc"].values() for task in aucs)
+        for task in tasks:
+            aucs = [source["auc"].get(row["name"], {}).get(task) for row in rows]
+            cells = ["" if auc is None else f"{auc:.4f}" for auc in aucs]
+            columns[f"{task}, published: {source['source']}"] = cells
+    grid = of_columns(f"{title_of(made)}, {made['dataset']}", made, rows, columns)
+    empty = [""] * (len(columns) - len(keys) - 1)
+    outside = [(name, "", *aucs, *empty) for name, *aucs in outside_rows(made, keys, "auc")]
+    return below(grid, outside)
+
+
+def sizes_of(row: Row) -> tuple[str, ...]:
+    counts = (short(row[count]) for count in ("parameters", "table_parameters", "flops"))
+    return (*counts, seconds(row["train_seconds"]))
+
+
+def difference_grid(made: Mapping) -> Grid | None:
+    """Differences from what each row is tested against; None where nothing is tested."""
+    rows = [row for row in made["rows"] if comparisons(row)]
+    if not rows:
+        return None
+    keys = [k for k in own_spaces(rows[0]["metrics"]) if any(k in r["comparison"] for r in rows)]
+    columns = {key: [difference(row["comparison"].get(key)) for row in rows] for key in keys}
+    title = f"AUC less that of {opponent(made)}: difference × 1000, 95 % interval, Holm's p"
+    alike = any(is_alike(test) for row in rows for test in comparisons(row).values())
+    grid = of_columns(title, made, rows, columns)
+    return dataclasses.replace(grid, note=SMALL if alike else "")
+
+
+def metric_grid(made: Mapping, metric: str) -> Grid | None:
+    """A metric by task@space; None where it is nowhere defined."""
+    rows, of = shown(made), summary(made)
+    keys = keys_with(rows, metric)
+    if not keys:
+        return None
+    columns = {key: column(made, of, key, metric) for key in keys}
+    outside = outside_rows(made, keys, metric)
+    if metric == "logloss":
+        rates = (made["rates"].get(key) for key in keys)
+        outside.append((CONSTANT, *("" if rate is None else entropy(rate) for rate in rates)))
+    return below(of_columns(METRICS[metric].title, made, rows, columns), outside)
+
+
+def entropy(rate: float) -> str:
+    """The log loss of a constant score on examples with this share of positives, at best."""
+    return f"{sum(-p * math.log(p) for p in (rate, 1 - rate) if 0 < p < 1):.4f}"
+
+
+def outside_rows(made: Mapping, keys: Sequence[str], metric: str) -> list[tuple[str, ...]]:
+    """The models from outside that have a metric, each with its values by task@space."""
+    rows = []
+    for name, reference in made["references"].items():
+        values = [measured(reference, key).get(metric) for key in keys]
+        if any(value is not None for value in values):
+            cells = ("" if value is None else f"{value:.4f}" for value in values)
+            rows.append((f"{name} ({reference['version']})", *cells))
+    return rows
+
+
+def of_columns(
+    title: str, made: Mapping, rows: Sequence[Row], columns: Mapping[str, Sequence[str]]
+) -> Grid:
+    names = [named(made, row) for row in rows]
+    lines = list(zip(names, *columns.values(), strict=True))
+    return Grid(["", *columns], lines, title=title, marked=True)
+
+
+def below(grid: Grid, rows: Sequence[Sequence[str]]) -> Grid:
+    """The table with rows that are no runs of ours, below a line."""
+    rules = [len(grid.rows)] if rows else []
+    return dataclasses.replace(grid, rows=[*grid.rows, *rows], rules=rules)
+
+
+# ---------------------------------------------------------------- the table `divergence`
+
+
+def gap_grids(made: Mapping) -> list[Grid]:
+    """For each dial the mean of the tasks; for the first one each task too, in every space.
+
+    Differences follow, and the models' sizes.
+    """
+    first, *others = dict.fromkeys(row["group"] for row in made["rows"])
+    keys, of = [key for key in made["rows"][0]["metrics"] if key != MEAN], summary(made)
+    main, *found = [gap_grid(made, of, first, key) for key in (MEAN, *keys)]
+    found += [gap_grid(made, of, group, MEAN) for group in others]
+    found += [level_differences(made, first, key) for key in (MEAN, *made["tested_keys"])]
+    found += [level_differences(made, group, MEAN) for group in others]
+    lines = []
+    for name, rows in grouped(first_dial(made), "tuned_as").items():
+        timed = [seconds for row in rows for seconds in row["train_seconds"]]
+        size = sizes_of(rows[0] | {"train_seconds": timed})
+        lines.append((f"`{name}`", f"`{rows[0]['experts']}`", *size))
+    found.append(Grid(["", "experts", *SIZES], lines, "Sizes", marked=True))
+    title = f"{title_of(made)}. {main.title}, {made['dataset']}"
+    return [dataclasses.replace(main, title=title), *filter(None, found)]
+
+
+def gap_grid(made: Mapping, of: Mapping, group: str, key: str) -> Grid:
+    """Gaps × 1000; the smallest mean of a level is bold, below it stands the best AUC."""
+    rows = [row for row in made["rows"] if row["group"] == group]
+    most = max(len(row["seeds"]) for row in rows)
+    means = {r["name"]: of[r["name"], key, "gap"][0] for r in rows if len(r["seeds"]) == most}
+    levels = grouped(rows, "at")
+    least = {
+        at: min((means[r["name"]] for r in own if r["name"] in means), default=None)
+        for at, own in levels.items()
+    }
+
+    def cell(row: Row) -> str:
+        mean, sd, _ = of[row["name"], key, "gap"]
+        text = spread(1000 * mean, None if sd is None else 1000 * sd, 1)
+        is_least = means.get(row["name"]) == least[row["at"]] and len(means) > len(least)
+        sign = "" if "shortened" in made else mark(row, key)
+        return (f"**{text}**" if is_least else text) + sign
+
+    grid = level_grid(f"Gap to the Bayes-optimal AUC × 1000, {key}, by {group}", rows, cell)
+    best = [f"{own[0]['best'][key]:.4f}" for own in levels.values()]
+    return below(grid, [("Bayes-optimal AUC", *best)])
+
+
+def level_differences(made: Mapping, group: str, key: str) -> Grid | None:
+    """AUC less ours at the same level; None where nothing is tested."""
+    rows = [r for r in made["rows"] if r["group"] == group and key in r["comparison"]]
+    if not rows:
+        return None
+    title = f"AUC less ours, {key}, by {group}: difference × 1000, 95 % interval, Holm's p"
+    grid = level_grid(title, rows, lambda row: difference(row["comparison"][key]))
+    alike = any(is_alike(t[key]) for t in map(comparisons, rows) if key in t)
+    return dataclasses.replace(grid, note=SMALL if alike else "")
+
+
+def level_grid(title: str, rows: Sequence[Row], cell: Callable[[Row], str]) -> Grid:
+    """A line a model, a column a level; in brackets how far the tasks diverge in truth."""
+    levels = grouped(rows, "at")
+    cells = {(row["tuned_as"], row["at"]): cell(row) for row in rows}
+    header = ["", *(f"{at} ({own[0]['true_divergence']:.2f})" for at, own in levels.items())]
+    names = dict.fromkeys(row["tuned_as"] for row in rows)
+    lines = [(f"`{n}`", *(cells.get((n, at), "") for at in levels)) for n in names]
+    return Grid(header, lines, f"{title} (true divergence)", marked=True)
+
+
+# ---------------------------------------------------------------- notes
+
+
+def footnotes(made: Mapping) -> list[str]:
+    """Where the numbers come from, and what the signs mean."""
+    notes = []
+    if cut := made.get("shortened"):
+        notes.append(
+            f"Shortened, to try it out: {'; '.join(cut)}. Full training gives other values, so "
+            "nothing published or trained in full is shown beside these."
+        )
+    of_gaps = made["table"] == DIVERGENCE
+    what, best = ("Gap × 1000, mean of tasks,", "smallest") if of_gaps else ("AUC", "highest")
+    settings = "nothing is tuned, each entry has those of its protocol."
+    if made["trials"]:
+        settings = f"{with_ours(SETTINGS[made['table']], made)} {tuned(made)}."
+    notes += [
+        f"{what} on the test split, mean ± standard deviation over "
+        f"{counted(made['seeds'], 'seed')} not used for tuning; bold: our runs' {best} mean. "
+        f"Settings: {settings} {made['note']}".rstrip(),
+        SHORT if cut else ONE_SEED if made["seeds"] < 2 else signs(made),
+        OF_SIZES,
+    ]
+    if regressions := keys_with(made["rows"], "rmse"):
+        notes.append(
+            f"Regressions have no AUC, and are not tested: {', '.join(regressions)}. Their errors "
+            "are in tables of their own."
+        )
+    notes += powerless(made)
+    edges: dict[str, list[str]] = {}
+    for name, tuning in made["tuning"].items():
+        for option in tuning["at_edge"]:
+            edges.setdefault(option, []).append(name)
+    notes += [f"At the edge of its range: `{o}` of {', '.join(own)}." for o, own in edges.items()]
+    failed = [f"{t['failed']} of {name}" for name, t in made["tuning"].items() if "failed" in t]
+    notes += [f"Trials that failed: {', '.join(failed)}."] if failed else []
+    told: dict[str, list[str]] = {}  # how models from outside were trained
+    for name, reference in made["references"].items():
+        told.setdefault(reference.get("note", ""), []).append(name)
+    notes += [f"{'; '.join(names)}: {note}." for note, names in told.items() if note]
+    notes += [f"Published, {p['source']}: {p['note']}." for p in made["published"]]
+    if made["missing"]:
+        count = sum(made["missing"].values())
+        notes.append(f"Not finished; runs still missing: {count} ({'; '.join(made['missing'])}).")
+    if not made["rows"]:
+        return [*notes, f"`{made['command']}`: no run is finished yet."]
+    dates = " to ".join(dict.fromkeys((made["cell_dates"][0], made["cell_dates"][-1])))
+    jax = ", ".join(made["versions"].get("jax", ()))
+    devices = "; ".join(made["devices"])
+    return [*notes, f"`{made['command']}`; runs of {dates}; jax {jax}; {devices}."]
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def signs(made: Mapping) -> str:
+    """What the arrows mean, and what p covers."""
+    tested = f" on {' and '.join(made['tested'])}" if made["tested"] else ""
+    tuning = ", which was done once"
+    if transfer_cost(made):
+        tuning = ", nor that rows could take settings from elsewhere"
+    if any(row["name"].endswith(AGAIN) for row in made["rows"]):
+        tuning = f": rows `{AGAIN.strip(', ')}` show what it adds"
+    family = "the table"
+    if made["table"] == DIVERGENCE:
+        family = "the rows of a level, the mean of tasks and the tasks each as one family"
+    few_groups = any(row.get("few_groups") for row in made["rows"])
+    groups = f", or fewer than {FEWEST} groups" if few_groups else ""
+    return (
+        f"↓ ↑: below or above {opponent(made)}{tested} at p < {LEVEL}, each task in the space of "
+        "its loss (hierarchical bootstrap over seeds and test examples, Holm-corrected over "
+        f"{family}; the p-values do not cover tuning{tuning}); too few: fewer than 100 "
+        f"examples of a class{groups}."
+    )
+
+
+def powerless(made: Mapping) -> list[str]:
+    """A note if there are too many comparisons for any to be significant."""
+    families: dict[tuple, list[float]] = {}
+    for row in made["rows"]:
+        family = (row["group"], row["at"]) if made["table"] == DIVERGENCE else ()
+        own = [test["least"] for key, test in comparisons(row).items() if key != MEAN]
+        families.setdefault(family, []).extend(own)
+    least = max(families.values(), key=sum, default=[])
+    if sum(least) < LEVEL:
+        return []
+    return [
+        f"{len(least)} comparisons: after Holm's correction, the draws cannot show a p below "
+        f"{sum(least):.2f}, so there are no signs."
+    ]
+
+
+def tuned(made: Mapping) -> str:
+    """How settings were found, and what that cost by row."""
+    best, seeds = made["finalists"]
+    text = (
+        "successive halving on validation, in one space, with as many examples as "
+        f"{counted(made['trials'], 'run')} of full length train on"
+    )
+    if best > 1:
+        text += f"; the best {best} settings were trained again with {counted(seeds, 'other seed')}"
+    whose = {n: t["transfer"]["from"] for n, t in made["tuning"].items() if "transfer" in t}
+    if whose:
+        taken = [f"{name} from {other}" for name, other in whose.items() if other != name]
+        given = next(
+            t["transfer"].get("given", ()) for n, t in made["tuning"].items() if n in whose
+        )
+        more = "".join(f", and those given from {name}" for name in given)
+        text += (
+            f"; then each tried the best settings of all others as well{more}, for "
+            f"{transfer_cost(made):.1f} runs more (settings taken from others: "
+            f"{', '.join(taken) or 'none'})"
+        )
+    spent = [
+        f"{name} {tuning['examples'] / tuning['run']:.2f} ({counted(tuning['trials'], 'trial')})"
+        for name, tuning in made["tuning"].items()
+        if "examples" in tuning
+    ]
+    return f"{text}. Spent, in runs: {', '.join(spent)}" if spent else text
+
+
+def transfer_cost(made: Mapping) -> float:
+    """What trying settings of others cost an entry, at most, in runs; 0 without a transfer."""
+    kept = [tuning for tuning in made["tuning"].values() if "transfer" in tuning]
+    return max((tuning["transfer"]["examples"] / tuning["run"] for tuning in kept), default=0.0)

@@ -1,0 +1,118 @@
+"""A table's files: JSON, Markdown, LaTeX, CSV, pictures, and a page of all tables of a protocol."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import json
+import pathlib
+import shlex
+from collections.abc import Mapping, Sequence
+
+import rich.console
+
+from dtn_jax.papertables import pictures
+from dtn_jax.papertables.entries import TABLES
+from dtn_jax.papertables.grids import SIZES, footnotes, grids, main_grid, title_of
+from dtn_jax.papertables.numbers import DIVERGENCE, FORMAT, differences, values
+from dtn_jax.report import screen
+from dtn_jax.report.grid import Grid, in_latex, plain
+from dtn_jax.report.html import embedded, formatted, page
+from dtn_jax.report.markdown import prose
+from dtn_jax.shared_files import write_whole
+
+PLACES = ("--workdir", "--runs", "--data_dir", "--manual_dir", "--cache_dir", "--entries")
+
+
+def write(made: Mapping, folder: pathlib.Path) -> None:
+    """Writes the table's files, and report.html anew."""
+    stem = folder / made["table"]
+    write_whole(stem.with_suffix(".json"), json.dumps(made, indent=1) + "\n")
+    drawn = [path.name for path in pictures.draw(made, stem)]
+    write_whole(stem.with_suffix(".md"), markdown(made, drawn))
+    write_whole(stem.with_suffix(".tex"), latex(made))
+    write_whole(stem.with_suffix(".csv"), values(made).write_csv())
+    write_whole(folder / f"{made['table']}_differences.csv", differences(made).write_csv())
+    write_whole(folder / "report.html", report(folder))
+
+
+def markdown(made: Mapping, drawn: Sequence[str] = ()) -> str:
+    """The tables, the names of PNG files beside them as pictures, and the notes."""
+    title = f"{title_of(made)}: {made['dataset']}"
+    parts = [f"# {prose(title)}\n"]
+    for i, grid in enumerate(grids(made)):
+        parts.append((f"## {prose(grid.title)}\n\n" if i else "") + grid.markdown())
+        parts += [f"{prose(grid.note)}\n"] if grid.note else []
+    parts += [f"![{name.removesuffix('.png')}]({name})\n" for name in drawn]
+    return "\n".join(parts) + "\n" + "".join(f"- {prose(note)}\n" for note in footnotes(made))
+
+
+def latex(made: Mapping) -> str:
+    """A table environment for each printed table; the table's notes stand under the first."""
+    shown = grids(made)
+    if shown:
+        shown[0] = dataclasses.replace(shown[0], note=" ".join(footnotes(made)))
+    return "\n".join(grid.latex() for grid in shown) or f"% {in_latex(' '.join(footnotes(made)))}\n"
+
+
+def report(folder: pathlib.Path) -> str:
+    """A page of the tables that the folder has, pictures inside; older ones are left out."""
+    paths = [folder / f"{name}.json" for name in TABLES]
+    every = [json.loads(path.read_text()) for path in paths if path.exists()]
+    every = [made for made in every if made.get("format") == FORMAT]
+    contents = "".join(
+        f'<li><a href="#{made["table"]}">{html.escape(title_of(made))}</a></li>' for made in every
+    )
+    sections = "\n".join(section(made, folder) for made in every)
+    return page(f"dtn_jax: tables of {every[0]['dataset']}", f"<ul>{contents}</ul>\n{sections}")
+
+
+def section(made: Mapping, folder: pathlib.Path) -> str:
+    """A table with its pictures, notes and settings."""
+    parts = [f'<h2 id="{made["table"]}">{html.escape(title_of(made))}</h2>']
+    settings = [
+        (f"`{row['name']}`", " ".join(f"`{k}={v}`" for k, v in row["config"].items()))
+        for row in made["rows"]
+    ]
+    title = "Settings that are not the defaults"
+    for i, grid in enumerate([*grids(made), Grid(["", title], settings, title, marked=True)]):
+        parts.append((f"<h3>{html.escape(grid.title)}</h3>" if i else "") + grid.html())
+        parts += [f'<p class="note">{formatted(grid.note)}</p>'] if grid.note else []
+    parts += [
+        f'<img alt="{html.escape(path.stem)}" src="{embedded(path.read_bytes())}">'
+        for path in sorted(folder.glob(f"{made['table']}_*.png"))
+    ]
+    versions = ", ".join(f"{name} {' and '.join(v)}" for name, v in made["versions"].items())
+    notes = [*map(formatted, footnotes(made)), html.escape(versions)]
+    return "\n".join([*parts, *(f'<p class="note">{note}</p>' for note in notes)])
+
+
+def show(made: Mapping, path: pathlib.Path) -> None:
+    """The main table and the differences in the terminal; all else is in the files."""
+    shown = grids(made)
+    if made["table"] == DIVERGENCE:
+        shown = shown[:1]
+    elif shown:
+        main = main_grid(made | {"published": []})
+        wanted = [i for i, n in enumerate(main.header) if not n or n in SIZES or n[:4] == "AUC "]
+        shown = [main.take(wanted), *(g for g in shown[1:2] if g.title.startswith("AUC less"))]
+    for grid in shown:
+        header = [name.replace(" ", "\n").replace("@", "\n@") for name in grid.header]
+        narrow = dataclasses.replace(grid, header=header)
+        screen.show(rich.console.Group(narrow.terminal(screen.console().width), ""))
+    for note in footnotes(made):
+        screen.say(plain(note), style="dim", highlight=False)
+    screen.say(f"{path}, .tex, .csv, pictures, and {path.with_name('report.html')}")
+
+
+def remade(arguments: Sequence[str]) -> str:
+    """The command that makes the whole table, without the folders."""
+    words = iter(arguments)
+    kept = []
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if name not in PLACES:
+            kept.append(word)
+        elif not equals:
+            next(words, None)  # its value
+    return shlex.join(["dtn-jax", "paper_tables", *kept])

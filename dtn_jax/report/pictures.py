@@ -1,0 +1,187 @@
+"""What all pictures share: colours, panels beside each other, titles, and PNG files.
+
+They are `matplotlib.figure.Figure` objects without pyplot: no global state, no display,
+thread-safe. Names come from data: '$' in them is a letter.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pathlib
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+import PIL.Image
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.dates import HOURLY, MINUTELY, AutoDateLocator
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from dtn_jax.shared_files import replacing
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart, and two more.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLOURS += ("#8C510A", "#7B3FB5")
+LINES = ("-", "--", ":", "-.")
+GRID = {"color": "#DDDDDD", "linewidth": 0.7}
+NOTE = {"color": "#666666", "fontsize": 9}
+LETTERS = 14  # of a grey line, an inch
+PALETTE = 64
+
+
+def plain(figure: Figure) -> None:
+    """Lets '$' be a letter in a picture, but on logarithmic axes, whose numbers have it for TeX."""
+    powers = {
+        id(label)
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        if axis.get_scale() != "linear"
+        for label in axis.get_ticklabels(which="both")
+    }
+    for text in figure.findobj(Text):
+        if id(text) not in powers:
+            text.set_parse_math(False)
+
+
+def png(figure: Figure, dpi: int = 150, **how: object) -> bytes:
+    """The figure as a PNG; `how`: of savefig."""
+    drawn = io.BytesIO()
+    plain(figure)
+    figure.savefig(drawn, dpi=dpi, facecolor="white", format="png", **how)
+    return drawn.getvalue()
+
+
+def save(figure: Figure, path: str | pathlib.Path) -> None:
+    """Writes a PNG; its folder is made."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_bytes(png(figure))
+
+
+def save_small(figure: Figure, path: str | pathlib.Path, dpi: int = 100, **how: object) -> None:
+    """A PNG of few colours, a third of the size of one of all colours; `how`: of savefig."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = PIL.Image.open(io.BytesIO(png(figure, dpi, **how))).convert("RGB")
+    # The median cut, which is the default, has no colour for a few cells of a heat map.
+    few = picture.quantize(PALETTE, PIL.Image.Quantize.MAXCOVERAGE, dither=PIL.Image.Dither.NONE)
+    few.save(path, "PNG", optimize=True)
+
+
+def panels(
+    count: int, most: int, size: tuple[float, float], least: float = 0.0, **how: object
+) -> tuple[Figure, list[Axes]]:
+    """A figure with so many panels of a size in inches, at most `most` beside each other.
+
+    Args:
+      count: of the panels; without one there is an empty panel.
+      most: columns.
+      size: width and height of each.
+      least: inches of the figure's width.
+      how: of `Figure.subplots`.
+    """
+    columns = max(min(count, most), 1)
+    rows = math.ceil(max(count, 1) / columns)
+    width = max(size[0] * columns, least)
+    figure = Figure(figsize=(width, 0.7 + size[1] * rows), layout="constrained")
+    every = figure.subplots(rows, columns, squeeze=False, **how).ravel()
+    for axes in every[max(count, 1) :]:
+        axes.remove()
+    return figure, list(every[: max(count, 1)])
+
+
+def header(figure: Figure, text: str, below: str = "") -> None:
+    """A bold title and grey lines below it, at the top of a figure of constrained layout."""
+    width, height = figure.get_size_inches()
+    lines = textwrap.wrap(below, int(width * LETTERS)) if below else []
+    figure.text(0.1 / width, 1 - 0.1 / height, text, va="top", fontsize=11.5, fontweight="bold")
+    figure.text(0.1 / width, 1 - 0.36 / height, "\n".join(lines), va="top", linespacing=1.4, **NOTE)
+    taken = 0.4 + 0.18 * len(lines)
+    figure.get_layout_engine().set(rect=(0, 0, 1, 1 - taken / height))
+
+
+def clean(axes: Axes, title: str = "", pad: float | int = 8) -> None:
+    """A title, a grid and no frame: what all panels share."""
+    style = {"fontsize": 11.5, "fontweight": "bold", "parse_math": False}  # a name may hold a $
+    axes.set_title(title, loc="left", pad=pad, **style)
+    axes.grid(True, **GRID)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def note(axes: Axes, text: str) -> None:
+    """A message in the middle of an empty panel."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", **NOTE)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def named_lines(axes: Axes, names: Sequence[str], size: float | int = 8.5) -> None:
+    """Lines with names, the first on top."""
+    axes.set_yticks(range(len(names)), names, fontsize=size, parse_math=False)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(axis="both", labelsize=size)
+    axes.tick_params(axis="y", length=0)
+
+
+def cells(
+    axes: Axes,
+    values: np.ndarray,
+    texts: Sequence[Sequence[str]],
+    columns: Sequence[str],
+    rows: Sequence[str],
+    size: float | int = 8.5,
+    dark: float | int = np.inf,
+    **how: object,
+) -> object:
+    """A heat map with a text in each cell; returns what a colour bar is made of.
+
+    Args:
+      values: `[R, C]`, of the colours; what is not finite has none.
+      texts: of the cells.
+      columns, rows: the names beside them.
+      size: of the letters.
+      dark: text is white where a value's size is above it.
+      how: of `pcolormesh`.
+    """
+    image = axes.pcolormesh(values, edgecolors="white", linewidth=1, **how)
+    axes.invert_yaxis()
+    for (y, x), value in np.ndenumerate(values):
+        ink = "white" if abs(value) > dark else "#222222"
+        where = {"ha": "center", "va": "center", "fontsize": size, "color": ink}
+        axes.text(x + 0.5, y + 0.5, texts[y][x], **where)
+    axes.set_xticks(np.arange(len(columns)) + 0.5, columns, fontsize=size)
+    axes.set_yticks(np.arange(len(rows)) + 0.5, rows, fontsize=size)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return image
+
+
+def colour_bar(figure: Figure, axes: Axes, image: object, text: str) -> Axes:
+    """A bar beside the axes that says what the colours of an image are; returns its axes."""
+    bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02, aspect=30)
+    bar.set_label(text, fontsize=8.5, color=NOTE["color"])
+    bar.ax.tick_params(labelsize=8, length=2)
+    bar.outline.set_visible(False)
+    return bar.ax
+
+
+def percents(axis: Axis) -> None:
+    """The axis' numbers are shares, written as percentages."""
+    axis.set_major_formatter(lambda x, _: f"{100 * x:.4g}%")
+
+
+def whole_numbers(axis: Axis) -> None:
+    """The axis' numbers are counts."""
+    axis.set_major_formatter(lambda x, _: f"{x:,.0f}")
+
+
+def day_ticks(least: int, most: int) -> AutoDateLocator:
+    """So many ticks at whole days, months or years, however few days there are."""
+    locator = AutoDateLocator(minticks=least, maxticks=most)
+    locator.intervald[HOURLY] = locator.intervald[MINUTELY] = [24]  # whole days
+    return locator

@@ -1,0 +1,90 @@
+"""Keeps tables of papers in the repository: their Markdown, and in their JSON what pages show.
+
+Pictures, CSV, LaTeX, HTML and runs stay in the first folder, and so do the metrics that no page
+prints. What the architectures of `overall` were tuned to becomes configs/tuned/NAME.json, if that
+is there.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+
+from dtn_jax.cli import command
+from dtn_jax.config import flatten, identity, load_config
+from dtn_jax.config.files import TUNED
+from dtn_jax.metrics import METRICS
+from dtn_jax.papertables.grids import is_printed
+from dtn_jax.papertables.protocol import usual
+from dtn_jax.shared_files import write_whole
+
+EXAMPLE = (
+    "python -m experiments.keep_tables --source=runs/paper/kuairand "
+    "--target=experiments/results/paper/kuairand"
+)
+DIGITS = 8  # of a number
+OVERALL = "overall"  # the table whose rows' configs are read
+PICTURE = re.compile(r"^!\[.*\]\(.*\)\n+", re.MULTILINE)
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = command.parser(__doc__, EXAMPLE)
+    parser.add_argument("--source", required=True, help="a folder of tables")
+    parser.add_argument("--target", required=True, help="where they are kept")
+    known = parser.parse_args(arguments)
+    source, target = pathlib.Path(known.source), pathlib.Path(known.target)
+    target.mkdir(parents=True, exist_ok=True)
+    for path in sorted(source.glob("*.md")):
+        write_whole(target / path.name, PICTURE.sub("", path.read_text()))
+    settings, overall = TUNED / f"{target.name}.json", source / f"{OVERALL}.json"
+    if settings.exists() and overall.exists():
+        found = tuned(target.name, json.loads(overall.read_text()))
+        write_whole(settings, json.dumps(found, indent=1) + "\n")
+    for path in sorted(source.glob("*.json")):
+        found = slim(json.loads(path.read_text()))
+        if path.stem != OVERALL:
+            found["rows"] = [row | {"config": {}} for row in found["rows"]]
+        text = json.dumps(found, separators=(",", ":"))
+        write_whole(target / path.name, text.replace('{"name"', '\n{"name"') + "\n")
+
+
+def slim(value: object, measured: bool = False) -> object:
+    """A table's content without the metrics that are not printed, its numbers in few digits."""
+    if isinstance(value, Mapping):
+        return {
+            key: slim(one, measured or key in ("metrics", "test"))
+            for key, one in value.items()
+            if not measured or key not in METRICS or is_printed(key)
+        }
+    if isinstance(value, list):
+        return [slim(one, measured) for one in value]
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+
+
+def tuned(name: str, found: Mapping) -> dict[str, dict[str, object]]:
+    """{architecture: {option: value}}: where the table's runs are not as configs/NAME.py alone."""
+    settings, defaults = {}, usual()
+    for row in (row for row in found["rows"] if row["name"] == row["architecture"]):
+        alone = f"configs/{name}.py:model.architecture={row['architecture']}"
+        values = flatten(load_config(alone))
+        options = identity(load_config(f"{alone},model.experts={row['experts']}"))
+        has = {key: row["config"].get(key, str(defaults[key])) for key in options}
+        settings[row["architecture"]] = {
+            key: literal(value) for key, value in has.items() if value != str(values[key])
+        }
+    return settings
+
+
+def literal(text: str) -> object:
+    """A setting's value: a number or a truth value, else the text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> None:
     from dtn_jax.export import load
     from dtn_jax.export.batches import LEAST
     from dtn_jax.export.score_files import Job
-    from dtn_jax.export.tables import padded
+    from dtn_jax.export.weights_file import padded
 
     largest = known.batch_rows
     if largest and largest != padded(largest, LEAST):

@@ -17,12 +17,13 @@ from dtn_jax.data import rows as names
 from dtn_jax.data import times
 from dtn_jax.data.formula import Expression, of_column
 from dtn_jax.data.quantiles import signed_log
+from dtn_jax.data.raw.types import Reject as Rejected
 from dtn_jax.data.rows import Rows
 from dtn_jax.data.schemas.spec import FieldSpec, Spec, TaskSpec
 from dtn_jax.data.stages import split
 from dtn_jax.data.stages.account import Account
 from dtn_jax.field import SEVERAL
-from dtn_jax.shapes import Bool
+from dtn_jax.shapes import Bool, Int
 
 WRONG_TYPE = "wrong type"
 NOT_FINITE = "number that is not finite"
@@ -187,23 +188,57 @@ def outside(task: TaskSpec) -> str:
     return f"label of {task.name!r} outside its range, {expected}"
 
 
+class Bad:
+    """Collects the bad rows of a table, each with the first reason that is found for it.
+
+    Attributes:
+      numbers: `[B]`, each row's number in `file`, for messages.
+      good: bool `[B]`, of rows that nothing has rejected.
+      account: how many rows are bad for which reason, and the first 1,000 of each in full.
+    """
+
+    def __init__(
+        self, numbers: Int[np.ndarray, " B"], file: str = "", account: Account | None = None
+    ):
+        self.numbers, self.file = numbers, file
+        self.good = np.ones(len(numbers), bool)
+        self.account = Account() if account is None else account
+        self.account.rows += len(numbers)
+
+    def __call__(
+        self, good: pl.Series | np.ndarray, reason: str, column: pl.Series | None = None
+    ) -> None:
+        """Rejects the rows where `good` is False; `column` has the values to show."""
+        good = good.to_numpy() if isinstance(good, pl.Series) else good
+        bad = self.good & ~good
+        if bad.any():
+            name, offending = "", None
+            if column is not None:
+                name, offending = column.name, column.filter(pl.Series(bad))
+            self.account.add(self.file, self.numbers[bad], reason, name, offending)
+            self.good &= good
+
+    def broken(self, rejects: Sequence[Rejected]) -> None:
+        """Rejects rows that could not be read at all."""
+        self.account.broken(self.file, rejects)
+        self.account.rows -= len(rejects)  # they are among the rows
+        self.good &= ~np.isin(self.numbers, [reject.row for reject in rejects])
+
+
 class Cleaner:
-    """Turns raw rows into clean ones, and counts those that it rejects.
+    """Turns raw rows into clean ones.
 
     Args:
       spec: the schema file.
       time_unit: of the time column.
-      account: what is rejected is added to it.
     """
 
-    def __init__(self, spec: Spec, time_unit: str, account: Account):
-        self.spec, self.time_unit, self.account = spec, time_unit, account
+    def __init__(self, spec: Spec, time_unit: str = ""):
+        self.spec, self.time_unit = spec, time_unit
 
-    def rows(self, file: str, frame: pl.DataFrame, numbers: np.ndarray) -> Rows:
-        """The good rows of a chunk of a file; `numbers` are their places in it."""
-        spec, histories = self.spec, self.spec.histories()
-        self._file, self._numbers, self._good = file, numbers, np.ones(len(numbers), bool)
-        self.account.rows += len(numbers)
+    def rows(self, frame: pl.DataFrame, bad: Bad) -> Rows:
+        """The good rows of a table; `bad` is told of the others, and may know of some."""
+        spec, histories, self._check = self.spec, self.spec.histories(), bad
         found = {}
         if spec.time:
             found[names.TIME] = self._time(frame[spec.time])
@@ -226,20 +261,11 @@ class Cleaner:
         for field in histories:
             found[names.EVENT + field.name] = self._event(field, frame)
         columns = [*values, *(pl.Series(name, column) for name, column in found.items())]
-        every = pl.DataFrame([pl.Series(names.ROW, numbers, pl.Int64), *columns])
-        if not self._good.all():
-            every = every.filter(pl.Series(self._good))
+        every = pl.DataFrame([pl.Series(names.ROW, bad.numbers, pl.Int64), *columns])
+        if not bad.good.all():
+            every = every.filter(pl.Series(bad.good))
         compared = [names.GROUP, names.USER, names.SPLIT]
         return names.of_frame(every, [*compared, *coded(spec.fields)])
-
-    def _check(self, good: pl.Series | np.ndarray, reason: str, column: pl.Series) -> None:
-        """Rejects the rows where `good` is False, and that nothing else has rejected."""
-        good = good.to_numpy() if isinstance(good, pl.Series) else good
-        bad = self._good & ~good
-        if bad.any():
-            offending = column.filter(pl.Series(bad))
-            self.account.add(self._file, self._numbers[bad], reason, column.name, offending)
-            self._good &= good
 
     def _time(self, column: pl.Series) -> pl.Series:
         self._check(column.is_not_null(), "missing time", column)

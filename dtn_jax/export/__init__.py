@@ -2,7 +2,7 @@
 
     model_folder.py   what lies in the folder, and that it is as it was written
     model.py          `load`: a model that scores raw rows
-    encoding.py       raw rows to the program's arrays, by log_encoding.py
+    encoding.py       raw rows to the program's arrays
     scores.py         logits to calibrated probabilities in every space
     write/            the training side: a finished run becomes a model
 

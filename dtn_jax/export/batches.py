@@ -11,7 +11,7 @@ import numpy as np
 
 from dtn_jax.export.compiled import Program
 from dtn_jax.export.encoded import NOT_FINITE, Encoded
-from dtn_jax.export.tables import Weights, padded
+from dtn_jax.export.weights_file import Weights, padded
 from dtn_jax.shapes import Float32, Int32
 
 LEAST = 8  # rows of a batch
@@ -78,11 +78,8 @@ class Batches:
         size = self.size(count)
 
         def pad(array: np.ndarray, fill: int) -> np.ndarray:
-            part = array[at]
-            if count == size:
-                return part
-            empty = np.full((size - count, *part.shape[1:]), fill, part.dtype)
-            return np.concatenate([part, empty])
+            beyond = ((0, size - count), (0, 0))
+            return array[at] if count == size else np.pad(array[at], beyond, constant_values=fill)
 
         ids = pad(encoded.ids, -1)
         known = (ids >= 0)[:, None]

@@ -17,8 +17,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from dtn_jax.errors import UserError, choose
-from dtn_jax.export.model_folder import AGAIN, CALIBRATION, read_json
+from dtn_jax.errors import choose
+from dtn_jax.export.model_folder import CALIBRATION, read_json, reading
 from dtn_jax.schema import Schema
 
 METHODS = ("none", "platt", "isotonic")  # simplest first
@@ -32,15 +32,10 @@ def read(folder: pathlib.Path, schema: Schema) -> dict[str, dict]:
     Raises:
       UserError: calibration.json is missing or damaged: another task, method or number.
     """
-    path = folder / CALIBRATION
-    found = read_json(path)
-    try:
-        if not isinstance(found, dict):
-            raise ValueError("expected {task: calibration}")
+    with reading(folder / CALIBRATION) as path:
+        found = read_json(path)
         for task, calibration in found.items():
             _check(choose("task", task, schema.task_names), calibration)
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path} is damaged ({error}); {AGAIN}") from None
     return {task: found.get(task, NONE) for task in schema.task_names}
 
 

@@ -1,22 +1,29 @@
-"""The program of a model: read once, compiled for a few batch sizes, called with padded batches."""
+"""The program of a model: read once, compiled for a few batch sizes, called with padded batches.
+
+StableHLO is read for six months by later versions of JAX, so a model says how old its program is.
+"""
 
 from __future__ import annotations
 
+import datetime
 import pathlib
 import re
+import warnings
 from collections.abc import Mapping
 
 import jax
-import numpy as np
 from jax import export
 
-from dtn_jax.errors import TO_SCORE, UserError
-from dtn_jax.export.age import ANEW, told
+from dtn_jax.errors import UserError
 from dtn_jax.export.model_folder import PROGRAM
 
 EMBEDDING, SCALE = "tables/embedding", ".scale"  # SCALE ends the name of a table's scales
+INPUTS = {"ids", "rows", "weights", "numeric"}
 CALLS = re.compile(r"custom_call @([\w.$-]+)")
-HARMLESS = ("shape_assertion", "Sharding", "SPMDFullToShardShape", "SPMDShardToFullShape")
+HARMLESS = {"shape_assertion", "Sharding", "SPMDFullToShardShape", "SPMDShardToFullShape"}
+GUARANTEED = 180  # days in which a later JAX reads a program
+EARLY = 30  # days before that, in which it is told
+ANEW = "Make it anew from the folder alone: dtn-jax export --again MODEL"
 
 
 class Program:
@@ -44,55 +51,40 @@ class Program:
         except Exception as error:  # of several libraries, each with its own classes
             raise UserError(f"{PROGRAM} can't be run: {_first_line(error)}") from error
 
-    def check(self, weights: Mapping[str, np.ndarray]) -> None:
-        """Raises ValueError unless these are the weights that the program reads."""
-        for name, wanted in self.weights.items():
-            if name not in weights:
-                raise ValueError(f"there are no weights {name!r}")
-            got = weights[name]
-            shape = tuple(n for n in got.shape)
-            fits = len(shape) == len(wanted.shape) and all(
-                not isinstance(w, int) or w == n for w, n in zip(wanted.shape, shape)
-            )
-            if not fits or got.dtype != wanted.dtype:
-                raise ValueError(
-                    f"weights {name!r} are {got.dtype}{list(shape)}, the program reads "
-                    f"{wanted.dtype}{list(map(str, wanted.shape))}"
-                )
-
 
 def read_program(folder: pathlib.Path, manifest: Mapping) -> Program:
-    """The program of a model.
+    """The program of a model; warns in time that later versions of JAX will not read it.
 
     Raises:
       UserError: it is damaged, runs code of its host, or is too old for this version of JAX.
     """
-    path = folder / PROGRAM
+    path, (age, days) = folder / PROGRAM, _age(manifest)
     try:
         exported = export.deserialize(bytearray(path.read_bytes()))
-        text = exported.mlir_module()
+        others = sorted(set(CALLS.findall(exported.mlir_module())) - HARMLESS)
         program = Program(exported)
-        if set(program.inputs) != {"ids", "rows", "weights", "numeric"} or program.tasks < 1:
+        if set(program.inputs) != INPUTS or program.tasks < 1:
             raise ValueError(f"its inputs are {', '.join(map(str, program.inputs))}")
-    except ImportError as error:  # of flatbuffers, which jax imports so late
-        raise UserError(
-            f"{path} can't be read for want of a package ({_first_line(error)}): {TO_SCORE}"
-        ) from None
     except Exception as error:  # of several libraries, each with its own classes
-        raise UserError(
-            f"{path} can't be read ({_first_line(error)}). {told(manifest)}. {ANEW}"
-        ) from None
-    others = sorted(set(CALLS.findall(text)) - set(HARMLESS))
+        raise UserError(f"{path} can't be read ({_first_line(error)}). {age}. {ANEW}") from None
     if others:
         raise UserError(f"{path} calls functions of the machine ({others[0]}), so it is not run")
-    platform = jax.default_backend()
-    here = {"gpu": "cuda"}.get(platform, platform)
-    if here not in exported.platforms:
-        raise UserError(
-            f"{path} was made for {', '.join(exported.platforms)}; JAX runs on {here} here. Set "
-            f"JAX_PLATFORMS=cpu to score on the CPU"
-        )
+    if days > GUARANTEED - EARLY:
+        told = f"{age}. JAX reads programs for {GUARANTEED} days, and may refuse older ones. {ANEW}"
+        warnings.warn(told, stacklevel=3)
     return program
+
+
+def _age(manifest: Mapping) -> tuple[str, float]:
+    """When, and with which JAX, the program was made, and which JAX is here; and days since then,
+    0 where the manifest does not say."""
+    facts = manifest.get("program", {})
+    by, when, days = facts.get("jax", "of an unknown version"), "at an unknown time", 0.0
+    if "made" in facts:
+        made = datetime.datetime.fromisoformat(facts["made"])
+        days = (datetime.datetime.now(datetime.UTC) - made).total_seconds() / 86400
+        when = f"{days:.0f} days ago"
+    return f"The program was made {when} by JAX {by}; this is JAX {jax.__version__}", days
 
 
 def _first_line(error: Exception) -> str:

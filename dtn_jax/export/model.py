@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -16,15 +16,14 @@ import numpy as np
 import polars as pl
 
 from dtn_jax.errors import UserError, choose
-from dtn_jax.export import age, calibration, encoding, model_folder
+from dtn_jax.export import calibration, encoding, model_folder, spec_json
 from dtn_jax.export.batches import LARGEST, LEAST, Batches
-from dtn_jax.export.compiled import Program, read_program
+from dtn_jax.export.compiled import read_program
 from dtn_jax.export.encoded import Bad, Encoded
 from dtn_jax.export.encoding import Encoding
-from dtn_jax.export.model_folder import AGAIN, Facts
+from dtn_jax.export.model_folder import ENCODERS, Facts
 from dtn_jax.export.scores import meanings, outputs, scores
-from dtn_jax.export.tables import PLACES, Weights, padded
-from dtn_jax.export.weights_file import read_weights
+from dtn_jax.export.weights_file import PLACES, Weights, padded, read_weights
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Float32
 
@@ -89,8 +88,7 @@ class Model:
         A row whose logits are not finite is bad from here on. Batches are padded to a power of
         two, of `largest` rows at most; what pads changes nothing.
         """
-        (found,) = self.batches.logits(iter([encoded]))
-        return found
+        return next(self.batches.logits(iter([encoded])))
 
     def score(self, rows: Any) -> pl.DataFrame:
         """Calibrated probabilities of raw rows; of a regression what it predicts, in its unit.
@@ -112,8 +110,7 @@ class Model:
             first, count = encoded.bad[0], int((~encoded.good).sum())
             more = f" ({count:,} of {len(encoded):,} rows are bad)" if count > 1 else ""
             column = f", column {first.column!r}" if first.column else ""
-            value = f": {first.value}" if first.value else ""
-            told = f"{first.reason}{value}"
+            told = f"{first.reason}: {first.value}" if first.value else first.reason
             if first.value and first.reason.startswith("expected "):
                 told = f"got {first.value}, {first.reason}"
             raise UserError(f"row {first.row}{column}: {told}{more}")
@@ -123,17 +120,12 @@ class Model:
         """{output: float64 `[B]`} of `logits`, calibrated; NaN stays NaN."""
         return scores(logits, self.schema, self.facts.tasks, self.calibrations)
 
-    def compile(self, sizes: Sequence[int] | None = None) -> tuple[int, ...]:
-        """Compiles the program for batches of these sizes, each padded; returns those.
-
-        None: for every power of two up to `largest`.
-        """
-        if sizes is None:
-            sizes = [1 << n for n in range(self.batches.largest.bit_length())]
-        made = sorted(set(map(self.batches.size, sizes)))
-        for size in made:
+    def compile(self) -> tuple[int, ...]:
+        """Compiles the program for batches of every size, which it returns."""
+        sizes = {self.batches.size(1 << n) for n in range(self.batches.largest.bit_length())}
+        for size in sorted(sizes):
             self.logits(self.nothing(size))
-        return tuple(made)
+        return tuple(sorted(sizes))
 
     def nothing(self, rows: int) -> Encoded:
         """Rows that hold nothing."""
@@ -173,44 +165,22 @@ def load(
     manifest = model_folder.read_manifest(folder, verify)
     facts, schema = model_folder.read_facts(folder), model_folder.read_schema(folder)
     program = read_program(folder, manifest)
-    age.warn(manifest)
-    weights = read_weights(folder / model_folder.WEIGHTS)
-    _check(folder, program, weights, facts, schema)
+    with model_folder.reading(folder / ENCODERS) as place:
+        spec = spec_json.from_json((place / encoding.SPEC).read_text())
+        fields = encoding.read(place, spec, schema, facts.fixed, facts.optional)
+    with model_folder.reading(folder / model_folder.WEIGHTS) as path:
+        weights = read_weights(path)
+        weights = Weights({name: weights[name] for name in program.weights}, facts.rows, tables)
+    with model_folder.reading(folder / model_folder.MODEL):
+        offsets, shape = np.asarray(facts.offsets, np.int32), program.inputs["rows"].shape[1:]
+        if (*offsets.shape, len(schema.tasks)) != (*shape, program.tasks):
+            raise ValueError(f"the program has {shape} views and slots, {program.tasks} tasks")
     return Model(
         folder=folder,
         manifest=manifest,
         facts=facts,
         schema=schema,
-        encoding=encoding.read(folder, schema, facts),
-        batches=Batches(
-            program,
-            Weights({n: weights[n] for n in program.weights}, facts.rows, tables),
-            np.asarray(facts.offsets, np.int32),
-            largest=largest,
-        ),
+        encoding=fields,
+        batches=Batches(program, weights, offsets, largest=largest),
         calibrations=calibration.read(folder, schema),
     )
-
-
-def _check(
-    folder: pathlib.Path, program: Program, weights: Mapping, facts: Facts, schema: Schema
-) -> None:
-    """Raises UserError unless the files of a model go with one another."""
-    try:
-        program.check(weights)
-        if program.tasks != len(schema.tasks):
-            raise ValueError(f"the program has {program.tasks} tasks, {len(schema.tasks)} expected")
-        for name in facts.tasks:
-            choose("task", name, schema.task_names)
-        for name in (*facts.fixed, *facts.optional):
-            choose("field", name, schema.field_names)
-        offsets, rows = np.asarray(facts.offsets, np.int64), facts.rows
-        ends = offsets + np.array([field.rows for field in schema.slot_fields()])
-        views, slots = program.inputs["rows"].shape[1:]
-        if offsets.shape != (views, slots) or slots != schema.slots:
-            raise ValueError(f"the program has {slots} slots in {views} views")
-        table = weights["tables/embedding"].shape[0] if "tables/embedding" in weights else rows
-        if offsets.min() < 0 or ends.max() > rows or table != rows:
-            raise ValueError(f"its tables have {table:,} rows, and fields need {ends.max():,}")
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{folder} is damaged: {error}; {AGAIN}") from None

@@ -34,12 +34,13 @@ in it, but hidden ones and Python's caches: what is not in the manifest has no c
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import hashlib
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator
 
 from dtn_jax.errors import UserError
 from dtn_jax.schema import Schema
@@ -49,8 +50,6 @@ MANIFEST, SCHEMA, MODEL = "manifest.json", "schema.json", "config.json"
 PROGRAM, WEIGHTS = "program.stablehlo", "weights.safetensors"
 ENCODERS, CALIBRATION, CARD = "encoders", "calibration.json", "README.md"
 TUPLES = ("members", "tables", "tasks", "optional", "all_tasks")  # of Facts
-REQUIRED = (SCHEMA, MODEL, PROGRAM, WEIGHTS, CALIBRATION, f"{ENCODERS}/encoders.json")
-LARGEST_JSON = 256 << 20  # bytes of a JSON file that is read
 AGAIN = "export the run again (dtn-jax export), or restore the folder from a copy"
 
 
@@ -87,6 +86,15 @@ class Facts:
     improper: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
+@contextlib.contextmanager
+def reading(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Whatever is raised of a file of the folder, by several libraries, as a UserError."""
+    try:
+        yield path
+    except Exception as error:
+        raise UserError(f"{path} is missing or damaged ({error}); {AGAIN}") from None
+
+
 def write_manifest(folder: pathlib.Path, facts: dict) -> None:
     """Writes the manifest last, over all other files in the folder.
 
@@ -113,28 +121,26 @@ def read_manifest(folder: pathlib.Path, verify: bool = True) -> dict:
       verify: compare the SHA-256 of every file; else their sizes alone.
 
     Raises:
-      UserError: there is no model, it is of a later version, or a file is missing, has changed or
+      UserError: there is no model, it is of another version, or a file is missing, has changed or
         is not in the manifest.
     """
-    if not folder.exists():
-        raise UserError(f"{folder} is not there, so it holds no model; dtn-jax export writes one")
-    if not folder.is_dir() or not (folder / MANIFEST).is_file():
-        raise UserError(f"{folder} holds no model (no {MANIFEST}); dtn-jax export writes one")
-    manifest = read_json(folder / MANIFEST)
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
-        raise UserError(f"{folder / MANIFEST} is damaged: it lists no files; {AGAIN}")
-    if manifest.get("format") != FORMAT:
-        raise UserError(
-            f"{folder} has the format {manifest.get('format')!r}, expected {FORMAT}: another "
-            "version of dtn_jax wrote it"
-        )
-    if missing := [name for name in REQUIRED if name not in manifest["files"]]:
-        raise UserError(
-            f"{folder / MANIFEST} is damaged: it does not list {', '.join(missing)}; {AGAIN}"
-        )
-    for name, told in manifest["files"].items():
-        _check(folder, name, told, verify)
-    if added := sorted(name for name in _files(folder) if _is_added(name, manifest["files"])):
+    if not (folder / MANIFEST).is_file():
+        there = f"no {MANIFEST}" if folder.exists() else "it is not there"
+        raise UserError(f"{folder} holds no model ({there}); dtn-jax export writes one")
+    with reading(folder / MANIFEST) as path:
+        manifest = read_json(path)
+        version, listed = manifest["format"], manifest["files"]
+        expected = {name: (file["bytes"], file["sha256"]) for name, file in listed.items()}
+    if version != FORMAT:
+        told = f"{folder} has the format {version!r}, expected {FORMAT}: another version wrote it"
+        raise UserError(f"{told}; {AGAIN}")
+    for name, (size, digest) in expected.items():
+        with reading(folder / name) as path:
+            if (there := path.stat().st_size) != size:
+                raise ValueError(f"it has {there:,} bytes, expected {size:,}")
+            if verify and sha256(path) != digest:
+                raise ValueError("its SHA-256 is another than the manifest's")
+    if added := sorted(_files(folder).keys() - expected.keys() - {MANIFEST}):
         raise UserError(
             f"{folder / added[0]} is not in {MANIFEST}, so nothing tells whether it belongs to the "
             f"model ({len(added)} such in all): move it out of the folder; or {AGAIN}"
@@ -144,31 +150,20 @@ def read_manifest(folder: pathlib.Path, verify: bool = True) -> dict:
 
 def read_facts(folder: pathlib.Path) -> Facts:
     """What config.json says."""
-    path = folder / MODEL
-    try:
-        found = read_json(path)
-        found |= {name: tuple(found[name]) for name in TUPLES}
-        found["offsets"] = tuple(tuple(view) for view in found["offsets"])
-        return Facts(**found)
-    except (TypeError, KeyError) as error:
-        raise UserError(f"{path} is damaged ({error}); {AGAIN}") from None
+    with reading(folder / MODEL) as path:
+        facts = read_json(path)
+        facts |= {name: tuple(facts[name]) for name in TUPLES}
+        facts["offsets"] = tuple(map(tuple, facts["offsets"]))
+        return Facts(**facts)
 
 
 def read_schema(folder: pathlib.Path) -> Schema:
-    try:
-        return Schema.from_json((folder / SCHEMA).read_text())
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{folder / SCHEMA} is damaged ({error}); {AGAIN}") from None
+    with reading(folder / SCHEMA) as path:
+        return Schema.from_json(path.read_text())
 
 
 def read_json(path: pathlib.Path):
-    """A JSON file of the folder, if it is no larger than one should be."""
-    try:
-        if path.stat().st_size > LARGEST_JSON:
-            raise ValueError(f"{path.stat().st_size:,} bytes, expected at most {LARGEST_JSON:,}")
-        return json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is missing or damaged ({error}); {AGAIN}") from None
+    return json.loads(path.read_text())
 
 
 def model_id(folder: pathlib.Path) -> str:
@@ -187,26 +182,10 @@ def now() -> str:
 
 
 def _files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
-    return {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
-
-
-def _is_added(name: str, listed: Mapping) -> bool:
-    parts = pathlib.PurePosixPath(name).parts
-    passed_over = any(part.startswith(".") or part == "__pycache__" for part in parts)
-    return name != MANIFEST and name not in listed and not passed_over
-
-
-def _check(folder: pathlib.Path, name: str, told: dict, verify: bool) -> None:
-    """Raises UserError unless a file of the manifest lies in the folder as it was written."""
-    path = folder / name
-    if pathlib.PurePosixPath(name).is_absolute() or ".." in pathlib.PurePosixPath(name).parts:
-        raise UserError(f"{folder / MANIFEST} names {name!r}, outside of its folder")
-    try:
-        size, digest = int(told["bytes"]), str(told["sha256"])
-        there = path.stat().st_size
-        if there != size:
-            raise ValueError(f"it has {there:,} bytes, expected {size:,}")
-        if verify and sha256(path) != digest:
-            raise ValueError("its SHA-256 is another than the manifest's")
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path} is missing or damaged ({error}); {AGAIN}") from None
+    """The files in the folder and below, but hidden ones and Python's caches."""
+    files = {p.relative_to(folder): p for p in folder.rglob("*") if p.is_file()}
+    return {
+        name.as_posix(): path
+        for name, path in files.items()
+        if not any(part.startswith(".") or part == "__pycache__" for part in name.parts)
+    }

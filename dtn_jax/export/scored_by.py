@@ -89,7 +89,7 @@ class ScoredBy:
           UserError: what it says makes no sense.
         """
         try:
-            text = (pq.read_schema(path).metadata or {}).get(KEY.encode())
+            text = (pq.read_metadata(path).metadata or {}).get(KEY.encode())
             if text is None:
                 return None
             facts = json.loads(text)

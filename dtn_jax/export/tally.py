@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from dtn_jax.data.stages.account import Account
-from dtn_jax.errors import UserError
 from dtn_jax.export.encoded import Encoded
 from dtn_jax.schema import Field
 
@@ -31,29 +29,13 @@ class Tally:
         self.account.include(later.account)
         self.values = added(self.values, later.values)
 
-    def warning(self, most: float) -> str:
-        """What to say early, while rows may follow, where more than this share is bad; else ''."""
-        account = self.account
-        if not account.exceeds(most):
-            return ""
-        return (
-            f"warning: {account.rejected:,} of the first {account.rows:,} rows have no scores, "
-            f"more than --max_bad_rate={most:g} allows; if it stays so, no output is written. "
-            f"{self.reasons()[0]}"
-        )
-
-    def check(self, most: float, kept: pathlib.Path) -> None:
-        """Raises UserError where more than this share of the rows is bad; `kept` has the scores."""
-        account = self.account
-        if account.exceeds(most):
-            lines = [
-                f"{account.rejected:,} of {account.rows:,} rows have no scores, more than "
-                f"--max_bad_rate={most:g} allows:",
-                *(f"  {line}" for line in self.reasons()),
-                f"No output is written; what is scored stays in {kept}, and the same command with "
-                "a higher --max_bad_rate writes it",
-            ]
-            raise UserError("\n".join(lines))
+    @classmethod
+    def joined(cls, parts: Iterable[Tally]) -> Tally:
+        """Of rows and those that follow."""
+        total = cls()
+        for part in parts:
+            total.include(part)
+        return total
 
     def reasons(self) -> list[str]:
         """Why rows have no scores, as `Account.summary` tells it."""
@@ -65,14 +47,7 @@ class Tally:
 
     @classmethod
     def from_json(cls, facts: dict) -> Tally:
-        values = {name: (int(own), int(lost)) for name, (own, lost) in facts["values"].items()}
-        return cls(Account.from_json(facts["account"]), values)
-
-
-def check_rate(most: float) -> None:
-    """Raises UserError unless it is a share."""
-    if not 0 <= most <= 1:
-        raise UserError(f"--max_bad_rate={most:g}: expected a share, from 0 to 1")
+        return cls(Account.from_json(facts["account"]), facts["values"])
 
 
 def counted(fields: Sequence[Field], encoded: Encoded) -> dict[str, tuple[int, int]]:
@@ -94,8 +69,6 @@ def added(
     first: Mapping[str, tuple[int, int]], second: Mapping[str, tuple[int, int]]
 ) -> dict[str, tuple[int, int]]:
     """The sums, by field."""
-    found = dict(first)
-    for name, (own, lost) in second.items():
-        before = found.get(name, (0, 0))
-        found[name] = before[0] + own, before[1] + lost
-    return found
+    none = (0, 0)
+    both = {n: (first.get(n, none), second.get(n, none)) for n in (*first, *second)}
+    return {name: (a[0] + b[0], a[1] + b[1]) for name, (a, b) in both.items()}

@@ -178,7 +178,7 @@ def test_the_file_says_what_was_written_and_damage_is_told(tmp_path):
         {"order": {"method": "isotonic", "predicted": [0.1, 0.2], "observed": [0.0, 0.2]}},
     ):
         (tmp_path / "calibration.json").write_text(json.dumps(damage))
-        with pytest.raises(UserError, match=r"calibration\.json is damaged"):
+        with pytest.raises(UserError, match=r"calibration\.json is missing or damaged"):
             calibration.read(tmp_path, SCHEMA)
 
 

@@ -59,6 +59,12 @@ def cut(job, units=1):
             return
 
 
+def parts_of(output):
+    """The folder of its parts."""
+    (found,) = output.with_name(f"{output.name}.parts").glob("?" * 16)
+    return found
+
+
 @pytest.fixture
 def day(tmp_path):
     """A file of three units."""
@@ -97,18 +103,17 @@ def test_what_was_scored_before_a_kill_stays(made_model, day, tmp_path):
     run(made_model, day, whole)
     cut(Job(made_model, [str(day)], out, say=print))
     assert not out.exists()
-    parts = tmp_path / "cut.parquet.parts"
+    parts = parts_of(out)
     times = (parts / "000000.arrow").stat().st_mtime_ns
     (parts / "000001.parquet.ab.tmp").write_text("half")
-    (parts / "joined.tmp").write_bytes(b"half of the output")
+    (parts / "output.parquet").write_bytes(b"half of the output")
     job = Job(made_model, [str(day)], out, say=(told := []).append)
     assert "resuming: 1 of 3 pieces" in told[0]
-    assert not (parts / "joined.tmp").exists()
     next(rest := job.run())
     assert (parts / "000000.arrow").stat().st_mtime_ns == times  # not made anew
     list(rest)
     assert out.read_bytes() == whole.read_bytes()
-    assert not parts.exists()
+    assert not parts.parent.exists()
 
 
 @pytest.mark.parametrize(
@@ -120,8 +125,7 @@ def test_a_damaged_part_is_scored_again(made_model, day, tmp_path, suffix, harm)
     whole, out = tmp_path / f"whole{suffix}", tmp_path / f"cut{suffix}"
     run(made_model, day, whole)
     cut(Job(made_model, [str(day)], out, say=print), units=1 if harm == "flipped" else 2)
-    parts = tmp_path / f"cut{suffix}.parts"
-    (part,) = parts.glob("000000.[!j]*" if suffix != ".jsonl" else "000000.jsonl")
+    part = parts_of(out) / "000000.arrow"
     content = bytearray(part.read_bytes())
     content[len(content) // 2] ^= 16
     if harm == "flipped":
@@ -169,16 +173,17 @@ def test_an_output_is_not_overwritten(made_model, day, tmp_path):
 def test_a_full_disk_is_told_and_what_was_scored_stays(made_model, day, tmp_path, monkeypatch):
     whole, out = tmp_path / "whole.jsonl", tmp_path / "s.jsonl"
     run(made_model, day, whole)
-    write, done = score_files.Part.write, []
+    close, done = score_files.Parts.close, []
 
-    def full(self, frame):
-        done.append(write(self, frame))
-        if len(done) == 6:
+    def full(self, unit, tally):
+        done.append(unit)
+        if len(done) == 2:
             raise OSError(errno.ENOSPC, "No space left on device")
+        close(self, unit, tally)
 
     with monkeypatch.context() as patch:
-        patch.setattr(score_files.Part, "write", full)
-        with pytest.raises(UserError, match=r"No space left on device; make room.*scored stays in"):
+        patch.setattr(score_files.Parts, "close", full)
+        with pytest.raises(UserError, match=r"No space left on device; make room.*saved before is"):
             run(made_model, day, out)
     assert not out.exists()
     told, _ = run(made_model, day, out)
@@ -193,7 +198,6 @@ def test_a_full_disk_is_told_and_what_was_scored_stays(made_model, day, tmp_path
         ("y.csv", r"can't be written: .*a file stands where a folder is expected"),
         ("/proc/xx.csv", r"can't be written: .*name a place that can be written"),
         (f"{'x' * 300}.csv", r"can't be written: .*give a shorter name"),
-        ("link.csv", "is a link, expected a folder"),
         ("s.txt", "ends in none of"),
         ("s3://b/s.parquet", "not local"),
     ],
@@ -201,23 +205,15 @@ def test_a_full_disk_is_told_and_what_was_scored_stays(made_model, day, tmp_path
 def test_a_place_that_cannot_be_written_is_named(made_model, made_day, tmp_path, output, told):
     (tmp_path / "isfile").write_text("mine")
     (tmp_path / "y.csv.parts").write_text("mine")
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "link.csv.parts").symlink_to(tmp_path / "elsewhere")
     place = output if "://" in output else tmp_path / output
     with pytest.raises(UserError, match=told) as e:
         Job(made_model, [str(made_day)], place)
     assert output[:4] in str(e.value)
 
 
-def test_a_folder_of_another_is_left_as_it_is(made_model, made_day, tmp_path):
+def test_what_others_have_put_beside_the_parts_stays(made_model, made_day, tmp_path):
     mine = tmp_path / "s.csv.parts"
     mine.mkdir()
     (mine / "202401.csv").write_text("mine")
-    with pytest.raises(UserError, match=r"s\.csv\.parts.* not of this command: .*'202401\.csv'"):
-        Job(made_model, [str(made_day)], tmp_path / "s.csv")
-    assert [path.name for path in mine.iterdir()] == ["202401.csv"]
-    (mine / "202401.csv").unlink()
-    (mine / "made_from.json").write_text("{}")
-    (mine / "notes.tmp").write_text("mine")
     list(Job(made_model, [str(made_day)], tmp_path / "s.csv").run())
-    assert [path.name for path in mine.iterdir()] == ["notes.tmp"]
+    assert [path.name for path in mine.iterdir()] == ["202401.csv"]

@@ -125,6 +125,21 @@ def test_a_column_that_the_model_cannot_read_is_named(made_model, tmp_path, chan
         Job(made_model, [str(tmp_path / f"a.{suffix}")], tmp_path / "s.parquet")
 
 
+def test_a_column_whose_type_differs_between_files_is_kept(made_model, tmp_path):
+    """As text, in which no digit is lost."""
+    count = len(FRAME)
+    columns = {
+        "a": {"key": pl.Series([7] * count), "size": pl.Series([2**53 + 1] * count)},
+        "b": {"key": pl.Series(["x"] * count), "size": pl.Series([0.5] * count)},
+    }
+    for name, own in columns.items():
+        FRAME.with_columns(**own).write_parquet(tmp_path / f"{name}.parquet")
+    run(made_model, tmp_path / "*.parquet", tmp_path / "s.parquet", columns=["key", "size"])
+    got = pl.read_parquet(tmp_path / "s.parquet")
+    assert got["key"].to_list() == ["7"] * count + ["x"] * count
+    assert got["size"].to_list() == [str(2**53 + 1)] * count + ["0.5"] * count
+
+
 # ---------------------------------------------------------------- bad rows
 
 
@@ -216,7 +231,7 @@ def test_too_many_bad_rows_are_told_early_and_once(made_model, tmp_path, monkeyp
         "stays so, no output is written. 2 of 2 rows have no scores: list of other than 2 numbers:"
     )
     assert not output.exists()
-    assert not (job.parts.folder / "joined.tmp").exists()
+    assert not (job.parts.folder / "output.csv").exists()
     told.clear()
     monkeypatch.setattr(score_files, "UNIT", {"rows": 100, "size": 4000})  # one unit: not warned of
     job = Job(made_model, [str(tmp_path / "b.parquet")], tmp_path / "t.csv", say=told.append)
@@ -246,7 +261,7 @@ def test_options_of_score(made_model, made_day, tmp_path, capsys):
         (own, "--max_bad_rate=2"): "--max_bad_rate=2: expected a share",
         (own, "--batch_rows=100"): "--batch_rows=100, expected a power of two, 8 or more",
         (): "--model is missing",
-        (f"--model={tmp_path}/nix",): "is not there, so it holds no model",
+        (f"--model={tmp_path}/nix",): "holds no model .it is not there",
         (f"--model={tmp_path}",): "holds no model",
     }.items():
         with pytest.raises(UserError, match=told):

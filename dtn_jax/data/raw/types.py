@@ -189,8 +189,8 @@ def as_type(column: pl.Series, kind: Type) -> pl.Series:
         return as_type(column.arr.to_list(), kind)
     if dtype in (pl.Binary, pl.Int128, pl.UInt128):
         return as_type(column.cast(pl.String, strict=False), kind)
-    nested = isinstance(dtype, pl.Struct | pl.Object)
-    if nested or (dtype == pl.List) != (kind == pl.List):
+    none = isinstance(dtype, pl.Struct | pl.Object | pl.Duration)
+    if none or (dtype == pl.List) != (kind == pl.List):
         return _nothing(column, kind)
     if kind == pl.List:
         inner = as_type(column.explode(keep_nulls=False, empty_as_null=False), kind.inner)

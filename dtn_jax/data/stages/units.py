@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from dtn_jax.data import columns, encode, rows
-from dtn_jax.data.clean import Cleaner
+from dtn_jax.data.clean import Bad, Cleaner
 from dtn_jax.data.raw import read
 from dtn_jax.data.raw.types import Chunk
 from dtn_jax.data.rows import Rows
@@ -38,7 +38,7 @@ def clean_unit(work: Work, texts: Sequence[dict], unit: int) -> Stage:
     """
     spec, file = work.spec, work.files[work.units[unit].file]
     account = Account.from_json(texts[unit]["rejects"]) if texts else Account()
-    cleaner = Cleaner(spec, work.time_unit, account)
+    cleaner = Cleaner(spec, work.time_unit)
     specs = {field.name: field for field in spec.fields}
     count, tables, counts, writer = 0, collections.defaultdict(list), {}, None
     if unit == 0 and work.extends and spec.histories():
@@ -47,7 +47,7 @@ def clean_unit(work: Work, texts: Sequence[dict], unit: int) -> Stage:
         for chunk in _chunks(work, unit):
             account.broken(file.address, chunk.broken)
             frame = columns.cast(chunk.frame, work.types)
-            clean = cleaner.rows(file.address, frame, chunk.numbers)
+            clean = cleaner.rows(frame, Bad(chunk.numbers, file.address, account))
             days, positives = by_day(spec, work.dated, clean), outside(spec, clean)
             counts = added(counts, {"days": days, "positives": positives})
             for name, table in _of_all(spec, clean, unit, count).items():

@@ -28,7 +28,7 @@ def describe(model: Model, reading: Reading) -> dict[str, Any]:
         }
         for name in reading.columns
     ]
-    rules = getattr(model.encoding.by, "rules", {})  # of a log's histories: how to make the lists
+    rules = model.encoding.rules  # of a log's histories: how to make the lists
     return {
         "columns": columns,
         "fields": [

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from dtn_jax.data.raw.types import Types
 from dtn_jax.errors import UserError, choose
-from dtn_jax.export.log_encoding import LogEncoding, time_of
+from dtn_jax.export.encoding import time_of
 from dtn_jax.export.model import Model
 from dtn_jax.export.serve.refused import Refused, shown
 from dtn_jax.schema import Field
@@ -61,7 +61,7 @@ class Reading:
 def read(model: Model) -> Reading:
     expected, fields = {}, {}
     for field in model.schema.fields:
-        for column in model.encoding.by.columns_of(field.name):
+        for column in model.encoding.columns_of(field.name):
             expected.setdefault(column, _expected(model, field, column) + OR_NULL)
             fields[column] = (*fields.get(column, ()), field.name)
     return Reading(
@@ -80,20 +80,15 @@ def widened(before: str, now: str) -> bool:
 
 
 def _expected(model: Model, field: Field, column: str) -> str:
-    by = model.encoding.by
-    if isinstance(by, LogEncoding):
-        spec = by.fitted[field.name].spec
-        weights, formula = spec.weights, spec.value is not None and not spec.value.column
-        kind, text = spec.kind, spec.value.text if formula else ""
-    else:
-        weights, kind = getattr(by.fitted[field.name], "weights", ""), field.kind
-        formula, text = False, ""
-    if column == weights:
+    by = model.encoding
+    spec = by.fitted[field.name].spec
+    formula = spec.value is not None and not spec.value.column
+    if column == spec.weights:
         return EXPECTED["weights"]
     if formula and column in by.times:
         return time_of(by.times[column])
     if formula:
-        return EXPECTED["formula"].format(text)
+        return EXPECTED["formula"].format(spec.value.text)
     if field.beside:
         return EXPECTED["companion"].format(by.columns_of(field.beside)[0])
-    return EXPECTED[kind].format(field.length)
+    return EXPECTED[spec.kind].format(field.length)

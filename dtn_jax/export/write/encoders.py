@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 import shutil
 from collections.abc import Mapping
@@ -13,10 +12,9 @@ from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.schemas.spec import Spec
 from dtn_jax.data.stages.work import SCHEMA_FILE
 from dtn_jax.errors import UserError, choose
-from dtn_jax.export import log_encoding, spec_json
+from dtn_jax.export import encoding, spec_json
 from dtn_jax.export.encoded import Encoded
-from dtn_jax.export.encoding import FITTED, SPEC, VOCABULARY, Encoding
-from dtn_jax.export.log_encoding import STANDS
+from dtn_jax.export.encoding import FITTED, SPEC, STANDS, VOCABULARY
 from dtn_jax.field import SEVERAL
 from dtn_jax.options import pairs
 from dtn_jax.run import Run
@@ -70,12 +68,8 @@ def encoded_row(run: Run, fixed: Mapping) -> Encoded:
     Raises:
       UserError: a value is none that its field can have, or the field is a cross.
     """
-    spec, folder = spec_of(run.data), run.data.folder
-    fitted = (folder / FITTED).read_text()
-    by = log_encoding.read(spec, json.loads(fitted), folder / VOCABULARY, fixed)
-    columns = tuple(log_encoding.required(by, run.schema.field_names))
-    made = Encoding(run.schema, by, columns, (), spec)
-    row = made.encode([dict.fromkeys(columns) or {"": None}])
+    made = encoding.read(run.data.folder, spec_of(run.data), run.schema, fixed)
+    row = made.encode([dict.fromkeys(made.columns) or {"": None}])
     for bad in row.bad:
         name = bad.column.removeprefix(STANDS)
         if name in fixed:

@@ -25,8 +25,7 @@ from dtn_jax.export.compiled import read_program
 from dtn_jax.export.encoded import Encoded
 from dtn_jax.export.fit_calibration import Choice
 from dtn_jax.export.model_folder import WEIGHTS, Facts
-from dtn_jax.export.tables import Weights
-from dtn_jax.export.weights_file import read_weights
+from dtn_jax.export.weights_file import Weights, read_weights
 from dtn_jax.export.write.encoders import encoded_row, spec_of
 from dtn_jax.export.write.program import Forward
 from dtn_jax.interface import Batch

@@ -1,13 +1,15 @@
-"""Serves an exported model over HTTP: POST /score, GET /schema, /health and /metrics.
+"""Serves an exported model over HTTP: POST /score, GET /schema, /docs, /health, /ready, /metrics.
 
 Requests are rows, or a user with many candidates, as JSON or Arrow; answers are calibrated
-probabilities. Requests that come together share a call. docs/serving.md says more. It needs the
-extra [serve]: pip install -e '.[serve]' in the clone.
+probabilities. Requests that come together share a call. With --token_file, or DTN_SERVE_TOKEN in
+the environment, requests must bring that token. docs/serving.md says more. It needs the extra
+[serve]: pip install -e '.[serve]' in the clone.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Sequence
 
@@ -15,6 +17,7 @@ from dtn_jax.cli import command, compile_cache
 from dtn_jax.errors import UserError
 from dtn_jax.export.serve.limits import Limits
 
+TOKEN = "DTN_SERVE_TOKEN"  # in the environment
 EXAMPLE = "dtn-jax serve --model=models/adult_dtn"
 HELP = {
     "body_mb": "MiB of a request at most",
@@ -22,7 +25,6 @@ HELP = {
     "waiting": "requests that wait at most; more are told to come again (503)",
     "body_seconds": "seconds in which a request's body must arrive",
     "max_batch": "rows that share a call at most, a power of two; larger requests are cut",
-    "max_wait_ms": "how long a request waits for others to share its call, in milliseconds",
     "stop_seconds": "how long accepted requests are answered after SIGTERM or Ctrl-C",
 }
 
@@ -48,8 +50,24 @@ def main(arguments: Sequence[str]) -> None:
         limits,
         reload=known.reload,
         tables=known.tables,
+        token=read_token(known.token_file),
     )
     command.leave(0, at_once=not in_order)
+
+
+def read_token(file: str) -> str:
+    """The token in a file, else in the environment; "" where neither is given.
+
+    Raises:
+      UserError: there is no such file, or no token in it.
+    """
+    try:
+        token = pathlib.Path(file).expanduser().read_text() if file else os.environ.get(TOKEN)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--token_file={file} can't be read: {error}") from None
+    if token is not None and (not token.strip() or not token.strip().isascii()):
+        raise UserError(f"{file or TOKEN} holds no token: expected a line of ASCII")
+    return (token or "").strip()
 
 
 def make_parser() -> command.Parser:
@@ -63,6 +81,12 @@ def make_parser() -> command.Parser:
         "--reload",
         action="store_true",
         help="serve a new model as soon as it is renamed to MODEL; no request is lost",
+    )
+    parser.add_argument(
+        "--token_file",
+        default="",
+        help="file with a token that requests must bring as 'authorization: Bearer TOKEN' "
+        f"(default: ${TOKEN}, else none)",
     )
     parser.add_argument(
         "--tables", default="memory", help="memory; or disk, which reads each batch's rows there"

@@ -1,9 +1,9 @@
 """Rows over HTTP get the scores that the model gives them, whoever asks beside them."""
 
 import io
-import json
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -14,8 +14,6 @@ from made_models import FRAME
 from served import ARROW, ROWS, serving, serving_model
 
 from configs.logs import get_config
-from dtn_jax.export.encoding import Encoding
-from dtn_jax.export.serve import arrow_rows, json_rows, scorer
 from dtn_jax.export.write import export_run
 from dtn_jax.train import train
 
@@ -53,8 +51,8 @@ def test_rows(served):
         [dict.fromkeys(served.model.columns), ROWS[0] | {"id": 3.0, "word": "never", "size": 2}],
     ):
         same(served.score({"rows": rows}), served.model, rows)
-    assert answer.headers["x-model-id"] == served.loaded.id
-    assert answer.headers["x-model-date"] == served.loaded.made
+    assert answer.headers["x-model-id"] == served.contract.id
+    assert answer.headers["x-model-date"] == served.contract.made
     assert served.score({"rows": []}).json()["scores"]["click@all"] == []
 
 
@@ -66,25 +64,6 @@ def test_a_user_with_candidates(served):
     both = served.score({"user": user, "candidates": rows})
     assert both.status_code == 422
     assert "'tags' is a field of the user and of candidates" in both.json()["error"]
-
-
-def test_a_users_long_lists_are_encoded_once(served, monkeypatch):
-    whole, lengths = Encoding.encode_frame, []
-
-    def encode_frame(self, frame, bad):
-        lengths.append(len(frame))
-        return whole(self, frame, bad)
-
-    monkeypatch.setattr(Encoding, "encode_frame", encode_frame)
-    user = {"word": "b", "tags": ["x", "never", "z"] * 20, "tags_weights": [0.5, 1.0, 2.0] * 20}
-    candidates = [{k: v for k, v in row.items() if k not in USER} for row in ROWS * 8]
-    answer = served.score({"user": user, "candidates": candidates})
-    assert not lengths
-    same(answer, served.model, [user | one for one in candidates])
-    for place, wrong, row in (("candidate 41", user, "many"), ("user", user | {"tags": "x"}, 1)):
-        bad = [*candidates[:40], candidates[40] | {"size": row}]
-        error = served.score({"user": wrong, "candidates": bad}).json()["error"]
-        assert error.startswith(place), error
 
 
 def test_outputs_are_chosen_and_unread_fields_told(served):
@@ -145,7 +124,7 @@ def test_requests_that_share_a_call_are_answered_as_if_alone(served):
     for thread in threads:
         thread.start()
     end = time.monotonic() + 240
-    while served.service.waiting < len(bodies):
+    while served.worker.jobs.qsize() < len(bodies) - 1:  # one is held
         assert time.monotonic() < end
         time.sleep(0.01)
     hold.set()
@@ -159,62 +138,36 @@ def test_requests_that_share_a_call_are_answered_as_if_alone(served):
             same(answer, served.model, rows)
 
 
-@pytest.mark.parametrize("panics", [False, True])
-def test_a_wide_request_among_others_is_answered_as_if_alone(served, monkeypatch, panics):
-    """Also where its values cannot be encoded once."""
-    user = {"word": "b", "tags": ["x", "never", "z"] * 20, "tags_weights": [0.5, 1.0, 2.0] * 20}
-    candidates = [{k: v for k, v in row.items() if k not in USER} for row in ROWS * 8]
-    wide, reading = {"user": user, "candidates": candidates}, served.loaded.reading
-    asked = [
-        json_rows.read(json.dumps(body).encode(), reading, served.service.limits)
-        for body in (wide, {"rows": ROWS[:2]}, {"rows": ROWS[2:]})
-    ]
-    arrow = arrow_rows.read(stream(FRAME.to_arrow()), reading, served.service.limits)
-    asked.insert(1, arrow)
-    assert [one.wide for one in asked] == [True, False, False, False]
-    every = [scorer.score(served.model, reading, [one]).answers[0] for one in asked]
-
-    def panic(*_):
-        raise pl.exceptions.PanicException("out of range")
-
-    if panics:
-        monkeypatch.setattr(type(served.model.encoding), "encode_shared", panic)
-    for alone, found in zip(every, scorer.score(served.model, reading, asked).answers):
-        for name, values in alone.items():
-            np.testing.assert_allclose(found[name], values, rtol=0, atol=1e-6)
-
-
 def test_schema_health_and_metrics(served):
     schema = served.client.get("/schema").json()
     assert [c["name"] for c in schema["columns"]] == list(served.model.columns)
     assert schema["outputs"] == list(served.model.outputs)
     same(served.score(schema["example"]), served.model, schema["example"]["rows"])
-    assert served.client.get("/health").json()["status"] == "ready"
+    assert served.client.get("/ready").json()["status"] == "ready"
     served.score({"rows": [ROWS[0] | {"word": "never seen"}]})
     text = served.client.get("/metrics").text
-    assert f'id="{served.loaded.id}"' in text
+    assert f'id="{served.contract.id}"' in text
     values = dict(line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#")
     assert float(values['dtn_requests_total{path="/score",status="200"}']) > 0
     assert float(values['dtn_field_unknown_values_total{field="word"}']) > 0
     assert float(values["dtn_ready"]) == 1
 
 
-def test_no_answer_before_the_model_is_ready_and_while_the_queue_is_full(served):
+def test_no_answer_before_the_model_is_ready_and_while_the_queue_is_full(served, monkeypatch):
     served.worker.ready.clear()
     try:
         answer = served.score({"rows": ROWS})
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-        assert served.client.get("/health").status_code == 503
+        assert served.client.get("/ready").status_code == 503
+        assert served.client.get("/health").status_code == 200
     finally:
         served.worker.ready.set()
-    served.service.waiting = served.service.limits.waiting
-    try:
-        assert served.score({"rows": ROWS}).headers["retry-after"] == "1"
-    finally:
-        served.service.waiting = 0
-    served.service.stopping = True
-    assert served.client.get("/health").json()["status"] == "stopping"
-    served.service.stopping = False
+    monkeypatch.setattr(served.worker, "jobs", SimpleNamespace(qsize=lambda: 256))
+    assert served.score({"rows": ROWS}).headers["retry-after"] == "1"
+    monkeypatch.undo()
+    served.worker.stopping = True
+    assert served.client.get("/ready").json()["status"] == "stopping"
+    served.worker.stopping = False
     assert served.is_well()
 
 

@@ -170,6 +170,13 @@ def test_hostile_arrow(served):
     struct = with_column("word", pa.array([{"a": 1}] * 6))
     told(arrow(served, stream(struct)), 422, "column 'word' is struct<a: int64>")
     text = with_column("size", pa.array(["many"] * 6))
+    for values in (
+        pa.ListViewArray.from_arrays(
+            pa.array([0] * 6, pa.int32()), pa.array([3] * 6, pa.int32()), pa.array(["x"] * 3)
+        ),
+        pa.RunEndEncodedArray.from_arrays(pa.array([6], pa.int32()), pa.array(["x"])),
+    ):
+        told(arrow(served, stream(with_column("tags", values))), 422, "column 'tags'")
     found = told(arrow(served, stream(text)), 422, "row 1, column 'size': got 'many'")
     assert found["column"] == "size"
 

@@ -9,7 +9,7 @@ from served import ROWS, Served
 
 from dtn_jax.cli import serve
 from dtn_jax.errors import UserError
-from dtn_jax.export.serve.process import look, state
+from dtn_jax.export.serve.process import look, model_id
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +32,13 @@ def looked(folders, tmp_path, caplog, first, second):
     place.symlink_to(folders / first)
     served = Served(place)
     served.worker.ready.set()
-    seen = state(place)
+    seen = model_id(place)
     place.unlink()
     place.symlink_to(folders / second)
     caplog.clear()
     with caplog.at_level("INFO", "dtn_jax.serve"):
         seen = look(served.worker, place, "memory", seen)
-        assert look(served.worker, place, "memory", seen) == seen == state(place)
+        assert look(served.worker, place, "memory", seen) == seen == model_id(place)
     return served
 
 

@@ -14,38 +14,42 @@ import hmac
 import time
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from dtn_jax.errors import UserError
 from dtn_jax.export.serve.limits import Limits
 from dtn_jax.export.serve.requests import ARROW, JSON, Job, Refused, shown
 from dtn_jax.export.serve.worker import Worker
 
-PATHS = ("/score", "/schema", "/health", "/ready", "/metrics", "/docs", "/openapi.json")
-OPEN = ("/health", "/ready")  # without a token
 TYPES = {JSON: JSON, f"{JSON};charset=utf-8": JSON, ARROW: ARROW}
 RETRY, CLOSE = {"retry-after": "1"}, {"connection": "close"}  # headers
-NO_TOKEN = JSONResponse(
-    {"error": "expected the header 'authorization: Bearer TOKEN', with the server's token"},
-    401,
-    {"www-authenticate": "Bearer"},
-)
 
 
 def make_app(worker: Worker, token: str = "") -> FastAPI:
-    """The application, for any ASGI server; with a token, requests must bring it."""
-    app = FastAPI(title="dtn_jax", redoc_url=None)
-    app.add_middleware(Gate, worker=worker, token=token)
+    """The application, for any ASGI server.
+
+    With a token, requests must bring it, but for /health and /ready; and /docs is not there.
+    """
+
+    async def check_token(request: Request) -> None:
+        given = request.headers.get("authorization", "").encode()
+        if token and not hmac.compare_digest(given, f"Bearer {token}".encode()):
+            told = "expected the header 'authorization: Bearer TOKEN', with the server's token"
+            raise Refused(401, told, {"www-authenticate": "Bearer"})
+
+    inside = [Depends(check_token)]
+    app = FastAPI(title="dtn_jax", redoc_url=None, openapi_url=None if token else "/openapi.json")
     app.openapi = lambda: openapi(app, worker)  # of the model that is served now
 
-    @app.post("/score")
+    @app.post("/score", dependencies=inside)
     async def score(request: Request) -> Response:
         """Scores of rows, or of a user's candidates."""
-        kind = content_type(request)
+        start, kind = time.perf_counter(), content_type(request)
         if not worker.ready.is_set():
             raise Refused(503, "the model is being compiled; come again", RETRY)
         if worker.jobs.qsize() >= worker.limits.waiting:
@@ -55,9 +59,12 @@ def make_app(worker: Worker, token: str = "") -> FastAPI:
         wanted = ARROW if ARROW in request.headers.get("accept", "").lower() else JSON
         job = Job(body, kind, wanted, None if names is None else names.split(","))
         worker.jobs.put(job)
-        return await asyncio.wrap_future(job.answer)
+        answer = await asyncio.wrap_future(job.answer)
+        worker.metrics.requests.labels("200").inc()
+        worker.metrics.score_seconds.observe(time.perf_counter() - start)
+        return answer
 
-    @app.get("/schema")
+    @app.get("/schema", dependencies=inside)
     async def schema() -> Response:
         return JSONResponse(worker.contract.description())
 
@@ -72,15 +79,22 @@ def make_app(worker: Worker, token: str = "") -> FastAPI:
         content = {"status": status, "model": {"id": contract.id, "made": contract.made}}
         return JSONResponse(content, 200 if status == "ready" else 503)
 
-    @app.get("/metrics")
+    @app.get("/metrics", dependencies=inside)
     async def metrics() -> Response:
         return Response(generate_latest(worker.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    @app.exception_handler(HTTPException)
-    async def refuse(request: Request, error: HTTPException) -> Response:
-        content = {"error": error.detail, **getattr(error, "details", {})}
-        return JSONResponse(content, error.status_code, error.headers)
+    async def refuse(request: Request, error: Exception) -> Response:
+        status, told, headers = 500, "the server failed; its log says where", None
+        if isinstance(error, UserError):
+            status, told = 422, str(error)
+        elif isinstance(error, HTTPException):
+            status, told, headers = error.status_code, error.detail, error.headers
+        worker.metrics.requests.labels(str(status)).inc()
+        content = {"error": shown(told, 1000), **getattr(error, "details", {})}
+        return JSONResponse(content, status, headers)
 
+    for kind in (HTTPException, UserError, Exception):
+        app.add_exception_handler(kind, refuse)
     return app
 
 
@@ -120,28 +134,3 @@ def openapi(app: FastAPI, worker: Worker) -> dict[str, Any]:
     content = {"schema": body, "example": {"rows": [contract.example]}}
     page["paths"]["/score"]["post"]["requestBody"] = {"required": True, "content": {JSON: content}}
     return page
-
-
-class Gate:
-    """Counts answers by path and status, and refuses requests without the token."""
-
-    def __init__(self, app, worker: Worker, token: str):
-        self.app, self.metrics = app, worker.metrics
-        self.expected = f"Bearer {token}".encode() if token else None
-
-    async def __call__(self, scope, receive, send) -> None:
-        start, path = time.perf_counter(), scope["path"]
-
-        async def counted(message) -> None:
-            if message["type"] == "http.response.start":
-                name = path if path in PATHS else "other"
-                self.metrics.requests.labels(name, str(message["status"])).inc()
-                if path == "/score":
-                    self.metrics.score_seconds.observe(time.perf_counter() - start)
-            await send(message)
-
-        given = dict(scope["headers"]).get(b"authorization", b"")
-        if self.expected is None or path in OPEN or hmac.compare_digest(given, self.expected):
-            await self.app(scope, receive, counted)
-        else:
-            await NO_TOKEN(scope, receive, counted)

@@ -74,7 +74,7 @@ def serve(
     logging.captureWarnings(True)  # of a model's age
     LOG.setLevel(logging.INFO)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    seen, stopped = state(folder), threading.Event()
+    stopped = threading.Event()
     worker = Worker(load(folder, limits.max_batch, tables), limits)
     if host not in LOOPBACK:
         lacks = "no encryption" if token else "neither a token nor encryption"
@@ -82,10 +82,10 @@ def serve(
     listening = listen(host, port)
 
     def watch() -> None:
+        seen = worker.contract.id
         worker.ready.wait()
-        last = seen
         while not stopped.wait(SECONDS):
-            last = look(worker, folder, tables, last)
+            seen = look(worker, folder, tables, seen)
 
     watcher = threading.Thread(target=watch, name="reload", daemon=True)
     config = uvicorn.Config(
@@ -128,25 +128,23 @@ def listen(host: str, port: int) -> socket.socket:
 
 def load(folder: pathlib.Path, max_batch: int, tables: str) -> Contract:
     """Opens a model, all of its files verified; see `dtn_jax.export.load`."""
-    model = export.load(folder, tables=tables, largest=max_batch)
-    id = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()[:12]
+    id, model = model_id(folder), export.load(folder, tables=tables, largest=max_batch)
     return Contract(model, id, ascii(model.manifest.get("made", "unknown")).strip("'")[:40])
 
 
-def state(folder: pathlib.Path) -> tuple[int, ...]:
-    """What tells two models in one place apart: which manifest is there, and since when."""
+def model_id(folder: pathlib.Path) -> str:
+    """The first 12 digits of its manifest's SHA-256; "" where there is none."""
     try:
-        there = (folder / MANIFEST).stat()
+        return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()[:12]
     except OSError:  # it is being renamed
-        return ()
-    return there.st_dev, there.st_ino, there.st_size, there.st_mtime_ns
+        return ""
 
 
-def look(worker: Worker, folder: pathlib.Path, tables: str, seen: tuple) -> tuple:
-    """Takes the model that lies in the folder now, if its state is not this one; returns that."""
-    now = state(folder)
-    if now in ((), seen):
-        return seen  # in the middle of two renames there is nothing
+def look(worker: Worker, folder: pathlib.Path, tables: str, seen: str) -> str:
+    """Takes the model that lies in the folder now, if it is not that of this id; returns its id."""
+    now = model_id(folder)
+    if now in ("", seen):
+        return seen
     try:
         new = load(folder, worker.limits.max_batch, tables)
         check(worker.contract, new)

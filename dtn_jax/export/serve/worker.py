@@ -24,23 +24,21 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 from dtn_jax.data.cast import of_values
-from dtn_jax.errors import UserError
 from dtn_jax.export import tally
 from dtn_jax.export.encoded import Bad
 from dtn_jax.export.serve.limits import Limits
-from dtn_jax.export.serve.requests import ARROW, Contract, Job, Refused, bad_value, read
+from dtn_jax.export.serve.requests import ARROW, Contract, Job, bad_value, read
 
 LOG = logging.getLogger("dtn_jax.serve")
 TEXT = 4096  # bytes of one value: the time of its hash grows with them, alone among rows
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 ROWS = tuple(1 << n for n in range(15))
 METRICS = (  # kind, name without dtn_, help, labels
-    (Counter, "requests", "Requests by path and status", "path", "status"),
-    (Histogram, "score_seconds", "From the head of a request to /score to its answer"),
+    (Counter, "requests", "Requests to /score, and refused ones, by status", "status"),
+    (Histogram, "score_seconds", "From the head of a request to its scores"),
     (Histogram, "batch_rows", "Rows that share a call"),
     (Histogram, "batch_requests", "Requests that share a call"),
     (Histogram, "batch_seconds", "Reading, encoding and scoring of requests that share a call"),
-    (Counter, "rows", "Rows that were scored"),
     (Counter, "ignored_fields_requests", "Requests with fields that the model does not read"),
     (Counter, "field_values", "Ids of a field", "field"),
     (Counter, "field_unknown_values", "Ids of values unseen in training, or missing", "field"),
@@ -111,7 +109,7 @@ class Worker:
                     read(job, contract, self.limits)
                     jobs.append(job)
                 except BaseException as error:  # polars panics with one
-                    job.answer.set_exception(refusal(error))
+                    job.answer.set_exception(error)
             if self.jobs.empty() or sum(one.rows for one in jobs) >= self.limits.max_batch:
                 break
             if (job := self.jobs.get()) is None:
@@ -131,7 +129,7 @@ class Worker:
                 raise bad_value(jobs[0], min(encoded.bad, key=lambda one: one.row), contract)
         except BaseException as error:  # polars panics with one
             if len(jobs) == 1:
-                jobs[0].answer.set_exception(refusal(error))
+                jobs[0].answer.set_exception(error)
             else:
                 for job in jobs:
                     self._score(contract, [job])
@@ -143,7 +141,6 @@ class Worker:
             self.metrics.ignored_fields_requests.inc(bool(job.ignored))
         self.metrics.batch_requests.observe(len(jobs))
         self.metrics.batch_rows.observe(len(encoded))
-        self.metrics.rows.inc(len(encoded))
         for name, (ids, unknown) in tally.counted(model.schema.fields, encoded).items():
             self.metrics.field_values.labels(name).inc(ids)
             self.metrics.field_unknown_values.labels(name).inc(unknown)
@@ -176,13 +173,3 @@ def answer(contract: Contract, job: Job, scores: Mapping[str, np.ndarray], part:
         body = to_json({"rows": job.rows, "scores": lists} | ignored)
     headers = {"x-model-id": contract.id, "x-model-date": contract.made}
     return Response(body, 200, headers, job.wanted)
-
-
-def refusal(error: BaseException) -> Refused:
-    """The answer to a request that failed; what nothing expects is logged."""
-    if isinstance(error, Refused):
-        return error
-    if isinstance(error, UserError):
-        return Refused(422, str(error))
-    LOG.error("a request failed", exc_info=error)
-    return Refused(500, "the server failed; its log says where")

@@ -99,6 +99,11 @@ def test_values(served, column, value, got, expected):
     told(served.score(body.encode()), 422, "candidate 1", expected)
 
 
+def test_the_first_bad_row_is_named(served):
+    rows = [ROW, ROW | {"speed": "fast"}, ROW | {"size": "many"}]
+    told(served.score({"rows": rows}), 422, "row 2, column 'speed': got 'fast'")
+
+
 def test_a_row_that_lacks_a_column(served):
     lacking = {k: v for k, v in ROW.items() if k != "speed"}
     found = told(served.score({"rows": [ROW, lacking]}), 422, "row 2 has no column 'speed'")

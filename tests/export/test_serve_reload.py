@@ -96,6 +96,18 @@ def test_wrong_options(folders, option, words):
         serve.main([f"--model={folders / 'old'}", option])
 
 
+def test_where_a_token_is_read(tmp_path, monkeypatch):
+    monkeypatch.delenv("DTN_SERVE_TOKEN", raising=False)
+    assert serve.read_token("") == ""
+    (tmp_path / "token").write_text("abc\n")
+    monkeypatch.setenv("DTN_SERVE_TOKEN", " xyz")
+    assert (serve.read_token(""), serve.read_token(f"{tmp_path}/token")) == ("xyz", "abc")
+    (tmp_path / "token").write_text(" \n")
+    for file, told in (("token", "holds no token"), ("none", "can't be read: ")):
+        with pytest.raises(UserError, match=f"{file} {told}"):
+            serve.read_token(str(tmp_path / file))
+
+
 def test_a_missing_extra_is_named(folders, monkeypatch):
     monkeypatch.delitem(sys.modules, "dtn_jax.export.serve.process", raising=False)
     monkeypatch.setitem(sys.modules, "uvicorn", None)

@@ -1,5 +1,6 @@
 """Rows over HTTP get the scores that the model gives them, whoever asks beside them."""
 
+import contextlib
 import io
 import threading
 import time
@@ -11,9 +12,10 @@ import pyarrow as pa
 import pytest
 from history_logs import LISTS, MOST, TEST, log, made, prepared
 from made_models import FRAME
-from served import ARROW, ROWS, serving, serving_model
+from served import ARROW, ROWS, Client, serving, serving_model
 
 from configs.logs import get_config
+from dtn_jax.export.serve.app import make_app
 from dtn_jax.export.write import export_run
 from dtn_jax.train import train
 
@@ -151,6 +153,36 @@ def test_schema_health_and_metrics(served):
     assert float(values['dtn_requests_total{status="200"}']) > 0
     assert float(values['dtn_field_unknown_values_total{field="word"}']) > 0
     assert float(values["dtn_ready"]) == 1
+
+
+def test_docs_show_the_columns_of_the_model_that_is_served(served):
+    assert served.client.get("/docs").status_code == 200
+    page = served.client.get("/openapi.json").json()
+    row = page["components"]["schemas"]["Row"]
+    assert list(row["properties"]) == list(served.model.columns) == row["required"]
+    assert row["properties"]["id"]["anyOf"][0] == {"type": "integer"}
+    assert row["properties"]["vector"]["description"] == "a list of 2 numbers or null"
+    body = page["paths"]["/score"]["post"]["requestBody"]["content"]["application/json"]
+    same(served.score(body["example"]), served.model, body["example"]["rows"])
+
+
+def test_a_token(served, caplog):
+    app = make_app(served.worker, "s3cret")
+    with contextlib.closing(Client(app)) as client, caplog.at_level("DEBUG"):
+        for path in ("/health", "/ready"):
+            assert client.get(path).status_code == 200
+        for path in ("/docs", "/openapi.json"):
+            assert client.get(path).status_code == 404
+        for given in ({}, "s3cret", "Bearer s3cre", "Bearer s3cretx", b"Bearer \xe9"):
+            headers = {"authorization": given} if given else {}
+            for method, path in (("GET", "/schema"), ("GET", "/metrics"), ("POST", "/score")):
+                answer = client.request(method, path, headers=headers)
+                assert answer.status_code == 401
+                assert answer.headers["www-authenticate"] == "Bearer"
+        headers = {"authorization": "Bearer s3cret"}
+        same(client.post("/score", json={"rows": ROWS}, headers=headers), served.model, ROWS)
+        assert client.request("GET", "/metrics", headers=headers).status_code == 200
+    assert "s3cret" not in caplog.text
 
 
 def test_no_answer_before_the_model_is_ready_and_while_the_queue_is_full(served, monkeypatch):

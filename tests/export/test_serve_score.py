@@ -1,7 +1,9 @@
 """Rows over HTTP get the scores that the model gives them, whoever asks beside them."""
 
 import contextlib
+import dataclasses
 import io
+import json
 import threading
 import time
 from types import SimpleNamespace
@@ -15,7 +17,10 @@ from made_models import FRAME
 from served import ARROW, ROWS, Client, serving, serving_model
 
 from configs.logs import get_config
+from dtn_jax.export.encoding import Encoding
 from dtn_jax.export.serve.app import make_app
+from dtn_jax.export.serve.requests import Job
+from dtn_jax.export.serve.worker import Worker
 from dtn_jax.export.write import export_run
 from dtn_jax.train import train
 
@@ -66,6 +71,48 @@ def test_a_user_with_candidates(served):
     both = served.score({"user": user, "candidates": rows})
     assert both.status_code == 422
     assert "'tags' is a field of the user and of candidates" in both.json()["error"]
+
+
+WIDE_USER = {
+    "word": "b",
+    "tags": ["x", "never", "z"] * 60,
+    "tags_weights": [0.5, 1.0, 2.0] * 60,
+}
+BESIDE = [{k: v for k, v in row.items() if k not in USER} for row in ROWS * 8]
+
+
+def test_a_users_long_lists_are_encoded_once(served, monkeypatch):
+    whole, lengths = Encoding.encode_frame, []
+
+    def encode_frame(self, frame, bad):
+        lengths.append(len(frame))
+        return whole(self, frame, bad)
+
+    monkeypatch.setattr(Encoding, "encode_frame", encode_frame)
+    answer = served.score({"user": WIDE_USER, "candidates": BESIDE})
+    assert not lengths
+    same(answer, served.model, [WIDE_USER | one for one in BESIDE])
+    wrong = [*BESIDE[:40], BESIDE[40] | {"size": "many"}]
+    for user, rows, place in ((WIDE_USER, wrong, 41), (WIDE_USER | {"tags": "x"}, BESIDE, 1)):
+        error = served.score({"user": user, "candidates": rows}).json()["error"]
+        assert error.startswith(f"candidate {place}, column"), error
+
+
+def test_a_wide_request_among_others_is_answered_as_if_alone(served):
+    wide = {"user": WIDE_USER, "candidates": BESIDE}
+    bodies = [json.dumps(body).encode() for body in ({"rows": ROWS[:2]}, wide, {"rows": ROWS[2:]})]
+    jobs = [Job(body, "application/json", "application/json", None) for body in bodies]
+    jobs.append(Job(stream(FRAME.to_arrow()), ARROW["content-type"], "application/json", None))
+    limits = dataclasses.replace(served.worker.limits, max_batch=1024)
+    worker = Worker(served.contract, limits)
+    for job in jobs[1:]:
+        worker.jobs.put(job)
+    worker._call(jobs[0])
+    asked = [ROWS[:2], [WIDE_USER | one for one in BESIDE], ROWS[2:], ROWS]
+    for job, rows in zip(jobs, asked):
+        scores = json.loads(job.answer.result(0).body)["scores"]
+        for name, wanted in served.model.score(rows).to_dict().items():
+            np.testing.assert_allclose(scores[name], wanted.to_numpy(), rtol=0, atol=1e-6)
 
 
 def test_outputs_are_chosen_and_unread_fields_told(served):

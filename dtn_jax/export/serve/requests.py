@@ -37,6 +37,7 @@ from dtn_jax.export.serve.limits import Limits
 JSON, ARROW = "application/json", "application/vnd.apache.arrow.stream"
 FORM = 'expected {"rows": [{…}, …]} or {"user": {…}, "candidates": [{…}, …]}'
 HUGE = re.compile(rb"[eE][+]?\d{3}|\d{300}")  # a number that no float may hold
+WIDE = 30_000  # characters of a user, in all rows, from which on it pays to encode them once
 LONGEST = 200  # characters of a client's text that are sent back, and names that are listed
 WHOLE = ("a whole number", "list of whole numbers", int, 2)
 NUMBER = ("a number", "list of numbers", float, 1.5)
@@ -139,6 +140,7 @@ class Job:
       answer: gets a response, or an exception that is Refused.
       rows: how many there are to score, once the body is read.
       values: of the model's columns, {name: its values}.
+      shared: the columns of `values` that are the user's, where these are much in all rows.
       ignored: names of columns that the model does not read.
       what: a row's name in messages.
     """
@@ -150,6 +152,7 @@ class Job:
     answer: Future = dataclasses.field(default_factory=Future)
     rows: int = 0
     values: dict[str, list] = dataclasses.field(default_factory=dict)
+    shared: list[str] = dataclasses.field(default_factory=list)
     ignored: list[str] = dataclasses.field(default_factory=list)
     what: str = "row"
 
@@ -215,7 +218,9 @@ def of_json(job: Job, contract: Contract, limits: Limits) -> set[str]:
         raise Refused(413, f"{len(rows):,} rows, at most {limits.rows:,} are scored at once")
     if both := sorted(names & user.keys() & contract.columns.keys()):
         raise Refused(422, f"{both[0]!r} is a field of the user and of candidates, expected one")
-    if len(rows) * sum(len(repr(user.get(n))) for n in contract.columns) > limits.body_mb << 23:
+    size = len(rows) * sum(len(repr(user[n])) for n in contract.columns if n in user)
+    job.shared = [n for n in contract.columns if n in user] if size > WIDE else []
+    if size > limits.body_mb << 23:
         raise Refused(413, "the user's fields are too long for so many candidates: send fewer")
     job.rows, job.what = len(rows), "candidate" if asked.rows is None else "row"
     job.outputs = job.outputs if asked.outputs is None else asked.outputs

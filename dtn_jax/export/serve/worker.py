@@ -24,8 +24,9 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 from dtn_jax.data.cast import of_values
+from dtn_jax.data.raw.types import Types
 from dtn_jax.export import tally
-from dtn_jax.export.encoded import Bad
+from dtn_jax.export.encoded import Bad, Encoded
 from dtn_jax.export.serve.limits import Limits
 from dtn_jax.export.serve.requests import ARROW, Contract, Job, bad_value, read
 
@@ -115,17 +116,23 @@ class Worker:
             if (job := self.jobs.get()) is None:
                 self.jobs.put(None)  # the end comes after this call
         if jobs:
-            self._score(contract, jobs)
+            wide = [[job] for job in jobs if job.shared]
+            for group in ([job for job in jobs if not job.shared], *wide):
+                if group:
+                    self._score(contract, group)
             self.metrics.batch_seconds.observe(time.perf_counter() - start)
 
     def _score(self, contract: Contract, jobs: Sequence[Job]) -> None:
         """Answers requests in one call; where a row can't be scored, as if each had come alone."""
         model, bad = contract.model, Bad(np.arange(1, sum(job.rows for job in jobs) + 1))
         try:
-            frame = _frame(contract, jobs, bad)
-            encoded = model.encoding.encode_frame(frame, bad)
+            encoded = _encoded_once(contract, jobs[0]) if jobs[0].shared else None
+            if encoded is None:
+                every = itertools.chain.from_iterable
+                values = {n: list(every(job.values[n] for job in jobs)) for n in contract.types}
+                encoded = model.encoding.encode_frame(_frame(contract.types, values, bad), bad)
             scores = model.scores(model.logits(encoded))
-            if not bad.good.all():
+            if not encoded.good.all():
                 raise bad_value(jobs[0], min(encoded.bad, key=lambda one: one.row), contract)
         except BaseException as error:  # polars panics with one
             if len(jobs) == 1:
@@ -146,18 +153,27 @@ class Worker:
             self.metrics.field_unknown_values.labels(name).inc(unknown)
 
 
-def _frame(contract: Contract, jobs: Sequence[Job], bad: Bad) -> pl.DataFrame:
-    """The model's columns of all rows of requests, in its types."""
-    every = itertools.chain.from_iterable
-    columns = {name: list(every(job.values[name] for job in jobs)) for name in contract.types}
-    series = [of_values(n, columns[n], kind, bad) for n, kind in contract.types.items()]
-    for column in series if sum(len(job.body) for job in jobs) > TEXT else ():
+def _frame(types: Types, values: Mapping[str, list], bad: Bad) -> pl.DataFrame:
+    """Values in their types."""
+    series = [of_values(name, values[name], kind, bad) for name, kind in types.items()]
+    for column in series:
         if column.dtype in (pl.String, pl.List(pl.String)):
             size, lists = pl.element().str.len_bytes(), column.dtype == pl.List
             sizes = column.list.eval(size).list.max() if lists else column.str.len_bytes()
             if (sizes.max() or 0) > TEXT:
                 bad(sizes.fill_null(0) <= TEXT, f"a text of more than {TEXT:,} bytes", column)
     return pl.DataFrame(series)
+
+
+def _encoded_once(contract: Contract, job: Job) -> Encoded | None:
+    """A request's arrays, its user's values encoded once; None where one of its rows is bad."""
+    user, rest = Bad(np.ones(1, np.int64)), Bad(np.arange(job.rows))
+    types = {name: kind for name, kind in contract.types.items() if name in job.shared}
+    once = _frame(types, {name: job.values[name][:1] for name in types}, user)
+    others = {name: kind for name, kind in contract.types.items() if name not in types}
+    frame = _frame(others, job.values, rest)
+    good = user.good.all() and rest.good.all()
+    return contract.model.encoding.encode_shared(once, frame, job.rows) if good else None
 
 
 def answer(contract: Contract, job: Job, scores: Mapping[str, np.ndarray], part: slice) -> Response:

@@ -13,8 +13,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
-import math
-import re
 from concurrent.futures import Future
 from typing import Annotated, Any, no_type_check
 
@@ -36,7 +34,6 @@ from dtn_jax.export.serve.limits import Limits
 
 JSON, ARROW = "application/json", "application/vnd.apache.arrow.stream"
 FORM = 'expected {"rows": [{…}, …]} or {"user": {…}, "candidates": [{…}, …]}'
-HUGE = re.compile(rb"[eE][+]?\d{3}|\d{300}")  # a number that no float may hold
 WIDE = 30_000  # characters of a user, in all rows, from which on it pays to encode them once
 LONGEST = 200  # characters of a client's text that are sent back, and names that are listed
 WHOLE = ("a whole number", "list of whole numbers", int, 2)
@@ -199,9 +196,8 @@ def read(job: Job, contract: Contract, limits: Limits) -> None:
 def of_json(job: Job, contract: Contract, limits: Limits) -> set[str]:
     """Reads JSON; returns the names of all columns."""
     try:
-        hooks = {"parse_float": _float} if HUGE.search(job.body) else {}
-        hooks |= {"object_pairs_hook": _once, "parse_constant": _no_number}
-        asked = Envelope.model_validate(json.loads(job.body.decode(), **hooks))
+        parsed = json.loads(job.body.decode(), object_pairs_hook=_once, parse_constant=_no_number)
+        asked = Envelope.model_validate(parsed)
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = [part + 1 if isinstance(part, int) else part for part in first["loc"]]
@@ -246,11 +242,6 @@ def _once(pairs):
         (twice, _), *_ = collections.Counter(name for name, _ in pairs).most_common(1)
         raise ValueError(f"the key {shown(repr(twice))} is there twice in one object")
     return found
-
-
-def _float(text: str) -> float | bytes:
-    number = float(text)
-    return number if math.isfinite(number) else text.encode()  # which no column takes
 
 
 def _no_number(text: str) -> None:

@@ -32,6 +32,7 @@ from dtn_jax.export.serve.requests import ARROW, Contract, Job, bad_value, read
 
 LOG = logging.getLogger("dtn_jax.serve")
 TEXT = 4096  # bytes of one value: the time of its hash grows with them, alone among rows
+ENDS = (float("inf"), float("-inf"))
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 ROWS = tuple(1 << n for n in range(15))
 METRICS = (  # kind, name without dtn_, help, labels
@@ -157,12 +158,24 @@ def _frame(types: Types, values: Mapping[str, list], bad: Bad) -> pl.DataFrame:
     """Values in their types."""
     series = [of_values(name, values[name], kind, bad) for name, kind in types.items()]
     for column in series:
-        if column.dtype in (pl.String, pl.List(pl.String)):
-            size, lists = pl.element().str.len_bytes(), column.dtype == pl.List
-            sizes = column.list.eval(size).list.max() if lists else column.str.len_bytes()
-            if (sizes.max() or 0) > TEXT:
-                bad(sizes.fill_null(0) <= TEXT, f"a text of more than {TEXT:,} bytes", column)
+        if column.dtype not in (pl.String, pl.List(pl.String)):
+            continue
+        given = values[column.name]
+        if {float, list} & set(map(type, given)):
+            good = np.array([not _endless(value) for value in given])
+            if not good.all():
+                shown = pl.Series(column.name, given, dtype=pl.Object)
+                bad(good, "a number that no 64-bit float holds", shown)
+        size, lists = pl.element().str.len_bytes(), column.dtype == pl.List
+        sizes = column.list.eval(size).list.max() if lists else column.str.len_bytes()
+        if (sizes.max() or 0) > TEXT:
+            bad(sizes.fill_null(0) <= TEXT, f"a text of more than {TEXT:,} bytes", column)
     return pl.DataFrame(series)
+
+
+def _endless(value: object) -> bool:
+    """Whether it is infinite, as 1e999 is once it is read, or a list with such a number."""
+    return value in ENDS if not isinstance(value, list) else any(end in value for end in ENDS)
 
 
 def _encoded_once(contract: Contract, job: Job) -> Encoded | None:

@@ -1,24 +1,29 @@
-"""Serves an exported model over HTTP: POST /score, GET /schema, /health and /metrics.
+"""Serves an exported model over HTTP: POST /score, GET /schema, /docs, /health, /ready, /metrics.
 
 Requests are rows, or a user with many candidates, as JSON or Arrow; answers are calibrated
-probabilities. Requests that come together share a call. docs/serving.md says more. It needs the
-extra [serve]: pip install -e '.[serve]' in the clone.
+probabilities. Requests that come together share a call. With --token_file, or DTN_SERVE_TOKEN in
+the environment, requests must bring that token. docs/serving.md says more. It needs the extra
+[serve]: pip install -e '.[serve]' in the clone.
 """
 
 from __future__ import annotations
 
+import os
 import pathlib
 from collections.abc import Sequence
 
 from dtn_jax.cli import command, compile_cache
 from dtn_jax.errors import UserError
 
+TOKEN = "DTN_SERVE_TOKEN"  # in the environment
 EXAMPLE = "dtn-jax serve --model=models/adult_dtn"
 OPTIONS = {
     "model=DIR": "folder that dtn-jax export wrote, or a link to it",
     "host=ADDRESS": "address to listen on, by default of this machine alone",
     "port=N": "0 takes a free one",
     "reload": "serve a new model as soon as it is renamed to MODEL; no request is lost",
+    "token_file=FILE": "holds a token that requests must bring as 'authorization: Bearer TOKEN' "
+    f"(default: ${TOKEN}, else none)",
     "tables=PLACE": "memory; or disk, which reads each batch's rows there",
 }
 LIMITS = {
@@ -27,7 +32,6 @@ LIMITS = {
     "waiting": "requests that wait at most; more are told to come again (503)",
     "body_seconds": "seconds in which a request's body must arrive",
     "max_batch": "rows that share a call at most, a power of two; larger requests are cut",
-    "max_wait_ms": "how long a request waits for others to share its call, in milliseconds",
     "stop_seconds": "how long accepted requests are answered after SIGTERM or Ctrl-C",
 }
 
@@ -44,9 +48,25 @@ def main(arguments: Sequence[str]) -> None:
     except ModuleNotFoundError as error:
         how = "pip install -e '.[serve]' in the clone of dtn_jax"
         raise UserError(f"serving needs {error.name}, which is not installed: {how}") from None
-    folder = pathlib.Path(known.model).expanduser()
-    in_order = serve(folder, known.host, known.port, limits, known.reload, known.tables)
+    folder, token = pathlib.Path(known.model).expanduser(), read_token(known.token_file or "")
+    places = {"reload": known.reload, "tables": known.tables, "token": token}
+    in_order = serve(folder, known.host, known.port, limits, **places)
     command.leave(0, at_once=not in_order)
+
+
+def read_token(file: str) -> str:
+    """The token in a file, else in the environment; "" where neither is given.
+
+    Raises:
+      UserError: there is no such file, or no token in it.
+    """
+    try:
+        token = pathlib.Path(file).expanduser().read_text() if file else os.environ.get(TOKEN)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--token_file={file} can't be read: {error}") from None
+    if token is not None and (not token.strip() or not token.strip().isascii()):
+        raise UserError(f"{file or TOKEN} holds no token: expected a line of ASCII")
+    return (token or "").strip()
 
 
 def make_parser() -> command.Parser:

@@ -202,7 +202,7 @@ def test_a_constant_of_help_is_that_of_the_module():
         real = getattr(importlib.import_module(f"dtn_jax.{module}"), name)
         read = command.constant(module, name)
         assert read == (list(real) if isinstance(read, list) else real)
-    assert command.constant("export.serve.limits", "max_wait_ms") == Limits().max_wait_ms
+    assert command.constant("export.serve.limits", "max_batch") == Limits().max_batch
 
 
 def test_the_list_of_commands(monkeypatch, capsys):

@@ -8,10 +8,9 @@ import threading
 import httpx
 from made_models import FRAME, frame_model
 
-from dtn_jax.export.serve.app import Service, make_app
-from dtn_jax.export.serve.counters import Counters
+from dtn_jax.export.serve.app import make_app
 from dtn_jax.export.serve.limits import Limits
-from dtn_jax.export.serve.loaded import load
+from dtn_jax.export.serve.process import load
 from dtn_jax.export.serve.worker import Worker
 
 ROWS = FRAME.to_dicts()
@@ -47,15 +46,14 @@ class Client:
 
 
 class Served:
-    """Attributes: `model`, `service`, `worker`, and `client` for requests."""
+    """Attributes: `model`, `worker`, and `client` for requests."""
 
-    def __init__(self, folder, limits=None):
+    def __init__(self, folder, limits=None, token=""):
         limits = limits or Limits(max_batch=16, rows=1000, body_mb=1, body_seconds=0.5)
-        self.loaded = load(folder, limits.max_batch)
-        self.model = self.loaded.model
-        self.worker = Worker(self.loaded, limits, Counters())
-        self.service = Service(self.worker, limits)
-        self.app = make_app(self.service)
+        self.contract = load(folder, limits.max_batch, "memory")
+        self.model = self.contract.model
+        self.worker = Worker(self.contract, limits)
+        self.app = make_app(self.worker, token)
 
     def score(self, found, **headers):
         """The answer to a JSON body: bytes, or what becomes one."""
@@ -86,7 +84,7 @@ def serving(folder, limits=None, **changes):
 def serving_model(folder, limits=None):
     """A Served of the model in `folder`, ready."""
     served = Served(folder, limits)
-    served.worker.start()
+    served.worker.thread.start()
     assert served.worker.ready.wait(240)
     with contextlib.closing(Client(served.app)) as served.client:
         yield served

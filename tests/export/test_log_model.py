@@ -17,8 +17,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.export import load
 from dtn_jax.export.encoded import Bad
 from dtn_jax.export.score_files import Job
-from dtn_jax.export.serve import reading
-from dtn_jax.export.serve.description import describe
+from dtn_jax.export.serve.requests import Contract
 from dtn_jax.export.write.encoders import unseen
 
 SCHEMA = """
@@ -221,7 +220,7 @@ def test_how_histories_are_to_be_made_is_told(tmp_path):
     (tmp_path / "shop.yaml").write_text(MADE)
     data = prepare(tmp_path / "shop.yaml", frame, tmp_path / "data", processes=1)
     model = load(made_models.log_model(data, tmp_path / "model"))
-    fields = describe(model, reading.read(model))["fields"]
+    fields = Contract(model).description()["fields"]
     assert {field["name"]: field["made"] for field in fields if "made" in field} == {
         "bought": "item of the earlier rows where order == 1 of the same user",
         "action": "of each of bought: act",

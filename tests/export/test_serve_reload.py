@@ -9,7 +9,7 @@ from served import ROWS, Served
 
 from dtn_jax.cli import serve
 from dtn_jax.errors import UserError
-from dtn_jax.export.serve.reload import Reloader, state
+from dtn_jax.export.serve.process import look, model_id
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +32,13 @@ def looked(folders, tmp_path, caplog, first, second):
     place.symlink_to(folders / first)
     served = Served(place)
     served.worker.ready.set()
-    reloader = Reloader(place, state(place), served.worker)
+    seen = model_id(place)
     place.unlink()
     place.symlink_to(folders / second)
     caplog.clear()
     with caplog.at_level("INFO", "dtn_jax.serve"):
-        reloader.look()
-        reloader.look()
+        seen = look(served.worker, place, "memory", seen)
+        assert look(served.worker, place, "memory", seen) == seen == model_id(place)
     return served
 
 
@@ -48,30 +48,31 @@ def looked(folders, tmp_path, caplog, first, second):
 )
 def test_it_takes_over(folders, tmp_path, caplog, first, second):
     served = looked(folders, tmp_path, caplog, first, second)
-    assert served.worker.loaded is not served.loaded
+    assert served.worker.contract is not served.contract
     assert "takes over" in caplog.text
-    assert served.worker.loaded.model.score(ROWS)["click@all"].is_finite().all()
+    assert served.worker.contract.model.score(ROWS)["click@all"].is_finite().all()
 
 
 @pytest.mark.parametrize(
     ("first", "second", "told"),
     [
         ("old", "fewer", "lacks outputs that the old one gives: order@click, order@all; a restart"),
-        ("lenient", "old", "needs columns that the old one does not: 'speed'; a restart"),
+        ("lenient", "old", "no column 'speed', which the model needs"),
         (
             "old",
             "lists",
-            "column 'word' now holds a list of texts or numbers, not text or a number; a restart",
+            "row 1, column 'word': wrong type: 'a'; a restart",
         ),
     ],
 )
 def test_it_is_refused(folders, tmp_path, caplog, first, second, told):
     served = looked(folders, tmp_path, caplog, first, second)
-    assert served.worker.loaded is served.loaded
+    assert served.worker.contract is served.contract
     (record,) = caplog.records
     assert told in record.getMessage()
     assert "the new model is refused, the old one stays" in record.getMessage()
-    assert b'dtn_reloads_total{result="refused"} 1.0' in served.worker.counters.text()
+    registry = served.worker.metrics.registry
+    assert registry.get_sample_value("dtn_reloads_total", {"result": "refused"}) == 1
 
 
 # ---------------------------------------------------------------- the command
@@ -83,7 +84,7 @@ def test_it_is_refused(folders, tmp_path, caplog, first, second, told):
         ("--max_batch=100", "max_batch=100, expected a power of two"),
         ("--max_batch=4", "max_batch=4, expected a power of two, 8 or more"),
         ("--rows=0", "rows=0, expected 1 or more"),
-        ("--max_wait_ms=nan", "max_wait_ms=nan, expected 0 or more"),
+        ("--body_seconds=nan", "body_seconds=nan, expected 0.1 or more"),
         ("--body_seconds=inf", "body_seconds=inf"),
         ("--tables=tape", "unknown place of the tables 'tape'"),
         ("--port=123456", "can't listen on 127.0.0.1, port 123456"),
@@ -93,6 +94,18 @@ def test_it_is_refused(folders, tmp_path, caplog, first, second, told):
 def test_wrong_options(folders, option, words):
     with pytest.raises(UserError, match=words.replace("(", r"\(")):
         serve.main([f"--model={folders / 'old'}", option])
+
+
+def test_where_a_token_is_read(tmp_path, monkeypatch):
+    monkeypatch.delenv("DTN_SERVE_TOKEN", raising=False)
+    assert serve.read_token("") == ""
+    (tmp_path / "token").write_text("abc\n")
+    monkeypatch.setenv("DTN_SERVE_TOKEN", " xyz")
+    assert (serve.read_token(""), serve.read_token(f"{tmp_path}/token")) == ("xyz", "abc")
+    (tmp_path / "token").write_text(" \n")
+    for file, told in (("token", "holds no token"), ("none", "can't be read: ")):
+        with pytest.raises(UserError, match=f"{file} {told}"):
+            serve.read_token(str(tmp_path / file))
 
 
 def test_a_missing_extra_is_named(folders, monkeypatch):

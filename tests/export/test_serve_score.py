@@ -1,9 +1,12 @@
 """Rows over HTTP get the scores that the model gives them, whoever asks beside them."""
 
+import contextlib
+import dataclasses
 import io
 import json
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -11,11 +14,13 @@ import pyarrow as pa
 import pytest
 from history_logs import LISTS, MOST, TEST, log, made, prepared
 from made_models import FRAME
-from served import ARROW, ROWS, serving, serving_model
+from served import ARROW, ROWS, Client, serving, serving_model
 
 from configs.logs import get_config
 from dtn_jax.export.encoding import Encoding
-from dtn_jax.export.serve import arrow_rows, json_rows, scorer
+from dtn_jax.export.serve.app import make_app
+from dtn_jax.export.serve.requests import Job
+from dtn_jax.export.serve.worker import Worker
 from dtn_jax.export.write import export_run
 from dtn_jax.train import train
 
@@ -53,8 +58,8 @@ def test_rows(served):
         [dict.fromkeys(served.model.columns), ROWS[0] | {"id": 3.0, "word": "never", "size": 2}],
     ):
         same(served.score({"rows": rows}), served.model, rows)
-    assert answer.headers["x-model-id"] == served.loaded.id
-    assert answer.headers["x-model-date"] == served.loaded.made
+    assert answer.headers["x-model-id"] == served.contract.id
+    assert answer.headers["x-model-date"] == served.contract.made
     assert served.score({"rows": []}).json()["scores"]["click@all"] == []
 
 
@@ -68,6 +73,14 @@ def test_a_user_with_candidates(served):
     assert "'tags' is a field of the user and of candidates" in both.json()["error"]
 
 
+WIDE_USER = {
+    "word": "b",
+    "tags": ["x", "never", "z"] * 60,
+    "tags_weights": [0.5, 1.0, 2.0] * 60,
+}
+BESIDE = [{k: v for k, v in row.items() if k not in USER} for row in ROWS * 8]
+
+
 def test_a_users_long_lists_are_encoded_once(served, monkeypatch):
     whole, lengths = Encoding.encode_frame, []
 
@@ -76,15 +89,30 @@ def test_a_users_long_lists_are_encoded_once(served, monkeypatch):
         return whole(self, frame, bad)
 
     monkeypatch.setattr(Encoding, "encode_frame", encode_frame)
-    user = {"word": "b", "tags": ["x", "never", "z"] * 20, "tags_weights": [0.5, 1.0, 2.0] * 20}
-    candidates = [{k: v for k, v in row.items() if k not in USER} for row in ROWS * 8]
-    answer = served.score({"user": user, "candidates": candidates})
+    answer = served.score({"user": WIDE_USER, "candidates": BESIDE})
     assert not lengths
-    same(answer, served.model, [user | one for one in candidates])
-    for place, wrong, row in (("candidate 41", user, "many"), ("user", user | {"tags": "x"}, 1)):
-        bad = [*candidates[:40], candidates[40] | {"size": row}]
-        error = served.score({"user": wrong, "candidates": bad}).json()["error"]
-        assert error.startswith(place), error
+    same(answer, served.model, [WIDE_USER | one for one in BESIDE])
+    wrong = [*BESIDE[:40], BESIDE[40] | {"size": "many"}]
+    for user, rows, place in ((WIDE_USER, wrong, 41), (WIDE_USER | {"tags": "x"}, BESIDE, 1)):
+        error = served.score({"user": user, "candidates": rows}).json()["error"]
+        assert error.startswith(f"candidate {place}, column"), error
+
+
+def test_a_wide_request_among_others_is_answered_as_if_alone(served):
+    wide = {"user": WIDE_USER, "candidates": BESIDE}
+    bodies = [json.dumps(body).encode() for body in ({"rows": ROWS[:2]}, wide, {"rows": ROWS[2:]})]
+    jobs = [Job(body, "application/json", "application/json", None) for body in bodies]
+    jobs.append(Job(stream(FRAME.to_arrow()), ARROW["content-type"], "application/json", None))
+    limits = dataclasses.replace(served.worker.limits, max_batch=1024)
+    worker = Worker(served.contract, limits)
+    for job in jobs[1:]:
+        worker.jobs.put(job)
+    worker._call(jobs[0])
+    asked = [ROWS[:2], [WIDE_USER | one for one in BESIDE], ROWS[2:], ROWS]
+    for job, rows in zip(jobs, asked):
+        scores = json.loads(job.answer.result(0).body)["scores"]
+        for name, wanted in served.model.score(rows).to_dict().items():
+            np.testing.assert_allclose(scores[name], wanted.to_numpy(), rtol=0, atol=1e-6)
 
 
 def test_outputs_are_chosen_and_unread_fields_told(served):
@@ -145,7 +173,7 @@ def test_requests_that_share_a_call_are_answered_as_if_alone(served):
     for thread in threads:
         thread.start()
     end = time.monotonic() + 240
-    while served.service.waiting < len(bodies):
+    while served.worker.jobs.qsize() < len(bodies) - 1:  # one is held
         assert time.monotonic() < end
         time.sleep(0.01)
     hold.set()
@@ -159,62 +187,66 @@ def test_requests_that_share_a_call_are_answered_as_if_alone(served):
             same(answer, served.model, rows)
 
 
-@pytest.mark.parametrize("panics", [False, True])
-def test_a_wide_request_among_others_is_answered_as_if_alone(served, monkeypatch, panics):
-    """Also where its values cannot be encoded once."""
-    user = {"word": "b", "tags": ["x", "never", "z"] * 20, "tags_weights": [0.5, 1.0, 2.0] * 20}
-    candidates = [{k: v for k, v in row.items() if k not in USER} for row in ROWS * 8]
-    wide, reading = {"user": user, "candidates": candidates}, served.loaded.reading
-    asked = [
-        json_rows.read(json.dumps(body).encode(), reading, served.service.limits)
-        for body in (wide, {"rows": ROWS[:2]}, {"rows": ROWS[2:]})
-    ]
-    arrow = arrow_rows.read(stream(FRAME.to_arrow()), reading, served.service.limits)
-    asked.insert(1, arrow)
-    assert [one.wide for one in asked] == [True, False, False, False]
-    every = [scorer.score(served.model, reading, [one]).answers[0] for one in asked]
-
-    def panic(*_):
-        raise pl.exceptions.PanicException("out of range")
-
-    if panics:
-        monkeypatch.setattr(type(served.model.encoding), "encode_shared", panic)
-    for alone, found in zip(every, scorer.score(served.model, reading, asked).answers):
-        for name, values in alone.items():
-            np.testing.assert_allclose(found[name], values, rtol=0, atol=1e-6)
-
-
 def test_schema_health_and_metrics(served):
     schema = served.client.get("/schema").json()
     assert [c["name"] for c in schema["columns"]] == list(served.model.columns)
     assert schema["outputs"] == list(served.model.outputs)
     same(served.score(schema["example"]), served.model, schema["example"]["rows"])
-    assert served.client.get("/health").json()["status"] == "ready"
+    assert served.client.get("/ready").json()["status"] == "ready"
     served.score({"rows": [ROWS[0] | {"word": "never seen"}]})
     text = served.client.get("/metrics").text
-    assert f'id="{served.loaded.id}"' in text
+    assert f'id="{served.contract.id}"' in text
     values = dict(line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#")
-    assert float(values['dtn_requests_total{path="/score",status="200"}']) > 0
+    assert float(values['dtn_requests_total{status="200"}']) > 0
     assert float(values['dtn_field_unknown_values_total{field="word"}']) > 0
     assert float(values["dtn_ready"]) == 1
 
 
-def test_no_answer_before_the_model_is_ready_and_while_the_queue_is_full(served):
+def test_docs_show_the_columns_of_the_model_that_is_served(served):
+    assert served.client.get("/docs").status_code == 200
+    page = served.client.get("/openapi.json").json()
+    row = page["components"]["schemas"]["Row"]
+    assert list(row["properties"]) == list(served.model.columns) == row["required"]
+    assert row["properties"]["id"]["anyOf"][0] == {"type": "integer"}
+    assert row["properties"]["vector"]["description"] == "a list of 2 numbers or null"
+    body = page["paths"]["/score"]["post"]["requestBody"]["content"]["application/json"]
+    same(served.score(body["example"]), served.model, body["example"]["rows"])
+
+
+def test_a_token(served, caplog):
+    app = make_app(served.worker, "s3cret")
+    with contextlib.closing(Client(app)) as client, caplog.at_level("DEBUG"):
+        for path in ("/health", "/ready"):
+            assert client.get(path).status_code == 200
+        for path in ("/docs", "/openapi.json"):
+            assert client.get(path).status_code == 404
+        for given in ({}, "s3cret", "Bearer s3cre", "Bearer s3cretx", b"Bearer \xe9"):
+            headers = {"authorization": given} if given else {}
+            for method, path in (("GET", "/schema"), ("GET", "/metrics"), ("POST", "/score")):
+                answer = client.request(method, path, headers=headers)
+                assert answer.status_code == 401
+                assert answer.headers["www-authenticate"] == "Bearer"
+        headers = {"authorization": "Bearer s3cret"}
+        same(client.post("/score", json={"rows": ROWS}, headers=headers), served.model, ROWS)
+        assert client.request("GET", "/metrics", headers=headers).status_code == 200
+    assert "s3cret" not in caplog.text
+
+
+def test_no_answer_before_the_model_is_ready_and_while_the_queue_is_full(served, monkeypatch):
     served.worker.ready.clear()
     try:
         answer = served.score({"rows": ROWS})
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-        assert served.client.get("/health").status_code == 503
+        assert served.client.get("/ready").status_code == 503
+        assert served.client.get("/health").status_code == 200
     finally:
         served.worker.ready.set()
-    served.service.waiting = served.service.limits.waiting
-    try:
-        assert served.score({"rows": ROWS}).headers["retry-after"] == "1"
-    finally:
-        served.service.waiting = 0
-    served.service.stopping = True
-    assert served.client.get("/health").json()["status"] == "stopping"
-    served.service.stopping = False
+    monkeypatch.setattr(served.worker, "jobs", SimpleNamespace(qsize=lambda: 256))
+    assert served.score({"rows": ROWS}).headers["retry-after"] == "1"
+    monkeypatch.undo()
+    served.worker.stopping = True
+    assert served.client.get("/ready").json()["status"] == "stopping"
+    served.worker.stopping = False
     assert served.is_well()
 
 

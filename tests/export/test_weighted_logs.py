@@ -19,7 +19,7 @@ from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.prepare import prepare
 from dtn_jax.evaluate import read_predictions
 from dtn_jax.export import load
-from dtn_jax.export.serve import description, reading
+from dtn_jax.export.serve.requests import Contract
 from dtn_jax.export.write import export_run
 from dtn_jax.gradients import make_weights
 from dtn_jax.losses import improper, read_losses
@@ -243,7 +243,7 @@ def test_a_calibrated_score_is_a_probability(trained, tmp_path):
     assert f"| click | binary | {kind} |" in card
     assert "not a probability" not in card
     expected = {"click@all": kind, "order@all": "probability", "order@click": "probability"}
-    assert description.describe(model, reading.read(model))["meanings"] == expected
+    assert Contract(model).description()["meanings"] == expected
 
 
 @pytest.mark.slow

@@ -1,167 +1,138 @@
 """The addresses of the server.
 
 POST /score     rows in, calibrated probabilities out; JSON or Arrow
-GET  /schema    columns, fields, outputs, an example
-GET  /health    200 when the model is compiled and the server goes on, else 503
+GET  /schema    columns, fields, outputs, an example; /docs shows them in a browser
+GET  /health    200 while the process runs
+GET  /ready     200 while it scores: the model is compiled, and the server does not end
 GET  /metrics   for Prometheus
 """
 
 from __future__ import annotations
 
 import asyncio
+import hmac
 import time
+from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from dtn_jax.export.serve import answers, body, counters
+from dtn_jax.errors import UserError
 from dtn_jax.export.serve.limits import Limits
-from dtn_jax.export.serve.refused import Refused, shown
-from dtn_jax.export.serve.worker import Answer, Job, Worker, refusal
+from dtn_jax.export.serve.requests import ARROW, JSON, Job, Refused, shown
+from dtn_jax.export.serve.worker import Worker
 
-PATHS = ("/score", "/schema", "/health", "/metrics")
-CLIENT_GONE = 499  # counted, and sent to nobody
-KINDS = (answers.JSON, answers.STREAM)
+TYPES = {JSON: JSON, f"{JSON};charset=utf-8": JSON, ARROW: ARROW}
+RETRY, CLOSE = {"retry-after": "1"}, {"connection": "close"}  # headers
 
 
-class Service:
-    """The worker as the event loop sees it.
+def make_app(worker: Worker, token: str = "") -> FastAPI:
+    """The application, for any ASGI server.
 
-    Attributes:
-      waiting: requests that the worker has.
-      stopping: whether the server is about to end.
+    With a token, requests must bring it, but for /health and /ready; and /docs is not there.
     """
 
-    def __init__(self, worker: Worker, limits: Limits):
-        self.worker, self.limits = worker, limits
-        self.held, self.waiting, self.stopping = body.Held(limits), 0, False
+    async def check_token(request: Request) -> None:
+        given = request.headers.get("authorization", "").encode()
+        if token and not hmac.compare_digest(given, f"Bearer {token}".encode()):
+            told = "expected the header 'authorization: Bearer TOKEN', with the server's token"
+            raise Refused(401, told, {"www-authenticate": "Bearer"})
 
-    @property
-    def status(self) -> str:
-        if self.stopping:
-            return "stopping"
-        return "ready" if self.worker.ready.is_set() else "compiling"
-
-    async def score(self, request: Request) -> Answer:
-        """Raises Refused, or ClientDisconnect."""
-        kind = content_type(request)
-        self._check_room()
-        self.worker.coming += 1
-        try:
-            read = await body.read(request, self.limits, self.held)
-        finally:
-            self.worker.coming -= 1
-        try:
-            self._check_room()
-            return await self._wait(read, kind, request)
-        finally:
-            self.held.bytes -= len(read)
-
-    def _check_room(self) -> None:
-        """Refuses while there is no model, or too many requests wait for it."""
-        if not self.worker.ready.is_set():
-            raise Refused(503, "the model is being compiled; come again", headers=body.RETRY)
-        if self.waiting >= self.limits.waiting:
-            told = f"{self.waiting} requests wait, come again"
-            raise Refused(503, told, headers=body.RETRY)
-
-    async def _wait(self, read: bytes, kind: str, request: Request) -> Answer:
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future = loop.create_future()
-
-        def take(answer: Answer) -> None:
-            if not done.done():
-                done.set_result(answer)
-
-        named = request.query_params.get("outputs")
-        outputs = None if named is None else named.split(",")
-        wanted = answers.wanted(request.headers.get("accept", ""))
-        self.waiting += 1
-        try:
-            self.worker.submit(
-                Job(read, kind, wanted, outputs, lambda a: loop.call_soon_threadsafe(take, a))
-            )
-            return await done
-        finally:
-            self.waiting -= 1
-
-
-def content_type(request: Request) -> str:
-    """The type of a body.
-
-    Raises:
-      Refused: 415 of another one, another encoding, or a compressed body.
-    """
-    given = request.headers.get("content-type", "")
-    kind, _, rest = given.partition(";")
-    kind, rest = kind.strip().lower(), rest.replace('"', "").strip().lower()
-    told = f"content-type: {shown(given)!r}" if given else "there is no content-type"
-    if kind not in KINDS or (rest and rest != "charset=utf-8"):
-        raise Refused(415, f"{told}, expected {' or '.join(KINDS)}, in UTF-8")
-    packed = request.headers.get("content-encoding", "identity")
-    if packed.lower() != "identity":
-        raise Refused(415, f"content-encoding: {shown(packed)!r}, expected a plain body")
-    return kind
-
-
-def make_app(service: Service) -> FastAPI:
-    """The application, for any ASGI server."""
-    app = FastAPI(title="dtn_jax", docs_url=None, redoc_url=None, openapi_url=None)
-    counted = service.worker.counters
+    inside = [Depends(check_token)]
+    app = FastAPI(title="dtn_jax", redoc_url=None, openapi_url=None if token else "/openapi.json")
+    app.openapi = lambda: openapi(app, worker)  # of the model that is served now
 
     @app.post("/score")
     async def score(request: Request) -> Response:
+        """Scores of rows, or of a user's candidates."""
         start = time.perf_counter()
-        try:
-            answer = await service.score(request)
-        except Refused as error:
-            answer = refusal(error)
-        except ClientDisconnect:
-            answer = Answer(CLIENT_GONE, answers.JSON, b"")
-        counted.seconds.observe(time.perf_counter() - start)
-        return Response(answer.body, answer.status, dict(answer.headers), answer.kind)
+        await check_token(request)  # a dependency takes longer
+        kind = content_type(request)
+        if not worker.ready.is_set():
+            raise Refused(503, "the model is being compiled; come again", RETRY)
+        if worker.jobs.qsize() >= worker.limits.waiting:
+            raise Refused(503, "too many requests wait; come again", RETRY)
+        body = await read(request, worker.limits)
+        names = request.query_params.get("outputs")
+        wanted = ARROW if ARROW in request.headers.get("accept", "").lower() else JSON
+        job = Job(body, kind, wanted, None if names is None else names.split(","))
+        worker.jobs.put(job)
+        answer = await asyncio.wrap_future(job.answer)
+        worker.metrics.requests.labels("200").inc()
+        worker.metrics.score_seconds.observe(time.perf_counter() - start)
+        return answer
 
-    @app.get("/schema")
+    @app.get("/schema", dependencies=inside)
     async def schema() -> Response:
-        loaded = service.worker.loaded
-        return JSONResponse(dict(loaded.description), headers=loaded.headers)
+        return JSONResponse(worker.contract.description())
 
     @app.get("/health")
-    async def health() -> Response:
-        loaded, status = service.worker.loaded, service.status
-        told = {"status": status, "model": {"id": loaded.id, "made": loaded.made}}
-        return JSONResponse(told, 200 if status == "ready" else 503)
+    async def health() -> dict:
+        return {"status": "running"}
 
-    @app.get("/metrics")
+    @app.get("/ready")
+    async def ready() -> Response:
+        contract, there = worker.contract, worker.ready.is_set()
+        status = "stopping" if worker.stopping else "ready" if there else "compiling"
+        content = {"status": status, "model": {"id": contract.id, "made": contract.made}}
+        return JSONResponse(content, 200 if status == "ready" else 503)
+
+    @app.get("/metrics", dependencies=inside)
     async def metrics() -> Response:
-        return Response(counted.text(), media_type=counters.CONTENT)
+        return Response(generate_latest(worker.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    @app.exception_handler(HTTPException)
-    async def told(request: Request, error: HTTPException) -> Response:
-        said = f"{request.method} {shown(request.url.path)}: {error.detail}"
-        content = {"error": f"{said}. There are POST /score, GET {', GET '.join(PATHS[1:])}"}
-        return JSONResponse(content, error.status_code, error.headers)
+    async def refuse(request: Request, error: Exception) -> Response:
+        status, told, headers = 500, "the server failed; its log says where", None
+        if isinstance(error, UserError):
+            status, told = 422, str(error)
+        elif isinstance(error, HTTPException):
+            status, told, headers = error.status_code, error.detail, error.headers
+        worker.metrics.requests.labels(str(status)).inc()
+        content = {"error": shown(told, 1000), **getattr(error, "details", {})}
+        return JSONResponse(content, status, headers)
 
-    app.add_middleware(Counted, counters=counted)
+    for kind in (HTTPException, UserError, Exception):
+        app.add_exception_handler(kind, refuse)
     return app
 
 
-class Counted:
-    """Counts answers by path and status."""
+def content_type(request: Request) -> str:
+    """The type of a body; raises Refused of another one, another encoding, or a compressed body."""
+    given = request.headers.get("content-type", "")
+    kind = TYPES.get(given.replace(" ", "").replace('"', "").lower())
+    if kind is None or request.headers.get("content-encoding", "identity") != "identity":
+        told = f"content-type: {shown(given)!r}, expected {JSON} or {ARROW}, in UTF-8"
+        raise Refused(415, f"{told}, and not compressed")
+    return kind
 
-    def __init__(self, app, counters: counters.Counters):
-        self.app, self.requests = app, counters.requests
 
-    async def __call__(self, scope, receive, send) -> None:
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        path = scope["path"] if scope["path"] in PATHS else "other"
+async def read(request: Request, limits: Limits) -> bytes:
+    """The body; raises Refused where it is too long, or comes too slowly."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(limits.body_seconds):
+            async for part in request.stream():
+                body += part
+                if len(body) > limits.body_mb << 20:
+                    raise Refused(413, f"the body is longer than {limits.body_mb} MiB", CLOSE)
+    except TimeoutError:
+        told = f"the body did not arrive within {limits.body_seconds:g} s"
+        raise Refused(408, told, CLOSE) from None
+    except ClientDisconnect:
+        raise Refused(499, "the client has gone") from None  # counted, and sent to nobody
+    return bytes(body)
 
-        async def counted(message) -> None:
-            if message["type"] == "http.response.start":
-                self.requests.labels(path, str(message["status"])).inc()
-            await send(message)
 
-        await self.app(scope, receive, counted)
+def openapi(app: FastAPI, worker: Worker) -> dict[str, Any]:
+    """What /docs shows: a body of JSON has the columns of the model."""
+    contract = worker.contract
+    page = get_openapi(title="dtn_jax", version=f"model {contract.id}", routes=app.routes)
+    body = contract.body.model_json_schema(ref_template="#/components/schemas/{model}")
+    page["components"] = {"schemas": body.pop("$defs")}
+    content = {"schema": body, "example": {"rows": [contract.example]}}
+    page["paths"]["/score"]["post"]["requestBody"] = {"required": True, "content": {JSON: content}}
+    return page

@@ -1,13 +1,13 @@
-"""What one request, and all of them together, may ask for."""
+"""What one request, and all of them together, may ask for.
+
+The command's options are made of it, which are shown where the extra [serve] is not installed.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 
 from dtn_jax.errors import UserError
-
-MB = 1 << 20
-TEXT = 4096  # bytes of one value: the time of its hash grows with them, alone among rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +20,6 @@ class Limits:
       waiting: requests that wait for the model; those beyond are told to come again.
       body_seconds: from a request's first byte to its last.
       max_batch: rows that share a call, a power of two.
-      max_wait_ms: how long a request waits for others to share its call.
       stop_seconds: what is accepted has this long to be answered when the server stops.
     """
 
@@ -29,29 +28,13 @@ class Limits:
     waiting: int = 256
     body_seconds: float = 10.0
     max_batch: int = 1024
-    max_wait_ms: float = 2.0
     stop_seconds: float = 10.0
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            least = 0 if field.name == "max_wait_ms" else 1 if field.type == "int" else 0.1
+            least = 1 if field.type == "int" else 0.1
             if not least <= value < 1e9:
                 raise UserError(f"{field.name}={value}, expected {least} or more")
         if self.max_batch & (self.max_batch - 1) or self.max_batch < 8:
             raise UserError(f"max_batch={self.max_batch}, expected a power of two, 8 or more")
-
-    @property
-    def body_bytes(self) -> int:
-        """The most bytes that a request's body may have."""
-        return self.body_mb * MB
-
-    @property
-    def held_bytes(self) -> int:
-        """Of the bodies of all requests that are being read or wait."""
-        return max(32 * MB, 8 * self.body_bytes)
-
-    @property
-    def spread_bytes(self) -> int:
-        """Of values that a request has once and that many rows share."""
-        return 8 * self.body_bytes

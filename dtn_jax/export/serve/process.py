@@ -1,41 +1,49 @@
-"""One process that serves one model, from its start to its orderly end."""
+"""One process that serves one model, from its start to its orderly end, and takes new ones.
+
+With `reload`, the model's folder is looked at every second: another one that was renamed there, or
+a symbolic link that leads to another. The new model is loaded, verified and compiled beside the old
+one, and takes over between two calls; so no request is lost. The old one stays where the new one
+can't be loaded, or would refuse requests that the old one answers.
+"""
 
 from __future__ import annotations
 
-import asyncio
+import hashlib
 import logging
 import pathlib
 import socket
 import sys
+import threading
+import time
 
 import uvicorn
 
+from dtn_jax import export
 from dtn_jax.errors import UserError
-from dtn_jax.export.serve.app import Service, make_app
-from dtn_jax.export.serve.counters import Counters
+from dtn_jax.export.model_folder import MANIFEST
+from dtn_jax.export.serve.app import make_app
 from dtn_jax.export.serve.limits import Limits
-from dtn_jax.export.serve.loaded import load
-from dtn_jax.export.serve.patient import Patient
-from dtn_jax.export.serve.reload import Reloader, state
+from dtn_jax.export.serve.requests import Contract
 from dtn_jax.export.serve.worker import Worker
 
 LOG = logging.getLogger("dtn_jax.serve")
 CONNECTIONS = 1000  # at once
-BACKLOG = 1024  # of those that are not accepted yet
 SWITCH = 0.0005  # seconds after which threads take turns: the event loop must not wait long
+SECONDS = 1.0  # between two looks at the folder
+IDLE = 0.2  # seconds in which a thread that only waits has ended
+RESTART = "a restart of the server serves it"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class Server(uvicorn.Server):
     """Ends in an orderly way at a signal: what was accepted is answered, and the exit code is 0."""
 
-    service: Service | None = None
+    worker: Worker
 
     def handle_exit(self, sig, frame) -> None:
         """At the second signal at once."""
         self.force_exit, self.should_exit = self.should_exit, True
-        if self.service is not None:
-            self.service.stopping = True
+        self.worker.stopping = True
 
 
 def serve(
@@ -45,6 +53,7 @@ def serve(
     limits: Limits,
     reload: bool = False,
     tables: str = "memory",
+    token: str = "",
 ) -> bool:
     """Serves a model until a signal; returns whether the process may end in order.
 
@@ -56,75 +65,107 @@ def serve(
       limits: of requests.
       reload: look for a new model in the folder.
       tables: see `dtn_jax.export.load`.
+      token: that requests must bring; "" is none.
 
     Raises:
       UserError: the model can't be loaded, or the address is not free.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.captureWarnings(True)  # of a model's age
     LOG.setLevel(logging.INFO)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    seen = state(folder)
-    loaded = load(folder, limits.max_batch, tables)
+    stopped = threading.Event()
+    worker = Worker(load(folder, limits.max_batch, tables), limits)
+    if host not in LOOPBACK:
+        lacks = "no encryption" if token else "neither a token nor encryption"
+        LOG.warning("--host=%s: other machines can ask for scores; there is %s", host, lacks)
     listening = listen(host, port)
-    worker = Worker(loaded, limits, Counters())
-    service = Service(worker, limits)
-    server = Server(
-        uvicorn.Config(
-            make_app(service),
-            http=Patient,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            limit_concurrency=CONNECTIONS,
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=max(1, round(limits.stop_seconds)),
-        )
+
+    def watch() -> None:
+        seen = worker.contract.id
+        worker.ready.wait()
+        while not stopped.wait(SECONDS):
+            seen = look(worker, folder, tables, seen)
+
+    watcher = threading.Thread(target=watch, name="reload", daemon=True)
+    config = uvicorn.Config(
+        make_app(worker, token),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=max(1, round(limits.stop_seconds)),
     )
-    server.service = service
+    server = Server(config)
+    server.worker = worker
     sys.setswitchinterval(SWITCH)
-    worker.start()
-    reloader = Reloader(folder, seen, worker, tables)
+    worker.thread.start()
     if reload:
-        reloader.start()
+        watcher.start()
+    LOG.info("model %s, made %s", worker.contract.id, worker.contract.made)
     where = f"[{host}]" if ":" in host else host
-    LOG.info("model %s, made %s", loaded.id, loaded.made)
     LOG.info("listening on http://%s:%d", where, listening.getsockname()[1])
-    asyncio.run(server.serve(sockets=[listening]))
-    idle = reloader.stop()
+    server.run(sockets=[listening])
+    stopped.set()
+    time.sleep(IDLE if reload else 0)
     LOG.info("stopped")
-    return worker.stop(limits.stop_seconds) and idle
+    return worker.stop(limits.stop_seconds) and not watcher.is_alive()
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens.
-
-    Raises:
-      UserError: there is no such address, or it is taken.
-    """
+    """A socket that listens; raises UserError where there is no such address, or it is taken."""
     if not 0 <= port < 1 << 16:
         raise UserError(f"can't listen on {host}, port {port}: expected 0 to 65535")
-    if host not in LOOPBACK:
-        LOG.warning(
-            "--host=%s: every machine that reaches this address can ask for scores; there is "
-            "neither a password nor encryption",
-            host,
-        )
     try:
-        flags = socket.AI_PASSIVE
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=flags
-        )[0]
-        found = socket.socket(family, kind, protocol)  # asyncio answers at once where it says TCP
-        try:
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            found.bind(address)
-            found.listen(BACKLOG)
-        except BaseException:
-            found.close()
-            raise
-        return found
-    except (OSError, OverflowError, UnicodeError) as error:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        opened = socket.create_server((host, port), family=family, backlog=CONNECTIONS)
+        return socket.socket(fileno=opened.detach())  # knows that it is TCP: answers go at once
+    except (OSError, UnicodeError) as error:
         raise UserError(f"can't listen on {host}, port {port}: {error}") from None
+
+
+def load(folder: pathlib.Path, max_batch: int, tables: str) -> Contract:
+    """Opens a model, all of its files verified; see `dtn_jax.export.load`."""
+    id, model = model_id(folder), export.load(folder, tables=tables, largest=max_batch)
+    return Contract(model, id, ascii(model.manifest.get("made", "unknown")).strip("'")[:40])
+
+
+def model_id(folder: pathlib.Path) -> str:
+    """The first 12 digits of its manifest's SHA-256; "" where there is none."""
+    try:
+        return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()[:12]
+    except OSError:  # it is being renamed
+        return ""
+
+
+def look(worker: Worker, folder: pathlib.Path, tables: str, seen: str) -> str:
+    """Takes the model that lies in the folder now, if it is not that of this id; returns its id."""
+    now = model_id(folder)
+    if now in ("", seen):
+        return seen
+    try:
+        new = load(folder, worker.limits.max_batch, tables)
+        check(worker.contract, new)
+        new.warm()
+        LOG.info("model %s takes over from %s", new.id, worker.contract.id)
+        worker.take(new)
+        worker.metrics.reloads.labels("swapped").inc()
+    except Exception as error:  # a broken model must not end the server
+        worker.metrics.reloads.labels("refused").inc()
+        why = error if isinstance(error, UserError) else repr(error)
+        LOG.error("the new model is refused, the old one stays: %s", why)
+    return now
+
+
+def check(old: Contract, new: Contract) -> None:
+    """Raises UserError where the new model would refuse what clients send to the old one."""
+    lacks = [name for name in old.model.outputs if name not in new.model.outputs]
+    if lacks:
+        raise UserError(f"it lacks outputs that the old one gives: {', '.join(lacks)}; {RESTART}")
+    try:
+        new.model.score([{name: old.example[name] for name in old.needed}])
+        new.model.score([old.example])
+    except UserError as error:
+        raise UserError(f"requests to the old one would fail: {error}; {RESTART}") from None

@@ -297,8 +297,13 @@ def _expected(
     return (chance / (above[:, None] + before + 1)).sum(axis=1)
 
 
-def _mean(name: str, title: str, by_group: ByGroup, column: str = "") -> Metric:
-    """The record of a mean over groups that is in [0, 1], where higher is better."""
+def of_groups(name: str, title: str, by_group: ByGroup, column: str = "") -> Metric:
+    """The record of a mean over groups that is in [0, 1], where higher is better.
+
+    Args:
+      name, title, column: as of `Metric`.
+      by_group: rows -> (the weight of each group, its value; NaN for a group without one), `[G]`.
+    """
     return Metric(
         name,
         title,
@@ -318,7 +323,7 @@ def _of_lists(name: str, title: str, values: Callable[[Groups], np.ndarray]) -> 
         rows_weight = groups.weights / groups.sizes
         return rows_weight, values(groups)
 
-    return _mean(name, title, by_group)
+    return of_groups(name, title, by_group)
 
 
 def _ndcg_at(k: int) -> Metric:
@@ -337,7 +342,7 @@ def _has_positive(rows: Rows) -> np.ndarray:
     return rows.once(groups_of).positives > 0
 
 
-GAUC = _mean("gauc", "GAUC", group_aucs, column="GAUC")
+GAUC = of_groups("gauc", "GAUC", group_aucs, column="GAUC")
 GAUC_GROUPS = _count("gauc_groups", "groups of GAUC", lambda rows: rows.once(gauc_of).groups)
 GAUC_SKIPPED = _count(
     "gauc_skipped", "groups without GAUC", lambda rows: rows.once(gauc_of).skipped

@@ -141,6 +141,7 @@ def configured(protocol: Protocol, *given: Settings) -> ConfigDict:
 
 
 def digest(*facts: object) -> str:
+    """A short hash of facts: equal for equal ones, in every process and version of Python."""
     text = json.dumps(facts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:SHORT]
 

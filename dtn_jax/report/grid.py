@@ -157,9 +157,11 @@ class Grid:
         table = rich.table.Table(
             box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap - 1, 0, 0)
         )
+        lines = max(name.count("\n") for name in self.header)
         for i, name in enumerate(self.header):
             side = "left" if i < self.left else "right"
-            table.add_column(self._styled(name), justify=side, vertical="bottom", overflow="fold")
+            head = "\n" * (lines - name.count("\n")) + name
+            table.add_column(self._styled(head), justify=side, overflow="fold")
         for place, row in enumerate(self.rows):
             if place in self.rules:
                 table.add_section()

@@ -111,7 +111,7 @@ class Profile:
         steps = f"{self.recorded} step{'s' if self.recorded > 1 else ''}"
         if found := operations(trace):
             grid = heaviest(found, f"the heaviest operations of {steps}")
-            screen.show(grid.terminal(screen.console().width))
+            screen.show(grid.terminal())
         else:
             screen.say(
                 f"There is no table of operations: the trace of {steps} names none on this "

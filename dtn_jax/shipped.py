@@ -53,3 +53,8 @@ def config_files(near: pathlib.Path) -> list[str]:
         if found:
             return [f"configs/{f.name}" if place == folder("configs") else str(f) for f in found]
     return []
+
+
+def protocols() -> dict[str, pathlib.Path]:
+    """{name of a shipped protocol: its file}"""
+    return {path.stem: path for path in sorted(folder("protocols").glob("[!_]*.py"))}

@@ -16,9 +16,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from dtn_jax.analysis import findings
+from dtn_jax.analysis.explain_run import FOLDER
 from dtn_jax.analysis.sections import decimals, divergence_cells, sections
 from dtn_jax.cli import command, folders
-from dtn_jax.cli.feature_importance import FOLDER
 from dtn_jax.config import flatten, identity, load_config
 from dtn_jax.errors import UserError
 from dtn_jax.report.grid import Grid

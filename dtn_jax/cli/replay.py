@@ -7,175 +7,24 @@ operation by operation, on one device; it changes nothing in the run's folder.
 
 from __future__ import annotations
 
-import contextlib
 import pathlib
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from flax import linen as nn
-
-from dtn_jax.analysis.finished import read_config
-from dtn_jax.balancing import read_balancer, seam
-from dtn_jax.checkpoint import Checkpoints
-from dtn_jax.checkpoint.start_from import started
 from dtn_jax.cli import command, compile_cache
-from dtn_jax.config import base_config
 from dtn_jax.errors import UserError
-from dtn_jax.gradients import make_forward, make_weights
-from dtn_jax.interface import SHARED
-from dtn_jax.losses import finite
-from dtn_jax.report import screen
-from dtn_jax.report.grid import Grid
-from dtn_jax.run import Run, build_run
-from dtn_jax.state import State
-from dtn_jax.step import make_train_chunk, make_train_step
-from dtn_jax.tables import exchange, lookup
-from dtn_jax.train import training_data
-from dtn_jax.workdir import in_use, nonfinite
 
 EXAMPLE = "dtn-jax replay --batch=runs/adult_dtn/nonfinite/step-57.npz"
-SHOWN = 12  # lines of a kind
-ROWS = 5  # of a batch, that are named
-FIRST = "layer, of finite inputs"
-
-
-class Bad(NamedTuple):
-    """Something that holds numbers which are not finite: batch, state, layer, loss, gradient.
-
-    Attributes:
-      kind, name: of what.
-      count: how many numbers are not finite, and of how many; "" where only a mark is known.
-      rows: the first rows of the batch in which they are, where it has rows.
-    """
-
-    kind: str
-    name: str
-    count: str = ""
-    rows: str = ""
 
 
 def main(arguments: Sequence[str]) -> None:
     parser = command.parser(__doc__, EXAMPLE)
-    parser.add_argument("--batch", default="", help="the step's file, in its run's workdir")
+    command.add(parser, {"batch=FILE": "the step's file, in its run's workdir"})
     command.add_shared(parser, *command.DATA, "cache_dir")
     known = parser.parse_args(arguments)
     if not known.batch:
         raise UserError("no batch: give --batch=WORKDIR/nonfinite/step-N.npz")
-    path = pathlib.Path(known.batch).expanduser().absolute()
-    kept, workdir = nonfinite.read(path), path.parent.parent
-    config = read_config(workdir, base_config(), known.plugins, finished=False)
-    if in_use(workdir):
-        raise UserError(f"a process works in {workdir}; wait until it has ended")
-    config.parallel.processes, config.parallel.devices = "off", 1
-    config.parallel.table_devices = 0
-    config.data.data_dir = known.data_dir or config.data.data_dir
-    config.data.manual_dir = known.manual_dir or config.data.manual_dir
     compile_cache.use(known.cache_dir)
-    config.train.skip_nonfinite = int(kept.skips)
-    run = started(build_run(config), workdir)
-    nonfinite.check_batch(run, kept, path)
-    with contextlib.closing(Checkpoints(workdir, run.plan)) as checkpoints:
-        state, begun = state_before(run, checkpoints, kept)
-    since = f"the checkpoint of step {begun}" if begun else "the beginning"
-    print(f"Step {kept.step}, from {since} on, which is {kept.step - 1 - begun} steps before it.")
-    show(list(replay(run, state, kept)))
+    from dtn_jax.analysis.replay import replay  # after --help
 
-
-def state_before(run: Run, checkpoints: Checkpoints, kept: nonfinite.Kept) -> tuple[State, int]:
-    """The state before a step, and the step of the checkpoint from which it was made; 0 for none.
-
-    Raises:
-      UserError: an earlier step is not finite here.
-    """
-    found = checkpoints.read_before(kept.step, run.state_places)
-    state = found[0] if found else run.new_state()
-    begun = run.step_of(state)
-    advance = compiled(run, state)
-    with contextlib.closing(training_data(run)) as rows:
-        for step in range(begun + 1, kept.step):
-            state, marks = advance(state, nonfinite.batch_of(run, rows, step))
-            if marks.any() and not kept.skips:
-                raise UserError(
-                    f"step {step}, before step {kept.step}, is not finite here: the run had other "
-                    "devices, or was stepped by another version"
-                )
-    return state, begun
-
-
-def compiled(run: Run, state: State):
-    """`(state, batch) -> (state, marks of what is not finite)`, as training compiles it."""
-    step = make_train_step(
-        run.config, run.model, run.plan, run.total_steps, run.at.table_mesh, run.first
-    )
-    chunk = run.at.compile(make_train_chunk(step, 1), state)
-
-    def advance(state: State, batch):
-        one = jax.tree.map(lambda a: np.asarray(a)[None], batch)
-        state, metrics = chunk(state, run.at.put(one, run.at.chunk()), 1)
-        return state, np.asarray(metrics["nonfinite"])[0]
-
-    return advance
-
-
-def replay(run: Run, state: State, kept: nonfinite.Kept) -> Iterator[Bad]:
-    """What is not finite in a step, in the order in which it is computed; consumes the state."""
-    batch, plan, config = jax.tree.map(jnp.asarray, kept.batch), run.plan, run.config
-    for name in nonfinite.FIELDS:
-        yield from counted("batch", name, getattr(batch, name))
-    for name in finite.bad_parts(state.params, state.model_state, state.tables):
-        yield Bad("state", name)
-    gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch), exchange.look_ups(plan))
-    balancer = read_balancer(config.loss, plan.views, SHARED)
-    scale = state.hyper.task_weights
-    if balancer:
-        scale = scale * seam.weights_of(balancer, state.params, plan.schema.tasks)
-    layers: list[Bad] = []
-
-    def watch(next_function, given, named, context):
-        out = next_function(*given, **named)
-        if context.method_name == "__call__":
-            fed = list(counted("", "", (given, named)))
-            layers.extend(
-                counted("layer" if fed else FIRST, "/".join(context.module.path) or "all", out)
-            )
-        return out
-
-    with nn.intercept_methods(watch):
-        weights = make_weights(config, plan, batch)
-        forward = make_forward(config, run.model, plan)
-        _, (losses, _) = forward(state.params, gathered, state, batch, weights, scale)
-    yield from layers
-    for name, loss in zip(run.schema.task_names, losses):
-        yield from counted("loss", name, loss)
-    names = finite.names(run.schema.task_names, state.params, plan.arrays)
-    _, marks = compiled(run, state)(state, kept.batch)
-    yield from (Bad("compiled step", name) for name, bad in zip(names, marks) if bad)
-
-
-def counted(kind: str, name: str, tree: Any) -> Iterator[Bad]:
-    """What a pytree's float arrays have; what is being traced is left out."""
-    arrays = [a for a in jax.tree.leaves(tree) if isinstance(a, jax.Array | np.ndarray)]
-    arrays = [np.asarray(a) for a in arrays if not isinstance(a, jax.core.Tracer)]
-    bad = [~np.isfinite(a) for a in arrays if np.issubdtype(a.dtype, np.floating)]
-    if count := sum(int(b.sum()) for b in bad):
-        rows = sorted({int(i) for b in bad if b.ndim for i in np.nonzero(b)[0]})
-        numbers = f"{count:,} of {sum(b.size for b in bad):,}"
-        yield Bad(kind, name, numbers, ", ".join(map(str, rows[:ROWS])))
-
-
-def show(found: Sequence[Bad]) -> None:
-    """Prints what is not finite, in the order in which it is computed."""
-    if not found:
-        print("Everything is finite here: the run had other devices, or another version of JAX.")
-        return
-    rows = []
-    for kind in dict.fromkeys(one.kind for one in found):
-        own = [one for one in found if one.kind == kind]
-        more = [Bad(kind, f"and {len(own) - SHOWN} more")] if len(own) > SHOWN else []
-        rows += own[:SHOWN] + more
-    title = "not finite, in the order of computing"
-    screen.show(Grid(("what", "name", "numbers", "first rows"), rows, title, left=2).terminal())
-    print(f"The first that is not finite: {found[0].kind} {found[0].name}")
+    path = pathlib.Path(known.batch).expanduser().absolute()
+    replay(path, known.plugins, known.data_dir, known.manual_dir)

@@ -25,16 +25,10 @@ from dtn_jax.errors import UserError, choose
 from dtn_jax.models.experts import EXPERTS
 from dtn_jax.options import pairs
 from dtn_jax.papertables.protocol import OURS, RIVALS, Protocol, configured, entry
-from dtn_jax.shipped import folder, package
+from dtn_jax.shipped import folder, package, protocols
 
-SHIPPED = folder("protocols")
 # What all entries of a protocol share, and what the tables set themselves.
 NOT_AN_ENTRYS = ("data.dataset", "data.options", "evaluate.sample_weights", "seed", "replicas")
-
-
-def shipped() -> dict[str, pathlib.Path]:
-    """{name: its file}"""
-    return {path.stem: path for path in sorted(SHIPPED.glob("[!_]*.py"))}
 
 
 def load(path: pathlib.Path) -> Protocol:
@@ -44,7 +38,9 @@ def load(path: pathlib.Path) -> Protocol:
       UserError: there is no such file, it fails, or something in it cannot be.
     """
     if not path.is_file():
-        raise UserError(f"no protocol file {str(path)!r}; the shipped ones: {', '.join(shipped())}")
+        raise UserError(
+            f"no protocol file {str(path)!r}; the shipped ones: {', '.join(protocols())}"
+        )
     name = f"{package('protocols')}.{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None:
@@ -96,7 +92,7 @@ def found_beside(path: pathlib.Path, protocol: Protocol) -> Protocol:
 
     A shipped one has the shipped config, whatever lies in a folder configs/ where it is called.
     """
-    if path.absolute().parent == SHIPPED.absolute():
+    if path.absolute().parent == folder("protocols").absolute():
         own = folder("configs").parent / protocol.config
         return dataclasses.replace(protocol, config=str(own))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from dtn_jax.config import flatten
 from dtn_jax.errors import UserError
@@ -35,6 +35,25 @@ STEPS, TRIALS, SEEDS = 100, 2, 2  # of --quick, at most
 MANY = 10  # with so many entries none is tuned, and each has one seed
 COUNTS = {"trials": "runs' worth of trials", "finalists": "finalists", "seeds": "seeds"}
 SUFFIX = "-shortened"  # of the folder
+
+
+def shortened(
+    full: Protocol, is_quick: bool, counts: Mapping[str, int], given: Settings
+) -> Protocol:
+    """A protocol as a call asks for it, which notes what is cut.
+
+    Args:
+      full: the protocol.
+      is_quick: as --quick makes it.
+      counts: of seeds and trials, those that are given.
+      given: settings of all entries.
+
+    Raises:
+      UserError: see `with_settings`.
+    """
+    less = dataclasses.replace(quick(full) if is_quick else full, **counts)
+    less = with_settings(less, given)
+    return dataclasses.replace(less, cut=cut(full, less, is_quick))
 
 
 def with_settings(protocol: Protocol, given: Settings) -> Protocol:

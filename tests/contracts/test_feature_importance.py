@@ -12,8 +12,9 @@ from command_calls import WATCHED, logged, refusal, results_of
 from saved_states import flip, large_file
 
 from configs import base
-from dtn_jax.analysis import bayes, explain, watch
+from dtn_jax.analysis import bayes, explain, explain_run, watch
 from dtn_jax.analysis.explain import Settings
+from dtn_jax.analysis.finished import best_state, read_config
 from dtn_jax.analysis.importance import Importance
 from dtn_jax.analysis.pairs import Pairs
 from dtn_jax.cli import command, export, feature_importance, train
@@ -104,7 +105,7 @@ def test_the_command_passes_on_what_it_is_asked(explained, tmp_path, monkeypatch
         own = {k: v for k, v in found.items() if k not in ("arguments", "date", "versions")}
         return own | {"split": settings.split}
 
-    monkeypatch.setattr(feature_importance, "explain", noted)
+    monkeypatch.setattr(explain_run, "explain", noted)
     given = ["--split=test", "--methods=gradient", "--repeats=2", "--rows=9", "--segment=gender"]
     feature_importance.main([f"--workdir={tmp_path / 'run'}", *given])
     assert asked == [Settings("test", ("gradient",), 2, 9, "gender", 0)]
@@ -254,7 +255,7 @@ def test_bad_input_costs_nothing_that_is_written(explained, tmp_path, monkeypatc
         (folder / "gates.png").write_bytes(b"half of it")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(feature_importance, "explain", stopped)
+    monkeypatch.setattr(explain_run, "explain", stopped)
     with pytest.raises(KeyboardInterrupt):
         feature_importance.main([f"--workdir={workdir}", *QUICK])
     assert contents() == before
@@ -290,8 +291,8 @@ def test_a_run_older_than_an_option_has_its_default(finished, tmp_path):
         del facts["config"]["model"]["stem"]  # part of a run's identity
 
     edited(finished, tmp_path, "config.json", younger)
-    found = feature_importance.read_config(tmp_path / "run", base.get_config())
+    found = read_config(tmp_path / "run", base.get_config())
     assert found.analysis.rows == 0
     assert (found.train.max_steps, found.model.stem.levels) == (4, 1)
-    _, step = feature_importance.best_state(build_run(found), tmp_path / "run")
+    _, step = best_state(build_run(found), tmp_path / "run")
     assert step == results_of(finished)["best_steps"]["mean"]

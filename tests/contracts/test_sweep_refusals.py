@@ -6,8 +6,8 @@ import pytest
 from sweeps import run, with_database
 
 from configs import base
-from dtn_jax.cli import sweep
 from dtn_jax.errors import UserError
+from dtn_jax.search import sweep
 from dtn_jax.search.search_space import described, load_space, read_grid
 
 DEFAULTS = base.get_config()

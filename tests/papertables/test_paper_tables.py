@@ -17,7 +17,7 @@ from invented_runs import TINY, untuned
 
 from dtn_jax.cli import paper_tables
 from dtn_jax.errors import UserError
-from dtn_jax.papertables import estimate, runs, tune, written
+from dtn_jax.papertables import estimate, make, references, runs, tune, written
 from dtn_jax.papertables.protocol import Published, configured
 from dtn_jax.papertables.shortened import with_settings
 
@@ -250,7 +250,7 @@ REFERENCE = {"trees": {"test": {"income@all": 0.98}, "version": "trees 1"}}
 
 @pytest.fixture
 def with_references(monkeypatch):
-    monkeypatch.setattr(paper_tables.references, "of_data", lambda data: REFERENCE)
+    monkeypatch.setattr(references, "of_data", lambda data: REFERENCE)
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_the_command_measures_and_trains_nothing(prepared_dir, tmp_path, monkeyp
     monkeypatch.setattr(estimate, "STEPS", 2)
     monkeypatch.setattr(runs, "train", None)
     protocol = dataclasses.replace(TINY, finalists=3)
-    monkeypatch.setattr(paper_tables, "load", lambda path: protocol)
+    monkeypatch.setattr(make, "load", lambda path: protocol)
     given = ["--dataset=adult", "--table=overall", f"--data_dir={prepared_dir}", "--estimate"]
     paper_tables.main([*given, f"--workdir={tmp_path}", "--entries=shared_bottom"])
     made = (tmp_path / "adult" / "estimate.md").read_text()

@@ -10,8 +10,10 @@ from invented_runs import TINY
 from dtn_jax.cli import paper_tables
 from dtn_jax.config import flatten
 from dtn_jax.errors import UserError
+from dtn_jax.papertables import make
 from dtn_jax.papertables.protocol import Dial, configured
-from dtn_jax.papertables.protocol_files import check, load, shipped
+from dtn_jax.papertables.protocol_files import check, load
+from dtn_jax.shipped import protocols
 
 pytest_plugins = ["table_fixtures"]
 
@@ -75,13 +77,13 @@ def test_a_shipped_protocol_has_the_shipped_config(tmp_path, monkeypatch):
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "adult.py").write_text("raise OSError")
     monkeypatch.chdir(tmp_path)
-    assert configured(load(shipped()["adult"])).data.dataset == "adult"
+    assert configured(load(protocols()["adult"])).data.dataset == "adult"
 
 
 def test_a_protocol_of_ones_own_makes_tables(write, call, untrained, tmp_path, monkeypatch):
     path = write(MINE)
     call()  # of adult, with what costs nothing
-    monkeypatch.setattr(paper_tables, "load", load)
+    monkeypatch.setattr(make, "load", load)
     given = [f"--protocol={path}", "--table=overall", f"--workdir={tmp_path / 'out'}"]
     paper_tables.main([*given, f"--data_dir={tmp_path / 'data'}"])
     found = json.loads((tmp_path / "out" / "shop" / "overall.json").read_text())
@@ -123,7 +125,7 @@ def test_a_plug_in_stands_beside_the_packages_own(tmp_path, call, untrained, mon
     path.write_text(WITH_A_PLUG_IN)
     (tmp_path / "plugin.py").write_text(PLUGIN.read_text())
     call()
-    monkeypatch.setattr(paper_tables, "load", load)
+    monkeypatch.setattr(make, "load", load)
     given = [f"--protocol={path}", "--table=overall", f"--workdir={tmp_path / 'out'}"]
     paper_tables.main([*given, f"--data_dir={tmp_path / 'data'}"])
     found = json.loads((tmp_path / "out" / "mine" / "overall.json").read_text())
@@ -137,9 +139,9 @@ def test_a_plug_in_stands_beside_the_packages_own(tmp_path, call, untrained, mon
 SAME = ("adult", "census_income", "kuairand", "kuairand_histories", "synthetic")
 
 
-@pytest.mark.parametrize("name", sorted(shipped()))
+@pytest.mark.parametrize("name", sorted(protocols()))
 def test_the_shipped_protocols(name):
-    protocol = load(shipped()[name])
+    protocol = load(protocols()[name])
     assert protocol.entries
     for entry, own in protocol.entries.items() if name in SAME else ():
         config = configured(protocol, own)
@@ -169,7 +171,7 @@ def test_what_a_protocol_cannot_have_is_told(changes, told):
 
 
 def test_ali_ccp_is_compared_on_equal_terms():
-    protocol = load(shipped()["ali_ccp"])
+    protocol = load(protocols()["ali_ccp"])
     configs = [flatten(configured(protocol, own)) for own in protocol.entries.values()]
     for key in ("model.embedding_dim", "optim.tables", "model.dropout", "data.batch_size",
                 "loss.positive_weights", "train.epochs", "data.options"):  # fmt: skip

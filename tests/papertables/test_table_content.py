@@ -12,7 +12,7 @@ import rich.console
 import scipy.stats
 from invented_runs import KEYS, TINY
 
-from dtn_jax.cli import paper_tables
+from dtn_jax.papertables import references
 from dtn_jax.papertables.protocol import Published, entry
 from dtn_jax.report import screen
 from dtn_jax.report.markdown import MARKED
@@ -171,7 +171,7 @@ def test_of_a_metric_with_a_target_the_nearest_is_the_best(told, page):
 def whole(told, monkeypatch):
     """A table with everything that it may have, and its content."""
     known = {"trees": TREES, "Bayes-optimal": BEST}
-    monkeypatch.setattr(paper_tables.references, "of_data", lambda data: known)
+    monkeypatch.setattr(references, "of_data", lambda data: known)
     return told(AUCS, published=PUBLISHED, edit=of_task(KEYS[1], positives=99))
 
 

@@ -20,14 +20,15 @@ from dtn_jax.papertables.entries import (
     sensitivity,
 )
 from dtn_jax.papertables.protocol import Dial, Entry, configured, entry
-from dtn_jax.papertables.protocol_files import load, shipped
+from dtn_jax.papertables.protocol_files import load
 from dtn_jax.papertables.runs import Runs
 from dtn_jax.schema import Field, Schema, Task
+from dtn_jax.shipped import protocols
 
 pytest_plugins = ["table_fixtures"]
 
 
-CENSUS = load(shipped()["census_income"])
+CENSUS = load(protocols()["census_income"])
 
 
 FUNNEL = Schema(
@@ -188,7 +189,7 @@ def test_a_quick_table_is_of_one_level(call, untrained):
 
 @pytest.mark.slow
 def test_the_shipped_entries_have_equal_flops(prepared_dir, tmp_path):
-    protocol = load(shipped()["divergence"])
+    protocol = load(protocols()["divergence"])
     protocol = dataclasses.replace(protocol, common=protocol.common | {"data.options": "rows=1000"})
     places = {"data.data_dir": str(prepared_dir)}
     runs = Runs(protocol, tmp_path, places)

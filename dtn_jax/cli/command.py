@@ -227,6 +227,7 @@ def read_config(spec: str, rest: Sequence[str]) -> ConfigDict:
     """
     from dtn_jax.config import load_config, override
 
+    given = overrides(rest)
     if not spec:
         files = ", ".join(config_files(CONFIGS))
         raise UserError(
@@ -235,7 +236,7 @@ def read_config(spec: str, rest: Sequence[str]) -> ConfigDict:
         )
     load_plugins(rest)  # first: the config's argument may name what they define
     config = load_config(spec)
-    for key, value in overrides(rest):
+    for key, value in given:
         override(config, key, value)
     return config
 
@@ -264,6 +265,8 @@ def overrides(rest: Sequence[str]) -> list[tuple[str, str]]:
             from dtn_jax.config.files import did_you_mean
 
             hint = did_you_mean(key[2:], "--config.") if key.startswith("--") else ""
+            if key.partition(":")[0].endswith(".py"):
+                hint = f" Did you mean --config={key}?"
             raise UserError(f"unknown argument {key!r}.{hint} See --help.")
         if not equals:
             if not rest:

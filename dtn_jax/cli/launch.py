@@ -36,7 +36,10 @@ def main(arguments: Sequence[str]) -> None:
     command.add(parser, OPTIONS, processes=2, restarts=3)
     arguments = list(arguments)
     at = arguments.index("--") if "--" in arguments else len(arguments)
-    known, training = parser.parse_args(arguments[:at]), arguments[at + 1 :]
+    known, unknown = parser.parse_known_args(arguments[:at])
+    if unknown:
+        raise UserError(f"unknown argument {unknown[0]!r}: the arguments of train come after --")
+    training = arguments[at + 1 :]
     if not 1 <= known.processes <= MOST or known.restarts < 0:
         raise UserError(
             f"expected --processes of at least 1, at most {MOST}, and --restarts, 0 or more"

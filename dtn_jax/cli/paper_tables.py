@@ -37,7 +37,17 @@ TOGETHER = ("auto", "always", "never")
 
 def main(arguments: Sequence[str]) -> None:
     known = make_parser().parse_args(arguments)
+    given = [f"--{name}" for name in ("dataset", "protocol", "config") if getattr(known, name)]
+    if len(given) != 1:
+        raise UserError(
+            "--dataset names a shipped protocol, --protocol your own, --config what the default "
+            f"one compares on: give only one of them, got {' and '.join(given) or 'none'}"
+        )
+    if known.dataset:
+        choose("dataset", known.dataset, protocols())
     tables = every = command.constant("papertables.entries", "TABLES")
+    if not known.table:
+        raise UserError(f"--table is missing: one of {', '.join(every)}, or all")
     if known.table != "all":
         tables = known.table.split(",")
     for table in tables:
@@ -45,12 +55,6 @@ def main(arguments: Sequence[str]) -> None:
     choose("--together", known.together, TOGETHER)
     folders.check(known.workdir, "workdir")
     folders.check(known.runs or known.workdir, "--runs")
-    given = [f"--{name}" for name in ("dataset", "protocol", "config") if getattr(known, name)]
-    if len(given) > 1:
-        raise UserError(
-            "--dataset names a shipped protocol, --protocol your own, --config what the default "
-            f"one compares on: give only one, got {' and '.join(given)}"
-        )
     counts = {n: getattr(known, n) for n in ("seeds", "trials") if getattr(known, n) is not None}
     for name, count in counts.items():
         if not 1 <= count <= MOST:

@@ -73,8 +73,8 @@ def check(known: argparse.Namespace, config: ConfigDict) -> None:
         raise UserError(
             f"--seed={known.seed}: expected a whole number from 0 to {studies.SEEDS - 1}"
         )
-    if known.trials < 0:
-        raise UserError(f"--trials={known.trials}: expected at least 1, or 0 for the default")
+    if known.trials is not None and known.trials < 1:
+        raise UserError(f"--trials={known.trials}: expected at least 1")
     if known.storage:
         trial_storage.check(known.storage)
     choose("sampler", known.sampler, studies.SAMPLERS)
@@ -105,7 +105,7 @@ def make_parser() -> command.Parser:
         "workdir (default: the workdir itself; in the storage the data set's name)",
         "sweep=FILE": "a Python file with a function sweep(trial) that returns {option: value}",
         "grid=VALUES": "try all of these instead: "
-        "optim.learning_rate=1e-3,3e-4,model.dropout=0,0.2",
+        "'optim.learning_rate=1e-3,3e-4;model.dropout=0,0.2'",
         "architectures=NAMES": "by comma: search each of these with the same budget, from what "
         "--config has: name none there, or all start from what that one was tuned to",
         "objective=METRIC": "of validation, to improve: mean, a task, several tasks (click+order) "
@@ -115,6 +115,6 @@ def make_parser() -> command.Parser:
         "seed=N": "of the sampler (default 0)",
     }
     command.add(parser, options, trials=0, sampler="tpe", pruner="none", seed=0)
-    parser.set_defaults(grid=None)  # an empty one is an error
+    parser.set_defaults(grid=None, trials=None)  # an empty grid and 0 are errors
     command.add_shared(parser, *command.DATA, "cache_dir", "force")
     return parser

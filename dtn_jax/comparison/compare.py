@@ -52,7 +52,8 @@ def show(
     more = pages.notes(grouped, (len(a), len(b)), runs)
     screen.show(f"A: {names[0]}\nB: {names[1]}")
     screen.show(pages.terminal(found, best), pages.WIDE)
-    print("\n".join([f"\n{len(a[0].key):,} test rows.", *lines, "", *more]))
+    what = "test rows" if any(runs) else "rows"
+    print("\n".join([f"\n{len(a[0].key):,} {what}.", *lines, "", *more]))
     if out:
         folder = pathlib.Path(out).expanduser().absolute()
         title = f"A: {names[0]}   B: {names[1]}"

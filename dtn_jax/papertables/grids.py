@@ -378,9 +378,8 @@ def footnotes(made: Mapping) -> list[str]:
     if made["trials"]:
         settings = f"{with_ours(SETTINGS[made['table']], made)} {tuned(made)}."
     notes += [
-        f"{what} on the test split, mean ± standard deviation over "
-        f"{counted(made['seeds'], 'seed')} not used for tuning; bold: our runs' {best} mean. "
-        f"Settings: {settings} {made['note']}".rstrip(),
+        f"{what} on the test split, {over(made['seeds'])} not used for tuning; bold: our runs' "
+        f"{best} mean. Settings: {settings} {made['note']}".rstrip(),
         SHORT if cut else ONE_SEED if made["seeds"] < 2 else signs(made),
         OF_SIZES,
     ]
@@ -411,6 +410,11 @@ def footnotes(made: Mapping) -> list[str]:
     jax = ", ".join(made["versions"].get("jax", ()))
     devices = "; ".join(made["devices"])
     return [*notes, f"`{made['command']}`; runs of {dates}; jax {jax}; {devices}."]
+
+
+def over(seeds: int) -> str:
+    """What a number is over its seeds."""
+    return f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "of one seed"
 
 
 def counted(number: int, noun: str) -> str:

@@ -142,7 +142,7 @@ def cost(made: Mapping) -> Figure | None:
     keys = [key for key in grids.keys_with(made["rows"], "auc") if key not in few]
     lines = {row["name"]: [(row["flops"], row["name"])] for row in made["rows"]}
     every = [Panel(f"AUC {key}", "forward FLOPs an example", key, "auc", lines) for key in keys]
-    return curves(made, every, "test AUC by cost, mean ± standard deviation over seeds")
+    return curves(made, every, f"test AUC by cost, {grids.over(made['seeds'])}")
 
 
 def sizes(made: Mapping) -> Figure | None:

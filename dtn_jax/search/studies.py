@@ -242,7 +242,8 @@ class Study:
         """Trains as a trial says; an error that is due to its settings ends it alone."""
         settings = self.settings(trial)
         number = first_number(self.every()[trial.number])
-        screen.say((f"{self.name}: trial {number}", "bold"), f", {settings}")
+        shown = ", ".join(f"{key}={value}" for key, value in settings.items())
+        screen.say((f"{self.name}: trial {number}", "bold"), f", {shown}")
         try:
             config = trials.with_settings(self.config, settings)
             return trials.run(config, folder / f"trial_{number}", self.after_validation(trial))

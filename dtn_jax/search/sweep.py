@@ -65,9 +65,9 @@ def sweep(
             search(own, suggest, workdir / name, budget, name=name, storage=storage, **facts)
         except UserError as error:  # the other architectures are searched nevertheless
             problems.append(f"{name}: {error}")
-    screen.say(f"\nAll trials and pictures are in {workdir}")
     if problems:
         raise UserError("; ".join(problems))
+    screen.say(f"\nAll trials and pictures are in {workdir}")
 
 
 def at_points(config: ConfigDict, grid: Mapping[str, Sequence[str]]) -> list[ConfigDict]:

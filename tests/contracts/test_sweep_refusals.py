@@ -43,6 +43,7 @@ def test_a_study_that_was_begun_otherwise_is_refused(trained, prepared_dir, tmp_
         (["--pruner=hyper"], "unknown pruner 'hyper'"),
         (["--architectures=moe"], "unknown architecture 'moe'"),
         (["--trials=-1"], "--trials=-1"),
+        (["--trials=0"], "--trials=0: expected at least 1"),
         (["--grid=optim.learning_rat=1"], "optim.learning_rate"),
         (["--grid=seed"], "expected OPTION=VALUE,VALUE, got 'seed'"),
         (["--grid=seed=x"], "seed"),

@@ -57,6 +57,7 @@ def test_a_value_may_stand_apart_from_its_key():
         ([], ("no config: give --config=", "configs/adult.py")),
         (["--config="], ("no config: give --config=", "configs/adult.py")),
         (["--config"], ("--config: expected one argument", "See --help")),
+        (["configs/adult.py:dtn"], ("Did you mean --config=configs/adult.py:dtn?",)),
         ([TINY, "--workdr=x"], ("unknown argument '--workdr'", "--workdir")),
         ([TINY, "--work=x"], ("unknown argument '--work'", "--workdir")),
         ([TINY, "adult"], ("unknown argument 'adult'", "--help")),

@@ -178,6 +178,7 @@ def test_an_entry_whose_tuning_fails_is_not_waited_for(call, untrained, monkeypa
         (["--dataset=adults"], "Did you mean 'adult'"),
         (["--protocol=no/file.py"], r"no protocol file 'no/file.py'; the shipped ones: adult"),
         (["--dataset=adult", "--protocol=a.py"], "give only one"),
+        (["--table=overall"], "got none"),
         (["--dataset=adult", "--table=overal"], "Did you mean 'overall'"),
         (["--dataset=adult", "--seeds=0"], "--seeds=0: expected at least 1"),
         (["--dataset=adult", "--together=yes"], "unknown --together 'yes'"),

@@ -69,9 +69,39 @@ def test_what_is_the_label_of_a_column(name, values, options, positives):
 
 def test_two_texts_are_offered_as_labels():
     rate = 100 * (INCOME == "50000+.").mean()
-    assert task({"income": INCOME}, "income", ("income",)).facts == f"{rate:.1f} % positive"
+    facts = task({"income": INCOME}, "income", ("income",)).facts
+    assert facts == f"{rate:.1f} % positive; '50000+.' counts as 1"
     with pytest.raises(UserError, match="NAME,NAME, of income"):
         draft({"income": INCOME, "buy": ["x"] * ROWS}, ())
+
+
+TEXTS = [  # the text of the more common rows, of the rarer ones, the one that counts as 1
+    *(pair for yes, no in [("yes", "no"), ("Y", "N"), ("t", "F"), ("clicked", "skipped")]
+      for pair in [(yes, no, yes), (no, yes, yes)]),
+    ("On", "off", "On"),
+    ("clicked", "not clicked", "clicked"),
+    ("bounced", "1", "1"),
+    ("bounced", "No", "bounced"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("common", "rare", "one"), TEXTS)
+def test_the_text_that_says_yes_counts_as_1(common, rare, one):
+    made = draft({"click": np.where(np.arange(ROWS) % 25 < 12, rare, common)}, ("click",))
+    share = "52.0" if one == common else "48.0"
+    assert f"task   click: {share} % positive; '{one}' counts as 1" in sampled.shown(made)
+    assert made.tasks[0].options == {"label": f"\"click == '{one}'\""}
+    assert not made.tasks[0].notes
+
+
+@pytest.mark.parametrize(("common", "rare"), [("web", "app"), ("yes", "true")])
+def test_where_no_word_decides_the_rarer_text_counts_as_1_with_a_note(common, rare):
+    made = draft({"click": np.where(np.arange(ROWS) % 25 < 12, rare, common)}, ("click",))
+    note = f"'{rare}' counts as 1, being the rarer of '{rare}', '{common}'; its label says which"
+    look = sampled.shown(made).split("To look at")[1]
+    assert f"click: {note}" in look
+    assert f"# {note}" in sampled.text(made)
+    assert made.tasks[0].options == {"label": f"\"click == '{rare}'\""}
 
 
 @pytest.mark.parametrize(

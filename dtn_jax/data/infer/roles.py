@@ -227,9 +227,9 @@ def _task(c: Column, name: str) -> Task:
     read = expression(c.name)
     task = Task(name, column=c.name)
     label = "" if name == c.name else read
-    if _is_pair(c):  # the rarer text, or the larger number
+    if _is_pair(c):  # the text that says yes, else the rarer one; or the larger number
         text = c.kind == "text"
-        one = c.different[int(c.counts.argmin())] if text else c.different.max()
+        one = _positive(task, c) if text else c.different.max()
         task.values = np.append((c.different == one).to_numpy() * 1.0, np.nan)[c.codes]
         label = f"{read} == '{one}'" if text else f"{read} == {one!r}"
     else:
@@ -246,7 +246,7 @@ def _task(c: Column, name: str) -> Task:
             task.values = np.where(odd, np.nan, task.values)
     if task.binary:
         known = max(int((~np.isnan(task.values)).sum()), 1)
-        task.facts = f"{percent(task.positives / known)} positive"
+        task.facts = f"{percent(task.positives / known)} positive{task.facts}"
         if task.positives in (0, known):
             task.notes.append("every label in the sample is the same: there is nothing to learn")
     if label:
@@ -255,6 +255,20 @@ def _task(c: Column, name: str) -> Task:
         task.facts += f"; {percent(c.missing)} missing"
         task.options["known"] = quoted(f"not missing({read})", FORMULA)
     return task
+
+
+def _positive(task: Task, column: Column) -> str:
+    """Which of two texts counts as 1: the one that says yes, or the other of the one that says no;
+    where no word decides, the rarer one, with a note."""
+    truths = [names.truth(text) for text in column.different]
+    decided = truths[0] != truths[1]
+    place = int(np.argmax(truths) if decided else column.counts.argmin())
+    one, other = column.different[place], column.different[1 - place]
+    task.facts = f"; '{one}' counts as 1"
+    if not decided:
+        rarer = f"being the rarer of '{one}', '{other}'"
+        task.notes.append(f"'{one}' counts as 1, {rarer}; its label says which")
+    return one
 
 
 def _regression(task: Task, column: Column, read: str) -> str:

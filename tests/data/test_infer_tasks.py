@@ -7,6 +7,7 @@ import pytest
 import sampled
 from sampled import ROWS, draft, task
 
+from dtn_jax.data.infer.sample import shown
 from dtn_jax.errors import UserError
 
 DRAW = sampled.draw(1)
@@ -163,6 +164,65 @@ def test_the_time_column(columns, time, unit):
     assert made.split["by"] == ("time" if time else "random")
     text = sampled.text(made)
     assert ("\ntime: " in text) == bool(time)
+
+
+WRITTEN = [  # a time in a form that is not read
+    "%m/%d/%Y %H:%M",
+    "%d.%m.%Y %H:%M:%S",
+    "%d-%m-%Y",
+    "%m/%d/%y %I:%M %p",
+    "%Y/%m/%d %H:%M",
+    "%Y-%m-%d %H:%M:%S UTC",
+    "%Y%m%dT%H%M%S",
+    "%H:%M:%S",
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [*(("seen", form) for form in WRITTEN), ("ts", "%B %d, %Y"), ("time", "%H:%M")],
+)
+def test_texts_that_look_like_times_are_no_field_and_told(name, form):
+    texts = [time.strftime(form) for time in TIMES]
+    made = draft({name: texts})
+    (field,) = [f for f in made.fields if f.name == name]
+    assert f"times such as {shown(texts[0])} cannot be read" in field.reason
+    assert "2026-03-01 00:03" in field.reason
+    out = sampled.shown(made)
+    assert (
+        f"{name}: no field, and no time"
+        in out.split("Suspect, and left out")[1].split("To look at")[0]
+    )
+    assert "time   none: rows are split at random" in out
+    assert "# time: t" in sampled.text(made)
+    with pytest.raises(UserError) as told:
+        draft({name: texts}, time=name)
+    assert f"--time={name}: in 100 % of the rows" in str(told.value)
+    assert f"such as {shown(texts[0])} cannot be read" in str(told.value)
+    assert "2026-03-01 00:03" in str(told.value)
+
+
+def test_the_example_is_a_text_that_cannot_be_read():
+    texts = [t.isoformat(" ") if n % 3 else t.strftime("%d.%m.%Y") for n, t in enumerate(TIMES)]
+    texts = [*texts[1:], texts[0]]
+    assert "such as 01.03.2026" in sampled.field({"ts": texts}, "ts").reason
+    with pytest.raises(UserError, match=r"--time=ts: in 33\.4 % .* such as 01\.03\.2026 cannot"):
+        draft({"ts": texts}, time="ts")
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("age", ["18-24", "25-34", "35-44"]),
+        ("version", ["1.2.3", "1.12.3", "10.0.20"]),
+        ("ip", ["10.0.0.1", "192.168.20.10", "20.1.1.2"]),
+        ("screen", ["16:9", "16:10", "4:3"]),
+        ("day", ["Mon", "Tue", "Wed"]),
+        ("time", ["morning", "noon", "night"]),
+    ],
+)
+def test_texts_that_are_no_times_stay_fields(name, values):
+    assert not sampled.field({name: DRAW.choice(values, ROWS)}, name).reason
 
 
 def far(values):

@@ -14,7 +14,7 @@ import polars as pl
 
 from dtn_jax.data import times
 from dtn_jax.data.infer import names
-from dtn_jax.data.infer.fields import SMALL, Entry, is_time
+from dtn_jax.data.infer.fields import SMALL, Entry, is_time, unread
 from dtn_jax.data.infer.names import FORMULA, expression, quoted
 from dtn_jax.data.infer.sample import FEW, STRAY, Column, percent, shown
 from dtn_jax.data.schemas.spec import OUTSIDE
@@ -66,7 +66,8 @@ def time(columns: Mapping[str, Column], given: str) -> Entry:
     if c is None:
         return Entry(facts="when a row was logged: for a split by time, and hour(t)")
     unit, seen = c.unit or times.unit_of(c.raw), c.moments
-    _refuse_missing(f"--time={given}", seen.null_count() / max(len(seen), 1))
+    example = "" if c.unread.is_empty() else unread(c)
+    _refuse_missing(f"--time={given}", seen.null_count() / max(len(seen), 1), example)
     facts = f"{GUESSED * (not given)}{_moment(seen.min(), unit)} to {_moment(seen.max(), unit)}"
     entry = Entry(c.name, {} if times.is_date(c.raw.dtype) else {"unit": unit}, facts)
     distance = (seen - int(seen.median())).abs()
@@ -85,10 +86,11 @@ def time(columns: Mapping[str, Column], given: str) -> Entry:
     return entry
 
 
-def _refuse_missing(given: str, missing: float) -> None:
+def _refuse_missing(given: str, missing: float, example: str = "") -> None:
     """Raises UserError where more than a few values of the column of an option are missing."""
     if missing > FEW:
-        raise UserError(f"{given}: in {percent(missing)} of the rows it is missing or unreadable")
+        told = f"{given}: in {percent(missing)} of the rows it is missing or unreadable"
+        raise UserError(f"{told}; {example}" if example else told)
 
 
 def _rank(c: Column) -> tuple | None:

@@ -8,6 +8,7 @@ import sampled
 from sampled import ROWS, draft, task
 
 from dtn_jax.data.infer.sample import shown
+from dtn_jax.data.schemas import schema_file
 from dtn_jax.errors import UserError
 
 DRAW = sampled.draw(1)
@@ -141,8 +142,14 @@ def test_labels_within_others_name_the_nearest():
     columns = {"order": order, "click": click, "cart": cart, "share": share, "watch_time": watch}
     made = {t.name: t for t in draft(columns, ()).tasks}
     for name, outer in (("order", "cart"), ("cart", "click"), ("watch_time", "click")):
-        assert made[name].options["upstream"] == made[name].options["also_report"] == [outer]
-        assert f"are among those of {outer} ({made[outer].positives:,})" in made[name].notes[-1]
+        assert made[name].options["upstream"] == [outer]
+        assert made[name].options.get("also_report") == ([outer] if name != "watch_time" else None)
+        around = [n for n in made[name].notes if f"are among those of {outer} (" in n]
+        assert f"({made[outer].positives:,})" in around[0]
+    assert (
+        "known: click == 1 would train and score it where click is 1"
+        in made["watch_time"].notes[-1]
+    )
     assert "upstream" not in made["click"].options | made["share"].options
 
 
@@ -164,6 +171,22 @@ def test_the_time_column(columns, time, unit):
     assert made.split["by"] == ("time" if time else "random")
     text = sampled.text(made)
     assert ("\ntime: " in text) == bool(time)
+
+
+@pytest.mark.parametrize(
+    ("click", "known"), [((1, 0), "click == 1"), (("yes", "no"), "\"click == 'yes'\"")]
+)
+def test_the_known_that_a_regression_may_have_can_be_written(click, known):
+    clicked = DRAW.random(ROWS) < 0.4
+    watch = np.where(clicked, 1 + DRAW.random(ROWS), 0.0)
+    columns = {"click": np.where(clicked, *click), "watch_time": watch}
+    made = draft(columns, ("click", "watch_time"))
+    (note,) = [n for n in made.tasks[1].notes if "would train" in n]
+    assert note.startswith(f"known: {known} would")
+    made.tasks[1].options["known"] = known
+    task = schema_file.loads(made.text("shop", "all rows")).tasks[1]
+    assert task.known
+    assert not task.also_report
 
 
 WRITTEN = [  # a time in a form that is not read

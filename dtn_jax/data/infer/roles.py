@@ -309,8 +309,9 @@ def _task_name(column: str, taken: set[str]) -> str:
 
 
 def arrange(tasks: Sequence[Task]) -> list[str]:
-    """Writes `upstream` and `also_report` of each task: the rarest of the labels around it; and
-    says which are around most of its rows only. Returns notes on labels that are the same."""
+    """Writes `upstream` of each task, the rarest of the labels around it, and `also_report`, but of
+    a regression, whose prediction is the same in each space; and says which are around most of its
+    rows only. Returns notes on labels that are the same."""
     for task in tasks:
         above = "" if task.binary else " above 0"
         overlaps = [(other, *rows) for other in tasks if (rows := _overlap(task, other))]
@@ -318,11 +319,12 @@ def arrange(tasks: Sequence[Task]) -> list[str]:
         nearest = min(around, key=lambda other: other.positives, default=None)
         if nearest:
             name = [quoted(nearest.name)]
-            task.options |= {"upstream": name, "also_report": name}
+            task.options |= {"upstream": name} | ({"also_report": name} if task.binary else {})
         for other, count, outside in overlaps:
             told = f"{count - outside:,} of {count:,} rows{above} are among those of {other.name}"
             if other is nearest:
                 task.notes.append(f"{told} ({other.positives:,})")
+                task.notes += _within(task, other)
             elif other not in around:
                 most = f"prepare allows {100 * OUTSIDE:g} %, or what positives_outside says"
                 task.notes.append(f"{told}: too few for upstream: [{quoted(other.name)}]; {most}")
@@ -332,6 +334,14 @@ def arrange(tasks: Sequence[Task]) -> list[str]:
         for other in tasks[:n]
         if np.array_equal(task.values, other.values, equal_nan=True)
     ]
+
+
+def _within(task: Task, outer: Task) -> list[str]:
+    """How a regression is learnt where the label around it is 1 alone, as a note."""
+    if task.binary or "known" in task.options or not (read := expression(outer.column)):
+        return []
+    happens = outer.options.get("label", quoted(f"{read} == 1", FORMULA))
+    return [f"known: {happens} would train and score it where {outer.name} is 1 alone"]
 
 
 def _overlap(inner: Task, outer: Task) -> tuple[int, int] | None:

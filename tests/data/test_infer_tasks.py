@@ -3,6 +3,7 @@
 import datetime
 
 import numpy as np
+import polars as pl
 import pytest
 import sampled
 from sampled import ROWS, draft, task
@@ -246,6 +247,12 @@ def test_the_example_is_a_text_that_cannot_be_read():
 )
 def test_texts_that_are_no_times_stay_fields(name, values):
     assert not sampled.field({name: DRAW.choice(values, ROWS)}, name).reason
+
+
+def test_a_time_of_texts_that_are_all_missing_is_always_missing():
+    for name in ("ts", "seen"):
+        empty = pl.Series(name, [None] * ROWS, dtype=pl.String)
+        assert sampled.field({name: empty}, name).reason == "always missing"
 
 
 def far(values):

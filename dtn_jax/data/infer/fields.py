@@ -219,7 +219,7 @@ def is_time(c: Column) -> bool:
 def unread_time(c: Column) -> str:
     """Why texts are times that cannot be read, by their form, or by digits and the column's name;
     '' where they are not."""
-    named = c.kind == "text" and not c.is_list and not c.unit and names.time_rank(c.name)
+    named = c.kind == "text" and c.known and not (c.is_list or c.unit) and names.time_rank(c.name)
     if not (c.is_dated or (named and c.different.head(1000).str.contains(r"\d").mean() > 0.5)):
         return ""
     return f"no field, and no time to split by: {unread(c)}"

@@ -215,7 +215,7 @@ def draft(sample: Sample, labels: Sequence[str] = (), time: str = "", group: str
     event = singles.get(when.name)
     part, split, why = roles.split(singles, event, who.name)
     if event is None and split["by"] == "random":
-        when.facts = f"rows are split at random. {when.facts}"
+        when.facts = f"rows are split at random; {when.facts}"
     tasks = roles.tasks(singles, labels, {when.name, who.name, part}, set(columns))
     notes = roles.arrange(tasks)
     halves = [fields.halves(task.name, task.values, task.binary) for task in tasks]

@@ -64,7 +64,7 @@ def time(columns: Mapping[str, Column], given: str) -> Entry:
     ranks = {name: rank for name, c in columns.items() if (rank := _rank(c))}
     c = columns.get(given or min(ranks, key=ranks.__getitem__, default=""))
     if c is None:
-        return Entry(facts="when a row was logged: for a split by time, and hour(t)")
+        return Entry(facts="a time, when a row was logged, is for a split by it, and for hour(t)")
     unit, seen = c.unit or times.unit_of(c.raw), c.moments
     example = "" if c.unread.is_empty() else unread(c)
     _refuse_missing(f"--time={given}", seen.null_count() / max(len(seen), 1), example)

@@ -285,7 +285,7 @@ class Column:
     @functools.cached_property
     def is_dated(self) -> bool:
         """Whether most texts look like dates or times, in a form that is not read."""
-        if self.is_list or self.kind != "text" or self.unit:
+        if self.is_list or self.kind != "text" or self.unit or not self.known:
             return False
         return self.different.head(1000).str.contains(DATED).mean() > 0.5
 

@@ -3,10 +3,13 @@
 import datetime
 
 import numpy as np
+import polars as pl
 import pytest
 import sampled
 from sampled import ROWS, draft, task
 
+from dtn_jax.data.infer.sample import shown
+from dtn_jax.data.schemas import schema_file
 from dtn_jax.errors import UserError
 
 DRAW = sampled.draw(1)
@@ -69,9 +72,39 @@ def test_what_is_the_label_of_a_column(name, values, options, positives):
 
 def test_two_texts_are_offered_as_labels():
     rate = 100 * (INCOME == "50000+.").mean()
-    assert task({"income": INCOME}, "income", ("income",)).facts == f"{rate:.1f} % positive"
+    facts = task({"income": INCOME}, "income", ("income",)).facts
+    assert facts == f"{rate:.1f} % positive; '50000+.' counts as 1"
     with pytest.raises(UserError, match="NAME,NAME, of income"):
         draft({"income": INCOME, "buy": ["x"] * ROWS}, ())
+
+
+TEXTS = [  # the text of the more common rows, of the rarer ones, the one that counts as 1
+    *(pair for yes, no in [("yes", "no"), ("Y", "N"), ("t", "F"), ("clicked", "skipped")]
+      for pair in [(yes, no, yes), (no, yes, yes)]),
+    ("On", "off", "On"),
+    ("clicked", "not clicked", "clicked"),
+    ("bounced", "1", "1"),
+    ("bounced", "No", "bounced"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("common", "rare", "one"), TEXTS)
+def test_the_text_that_says_yes_counts_as_1(common, rare, one):
+    made = draft({"click": np.where(np.arange(ROWS) % 25 < 12, rare, common)}, ("click",))
+    share = "52.0" if one == common else "48.0"
+    assert f"task   click: {share} % positive; '{one}' counts as 1" in sampled.shown(made)
+    assert made.tasks[0].options == {"label": f"\"click == '{one}'\""}
+    assert not made.tasks[0].notes
+
+
+@pytest.mark.parametrize(("common", "rare"), [("web", "app"), ("yes", "true")])
+def test_where_no_word_decides_the_rarer_text_counts_as_1_with_a_note(common, rare):
+    made = draft({"click": np.where(np.arange(ROWS) % 25 < 12, rare, common)}, ("click",))
+    note = f"'{rare}' counts as 1, being the rarer of '{rare}', '{common}'; its label says which"
+    look = sampled.shown(made).split("To look at")[1]
+    assert f"click: {note}" in look
+    assert f"# {note}" in sampled.text(made)
+    assert made.tasks[0].options == {"label": f"\"click == '{rare}'\""}
 
 
 @pytest.mark.parametrize(
@@ -110,8 +143,14 @@ def test_labels_within_others_name_the_nearest():
     columns = {"order": order, "click": click, "cart": cart, "share": share, "watch_time": watch}
     made = {t.name: t for t in draft(columns, ()).tasks}
     for name, outer in (("order", "cart"), ("cart", "click"), ("watch_time", "click")):
-        assert made[name].options["upstream"] == made[name].options["also_report"] == [outer]
-        assert f"are among those of {outer} ({made[outer].positives:,})" in made[name].notes[-1]
+        assert made[name].options["upstream"] == [outer]
+        assert made[name].options.get("also_report") == ([outer] if name != "watch_time" else None)
+        around = [n for n in made[name].notes if f"are among those of {outer} (" in n]
+        assert f"({made[outer].positives:,})" in around[0]
+    assert (
+        "known: click == 1 would train and score it where click is 1"
+        in made["watch_time"].notes[-1]
+    )
     assert "upstream" not in made["click"].options | made["share"].options
 
 
@@ -133,6 +172,87 @@ def test_the_time_column(columns, time, unit):
     assert made.split["by"] == ("time" if time else "random")
     text = sampled.text(made)
     assert ("\ntime: " in text) == bool(time)
+
+
+@pytest.mark.parametrize(
+    ("click", "known"), [((1, 0), "click == 1"), (("yes", "no"), "\"click == 'yes'\"")]
+)
+def test_the_known_that_a_regression_may_have_can_be_written(click, known):
+    clicked = DRAW.random(ROWS) < 0.4
+    watch = np.where(clicked, 1 + DRAW.random(ROWS), 0.0)
+    columns = {"click": np.where(clicked, *click), "watch_time": watch}
+    made = draft(columns, ("click", "watch_time"))
+    (note,) = [n for n in made.tasks[1].notes if "would train" in n]
+    assert note.startswith(f"known: {known} would")
+    made.tasks[1].options["known"] = known
+    task = schema_file.loads(made.text("shop", "all rows")).tasks[1]
+    assert task.known
+    assert not task.also_report
+
+
+WRITTEN = [  # a time in a form that is not read
+    "%m/%d/%Y %H:%M",
+    "%d.%m.%Y %H:%M:%S",
+    "%d-%m-%Y",
+    "%m/%d/%y %I:%M %p",
+    "%Y/%m/%d %H:%M",
+    "%Y-%m-%d %H:%M:%S UTC",
+    "%Y%m%dT%H%M%S",
+    "%H:%M:%S",
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [*(("seen", form) for form in WRITTEN), ("ts", "%B %d, %Y"), ("time", "%H:%M")],
+)
+def test_texts_that_look_like_times_are_no_field_and_told(name, form):
+    texts = [time.strftime(form) for time in TIMES]
+    made = draft({name: texts})
+    (field,) = [f for f in made.fields if f.name == name]
+    assert f"times such as {shown(texts[0])} cannot be read" in field.reason
+    assert "2026-03-01 00:03" in field.reason
+    out = sampled.shown(made)
+    assert (
+        f"{name}: no field, and no time"
+        in out.split("Suspect, and left out")[1].split("To look at")[0]
+    )
+    assert "time   none: rows are split at random" in out
+    assert "# time: t" in sampled.text(made)
+    with pytest.raises(UserError) as told:
+        draft({name: texts}, time=name)
+    assert f"--time={name}: in 100 % of the rows" in str(told.value)
+    assert f"such as {shown(texts[0])} cannot be read" in str(told.value)
+    assert "2026-03-01 00:03" in str(told.value)
+
+
+def test_the_example_is_a_text_that_cannot_be_read():
+    texts = [t.isoformat(" ") if n % 3 else t.strftime("%d.%m.%Y") for n, t in enumerate(TIMES)]
+    texts = [*texts[1:], texts[0]]
+    assert "such as 01.03.2026" in sampled.field({"ts": texts}, "ts").reason
+    with pytest.raises(UserError, match=r"--time=ts: in 33\.4 % .* such as 01\.03\.2026 cannot"):
+        draft({"ts": texts}, time="ts")
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("age", ["18-24", "25-34", "35-44"]),
+        ("version", ["1.2.3", "1.12.3", "10.0.20"]),
+        ("ip", ["10.0.0.1", "192.168.20.10", "20.1.1.2"]),
+        ("screen", ["16:9", "16:10", "4:3"]),
+        ("day", ["Mon", "Tue", "Wed"]),
+        ("time", ["morning", "noon", "night"]),
+    ],
+)
+def test_texts_that_are_no_times_stay_fields(name, values):
+    assert not sampled.field({name: DRAW.choice(values, ROWS)}, name).reason
+
+
+def test_a_time_of_texts_that_are_all_missing_is_always_missing():
+    for name in ("ts", "seen"):
+        empty = pl.Series(name, [None] * ROWS, dtype=pl.String)
+        assert sampled.field({name: empty}, name).reason == "always missing"
 
 
 def far(values):

@@ -28,6 +28,9 @@ RARE = (10, 5, 2)  # the values of min_count that are tried
 LOST = 0.1  # share of the rows whose values min_count may make unknown
 KEPT = 50  # values that a bag keeps unless its options say another number
 TIMES = "no categories: train has no times of test; value: number(t) - number(NAME) is a field"
+READ = (
+    "2026-03-01, 2026-03-01 00:03, 2026-03-01T00:03:16.25Z, or numbers of seconds or ms since 1970"
+)
 NO_FIELD = "numbers, no ids; a vector has one length and no gaps; or weights: NAME in a bag?"
 LISTED = r"^[\[{]|^\S*[|;,]\S*$"  # of a text
 COPIES = 0.9  # different values by rows: more say nothing of copies
@@ -80,7 +83,7 @@ def draft(
             if odd and names.is_entity(c.name) and names.is_id(c.name) and not c.missing:
                 field.notes.append(f"{odd}; a label that is a property of {c.name}?")
                 odd = ""
-            odd = odd or outcome(c) or later(c, event)
+            odd = unread_time(c) or odd or outcome(c) or later(c, event)
             if kind == "categorical" and not usual + odd and c.distinct <= COPIES * c.known:
                 twin = first.setdefault(hash(c.codes.tobytes()), c.name)
                 odd = f"it tells what {twin} does, value for value" * (twin != c.name)
@@ -211,6 +214,20 @@ def is_time(c: Column) -> bool:
     if c.unit == "date":
         return True
     return (c.unit not in ("", "number") or c.is_written) and names.time_rank(c.name) is not None
+
+
+def unread_time(c: Column) -> str:
+    """Why texts are times that cannot be read, by their form, or by digits and the column's name;
+    '' where they are not."""
+    named = c.kind == "text" and c.known and not (c.is_list or c.unit) and names.time_rank(c.name)
+    if not (c.is_dated or (named and c.different.head(1000).str.contains(r"\d").mean() > 0.5)):
+        return ""
+    return f"no field, and no time to split by: {unread(c)}"
+
+
+def unread(c: Column) -> str:
+    """An example of a value that is no time, and the forms that are."""
+    return f"times such as {shown(c.unread.first())} cannot be read; these can: {READ}"
 
 
 def outcome(c: Column) -> str:

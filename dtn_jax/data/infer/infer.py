@@ -214,6 +214,8 @@ def draft(sample: Sample, labels: Sequence[str] = (), time: str = "", group: str
     who = roles.group({n: c for n, c in singles.items() if n not in (when.name, *labels)}, group)
     event = singles.get(when.name)
     part, split, why = roles.split(singles, event, who.name)
+    if event is None and split["by"] == "random":
+        when.facts = f"rows are split at random; {when.facts}"
     tasks = roles.tasks(singles, labels, {when.name, who.name, part}, set(columns))
     notes = roles.arrange(tasks)
     halves = [fields.halves(task.name, task.values, task.binary) for task in tasks]

@@ -82,6 +82,14 @@ def is_value(name: str) -> bool:
     return spent or has(parts[-1:], "values") or parts == ["y"]
 
 
+def truth(text: str) -> int:
+    """Of one of a label's two texts: 1 says that it happened, -1 that it did not, 0 neither."""
+    parts = words(text)
+    whole = ["".join(parts)]
+    no = has(whole, "negative") or (len(parts) > 1 and has(parts[:1], "nots"))
+    return -1 if no else int(has(whole, "positive"))
+
+
 def time_rank(name: str) -> tuple[bool, bool, int] | None:
     """The smallest is the most telling name of the time of an event; None is no such name.
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from dtn_jax.data import times
 from dtn_jax.data.infer import names
-from dtn_jax.data.infer.fields import SMALL, Entry, is_time
+from dtn_jax.data.infer.fields import SMALL, Entry, is_time, unread
 from dtn_jax.data.infer.names import FORMULA, expression, quoted
 from dtn_jax.data.infer.sample import FEW, STRAY, Column, percent, shown
 from dtn_jax.data.schemas.spec import OUTSIDE
@@ -64,9 +64,10 @@ def time(columns: Mapping[str, Column], given: str) -> Entry:
     ranks = {name: rank for name, c in columns.items() if (rank := _rank(c))}
     c = columns.get(given or min(ranks, key=ranks.__getitem__, default=""))
     if c is None:
-        return Entry(facts="when a row was logged: for a split by time, and hour(t)")
+        return Entry(facts="a time, when a row was logged, is for a split by it, and for hour(t)")
     unit, seen = c.unit or times.unit_of(c.raw), c.moments
-    _refuse_missing(f"--time={given}", seen.null_count() / max(len(seen), 1))
+    example = "" if c.unread.is_empty() else unread(c)
+    _refuse_missing(f"--time={given}", seen.null_count() / max(len(seen), 1), example)
     facts = f"{GUESSED * (not given)}{_moment(seen.min(), unit)} to {_moment(seen.max(), unit)}"
     entry = Entry(c.name, {} if times.is_date(c.raw.dtype) else {"unit": unit}, facts)
     distance = (seen - int(seen.median())).abs()
@@ -85,10 +86,11 @@ def time(columns: Mapping[str, Column], given: str) -> Entry:
     return entry
 
 
-def _refuse_missing(given: str, missing: float) -> None:
+def _refuse_missing(given: str, missing: float, example: str = "") -> None:
     """Raises UserError where more than a few values of the column of an option are missing."""
     if missing > FEW:
-        raise UserError(f"{given}: in {percent(missing)} of the rows it is missing or unreadable")
+        told = f"{given}: in {percent(missing)} of the rows it is missing or unreadable"
+        raise UserError(f"{told}; {example}" if example else told)
 
 
 def _rank(c: Column) -> tuple | None:
@@ -227,9 +229,9 @@ def _task(c: Column, name: str) -> Task:
     read = expression(c.name)
     task = Task(name, column=c.name)
     label = "" if name == c.name else read
-    if _is_pair(c):  # the rarer text, or the larger number
+    if _is_pair(c):  # the text that says yes, else the rarer one; or the larger number
         text = c.kind == "text"
-        one = c.different[int(c.counts.argmin())] if text else c.different.max()
+        one = _positive(task, c) if text else c.different.max()
         task.values = np.append((c.different == one).to_numpy() * 1.0, np.nan)[c.codes]
         label = f"{read} == '{one}'" if text else f"{read} == {one!r}"
     else:
@@ -246,7 +248,7 @@ def _task(c: Column, name: str) -> Task:
             task.values = np.where(odd, np.nan, task.values)
     if task.binary:
         known = max(int((~np.isnan(task.values)).sum()), 1)
-        task.facts = f"{percent(task.positives / known)} positive"
+        task.facts = f"{percent(task.positives / known)} positive{task.facts}"
         if task.positives in (0, known):
             task.notes.append("every label in the sample is the same: there is nothing to learn")
     if label:
@@ -255,6 +257,20 @@ def _task(c: Column, name: str) -> Task:
         task.facts += f"; {percent(c.missing)} missing"
         task.options["known"] = quoted(f"not missing({read})", FORMULA)
     return task
+
+
+def _positive(task: Task, column: Column) -> str:
+    """Which of two texts counts as 1: the one that says yes, or the other of the one that says no;
+    where no word decides, the rarer one, with a note."""
+    truths = [names.truth(text) for text in column.different]
+    decided = truths[0] != truths[1]
+    place = int(np.argmax(truths) if decided else column.counts.argmin())
+    one, other = column.different[place], column.different[1 - place]
+    task.facts = f"; '{one}' counts as 1"
+    if not decided:
+        rarer = f"being the rarer of '{one}', '{other}'"
+        task.notes.append(f"'{one}' counts as 1, {rarer}; its label says which")
+    return one
 
 
 def _regression(task: Task, column: Column, read: str) -> str:
@@ -293,8 +309,9 @@ def _task_name(column: str, taken: set[str]) -> str:
 
 
 def arrange(tasks: Sequence[Task]) -> list[str]:
-    """Writes `upstream` and `also_report` of each task: the rarest of the labels around it; and
-    says which are around most of its rows only. Returns notes on labels that are the same."""
+    """Writes `upstream` of each task, the rarest of the labels around it, and `also_report`, but of
+    a regression, whose prediction is the same in each space; and says which are around most of its
+    rows only. Returns notes on labels that are the same."""
     for task in tasks:
         above = "" if task.binary else " above 0"
         overlaps = [(other, *rows) for other in tasks if (rows := _overlap(task, other))]
@@ -302,11 +319,12 @@ def arrange(tasks: Sequence[Task]) -> list[str]:
         nearest = min(around, key=lambda other: other.positives, default=None)
         if nearest:
             name = [quoted(nearest.name)]
-            task.options |= {"upstream": name, "also_report": name}
+            task.options |= {"upstream": name} | ({"also_report": name} if task.binary else {})
         for other, count, outside in overlaps:
             told = f"{count - outside:,} of {count:,} rows{above} are among those of {other.name}"
             if other is nearest:
                 task.notes.append(f"{told} ({other.positives:,})")
+                task.notes += _within(task, other)
             elif other not in around:
                 most = f"prepare allows {100 * OUTSIDE:g} %, or what positives_outside says"
                 task.notes.append(f"{told}: too few for upstream: [{quoted(other.name)}]; {most}")
@@ -316,6 +334,14 @@ def arrange(tasks: Sequence[Task]) -> list[str]:
         for other in tasks[:n]
         if np.array_equal(task.values, other.values, equal_nan=True)
     ]
+
+
+def _within(task: Task, outer: Task) -> list[str]:
+    """How a regression is learnt where the label around it is 1 alone, as a note."""
+    if task.binary or "known" in task.options or not (read := expression(outer.column)):
+        return []
+    happens = outer.options.get("label", quoted(f"{read} == 1", FORMULA))
+    return [f"known: {happens} would train and score it where {outer.name} is 1 alone"]
 
 
 def _overlap(inner: Task, outer: Task) -> tuple[int, int] | None:

@@ -40,6 +40,11 @@ NO_NUMBER = r"^\s*-?(0\d|\d{19})"  # 007, and what no number holds in full
 WRITTEN = (  # 2026030112, and with minutes and seconds: no unit, though it looks like seconds
     r"^(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])([0-5]\d){0,2}$"
 )
+DATED = (  # a date with a year, or an hour with minutes and seconds: no 1.2.3, no 18-24
+    r"^\s*(\d{1,2}[/.-]\d{1,2}[/.-](19|20)\d\d|\d{1,2}/\d{1,2}/\d\d"
+    r"|(19|20)\d\d[/.-]\d{1,2}[/.-]\d{1,2}|(19|20)\d{6}[T_ -]\d{4,6}Z?|\d{1,2}:\d\d:\d\d)"
+    r"($|[T ,.:Z+-])"
+)
 MISSING = ("\\N", "NULL", "null", "NaN", "nan", "NA", "N/A", "None", "none", "-")
 KINDS = {pl.Boolean: "truth", pl.String: "text"}
 TRUTHS = {"true": True, "false": False}
@@ -271,6 +276,18 @@ class Column:
             return "number" if self.is_written else times.unit_of(self.raw)
         head = self.raw.drop_nulls().head(1000)
         return "date" if times.to_time(head, "date").null_count() <= 0.01 * len(head) else ""
+
+    @property
+    def unread(self) -> pl.Series:
+        """Values that are no times by the unit."""
+        return self.raw.filter(self.moments.is_null() & self.raw.is_not_null())
+
+    @functools.cached_property
+    def is_dated(self) -> bool:
+        """Whether most texts look like dates or times, in a form that is not read."""
+        if self.is_list or self.kind != "text" or self.unit or not self.known:
+            return False
+        return self.different.head(1000).str.contains(DATED).mean() > 0.5
 
     @functools.cached_property
     def is_written(self) -> bool:

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> None:
     config, schema = ConfigDict(run.config.to_dict()), plan.with_table_rows(run.schema, table_rows)
     rows, of, model = rows or run.data.rows["train"], config.data, config.model
     screen.say(
-        f"{model.architecture} on {of.dataset}, {len(schema.fields)} fields, embeddings of "
+        f"{model.architecture} on {run.schema.name}, {len(schema.fields)} fields, embeddings of "
         f"{model.embedding_dim} numbers, {of.batch_size:,} examples a device and step: {rows:,.3g} "
         f"training rows in {hours:g} h an epoch, {sum(schema.tables().values()):,.3g} table rows\n"
     )

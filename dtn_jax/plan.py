@@ -3,8 +3,9 @@
 The run's own training step is compiled, from shapes alone, for simulated devices of this machine,
 and its memory, FLOPs, memory traffic and collectives are read off the program. For other numbers of
 devices there is one rule (see `tables.routed`): tables are split over all devices, a device's
-examples stay the same, and what it sends grows with the room in its messages alone. So the step is
-compiled twice, with the room that it has on SIMULATED devices and with that of the largest slice;
+examples stay the same, and what it sends, holds, reads and writes grows with the room in its
+messages alone: an owner works through all of their places, with or without a row. So the step is
+compiled with the room that it has on SIMULATED devices and with that of the largest slice;
 everything else lies on the line through both. Nothing runs: times are sums of the makers' peaks.
 """
 
@@ -35,6 +36,7 @@ from dtn_jax.state import State, create_state, example_batch
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import routes
 from dtn_jax.tables.plan import TablePlan, make_plan
+from dtn_jax.tables.stored_rows import SHORT
 
 SIMULATED, MOST = 8, 1024  # devices
 LONG = 64  # table rows for each id of a device, beyond which only their memory grows
@@ -234,6 +236,10 @@ class Extrapolation:
         """Bytes of one."""
         return self.split + self.copied
 
+    def accessed(self, devices: int) -> float:
+        """Bytes that the memory of a device reads and writes in a step."""
+        return self._between(devices, "accessed")
+
     def sent(self, devices: int, hops: float = 1) -> float:
         """Bytes that a device sends in a step, by rings; a message counts once for each hop."""
         messages = max(1, hops) * self._between(devices, "routed")
@@ -249,7 +255,7 @@ class Extrapolation:
 def extrapolate(
     config: ConfigDict, schema: Schema, platform: str, most: int = MOST, base: int = SIMULATED
 ) -> Extrapolation:
-    """Compiles the step of a config for `base` devices, twice, laid out for a platform.
+    """Compiles the step of a config for `base` devices, with two rooms, laid out for a platform.
 
     Args:
       config: its `data.batch_size` is that of a device.
@@ -270,16 +276,23 @@ def extrapolate(
 
     whole, examples = program(schema), config.data.batch_size
     tables = whole.tables
-    long = LONG * examples * tables.ids_of_example["embedding"]
+    places = _places(tables, examples, most)
+    # With SHORT rows or fewer for each place, a device updates its tables in another way.
+    enough = (SHORT + 1) * base * places
+    long = max(LONG * examples * tables.ids_of_example["embedding"], enough)
     shorter = tables.rows > long and config.optim.tables != "dense"
-    sizes = (long, 2 * long) if shorter else (0, 0)
-    wide = -(-_places(tables, examples, most) // base)
-    programs = [program(with_table_rows(schema, n), room) for n, room in zip(sizes, (0, wide))]
-    narrow, wide = map(read_step, programs)
+    measured = with_table_rows(schema, long if shorter else 0)
+    near = program(measured)
+    narrow, wide = read_step(near), read_step(program(measured, -(-places // base)))
     if shorter:  # a write in place counts as one of the whole table, which it is not
-        rows = [p.tables.rows for p in programs]
-        slope = (wide.accessed - narrow.accessed) / (rows[1] - rows[0])
-        narrow = dataclasses.replace(narrow, accessed=narrow.accessed - slope * rows[0])
+        twice = program(with_table_rows(schema, 2 * long))
+        more = read_step(twice).accessed - narrow.accessed
+        counted = more * near.tables.rows / (twice.tables.rows - near.tables.rows)
+        narrow, wide = (
+            dataclasses.replace(step, accessed=step.accessed - counted) for step in (narrow, wide)
+        )
+        if min(narrow.accessed, wide.accessed) <= 0:
+            raise UserError("a step's memory traffic cannot be told from its tables'; report this")
     state = whole.state
     split = [n for n in tables.arrays if n not in tables.everywhere]
     shared = bytes_of([(state.tables[n], state.slots[n]) for n in split])
@@ -326,7 +339,7 @@ def slices(found: Extrapolation, device: Device, rows: int) -> list[Slice]:
             hops = side / 8 * 2 * device.torus
         work = {
             "products": found.narrow.flops / device.flops,
-            "memory": found.narrow.accessed / device.traffic,
+            "memory": found.accessed(devices) / device.traffic,
             "network": found.sent(devices, hops) / device.network,
         }
         seconds = {part: taken / SHARES[part] for part, taken in work.items()}

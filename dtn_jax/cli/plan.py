@@ -54,11 +54,12 @@ def main(arguments: Sequence[str]) -> None:
     config.parallel.devices, config.parallel.table_devices = 1, 0
     run = build_run(config)
     config, schema = ConfigDict(run.config.to_dict()), plan.with_table_rows(run.schema, table_rows)
-    rows, of, model = rows or run.data.rows["train"], config.data, config.model
+    rows, model = rows or run.data.rows["train"], config.model
     screen.say(
-        f"{model.architecture} on {of.dataset}, {len(schema.fields)} fields, embeddings of "
-        f"{model.embedding_dim} numbers, {of.batch_size:,} examples a device and step: {rows:,.3g} "
-        f"training rows in {hours:g} h an epoch, {sum(schema.tables().values()):,.3g} table rows\n"
+        f"{model.architecture} on {schema.name}, {len(schema.fields)} fields, embeddings of "
+        f"{model.embedding_dim} numbers, {config.data.batch_size:,} examples a device and step: "
+        f"{rows:,.3g} training rows in {hours:g} h an epoch, "
+        f"{sum(schema.tables().values()):,.3g} table rows\n"
     )
     compiled = {}
     for name in devices:

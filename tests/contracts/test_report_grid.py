@@ -38,6 +38,7 @@ def test_names_of_data_are_letters_in_every_form():
     assert "**d**" in shown
     assert "a_b|c`<x>" in shown
     assert "On 5 % & 1" in shown
+    assert shown.splitlines()[-2:] == ["a_b|c`<x>  0.9 ± 0.1", "**d**           −1 $"]  # as wide
 
 
 def test_marks_are_of_the_form():

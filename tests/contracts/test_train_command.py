@@ -14,7 +14,7 @@ from command_calls import ROOT, TINY, WATCHED, contents, message_of, one_line
 
 import dtn_jax
 from dtn_jax.analysis.explain import Settings
-from dtn_jax.cli import COMMANDS, command, main, prepare, train
+from dtn_jax.cli import COMMANDS, command, launch, main, prepare, train
 from dtn_jax.errors import UserError
 from dtn_jax.export.serve.limits import Limits
 from dtn_jax.models.architectures import ARCHITECTURES
@@ -260,6 +260,11 @@ def test_the_example_of_the_help_is_a_command_that_starts(shell, tmp_path):
     assert words[:2] == ["dtn-jax", "train"]
     message = message_of(shell(*words[2:], "--config.train.select=nothing"))
     assert message.startswith("unknown train.select 'nothing'")
+
+
+def test_launch_says_where_the_arguments_of_train_stand():
+    with pytest.raises(UserError, match=r"'--config=x': the arguments of train come after --"):
+        launch.main(["--processes=2", "--config=x"])
 
 
 def test_help_shows_a_section_or_one_option(capsys):

@@ -220,6 +220,14 @@ def test_in_a_table_it_costs_one_entry(call, tmp_path, capsys):
     assert (tmp_path / "adult/overall.md").exists()
 
 
+def test_the_notes_of_one_seed_speak_of_no_spread(call, tmp_path, untrained):
+    for seeds, said in ((1, "of one seed"), (2, "mean ± standard deviation over 2 seeds")):
+        call(ONE, f"--seeds={seeds}")
+        assert (
+            f"AUC on the test split, {said} not used" in (tmp_path / "adult/overall.md").read_text()
+        )
+
+
 def test_an_edited_number_is_told(call, tmp_path, untrained):
     whole = call(ONE, "--seeds=1")
     (path,) = (tmp_path / "adult/runs").glob("shared_bottom-seed1-*/results.json")

@@ -34,7 +34,7 @@ from dtn_jax.selection import Progress, score_day, tell_of_end, validate
 from dtn_jax.state import State
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
-from dtn_jax.workdir import Workdir, check_logits, nonfinite
+from dtn_jax.workdir import Workdir, nonfinite
 
 LOOKED_AT = 100_000  # rows
 BEFORE = -1  # all steps: a run that has no checkpoint logs all anew
@@ -102,7 +102,6 @@ def start(
 
     A new one that is another run's is saved at once: the run no longer needs that one.
     """
-    check_logits(folder.path / "config.json")
     found = checkpoints.restore(run.state_places, step)
     if found:
         state, progress = found[0], read_progress(run, checkpoints, *found)

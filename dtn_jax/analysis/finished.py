@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import pathlib
 
 from ml_collections import ConfigDict
@@ -16,7 +15,7 @@ from dtn_jax.errors import UserError, choose
 from dtn_jax.run import Run
 from dtn_jax.selection import best_step, selected_value
 from dtn_jax.state import State
-from dtn_jax.workdir import check_data, check_logits, found, records
+from dtn_jax.workdir import check_data, found, records
 
 
 def read_config(
@@ -48,7 +47,7 @@ def read_config(
             f"the run in {folder} is not finished (no results.json): the command that began it "
             "goes on with it"
         )
-    stored = flatten(_parse(folder / "config.json", "config"))
+    stored = flatten(found.run_facts(folder)["config"])
     config = ConfigDict(defaults.to_dict()).lock()
     there = str(stored.pop("plugins", ""))
     use(config, plugins or there)
@@ -83,12 +82,10 @@ def best(run: Run, folder: pathlib.Path, select: str = "") -> int:
     """The step of the state that the run reports, or of the best one by `select`, a task.
 
     Raises:
-      UserError: the data set is another version of the run's, its logits are those of an older
-        version of this package, or there is no such task, or its metric is not defined.
+      UserError: the data set is another version of the run's, an unreleased version trained it,
+        or there is no such task, or its metric is not defined.
     """
-    stored = folder / "config.json"  # its config is the run's, but for options younger than it
-    check_data(stored, str(_parse(stored, "data")), run.data.fingerprint)
-    check_logits(stored)
+    check_data(folder / "config.json", found.run_facts(folder)["data"], run.data.fingerprint)
     results = found.read(folder)
     if not select:
         return best_step(results)
@@ -108,11 +105,3 @@ def read_history(folder: pathlib.Path) -> list[dict]:
     if problem := records.told(folder, log):
         print(f"warning: {problem}; left out")
     return log.records
-
-
-def _parse(path: pathlib.Path, part: str):
-    """A part of a JSON file."""
-    try:
-        return json.loads(path.read_text())[part]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({type(error).__name__}: {error})") from None

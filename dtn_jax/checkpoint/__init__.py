@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import pathlib
 from collections.abc import Callable
 from typing import TypeVar
@@ -10,13 +11,11 @@ from typing import TypeVar
 import jax
 import orbax.checkpoint as ocp
 
-from dtn_jax import checksums
 from dtn_jax.checkpoint import verified
 from dtn_jax.checkpoint.orbax import Plain, saving
-from dtn_jax.checkpoint.verified import Damaged
 from dtn_jax.errors import UserError
+from dtn_jax.files import HASHES, Damaged, files_in, full_path, hashes, move_aside, write_whole
 from dtn_jax.parallel import processes
-from dtn_jax.shared_files import full_path, move_aside
 from dtn_jax.state import State
 from dtn_jax.tables import read_back, row_order, stored_pieces
 from dtn_jax.tables.plan import TablePlan
@@ -29,11 +28,10 @@ ROWS = "rows"  # where a checkpoint's metadata has the tag of row_order
 class Checkpoints:
     """A run resumes from `checkpoints/last/<step>`, and scores with `checkpoints/best/<step>`.
 
-    A best state holds no optimizer state. Saves block until the files are whole. Each checkpoint
-    holds checksums of its files, which are verified before anything is read from them. A checkpoint
-    without checksums (an earlier version saved it, or the process ended before it wrote them) loads
-    with a warning. Damaged checkpoints that stand in a run's way are moved to
-    `checkpoints/damaged/`.
+    A best state holds no optimizer state. Saves block until the files are whole, and end with the
+    hashes of the files, which are verified before anything is read from them. Checkpoints that
+    are damaged, or without hashes, since the process ended while it saved them, are moved to
+    `checkpoints/damaged/` where they stand in a run's way.
 
     Rows are saved as they lie in memory, with a tag that says how; a run in which they lie
     otherwise reads them in its own order. Without a `plan` of the tables there is no tag.
@@ -64,15 +62,15 @@ class Checkpoints:
             saved = self.last.save(step, args=args)
         if not saved:
             raise RuntimeError(f"checkpoint of step {step} was not saved: {self.last.all_steps()}")
-        _write_checksums(self.last, step)
+        _write_hashes(self.last, step)
         named = {entry["step"] for entry in progress["best"].values()}
         for gone in set(self.best.all_steps()) - named:
             self.best.delete(gone)
 
     def restore(self, like: State, step: int | None = None) -> tuple[State, dict] | None:
-        """The newest whole checkpoint, in `like`'s shapes and shardings; None if there is none.
+        """The newest whole checkpoint, in `like`'s shapes and shardings; None if none was saved.
 
-        Newer ones, which are damaged, are set aside with a warning.
+        Newer ones, which are damaged or were not saved whole, are set aside with a warning.
 
         Args:
           like: a state of the same shapes, dtypes and shardings, or these alone.
@@ -89,7 +87,8 @@ class Checkpoints:
                 break
             except Damaged as error:
                 damaged[candidate] = str(error)
-        if damaged and not found:
+        lost = step is not None or any(verified.is_saved(_folder(self.last, s)) for s in damaged)
+        if damaged and not found and lost:
             whose = "this run" if step is None else f"step {step}"
             lines = [f"no checkpoint of {whose} is whole:", *damaged.values()]
             raise UserError(
@@ -99,7 +98,8 @@ class Checkpoints:
             )
         for bad, problem in damaged.items():
             kept = self._set_aside(self.last, bad)
-            print(f"warning: {problem}; moved to {kept}. Using the checkpoint of step {candidate}")
+            used = f"the checkpoint of step {candidate}" if found else "a new state"
+            print(f"warning: {problem}; moved to {kept}. Using {used}")
         for later in [s for s in self.last.all_steps() if found and s > candidate]:
             self.last.delete(later)
         return found
@@ -110,9 +110,9 @@ class Checkpoints:
         return self._read_last(earlier[-1], like) if earlier else None
 
     def steps(self) -> list[int]:
-        """The steps of the last checkpoints that are whole, as far as checksums tell."""
+        """The steps of the last checkpoints that are whole, as far as hashes tell."""
         return sorted(
-            s for s in self.last.all_steps() if not verified.told_damage(_folder(self.last, s))
+            s for s in self.last.all_steps() if not verified.damage(_folder(self.last, s))
         )
 
     def drop(self, step: int) -> None:
@@ -122,19 +122,19 @@ class Checkpoints:
     def save_best(self, step: int, state: State) -> None:
         """Saves what scoring needs, unless it is there: a resumed run makes an equal state.
 
-        If what is there is damaged, or has no checksums to tell, it is set aside and saved again.
+        If what is there is damaged, or was not saved whole, it is set aside and saved again.
         A later checkpoint drops what is no longer best; a run that is interrupted before it resumes
         from the last one.
         """
         if step in self.best.all_steps():
-            problem = verified.told_damage(_folder(self.best, step), "has no checksums")
+            problem = verified.damage(_folder(self.best, step))
             if not problem:
                 return
             kept = self._set_aside(self.best, step)
             print(f"warning: {problem}; moved to {kept}, and saved again")
         with saving(self.folder):
             self.best.save(step, args=self._to_save(weights_of(state)), force=True)
-        _write_checksums(self.best, step)
+        _write_hashes(self.best, step)
 
     def restore_best(self, step: int, state: State) -> State:
         """`state` with the weights of a best step, and without the optimizers' arrays.
@@ -235,9 +235,10 @@ def _folder(manager: ocp.CheckpointManager, step: int) -> pathlib.Path:
     return pathlib.Path(manager.directory / str(step))
 
 
-def _write_checksums(manager: ocp.CheckpointManager, step: int) -> None:
+def _write_hashes(manager: ocp.CheckpointManager, step: int) -> None:
     if processes.is_first():
-        checksums.write(_folder(manager, step))
+        folder = _folder(manager, step)
+        write_whole(folder / HASHES, json.dumps(hashes(files_in(folder)), indent=1))
 
 
 def weights_of(state: State) -> dict:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from etils import epath
 
-from dtn_jax.shared_files import disk_errors
+from dtn_jax.errors import disk_errors
 
 
 @epath.register_path_cls

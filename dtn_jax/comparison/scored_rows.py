@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping
 
@@ -17,7 +16,7 @@ from dtn_jax.export.model_folder import MANIFEST
 from dtn_jax.export.scored_by import ScoredBy
 from dtn_jax.metrics.spaces import logits_in
 from dtn_jax.schema import Schema
-from dtn_jax.workdir import check_logits
+from dtn_jax.workdir import found
 from dtn_jax.workdir.found import PREDICTIONS, RESULTS
 
 NEEDED = {
@@ -88,9 +87,8 @@ def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
     for name, problem in NEEDED.items():
         if not (folder / name).exists():
             raise UserError(f"{folder} {problem}")
-    check_logits(folder / "config.json")
+    facts = found.run_facts(folder)
     try:
-        facts = json.loads((folder / "config.json").read_text())
         schema = Schema.load(folder / "schema.json")
         scores = read_predictions(folder / PREDICTIONS, schema)
         if bad := np.count_nonzero(~np.isfinite(scores.logits)):

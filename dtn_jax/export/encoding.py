@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -25,7 +26,6 @@ from dtn_jax.data.rows import Rows
 from dtn_jax.data.schemas.spec import LISTED, Spec, SplitSpec
 from dtn_jax.errors import UserError
 from dtn_jax.export.encoded import Bad, Encoded, scattered
-from dtn_jax.export.model_folder import read_json
 from dtn_jax.export.raw_rows import table
 from dtn_jax.schema import Schema
 
@@ -178,7 +178,7 @@ def read(
             field = dataclasses.replace(field, value=of_column(stand), weights=weights)
         specs[field.name] = field
     cleaned = Spec(name=spec.name, fields=(*specs.values(),), tasks=(), split=NO_SPLIT)
-    fitted = encoders.fitted(specs, read_json(folder / FITTED), folder / VOCABULARY)
+    fitted = encoders.fitted(specs, json.loads((folder / FITTED).read_text()), folder / VOCABULARY)
     if tuple(field.field() for field in fitted.values()) != schema.fields:
         raise ValueError("its fields are not those of the schema")
     types = {column.name: of_name(column.type) for column in schema.columns}

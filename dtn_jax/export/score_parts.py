@@ -18,10 +18,9 @@ from typing import Any
 
 import polars as pl
 
-from dtn_jax.checksums import UNREADABLE, checksum
-from dtn_jax.errors import UserError
+from dtn_jax.errors import REMEDIES, UserError, disk_errors
 from dtn_jax.export.tally import Tally
-from dtn_jax.shared_files import REMEDIES, disk_errors, locked, to_disk, write_whole
+from dtn_jax.files import Damaged, locked, reading, sha256, to_disk, write_whole
 
 SUFFIXES = (".parquet", ".csv", ".jsonl", ".ndjson")
 GROUP = 1 << 17  # rows of a Parquet file's row group
@@ -80,15 +79,16 @@ class Parts:
     def tally(self, unit: int) -> Tally | None:
         """Of a unit that was scored; None where it was not, or is damaged."""
         try:
-            facts = json.loads(self.rows(unit).with_suffix(".json").read_text())
-            whole = checksum(self.rows(unit)) == facts["checksum"]
-            return Tally.from_json(facts) if whole else None
-        except UNREADABLE:
+            with reading(self.rows(unit).with_suffix(".json"), "score it anew") as path:
+                facts = json.loads(path.read_text())
+                whole = sha256(self.rows(unit)) == facts["sha256"]
+                return Tally.from_json(facts) if whole else None
+        except Damaged:
             return None
 
     def close(self, unit: int, tally: Tally) -> None:
         """Marks a unit, whose rows are written, as done."""
-        facts = {"checksum": checksum(self.rows(unit))} | tally.to_json()
+        facts = {"sha256": sha256(self.rows(unit))} | tally.to_json()
         write_whole(self.rows(unit).with_suffix(".json"), json.dumps(facts))
 
     def join(self, units: int, empty: pl.DataFrame, metadata: Mapping[str, str]) -> None:

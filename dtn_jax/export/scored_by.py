@@ -13,7 +13,8 @@ from dtn_jax.data.schemas.spec import TaskSpec
 from dtn_jax.errors import UserError
 from dtn_jax.export.log_labels import GROUP, WEIGHT
 from dtn_jax.export.model import Model
-from dtn_jax.export.model_folder import MANIFEST, sha256
+from dtn_jax.export.model_folder import MANIFEST
+from dtn_jax.files import sha256
 
 KEY = "dtn_jax"
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import functools
-import json
 import os
 import pathlib
 import time
@@ -25,10 +24,10 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from dtn_jax import shared_files
+from dtn_jax import files
 from dtn_jax.config import identity
 from dtn_jax.data.prepared import Prepared
-from dtn_jax.errors import UserError
+from dtn_jax.errors import UserError, disk_errors
 from dtn_jax.evaluate import read_predictions
 from dtn_jax.losses.sample_weights import with_sample_weights
 from dtn_jax.metrics.significance import resampled_aucs
@@ -140,7 +139,7 @@ class Runs:
             later, problems = [], []
             for place, (round_, label, job) in enumerate(left):
                 try:
-                    with shared_files.disk_errors(self.folder):
+                    with disk_errors(self.folder):
                         job(label)
                 except Busy:
                     later.append(left[place])
@@ -149,7 +148,7 @@ class Runs:
                 except Exception as error:
                     why = f"{type(error).__name__}: {error}"
                     if isinstance(error, OSError):
-                        why = shared_files.told(error)
+                        why = told(error)
                     else:
                         traceback.print_exc()
                     problems.append(f"  {label}: {why}")
@@ -265,12 +264,12 @@ def ended(folder: pathlib.Path) -> bool:
 def draw(folder: pathlib.Path, together: int = 1) -> None:
     """Leaves a finished run's draws in its folder; `together`: runs that shared its time."""
     schema = Schema.load(folder / "schema.json")
-    facts = json.loads((folder / "config.json").read_text())
+    facts = found.run_facts(folder)
     scores = read_predictions(folder / found.PREDICTIONS, schema)
     weighted = bool(facts["config"]["evaluate"]["sample_weights"])
     device = f"{jax.devices()[0].device_kind} x {jax.device_count()}, {os.cpu_count()} cores"
     own = {DEVICE: np.array(device), TOGETHER: np.array(together)}
-    with shared_files.replacing(folder / DRAWS) as temporary, temporary.open("wb") as file:
+    with files.replacing(folder / DRAWS) as temporary, temporary.open("wb") as file:
         np.savez(file, **own, **resampled_aucs(scores, schema, weighted))
 
 
@@ -281,7 +280,7 @@ def read(config: ConfigDict, folder: pathlib.Path) -> Found:
       UserError: results.json is damaged, or was changed.
     """
     results = found.read(folder)
-    facts = json.loads((folder / "config.json").read_text())
+    facts = found.run_facts(folder)
     if not (folder / DRAWS).exists():
         draw(folder)
     with np.load(folder / DRAWS) as file:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
 import pathlib
 import re
@@ -13,13 +12,12 @@ from ml_collections import ConfigDict
 from dtn_jax.config import differing, flatten, identity
 from dtn_jax.config.identity import shown
 from dtn_jax.config.started import Started
-from dtn_jax.errors import UserError
-from dtn_jax.losses.positive_weights import LOGITS, logits_are_inflated
+from dtn_jax.errors import UserError, disk_errors, told
+from dtn_jax.files import check_place, full_path, locked, write_whole
 from dtn_jax.parallel import processes
 from dtn_jax.report import trackers
 from dtn_jax.report.versions import versions
 from dtn_jax.schema import Schema
-from dtn_jax.shared_files import check_place, disk_errors, full_path, locked, told, write_whole
 from dtn_jax.workdir import found, records
 from dtn_jax.workdir.faults import Busy, Unusable
 
@@ -58,7 +56,7 @@ class Workdir:
         check_folder(self.path, config, fingerprint)
         if not processes.is_first():
             return
-        facts = {"config": config.to_dict(), "data": fingerprint, "logits": LOGITS}
+        facts = {"config": config.to_dict(), "data": fingerprint, "logits": found.LOGITS}
         facts["versions"] = versions()
         if started:
             facts["started_from"] = dataclasses.asdict(started)
@@ -90,7 +88,7 @@ class Workdir:
         return found.read(self.path)
 
     def finish(self, results: dict) -> None:
-        """Writes results.json, and the checksums of what the run found; tells the trackers."""
+        """Writes results.json, and the hashes of what the run found; tells the trackers."""
         if not processes.is_first():
             return
         found.write(self.path, results)
@@ -153,35 +151,13 @@ def check_folder(path: pathlib.Path, config: ConfigDict, fingerprint: str) -> No
 
 def check_owner(stored: pathlib.Path, config: ConfigDict, fingerprint: str) -> None:
     """Raises Unusable unless the stored config has the same identity and data."""
-    try:
-        facts = json.loads(stored.read_text())
-        there, data = identity(facts["config"]), str(facts["data"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Unusable(
-            f"{stored} is damaged ({type(error).__name__}: {error}), so whose folder it is cannot "
-            "be told; name another folder"
-        ) from error
-    here = identity(config)
+    facts = found.run_facts(stored.parent)
+    there, here = identity(facts["config"]), identity(config)
     others = differing(there, here)
     if others:
         message = f"workdir {stored.parent} belongs to another config; name another folder."
         raise Unusable(f"{message}\n{shown(others, there, here)}")
-    check_data(stored, data, fingerprint)
-    if not (stored.parent / found.RESULTS).exists():
-        check_logits(stored)
-
-
-def check_logits(stored: pathlib.Path) -> None:
-    """Raises Unusable where the checkpoints beside this config.json hold inflated logits."""
-    try:
-        inflated = logits_are_inflated(json.loads(stored.read_text()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Unusable(f"{stored} is damaged ({type(error).__name__}: {error})") from error
-    if inflated:
-        raise Unusable(
-            f"the checkpoints in {stored.parent} cannot be used: an older version trained them "
-            "with loss.positive_weights, and its logits held log w; train again in another folder"
-        )
+    check_data(stored, facts["data"], fingerprint)
 
 
 def check_data(stored: pathlib.Path, there: str, here: str) -> None:
@@ -200,15 +176,14 @@ def half_claimed(names: set[str]) -> bool:
     return not left and (LOCK in names or not names)
 
 
-def in_use(folder: pathlib.Path) -> bool | None:
-    """Whether a process works in a workdir; None where the file system does not tell."""
-    try:
-        with (folder / LOCK).open("r+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except FileNotFoundError:
+def in_use(folder: pathlib.Path) -> bool:
+    """Whether a process works in a workdir, as far as its file system tells."""
+    if not (folder / LOCK).exists():
         return False
-    except OSError:
-        return None
-    return False
+    try:
+        lock = locked(folder / LOCK)
+    except OSError:  # a folder that can only be read
+        return False
+    if lock:
+        lock.close()
+    return lock is None

@@ -6,7 +6,6 @@ import json
 import pathlib
 from typing import NamedTuple
 
-from dtn_jax import checksums
 from dtn_jax.errors import UserError
 
 NAME = "metrics.jsonl"
@@ -75,5 +74,5 @@ def _record(line: bytes) -> dict | None:
         good = isinstance(found["kind"], str) and {*NUMBERS} <= found.keys()
         good = good and all(type(v) in (int, float) for v in numbers)
         return found if good and type(found["step"]) is int else None
-    except (KeyError, *checksums.UNREADABLE):
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
         return None

@@ -107,7 +107,7 @@ WORKER = """
 import pathlib, sys, time
 from dtn_jax.cli import sweep
 from dtn_jax.search import trial_storage, trials
-from dtn_jax.shared_files import locked
+from dtn_jax.files import locked
 trial_storage.HEARTBEAT, trial_storage.DEAD, trials.WAIT = 1, 4, 0.2
 log, seconds = pathlib.Path(sys.argv[1]), float(sys.argv[2])
 

@@ -50,16 +50,11 @@ def lose(path):
     path.unlink()
 
 
-def add(path):
-    path.with_name("manifest.more").write_bytes(path.read_bytes())
-
-
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
         (lambda path: flip(path, 99), "state/manifest.ocdbt has changed since it was saved"),
         (lose, "state/manifest.ocdbt is missing"),
-        (add, "state/manifest.more was not there when it was saved"),
     ],
 )
 def test_a_warning_says_what_is_wrong_with_which_file(workdir, capsys, harm, said):

@@ -108,7 +108,7 @@ def test_a_run_whose_best_state_is_lost_says_so(prepared_dir, tmp_path, monkeypa
 def test_damaged_results_are_named(uncut, prepared_dir, tmp_path):
     shutil.copytree(uncut[0], tmp_path / "run")
     (tmp_path / "run/results.json").write_text("{")
-    with pytest.raises(UserError, match=r"results.json is damaged"):
+    with pytest.raises(UserError, match=r"results.json is missing or damaged"):
         train(small(prepared_dir), tmp_path / "run")
 
 

@@ -146,8 +146,11 @@ def changed(path, edit):
     [
         (lambda p: shutil.rmtree(p), "holds no run; expected the workdir of a finished run"),
         (lambda p: p.joinpath("results.json").unlink(), "that run is not finished"),
-        (lambda p: p.joinpath("results.json").write_text("{"), "results.json is damaged"),
-        (lambda p: p.joinpath("config.json").write_text("{"), "config.json is damaged"),
+        (
+            lambda p: p.joinpath("results.json").write_text("{"),
+            "results.json is missing or damaged",
+        ),
+        (lambda p: p.joinpath("config.json").write_text("{"), "config.json is missing or damaged"),
         (lambda p: shutil.rmtree(p / "checkpoints/last/30"), "30, the last state .* is not there"),
         (
             lambda p: changed(p / "config.json", lambda f: f.update(data="f" * 64)),

@@ -13,9 +13,9 @@ import time
 import numpy as np
 
 from dtn_jax.cli import paper_tables
+from dtn_jax.files import locked
 from dtn_jax.papertables import runs, tune, written
 from dtn_jax.papertables.protocol import Protocol, entry
-from dtn_jax.shared_files import locked
 from dtn_jax.workdir import LOCK, Busy, found
 
 TINY = Protocol(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import json
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 
@@ -104,6 +103,6 @@ def read(run: Run, folder: pathlib.Path, select: str = "") -> Member:
     with contextlib.closing(Checkpoints(folder, run.plan)) as checkpoints:
         dense, tables = checkpoints.of_best(step, weights)
     dense = {k: v for part, tree in dense.items() for k, v in named(part, tree).items()}
-    seed = int(json.loads((folder / "config.json").read_text())["config"]["seed"])
+    seed = int(found.run_facts(folder)["config"]["seed"])
     by = select or str(found.read(folder).get("selected_by", MEAN))
     return Member(seed, step, by, dense, tables)

@@ -7,15 +7,15 @@ import pathlib
 
 from ml_collections import ConfigDict
 
-from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.config import flatten, identity
 from dtn_jax.config.identity import by_content
 from dtn_jax.config.plugins import use
 from dtn_jax.errors import UserError, choose
-from dtn_jax.run import Run
-from dtn_jax.selection import best_step, selected_value
-from dtn_jax.state import State
-from dtn_jax.workdir import check_data, found, records
+from dtn_jax.run.checkpoint import Checkpoints
+from dtn_jax.run.run import Run
+from dtn_jax.run.selection import best_step, selected_value
+from dtn_jax.run.state import State
+from dtn_jax.run.workdir import check_data, found, records
 
 
 def read_config(

@@ -11,13 +11,13 @@ import polars as pl
 
 from dtn_jax.config import differing, identity
 from dtn_jax.errors import UserError
-from dtn_jax.evaluate import read_predictions
 from dtn_jax.export.model_folder import MANIFEST
 from dtn_jax.export.scored_by import ScoredBy
 from dtn_jax.metrics.spaces import logits_in
+from dtn_jax.run.evaluate import read_predictions
+from dtn_jax.run.workdir import found
+from dtn_jax.run.workdir.found import PREDICTIONS, RESULTS
 from dtn_jax.schema import Schema
-from dtn_jax.workdir import found
-from dtn_jax.workdir.found import PREDICTIONS, RESULTS
 
 NEEDED = {
     "config.json": "holds no run: expected the workdir of a finished run, or a Parquet file of "

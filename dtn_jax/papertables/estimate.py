@@ -33,8 +33,8 @@ from dtn_jax.parallel.memory import OutOfMemory, size
 from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid
 from dtn_jax.report.markdown import prose
-from dtn_jax.run import Run, build_run
-from dtn_jax.train import train
+from dtn_jax.run.run import Run, build_run
+from dtn_jax.run.train import train
 
 NAME = "estimate.md"
 STEPS = 40  # between two of the three validations of a measured run

@@ -28,7 +28,6 @@ from dtn_jax import files
 from dtn_jax.config import identity
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.errors import UserError, disk_errors
-from dtn_jax.evaluate import read_predictions
 from dtn_jax.losses.sample_weights import with_sample_weights
 from dtn_jax.metrics.significance import resampled_aucs
 from dtn_jax.models.flops import Size
@@ -41,12 +40,13 @@ from dtn_jax.papertables.protocol import (
     configured,
     digest,
 )
-from dtn_jax.replicas import train_replicas
 from dtn_jax.report import screen
-from dtn_jax.run import build_run
+from dtn_jax.run.evaluate import read_predictions
+from dtn_jax.run.replicas import train_replicas
+from dtn_jax.run.run import build_run
+from dtn_jax.run.train import train
+from dtn_jax.run.workdir import Busy, found, in_use
 from dtn_jax.schema import Schema
-from dtn_jax.train import train
-from dtn_jax.workdir import Busy, found, in_use
 
 LOOK = 2  # seconds between two looks at what another process does
 DRAWS = "draws.npz"  # of a run: its AUCs under each draw of the test rows, and where it ran

@@ -34,11 +34,11 @@ from dtn_jax.files import locked, read_json, write_whole
 from dtn_jax.losses.sample_weights import with_sample_weights
 from dtn_jax.papertables.protocol import Protocol, changed, digest
 from dtn_jax.report import screen
+from dtn_jax.run.timetable import Timetable, make_timetable
+from dtn_jax.run.workdir import Busy
 from dtn_jax.search.search import search
 from dtn_jax.search.search_space import described, load_space
 from dtn_jax.search.studies import Budget
-from dtn_jax.timetable import Timetable, make_timetable
-from dtn_jax.workdir import Busy
 
 VALIDATIONS = 9  # of a run whose config has no train.eval_every: thirds of thirds
 PRUNER = "asha"

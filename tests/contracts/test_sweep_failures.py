@@ -13,8 +13,8 @@ from small_runs import small
 from sweeps import CONFIG, run
 
 from dtn_jax.errors import UserError
+from dtn_jax.run.workdir import Busy
 from dtn_jax.search import trials
-from dtn_jax.workdir import Busy
 
 PAIR = "--grid=model.dropout=0,0.1"
 

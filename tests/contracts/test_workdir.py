@@ -12,14 +12,15 @@ from claimed_folders import FINGERPRINT, RESULTS, SCHEMA, claim, config, refused
 from command_calls import contents
 from refused_configs import refused as told
 
-from dtn_jax import errors, files, workdir
+from dtn_jax import errors, files
 from dtn_jax.analysis.finished import best_state
 from dtn_jax.config import identity
 from dtn_jax.files import locked
 from dtn_jax.report.versions import PACKAGES
-from dtn_jax.run import Run
+from dtn_jax.run import workdir
+from dtn_jax.run.run import Run
+from dtn_jax.run.workdir import Workdir, found
 from dtn_jax.schema import Schema
-from dtn_jax.workdir import Workdir, found
 
 claimed = claimed_folders.claimed
 

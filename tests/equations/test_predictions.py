@@ -22,8 +22,8 @@ from dtn_jax.losses.ordinal import Ordinal
 from dtn_jax.losses.positive_weights import inflation
 from dtn_jax.losses.squared_error import SquaredError
 from dtn_jax.losses.weighted_logistic import WeightedLogistic
+from dtn_jax.run.step import make_score_step, make_train_chunk, make_train_step
 from dtn_jax.schema import Field, Schema, Task
-from dtn_jax.step import make_score_step, make_train_chunk, make_train_step
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 

@@ -24,7 +24,7 @@ from dtn_jax.export.write import export_run, make_again
 from dtn_jax.export.write.folder import new_folder
 from dtn_jax.export.write.onnx import write_onnx
 from dtn_jax.files import full_path, sha256
-from dtn_jax.run import build_run
+from dtn_jax.run.run import build_run
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGE = (ROOT / "docs/export.md").read_text()

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from saved_states import assert_equal, large_file, progress_at, restored, state_at
 
-from dtn_jax.checkpoint import Checkpoints, orbax
 from dtn_jax.errors import UserError
 from dtn_jax.files import HASHES, damage
+from dtn_jax.run.checkpoint import Checkpoints, orbax
 
 saved = saved_states.saved
 workdir = saved_states.workdir

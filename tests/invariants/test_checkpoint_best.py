@@ -6,9 +6,9 @@ import pytest
 import saved_states
 from saved_states import assert_equal, flip, large_file, state_at
 
-from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.errors import UserError
 from dtn_jax.files import HASHES
+from dtn_jax.run.checkpoint import Checkpoints
 
 saved = saved_states.saved
 workdir = saved_states.workdir

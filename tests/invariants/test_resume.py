@@ -5,10 +5,10 @@ import shutil
 import pytest
 from small_runs import STEPS, CutError, assert_same_run, cut_after, logged, small
 
-from dtn_jax import train as training
 from dtn_jax.errors import UserError
 from dtn_jax.metrics.selected import Selection
-from dtn_jax.train import train
+from dtn_jax.run import train as training
+from dtn_jax.run.train import train
 
 
 def assert_resumed_equals_uncut(config, uncut, workdir, monkeypatch):

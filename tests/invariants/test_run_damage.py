@@ -8,8 +8,8 @@ from small_runs import small
 
 from dtn_jax.errors import UserError
 from dtn_jax.files import HASHES, files_in, hashes
-from dtn_jax.selection import best_step
-from dtn_jax.train import train
+from dtn_jax.run.selection import best_step
+from dtn_jax.run.train import train
 
 OPTIONS = {"train__max_steps": 30, "optim__table_learning_rate": 0.2}  # the best is not the last
 

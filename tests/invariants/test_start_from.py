@@ -13,8 +13,8 @@ from small_runs import CutError, assert_same_run, cut_after, last_state, logged,
 from dtn_jax.data.epochs.resident import ResidentData
 from dtn_jax.errors import UserError
 from dtn_jax.export.write import trained
-from dtn_jax.replicas import train_replicas
-from dtn_jax.train import train
+from dtn_jax.run.replicas import train_replicas
+from dtn_jax.run.train import train
 
 FIRST = 30  # steps of the run that others start from
 

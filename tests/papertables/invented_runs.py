@@ -16,7 +16,7 @@ from dtn_jax.cli import paper_tables
 from dtn_jax.files import locked
 from dtn_jax.papertables import runs, tune, written
 from dtn_jax.papertables.protocol import Protocol, entry
-from dtn_jax.workdir import LOCK, Busy, found
+from dtn_jax.run.workdir import LOCK, Busy, found
 
 TINY = Protocol(
     config="configs/adult.py",

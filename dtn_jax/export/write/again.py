@@ -28,7 +28,7 @@ from dtn_jax.export.write.program import TABLE_DTYPES, Forward, export_program
 from dtn_jax.files import full_path, sha256
 from dtn_jax.losses import read_losses
 from dtn_jax.models import build as architectures
-from dtn_jax.run import build_model
+from dtn_jax.run.run import build_model
 from dtn_jax.schema import Schema
 from dtn_jax.tables.plan import make_plan
 

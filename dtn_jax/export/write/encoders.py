@@ -17,7 +17,7 @@ from dtn_jax.export.encoded import Encoded
 from dtn_jax.export.encoding import FITTED, SPEC, STANDS, VOCABULARY
 from dtn_jax.field import SEVERAL
 from dtn_jax.options import pairs
-from dtn_jax.run import Run
+from dtn_jax.run.run import Run
 from dtn_jax.schema import Schema
 
 

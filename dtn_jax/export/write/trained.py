@@ -12,14 +12,14 @@ import jax
 import numpy as np
 
 from dtn_jax.analysis import finished
-from dtn_jax.checkpoint import Checkpoints, weights_of
 from dtn_jax.config import base_config, differing, identity
 from dtn_jax.errors import UserError
 from dtn_jax.export.write.program import named
-from dtn_jax.run import Run, build_run
+from dtn_jax.run.checkpoint import Checkpoints, weights_of
+from dtn_jax.run.run import Run, build_run
+from dtn_jax.run.workdir import found
 from dtn_jax.schema import MEAN
 from dtn_jax.tables import read_back
-from dtn_jax.workdir import found
 
 OWN = ("seed", "train.start_from")  # of each of several runs
 

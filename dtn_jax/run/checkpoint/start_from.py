@@ -17,7 +17,6 @@ from typing import Any
 import jax
 from ml_collections import FrozenConfigDict
 
-from dtn_jax.checkpoint import Checkpoints, verified
 from dtn_jax.config import differing, identity
 from dtn_jax.config.identity import shown
 from dtn_jax.config.started import Started
@@ -25,12 +24,13 @@ from dtn_jax.errors import UserError
 from dtn_jax.files import Damaged, full_path
 from dtn_jax.models import build as architectures
 from dtn_jax.parallel.mesh import share_tables
-from dtn_jax.run import Run, build_model
+from dtn_jax.run.checkpoint import Checkpoints, verified
+from dtn_jax.run.run import Run, build_model
+from dtn_jax.run.state import State
+from dtn_jax.run.workdir import found
 from dtn_jax.schema import Schema
-from dtn_jax.state import State
 from dtn_jax.tables import known_rows
 from dtn_jax.tables.plan import TablePlan, make_plan
-from dtn_jax.workdir import found
 
 FREE = ("model.dropout", "model.embedding_dropout")  # options of the model that may differ
 SAME = ("optim.table_dtype", "loss.tasks", "loss.balancing")  # beside the model's, may not

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from dtn_jax import files
-from dtn_jax.checkpoint.orbax import quiet
 from dtn_jax.errors import UserError
 from dtn_jax.files import HASHES, Damaged
 from dtn_jax.parallel import processes
+from dtn_jax.run.checkpoint.orbax import quiet
 
 T = TypeVar("T")
 SHOWN = 300  # characters of orbax's messages, which can fill pages

@@ -11,12 +11,12 @@ from typing import TypeVar
 import jax
 import orbax.checkpoint as ocp
 
-from dtn_jax.checkpoint import verified
-from dtn_jax.checkpoint.orbax import Plain, saving
 from dtn_jax.errors import UserError
 from dtn_jax.files import HASHES, Damaged, files_in, full_path, hashes, move_aside, write_whole
 from dtn_jax.parallel import processes
-from dtn_jax.state import State
+from dtn_jax.run.checkpoint import verified
+from dtn_jax.run.checkpoint.orbax import Plain, saving
+from dtn_jax.run.state import State
 from dtn_jax.tables import read_back, row_order, stored_pieces
 from dtn_jax.tables.plan import TablePlan
 

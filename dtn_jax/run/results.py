@@ -13,19 +13,19 @@ import numpy as np
 import rich.box
 import rich.table
 
-from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.errors import UserError, told
-from dtn_jax.evaluate import calibration, write_predictions
 from dtn_jax.metrics.selected import first_metric
 from dtn_jax.parallel import processes
 from dtn_jax.report import screen
 from dtn_jax.report import terminal as report
-from dtn_jax.run import Run, measure, score_split
+from dtn_jax.run.checkpoint import Checkpoints
+from dtn_jax.run.evaluate import calibration, write_predictions
+from dtn_jax.run.run import Run, measure, score_split
+from dtn_jax.run.selection import Progress, best_step, selected_value
+from dtn_jax.run.state import State
+from dtn_jax.run.workdir import Workdir, found
+from dtn_jax.run.workdir.history import mean_exchange, median_rate, nested
 from dtn_jax.schema import Schema
-from dtn_jax.selection import Progress, best_step, selected_value
-from dtn_jax.state import State
-from dtn_jax.workdir import Workdir, found
-from dtn_jax.workdir.history import mean_exchange, median_rate, nested
 
 
 def conclude(

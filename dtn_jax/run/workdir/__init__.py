@@ -17,9 +17,9 @@ from dtn_jax.files import check_place, full_path, locked, write_whole
 from dtn_jax.parallel import processes
 from dtn_jax.report import trackers
 from dtn_jax.report.versions import versions
+from dtn_jax.run.workdir import found, records
+from dtn_jax.run.workdir.faults import Busy, Unusable
 from dtn_jax.schema import Schema
-from dtn_jax.workdir import found, records
-from dtn_jax.workdir.faults import Busy, Unusable
 
 LOCK = "lock"  # the file that the process holds which works in a workdir
 TRACKED = ("config.json", "schema.json", "results.json")  # files that trackers get, with pictures

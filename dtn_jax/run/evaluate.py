@@ -28,9 +28,9 @@ from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.options import option
 from dtn_jax.parallel import processes
 from dtn_jax.parallel.mesh import Placement
+from dtn_jax.run.state import State
 from dtn_jax.schema import ALL, Schema, Task
 from dtn_jax.shapes import Int
-from dtn_jax.state import State
 
 MOST_BINS = 1_000_000  # more than one a row say nothing
 IN_FLIGHT = 4  # batches on the device at most: their memory is bounded, and it never waits

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from dtn_jax.files import HASHES, Damaged, damage, hashes, read_json, replacing, write_whole
 from dtn_jax.parallel import processes
-from dtn_jax.workdir.faults import Unusable
+from dtn_jax.run.workdir.faults import Unusable
 
 LOGITS = "log-odds"  # what a model's logits are: config.json of this version says so
 RESULTS, PREDICTIONS = "results.json", "predictions.parquet"

@@ -11,11 +11,12 @@ from dtn_jax.config import flatten, identity
 from dtn_jax.config.identity import by_content
 from dtn_jax.config.plugins import use
 from dtn_jax.errors import UserError, choose
+from dtn_jax.run import outcome, records
 from dtn_jax.run.checkpoint import Checkpoints
 from dtn_jax.run.run import Run
 from dtn_jax.run.selection import best_step, selected_value
 from dtn_jax.run.state import State
-from dtn_jax.run.workdir import check_data, found, records
+from dtn_jax.run.workdir import check_data
 
 
 def read_config(
@@ -41,13 +42,13 @@ def read_config(
         raise UserError(
             f"{folder} holds no run (no config.json); expected the workdir of a finished run{hint}"
         )
-    found.runs_in(folder)  # not beside replicas
+    outcome.runs_in(folder)  # not beside replicas
     if finished and not (folder / "results.json").exists():
         raise UserError(
             f"the run in {folder} is not finished (no results.json): the command that began it "
             "goes on with it"
         )
-    stored = flatten(found.run_facts(folder)["config"])
+    stored = flatten(outcome.run_facts(folder)["config"])
     config = ConfigDict(defaults.to_dict()).lock()
     there = str(stored.pop("plugins", ""))
     use(config, plugins or there)
@@ -85,8 +86,8 @@ def best(run: Run, folder: pathlib.Path, select: str = "") -> int:
       UserError: the data set is another version of the run's, an unreleased version trained it,
         or there is no such task, or its metric is not defined.
     """
-    check_data(folder / "config.json", found.run_facts(folder)["data"], run.data.fingerprint)
-    results = found.read(folder)
+    check_data(folder / "config.json", outcome.run_facts(folder)["data"], run.data.fingerprint)
+    results = outcome.read(folder)
     if not select:
         return best_step(results)
     steps = results["best_steps"]

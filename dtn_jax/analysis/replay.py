@@ -20,14 +20,15 @@ from dtn_jax.interface import SHARED
 from dtn_jax.losses import finite
 from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid
+from dtn_jax.run import nonfinite
 from dtn_jax.run.checkpoint import Checkpoints
-from dtn_jax.run.checkpoint.start_from import started
 from dtn_jax.run.gradients import make_forward, make_weights
 from dtn_jax.run.run import Run, build_run
+from dtn_jax.run.start_from import started
 from dtn_jax.run.state import State
 from dtn_jax.run.step import make_train_chunk, make_train_step
 from dtn_jax.run.train import training_data
-from dtn_jax.run.workdir import in_use, nonfinite
+from dtn_jax.run.workdir import in_use
 from dtn_jax.tables import exchange, lookup
 
 SHOWN = 12  # lines of a kind

@@ -14,9 +14,9 @@ from dtn_jax.errors import UserError
 from dtn_jax.export.model_folder import MANIFEST
 from dtn_jax.export.scored_by import ScoredBy
 from dtn_jax.metrics.spaces import logits_in
+from dtn_jax.run import outcome
 from dtn_jax.run.evaluate import read_predictions
-from dtn_jax.run.workdir import found
-from dtn_jax.run.workdir.found import PREDICTIONS, RESULTS
+from dtn_jax.run.outcome import PREDICTIONS, RESULTS
 from dtn_jax.schema import Schema
 
 NEEDED = {
@@ -87,7 +87,7 @@ def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
     for name, problem in NEEDED.items():
         if not (folder / name).exists():
             raise UserError(f"{folder} {problem}")
-    facts = found.run_facts(folder)
+    facts = outcome.run_facts(folder)
     try:
         schema = Schema.load(folder / "schema.json")
         scores = read_predictions(folder / PREDICTIONS, schema)

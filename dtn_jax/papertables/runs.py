@@ -41,11 +41,12 @@ from dtn_jax.papertables.protocol import (
     digest,
 )
 from dtn_jax.report import screen
+from dtn_jax.run import outcome
 from dtn_jax.run.evaluate import read_predictions
 from dtn_jax.run.replicas import train_replicas
 from dtn_jax.run.run import build_run
 from dtn_jax.run.train import train
-from dtn_jax.run.workdir import Busy, found, in_use
+from dtn_jax.run.workdir import Busy, in_use
 from dtn_jax.schema import Schema
 
 LOOK = 2  # seconds between two looks at what another process does
@@ -258,14 +259,14 @@ def name_of(config: ConfigDict, fingerprint: str) -> str:
 
 
 def ended(folder: pathlib.Path) -> bool:
-    return (folder / found.RESULTS).exists()
+    return (folder / outcome.RESULTS).exists()
 
 
 def draw(folder: pathlib.Path, together: int = 1) -> None:
     """Leaves a finished run's draws in its folder; `together`: runs that shared its time."""
     schema = Schema.load(folder / "schema.json")
-    facts = found.run_facts(folder)
-    scores = read_predictions(folder / found.PREDICTIONS, schema)
+    facts = outcome.run_facts(folder)
+    scores = read_predictions(folder / outcome.PREDICTIONS, schema)
     weighted = bool(facts["config"]["evaluate"]["sample_weights"])
     device = f"{jax.devices()[0].device_kind} x {jax.device_count()}, {os.cpu_count()} cores"
     own = {DEVICE: np.array(device), TOGETHER: np.array(together)}
@@ -279,8 +280,8 @@ def read(config: ConfigDict, folder: pathlib.Path) -> Found:
     Raises:
       UserError: results.json is damaged, or was changed.
     """
-    results = found.read(folder)
-    facts = found.run_facts(folder)
+    results = outcome.read(folder)
+    facts = outcome.run_facts(folder)
     if not (folder / DRAWS).exists():
         draw(folder)
     with np.load(folder / DRAWS) as file:
@@ -295,5 +296,5 @@ def read(config: ConfigDict, folder: pathlib.Path) -> Found:
         train_seconds=examples / rate / together if rate else None,
         versions=facts["versions"],
         device=device,
-        date=datetime.date.fromtimestamp((folder / found.RESULTS).stat().st_mtime).isoformat(),
+        date=datetime.date.fromtimestamp((folder / outcome.RESULTS).stat().st_mtime).isoformat(),
     )

@@ -25,15 +25,16 @@ from dtn_jax.parallel.fits import LOWER, check_fits
 from dtn_jax.report import screen
 from dtn_jax.report.description.overview import unknown_ids
 from dtn_jax.report.progress_bar import ProgressBar
+from dtn_jax.run import nonfinite
 from dtn_jax.run.checkpoint import Checkpoints
 from dtn_jax.run.loss_log import LossLog
+from dtn_jax.run.outcome import Unusable
 from dtn_jax.run.results import conclude, mend_predictions, show_replicas
 from dtn_jax.run.run import Run, build_model, build_run
 from dtn_jax.run.selection import score_day, tell_of_end
 from dtn_jax.run.step import make_train_chunk, make_train_step
 from dtn_jax.run.train import make_watch, pause, start, tell_of_losses, training_data
-from dtn_jax.run.workdir import Workdir, nonfinite
-from dtn_jax.run.workdir.faults import Unusable
+from dtn_jax.run.workdir import Workdir
 from dtn_jax.tables import huge_pages
 
 

@@ -14,7 +14,6 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from dtn_jax.balancing import read_balancer
 from dtn_jax.config import checked_config, plugins
 from dtn_jax.config.built import told_as_built
-from dtn_jax.config.started import Started
 from dtn_jax.data.epochs.day_order import Days, read_days, steps_of
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.sets import catalog
@@ -49,6 +48,21 @@ from dtn_jax.run.step import make_score_step, make_train_step
 from dtn_jax.run.timetable import Timetable, make_timetable
 from dtn_jax.schema import Schema
 from dtn_jax.tables.plan import TablePlan, check_updates, make_plan
+
+
+@dataclasses.dataclass(frozen=True)
+class Started:
+    """What a run starts from: `train.start_from`.
+
+    Attributes:
+      workdir: of the other run.
+      step: its last one, which `State.step` counts on from.
+      fingerprint: of its data set.
+    """
+
+    workdir: str
+    step: int
+    fingerprint: str
 
 
 @dataclasses.dataclass(frozen=True)

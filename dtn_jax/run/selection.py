@@ -29,10 +29,10 @@ from dtn_jax.report import screen
 from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.run.checkpoint import Checkpoints
 from dtn_jax.run.evaluate import read_groups, score
+from dtn_jax.run.records import flat
 from dtn_jax.run.run import Run, measure, score_split
 from dtn_jax.run.state import State
 from dtn_jax.run.workdir import Workdir
-from dtn_jax.run.workdir.history import flat
 from dtn_jax.schema import MEAN, Schema
 
 KIND = "day"  # of the records in metrics.jsonl

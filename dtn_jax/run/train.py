@@ -25,15 +25,16 @@ from dtn_jax.report import screen
 from dtn_jax.report.description.overview import unknown_ids
 from dtn_jax.report.profile import Profile
 from dtn_jax.report.progress_bar import ProgressBar
+from dtn_jax.run import nonfinite
 from dtn_jax.run.checkpoint import Checkpoints
-from dtn_jax.run.checkpoint.start_from import first_state, started
 from dtn_jax.run.loss_log import LossLog
 from dtn_jax.run.results import conclude, mend_predictions, show
 from dtn_jax.run.run import Run, build_run
 from dtn_jax.run.selection import Progress, score_day, tell_of_end, validate
+from dtn_jax.run.start_from import first_state, started
 from dtn_jax.run.state import State
 from dtn_jax.run.step import make_train_chunk, make_train_step
-from dtn_jax.run.workdir import Workdir, nonfinite
+from dtn_jax.run.workdir import Workdir
 from dtn_jax.tables import huge_pages
 
 LOOKED_AT = 100_000  # rows

@@ -18,8 +18,8 @@ from dtn_jax.models.histories import HISTORIES
 from dtn_jax.models.numbers import NUMBERS
 from dtn_jax.options import declared
 from dtn_jax.run import run
-from dtn_jax.run.checkpoint.start_from import started
 from dtn_jax.run.run import build_run
+from dtn_jax.run.start_from import started
 from dtn_jax.run.train import train
 from dtn_jax.schema import Field, Schema, Task
 

@@ -35,8 +35,8 @@ STAGES = """
     config                      # assembled from the options of all above
     run.run
     parallel.fits               # of a run, before it is made
-    run.workdir run.checkpoint run.selection run.results plan
-    run.workdir.nonfinite run.loss_log run.train run.replicas
+    run.outcome run.records run.workdir run.checkpoint run.start_from run.selection
+    run.results plan run.nonfinite run.loss_log run.train run.replicas
     analysis
     export.fit_calibration export.score_parts export.score_files export.write
     cli.option_help cli.compile_cache cli.folders cli.quiet cli.command

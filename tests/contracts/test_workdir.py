@@ -17,9 +17,9 @@ from dtn_jax.analysis.finished import best_state
 from dtn_jax.config import identity
 from dtn_jax.files import locked
 from dtn_jax.report.versions import PACKAGES
-from dtn_jax.run import workdir
+from dtn_jax.run import outcome, workdir
 from dtn_jax.run.run import Run
-from dtn_jax.run.workdir import Workdir, found
+from dtn_jax.run.workdir import Workdir
 from dtn_jax.schema import Schema
 
 claimed = claimed_folders.claimed
@@ -182,6 +182,13 @@ def test_a_link_in_place_of_the_lock_is_refused_and_its_target_whole(tmp_path):
     assert (tmp_path / "precious").read_text() == "precious"
 
 
+@pytest.mark.parametrize("name", ["lr[1e-3]", "a*b", "why?"])
+def test_a_name_that_a_glob_reads_is_refused(tmp_path, name):
+    with pytest.raises(workdir.Unusable, match=r"has one of \* \? \[ \] in it; give another name"):
+        claim(tmp_path / name / "run")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("place", ["gs://bucket/run", "file:///a", "/tmp/\udcff"])
 def test_a_place_that_can_be_no_folder_is_told(place):
     with pytest.raises(workdir.Unusable, match=r"is a URL|is no text in UTF-8"):
@@ -211,9 +218,9 @@ def test_replicas_are_found_in_order_beside_a_copy_of_one(tmp_path):
     for name in ("10", "2", "old", "2.bak"):
         (tmp_path / f"replica_{name}").mkdir()
         (tmp_path / f"replica_{name}/config.json").touch()
-    assert [path.name for path in found.runs_in(tmp_path)] == ["replica_2", "replica_10"]
+    assert [path.name for path in outcome.runs_in(tmp_path)] == ["replica_2", "replica_10"]
     (tmp_path / "config.json").touch()
-    message = told(found.runs_in, tmp_path)
+    message = told(outcome.runs_in, tmp_path)
     assert "a single run and 2 replicas" in message
     assert str(tmp_path / "replica_10") in message
 

@@ -1,6 +1,5 @@
 """Checkpoints restore exactly what was saved, or are refused."""
 
-import asyncio
 import json
 import shutil
 from unittest.mock import Mock
@@ -16,7 +15,7 @@ from saved_states import assert_equal, large_file, progress_at, restored, state_
 
 from dtn_jax.errors import UserError
 from dtn_jax.files import HASHES, damage
-from dtn_jax.run.checkpoint import Checkpoints, orbax
+from dtn_jax.run.checkpoint import Checkpoints
 
 saved = saved_states.saved
 workdir = saved_states.workdir
@@ -27,19 +26,6 @@ def test_what_was_saved_is_restored(saved, capsys):
     assert_equal(state, state_at(2))
     assert progress == progress_at(2)
     assert capsys.readouterr().out == ""
-
-
-@pytest.mark.parametrize("name", ["lr[1e-3]", "a*b?", "%41[/red]"])
-def test_a_path_is_no_pattern(tmp_path, capfd, name):
-    """Orbax finds its own files by globs; in a folder `[...]` it found none, and lost the run."""
-    workdir = tmp_path / name
-    checkpoints = Checkpoints(workdir)
-    checkpoints.save_best(2, state_at(2))
-    checkpoints.save(2, state_at(2), progress_at(2))
-    assert_equal(restored(workdir)[0], state_at(2))
-    checkpoints.restore_best(2, state_at(0))
-    checkpoints.close()
-    assert "Skipping merge" not in capfd.readouterr().err
 
 
 @pytest.mark.slow
@@ -89,13 +75,6 @@ def test_what_orbax_raises_of_a_whole_one_is_told(workdir, monkeypatch):
     with pytest.raises(UserError, match="cannot be read: error while reading array index") as told:
         restored(workdir)
     assert len(str(told.value)) < 2000
-
-
-def test_what_orbax_tells_a_closed_event_loop_is_dropped():
-    loop = asyncio.new_event_loop()
-    loop.close()
-    with orbax.quiet():
-        loop.call_soon_threadsafe(print)
 
 
 def test_a_whole_checkpoint_that_does_not_fit_is_no_damage(workdir):

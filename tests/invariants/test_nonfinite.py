@@ -20,12 +20,11 @@ from dtn_jax.errors import UserError
 from dtn_jax.losses import cross_entropy, finite
 from dtn_jax.losses.by_task import TaskLoss
 from dtn_jax.losses.log_normal import LogNormal
-from dtn_jax.run import step
+from dtn_jax.run import nonfinite, step
 from dtn_jax.run.checkpoint import Checkpoints
 from dtn_jax.run.state import create_state
 from dtn_jax.run.step import make_train_chunk, make_train_step
 from dtn_jax.run.train import train
-from dtn_jax.run.workdir import nonfinite
 
 BAD = 2  # of the steps of a chunk, from 0
 

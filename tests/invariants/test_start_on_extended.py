@@ -14,8 +14,8 @@ from configs.base import get_config
 from dtn_jax.data import prepare as logs
 from dtn_jax.errors import UserError
 from dtn_jax.run.checkpoint import Checkpoints
-from dtn_jax.run.checkpoint.start_from import first_state, started
 from dtn_jax.run.run import Run, build_run
+from dtn_jax.run.start_from import first_state, started
 from dtn_jax.run.train import train
 from dtn_jax.run.workdir import Workdir
 

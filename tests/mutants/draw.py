@@ -36,7 +36,8 @@ AREAS = {
     "prepared": "dtn_jax/data/prepared.py dtn_jax/data/blocks.py "
     "dtn_jax/data/stages/units.py dtn_jax/data/stages/records.py dtn_jax/data/raw/*.py "
     "dtn_jax/data/formula.py dtn_jax/data/times.py",
-    "checkpoints": "dtn_jax/run/checkpoint/*.py dtn_jax/run/workdir/*.py",
+    "checkpoints": "dtn_jax/run/checkpoint.py dtn_jax/run/start_from.py dtn_jax/run/workdir.py "
+    "dtn_jax/run/outcome.py dtn_jax/run/records.py dtn_jax/run/nonfinite.py",
     "selection": "dtn_jax/run/selection.py dtn_jax/run/timetable.py dtn_jax/run/results.py",
     "run": "dtn_jax/run/run.py dtn_jax/run/train.py dtn_jax/run/evaluate.py "
     "dtn_jax/run/replicas.py",

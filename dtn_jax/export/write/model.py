@@ -24,8 +24,8 @@ from dtn_jax.export.write.trained import Member
 from dtn_jax.export.write.weights import write_weights
 from dtn_jax.files import full_path
 from dtn_jax.report.versions import versions
+from dtn_jax.run.outcome import runs_in
 from dtn_jax.run.run import Run
-from dtn_jax.run.workdir.found import runs_in
 from dtn_jax.schema import ALL, Schema
 
 EXACT = "exact"  # a folder within the one that is written, for as long as it is compared with

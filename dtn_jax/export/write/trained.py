@@ -15,9 +15,9 @@ from dtn_jax.analysis import finished
 from dtn_jax.config import base_config, differing, identity
 from dtn_jax.errors import UserError
 from dtn_jax.export.write.program import named
+from dtn_jax.run import outcome
 from dtn_jax.run.checkpoint import Checkpoints, weights_of
 from dtn_jax.run.run import Run, build_run
-from dtn_jax.run.workdir import found
 from dtn_jax.schema import MEAN
 from dtn_jax.tables import read_back
 
@@ -103,6 +103,6 @@ def read(run: Run, folder: pathlib.Path, select: str = "") -> Member:
     with contextlib.closing(Checkpoints(folder, run.plan)) as checkpoints:
         dense, tables = checkpoints.of_best(step, weights)
     dense = {k: v for part, tree in dense.items() for k, v in named(part, tree).items()}
-    seed = int(found.run_facts(folder)["config"]["seed"])
-    by = select or str(found.read(folder).get("selected_by", MEAN))
+    seed = int(outcome.run_facts(folder)["config"]["seed"])
+    by = select or str(outcome.read(folder).get("selected_by", MEAN))
     return Member(seed, step, by, dense, tables)

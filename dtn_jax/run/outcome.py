@@ -7,15 +7,23 @@ import pathlib
 import re
 from collections.abc import Mapping
 
+from dtn_jax.errors import UserError
 from dtn_jax.files import HASHES, Damaged, damage, hashes, read_json, replacing, write_whole
 from dtn_jax.parallel import processes
-from dtn_jax.run.workdir.faults import Unusable
 
 LOGITS = "log-odds"  # what a model's logits are: config.json of this version says so
 RESULTS, PREDICTIONS = "results.json", "predictions.parquet"
 SPLITS = ("validation", "test", "test_per_task_best")  # {task@space: {metric: value}} of results
 PARTS = {"validation": dict, "best_steps": dict, "steps": int, "architecture": str, "experts": str}
 PARTS |= {"dataset": str, "parameters": int, "flops_per_example": int}
+
+
+class Busy(UserError):
+    """Another process works in the folder."""
+
+
+class Unusable(UserError):
+    """The folder is another run's, holds other things, is damaged, or cannot be written."""
 
 
 def replicas_in(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -11,14 +11,14 @@ from ml_collections import ConfigDict
 
 from dtn_jax.config import differing, flatten, identity
 from dtn_jax.config.identity import shown
-from dtn_jax.config.started import Started
 from dtn_jax.errors import UserError, disk_errors, told
 from dtn_jax.files import check_place, full_path, locked, write_whole
 from dtn_jax.parallel import processes
 from dtn_jax.report import trackers
 from dtn_jax.report.versions import versions
-from dtn_jax.run.workdir import found, records
-from dtn_jax.run.workdir.faults import Busy, Unusable
+from dtn_jax.run import outcome, records
+from dtn_jax.run.outcome import Busy, Unusable
+from dtn_jax.run.run import Started
 from dtn_jax.schema import Schema
 
 LOCK = "lock"  # the file that the process holds which works in a workdir
@@ -51,12 +51,14 @@ class Workdir:
         except UserError as error:
             raise Unusable(str(error)) from None
         self.path = full_path(path)
+        if set(str(self.path)) & set("*?[]"):  # orbax finds its files by globs
+            raise Unusable(f"workdir {self.path} has one of * ? [ ] in it; give another name")
         self.config, self.trackers, self.lock = config, [], None
         trackers.read_trackers(config.train.trackers)
         check_folder(self.path, config, fingerprint)
         if not processes.is_first():
             return
-        facts = {"config": config.to_dict(), "data": fingerprint, "logits": found.LOGITS}
+        facts = {"config": config.to_dict(), "data": fingerprint, "logits": outcome.LOGITS}
         facts["versions"] = versions()
         if started:
             facts["started_from"] = dataclasses.asdict(started)
@@ -75,7 +77,7 @@ class Workdir:
             raise
         except OSError as error:
             self.close()
-            if (self.path / found.RESULTS).exists():  # a finished run can be looked at
+            if (self.path / outcome.RESULTS).exists():  # a finished run can be looked at
                 return
             raise Unusable(f"workdir {self.path} cannot be written: {told(error)}") from error
 
@@ -85,13 +87,13 @@ class Workdir:
         Raises:
           Unusable: results.json is damaged, or was changed since the run wrote it.
         """
-        return found.read(self.path)
+        return outcome.read(self.path)
 
     def finish(self, results: dict) -> None:
         """Writes results.json, and the hashes of what the run found; tells the trackers."""
         if not processes.is_first():
             return
-        found.write(self.path, results)
+        outcome.write(self.path, results)
         files = [*(self.path / name for name in TRACKED), *sorted(self.path.glob("*.png"))]
         for tracker in self.trackers:
             tracker.finish(results, [path for path in files if path.exists()])
@@ -135,9 +137,9 @@ def check_folder(path: pathlib.Path, config: ConfigDict, fingerprint: str) -> No
     if path.exists() and not path.is_dir():
         raise Unusable(f"workdir {path} is a file, expected a folder")
     if (path / "config.json").exists():
-        found.runs_in(path)  # not beside replicas
+        outcome.runs_in(path)  # not beside replicas
         check_owner(path / "config.json", config, fingerprint)
-    elif replicas := found.replicas_in(path):
+    elif replicas := outcome.replicas_in(path):
         raise Unusable(
             f"workdir {path} holds {len(replicas)} replicas: give --config.replicas to resume or "
             "to add to them, or name another folder for a single run"
@@ -151,7 +153,7 @@ def check_folder(path: pathlib.Path, config: ConfigDict, fingerprint: str) -> No
 
 def check_owner(stored: pathlib.Path, config: ConfigDict, fingerprint: str) -> None:
     """Raises Unusable unless the stored config has the same identity and data."""
-    facts = found.run_facts(stored.parent)
+    facts = outcome.run_facts(stored.parent)
     there, here = identity(facts["config"]), identity(config)
     others = differing(there, here)
     if others:

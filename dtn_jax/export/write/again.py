@@ -16,8 +16,7 @@ import jax
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dtn_jax.config import base_config, checked_config, flatten
-from dtn_jax.config.built import told_as_built
-from dtn_jax.config.plugins import use
+from dtn_jax.config.plugins import told_as_built, use
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export import model_folder
 from dtn_jax.export.model_folder import MODEL, Facts

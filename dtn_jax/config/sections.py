@@ -25,7 +25,7 @@ from dtn_jax.models.build import ModelOptions, embeddings_of
 from dtn_jax.models.experts import EXPERTS, parse_experts
 from dtn_jax.models.histories import HISTORIES
 from dtn_jax.models.numbers import NUMBERS
-from dtn_jax.optimizers import OptimOptions
+from dtn_jax.optimizers import AveragingOptions, OptimOptions
 from dtn_jax.options import Option, declared, option, pairs
 from dtn_jax.parallel.memory import MemoryOptions
 from dtn_jax.parallel.mesh import MeshOptions
@@ -59,7 +59,7 @@ SECTIONS: dict[str, tuple[type, ...]] = {
     "model": (ModelOptions,),
     "loss": (LossOptions,),
     "optim": (OptimOptions,),
-    "train": (TrainOptions, TrackerOptions),
+    "train": (TrainOptions, AveragingOptions, TrackerOptions),
     "evaluate": (EvaluateOptions,),
     "analysis": (WatchOptions,),
     "parallel": (MeshOptions, ProcessOptions, MemoryOptions),

@@ -124,10 +124,10 @@ def not_finite(run: Run, state: State, kept: nonfinite.Kept) -> Iterator[Bad]:
     for name in finite.bad_parts(state.params, state.model_state, state.tables):
         yield Bad("state", name)
     gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch), exchange.look_ups(plan))
-    balancer = read_balancer(config.loss, plan.views, SHARED)
+    balancer, params = read_balancer(config.loss, plan.views, SHARED), state.to_train().params
     scale = state.hyper.task_weights
     if balancer:
-        scale = scale * seam.weights_of(balancer, state.params, plan.schema.tasks)
+        scale = scale * seam.weights_of(balancer, params, plan.schema.tasks)
     layers: list[Bad] = []
 
     def watch(next_function, given, named, context):
@@ -142,7 +142,7 @@ def not_finite(run: Run, state: State, kept: nonfinite.Kept) -> Iterator[Bad]:
     with nn.intercept_methods(watch):
         weights = make_weights(config, plan, batch)
         forward = make_forward(config, run.model, plan)
-        _, (losses, _) = forward(state.params, gathered, state, batch, weights, scale)
+        _, (losses, _) = forward(params, gathered, state, batch, weights, scale)
     yield from layers
     for name, loss in zip(run.schema.task_names, losses):
         yield from counted("loss", name, loss)

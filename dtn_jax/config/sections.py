@@ -30,7 +30,7 @@ from dtn_jax.parallel.mesh import MeshOptions
 from dtn_jax.parallel.processes import ProcessOptions
 from dtn_jax.report.trackers import TrackerOptions
 from dtn_jax.run.evaluate import EvaluateOptions
-from dtn_jax.run.optimizers import OptimOptions
+from dtn_jax.run.optimizers import AveragingOptions, OptimOptions
 from dtn_jax.run.timetable import TrainOptions, check_patience
 from dtn_jax.tables.lookup import DebugOptions
 
@@ -59,7 +59,7 @@ SECTIONS: dict[str, tuple[type, ...]] = {
     "model": (ModelOptions,),
     "loss": (LossOptions,),
     "optim": (OptimOptions,),
-    "train": (TrainOptions, TrackerOptions),
+    "train": (TrainOptions, AveragingOptions, TrackerOptions),
     "evaluate": (EvaluateOptions,),
     "analysis": (WatchOptions,),
     "parallel": (MeshOptions, ProcessOptions, MemoryOptions),

@@ -3,7 +3,8 @@
 A loss is a frozen dataclass: `kind` says for which tasks it is, its fields are its options
 (`loss.<name>.<field>` in a config), and
 
-    loss(z [B], y [B], w) -> [B]        z: what the task's tower gives; y: its label
+    loss(z [B], y [B], w) -> [B]        z: what the task's tower gives; y: its label, from 0 to 1
+                                        for a binary task (`loss.label_smoothing`)
 
 is what each row costs. Of a binary task the loss may have
 
@@ -82,6 +83,13 @@ class LossOptions:
     positive_weights: str = option(
         "", "what the positives of a binary task weigh, 'click=20'; logits stay its log-odds"
     )
+    label_smoothing: float = option(
+        0.0,
+        "of binary tasks: a label y counts as y (1 - this) + this / 2 in the training loss alone. "
+        "Scores shrink toward 1/2: they are no probabilities until export calibrates them",
+        least=0,
+        below=1,
+    )
     pairwise: str = option(
         "",
         "a term that scores a group's positives above its negatives (the schema's `group`; rows of "
@@ -123,9 +131,12 @@ def read_losses(loss: ConfigDict, schema: Schema) -> tuple[TaskLoss, ...]:
                 f"{task.kind} task; expected one of {fitting}"
             )
         function = made(LOSSES[name], loss.get(name, {}), f"loss.{name}")
+        smoothing = loss.label_smoothing if task.kind == "binary" else 0.0
         slot, improper = None, ""
         if not getattr(function, "proper", True):
             improper = f"{name} loss"
+        elif smoothing:
+            improper = "label smoothing"
         elif task.kind == "binary" and ranked[task.name]:
             improper = "pairwise term"
         if hasattr(function, "reads"):
@@ -133,7 +144,7 @@ def read_losses(loss: ConfigDict, schema: Schema) -> tuple[TaskLoss, ...]:
             slot = _slot(key, getattr(function, function.reads), task.name, schema)
             if hasattr(function, "points"):
                 function = dataclasses.replace(function, points=task.quantiles)
-        chosen.append(TaskLoss(task.name, function, weights[task.name], slot, improper))
+        chosen.append(TaskLoss(task.name, function, weights[task.name], slot, smoothing, improper))
     return tuple(chosen)
 
 

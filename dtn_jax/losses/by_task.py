@@ -1,5 +1,14 @@
 """Per task, the mean loss over the rows that count, and what a model gives as its score.
 
+`loss.label_smoothing` ε is of the training loss alone: a binary label y becomes y (1 - ε) + ε / 2
+(Szegedy et al., "Rethinking the Inception architecture for computer vision", 2016, section 7, with
+1/2 for each of two classes). Positives that weigh w do so in their smoothed share, so the best
+score is the rate of the smoothed labels whatever w is: p (1 - ε) + ε / 2 where p of the rows are
+positive, nearer to 1/2 than p, and far above a p that is small against ε. So scores are no
+probabilities until they are calibrated, and those that an architecture multiplies are not either.
+Which rows are in a task's space, the order of pairs, metrics and validation know the labels as they
+are.
+
 Whatever stands in other rows, NaN too, reaches neither the loss nor a gradient (values are
 replaced by `where` before they are used, and once more after: a product with 0 would keep NaN).
 """
@@ -25,6 +34,7 @@ class TaskLoss(NamedTuple):
       loss: what a row costs, see `dtn_jax.losses`.
       positive_weight: w; 1 for regression tasks.
       slot: in `Batch.ids`, of the field that the loss reads; None where it reads none.
+      smoothing: ε of the label smoothing; 0 for regression tasks.
       improper: of a binary task, what keeps its score from being a probability, in words; '' where
         it is one.
     """
@@ -33,6 +43,7 @@ class TaskLoss(NamedTuple):
     loss: Callable[..., Array]
     positive_weight: float = 1.0
     slot: int | None = None
+    smoothing: float = 0.0
     improper: str = ""
 
     @property
@@ -113,7 +124,10 @@ def task_losses(
         mask = weights[:, column] > 0
         z = logits[task]
         z = jnp.where(mask, z, 0).astype(jnp.promote_types(z.dtype, jnp.float32))
-        y = jnp.where(mask, labels[:, column], 0).astype(z.dtype)
+        y = labels[:, column].astype(z.dtype)
+        if own.smoothing:
+            y = y * (1 - own.smoothing) + own.smoothing / 2
+        y = jnp.where(mask, y, 0)
         per_row = loss(z if w == 1 else z + math.log(w), y, w, *own.read(ids))
         if per_row.shape != z.shape:
             raise UserError(

@@ -40,8 +40,9 @@ def state_parts(config: ConfigDict | FrozenConfigDict, state: Any, plan: TablePl
             "model.embedding_dim; optim.tables=adagrad keeps a number a row, sgd none",
         ),
         Part(
-            f"dense parameters, {dense:,}, the largest {largest(state.params)}",
-            bytes_of((state.params, state.model_state)),
+            f"dense parameters, {dense:,}, the largest {largest(state.params)}"
+            + ", and their average" * bool(state.iterate),
+            bytes_of((state.params, state.iterate, state.model_state)),
             WIDTHS,
         ),
         Part("the dense parameters' moments (Adam)", bytes_of(state.opt_state), WIDTHS),

@@ -3,7 +3,9 @@
 Dense parameters, tables and normalisation statistics are the other run's, and so are the optimizer
 states where `train.start_from_optimizer` says so. Rows of ids that the other run's data set does
 not have are those that a new run would begin with. Rates, task weights, dropout and the key of all
-draws are this run's own; `state.step` counts on, so that no draw comes twice.
+draws are this run's own; `state.step` counts on, so that no draw comes twice. A moving average
+(`train.average`) counts on with the optimizers' states, where the other run has one; else the run
+begins it anew, at the parameters that the other one scores with.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import pathlib
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from ml_collections import FrozenConfigDict
 
 from dtn_jax.config import differing, identity
@@ -102,14 +105,16 @@ def first_state(run: Run) -> State:
             except Damaged as error:
                 raise UserError(f"train.start_from: {error}; restore it from a copy") from None
 
-        return _taken(run, old, read)
+        had = bool(_json(folder / "config.json")["config"]["train"].get("average"))
+        return _taken(run, old, read, had)
 
 
-def _taken(run: Run, old: Run, read) -> State:
-    """A new state with what `read(a part of the old state's places)` gives."""
+def _taken(run: Run, old: Run, read, had: bool) -> State:
+    """A new state with what `read(a part of the old state's places)` gives; `had` an average."""
     state, like = jax.block_until_ready(run.new_state()), old.state_places
     optimizer = run.config.train.start_from_optimizer
-    names = ("step", "params", "model_state", *(["opt_state"] if optimizer else []))
+    of_optimizer = ("opt_state", "iterate") if had else ("opt_state",)
+    names = ("step", "params", "model_state", *(of_optimizer if optimizer else ()))
     dense = read({name: part for name in names if (part := getattr(like, name)) != {}})
     if int(dense["step"]) != run.started.step:
         raise UserError(
@@ -118,6 +123,8 @@ def _taken(run: Run, old: Run, read) -> State:
         )
     own = {name: getattr(state, name) for name in dense}
     dense = jax.tree_util.tree_map_with_path(_grown, own, dense)
+    if state.iterate and "iterate" not in dense:
+        dense["iterate"] = state.iterate | {"params": jax.tree.map(jnp.copy, dense["params"])}
     rows = {part: dict(getattr(state, part)) for part in ("tables", "slots")[: 1 + optimizer]}
     same = old.schema.tables() == run.schema.tables()
     for part, arrays in rows.items():

@@ -30,12 +30,14 @@ class State:
     Attributes:
       step: steps done.
       key: the run's key; a step draws from `fold_in(key, step)`.
-      params: dense parameters, and under `balancing` those of a balancer that learns.
+      params: dense parameters, and under `balancing` those of a balancer that learns; with
+        `train.average` their moving average.
       model_state: normalisation statistics.
       opt_state: optax state of the dense parameters.
       tables: packed embedding tables and codebooks.
       slots: the row optimizer's arrays, per table.
       hyper: traced scalars.
+      iterate: with `train.average`, what the optimizer steps: see optimizers.py; else {}.
     """
 
     step: Int[Array, ""]
@@ -46,10 +48,15 @@ class State:
     tables: dict[str, Array]
     slots: dict[str, Any]
     hyper: optimizers.Hyper
+    iterate: dict[str, Any] = flax.struct.field(default_factory=dict)
+
+    def to_train(self) -> State:
+        """With the dense parameters at which gradients are taken."""
+        return self.replace(params=self.iterate["params"]) if self.iterate else self
 
     def to_score(self) -> State:
         """Without what only training needs: the optimizers' arrays."""
-        return self.replace(opt_state={}, slots={})
+        return self.replace(opt_state={}, slots={}, iterate={})
 
 
 def example_batch(schema: Schema, batch_size: int, grouped: bool = False) -> Batch:
@@ -128,6 +135,7 @@ def create_state(
         tables=jax.tree.map(lambda table: _stored(table, optim.table_dtype), tables),
         slots={name: init_slots(table, plan.arrays[name]) for name, table in tables.items()},
         hyper=hyper,
+        iterate=optimizers.new_iterate(params) if config.train.average else {},
     )
 
 

@@ -76,7 +76,8 @@ def make_train_step(
     def route(batch: Batch) -> Routed:
         return lookup.route(lookup.row_ids(plan, batch), exchanges)
 
-    def advance(state: State, batch: Batch, routed: Routed) -> tuple[State, Metrics]:
+    def advance(before: State, batch: Batch, routed: Routed) -> tuple[State, Metrics]:
+        state = before.to_train()
         gathered, asked = lookup.ask(plan, state.tables, routed, exchanges)
 
         scale = own = state.hyper.task_weights
@@ -106,6 +107,10 @@ def make_train_step(
         params = optimizers.apply_dense(
             state.params, moves, factor * state.hyper.learning_rate, state.hyper.weight_decay
         )
+        iterate = state.iterate
+        if iterate:
+            average = before.params, iterate["weight"]
+            params, iterate = optimizers.averaged(*average, params, config.train.average)
         tables, slots = {}, {}
         scalars = row_optimizers.Scalars(
             factor * state.hyper.table_learning_rate, state.hyper.table_l2, state.step
@@ -133,14 +138,15 @@ def make_train_step(
             opt_state=opt_state,
             tables=tables,
             slots=slots,
+            iterate=iterate,
         )
         if skipped is not None:
             # Rows whose ids are out of range have not moved, but by an optimizer of whole tables.
             whole = ("tables", "slots") if config.optim.tables == "dense" else ()
             new_state = new_state.replace(
                 **{
-                    part: finite.unless(skipped, getattr(new_state, part), getattr(state, part))
-                    for part in ("params", "model_state", "opt_state", *whole)
+                    part: finite.unless(skipped, getattr(new_state, part), getattr(before, part))
+                    for part in ("params", "model_state", "opt_state", "iterate", *whole)
                 }
             )
         return new_state, metrics

@@ -184,26 +184,33 @@ def test_regressions_alone_have_none():
 FUNNEL = dataclasses.replace(TOY, tasks=(Task("click"), Task("order", upstream=("click",))))
 
 
-@pytest.mark.parametrize("weight", [0.2, 3000])
-def test_the_best_logit_is_the_log_odds(weight):
+@pytest.mark.parametrize(("weight", "smoothing"), [(0.2, 0.0), (3000, 0.0), (3000, 0.4)])
+def test_the_best_logit_is_the_log_odds(weight, smoothing):
+    """Of the labels, smoothed where they are: 1 is 0.8 then, and 0 is 0.2."""
     labels = jnp.asarray(np.array([1.0, 0.0, 0.0, 0.0])[:, None])
     schema = Schema("s", (Field("f", rows=2),), (Task("click"),))
     options = get_config().loss
-    options.positive_weights = f"click={weight}"
+    options.positive_weights, options.label_smoothing = f"click={weight}", smoothing
     chosen = read_losses(options, schema)
 
     def loss(z):
         return task_losses({"click": jnp.full(4, z)}, labels, jnp.full((4, 1), 0.25), chosen)[0]
 
-    slope, least = jax.jit(jax.grad(loss)), np.log(0.25 / 0.75)
+    rate = {0.0: 0.25, 0.4: (0.8 + 3 * 0.2) / 4}[smoothing]
+    slope, least = jax.jit(jax.grad(loss)), np.log(rate / (1 - rate))
     assert abs(slope(least)) < 1e-5 * weight
     assert abs(slope(least + 0.1)) > 1e-3
 
 
 @pytest.mark.parametrize(
-    "architecture", ["esmm", *(pytest.param(a, marks=pytest.mark.nightly) for a in ("dtn", "aitm"))]
+    ("architecture", "smoothing"),
+    [
+        ("esmm", 0.0),
+        pytest.param("esmm", 0.2, marks=pytest.mark.slow),
+        *(pytest.param(a, 0.0, marks=pytest.mark.nightly) for a in ("dtn", "aitm")),
+    ],
 )
-def test_a_trained_model_gives_the_rates_of_its_labels(architecture):
+def test_a_trained_model_gives_the_rates_of_its_labels(architecture, smoothing):
     """Every row has the same features, so the best probabilities are the base rates: in ESMM of a
     product, in AITM beside a calibrator that compares them, in DTN one scales an expert."""
     steps = 300
@@ -216,6 +223,7 @@ def test_a_trained_model_gives_the_rates_of_its_labels(architecture):
         model__architecture=architecture,
         loss__positive_weights="click=5,order=20",
         loss__sample_weights=False,
+        loss__label_smoothing=smoothing,
         optim__learning_rate=0.03,
         optim__schedule="linear",
     )
@@ -229,7 +237,8 @@ def test_a_trained_model_gives_the_rates_of_its_labels(architecture):
         return jax.nn.sigmoid(score(state, jax.tree.map(lambda a: a[0], many)))
 
     p = scores(first_state(c, model, plan), many)
-    np.testing.assert_allclose(p, np.tile([[6 / 16, 2 / 16]], (16, 1)), rtol=0.02)
+    rates = np.array([[6 / 16, 2 / 16]]) * (1 - smoothing) + smoothing / 2
+    np.testing.assert_allclose(p, np.tile(rates, (16, 1)), rtol=0.02)
 
 
 def test_inflation_is_of_binary_tasks_alone():

@@ -83,7 +83,7 @@ def losses_and_slopes(data, options):
     return found, slopes
 
 
-def row_by_row(data, positive_weights):
+def row_by_row(data, positive_weights, smoothing=0.0):
     """The definition, one row at a time in Python floats."""
     result = {}
     for t, task in enumerate(SCHEMA.tasks):
@@ -99,7 +99,8 @@ def row_by_row(data, positive_weights):
             if task.kind == "binary":
                 w = positive_weights.get(task.name, 1.0)
                 p = w / (w + math.exp(-z))  # the logit is log w above z
-                loss = -w * y[t] * math.log(p) - (1 - y[t]) * math.log(1 - p)
+                target = {0: smoothing / 2, 1: 1 - smoothing / 2}[y[t]]
+                loss = -w * target * math.log(p) - (1 - target) * math.log(1 - p)
             else:
                 loss = (z - y[t]) ** 2
             total, count = total + weight * loss, count + weight
@@ -107,12 +108,14 @@ def row_by_row(data, positive_weights):
     return result
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-def test_losses_are_the_written_out_means(weighted):
+@pytest.mark.parametrize(("weighted", "smoothing"), [(False, 0.0), (True, 0.0), (True, 0.2)])
+def test_losses_are_the_written_out_means(weighted, smoothing):
+    """Smoothed labels leave the rows of a space, known by a label of 1, as they are."""
     data = batch(64)
     if not weighted:
         data["sample_weight"] = None
-    got, expected = run(data, positive_weights="order=3.5"), row_by_row(data, {"order": 3.5})
+    got = run(data, positive_weights="order=3.5", label_smoothing=smoothing)
+    expected = row_by_row(data, {"order": 3.5}, smoothing)
     assert list(got) == list(NAMES)
     for name in NAMES:
         assert got[name].shape == ()

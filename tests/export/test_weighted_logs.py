@@ -282,6 +282,10 @@ def test_a_run_notes_which_scores_are_no_probabilities():
     assert line.startswith("note: the pairwise term of order gives scores, not probabilities")
     config.focal.gamma = 0.0  # cross-entropy
     assert notes(tasks="click=focal") == []
+    smoothed = notes(label_smoothing=0.1)
+    assert [line.partition(" gives")[0] for line in smoothed] == [
+        f"note: the label smoothing of {task}" for task in ("click", "order")
+    ]
 
 
 # ---------------------------------------------------------------- weights and samples of our own

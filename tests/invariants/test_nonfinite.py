@@ -68,7 +68,11 @@ def test_a_chunk_ends_at_the_step_and_marks_what_is_bad():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"loss__balancing": "uncertainty", "optim__table_dtype": "bfloat16"},
+        {
+            "loss__balancing": "uncertainty",
+            "optim__table_dtype": "bfloat16",
+            "train__average": 0.9,
+        },
         *(
             pytest.param(changes, marks=pytest.mark.nightly)
             for changes in (

@@ -1,0 +1,105 @@
+"""A moving average of the dense parameters: against its equation, in every way to train."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from toy_steps import STEPS, batches, build, config, first_state, leaves, placed_run, run
+
+from dtn_jax import optimizers
+from dtn_jax.step import make_train_chunk, make_train_step
+
+DECAY = 0.7
+
+
+@pytest.fixture
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def exact(**changes):
+    return config(model__dtype="float64", model__dropout=0.2, optim__eps=1e-4, **changes)
+
+
+def assert_near(one, other, **within):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **within), one, other)
+
+
+def states(c, chunk):
+    """The state and losses after each of a chunk's steps."""
+    model, plan = build(c)
+    step = jax.jit(make_train_step(c, model, plan, 10))
+    state = first_state(c, model, plan)
+    for i in range(len(chunk.row_mask)):
+        state, metrics = step(state, jax.tree.map(lambda a, i=i: a[i], chunk))
+        yield state, metrics["losses"]
+
+
+def test_it_is_the_weighted_mean_of_all_steps(float64):
+    """And what is trained is as without it: dense parameters, tables, statistics, losses."""
+    given, sums = {"model__normalisation": "batch"}, 0.0
+    averaged = states(exact(train__average=DECAY, **given), batches(6))
+    for t, (state, losses), (plain, others) in zip(
+        range(1, 7), averaged, states(exact(**given), batches(6)), strict=True
+    ):
+        assert_near(state.iterate["params"], plain.params, rtol=1e-12)
+        assert_near(leaves(state.to_train()), leaves(plain), rtol=1e-12)
+        assert_near((state.opt_state, losses), (plain.opt_state, others), rtol=1e-12)
+        # The sum of (1 - d) d^(t - i) p_i, and of its weights: written out, not as the step has it.
+        last = np.concatenate([np.ravel(p) for p in jax.tree.leaves(plain.params)])
+        sums, total = DECAY * sums + (1 - DECAY) * last, 1 - DECAY**t
+        average = np.concatenate([np.ravel(p) for p in jax.tree.leaves(state.params)])
+        np.testing.assert_allclose(average, sums / total, rtol=1e-10, atol=1e-12)
+        assert float(state.iterate["weight"]) == pytest.approx(total, rel=1e-12)
+        assert (np.abs(average - last).max() > 1e-5) == (t > 1)  # the first step is itself
+
+
+def test_where_it_is_off_nothing_is_kept_or_computed(monkeypatch):
+    def never(*_):
+        raise AssertionError("averaged")
+
+    def traced(c):
+        model, plan = build(c)
+        state = jax.eval_shape(lambda: first_state(c, model, plan))
+        one = jax.tree.map(lambda a: a[0], batches(1))
+        return state, lambda: jax.eval_shape(make_train_step(c, model, plan, 10), state, one)
+
+    monkeypatch.setattr(optimizers, "averaged", never)
+    state, step = traced(config())
+    assert state.iterate == {}
+    assert state.to_train() is state
+    step()
+    with pytest.raises(AssertionError, match="averaged"):
+        traced(config(train__average=0.5))[1]()
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        {"parallel__devices": 8},
+        pytest.param(
+            {"parallel__devices": 8, "parallel__strategy": "pmap"}, marks=pytest.mark.slow
+        ),
+        pytest.param({"parallel__devices": 8, "train__accumulate": 2}, marks=pytest.mark.slow),
+    ],
+)
+def test_devices_and_parts_have_the_average_of_one_device(float64, way):
+    expected, _ = run(exact(train__average=DECAY))
+    state, _ = placed_run(exact(train__average=DECAY, **way), batches())
+    for part in ("params", "iterate"):
+        assert_near(getattr(state, part), getattr(expected, part), rtol=1e-9, atol=1e-10)
+
+
+def test_replicas_side_by_side_have_an_average_each(float64):
+    seeds = [exact(train__average=DECAY, seed=seed) for seed in (0, 5)]
+    (model, plan), chunk = build(seeds[0]), batches()
+    step = make_train_step(seeds[0], model, plan, 10)
+    together = jax.vmap(make_train_chunk(step, STEPS, stops=False), in_axes=(0, None, None))
+    first = [first_state(c, model, plan) for c in seeds]
+    found, _ = jax.jit(together)(jax.tree.map(lambda *a: jnp.stack(a), *first), chunk, STEPS)
+    for i, c in enumerate(seeds):
+        alone, _ = run(c)
+        for part in ("params", "iterate"):
+            own = jax.tree.map(lambda a, i=i: a[i], getattr(found, part))
+            assert_near(own, getattr(alone, part), rtol=1e-9, atol=1e-10)

@@ -23,7 +23,7 @@ READ_ELSEWHERE = {"embedding_dim", "upstream", "numbers", "histories", "dtn.own_
     f"hcnet.{name}" for name in ("codebook_rows", "hashes", "fields", "seed")
 }
 # Where a declaration does not say which other value there is, or what else must be there.
-VALUES = {"experts": "mlp", "group_experts": "shared=mlp*3"}
+VALUES = {"experts": "mlp", "group_experts": "shared=mlp*3", "fibinet.reduction": 1}
 BASES = {"aitm.calibrator": {"architecture": "aitm", "experts": "mlp*3"}}
 DECLARED = {
     key.removeprefix("model."): found

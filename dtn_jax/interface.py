@@ -60,6 +60,22 @@ class Number(NamedTuple):
     known: Bool[Array, " B"]
 
 
+class Label(NamedTuple):
+    """A task's label, in training, for auxiliary losses; never an input of a logit.
+
+    Attributes:
+      values: 0 or 1, or a regression's number.
+      known: False where the label is missing, and in padding.
+      positives: the whole batch's rows whose known label is 1, the same in each row.
+      rows: the whole batch's rows without padding, the same in each row.
+    """
+
+    values: Float[Array, " B"]
+    known: Bool[Array, " B"]
+    positives: Float[Array, " B"]
+    rows: Float[Array, " B"]
+
+
 @flax.struct.dataclass
 class Inputs:
     """The looked-up inputs of a batch.
@@ -73,6 +89,7 @@ class Inputs:
       vectors: per vector field its K numbers, zeros where the vector is missing.
       numbers: per numeric field that has an embedding of its value, the values.
       histories: per view, of each sequence field what its embedding is pooled from.
+      labels: per task, in training alone; empty where rows are scored.
     """
 
     fields: dict[str, Float[Array, "B F D"]]
@@ -81,6 +98,7 @@ class Inputs:
     vectors: dict[str, Float[Array, "B _"]] = flax.struct.field(default_factory=dict)
     numbers: dict[str, Number] = flax.struct.field(default_factory=dict)
     histories: dict[str, dict[str, History]] = flax.struct.field(default_factory=dict)
+    labels: dict[str, Label] = flax.struct.field(default_factory=dict)
 
 
 @flax.struct.dataclass

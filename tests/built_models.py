@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs.base import get_config
-from dtn_jax.interface import Inputs
+from dtn_jax.interface import Inputs, Label
 from dtn_jax.losses.positive_weights import inflation
 from dtn_jax.models import build as architectures
 from dtn_jax.models.architectures import ARCHITECTURES
@@ -52,7 +52,7 @@ def options(**changes):
 
 
 def inputs_of(model, data):
-    """Random inputs of what the options describe; the last row is padding."""
+    """Random inputs of what the options describe, and labels; the last row is padding."""
     dtype = jnp.float64 if model.dtype == "float64" else jnp.float32
     rng = np.random.default_rng(0)
     codebooks = architectures.codebooks(model, data)
@@ -64,7 +64,17 @@ def inputs_of(model, data):
         },
         codewords=jnp.asarray(codewords, dtype) if codebooks else None,
         row_mask=jnp.asarray(np.arange(B) < B - 1),
+        labels={task.name: label_of(task, rng, dtype) for task in data.tasks},
     )
+
+
+def label_of(task, rng, dtype):
+    """Random labels of a task, unknown in one row and in the padding."""
+    values = rng.integers(0, 2, B) if task.kind == "binary" else rng.normal(size=B)
+    known = (np.arange(B) > 0) & (np.arange(B) < B - 1)
+    positives, rows = (known & (values == 1)).sum(), B - 1
+    broadcast = (jnp.full(B, total, dtype) for total in (positives, rows))
+    return Label(jnp.asarray(values, dtype), jnp.asarray(known), *broadcast)
 
 
 def program(function, *given):

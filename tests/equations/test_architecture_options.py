@@ -92,7 +92,7 @@ def test_equal_options_make_equal_models(base):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"architecture": "dnt"}, "unknown model.architecture 'dnt'. Did you mean 'dtn'"),
+        ({"architecture": "dtnn"}, "unknown model.architecture 'dtnn'. Did you mean 'dtn'"),
         ({"experts": "mlp+gcn"}, "unknown expert 'gcn'"),
         ({"experts": ""}, "unknown expert ''"),
         ({"group_experts": "sharde=mlp"}, "group of dtn 'sharde'. Did you mean 'shared'"),
@@ -193,6 +193,9 @@ TASKS, EVERY = ("click", "order"), ("click", "order", "shared")
         "aitm": Made(TASKS, codebooks=2),
         "stem": Made(EVERY, EVERY, 3),
         "adatt": Made(EVERY, codebooks=6),
+        "omoe": Made(("shared",)),
+        "cross_stitch": Made(TASKS, codebooks=4),
+        "fdn": Made(("click", "order", "shared_click", "shared_order"), codebooks=4),
     }.items(),
 )
 def test_what_an_architecture_is_made_of(name, made):

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import routing_equations
 from built_models import (
     CHAIN,
     CLICK,
@@ -175,6 +176,7 @@ USUAL_CASES = {
     "aitm": ("aitm", CHAIN, {}, aitm),
     "stem": ("stem", CHAIN, {}, stem),
     "adatt": ("adatt", CHAIN, {}, adatt),
+    **routing_equations.CASES,
 }
 
 

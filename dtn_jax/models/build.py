@@ -141,11 +141,15 @@ def layout(model: ConfigDict, schema: Schema) -> tuple[Kinds, ...]:
     if taken:
         raise UserError(f"a task cannot be called {taken[0]!r}: the model has a part of that name")
     levels = architecture.layout(schema, own)
-    if not levels or any(isinstance(level, str) or not level for level in levels):
+    if bool(levels) != architecture.takes_experts or any(
+        isinstance(level, str) or not level for level in levels
+    ):
         raise UserError(
             f"architecture {name!r} has the layout {levels!r}; expected the names of its groups, a "
-            "tuple a level, such as (('shared',),)"
+            f"tuple a level, such as (('shared',),), and takes_experts={architecture.takes_experts}"
         )
+    if not levels:
+        return ()
     usual = parse_experts(model.experts)
     others = {
         choose(f"group of {name}", group, levels[0]): parse_experts(text)

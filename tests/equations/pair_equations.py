@@ -184,19 +184,24 @@ def gelu(x):
 
 
 def token_mixing(p, e, *, tokens, blocks):
-    def by_token(t, name):
-        W, b = p[f"{name}_kernel"], p[f"{name}_bias"]
-        return [t[i] @ W[i] + b[i] for i in range(tokens)]
-
-    t = by_token(parts(flat(e), tokens), "tokens")
+    t = by_token(p["tokens"], parts(flat(e), tokens))
     for block in range(blocks):
-        heads = [np.split(token, tokens, axis=-1) for token in t]
-        mixed = [np.concatenate([head[h] for head in heads], axis=-1) for h in range(tokens)]
-        name = f"block_{block}"
-        s = [layer_norm(p[f"{name}_mixed"], m + token) for m, token in zip(mixed, t)]
-        v = by_token([gelu(h) for h in by_token(s, f"{name}_hidden")], f"{name}_forward")
-        t = [layer_norm(p[f"{name}_forwarded"], a + b) for a, b in zip(v, s)]
+        t = rankmixer_block(p[f"block_{block}"], t)
     return dense(p["output"], sum(t) / tokens)
+
+
+def by_token(p, t):
+    return [token @ W + b for token, W, b in zip(t, p["kernel"], p["bias"], strict=True)]
+
+
+def rankmixer_block(p, t):
+    """Of a list of tokens."""
+    heads = [np.split(token, len(t), axis=-1) for token in t]
+    mixed = [np.concatenate([head[h] for head in heads], axis=-1) for h in range(len(t))]
+    s = [layer_norm(p["mixed"], m + token) for m, token in zip(mixed, t)]
+    hidden = [gelu(h) for h in by_token(p["tokens"]["hidden"], s)]
+    v = by_token(p["tokens"]["forward"], hidden)
+    return [layer_norm(p["forwarded"], a + b) for a, b in zip(v, s)]
 
 
 def wukong(p, e, *, layers, interacted):

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 from built_models import CHAIN, dense, group, relu, sigmoid, softmax, tower, weighted
+from pair_equations import by_token, parts, rankmixer_block
 
 RELATION = (7, 4)
 
@@ -108,6 +109,17 @@ def escm2(p, views, data):
     return logits
 
 
+def rankmixer(p, views, data, tokens=3, task_tokens=True):
+    t = by_token(p["tokens"], parts(views["shared"], tokens))
+    if task_tokens:
+        t += [np.tile(own, (len(t[0]), 1)) for own in p["task_tokens"][0]]
+    for block in range(2):
+        t = rankmixer_block(p[f"block_{block}"], t)
+    read = t[tokens:] if task_tokens else [sum(t) / tokens] * len(data.tasks)
+    return {task: tower(p[f"tower_{task}"], z) for task, z in zip(data.task_order(), read)}
+
+
+RANKMIXER = {"rankmixer__tokens": 3, "rankmixer__head_dim": 2}
 CASES = {
     "omoe": ("omoe", CHAIN, {}, omoe),
     "cross_stitch": ("cross_stitch", CHAIN, {}, cross_stitch),
@@ -117,4 +129,13 @@ CASES = {
     "metaheac": ("metaheac", CHAIN, {"metaheac__critics": 3}, metaheac),
     "fdn": ("fdn", CHAIN, {}, fdn),
     "escm2": ("escm2", CHAIN, {}, escm2),
+    "rankmixer": ("rankmixer", CHAIN, RANKMIXER, rankmixer),
+}
+OTHERS = {
+    "rankmixer, no task tokens": (
+        "rankmixer",
+        CHAIN,
+        RANKMIXER | {"rankmixer__task_tokens": False},
+        lambda *a: rankmixer(*a, task_tokens=False),
+    ),
 }

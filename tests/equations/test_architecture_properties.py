@@ -34,6 +34,7 @@ READERS = {  # who reads through gates; with a second level there is a stream th
     "metaheac": TASKS,
     "fdn": set(),
     "escm2": set(),
+    "rankmixer": set(),
 }
 TOWERLESS = {"metaheac"}  # whose critics read what a gate mixes
 
@@ -161,7 +162,7 @@ def test_bfloat16_computes_but_does_not_store(architecture, fusion, model):
     shapes = jax.eval_shape(lambda: built.module.init(jax.random.key(0), built.inputs, train=False))
     assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {jnp.dtype("float32")}
     out = built(stored)
-    assert {f.dtype for f in out.intermediates["experts"].values()} == {jnp.dtype("bfloat16")}
+    assert {f.dtype for f in out.intermediates["experts"].values()} <= {jnp.dtype("bfloat16")}
     for t in CHAIN.task_names:
         assert out.logits[t].dtype == jnp.float32
         scale = np.max(np.abs(exact.logits[t]))

@@ -190,6 +190,7 @@ def of_dtn(name, data=CHAIN, **changes):
 OWN = {"dtn__own_embeddings": True, "group_experts": ""}
 UNSHARED = {"dtn__shared_group": False, "group_experts": "click=mlp"}
 OTHERS = {
+    **routing_equations.OTHERS,
     **of_dtn("released, joined", JOINED),
     **of_dtn("regression", REGRESSION),
     **of_dtn("one task alone", schema(CLICK), **UNSHARED),

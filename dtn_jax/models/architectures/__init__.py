@@ -20,6 +20,7 @@ from dtn_jax.models.architectures.metaheac import MetaHeac
 from dtn_jax.models.architectures.mmoe import MMoE
 from dtn_jax.models.architectures.omoe import OMoE
 from dtn_jax.models.architectures.ple import PLE
+from dtn_jax.models.architectures.rankmixer import RankMixer
 from dtn_jax.models.architectures.shared_bottom import SharedBottom
 from dtn_jax.models.architectures.single_task import SingleTask
 from dtn_jax.models.architectures.snr import SNR
@@ -43,4 +44,5 @@ ARCHITECTURES: dict[str, type[Architecture]] = {
     "metaheac": MetaHeac,
     "fdn": FDN,
     "escm2": ESCM2,
+    "rankmixer": RankMixer,
 }

@@ -10,7 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dtn_jax.models.layers import at_least_float32, layer_norm
+from dtn_jax.models.layers import at_least_float32, dense, layer_norm
 from dtn_jax.shapes import Array, Bool, Float
 
 FAR = -1e9  # the score of what is masked
@@ -89,3 +89,67 @@ def attention(
         weights = jnp.where(seen, nn.softmax(jnp.where(seen, scores, FAR)), 0)
     mixed_ = jnp.einsum("bhqs,bshd->bqhd", weights.astype(q.dtype), split[2])
     return mixed_.reshape(B, Q, K), jnp.mean(weights, axis=1)
+
+
+class Attention(nn.Module):
+    """[heads of softmax(q Q (x K)^T / sqrt(d)) x V] O, and the heads' mean weights; without `keys`
+    K and V are the identity."""
+
+    heads: int
+    dtype: Any
+    keys: bool = False
+
+    @nn.compact
+    def __call__(
+        self,
+        q: Float[Array, "B Q K"],
+        x: Float[Array, "B S K"],
+        present: Bool[Array, "B S"] | None = None,
+    ) -> tuple[Float[Array, "B Q K"], Float[Array, "B Q S"]]:
+        """Of each row."""
+
+        def projected(y: Array, name: str) -> Array:
+            return dense(y.shape[-1], self.dtype, name=name, use_bias=False)(y)
+
+        k, v = (projected(x, "key"), projected(x, "value")) if self.keys else (x, x)
+        mixed, weights = attention(projected(q, "query"), k, v, self.heads, present)
+        return projected(mixed, "out"), weights
+
+
+class SwiGLU(nn.Module):
+    """silu(x W) * (x V), `each` token with matrices of its own or all with the same."""
+
+    size: int
+    dtype: Any
+    each: bool = True
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B n K"]) -> Float[Array, "B n size"]:
+        """Of each row."""
+        if self.each:
+            gate, value = (PerToken(self.size, self.dtype, name=n)(x) for n in ("gate", "value"))
+        else:
+            gate, value = (dense(self.size, self.dtype, name=n)(x) for n in ("gate", "value"))
+        return nn.silu(gate) * value
+
+
+class FFN(nn.Module):
+    """SwiGLU of twice the width, then a linear layer back."""
+
+    dtype: Any
+    each: bool = True
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B n K"]) -> Float[Array, "B n K"]:
+        """Of each row."""
+        K = x.shape[-1]
+        hidden = SwiGLU(2 * K, self.dtype, self.each, name="hidden")(x)
+        if self.each:
+            return PerToken(K, self.dtype, name="forward")(hidden)
+        return dense(K, self.dtype, name="forward")(hidden)
+
+
+def rms_norm(x: Float[Array, "B n K"], dtype: Any, name: str) -> Float[Array, "B n K"]:
+    """x over the root of its mean square along the last axis, scaled (Zhang & Sennrich 2019)."""
+    exact = at_least_float32(dtype)
+    return nn.RMSNorm(dtype=exact, param_dtype=exact, name=name)(x).astype(dtype)

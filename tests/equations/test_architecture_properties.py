@@ -35,6 +35,8 @@ READERS = {  # who reads through gates; with a second level there is a stream th
     "fdn": set(),
     "escm2": set(),
     "rankmixer": set(),
+    "infnet": set(),
+    "uniformer": set(),
 }
 TOWERLESS = {"metaheac"}  # whose critics read what a gate mixes
 

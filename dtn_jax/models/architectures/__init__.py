@@ -16,6 +16,7 @@ from dtn_jax.models.architectures.dtn import DTN
 from dtn_jax.models.architectures.escm2 import ESCM2
 from dtn_jax.models.architectures.esmm import ESMM
 from dtn_jax.models.architectures.fdn import FDN
+from dtn_jax.models.architectures.infnet import INFNet
 from dtn_jax.models.architectures.metaheac import MetaHeac
 from dtn_jax.models.architectures.mmoe import MMoE
 from dtn_jax.models.architectures.omoe import OMoE
@@ -25,6 +26,7 @@ from dtn_jax.models.architectures.shared_bottom import SharedBottom
 from dtn_jax.models.architectures.single_task import SingleTask
 from dtn_jax.models.architectures.snr import SNR
 from dtn_jax.models.architectures.stem import STEM
+from dtn_jax.models.architectures.uniformer import UniFormer
 
 ARCHITECTURES: dict[str, type[Architecture]] = {
     "dtn": DTN,
@@ -45,4 +47,6 @@ ARCHITECTURES: dict[str, type[Architecture]] = {
     "fdn": FDN,
     "escm2": ESCM2,
     "rankmixer": RankMixer,
+    "infnet": INFNet,
+    "uniformer": UniFormer,
 }

@@ -178,8 +178,9 @@ def free(arrays) -> None:
 def show(results: dict, schema: Schema, folder: pathlib.Path) -> None:
     """Prints the final table, and says where the rest is."""
     defined = selected_value(results, schema) is not None
+    experts = f" ({results['experts']})" if results["experts"] else ""
     title = (
-        f"{results['architecture']} ({results['experts']}) on {results['dataset']}, at step "
+        f"{results['architecture']}{experts} on {results['dataset']}, at step "
         f"{best_step(results)} of {results['steps']}, the {'best by' if defined else 'last'} "
         "validation"
     )

@@ -41,7 +41,7 @@ class RankMixer(Architecture):
         if names:
             init, exact = nn.initializers.normal(0.02), at_least_float32(self.dtype)
             learned = self.param("task_tokens", init, (1, len(names), K), exact)
-            own = jnp.broadcast_to(learned.astype(self.dtype), (len(t), len(names), K))
+            own = jnp.broadcast_to(learned.astype(self.dtype), (t.shape[0], len(names), K))
             t = jnp.concatenate([t, own], axis=1)
         for block in range(self.blocks):
             t = RankMixerBlock(self.expansion, self.dtype, name=f"block_{block}")(t)

@@ -61,7 +61,7 @@ class UniFormer(Architecture):
         F = rms_norm(f, dtype, "features")
         init, exact = nn.initializers.normal(0.02), at_least_float32(dtype)
         T = self.param("tasks", init, (1, len(self.tasks), K), exact).astype(dtype)
-        T = jnp.broadcast_to(T, (len(F), *T.shape[1:]))
+        T = jnp.broadcast_to(T, (F.shape[0], *T.shape[1:]))
         shown = {task.name: {} for task in self.tasks}
         for layer in range(self.task_layers):
             T, weights = TaskLayer(self.heads, dtype, name=f"task_{layer}")(T, F)

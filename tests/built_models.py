@@ -16,7 +16,12 @@ from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.schema import Field, Schema, Task
 
 B, F, D, H = 6, 3, 2, 5
-FIELDS = tuple(Field(f"field_{i}") for i in range(F))
+SCENARIOS = 4
+FIELDS = (
+    Field("field_0", rows=SCENARIOS, role="scenario"),
+    Field("field_1", role="prior"),
+    *(Field(f"field_{i}") for i in range(2, F)),
+)
 
 
 def schema(*tasks):
@@ -65,6 +70,8 @@ def inputs_of(model, data):
         codewords=jnp.asarray(codewords, dtype) if codebooks else None,
         row_mask=jnp.asarray(np.arange(B) < B - 1),
         labels={task.name: label_of(task, rng, dtype) for task in data.tasks},
+        ids={"field_0": jnp.asarray([0, 1, 3, 3, 1, -1], jnp.int32)},
+        names=data.read_names,
     )
 
 

@@ -74,10 +74,15 @@ def hidden_layers(
     dropout: float,
     train: bool,
     first: Float[Array, "B K1"] | None = None,
+    scales: Sequence[Float[Array, "B _"]] = (),
 ) -> Float[Array, "B L"]:
-    """A relu layer for each of `widths`, dropout after each; `first` as `product` in `dense`."""
+    """A relu layer for each of `widths`, dropout after each; `first` as `product` in `dense`.
+
+    `scales` multiply what the layers read, where there are any.
+    """
     for layer, width in enumerate(widths):
         product = None if layer else first
+        x = x * scales[layer] if scales else x
         x = nn.relu(dense(width, dtype, name=f"hidden_{layer}", product=product)(x))
         x = Dropout(dropout)(x, train)
     return x

@@ -37,8 +37,12 @@ READERS = {  # who reads through gates; with a second level there is a stream th
     "rankmixer": set(),
     "infnet": set(),
     "uniformer": set(),
+    "pepnet": set(),
+    "star": set(),
+    "hmoe": TASKS,
+    "mdl": set(),
 }
-TOWERLESS = {"metaheac"}  # whose critics read what a gate mixes
+TOWERLESS = {"metaheac", "hmoe"}  # which have other towers than one a task
 
 
 @pytest.fixture(autouse=True)

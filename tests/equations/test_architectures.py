@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import routing_equations
+import test_scenarios
 import test_token_trunks
 from built_models import (
     CHAIN,
@@ -257,7 +258,8 @@ def test_it_is_so_in_float32(case, precision, model):
 
 def test_every_architecture_has_an_equation():
     tested = {architecture for architecture, *_ in USUAL_CASES.values()}
-    assert tested | set(test_token_trunks.CASES) == set(ARCHITECTURES)
+    tested |= set(test_token_trunks.CASES) | set(test_scenarios.CASES)
+    assert tested == set(ARCHITECTURES)
 
 
 @pytest.fixture

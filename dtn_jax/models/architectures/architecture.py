@@ -76,6 +76,10 @@ class Architecture(nn.Module):
         """
         return ()
 
+    def tower_widths(self, z: Float[Array, "B K"]) -> tuple[int, ...]:
+        """What each layer of a tower reads, given z: for `scales`."""
+        return (z.shape[-1], *self.tower.keywords["hidden"])
+
     @property
     def groups(self) -> Groups:
         """The experts of each group of the first level."""

@@ -10,6 +10,7 @@ from dtn_jax.errors import UserError, choose
 FIELD_KINDS = ("categorical", "bag", "sequence", "numeric", "vector")
 SEVERAL = ("bag", "sequence")  # kinds of which an example holds several ids
 POOLINGS = ("sum", "mean", "max")
+ROLES = ("", "scenario", "prior")  # what some architectures read a field as
 SCALED = "scaled"  # of a number's embeddings, the one without parameters
 EMBEDDINGS = (SCALED, "piecewise_linear", "periodic", "autodis")  # of standardised numbers
 # Younger attributes of fields, tasks and schemas: a set with these values keeps its fingerprint.
@@ -20,6 +21,7 @@ YOUNGER = {
     "edges": (),
     "target": "",
     "beside": "",
+    "role": "",
     "quantiles": (),
     "day": "",
     "loss_weight": "",
@@ -51,6 +53,8 @@ class Field:
       beside: of a companion, a sequence without a target: the history beside whose n-th item its
         n-th id stands, such as an action or a gap of time. It is no field of its own in a model:
         its rows are added to the items' rows.
+      role: one of ROLES: of a scenario, such as a page or a market, whose rows differ from those of
+        others; of a prior, such as the user's and the item's id, by which a model is personalised.
     """
 
     name: str
@@ -66,10 +70,12 @@ class Field:
     edges: tuple[float, ...] = ()
     target: str = ""
     beside: str = ""
+    role: str = ""
 
     def __post_init__(self):
         choose(f"kind of field {self.name!r}", self.kind, FIELD_KINDS)
         choose(f"pooling of field {self.name!r}", self.pooling, POOLINGS)
+        choose(f"role of field {self.name!r}", self.role, ROLES)
         if not self.table:
             object.__setattr__(self, "table", self.name)
         it = f"field {self.name!r} is {self.kind}"

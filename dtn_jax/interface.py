@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import flax.struct
+import numpy as np
 
-from dtn_jax.shapes import Array, Bool, Float
+from dtn_jax.shapes import Array, Bool, Float, Int
 
 SHARED = "shared"
 """The group, and the view, of all tasks."""
@@ -60,6 +62,22 @@ class Number(NamedTuple):
     known: Bool[Array, " B"]
 
 
+class Label(NamedTuple):
+    """A task's label, in training, for auxiliary losses; never an input of a logit.
+
+    Attributes:
+      values: 0 or 1, or a regression's number.
+      known: False where the label is missing, and in padding.
+      positives: the whole batch's rows whose known label is 1, the same in each row.
+      rows: the whole batch's rows without padding, the same in each row.
+    """
+
+    values: Float[Array, " B"]
+    known: Bool[Array, " B"]
+    positives: Float[Array, " B"]
+    rows: Float[Array, " B"]
+
+
 @flax.struct.dataclass
 class Inputs:
     """The looked-up inputs of a batch.
@@ -73,6 +91,9 @@ class Inputs:
       vectors: per vector field its K numbers, zeros where the vector is missing.
       numbers: per numeric field that has an embedding of its value, the values.
       histories: per view, of each sequence field what its embedding is pooled from.
+      labels: per task, in training alone; empty where rows are scored.
+      ids: of each categorical field its id, the row of its table; -1 in padding.
+      names: of the F fields.
     """
 
     fields: dict[str, Float[Array, "B F D"]]
@@ -81,6 +102,13 @@ class Inputs:
     vectors: dict[str, Float[Array, "B _"]] = flax.struct.field(default_factory=dict)
     numbers: dict[str, Number] = flax.struct.field(default_factory=dict)
     histories: dict[str, dict[str, History]] = flax.struct.field(default_factory=dict)
+    labels: dict[str, Label] = flax.struct.field(default_factory=dict)
+    ids: dict[str, Int[Array, " B"]] = flax.struct.field(default_factory=dict)
+    names: tuple[str, ...] = flax.struct.field(pytree_node=False, default=())
+
+    def of(self, names: Sequence[str], view: str = SHARED) -> Float[Array, "B K D"]:
+        """The embeddings of the K fields of these names."""
+        return self.fields[view][:, np.array([self.names.index(name) for name in names])]
 
 
 @flax.struct.dataclass

@@ -36,6 +36,7 @@ class Option:
       runtime: it says where and how a run happens, not what it computes; it may change between two
         calls on one workdir.
       key: the full key, where it does not stand in its owner's section.
+      role: of a tuple of fields' names, the role in the schema of those that () stands for.
     """
 
     default: Any
@@ -48,6 +49,7 @@ class Option:
     items: type = int
     runtime: bool = False
     key: str = ""
+    role: str = ""
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -9,14 +9,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs.base import get_config
-from dtn_jax.interface import Inputs
+from dtn_jax.interface import Inputs, Label
 from dtn_jax.losses.positive_weights import inflation
 from dtn_jax.models import build as architectures
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.schema import Field, Schema, Task
 
 B, F, D, H = 6, 3, 2, 5
-FIELDS = tuple(Field(f"field_{i}") for i in range(F))
+SCENARIOS = 4
+FIELDS = (
+    Field("field_0", rows=SCENARIOS, role="scenario"),
+    Field("field_1", role="prior"),
+    *(Field(f"field_{i}") for i in range(2, F)),
+)
 
 
 def schema(*tasks):
@@ -52,7 +57,7 @@ def options(**changes):
 
 
 def inputs_of(model, data):
-    """Random inputs of what the options describe; the last row is padding."""
+    """Random inputs of what the options describe, and labels; the last row is padding."""
     dtype = jnp.float64 if model.dtype == "float64" else jnp.float32
     rng = np.random.default_rng(0)
     codebooks = architectures.codebooks(model, data)
@@ -64,7 +69,19 @@ def inputs_of(model, data):
         },
         codewords=jnp.asarray(codewords, dtype) if codebooks else None,
         row_mask=jnp.asarray(np.arange(B) < B - 1),
+        labels={task.name: label_of(task, rng, dtype) for task in data.tasks},
+        ids={"field_0": jnp.asarray([0, 1, 3, 3, 1, -1], jnp.int32)},
+        names=data.read_names,
     )
+
+
+def label_of(task, rng, dtype):
+    """Random labels of a task, unknown in one row and in the padding."""
+    values = rng.integers(0, 2, B) if task.kind == "binary" else rng.normal(size=B)
+    known = (np.arange(B) > 0) & (np.arange(B) < B - 1)
+    positives, rows = (known & (values == 1)).sum(), B - 1
+    broadcast = (jnp.full(B, total, dtype) for total in (positives, rows))
+    return Label(jnp.asarray(values, dtype), jnp.asarray(known), *broadcast)
 
 
 def program(function, *given):

@@ -25,13 +25,30 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
+from dtn_jax.balancing.aligned_mtl import AlignedMTL
 from dtn_jax.balancing.balancer import Balancer
+from dtn_jax.balancing.cagrad import CAGrad
+from dtn_jax.balancing.fairgrad import FairGrad
+from dtn_jax.balancing.imtl_g import IMTLG
+from dtn_jax.balancing.mgda import MGDA
+from dtn_jax.balancing.nash_mtl import NashMTL
 from dtn_jax.balancing.pcgrad import PCGrad
 from dtn_jax.balancing.uncertainty import Uncertainty
+from dtn_jax.balancing.upgrad import UPGrad
 from dtn_jax.errors import UserError, choose
 from dtn_jax.options import made
 
-BALANCERS = {"uncertainty": Uncertainty, "pcgrad": PCGrad}
+BALANCERS = {
+    "uncertainty": Uncertainty,
+    "pcgrad": PCGrad,
+    "mgda": MGDA,
+    "cagrad": CAGrad,
+    "nash_mtl": NashMTL,
+    "aligned_mtl": AlignedMTL,
+    "imtl_g": IMTLG,
+    "fairgrad": FairGrad,
+    "upgrad": UPGrad,
+}
 NONE = "none"
 
 

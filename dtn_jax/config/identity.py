@@ -13,7 +13,7 @@ from typing import no_type_check
 
 from ml_collections import ConfigDict
 
-from dtn_jax.config.sections import declarations, flatten
+from dtn_jax.config.sections import OF_EXPERTS, declarations, flatten, takes_experts
 from dtn_jax.data.schemas.named_schema import without_place
 from dtn_jax.data.sets.catalog import DATASETS
 from dtn_jax.errors import UserError
@@ -35,6 +35,8 @@ def identity(config: Mapping | ConfigDict) -> dict[str, object]:
             return True
         if found.option.runtime or (key in SWITCHES and weightless(filled)):
             return False
+        if key in OF_EXPERTS:
+            return takes_experts(filled)
         if found.family is None:
             return True
         at = id(found.family)

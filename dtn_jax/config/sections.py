@@ -82,8 +82,19 @@ class Family:
     used: Callable[[Mapping[str, object]], set[str]]
 
 
+OF_EXPERTS = ("model.experts", "model.group_experts", "model.expert_dim")
+
+
+def takes_experts(flat: Mapping[str, object]) -> bool:
+    """Whether the architecture has experts, as far as it is known; most have."""
+    architecture = ARCHITECTURES.get(str(flat["model.architecture"]))
+    return architecture is None or architecture.takes_experts
+
+
 def used_experts(flat: Mapping[str, object]) -> set[str]:
     """The kinds of experts that `model.experts` and `model.group_experts` name."""
+    if not takes_experts(flat):
+        return set()
     texts = [str(flat["model.experts"])]
     texts += pairs(
         str(flat.get("model.group_experts", "")), "model.group_experts", "group=experts"

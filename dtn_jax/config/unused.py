@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dtn_jax.config.identity import weightless
-from dtn_jax.config.sections import declarations, flatten, used_experts
+from dtn_jax.config.sections import OF_EXPERTS, declarations, flatten, takes_experts, used_experts
 from dtn_jax.errors import UserError
 from dtn_jax.losses.sample_weights import SWITCHES
 from dtn_jax.models.experts import EXPERTS, takes
@@ -18,6 +18,10 @@ Flat = Mapping[str, object]
 def without_codebooks(flat: Flat) -> str:
     taking = [name for name, expert in EXPERTS.items() if takes(expert, "codebook")]
     return "" if used_experts(flat) & set(taking) else f"no expert is {' or '.join(taking)}"
+
+
+def without_experts(flat: Flat) -> str:
+    return "" if takes_experts(flat) else f"{flat['model.architecture']} has no experts"
 
 
 def placed(flat: Flat) -> str:
@@ -51,6 +55,7 @@ REASONS: dict[str, Callable[[Flat], str]] = {
     "data.device_bytes": placed,
     "parallel.table_devices": copied,
     "parallel.message_rows": copied,
+    **dict.fromkeys(OF_EXPERTS, without_experts),
     **dict.fromkeys(SWITCHES, unweighted),
 }
 

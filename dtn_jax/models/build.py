@@ -21,7 +21,7 @@ from dtn_jax.models.completed import completed
 from dtn_jax.models.experts import EXPERTS, parse_experts, takes
 from dtn_jax.models.groups import Experts, ModelInput
 from dtn_jax.models.normalisation import NORMALISATIONS
-from dtn_jax.models.own_options import own_options
+from dtn_jax.models.own_options import own_options, with_fields
 from dtn_jax.models.tower import Tower
 from dtn_jax.options import option, pairs
 from dtn_jax.schema import Schema
@@ -98,7 +98,10 @@ def build(
     dtype = _dtype(general.dtype)
     kinds = layout(model, schema)
     architecture = ARCHITECTURES[general.architecture]
-    parts = vars(own_options(model, general.architecture, architecture))
+    parts = vars(options_of(model, schema))
+    if takes(architecture, "scenarios"):
+        rows = {field.name: field.rows for field in schema.read}
+        parts["scenarios"] = rows[parts["scenario"][0]]
     if takes(architecture, "inflation"):
         parts["inflation"] = tuple((inflation or {}).items())
     tasks = {task.name: task for task in schema.tasks}
@@ -135,17 +138,21 @@ def layout(model: ConfigDict, schema: Schema) -> tuple[Kinds, ...]:
     """Which experts each group of each level has, as the architecture says and the options fill."""
     name = choose("architecture", model.architecture, ARCHITECTURES)
     architecture = ARCHITECTURES[name]
-    own = own_options(model, name, architecture)
+    own = options_of(model, schema)
     architecture.check(schema, own)
     taken = [task for task in schema.task_names if task in (SHARED, "input")]
     if taken:
         raise UserError(f"a task cannot be called {taken[0]!r}: the model has a part of that name")
     levels = architecture.layout(schema, own)
-    if not levels or any(isinstance(level, str) or not level for level in levels):
+    if bool(levels) != architecture.takes_experts or any(
+        isinstance(level, str) or not level for level in levels
+    ):
         raise UserError(
             f"architecture {name!r} has the layout {levels!r}; expected the names of its groups, a "
-            "tuple a level, such as (('shared',),)"
+            f"tuple a level, such as (('shared',),), and takes_experts={architecture.takes_experts}"
         )
+    if not levels:
+        return ()
     usual = parse_experts(model.experts)
     others = {
         choose(f"group of {name}", group, levels[0]): parse_experts(text)
@@ -165,8 +172,14 @@ def codebooks(model: ConfigDict, schema: Schema) -> int:
 def views(model: ConfigDict, schema: Schema) -> tuple[str, ...]:
     """The views of the fields, each with its own embedding tables, that the model reads."""
     name = choose("architecture", model.architecture, ARCHITECTURES)
+    return ARCHITECTURES[name].views(schema, options_of(model, schema))
+
+
+def options_of(model: ConfigDict, schema: Schema) -> SimpleNamespace:
+    """The options of the config's architecture, with the fields that it reads by their role."""
+    name = model.architecture
     architecture = ARCHITECTURES[name]
-    return architecture.views(schema, own_options(model, name, architecture))
+    return with_fields(own_options(model, name, architecture), name, architecture, schema)
 
 
 def _factories(

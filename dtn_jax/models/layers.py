@@ -1,6 +1,7 @@
 """The layers that experts, gates and towers are built of.
 
-Letters: B batch, F fields, D embedding width, W = F*D the width of the flat input.
+Letters: B batch, F fields, D embedding width, W = F*D the width of the flat input, P = F(F-1)/2
+pairs of fields.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from flax import linen as nn
 
 from dtn_jax.models.dropout import Dropout
 from dtn_jax.shapes import Array, Float
+from dtn_jax.tables.addresses import pairs
+
+PARTS = 8  # fields as which a plain vector is read
 
 
 def at_least_float32(dtype: Any) -> Any:
@@ -70,10 +74,63 @@ def hidden_layers(
     dropout: float,
     train: bool,
     first: Float[Array, "B K1"] | None = None,
+    scales: Sequence[Float[Array, "B _"]] = (),
 ) -> Float[Array, "B L"]:
-    """A relu layer for each of `widths`, dropout after each; `first` as `product` in `dense`."""
+    """A relu layer for each of `widths`, dropout after each; `first` as `product` in `dense`.
+
+    `scales` multiply what the layers read, where there are any.
+    """
     for layer, width in enumerate(widths):
         product = None if layer else first
+        x = x * scales[layer] if scales else x
         x = nn.relu(dense(width, dtype, name=f"hidden_{layer}", product=product)(x))
         x = Dropout(dropout)(x, train)
     return x
+
+
+def layer_norm(x: Float[Array, "*B K"], dtype: Any, name: str) -> Float[Array, "*B K"]:
+    """x of mean 0 and variance 1 along its last axis, scaled and shifted (Ba et al. 2016)."""
+    exact = at_least_float32(dtype)
+    return nn.LayerNorm(dtype=exact, param_dtype=exact, name=name)(x).astype(dtype)
+
+
+def equal_parts(x: Float[Array, "B W"], parts: int) -> Float[Array, "B parts _"]:
+    """x cut into equal parts; zeros fill up the last."""
+    size = -(-x.shape[-1] // parts)
+    return jnp.pad(x, ((0, 0), (0, parts * size - x.shape[-1]))).reshape(-1, parts, size)
+
+
+def as_fields(fields: Float[Array, "B F D"]) -> Float[Array, "B F2 D2"]:
+    """What an expert of pairs of fields reads: the fields; of a plain vector `[B, 1, W]`, such as
+    the second level of PLE hands on, eight equal parts."""
+    return equal_parts(flat(fields), PARTS) if fields.shape[1] == 1 else fields
+
+
+def inner_products(e: Float[Array, "B F D"]) -> Float[Array, "B P"]:
+    """<e_i, e_j> for i < j."""
+    first, second = pairs(e.shape[1])
+    return jnp.einsum("bfd,bgd->bfg", e, e)[:, first, second]
+
+
+def self_attention(
+    e: Float[Array, "B F D"], heads: int, head_dim: int, dtype: Any, name: str, scaled: bool
+) -> Float[Array, "B F K"]:
+    """The outputs of all heads beside each other; inside of a module.
+
+    Args:
+      e: what asks and is asked.
+      heads: of attention, each with matrices of its own.
+      head_dim: the width of a head; K is heads * head_dim.
+      dtype: of the products; softmaxes have at least float32.
+      name: begins the names of the three projections.
+      scaled: whether scores are divided by the square root of head_dim.
+    """
+
+    def projected(part: str) -> Float[Array, "B F heads head_dim"]:
+        x = dense(heads * head_dim, dtype, name=f"{name}_{part}", use_bias=False)(e)
+        return x.reshape(*e.shape[:2], heads, head_dim)
+
+    q, k, v = projected("query"), projected("key"), projected("value")
+    scores = jnp.einsum("bmhd,bnhd->bhmn", q, k).astype(at_least_float32(dtype))
+    weights = nn.softmax(scores / (head_dim**0.5 if scaled else 1.0)).astype(dtype)
+    return jnp.einsum("bhmn,bnhd->bmhd", weights, v).reshape(*e.shape[:2], heads * head_dim)

@@ -7,7 +7,9 @@ from types import SimpleNamespace
 
 from ml_collections import ConfigDict
 
+from dtn_jax.errors import UserError, choose
 from dtn_jax.options import declared
+from dtn_jax.schema import Schema
 
 
 def own_options(model: ConfigDict, name: str, owner: type) -> SimpleNamespace:
@@ -18,4 +20,27 @@ def own_options(model: ConfigDict, name: str, owner: type) -> SimpleNamespace:
         value = functools.reduce(getattr, key.split(".")[1:], model)
         found.check(key, value)
         values[field] = tuple(value) if isinstance(found.default, tuple) else value
+    return SimpleNamespace(**values)
+
+
+def with_fields(own: SimpleNamespace, name: str, owner: type, schema: Schema) -> SimpleNamespace:
+    """The options of an architecture; those that name fields by their role have names now.
+
+    Raises:
+      UserError: a field that the schema does not have, or none where the architecture needs one.
+    """
+    values = dict(vars(own))
+    for field, found in declared(owner).items():
+        if not found.role:
+            continue
+        key = f"model.{name}.{field}"
+        for given in values[field]:
+            choose(f"field in {key}", given, schema.read_names)
+        by_role = tuple(f.name for f in schema.read if f.role == found.role)
+        values[field] = values[field] or by_role
+        if not values[field]:
+            raise UserError(
+                f"{name} reads fields of the role {found.role!r}, and data set {schema.name!r} "
+                f"names none: give {key}=FIELD,FIELD, or the fields that role in the schema file"
+            )
     return SimpleNamespace(**values)

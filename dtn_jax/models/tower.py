@@ -5,6 +5,7 @@ Letters: B batch, K width of what the task's gates hand over.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -25,7 +26,14 @@ class Tower(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, z: Float[Array, "B K"], train: bool) -> Float[Array, " B"]:
-        """The logits of a task, from what its gate mixed."""
-        h = hidden_layers(z, self.hidden, self.dtype, self.dropout, train)
+    def __call__(
+        self,
+        z: Float[Array, "B K"],
+        train: bool,
+        scales: Sequence[Float[Array, "B _"]] = (),
+    ) -> Float[Array, " B"]:
+        """The logits of a task, from what its gate mixed; `scales` multiply what each layer, the
+        last included, reads (`widths`)."""
+        h = hidden_layers(z, self.hidden, self.dtype, self.dropout, train, scales=scales)
+        h = h * scales[-1] if scales else h
         return dense(1, at_least_float32(self.dtype), name="logit")(h)[:, 0]

@@ -11,23 +11,26 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from dtn_jax.data.epochs import batch_axis
-from dtn_jax.interface import Batch
+from dtn_jax.interface import Batch, Label
 from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import task_losses
 from dtn_jax.losses.pairwise import pairwise_losses, read_pairwise
 from dtn_jax.losses.rows import row_weights
 from dtn_jax.models import dropout
 from dtn_jax.run.state import State
+from dtn_jax.schema import Schema
 from dtn_jax.shapes import Array, Float
 from dtn_jax.tables import lookup
 from dtn_jax.tables.plan import TablePlan
 
 
 class Weights(NamedTuple):
-    """What rows count: `tasks [B, T]` in each task's loss, `rows [B]` in auxiliary losses."""
+    """What rows count: `tasks [B, T]` in each task's loss, `rows [B]` in auxiliary losses, which
+    read `labels`."""
 
     tasks: Array
     rows: Array
+    labels: dict[str, Label]
 
 
 class Gradients(NamedTuple):
@@ -82,7 +85,23 @@ def make_weights(config: ConfigDict, plan: TablePlan, batch: Batch) -> Weights:
     return Weights(
         tasks=row_weights(batch.labels, batch.label_mask, batch.row_mask, given, plan.schema),
         rows=real / jnp.maximum(batch_axis.total(real.sum()), 1),
+        labels=labels_of(batch, plan.schema),
     )
+
+
+def labels_of(batch: Batch, schema: Schema) -> dict[str, Label]:
+    """Of each task, the labels of a batch, and what they are in all of it."""
+    known = batch.label_mask & batch.row_mask[:, None]
+    positives = batch_axis.total(jnp.sum(known & (batch.labels == 1), axis=0))
+    rows = batch_axis.total(jnp.sum(batch.row_mask))
+
+    def everywhere(total: Array) -> Array:
+        return jnp.broadcast_to(total.astype(batch.labels.dtype), batch.row_mask.shape)
+
+    return {
+        task: Label(batch.labels[:, t], known[:, t], everywhere(positives[t]), everywhere(rows))
+        for t, task in enumerate(schema.task_names)
+    }
 
 
 def make_forward(config: ConfigDict, model: nn.Module, plan: TablePlan):
@@ -93,9 +112,10 @@ def make_forward(config: ConfigDict, model: nn.Module, plan: TablePlan):
 
     def forward(params, gathered, state: State, batch: Batch, weights: Weights, scale):
         with dropout.rates({n: getattr(state.hyper, n) for n in ("dropout", "embedding_dropout")}):
+            inputs = lookup.to_inputs(plan, gathered, batch).replace(labels=weights.labels)
             outputs, updates = model.apply(
                 {"params": params, "batch_stats": state.model_state},
-                lookup.to_inputs(plan, gathered, batch),
+                inputs,
                 train=True,
                 rngs={"dropout": jax.random.fold_in(state.key, state.step)},
                 mutable=["batch_stats"],

@@ -15,6 +15,7 @@ import rich.table
 
 from dtn_jax.errors import UserError, told
 from dtn_jax.metrics.selected import first_metric
+from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.parallel import processes
 from dtn_jax.report import screen
 from dtn_jax.report import terminal as report
@@ -51,10 +52,11 @@ def conclude(
         )
         held, state = at_step(checkpoints, state, step, chosen)
         validation = measure(run, score_split(run, state, "validation"))
+    takes_experts = ARCHITECTURES[run.config.model.architecture].takes_experts
     results = {
         "dataset": run.schema.name,
         "architecture": run.config.model.architecture,
-        "experts": run.config.model.experts,
+        "experts": run.config.model.experts if takes_experts else "",
         "seed": run.config.seed,
         "parameters": run.size.parameters,
         "table_parameters": run.table_parameters,
@@ -176,8 +178,9 @@ def free(arrays) -> None:
 def show(results: dict, schema: Schema, folder: pathlib.Path) -> None:
     """Prints the final table, and says where the rest is."""
     defined = selected_value(results, schema) is not None
+    experts = f" ({results['experts']})" if results["experts"] else ""
     title = (
-        f"{results['architecture']} ({results['experts']}) on {results['dataset']}, at step "
+        f"{results['architecture']}{experts} on {results['dataset']}, at step "
         f"{best_step(results)} of {results['steps']}, the {'best by' if defined else 'last'} "
         "validation"
     )

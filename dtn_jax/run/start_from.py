@@ -105,7 +105,7 @@ def first_state(run: Run) -> State:
             except Damaged as error:
                 raise UserError(f"train.start_from: {error}; restore it from a copy") from None
 
-        had = bool(_json(folder / "config.json")["config"]["train"].get("average"))
+        had = bool(outcome.run_facts(folder)["config"]["train"].get("average"))
         return _taken(run, old, read, had)
 
 

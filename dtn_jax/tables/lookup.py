@@ -110,6 +110,12 @@ def to_inputs(plan: TablePlan, gathered: dict[str, Array], batch: Batch) -> Inpu
         vectors=pooling.vectors(schema, batch),
         numbers=pooling.numbers(schema, batch),
         histories={view: pooling.histories(schema, rows, batch) for view, rows in views.items()},
+        ids={
+            field.name: batch.ids[:, place.start]
+            for field, place in zip(schema.fields, pooling.slots_of(schema).values())
+            if field.kind == "categorical"
+        },
+        names=schema.read_names,
     )
 
 

@@ -98,6 +98,10 @@ CASES = {  # {option: (with these it says nothing, with these it does)}
         {"data__options": "numbers=standardise", "model__numbers": "age=autodis,a=periodic"},
     ),
     "model.autodis.temperature": ({}, {"data__dataset": "logs", "data__options": "schema=x.yaml"}),
+    **dict.fromkeys(
+        ("model.experts", "model.group_experts", "model.expert_dim"),
+        ({"model__architecture": "rankmixer"}, {}),
+    ),
     "optim.codebook_init": ({"model__experts": "mlp"}, {"model__experts": "mlp+hcnet"}),
     "data.device_bytes": ({"data__placement": "stream"}, {}),
     "parallel.table_devices": ({"parallel__strategy": "pmap"}, {}),
@@ -175,7 +179,9 @@ def test_every_option_is_read(prepared_dir, tmp_path, monkeypatch, capsys):
     config.train.start_from = str(tmp_path / "run")
     started(build_run(config), tmp_path / "next")
     with_options = [name for name, owner in ARCHITECTURES.items() if declared(owner)]
-    for argument in (*with_options, f"dtn,model.experts={'+'.join(EXPERTS)}"):
+    funnels = {name: f"{name},model.upstream=never_married:income" for name in ("esmm", "escm2")}
+    of_adult = [funnels.get(name, name) for name in with_options]
+    for argument in (*of_adult, f"dtn,model.experts={'+'.join(EXPERTS)}"):
         config = adult.get_config(argument)
         config.data.data_dir = prepared_dir
         build_run(config)

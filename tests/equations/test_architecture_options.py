@@ -23,7 +23,7 @@ READ_ELSEWHERE = {"embedding_dim", "upstream", "numbers", "histories", "dtn.own_
     f"hcnet.{name}" for name in ("codebook_rows", "hashes", "fields", "seed")
 }
 # Where a declaration does not say which other value there is, or what else must be there.
-VALUES = {"experts": "mlp", "group_experts": "shared=mlp*3"}
+VALUES = {"experts": "mlp", "group_experts": "shared=mlp*3", "fibinet.reduction": 1}
 BASES = {"aitm.calibrator": {"architecture": "aitm", "experts": "mlp*3"}}
 DECLARED = {
     key.removeprefix("model."): found
@@ -92,7 +92,7 @@ def test_equal_options_make_equal_models(base):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"architecture": "dnt"}, "unknown model.architecture 'dnt'. Did you mean 'dtn'"),
+        ({"architecture": "dtnn"}, "unknown model.architecture 'dtnn'. Did you mean 'dtn'"),
         ({"experts": "mlp+gcn"}, "unknown expert 'gcn'"),
         ({"experts": ""}, "unknown expert ''"),
         ({"group_experts": "sharde=mlp"}, "group of dtn 'sharde'. Did you mean 'shared'"),
@@ -193,6 +193,9 @@ TASKS, EVERY = ("click", "order"), ("click", "order", "shared")
         "aitm": Made(TASKS, codebooks=2),
         "stem": Made(EVERY, EVERY, 3),
         "adatt": Made(EVERY, codebooks=6),
+        "omoe": Made(("shared",)),
+        "cross_stitch": Made(TASKS, codebooks=4),
+        "fdn": Made(("click", "order", "shared_click", "shared_order"), codebooks=4),
     }.items(),
 )
 def test_what_an_architecture_is_made_of(name, made):

@@ -4,6 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import routing_equations
+import test_scenarios
+import test_token_trunks
 from built_models import (
     CHAIN,
     CLICK,
@@ -175,6 +178,7 @@ USUAL_CASES = {
     "aitm": ("aitm", CHAIN, {}, aitm),
     "stem": ("stem", CHAIN, {}, stem),
     "adatt": ("adatt", CHAIN, {}, adatt),
+    **routing_equations.CASES,
 }
 
 
@@ -188,6 +192,7 @@ def of_dtn(name, data=CHAIN, **changes):
 OWN = {"dtn__own_embeddings": True, "group_experts": ""}
 UNSHARED = {"dtn__shared_group": False, "group_experts": "click=mlp"}
 OTHERS = {
+    **routing_equations.OTHERS,
     **of_dtn("released, joined", JOINED),
     **of_dtn("regression", REGRESSION),
     **of_dtn("one task alone", schema(CLICK), **UNSHARED),
@@ -252,7 +257,9 @@ def test_it_is_so_in_float32(case, precision, model):
 
 
 def test_every_architecture_has_an_equation():
-    assert {architecture for architecture, *_ in USUAL_CASES.values()} == set(ARCHITECTURES)
+    tested = {architecture for architecture, *_ in USUAL_CASES.values()}
+    tested |= set(test_token_trunks.CASES) | set(test_scenarios.CASES)
+    assert tested == set(ARCHITECTURES)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pair_equations
 import pytest
 from built_models import dense, relu, sigmoid
 
@@ -96,6 +97,16 @@ CASES = {
         DCNv2(H, layers=2, rank=2),
         functools.partial(dcnv2, layers=2, rank=2),
     ),
+}
+
+
+def of_fields(equation):
+    """An equation of fields as one of the flat input and the codewords."""
+    return lambda p, x, codewords: equation(p, x.reshape(B, F, D))
+
+
+CASES |= {
+    case: (expert, of_fields(equation)) for case, (expert, equation) in pair_equations.CASES.items()
 }
 
 

@@ -1,7 +1,7 @@
 """Every architecture learns as it did: the losses of its first 20 steps.
 
-`recorded_losses.json` holds them: of small models on adult, and of esmm, which needs a funnel, on
-the synthetic one. Other losses come of other models, tables, losses, optimizers, rows or orders of
+`recorded_losses.json` holds them: of small models on adult, and of those that need a funnel on the
+synthetic one. Other losses come of other models, tables, losses, optimizers, rows or orders of
 them; where that is meant, say so in CHANGELOG.md and record anew:
 
     python -m pytest tests/invariants/test_recorded_losses.py --record-golden
@@ -24,6 +24,7 @@ from dtn_jax.run.train import training_data
 RECORDED = pathlib.Path(__file__).parent / "recorded_losses.json"
 STEPS, TOLERANCE = 20, 1e-5
 QUICK = ("dtn",)
+FUNNELS = ("esmm", "escm2")
 SMALL = {"model__experts": "mlp+gdcn", "model__normalisation": "none", "model__dropout": 0.1}
 SMALL |= {"train__max_steps": STEPS, "data__batch_size": 128}
 
@@ -31,7 +32,7 @@ SMALL |= {"train__max_steps": STEPS, "data__batch_size": 128}
 @pytest.fixture
 def config(request, prepared_dir, tmp_path, monkeypatch):
     architecture = request.param
-    if architecture != "esmm":
+    if architecture not in FUNNELS:
         return small(prepared_dir, **SMALL, model__architecture=architecture)
     monkeypatch.setattr(known_answer, "truth", lambda spec: {})  # which takes long
     funnel = {"data__dataset": "synthetic", "data__options": "rows=4000,ids=20000"}

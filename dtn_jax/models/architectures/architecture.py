@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 from flax import linen as nn
 
@@ -28,7 +28,8 @@ class Architecture(nn.Module):
     A subclass says which groups of experts it has (`layout`), from which embedding tables it reads
     (`views`) and what it does not go with (`check`). Its options are fields declared by
     `options.option`, and stand under `model.<its name>`; the three methods are given them as
-    `own`, by field.
+    `own`, by field. With `takes_experts = False` it has no groups, and `model.experts` means
+    nothing.
 
     Attributes:
       levels: the experts of each group, a level after the other; of most one level.
@@ -39,6 +40,8 @@ class Architecture(nn.Module):
       dtype: of the gates' computation.
     """
 
+    takes_experts: ClassVar[bool] = True
+
     levels: tuple[Groups, ...]
     tasks: tuple[Task, ...]
     input: Callable[..., nn.Module]
@@ -48,7 +51,9 @@ class Architecture(nn.Module):
 
     @classmethod
     def layout(cls, schema: Schema, own: SimpleNamespace) -> Layout:
-        """The names of the groups of experts, a tuple a level."""
+        """The names of the groups of experts, a tuple a level; () without experts."""
+        if not cls.takes_experts:
+            return ()
         raise UserError(
             f"architecture {cls.__name__} does not say which groups of experts it has: define "
             "layout(cls, schema, own), such as (('shared',),) for one that all tasks share"
@@ -70,6 +75,10 @@ class Architecture(nn.Module):
         In place of the view `shared`, `inputs.fields` then has what each of them reads.
         """
         return ()
+
+    def tower_widths(self, z: Float[Array, "B K"]) -> tuple[int, ...]:
+        """What each layer of a tower reads, given z: for `scales`."""
+        return (z.shape[-1], *self.tower.keywords["hidden"])
 
     @property
     def groups(self) -> Groups:

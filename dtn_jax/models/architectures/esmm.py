@@ -60,23 +60,23 @@ def both(a: Float[Array, " B"], z: Float[Array, " B"]) -> Float[Array, " B"]:
     return -jax.nn.logsumexp(jnp.stack([-a, -z, -a - z]), axis=0)
 
 
-def check_funnel(schema: Schema) -> None:
+def check_funnel(schema: Schema, name: str = "esmm") -> None:
     """ESMM multiplies probabilities along a funnel, so there must be one."""
     edges = [(task, upstream) for task in schema.tasks for upstream in task.upstream]
     if not edges:
         raise UserError(
-            f"esmm needs a funnel, and the tasks of {schema.name} have no upstream tasks; "
+            f"{name} needs a funnel, and the tasks of {schema.name} have no upstream tasks; "
             "model.upstream='order:click' would say that an order needs a click"
         )
     kinds = {task.name: task.kind for task in schema.tasks}
     for task, upstream in edges:
         if len(task.upstream) > 1 or {task.kind, kinds[upstream]} != {"binary"}:
             raise UserError(
-                f"esmm needs a funnel: task {task.name!r} must be binary and follow one binary "
+                f"{name} needs a funnel: task {task.name!r} must be binary and follow one binary "
                 f"task, got {task.kind} after {', '.join(task.upstream)}"
             )
         if task.space != ALL:
             raise UserError(
-                f"esmm trains on all impressions, but the loss of {task.name!r} is taken in the "
+                f"{name} trains on all impressions, but the loss of {task.name!r} is taken in the "
                 f"space {task.space!r}"
             )

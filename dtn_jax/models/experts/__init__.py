@@ -14,11 +14,24 @@ import dataclasses
 from flax import linen as nn
 
 from dtn_jax.errors import UserError, choose
+from dtn_jax.models.experts.afn import AFN
+from dtn_jax.models.experts.autoint import AutoInt
+from dtn_jax.models.experts.cin import CIN
 from dtn_jax.models.experts.dcnv2 import DCNv2
+from dtn_jax.models.experts.deepfm import DeepFM
+from dtn_jax.models.experts.fibinet import FiBiNET
+from dtn_jax.models.experts.final import FINAL
+from dtn_jax.models.experts.finalmlp import FinalMLP
+from dtn_jax.models.experts.fm import FM
+from dtn_jax.models.experts.fwfm import FwFM
 from dtn_jax.models.experts.gdcn import GDCN
 from dtn_jax.models.experts.hcnet import HCNet
 from dtn_jax.models.experts.masknet import MaskNet
 from dtn_jax.models.experts.mlp import MLP
+from dtn_jax.models.experts.pnn import PNN
+from dtn_jax.models.experts.token_mixing import TokenMixing
+from dtn_jax.models.experts.transformer import Transformer
+from dtn_jax.models.experts.wukong import Wukong
 
 MOST = 1000  # experts in a group: each has a trace of its own
 SHOWN = 60  # letters of a list of experts, in messages
@@ -29,6 +42,19 @@ EXPERTS: dict[str, type[nn.Module]] = {
     "masknet": MaskNet,
     "hcnet": HCNet,
     "dcnv2": DCNv2,
+    "fm": FM,
+    "deepfm": DeepFM,
+    "fwfm": FwFM,
+    "pnn": PNN,
+    "fibinet": FiBiNET,
+    "cin": CIN,
+    "afn": AFN,
+    "final": FINAL,
+    "finalmlp": FinalMLP,
+    "autoint": AutoInt,
+    "transformer": Transformer,
+    "token_mixing": TokenMixing,
+    "wukong": Wukong,
 }
 
 

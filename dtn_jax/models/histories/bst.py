@@ -21,7 +21,7 @@ from flax import linen as nn
 from dtn_jax.models.dropout import Dropout
 from dtn_jax.models.histories.pooling import Pooling
 from dtn_jax.models.histories.target_attention import attend
-from dtn_jax.models.layers import at_least_float32, dense
+from dtn_jax.models.layers import at_least_float32, dense, layer_norm
 from dtn_jax.options import option
 from dtn_jax.shapes import Array
 
@@ -51,11 +51,7 @@ class BST(Pooling):
         asked = jnp.broadcast_to(every[:, None], (batch, 1, slots + 1))
         newest = x[:, -1:]  # the only place that is handed on, and so the only one that asks
         found = attend(newest, x, asked, self.heads, self.dtype)
-        x = self._normalised("attended", newest + Dropout(self.dropout)(found, train))[:, 0]
+        x = layer_norm(newest + Dropout(self.dropout)(found, train), self.dtype, "attended")[:, 0]
         y = dense(self.hidden, self.dtype, name="hidden")(x)
         y = dense(width, self.dtype, name="forward")(nn.leaky_relu(y))
-        return self._normalised("forwarded", x + Dropout(self.dropout)(y, train))
-
-    def _normalised(self, name: str, x: Array) -> Array:
-        exact = at_least_float32(self.dtype)
-        return nn.LayerNorm(dtype=exact, param_dtype=exact, name=name)(x).astype(self.dtype)
+        return layer_norm(x + Dropout(self.dropout)(y, train), self.dtype, "forwarded")

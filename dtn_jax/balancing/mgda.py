@@ -1,0 +1,28 @@
+"""MGDA, "Multi-Task Learning as Multi-Objective Optimization" (Sener & Koltun 2018)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import jax.numpy as jnp
+
+from dtn_jax.balancing.balancer import Balancer
+from dtn_jax.balancing.solvers import on_simplex, scaled
+from dtn_jax.shapes import Array, Float
+
+
+@dataclasses.dataclass(frozen=True)
+class MGDA(Balancer):
+    """The shortest convex combination of the tasks' gradients, which hurts no task.
+
+        w = argmin of |Σ_t w_t g_t|²  over  w >= 0, Σ w = 1     (equation 3);   c = T w
+
+    T times, so that it compares with the plain sum.
+    """
+
+    reads_gradients: ClassVar[bool] = True
+
+    def coefficients(self, gram: Float[Array, "T T"], key: Array) -> Float[Array, " T"]:
+        G = scaled(gram)
+        return len(G) * on_simplex(lambda w: (2 * G @ w, 2 * G), jnp.diag(G) > 0, G.dtype)

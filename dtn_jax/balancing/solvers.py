@@ -1,0 +1,96 @@
+"""Small convex problems over a Gram matrix of T tasks, solved inside of a step.
+
+T is a handful, so an iteration costs next to nothing beside the model. All work on a matrix scaled
+to a trace of T: what comes out does not depend on the gradients' size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dtn_jax.shapes import Array, Float
+
+BARRIERS = 60  # steps of Newton's method on a barrier that falls from 1 to SMALLEST
+SMALLEST = 1e-9
+SWEEPS = 100  # of coordinate descent
+NEWTON = 50  # damped steps
+RIDGE = 1e-6  # of a diagonal, added where a problem might have no optimum
+
+Curve = Callable[[Array], tuple[Array, Array]]  # weights -> gradient [T] and Hessian [T, T]
+
+
+def scaled(gram: Float[Array, "T T"]) -> Float[Array, "T T"]:
+    """The matrix times a number, so that its trace is T; zeros stay."""
+    trace = jnp.trace(gram)
+    return gram * jnp.where(trace > 0, len(gram) / jnp.where(trace > 0, trace, 1), 0)
+
+
+def on_simplex(curve: Curve, has: Array, dtype: Any) -> Float[Array, " T"]:
+    """The weights w >= 0, Σ w = 1, with the least value of a smooth convex function.
+
+    By the barrier method (Boyd & Vandenberghe 2004, section 11.3): Newton's method on the function
+    less b Σ log w, b falling with each step.
+
+    Args:
+      curve: the function's gradient and Hessian.
+      has: `[T]`; where False the weight is 0.
+      dtype: of the weights.
+    """
+    size = len(has)
+    inside = has[:, None] & has[None]
+
+    def step(i, w):
+        slope, curvature = curve(w)
+        barrier = jnp.asarray(SMALLEST, dtype) ** (i / (BARRIERS - 1)).astype(dtype)
+        slope = jnp.where(has, slope - barrier / w, 0)
+        curvature = jnp.where(
+            inside, curvature + jnp.diag(barrier / w**2), jnp.eye(size, dtype=dtype)
+        )
+        border = has.astype(dtype)[None]
+        corner = jnp.zeros((1, 1), dtype)
+        system = jnp.block([[curvature, border.T], [border, corner]])
+        move = jnp.linalg.solve(system, jnp.append(-slope, 0))[:-1]
+        nearest = jnp.max(jnp.where(has & (move < 0), -move / w, 0))  # to a weight of 0
+        return w + jnp.minimum(1, 0.95 / jnp.maximum(nearest, 1e-30)) * move
+
+    start = jnp.full(size, 1 / jnp.maximum(has.sum(), 1), dtype)
+    w = jnp.where(has, jax.lax.fori_loop(0, BARRIERS, step, start), 0)
+    return w / jnp.maximum(w.sum(), 1e-30)
+
+
+def above(gram: Float[Array, "T T"], least: Float[Array, " T"]) -> Float[Array, " T"]:
+    """argmin of v^T G v over v >= least, by coordinate descent."""
+    diagonal = jnp.diag(gram)
+
+    def coordinate(i, v):
+        rest = gram[i] @ v - diagonal[i] * v[i]
+        best = -rest / jnp.where(diagonal[i] > 0, diagonal[i], 1)
+        return v.at[i].set(jnp.maximum(least[i], jnp.where(diagonal[i] > 0, best, least[i])))
+
+    def sweep(_, v):
+        return jax.lax.fori_loop(0, len(v), coordinate, v)
+
+    return jax.lax.fori_loop(0, SWEEPS, sweep, least)
+
+
+def fair(gram: Float[Array, "T T"], power: float) -> Float[Array, " T"]:
+    """The w > 0 with (G w)_t = w_t^-power, G scaled; 0 for tasks without a gradient.
+
+    It is the optimum of a convex problem, found by damped steps of Newton's method. A ridge keeps
+    the weights of opposite gradients finite.
+    """
+    G = scaled(gram)
+    has = jnp.diag(G) > 0
+    G = G + jnp.diag(jnp.where(has, RIDGE * jnp.diag(G), 1))
+
+    def step(_, w):
+        residual = G @ w - w**-power
+        move = jnp.linalg.solve(G + jnp.diag(power * w ** (-power - 1)), residual)
+        nearest = jnp.max(jnp.where(move > 0, move / w, 0))
+        return w - jnp.minimum(1, 0.9 / jnp.maximum(nearest, 1e-30)) * move
+
+    return jnp.where(has, jax.lax.fori_loop(0, NEWTON, step, jnp.ones(len(G), G.dtype)), 0)

@@ -1,0 +1,32 @@
+"""UPGrad, "Jacobian Descent for Multi-Objective Optimization" (Quinton & Rey 2024)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from dtn_jax.balancing.balancer import Balancer
+from dtn_jax.balancing.solvers import above, scaled
+from dtn_jax.shapes import Array, Float
+
+
+@dataclasses.dataclass(frozen=True)
+class UPGrad(Balancer):
+    """Each task's gradient, moved as little as may be so that it is against no task's; then all are
+    added.
+
+        v_t = argmin of v^T G v  over  v >= e_t;   c = Σ_t v_t        (proposition 1)
+
+    with e_t the t-th unit vector: Σ_s v_ts g_s is the projection of g_t onto the cone of directions
+    that no task is against.
+    """
+
+    reads_gradients: ClassVar[bool] = True
+
+    def coefficients(self, gram: Float[Array, "T T"], key: Array) -> Float[Array, " T"]:
+        G = scaled(gram)
+        units = jnp.eye(len(G), dtype=G.dtype)
+        return jax.vmap(above, in_axes=(None, 0))(G, units).sum(axis=0)

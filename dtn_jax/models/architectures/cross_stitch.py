@@ -1,0 +1,74 @@
+"""Cross-stitch networks, "Cross-stitch Networks for Multi-task Learning" (Misra et al. 2016).
+
+Every task has a network of its own; after each level a unit mixes what they found. With x_t the
+outputs of task t's experts, side by side, and learned numbers c,
+
+    s_t = sum over tasks u of  c_tu x_u        (equation 1)
+
+is what the next level of t reads, and after the last one its tower. At first c_tt is 0.9 and the
+others share 0.1, as the paper found best.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from dtn_jax.errors import UserError
+from dtn_jax.interface import SHARED, Inputs, Outputs
+from dtn_jax.models.architectures.architecture import Architecture, merged
+from dtn_jax.models.layers import flat
+from dtn_jax.options import option
+
+OWN = 0.9  # c_tt at first
+
+
+class CrossStitch(Architecture):
+    """Groups of a level: the tasks, all with as many experts."""
+
+    depth: int = option(
+        2,
+        "levels of experts, a unit after each",
+        least=1,
+        most=100,
+        key="model.cross_stitch.levels",
+    )
+
+    @classmethod
+    def layout(cls, schema, own):
+        return (schema.task_names,) * own.depth
+
+    @nn.compact
+    def __call__(self, inputs: Inputs, train: bool) -> Outputs:
+        """Each task's logit, from its stream after the last unit.
+
+        Raises:
+          UserError: groups with more experts than others.
+        """
+        fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
+        streams, experts = {}, {}
+        for level in range(self.depth):
+            outputs = self.experts(streams if level else fields, inputs.codewords, train, level)
+            if len({len(named) for named in outputs.values()}) > 1:
+                raise UserError("cross_stitch adds up what tasks found: give all as many experts")
+            experts |= merged(outputs)
+            unit = self.param(f"unit_{level}", stitches, len(outputs))
+            found = {t: jnp.concatenate(list(f.values()), axis=-1) for t, f in outputs.items()}
+            streams = {
+                task: sum(unit[i, j].astype(self.dtype) * x for j, x in enumerate(found.values()))[
+                    :, None, :
+                ]  # one field
+                for i, task in enumerate(found)
+            }
+        logits = {
+            task.name: self.tower(name=f"tower_{task.name}")(flat(streams[task.name]), train)
+            for task in self.tasks
+        }
+        return Outputs(logits=logits, intermediates={"experts": experts})
+
+
+def stitches(key, size: int) -> jnp.ndarray:
+    """c at first, `[T, T]`; of one task [[1]]."""
+    own = OWN if size > 1 else 1.0
+    other = (1 - own) / max(size - 1, 1)
+    return jnp.full((size, size), other) + (own - other) * jnp.eye(size)

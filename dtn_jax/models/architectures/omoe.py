@@ -1,0 +1,34 @@
+"""OMoE, the one-gate mixture of experts that MMoE is compared with (Ma et al. 2018, section 3.2).
+
+a = softmax(x W + b);  z = sum over m of a_m f_m;  a task's logit is tower_t(z): all tasks read one
+mixture.
+"""
+
+from __future__ import annotations
+
+from flax import linen as nn
+
+from dtn_jax.interface import SHARED, Inputs, Outputs
+from dtn_jax.models.architectures.architecture import Architecture
+from dtn_jax.models.gates import Gate, mix
+from dtn_jax.models.groups import by_expert
+from dtn_jax.models.layers import flat
+
+
+class OMoE(Architecture):
+    """Group: `shared`. The one gate is reported for each task."""
+
+    @classmethod
+    def layout(cls, schema, own):
+        return ((SHARED,),)
+
+    @nn.compact
+    def __call__(self, inputs: Inputs, train: bool) -> Outputs:
+        """Each task's logit, from the one mix of the shared experts."""
+        fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
+        outputs = self.experts(fields, inputs.codewords, train)[SHARED]
+        weights = Gate(len(outputs), use_bias=True, dtype=self.dtype, name="gate")(flat(fields))
+        z = mix(weights, list(outputs.values()))
+        logits = {t.name: self.tower(name=f"tower_{t.name}")(z, train) for t in self.tasks}
+        gates = {task.name: by_expert(weights, outputs) for task in self.tasks}
+        return Outputs(logits=logits, intermediates={"gates": gates, "experts": outputs})

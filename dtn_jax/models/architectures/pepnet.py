@@ -1,0 +1,76 @@
+"""PEPNet, "Parameter and Embedding Personalized Network" (Chang et al. 2023, arXiv 2302.01115).
+
+U(x) = 2 sigmoid(relu(x W_1 + b_1) W_2 + b_2), between 0 and 2. EPNet scales the embeddings E by the
+scenario; PPNet scales what every layer l of every task's tower reads by prior fields:
+
+    O = U([E(scenario), E]) * E           no gradient to E through U
+    h' = relu((U_tl([E(prior), O]) * h) W + b)        nor to O
+
+The experts of the one group, on O, are what the towers read, as in a shared bottom.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.lax import stop_gradient
+
+from dtn_jax.interface import SHARED, Inputs, Outputs
+from dtn_jax.models.architectures.architecture import Architecture
+from dtn_jax.models.layers import dense, flat
+from dtn_jax.options import option
+from dtn_jax.shapes import Array, Float
+
+
+class PEPNet(Architecture):
+    """Group: `shared`."""
+
+    domain: tuple[str, ...] = option(
+        (), "fields that EPNet reads; () those of the role scenario", items=str, role="scenario"
+    )
+    prior: tuple[str, ...] = option(
+        (), "fields that PPNet reads; () those of the role prior", items=str, role="prior"
+    )
+    gate: int = option(64, "hidden width of the gates U", least=1)
+
+    @classmethod
+    def layout(cls, schema, own):
+        return ((SHARED,),)
+
+    @nn.compact
+    def __call__(self, inputs: Inputs, train: bool) -> Outputs:
+        """Each task's logit."""
+        E = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
+        domain, prior = (flat(inputs.of(names)) for names in (self.domain, self.prior))
+        delta = self._scale(domain, flat(E), flat(E).shape[-1], "epnet")
+        scaled = E * delta.reshape(E.shape)
+        outputs = self.experts(scaled, inputs.codewords, train)[SHARED]
+        z = jnp.concatenate(list(outputs.values()), axis=-1)
+        logits = {}
+        for task in self.tasks:
+            scales = [
+                self._scale(prior, flat(scaled), width, f"ppnet_{task.name}_{layer}")
+                for layer, width in enumerate(self.tower_widths(z))
+            ]
+            logits[task.name] = self.tower(name=f"tower_{task.name}")(z, train, scales)
+        return Outputs(logits=logits, intermediates={"experts": outputs})
+
+    def _scale(self, known: Array, x: Array, width: int, name: str) -> Float[Array, "B width"]:
+        read = jnp.concatenate([known, stop_gradient(x)], axis=-1)
+        return GateNU(self.gate, width, self.dtype, name=name)(read)
+
+
+class GateNU(nn.Module):
+    """U(x) = 2 sigmoid(relu(x W_1 + b_1) W_2 + b_2)."""
+
+    hidden: int
+    width: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B K"]) -> Float[Array, "B width"]:
+        """Of each row."""
+        h = nn.relu(dense(self.hidden, self.dtype, name="hidden")(x))
+        return 2 * nn.sigmoid(dense(self.width, self.dtype, name="scale")(h))

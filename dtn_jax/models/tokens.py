@@ -1,0 +1,155 @@
+"""What models of tokens are built of: layers of each token's own, mixing, and attention.
+
+Letters: B batch, T tokens, K a token's width, Q tokens that ask, S tokens that are asked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from dtn_jax.models.layers import at_least_float32, dense, layer_norm
+from dtn_jax.shapes import Array, Bool, Float
+
+FAR = -1e9  # the score of what is masked
+
+
+class PerToken(nn.Module):
+    """t_i W_i + b_i: a linear layer of each token's own."""
+
+    size: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, t: Float[Array, "B T K"]) -> Float[Array, "B T size"]:
+        """Of each row."""
+        T, K = t.shape[1:]
+        exact = at_least_float32(self.dtype)
+        init = nn.initializers.glorot_uniform(batch_axis=0)
+        W = self.param("kernel", init, (T, K, self.size), exact).astype(self.dtype)
+        b = self.param("bias", nn.initializers.zeros, (T, self.size), exact).astype(self.dtype)
+        return jnp.einsum("btk,tkn->btn", t.astype(self.dtype), W) + b[None]
+
+
+class PerTokenFFN(nn.Module):
+    """gelu(t_i W_i + b_i) V_i + c_i: two layers of each token's own, the hidden one wider."""
+
+    expansion: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, t: Float[Array, "B T K"]) -> Float[Array, "B T K"]:
+        """Of each row."""
+        K = t.shape[-1]
+        hidden = nn.gelu(PerToken(self.expansion * K, self.dtype, name="hidden")(t))
+        return PerToken(K, self.dtype, name="forward")(hidden)
+
+
+class RankMixerBlock(nn.Module):
+    """s = LN(mix(t) + t);  t = LN(FFN(s) + s), "RankMixer" (2507.15551), section 3.3; `mixed`."""
+
+    expansion: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, t: Float[Array, "B T K"]) -> Float[Array, "B T K"]:
+        """Of each row; T divides K."""
+        s = layer_norm(mixed(t) + t, self.dtype, "mixed")
+        v = PerTokenFFN(self.expansion, self.dtype, name="tokens")(s)
+        return layer_norm(v + s, self.dtype, "forwarded")
+
+
+def mixed(t: Float[Array, "B T K"]) -> Float[Array, "B T K"]:
+    """Token h of the result is head h of all tokens, in their order; there are T heads."""
+    B, T, K = t.shape
+    return t.reshape(B, T, T, K // T).swapaxes(1, 2).reshape(B, T, K)
+
+
+def attention(
+    q: Float[Array, "B Q K"],
+    k: Float[Array, "B S K"],
+    v: Float[Array, "B S K"],
+    heads: int,
+    present: Bool[Array, "B S"] | None = None,
+) -> tuple[Float[Array, "B Q K"], Float[Array, "B Q S"]]:
+    """Scaled dot products (Vaswani et al. 2017) over what is present, and the heads' mean weights.
+
+    Where nothing is present the result is 0. The heads divide K.
+    """
+    B, Q, K = q.shape
+    split = [x.reshape(B, -1, heads, K // heads) for x in (q, k, v)]
+    scores = jnp.einsum("bqhd,bshd->bhqs", *split[:2]).astype(at_least_float32(q.dtype))
+    scores = scores / (K // heads) ** 0.5
+    if present is None:
+        weights = nn.softmax(scores)
+    else:
+        seen = present[:, None, None]
+        weights = jnp.where(seen, nn.softmax(jnp.where(seen, scores, FAR)), 0)
+    mixed_ = jnp.einsum("bhqs,bshd->bqhd", weights.astype(q.dtype), split[2])
+    return mixed_.reshape(B, Q, K), jnp.mean(weights, axis=1)
+
+
+class Attention(nn.Module):
+    """[heads of softmax(q Q (x K)^T / sqrt(d)) x V] O, and the heads' mean weights; without `keys`
+    K and V are the identity."""
+
+    heads: int
+    dtype: Any
+    keys: bool = False
+
+    @nn.compact
+    def __call__(
+        self,
+        q: Float[Array, "B Q K"],
+        x: Float[Array, "B S K"],
+        present: Bool[Array, "B S"] | None = None,
+    ) -> tuple[Float[Array, "B Q K"], Float[Array, "B Q S"]]:
+        """Of each row."""
+
+        def projected(y: Array, name: str) -> Array:
+            return dense(y.shape[-1], self.dtype, name=name, use_bias=False)(y)
+
+        k, v = (projected(x, "key"), projected(x, "value")) if self.keys else (x, x)
+        mixed, weights = attention(projected(q, "query"), k, v, self.heads, present)
+        return projected(mixed, "out"), weights
+
+
+class SwiGLU(nn.Module):
+    """silu(x W) * (x V), `each` token with matrices of its own or all with the same."""
+
+    size: int
+    dtype: Any
+    each: bool = True
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B n K"]) -> Float[Array, "B n size"]:
+        """Of each row."""
+        if self.each:
+            gate, value = (PerToken(self.size, self.dtype, name=n)(x) for n in ("gate", "value"))
+        else:
+            gate, value = (dense(self.size, self.dtype, name=n)(x) for n in ("gate", "value"))
+        return nn.silu(gate) * value
+
+
+class FFN(nn.Module):
+    """SwiGLU of twice the width, then a linear layer back."""
+
+    dtype: Any
+    each: bool = True
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B n K"]) -> Float[Array, "B n K"]:
+        """Of each row."""
+        K = x.shape[-1]
+        hidden = SwiGLU(2 * K, self.dtype, self.each, name="hidden")(x)
+        if self.each:
+            return PerToken(K, self.dtype, name="forward")(hidden)
+        return dense(K, self.dtype, name="forward")(hidden)
+
+
+def rms_norm(x: Float[Array, "B n K"], dtype: Any, name: str) -> Float[Array, "B n K"]:
+    """x over the root of its mean square along the last axis, scaled (Zhang & Sennrich 2019)."""
+    exact = at_least_float32(dtype)
+    return nn.RMSNorm(dtype=exact, param_dtype=exact, name=name)(x).astype(dtype)

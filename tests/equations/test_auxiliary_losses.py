@@ -1,0 +1,172 @@
+"""Losses beside the tasks' own: each against NumPy, equal however a batch is split."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import toy_steps
+from built_models import CHAIN, PAIR, group, sigmoid, tower, usual
+from routing_equations import selectors
+
+from dtn_jax.models.architectures.cross_stitch import stitches
+from dtn_jax.models.architectures.fdn import norm_of_products
+from dtn_jax.schema import Task
+
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def cross_entropy(logit, label):
+    y = np.asarray(label.values)
+    p = sigmoid(np.asarray(logit))
+    loss = -y * np.log(p) - (1 - y) * np.log(1 - p)
+    return np.where(label.known, loss, 0)
+
+
+def assert_close(found, expected):
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["ips", "dr"])
+def test_escm2_weighs_the_conditional_loss_by_the_propensity(kind, model):
+    built = model(CHAIN, **usual("escm2", escm2__kind=kind, escm2__weight=0.3))
+    out, (p, views), labels = built(), built.exact, built.inputs.labels
+    assert set(out.aux) == {f"{kind}_cart", f"{kind}_order"}
+    for task, upstream in (("cart", "click"), ("order", "cart")):
+        o = np.where(labels[upstream].known & labels[task].known, labels[upstream].values, 0)
+        assert 0 < o.sum() < len(o)
+        p_u = sigmoid(np.asarray(out.logits[upstream]))
+        e = cross_entropy(out.intermediates["conditional"][task], labels[task])
+        if kind == "ips":
+            n = np.sum(np.asarray(labels[upstream].values) * labels[upstream].known)
+            expected = o * (len(o) - 1) / (p_u * n) * e  # one row is padding
+        else:
+            z = np.concatenate(group(p[task], views["shared"]), axis=-1)
+            imputed = sigmoid(tower(p[f"imputation_{task}"], z))
+            w = o / p_u
+            expected = imputed + w * (e - imputed) + w * (e - imputed) ** 2
+        assert_close(out.aux[f"{kind}_{task}"], 0.3 * expected)
+
+
+def test_no_gradient_of_escm2s_weights_reaches_the_upstream_tower(model):
+    built = model(PAIR, **usual("escm2"))
+
+    def loss(params):
+        out = built.module.apply({"params": params}, built.inputs, train=False)
+        return out.aux["dr_order"].sum()
+
+    gradient = jax.jit(jax.grad(loss))(built.variables["params"])
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(gradient["tower_click"]))
+    for name in ("tower_order", "imputation_order"):
+        assert any(np.any(leaf) for leaf in jax.tree.leaves(gradient[name]))
+
+
+def test_fdn_keeps_apart_what_is_a_tasks_own_and_what_is_shared(model):
+    built = model(PAIR, **usual("fdn", fdn__auxiliary=0.5, fdn__orthogonality=2.0))
+    out, (p, views) = built(), built.exact
+    auxiliary, norms = 0, 0
+    for t in PAIR.task_names:
+        own, shared = (group(p[g], views["shared"]) for g in (t, f"shared_{t}"))
+        for i, (P, S) in enumerate(zip(own, shared)):
+            layer = p[f"auxiliary_{t}_{i}"]
+            logit = (P @ layer["kernel"] + layer["bias"])[:, 0]
+            auxiliary = auxiliary + cross_entropy(logit, built.inputs.labels[t])
+            products = [np.outer(s, q) + 1e-6 for s, q in zip(S, P)]
+            norms = norms + np.array([np.sqrt((product**2).sum()) for product in products])
+    assert_close(out.aux["auxiliary"], 0.5 * auxiliary)
+    assert_close(out.aux["orthogonality"], 2 * norms)
+    unlabelled = built(inputs=built.inputs.replace(labels={}))
+    assert set(unlabelled.aux) == {"orthogonality"}
+
+
+def test_fdns_norm_has_a_gradient_where_experts_are_silent():
+    zeros = jnp.zeros((3, 4))
+    gradient = jax.jit(jax.grad(lambda s: norm_of_products(s, zeros).sum()))(zeros)
+    assert np.all(np.isfinite(gradient))
+
+
+@pytest.mark.parametrize("experts", [4, 3])
+def test_dselect_k_pays_for_undecided_selectors(experts, model):
+    given = usual("dselect_k", experts=f"mlp*{experts}", dselect_k__entropy=0.1)
+    built = model(PAIR, **given)
+    out, (p, views) = built(), built.exact
+    expected = 0
+    for t in PAIR.task_names:
+        r = selectors(p[f"gate_{t}"], views["shared"], experts, 2)
+        expected = expected - (r * np.log(r + 1e-6)).sum((1, 2))
+        if experts == 3:
+            expected = expected + (1 / (r.sum(-1) + 1e-6)).sum(-1)
+    assert_close(out.aux["entropy"], 0.1 * expected)
+
+
+def test_snrs_switches_are_one_draw_for_all_rows_of_a_step(model):
+    built = model(PAIR, **usual("snr", snr__l0=0.5))
+    one, again, other = (built(train=True, key=key) for key in (0, 0, 1))
+    switches = [
+        np.array(list(out.intermediates["switches"]["order"].values()))
+        for out in (one, again, other)
+    ]
+    assert switches[0].ndim == 1  # a number for each expert, not for each row
+    np.testing.assert_array_equal(switches[0], switches[1])
+    assert np.any(switches[0] != switches[2])
+    log_alpha = built.exact[0]["log_alpha"]
+    open_ = sigmoid(log_alpha - 0.9 * np.log(0.1 / 1.1)).sum()
+    assert_close(one.aux["l0"], np.full(6, 0.5 * open_))
+
+
+def test_a_closed_switch_cuts_its_expert_off(model):
+    built = model(PAIR, **usual("snr"))
+
+    def close(params):
+        params["log_alpha"] = np.full((2, 2), -10.0)
+        params["log_alpha"][0, 1] = 10.0
+
+    out = built(built.edited(close))
+    assert out.intermediates["switches"]["click"] == {"shared/mlp_0": 0, "shared/mlp_1": 1}
+    assert len(set(np.asarray(out.logits["order"]))) == 1  # nothing reaches its tower
+    assert len(set(np.asarray(out.logits["click"]))) > 1
+
+
+def test_cross_stitch_begins_near_each_tasks_own():
+    np.testing.assert_allclose(
+        stitches(None, 3), np.full((3, 3), 0.05) + 0.85 * np.eye(3), rtol=1e-6
+    )
+    np.testing.assert_allclose(stitches(None, 1), [[1.0]])
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options"),
+    [("escm2", {"model__escm2__kind": "ips"}), ("snr", {"model__snr__l0": 0.1})],
+)
+def test_however_a_batch_is_split_the_losses_are_of_all_of_it(architecture, options):
+    """Each device and each part has other clicks; SNR's switches are one draw for all."""
+    funnel = (Task("click"), Task("order", upstream=("click",)))
+    data = dataclasses.replace(toy_steps.SCHEMA, tasks=funnel)
+    rng = np.random.default_rng(3)
+    given = toy_steps.batches()
+    known, rows = (rng.random(m.shape) < 0.8 for m in (given.label_mask, given.row_mask))
+    given = given.replace(label_mask=known, row_mask=rows)
+
+    def train(**way):
+        c = toy_steps.config(
+            **options,
+            **way,
+            model__architecture=architecture,
+            model__dtype="float64",
+            optim__tables="sgd",
+            data__batch_size=16,
+            data__eval_batch_size=16,
+        )
+        return toy_steps.leaves(toy_steps.placed_run(c, given, data)[0])
+
+    whole = train(parallel__devices=1)
+    split = train(parallel__devices=2, parallel__strategy="pmap", train__accumulate=2)
+    for a, b in zip(split, whole, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10)

@@ -1,0 +1,194 @@
+"""Trunks of tokens, INFNet and UniFormer, against NumPy, with histories and without."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from built_models import PAIR, B, D, F, dense, relu, sigmoid, softmax, tower, usual
+from pair_equations import by_token, parts
+
+from dtn_jax.interface import SHARED, History
+
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
+INFNET = {"infnet__proxies": 3, "infnet__hidden": 7}
+UNIFORMER = {
+    "uniformer__tokens": 3,
+    "uniformer__head_dim": 3,
+    "uniformer__feature_layers": 2,
+    "uniformer__task_layers": 2,
+}
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def histories():
+    """Two histories; the first row has none of the one, the second none at all."""
+    rng = np.random.default_rng(1)
+    lengths = {"viewed": rng.integers(1, 5, B), "bought": rng.integers(0, 3, B)}
+    lengths["bought"][0] = lengths["viewed"][1] = lengths["bought"][1] = 0
+    slots = {"viewed": 4, "bought": 2}
+    return {  # in the order in which JAX has dicts
+        name: History(
+            jnp.asarray(rng.normal(size=(B, slots[name], D))),
+            jnp.asarray(np.arange(slots[name]) < length[:, None]),
+        )
+        for name, length in sorted(lengths.items())
+    }
+
+
+def attend(q, k, v, heads, present=None):
+    """Row by row and head by head."""
+    size = q.shape[-1] // heads
+    found = np.zeros(q.shape)
+    for b in range(len(q)):
+        seen = slice(None) if present is None else np.flatnonzero(present[b])
+        if present is not None and not len(seen):
+            continue
+        for h in range(heads):
+            part = slice(h * size, (h + 1) * size)
+            scores = q[b][:, part] @ k[b][seen][:, part].T / np.sqrt(size)
+            found[b][:, part] = softmax(scores) @ v[b][seen][:, part]
+    return found
+
+
+def infnet(p, fields, given, tasks, blocks=2):
+    def mlp(name, x):
+        return dense(p[name], relu(dense(p[f"{name}_hidden"], x)))
+
+    def flow(name, q, sources):
+        total = 0
+        for i, (x, present) in enumerate(sources):
+            if x is not None:
+                w = p[f"{name}_{i}"]
+                q_, k, v = (y @ w[n]["kernel"] for n, y in (("query", q), ("key", x), ("value", x)))
+                total = total + attend(q_, k, v, 1, present)
+        return total
+
+    def gated(name, x, proxies):
+        return x * sigmoid(mlp(name, proxies.reshape(B, -1)))[:, None]
+
+    C = fields
+    c = mlp("field_proxies", C.reshape(B, -1)).reshape(B, 3, D)
+    T, t = (np.tile(p[name], (B, 1, 1)) for name in ("tasks", "task_proxies"))
+    S = s = present = None
+    if given:
+        items, there = zip(*((np.asarray(h.items), np.asarray(h.present)) for h in given.values()))
+        S, present = np.concatenate(items, axis=1), np.concatenate(there, axis=1)
+        sums = [
+            (dense(p["history_proxies"], x) * m[:, :, None]).sum(1) for x, m in zip(items, there)
+        ]
+        s = np.stack(sums, axis=1)
+    for block in range(blocks):
+        name = f"block_{block}"
+        t = flow(f"{name}_task_proxies", t, [(C, None), (S, present)])
+        found = flow(f"{name}_tasks", T, [(C, None), (S, present)])
+        if block < blocks - 1:
+            c = flow(f"{name}_fields", c, [(S, present), (T, None)])
+            if S is not None:
+                s = flow(f"{name}_items", s, [(C, None), (T, None)])
+                S = gated(f"{name}_item_gate", S, s)
+            C = gated(f"{name}_field_gate", C, c)
+        T = gated(f"{name}_task_gate", found, t)
+    return {task: tower(p[f"tower_{task}"], T[:, i]) for i, task in enumerate(tasks)}
+
+
+def silu(x):
+    return x * sigmoid(x)
+
+
+def rms(p, x):
+    return x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-6) * p["scale"]
+
+
+def each(p, x):
+    """A layer of each token's own; of one's for all, where its kernel says so."""
+    if p["kernel"].ndim == 2:
+        return dense(p, x)
+    return np.stack(by_token(p, list(np.moveaxis(x, 1, 0))), axis=1)
+
+
+def swiglu(p, x):
+    return silu(each(p["gate"], x)) * each(p["value"], x)
+
+
+def ffn(p, x):
+    return each(p["forward"], swiglu(p["hidden"], x))
+
+
+def attention(p, q, x, present=None, heads=2):
+    k, v = (x @ p[n]["kernel"] if n in p else x for n in ("key", "value"))
+    return attend(q @ p["query"]["kernel"], k, v, heads, present) @ p["out"]["kernel"]
+
+
+def refined(p, x):
+    read = rms(p["self"], x)
+    x = attention(p["self_attention"], read, read) + x
+    return ffn(p["ffn"], x) + x
+
+
+def uniformer(p, fields, given, tasks):
+    a = b = swiglu(p["tokens"], np.stack(parts(fields.reshape(B, -1), 3), axis=1))
+    items = {n: swiglu(p[f"history_{n}"], np.asarray(h.items)) for n, h in given.items()}
+    for layer in range(2):
+        q, h = p[f"feature_{layer}"], a
+        if given:
+            read, found = rms(q["asking"], a), []
+            for name, history in given.items():
+                kept = rms(q[f"history_{name}"], items[name])
+                x = attention(q[f"attention_{name}"], read, kept, history.present) + a
+                found.append(ffn(q[f"ffn_{name}"], x) + x)
+            h = sum(w * x for w, x in zip(softmax(q["fusion"]), found))
+        f = refined(q, np.concatenate([h, b], axis=1))
+        a, b = np.split(f, 2, axis=1)
+    F = rms(p["features"], f)
+    T = np.tile(p["tasks"], (B, 1, 1))
+    for layer in range(2):
+        q = p[f"task_{layer}"]
+        T = refined(q, attention(q["features"], rms(q["asking"], T), F) + T)
+    return {task: tower(p[f"tower_{task}"], T[:, i]) for i, task in enumerate(tasks)}
+
+
+CASES = {"infnet": (INFNET, infnet), "uniformer": (UNIFORMER, uniformer)}
+
+
+@pytest.mark.parametrize("read", [True, False], ids=["histories", "no histories"])
+@pytest.mark.parametrize("name", CASES)
+def test_a_trunk_is_its_equation(name, read, model, random_variables):
+    options, equation = CASES[name]
+    given = histories() if read else {}
+    plain = model(PAIR, **usual(name, **options))
+    inputs = plain.inputs.replace(histories={SHARED: given} if read else {})
+    variables = random_variables(plain.module, inputs, train=False)
+    out = jax.jit(functools.partial(plain.module.apply, train=False))(variables, inputs)
+    p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables["params"])
+    expected = equation(p, np.asarray(inputs.fields[SHARED]), given, PAIR.task_order())
+    for task, logit in expected.items():
+        assert len(set(logit)) == B
+        np.testing.assert_allclose(out.logits[task], logit, rtol=1e-10, atol=1e-12)
+    for gates in out.intermediates["attention"].values():
+        for weights in gates.values():
+            np.testing.assert_allclose(np.sum(weights, axis=-1), 1, rtol=1e-10)
+            assert weights.shape == (B, F if name == "infnet" else 6)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_padding_holds_changes_nothing(name, model, random_variables):
+    options, _ = CASES[name]
+    given, plain = histories(), model(PAIR, **usual(name, **options))
+    poisoned = {
+        n: h._replace(items=jnp.where(h.present[:, :, None], h.items, 7.0))
+        for n, h in given.items()
+    }
+    inputs = [plain.inputs.replace(histories={SHARED: h}) for h in (given, poisoned)]
+    variables = random_variables(plain.module, inputs[0], train=False)
+    run = jax.jit(functools.partial(plain.module.apply, train=False))
+    one, other = (run(variables, x).logits for x in inputs)
+    for task in one:
+        np.testing.assert_array_equal(one[task], other[task])

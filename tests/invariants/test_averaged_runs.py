@@ -12,7 +12,7 @@ from dtn_jax.checkpoint import start_from
 from dtn_jax.export import model_folder
 from dtn_jax.export.write import export_run
 from dtn_jax.run import build_run, measure, score_split
-from dtn_jax.train import train
+from dtn_jax.run.train import train
 
 AVERAGE = {"train__average": 0.9}
 

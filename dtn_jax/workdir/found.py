@@ -1,4 +1,4 @@
-"""What a finished run found: results.json and predictions.parquet, with their checksums."""
+"""What a finished run found: results.json and its scores of two splits, with their checksums."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from dtn_jax.shared_files import replacing, write_whole
 from dtn_jax.workdir.faults import Unusable
 
 RESULTS, PREDICTIONS = "results.json", "predictions.parquet"
+VALIDATION = "validation.parquet"
+SCORED = {PREDICTIONS: "test", VALIDATION: "validation"}  # by the state that the run reports
 SPLITS = ("validation", "test", "test_per_task_best")  # {task@space: {metric: value}} of results
 PARTS = {"validation": dict, "best_steps": dict, "steps": int, "architecture": str, "experts": str}
 PARTS |= {"dataset": str, "parameters": int, "flops_per_example": int}
@@ -41,7 +43,7 @@ def runs_in(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def write(folder: pathlib.Path, results: dict) -> None:
-    """Writes results.json, and the checksums of it and the predictions."""
+    """Writes results.json, and the checksums of it and the scores."""
     with replacing(folder / RESULTS) as temporary:
         write_whole(temporary, json.dumps(results, indent=1))
         seal(folder, {RESULTS: temporary})
@@ -49,24 +51,24 @@ def write(folder: pathlib.Path, results: dict) -> None:
 
 def seal(folder: pathlib.Path, other: Mapping[str, pathlib.Path] | None = None) -> None:
     """Writes the checksums of what the run found; `other` is where some of it is as yet."""
-    own = {name: folder / name for name in (RESULTS, PREDICTIONS)}
+    own = {name: folder / name for name in (RESULTS, *SCORED)}
     own = {name: path for name, path in own.items() if path.exists()} | dict(other or {})
     checksums.write(folder, own)
 
 
-def lost_predictions(folder: pathlib.Path) -> str:
-    """What is wrong with a finished run's predictions; '' if nothing, as far as one can tell.
+def lost_scores(folder: pathlib.Path, name: str) -> str:
+    """What is wrong with a finished run's file of SCORED; '' if nothing, as far as one can tell.
 
     The first process looks, and tells the others.
     """
 
     def look() -> str:
-        if (folder / PREDICTIONS).is_dir():
-            return f"{folder / PREDICTIONS} is a folder"
-        if not (folder / PREDICTIONS).is_file():
-            return f"{folder / PREDICTIONS} is missing"
+        if (folder / name).is_dir():
+            return f"{folder / name} is a folder"
+        if not (folder / name).is_file():
+            return f"{folder / name} is missing"
         known = checksums.are_there(folder)
-        problem = checksums.damage(folder, [PREDICTIONS]) if known else ""
+        problem = checksums.damage(folder, [name]) if known else ""
         return problem and f"{folder}/{problem}"
 
     return processes.told_by_first(look)

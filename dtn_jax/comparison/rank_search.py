@@ -17,10 +17,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import polars as pl
 
 from dtn_jax.comparison import pages, ranks
 from dtn_jax.comparison.differences import Difference
-from dtn_jax.comparison.scored_rows import NEEDED, of_run
+from dtn_jax.comparison.scored_rows import NEEDED, ScoredRows
 from dtn_jax.data.formula import NAME
 from dtn_jax.errors import UserError, choose
 from dtn_jax.evaluate import read_predictions
@@ -42,6 +43,7 @@ from dtn_jax.workdir.found import PREDICTIONS, VALIDATION
 MOST = 100_000  # rows that are searched on: whole groups, drawn at random
 TRIES = 32  # at random, for each task
 STEPS = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01)  # by which a power is moved
+SMALL = 0.002  # of the metric: powers that add less are left out
 LEAST = 0.01  # of a regression's mean label: lower predictions count as that, which has any power
 OBJECTIVES = ("gauc", "ndcg_at_10", "auc")
 Columns = dict[str, np.ndarray]  # [N] each
@@ -106,8 +108,9 @@ def find(workdir: str | pathlib.Path, gain: str, objective: str = "", seed: int 
     every = [ranking.parse(text, names) for text in (equal, product(terms, powers))] + terms
     values = {one.text: gains.value(objective, one.score(outputs)[known]) for one in every}
     equal, best = every[0], max(every, key=lambda one: values[one.text])  # of all rows
-    outputs, labels = read(read_predictions(folder / PREDICTIONS, schema))
-    rows = dataclasses.replace(of_run(folder)[0], labels=labels)
+    outputs, labels = read(test := read_predictions(folder / PREDICTIONS, schema))
+    rows = ScoredRows(str(folder), pl.Series("row", range(len(test.logits))), labels, {}, {})
+    rows = dataclasses.replace(rows, group=test.group, weight=test.sample_weight, weighted=weighted)
     sides = ([dataclasses.replace(rows, rank=one.score(outputs))] for one in (equal, best))
     differences = ranks.differences(*sides)
     found = {"expression": best.text, "equal": equal.text, "gain": worth.text, "seed": seed}
@@ -176,6 +179,9 @@ def search(
                 row = scaled(best + step * change)
                 if row.any() and (one := value(row)) > highest:
                     highest, best, moved = one, row, True
+    for task in np.argsort(np.abs(best))[:-1]:
+        row = np.where(np.arange(tasks) == task, 0, best)
+        best = row if value(row) > highest - SMALL else best
     return best
 
 

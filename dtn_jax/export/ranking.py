@@ -15,6 +15,8 @@ from __future__ import annotations
 import ast
 import dataclasses
 import functools
+import json
+import pathlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 
@@ -88,6 +90,42 @@ def parse(text: str, names: Mapping[str, str], what: str = "--rank") -> Ranking:
         told = error
     shown = text if len(text) <= 80 else f"{text[:77]}..."
     raise UserError(f"{what} {shown!r}: {told}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranked:
+    """What `export --rank` says: the score; and the gain for which it was found, {} of tasks."""
+
+    score: Ranking
+    gain: dict[str, Ranking]
+
+
+def read_option(option: str, outputs: Sequence[str]) -> Ranked | None:
+    """An expression, or the path of a rank.json; None of ''.
+
+    Args:
+      option: as a person gave it.
+      outputs: of the model.
+
+    Raises:
+      UserError: it is no expression of these, the file is missing or damaged, or a task has the
+        name of the new output.
+    """
+    if not option:
+        return None
+    names, gain = names_of(outputs), {}
+    if RANK in names:
+        raise UserError(f"a task is called {RANK!r}, as the ranking score would be: rename it")
+    if option.strip().endswith(".json"):
+        try:
+            facts = json.loads(pathlib.Path(option).expanduser().read_text())
+            option, text = str(facts["expression"]), str(facts["gain"])
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            told = f"{type(error).__name__}: {error}"
+            raise UserError(f"--rank={option} is missing or damaged ({told})") from None
+        tasks = {output.partition("@")[0] for output in outputs}
+        gain = {text: parse(text, {task: task for task in tasks}, "gain")}
+    return Ranked(parse(option, names), gain)
 
 
 def misplaced(text: str, at: int) -> UserError:

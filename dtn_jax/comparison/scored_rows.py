@@ -79,12 +79,8 @@ class ScoredRows:
         )
 
 
-def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
-    """The test rows that a run scored.
-
-    Raises:
-      UserError: no finished run that read test, or files that are damaged.
-    """
+def check_finished(folder: pathlib.Path) -> None:
+    """Raises UserError unless a folder holds a finished run that has read test."""
     if (folder / MANIFEST).exists() and not (folder / "config.json").exists():
         raise UserError(
             f"{folder} is an exported model, which has no scores of test. Score one file of "
@@ -95,6 +91,15 @@ def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
         if not (folder / name).exists():
             raise UserError(f"{folder} {problem}")
     check_logits(folder / "config.json")
+
+
+def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
+    """The test rows that a run scored.
+
+    Raises:
+      UserError: no finished run that read test, or files that are damaged.
+    """
+    check_finished(folder)
     try:
         facts = json.loads((folder / "config.json").read_text())
         schema = Schema.load(folder / "schema.json")

@@ -3,8 +3,9 @@
     click**0.3 * order
 
 The powers are searched on validation.parquet, without training: at random, then along one power at
-a time, for the highest value of one metric of the gain. Test is then read once, for what the best
-ones give there beside equal powers. Predictions are calibrated as export does by itself.
+a time, for the highest value of one metric of the gain; then those that may be noise are left out.
+Test is read once, for what the best ones give there beside equal powers. Predictions are calibrated
+as export does by itself.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from dtn_jax.workdir.found import PREDICTIONS, VALIDATION
 MOST = 100_000  # rows that are searched on: whole groups, drawn at random
 TRIES = 32  # at random, for each task
 STEPS = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01)  # by which a power is moved
-SMALL = 0.002  # of the metric: powers that add less are left out
+NOISE = 2.0  # standard errors by which powers must raise the objective
 LEAST = 0.01  # of a regression's mean label: lower predictions count as that, which has any power
 OBJECTIVES = ("gauc", "ndcg_at_10", "auc")
 
@@ -132,6 +133,7 @@ def pick(
         raise UserError(f"{METRICS[objective].title} of {gain!r} is not defined on validation")
     logs = np.log(np.maximum(columns[few.places], 1e-300))
     powers = search(lambda row: few.value(objective, logs @ row), len(terms), seed)
+    powers = pruned(few, logs, powers, objective)
     texts = [product(terms, np.ones(len(terms))), product(terms, powers), *terms]
     ranks = {text: parsed(text, known).score(known.scores) for text in texts}
     return {text: every.value(objective, rank[every.places]) for text, rank in ranks.items()}
@@ -191,10 +193,24 @@ def search(
                 row = scaled(best + step * change)
                 if row.any() and (one := value(row)) > highest:
                     highest, best, moved = one, row, True
-    for task in np.argsort(np.abs(best))[:-1]:
-        row = np.where(np.arange(tasks) == task, 0, best)
-        best = row if value(row) > highest - SMALL else best
     return best
+
+
+def pruned(
+    gains: Gains, logs: Float[np.ndarray, "N T"], powers: Float[np.ndarray, " T"], objective: str
+) -> Float[np.ndarray, " T"]:
+    """The powers without those that nobody can tell from 0, the smallest first.
+
+    Without all of these the objective is lower by less than NOISE standard errors of that
+    difference, over rows or groups.
+    """
+    best, kept = gains.influences(logs @ powers)[objective], powers
+    for task in np.argsort(np.abs(powers))[:-1]:
+        row = np.where(np.arange(len(powers)) == task, 0, kept)
+        found = gains.influences(logs @ row)[objective]
+        noise = NOISE * np.sqrt(np.square(best.units - found.units).sum())
+        kept = row if best.value - found.value < noise else kept
+    return kept
 
 
 def facts_of(one: Difference) -> dict:

@@ -192,8 +192,8 @@ def rank_metrics(export: Export, after: Mapping[str, Scores]) -> dict[str, Any]:
     """How the ranking score orders rows of test by its gain and by each task.
 
     Returns:
-      `expression`; and `test`, {gain or task: {metric: [value, low, high]}}, the value alone where
-      there is no interval. A task with labels below 0 is left out.
+      `expression`; `metrics`, {metric: its title}; and `test`, {gain or task: {metric: [value, low,
+      high]}}, the value alone where there is no interval. A task with labels below 0 is left out.
 
     Raises:
       UserError: it is not finite in a row of either split.
@@ -215,7 +215,8 @@ def rank_metrics(export: Export, after: Mapping[str, Scores]) -> dict[str, Any]:
         known = gains.influences(rank[gains.places])
         known = {m: one for m, one in known.items() if np.isfinite(one.value)}
         found[name] = {m: [one.value, *(ends_of(m, one) or ())] for m, one in known.items()}
-    return {"expression": ranked.score.text, "test": found}
+    titles = {name: METRICS[name].title for own in found.values() for name in own}
+    return {"expression": ranked.score.text, "metrics": titles, "test": found}
 
 
 def draw(export: Export, before: Scores, after: Scores) -> None:

@@ -31,7 +31,8 @@ def compared(a: str, b: str, columns: Columns, draws: int) -> Compared:
     ours, theirs = sides(a, b, columns)
     score_files.check([*ours, *theirs], columns.group, columns.weight)
     differences.aligned(ours, theirs)
-    return ours, theirs, differences.differences(ours, theirs, draws)
+    found = differences.differences(ours, theirs, draws)
+    return ours, theirs, found + differences.rank_differences(ours, theirs, draws)
 
 
 def show(

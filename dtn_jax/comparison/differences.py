@@ -14,6 +14,7 @@ import polars as pl
 from dtn_jax.comparison.scored_rows import ScoredRows
 from dtn_jax.errors import UserError
 from dtn_jax.metrics import METRICS
+from dtn_jax.metrics.gains import gains_of
 from dtn_jax.metrics.influence import Influence, Units, influences
 from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.paired import FEWEST, compare, signs
@@ -201,6 +202,43 @@ def differences(
             one, two = ([run[metric] for run in side] for side in sides)
             why = few or _few_groups(one[0], group is not None)
             found.append(_difference(key, metric, one, two, drawn, len(at), positives, why))
+    return corrected(found)
+
+
+def rank_differences(
+    a: Sequence[ScoredRows], b: Sequence[ScoredRows], draws: int = DRAWS
+) -> list[Difference]:
+    """How well `rank` orders the rows by each label of 0 or more, under the key `rank: TASK`.
+
+    Rows must be `aligned`. [] unless each run and file has a ranking score.
+
+    Raises:
+      UserError: a row with a label has no ranking score.
+    """
+    every = [*a, *b]
+    if any(run.rank is None for run in every):
+        return []
+    group = next((run.group for run in every if run.group is not None), None)
+    weight = next((run.weight for run in every if run.weighted), None)
+    labels = {n: label for n, label in a[0].labels.items() if all(n in r.labels for r in every)}
+    drawn, found = signs(Units(len(a[0].key), group).count, draws), []
+    for name, gains in gains_of(labels, group, weight):
+        at, positives = gains.places, int((gains.gain > 0).sum())
+        for run in every:
+            if bad := np.count_nonzero(np.isnan(run.rank[at])):
+                raise UserError(f"{run.name}: {bad:,} of {len(at):,} rows have no ranking score")
+        sides = [[gains.influences(run.rank[at]) for run in side] for side in (a, b)]
+        few = _few_rows(len(at), positives, binary=True)
+        for metric in gains.metrics:
+            one, two = ([run[metric] for run in side] for side in sides)
+            why = few or _few_groups(one[0], group is not None)
+            counts = len(at), positives, why
+            found.append(_difference(f"rank: {name}", metric, one, two, drawn, *counts))
+    return corrected(found)
+
+
+def corrected(found: Sequence[Difference]) -> list[Difference]:
+    """The same with `p_holm`, over those of a metric."""
     adjusted = {}
     for metric in dict.fromkeys(d.metric for d in found):
         tested = {d: d.p for d in found if d.metric == metric and not math.isnan(d.p)}
@@ -249,6 +287,7 @@ def _difference(
     positives: int,
     few: str,
 ) -> Difference:
+    """A metric of both sides, before Holm's correction; `few` is why it has no p-value."""
     sides = tuple(tuple(run.value for run in side) for side in (a, b))
     tested, least = (math.nan,) * 4, math.nan
     if np.isfinite(np.concatenate(sides)).all():

@@ -7,6 +7,7 @@ model.score([{"user": 7, "item": 31, "price": 9.5}])  # a polars table, a column
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -16,12 +17,13 @@ import numpy as np
 import polars as pl
 
 from dtn_jax.errors import UserError, choose
-from dtn_jax.export import calibration, encoding, model_folder, spec_json
+from dtn_jax.export import calibration, encoding, model_folder, ranking, spec_json
 from dtn_jax.export.batches import LARGEST, LEAST, Batches
 from dtn_jax.export.compiled import read_program
 from dtn_jax.export.encoded import Bad, Encoded
 from dtn_jax.export.encoding import Encoding
 from dtn_jax.export.model_folder import ENCODERS, Facts
+from dtn_jax.export.ranking import RANK, Ranking
 from dtn_jax.export.scores import meanings, outputs, scores
 from dtn_jax.export.weights_file import PLACES, Weights, padded, read_weights
 from dtn_jax.schema import Schema
@@ -52,13 +54,20 @@ class Model:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The columns of `score`: `click@all`, `order@click`, `order@all`."""
-        return outputs(self.schema, self.facts.tasks)
+        """The columns of `score`: `click@all`, `order@click`, `order@all`; and `rank`, if any."""
+        return (*outputs(self.schema, self.facts.tasks), *[RANK] * bool(self.ranking))
+
+    @functools.cached_property
+    def ranking(self) -> Ranking | None:
+        """The ranking score of the tasks, where the model was exported with one."""
+        names = ranking.names_of(outputs(self.schema, self.facts.tasks))
+        return ranking.parse(self.facts.rank, names, RANK) if self.facts.rank else None
 
     @property
     def meanings(self) -> dict[str, str]:
         """{output: what it is, in words}: a probability, a score that is none, or a prediction."""
-        return meanings(self.schema, self.facts.tasks, self.facts.improper, self.calibrations)
+        found = meanings(self.schema, self.facts.tasks, self.facts.improper, self.calibrations)
+        return found | ({RANK: f"ranking score, {self.ranking.text}"} if self.ranking else {})
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -118,7 +127,8 @@ class Model:
 
     def scores(self, logits: Float32[np.ndarray, "B T"]) -> dict[str, np.ndarray]:
         """{output: float64 `[B]`} of `logits`, calibrated; NaN stays NaN."""
-        return scores(logits, self.schema, self.facts.tasks, self.calibrations)
+        found = scores(logits, self.schema, self.facts.tasks, self.calibrations)
+        return found | ({RANK: self.ranking.score(found)} if self.ranking else {})
 
     def compile(self) -> tuple[int, ...]:
         """Compiles the program for batches of every size, which it returns."""
@@ -175,7 +185,7 @@ def load(
         offsets, shape = np.asarray(facts.offsets, np.int32), program.inputs["rows"].shape[1:]
         if (*offsets.shape, len(schema.tasks)) != (*shape, program.tasks):
             raise ValueError(f"the program has {shape} views and slots, {program.tasks} tasks")
-    return Model(
+    model = Model(
         folder=folder,
         manifest=manifest,
         facts=facts,
@@ -184,3 +194,6 @@ def load(
         batches=Batches(program, weights, offsets, largest=largest),
         calibrations=calibration.read(folder, schema),
     )
+    with model_folder.reading(folder / model_folder.MODEL):
+        _ = model.ranking
+    return model

@@ -79,7 +79,8 @@ class Contract:
             if bad := model.encode([self.example]).bad:
                 self.example[bad[0].column] = None
         rows = list[row] | None, pydantic.Field(None, examples=[[self.example]])
-        self.body = pydantic.create_model("Request", __base__=Envelope, rows=rows)
+        outputs = list[str] | None, pydantic.Field(None, examples=[model.outputs])
+        self.body = pydantic.create_model("Request", __base__=Envelope, rows=rows, outputs=outputs)
 
     def warm(self) -> tuple[int, ...]:
         """Compiles the programs of all batch sizes, and scores a row; returns the sizes."""

@@ -200,6 +200,6 @@ def answer(contract: Contract, job: Job, scores: Mapping[str, np.ndarray], part:
     else:
         ignored = {"ignored": job.ignored} if job.ignored else {}
         lists = {name: values.tolist() for name, values in chosen.items()}
-        body = to_json({"rows": job.rows, "scores": lists} | ignored)
+        body = to_json({"rows": job.rows, "scores": lists} | ignored, inf_nan_mode="null")
     headers = {"x-model-id": contract.id, "x-model-date": contract.made}
     return Response(body, 200, headers, job.wanted)

@@ -70,7 +70,8 @@ def inputs_of(model, data):
         codewords=jnp.asarray(codewords, dtype) if codebooks else None,
         row_mask=jnp.asarray(np.arange(B) < B - 1),
         labels={task.name: label_of(task, rng, dtype) for task in data.tasks},
-        ids={"field_0": jnp.asarray([0, 1, 3, 3, 1, -1], jnp.int32)},
+        ids={"field_0": jnp.asarray([0, 1, 3, 3, 1, -1], jnp.int32)}
+        | {f"field_{i}": jnp.zeros(B, jnp.int32) for i in range(1, F)},
         names=data.read_names,
     )
 

@@ -13,6 +13,15 @@ from dtn_jax.run.run import build_run
 from dtn_jax.run.state import create_state
 
 STEPS = 45
+# What architectures need on adult, which has no funnel and names no roles of fields.
+FUNNEL = {"model__upstream": "never_married:income"}
+SCENARIO = ("workclass",)
+NEEDS = {
+    "esmm": FUNNEL,
+    "escm2": FUNNEL,
+    "pepnet": {"model__pepnet__domain": SCENARIO, "model__pepnet__prior": ("occupation", "race")},
+    **{name: {f"model__{name}__scenario": SCENARIO} for name in ("star", "hmoe", "mdl")},
+}
 
 
 def small(prepared_dir, **changes):

@@ -4,6 +4,7 @@ import pytest
 from ml_collections import FrozenConfigDict
 from other_values import another
 from refused_configs import DEFAULTS, changed
+from small_runs import NEEDS
 
 from configs import adult
 from dtn_jax import config as options
@@ -179,11 +180,11 @@ def test_every_option_is_read(prepared_dir, tmp_path, monkeypatch, capsys):
     config.train.start_from = str(tmp_path / "run")
     started(build_run(config), tmp_path / "next")
     with_options = [name for name, owner in ARCHITECTURES.items() if declared(owner)]
-    funnels = {name: f"{name},model.upstream=never_married:income" for name in ("esmm", "escm2")}
-    of_adult = [funnels.get(name, name) for name in with_options]
-    for argument in (*of_adult, f"dtn,model.experts={'+'.join(EXPERTS)}"):
+    for argument in (*with_options, f"dtn,model.experts={'+'.join(EXPERTS)}"):
         config = adult.get_config(argument)
         config.data.data_dir = prepared_dir
+        needs = NEEDS.get(argument, {})
+        config.update_from_flattened_dict({k.replace("__", "."): v for k, v in needs.items()})
         build_run(config)
     past = [Field(n, "sequence", slots=2, table="item", target="item") for n in HISTORIES]
     shop = Schema("shop", (Field("item"), *past), (Task("click"),))

@@ -22,13 +22,13 @@ ALL_EXPERTS = "mlp*2+gdcn+masknet+hcnet+dcnv2"
 SCHEMA = Schema(
     "kinds",
     (
-        Field("user", rows=12),
+        Field("user", rows=12, role="scenario"),
         Field("words", "bag", rows=9, slots=3, pooling="mean", weighted=True),
         Field("tags", "bag", rows=9, table="words", slots=2, pooling="max"),
         Field("age", "numeric", rows=5),
         Field("price", "numeric", rows=2, standardised=True),
         Field("image/text 1.0", "vector", rows=2, length=4),
-        Field("item", rows=30),
+        Field("item", rows=30, role="prior"),
     ),
     (
         Task("click"),

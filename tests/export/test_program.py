@@ -24,7 +24,12 @@ from dtn_jax.schema import Field, Schema, Task
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
+OF_PAIRS = (
+    "fm+deepfm+fwfm+pnn+fibinet+cin+afn+final+finalmlp+autoint+transformer+token_mixing+wukong"
+)
 SLOW = [
+    ("shared_bottom", {"experts": OF_PAIRS}),
+    ("infnet", {}),
     ("dtn", {}),
     ("stem", {"optim__table_dtype": "bfloat16"}),  # two views and more
     ("dtn", {"model__dtn__own_embeddings": True}),
@@ -79,7 +84,7 @@ def test_fields_of_every_kind_go_with_it(path, architecture, dtype, way):
 
 
 def test_the_matrix_has_all_experts():
-    assert set(parse_experts(ALL_EXPERTS)) == set(EXPERTS)
+    assert {*parse_experts(ALL_EXPERTS), *parse_experts(OF_PAIRS)} == set(EXPERTS)
 
 
 @pytest.mark.parametrize(

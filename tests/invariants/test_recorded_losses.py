@@ -12,7 +12,7 @@ import pathlib
 
 import numpy as np
 import pytest
-from small_runs import small
+from small_runs import NEEDS, small
 
 from dtn_jax.data.epochs.batches import CHUNK_STEPS
 from dtn_jax.data.sets.synthetic import known_answer
@@ -33,7 +33,8 @@ SMALL |= {"train__max_steps": STEPS, "data__batch_size": 128}
 def config(request, prepared_dir, tmp_path, monkeypatch):
     architecture = request.param
     if architecture not in FUNNELS:
-        return small(prepared_dir, **SMALL, model__architecture=architecture)
+        needs = NEEDS.get(architecture, {})
+        return small(prepared_dir, **SMALL, **needs, model__architecture=architecture)
     monkeypatch.setattr(known_answer, "truth", lambda spec: {})  # which takes long
     funnel = {"data__dataset": "synthetic", "data__options": "rows=4000,ids=20000"}
     return small(str(tmp_path), **SMALL, **funnel, model__architecture=architecture)

@@ -95,7 +95,7 @@ class INFNet(Architecture):
         hidden = nn.relu(dense(self.hidden, self.dtype, name=f"{name}_hidden")(x))
         return dense(size, self.dtype, name=name)(hidden)
 
-    def _learned(self, name: str, count: int, rows: int, width: int) -> Array:
+    def _learned(self, name: str, count: int, rows: Any, width: int) -> Array:
         init, exact = nn.initializers.glorot_uniform(), at_least_float32(self.dtype)
         tokens = self.param(name, init, (count, width), exact).astype(self.dtype)
         return jnp.broadcast_to(tokens[None], (rows, count, width))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from toy_steps import STEPS, batches, build, config, first_state, leaves, placed_run, run
 
-from dtn_jax import optimizers
+from dtn_jax.run import optimizers
 from dtn_jax.run.step import make_train_chunk, make_train_step
 
 DECAY = 0.7

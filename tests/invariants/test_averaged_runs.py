@@ -10,7 +10,8 @@ from small_runs import CutError, assert_same_run, cut_after, last_state, logged,
 from dtn_jax.analysis.finished import best_state
 from dtn_jax.export import model_folder
 from dtn_jax.export.write import export_run
-from dtn_jax.run import build_run, measure, score_split, start_from
+from dtn_jax.run import start_from
+from dtn_jax.run.run import build_run, measure, score_split
 from dtn_jax.run.train import train
 
 AVERAGE = {"train__average": 0.9}

@@ -64,7 +64,7 @@ def logged(workdir):
 def last_state(config, workdir):
     run = build_run(config)
     like = create_state(run.config, run.model, run.plan)
-    state, progress = Checkpoints(pathlib.Path(workdir)).restore(like)
+    state, progress = Checkpoints(pathlib.Path(workdir), run.plan).restore(like)
     return jax.tree.map(np.asarray, state.replace(key=None)), progress
 
 

@@ -18,10 +18,8 @@ import importlib.util
 import json
 import os
 import pathlib
-import queue
 import re
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,10 +30,9 @@ from dtn_jax.shared_files import write_whole
 
 NOT_NUMBERS = ("kind", "step", "epoch", "day")
 PROJECT = "dtn_jax"  # unless MLFLOW_EXPERIMENT_NAME or WANDB_PROJECT names one
-MOST = 10_000  # records that wait for a slow tracker; more are dropped
-WAIT = 60.0  # seconds for a tracker to end, when the run has
-INTERRUPTED_WAIT = 1.0  # when it was interrupted or failed
-BATCH, LONGEST = 100, 500  # parameters in one call to MLflow, characters of one
+PARAMETERS = 100  # in one call to MLflow
+LONGEST = 500  # characters of one
+WAIT = 60  # seconds for W&B to start, and to end
 # Nothing is sent anywhere but to the server that is named, and one that does not answer is given
 # up soon.
 QUIET = {
@@ -116,8 +113,8 @@ class MLflow:
         self.run = self.client.create_run(experiment, run_name=folder.name).info.run_id
         write_whole(kept, self.run)
         params = [entities.Param(self._name(k), str(v)[:LONGEST]) for k, v in config.items()]
-        for start in range(0, len(params), BATCH):
-            self.client.log_batch(self.run, params=params[start : start + BATCH])
+        for start in range(0, len(params), PARAMETERS):
+            self.client.log_batch(self.run, params=params[start : start + PARAMETERS])
 
     def log(self, record: Mapping) -> None:
         self._metrics(numbers(record), record["step"])
@@ -164,7 +161,13 @@ class WandB:
             mode=mode,
             resume="allow" if known and mode == "online" else None,
             reinit="create_new",
-            settings=wandb.Settings(console="off", disable_git=True, disable_code=True),
+            settings=wandb.Settings(
+                console="off",
+                disable_git=True,
+                disable_code=True,
+                init_timeout=WAIT,
+                finish_timeout=WAIT,
+            ),
         )
         # A resumed run logs some steps again, which W&B's own counter would refuse.
         self.run.define_metric("*", step_metric="step")
@@ -203,55 +206,33 @@ class TrackerOptions:
     )
 
 
-class Background:
-    """A tracker in a thread of its own, where it can neither end a run nor hold it up.
-
-    What the tracker raises becomes one warning, after which it is left alone.
-    """
+class Guarded:
+    """A tracker that cannot end a run: what it raises becomes one warning, after which it is left
+    alone."""
 
     def __init__(self, name: str, make: type, *given: object):
         self.name, self.failed = name, False
-        self.calls: queue.Queue = queue.Queue(MOST)
-        self.thread = threading.Thread(target=self._work, args=(make, given), daemon=True)
-        self.thread.start()
+        self.tracker = self._try(make, *given)
 
     def log(self, record: Mapping) -> None:
-        self._call("log", record)
+        self._try("log", record)
 
     def finish(self, results: Mapping, files: Sequence[pathlib.Path]) -> None:
-        self._call("finish", results, files)
+        self._try("finish", results, files)
 
     def close(self) -> None:
-        """Waits for it, not for long."""
-        self._call()
-        self.thread.join(WAIT if sys.exc_info()[0] is None else INTERRUPTED_WAIT)
-        if self.thread.is_alive():
-            self._fail("it did not end in time")
+        self._try("close")
 
-    def _call(self, *what: object) -> None:
+    def _try(self, call: type | str, *given: object) -> object:
         try:
             if not self.failed:
-                self.calls.put_nowait(what)
-        except queue.Full:
-            self._fail(f"{MOST:,} records wait for it")
-
-    def _work(self, make: type, given: Sequence[object]) -> None:
-        try:
-            tracker = make(*given)
-            while what := self.calls.get():
-                if self.failed:
-                    break
-                getattr(tracker, what[0])(*what[1:])
-            tracker.close()
+                return (getattr(self.tracker, call) if isinstance(call, str) else call)(*given)
         except Exception as error:  # whatever a tracker's package raises
-            self._fail(f"{type(error).__name__}: {str(error)[:300]}")
-
-    def _fail(self, why: str) -> None:
-        if not self.failed:
             self.failed = True
             print(
-                f"warning: tracker {self.name} failed, and the run goes on without it ({why}). All "
-                "numbers are in the run's metrics.jsonl and results.json",
+                f"warning: tracker {self.name} failed, and the run goes on without it "
+                f"({type(error).__name__}: {str(error)[:300]}). All numbers are in the run's "
+                "metrics.jsonl and results.json",
                 file=sys.stderr,
             )
 
@@ -273,9 +254,9 @@ def read_trackers(text: str) -> list[str]:
     return names
 
 
-def started(text: str, folder: pathlib.Path, config: Mapping, step: int) -> list[Background]:
+def started(text: str, folder: pathlib.Path, config: Mapping, step: int) -> list[Guarded]:
     """The trackers that `train.trackers` names, for a run that has done `step` steps."""
     names = read_trackers(text)
     for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)
-    return [Background(name, TRACKERS[name][0], folder, config, step) for name in names]
+    return [Guarded(name, TRACKERS[name][0], folder, config, step) for name in names]

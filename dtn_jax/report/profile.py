@@ -72,7 +72,9 @@ class Profile:
         if processes.is_first():
             jax.profiler.stop_trace()
             steps = f"{self.recorded} step{'s' if self.recorded > 1 else ''}"
-            screen.say(f"A trace of {steps} is in {self.folder}; to look at it: {VIEWER} {self.folder}")
+            screen.say(
+                f"A trace of {steps} is in {self.folder}; to look at it: {VIEWER} {self.folder}"
+            )
 
     def __enter__(self):
         return self

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 from dtn_jax.report import pictures, screen, terminal
 from dtn_jax.report.grid import LATEX, Grid, in_latex
-from dtn_jax.report.html import formatted
 from dtn_jax.report.markdown import escaped, one_line, prose, table
 from dtn_jax.report.progress_bar import ProgressBar
+from dtn_jax.report.sections import marked
 from dtn_jax.schema import Field, Schema, Task
 
 NAMES = [
@@ -77,7 +77,7 @@ def test_html_has_no_tag_of_a_name(name):
             self.found += (tag,)
 
     parser = Tags()
-    parser.feed(formatted(f"`{name}` **{name}** {name}"))
+    parser.feed(marked(f"`{name}` **{name}** {name}"))
     assert set(parser.found) <= {"code", "b"}
 
 

@@ -39,8 +39,8 @@ def write(data: Prepared, html: str = "") -> None:
     own = data.folder.parent / f"{data.schema.name}_description.html"
     path = (pathlib.Path(html).expanduser() if html else own).absolute()
     found = describe(data)
-    place = Section("", [f"The set lies in {found.folder}"])
-    text = page(f"{found.schema.name}: description", [*sections(found, drawn=True), place])
+    place = Section("", [f"The set lies in {data.folder}"])
+    text = page(f"{data.schema.name}: description", [*sections(found, drawn=True), place])
     for piece in terminal(sections(found), WIDE):
         screen.show(piece)
     try:

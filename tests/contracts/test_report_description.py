@@ -12,9 +12,8 @@ from own_log import SCHEMA, log, prepared
 
 from dtn_jax.data.describe.describe import describe
 from dtn_jax.data.prepare import prepare
-from dtn_jax.report.description import overview
 from dtn_jax.report.description.pictures import PICTURES
-from dtn_jax.report.description.sections import sections
+from dtn_jax.report.description.sections import remarks, sections
 from dtn_jax.report.sections import page as page_of
 from dtn_jax.report.sections import terminal
 
@@ -53,7 +52,7 @@ class Tags(html.parser.HTMLParser):
 
 
 def as_page(found):
-    return page_of(found.schema.name, sections(found, drawn=True))
+    return page_of(found.data.schema.name, sections(found, drawn=True))
 
 
 def printed(found, width=80):
@@ -84,7 +83,7 @@ def test_the_page_needs_no_network_and_runs_nothing(nasty):
 
 def test_what_to_look_at_comes_first(nasty):
     """In the page; in a terminal, whose end is seen, it comes last."""
-    ((what, why),) = (remark for remark in overview.remarks(nasty) if "leak" in remark[0])
+    ((what, why),) = (remark for remark in remarks(nasty) if "leak" in remark[0])
     assert what == "suspected leak: <img src=x> tells order@all"
     assert "AUC of 1.0000" in why
     texts = Tags(as_page(nasty)).texts

@@ -2,12 +2,14 @@
 
 import dataclasses
 
+import polars as pl
 import pytest
 from own_log import SCHEMA, log
 from shop import prepare as prepare_shop
 from shop import shop_splits
 
 from dtn_jax.cli import prepare
+from dtn_jax.data.describe import labels
 from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
 from dtn_jax.report.description.overview import unknown_ids, unknown_share
@@ -90,6 +92,28 @@ def test_own_logs_are_described_once_they_are_prepared(tmp_path, capsys, monkeyp
     assert f"With pictures: {page}" in capsys.readouterr().out
     assert page.exists()
     prepare.main(describe)  # the page is no part of the set, whose checksums still hold
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_label_that_is_the_same_in_all_of_train_is_told(tmp_path, monkeypatch, capsys, label):
+    """Though it varies in test, and in a later block."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(labels, "BLOCKS", 1)
+    last = pl.int_range(pl.len()) >= pl.len() - 100
+    late = pl.int_range(pl.len()) >= 5000
+    log().with_columns(
+        order=pl.when(last).then(1 - label).otherwise(label), click=late.cast(int)
+    ).write_parquet("log.parquet")
+    schema = SCHEMA.replace("order: {upstream: [click], also_report: [click]}", "order:")
+    (tmp_path / "shop.yaml").write_text(schema)
+    command = ["--schema=shop.yaml", "--data_dir=data"]
+    prepare.main([*command, "--input=log.parquet"])
+    shown = capsys.readouterr().out
+    assert f"task 'order': all 9,600 labels in train are {label}: there is nothing" in shown
+    assert "task 'click'" not in shown
+    prepare.main([*command, "--describe"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"order@all does not vary: {9600 * label:,} of 9,600 rows of train are positive" in shown
 
 
 @pytest.mark.parametrize(

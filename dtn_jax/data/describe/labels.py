@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import polars as pl
 
+from dtn_jax.data.epochs.reader import SplitReader
+from dtn_jax.data.prepared import Prepared
 from dtn_jax.interface import Batch
 from dtn_jax.metrics.rates import wilson
 from dtn_jax.metrics.spaces import space_mask
@@ -18,6 +20,7 @@ from dtn_jax.shapes import Bool, Shaped
 
 QUANTILES = {"1 %": 0.01, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "99 %": 0.99}
 MOST_DAYS = 120  # periods of a long log that are shown
+BLOCKS = 64  # that are read at once
 WIDTHS = (1, 7, 28, 91, 364)  # days of a period
 
 
@@ -41,6 +44,21 @@ def by_split(
     for found in zip(*(in_spaces(rows, schema, kind) for rows in samples.values()), strict=True):
         for (key, mask, label), (split, rows) in zip(found, samples.items(), strict=True):
             yield key, split, rows, mask, label
+
+
+def constant(data: Prepared) -> dict[str, tuple[int, int]]:
+    """{binary task whose known labels are the same in all of train: (that label, how many)}; blocks
+    are read until every label has varied."""
+    reader, tasks = SplitReader(data, "train"), data.schema.tasks
+    binary = np.array([task.kind == "binary" for task in tasks])
+    counts = np.zeros((2, len(tasks)), np.int64)
+    for start in range(0, len(reader.starts) - 1, BLOCKS):
+        rows = reader.read(np.arange(start, min(start + BLOCKS, len(reader.starts) - 1)))
+        counts += [(rows.label_mask & (rows.labels == one)).sum(axis=0) for one in (0, 1)]
+        if counts[:, binary].all():
+            break
+    alike = np.flatnonzero(binary & ((counts > 0).sum(axis=0) == 1))
+    return {tasks[n].name: (int(counts[1, n] > 0), int(counts[:, n].sum())) for n in alike}
 
 
 def rates(samples: Mapping[str, Batch], schema: Schema) -> pl.DataFrame:

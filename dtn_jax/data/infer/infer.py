@@ -72,8 +72,9 @@ class Draft:
     input: InputSpec
     notes: list[str] = dataclasses.field(default_factory=list)
 
-    def text(self, name: str, looked: str) -> str:
-        """The schema file of a data set of this name, and at which rows was looked."""
+    def text(self, name: str, looked: str, format: str = "") -> str:
+        """The schema file of a data set of this name, at which rows was looked, and the format that
+        the files' names do not tell."""
         time, group, given = self.time, self.group, self.input
         when = {"column": quoted(time.name), **time.options}
         when = _options(when) if time.options else quoted(time.name)
@@ -85,7 +86,8 @@ class Draft:
         ]
         apart = json.dumps(given.separator) if given.separator != InputSpec().separator else ""
         missing = [json.dumps(word) for word in given.missing]
-        input = {key: v for key, v in (("separator", apart), ("missing", missing)) if v}
+        input = {"format": format, "separator": apart, "missing": missing}
+        input = {key: value for key, value in input.items() if value}
         left = [(_entry(f), f"    {f.reason}", f"    {f.facts}") for f in self.fields if f.reason]
         left = [f"  # {clean(line)}" for three in left for line in three if line.strip()]
         return TEXT.format(
@@ -143,6 +145,7 @@ def infer(
     input: Sequence[str],
     out: str | pathlib.Path,
     *,
+    format: str = "",
     labels: Sequence[str] = (),
     time: str = "",
     group: str = "",
@@ -153,6 +156,7 @@ def infer(
     Args:
       input: files, globs or folders.
       out: the schema file.
+      format: of the files, whatever their suffixes; '' goes by these.
       labels: columns; empty: they are guessed.
       time, group: columns; '': they are guessed.
       replace: whether another file at `out` is overwritten.
@@ -162,11 +166,11 @@ def infer(
         found, or another file is at `out`.
     """
     out = pathlib.Path(out)
-    files = raw_files.find(list(input))
+    files = raw_files.find(list(input), format)
     sample = read(files, how_read(files[0]))
     result = draft(sample, labels, time, group)
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", out.stem).lstrip("_-") or "logs"
-    text = result.text(name, sample.size)
+    text = result.text(name, sample.size, format)
     schema_file.loads(text, str(out))
     progress.say("\n".join(result.summary(sample.size)))
     if out.exists() and not replace and out.read_bytes() != text.encode():

@@ -14,7 +14,6 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from dtn_jax.data.describe import leaks
 from dtn_jax.data.describe.describe import Description
@@ -30,6 +29,7 @@ from dtn_jax.report.pictures import (
     day_ticks,
     named_lines,
     percents,
+    powers,
     whole_numbers,
 )
 
@@ -98,12 +98,6 @@ def _marks(title: str, table: pl.DataFrame, splits: Sequence[str], every: int = 
     return figure
 
 
-def _logarithmic(axes: Axes, low: float, high: float) -> None:
-    axes.set_xscale("log")
-    axes.set_xlim(low, high)
-    axes.xaxis.set_minor_formatter(NullFormatter())
-
-
 def rates(found: Description) -> Figure | None:
     """The rate of each binary label in each split, with its interval; by weight where negatives
     were sampled, so that train's is to be compared with the others."""
@@ -122,9 +116,10 @@ def rates(found: Description) -> Figure | None:
     figure = _marks(title, table, list(found.data.rows))
     some = table.filter(pl.col("value") > 0)["value"]
     if figure and len(some) and some.max() > 20 * some.min():
-        _logarithmic(figure.axes[0], some.min() / 2, None)
-        figure.axes[0].xaxis.set_major_locator(LogLocator(subs=(1, 3)))
-        percents(figure.axes[0].xaxis)
+        (axes,) = figure.axes
+        axes.set(xscale="log", xlim=(some.min() / 2, None))
+        powers(axes.xaxis, (1, 3))
+        percents(axes.xaxis)
     return figure
 
 
@@ -138,8 +133,8 @@ def drifts(found: Description) -> Figure | None:
         (axes,), high = figure.axes, max(1.0, 1.2 * table["psi"].max())
         axes.axvspan(SOME, STRONG, color=COLOURS[4], alpha=0.2, linewidth=0)
         axes.axvspan(STRONG, high, color=COLOURS[1], alpha=0.2, linewidth=0)
-        _logarithmic(axes, 0.9 * LEAST, high)
-        axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+        axes.set(xscale="log", xlim=(0.9 * LEAST, high))
+        powers(axes.xaxis, (1,))
         axes.set_xlabel(f"PSI; shaded: from {SOME} some drift, from {STRONG} strong", fontsize=9)
     return figure
 

@@ -3,8 +3,8 @@
 A tracker has three methods, and is made when a run begins or goes on:
 
     Tracker(folder, config, step)    the run's workdir, its flat config, the steps that are done
-    log(record)                      a record of metrics.jsonl: kind, step, epoch and numbers
-    finish(results, files)           results.json, and the files that are worth keeping
+    log(numbers, step)               {name: number}: `numbers` of a record, or `final` ones
+    keep(files)                      of a run that has finished, which are worth keeping
     close()
 
 The run's folder is the truth: a tracker that fails warns once, and the run goes on without it. A
@@ -75,13 +75,12 @@ class TensorBoard:
         if not step:
             self.writer.add_text("config", f"    {json.dumps(config, indent=1, default=str)}")
 
-    def log(self, record: Mapping) -> None:
-        for name, value in numbers(record).items():
-            self.writer.add_scalar(name, value, record["step"])
+    def log(self, numbers: Mapping[str, float], step: int) -> None:
+        for name, value in numbers.items():
+            self.writer.add_scalar(name, value, step)
 
-    def finish(self, results: Mapping, files: Sequence[pathlib.Path]) -> None:
-        for name, value in final(results):
-            self.writer.add_scalar(name, value, results["steps"])
+    def keep(self, files: Sequence[pathlib.Path]) -> None:
+        """They are in the workdir."""
 
     def close(self) -> None:
         self.writer.close()
@@ -116,22 +115,18 @@ class MLflow:
         for start in range(0, len(params), PARAMETERS):
             self.client.log_batch(self.run, params=params[start : start + PARAMETERS])
 
-    def log(self, record: Mapping) -> None:
-        self._metrics(numbers(record), record["step"])
+    def log(self, numbers: Mapping[str, float], step: int) -> None:
+        now, metric = int(1000 * time.time()), self.entities.Metric
+        metrics = [metric(self._name(name), v, now, step) for name, v in numbers.items()]
+        self.client.log_batch(self.run, metrics=metrics)
 
-    def finish(self, results: Mapping, files: Sequence[pathlib.Path]) -> None:
-        self._metrics(dict(final(results)), results["steps"])
+    def keep(self, files: Sequence[pathlib.Path]) -> None:
         for path in files:
             self.client.log_artifact(self.run, str(path))
         self.status = "FINISHED"
 
     def close(self) -> None:
         self.client.set_terminated(self.run, self.status)
-
-    def _metrics(self, values: Mapping[str, float], step: int) -> None:
-        now, metric = int(1000 * time.time()), self.entities.Metric
-        metrics = [metric(self._name(name), v, now, step) for name, v in values.items()]
-        self.client.log_batch(self.run, metrics=metrics)
 
     @staticmethod
     def _name(text: str) -> str:
@@ -174,11 +169,10 @@ class WandB:
         if not known:
             write_whole(kept, identifier)
 
-    def log(self, record: Mapping) -> None:
-        self.run.log({**numbers(record), "step": record["step"]})
+    def log(self, numbers: Mapping[str, float], step: int) -> None:
+        self.run.log({**numbers, "step": step})
 
-    def finish(self, results: Mapping, files: Sequence[pathlib.Path]) -> None:
-        self.run.summary.update(dict(final(results)))
+    def keep(self, files: Sequence[pathlib.Path]) -> None:
         for path in files:
             self.run.save(str(path), base_path=str(path.parent), policy="now")
 
@@ -215,10 +209,13 @@ class Guarded:
         self.tracker = self._try(make, *given)
 
     def log(self, record: Mapping) -> None:
-        self._try("log", record)
+        """Takes a record of metrics.jsonl: kind, step, epoch and numbers."""
+        self._try("log", numbers(record), record["step"])
 
     def finish(self, results: Mapping, files: Sequence[pathlib.Path]) -> None:
-        self._try("finish", results, files)
+        """Takes results.json, and the files that are worth keeping."""
+        self._try("log", dict(final(results)), results["steps"])
+        self._try("keep", files)
 
     def close(self) -> None:
         self._try("close")

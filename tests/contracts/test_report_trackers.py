@@ -97,8 +97,8 @@ class Full:
             raise ConnectionError("no server")
         self.calls = []
 
-    def log(self, record):
-        self.calls.append(record)
+    def log(self, numbers, step):
+        self.calls.append(numbers)
         raise OSError("the disk is full")
 
 

@@ -27,7 +27,6 @@ class Section:
       title: '' continues the section before.
       texts: paragraphs; in Markdown `code` and **bold** are marks.
       grids: tables.
-      more: tables that are too wide or too long for a terminal.
       pictures: {what it shows: a PNG's content, or the address of its file}.
       marked: whether the texts are notes, small, with marks in HTML too.
     """
@@ -35,12 +34,8 @@ class Section:
     title: str
     texts: Sequence[str] = ()
     grids: Sequence[Grid] = ()
-    more: Sequence[Grid] = ()
     pictures: Mapping[str, bytes | str] = dataclasses.field(default_factory=dict)
     marked: bool = False
-
-    def tables(self) -> list[Grid]:
-        return [*self.grids, *self.more]
 
 
 def terminal(
@@ -62,7 +57,7 @@ def markdown(sections: Sequence[Section], level: int = 2) -> str:
     for section in sections:
         parts += [f"{'#' * level} {prose(section.title)}"] if section.title else []
         parts += [prose(text) for text in section.texts]
-        for grid in section.tables():
+        for grid in section.grids:
             parts += [f"{prose(grid.title)}:"] if grid.title else []
             parts.append(grid.markdown().rstrip())
             parts += [prose(line) for line in grid.note.split("\n") if line]

@@ -6,7 +6,7 @@ much to be taken in at a glance is left out, and the title says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -240,13 +240,3 @@ def _hundredths(share: float) -> str:
     if 0 < share < 5e-5:
         return "<.01"
     return f"{100 * share:.2g}" if share < 0.995 else f"{100 * share:.0f}"
-
-
-PICTURES: Mapping[str, Callable[[Description], Figure | None]] = {
-    "rates": rates,
-    "days": days,
-    "pairs": pairs,
-    "alone": alone,
-    "drift": drifts,
-    "unknown": unknown,
-}

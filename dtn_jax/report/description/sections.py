@@ -12,15 +12,13 @@ from dtn_jax.data.describe import leaks
 from dtn_jax.data.describe.describe import Description
 from dtn_jax.data.describe.fields import SOME, STRONG
 from dtn_jax.data.describe.labels import MOST_DAYS, QUANTILES, shown_days
-from dtn_jax.report.description import overview
+from dtn_jax.report.description import overview, pictures
 from dtn_jax.report.description.overview import NAMED, cuts_line, most, number, rows_line, share
-from dtn_jax.report.description.pictures import PICTURES
 from dtn_jax.report.grid import Grid
 from dtn_jax.report.pictures import png
 from dtn_jax.report.sections import Section
 
 FEW = 15  # rows of a long table that a terminal shows
-WIDEST = 7  # labels whose pairs a terminal has room for
 MUCH = 0.3  # a share that is remarked on
 UNKNOWN_IDS = (
     "Ids and values of train, before rare ones become the unknown id; fields that share a table "
@@ -104,8 +102,8 @@ def sections(found: Description, drawn: bool = False) -> list[Section]:
 
 
 def _with_pictures(section: Section, found: Description) -> Section:
-    """Pictures that are named by their addresses, drawn."""
-    figures = {text: PICTURES[name](found) for text, name in section.pictures.items()}
+    """A section whose pictures are functions that draw them, drawn."""
+    figures = {text: draw(found) for text, draw in section.pictures.items()}
     drawn = {text: png(figure) for text, figure in figures.items() if figure is not None}
     return dataclasses.replace(section, pictures=drawn)
 
@@ -188,8 +186,8 @@ def rates(found: Description) -> Iterator[Section]:
     ]
     some = not found.rates.is_empty()
     texts = ["How often each label is positive, with Wilson's 95 % interval."] * some
-    pictures = {"positive rates by label and split": "rates"} if some else {}
-    yield Section("Labels", texts, grids, pictures=pictures)
+    drawn = {"positive rates by label and split": pictures.rates} if some else {}
+    yield Section("Labels", texts, grids, drawn)
 
 
 def days(found: Description) -> Iterator[Section]:
@@ -216,8 +214,8 @@ def days(found: Description) -> Iterator[Section]:
         f"Fewest rows: {low}; most: {high}.",
     ]
     texts = texts if width > 1 else texts[::2]
-    more = grid(periods.select(pl.col("date").alias("day"), "key", text.alias("text")))
-    yield Section("Days", texts, more=more, pictures={"rows and rates by day": "days"})
+    table = periods.select(pl.col("date").alias("day"), "key", text.alias("text"))
+    yield Section("Days", texts, grid(table, shown=FEW), {"rows and rates by day": pictures.days})
 
 
 def pairs(found: Description) -> Iterator[Section]:
@@ -228,18 +226,16 @@ def pairs(found: Description) -> Iterator[Section]:
         *grid(table.select("where", "other", "given"), title=given),
         *grid(table.select("where", "other", "phi"), title="Correlation (phi)"),
     ]
-    small = len(table) <= WIDEST**2
     texts = ["How labels go together in train, where both are known."]
-    picture = {"how labels go together": "pairs"}
     if grids:
-        yield Section("Pairs of labels", texts, grids * small, grids * (not small), picture)
+        yield Section("Pairs of labels", texts, grids, {"how labels go together": pictures.pairs})
 
 
 def alone(found: Description) -> Iterator[Section]:
     """What each field tells of a label by itself."""
     texts = [ALONE] if found.suspects else [ALONE, "No field is a suspect."]
     if grids := grid(found.told, shown=FEW):
-        yield Section("Suspects of leaks", texts, grids, pictures={"AUC of single fields": "alone"})
+        yield Section("Suspects of leaks", texts, grids, {"AUC of single fields": pictures.alone})
 
 
 def drifts(found: Description) -> Iterator[Section]:
@@ -257,7 +253,8 @@ def drifts(found: Description) -> Iterator[Section]:
                 shown=FEW,
             )
     if grids:
-        yield Section("Drift", [DRIFT], grids, pictures={"drift from train by field": "drift"})
+        drawn = {"drift from train by field": pictures.drifts}
+        yield Section("Drift", [DRIFT], grids, drawn)
 
 
 def fields(found: Description) -> Iterator[Section]:
@@ -268,7 +265,7 @@ def fields(found: Description) -> Iterator[Section]:
         dataclasses.replace(kept, note=" ".join(filter(None, notes))),
         *grid(found.spread, title="How values are spread over ids", note=SPREAD, shown=40),
     ]
-    yield Section("Fields", (), grids, pictures={"unknown values by field": "unknown"})
+    yield Section("Fields", (), grids, {"unknown values by field": pictures.unknown})
 
 
 def new_ids(found: Description) -> Iterator[Section]:

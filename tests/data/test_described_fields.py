@@ -49,11 +49,11 @@ def test_counts_of_a_huge_table_are_those_of_a_small_one():
     ids = draw.integers(-1, 40, (500, 3)).astype(np.int32)
     new = draw.integers(-1, 60, (500, 3)).astype(np.int32)  # some train lacks
     moved = [np.where(own < 0, -1, own + 2**30) for own in (ids, new)]
-    rows, ones = np.arange(500), draw.random(500) < 0.4
-    label = leaks.Label("click", (rows, rows), (ones, ones))
+    ones = np.tile(draw.random(500) < 0.4, 2)
+    label = leaks.Label("click", (np.arange(500), np.arange(500, 1000)), ones)
     small, huge = (
-        leaks.alone("f", [leaks.Values(leaks.VALUE, *values)], [label])
-        for values in ((60, ids, new), (2**31 - 1, *moved))
+        leaks.alone("f", [leaks.Values(leaks.VALUE, size, np.concatenate(both))], [label])
+        for size, both in ((60, (ids, new)), (2**31 - 1, moved))
     )
     assert small == huge
 

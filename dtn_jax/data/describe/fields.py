@@ -20,6 +20,7 @@ which have a bin each.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import jax
@@ -96,13 +97,15 @@ def alone(
 
 
 def _labels(train: Batch, validation: Batch, schema: Schema, by_weight: bool) -> list[Label]:
+    """Of train's rows, and after them those of validation."""
     own = {f"{task.name}@{task.space}" for task in schema.tasks}
-    pair = (in_spaces(rows, schema, "binary") for rows in (train, validation))
+    none = {"ids": np.empty((0, 0), np.int32), "numeric": np.empty((0, 0), np.float32)}
+    slim = (dataclasses.replace(rows, **none) for rows in (train, validation))
+    both, count = jax.tree.map(lambda *a: np.concatenate(a), *slim), len(train.ids)
     found = []
-    for (key, *first), (_, *second) in zip(*pair, strict=True):
-        rows = tuple(np.flatnonzero(mask) for mask in (first[0], second[0]))
-        ones = first[1][rows[0]], second[1][rows[1]]
-        label = Label(key, rows, ones, train.sample_weight[rows[0]] if by_weight else None)
+    for key, mask, ones in in_spaces(both, schema, "binary"):
+        rows = np.flatnonzero(mask[:count]), count + np.flatnonzero(mask[count:])
+        label = Label(key, rows, ones, both.sample_weight if by_weight else None)
         found += [label] if key in own and label.enough else []
     return found
 
@@ -110,15 +113,15 @@ def _labels(train: Batch, validation: Batch, schema: Schema, by_weight: bool) ->
 def _values(field: Field, schema: Schema, samples: Sequence[Batch]) -> Iterable[Values]:
     """What a field's labels are told by."""
     slots = slots_of(schema)
-    ids = [rows.ids[:, slots[field.name]] for rows in samples]
     for rows, own, entry in _ids(field, schema, samples, leaks.BUCKETS):
-        yield Values(leaks.VALUE, rows, *own, entry)
-    counts = [(own > 0).sum(axis=1, keepdims=True) for own in ids]
-    if any(len(np.unique(own)) > 1 for own in counts):
-        yield Values(leaks.KNOWN if field.slots == 1 else leaks.COUNT, field.slots + 1, *counts)
+        yield Values(leaks.VALUE, rows, np.concatenate(own), entry)
+    ids = np.concatenate([rows.ids[:, slots[field.name]] for rows in samples])
+    counts = (ids > 0).sum(axis=1, keepdims=True)
+    if len(np.unique(counts)) > 1:
+        yield Values(leaks.KNOWN if field.slots == 1 else leaks.COUNT, field.slots + 1, counts)
     if field.target:
-        targets = [rows.ids[:, slots[field.target]] for rows in samples]
-        yield Values(leaks.TARGET, 3, *map(_listed, ids, targets))
+        target = np.concatenate([rows.ids[:, slots[field.target]] for rows in samples])
+        yield Values(leaks.TARGET, 3, _listed(ids, target))
 
 
 def _ids(

@@ -60,20 +60,21 @@ class Label:
 
     Attributes:
       key: its name.
-      rows: the rows that have it, of those that are fitted and of those that are scored.
-      ones: of these, where it is 1.
-      weights: of the rows that are fitted; None is 1.
+      rows: those that have it and are fitted, and those that have it and are scored.
+      ones: where it is 1, of all rows.
+      weights: of all rows, where these are fitted; None is 1.
     """
 
     key: str
     rows: tuple[Int[np.ndarray, " F"], Int[np.ndarray, " S"]]
-    ones: tuple[Bool[np.ndarray, " F"], Bool[np.ndarray, " S"]]
-    weights: Float[np.ndarray, " F"] | None = None
+    ones: Bool[np.ndarray, " B"]
+    weights: Float[np.ndarray, " B"] | None = None
 
     @property
     def enough(self) -> bool:
         """Whether there are FEWEST rows of each class."""
-        return all(min(ones.sum(), len(ones) - ones.sum()) >= FEWEST for ones in self.ones)
+        sides = (self.ones[rows] for rows in self.rows)
+        return all(min(ones.sum(), (~ones).sum()) >= FEWEST for ones in sides)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,19 +83,17 @@ class Values:
 
     Attributes:
       by: as of Alone.
-      rows: ids are below this.
-      fitted: the ids, -1 is padding.
-      scored: those of the rows that are scored; None: the same, whose halves a label's rows name.
+      size: ids are below this.
+      ids: of all rows; -1 is padding.
       entry: as of Alone.
-      numbers: of the rows that are scored, whose order is tried as well; NaN is not known.
+      numbers: whose order is tried as well; NaN is not known.
     """
 
     by: str
-    rows: int
-    fitted: Int[np.ndarray, "B S"]
-    scored: Int[np.ndarray, "V S"] | None = None
+    size: int
+    ids: Int[np.ndarray, "B S"]
     entry: int | None = None
-    numbers: Float[np.ndarray, " V"] | None = None
+    numbers: Float[np.ndarray, " B"] | None = None
 
 
 def alone(field: str, columns: Iterable[Values], labels: Sequence[Label]) -> list[Alone]:
@@ -102,15 +101,16 @@ def alone(field: str, columns: Iterable[Values], labels: Sequence[Label]) -> lis
     the one that is best where it is fitted."""
     best: dict[tuple[str, str], tuple[float, Alone]] = {}
     for column in columns:
-        given = [column.fitted] if column.scored is None else [column.fitted, column.scored]
-        known, ids = coded(given, column.rows)
+        known, (ids,) = coded([column.ids], column.size)
         for label in labels:
-            (fit_rows, rows), (fit_ones, ones) = label.rows, label.ones
-            fit = fitted(ids[0][fit_rows], fit_ones, len(known), label.weights)
+            own, rows = label.rows
+            ones, weights = label.ones[rows], label.weights
+            weights = None if weights is None else weights[own]
+            fit = fitted(ids[own], label.ones[own], len(known), weights)
             place, rank = (label.key, column.by), fit.auc()
             if column.entry is not None and place in best and rank <= best[place][0]:
                 continue
-            area = fit.rank(ids[-1][rows], ones)
+            area = fit.rank(ids[rows], ones)
             if column.numbers is not None:
                 area = max(area, _in_order(column.numbers[rows], ones))
             rank = area if column.entry is None else rank

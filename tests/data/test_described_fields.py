@@ -30,18 +30,6 @@ def test_unknown_values_are_what_train_lacks(told):
         unknown = {n: overview.unknown_share(data, split, by_name[n]) for n in ("user", "price")}
         assert unknown["user"] == pytest.approx(1 - rows["user"].is_in(kept).mean())
         assert unknown["price"] == pytest.approx(rows["price"].is_null().mean())
-    (user,), (tags,) = (found.spread.filter(field=name).to_dicts() for name in ("user", "tags"))
-    values = np.minimum(frames["train"]["tags"].list.len(), 4).sum()
-    assert tags["slots padded"] == pytest.approx(1 - values / (4 * len(frames["train"])))
-    assert user["rows of table in train"] == 1.0
-    assert user["median count"] == counts.filter(pl.col("count") >= 2)["count"].median()
-
-
-def test_how_values_are_spread():
-    train, schema = one_field([0, 1, 1, 1, 1, 5, 5, 7], np.zeros(8), rows=11)
-    entropy = -(0.5 * np.log(0.5) + 0.25 * np.log(0.25) + 2 * 0.125 * np.log(0.125))
-    effective = pytest.approx(np.exp(entropy))
-    assert fields.spread(schema, train).rows() == [("f", 0.3, 2.0, 0.5, effective, None)]
 
 
 def test_counts_of_a_huge_table_are_those_of_a_small_one():

@@ -34,7 +34,6 @@ class Description:
       missing: labels, by task and split.
       days: of a log; no rows elsewhere.
       pairs: of binary labels in train.
-      spread: of ids over their tables, in train.
       alone: what each field alone says of each binary label, the most first.
       field_drift, label_drift: from train to each other split.
       groups, mixed: of each split; no rows without groups, or from a sample.
@@ -49,7 +48,6 @@ class Description:
     missing: pl.DataFrame
     days: pl.DataFrame
     pairs: pl.DataFrame
-    spread: pl.DataFrame
     alone: Sequence[leaks.Alone]
     field_drift: pl.DataFrame
     label_drift: pl.DataFrame
@@ -131,7 +129,6 @@ def describe(data: Prepared, most_rows: int = MOST_ROWS) -> Description:
         missing=labels.missing(samples, schema, by_weight),
         days=labels.days(data.notes),
         pairs=labels.pairs(train, schema, by_weight),
-        spread=fields.spread(schema, train),
         alone=sorted(figures, key=lambda figure: -figure.auc),
         field_drift=pl.DataFrame([one for found in moved for one in found]),
         label_drift=pl.DataFrame(fields.label_drift(schema, samples, by_weight)),

@@ -25,7 +25,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
-import polars as pl
 from scipy.special import gammaincinv
 
 from dtn_jax.data.describe import leaks
@@ -49,35 +48,6 @@ def thinned(rows: Batch, most: int) -> Batch:
     """At most so many of the rows, evenly spread."""
     step = max(-(-len(rows.ids) // most), 1)
     return jax.tree.map(lambda array: array[::step], rows)
-
-
-def spread(schema: Schema, train: Batch) -> pl.DataFrame:
-    """How train's values are spread over the ids of each field that has some.
-
-    Columns: the field; the share of its table's rows, the unknown one aside, that occur; how often
-    the middle one of these does, 0 where there is none; the share of values that the most frequent
-    one has; how many equally frequent values would have the same entropy, exp(H); the share of a
-    list's slots that hold no value, else null.
-    """
-    records, places = [], slots_of(schema)
-    for field in schema.fields:
-        ids = train.ids[:, places[field.name]]
-        known, (counts,) = leaks.counted([ids], field.rows)
-        some, share = counts[known > 0], counts / max(counts.sum(), 1)
-        records.append(
-            {
-                "field": field.name,
-                "rows of table in train": len(some) / max(field.rows - 1, 1),
-                "median count": float(np.median(some)) if len(some) else 0.0,
-                "largest value": float(share.max(initial=0)),
-                "effective values": float(np.exp(-(share * np.log(share)).sum()))
-                if len(share)
-                else 0.0,
-                "slots padded": float((ids < 0).mean()) if field.slots > 1 else None,
-            }
-        )
-    ids = [field.name for field in schema.fields if not field.numbers]
-    return pl.DataFrame(records, infer_schema_length=None).filter(pl.col("field").is_in(ids))
 
 
 def alone(

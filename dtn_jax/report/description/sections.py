@@ -25,11 +25,6 @@ UNKNOWN_IDS = (
     "are counted together. With a row: the new ids that are frequent enough (min_count). Fallen "
     "out: ids of the older set that train does not have; they keep their rows."
 )
-SPREAD = (
-    "In train: the share of the table's rows that occur, how often the middle one of these does, "
-    "the share of values that the most frequent one has, and exp(entropy): as many equally "
-    "frequent values would be spread alike."
-)
 WEIGHTED = (
     "Rows count by their weights, of how many rows each one stands for, in regression labels, "
     "missing labels, correlations, suspects of leaks, drift, the column “by weight” and the rates "
@@ -50,12 +45,11 @@ MIXED = "Of the groups with a row there; GAUC is the mean over those with both c
 # How the columns of tables are written; others as text.
 COUNTS = ("rows", "positive", "groups", "ids", "new ids", "with a row", "fallen out")
 SHARES = ("rate", "from", "to", "by weight", "share", "given", "of train", "rows of those")
-SHARES += ("rows of table in train", "largest value", "slots padded", "values of new ids")
+SHARES += ("values of new ids",)
 WRITTEN: dict[str, Callable[[float], str]] = {
     **dict.fromkeys(COUNTS, "{:,}".format),
     **dict.fromkeys(SHARES, share),
-    **dict.fromkeys(("mean", "sd", "effective values", *QUANTILES), number),
-    "median count": "{:,.0f}".format,
+    **dict.fromkeys(("mean", "sd", *QUANTILES), number),
     "AUC": "{:.4f}".format,
     "phi": "{:+.2f}".format,
 }
@@ -258,14 +252,11 @@ def drifts(found: Description) -> Iterator[Section]:
 
 
 def fields(found: Description) -> Iterator[Section]:
-    """Their tables and unknown values, and how values are spread over ids."""
+    """Their tables and unknown values."""
     kept = overview.kept_fields(found.data)
     notes = (overview.UNKNOWN, overview.CUT if found.data.cut_shares() else "", kept.note)
-    grids = [
-        dataclasses.replace(kept, note=" ".join(filter(None, notes))),
-        *grid(found.spread, title="How values are spread over ids", note=SPREAD, shown=40),
-    ]
-    yield Section("Fields", (), grids, {"unknown values by field": pictures.unknown})
+    shown = dataclasses.replace(kept, note=" ".join(filter(None, notes)))
+    yield Section("Fields", (), [shown], {"unknown values by field": pictures.unknown})
 
 
 def new_ids(found: Description) -> Iterator[Section]:

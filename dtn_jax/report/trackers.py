@@ -13,6 +13,7 @@ new tracker is a class here and a line in TRACKERS.
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import importlib.util
 import json
@@ -200,30 +201,40 @@ class TrackerOptions:
     )
 
 
-class Guarded:
-    """A tracker that cannot end a run: what it raises becomes one warning, after which it is left
-    alone."""
+class Background:
+    """A tracker in a thread of its own, where it can neither end a run nor hold up its steps.
+
+    What the tracker raises becomes one warning, after which it is left alone.
+    """
 
     def __init__(self, name: str, make: type, *given: object):
-        self.name, self.failed = name, False
-        self.tracker = self._try(make, *given)
+        self.name, self.failed, self.tracker = name, False, None
+        self.thread = concurrent.futures.ThreadPoolExecutor(1)
+        self.thread.submit(self._try, make, *given)
 
     def log(self, record: Mapping) -> None:
         """Takes a record of metrics.jsonl: kind, step, epoch and numbers."""
-        self._try("log", numbers(record), record["step"])
+        self.thread.submit(self._try, "log", numbers(record), record["step"])
 
     def finish(self, results: Mapping, files: Sequence[pathlib.Path]) -> None:
         """Takes results.json, and the files that are worth keeping."""
-        self._try("log", dict(final(results)), results["steps"])
-        self._try("keep", files)
+        self.thread.submit(self._try, "log", dict(final(results)), results["steps"])
+        self.thread.submit(self._try, "keep", files)
 
     def close(self) -> None:
-        self._try("close")
+        """Waits until it has all."""
+        self.thread.submit(self._try, "close")
+        self.thread.shutdown()
 
-    def _try(self, call: type | str, *given: object) -> object:
+    def _try(self, what: type | str, *given: object) -> None:
+        """Makes the tracker, or calls its method of this name."""
         try:
-            if not self.failed:
-                return (getattr(self.tracker, call) if isinstance(call, str) else call)(*given)
+            if self.failed:
+                return
+            if isinstance(what, str):
+                getattr(self.tracker, what)(*given)
+            else:
+                self.tracker = what(*given)
         except Exception as error:  # whatever a tracker's package raises
             self.failed = True
             print(
@@ -251,9 +262,9 @@ def read_trackers(text: str) -> list[str]:
     return names
 
 
-def started(text: str, folder: pathlib.Path, config: Mapping, step: int) -> list[Guarded]:
+def started(text: str, folder: pathlib.Path, config: Mapping, step: int) -> list[Background]:
     """The trackers that `train.trackers` names, for a run that has done `step` steps."""
     names = read_trackers(text)
     for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)
-    return [Guarded(name, TRACKERS[name][0], folder, config, step) for name in names]
+    return [Background(name, TRACKERS[name][0], folder, config, step) for name in names]

@@ -7,7 +7,7 @@ import pytest
 
 from dtn_jax.errors import UserError
 from dtn_jax.report import trackers
-from dtn_jax.report.trackers import Guarded, numbers
+from dtn_jax.report.trackers import Background, numbers
 
 CONFIG = {"seed": 3, "model.architecture": "dtn"}
 RECORD = {"kind": "validation", "step": 4, "epoch": 0.5, "click@all/auc": 0.75, "mean": None}
@@ -106,7 +106,7 @@ class Full:
     ("config", "told"), [({"fails": 1}, "ConnectionError: no server"), ({}, "the disk is full")]
 )
 def test_one_that_fails_warns_once(tmp_path, capsys, config, told):
-    tracker = Guarded("mlflow", Full, tmp_path, config, 0)
+    tracker = Background("mlflow", Full, tmp_path, config, 0)
     for _ in range(3):
         tracker.log(RECORD)
     tracker.finish(RESULTS, [])

@@ -21,7 +21,7 @@ def told(prepared_dir):
 
 
 def test_unknown_values_are_what_train_lacks(told):
-    frame, data, found = told
+    frame, data, _ = told
     frames = split_frames(frame)
     counts = frames["train"]["user"].value_counts()
     kept = counts.filter(pl.col("count") >= 2)["user"].to_list()

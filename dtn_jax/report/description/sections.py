@@ -106,15 +106,12 @@ def remarks(found: Description) -> list[tuple[str, str]]:
     """What a reader should look at first, and why: labels that do not vary, suspects of leaks,
     strong drift, what is new, cut or repeated."""
     data = found.data
-    told = [
-        (
-            f"{row['task@space']} does not vary",
-            f"{row['positive']:,} of {row['rows']:,} rows of {row['split']} are positive",
-        )
-        for row in found.rates.filter(
-            (pl.col("positive") == 0) | (pl.col("positive") == pl.col("rows"))
-        ).to_dicts()
-    ]
+    ones, rows = pl.col("positive"), pl.col("rows")
+    alike: dict[str, list[str]] = {}
+    for row in found.rates.filter((rows > 0) & ((ones == 0) | (ones == rows))).to_dicts():
+        text = f"{row['positive']:,} of {row['rows']:,} rows of {row['split']} are positive"
+        alike.setdefault(row["task@space"], []).append(text)
+    told = [(f"{key} does not vary", ", ".join(texts)) for key, texts in alike.items()]
     told += [
         (
             f"suspected leak: {figure.field} tells {figure.key}",

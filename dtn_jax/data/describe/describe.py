@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -73,7 +73,7 @@ class Description:
             }
             for one in self.alone
         ]
-        return pl.DataFrame(records, infer_schema_length=None)
+        return _table(records)
 
     @property
     def new_ids(self) -> pl.DataFrame:
@@ -91,12 +91,16 @@ class Description:
             }
             for table, facts in kept["ids"].items()
         ]
-        return pl.DataFrame(records)
+        return _table(records)
 
     @property
     def suspects(self) -> list[leaks.Alone]:
         """What ranks a task too well by itself: it may hold the label."""
         return [figure for figure in self.alone if figure.suspect]
+
+
+def _table(records: Iterable[Mapping]) -> pl.DataFrame:
+    return pl.DataFrame(list(records), infer_schema_length=None)
 
 
 def describe(data: Prepared, most_rows: int = MOST_ROWS) -> Description:
@@ -130,8 +134,8 @@ def describe(data: Prepared, most_rows: int = MOST_ROWS) -> Description:
         days=labels.days(data.notes),
         pairs=labels.pairs(train, schema, by_weight),
         alone=sorted(figures, key=lambda figure: -figure.auc),
-        field_drift=pl.DataFrame([one for found in moved for one in found]),
-        label_drift=pl.DataFrame(fields.label_drift(schema, samples, by_weight)),
+        field_drift=_table(one for found in moved for one in found),
+        label_drift=_table(fields.label_drift(schema, samples, by_weight)),
         groups=groups,
         mixed=mixed,
         repeats=repeats(samples),

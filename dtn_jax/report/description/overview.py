@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping
 
+from dtn_jax.data import times
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.progress import percent
 from dtn_jax.report.grid import Grid
 from dtn_jax.schema import Field, Schema
 
-EPOCH = datetime.datetime(1970, 1, 1)
 NAMED = 5  # in a line
 NUMBERS = ("numeric", "vector")  # kinds of fields without ids
 UNKNOWN = (
@@ -39,14 +38,6 @@ def number(value: float | int) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def moment(value: int, dated: bool) -> str:
-    """A cut: a time in microseconds since 1970 (UTC), or a plain number."""
-    if not dated:
-        return f"{value:,}"
-    found = EPOCH + datetime.timedelta(microseconds=value)
-    return f"{found:%Y-%m-%d}" if found.time() == datetime.time() else f"{found:%Y-%m-%d %H:%M:%S}"
-
-
 def rows_line(rows: Mapping[str, int]) -> str:
     """'80,000 train (80 %), …'"""
     total = sum(rows.values())
@@ -57,8 +48,8 @@ def rows_line(rows: Mapping[str, int]) -> str:
 def cuts_line(notes: Mapping) -> str:
     """'validation from 2026-03-05, test from 2026-03-06'; '' where the split is not by time."""
     cuts, days = notes.get("cuts") or {}, notes.get("days") or {}
-    dated = bool(days.get("dated"))
-    return ", ".join(f"{split} from {moment(at, dated)}" for split, at in cuts.items())
+    unit = "date" if days.get("dated") else "number"
+    return ", ".join(f"{split} from {times.show(at, unit)}" for split, at in cuts.items())
 
 
 def kind(field: Field) -> str:

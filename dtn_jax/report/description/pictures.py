@@ -125,7 +125,9 @@ def rates(found: Description) -> Figure | None:
 
 def drifts(found: Description) -> Figure | None:
     """The fields and labels that moved most from train."""
-    table = pl.concat([t for t in (found.field_drift, found.label_drift) if len(t)], how="diagonal")
+    table = pl.concat(
+        [t for t in (found.field_drift, found.label_drift) if len(t)], how="diagonal_relaxed"
+    )
     table = table.sort(pl.col("psi").max().over("name"), descending=True, maintain_order=True)
     table = table.with_columns(value=pl.col("psi").clip(LEAST))
     figure = _marks("Drift from train", table, list(found.data.rows))

@@ -235,14 +235,14 @@ def drifts(found: Description) -> Iterator[Section]:
     for what, table in (("fields", found.field_drift), ("labels", found.label_drift)):
         if len(table):
             largest = pl.col("psi").max().over("name")
-            table = table.sort(largest, descending=True, maintain_order=True)
-            text = pl.format(
-                "{} {}", pl.col("psi").map_elements("{:.4f}".format, pl.String), "reading"
+            table = table.sort(largest, descending=True, maintain_order=True).select(
+                pl.col("name").alias(f"PSI of {what}"),
+                "split",
+                pl.struct("psi", "reading").map_elements(
+                    "{psi:.4f} {reading:6}".format_map, pl.String
+                ),
             )
-            grids += grid(
-                table.select(pl.col("name").alias(f"PSI of {what}"), "split", text.alias("text")),
-                shown=FEW,
-            )
+            grids += grid(table, shown=FEW)
     if grids:
         drawn = {"drift from train by field": pictures.drifts}
         yield Section("Drift", [DRIFT], grids, drawn)

@@ -239,7 +239,7 @@ def drifts(found: Description) -> Iterator[Section]:
                 pl.col("name").alias(f"PSI of {what}"),
                 "split",
                 pl.struct("psi", "reading").map_elements(
-                    "{psi:.4f} {reading:6}".format_map, pl.String
+                    "{reading} {psi:.4f}".format_map, pl.String
                 ),
             )
             grids += grid(table, shown=FEW)

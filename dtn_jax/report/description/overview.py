@@ -90,6 +90,11 @@ def unknown_share(data: Prepared, split: str, field: Field) -> float | None:
     hashed fields beyond train, where what train has not seen is not known."""
     if field.name in data.hash_functions and split != "train":
         return None
+    return lost_share(data, split, field)
+
+
+def lost_share(data: Prepared, split: str, field: Field) -> float:
+    """The same; of hashed fields the share of the missing ones in any split."""
     values = data.kept_values.get(split, {}).get(field.name, data.rows[split])
     return data.unknown_values[split].get(field.name, 0) / max(values, 1)
 

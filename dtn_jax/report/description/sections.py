@@ -129,7 +129,7 @@ def remarks(found: Description) -> list[tuple[str, str]]:
     if len(strong) > NAMED:
         told.append(("strong drift", f"of {len(strong) - NAMED} more: see Drift"))
     last = list(data.rows)[-1]
-    new = {f.name: overview.unknown_share(data, last, f) or 0 for f in data.schema.fields}
+    new = {f.name: overview.lost_share(data, last, f) for f in data.schema.fields}
     if new := {name: part for name, part in new.items() if part > MUCH}:
         told.append((f"unknown in {last}", f"{most(new)}: missing, or not in train"))
     if cut := {name: part for name, part in data.cut_shares().items() if part > MUCH}:

@@ -199,14 +199,14 @@ def test_the_log_odds_of_a_bag():
     """Padding adds nothing, except to a row without any value."""
     ids = np.array([[1, 2], [1, -1], [2, -1], [-1, -1], [-1, -1], [2, 2]], np.int32)
     labels = np.array([True, True, False, False, False, False])
-    fit = leaks.fitted(ids, labels, rows=4)
+    fitted = leaks.fitted(ids, labels, rows=4)
 
     def odds(positives, rows):
         p = (positives + leaks.M / 3) / (rows + leaks.M)
         return np.log(p / (1 - p)) - np.log(0.5)
 
     one, two, none = odds(2, 2), odds(1, 4), odds(0, 2)
-    got = fit.score(np.array([[1, 2], [2, -1], [-1, -1], [3, -1]], np.int32))
+    got = leaks.score(fitted, np.array([[1, 2], [2, -1], [-1, -1], [3, -1]], np.int32))
     np.testing.assert_allclose(got, [one + two, two, none, 0.0])
 
 

@@ -28,7 +28,7 @@ import numpy as np
 from scipy.special import gammaincinv
 
 from dtn_jax.data.describe import leaks
-from dtn_jax.data.describe.labels import by_split, in_spaces
+from dtn_jax.data.describe.labels import in_spaces
 from dtn_jax.data.describe.leaks import SCORED, Alone, Label, Values
 from dtn_jax.interface import Batch
 from dtn_jax.schema import Field, Schema
@@ -191,9 +191,9 @@ def label_drift(schema: Schema, samples: Mapping[str, Batch], by_weight: bool) -
     """The same of each label in each space."""
     drifts = []
     for kind in ("binary", "regression"):
-        every = list(by_split(samples, schema, kind))
-        for start in range(0, len(every), len(samples)):
-            keys, _, _, masks, labels = zip(*every[start : start + len(samples)])
+        every = (in_spaces(rows, schema, kind) for rows in samples.values())
+        for found in zip(*every, strict=True):
+            keys, masks, labels = zip(*found, strict=True)
             if kind == "binary":
                 rows, ids = 2, [label[:, None].astype(np.int32) for label in labels]
             else:

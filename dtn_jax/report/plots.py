@@ -152,6 +152,8 @@ def by_day(
     for axes, (name, curves) in zip(every, panels.items()):
         _days(axes, METRICS[name], curves, styles, untrained)
         shown |= {line.get_label(): line for line in axes.get_lines()}
+    days, half = np.array(sorted(found), "datetime64[D]"), np.timedelta64(12, "h")
+    every[0].set_xlim(days[0] - half, days[-1] + half)
     if shown := {label: line for label, line in shown.items() if label[:1] != "_"}:
         place = {"loc": "outside lower left", "ncols": 2 * min(len(panels), 3), "handlelength": 3}
         figure.legend(shown.values(), shown, frameon=False, fontsize=9, **place)

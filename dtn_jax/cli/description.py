@@ -6,6 +6,7 @@ import pathlib
 import textwrap
 
 from dtn_jax.data import progress
+from dtn_jax.data.describe import labels
 from dtn_jax.data.describe.describe import describe
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.errors import UserError
@@ -39,8 +40,8 @@ def write(data: Prepared, html: str = "") -> None:
     own = data.folder.parent / f"{data.schema.name}_description.html"
     path = (pathlib.Path(html).expanduser() if html else own).absolute()
     found = describe(data)
-    place = Section("", [f"The set lies in {found.folder}"])
-    text = page(f"{found.schema.name}: description", [*sections(found, drawn=True), place])
+    place = Section("", [f"The set lies in {data.folder}"])
+    text = page(f"{data.schema.name}: description", [*sections(found, drawn=True), place])
     for piece in terminal(sections(found), WIDE):
         screen.show(piece)
     try:
@@ -58,6 +59,8 @@ def show(data: Prepared, account: bool) -> None:
     print("\nTasks")
     screen.show(overview.tasks_grid(data.schema).terminal(WIDE))
     print(f"\n{overview.rows_line(data.rows)}")
+    for task, (label, rows) in labels.constant(data).items():
+        print(f"task {task!r}: all {rows:,} labels in train are {label}: there is nothing to learn")
     if cuts := overview.cuts_line(data.notes):
         print(f"split by time: {cuts}")
     for name, text in data.notes.get("about", {}).items():

@@ -45,6 +45,7 @@ LOGS = {
     "scales these rows take; new ids come after its own. The schema file has the same fields and "
     "tasks, and another name; its split may be another",
     "infer": "write a schema file from the raw files",
+    "format=FORMAT": "of --infer's input, if no suffix says it: {formats}",
     "out=FILE": "where --infer writes it",
     "labels=COLUMNS": "columns that are labels, by comma; without, --infer guesses",
     "time=COLUMN": "the time column; without, --infer guesses",
@@ -58,7 +59,7 @@ LOGS = {
     "replace": "prepare anew what was made from something else; the old set is kept beside it",
 }
 MODES = {  # {what is done: the options that it reads, beside --data_dir and --plugins}
-    "infer": ("input", "out", "labels", "time", "group", "replace"),
+    "infer": ("input", "format", "out", "labels", "time", "group", "replace"),
     "schema": ("input", "extend", "describe", "html", "replace", *OF_LOGS),
     "dataset": ("options", "manual_dir", "describe", "html"),
 }
@@ -127,7 +128,7 @@ def infer_schema(known: argparse.Namespace) -> None:
     from dtn_jax.data.infer.infer import infer
 
     labels = command.listed(known.labels)
-    given = {name: getattr(known, name) for name in ("time", "group", "replace")}
+    given = {name: getattr(known, name) for name in ("format", "time", "group", "replace")}
     infer(command.listed(known.input), known.out, labels=labels, **given)
     schema, files, folder = map(shlex.quote, (known.out, known.input, known.data_dir or "data"))
     print(
@@ -155,7 +156,9 @@ def make_parser() -> command.Parser:
     command.add(made, options)
     usual = {"memory_gb": constant("data.prepare", "MEMORY_GB"), "processes": 0, "engine": "duckdb"}
     usual["max_reject_rate"] = constant("data.prepare", "MAX_REJECT_RATE")
-    command.add(made.add_argument_group("your own logs"), LOGS, **usual)
+    formats = ", ".join(constant("data.schemas.spec", "FORMATS"))
+    logs = {name: text.format(formats=formats) for name, text in LOGS.items()}
+    command.add(made.add_argument_group("your own logs"), logs, **usual)
     command.add_shared(made, *command.DATA)
     return made
 

@@ -24,7 +24,7 @@ OPTIONS = {
     "workdir=DIR": "the run's folder: a new one, or that of an interrupted run, which then resumes "
     "(default: runs/DATASET_MODEL)",
     "profile=STEPS": "record a trace of this many steps, once the program is compiled, in the "
-    "workdir's folder profile, and print the ten heaviest operations",
+    "workdir's folder profile",
 }
 
 

@@ -1,10 +1,9 @@
-"""A table of texts, as every form shows it: terminal, Markdown, HTML, LaTeX, CSV."""
+"""A table of texts as terminal, Markdown, LaTeX and CSV show it; HTML is page.html's."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
-import html
 import io
 from collections.abc import Iterator, Sequence
 
@@ -13,7 +12,6 @@ import rich.console
 import rich.table
 import rich.text
 
-from dtn_jax.report import html as pages
 from dtn_jax.report import markdown
 
 GAP = 2  # letters between the columns of a terminal
@@ -91,13 +89,11 @@ class Grid:
     def markdown(self) -> str:
         """The table alone, ending in a line break."""
         cell = markdown.prose if self.marked else markdown.escaped
-        header = [name.replace("\n", " ") for name in self.header]
-        return markdown.table(header, self.rows, self.left, cell) + "\n"
+        return markdown.table(self.one_line_header(), self.rows, self.left, cell) + "\n"
 
-    def html(self) -> str:
-        """The table alone, within an element that scrolls."""
-        cell = pages.formatted if self.marked else html.escape
-        return pages.table([name.replace("\n", " ") for name in self.header], self.rows, cell)
+    def one_line_header(self) -> list[str]:
+        """The columns' names without line breaks."""
+        return [name.replace("\n", " ") for name in self.header]
 
     def latex(self) -> str:
         """A `table` environment, for \\usepackage{booktabs,graphicx}."""

@@ -1,7 +1,7 @@
 """Markdown in which no letter of a name is a sign of the format.
 
 Names come from whoever made the data. What the package marks up itself, `code` and **bold**, stays
-marked up: see `prose`.
+marked up: see `prose`. Alone, since cards and notes need it without any table.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from matplotlib.axis import Axis
 from matplotlib.dates import HOURLY, MINUTELY, AutoDateLocator
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from dtn_jax.files import replacing
 
@@ -173,6 +174,13 @@ def colour_bar(figure: Figure, axes: Axes, image: object, text: str) -> Axes:
 def percents(axis: Axis) -> None:
     """The axis' numbers are shares, written as percentages."""
     axis.set_major_formatter(lambda x, _: f"{100 * x:.4g}%")
+
+
+def powers(axis: Axis, subs: Sequence[int] = (1, 2, 5), most: int | None = None) -> None:
+    """The numbers of a logarithmic axis: the multiples `subs` of powers of 10, as they are."""
+    axis.set_major_locator(LogLocator(subs=subs, numticks=most))
+    axis.set_major_formatter(lambda x, _: f"{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def whole_numbers(axis: Axis) -> None:

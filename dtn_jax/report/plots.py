@@ -10,7 +10,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.dates import DateFormatter
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from dtn_jax.metrics import METRICS, Metric, Value
 from dtn_jax.metrics.calibration import LOW_RATE, CalibrationCurve
@@ -20,43 +19,85 @@ from dtn_jax.report.pictures import COLOURS, GRID, LINES, NOTE, clean, note, per
 
 __all__ = ["COLOURS", "GRID", "LINES", "NOTE", "by_day", "clean", "learning_curves", "reliability"]
 
-Series = tuple[np.ndarray, np.ndarray]  # steps, and the values there
+Curves = Mapping[str, Mapping]  # {task@space, or a loss's task: {step or day: value}}
 DAILY = ("auc", "gauc", "r2", "base_rate")  # a panel each, where a task has it
 RARE = 0.05  # a base rate below it asks for a logarithmic axis
+MANY = 40  # points of a loss, from which on a mean is drawn over them
 
 
-def _colours(tasks: Iterable[str]) -> dict[str, str]:
-    return {task: COLOURS[i % len(COLOURS)] for i, task in enumerate(dict.fromkeys(tasks))}
+def learning_curves(history: Sequence[Mapping], path: str | pathlib.Path) -> None:
+    """Draws training losses, and each metric that can select states, against the step, as a PNG.
+
+    Args:
+      history: the records of metrics.jsonl: {"kind": "train", "step", "loss/<task>": ...} and
+        {"kind": "validation", "step", "<task>@<space>/<metric>": ...}.
+      path: the PNG to write; its folder is made.
+    """
+    logged, own = _logged(history, "validation"), _logged(history, "train")
+    train = {task: curves["loss"] for task, curves in own.items() if "loss" in curves}
+    found = {m: logged[m.name] for m in METRICS.values() if m.selectable and m.name in logged}
+    figure, (losses, *others) = pictures.panels(1 + max(len(found), 1), 2, (5.5, 4.2))
+    figure.get_layout_engine().set(wspace=0.06, hspace=0.04)
+    styles = _styles([*train, *(key for curves in found.values() for key in curves)])
+    _losses(losses, train, styles)
+    if not found:
+        clean(others[0], "Validation")
+        note(others[0], "no validation yet")
+    for axes, (metric, curves) in zip(others, found.items()):
+        clean(axes, f"{_capital(metric)} on validation")
+        axes.set_ylabel(metric.title)
+        for key, curve in curves.items():
+            best = (max if metric.higher_is_better else min)(curve, key=curve.get)
+            label = f"{key}: best {metric.text(curve[best])} at step {best:,d}"
+            axes.plot(*_points(curve), marker="o", ms=3.5, label=label, **styles[key])
+            star = {"color": styles[key]["color"], "ms": 14, "mec": "white", "mew": 1, "zorder": 5}
+            axes.plot(best, curve[best], "*", **star)
+    every = [train, *found.values()]
+    last = max((step for curves in every for curve in curves.values() for step in curve), default=0)
+    for axes, curves in zip((losses, *others), every):
+        if curves:
+            axes.set_xlabel("step")
+            axes.set_xlim(-0.03 * last, 1.03 * last)
+            axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(0, -0.14))
+            pictures.whole_numbers(axes.xaxis)
+            axes.locator_params(axis="x", nbins=6, integer=True)
+    pictures.save(figure, path)
 
 
-def _styles(keys: Iterable[str], colour: Mapping[str, str]) -> dict[str, dict]:
-    """{task@space: its line}: a colour a task, a stroke a space."""
-    seen: dict[str, int] = {}
+def _logged(history: Sequence[Mapping], kind: str) -> dict[str, dict[str, dict[int, float]]]:
+    """{last part of a name: {what is before it: {step: value}}} of the records of a kind; what is
+    not defined is skipped. A resumed run may have logged a step twice: the later value holds."""
+    found: dict[str, dict[str, dict[int, float]]] = {}
+    for record in (record for record in history if record["kind"] == kind):
+        for name, value in record.items():
+            key, slash, metric = name.rpartition("/")
+            if slash and value is not None and math.isfinite(value):
+                found.setdefault(metric, {}).setdefault(key, {})[record["step"]] = value
+    return found
+
+
+def _points(curve: Mapping) -> tuple[np.ndarray, np.ndarray]:
+    steps = sorted(curve)
+    return np.array(steps), np.array([curve[step] for step in steps])
+
+
+def _styles(keys: Iterable[str]) -> dict[str, dict]:
+    """{task or task@space: its line}: a colour a task, a stroke a space."""
+    spaces: dict[str, list[str]] = {}
+    for key in dict.fromkeys(keys):
+        task, _, space = key.partition("@")
+        spaces.setdefault(task, []).extend([space] * bool(space))
     styles = {}
-    for key in keys:
-        task = key.partition("@")[0]
-        turn = seen[task] = seen.get(task, -1) + 1
-        styles[key] = {"color": colour[task], "linestyle": LINES[turn % len(LINES)]}
+    for colour, (task, own) in enumerate(spaces.items()):
+        style = {"color": COLOURS[colour % len(COLOURS)], "linewidth": 1.8}
+        styles[task] = style
+        for stroke, space in enumerate(own):
+            styles[f"{task}@{space}"] = style | {"linestyle": LINES[stroke % len(LINES)]}
     return styles
 
 
 def _capital(metric: Metric) -> str:
     return metric.title[:1].upper() + metric.title[1:]
-
-
-def _series(history: Sequence[Mapping], kind: str, keys: Sequence[str]) -> dict[str, Series]:
-    """{key: (steps, values)} of the records of a kind; values that are not defined are skipped."""
-    series = {}
-    for key in keys:
-        points = {  # by step: a resumed run may have logged a step twice, the later one holds
-            record["step"]: record[key]
-            for record in history
-            if record["kind"] == kind and record.get(key) is not None
-        }
-        points = {s: v for s, v in sorted(points.items()) if math.isfinite(v)}
-        if points:
-            series[key] = np.array(list(points)), np.array(list(points.values()))
-    return series
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
@@ -68,77 +109,22 @@ def _smooth(values: np.ndarray) -> np.ndarray:
     return (total[high] - total[low]) / (high - low)
 
 
-def learning_curves(history: Sequence[Mapping], path: str | pathlib.Path) -> None:
-    """Draws training losses, and each metric that can select states, against the step, as a PNG.
-
-    Args:
-      history: the records of metrics.jsonl: {"kind": "train", "step", "loss/<task>": ...} and
-        {"kind": "validation", "step", "<task>@<space>/<metric>": ...}.
-      path: the PNG to write; its folder is made.
-    """
-    keys = list(dict.fromkeys(key for record in history for key in record))
-    train = _series(history, "train", [k for k in keys if k.startswith("loss/")])
-    train = {key.removeprefix("loss/"): series for key, series in train.items()}
-    validation = {}
-    for metric in (m for m in METRICS.values() if m.selectable):
-        ours = [k for k in keys if k.endswith(f"/{metric.name}")]
-        if series := _series(history, "validation", ours):
-            validation[metric] = {k.rpartition("/")[0]: found for k, found in series.items()}
-    places = (place for drawn in validation.values() for place in drawn)
-    colour = _colours([*train, *(place.partition("@")[0] for place in places)])
-    figure, (losses, *others) = pictures.panels(1 + max(len(validation), 1), 2, (5.5, 4.2))
-    figure.get_layout_engine().set(wspace=0.06, hspace=0.04)
-    _losses(losses, train, colour)
-    if not validation:
-        clean(others[0], "Validation")
-        note(others[0], "no validation yet")
-    for axes, (metric, drawn) in zip(others, validation.items()):
-        _over_training(axes, metric, drawn, colour)
-    every = [train, *validation.values()]
-    last = max((steps[-1] for drawn in every for steps, _ in drawn.values()), default=0)
-    for axes, drawn in zip((losses, *others), every):
-        if drawn:
-            axes.set_xlabel("step")
-            axes.set_xlim(-0.03 * last, 1.03 * last)
-            axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(0, -0.14))
-            pictures.whole_numbers(axes.xaxis)
-            axes.locator_params(axis="x", nbins=6, integer=True)
-    pictures.save(figure, path)
-
-
-def _losses(axes: Axes, train: Mapping[str, Series], colour: Mapping[str, str]) -> None:
+def _losses(axes: Axes, train: Curves, styles: Mapping[str, dict]) -> None:
     clean(axes, "Training loss")
-    for task, (steps, values) in train.items():
-        if len(steps) > 40:
-            axes.plot(steps, values, color=colour[task], alpha=0.22, linewidth=0.8)
-            values = _smooth(values)
-        marker = "o" if len(steps) == 1 else ""
-        axes.plot(steps, values, color=colour[task], linewidth=1.8, marker=marker, label=task)
     if not train:
         note(axes, "no training step logged yet")
         return
-    values = np.concatenate([v for _, v in train.values()])
-    if values.min() > 0 and values.max() > 10 * values.min():
+    for task, curve in train.items():
+        steps, values = _points(curve)
+        if len(steps) > MANY:
+            axes.plot(steps, values, alpha=0.22, **styles[task] | {"linewidth": 0.8})
+            values = _smooth(values)
+        axes.plot(steps, values, marker="o" * (len(steps) == 1), label=task, **styles[task])
+    values = [value for curve in train.values() for value in curve.values()]
+    if min(values) > 0 and max(values) > 10 * min(values):
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(lambda x, _: f"{x:g}")
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        pictures.powers(axes.yaxis)
     axes.set_ylabel("mean loss")
-
-
-def _over_training(
-    axes: Axes, metric: Metric, drawn: Mapping[str, Series], colour: Mapping[str, str]
-) -> None:
-    """A line for each task@space; a star where it is best."""
-    clean(axes, f"{_capital(metric)} on validation")
-    styles = _styles(drawn, colour)
-    for place, (steps, values) in drawn.items():
-        best = int(np.argmax(values) if metric.higher_is_better else np.argmin(values))
-        label = f"{place}: best {metric.text(values[best])} at step {steps[best]:,d}"
-        axes.plot(steps, values, linewidth=1.8, marker="o", ms=3.5, label=label, **styles[place])
-        star = {"color": styles[place]["color"], "ms": 14, "mec": "white", "mew": 1, "zorder": 5}
-        axes.plot(steps[best], values[best], "*", **star)
-    axes.set_ylabel(metric.title)
 
 
 def by_day(
@@ -153,20 +139,22 @@ def by_day(
       untrained: the day that no step had come before, whose points are hollow; '' is none.
       path: the PNG to write; its folder is made.
     """
-    panels: dict[str, dict[str, dict[str, float]]] = {}  # {metric: {task@space: {day: value}}}
+    panels: dict[str, dict[str, dict[np.datetime64, float]]] = {}
     for name in (name for name in DAILY if name in METRICS):
         for day, own in sorted(found.items()):
             for key, values in own.items():
                 if values.get(name) is not None:
-                    panels.setdefault(name, {}).setdefault(key, {})[day] = values[name]
-    colour = _colours(key.partition("@")[0] for own in found.values() for key in own)
-    figure, axes_of = pictures.panels(len(panels), 3, (5, 4.2))
+                    curves = panels.setdefault(name, {})
+                    curves.setdefault(key, {})[np.datetime64(day)] = values[name]
+    styles = _styles(key for own in found.values() for key in own)
+    figure, every = pictures.panels(len(panels), 3, (5, 4.2), sharex=True)
     shown = {}
-    for axes, (name, lines) in zip(axes_of, panels.items()):
-        _days(axes, METRICS[name], lines, colour, untrained)
-        handles, labels = axes.get_legend_handles_labels()
-        shown |= dict(zip(labels, handles))
-    if shown:
+    for axes, (name, curves) in zip(every, panels.items()):
+        _days(axes, METRICS[name], curves, styles, untrained)
+        shown |= {line.get_label(): line for line in axes.get_lines()}
+    days, half = np.array(sorted(found), "datetime64[D]"), np.timedelta64(12, "h")
+    every[0].set_xlim(days[0] - half, days[-1] + half)
+    if shown := {label: line for label, line in shown.items() if label[:1] != "_"}:
         place = {"loc": "outside lower left", "ncols": 2 * min(len(panels), 3), "handlelength": 3}
         figure.legend(shown.values(), shown, frameon=False, fontsize=9, **place)
     pictures.save(figure, path)
@@ -175,29 +163,26 @@ def by_day(
 def _days(
     axes: Axes,
     metric: Metric,
-    lines: Mapping[str, Mapping[str, float]],
-    colour: Mapping[str, str],
+    curves: Curves,
+    styles: Mapping[str, dict],
     untrained: str,
 ) -> None:
     judged = metric.judges  # or it is of the rows alone, and no model has a part in it
-    clean(axes, f"{_capital(metric)} of each day{', before it was trained on' if judged else ''}")
-    for (key, points), style in zip(lines.items(), _styles(lines, colour).values()):
-        days = np.array(list(points), "datetime64[D]")
-        values = list(points.values())
-        axes.plot(days, values, linewidth=1.8, marker="o", ms=4.5, label=key, **style)
-        if judged and untrained in points:
-            hollow = {"mfc": "white", "mew": 1.4, "zorder": 4, "ms": 4.5, "color": style["color"]}
-            axes.plot(np.datetime64(untrained), points[untrained], "o", **hollow)
-    every = np.array(sorted({day for points in lines.values() for day in points}), "datetime64[D]")
-    margin = max(int((every[-1] - every[0]).astype(int)), 10) * np.timedelta64(72, "m")  # a 20th
-    axes.set_xlim(every[0] - margin, every[-1] + margin)
+    clean(axes, f"{_capital(metric)} of each day{', before it was trained on' * judged}")
+    for key, curve in curves.items():
+        axes.plot(*_points(curve), marker="o", ms=4.5, label=key, **styles[key])
+        first, value = next(iter(curve.items()))
+        if judged and str(first) == untrained:
+            hollow = {"mfc": "white", "mew": 1.4, "zorder": 4, "ms": 4.5}
+            axes.plot(first, value, "o", color=styles[key]["color"], **hollow)
     if metric.format == "%":
-        if 0 < min(v for points in lines.values() for v in points.values()) < RARE:
+        if 0 < min(min(curve.values()) for curve in curves.values()) < RARE:
             axes.set_yscale("log")
+            pictures.powers(axes.yaxis)
         percents(axes.yaxis)
     axes.xaxis.set_major_locator(pictures.day_ticks(2, 7))
     axes.xaxis.set_major_formatter(DateFormatter("%Y-%m-%d"))
-    axes.tick_params(axis="x", labelsize=8, rotation=30)
+    axes.tick_params(axis="x", labelsize=8, rotation=30, labelbottom=True)
     axes.set_ylabel(metric.title)
     axes.set_xlabel("day" + "; hollow: no step came before" * (judged and bool(untrained)))
 
@@ -244,8 +229,7 @@ def _reliability(top: Axes, bottom: Axes, curve: CalibrationCurve) -> None:
         subs = (1, 2, 3, 5) if limits[1] < 30 * limits[0] else (1,)
         top.set(xscale="log", yscale="log")
         for axis in (top.xaxis, top.yaxis):
-            axis.set_major_locator(LogLocator(subs=subs, numticks=5))
-            axis.set_minor_formatter(NullFormatter())
+            pictures.powers(axis, subs, 5)
     else:
         least, most = curve.edges[0], curve.edges[-1]
         least, most = min(least, low.min(), curve.rate.min()), max(most, high.max())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 from collections.abc import Iterator, Mapping
 
@@ -11,6 +12,7 @@ import rich.text
 
 from dtn_jax.report import screen
 
+INTERVAL = 10.0  # seconds between two plain lines, at least; the first and the last always show
 WINDOW = 120.0  # seconds over which speed is measured; wider than any pause between two updates
 
 
@@ -25,7 +27,7 @@ class _Bar(rich.progress.Progress):
 
 
 class ProgressBar:
-    """Shows the progress of training: a bar in a terminal, else a line every `interval` seconds.
+    """Shows the progress of training: a bar in a terminal, else a line now and then.
 
         with ProgressBar(total_steps, total_epochs, start_step) as progress:
             progress.update(step=100, epoch=0, losses={"click": 0.3}, examples=102_400)
@@ -38,9 +40,7 @@ class ProgressBar:
       total_epochs: epochs of the whole run.
       start_step: the step resumed from.
       may_stop: whether early stopping may end the run sooner than the time that is shown as left.
-      interval: minimum seconds between two plain lines; the first and last update always show.
       console: where to write; None means that of `screen`.
-      interactive: bar (True) or plain lines (False); None: bar if the output is a terminal.
     """
 
     def __init__(
@@ -50,17 +50,12 @@ class ProgressBar:
         start_step: int = 0,
         *,
         may_stop: bool = False,
-        interval: float | int = 10,
         console: rich.console.Console | None = None,
-        interactive: bool | None = None,
     ):
         console = console or screen.console()
-        if interactive is None:
-            interactive = console.file.isatty() and not console.is_dumb_terminal
-        self.interactive = interactive
-        self._epochs, self._step, self._interval = total_epochs, start_step, interval
+        self._epochs, self._step = total_epochs, start_step
         self._rate, self._left = "", "left at most" if may_stop else "left"
-        self._line, self._printed_at, self._printed = "", -math.inf, ""
+        self._line, self._printed, self._printed_at = "", "", -math.inf
         self._bar = _Bar(
             screen.text_column("{task.description}", style="bold"),
             rich.progress.BarColumn(bar_width=None),
@@ -71,19 +66,17 @@ class ProgressBar:
             console=console,
             speed_estimate_period=WINDOW,
             expand=True,
+            disable=not console.is_terminal or console.is_dumb_terminal,
         )
         self._task = self._bar.add_task("", total=total_steps, completed=start_step, rate="")
 
     def __enter__(self):
-        if self.interactive:
-            self._bar.start()
+        self._bar.start()
         return self
 
     def __exit__(self, *_) -> None:
-        if self.interactive:
-            self._bar.stop()
-        elif self._line != self._printed:
-            self._print()
+        self._bar.stop()
+        self._say(self._line, at_once=True)
 
     def update(
         self, *, step: int, epoch: int, losses: Mapping[str, float | int], examples: int = 0
@@ -102,34 +95,24 @@ class ProgressBar:
             self._rate = f"{task.speed * examples / (step - self._step):,.0f} examples/s"
         self._step = step
         where = f"epoch {min(epoch + 1, self._epochs)}/{self._epochs}"
-        text = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
-        self._bar.below = f"loss  {text}" if text else ""
+        loss = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
+        self._bar.below = loss and f"loss  {loss}"
         self._bar.update(self._task, description=where, rate=self._rate)
-        left = task.time_remaining
-        parts = (
-            where,
-            f"step {step}/{task.total:.0f}",
-            self._rate,
-            f"loss {text}" if text else "",
-            "" if left is None or task.finished else f"{_clock(left)} {self._left}",
-        )
-        self._line = " | ".join(filter(None, parts))
-        if not self.interactive and self._bar.get_time() - self._printed_at >= self._interval:
-            self._print()
+        parts = [where, f"step {step}/{task.total:.0f}", self._rate, loss and f"loss {loss}"]
+        if task.time_remaining and not task.finished:
+            left = datetime.timedelta(seconds=round(task.time_remaining))
+            parts.append(f"{left} {self._left}")
+        self._say(" | ".join(filter(None, parts)))
 
     def tell(self, what: str) -> None:
         """Shows what is done between two steps, up to the next update."""
         self._bar.update(self._task, description=what)
-        if not self.interactive and self._bar.get_time() - self._printed_at >= self._interval:
-            self._line = f"{what} | step {self._step}/{self._bar.tasks[0].total:.0f}"
-            self._print()
+        self._say(f"{what} | step {self._step}/{self._bar.tasks[0].total:.0f}")
 
-    def _print(self) -> None:
-        print(self._line, file=self._bar.console.file, flush=True)
-        self._printed, self._printed_at = self._line, self._bar.get_time()
-
-
-def _clock(seconds: float | int) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}"
+    def _say(self, line: str, at_once: bool = False) -> None:
+        """Prints a line where there is no bar, unless one was printed just before."""
+        self._line, now = line, self._bar.get_time()
+        late = at_once or now - self._printed_at >= INTERVAL
+        if self._bar.disable and late and line != self._printed:
+            print(line, file=self._bar.console.file, flush=True)
+            self._printed, self._printed_at = line, now

@@ -1,21 +1,22 @@
-"""Sections of text, tables and pictures, as every form shows them: terminal, Markdown, HTML.
-
-A page in HTML is one file with all that it needs inside, so that it opens anywhere, also on a
-telephone.
-"""
+"""Sections of text, tables and pictures, as every form shows them: terminal, Markdown, HTML."""
 
 from __future__ import annotations
 
+import base64
 import dataclasses
-import html
+import pathlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
+import jinja2
+import markupsafe
 import rich.console
 import rich.text
 
-from dtn_jax.report import html as pages
 from dtn_jax.report.grid import Grid
 from dtn_jax.report.markdown import prose
+
+PAGE = pathlib.Path(__file__).with_name("page.html")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,15 +27,15 @@ class Section:
       title: '' continues the section before.
       texts: paragraphs; in Markdown `code` and **bold** are marks.
       grids: tables.
-      more: tables that are too wide or too long for a terminal.
       pictures: {what it shows: a PNG's content, or the address of its file}.
+      marked: whether the texts are notes, small, with marks in HTML too.
     """
 
     title: str
     texts: Sequence[str] = ()
     grids: Sequence[Grid] = ()
-    more: Sequence[Grid] = ()
     pictures: Mapping[str, bytes | str] = dataclasses.field(default_factory=dict)
+    marked: bool = False
 
 
 def terminal(
@@ -56,7 +57,7 @@ def markdown(sections: Sequence[Section], level: int = 2) -> str:
     for section in sections:
         parts += [f"{'#' * level} {prose(section.title)}"] if section.title else []
         parts += [prose(text) for text in section.texts]
-        for grid in (*section.grids, *section.more):
+        for grid in section.grids:
             parts += [f"{prose(grid.title)}:"] if grid.title else []
             parts.append(grid.markdown().rstrip())
             parts += [prose(line) for line in grid.note.split("\n") if line]
@@ -64,19 +65,22 @@ def markdown(sections: Sequence[Section], level: int = 2) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def page(title: str, sections: Sequence[Section]) -> str:
-    """A whole page in HTML."""
-    return pages.page(title, "".join(map(_in_html, sections)))
+def page(title: str, sections: Sequence[Section], contents: bool = False) -> str:
+    """A whole page in HTML, maybe with a list of its sections."""
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"marked": marked, "address": address}
+    template = environment.from_string(PAGE.read_text())
+    return template.render(title=title, sections=sections, contents=contents)
 
 
-def _in_html(section: Section) -> str:
-    parts = [f"<h2>{html.escape(section.title)}</h2>"] if section.title else []
-    parts += [f"<p>{html.escape(one)}</p>" for one in section.texts]
-    for alt, source in section.pictures.items():
-        address = pages.embedded(source) if isinstance(source, bytes) else html.escape(source)
-        parts.append(f'<img alt="{html.escape(alt)}" src="{address}">')
-    for grid in (*section.grids, *section.more):
-        parts += [f"<h3>{html.escape(grid.title)}</h3>"] if grid.title else []
-        parts.append(grid.html())
-        parts += [f'<p class="note">{html.escape(grid.note)}</p>'] if grid.note else []
-    return "\n".join(parts) + "\n"
+def marked(text: str) -> markupsafe.Markup:
+    """`code` and **bold** as HTML."""
+    text = re.sub(r"`([^`]*)`", r"<code>\1</code>", str(markupsafe.escape(text)))
+    return markupsafe.Markup(re.sub(r"\*\*([^*]*)\*\*", r"<b>\1</b>", text))
+
+
+def address(picture: bytes | str) -> str:
+    """Of a picture: a PNG's content lies in its address."""
+    if isinstance(picture, str):
+        return picture
+    return "data:image/png;base64," + base64.b64encode(picture).decode()

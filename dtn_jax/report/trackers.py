@@ -3,8 +3,8 @@
 A tracker has three methods, and is made when a run begins or goes on:
 
     Tracker(folder, config, step)    the run's workdir, its flat config, the steps that are done
-    log(record)                      a record of metrics.jsonl: kind, step, epoch and numbers
-    finish(results, files)           results.json, and the files that are worth keeping
+    log(numbers, step)               {name: number}: `numbers` of a record, or `final` ones
+    keep(files)                      of a run that has finished, which are worth keeping
     close()
 
 The run's folder is the truth: a tracker that fails warns once, and the run goes on without it. A
@@ -13,15 +13,14 @@ new tracker is a class here and a line in TRACKERS.
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import importlib.util
 import json
 import os
 import pathlib
-import queue
 import re
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,10 +31,9 @@ from dtn_jax.options import option
 
 NOT_NUMBERS = ("kind", "step", "epoch", "day")
 PROJECT = "dtn_jax"  # unless MLFLOW_EXPERIMENT_NAME or WANDB_PROJECT names one
-MOST = 10_000  # records that wait for a slow tracker; more are dropped
-WAIT = 60.0  # seconds for a tracker to end, when the run has
-INTERRUPTED_WAIT = 1.0  # when it was interrupted or failed
-BATCH, LONGEST = 100, 500  # parameters in one call to MLflow, characters of one
+PARAMETERS = 100  # in one call to MLflow
+LONGEST = 500  # characters of one
+WAIT = 60  # seconds for W&B to start, and to end
 # Nothing is sent anywhere but to the server that is named, and one that does not answer is given
 # up soon.
 QUIET = {
@@ -78,13 +76,12 @@ class TensorBoard:
         if not step:
             self.writer.add_text("config", f"    {json.dumps(config, indent=1, default=str)}")
 
-    def log(self, record: Mapping) -> None:
-        for name, value in numbers(record).items():
-            self.writer.add_scalar(name, value, record["step"])
+    def log(self, numbers: Mapping[str, float], step: int) -> None:
+        for name, value in numbers.items():
+            self.writer.add_scalar(name, value, step)
 
-    def finish(self, results: Mapping, files: Sequence[pathlib.Path]) -> None:
-        for name, value in final(results):
-            self.writer.add_scalar(name, value, results["steps"])
+    def keep(self, files: Sequence[pathlib.Path]) -> None:
+        """They are in the workdir."""
 
     def close(self) -> None:
         self.writer.close()
@@ -116,25 +113,21 @@ class MLflow:
         self.run = self.client.create_run(experiment, run_name=folder.name).info.run_id
         write_whole(kept, self.run)
         params = [entities.Param(self._name(k), str(v)[:LONGEST]) for k, v in config.items()]
-        for start in range(0, len(params), BATCH):
-            self.client.log_batch(self.run, params=params[start : start + BATCH])
+        for start in range(0, len(params), PARAMETERS):
+            self.client.log_batch(self.run, params=params[start : start + PARAMETERS])
 
-    def log(self, record: Mapping) -> None:
-        self._metrics(numbers(record), record["step"])
+    def log(self, numbers: Mapping[str, float], step: int) -> None:
+        now, metric = int(1000 * time.time()), self.entities.Metric
+        metrics = [metric(self._name(name), v, now, step) for name, v in numbers.items()]
+        self.client.log_batch(self.run, metrics=metrics)
 
-    def finish(self, results: Mapping, files: Sequence[pathlib.Path]) -> None:
-        self._metrics(dict(final(results)), results["steps"])
+    def keep(self, files: Sequence[pathlib.Path]) -> None:
         for path in files:
             self.client.log_artifact(self.run, str(path))
         self.status = "FINISHED"
 
     def close(self) -> None:
         self.client.set_terminated(self.run, self.status)
-
-    def _metrics(self, values: Mapping[str, float], step: int) -> None:
-        now, metric = int(1000 * time.time()), self.entities.Metric
-        metrics = [metric(self._name(name), v, now, step) for name, v in values.items()]
-        self.client.log_batch(self.run, metrics=metrics)
 
     @staticmethod
     def _name(text: str) -> str:
@@ -164,18 +157,23 @@ class WandB:
             mode=mode,
             resume="allow" if known and mode == "online" else None,
             reinit="create_new",
-            settings=wandb.Settings(console="off", disable_git=True, disable_code=True),
+            settings=wandb.Settings(
+                console="off",
+                disable_git=True,
+                disable_code=True,
+                init_timeout=WAIT,
+                finish_timeout=WAIT,
+            ),
         )
         # A resumed run logs some steps again, which W&B's own counter would refuse.
         self.run.define_metric("*", step_metric="step")
         if not known:
             write_whole(kept, identifier)
 
-    def log(self, record: Mapping) -> None:
-        self.run.log({**numbers(record), "step": record["step"]})
+    def log(self, numbers: Mapping[str, float], step: int) -> None:
+        self.run.log({**numbers, "step": step})
 
-    def finish(self, results: Mapping, files: Sequence[pathlib.Path]) -> None:
-        self.run.summary.update(dict(final(results)))
+    def keep(self, files: Sequence[pathlib.Path]) -> None:
         for path in files:
             self.run.save(str(path), base_path=str(path.parent), policy="now")
 
@@ -204,54 +202,45 @@ class TrackerOptions:
 
 
 class Background:
-    """A tracker in a thread of its own, where it can neither end a run nor hold it up.
+    """A tracker in a thread of its own, where it can neither end a run nor hold up its steps.
 
     What the tracker raises becomes one warning, after which it is left alone.
     """
 
     def __init__(self, name: str, make: type, *given: object):
-        self.name, self.failed = name, False
-        self.calls: queue.Queue = queue.Queue(MOST)
-        self.thread = threading.Thread(target=self._work, args=(make, given), daemon=True)
-        self.thread.start()
+        self.name, self.failed, self.tracker = name, False, None
+        self.thread = concurrent.futures.ThreadPoolExecutor(1)
+        self.thread.submit(self._try, make, *given)
 
     def log(self, record: Mapping) -> None:
-        self._call("log", record)
+        """Takes a record of metrics.jsonl: kind, step, epoch and numbers."""
+        self.thread.submit(self._try, "log", numbers(record), record["step"])
 
     def finish(self, results: Mapping, files: Sequence[pathlib.Path]) -> None:
-        self._call("finish", results, files)
+        """Takes results.json, and the files that are worth keeping."""
+        self.thread.submit(self._try, "log", dict(final(results)), results["steps"])
+        self.thread.submit(self._try, "keep", files)
 
     def close(self) -> None:
-        """Waits for it, not for long."""
-        self._call()
-        self.thread.join(WAIT if sys.exc_info()[0] is None else INTERRUPTED_WAIT)
-        if self.thread.is_alive():
-            self._fail("it did not end in time")
+        """Waits until it has all."""
+        self.thread.submit(self._try, "close")
+        self.thread.shutdown()
 
-    def _call(self, *what: object) -> None:
+    def _try(self, what: type | str, *given: object) -> None:
+        """Makes the tracker, or calls its method of this name."""
         try:
-            if not self.failed:
-                self.calls.put_nowait(what)
-        except queue.Full:
-            self._fail(f"{MOST:,} records wait for it")
-
-    def _work(self, make: type, given: Sequence[object]) -> None:
-        try:
-            tracker = make(*given)
-            while what := self.calls.get():
-                if self.failed:
-                    break
-                getattr(tracker, what[0])(*what[1:])
-            tracker.close()
+            if self.failed:
+                return
+            if isinstance(what, str):
+                getattr(self.tracker, what)(*given)
+            else:
+                self.tracker = what(*given)
         except Exception as error:  # whatever a tracker's package raises
-            self._fail(f"{type(error).__name__}: {str(error)[:300]}")
-
-    def _fail(self, why: str) -> None:
-        if not self.failed:
             self.failed = True
             print(
-                f"warning: tracker {self.name} failed, and the run goes on without it ({why}). All "
-                "numbers are in the run's metrics.jsonl and results.json",
+                f"warning: tracker {self.name} failed, and the run goes on without it "
+                f"({type(error).__name__}: {str(error)[:300]}). All numbers are in the run's "
+                "metrics.jsonl and results.json",
                 file=sys.stderr,
             )
 

@@ -12,9 +12,8 @@ from own_log import SCHEMA, log, prepared
 
 from dtn_jax.data.describe.describe import describe
 from dtn_jax.data.prepare import prepare
-from dtn_jax.report.description import overview
-from dtn_jax.report.description.pictures import PICTURES
-from dtn_jax.report.description.sections import sections
+from dtn_jax.report.description import pictures as drawings
+from dtn_jax.report.description.sections import remarks, sections
 from dtn_jax.report.sections import page as page_of
 from dtn_jax.report.sections import terminal
 
@@ -53,7 +52,7 @@ class Tags(html.parser.HTMLParser):
 
 
 def as_page(found):
-    return page_of(found.schema.name, sections(found, drawn=True))
+    return page_of(found.data.schema.name, sections(found, drawn=True))
 
 
 def printed(found, width=80):
@@ -71,7 +70,7 @@ def test_the_page_needs_no_network_and_runs_nothing(nasty):
     assert "//" not in re.sub(r'src="data:[^"]*"', "", page)
     assert "script" not in [tag for tag, _ in tags.found]
     pictures = [attributes for tag, attributes in tags.found if tag == "img"]
-    assert len(pictures) == len(PICTURES)  # none by a field's name
+    assert len(pictures) == 6  # none by a field's name
     assert all(p["src"].startswith("data:image/png;base64,iVBOR") and p["alt"] for p in pictures)
     assert ("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}) in (
         tags.found
@@ -84,7 +83,7 @@ def test_the_page_needs_no_network_and_runs_nothing(nasty):
 
 def test_what_to_look_at_comes_first(nasty):
     """In the page; in a terminal, whose end is seen, it comes last."""
-    ((what, why),) = (remark for remark in overview.remarks(nasty) if "leak" in remark[0])
+    ((what, why),) = (remark for remark in remarks(nasty) if "leak" in remark[0])
     assert what == "suspected leak: <img src=x> tells order@all"
     assert "AUC of 1.0000" in why
     texts = Tags(as_page(nasty)).texts
@@ -106,11 +105,6 @@ def test_the_terminal_has_80_columns(nasty):
     assert "…" not in shown.replace("… and", "")  # no number is cut off
 
 
-def test_every_picture_is_drawn(nasty):
-    for name, draw in PICTURES.items():
-        assert draw(nasty) is not None, name
-
-
 def test_a_set_without_days_groups_or_leaks_says_less(tmp_path):
     found = describe(shop.prepare(shop.shop_splits(), tmp_path))
     shown, page = printed(found), as_page(found)
@@ -119,8 +113,8 @@ def test_a_set_without_days_groups_or_leaks_says_less(tmp_path):
         assert f">{text}" not in page
     assert "Missing labels" in shown
     assert "seconds" in shown
-    assert PICTURES["days"](found) is None
-    assert PICTURES["pairs"](found) is None
+    assert drawings.days(found) is None
+    assert drawings.pairs(found) is None
 
 
 # ---------------------------------------------------------------- new ids

@@ -12,10 +12,9 @@ from matplotlib.figure import Figure
 
 from dtn_jax.report import pictures, screen, terminal
 from dtn_jax.report.grid import LATEX, Grid, in_latex
-from dtn_jax.report.html import formatted
 from dtn_jax.report.markdown import escaped, one_line, prose, table
-from dtn_jax.report.profile import heaviest
 from dtn_jax.report.progress_bar import ProgressBar
+from dtn_jax.report.sections import marked
 from dtn_jax.schema import Field, Schema, Task
 
 NAMES = [
@@ -78,7 +77,7 @@ def test_html_has_no_tag_of_a_name(name):
             self.found += (tag,)
 
     parser = Tags()
-    parser.feed(formatted(f"`{name}` **{name}** {name}"))
+    parser.feed(marked(f"`{name}` **{name}** {name}"))
     assert set(parser.found) <= {"code", "b"}
 
 
@@ -126,11 +125,10 @@ def test_tables_and_bars_of_hostile_names(shown):
     schema = Schema(NAME, (Field(NAME, rows=2),), (Task(task),))
     splits = {NAME: {f"{task}@all": {"auc": 0.5, "log_loss": 0.6}}}
     screen.show(terminal.splits_table(splits, schema, NAME))
-    screen.show(heaviest([], NAME).terminal())
     screen.show(Grid((NAME, NAME), [(NAME, NAME)], NAME).terminal())
-    assert shown().count(NAME) == 8
+    assert shown().count(NAME) == 7
     assert f"{task}@all" in shown()
-    with ProgressBar(10, 1, console=screen.console(), interactive=True) as bar:
+    with ProgressBar(10, 1, console=screen.console()) as bar:
         bar.update(step=5, epoch=0, losses={NAME: 0.5}, examples=10)
     assert NAME in shown().splitlines()[-1]
 
@@ -138,15 +136,12 @@ def test_tables_and_bars_of_hostile_names(shown):
 # ---------------------------------------------------------------- progress
 
 
-def progress_output(updates, *, interactive=None, seconds=1.0, start_step=0, **given):
+def progress_output(updates, *, seconds=1.0, start_step=0, **given):
     """What Progress writes for `updates` updates of 10 steps and 1000 examples each."""
     now = 1000.0
-    console = rich.console.Console(
-        file=io.StringIO(), width=80, force_terminal=bool(interactive), get_time=lambda: now
-    )
+    console = rich.console.Console(file=io.StringIO(), width=80, get_time=lambda: now)
     total = start_step + 10 * updates
-    given |= {"console": console, "interactive": interactive}
-    with ProgressBar(total, 2, start_step, **given) as progress:
+    with ProgressBar(total, 2, start_step, console=console, **given) as progress:
         for i in range(updates):
             now += seconds
             step = start_step + 10 * (i + 1)
@@ -179,7 +174,7 @@ def test_progress_leaves_the_terminal_in_order_after_an_error():
     console = rich.console.Console(file=io.StringIO(), force_terminal=True)
     with (
         pytest.raises(RuntimeError, match="stop"),
-        ProgressBar(10, 1, console=console, interactive=True),
+        ProgressBar(10, 1, console=console),
     ):
         raise RuntimeError("stop")
     assert console.file.getvalue().rstrip().endswith("\x1b[?25h")  # the cursor is shown again
@@ -187,7 +182,7 @@ def test_progress_leaves_the_terminal_in_order_after_an_error():
 
 def test_the_progress_bar_says_what_is_done_between_two_steps():
     console = rich.console.Console(file=io.StringIO(), width=80, get_time=lambda: 1000.0)
-    with ProgressBar(100, 1, console=console, interactive=False) as bar:
+    with ProgressBar(100, 1, console=console) as bar:
         bar.tell("scoring 2022-04-08")
         bar.tell("scoring 2022-04-09")  # at once: no line of its own
         bar.update(step=100, epoch=0, losses={"click": 0.5})
@@ -195,6 +190,6 @@ def test_the_progress_bar_says_what_is_done_between_two_steps():
     assert lines[0] == "scoring 2022-04-08 | step 0/100"
     assert lines[1:] == ["epoch 1/1 | step 100/100 | loss click 0.5000"]
     console = rich.console.Console(file=io.StringIO(), width=80, force_terminal=True)
-    with ProgressBar(100, 1, console=console, interactive=True) as bar:
+    with ProgressBar(100, 1, console=console) as bar:
         bar.tell("scoring 2022-04-08")
     assert "scoring 2022-04-08" in console.file.getvalue()

@@ -19,17 +19,18 @@ def test_rates_of_a_log_in_every_space(prepared_dir):
     found = describe.describe(data)
     for split, rows in split_frames(frame).items():
         clicked = rows.filter(pl.col("click") == 1)
-        own = {r.key: (r.rows, r.positives) for r in found.rates if r.split == split}
-        assert own == {
+        own = found.rates.filter(split=split)
+        assert {key: (n, ones) for key, _, n, ones, *_ in own.rows()} == {
             "click@all": (len(rows), rows["click"].sum()),
             "order@all": (len(rows), rows["order"].sum()),
             "order@click": (len(clicked), clicked["order"].sum()),
         }
-        (watch,) = (s for s in found.spreads if s.split == split)
-        assert watch.rows == len(clicked)
+        (watch,) = found.spreads.filter(split=split).to_dicts()
+        assert watch["rows"] == len(clicked)
         facts = clicked["watch"].mean(), clicked["watch"].std(ddof=0), clicked["watch"].median()
-        assert [watch.mean, watch.deviation, watch.quantiles[2]] == pytest.approx(facts, rel=1e-5)
-        assert found.missing[split] == {"watch": pytest.approx(1 - len(clicked) / len(rows))}
+        assert [watch["mean"], watch["sd"], watch["median"]] == pytest.approx(facts, rel=1e-5)
+        lost = pytest.approx(1 - len(clicked) / len(rows))
+        assert found.missing.filter(split=split).rows() == [("watch", split, lost)]
 
 
 def test_sampled_negatives_count_by_weight(tmp_path):
@@ -44,45 +45,49 @@ def test_sampled_negatives_count_by_weight(tmp_path):
         if split == "train":
             times = np.where(rows.labels[:, 0] == 1, 1, 2)
         twice, known = np.repeat(rows.labels[:, 2], times), np.repeat(rows.label_mask[:, 2], times)
-        (watch,) = (s for s in found.spreads if s.split == split)
-        assert watch.rows == rows.label_mask[:, 2].sum()
-        expected = np.quantile(twice[known], labels.QUANTILES, method="inverted_cdf")
-        assert watch.quantiles == pytest.approx(expected)
-        assert watch.mean == pytest.approx(twice[known].mean(dtype=float))
-        assert watch.deviation == pytest.approx(twice[known].std(dtype=float))
-        assert found.missing[split]["watch"] == pytest.approx(1 - known.mean())
-    (day, *_) = found.days  # counted before any row was left out
-    first = frame.filter(pl.col("t").dt.date() == day.date)
+        (watch,) = found.spreads.filter(split=split).to_dicts()
+        assert watch["rows"] == rows.label_mask[:, 2].sum()
+        shares = list(labels.QUANTILES.values())
+        expected = np.quantile(twice[known], shares, method="inverted_cdf")
+        assert [watch[name] for name in labels.QUANTILES] == pytest.approx(expected)
+        assert watch["mean"] == pytest.approx(twice[known].mean(dtype=float))
+        assert watch["sd"] == pytest.approx(twice[known].std(dtype=float))
+        lost = found.missing.filter(split=split, label="watch")["share"].item()
+        assert lost == pytest.approx(1 - known.mean())
+    day = found.days.filter(key="watch@all").row(0, named=True)  # before any row was left out
+    first = frame.filter(pl.col("t").dt.date() == day["date"])
     first = first.filter((pl.col("click") == 1) | (pl.col("user") > 1))
-    assert day.sums["watch@all"] == (len(first), pytest.approx(first["watch"].sum(), rel=1e-6))
+    assert day["rows"] == len(first)
+    assert day["sum"] == pytest.approx(first["watch"].sum(), rel=1e-6)
 
 
 def test_many_days_are_put_together():
     start = datetime.date(2025, 1, 1)
-    days = [
-        labels.Day(start + datetime.timedelta(days=n), n, {"click@all": (n, n / 2)})
-        for n in range(400)
-        if n not in (8, 9)
-    ]
+    first = (start - datetime.date(1970, 1, 1)).days
+    there = [n for n in range(400) if n not in (8, 9)]
+    rows, sums = [[first + n, n] for n in there], [[first + n, n, n / 2] for n in there]
+    days = labels.days({"days": {"dated": True, "rows": rows, "sums": {"click@all": sums}}})
     periods, width = shown_days(days)
     assert width == 7
-    assert len(periods) == 58 <= MOST_DAYS
-    assert periods[1].date == start + datetime.timedelta(days=7)
-    assert periods[1].rows == 7 + 10 + 11 + 12 + 13  # the log lacks the days 8 and 9
-    assert periods[1].sums["click@all"] == (53, 26.5)
-    assert sum(day.rows for day in periods) == sum(day.rows for day in days)
-    assert shown_days(days[:100]) == (days[:100], 1)
+    assert len(periods) == 2 * 58 <= 2 * MOST_DAYS
+    second = periods.filter(date=start + datetime.timedelta(days=7)).drop("date").rows()
+    total = 7 + 10 + 11 + 12 + 13  # the log lacks the days 8 and 9
+    assert second == [("rows", total, 0.0), ("click@all", total, total / 2)]
+    assert periods["rows"].sum() == days["rows"].sum()
+    some, width = shown_days(days[:100])
+    assert (some.rows(), width) == (days[:100].rows(), 1)
 
 
 def test_pairs_of_labels(prepared_dir):
     frame, data = shop(pathlib.Path(prepared_dir) / "own")
     found = describe.describe(data).pairs
     train = split_frames(frame)["train"]
-    assert found.tasks == ["click", "order"]
+    assert found["label"].to_list() == ["click", "click", "order", "order"]
+    assert found["other"].to_list() == ["click", "order"] * 2
     phi = np.corrcoef(train["click"], train["order"])[0, 1]
-    np.testing.assert_allclose(found.phi, [[1, phi], [phi, 1]])
+    assert found["phi"].to_list() == pytest.approx([1, phi, phi, 1])
     rate = train.filter(pl.col("click") == 1)["order"].mean()
-    np.testing.assert_allclose(found.given, [[1, rate], [1, 1]])
+    assert found["given"].to_list() == pytest.approx([1, rate, 1, 1])
 
 
 def smoothed(train, scored, field, label):
@@ -194,14 +199,14 @@ def test_the_log_odds_of_a_bag():
     """Padding adds nothing, except to a row without any value."""
     ids = np.array([[1, 2], [1, -1], [2, -1], [-1, -1], [-1, -1], [2, 2]], np.int32)
     labels = np.array([True, True, False, False, False, False])
-    fit = leaks.fitted(ids, labels, rows=4)
+    fitted = leaks.fitted(ids, labels, rows=4)
 
     def odds(positives, rows):
         p = (positives + leaks.M / 3) / (rows + leaks.M)
         return np.log(p / (1 - p)) - np.log(0.5)
 
     one, two, none = odds(2, 2), odds(1, 4), odds(0, 2)
-    got = fit.score(np.array([[1, 2], [2, -1], [-1, -1], [3, -1]], np.int32))
+    got = leaks.score(fitted, np.array([[1, 2], [2, -1], [-1, -1], [3, -1]], np.int32))
     np.testing.assert_allclose(got, [one + two, two, none, 0.0])
 
 

@@ -95,6 +95,19 @@ def test_missing_values_of_csv_are_found(tmp_path):
     assert sum(data.rows.values()) == 400
 
 
+def test_a_format_that_no_suffix_says_is_given_and_kept(tmp_path):
+    frame = flat(FRAME)
+    frame.write_csv(tmp_path / "part-0")
+    source, out = f"--input={tmp_path / 'part-0'}", tmp_path / "s.yaml"
+    start = ["--infer", source, f"--out={out}", "--labels=click"]
+    with pytest.raises(UserError, match="does not say the format"):
+        prepare.main(start)
+    prepare.main([*start, "--format=csv"])
+    assert schema_file.load(out).input.format == "csv"
+    prepare.main([f"--schema={out}", source, f"--data_dir={tmp_path / 'data'}"])
+    assert sum(read(tmp_path / "data/logs/s/1.0.0").rows.values()) == len(frame)
+
+
 ROOT = pathlib.Path(__file__).parents[2]
 TASKS = ["click", "order", "watch_seconds"]
 

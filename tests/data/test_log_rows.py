@@ -170,19 +170,21 @@ def test_what_max_values_cuts_is_told(shop, frames, tmp_path):
     kept = SplitReader(last, "test").everything().weights
     for row, weights in zip(frames["test"]["seen_weights"].to_list(), kept, strict=True):
         assert weights.tolist() == (row[-1:] or [0])
-    why = dict(overview.remarks(describe(last)))["cut lists"]
-    assert f"seen ({100 * last.cut_shares()['seen']:.1f} %)" in why
+    why = dict(described.remarks(describe(last)))["cut lists"]
+    assert f"seen {100 * last.cut_shares()['seen']:.1f} %" in why
 
 
 def test_hashed_fields_know_what_is_missing_but_not_what_is_new(tmp_path):
     frame = log.rows(600).with_columns(query=pl.when(pl.int_range(600) % 3 > 0).then("query"))
     text = "name: shop\nfields: {query: {encoder: hash, size: 50}, user: {}}\ntasks: [click]\n"
     made = log.prepared(tmp_path, frame, text)
-    found = overview.kept_unknown(made)
+    query, found = made.schema.fields[0], overview.unknown_share
     share = np.mean(np.asarray(SplitReader(made, "train").everything().ids)[:, 0] == 0)
-    assert found["train"]["query"] == f"{100 * share:.1f} %"
-    assert found["validation"]["query"] == found["test"]["query"] == "–"
-    assert not any("cut" in name for name in overview.kept_fields(made).header)  # no bags
+    assert found(made, "train", query) == pytest.approx(share)
+    assert found(made, "validation", query) is found(made, "test", query) is None
+    grid = overview.kept_fields(made)
+    assert list(grid.rows[0][-3:]) == [f"{100 * share:.1f} %", "–", "–"]
+    assert not any("cut" in name for name in grid.header)  # no bags
 
 
 def test_the_names_of_ids(shop, frames, batches):

@@ -139,9 +139,9 @@ def test_importance_and_description_count_by_weight(story):
     (key,), _ = keys(run.schema, rows, run.config.evaluate.sample_weights)
     np.testing.assert_array_equal(key.weights, rows.sample_weight)
     found = describe(data)
-    for rate in found.rates:
-        assert rate.weighted == pytest.approx(whole["click"].mean(), rel=0.1)
-        assert rate.rate > 5 * rate.weighted
+    for rate in found.rates.to_dicts():
+        assert rate["by weight"] == pytest.approx(whole["click"].mean(), rel=0.1)
+        assert rate["rate"] > 5 * rate["by weight"]
     ((_, weight, clicks),) = data.notes["days"]["sums"]["click@all"]
     assert clicks / weight == pytest.approx(whole["click"].mean(), rel=0.1)
     assert any("Rows count by their weights" in text for text in next(told_of_rows(found)).texts)

@@ -44,71 +44,10 @@ SOME, STRONG = 0.1, 0.25
 ADDED = 0.5  # to each bin's count, so that an empty one has a logarithm
 
 
-@dataclasses.dataclass(frozen=True)
-class FieldFacts:
-    """A field, mostly in train.
-
-    Attributes:
-      field: of the schema.
-      unknown: {split: share of its values that are the unknown id: missing, or not in train; of a
-        hashed field missing alone}.
-      padded: {split: share of its slots that hold no value}.
-      covered: the share of its table's rows, the unknown one aside, that train shows.
-      median: how often train shows a row of the table that it shows at all; 0 where there is none.
-      largest: the share of train's values that the most frequent one has.
-      effective: how many equally frequent values would have the entropy of train's: exp(H).
-      hashed: values that train has not seen have rows of its table, too.
-    """
-
-    field: Field
-    unknown: dict[str, float]
-    padded: dict[str, float]
-    covered: float
-    median: float
-    largest: float
-    effective: float
-    hashed: bool = False
-
-
 def thinned(rows: Batch, most: int) -> Batch:
     """At most so many of the rows, evenly spread."""
     step = max(-(-len(rows.ids) // most), 1)
     return jax.tree.map(lambda array: array[::step], rows)
-
-
-def facts(
-    schema: Schema, samples: Mapping[str, Batch], functions: Mapping[str, int] | None = None
-) -> list[FieldFacts]:
-    """Of each field.
-
-    Args:
-      schema: of the set.
-      samples: {split: rows}, train's first.
-      functions: of hashed fields, how many slots a known value takes.
-    """
-    functions, places = functions or {}, slots_of(schema)
-    return [_facts(f, samples, places[f.name], functions.get(f.name, 0)) for f in schema.fields]
-
-
-def _facts(field: Field, samples: Mapping[str, Batch], place: slice, functions: int) -> FieldFacts:
-    unknown, padded = {}, {}
-    for split, rows in samples.items():
-        ids = rows.ids[:, place]
-        missing, known = int((ids == 0).sum()), int((ids > 0).sum())
-        unknown[split] = missing / max(missing + known // max(functions, 1), 1)
-        padded[split] = 1 - (missing + known) / max(ids.size, 1)
-    ids, (counts,) = leaks.counted([samples["train"].ids[:, place]], field.rows)
-    known, share = counts[ids > 0], counts / max(counts.sum(), 1)
-    return FieldFacts(
-        field,
-        unknown,
-        padded,
-        covered=len(known) / max(field.rows - 1, 1),
-        median=float(np.median(known)) if len(known) else 0.0,
-        largest=float(share.max(initial=0)),
-        effective=float(np.exp(-(share * np.log(share)).sum())) if len(share) else 0.0,
-        hashed=functions > 0,
-    )
 
 
 def alone(
@@ -128,13 +67,15 @@ def alone(
 
 
 def _labels(train: Batch, validation: Batch, schema: Schema, by_weight: bool) -> list[Label]:
+    """Of train's rows, and after them those of validation."""
     own = {f"{task.name}@{task.space}" for task in schema.tasks}
-    pair = (in_spaces(rows, schema, "binary") for rows in (train, validation))
+    none = {"ids": np.empty((0, 0), np.int32), "numeric": np.empty((0, 0), np.float32)}
+    slim = (dataclasses.replace(rows, **none) for rows in (train, validation))
+    both, count = jax.tree.map(lambda *a: np.concatenate(a), *slim), len(train.ids)
     found = []
-    for (key, *first), (_, *second) in zip(*pair, strict=True):
-        rows = tuple(np.flatnonzero(mask) for mask in (first[0], second[0]))
-        ones = first[1][rows[0]], second[1][rows[1]]
-        label = Label(key, rows, ones, train.sample_weight[rows[0]] if by_weight else None)
+    for key, mask, ones in in_spaces(both, schema, "binary"):
+        rows = np.flatnonzero(mask[:count]), count + np.flatnonzero(mask[count:])
+        label = Label(key, rows, ones, both.sample_weight if by_weight else None)
         found += [label] if key in own and label.enough else []
     return found
 
@@ -142,30 +83,30 @@ def _labels(train: Batch, validation: Batch, schema: Schema, by_weight: bool) ->
 def _values(field: Field, schema: Schema, samples: Sequence[Batch]) -> Iterable[Values]:
     """What a field's labels are told by."""
     slots = slots_of(schema)
-    ids = [rows.ids[:, slots[field.name]] for rows in samples]
-    if field.numbers:
-        known = [own[:, 0] > 0 for own in ids]
-        for entry, numbers in _numbers(field, schema, samples):
-            rows, cut = leaks.in_buckets(numbers, known)
-            yield Values(leaks.VALUE, rows, *cut, entry)
-    else:
-        yield Values(leaks.VALUE, field.rows, *ids)
-    counts = [(own > 0).sum(axis=1, keepdims=True) for own in ids]
-    if any(len(np.unique(own)) > 1 for own in counts):
-        yield Values(leaks.KNOWN if field.slots == 1 else leaks.COUNT, field.slots + 1, *counts)
+    for rows, own, entry in _ids(field, schema, samples, leaks.BUCKETS):
+        yield Values(leaks.VALUE, rows, np.concatenate(own), entry)
+    ids = np.concatenate([rows.ids[:, slots[field.name]] for rows in samples])
+    counts = (ids > 0).sum(axis=1, keepdims=True)
+    if len(np.unique(counts)) > 1:
+        yield Values(leaks.KNOWN if field.slots == 1 else leaks.COUNT, field.slots + 1, counts)
     if field.target:
-        targets = [rows.ids[:, slots[field.target]] for rows in samples]
-        yield Values(leaks.TARGET, 3, *map(_listed, ids, targets))
+        target = np.concatenate([rows.ids[:, slots[field.target]] for rows in samples])
+        yield Values(leaks.TARGET, 3, _listed(ids, target))
 
 
-def _numbers(
-    field: Field, schema: Schema, samples: Iterable[Batch]
-) -> Iterator[tuple[int | None, list[np.ndarray]]]:
-    """Each number of a field in each of the samples; of a vector, with which entry it is."""
-    first = [f.name for f in schema.number_fields()].index(field.name)
+def _ids(
+    field: Field, schema: Schema, samples: Sequence[Batch], buckets: int
+) -> Iterator[tuple[int, list[Int[np.ndarray, "_ S"]], int | None]]:
+    """A field's ids in each of the samples, below how many; numbers are cut into buckets, a
+    vector's one by one, with which entry it is."""
+    ids = [rows.ids[:, slots_of(schema)[field.name]] for rows in samples]
+    if not field.numbers:
+        yield field.rows, ids, None
+    known, names = [own[:, 0] > 0 for own in ids], [f.name for f in schema.number_fields()]
     for entry in range(field.numbers):
-        numbers = [rows.numeric[:, first + entry] for rows in samples]
-        yield entry if field.length else None, numbers
+        place = names.index(field.name) + entry
+        numbers = [rows.numeric[:, place] for rows in samples]
+        yield *leaks.in_buckets(numbers, known, buckets), entry if field.length else None
 
 
 def _listed(ids: Int[np.ndarray, "B S"], target: Int[np.ndarray, "B 1"]) -> np.ndarray:
@@ -174,31 +115,6 @@ def _listed(ids: Int[np.ndarray, "B S"], target: Int[np.ndarray, "B 1"]) -> np.n
     last = (np.take_along_axis(ids, newest, axis=1) == target) & (target > 0)
     some = ((ids == target) & (target > 0)).any(axis=1, keepdims=True)
     return some.astype(np.int32) + last
-
-
-@dataclasses.dataclass(frozen=True)
-class Drift:
-    """Of a field or a label, from train to a split.
-
-    Attributes:
-      name: of the field, or task@space.
-      split: compared with train.
-      psi: the index; of a vector the largest of its entries'.
-      chance: what 95 % of samples without any drift stay below.
-      entry: of a vector, which one; else None.
-    """
-
-    name: str
-    split: str
-    psi: float
-    chance: float
-    entry: int | None = None
-
-    @property
-    def reading(self) -> str:
-        if self.psi <= self.chance:
-            return "chance"
-        return "stable" if self.psi < SOME else "some" if self.psi <= STRONG else "strong"
 
 
 def psi(train: Float[np.ndarray, " K"], other: Float[np.ndarray, " K"]) -> float:
@@ -245,42 +161,44 @@ def bins_of(
     return np.unique(bins, return_inverse=True)[1]
 
 
-def drift_of(
+def drift(
     field: Field, schema: Schema, samples: Mapping[str, Batch], by_weight: bool = False
-) -> list[Drift]:
-    """The drift of a field, from train to each other split that has values of it.
+) -> list[dict]:
+    """How far a field moved from train to each other split that has values of it.
 
     Args:
       field: of the schema.
       schema: says where its slots and numbers are.
       samples: {split: rows}, train's first.
       by_weight: rows count by their weights, as where negatives were sampled.
+
+    Returns:
+      Rows of a table: name, split; psi, of a vector the largest of its entries'; chance, what 95 %
+      of samples without any drift stay below; reading, of the two; entry of a vector, or None.
     """
     if field.length:
         samples = {split: thinned(rows, SCORED) for split, rows in samples.items()}
-    ids = [rows.ids[:, slots_of(schema)[field.name]] for rows in samples.values()]
-    if not field.numbers:
-        return _drifts(field.name, samples, ids, field.rows, by_weight, field.kind == "numeric")
-    known, every = [own[:, 0] > 0 for own in ids], []
-    for entry, numbers in _numbers(field, schema, samples.values()):
-        rows, cut = leaks.in_buckets(numbers, known, NUMBER_BINS)
-        every += _drifts(field.name, samples, cut, rows, by_weight, entry=entry)
-    by_split = [[drift for drift in every if drift.split == split] for split in samples]
-    return [max(found, key=lambda drift: drift.psi) for found in by_split if found]
+    each = field.numbers > 0 or field.kind == "numeric"  # has a bin of its own
+    best: dict[str, dict] = {}
+    for rows, ids, entry in _ids(field, schema, [*samples.values()], NUMBER_BINS):
+        for one in _drifts(field.name, samples, ids, rows, by_weight, each):
+            if one["psi"] > best.get(one["split"], {"psi": -1})["psi"]:
+                best[one["split"]] = one | {"entry": entry}
+    return list(best.values())
 
 
-def label_drift(schema: Schema, samples: Mapping[str, Batch], by_weight: bool) -> list[Drift]:
-    """The drift of each label in each space, from train to the other splits."""
+def label_drift(schema: Schema, samples: Mapping[str, Batch], by_weight: bool) -> list[dict]:
+    """The same of each label in each space."""
     drifts = []
     for kind in ("binary", "regression"):
-        by_split = (in_spaces(rows, schema, kind) for rows in samples.values())
-        for found in zip(*by_split, strict=True):
+        every = (in_spaces(rows, schema, kind) for rows in samples.values())
+        for found in zip(*every, strict=True):
             keys, masks, labels = zip(*found, strict=True)
             if kind == "binary":
                 rows, ids = 2, [label[:, None].astype(np.int32) for label in labels]
             else:
                 rows, ids = leaks.in_buckets(labels, masks, NUMBER_BINS)
-            ids = [np.where(mask[:, None], own, -1) for mask, own in zip(masks, ids, strict=True)]
+            ids = [np.where(mask[:, None], own, -1) for mask, own in zip(masks, ids)]
             drifts += _drifts(keys[0], samples, ids, rows, by_weight)
     return drifts
 
@@ -291,28 +209,33 @@ def _drifts(
     ids: Sequence[Int[np.ndarray, "_ S"]],
     rows: int,
     by_weight: bool,
-    every: bool = True,
-    entry: int | None = None,
-) -> list[Drift]:
-    """The drift from the first split's ids to those of each other; `every`: each has its bin."""
+    each: bool = True,
+) -> Iterator[dict]:
+    """From the first split's ids to those of each other; `each` has its bin."""
     weights = [
         np.broadcast_to(sample.sample_weight[:, None], own.shape) if by_weight else None
         for own, sample in zip(ids, samples.values(), strict=True)
     ]
     known, counts = leaks.counted(ids, rows, weights)
     sizes = [_effective(own, w) for own, w in zip(ids, weights, strict=True)]
-    found = []
     for n, split in enumerate(samples):
         pair = counts[[0, n]]
         if not n or not pair.any(axis=1).all():
             continue
         both, pair = known[pair.any(axis=0)], pair[:, pair.any(axis=0)]
         apart = bool((pair[:, both == 0].sum(axis=1) > MOST * pair.sum(axis=1)).any())
-        bins = np.arange(len(both)) if every else bins_of(both, pair.sum(axis=0), apart)
+        bins = np.arange(len(both)) if each else bins_of(both, pair.sum(axis=0), apart)
         binned = [np.bincount(bins, row) for row in pair]
-        level = chance(len(binned[0]), sizes[0], sizes[n])
-        found.append(Drift(name, split, psi(*binned), level, entry))
-    return found
+        found, level = psi(*binned), chance(len(binned[0]), sizes[0], sizes[n])
+        facts = {"psi": found, "chance": level, "reading": reading(found, level), "entry": None}
+        yield {"name": name, "split": split, **facts}
+
+
+def reading(psi: float, chance: float) -> str:
+    """What an index says."""
+    if psi <= chance:
+        return "chance"
+    return "stable" if psi < SOME else "some" if psi <= STRONG else "strong"
 
 
 def _effective(ids: np.ndarray, weights: np.ndarray | None) -> float:

@@ -60,20 +60,21 @@ class Label:
 
     Attributes:
       key: its name.
-      rows: the rows that have it, of those that are fitted and of those that are scored.
-      ones: of these, where it is 1.
-      weights: of the rows that are fitted; None is 1.
+      rows: those that have it and are fitted, and those that have it and are scored.
+      ones: where it is 1, of all rows.
+      weights: of all rows, where these are fitted; None is 1.
     """
 
     key: str
     rows: tuple[Int[np.ndarray, " F"], Int[np.ndarray, " S"]]
-    ones: tuple[Bool[np.ndarray, " F"], Bool[np.ndarray, " S"]]
-    weights: Float[np.ndarray, " F"] | None = None
+    ones: Bool[np.ndarray, " B"]
+    weights: Float[np.ndarray, " B"] | None = None
 
     @property
     def enough(self) -> bool:
         """Whether there are FEWEST rows of each class."""
-        return all(min(ones.sum(), len(ones) - ones.sum()) >= FEWEST for ones in self.ones)
+        sides = (self.ones[rows] for rows in self.rows)
+        return all(min(ones.sum(), (~ones).sum()) >= FEWEST for ones in sides)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,19 +83,17 @@ class Values:
 
     Attributes:
       by: as of Alone.
-      rows: ids are below this.
-      fitted: the ids, -1 is padding.
-      scored: those of the rows that are scored; None: the same, whose halves a label's rows name.
+      size: ids are below this.
+      ids: of all rows; -1 is padding.
       entry: as of Alone.
-      numbers: of the rows that are scored, whose order is tried as well; NaN is not known.
+      numbers: whose order is tried as well; NaN is not known.
     """
 
     by: str
-    rows: int
-    fitted: Int[np.ndarray, "B S"]
-    scored: Int[np.ndarray, "V S"] | None = None
+    size: int
+    ids: Int[np.ndarray, "B S"]
     entry: int | None = None
-    numbers: Float[np.ndarray, " V"] | None = None
+    numbers: Float[np.ndarray, " B"] | None = None
 
 
 def alone(field: str, columns: Iterable[Values], labels: Sequence[Label]) -> list[Alone]:
@@ -102,20 +101,18 @@ def alone(field: str, columns: Iterable[Values], labels: Sequence[Label]) -> lis
     the one that is best where it is fitted."""
     best: dict[tuple[str, str], tuple[float, Alone]] = {}
     for column in columns:
-        given = [column.fitted] if column.scored is None else [column.fitted, column.scored]
-        known, ids = coded(given, column.rows)
+        known, (ids,) = coded([column.ids], column.size)
         for label in labels:
-            (fit_rows, rows), (fit_ones, ones) = label.rows, label.ones
-            fit = fitted(ids[0][fit_rows], fit_ones, len(known), label.weights)
-            place, rank = (label.key, column.by), fit.auc()
-            if column.entry is not None and place in best and rank <= best[place][0]:
-                continue
-            area = fit.rank(ids[-1][rows], ones)
+            (own, rows), ones, weights = label.rows, label.ones, label.weights
+            weights = None if weights is None else weights[own]
+            odds = fitted(ids[own], ones[own], len(known), weights)
+            area = rank(odds, ids[rows], ones[rows])
             if column.numbers is not None:
-                area = max(area, _in_order(column.numbers[rows], ones))
-            rank = area if column.entry is None else rank
-            if place not in best or rank > best[place][0]:
-                best[place] = rank, Alone(field, label.key, column.by, area, column.entry)
+                area = max(area, _in_order(column.numbers[rows], ones[rows]))
+            chosen = area if column.entry is None else rank(odds, ids[own], ones[own])
+            place = label.key, column.by
+            if place not in best or chosen > best[place][0]:
+                best[place] = chosen, Alone(field, label.key, column.by, area, column.entry)
     return [figure for _, figure in best.values()]
 
 
@@ -129,42 +126,23 @@ def _in_order(numbers: Float[np.ndarray, " B"], ones: Bool[np.ndarray, " B"]) ->
     return max(area, 1 - area)
 
 
-@dataclasses.dataclass(frozen=True)
-class Fitted:
-    """What values say of a label, by id from 0 on; at the first place that there is none.
-
-    Attributes:
-      odds: what each adds to the log-odds of the label; 0 where it does not occur.
-      positives, negatives: how often each occurs with either label.
-    """
-
-    odds: Float[np.ndarray, " K"]
-    positives: Float[np.ndarray, " K"]
-    negatives: Float[np.ndarray, " K"]
-
-    def auc(self) -> float:
-        """Of the values that were fitted, one a row."""
-        return _auc(self.odds, self.positives, self.negatives)
-
-    def score(self, ids: Int[np.ndarray, "B S"]) -> Float[np.ndarray, " B"]:
-        """The sum of the log-odds of each row's values."""
-        none = (ids < 0).all(axis=1)
-        added = np.where(ids < 0, 0.0, self.odds[ids + 1]).sum(axis=1)
-        return np.where(none, self.odds[0], added)
-
-    def rank(self, ids: Int[np.ndarray, "B S"], ones: Bool[np.ndarray, " B"]) -> float:
-        """AUC of the rows' scores."""
-        if ids.shape[1] > 1:
-            return auc(self.score(ids), ones)
-        places = ids[:, 0] + 1  # counts are quicker than a sort of all scores
-        counts = (np.bincount(places[own], minlength=len(self.odds)) for own in (ones, ~ones))
-        return _auc(self.odds, *counts)
+def score(odds: Float[np.ndarray, " K"], ids: Int[np.ndarray, "B S"]) -> Float[np.ndarray, " B"]:
+    """The sum of the log-odds of each row's values, as `fitted` gives them."""
+    none = (ids < 0).all(axis=1)
+    added = np.where(ids < 0, 0.0, odds[ids + 1]).sum(axis=1)
+    return np.where(none, odds[0], added)
 
 
-def _auc(scores: np.ndarray, positives: np.ndarray, negatives: np.ndarray) -> float:
-    """AUC of scores that so many rows of each class have."""
-    weights = np.concatenate([positives, negatives]).astype(np.float64)
-    return auc(np.tile(scores, 2), np.repeat([True, False], len(scores)), weights) or 0.0
+def rank(
+    odds: Float[np.ndarray, " K"], ids: Int[np.ndarray, "B S"], ones: Bool[np.ndarray, " B"]
+) -> float:
+    """AUC of the rows' scores."""
+    if ids.shape[1] > 1:
+        return auc(score(odds, ids), ones)
+    places = ids[:, 0] + 1  # counts are quicker than a sort of all scores
+    counts = [np.bincount(places[own], minlength=len(odds)) for own in (ones, ~ones)]
+    weights = np.concatenate(counts).astype(np.float64)
+    return auc(np.tile(odds, 2), np.repeat([True, False], len(odds)), weights) or 0.0
 
 
 def fitted(
@@ -172,7 +150,7 @@ def fitted(
     ones: Bool[np.ndarray, " B"],
     rows: int,
     weights: Float[np.ndarray, " B"] | None = None,
-) -> Fitted:
+) -> Float[np.ndarray, " K"]:
     """Fits the log-odds of a label, of which both classes are there, to the ids of its rows.
 
         log (p(id) / (1 - p(id))) - log (p / (1 - p)),  p(id) = (positives + M p) / (rows + M)
@@ -182,6 +160,9 @@ def fitted(
       ones: where the label is 1.
       rows: ids are below this.
       weights: what a row counts; None is 1.
+
+    Returns:
+      What each id from 0 on adds, 0 where it does not occur; at the first place, having no value.
     """
     w = np.ones(len(ids)) if weights is None else weights.astype(np.float64)
     none = (ids < 0).all(axis=1)  # no value says something too
@@ -194,7 +175,7 @@ def fitted(
     rate, total = w[ones].sum() / w.sum(), positives + negatives
     p = (positives + M * rate) / (total + M)
     odds = np.log(p / (1 - p)) - np.log(rate / (1 - rate))
-    return Fitted(np.where(total > 0, odds, 0.0), positives, negatives)
+    return np.where(total > 0, odds, 0.0)
 
 
 def _count(ids: np.ndarray, rows: int, weights: np.ndarray | None) -> Float[np.ndarray, " K"]:

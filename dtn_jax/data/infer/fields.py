@@ -260,7 +260,7 @@ def halves(name: str, values: np.ndarray, binary: bool) -> Label:
     known = ~np.isnan(values)
     middle = 0 if binary or not known.any() else np.median(values[known])
     sides = tuple(np.flatnonzero(known & side) for side in (half, ~half))
-    return Label(name, sides, tuple(values[side] > middle for side in sides))
+    return Label(name, sides, values > middle)
 
 
 def suspicion(c: Column, kind: str, able: Sequence[Label]) -> str:
@@ -275,7 +275,8 @@ def suspicion(c: Column, kind: str, able: Sequence[Label]) -> str:
         by = best.by.format(best.entry)
         return f"a label in disguise? {by} AUC {best.auc:.4f} on {best.key}"
     label = next(label for label in able if label.key == best.key)
-    ones, gone = np.concatenate(label.ones), ~_there(c)[np.concatenate(label.rows)]
+    rows = np.concatenate(label.rows)
+    ones, gone = label.ones[rows], ~_there(c)[rows]
     return (
         f"known only after the fact? It is {'empty or ' * c.is_list}missing in "
         f"{percent(float(gone[ones].mean()))} of the rows with {best.key}, and in "

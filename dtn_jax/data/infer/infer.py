@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jinja2
 import polars as pl
 
 from dtn_jax.data import progress
@@ -26,26 +27,7 @@ from dtn_jax.data.schemas.spec import InputSpec
 from dtn_jax.errors import UserError, choose
 from dtn_jax.files import write_whole
 
-WIDTH = 50  # columns before a comment
-TEXT = """\
-# A schema file: inputs and labels of a model. The comments show what is in {looked}.
-# Change what is wrong: a label that is none, an id that was taken for a number, a leak.
-# All keys: dtn-jax prepare --help=schema
-name: {name}
-{input}
-# Labels. 'guessed': by the column's name and values; --labels=NAME,NAME says which.
-tasks:
-{tasks}
-
-# Inputs. A categorical field, the default, has an embedding for each value, a numeric one for
-# each of 32 buckets, or with encoder: standardise it is a number. A bag is a list of ids.
-fields:
-{fields}
-  # Left out, each for a reason. Without its '# ' a line is a field again.
-{left}
-
-{rest}
-"""
+TEXT = pathlib.Path(__file__).with_name("draft.yaml")
 
 
 @dataclasses.dataclass
@@ -72,31 +54,22 @@ class Draft:
     input: InputSpec
     notes: list[str] = dataclasses.field(default_factory=list)
 
-    def text(self, name: str, looked: str) -> str:
-        """The schema file of a data set of this name, and at which rows was looked."""
-        time, group, given = self.time, self.group, self.input
-        when = {"column": quoted(time.name), **time.options}
-        when = _options(when) if time.options else quoted(time.name)
-        rest = [
-            _line(f"group: {quoted(group.name)}" if group.name else "# group: user", group.facts),
-            _line(f"time: {when}" if time.name else "# time: t", time.facts),
-            *(f"    # {note}" for note in time.notes),
-            _line(f"split: {_options(self.split)}", self.split_facts),
-        ]
+    def text(self, name: str, looked: str, format: str = "") -> str:
+        """The schema file of a data set of this name, at which rows was looked, and the format that
+        the files' names do not tell."""
+        time, given = quoted(self.time.name) if self.time.name else "", self.input
+        if self.time.options:
+            time = _options({"column": time, **self.time.options})
         apart = json.dumps(given.separator) if given.separator != InputSpec().separator else ""
         missing = [json.dumps(word) for word in given.missing]
-        input = {key: v for key, v in (("separator", apart), ("missing", missing)) if v}
-        left = [(_entry(f), f"    {f.reason}", f"    {f.facts}") for f in self.fields if f.reason]
-        left = [f"  # {clean(line)}" for three in left for line in three if line.strip()]
-        return TEXT.format(
-            looked=looked,
-            name=quoted(name),
-            input=f"input: {_options(input)}\n" if input else "",
-            tasks="\n".join(_lines(self.tasks)),
-            fields="\n".join(_lines([field for field in self.fields if not field.reason])),
-            left="\n".join(left) or "  # nothing",
-            rest="\n".join(rest),
+        input = {"format": format, "separator": apart, "missing": missing}
+        input = {key: value for key, value in input.items() if value}
+        environment = jinja2.Environment(
+            trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
         )
+        environment.filters |= {"clean": clean, "quoted": quoted, "options": _options}
+        template = environment.from_string(TEXT.read_text())
+        return template.render(draft=self, looked=looked, name=name, input=input, time=time)
 
     def summary(self, size: str) -> list[str]:
         """What is shown in the terminal of a sample of this size: guesses, then suspicions."""
@@ -116,23 +89,6 @@ class Draft:
         return [clean(line) for line in lines]
 
 
-def _line(text: str, comment: str) -> str:
-    return f"{text:{WIDTH}s}  # {clean(comment)}" if comment else text
-
-
-def _lines(entries: Sequence[Entry]) -> list[str]:
-    """Fields or tasks, their notes below each."""
-    lines = []
-    for entry in entries:
-        lines.append(_line(f"  {_entry(entry)}", entry.facts))
-        lines += [f"    # {clean(note)}" for note in entry.notes]
-    return lines
-
-
-def _entry(entry: Entry) -> str:
-    return f"{quoted(entry.name)}: {_options(entry.options) if entry.options else ''}".rstrip()
-
-
 def _options(given: Mapping[str, Any]) -> str:
     """{kind: numeric, log: true}, of values that are ready for YAML."""
     texts = {k: f"[{', '.join(v)}]" if isinstance(v, list) else v for k, v in given.items()}
@@ -143,6 +99,7 @@ def infer(
     input: Sequence[str],
     out: str | pathlib.Path,
     *,
+    format: str = "",
     labels: Sequence[str] = (),
     time: str = "",
     group: str = "",
@@ -153,6 +110,7 @@ def infer(
     Args:
       input: files, globs or folders.
       out: the schema file.
+      format: of the files, whatever their suffixes; '' goes by these.
       labels: columns; empty: they are guessed.
       time, group: columns; '': they are guessed.
       replace: whether another file at `out` is overwritten.
@@ -162,11 +120,11 @@ def infer(
         found, or another file is at `out`.
     """
     out = pathlib.Path(out)
-    files = raw_files.find(list(input))
+    files = raw_files.find(list(input), format)
     sample = read(files, how_read(files[0]))
     result = draft(sample, labels, time, group)
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", out.stem).lstrip("_-") or "logs"
-    text = result.text(name, sample.size)
+    text = result.text(name, sample.size, format)
     schema_file.loads(text, str(out))
     progress.say("\n".join(result.summary(sample.size)))
     if out.exists() and not replace and out.read_bytes() != text.encode():

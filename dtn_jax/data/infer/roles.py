@@ -250,7 +250,9 @@ def _task(c: Column, name: str) -> Task:
         known = max(int((~np.isnan(task.values)).sum()), 1)
         task.facts = f"{percent(task.positives / known)} positive{task.facts}"
         if task.positives in (0, known):
-            task.notes.append("every label in the sample is the same: there is nothing to learn")
+            label = int(task.positives > 0)
+            told = f"all {known:,} labels in the sample are {label}: there is nothing to learn"
+            task.notes.append(told)
     if label:
         task.options["label"] = quoted(label, FORMULA)
     if c.missing:

@@ -17,6 +17,7 @@ import jinja2
 from markupsafe import Markup
 
 from dtn_jax import errors
+from dtn_jax.data import times
 from dtn_jax.data.progress import percent
 from dtn_jax.data.stages.limits import NOTE, Counts, relations
 from dtn_jax.export import model_folder
@@ -30,7 +31,7 @@ from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.significance import FEW
 from dtn_jax.models.flops import needed_flops
 from dtn_jax.report import markdown
-from dtn_jax.report.description.overview import HASHED, cuts_line, kept_fields, moment
+from dtn_jax.report.description.overview import HASHED, cuts_line, kept_fields
 from dtn_jax.schema import ALL, MEAN, Schema
 
 TEMPLATE = pathlib.Path(__file__).with_name("card.md")
@@ -102,7 +103,9 @@ def facts(
         "fingerprint": data.fingerprint,
         "split_rows": {split: data.rows[split] for split in ("train", "validation", "test")},
         "train_share": config.data.train_share,
-        "days": [moment(day * DAY, True) for day in (min(dated), max(dated))] if dated else [],
+        "days": [times.show(day * DAY, "date") for day in (min(dated), max(dated))]
+        if dated
+        else [],
         "cuts": cuts_line(notes),
         "read": notes.get("read", 0),
         **{key: notes.get(key) or {} for key in ("rejected", "sample_negatives", "about")},

@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
-import numpy as np
+import polars as pl
 
 from dtn_jax.data import equal_rows
-from dtn_jax.data.describe import labels, leaks
+from dtn_jax.data.describe import leaks
 from dtn_jax.data.describe.describe import Description
-from dtn_jax.data.describe.fields import SOME, STRONG, Drift
+from dtn_jax.data.describe.fields import SOME, STRONG
 from dtn_jax.data.describe.labels import MOST_DAYS, QUANTILES, shown_days
-from dtn_jax.data.progress import percent
-from dtn_jax.report.description import overview
-from dtn_jax.report.description.overview import auc, cuts_line, number, rows_line, share
-from dtn_jax.report.description.pictures import PICTURES
+from dtn_jax.report.description import overview, pictures
+from dtn_jax.report.description.overview import NAMED, cuts_line, most, number, rows_line, share
 from dtn_jax.report.grid import Grid
 from dtn_jax.report.pictures import png
 from dtn_jax.report.sections import Section
 
 FEW = 15  # rows of a long table that a terminal shows
-WIDEST = 7  # labels whose pairs a terminal has room for
+MUCH = 0.3  # a share that is remarked on
 UNKNOWN_IDS = (
     "Ids and values of train, before rare ones become the unknown id; fields that share a table "
     "are counted together. With a row: the new ids that are frequent enough (min_count). Fallen "
     "out: ids of the older set that train does not have; they keep their rows."
-)
-SPREAD = (
-    "In train: the share of the table's rows that occur, how often the middle one of these does, "
-    "the share of values that the most frequent one has, and exp(entropy): as many equally "
-    "frequent values would be spread alike."
 )
 WEIGHTED = (
     "Rows count by their weights, of how many rows each one stands for, in regression labels, "
@@ -47,6 +40,46 @@ DRIFT = (
     f"Scorecards, 2006): below {SOME} stable, up to {STRONG} some drift, above that strong drift; "
     "chance: 95 % of samples without any drift have that much or less."
 )
+GROUPS = "Of train: the share of the groups that train has too, and of the rows in them."
+MIXED = "Of the groups with a row there; GAUC is the mean over those with both classes."
+# How the columns of tables are written; others as text.
+COUNTS = ("rows", "positive", "groups", "ids", "new ids", "with a row", "fallen out")
+SHARES = ("rate", "from", "to", "by weight", "share", "given", "of train", "rows of those")
+SHARES += ("values of new ids",)
+WRITTEN: dict[str, Callable[[float], str]] = {
+    **dict.fromkeys(COUNTS, "{:,}".format),
+    **dict.fromkeys(SHARES, share),
+    **dict.fromkeys(("mean", "sd", *QUANTILES), number),
+    "AUC": "{:.4f}".format,
+    "phi": "{:+.2f}".format,
+}
+LONG = 9  # letters of a header, from which on its last word is on a line of its own
+
+
+def grid(table: pl.DataFrame, **how: object) -> list[Grid]:
+    """A table as it is shown; none without rows.
+
+    Of three columns the second is spread: a line for each value of the first, a column for each of
+    the second. Of others, empty columns are left out.
+    """
+    rows = [
+        ["" if value is None else WRITTEN.get(name, str)(value) for name, value in row.items()]
+        for row in table.to_dicts()
+    ]
+    if not rows:
+        return []
+    if table.width == 3:
+        cells = {(down, across): text for down, across, text in rows}
+        lines, columns = (list(dict.fromkeys(key)) for key in zip(*cells))
+        spread = [[line, *(cells.get((line, c), "") for c in columns)] for line in lines]
+        return [Grid([table.columns[0], *columns], spread, **how)]
+    if table.columns[1] == "split":  # the first is written once
+        firsts = ["", *(row[0] for row in rows)]
+        rows = [["" if r[0] == first else r[0], *r[1:]] for r, first in zip(rows, firsts)]
+    left = [dtype == pl.String for dtype in table.dtypes].index(False)
+    header = [n if len(n) < LONG else "\n".join(n.rsplit(" ", 1)) for n in table.columns]
+    full = [n for n, column in enumerate(table) if column.null_count() < len(table)]
+    return [Grid(header, rows, left=left, **how).take(full)]
 
 
 def sections(found: Description, drawn: bool = False) -> list[Section]:
@@ -54,24 +87,70 @@ def sections(found: Description, drawn: bool = False) -> list[Section]:
 
     In a page what to look at first is first; in a terminal, whose end is seen, last.
     """
-    made = [section for make in SECTIONS for section in make(found)]
-    texts = [f"{what}: {why}" for what, why in overview.remarks(found)]
+    every = [section for make in SECTIONS for section in make(found)]
+    texts = [f"{what}: {why}" for what, why in remarks(found)]
     first = [Section("What to look at first", texts)] if texts else []
     if not drawn:
-        return [*made, *first]
-    return [*first, *(_with_pictures(section, found) for section in made)]
+        return [*every, *first]
+    return [*first, *(_with_pictures(section, found) for section in every)]
 
 
 def _with_pictures(section: Section, found: Description) -> Section:
-    """Pictures that are named by their addresses, drawn."""
-    figures = {text: PICTURES[name](found) for text, name in section.pictures.items()}
+    """A section whose pictures are functions that draw them, drawn."""
+    figures = {text: draw(found) for text, draw in section.pictures.items()}
     drawn = {text: png(figure) for text, figure in figures.items() if figure is not None}
     return dataclasses.replace(section, pictures=drawn)
 
 
+def remarks(found: Description) -> list[tuple[str, str]]:
+    """What a reader should look at first, and why: labels that do not vary, suspects of leaks,
+    strong drift, what is new, cut or repeated."""
+    data = found.data
+    ones, rows = pl.col("positive"), pl.col("rows")
+    alike: dict[str, list[str]] = {}
+    for row in found.rates.filter((rows > 0) & ((ones == 0) | (ones == rows))).to_dicts():
+        text = f"{row['positive']:,} of {row['rows']:,} rows of {row['split']} are positive"
+        alike.setdefault(row["task@space"], []).append(text)
+    told = [(f"{key} does not vary", ", ".join(texts)) for key, texts in alike.items()]
+    told += [
+        (
+            f"suspected leak: {figure.field} tells {figure.key}",
+            f"{figure.by} alone ranks validation with an AUC of {figure.auc:.4f}: is it known "
+            "before the label is, or is it the label in another form?",
+        )
+        for figure in found.suspects
+    ]
+    strong: dict[str, list[str]] = {}
+    for one in [row for t in (found.field_drift, found.label_drift) for row in t.to_dicts()]:
+        if one["reading"] == "strong":
+            strong.setdefault(one["name"], []).append(f"{one['psi']:.2f} to {one['split']}")
+    for name, where in list(strong.items())[:NAMED]:
+        told.append((f"strong drift: {name}", f"PSI {', '.join(where)} is above {STRONG}"))
+    if len(strong) > NAMED:
+        told.append(("strong drift", f"of {len(strong) - NAMED} more: see Drift"))
+    last = list(data.rows)[-1]
+    new = {f.name: overview.lost_share(data, last, f) for f in data.schema.fields}
+    if new := {name: part for name, part in new.items() if part > MUCH}:
+        told.append((f"unknown in {last}", f"{most(new)}: missing, or not in train"))
+    if cut := {name: part for name, part in data.cut_shares().items() if part > MUCH}:
+        told.append(("cut lists", f"{most(cut)}: train's values beyond max_values"))
+    if (line := _equal(found)) and not data.notes.get("cuts"):  # else copies stay together
+        reason = "copies in the log, or too few inputs to tell rows apart"
+        told.append(("equal rows", f"{line}: {reason}"))
+    again = found.repeats.filter(pl.col("inputs") > MUCH).to_dicts()
+    if again := [f"{share(row['inputs'])} of {row['split']}" for row in again]:
+        told.append(("repeated rows", f"{', '.join(again)} have the same inputs as train's"))
+    return told
+
+
+def _equal(found: Description) -> str:
+    _, *others = found.repeats.to_dicts()
+    return equal_rows.line({row["split"]: row["equal"] for row in others}, found.looked_at)
+
+
 def rows(found: Description) -> Iterator[Section]:
     """How many, how they were split and sampled, and why some were rejected."""
-    notes, texts = found.notes, [f"{rows_line(found.rows)}."]
+    notes, texts = found.data.notes, [f"{rows_line(found.data.rows)}."]
     if cuts := cuts_line(notes):
         texts.append(f"Split by time: {cuts}.")
     if not found.whole:
@@ -90,259 +169,128 @@ def rows(found: Description) -> Iterator[Section]:
 
 def rates(found: Description) -> Iterator[Section]:
     """Of each label and space by split; the spread of regression labels, and missing ones."""
-    keys = [f"{task.name}@{space}" for task in found.schema.tasks for space in task.spaces]
-    weighted = any(rate.weighted is not None for rate in found.rates)
-    header = ("task@space", "split", "rows", "positive", "rate", "95 % interval")
-    cells = [
-        (
-            rate.key,
-            rate.split,
-            f"{rate.rows:,}",
-            f"{rate.positives:,}",
-            share(rate.rate) or "no rows",
-            "" if rate.low is None else f"{share(rate.low)} to {share(rate.high)}",
-            *([share(rate.weighted)] if weighted else ()),
-        )
-        for rate in sorted(found.rates, key=lambda rate: keys.index(rate.key))
+    note = "Rows count by their weights." if found.data.schema.weight else ""
+    grids = [
+        *grid(found.rates, shown=60),
+        *grid(found.spreads, title="Regression labels, with quantiles", note=note),
+        *grid(found.missing, title="Missing labels"),
     ]
-    header += ("by weight",) if weighted else ()
-    grids = [Grid(header, _once(cells), left=2, shown=60)] if cells else []
-    if found.spreads:
-        spread = [
-            (s.key, s.split, f"{s.rows:,}", *map(number, (s.mean, s.deviation, *s.quantiles)))
-            for s in sorted(found.spreads, key=lambda spread: keys.index(spread.key))
-        ]
-        header = ("task@space", "split", "rows", "mean", "sd", *_names(labels.QUANTILES))
-        title = "Regression labels, with quantiles"
-        note = "Rows count by their weights." if found.schema.weight else ""
-        grids.append(Grid(header, _once(spread), title, note, left=2))
-    lost = [
-        (task, *(share(by_task.get(task, 0.0)) for by_task in found.missing.values()))
-        for task in found.schema.task_names
-        if any(task in by_task for by_task in found.missing.values())
-    ]
-    if lost:
-        grids.append(Grid(("label", *found.missing), lost, title="Missing labels"))
-    texts = ["How often each label is positive, with Wilson's interval."] if found.rates else []
-    picture = {"positive rates by label and split": "rates"} if found.rates else {}
-    yield Section("Labels", texts, grids, pictures=picture)
-
-
-def _names(quantiles: Sequence[float]) -> list[str]:
-    return [f"{100 * q:g} %" if q != 0.5 else "median" for q in quantiles]
-
-
-def _once(cells: list[tuple]) -> list[tuple]:
-    """Rows whose first cell is that of the row before have an empty one."""
-    firsts = ["", *(row[0] for row in cells)]
-    return [("" if row[0] == before else row[0], *row[1:]) for row, before in zip(cells, firsts)]
+    some = not found.rates.is_empty()
+    texts = ["How often each label is positive, with Wilson's 95 % interval."] * some
+    drawn = {"positive rates by label and split": pictures.rates} if some else {}
+    yield Section("Labels", texts, grids, drawn)
 
 
 def days(found: Description) -> Iterator[Section]:
     """Rows, and the rate or mean of each label, by day."""
-    if not found.days:
+    if found.days.is_empty():
         return
     periods, width = shown_days(found.days)
-    keys = list(found.days[0].sums)
-    kinds = {task.name: task.kind for task in found.schema.tasks}
+    kinds = {task.name: task.kind for task in found.data.schema.tasks}
 
-    def mean(key: str, count: int, total: float) -> str:
-        write = share if kinds[key.partition("@")[0]] == "binary" else number
-        return write(total / count) if count else ""
+    def cell(row: Mapping) -> str:
+        if row["key"] == "rows":
+            return f"{row['rows']:,.0f}"
+        write = share if kinds[row["key"].partition("@")[0]] == "binary" else number
+        return write(row["sum"] / row["rows"]) if row["rows"] else ""
 
-    cells = [
-        (f"{p.date}", f"{p.rows:,}", *(mean(key, *p.sums.get(key, (0, 0.0))) for key in keys))
-        for p in periods
-    ]
+    text = pl.struct("key", "rows", "sum").map_elements(cell, pl.String)
+    total = found.days.filter(key="rows").sort("rows")
+    first, last, ends = total["date"].min(), total["date"].max(), (total.row(0), total.row(-1))
+    low, high = (f"{rows:,.0f} on {date}" for date, _, rows, _ in ends)
     texts = [
-        f"{len(found.days):,} days (UTC) from {found.days[0].date} to {found.days[-1].date}: "
-        "rows, and the rate (or mean) of each label."
+        f"{len(total):,} days (UTC) from {first} to {last}: rows, and the rate (or mean) of each "
+        "label.",
+        f"More than {MOST_DAYS} days: put together by {width}, under the first of them.",
+        f"Fewest rows: {low}; most: {high}.",
     ]
-    if width > 1:
-        texts.append(
-            f"More than {MOST_DAYS} days: put together by {width}, under the first of them."
-        )
-    ends = sorted(found.days, key=lambda day: day.rows)
-    low, high = ends[0], ends[-1]
-    texts.append(f"Fewest rows: {low.rows:,} on {low.date}; most: {high.rows:,} on {high.date}.")
-    grid = Grid(("day", "rows", *keys), cells)
-    yield Section("Days", texts, more=[grid], pictures={"rows and rates by day": "days"})
+    texts = texts if width > 1 else texts[::2]
+    table = periods.select(pl.col("date").alias("day"), "key", text.alias("text"))
+    yield Section("Days", texts, grid(table, shown=FEW), {"rows and rates by day": pictures.days})
 
 
 def pairs(found: Description) -> Iterator[Section]:
     """How labels go together."""
-    if found.pairs is None:
-        return
-    names = list(found.pairs.tasks)
-
-    def grid(what: str, values: np.ndarray, write: Callable[[float], str], title: str) -> Grid:
-        texts = [["" if np.isnan(v) else write(v) for v in row] for row in values]
-        cells = [(name, *row) for name, row in zip(names, texts, strict=True)]
-        return Grid((what, *names), cells, title=title)
-
+    table = found.pairs.rename({"label": "where"})
     given = "P(column | row): of rows with one label, the other"
     grids = [
-        grid("where", found.pairs.given, share, given),
-        grid("phi", found.pairs.phi, lambda value: f"{value:+.2f}", "Correlation (phi)"),
+        *grid(table.select("where", "other", "given"), title=given),
+        *grid(table.select("where", "other", "phi"), title="Correlation (phi)"),
     ]
-    small = len(names) <= WIDEST
     texts = ["How labels go together in train, where both are known."]
-    picture = {"how labels go together": "pairs"}
-    yield Section("Pairs of labels", texts, grids * small, grids * (not small), picture)
+    if grids:
+        yield Section("Pairs of labels", texts, grids, {"how labels go together": pictures.pairs})
 
 
 def alone(found: Description) -> Iterator[Section]:
     """What each field tells of a label by itself."""
-    if not found.alone:
-        return
-    cells = [
-        (
-            f.field if f.entry is None else f"{f.field}[{f.entry}]",
-            f.key,
-            f.by,
-            auc(f.auc),
-            "suspect" if f.suspect else "",
-        )
-        for f in found.alone
-    ]
-    grid = Grid(("field", "label", "by", "AUC", ""), cells, left=3, shown=FEW)
-    if not found.suspects:
-        grid = grid.take(range(4))
     texts = [ALONE] if found.suspects else [ALONE, "No field is a suspect."]
-    yield Section("Suspects of leaks", texts, [grid], pictures={"AUC of single fields": "alone"})
+    if grids := grid(found.told, shown=FEW):
+        yield Section("Suspects of leaks", texts, grids, {"AUC of single fields": pictures.alone})
 
 
 def drifts(found: Description) -> Iterator[Section]:
     """How far fields and labels moved from train."""
-    splits = list(found.rows)[1:]
     grids = []
-    for what, kept in (("fields", found.field_drift), ("labels", found.label_drift)):
-        by_name: dict[str, dict[str, Drift]] = {}
-        for moved in kept:
-            by_name.setdefault(moved.name, {})[moved.split] = moved
-        cells = [
-            (
-                name,
-                *(
-                    text
-                    for split in splits
-                    for text in (
-                        (f"{own[split].psi:.4f}", own[split].reading) if split in own else ("", "")
-                    )
+    for what, table in (("fields", found.field_drift), ("labels", found.label_drift)):
+        if len(table):
+            largest = pl.col("psi").max().over("name")
+            table = table.sort(largest, descending=True, maintain_order=True).select(
+                pl.col("name").alias(f"PSI of {what}"),
+                "split",
+                pl.struct("psi", "reading").map_elements(
+                    "{reading} {psi:.4f}".format_map, pl.String
                 ),
             )
-            for name, own in sorted(
-                by_name.items(), key=lambda item: -max(m.psi for m in item[1].values())
-            )
-        ]
-        header = (what, *(cell for split in splits for cell in (f"PSI {split}", "reading")))
-        grids += [Grid(header, cells, shown=FEW)] if cells else []
+            grids += grid(table, shown=FEW)
     if grids:
-        yield Section("Drift", [DRIFT], grids, pictures={"drift from train by field": "drift"})
+        drawn = {"drift from train by field": pictures.drifts}
+        yield Section("Drift", [DRIFT], grids, drawn)
 
 
 def fields(found: Description) -> Iterator[Section]:
-    """Their tables and unknown values, and how values are spread over ids."""
-    splits = list(found.rows)
-    unknown = {
-        split: {
-            f.field.name: overview.NOT_KNOWN if f.hashed and n > 0 else share(f.unknown[split])
-            for f in found.fields
-        }
-        for n, split in enumerate(splits)
-    }
-    notes = [overview.UNKNOWN, *([overview.CUT] if found.cut else ())]
-    notes += [overview.HASHED] if any(f.hashed for f in found.fields) else []
-    grid = overview.fields_grid(found.schema, unknown, found.cut)
-    grids = [dataclasses.replace(grid, note=" ".join(notes))]
-    ids = [f for f in found.fields if not f.field.numbers]
-    several = any(f.field.slots > 1 for f in ids)
-    spread = [
-        (
-            f.field.name,
-            share(f.covered),
-            f"{f.median:,.0f}",
-            share(f.largest),
-            number(f.effective),
-            *([share(f.padded[splits[0]]) if f.field.slots > 1 else ""] if several else ()),
-        )
-        for f in ids
-    ]
-    header = ("field", "rows of table\nin train", "median\ncount", "largest\nvalue")
-    header += ("effective\nvalues", *(["slots\npadded"] if several else ()))
-    if spread:
-        title = "How values are spread over ids"
-        grids.append(Grid(header, spread, title, SPREAD, shown=40))
-    yield Section("Fields", (), grids, pictures={"unknown values by field": "unknown"})
+    """Their tables and unknown values."""
+    kept = overview.kept_fields(found.data)
+    notes = (overview.UNKNOWN, overview.CUT if found.data.cut_shares() else "", kept.note)
+    shown = dataclasses.replace(kept, note=" ".join(filter(None, notes)))
+    yield Section("Fields", (), [shown], {"unknown values by field": pictures.unknown})
 
 
 def new_ids(found: Description) -> Iterator[Section]:
     """Of a set that extends another: how many ids of its train are new."""
-    notes = found.notes.get("extends")
-    if not notes:
-        return
-    cells = [
-        (
-            ", ".join(f.name for f in found.schema.fields if f.table == table),
-            f"{facts['ids']:,}",
-            f"{facts['new_ids']:,}",
-            percent(facts["new_ids"], facts["ids"]),
-            f"{facts['added']:,}",
-            percent(facts["new_values"], facts["values"]),
-            f"{facts['fallen_out']:,}",
-        )
-        for table, facts in notes["ids"].items()
-    ]
-    older, *before = notes["sets"]
-    texts = [f"The set extends {older['name']}, fingerprint {older['fingerprint'][:16]}."]
-    if before:
+    if "extends" in found.data.notes:
+        older, *before = found.data.notes["extends"]["sets"]
+        texts = [f"The set extends {older['name']}, fingerprint {older['fingerprint'][:16]}."]
         names = ", ".join(f"{one['name']} ({one['fingerprint'][:16]})" for one in before)
-        texts.append(f"That one extends {names}.")
-    header = ("field", "ids", "new ids", "share", "with a row", "values\nof new ids", "fallen out")
-    yield Section("New ids", texts, [Grid(header, cells, note=UNKNOWN_IDS)] if cells else ())
+        texts += [f"That one extends {names}."] if names else []
+        yield Section("New ids", texts, grid(found.new_ids, note=UNKNOWN_IDS))
 
 
 def groups(found: Description) -> Iterator[Section]:
     """The sizes of groups, and how many have both classes."""
-    name = found.schema.group
-    if not name:
-        return
-    if not found.groups:
-        text = f"Groups ({name}) are left out: a sample of blocks has only a part of each."
-        yield Section("Groups", [text])
-        return
-    header = ("split", "groups", *_names(QUANTILES), "of train", "rows of those")
-    sizes = [
-        (
-            g.split,
-            f"{g.count:,}",
-            *map(number, g.quantiles),
-            share(g.in_train),
-            share(g.rows_in_train),
-        )
-        for g in found.groups
+    name = found.data.schema.group
+    grids = [
+        *grid(found.groups, title="Rows of a group, with quantiles", note=GROUPS),
+        *grid(found.mixed, title="Groups with both classes", note=MIXED),
     ]
-    note = "Of train: the share of the groups that train has too, and of the rows in them."
-    grids = [Grid(header, sizes, "Rows of a group, with quantiles", note)]
-    keys = list(found.groups[0].both)
-    if both := [(key, *(share(g.both[key][1]) for g in found.groups)) for key in keys]:
-        note = "Of the groups with a row there; GAUC is the mean over those with both classes."
-        header = ("task@space", *(g.split for g in found.groups))
-        grids.append(Grid(header, both, "Groups with both classes", note))
-    yield Section(f"Groups: {name}", (), grids)
+    text = f"Groups ({name}) are left out: a sample of blocks has only a part of each."
+    if name:
+        yield Section(f"Groups: {name}", [] if grids else [text], grids)
 
 
 def repeated(found: Description) -> Iterator[Section]:
     """Rows that are there more than once."""
-    kept = found.repeats
-    texts = [f"{share(kept.rows)} of train's rows repeat another one, inputs and labels alike."]
-    texts += [
-        f"{share(known)} of {split}'s rows have the same inputs as a row of train."
-        for split, known in kept.in_train.items()
+    train, *others = found.repeats.to_dicts()
+    texts = [
+        f"{share(train['repeated'])} of train's rows repeat another one, inputs and labels alike."
     ]
-    if line := equal_rows.line(kept.equal, found.looked_at):
+    texts += [
+        f"{share(row['inputs'])} of {row['split']}'s rows have the same inputs as a row of train."
+        for row in others
+    ]
+    if line := _equal(found):
         texts.append(f"{line[0].upper()}{line[1:]}.")
-    if kept.rows or any(kept.in_train.values()):
+    if train["repeated"] or any(row["inputs"] for row in others):
         yield Section("Repeated rows", texts)
 
 

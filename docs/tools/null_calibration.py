@@ -29,8 +29,7 @@ import polars as pl
 from dtn_jax.cli import compare
 from dtn_jax.comparison.differences import Difference, differences
 from dtn_jax.comparison.scored_rows import ScoredRows
-from dtn_jax.metrics import METRICS, paired
-from dtn_jax.metrics.influence import Influence, Units, influences
+from dtn_jax.metrics import METRICS, Influence, Units, influences, paired
 from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.rates import wilson
 from dtn_jax.metrics.significance import drawn_seeds
@@ -182,8 +181,7 @@ def of_metrics(
         [
             influences(
                 Rows(one.kind, run.scores["task@all"], run.labels["task"], weight, group),
-                places,
-                units,
+                units.at(places),
             )
             for run in side
         ]

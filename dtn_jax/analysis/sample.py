@@ -21,30 +21,15 @@ from dtn_jax.tables import exchange, lookup
 from dtn_jax.tables.plan import TablePlan
 
 
-@dataclasses.dataclass(frozen=True)
-class Sample:
-    """Rows of a split, on the host.
-
-    Attributes:
-      split: which.
-      rows: `[B, ...]` in the split's order, none of them padding.
-      group: `[B]`, the rows' groups; None where the data set has none.
-    """
-
-    split: str
-    rows: Batch
-    group: Int[np.ndarray, " B"] | None
-
-
-def read_sample(data: Prepared, split: str, most: int, seed: int) -> Sample:
-    """The rows that `draw` draws, with their groups; the memory is that of the sample."""
+def read_sample(
+    data: Prepared, split: str, most: int, seed: int
+) -> tuple[Batch, Int[np.ndarray, " B"] | None]:
+    """The rows that `draw` draws, on the host, in the split's order; and their groups, None where
+    the data set has none. The memory is that of the sample."""
     numbers = draw(data, split, most, seed)
     group = data.groups(split)
-    return Sample(
-        split=split,
-        rows=SplitReader(data, split).picked(numbers),
-        group=None if group is None else group[numbers],
-    )
+    rows = SplitReader(data, split).picked(numbers)
+    return rows, None if group is None else group[numbers]
 
 
 def draw(data: Prepared, split: str, most: int, seed: int) -> Int[np.ndarray, " B"]:

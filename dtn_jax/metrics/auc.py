@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dtn_jax.metrics.influence import Influence, Units
 from dtn_jax.metrics.inputs import checked, chunks
 from dtn_jax.metrics.metric import Metric, Rows
 from dtn_jax.metrics.sigmoid import sigmoid
@@ -224,6 +225,20 @@ def _standard_error(rows: Rows) -> float | None:
     return auc_standard_error(rows.scores, rows.labels) if rows.weights is None else None
 
 
+def _influence(rows: Rows, units: Units) -> Influence:
+    """The mean over positives of the negatives below, and that over negatives of the positives
+    above, are both the AUC; their influences add up."""
+    w, positive, beaten, value = rows.counts, rows.labels, np.zeros(len(rows.scores)), np.nan
+    if positive.any() and not positive.all():
+        sides = (ranked(rows.scores, side, rows.weights) for side in (positive, ~positive))
+        positives, negatives = sides
+        beaten[positive] = negatives.share_below(rows.scores[positive])
+        beaten[~positive] = 1 - positives.share_below(rows.scores[~positive])
+        value = _area(positives, negatives)  # exact: models that rank alike have one value
+    up, down = (units.quotient(side * beaten, side) for side in (w * positive, w * ~positive))
+    return (up + down).times(1.0, value)
+
+
 AUC = Metric(
     "auc",
     "AUC",
@@ -232,6 +247,7 @@ AUC = Metric(
     selectable=True,
     column="AUC",
     bounded=True,
+    influence=_influence,
 )
 AUC_SE = Metric("auc_se", "standard error of the AUC", _standard_error)  # None with weights
 AVERAGE_PRECISION = Metric(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dtn_jax.metrics.influence import Influence, Units
 from dtn_jax.metrics.inputs import checked, chunks, mean
 from dtn_jax.metrics.metric import Metric, Rows
 from dtn_jax.shapes import Float, Shaped
@@ -43,6 +44,11 @@ def log_loss_of(rows: Rows) -> float | None:
     return log_loss(rows.scores, rows.labels, rows.weights)
 
 
+def _log_loss_influence(rows: Rows, units: Units) -> Influence:
+    w, z = rows.counts, rows.scores.astype(np.float64)
+    return units.quotient(w * np.logaddexp(0.0, np.where(rows.labels, -z, z)), w)
+
+
 def entropy(rate: float) -> float:
     """Of a coin, in nats; 0 for a rate of 0 or 1."""
     return float(-sum(p * np.log(p) for p in (rate, 1 - rate) if p))
@@ -63,6 +69,17 @@ def normalised_entropy(rows: Rows) -> float | None:
     return rows.once(log_loss_of) / entropy(rate)
 
 
+def _entropy_influence(rows: Rows, units: Units) -> Influence:
+    w, loss = rows.counts, _log_loss_influence(rows, units)
+    rate = units.quotient(w * rows.labels, w)
+    r = np.float64(rate.value)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        base = -(r * np.log(r) + (1 - r) * np.log1p(-r))
+        value = loss.value / base
+        moved = value * np.log((1 - r) / r) * rate.units  # the entropy's derivative
+        return loss._replace(value=float(value), units=(loss.units - moved) / base)
+
+
 LOG_LOSS = Metric(
     "logloss",
     "log loss",
@@ -70,6 +87,7 @@ LOG_LOSS = Metric(
     higher_is_better=False,
     selectable=True,
     column="log\nloss",
+    influence=_log_loss_influence,
 )
 NORMALISED_ENTROPY = Metric(
     "normalised_entropy",
@@ -78,4 +96,5 @@ NORMALISED_ENTROPY = Metric(
     higher_is_better=False,
     selectable=True,
     short="NE",
+    influence=_entropy_influence,
 )

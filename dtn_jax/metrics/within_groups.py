@@ -20,10 +20,12 @@ from typing import NamedTuple
 import numpy as np
 
 from dtn_jax.metrics import inputs
+from dtn_jax.metrics.influence import Influence, Units
 from dtn_jax.metrics.inputs import chunks
-from dtn_jax.metrics.metric import ByGroup, Metric, Rows
+from dtn_jax.metrics.metric import Metric, Rows
 from dtn_jax.shapes import Float, Int, Int32, Shaped
 
+ByGroup = Callable[[Rows], tuple[np.ndarray, np.ndarray]]
 CODE_BITS = 33  # of a key are the score's place and the label; those above, the group's number
 
 
@@ -297,6 +299,11 @@ def _expected(
     return (chance / (above[:, None] + before + 1)).sum(axis=1)
 
 
+def first_of_groups(rows: Rows) -> Int[np.ndarray, " G"]:
+    """The place of each group's first row, groups in rising order."""
+    return np.unique(rows.group, return_index=True)[1]
+
+
 def of_groups(name: str, title: str, by_group: ByGroup, column: str = "") -> Metric:
     """The record of a mean over groups that is in [0, 1], where higher is better.
 
@@ -304,6 +311,13 @@ def of_groups(name: str, title: str, by_group: ByGroup, column: str = "") -> Met
       name, title, column: as of `Metric`.
       by_group: rows -> (the weight of each group, its value; NaN for a group without one), `[G]`.
     """
+
+    def influence(rows: Rows, units: Units) -> Influence:
+        share, values = by_group(rows)
+        defined = ~np.isnan(values)
+        own = units.at(rows.once(first_of_groups)[defined])
+        return own.quotient((share * values)[defined], share[defined])
+
     return Metric(
         name,
         title,
@@ -313,7 +327,7 @@ def of_groups(name: str, title: str, by_group: ByGroup, column: str = "") -> Met
         column=column,
         bounded=True,
         of_groups=True,
-        by_group=by_group,
+        influence=influence,
     )
 
 

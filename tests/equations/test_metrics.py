@@ -177,7 +177,7 @@ def test_wrong_labels_probabilities_and_bins_are_named():
 
 def test_a_record_is_under_its_name_and_says_what_a_choice_of_states_needs():
     assert [metric.name for metric in METRICS.values()] == list(METRICS)
-    assert [name for name, m in METRICS.items() if m.by_group] == [
+    assert [name for name, m in METRICS.items() if m.influence and m.of_groups] == [
         name for name, m in METRICS.items() if m.of_groups and m.judges
     ]
     assert not METRICS["ece"].selectable  # a constant, the base rate, would be the best

@@ -6,9 +6,9 @@ What is not defined is None, wrong input raises ValueError, and rows of weight 0
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
-from scipy.special import erf
 
 from dtn_jax.metrics.influence import Influence, Units
 from dtn_jax.metrics.inputs import checked, chunks, mean
@@ -213,7 +213,8 @@ def _influence(rows: Rows, units: Units) -> Influence:
     cells = np.bincount(units.of_row * bins + bin_, error, minlength=units.count * bins)
     cells = cells.reshape(units.count, bins)
     away, deviation = cells.sum(axis=0), np.sqrt(np.square(cells).sum(axis=0))
-    sign = erf(SURE * away / np.maximum(deviation, 1e-300) / np.sqrt(2))
+    t = SURE * away / np.maximum(deviation, 1e-300)
+    sign = np.array([math.erf(x / math.sqrt(2)) for x in t])
     found = units.quotient(sign[bin_] * error, w)
     return found.times(1.0, float(np.abs(away).sum() / w.sum()))
 

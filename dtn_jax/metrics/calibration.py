@@ -79,7 +79,12 @@ def calibration_curve(
     Raises:
       ValueError: wrong input (see the module), a probability outside [0, 1], bins < 1.
     """
-    p, labels, weights = _checked_probabilities(probabilities, labels, bins, weights)
+    if bins < 1:
+        raise ValueError(f"got {bins} bins, expected >= 1")
+    p, labels, weights = checked(probabilities, labels, weights, binary=True)
+    outside = np.count_nonzero((p < 0) | (p > 1))
+    if outside:
+        raise ValueError(f"{outside} of {p.size} probabilities are outside [0, 1]")
     if not p.size:
         return None
     count, weight, square, predicted, positive = _bin_sums(p, labels, bins, weights)
@@ -101,40 +106,6 @@ def calibration_curve(
         edges=edges,
         histogram=histogram,
     )
-
-
-def expected_calibration_error(
-    probabilities: Float[np.ndarray, " B"],
-    labels: Shaped[np.ndarray, " B"],
-    bins: int,
-    weights: Float[np.ndarray, " B"] | None = None,
-) -> float | None:
-    """Mean over examples of |mean prediction - rate| of the example's bin.
-
-    The bins are those of `calibration_curve`: equally filled, tied predictions together.
-
-    Args, errors: as `calibration_curve`.
-
-    Returns:
-      In [0, 1]; None without examples.
-    """
-    p, labels, weights = _checked_probabilities(probabilities, labels, bins, weights)
-    if not p.size:
-        return None
-    _, weight, _, predicted, positive = _bin_sums(p, labels, bins, weights)
-    return float(np.abs(predicted - positive).sum() / weight.sum())
-
-
-def _checked_probabilities(
-    probabilities: np.ndarray, labels: np.ndarray, bins: int, weights: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    if bins < 1:
-        raise ValueError(f"got {bins} bins, expected >= 1")
-    p, labels, weights = checked(probabilities, labels, weights, binary=True)
-    outside = np.count_nonzero((p < 0) | (p > 1))
-    if outside:
-        raise ValueError(f"{outside} of {p.size} probabilities are outside [0, 1]")
-    return p, labels, weights
 
 
 def _histogram_edges(
@@ -193,9 +164,19 @@ def lowest_of_bins(
     return ordered[starts[starts < p.size]]
 
 
-def _error(rows: Rows) -> float | None:
+def expected_calibration_error(rows: Rows) -> float | None:
+    """Mean over examples of |mean prediction - rate| of the example's bin.
+
+    The bins are those of `calibration_curve`: equally filled, tied predictions together.
+
+    Returns:
+      In [0, 1]; None without examples.
+    """
     p = rows.once(probabilities_of)
-    return expected_calibration_error(p, rows.labels, rows.bins, rows.weights)
+    if not p.size:
+        return None
+    _, weight, _, predicted, positive = _bin_sums(p, rows.labels, rows.bins, rows.weights)
+    return float(np.abs(predicted - positive).sum() / weight.sum())
 
 
 def _influence(rows: Rows, units: Units) -> Influence:
@@ -222,7 +203,7 @@ def _influence(rows: Rows, units: Units) -> Influence:
 ECE = Metric(
     "ece",
     "calibration error (ECE)",
-    _error,
+    expected_calibration_error,
     higher_is_better=False,  # but not selectable: a constant, the base rate, has none
     column="ECE",
     short="ECE",

@@ -179,43 +179,26 @@ class Gauc(NamedTuple):
     skipped: int
 
 
-def gauc(
-    scores: Float[np.ndarray, " B"],
-    labels: Shaped[np.ndarray, " B"],
-    group: Int[np.ndarray, " B"],
-    weights: Float[np.ndarray, " B"] | None = None,
-) -> Gauc:
-    """AUC of each group, exact with ties, averaged by the groups' rows (or their weight).
+def gauc(rows: Rows) -> Gauc:
+    """AUC of each group, exact with ties, averaged by the groups' rows (or their weight); metrics
+    take it by `rows.once(gauc)`.
 
     Over the groups g that have both classes, with n(g) rows each:
 
         sum n(g) AUC(g) / sum n(g)
 
-    Without weights the pairs are counted in whole numbers.
-
-    Args:
-      scores: `[B]`, any increasing function of the prediction.
-      labels: `[B]`, 0 or 1 in any dtype.
-      group: `[B]`, any integers; equal ones are one group.
-      weights: `[B]`, >= 0; a pair weighs the product of its two, a group the sum of its rows'.
-
-    Raises:
-      ValueError: wrong input (see inputs.py), or a group array of another length.
+    Without weights the pairs are counted in whole numbers. A pair weighs the product of its two, a
+    group the sum of its rows'.
     """
-    return gauc_of(Rows("binary", scores, labels, weights, group))
+    share, aucs = group_aucs(rows)
+    skipped = int(np.count_nonzero(np.isnan(aucs)))
+    return Gauc(mean_over_groups(share, aucs), len(aucs) - skipped, skipped)
 
 
 def group_aucs(rows: Rows) -> tuple[Float[np.ndarray, " G"], Float[np.ndarray, " G"]]:
     """The rows (or the weight) of each group and its AUC, NaN where it has one class."""
     groups = rows.once(groups_of)
     return groups.weights, groups.aucs
-
-
-def gauc_of(rows: Rows) -> Gauc:
-    """Metrics take it by `rows.once(gauc_of)`."""
-    share, aucs = group_aucs(rows)
-    skipped = int(np.count_nonzero(np.isnan(aucs)))
-    return Gauc(mean_over_groups(share, aucs), len(aucs) - skipped, skipped)
 
 
 def ndcg(groups: Groups, k: int) -> Float[np.ndarray, " G"]:
@@ -357,10 +340,8 @@ def _has_positive(rows: Rows) -> np.ndarray:
 
 
 GAUC = of_groups("gauc", "GAUC", group_aucs, column="GAUC")
-GAUC_GROUPS = _count("gauc_groups", "groups of GAUC", lambda rows: rows.once(gauc_of).groups)
-GAUC_SKIPPED = _count(
-    "gauc_skipped", "groups without GAUC", lambda rows: rows.once(gauc_of).skipped
-)
+GAUC_GROUPS = _count("gauc_groups", "groups of GAUC", lambda rows: rows.once(gauc).groups)
+GAUC_SKIPPED = _count("gauc_skipped", "groups without GAUC", lambda rows: rows.once(gauc).skipped)
 NDCG_AT_5, NDCG_AT_10 = _ndcg_at(5), _ndcg_at(10)
 MRR = _of_lists("mrr", "MRR", reciprocal_ranks)
 RECALL_AT_5, RECALL_AT_10 = _recall_at(5), _recall_at(10)

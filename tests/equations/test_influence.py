@@ -5,7 +5,6 @@ import pytest
 from scipy.special import erf
 
 from dtn_jax.metrics import METRICS, Units, influences
-from dtn_jax.metrics.auc import auc_standard_error
 from dtn_jax.metrics.calibration import lowest_of_bins
 from dtn_jax.metrics.metric import Rows
 
@@ -82,7 +81,7 @@ def test_the_ece_s_influence_is_what_its_text_says():
 def test_squared_influences_are_delong_s_variance():
     found = of(binary(3000))[0]["auc"]
     rows = binary(3000)
-    expected = auc_standard_error(rows.scores, rows.labels)
+    expected = METRICS["auc_se"].compute(rows)
     assert np.sqrt((found.units**2).sum()) == pytest.approx(expected, rel=0.01)
 
 

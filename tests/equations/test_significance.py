@@ -211,8 +211,8 @@ def test_p_is_that_of_exchanging_the_scores_of_groups(name):
     one, two = (measured(y, group, z, units)[name] for z in (a, b))
     found = paired.compare([two], [one], every_sign(10))
     value = {
-        "logloss": lambda z: log_loss(z, y),
-        "gauc": lambda z: gauc(z, y, group).value,
+        "logloss": lambda z: log_loss(Rows("binary", z, y)),
+        "gauc": lambda z: gauc(Rows("binary", z, y, None, group)).value,
     }[name]
     observed, reached = value(b) - value(a), 0
     for signs in every_sign(10):

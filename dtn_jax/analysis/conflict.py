@@ -14,7 +14,7 @@ training has this one. One batch tells little; `over_batches` says how much seve
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -87,10 +87,16 @@ def table_cosines(
     }
 
 
-def facts(found: Mapping[tuple[str, str], np.ndarray], batches: Int[np.ndarray, "P N"]) -> dict:
+def facts(
+    found: Mapping[tuple[str, str], np.ndarray],
+    tasks: Sequence[str],
+    batches: Int[np.ndarray, "P N"],
+) -> dict:
     """{task, task: their gradients' cosine, the mean over batches, with half its interval}."""
     shape = {"batches": batches.shape[0], "batch_rows": batches.shape[1]}
-    measured = {f"{task}, {other}": over_batches(each) for (task, other), each in found.items()}
+    # What comes from a compiled program is in the order of the alphabet.
+    pairs = [pair for pair in itertools.combinations(tasks, 2) if pair in found]
+    measured = {", ".join(pair): over_batches(found[pair]) for pair in pairs}
     return {pair: {"mean": mean, "half": half, **shape} for pair, (mean, half) in measured.items()}
 
 

@@ -83,7 +83,7 @@ def explain(
     passes = Passes(run, state, rows)
     sample = Sample(passes.plain(), measured, run.schema.read_names, group)
     found = importances(passes, sample, settings, bar)
-    gates = passes.map(make_gates(passes.forward))
+    tasks, gates = run.schema.task_names, passes.map(make_gates(passes.forward))
     cosines = make_conflict(run.config.loss, passes.forward)
     batches = batches_of(passes.count, run.config.data.batch_size)
     facts = {
@@ -92,8 +92,8 @@ def explain(
         "undefined": undefined,
         "methods": {method: method_facts(one, settings.seed) for method, one in found.items()},
         "truth": truth_facts(run, rows, sample, settings, found, bar),
-        "gates": gate_use.facts(gates, run.schema.task_names, segment, parts),
-        "conflict": conflict.facts(passes.each(cosines, batches), batches),
+        "gates": gate_use.facts(gates, tasks, segment, parts),
+        "conflict": conflict.facts(passes.each(cosines, batches), tasks, batches),
         "over_training": over_training(history),
         "pairs": pairs.facts(passes),
     }

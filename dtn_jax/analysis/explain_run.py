@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import datetime
 import json
-import math
 import pathlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import jax
-import numpy as np
 import polars as pl
 import rich.progress
 from ml_collections import ConfigDict
@@ -70,7 +68,11 @@ def explain_run(config: ConfigDict, workdir: pathlib.Path, settings: Settings) -
                 "experts": config.model.experts,
                 "step": step,
                 "run": workdir.name,
-                "arguments": list(arguments_of(settings)),
+                "arguments": [
+                    f"--{name}={','.join(value) if name == 'methods' else value}"
+                    for name, value in vars(settings).items()
+                    if value != getattr(Settings(), name)
+                ],
                 "date": datetime.date.today().isoformat(),
                 "versions": versions(),
                 **found,
@@ -87,25 +89,14 @@ def show(found: dict, workdir: pathlib.Path) -> None:
     print(f"Numbers and pictures are in {workdir / FOLDER}")
 
 
-def arguments_of(settings: Settings) -> Iterator[str]:
-    """The arguments that differ from the defaults, as on a command line."""
-    for name, default in vars(Settings()).items():
-        value = getattr(settings, name)
-        if value != default:
-            yield f"--{name}={','.join(value) if name == 'methods' else value}"
-
-
 def plain(value):
     """JSON's own types: arrays as lists, numbers to DIGITS digits, what is not finite as null."""
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [plain(v) for v in value]
-    if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
-    return value
+
+    def rounded(number: str) -> float:
+        return float(f"{float(number):.{DIGITS}g}")
+
+    text = json.dumps(value, default=lambda array: array.tolist())
+    return json.loads(text, parse_float=rounded, parse_constant=lambda _: None)
 
 
 def write(found: Mapping, made: pathlib.Path, folder: pathlib.Path) -> None:

@@ -54,8 +54,7 @@ class Embedded(NamedTuple):
 def moves(passes: Passes) -> Float[np.ndarray, "B F T"]:
     """The sum over views and d of (dz_t/de_fd) (e_fd - m_fd), m the mean embedding of the rows."""
     summed, moved = make_moves(passes.forward)
-    means = jax.tree.map(lambda total: total / passes.count, passes.total(summed))
-    return passes.map(moved, means)
+    return passes.map(moved, passes.mean(summed))
 
 
 def make_moves(

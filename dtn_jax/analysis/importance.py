@@ -89,6 +89,7 @@ class Importance:
         values: Float[np.ndarray, "R F K"],
         covariance: Float[np.ndarray, "FK FK"],
     ) -> Importance:
+        """With the names of a sample."""
         names, titles = zip(*((key.name, key.metric.title) for key in sample.keys))
         return cls(tuple(sample.fields), names, titles, np.array(base), values, covariance)
 

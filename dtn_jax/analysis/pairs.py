@@ -58,8 +58,7 @@ def pair_strengths(passes: Passes) -> dict[str, Strengths]:
             for expert, fields in read(state, batch).items()
         }
 
-    means = jax.tree.map(lambda total: total / passes.count, passes.total(summed))
-    squares = passes.total(squared, means, kernels)
+    squares = passes.total(squared, passes.mean(summed), kernels)
     return {
         expert: {
             "norm": paired(block_norms(cross, size)),

@@ -98,6 +98,10 @@ class Passes:
         """The sums over all batches of the arrays that it gives."""
         return jax.tree.map(lambda a: np.asarray(a).sum(axis=0), self._stacked(function, *more))
 
+    def mean(self, function: Function):
+        """The means over all rows of what it sums over a batch's, `[1, ...]`."""
+        return jax.tree.map(lambda total: total / self.count, self.total(function))
+
     def each(self, function: Function, batches: Int[np.ndarray, "P N"]):
         """What it gives for each batch of these rows, arrays `[P, ...]`."""
         padding = -batches.shape[1] % self.run.at.mesh.size

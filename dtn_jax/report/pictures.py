@@ -217,7 +217,7 @@ def small_multiples(
         own = lines.setdefault(row["panel"], [])
         own += [row["line"]] if row["line"] not in own else []
     alike = all(own == next(iter(lines.values())) for own in lines.values())
-    size = width, 0.7 + line * max(map(len, lines.values()))
+    size = width, max(0.7 + line * max(map(len, lines.values())), 1.4)
     figure, every = panels(len(lines), columns, size, sharey=alike, **how)
     for axes, (panel, names) in zip(every, lines.items()):
         for y, name in enumerate(names):

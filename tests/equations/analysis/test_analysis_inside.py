@@ -258,12 +258,12 @@ def test_a_cosine_is_over_batches_as_large_as_in_training_whatever_scoring_steps
             for size in (16, 64)
         )
         run, size = one.run, batches_of(B, 40)
-        found, again = (
-            conflict_module.facts(
-                own.passes.each(make_conflict(run.config.loss, own.passes.forward), size), size
-            )
+        each = [
+            own.passes.each(make_conflict(run.config.loss, own.passes.forward), size)
             for own in (one, other)
-        )
+        ]
+        found, again = (conflict_module.facts(own, SCHEMA.task_names, size) for own in each)
+        assert list(found) == ["click, order", "click, stars", "order, stars"]
         assert again == found
         batches = [take(one.rows, place) for place in batches_of(B, 40)]
         conflict = jax.jit(make_conflict(run.config.loss, Forward(run.model, run.plan)))

@@ -67,6 +67,15 @@ def mean(values: Iterable[float | None]) -> float | None:
     return statistics.fmean(defined) if defined else None
 
 
+def importances(found: Sequence[Found], method: str, most: int) -> tuple[list[Row], int]:
+    """A row a seed, key and field, with `mean` and `error`, of so many fields that are the first of
+    `ranked`, in that order; and how many others there are."""
+    fields = ranked(found, method)
+    table = rows(found, f"methods/{method}/importance", "key", "field")
+    table = [row for row in table if row["field"] in fields[:most]]
+    return sorted(table, key=lambda row: fields.index(row["field"])), len(fields[most:])
+
+
 def ranked(found: Sequence[Found], method: str) -> list[str]:
     """The fields, the one with the largest mean share of a key's largest first."""
     every = [one["methods"][method]["importance"].values() for one in found]

@@ -182,13 +182,11 @@ def collapse(use: Use) -> list[str]:
                 f"gate {gate} gives {source} {100 * weights[source]:.1f} % of its weight: "
                 f"its other {len(weights) - 1} sources are hardly used"
             )
-    by_source: dict[str, dict[str, float]] = {}
-    for gate, weights in use.items():
-        for source, weight in weights.items():  # in equal shares, so that gates compare
-            by_source.setdefault(source, {})[gate] = weight * len(weights)
-    for source, by_gate in by_source.items():
-        if max(by_gate.values()) < UNUSED:
-            most = max(by_gate, key=by_gate.get)
+    for source in dict.fromkeys(source for weights in use.values() for source in weights):
+        # In equal shares, so that gates compare.
+        by_gate = {gate: w[source] * len(w) for gate, w in use.items() if source in w}
+        most = max(by_gate, key=by_gate.get)
+        if by_gate[most] < UNUSED:
             warnings.append(
                 f"{source} is hardly used: no gate gives it {UNUSED:g} of an equal share, the most "
                 f"is {100 * use[most][source]:.2g} % ({most})"

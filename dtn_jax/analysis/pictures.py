@@ -11,7 +11,7 @@ from dtn_jax.analysis import findings
 from dtn_jax.analysis.findings import Found, Row, mean, own_spaces, rows
 from dtn_jax.analysis.gate_use import OTHER, OWN
 from dtn_jax.analysis.importance import METHODS, Z
-from dtn_jax.analysis.sections import FACTOR, SHOWN, unit
+from dtn_jax.analysis.sections import FACTOR, PICTURES, SHOWN, metrics_of
 from dtn_jax.analysis.segments import FEWEST, described
 from dtn_jax.interface import SHARED
 from dtn_jax.report.pictures import (
@@ -31,27 +31,6 @@ MARKS = {NOISE: ("|", "#555555"), SEEDS: ("|", COLOURS[1]), KNOWN: ("D", COLOURS
 ENDS = {"low": -1, "high": 1}  # of an interval
 EQUAL, EFFECTIVE = "equal weights", "effective weight"
 MARKERS = ".*^vsPd<>"  # of segments
-TEXTS = {  # {picture: its title, and what stands below it}
-    "importance": ("Importance by task: {}", "{}; lines: a model's 95 % interval"),
-    "divergence": (
-        "Divergence between tasks",
-        "1 − rank correlation of two tasks' importances, with its 95 % interval",
-    ),
-    "gates": ("Mean gate weights", "blue: own experts, green: shared, brown: other tasks'"),
-    "conflict": (
-        "Cosine of gradients at the shared embeddings",
-        "with its 95 % interval; below 0 tasks hinder each other",
-    ),
-    "over_training": (
-        "Over training",
-        "mean gate weights (grey: equal ones), and the cosine between tasks' gradients at the "
-        "shared embeddings with its 95 % interval, on fixed validation rows",
-    ),
-    "pairs": (
-        "Field pairs in GDCN's first layer",
-        "strength of the strongest pairs' terms on data",
-    ),
-}
 EACH_SEED = "; bars: means over seeds, circles: each seed"
 
 
@@ -82,27 +61,24 @@ def pictures(found: Sequence[Found]) -> Iterator[tuple[str, Figure]]:
 
 
 def titled(figure: Figure, name: str, more: str = "", *words: str) -> Figure:
-    """The figure with its texts, into which `words` go, and more of them."""
-    above, below = TEXTS[name]
-    header(figure, above.format(*words[:1]), below.format(*words[1:]) + more)
+    """The figure with its texts, of which `words` are a part, and more of them."""
+    above, below = PICTURES[name]
+    header(figure, above, below.format(*words) + more)
     return figure
 
 
 def importance(found: Sequence[Found], method: str) -> Figure:
     """A panel a key, fields down."""
-    every = findings.ranked(found, method)
-    fields = every[:SHOWN]
+    table, rest = findings.importances(found, method, SHOWN)
     long = [
         {"panel": row["key"], "line": row["field"], "value": FACTOR * row["mean"]}
         | {end: FACTOR * (row["mean"] + s * Z * row["error"]) for end, s in ENDS.items()}
-        for row in rows(found, f"methods/{method}/importance", "key", "field")
-        if row["field"] in fields
+        for row in table
     ]
-    long.sort(key=lambda row: fields.index(row["line"]))
     more = EACH_SEED * (len(found) > 1)
-    if rest := len(every) - len(fields):
-        more += f"; {rest} less important fields left out"
-    return titled(small_multiples(long), "importance", more, method, unit(found, method))
+    more += f"; {rest} less important fields left out" * bool(rest)
+    figure = small_multiples(long)
+    return titled(figure, f"importance_{method}", more, metrics_of(found, method))
 
 
 def divergence(found: Sequence[Found], methods: Sequence[str]) -> Figure:

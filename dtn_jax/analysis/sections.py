@@ -46,13 +46,29 @@ CONFLICT = "cosine of gradients at the shared embeddings, best state"
 JUDGED = "GDCN's first layer: AUC of known pairs, and how many of the strongest are known"
 STRONGEST = "GDCN's first layer: its strongest field pairs"
 IN_SEEDS = ", with the seeds in which one is of the three strongest"
-PICTURES = {  # in the order that they stand in, with what they show
-    **{f"importance_{m}": f"Importance by {m}, fields × tasks" for m in METHODS},
-    "divergence": "Divergence between tasks",
-    "gates": "Mean gate weights",
-    "conflict": "Cosine of gradients at the shared embeddings",
-    "over_training": "Gate weights and gradient conflict over training",
-    "pairs": "Field pairs in GDCN's first layer",
+PICTURES = {  # in the order that they stand in: {name: (its title, what stands below it)}
+    **{
+        f"importance_{method}": (f"Importance by task: {method}", f"{text}; lines: 95 % intervals")
+        for method, text in UNITS.items()
+    },
+    "divergence": (
+        "Divergence between tasks",
+        "1 − rank correlation of two tasks' importances, with its 95 % interval",
+    ),
+    "gates": ("Mean gate weights", "blue: own experts, green: shared, brown: other tasks'"),
+    "conflict": (
+        "Cosine of gradients at the shared embeddings",
+        "with its 95 % interval; below 0 tasks hinder each other",
+    ),
+    "over_training": (
+        "Gate weights and gradient conflict over training",
+        "mean gate weights (grey: equal ones), and the cosine between tasks' gradients at the "
+        "shared embeddings with its 95 % interval, on fixed validation rows",
+    ),
+    "pairs": (
+        "Field pairs in GDCN's first layer",
+        "strength of the strongest pairs on data",
+    ),
 }
 
 
@@ -65,7 +81,8 @@ def sections(found: Sequence[Found], pictures: Mapping[str, str] | None = None) 
     """
     parts = [importance, divergence, truth, gates, conflict, pairs]
     made = [section for part in parts for section in part(found)]
-    shown = {text: pictures[name] for name, text in PICTURES.items() if name in (pictures or {})}
+    given = pictures or {}
+    shown = {text: given[name] for name, (text, _) in PICTURES.items() if name in given}
     return [*made, Section("Pictures", pictures=shown)] if shown else made
 
 
@@ -133,10 +150,9 @@ def percents(values: Sequence[float]) -> str:
     return plus(values, lambda value: f"{100 * value:.1f}") + " %"
 
 
-def unit(found: Sequence[Found], method: str) -> str:
-    """What the numbers of a method are."""
-    metrics = dict.fromkeys(found[0]["methods"][method]["metric"].values())
-    return UNITS[method].format(" and ".join(metrics))
+def metrics_of(found: Sequence[Found], method: str) -> str:
+    """What importances by a method are drops of."""
+    return " and ".join(dict.fromkeys(found[0]["methods"][method]["metric"].values()))
 
 
 def importance(found: Sequence[Found]) -> Iterator[Section]:
@@ -157,10 +173,7 @@ def importance(found: Sequence[Found]) -> Iterator[Section]:
 
 def importance_grid(found: Sequence[Found], method: str) -> Grid:
     """Fields × keys; with intervals of one model where there is room for them."""
-    fields = findings.ranked(found, method)
-    long = over_seeds(rows(found, f"methods/{method}/importance", "key", "field"), "key", "field")
-    long = [row for row in long if row["field"] in fields[:SHOWN]]
-    long.sort(key=lambda row: fields.index(row["field"]))
+    long, rest = findings.importances(found, method, SHOWN)
     keys = list(found[0]["methods"][method]["importance"])
     roomy = len(keys) <= ROOMY and len(found) == 1
 
@@ -172,16 +185,15 @@ def importance_grid(found: Sequence[Found], method: str) -> Grid:
         sure = method == ABSOLUTE or FACTOR * mean(row["mean"]) > half
         return text if sure else f"({text})"
 
-    rest = len(fields) - SHOWN
     what = "± half its 95 % interval" if roomy else ABOUT_NOISE[method]
     return crossed(
-        long,
+        over_seeds(long, "key", "field"),
         "field",
         "key",
         cell,
         keys,
-        title=f"{method}: {unit(found, method)}, {what}",
-        note=f"{rest} less important fields are in importance.csv" if rest > 0 else "",
+        title=f"{method}: {UNITS[method].format(metrics_of(found, method))}, {what}",
+        note=f"{rest} less important fields are in importance.csv" if rest else "",
     )
 
 

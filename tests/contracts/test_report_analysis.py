@@ -143,7 +143,7 @@ def test_an_importance_is_drawn_with_its_interval_by_task():
     assert points == {"age": [100], "city": [20], "hour": [0]}
     assert ends == [(80.4, 119.6), (0.4, 39.6), (-19.6, 19.6)]
     assert drawn(second, FIELDS)[0] == {"age": [10], "city": [9], "hour": [0]}
-    assert "drop of AUC × 1000 when permuted; lines: a model's 95 % interval" in below(figure)
+    assert "drop of AUC × 1000 when permuted; lines: 95 % intervals" in below(figure)
 
 
 def test_fields_are_in_the_order_of_their_shares_and_few_keys_have_intervals():

@@ -296,20 +296,16 @@ def test_what_is_watched_is_the_mean_over_the_rows(gated, monkeypatch):
     given = rows(seed=1, count=33)  # 2 devices: one row is padding
     asked = []
 
-    class Reader:
-        def __init__(self, *arguments):
-            asked.append(arguments)
+    def read(*arguments):
+        asked.append(arguments)
+        return given, None
 
-        def picked(self, numbers):
-            return take(given, numbers)
-
-    monkeypatch.setattr(watch, "SplitReader", Reader)
-    monkeypatch.setitem(gated.run.data.rows, "validation", 33)
+    monkeypatch.setattr(watch, "read_sample", read)
     run = gated.run
     config = ConfigDict(run.config.to_dict())
     config.analysis.rows, config.data.batch_size = 33, 11
     watched = watch.Watch(config, run.data, run.model, run.plan, run.at)
-    assert asked == [(run.data, "validation")]
+    assert asked == [(run.data, "validation", 33, watch.SEED)]
     record = watched.record(gated.state, 7, 0.5)
     assert (record["kind"], record["step"], record["epoch"]) == ("analysis", 7, 0.5)
     gates = jax.jit(gate_use.make_gates(gated.passes.forward))

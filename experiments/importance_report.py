@@ -16,7 +16,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from dtn_jax.analysis import findings
-from dtn_jax.analysis.explain_run import FOLDER
+from dtn_jax.analysis.explain import FOLDER
 from dtn_jax.analysis.sections import decimals, divergence_columns, sections
 from dtn_jax.cli import command, folders
 from dtn_jax.config import flatten, identity, load_config

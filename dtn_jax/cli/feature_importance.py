@@ -34,8 +34,13 @@ OPTIONS = {
 def main(arguments: Sequence[str]) -> None:
     known = make_parser().parse_args(arguments)
     command.require(known, "workdir")
-    from dtn_jax.analysis.explain import Settings  # after --help
-    from dtn_jax.analysis.explain_run import FOLDER, config_of, explain_run, show
+    from dtn_jax.analysis.explain import (  # after --help
+        FOLDER,
+        Settings,
+        config_of,
+        explain_run,
+        show,
+    )
 
     settings = Settings(
         split=known.split,

@@ -12,7 +12,7 @@ from command_calls import WATCHED, logged, refusal, results_of
 from saved_states import flip, large_file
 
 from configs import base
-from dtn_jax.analysis import bayes, explain, explain_run, pairs, watch
+from dtn_jax.analysis import bayes, explain, pairs, watch
 from dtn_jax.analysis.explain import Settings
 from dtn_jax.analysis.finished import best_state, read_config
 from dtn_jax.analysis.importance import Importance, Sample
@@ -105,7 +105,7 @@ def test_the_command_passes_on_what_it_is_asked(explained, tmp_path, monkeypatch
         own = {k: v for k, v in found.items() if k not in ("arguments", "date", "versions")}
         return own | {"split": settings.split}
 
-    monkeypatch.setattr(explain_run, "explain", noted)
+    monkeypatch.setattr(explain, "explain", noted)
     given = ["--split=test", "--methods=gradient", "--repeats=2", "--rows=9", "--segment=gender"]
     feature_importance.main([f"--workdir={tmp_path / 'run'}", *given])
     assert asked == [Settings("test", ("gradient",), 2, 9, "gender", 0)]
@@ -253,14 +253,14 @@ def test_bad_input_costs_nothing_that_is_written(explained, tmp_path, monkeypatc
     )
     assert contents() == before
     with monkeypatch.context() as patch:  # before the state is read
-        patch.setattr(explain_run, "best_state", None)
+        patch.setattr(explain, "best_state", None)
         refusal(feature_importance.main, f"--workdir={workdir}", *QUICK, "--segment=agee")
 
     def stopped(run, state, settings, history, folder, bar):
         (folder / "gates.png").write_bytes(b"half of it")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(explain_run, "explain", stopped)
+    monkeypatch.setattr(explain, "explain", stopped)
     with pytest.raises(KeyboardInterrupt):
         feature_importance.main([f"--workdir={workdir}", *QUICK])
     assert contents() == before

@@ -95,8 +95,8 @@ class Importance:
 
     @property
     def mean(self) -> Float[np.ndarray, "F K"]:
-        """`values`, averaged over the R repeats."""
-        return self.values.mean(axis=0)
+        """`values`, averaged over the R repeats; but for rounding, so that equal ones have one rank."""
+        return self.values.mean(axis=0).round(15)
 
     @property
     def error(self) -> Float[np.ndarray, "F K"]:

@@ -17,8 +17,8 @@ from dtn_jax.report.sections import Section
 FACTOR = 1000  # of the importances shown
 UNITS = {  # of a method: what they are
     "permutation": "drop of {} × 1000 when permuted",
-    "unknown": "drop of {} × 1000 when unknown",
     "gradient": "mean change of the logit × 1000, to first order",
+    "unknown": "drop of {} × 1000 when unknown",
 }
 ABSOLUTE = "gradient"  # a mean of absolute values, which noise makes larger, never 0
 ABOUT_NOISE = {  # how numbers without intervals are to be read

@@ -95,7 +95,7 @@ class Importance:
 
     @property
     def mean(self) -> Float[np.ndarray, "F K"]:
-        """`values`, averaged over the R repeats; but for rounding, so that equal ones have one rank."""
+        """`values`, averaged over the R repeats; rounded, so that equal ones have one rank."""
         return self.values.mean(axis=0).round(15)
 
     @property

@@ -109,8 +109,6 @@ def summary(name: str, found: Sequence[Mapping]) -> list[list[str]]:
     """A row for each two tasks, in the spaces of their losses, by permutation."""
     if "permutation" not in found[0]["methods"]:
         return []
-    own = {*findings.own_spaces(found[0]["methods"]["permutation"]["importance"])}
-    every = findings.divergences(found, "permutation")
     agreed = {
         row["key"]: findings.mean(row["rank_correlation"])
         for row in findings.over_seeds(
@@ -119,14 +117,13 @@ def summary(name: str, found: Sequence[Mapping]) -> list[list[str]]:
     }
     columns = divergence_columns(len(found))
     rows = []
-    for row in every:
-        if {row["left"], row["right"]} <= own:
-            cells = [write(row) for write in columns.values()]
-            seeds = cells[4] if len(found) > 1 else ""
-            known = "" if row["known"] is None else decimals(row["known"])
-            agree = [decimals(agreed[row[side]]) for side in ("left", "right") if agreed]
-            last = [*cells[1:4], seeds, known, ", ".join(agree)]
-            rows.append([name, cells[0], str(len(found)), *last])
+    for row in findings.in_own_spaces(findings.divergences(found, "permutation")):
+        cells = [write(row) for write in columns.values()]
+        seeds = cells[4] if len(found) > 1 else ""
+        known = "" if row["known"] is None else decimals(row["known"])
+        agree = [decimals(agreed[row[side]]) for side in ("left", "right") if agreed]
+        last = [*cells[1:4], seeds, known, ", ".join(agree)]
+        rows.append([name, cells[0], str(len(found)), *last])
     return rows
 
 

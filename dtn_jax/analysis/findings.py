@@ -86,12 +86,14 @@ def ranked(found: Sequence[Found], method: str) -> list[str]:
     return [fields[place] for place in np.argsort(-shares, kind="stable")]
 
 
-def own_spaces(keys: Iterable[str]) -> list[str]:
-    """Each task's first key: in the space of its loss, unless its metric is not defined there."""
+def in_own_spaces(table: Sequence[Row]) -> list[Row]:
+    """Of `divergences` those between each task's first key: in the space of its loss, unless its
+    metric is not defined there."""
     first: dict[str, str] = {}
-    for key in keys:
-        first.setdefault(key.partition("@")[0], key)
-    return list(first.values())
+    for row in table:
+        for key in (row["left"], row["right"]):
+            first.setdefault(key.partition("@")[0], key)
+    return [row for row in table if {row["left"], row["right"]} <= {*first.values()}]
 
 
 def divergences(found: Sequence[Found], method: str = "") -> list[Row]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from matplotlib.figure import Figure
 
 from dtn_jax.analysis import findings
-from dtn_jax.analysis.findings import Found, Row, mean, own_spaces, rows
+from dtn_jax.analysis.findings import Found, Row, mean, rows
 from dtn_jax.analysis.gate_use import OTHER, OWN
 from dtn_jax.analysis.importance import METHODS, Z
 from dtn_jax.analysis.sections import FACTOR, PICTURES, SHOWN, metrics_of
@@ -88,8 +88,7 @@ def divergence(found: Sequence[Found], methods: Sequence[str]) -> Figure:
     for method in methods:
         table = findings.divergences(found, method)
         if len(table) > PAIRS:
-            own = {*own_spaces(key for row in table for key in (row["left"], row["right"]))}
-            table = [row for row in table if {row["left"], row["right"]} <= own]
+            table = findings.in_own_spaces(table)
             more = "; each task in the space of its loss"
         for row in table:
             place = {"panel": f"by {method}", "line": f"{row['left']}, {row['right']}"}

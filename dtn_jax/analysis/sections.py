@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from dtn_jax.analysis import findings
-from dtn_jax.analysis.findings import Found, Row, mean, over_seeds, own_spaces, rows
+from dtn_jax.analysis.findings import Found, Row, mean, over_seeds, rows
 from dtn_jax.analysis.gate_use import OTHER, OWN
 from dtn_jax.analysis.importance import METHODS, Z
 from dtn_jax.interface import SHARED
@@ -209,8 +209,7 @@ def divergence_grid(found: Sequence[Found], method: str) -> Grid:
     """Of every two keys by permutation; else of the tasks in the spaces of their losses: of all
     spaces there are many pairs. '' is of the known answer."""
     long = findings.divergences(found, method)
-    own = own_spaces(key for row in long for key in (row["left"], row["right"]))
-    shown = [r for r in long if method == "permutation" or {r["left"], r["right"]} <= {*own}]
+    shown = long if method == "permutation" else findings.in_own_spaces(long)
     left_out = len(long) - len(shown)
     return table(
         shown,

@@ -16,8 +16,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from dtn_jax.analysis import findings
-from dtn_jax.analysis.explain_run import FOLDER
-from dtn_jax.analysis.sections import decimals, divergence_cells, sections
+from dtn_jax.analysis.explain import FOLDER
+from dtn_jax.analysis.sections import decimals, divergence_columns, sections
 from dtn_jax.cli import command, folders
 from dtn_jax.config import flatten, identity, load_config
 from dtn_jax.errors import UserError
@@ -109,23 +109,21 @@ def summary(name: str, found: Sequence[Mapping]) -> list[list[str]]:
     """A row for each two tasks, in the spaces of their losses, by permutation."""
     if "permutation" not in found[0]["methods"]:
         return []
-    every = findings.divergences(found, "permutation")
-    own = findings.own_spaces(found[0]["methods"]["permutation"]["importance"])
-    every = [row for row in every if {row["left"], row["right"]} <= {*own}]
-    agreed = findings.table(
-        {"key": key, **of}
-        for one in found
-        for key, of in one["truth"].get("agreement", {}).get("permutation", {}).items()
-    )
-    if len(agreed):
-        agreed = findings.over_seeds(agreed, ("key",), "rank_correlation")
-        agreed = dict(agreed.select("key", "rank_correlation").iter_rows())
+    agreed = {
+        row["key"]: findings.mean(row["rank_correlation"])
+        for row in findings.over_seeds(
+            findings.rows(found, "truth/agreement/permutation", "key"), "key"
+        )
+    }
+    columns = divergence_columns(len(found))
     rows = []
-    for row, cells in zip(every, divergence_cells(found, every)[1]):
+    for row in findings.in_own_spaces(findings.divergences(found, "permutation")):
+        cells = [write(row) for write in columns.values()]
         seeds = cells[4] if len(found) > 1 else ""
         known = "" if row["known"] is None else decimals(row["known"])
-        agree = [decimals(agreed[row[side]]) for side in ("left", "right") if len(agreed)]
-        rows.append([name, cells[0], str(len(found)), *cells[1:4], seeds, known, ", ".join(agree)])
+        agree = [decimals(agreed[row[side]]) for side in ("left", "right") if agreed]
+        last = [*cells[1:4], seeds, known, ", ".join(agree)]
+        rows.append([name, cells[0], str(len(found)), *last])
     return rows
 
 

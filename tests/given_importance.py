@@ -12,4 +12,4 @@ def given(means, error=1e-9):
     keys = tuple(f"t{k}@all" for k in range(means.shape[1]))
     covariance = error**2 * np.eye(means.size)
     zeros, titles = np.zeros(len(keys)), ("AUC",) * len(keys)
-    return Importance("permutation", fields, keys, zeros, means[None], covariance, titles)
+    return Importance(fields, keys, titles, zeros, means[None], covariance)

@@ -29,8 +29,7 @@ import polars as pl
 from dtn_jax.cli import compare
 from dtn_jax.comparison.differences import Difference, differences
 from dtn_jax.comparison.scored_rows import ScoredRows
-from dtn_jax.metrics import METRICS, paired
-from dtn_jax.metrics.influence import Influence, Units, influences
+from dtn_jax.metrics import METRICS, Influence, Units, influences, paired
 from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.rates import wilson
 from dtn_jax.metrics.significance import drawn_seeds
@@ -176,19 +175,13 @@ def of_metrics(
     """The units, and {metric: A's runs, B's runs}."""
     both = sides(one, number)
     group, weight = both[0][0].group, both[0][0].weight
-    places = np.arange(len(both[0][0].key))
-    units = Units(len(places), group)
-    runs = [
-        [
-            influences(
-                Rows(one.kind, run.scores["task@all"], run.labels["task"], weight, group),
-                places,
-                units,
-            )
-            for run in side
-        ]
-        for side in both
-    ]
+    units = Units(len(both[0][0].key), group)
+
+    def of(run) -> dict[str, Influence]:
+        rows = Rows(one.kind, run.scores["task@all"], run.labels["task"], weight, group)
+        return influences(rows, units)
+
+    runs = [[of(run) for run in side] for side in both]
     return units, {m: tuple([run[m] for run in side] for side in runs) for m in runs[0][0]}
 
 

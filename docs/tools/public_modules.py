@@ -155,7 +155,7 @@ PAGES = {
     ),
     "metrics": Page(
         "Metrics and statistics",
-        "Numbers of a task's scores, each usable alone on NumPy arrays, and tests of differences.",
+        "Numbers of a task's scores, of `Rows` of NumPy arrays, and tests of differences.",
         (
             "metrics",
             "metrics.metric",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from dtn_jax.analysis.importance import Importance, permutation
+from dtn_jax.analysis.importance import Importance, Sample, permutation
 from dtn_jax.analysis.quality import Key
 from dtn_jax.analysis.rank import spearman
 from dtn_jax.data.sets.synthetic.funnel import FIELDS, FunnelSpec
@@ -44,7 +44,7 @@ def bayes_importance(
         other[:, FIELDS.index(field)] = ids[order, FIELDS.index(field)]
         return scores(other)
 
-    return permutation(changed, scores(ids), keys, FIELDS, repeats, seed, done)
+    return permutation(changed, Sample(scores(ids), keys, FIELDS), repeats, seed, done)
 
 
 def agreement(found: Importance, truth: Importance) -> dict[str, dict[str, float | int | None]]:

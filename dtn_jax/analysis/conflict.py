@@ -14,12 +14,11 @@ training has this one. One batch tells little; `over_batches` says how much seve
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 from ml_collections import ConfigDict
 from scipy.special import stdtrit
 
@@ -31,26 +30,19 @@ from dtn_jax.losses.rows import row_weights
 from dtn_jax.run.state import State
 from dtn_jax.shapes import Array, Float, Int
 from dtn_jax.tables import lookup, update_by_search, update_by_sort
-from dtn_jax.tables.plan import TablePlan
 
 Cosines = dict[tuple[str, str], Float[Array, ""]]
 MIDDLE = 0.95  # of an interval
 SEED = 0  # of the batches' rows
 
 
-def make_conflict(
-    loss: ConfigDict,
-    model: nn.Module,
-    plan: TablePlan,
-    mesh: jax.sharding.Mesh | None = None,
-) -> Callable[[State, Batch], Cosines]:
+def make_conflict(loss: ConfigDict, forward: Forward) -> Callable[[State, Batch], Cosines]:
     """Returns `(state, batch) -> {(task, task): cosine}`, NaN where a gradient is 0.
 
     `loss` is that section of the config. Without shared embeddings, or with one task, there are
     no pairs.
     """
-    schema = plan.schema
-    forward = Forward(model, plan, mesh)
+    plan, schema = forward.plan, forward.plan.schema
     chosen = read_losses(loss, schema)
 
     def cosines(state: State, batch: Batch) -> Cosines:
@@ -93,6 +85,19 @@ def table_cosines(
         (tasks[t], tasks[s]): products[t, s] / (length[t] * length[s])
         for t, s in itertools.combinations(range(len(tasks)), 2)
     }
+
+
+def facts(
+    found: Mapping[tuple[str, str], np.ndarray],
+    tasks: Sequence[str],
+    batches: Int[np.ndarray, "P N"],
+) -> dict:
+    """{task, task: their gradients' cosine, the mean over batches, with half its interval}."""
+    shape = {"batches": batches.shape[0], "batch_rows": batches.shape[1]}
+    # What comes from a compiled program is in the order of the alphabet.
+    pairs = [pair for pair in itertools.combinations(tasks, 2) if pair in found]
+    measured = {", ".join(pair): over_batches(found[pair]) for pair in pairs}
+    return {pair: {"mean": mean, "half": half, **shape} for pair, (mean, half) in measured.items()}
 
 
 def batches_of(rows: int, size: int) -> Int[np.ndarray, "P N"]:

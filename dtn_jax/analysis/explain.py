@@ -1,35 +1,60 @@
-"""explain(run, state, ...): all that this package has to say of a finished run, as JSON says it.
+"""All that this package has to say of a finished run: what dtn-jax feature_importance does.
 
-Pictures and tables are made from the same numbers: see pictures.py and sections.py.
+`explain` measures, and gives what importance.json holds; pictures and tables are made from the same
+numbers: see pictures.py and sections.py. `explain_run` does it for the run in a folder, and writes
+importance.json, .csv, .md and the pictures into a folder of its own.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import json
 import pathlib
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
+import jax
+import polars as pl
+import rich.progress
+from ml_collections import ConfigDict
 
-from dtn_jax.analysis import bayes, gate_use, gradients, importance, pictures, rank, watch
-from dtn_jax.analysis.conflict import batches_of, make_conflict, over_batches
-from dtn_jax.analysis.importance import Importance
-from dtn_jax.analysis.pairs import STRENGTHS, Pairs, found_pairs, pair_strengths
+from dtn_jax.analysis import (
+    bayes,
+    conflict,
+    findings,
+    gate_use,
+    gradients,
+    importance,
+    pairs,
+    pictures,
+    rank,
+)
+from dtn_jax.analysis.conflict import batches_of, make_conflict
+from dtn_jax.analysis.finished import best_state, read_config, read_history
+from dtn_jax.analysis.gate_use import make_gates
+from dtn_jax.analysis.importance import Importance, Sample, Z
 from dtn_jax.analysis.passes import Passes
-from dtn_jax.analysis.quality import Key, keys
-from dtn_jax.analysis.sample import Sample, read_sample
-from dtn_jax.analysis.segments import Segments, default_segment, segments
-from dtn_jax.data import shown_values
+from dtn_jax.analysis.quality import keys
+from dtn_jax.analysis.sample import read_sample
+from dtn_jax.analysis.sections import PICTURES, sections
+from dtn_jax.analysis.segments import chosen_segment, segments
+from dtn_jax.analysis.watch import over_training
+from dtn_jax.config import base_config
 from dtn_jax.data.sets.synthetic.funnel import FIELDS, FunnelSpec
 from dtn_jax.errors import UserError
-from dtn_jax.interface import SHARED
+from dtn_jax.interface import Batch
+from dtn_jax.parallel import memory
+from dtn_jax.parallel.fits import check_fits
 from dtn_jax.report import screen
-from dtn_jax.run.run import Run
+from dtn_jax.report.sections import markdown, terminal
+from dtn_jax.run.run import Run, build_run
 from dtn_jax.run.state import State
-from dtn_jax.shapes import Int
+from dtn_jax.run.workdir import versions
 
 OTHER_SEED = 1_000_003  # permutations of the truth are not those of the model
-TOP = 15  # pairs that the JSON names
+FOLDER = "importance"  # of a workdir
+DIGITS = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,65 +97,66 @@ def explain(
       history: the run's records of metrics.jsonl.
       folder: for the PNG files.
       bar: shows how far the long parts are.
+
+    Raises:
+      UserError: an unknown split or segment, or rows on which nothing can be measured.
     """
-    sample = read_sample(run.data, settings.split, settings.rows, settings.seed)
-    measured, undefined = keys(run.schema, sample.rows, run.config.evaluate.sample_weights)
+    segment = chosen_segment(run.schema, settings.segment)
+    rows, group = read_sample(run.data, settings.split, settings.rows, settings.seed)
+    measured, undefined = keys(run.schema, rows, run.config.evaluate.sample_weights)
     if not measured:
         raise UserError(
-            f"no task has both classes in {len(sample.rows.ids):,} rows of {settings.split}: "
+            f"no task has both classes in {len(rows.ids):,} rows of {settings.split}: "
             "nothing to measure; take more rows"
         )
-    segment = settings.segment or default_segment(run.schema)
-    shown = shown_values.fields(run.data.folder)
-    parts = segments(sample, run.schema, shown, segment) if segment else {}
-    passes = Passes(run, state, sample.rows)
-    found = importances(passes, measured, settings, sample.group, bar)
-    truth = known_importance(run, sample, measured, settings, bar)
+    parts = segments(rows, group, run, segment) if segment else {}
+    passes = Passes(run, state, rows)
+    sample = Sample(passes.plain(), measured, run.schema.read_names, group)
+    found = importances(passes, sample, settings, bar)
+    tasks, gates = run.schema.task_names, passes.map(make_gates(passes.forward))
+    cosines = make_conflict(run.config.loss, passes.forward)
+    batches = batches_of(passes.count, run.config.data.batch_size)
     facts = {
         "split": settings.split,
-        "rows": len(sample.rows.ids),
+        "rows": len(rows.ids),
         "undefined": undefined,
         "methods": {method: method_facts(one, settings.seed) for method, one in found.items()},
-        "truth": truth_facts(truth, found, settings.seed) if truth else {},
-        "gates": gate_facts(passes, segment, parts),
-        "conflict": conflict_facts(passes),
-        "over_training": watch.over_training(history),
-        "pairs": pair_facts(passes, folder),
+        "truth": truth_facts(run, rows, sample, settings, found, bar),
+        "gates": gate_use.facts(gates, tasks, segment, parts),
+        "conflict": conflict.facts(passes.each(cosines, batches), tasks, batches),
+        "over_training": over_training(history),
+        "pairs": pairs.facts(passes),
     }
     pictures.draw([facts], folder)
     return facts
 
 
 def importances(
-    passes: Passes,
-    measured: Sequence[Key],
-    settings: Settings,
-    group: Int[np.ndarray, " B"] | None,
-    bar: Bar,
+    passes: Passes, sample: Sample, settings: Settings, bar: Bar
 ) -> dict[str, Importance]:
-    """{method: how important each field is to each of `measured`}, of the methods of `settings`."""
-    fields, plain = passes.run.schema.read_names, passes.plain()
-    given, repeats, found = (plain, measured, fields), settings.repeats, {}
-    for method in settings.methods:
-        if method == "permutation":
-            done = bar("permuting fields", len(fields) * repeats)
-            how = (*given, repeats, settings.seed, done, group)
-            found[method] = importance.permutation(passes.permuted, *how)
-        elif method == "unknown":
-            done = bar("forgetting fields", len(fields))
-            found[method] = importance.unknown(passes.unknown, *given, done, group)
-        else:
-            found[method] = importance.gradient(gradients.moves(passes), *given, group)
-    return found
+    """{method: how important each field is to each key}, of the methods of `settings`."""
+    fields, repeats, seed = len(sample.fields), settings.repeats, settings.seed
+
+    def by(method: str) -> Importance:
+        if method == "gradient":
+            return importance.gradient(gradients.moves(passes), sample)
+        if method == "unknown":
+            return importance.unknown(passes.unknown, sample, bar("forgetting fields", fields))
+        done = bar("permuting fields", fields * repeats)
+        return importance.permutation(passes.permuted, sample, repeats, seed, done)
+
+    return {method: by(method) for method in settings.methods}
 
 
 def method_facts(found: Importance, seed: int) -> dict:
     """What `importance.json` holds of a method."""
-    by_key = _by_key(found)
-    for k, key in enumerate(found.keys):
-        for f, field in enumerate(found.fields):
-            values = found.values[:, f, k]
-            by_key[key][field]["spread"] = values.std(ddof=1) if len(values) > 1 else None
+    by_key = {
+        key: {
+            field: {"mean": found.mean[f, k], "error": found.error[f, k]}
+            for f, field in enumerate(found.fields)
+        }
+        for k, key in enumerate(found.keys)
+    }
     return {
         "metric": dict(zip(found.keys, found.titles)),
         "base": dict(zip(found.keys, found.base.tolist())),
@@ -139,137 +165,126 @@ def method_facts(found: Importance, seed: int) -> dict:
     }
 
 
-def _by_key(found: Importance) -> dict[str, dict[str, dict]]:
-    return {
-        key: {
-            field: {"mean": found.mean[f, k], "error": found.error[f, k]}
-            for f, field in enumerate(found.fields)
-        }
-        for k, key in enumerate(found.keys)
-    }
-
-
-def known_importance(
-    run: Run, sample: Sample, measured: Sequence[Key], settings: Settings, bar: Bar
-) -> Importance | None:
-    """On synthetic data the Bayes-optimal score's importance, else None."""
+def truth_facts(
+    run: Run,
+    rows: Batch,
+    sample: Sample,
+    settings: Settings,
+    found: Mapping[str, Importance],
+    bar: Bar,
+) -> dict:
+    """On synthetic data the known answer, the importance of the Bayes-optimal score, and each
+    method's agreement with it; else empty."""
     if run.config.data.dataset != "synthetic":
-        return None
-    spec = FunnelSpec(**run.data.notes["spec"])
-    ids = sample.rows.ids[:, [run.schema.field_names.index(field) for field in FIELDS]]
+        return {}
+    ids = rows.ids[:, [run.schema.field_names.index(field) for field in FIELDS]]
     done = bar("permuting fields of the truth", len(FIELDS) * settings.repeats)
-    seed = settings.seed + OTHER_SEED
-    return bayes.bayes_importance(spec, ids, measured, settings.repeats, seed, done)
+    how = settings.repeats, settings.seed + OTHER_SEED, done
+    truth = bayes.bayes_importance(FunnelSpec(**run.data.notes["spec"]), ids, sample.keys, *how)
+    agreed = {method: bayes.agreement(one, truth) for method, one in found.items()}
+    return {**method_facts(truth, settings.seed), "agreement": agreed}
 
 
-def truth_facts(truth: Importance, found: Mapping[str, Importance], seed: int = 0) -> dict:
-    """The known answer, and each method's agreement with it."""
-    return {
-        "base": dict(zip(truth.keys, truth.base.tolist())),
-        "importance": _by_key(truth),
-        "divergence": dataclasses.asdict(rank.divergence(truth, seed)),
-        "agreement": {method: bayes.agreement(one, truth) for method, one in found.items()},
-    }
+def config_of(
+    workdir: pathlib.Path, plugins: str, data_dir: str, manual_dir: str, check_memory: bool = True
+) -> ConfigDict:
+    """The config of a finished run, as its model can be read here; '' is where the run had it."""
+    config = read_config(workdir, base_config(), plugins, data_dir, manual_dir)
+    if config.parallel.devices > len(jax.devices()):  # it was trained elsewhere
+        config.parallel.devices = config.parallel.table_devices = 0
+    config.parallel.check_memory = check_memory
+    return config
 
 
-def gate_facts(passes: Passes, segment: str, parts: Segments) -> dict:
-    """Mean gate weights over all rows and in each part, by `segment`, and what to warn of."""
-    run, tasks = passes.run, passes.run.schema.task_names
-    found = passes.map(gate_use.make_gates(run.model, run.plan, run.at.table_mesh))
-    weights, effective = (
-        gate_use.in_order(found[which], tasks) for which in (gate_use.GATES, gate_use.EFFECTIVE)
-    )
-    if not weights:
-        return {}
-    use, scaled = gate_use.mean_use(weights), gate_use.mean_use(effective)
-    by_segment = {name: gate_use.mean_use(weights, mask) for name, mask in parts.items()}
-    warnings = gate_use.collapse(use | scaled)
-    for warning in warnings:
-        screen.say(("collapse:", "bold yellow"), f" {warning}")
-    evenness = {gate: gate_use.evenness(own) for gate, own in weights.items()}
-    return {
-        "use": use,
-        "relations": gate_use.relations(use, tasks),
-        "effective": {"use": scaled, "relations": gate_use.relations(scaled, tasks)},
-        "evenness": evenness,
-        "reading": gate_use.reading(evenness, use, by_segment),
-        "segment": segment,
-        "segments": {
-            name: {"rows": int(parts[name].sum()), "use": own} for name, own in by_segment.items()
-        },
-        "collapse": warnings,
-    }
+def explain_run(config: ConfigDict, workdir: pathlib.Path, settings: Settings) -> dict:
+    """Explains the run in a folder, into its folder FOLDER; returns what importance.json holds."""
+    run = build_run(config)
+    chosen_segment(run.schema, settings.segment)  # before anything is read
+    check_fits(run, trains=False)
+    state, step = best_state(run, workdir)
+    # The output of an earlier call stays until all of this one's is made.
+    with tempfile.TemporaryDirectory(dir=workdir, prefix=f"{FOLDER}.") as made:
+        made = pathlib.Path(made)
+        with rich.progress.Progress(console=screen.console()) as bars, memory.told("--rows"):
+
+            def bar(what: str, count: int) -> Callable[[], None]:
+                task = bars.add_task(what, total=count)
+                return lambda: bars.advance(task)
+
+            found = explain(run, state, settings, read_history(workdir), made, bar)
+        found = plain(
+            {
+                "dataset": run.schema.name,
+                "architecture": config.model.architecture,
+                "experts": config.model.experts,
+                "step": step,
+                "run": workdir.name,
+                "arguments": [
+                    f"--{name}={','.join(value) if name == 'methods' else value}"
+                    for name, value in vars(settings).items()
+                    if value != getattr(Settings(), name)
+                ],
+                "date": datetime.date.today().isoformat(),
+                "versions": versions(),
+                **found,
+            }
+        )
+        write(found, made, workdir / FOLDER)
+    return found
 
 
-def conflict_facts(passes: Passes) -> dict:
-    """{task, task: their gradients' cosine, the mean over batches, with half its interval}."""
-    run = passes.run
-    conflict = make_conflict(run.config.loss, run.model, run.plan, run.at.table_mesh)
-    batches = batches_of(passes.count, run.config.data.batch_size)
-    facts = {}
-    for (task, other), cosines in passes.each(conflict, batches).items():
-        mean, half = over_batches(cosines)
-        shape = {"batches": batches.shape[0], "batch_rows": batches.shape[1]}
-        facts[f"{task}, {other}"] = {"mean": mean, "half": half, **shape}
-    return facts
+def show(found: dict, workdir: pathlib.Path) -> None:
+    """Shows in the terminal what was found."""
+    for table in terminal(sections([found]), screen.console().width, texts=False):
+        screen.show(table)
+    print(f"Numbers and pictures are in {workdir / FOLDER}")
 
 
-def pair_facts(passes: Passes, folder: pathlib.Path) -> dict:
-    """GDCN's strongest pairs by expert and, where pairs are known, how well those were found."""
-    run, fields = passes.run, passes.run.schema.read_names
-    found = pair_strengths(passes)
-    if not found or len(fields) < 2:
-        return {}
-    groups = [*run.schema.task_names, SHARED]
-    found = dict(sorted(found.items(), key=lambda item: groups.index(group_of(item[0]))))
-    truth = {expert: known_pairs(run, group_of(expert)) for expert in found}
-    facts = {expert: expert_facts(own, fields, truth[expert]) for expert, own in found.items()}
-    judged = {expert: own["term"]["all"] for expert, own in facts.items() if "all" in own["term"]}
-    words = {
-        expert: f"{own['known']} known pairs: AUC {own['auc']:.2f}"
-        for expert, own in judged.items()
-        if own["auc"] is not None
-    }
-    drawn = {expert: own.strengths["term"] for expert, own in found.items()}
-    known = {expert: own.get("all", {}) for expert, own in truth.items()}
-    pictures.pairs(drawn, fields, known, words, folder / "pairs.png")
-    return facts
+def plain(value):
+    """JSON's own types: arrays as lists, numbers to DIGITS digits, what is not finite as null."""
+
+    def rounded(number: str) -> float:
+        return float(f"{float(number):.{DIGITS}g}")
+
+    text = json.dumps(value, default=lambda array: array.tolist())
+    return json.loads(text, parse_float=rounded, parse_constant=lambda _: None)
 
 
-def group_of(expert: str) -> str:
-    """Whose a GDCN expert on the fields is: `click/gdcn_0`, `level_0_click/gdcn_0`: click's."""
-    return expert.partition("/")[0].removeprefix("level_0_")
+def write(found: Mapping, made: pathlib.Path, folder: pathlib.Path) -> None:
+    """Writes what was found beside its pictures, and puts all into place.
 
-
-def expert_facts(found: Pairs, fields: Sequence[str], truth: Mapping[str, Mapping]) -> dict:
-    """Of each strength the strongest pairs, and how well the known ones were found."""
-    facts: dict = {"gates": dict(zip(fields, found.gates.tolist()))}
-    rows, columns = np.triu_indices(len(fields), 1)
-    for name in STRENGTHS:
-        strengths = found.strengths[name]
-        top = np.argsort(-strengths[rows, columns], kind="stable")[:TOP]
-        facts[name] = {
-            "strongest": [
-                [fields[i], fields[j], float(strengths[i, j])]
-                for i, j in zip(rows[top], columns[top])
-            ],
-            **{which: found_pairs(strengths, fields, list(own)) for which, own in truth.items()},
-        }
-    return facts
-
-
-def known_pairs(run: Run, group: str) -> dict[str, dict[tuple[str, str], float]]:
-    """On synthetic data {own: pairs of the group's stage, all: and of the stages before it}.
-
-    A pair's value is its weight in the stage's logit; the group `shared` has all.
+    Args:
+      found: of plain types.
+      made: a new folder in the same file system, which holds the pictures; it is emptied.
+      folder: the place. Pictures there that were not made again are another call's, and go; other
+        files stay.
     """
-    stages = run.data.notes.get("pairs", {}) if run.config.data.dataset == "synthetic" else {}
-    if not stages:
-        return {}
-    names = list(stages)
-    own = names if group == SHARED else [group]
-    before = names if group == SHARED else names[: names.index(group) + 1]
-    return {
-        which: {(left, right): weight for n in chosen for left, right, _, weight in stages[n]}
-        for which, chosen in (("own", own), ("all", before))
-    }
+    (made / "importance.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    importance_table(found).write_csv(made / "importance.csv")
+    pictures = {p.stem: p.name for p in made.glob("*.png")}
+    text = f"# Importance by task: {found['run']}\n\n{markdown(sections([found], pictures))}"
+    (made / "importance.md").write_text(text)
+    folder.mkdir(exist_ok=True)
+    for name in PICTURES:
+        if name not in pictures:
+            (folder / f"{name}.png").unlink(missing_ok=True)
+    for path in list(made.iterdir()):
+        path.replace(folder / path.name)
+
+
+def importance_table(found: Mapping) -> pl.DataFrame:
+    """A row for each method, task@space and field: the mean, its 95 % interval, and the truth."""
+    truth = found["truth"].get("importance", {})
+    return pl.DataFrame(
+        {
+            "method": method,
+            "key": row["key"],
+            "field": row["field"],
+            "importance": row["mean"],
+            "low": plain(row["mean"] - Z * row["error"]),
+            "high": plain(row["mean"] + Z * row["error"]),
+            "truth": truth[row["key"]][row["field"]]["mean"] if truth else None,
+        }
+        for method in found["methods"]
+        for row in findings.rows([found], f"methods/{method}/importance", "key", "field")
+    )

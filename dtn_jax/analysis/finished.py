@@ -20,15 +20,21 @@ from dtn_jax.run.workdir import check_data
 
 
 def read_config(
-    folder: pathlib.Path, defaults: ConfigDict, plugins: str = "", finished: bool = True
+    folder: pathlib.Path,
+    defaults: ConfigDict,
+    plugins: str = "",
+    data_dir: str = "",
+    manual_dir: str = "",
+    finished: bool = True,
 ) -> ConfigDict:
-    """The config of the finished run in a folder.
+    """The config of the finished run in a folder, for one process.
 
     Args:
       folder: the run's workdir.
       defaults: every option with its default, as configs/base.py has them; an option that is
         younger than the run has its default.
       plugins: where the run's plug-ins are now, by comma; "" for where they were.
+      data_dir, manual_dir: where prepared sets and raw files are now; "" for where they were.
       finished: False takes one that is not finished too.
 
     Raises:
@@ -65,6 +71,9 @@ def read_config(
             f"{', '.join(strange)}"
         )
     config.update_from_flattened_dict({k: v for k, v in stored.items() if k in known})
+    config.parallel.processes = "off"
+    config.data.data_dir = data_dir or config.data.data_dir
+    config.data.manual_dir = manual_dir or config.data.manual_dir
     return config
 
 

@@ -10,15 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-import jax
 import numpy as np
-from flax import linen as nn
 
 from dtn_jax.analysis.sample import Forward
 from dtn_jax.interface import SHARED, Batch
 from dtn_jax.run.state import State
 from dtn_jax.shapes import Array, Bool, Float
-from dtn_jax.tables.plan import TablePlan
 
 OWN, OTHER = "own", "other"
 UNUSED = 0.1  # of an equal share: an expert with less in every gate that could use it is unused
@@ -30,14 +27,11 @@ Gates = dict[str, dict[str, Float[Array, " B"]]]  # {gate: {source: weight}}, se
 Use = Mapping[str, Mapping[str, float]]  # {gate: {source: mean weight}}
 
 
-def make_gates(
-    model: nn.Module, plan: TablePlan, mesh: jax.sharding.Mesh | None = None
-) -> Callable[[State, Batch], dict[str, Gates]]:
+def make_gates(forward: Forward) -> Callable[[State, Batch], dict[str, Gates]]:
     """Returns `(state, batch) -> {gates | effective: {gate: {source: weights [B]}}}`.
 
     Both are empty where there are no gates; `effective` has those gates alone in which it differs.
     """
-    forward = Forward(model, plan, mesh)
 
     def gates(state: State, batch: Batch) -> dict[str, Gates]:
         outputs = forward.apply(state, forward.inputs(state, batch))
@@ -57,6 +51,40 @@ def in_order(gates: Mapping[str, Mapping], tasks: Sequence[str]) -> dict[str, di
         return [*tasks, SHARED].index(reader), which != OWN, which
 
     return {gate: dict(gates[gate]) for gate in sorted(gates, key=place)}
+
+
+def facts(
+    found: Mapping[str, Gates],
+    tasks: Sequence[str],
+    segment: str,
+    parts: Mapping[str, Bool[np.ndarray, " B"]],
+) -> dict:
+    """Mean gate weights over all rows and in each part, by `segment`, and what to warn of.
+
+    Args:
+      found: what `make_gates` gives, of all rows.
+      tasks: in whose order the gates are.
+      segment: what the parts are segments of.
+      parts: {segment: its rows}.
+    """
+    weights, effective = (in_order(found[which], tasks) for which in (GATES, EFFECTIVE))
+    if not weights:
+        return {}
+    use, scaled = mean_use(weights), mean_use(effective)
+    by_segment = {name: mean_use(weights, mask) for name, mask in parts.items()}
+    even = {gate: evenness(own) for gate, own in weights.items()}
+    return {
+        "use": use,
+        "relations": relations(use, tasks),
+        "effective": {"use": scaled, "relations": relations(scaled, tasks)},
+        "evenness": even,
+        "reading": reading(even, use, by_segment),
+        "segment": segment,
+        "segments": {
+            name: {"rows": int(parts[name].sum()), "use": own} for name, own in by_segment.items()
+        },
+        "collapse": collapse(use | scaled),
+    }
 
 
 def mean_use(gates: Mapping, mask: Bool[np.ndarray, " B"] | slice = slice(None)) -> dict:
@@ -87,14 +115,10 @@ def reading(evenness: Mapping[str, float | None], use: Use, by_segment: Mapping[
     if not able:
         return ""
     idle = [gate for gate, value in able.items() if value > EVEN]
-    text = f"evenness {min(able.values()):.3f} to {max(able.values()):.3f}."
-    if len(idle) == len(able):
-        text = f"The gates hardly choose: {text}"
-    elif idle:
-        names = ", ".join(idle)
-        text = f"{len(idle)} of {len(able)} gates hardly choose (evenness over {EVEN:g}): {names}."
-    else:
-        text = f"Every gate chooses: {text}"
+    few = f"{len(idle)} of {len(able)} gates hardly choose ({', '.join(idle)})"
+    text = "Every gate chooses" if not idle else few if len(idle) < len(able) else ""
+    text = f"{text or 'The gates hardly choose'}: "
+    text += f"evenness {min(able.values()):.3f} to {max(able.values()):.3f}."
     apart = [
         abs(weight - use[gate][source])
         for own in by_segment.values()
@@ -158,13 +182,11 @@ def collapse(use: Use) -> list[str]:
                 f"gate {gate} gives {source} {100 * weights[source]:.1f} % of its weight: "
                 f"its other {len(weights) - 1} sources are hardly used"
             )
-    by_source: dict[str, dict[str, float]] = {}
-    for gate, weights in use.items():
-        for source, weight in weights.items():  # in equal shares, so that gates compare
-            by_source.setdefault(source, {})[gate] = weight * len(weights)
-    for source, by_gate in by_source.items():
-        if max(by_gate.values()) < UNUSED:
-            most = max(by_gate, key=by_gate.get)
+    for source in dict.fromkeys(source for weights in use.values() for source in weights):
+        # In equal shares, so that gates compare.
+        by_gate = {gate: w[source] * len(w) for gate, w in use.items() if source in w}
+        most = max(by_gate, key=by_gate.get)
+        if by_gate[most] < UNUSED:
             warnings.append(
                 f"{source} is hardly used: no gate gives it {UNUSED:g} of an equal share, the most "
                 f"is {100 * use[most][source]:.2g} % ({most})"

@@ -8,14 +8,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 
 from dtn_jax.analysis.passes import Passes
 from dtn_jax.analysis.sample import Forward
 from dtn_jax.interface import Batch, Inputs
 from dtn_jax.run.state import State
 from dtn_jax.shapes import Array, Float
-from dtn_jax.tables.plan import TablePlan
 
 
 class Embedded(NamedTuple):
@@ -55,19 +53,16 @@ class Embedded(NamedTuple):
 
 def moves(passes: Passes) -> Float[np.ndarray, "B F T"]:
     """The sum over views and d of (dz_t/de_fd) (e_fd - m_fd), m the mean embedding of the rows."""
-    run = passes.run
-    summed, moved = make_moves(run.model, run.plan, run.at.table_mesh)
-    means = jax.tree.map(lambda total: total / passes.count, passes.total(summed))
-    return passes.map(moved, means)
+    summed, moved = make_moves(passes.forward)
+    return passes.map(moved, passes.mean(summed))
 
 
 def make_moves(
-    model: nn.Module, plan: TablePlan, mesh: jax.sharding.Mesh | None = None
+    forward: Forward,
 ) -> tuple[Callable[[State, Batch], Embedded], Callable[[State, Batch, Embedded], Array]]:
     """Returns `(state, batch) -> sums over the batch [1, ...]` and
     `(state, batch, means [1, ...]) -> moves [B, F, T]`."""
-    forward = Forward(model, plan, mesh)
-    names = plan.schema.read_names
+    names, tasks = forward.plan.schema.read_names, forward.plan.schema.task_names
 
     def complete(state: State, given: Inputs) -> Embedded:
         if given.numbers:
@@ -80,7 +75,7 @@ def make_moves(
 
         def logits(embedded: Embedded):
             outputs = forward.apply(state, embedded.within(given))
-            return jnp.stack([outputs.logits[name] for name in plan.schema.task_names])
+            return jnp.stack([outputs.logits[name] for name in tasks])
 
         z, pull_back = jax.vjp(logits, Embedded.of(given))
         found = []

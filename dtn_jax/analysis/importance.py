@@ -33,6 +33,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -45,31 +46,57 @@ Scores = Float[Array | np.ndarray, "B C"]
 Changed = tuple[Int[np.ndarray, " B"] | None, Scores]  # with whose value each row has, if any's
 
 
+class Sample(NamedTuple):
+    """What importances are measured on.
+
+    Attributes:
+      plain: `[B, C]`, the scores of the rows as they are.
+      keys: name the columns of the scores.
+      fields: in whose order results are.
+      group: the rows' groups, where there are any.
+    """
+
+    plain: Scores
+    keys: Sequence[Key]
+    fields: Sequence[str]
+    group: Int[np.ndarray, " B"] | None = None
+
+
 @dataclasses.dataclass(frozen=True)
 class Importance:
     """Importances of F fields for K keys.
 
     Attributes:
-      method: one of METHODS.
       fields, keys: their names.
+      titles: `[K]`, what the metric of each key is called.
       base: `[K]`, the metric of the unchanged rows.
       values: `[R, F, K]`, one for each repeat.
       covariance: `[F K, F K]`, of the means over repeats, fields outermost.
-      titles: `[K]`, what the metric of each key is called.
     """
 
-    method: str
     fields: tuple[str, ...]
     keys: tuple[str, ...]
+    titles: tuple[str, ...]
     base: Float[np.ndarray, " K"]
     values: Float[np.ndarray, "R F K"]
     covariance: Float[np.ndarray, "FK FK"]
-    titles: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        sample: Sample,
+        base: Sequence[float],
+        values: Float[np.ndarray, "R F K"],
+        covariance: Float[np.ndarray, "FK FK"],
+    ) -> Importance:
+        """With the names of a sample."""
+        names, titles = zip(*((key.name, key.metric.title) for key in sample.keys))
+        return cls(tuple(sample.fields), names, titles, np.array(base), values, covariance)
 
     @property
     def mean(self) -> Float[np.ndarray, "F K"]:
-        """`values`, averaged over the R repeats."""
-        return self.values.mean(axis=0)
+        """`values`, averaged over the R repeats; rounded, so that equal ones have one rank."""
+        return self.values.mean(axis=0).round(15)
 
     @property
     def error(self) -> Float[np.ndarray, "F K"]:
@@ -84,84 +111,66 @@ class Importance:
 
 def permutation(
     scores: Callable[[str, Int[np.ndarray, " B"]], Scores],
-    plain: Scores,
-    keys: Sequence[Key],
-    fields: Sequence[str],
+    sample: Sample,
     repeats: int,
     seed: int,
     done: Callable[[], object] = lambda: None,
-    group: Int[np.ndarray, " B"] | None = None,
 ) -> Importance:
     """Permutation importance of whatever gives scores.
 
     Args:
       scores: `(field, order) -> [B, C]`, where row i has the field's values of row order[i].
-      plain: `[B, C]`, of the unchanged rows.
-      keys: name the columns of the scores.
-      fields: in whose order the result is.
+      sample: see there.
       repeats: R; the permutation of repeat r of a field depends on the seed, the field's place
         and r alone.
+      seed: of the permutations.
       done: called after each field and repeat.
-      group: the rows' groups, where there are any.
     """
 
     def changed() -> Iterator[Changed]:
-        for f, field in enumerate(fields):
+        for f, field in enumerate(sample.fields):
             for r in range(repeats):
-                order = np.random.default_rng([seed, f, r]).permutation(len(plain))
+                order = np.random.default_rng([seed, f, r]).permutation(len(sample.plain))
                 yield order, scores(field, order)
 
-    return _drops("permutation", changed(), plain, keys, fields, repeats, done, group)
+    return _drops(changed(), sample, repeats, done)
 
 
 def unknown(
-    scores: Callable[[str], Scores],
-    plain: Scores,
-    keys: Sequence[Key],
-    fields: Sequence[str],
-    done: Callable[[], object] = lambda: None,
-    group: Int[np.ndarray, " B"] | None = None,
+    scores: Callable[[str], Scores], sample: Sample, done: Callable[[], object] = lambda: None
 ) -> Importance:
     """`scores(field) -> [B, C]` where every value of the field is unknown; else as above."""
-    changed = ((None, scores(field)) for field in fields)
-    return _drops("unknown", changed, plain, keys, fields, 1, done, group)
+    return _drops(((None, scores(field)) for field in sample.fields), sample, 1, done)
 
 
 def _drops(
-    method: str,
-    changed: Iterator[Changed],
-    plain: Scores,
-    keys: Sequence[Key],
-    fields: Sequence[str],
-    repeats: int,
-    done: Callable[[], object],
-    group: Int[np.ndarray, " B"] | None,
+    changed: Iterator[Changed], sample: Sample, repeats: int, done: Callable[[], object]
 ) -> Importance:
     """The drops of the metric under changed scores, field by field and repeat by repeat."""
-    measured = [key.measure(np.asarray(plain)) for key in keys]
-    base = np.array([value for value, _ in measured])
-    values = np.empty((repeats, len(fields), len(keys)))
-    psi = np.zeros((len(plain), len(fields), len(keys)), np.float32)
-    chance = np.zeros((len(fields), len(keys), len(keys)))
+    keys, shape = sample.keys, (len(sample.fields), len(sample.keys))
+    measured = [key.measure(np.asarray(sample.plain)) for key in keys]
+    values = np.empty((repeats, *shape))
+    psi = np.zeros((len(sample.plain), *shape), np.float32)
+    chance = np.zeros((*shape, len(keys)))
     for i, (order, scores) in enumerate(one_ahead(changed)):
         field, repeat = divmod(i, repeats)
-        own = np.zeros((len(plain), len(keys)))
+        own = np.zeros((len(psi), len(keys)))
         for k, key in enumerate(keys):
             value, influence = key.measure(np.asarray(scores))
-            values[repeat, field, k] = base[k] - value
+            values[repeat, field, k] = measured[k][0] - value
             own[key.rows, k] = (measured[k][1] - influence) / repeats
         psi[:, field] += own
         if order is not None:  # the row that gives the value
             psi[order, field] += own
             chance[field] += own.T @ own
         done()
-    covariance = _covariance(psi, group).reshape(2 * (len(fields), len(keys)))
-    place = np.arange(len(fields))
+    covariance = _covariance(psi, sample.group).reshape(2 * shape)
+    place = np.arange(len(sample.fields))
     covariance[place, :, place, :] -= chance
     covariance = covariance.reshape(2 * (values[0].size,))
     least = np.diagonal(chance, axis1=1, axis2=2).ravel()
     np.fill_diagonal(covariance, np.maximum(np.diag(covariance), least))
-    return Importance(method, tuple(fields), _names(keys), base, values, covariance, _titles(keys))
+    return Importance.of(sample, [value for value, _ in measured], values, covariance)
 
 
 def one_ahead(changed: Iterator[Changed]) -> Iterator[Changed]:
@@ -173,40 +182,20 @@ def one_ahead(changed: Iterator[Changed]) -> Iterator[Changed]:
         held = coming
 
 
-def gradient(
-    moves: Float[np.ndarray, "B F C"],
-    plain: Scores,
-    keys: Sequence[Key],
-    fields: Sequence[str],
-    group: Int[np.ndarray, " B"] | None = None,
-) -> Importance:
-    """The mean over the rows of each key of how far each field moves the key's score.
-
-    Args:
-      moves: how far each field moves each column of the scores, with its sign.
-      plain, keys, fields, group: as above.
-    """
-    plain = np.asarray(plain)
-    values = np.empty((1, len(fields), len(keys)))
-    psi = np.zeros((len(plain), len(fields), len(keys)), np.float32)
-    for k, key in enumerate(keys):
+def gradient(moves: Float[np.ndarray, "B F C"], sample: Sample) -> Importance:
+    """The mean over the rows of each key of how far each field moves the key's score; `moves`: how
+    far it moves each column of the scores, with its sign."""
+    plain = np.asarray(sample.plain)
+    values = np.empty((1, len(sample.fields), len(sample.keys)))
+    psi = np.zeros((len(plain), *values.shape[1:]), np.float32)
+    for k, key in enumerate(sample.keys):
         own = np.abs(np.einsum("nfc,nc->nf", moves[key.rows], key.slopes(plain)))
         weight = np.ones(len(own)) if key.weights is None else key.weights
         weight = weight / weight.sum()
         values[0, :, k] = weight @ own
         psi[key.rows, :, k] = weight[:, None] * (own - values[0, :, k])
-    base = np.array([key.measure(plain)[0] for key in keys])
-    covariance = _covariance(psi, group)
-    named = tuple(fields), _names(keys)
-    return Importance("gradient", *named, base, values, covariance, _titles(keys))
-
-
-def _names(keys: Sequence[Key]) -> tuple[str, ...]:
-    return tuple(key.name for key in keys)
-
-
-def _titles(keys: Sequence[Key]) -> tuple[str, ...]:
-    return tuple(key.metric.title for key in keys)
+    base = [key.measure(plain)[0] for key in sample.keys]
+    return Importance.of(sample, base, values, _covariance(psi, sample.group))
 
 
 def _covariance(

@@ -15,7 +15,7 @@ them, and a term's size does not say whether a task reads it.
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -26,88 +26,63 @@ from flax.traverse_util import flatten_dict
 
 from dtn_jax.analysis.passes import Passes
 from dtn_jax.analysis.sample import Forward
-from dtn_jax.interface import Batch
+from dtn_jax.interface import SHARED, Batch
 from dtn_jax.metrics.auc import auc
 from dtn_jax.models.groups import ModelInput
+from dtn_jax.run.run import Run
 from dtn_jax.run.state import State
 from dtn_jax.shapes import Array, Bool, Float
-from dtn_jax.tables.plan import TablePlan
 
-STRENGTHS = ("norm", "term")
-
-
-@dataclasses.dataclass(frozen=True)
-class Pairs:
-    """Strengths of a GDCN expert's field pairs.
-
-    Attributes:
-      strengths: {norm | term: `[F, F]`}, symmetric, 0 on the diagonal.
-      gates: `[F]`, the mean gate of each field's part.
-    """
-
-    strengths: dict[str, Float[np.ndarray, "F F"]]
-    gates: Float[np.ndarray, " F"]
+TOP = 15  # pairs that the JSON names
+Known = set[tuple[str, str]]
+Strengths = dict[str, Float[np.ndarray, "F F"]]  # norm and term
 
 
-def pair_strengths(passes: Passes) -> dict[str, Pairs]:
-    """{group/gdcn_0: its pairs}, of the experts that read the fields; empty without GDCN."""
-    run = passes.run
-    size = len(run.schema.read), run.plan.dim
-    experts = gdcn_experts(passes.state.params, size[0] * size[1])
-    if not experts:
+def pair_strengths(passes: Passes) -> dict[str, Strengths]:
+    """{group/gdcn_0: {norm | term: `[F, F]`, symmetric, 0 on the diagonal}}, of the experts that
+    read the fields; empty without GDCN."""
+    size = len(passes.run.schema.read), passes.run.plan.dim
+    kernels = gdcn_kernels(passes.state.params, size[0] * size[1])
+    if not kernels:
         return {}
-    read = make_inputs(run.model, run.plan, experts, run.at.table_mesh)
+    read = make_inputs(passes.forward, list(kernels))
 
     def summed(state: State, batch: Batch):
         real = batch.row_mask[:, None, None]
         given = read(state, batch)
         return jax.tree.map(lambda x: jnp.where(real, x, 0).sum(axis=0, keepdims=True), given)
 
-    def squared(state: State, batch: Batch, means):
+    def squared(state: State, batch: Batch, means, kernels):
         return {
-            expert: term_squares(layer(state.params, expert), fields, means[expert], batch.row_mask)
+            expert: term_squares(*kernels[expert], fields, means[expert], batch.row_mask)
             for expert, fields in read(state, batch).items()
         }
 
-    means = jax.tree.map(lambda total: total / passes.count, passes.total(summed))
-    found = {}
-    for expert, (squares, gates) in passes.total(squared, means).items():
-        blocks = {
-            "norm": block_norms(layer(passes.state.params, expert)["cross"], size),
-            "term": np.sqrt(squares / passes.count),
+    squares = passes.total(squared, passes.mean(summed), kernels)
+    return {
+        expert: {
+            "norm": paired(block_norms(cross, size)),
+            "term": paired(np.sqrt(squares[expert] / passes.count)),
         }
-        strengths = {name: paired(of_block) for name, of_block in blocks.items()}
-        found[expert] = Pairs(strengths, gates / passes.count)
-    return {expert: found[expert] for expert in experts}
+        for expert, (cross, _) in kernels.items()
+    }
 
 
-def gdcn_experts(params: Mapping, width: int) -> list[str]:
-    """Paths of the GDCN experts whose input has this width, that of all fields."""
-    flat = flatten_dict(params, sep="/")
-    last = "/cross_0/kernel"
-    return [
-        path.removesuffix(last)
+def gdcn_kernels(params: Mapping, width: int) -> dict[str, tuple[Array, Array]]:
+    """{group/gdcn_0: W and V of the first cross layer}, of those whose input has this width, that
+    of all fields."""
+    flat, last = flatten_dict(params, sep="/"), "/cross_0/kernel"
+    return {
+        path.removesuffix(last): (kernel, flat[path.replace("/cross_0/", "/gate_0/")])
         for path, kernel in flat.items()
         if path.endswith(last)
         and path.split("/")[-3].startswith("gdcn_")
         and kernel.shape == (width, width)
-    ]
+    }
 
 
-def layer(params: Mapping, expert: str) -> dict[str, Array]:
-    """W and V of an expert's first cross layer."""
-    flat = flatten_dict(params, sep="/")
-    return {name: flat[f"{expert}/{name}_0/kernel"] for name in ("cross", "gate")}
-
-
-def make_inputs(
-    model: nn.Module,
-    plan: TablePlan,
-    experts: Sequence[str],
-    mesh: jax.sharding.Mesh | None = None,
-):
+def make_inputs(forward: Forward, experts: Sequence[str]):
     """Returns `(state, batch) -> {expert: [B, F, D]}`, what each expert reads."""
-    forward = Forward(model, plan, mesh)
 
     def read(state: State, batch: Batch) -> dict[str, Float[Array, "B F D"]]:
         _, seen = forward.apply(
@@ -117,7 +92,7 @@ def make_inputs(
             mutable=["intermediates"],
         )
         given = {name: of["__call__"][0] for name, of in seen["intermediates"].items()}
-        own = {e: f"input_{e.partition('/')[0].removeprefix('level_0_')}" for e in experts}
+        own = {e: f"input_{group_of(e)}" for e in experts}
         # `input`, or where a group has a view of its own `input_GROUP`
         return {e: given.get(own[e], given.get("input")) for e in experts}
 
@@ -125,24 +100,24 @@ def make_inputs(
 
 
 def term_squares(
-    kernels: Mapping[str, Array],
+    cross: Float[Array, "W W"],
+    gate: Float[Array, "W W"],
     fields: Float[Array, "B F D"],
     means: Float[Array, "1 F D"],
     real: Bool[Array, " B"],
-) -> tuple[Float[Array, "F F"], Float[Array, " F"]]:
-    """Sums over the real rows: squares of the terms [from f, of g], and mean gates [g]."""
+) -> Float[Array, "F F"]:
+    """Sums over the real rows of the squares of the terms [from f, of g]."""
     count, width = fields.shape[1:]
-    gate = nn.sigmoid(fields.reshape(len(fields), -1) @ kernels["gate"]).reshape(fields.shape)
-    gate = jnp.where(real[:, None, None], gate, 0)
+    opened = nn.sigmoid(fields.reshape(len(fields), -1) @ gate).reshape(fields.shape)
+    opened = jnp.where(real[:, None, None], opened, 0)
     away = fields - means
 
     def from_field(f):
-        block = jax.lax.dynamic_slice_in_dim(kernels["cross"], f * width, width)
+        block = jax.lax.dynamic_slice_in_dim(cross, f * width, width)
         brought = (away[:, f] @ block).reshape(fields.shape)
-        return jnp.square(away * brought * gate).sum(axis=(0, 2))
+        return jnp.square(away * brought * opened).sum(axis=(0, 2))
 
-    squares = jax.lax.map(from_field, jnp.arange(count))
-    return squares, gate.mean(axis=2).sum(axis=0)
+    return jax.lax.map(from_field, jnp.arange(count))
 
 
 def block_norms(kernel: Float[Array, "W W"], size: tuple[int, int]) -> Float[np.ndarray, "F F"]:
@@ -158,25 +133,53 @@ def paired(blocks: Float[np.ndarray, "F F"]) -> Float[np.ndarray, "F F"]:
     return both
 
 
-def found_pairs(
-    strengths: Float[np.ndarray, "F F"],
-    fields: Sequence[str],
-    known: Sequence[tuple[str, str]],
-) -> dict[str, float | int | None]:
-    """How well strengths rank the known pairs above the others.
+def facts(passes: Passes) -> dict:
+    """Each GDCN expert's strongest pairs and, where pairs are known, how well those were found."""
+    run, fields = passes.run, passes.run.schema.read_names
+    if len(fields) < 2:
+        return {}
+    groups, found = [*run.schema.task_names, SHARED], pair_strengths(passes)
+    experts = sorted(found, key=lambda expert: groups.index(group_of(expert)))
+    return {e: expert_facts(found[e], fields, known_pairs(run, group_of(e))) for e in experts}
 
-    Returns:
-      `auc` over all pairs (None where none is known); how many are `known`, and how many of the
-      so many strongest are, `found`.
-    """
-    rows, columns = np.triu_indices(len(fields), 1)
-    wanted = {frozenset(pair) for pair in known}
-    names = [frozenset((fields[i], fields[j])) for i, j in zip(rows, columns)]
-    is_known = np.array([name in wanted for name in names])
-    scores = strengths[rows, columns]
-    top = np.argsort(-scores, kind="stable")[: is_known.sum()]
+
+def group_of(expert: str) -> str:
+    """Whose a GDCN expert on the fields is: `click/gdcn_0`, `level_0_click/gdcn_0`: click's."""
+    return expert.partition("/")[0].removeprefix("level_0_")
+
+
+def expert_facts(found: Strengths, fields: Sequence[str], known: Mapping[str, Known]) -> dict:
+    """Of each strength the strongest pairs, and how well it ranks the known ones above the others:
+    the `auc` over all pairs (None where none is known); how many are `known`, and how many of the
+    so many strongest are, `found`."""
+    by: dict = {}
+    places = list(itertools.combinations(range(len(fields)), 2))
+    names = [(fields[i], fields[j]) for i, j in places]
+    for name, strengths in found.items():
+        values = strengths[tuple(np.transpose(places))]
+        order = np.argsort(-values, kind="stable")
+        by[name] = {"strongest": [[*names[i], float(values[i])] for i in order[:TOP]]}
+        for which, pairs in known.items():
+            right = np.array([pair in pairs or pair[::-1] in pairs for pair in names])
+            count = int(right.sum())
+            by[name][which] = {
+                "auc": auc(values, right),
+                "known": count,
+                "found": int(right[order[:count]].sum()),
+            }
+    return by
+
+
+def known_pairs(run: Run, group: str) -> dict[str, Known]:
+    """On synthetic data {own: pairs of the group's stage, all: and of the stages before it}; the
+    group `shared` has all."""
+    stages = run.data.notes.get("pairs", {}) if run.config.data.dataset == "synthetic" else {}
+    if not stages:
+        return {}
+    names = list(stages)
+    own = names if group == SHARED else [group]
+    before = names if group == SHARED else names[: names.index(group) + 1]
     return {
-        "auc": auc(scores, is_known),
-        "known": int(is_known.sum()),
-        "found": int(is_known[top].sum()),
+        which: {(left, right) for name in chosen for left, right, _, _ in stages[name]}
+        for which, chosen in (("own", own), ("all", before))
     }

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dtn_jax.analysis.sample import columns, differ, replaced, unknown
+from dtn_jax.analysis.sample import Forward, columns, differ, replaced, unknown
 from dtn_jax.data.epochs.reader import take
 from dtn_jax.errors import UserError
 from dtn_jax.interface import Batch
@@ -67,6 +67,7 @@ class Passes:
 
     def __init__(self, run: Run, state: State, rows: Batch):
         self.run, self.state, self.count = run, state, len(rows.ids)
+        self.forward = Forward(run.model, run.plan, run.at.table_mesh)
         limit = run.config.data.device_bytes
         needed = self.count * run.data.row_bytes()
         if needed > limit:
@@ -96,6 +97,10 @@ class Passes:
     def total(self, function: Function, *more):
         """The sums over all batches of the arrays that it gives."""
         return jax.tree.map(lambda a: np.asarray(a).sum(axis=0), self._stacked(function, *more))
+
+    def mean(self, function: Function):
+        """The means over all rows of what it sums over a batch's, `[1, ...]`."""
+        return jax.tree.map(lambda total: total / self.count, self.total(function))
 
     def each(self, function: Function, batches: Int[np.ndarray, "P N"]):
         """What it gives for each batch of these rows, arrays `[P, ...]`."""

@@ -13,10 +13,8 @@ import numpy as np
 from flax import linen as nn
 
 from dtn_jax.analysis.finished import read_config
-from dtn_jax.balancing import read_balancer, seam
 from dtn_jax.config import base_config
 from dtn_jax.errors import UserError
-from dtn_jax.interface import SHARED
 from dtn_jax.losses import finite
 from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid
@@ -31,7 +29,7 @@ from dtn_jax.run.train import training_data
 from dtn_jax.run.workdir import in_use
 from dtn_jax.tables import exchange, lookup
 
-SHOWN = 12  # lines of a kind
+SHOWN = 30  # lines
 ROWS = 5  # of a batch, that are named
 FIRST = "layer, of finite inputs"
 
@@ -63,13 +61,10 @@ def replay(path: pathlib.Path, plugins: str = "", data_dir: str = "", manual_dir
         not finite here.
     """
     kept, workdir = nonfinite.read(path), path.parent.parent
-    config = read_config(workdir, base_config(), plugins, finished=False)
+    config = read_config(workdir, base_config(), plugins, data_dir, manual_dir, finished=False)
     if in_use(workdir):
         raise UserError(f"a process works in {workdir}; wait until it has ended")
-    config.parallel.processes, config.parallel.devices = "off", 1
-    config.parallel.table_devices = 0
-    config.data.data_dir = data_dir or config.data.data_dir
-    config.data.manual_dir = manual_dir or config.data.manual_dir
+    config.parallel.devices, config.parallel.table_devices = 1, 0
     config.train.skip_nonfinite = int(kept.skips)
     run = started(build_run(config), workdir)
     nonfinite.check_batch(run, kept, path)
@@ -124,10 +119,6 @@ def not_finite(run: Run, state: State, kept: nonfinite.Kept) -> Iterator[Bad]:
     for name in finite.bad_parts(state.params, state.model_state, state.tables):
         yield Bad("state", name)
     gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch), exchange.look_ups(plan))
-    balancer, params = read_balancer(config.loss, plan.views, SHARED), state.to_train().params
-    scale = state.hyper.task_weights
-    if balancer:
-        scale = scale * seam.weights_of(balancer, params, plan.schema.tasks)
     layers: list[Bad] = []
 
     def watch(next_function, given, named, context):
@@ -142,7 +133,8 @@ def not_finite(run: Run, state: State, kept: nonfinite.Kept) -> Iterator[Bad]:
     with nn.intercept_methods(watch):
         weights = make_weights(config, plan, batch)
         forward = make_forward(config, run.model, plan)
-        _, (losses, _) = forward(params, gathered, state, batch, weights, scale)
+        given = state.to_train().params, gathered, state, batch, weights, state.hyper.task_weights
+        _, (losses, _) = forward(*given)
     yield from layers
     for name, loss in zip(run.schema.task_names, losses):
         yield from counted("loss", name, loss)
@@ -167,11 +159,8 @@ def show(found: Sequence[Bad]) -> None:
     if not found:
         print("Everything is finite here: the run had other devices, or another version of JAX.")
         return
-    rows = []
-    for kind in dict.fromkeys(one.kind for one in found):
-        own = [one for one in found if one.kind == kind]
-        more = [Bad(kind, f"and {len(own) - SHOWN} more")] if len(own) > SHOWN else []
-        rows += own[:SHOWN] + more
+    note = f"and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     title = "not finite, in the order of computing"
-    screen.show(Grid(("what", "name", "numbers", "first rows"), rows, title, left=2).terminal())
+    header = ("what", "name", "numbers", "first rows")
+    screen.show(Grid(header, found[:SHOWN], title, note, left=2).terminal())
     print(f"The first that is not finite: {found[0].kind} {found[0].name}")

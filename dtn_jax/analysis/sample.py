@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,30 +20,15 @@ from dtn_jax.tables import exchange, lookup
 from dtn_jax.tables.plan import TablePlan
 
 
-@dataclasses.dataclass(frozen=True)
-class Sample:
-    """Rows of a split, on the host.
-
-    Attributes:
-      split: which.
-      rows: `[B, ...]` in the split's order, none of them padding.
-      group: `[B]`, the rows' groups; None where the data set has none.
-    """
-
-    split: str
-    rows: Batch
-    group: Int[np.ndarray, " B"] | None
-
-
-def read_sample(data: Prepared, split: str, most: int, seed: int) -> Sample:
-    """The rows that `draw` draws, with their groups; the memory is that of the sample."""
+def read_sample(
+    data: Prepared, split: str, most: int, seed: int
+) -> tuple[Batch, Int[np.ndarray, " B"] | None]:
+    """The rows that `draw` draws, on the host, in the split's order; and their groups, None where
+    the data set has none. The memory is that of the sample."""
     numbers = draw(data, split, most, seed)
     group = data.groups(split)
-    return Sample(
-        split=split,
-        rows=SplitReader(data, split).picked(numbers),
-        group=None if group is None else group[numbers],
-    )
+    rows = SplitReader(data, split).picked(numbers)
+    return rows, None if group is None else group[numbers]
 
 
 def draw(data: Prepared, split: str, most: int, seed: int) -> Int[np.ndarray, " B"]:
@@ -82,44 +66,30 @@ class Forward:
         return self.model.apply(variables, given, **how)
 
 
-class Columns(NamedTuple):
-    """Where a field stands in a batch.
-
-    Attributes:
-      slots: `[L]`, its ids, with those that stand beside them.
-      weights: `[W]`, those of its ids where it is a weighted bag.
-      numbers: `[N]`, its number where it is standardised, its K numbers where it is a vector.
-    """
-
-    slots: Bool[Array | np.ndarray, " L"]
-    weights: Bool[Array | np.ndarray, " W"]
-    numbers: Bool[Array | np.ndarray, " N"]
+Columns = dict[str, Bool[Array | np.ndarray, " _"]]  # of each of PARTS, which are a field's
+PARTS = ("ids", "weights", "numeric")  # of a batch, that are of fields
 
 
 def columns(schema: Schema, field: str) -> Columns:
+    """Where a field stands in a batch: its ids, with those that stand beside them; their weights
+    where it is a weighted bag; its number where it is standardised, or those of its vector."""
     choose("field", field, schema.read_names)
-
-    def own(fields) -> np.ndarray:
-        return np.array([field in (f.name, f.beside) for f in fields], bool)
-
     slots = schema.slot_fields()
-    return Columns(own(slots), own(f for f in slots if f.weighted), own(schema.number_fields()))
+    fields = slots, [f for f in slots if f.weighted], schema.number_fields()
+    own = ([field in (f.name, f.beside) for f in part] for part in fields)
+    return {part: np.array(mask, bool) for part, mask in zip(PARTS, own)}
 
 
 def replaced(rows: Batch, other: Batch, where: Columns) -> Batch:
     """`rows` with what `other` has of a field; everything of it moves together."""
-    return dataclasses.replace(
-        rows,
-        ids=jnp.where(where.slots[None], other.ids, rows.ids),
-        weights=jnp.where(where.weights[None], other.weights, rows.weights),
-        numeric=jnp.where(where.numbers[None], other.numeric, rows.numeric),
-    )
+    parts = ((part, getattr(other, part), getattr(rows, part)) for part in PARTS)
+    return dataclasses.replace(rows, **{p: jnp.where(where[p], new, old) for p, new, old in parts})
 
 
 def differ(rows: Batch, other: Batch) -> Bool[Array, " B"]:
     """The rows of which any field differs."""
-    pairs = zip((rows.ids, rows.weights, rows.numeric), (other.ids, other.weights, other.numeric))
-    return jnp.stack([(a != b).any(axis=1) for a, b in pairs]).any(axis=0)
+    parts = ((getattr(rows, part) != getattr(other, part)).any(axis=1) for part in PARTS)
+    return jnp.stack([*parts]).any(axis=0)
 
 
 def unknown(schema: Schema, rows: Batch) -> Batch:

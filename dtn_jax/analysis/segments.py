@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from dtn_jax.analysis.sample import Sample
+from dtn_jax.data import shown_values
 from dtn_jax.data.shown_values import ShownValues
-from dtn_jax.errors import UserError, choose
+from dtn_jax.errors import choose
+from dtn_jax.interface import Batch
+from dtn_jax.run.run import Run
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Bool, Int
 
@@ -20,12 +22,18 @@ FEWEST = 100  # rows of a segment: a mean over fewer tells of these rows, not of
 Segments = dict[str, Bool[np.ndarray, " B"]]
 
 
-def default_segment(schema: Schema) -> str:
-    """The group where there is one, else the first categorical field of few values."""
-    if schema.group:
-        return GROUP
-    few = [f.name for f in schema.fields if f.kind == "categorical" and f.rows <= FEW]
-    return few[0] if few else ""
+def chosen_segment(schema: Schema, segment: str) -> str:
+    """The segment that is asked for; of '' the group where there is one, else the first categorical
+    field of few values, else ''.
+
+    Raises:
+      UserError: an unknown field, or one of several ids a row.
+    """
+    single = [f for f in schema.fields if f.slots == 1 and not f.numbers]
+    if segment:
+        return choose("segment", segment, [GROUP] * bool(schema.group) + [f.name for f in single])
+    few = [f.name for f in single if f.kind == "categorical" and f.rows <= FEW]
+    return GROUP if schema.group else few[0] if few else ""
 
 
 def described(segment: str) -> str:
@@ -33,25 +41,23 @@ def described(segment: str) -> str:
     return "rows of its group" if segment == GROUP else segment
 
 
-def segments(
-    sample: Sample, schema: Schema, values: Mapping[str, ShownValues], segment: str
-) -> Segments:
+def segments(rows: Batch, group: Int[np.ndarray, " B"] | None, run: Run, segment: str) -> Segments:
     """{segment: its rows}, none of fewer than FEWEST.
 
     Of the group: the quarters of the rows by how many rows of the sample their group has, so the
     activity of users. Of a field: its most frequent values, and the others as one. What still has
     fewer rows is left out.
 
-    Raises:
-      UserError: an unknown field, or one of several ids a row.
+    Args:
+      rows, group: a sample, and its groups.
+      run: whose data set has the field.
+      segment: as `chosen_segment` gives it.
     """
-    if segment == GROUP and sample.group is not None:
-        return large(by_activity(sample.group))
-    single = [f.name for f in schema.fields if f.slots == 1 and not f.numbers]
-    choices = [GROUP, *single] if schema.group else single
-    choose("segment", segment, choices)
-    slot = [f.name for f in schema.slot_fields()].index(segment)
-    return large(by_value(sample.rows.ids[:, slot], lambda ids: names(values[segment], ids)))
+    if segment == GROUP:
+        return large(by_activity(group))
+    slot = [f.name for f in run.schema.slot_fields()].index(segment)
+    values = shown_values.fields(run.data.folder)[segment]
+    return large(by_value(rows.ids[:, slot], lambda ids: names(values, ids)))
 
 
 def large(found: Segments) -> Segments:
@@ -82,13 +88,8 @@ def by_value(
     Args:
       ids: of each row, in the field's vocabulary.
       named: from ids to their names.
-
-    Raises:
-      UserError: there are no rows.
     """
     values, counts = np.unique(ids, return_counts=True)
-    if not len(values):
-        raise UserError("no row to make segments of")
     often = values[np.argsort(-counts, kind="stable")][: (counts >= FEWEST).sum()]
     if len(values) > SHOWN + 1:  # not for one value, which has a name
         often = often[:SHOWN]

@@ -13,8 +13,8 @@ from ml_collections import FrozenConfigDict
 
 from dtn_jax.analysis.conflict import batches_of, make_conflict, over_batches
 from dtn_jax.analysis.gate_use import GATES, make_gates
-from dtn_jax.analysis.sample import draw
-from dtn_jax.data.epochs.reader import SplitReader, take
+from dtn_jax.analysis.sample import Forward, read_sample
+from dtn_jax.data.epochs.reader import take
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.interface import Batch
 from dtn_jax.options import option
@@ -59,14 +59,13 @@ class Watch:
         plan: TablePlan,
         at: Placement,
     ):
-        numbers = draw(data, VALIDATION, config.analysis.rows, SEED)
-        rows = SplitReader(data, VALIDATION).picked(numbers)
+        rows, _ = read_sample(data, VALIDATION, config.analysis.rows, SEED)
         self.batches = [
             at.put(own_rows(take(rows, place), at.mesh.size), at.batch())
             for place in batches_of(len(rows.ids), config.data.batch_size)
         ]
-        gates = make_gates(model, plan, at.table_mesh)
-        conflict = make_conflict(config.loss, model, plan, at.table_mesh)
+        forward = Forward(model, plan, at.table_mesh)
+        gates, conflict = make_gates(forward), make_conflict(config.loss, forward)
 
         def measure(state: State, batch: Batch):
             count = batch.row_mask.sum()

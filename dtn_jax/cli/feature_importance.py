@@ -33,10 +33,14 @@ OPTIONS = {
 
 def main(arguments: Sequence[str]) -> None:
     known = make_parser().parse_args(arguments)
-    if not known.workdir:
-        raise UserError("no workdir: give --workdir=DIR, the folder of a finished run")
-    from dtn_jax.analysis.explain import Settings  # after --help
-    from dtn_jax.analysis.explain_run import FOLDER, config_of, explain_run, show
+    command.require(known, "workdir")
+    from dtn_jax.analysis.explain import (  # after --help
+        FOLDER,
+        Settings,
+        config_of,
+        explain_run,
+        show,
+    )
 
     settings = Settings(
         split=known.split,

@@ -11,7 +11,6 @@ import pathlib
 from collections.abc import Sequence
 
 from dtn_jax.cli import command, compile_cache
-from dtn_jax.errors import UserError
 
 EXAMPLE = "dtn-jax replay --batch=runs/adult_dtn/nonfinite/step-57.npz"
 
@@ -21,8 +20,7 @@ def main(arguments: Sequence[str]) -> None:
     command.add(parser, {"batch=FILE": "the step's file, in its run's workdir"})
     command.add_shared(parser, *command.DATA, "cache_dir")
     known = parser.parse_args(arguments)
-    if not known.batch:
-        raise UserError("no batch: give --batch=WORKDIR/nonfinite/step-N.npz")
+    command.require(known, "batch")
     compile_cache.use(known.cache_dir)
     from dtn_jax.analysis.replay import replay  # after --help
 

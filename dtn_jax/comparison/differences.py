@@ -13,9 +13,8 @@ import polars as pl
 
 from dtn_jax.comparison.scored_rows import ScoredRows
 from dtn_jax.errors import UserError
-from dtn_jax.metrics import METRICS
+from dtn_jax.metrics import METRICS, Influence, Units, influences
 from dtn_jax.metrics.gains import gains_of
-from dtn_jax.metrics.influence import Influence, Units, influences
 from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.paired import FEWEST, compare, signs
 from dtn_jax.metrics.significance import DRAWS, FEW, Name, holm
@@ -195,7 +194,7 @@ def differences(
                     rows = Rows(run.kinds[task], run.scores[key][at], *fixed)
                 except ValueError as error:
                     raise UserError(f"{run.name}: {key}: {error}") from None
-                of_side.append(influences(rows, at, units))
+                of_side.append(influences(rows, units.at(at)))
         positives = int((fixed[0] == 1).sum())
         few = _few_rows(len(at), positives, a[0].kinds[task] == "binary")
         for metric in sides[0][0]:

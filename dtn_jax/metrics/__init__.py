@@ -13,6 +13,7 @@ results.json, metrics.jsonl, the terminal's tables and the learning curves have 
 from __future__ import annotations
 
 from dtn_jax.metrics import auc, calibration, log_loss, rates, regression, within_groups
+from dtn_jax.metrics.influence import Influence, Units
 from dtn_jax.metrics.metric import Metric, Rows, Value
 
 METRICS: dict[str, Metric] = {  # in the order of results.json and of tables
@@ -59,3 +60,15 @@ def measure(rows: Rows) -> dict[str, Value]:
     if rows.inflation is not None:
         fitting |= {name: m for name, m in METRICS.items() if m.asked}
     return {name: metric.compute(rows) for name, metric in fitting.items()}
+
+
+def influences(rows: Rows, units: Units) -> dict[str, Influence]:
+    """{metric: its value and influences}, of those that such rows have and that have influences.
+
+    Args:
+      rows: those of a task in a space.
+      units: theirs.
+    """
+    grouped = rows.group is not None
+    fitting = {n: m for n, m in METRICS.items() if m.influence and m.fits(rows.kind, grouped)}
+    return {name: metric.influence(rows, units) for name, metric in fitting.items()}

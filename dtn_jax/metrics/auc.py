@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dtn_jax.metrics.inputs import checked, chunks
+from dtn_jax.metrics.influence import Influence, Units
+from dtn_jax.metrics.inputs import chunks
 from dtn_jax.metrics.metric import Metric, Rows
 from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.shapes import Bool, Float, Int, Shaped
@@ -65,6 +66,14 @@ def ranked(
     return Ranked(own[order], weights, below)
 
 
+def classes(rows: Rows) -> tuple[Ranked, Ranked]:
+    """The positives and the negatives of a binary task."""
+    positives, negatives = (
+        ranked(rows.scores, c, rows.weights) for c in (rows.labels, ~rows.labels)
+    )
+    return positives, negatives
+
+
 def auc(
     scores: Float[np.ndarray, " B"],
     labels: Shaped[np.ndarray, " B"],
@@ -86,13 +95,28 @@ def auc(
     Raises:
       ValueError: wrong input (see inputs.py).
     """
-    scores, labels, weights = checked(scores, labels, weights, binary=True)
-    if labels.all() or not labels.any():
+    return area(*classes(Rows("binary", scores, labels, weights)))
+
+
+class Areas(NamedTuple):
+    """What is made of the two classes in the order of their scores; None where not defined."""
+
+    auc: float | None
+    standard_error: float | None
+    average_precision: float | None
+
+
+def areas(rows: Rows) -> Areas:
+    """Metrics take it by `rows.once(areas)`: the classes are sorted once, and not kept."""
+    sides = classes(rows)
+    found = area(*sides)
+    return Areas(found, standard_error(*sides, found), average_precision(*sides))
+
+
+def area(positives: Ranked, negatives: Ranked) -> float | None:
+    """The AUC: see `auc`."""
+    if not (positives.total and negatives.total):
         return None
-    return _area(ranked(scores, labels, weights), ranked(scores, ~labels, weights))
-
-
-def _area(positives: Ranked, negatives: Ranked) -> float:
     twice_won = 0  # without weights an integer of Python: exact whatever the number of pairs
     for at in chunks(positives.scores.size):
         low, high = (negatives.weight_below(positives.scores[at], s) for s in ("left", "right"))
@@ -103,28 +127,19 @@ def _area(positives: Ranked, negatives: Ranked) -> float:
     return twice_won / (2 * positives.total * negatives.total)
 
 
-def auc_standard_error(
-    scores: Float[np.ndarray, " B"], labels: Shaped[np.ndarray, " B"]
-) -> float | None:
-    """The standard error of `auc` that comes from the sample of examples (DeLong et al. 1988).
+def standard_error(positives: Ranked, negatives: Ranked, area: float | None) -> float | None:
+    """The standard error of an AUC that comes from the sample of examples (DeLong et al. 1988).
 
     With a_i the share of negatives that positive i beats (ties half), and b_j the share of
     positives that beat negative j, the variance is var(a) / positives + var(b) / negatives.
 
-    Args:
-      scores, labels: as `auc`.
-
     Returns:
-      At least 0; the 95 % interval is auc +- 1.96 times it. None with fewer than two of a class.
-
-    Raises:
-      ValueError: wrong input (see inputs.py).
+      At least 0; the 95 % interval is the area +- 1.96 times it. None with fewer than two of a
+      class, and of rows with weights.
     """
-    scores, labels, _ = checked(scores, labels, None, binary=True)
-    positives, negatives = ranked(scores, labels, None), ranked(scores, ~labels, None)
-    if positives.total < 2 or negatives.total < 2:
+    if positives.weights is not None or min(positives.total, negatives.total) < 2:
         return None
-    area = _area(positives, negatives)  # the mean of the a; that of the b is 1 - area
+    # The area is the mean of the a; that of the b is 1 - area.
     beaten = _rank_deviation(positives, negatives, area) / (positives.total - 1)
     lost = _rank_deviation(negatives, positives, 1 - area) / (negatives.total - 1)
     return float(np.sqrt(beaten / positives.total + lost / negatives.total))
@@ -139,40 +154,27 @@ def _rank_deviation(values: Ranked, among: Ranked, center: float) -> float:
     return float(total)
 
 
-def average_precision(
-    scores: Float[np.ndarray, " B"],
-    labels: Shaped[np.ndarray, " B"],
-    weights: Float[np.ndarray, " B"] | None = None,
-) -> float | None:
+def average_precision(positives: Ranked, negatives: Ranked) -> float | None:
     """The mean over positives of the precision among the rows scored at least as high.
 
     That is the sum over thresholds n of (R_n - R_{n-1}) P_n, with recall R and precision P, each
     distinct score a threshold; nothing is interpolated. A model without skill has the base rate.
 
-    Args, errors: as `auc`.
-
     Returns:
       In (0, 1]; None without positives.
     """
-    scores, labels, weights = checked(scores, labels, weights, binary=True)
-    if not labels.any():
+    if not positives.total:
         return None
-    positives, negatives = ranked(scores, labels, weights), ranked(scores, ~labels, weights)
-    total = 0.0
+    total, sides = 0.0, (positives, negatives)
     for at in chunks(positives.scores.size):
         values = positives.scores[at]
-        right, wrong = (of.total - of.weight_below(values, "left") for of in (positives, negatives))
+        right, wrong = (of.total - of.weight_below(values, "left") for of in sides)
         own = 1.0 if positives.weights is None else positives.weights[at]
         total += float(np.sum(own * right / (right + wrong)))
     return total / positives.total
 
 
-def threshold_auc(
-    scores: Float[np.ndarray, " B"],
-    labels: Bool[np.ndarray, " B"],
-    weights: Float[np.ndarray, " B"] | None = None,
-    count: int = COUNT,
-) -> float | None:
+def threshold_auc(rows: Rows, count: int = COUNT) -> float | None:
     """The area under the ROC curve through `count` thresholds, which lie evenly on [0, 1].
 
     `tf.metrics.auc` of TensorFlow 1.14 with its defaults (curve "ROC", trapezoids;
@@ -187,21 +189,22 @@ def threshold_auc(
     rare positives that weigh 1 in the loss, or of frequent ones that weigh much.
 
     Args:
-      scores: `[B]`, logits of p.
-      labels: `[B]`.
-      weights: `[B]`.
+      rows: their scores are logits of p; `inflation` is added, so that p is as a model has it that
+        takes no positive weights out of it.
       count: of the thresholds, >= 2.
 
     Returns:
       In [0, 1]; None when a class is absent, where TensorFlow returns a number.
     """
+    labels, weights = rows.labels, rows.weights
     if labels.all() or not labels.any():
         return None
     inner = np.arange(1, count - 1) / (count - 1)
     thresholds = np.array([-BEYOND, *inner, 1 + BEYOND], np.float32)
     passed = np.zeros((2, count + 1))  # by class: the weight of what passes so many thresholds
     for at in chunks(labels.size):
-        times = np.searchsorted(thresholds, sigmoid(scores[at]).astype(np.float32), "left")
+        p = sigmoid(rows.scores[at] + np.float32(rows.inflation or 0))
+        times = np.searchsorted(thresholds, p.astype(np.float32), "left")
         for own in (0, 1):
             mask = labels[at] == own
             weight = None if weights is None else weights[at][mask]
@@ -213,31 +216,35 @@ def threshold_auc(
     return float(((x[:-1] - x[1:]) * (y[:-1] + y[1:])).sum() / 2)
 
 
-def _of_rows(rows: Rows) -> float | None:
-    """Of p before positive weights are taken out of it, as a model without that step has it."""
-    if rows.inflation is None:
-        return None
-    return threshold_auc(rows.scores + np.float32(rows.inflation), rows.labels, rows.weights)
-
-
-def _standard_error(rows: Rows) -> float | None:
-    return auc_standard_error(rows.scores, rows.labels) if rows.weights is None else None
+def _influence(rows: Rows, units: Units) -> Influence:
+    """The mean over positives of the negatives below, and that over negatives of the positives
+    above, are both the AUC; their influences add up."""
+    positives, negatives = classes(rows)
+    w, positive, value = rows.counts, rows.labels, area(positives, negatives)
+    beaten = np.zeros(len(w))
+    if value is not None:
+        beaten[positive] = negatives.share_below(rows.scores[positive])
+        beaten[~positive] = 1 - positives.share_below(rows.scores[~positive])
+    up, down = (units.quotient(side * beaten, side) for side in (w * positive, w * ~positive))
+    # Exact, so that models that rank alike have one value.
+    return (up + down).times(1.0, np.nan if value is None else value)
 
 
 AUC = Metric(
     "auc",
     "AUC",
-    lambda rows: auc(rows.scores, rows.labels, rows.weights),
+    lambda rows: rows.once(areas).auc,
     higher_is_better=True,
     selectable=True,
     column="AUC",
     bounded=True,
+    influence=_influence,
 )
-AUC_SE = Metric("auc_se", "standard error of the AUC", _standard_error)  # None with weights
+AUC_SE = Metric("auc_se", "standard error of the AUC", lambda rows: rows.once(areas).standard_error)
 AVERAGE_PRECISION = Metric(
     "average_precision",
     "average precision",
-    lambda rows: average_precision(rows.scores, rows.labels, rows.weights),
+    lambda rows: rows.once(areas).average_precision,
     higher_is_better=True,
     selectable=True,
     column="avg.\nprec.",
@@ -246,7 +253,7 @@ AVERAGE_PRECISION = Metric(
 THRESHOLD_AUC = Metric(
     "threshold_auc",
     f"AUC by {COUNT} thresholds (the released run's)",
-    _of_rows,
+    threshold_auc,
     higher_is_better=True,
     bounded=True,
     asked=True,

@@ -6,15 +6,18 @@ What is not defined is None, wrong input raises ValueError, and rows of weight 0
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 
+from dtn_jax.metrics.influence import Influence, Units
 from dtn_jax.metrics.inputs import checked, chunks, mean
 from dtn_jax.metrics.metric import Metric, Rows
 from dtn_jax.metrics.sigmoid import probabilities_of
 from dtn_jax.shapes import Float, Int, Shaped
 
 LOW_RATE = 0.05  # below this base rate, predictions are looked at on a logarithmic scale
+SURE = 1.5  # standard errors of a bin's error that make one
 MARGIN = 0.1  # of the range of the bins' predictions: as much more a histogram has at either end
 
 
@@ -76,7 +79,12 @@ def calibration_curve(
     Raises:
       ValueError: wrong input (see the module), a probability outside [0, 1], bins < 1.
     """
-    p, labels, weights = _checked_probabilities(probabilities, labels, bins, weights)
+    if bins < 1:
+        raise ValueError(f"got {bins} bins, expected >= 1")
+    p, labels, weights = checked(probabilities, labels, weights, binary=True)
+    outside = np.count_nonzero((p < 0) | (p > 1))
+    if outside:
+        raise ValueError(f"{outside} of {p.size} probabilities are outside [0, 1]")
     if not p.size:
         return None
     count, weight, square, predicted, positive = _bin_sums(p, labels, bins, weights)
@@ -98,40 +106,6 @@ def calibration_curve(
         edges=edges,
         histogram=histogram,
     )
-
-
-def expected_calibration_error(
-    probabilities: Float[np.ndarray, " B"],
-    labels: Shaped[np.ndarray, " B"],
-    bins: int,
-    weights: Float[np.ndarray, " B"] | None = None,
-) -> float | None:
-    """Mean over examples of |mean prediction - rate| of the example's bin.
-
-    The bins are those of `calibration_curve`: equally filled, tied predictions together.
-
-    Args, errors: as `calibration_curve`.
-
-    Returns:
-      In [0, 1]; None without examples.
-    """
-    p, labels, weights = _checked_probabilities(probabilities, labels, bins, weights)
-    if not p.size:
-        return None
-    _, weight, _, predicted, positive = _bin_sums(p, labels, bins, weights)
-    return float(np.abs(predicted - positive).sum() / weight.sum())
-
-
-def _checked_probabilities(
-    probabilities: np.ndarray, labels: np.ndarray, bins: int, weights: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    if bins < 1:
-        raise ValueError(f"got {bins} bins, expected >= 1")
-    p, labels, weights = checked(probabilities, labels, weights, binary=True)
-    outside = np.count_nonzero((p < 0) | (p > 1))
-    if outside:
-        raise ValueError(f"{outside} of {p.size} probabilities are outside [0, 1]")
-    return p, labels, weights
 
 
 def _histogram_edges(
@@ -190,17 +164,49 @@ def lowest_of_bins(
     return ordered[starts[starts < p.size]]
 
 
-def _error(rows: Rows) -> float | None:
+def expected_calibration_error(rows: Rows) -> float | None:
+    """Mean over examples of |mean prediction - rate| of the example's bin.
+
+    The bins are those of `calibration_curve`: equally filled, tied predictions together.
+
+    Returns:
+      In [0, 1]; None without examples.
+    """
     p = rows.once(probabilities_of)
-    return expected_calibration_error(p, rows.labels, rows.bins, rows.weights)
+    if not p.size:
+        return None
+    _, weight, _, predicted, positive = _bin_sums(p, rows.labels, rows.bins, rows.weights)
+    return float(np.abs(predicted - positive).sum() / weight.sum())
+
+
+def _influence(rows: Rows, units: Units) -> Influence:
+    """The ECE is a sum of |predicted - observed| over bins, which has no derivative where the two
+    are equal, and there the sign of a bin's error is as likely wrong as right. In place of the sign
+    stands 2 Phi(1.5 t) - 1, with t the bin's error in standard errors: with a lower factor,
+    comparisons find too much between equal models; with a higher one, too little between unequal
+    ones."""
+    p, w = rows.once(probabilities_of), rows.counts
+    if not len(p):
+        return units.quotient(w, w)
+    lowest = lowest_of_bins(p, rows.bins, rows.weights)
+    bin_, bins = np.searchsorted(lowest, p, side="right") - 1, len(lowest)
+    error = w * (p - rows.labels)
+    cells = np.bincount(units.of_row * bins + bin_, error, minlength=units.count * bins)
+    cells = cells.reshape(units.count, bins)
+    away, deviation = cells.sum(axis=0), np.sqrt(np.square(cells).sum(axis=0))
+    t = SURE * away / np.maximum(deviation, 1e-300)
+    sign = np.array([math.erf(x / math.sqrt(2)) for x in t])
+    found = units.quotient(sign[bin_] * error, w)
+    return found.times(1.0, float(np.abs(away).sum() / w.sum()))
 
 
 ECE = Metric(
     "ece",
     "calibration error (ECE)",
-    _error,
+    expected_calibration_error,
     higher_is_better=False,  # but not selectable: a constant, the base rate, has none
     column="ECE",
     short="ECE",
     bounded=True,
+    influence=_influence,
 )

@@ -17,10 +17,10 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from dtn_jax.metrics import METRICS
-from dtn_jax.metrics.influence import INFLUENCES, Influence, Units, first_of_groups
+from dtn_jax.metrics.influence import Influence, Units
 from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.scores import Scores
-from dtn_jax.metrics.within_groups import group_aucs, mean_over_groups
+from dtn_jax.metrics.within_groups import first_of_groups, group_aucs, mean_over_groups
 from dtn_jax.schema import ALL, Schema
 from dtn_jax.shapes import Float, Int
 
@@ -94,7 +94,7 @@ class Gains:
     def influences(self, scores: Float[np.ndarray, " N"]) -> dict[str, Influence]:
         """{metric: its value, and what each unit adds to it}."""
         rows, at = self._binary(scores)
-        found = {"auc": INFLUENCES["auc"](rows, self.places[at], self.units)}
+        found = {"auc": METRICS["auc"].influence(rows, self.units.at(self.places[at]))}
         if self.group is not None:
             weight, aucs = group_aucs(rows)
             first = at[rows.once(first_of_groups)]
@@ -107,7 +107,7 @@ class Gains:
         """A mean over groups; `first` is a row of each."""
         known = ~np.isnan(values)
         over, under = (weight * values)[known], weight[known]
-        return self.units.quotient(self.places[first[known]], over, under)
+        return self.units.at(self.places[first[known]]).quotient(over, under)
 
     def _binary(self, scores: Float[np.ndarray, " N"]) -> tuple[Rows, Int[np.ndarray, " M"]]:
         """The rows as positives and negatives, and which row each is."""

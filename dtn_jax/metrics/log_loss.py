@@ -4,43 +4,31 @@ from __future__ import annotations
 
 import numpy as np
 
-from dtn_jax.metrics.inputs import checked, chunks, mean
+from dtn_jax.metrics.influence import Influence, Units
+from dtn_jax.metrics.inputs import chunks, mean
 from dtn_jax.metrics.metric import Metric, Rows
-from dtn_jax.shapes import Float, Shaped
 
 
-def log_loss(
-    logits: Float[np.ndarray, " B"],
-    labels: Shaped[np.ndarray, " B"],
-    weights: Float[np.ndarray, " B"] | None = None,
-) -> float | None:
-    """Mean binary cross-entropy in nats, from logits and so without clipping.
-
-    Args:
-      logits: `[B]`.
-      labels: `[B]`, 0 or 1 in any dtype.
-      weights: `[B]`, >= 0.
+def log_loss(rows: Rows) -> float | None:
+    """Mean binary cross-entropy in nats, from logits and so without clipping; metrics take it by
+    `rows.once(log_loss)`.
 
     Returns:
       At least 0; None without examples. Defined when only one class is there.
-
-    Raises:
-      ValueError: wrong input (see inputs.py).
     """
-    logits, labels, weights = checked(logits, labels, weights, binary=True)
-    if not logits.size:
+    if not rows.labels.size:
         return None
     total = 0.0
-    for at in chunks(logits.size):
-        z = logits[at].astype(np.float64)
-        losses = np.logaddexp(0.0, np.where(labels[at], -z, z))
-        total += losses.sum() if weights is None else losses @ weights[at]
-    return float(total / (logits.size if weights is None else weights.sum()))
+    for at in chunks(rows.labels.size):
+        z = rows.scores[at].astype(np.float64)
+        losses = np.logaddexp(0.0, np.where(rows.labels[at], -z, z))
+        total += losses.sum() if rows.weights is None else losses @ rows.weights[at]
+    return float(total / (rows.labels.size if rows.weights is None else rows.weights.sum()))
 
 
-def log_loss_of(rows: Rows) -> float | None:
-    """Metrics take it by `rows.once(log_loss_of)`."""
-    return log_loss(rows.scores, rows.labels, rows.weights)
+def _log_loss_influence(rows: Rows, units: Units) -> Influence:
+    w, z = rows.counts, rows.scores.astype(np.float64)
+    return units.quotient(w * np.logaddexp(0.0, np.where(rows.labels, -z, z)), w)
 
 
 def entropy(rate: float) -> float:
@@ -60,16 +48,28 @@ def normalised_entropy(rows: Rows) -> float | None:
     rate = mean(rows.labels, rows.weights)
     if rate is None or rows.labels.all() or not rows.labels.any():
         return None
-    return rows.once(log_loss_of) / entropy(rate)
+    return rows.once(log_loss) / entropy(rate)
+
+
+def _entropy_influence(rows: Rows, units: Units) -> Influence:
+    w, loss = rows.counts, _log_loss_influence(rows, units)
+    rate = units.quotient(w * rows.labels, w)
+    r = np.float64(rate.value)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        base = -(r * np.log(r) + (1 - r) * np.log1p(-r))
+        value = loss.value / base
+        moved = value * np.log((1 - r) / r) * rate.units  # the entropy's derivative
+        return loss._replace(value=float(value), units=(loss.units - moved) / base)
 
 
 LOG_LOSS = Metric(
     "logloss",
     "log loss",
-    lambda rows: rows.once(log_loss_of),
+    lambda rows: rows.once(log_loss),
     higher_is_better=False,
     selectable=True,
     column="log\nloss",
+    influence=_log_loss_influence,
 )
 NORMALISED_ENTROPY = Metric(
     "normalised_entropy",
@@ -78,4 +78,5 @@ NORMALISED_ENTROPY = Metric(
     higher_is_better=False,
     selectable=True,
     short="NE",
+    influence=_entropy_influence,
 )

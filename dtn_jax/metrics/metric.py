@@ -8,12 +8,12 @@ from typing import TypeVar
 
 import numpy as np
 
+from dtn_jax.metrics.influence import Influence, Units
 from dtn_jax.metrics.inputs import checked
 from dtn_jax.shapes import Float, Int, Shaped
 
 Value = float | int | None
 Found = TypeVar("Found")
-ByGroup = Callable[["Rows"], tuple[np.ndarray, np.ndarray]]
 
 
 class Rows:
@@ -54,6 +54,11 @@ class Rows:
         self.scores, self.labels, self.weights = checked_arrays
         self._found: dict[Hashable, object] = {}
 
+    @property
+    def counts(self) -> Float[np.ndarray, " B"]:
+        """The weights; ones where all rows count the same."""
+        return np.ones(len(self.scores)) if self.weights is None else self.weights
+
     def once(self, compute: Callable[[Rows], Found]) -> Found:
         """`compute(self)`, computed once: for what several metrics share."""
         if compute not in self._found:
@@ -82,8 +87,8 @@ class Metric:
       bounded: whether it is in [0, 1], so that no difference is larger than 1.
       of_groups: only data sets with groups have it.
       asked: it is only where an option asks for it.
-      by_group: of a mean over groups what each counts and its value, `[G]` both, groups in rising
-        order, NaN where it is not defined; comparisons draw groups by it. None of other metrics.
+      influence: its value and what each unit of the rows adds to it (influence.py), by which
+        comparisons tell models apart; None of a metric that they leave out.
     """
 
     name: str
@@ -99,7 +104,7 @@ class Metric:
     bounded: bool = False
     of_groups: bool = False
     asked: bool = False
-    by_group: ByGroup | None = None
+    influence: Callable[[Rows, Units], Influence] | None = None
 
     def __post_init__(self):
         if self.selectable and self.higher_is_better is None:

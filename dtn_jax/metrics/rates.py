@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dtn_jax.metrics.influence import Influence, Units
 from dtn_jax.metrics.inputs import mean
 from dtn_jax.metrics.metric import Metric, Rows
 from dtn_jax.metrics.sigmoid import probabilities_of
@@ -34,12 +35,18 @@ def predicted_observed(rows: Rows) -> float | None:
     return mean(rows.once(probabilities_of), rows.weights) / rate if rate else None
 
 
+def _influence(rows: Rows, units: Units) -> Influence:
+    w = rows.counts
+    return units.quotient(w * rows.once(probabilities_of), w * rows.labels)
+
+
 PREDICTED_OBSERVED = Metric(
     "predicted_observed",
     "predicted/observed",
     predicted_observed,
     target=1.0,
     short="pred/obs",
+    influence=_influence,
 )
 MEAN_PREDICTION = Metric(
     "mean_prediction",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dtn_jax.metrics.influence import Influence, Units
 from dtn_jax.metrics.inputs import mean
 from dtn_jax.metrics.metric import Metric, Rows
 from dtn_jax.shapes import Float, Int
@@ -169,6 +170,23 @@ def _ends(change: np.ndarray) -> Int[np.ndarray, " B"]:
     return np.repeat(ends, np.diff(ends, prepend=0))
 
 
+def _rmse_influence(rows: Rows, units: Units) -> Influence:
+    """On the scale of the mean squared error, which one far outlier does not bend."""
+    w = rows.counts
+    square = units.quotient(w * (rows.scores.astype(np.float64) - rows.labels) ** 2, w)
+    root = float(np.sqrt(square.value))
+    return square._replace(value=root, slope=0.5 / root if root else 1.0)
+
+
+def _xauc_influence(rows: Rows, units: Units) -> Influence:
+    """Each row is in a pair twice, so both sums change twice as much."""
+    w, labels = rows.counts, rows.labels
+    won = won_over_lower(rows.scores, labels, w) + won_over_lower(-rows.scores, -labels, w)
+    pairs = lower_labels(labels, w) + lower_labels(-labels, w)
+    found = units.quotient(w * won, w * pairs)
+    return found.times(2.0, found.value)
+
+
 KIND = ("regression",)
 RMSE = Metric(
     "rmse",
@@ -179,6 +197,7 @@ RMSE = Metric(
     higher_is_better=False,
     selectable=True,
     column="RMSE",
+    influence=_rmse_influence,
 )
 MAE = Metric(
     "mae",
@@ -200,4 +219,5 @@ XAUC = Metric(
     selectable=True,
     column="XAUC",
     bounded=True,
+    influence=_xauc_influence,
 )

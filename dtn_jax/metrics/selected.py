@@ -101,7 +101,7 @@ def read_selection(what: str, text: str, has: Mapping[str, Collection[str]]) -> 
         metrics = {task: _metric(what, task, named, metric, has[task]) for task in tasks}
     else:
         for task, named, metric in parts:
-            _check_task(what, task, parts, has)
+            choose(what, task, [MEAN, *has] if len(parts) == 1 else has)
             metrics[task] = _metric(what, task, named, metric, has[task])
     directions = {metric.higher_is_better for metric in metrics.values()}
     if len(directions) > 1:
@@ -114,18 +114,6 @@ def read_selection(what: str, text: str, has: Mapping[str, Collection[str]]) -> 
             + "+".join(metrics)
         )
     return Selection(metrics)
-
-
-def _check_task(
-    what: str, task: str, parts: list[tuple[str, str, str]], has: Mapping[str, Collection[str]]
-) -> None:
-    try:
-        choose(what, task, [MEAN, *has] if len(parts) == 1 else has)
-    except UserError as error:
-        known = "+".join("".join(part) for part in parts if part[0] in has)
-        if not known:
-            raise
-        raise UserError(f"{error} Without it, {what}={known} is left.") from None
 
 
 def _metric(what: str, task: str, named: str, name: str, has: Collection[str]) -> Metric:

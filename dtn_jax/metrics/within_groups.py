@@ -20,10 +20,12 @@ from typing import NamedTuple
 import numpy as np
 
 from dtn_jax.metrics import inputs
+from dtn_jax.metrics.influence import Influence, Units
 from dtn_jax.metrics.inputs import chunks
-from dtn_jax.metrics.metric import ByGroup, Metric, Rows
+from dtn_jax.metrics.metric import Metric, Rows
 from dtn_jax.shapes import Float, Int, Int32, Shaped
 
+ByGroup = Callable[[Rows], tuple[np.ndarray, np.ndarray]]
 CODE_BITS = 33  # of a key are the score's place and the label; those above, the group's number
 
 
@@ -177,43 +179,26 @@ class Gauc(NamedTuple):
     skipped: int
 
 
-def gauc(
-    scores: Float[np.ndarray, " B"],
-    labels: Shaped[np.ndarray, " B"],
-    group: Int[np.ndarray, " B"],
-    weights: Float[np.ndarray, " B"] | None = None,
-) -> Gauc:
-    """AUC of each group, exact with ties, averaged by the groups' rows (or their weight).
+def gauc(rows: Rows) -> Gauc:
+    """AUC of each group, exact with ties, averaged by the groups' rows (or their weight); metrics
+    take it by `rows.once(gauc)`.
 
     Over the groups g that have both classes, with n(g) rows each:
 
         sum n(g) AUC(g) / sum n(g)
 
-    Without weights the pairs are counted in whole numbers.
-
-    Args:
-      scores: `[B]`, any increasing function of the prediction.
-      labels: `[B]`, 0 or 1 in any dtype.
-      group: `[B]`, any integers; equal ones are one group.
-      weights: `[B]`, >= 0; a pair weighs the product of its two, a group the sum of its rows'.
-
-    Raises:
-      ValueError: wrong input (see inputs.py), or a group array of another length.
+    Without weights the pairs are counted in whole numbers. A pair weighs the product of its two, a
+    group the sum of its rows'.
     """
-    return gauc_of(Rows("binary", scores, labels, weights, group))
+    share, aucs = group_aucs(rows)
+    skipped = int(np.count_nonzero(np.isnan(aucs)))
+    return Gauc(mean_over_groups(share, aucs), len(aucs) - skipped, skipped)
 
 
 def group_aucs(rows: Rows) -> tuple[Float[np.ndarray, " G"], Float[np.ndarray, " G"]]:
     """The rows (or the weight) of each group and its AUC, NaN where it has one class."""
     groups = rows.once(groups_of)
     return groups.weights, groups.aucs
-
-
-def gauc_of(rows: Rows) -> Gauc:
-    """Metrics take it by `rows.once(gauc_of)`."""
-    share, aucs = group_aucs(rows)
-    skipped = int(np.count_nonzero(np.isnan(aucs)))
-    return Gauc(mean_over_groups(share, aucs), len(aucs) - skipped, skipped)
 
 
 def ndcg(groups: Groups, k: int) -> Float[np.ndarray, " G"]:
@@ -297,6 +282,11 @@ def _expected(
     return (chance / (above[:, None] + before + 1)).sum(axis=1)
 
 
+def first_of_groups(rows: Rows) -> Int[np.ndarray, " G"]:
+    """The place of each group's first row, groups in rising order."""
+    return np.unique(rows.group, return_index=True)[1]
+
+
 def of_groups(name: str, title: str, by_group: ByGroup, column: str = "") -> Metric:
     """The record of a mean over groups that is in [0, 1], where higher is better.
 
@@ -304,6 +294,13 @@ def of_groups(name: str, title: str, by_group: ByGroup, column: str = "") -> Met
       name, title, column: as of `Metric`.
       by_group: rows -> (the weight of each group, its value; NaN for a group without one), `[G]`.
     """
+
+    def influence(rows: Rows, units: Units) -> Influence:
+        share, values = by_group(rows)
+        defined = ~np.isnan(values)
+        own = units.at(rows.once(first_of_groups)[defined])
+        return own.quotient((share * values)[defined], share[defined])
+
     return Metric(
         name,
         title,
@@ -313,7 +310,7 @@ def of_groups(name: str, title: str, by_group: ByGroup, column: str = "") -> Met
         column=column,
         bounded=True,
         of_groups=True,
-        by_group=by_group,
+        influence=influence,
     )
 
 
@@ -343,10 +340,8 @@ def _has_positive(rows: Rows) -> np.ndarray:
 
 
 GAUC = of_groups("gauc", "GAUC", group_aucs, column="GAUC")
-GAUC_GROUPS = _count("gauc_groups", "groups of GAUC", lambda rows: rows.once(gauc_of).groups)
-GAUC_SKIPPED = _count(
-    "gauc_skipped", "groups without GAUC", lambda rows: rows.once(gauc_of).skipped
-)
+GAUC_GROUPS = _count("gauc_groups", "groups of GAUC", lambda rows: rows.once(gauc).groups)
+GAUC_SKIPPED = _count("gauc_skipped", "groups without GAUC", lambda rows: rows.once(gauc).skipped)
 NDCG_AT_5, NDCG_AT_10 = _ndcg_at(5), _ndcg_at(10)
 MRR = _of_lists("mrr", "MRR", reciprocal_ranks)
 RECALL_AT_5, RECALL_AT_10 = _recall_at(5), _recall_at(10)

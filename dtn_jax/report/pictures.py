@@ -10,7 +10,7 @@ import io
 import math
 import pathlib
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import PIL.Image
@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.dates import HOURLY, MINUTELY, AutoDateLocator
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -31,6 +32,7 @@ GRID = {"color": "#DDDDDD", "linewidth": 0.7}
 NOTE = {"color": "#666666", "fontsize": 9}
 LETTERS = 14  # of a grey line, an inch
 PALETTE = 64
+STEP = 0.18  # between the points of a line, in lines
 
 
 def plain(figure: Figure) -> None:
@@ -193,3 +195,75 @@ def day_ticks(least: int, most: int) -> AutoDateLocator:
     locator = AutoDateLocator(minticks=least, maxticks=most)
     locator.intervald[HOURLY] = locator.intervald[MINUTELY] = [24]  # whole days
     return locator
+
+
+def small_multiples(
+    rows: Sequence[Mapping],
+    columns: int = 3,
+    width: float | int = 2.9,
+    marks: Mapping[str, tuple[str, str]] = {},
+    bars: bool = True,
+    line: float = 0.22,
+    **how: object,
+) -> Figure:
+    """A panel for each `panel` of a long table, a line for each `line`, a point for each row.
+
+    Args:
+      rows: each with `panel`, `line` and `value`; with `low` and `high`, the interval of the value,
+        or without; in the colour `ink`, or the first one. A row with a `mark` is drawn as that, in
+        the middle of its line; the points of others stand above each other. Values that are None
+        are left out.
+      columns: panels beside each other, at most.
+      width: inches of a panel.
+      marks: {mark: (marker, colour)}, which a legend names.
+      bars: whether a bar stands behind the points of a line, up to their mean.
+      line: inches of a line.
+      how: of `panels`.
+    """
+    lines: dict[str, list[str]] = {}
+    for row in rows:
+        own = lines.setdefault(row["panel"], [])
+        own += [row["line"]] if row["line"] not in own else []
+    alike = all(own == next(iter(lines.values())) for own in lines.values())
+    size = width, max(0.7 + line * max(map(len, lines.values())), 1.4)
+    figure, every = panels(len(lines), columns, size, sharey=alike, **how)
+    for axes, (panel, names) in zip(every, lines.items()):
+        for y, name in enumerate(names):
+            here = [r for r in rows if (r["panel"], r["line"]) == (panel, name)]
+            here = [row for row in here if row["value"] is not None]
+            points = [row for row in here if "mark" not in row]
+            if bars and points:
+                ink, mean = points[0].get("ink", COLOURS[5]), np.mean([r["value"] for r in points])
+                axes.barh(y, mean, color=ink, alpha=0.4, height=0.75)
+            for place, row in enumerate(points):
+                at = y + STEP * (place - (len(points) - 1) / 2)
+                ink = row.get("ink", COLOURS[0])
+                axes.plot([row.get("low"), row.get("high")], [at, at], color=ink, lw=1.1)
+                axes.plot([row["value"]], [at], "o", color=ink, ms=4.2, mfc="white", mew=1.1)
+            for row in (row for row in here if "mark" in row):
+                marker, ink = marks[row["mark"]]
+                axes.plot([row["value"]], [y], marker, color=ink, ms=5 if marker != "|" else 12)
+        axes.axvline(0, color="#888888", lw=0.8)
+        named_lines(axes, names)
+        clean(axes, panel)
+    labels = [Line2D([], [], ls="none", marker=m, color=c, label=n) for n, (m, c) in marks.items()]
+    if labels:
+        figure.legend(handles=labels, loc="outside lower right", ncols=4, frameon=False, fontsize=8)
+    return figure
+
+
+def curves(axes: Axes, title: str, lines: Mapping[str, Sequence[Sequence]]) -> None:
+    """A line a name, of points [step, value], with a band where points go on [low, high]."""
+    for i, (name, points) in enumerate(lines.items()):
+        known = [point for point in points if point[1] is not None]
+        style = {"color": COLOURS[i % len(COLOURS)], "linestyle": LINES[i % len(LINES)]}
+        steps, values = np.array([point[:2] for point in known] or [(0, np.nan)], float).T
+        axes.plot(steps, values, marker="o", ms=3, linewidth=1.6, label=name, **style)
+        if band := [(p[0], *p[2:]) for p in known if len(p) > 2]:
+            axes.fill_between(*np.array(band).T, color=style["color"], alpha=0.15, linewidth=0)
+    clean(axes, title)
+    axes.set_xlabel("step", fontsize=8.5)
+    axes.tick_params(labelsize=8)
+    whole_numbers(axes.xaxis)
+    axes.locator_params(axis="x", nbins=5, integer=True)
+    axes.legend(frameon=False, fontsize=7.5, ncols=2, loc="upper left", bbox_to_anchor=(0, -0.2))

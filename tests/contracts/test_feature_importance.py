@@ -12,11 +12,10 @@ from command_calls import WATCHED, logged, refusal, results_of
 from saved_states import flip, large_file
 
 from configs import base
-from dtn_jax.analysis import bayes, explain, explain_run, watch
+from dtn_jax.analysis import bayes, explain, pairs, watch
 from dtn_jax.analysis.explain import Settings
 from dtn_jax.analysis.finished import best_state, read_config
-from dtn_jax.analysis.importance import Importance
-from dtn_jax.analysis.pairs import Pairs
+from dtn_jax.analysis.importance import Importance, Sample
 from dtn_jax.cli import command, export, feature_importance, train
 from dtn_jax.data.sets.synthetic import funnel, known_answer
 from dtn_jax.errors import UserError
@@ -54,7 +53,7 @@ def test_what_the_command_leaves(explained, finished):
         auc = results_of(finished)["validation"][key]["auc"]
         assert found["methods"]["permutation"]["base"][key] == pytest.approx(auc, abs=1e-5)
         assert len(found["methods"]["permutation"]["importance"][key]) == 12
-        assert found["methods"]["permutation"]["importance"][key]["age"]["spread"] > 0
+        assert found["methods"]["permutation"]["importance"][key]["age"]["error"] > 0
     assert found["truth"] == {}
     assert list(found["gates"]["use"]) == ["income", "never_married"]
     assert found["gates"]["relations"]["income"] == {"shared": 1.0}
@@ -68,6 +67,7 @@ def test_what_the_command_leaves(explained, finished):
     assert names == {
         "importance.json", "importance.csv", "importance.md", "importance_permutation.png",
         "importance_gradient.png", "importance_unknown.png", "divergence.png", "gates.png",
+        "conflict.png",
         "over_training.png", "pairs.png",
     }  # fmt: skip
     with (folder / "importance.csv").open() as file:
@@ -105,7 +105,7 @@ def test_the_command_passes_on_what_it_is_asked(explained, tmp_path, monkeypatch
         own = {k: v for k, v in found.items() if k not in ("arguments", "date", "versions")}
         return own | {"split": settings.split}
 
-    monkeypatch.setattr(explain_run, "explain", noted)
+    monkeypatch.setattr(explain, "explain", noted)
     given = ["--split=test", "--methods=gradient", "--repeats=2", "--rows=9", "--segment=gender"]
     feature_importance.main([f"--workdir={tmp_path / 'run'}", *given])
     assert asked == [Settings("test", ("gradient",), 2, 9, "gender", 0)]
@@ -123,59 +123,61 @@ def built(dataset, options=""):
     return build_run(command.read_config(WATCHED.removeprefix("--config="), named))
 
 
+def known(run, split, found, repeats=1):
+    """What the known answer says of a split's rows, their keys, and the rows."""
+    rows, _ = explain.read_sample(run.data, split, 10**6, 0)
+    measured, _ = explain.keys(run.schema, rows, weighted=False)
+    names = tuple(key.name for key in measured)
+    given, settings = found(names), Settings(repeats=repeats)
+    sample = Sample(None, measured, ())
+    facts = explain.truth_facts(run, rows, sample, settings, given, lambda *_: lambda: None)
+    return facts, measured, rows
+
+
 def test_synthetic_data_stand_beside_the_known_answer(monkeypatch):
     """What is compared, not how well a model does."""
     monkeypatch.setattr(known_answer, "truth", functools.partial(known_answer.truth, sample=1_000))
     run, of_adult = built("synthetic", "rows=5000"), built("adult")
-    sample = explain.read_sample(run.data, "validation", 10**6, 0)
     spec = funnel.FunnelSpec(rows=5000)
-    np.testing.assert_array_equal(sample.rows.ids, funnel.rows(spec, 4000, 500)[0])
-    measured, _ = explain.keys(run.schema, sample.rows, weighted=False)
-    shares = np.stack(
-        [known_answer.importance(spec)[key.name.split("@")[0]] for key in measured], axis=1
-    )
-    names = tuple(key.name for key in measured)
-    cov = np.eye(shares.size)
-    found = {
-        "unknown": Importance(
-            "unknown", funnel.FIELDS, names, shares[0], shares[None], cov, ("AUC",) * len(names)
-        )
-    }
-    settings, bar = Settings(repeats=1), lambda *_: lambda: None
-    truth = explain.known_importance(run, sample, measured, settings, bar)
-    facts = explain.truth_facts(truth, found)
+
+    def right(names):
+        true = known_answer.importance(spec)
+        shares = np.stack([true[name.split("@")[0]] for name in names], axis=1)
+        titles, cov = ("AUC",) * len(names), np.eye(shares.size)
+        return {"unknown": Importance(funnel.FIELDS, names, titles, shares[0], shares[None], cov)}
+
+    facts, measured, rows = known(run, "validation", right)
+    np.testing.assert_array_equal(rows.ids, funnel.rows(spec, 4000, 500)[0])
     importance = facts["importance"]["click@all"]
     assert importance["f206"]["mean"] > 0.01
     assert importance["f122"]["mean"] == 0
-    same = bayes.bayes_importance(spec, sample.rows.ids, measured, 1, settings.seed)
+    same = bayes.bayes_importance(spec, rows.ids, measured, 1, Settings().seed)
     assert importance["f206"]["mean"] != same.mean[funnel.FIELDS.index("f206"), 0]  # the model's
     assert facts["agreement"]["unknown"]["click@all"]["rank_correlation"] > 0.7
-    assert explain.known_importance(of_adult, sample, measured, settings, bar) is None
-    known = {group: explain.known_pairs(run, group) for group in (*funnel.TASKS, "shared")}
-    counts = {g: (len(pairs["own"]), len(pairs["all"])) for g, pairs in known.items()}
+    assert known(of_adult, "validation", lambda names: {})[0] == {}
+    of_group = {group: pairs.known_pairs(run, group) for group in (*funnel.TASKS, "shared")}
+    counts = {g: (len(own["own"]), len(own["all"])) for g, own in of_group.items()}
     assert counts == {"click": (3, 3), "cart": (3, 6), "order": (3, 9), "shared": (9, 9)}
     strengths = np.zeros((23, 23))
     strengths[0, 1] = strengths[1, 0] = 2
-    pairs = Pairs({"norm": strengths, "term": strengths}, np.full(23, 0.5))
-    judged = explain.expert_facts(pairs, funnel.FIELDS, known["cart"])
+    both = {"norm": strengths, "term": strengths}
+    judged = pairs.expert_facts(both, funnel.FIELDS, of_group["cart"])
     assert judged["norm"]["strongest"][0] == ["f101", "f109_14", 2.0]
     assert (judged["term"]["own"]["known"], judged["term"]["all"]["known"]) == (3, 6)
-    assert explain.group_of("level_0_cart/gdcn_0") == "cart"
-    assert explain.known_pairs(of_adult, "income") == {}
+    assert pairs.group_of("level_0_cart/gdcn_0") == "cart"
+    assert pairs.known_pairs(of_adult, "income") == {}
 
 
 def test_the_known_answer_is_that_of_the_sets_own_law(monkeypatch):
     monkeypatch.setattr(known_answer, "truth", functools.partial(known_answer.truth, sample=1_000))
     run = built("synthetic", "rows=2000,divergence=0,interactions=0.8")
-    sample = explain.read_sample(run.data, "train", 10**6, 0)
-    measured, _ = explain.keys(run.schema, sample.rows, weighted=False)
-    settings, bar = Settings(repeats=1), lambda *_: lambda: None
-    truth = explain.known_importance(run, sample, measured, settings, bar)
+    facts, _, _ = known(run, "train", lambda names: {})
     shares = known_answer.importance(funnel.FunnelSpec(divergence=0, interactions=0.8))
-    for share in shares.values():  # click's fields are all that matter, to every task
-        np.testing.assert_array_equal((truth.mean != 0).all(axis=1), share > 0)
-    known = {task: set(explain.known_pairs(run, task)["own"]) for task in funnel.TASKS}
-    assert known["cart"] == known["order"] == known["click"]
+    for f, field in enumerate(funnel.FIELDS):  # click's are all that matter, to every task
+        used = any(by_field[field]["mean"] != 0 for by_field in facts["importance"].values())
+        assert {used} == {bool(share[f] > 0) for share in shares.values()}
+    of_task = {task: pairs.known_pairs(run, task)["own"] for task in funnel.TASKS}
+    assert of_task["cart"] == of_task["order"] == of_task["click"]
 
 
 QUICK = ("--rows=1000", "--repeats=2")
@@ -192,7 +194,7 @@ def edited(finished, tmp_path, name, edit):
 
 
 def test_folders_without_a_finished_run_are_refused(finished, tmp_path):
-    assert refusal(feature_importance.main).startswith("no workdir: give --workdir=DIR")
+    assert refusal(feature_importance.main).startswith("--workdir is missing")
     assert "is not there; expected the workdir of a" in refusal(
         feature_importance.main, f"--workdir={tmp_path / 'none'}"
     )
@@ -250,12 +252,15 @@ def test_bad_input_costs_nothing_that_is_written(explained, tmp_path, monkeypatc
         feature_importance.main, f"--workdir={workdir}", *QUICK, "--rows=1"
     )
     assert contents() == before
+    with monkeypatch.context() as patch:  # before the state is read
+        patch.setattr(explain, "best_state", None)
+        refusal(feature_importance.main, f"--workdir={workdir}", *QUICK, "--segment=agee")
 
     def stopped(run, state, settings, history, folder, bar):
         (folder / "gates.png").write_bytes(b"half of it")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(explain_run, "explain", stopped)
+    monkeypatch.setattr(explain, "explain", stopped)
     with pytest.raises(KeyboardInterrupt):
         feature_importance.main([f"--workdir={workdir}", *QUICK])
     assert contents() == before

@@ -6,7 +6,7 @@ import shlex
 import numpy as np
 import pytest
 
-from dtn_jax.analysis import written
+from dtn_jax.analysis import explain
 from dtn_jax.cli import command
 from dtn_jax.config import identity
 from dtn_jax.errors import UserError
@@ -60,5 +60,5 @@ def test_the_command_that_trained_a_run_trains_it_again(finished):
 
 
 def test_what_is_not_finite_is_null_in_json():
-    found = written.plain({"a": np.float32(0.1), "b": [np.nan, 1, True], ("c",): np.arange(2)})
-    assert found == {"a": 0.1, "b": [None, 1, True], "('c',)": [0, 1]}
+    found = explain.plain({"a": np.float32(0.1), "b": [np.nan, 1, True], "c": np.arange(2)})
+    assert found == {"a": 0.1, "b": [None, 1, True], "c": [0, 1]}

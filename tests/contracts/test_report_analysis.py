@@ -2,9 +2,7 @@
 seeds' models."""
 
 import io
-import pathlib
 
-import numpy as np
 import pytest
 import rich.console
 
@@ -105,32 +103,47 @@ def of_means(first, second, error=0.01, name="permutation"):
     return [{"methods": {name: method(dict(zip(KEYS, (first, second))), error=error)}}]
 
 
-def test_what_is_within_noise_is_in_brackets_on_cells_of_any_colour():
-    """age of cart is within noise and the largest of its column, so on the darkest cell."""
-    one = of_means((0.1, 0.02, 0), (0.01, 0.009, 0))
-    figure = pictures.heat_map(one, "permutation")
-    cells = [text.get_text() for text in figure.axes[0].texts]
-    assert cells == ["100", "(10.0)", "20.0", "(9.00)", "(0.00)", "(0.00)"]
-    assert figure.axes[0].texts[1].get_color() == "white"
-    assert "in brackets: within noise of 0" in below(figure)
-    clear = of_means((0.1, 0.02, 0.03), (0.01, 0.009, 0.02), error=1e-4)
-    assert "brackets" not in below(pictures.heat_map(clear, "permutation"))  # there are none
+def many_keys(*names, error=0.05):
+    means = {f"t{k}@all": (0.1, 0.0, 0.02) for k in range(4)}
+    return [{"methods": {name: method(means, error=error) for name in names}}]
 
 
-def test_nothing_is_said_of_noise_of_0_where_values_are_absolute():
-    """In the picture and in the table."""
-    keys = [f"t{k}@all" for k in range(4)]
-    means = dict.fromkeys(keys, (0.1, 0.0, 0.02))
-    one = [{"methods": {name: method(means, error=0.05) for name in ("gradient", "unknown")}}]
-    figure = pictures.heat_map(one, "gradient")
-    assert {text.get_text() for text in figure.axes[0].texts} == {"100", "0.00", "20.0"}
+def test_what_is_within_noise_is_in_brackets_but_for_absolute_values():
+    one = many_keys("gradient", "unknown")
     grid = sections.importance_grid(one, "gradient")
     assert grid.rows == [["age", *["100"] * 4], ["hour", *["20.0"] * 4], ["city", *["0.00"] * 4]]
-    for said in (below(figure), grid.title):
-        assert "a field without influence has more than 0 too" in said
-        assert "brackets" not in said
-    unknown = sections.importance_grid(one, "unknown")
-    assert ["city", *["(0.00)"] * 4] in unknown.rows
+    assert "a field without influence has more than 0 too" in grid.title
+    assert "brackets" not in grid.title
+    grid = sections.importance_grid(one, "unknown")
+    assert grid.rows[2] == ["city", *["(0.00)"] * 4]
+    assert "in brackets: within noise of 0" in grid.title
+    assert (
+        sections.importance_grid(many_keys("unknown", error=0.01), "unknown").rows[1][1] == "20.0"
+    )
+
+
+def drawn(axes, names=()):
+    """{line: its points, left to right}, and the ends of all intervals."""
+    names = names or [label.get_text() for label in axes.get_yticklabels()]
+    points, ends = {name: [] for name in names}, []
+    for line in axes.lines:
+        x, y = line.get_xdata(), line.get_ydata()
+        if len(x) == 1:
+            points[names[round(float(y[0]))]].append(round(float(x[0]), 6))
+        elif len({*y}) == 1 and None not in x:
+            ends.append(tuple(round(float(v), 6) for v in x))
+    return {name: sorted(own) for name, own in points.items()}, ends
+
+
+def test_an_importance_is_drawn_with_its_interval_by_task():
+    figure = pictures.importance(of_means((0.1, 0.02, 0), (0.01, 0.009, 0)), "permutation")
+    first, second = figure.axes
+    assert (first.get_title("left"), second.get_title("left")) == KEYS
+    points, ends = drawn(first)
+    assert points == {"age": [100], "city": [20], "hour": [0]}
+    assert ends == [(80.4, 119.6), (0.4, 39.6), (-19.6, 19.6)]
+    assert drawn(second, FIELDS)[0] == {"age": [10], "city": [9], "hour": [0]}
+    assert "drop of AUC × 1000 when permuted; lines: 95 % intervals" in below(figure)
 
 
 def test_fields_are_in_the_order_of_their_shares_and_few_keys_have_intervals():
@@ -153,30 +166,24 @@ def test_the_text_of_one_model_has_nothing_of_seeds():
     assert max(map(len, shown.splitlines())) <= 80
 
 
-def test_a_gate_has_its_weights_and_below_them_how_far_segments_depart():
+def test_a_gate_has_its_weights_those_of_segments_and_effective_ones():
     moved = {gate: dict(weights) for gate, weights in USE.items()}
     moved["click/others"] |= {"order/mlp_0": 0.12, "order/gdcn_0": 0.38}
     effective = {"click/others": USE["click/others"] | {"order/mlp_0": 0.02}}
-    long = "Self-employed-not incorporated, or unpaid in a relative's shop"
-    segments = {"Private": {"rows": 90, "use": USE}, long: {"rows": 8, "use": moved}}
+    segments = {"Private": {"rows": 900, "use": USE}, "Other": {"rows": 800, "use": moved}}
     facts = {"use": USE, "effective": {"use": effective}, "segment": "work", "segments": segments}
-    figure = pictures.gates({"gates": facts})
+    figure = pictures.gates([{"gates": facts}])
     own, others = figure.axes
-    labels = [label.get_text() for label in own.get_yticklabels()]
-    assert [text.replace("\n", " ").replace("- ", "-") for text in labels] == [
-        "all rows", "effective", "Private (90)", f"{long} (8)"
-    ]  # fmt: skip
-    assert max(len(line) for text in labels for line in text.split("\n")) <= pictures.LABEL
-    cells = [text.get_text() for text in own.texts]
-    assert cells[:6] == ["50.0", "50.0", "=", "=", "0.0", "0.0"]
-    cells = [text.get_text() for text in others.texts]
-    assert cells[:6] == ["20.0", "30.0", "50.0", "2.0", "30.0", "50.0"]
-    assert cells[6:] == ["0.0", "0.0", "0.0", "-8.0", "+8.0", "0.0"]
-    colours = others.collections[0].get_array().reshape(4, 3)
-    np.testing.assert_allclose(colours[3], [-0.08, 0.08, 0], atol=1e-12)
-    inks = {label.get_text(): label.get_color() for label in others.get_xticklabels()}
-    assert inks["order\nmlp_0"] == inks["order\ngdcn_0"] != inks["shared\nmlp_0"]
-    assert "by work (rows, 100 at least): points more or less; effective: times" in below(figure)
+    assert drawn(own)[0] == {"click/mlp_0": [0.5] * 4, "click/gdcn_0": [0.5] * 4}
+    points = drawn(others)[0]  # its weight, an equal one, two segments, effective
+    assert points["order/mlp_0"] == [0.02, 0.12, 0.2, 0.2, 0.333333]
+    assert points["shared/mlp_0"] == [0.333333, *[0.5] * 4]
+    inks = [bar.get_facecolor() for bar in others.patches]
+    assert inks[0] == inks[1] != inks[2]
+    (legend,) = figure.legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert texts == ["equal weights", "Private (900)", "Other (800)", "effective weight"]
+    assert "marks: by work (rows, 100 at least)" in below(figure)
 
 
 def test_a_cosine_over_training_has_a_band_of_its_interval():
@@ -191,31 +198,27 @@ def test_a_cosine_over_training_has_a_band_of_its_interval():
     assert corners == {(1.0, 0.05), (1.0, 0.15), (3.0, 0.2), (3.0, 0.4)}
 
 
-def symmetric(upper):
-    upper = np.triu(upper, 1)
-    return upper + upper.T
+def test_pairs_are_drawn_the_strongest_first():
+    def of_seed(first, second):
+        strongest = [["age", "city", first], ["city", "hour", second]]
+        return {"pairs": {"shared/gdcn_0": {"term": {"strongest": strongest}}}}
+
+    figure = pictures.pairs([of_seed(0.2, 0.1), of_seed(0.1, 0.4)])
+    assert list(drawn(figure.axes[0])[0].items()) == [
+        ("city × hour", [0.1, 0.4]),
+        ("age × city", [0.1, 0.2]),
+    ]
 
 
-def test_of_many_fields_the_pairs_shown_are_the_strongest_ones(monkeypatch):
-    """One triangle of 24 of 39 fields, with names of a size to be read."""
-    drawn = []
-    monkeypatch.setattr(pictures, "save_small", lambda figure, path: drawn.append(figure))
-    fields = [f"field_{i}" for i in range(39)]
-    rng = np.random.default_rng(0)
-    strengths = {"a/gdcn_0": symmetric(rng.random((39, 39))), "b/gdcn_0": np.zeros((39, 39))}
-    strengths["a/gdcn_0"][[3, 38], [38, 3]] = 5
-    strengths["b/gdcn_0"][[7, 30], [30, 7]] = 1e-3  # the strongest of its expert
-    pictures.pairs(strengths, fields, {}, {}, pathlib.Path("a"))
-    axes = drawn[0].axes[0]
-    names = [label.get_text() for label in axes.get_yticklabels()]
-    assert 22 < len(names) <= 24
-    assert {"field_3", "field_38", "field_7", "field_30"} <= set(names)
-    assert names == sorted(names, key=fields.index)
-    assert min(label.get_fontsize() for label in axes.get_yticklabels()) >= 8
-    assert f"the {len(names)} of 39 fields with" in below(drawn[0])
-    cells = axes.collections[0].get_array().reshape(len(names), -1)
-    np.testing.assert_array_equal(cells.mask, np.triu(np.ones_like(cells.mask)))
-    assert cells[names.index("field_38"), names.index("field_3")] == 1
+def test_known_pairs_are_judged_by_stage():
+    judged = {
+        "own": {"auc": 0.5, "known": 3, "found": 1},
+        "all": {"auc": 1, "known": 6, "found": 4},
+    }
+    facts = {"cart/gdcn_0": {"gates": {"age": 0.5}, "term": {"strongest": [], **judged}}}
+    text = text_of(found(pairs=facts))
+    assert "| cart/gdcn_0 | term | its stage | 0.500 | 1 of 3 |" in text
+    assert "| cart/gdcn_0 | term | and before | 1.000 | 4 of 6 |" in text
 
 
 # ---------------------------------------------------------------- several seeds
@@ -239,18 +242,11 @@ def test_what_seeds_alone_make_is_the_divergence_of_a_task_between_them():
 
 def test_experts_of_one_kind_and_group_are_summed():
     """Their names' numbers mean nothing across seeds."""
-    table = findings.gate_weights(SEEDS)
-    own = table.filter(gate="click/others", kind="shared/mlp")
-    assert own["weight"].to_list() == pytest.approx([0.6, 0.8, 0.1])
-    assert own["experts"].to_list() == [2, 2, 2]
+    table = [row for row in findings.gate_weights(SEEDS) if row["kind"] == "shared/mlp"]
+    assert [row["weight"] for row in table] == pytest.approx([0.6, 0.8, 0.1])
+    assert [row["equal"] for row in table] == pytest.approx([2 / 3] * 3)
     assert findings.kind("level_1_click/mlp_0") == "level_1_click/mlp"
     assert findings.kind("order_2") == "order_2"  # a task's name
-
-
-def test_the_strongest_kind_is_that_of_the_strongest_expert():
-    """0.6 of two experts is less than 0.4 of one."""
-    found = findings.strongest(findings.gate_weights(SEEDS))
-    assert found == {"click/others": ["cart/gdcn", "shared/mlp", "cart/gdcn"]}
 
 
 def test_the_text_of_several_has_means_and_spreads():
@@ -264,15 +260,13 @@ def test_the_text_of_several_has_means_and_spreads():
     assert "| click/others |  | 50.0 ± 36.1 % | 50.0 ± 36.1 % | 0.900 ± 0.000 |" in text
     assert "| click/others | shared/mlp | 50.0 ± 36.1 % | 60.0, 80.0, 10.0 | 66.7 % |" in text
     assert "Seed 2: Every gate chooses in 2." in text
-    assert "differs between seeds: click/others (cart/gdcn, shared/mlp, cart/gdcn)." in text
-    assert "same in every seed" not in text
     line = "| click, cart | 0.100 ± 0.200 | 0.050 | 3 of 1,024 rows | 0.100, -0.100, 0.300 |"
     assert line in text
     assert "![Mean gate weights](shop_gates.png)" in text
 
 
 def test_every_picture_of_several_is_drawn(tmp_path):
-    names = pictures.draw(SEEDS, tmp_path, "shop_")
+    names = pictures.draw(SEEDS, tmp_path)
     methods = [f"importance_{m}" for m in ("permutation", "gradient", "unknown")]
     assert names == [*methods, "divergence", "gates", "conflict"]
-    assert {p.name for p in tmp_path.iterdir()} == {f"shop_{name}.png" for name in names}
+    assert {p.name for p in tmp_path.iterdir()} == {f"{name}.png" for name in names}

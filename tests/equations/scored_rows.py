@@ -2,7 +2,18 @@
 
 import numpy as np
 
+from dtn_jax.metrics import Rows
 from dtn_jax.metrics.sigmoid import sigmoid
+from dtn_jax.metrics.within_groups import gauc
+
+
+def of_arrays(metric):
+    """A metric of a binary task, as a function of (scores, labels, weights)."""
+    return lambda *arrays, **how: metric(Rows("binary", *arrays), **how)
+
+
+def gauc_of(scores, labels, group, weights=None):
+    return gauc(Rows("binary", scores, labels, weights, group))
 
 
 def scored_rows(rows, seed=0, ties=False):

@@ -6,15 +6,20 @@ import itertools
 import numpy as np
 import pytest
 import sklearn.metrics
-from scored_rows import scored_rows
+from scored_rows import of_arrays, scored_rows
 
 from dtn_jax.field import Field
 from dtn_jax.metrics import METRICS, inputs
-from dtn_jax.metrics.auc import auc, auc_standard_error, average_precision, threshold_auc
+from dtn_jax.metrics import auc as curves
+from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.run.evaluate import evaluate
 from dtn_jax.schema import Schema, Task
+
+auc_standard_error = of_arrays(METRICS["auc_se"].compute)
+average_precision = of_arrays(METRICS["average_precision"].compute)
+threshold_auc = of_arrays(curves.threshold_auc)
 
 
 def pairs(scores, labels, weights):

@@ -6,12 +6,21 @@ import math
 import numpy as np
 import pytest
 import sklearn.metrics
-from scored_rows import scored_rows
+from scored_rows import of_arrays, scored_rows
 
 from dtn_jax.metrics import Rows, calibration, measure
-from dtn_jax.metrics.log_loss import log_loss
+from dtn_jax.metrics import log_loss as losses
 from dtn_jax.metrics.rates import wilson
 from dtn_jax.metrics.sigmoid import sigmoid
+
+log_loss = of_arrays(losses.log_loss)
+
+
+def ece(p, labels, bins, weights=None):
+    logits = np.log(p / (1 - p))
+    return calibration.expected_calibration_error(
+        Rows("binary", logits, labels, weights, bins=bins)
+    )
 
 
 def by_hand_bins(p, labels, bins, weights):
@@ -32,10 +41,10 @@ def test_calibration_by_hand():
     np.testing.assert_allclose(curve.prediction, [0.15, 0.75])
     np.testing.assert_allclose(curve.rate, [0.5, 1])
     np.testing.assert_array_equal(curve.count, [2, 2])
-    np.testing.assert_allclose(calibration.expected_calibration_error(p, labels, 2), 0.3)
+    np.testing.assert_allclose(ece(p, labels, 2), 0.3)
     # one bin: |.45 - .75|; four bins: (.1 + .8 + .4 + .1) / 4
-    np.testing.assert_allclose(calibration.expected_calibration_error(p, labels, 1), 0.3)
-    np.testing.assert_allclose(calibration.expected_calibration_error(p, labels, 4), 0.35)
+    np.testing.assert_allclose(ece(p, labels, 1), 0.3)
+    np.testing.assert_allclose(ece(p, labels, 4), 0.35)
 
 
 def test_tied_predictions_share_a_bin():
@@ -45,7 +54,7 @@ def test_tied_predictions_share_a_bin():
     np.testing.assert_array_equal(curve.count, [1, 6, 1])
     np.testing.assert_allclose(curve.rate, [0, 0.5, 1])
     # a constant prediction: one bin, so the error is |mean - rate|
-    error = calibration.expected_calibration_error(np.full(10, 0.3), np.arange(10) < 4, 15)
+    error = ece(np.full(10, 0.3), np.arange(10) < 4, 15)
     np.testing.assert_allclose(error, 0.1)
 
 
@@ -58,7 +67,7 @@ def test_calibration_follows_its_definition(ties, weighted):
     bins = by_hand_bins(p, labels, 7, w)
     gap = sum(abs((w[rows] * (p[rows] - labels[rows])).sum()) for rows in bins.values())
     given = weights if weighted else None
-    error = calibration.expected_calibration_error(p, labels, 7, given)
+    error = ece(p, labels, 7, given)
     np.testing.assert_allclose(error, gap / w.sum(), rtol=1e-10)
     curve = calibration.calibration_curve(p, labels, 7, given)
     for k, b in enumerate(sorted(bins)):

@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 import pytest
+from scored_rows import gauc_of
 from sklearn.metrics import ndcg_score
 
 from dtn_jax.metrics import METRICS, Rows
 from dtn_jax.metrics.auc import auc
-from dtn_jax.metrics.within_groups import Gauc, gauc, groups_of, ndcg, recall, reciprocal_ranks
+from dtn_jax.metrics.within_groups import Gauc, groups_of, ndcg, recall, reciprocal_ranks
 
 
 def loop(scores, labels, group, weights=None):
@@ -45,13 +46,13 @@ def test_gauc_by_hand():
     scores = np.array([3.0, 9, 1, 1, 3, 2, 8, 8], np.float32)
     labels = np.array([1, 1, 0, 1, 0, 0, 0, 0])
     group = np.array([5, 0, 5, -2, 5, -2, 7, 7])
-    assert gauc(scores, labels, group) == Gauc(3 * 0.75 / 5, 2, 2)
+    assert gauc_of(scores, labels, group) == Gauc(3 * 0.75 / 5, 2, 2)
     # weights: group 5, negatives 1 and 3: (1 + 3/2) / 4 of weight 6; group -2 0 of weight 2
     weights = np.array([2.0, 1, 1, 1, 3, 1, 1, 1])
-    assert gauc(scores, labels, group, weights) == Gauc(6 * 2.5 / 4 / 8, 2, 2)
+    assert gauc_of(scores, labels, group, weights) == Gauc(6 * 2.5 / 4 / 8, 2, 2)
     # without the positive of group -2, that one has one class too
     weights[3] = 0
-    assert gauc(scores, labels, group, weights) == Gauc(2.5 / 4, 1, 3)
+    assert gauc_of(scores, labels, group, weights) == Gauc(2.5 / 4, 1, 3)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -63,7 +64,7 @@ def test_gauc_is_the_mean_over_groups(dtype, ties, groups):
     weights[::9] = 0
     for w in (None, weights):
         value, counted, skipped = loop(scores, labels, group, w)
-        got = gauc(scores, labels.astype(np.float32), group, w)
+        got = gauc_of(scores, labels.astype(np.float32), group, w)
         np.testing.assert_allclose(got.value, value, rtol=1e-12)
         assert (got.groups, got.skipped) == (counted, skipped)
         assert counted > 0
@@ -77,17 +78,17 @@ def test_one_group_is_the_auc(dtype):
     scores = rng.choice([-1, 1], 3000) * 10.0 ** rng.integers(-45, 38, 3000)
     scores = np.concatenate([scores, np.zeros(500), -np.zeros(500)]).astype(dtype)
     labels = rng.random(4000) < 0.4
-    got = gauc(scores, labels, np.full(4000, 9))
+    got = gauc_of(scores, labels, np.full(4000, 9))
     np.testing.assert_allclose(got.value, auc(scores, labels), rtol=1e-14)
-    assert gauc(np.array([-0.0, 0.0], dtype), np.array([1, 0]), np.zeros(2, int)).value == 0.5
+    assert gauc_of(np.array([-0.0, 0.0], dtype), np.array([1, 0]), np.zeros(2, int)).value == 0.5
 
 
 def test_a_shift_within_groups_and_the_order_of_rows_change_nothing():
     scores, labels, group, _ = of_groups(500, 30, seed=1, ties=True)
-    expected = gauc(scores, labels, group)
-    assert gauc(scores + 5 * (group % 3), labels, group) == expected
+    expected = gauc_of(scores, labels, group)
+    assert gauc_of(scores + 5 * (group % 3), labels, group) == expected
     order = np.random.default_rng(0).permutation(500)
-    assert gauc(scores[order], labels[order], group[order]) == expected
+    assert gauc_of(scores[order], labels[order], group[order]) == expected
     assert expected.value != auc(scores, labels)
 
 
@@ -95,17 +96,19 @@ def test_weights_count_as_copies():
     scores, labels, group, _ = of_groups(200, 10, seed=2, ties=True)
     weights = np.random.default_rng(3).integers(0, 4, 200)
     copies = np.repeat(np.arange(200), weights)
-    weighted = gauc(scores, labels, group, weights.astype(float))
-    copied = gauc(scores[copies], labels[copies], group[copies])
+    weighted = gauc_of(scores, labels, group, weights.astype(float))
+    copied = gauc_of(scores[copies], labels[copies], group[copies])
     np.testing.assert_allclose(weighted.value, copied.value, rtol=1e-13)
     assert weighted[1:] == copied[1:]
 
 
 def test_gauc_that_is_not_defined_is_none():
     none = np.zeros(0)
-    assert gauc(none, none, np.zeros(0, int)) == Gauc(None, 0, 0)
-    assert gauc(np.arange(4.0), np.array([0, 1, 0, 0]), np.arange(4)) == Gauc(None, 0, 4)
-    assert gauc(np.arange(2.0), np.array([0, 1]), np.zeros(2, int), np.zeros(2)) == Gauc(None, 0, 0)
+    assert gauc_of(none, none, np.zeros(0, int)) == Gauc(None, 0, 0)
+    assert gauc_of(np.arange(4.0), np.array([0, 1, 0, 0]), np.arange(4)) == Gauc(None, 0, 4)
+    assert gauc_of(np.arange(2.0), np.array([0, 1]), np.zeros(2, int), np.zeros(2)) == Gauc(
+        None, 0, 0
+    )
 
 
 # NDCG, and what holds for every metric of lists.

@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
-from dtn_jax.metrics import METRICS, influence
-from dtn_jax.metrics.auc import auc_standard_error
+from dtn_jax.metrics import METRICS, Units, influences
 from dtn_jax.metrics.calibration import lowest_of_bins
-from dtn_jax.metrics.influence import Units, influences
 from dtn_jax.metrics.metric import Rows
 
 ROWS = 600
@@ -30,7 +28,7 @@ def regression(weights=False):
 
 def of(rows):
     units = Units(len(rows.scores), rows.group)
-    return influences(rows, np.arange(len(rows.scores)), units), units
+    return influences(rows, units), units
 
 
 @pytest.mark.parametrize("weights", [False, True])
@@ -46,7 +44,7 @@ def test_an_influence_is_the_metric_s_derivative_in_a_unit_s_weight(kind, weight
     expected = ["auc", *["gauc", *lists] * (rows.group is not None)]
     expected += ["logloss", "normalised_entropy", "ece", "predicted_observed"]
     assert list(found) == (expected if rows.kind == "binary" else ["xauc", "rmse"])
-    given = influence.weights_of(rows)
+    given = rows.counts
     for name, one in found.items():
         value = METRICS[name].compute(rows)
         np.testing.assert_allclose(one.value, value, rtol=1e-9)
@@ -83,14 +81,14 @@ def test_the_ece_s_influence_is_what_its_text_says():
 def test_squared_influences_are_delong_s_variance():
     found = of(binary(3000))[0]["auc"]
     rows = binary(3000)
-    expected = auc_standard_error(rows.scores, rows.labels)
+    expected = METRICS["auc_se"].compute(rows)
     assert np.sqrt((found.units**2).sum()) == pytest.approx(expected, rel=0.01)
 
 
-def test_many_units_are_joined_and_say_the_same(monkeypatch):
-    whole = of(binary(3000))[0]
-    monkeypatch.setattr(influence, "MOST", 500)
-    joined, units = of(binary(3000))
+def test_many_units_are_joined_and_say_the_same():
+    rows = binary(3000)
+    whole, units = of(rows)[0], Units(3000, most=500)
+    joined = influences(rows, units)
     assert units.count == 500
     for name, one in joined.items():
         assert one.value == pytest.approx(whole[name].value, rel=1e-12)

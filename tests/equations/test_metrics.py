@@ -6,18 +6,16 @@ import tracemalloc
 import jaxtyping
 import numpy as np
 import pytest
-from scored_rows import scored_rows
+from scored_rows import gauc_of, scored_rows
 
 from dtn_jax.config import plugins
 from dtn_jax.errors import UserError
 from dtn_jax.metrics import METRICS, Metric, Rows, calibration, measure, within_groups
 from dtn_jax.metrics import inputs as metric_inputs
 from dtn_jax.metrics.auc import auc
-from dtn_jax.metrics.log_loss import log_loss
 from dtn_jax.metrics.selected import read_selection
 from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.metrics.spaces import SURE, logits_in
-from dtn_jax.metrics.within_groups import gauc
 from dtn_jax.schema import Field, Schema, Task
 
 RATIOS = ("auc", "average_precision", "logloss", "normalised_entropy", "ece")
@@ -68,7 +66,7 @@ def test_groups_add_their_metrics():
     for w in (None, weights):
         plain = binary(logits, labels, w, 15)
         got = binary(logits, labels, w, 15, group)
-        within = gauc(logits, labels, group, w)
+        within = gauc_of(logits, labels, group, w)
         own = {"gauc": within.value, "gauc_groups": within.groups, "gauc_skipped": within.skipped}
         assert got.items() >= (plain | own).items()
         assert within.groups > 50
@@ -143,7 +141,6 @@ def test_no_example_is_none_never_nan(weights):
     "function",
     [
         auc,
-        log_loss,
         regression,
         lambda *a: binary(a[0], a[1], a[2] if len(a) > 2 else None, 5),
     ],
@@ -172,12 +169,12 @@ def test_wrong_labels_probabilities_and_bins_are_named():
     with pytest.raises(ValueError, match="got 0 bins"):
         Rows("binary", half, np.zeros(3), bins=0)
     with pytest.raises(ValueError, match="got 0 bins"):
-        calibration.expected_calibration_error(half, np.zeros(3), 0)
+        calibration.calibration_curve(half, np.zeros(3), 0)
 
 
 def test_a_record_is_under_its_name_and_says_what_a_choice_of_states_needs():
     assert [metric.name for metric in METRICS.values()] == list(METRICS)
-    assert [name for name, m in METRICS.items() if m.by_group] == [
+    assert [name for name, m in METRICS.items() if m.influence and m.of_groups] == [
         name for name, m in METRICS.items() if m.of_groups and m.judges
     ]
     assert not METRICS["ece"].selectable  # a constant, the base rate, would be the best

@@ -62,11 +62,6 @@ def test_a_task_that_is_not_there_cannot_select(select):
         read(select)
 
 
-def test_what_is_left_without_a_task_keeps_its_metrics():
-    with pytest.raises(UserError, match=r"Without it, train\.select=click:logloss is left"):
-        read("click:logloss+ordr:logloss")
-
-
 @pytest.mark.parametrize(
     ("select", "message"),
     [

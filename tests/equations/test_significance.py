@@ -8,8 +8,7 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from dtn_jax.metrics import paired
-from dtn_jax.metrics.influence import Influence, Units, influences
+from dtn_jax.metrics import Influence, Units, influences, paired
 from dtn_jax.metrics.log_loss import log_loss
 from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.scores import Scores
@@ -197,7 +196,7 @@ def scored(rows=100, groups=10, seed=0, skill=1.0):
 
 
 def measured(y, group, scores, units):
-    return influences(Rows("binary", scores, y, None, group), np.arange(len(y)), units)
+    return influences(Rows("binary", scores, y, None, group), units)
 
 
 def every_sign(units):
@@ -212,8 +211,8 @@ def test_p_is_that_of_exchanging_the_scores_of_groups(name):
     one, two = (measured(y, group, z, units)[name] for z in (a, b))
     found = paired.compare([two], [one], every_sign(10))
     value = {
-        "logloss": lambda z: log_loss(z, y),
-        "gauc": lambda z: gauc(z, y, group).value,
+        "logloss": lambda z: log_loss(Rows("binary", z, y)),
+        "gauc": lambda z: gauc(Rows("binary", z, y, None, group)).value,
     }[name]
     observed, reached = value(b) - value(a), 0
     for signs in every_sign(10):
@@ -230,10 +229,8 @@ def test_roots_are_compared_on_the_scale_of_their_squares():
     rng = np.random.default_rng(0)
     y, group = rng.normal(size=60), np.arange(60) % 10
     a, b = (y + rng.standard_t(1.5, size=60) for _ in "ab")
-    units, places = Units(60, group), np.arange(60)
-    one, two = (
-        influences(Rows("regression", z, y, None, group), places, units)["rmse"] for z in (a, b)
-    )
+    units = Units(60, group)
+    one, two = (influences(Rows("regression", z, y, None, group), units)["rmse"] for z in (a, b))
     found = paired.compare([two], [one], every_sign(10), np.inf)
 
     def rmse(z):

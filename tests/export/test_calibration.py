@@ -11,6 +11,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.export import calibration, fit_calibration
 from dtn_jax.export.scores import scores as made_scores
 from dtn_jax.export.write import derived_calibration
+from dtn_jax.metrics import Rows
 from dtn_jax.metrics.log_loss import log_loss
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.run.evaluate import evaluate
@@ -221,7 +222,7 @@ def losses(choices, validation):
     logits = calibration.apply(calibrations, validation.logits, DERIVED)
     known = dataclasses.replace(validation, logits=logits)
     keys = [("click", "all"), ("buy", "all"), ("buy", "click")]
-    return {f"{t}@{s}": log_loss(*known.of(t, s, DERIVED)[:2]) for t, s in keys}
+    return {f"{t}@{s}": log_loss(Rows("binary", *known.of(t, s, DERIVED)[:2])) for t, s in keys}
 
 
 def harmless(choices, validation, tasks=("click", "buy")):

@@ -10,6 +10,7 @@ from plugin import Shop, visits
 from configs import adult as adult_config
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.sets import catalog
+from dtn_jax.metrics import Rows
 from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.sigmoid import sigmoid
@@ -55,11 +56,11 @@ def test_metrics_within_groups_are_taken_on_the_rows_of_the_space(weighted):
         if key == "order@all":  # the loss of order is in the space of clicks
             p = sigmoid(given.logits[mask, 0]) * sigmoid(logits)
             logits = np.float32(np.log(p / (1 - p)))
-        arrays = logits, given.labels[mask, column], given.group[mask]
-        value, groups, skipped = gauc(*arrays, weights)
+        arrays = logits, given.labels[mask, column], weights
+        value, groups, skipped = gauc(Rows("binary", *arrays, given.group[mask]))
         assert got[key]["gauc"] == pytest.approx(value, rel=1e-14)
         assert (got[key]["gauc_groups"], got[key]["gauc_skipped"]) == (groups, skipped)
-        assert got[key]["auc"] == pytest.approx(auc(*arrays[:2], weights), rel=1e-14)
+        assert got[key]["auc"] == pytest.approx(auc(*arrays), rel=1e-14)
     assert "gauc" not in got["seconds@all"]
 
 
@@ -107,7 +108,8 @@ def test_a_run_on_grouped_rows_reports_them(tmp_path, monkeypatch, capsys):
     pairs = set(zip(user, found["group"], strict=True))
     assert len(pairs) == user.n_unique() == len(set(found["group"]))
     columns = (np.asarray(found[name]) for name in ("logit/click", "label/click", "group"))
-    expected = gauc(*columns)
+    logits, labels, group = columns
+    expected = gauc(Rows("binary", logits, labels, None, group))
     test = results["test"]["click@all"]
     assert (test["gauc"], test["gauc_groups"], test["gauc_skipped"]) == expected
     assert test["gauc_groups"] > 20

@@ -15,6 +15,7 @@ from dtn_jax.config import flatten
 from dtn_jax.data.epochs.reader import SplitReader, padded, take
 from dtn_jax.data.prepare import prepare
 from dtn_jax.errors import UserError
+from dtn_jax.metrics import Rows
 from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.within_groups import gauc
 from dtn_jax.run import selection
@@ -66,7 +67,8 @@ def test_a_day_has_the_metrics_of_its_rows_by_the_state_before_it(root, whole):
         assert found["click@all"]["auc"] == pytest.approx(auc(logits[:, 0], click), abs=1e-6)
         assert found["click@all"]["positives"] == click.sum()
         assert found["order@all"]["examples"] == len(frame)
-        expected, *_ = gauc(logits[:, 1], order, frame["user"].to_numpy())
+        user = frame["user"].to_numpy()
+        expected, *_ = gauc(Rows("binary", logits[:, 1], order, None, user))
         assert found["order@all"]["gauc"] == pytest.approx(expected, abs=1e-6)
         assert found["order@click"]["examples"] == click.sum()
         if place + 1 < len(begin) - 1:  # by the state after it, it would have others

@@ -30,9 +30,8 @@ from dtn_jax.export.weights_file import Weights, read_weights
 from dtn_jax.export.write.encoders import encoded_row, spec_of
 from dtn_jax.export.write.program import Forward
 from dtn_jax.interface import Batch
-from dtn_jax.metrics import METRICS, Value
+from dtn_jax.metrics import METRICS, Influence, Units, Value, influences
 from dtn_jax.metrics.gains import gains_of, labels_of
-from dtn_jax.metrics.influence import Influence, Units, influences
 from dtn_jax.metrics.paired import FEWEST
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.report import plots
@@ -171,7 +170,7 @@ def intervals(
         if weighted:
             at &= scores.sample_weight > 0
         rows, ends = scores.metric_rows(task.name, space, schema, options.ece_bins, weighted), {}
-        for name, metric in influences(rows, np.flatnonzero(at), units).items():
+        for name, metric in influences(rows, units.at(np.flatnonzero(at))).items():
             if own := ends_of(name, metric):
                 ends[name] = own
         yield f"{task.name}@{space}", ends

@@ -10,8 +10,8 @@ from tiny_runs import tiny
 from dtn_jax.analysis import gradients
 from dtn_jax.analysis.pairs import make_inputs, pair_strengths
 from dtn_jax.analysis.passes import Passes
-from dtn_jax.analysis.sample import Sample, columns
-from dtn_jax.analysis.segments import segments
+from dtn_jax.analysis.sample import Forward, columns
+from dtn_jax.analysis.segments import chosen_segment
 from dtn_jax.errors import UserError
 from dtn_jax.tables import exchange, lookup
 
@@ -86,7 +86,7 @@ def test_companions_and_vectors_are_no_fields_to_cut_by():
     with pytest.raises(UserError, match=r"unknown field 'gap'\. .* user, viewed, item, tags"):
         columns(SCHEMA, "gap")
     with pytest.raises(UserError, match="unknown segment 'sound'"):
-        segments(Sample("test", ROWS, None), SCHEMA, {}, "sound")
+        chosen_segment(SCHEMA, "sound")
 
 
 # ---------------------------------------------------------------- gradients
@@ -153,11 +153,11 @@ def test_gradient_importance_sees_the_completed_numbers():
 def test_pairs_are_of_what_the_experts_read(model):
     """Complete fields, those of vectors among them."""
     (own,) = pair_strengths(model.passes).values()
-    assert own.strengths["term"].shape == (len(PLACES),) * 2
+    assert own["term"].shape == (len(PLACES),) * 2
     state, run = jax.device_get(model.state), model.run
     kernel = state.params["shared"]["gdcn_0"]["cross_0"]["kernel"]
     assert kernel.shape == (3 * len(PLACES),) * 2
-    read = jax.jit(make_inputs(run.model, run.plan, ["shared/gdcn_0"]))
+    read = jax.jit(make_inputs(Forward(run.model, run.plan), ["shared/gdcn_0"]))
     given = jax.tree.map(jnp.asarray, model.rows)
     with_numbers, without = (
         read(state, rows)["shared/gdcn_0"]

@@ -11,14 +11,14 @@ from sklearn.metrics import roc_auc_score
 from tiny_runs import SCHEMA, B, embedded, rows, tiny
 
 from dtn_jax.analysis import gradients, importance, quality
+from dtn_jax.analysis.importance import Sample
 from dtn_jax.analysis.passes import Passes
 from dtn_jax.analysis.sample import read_sample
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
 from dtn_jax.interface import Inputs
-from dtn_jax.metrics import auc as metrics
-from dtn_jax.metrics import regression
+from dtn_jax.metrics import Units, regression
 from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.spaces import SURE
@@ -46,9 +46,8 @@ def test_permutation_importance_is_that_of_a_loop(model):
     keys, _ = quality.keys(SCHEMA, model.rows, weighted=False)
     plain, fields = model.passes.plain(), SCHEMA.field_names
     counted = []
-    found = importance.permutation(
-        model.passes.permuted, plain, keys, fields, 2, 7, lambda: counted.append(1)
-    )
+    sample = Sample(plain, keys, fields)
+    found = importance.permutation(model.passes.permuted, sample, 2, 7, lambda: counted.append(1))
     assert len(counted) == 2 * len(fields)
     slots = {"item": [0], "words": [1, 2, 3], "price": [4], "hour": [5]}
 
@@ -92,7 +91,7 @@ def test_an_unknown_field_has_id_0_and_padding_stays(model):
         np.testing.assert_allclose(model.passes.unknown(field), expected, rtol=1e-10)
     keys, _ = quality.keys(SCHEMA, model.rows, weighted=False)
     plain = model.passes.plain()
-    found = importance.unknown(model.passes.unknown, plain, keys, SCHEMA.field_names)
+    found = importance.unknown(model.passes.unknown, Sample(plain, keys, SCHEMA.field_names))
     before, after = (
         auc(np.asarray(scores)[:, 0], model.rows.labels[:, 0])
         for scores in (plain, model.passes.unknown("words"))
@@ -130,7 +129,7 @@ def test_gradient_importance_is_a_mean_over_the_rows_of_the_space():
     keys, _ = quality.keys(SCHEMA, given, weighted=False)
     rng = np.random.default_rng(0)
     moves, plain = rng.normal(size=(B, 4, 3)), rng.normal((1, -1, 0), size=(B, 3))
-    found = importance.gradient(moves, plain, keys, SCHEMA.field_names)
+    found = importance.gradient(moves, Sample(plain, keys, SCHEMA.field_names))
 
     def among_clicks(z):
         p = jnp.minimum(jax.nn.sigmoid(z[1]) / jax.nn.sigmoid(z[0]), SURE)
@@ -159,10 +158,10 @@ def test_a_sample_is_a_seeded_draw_of_a_splits_rows(prepared_dir, monkeypatch):
     monkeypatch.setattr("dtn_jax.data.epochs.reader.BLOCKS", 5)
     data = catalog.load("adult", data_dir=prepared_dir)
     everything = SplitReader(data, "validation").everything()
-    whole = read_sample(data, "validation", 10**9, 0)
-    assert whole.group is None
-    jax.tree.map(np.testing.assert_array_equal, whole.rows, everything)
-    part, again, other = (read_sample(data, "validation", 1_000, s).rows for s in (3, 3, 4))
+    whole, group = read_sample(data, "validation", 10**9, 0)
+    assert group is None
+    jax.tree.map(np.testing.assert_array_equal, whole, everything)
+    part, again, other = (read_sample(data, "validation", 1_000, s)[0] for s in (3, 3, 4))
     place = np.sort(np.random.default_rng(3).choice(3_256, 1_000, replace=False))
     np.testing.assert_array_equal(part.ids, everything.ids[place])
     np.testing.assert_array_equal(part.labels, everything.labels[place])
@@ -187,35 +186,14 @@ def test_more_rows_than_the_device_may_hold_are_refused(model):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_auc_is_that_of_metrics_and_its_influence_its_derivative(weighted):
-    rng = np.random.default_rng(0)
-    scores = rng.integers(0, 20, 60).astype(np.float32)  # many ties
-    labels = (rng.random(60) < 0.4).astype(np.float32)
-    weights = rng.random(60) + 0.1 if weighted else None
-    value, psi = quality.auc(scores, labels, weights)
-    assert value == pytest.approx(metrics.auc(scores, labels, weights), rel=1e-13)
-    base = np.ones(60) if weights is None else weights
-    for i in (0, 7, 31, 59):  # psi_i = w_i dAUC/dw_i
-        ends = [
-            metrics.auc(scores, labels, base * (1 + sign * 1e-5 * (np.arange(60) == i)))
-            for sign in (1, -1)
-        ]
-        assert psi[i] == pytest.approx((ends[0] - ends[1]) / 2e-5, abs=1e-9)
-    if not weighted:
-        error = metrics.auc_standard_error(scores, labels)
-        assert np.sqrt((psi**2).sum()) == pytest.approx(error, rel=0.03)  # n for n - 1
-
-
-@pytest.mark.parametrize("weighted", [False, True])
 def test_r2_is_that_of_metrics(weighted):
     rng = np.random.default_rng(0)
     labels, noise = rng.normal(size=(2, 50))
     weights = rng.random(50) if weighted else None
-    value, psi = quality.r2(labels + noise, labels, weights)
-    assert value == pytest.approx(
-        regression.r2(Rows("regression", labels + noise, labels, weights))
-    )
-    assert psi.sum() == pytest.approx(0, abs=1e-12)
+    given = Rows("regression", labels + noise, labels, weights)
+    found = quality.r2(given, Units(50))
+    assert found.value == pytest.approx(regression.r2(given))
+    assert found.units.sum() == pytest.approx(0, abs=1e-12)
 
 
 def test_keys_are_the_tasks_in_their_spaces():

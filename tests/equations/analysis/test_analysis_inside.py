@@ -1,5 +1,7 @@
 """What is inside a model: gates, pairs of fields, conflict, by segment and over training."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,11 +11,12 @@ from ml_collections import ConfigDict
 from tiny_runs import SCHEMA, B, D, embedded, rows, tiny
 
 from configs.base import get_config
-from dtn_jax.analysis import explain, gate_use, pairs, watch
+from dtn_jax.analysis import conflict as conflict_module
+from dtn_jax.analysis import gate_use, pairs, watch
 from dtn_jax.analysis import segments as segments_module
 from dtn_jax.analysis.conflict import batches_of, make_conflict, over_batches, table_cosines
-from dtn_jax.analysis.sample import Sample
-from dtn_jax.analysis.segments import default_segment, described, names, segments
+from dtn_jax.analysis.sample import Forward
+from dtn_jax.analysis.segments import chosen_segment, described, names, segments
 from dtn_jax.data.epochs.reader import take
 from dtn_jax.data.quantiles import QuantileBuckets
 from dtn_jax.data.shown_values import ShownValues
@@ -91,9 +94,7 @@ def test_evenness_is_the_entropy_of_a_row():
 
 
 def test_gate_weights_of_a_sample_are_the_models(gated):
-    found = gated.passes.map(
-        gate_use.make_gates(gated.run.model, gated.run.plan, gated.run.at.table_mesh)
-    )
+    found = gated.passes.map(gate_use.make_gates(gated.passes.forward))
     weights = found["gates"]
     assert found["effective"] == {}
     experts = {"shared/gdcn_0", "shared/mlp_0"}
@@ -122,23 +123,24 @@ def test_segments_by_value_are_the_most_frequent_ones_by_name(monkeypatch):
     batch = rows(count=count).replace(ids=ids)
     schema = Schema("x", [Field("plan", rows=12)], [Task("click")])
     plans = Plans(spec=None)
-    sample = Sample("validation", batch, None)
-    assert default_segment(schema) == "plan"
-    found = segments(sample, schema, {"plan": plans}, "plan")
+    assert chosen_segment(schema, "") == "plan"
+    monkeypatch.setattr(segments_module.shown_values, "fields", lambda folder: {"plan": plans})
+    run = types.SimpleNamespace(schema=schema, data=types.SimpleNamespace(folder=None))
+    found = segments(batch, None, run, "plan")
     assert list(found) == ["unknown", *(f"plan {i}" for i in range(1, 8)), "4 rarer values"]
     assert found["plan 3"].sum() == 9
     assert sum(mask.sum() for mask in found.values()) == count
     with pytest.raises(UserError, match=r"unknown segment 'plam'\. Did you mean 'plan'"):
-        segments(sample, schema, {}, "plam")
+        chosen_segment(schema, "plam")
     with pytest.raises(UserError, match="unknown segment 'group'"):
-        segments(sample, schema, {}, "group")
+        chosen_segment(schema, "group")
     for fewest, shown in {
         7: ["unknown", *(f"plan {i}" for i in range(1, 6)), "6 rarer values"],  # 12 to 7, and 21
         12: ["unknown", "11 rarer values"],
         13: [],  # not all rows as one
     }.items():
         monkeypatch.setattr(segments_module, "FEWEST", fewest)
-        found = segments(sample, schema, {"plan": plans}, "plan")
+        found = segments(batch, None, run, "plan")
         assert list(found) == shown
         assert all(mask.sum() >= fewest for mask in found.values())
 
@@ -147,12 +149,13 @@ def test_segments_by_group_are_its_activity(monkeypatch):
     monkeypatch.setattr(segments_module, "FEWEST", 5)
     group = np.repeat([7, 8, 9, 3], [1, 2, 5, 12])
     schema = Schema("x", [Field("plan", rows=12)], [Task("click")], group="user")
-    assert default_segment(schema) == "group"
-    found = segments(Sample("test", rows(count=20), group), schema, {}, "group")
+    assert chosen_segment(schema, "") == "group"
+    given = rows(count=20), group, None, "group"
+    found = segments(*given)
     assert list(found) == ["1 to 5 rows", "12 rows"]
     np.testing.assert_array_equal(found["12 rows"], group == 3)
     monkeypatch.setattr(segments_module, "FEWEST", 9)
-    assert list(segments(Sample("test", rows(count=20), group), schema, {}, "group")) == ["12 rows"]
+    assert list(segments(*given)) == ["12 rows"]
     assert described("group") == "rows of its group"
     assert described("plan") == "plan"
 
@@ -185,10 +188,9 @@ def test_pair_terms_are_those_of_a_loop(gated):
             for (a, b), w in zip(((f, g), (g, f)), blocks)
         ]
         term = np.sqrt(sum((t**2).sum() for t in terms) / B)
-        assert got.strengths["norm"][f, g] == pytest.approx(norm, rel=1e-9)
-        assert got.strengths["term"][f, g] == pytest.approx(term, rel=1e-9)
-        assert got.strengths["term"][g, f] == got.strengths["term"][f, g]
-    np.testing.assert_allclose(got.gates, gate.mean(axis=(0, 2)), rtol=1e-9)
+        assert got["norm"][f, g] == pytest.approx(norm, rel=1e-9)
+        assert got["term"][f, g] == pytest.approx(term, rel=1e-9)
+        assert got["term"][g, f] == got["term"][f, g]
 
 
 # ---------------------------------------------------------------- conflict
@@ -240,7 +242,7 @@ def test_conflict_of_equal_and_of_opposite_tasks(order, cosine):
     )
     tables = {"embedding": jnp.zeros((plan.rows, plan.dim))}  # logits of 0: p - y is +- 1/2
     state = State(0, None, {}, {}, {}, tables, {}, hyper(config, schema))
-    found = jax.jit(make_conflict(config.loss, TwoHeads(), plan))(state, batch)
+    found = jax.jit(make_conflict(config.loss, Forward(TwoHeads(), plan)))(state, batch)
     if cosine is None:  # order has no label: its gradient is 0
         assert np.isnan(found["click", "order"])
     else:
@@ -255,11 +257,16 @@ def test_a_cosine_is_over_batches_as_large_as_in_training_whatever_scoring_steps
             tiny("mmoe", data__batch_size=40, data__eval_batch_size=size, **QUICK)
             for size in (16, 64)
         )
-        found = explain.conflict_facts(one.passes)
-        assert explain.conflict_facts(other.passes) == found
-        run = one.run
+        run, size = one.run, batches_of(B, 40)
+        each = [
+            own.passes.each(make_conflict(run.config.loss, own.passes.forward), size)
+            for own in (one, other)
+        ]
+        found, again = (conflict_module.facts(own, SCHEMA.task_names, size) for own in each)
+        assert list(found) == ["click, order", "click, stars", "order, stars"]
+        assert again == found
         batches = [take(one.rows, place) for place in batches_of(B, 40)]
-        conflict = jax.jit(make_conflict(run.config.loss, run.model, run.plan))
+        conflict = jax.jit(make_conflict(run.config.loss, Forward(run.model, run.plan)))
         each = [float(conflict(one.state, batch)["click", "order"]) for batch in batches]
     pair = found["click, order"]
     assert (pair["batches"], pair["batch_rows"]) == (2, 40)
@@ -289,24 +296,20 @@ def test_what_is_watched_is_the_mean_over_the_rows(gated, monkeypatch):
     given = rows(seed=1, count=33)  # 2 devices: one row is padding
     asked = []
 
-    class Reader:
-        def __init__(self, *arguments):
-            asked.append(arguments)
+    def read(*arguments):
+        asked.append(arguments)
+        return given, None
 
-        def picked(self, numbers):
-            return take(given, numbers)
-
-    monkeypatch.setattr(watch, "SplitReader", Reader)
-    monkeypatch.setitem(gated.run.data.rows, "validation", 33)
+    monkeypatch.setattr(watch, "read_sample", read)
     run = gated.run
     config = ConfigDict(run.config.to_dict())
     config.analysis.rows, config.data.batch_size = 33, 11
     watched = watch.Watch(config, run.data, run.model, run.plan, run.at)
-    assert asked == [(run.data, "validation")]
+    assert asked == [(run.data, "validation", 33, watch.SEED)]
     record = watched.record(gated.state, 7, 0.5)
     assert (record["kind"], record["step"], record["epoch"]) == ("analysis", 7, 0.5)
-    gates = jax.jit(gate_use.make_gates(run.model, run.plan, run.at.table_mesh))
-    conflict = jax.jit(make_conflict(config.loss, run.model, run.plan, run.at.table_mesh))
+    gates = jax.jit(gate_use.make_gates(gated.passes.forward))
+    conflict = jax.jit(make_conflict(config.loss, gated.passes.forward))
     batch = run.at.put(take(given, np.arange(-1, 33)), run.at.batch())
     by_gate = gates(gated.state, batch)["gates"]
     for gate, sources in by_gate.items():

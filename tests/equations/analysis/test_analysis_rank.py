@@ -9,6 +9,7 @@ from scipy.stats import spearmanr
 from threadpoolctl import threadpool_limits
 
 from dtn_jax.analysis import bayes, importance, quality, rank
+from dtn_jax.analysis.importance import Sample
 from dtn_jax.data.sets.synthetic import funnel, known_answer
 from dtn_jax.interface import Batch
 from dtn_jax.metrics.auc import auc
@@ -102,8 +103,8 @@ def test_the_interval_of_a_rare_value_counts_the_rows_that_receive_it(repeats):
         chance = 1 / (1 + np.exp(1.5 - sum(columns.values())))
         labels = (rng.random(500) < chance).astype(float)
         score, seed = scorer(columns), int(rng.integers(2**31))
-        plain, key = score("rare", np.arange(500)), one_key(labels)
-        found = importance.permutation(score, plain, key, ("rare",), repeats, seed)
+        sample = Sample(score("rare", np.arange(500)), one_key(labels), ("rare",))
+        found = importance.permutation(score, sample, repeats, seed)
         means.append(found.mean[0, 0])
         errors.append(found.error[0, 0])
     assert np.sqrt(np.mean(np.square(errors))) / np.std(means) == pytest.approx(1, abs=0.07)
@@ -120,13 +121,12 @@ def test_rows_of_a_group_count_as_one(method):
         def often(rows):
             return np.repeat(rows, times, axis=0)
 
-        keys, fields = one_key(often(labels)), ("a", "b")
+        sample = Sample(often(plain), one_key(often(labels)), ("a", "b"), group)
         if method == "gradient":
-            return importance.gradient(often(moves), often(plain), keys, fields, group).error
+            return importance.gradient(often(moves), sample).error
         scores = lambda *_: often(changed)  # noqa: E731
         more = () if method == "unknown" else (2, 0)
-        measure = getattr(importance, method)
-        return measure(scores, often(plain), keys, fields, *more, group=group).error
+        return getattr(importance, method)(scores, sample, *more).error
 
     once = errors(1)
     assert (once > 0).all()
@@ -147,7 +147,7 @@ def test_a_field_that_hardly_matters_is_never_certain_in_few_groups():
         group, score = rng.integers(12, size=240), scorer(columns)
         plain, key = score("cause", np.arange(240)), one_key(labels)
         seed = int(rng.integers(2**31))
-        found = importance.permutation(score, plain, key, ("noise",), 5, seed, group=group)
+        found = importance.permutation(score, Sample(plain, key, ("noise",), group), 5, seed)
         errors.append(found.error[0, 0])
         above.append(found.above_noise[0, 0])
     assert min(errors) > 0

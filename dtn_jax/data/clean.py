@@ -219,10 +219,11 @@ class Bad:
             self.good &= good
 
     def broken(self, rejects: Sequence[Rejected]) -> None:
-        """Rejects rows that could not be read at all."""
+        """Rejects rows that could not be read, whether they are among the rows or not."""
         self.account.broken(self.file, rejects)
-        self.account.rows -= len(rejects)  # they are among the rows
-        self.good &= ~np.isin(self.numbers, [reject.row for reject in rejects])
+        inside = np.isin(self.numbers, [reject.row for reject in rejects])
+        self.account.rows -= int(inside.sum())  # they are counted already
+        self.good &= ~inside
 
 
 class Cleaner:

@@ -23,7 +23,7 @@ from dtn_jax.data.prepared import Prepared, read
 from dtn_jax.data.raw import files as raw_files
 from dtn_jax.data.raw import read as raw_read
 from dtn_jax.data.raw.files import RawFile
-from dtn_jax.data.raw.types import Unit, of_kinds
+from dtn_jax.data.raw.types import Unit, as_type, of_kinds, read_as
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.schemas.spec import LISTED, Spec
 from dtn_jax.data.stages import fit, frames, provenance, spark, units
@@ -398,7 +398,8 @@ def _sample(spec: Spec, files: Sequence[RawFile], units: Sequence[Unit]) -> pl.S
     found = pl.Series(spec.time, [])
     for unit in units:
         for chunk in raw_read.chunks(files[unit.file], unit, [spec.time], spec.input):
-            found = chunk.frame[spec.time] if len(chunk.frame) else found
+            if len(chunk.frame):
+                found = as_type(chunk.frame[spec.time], read_as(chunk.frame[spec.time].dtype))
             if found.count():
                 return found
     return found

@@ -53,7 +53,6 @@ def chunks(
     unit: Unit,
     columns: Sequence[str],
     rows: int,
-    as_is: bool = False,
     lists: Collection[str] | None = None,
 ) -> Iterator[Chunk]:
     """The unit's rows; see `read.chunks`. A chunk has its columns' kinds."""
@@ -79,11 +78,7 @@ def chunks(
                 number = int(numbers[row])
                 shown = str(column[row])
                 rejects.setdefault(number, Reject(number, reason, name, shown))
-        good = ~np.isin(numbers, list(rejects))
-        found = pl.DataFrame(frame)
-        if not as_is and not good.all():
-            found, numbers = found.filter(pl.Series(good)), numbers[good]
-        yield Chunk(found, numbers, [rejects[n] for n in sorted(rejects)], kinds)
+        yield Chunk(pl.DataFrame(frame), numbers, [rejects[n] for n in sorted(rejects)], kinds)
 
 
 def _parsed(

@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from dtn_jax.data import columns, encode, rows
+from dtn_jax.data.cast import typed
 from dtn_jax.data.clean import Bad, Cleaner
 from dtn_jax.data.raw import read
 from dtn_jax.data.raw.types import Chunk
@@ -45,9 +46,10 @@ def clean_unit(work: Work, texts: Sequence[dict], unit: int) -> Stage:
         tables[EVENTS].append(histories.older_events(spec, work.extends))
     with new_file(work.rows_path(unit)) as path, pa.OSFile(str(path), "wb") as out:
         for chunk in _chunks(work, unit):
-            account.broken(file.address, chunk.broken)
-            frame = columns.cast(chunk.frame, work.types)
-            clean = cleaner.rows(frame, Bad(chunk.numbers, file.address, account))
+            bad = Bad(chunk.numbers, file.address, account)
+            bad.broken(chunk.broken)
+            raw = [typed(chunk.frame[name], kind, bad) for name, kind in work.types.items()]
+            clean = cleaner.rows(pl.DataFrame(raw), bad)
             days, positives = by_day(spec, work.dated, clean), outside(spec, clean)
             counts = added(counts, {"days": days, "positives": positives})
             for name, table in _of_all(spec, clean, unit, count).items():
@@ -95,9 +97,10 @@ def text_unit(work: Work, unit: int) -> Stage:
             account.broken(file.address, chunk.broken)
             for name in wanted:  # what a file's path gives is text
                 kinds[name] |= chunk.kinds.get(name, {"text"})
-            if not len(chunk.frame):
-                continue
             text = chunk.frame.with_columns(pl.Series(_NUMBER, chunk.numbers, pl.Int64))
+            text = text.filter(~text[_NUMBER].is_in([reject.row for reject in chunk.broken]))
+            if not len(text):
+                continue
             batch = text.to_arrow().combine_chunks().to_batches()[0]
             if batch.schema != types:  # a chunk's values decide its types
                 if writer:

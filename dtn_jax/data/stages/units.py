@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from dtn_jax.data import columns, encode, rows
 from dtn_jax.data.cast import typed
-from dtn_jax.data.clean import Bad, Cleaner
+from dtn_jax.data.clean import Bad, good_rows
 from dtn_jax.data.raw import read
 from dtn_jax.data.raw.types import Chunk
 from dtn_jax.data.rows import Rows
@@ -39,7 +39,6 @@ def clean_unit(work: Work, texts: Sequence[dict], unit: int) -> Stage:
     """
     spec, file = work.spec, work.files[work.units[unit].file]
     account = Account.from_json(texts[unit]["rejects"]) if texts else Account()
-    cleaner = Cleaner(spec, work.time_unit)
     specs = {field.name: field for field in spec.fields}
     count, tables, counts, writer = 0, collections.defaultdict(list), {}, None
     if unit == 0 and work.extends and spec.histories():
@@ -49,7 +48,7 @@ def clean_unit(work: Work, texts: Sequence[dict], unit: int) -> Stage:
             bad = Bad(chunk.numbers, file.address, account)
             bad.broken(chunk.broken)
             raw = [typed(chunk.frame[name], kind, bad) for name, kind in work.types.items()]
-            clean = cleaner.rows(pl.DataFrame(raw), bad)
+            clean = good_rows(spec, pl.DataFrame(raw), bad)
             days, positives = by_day(spec, work.dated, clean), outside(spec, clean)
             counts = added(counts, {"days": days, "positives": positives})
             for name, table in _of_all(spec, clean, unit, count).items():

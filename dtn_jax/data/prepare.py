@@ -31,7 +31,7 @@ from dtn_jax.data.stages import split as splits
 from dtn_jax.data.stages.account import Account
 from dtn_jax.data.stages.counts import Counts, added
 from dtn_jax.data.stages.finish import finish
-from dtn_jax.data.stages.limits import check_kept, check_positives, check_rejects
+from dtn_jax.data.stages.limits import check_positives, check_rejects
 from dtn_jax.data.stages.records import Plan, shards
 from dtn_jax.data.stages.spark import SparkWork
 from dtn_jax.data.stages.work import SCHEMA_FILE, VERSION, Work, database
@@ -117,7 +117,7 @@ def prepare(
             changed = provenance.change(prepared, spec, made_from)
             if not changed:
                 remove_unfinished(home)
-                return check_kept(prepared, spec, max_reject_rate)
+                return prepared
             if not replace:
                 raise UserError(
                     f"{target} was prepared from {changed}. Give --replace to prepare it again "
@@ -191,13 +191,10 @@ def cut(work: Work) -> dict:
     spec, cuts = work.spec, {}
     if spec.split.by == "time":
         cuts = work.once("cuts", lambda: splits.cut_times(spec.split, work.query, spec.time_unit))
-        note = cuts.pop("note", "")
         if cuts["validation"] != cuts["test"]:
             shown = {name: times.show(value, spec.time_unit) for name, value in cuts.items()}
             starts = f"validation from {shown['validation']}, test from {shown['test']}"
             progress.say(f"split by time: {starts}")
-        if note:
-            progress.say(note)
     if spec.split.by == "user_order":
         query = splits.by_user_order(spec.split)
         work.once("splits", lambda: work.join(units.USER_SPLITS, query))

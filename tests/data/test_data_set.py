@@ -54,7 +54,7 @@ def test_prepared_rows_are_the_raw_rows_in_order_and_counted(splits, tmp_path, c
     shown = capfd.readouterr()
     assert shown.err == ""
     assert shown.out.splitlines()[:2] == [f"Preparing shop in {tmp_path}/shop", "one shop"]
-    assert "shop: 101 train, 24 validation, 7 test rows; unknown values" in shown.out
+    assert "shop: 101 train, 24 validation, 7 test rows\n" in shown.out
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ import numpy as np
 
 from dtn_jax import checksums
 from dtn_jax.data.blocks import Layout, RecordSource, remedy
-from dtn_jax.data.raw.files import ends
 from dtn_jax.errors import UserError, choose
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Int
@@ -199,7 +198,10 @@ def _facts(text: str) -> dict:
 
 def _checksum(path: pathlib.Path) -> str:
     long = ".array_record" in path.name and path.stat().st_size > LONG
-    return ends(str(path)) if long else checksums.checksum(path)
+    if not long:
+        return checksums.checksum(path)
+    with path.open("rb") as file:
+        return checksums.ends(file, path.stat().st_size)
 
 
 def check_ids(ids: np.ndarray, schema: Schema) -> None:

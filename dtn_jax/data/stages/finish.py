@@ -93,7 +93,7 @@ def finish(
         limits.NOTE: counts["positives"],
         **extended,
     }
-    every = {"unknown_values": "unknown", "kept_values": "seen", "missing_labels": "missing"}
+    every = {"unknown_values": "unknown", "kept_values": "seen"}
     bags = [field.name for field in spec.fields if field.kind in SEVERAL]
     (folder / "schema.json").write_text(schema.to_json())
     prepared = {"encoders": plan.encoders, "notes": notes}

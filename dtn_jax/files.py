@@ -17,6 +17,7 @@ from typing import IO, Any, TypeVar
 from dtn_jax.errors import UserError
 
 T = TypeVar("T")
+ENDS = 64 << 10  # bytes of each end of a long file that are hashed
 TEMPORARY = ".tmp"  # the suffix of a file that is being written
 HASHES = "checksums.json"  # of a checkpoint, a prepared set, a finished run: {file: bytes, SHA-256}
 
@@ -111,6 +112,15 @@ def move_aside(path: pathlib.Path, folder: pathlib.Path, name: str) -> pathlib.P
 def sha256(path: pathlib.Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def ends(file: IO[bytes], size: int) -> str:
+    """SHA-256 of the first and last ENDS bytes of an open file of so many: cheap at any size, and
+    shows most edits."""
+    digest = hashlib.sha256(file.read(ENDS))
+    file.seek(max(0, size - ENDS))
+    digest.update(file.read(ENDS))
+    return digest.hexdigest()
 
 
 def files_in(folder: pathlib.Path) -> dict[str, pathlib.Path]:

@@ -8,9 +8,7 @@ itself verifies each record that it reads.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import os
 import pathlib
 from collections.abc import Iterable, Sequence
 
@@ -18,14 +16,22 @@ import numpy as np
 
 from dtn_jax.data.blocks import Layout, RecordSource, remedy
 from dtn_jax.errors import UserError, choose
-from dtn_jax.files import HASHES, damage, files_in, hashes, read_json, reading, sha256, write_whole
+from dtn_jax.files import (
+    HASHES,
+    damage,
+    ends,
+    files_in,
+    hashes,
+    read_json,
+    reading,
+    sha256,
+    write_whole,
+)
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Int
 
-FURTHER = ("raw_files", "raw_hashes", "raw_times", "kept_values", "cut_values", "hash_functions")
 PART = 20  # seeds the draw of a part of train
-ENDS = 64 << 10  # bytes of each end of a long file that are hashed
-LONG = 16 << 20  # bytes of a file of records beyond which its ends stand for it
+LONG = 64 << 20  # bytes of a file of records beyond which its ends stand for it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,19 +190,17 @@ def seal(folder: pathlib.Path, leave_out: Iterable[str] = ()) -> None:
 
 
 def _facts(facts: dict) -> dict:
-    needed = {name: facts[name] for name in ("rows", "unknown_values", "fingerprint", "recipe")}
-    further = {name: facts[name] for name in FURTHER if name in facts}
-    return {"layout": Layout(**facts["layout"]), **needed, **further}
+    known = {field.name: facts.get(field.name) for field in dataclasses.fields(Prepared)}
+    known = {name: value for name, value in known.items() if value is not None}
+    return known | {"layout": Layout(**facts["layout"])}
 
 
 def _hash(path: pathlib.Path) -> str:
-    """SHA-256 of a file; of a long one of records, of its first and last ENDS bytes."""
+    """SHA-256 of a file; of a long one of records, of its ends."""
     if ".array_record" not in path.name or path.stat().st_size <= LONG:
         return sha256(path)
     with path.open("rb") as file:
-        head = file.read(ENDS)
-        file.seek(-ENDS, os.SEEK_END)
-        return hashlib.sha256(head + file.read()).hexdigest()
+        return ends(file, path.stat().st_size)
 
 
 def check_ids(ids: np.ndarray, schema: Schema) -> None:

@@ -95,7 +95,7 @@ class Encoding:
             fields = tuple(field for field in spec.fields if field.name in names)
             spec = dataclasses.replace(spec, fields=fields)
         stand = [_constant(name, value, len(bad.good)) for name, value in self.fixed.items()]
-        return clean.Cleaner(spec).rows(pl.DataFrame([*frame.get_columns(), *stand]), bad)
+        return clean.good_rows(spec, pl.DataFrame([*frame.get_columns(), *stand]), bad)
 
     def arrays(self, rows: Rows, bad: Bad) -> Encoded:
         """The arrays of rows, the bad ones among them, of which `clean` gave the others."""

@@ -9,7 +9,7 @@ import polars as pl
 from dtn_jax.data import columns
 from dtn_jax.data.cast import typed
 from dtn_jax.data.raw.files import FILE
-from dtn_jax.data.raw.types import Type, Types
+from dtn_jax.data.raw.types import Type, Types, as_type
 from dtn_jax.data.schemas.spec import Spec
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export.encoding import Encoding
@@ -123,5 +123,5 @@ def fitting(column: pl.Series, kind: Type, file: str) -> pl.Series:
         )
 
     if column.dtype == pl.Binary and kind == pl.String:  # the model's: no text is a bad row
-        return column.cast(kind, strict=False)
+        return as_type(column, kind)
     return typed(column, kind, refuse)

@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from dtn_jax.data.cast import of_values, typed
-from dtn_jax.data.raw import arrow_types
+from dtn_jax.data.raw import columnar
 from dtn_jax.data.raw.types import Types
 from dtn_jax.errors import UserError
 from dtn_jax.export.encoded import Bad
@@ -92,7 +92,7 @@ def _columns(rows: Any) -> tuple[list[str] | None, Callable[[str], pl.Series | l
 
 def _of_arrow(name: str, column: pa.Array | pa.ChunkedArray) -> pl.Series:
     try:
-        return pl.from_arrow(arrow_types.plain(column))
+        return pl.from_arrow(columnar.plain(column))
     except (pa.ArrowException, pl.exceptions.PolarsError, ValueError) as error:
         raise UserError(f"column {name!r} of the Arrow table can't be read: {error}") from None
 

@@ -178,7 +178,7 @@ class Job:
             wanted = [name for name in dict.fromkeys([*self.read, *self.kept]) if name in types]
             listed = lists | {name for name in self.kept if types.get(name) == pl.List}
             given = (file, unit, wanted, self.input, ROWS)
-            for chunk in read.chunks(*given, as_is=True, lists=listed):
+            for chunk in read.chunks(*given, lists=listed):
                 yield n, file, chunk
             yield n, file, END
 

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
+from dtn_jax.metrics import Units, influences
 from dtn_jax.metrics.gains import Gains, labels_of
-from dtn_jax.metrics.influence import Units, influences
 from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.schema import Field, Schema, Task
@@ -27,7 +27,7 @@ def test_gains_of_0_and_1_are_labels(weighted):
     labels, places = (rng.random(N) < 0.2).astype(float), np.arange(N)
     units = Units(N, group)
     gains = Gains(labels, places, units, group, weights)
-    expected = influences(Rows("binary", scores, labels, weights, group), places, units)
+    expected = influences(Rows("binary", scores, labels, weights, group), units.at(places))
     found = gains.influences(scores)
     assert tuple(found) == gains.metrics
     for name, own in found.items():

@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from dtn_jax import files
 from dtn_jax.data.schemas.spec import FORMATS
 from dtn_jax.errors import UserError, choose
 
@@ -31,7 +32,6 @@ SUFFIXES = {  # format of a file whose name ends so
     ".ipc": "arrow",
 }
 PACKED = ".gz"  # may follow the suffix of a text file
-ENDS = 64 << 10  # bytes of each end of a file that are hashed, as of preparation.prepared
 FILE = "_file"  # a column that every raw file has: its own name, without the folders
 REMOTE = "pip install -e '.[remote]', and the package of the file system (s3fs, gcsfs, …)"
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # Spark's and Hive's name for a missing partition value
@@ -149,12 +149,9 @@ def size(address: str) -> int:
 
 
 def ends(address: str) -> str:
-    """SHA-256 of a file's first and last ENDS bytes: cheap at any size, and shows most edits."""
+    """SHA-256 of a file's ends, as of `files.ends`."""
     with _told(address), open_file(address) as file:
-        digest = hashlib.sha256(file.read(ENDS))
-        file.seek(max(0, file.size() - ENDS))
-        digest.update(file.read(ENDS))
-        return digest.hexdigest()
+        return files.ends(file, file.size())
 
 
 def modified(address: str) -> int:
@@ -172,10 +169,6 @@ def content(address: str) -> str:
 
 def _filesystem(address: str) -> tuple[Any, str]:
     """The fsspec file system of an address, and the path in it."""
-    if "::" in address:
-        raise UserError(
-            f"{address} is a chain of addresses; expected one, such as s3://bucket/logs"
-        )
     try:
         import fsspec
     except ImportError:

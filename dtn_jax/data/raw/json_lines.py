@@ -17,14 +17,13 @@ from dtn_jax.data import keys
 from dtn_jax.data.raw import lines as text
 from dtn_jax.data.raw import types as column_types
 from dtn_jax.data.raw.files import RawFile
-from dtn_jax.data.raw.types import LIST_OF, LONG, NESTED, Chunk, Kinds, Reject, Types, Unit
+from dtn_jax.data.raw.types import LIST_OF, LONG, NESTED, Chunk, Kinds, Pieces, Reject, Types, Unit
+from dtn_jax.data.schemas.spec import InputSpec
 from dtn_jax.errors import UserError
 from dtn_jax.shapes import Bool, Int, UInt8
 
 HEAD = 4 << 20  # bytes, and
 HEAD_LINES = 2_000  # lines from which columns and types are inferred
-PIECES = 20  # of the rest, and
-PIECE = 1 << 15  # bytes of each, in which columns are looked for that the first lines lack
 EXACT = 2**53  # up to here a float holds every whole number
 
 BROKEN = "a line that is not JSON"
@@ -38,12 +37,12 @@ KINDS = {TEXT: "text", TRUTH: "truth", LIST: NESTED, OBJECT: NESTED}  # of the o
 TYPES[list(b'n"tf[{')] = MISSING, TEXT, TRUTH, TRUTH, LIST, OBJECT
 
 
-def schema(file: RawFile) -> Types:
-    """The columns of the file's first lines, and of others; a nested one is a Struct."""
+def schema(file: RawFile, input: InputSpec) -> Types:
+    """The columns of the file's first lines; a nested one is a Struct."""
     return {name: column_types.of_kinds(kinds) for name, kinds in _head(file).items()}
 
 
-def pieces(file: RawFile, size: int) -> list[tuple[int, int, int, int]]:
+def pieces(file: RawFile, input: InputSpec, rows: int, size: int) -> Pieces:
     """(start, stop, first line, lines) of the pieces."""
     return text.ranges(file, text.after_mark(file), 1, size)
 
@@ -53,18 +52,11 @@ def chunks(
     unit: Unit,
     columns: Sequence[str],
     rows: int,
-    as_is: bool = False,
+    input: InputSpec,
     lists: Collection[str] | None = None,
 ) -> Iterator[Chunk]:
     """The unit's rows; see `read.chunks`. A chunk has its columns' kinds."""
-    known = {name: kinds for name, kinds in _head(file).items() if name in columns}
-    for name, kinds in known.items():
-        if column_types.of_kinds(kinds) == pl.Struct:
-            raise UserError(
-                f"{file.address}: column {name!r} has objects or lists of lists; expected numbers, "
-                "text or lists of them: make a column of each of its parts"
-            )
-
+    known = _head(file)
     for lines in text.blocks(file, unit, rows):
         values, numbers, rejects = _parsed(lines, columns)
         if not len(numbers) and not rejects:
@@ -74,16 +66,11 @@ def chunks(
             others = known.get(name, set())
             listed = name in lists if lists is not None else _is_listed(column, others)
             frame[name], kinds[name], misfits = _column(column, listed, others)
-            kinds[name] -= {NESTED, LIST_OF + NESTED}
             for row, reason in misfits.items():
                 number = int(numbers[row])
                 shown = str(column[row])
                 rejects.setdefault(number, Reject(number, reason, name, shown))
-        good = ~np.isin(numbers, list(rejects))
-        found = pl.DataFrame(frame)
-        if not as_is and not good.all():
-            found, numbers = found.filter(pl.Series(good)), numbers[good]
-        yield Chunk(found, numbers, [rejects[n] for n in sorted(rejects)], kinds)
+        yield Chunk(pl.DataFrame(frame), numbers, [rejects[n] for n in sorted(rejects)], kinds)
 
 
 def _parsed(
@@ -112,27 +99,19 @@ def _binary(lines: text.Lines) -> pa.Array:
 
 
 def _head(file: RawFile) -> dict[str, Kinds]:
-    """The kinds of each column's values in the file's first lines, or in some of the others."""
+    """The kinds of each column's values in the file's first lines."""
     head = b"\n".join(text.head(file, HEAD).split(b"\n", HEAD_LINES)[:HEAD_LINES])
-    others, rest = b"", 0 if file.packed else file.size - len(head)
-    if rest > PIECE:
-        with text.opened(file) as source:
-            for at in range(len(head), file.size, max(rest // PIECES, PIECE)):
-                source.seek(at)
-                piece = source.read(PIECE)
-                others += piece[piece.find(b"\n") + 1 : piece.rfind(b"\n") + 1]
-    first = _kinds_of_lines(file.address, head, True)
-    return first | _kinds_of_lines(file.address, others) | first
+    return _kinds_of_lines(file.address, head)
 
 
 @functools.lru_cache(maxsize=8)  # a file is begun for every unit
-def _kinds_of_lines(address: str, data: bytes, first: bool = False) -> dict[str, Kinds]:
+def _kinds_of_lines(address: str, data: bytes) -> dict[str, Kinds]:
     texts = [line.decode(errors="replace") for line in data.split(b"\n")]
     lines = pa.array(texts, pa.large_string())
     read = "TRY(json_type(line)) AS type, TRY(json_keys(line)) AS keys FROM lines"
     found = _run(read, lines)
     objects = pc.equal(_whole(found["type"]), "OBJECT").fill_null(False)
-    if first and not objects.true_count and data.strip():
+    if not objects.true_count and data.strip():
         array = data.lstrip().startswith(b"[")
         hint = "; it is an array: write a line for each of its items" * array
         raise UserError(f"{address}: none of the first {len(lines)} lines is a JSON object{hint}")

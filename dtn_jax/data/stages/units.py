@@ -11,7 +11,8 @@ import polars as pl
 import pyarrow as pa
 
 from dtn_jax.data import columns, encode, rows
-from dtn_jax.data.clean import Bad, Cleaner
+from dtn_jax.data.cast import typed
+from dtn_jax.data.clean import Bad, good_rows
 from dtn_jax.data.raw import read
 from dtn_jax.data.raw.types import Chunk
 from dtn_jax.data.rows import Rows
@@ -25,7 +26,6 @@ from dtn_jax.data.stages.records import Plan, Writer
 from dtn_jax.data.stages.split import ORDER, SPLITS, TIMES, SplitRows, split_rows
 from dtn_jax.data.stages.work import Work, new_file
 from dtn_jax.data.vocabulary import FOLDER
-from dtn_jax.errors import UserError
 
 Stage = tuple[dict, dict[str, pa.Table]]  # a unit's facts, and rows for tables of the database
 HASHES, USER_SPLITS = "hashes", "user_splits"  # tables: of what is written; by the order of users
@@ -38,26 +38,22 @@ def clean_unit(work: Work, texts: Sequence[dict], unit: int) -> Stage:
     """
     spec, file = work.spec, work.files[work.units[unit].file]
     account = Account.from_json(texts[unit]["rejects"]) if texts else Account()
-    cleaner = Cleaner(spec, work.time_unit)
     specs = {field.name: field for field in spec.fields}
-    count, tables, counts, writer = 0, collections.defaultdict(list), {}, None
+    count, tables, counts = 0, collections.defaultdict(list), {}
     if unit == 0 and work.extends and spec.histories():
         tables[EVENTS].append(histories.older_events(spec, work.extends))
     with new_file(work.rows_path(unit)) as path, pa.OSFile(str(path), "wb") as out:
         for chunk in _chunks(work, unit):
-            account.broken(file.address, chunk.broken)
-            frame = columns.cast(chunk.frame, work.types)
-            clean = cleaner.rows(frame, Bad(chunk.numbers, file.address, account))
+            bad = Bad(chunk.numbers, file.address, account)
+            bad.broken(chunk.broken)
+            raw = [typed(chunk.frame[name], kind, bad) for name, kind in work.types.items()]
+            clean = good_rows(spec, pl.DataFrame(raw), bad)
             days, positives = by_day(spec, work.dated, clean), outside(spec, clean)
             counts = added(counts, {"days": days, "positives": positives})
             for name, table in _of_all(spec, clean, unit, count).items():
                 tables[name].append(table)
-            clean = encode.with_crosses(specs, clean)
-            writer = writer or pa.ipc.new_stream(out, clean.batch.schema)
-            writer.write_batch(clean.batch)
+            _write(out, encode.with_crosses(specs, clean).batch)
             count += len(clean)
-        if writer:
-            writer.close()
     facts = {"rows": account.rows, "clean": count, "counts": counts, "rejects": account.to_json()}
     return facts, {name: pa.concat_tables(parts) for name, parts in tables.items()}
 
@@ -88,26 +84,19 @@ def text_unit(work: Work, unit: int) -> Stage:
     """Writes the values of a unit's JSON lines, and finds what kinds they are of."""
     file, wanted = work.files[work.units[unit].file], columns.columns(work.spec)
     kinds: dict[str, set[str]] = {name: set() for name in wanted}
-    account, count, writer, types = Account(), 0, None, None
+    account, count = Account(), 0
     with new_file(_text_path(work, unit)) as path, pa.OSFile(str(path), "wb") as out:
         given = (file, work.units[unit], wanted, work.spec.input, work.chunk_rows)
-        for chunk in read.chunks(*given, may_lack=wanted, lists=columns.lists(work.spec)):
+        for chunk in read.chunks(*given, lists=columns.lists(work.spec)):
             account.broken(file.address, chunk.broken)
             for name in wanted:  # what a file's path gives is text
                 kinds[name] |= chunk.kinds.get(name, {"text"})
-            if not len(chunk.frame):
-                continue
             text = chunk.frame.with_columns(pl.Series(_NUMBER, chunk.numbers, pl.Int64))
-            batch = text.to_arrow().combine_chunks().to_batches()[0]
-            if batch.schema != types:  # a chunk's values decide its types
-                if writer:
-                    writer.close()
-                types = batch.schema
-                writer = pa.ipc.new_stream(out, types)
-            writer.write_batch(batch)
+            text = text.filter(~text[_NUMBER].is_in([reject.row for reject in chunk.broken]))
+            if not len(text):
+                continue
+            _write(out, text.to_arrow().combine_chunks().to_batches()[0])
             count += len(text)
-        if writer:
-            writer.close()
     found = {name: sorted(some) for name, some in kinds.items()}
     return {"rows": count + account.rows, "kinds": found, "rejects": account.to_json()}, {}
 
@@ -123,12 +112,18 @@ def _chunks(work: Work, unit: int) -> Iterator[Chunk]:
     """The raw rows of a unit; of JSON lines those that were staged."""
     spec, file = work.spec, work.files[work.units[unit].file]
     if file.format != "jsonl":
-        wanted, lacking = columns.columns(spec), columns.may_lack(spec)
-        yield from read.chunks(file, work.units[unit], wanted, spec.input, work.chunk_rows, lacking)
+        given = (file, work.units[unit], columns.columns(spec), spec.input, work.chunk_rows)
+        yield from read.chunks(*given)
         return
     for batch in _batches(_text_path(work, unit)):
         frame = pl.from_arrow(batch)
         yield Chunk(frame.drop(_NUMBER), frame[_NUMBER].to_numpy(), [])
+
+
+def _write(out: pa.NativeFile, batch: pa.RecordBatch) -> None:
+    """Adds a stream of one batch, which has types of its own."""
+    with pa.ipc.new_stream(out, batch.schema) as writer:
+        writer.write_batch(batch)
 
 
 def _batches(path: pathlib.Path) -> Iterator[pa.RecordBatch]:
@@ -195,8 +190,6 @@ def write_shard(work: Work, cuts: dict, plan: Plan, shard: int) -> Stage:
             writer.add(part.rows, part.split)
             if unit not in own and not any(writer.wanted()):
                 break
-    if any(writer.wanted()):
-        raise UserError(f"{work.folder} is damaged: delete it, and run the same command again")
     facts = {"hashes": writer.close(), "rows": int(plan.counts[own.start : own.stop].sum())}
     tables = {HASHES: pa.concat_tables(writer.hashes)} if writer.hashes else {}
     return facts | {"values": writer.counts}, tables

@@ -23,7 +23,7 @@ from flatbuffers.table import Table
 from starlette.exceptions import HTTPException
 
 from dtn_jax.data.cast import DATE
-from dtn_jax.data.raw import arrow_types
+from dtn_jax.data.raw import columnar
 from dtn_jax.data.raw.types import LIST_OF, Reject, Type, name_of
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export import raw_rows
@@ -278,7 +278,7 @@ def _table(body: bytes, contract: Contract, limits: Limits) -> tuple[pa.Table, l
         read = [at for at, name in enumerate(names) if name in contract.columns]
         schema = pa.schema([stream.schema.field(at) for at in read])
         for field in schema:
-            if arrow_types.target(field.type) is None:
+            if columnar.target(field.type) is None:
                 expected = contract.columns[field.name].description
                 raise UserError(f"column {field.name!r} is {field.type}, expected {expected}")
         for batch in stream:

@@ -14,7 +14,7 @@ from dtn_jax.config import differing, identity
 from dtn_jax.errors import UserError
 from dtn_jax.evaluate import read_predictions
 from dtn_jax.export.model_folder import MANIFEST
-from dtn_jax.export.scored_by import ScoredBy
+from dtn_jax.export.score_columns import ScoredBy
 from dtn_jax.metrics.spaces import logits_in
 from dtn_jax.schema import Schema
 from dtn_jax.workdir import check_logits

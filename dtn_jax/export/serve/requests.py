@@ -1,4 +1,5 @@
-"""What a model asks of rows; and a request's body, JSON or an Arrow stream, to columns of values.
+"""What a model asks of rows; a request's body, JSON or an Arrow stream, to columns of values; and
+its answer.
 
     {"rows": [{"user": 7, "item": 31, "price": 9.5}, …]}
     {"user": {"user": 7}, "candidates": [{"item": 31, "price": 9.5}, …]}
@@ -13,21 +14,24 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
+from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Annotated, Any, no_type_check
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pydantic
 from flatbuffers.table import Table
+from pydantic_core import to_json
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
 from dtn_jax.data.cast import DATE
 from dtn_jax.data.raw import arrow_types
 from dtn_jax.data.raw.types import LIST_OF, Reject, Type, name_of
 from dtn_jax.errors import UserError, choose
-from dtn_jax.export import raw_rows
-from dtn_jax.export.encoding import time_of
+from dtn_jax.export.encoding import check_there, table, time_of
 from dtn_jax.export.model import Model
 from dtn_jax.export.serve.limits import Limits
 
@@ -46,13 +50,15 @@ KINDS: dict[str, tuple[str, str, Any, Any]] = {  # types: one, several, as Pytho
 KINDS |= {"whole": WHOLE, "unsigned": WHOLE, "float32": NUMBER, "number": NUMBER}
 KINDS |= {"date": TIME, "time": TIME}
 
+Plain = pydantic.InstanceOf[dict]  # which is not copied
+
 
 class Envelope(pydantic.BaseModel, extra="forbid", strict=True):
     """`rows`, or a `user` with `candidates` who share the user's columns; and the `outputs`."""
 
-    rows: list[dict] | None = None
-    user: dict | None = None
-    candidates: list[dict] | None = None
+    rows: list[Plain] | None = None
+    user: Plain | None = None
+    candidates: list[Plain] | None = None
     outputs: Annotated[list[str], pydantic.Field(min_length=1)] | None = None
 
 
@@ -121,8 +127,8 @@ def _column(model: Model, name: str, kind: Type) -> tuple[Any, Any]:
         one = f"a {several.replace('of', f'of {length}', 1) if length else several}"
         type, value = list[type | None], [value] * max(length, 1)
     default = None if name in model.optional else ...
-    told = {"alias": name, "description": f"{one} or null", "examples": [value]}
-    return type | None, pydantic.Field(default, **told)
+    options = {"alias": name, "description": f"{one} or null", "examples": [value]}
+    return type | None, pydantic.Field(default, **options)
 
 
 @dataclasses.dataclass
@@ -136,7 +142,7 @@ class Job:
       answer: gets a response, or an exception that is Refused.
       rows: how many there are to score, once the body is read.
       values: of the model's columns, {name: its values}.
-      shared: the columns of `values` that are the user's, where these are much in all rows.
+      wide: the columns of `values` that are the user's, where these are much in all rows.
       ignored: names of columns that the model does not read.
       what: a row's name in messages.
     """
@@ -148,7 +154,7 @@ class Job:
     answer: Future = dataclasses.field(default_factory=Future)
     rows: int = 0
     values: dict[str, list] = dataclasses.field(default_factory=dict)
-    shared: list[str] = dataclasses.field(default_factory=list)
+    wide: list[str] = dataclasses.field(default_factory=list)
     ignored: list[str] = dataclasses.field(default_factory=list)
     what: str = "row"
 
@@ -174,9 +180,9 @@ def bad_value(job: Job, reject: Reject, contract: Contract) -> Refused:
         return Refused(422, f"{where}: {reason}", row=reject.row, column=None)
     expected = contract.columns[reject.column].description
     why = "" if reason.startswith("expected ") else f" ({reason})"
-    told = f"{where}, column {reject.column!r}: got {got}{why}, expected {expected}"
+    message = f"{where}, column {reject.column!r}: got {got}{why}, expected {expected}"
     details = {"column": reject.column, "got": got, "expected": expected}
-    return Refused(422, told, row=reject.row, **details)
+    return Refused(422, message, row=reject.row, **details)
 
 
 def read(job: Job, contract: Contract, limits: Limits) -> None:
@@ -214,7 +220,7 @@ def of_json(job: Job, contract: Contract, limits: Limits) -> set[str]:
     if both := sorted(names & user.keys() & contract.columns.keys()):
         raise Refused(422, f"{both[0]!r} is a field of the user and of candidates, expected one")
     size = len(rows) * sum(len(repr(user[n])) for n in contract.columns if n in user)
-    job.shared = [n for n in contract.columns if n in user] if size > WIDE else []
+    job.wide = [n for n in contract.columns if n in user] if size > WIDE else []
     if size > limits.body_mb << 23:
         raise Refused(413, "the user's fields are too long for so many candidates: send fewer")
     job.rows, job.what = len(rows), "candidate" if asked.rows is None else "row"
@@ -229,8 +235,8 @@ def of_json(job: Job, contract: Contract, limits: Limits) -> set[str]:
                 job.values[name] = [row.get(name) for row in rows]
         except KeyError:
             at = next(n for n, row in enumerate(rows, 1) if name not in row)
-            told = f"{job.what} {at} has no column {name!r}, which the model needs (GET /schema)"
-            raise Refused(422, f"{told}; null is a missing value", row=at, column=name) from None
+            why = f"{job.what} {at} has no column {name!r}, which the model needs (GET /schema)"
+            raise Refused(422, f"{why}; null is a missing value", row=at, column=name) from None
     return names | user.keys()
 
 
@@ -251,9 +257,9 @@ def of_arrow(job: Job, contract: Contract, limits: Limits) -> set[str]:
     """The same of an Arrow IPC stream. What it declares is checked before it takes memory."""
     optional = contract.model.optional
     try:
-        table, names = _table(job.body, contract, limits)
-        raw_rows.check_there(names, tuple(contract.types), optional)
-        frame, bad = raw_rows.table(table, contract.types, optional)
+        rows, names = _rows(job.body, contract, limits)
+        check_there(names, tuple(contract.types), optional)
+        frame, bad = table(rows, contract.types, optional)
     except UserError:
         raise
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
@@ -266,7 +272,7 @@ def of_arrow(job: Job, contract: Contract, limits: Limits) -> set[str]:
     return set(map(shown, names))
 
 
-def _table(body: bytes, contract: Contract, limits: Limits) -> tuple[pa.Table, list[str]]:
+def _rows(body: bytes, contract: Contract, limits: Limits) -> tuple[pa.Table, list[str]]:
     """The stream's columns that the model reads, and the names of all."""
     for message in pa.ipc.MessageReader.open_stream(body):
         if message.type != "schema" and _compressed(message):
@@ -320,3 +326,19 @@ def _size(column: pa.Array, most: int) -> int:
     if values.dtype in (pl.Categorical, pl.Enum):
         return values.cat.len_bytes().sum()
     return values.str.len_bytes().sum() if values.dtype == pl.String else 0
+
+
+def answer(contract: Contract, job: Job, scores: Mapping[str, np.ndarray], part: slice) -> Response:
+    """`{"rows": 2, "scores": {"click@all": [0.12, 0.34], …}, "ignored": ["colour"]}`, or Arrow."""
+    chosen = {name: scores[name][part] for name in job.outputs or ()}
+    if job.wanted == ARROW:
+        table, sink = pa.table(chosen), pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as stream:
+            stream.write_table(table)
+        body = sink.getvalue().to_pybytes()
+    else:
+        ignored = {"ignored": job.ignored} if job.ignored else {}
+        lists = {name: values.tolist() for name, values in chosen.items()}
+        body = to_json({"rows": job.rows, "scores": lists} | ignored)
+    headers = {"x-model-id": contract.id, "x-model-date": contract.made}
+    return Response(body, 200, headers, job.wanted)

@@ -20,8 +20,8 @@ from dtn_jax.config.built import told_as_built
 from dtn_jax.config.plugins import use
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export import model_folder
+from dtn_jax.export.compiled import read_weights
 from dtn_jax.export.model_folder import MODEL, Facts
-from dtn_jax.export.weights_file import read_weights
 from dtn_jax.export.write.folder import new_folder
 from dtn_jax.export.write.model import program_facts
 from dtn_jax.export.write.program import TABLE_DTYPES, Forward, export_program

@@ -13,8 +13,7 @@ from dtn_jax.data.schemas.spec import Spec
 from dtn_jax.data.stages.work import SCHEMA_FILE
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export import encoding, spec_json
-from dtn_jax.export.encoded import Encoded
-from dtn_jax.export.encoding import FITTED, SPEC, STANDS, VOCABULARY
+from dtn_jax.export.encoding import FITTED, SPEC, STANDS, VOCABULARY, Encoded
 from dtn_jax.field import SEVERAL
 from dtn_jax.options import pairs
 from dtn_jax.run import Run

@@ -21,11 +21,10 @@ from dtn_jax.data.epochs.reader import in_order
 from dtn_jax.evaluate import calibration as calibration_curves
 from dtn_jax.evaluate import evaluate, with_logits
 from dtn_jax.export import calibration
-from dtn_jax.export.compiled import read_program
-from dtn_jax.export.encoded import Encoded
+from dtn_jax.export.compiled import Batches
+from dtn_jax.export.encoding import Encoded
 from dtn_jax.export.fit_calibration import Choice
-from dtn_jax.export.model_folder import WEIGHTS, Facts
-from dtn_jax.export.weights_file import Weights, read_weights
+from dtn_jax.export.model_folder import Facts
 from dtn_jax.export.write.encoders import encoded_row, spec_of
 from dtn_jax.export.write.program import Forward
 from dtn_jax.interface import Batch
@@ -73,16 +72,11 @@ def split_scores(export: Export, split: str, fixed: Encoded | None = None) -> Sc
       fixed: one row, whose values of the fields that the model fixes take the place of every row's.
     """
     run, facts = export.run, export.facts
-    program, stored = read_program(export.folder, {}), read_weights(export.folder / WEIGHTS)
-    weights = Weights({name: stored[name] for name in program.weights}, facts.rows, "disk")
-    offsets, beyond = np.asarray(facts.offsets, np.int32), np.int32(facts.rows)
+    program = Batches.open(export.folder, facts, {})
 
     def call(batch: Batch) -> jax.Array:
         ids, numeric = with_fixed(batch, fixed, export.schema, facts.fixed)
-        rows = np.where((ids >= 0)[:, None], ids[:, None] + offsets[None], beyond)
-        known, rows = weights.of(rows)
-        inputs = {"ids": ids, "rows": rows, "weights": batch.weights, "numeric": numeric}
-        return program.call(known, inputs)
+        return program.call(ids, batch.weights, numeric)
 
     batches = in_order(run.data, split, run.config.data.eval_batch_size)
     columns = [run.schema.task_names.index(name) for name in export.schema.task_names]

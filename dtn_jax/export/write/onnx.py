@@ -18,8 +18,7 @@ from jax.extend.core import jaxpr_as_fun
 
 from dtn_jax.errors import UserError
 from dtn_jax.export import model_folder
-from dtn_jax.export.compiled import read_program
-from dtn_jax.export.weights_file import read_weights
+from dtn_jax.export.compiled import read_program, read_weights
 from dtn_jax.export.write.again import read_forward
 from dtn_jax.export.write.program import Forward, inputs_of
 from dtn_jax.field import SEVERAL

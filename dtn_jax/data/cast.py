@@ -50,7 +50,8 @@ def typed(column: pl.Series, kind: Type, reject: Reject) -> pl.Series:
             missing |= pl.element().is_nan()
         lost |= (inside > column.list.eval(missing).list.sum()).fill_null(False)
     if lost.any():
-        reject(~lost, NOT_UTF8 if column.dtype == pl.Binary else _reason(kind), column)
+        coded = column.dtype in (pl.Binary, pl.List(pl.Binary))
+        reject(~lost, NOT_UTF8 if coded else _reason(kind), column)
     return found
 
 

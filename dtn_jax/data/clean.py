@@ -219,94 +219,82 @@ class Bad:
             self.good &= good
 
     def broken(self, rejects: Sequence[Rejected]) -> None:
-        """Rejects rows that could not be read at all."""
+        """Rejects rows that could not be read, whether they are among the rows or not."""
         self.account.broken(self.file, rejects)
-        self.account.rows -= len(rejects)  # they are among the rows
-        self.good &= ~np.isin(self.numbers, [reject.row for reject in rejects])
+        inside = np.isin(self.numbers, [reject.row for reject in rejects])
+        self.account.rows -= int(inside.sum())  # they are counted already
+        self.good &= ~inside
 
 
-class Cleaner:
-    """Turns raw rows into clean ones.
-
-    Args:
-      spec: the schema file.
-      time_unit: of the time column.
-    """
-
-    def __init__(self, spec: Spec, time_unit: str = ""):
-        self.spec, self.time_unit = spec, time_unit
-
-    def rows(self, frame: pl.DataFrame, bad: Bad) -> Rows:
-        """The good rows of a table; `bad` is told of the others, and may know of some."""
-        spec, histories, self._check = self.spec, self.spec.histories(), bad
-        found = {}
-        if spec.time:
-            found[names.TIME] = self._time(frame[spec.time])
-        if spec.group:
-            found[names.GROUP] = group = present(frame[spec.group])
-            self._check(group.is_not_null(), "missing group", frame[spec.group])
-        for name in (names.WEIGHT, names.LOSS_WEIGHT):
-            if getattr(spec, name):
-                found[name] = self._weight(getattr(spec, name), frame)
-        values = fields(spec.fields, frame, self._check)
-        found |= {names.LABEL + task.name: self._label(task, frame) for task in spec.tasks}
-        if spec.split.column:
-            found[names.SPLIT] = column = frame[spec.split.column]
-            self._check(column.is_not_null(), "missing split", column)
-            if spec.split.by == "column":
-                known = split.named(spec.split, names.keyed(column.to_arrow())) != split.NONE
-                self._check(known, split.unknown(spec.split), column)
-        if histories:
-            found[names.USER] = frame[histories[0].history.by]
-        for field in histories:
-            found[names.EVENT + field.name] = self._event(field, frame)
-        columns = [*values, *(pl.Series(name, column) for name, column in found.items())]
-        every = pl.DataFrame([pl.Series(names.ROW, bad.numbers, pl.Int64), *columns])
-        if not bad.good.all():
-            every = every.filter(pl.Series(bad.good))
-        compared = [names.GROUP, names.USER, names.SPLIT]
-        return names.of_frame(every, [*compared, *coded(spec.fields)])
-
-    def _time(self, column: pl.Series) -> pl.Series:
-        self._check(column.is_not_null(), "missing time", column)
-        time = times.to_time(column, self.time_unit)
-        self._check(time.is_not_null(), "time that does not parse", column)
-        return time.fill_null(0)
-
-    def _weight(self, name: str, frame: pl.DataFrame) -> pl.Series:
-        values = number(of_column(name), frame, self._check)
-        good = (values >= 0).fill_null(False)
-        self._check(good, "weight that is no finite number, 0 or more", frame[name])
-        return values.fill_null(0.0)
-
-    def _event(self, field: FieldSpec, frame: pl.DataFrame) -> pl.Series:
-        """Whether later rows list each row."""
+def good_rows(spec: Spec, frame: pl.DataFrame, bad: Bad) -> Rows:
+    """The good rows of a table; `bad` is told of the others, and may know of some."""
+    histories, found = spec.histories(), {}
+    if spec.time:
+        found[names.TIME] = _time(frame[spec.time], spec.time_unit, bad)
+    if spec.group:
+        found[names.GROUP] = group = present(frame[spec.group])
+        bad(group.is_not_null(), "missing group", frame[spec.group])
+    for name in (names.WEIGHT, names.LOSS_WEIGHT):
+        if getattr(spec, name):
+            found[name] = _weight(getattr(spec, name), frame, bad)
+    values = fields(spec.fields, frame, bad)
+    found |= {names.LABEL + task.name: _label(task, frame, bad) for task in spec.tasks}
+    if spec.split.column:
+        found[names.SPLIT] = column = frame[spec.split.column]
+        bad(column.is_not_null(), "missing split", column)
+        if spec.split.by == "column":
+            known = split.named(spec.split, names.keyed(column.to_arrow())) != split.NONE
+            bad(known, split.unknown(spec.split), column)
+    if histories:
+        found[names.USER] = frame[histories[0].history.by]
+    for field in histories:
         where = field.history.where
-        if where is None:
-            return pl.repeat(True, len(frame), eager=True)
-        return self._truth(where, frame)
+        every = pl.repeat(True, len(frame), eager=True)
+        found[names.EVENT + field.name] = _truth(where, frame, bad) if where else every
+    columns = [*values, *(pl.Series(name, column) for name, column in found.items())]
+    every = pl.DataFrame([pl.Series(names.ROW, bad.numbers, pl.Int64), *columns])
+    if not bad.good.all():
+        every = every.filter(pl.Series(bad.good))
+    compared = [names.GROUP, names.USER, names.SPLIT]
+    return names.of_frame(every, [*compared, *coded(spec.fields)])
 
-    def _truth(self, expression: Expression, frame: pl.DataFrame) -> pl.Series:
-        """Where the expression is true; rows where it is wrong are rejected."""
-        values, wrong = expression.read(frame, "truth")
-        self._check(~wrong, WRONG_TYPE, shown(expression, frame))
-        return values.fill_null(False)
 
-    def _label(self, task: TaskSpec, frame: pl.DataFrame) -> pl.Series:
-        known = np.ones(len(frame), bool)
-        if task.known is not None:
-            known = self._truth(task.known, frame).to_numpy()
-        label = shown(task.label, frame)
-        values = number(task.label, frame, self._check, known)
-        self._check(values.is_not_null().to_numpy() | ~known, "missing label", label)
-        if task.kind == "binary":
-            good = values.is_in([0.0, 1.0])
-        else:
-            good = values.is_finite()
-            if task.least is not None:
-                good &= values.is_between(task.least, task.most)
-        self._check(good.fill_null(True).to_numpy() | ~known, outside(task), label)
-        return values.cast(pl.Float32).set(pl.Series(~known), None)
+def _time(column: pl.Series, unit: str, bad: Bad) -> pl.Series:
+    bad(column.is_not_null(), "missing time", column)
+    time = times.to_time(column, unit)
+    bad(time.is_not_null(), "time that does not parse", column)
+    return time.fill_null(0)
+
+
+def _weight(name: str, frame: pl.DataFrame, bad: Bad) -> pl.Series:
+    values = number(of_column(name), frame, bad)
+    good = (values >= 0).fill_null(False)
+    bad(good, "weight that is no finite number, 0 or more", frame[name])
+    return values.fill_null(0.0)
+
+
+def _truth(expression: Expression, frame: pl.DataFrame, bad: Bad) -> pl.Series:
+    """Where the expression is true; rows where it is wrong are rejected."""
+    values, wrong = expression.read(frame, "truth")
+    bad(~wrong, WRONG_TYPE, shown(expression, frame))
+    return values.fill_null(False)
+
+
+def _label(task: TaskSpec, frame: pl.DataFrame, bad: Bad) -> pl.Series:
+    known = np.ones(len(frame), bool)
+    if task.known is not None:
+        known = _truth(task.known, frame, bad).to_numpy()
+    label = shown(task.label, frame)
+    values = number(task.label, frame, bad, known)
+    bad(values.is_not_null().to_numpy() | ~known, "missing label", label)
+    if task.kind == "binary":
+        good = values.is_in([0.0, 1.0])
+    else:
+        good = values.is_finite()
+        if task.least is not None:
+            good &= values.is_between(task.least, task.most)
+    bad(good.fill_null(True).to_numpy() | ~known, outside(task), label)
+    return values.cast(pl.Float32).set(pl.Series(~known), None)
 
 
 def present(column: pl.Series) -> pl.Series:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import polars as pl
 
 from dtn_jax.data import clean, formula
-from dtn_jax.data.raw.types import Type, Types, as_type, common, name_of, plain
+from dtn_jax.data.raw.types import Type, Types, common, name_of, plain
 from dtn_jax.data.schemas.spec import FieldSpec, Spec
 from dtn_jax.errors import UserError, choose
 
@@ -43,14 +43,6 @@ def as_read(spec: Spec, types: Types) -> dict[str, Type]:
         name: pl.Float64 if name in numeric - read and kind.is_numeric() else kind
         for name, kind in types.items()
     }
-
-
-def cast(frame: pl.DataFrame, types: Types) -> pl.DataFrame:
-    """The frame's columns in these types; none of its values is lost, since files' types are what
-    these were made from."""
-    return frame.with_columns(
-        as_type(frame[name], kind) for name, kind in types.items() if frame[name].dtype != kind
-    )
 
 
 def columns(spec: Spec) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from dtn_jax.data.prepared import Prepared, read
 from dtn_jax.data.raw import files as raw_files
 from dtn_jax.data.raw import read as raw_read
 from dtn_jax.data.raw.files import RawFile
-from dtn_jax.data.raw.types import Unit, of_kinds
+from dtn_jax.data.raw.types import Unit, as_type, of_kinds, read_as
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.schemas.spec import LISTED, Spec
 from dtn_jax.data.stages import fit, frames, provenance, spark, units
@@ -31,7 +31,7 @@ from dtn_jax.data.stages import split as splits
 from dtn_jax.data.stages.account import Account
 from dtn_jax.data.stages.counts import Counts, added
 from dtn_jax.data.stages.finish import finish
-from dtn_jax.data.stages.limits import check_kept, check_positives, check_rejects
+from dtn_jax.data.stages.limits import check_positives, check_rejects
 from dtn_jax.data.stages.records import Plan, shards
 from dtn_jax.data.stages.spark import SparkWork
 from dtn_jax.data.stages.work import SCHEMA_FILE, VERSION, Work, database
@@ -117,7 +117,7 @@ def prepare(
             changed = provenance.change(prepared, spec, made_from)
             if not changed:
                 remove_unfinished(home)
-                return check_kept(prepared, spec, max_reject_rate)
+                return prepared
             if not replace:
                 raise UserError(
                     f"{target} was prepared from {changed}. Give --replace to prepare it again "
@@ -166,7 +166,8 @@ def clean_rows(work: Work) -> tuple[Account, Counts]:
     if any(file.format == "jsonl" for file in work.files):
         stage = functools.partial(units.text_unit, work)
         texts = work.stage("text", "lines read", _units(work), stage, _raw_rows(work))
-        work.types = _typed(work.spec, _types_of_lines(work, texts), work.time_unit)
+        known = _types_of_lines(work, texts)
+        work.spec, work.types = typed(work.spec, work.files, work.units, known)
     clean = functools.partial(units.clean_unit, work, texts)
     facts = work.stage("rows", "rows cleaned", _units(work), clean, _raw_rows(work))
     account = Account()
@@ -189,14 +190,11 @@ def cut(work: Work) -> dict:
     """Where the splits are cut, where only the whole log says it; and the histories."""
     spec, cuts = work.spec, {}
     if spec.split.by == "time":
-        cuts = work.once("cuts", lambda: splits.cut_times(spec.split, work.query, work.time_unit))
-        note = cuts.pop("note", "")
+        cuts = work.once("cuts", lambda: splits.cut_times(spec.split, work.query, spec.time_unit))
         if cuts["validation"] != cuts["test"]:
-            shown = {name: times.show(value, work.time_unit) for name, value in cuts.items()}
+            shown = {name: times.show(value, spec.time_unit) for name, value in cuts.items()}
             starts = f"validation from {shown['validation']}, test from {shown['test']}"
             progress.say(f"split by time: {starts}")
-        if note:
-            progress.say(note)
     if spec.split.by == "user_order":
         query = splits.by_user_order(spec.split)
         work.once("splits", lambda: work.join(units.USER_SPLITS, query))
@@ -304,15 +302,20 @@ def _begun(
     if lock is None:
         raise UserError(f"another process is preparing {spec.name} in {folder}")
     with lock, progress.Rows() as bars:
-        units, types, unit = plan(spec, files)
+        units = raw_read.plan(files, spec.input, raw_read.UNIT_ROWS, raw_read.UNIT_BYTES)
+        if not units:
+            more = f" (and {len(files) - 1} more)" if len(files) > 1 else ""
+            raise UserError(f"the raw files of {spec.name} hold no rows: {files[0].address}{more}")
+        types = {}
+        if files[0].format != "jsonl":  # of whose columns all lines decide the types
+            used = [files[number] for number in sorted({unit.file for unit in units})]
+            spec, types = typed(spec, files, units, raw_read.schemas(used, spec.input))
         progress.say(f"Preparing {spec.name} in {home}")
         write_whole(folder / SCHEMA_FILE, pathlib.Path(spec.path).read_text())
-        size = sum(_bytes(types[name], spec) for name in columns.columns(spec))
-        rows = max(LEAST_ROWS, min(CHUNK_BYTES // max(size, 1), MOST_ROWS))
-        timed = schema_file.timed(spec, unit)
+        rows = max(LEAST_ROWS, min(CHUNK_BYTES // _row_bytes(spec, types), MOST_ROWS))
         with database(folder, memory_gb, threads) as connection:
             extends = older.folder if older else None
-            facts = (folder, timed, files, units, types, unit, rows, threads, extends)
+            facts = (folder, spec, files, units, types, rows, threads, extends)
             if engine == "spark":
                 with spark.session(master, spec.name) as session:
                     yield SparkWork(*facts, connection, bars, session)
@@ -334,63 +337,47 @@ def remove_unfinished(home: pathlib.Path) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def plan(spec: Spec, files: Sequence[RawFile]) -> tuple[list[Unit], dict[str, object], str]:
-    """The units of the raw files, the types of their columns, and the unit of their times.
+def typed(
+    spec: Spec, files: Sequence[RawFile], units: Sequence[Unit], known: Mapping[str, columns.Types]
+) -> tuple[Spec, dict[str, columns.Type]]:
+    """The schema with the unit of the log's times, and the types of its columns.
 
-    Of JSON lines all lines decide the types: only what is nested is known already.
+    Args:
+      spec: the schema file.
+      files, units: of the log.
+      known: the types of the columns of its files, by address.
 
     Raises:
-      UserError: they hold no rows, or a column is missing or of a wrong type.
+      UserError: a column is missing or of a wrong type.
     """
-    units = raw_read.plan(files, spec.input, raw_read.UNIT_ROWS, raw_read.UNIT_BYTES)
-    if not units:
-        more = f" (and {len(files) - 1} more)" if len(files) > 1 else ""
-        raise UserError(f"the raw files of {spec.name} hold no rows: {files[0].address}{more}")
-    used = [files[number] for number in sorted({unit.file for unit in units})]
-    known = raw_read.schemas(used, spec.input)
+    for name in columns.may_lack(spec):
+        if not any(name in types for types in known.values()):
+            progress.say(LACKING.format(name))
+        known = {address: {name: pl.Null()} | types for address, types in known.items()}
     single = [types.get(spec.time) for types in known.values()]
-    lines = used[0].format == "jsonl"
-    if lines:
-        names = dict.fromkeys(columns.columns(spec), pl.Null())
-        for address, types in known.items():
-            nested = {name: kind for name, kind in types.items() if kind.is_nested()}
-            known[address] = dict.fromkeys(types, pl.Null()) | names | nested
-    unit = spec.time_unit
+    unit, problem = spec.time_unit, None
     if spec.time and not unit and all(kind is not None and not kind.is_nested() for kind in single):
         try:
             sample = _sample(spec, files, units)
             unit = times.unit_of(sample)
             if unit in times.PER_UNIT and not times.is_date(sample.dtype):
                 times.check_hours(sample)
-        except UserError:
-            _typed(spec, known, "", lines)  # where it can, it says more
-            raise
-    return units, _typed(schema_file.timed(spec, unit), known, unit, lines), unit
-
-
-def _typed(
-    spec: Spec, known: Mapping[str, columns.Types], unit: str, later: bool = False
-) -> dict[str, columns.Type]:
-    """The types of a log's columns, of those of its files; `later` they are known better.
-
-    Raises:
-      UserError: a column is missing or of a wrong type.
-    """
-    for name in columns.may_lack(spec):
-        if not later and not any(name in types for types in known.values()):
-            progress.say(LACKING.format(name))
-        known = {address: {name: pl.Null()} | types for address, types in known.items()}
+        except UserError as error:
+            problem = error
+    spec = schema_file.timed(spec, unit)
     for address, types in known.items():
         columns.check(spec, address, types)
+    if problem:  # what is wrong with a column says more
+        raise problem
     for address, types in known.items():
-        if spec.time and unit and not later:
+        if spec.time and unit:
             try:
                 times.to_time(pl.Series(spec.time, [], dtype=types[spec.time]), unit)
             except UserError as error:
                 raise UserError(f"{address}: the time column {spec.time!r}: {error}") from None
     names = columns.columns(spec)
     types = dict.fromkeys(names, pl.Null()) | columns.types_of(known.values(), names)
-    return columns.as_read(spec, types)
+    return spec, columns.as_read(spec, types)
 
 
 def _sample(spec: Spec, files: Sequence[RawFile], units: Sequence[Unit]) -> pl.Series:
@@ -398,15 +385,16 @@ def _sample(spec: Spec, files: Sequence[RawFile], units: Sequence[Unit]) -> pl.S
     found = pl.Series(spec.time, [])
     for unit in units:
         for chunk in raw_read.chunks(files[unit.file], unit, [spec.time], spec.input):
-            found = chunk.frame[spec.time] if len(chunk.frame) else found
+            if len(chunk.frame):
+                found = as_type(chunk.frame[spec.time], read_as(chunk.frame[spec.time].dtype))
             if found.count():
                 return found
     return found
 
 
-def _bytes(kind: columns.Type, spec: Spec) -> int:
-    """What a value takes in memory, roughly."""
-    if kind == pl.List:
-        longest = [f.length or f.max_values for f in spec.fields if f.kind in LISTED]
-        return 24 * max(longest, default=1)
-    return 64 if kind == pl.String else 16
+def _row_bytes(spec: Spec, types: columns.Types) -> int:
+    """What a row takes in memory, roughly."""
+    longest = max((f.length or f.max_values for f in spec.fields if f.kind in LISTED), default=1)
+    names, lists = columns.columns(spec), columns.lists(spec)
+    of = {name: 64 if types.get(name) == pl.String else 16 for name in names}
+    return sum((of | dict.fromkeys(lists, 24 * longest)).values())

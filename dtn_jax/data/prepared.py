@@ -8,7 +8,6 @@ itself verifies each record that it reads.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
@@ -23,9 +22,7 @@ from dtn_jax.schema import Schema
 from dtn_jax.shapes import Int
 
 T = TypeVar("T")
-FURTHER = ("raw_files", "raw_hashes", "raw_times", "kept_values", "cut_values", "hash_functions")
 PART = 20  # seeds the draw of a part of train
-ENDS = 64 << 10  # bytes of each end of a long file that are hashed
 LONG = 64 << 20  # bytes of a file of records beyond which its ends stand for it
 
 
@@ -194,27 +191,17 @@ def _parse(path: pathlib.Path, parse: Callable[[str], T]) -> T:
 
 def _facts(text: str) -> dict:
     facts = json.loads(text)
-    needed = {name: facts[name] for name in ("rows", "unknown_values", "fingerprint", "recipe")}
-    further = {name: facts[name] for name in FURTHER if name in facts}
-    return {"layout": Layout(**facts["layout"]), **needed, **further}
-
-
-def _hash_ends(path: pathlib.Path) -> str:
-    """SHA-256 of a file's first and last ENDS bytes: cheap at any size, and shows most edits."""
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            digest.update(file.read(ENDS))
-            file.seek(max(0, path.stat().st_size - ENDS))
-            digest.update(file.read(ENDS))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
-    return digest.hexdigest()
+    known = {field.name: facts.get(field.name) for field in dataclasses.fields(Prepared)}
+    known = {name: found for name, found in known.items() if found is not None}
+    return known | {"layout": Layout(**facts["layout"])}
 
 
 def _checksum(path: pathlib.Path) -> str:
     long = ".array_record" in path.name and path.stat().st_size > LONG
-    return _hash_ends(path) if long else checksums.checksum(path)
+    if not long:
+        return checksums.checksum(path)
+    with path.open("rb") as file:
+        return checksums.ends(file, path.stat().st_size)
 
 
 def check_ids(ids: np.ndarray, schema: Schema) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import rich.progress
 
@@ -80,28 +80,6 @@ class Rows:
                 said = time.monotonic()
                 say(f"{what}: {task.completed:,}{of} {unit}, {pace}")
         self._bars.update(bar, total=task.completed, of=f" {unit}")
-
-
-def summary(name: str, facts: Mapping[str, Any]) -> str:
-    """One line about a data set's rows, unknown values and missing labels, of its prepared.json."""
-    counts = ", ".join(f"{n:,} {split}" for split, n in facts["rows"].items())
-    values, lost, few = (
-        {split: sum(by_field.values()) for split, by_field in facts.get(key, {}).items()}
-        for key in ("kept_values", "cut_values", "unknown_values")
-    )
-    shares = ", ".join(f"{percent(n, values[split])} of {split}" for split, n in few.items())
-    text = f"{name}: {counts} rows; unknown values (missing, or not seen in train): {shares}"
-    labels = [
-        f"{n:,} of {task} in {split}"
-        for split, found in facts["missing_labels"].items()
-        for task, n in found.items()
-        if n
-    ]
-    text += f"; missing labels: {', '.join(labels)}" if labels else ""
-    if any(lost.values()):
-        shares = (f"{percent(n, n + values[split])} of {split}" for split, n in lost.items())
-        text += f"; values beyond the slots of their bag: {', '.join(shares)}"
-    return text
 
 
 def percent(part: int | float, whole: int | float) -> str:

@@ -6,13 +6,13 @@ It stands alone: people read this, while scoring reads vocabularies without sche
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 
-from dtn_jax.data import vocabulary
+from dtn_jax.data import encode, vocabulary
+from dtn_jax.data.encode import Fitted
 from dtn_jax.data.quantiles import QuantileBuckets
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.schemas.spec import FieldSpec
@@ -44,20 +44,17 @@ class ShownValues:
 
 def fields(folder: pathlib.Path) -> dict[str, ShownValues]:
     """{field: what its ids stand for} of the prepared log in a folder."""
-    facts = json.loads((folder / "encoders.json").read_text())
-    return {
-        spec.name: _field(spec, facts[spec.name], folder / vocabulary.FOLDER)
-        for spec in schema_file.load(folder / SCHEMA_FILE).fields
-    }
+    specs = {spec.name: spec for spec in schema_file.load(folder / SCHEMA_FILE).fields}
+    return {name: _field(found, folder) for name, found in encode.load(specs, folder).items()}
 
 
-def _field(spec: FieldSpec, found: dict, folder: pathlib.Path) -> ShownValues:
-    if "edges" in found:
-        numbers = [found["dominating"], found["edges"]]
-        if spec.log:  # back to what the column holds
-            numbers = [[float(np.sign(n) * np.expm1(abs(n))) for n in some] for some in numbers]
-        dominating, edges = map(tuple, numbers)
-        return ShownValues(spec, buckets=QuantileBuckets(spec.buckets, dominating, edges))
+def _field(fitted: Fitted, folder: pathlib.Path) -> ShownValues:
+    spec, buckets = fitted.spec, fitted.buckets
+    if buckets and spec.log:  # back to what the column holds
+        kept = (buckets.dominating, buckets.edges)
+        kept = (tuple(float(np.sign(n) * np.expm1(abs(n))) for n in some) for some in kept)
+        buckets = QuantileBuckets(spec.buckets, *kept)
     if spec.encoder == "vocabulary" and not spec.cross:  # pairs are kept by their keys alone
-        return ShownValues(spec, vocabulary.path_of(folder, spec.table, ".values"))
-    return ShownValues(spec)
+        place = vocabulary.path_of(folder / vocabulary.FOLDER, spec.table, ".values")
+        return ShownValues(spec, place)
+    return ShownValues(spec, buckets=buckets)

@@ -132,7 +132,7 @@ class Encoding:
         have rejected are bad from here on."""
         stand = [_constant(name, value, len(bad.good)) for name, value in self.fixed.items()]
         frame = pl.DataFrame([*frame.get_columns(), *stand])
-        return encoders.with_crosses(self._specs, clean.Cleaner(self.cleaned).rows(frame, bad))
+        return encoders.with_crosses(self._specs, clean.good_rows(self.cleaned, frame, bad))
 
     def arrays(self, rows: Rows, bad: Bad) -> Encoded:
         """The arrays of rows, the bad ones among them, of which `clean` gave the others."""

@@ -21,7 +21,7 @@ from dtn_jax.data import rows as names
 from dtn_jax.data.cast import typed
 from dtn_jax.data.encode import group_numbers
 from dtn_jax.data.raw.files import FILE
-from dtn_jax.data.raw.types import Type, Types
+from dtn_jax.data.raw.types import Type, Types, as_type
 from dtn_jax.data.rows import Rows
 from dtn_jax.data.schemas.spec import Spec, TaskSpec
 from dtn_jax.errors import UserError, choose
@@ -137,7 +137,7 @@ def fitting(column: pl.Series, kind: Type, file: str) -> pl.Series:
         )
 
     if column.dtype == pl.Binary and kind == pl.String:  # the model's: no text is a bad row
-        return column.cast(kind, strict=False)
+        return as_type(column, kind)
     return typed(column, kind, refuse)
 
 

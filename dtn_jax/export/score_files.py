@@ -31,7 +31,7 @@ from dtn_jax.data.clean import Bad
 from dtn_jax.data.epochs.batches import prefetched
 from dtn_jax.data.raw import files, read
 from dtn_jax.data.raw.files import RawFile
-from dtn_jax.data.raw.types import Chunk, Types
+from dtn_jax.data.raw.types import Chunk, Types, read_as
 from dtn_jax.data.schemas.spec import InputSpec
 from dtn_jax.data.stages.account import Account
 from dtn_jax.errors import UserError, choose
@@ -175,17 +175,16 @@ class Job:
         self.files = files.find(inputs, format or given.format)
         known = self.files[0].format
         self.input = given if given.format in ("", known) or known == "csv" else InputSpec()
-        self.types = read.schemas(self.files, self.input)
+        kept = read.schemas(self.files, self.input, as_is=True)
+        self.types = {a: {n: read_as(kind) for n, kind in own.items()} for a, own in kept.items()}
         for address, types in self.types.items():
             score_columns.check_columns(by, self.labels, address, types, known == "csv")
         needed = (*model.columns, *log_columns.columns(self.labels))
         self.read: Types = {name: by.types[name] for name in needed}
         self.written = dict.fromkeys(model.outputs, pl.Float64())
         self.written |= score_columns.types_of(self.labels)
-        kept = read.schemas(self.files, self.input, as_is=True)
-        for address, types in kept.items():  # bytes that the model reads are text
-            texts = {*needed} & {n for n, kind in types.items() if kind == pl.Binary}
-            types.update({name: self.types[address][name] for name in texts})
+        for types in kept.values():  # bytes that the model reads are text
+            types.update({n: pl.String() for n in needed if types.get(n) == pl.Binary})
         self.lists = score_columns.of_kind(self.types, NESTED)
         self.binary = score_columns.of_kind(kept, [pl.Binary])
         rest = [*self.lists, *self.binary, *score_columns.again(self.labels)]
@@ -235,7 +234,7 @@ class Job:
             wanted = [name for name in dict.fromkeys([*self.read, *self.kept]) if name in types]
             listed = lists | {name for name in self.kept if types.get(name) == pl.List}
             given = (file, unit, wanted, self.input, ROWS)
-            for chunk in read.chunks(*given, as_is=True, lists=listed):
+            for chunk in read.chunks(*given, lists=listed):
                 yield n, file, chunk
             yield n, file, END
 

@@ -81,11 +81,8 @@ def test_too_many_are_refused_until_the_schema_file_allows_them(tmp_path):
         prepared(tmp_path, log(), with_most(""))
     target = tmp_path / "data/logs/shop/1.0.0"
     assert not target.exists()
-    made = prepared(tmp_path, log(), with_most("positives_outside: 0.17"))
+    prepared(tmp_path, log(), with_most("positives_outside: 0.17"))
     assert "positives_outside: 0.17" in (target / "schema_file.yaml").read_text()
-    stricter = schema_file(tmp_path, with_most("positives_outside: 0.16"))
-    with pytest.raises(UserError, match=rf"16\.7 %.* 0\.16 allows.*It is so in {made.folder}"):
-        logs.prepare(stricter, write(tmp_path / "raw", log()), tmp_path / "data", processes=1)
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def test_any_flipped_bit_in_any_file_is_told(whole, folder):
 def test_a_record_that_is_damaged_is_told_when_it_is_read(folder, monkeypatch):
     """Of long files only the ends are verified at first."""
     monkeypatch.setattr(prepared, "LONG", 0)
-    monkeypatch.setattr(prepared, "ENDS", 100)
+    monkeypatch.setattr(checksums, "ENDS", 100)
     prepared.seal(folder)
     path = folder / "logs-test.array_record-00000-of-00001"
     data = bytearray(path.read_bytes())

@@ -232,6 +232,17 @@ def test_bytes_that_the_model_does_not_read_spoil_no_row(made_model, tmp_path, c
     assert got["click@all"].null_count() == 0
 
 
+def test_bytes_that_are_no_text_spoil_their_row_alone(made_model, tmp_path):
+    words = [word.encode() for word in FRAME["word"].to_list()]
+    words[1] = b"\xff\xd8"
+    FRAME.with_columns(word=pl.Series(words)).write_parquet(tmp_path / "b.parquet")
+    job = run(made_model, tmp_path / "b.parquet", tmp_path / "s.parquet")
+    got = pl.read_parquet(tmp_path / "s.parquet")
+    assert got["click@all"].is_null().arg_true().to_list() == [1]
+    assert [*job.tally.account.counts] == ["bytes that are not UTF-8"]
+    assert got["word"].to_list() == [FRAME["word"][0], None, *FRAME["word"][2:]]
+
+
 def test_options_of_score(made_model, made_day, tmp_path, capsys):
     given = [f"--input={made_day}", f"--output={tmp_path}/s.csv"]
     own = f"--model={made_model.folder}"

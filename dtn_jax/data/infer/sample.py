@@ -16,10 +16,12 @@ import polars as pl
 import pyarrow.compute as pc
 
 from dtn_jax.data import progress, times
+from dtn_jax.data.cast import typed
+from dtn_jax.data.clean import Bad
 from dtn_jax.data.raw import read as raw_read
 from dtn_jax.data.raw.files import FILE, RawFile
 from dtn_jax.data.raw.lines import opened
-from dtn_jax.data.raw.types import Reject, Type, Types, Unit
+from dtn_jax.data.raw.types import Reject, Type, Types, Unit, read_as
 from dtn_jax.data.schemas.spec import InputSpec
 from dtn_jax.errors import UserError
 from dtn_jax.shapes import Float64
@@ -153,8 +155,12 @@ def _rows(
         for n, unit in enumerate(places, 1):
             share = 1 if few else n / len(units)
             for chunk in raw_read.chunks(files[unit.file], unit, columns, input, CHUNK):
-                frames.append(chunk.frame.head(max(round(ROWS * share) - rows, 0)))
-                rejects += chunk.broken
+                bad = Bad(chunk.numbers)
+                bad.broken(chunk.broken)
+                frame = pl.DataFrame([typed(c, read_as(c.dtype), bad) for c in chunk.frame])
+                frame = frame.filter(pl.Series(bad.good))
+                frames.append(frame.head(max(round(ROWS * share) - rows, 0)))
+                rejects += [reject for _, reject in bad.account.kept]
                 rows, size = rows + frames[-1].height, size + frames[-1].estimated_size()
                 if rows >= round(ROWS * share) or size >= BYTES * share:
                     cut = True

@@ -12,8 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.types as is_
 
 from dtn_jax.data.raw.files import RawFile
-from dtn_jax.data.raw.lines import NOT_UTF8
-from dtn_jax.data.raw.types import Chunk, Reject, Type, Types
+from dtn_jax.data.raw.types import Chunk, Type, Types
 from dtn_jax.errors import UserError
 
 DIGITS = 38  # of a decimal, at most, in polars
@@ -27,44 +26,34 @@ def _is(type: pa.DataType, tests: Sequence) -> bool:
     return any(test(type) for test in tests)
 
 
-def target(type: pa.DataType, as_is: bool = False) -> pa.DataType | None:
-    """The type that a column is read as; None for a nested one that no check can use.
+def target(type: pa.DataType) -> pa.DataType | None:
+    """The type that polars holds a column as; None for a nested one that no check can use.
 
-    Dictionaries become their values, decimals floats (without a fraction whole numbers, or texts
-    of them), binary columns text, lists of a fixed size lists. With `as_is`, decimals stay
-    decimals, and bytes bytes.
+    Dictionaries become their values, lists of a fixed size lists.
 
     Raises:
       UnicodeDecodeError: the name of a list's values is not UTF-8.
     """
     if isinstance(type, pa.BaseExtensionType):
-        return target(type.storage_type, as_is)
+        return target(type.storage_type)
     if is_.is_dictionary(type) or is_.is_run_end_encoded(type):
-        return target(type.value_type, as_is)
-    if is_.is_decimal(type):
-        whole = pa.int64() if type.precision <= 18 else pa.large_string()
-        return _decimal(type) if as_is else pa.float64() if type.scale else whole
+        return target(type.value_type)
+    if is_.is_decimal(type) and not (is_.is_decimal128(type) and 0 <= type.scale <= type.precision):
+        return pa.decimal128(DIGITS, min(max(type.scale, 0), DIGITS))  # longer ones are invalid
     if is_.is_float16(type):
         return pa.float32()
     if _is(type, BYTES):
-        return pa.large_binary() if as_is else pa.large_string()
+        return pa.large_binary()
     if _is(type, LISTS):
         str(type.value_field.name)  # polars panics where it is not text; here that is raised
-        value = target(type.value_type, as_is)
+        value = target(type.value_type)
         return None if value is None else pa.large_list(value)
     return None if is_.is_nested(type) or is_.is_interval(type) else type
 
 
-def _decimal(type: pa.DataType) -> pa.DataType:
-    """The type in which polars holds such decimals; longer ones raise ArrowInvalid."""
-    if is_.is_decimal128(type) and 0 <= type.scale <= type.precision:
-        return type
-    return pa.decimal128(DIGITS, min(max(type.scale, 0), DIGITS))
-
-
-def schema(types: pa.Schema, as_is: bool = False) -> Types:
+def schema(types: pa.Schema) -> Types:
     """The columns' types; those that cannot be read are a Struct."""
-    return {field.name: _of_polars(target(field.type, as_is)) for field in types}
+    return {field.name: _of_polars(target(field.type)) for field in types}
 
 
 @functools.cache
@@ -84,28 +73,39 @@ def check_columns(file: RawFile, types: pa.Schema, columns: Sequence[str]) -> No
             )
 
 
-def chunk(batch: pa.RecordBatch, columns: Sequence[str], first: int, as_is: bool = False) -> Chunk:
+def chunk(batch: pa.RecordBatch, columns: Sequence[str], first: int) -> Chunk:
     """A batch as a chunk whose first row has the number `first`.
 
     Raises:
       pa.ArrowInvalid: it is damaged, or a decimal has more than DIGITS digits.
     """
-    read = {name: plain(batch.column(name)) for name in columns}
-    kept, bad = np.ones(batch.num_rows, bool), {}
-    for name, column in read.items():
-        for row, value in _not_utf8(column, as_is).items():
-            bad.setdefault(row, Reject(first + row, NOT_UTF8, name, repr(value)))
-            kept[row] = False
-    if bad:
-        read = {name: column.filter(pa.array(kept)) for name, column in read.items()}
-    frame = pl.DataFrame({name: series(column, as_is) for name, column in read.items()})
-    return Chunk(frame, first + np.flatnonzero(kept), [bad[row] for row in sorted(bad)])
+    frame = pl.DataFrame({name: series(plain(batch.column(name))) for name in columns})
+    return Chunk(frame, first + np.arange(batch.num_rows), [])
 
 
-def series(array: pa.Array, as_is: bool = False) -> pl.Series:
-    """A column as it is read; polars' own floats of decimals differ in the last bit."""
-    read = target(array.type, as_is)
+def series(array: pa.Array) -> pl.Series:
+    """A plain column as polars has it; text that is not UTF-8, which polars would take unchecked,
+    as bytes.
+
+    Raises:
+      pa.ArrowInvalid: the array is damaged.
+    """
+    array.validate(full=not _is(_inner(array), TEXTS))
+    read = target(array.type)
+    if _is(_inner(array), TEXTS):
+        lists = _is(array.type, LISTS)
+        raw = array.cast(pa.large_list(pa.large_binary()) if lists else pa.large_binary())
+        raw.validate(full=True)
+        try:
+            array = raw.cast(read)
+        except pa.ArrowInvalid:
+            return pl.from_arrow(raw)
     return pl.from_arrow(array if array.type == read else array.cast(read))
+
+
+def _inner(array: pa.Array) -> pa.DataType:
+    """The type of the values, also of those in lists."""
+    return array.type.value_type if _is(array.type, LISTS) else array.type
 
 
 def plain(array: pa.Array | pa.ChunkedArray) -> pa.Array:
@@ -120,38 +120,3 @@ def plain(array: pa.Array | pa.ChunkedArray) -> pa.Array:
     if is_.is_run_end_encoded(array.type):
         return plain(pc.run_end_decode(array))
     return array
-
-
-def _not_utf8(array: pa.Array, as_is: bool) -> dict[int, bytes | list]:
-    """{row: value} of text, alone or in lists, that is not UTF-8, which polars takes unchecked.
-
-    Bytes that are read as they are count as none.
-
-    Raises:
-      pa.ArrowInvalid: the array is damaged in another way.
-    """
-    lists = _is(array.type, LISTS)
-    inner = array.type.value_type if lists else array.type
-    if not _is(inner, TEXTS) and (as_is or not _is(inner, BYTES)):
-        array.validate(full=True)
-        return {}
-
-    def of(value: pa.DataType) -> pa.DataType:
-        return pa.large_list(value) if lists else value
-
-    raw = array.cast(of(pa.large_binary()))
-    raw.validate(full=True)
-    try:
-        raw.cast(of(pa.large_string()))
-        return {}
-    except pa.ArrowInvalid:
-        return {row: v for row, v in enumerate(raw.to_pylist()) if not _decodes(v)}
-
-
-def _decodes(value: bytes | list | None) -> bool:
-    if isinstance(value, list):
-        return all(map(_decodes, value))
-    try:
-        return value is None or isinstance(value.decode(), str)
-    except UnicodeDecodeError:
-        return False

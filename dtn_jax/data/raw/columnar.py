@@ -21,10 +21,10 @@ DAMAGED = (pa.ArrowException, OSError)
 Reader = pq.ParquetFile | pa.ipc.RecordBatchFileReader
 
 
-def schema(file: RawFile, as_is: bool = False) -> Types:
+def schema(file: RawFile) -> Types:
     """The columns and their types."""
     with _opened(file) as (_, types):
-        return arrow_types.schema(types, as_is)
+        return arrow_types.schema(types)
 
 
 def pieces(file: RawFile, rows: int) -> list[tuple[int, int, int, int]]:
@@ -39,15 +39,13 @@ def pieces(file: RawFile, rows: int) -> list[tuple[int, int, int, int]]:
     return [*found, (start, stop + 1, first, held)] if held else found
 
 
-def chunks(
-    file: RawFile, unit: Unit, columns: Sequence[str], rows: int, as_is: bool = False
-) -> Iterator[Chunk]:
+def chunks(file: RawFile, unit: Unit, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
     """The unit's rows; see `read.chunks`."""
     columns, first = list(columns), unit.first_row
     with _opened(file, columns) as (reader, _):
         try:
             for batch in _batches(reader, range(unit.start, unit.stop), columns, rows):
-                yield arrow_types.chunk(batch, columns, first, as_is)
+                yield arrow_types.chunk(batch, columns, first)
                 first += batch.num_rows
         except DAMAGED as error:
             what, number = _damaged(reader, unit, columns, rows)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from dtn_jax import checksums
 from dtn_jax.data.schemas.spec import FORMATS
 from dtn_jax.errors import UserError, choose
 
@@ -31,7 +32,6 @@ SUFFIXES = {  # format of a file whose name ends so
     ".ipc": "arrow",
 }
 PACKED = ".gz"  # may follow the suffix of a text file
-ENDS = 64 << 10  # bytes of each end of a file that are hashed, as of preparation.prepared
 FILE = "_file"  # a column that every raw file has: its own name, without the folders
 REMOTE = "pip install -e '.[remote]', and the package of the file system (s3fs, gcsfs, …)"
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # Spark's and Hive's name for a missing partition value
@@ -149,12 +149,9 @@ def size(address: str) -> int:
 
 
 def ends(address: str) -> str:
-    """SHA-256 of a file's first and last ENDS bytes: cheap at any size, and shows most edits."""
+    """SHA-256 of a file's ends, as of `checksums.ends`."""
     with _told(address), open_file(address) as file:
-        digest = hashlib.sha256(file.read(ENDS))
-        file.seek(max(0, file.size() - ENDS))
-        digest.update(file.read(ENDS))
-        return digest.hexdigest()
+        return checksums.ends(file, file.size())
 
 
 def modified(address: str) -> int:

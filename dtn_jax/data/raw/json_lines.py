@@ -53,18 +53,10 @@ def chunks(
     unit: Unit,
     columns: Sequence[str],
     rows: int,
-    as_is: bool = False,
     lists: Collection[str] | None = None,
 ) -> Iterator[Chunk]:
     """The unit's rows; see `read.chunks`. A chunk has its columns' kinds."""
-    known = {name: kinds for name, kinds in _head(file).items() if name in columns}
-    for name, kinds in known.items():
-        if column_types.of_kinds(kinds) == pl.Struct:
-            raise UserError(
-                f"{file.address}: column {name!r} has objects or lists of lists; expected numbers, "
-                "text or lists of them: make a column of each of its parts"
-            )
-
+    known = _head(file)
     for lines in text.blocks(file, unit, rows):
         values, numbers, rejects = _parsed(lines, columns)
         if not len(numbers) and not rejects:
@@ -74,16 +66,11 @@ def chunks(
             others = known.get(name, set())
             listed = name in lists if lists is not None else _is_listed(column, others)
             frame[name], kinds[name], misfits = _column(column, listed, others)
-            kinds[name] -= {NESTED, LIST_OF + NESTED}
             for row, reason in misfits.items():
                 number = int(numbers[row])
                 shown = str(column[row])
                 rejects.setdefault(number, Reject(number, reason, name, shown))
-        good = ~np.isin(numbers, list(rejects))
-        found = pl.DataFrame(frame)
-        if not as_is and not good.all():
-            found, numbers = found.filter(pl.Series(good)), numbers[good]
-        yield Chunk(found, numbers, [rejects[n] for n in sorted(rejects)], kinds)
+        yield Chunk(pl.DataFrame(frame), numbers, [rejects[n] for n in sorted(rejects)], kinds)
 
 
 def _parsed(

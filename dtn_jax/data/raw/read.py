@@ -10,7 +10,7 @@ import polars as pl
 
 from dtn_jax.data.raw import columnar, csv, json_lines
 from dtn_jax.data.raw.files import FILE, RawFile
-from dtn_jax.data.raw.types import Chunk, Types, Unit
+from dtn_jax.data.raw.types import Chunk, Types, Unit, read_as
 from dtn_jax.data.schemas.spec import InputSpec
 from dtn_jax.errors import UserError
 
@@ -19,35 +19,37 @@ UNIT_ROWS = 1_000_000  # of a unit of a Parquet or Arrow file, where its pieces 
 UNIT_BYTES = 64 << 20  # of a unit of a text file
 
 
-def schema(file: RawFile, input: InputSpec, as_is: bool = False) -> Types:
+def schema(file: RawFile, input: InputSpec) -> Types:
     """The columns of a file and their types, as far as the file says.
 
     CSV: String. JSON lines: of the first lines; see `schemas`. Parquet and Arrow: the file's, with
-    dictionaries as their values, and unless they are read `as_is`, decimals as floats and bytes as
-    text; a nested column, which cannot be read, is a Struct. At the end stand the columns that the
-    file's path gives, as String.
+    dictionaries as their values; a nested column, which cannot be read, is a Struct. At the end
+    stand the columns that the file's path gives, as String.
 
     Raises:
       UserError: the file cannot be read.
     """
-    own = _own(file, input, as_is)
+    own = _own(file, input)
     return own | {name: pl.String() for name, _ in file.constants if name not in own}
 
 
-def _own(file: RawFile, input: InputSpec, as_is: bool) -> Types:
+def _own(file: RawFile, input: InputSpec) -> Types:
     """The columns in the file itself."""
     if file.format == "csv":
         return csv.schema(file, input)
-    return json_lines.schema(file) if file.format == "jsonl" else columnar.schema(file, as_is)
+    return json_lines.schema(file) if file.format == "jsonl" else columnar.schema(file)
 
 
 def schemas(files: Sequence[RawFile], input: InputSpec, as_is: bool = False) -> dict[str, Types]:
-    """{address: `schema` of the file, and `_file`}, of files of one log.
+    """{address: `schema` of the file, and `_file`}, of files of one log; unless they are wanted
+    `as_is`, decimals and bytes are as `read_as` has them.
 
     JSON writers may leave out what is null: a column that any file of the log has is Null in a file
     of JSON lines whose first lines lack it.
     """
-    found = {file.address: {FILE: pl.String()} | schema(file, input, as_is) for file in files}
+    found = {file.address: {FILE: pl.String()} | schema(file, input) for file in files}
+    if not as_is:
+        found = {a: {n: read_as(kind) for n, kind in own.items()} for a, own in found.items()}
     every = {name: pl.Null() for types in found.values() for name in types}
     lines = {file.address for file in files if file.format == "jsonl"}
     return {a: types | (every if a in lines else {}) | types for a, types in found.items()}
@@ -89,7 +91,6 @@ def chunks(
     input: InputSpec,
     rows: int = ROWS,
     may_lack: Collection[str] = (),
-    as_is: bool = False,
     lists: Collection[str] | None = None,
 ) -> Iterator[Chunk]:
     """The rows of a unit, in the file's order.
@@ -102,8 +103,6 @@ def chunks(
       input: how the file is read.
       rows: of a chunk, at most.
       may_lack: columns that are null where the file has none.
-      as_is: decimals and bytes stay such, and rows of JSON lines with a value that its column
-        cannot hold are in the frame, too, null there.
       lists: of JSON lines, the columns that hold lists. None: the file's first lines say which do.
 
     Yields:
@@ -111,12 +110,12 @@ def chunks(
       except that a JSON column becomes Float64 or String in a chunk where values need it: none is
       lost, so that later checks can count it. Where the first lines have no value of it, the
       chunk's values decide. A list where a JSON column has single values, or the other way round,
-      and objects are rejected here.
+      and objects are rejected here. Text of Parquet and Arrow that is not UTF-8 comes as bytes.
 
     Raises:
       UserError: a wanted column is missing or nested, or the file is damaged.
     """
-    own, constants = _own(file, input, as_is), {FILE: file.name} | dict(file.constants)
+    own, constants = _own(file, input), {FILE: file.name} | dict(file.constants)
     if file.format == "jsonl":
         own |= {name: pl.Null() for name in columns if name not in own and name not in constants}
     else:
@@ -131,9 +130,9 @@ def chunks(
     if file.format == "csv":
         found = csv.chunks(file, unit, read, input, rows)
     elif file.format == "jsonl":
-        found = json_lines.chunks(file, unit, read, rows, as_is, lists)
+        found = json_lines.chunks(file, unit, read, rows, lists)
     else:
-        found = columnar.chunks(file, unit, read, rows, as_is)
+        found = columnar.chunks(file, unit, read, rows)
     for chunk in found:
         frame = chunk.frame.with_columns(given).select(columns)
         yield dataclasses.replace(chunk, frame=frame)

@@ -100,7 +100,7 @@ class Chunk:
     Attributes:
       frame: the rows that could be read, the wanted columns in the wanted order.
       numbers: `[rows]`, the number in the file of each row of the frame.
-      broken: the rows that cannot be used; they are not in the frame, unless that was asked for.
+      broken: the rows that cannot be used. Those in the frame are null where a value is none.
       kinds: of JSON lines, the kinds of each column's values.
     """
 
@@ -133,6 +133,16 @@ def plain(kind: Type) -> Type:
         return UTC
     known = (pl.Boolean, pl.Float32, pl.Float64, pl.Date, pl.Null, pl.Struct)
     return kind if kind in known else pl.String
+
+
+def read_as(kind: Type) -> Type:
+    """The same type, but decimals as floats (without a fraction whole numbers, or texts of them),
+    and bytes as text, also in lists."""
+    if kind == pl.List:
+        return pl.List(read_as(kind.inner))
+    if kind == pl.Decimal:
+        return pl.Float64() if kind.scale else pl.Int64() if kind.precision <= 18 else pl.String()
+    return pl.String() if kind == pl.Binary else kind
 
 
 def common(one: Type, other: Type) -> Type:
@@ -187,7 +197,9 @@ def as_type(column: pl.Series, kind: Type) -> pl.Series:
         return as_type(floats.alias(column.name), kind)
     if isinstance(dtype, pl.Array):
         return as_type(column.arr.to_list(), kind)
-    if dtype in (pl.Binary, pl.Int128, pl.UInt128):
+    if dtype == pl.Binary:
+        return as_type(_decoded(column), kind)
+    if dtype in (pl.Int128, pl.UInt128):
         return as_type(column.cast(pl.String, strict=False), kind)
     none = isinstance(dtype, pl.Struct | pl.Object | pl.Duration)
     if none or (dtype == pl.List) != (kind == pl.List):
@@ -223,6 +235,16 @@ def _of_text(text: pl.Series, kind: Type) -> pl.Series:
         return keys.numbers(text).cast(kind)
     plain = keys.plain_texts(text)
     return as_type(plain.cast(pl.Int8 if kind == pl.Boolean else kind, strict=False), kind)
+
+
+def _decoded(column: pl.Series) -> pl.Series:
+    """Texts of bytes, null where they are none."""
+    try:
+        return column.cast(pl.String)
+    except pl.exceptions.ComputeError:
+        texts = [value if value is None else value.decode(errors="ignore") for value in column]
+        text = pl.Series(column.name, texts, dtype=pl.String)
+        return text.set(text.cast(pl.Binary) != column, None)
 
 
 def _nothing(column: pl.Series, kind: Type) -> pl.Series:

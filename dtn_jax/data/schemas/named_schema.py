@@ -29,14 +29,8 @@ def from_argument(argument: str) -> tuple[str, str]:
     parts = split_outside_brackets(argument)
     paths = [part.partition("=")[2] for part in parts if part.partition("=")[0].strip() == "schema"]
     rest = ",".join(part for part in parts if part.partition("=")[0].strip() != "schema")
-    path, given = unquoted(paths[-1]) if paths else "", argument.rpartition("schema=")[2]
-    if not path:
-        return "", rest
-    if not pathlib.Path(path).expanduser().exists():
-        longer = (given[:end] for end in range(len(path) + 1, len(given) + 1))
-        if meant := next((other for other in longer if pathlib.Path(other).is_file()), ""):
-            raise UserError(f"a path with a comma needs quotes: schema={quoted(meant)}")
-    return with_meaning(f"schema={quoted(path)}"), rest
+    path = unquoted(paths[-1]) if paths else ""
+    return with_meaning(f"schema={quoted(path)}") if path else "", rest
 
 
 def with_meaning(options: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import json
 import pathlib
 import re
 import textwrap
@@ -179,8 +178,8 @@ class DataSet:
                 notes=self.notes,
             )
         place.unlink()
-        facts = json.loads((prepared.folder / "prepared.json").read_text())
-        progress.say(progress.summary(self.name, facts))
+        counts = ", ".join(f"{rows:,} {split}" for split, rows in prepared.rows.items())
+        progress.say(f"{self.name}: {counts} rows")
 
     def outdated(self) -> str:
         """What to say of a set of another recipe."""

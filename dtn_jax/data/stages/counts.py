@@ -6,7 +6,7 @@ as JSON has them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from dtn_jax.data.encode import Encoded
 from dtn_jax.data.rows import TIME, Rows
 from dtn_jax.data.schemas.spec import Spec
 from dtn_jax.schema import ALL
-from dtn_jax.shapes import Bool, Int64, UInt8
+from dtn_jax.shapes import Bool, Int64
 
 Counts = Mapping[str, Any]
 
@@ -122,19 +122,13 @@ def outside(spec: Spec, rows: Rows) -> Counts:
 # What became of the values of a split while they were encoded.
 
 
-def of_values(
-    columns: Mapping[str, Encoded],
-    tasks: Sequence[str],
-    label_mask: UInt8[np.ndarray, "B T"],
-    mask: Bool[np.ndarray, " B"],
-) -> Counts:
+def of_values(columns: Mapping[str, Encoded], mask: Bool[np.ndarray, " B"]) -> Counts:
     """Of the rows of a mask: `unknown`, {field: values that became the unknown id}; `seen`, its
-    values kept; `cut`, those that found no slot; `missing`, {task: rows without this label}."""
-    found: dict[str, dict[str, int]] = {"unknown": {}, "seen": {}, "cut": {}, "missing": {}}
+    values kept; `cut`, those that found no slot."""
+    found: dict[str, dict[str, int]] = {"unknown": {}, "seen": {}, "cut": {}}
     for name, column in columns.items():
         ids = column.ids[mask]
         found["unknown"][name] = unknown = int((ids == 0).sum())
         found["seen"][name] = unknown + int((ids > 0).sum()) // column.each
         found["cut"][name] = 0 if column.cut is None else int(column.cut[mask].sum())
-    absent = (label_mask[mask] == 0).sum(axis=0).tolist()
-    return found | {"missing": dict(zip(tasks, absent, strict=True))}
+    return found

@@ -86,14 +86,14 @@ def finish(
         "rejected": account.counts,
         "read": account.rows,
         "days": days_to_json(work.dated, counts["days"]),
-        "time_unit": work.time_unit,
+        "time_unit": work.spec.time_unit,
         "cuts": dict(cuts),
         "sample_negatives": dict(spec.sample_negatives),
         **({ACCOUNT: lines} if lines else {}),
         limits.NOTE: counts["positives"],
         **extended,
     }
-    every = {"unknown_values": "unknown", "kept_values": "seen", "missing_labels": "missing"}
+    every = {"unknown_values": "unknown", "kept_values": "seen"}
     bags = [field.name for field in spec.fields if field.kind in SEVERAL]
     (folder / "schema.json").write_text(schema.to_json())
     prepared = {"encoders": plan.encoders, "notes": notes}
@@ -125,7 +125,7 @@ def schema_of(work: Work, fitted: Mapping[str, encode.Fitted]) -> Schema:
     day = spec.time if work.dated else ""
     lacking = columns.may_lack(spec)
     raw = tuple(
-        Column(name, columns.name_of(kind), name in lacking, work.time_unit * (name == spec.time))
+        Column(name, columns.name_of(kind), name in lacking, spec.time_unit * (name == spec.time))
         for name, kind in work.types.items()
     )
     return Schema(spec.name, fields, tasks, weight, spec.group, day, spec.loss_weight, raw)

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 
 from dtn_jax.data import progress
 from dtn_jax.data.clean import outside
-from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.progress import percent
 from dtn_jax.data.raw.files import RawFile
 from dtn_jax.data.schemas.spec import Spec, TaskSpec
@@ -54,27 +53,6 @@ def check_rejects(
     if account.rejected == account.rows:
         raise UserError(f"no row of {spec.name} is good: {account.summary(1)[0]}")
     (home / REJECTS).unlink(missing_ok=True)  # of an earlier call, which failed
-
-
-def check_positives(spec: Spec, counts: Counts) -> None:
-    """Raises UserError where a task has more positives outside than the schema file allows."""
-    if wrong := problem(spec, counts):
-        raise UserError(f"{wrong}. No set is written")
-
-
-def check_kept(made: Prepared, spec: Spec, most: float) -> Prepared:
-    """Returns a finished set; raises UserError where more rows were rejected, or more positives
-    lie outside, than are allowed today. A set of an earlier version has not counted the latter."""
-    account = Account(made.notes["read"], made.notes["rejected"])
-    if account.exceeds(most):
-        raise UserError(
-            f"{made.folder} was prepared without {account.rejected:,} of {account.rows:,} rows, "
-            f"which are bad ({percent(account.rejected, account.rows)}), more than "
-            f"--max_reject_rate={most:g} allows: {made.notes['account'][0]}"
-        )
-    if wrong := problem(spec, made.notes.get(NOTE, {})):
-        raise UserError(f"{wrong}. It is so in {made.folder}, which stays as it is")
-    return made
 
 
 def _hint(spec: Spec, account: Account) -> str:
@@ -158,9 +136,8 @@ def lines(spec: Spec, counts: Counts) -> list[str]:
     return found
 
 
-def problem(spec: Spec, counts: Counts) -> str:
-    """What is wrong with the first relation that has more positives outside than its task's
-    `positives_outside` allows; '' where none has."""
+def check_positives(spec: Spec, counts: Counts) -> None:
+    """Raises UserError where a task has more positives outside than the schema file allows."""
     tasks = {task.name: task for task in spec.tasks}
     for relation in (found for found in relations(spec.tasks) if found.assumed):
         (outside, known), task = relation.outside(counts), tasks[relation.task]
@@ -168,12 +145,12 @@ def problem(spec: Spec, counts: Counts) -> str:
             continue
         keys, enough = " and ".join(relation.keys), -(-100 * outside // known) / 100
         name, other = task.name, relation.other
-        return (
+        raise UserError(
             f"{spec.path or spec.name}, line {task.line}: "
             f"{relation.told(counts, spec.weight)}, more than positives_outside: "
             f"{task.positives_outside:g} allows. By its {keys} it happens only "
             f"where {other!r} is 1; otherwise p({name} | {other}) = p({name}) / p({other}) is "
             f"wrong. Let the label of {other!r} be 1 on these rows too, or leave {other!r} out of "
-            f"its {keys}, or accept the error: {name}: {{positives_outside: {enough:g}}}"
+            f"its {keys}, or accept the error: {name}: {{positives_outside: {enough:g}}}. No set "
+            "is written"
         )
-    return ""

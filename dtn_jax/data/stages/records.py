@@ -152,7 +152,6 @@ class Writer:
             for split, part in parts.items()
             if part.place >= 0
         }
-        self.tasks = [task.name for task in spec.tasks]
         self.counts: Counts = {}  # {split: as of `of_values`}
         self.hashes: list[pa.Table] = []  # of the rows that are compared: columns split and hash
 
@@ -169,8 +168,7 @@ class Writer:
         columns = encode(self.fitted, rows)
         block = arrays(self.spec, columns, rows, self.dated)
         for name, mask in masks.items():
-            counts = of_values(columns, self.tasks, block["label_mask"], mask)
-            self.counts = added(self.counts, {name: counts})
+            self.counts = added(self.counts, {name: of_values(columns, mask)})
             part = block if mask.all() else {k: v[mask] for k, v in block.items()}
             self.outputs[name].add(part)
             if self.spec.split.by != "time":  # where copies of a row stay together

@@ -126,8 +126,6 @@ def split_rows(spec: Spec, file: int, rows: Rows, every: Int8[np.ndarray, " A"])
 # Where a split by time is cut: a share of the rows turned into a date.
 
 STEPS = (86_400_000_000, 3_600_000_000, 60_000_000, 1_000_000, 1)  # a day to a microsecond
-NAMES = ("midnight", "whole hours", "whole minutes", "whole seconds")  # of the first STEPS
-FAR = 0.01  # from the share that was asked for
 TENS = tuple(10**n for n in range(18, -1, -1))  # the steps of plain numbers
 ENOUGH = 10  # different times: with fewer, cuts are made at a finer step
 MOST = 100_000  # different times that are looked at
@@ -137,8 +135,7 @@ Histogram = tuple[
 
 
 def cut_times(split: SplitSpec, query: Query, unit: str) -> dict:
-    """{validation, test: the first time of the split}, for shares or for times that are given; with
-    `note`, a line, where shares of the rows are not those that were asked for.
+    """{validation, test: the first time of the split}, for shares or for times that are given.
 
     A share is cut at the coarsest step (days, hours, …) of which the log has ENOUGH.
 
@@ -161,9 +158,7 @@ def cut_times(split: SplitSpec, query: Query, unit: str) -> dict:
     counts = _histogram(query, unit)
     if not len(counts[0]):
         return {"validation": 0, "test": 0}
-    found = cut_by_share(split, *counts)
-    note = _far_off(split, counts, found, unit)
-    return found | ({"note": note} if note else {})
+    return cut_by_share(split, *counts)
 
 
 def _histogram(query: Query, unit: str) -> Histogram:
@@ -214,27 +209,6 @@ def _nearest(before: np.ndarray, wanted: float, least: int, most: int) -> int:
     """The place from `least` to `most` whose rows before it are nearest to those wanted."""
     places = np.arange(least, most + 1)
     return int(places[np.abs(before[places] - wanted).argmin()])
-
-
-def _far_off(split: SplitSpec, counts: Histogram, cuts: Cuts, unit: str) -> str:
-    """A line where shares of the rows are not those that were asked for, with the reason; or ""."""
-    known, rows = counts
-    test = rows[known >= cuts["test"]].sum() / rows.sum()
-    shares = (rows[known >= cuts["validation"]].sum() / rows.sum() - test, test)
-    asked = (split.validation, split.test)
-    if all(abs(share - wanted) <= FAR for share, wanted in zip(shares, asked, strict=True)):
-        return ""
-    is_, was = (" and ".join(f"{100 * s:.3g} %" for s in pair) for pair in (shares, asked))
-    why = "many rows have one time"
-    if unit != "number":
-        step = (
-            name for name, step in zip(NAMES, STEPS) if not any(t % step for t in cuts.values())
-        )
-        why = f"the log is cut at {next(step, 'its times')}"
-    return (
-        f"validation and test are {is_} of the rows, not {was}: {why}; times in place of shares "
-        "cut it anywhere"
-    )
 
 
 # Each user's rows in order of time: the last ones are test, those before validation.

@@ -11,7 +11,8 @@ import polars as pl
 import pyarrow as pa
 
 from dtn_jax.data import columns, encode, rows
-from dtn_jax.data.clean import Bad, Cleaner
+from dtn_jax.data.cast import typed
+from dtn_jax.data.clean import Bad, good_rows
 from dtn_jax.data.raw import read
 from dtn_jax.data.raw.types import Chunk
 from dtn_jax.data.rows import Rows
@@ -38,16 +39,16 @@ def clean_unit(work: Work, texts: Sequence[dict], unit: int) -> Stage:
     """
     spec, file = work.spec, work.files[work.units[unit].file]
     account = Account.from_json(texts[unit]["rejects"]) if texts else Account()
-    cleaner = Cleaner(spec, work.time_unit)
     specs = {field.name: field for field in spec.fields}
     count, tables, counts, writer = 0, collections.defaultdict(list), {}, None
     if unit == 0 and work.extends and spec.histories():
         tables[EVENTS].append(histories.older_events(spec, work.extends))
     with new_file(work.rows_path(unit)) as path, pa.OSFile(str(path), "wb") as out:
         for chunk in _chunks(work, unit):
-            account.broken(file.address, chunk.broken)
-            frame = columns.cast(chunk.frame, work.types)
-            clean = cleaner.rows(frame, Bad(chunk.numbers, file.address, account))
+            bad = Bad(chunk.numbers, file.address, account)
+            bad.broken(chunk.broken)
+            raw = [typed(chunk.frame[name], kind, bad) for name, kind in work.types.items()]
+            clean = good_rows(spec, pl.DataFrame(raw), bad)
             days, positives = by_day(spec, work.dated, clean), outside(spec, clean)
             counts = added(counts, {"days": days, "positives": positives})
             for name, table in _of_all(spec, clean, unit, count).items():
@@ -95,9 +96,10 @@ def text_unit(work: Work, unit: int) -> Stage:
             account.broken(file.address, chunk.broken)
             for name in wanted:  # what a file's path gives is text
                 kinds[name] |= chunk.kinds.get(name, {"text"})
-            if not len(chunk.frame):
-                continue
             text = chunk.frame.with_columns(pl.Series(_NUMBER, chunk.numbers, pl.Int64))
+            text = text.filter(~text[_NUMBER].is_in([reject.row for reject in chunk.broken]))
+            if not len(text):
+                continue
             batch = text.to_arrow().combine_chunks().to_batches()[0]
             if batch.schema != types:  # a chunk's values decide its types
                 if writer:

@@ -52,7 +52,6 @@ class Work:
       spec: the schema file.
       files, units: the raw log.
       types: {raw column: its type} (columns.py).
-      time_unit: of the time column, one of TIME_UNITS; '' without one.
       chunk_rows: rows of a chunk: sums of floats depend on it.
       threads: how many work at a time.
       extends: the folder of the prepared set that this one extends, if it does.
@@ -65,7 +64,6 @@ class Work:
     files: Sequence[RawFile]
     units: Sequence[Unit]
     types: Mapping[str, object]
-    time_unit: str
     chunk_rows: int
     threads: int
     extends: pathlib.Path | None
@@ -75,7 +73,7 @@ class Work:
     @property
     def dated(self) -> bool:
         """Whether the rows have days: their times are no mere numbers."""
-        return bool(self.spec.time) and self.time_unit != "number"
+        return bool(self.spec.time) and self.spec.time_unit != "number"
 
     def done(self, stage: str) -> dict[int, dict]:
         """{unit: its facts} of what is done of a stage."""

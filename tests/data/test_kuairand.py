@@ -1,6 +1,5 @@
 """KuaiRand's reader: days decide the split, values may be missing."""
 
-
 import numpy as np
 import polars as pl
 import pytest

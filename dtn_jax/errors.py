@@ -1,11 +1,15 @@
-"""The one exception for wrong input, and how the most common one is worded."""
+"""The one exception for wrong input, how the most common one is worded, and what a disk says."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import errno
 import importlib.util
+import os
+import pathlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 TO_SCORE = "pip install jax numpy polars pyarrow safetensors flatbuffers"  # and no more
 THIS_ALONE = "pip install --no-deps ."  # dtn_jax itself, in a clone
@@ -60,3 +64,41 @@ def choose(what: str, got: str, choices: Iterable[str], between: str = ", ") -> 
     near = difflib.get_close_matches(str(got).lower(), lower, n=1)
     hint = f" Did you mean {lower[near[0]]!r}?" if near else ""
     raise UserError(f"unknown {what} {got!r}.{hint} The choices are: {between.join(choices)}.")
+
+
+ROOM = "make room, and the same command goes on: what was saved before is whole"
+PLACE = "name a place that can be written"
+KIND = "a file stands where a folder is expected, or a folder where a file is: move it away"
+REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), ROOM),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), PLACE),
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST, errno.EISDIR), KIND),
+    errno.EFBIG: "choose a disk that takes larger files",
+    errno.EIO: "look at the disk, which may be failing",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.ELOOP: "a link stands where a file or a folder is expected: delete the link",
+}
+
+
+@contextlib.contextmanager
+def disk_errors(path: pathlib.Path) -> Iterator[None]:
+    """What libraries raise inside where the disk fails them becomes an OSError that has a path."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        named = isinstance(error, OSError) and error.filename
+        text = f"{error} {error.__cause__}"
+        for number in REMEDIES:
+            if os.strerror(number) in text and not named:
+                raise OSError(number, os.strerror(number), str(path)) from error
+        raise
+
+
+def told(error: OSError) -> str:
+    """What to say of a file that cannot be read or written, and what to do."""
+    named = error.filename2 or error.filename  # of a file that is moved, where it was to go
+    name = os.fsdecode(named) if isinstance(named, str | bytes) else ""
+    text = f"{name}: {error.strerror}" if name else error.strerror or str(error)
+    return f"{text}; {REMEDIES.get(error.errno, '--debug shows where')}"

@@ -30,10 +30,10 @@ from dtn_jax.models import build as architectures
 from dtn_jax.parallel.memory import bytes_of
 from dtn_jax.parallel.mesh import Placement, make_placement, share_tables
 from dtn_jax.report.grid import Grid
-from dtn_jax.run import build_model
+from dtn_jax.run.run import build_model
+from dtn_jax.run.state import State, create_state, example_batch
+from dtn_jax.run.step import make_train_chunk, make_train_step
 from dtn_jax.schema import Schema
-from dtn_jax.state import State, create_state, example_batch
-from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import routes
 from dtn_jax.tables.plan import TablePlan, make_plan
 from dtn_jax.tables.stored_rows import SHORT

@@ -16,10 +16,10 @@ from collections.abc import Mapping, Sequence
 from dtn_jax.cli import command
 from dtn_jax.config import flatten, identity, load_config
 from dtn_jax.config.files import TUNED
+from dtn_jax.files import write_whole
 from dtn_jax.metrics import METRICS
 from dtn_jax.papertables.grids import is_printed
 from dtn_jax.papertables.protocol import usual
-from dtn_jax.shared_files import write_whole
 
 EXAMPLE = (
     "python -m experiments.keep_tables --source=runs/paper/kuairand "

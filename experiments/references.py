@@ -35,7 +35,6 @@ from dtn_jax.data.epochs.reader import SplitReader, take
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError, choose
-from dtn_jax.evaluate import evaluate
 from dtn_jax.interface import Batch
 from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.auc import auc
@@ -43,6 +42,7 @@ from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.spaces import space_mask
 from dtn_jax.papertables.references import OWN, file_of, rows_of
 from dtn_jax.report import screen
+from dtn_jax.run.evaluate import evaluate
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Float
 

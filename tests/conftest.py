@@ -65,7 +65,8 @@ def check_calls(function):
 
 
 # Of these alone, unless DTN_CHECK_SHAPES=all, as in `make nightly`: it takes a fifth of the time.
-CHECKED = ("balancing", "data.epochs", "gradients", "losses", "metrics", "models", "step", "tables")
+CHECKED = ("balancing", "data.epochs", "losses", "metrics", "models", "run.gradients", "run.step")
+CHECKED += ("tables",)
 every = os.environ.get("DTN_CHECK_SHAPES") == "all"
 assert every or all(find_spec(f"dtn_jax.{name}") for name in CHECKED)
 # The hook takes a checker by name, to be looked up in each module that it instruments.

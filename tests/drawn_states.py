@@ -8,8 +8,8 @@ import numpy as np
 from toy_steps import build, config
 
 from dtn_jax.parallel.mesh import make_placement
+from dtn_jax.run.state import State, create_state
 from dtn_jax.schema import Field, Schema, Task
-from dtn_jax.state import State, create_state
 from dtn_jax.tables.plan import TablePlan
 
 ITEMS = 3000  # rows of a table; another has 7

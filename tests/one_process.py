@@ -11,9 +11,9 @@ import sys
 import jax
 from small_runs import small
 
-from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.config import plugins
-from dtn_jax.train import train
+from dtn_jax.run.checkpoint import Checkpoints
+from dtn_jax.run.train import train
 
 workdir, data_dir, processes, devices, cut_at, changes = sys.argv[1:]
 jax.config.update("jax_num_cpu_devices", int(devices))

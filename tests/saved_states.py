@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dtn_jax.checkpoint import Checkpoints
-from dtn_jax.state import State
+from dtn_jax.run.checkpoint import Checkpoints
+from dtn_jax.run.state import State
 
 
 def state_at(step):

@@ -8,9 +8,9 @@ import jax
 import numpy as np
 
 from configs import adult as adult_config
-from dtn_jax.checkpoint import Checkpoints
-from dtn_jax.run import build_run
-from dtn_jax.state import create_state
+from dtn_jax.run.checkpoint import Checkpoints
+from dtn_jax.run.run import build_run
+from dtn_jax.run.state import create_state
 
 STEPS = 45
 

@@ -16,12 +16,12 @@ from dtn_jax.data.prepared import Prepared
 from dtn_jax.interface import Batch
 from dtn_jax.models import build as architectures
 from dtn_jax.parallel.mesh import make_placement
-from dtn_jax.run import Run
+from dtn_jax.run.run import Run
+from dtn_jax.run.state import create_state
+from dtn_jax.run.step import make_score_step
+from dtn_jax.run.timetable import make_timetable
 from dtn_jax.schema import Field, Schema, Task
-from dtn_jax.state import create_state
-from dtn_jax.step import make_score_step
 from dtn_jax.tables.plan import make_plan
-from dtn_jax.timetable import make_timetable
 
 B, D = 90, 3
 SCHEMA = Schema(

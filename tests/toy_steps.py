@@ -8,9 +8,9 @@ from configs import base
 from dtn_jax.interface import Batch
 from dtn_jax.models import build as architectures
 from dtn_jax.parallel.mesh import make_placement
+from dtn_jax.run.state import create_state, read_numbers
+from dtn_jax.run.step import make_train_chunk, make_train_step
 from dtn_jax.schema import Field, Schema, Task
-from dtn_jax.state import create_state, read_numbers
-from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables.plan import make_plan
 
 B, STEPS = 16, 4

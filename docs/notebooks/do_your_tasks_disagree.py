@@ -24,8 +24,8 @@ import numpy as np
 from dtn_jax.analysis.explain import Settings, explain
 from dtn_jax.analysis.finished import best_state, read_history
 from dtn_jax.config import load_config
-from dtn_jax.run import build_run
-from dtn_jax.train import train
+from dtn_jax.run.run import build_run
+from dtn_jax.run.train import train
 
 SMALL = os.environ.get("DTN_NOTEBOOK") == "small"  # for a test: minutes become seconds
 STEPS, ROWS, REPEATS = (10, 2_100, 2) if SMALL else (0, 20_000, 5)  # 0 steps: all epochs

@@ -27,10 +27,10 @@ import dtn_jax.export
 from dtn_jax.config import load_config
 from dtn_jax.data.infer.infer import infer
 from dtn_jax.data.prepare import prepare
-from dtn_jax.evaluate import read_predictions
 from dtn_jax.export.write import export_run
 from dtn_jax.metrics.significance import FEW, compare, resampled_aucs
-from dtn_jax.train import train
+from dtn_jax.run.evaluate import read_predictions
+from dtn_jax.run.train import train
 
 SMALL = os.environ.get("DTN_NOTEBOOK") == "small"  # for a test: minutes become seconds
 ROWS, SEEDS, STEPS = (4_000, 2, 10) if SMALL else (100_000, 3, 0)  # 0 steps: all epochs

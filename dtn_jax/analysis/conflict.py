@@ -28,8 +28,8 @@ from dtn_jax.interface import SHARED, Batch
 from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import task_losses
 from dtn_jax.losses.rows import row_weights
+from dtn_jax.run.state import State
 from dtn_jax.shapes import Array, Float, Int
-from dtn_jax.state import State
 from dtn_jax.tables import lookup, update_by_search, update_by_sort
 from dtn_jax.tables.plan import TablePlan
 

@@ -24,9 +24,9 @@ from dtn_jax.data.sets.synthetic.funnel import FIELDS, FunnelSpec
 from dtn_jax.errors import UserError
 from dtn_jax.interface import SHARED
 from dtn_jax.report import screen
-from dtn_jax.run import Run
+from dtn_jax.run.run import Run
+from dtn_jax.run.state import State
 from dtn_jax.shapes import Int
-from dtn_jax.state import State
 
 OTHER_SEED = 1_000_003  # permutations of the truth are not those of the model
 TOP = 15  # pairs that the JSON names

@@ -21,8 +21,8 @@ from dtn_jax.parallel import memory
 from dtn_jax.parallel.fits import check_fits
 from dtn_jax.report import screen
 from dtn_jax.report.sections import terminal
-from dtn_jax.run import build_run
-from dtn_jax.workdir import versions
+from dtn_jax.run.run import build_run
+from dtn_jax.run.workdir import versions
 
 FOLDER = "importance"  # of a workdir
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import pathlib
 
 from ml_collections import ConfigDict
 
-from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.config import flatten, identity
 from dtn_jax.config.identity import by_content
 from dtn_jax.config.plugins import use
 from dtn_jax.errors import UserError, choose
-from dtn_jax.run import Run
-from dtn_jax.selection import best_step, selected_value
-from dtn_jax.state import State
-from dtn_jax.workdir import check_data, check_logits, found, records
+from dtn_jax.run import outcome, records
+from dtn_jax.run.checkpoint import Checkpoints
+from dtn_jax.run.run import Run
+from dtn_jax.run.selection import best_step, selected_value
+from dtn_jax.run.state import State
+from dtn_jax.run.workdir import check_data
 
 
 def read_config(
@@ -42,13 +42,13 @@ def read_config(
         raise UserError(
             f"{folder} holds no run (no config.json); expected the workdir of a finished run{hint}"
         )
-    found.runs_in(folder)  # not beside replicas
+    outcome.runs_in(folder)  # not beside replicas
     if finished and not (folder / "results.json").exists():
         raise UserError(
             f"the run in {folder} is not finished (no results.json): the command that began it "
             "goes on with it"
         )
-    stored = flatten(_parse(folder / "config.json", "config"))
+    stored = flatten(outcome.run_facts(folder)["config"])
     config = ConfigDict(defaults.to_dict()).lock()
     there = str(stored.pop("plugins", ""))
     use(config, plugins or there)
@@ -83,13 +83,11 @@ def best(run: Run, folder: pathlib.Path, select: str = "") -> int:
     """The step of the state that the run reports, or of the best one by `select`, a task.
 
     Raises:
-      UserError: the data set is another version of the run's, its logits are those of an older
-        version of this package, or there is no such task, or its metric is not defined.
+      UserError: the data set is another version of the run's, an unreleased version trained it,
+        or there is no such task, or its metric is not defined.
     """
-    stored = folder / "config.json"  # its config is the run's, but for options younger than it
-    check_data(stored, str(_parse(stored, "data")), run.data.fingerprint)
-    check_logits(stored)
-    results = found.read(folder)
+    check_data(folder / "config.json", outcome.run_facts(folder)["data"], run.data.fingerprint)
+    results = outcome.read(folder)
     if not select:
         return best_step(results)
     steps = results["best_steps"]
@@ -108,11 +106,3 @@ def read_history(folder: pathlib.Path) -> list[dict]:
     if problem := records.told(folder, log):
         print(f"warning: {problem}; left out")
     return log.records
-
-
-def _parse(path: pathlib.Path, part: str):
-    """A part of a JSON file."""
-    try:
-        return json.loads(path.read_text())[part]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({type(error).__name__}: {error})") from None

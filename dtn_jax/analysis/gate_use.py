@@ -16,8 +16,8 @@ from flax import linen as nn
 
 from dtn_jax.analysis.sample import Forward
 from dtn_jax.interface import SHARED, Batch
+from dtn_jax.run.state import State
 from dtn_jax.shapes import Array, Bool, Float
-from dtn_jax.state import State
 from dtn_jax.tables.plan import TablePlan
 
 OWN, OTHER = "own", "other"

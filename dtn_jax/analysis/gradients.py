@@ -13,8 +13,8 @@ from flax import linen as nn
 from dtn_jax.analysis.passes import Passes
 from dtn_jax.analysis.sample import Forward
 from dtn_jax.interface import Batch, Inputs
+from dtn_jax.run.state import State
 from dtn_jax.shapes import Array, Float
-from dtn_jax.state import State
 from dtn_jax.tables.plan import TablePlan
 
 

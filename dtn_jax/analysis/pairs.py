@@ -29,8 +29,8 @@ from dtn_jax.analysis.sample import Forward
 from dtn_jax.interface import Batch
 from dtn_jax.metrics.auc import auc
 from dtn_jax.models.groups import ModelInput
+from dtn_jax.run.state import State
 from dtn_jax.shapes import Array, Bool, Float
-from dtn_jax.state import State
 from dtn_jax.tables.plan import TablePlan
 
 STRENGTHS = ("norm", "term")

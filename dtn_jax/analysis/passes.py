@@ -14,9 +14,9 @@ from dtn_jax.data.epochs.reader import take
 from dtn_jax.errors import UserError
 from dtn_jax.interface import Batch
 from dtn_jax.parallel.mesh import Placement
-from dtn_jax.run import Run
+from dtn_jax.run.run import Run
+from dtn_jax.run.state import State
 from dtn_jax.shapes import Array, Float, Int
-from dtn_jax.state import State
 
 Function = Callable[..., object]  # (state, batch, *more) -> a pytree of arrays
 

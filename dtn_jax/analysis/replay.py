@@ -14,21 +14,22 @@ from flax import linen as nn
 
 from dtn_jax.analysis.finished import read_config
 from dtn_jax.balancing import read_balancer, seam
-from dtn_jax.checkpoint import Checkpoints
-from dtn_jax.checkpoint.start_from import started
 from dtn_jax.config import base_config
 from dtn_jax.errors import UserError
-from dtn_jax.gradients import make_forward, make_weights
 from dtn_jax.interface import SHARED
 from dtn_jax.losses import finite
 from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid
-from dtn_jax.run import Run, build_run
-from dtn_jax.state import State
-from dtn_jax.step import make_train_chunk, make_train_step
+from dtn_jax.run import nonfinite
+from dtn_jax.run.checkpoint import Checkpoints
+from dtn_jax.run.gradients import make_forward, make_weights
+from dtn_jax.run.run import Run, build_run
+from dtn_jax.run.start_from import started
+from dtn_jax.run.state import State
+from dtn_jax.run.step import make_train_chunk, make_train_step
+from dtn_jax.run.train import training_data
+from dtn_jax.run.workdir import in_use
 from dtn_jax.tables import exchange, lookup
-from dtn_jax.train import training_data
-from dtn_jax.workdir import in_use, nonfinite
 
 SHOWN = 12  # lines of a kind
 ROWS = 5  # of a batch, that are named

@@ -14,9 +14,9 @@ from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.errors import UserError, choose
 from dtn_jax.interface import Batch, Inputs
+from dtn_jax.run.state import State
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Array, Bool, Int
-from dtn_jax.state import State
 from dtn_jax.tables import exchange, lookup
 from dtn_jax.tables.plan import TablePlan
 

@@ -20,7 +20,7 @@ from dtn_jax.interface import Batch
 from dtn_jax.options import option
 from dtn_jax.parallel import processes
 from dtn_jax.parallel.mesh import Placement
-from dtn_jax.state import State
+from dtn_jax.run.state import State
 from dtn_jax.tables.plan import TablePlan
 
 VALIDATION = "validation"

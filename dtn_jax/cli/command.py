@@ -19,10 +19,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dtn_jax.cli import quiet
-from dtn_jax.errors import UserError
+from dtn_jax.errors import UserError, told
 from dtn_jax.parallel import interrupts
 from dtn_jax.report import screen
-from dtn_jax.shared_files import told
 from dtn_jax.shipped import PACKAGE, config_files
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import pathlib
 import platform
 import tempfile
 
-from dtn_jax.shared_files import cache_folder
+from dtn_jax.files import cache_folder
 
 OFF = "none"
 LARGEST = 1e9  # bytes, of the folder; a DTN on adult takes 1 MB

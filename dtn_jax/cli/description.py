@@ -9,11 +9,11 @@ from dtn_jax.data import progress
 from dtn_jax.data.describe.describe import describe
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.errors import UserError
+from dtn_jax.files import write_whole
 from dtn_jax.report import screen
 from dtn_jax.report.description import overview
 from dtn_jax.report.description.sections import sections
 from dtn_jax.report.sections import Section, page, terminal
-from dtn_jax.shared_files import write_whole
 
 WIDE = 80
 

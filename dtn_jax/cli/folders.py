@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pathlib
 
-from dtn_jax.errors import UserError
-from dtn_jax.shared_files import check_place, told
+from dtn_jax.errors import UserError, told
+from dtn_jax.files import check_place
 
 LONGEST = 255  # bytes of a name, on nearly every file system
 SHOWN = 60  # letters of a name, in messages

@@ -64,12 +64,12 @@ def main(arguments: Sequence[str]) -> None:
     places |= {"parallel.check_memory": "False"} if known.force else {}
     import jax  # after --help
 
+    from dtn_jax.errors import disk_errors
     from dtn_jax.options import pairs
     from dtn_jax.papertables import make, shortened, written
     from dtn_jax.papertables.estimate import estimate
     from dtn_jax.papertables.numbers import DIVERGENCE
     from dtn_jax.papertables.runs import Runs
-    from dtn_jax.shared_files import disk_errors
 
     name, full = make.read_protocol(known.dataset, known.protocol, known.config, places)
     protocol = shortened.shortened(full, known.quick, counts, pairs(known.set, "--set"))

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> None:
     from ml_collections import ConfigDict
 
     from dtn_jax import plan
-    from dtn_jax.run import build_run
+    from dtn_jax.run.run import build_run
 
     devices = [name.strip() for name in (known.device or names).split(",")]
     for name in devices:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 from dtn_jax.cli import command
 from dtn_jax.errors import UserError
-from dtn_jax.shared_files import check_place
+from dtn_jax.files import check_place
 
 if TYPE_CHECKING:
     from dtn_jax.data.prepared import Prepared

@@ -43,8 +43,8 @@ def main(arguments: Sequence[str]) -> None:
         screen.say(f"workdir: {workdir}")
     command.tell_unused([config], [key for key, _ in command.overrides(rest)])
     compile_cache.use(known.cache_dir)
-    from dtn_jax.replicas import train_replicas  # after --help
-    from dtn_jax.train import train
+    from dtn_jax.run.replicas import train_replicas
+    from dtn_jax.run.train import train
 
     if config.replicas:
         train_replicas(config, workdir)

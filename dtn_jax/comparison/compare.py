@@ -11,8 +11,8 @@ from dtn_jax.comparison.score_files import Columns
 from dtn_jax.comparison.scored_rows import ScoredRows, check_one_model, of_run
 from dtn_jax.errors import UserError
 from dtn_jax.report import screen
+from dtn_jax.run.outcome import runs_in
 from dtn_jax.schema import Schema
-from dtn_jax.workdir.found import runs_in
 
 Compared = tuple[list[ScoredRows], list[ScoredRows], list[Difference]]  # of A, of B, B − A
 

@@ -11,11 +11,11 @@ import rich.console
 from matplotlib.figure import Figure
 
 from dtn_jax.comparison.differences import LEVEL, Difference
+from dtn_jax.files import replacing, write_whole
 from dtn_jax.metrics import METRICS
 from dtn_jax.report.grid import Grid
 from dtn_jax.report.markdown import escaped, one_line
 from dtn_jax.report.plots import COLOURS, NOTE, clean
-from dtn_jax.shared_files import replacing, write_whole
 
 GREY = "#888888"
 WIDE = 80  # columns of a terminal that a table needs

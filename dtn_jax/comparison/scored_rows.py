@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping
 
@@ -12,13 +11,13 @@ import polars as pl
 
 from dtn_jax.config import differing, identity
 from dtn_jax.errors import UserError
-from dtn_jax.evaluate import read_predictions
 from dtn_jax.export.model_folder import MANIFEST
 from dtn_jax.export.score_columns import ScoredBy
 from dtn_jax.metrics.spaces import logits_in
+from dtn_jax.run import outcome
+from dtn_jax.run.evaluate import read_predictions
+from dtn_jax.run.outcome import PREDICTIONS, RESULTS
 from dtn_jax.schema import Schema
-from dtn_jax.workdir import check_logits
-from dtn_jax.workdir.found import PREDICTIONS, RESULTS
 
 NEEDED = {
     "config.json": "holds no run: expected the workdir of a finished run, or a Parquet file of "
@@ -88,9 +87,8 @@ def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
     for name, problem in NEEDED.items():
         if not (folder / name).exists():
             raise UserError(f"{folder} {problem}")
-    check_logits(folder / "config.json")
+    facts = outcome.run_facts(folder)
     try:
-        facts = json.loads((folder / "config.json").read_text())
         schema = Schema.load(folder / "schema.json")
         scores = read_predictions(folder / PREDICTIONS, schema)
         if bad := np.count_nonzero(~np.isfinite(scores.logits)):

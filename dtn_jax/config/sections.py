@@ -17,7 +17,6 @@ from dtn_jax.data.epochs.batches import BatchOptions
 from dtn_jax.data.sets.catalog import DATASETS, DataOptions
 from dtn_jax.data.sets.logs import Logs
 from dtn_jax.errors import UserError
-from dtn_jax.evaluate import EvaluateOptions
 from dtn_jax.field import SCALED
 from dtn_jax.losses import LOSSES, LossOptions
 from dtn_jax.models.architectures import ARCHITECTURES
@@ -25,14 +24,15 @@ from dtn_jax.models.build import ModelOptions, embeddings_of
 from dtn_jax.models.experts import EXPERTS, parse_experts
 from dtn_jax.models.histories import HISTORIES
 from dtn_jax.models.numbers import NUMBERS
-from dtn_jax.optimizers import OptimOptions
 from dtn_jax.options import Option, declared, option, pairs
 from dtn_jax.parallel.memory import MemoryOptions
 from dtn_jax.parallel.mesh import MeshOptions
 from dtn_jax.parallel.processes import ProcessOptions
 from dtn_jax.report.trackers import TrackerOptions
+from dtn_jax.run.evaluate import EvaluateOptions
+from dtn_jax.run.optimizers import OptimOptions
+from dtn_jax.run.timetable import TrainOptions, check_patience
 from dtn_jax.tables.lookup import DebugOptions
-from dtn_jax.timetable import TrainOptions, check_patience
 
 
 @dataclasses.dataclass(frozen=True)

@@ -36,7 +36,7 @@ from dtn_jax.data.stages.records import Plan, shards
 from dtn_jax.data.stages.spark import SparkWork
 from dtn_jax.data.stages.work import SCHEMA_FILE, VERSION, Work, database
 from dtn_jax.errors import UserError, choose
-from dtn_jax.shared_files import locked, write_whole
+from dtn_jax.files import locked, write_whole
 
 ENGINES = ("duckdb", "spark")
 MAX_REJECT_RATE = 0.001

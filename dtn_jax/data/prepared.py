@@ -1,6 +1,6 @@
 """A prepared set on disk: its schema, splits and facts, with random access to its records.
 
-Its files are those that were written: they have checksums, and all are verified whenever a set is
+Its files are those that were written: they have hashes, and all are verified whenever a set is
 opened. Of a long file of records that means its ends, with the index of its records: array_record
 itself verifies each record that it reads.
 """
@@ -10,18 +10,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from dtn_jax import checksums
+from dtn_jax import files
 from dtn_jax.data.blocks import Layout, RecordSource, remedy
 from dtn_jax.errors import UserError, choose
+from dtn_jax.files import HASHES, damage, files_in, hashes, read_json, reading, sha256, write_whole
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Int
 
-T = TypeVar("T")
 PART = 20  # seeds the draw of a part of train
 LONG = 64 << 20  # bytes of a file of records beyond which its ends stand for it
 
@@ -42,8 +41,7 @@ class Prepared:
       raw_files: size in bytes of each of the user's files that it was prepared from, by name.
       raw_hashes: SHA-256 of those files, by name.
       raw_times: when each of them was written, in nanoseconds.
-      kept_values: per split and field, its values, unknown ones included; sets of an earlier
-        version have none.
+      kept_values: per split and field, its values, unknown ones included.
       cut_values: per split and bag, its values that found no slot; {} without bags.
       hash_functions: {field: rows of its table that a known value takes} of hashed fields, whose
         unknown values are missing ones alone: what train has not seen has rows, too.
@@ -162,46 +160,38 @@ def read(folder: pathlib.Path) -> Prepared:
     """Opens a prepared set; raises UserError if a file is missing or damaged."""
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder, expected a prepared set; {remedy(folder)}")
-    if problem := checksums.damage(folder, checksums.names(folder), _checksum):
+    if problem := damage(folder, of=_hash):
         raise UserError(f"{folder}/{problem}; {remedy(folder)}")
-    schema = _parse(folder / "schema.json", Schema.from_json)
-    notes = _parse(folder / "notes.json", lambda text: dict(json.loads(text)))
-    return Prepared(folder, schema, notes=notes, **_parse(folder / "prepared.json", _facts))
+    with reading(folder / "schema.json", remedy(folder)) as path:
+        schema = Schema.load(path)
+    notes = read_json(folder / "notes.json", remedy(folder))
+    facts = read_json(folder / "prepared.json", remedy(folder), _facts)
+    return Prepared(folder, schema, notes=notes, **facts)
 
 
 def seal(folder: pathlib.Path, leave_out: Iterable[str] = ()) -> None:
-    """Writes the checksums of a set's files, all of which must be there.
+    """Writes the hashes of a set's files, all of which must be there.
 
     Args:
       folder: the set's.
       leave_out: files that nothing is read from.
     """
-    files = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
-    files = {n: path for n, path in files.items() if n not in (*leave_out, checksums.NAME)}
-    checksums.write(folder, files, _checksum)
+    files = {name: path for name, path in files_in(folder).items() if name not in leave_out}
+    write_whole(folder / HASHES, json.dumps(hashes(files, _hash), indent=1))
 
 
-def _parse(path: pathlib.Path, parse: Callable[[str], T]) -> T:
-    """What a JSON file of a prepared set says."""
-    try:
-        return parse(path.read_text())
-    except (KeyError, ArithmeticError, *checksums.UNREADABLE) as error:
-        raise UserError(f"{path} is missing or damaged ({error}); {remedy(path.parent)}") from None
-
-
-def _facts(text: str) -> dict:
-    facts = json.loads(text)
+def _facts(facts: dict) -> dict:
     known = {field.name: facts.get(field.name) for field in dataclasses.fields(Prepared)}
     known = {name: found for name, found in known.items() if found is not None}
     return known | {"layout": Layout(**facts["layout"])}
 
 
-def _checksum(path: pathlib.Path) -> str:
-    long = ".array_record" in path.name and path.stat().st_size > LONG
-    if not long:
-        return checksums.checksum(path)
+def _hash(path: pathlib.Path) -> str:
+    """SHA-256 of a file; of a long one of records, of its ends."""
+    if ".array_record" not in path.name or path.stat().st_size <= LONG:
+        return sha256(path)
     with path.open("rb") as file:
-        return checksums.ends(file, path.stat().st_size)
+        return files.ends(file, path.stat().st_size)
 
 
 def check_ids(ids: np.ndarray, schema: Schema) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from dtn_jax.errors import choose
-from dtn_jax.export.model_folder import CALIBRATION, read_json, reading
+from dtn_jax.export.model_folder import CALIBRATION, reading
 from dtn_jax.schema import Schema
 
 METHODS = ("none", "platt", "isotonic")  # simplest first
@@ -33,7 +33,7 @@ def read(folder: pathlib.Path, schema: Schema) -> dict[str, dict]:
       UserError: calibration.json is missing or damaged: another task, method or number.
     """
     with reading(folder / CALIBRATION) as path:
-        found = read_json(path)
+        found = json.loads(path.read_text())
         for task, calibration in found.items():
             _check(choose("task", task, schema.task_names), calibration)
     return {task: found.get(task, NONE) for task in schema.task_names}

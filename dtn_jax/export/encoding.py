@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import json
 import pathlib
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -32,7 +33,6 @@ from dtn_jax.data.rows import VALUE, Rows, Values
 from dtn_jax.data.schemas.spec import LISTED, FieldSpec, Spec, SplitSpec
 from dtn_jax.data.stages.account import Account
 from dtn_jax.errors import UserError
-from dtn_jax.export.model_folder import read_json
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Bool, Float32, Int32
 
@@ -207,7 +207,7 @@ def read(
             field = dataclasses.replace(field, value=of_column(stand), weights=weights)
         specs[field.name] = field
     cleaned = Spec(name=spec.name, fields=(*specs.values(),), tasks=(), split=NO_SPLIT)
-    fitted = encoders.fitted(specs, read_json(folder / FITTED), folder / VOCABULARY)
+    fitted = encoders.fitted(specs, json.loads((folder / FITTED).read_text()), folder / VOCABULARY)
     if tuple(field.field() for field in fitted.values()) != schema.fields:
         raise ValueError("its fields are not those of the schema")
     types = {column.name: of_name(column.type) for column in schema.columns}

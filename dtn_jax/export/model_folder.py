@@ -34,15 +34,15 @@ in it, but hidden ones and Python's caches: what is not in the manifest has no c
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
-import hashlib
+import functools
 import json
 import pathlib
-from collections.abc import Iterator
 
+from dtn_jax import files
 from dtn_jax.errors import UserError
+from dtn_jax.files import Damaged, damage, files_in, hashes, read_json, sha256
 from dtn_jax.schema import Schema
 
 FORMAT = 1
@@ -51,6 +51,7 @@ PROGRAM, WEIGHTS = "program.stablehlo", "weights.safetensors"
 ENCODERS, CALIBRATION, CARD = "encoders", "calibration.json", "README.md"
 TUPLES = ("members", "tables", "tasks", "optional", "all_tasks")  # of Facts
 AGAIN = "export the run again (dtn-jax export), or restore the folder from a copy"
+reading = functools.partial(files.reading, remedy=AGAIN)  # of a file of the folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,15 +87,6 @@ class Facts:
     improper: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
-@contextlib.contextmanager
-def reading(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Whatever is raised of a file of the folder, by several libraries, as a UserError."""
-    try:
-        yield path
-    except Exception as error:
-        raise UserError(f"{path} is missing or damaged ({error}); {AGAIN}") from None
-
-
 def write_manifest(folder: pathlib.Path, facts: dict) -> None:
     """Writes the manifest last, over all other files in the folder.
 
@@ -104,12 +96,8 @@ def write_manifest(folder: pathlib.Path, facts: dict) -> None:
         `versions` of what made the folder; `data`, {"name", "fingerprint"} of the data set; and
         `plugins`, [{"name", "sha256"}]. Times are as `now` writes them.
     """
-    files = {
-        name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
-        for name, path in sorted(_files(folder).items())
-        if name != MANIFEST
-    }
-    manifest = {"format": FORMAT, **facts, "files": files}
+    others = {name: path for name, path in files_in(folder).items() if name != MANIFEST}
+    manifest = {"format": FORMAT, **facts, "files": hashes(others)}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
 
 
@@ -127,20 +115,16 @@ def read_manifest(folder: pathlib.Path, verify: bool = True) -> dict:
     if not (folder / MANIFEST).is_file():
         there = f"no {MANIFEST}" if folder.exists() else "it is not there"
         raise UserError(f"{folder} holds no model ({there}); dtn-jax export writes one")
-    with reading(folder / MANIFEST) as path:
-        manifest = read_json(path)
-        version, listed = manifest["format"], manifest["files"]
-        expected = {name: (file["bytes"], file["sha256"]) for name, file in listed.items()}
+    manifest = read_json(
+        folder / MANIFEST, AGAIN, lambda facts: facts | {"files": dict(facts["files"])}
+    )
+    version, listed = manifest.get("format"), manifest["files"]
     if version != FORMAT:
         told = f"{folder} has the format {version!r}, expected {FORMAT}: another version wrote it"
         raise UserError(f"{told}; {AGAIN}")
-    for name, (size, digest) in expected.items():
-        with reading(folder / name) as path:
-            if (there := path.stat().st_size) != size:
-                raise ValueError(f"it has {there:,} bytes, expected {size:,}")
-            if verify and sha256(path) != digest:
-                raise ValueError("its SHA-256 is another than the manifest's")
-    if added := sorted(_files(folder).keys() - expected.keys() - {MANIFEST}):
+    if problem := damage(folder, listed, of=sha256 if verify else None):
+        raise Damaged(f"{folder}/{problem}; {AGAIN}")
+    if added := sorted(files_in(folder).keys() - listed.keys() - {MANIFEST}):
         raise UserError(
             f"{folder / added[0]} is not in {MANIFEST}, so nothing tells whether it belongs to the "
             f"model ({len(added)} such in all): move it out of the folder; or {AGAIN}"
@@ -150,20 +134,18 @@ def read_manifest(folder: pathlib.Path, verify: bool = True) -> dict:
 
 def read_facts(folder: pathlib.Path) -> Facts:
     """What config.json says."""
-    with reading(folder / MODEL) as path:
-        facts = read_json(path)
+
+    def facts_of(facts: dict) -> Facts:
         facts |= {name: tuple(facts[name]) for name in TUPLES}
         facts["offsets"] = tuple(map(tuple, facts["offsets"]))
         return Facts(**facts)
 
+    return read_json(folder / MODEL, AGAIN, facts_of)
+
 
 def read_schema(folder: pathlib.Path) -> Schema:
     with reading(folder / SCHEMA) as path:
-        return Schema.from_json(path.read_text())
-
-
-def read_json(path: pathlib.Path):
-    return json.loads(path.read_text())
+        return Schema.load(path)
 
 
 def model_id(folder: pathlib.Path) -> str:
@@ -171,21 +153,6 @@ def model_id(folder: pathlib.Path) -> str:
     return sha256(folder / MANIFEST)[:12]
 
 
-def sha256(path: pathlib.Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def now() -> str:
     """The time, UTC, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
-    """The files in the folder and below, but hidden ones and Python's caches."""
-    files = {p.relative_to(folder): p for p in folder.rglob("*") if p.is_file()}
-    return {
-        name.as_posix(): path
-        for name, path in files.items()
-        if not any(part.startswith(".") or part == "__pycache__" for part in name.parts)
-    }

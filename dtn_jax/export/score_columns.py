@@ -27,7 +27,8 @@ from dtn_jax.data.schemas.spec import Spec, TaskSpec
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export.encoding import Encoding, check_there
 from dtn_jax.export.model import Model
-from dtn_jax.export.model_folder import MANIFEST, sha256
+from dtn_jax.export.model_folder import MANIFEST
+from dtn_jax.files import sha256
 from dtn_jax.shapes import Bool
 
 FORMATS = {".csv": "CSV", ".jsonl": "JSON", ".ndjson": "JSON"}  # which lack types

@@ -34,13 +34,12 @@ from dtn_jax.data.raw.files import RawFile
 from dtn_jax.data.raw.types import Chunk, Types, read_as
 from dtn_jax.data.schemas.spec import InputSpec
 from dtn_jax.data.stages.account import Account
-from dtn_jax.errors import UserError, choose
+from dtn_jax.errors import REMEDIES, UserError, choose, disk_errors
 from dtn_jax.export import score_columns
 from dtn_jax.export.encoding import Encoded, table
 from dtn_jax.export.model import Model
-from dtn_jax.export.model_folder import sha256
 from dtn_jax.export.score_columns import NESTED, ScoredBy
-from dtn_jax.shared_files import REMEDIES, disk_errors, locked, to_disk, write_whole
+from dtn_jax.files import locked, sha256, to_disk, write_whole
 
 ON_BAD_ROWS = ("null", "error")
 MAX_BAD_RATE = 0.5  # above it, the file is wrong, not its rows

@@ -1,7 +1,7 @@
-"""What the positives of a task weigh in its loss, and which old checkpoints that has moved.
+"""What the positives of a task weigh in its loss.
 
 Positives that weigh w move the best logit up by log w. The loss adds that itself (`task_losses`),
-so logits are log-odds; before it did, they held the log w.
+so logits are log-odds.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ import math
 from collections.abc import Mapping
 
 from dtn_jax.errors import UserError
-from dtn_jax.options import pairs, per_task
+from dtn_jax.options import per_task
 from dtn_jax.schema import Schema
 
 WHAT = "loss.positive_weights"
-LOGITS = "log-odds"  # what a model's logits are, as config.json says of a run
 
 
 def read_positive_weights(text: str, schema: Schema) -> dict[str, float]:
@@ -43,15 +42,3 @@ def inflation(positive_weights: Mapping[str, float], schema: Schema) -> dict[str
 def inflation_by(text: str, schema: Schema) -> dict[str, float]:
     """`inflation` of the weights that `loss.positive_weights` gives."""
     return inflation(read_positive_weights(text, schema), schema)
-
-
-def logits_are_inflated(facts: Mapping) -> bool:
-    """Whether a run's checkpoints hold logits with log w in them.
-
-    Args:
-      facts: what the run's config.json holds.
-    """
-    if facts.get("logits") == LOGITS:
-        return False
-    weights = pairs(facts["config"]["loss"].get("positive_weights", ""), WHAT)
-    return any(float(w) != 1 for w in weights.values())

@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.errors import UserError
+from dtn_jax.files import write_whole
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.significance import DRAWS, resampled_aucs
 from dtn_jax.papertables.protocol import Entry, Protocol, configured
@@ -32,9 +33,8 @@ from dtn_jax.parallel.memory import OutOfMemory, size
 from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid
 from dtn_jax.report.markdown import prose
-from dtn_jax.run import Run, build_run
-from dtn_jax.shared_files import write_whole
-from dtn_jax.train import train
+from dtn_jax.run.run import Run, build_run
+from dtn_jax.run.train import train
 
 NAME = "estimate.md"
 STEPS = 40  # between two of the three validations of a measured run

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
+from dtn_jax.files import replacing
 from dtn_jax.papertables import grids
 from dtn_jax.papertables.numbers import MEAN, comparisons, first_dial, grouped, summary
 from dtn_jax.papertables.protocol import AGAIN
@@ -23,7 +24,6 @@ from dtn_jax.report.pictures import (
     panels,
     save_small,
 )
-from dtn_jax.shared_files import replacing
 
 DPI = 140
 GREY = "#888888"

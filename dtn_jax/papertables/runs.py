@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import functools
-import json
 import os
 import pathlib
 import time
@@ -25,11 +24,10 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from dtn_jax import shared_files
+from dtn_jax import files
 from dtn_jax.config import identity
 from dtn_jax.data.prepared import Prepared
-from dtn_jax.errors import UserError
-from dtn_jax.evaluate import read_predictions
+from dtn_jax.errors import UserError, disk_errors
 from dtn_jax.losses.sample_weights import with_sample_weights
 from dtn_jax.metrics.significance import resampled_aucs
 from dtn_jax.models.flops import Size
@@ -42,12 +40,14 @@ from dtn_jax.papertables.protocol import (
     configured,
     digest,
 )
-from dtn_jax.replicas import train_replicas
 from dtn_jax.report import screen
-from dtn_jax.run import build_run
+from dtn_jax.run import outcome
+from dtn_jax.run.evaluate import read_predictions
+from dtn_jax.run.replicas import train_replicas
+from dtn_jax.run.run import build_run
+from dtn_jax.run.train import train
+from dtn_jax.run.workdir import Busy, in_use
 from dtn_jax.schema import Schema
-from dtn_jax.train import train
-from dtn_jax.workdir import Busy, found, in_use
 
 LOOK = 2  # seconds between two looks at what another process does
 DRAWS = "draws.npz"  # of a run: its AUCs under each draw of the test rows, and where it ran
@@ -140,7 +140,7 @@ class Runs:
             later, problems = [], []
             for place, (round_, label, job) in enumerate(left):
                 try:
-                    with shared_files.disk_errors(self.folder):
+                    with disk_errors(self.folder):
                         job(label)
                 except Busy:
                     later.append(left[place])
@@ -149,7 +149,7 @@ class Runs:
                 except Exception as error:
                     why = f"{type(error).__name__}: {error}"
                     if isinstance(error, OSError):
-                        why = shared_files.told(error)
+                        why = told(error)
                     else:
                         traceback.print_exc()
                     problems.append(f"  {label}: {why}")
@@ -259,18 +259,18 @@ def name_of(config: ConfigDict, fingerprint: str) -> str:
 
 
 def ended(folder: pathlib.Path) -> bool:
-    return (folder / found.RESULTS).exists()
+    return (folder / outcome.RESULTS).exists()
 
 
 def draw(folder: pathlib.Path, together: int = 1) -> None:
     """Leaves a finished run's draws in its folder; `together`: runs that shared its time."""
     schema = Schema.load(folder / "schema.json")
-    facts = json.loads((folder / "config.json").read_text())
-    scores = read_predictions(folder / found.PREDICTIONS, schema)
+    facts = outcome.run_facts(folder)
+    scores = read_predictions(folder / outcome.PREDICTIONS, schema)
     weighted = bool(facts["config"]["evaluate"]["sample_weights"])
     device = f"{jax.devices()[0].device_kind} x {jax.device_count()}, {os.cpu_count()} cores"
     own = {DEVICE: np.array(device), TOGETHER: np.array(together)}
-    with shared_files.replacing(folder / DRAWS) as temporary, temporary.open("wb") as file:
+    with files.replacing(folder / DRAWS) as temporary, temporary.open("wb") as file:
         np.savez(file, **own, **resampled_aucs(scores, schema, weighted))
 
 
@@ -280,8 +280,8 @@ def read(config: ConfigDict, folder: pathlib.Path) -> Found:
     Raises:
       UserError: results.json is damaged, or was changed.
     """
-    results = found.read(folder)
-    facts = json.loads((folder / "config.json").read_text())
+    results = outcome.read(folder)
+    facts = outcome.run_facts(folder)
     if not (folder / DRAWS).exists():
         draw(folder)
     with np.load(folder / DRAWS) as file:
@@ -296,5 +296,5 @@ def read(config: ConfigDict, folder: pathlib.Path) -> Found:
         train_seconds=examples / rate / together if rate else None,
         versions=facts["versions"],
         device=device,
-        date=datetime.date.fromtimestamp((folder / found.RESULTS).stat().st_mtime).isoformat(),
+        date=datetime.date.fromtimestamp((folder / outcome.RESULTS).stat().st_mtime).isoformat(),
     )

@@ -30,15 +30,15 @@ from dtn_jax.data.epochs.epoch_order import steps_per_epoch
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
+from dtn_jax.files import locked, read_json, write_whole
 from dtn_jax.losses.sample_weights import with_sample_weights
 from dtn_jax.papertables.protocol import Protocol, changed, digest
 from dtn_jax.report import screen
+from dtn_jax.run.timetable import Timetable, make_timetable
+from dtn_jax.run.workdir import Busy
 from dtn_jax.search.search import search
 from dtn_jax.search.search_space import described, load_space
 from dtn_jax.search.studies import Budget
-from dtn_jax.shared_files import locked, write_whole
-from dtn_jax.timetable import Timetable, make_timetable
-from dtn_jax.workdir import Busy
 
 VALIDATIONS = 9  # of a run whose config has no train.eval_every: thirds of thirds
 PRUNER = "asha"
@@ -141,15 +141,8 @@ class Tunings:
 
     def _read(self, name: str, tried: Mapping[str, dict]) -> dict | None:
         path = self._file(name, tried)[0]
-        try:
-            return json.loads(path.read_text())
-        except FileNotFoundError:
-            return None
-        except ValueError as error:
-            raise UserError(
-                f"{path} is damaged ({error}): delete it, and the same command makes it anew from "
-                "the trials beside it"
-            ) from None
+        anew = "delete it, and the same command makes it anew from the trials beside it"
+        return read_json(path, anew) if path.exists() else None
 
 
 def tune(

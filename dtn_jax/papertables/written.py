@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import rich.console
 
+from dtn_jax.files import write_whole
 from dtn_jax.papertables import pictures
 from dtn_jax.papertables.entries import TABLES
 from dtn_jax.papertables.grids import SIZES, footnotes, grids, main_grid, title_of
@@ -19,7 +20,6 @@ from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid, in_latex, plain
 from dtn_jax.report.html import embedded, formatted, page
 from dtn_jax.report.markdown import prose
-from dtn_jax.shared_files import write_whole
 
 PLACES = ("--workdir", "--runs", "--data_dir", "--manual_dir", "--cache_dir", "--entries")
 

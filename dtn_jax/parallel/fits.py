@@ -6,7 +6,7 @@ import jax
 
 from dtn_jax.parallel import memory
 from dtn_jax.parallel.footprint import WIDTHS, state_parts, step_part
-from dtn_jax.run import Run
+from dtn_jax.run.run import Run
 
 LOWER = f"data.batch_size, data.eval_batch_size, {WIDTHS}"
 

@@ -20,7 +20,7 @@ from matplotlib.dates import HOURLY, MINUTELY, AutoDateLocator
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from dtn_jax.shared_files import replacing
+from dtn_jax.files import replacing
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart, and two more.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

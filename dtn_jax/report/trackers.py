@@ -27,8 +27,8 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 
 from dtn_jax.errors import UserError, choose
+from dtn_jax.files import write_whole
 from dtn_jax.options import option
-from dtn_jax.shared_files import write_whole
 
 NOT_NUMBERS = ("kind", "step", "epoch", "day")
 PROJECT = "dtn_jax"  # unless MLFLOW_EXPERIMENT_NAME or WANDB_PROJECT names one

@@ -20,12 +20,12 @@ from dtn_jax.errors import UserError
 from dtn_jax.metrics.selected import higher_is_better
 from dtn_jax.parallel.memory import OutOfMemory
 from dtn_jax.report import screen
+from dtn_jax.run.workdir import Unusable
 from dtn_jax.search import trials
 from dtn_jax.search.search_space import Space
 from dtn_jax.search.studies import BEGUN, Budget, Study, make_pruner
 from dtn_jax.search.trial_storage import FAULTS, brief, opened, url_of_file
 from dtn_jax.search.trials import ERROR, settings_in
-from dtn_jax.workdir import Unusable
 
 FIRST_SEED = 101  # trials have seed 0, a table's final runs have 1, 2, ...
 

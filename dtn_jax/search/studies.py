@@ -18,12 +18,12 @@ from optuna.trial import FrozenTrial, TrialState
 from dtn_jax.config import differing, identity
 from dtn_jax.errors import UserError
 from dtn_jax.report import screen
+from dtn_jax.run.train import AfterValidation
+from dtn_jax.run.workdir import Unusable
 from dtn_jax.search import trial_storage, trials
 from dtn_jax.search.search_space import Space, described, settings_of
 from dtn_jax.search.trial_storage import experimental
 from dtn_jax.search.trials import ERROR, LEFT_OUT, SETTINGS, first_number
-from dtn_jax.train import AfterValidation
-from dtn_jax.workdir import Unusable
 
 SAMPLERS = ("tpe", "random")
 SEEDS = 2**32  # that a sampler takes, from 0

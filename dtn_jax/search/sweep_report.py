@@ -15,14 +15,14 @@ from matplotlib.collections import LineCollection
 from optuna.importance import FanovaImportanceEvaluator
 from optuna.visualization import matplotlib as pictures
 
+from dtn_jax.files import replacing, write_whole
 from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid
 from dtn_jax.report.pictures import plain
+from dtn_jax.run.workdir import versions
 from dtn_jax.search import trials
 from dtn_jax.search.search import Found
 from dtn_jax.search.studies import Study
-from dtn_jax.shared_files import replacing, write_whole
-from dtn_jax.workdir import versions
 
 SHOWN = 10  # trials of the table
 

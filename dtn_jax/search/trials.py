@@ -16,8 +16,8 @@ from dtn_jax.config import override
 from dtn_jax.errors import UserError
 from dtn_jax.metrics.selected import read_selection
 from dtn_jax.report import screen
-from dtn_jax.train import AfterValidation, train
-from dtn_jax.workdir import Busy
+from dtn_jax.run.train import AfterValidation, train
+from dtn_jax.run.workdir import Busy
 
 # Attributes: what a trial sets, why it could not be done, that another one does the same.
 SETTINGS, ERROR, LEFT_OUT = "settings", "error", "left out"

@@ -24,8 +24,8 @@ from ml_collections import ConfigDict
 from dtn_jax.data.epochs.batches import CHUNK_STEPS
 from dtn_jax.errors import UserError
 from dtn_jax.parallel import known_bugs
-from dtn_jax.state import State, create_state
-from dtn_jax.step import make_train_chunk, make_train_step
+from dtn_jax.run.state import State, create_state
+from dtn_jax.run.step import make_train_chunk, make_train_step
 from experiments.benchmarks.measured import Cell, Goal, Measured, Options, ratio, timed_in_turns
 from experiments.benchmarks.step import NOTE, built, measure_step, random_chunk, released_config
 from experiments.benchmarks.tables import ROUNDS, bytes_a_row, table_steps

@@ -22,7 +22,7 @@ from configs import logs as logs_config
 from dtn_jax.data import keys, vocabulary
 from dtn_jax.data import prepare as logs
 from dtn_jax.export.write import export_run
-from dtn_jax.train import train
+from dtn_jax.run.train import train
 from experiments.benchmarks.measured import Clock, Goal, Measured, Options, apart, peak_mb
 
 ROWS, QUICK = 2_000_000, 20_000

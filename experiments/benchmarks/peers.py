@@ -1,7 +1,7 @@
 """Training beside other frameworks: the same model, rows and batches, on this CPU, over seeds.
 
 MMoE and PLE on census_income, epoch after epoch, each framework by its own loop: ours as
-`dtn_jax.train` has it (data on the device, chunks of steps, losses fetched a chunk late),
+`dtn_jax.run.train` has it (data on the device, chunks of steps, losses fetched a chunk late),
 torch-rechub and FuxiCTR by their trainers, and a loop in plain PyTorch that was tuned for this
 model (experiments/benchmarks/rivals). Then MMoE again with 2 million table rows, where a dense
 gradient costs. How the tables learn, and the loss that each reaches, stand beside its speed.
@@ -36,7 +36,7 @@ from dtn_jax.data.epochs.resident import ResidentData
 from dtn_jax.errors import UserError
 from dtn_jax.interface import Batch
 from dtn_jax.models import build as architectures
-from dtn_jax.run import Run, build_run
+from dtn_jax.run.run import Run, build_run
 from dtn_jax.schema import Schema
 from dtn_jax.tables.plan import make_plan
 from experiments.benchmarks.measured import Cell, Goal, Measured, Options, ratio, timed_in_turns

@@ -21,9 +21,9 @@ from dtn_jax.data.epochs.reader import SplitReader, in_order
 from dtn_jax.data.epochs.resident import ResidentData
 from dtn_jax.data.epochs.streamed import EpochReader, StreamedData
 from dtn_jax.data.sets import catalog
-from dtn_jax.run import Run, build_run
-from dtn_jax.state import create_state
-from dtn_jax.step import make_train_chunk, make_train_step
+from dtn_jax.run.run import Run, build_run
+from dtn_jax.run.state import create_state
+from dtn_jax.run.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
 from experiments.benchmarks.measured import (
     Cell,
@@ -155,7 +155,7 @@ def training(architecture: str, options: Options) -> tuple[list[dict], Goal, str
 
 
 class Trainer:
-    """Trains a run's epochs, as `dtn_jax.train.fit` does between two validations.
+    """Trains a run's epochs, as `dtn_jax.run.train.fit` does between two validations.
 
     Args:
       source: of the rows, of which there are so many.

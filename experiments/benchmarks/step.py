@@ -27,17 +27,17 @@ from dtn_jax.models.build import ModelOptions
 from dtn_jax.models.experts import EXPERTS
 from dtn_jax.models.histories import HISTORIES
 from dtn_jax.models.numbers import NUMBERS
-from dtn_jax.optimizers import OptimOptions
 from dtn_jax.options import declared
 from dtn_jax.parallel.memory import bytes_of
 from dtn_jax.parallel.mesh import MeshOptions
+from dtn_jax.run.optimizers import OptimOptions
+from dtn_jax.run.state import create_state, example_inputs
+from dtn_jax.run.step import make_train_step
+from dtn_jax.run.timetable import TrainOptions
 from dtn_jax.schema import Field, Schema, Task
-from dtn_jax.state import create_state, example_inputs
-from dtn_jax.step import make_train_step
 from dtn_jax.tables import huge_pages
 from dtn_jax.tables.lookup import DebugOptions
 from dtn_jax.tables.plan import TablePlan, make_plan
-from dtn_jax.timetable import TrainOptions
 from experiments.benchmarks.measured import Cell, Goal, Measured, Options, timed_in_turns
 
 BATCH_SIZE = 1024  # the released one

@@ -19,10 +19,10 @@ import numpy as np
 
 from dtn_jax.data.epochs.batches import CHUNK_STEPS
 from dtn_jax.models import build as architectures
-from dtn_jax.optimizers import table_updater
+from dtn_jax.run.optimizers import table_updater
+from dtn_jax.run.state import create_state
+from dtn_jax.run.step import make_train_chunk, make_train_step
 from dtn_jax.schema import Field, Schema, Task
-from dtn_jax.state import create_state
-from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
 from dtn_jax.tables.plan import make_plan
 from dtn_jax.tables.stored_rows import StoredRows
@@ -106,7 +106,7 @@ def table_steps(rows: int, optimizer: str) -> dict[tuple[str, str], Callable[[],
 def auc_changes(options: Options) -> tuple[list[Goal], str]:
     """What bfloat16 tables do to validation AUC: shared_bottom on census_income, paired seeds."""
     from configs import census_income
-    from dtn_jax.replicas import train_replicas  # these need data: the suite gpu does not
+    from dtn_jax.run.replicas import train_replicas
 
     aucs = {}
     for dtype in ("float32", "bfloat16"):

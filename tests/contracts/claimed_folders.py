@@ -8,8 +8,8 @@ from command_calls import contents
 from configs import adult
 from dtn_jax.config import checked_config
 from dtn_jax.errors import UserError
+from dtn_jax.run.workdir import Workdir
 from dtn_jax.schema import Field, Schema, Task
-from dtn_jax.workdir import Workdir
 
 SCHEMA = Schema("shop", fields=(Field("item", rows=3),), tasks=(Task("click"),))
 RESULTS = {  # of a finished run, no more than all have

@@ -48,7 +48,7 @@ def test_force_asks_for_no_check(shell, tmp_path, monkeypatch):
     asked, arguments = [], (TINY, f"--workdir={tmp_path / 'run'}")
     assert "100.0 kB of memory" in message_of(shell(*arguments))
     note = lambda config, workdir, **_: asked.append(config.parallel.check_memory)  # noqa: E731
-    monkeypatch.setattr("dtn_jax.train.train", note)
+    monkeypatch.setattr("dtn_jax.run.train.train", note)
     assert shell(*arguments, "--force").code == 0
     assert asked == [False]
 

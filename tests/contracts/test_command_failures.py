@@ -10,10 +10,10 @@ import sys
 import pytest
 from command_calls import ROOT, TINY, contents, message_of, one_line
 
-from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.cli import command, quiet, train
 from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
+from dtn_jax.run.checkpoint import Checkpoints
 
 pytest_plugins = ["finished_runs"]
 pytestmark = pytest.mark.usefixtures("in_the_repository")

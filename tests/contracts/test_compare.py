@@ -15,10 +15,10 @@ from dtn_jax.analysis.finished import read_config
 from dtn_jax.cli import compare
 from dtn_jax.comparison.differences import Difference, Sampled, compare_rows
 from dtn_jax.errors import UserError
-from dtn_jax.evaluate import evaluate
 from dtn_jax.export.write import export_run
 from dtn_jax.report import screen
-from dtn_jax.workdir import check_folder
+from dtn_jax.run.evaluate import evaluate
+from dtn_jax.run.workdir import check_folder
 
 
 def compared(*arguments):

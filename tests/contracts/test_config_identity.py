@@ -7,9 +7,7 @@ from refused_configs import DEFAULTS, changed
 
 from configs import adult
 from dtn_jax import config as options
-from dtn_jax import run
 from dtn_jax.balancing import BALANCERS, read_balancer
-from dtn_jax.checkpoint.start_from import started
 from dtn_jax.config import declarations
 from dtn_jax.config.unused import REASONS, unused
 from dtn_jax.losses import LOSSES, read_losses
@@ -19,9 +17,11 @@ from dtn_jax.models.experts import EXPERTS
 from dtn_jax.models.histories import HISTORIES
 from dtn_jax.models.numbers import NUMBERS
 from dtn_jax.options import declared
-from dtn_jax.run import build_run
+from dtn_jax.run import run
+from dtn_jax.run.run import build_run
+from dtn_jax.run.start_from import started
+from dtn_jax.run.train import train
 from dtn_jax.schema import Field, Schema, Task
-from dtn_jax.train import train
 
 # ---------------------------------------------------------------- identity
 

@@ -20,7 +20,7 @@ from dtn_jax.analysis.pairs import Pairs
 from dtn_jax.cli import command, export, feature_importance, train
 from dtn_jax.data.sets.synthetic import funnel, known_answer
 from dtn_jax.errors import UserError
-from dtn_jax.run import build_run
+from dtn_jax.run.run import build_run
 
 pytest_plugins = ["finished_runs"]
 pytestmark = pytest.mark.usefixtures("in_the_repository")

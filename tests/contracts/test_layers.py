@@ -12,9 +12,8 @@ PACKAGES = ("dtn_jax", "configs", "experiments")
 # Modules and folders of dtn_jax, then configs and experiments, in order. The longest name that fits
 # a module is its layer. Where the order is not that of the stages of a run, a line says why.
 STAGES = """
-    __init__ errors shapes shipped options field schema interface shared_files
+    __init__ errors shapes shipped options field schema interface files
     report.screen               # every stage speaks
-    checksums
     tables.hashing              # Ali-CCP's split draws rows with it
     data.epochs.batch_axis      # dropout, statistics and losses are over the rows of all devices
     parallel.processes          # each process reads its own rows
@@ -30,13 +29,14 @@ STAGES = """
     data.sets.catalog           # lists all data sets
     data.epochs tables models parallel
     data.describe               # reads a set's rows as training does
-    balancing losses report optimizers state gradients step evaluate timetable
+    balancing losses report
+    run run.optimizers run.state run.gradients run.step run.evaluate run.timetable
     analysis.sample analysis.conflict analysis.gate_use analysis.watch  # while a run trains
     config                      # assembled from the options of all above
-    run
+    run.run
     parallel.fits               # of a run, before it is made
-    workdir checkpoint selection results plan
-    workdir.nonfinite loss_log train replicas
+    run.outcome run.records run.workdir run.checkpoint run.start_from run.selection
+    run.results plan run.nonfinite run.loss_log run.train run.replicas
     analysis
     export.fit_calibration export.score_files export.write
     cli.option_help cli.compile_cache cli.folders cli.quiet cli.command
@@ -152,7 +152,7 @@ def test_the_package_needs_no_experiments_and_a_run_no_analysis():
     for name, others in graph().items():
         if name.split(".")[0] not in PACKAGES:
             assert not [o for o in others if o.split(".")[0] in PACKAGES], name
-    assert not [name for name in graph()["run"] if name.split(".")[0] == "analysis"]
+    assert not [name for name in graph()["run.run"] if name.split(".")[0] == "analysis"]
 
 
 def test_what_a_served_model_needs_is_light():

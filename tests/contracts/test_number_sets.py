@@ -15,9 +15,9 @@ from dtn_jax.data.blocks import Layout
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.sets import adult, catalog
 from dtn_jax.data.sets.data_set import DataSet
-from dtn_jax.run import build_run
+from dtn_jax.run.run import build_run
+from dtn_jax.run.train import train
 from dtn_jax.schema import Field
-from dtn_jax.train import train
 
 K = 6
 SOUND = "sound/left 1.0"  # a name that no path of a file holds as it is

@@ -16,8 +16,8 @@ from dtn_jax.config import plugins
 from dtn_jax.losses.cross_entropy import CrossEntropy
 from dtn_jax.metrics import Rows
 from dtn_jax.parallel.mesh import make_placement
-from dtn_jax.state import create_state
-from dtn_jax.step import make_train_chunk, make_train_step
+from dtn_jax.run.state import create_state
+from dtn_jax.run.step import make_train_chunk, make_train_step
 
 ROOT = pathlib.Path(__file__).parents[2]
 FOLDER = ROOT / "docs/examples"

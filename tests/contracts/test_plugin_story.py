@@ -18,6 +18,7 @@ import pytest
 from dtn_jax.cli import export, feature_importance, prepare, train
 from dtn_jax.errors import UserError
 from dtn_jax.export import model_folder
+from dtn_jax.files import sha256
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = """
@@ -125,9 +126,7 @@ def test_it_is_exported_without_its_code(outside):
     code = (outside / "plugin.py").read_bytes()
     assert not [p for p in out.rglob("*") if p.is_file() and b"class Heads" in p.read_bytes()]
     before = model_folder.read_manifest(out)
-    assert before["plugins"] == [
-        {"name": "plugin.py", "sha256": model_folder.sha256(outside / "plugin.py")}
-    ]
+    assert before["plugins"] == [{"name": "plugin.py", "sha256": sha256(outside / "plugin.py")}]
     with pytest.raises(UserError, match="--plugins=FILE"):
         export.main([f"--again={out}"])
     (outside / "moved").mkdir()

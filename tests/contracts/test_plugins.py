@@ -29,8 +29,8 @@ from dtn_jax.metrics import METRICS
 from dtn_jax.models.architectures import ARCHITECTURES, DTN
 from dtn_jax.models.experts import EXPERTS
 from dtn_jax.papertables.runs import name_of
-from dtn_jax.run import build_run
-from dtn_jax.workdir import Workdir
+from dtn_jax.run.run import build_run
+from dtn_jax.run.workdir import Workdir
 
 OTHERS = HEADS.replace('"heads"', '"others"')
 pytestmark = pytest.mark.usefixtures("unload")

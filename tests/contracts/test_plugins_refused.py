@@ -14,9 +14,9 @@ from dtn_jax.config.plugins import KINDS
 from dtn_jax.data.sets.catalog import DATASETS
 from dtn_jax.metrics import METRICS
 from dtn_jax.models.architectures import DTN
-from dtn_jax.replicas import train_replicas
-from dtn_jax.run import build_run
-from dtn_jax.train import train
+from dtn_jax.run.replicas import train_replicas
+from dtn_jax.run.run import build_run
+from dtn_jax.run.train import train
 
 pytestmark = pytest.mark.usefixtures("unload")
 

@@ -14,7 +14,7 @@ from small_runs import CutError, assert_same_run, cut_after, small
 from dtn_jax.cli import train as command
 from dtn_jax.errors import UserError
 from dtn_jax.report.profile import operations
-from dtn_jax.train import train
+from dtn_jax.run.train import train
 
 STEPS = 3
 

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 from refused_configs import changed, refused
 
-from dtn_jax import selection
 from dtn_jax.analysis import finished
-from dtn_jax.checkpoint import Checkpoints
-from dtn_jax.loss_log import LossLog
 from dtn_jax.losses.finite import NotFinite
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.selected import metrics_of, read_selection
-from dtn_jax.run import Run
+from dtn_jax.run import selection
+from dtn_jax.run.checkpoint import Checkpoints
+from dtn_jax.run.loss_log import LossLog
+from dtn_jax.run.run import Run
+from dtn_jax.run.selection import Progress, validate
+from dtn_jax.run.state import State
+from dtn_jax.run.timetable import make_timetable
+from dtn_jax.run.workdir import Workdir
 from dtn_jax.schema import Field, Schema, Task
-from dtn_jax.selection import Progress, validate
-from dtn_jax.state import State
-from dtn_jax.timetable import make_timetable
-from dtn_jax.workdir import Workdir
 
 FIELDS = (Field("user", rows=3), Field("item", rows=3))
 SCHEMA = Schema("shop", FIELDS, (Task("click"), Task("order", space="click")))

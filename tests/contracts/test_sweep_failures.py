@@ -13,8 +13,8 @@ from small_runs import small
 from sweeps import CONFIG, run
 
 from dtn_jax.errors import UserError
+from dtn_jax.run.workdir import Busy
 from dtn_jax.search import trials
-from dtn_jax.workdir import Busy
 
 PAIR = "--grid=model.dropout=0,0.1"
 
@@ -107,7 +107,7 @@ WORKER = """
 import pathlib, sys, time
 from dtn_jax.cli import sweep
 from dtn_jax.search import trial_storage, trials
-from dtn_jax.shared_files import locked
+from dtn_jax.files import locked
 trial_storage.HEARTBEAT, trial_storage.DEAD, trials.WAIT = 1, 4, 0.2
 log, seconds = pathlib.Path(sys.argv[1]), float(sys.argv[2])
 

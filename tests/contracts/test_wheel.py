@@ -85,7 +85,7 @@ TINY = (
 USE = f"""
 import runpy, sys
 from dtn_jax.config import load_config
-from dtn_jax.train import train
+from dtn_jax.run.train import train
 
 config = load_config("configs/adult.py:shared_bottom,quick,{TINY}")
 config.seed = 7

@@ -12,15 +12,15 @@ from claimed_folders import FINGERPRINT, RESULTS, SCHEMA, claim, config, refused
 from command_calls import contents
 from refused_configs import refused as told
 
-from dtn_jax import shared_files, train, workdir
+from dtn_jax import errors, files
 from dtn_jax.analysis.finished import best_state
-from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.config import identity
+from dtn_jax.files import locked
 from dtn_jax.report.versions import PACKAGES
-from dtn_jax.run import Run
+from dtn_jax.run import outcome, workdir
+from dtn_jax.run.run import Run
+from dtn_jax.run.workdir import Workdir
 from dtn_jax.schema import Schema
-from dtn_jax.shared_files import locked
-from dtn_jax.workdir import Workdir, found
 
 claimed = claimed_folders.claimed
 
@@ -63,7 +63,7 @@ def test_of_two_processes_one_alone_works_in_a_folder(tmp_path):
 
 
 def test_a_file_system_without_locks_refuses_nobody(tmp_path, monkeypatch):
-    monkeypatch.setattr(workdir.fcntl, "flock", Mock(side_effect=OSError("no locks here")))
+    monkeypatch.setattr(files.fcntl, "flock", Mock(side_effect=OSError("no locks here")))
     first = Workdir(tmp_path / "run", config(), SCHEMA, FINGERPRINT)
     claim(tmp_path / "run")
     first.close()
@@ -126,33 +126,15 @@ def test_other_data_are_refused(claimed):
     assert f"fingerprint {FINGERPRINT[:12]} there, {'b2' * 6} now" in message
 
 
-def of_an_older_version(path, weights):
-    """A run's folder as it was before logits were log-odds."""
-    claim(path, loss__positive_weights=weights)
-    facts = json.loads((path / "config.json").read_text())
+def test_a_run_of_an_unreleased_version_is_neither_resumed_nor_scored(tmp_path):
+    folder = tmp_path / "run"
+    claim(folder)
+    facts = json.loads((folder / "config.json").read_text())
     assert facts.pop("logits") == "log-odds"
-    (path / "config.json").write_text(json.dumps(facts))
-    return path
-
-
-def test_inflated_logits_are_neither_trained_on_nor_scored_with(tmp_path):
-    weights = "income=3,never_married=1"
-    folder = of_an_older_version(tmp_path / "run", weights)
-    message = refused(folder, loss__positive_weights=weights)
-    assert "its logits held log w; train again in another folder" in message
-    (folder / "results.json").write_text(json.dumps(RESULTS))  # finished: its results are right
-    assert claim(folder, loss__positive_weights=weights).results() == RESULTS
-    run = Mock(Run, data=Mock(fingerprint=FINGERPRINT))
-    with pytest.raises(workdir.Unusable, match="its logits held log w"):
-        best_state(run, folder)
-    with pytest.raises(workdir.Unusable, match="its logits held log w"):  # a trial without test
-        train.start(run, Mock(Workdir, path=folder), Mock(Checkpoints))
-
-
-def test_older_runs_whose_positives_weigh_1_go_on(tmp_path):
-    for weights in ("", "income=1"):
-        folder = of_an_older_version(tmp_path / f"run {weights}", weights)
-        claim(folder, loss__positive_weights=weights)
+    (folder / "config.json").write_text(json.dumps(facts))
+    assert "of an unreleased version; train again in another folder" in refused(folder)
+    with pytest.raises(workdir.Unusable, match="unreleased version"):
+        best_state(Mock(Run, data=Mock(fingerprint=FINGERPRINT)), folder)
 
 
 # ---------------------------------------------------------------- no run's
@@ -174,10 +156,14 @@ OTHERS = "is not empty and holds no run"
         ({"run": b"dear"}, "run/below", "cannot be written"),
         ({"run/replica_0/config.json": b"{}"}, "run", "--config.replicas"),
         *(
-            ({"run/config.json": text}, "run", "config.json is damaged")
+            ({"run/config.json": text}, "run", "config.json is missing or damaged")
             for text in (b"", b'{"config": {"seed"', b"[]", b"{}", b'{"config": {}}', b"\xff\xfe")
         ),
-        ({"run/config.json": b'{"config": 3, "data": "x"}'}, "run", "config.json is damaged"),
+        (
+            {"run/config.json": b'{"config": 3, "data": "x"}'},
+            "run",
+            "config.json is missing or damaged",
+        ),
     ],
 )
 def test_what_no_run_left_is_not_taken(files, place, named, tmp_path):
@@ -194,6 +180,13 @@ def test_a_link_in_place_of_the_lock_is_refused_and_its_target_whole(tmp_path):
     (tmp_path / "run/lock").symlink_to(tmp_path / "precious")
     assert "lock: Too many levels of symbolic links" in refused(tmp_path / "run")
     assert (tmp_path / "precious").read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["lr[1e-3]", "a*b", "why?"])
+def test_a_name_that_a_glob_reads_is_refused(tmp_path, name):
+    with pytest.raises(workdir.Unusable, match=r"has one of \* \? \[ \] in it; give another name"):
+        claim(tmp_path / name / "run")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("place", ["gs://bucket/run", "file:///a", "/tmp/\udcff"])
@@ -216,7 +209,7 @@ def test_a_file_is_whole_or_as_it_was(tmp_path, monkeypatch, owner, step):
     with pytest.raises(OSError, match="No space left") as caught:
         folder.finish(RESULTS | {"steps": 2})
     path = folder.path / "results.json"
-    assert shared_files.told(caught.value).startswith(f"{path}: No space left on device; ma")
+    assert errors.told(caught.value).startswith(f"{path}: No space left on device; ma")
     assert claim(tmp_path / "run").results() == RESULTS
     assert not list(folder.path.glob("*.tmp"))
 
@@ -225,9 +218,9 @@ def test_replicas_are_found_in_order_beside_a_copy_of_one(tmp_path):
     for name in ("10", "2", "old", "2.bak"):
         (tmp_path / f"replica_{name}").mkdir()
         (tmp_path / f"replica_{name}/config.json").touch()
-    assert [path.name for path in found.runs_in(tmp_path)] == ["replica_2", "replica_10"]
+    assert [path.name for path in outcome.runs_in(tmp_path)] == ["replica_2", "replica_10"]
     (tmp_path / "config.json").touch()
-    message = told(found.runs_in, tmp_path)
+    message = told(outcome.runs_in, tmp_path)
     assert "a single run and 2 replicas" in message
     assert str(tmp_path / "replica_10") in message
 
@@ -244,7 +237,7 @@ def test_results_that_are_none_are_told(tmp_path, key):
     others += [RESULTS | {key: value} for value in (None, [], {"mean": []})]
     for other in others + [RESULTS | {key: "x"}] * (type(RESULTS[key]) is not str):
         path.write_text(json.dumps(other))
-        assert "results.json is damaged" in told(folder.results)
+        assert "results.json is missing or damaged" in told(folder.results)
 
 
 # ---------------------------------------------------------------- records

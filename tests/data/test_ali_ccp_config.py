@@ -15,8 +15,8 @@ from dtn_jax.data.sets.ali_ccp import BAGS, CROSSES, FIELDS
 from dtn_jax.errors import UserError
 from dtn_jax.models import build as architectures
 from dtn_jax.models import flops
+from dtn_jax.run.state import example_inputs
 from dtn_jax.schema import Field, Schema, Task
-from dtn_jax.state import example_inputs
 from dtn_jax.tables.plan import make_plan
 from experiments import generate_ali_ccp
 

@@ -8,7 +8,7 @@ from world.log import prepared, rows
 
 from dtn_jax.config import load_config
 from dtn_jax.errors import UserError
-from dtn_jax.train import train
+from dtn_jax.run.train import train
 
 pytestmark = pytest.mark.slow
 SCHEMA = """

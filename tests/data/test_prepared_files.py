@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from toy_set import Toy
 
-from dtn_jax import checksums
+from dtn_jax import files
 from dtn_jax.data import prepared
 from dtn_jax.data.blocks import Layout
 from dtn_jax.data.prepared import check_ids, read
 from dtn_jax.errors import UserError
+from dtn_jax.files import HASHES
 from dtn_jax.schema import Field, Schema, Task
 
 
@@ -135,7 +136,7 @@ def test_any_flipped_bit_in_any_file_is_told(whole, folder):
             changed = bytearray(before)
             changed[rng.randrange(len(before))] ^= 1 << rng.randrange(8)
             path.write_bytes(changed)
-            own = path.name == checksums.NAME  # then it may be any file that seems to have changed
+            own = path.name == HASHES  # then it may be any file that seems to have changed
             told(folder, "" if own else path.relative_to(folder))
         path.write_bytes(before)
     assert read(folder).fingerprint == read(whole).fingerprint
@@ -144,7 +145,7 @@ def test_any_flipped_bit_in_any_file_is_told(whole, folder):
 def test_a_record_that_is_damaged_is_told_when_it_is_read(folder, monkeypatch):
     """Of long files only the ends are verified at first."""
     monkeypatch.setattr(prepared, "LONG", 0)
-    monkeypatch.setattr(checksums, "ENDS", 100)
+    monkeypatch.setattr(files, "ENDS", 100)
     prepared.seal(folder)
     path = folder / "logs-test.array_record-00000-of-00001"
     data = bytearray(path.read_bytes())
@@ -162,16 +163,16 @@ def test_a_record_that_is_damaged_is_told_when_it_is_read(folder, monkeypatch):
 
 
 def test_checksums_that_were_made_and_are_gone_are_told(folder):
-    (folder / checksums.NAME).unlink()
-    told(folder, checksums.NAME)
+    (folder / HASHES).unlink()
+    told(folder, HASHES)
 
 
 def test_nonsense_in_place_of_checksums_is_told(folder):
-    for text in ("", "[]", "[" * 10_000, '{"a": 1}', '{"a": [1e999, 2]}', "null"):
-        (folder / checksums.NAME).write_text(text)
-        told(folder, checksums.NAME)
-    names = json.dumps({"../outside": [1, "a"]})
-    (folder / checksums.NAME).write_text(names)
+    for text in ("", "[]", "[" * 10_000, '["a"]', "null"):
+        (folder / HASHES).write_text(text)
+        told(folder, HASHES)
+    names = json.dumps({"../outside": {"bytes": 1, "sha256": "a"}})
+    (folder / HASHES).write_text(names)
     told(folder, "../outside")
 
 

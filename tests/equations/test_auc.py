@@ -8,12 +8,12 @@ import pytest
 import sklearn.metrics
 from scored_rows import scored_rows
 
-from dtn_jax.evaluate import evaluate
 from dtn_jax.field import Field
 from dtn_jax.metrics import METRICS, inputs
 from dtn_jax.metrics.auc import auc, auc_standard_error, average_precision, threshold_auc
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.sigmoid import sigmoid
+from dtn_jax.run.evaluate import evaluate
 from dtn_jax.schema import Schema, Task
 
 

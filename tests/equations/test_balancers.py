@@ -15,9 +15,9 @@ from dtn_jax.balancing.balancer import Balancer
 from dtn_jax.balancing.pcgrad import PCGrad
 from dtn_jax.errors import UserError
 from dtn_jax.options import declared, option
+from dtn_jax.run.state import create_state
+from dtn_jax.run.step import BALANCING, make_train_chunk, make_train_step
 from dtn_jax.schema import Field, Schema, Task
-from dtn_jax.state import create_state
-from dtn_jax.step import BALANCING, make_train_chunk, make_train_step
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 

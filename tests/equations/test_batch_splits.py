@@ -11,9 +11,9 @@ from toy_steps import SCHEMA as TOY
 from toy_steps import STEPS, batches, build, config, copied, first_state, leaves, placed_run
 
 from dtn_jax.balancing import seam
-from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.losses import pairwise
-from dtn_jax.step import make_train_chunk, make_train_step
+from dtn_jax.run.checkpoint import Checkpoints
+from dtn_jax.run.step import make_train_chunk, make_train_step
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 

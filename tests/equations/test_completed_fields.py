@@ -40,8 +40,8 @@ from dtn_jax.models.histories import HISTORIES
 from dtn_jax.models.histories.with_histories import ways
 from dtn_jax.models.numbers import NUMBERS as EMBEDDINGS
 from dtn_jax.models.vectors import Projections
+from dtn_jax.run.state import create_state, example_inputs
 from dtn_jax.schema import Field, Schema, Task
-from dtn_jax.state import create_state, example_inputs
 from dtn_jax.tables.plan import make_plan
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")

@@ -19,7 +19,7 @@ from dtn_jax.losses import label_quantiles, read_losses
 from dtn_jax.losses.by_task import predictions, task_losses
 from dtn_jax.losses.d2q import D2Q
 from dtn_jax.losses.label_quantiles import quantiles_by_id, with_label_quantiles
-from dtn_jax.run import build_run
+from dtn_jax.run.run import build_run
 from dtn_jax.schema import Field, Schema, Task
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")

@@ -9,8 +9,8 @@ import pytest
 from jax.sharding import Mesh
 
 from configs import base
-from dtn_jax.optimizers import table_updater
 from dtn_jax.parallel.mesh import AXES
+from dtn_jax.run.optimizers import table_updater
 from dtn_jax.tables.exchange import Everywhere, Local
 from dtn_jax.tables.routed import Routed
 from dtn_jax.tables.row_optimizers import Scalars

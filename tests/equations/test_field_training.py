@@ -9,8 +9,8 @@ from every_field import EMBEDDED, SCHEMA, VECTORS, batch
 from toy_steps import build, config, first_state, leaves, placed_run
 
 from dtn_jax.plan import chunk_shapes
-from dtn_jax.state import example_batch
-from dtn_jax.step import make_train_chunk, make_train_step
+from dtn_jax.run.state import example_batch
+from dtn_jax.run.step import make_train_chunk, make_train_step
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 

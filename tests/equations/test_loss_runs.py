@@ -22,9 +22,9 @@ from dtn_jax.errors import UserError
 from dtn_jax.export import load
 from dtn_jax.export.write import export_run
 from dtn_jax.export.write.again import make_again
-from dtn_jax.run import build_run
-from dtn_jax.train import train, training_data
-from dtn_jax.workdir import nonfinite
+from dtn_jax.run import nonfinite
+from dtn_jax.run.run import build_run
+from dtn_jax.run.train import train, training_data
 
 PLUGIN = pathlib.Path(__file__).parents[1] / "plugin.py"
 GIVEN = {

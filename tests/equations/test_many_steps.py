@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from toy_steps import SCHEMA, B, batches, build, config, first_state
 
-from dtn_jax.step import make_train_chunk, make_train_step
+from dtn_jax.run.step import make_train_chunk, make_train_step
 from dtn_jax.tables import lookup
 
 STEPS = 96

@@ -19,11 +19,11 @@ from dtn_jax.losses.cross_entropy import CrossEntropy
 from dtn_jax.losses.huber import Huber
 from dtn_jax.losses.log_normal import LogNormal
 from dtn_jax.losses.ordinal import Ordinal
-from dtn_jax.losses.positive_weights import inflation, logits_are_inflated
+from dtn_jax.losses.positive_weights import inflation
 from dtn_jax.losses.squared_error import SquaredError
 from dtn_jax.losses.weighted_logistic import WeightedLogistic
+from dtn_jax.run.step import make_score_step, make_train_chunk, make_train_step
 from dtn_jax.schema import Field, Schema, Task
-from dtn_jax.step import make_score_step, make_train_chunk, make_train_step
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
@@ -237,13 +237,3 @@ def test_inflation_is_of_binary_tasks_alone():
         "s", (Field("f", rows=2),), (Task("a"), Task("b"), Task("c", kind="regression"))
     )
     assert inflation({"a": 20.0}, schema) == {"a": np.log(20), "b": 0, "c": 0}
-
-
-def test_of_old_checkpoints_those_of_weights_other_than_1_are_inflated():
-    def facts(weights, **more):
-        return {"config": {"loss": {"positive_weights": weights}}} | more
-
-    assert logits_are_inflated(facts("click=1,order=20"))
-    assert not logits_are_inflated(facts("click=1, order=1.0"))
-    assert not logits_are_inflated(facts(""))
-    assert not logits_are_inflated(facts("order=20", logits="log-odds"))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from configs import base
-from dtn_jax.optimizers import table_updater
+from dtn_jax.run.optimizers import table_updater
 from dtn_jax.tables import row_optimizers as ro
 from dtn_jax.tables import update_by_search, update_by_sort
 from dtn_jax.tables.exchange import Local

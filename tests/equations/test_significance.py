@@ -8,7 +8,6 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from dtn_jax.evaluate import read_predictions, write_predictions
 from dtn_jax.metrics import paired
 from dtn_jax.metrics.influence import Influence, Units, influences
 from dtn_jax.metrics.log_loss import log_loss
@@ -17,6 +16,7 @@ from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.significance import Ranking, compare, holm, resampled_aucs
 from dtn_jax.metrics.spaces import logits_in
 from dtn_jax.metrics.within_groups import gauc
+from dtn_jax.run.evaluate import read_predictions, write_predictions
 from dtn_jax.schema import Field, Schema, Task
 
 SCHEMA = Schema(

@@ -11,11 +11,11 @@ from built_models import program
 from toy_steps import SCHEMA, STEPS, B, batches, build, config, first_state, leaves, run
 
 from dtn_jax.errors import UserError
-from dtn_jax.gradients import make_weights
 from dtn_jax.losses import read_losses
-from dtn_jax.optimizers import TABLE_OPTIMIZERS, apply_dense, hyper, schedule
-from dtn_jax.state import create_state, read_numbers
-from dtn_jax.step import make_score_step, make_train_chunk, make_train_step
+from dtn_jax.run.gradients import make_weights
+from dtn_jax.run.optimizers import TABLE_OPTIMIZERS, apply_dense, hyper, schedule
+from dtn_jax.run.state import create_state, read_numbers
+from dtn_jax.run.step import make_score_step, make_train_chunk, make_train_step
 from dtn_jax.tables import lookup
 from dtn_jax.tables.exchange import look_ups
 

@@ -10,11 +10,11 @@ import pytest
 from small_runs import small
 
 from configs import base
+from dtn_jax.run.train import train
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.tables import huge_pages
 from dtn_jax.tables.plan import init_tables, make_plan
 from dtn_jax.tables.stored_rows import LANES, StoredRows, lay_out
-from dtn_jax.train import train
 
 WIDTHS = (1, 3, 10, 16, 24, 64, 100, 128, 192, 256)
 

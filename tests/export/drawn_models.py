@@ -13,9 +13,9 @@ from dtn_jax.interface import Batch
 from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import TaskLoss
 from dtn_jax.models import build as architectures
+from dtn_jax.run.state import State, create_state
+from dtn_jax.run.step import make_score_step
 from dtn_jax.schema import Field, Schema, Task
-from dtn_jax.state import State, create_state
-from dtn_jax.step import make_score_step
 from dtn_jax.tables.plan import TablePlan, make_plan
 
 ALL_EXPERTS = "mlp*2+gdcn+masknet+hcnet+dcnv2"

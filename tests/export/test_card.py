@@ -15,8 +15,8 @@ from dtn_jax.export import load
 from dtn_jax.export.write import export_run
 from dtn_jax.export.write.encoders import read_fixed
 from dtn_jax.report.markdown import escaped
+from dtn_jax.run.train import train
 from dtn_jax.schema import Field, Schema, Task
-from dtn_jax.train import train
 
 HOSTILE = "<script>x</script>|`![a](http://b.c)"
 SCHEMA = f"""

@@ -23,8 +23,8 @@ from dtn_jax.export import load, model_folder
 from dtn_jax.export.write import export_run, make_again
 from dtn_jax.export.write.folder import new_folder
 from dtn_jax.export.write.onnx import write_onnx
-from dtn_jax.run import build_run
-from dtn_jax.shared_files import full_path
+from dtn_jax.files import full_path, sha256
+from dtn_jax.run.run import build_run
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGE = (ROOT / "docs/export.md").read_text()
@@ -193,7 +193,7 @@ def test_what_a_folder_names_is_not_run(copy, write_plugin, tmp_path):
     ran = tmp_path / "ran"
     code = f"import pathlib\npathlib.Path({str(ran)!r}).touch()\nEXPERTS = {{}}\n"
     path = write_plugin(code)
-    sha = model_folder.sha256(path)
+    sha = sha256(path)
 
     def name(told):
         told["plugins"] = [{"name": str(path), "sha256": sha}]

@@ -21,7 +21,7 @@ from dtn_jax.export.serve.app import make_app
 from dtn_jax.export.serve.requests import Job
 from dtn_jax.export.serve.worker import Worker
 from dtn_jax.export.write import export_run
-from dtn_jax.train import train
+from dtn_jax.run.train import train
 
 USER = ("word", "tags", "tags_weights")
 

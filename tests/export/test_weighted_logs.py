@@ -17,19 +17,19 @@ from dtn_jax.analysis.quality import keys
 from dtn_jax.data.describe.describe import describe
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.prepare import prepare
-from dtn_jax.evaluate import read_predictions
 from dtn_jax.export import load
 from dtn_jax.export.serve.requests import Contract
 from dtn_jax.export.write import export_run
-from dtn_jax.gradients import make_weights
 from dtn_jax.losses import improper, read_losses
 from dtn_jax.losses.by_task import task_losses
 from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.papertables import runs
 from dtn_jax.report.description.sections import rows as told_of_rows
-from dtn_jax.run import build_run, measure, score_split
+from dtn_jax.run.evaluate import read_predictions
+from dtn_jax.run.gradients import make_weights
+from dtn_jax.run.run import build_run, measure, score_split
+from dtn_jax.run.train import train
 from dtn_jax.schema import Field, Schema, Task
-from dtn_jax.train import train
 
 
 def config_of(schema, folder, **changes):

@@ -11,7 +11,7 @@ import sys
 import jax
 from drawn_states import drawn, placed
 
-from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.run.checkpoint import Checkpoints
 
 
 def bytes_of(key):

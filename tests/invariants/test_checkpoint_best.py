@@ -6,9 +6,9 @@ import pytest
 import saved_states
 from saved_states import assert_equal, flip, large_file, state_at
 
-from dtn_jax import checksums
-from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.errors import UserError
+from dtn_jax.files import HASHES
+from dtn_jax.run.checkpoint import Checkpoints
 
 saved = saved_states.saved
 workdir = saved_states.workdir
@@ -53,13 +53,13 @@ def test_a_damaged_best_state_that_is_nowhere_else_is_an_error(workdir, last):
     assert f"Restore {workdir / 'checkpoints/best/2'} from a copy" in str(error.value)
 
 
-@pytest.mark.parametrize("lost", ["a bit", "checksums"])
+@pytest.mark.parametrize("lost", ["a bit", "hashes"])
 def test_a_resumed_run_saves_a_best_state_anew_that_is_not_known_to_be_whole(workdir, capsys, lost):
     best = workdir / "checkpoints/best/2"
     if lost == "a bit":
         flip(large_file(best), 4321)
     else:
-        (best / checksums.NAME).unlink()
+        (best / HASHES).unlink()
     checkpoints = Checkpoints(workdir)
     checkpoints.save_best(2, state_at(2))
     assert "and saved again" in capsys.readouterr().out

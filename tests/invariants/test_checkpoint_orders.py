@@ -9,8 +9,8 @@ import pytest
 from drawn_states import drawn, others, rows
 from saved_states import flip, large_file
 
-from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.errors import UserError
+from dtn_jax.run.checkpoint import Checkpoints
 from dtn_jax.tables import read_back, row_order, stored_pieces
 
 PROGRESS = {"best": {"mean": {"value": 0.5, "step": 1}}}

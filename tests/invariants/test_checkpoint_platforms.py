@@ -10,8 +10,8 @@ import pytest
 from small_runs import CutError, cut_after, logged, small
 
 from dtn_jax.analysis.finished import best_state
-from dtn_jax.run import build_run, score_split
-from dtn_jax.train import train
+from dtn_jax.run.run import build_run, score_split
+from dtn_jax.run.train import train
 
 pytestmark = pytest.mark.slow
 

@@ -4,12 +4,12 @@ import pytest
 from saved_states import assert_equal, flip, large_file, progress_at, state_at
 from small_runs import CutError, assert_same_run, cut_after, small
 
-from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.errors import UserError
-from dtn_jax.replicas import Member, start_together
-from dtn_jax.selection import Progress
-from dtn_jax.train import train
-from dtn_jax.workdir import Workdir
+from dtn_jax.run.checkpoint import Checkpoints
+from dtn_jax.run.replicas import Member, start_together
+from dtn_jax.run.selection import Progress
+from dtn_jax.run.train import train
+from dtn_jax.run.workdir import Workdir
 
 QUICK = {
     "model__architecture": "shared_bottom",

@@ -7,8 +7,8 @@ import pytest
 from toy_steps import batches, build, config, leaves
 
 from dtn_jax.parallel.mesh import make_placement, share_tables
-from dtn_jax.state import create_state
-from dtn_jax.step import make_train_chunk, make_train_step
+from dtn_jax.run.state import create_state
+from dtn_jax.run.step import make_train_chunk, make_train_step
 
 STEPS, BATCH = 4, 32
 MODEL = {

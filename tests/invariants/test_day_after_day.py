@@ -8,7 +8,7 @@ from small_runs import last_state
 
 from configs import logs
 from dtn_jax.data.prepare import prepare
-from dtn_jax.train import train
+from dtn_jax.run.train import train
 
 CONSTANT = {"train__evaluate_first": False, "model__dropout": 0.2, "optim__schedule": "constant"}
 

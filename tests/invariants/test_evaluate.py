@@ -10,13 +10,13 @@ from plugin import Shop, visits
 from configs import adult as adult_config
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.sets import catalog
-from dtn_jax.evaluate import evaluate, write_predictions
 from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.metrics.within_groups import gauc
+from dtn_jax.run.evaluate import evaluate, write_predictions
+from dtn_jax.run.train import train
 from dtn_jax.schema import Field, Schema, Task
-from dtn_jax.train import train
 
 SCHEMA = Schema(
     "shop",

@@ -6,7 +6,7 @@ import json
 import pytest
 from small_runs import STEPS, CutError, cut_after, logged, small
 
-from dtn_jax.train import train
+from dtn_jax.run.train import train
 
 FEW = {"data__batch_size": 32}  # fewer ids on a device than rows, or nothing would travel
 

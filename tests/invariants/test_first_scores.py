@@ -10,8 +10,6 @@ from dated_runs import SCHEMA, dated, folder_of, train_days
 from small_runs import CutError, assert_same_run, cut_after, last_state, logged
 
 from configs import logs
-from dtn_jax import selection
-from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.cli import launch
 from dtn_jax.config import flatten
 from dtn_jax.data.epochs.reader import SplitReader, padded, take
@@ -19,9 +17,11 @@ from dtn_jax.data.prepare import prepare
 from dtn_jax.errors import UserError
 from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.within_groups import gauc
-from dtn_jax.replicas import train_replicas
-from dtn_jax.run import build_run
-from dtn_jax.train import train
+from dtn_jax.run import selection
+from dtn_jax.run.checkpoint import Checkpoints
+from dtn_jax.run.replicas import train_replicas
+from dtn_jax.run.run import build_run
+from dtn_jax.run.train import train
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,7 @@ def test_a_day_on_which_the_run_does_not_train_is_not_scored(root, whole, tmp_pa
     assert list(ended["by_day"]) == list(whole[1]["by_day"])[:place]
     changes = {"train__eval_every": begin[place] // 2, "train__patience": 1}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dtn_jax.selection.Selection.better", lambda self, one, other: False)
+        patch.setattr("dtn_jax.run.selection.Selection.better", lambda self, one, other: False)
         stopped = train(dated(root, **changes), tmp_path / "stopped")
     assert stopped["steps"] == begin[place] < begin[-1]
     assert len(stopped["by_day"]) == place

@@ -8,7 +8,7 @@ import pytest
 from small_runs import small
 
 from dtn_jax.parallel import known_bugs
-from dtn_jax.run import build_run
+from dtn_jax.run.run import build_run
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -10,8 +10,8 @@ from dtn_jax.cli import launch
 from dtn_jax.errors import UserError
 from dtn_jax.parallel import processes
 from dtn_jax.parallel.mesh import devices_in_order
-from dtn_jax.run import build_run
-from dtn_jax.train import training_data
+from dtn_jax.run.run import build_run
+from dtn_jax.run.train import training_data
 
 
 def test_the_launcher_gives_up_and_does_not_repeat_wrong_input(monkeypatch, capsys):

@@ -4,8 +4,8 @@ import chex
 import jax
 from small_runs import small
 
-from dtn_jax.run import build_run
-from dtn_jax.state import create_state
+from dtn_jax.run.run import build_run
+from dtn_jax.run.state import create_state
 
 OTHER = {
     "seed": 7,

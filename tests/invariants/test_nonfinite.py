@@ -15,17 +15,16 @@ from poisoned_rows import poison
 from small_runs import CutError, assert_same_run, cut_after, logged, small
 from toy_steps import STEPS, batches, build, config
 
-from dtn_jax import step
-from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.cli import replay
 from dtn_jax.errors import UserError
 from dtn_jax.losses import cross_entropy, finite
 from dtn_jax.losses.by_task import TaskLoss
 from dtn_jax.losses.log_normal import LogNormal
-from dtn_jax.state import create_state
-from dtn_jax.step import make_train_chunk, make_train_step
-from dtn_jax.train import train
-from dtn_jax.workdir import nonfinite
+from dtn_jax.run import nonfinite, step
+from dtn_jax.run.checkpoint import Checkpoints
+from dtn_jax.run.state import create_state
+from dtn_jax.run.step import make_train_chunk, make_train_step
+from dtn_jax.run.train import train
 
 BAD = 2  # of the steps of a chunk, from 0
 

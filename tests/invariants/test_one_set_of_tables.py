@@ -6,14 +6,14 @@ import jax
 import pytest
 from small_runs import STEPS, CutError, cut_after, small
 
-from dtn_jax import results, selection
-from dtn_jax import train as training
 from dtn_jax.analysis.finished import best_state
 from dtn_jax.metrics.selected import Selection
-from dtn_jax.run import build_run
+from dtn_jax.run import results, selection
+from dtn_jax.run import train as training
+from dtn_jax.run.run import build_run
+from dtn_jax.run.train import train
 from dtn_jax.tables import read_back
 from dtn_jax.tables.plan import ROW_MULTIPLE
-from dtn_jax.train import train
 
 pytestmark = pytest.mark.nightly
 WIDTH = 7  # of no other test's tables

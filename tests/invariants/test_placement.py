@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from small_runs import CutError, assert_same_run, small
 
-from dtn_jax import evaluate
-from dtn_jax import train as training
 from dtn_jax.data.epochs import reader
 from dtn_jax.errors import UserError
 from dtn_jax.parallel.mesh import Placement
-from dtn_jax.run import build_run, score_split
-from dtn_jax.state import create_state
-from dtn_jax.train import train
+from dtn_jax.run import evaluate
+from dtn_jax.run import train as training
+from dtn_jax.run.run import build_run, score_split
+from dtn_jax.run.state import create_state
+from dtn_jax.run.train import train
 
 
 @pytest.mark.parametrize("fails", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -104,7 +104,7 @@ def test_the_host_waits_for_nothing_inside_the_loop(prepared_dir, tmp_path, monk
         return fetch(what)
 
     monkeypatch.setattr(Placement, "compile", noting_compile)
-    monkeypatch.setattr("dtn_jax.loss_log.jax.device_get", noting_fetch)
+    monkeypatch.setattr("dtn_jax.run.loss_log.jax.device_get", noting_fetch)
     config = small(prepared_dir, train__eval_every=1000, train__checkpoint_every=1000)
     config.train.max_steps = 64
     config.train.log_every = 1000

@@ -15,8 +15,8 @@ from plugin_files import EXAMPLE
 from small_runs import last_state, logged, small
 
 from dtn_jax.cli import launch
-from dtn_jax.train import train
-from dtn_jax.workdir import nonfinite
+from dtn_jax.run import nonfinite
+from dtn_jax.run.train import train
 
 TESTS = pathlib.Path(__file__).parents[1]
 FEW = {"data__batch_size": 32}  # fewer ids on a device than rows, so that rows travel

@@ -17,9 +17,9 @@ from small_runs import small
 from dtn_jax.data.epochs.batches import CHUNK_STEPS
 from dtn_jax.data.sets.synthetic import known_answer
 from dtn_jax.models.architectures import ARCHITECTURES
-from dtn_jax.run import build_run
-from dtn_jax.step import make_train_chunk, make_train_step
-from dtn_jax.train import training_data
+from dtn_jax.run.run import build_run
+from dtn_jax.run.step import make_train_chunk, make_train_step
+from dtn_jax.run.train import training_data
 
 RECORDED = pathlib.Path(__file__).parent / "recorded_losses.json"
 STEPS, TOLERANCE = 20, 1e-5

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from small_runs import CutError, cut_after, last_state, logged, small
 
-from dtn_jax import replicas
 from dtn_jax.errors import UserError
-from dtn_jax.replicas import parse_replicas, replica_config, train_replicas
-from dtn_jax.run import build_run
-from dtn_jax.step import TrainStep
-from dtn_jax.train import train, training_data
+from dtn_jax.run import replicas
+from dtn_jax.run.replicas import parse_replicas, replica_config, train_replicas
+from dtn_jax.run.run import build_run
+from dtn_jax.run.step import TrainStep
+from dtn_jax.run.train import train, training_data
 
 REPLICAS = (
     "seed=0,5,7;optim.learning_rate=0.01,0.003,0.02;optim.weight_decay=0,0.1,0.01;"

@@ -5,10 +5,10 @@ import shutil
 import pytest
 from small_runs import STEPS, CutError, assert_same_run, cut_after, logged, small
 
-from dtn_jax import train as training
 from dtn_jax.errors import UserError
 from dtn_jax.metrics.selected import Selection
-from dtn_jax.train import train
+from dtn_jax.run import train as training
+from dtn_jax.run.train import train
 
 
 def assert_resumed_equals_uncut(config, uncut, workdir, monkeypatch):
@@ -108,7 +108,7 @@ def test_a_run_whose_best_state_is_lost_says_so(prepared_dir, tmp_path, monkeypa
 def test_damaged_results_are_named(uncut, prepared_dir, tmp_path):
     shutil.copytree(uncut[0], tmp_path / "run")
     (tmp_path / "run/results.json").write_text("{")
-    with pytest.raises(UserError, match=r"results.json is damaged"):
+    with pytest.raises(UserError, match=r"results.json is missing or damaged"):
         train(small(prepared_dir), tmp_path / "run")
 
 

@@ -7,8 +7,9 @@ import pytest
 from small_runs import small
 
 from dtn_jax.errors import UserError
-from dtn_jax.selection import best_step
-from dtn_jax.train import train
+from dtn_jax.files import HASHES, files_in, hashes
+from dtn_jax.run.selection import best_step
+from dtn_jax.run.train import train
 
 OPTIONS = {"train__max_steps": 30, "optim__table_learning_rate": 0.2}  # the best is not the last
 
@@ -88,7 +89,7 @@ def test_a_progress_that_is_none_is_told(again, progress):
     for step in (24, 30):
         path = workdir / f"checkpoints/last/{step}"
         (path / "progress/metadata").write_text(json.dumps(progress))
-        (path / "checksums.json").unlink()
+        (path / HASHES).write_text(json.dumps(hashes(files_in(path))))
     with pytest.raises(UserError, match="last/30 cannot be used: its progress is damaged"):
         call()
 

@@ -12,8 +12,8 @@ from toy_steps import SCHEMA, batches, build, config, leaves
 
 from dtn_jax.errors import UserError
 from dtn_jax.parallel.mesh import make_placement
-from dtn_jax.state import create_state
-from dtn_jax.step import make_train_chunk, make_train_step
+from dtn_jax.run.state import create_state
+from dtn_jax.run.step import make_train_chunk, make_train_step
 from dtn_jax.tables.plan import ROW_MULTIPLE
 
 STEPS = 50

@@ -13,8 +13,8 @@ from small_runs import CutError, assert_same_run, cut_after, last_state, logged,
 from dtn_jax.data.epochs.resident import ResidentData
 from dtn_jax.errors import UserError
 from dtn_jax.export.write import trained
-from dtn_jax.replicas import train_replicas
-from dtn_jax.train import train
+from dtn_jax.run.replicas import train_replicas
+from dtn_jax.run.train import train
 
 FIRST = 30  # steps of the run that others start from
 
@@ -146,8 +146,11 @@ def changed(path, edit):
     [
         (lambda p: shutil.rmtree(p), "holds no run; expected the workdir of a finished run"),
         (lambda p: p.joinpath("results.json").unlink(), "that run is not finished"),
-        (lambda p: p.joinpath("results.json").write_text("{"), "results.json is damaged"),
-        (lambda p: p.joinpath("config.json").write_text("{"), "config.json is damaged"),
+        (
+            lambda p: p.joinpath("results.json").write_text("{"),
+            "results.json is missing or damaged",
+        ),
+        (lambda p: p.joinpath("config.json").write_text("{"), "config.json is missing or damaged"),
         (lambda p: shutil.rmtree(p / "checkpoints/last/30"), "30, the last state .* is not there"),
         (
             lambda p: changed(p / "config.json", lambda f: f.update(data="f" * 64)),

@@ -11,13 +11,13 @@ from drawn_states import filled, rows
 from world import log
 
 from configs.base import get_config
-from dtn_jax.checkpoint import Checkpoints
-from dtn_jax.checkpoint.start_from import first_state, started
 from dtn_jax.data import prepare as logs
 from dtn_jax.errors import UserError
-from dtn_jax.run import Run, build_run
-from dtn_jax.train import train
-from dtn_jax.workdir import Workdir
+from dtn_jax.run.checkpoint import Checkpoints
+from dtn_jax.run.run import Run, build_run
+from dtn_jax.run.start_from import first_state, started
+from dtn_jax.run.train import train
+from dtn_jax.run.workdir import Workdir
 
 TPU = {"parallel__table_platform": "tpu"}
 WAYS = {

@@ -7,13 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 from small_runs import STEPS, logged, small
 
-from dtn_jax import selection
-from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.data.prepared import Prepared
-from dtn_jax.run import build_run, measure, score_split
-from dtn_jax.selection import tell_of_end
-from dtn_jax.state import create_state
-from dtn_jax.train import train
+from dtn_jax.run import selection
+from dtn_jax.run.checkpoint import Checkpoints
+from dtn_jax.run.run import build_run, measure, score_split
+from dtn_jax.run.selection import tell_of_end
+from dtn_jax.run.state import create_state
+from dtn_jax.run.train import train
 
 
 def test_table_parameters_are_the_numbers_of_all_views_tables(prepared_dir):

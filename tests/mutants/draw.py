@@ -19,7 +19,7 @@ from collections.abc import Iterator
 SEED, EACH = 40, 5
 LIST = pathlib.Path(__file__).with_name("mutants.json")
 AREAS = {
-    "step": "dtn_jax/step.py dtn_jax/gradients.py dtn_jax/optimizers.py",
+    "step": "dtn_jax/run/step.py dtn_jax/run/gradients.py dtn_jax/run/optimizers.py",
     "tables": "dtn_jax/tables/*.py",
     "losses": "dtn_jax/losses/*.py",
     "balancing": "dtn_jax/balancing/*.py",
@@ -36,9 +36,11 @@ AREAS = {
     "prepared": "dtn_jax/data/prepared.py dtn_jax/data/blocks.py "
     "dtn_jax/data/stages/units.py dtn_jax/data/stages/records.py dtn_jax/data/raw/*.py "
     "dtn_jax/data/formula.py dtn_jax/data/times.py",
-    "checkpoints": "dtn_jax/checkpoint/*.py dtn_jax/workdir/*.py",
-    "selection": "dtn_jax/selection.py dtn_jax/timetable.py dtn_jax/results.py",
-    "run": "dtn_jax/run.py dtn_jax/train.py dtn_jax/evaluate.py dtn_jax/replicas.py",
+    "checkpoints": "dtn_jax/run/checkpoint.py dtn_jax/run/start_from.py dtn_jax/run/workdir.py "
+    "dtn_jax/run/outcome.py dtn_jax/run/records.py dtn_jax/run/nonfinite.py",
+    "selection": "dtn_jax/run/selection.py dtn_jax/run/timetable.py dtn_jax/run/results.py",
+    "run": "dtn_jax/run/run.py dtn_jax/run/train.py dtn_jax/run/evaluate.py "
+    "dtn_jax/run/replicas.py",
     "export": "dtn_jax/export/model.py dtn_jax/export/encoded.py dtn_jax/export/write/*.py",
     "calibration": "dtn_jax/export/*calibration.py dtn_jax/export/write/derived_calibration.py "
     "dtn_jax/metrics/calibration.py",

@@ -119,7 +119,7 @@ def compile_here(cell: str) -> dict[str, Any]:
     from dtn_jax.losses import read_losses
     from dtn_jax.parallel.mesh import Placement
     from dtn_jax.plan import DEVICES, chunk_shapes, make_program
-    from dtn_jax.step import make_score_step
+    from dtn_jax.run.step import make_score_step
     from dtn_jax.tables import routes
     from dtn_jax.tables.routed import AXES
     from dtn_jax.tables.stored_rows import SHORT

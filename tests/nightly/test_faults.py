@@ -29,13 +29,13 @@ import pytest
 import dtn_jax.data.sets
 from dtn_jax import export
 from dtn_jax.analysis.finished import read_config
-from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.config import base_config
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
-from dtn_jax.run import build_run
-from dtn_jax.train import train
+from dtn_jax.run.checkpoint import Checkpoints
+from dtn_jax.run.run import build_run
+from dtn_jax.run.train import train
 
 pytestmark = pytest.mark.nightly
 TIMES = int(os.environ.get("FAULTS", 5))  # of each kind of fault in each place

@@ -13,10 +13,11 @@ import time
 import numpy as np
 
 from dtn_jax.cli import paper_tables
+from dtn_jax.files import locked
 from dtn_jax.papertables import runs, tune, written
 from dtn_jax.papertables.protocol import Protocol, entry
-from dtn_jax.shared_files import locked
-from dtn_jax.workdir import LOCK, Busy, found
+from dtn_jax.run import outcome
+from dtn_jax.run.workdir import LOCK, Busy
 
 TINY = Protocol(
     config="configs/adult.py",
@@ -72,7 +73,7 @@ def invented(config, folder, auc=None, drawn=DRAWN, edit=lambda results, draws: 
     (folder / "config.json").write_text(json.dumps(facts))
     marks = {runs.DEVICE: np.array("cpu"), runs.TOGETHER: np.array(1)}
     np.savez(folder / runs.DRAWS, **marks, **draws)
-    found.write(folder, results)
+    outcome.write(folder, results)
     return results
 
 

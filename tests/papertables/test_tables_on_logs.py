@@ -11,7 +11,7 @@ from dtn_jax.cli import paper_tables
 from dtn_jax.papertables import references as known
 from dtn_jax.papertables import runs, tune
 from dtn_jax.papertables.entries import TABLES
-from dtn_jax.workdir import found as of_folder
+from dtn_jax.run import found as of_folder
 from experiments import references
 
 

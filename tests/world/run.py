@@ -14,7 +14,7 @@ from small_runs import small
 
 from dtn_jax.export import model_folder
 from dtn_jax.export.write import export_run
-from dtn_jax.train import train
+from dtn_jax.run.train import train
 
 
 def finished(prepared_dir: str, folder: pathlib.Path, **changes) -> pathlib.Path:

@@ -24,7 +24,7 @@ from dtn_jax.data.raw.files import RawFile
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.schemas.spec import InputSpec
 from dtn_jax.errors import UserError, choose
-from dtn_jax.shared_files import write_whole
+from dtn_jax.files import write_whole
 
 WIDTH = 50  # columns before a comment
 TEXT = """\

@@ -17,9 +17,9 @@ from dtn_jax.data.sets.kuairand import KuaiRand, KuaiRandHistories, KuaiRandPure
 from dtn_jax.data.sets.logs import Logs
 from dtn_jax.data.sets.movielens import MovieLens
 from dtn_jax.data.sets.synthetic.builder import Synthetic
-from dtn_jax.errors import UserError, choose
+from dtn_jax.errors import UserError, choose, told
+from dtn_jax.files import cache_folder, check_place
 from dtn_jax.options import Option, option, pairs
-from dtn_jax.shared_files import cache_folder, check_place, told
 
 DATASETS = {
     "adult": Adult,

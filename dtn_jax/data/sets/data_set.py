@@ -28,8 +28,8 @@ from dtn_jax.data.stages import frames, provenance
 from dtn_jax.data.stages.frames import Frames
 from dtn_jax.data.stages.work import VERSION
 from dtn_jax.errors import UserError
+from dtn_jax.files import write_whole
 from dtn_jax.options import Option
-from dtn_jax.shared_files import write_whole
 
 NUMBERS = Option(
     "buckets",

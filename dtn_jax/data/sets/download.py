@@ -16,7 +16,7 @@ from tensorflow_datasets.core.download import downloader
 
 from dtn_jax.data import progress
 from dtn_jax.errors import UserError
-from dtn_jax.shared_files import TEMPORARY
+from dtn_jax.files import TEMPORARY
 
 RETRIES = 4  # three seconds in all; TFDS's ten take minutes to say that there is no connection
 PIECE = 1 << 20  # bytes that are read at a time

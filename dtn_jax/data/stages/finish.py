@@ -22,8 +22,8 @@ from dtn_jax.data.stages.split import SPLITS
 from dtn_jax.data.stages.units import HASHES
 from dtn_jax.data.stages.work import SCHEMA_FILE, Work
 from dtn_jax.field import SEVERAL
+from dtn_jax.files import move_aside
 from dtn_jax.schema import Column, Schema, Task
-from dtn_jax.shared_files import move_aside
 
 ACCOUNT = "account"  # in the notes: lines about what was not taken as it stood
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import pathlib
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +14,7 @@ import pyarrow.parquet as pq
 from dtn_jax.data import progress
 from dtn_jax.data.raw import arrow_types
 from dtn_jax.errors import UserError
-from dtn_jax.shared_files import open_lock
+from dtn_jax.files import locked
 
 LOCK = ".preparing"  # who prepares a set of frames holds it; nobody removes it
 FOLDER = "frames"  # of a set that is prepared: what it is made from
@@ -30,13 +29,11 @@ def alone(home: pathlib.Path, name: str) -> Iterator[None]:
     """Waits until no other process prepares the set of this name there; a file system may have no
     locks."""
     home.mkdir(parents=True, exist_ok=True)
-    with open_lock(home / LOCK) as lock:
-        with contextlib.suppress(OSError):
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                progress.say(f"Waiting for another process, which prepares {name}")
-                fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = locked(home / LOCK)
+    if lock is None:
+        progress.say(f"Waiting for another process, which prepares {name}")
+        lock = locked(home / LOCK, wait=True)
+    with lock:
         yield
 
 

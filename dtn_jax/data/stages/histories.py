@@ -26,8 +26,8 @@ import pyarrow as pa
 from dtn_jax.data import keys
 from dtn_jax.data.rows import BESIDE, EVENT, TIME, USER, VALUE, Rows, Values, keyed, of_keys, places
 from dtn_jax.data.schemas.spec import FieldSpec, Spec
+from dtn_jax.files import to_disk
 from dtn_jax.shapes import Bool, Int64, UInt64
-from dtn_jax.shared_files import to_disk
 
 SECOND = 1_000_000  # microseconds
 FOLDER, EVENTS = "histories", "events"

@@ -21,8 +21,8 @@ from dtn_jax.data.schemas.spec import Spec, TaskSpec
 from dtn_jax.data.stages.account import Account
 from dtn_jax.data.stages.counts import Counts
 from dtn_jax.errors import UserError
+from dtn_jax.files import write_whole
 from dtn_jax.schema import Task, factors
-from dtn_jax.shared_files import write_whole
 
 REJECTS = "rejects.jsonl"
 WHERE = f"the first bad rows of each kind are in {REJECTS}, beside the set's files"

@@ -24,8 +24,9 @@ from dtn_jax.data.rows import GROUP, LOSS_WEIGHT, Rows
 from dtn_jax.data.schemas.spec import Spec
 from dtn_jax.data.stages.counts import Counts, added, days_of, of_values
 from dtn_jax.data.stages.split import SPLITS
+from dtn_jax.errors import disk_errors
+from dtn_jax.files import replacing, to_disk
 from dtn_jax.shapes import Bool, Int8, Int64
-from dtn_jax.shared_files import disk_errors, replacing, to_disk
 
 LEAST_ROWS = 1_000_000  # of a shard's units
 

@@ -44,7 +44,7 @@ from dtn_jax.data.schemas.spec import Spec
 from dtn_jax.data.stages import histories
 from dtn_jax.data.stages.work import Do, Work, new_file
 from dtn_jax.errors import UserError
-from dtn_jax.shared_files import write_whole
+from dtn_jax.files import write_whole
 
 Session, Frame = Any, Any  # PySpark's
 Batches = Iterable[pa.RecordBatch]

@@ -34,7 +34,7 @@ from dtn_jax.data.raw.types import Unit
 from dtn_jax.data.schemas.spec import Spec
 from dtn_jax.data.stages import histories
 from dtn_jax.data.stages.histories import Lists
-from dtn_jax.shared_files import replacing, to_disk
+from dtn_jax.files import replacing, to_disk
 
 T, R = TypeVar("T"), TypeVar("R")
 Do = Callable[[int], tuple[dict, Mapping[str, pa.Table]]]  # of a unit, as of `Work.stage`

@@ -25,11 +25,11 @@ from dtn_jax.export.model_folder import MODEL, Facts
 from dtn_jax.export.write.folder import new_folder
 from dtn_jax.export.write.model import program_facts
 from dtn_jax.export.write.program import TABLE_DTYPES, Forward, export_program
+from dtn_jax.files import full_path, sha256
 from dtn_jax.losses import read_losses
 from dtn_jax.models import build as architectures
-from dtn_jax.run import build_model
+from dtn_jax.run.run import build_model
 from dtn_jax.schema import Schema
-from dtn_jax.shared_files import full_path
 from dtn_jax.tables.plan import make_plan
 
 
@@ -98,7 +98,7 @@ def read_forward(folder: pathlib.Path, plugins: str) -> tuple[dict, Forward]:
 def check_plugins(folder: pathlib.Path, manifest: Mapping, plugins: str) -> None:
     """Raises UserError unless these are the plug-ins of the manifest; nothing is run."""
     paths = [pathlib.Path(p.strip()).expanduser() for p in plugins.split(",") if p.strip()]
-    given = {model_folder.sha256(path): path.name for path in paths}
+    given = {sha256(path): path.name for path in paths}
     wanted = {own["sha256"]: own["name"] for own in manifest.get("plugins") or ()}
     for sha in wanted.keys() - given.keys():
         got = ", ".join(f"{name} with {own[:12]}" for own, name in given.items()) or "none"

@@ -16,7 +16,7 @@ from dtn_jax.export import encoding, spec_json
 from dtn_jax.export.encoding import FITTED, SPEC, STANDS, VOCABULARY, Encoded
 from dtn_jax.field import SEVERAL
 from dtn_jax.options import pairs
-from dtn_jax.run import Run
+from dtn_jax.run.run import Run
 from dtn_jax.schema import Schema
 
 

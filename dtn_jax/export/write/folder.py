@@ -13,9 +13,9 @@ import pathlib
 import shutil
 from collections.abc import Iterator
 
-from dtn_jax.errors import UserError
+from dtn_jax.errors import UserError, disk_errors
 from dtn_jax.export.model_folder import MANIFEST
-from dtn_jax.shared_files import disk_errors, to_disk
+from dtn_jax.files import to_disk
 
 AT_FDCWD, EXCHANGE = -100, 2  # of Linux' renameat2
 

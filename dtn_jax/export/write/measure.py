@@ -18,8 +18,6 @@ import numpy as np
 from scipy import stats
 
 from dtn_jax.data.epochs.reader import in_order
-from dtn_jax.evaluate import calibration as calibration_curves
-from dtn_jax.evaluate import evaluate, with_logits
 from dtn_jax.export import calibration
 from dtn_jax.export.compiled import Batches
 from dtn_jax.export.encoding import Encoded
@@ -34,7 +32,9 @@ from dtn_jax.metrics.paired import FEWEST
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.report import plots
 from dtn_jax.report.markdown import one_line
-from dtn_jax.run import Run
+from dtn_jax.run.evaluate import calibration as calibration_curves
+from dtn_jax.run.evaluate import evaluate, with_logits
+from dtn_jax.run.run import Run
 from dtn_jax.schema import Schema
 
 PICTURE = "card/calibration.png"  # of the README, and the folder of what goes with it

@@ -22,11 +22,11 @@ from dtn_jax.export.write.measure import Export, measure, metrics_of, split_scor
 from dtn_jax.export.write.program import PLATFORMS, TABLE_DTYPES, Forward, export_program
 from dtn_jax.export.write.trained import Member
 from dtn_jax.export.write.weights import write_weights
+from dtn_jax.files import full_path
 from dtn_jax.report.versions import versions
-from dtn_jax.run import Run
+from dtn_jax.run.outcome import runs_in
+from dtn_jax.run.run import Run
 from dtn_jax.schema import ALL, Schema
-from dtn_jax.shared_files import full_path
-from dtn_jax.workdir.found import runs_in
 
 EXACT = "exact"  # a folder within the one that is written, for as long as it is compared with
 Say = Callable[[str], None]

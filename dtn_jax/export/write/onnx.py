@@ -22,7 +22,7 @@ from dtn_jax.export.compiled import read_program, read_weights
 from dtn_jax.export.write.again import read_forward
 from dtn_jax.export.write.program import Forward, inputs_of
 from dtn_jax.field import SEVERAL
-from dtn_jax.shared_files import replacing
+from dtn_jax.files import replacing
 
 LARGEST = (1 << 31) - (16 << 20)  # bytes of weights: an ONNX file has at most 2 GiB
 CLOSE = 1e-5  # by which its logits may differ from the program's, relative to the largest

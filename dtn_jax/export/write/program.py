@@ -20,8 +20,8 @@ from jax import export
 from dtn_jax.export.compiled import EMBEDDING, SCALE
 from dtn_jax.interface import Batch
 from dtn_jax.losses.by_task import TaskLoss, predictions
+from dtn_jax.run.state import example_inputs
 from dtn_jax.shapes import Array
-from dtn_jax.state import example_inputs
 from dtn_jax.tables import lookup
 from dtn_jax.tables.exchange import LookUp
 from dtn_jax.tables.plan import TablePlan

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import json
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 
@@ -13,14 +12,14 @@ import jax
 import numpy as np
 
 from dtn_jax.analysis import finished
-from dtn_jax.checkpoint import Checkpoints, weights_of
 from dtn_jax.config import base_config, differing, identity
 from dtn_jax.errors import UserError
 from dtn_jax.export.write.program import named
-from dtn_jax.run import Run, build_run
+from dtn_jax.run import outcome
+from dtn_jax.run.checkpoint import Checkpoints, weights_of
+from dtn_jax.run.run import Run, build_run
 from dtn_jax.schema import MEAN
 from dtn_jax.tables import read_back
-from dtn_jax.workdir import found
 
 OWN = ("seed", "train.start_from")  # of each of several runs
 
@@ -104,6 +103,6 @@ def read(run: Run, folder: pathlib.Path, select: str = "") -> Member:
     with contextlib.closing(Checkpoints(folder, run.plan)) as checkpoints:
         dense, tables = checkpoints.of_best(step, weights)
     dense = {k: v for part, tree in dense.items() for k, v in named(part, tree).items()}
-    seed = int(json.loads((folder / "config.json").read_text())["config"]["seed"])
-    by = select or str(found.read(folder).get("selected_by", MEAN))
+    seed = int(outcome.run_facts(folder)["config"]["seed"])
+    by = select or str(outcome.read(folder).get("selected_by", MEAN))
     return Member(seed, step, by, dense, tables)

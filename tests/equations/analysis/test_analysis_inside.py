@@ -19,9 +19,9 @@ from dtn_jax.data.quantiles import QuantileBuckets
 from dtn_jax.data.shown_values import ShownValues
 from dtn_jax.errors import UserError
 from dtn_jax.interface import Batch, Outputs
-from dtn_jax.optimizers import hyper
+from dtn_jax.run.optimizers import hyper
+from dtn_jax.run.state import State
 from dtn_jax.schema import Field, Schema, Task
-from dtn_jax.state import State
 from dtn_jax.tables.plan import make_plan
 
 TASKS = ("click", "order")

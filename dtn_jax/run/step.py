@@ -11,14 +11,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from dtn_jax import optimizers
 from dtn_jax.balancing import read_balancer, seam
 from dtn_jax.data.epochs import batch_axis
-from dtn_jax.gradients import make_gradients
 from dtn_jax.interface import SHARED, Batch
 from dtn_jax.losses import finite
 from dtn_jax.losses.by_task import TaskLoss, predictions
-from dtn_jax.state import State
+from dtn_jax.run import optimizers
+from dtn_jax.run.gradients import make_gradients
+from dtn_jax.run.state import State
 from dtn_jax.tables import exchange, lookup, row_optimizers
 from dtn_jax.tables.plan import TablePlan
 from dtn_jax.tables.routed import Asked

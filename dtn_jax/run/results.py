@@ -13,20 +13,20 @@ import numpy as np
 import rich.box
 import rich.table
 
-from dtn_jax.checkpoint import Checkpoints
-from dtn_jax.errors import UserError
-from dtn_jax.evaluate import calibration, write_predictions
+from dtn_jax.errors import UserError, told
 from dtn_jax.metrics.selected import first_metric
 from dtn_jax.parallel import processes
 from dtn_jax.report import screen
 from dtn_jax.report import terminal as report
-from dtn_jax.run import Run, measure, score_split
+from dtn_jax.run import outcome
+from dtn_jax.run.checkpoint import Checkpoints
+from dtn_jax.run.evaluate import calibration, write_predictions
+from dtn_jax.run.records import mean_exchange, median_rate, nested
+from dtn_jax.run.run import Run, measure, score_split
+from dtn_jax.run.selection import Progress, best_step, selected_value
+from dtn_jax.run.state import State
+from dtn_jax.run.workdir import Workdir
 from dtn_jax.schema import Schema
-from dtn_jax.selection import Progress, best_step, selected_value
-from dtn_jax.shared_files import told
-from dtn_jax.state import State
-from dtn_jax.workdir import Workdir, found
-from dtn_jax.workdir.history import mean_exchange, median_rate, nested
 
 
 def conclude(
@@ -108,7 +108,7 @@ def read_test(
         scores = score_split(run, state, "test")
         measured[step] = measure(run, scores)
         if step == chosen and processes.is_first():
-            write_predictions(folder.path / found.PREDICTIONS, scores, run.schema)
+            write_predictions(folder.path / outcome.PREDICTIONS, scores, run.schema)
             from dtn_jax.report import plots
 
             options_ = run.config.evaluate
@@ -145,7 +145,7 @@ def mend_predictions(run: Run, folder: Workdir, results: dict) -> None:
 
     Where the best state is gone, too, a warning says so.
     """
-    problem = found.lost_predictions(folder.path)
+    problem = outcome.lost_predictions(folder.path)
     if not problem:
         return
     try:
@@ -153,8 +153,8 @@ def mend_predictions(run: Run, folder: Workdir, results: dict) -> None:
             state = checkpoints.restore_best(best_step(results), run.unfilled_state())
         scores = score_split(run, state, "test")
         if processes.is_first():
-            write_predictions(folder.path / found.PREDICTIONS, scores, run.schema)
-            found.seal(folder.path)
+            write_predictions(folder.path / outcome.PREDICTIONS, scores, run.schema)
+            outcome.seal(folder.path)
     except OSError as error:
         print(f"warning: {problem}, and it cannot be made anew: {told(error)}")
     except UserError as error:

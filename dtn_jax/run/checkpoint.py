@@ -1,39 +1,39 @@
-"""Checkpoints: last states with their progress, and best states. Only this folder uses orbax."""
+"""Checkpoints: last states with their progress, and best states. Only this file uses orbax."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import json
+import logging
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import jax
 import orbax.checkpoint as ocp
 
-from dtn_jax import checksums
-from dtn_jax.checkpoint import verified
-from dtn_jax.checkpoint.orbax import Plain, saving
-from dtn_jax.checkpoint.verified import Damaged
-from dtn_jax.errors import UserError
+from dtn_jax import files
+from dtn_jax.errors import UserError, disk_errors
+from dtn_jax.files import HASHES, Damaged, files_in, full_path, hashes, move_aside, write_whole
 from dtn_jax.parallel import processes
-from dtn_jax.shared_files import full_path, move_aside
-from dtn_jax.state import State
+from dtn_jax.run.state import State
 from dtn_jax.tables import read_back, row_order, stored_pieces
 from dtn_jax.tables.plan import TablePlan
 
 T = TypeVar("T")
 KEPT = 2  # last checkpoints on disk
+SHOWN = 300  # characters of orbax's messages, which can fill pages
 ROWS = "rows"  # where a checkpoint's metadata has the tag of row_order
 
 
 class Checkpoints:
     """A run resumes from `checkpoints/last/<step>`, and scores with `checkpoints/best/<step>`.
 
-    A best state holds no optimizer state. Saves block until the files are whole. Each checkpoint
-    holds checksums of its files, which are verified before anything is read from them. A checkpoint
-    without checksums (an earlier version saved it, or the process ended before it wrote them) loads
-    with a warning. Damaged checkpoints that stand in a run's way are moved to
-    `checkpoints/damaged/`.
+    A best state holds no optimizer state. Saves block until the files are whole, and end with the
+    hashes of the files, which are verified before anything is read from them. Checkpoints that
+    are damaged, or without hashes, since the process ended while it saved them, are moved to
+    `checkpoints/damaged/` where they stand in a run's way.
 
     Rows are saved as they lie in memory, with a tag that says how; a run in which they lie
     otherwise reads them in its own order. Without a `plan` of the tables there is no tag.
@@ -47,7 +47,7 @@ class Checkpoints:
             options = ocp.CheckpointManagerOptions(
                 max_to_keep=keep, cleanup_tmp_directories=True, enable_async_checkpointing=False
             )
-            return ocp.CheckpointManager(Plain(self.folder / name), options=options)
+            return ocp.CheckpointManager(self.folder / name, options=options)
 
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"{self.folder} is a file, expected a folder: move it away")
@@ -60,19 +60,19 @@ class Checkpoints:
         A run that resumes from the checkpoint before makes them again, and drops them again.
         """
         args = ocp.args.Composite(state=self._to_save(state), progress=ocp.args.JsonSave(progress))
-        with saving(self.folder):
+        with quiet(), disk_errors(self.folder):
             saved = self.last.save(step, args=args)
         if not saved:
             raise RuntimeError(f"checkpoint of step {step} was not saved: {self.last.all_steps()}")
-        _write_checksums(self.last, step)
+        _write_hashes(self.last, step)
         named = {entry["step"] for entry in progress["best"].values()}
         for gone in set(self.best.all_steps()) - named:
             self.best.delete(gone)
 
     def restore(self, like: State, step: int | None = None) -> tuple[State, dict] | None:
-        """The newest whole checkpoint, in `like`'s shapes and shardings; None if there is none.
+        """The newest whole checkpoint, in `like`'s shapes and shardings; None if none was saved.
 
-        Newer ones, which are damaged, are set aside with a warning.
+        Newer ones, which are damaged or were not saved whole, are set aside with a warning.
 
         Args:
           like: a state of the same shapes, dtypes and shardings, or these alone.
@@ -89,7 +89,8 @@ class Checkpoints:
                 break
             except Damaged as error:
                 damaged[candidate] = str(error)
-        if damaged and not found:
+        lost = step is not None or any(is_saved(_folder(self.last, s)) for s in damaged)
+        if damaged and not found and lost:
             whose = "this run" if step is None else f"step {step}"
             lines = [f"no checkpoint of {whose} is whole:", *damaged.values()]
             raise UserError(
@@ -99,7 +100,8 @@ class Checkpoints:
             )
         for bad, problem in damaged.items():
             kept = self._set_aside(self.last, bad)
-            print(f"warning: {problem}; moved to {kept}. Using the checkpoint of step {candidate}")
+            used = f"the checkpoint of step {candidate}" if found else "a new state"
+            print(f"warning: {problem}; moved to {kept}. Using {used}")
         for later in [s for s in self.last.all_steps() if found and s > candidate]:
             self.last.delete(later)
         return found
@@ -110,10 +112,8 @@ class Checkpoints:
         return self._read_last(earlier[-1], like) if earlier else None
 
     def steps(self) -> list[int]:
-        """The steps of the last checkpoints that are whole, as far as checksums tell."""
-        return sorted(
-            s for s in self.last.all_steps() if not verified.told_damage(_folder(self.last, s))
-        )
+        """The steps of the last checkpoints that are whole, as far as hashes tell."""
+        return sorted(s for s in self.last.all_steps() if not damage(_folder(self.last, s)))
 
     def drop(self, step: int) -> None:
         """Drops a last checkpoint."""
@@ -122,19 +122,19 @@ class Checkpoints:
     def save_best(self, step: int, state: State) -> None:
         """Saves what scoring needs, unless it is there: a resumed run makes an equal state.
 
-        If what is there is damaged, or has no checksums to tell, it is set aside and saved again.
+        If what is there is damaged, or was not saved whole, it is set aside and saved again.
         A later checkpoint drops what is no longer best; a run that is interrupted before it resumes
         from the last one.
         """
         if step in self.best.all_steps():
-            problem = verified.told_damage(_folder(self.best, step), "has no checksums")
+            problem = damage(_folder(self.best, step))
             if not problem:
                 return
             kept = self._set_aside(self.best, step)
             print(f"warning: {problem}; moved to {kept}, and saved again")
-        with saving(self.folder):
+        with quiet(), disk_errors(self.folder):
             self.best.save(step, args=self._to_save(weights_of(state)), force=True)
-        _write_checksums(self.best, step)
+        _write_hashes(self.best, step)
 
     def restore_best(self, step: int, state: State) -> State:
         """`state` with the weights of a best step, and without the optimizers' arrays.
@@ -153,8 +153,8 @@ class Checkpoints:
         weights = self.of_best(step, lambda folder, part: self.arrays_in(folder, like, part))
         return state.to_score().replace(**weights)
 
-    def of_best(self, step: int, read: Callable[[pathlib.Path, bool], T]) -> T:
-        """What `read(folder of arrays, whether more than the weights lie there)` reads of a best
+    def of_best(self, step: int, take: Callable[[pathlib.Path, bool], T]) -> T:
+        """What `take(folder of arrays, whether more than the weights lie there)` reads of a best
         step. For the rest see `restore_best`."""
         path, problems = _folder(self.best, step), []
         if step not in self.best.all_steps():
@@ -165,7 +165,7 @@ class Checkpoints:
             found = _folder(manager, step)
             try:
                 part = manager is self.last
-                weights = verified.read(found, functools.partial(read, found / item, part))
+                weights = read(found, functools.partial(take, found / item, part))
             except Damaged as error:
                 problems.append(str(error))
                 continue
@@ -192,11 +192,11 @@ class Checkpoints:
     def _read_last(self, step: int, like: State) -> tuple[State, dict]:
         path, progress = _folder(self.last, step), ocp.args.JsonRestore()
 
-        def read() -> tuple[State, dict]:
+        def parts() -> tuple[State, dict]:
             rest = self.last.restore(step, args=ocp.args.Composite(progress=progress))
             return self.arrays_in(path / "state", like), rest.progress
 
-        return verified.read(path, read)
+        return read(path, parts)
 
     def arrays_in(self, folder: pathlib.Path, like: State | dict, part: bool = False):
         """A pytree of arrays that `_to_save` has saved: those of rows in the order of this run.
@@ -208,12 +208,12 @@ class Checkpoints:
         rest = read_back.without_rows(like, ...)  # orbax leaves out what is `...`
         args = ocp.checkpoint_utils.construct_restore_args(rest)
         args = ocp.args.PyTreeRestore(rest, restore_args=args, partial_restore=part)
-        rest = self.reader.restore(Plain(folder), args=args)
+        rest = self.reader.restore(folder, args=args)
         return read_back.with_rows(rest, like, folder, order, self.arrays, self.used)
 
     def order(self, folder: pathlib.Path) -> dict[str, row_order.Order]:
         """How the rows of each table lie in a folder of arrays."""
-        metadata = ocp.PyTreeCheckpointHandler().metadata(Plain(folder)).custom_metadata or {}
+        metadata = ocp.PyTreeCheckpointHandler().metadata(folder).custom_metadata or {}
         return row_order.read(metadata.get(ROWS), self.arrays, folder.parent)
 
     def _to_save(self, tree: State | dict) -> ocp.args.StandardSave:
@@ -231,13 +231,66 @@ class Checkpoints:
         return pathlib.Path(kept)
 
 
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without the tracebacks that orbax's threads show of what it raises as well."""
+    logger = logging.getLogger("absl")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def is_saved(folder: pathlib.Path) -> bool:
+    """Whether a state was saved whole: its hashes are written last."""
+    return (folder / HASHES).exists()
+
+
+def damage(folder: pathlib.Path) -> str:
+    """What is wrong with a saved state, by the name of its folder; '' where nothing is.
+
+    The first process looks, and tells the others.
+    """
+
+    def look() -> str:
+        if not is_saved(folder):
+            return f"{folder} has no {HASHES}: its saving was cut short"
+        problem = files.damage(folder)
+        return problem and f"{folder} is damaged: {problem}"
+
+    return processes.told_by_first(look)
+
+
+def read(path: pathlib.Path, do: Callable[[], T]) -> T:
+    """What `do` reads of a checkpoint whose files are as they were saved.
+
+    Raises:
+      Damaged: the files have changed, or were not saved whole.
+      UserError: they cannot be read although they have not changed.
+    """
+    if problem := damage(path):
+        raise Damaged(problem)
+    try:
+        with quiet():
+            return do()
+    except UserError:
+        raise
+    except Exception as error:  # orbax raises many kinds, plain Exception among them
+        text = str(error).strip() or type(error).__name__
+        shown = text if len(text) <= SHOWN else text[:SHOWN] + " …"
+        raise UserError(f"checkpoint {path} cannot be read: {shown}") from error
+
+
 def _folder(manager: ocp.CheckpointManager, step: int) -> pathlib.Path:
     return pathlib.Path(manager.directory / str(step))
 
 
-def _write_checksums(manager: ocp.CheckpointManager, step: int) -> None:
+def _write_hashes(manager: ocp.CheckpointManager, step: int) -> None:
     if processes.is_first():
-        checksums.write(_folder(manager, step))
+        folder = _folder(manager, step)
+        write_whole(folder / HASHES, json.dumps(hashes(files_in(folder)), indent=1))
 
 
 def weights_of(state: State) -> dict:

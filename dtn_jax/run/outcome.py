@@ -1,4 +1,4 @@
-"""What a finished run found: results.json and predictions.parquet, with their checksums."""
+"""What began a run, and what it found: config.json, results.json and predictions.parquet."""
 
 from __future__ import annotations
 
@@ -7,15 +7,23 @@ import pathlib
 import re
 from collections.abc import Mapping
 
-from dtn_jax import checksums
+from dtn_jax.errors import UserError
+from dtn_jax.files import HASHES, Damaged, damage, hashes, read_json, replacing, write_whole
 from dtn_jax.parallel import processes
-from dtn_jax.shared_files import replacing, write_whole
-from dtn_jax.workdir.faults import Unusable
 
+LOGITS = "log-odds"  # what a model's logits are: config.json of this version says so
 RESULTS, PREDICTIONS = "results.json", "predictions.parquet"
 SPLITS = ("validation", "test", "test_per_task_best")  # {task@space: {metric: value}} of results
 PARTS = {"validation": dict, "best_steps": dict, "steps": int, "architecture": str, "experts": str}
 PARTS |= {"dataset": str, "parameters": int, "flops_per_example": int}
+
+
+class Busy(UserError):
+    """Another process works in the folder."""
+
+
+class Unusable(UserError):
+    """The folder is another run's, holds other things, is damaged, or cannot be written."""
 
 
 def replicas_in(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -40,18 +48,39 @@ def runs_in(folder: pathlib.Path) -> list[pathlib.Path]:
     return replicas or [folder]
 
 
+def run_facts(folder: pathlib.Path) -> dict:
+    """What began the run in a folder, as config.json keeps it: `config`, nested; the `data` set's
+    fingerprint; `versions`; and `started_from`, where it did.
+
+    Raises:
+      Unusable: config.json is damaged, or an unreleased version wrote it.
+    """
+    path = folder / "config.json"
+    try:
+        facts = read_json(path, "name another folder", _facts)
+    except Damaged as error:
+        raise Unusable(str(error)) from None
+    if facts.get("logits") != LOGITS:
+        raise Unusable(f"{path} is of an unreleased version; train again in another folder")
+    return facts
+
+
+def _facts(facts: dict) -> dict:
+    return facts | {"config": dict(facts["config"]), "data": str(facts["data"])}
+
+
 def write(folder: pathlib.Path, results: dict) -> None:
-    """Writes results.json, and the checksums of it and the predictions."""
+    """Writes results.json, and the SHA-256 of it and the predictions."""
     with replacing(folder / RESULTS) as temporary:
         write_whole(temporary, json.dumps(results, indent=1))
         seal(folder, {RESULTS: temporary})
 
 
 def seal(folder: pathlib.Path, other: Mapping[str, pathlib.Path] | None = None) -> None:
-    """Writes the checksums of what the run found; `other` is where some of it is as yet."""
-    own = {name: folder / name for name in (RESULTS, PREDICTIONS)}
-    own = {name: path for name, path in own.items() if path.exists()} | dict(other or {})
-    checksums.write(folder, own)
+    """Writes the SHA-256 of what the run found; `other` is where some of it is as yet."""
+    files = {name: folder / name for name in (RESULTS, PREDICTIONS)}
+    files = {name: path for name, path in files.items() if path.exists()} | dict(other or {})
+    write_whole(folder / HASHES, json.dumps(hashes(files), indent=1))
 
 
 def lost_predictions(folder: pathlib.Path) -> str:
@@ -65,8 +94,7 @@ def lost_predictions(folder: pathlib.Path) -> str:
             return f"{folder / PREDICTIONS} is a folder"
         if not (folder / PREDICTIONS).is_file():
             return f"{folder / PREDICTIONS} is missing"
-        known = checksums.are_there(folder)
-        problem = checksums.damage(folder, [PREDICTIONS]) if known else ""
+        problem = _damage(folder, PREDICTIONS)
         return problem and f"{folder}/{problem}"
 
     return processes.told_by_first(look)
@@ -78,23 +106,28 @@ def read(folder: pathlib.Path) -> dict | None:
     Raises:
       Unusable: results.json is damaged, or was changed since the run wrote it.
     """
-    path, why = folder / RESULTS, ""
-    try:
-        found = json.loads(path.read_text())
-        steps = [int(step) for step in found["best_steps"].values()]
-        whole = steps and all(isinstance(found[key], kind) for key, kind in PARTS.items())
-        parts = [m for split in found.keys() & {*SPLITS} for m in found[split].values()]
-        why = "" if whole and all(isinstance(m, dict) for m in parts) else "a part has another type"
-    except FileNotFoundError:
-        return None
-    except KeyError as error:
-        why = f"it lacks {error}"
-    except checksums.UNREADABLE as error:
-        why = str(error)
+    path = folder / RESULTS
     anew = "delete it, and the same command makes it anew from the run's states"
-    if why:
-        raise Unusable(f"{path} is damaged ({why}); {anew}")
-    known = checksums.are_there(folder)
-    if problem := checksums.damage(folder, [RESULTS]) if known else "":
+    if not path.exists():
+        return None
+    try:
+        results = read_json(path, anew, _results)
+    except Damaged as error:
+        raise Unusable(str(error)) from None
+    if problem := _damage(folder, RESULTS):
         raise Unusable(f"{folder}/{problem}; bring it back from a copy, or {anew}")
-    return found
+    return results
+
+
+def _results(facts: dict) -> dict:
+    steps = [int(step) for step in facts["best_steps"].values()]
+    whole = steps and all(isinstance(facts[key], kind) for key, kind in PARTS.items())
+    parts = [m for split in facts.keys() & {*SPLITS} for m in facts[split].values()]
+    if not whole or not all(isinstance(m, dict) for m in parts):
+        raise ValueError("a part has another type")
+    return facts
+
+
+def _damage(folder: pathlib.Path, name: str) -> str:
+    """What is wrong with a file of a run; '' also where the run has no hashes."""
+    return damage(folder, only=[name]) if (folder / HASHES).exists() else ""

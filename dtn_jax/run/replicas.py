@@ -15,26 +15,27 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.config.replica_options import parse_replicas, replica_config
 from dtn_jax.data.epochs.batches import CHUNK_STEPS
 from dtn_jax.data.epochs.resident import ResidentData
 from dtn_jax.data.epochs.streamed import StreamedData
 from dtn_jax.errors import UserError
-from dtn_jax.loss_log import LossLog
 from dtn_jax.parallel import memory
 from dtn_jax.parallel.fits import LOWER, check_fits
 from dtn_jax.report import screen
 from dtn_jax.report.description.overview import unknown_ids
 from dtn_jax.report.progress_bar import ProgressBar
-from dtn_jax.results import conclude, mend_predictions, show_replicas
-from dtn_jax.run import Run, build_model, build_run
-from dtn_jax.selection import score_day, tell_of_end
-from dtn_jax.step import make_train_chunk, make_train_step
+from dtn_jax.run import nonfinite
+from dtn_jax.run.checkpoint import Checkpoints
+from dtn_jax.run.loss_log import LossLog
+from dtn_jax.run.outcome import Unusable
+from dtn_jax.run.results import conclude, mend_predictions, show_replicas
+from dtn_jax.run.run import Run, build_model, build_run
+from dtn_jax.run.selection import score_day, tell_of_end
+from dtn_jax.run.step import make_train_chunk, make_train_step
+from dtn_jax.run.train import make_watch, pause, start, tell_of_losses, training_data
+from dtn_jax.run.workdir import Workdir
 from dtn_jax.tables import huge_pages
-from dtn_jax.train import make_watch, pause, start, tell_of_losses, training_data
-from dtn_jax.workdir import Workdir, nonfinite
-from dtn_jax.workdir.faults import Unusable
 
 
 def train_replicas(

@@ -17,8 +17,8 @@ from dtn_jax.losses.by_task import task_losses
 from dtn_jax.losses.pairwise import pairwise_losses, read_pairwise
 from dtn_jax.losses.rows import row_weights
 from dtn_jax.models import dropout
+from dtn_jax.run.state import State
 from dtn_jax.shapes import Array, Float
-from dtn_jax.state import State
 from dtn_jax.tables import lookup
 from dtn_jax.tables.plan import TablePlan
 

@@ -11,28 +11,25 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import json
 import pathlib
 from typing import Any
 
 import jax
 from ml_collections import FrozenConfigDict
 
-from dtn_jax import checksums
-from dtn_jax.checkpoint import Checkpoints, verified
 from dtn_jax.config import differing, identity
 from dtn_jax.config.identity import shown
-from dtn_jax.config.started import Started
 from dtn_jax.errors import UserError
+from dtn_jax.files import Damaged, full_path
 from dtn_jax.models import build as architectures
 from dtn_jax.parallel.mesh import share_tables
-from dtn_jax.run import Run, build_model
+from dtn_jax.run import checkpoint, outcome
+from dtn_jax.run.checkpoint import Checkpoints
+from dtn_jax.run.run import Run, Started, build_model
+from dtn_jax.run.state import State
 from dtn_jax.schema import Schema
-from dtn_jax.shared_files import full_path
-from dtn_jax.state import State
 from dtn_jax.tables import known_rows
 from dtn_jax.tables.plan import TablePlan, make_plan
-from dtn_jax.workdir import check_logits, found
 
 FREE = ("model.dropout", "model.embedding_dropout")  # options of the model that may differ
 SAME = ("optim.table_dtype", "loss.tasks", "loss.balancing")  # beside the model's, may not
@@ -52,7 +49,7 @@ def started(run: Run, workdir: str | pathlib.Path) -> Run:
         return run
     own, folder = full_path(workdir), full_path(run.config.train.start_from)
     stored = own / "config.json"
-    begun = _json(stored).get("started_from") if stored.is_file() else None
+    begun = outcome.run_facts(own).get("started_from") if stored.is_file() else None
     if own == folder:
         raise UserError(f"train.start_from={folder} is this run's own workdir; name another one")
     return dataclasses.replace(run, started=Started(**begun) if begun else find(run, folder))
@@ -65,18 +62,17 @@ def find(run: Run, folder: pathlib.Path) -> Started:
         replicas = sorted(p.parent.name for p in folder.glob("replica_*/config.json"))
         hint = f": name one of its replicas, {', '.join(replicas)}" if replicas else ""
         raise UserError(f"{told} holds no run; expected the workdir of a finished run{hint}")
-    results = found.read(folder)
+    results = outcome.read(folder)
     if results is None:
         raise UserError(
             f"{told}: that run is not finished (no results.json); the command that began it goes "
             "on with it"
         )
-    check_logits(folder / "config.json")
-    facts = _json(folder / "config.json")
+    facts = outcome.run_facts(folder)
     _check_config(told, facts["config"], run.config)
-    _check_data(told, str(facts["data"]), run)
+    _check_data(told, facts["data"], run)
     first = facts.get("started_from", {}).get("step", 0)
-    return Started(str(folder), int(first) + results["steps"], str(facts["data"]))
+    return Started(str(folder), int(first) + results["steps"], facts["data"])
 
 
 def first_state(run: Run) -> State:
@@ -94,7 +90,7 @@ def first_state(run: Run) -> State:
     old = _older(run, Schema.from_json((folder / "schema.json").read_text()))
     with contextlib.closing(Checkpoints(folder, old.plan)) as checkpoints:
         steps = sorted(checkpoints.last.all_steps())
-        step = found.read(folder)["steps"]
+        step = outcome.read(folder)["steps"]
         path = checkpoints.folder / "last" / str(step)
         if step not in steps:
             raise UserError(f"train.start_from: {path}, the last state of that run, is not there")
@@ -102,8 +98,8 @@ def first_state(run: Run) -> State:
         def read(part: dict) -> dict:
             do = functools.partial(checkpoints.arrays_in, path / "state", part, part=True)
             try:
-                return verified.read(path, do)
-            except verified.Damaged as error:
+                return checkpoint.read(path, do)
+            except Damaged as error:
                 raise UserError(f"train.start_from: {error}; restore it from a copy") from None
 
         return _taken(run, old, read)
@@ -194,10 +190,3 @@ def _check_data(told: str, there: str, run: Run) -> None:
             f"this run, {run.data.fingerprint[:12]}, or one that this extends: {older or 'none'}. "
             "dtn-jax prepare --extend=SET prepares rows by the ids of an older set"
         )
-
-
-def _json(path: pathlib.Path) -> dict:
-    try:
-        return dict(json.loads(path.read_text()))
-    except checksums.UNREADABLE as error:
-        raise UserError(f"{path} is damaged ({type(error).__name__}: {error})") from None

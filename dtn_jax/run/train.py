@@ -13,14 +13,11 @@ from ml_collections import ConfigDict
 
 from dtn_jax.analysis.watch import Watch
 from dtn_jax.balancing import NONE
-from dtn_jax.checkpoint import Checkpoints
-from dtn_jax.checkpoint.start_from import first_state, started
 from dtn_jax.data.epochs.batches import CHUNK_STEPS
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.epochs.resident import ResidentData
 from dtn_jax.data.epochs.streamed import StreamedData
 from dtn_jax.errors import UserError
-from dtn_jax.loss_log import LossLog
 from dtn_jax.losses import improper, scales
 from dtn_jax.parallel import memory, processes
 from dtn_jax.parallel.fits import LOWER, check_fits, is_resident
@@ -28,13 +25,17 @@ from dtn_jax.report import screen
 from dtn_jax.report.description.overview import unknown_ids
 from dtn_jax.report.profile import Profile
 from dtn_jax.report.progress_bar import ProgressBar
-from dtn_jax.results import conclude, mend_predictions, show
-from dtn_jax.run import Run, build_run
-from dtn_jax.selection import Progress, score_day, tell_of_end, validate
-from dtn_jax.state import State
-from dtn_jax.step import make_train_chunk, make_train_step
+from dtn_jax.run import nonfinite
+from dtn_jax.run.checkpoint import Checkpoints
+from dtn_jax.run.loss_log import LossLog
+from dtn_jax.run.results import conclude, mend_predictions, show
+from dtn_jax.run.run import Run, build_run
+from dtn_jax.run.selection import Progress, score_day, tell_of_end, validate
+from dtn_jax.run.start_from import first_state, started
+from dtn_jax.run.state import State
+from dtn_jax.run.step import make_train_chunk, make_train_step
+from dtn_jax.run.workdir import Workdir
 from dtn_jax.tables import huge_pages
-from dtn_jax.workdir import Workdir, check_logits, nonfinite
 
 LOOKED_AT = 100_000  # rows
 BEFORE = -1  # all steps: a run that has no checkpoint logs all anew
@@ -102,7 +103,6 @@ def start(
 
     A new one that is another run's is saved at once: the run no longer needs that one.
     """
-    check_logits(folder.path / "config.json")
     found = checkpoints.restore(run.state_places, step)
     if found:
         state, progress = found[0], read_progress(run, checkpoints, *found)

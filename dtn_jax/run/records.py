@@ -1,12 +1,17 @@
-"""metrics.jsonl: a record a line. A line that is none costs no other line, and is kept aside."""
+"""metrics.jsonl: a record a line, and what the lines say of a whole run.
+
+A line that is no record costs no other line, and is kept aside.
+"""
 
 from __future__ import annotations
 
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from dtn_jax import checksums
+import numpy as np
+
 from dtn_jax.errors import UserError
 
 NAME = "metrics.jsonl"
@@ -75,5 +80,48 @@ def _record(line: bytes) -> dict | None:
         good = isinstance(found["kind"], str) and {*NUMBERS} <= found.keys()
         good = good and all(type(v) in (int, float) for v in numbers)
         return found if good and type(found["step"]) is int else None
-    except (KeyError, *checksums.UNREADABLE):
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
         return None
+
+
+def median_rate(history: list[dict]) -> float | None:
+    """Examples per second in training: the median over logged spans, None if none was timed."""
+    rates = [r.get("examples_per_second") for r in history if r["kind"] == "train"]
+    rates = [rate for rate in rates if rate is not None]
+    return float(np.median(rates)) if rates else None
+
+
+def mean_exchange(history: list[dict]) -> dict[str, dict[str, float]]:
+    """What a step's devices have exchanged, {packed array: {what: mean over the logged steps}}."""
+    found: dict[str, dict[str, list[tuple[float, int]]]] = {}
+    before = 0
+    for record in (r for r in history if r["kind"] == "train"):
+        steps, before = max(record["step"] - before, 1), record["step"]
+        for key, value in record.items():
+            if key.startswith("exchange/"):
+                _, name, what = key.split("/")
+                found.setdefault(name, {}).setdefault(what, []).append((value, steps))
+
+    def mean(spans: list[tuple[float, int]]) -> float:
+        values, steps = zip(*spans)
+        return float(np.average(values, weights=steps))
+
+    return {
+        name: {what: mean(spans) for what, spans in by_what.items()}
+        for name, by_what in found.items()
+    }
+
+
+def flat(results: Mapping[str, Mapping[str, float | int | None]]) -> dict:
+    """{task@space: {metric: value}} as a record has it, 'task@space/metric': value."""
+    return {f"{key}/{name}": value for key, own in results.items() for name, value in own.items()}
+
+
+def nested(record: dict) -> dict[str, dict]:
+    """The inverse of `flat`, of a record of a validation."""
+    made = {}
+    for name, value in record.items():
+        key, slash, metric = name.partition("/")
+        if slash:
+            made.setdefault(key, {})[metric] = value
+    return made

@@ -14,12 +14,10 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from dtn_jax.balancing import read_balancer
 from dtn_jax.config import checked_config, plugins
 from dtn_jax.config.built import told_as_built
-from dtn_jax.config.started import Started
 from dtn_jax.data.epochs.day_order import Days, read_days, steps_of
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
-from dtn_jax.evaluate import evaluate, read_groups, score
 from dtn_jax.interface import SHARED, Batch
 from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import TaskLoss
@@ -36,8 +34,8 @@ from dtn_jax.models.build import read_by
 from dtn_jax.options import per_task
 from dtn_jax.parallel import known_bugs, processes
 from dtn_jax.parallel.mesh import Placement, make_placement, share_tables
-from dtn_jax.schema import Schema
-from dtn_jax.state import (
+from dtn_jax.run.evaluate import evaluate, read_groups, score
+from dtn_jax.run.state import (
     WEIGHTS,
     Numbers,
     State,
@@ -46,9 +44,25 @@ from dtn_jax.state import (
     example_inputs,
     read_numbers,
 )
-from dtn_jax.step import make_score_step, make_train_step
+from dtn_jax.run.step import make_score_step, make_train_step
+from dtn_jax.run.timetable import Timetable, make_timetable
+from dtn_jax.schema import Schema
 from dtn_jax.tables.plan import TablePlan, check_updates, make_plan
-from dtn_jax.timetable import Timetable, make_timetable
+
+
+@dataclasses.dataclass(frozen=True)
+class Started:
+    """What a run starts from: `train.start_from`.
+
+    Attributes:
+      workdir: of the other run.
+      step: its last one, which `State.step` counts on from.
+      fingerprint: of its data set.
+    """
+
+    workdir: str
+    step: int
+    fingerprint: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,7 +200,7 @@ def build_run(config: ConfigDict, data: Prepared | None = None) -> Run:
     config = checked_config(config)
     plugins.check_used(config)
     if config.replicas:
-        raise UserError("config.replicas makes several runs: dtn_jax.replicas.train_replicas")
+        raise UserError("config.replicas makes several runs: dtn_jax.run.replicas.train_replicas")
     processes.join(config.parallel)
     at = make_placement(config)
     known_bugs.warn(at.mesh.devices.flat[0].platform)

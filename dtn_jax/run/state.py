@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from dtn_jax import optimizers
 from dtn_jax.balancing import read_balancer, seam
 from dtn_jax.errors import UserError
 from dtn_jax.interface import SHARED, Batch, Inputs, Outputs
+from dtn_jax.run import optimizers
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Array, Float, Int
 from dtn_jax.tables import lookup

@@ -19,6 +19,7 @@ from dtn_jax.data.epochs.day_order import DayRows
 from dtn_jax.data.epochs.reader import in_order
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.errors import UserError
+from dtn_jax.files import replacing
 from dtn_jax.interface import Batch
 from dtn_jax.metrics import Value, measure
 from dtn_jax.metrics.calibration import CalibrationCurve, calibration_curve
@@ -27,10 +28,9 @@ from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.options import option
 from dtn_jax.parallel import processes
 from dtn_jax.parallel.mesh import Placement
+from dtn_jax.run.state import State
 from dtn_jax.schema import ALL, Schema, Task
 from dtn_jax.shapes import Int
-from dtn_jax.shared_files import replacing
-from dtn_jax.state import State
 
 MOST_BINS = 1_000_000  # more than one a row say nothing
 IN_FLIGHT = 4  # batches on the device at most: their memory is bounded, and it never waits

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
 import pathlib
 import re
@@ -12,16 +11,15 @@ from ml_collections import ConfigDict
 
 from dtn_jax.config import differing, flatten, identity
 from dtn_jax.config.identity import shown
-from dtn_jax.config.started import Started
-from dtn_jax.errors import UserError
-from dtn_jax.losses.positive_weights import LOGITS, logits_are_inflated
+from dtn_jax.errors import UserError, disk_errors, told
+from dtn_jax.files import check_place, full_path, locked, write_whole
 from dtn_jax.parallel import processes
 from dtn_jax.report import trackers
 from dtn_jax.report.versions import versions
+from dtn_jax.run import outcome, records
+from dtn_jax.run.outcome import Busy, Unusable
+from dtn_jax.run.run import Started
 from dtn_jax.schema import Schema
-from dtn_jax.shared_files import check_place, disk_errors, full_path, locked, told, write_whole
-from dtn_jax.workdir import found, records
-from dtn_jax.workdir.faults import Busy, Unusable
 
 LOCK = "lock"  # the file that the process holds which works in a workdir
 TRACKED = ("config.json", "schema.json", "results.json")  # files that trackers get, with pictures
@@ -53,12 +51,14 @@ class Workdir:
         except UserError as error:
             raise Unusable(str(error)) from None
         self.path = full_path(path)
+        if set(str(self.path)) & set("*?[]"):  # orbax finds its files by globs
+            raise Unusable(f"workdir {self.path} has one of * ? [ ] in it; give another name")
         self.config, self.trackers, self.lock = config, [], None
         trackers.read_trackers(config.train.trackers)
         check_folder(self.path, config, fingerprint)
         if not processes.is_first():
             return
-        facts = {"config": config.to_dict(), "data": fingerprint, "logits": LOGITS}
+        facts = {"config": config.to_dict(), "data": fingerprint, "logits": outcome.LOGITS}
         facts["versions"] = versions()
         if started:
             facts["started_from"] = dataclasses.asdict(started)
@@ -77,7 +77,7 @@ class Workdir:
             raise
         except OSError as error:
             self.close()
-            if (self.path / found.RESULTS).exists():  # a finished run can be looked at
+            if (self.path / outcome.RESULTS).exists():  # a finished run can be looked at
                 return
             raise Unusable(f"workdir {self.path} cannot be written: {told(error)}") from error
 
@@ -87,13 +87,13 @@ class Workdir:
         Raises:
           Unusable: results.json is damaged, or was changed since the run wrote it.
         """
-        return found.read(self.path)
+        return outcome.read(self.path)
 
     def finish(self, results: dict) -> None:
-        """Writes results.json, and the checksums of what the run found; tells the trackers."""
+        """Writes results.json, and the hashes of what the run found; tells the trackers."""
         if not processes.is_first():
             return
-        found.write(self.path, results)
+        outcome.write(self.path, results)
         files = [*(self.path / name for name in TRACKED), *sorted(self.path.glob("*.png"))]
         for tracker in self.trackers:
             tracker.finish(results, [path for path in files if path.exists()])
@@ -137,9 +137,9 @@ def check_folder(path: pathlib.Path, config: ConfigDict, fingerprint: str) -> No
     if path.exists() and not path.is_dir():
         raise Unusable(f"workdir {path} is a file, expected a folder")
     if (path / "config.json").exists():
-        found.runs_in(path)  # not beside replicas
+        outcome.runs_in(path)  # not beside replicas
         check_owner(path / "config.json", config, fingerprint)
-    elif replicas := found.replicas_in(path):
+    elif replicas := outcome.replicas_in(path):
         raise Unusable(
             f"workdir {path} holds {len(replicas)} replicas: give --config.replicas to resume or "
             "to add to them, or name another folder for a single run"
@@ -153,35 +153,13 @@ def check_folder(path: pathlib.Path, config: ConfigDict, fingerprint: str) -> No
 
 def check_owner(stored: pathlib.Path, config: ConfigDict, fingerprint: str) -> None:
     """Raises Unusable unless the stored config has the same identity and data."""
-    try:
-        facts = json.loads(stored.read_text())
-        there, data = identity(facts["config"]), str(facts["data"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Unusable(
-            f"{stored} is damaged ({type(error).__name__}: {error}), so whose folder it is cannot "
-            "be told; name another folder"
-        ) from error
-    here = identity(config)
+    facts = outcome.run_facts(stored.parent)
+    there, here = identity(facts["config"]), identity(config)
     others = differing(there, here)
     if others:
         message = f"workdir {stored.parent} belongs to another config; name another folder."
         raise Unusable(f"{message}\n{shown(others, there, here)}")
-    check_data(stored, data, fingerprint)
-    if not (stored.parent / found.RESULTS).exists():
-        check_logits(stored)
-
-
-def check_logits(stored: pathlib.Path) -> None:
-    """Raises Unusable where the checkpoints beside this config.json hold inflated logits."""
-    try:
-        inflated = logits_are_inflated(json.loads(stored.read_text()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Unusable(f"{stored} is damaged ({type(error).__name__}: {error})") from error
-    if inflated:
-        raise Unusable(
-            f"the checkpoints in {stored.parent} cannot be used: an older version trained them "
-            "with loss.positive_weights, and its logits held log w; train again in another folder"
-        )
+    check_data(stored, facts["data"], fingerprint)
 
 
 def check_data(stored: pathlib.Path, there: str, here: str) -> None:
@@ -200,15 +178,14 @@ def half_claimed(names: set[str]) -> bool:
     return not left and (LOCK in names or not names)
 
 
-def in_use(folder: pathlib.Path) -> bool | None:
-    """Whether a process works in a workdir; None where the file system does not tell."""
-    try:
-        with (folder / LOCK).open("r+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except FileNotFoundError:
+def in_use(folder: pathlib.Path) -> bool:
+    """Whether a process works in a workdir, as far as its file system tells."""
+    if not (folder / LOCK).exists():
         return False
-    except OSError:
-        return None
-    return False
+    try:
+        lock = locked(folder / LOCK)
+    except OSError:  # a folder that can only be read
+        return False
+    if lock:
+        lock.close()
+    return lock is None

@@ -11,18 +11,18 @@ from collections.abc import Collection, Iterator, Sequence
 import jax
 import numpy as np
 
-from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.data.epochs.resident import ResidentData
 from dtn_jax.data.epochs.streamed import StreamedData
 from dtn_jax.errors import UserError
+from dtn_jax.files import replacing
 from dtn_jax.interface import Batch
 from dtn_jax.losses import finite
 from dtn_jax.losses.by_task import TaskLoss
 from dtn_jax.parallel import processes
-from dtn_jax.run import Run
-from dtn_jax.shared_files import replacing
-from dtn_jax.state import State, example_batch
-from dtn_jax.workdir import Workdir
+from dtn_jax.run.checkpoint import Checkpoints
+from dtn_jax.run.run import Run
+from dtn_jax.run.state import State, example_batch
+from dtn_jax.run.workdir import Workdir
 
 FOLDER = "nonfinite"  # of a workdir: the batches of such steps
 SHOWN = 3  # parameters in a message

@@ -15,10 +15,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.data.epochs.day_order import date
 from dtn_jax.errors import UserError
-from dtn_jax.evaluate import read_groups, score
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.selected import (
     Selection,
@@ -29,11 +27,13 @@ from dtn_jax.metrics.selected import (
 )
 from dtn_jax.report import screen
 from dtn_jax.report.progress_bar import ProgressBar
-from dtn_jax.run import Run, measure, score_split
+from dtn_jax.run.checkpoint import Checkpoints
+from dtn_jax.run.evaluate import read_groups, score
+from dtn_jax.run.records import flat
+from dtn_jax.run.run import Run, measure, score_split
+from dtn_jax.run.state import State
+from dtn_jax.run.workdir import Workdir
 from dtn_jax.schema import MEAN, Schema
-from dtn_jax.state import State
-from dtn_jax.workdir import Workdir
-from dtn_jax.workdir.history import flat
 
 KIND = "day"  # of the records in metrics.jsonl
 

@@ -10,10 +10,10 @@ import numpy as np
 from dtn_jax.errors import UserError
 from dtn_jax.losses import finite
 from dtn_jax.report.progress_bar import ProgressBar
-from dtn_jax.run import Run
-from dtn_jax.selection import Progress
+from dtn_jax.run.run import Run
+from dtn_jax.run.selection import Progress
+from dtn_jax.run.workdir import Workdir
 from dtn_jax.tables import exchange
-from dtn_jax.workdir import Workdir
 
 
 class LossLog:

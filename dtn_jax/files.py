@@ -1,0 +1,199 @@
+"""Files: written whole, locked, hashed, and read as JSON with one error."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+import re
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, Any, TypeVar
+
+from dtn_jax.errors import UserError
+
+T = TypeVar("T")
+ENDS = 64 << 10  # bytes of each end of a long file that are hashed
+TEMPORARY = ".tmp"  # the suffix of a file that is being written
+HASHES = "checksums.json"  # of a checkpoint, a prepared set, a finished run: {file: bytes, SHA-256}
+
+
+class Damaged(UserError):
+    """A file is missing, or is not as it was written."""
+
+
+@contextlib.contextmanager
+def reading(path: pathlib.Path, remedy: str) -> Iterator[pathlib.Path]:
+    """Whatever is raised inside, by several libraries, as `Damaged`: the file, why, the remedy."""
+    try:
+        yield path
+    except Exception as error:
+        why = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise Damaged(f"{path} is missing or damaged ({why}); {remedy}") from None
+
+
+def read_json(path: pathlib.Path, remedy: str, parse: Callable[[Any], T] = dict) -> T:
+    """What `parse` makes of the JSON in a file; raises `Damaged` where either cannot be read."""
+    with reading(path, remedy):
+        return parse(json.loads(path.read_text()))
+
+
+def write_whole(path: pathlib.Path, text: str) -> None:
+    """Writes a file so that it is whole or as it was before, whatever other processes write."""
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+        to_disk(temporary)  # else a power cut may leave the new name and none of the text
+
+
+def to_disk(path: pathlib.Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk.
+
+    A power cut must not leave a name without what it names, or take away both a new file and the
+    old one that it replaces.
+    """
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Where a file is written that takes its place once it is whole; no two processes have the
+    same. What the disk refuses is told of the file, not of that place."""
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}{TEMPORARY}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            error.filename = str(path)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def locked(path: pathlib.Path, wait: bool = False) -> IO | None:
+    """Locks a file until it is closed or the process ends; what it holds stays.
+
+    None where another process holds it, unless this is to `wait`. On a file system without locks
+    nothing is held, and nothing refused.
+
+    Raises:
+      OSError: the file is a link, or cannot be opened.
+    """
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        file.close()
+        return None
+    except OSError:
+        pass
+    return file
+
+
+def move_aside(path: pathlib.Path, folder: pathlib.Path, name: str) -> pathlib.Path:
+    """Moves a file or a folder into another, as `name`, or `name.2`, … where that is taken."""
+    copies, kept = 1, folder / name
+    while kept.exists():
+        copies += 1
+        kept = folder / f"{name}.{copies}"
+    folder.mkdir(exist_ok=True)
+    path.rename(kept)
+    return kept
+
+
+def sha256(path: pathlib.Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def ends(file: IO[bytes], size: int) -> str:
+    """SHA-256 of the first and last ENDS bytes of an open file of so many: cheap at any size, and
+    shows most edits."""
+    digest = hashlib.sha256(file.read(ENDS))
+    file.seek(max(0, size - ENDS))
+    digest.update(file.read(ENDS))
+    return digest.hexdigest()
+
+
+def files_in(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    """The files in a folder and below by their names from there, but HASHES, hidden ones, which
+    file systems and desktops add, and Python's caches."""
+    every = {p.relative_to(folder): p for p in folder.rglob("*") if p.is_file()}
+    return {
+        name.as_posix(): path
+        for name, path in sorted(every.items())
+        if name.as_posix() != HASHES
+        and not any(part.startswith(".") or part == "__pycache__" for part in name.parts)
+    }
+
+
+def hashes(
+    files: Mapping[str, pathlib.Path], of: Callable[[pathlib.Path], str] = sha256
+) -> dict[str, dict]:
+    """{name: {"bytes": its size, "sha256": what `of` makes of it}} of files."""
+    with ThreadPoolExecutor() as pool:  # hashing leaves the interpreter to others
+        found = dict(zip(files, pool.map(of, files.values())))
+    return {n: {"bytes": path.stat().st_size, "sha256": found[n]} for n, path in files.items()}
+
+
+def damage(
+    folder: pathlib.Path,
+    listed: Mapping[str, dict] | None = None,
+    only: Iterable[str] = (),
+    of: Callable[[pathlib.Path], str] | None = sha256,
+) -> str:
+    """What is wrong with which file of a folder; '' where nothing is.
+
+    Args:
+      folder: the files'.
+      listed: what `hashes` gave of them; None: as the folder's HASHES has it.
+      only: look at these alone, as far as they are listed; none: at all.
+      of: as in `hashes`; None: compare sizes alone.
+    """
+    name = HASHES
+    try:
+        listed = {**json.loads((folder / HASHES).read_text())} if listed is None else listed
+        names = [name for name in listed if name in only or not only]
+        for name in names:
+            there, expected = (folder / name).stat().st_size, listed[name]["bytes"]
+            if there != expected:
+                return f"{name} has {there:,} bytes, expected {expected:,}"
+        found = hashes({name: folder / name for name in names}, of) if of else {}
+        for name, own in found.items():
+            if own["sha256"] != listed[name]["sha256"]:
+                return f"{name} has changed since it was saved (its SHA-256 is another)"
+    except FileNotFoundError:
+        return f"{name} is missing"
+    except Exception as error:
+        return f"{name} cannot be read ({error})"
+    return ""
+
+
+def cache_folder() -> pathlib.Path:
+    """The user's cache folder, for prepared sets and compiled programs."""
+    root = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(root) / "dtn_jax"
+
+
+def full_path(path: str | pathlib.Path) -> pathlib.Path:
+    """The absolute path of a file or a folder, without `~`, `.` and `..`: TensorStore, which reads
+    checkpoints, refuses them. Links stay, unless a `..` asks where one leads.
+    """
+    whole = pathlib.Path(path).expanduser().absolute()
+    return pathlib.Path(os.path.realpath(whole)) if ".." in whole.parts else whole
+
+
+def check_place(path: str | pathlib.Path, what: str = "workdir", kind: str = "a folder") -> None:
+    """Raises UserError where a path cannot be a folder's or a file's, whatever is on the disk."""
+    if re.match(r"[A-Za-z][\w+.-]*:/", str(path)) or re.search(r"[\ud800-\udfff]", str(path)):
+        raise UserError(
+            f"{what} {str(path)!a} is a URL or no text in UTF-8, expected {kind} of this machine"
+        )

@@ -164,6 +164,7 @@ PAGES = {
             "metrics.selected",
             "metrics.auc",
             "metrics.within_groups",
+            "metrics.gains",
             "metrics.log_loss",
             "metrics.calibration",
             "metrics.regression",
@@ -200,6 +201,7 @@ PAGES = {
         (
             "export",
             "export.encoding",
+            "export.ranking",
             "export.score_files",
             "export.fit_calibration",
             "export.write",

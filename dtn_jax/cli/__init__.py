@@ -18,7 +18,7 @@ GROUPS = {
     "data": ("prepare",),
     "training": ("train", "sweep", "launch", "plan"),
     "comparing and explaining": ("compare", "paper_tables", "feature_importance", "replay"),
-    "using a model": ("export", "score", "serve"),
+    "using a model": ("rank", "export", "score", "serve"),
 }
 COMMANDS = tuple(name for names in GROUPS.values() for name in names)
 HELP = """\

@@ -48,7 +48,7 @@ def export_runs(known: argparse.Namespace) -> None:
     compile_cache.use(known.cache_dir)
     from dtn_jax.export.write import export_run
 
-    names = ("tables", "select", "replace", "fix", *command.DATA)
+    names = ("tables", "select", "replace", "fix", "rank", *command.DATA)
     export_run(
         [pathlib.Path(folder) for folder in workdirs],
         known.out,
@@ -82,6 +82,8 @@ def make_parser() -> command.Parser:
         "fix=VALUES": "values of fields that only training knows, such as position=1,page=null",
         "calibration=WAY": f"of every task, by validation: {ways}; {auto} keeps of the others what "
         "helps a task and makes no output worse that is derived from it",
+        "rank=SCORE": "one more output, to rank by: an expression of tasks' scores, such as "
+        "'click * order**2', or the rank.json that dtn-jax rank wrote (docs/serving.md)",
         "again=MODEL": "a model's folder, whose program is made anew",
         "onnx=MODEL": "a model's folder, to be written to --out as ONNX (see docs/export.md)",
         "batch_size=ROWS": "of the ONNX file's inputs (default: any, where jax2onnx can)",

@@ -196,11 +196,16 @@ def differences(
                     raise UserError(f"{run.name}: {key}: {error}") from None
                 of_side.append(influences(rows, at, units))
         positives = int((fixed[0] == 1).sum())
-        few = _few_rows(len(at), positives, a[0].kinds[task] == "binary")
+        few = few_rows(len(at), positives, a[0].kinds[task] == "binary")
         for metric in sides[0][0]:
             one, two = ([run[metric] for run in side] for side in sides)
-            why = few or _few_groups(one[0], group is not None)
-            found.append(_difference(key, metric, one, two, drawn, len(at), positives, why))
+            why = few or few_groups(one[0], group is not None)
+            found.append(difference_of(key, metric, one, two, drawn, len(at), positives, why))
+    return corrected(found)
+
+
+def corrected(found: Sequence[Difference]) -> list[Difference]:
+    """The same with `p_holm`, over those of a metric."""
     adjusted = {}
     for metric in dict.fromkeys(d.metric for d in found):
         tested = {d: d.p for d in found if d.metric == metric and not math.isnan(d.p)}
@@ -208,14 +213,14 @@ def differences(
     return [dataclasses.replace(d, p_holm=adjusted.get(d, math.nan)) for d in found]
 
 
-def _few_rows(rows: int, positives: int, binary: bool) -> str:
+def few_rows(rows: int, positives: int, binary: bool) -> str:
     """Why rows are too few to tell anything, "" if they are not."""
     count = min(positives, rows - positives) if binary else rows
     what = "rows of a class" if binary else "rows"
     return f"it has {count:,} {what}, and needs {FEW}" if count < FEW else ""
 
 
-def _few_groups(metric: Influence, grouped: bool) -> str:
+def few_groups(metric: Influence, grouped: bool) -> str:
     """Why a metric's rows lie in too few groups, or count too unequally; "" if they do not."""
     if not metric.effective < FEWEST - 1e-6:
         return ""
@@ -239,7 +244,7 @@ def places(rows: ScoredRows, key: str, weight: np.ndarray | None) -> np.ndarray:
     return np.flatnonzero(mask)
 
 
-def _difference(
+def difference_of(
     key: str,
     metric: str,
     a: Sequence[Influence],
@@ -249,6 +254,7 @@ def _difference(
     positives: int,
     few: str,
 ) -> Difference:
+    """A metric of both sides, before Holm's correction; `few` is why it has no p-value."""
     sides = tuple(tuple(run.value for run in side) for side in (a, b))
     tested, least = (math.nan,) * 4, math.nan
     if np.isfinite(np.concatenate(sides)).all():

@@ -11,6 +11,7 @@ import polars as pl
 
 from dtn_jax.comparison.scored_rows import ScoredRows, spaces_of
 from dtn_jax.errors import UserError, choose
+from dtn_jax.export.ranking import RANK
 from dtn_jax.export.score_columns import GROUP, WEIGHT, ScoredBy
 from dtn_jax.schema import ALL, Schema
 
@@ -121,7 +122,8 @@ class ScoreFile:
         group, weight = self.extra()
         labels = {task: self.label(task) for task in tasks}
         scores = {key: column for key in keys if (column := self.score(key))}
-        numbers = {*labels.values(), *scores.values(), weight} - {""}
+        rank = RANK if self.by and RANK in self.by.outputs and RANK in self.there else ""
+        numbers = {*labels.values(), *scores.values(), weight, rank} - {""}
         names = sorted({self.columns.key, group, *numbers} - {""})
         frame = pl.read_parquet(path, columns=names)
         values = {name: self.numbers(frame[name]) for name in numbers}
@@ -148,6 +150,7 @@ class ScoreFile:
             kinds=kinds,
             group=_codes(frame[group]) if group else None,
             weight=values.get(weight),
+            rank=values.get(rank),
             weighted=bool(weight),
             ungrouped=self.columns.group == NONE or (self.by is not None and not self.by.group),
             by=self.by,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import pathlib
 from collections.abc import Mapping
 
@@ -11,8 +12,12 @@ import polars as pl
 
 from dtn_jax.config import differing, identity
 from dtn_jax.errors import UserError
+from dtn_jax.export import ranking
 from dtn_jax.export.model_folder import MANIFEST
+from dtn_jax.export.ranking import RANK_FILE
 from dtn_jax.export.score_columns import ScoredBy
+from dtn_jax.export.scores import scores as outputs_of
+from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.spaces import logits_in
 from dtn_jax.run import outcome
 from dtn_jax.run.evaluate import read_predictions
@@ -39,6 +44,7 @@ class ScoredRows:
         regression's prediction.
       kinds: {task: binary or regression}.
       group, weight: `[N]`; None where there is none.
+      rank: `[N]`, the ranking score of all tasks; None where there is none.
       config: the options of a run that are its identity; None of a file.
       data: the fingerprint of a run's data; "" of a file.
       weighted: whether rows count by their weights, as the run has them.
@@ -54,6 +60,7 @@ class ScoredRows:
     kinds: dict[str, str]
     group: np.ndarray | None = None
     weight: np.ndarray | None = None
+    rank: np.ndarray | None = None
     config: Mapping[str, object] | None = None
     data: str = ""
     weighted: bool = False
@@ -63,7 +70,7 @@ class ScoredRows:
 
     def take(self, order: np.ndarray) -> ScoredRows:
         """The same rows in another order."""
-        columns = {name: getattr(self, name) for name in ("key", "group", "weight")}
+        columns = {name: getattr(self, name) for name in ("key", "group", "weight", "rank")}
         return dataclasses.replace(
             self,
             labels={task: label[order] for task, label in self.labels.items()},
@@ -103,6 +110,7 @@ def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
             kinds={task.name: task.kind for task in schema.tasks},
             group=scores.group,
             weight=scores.sample_weight,
+            rank=rank_of(folder, scores, schema),
             config=identity(facts["config"]),
             data=str(facts["data"]),
             weighted=bool(evaluate.get("sample_weights", False)),
@@ -115,6 +123,19 @@ def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
         told = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         raise UserError(f"the run in {folder} is damaged ({told})") from None
     return rows, schema
+
+
+def rank_of(folder: pathlib.Path, scores: Scores, schema: Schema) -> np.ndarray | None:
+    """The ranking score that `dtn-jax rank` has found for the run in a folder; None before.
+
+    Raises:
+      ValueError, KeyError, TypeError: rank.json is damaged.
+    """
+    if not (folder / RANK_FILE).exists():
+        return None
+    facts = json.loads((folder / RANK_FILE).read_text())
+    columns = outputs_of(scores.logits, schema, schema.task_names, facts["calibration"])
+    return ranking.parse(facts["expression"], ranking.names_of(columns)).score(columns)
 
 
 def spaces_of(logits: np.ndarray, schema: Schema) -> dict[str, np.ndarray]:

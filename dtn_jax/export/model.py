@@ -7,6 +7,7 @@ model.score([{"user": 7, "item": 31, "price": 9.5}])  # a polars table, a column
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -16,10 +17,11 @@ import polars as pl
 
 from dtn_jax.data.clean import Bad
 from dtn_jax.errors import UserError
-from dtn_jax.export import calibration, encoding, model_folder, spec_json
+from dtn_jax.export import calibration, encoding, model_folder, ranking, spec_json
 from dtn_jax.export.compiled import Batches
 from dtn_jax.export.encoding import Encoded, Encoding
 from dtn_jax.export.model_folder import ENCODERS, Facts
+from dtn_jax.export.ranking import RANK, Ranking
 from dtn_jax.export.scores import meanings, outputs, scores
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Float32
@@ -49,13 +51,20 @@ class Model:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The columns of `score`: `click@all`, `order@click`, `order@all`."""
-        return outputs(self.schema, self.facts.tasks)
+        """The columns of `score`: `click@all`, `order@click`, `order@all`; and `rank`, if any."""
+        return (*outputs(self.schema, self.facts.tasks), *[RANK] * bool(self.ranking))
+
+    @functools.cached_property
+    def ranking(self) -> Ranking | None:
+        """The ranking score of the tasks, where the model was exported with one."""
+        names = ranking.names_of(outputs(self.schema, self.facts.tasks))
+        return ranking.parse(self.facts.rank, names, RANK) if self.facts.rank else None
 
     @property
     def meanings(self) -> dict[str, str]:
         """{output: what it is, in words}: a probability, a score that is none, or a prediction."""
-        return meanings(self.schema, self.facts.tasks, self.facts.improper, self.calibrations)
+        found = meanings(self.schema, self.facts.tasks, self.facts.improper, self.calibrations)
+        return found | ({RANK: f"ranking score, {self.ranking.text}"} if self.ranking else {})
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -115,7 +124,8 @@ class Model:
 
     def scores(self, logits: Float32[np.ndarray, "B T"]) -> dict[str, np.ndarray]:
         """{output: float64 `[B]`} of `logits`, calibrated; NaN stays NaN."""
-        return scores(logits, self.schema, self.facts.tasks, self.calibrations)
+        found = scores(logits, self.schema, self.facts.tasks, self.calibrations)
+        return found | ({RANK: self.ranking.score(found)} if self.ranking else {})
 
     def compile(self) -> tuple[int, ...]:
         """Compiles the program for batches of every size, which it returns."""
@@ -164,4 +174,7 @@ def load(
         spec = spec_json.from_json((place / encoding.SPEC).read_text())
         fields = encoding.read(place, spec, schema, facts.fixed, facts.optional)
     calibrations = calibration.read(folder, schema)
-    return Model(folder, manifest, facts, schema, fields, batches, calibrations)
+    model = Model(folder, manifest, facts, schema, fields, batches, calibrations)
+    with model_folder.reading(folder / model_folder.MODEL):
+        _ = model.ranking
+    return model

@@ -72,6 +72,7 @@ class Facts:
       all_tasks: the tasks of the run, as schema.json has them, where the folder's schema has fewer:
         those of `tasks`, and those whose predictions or spaces they need.
       improper: {task: what keeps its uncalibrated score from being a probability}, as its loss may.
+      rank: the expression of the ranking score, as of ranking.py; "" without.
     """
 
     config: dict
@@ -85,6 +86,7 @@ class Facts:
     optional: tuple[str, ...] = ()
     all_tasks: tuple[dict, ...] = ()
     improper: dict[str, str] = dataclasses.field(default_factory=dict)
+    rank: str = ""
 
 
 def write_manifest(folder: pathlib.Path, facts: dict) -> None:

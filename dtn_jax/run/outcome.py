@@ -1,4 +1,4 @@
-"""What began a run, and what it found: config.json, results.json and predictions.parquet."""
+"""What began a run, and what it found: config.json, results.json, and its scores of two splits."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from dtn_jax.parallel import processes
 
 LOGITS = "log-odds"  # what a model's logits are: config.json of this version says so
 RESULTS, PREDICTIONS = "results.json", "predictions.parquet"
+VALIDATION = "validation.parquet"
+SCORED = {PREDICTIONS: "test", VALIDATION: "validation"}  # by the state that the run reports
 SPLITS = ("validation", "test", "test_per_task_best")  # {task@space: {metric: value}} of results
 PARTS = {"validation": dict, "best_steps": dict, "steps": int, "architecture": str, "experts": str}
 PARTS |= {"dataset": str, "parameters": int, "flops_per_example": int}
@@ -70,7 +72,7 @@ def _facts(facts: dict) -> dict:
 
 
 def write(folder: pathlib.Path, results: dict) -> None:
-    """Writes results.json, and the SHA-256 of it and the predictions."""
+    """Writes results.json, and the SHA-256 of it and the scores."""
     with replacing(folder / RESULTS) as temporary:
         write_whole(temporary, json.dumps(results, indent=1))
         seal(folder, {RESULTS: temporary})
@@ -78,23 +80,23 @@ def write(folder: pathlib.Path, results: dict) -> None:
 
 def seal(folder: pathlib.Path, other: Mapping[str, pathlib.Path] | None = None) -> None:
     """Writes the SHA-256 of what the run found; `other` is where some of it is as yet."""
-    files = {name: folder / name for name in (RESULTS, PREDICTIONS)}
+    files = {name: folder / name for name in (RESULTS, *SCORED)}
     files = {name: path for name, path in files.items() if path.exists()} | dict(other or {})
     write_whole(folder / HASHES, json.dumps(hashes(files), indent=1))
 
 
-def lost_predictions(folder: pathlib.Path) -> str:
-    """What is wrong with a finished run's predictions; '' if nothing, as far as one can tell.
+def lost_scores(folder: pathlib.Path, name: str) -> str:
+    """What is wrong with a finished run's file of SCORED; '' if nothing, as far as one can tell.
 
     The first process looks, and tells the others.
     """
 
     def look() -> str:
-        if (folder / PREDICTIONS).is_dir():
-            return f"{folder / PREDICTIONS} is a folder"
-        if not (folder / PREDICTIONS).is_file():
-            return f"{folder / PREDICTIONS} is missing"
-        problem = _damage(folder, PREDICTIONS)
+        if (folder / name).is_dir():
+            return f"{folder / name} is a folder"
+        if not (folder / name).is_file():
+            return f"{folder / name} is missing"
+        problem = _damage(folder, name)
         return problem and f"{folder}/{problem}"
 
     return processes.told_by_first(look)

@@ -29,7 +29,7 @@ from dtn_jax.run import nonfinite
 from dtn_jax.run.checkpoint import Checkpoints
 from dtn_jax.run.loss_log import LossLog
 from dtn_jax.run.outcome import Unusable
-from dtn_jax.run.results import conclude, mend_predictions, show_replicas
+from dtn_jax.run.results import conclude, mend_scores, show_replicas
 from dtn_jax.run.run import Run, build_model, build_run
 from dtn_jax.run.selection import score_day, tell_of_end
 from dtn_jax.run.step import make_train_chunk, make_train_step
@@ -119,7 +119,7 @@ class Member:
         """Whether it has its results, on `test` too if that is asked for."""
         done = self.results is not None and ("test" in self.results or not test)
         if done and test:
-            mend_predictions(self.run, self.folder, self.results)
+            mend_scores(self.run, self.folder, self.results)
         return done
 
     @property

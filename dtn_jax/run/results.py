@@ -114,6 +114,10 @@ def read_test(
             options_ = run.config.evaluate
             curves = calibration(scores, run.schema, options_.ece_bins, options_.sample_weights)
             plots.reliability(curves, folder.path / "reliability.png")
+        if step == chosen:
+            scores = score_split(run, state, "validation")
+            if processes.is_first():
+                write_predictions(folder.path / outcome.VALIDATION, scores, run.schema)
     per_task = {}
     for task in run.schema.tasks:
         own = measured[best[task.name]]
@@ -140,20 +144,24 @@ def at_step(checkpoints: Checkpoints, state: State, held: int, step: int) -> tup
     return step, checkpoints.restore_best(step, state)
 
 
-def mend_predictions(run: Run, folder: Workdir, results: dict) -> None:
-    """Makes a finished run's predictions anew where they are missing or damaged.
+def mend_scores(run: Run, folder: Workdir, results: dict) -> None:
+    """Makes a finished run's scores anew where they are missing or damaged.
 
     Where the best state is gone, too, a warning says so.
     """
-    problem = outcome.lost_predictions(folder.path)
-    if not problem:
+    lost = {name: outcome.lost_scores(folder.path, name) for name in outcome.SCORED}
+    lost = {name: problem for name, problem in lost.items() if problem}
+    if not lost:
         return
+    problem = "; ".join(lost.values())
     try:
         with contextlib.closing(Checkpoints(folder.path, run.plan)) as checkpoints:
             state = checkpoints.restore_best(best_step(results), run.unfilled_state())
-        scores = score_split(run, state, "test")
+        for name in lost:
+            scores = score_split(run, state, outcome.SCORED[name])
+            if processes.is_first():
+                write_predictions(folder.path / name, scores, run.schema)
         if processes.is_first():
-            write_predictions(folder.path / outcome.PREDICTIONS, scores, run.schema)
             outcome.seal(folder.path)
     except OSError as error:
         print(f"warning: {problem}, and it cannot be made anew: {told(error)}")

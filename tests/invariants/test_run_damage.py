@@ -32,10 +32,13 @@ def without_speed(results):
     return results | {"examples_per_second": 0}
 
 
-@pytest.mark.parametrize("damage", ["missing", "flipped"])
-def test_lost_predictions_are_made_anew(uncut, prepared_dir, tmp_path, capsys, damage):
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [("predictions", "missing"), ("predictions", "flipped"), ("validation", "missing")],
+)
+def test_lost_predictions_are_made_anew(uncut, prepared_dir, tmp_path, capsys, name, damage):
     workdir = shutil.copytree(uncut[0], tmp_path / "run")
-    path = workdir / "predictions.parquet"
+    path = workdir / f"{name}.parquet"
     before = data = path.read_bytes()
     path.unlink()
     if damage == "flipped":

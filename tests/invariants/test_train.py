@@ -77,6 +77,7 @@ def test_what_a_run_leaves_behind(uncut):
         "metrics.jsonl",
         "results.json",
         "predictions.parquet",
+        "validation.parquet",
         "learning_curves.png",
         "reliability.png",
         "tensorboard",
@@ -92,15 +93,19 @@ def test_what_a_run_leaves_behind(uncut):
     assert [r["step"] for r in logged(workdir) if r["kind"] == "train"] == [20, 40, 45]
 
 
-def test_predictions_give_the_reported_auc(uncut):
+@pytest.mark.parametrize(
+    ("file", "split", "rows"),
+    [("predictions", "test", 16_281), ("validation", "validation", 3_256)],
+)
+def test_predictions_give_the_reported_auc(uncut, file, split, rows):
     from sklearn.metrics import roc_auc_score
 
     workdir, results = uncut
-    table = pq.read_table(workdir / "predictions.parquet").to_pydict()
-    assert table["row"] == list(range(16_281))
+    table = pq.read_table(workdir / f"{file}.parquet").to_pydict()
+    assert table["row"] == list(range(rows))
     for task in ("income", "never_married"):
         auc = roc_auc_score(table[f"label/{task}"], table[f"score/{task}"])
-        np.testing.assert_allclose(results["test"][f"{task}@all"]["auc"], auc, rtol=1e-9)
+        np.testing.assert_allclose(results[split][f"{task}@all"]["auc"], auc, rtol=1e-9)
 
 
 def test_early_stopping_watches_what_is_selected(prepared_dir, tmp_path, monkeypatch):

@@ -85,7 +85,8 @@ class Contract:
             if bad := model.encode([self.example]).bad:
                 self.example[bad[0].column] = None
         rows = list[row] | None, pydantic.Field(None, examples=[[self.example]])
-        self.body = pydantic.create_model("Request", __base__=Envelope, rows=rows)
+        outputs = list[str] | None, pydantic.Field(None, examples=[model.outputs])
+        self.body = pydantic.create_model("Request", __base__=Envelope, rows=rows, outputs=outputs)
 
     def warm(self) -> tuple[int, ...]:
         """Compiles the programs of all batch sizes, and scores a row; returns the sizes."""
@@ -339,6 +340,6 @@ def answer(contract: Contract, job: Job, scores: Mapping[str, np.ndarray], part:
     else:
         ignored = {"ignored": job.ignored} if job.ignored else {}
         lists = {name: values.tolist() for name, values in chosen.items()}
-        body = to_json({"rows": job.rows, "scores": lists} | ignored)
+        body = to_json({"rows": job.rows, "scores": lists} | ignored, inf_nan_mode="null")
     headers = {"x-model-id": contract.id, "x-model-date": contract.made}
     return Response(body, 200, headers, job.wanted)

@@ -18,16 +18,20 @@ import numpy as np
 from scipy import stats
 
 from dtn_jax.data.epochs.reader import in_order
+from dtn_jax.errors import UserError
 from dtn_jax.export import calibration
 from dtn_jax.export.compiled import Batches
 from dtn_jax.export.encoding import Encoded
 from dtn_jax.export.fit_calibration import Choice
 from dtn_jax.export.model_folder import Facts
+from dtn_jax.export.ranking import Ranked
+from dtn_jax.export.scores import scores as outputs_of
 from dtn_jax.export.write.encoders import encoded_row, spec_of
 from dtn_jax.export.write.program import Forward
 from dtn_jax.interface import Batch
 from dtn_jax.metrics import METRICS, Value
-from dtn_jax.metrics.influence import Units, influences
+from dtn_jax.metrics.gains import Gains, labels_of
+from dtn_jax.metrics.influence import Influence, Units, influences
 from dtn_jax.metrics.paired import FEWEST
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.report import plots
@@ -51,6 +55,7 @@ class Export:
       schema: of the tasks that its program gives.
       facts: what config.json says.
       forward: the program.
+      ranked: its ranking score, if it gives one.
     """
 
     folder: pathlib.Path
@@ -58,6 +63,7 @@ class Export:
     schema: Schema
     facts: Facts
     forward: Forward
+    ranked: Ranked | None = None
 
 
 def split_scores(export: Export, split: str, fixed: Encoded | None = None) -> Scores:
@@ -117,8 +123,8 @@ def measure(export: Export, validation: Scores, choices: Mapping[str, Choice]) -
 
     Returns:
       `calibration`, the choices; `uncalibrated` and `calibrated`, each the metrics of validation
-      and test; `test_intervals`, {task@space: {metric: (low, high)}} of the calibrated ones; and
-      `test_with_fixed_values`, {} without such fields.
+      and test; `test_intervals`, {task@space: {metric: (low, high)}} of the calibrated ones;
+      `test_with_fixed_values`, {} without such fields; and `rank`, see `rank_metrics`.
     """
     chosen = {task: choice.calibration for task, choice in choices.items()}
 
@@ -140,6 +146,7 @@ def measure(export: Export, validation: Scores, choices: Mapping[str, Choice]) -
         "calibrated": {split: metrics_of(export, scores) for split, scores in after.items()},
         "test_intervals": dict(intervals(export, after["test"])),
         "test_with_fixed_values": fixed,
+        "rank": rank_metrics(export, after) if export.ranked else {},
     }
 
 
@@ -159,13 +166,54 @@ def intervals(
             at &= scores.sample_weight > 0
         rows, ends = scores.metric_rows(task.name, space, schema, options.ece_bins, weighted), {}
         for name, metric in influences(rows, np.flatnonzero(at), units).items():
-            if np.isfinite(metric.value) and metric.effective >= FEWEST:
-                error = metric.slope * np.sqrt(np.square(metric.units).sum())
-                error *= stats.t.ppf(0.975, metric.effective - 1)
-                highest = 1.0 if METRICS[name].bounded else math.inf
-                low, high = float(metric.value - error), float(metric.value + error)
-                ends[name] = max(0.0, low), min(highest, high)
+            if own := ends_of(name, metric):
+                ends[name] = own
         yield f"{task.name}@{space}", ends
+
+
+def ends_of(name: str, metric: Influence) -> tuple[float, float] | None:
+    """The interval of a metric; None of one whose rows lie in too few groups."""
+    if not (np.isfinite(metric.value) and metric.effective >= FEWEST):
+        return None
+    error = metric.slope * np.sqrt(np.square(metric.units).sum())
+    error *= stats.t.ppf(0.975, metric.effective - 1)
+    highest = 1.0 if METRICS[name].bounded else math.inf
+    low, high = float(metric.value - error), float(metric.value + error)
+    return max(0.0, low), min(highest, high)
+
+
+def rank_metrics(export: Export, after: Mapping[str, Scores]) -> dict[str, Any]:
+    """How the ranking score orders rows of test by its gain and by each task.
+
+    Returns:
+      `expression`; and `test`, {gain or task: {metric: [value, low, high]}}, the value alone where
+      there is no interval. A task with labels below 0 is left out.
+
+    Raises:
+      UserError: it is not finite in a row of either split.
+    """
+    ranked, weighted = export.ranked, export.run.config.evaluate.sample_weights
+    for split, scores in after.items():
+        columns = outputs_of(scores.logits, export.schema, export.facts.tasks, {})
+        rank = ranked.score.score(columns)
+        if (bad := np.flatnonzero(np.isnan(rank))).size:
+            shown = ", ".join(f"{n} is {columns[n][bad[0]]:.3g}" for n in ranked.score.reads)
+            raise UserError(
+                f"--rank {ranked.score.text!r} is not finite in {bad.size:,} of {rank.size:,} rows "
+                f"of {split}, as where {shown}: bound what it reads, such as by max(x, 0.01)"
+            )
+    labels, found = labels_of(scores, export.schema), {}
+    worth = {name: gain.score(labels) for name, gain in ranked.gain.items()}
+    units = Units(len(rank), scores.group)
+    for name, gain in (worth | {t: labels[t] for t in export.facts.tasks}).items():
+        at = np.flatnonzero(~np.isnan(gain) & (not weighted or scores.sample_weight > 0))
+        if (gain[at] >= 0).all() and (gain[at] > 0).any():
+            extra = (scores.group, scores.sample_weight if weighted else None)
+            extra = (one if one is None else one[at] for one in extra)
+            known = Gains(gain[at], at, units, *extra).influences(rank[at])
+            known = {m: one for m, one in known.items() if np.isfinite(one.value)}
+            found[name] = {m: [one.value, *(ends_of(m, one) or ())] for m, one in known.items()}
+    return {"expression": ranked.score.text, "test": found}
 
 
 def draw(export: Export, before: Scores, after: Scores) -> None:

@@ -14,8 +14,9 @@ import dtn_jax
 from dtn_jax.config import identity
 from dtn_jax.config.plugins import PART
 from dtn_jax.errors import UserError, choose
-from dtn_jax.export import calibration, fit_calibration, model_folder
+from dtn_jax.export import calibration, fit_calibration, model_folder, ranking
 from dtn_jax.export.model_folder import Facts
+from dtn_jax.export.scores import outputs
 from dtn_jax.export.write import card, derived_calibration, encoders, trained
 from dtn_jax.export.write.folder import check_free, new_folder
 from dtn_jax.export.write.measure import Export, measure, metrics_of, split_scores
@@ -42,6 +43,7 @@ def export_run(
     replace: bool = False,
     fix: str = "",
     calibrate: str = fit_calibration.AUTO,
+    rank: str = "",
     plugins: str = "",
     data_dir: str = "",
     manual_dir: str = "",
@@ -59,6 +61,7 @@ def export_run(
       select: the state that was the best for this task; '' for the one that the run reports.
       replace: a model that is there is replaced, at once.
       fix: 'position=1,page=null': values of fields that only training knows, when rows are scored.
+      rank: the ranking score that the model also gives, as of ranking.py; or a rank.json.
       calibrate: how tasks are calibrated, one of fit_calibration.WAYS; `auto` is by validation.
       plugins, data_dir, manual_dir: where plug-ins, prepared sets and raw files are now; '' for
         where the runs had them.
@@ -84,6 +87,8 @@ def export_run(
             "train with float32 or bfloat16"
         )
     wanted = tuple(choose("task", name, run.schema.task_names) for name in tasks)
+    schema = with_tasks(run.schema, wanted)
+    ranked = ranking.read_option(rank, outputs(schema, wanted or schema.task_names))
     fixed = {**encoders.spec_of(run.data).fixed(), **encoders.read_fixed(fix, run.schema)}
     for name, reason in encoders.unseen(run, fixed).items():
         say(f"Note on {name}={encoders.value_text(fixed[name])}: {reason}")
@@ -91,10 +96,11 @@ def export_run(
         members = [trained.read(run, workdir, select) for workdir in workdirs]
         steps = (f"{w} at step {m.step}" for w, m in zip(workdirs, members))
         say(f"Exporting {', '.join(steps)}")
-        schema, dtype = with_tasks(run.schema, wanted), tables or run.config.optim.table_dtype
+        dtype = tables or run.config.optim.table_dtype
         facts = facts_of(run, members, dtype, schema, wanted, fixed)
+        facts = dataclasses.replace(facts, rank=ranked.score.text if ranked else "")
         forward = Forward(run.model, run.plan, schema.task_names, run.losses, dtype, len(members))
-        _fill(Export(folder, run, schema, facts, forward), members, calibrate, say)
+        _fill(Export(folder, run, schema, facts, forward, ranked), members, calibrate, say)
     say(f"The model is in {out}")
     return out
 

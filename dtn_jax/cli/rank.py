@@ -1,0 +1,34 @@
+"""Finds one ranking score of a run's tasks: on its validation rows, without training.
+
+The score is a product of the tasks' calibrated predictions, each to a power of its own, such as
+click**0.3 * order. Powers are searched for the highest GAUC of a gain (AUC, where the data have no
+groups): one task, or a sum such as --gain='click + 5*order'. Test is read once: GAUC, NDCG@k and
+recall@k of the score for the gain and for each task, beside equal powers, with 95 % intervals. It
+is written to WORKDIR/rank.json, which dtn-jax export --rank=WORKDIR/rank.json takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dtn_jax.cli import command, folders
+
+EXAMPLE = "dtn-jax rank --workdir=runs/kuairand_dtn --gain=long_view"
+OPTIONS = {
+    "workdir=DIR": "the folder of a finished run",
+    "gain=TASKS": "what a row is worth: a task, or an expression of tasks' labels, 0 or more",
+    "objective=METRIC": "of the gain, to be the highest: gauc, ndcg_at_10 or auc (default: gauc "
+    "where the data have groups, else auc)",
+    "seed=N": "of the search (default 0)",
+}
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = command.parser(__doc__, EXAMPLE)
+    command.add(parser, OPTIONS, seed=0)
+    known = parser.parse_args(arguments)
+    command.require(known, "workdir", "gain")
+    folders.check(known.workdir, "workdir")
+    from dtn_jax.comparison.rank_search import find  # after --help
+
+    find(known.workdir, known.gain, known.objective, known.seed)

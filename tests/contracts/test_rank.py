@@ -1,0 +1,110 @@
+"""dtn-jax rank: the powers that it finds on validation, and what it says of them on test."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from compared_runs import SCHEMA, run, scores
+from sklearn.metrics import roc_auc_score
+
+from dtn_jax.cli import compare, rank
+from dtn_jax.comparison.rank_search import search
+from dtn_jax.errors import UserError
+from dtn_jax.metrics.gains import Gains
+from dtn_jax.metrics.influence import Units
+from dtn_jax.run.evaluate import write_predictions
+
+
+def ranked(folder, *arguments, skill=0.5, seed=0):
+    """What `rank` finds for a run with scores of some skill, and those of test."""
+    test, validation = scores(skill, seed), scores(skill, seed + 5)
+    if not folder.exists():
+        run(folder, test, seed)
+        write_predictions(folder / "validation.parquet", validation, SCHEMA)
+    rank.main([f"--workdir={folder}", *arguments])
+    return json.loads((folder / "rank.json").read_text()), test
+
+
+@pytest.mark.parametrize("metric", ["auc", "gauc", "ndcg_at_10"])
+def test_the_search_finds_planted_powers(metric):
+    """Rows are worth 1 where a known product of three predictions is high."""
+    rng, planted = np.random.default_rng(0), np.array([0.4, 1.0, -0.3])
+    logs, group = rng.normal(size=(4000, 3)), rng.integers(0, 100, 4000)
+    gain = (logs @ planted > 1).astype(float)
+    gains = Gains(gain, np.arange(4000), Units(4000, group), group)
+    found = search(lambda row: gains.value(metric, logs @ row), 3, seed=0)
+    np.testing.assert_allclose(found, planted, atol=0.08)
+    assert gains.value(metric, logs @ found) > 0.99
+
+
+def test_a_useless_task_is_left_out():
+    rng = np.random.default_rng(0)
+    logs = rng.normal(size=(4000, 3))
+    gain = (logs[:, 0] + 2 * logs[:, 2] > 1).astype(float)
+    gains = Gains(gain, np.arange(4000), Units(4000, None))
+    found = search(lambda row: gains.value("auc", logs @ row), 3, seed=1)
+    assert found[1] == 0
+
+
+def test_what_it_says_of_test_is_true(tmp_path, capsys):
+    found, test = ranked(tmp_path / "run", "--gain=order")
+    assert found["objective"] == "gauc"
+    values = found["validation"]
+    assert values[found["expression"]] >= max(values.values())
+    assert found["equal"] == "click * order"  # the mean of watch is below 0: it has no powers
+    probabilities = 1 / (1 + np.exp(-test.logits.astype(float)))
+    lines = {(line["of"], line["metric"]): line for line in found["test"]}
+    if all(one["method"] == "none" for one in found["calibration"].values()):
+        equal = probabilities[:, 0] * probabilities[:, 1]
+        auc = roc_auc_score(test.labels[:, 0], equal)
+        assert lines["click", "auc"]["equal"] == pytest.approx(auc, abs=1e-9)
+    for line in lines.values():
+        if line["low"] is not None:
+            assert line["low"] <= line["difference"] <= line["high"]
+    assert found["expression"] in capsys.readouterr().out
+
+
+def test_it_picks_by_validation_alone(tmp_path):
+    before, test = ranked(tmp_path / "run", "--gain=click + 5*order", "--objective=ndcg_at_10")
+    labels = np.random.default_rng(1).permutation(test.labels)
+    other = dataclasses.replace(test, labels=labels)
+    write_predictions(tmp_path / "run/predictions.parquet", other, SCHEMA)
+    after, _ = ranked(tmp_path / "run", "--gain=click + 5*order", "--objective=ndcg_at_10")
+    assert after["expression"] == before["expression"]
+    assert after["validation"] == before["validation"]
+    assert after["test"] != before["test"]
+    assert "click + 5*order" in {line["of"] for line in after["test"]}
+
+
+def test_compare_has_the_ranks_of_both_sides(tmp_path):
+    one, _ = ranked(tmp_path / "a", "--gain=order")
+    two, _ = ranked(tmp_path / "b", "--gain=click", skill=0.8, seed=1)
+    *_, found = compare.compared(compare.parse([str(tmp_path / "a"), str(tmp_path / "b")]))
+    lines = {(line.key, line.metric): line for line in found}
+    for side, facts in (("a", one), ("b", two)):
+        told = {(line["of"], line["metric"]): line["found"] for line in facts["test"]}
+        for task in ("click", "order"):
+            for metric in ("auc", "gauc", "ndcg_at_5", "recall_at_10"):
+                (got,) = getattr(lines[f"rank: {task}", metric], side)
+                assert got == pytest.approx(told[task, metric], abs=1e-12)
+    (tmp_path / "b/rank.json").unlink()
+    *_, found = compare.compared(compare.parse([str(tmp_path / "a"), str(tmp_path / "b")]))
+    assert not [line for line in found if line.key.startswith("rank")]
+
+
+def test_refusals(tmp_path):
+    ranked(tmp_path / "run", "--gain=click")
+    old = run(tmp_path / "old", scores())
+    for arguments, told in {
+        (f"--workdir={old}", "--gain=click"): "validation.parquet is missing or damaged",
+        (f"--workdir={tmp_path}", "--gain=click"): "holds no run",
+        ("--workdir=run", "--gain=clik"): "--gain 'clik': unknown task at character 1",
+        ("--workdir=run", "--gain=-click"): "below 0 in",
+        ("--workdir=run", "--gain=0*click"): "not defined on validation",
+        ("--workdir=run", "--gain=click", "--objective=mrr"): "unknown objective 'mrr'",
+        ("--workdir=run",): "--gain is missing",
+    }.items():
+        arguments = [a.replace("=run", f"={tmp_path / 'run'}") for a in arguments]
+        with pytest.raises(UserError, match=told):
+            rank.main(arguments)

@@ -1,0 +1,153 @@
+"""One ranking score of several tasks: its values, what it refuses, and the same one everywhere."""
+
+import json
+import pathlib
+import re
+
+import numpy as np
+import polars as pl
+import pytest
+from made_models import FRAME
+from served import ROWS, serving
+
+from dtn_jax.errors import UserError
+from dtn_jax.export import ranking
+from dtn_jax.export.ranking import names_of, parse
+from dtn_jax.export.score_files import Job
+
+OUTPUTS = ("click@all", "order@click", "order@all", "watch time@all")
+SCORES = {
+    "click@all": np.array([0.5, 0.2, 0.9]),
+    "order@click": np.array([0.1, 0.9, 0.3]),
+    "order@all": np.array([0.05, 0.18, 0.27]),
+    "watch time@all": np.array([-1.0, 4.0, 9.0]),
+}
+PAGE = pathlib.Path(__file__).parents[2] / "docs/export.md"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    {
+        "click": lambda c, o, a, w: c,
+        " click**1 *\n order**2 ": lambda c, o, a, w: c * o**2,
+        "click * order@all": lambda c, o, a, w: c * a,
+        "order@click": lambda c, o, a, w: o,
+        "-log(click) / 2 + 1e-1": lambda c, o, a, w: -np.log(c) / 2 + 0.1,
+        "2**-click - +order": lambda c, o, a, w: 2**-c - o,
+        "click**order**2": lambda c, o, a, w: c ** (o**2),
+        "max(`watch time`, 0, click)**0.5": lambda c, o, a, w: np.maximum(w, c) ** 0.5,
+        "min(click, order) * 3": lambda c, o, a, w: 3 * np.minimum(c, o),
+        "`watch time`@all**2": lambda c, o, a, w: w**2,
+    }.items(),
+)
+def test_values_are_numpys(text, expected):
+    found = parse(text, names_of(OUTPUTS)).score(SCORES)
+    np.testing.assert_allclose(found, expected(*SCORES.values()), rtol=1e-12)
+
+
+def test_a_row_whose_value_is_not_finite_has_none():
+    root = parse("`watch time`**0.5 + 0 * log(click - 0.2)", names_of(OUTPUTS)).score(SCORES)
+    np.testing.assert_array_equal(np.isnan(root), [True, True, False])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    {
+        "": "got nothing",
+        "click *": r"got '\*' at character 7",
+        "click order": "got 'order' at character 7",
+        "2": "it reads no task",
+        "2 * clik": "unknown task at character 5, 'clik'. Did you mean 'click'?",
+        "click@al": "Did you mean 'click@all'?",
+        "logg(click)": "unknown function at character 1, 'logg'. Did you mean 'log'?",
+        "log(click, 2)": r"log\(\) at character 1 takes one value",
+        "max(click)": "takes several values",
+        "click % 2": "got '% 2' at character 7",
+        "click, order": "at character 1",
+        "click)*(order": r"got '\)\*\(order' at character 6",
+        "click @ order": "got '@ order' at character 7",
+        "click*€": "got '€' at character 7",
+        "click\0": "at character 6",
+        "'a'": "at character 1",
+        "f'{click}'": "at character",
+        "1j * click": "at character 1",
+        "True * click": "unknown task at character 1, 'True'",
+        "click.real": "at character 1",
+        "click[0]": "at character 1",
+        "[x for x in click]": "at character",
+        "(lambda: click)()": "at character",
+        "(x := click)": "at character",
+        "log(*click)": "at character 5",
+        "log(x=click)": "at character",
+        "click if order else 1": "at character",
+        "__import__('os').system('true')": "at character 1",
+        "eval(click)": "unknown function at character 1, 'eval'",
+        "log": "unknown task at character 1, 'log'",
+        "-" * 300 + "click": "more than 50 operations deep",
+        "(" * 300 + "click" + ")" * 300: "at character|deep",
+        "9" * 500 + " * click": "too large",
+        "click + " * 200: "1599 characters, expected at most 1000",
+    }.items(),
+)
+def test_what_is_no_expression_is_refused_where_it_stands(text, told):
+    with pytest.raises(UserError, match=f"^--rank '?.*{told}"):
+        parse(text, names_of(OUTPUTS))
+
+
+def test_a_tower_of_powers_ends_at_once():
+    assert np.isnan(parse("9**9**9**9**9 * click", names_of(OUTPUTS)).score(SCORES)).all()
+
+
+def test_the_pages_table_is_numpys():
+    """Each row of the worked example, from its own numbers."""
+    text = re.search(r"\| video \|.*`(.+)` \|\n", PAGE.read_text())[1]
+    rows = re.findall(r"^\| [ABC] \| (.+) \|$", PAGE.read_text(), re.MULTILINE)
+    table = np.array([[float(cell) for cell in row.split("|")] for row in rows])
+    click, order, watch, expected = table.T
+    assert len(table) == 3
+    np.testing.assert_allclose(click * order**2 * np.sqrt(np.maximum(watch, 1)), expected)
+    scores = {"click@all": click, "order@click": order, "watch@all": watch}
+    np.testing.assert_allclose(parse(text, names_of([*scores])).score(scores), expected)
+
+
+def test_rows_files_and_http_have_one_score(tmp_path):
+    """Of a model whose prediction of a regression may be negative: then there is none."""
+    text = "click * order@all**2 * (stars + 4.2)**0.5"
+    with serving(tmp_path / "model", rank=text) as served:
+        model = served.model
+        assert model.outputs[-1] == "rank"
+        assert model.meanings["rank"] == f"ranking score, {text}"
+        own = model.score(FRAME)
+        stars = own["stars@all"].to_numpy()
+        with np.errstate(invalid="ignore"):
+            expected = own["click@all"] * own["order@all"] ** 2 * np.sqrt(stars + 4.2)
+        np.testing.assert_allclose(own["rank"], expected, rtol=1e-12)
+        assert 0 < np.isnan(own["rank"].to_numpy()).sum() < len(FRAME)
+        FRAME.write_parquet(tmp_path / "rows.parquet")
+        out = tmp_path / "scores.parquet"
+        list(Job(model, [str(tmp_path / "rows.parquet")], out, say=lambda told: None).run())
+        of_file = pl.read_parquet(out)["rank"]
+        assert of_file.null_count() == np.isnan(own["rank"].to_numpy()).sum()
+        answer = served.score({"rows": ROWS, "outputs": ["rank"]}).json()["scores"]["rank"]
+        for found in (of_file.to_list(), answer):
+            found = [np.nan if value is None else value for value in found]
+            np.testing.assert_allclose(found, own["rank"], rtol=1e-6)
+        schema = served.client.get("/schema").json()
+        assert schema["outputs"][-1] == "rank"
+        assert schema["meanings"]["rank"].endswith(text)
+        assert "rank" in json.dumps(served.client.get("/openapi.json").json())
+
+
+def test_an_option_is_an_expression_or_a_file(tmp_path):
+    path = tmp_path / "rank.json"
+    path.write_text(json.dumps({"expression": "click * order", "gain": "click + 5*order"}))
+    found = ranking.read_option(str(path), OUTPUTS)
+    assert found.score == ranking.read_option("click * order", OUTPUTS).score
+    assert list(found.gain) == ["click + 5*order"]
+    assert ranking.read_option("", OUTPUTS) is None
+    path.write_text("{}")
+    for option, told in {str(path): "missing or damaged", "no.json": "missing or damaged"}.items():
+        with pytest.raises(UserError, match=told):
+            ranking.read_option(option, OUTPUTS)
+    with pytest.raises(UserError, match="a task is called 'rank'"):
+        ranking.read_option("click", ["click@all", "rank@all"])

@@ -151,8 +151,8 @@ def test_a_fixed_value_that_train_has_not_shown_is_told(exported):
     assert f"Mind: {expected}." in text
     assert "order@click" in text
     assert "click@all" not in text  # computed, as orders are of clicks, and not given
-    assert "- click (computed, not given): platt, as asked for." in text
-    assert "  order: platt, as asked for." in told
+    assert "- click (computed, not given): platt, as --calibration=platt says." in text
+    assert "  order: platt, as --calibration=platt says." in told
 
 
 def test_fixed_values_are_read_and_refused():

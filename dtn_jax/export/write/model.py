@@ -17,7 +17,7 @@ from dtn_jax.errors import UserError, choose
 from dtn_jax.export import calibration, fit_calibration, model_folder, ranking
 from dtn_jax.export.model_folder import Facts
 from dtn_jax.export.scores import outputs
-from dtn_jax.export.write import card, derived_calibration, encoders, trained
+from dtn_jax.export.write import card, encoders, trained
 from dtn_jax.export.write.folder import check_free, new_folder
 from dtn_jax.export.write.measure import Export, measure, metrics_of, split_scores
 from dtn_jax.export.write.program import PLATFORMS, TABLE_DTYPES, Forward, export_program
@@ -134,9 +134,9 @@ def _fill(export: Export, members: Sequence[Member], calibrate: str, say: Say) -
         )
     choices = fit_calibration.fit(validation, schema, weighted, calibrate)
     if calibrate == fit_calibration.AUTO:
-        choices = derived_calibration.harmless(choices, validation, schema, weighted, facts.tasks)
+        choices = fit_calibration.harmless(choices, validation, schema, weighted, facts.tasks)
     calibration.write(folder, {task: choice.calibration for task, choice in choices.items()})
-    choices = fit_calibration.told(choices, facts.improper)
+    choices = fit_calibration.with_improper(choices, facts.improper)
     for task, choice in choices.items():
         say(f"  {task}: {choice.reason}")
     say("The card, with the scores of test")

@@ -167,7 +167,7 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-# ---------------------------------------------------------------- a folder appears whole, or not at all
+# ------------------------------------------------ a folder appears whole, or not at all
 
 
 @contextlib.contextmanager

@@ -283,7 +283,9 @@ def test_both_parts_of_a_quotient_are_calibrated_where_that_helps_both():
     kept = harmless(alone, validation)
     assert kept["click"] == alone["click"]
     assert kept["buy"].calibration == platt.calibration
-    assert kept["buy"].reason.startswith("platt: buy@click, which is derived from it, would be worse")
+    assert kept["buy"].reason.startswith(
+        "platt: buy@click, which is derived from it, would be worse"
+    )
     lost = fit_calibration.Choice({"method": "none"}, {"none": 0.4, "platt": 0.5}, "r")
     kept = harmless(alone | {"buy": lost}, validation)  # it would be worse by itself
     assert kept["buy"] == lost

@@ -15,14 +15,18 @@ from dtn_jax.config import identity
 from dtn_jax.config.plugins import PART
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export import calibration, fit_calibration, model_folder, ranking
-from dtn_jax.export.model_folder import Facts
+from dtn_jax.export.model_folder import Facts, check_free, new_folder
 from dtn_jax.export.scores import outputs
 from dtn_jax.export.write import card, encoders, trained
-from dtn_jax.export.write.folder import check_free, new_folder
 from dtn_jax.export.write.measure import Export, measure, metrics_of, split_scores
-from dtn_jax.export.write.program import PLATFORMS, TABLE_DTYPES, Forward, export_program
+from dtn_jax.export.write.program import (
+    PLATFORMS,
+    TABLE_DTYPES,
+    Forward,
+    export_program,
+    write_weights,
+)
 from dtn_jax.export.write.trained import Member
-from dtn_jax.export.write.weights import write_weights
 from dtn_jax.files import full_path
 from dtn_jax.report.versions import versions
 from dtn_jax.run.outcome import runs_in

@@ -73,7 +73,7 @@ class Option:
             )
             if bound is not None
         ]
-        return f"{words[kind]} {' and '.join(bounds)}".strip()
+        return f"{words.get(kind, 'a default of these types')} {' and '.join(bounds)}".strip()
 
     def check(self, key: str, value: Any) -> None:
         """Raises UserError where `value` is none that the option `key` may have."""

@@ -26,7 +26,8 @@ EXAMPLE = "dtn-jax launch --processes=2 -- --config=configs/adult.py:dtn --workd
 OPTIONS = {"processes=N": "how many to start", "restarts=N": "times to restart all if one dies"}
 MOST = 256  # processes
 WRONG_INPUT = 2  # the exit code of a UserError: the same would happen again
-ended = threading.Event()  # this command was told to end
+PREEMPTED = 143, -signal.SIGTERM  # saved first, or with nothing to save
+ended = threading.Event()  # this command has SIGTERM, and its processes are to have it
 PATIENCE = 60  # seconds that the others have to end by themselves when one has failed
 
 
@@ -57,12 +58,14 @@ def run_until_done(training: Sequence[str], count: int, restarts: int) -> int:
     """Starts all processes, and again if one dies; returns the exit code."""
     for attempt in range(1, restarts + 2):
         codes = run_once(training, count)
-        for last in (WRONG_INPUT, interrupts.CODE):
-            if last in codes:
-                return last
         bad = [(index, code) for index, code in enumerate(codes) if code]
         if not bad:
             return 0
+        for last in (WRONG_INPUT, interrupts.CODE):
+            if last in codes:
+                return last
+        if ended.is_set() or {*codes} & {*PREEMPTED}:
+            return PREEMPTED[0]
         index, code = bad[0]
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         what = f"process {index} of {count} ended with {how}"
@@ -86,15 +89,20 @@ def run_once(training: Sequence[str], count: int) -> list[int]:
             where = f"--config.parallel.processes={address},{count},{index}"
             run = [sys.executable, "-m", "dtn_jax", "train", *training, where]
             started.append(subprocess.Popen(run))
+        passed_on = False
         while None in (codes := [process.poll() for process in started]):
-            if ended.is_set():
-                sys.exit(143)
+            if ended.is_set() and not passed_on:
+                passed_on = True
+                end(started)
             if any(codes):
                 deadline = min(deadline, time.monotonic() + PATIENCE)
             if time.monotonic() > deadline:
                 break
             time.sleep(0.1)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # a terminal tells the processes too; a second one kills them
+        end(started)
+        for process in started:
+            process.wait()
         return [interrupts.CODE]
     finally:
         for process in started:
@@ -102,6 +110,12 @@ def run_once(training: Sequence[str], count: int) -> list[int]:
                 process.kill()
             process.wait()
     return [process.returncode for process in started]
+
+
+def end(started: Sequence[subprocess.Popen]) -> None:
+    """Lets processes save their step, and end."""
+    for process in started:
+        process.terminate()
 
 
 def free_port() -> int:

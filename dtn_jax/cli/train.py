@@ -1,6 +1,8 @@
 """Trains and evaluates a model; writes results, predictions, plots and checkpoints to --workdir.
 
-The same command resumes an interrupted run, and shows a finished one.
+The same command resumes an interrupted run, and shows a finished one. SIGTERM and Ctrl-C end a run
+after the steps in flight, which are saved: the exit code is 143 or 130. A second Ctrl-C ends it at
+once.
 """
 
 from __future__ import annotations
@@ -47,9 +49,9 @@ def main(arguments: Sequence[str]) -> None:
     from dtn_jax.run.train import train
 
     if config.replicas:
-        train_replicas(config, workdir)
+        train_replicas(config, workdir, preemptible=True)
     else:
-        train(config, workdir, profile=known.profile)
+        train(config, workdir, profile=known.profile, preemptible=True)
 
 
 def usual_workdir(config: ConfigDict) -> str:

@@ -17,23 +17,98 @@ is told. What such a file imports from other files of yours is no part of that.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import hashlib
+import inspect
 import pathlib
 import re
 import sys
 import traceback
+from collections.abc import Callable, Iterator
 from types import ModuleType
+from typing import Any
 
+from flax import linen as nn
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from dtn_jax.config.plugin_checks import KINDS, sharing, taken_option
-from dtn_jax.config.sections import FAMILIES, base_config, flatten
-from dtn_jax.errors import UserError
+from dtn_jax.balancing import BALANCERS, NONE
+from dtn_jax.balancing.balancer import Balancer
+from dtn_jax.config.sections import base_config, declarations, flatten
+from dtn_jax.data.sets.catalog import DATASETS
+from dtn_jax.data.sets.data_set import DataSet
+from dtn_jax.errors import UserError, choose
+from dtn_jax.losses import LOSSES
+from dtn_jax.metrics import METRICS
+from dtn_jax.metrics.metric import Metric
+from dtn_jax.models.architectures import ARCHITECTURES, Architecture
+from dtn_jax.models.experts import EXPERTS
+from dtn_jax.options import declared
+from dtn_jax.schema import TASK_KINDS
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 PART = re.compile(r"(?P<path>.+?)(#(?P<sha>[0-9a-f]{64}))?")  # of the option `plugins`
+SHOWN = 300  # characters of JAX's messages, which can fill pages
 Names = dict[str, list[str]]  # {a key of KINDS: the names of that kind that a file defines}
 loaded: dict[pathlib.Path, tuple[str, Names]] = {}  # {file: (SHA-256, what it defines)}
+
+
+def built(arguments: str, *given: str) -> Callable[[type], None]:
+    """Makes one as a run does: with what it is given, and its options at their defaults."""
+
+    def make(member: type) -> None:
+        own = {field.name for field in dataclasses.fields(member)}
+        optional = own & {"inflation", "dropout", "codebook"}
+        if not callable(member(**dict.fromkeys((*given, *optional)))):
+            raise UserError(f"expected a method __call__({arguments})")
+
+    return make
+
+
+def built_architecture(member: type) -> None:
+    built("inputs, train", *GIVEN)(member)
+    if getattr(member.layout, "__func__", None) is Architecture.layout.__func__:
+        raise UserError("define layout(cls, schema, own), such as: return (('shared',),)")
+
+
+def built_loss(member: type) -> None:
+    choose("kind of loss", getattr(member, "kind", ""), TASK_KINDS)
+    if getattr(member, "reads", None) not in (None, *declared(member)):
+        raise UserError(f"its attribute `reads` is {member.reads!r}, expected one of its options")
+    built("z, y, w")(member)
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What a dict of a plug-in adds to.
+
+    Attributes:
+      known: the package's dict of such things, by name.
+      base: each is a subclass of it; a metric is one.
+      make: what a run does with one before all else; raises where it lacks something.
+      named: the options that name such things; their own options stand in the same section.
+    """
+
+    known: dict
+    base: type
+    make: Callable[[Any], Any]
+    named: tuple[str, ...]
+
+    @property
+    def section(self) -> str:
+        return self.named[0].partition(".")[0]
+
+
+GIVEN = ("levels", "tasks", "input", "tower", "dropout", "dtype")  # to an architecture
+built_expert = built("fields, codewords, train", "width", "dtype")
+KINDS = {
+    "ARCHITECTURES": Kind(ARCHITECTURES, Architecture, built_architecture, ("model.architecture",)),
+    "EXPERTS": Kind(EXPERTS, nn.Module, built_expert, ("model.experts", "model.group_experts")),
+    "DATASETS": Kind(DATASETS, DataSet, lambda own: own(data_dir="").recipe(), ("data.dataset",)),
+    "METRICS": Kind(METRICS, Metric, lambda own: own.text(1), ("train.select",)),
+    "LOSSES": Kind(LOSSES, object, built_loss, ("loss.tasks",)),
+    "BALANCERS": Kind(BALANCERS, Balancer, lambda own: own(), ("loss.balancing",)),
+}
 
 
 def use(config: ConfigDict, files: str) -> None:
@@ -78,83 +153,82 @@ def _load(part: str) -> str:
             f"{expected[:12]}, is {found[:12]}; put the old file back, or begin a new run"
         )
     if all(found != sha for sha, _ in loaded.values()):  # a copy of one adds nothing
-        loaded[path] = (found, _add(path, _run(path, source), found))
+        known = [loaded, *(kind.known for kind in KINDS.values())]
+        before = [dict(one) for one in known]
+        try:
+            _add(path, source, found)
+        except BaseException:  # all of it or nothing
+            for one, was in zip(known, before):
+                one.clear()
+                one.update(was)
+            raise
     return f"{path}#{found}"
 
 
-def _run(path: pathlib.Path, source: bytes) -> ModuleType:
-    """Imports a plug-in, which may read the package's dicts but not write into them."""
+def _add(path: pathlib.Path, source: bytes, sha: str) -> None:
+    """Runs a plug-in, and adds what it defines to the package's dicts."""
+    for name, keys in loaded.pop(path, ("", {}))[1].items():  # of an earlier version of the file
+        for key in keys:
+            del KINDS[name].known[key]
     before = {name: dict(kind.known) for name, kind in KINDS.items()}
-    try:
-        module = import_file(path, "plug-in", source)
-    finally:
-        touched = [name for name, kind in KINDS.items() if kind.known != before[name]]
-        for name in touched:
-            KINDS[name].known.clear()
-            KINDS[name].known.update(before[name])
-    if touched:
-        raise UserError(
-            f"plug-in {path} changes {touched[0]} of the package: give it a dict {touched[0]} of "
-            "its own, {name: ...}"
-        )
-    return module
-
-
-def _add(path: pathlib.Path, module: ModuleType, source: str) -> Names:
-    """Adds what a module defines to the package's dicts; all of it or nothing."""
-    before = loaded.get(path, ("", {}))[1]  # of an earlier version of the same file
-    own = {
-        name: getattr(module, name)
-        for name, kind in KINDS.items()
-        if getattr(module, name, kind.known) is not kind.known
-    }
-    for name, members in own.items():
+    module = import_file(path, "plug-in", source)
+    for name, kind in KINDS.items():
+        if kind.known != before[name]:
+            raise UserError(
+                f"plug-in {path} changes {name} of the package: give it a dict {name} of its own, "
+                "{name: ...}"
+            )
+    names: Names = {}
+    loaded[path] = (sha, names)
+    for name, kind in KINDS.items():
+        members = getattr(module, name, kind.known)
         if not isinstance(members, dict):
             raise UserError(f"plug-in {path}: {name} is {members!r}, expected a dict {{name: ...}}")
-    if not any(own.values()):
+        for key, member in members.items() if members is not kind.known else ():
+            if problem := _taken(name, key) or _lacking(kind, key, member):
+                raise UserError(f"plug-in {path}{_line(member)}: {name}[{key!r}]: {problem}")
+            kind.known[key] = member
+            names.setdefault(name, []).append(key)
+    if not names:
         raise UserError(
             f"plug-in {path} defines nothing: expected a dict {{name: ...}} called "
             f"{', '.join(KINDS)}"
         )
-    for name, members in own.items():
-        for key, member in members.items():
-            if problem := _problem(name, key, member, before, own):
-                raise UserError(f"plug-in {path}: {name}[{key!r}]{problem}")
-    for name, keys in before.items():
-        for key in keys:
-            del KINDS[name].known[key]
-    for name, members in own.items():
-        KINDS[name].known.update(members)
-    for builder in own.get("DATASETS", {}).values():
-        builder.SOURCE = source
-    return {name: list(members) for name, members in own.items()}
+    for key in names.get("DATASETS", []):
+        DATASETS[key].SOURCE = sha
 
 
-def _problem(kind: str, key: object, member: object, before: Names, own: dict[str, dict]) -> str:
-    """What is wrong with an entry of a plug-in, or ''.
-
-    Args:
-      kind: of KINDS.
-      key, member: the entry.
-      before: what an earlier version of the file defined, which this one replaces.
-      own: all that this one defines.
-    """
+def _taken(kind: str, key: object) -> str:
+    """Why a thing cannot have this name; '' where it can."""
     if not (isinstance(key, str) and NAME.fullmatch(key)):
-        return ": a name is of lower-case letters, digits and '_', and begins with a letter"
-    taken = [f"{other} of the same file" for other in sharing(kind) if other != kind]
-    taken = [by for by in taken if key in own.get(by.partition(" ")[0], {})]
-    for other in sharing(kind):
-        if key in KINDS[other].known and key not in before.get(other, []):
+        return "a name is of lower-case letters, digits and '_', and begins with a letter"
+    section = KINDS[kind].section
+    taken = ["a word of its section"] if key == NONE else []
+    if f"{section}.{key}" in declarations():
+        taken.append(f"the option {section}.{key}")
+    for other, of in KINDS.items():
+        if key in of.known and of.section == section:
             files = [p for p, (_, names) in loaded.items() if key in names.get(other, [])]
             taken.append(f"{other} of {f'plug-in {files[0]}' if files else 'the package'}")
-    if key in KINDS[kind].words:
-        taken.append("a word of its section")
-    if taken:
-        return f": the name is taken, by {taken[0]}; choose another"
-    if wrong := KINDS[kind].wrong(key, member):
-        return f" is {member!r}: {wrong}"
-    if key not in before.get(kind, []) and (option := taken_option(kind, key, member)):
-        return f": the name is taken, by the option {option}; choose another"
+    return f"the name is taken, by {taken[0]}; choose another" if taken else ""
+
+
+def _lacking(kind: Kind, key: str, member: Any) -> str:
+    """What a thing lacks to be one of its kind; '' where nothing is missing."""
+    base, is_class = kind.base, inspect.isclass(member)
+    if not (isinstance(member, base) if base is Metric else is_class and issubclass(member, base)):
+        expected = "a" if base is Metric else "a class" if base is object else "a subclass of"
+        of = "" if base is object else f" {base.__module__}.{base.__qualname__}"
+        return f"expected {expected}{of}, got {member!r}"
+    if base in (Metric, DataSet) and (own := getattr(member, "name", "")) != key:
+        return f"its attribute name is {own!r}, expected {key!r}"
+    try:
+        for name, option in declared(member).items():
+            option.check(f"the default of option {name!r}: {name}", option.default)
+        kind.make(member)
+    except Exception as error:  # whatever a file of the user's may raise
+        hint = "; a field that the package does not set is an option"
+        return f"{error}{hint if isinstance(error, TypeError) else ''}"
     return ""
 
 
@@ -163,30 +237,53 @@ def check_used(config: ConfigDict | FrozenConfigDict) -> None:
 
     Then its content would be no part of the run's identity.
     """
-    parts = [PART.fullmatch(p.strip()) for p in config.plugins.split(",") if p.strip()]
-    here = {sha for sha, _ in loaded.values()}
-    for part in parts:
-        if part["sha"] not in here:
-            raise UserError(
-                f"plugins={config.plugins}: {part['path']} is not loaded; a config gets its "
-                "plug-ins by dtn_jax.config.plugins.use(config, FILES)"
-            )
+    load(config.plugins)
     flat = flatten(config)
-    used = {
-        name: family.used(flat)
-        for family in FAMILIES
-        for name, kind in KINDS.items()
-        if kind.known is family.members
-    }
-    used["DATASETS"] = {config.data.dataset}
-    used["METRICS"] = set(re.findall(r":(\w+)", config.train.select))
     for path, (sha, names) in loaded.items():
-        taken = [key for name in used for key in names.get(name, []) if key in used[name]]
-        if taken and sha not in [part["sha"] for part in parts]:
-            raise UserError(
-                f"{taken[0]!r} is of plug-in {path}, which the config's plugins={config.plugins!r} "
-                "does not name: give it by dtn_jax.config.plugins.use(config, FILES)"
-            )
+        for kind, keys in names.items():
+            words = re.findall(r"\w+", " ".join(str(flat[key]) for key in KINDS[kind].named))
+            taken = [key for key in keys if key in words]
+            if taken and sha not in config.plugins:
+                raise UserError(
+                    f"{taken[0]!r} is of plug-in {path}, which the config's "
+                    f"plugins={config.plugins!r} does not name: give it by "
+                    "dtn_jax.config.plugins.use(config, FILES)"
+                )
+
+
+@contextlib.contextmanager
+def told_as_built(config: FrozenConfigDict, traced: bool = False) -> Iterator[None]:
+    """What is raised inside becomes a UserError that names the model, and a plug-in's line.
+
+    Before the model is `traced`, a UserError is of an option, and says so itself.
+    """
+    try:
+        yield
+    except Exception as error:  # whatever a file of the user's, or JAX, may raise
+        told = isinstance(error, UserError)
+        if told and not traced:
+            raise
+        reason = str(error) if told else f"{type(error).__name__}: {str(error)[:SHOWN]}"
+        reason = reason.partition("\n----")[0]  # JAX's remark on its traceback
+        raise UserError(
+            f"architecture {config.model.architecture!r} with experts {config.model.experts!r} "
+            f"cannot be built{_places(error)}: {reason}"
+            + ("" if told else " (--debug shows where)")
+        ) from error
+
+
+def _places(error: BaseException) -> str:
+    """' (FILE, line N)' where an error came from a loaded plug-in, or ''."""
+    lines = {path: last_line(path, error) for path in loaded}
+    return "".join(f" ({path}, line {line})" for path, line in lines.items() if line)
+
+
+def _line(member: Any) -> str:
+    """', line N', where the class of a plug-in begins."""
+    try:
+        return f", line {inspect.getsourcelines(member)[1]}"
+    except (TypeError, OSError):
+        return ""
 
 
 def import_file(path: pathlib.Path, what: str, source: bytes | None = None) -> ModuleType:
@@ -226,9 +323,3 @@ def last_line(path: pathlib.Path, error: BaseException) -> int | None:
     """The line of a file in which an error was raised, or that called what raised it."""
     own = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
     return own[-1].lineno if own else None
-
-
-def place_of(error: BaseException) -> str:
-    """' (FILE, line N)' where an error came from a loaded plug-in, or ''."""
-    lines = {path: last_line(path, error) for path in loaded}
-    return "".join(f" ({path}, line {line})" for path, line in lines.items() if line)

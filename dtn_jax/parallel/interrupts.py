@@ -5,7 +5,7 @@ that may be in a callback whose exceptions are dropped, and the interruption wit
 between two instructions of Python, so a compiler that works for minutes holds it up. So here a
 command ends at once while it begins, imports or is done; else KeyboardInterrupt is raised. Where
 the main thread does not come to that, a second thread ends the process; where code in between drops
-it, it is raised again.
+it, it is raised again. A run that trains has it `noted`, and is saved first.
 
 This module imports nothing of the package: it is the first that a command imports.
 """
@@ -18,18 +18,20 @@ import signal
 import sys
 import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 CODE = 130  # as shells have it: 128 and the signal's number
 GRACE = 0.7  # seconds that the main thread has to notice
 LATE = 2.5  # seconds after which it is asked whether the interruption was dropped
 CURSOR = b"\x1b[?25h"  # shows the cursor, which a progress bar hides
+FIRST = b"\nsaving the steps in flight first; Ctrl-C again ends at once\n"
 
 _message = "interrupted"
 _noticed = threading.Event()
 _left = threading.Event()  # `raised` is left
 _asked = False  # the next signal is the question
 _watched = False
+_came = 0  # the first signal that was noted
 
 
 def at_once() -> None:
@@ -58,6 +60,21 @@ def raised(message: str = "interrupted") -> Iterator[None]:
             signal.signal(signal.SIGINT, before)
 
 
+@contextlib.contextmanager
+def noted(*others: int) -> Iterator[Callable[[], int]]:
+    """Inside, Ctrl-C and these other signals do nothing but be noted; a Ctrl-C after one of them
+    ends the process at once. Gives what tells the first that came; 0 is none."""
+    global _came
+    _came = 0
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *others)}
+    handled = [number for number in before if _handle(_note, number)]
+    try:
+        yield lambda: _came
+    finally:
+        for number in handled:
+            signal.signal(number, before[number])
+
+
 def end(message: str) -> None:
     """Ends the process with the message; what it had begun stays as it is on disk."""
     with contextlib.suppress(Exception):
@@ -67,12 +84,13 @@ def end(message: str) -> None:
     os._exit(CODE)
 
 
-def _handle(handler) -> bool:
-    """Sets the handler, unless Ctrl-C is ignored, as under nohup, or this is another thread."""
+def _handle(handler, number: int = signal.SIGINT) -> bool:
+    """Sets the handler, unless the signal is ignored, as Ctrl-C under nohup, or this is another
+    thread."""
     main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
+    if not main or signal.getsignal(number) in (signal.SIG_IGN, None):
         return False
-    signal.signal(signal.SIGINT, handler)
+    signal.signal(number, handler)
     _watch()
     return True
 
@@ -91,6 +109,10 @@ def _raise(_, frame: types.FrameType | None) -> None:
     question, _asked = _asked, False
     if not (question and _on_its_way()):
         raise KeyboardInterrupt
+
+
+def _note(*_) -> None:
+    """The thread that sees every signal has noted it: this one may be busy for minutes."""
 
 
 def _imports(frame: types.FrameType | None) -> bool:
@@ -124,9 +146,16 @@ def _watch() -> None:
 
 
 def _wait(read: int) -> None:
-    global _asked
+    global _asked, _came
     while came := os.read(read, 1):
-        handler = signal.getsignal(signal.SIGINT)
+        handler = signal.getsignal(came[0])
+        if handler is _note:
+            if came[0] == signal.SIGINT:
+                if _came:
+                    end(_message)
+                os.write(2, FIRST)
+            _came = _came or came[0]
+            continue
         if came[0] != signal.SIGINT or handler not in (_raise, _end_here):
             continue
         question = _asked

@@ -27,6 +27,14 @@ SHOWN = 300  # characters of orbax's messages, which can fill pages
 ROWS = "rows"  # where a checkpoint's metadata has the tag of row_order
 
 
+class Manager(ocp.CheckpointManager):
+    """Orbax's, which leaves JAX's preemption sync to `preemption.Notices`: that counts chunks, and
+    orbax would tell it of steps."""
+
+    def reached_preemption(self, step: int) -> bool:
+        return False
+
+
 class Checkpoints:
     """A run resumes from `checkpoints/last/<step>`, and scores with `checkpoints/best/<step>`.
 
@@ -47,7 +55,7 @@ class Checkpoints:
             options = ocp.CheckpointManagerOptions(
                 max_to_keep=keep, cleanup_tmp_directories=True, enable_async_checkpointing=False
             )
-            return ocp.CheckpointManager(self.folder / name, options=options)
+            return Manager(self.folder / name, options=options)
 
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"{self.folder} is a file, expected a folder: move it away")

@@ -15,13 +15,15 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from dtn_jax.config.replica_options import parse_replicas, replica_config
+from dtn_jax.config import override
 from dtn_jax.data.epochs.batches import CHUNK_STEPS
 from dtn_jax.data.epochs.resident import ResidentData
 from dtn_jax.data.epochs.streamed import StreamedData
-from dtn_jax.errors import UserError
+from dtn_jax.errors import UserError, choose
+from dtn_jax.options import lists
 from dtn_jax.parallel import memory
 from dtn_jax.parallel.fits import LOWER, check_fits
+from dtn_jax.parallel.preemption import Notices
 from dtn_jax.report import screen
 from dtn_jax.report.description.overview import unknown_ids
 from dtn_jax.report.progress_bar import ProgressBar
@@ -37,9 +39,26 @@ from dtn_jax.run.train import make_watch, pause, start, tell_of_losses, training
 from dtn_jax.run.workdir import Workdir
 from dtn_jax.tables import huge_pages
 
+MOST = 1000  # replicas
+# What may differ between replicas: traced scalars of the state, and the seed.
+SCALARS = (
+    "seed",
+    "optim.learning_rate",
+    "optim.weight_decay",
+    "optim.table_learning_rate",
+    "optim.table_l2",
+    "model.dropout",
+    "model.embedding_dropout",
+    "loss.task_weights",
+)
+
 
 def train_replicas(
-    config: ConfigDict, workdir: str | pathlib.Path, *, test: bool = True
+    config: ConfigDict,
+    workdir: str | pathlib.Path,
+    *,
+    test: bool = True,
+    preemptible: bool = False,
 ) -> list[dict]:
     """Trains the replicas that `config.replicas` names, and returns the results of each.
 
@@ -49,7 +68,7 @@ def train_replicas(
     Args:
       config: see configs/base.py; `parallel.devices` counts as 1.
       workdir: the folder of `replica_0`, `replica_1`, ….
-      test: as in `train`.
+      test, preemptible: as in `train`.
     """
     if config.train.start_from:
         raise UserError(
@@ -75,7 +94,7 @@ def train_replicas(
         training = [m for m in members if not m.finished(test)]
         if training and test:
             screen.say(unknown_ids(first.data))
-        fit(training)
+        fit(training, Notices(preemptible))
         for m in training:
             if not m.failure:
                 m.results = conclude(m.run, m.folder, m.checkpoints, m.state, m.progress, test)
@@ -128,7 +147,7 @@ class Member:
         return self.progress.stopped or int(self.state.step) == self.run.total_steps
 
 
-def fit(members: list[Member]) -> None:
+def fit(members: list[Member], notices: Notices) -> None:
     """The training loop of `train.fit` for all members at once; leaves each with its last state."""
     start_together(members)
     active = [m for m in members if not m.done]
@@ -149,7 +168,7 @@ def fit(members: list[Member]) -> None:
     epochs = math.ceil(first.total_steps / first.steps_per_epoch)
     may_stop = first.config.train.patience > 0
     bar = ProgressBar(first.total_steps, epochs, step, may_stop=may_stop)
-    with bar, contextlib.ExitStack() as stack:
+    with bar, notices, contextlib.ExitStack() as stack:
         sources = [training_data(first, orders=len(active))]
         for member in active[1:]:
             sources.append(sources[0] if sources[0].shared else training_data(member.run))
@@ -163,7 +182,8 @@ def fit(members: list[Member]) -> None:
             with m.by_itself(sources[i]):
                 own = jax.tree.map(lambda a, i=i: a[i], states)
                 score_day(m.run, m.folder, own, step, m.progress, logs[i].bar)
-        while step < first.total_steps and not all(m.progress.stopped for m in active):
+        ends = False
+        while step < first.total_steps and not (ends or all(m.progress.stopped for m in active)):
             epoch, position = divmod(step, first.steps_per_epoch)
             count = first.at_steps.steps_to_next_stop(step)
             chunks = [
@@ -173,7 +193,7 @@ def fit(members: list[Member]) -> None:
             chunk = jax.tree.map(lambda *a: jnp.stack(a), *chunks)
             states, metrics = train_chunk(states, chunk, count)
             step += count
-            due = first.at_steps.checkpoint_is_due(step)
+            due = (ends := notices.due()) or first.at_steps.checkpoint_is_due(step)
             going = [i for i, m in enumerate(active) if not m.progress.stopped]
             for i in going:  # a stopped one still steps with the others, but nobody looks at it
                 with active[i].by_itself(sources[i]):
@@ -187,6 +207,8 @@ def fit(members: list[Member]) -> None:
                         pause(m.run, m.folder, m.checkpoints, logs[i], watches[i], state, step)
                 if m.progress.stopped or step == first.total_steps:
                     m.state = state
+        if ends or notices.due():
+            notices.leave(step, first.total_steps, members[0].folder.path.parent)
 
 
 def start_together(members: list[Member]) -> None:
@@ -233,3 +255,38 @@ def compile_together(runs: list[Run]):
     chunk = make_train_chunk(step, CHUNK_STEPS, stops=False)
     together = jax.vmap(chunk, in_axes=(0, 0, None))
     return jax.jit(together, donate_argnums=0)
+
+
+def parse_replicas(config: ConfigDict) -> list[dict[str, str]]:
+    """What `config.replicas` sets in each replica, {option: text}.
+
+    Raises:
+      UserError: replicas cannot differ in an option, or the lists have different lengths.
+    """
+    text = config.replicas.strip()
+    if text.isdecimal() and int(text) > MOST:
+        raise UserError(f"replicas={text}: expected at most {MOST:,}, since they are one program")
+    if text.isdecimal() and int(text) > 0:
+        return [{"seed": str(config.seed + i)} for i in range(int(text))]
+    values = lists(text, f"replicas={text!r}", "a number of seeds or OPTION=VALUE,VALUE")
+    for key, given in values.items():
+        choose("option in replicas", key, SCALARS)
+        if key == "loss.task_weights":  # a value is a list itself: in brackets, or between '|'
+            given = [one for part in given for one in part.split("|")]
+            values[key] = [one.strip().strip("()[]") for one in given]
+    counts = {key: len(v) for key, v in values.items()}
+    if not values or len(set(counts.values())) > 1:
+        raise UserError(
+            f"replicas={text!r}: expected the same number of values for each option, got {counts}"
+        )
+    return [dict(zip(values, row)) for row in zip(*values.values())]
+
+
+def replica_config(config: ConfigDict, given: dict[str, str]) -> ConfigDict:
+    """The config of one replica, as for a run of its own."""
+    own = ConfigDict(config.to_dict()).lock()
+    own.replicas = ""
+    own.parallel.devices = 1
+    for key, value in given.items():
+        override(own, key, value)
+    return own

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from dtn_jax.balancing import read_balancer
 from dtn_jax.config import checked_config, plugins
-from dtn_jax.config.built import told_as_built
+from dtn_jax.config.plugins import told_as_built
 from dtn_jax.data.epochs.day_order import Days, read_days, steps_of
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.sets import catalog

@@ -21,6 +21,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.losses import improper, scales
 from dtn_jax.parallel import memory, processes
 from dtn_jax.parallel.fits import LOWER, check_fits, is_resident
+from dtn_jax.parallel.preemption import Notices
 from dtn_jax.report import screen
 from dtn_jax.report.description.overview import unknown_ids
 from dtn_jax.report.profile import Profile
@@ -49,6 +50,7 @@ def train(
     test: bool = True,
     after_validation: AfterValidation | None = None,
     profile: int = 0,
+    preemptible: bool = False,
 ) -> dict:
     """Trains, evaluates and returns what results.json holds.
 
@@ -63,8 +65,10 @@ def train(
       after_validation: called after each validation but the last with its number, from 1, and
         {`train.select` and each task: its value, see `validate`}; what it raises ends the run.
       profile: steps to record a trace of, in the folder's `profile/`; changes no result.
+      preemptible: SIGTERM and Ctrl-C end the run after the steps in flight, which are saved.
 
     Raises:
+      Preempted: they have; a SystemExit with the code 143, or 130 after Ctrl-C.
       UserError: config, data or folder are wrong; the message says what was expected.
     """
     run = started(build_run(config), workdir)
@@ -88,7 +92,8 @@ def train(
         else:
             with contextlib.closing(Checkpoints(folder.path, run.plan)) as checkpoints:
                 state, progress = start(run, folder, checkpoints)
-                state = fit(run, folder, checkpoints, state, progress, after_validation, profiled)
+                how = after_validation, profiled, Notices(preemptible)
+                state = fit(run, folder, checkpoints, state, progress, *how)
                 results = conclude(run, folder, checkpoints, state, progress, test)
     show(results, run.schema, folder.path)
     if test:
@@ -192,6 +197,7 @@ def fit(
     progress: Progress,
     after_validation: AfterValidation | None,
     profiled: Profile,
+    notices: Notices,
 ) -> State:
     """The training loop: chunks of steps, validations, checkpoints."""
     config, batch_size = run.config, run.config.data.batch_size
@@ -206,10 +212,11 @@ def fit(
     epochs = math.ceil(run.total_steps / run.steps_per_epoch)
     bar = ProgressBar(run.total_steps, epochs, step, may_stop=config.train.patience > 0)
     data = contextlib.closing(training_data(run))
-    with bar, data as rows, nonfinite.told(run, folder, checkpoints, rows):
+    with bar, data as rows, nonfinite.told(run, folder, checkpoints, rows), notices:
         log, watch = LossLog(run, folder, progress, bar), make_watch(run)
         score_day(run, folder, state, step, progress, bar)  # the first one
-        while step < run.total_steps and not progress.stopped:
+        ends = False
+        while step < run.total_steps and not (progress.stopped or ends):
             epoch, position = divmod(step, run.steps_per_epoch)
             count = profiled.at_most(run.at_steps.steps_to_next_stop(step))
             chunk = rows.chunk(config.seed, epoch, position, count, batch_size)
@@ -218,9 +225,11 @@ def fit(
             log.add(step, losses, count)
             if profiled.add(losses, count):
                 log.fetch(leave=0)  # writing the trace is not training time
-            if run.at_steps.checkpoint_is_due(step):
+            if (ends := notices.due()) or run.at_steps.checkpoint_is_due(step):
                 pause(run, folder, checkpoints, log, watch, state, step, after_validation)
         profiled.end()
+        if ends or notices.due():
+            notices.leave(step, run.total_steps, folder.path)
     return state
 
 

@@ -193,7 +193,7 @@ def test_what_is_used_belongs_to_the_run(key, value):
     plugins.use(config, str(EXAMPLE))
     plugins.check_used(config)
     config.plugins = "/nowhere/mine.py"
-    assert "/nowhere/mine.py is not loaded" in refused(build_run, config)
+    assert "plug-in /nowhere/mine.py is not there" in refused(build_run, config)
 
 
 # ---------------------------------------------------------------- what belongs to its content

@@ -50,7 +50,6 @@ OF_DTN, OF_NONE = "class A(DTN):\n    ", "class A(Architecture):\n    "
 EXPERT = "class E(nn.Module):\n    dtype: Any\n"
 LOSS = "@dataclasses.dataclass\nclass L:\n    kind = "
 READS = "'regression'\n    reads = 'age'\n    def __call__(self, z, y, w, ids): ...\n"
-KEYED = "class A(DTN):\n    o: int = option(1, 'own', key='model.dropout')\n"
 LINES = IMPORTS.count("\n")  # before what a test writes
 
 
@@ -71,33 +70,43 @@ LINES = IMPORTS.count("\n")  # before what a test writes
         ("EXPERTS = {'dtn': DTN}", "EXPERTS['dtn']: the name is taken, by ARCHITECTURES of the"),
         ("LOSSES = {'pcgrad': 1}", "['pcgrad']: the name is taken, by BALANCERS of the package"),
         ("BALANCERS = {'none': 1}", "['none']: the name is taken, by a word of its section"),
-        ("EXPERTS = {'x': 1}\nARCHITECTURES = {'x': 1}", "['x']: the name is taken, by EXPERTS of"),
+        (f"{HEADS}\nEXPERTS = {{'heads': 1}}", "['heads']: the name is taken, by ARCHITECTURES of"),
         (f"{HEADS}\nARCHITECTURES = {{'dropout': Heads}}", "by the option model.dropout"),
-        (KEYED + A, "['x']: the name is taken, by the option model.dropout"),
         (f"{HEADS}\nARCHITECTURES = {{'Heads': Heads}}", "['Heads']: a name is of lower-case"),
         ("ARCHITECTURES = {3: DTN}", "ARCHITECTURES[3]: a name is of lower-case letters"),
         # a definition that lacks something
-        ("ARCHITECTURES = {'x': max}", "dtn_jax.models.architectures.Architecture"),
-        ("EXPERTS = {'x': max}", "flax.linen.Module"),
+        ("ARCHITECTURES = {'x': max}", "dtn_jax.models.architectures.architecture.Architecture"),
+        ("EXPERTS = {'x': max}", "flax.linen.module.Module"),
         ("DATASETS = {'x': max}", "dtn_jax.data.sets.data_set.DataSet"),
         ("METRICS = {'x': max}", "dtn_jax.metrics.metric.Metric"),
-        ("LOSSES = {'x': max}", "expected a dataclass"),
+        ("LOSSES = {'x': max}", "expected a class, got <built-in"),
         ("BALANCERS = {'x': max}", "dtn_jax.balancing.balancer.Balancer"),
-        (f"{OF_NONE}def __call__(self, inputs, train): ...\n{A}", "the class method layout"),
-        (f"{OF_NONE}def layout(schema, own): ...\n{A}", "(cls, schema, own) to be a class method"),
+        (
+            f"{OF_NONE}def __call__(self, inputs, train): ...\n{A}",
+            "define layout(cls, schema",
+        ),
         (f"{OF_NONE}layout = classmethod(lambda c, s, o: ())\n{A}", "__call__(inputs, train)"),
-        (HEADS.replace(' = option(2, "projections a task", least=1)', ""), "its field 'count'"),
-        (f"{OF_DTN}n: Any = option(None, 'how many')\n{A}", "'n' has the default None"),
-        (f"{OF_DTN}n: int = option(0, 'many', least=1)\n{A}", "option 'n' is not allowed: n=0"),
-        (EXPERT + E, "an attribute 'width'"),
+        (
+            HEADS.replace(' = option(2, "projections a task", least=1)', ""),
+            "'count'; a field that",
+        ),
+        (
+            f"{OF_DTN}n: Any = option(None, 'how many')\n{A}",
+            "option 'n': n=None: expected",
+        ),
+        (
+            f"{OF_DTN}n: int = option(0, 'many', least=1)\n{A}",
+            "option 'n': n=0: expected",
+        ),
+        (EXPERT + E, "unexpected keyword argument 'width'"),
         (f"{EXPERT}    width: int\n{E}", "expected a method __call__(fields, codewords, train)"),
         (f"{SET}...\n{D}", "its attribute name is '', expected 'x'"),
-        (f"{SET}name = 'x'\n{D}", "expected an attribute schema, the text of a schema file"),
+        (f"{SET}name = 'x'\n{D}", "x.yaml is empty"),
         (
             f"{SET}name = 'x'; schema = 'fields: [y]\\ntask: [z]'\n{D}",
             "x.yaml, line 2: task: unknown key",
         ),
-        (f"{LOSS}'ordinal'\n{L}", "`kind`, one of binary, regression"),
+        (f"{LOSS}'ordinal'\n{L}", "unknown kind of loss 'ordinal'. The choices are: binary, regr"),
         (f"{LOSS}'binary'\n{L}", "expected a method __call__(z, y, w)"),
         (LOSS + READS + L, "its attribute `reads` is 'age'"),
     ],
@@ -126,10 +135,10 @@ def test_what_the_package_has_is_as_a_plug_in_s_must_be():
     for kind in KINDS.values():
         assert kind.known
         known = {name: own for name, own in kind.known.items() if name != "logs"}  # of any schema
-        lacking = {name: kind.wrong(name, own) for name, own in known.items()}
+        lacking = {name: plugins._lacking(kind, name, own) for name, own in known.items()}
         assert not {name: wrong for name, wrong in lacking.items() if wrong}
     wrong = dataclasses.replace(METRICS["auc"], format="zz")
-    assert "its format 'zz' is none" in KINDS["METRICS"].wrong("auc", wrong)
+    assert "Unknown format code" in plugins._lacking(KINDS["METRICS"], "auc", wrong)
 
 
 # ---------------------------------------------------------------- models that cannot be built

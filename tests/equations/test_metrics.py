@@ -268,7 +268,7 @@ def test_a_metric_of_a_file_is_measured_and_can_select(load):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (BRIER.replace("NAME", "'other'"), "under another name than its own, 'other'"),
+        (BRIER.replace("NAME", "'other'"), "its attribute name is 'other', expected 'brier'"),
         ("METRICS = {'brier': max}", "expected a dtn_jax.metrics.metric.Metric"),
         ("METRICS = {'auc': max}", "the name is taken"),
     ],

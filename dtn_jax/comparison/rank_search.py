@@ -25,8 +25,8 @@ from dtn_jax.comparison.scored_rows import NEEDED, ScoredRows
 from dtn_jax.data.formula import NAME
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export import fit_calibration, ranking
+from dtn_jax.export.calibration import scores
 from dtn_jax.export.ranking import RANK_FILE, Ranking
-from dtn_jax.export.scores import scores
 from dtn_jax.files import full_path, write_whole
 from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.gains import Gains, labels_of

@@ -18,11 +18,11 @@ import polars as pl
 from dtn_jax.data.clean import Bad
 from dtn_jax.errors import UserError
 from dtn_jax.export import calibration, encoding, model_folder, ranking, spec_json
+from dtn_jax.export.calibration import meanings, outputs, scores
 from dtn_jax.export.compiled import Batches
 from dtn_jax.export.encoding import Encoded, Encoding
 from dtn_jax.export.model_folder import ENCODERS, Facts
 from dtn_jax.export.ranking import RANK, Ranking
-from dtn_jax.export.scores import meanings, outputs, scores
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Float32
 

@@ -9,7 +9,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from dtn_jax.errors import UserError
 from dtn_jax.export import calibration, fit_calibration
-from dtn_jax.export.scores import scores as made_scores
+from dtn_jax.export.calibration import scores as made_scores
 from dtn_jax.metrics.log_loss import log_loss
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.run.evaluate import evaluate

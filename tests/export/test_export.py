@@ -226,7 +226,11 @@ def test_what_a_folder_names_is_not_run(copy, write_plugin, tmp_path):
         (model_folder.MODEL, lambda told: told.update(table_dtype="red"), "dtype of tables 'red'"),
         (model_folder.MODEL, lambda told: told.update(members=[]), "members"),
         (model_folder.MODEL, lambda told: told.pop("rows"), "damaged"),
-        (model_folder.MODEL, lambda told: told.update(rows=told["rows"] + 1), "begin elsewhere"),
+        (
+            model_folder.MODEL,
+            lambda told: told.update(rows=told["rows"] + 1),
+            "not those of its config",
+        ),
         (model_folder.MODEL, lambda told: told.update(config=["model.architecture"]), "damaged"),
         (model_folder.MANIFEST, lambda told: told.update(plugins=5), "damaged"),
         (model_folder.MANIFEST, lambda told: told.update(plugins=[{"name": "a.py"}]), "damaged"),

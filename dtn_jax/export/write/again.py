@@ -117,7 +117,8 @@ def check_plugins(folder: pathlib.Path, manifest: Mapping, plugins: str) -> None
     """Raises UserError unless these are the plug-ins of the manifest; nothing is run."""
     paths = [pathlib.Path(p.strip()).expanduser() for p in plugins.split(",") if p.strip()]
     given = {sha256(path): path.name for path in paths}
-    needed = {own["sha256"]: own["name"] for own in manifest.get("plugins") or ()}
+    with model_folder.reading(folder / model_folder.MANIFEST):
+        needed = {own["sha256"]: own["name"] for own in manifest.get("plugins") or ()}
     for sha in needed.keys() - given.keys():
         got = ", ".join(f"{name} with {own[:12]}" for own, name in given.items()) or "none"
         raise UserError(

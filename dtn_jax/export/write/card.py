@@ -20,8 +20,8 @@ from dtn_jax import errors
 from dtn_jax.data.progress import percent
 from dtn_jax.data.stages.limits import NOTE, Counts, relations
 from dtn_jax.export import model_folder
+from dtn_jax.export.calibration import SCORE, meanings
 from dtn_jax.export.compiled import EMBEDDING, SCALE, read_weights
-from dtn_jax.export.scores import SCORE, meanings
 from dtn_jax.export.write.encoders import spec_of, unseen, value_text
 from dtn_jax.export.write.measure import PICTURE, Export
 from dtn_jax.export.write.program import inputs_of

@@ -20,12 +20,12 @@ from scipy import stats
 from dtn_jax.data.epochs.reader import in_order
 from dtn_jax.errors import UserError
 from dtn_jax.export import calibration
+from dtn_jax.export.calibration import scores as outputs_of
 from dtn_jax.export.compiled import Batches
 from dtn_jax.export.encoding import Encoded
 from dtn_jax.export.fit_calibration import Choice
 from dtn_jax.export.model_folder import Facts
 from dtn_jax.export.ranking import Ranked
-from dtn_jax.export.scores import scores as outputs_of
 from dtn_jax.export.write.encoders import encoded_row, spec_of
 from dtn_jax.export.write.program import Forward
 from dtn_jax.interface import Batch

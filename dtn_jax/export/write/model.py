@@ -15,8 +15,8 @@ from dtn_jax.config import identity
 from dtn_jax.config.plugins import PART
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export import calibration, fit_calibration, model_folder, ranking
+from dtn_jax.export.calibration import outputs
 from dtn_jax.export.model_folder import Facts, check_free, new_folder
-from dtn_jax.export.scores import outputs
 from dtn_jax.export.write import card, encoders, trained
 from dtn_jax.export.write.measure import Export, measure, metrics_of, split_scores
 from dtn_jax.export.write.program import (

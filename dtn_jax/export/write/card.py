@@ -201,7 +201,8 @@ def outside(schema: Schema, counts: Counts, weight: str) -> list[dict[str, Any]]
 
 
 def pair(before: float | None, after: float | None, digits: int = 4) -> str:
-    """'0.1234 → 0.1230'; '' where neither is defined."""
+    """'0.1234 → 0.1230'; one number where they are the same; '' where neither is defined."""
     if before is None and after is None:
         return ""
-    return " → ".join("n/d" if v is None else f"{v:.{digits}f}" for v in (before, after))
+    ends = ("n/d" if v is None else f"{v:.{digits}f}" for v in (before, after))
+    return " → ".join(dict.fromkeys(ends))

@@ -217,14 +217,19 @@ def rank_metrics(export: Export, after: Mapping[str, Scores]) -> dict[str, Any]:
 
 
 def draw(export: Export, before: Scores, after: Scores) -> None:
-    """Draws reliability diagrams of test, of each output: before and after calibration."""
-    options, curves = export.run.config.evaluate, {}
-    plain, calibrated = (
-        calibration_curves(scores, export.schema, options.ece_bins, options.sample_weights)
-        for scores in (before, after)
-    )
-    for key in plain:
-        if key.partition("@")[0] in export.facts.tasks:
-            curves[one_line(f"{key}, before")] = plain[key]
-            curves[one_line(f"{key}, after")] = calibrated[key]
-    plots.reliability(curves, export.folder / PICTURE, columns=2)
+    """Draws reliability diagrams of test, of each output: before and after calibration, or once
+    where no task is calibrated."""
+    options, named = export.run.config.evaluate, {", before": before, ", after": after}
+    if np.array_equal(before.logits, after.logits):
+        named = {"": before}
+    curves = {
+        (key, name): curve
+        for name, scores in named.items()
+        for key, curve in calibration_curves(
+            scores, export.schema, options.ece_bins, options.sample_weights
+        ).items()
+        if key.partition("@")[0] in export.facts.tasks
+    }
+    keys = dict.fromkeys(key for key, _ in curves)
+    drawn = {one_line(key + name): curves[key, name] for key in keys for name in named}
+    plots.reliability(drawn, export.folder / PICTURE, columns=len(named))

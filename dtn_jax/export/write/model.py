@@ -29,6 +29,7 @@ from dtn_jax.export.write.program import (
 from dtn_jax.export.write.trained import Member
 from dtn_jax.files import full_path
 from dtn_jax.report.versions import versions
+from dtn_jax.run import outcome
 from dtn_jax.run.outcome import runs_in
 from dtn_jax.run.run import Run
 from dtn_jax.schema import ALL, Schema
@@ -69,7 +70,7 @@ def export_run(
       calibrate: how tasks are calibrated, one of fit_calibration.WAYS; `auto` is by validation.
       plugins, data_dir, manual_dir: where plug-ins, prepared sets and raw files are now; '' for
         where the runs had them.
-      say: is told what is being done.
+      say: prints a line.
 
     Returns:
       The folder.
@@ -100,6 +101,12 @@ def export_run(
         members = [trained.read(run, workdir, select) for workdir in workdirs]
         steps = (f"{w} at step {m.step}" for w, m in zip(workdirs, members))
         say(f"Exporting {', '.join(steps)}")
+        for workdir in workdirs:
+            if "test" not in outcome.read(workdir):
+                say(
+                    f"note: {workdir} has not read test, as a trial of a sweep has not. The export "
+                    "reads it, for the card: choose no trial by that"
+                )
         dtype = tables or run.config.optim.table_dtype
         facts = facts_of(run, members, dtype, schema, wanted, fixed)
         facts = dataclasses.replace(facts, rank=ranked.score.text if ranked else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Sequence
 
-from dtn_jax.comparison import differences, pages, ranks, score_files
+from dtn_jax.comparison import differences, pages, score_files
 from dtn_jax.comparison.differences import Difference
 from dtn_jax.comparison.score_files import Columns
 from dtn_jax.comparison.scored_rows import ScoredRows, check_one_model, of_run
@@ -32,7 +32,7 @@ def compared(a: str, b: str, columns: Columns, draws: int) -> Compared:
     score_files.check([*ours, *theirs], columns.group, columns.weight)
     differences.aligned(ours, theirs)
     found = differences.differences(ours, theirs, draws)
-    return ours, theirs, found + ranks.differences(ours, theirs, draws)
+    return ours, theirs, found + differences.rank_differences(ours, theirs, draws)
 
 
 def show(

@@ -14,6 +14,7 @@ import polars as pl
 from dtn_jax.comparison.scored_rows import ScoredRows
 from dtn_jax.errors import UserError
 from dtn_jax.metrics import METRICS
+from dtn_jax.metrics.gains import gains_of
 from dtn_jax.metrics.influence import Influence, Units, influences
 from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.paired import FEWEST, compare, signs
@@ -196,11 +197,43 @@ def differences(
                     raise UserError(f"{run.name}: {key}: {error}") from None
                 of_side.append(influences(rows, at, units))
         positives = int((fixed[0] == 1).sum())
-        few = few_rows(len(at), positives, a[0].kinds[task] == "binary")
+        few = _few_rows(len(at), positives, a[0].kinds[task] == "binary")
         for metric in sides[0][0]:
             one, two = ([run[metric] for run in side] for side in sides)
-            why = few or few_groups(one[0], group is not None)
-            found.append(difference_of(key, metric, one, two, drawn, len(at), positives, why))
+            why = few or _few_groups(one[0], group is not None)
+            found.append(_difference(key, metric, one, two, drawn, len(at), positives, why))
+    return corrected(found)
+
+
+def rank_differences(
+    a: Sequence[ScoredRows], b: Sequence[ScoredRows], draws: int = DRAWS
+) -> list[Difference]:
+    """How well `rank` orders the rows by each label of 0 or more, under the key `rank: TASK`.
+
+    Rows must be `aligned`. [] unless each run and file has a ranking score.
+
+    Raises:
+      UserError: a row with a label has no ranking score.
+    """
+    every = [*a, *b]
+    if any(run.rank is None for run in every):
+        return []
+    group = next((run.group for run in every if run.group is not None), None)
+    weight = next((run.weight for run in every if run.weighted), None)
+    labels = {n: label for n, label in a[0].labels.items() if all(n in r.labels for r in every)}
+    drawn, found = signs(Units(len(a[0].key), group).count, draws), []
+    for name, gains in gains_of(labels, group, weight):
+        at, positives = gains.places, int((gains.gain > 0).sum())
+        for run in every:
+            if bad := np.count_nonzero(np.isnan(run.rank[at])):
+                raise UserError(f"{run.name}: {bad:,} of {len(at):,} rows have no ranking score")
+        sides = [[gains.influences(run.rank[at]) for run in side] for side in (a, b)]
+        few = _few_rows(len(at), positives, binary=True)
+        for metric in gains.metrics:
+            one, two = ([run[metric] for run in side] for side in sides)
+            why = few or _few_groups(one[0], group is not None)
+            counts = len(at), positives, why
+            found.append(_difference(f"rank: {name}", metric, one, two, drawn, *counts))
     return corrected(found)
 
 
@@ -213,14 +246,14 @@ def corrected(found: Sequence[Difference]) -> list[Difference]:
     return [dataclasses.replace(d, p_holm=adjusted.get(d, math.nan)) for d in found]
 
 
-def few_rows(rows: int, positives: int, binary: bool) -> str:
+def _few_rows(rows: int, positives: int, binary: bool) -> str:
     """Why rows are too few to tell anything, "" if they are not."""
     count = min(positives, rows - positives) if binary else rows
     what = "rows of a class" if binary else "rows"
     return f"it has {count:,} {what}, and needs {FEW}" if count < FEW else ""
 
 
-def few_groups(metric: Influence, grouped: bool) -> str:
+def _few_groups(metric: Influence, grouped: bool) -> str:
     """Why a metric's rows lie in too few groups, or count too unequally; "" if they do not."""
     if not metric.effective < FEWEST - 1e-6:
         return ""
@@ -244,7 +277,7 @@ def places(rows: ScoredRows, key: str, weight: np.ndarray | None) -> np.ndarray:
     return np.flatnonzero(mask)
 
 
-def difference_of(
+def _difference(
     key: str,
     metric: str,
     a: Sequence[Influence],

@@ -3,8 +3,9 @@
     click**0.3 * order
 
 The powers are searched on validation.parquet, without training: at random, then along one power at
-a time, for the highest value of one metric of the gain. Test is then read once, for what the best
-ones give there beside equal powers. Predictions are calibrated as export does by itself.
+a time, for the highest value of one metric of the gain; then those that may be noise are left out.
+Test is read once, for what the best ones give there beside equal powers. Predictions are calibrated
+as export does by itself.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from dtn_jax.comparison import pages, ranks
-from dtn_jax.comparison.differences import Difference
-from dtn_jax.comparison.scored_rows import NEEDED, ScoredRows
+from dtn_jax.comparison import pages
+from dtn_jax.comparison.differences import Difference, rank_differences
+from dtn_jax.comparison.scored_rows import ScoredRows, check_finished
 from dtn_jax.data.formula import NAME
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export import fit_calibration, ranking
@@ -29,7 +30,7 @@ from dtn_jax.export.calibration import scores
 from dtn_jax.export.ranking import RANK_FILE, Ranking
 from dtn_jax.files import full_path, write_whole
 from dtn_jax.metrics import METRICS
-from dtn_jax.metrics.gains import Gains, labels_of
+from dtn_jax.metrics.gains import Gains, gains_of, labels_of
 from dtn_jax.metrics.influence import Units
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.report import screen
@@ -42,10 +43,9 @@ from dtn_jax.shapes import Float
 MOST = 100_000  # rows that are searched on: whole groups, drawn at random
 TRIES = 32  # at random, for each task
 STEPS = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01)  # by which a power is moved
-SMALL = 0.002  # of the metric: powers that add less are left out
+NOISE = 2.0  # standard errors by which powers must raise the objective
 LEAST = 0.01  # of a regression's mean label: lower predictions count as that, which has any power
 OBJECTIVES = ("gauc", "ndcg_at_10", "auc")
-Columns = dict[str, np.ndarray]  # [N] each
 
 
 def find(workdir: str | pathlib.Path, gain: str, objective: str = "", seed: int = 0) -> dict:
@@ -64,9 +64,7 @@ def find(workdir: str | pathlib.Path, gain: str, objective: str = "", seed: int 
       UserError: there is no such run, an option is wrong, or validation has no gain.
     """
     folder = full_path(workdir)
-    for name, problem in NEEDED.items():
-        if not (folder / name).exists():
-            raise UserError(f"{folder} {problem}")
+    check_finished(folder)
     schema = Schema.load(folder / "schema.json")
     options = json.loads((folder / "config.json").read_text())["config"].get("evaluate", {})
     weighted = bool(options.get("sample_weights", False))
@@ -79,49 +77,65 @@ def find(workdir: str | pathlib.Path, gain: str, objective: str = "", seed: int 
     chosen = fit_calibration.harmless(chosen, validation, schema, weighted, schema.task_names)
     calibration = {task: choice.calibration for task, choice in chosen.items()}
 
-    def read(split: Scores) -> tuple[Columns, Columns]:
-        """{output: its calibrated scores}, and {the gain, then each task: its label}."""
-        labels = labels_of(split, schema)
+    def split(name: str, found: Scores) -> ScoredRows:
+        """With calibrated scores; the gain is one more label, the first."""
+        labels = labels_of(found, schema)
         gains = worth.score(labels)
         if low := np.count_nonzero(gains < 0):
             raise UserError(f"--gain {worth.text!r} is below 0 in {low:,} rows")
-        outputs = scores(split.logits, schema, schema.task_names, calibration)
-        return outputs, {worth.text: gains} | labels
+        return ScoredRows(
+            name=str(folder / name),
+            key=pl.Series("row", range(len(gains))),
+            labels={worth.text: gains} | labels,
+            scores=scores(found.logits, schema, schema.task_names, calibration),
+            kinds={},
+            group=found.group,
+            weight=found.sample_weight if weighted else None,
+            weighted=weighted,
+        )
 
-    outputs, labels = read(validation)
-    known = ~np.isnan(labels[worth.text])
-    known &= validation.sample_weight > 0 if weighted else True
-    extra = (validation.group, validation.sample_weight if weighted else None)
-    extra = [None if one is None else one[known] for one in extra]
-    gains = of_rows(labels[worth.text][known], *extra)
-    names = ranking.names_of(list(outputs))
-    terms = [ranking.parse(term, names) for term in terms_of(schema, labels)]
-    columns = np.stack([term.score(outputs)[known] for term in terms], axis=1)
-    if gains.value(objective, columns[:, 0]) is None:
-        raise UserError(f"{METRICS[objective].title} of {gain!r} is not defined on validation")
-    few = sample(validation.group[known] if schema.group else np.arange(known.sum()))
-    gains_of_few = of_rows(*(None if one is None else one[few] for one in (gains.gain, *extra)))
-    logs = np.log(np.maximum(columns[few], 1e-300))
-    powers = search(lambda row: gains_of_few.value(objective, logs @ row), len(terms), seed)
-    equal = product(terms, np.ones(len(terms)))
-    every = [ranking.parse(text, names) for text in (equal, product(terms, powers))] + terms
-    values = {one.text: gains.value(objective, one.score(outputs)[known]) for one in every}
-    equal, best = every[0], max(every, key=lambda one: values[one.text])  # of all rows
-    outputs, labels = read(test := read_predictions(folder / PREDICTIONS, schema))
-    rows = ScoredRows(str(folder), pl.Series("row", range(len(test.logits))), labels, {}, {})
-    rows = dataclasses.replace(rows, group=test.group, weight=test.sample_weight, weighted=weighted)
-    sides = ([dataclasses.replace(rows, rank=one.score(outputs))] for one in (equal, best))
-    differences = ranks.differences(*sides)
-    found = {"expression": best.text, "equal": equal.text, "gain": worth.text, "seed": seed}
-    found |= {"objective": objective, "validation": values, "validation_rows": int(known.sum())}
-    found |= {"calibration": calibration, "test": [facts_of(one) for one in differences]}
+    known = split(VALIDATION, validation)
+    values = pick(known, worth.text, terms_of(schema, known.labels), objective, seed)
+    equal, best = next(iter(values)), max(values, key=values.__getitem__)
+    test = split(PREDICTIONS, read_predictions(folder / PREDICTIONS, schema))
+    ranks = (parsed(text, test).score(test.scores) for text in (equal, best))
+    sides = ([dataclasses.replace(test, rank=rank)] for rank in ranks)
+    differences = rank_differences(*sides)
+    found = {"expression": best, "equal": equal, "gain": worth.text, "objective": objective}
+    found |= {"seed": seed, "validation": values, "calibration": calibration}
+    found["test"] = [facts_of(one) for one in differences]
     write_whole(folder / RANK_FILE, json.dumps(found, indent=1))
     show(found, differences, folder)
     return found
 
 
-def of_rows(gain: np.ndarray, group: np.ndarray | None, weights: np.ndarray | None) -> Gains:
-    return Gains(gain, np.arange(len(gain)), Units(len(gain), group), group, weights)
+def parsed(text: str, rows: ScoredRows) -> Ranking:
+    return ranking.parse(text, ranking.names_of(list(rows.scores)))
+
+
+def pick(
+    known: ScoredRows, gain: str, terms: Sequence[str], objective: str, seed: int
+) -> dict[str, float]:
+    """{expression: the objective on all rows}: equal powers, those found, then each term alone.
+
+    Raises:
+      UserError: the objective is not defined.
+    """
+
+    def gains(kept: np.ndarray | bool) -> Gains | None:
+        worth = {gain: np.where(kept, known.labels[gain], np.nan)}
+        return next((own for _, own in gains_of(worth, known.group, known.weight)), None)
+
+    columns = np.stack([parsed(term, known).score(known.scores) for term in terms], axis=1)
+    every, few = gains(True), gains(sample(known))
+    if few is None or few.value(objective, columns[few.places, 0]) is None:
+        raise UserError(f"{METRICS[objective].title} of {gain!r} is not defined on validation")
+    logs = np.log(np.maximum(columns[few.places], 1e-300))
+    powers = search(lambda row: few.value(objective, logs @ row), len(terms), seed)
+    powers = pruned(few, logs, powers, objective)
+    texts = [product(terms, np.ones(len(terms))), product(terms, powers), *terms]
+    ranks = {text: parsed(text, known).score(known.scores) for text in texts}
+    return {text: every.value(objective, rank[every.places]) for text, rank in ranks.items()}
 
 
 def terms_of(schema: Schema, labels: Mapping[str, np.ndarray]) -> list[str]:
@@ -140,16 +154,16 @@ def terms_of(schema: Schema, labels: Mapping[str, np.ndarray]) -> list[str]:
     return terms
 
 
-def product(terms: Sequence[Ranking], powers: Sequence[float]) -> str:
+def product(terms: Sequence[str], powers: Sequence[float]) -> str:
     """The expression; what has the power 0 is left out."""
-    factors = [t.text if w == 1 else f"{t.text}**{w:g}" for t, w in zip(terms, powers) if w]
+    factors = [t if w == 1 else f"{t}**{w:g}" for t, w in zip(terms, powers) if w]
     return " * ".join(factors)
 
 
-def sample(unit: np.ndarray) -> np.ndarray:
-    """Which of rows are searched on: MOST, and as many more as complete a group."""
-    number = np.unique(unit, return_inverse=True)[1]
-    order = np.random.default_rng(0).permutation(number.max() + 1)[number]
+def sample(known: ScoredRows) -> np.ndarray:
+    """Which rows are searched on: MOST, and as many more as complete a group."""
+    units = Units(len(known.key), known.group)
+    order = np.random.default_rng(0).permutation(units.count)[units.of_row]
     return order <= np.sort(order)[:MOST][-1]
 
 
@@ -178,10 +192,24 @@ def search(
                 row = scaled(best + step * change)
                 if row.any() and (one := value(row)) > highest:
                     highest, best, moved = one, row, True
-    for task in np.argsort(np.abs(best))[:-1]:
-        row = np.where(np.arange(tasks) == task, 0, best)
-        best = row if value(row) > highest - SMALL else best
     return best
+
+
+def pruned(
+    gains: Gains, logs: Float[np.ndarray, "N T"], powers: Float[np.ndarray, " T"], objective: str
+) -> Float[np.ndarray, " T"]:
+    """The powers without those that nobody can tell from 0, the smallest first.
+
+    Without all of these the objective is lower by less than NOISE standard errors of that
+    difference, over rows or groups.
+    """
+    best, kept = gains.influences(logs @ powers)[objective], powers
+    for task in np.argsort(np.abs(powers))[:-1]:
+        row = np.where(np.arange(len(powers)) == task, 0, kept)
+        found = gains.influences(logs @ row)[objective]
+        noise = NOISE * np.sqrt(np.square(best.units - found.units).sum())
+        kept = row if best.value - found.value < noise else kept
+    return kept
 
 
 def facts_of(one: Difference) -> dict:
@@ -196,8 +224,7 @@ def show(found: Mapping, differences: Sequence[Difference], folder: pathlib.Path
     """Prints what was found, and says where it is."""
     title = METRICS[found["objective"]].title
     rows = [[text, f"{value:.4f}"] for text, value in found["validation"].items()]
-    what = f"{found['gain']}, {found['validation_rows']:,} rows of validation"
-    screen.show(Grid((what, title), rows).terminal())
+    screen.show(Grid((f"{found['gain']}, on validation", title), rows).terminal())
     screen.say(f"\nThe ranking score is {found['expression']}")
     screen.say(f"\nOn test, A: {found['equal']}, B: {found['expression']}")
     screen.show(pages.terminal(differences, "ahead"), pages.WIDE)

@@ -79,13 +79,9 @@ class ScoredRows:
         )
 
 
-def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
-    """The test rows that a run scored.
-
-    Raises:
-      UserError: no finished run that read test, or files that are damaged.
-    """
-    if (folder / MANIFEST).exists() and not (folder / "config.json").exists():
+def check_finished(folder: pathlib.Path) -> None:
+    """Raises UserError unless a folder holds a finished run that has read test."""
+    if (folder / MANIFEST).exists():
         raise UserError(
             f"{folder} is an exported model, which has no scores of test. Score one file of "
             "labelled rows with both models by dtn-jax score --labels, and compare the "
@@ -94,6 +90,15 @@ def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
     for name, problem in NEEDED.items():
         if not (folder / name).exists():
             raise UserError(f"{folder} {problem}")
+
+
+def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
+    """The test rows that a run scored.
+
+    Raises:
+      UserError: no finished run that read test, or files that are damaged.
+    """
+    check_finished(folder)
     facts = outcome.run_facts(folder)
     try:
         schema = Schema.load(folder / "schema.json")

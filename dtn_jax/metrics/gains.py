@@ -12,6 +12,8 @@ Rows of equal scores have the mean over their orders, as in within_groups.py.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 import numpy as np
 
 from dtn_jax.metrics import METRICS
@@ -41,6 +43,23 @@ def labels_of(scores: Scores, schema: Schema) -> dict[str, Float[np.ndarray, " B
         return labels[name]
 
     return {name: of(name) for name in schema.task_names}
+
+
+def gains_of(
+    labels: Mapping[str, Float[np.ndarray, " B"]],
+    group: Int[np.ndarray, " B"] | None,
+    weights: Float[np.ndarray, " B"] | None,
+) -> Iterator[tuple[str, Gains]]:
+    """(name, the gains of the rows whose label is known, and which weigh more than 0).
+
+    A label is a gain; one that is below 0 somewhere, or nowhere above it, is left out.
+    """
+    units = Units(len(next(iter(labels.values()))), group)
+    for name, label in labels.items():
+        at = np.flatnonzero(~np.isnan(label) & (weights is None or weights > 0))
+        if (label[at] >= 0).all() and (label[at] > 0).any():
+            extra = (one if one is None else one[at] for one in (group, weights))
+            yield name, Gains(label[at].astype(np.float64), at, units, *extra)
 
 
 class Gains:

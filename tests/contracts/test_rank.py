@@ -9,7 +9,7 @@ from compared_runs import SCHEMA, run, scores
 from sklearn.metrics import roc_auc_score
 
 from dtn_jax.cli import compare, rank
-from dtn_jax.comparison.rank_search import search
+from dtn_jax.comparison.rank_search import pruned, search
 from dtn_jax.errors import UserError
 from dtn_jax.metrics.gains import Gains
 from dtn_jax.metrics.influence import Units
@@ -38,13 +38,16 @@ def test_the_search_finds_planted_powers(metric):
     assert gains.value(metric, logs @ found) > 0.99
 
 
-def test_a_useless_task_is_left_out():
+def test_powers_that_may_be_noise_are_left_out():
+    """Of four tasks two say something of the gain."""
     rng = np.random.default_rng(0)
-    logs = rng.normal(size=(4000, 3))
-    gain = (logs[:, 0] + 2 * logs[:, 2] > 1).astype(float)
-    gains = Gains(gain, np.arange(4000), Units(4000, None))
-    found = search(lambda row: gains.value("auc", logs @ row), 3, seed=1)
-    assert found[1] == 0
+    logs, group = rng.normal(size=(1000, 4)), rng.integers(0, 50, 1000)
+    gain = (logs @ [0.5, 0, 1, 0] + rng.normal(size=1000) > 1).astype(float)
+    gains = Gains(gain, np.arange(1000), Units(1000, group), group)
+    powers = search(lambda row: gains.value("gauc", logs @ row), 4, seed=0)
+    assert powers.all()
+    found = pruned(gains, logs, powers, "gauc")
+    np.testing.assert_array_equal(found, powers * [1, 0, 1, 0])
 
 
 def test_what_it_says_of_test_is_true(tmp_path, capsys):

@@ -10,6 +10,7 @@ import yaml
 from sklearn.metrics import roc_auc_score
 
 from configs.logs import get_config
+from dtn_jax.comparison.rank_search import find
 from dtn_jax.data.prepare import prepare
 from dtn_jax.errors import UserError
 from dtn_jax.export import load
@@ -117,6 +118,32 @@ def test_a_card_tells_all_that_a_user_must_know(exported):
     assert "![a](" not in text
     load(model)  # the manifest knows the card
     assert {"README.md", "card/measured.json"} <= set(load(model).manifest["files"])
+
+
+@pytest.mark.slow
+def test_a_ranking_score_is_found_exported_and_measured(exported):
+    """The card's metrics are those that `rank` told of test, since both calibrate alike."""
+    folder, model = exported
+    told = find(folder / "run", "click + 5*order", "ndcg_at_10")
+    option = str(folder / "run/rank.json")
+    ranked = export_run([folder / "run"], folder / "ranked", rank=option, say=lambda told: None)
+    text = (ranked / "README.md").read_text()
+    assert "## Ranking score on test, as logged" in text
+    assert escaped(told["expression"]).replace("|", r"\|") in text
+    measured = json.loads((ranked / "card/measured.json").read_text())["rank"]
+    assert measured["expression"] == told["expression"] == load(ranked).ranking.text
+    for line in told["test"]:
+        value, *ends = measured["test"][line["of"]][line["metric"]]
+        assert value == pytest.approx(line["found"], abs=1e-5)
+        assert not ends or ends[0] <= value <= ends[1]
+    assert {"click", "order", "watch", "click + 5*order"} == set(measured["test"])
+    assert "rank" not in load(model).outputs
+    for option, message in {
+        "log(click - 2)": r"not finite in 400 of 400 rows of validation, as where click@all is 0\.",
+        "clik": "Did you mean 'click'",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            export_run([folder / "run"], folder / "no", rank=option, say=lambda told: None)
 
 
 @pytest.mark.slow

@@ -26,7 +26,6 @@ from dtn_jax.export.write.encoders import spec_of, unseen, value_text
 from dtn_jax.export.write.measure import PICTURE, Export
 from dtn_jax.export.write.program import inputs_of
 from dtn_jax.metrics import METRICS
-from dtn_jax.metrics.gains import OF_LISTS
 from dtn_jax.metrics.significance import FEW
 from dtn_jax.models.flops import needed_flops
 from dtn_jax.report import markdown
@@ -39,7 +38,6 @@ LISTED = ("auc", "gauc", "logloss", "ece", "predicted_observed", "rmse", "xauc")
 DAY = 86_400_000_000  # microseconds
 WORDS = {name: getattr(errors, name) for name in ("TO_SCORE", "THIS_ALONE", "WHOLE")}
 WORDS |= {"HASHED": HASHED, "SCORE": SCORE, "MEAN": MEAN, "FEW": FEW, "PICTURE": PICTURE}
-WORDS["RANKED"] = {name: METRICS[name].title for name in ("auc", "gauc", *OF_LISTS)}
 WORDS["NAMES"] = NAMES = {name: METRICS[name].title for name in LISTED} | {"ece": "ECE"}
 
 

@@ -30,7 +30,7 @@ from dtn_jax.export.write.encoders import encoded_row, spec_of
 from dtn_jax.export.write.program import Forward
 from dtn_jax.interface import Batch
 from dtn_jax.metrics import METRICS, Value
-from dtn_jax.metrics.gains import Gains, labels_of
+from dtn_jax.metrics.gains import gains_of, labels_of
 from dtn_jax.metrics.influence import Influence, Units, influences
 from dtn_jax.metrics.paired import FEWEST
 from dtn_jax.metrics.scores import Scores
@@ -186,8 +186,8 @@ def rank_metrics(export: Export, after: Mapping[str, Scores]) -> dict[str, Any]:
     """How the ranking score orders rows of test by its gain and by each task.
 
     Returns:
-      `expression`; and `test`, {gain or task: {metric: [value, low, high]}}, the value alone where
-      there is no interval. A task with labels below 0 is left out.
+      `expression`; `metrics`, {metric: its title}; and `test`, {gain or task: {metric: [value, low,
+      high]}}, the value alone where there is no interval. A task with labels below 0 is left out.
 
     Raises:
       UserError: it is not finite in a row of either split.
@@ -204,16 +204,13 @@ def rank_metrics(export: Export, after: Mapping[str, Scores]) -> dict[str, Any]:
             )
     labels, found = labels_of(scores, export.schema), {}
     worth = {name: gain.score(labels) for name, gain in ranked.gain.items()}
-    units = Units(len(rank), scores.group)
-    for name, gain in (worth | {t: labels[t] for t in export.facts.tasks}).items():
-        at = np.flatnonzero(~np.isnan(gain) & (not weighted or scores.sample_weight > 0))
-        if (gain[at] >= 0).all() and (gain[at] > 0).any():
-            extra = (scores.group, scores.sample_weight if weighted else None)
-            extra = (one if one is None else one[at] for one in extra)
-            known = Gains(gain[at], at, units, *extra).influences(rank[at])
-            known = {m: one for m, one in known.items() if np.isfinite(one.value)}
-            found[name] = {m: [one.value, *(ends_of(m, one) or ())] for m, one in known.items()}
-    return {"expression": ranked.score.text, "test": found}
+    worth |= {name: labels[name] for name in export.facts.tasks}
+    for name, gains in gains_of(worth, scores.group, scores.sample_weight if weighted else None):
+        known = gains.influences(rank[gains.places])
+        known = {m: one for m, one in known.items() if np.isfinite(one.value)}
+        found[name] = {m: [one.value, *(ends_of(m, one) or ())] for m, one in known.items()}
+    titles = {name: METRICS[name].title for own in found.values() for name in own}
+    return {"expression": ranked.score.text, "metrics": titles, "test": found}
 
 
 def draw(export: Export, before: Scores, after: Scores) -> None:

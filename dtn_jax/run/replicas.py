@@ -7,9 +7,8 @@ alone; replicas share only the compiled steps. Their tables are not sharded: all
 from __future__ import annotations
 
 import contextlib
-import math
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +16,6 @@ from ml_collections import ConfigDict
 
 from dtn_jax.config import override
 from dtn_jax.data.epochs.batches import CHUNK_STEPS
-from dtn_jax.data.epochs.resident import ResidentData
-from dtn_jax.data.epochs.streamed import StreamedData
 from dtn_jax.errors import UserError, choose
 from dtn_jax.options import lists
 from dtn_jax.parallel import memory
@@ -26,18 +23,14 @@ from dtn_jax.parallel.fits import LOWER, check_fits
 from dtn_jax.parallel.preemption import Notices
 from dtn_jax.report import screen
 from dtn_jax.report.description.overview import unknown_ids
-from dtn_jax.report.progress_bar import ProgressBar
-from dtn_jax.run import nonfinite
 from dtn_jax.run.checkpoint import Checkpoints
-from dtn_jax.run.loss_log import LossLog
 from dtn_jax.run.outcome import Unusable
 from dtn_jax.run.results import conclude, mend_scores, show_replicas
 from dtn_jax.run.run import Run, build_model, build_run
-from dtn_jax.run.selection import score_day, tell_of_end
+from dtn_jax.run.selection import tell_of_end
 from dtn_jax.run.step import make_train_chunk, make_train_step
-from dtn_jax.run.train import make_watch, pause, start, tell_of_losses, training_data
+from dtn_jax.run.train import Member, Steps, fit, tell_of_losses
 from dtn_jax.run.workdir import Workdir
-from dtn_jax.tables import huge_pages
 
 MOST = 1000  # replicas
 # What may differ between replicas: traced scalars of the state, and the seed.
@@ -88,13 +81,14 @@ def train_replicas(
     tell_of_losses(first)
     with memory.told(f"replicas, {LOWER}"), contextlib.ExitStack() as stack:
         members = [
-            Member(replica_config(config, given), root / f"replica_{i}", stack)
+            Replica(replica_config(config, given), root / f"replica_{i}", stack)
             for i, given in enumerate(settings)
         ]
         training = [m for m in members if not m.finished(test)]
         if training and test:
             screen.say(unknown_ids(first.data))
-        fit(training, Notices(preemptible))
+        start_together(training)
+        fit(training, side_by_side, Notices(preemptible))
         for m in training:
             if not m.failure:
                 m.results = conclude(m.run, m.folder, m.checkpoints, m.state, m.progress, test)
@@ -108,31 +102,17 @@ def train_replicas(
     return results
 
 
-class Member:
-    """A replica: its run, folder, checkpoints, state and progress, and what has ended it."""
+class Replica(Member):
+    """A replica, with its results once it has them."""
 
     def __init__(self, config: ConfigDict, path: pathlib.Path, stack: contextlib.ExitStack):
-        self.run: Run = build_run(config)
-        self.run.check_model()
-        self.folder = Workdir(path, self.run.config, self.run.schema, self.run.data.fingerprint)
-        stack.enter_context(contextlib.closing(self.folder))
-        self.results, self.failure = self.folder.results(), ""
-        checkpoints = Checkpoints(self.folder.path, self.run.plan)
-        self.checkpoints = stack.enter_context(contextlib.closing(checkpoints))
-
-    def start(self, step: int | None) -> None:
-        """Takes state and progress from a checkpoint, None for the last, or begins anew."""
-        self.state = None  # frees what an earlier start has read
-        self.state, self.progress = start(self.run, self.folder, self.checkpoints, step)
-
-    @contextlib.contextmanager
-    def by_itself(self, rows: ResidentData | StreamedData) -> Iterator[None]:
-        """An error inside ends this replica, and no other."""
-        try:
-            with nonfinite.told(self.run, self.folder, self.checkpoints, rows):
-                yield
-        except UserError as error:
-            self.failure, self.progress.stopped = f"{self.folder.path}: {error}", True
+        run: Run = build_run(config)
+        run.check_model()
+        folder = Workdir(path, run.config, run.schema, run.data.fingerprint)
+        stack.enter_context(contextlib.closing(folder))
+        self.results = folder.results()
+        checkpoints = Checkpoints(folder.path, run.plan)
+        super().__init__(run, folder, stack.enter_context(contextlib.closing(checkpoints)))
 
     def finished(self, test: bool) -> bool:
         """Whether it has its results, on `test` too if that is asked for."""
@@ -141,77 +121,24 @@ class Member:
             mend_scores(self.run, self.folder, self.results)
         return done
 
-    @property
-    def done(self) -> bool:
-        """Whether its training has ended: at the last step, early, or by a failure."""
-        return self.progress.stopped or int(self.state.step) == self.run.total_steps
 
-
-def fit(members: list[Member], notices: Notices) -> None:
-    """The training loop of `train.fit` for all members at once; leaves each with its last state."""
-    start_together(members)
-    active = [m for m in members if not m.done]
-    if not active:
-        return
+def side_by_side(members: Sequence[Member]) -> Steps:
+    """The steps of all members in one program; states have a leading axis of replicas."""
     if jax.default_backend() == "cpu":
         screen.say(
-            f"Training {len(active)} replicas in one program. On a CPU this can take up to 30 % "
+            f"Training {len(members)} replicas in one program. On a CPU this can take up to 30 % "
             "longer than one after another."
         )
-    first = active[0].run
-    step, batch_size = int(active[0].state.step), first.config.data.batch_size
-    states = jax.tree.map(lambda *a: jnp.stack(a), *(m.state for m in active))
-    for member in active:
-        member.state = None  # frees the tables, which `states` holds now
-    huge_pages.use((states.tables, states.slots))
-    train_chunk = compile_together([m.run for m in active])
-    epochs = math.ceil(first.total_steps / first.steps_per_epoch)
-    may_stop = first.config.train.patience > 0
-    bar = ProgressBar(first.total_steps, epochs, step, may_stop=may_stop)
-    with bar, notices, contextlib.ExitStack() as stack:
-        sources = [training_data(first, orders=len(active))]
-        for member in active[1:]:
-            sources.append(sources[0] if sources[0].shared else training_data(member.run))
-        for source in sources:
-            stack.callback(source.close)
-        logs = [
-            LossLog(m.run, m.folder, m.progress, bar if m is active[0] else None) for m in active
-        ]
-        watches = [make_watch(m.run) for m in active]
-        for i, m in enumerate(active if step in first.at_steps.first_steps else ()):
-            with m.by_itself(sources[i]):
-                own = jax.tree.map(lambda a, i=i: a[i], states)
-                score_day(m.run, m.folder, own, step, m.progress, logs[i].bar)
-        ends = False
-        while step < first.total_steps and not (ends or all(m.progress.stopped for m in active)):
-            epoch, position = divmod(step, first.steps_per_epoch)
-            count = first.at_steps.steps_to_next_stop(step)
-            chunks = [
-                rows.chunk(m.run.config.seed, epoch, position, count, batch_size)
-                for rows, m in zip(sources, active)
-            ]
-            chunk = jax.tree.map(lambda *a: jnp.stack(a), *chunks)
-            states, metrics = train_chunk(states, chunk, count)
-            step += count
-            due = (ends := notices.due()) or first.at_steps.checkpoint_is_due(step)
-            going = [i for i, m in enumerate(active) if not m.progress.stopped]
-            for i in going:  # a stopped one still steps with the others, but nobody looks at it
-                with active[i].by_itself(sources[i]):
-                    logs[i].add(step, jax.tree.map(lambda a, i=i: a[i], metrics), count)
-                    if due:  # before any replica's validation, which is not training time
-                        logs[i].fetch(leave=0)
-            for i in going if due else ():
-                m, state = active[i], jax.tree.map(lambda a, i=i: a[i], states)
-                if not m.failure:
-                    with m.by_itself(sources[i]):
-                        pause(m.run, m.folder, m.checkpoints, logs[i], watches[i], state, step)
-                if m.progress.stopped or step == first.total_steps:
-                    m.state = state
-        if ends or notices.due():
-            notices.leave(step, first.total_steps, members[0].folder.path.parent)
+    state = jax.tree.map(lambda *a: jnp.stack(a), *(m.state for m in members))
+    chunk = compile_together([m.run for m in members])
+
+    def train_chunk(state, batches, count):
+        return chunk(state, jax.tree.map(lambda *a: jnp.stack(a), *batches), count)
+
+    return Steps(train_chunk, state, lambda tree, i: jax.tree.map(lambda a: a[i], tree))
 
 
-def start_together(members: list[Member]) -> None:
+def start_together(members: Sequence[Member]) -> None:
     """Starts all members; those that resume do so at a step of which all have a checkpoint.
 
     If a process dies between two members' saves, some are a checkpoint ahead; a damaged checkpoint
@@ -221,7 +148,7 @@ def start_together(members: list[Member]) -> None:
       UserError: they have no checkpoint in common, unless there are only the first ones.
     """
     for member in members:
-        member.start(None)
+        member.start()
     going = [m for m in members if not m.progress.stopped]
     if len({int(m.state.step) for m in going}) <= 1:
         return

@@ -74,27 +74,9 @@ class Progress:
     def read(cls, saved: object) -> Progress:
         """What `dataclasses.asdict` made of one; raises UserError where it is something else."""
         try:
-            made = cls(**saved)
-            best = {n: {"value": e["value"], "step": int(e["step"])} for n, e in made.best.items()}
-            return dataclasses.replace(
-                made,
-                best=best,
-                waited=int(made.waited),
-                stopped=bool(made.stopped),
-                loss_sum=[float(one) for one in made.loss_sum],
-                loss_steps=int(made.loss_steps),
-                skipped=int(made.skipped),
-                exchanged={name: [float(n) for n in c] for name, c in made.exchanged.items()},
-                exchanged_steps=int(made.exchanged_steps),
-                exchanged_on=[int(n) for n in made.exchanged_on],
-                validation={key: dict(metrics) for key, metrics in made.validation.items()},
-                by_day={
-                    day: {key: dict(metrics) for key, metrics in found.items()}
-                    for day, found in made.by_day.items()
-                },
-            )
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
-            raise UserError(f"its progress is damaged ({error})") from None
+            return cls(**saved)
+        except TypeError as error:
+            raise UserError(f"the progress of the last checkpoint is damaged ({error})") from None
 
 
 def validate(

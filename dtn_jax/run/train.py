@@ -6,7 +6,8 @@ import contextlib
 import dataclasses
 import math
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import jax
 from ml_collections import ConfigDict
@@ -91,37 +92,90 @@ def train(
             screen.say("This run is finished. Its results:")
         else:
             with contextlib.closing(Checkpoints(folder.path, run.plan)) as checkpoints:
-                state, progress = start(run, folder, checkpoints)
-                how = after_validation, profiled, Notices(preemptible)
-                state = fit(run, folder, checkpoints, state, progress, *how)
-                results = conclude(run, folder, checkpoints, state, progress, test)
+                member = Member(run, folder, checkpoints)
+                member.start()
+                fit([member], alone, Notices(preemptible), after_validation, profiled)
+                results = conclude(run, folder, checkpoints, member.state, member.progress, test)
     show(results, run.schema, folder.path)
     if test:
         tell_of_end([results], run)
     return results
 
 
-def start(
-    run: Run, folder: Workdir, checkpoints: Checkpoints, step: int | None = None
-) -> tuple[State, Progress]:
-    """The state of the last checkpoint (or of that of `step`), or a new one; cuts logs to match.
+@dataclasses.dataclass
+class Member:
+    """A run that trains, by itself or beside others in one program.
 
-    A new one that is another run's is saved at once: the run no longer needs that one.
+    Attributes:
+      state, progress: what `start` gave; after `fit` those of its last step.
+      failure: what has ended it while the others go on; '' where nothing has.
+      rows, log, watch: while it trains, its data, what takes its losses, and what looks at gates
+        and gradients at each validation, if anything does.
     """
-    found = checkpoints.restore(run.state_places, step)
-    if found:
-        state, progress = found[0], read_progress(run, checkpoints, *found)
-        screen.say(f"Resuming at step {run.step_of(state)} of {run.total_steps}.")
-    else:  # only now: two sets of tables need not fit
-        # Where memory runs out this raises; to read a number of the state would wait for ever.
-        state = jax.block_until_ready(first_state(run) if run.started else run.new_state())
-        progress = Progress({}, 0, False, [0.0] * len(run.schema.tasks), 0)
-        if run.started:
-            screen.say(f"Starting from {run.started.workdir}, at its step {run.started.step}.")
-            checkpoints.save(0, state, dataclasses.asdict(progress))
-    folder.resume_log_at(run.step_of(state) or BEFORE)
-    huge_pages.use((state.tables, state.slots))
-    return state, progress
+
+    run: Run
+    folder: Workdir
+    checkpoints: Checkpoints
+    state: State | None = None
+    progress: Progress | None = None
+    failure: str = ""
+    rows: ResidentData | StreamedData | None = None
+    log: LossLog | None = None
+    watch: Watch | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether its training has ended: at the last step, early, or by a failure."""
+        return self.progress.stopped or self.run.step_of(self.state) == self.run.total_steps
+
+    def start(self, step: int | None = None) -> None:
+        """Takes the state of the last checkpoint (or of that of `step`), or a new one; cuts logs to
+        match.
+
+        A new one that is another run's is saved at once: the run no longer needs that one.
+        """
+        run, self.state = self.run, None  # frees what an earlier start has read
+        found = self.checkpoints.restore(run.state_places, step)
+        if found:
+            self.state, self.progress = found[0], Progress.read(found[1])
+            screen.say(f"Resuming at step {run.step_of(self.state)} of {run.total_steps}.")
+        else:  # only now: two sets of tables need not fit
+            # Where memory runs out this raises; to read a number of the state would wait for ever.
+            new = first_state(run) if run.started else run.new_state()
+            self.state = jax.block_until_ready(new)
+            self.progress = Progress({}, 0, False, [0.0] * len(run.schema.tasks), 0)
+            if run.started:
+                screen.say(f"Starting from {run.started.workdir}, at its step {run.started.step}.")
+                self.checkpoints.save(0, self.state, dataclasses.asdict(self.progress))
+        self.folder.resume_log_at(run.step_of(self.state) or BEFORE)
+
+    @contextlib.contextmanager
+    def by_itself(self, alone: bool) -> Iterator[None]:
+        """An error inside ends this run; unless it is `alone`, the others go on."""
+        try:
+            with nonfinite.told(self.run, self.folder, self.checkpoints, self.rows):
+                yield
+        except UserError as error:
+            if alone:
+                raise
+            self.failure, self.progress.stopped = f"{self.folder.path}: {error}", True
+
+    def pause(self, state: State, step: int, after_validation: AfterValidation | None) -> None:
+        """Does what is due between two chunks: validation, analysis, early stopping, the scores of
+        a day that begins, a checkpoint."""
+        run, folder, progress = self.run, self.folder, self.progress
+        nonfinite.check_state(state, step)
+        if run.at_steps.validation_is_due(step):
+            found = validate(run, folder, self.checkpoints, state, step, progress)
+            if self.watch:
+                folder.log(self.watch.record(state, step, step / run.steps_per_epoch))
+            if progress.stopped:
+                self.log.write(step)
+            elif after_validation and step < run.total_steps:  # before a checkpoint is left behind
+                after_validation(step // run.at_steps.eval_every, found)
+        if not progress.stopped:
+            score_day(run, folder, state, step, progress, self.log.bar)
+        self.checkpoints.save(step, state, dataclasses.asdict(progress))
 
 
 def tell_of_weights(run: Run) -> None:
@@ -151,23 +205,6 @@ def tell_of_losses(run: Run) -> None:
         screen.say(line)
 
 
-def read_progress(run: Run, checkpoints: Checkpoints, state: State, saved: object) -> Progress:
-    """That of a checkpoint; raises UserError where it cannot be of this run."""
-    step, newest = run.step_of(state), max(checkpoints.last.all_steps())
-    try:
-        if step != newest:
-            raise UserError(f"it holds the state of step {step}")
-        if step > run.total_steps:
-            raise UserError(f"its step is beyond the end of this run, {run.total_steps}")
-        return Progress.read(saved)
-    except UserError as error:
-        path = checkpoints.folder / "last" / str(newest)
-        raise UserError(
-            f"checkpoint {path} cannot be used: {error}. Move it away: the run goes on from an "
-            "older one, or anew"
-        ) from None
-
-
 def training_data(run: Run, orders: int = 1) -> ResidentData | StreamedData:
     """The train split: on the device if it fits there, else streamed from disk.
 
@@ -189,80 +226,102 @@ def training_data(run: Run, orders: int = 1) -> ResidentData | StreamedData:
     return StreamedData(run.data, "train", epochs, run.days, run.grouped)
 
 
-def fit(
-    run: Run,
-    folder: Workdir,
-    checkpoints: Checkpoints,
-    state: State,
-    progress: Progress,
-    after_validation: AfterValidation | None,
-    profiled: Profile,
-    notices: Notices,
-) -> State:
-    """The training loop: chunks of steps, validations, checkpoints."""
-    config, batch_size = run.config, run.config.data.batch_size
-    step = run.step_of(state)
-    if step == run.total_steps or progress.stopped:  # only the results are missing
-        return state
-    step_function = make_train_step(
-        config, run.model, run.plan, run.total_steps, run.at.table_mesh, run.first
+class Steps(NamedTuple):
+    """How runs step: one on all devices, or several side by side.
+
+    Attributes:
+      chunk: `(state, a chunk of batches of each run, count) -> (state, metrics)`, of all runs.
+      state: what `chunk` takes: the states of all.
+      part: `(state or metrics, i)` -> those of the i-th run.
+    """
+
+    chunk: Callable
+    state: State
+    part: Callable
+
+
+def alone(members: Sequence[Member]) -> Steps:
+    """The steps of one run, on all devices."""
+    (member,) = members
+    run, skips = member.run, member.run.config.train.skip_nonfinite
+    step = make_train_step(
+        run.config, run.model, run.plan, run.total_steps, run.at.table_mesh, run.first
     )
-    chunk_function = make_train_chunk(step_function, CHUNK_STEPS, not config.train.skip_nonfinite)
-    train_chunk = run.at.compile(chunk_function, state)
-    epochs = math.ceil(run.total_steps / run.steps_per_epoch)
-    bar = ProgressBar(run.total_steps, epochs, step, may_stop=config.train.patience > 0)
-    data = contextlib.closing(training_data(run))
-    with bar, data as rows, nonfinite.told(run, folder, checkpoints, rows), notices:
-        log, watch = LossLog(run, folder, progress, bar), make_watch(run)
-        score_day(run, folder, state, step, progress, bar)  # the first one
+    chunk = run.at.compile(make_train_chunk(step, CHUNK_STEPS, not skips), member.state)
+
+    def train_chunk(state, batches, count):
+        return chunk(state, run.at.put(batches[0], run.at.chunk()), count)
+
+    return Steps(train_chunk, member.state, lambda whole, _: whole)
+
+
+def fit(
+    members: Sequence[Member],
+    steps_of: Callable[[Sequence[Member]], Steps],
+    notices: Notices,
+    after_validation: AfterValidation | None = None,
+    profiled: Profile | None = None,
+) -> None:
+    """The training loop, of one run or of several side by side: chunks of steps, validations,
+    checkpoints. It leaves each with its last state.
+
+    Args:
+      members: they are started, at the same step.
+      steps_of: `alone`, or `replicas.side_by_side`.
+      notices: of signals that end the run.
+      after_validation, profiled: as in `train`.
+    """
+    active = [m for m in members if not m.done]
+    if not active:  # only the results are missing
+        return
+    first, profiled = active[0].run, profiled or Profile(members[0].folder.path, 0)
+    step, size = first.step_of(active[0].state), first.config.data.batch_size
+    train_chunk, state, part = steps_of(active)
+    for member in active:
+        member.state = None  # `state` alone holds the tables
+    huge_pages.use((state.tables, state.slots))
+    epochs = math.ceil(first.total_steps / first.steps_per_epoch)
+    bar = ProgressBar(first.total_steps, epochs, step, may_stop=first.config.train.patience > 0)
+    single = len(members) == 1
+    with bar, contextlib.ExitStack() as stack, notices:
+        for i, m in enumerate(active):
+            shared = i and active[0].rows.shared
+            m.rows = active[0].rows if shared else training_data(m.run, len(active))
+            stack.callback(m.rows.close)
+            m.log = LossLog(m.run, m.folder, m.progress, None if i else bar)
+            if m.run.config.analysis.rows:
+                m.watch = Watch(m.run.config, m.run.data, m.run.model, m.run.plan, m.run.at)
+            with m.by_itself(single):
+                if step in first.at_steps.first_steps:
+                    score_day(m.run, m.folder, part(state, i), step, m.progress, m.log.bar)
         ends = False
-        while step < run.total_steps and not (progress.stopped or ends):
-            epoch, position = divmod(step, run.steps_per_epoch)
-            count = profiled.at_most(run.at_steps.steps_to_next_stop(step))
-            chunk = rows.chunk(config.seed, epoch, position, count, batch_size)
-            state, losses = train_chunk(state, run.at.put(chunk, run.at.chunk()), count)
+        while step < first.total_steps and not (ends or all(m.progress.stopped for m in active)):
+            epoch, position = divmod(step, first.steps_per_epoch)
+            count = profiled.at_most(first.at_steps.steps_to_next_stop(step))
+            batches = [
+                m.rows.chunk(m.run.config.seed, epoch, position, count, size) for m in active
+            ]
+            state, metrics = train_chunk(state, batches, count)
             step += count
-            log.add(step, losses, count)
-            if profiled.add(losses, count):
-                log.fetch(leave=0)  # writing the trace is not training time
-            if (ends := notices.due()) or run.at_steps.checkpoint_is_due(step):
-                pause(run, folder, checkpoints, log, watch, state, step, after_validation)
+            # A stopped one still steps with the others, but nobody looks at it.
+            going = [(i, m) for i, m in enumerate(active) if not m.progress.stopped]
+            for i, m in going:
+                with m.by_itself(single):
+                    m.log.add(step, part(metrics, i), count)
+            due = profiled.add(metrics, count)  # writing the trace is not training time
+            ends = notices.due()
+            pauses = ends or first.at_steps.checkpoint_is_due(step)
+            for _, m in going if due or pauses else ():  # before any run's validation, which is
+                with m.by_itself(single):  # not training time
+                    m.log.fetch(leave=0)
+            for i, m in going if pauses else ():
+                own = part(state, i)
+                if not m.failure:
+                    with m.by_itself(single):
+                        m.pause(own, step, after_validation)
+                if m.progress.stopped or step == first.total_steps:
+                    m.state = own
         profiled.end()
         if ends or notices.due():
-            notices.leave(step, run.total_steps, folder.path)
-    return state
-
-
-def make_watch(run: Run) -> Watch | None:
-    """What looks at gates and gradients at each validation; None if `analysis.rows` is 0."""
-    if not run.config.analysis.rows:
-        return None
-    return Watch(run.config, run.data, run.model, run.plan, run.at)
-
-
-def pause(
-    run: Run,
-    folder: Workdir,
-    checkpoints: Checkpoints,
-    log: LossLog,
-    watch: Watch | None,
-    state: State,
-    step: int,
-    after_validation: AfterValidation | None = None,
-) -> None:
-    """Does what is due between two chunks: validation, analysis, early stopping, the scores of a
-    day that begins, a checkpoint."""
-    progress = log.progress
-    log.fetch(leave=0)
-    nonfinite.check_state(state, step)
-    if run.at_steps.validation_is_due(step):
-        found = validate(run, folder, checkpoints, state, step, progress)
-        if watch:
-            folder.log(watch.record(state, step, step / run.steps_per_epoch))
-        if progress.stopped:
-            log.write(step)
-        elif after_validation and step < run.total_steps:  # before a checkpoint leaves it behind
-            after_validation(step // run.at_steps.eval_every, found)
-    if not progress.stopped:
-        score_day(run, folder, state, step, progress, log.bar)
-    checkpoints.save(step, state, dataclasses.asdict(progress))
+            folder = members[0].folder.path
+            notices.leave(step, first.total_steps, folder if single else folder.parent)

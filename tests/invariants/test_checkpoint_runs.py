@@ -6,7 +6,7 @@ from small_runs import CutError, assert_same_run, cut_after, small
 
 from dtn_jax.errors import UserError
 from dtn_jax.run.checkpoint import Checkpoints
-from dtn_jax.run.replicas import Member, start_together
+from dtn_jax.run.replicas import Replica, start_together
 from dtn_jax.run.selection import Progress
 from dtn_jax.run.train import train
 from dtn_jax.run.workdir import Workdir
@@ -39,7 +39,7 @@ def test_a_run_whose_newest_checkpoint_is_damaged_equals_one_done_at_once(
     assert_same_run(config, tmp_path / "uncut", tmp_path / "run")
 
 
-class TinyReplica(Member):
+class TinyReplica(Replica):
     """A replica of which only the checkpoints are real."""
 
     def __init__(self, path, steps):
@@ -49,7 +49,7 @@ class TinyReplica(Member):
         for step in steps:
             self.checkpoints.save(step, state_at(step), progress_at(step))
 
-    def start(self, step):
+    def start(self, step=None):
         self.state, _ = self.checkpoints.restore(state_at(0), step) or (state_at(0), None)
         self.progress = Progress({}, 0, False, [0.0], 0)
 

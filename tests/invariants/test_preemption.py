@@ -113,7 +113,7 @@ def test_replicas_are_saved_at_one_step(prepared_dir, tmp_path, monkeypatch, cap
     config = small(prepared_dir, replicas="seed=0,5")
     train_replicas(config, tmp_path / "uncut")
     with monkeypatch.context() as patch, pytest.raises(Preempted):
-        after_chunk(patch, 15, signal.SIGTERM)
+        after_chunk(patch, 20, signal.SIGTERM)
         train_replicas(config, tmp_path / "run", preemptible=True)
     assert f"step 20 of 45 is saved in {tmp_path / 'run'};" in capsys.readouterr().err
     train_replicas(config, tmp_path / "run", preemptible=True)

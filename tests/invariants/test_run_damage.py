@@ -93,14 +93,5 @@ def test_a_progress_that_is_none_is_told(again, progress):
         path = workdir / f"checkpoints/last/{step}"
         (path / "progress/metadata").write_text(json.dumps(progress))
         (path / HASHES).write_text(json.dumps(hashes(files_in(path))))
-    with pytest.raises(UserError, match="last/30 cannot be used: its progress is damaged"):
-        call()
-
-
-@pytest.mark.slow
-def test_a_checkpoint_of_another_step_is_not_used(again):
-    workdir, call = again
-    (workdir / "results.json").unlink()
-    (workdir / "checkpoints/last/30").rename(workdir / "checkpoints/last/70")
-    with pytest.raises(UserError, match=r"last/70 cannot be used: it holds the state of step 30"):
+    with pytest.raises(UserError, match="the progress of the last checkpoint is damaged"):
         call()

@@ -56,20 +56,6 @@ def own_rows():
     return parts | {"test": joined_rows(SPEC, "test")}
 
 
-def released_lines(part):
-    """As the reader released with DTN writes them."""
-    for number, row in enumerate(joined_rows(SPEC, part).iter_rows(named=True), 1):
-        columns = [f"{name}:{'#'.join(map(str, row[name])) or '0'}" for name in FIELDS]
-        yield ",".join([str(number), str(int(row["click"])), str(int(row["conversion"])), *columns])
-
-
-def write_released(folder, change=lambda lines: lines):
-    folder.mkdir(parents=True)
-    for part in ("train", "test"):
-        lines = change(list(released_lines(part)))
-        (folder / f"{part}_data.csv").write_text("\n".join(lines) + "\n")
-
-
 def raw_line(head, features):
     texts = [f"{f}\x02{i}\x03{w}" for f, i, w in features]
     return ",".join([*head, str(len(texts)), "\x01".join(texts)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import hashlib
 import json
@@ -257,11 +256,9 @@ def _disk(spec: Spec, home: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except (OSError, duckdb.IOException, duckdb.OutOfMemoryException) as error:
-        open_files = getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE)
-        more = " where more files may be open (`ulimit -n 4096`)" if open_files else ""
         raise UserError(
             f"{spec.name} cannot be prepared in {home}: {error}. What is done stays done: the same "
-            f"command resumes{more}"
+            f"command resumes"
         ) from error
 
 

@@ -10,6 +10,7 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
 
 from dtn_jax.data import encode, vocabulary
 from dtn_jax.data.encode import Fitted
@@ -39,7 +40,8 @@ class ShownValues:
             return {i: f"row {i}" for i in ids if i > 0}
         rows = vocabulary.load(vocabulary.path_of(self.values.parent, self.spec.table)).rows
         places = np.flatnonzero(np.isin(rows, np.asarray(ids)))
-        return vocabulary.names(self.values, dict(zip(places.tolist(), rows[places].tolist())))
+        texts = vocabulary.read(self.values)["value"].take(pa.array(places))
+        return dict(zip(rows[places].tolist(), texts.to_pylist(), strict=True))
 
 
 def fields(folder: pathlib.Path) -> dict[str, ShownValues]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -67,17 +67,13 @@ def load(path: pathlib.Path) -> Vocabulary:
     Raises:
       UserError: the file is missing or damaged.
     """
-    table = _read(path)
+    table = read(path)
     columns = [table[name].combine_chunks() for name in KEYS.names]
     return Vocabulary(*(c.to_numpy(zero_copy_only=False) for c in columns))
 
 
-def values(path: pathlib.Path) -> pa.Table:
-    """Each value as text, and its count, in the order of the keys; memory-mapped."""
-    return _read(path)
-
-
-def _read(path: pathlib.Path) -> pa.Table:
+def read(path: pathlib.Path) -> pa.Table:
+    """A file of a vocabulary, memory-mapped: keys and rows, or each value as text and its count."""
     try:
         with pa.memory_map(str(path)) as source:
             return pa.ipc.open_file(source).read_all()
@@ -114,7 +110,7 @@ def write(
     known = pa.table({name: pa.array([], type) for name, type in zip("kow", _OLDER, strict=True)})
     if older is not None:
         before = load(path_of(older, table))
-        texts = values(path_of(older, table, ".values"))["value"]
+        texts = read(path_of(older, table, ".values"))["value"]
         known = pa.table({"k": before.keys, "o": before.rows, "w": texts})
     database.register("known", known)
     database.execute(f"CREATE TEMP TABLE merged AS {_MERGED.format(counts)}", [least])
@@ -176,11 +172,3 @@ def _whole(found: pa.RecordBatchReader) -> Iterator[pa.Table]:
             held = table.slice(CHUNK).to_batches()
     if held:
         yield pa.Table.from_batches(held).combine_chunks()
-
-
-def names(path: pathlib.Path, wanted: Mapping[int, int]) -> dict[int, str]:
-    """{row: its value as text}, of {place in the order of the keys: row}."""
-    column = values(path)["value"]
-    places = sorted(wanted)
-    texts = column.take(pa.array(places, pa.int64())).to_pylist()
-    return {wanted[place]: text for place, text in zip(places, texts, strict=True)}

@@ -27,7 +27,7 @@ from dtn_jax.data.cast import DATE, of_values, typed
 from dtn_jax.data.clean import Bad
 from dtn_jax.data.encode import Fitted
 from dtn_jax.data.formula import of_column
-from dtn_jax.data.raw import arrow_types
+from dtn_jax.data.raw import columnar
 from dtn_jax.data.raw.types import Reject, Types, of_name
 from dtn_jax.data.rows import VALUE, Rows, Values
 from dtn_jax.data.schemas.spec import LISTED, FieldSpec, Spec, SplitSpec
@@ -308,7 +308,7 @@ def _columns(rows: Any) -> tuple[list[str] | None, Callable[[str], pl.Series | l
 
 def _of_arrow(name: str, column: pa.Array | pa.ChunkedArray) -> pl.Series:
     try:
-        return pl.from_arrow(arrow_types.plain(column))
+        return pl.from_arrow(columnar.plain(column))
     except (pa.ArrowException, pl.exceptions.PolarsError, ValueError) as error:
         raise UserError(f"column {name!r} of the Arrow table can't be read: {error}") from None
 

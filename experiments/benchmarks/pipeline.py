@@ -19,7 +19,7 @@ from dtn_jax.data.epochs.batches import CHUNK_STEPS, prefetched
 from dtn_jax.data.epochs.epoch_order import steps_per_epoch, window_count, window_order
 from dtn_jax.data.epochs.reader import SplitReader, in_order
 from dtn_jax.data.epochs.resident import ResidentData
-from dtn_jax.data.epochs.streamed import EpochReader, StreamedData
+from dtn_jax.data.epochs.streamed import StreamedData
 from dtn_jax.data.sets import catalog
 from dtn_jax.run.run import Run, build_run
 from dtn_jax.run.state import create_state
@@ -100,7 +100,9 @@ def reading(options: Options) -> tuple[list[dict], Goal]:
         "read": lambda: blocks(stored.records.__getitems__),
         "+ decoded": lambda: blocks(stored.__getitems__),
         "+ joined, ids checked": lambda: blocks(lambda r: reader.read(np.asarray(r))),
-        "+ shuffled, in steps": lambda: use_up(EpochReader(data, "train", 1).steps(0, 0, 0, BATCH)),
+        "+ shuffled, in steps": lambda: use_up(
+            StreamedData(data, "train", 1).steps(0, 0, 0, BATCH)
+        ),
         "+ in chunks": lambda: chunks(lambda chunk: None),
         "+ on the device": lambda: chunks(
             lambda chunk: jax.block_until_ready(jax.device_put(chunk, device))

@@ -6,7 +6,7 @@ import gzip
 import numpy as np
 import polars as pl
 import pytest
-from ali_ccp_pair import OPTIONS, SPEC, load, own_rows, raw_line, write_released
+from ali_ccp_pair import OPTIONS, SPEC, load, own_rows, raw_line
 from world import log
 
 from dtn_jax.data.epochs.reader import SplitReader
@@ -123,18 +123,6 @@ def test_other_forms_of_the_files_give_the_same(form, manual, whole, tmp_path, m
     data = load(tmp_path / "manual", tmp_path)
     assert data.fingerprint == whole.fingerprint
     assert data.notes["account"] == whole.notes["account"]
-
-
-def test_files_of_the_released_reader_give_the_same_rows(manual, tmp_path):
-    write_released(tmp_path / "released" / "ali_ccp")
-    options = f"{OPTIONS},pooling=unweighted"
-    published = load(manual, tmp_path / "1", options)
-    released = load(tmp_path / "released", tmp_path / "2", options)
-    assert released.fingerprint == published.fingerprint
-    assert released.notes["account"] == published.notes["account"]
-    weighted = load(tmp_path / "released", tmp_path / "2")
-    rows = SplitReader(weighted, "test").everything()
-    assert set(np.unique(rows.weights)) == {0.0, 1.0}  # that reader drops the values
 
 
 def test_a_field_may_be_in_both_files_and_lines_may_point_nowhere(tmp_path):

@@ -188,20 +188,3 @@ def test_the_first_rows_of_each_reason_are_kept(tmp_path):
     made = prepared(tmp_path, changed(data, "seconds", 1_500, -1), 1.0)
     assert [line["row"] for line in kept(made.folder)] == [*range(1, 1_001), 1_501]
     assert list(made.notes["rejected"].values()) == [1_050, 1]
-
-
-def test_a_number_as_a_binary_label_is_told_what_to_write(tmp_path):
-    """Not where a few labels are bad, or rows for something else, or the task is a regression."""
-    hint, text = "Then give it kind: regression", "name: shop\nfields: [item]\ntasks: [x]\n"
-    few, most = pl.int_range(600) < 2, pl.int_range(600) < 400
-    x = pl.col("click")
-    for column, lines, hinted in (
-        (pl.col("seconds"), text, True),
-        (pl.when(most).then(7.5).otherwise(x), text, True),
-        (pl.when(few).then(7.5).otherwise(x), text, False),
-        (pl.lit(7.5), text.replace("[x]", "{x: {kind: regression, range: [0, 1]}}"), False),
-    ):
-        data = log.rows(600).with_columns(x=column)
-        with pytest.raises(UserError, match="rows are bad") as told:
-            prepared(tmp_path, data, 0.0, lines)
-        assert (hint in str(told.value)) == hinted

@@ -78,8 +78,6 @@ def test_sizes_use_up_the_ids(ids):
 def test_the_answer_is_that_of_drawn_labels(spec, data):
     known = json.loads(json.dumps(known_answer.truth(spec, sample=100_000)))
     assert known["spec"] == {"rows": 100_000, "ids": 20_000, "seed": 3}
-    assert known["sizes"] == spec.sizes
-    assert known["weights"]["click"]["f206"] == funnel.STAGES["click"].weights["f206"]
     assert known["pairs"]["order"][2] == ["f121", "f124", 1, 0.45]
     assert known["importance"]["cart"]["f508"] == max(known["importance"]["cart"].values())
     assert sorted(known["bayes_auc"]) == sorted(known["rates"]) == sorted(SPACES)
@@ -128,9 +126,9 @@ def digest(content):
 @pytest.mark.parametrize(
     ("options", "rows", "notes"),
     [
-        ({}, "26543ef6fe25392c", "471c0c2e8c9d9828"),
-        ({"rows": 20_000, "seed": 3}, "8368029884187349", "47303be0f7c95987"),
-        ({"rows": 20_000, "seed": 7, "ids": 100_000}, "ffc0fd88b2c5ee51", "7f97e6229c9c3efa"),
+        ({}, "26543ef6fe25392c", "f549cd07dfbc54b0"),
+        ({"rows": 20_000, "seed": 3}, "8368029884187349", "63ec870d7daf93fc"),
+        ({"rows": 20_000, "seed": 7, "ids": 100_000}, "ffc0fd88b2c5ee51", "c3b269481c379280"),
     ],
 )
 def test_the_defaults_are_the_law_without_dials(options, rows, notes):
@@ -204,7 +202,6 @@ def test_interactions_take_or_leave_pairs_and_fields_alone(share, kinds, ids):
     got = {len(term.fields) for terms in spec.stages.values() for term in terms}
     assert got == kinds
     known = known_answer.truth(spec, sample=1_000)
-    assert any(known["weights"].values()) == (share == 0)
     assert any(known["pairs"].values()) == (share == 1)
     # The best score, field by field: what one field adds does not depend on another, or all does.
     base, left, right, both = (ids[:2_000].copy() for _ in range(4))
@@ -226,5 +223,5 @@ def test_sparsity_makes_the_later_tasks_rare_and_leaves_the_rest(ids):
     for name in ("cart@click", "order@cart"):
         assert np.exp(-1.5) < after["rates"][name] / before["rates"][name] < 0.5
     assert after["rates"]["click@all"] == before["rates"]["click@all"]
-    assert (after["importance"], after["weights"]) == (before["importance"], before["weights"])
-    assert after["bias"] == {"click": -1.6, "cart": -2.8, "order": -2.8}
+    assert after["importance"] == before["importance"]
+    assert rare.biases == {"click": -1.6, "cart": -2.8, "order": -2.8}

@@ -177,7 +177,7 @@ def test_columns_that_begin_late_in_json_lines_are_seen(tmp_path):
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     found = read(tmp_path, "jsonl")
     assert found.size == "all 60,000 rows, from 1 of 1 files"
-    assert found.frame.columns == ["n", "buy", "price", "tags", "rare"]
+    assert found.frame.columns == ["n", "buy", "rare", "price", "tags"]
     assert found.frame["price"].null_count() == found.frame["tags"].null_count() == 9000
     assert found.refused.keys() == {"more"}
     infer.infer([str(tmp_path)], tmp_path / "s.yaml", labels=["buy"])

@@ -74,7 +74,7 @@ def test_empty_columns_hold_missing_values(tmp_path, capsys):
     empty = {name: pl.lit(None) for name in ("hourmin", "duration_ms", "long_view", "is_follow")}
     prepared = prepare({"log_standard.csv": kuairand().with_columns(**empty)}, tmp_path)
     assert not rows(prepared, "test")["ids"][:, [2, 4]].any()
-    known = rows(prepared, "train")["label_mask"].any(axis=0)
+    known = SplitReader(prepared, "train").everything().label_mask.any(axis=0)
     names = [task.name for task in prepared.schema.tasks]
     assert {name for name, some in zip(names, known) if not some} == {"long_view", "follow"}
     told = [line for line in account_of(prepared, capsys) if "known in no row" in line]

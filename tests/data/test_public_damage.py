@@ -195,7 +195,7 @@ def test_what_is_not_there_is_told_with_the_address(name, given, file, message, 
 def test_a_folder_without_files_is_told(tmp_path):
     for name, message in (
         ("kuairand", r"lacks log_standard\*\.csv. Get the set from .* as Parquet files"),
-        ("ali_ccp", r"lacks sample_skeleton_train\.csv and .*or train_data.csv"),
+        ("ali_ccp", r"lacks sample_skeleton_train\.csv and .*Get the set from https://tianchi"),
     ):
         (tmp_path / "raw" / name).mkdir(parents=True)
         with pytest.raises(UserError, match=rf"/{name} {message}"):

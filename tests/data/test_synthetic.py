@@ -90,7 +90,6 @@ def test_the_options_make_a_set_that_knows_its_law(tmp_path):
     spec = FunnelSpec(**data.notes["spec"])
     assert spec == FunnelSpec(2_000, seed=3, divergence=0.5, interactions=0.8, sparsity=1)
     assert data.notes["true_divergence"] == known_answer.true_divergence(spec)
-    assert "f206" in data.notes["weights"]["cart"]  # click's share of it
     same = catalog.make_builder("synthetic", DIALED.replace(".50", ".5"), str(tmp_path), "")
     assert str(same.data_dir) == str(data.folder)
     click = known_answer.bayes_scores(spec, funnel.rows(spec, 1_800, 200)[0])["click@all"]

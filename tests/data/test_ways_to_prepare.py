@@ -191,7 +191,6 @@ def test_the_blocks_are_those_of_parquet(way, parquet, tmp_path):
 def test_chunks_of_json_lines_may_differ_in_types(parquet, tmp_path, monkeypatch):
     """The first lines say little, and chunks are small."""
     monkeypatch.setattr(json_lines, "HEAD_LINES", 2)
-    monkeypatch.setattr(json_lines, "PIECE", 1 << 30)
     monkeypatch.setattr(lines, "BLOCK", 40_000)
     found = blocks(prepared("JSON lines of texts", frame(), tmp_path))
     for name, array in found.items():

@@ -26,8 +26,37 @@ Window = tuple[Batch, np.ndarray, bool]
 NO_ROWS = np.zeros(1, np.int64)  # where a process's lanes are empty: padding copies any row
 
 
-class EpochReader:
-    """The steps of one epoch after another, read from disk.
+def steps_of(windows: Iterator[Window], share: int, own: slice) -> Iterator[Batch]:
+    """The steps of windows, as many at a time as a window completes: arrays `[steps, B, ...]`.
+
+    Args:
+      windows: the rows of each, the places of those of each lane, and whether it is the last one,
+        whose last step is padded.
+      share: rows that a step takes from each lane.
+      own: which of its rows are kept.
+    """
+    held = None
+    for rows, places, last in windows:
+        if held is not None:  # rows that made no whole step with those before them
+            rows = jax.tree.map(lambda a, b: np.concatenate([a, b]), held, rows)
+            before = np.arange(len(held.ids)).reshape(len(places), -1)
+            after = np.where(places < 0, -1, places + before.size)
+            places = np.concatenate([before, after], axis=1)
+        if last:
+            padding = ((0, 0), (0, -places.shape[1] % share))
+            places = np.pad(places, padding, constant_values=-1)
+        steps = places.shape[1] // share
+        now, later = places[:, : steps * share], places[:, steps * share :]
+        now = now.reshape(len(places), steps, share).swapaxes(0, 1)
+        now = now.reshape(steps, len(places) * share)[:, own]
+        held = take(rows, later.ravel()) if later.size else None
+        if steps:
+            rows = take(rows, now)  # so that the window is gone before the next is read
+            yield rows
+
+
+class StreamedData:
+    """A split that is read from disk as the steps need it, a window ahead of them.
 
     With several processes each has its part of every batch. Shuffled, it reads the lanes from which
     that part comes; processes that share a lane each read it, and each keeps its own rows. In the
@@ -38,21 +67,54 @@ class EpochReader:
       data: the set.
       split: which of its splits.
       epochs: how many there will be, so that none is read ahead in vain; None: endless.
+      days: of its rows, where an epoch goes through them; else it is shuffled.
       grouped: whether batches have the rows' groups.
-      days: of the split's rows, where an epoch goes through them; else it is shuffled.
     """
+
+    shared = False  # it reads ahead, in one order
 
     def __init__(
         self,
         data: Prepared,
         split: str,
         epochs: int | None = None,
-        grouped: bool = False,
         days: Days | None = None,
+        grouped: bool = False,
     ):
         self.reader = SplitReader(data, split, grouped)
         self.layout, self.rows, self.epochs = data.layout, data.rows[split], epochs
         self.days = days
+        self.at, self.windows = None, None
+        self.window, self.used = None, 0  # steps at hand, and how many of them are used up
+
+    def chunk(self, seed: int, epoch: int, start: int, steps: int, batch_size: int) -> Batch:
+        """Steps `start` ... `start + steps` of the epoch, padded to CHUNK_STEPS."""
+        if self.at != (seed, epoch, start, batch_size):  # the first chunk, or a jump
+            self.close()
+            self.windows = prefetched(self.steps(seed, epoch, start, batch_size))
+            self.window, self.used = next(self.windows), 0
+        pieces, wanted = [], steps
+        while wanted:
+            if self.used == len(self.window.ids):
+                self.window, self.used = next(self.windows), 0
+            pieces.append(part_of(self.window, self.used, self.used + wanted))
+            got = len(pieces[-1].ids)
+            wanted, self.used = wanted - got, self.used + got
+        if steps < CHUNK_STEPS:  # never stepped on
+            shape = (CHUNK_STEPS - steps,)
+            pieces.append(
+                jax.tree.map(lambda a: np.zeros(shape + a.shape[1:], a.dtype), self.window)
+            )
+        ends = start + steps == self.steps_per_epoch(batch_size)
+        self.at = (seed, epoch + ends, 0 if ends else start + steps, batch_size)
+        # Within a window a chunk is a view: nothing is ever written to a window.
+        return jax.tree.map(lambda *a: np.concatenate(a), *pieces) if pieces[1:] else pieces[0]
+
+    def close(self) -> None:
+        """Ends the thread that reads ahead."""
+        if self.windows is not None:
+            self.windows.close()
+        self.at, self.windows, self.window = None, None, None
 
     def steps_per_epoch(self, batch_size: int) -> int:
         if self.days is not None:
@@ -96,87 +158,3 @@ class EpochReader:
             if start < ends:
                 skip = max(start - begins, 0) * batch_size
                 yield from steps_of(windows(day, skip), batch_size, own)
-
-
-def steps_of(windows: Iterator[Window], share: int, own: slice) -> Iterator[Batch]:
-    """The steps of windows, as many at a time as a window completes: arrays `[steps, B, ...]`.
-
-    Args:
-      windows: the rows of each, the places of those of each lane, and whether it is the last one,
-        whose last step is padded.
-      share: rows that a step takes from each lane.
-      own: which of its rows are kept.
-    """
-    held = None
-    for rows, places, last in windows:
-        if held is not None:  # rows that made no whole step with those before them
-            rows = jax.tree.map(lambda a, b: np.concatenate([a, b]), held, rows)
-            before = np.arange(len(held.ids)).reshape(len(places), -1)
-            after = np.where(places < 0, -1, places + before.size)
-            places = np.concatenate([before, after], axis=1)
-        if last:
-            padding = ((0, 0), (0, -places.shape[1] % share))
-            places = np.pad(places, padding, constant_values=-1)
-        steps = places.shape[1] // share
-        now, later = places[:, : steps * share], places[:, steps * share :]
-        now = now.reshape(len(places), steps, share).swapaxes(0, 1)
-        now = now.reshape(steps, len(places) * share)[:, own]
-        held = take(rows, later.ravel()) if later.size else None
-        if steps:
-            rows = take(rows, now)  # so that the window is gone before the next is read
-            yield rows
-
-
-class StreamedData:
-    """A split that is read from disk as the steps need it, a window ahead of them.
-
-    Args:
-      data: the set.
-      split: which of its splits.
-      epochs: how many there will be; None: endless.
-      days: of its rows, where an epoch goes through them; else it is shuffled.
-      grouped: whether batches have the rows' groups.
-    """
-
-    shared = False  # it reads ahead, in one order
-
-    def __init__(
-        self,
-        data: Prepared,
-        split: str,
-        epochs: int | None = None,
-        days: Days | None = None,
-        grouped: bool = False,
-    ):
-        self.reader = EpochReader(data, split, epochs, grouped, days)
-        self.at, self.windows = None, None
-        self.window, self.used = None, 0  # steps at hand, and how many of them are used up
-
-    def chunk(self, seed: int, epoch: int, start: int, steps: int, batch_size: int) -> Batch:
-        """Steps `start` ... `start + steps` of the epoch, padded to CHUNK_STEPS."""
-        if self.at != (seed, epoch, start, batch_size):  # the first chunk, or a jump
-            self.close()
-            self.windows = prefetched(self.reader.steps(seed, epoch, start, batch_size))
-            self.window, self.used = next(self.windows), 0
-        pieces, wanted = [], steps
-        while wanted:
-            if self.used == len(self.window.ids):
-                self.window, self.used = next(self.windows), 0
-            pieces.append(part_of(self.window, self.used, self.used + wanted))
-            got = len(pieces[-1].ids)
-            wanted, self.used = wanted - got, self.used + got
-        if steps < CHUNK_STEPS:  # never stepped on
-            shape = (CHUNK_STEPS - steps,)
-            pieces.append(
-                jax.tree.map(lambda a: np.zeros(shape + a.shape[1:], a.dtype), self.window)
-            )
-        ends = start + steps == self.reader.steps_per_epoch(batch_size)
-        self.at = (seed, epoch + ends, 0 if ends else start + steps, batch_size)
-        # Within a window a chunk is a view: nothing is ever written to a window.
-        return jax.tree.map(lambda *a: np.concatenate(a), *pieces) if pieces[1:] else pieces[0]
-
-    def close(self) -> None:
-        """Ends the thread that reads ahead."""
-        if self.windows is not None:
-            self.windows.close()
-        self.at, self.windows, self.window = None, None, None

@@ -169,10 +169,6 @@ def content(address: str) -> str:
 
 def _filesystem(address: str) -> tuple[Any, str]:
     """The fsspec file system of an address, and the path in it."""
-    if "::" in address:
-        raise UserError(
-            f"{address} is a chain of addresses; expected one, such as s3://bucket/logs"
-        )
     try:
         import fsspec
     except ImportError:

@@ -23,8 +23,6 @@ from dtn_jax.shapes import Bool, Int, UInt8
 
 HEAD = 4 << 20  # bytes, and
 HEAD_LINES = 2_000  # lines from which columns and types are inferred
-PIECES = 20  # of the rest, and
-PIECE = 1 << 15  # bytes of each, in which columns are looked for that the first lines lack
 EXACT = 2**53  # up to here a float holds every whole number
 
 BROKEN = "a line that is not JSON"
@@ -39,7 +37,7 @@ TYPES[list(b'n"tf[{')] = MISSING, TEXT, TRUTH, TRUTH, LIST, OBJECT
 
 
 def schema(file: RawFile) -> Types:
-    """The columns of the file's first lines, and of others; a nested one is a Struct."""
+    """The columns of the file's first lines; a nested one is a Struct."""
     return {name: column_types.of_kinds(kinds) for name, kinds in _head(file).items()}
 
 
@@ -99,27 +97,19 @@ def _binary(lines: text.Lines) -> pa.Array:
 
 
 def _head(file: RawFile) -> dict[str, Kinds]:
-    """The kinds of each column's values in the file's first lines, or in some of the others."""
+    """The kinds of each column's values in the file's first lines."""
     head = b"\n".join(text.head(file, HEAD).split(b"\n", HEAD_LINES)[:HEAD_LINES])
-    others, rest = b"", 0 if file.packed else file.size - len(head)
-    if rest > PIECE:
-        with text.opened(file) as source:
-            for at in range(len(head), file.size, max(rest // PIECES, PIECE)):
-                source.seek(at)
-                piece = source.read(PIECE)
-                others += piece[piece.find(b"\n") + 1 : piece.rfind(b"\n") + 1]
-    first = _kinds_of_lines(file.address, head, True)
-    return first | _kinds_of_lines(file.address, others) | first
+    return _kinds_of_lines(file.address, head)
 
 
 @functools.lru_cache(maxsize=8)  # a file is begun for every unit
-def _kinds_of_lines(address: str, data: bytes, first: bool = False) -> dict[str, Kinds]:
+def _kinds_of_lines(address: str, data: bytes) -> dict[str, Kinds]:
     texts = [line.decode(errors="replace") for line in data.split(b"\n")]
     lines = pa.array(texts, pa.large_string())
     read = "TRY(json_type(line)) AS type, TRY(json_keys(line)) AS keys FROM lines"
     found = _run(read, lines)
     objects = pc.equal(_whole(found["type"]), "OBJECT").fill_null(False)
-    if first and not objects.true_count and data.strip():
+    if not objects.true_count and data.strip():
         array = data.lstrip().startswith(b"[")
         hint = "; it is an array: write a line for each of its items" * array
         raise UserError(f"{address}: none of the first {len(lines)} lines is a JSON object{hint}")

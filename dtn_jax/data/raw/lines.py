@@ -166,7 +166,6 @@ def blocks(file: RawFile, unit: Unit, rows: int) -> Iterator[Lines]:
             for lines in _split(text[:cut], first, rows):
                 yield lines
                 first += len(lines.starts)
-    unit.check(file.address, first - unit.first_row)
 
 
 def _split(text: bytes, first: int, rows: int) -> Iterator[Lines]:

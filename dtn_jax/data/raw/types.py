@@ -17,7 +17,6 @@ import polars as pl
 import pyarrow as pa
 
 from dtn_jax.data import keys, times
-from dtn_jax.errors import UserError
 from dtn_jax.shapes import Int
 
 Type = Any  # a polars type; beartype cannot name polars' DataType
@@ -62,14 +61,6 @@ class Unit:
     stop: int
     first_row: int
     rows: int
-
-    def check(self, address: str, rows: int) -> None:
-        """Raises UserError where not all of its rows were read."""
-        if self.rows not in (-1, rows):
-            raise UserError(
-                f"{address}: {rows} rows are read from row {self.first_row} on, where {self.rows} "
-                "were counted: the file is damaged, or has changed meanwhile"
-            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """Ali-CCP (Alibaba Click and Conversion Prediction): impressions of a shop, click → conversion.
 
 Reads, from `<manual_dir>/ali_ccp`, the published `sample_skeleton_{train,test}.csv` and
-`common_features_{train,test}.csv`, or else the `train_data.csv` and `test_data.csv` that the
-reader released with DTN writes from them; each plain or `.gz`.
+`common_features_{train,test}.csv`; each plain or `.gz`.
 
 ali_ccp.sql has the forms of their lines, and what may be wrong with one. Such lines are counted by
 reason; whatever can be used of them is used.
@@ -38,7 +37,7 @@ PARTS = ("train", "test")
 VALIDATION = 0.1  # of the train file's lines, by a hash of their sample_id
 VALIDATION_SEED = 2018
 SLICE = 4_000_000  # values of a bag that are joined at a time
-SKELETON, COMMON, RELEASED = "sample_skeleton_{}.csv", "common_features_{}.csv", "{}_data.csv"
+SKELETON, COMMON = "sample_skeleton_{}.csv", "common_features_{}.csv"
 # In the order of the released reader.
 # fmt: off
 FIELDS = (
@@ -58,10 +57,9 @@ IN_PART = (  # what leaves a skeleton's line in
 )
 ODD = {"drop": "left out", "keep": "kept", "click": "counted as clicks"}
 SAMPLE = "v[1]::BIGINT AS sample_id, v[2] = '1' AS click, v[3] = '1' AS conversion"
-FORMS = {  # SQL of what is wrong with a line, of what it has beside its fields, and of those
-    SKELETON: ("wrong_skeleton(v)", f"{SAMPLE}, v[4] AS index", "v[-1]"),
-    COMMON: ("wrong_common(v)", "v[1] AS index", "v[-1]"),
-    RELEASED: ("wrong_released(v)", f"{SAMPLE}, NULL::VARCHAR AS index", "released(v)"),
+FORMS = {  # SQL of what is wrong with a line, and of what it has beside its fields
+    SKELETON: ("wrong_skeleton(v)", f"{SAMPLE}, v[4] AS index"),
+    COMMON: ("wrong_common(v)", "v[1] AS index"),
 }
 
 
@@ -105,9 +103,8 @@ class AliCCP(DataSet):
         return text if weighted else re.sub(", weights: [^}]*", "", text)
 
     def raw_names(self) -> tuple[str, ...]:
-        """The published files, or where the user has them the released reader's."""
-        published = [form.format(part) for part in PARTS for form in (SKELETON, COMMON)]
-        return self.names_there(published, [RELEASED.format(part) for part in PARTS])
+        """The published files."""
+        return self.names_there([form.format(part) for part in PARTS for form in FORMS])
 
     def raw(self, files):
         """The impressions, train's and then test's in the order of their files, with their common
@@ -143,20 +140,14 @@ class AliCCP(DataSet):
     ) -> list[Damage]:
         """Makes a view `joined` of the impressions of a part; returns what is wrong with lines."""
         most, percent = self.own.max_values, self.own.damaged
-        skeleton, common, released = (paths.get(f.format(part)) for f in FORMS)
-        if released:
-            count = read(database, "impressions", RELEASED, released, most)
-            empty = "SELECT * EXCLUDE (sample_id, click, conversion) FROM impressions LIMIT 0"
-            database.execute(f"CREATE OR REPLACE TABLE common AS {empty}")
-            damage = []
-        else:
-            lines = read(database, "common", COMMON, common, most)
-            count = read(database, "impressions", SKELETON, skeleton, most)
-            damage = damage_of(database, "common", common, lines, percent)
+        skeleton, common = (paths[form.format(part)] for form in FORMS)
+        lines = read(database, "common", COMMON, common, most)
+        count = read(database, "impressions", SKELETON, skeleton, most)
+        damage = damage_of(database, "common", common, lines, percent)
         unused = "index IS NULL OR rowid IN (SELECT line FROM twice())"
         database.execute(f"DELETE FROM common WHERE {unused}")
         database.execute(f"CREATE OR REPLACE VIEW joined AS {self.joined(part)}")
-        return damage + damage_of(database, "impressions", released or skeleton, count, percent)
+        return damage + damage_of(database, "impressions", skeleton, count, percent)
 
     def _counted(self, counted: list[tuple]) -> Iterator[str]:
         """Lines on conversions without a click, and on values that are left out; of (split, how
@@ -206,7 +197,7 @@ def read(
     Of most fields it holds an id, of MANY a list of `{id, weight}`; and as `n` and the field's
     name, how many there are before a bag is cut to `most`. Returns the number of lines.
     """
-    wrong, head, features = FORMS[form]
+    wrong, head = FORMS[form]
     columns = [f"one(features, '{f}') AS \"{f}\"" for f in FIELDS if f not in MANY]
     for field in MANY:
         kept = most if field in BAGS else 1
@@ -218,7 +209,7 @@ def read(
         path,
         f"""
         SELECT wrong, begins, {head}, {", ".join(columns)}
-        FROM (SELECT *, chr(1) || {features} AS features FROM (
+        FROM (SELECT *, chr(1) || v[-1] AS features FROM (
             SELECT wrong, if(wrong IS NULL, NULL, text) AS begins,
                 if(wrong IS NULL OR wrong = '{UNKNOWN}', v, NULL) AS v
             FROM (SELECT *, {wrong} AS wrong FROM (
@@ -275,8 +266,8 @@ def damage_of(
 def held_out(ids: Int[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
     """A mask of the train file's lines that belong to validation, by sample_id.
 
-    The files of the publishers and of the released reader share ids but not line numbers, as that
-    reader skips lines.
+    The reader that was released with DTN skips lines: what it writes has the same ids, but not
+    their numbers.
     """
     low, high = (part.astype(np.uint32) for part in (ids & 0xFFFFFFFF, ids >> 32))
     hashed = scramble(low ^ scramble(high) ^ np.uint32(VALIDATION_SEED))

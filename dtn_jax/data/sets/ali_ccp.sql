@@ -2,8 +2,6 @@
 --
 -- A skeleton line is `sample_id,click,conversion,common_index,n,features`, a line of common features
 -- `common_index,n,features`, with `features` n times `field \x02 id \x03 value`, joined by `\x01`.
--- The reader that was released with DTN writes `sample_id,click,conversion` and then for each of
--- the fields `field:id#id#...`, or `field:0` where it is missing; it drops the values.
 --
 -- `v` are the values of a line, and the variable `fields` lists the fields.
 
@@ -35,20 +33,6 @@ CREATE MACRO wrong_common(v) AS CASE
     WHEN v[1] = '' THEN 'an empty common_index'
     ELSE featured(v)
 END;
-CREATE MACRO wrong_released(v) AS CASE
-    WHEN len(v) <> 26 THEN 'not 26 columns'
-    WHEN labelled(v) IS NOT NULL THEN labelled(v)
-    WHEN list_transform(v[4:], lambda x: split_part(x, ':', 1)) <> getvariable('fields')
-        OR NOT regexp_full_match(array_to_string(v[4:], ','), '(?:\w+:\d{1,18}(?:#\d{1,18})*(?:,|$))*')
-        THEN 'a column that does not hold its field and ids'
-END;
-
--- The features of a line of the released reader, as the published ones; each has the value 1.
-CREATE MACRO released(v) AS array_to_string(flatten(list_transform(v[4:], lambda x:
-    list_transform(
-        list_filter(string_split(split_part(x, ':', 2), '#'), lambda y: y <> '0'),
-        lambda y: split_part(x, ':', 1) || chr(2) || y || chr(3) || '1'
-    ))), chr(1));
 
 -- Of features with a `\x01` before each: a field's first id; and its first ids with their values.
 CREATE MACRO one(features, field) AS

@@ -141,16 +141,13 @@ class DataSet:
         with frames.alone(self.home, self.name):
             if pathlib.Path(self.data_dir).exists():  # another process was faster
                 return
-            if not (self.url and self.raw_names()) or self._has_any():
+            names = self.raw_names()
+            if not (self.url and names) or any((self.folder / n).is_file() for n in names):
                 self._prepare(self.raw_files(), self.raw_facts())
                 return
-            archive = download(
-                self.url,
-                self.root / "downloads",
-                self.name,
-                f"Without a connection, {self._instead()}",
-            )
-            files = unpack(archive, self.raw_names(), self.url)
+            instead = f"Without a connection, {self._instead()}"
+            archive = download(self.url, self.root / "downloads", self.name, instead)
+            files = unpack(archive, names, self.url)
             try:
                 self._prepare(files, {"raw_files": {}, "raw_hashes": {}})
             except UserError as error:
@@ -237,15 +234,6 @@ class DataSet:
                 f"{self.manual_dir}: {change}. Delete it to prepare the data set again, or give "
                 "another data.data_dir"
             )
-
-    def _has_any(self) -> bool:
-        """Whether the user's folder has some of the raw files; says so where it has none."""
-        if not self.manual_dir:
-            return False
-        has_any = any((self.folder / name).is_file() for name in self.raw_names())
-        if not has_any:
-            progress.say(f"{self.folder} holds no raw files.")
-        return has_any
 
 
 def hold_out(frame: pl.DataFrame, share: float, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 
 from dtn_jax.data import columns, encode, equal_rows, progress, vocabulary
-from dtn_jax.data.blocks import path_of
 from dtn_jax.data.prepared import seal
 from dtn_jax.data.stages import fit, histories, limits
 from dtn_jax.data.stages.account import Account
@@ -22,7 +21,7 @@ from dtn_jax.data.stages.split import SPLITS
 from dtn_jax.data.stages.units import HASHES
 from dtn_jax.data.stages.work import SCHEMA_FILE, Work
 from dtn_jax.field import SEVERAL
-from dtn_jax.files import move_aside
+from dtn_jax.files import TEMPORARY, move_aside
 from dtn_jax.schema import Column, Schema, Task
 
 ACCOUNT = "account"  # in the notes: lines about what was not taken as it stood
@@ -55,10 +54,12 @@ def finish(
     """
     folder, spec = work.folder / "set", work.spec
     values = functools.reduce(added, (shard["values"] for shard in written))
-    _keep_records(folder, plan)
+    for path in folder.glob(f"*{TEMPORARY}"):  # of a process that was killed
+        path.unlink()
     specs = {field.name: field for field in spec.fields}
-    schema = schema_of(work, encode.fitted(specs, plan.encoders, work.folder / vocabulary.FOLDER))
-    shutil.copytree(work.folder / vocabulary.FOLDER, folder / vocabulary.FOLDER)
+    vocabularies = work.folder / vocabulary.FOLDER
+    schema = schema_of(work, encode.fitted(specs, plan.encoders, vocabularies))
+    shutil.copytree(vocabularies, folder / vocabulary.FOLDER, dirs_exist_ok=True)
     if spec.histories():
         shutil.copy(work.folder / histories.FOLDER / histories.EVENTS, folder)
     shutil.copy(work.folder / SCHEMA_FILE, folder / SCHEMA_FILE)
@@ -77,8 +78,7 @@ def finish(
     lines = [*account.summary(), *seen, *([limits.WHERE] if account.kept else ())]
     extended = {}
     if sets := provenance.get("extends"):
-        names = vocabulary.FACTS
-        ids = {table: {name: known[name] for name in names} for table, known in plan.ids.items()}
+        ids = {table: {n: known[n] for n in vocabulary.FACTS} for table, known in plan.ids.items()}
         extended = {"extends": {"sets": sets, "ids": ids}}
     notes = {
         **further,
@@ -129,17 +129,6 @@ def schema_of(work: Work, fitted: Mapping[str, encode.Fitted]) -> Schema:
         for name, kind in work.types.items()
     )
     return Schema(spec.name, fields, tasks, weight, spec.group, day, spec.loss_weight, raw)
-
-
-def _keep_records(folder: pathlib.Path, plan: Plan) -> None:
-    """Removes what a killed process has left beside the files of records."""
-    files = {
-        path_of(folder, split, part.place, part.places)
-        for shard in range(len(plan.firsts) - 1)
-        for split, part in plan.parts(shard).items()
-    }
-    for path in {*folder.iterdir()} - files:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _nothing_to_learn(work: Work, sums: Counts) -> list[str]:

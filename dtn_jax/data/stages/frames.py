@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dtn_jax.data import progress
-from dtn_jax.data.raw import arrow_types
+from dtn_jax.data.raw import columnar
 from dtn_jax.errors import UserError
 from dtn_jax.files import locked
 
@@ -82,7 +82,7 @@ def as_frame(table: object) -> pl.DataFrame:
     try:
         if isinstance(table, pa.Table | pa.RecordBatch):
             names, columns = table.schema.names, table.columns
-            table = pa.table([arrow_types.plain(column) for column in columns], names=names)
+            table = pa.table([columnar.plain(column) for column in columns], names=names)
         return pl.DataFrame(table)
     except Exception as error:
         raise UserError(

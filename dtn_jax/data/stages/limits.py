@@ -14,7 +14,6 @@ import pathlib
 from collections.abc import Sequence
 
 from dtn_jax.data import progress
-from dtn_jax.data.clean import outside
 from dtn_jax.data.progress import percent
 from dtn_jax.data.raw.files import RawFile
 from dtn_jax.data.schemas.spec import Spec, TaskSpec
@@ -43,25 +42,15 @@ def check_rejects(
     if account.exceeds(most):
         path = home / REJECTS
         write_whole(path, account.lines())
-        hint = _hint(spec, account)
         raise UserError(
             f"{account.rejected:,} of {account.rows:,} rows are bad "
             f"({percent(account.rejected, account.rows)}), more than "
-            f"--max_reject_rate={most:g} allows: {account.summary(1)[0]}.{hint} "
+            f"--max_reject_rate={most:g} allows: {account.summary(1)[0]}. "
             f"No set is written; the first rows of each kind are in {path}"
         )
     if account.rejected == account.rows:
         raise UserError(f"no row of {spec.name} is good: {account.summary(1)[0]}")
     (home / REJECTS).unlink(missing_ok=True)  # of an earlier call, which failed
-
-
-def _hint(spec: Spec, account: Account) -> str:
-    """A label of numbers that stands as one of 0 and 1: most bad rows are bad for that."""
-    for task in spec.tasks:
-        count = account.counts.get(outside(task), 0)
-        if task.kind == "binary" and 2 * count > account.rejected and 100 * count > account.rows:
-            return f" Is {task.name!r} a number? Then give it kind: regression."
-    return ""
 
 
 # Positives outside.

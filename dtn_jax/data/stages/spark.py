@@ -19,7 +19,6 @@ Spark has no unsigned numbers: keys have another first bit there, and are in the
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import dataclasses
 import functools
@@ -52,7 +51,6 @@ TABLES, FACTS, GATHERED, JOINED = "tables", "facts", "gathered", "joined"  # fol
 TRIES = 4  # of a task, as Spark has them on a cluster
 JOIN_ROWS = 2_000_000  # that a task of a join sorts, roughly
 PART = ".events"  # of the users of a task
-POLL_SECONDS = 0.5
 SIGN = np.uint64(1 << 63)
 NO_JAVA = (
     "--engine=spark needs Java 17 or newer, and finds none on PATH or in JAVA_HOME; a JRE is "
@@ -104,7 +102,7 @@ def session(master: str, name: str) -> Iterator[Session]:
 def _builder(spark: Any, master: str, name: str) -> Any:
     master = re.sub(r"^(local\[[^,]+)\]$", rf"\1,{TRIES}]", master)  # where a task has one try
     settings = {
-        "spark.ui.showConsoleProgress": "false",
+        "spark.ui.showConsoleProgress": "true",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "100000",
         "spark.executorEnv.POLARS_MAX_THREADS": "1",  # a task has a core
     }
@@ -135,21 +133,13 @@ class SparkWork(Work):
     def results(self, stage: str, units: Sequence[int], do: Do) -> Iterator[tuple]:
         folder = self.folder / FACTS / stage
         folder.mkdir(parents=True, exist_ok=True)
-        waiting = {_facts_name(unit): unit for unit in units}
-        rest = [unit for name, unit in waiting.items() if not (folder / name).exists()]
-        call = functools.partial(_units, self, folder, rest, do)
-        tasks = self.session.range(0, len(rest), 1, max(len(rest), 1))
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            running = pool.submit(tasks.mapInArrow(call, "unit int").collect)
-            try:
-                while waiting:  # a shared folder may be slow to show them
-                    if concurrent.futures.wait([running], POLL_SECONDS).done:
-                        running.result()
-                    for name in sorted({*os.listdir(folder)} & {*waiting}):
-                        yield waiting.pop(name), json.loads((folder / name).read_text()), {}
-            finally:
-                if not running.done():
-                    self.session.sparkContext.cancelAllJobs()
+        there = {*os.listdir(folder)}  # a shared folder may remember that a name was not there
+        rest = [unit for unit in units if _facts_name(unit) not in there]
+        if rest:
+            call = functools.partial(_units, self, folder, rest, do)
+            self.session.range(0, len(rest), 1, len(rest)).mapInArrow(call, "unit int").collect()
+        for unit in units:
+            yield unit, json.loads((folder / _facts_name(unit)).read_text()), {}
 
     def sql(self, query: str) -> Frame:
         """What a query of the stages' tables gives."""

@@ -40,7 +40,7 @@ def clean_unit(work: Work, texts: Sequence[dict], unit: int) -> Stage:
     spec, file = work.spec, work.files[work.units[unit].file]
     account = Account.from_json(texts[unit]["rejects"]) if texts else Account()
     specs = {field.name: field for field in spec.fields}
-    count, tables, counts, writer = 0, collections.defaultdict(list), {}, None
+    count, tables, counts = 0, collections.defaultdict(list), {}
     if unit == 0 and work.extends and spec.histories():
         tables[EVENTS].append(histories.older_events(spec, work.extends))
     with new_file(work.rows_path(unit)) as path, pa.OSFile(str(path), "wb") as out:
@@ -53,12 +53,8 @@ def clean_unit(work: Work, texts: Sequence[dict], unit: int) -> Stage:
             counts = added(counts, {"days": days, "positives": positives})
             for name, table in _of_all(spec, clean, unit, count).items():
                 tables[name].append(table)
-            clean = encode.with_crosses(specs, clean)
-            writer = writer or pa.ipc.new_stream(out, clean.batch.schema)
-            writer.write_batch(clean.batch)
+            _write(out, encode.with_crosses(specs, clean).batch)
             count += len(clean)
-        if writer:
-            writer.close()
     facts = {"rows": account.rows, "clean": count, "counts": counts, "rejects": account.to_json()}
     return facts, {name: pa.concat_tables(parts) for name, parts in tables.items()}
 
@@ -89,10 +85,10 @@ def text_unit(work: Work, unit: int) -> Stage:
     """Writes the values of a unit's JSON lines, and finds what kinds they are of."""
     file, wanted = work.files[work.units[unit].file], columns.columns(work.spec)
     kinds: dict[str, set[str]] = {name: set() for name in wanted}
-    account, count, writer, types = Account(), 0, None, None
+    account, count = Account(), 0
     with new_file(_text_path(work, unit)) as path, pa.OSFile(str(path), "wb") as out:
         given = (file, work.units[unit], wanted, work.spec.input, work.chunk_rows)
-        for chunk in read.chunks(*given, may_lack=wanted, lists=columns.lists(work.spec)):
+        for chunk in read.chunks(*given, lists=columns.lists(work.spec)):
             account.broken(file.address, chunk.broken)
             for name in wanted:  # what a file's path gives is text
                 kinds[name] |= chunk.kinds.get(name, {"text"})
@@ -100,16 +96,8 @@ def text_unit(work: Work, unit: int) -> Stage:
             text = text.filter(~text[_NUMBER].is_in([reject.row for reject in chunk.broken]))
             if not len(text):
                 continue
-            batch = text.to_arrow().combine_chunks().to_batches()[0]
-            if batch.schema != types:  # a chunk's values decide its types
-                if writer:
-                    writer.close()
-                types = batch.schema
-                writer = pa.ipc.new_stream(out, types)
-            writer.write_batch(batch)
+            _write(out, text.to_arrow().combine_chunks().to_batches()[0])
             count += len(text)
-        if writer:
-            writer.close()
     found = {name: sorted(some) for name, some in kinds.items()}
     return {"rows": count + account.rows, "kinds": found, "rejects": account.to_json()}, {}
 
@@ -131,6 +119,12 @@ def _chunks(work: Work, unit: int) -> Iterator[Chunk]:
     for batch in _batches(_text_path(work, unit)):
         frame = pl.from_arrow(batch)
         yield Chunk(frame.drop(_NUMBER), frame[_NUMBER].to_numpy(), [])
+
+
+def _write(out: pa.NativeFile, batch: pa.RecordBatch) -> None:
+    """Adds a stream of one batch, which has types of its own."""
+    with pa.ipc.new_stream(out, batch.schema) as writer:
+        writer.write_batch(batch)
 
 
 def _batches(path: pathlib.Path) -> Iterator[pa.RecordBatch]:

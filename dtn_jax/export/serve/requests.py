@@ -28,7 +28,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from dtn_jax.data.cast import DATE
-from dtn_jax.data.raw import arrow_types
+from dtn_jax.data.raw import columnar
 from dtn_jax.data.raw.types import LIST_OF, Reject, Type, name_of
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export.encoding import check_there, table, time_of
@@ -284,7 +284,7 @@ def _rows(body: bytes, contract: Contract, limits: Limits) -> tuple[pa.Table, li
         read = [at for at, name in enumerate(names) if name in contract.columns]
         schema = pa.schema([stream.schema.field(at) for at in read])
         for field in schema:
-            if arrow_types.target(field.type) is None:
+            if columnar.target(field.type) is None:
                 expected = contract.columns[field.name].description
                 raise UserError(f"column {field.name!r} is {field.type}, expected {expected}")
         for batch in stream:

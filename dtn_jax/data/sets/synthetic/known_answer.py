@@ -9,9 +9,7 @@ import polars as pl
 
 from dtn_jax.data.sets.synthetic.funnel import (
     FIELDS,
-    HEAD_IDS,
     TASKS,
-    ZIPF,
     FunnelSpec,
     draw_ids,
     generator,
@@ -96,21 +94,12 @@ def truth(spec: FunnelSpec, sample: int = 1_000_000) -> dict[str, Any]:
         aucs[name] = expected_auc(score, score, weight)
     return {
         "spec": spec.facts(),
-        "sizes": spec.sizes,
-        "zipf": ZIPF,
-        "head_ids": HEAD_IDS,
-        "bias": spec.biases,
-        "weights": {
-            t: {term.fields[0]: term.weight for term in terms if len(term.fields) == 1}
-            for t, terms in spec.stages.items()
-        },
         "pairs": {  # [field, field, rank, weight]
             t: [[*term.fields, term.rank, term.weight] for term in terms if len(term.fields) == 2]
             for t, terms in spec.stages.items()
         },
         "importance": {t: dict(zip(FIELDS, s.tolist(), strict=True)) for t, s in shares.items()},
         "true_divergence": true_divergence(spec),
-        "sample": sample,
         "rates": rates,
         "bayes_auc": aucs,
     }

@@ -128,7 +128,9 @@ def test_rows_files_and_http_have_one_score(tmp_path):
         list(Job(model, [str(tmp_path / "rows.parquet")], out, say=lambda told: None).run())
         of_file = pl.read_parquet(out)["rank"]
         assert of_file.null_count() == np.isnan(own["rank"].to_numpy()).sum()
-        answer = served.score({"rows": ROWS, "outputs": ["rank"]}).json()["scores"]["rank"]
+        answer = served.score({"rows": ROWS, "outputs": ["rank"]})
+        assert "NaN" not in answer.text
+        answer = answer.json()["scores"]["rank"]
         for found in (of_file.to_list(), answer):
             found = [np.nan if value is None else value for value in found]
             np.testing.assert_allclose(found, own["rank"], rtol=1e-6)

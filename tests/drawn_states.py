@@ -12,7 +12,7 @@ from dtn_jax.run.state import State, create_state
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.tables.plan import TablePlan
 
-ITEMS = 3000  # rows of a table; another has 7
+ITEMS = 12_000  # rows of a table; another has 7
 
 
 class Drawn(NamedTuple):

@@ -8,23 +8,24 @@ import json
 import logging
 import pathlib
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 
 from dtn_jax import files
 from dtn_jax.errors import UserError, disk_errors
 from dtn_jax.files import HASHES, Damaged, files_in, full_path, hashes, move_aside, write_whole
 from dtn_jax.parallel import processes
 from dtn_jax.run.state import State
-from dtn_jax.tables import read_back, row_order, stored_pieces
+from dtn_jax.tables import saved_rows
 from dtn_jax.tables.plan import TablePlan
 
 T = TypeVar("T")
 KEPT = 2  # last checkpoints on disk
 SHOWN = 300  # characters of orbax's messages, which can fill pages
-ROWS = "rows"  # where a checkpoint's metadata has the tag of row_order
+ROWS = "rows"  # the folder of a checkpoint's tables and slots: see saved_rows.py
 
 
 class Manager(ocp.CheckpointManager):
@@ -43,8 +44,8 @@ class Checkpoints:
     are damaged, or without hashes, since the process ended while it saved them, are moved to
     `checkpoints/damaged/` where they stand in a run's way.
 
-    Rows are saved as they lie in memory, with a tag that says how; a run in which they lie
-    otherwise reads them in its own order. Without a `plan` of the tables there is no tag.
+    Rows are saved in their own order, wherever they lie in memory: as the `plan` of the tables
+    says, or, without one, one after another.
     """
 
     def __init__(self, workdir: pathlib.Path, plan: TablePlan | None = None):
@@ -67,12 +68,10 @@ class Checkpoints:
 
         A run that resumes from the checkpoint before makes them again, and drops them again.
         """
-        args = ocp.args.Composite(state=self._to_save(state), progress=ocp.args.JsonSave(progress))
-        with quiet(), disk_errors(self.folder):
-            saved = self.last.save(step, args=args)
-        if not saved:
-            raise RuntimeError(f"checkpoint of step {step} was not saved: {self.last.all_steps()}")
-        _write_hashes(self.last, step)
+        progress_ = ocp.args.JsonSave(progress)
+        self._save(
+            self.last, step, state, lambda rest: ocp.args.Composite(state=rest, progress=progress_)
+        )
         named = {entry["step"] for entry in progress["best"].values()}
         for gone in set(self.best.all_steps()) - named:
             self.best.delete(gone)
@@ -140,9 +139,7 @@ class Checkpoints:
                 return
             kept = self._set_aside(self.best, step)
             print(f"warning: {problem}; moved to {kept}, and saved again")
-        with quiet(), disk_errors(self.folder):
-            self.best.save(step, args=self._to_save(weights_of(state)), force=True)
-        _write_hashes(self.best, step)
+        self._save(self.best, step, weights_of(state))
 
     def restore_best(self, step: int, state: State) -> State:
         """`state` with the weights of a best step, and without the optimizers' arrays.
@@ -207,28 +204,40 @@ class Checkpoints:
         return read(path, parts)
 
     def arrays_in(self, folder: pathlib.Path, like: State | dict, part: bool = False):
-        """A pytree of arrays that `_to_save` has saved: those of rows in the order of this run.
+        """A pytree of arrays that were saved: those of rows in the order of this run.
 
         `like` has arrays, or their shapes, dtypes and shardings; of a `part` of what was saved.
         """
-        order = self.order(folder)
         like = jax.tree.map(_abstract, like)
-        rest = read_back.without_rows(like, ...)  # orbax leaves out what is `...`
+        tables, rest = saved_rows.parts_of(like)
         args = ocp.checkpoint_utils.construct_restore_args(rest)
         args = ocp.args.PyTreeRestore(rest, restore_args=args, partial_restore=part)
-        rest = self.reader.restore(folder, args=args)
-        return read_back.with_rows(rest, like, folder, order, self.arrays, self.used)
+        rest = self.reader.restore(folder, args=args) if rest else {}
+        for name, array in tables.items():
+            lie = saved_rows.lie_of(name, array, self.arrays)
+            used = self.used.get(name.split(".")[1], lie.rows)
+            rest[name] = saved_rows.read(folder.parent / ROWS, name, lie, used, array)
+        return saved_rows.joined(like, rest)
 
-    def order(self, folder: pathlib.Path) -> dict[str, row_order.Order]:
-        """How the rows of each table lie in a folder of arrays."""
-        metadata = ocp.PyTreeCheckpointHandler().metadata(folder).custom_metadata or {}
-        return row_order.read(metadata.get(ROWS), self.arrays, folder.parent)
-
-    def _to_save(self, tree: State | dict) -> ocp.args.StandardSave:
-        pieces, whole = ocp.SaveArgs(chunk_byte_size=stored_pieces.PIECE), ocp.SaveArgs()
-        args = read_back.without_rows(tree, pieces)
-        args = jax.tree.map(lambda a: a if a is pieces else whole, args)
-        return ocp.args.StandardSave(tree, args, {ROWS: row_order.tag(self.arrays)})
+    def _save(
+        self,
+        manager: ocp.CheckpointManager,
+        step: int,
+        tree: State | dict,
+        items: Callable[[Any], Any] = lambda rest: rest,
+    ) -> None:
+        """Saves a tree, of which orbax has all but the rows; at last the hashes of its files."""
+        (tables, rest), folder = saved_rows.parts_of(tree), _folder(manager, step)
+        with quiet(), disk_errors(self.folder):
+            if not manager.save(step, args=items(ocp.args.StandardSave(rest)), force=True):
+                raise RuntimeError(f"step {step} was not saved: {manager.all_steps()}")
+            for name, array in tables.items():
+                lie = saved_rows.lie_of(name, array, self.arrays)
+                saved_rows.write(folder / ROWS, name, array, lie)
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices(f"{folder} is written")
+        if processes.is_first():
+            write_whole(folder / HASHES, json.dumps(hashes(files_in(folder)), indent=1))
 
     def _set_aside(self, manager: ocp.CheckpointManager, step: int) -> pathlib.Path:
         """Moves a checkpoint to a free place where orbax does not see it; returns that place."""
@@ -293,12 +302,6 @@ def read(path: pathlib.Path, do: Callable[[], T]) -> T:
 
 def _folder(manager: ocp.CheckpointManager, step: int) -> pathlib.Path:
     return pathlib.Path(manager.directory / str(step))
-
-
-def _write_hashes(manager: ocp.CheckpointManager, step: int) -> None:
-    if processes.is_first():
-        folder = _folder(manager, step)
-        write_whole(folder / HASHES, json.dumps(hashes(files_in(folder)), indent=1))
 
 
 def weights_of(state: State) -> dict:

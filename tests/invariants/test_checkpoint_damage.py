@@ -20,7 +20,7 @@ def test_the_newest_whole_checkpoint_is_used_and_the_damaged_one_kept(workdir, c
     assert progress == progress_at(1)
     kept = workdir / "checkpoints/damaged/last-2"
     said = capsys.readouterr().out
-    assert f"{workdir / 'checkpoints/last/2'} is damaged: state/" in said
+    assert f"{workdir / 'checkpoints/last/2'} is damaged: rows/" in said
     assert (
         f"{name} has {len(before) - 1:,} bytes, expected {len(before):,}; moved to {kept}" in said
     )
@@ -76,7 +76,7 @@ def test_where_all_are_damaged_none_is_touched(workdir):
     with pytest.raises(UserError, match="no checkpoint of this run is whole") as error:
         restored(workdir)
     for step in (1, 2):
-        assert f"{workdir / f'checkpoints/last/{step}'} is damaged: state/" in str(error.value)
+        assert f"{workdir / f'checkpoints/last/{step}'} is damaged: rows/" in str(error.value)
         assert (workdir / f"checkpoints/last/{step}/state").exists()
     assert f"after moving {workdir / 'checkpoints'} away" in str(error.value)
     assert not (workdir / "checkpoints/damaged").exists()

@@ -12,7 +12,7 @@ from dtn_jax.run import results, selection
 from dtn_jax.run import train as training
 from dtn_jax.run.run import build_run
 from dtn_jax.run.train import train
-from dtn_jax.tables import read_back
+from dtn_jax.tables import saved_rows
 from dtn_jax.tables.plan import ROW_MULTIPLE
 
 pytestmark = pytest.mark.nightly
@@ -29,13 +29,13 @@ def alive():
 @pytest.fixture
 def reads(monkeypatch):
     """[(name, how many arrays like the table there were before it was read)]"""
-    found, read = [], read_back.read_back
+    found, read = [], saved_rows.read
 
     def note(folder, name, *given):
         found.append((name, alive()))
         return read(folder, name, *given)
 
-    monkeypatch.setattr(read_back, "read_back", note)
+    monkeypatch.setattr(saved_rows, "read", note)
     return found
 
 

@@ -178,7 +178,7 @@ def write_program(export: Export, members: Sequence[Member], say: Say) -> None:
         export.folder / model_folder.WEIGHTS,
         weights,
         {p + name: a for p, m in zip(prefixes, members) for name, a in m.dense.items()},
-        {name: [m.tables[name](export.folder) for m in members] for name in members[0].tables},
+        {name: [m.tables[name]() for m in members] for name in members[0].tables},
     )
 
 

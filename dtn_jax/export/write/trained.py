@@ -16,10 +16,10 @@ from dtn_jax.config import base_config, differing, identity
 from dtn_jax.errors import UserError
 from dtn_jax.export.write.program import named
 from dtn_jax.run import outcome
-from dtn_jax.run.checkpoint import Checkpoints, weights_of
+from dtn_jax.run.checkpoint import ROWS, Checkpoints, weights_of
 from dtn_jax.run.run import Run, build_run
 from dtn_jax.schema import MEAN
-from dtn_jax.tables import read_back
+from dtn_jax.tables import saved_rows
 
 OWN = ("seed", "train.start_from")  # of each of several runs
 
@@ -33,15 +33,14 @@ class Member:
       step: of the state.
       selected_by: by what that state is the best: a task, or the mean of all.
       dense: {name: array}: `params/…` and `model_state/…`.
-      tables: {`tables/…`: what gives its rows as numbers are stored, piece by piece, given a folder
-        with room for as many bytes}
+      tables: {`tables/…`: what gives its rows as numbers are stored, piece by piece}
     """
 
     seed: int
     step: int
     selected_by: str
     dense: dict[str, jax.Array]
-    tables: dict[str, Callable[[pathlib.Path], Iterator[np.ndarray]]]
+    tables: dict[str, Callable[[], Iterator[np.ndarray]]]
 
 
 def build(
@@ -91,12 +90,12 @@ def read(run: Run, folder: pathlib.Path, select: str = "") -> Member:
     del like["tables"]
 
     def weights(arrays: pathlib.Path, _: bool) -> tuple[dict, dict]:
-        order = checkpoints.order(arrays)
+        folder = arrays.parent / ROWS
         tables = {
             f"tables/{name}": functools.partial(
-                read_back.rows, arrays, f"tables.{name}", order[name], lie, run.plan.used[name]
+                saved_rows.rows, folder, f"tables.{name}", run.plan.used[name]
             )
-            for name, lie in run.plan.arrays.items()
+            for name in run.plan.arrays
         }
         return checkpoints.arrays_in(arrays, like, part=True), tables
 

@@ -170,6 +170,11 @@ def show(value: int, unit: str) -> str:
     return time.date().isoformat() if value % DAY == 0 else time.isoformat(" ")
 
 
+def date(day: int) -> str:
+    """A day since 1970-01-01 as 2022-04-09."""
+    return show(day * DAY, "date")
+
+
 def read(text: str, unit: str) -> int:
     """The time that `text` says, such as '2026-03-05' or '2026-03-05 12:00'.
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dtn_jax.data.epochs.day_order import date
+from dtn_jax.data.times import date
 from dtn_jax.errors import UserError
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.selected import (

@@ -10,7 +10,6 @@ part, and a run over two days takes the steps of a run over the first and then o
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import functools
 from collections.abc import Iterator
 
@@ -23,7 +22,6 @@ from dtn_jax.parallel import processes
 from dtn_jax.shapes import Int
 
 WINDOW_ROWS = 65_536  # of a day, that are shuffled together
-EPOCH = datetime.date(1970, 1, 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,8 +130,7 @@ def read_days(data: Prepared, split: str) -> Days:
     if not data.schema.day:
         raise UserError(
             f"data.order=day: data set {data.schema.name!r} in {data.folder} has no days. Logs "
-            "with a column of times (`time` in the schema file) have them, and kuairand; a set "
-            "that an earlier version prepared has none: delete it to prepare it again"
+            "with a column of times (`time` in the schema file) have them, and kuairand"
         )
     return Days.of(processes.read_by_all(functools.partial(data.days, split), data.rows[split]))
 
@@ -148,11 +145,6 @@ def steps_of(data: Prepared, days: Days | None, batch_size: int, devices: int) -
         return days.steps_per_epoch(batch_size)
     rows_per_lane(data.layout, batch_size, devices)
     return steps_per_epoch(data.layout, data.rows["train"], batch_size)
-
-
-def date(day: int) -> str:
-    """A day since 1970-01-01 as 2022-04-09."""
-    return (EPOCH + datetime.timedelta(day)).isoformat()
 
 
 def _rng(seed: int, epoch: int, day: int, *window: int) -> np.random.Generator:

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 import pyarrow.types as is_
 
 from dtn_jax.data.raw.files import RawFile, open_file
-from dtn_jax.data.raw.types import Chunk, Type, Types, Unit
+from dtn_jax.data.raw.types import Chunk, Pieces, Type, Types, Unit
+from dtn_jax.data.schemas.spec import InputSpec
 from dtn_jax.errors import UserError
 
 BUFFER = 1 << 20  # bytes of a column of Parquet that are asked for at once
@@ -30,25 +31,27 @@ LISTS += (is_.is_list_view, is_.is_large_list_view)
 Reader = pq.ParquetFile | pa.ipc.RecordBatchFileReader
 
 
-def schema(file: RawFile) -> Types:
+def schema(file: RawFile, input: InputSpec) -> Types:
     """The columns and their types."""
     with _opened(file) as (_, types):
         return types_of(types)
 
 
-def pieces(file: RawFile, rows: int) -> list[tuple[int, int, int, int]]:
+def pieces(file: RawFile, input: InputSpec, rows: int, size: int) -> Pieces:
     """(start, stop, first row, rows) of row groups or record batches, joined up to `rows` rows; a
     larger one is alone."""
     found, start, first, held, stop = [], 0, 1, 0, 0
-    for stop, size in enumerate(_sizes(file)):
-        if held and held + size > rows:
+    for stop, count in enumerate(_sizes(file)):
+        if held and held + count > rows:
             found.append((start, stop, first, held))
             start, first, held = stop, first + held, 0
-        held += size
+        held += count
     return [*found, (start, stop + 1, first, held)] if held else found
 
 
-def chunks(file: RawFile, unit: Unit, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
+def chunks(
+    file: RawFile, unit: Unit, columns: Sequence[str], rows: int, *more: object
+) -> Iterator[Chunk]:
     """The unit's rows; see `read.chunks`."""
     columns, first = list(columns), unit.first_row
     with _opened(file, columns) as (reader, _):

@@ -13,7 +13,7 @@ import pyarrow.csv as pacsv
 
 from dtn_jax.data.raw import lines as text
 from dtn_jax.data.raw.files import RawFile
-from dtn_jax.data.raw.types import Chunk, Reject, Types, Unit
+from dtn_jax.data.raw.types import Chunk, Pieces, Reject, Types, Unit
 from dtn_jax.data.schemas.spec import InputSpec
 from dtn_jax.errors import UserError
 from dtn_jax.shapes import Bool
@@ -35,14 +35,14 @@ def schema(file: RawFile, input: InputSpec) -> Types:
     return {name: pl.String() for name in _header(file, input)[0] if name}
 
 
-def pieces(file: RawFile, input: InputSpec, size: int) -> list[tuple[int, int, int, int]]:
+def pieces(file: RawFile, input: InputSpec, rows: int, size: int) -> Pieces:
     """(start, stop, first line, lines) of the pieces below the header."""
     _, start, first = _header(file, input)
     return text.ranges(file, start, first, size)
 
 
 def chunks(
-    file: RawFile, unit: Unit, columns: Sequence[str], input: InputSpec, rows: int
+    file: RawFile, unit: Unit, columns: Sequence[str], rows: int, input: InputSpec, lists: object
 ) -> Iterator[Chunk]:
     """The unit's rows, the columns as String; see `read.chunks`."""
     names, separator = _header(file, input)[0], _separator(file, input)
@@ -124,8 +124,6 @@ def _header(file: RawFile, input: InputSpec) -> tuple[list[str], int, int]:
 
 
 def _separator(file: RawFile, input: InputSpec) -> str:
-    if len(input.separator.encode()) != 1 or input.separator in '"\r\n':
-        raise UserError(f"input.separator={input.separator!r}; expected one ASCII character")
     tabs = file.address.lower().removesuffix(".gz").endswith(".tsv")
     return "\t" if tabs and input.separator == InputSpec().separator else input.separator
 

@@ -17,7 +17,8 @@ from dtn_jax.data import keys
 from dtn_jax.data.raw import lines as text
 from dtn_jax.data.raw import types as column_types
 from dtn_jax.data.raw.files import RawFile
-from dtn_jax.data.raw.types import LIST_OF, LONG, NESTED, Chunk, Kinds, Reject, Types, Unit
+from dtn_jax.data.raw.types import LIST_OF, LONG, NESTED, Chunk, Kinds, Pieces, Reject, Types, Unit
+from dtn_jax.data.schemas.spec import InputSpec
 from dtn_jax.errors import UserError
 from dtn_jax.shapes import Bool, Int, UInt8
 
@@ -36,12 +37,12 @@ KINDS = {TEXT: "text", TRUTH: "truth", LIST: NESTED, OBJECT: NESTED}  # of the o
 TYPES[list(b'n"tf[{')] = MISSING, TEXT, TRUTH, TRUTH, LIST, OBJECT
 
 
-def schema(file: RawFile) -> Types:
+def schema(file: RawFile, input: InputSpec) -> Types:
     """The columns of the file's first lines; a nested one is a Struct."""
     return {name: column_types.of_kinds(kinds) for name, kinds in _head(file).items()}
 
 
-def pieces(file: RawFile, size: int) -> list[tuple[int, int, int, int]]:
+def pieces(file: RawFile, input: InputSpec, rows: int, size: int) -> Pieces:
     """(start, stop, first line, lines) of the pieces."""
     return text.ranges(file, text.after_mark(file), 1, size)
 
@@ -51,6 +52,7 @@ def chunks(
     unit: Unit,
     columns: Sequence[str],
     rows: int,
+    input: InputSpec,
     lists: Collection[str] | None = None,
 ) -> Iterator[Chunk]:
     """The unit's rows; see `read.chunks`. A chunk has its columns' kinds."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Collection, Iterator, Sequence
 
 import polars as pl
@@ -12,8 +11,8 @@ from dtn_jax.data.raw import columnar, csv, json_lines
 from dtn_jax.data.raw.files import FILE, RawFile
 from dtn_jax.data.raw.types import Chunk, Types, Unit, read_as
 from dtn_jax.data.schemas.spec import InputSpec
-from dtn_jax.errors import UserError
 
+READERS = {"csv": csv, "jsonl": json_lines, "parquet": columnar, "arrow": columnar}
 ROWS = 65_536  # of a chunk, at most
 UNIT_ROWS = 1_000_000  # of a unit of a Parquet or Arrow file, where its pieces are smaller
 UNIT_BYTES = 64 << 20  # of a unit of a text file
@@ -29,15 +28,8 @@ def schema(file: RawFile, input: InputSpec) -> Types:
     Raises:
       UserError: the file cannot be read.
     """
-    own = _own(file, input)
+    own = READERS[file.format].schema(file, input)
     return own | {name: pl.String() for name, _ in file.constants if name not in own}
-
-
-def _own(file: RawFile, input: InputSpec) -> Types:
-    """The columns in the file itself."""
-    if file.format == "csv":
-        return csv.schema(file, input)
-    return json_lines.schema(file) if file.format == "jsonl" else columnar.schema(file)
 
 
 def schemas(files: Sequence[RawFile], input: InputSpec, as_is: bool = False) -> dict[str, Types]:
@@ -74,12 +66,7 @@ def plan(
         headless = file.format == "jsonl" or (file.format == "csv" and input.columns)
         if headless and not file.size:  # Spark writes empty parts so
             continue
-        if file.format == "csv":
-            pieces = csv.pieces(file, input, size)
-        elif file.format == "jsonl":
-            pieces = json_lines.pieces(file, size)
-        else:
-            pieces = columnar.pieces(file, rows)
+        pieces = READERS[file.format].pieces(file, input, rows, size)
         found += [Unit(number, *piece) for piece in pieces]
     return found
 
@@ -90,7 +77,6 @@ def chunks(
     columns: Sequence[str],
     input: InputSpec,
     rows: int = ROWS,
-    may_lack: Collection[str] = (),
     lists: Collection[str] | None = None,
 ) -> Iterator[Chunk]:
     """The rows of a unit, in the file's order.
@@ -99,10 +85,9 @@ def chunks(
       file: the file that the unit is of.
       unit: as `plan` gives it.
       columns: the wanted ones; no others are read. `_file` is the file's name, unless it has a
-        column of that name. One of JSON lines is null where a line lacks it, whichever that is.
+        column of that name. One that the file, or a line of JSON, lacks is null.
       input: how the file is read.
       rows: of a chunk, at most.
-      may_lack: columns that are null where the file has none.
       lists: of JSON lines, the columns that hold lists. None: the file's first lines say which do.
 
     Yields:
@@ -113,36 +98,20 @@ def chunks(
       and objects are rejected here. Text of Parquet and Arrow that is not UTF-8 comes as bytes.
 
     Raises:
-      UserError: a wanted column is missing or nested, or the file is damaged.
+      UserError: a wanted column is nested, or the file is damaged.
     """
-    own, constants = _own(file, input), {FILE: file.name} | dict(file.constants)
+    reader, constants = READERS[file.format], {FILE: file.name} | dict(file.constants)
+    own = reader.schema(file, input)
     if file.format == "jsonl":
         own |= {name: pl.Null() for name in columns if name not in own and name not in constants}
-    else:
-        lacking = [name for name in columns if name in may_lack and name not in own]
-        constants = dict.fromkeys(lacking) | constants
-    for name in columns:
-        if name not in own and name not in constants:
-            raise UserError(_missing(file, name, [*own, *dict(file.constants)]))
     # A frame without a column has no rows: then one that is not wanted says how many there are.
     read = [name for name in dict.fromkeys(columns) if name in own] or [_cheapest(own)]
-    given = [pl.lit(constants[name], pl.String).alias(name) for name in columns if name not in own]
-    if file.format == "csv":
-        found = csv.chunks(file, unit, read, input, rows)
-    elif file.format == "jsonl":
-        found = json_lines.chunks(file, unit, read, rows, lists)
-    else:
-        found = columnar.chunks(file, unit, read, rows)
-    for chunk in found:
+    others = [name for name in columns if name not in own]
+    given = [pl.lit(constants.get(name), pl.String).alias(name) for name in others]
+    for chunk in reader.chunks(file, unit, read, rows, input, lists):
         frame = chunk.frame.with_columns(given).select(columns)
         yield dataclasses.replace(chunk, frame=frame)
 
 
 def _cheapest(own: Types) -> str:
     return min(own, key=lambda name: (isinstance(own[name], pl.Struct | pl.List), name))
-
-
-def _missing(file: RawFile, name: str, there: list[str]) -> str:
-    near = difflib.get_close_matches(name, there, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"{file.address} has no column {name!r}.{hint} Its columns are: {', '.join(there)}."

@@ -22,6 +22,7 @@ from dtn_jax.shapes import Int
 Type = Any  # a polars type; beartype cannot name polars' DataType
 Types = Mapping[str, Type]  # {column: its type}
 Kinds = set[str]
+Pieces = list[tuple[int, int, int, int]]  # of a file: start, stop, first row, rows of each `Unit`
 UTC = pl.Datetime("us")
 NAMES: dict[str, Type] = {
     "truth": pl.Boolean,

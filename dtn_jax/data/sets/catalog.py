@@ -81,8 +81,7 @@ def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "")
         try:
             builder.download_and_prepare()
         except OSError as error:
-            if not folder.exists():  # if it does, another process was faster
-                raise UserError(f"{name} cannot be prepared in {folder}: {told(error)}") from error
+            raise UserError(f"{name} cannot be prepared in {folder}: {told(error)}") from error
     prepared = read(folder)
     if prepared.recipe != builder.recipe():
         raise UserError(builder.outdated())

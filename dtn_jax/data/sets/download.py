@@ -66,7 +66,7 @@ def unpack(archive: pathlib.Path, names: Sequence[str], url: str) -> dict[str, p
         return files
     temporary = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}{TEMPORARY}")
     try:
-        _extract(archive, names, temporary)
+        _extract(archive, temporary)
     except DAMAGED as error:
         problem = f"cannot be unpacked ({error})"
     else:
@@ -83,21 +83,16 @@ def unpack(archive: pathlib.Path, names: Sequence[str], url: str) -> dict[str, p
     )
 
 
-def _extract(archive: pathlib.Path, names: Sequence[str], folder: pathlib.Path) -> None:
-    """Unpacks those of the files that the archive has."""
+def _extract(archive: pathlib.Path, folder: pathlib.Path) -> None:
+    """Unpacks an archive, and one that is in it."""
     if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as packed:
-            for name in packed.namelist():
-                if name in names:
-                    packed.extract(name, folder)
-                elif name.endswith(INNER):
-                    _extract(pathlib.Path(packed.extract(name, folder)), names, folder)
-        return
-    with gzip.open(archive) as whole:  # a tar has no checksum of its data; gzip's is at the end
-        while whole.read(PIECE):
-            pass
-    with tarfile.open(archive) as packed:
-        for member in packed.getmembers():
-            member.name = member.name.removeprefix("./")
-            if member.name in names:
-                packed.extract(member, folder, filter="data")
+        shutil.unpack_archive(archive, folder, "zip")
+    else:
+        with gzip.open(archive) as whole:  # a tar has no checksum; gzip's is at the end
+            while whole.read(PIECE):
+                pass
+        shutil.unpack_archive(archive, folder, "gztar", filter="data")
+    for inner in list(folder.glob(f"*{INNER}")):
+        moved = inner.rename(folder / "inner")
+        _extract(moved, folder)
+        moved.unlink()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,7 +26,7 @@ class Account:
     """
 
     rows: int = 0
-    counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    counts: Counter[str] = dataclasses.field(default_factory=Counter)
     kept: list[tuple[str, Reject]] = dataclasses.field(default_factory=list)
 
     @property
@@ -36,7 +36,9 @@ class Account:
     def broken(self, file: str, rejects: Sequence[Reject]) -> None:
         """Counts rows that could not be read at all."""
         for reject in rejects:
-            self._add(file, reject)
+            if self.counts[reject.reason] < KEPT:
+                self.kept.append((file, reject))
+            self.counts[reject.reason] += 1
         self.rows += len(rejects)
 
     def add(
@@ -48,30 +50,21 @@ class Account:
         values: pl.Series | None = None,
     ) -> None:
         """Counts rows by the number that each has in its file; `values` are the offending ones."""
-        room = KEPT - self.counts.get(reason, 0)
-        for at, number in enumerate(numbers[: max(room, 0)].tolist()):
+        room = max(KEPT - self.counts[reason], 0)
+        for at, number in enumerate(numbers[:room].tolist()):
             value = "" if values is None else _shown(values[at : at + 1].to_list()[0])
-            self._add(file, Reject(number, reason, column, value))
-        more = len(numbers) - max(room, 0)
-        if more > 0:
-            self.counts[reason] = self.counts.get(reason, 0) + more
-
-    def _add(self, file: str, reject: Reject) -> None:
-        seen = self.counts.get(reject.reason, 0)
-        if seen < KEPT:
-            self.kept.append((file, reject))
-        self.counts[reject.reason] = seen + 1
+            self.kept.append((file, Reject(number, reason, column, value)))
+        self.counts[reason] += len(numbers)
 
     def include(self, later: Account) -> None:
         """Adds the account of rows that follow those counted so far."""
         self.rows += later.rows
-        kept = collections.Counter(reject.reason for _, reject in self.kept)
+        kept = Counter(reject.reason for _, reject in self.kept)
         for file, reject in later.kept:
             if kept[reject.reason] < KEPT:
                 self.kept.append((file, reject))
                 kept[reject.reason] += 1
-        for reason, count in later.counts.items():
-            self.counts[reason] = self.counts.get(reason, 0) + count
+        self.counts.update(later.counts)
 
     def lines(self) -> str:
         """One JSON object a line for each row kept: file, row, reason, column, value."""
@@ -100,7 +93,7 @@ class Account:
     @classmethod
     def from_json(cls, facts: dict) -> Account:
         kept = [(file, Reject(*values)) for file, values in facts["kept"]]
-        return cls(facts["rows"], facts["counts"], kept)
+        return cls(facts["rows"], Counter(facts["counts"]), kept)
 
 
 def _example(file: str, reject: Reject) -> str:

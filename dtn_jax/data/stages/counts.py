@@ -80,9 +80,9 @@ def far(column: str, rows: Mapping[str, int]) -> list[str]:
     away = (days < low - apart) | (days > high + apart)
     if not away.any():
         return []
-    shown = [times.show(int(day) * times.DAY, "date") for day in days[away][:3]]
+    shown = [times.date(int(day)) for day in days[away][:3]]
     more = ", …" * int(away.sum() > 3)
-    middle = " to ".join(times.show(int(day) * times.DAY, "date") for day in (low, high))
+    middle = " to ".join(times.date(int(day)) for day in (low, high))
     return [
         f"{counts[away].sum():,} rows have times far from the others' in {column!r} "
         f"({', '.join(shown)}{more}; half of all are of {middle}): is their unit another?"

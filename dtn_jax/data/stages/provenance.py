@@ -6,15 +6,17 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from dtn_jax.data.prepared import Prepared, read
-from dtn_jax.data.raw.files import RawFile, content, modified, size
+from dtn_jax.data.raw.files import content, modified, size
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.schemas.spec import Spec
 from dtn_jax.data.stages.work import SCHEMA_FILE, VERSION
 from dtn_jax.errors import UserError
 
+Made = Prepared | SimpleNamespace  # a set, or its raw facts
 RULES = 3  # raised whenever the same schema file and raw files would be prepared to other rows
 SHOWN = 3  # differences of schema files that a message lists
 SAME = ("fields", "tasks")  # what an extended set's schema file has in common with the new one's
@@ -27,44 +29,33 @@ def recipe(meaning: str, source: str = "") -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def raw_facts(files: Mapping[str, str], older: Prepared | None = None) -> dict[str, dict]:
+def raw_facts(files: Mapping[str, str], older: Made | None = None) -> dict[str, dict]:
     """Of each file by its name: `raw_files`, its size, `raw_hashes`, of its content, and
     `raw_times`, when it was written.
 
     Args:
       files: {name: address} of the raw files.
       older: a set that was made from some of them: the hash of a file is that of then where size
-        and time are.
+        and time are; a remote one has no time.
     """
     sizes = {name: size(address) for name, address in files.items()}
-    times = {name: modified(address) for name, address in files.items()}
-    hashes = {
-        name: older.raw_hashes[name]
-        if older and is_same(older, name, sizes[name], times[name])
-        else content(address)
-        for name, address in files.items()
-    }
+    times, hashes = {name: modified(address) for name, address in files.items()}, {}
+    for name, address in files.items():
+        was = older and (older.raw_files.get(name), older.raw_times.get(name))
+        same = times[name] and was == (sizes[name], times[name])
+        hashes[name] = older.raw_hashes[name] if same else content(address)
     return {"raw_files": sizes, "raw_hashes": hashes, "raw_times": times}
 
 
-def is_same(prepared: Prepared, name: str, size: int, time: int) -> bool:
-    """Whether a file has the size and the time that it had when a set was made from it; a remote
-    one has no time."""
-    was = prepared.raw_files.get(name), prepared.raw_times.get(name)
-    return bool(time) and was == (size, time)
-
-
-def check_unchanged(files: Sequence[RawFile], raw: Mapping[str, Any]) -> None:
+def check_unchanged(raw: Mapping[str, Any]) -> None:
     """Raises UserError where a file is not as `raw_facts` saw it, or is gone."""
-    for file in files:
-        was, now = raw["raw_files"][file.address], size(file.address)
-        same = was == now and raw["raw_times"][file.address] == modified(file.address) != 0
-        if not same and (was != now or raw["raw_hashes"][file.address] != content(file.address)):
-            told = f"was {was:,} bytes, is {now:,} bytes" if was != now else "has other bytes"
-            raise UserError(
-                f"{file.address} has changed while it was prepared: it {told}. No set is written; "
-                "run the same command again once nothing writes to the log"
-            )
+    was = SimpleNamespace(**raw)
+    now = raw_facts({address: address for address in was.raw_files}, was)
+    if change := other_file(was, now):
+        raise UserError(
+            f"{change}: the log has changed while it was prepared. No set is written; run the same "
+            "command again once nothing writes to the log"
+        )
 
 
 def made_from(
@@ -100,7 +91,7 @@ def change(prepared: Prepared, spec: Spec, now: Mapping[str, Any]) -> str:
     return f"other raw files: {other}" if other else ""
 
 
-def other_file(prepared: Prepared, now: Mapping[str, Any]) -> str:
+def other_file(prepared: Made, now: Mapping[str, Any]) -> str:
     """The first raw file that is not as it was when the set was prepared, in words; '' where none
     is. `now` is as `raw_facts` gives it."""
     for address in {**prepared.raw_files, **now["raw_files"]}:

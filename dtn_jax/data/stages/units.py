@@ -113,8 +113,8 @@ def _chunks(work: Work, unit: int) -> Iterator[Chunk]:
     """The raw rows of a unit; of JSON lines those that were staged."""
     spec, file = work.spec, work.files[work.units[unit].file]
     if file.format != "jsonl":
-        wanted, lacking = columns.columns(spec), columns.may_lack(spec)
-        yield from read.chunks(file, work.units[unit], wanted, spec.input, work.chunk_rows, lacking)
+        given = (file, work.units[unit], columns.columns(spec), spec.input, work.chunk_rows)
+        yield from read.chunks(*given)
         return
     for batch in _batches(_text_path(work, unit)):
         frame = pl.from_arrow(batch)

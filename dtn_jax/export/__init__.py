@@ -20,7 +20,7 @@ try:
 except ModuleNotFoundError as error:
     if str(error.name).startswith("dtn_jax"):
         raise
-    told = f"dtn_jax.export needs {error.name}, which is not installed: {TO_SCORE}"
-    raise ModuleNotFoundError(told, name=error.name) from None
+    why = f"dtn_jax.export needs {error.name}, which is not installed: {TO_SCORE}"
+    raise ModuleNotFoundError(why, name=error.name) from None
 
 __all__ = ["Model", "load"]

@@ -38,10 +38,10 @@ def read(folder: pathlib.Path, schema: Schema) -> dict[str, dict]:
       UserError: calibration.json is missing or damaged: another task, method or number.
     """
     with reading(folder / CALIBRATION) as path:
-        found = json.loads(path.read_text())
-        for task, calibration in found.items():
+        stored = json.loads(path.read_text())
+        for task, calibration in stored.items():
             _check(choose("task", task, schema.task_names), calibration)
-    return {task: found.get(task, NONE) for task in schema.task_names}
+    return {task: stored.get(task, NONE) for task in schema.task_names}
 
 
 def write(folder: pathlib.Path, calibrations: Mapping[str, Mapping]) -> None:
@@ -65,10 +65,10 @@ def apply(calibrations: Mapping[str, Mapping], logits: np.ndarray, schema: Schem
     names = schema.task_names
     if logits.ndim != 2 or logits.shape[1] != len(names):
         raise ValueError(f"logits have shape {logits.shape}, expected [B, {len(names)}]: {names}")
-    found = logits.astype(np.float64)
+    values = logits.astype(np.float64)
     for column, task in enumerate(names):
-        found[:, column] = calibrated(calibrations.get(task, NONE), found[:, column])
-    return found
+        values[:, column] = calibrated(calibrations.get(task, NONE), values[:, column])
+    return values
 
 
 def calibrated(calibration: Mapping, logits: np.ndarray) -> np.ndarray:
@@ -118,15 +118,15 @@ def scores(
       tasks: those that are given.
       calibrations: see `apply`.
     """
-    found = {}
+    columns = {}
     with np.errstate(invalid="ignore"):  # NaN
         known = apply(calibrations, logits, schema)
         for task in [task for task in schema.tasks if task.name in tasks]:
             for space in task.spaces:
                 values = logits_in(space, task.name, known, schema)
                 binary = task.kind == "binary"
-                found[f"{task.name}@{space}"] = sigmoid(values) if binary else values
-    return found
+                columns[f"{task.name}@{space}"] = sigmoid(values) if binary else values
+    return columns
 
 
 def meanings(
@@ -142,7 +142,7 @@ def meanings(
       improper: {task: what keeps its uncalibrated score from being a probability}.
     """
     raw = {t for t in improper if calibrations.get(t, NONE)["method"] == "none"}
-    found = {}
+    words = {}
     for task in [task for task in schema.tasks if task.name in tasks]:
         for space in task.spaces:
             parts = made_of(task.name, space, schema)
@@ -155,5 +155,5 @@ def meanings(
                 meaning = f"probability, calibrated on validation ({improper[task.name]})"
             else:
                 meaning = "probability"
-            found[f"{task.name}@{space}"] = meaning
-    return found
+            words[f"{task.name}@{space}"] = meaning
+    return words

@@ -118,8 +118,8 @@ def _age(manifest: Mapping) -> tuple[str, float]:
     facts = manifest.get("program", {})
     by, when, days = facts.get("jax", "of an unknown version"), "at an unknown time", 0.0
     if "made" in facts:
-        made = datetime.datetime.fromisoformat(facts["made"])
-        days = (datetime.datetime.now(datetime.UTC) - made).total_seconds() / 86400
+        then = datetime.datetime.fromisoformat(facts["made"])
+        days = (datetime.datetime.now(datetime.UTC) - then).total_seconds() / 86400
         when = f"{days:.0f} days ago"
     return f"The program was made {when} by JAX {by}; this is JAX {jax.__version__}", days
 
@@ -228,12 +228,12 @@ class Batches:
     def _finish(
         self, encoded: Encoded, started: list[tuple[slice, jax.Array]]
     ) -> Float32[np.ndarray, "B T"]:
-        found = np.empty((len(encoded), self.program.tasks), np.float32)
+        every = np.empty((len(encoded), self.program.tasks), np.float32)
         for at, logits in started:
-            found[at] = np.asarray(logits)[: at.stop - at.start]
-        encoded.rejected(np.isfinite(found).all(axis=1), NOT_FINITE)
-        found[~encoded.good] = np.nan
-        return found
+            every[at] = np.asarray(logits)[: at.stop - at.start]
+        encoded.rejected(np.isfinite(every).all(axis=1), NOT_FINITE)
+        every[~encoded.good] = np.nan
+        return every
 
     def call(self, ids: np.ndarray, weights: np.ndarray, numeric: np.ndarray) -> jax.Array:
         """The logits of one batch, `[B, T]`, of arrays as `Encoded` has them."""

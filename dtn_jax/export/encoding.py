@@ -216,13 +216,13 @@ def read(
             source = field.value if field.beside else specs[field.target].value
             kind = types.get(source.column) if source is not None else None
             types[field.name] = pl.List(kind or (pl.Int64 if field.gap else pl.String))
-    made = Encoding(schema, spec, fitted, stands, types, (), (), cleaned)
-    columns = made.columns_of(*schema.field_names)
+    encoding = Encoding(schema, spec, fitted, stands, types, (), (), cleaned)
+    columns = encoding.columns_of(*schema.field_names)
     if lacking := sorted({*columns} - types.keys()):
         raise ValueError(f"the schema has no type of column {lacking[0]!r}")
-    needed = made.columns_of(*(name for name in schema.field_names if name not in optional))
+    needed = encoding.columns_of(*(name for name in schema.field_names if name not in optional))
     offered = tuple(name for name in columns if name not in needed)
-    return dataclasses.replace(made, columns=columns, optional=offered)
+    return dataclasses.replace(encoding, columns=columns, optional=offered)
 
 
 def time_of(unit: str) -> str:

@@ -115,8 +115,8 @@ def _of_task(name: str, scores: Scores, schema: Schema, weighted: bool, way: str
         chosen = method if sure else chosen
     means = {method: float(loss @ w / w.sum()) for method, loss in losses.items()}
     calibration = NONE if chosen == "none" else _FITTED[chosen](z, y, w)
-    found = f"{'not calibrated' if chosen == 'none' else chosen}: on {FOLDS} folds of validation"
-    return Choice(dict(calibration or NONE), means, f"{found}, {'; '.join(steps)}.")
+    start = f"{'not calibrated' if chosen == 'none' else chosen}: on {FOLDS} folds of validation"
+    return Choice(dict(calibration or NONE), means, f"{start}, {'; '.join(steps)}.")
 
 
 def harmless(
@@ -146,7 +146,9 @@ def harmless(
 
     def losses(chosen: Mapping[str, Choice], output: tuple[str, str]) -> tuple[np.ndarray, ...]:
         """The log loss, label, weight and unit of each row of an output."""
-        logits = apply({t: own.calibration for t, own in chosen.items()}, scores.logits, schema)
+        logits = apply(
+            {t: choice.calibration for t, choice in chosen.items()}, scores.logits, schema
+        )
         known = dataclasses.replace(scores, logits=logits)
         z, y, w, unit = sample(*output, known, schema, weighted)
         return row_losses(z, y), y, w, unit
@@ -168,12 +170,12 @@ def harmless(
         platt = fit(scores, schema, weighted, "platt")
         together = dict(kept)
         for name, output in {n: o for o in worse for n in made_of(*o, schema)}.items():
-            own = choices[name]
-            gains = own.losses.get("platt", np.inf) < own.losses.get("none", np.inf)
-            if own.calibration["method"] == "none" and gains:
+            choice = choices[name]
+            gains = choice.losses.get("platt", np.inf) < choice.losses.get("none", np.inf)
+            if choice.calibration["method"] == "none" and gains:
                 why = f"platt: {'@'.join(output)}, which is derived from it, would be worse without"
                 together[name] = dataclasses.replace(
-                    platt[name], losses=own.losses, reason=f"{why}. Alone: {own.reason}"
+                    platt[name], losses=choice.losses, reason=f"{why}. Alone: {choice.reason}"
                 )
         if not rises(together):
             return together
@@ -182,14 +184,15 @@ def harmless(
         (rise, noise), (values, _, w, _) = worse[output], before[output]
         loss = float(values @ w / w.sum())
         for name in made_of(*output, schema):
-            if (own := kept[name]).calibration["method"] != "none":
+            if (choice := kept[name]).calibration["method"] != "none":
+                method = choice.calibration["method"]
                 reason = (
-                    f"not calibrated: {own.calibration['method']} makes {'@'.join(output)} worse, "
-                    f"which is derived from it: log loss on validation {loss + rise:.5f} with "
-                    f"calibration, {loss:.5f} without (a rise of {rise:.2g} ± {noise:.1g}). "
-                    f"Alone: {own.reason}"
+                    f"not calibrated: {method} makes {'@'.join(output)} worse, which is derived "
+                    f"from it: log loss on validation {loss + rise:.5f} with calibration, "
+                    f"{loss:.5f} without (a rise of {rise:.2g} ± {noise:.1g}). "
+                    f"Alone: {choice.reason}"
                 )
-                kept[name] = Choice(dict(NONE), own.losses, reason)
+                kept[name] = Choice(dict(NONE), choice.losses, reason)
     return kept
 
 
@@ -200,14 +203,14 @@ def with_improper(choices: Mapping[str, Choice], improper: Mapping[str, str]) ->
       choices: {task: how it is calibrated}.
       improper: {task: what keeps its raw scores from being probabilities}.
     """
-    found = dict(choices)
+    changed = dict(choices)
     for task in choices.keys() & improper.keys():
-        own, done = choices[task], "calibrated on validation"
-        if own.calibration["method"] == "none":
+        choice, done = choices[task], "calibrated on validation"
+        if choice.calibration["method"] == "none":
             done = "not calibrated, so the model gives scores"
-        reason = f"{improper[task]}: raw scores are not probabilities; {done}. {own.reason}"
-        found[task] = dataclasses.replace(own, reason=reason)
-    return found
+        reason = f"{improper[task]}: raw scores are not probabilities; {done}. {choice.reason}"
+        changed[task] = dataclasses.replace(choice, reason=reason)
+    return changed
 
 
 def sample(
@@ -242,14 +245,14 @@ def _held_out(
     fold: Int[np.ndarray, " B"],
 ) -> Float[np.ndarray, " B"] | None:
     """Each row's calibrated logit by what the other folds fit; None where one cannot be fitted."""
-    found = np.empty(len(z))
+    logits = np.empty(len(z))
     for k in range(FOLDS):
-        own = fold == k
-        calibration = NONE if method == "none" else _FITTED[method](z[~own], y[~own], w[~own])
+        out = fold == k
+        calibration = NONE if method == "none" else _FITTED[method](z[~out], y[~out], w[~out])
         if calibration is None:
             return None
-        found[own] = calibrated(calibration, z[own])
-    return found
+        logits[out] = calibrated(calibration, z[out])
+    return logits
 
 
 def row_losses(z: Float[np.ndarray, " B"], y: np.ndarray) -> Float[np.ndarray, " B"]:

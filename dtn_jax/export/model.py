@@ -63,8 +63,8 @@ class Model:
     @property
     def meanings(self) -> dict[str, str]:
         """{output: what it is, in words}: a probability, a score that is none, or a prediction."""
-        found = meanings(self.schema, self.facts.tasks, self.facts.improper, self.calibrations)
-        return found | ({RANK: f"ranking score, {self.ranking.text}"} if self.ranking else {})
+        words = meanings(self.schema, self.facts.tasks, self.facts.improper, self.calibrations)
+        return words | ({RANK: f"ranking score, {self.ranking.text}"} if self.ranking else {})
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -116,16 +116,16 @@ class Model:
             first, count = encoded.bad[0], int((~encoded.good).sum())
             more = f" ({count:,} of {len(encoded):,} rows are bad)" if count > 1 else ""
             column = f", column {first.column!r}" if first.column else ""
-            told = f"{first.reason}: {first.value}" if first.value else first.reason
+            why = f"{first.reason}: {first.value}" if first.value else first.reason
             if first.value and first.reason.startswith("expected "):
-                told = f"got {first.value}, {first.reason}"
-            raise UserError(f"row {first.row}{column}: {told}{more}")
+                why = f"got {first.value}, {first.reason}"
+            raise UserError(f"row {first.row}{column}: {why}{more}")
         return pl.DataFrame(self.scores(logits))
 
     def scores(self, logits: Float32[np.ndarray, "B T"]) -> dict[str, np.ndarray]:
         """{output: float64 `[B]`} of `logits`, calibrated; NaN stays NaN."""
-        found = scores(logits, self.schema, self.facts.tasks, self.calibrations)
-        return found | ({RANK: self.ranking.score(found)} if self.ranking else {})
+        columns = scores(logits, self.schema, self.facts.tasks, self.calibrations)
+        return columns | ({RANK: self.ranking.score(columns)} if self.ranking else {})
 
     def compile(self) -> tuple[int, ...]:
         """Compiles the program for batches of every size, which it returns."""

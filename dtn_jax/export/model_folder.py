@@ -129,8 +129,8 @@ def read_manifest(folder: pathlib.Path, verify: bool = True) -> dict:
     )
     version, listed = manifest.get("format"), manifest["files"]
     if version != FORMAT:
-        told = f"{folder} has the format {version!r}, expected {FORMAT}: another version wrote it"
-        raise UserError(f"{told}; {AGAIN}")
+        why = f"{folder} has the format {version!r}, expected {FORMAT}: another version wrote it"
+        raise UserError(f"{why}; {AGAIN}")
     if problem := damage(folder, listed, of=sha256 if verify else None):
         raise Damaged(f"{folder}/{problem}; {AGAIN}")
     if added := sorted(files_in(folder).keys() - listed.keys() - {MANIFEST}):

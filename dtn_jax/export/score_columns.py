@@ -52,9 +52,9 @@ def check_columns(encoding: Encoding, labels: Spec, address: str, types: Types, 
     try:
         check_there(there, encoding.columns, encoding.optional)
     except UserError as error:
-        made = [n for n in encoding.rules if not {*encoding.columns_of(n)} <= {*there}]
-        hints = [f" prepare made {n!r}; a row to score brings its own list: " for n in made[:1]]
-        hints += [f"{encoding.rules[name]}." for name in made[:1]]
+        lists = [n for n in encoding.rules if not {*encoding.columns_of(n)} <= {*there}]
+        hints = [f" prepare made {n!r}; a row to score brings its own list: " for n in lists[:1]]
+        hints += [f"{encoding.rules[name]}." for name in lists[:1]]
         raise UserError(f"{address}: {error}{''.join(hints)}") from None
     for name in sorted(encoding.lists() & types.keys()):
         if types[name] not in (pl.List, pl.Null):
@@ -68,8 +68,8 @@ def check_columns(encoding: Encoding, labels: Spec, address: str, types: Types, 
 
 def of_kind(types: Mapping[str, Types], kinds: Collection[Type]) -> list[str]:
     """The columns of these kinds, in the order of the files."""
-    found = (name for own in types.values() for name, kind in own.items() if kind in kinds)
-    return list(dict.fromkeys(found))
+    those = (name for file in types.values() for name, kind in file.items() if kind in kinds)
+    return list(dict.fromkeys(those))
 
 
 def kept_types(
@@ -93,7 +93,7 @@ def kept_types(
       UserError: no file has a wanted column, it has the name of one of `outputs`, or a type that
         the output's format does not have.
     """
-    every = list(dict.fromkeys(name for own in types.values() for name in own))
+    every = list(dict.fromkeys(name for file in types.values() for name in file))
     if wanted is None:
         wanted = [name for name in every if name not in left and name != FILE]
     kept = {}
@@ -104,7 +104,7 @@ def kept_types(
                 f"the rows have a column {name!r} already, which is the name of one that scoring "
                 "writes; choose the columns to keep, with --columns"
             )
-        kinds = {own[name] for own in types.values() if name in own} - {pl.Null()}
+        kinds = {file[name] for file in types.values() if name in file} - {pl.Null()}
         common = columns.types_of(types.values(), [name])[name] if len(kinds) > 1 else None
         kept[name] = kind = common or next(iter(kinds), pl.String())
         if what := _lacking(kind, suffix):
@@ -149,14 +149,14 @@ def labelled(encoding: Encoding) -> Encoding:
     """The same encoding, which reads labels, groups and weights of rows, too; a row in which
     `prepare` would reject one is bad."""
     spec = encoding.spec
-    own = dataclasses.replace(
+    cleaned = dataclasses.replace(
         encoding.cleaned,
         tasks=tuple(task for task in spec.tasks if task.name in encoding.schema.task_names),
         group=spec.group,
         weight=spec.weight,
         path=spec.path,
     )
-    return dataclasses.replace(encoding, cleaned=own)
+    return dataclasses.replace(encoding, cleaned=cleaned)
 
 
 def types_of(spec: Spec) -> Types:
@@ -179,14 +179,14 @@ def labels(spec: Spec, rows: Rows, good: Bool[np.ndarray, " B"]) -> pl.DataFrame
       rows: the good ones.
       good: which rows they are.
     """
-    found = {f"label/{task.name}": rows.numbers(names.LABEL + task.name) for task in spec.tasks}
+    written = {f"label/{task.name}": rows.numbers(names.LABEL + task.name) for task in spec.tasks}
     if spec.group:
-        found[GROUP] = group_numbers(rows.column(names.GROUP))
+        written[GROUP] = group_numbers(rows.column(names.GROUP))
     if spec.weight:
-        found[WEIGHT] = rows.weight()
-    if not found:
+        written[WEIGHT] = rows.weight()
+    if not written:
         return pl.DataFrame()
-    frame = pl.DataFrame([pl.Series(name, values) for name, values in found.items()])
+    frame = pl.DataFrame([pl.Series(name, values) for name, values in written.items()])
     places = pl.Series(np.cumsum(good) - 1).set(pl.Series(~good), None)
     return frame.cast(types_of(spec)).fill_nan(None).select(pl.all().gather(places))
 
@@ -270,8 +270,8 @@ class ScoredBy:
                 return None
             facts = json.loads(text)
             labels = facts.pop("labels")
-            made = {task: Label(**label) for task, label in labels.items()}
-            return cls(**facts, labels=made)
+            known = {task: Label(**label) for task, label in labels.items()}
+            return cls(**facts, labels=known)
         except (ValueError, TypeError, KeyError, AttributeError, pa.ArrowException) as error:
             raise UserError(f"{path}: its metadata {KEY!r} are damaged ({error})") from None
 

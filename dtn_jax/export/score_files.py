@@ -175,7 +175,9 @@ class Job:
         known = self.files[0].format
         self.input = given if given.format in ("", known) or known == "csv" else InputSpec()
         kept = read.schemas(self.files, self.input, as_is=True)
-        self.types = {a: {n: read_as(kind) for n, kind in own.items()} for a, own in kept.items()}
+        self.types = {
+            a: {n: read_as(kind) for n, kind in types.items()} for a, types in kept.items()
+        }
         for address, types in self.types.items():
             score_columns.check_columns(by, self.labels, address, types, known == "csv")
         needed = (*model.columns, *log_columns.columns(self.labels))

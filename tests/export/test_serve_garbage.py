@@ -169,9 +169,8 @@ def test_hostile_arrow(served):
     good = stream(FRAME.to_arrow())
     told(arrow(served, b""), 400, "not an Arrow stream")
     told(arrow(served, b"\xff" * 100), 400)
-    for cut in range(8, len(good) - 8, 97):
-        answer = arrow(served, good[:cut])
-        assert answer.status_code in (200, 400), answer.text  # a stream may end after a batch
+    for cut in (*range(8, len(good), 97), len(good) - 8, len(good) - 1):
+        told(arrow(served, good[:cut]), 400, "Arrow stream")
     for codec in ("lz4", "zstd"):
         packed = stream(FRAME.to_arrow(), options=pa.ipc.IpcWriteOptions(compression=codec))
         told(arrow(served, packed), 400, "compressed")

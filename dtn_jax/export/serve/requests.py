@@ -36,6 +36,7 @@ from dtn_jax.export.model import Model
 from dtn_jax.export.serve.limits import Limits
 
 JSON, ARROW = "application/json", "application/vnd.apache.arrow.stream"
+END = b"\xff\xff\xff\xff\0\0\0\0"  # of an Arrow stream
 FORM = 'expected {"rows": [{…}, …]} or {"user": {…}, "candidates": [{…}, …]}'
 WIDE = 30_000  # characters of a user, in all rows, from which on it pays to encode them once
 LONGEST = 200  # characters of a client's text that are sent back, and names that are listed
@@ -73,8 +74,8 @@ class Contract:
       body: the pydantic model of a request.
     """
 
-    def __init__(self, model: Model, id: str = "", made: str = ""):
-        self.model, self.id, self.made = model, id, made
+    def __init__(self, model: Model, id: str = "", date: str = ""):
+        self.model, self.id, self.made = model, id, date
         self.types = {name: model.encoding.types[name] for name in model.columns}
         fields = {f"c{n}": _column(model, *each) for n, each in enumerate(self.types.items())}
         row: Any = pydantic.create_model("Row", **fields)
@@ -102,12 +103,12 @@ class Contract:
             | {"fields": [f.name for f in fields if name in by.columns_of(f.name)]}
             for name, c in self.columns.items()
         ]
-        made = [{"made": by.rules[f.name]} if f.name in by.rules else {} for f in fields]
+        rules = [{"made": by.rules[f.name]} if f.name in by.rules else {} for f in fields]
         return {
             "id": self.id,
             "made": self.made,
             "columns": columns,
-            "fields": [{"name": f.name, "kind": f.kind} | rule for f, rule in zip(fields, made)],
+            "fields": [{"name": f.name, "kind": f.kind} | rule for f, rule in zip(fields, rules)],
             "fixed": dict(model.facts.fixed),
             "outputs": model.outputs,
             "meanings": model.meanings,
@@ -203,7 +204,7 @@ def of_json(job: Job, contract: Contract, limits: Limits) -> set[str]:
     """Reads JSON; returns the names of all columns."""
     try:
         parsed = json.loads(job.body.decode(), object_pairs_hook=_once, parse_constant=_no_number)
-        asked = Envelope.model_validate(parsed)
+        envelope = Envelope.model_validate(parsed)
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = [part + 1 if isinstance(part, int) else part for part in first["loc"]]
@@ -211,9 +212,9 @@ def of_json(job: Job, contract: Contract, limits: Limits) -> set[str]:
         raise Refused(422, f"{where}: {first['msg']}; {FORM}", row=row) from None
     except (ValueError, RecursionError) as error:
         raise Refused(400, f"the body is not JSON in UTF-8: {error}") from None
-    rows, user = asked.rows or asked.candidates or [], asked.user or {}
+    rows, user = envelope.rows or envelope.candidates or [], envelope.user or {}
     names = set().union(*rows)
-    there = [name for name, value in asked if value is not None and name != "outputs"]
+    there = [name for name, value in envelope if value is not None and name != "outputs"]
     if there not in (["rows"], ["user", "candidates"]):
         raise Refused(422, f"the body has {', '.join(there) or 'nothing'}; {FORM}")
     if len(rows) > limits.rows:
@@ -224,8 +225,8 @@ def of_json(job: Job, contract: Contract, limits: Limits) -> set[str]:
     job.wide = [n for n in contract.columns if n in user] if size > WIDE else []
     if size > limits.body_mb << 23:
         raise Refused(413, "the user's fields are too long for so many candidates: send fewer")
-    job.rows, job.what = len(rows), "candidate" if asked.rows is None else "row"
-    job.outputs = job.outputs if asked.outputs is None else asked.outputs
+    job.rows, job.what = len(rows), "candidate" if envelope.rows is None else "row"
+    job.outputs = job.outputs if envelope.outputs is None else envelope.outputs
     for name, column in contract.columns.items():
         try:
             if name in user:
@@ -243,11 +244,11 @@ def of_json(job: Job, contract: Contract, limits: Limits) -> set[str]:
 
 @no_type_check  # called for every object
 def _once(pairs):
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    values = dict(pairs)
+    if len(values) != len(pairs):
         (twice, _), *_ = collections.Counter(name for name, _ in pairs).most_common(1)
         raise ValueError(f"the key {shown(repr(twice))} is there twice in one object")
-    return found
+    return values
 
 
 def _no_number(text: str) -> None:
@@ -275,6 +276,8 @@ def of_arrow(job: Job, contract: Contract, limits: Limits) -> set[str]:
 
 def _rows(body: bytes, contract: Contract, limits: Limits) -> tuple[pa.Table, list[str]]:
     """The stream's columns that the model reads, and the names of all."""
+    if not body.endswith(END):
+        raise Refused(400, "not an Arrow stream, or one that is cut: its end mark is missing")
     for message in pa.ipc.MessageReader.open_stream(body):
         if message.type != "schema" and _compressed(message):
             raise Refused(400, "the Arrow stream is compressed, expected one that is not")

@@ -118,9 +118,9 @@ def check_plugins(folder: pathlib.Path, manifest: Mapping, plugins: str) -> None
     paths = [pathlib.Path(p.strip()).expanduser() for p in plugins.split(",") if p.strip()]
     given = {sha256(path): path.name for path in paths}
     with model_folder.reading(folder / model_folder.MANIFEST):
-        needed = {own["sha256"]: own["name"] for own in manifest.get("plugins") or ()}
+        needed = {plugin["sha256"]: plugin["name"] for plugin in manifest.get("plugins") or ()}
     for sha in needed.keys() - given.keys():
-        got = ", ".join(f"{name} with {own[:12]}" for own, name in given.items()) or "none"
+        got = ", ".join(f"{name} with {plugin[:12]}" for plugin, name in given.items()) or "none"
         raise UserError(
             f"{folder} needs the plug-in {needed[sha]} with the SHA-256 {sha[:12]}, whose code it "
             f"does not hold: give it by --plugins=FILE,... (it is run). Got {got}"

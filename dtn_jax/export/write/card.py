@@ -53,7 +53,7 @@ def write(export: Export, measured: Mapping[str, Any], manifest: Mapping[str, An
     run, schema, model = export.run, export.schema, export.facts
     data, notes, spec = run.data, run.data.notes, spec_of(run.data)
     unknown = unseen(run, model.fixed)
-    chosen = {task: own["calibration"] for task, own in measured["calibration"].items()}
+    chosen = {task: row["calibration"] for task, row in measured["calibration"].items()}
     outputs = meanings(schema, model.tasks, model.improper, chosen)
     test, counts = measured["calibrated"]["test"], data.unknown_values.get("test", {})
     strange = {f.name: counts.get(f.name, 0) for f in schema.fields if f.kind == "categorical"}
@@ -75,7 +75,7 @@ def write(export: Export, measured: Mapping[str, Any], manifest: Mapping[str, An
         tasks=list(_tasks(export, outputs)),
         fixed={name: value_text(value) for name, value in model.fixed.items()},
         unseen=unknown,
-        listed=[n for n in LISTED if any(own.get(n) is not None for own in test.values())],
+        listed=[n for n in LISTED if any(row.get(n) is not None for row in test.values())],
         worse=[
             f"{key} ({pair(*ends)})"
             for key, _, *ends in changes(measured, "test", "logloss")
@@ -85,8 +85,8 @@ def write(export: Export, measured: Mapping[str, Any], manifest: Mapping[str, An
         unknown=[f"{name} {percent(strange[name], data.rows['test'])}" for name in most],
         few=[
             key
-            for key, own in test.items()
-            if "positives" in own and min(n := own["positives"], own["examples"] - n) < FEW
+            for key, row in test.items()
+            if "positives" in row and min(n := row["positives"], row["examples"] - n) < FEW
         ],
         relations=outside(schema, notes.get(NOTE, {}), spec.weight),
         **numbers,
@@ -137,10 +137,10 @@ def _tasks(export: Export, outputs: Mapping[str, str]) -> Iterator[tuple[str, ..
     it is told of, and what it reads."""
     means = {chosen.task: chosen.meaning for chosen in export.run.losses}
     for task in (task for task in export.schema.tasks if task.name in export.facts.tasks):
-        own, *others = ["all rows" if s == ALL else f"rows with {s}" for s in task.spaces]
+        space, *others = ["all rows" if s == ALL else f"rows with {s}" for s in task.spaces]
         score = outputs[f"{task.name}@{task.space}"] if task.kind == "binary" else means[task.name]
         rest = (", ".join(names) or "none" for names in (others, task.upstream))
-        yield task.name, task.kind, score, own, *rest
+        yield task.name, task.kind, score, space, *rest
 
 
 def changes(measured: Mapping[str, Any], split: str, *names: str) -> Iterator[tuple]:
@@ -155,9 +155,9 @@ def changes(measured: Mapping[str, Any], split: str, *names: str) -> Iterator[tu
 
 def reranked(measured: Mapping[str, Any], schema: Schema, split: str) -> Iterator[str]:
     """A sentence for each derived output whose AUC or GAUC is another one after calibration."""
-    own = {f"{task.name}@{task.space}" for task in schema.tasks}
+    direct = {f"{task.name}@{task.space}" for task in schema.tasks}
     for key, name, *ends in changes(measured, split, "auc", "gauc"):
-        if key not in own:
+        if key not in direct:
             yield (
                 f"Calibration changes how {key} ranks, which is derived from more than one task: "
                 f"{NAMES[name]} {pair(*ends)} on {split}."

@@ -110,7 +110,11 @@ def metrics_of(export: Export, scores: Scores) -> Metrics:
     """The metrics of the tasks that a model gives, by the options of its run."""
     options = export.run.config.evaluate
     metrics = evaluate(scores, export.schema, options.ece_bins, options.sample_weights)
-    return {key: own for key, own in metrics.items() if key.partition("@")[0] in export.facts.tasks}
+    return {
+        key: values
+        for key, values in metrics.items()
+        if key.partition("@")[0] in export.facts.tasks
+    }
 
 
 def measure(export: Export, validation: Scores, choices: Mapping[str, Choice]) -> dict[str, Any]:
@@ -166,8 +170,8 @@ def intervals(
             at &= scores.sample_weight > 0
         rows, ends = scores.metric_rows(task.name, space, schema, options.ece_bins, weighted), {}
         for name, metric in influences(rows, np.flatnonzero(at), units).items():
-            if own := ends_of(name, metric):
-                ends[name] = own
+            if interval := ends_of(name, metric):
+                ends[name] = interval
         yield f"{task.name}@{space}", ends
 
 
@@ -202,15 +206,15 @@ def rank_metrics(export: Export, after: Mapping[str, Scores]) -> dict[str, Any]:
                 f"--rank {ranked.score.text!r} is not finite in {bad.size:,} of {rank.size:,} rows "
                 f"of {split}, as where {shown}: bound what it reads, such as by max(x, 0.01)"
             )
-    labels, found = labels_of(scores, export.schema), {}
+    labels, ranks = labels_of(scores, export.schema), {}
     worth = {name: gain.score(labels) for name, gain in ranked.gain.items()}
     worth |= {name: labels[name] for name in export.facts.tasks}
     for name, gains in gains_of(worth, scores.group, scores.sample_weight if weighted else None):
         known = gains.influences(rank[gains.places])
         known = {m: one for m, one in known.items() if np.isfinite(one.value)}
-        found[name] = {m: [one.value, *(ends_of(m, one) or ())] for m, one in known.items()}
-    titles = {name: METRICS[name].title for own in found.values() for name in own}
-    return {"expression": ranked.score.text, "metrics": titles, "test": found}
+        ranks[name] = {m: [one.value, *(ends_of(m, one) or ())] for m, one in known.items()}
+    titles = {name: METRICS[name].title for values in ranks.values() for name in values}
+    return {"expression": ranked.score.text, "metrics": titles, "test": ranks}
 
 
 def draw(export: Export, before: Scores, after: Scores) -> None:

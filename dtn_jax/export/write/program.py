@@ -81,19 +81,21 @@ class Forward:
         Members of an ensemble have `0/params/…`, `1/params/…`; their tables lie side by side: row r
         of a table holds row r of each.
         """
-        found = {}
+        shapes = {}
         for collection, tree in self.variables.items():
             for name, leaf in named(COLLECTIONS[collection], tree).items():
                 for member in range(self.members):
-                    found[self.prefix(member) + name] = jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+                    shapes[self.prefix(member) + name] = jax.ShapeDtypeStruct(
+                        leaf.shape, leaf.dtype
+                    )
         for table, rows in self.plan.used.items():
             width = self.members * self.plan.arrays[table].width
             dtype = jnp.dtype(self.table_dtype)
-            found[f"tables/{table}"] = jax.ShapeDtypeStruct((rows, width), dtype)
+            shapes[f"tables/{table}"] = jax.ShapeDtypeStruct((rows, width), dtype)
             if self.table_dtype == "int8":
                 shape = (rows, self.members)
-                found[f"tables/{table}{SCALE}"] = jax.ShapeDtypeStruct(shape, jnp.float32)
-        return found
+                shapes[f"tables/{table}{SCALE}"] = jax.ShapeDtypeStruct(shape, jnp.float32)
+        return shapes
 
     def prefix(self, member: int) -> str:
         """Before the names of a member's parameters; '' where there is but one."""
@@ -140,11 +142,11 @@ class Forward:
             collection: _filled(tree, weights, self.prefix(member) + COLLECTIONS[collection])
             for collection, tree in self.variables.items()
         }
-        own = {}
-        for name, found in gathered.items():
+        rows = {}
+        for name, every in gathered.items():
             width = self.plan.arrays[name].width
-            own[name] = found[..., member * width : (member + 1) * width]
-        outputs = self.model.apply(variables, lookup.to_inputs(self.plan, own, batch), train=False)
+            rows[name] = every[..., member * width : (member + 1) * width]
+        outputs = self.model.apply(variables, lookup.to_inputs(self.plan, rows, batch), train=False)
         logits = {t: outputs.logits[t].astype(jnp.float32) for t in self.tasks}
         losses = {chosen.task: chosen for chosen in self.losses}
         return predictions(logits, [losses[t] for t in self.tasks], batch.ids)
@@ -175,7 +177,7 @@ def inputs_of(plan: TablePlan, batch: object) -> Shapes:
         "weights": ((batch, schema.weighted_slots), jnp.float32),
         "numeric": ((batch, schema.numbers), jnp.float32),
     }
-    return {name: jax.ShapeDtypeStruct(*found) for name, found in shapes.items()}
+    return {name: jax.ShapeDtypeStruct(*shape) for name, shape in shapes.items()}
 
 
 def export_program(forward: Forward) -> tuple[bytes, Shapes]:
@@ -191,8 +193,8 @@ def export_program(forward: Forward) -> tuple[bytes, Shapes]:
         return jax.ShapeDtypeStruct((rows, *leaf.shape[1:]), leaf.dtype)
 
     given = {name: symbolic(name, leaf) for name, leaf in weights.items()}
-    made = export.export(jax.jit(forward.__call__), platforms=PLATFORMS)
-    return bytes(made(given, inputs_of(forward.plan, batch)).serialize()), weights
+    exporter = export.export(jax.jit(forward.__call__), platforms=PLATFORMS)
+    return bytes(exporter(given, inputs_of(forward.plan, batch)).serialize()), weights
 
 
 def _read(forward: Forward, weights: Shapes) -> Shapes:

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> None:
         check_alone(known, "onnx", "out")
         if not known.out or known.batch_size < 0:
             raise UserError("--onnx wants a file, --out=FILE.onnx, and a --batch_size of 1 or more")
-        from dtn_jax.export.write.onnx import write_onnx
+        from dtn_jax.export.write.again import write_onnx
 
         write_onnx(known.onnx, known.out, known.batch_size, known.plugins)
     else:

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from dtn_jax.cli import command, compile_cache
-from dtn_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from dtn_jax.export.score_files import Tally
 
 EXAMPLE = "dtn-jax score --model=models/shop --input=day.parquet --output=s.parquet"
 
@@ -26,13 +29,10 @@ def main(arguments: Sequence[str]) -> None:
     command.require(known, "model", "input", "output")
     from dtn_jax.data import progress  # after --help
     from dtn_jax.export import load
-    from dtn_jax.export.batches import LEAST
+    from dtn_jax.export.compiled import check_largest
     from dtn_jax.export.score_files import Job
-    from dtn_jax.export.weights_file import padded
 
-    largest = known.batch_rows
-    if largest and largest != padded(largest, LEAST):
-        raise UserError(f"--batch_rows={largest}, expected a power of two, {LEAST} or more")
+    largest = check_largest(known.batch_rows, "--batch_rows")
     compile_cache.use(known.cache_dir)
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: progress.say(f"warning: {message}")
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> None:
     if known.columns == "all" and any(kinds.values()):
         left = "; of ".join(f"{kind}: {', '.join(own)}" for kind, own in kinds.items() if own)
         progress.say(f"the output leaves out columns of {left} (--columns names others)")
-    for line in unknown(job.tally.values, model.facts.fixed):
+    for line in unknown(job.tally, model.facts.fixed):
         progress.say(line)
     now = f", {done:,} read now" if job.resumed else ""
     rate = f"{now}, at {done / max(seconds, 1e-9):,.0f} a second" if done else ""
@@ -67,23 +67,26 @@ def counted(scored: int, rows: int) -> str:
     return f"{rows:,} {words}" if scored == rows else f"{scored:,} of {rows:,} {words}"
 
 
-def unknown(values: Mapping[str, tuple[int, int]], fixed: Collection[str]) -> list[str]:
-    """What to say of fields of which the model knows too few values, or none.
+def unknown(tally: Tally, fixed: Collection[str]) -> list[str]:
+    """What to say of fields of which many values are missing, or unseen in training.
 
     Args:
-      values: {field: (its values, those of them that the model does not know)}.
+      tally: of the rows.
       fixed: fields whose values the model has.
     """
     from dtn_jax.data.progress import percent
 
-    shares = {n: lost / own for n, (own, lost) in values.items() if own and n not in fixed}
-    high = sorted((n for n in shares if shares[n] > HIGH), key=lambda n: -shares[n])
-    told = ", ".join(f"{n} {percent(values[n][1], values[n][0])}" for n in high)
-    lines = [f"unknown to the model, since missing or not in its training: {told}"] if high else []
+    lines, values = [], {name: n for name, n in tally.values.items() if n and name not in fixed}
+    for what, counts in (("missing", tally.missing), ("not in training", tally.unseen)):
+        high = [name for name in values if counts[name] > HIGH * values[name]]
+        high.sort(key=lambda name: -counts[name] / values[name])
+        if high:
+            shares = (f"{name} {percent(counts[name], values[name])}" for name in high)
+            lines.append(f"values that are {what}: {', '.join(shares)}")
     return lines + [
-        f"warning: the model knows no value of field {n!r}: is it written as it was in training?"
-        for n in high
-        if shares[n] == 1
+        f"warning: the model knows no value of field {name!r}: is it written as it was in training?"
+        for name, count in values.items()
+        if count == tally.unseen[name] + tally.missing[name]
     ]
 
 
@@ -91,7 +94,7 @@ def make_parser() -> command.Parser:
     parser, constant = command.parser(__doc__, EXAMPLE), command.constant
     parser.usage = "%(prog)s --model DIR --input FILES --output FILE [more of the options below]"
     formats = ", ".join(constant("data.schemas.spec", "FORMATS"))
-    largest = constant("export.batches", "LARGEST")
+    largest = constant("export.compiled", "LARGEST")
     usual_rows = ", ".join(f"{rows} on a {device.upper()}" for device, rows in largest.items())
     options = {
         "model=DIR": "the folder that dtn-jax export wrote",

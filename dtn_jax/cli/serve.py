@@ -29,8 +29,7 @@ OPTIONS = {
 LIMITS = {
     "body_mb": "MiB of a request at most",
     "rows": "rows of a request at most",
-    "waiting": "requests that wait at most; more are told to come again (503)",
-    "body_seconds": "seconds in which a request's body must arrive",
+    "connections": "connections at once; more are answered with 503",
     "max_batch": "rows that share a call at most, a power of two; larger requests are cut",
     "stop_seconds": "how long accepted requests are answered after SIGTERM or Ctrl-C",
 }

@@ -26,9 +26,8 @@ from dtn_jax.comparison.scored_rows import ScoredRows, check_finished
 from dtn_jax.data.formula import NAME
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export import fit_calibration, ranking
+from dtn_jax.export.calibration import scores
 from dtn_jax.export.ranking import RANK_FILE, Ranking
-from dtn_jax.export.scores import scores
-from dtn_jax.export.write.derived_calibration import harmless
 from dtn_jax.files import full_path, write_whole
 from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.gains import Gains, gains_of, labels_of
@@ -75,7 +74,7 @@ def find(workdir: str | pathlib.Path, gain: str, objective: str = "", seed: int 
         raise UserError(f"--objective={objective} is of groups, and {schema.name} has none: auc")
     validation = read_predictions(folder / VALIDATION, schema)
     chosen = fit_calibration.fit(validation, schema, weighted)
-    chosen = harmless(chosen, validation, schema, weighted, schema.task_names)
+    chosen = fit_calibration.harmless(chosen, validation, schema, weighted, schema.task_names)
     calibration = {task: choice.calibration for task, choice in chosen.items()}
 
     def split(name: str, found: Scores) -> ScoredRows:

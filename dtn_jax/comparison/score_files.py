@@ -11,9 +11,8 @@ import polars as pl
 
 from dtn_jax.comparison.scored_rows import ScoredRows, spaces_of
 from dtn_jax.errors import UserError, choose
-from dtn_jax.export.log_labels import GROUP, WEIGHT
 from dtn_jax.export.ranking import RANK
-from dtn_jax.export.scored_by import ScoredBy
+from dtn_jax.export.score_columns import GROUP, WEIGHT, ScoredBy
 from dtn_jax.schema import ALL, Schema
 
 NONE = "none"  # --group=none, --weight=none

@@ -13,10 +13,10 @@ import polars as pl
 from dtn_jax.config import differing, identity
 from dtn_jax.errors import UserError
 from dtn_jax.export import ranking
+from dtn_jax.export.calibration import scores as outputs_of
 from dtn_jax.export.model_folder import MANIFEST
 from dtn_jax.export.ranking import RANK_FILE
-from dtn_jax.export.scored_by import ScoredBy
-from dtn_jax.export.scores import scores as outputs_of
+from dtn_jax.export.score_columns import ScoredBy
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.spaces import logits_in
 from dtn_jax.run import outcome
@@ -82,7 +82,7 @@ class ScoredRows:
 def check_finished(folder: pathlib.Path) -> dict:
     """What began the finished run in a folder (`outcome.run_facts`); UserError unless there is one
     that has read test."""
-    if (folder / MANIFEST).exists() and not (folder / "config.json").exists():
+    if (folder / MANIFEST).exists():
         raise UserError(
             f"{folder} is an exported model, which has no scores of test. Score one file of "
             "labelled rows with both models by dtn-jax score --labels, and compare the "

@@ -84,6 +84,8 @@ def _of_values(values: Sequence, kind: Type) -> tuple[pl.Series, Bool[np.ndarray
         try:
             column = pl.Series(values, dtype=known)
             found = as_type(column, kind)
+            if found.null_count() == column.null_count():  # as where single rows are served
+                return found, np.zeros(len(found), bool)
             lost = found.is_null() & column.is_not_null()
             lost &= column.is_not_nan() if known == pl.Float64 else True
             return found, lost.to_numpy()

@@ -243,7 +243,7 @@ def good_rows(spec: Spec, frame: pl.DataFrame, bad: Bad) -> Rows:
         found[names.SPLIT] = column = frame[spec.split.column]
         bad(column.is_not_null(), "missing split", column)
         if spec.split.by == "column":
-            known = split.named(spec.split, names.keyed(column.to_arrow())) != split.NONE
+            known = split.named(spec.split, *names.keyed([column.to_arrow()])) != split.NONE
             bad(known, split.unknown(spec.split), column)
     if histories:
         found[names.USER] = frame[histories[0].history.by]

@@ -78,30 +78,33 @@ class Rows:
 
 def of_frame(frame: pl.DataFrame, coded: Iterable[str] = ()) -> Rows:
     """Rows of a Polars frame; the columns `coded`, and lists in them, are `keyed`."""
-    coded = set(coded)
-    arrays = [
-        encoded(column.to_arrow()) if column.name in coded else column.to_arrow()
-        for column in frame
-    ]
-    return Rows(pa.RecordBatch.from_arrays(arrays, names=frame.columns))
+    arrays = {column.name: column.to_arrow() for column in frame}
+    names = [name for name in dict.fromkeys(coded) if name in arrays]
+    values = {name: flat(arrays[name]) if is_list(arrays[name]) else arrays[name] for name in names}
+    for name, own in zip(values, keyed(values.values())):
+        array = arrays[name]
+        arrays[name] = _lists(array, own, lengths(array)) if is_list(array) else own
+    return Rows(pa.RecordBatch.from_arrays([*arrays.values()], names=[*arrays]))
 
 
-def encoded(array: pa.Array) -> pa.Array:
-    """A column, or the values of its lists, as `keyed` has it."""
-    if not is_list(array):
-        return keyed(array)
-    return _lists(array, keyed(flat(array)), lengths(array))
+def keyed(columns: Iterable[pa.Array]) -> list[pa.DictionaryArray]:
+    """Values of columns with a dictionary of structs: the `key` of each different one, and it as a
+    `value`.
 
-
-def keyed(values: pa.Array) -> pa.DictionaryArray:
-    """Values with a dictionary of structs: the `key` of each different one, and it as a `value`.
-
-    The key is MISSING where there is none, as of NaN.
+    The key is MISSING where there is none, as of NaN. Texts of all columns get theirs at once: a
+    few rows, as a server has them, would take as long for each column.
     """
-    if not pa.types.is_dictionary(values.type):
-        values = values.dictionary_encode()
-    made, there = keys.keys(pl.from_arrow(values.dictionary))
-    return _keyed(values.indices, np.where(there, made, keys.MISSING), values.dictionary)
+    coded = [c if pa.types.is_dictionary(c.type) else c.dictionary_encode() for c in columns]
+    made: list[pa.DictionaryArray] = [*coded]
+    kinds = [column.dictionary.type for column in coded]
+    texts = [at for at, kind in enumerate(kinds) if pa.types.is_large_string(kind)]
+    for group in ([texts] if texts else []) + [[n] for n in range(len(coded)) if n not in texts]:
+        different = [coded[at].dictionary for at in group]
+        every, there = keys.keys(pl.from_arrow(pa.concat_arrays(different)))
+        ends = np.cumsum([len(own) for own in different])[:-1]
+        for at, own in zip(group, np.split(np.where(there, every, keys.MISSING), ends)):
+            made[at] = _keyed(coded[at].indices, own, coded[at].dictionary)
+    return made
 
 
 def of_keys(made: UInt64[np.ndarray, " N"]) -> pa.DictionaryArray:

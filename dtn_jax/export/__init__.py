@@ -3,7 +3,10 @@
     model_folder.py   what lies in the folder, and that it is as it was written
     model.py          `load`: a model that scores raw rows
     encoding.py       raw rows to the program's arrays
-    scores.py         logits to calibrated probabilities in every space
+    compiled.py       the program and its weights, called with batches of a few sizes
+    calibration.py    logits to calibrated probabilities in every space
+    score_files.py    files of any size, and score_columns.py, their columns
+    serve/            scores over HTTP
     write/            the training side: a finished run becomes a model
 
 What loads and scores needs no training code: jax, numpy, polars, pyarrow, safetensors and
@@ -17,7 +20,7 @@ try:
 except ModuleNotFoundError as error:
     if str(error.name).startswith("dtn_jax"):
         raise
-    told = f"dtn_jax.export needs {error.name}, which is not installed: {TO_SCORE}"
-    raise ModuleNotFoundError(told, name=error.name) from None
+    why = f"dtn_jax.export needs {error.name}, which is not installed: {TO_SCORE}"
+    raise ModuleNotFoundError(why, name=error.name) from None
 
 __all__ = ["Model", "load"]

@@ -1,4 +1,6 @@
-"""calibration.json: what turns a task's logit into a calibrated one. It needs numpy alone.
+"""From a program's logits to what a model gives: calibrated probabilities in each task's spaces.
+
+calibration.json says what turns a task's logit into a calibrated one. It needs numpy alone.
 
     none       the logit as it is
     platt      slope * logit + intercept
@@ -13,17 +15,20 @@ from __future__ import annotations
 import json
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from dtn_jax.errors import choose
 from dtn_jax.export.model_folder import CALIBRATION, reading
+from dtn_jax.metrics.sigmoid import sigmoid
+from dtn_jax.metrics.spaces import logits_in, made_of
 from dtn_jax.schema import Schema
+from dtn_jax.shapes import Float
 
 METHODS = ("none", "platt", "isotonic")  # simplest first
 NONE = {"method": "none"}
-CHUNK = 1 << 16  # rows at a time, in float64
+SCORE = "score, not a probability"
 
 
 def read(folder: pathlib.Path, schema: Schema) -> dict[str, dict]:
@@ -33,10 +38,10 @@ def read(folder: pathlib.Path, schema: Schema) -> dict[str, dict]:
       UserError: calibration.json is missing or damaged: another task, method or number.
     """
     with reading(folder / CALIBRATION) as path:
-        found = json.loads(path.read_text())
-        for task, calibration in found.items():
+        stored = json.loads(path.read_text())
+        for task, calibration in stored.items():
             _check(choose("task", task, schema.task_names), calibration)
-    return {task: found.get(task, NONE) for task in schema.task_names}
+    return {task: stored.get(task, NONE) for task in schema.task_names}
 
 
 def write(folder: pathlib.Path, calibrations: Mapping[str, Mapping]) -> None:
@@ -60,14 +65,10 @@ def apply(calibrations: Mapping[str, Mapping], logits: np.ndarray, schema: Schem
     names = schema.task_names
     if logits.ndim != 2 or logits.shape[1] != len(names):
         raise ValueError(f"logits have shape {logits.shape}, expected [B, {len(names)}]: {names}")
-    found = logits.astype(np.float64)
+    values = logits.astype(np.float64)
     for column, task in enumerate(names):
-        calibration = calibrations.get(task, NONE)
-        if calibration["method"] != "none":
-            for start in range(0, len(found), CHUNK):
-                own = found[start : start + CHUNK, column]
-                own[:] = calibrated(calibration, own)
-    return found
+        values[:, column] = calibrated(calibrations.get(task, NONE), values[:, column])
+    return values
 
 
 def calibrated(calibration: Mapping, logits: np.ndarray) -> np.ndarray:
@@ -96,3 +97,63 @@ def _check(task: str, calibration: Mapping) -> None:
         rising = (np.diff(x) > 0).all() and (np.diff(y) >= 0).all()
         if not (rising and x[0] >= 0 and x[-1] <= 1 and y[0] > 0 and y[-1] < 1):
             raise ValueError(f"{task!r}: breakpoints that do not rise, or leave [0, 1]")
+
+
+def outputs(schema: Schema, tasks: Sequence[str]) -> tuple[str, ...]:
+    """The columns `task@space`: of each task its own space first, then those that it reports."""
+    return tuple(f"{t.name}@{s}" for t in schema.tasks if t.name in tasks for s in t.spaces)
+
+
+def scores(
+    logits: Float[np.ndarray, "B T"],
+    schema: Schema,
+    tasks: Sequence[str],
+    calibrations: Mapping[str, Mapping],
+) -> dict[str, Float[np.ndarray, " B"]]:
+    """{task@space: float64 `[B]`}: calibrated probabilities; a regression's prediction.
+
+    Args:
+      logits: of all tasks of the schema, each in the space of its loss; NaN gives NaN.
+      schema: of the model.
+      tasks: those that are given.
+      calibrations: see `apply`.
+    """
+    columns = {}
+    with np.errstate(invalid="ignore"):  # NaN
+        known = apply(calibrations, logits, schema)
+        for task in [task for task in schema.tasks if task.name in tasks]:
+            for space in task.spaces:
+                values = logits_in(space, task.name, known, schema)
+                binary = task.kind == "binary"
+                columns[f"{task.name}@{space}"] = sigmoid(values) if binary else values
+    return columns
+
+
+def meanings(
+    schema: Schema,
+    tasks: Sequence[str],
+    improper: Mapping[str, str],
+    calibrations: Mapping[str, Mapping],
+) -> dict[str, str]:
+    """{task@space: what the output is, in words}: a probability, a score or a prediction.
+
+    Args:
+      schema, tasks, calibrations: as of `scores`.
+      improper: {task: what keeps its uncalibrated score from being a probability}.
+    """
+    raw = {t for t in improper if calibrations.get(t, NONE)["method"] == "none"}
+    words = {}
+    for task in [task for task in schema.tasks if task.name in tasks]:
+        for space in task.spaces:
+            parts = made_of(task.name, space, schema)
+            because = [f"{improper[name]} of {name}" for name in parts if name in raw]
+            if task.kind != "binary":
+                meaning = "prediction, in the label's unit"
+            elif because:
+                meaning = f"{SCORE} ({', '.join(because)})"
+            elif parts == [task.name] and task.name in improper:
+                meaning = f"probability, calibrated on validation ({improper[task.name]})"
+            else:
+                meaning = "probability"
+            words[f"{task.name}@{space}"] = meaning
+    return words

@@ -1,37 +1,80 @@
 """How a model's raw rows become what its program takes: `table`, then `clean`, then `arrays`.
 
-It is read from the folder's `encoders/`: encoders.json, spec.json and vocabulary/. Rows get the
-types that training had (raw_rows.py), and go through its cleaner and its encoder.
+Rows in any of the forms that Python has for them become a table of the types that training had. A
+row that lacks a column has a null there; a column that no row has is missing, which is an error
+unless the model can do without it. The table goes through training's cleaner and its encoder, which
+are read from the folder's `encoders/`: encoders.json, spec.json and vocabulary/.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import json
 import pathlib
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
-from dtn_jax.data import clean
+from dtn_jax.data import clean, keys
 from dtn_jax.data import encode as encoders
-from dtn_jax.data.cast import DATE
+from dtn_jax.data.cast import DATE, of_values, typed
+from dtn_jax.data.clean import Bad
 from dtn_jax.data.encode import Fitted
 from dtn_jax.data.formula import of_column
-from dtn_jax.data.raw.types import Types, of_name
-from dtn_jax.data.rows import Rows
-from dtn_jax.data.schemas.spec import LISTED, Spec, SplitSpec
+from dtn_jax.data.raw import columnar
+from dtn_jax.data.raw.types import Reject, Types, of_name
+from dtn_jax.data.rows import VALUE, Rows, Values
+from dtn_jax.data.schemas.spec import LISTED, FieldSpec, Spec, SplitSpec
+from dtn_jax.data.stages.account import Account
 from dtn_jax.errors import UserError
-from dtn_jax.export.encoded import Bad, Encoded, scattered
-from dtn_jax.export.raw_rows import table
 from dtn_jax.schema import Schema
+from dtn_jax.shapes import Bool, Float32, Int32
 
 FITTED, SPEC, VOCABULARY = "encoders.json", "spec.json", "vocabulary"
 STANDS = "\1"  # begins the names of columns that stand for fields which only training knows
 NO_SPLIT = SplitSpec(by="random")  # which no column says
+NOT_FINITE = "score that is not finite"
+FORMS = "a list of dicts, a table of polars, pandas or Arrow"
+
+
+@dataclasses.dataclass
+class Encoded:
+    """B rows, bad ones included; a bad row's numbers are those of a row that holds nothing.
+
+    Attributes:
+      ids: int32 `[B, L]`, as in `interface.Batch`: -1 pads, 0 is the unknown id.
+      weights: float32 `[B, W]`, of the weighted bags.
+      numeric: float32 `[B, N]`, of standardised numbers and vectors.
+      rejected: the bad rows.
+    """
+
+    ids: Int32[np.ndarray, "B L"]
+    weights: Float32[np.ndarray, "B W"]
+    numeric: Float32[np.ndarray, "B N"]
+    rejected: Bad
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def good(self) -> Bool[np.ndarray, " B"]:
+        return self.rejected.good
+
+    @property
+    def account(self) -> Account:
+        """How many rows are bad for which reason."""
+        return self.rejected.account
+
+    @property
+    def bad(self) -> list[Reject]:
+        """The bad rows, with number, reason, column and value: of each reason the first 1,000."""
+        return [reject for _, reject in self.account.kept]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,68 +122,54 @@ class Encoding:
         return {e.time: e.unit for e in read if e.time in e.columns and not e.column}
 
     def encode(self, rows: Any) -> Encoded:
-        """The arrays of raw rows; see `raw_rows.table` for their forms, and what is raised."""
+        """The arrays of raw rows; see `table` for their forms, and what is raised."""
         types = {name: self.types[name] for name in self.columns}
-        return self.encode_frame(*table(rows, types, self.optional))
-
-    def encode_frame(self, frame: pl.DataFrame, bad: Bad) -> Encoded:
-        """The arrays of a table that has all columns, in their types."""
+        frame, bad = table(rows, types, self.optional)
         return self.arrays(self.clean(frame, bad), bad)
 
-    def clean(self, frame: pl.DataFrame, bad: Bad, names: Collection[str] | None = None) -> Rows:
-        """The good rows of a table that has all columns, in their types, and of it what all fields
-        read, or those of `names`. Rows that training would have rejected are bad from here on."""
-        spec = self.cleaned
-        if names is not None:
-            fields = tuple(field for field in spec.fields if field.name in names)
-            spec = dataclasses.replace(spec, fields=fields)
+    def clean(self, frame: pl.DataFrame, bad: Bad) -> Rows:
+        """The good rows of a table that has all columns, in their types. Rows that training would
+        have rejected are bad from here on."""
         stand = [_constant(name, value, len(bad.good)) for name, value in self.fixed.items()]
-        return clean.good_rows(spec, pl.DataFrame([*frame.get_columns(), *stand]), bad)
+        frame = pl.DataFrame([*frame.get_columns(), *stand])
+        return encoders.with_crosses(self._specs, clean.good_rows(self.cleaned, frame, bad))
 
     def arrays(self, rows: Rows, bad: Bad) -> Encoded:
         """The arrays of rows, the bad ones among them, of which `clean` gave the others."""
-        return self._joined(self._slots(rows), bad)
-
-    def encode_shared(self, once: pl.DataFrame, frame: pl.DataFrame, rows: int) -> Encoded | None:
-        """The arrays of a table whose `rows` rows have all values of the one of `once` in common.
-
-        A field that reads nothing else is encoded once. None where a row is bad: `encode_frame` of
-        all rows with all columns says which, and why.
-        """
-        first, bad = Bad(np.ones(1, np.int64)), Bad(np.arange(1, rows + 1))
-        specs = {name: field.spec for name, field in self.fitted.items()}
-        alone = {n for n in specs if (read := self.columns_of(n)) and {*read} <= {*once.columns}}
-        alone = {n for n in alone if not specs[n].cross and (specs[n].beside or n) in alone}
-        rest = specs.keys() - alone
-        rest |= {name for n in rest for name in (*specs[n].cross, specs[n].beside) if name}
-        read = [name for name in self.columns_of(*rest) if name in once.columns]
-        beside = [once[name].new_from_index(0, rows) for name in read]
-        shared = self._slots(self.clean(once, first, alone), alone)
-        found = self._slots(self.clean(frame.with_columns(beside), bad, rest), rest)
-        if not (first.good.all() and bad.good.all()):
-            return None
-        found |= {name: shared[name] for name in alone}
-        return self._joined({name: found[name] for name in specs}, bad)
-
-    def _slots(
-        self, rows: Rows, names: Collection[str] | None = None
-    ) -> dict[str, encoders.Encoded]:
-        """The slots of all fields, or of these."""
-        fitted = {n: field for n, field in self.fitted.items() if names is None or n in names}
-        specs = {name: field.spec for name, field in fitted.items()}
         with np.errstate(over="ignore", invalid="ignore"):  # its score is not finite then
-            return encoders.encode(fitted, encoders.with_crosses(specs, rows))
-
-    def _joined(self, fields: Mapping[str, encoders.Encoded], bad: Bad) -> Encoded:
-        """The slots of the good rows side by side, in their places among all; a field that has one
-        row has it in all."""
-        count, joined = int(bad.good.sum()), []
+            fields = encoders.encode(self.fitted, rows).values()
+        joined = []
         for what in ("ids", "weights", "numbers"):
-            parts = [part for f in fields.values() if (part := getattr(f, what)) is not None]
-            parts = [np.broadcast_to(part, (count, part.shape[1])) for part in parts]
-            rows = np.concatenate(parts, axis=1) if parts else np.empty((count, 0), np.float32)
-            joined.append(scattered(rows, bad.good))
+            parts = [part for f in fields if (part := getattr(f, what)) is not None]
+            parts = parts or [np.empty((len(rows), 0), np.float32)]
+            array = np.concatenate(parts, axis=1)
+            if not bad.good.all():
+                good, array = array, np.zeros((len(bad.good), array.shape[1]), array.dtype)
+                array[bad.good] = good
+            joined.append(array)
         return Encoded(*joined, bad)
+
+    @functools.cached_property
+    def _specs(self) -> dict[str, FieldSpec]:
+        return {name: field.spec for name, field in self.fitted.items()}
+
+    def counted(self, rows: Rows, encoded: Encoded) -> list[Counter[str]]:
+        """How many values each field has, how many of them are missing, and how many training has
+        not seen, in rows that `clean` gave. Padding counts as none."""
+        ids = encoded.ids if encoded.good.all() else encoded.ids[encoded.good]
+        there, unknown = np.count_nonzero(ids >= 0, axis=0), np.count_nonzero(ids == 0, axis=0)
+        counts, start = [Counter(), Counter(), Counter()], 0
+        for field in self.schema.fields:
+            slots = slice(start, start := start + field.slots)
+            missing = strange = int(unknown[slots].sum())
+            if strange and (spec := self._specs[field.name]).kind not in ("numeric", "vector"):
+                values = Values.of(rows.column(VALUE + spec.name))
+                absent = values.known(spec.unknown) == keys.MISSING
+                missing = min(strange, int(values.spread(absent, True).sum()))
+            numbers = (int(there[slots].sum()), missing, strange - missing)
+            for counter, number in zip(counts, numbers):
+                counter[field.name] = number
+        return counts
 
 
 def read(
@@ -187,13 +216,13 @@ def read(
             source = field.value if field.beside else specs[field.target].value
             kind = types.get(source.column) if source is not None else None
             types[field.name] = pl.List(kind or (pl.Int64 if field.gap else pl.String))
-    made = Encoding(schema, spec, fitted, stands, types, (), (), cleaned)
-    columns = made.columns_of(*schema.field_names)
+    encoding = Encoding(schema, spec, fitted, stands, types, (), (), cleaned)
+    columns = encoding.columns_of(*schema.field_names)
     if lacking := sorted({*columns} - types.keys()):
         raise ValueError(f"the schema has no type of column {lacking[0]!r}")
-    needed = made.columns_of(*(name for name in schema.field_names if name not in optional))
+    needed = encoding.columns_of(*(name for name in schema.field_names if name not in optional))
     offered = tuple(name for name in columns if name not in needed)
-    return dataclasses.replace(made, columns=columns, optional=offered)
+    return dataclasses.replace(encoding, columns=columns, optional=offered)
 
 
 def time_of(unit: str) -> str:
@@ -205,3 +234,87 @@ def _constant(name: str, value: Any, rows: int) -> pl.Series:
     """A column of one value."""
     value = list(value) if isinstance(value, tuple) else value
     return pl.Series(name, [value]).new_from_index(0, rows)
+
+
+# ---------------------------------------------------------------- raw rows
+
+
+def table(
+    rows: Any, types: Types, optional: Collection[str] = (), bad: Bad | None = None
+) -> tuple[pl.DataFrame, Bad]:
+    """The wanted columns of raw rows in their types, and the rows that have other values.
+
+    Args:
+      rows: a list of dicts, a polars or pandas DataFrame, an Arrow table or record batch.
+      types: {column that is wanted: its type}; other columns are not looked at.
+      optional: of these, what may be missing; it is null then.
+      bad: is told of bad rows; None: a new one, which counts rows from 1.
+
+    Raises:
+      UserError: another form, a required column is missing, or a table that Arrow can't read.
+    """
+    names, column = _columns(rows)
+    if names is None:  # of no dicts at all
+        names = [*types]
+    check_there(names, types, optional)
+    if twice := [name for name in types if names.count(name) > 1]:
+        raise UserError(f"the rows have column {twice[0]!r} more than once")
+    count = rows.num_rows if isinstance(rows, pa.RecordBatch) else len(rows)
+    bad = Bad(np.arange(1, count + 1)) if bad is None else bad
+    nothing = pl.Series([None] * count, dtype=pl.Null)
+    every = []
+    for name, kind in types.items():
+        values = column(name) if name in names else nothing
+        if isinstance(values, pl.Series):
+            every.append(typed(values.alias(name), kind, bad))
+        else:
+            every.append(of_values(name, values, kind, bad))
+    return pl.DataFrame(every), bad
+
+
+def check_there(there: Sequence[str], columns: Collection[str], optional: Collection[str]) -> None:
+    """Raises UserError that names the required columns that are missing, and ones near to them."""
+    missing = [name for name in columns if name not in there and name not in optional]
+    if not missing:
+        return
+    near = difflib.get_close_matches(missing[0], list(there), n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    named = ", ".join(map(repr, missing))
+    listed = ", ".join(there) or "none"
+    raise UserError(
+        f"the rows have no column{'s' if len(missing) > 1 else ''} {named}, which the model needs."
+        f"{hint} The columns are: {listed}."
+    )
+
+
+def _columns(rows: Any) -> tuple[list[str] | None, Callable[[str], pl.Series | list]]:
+    """The names of the columns, and what gives one: a series, or values of several types."""
+    if isinstance(rows, pl.DataFrame):
+        return rows.columns, rows.__getitem__
+    if isinstance(rows, pa.Table | pa.RecordBatch):
+        return rows.schema.names, lambda name: _of_arrow(name, rows.column(name))
+    if type(rows).__module__.partition(".")[0] == "pandas" and hasattr(rows, "columns"):
+        names = [name for name in rows.columns if isinstance(name, str)]
+        return names, lambda name: _of_pandas(rows[name])
+    if not isinstance(rows, Sequence) or isinstance(rows, str | bytes):
+        hint = "; collect() it first" if isinstance(rows, pl.LazyFrame) else ""
+        raise UserError(f"rows are {type(rows).__name__}, expected {FORMS}{hint}")
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, Mapping):
+            raise UserError(f"row {number} is {type(row).__name__}, expected a dict of its columns")
+    names = dict.fromkeys(name for row in rows for name in row if isinstance(name, str))
+    return [*names] if rows else None, lambda name: [row.get(name) for row in rows]
+
+
+def _of_arrow(name: str, column: pa.Array | pa.ChunkedArray) -> pl.Series:
+    try:
+        return pl.from_arrow(columnar.plain(column))
+    except (pa.ArrowException, pl.exceptions.PolarsError, ValueError) as error:
+        raise UserError(f"column {name!r} of the Arrow table can't be read: {error}") from None
+
+
+def _of_pandas(column: Any) -> pl.Series | list:
+    try:
+        return pl.from_arrow(pa.Array.from_pandas(column))
+    except (pa.ArrowException, TypeError, ValueError):  # values of several types
+        return column.tolist()

@@ -8,24 +8,29 @@ ranking changes. The rates at both ends are drawn to the base rate by one more r
 
 Which one is decided inside validation. Five folds (whole groups where the data have them) are
 each scored by what the others fit. From none over platt to isotonic, the choice moves on where
-the log loss that way falls by more than NOISE standard errors of that difference, whose rows (or
-groups) are the sample. So calibration is off where it does not help, or where nobody could tell.
-What it does to outputs in other spaces is looked at by `write/derived_calibration.py`.
+the log loss falls by more than NOISE standard errors of that difference, whose rows (or groups)
+are the sample. So calibration is off where it does not help, or where nobody could tell.
+
+A task's probability in a space other than that of its loss is a product or a quotient
+(metrics/spaces.py): order@click may be order over click. A calibration that is good for click alone
+moves it too, row by row, so that its ranking changes and its log loss may rise. `harmless` sees to
+it that no such output is worse on validation than without any calibration, beyond noise.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from dtn_jax.errors import UserError, choose
-from dtn_jax.export.calibration import METHODS, NONE, calibrated
+from dtn_jax.export.calibration import METHODS, NONE, apply, calibrated
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.sigmoid import sigmoid
+from dtn_jax.metrics.spaces import made_of
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Float, Int
 
@@ -34,7 +39,7 @@ WAYS = (AUTO, *METHODS)  # to choose: by validation, or one method for every tas
 FOLDS = 5
 NOISE = 2.0  # standard errors by which a log loss must fall
 EDGE = 1e-6  # at a prediction of 0, of the lowest rate; at 1, of what the highest one lacks
-CANNOT = "cannot be fitted (higher logits have no more positives)"
+CANNOT = "cannot be fitted, as positives do not grow with the logit"
 FEW = 50  # positives, and negatives, below which nothing is fitted
 
 
@@ -74,59 +79,138 @@ def fit(scores: Scores, schema: Schema, weighted: bool, way: str = AUTO) -> dict
     return {task.name: _of_task(task.name, scores, schema, weighted, way) for task in schema.tasks}
 
 
-def told(choices: Mapping[str, Choice], improper: Mapping[str, str]) -> dict[str, Choice]:
+def _of_task(name: str, scores: Scores, schema: Schema, weighted: bool, way: str) -> Choice:
+    def none(reason: str) -> Choice:
+        return Choice(dict(NONE), {}, f"not calibrated: {reason}.")
+
+    task = schema.tasks[schema.task_names.index(name)]
+    if task.kind != "binary":
+        return none("a regression's prediction stays as it is")
+    if way == "none":
+        return none("as --calibration=none says")
+    z, y, w, unit = sample(name, task.space, scores, schema, weighted)
+    if too_few(y, unit):
+        groups = f" in {_units(unit):,} groups" if scores.group is not None else ""
+        counts = f"{y.sum():,} positives and {(~y).sum():,} negatives{groups}"
+        return none(f"validation has too few rows, {counts}")
+    if way != AUTO:
+        calibration = _FITTED[way](z, y, w)
+        if calibration is None:
+            return none(f"{way} {CANNOT}")
+        return Choice(calibration, {}, f"{way}, as --calibration={way} says.")
+    fold = np.random.default_rng(0).permutation(_units(unit))[unit] % FOLDS  # of equal sizes
+    held_out = {method: _held_out(method, z, y, w, fold) for method in METHODS}
+    losses = {m: row_losses(logits, y) for m, logits in held_out.items() if logits is not None}
+    chosen, steps = "none", []
+    for method in METHODS[1:]:
+        if method not in losses:
+            steps.append(f"{method} {CANNOT}")
+            continue
+        change, error = mean_and_error(losses[method] - losses[chosen], w, unit)
+        sure = -change > NOISE * error
+        steps.append(
+            f"{method} changes the log loss {'further ' * (chosen != 'none')}by {change:+.2g} "
+            f"± {NOISE * error:.1g}, {'a' if sure else 'no'} clear gain"
+        )
+        chosen = method if sure else chosen
+    means = {method: float(loss @ w / w.sum()) for method, loss in losses.items()}
+    calibration = NONE if chosen == "none" else _FITTED[chosen](z, y, w)
+    start = f"{'not calibrated' if chosen == 'none' else chosen}: on {FOLDS} folds of validation"
+    return Choice(dict(calibration or NONE), means, f"{start}, {'; '.join(steps)}.")
+
+
+def harmless(
+    choices: Mapping[str, Choice],
+    scores: Scores,
+    schema: Schema,
+    weighted: bool,
+    tasks: Sequence[str],
+) -> dict[str, Choice]:
+    """The choices, changed so that no derived output is worse than uncalibrated, beyond noise.
+
+    Worse is one whose log loss rises by more than NOISE standard errors of the rise. Where one is,
+    the tasks behind it are calibrated together, by platt: those too whose own gain may be noise,
+    but not those that would lose. If that leaves an output worse, the tasks behind the worst one
+    lose their calibrations, and so on. An output with too few positives or negatives to fit a
+    calibration to has no say.
+
+    Args:
+      choices: {task: how it is calibrated}, by its own output alone.
+      scores: of validation, uncalibrated.
+      schema: names the tasks and their spaces.
+      weighted: whether rows count by their weights.
+      tasks: whose outputs the model gives.
+    """
+    given = [task for task in schema.tasks if task.name in tasks and task.kind == "binary"]
+    outputs = [(task.name, s) for task in given for s in task.spaces if s != task.space]
+
+    def losses(chosen: Mapping[str, Choice], output: tuple[str, str]) -> tuple[np.ndarray, ...]:
+        """The log loss, label, weight and unit of each row of an output."""
+        logits = apply(
+            {t: choice.calibration for t, choice in chosen.items()}, scores.logits, schema
+        )
+        known = dataclasses.replace(scores, logits=logits)
+        z, y, w, unit = sample(*output, known, schema, weighted)
+        return row_losses(z, y), y, w, unit
+
+    before = {output: losses({}, output) for output in outputs}
+
+    def rises(chosen: Mapping[str, Choice]) -> dict[tuple[str, str], tuple[float, float]]:
+        """Of each output that is worse, by how much, and NOISE standard errors of that."""
+        worse = {}
+        for output, (values, y, w, unit) in before.items():
+            if not too_few(y, unit):
+                rise, error = mean_and_error(losses(chosen, output)[0] - values, w, unit)
+                if rise > NOISE * error:
+                    worse[output] = rise, NOISE * error
+        return worse
+
+    kept = dict(choices)
+    if worse := rises(kept):
+        platt = fit(scores, schema, weighted, "platt")
+        together = dict(kept)
+        for name, output in {n: o for o in worse for n in made_of(*o, schema)}.items():
+            choice = choices[name]
+            gains = choice.losses.get("platt", np.inf) < choice.losses.get("none", np.inf)
+            if choice.calibration["method"] == "none" and gains:
+                why = f"platt: {'@'.join(output)}, which is derived from it, would be worse without"
+                together[name] = dataclasses.replace(
+                    platt[name], losses=choice.losses, reason=f"{why}. Alone: {choice.reason}"
+                )
+        if not rises(together):
+            return together
+    while worse := rises(kept):
+        output = max(worse, key=lambda one: worse[one][0] - worse[one][1])
+        (rise, noise), (values, _, w, _) = worse[output], before[output]
+        loss = float(values @ w / w.sum())
+        for name in made_of(*output, schema):
+            if (choice := kept[name]).calibration["method"] != "none":
+                method = choice.calibration["method"]
+                reason = (
+                    f"not calibrated: {method} makes {'@'.join(output)} worse, which is derived "
+                    f"from it: log loss on validation {loss + rise:.5f} with calibration, "
+                    f"{loss:.5f} without (a rise of {rise:.2g} ± {noise:.1g}). "
+                    f"Alone: {choice.reason}"
+                )
+                kept[name] = Choice(dict(NONE), choice.losses, reason)
+    return kept
+
+
+def with_improper(choices: Mapping[str, Choice], improper: Mapping[str, str]) -> dict[str, Choice]:
     """The same choices; where a task's raw scores are no probabilities, the reason says so.
 
     Args:
       choices: {task: how it is calibrated}.
       improper: {task: what keeps its raw scores from being probabilities}.
     """
-    found = dict(choices)
+    changed = dict(choices)
     for task in choices.keys() & improper.keys():
-        own, done = choices[task], "calibrated on validation"
-        if own.calibration["method"] == "none":
+        choice, done = choices[task], "calibrated on validation"
+        if choice.calibration["method"] == "none":
             done = "not calibrated, so the model gives scores"
-        reason = f"{improper[task]}: raw scores are not probabilities; {done}. {own.reason}"
-        found[task] = dataclasses.replace(own, reason=reason)
-    return found
-
-
-def _of_task(name: str, scores: Scores, schema: Schema, weighted: bool, way: str) -> Choice:
-    task = schema.tasks[schema.task_names.index(name)]
-    if task.kind != "binary":
-        return Choice(dict(NONE), {}, "none, as a regression's prediction is left as it is.")
-    if way == "none":
-        return Choice(dict(NONE), {}, "none, as asked for.")
-    z, y, w, unit = sample(name, task.space, scores, schema, weighted)
-    if too_few(y, unit):
-        told = f"{y.sum():,} positives and {(~y).sum():,} negatives in validation"
-        told += f", of {_units(unit):,} groups" * (scores.group is not None)
-        return Choice(dict(NONE), {}, f"none, for too few rows to fit: {told}.")
-    if way != AUTO:
-        asked = _FITTED[way](z, y, w)
-        told = "as asked for" if asked else f"as {way} {CANNOT}"
-        return Choice(asked or dict(NONE), {}, f"{way if asked else 'none'}, {told}.")
-    fold = _folds(_units(unit))[unit]
-    held_out = {method: _held_out(method, z, y, w, fold) for method in METHODS}
-    losses = {m: row_losses(found, y) for m, found in held_out.items() if found is not None}
-    chosen, told = "none", []
-    for method in METHODS[1:]:
-        if method not in losses:
-            told.append(f"{method} {CANNOT}")
-            continue
-        gain, error = mean_and_error(losses[chosen] - losses[method], w, unit)
-        sure = gain > NOISE * error
-        told.append(
-            f"{method}'s log loss less {chosen}'s is {-gain:+.2g} ± {NOISE * error:.1g}, "
-            f"{'a' if sure else 'no'} gain beyond noise"
-        )
-        chosen = method if sure else chosen
-    calibration = dict(NONE) if chosen == "none" else _FITTED[chosen](z, y, w)
-    if calibration is None:  # by the folds it could be fitted, as a whole it cannot
-        chosen, calibration = "none", dict(NONE)
-    means = {method: float(found @ w / w.sum()) for method, found in losses.items()}
-    reason = f"{chosen}, by {FOLDS} folds of validation: {'; '.join(told)}."
-    return Choice(calibration, means, reason)
+        reason = f"{improper[task]}: raw scores are not probabilities; {done}. {choice.reason}"
+        changed[task] = dataclasses.replace(choice, reason=reason)
+    return changed
 
 
 def sample(
@@ -153,11 +237,6 @@ def _units(unit: Int[np.ndarray, " B"]) -> int:
     return int(unit.max(initial=-1)) + 1
 
 
-def _folds(units: int) -> Int[np.ndarray, " U"]:
-    """The fold of each row or group: of equal sizes, drawn in the same way at each call."""
-    return np.random.default_rng(0).permutation(units) % FOLDS
-
-
 def _held_out(
     method: str,
     z: Float[np.ndarray, " B"],
@@ -166,14 +245,14 @@ def _held_out(
     fold: Int[np.ndarray, " B"],
 ) -> Float[np.ndarray, " B"] | None:
     """Each row's calibrated logit by what the other folds fit; None where one cannot be fitted."""
-    found = np.empty(len(z))
+    logits = np.empty(len(z))
     for k in range(FOLDS):
-        own = fold == k
-        calibration = NONE if method == "none" else _FITTED[method](z[~own], y[~own], w[~own])
+        out = fold == k
+        calibration = NONE if method == "none" else _FITTED[method](z[~out], y[~out], w[~out])
         if calibration is None:
             return None
-        found[own] = calibrated(calibration, z[own])
-    return found
+        logits[out] = calibrated(calibration, z[out])
+    return logits
 
 
 def row_losses(z: Float[np.ndarray, " B"], y: np.ndarray) -> Float[np.ndarray, " B"]:

@@ -12,20 +12,17 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
 import polars as pl
 
-from dtn_jax.errors import UserError, choose
+from dtn_jax.data.clean import Bad
+from dtn_jax.errors import UserError
 from dtn_jax.export import calibration, encoding, model_folder, ranking, spec_json
-from dtn_jax.export.batches import LARGEST, LEAST, Batches
-from dtn_jax.export.compiled import read_program
-from dtn_jax.export.encoded import Bad, Encoded
-from dtn_jax.export.encoding import Encoding
+from dtn_jax.export.calibration import meanings, outputs, scores
+from dtn_jax.export.compiled import Batches
+from dtn_jax.export.encoding import Encoded, Encoding
 from dtn_jax.export.model_folder import ENCODERS, Facts
 from dtn_jax.export.ranking import RANK, Ranking
-from dtn_jax.export.scores import meanings, outputs, scores
-from dtn_jax.export.weights_file import PLACES, Weights, padded, read_weights
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Float32
 
@@ -66,8 +63,8 @@ class Model:
     @property
     def meanings(self) -> dict[str, str]:
         """{output: what it is, in words}: a probability, a score that is none, or a prediction."""
-        found = meanings(self.schema, self.facts.tasks, self.facts.improper, self.calibrations)
-        return found | ({RANK: f"ranking score, {self.ranking.text}"} if self.ranking else {})
+        words = meanings(self.schema, self.facts.tasks, self.facts.improper, self.calibrations)
+        return words | ({RANK: f"ranking score, {self.ranking.text}"} if self.ranking else {})
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -119,16 +116,16 @@ class Model:
             first, count = encoded.bad[0], int((~encoded.good).sum())
             more = f" ({count:,} of {len(encoded):,} rows are bad)" if count > 1 else ""
             column = f", column {first.column!r}" if first.column else ""
-            told = f"{first.reason}: {first.value}" if first.value else first.reason
+            why = f"{first.reason}: {first.value}" if first.value else first.reason
             if first.value and first.reason.startswith("expected "):
-                told = f"got {first.value}, {first.reason}"
-            raise UserError(f"row {first.row}{column}: {told}{more}")
+                why = f"got {first.value}, {first.reason}"
+            raise UserError(f"row {first.row}{column}: {why}{more}")
         return pl.DataFrame(self.scores(logits))
 
     def scores(self, logits: Float32[np.ndarray, "B T"]) -> dict[str, np.ndarray]:
         """{output: float64 `[B]`} of `logits`, calibrated; NaN stays NaN."""
-        found = scores(logits, self.schema, self.facts.tasks, self.calibrations)
-        return found | ({RANK: self.ranking.score(found)} if self.ranking else {})
+        columns = scores(logits, self.schema, self.facts.tasks, self.calibrations)
+        return columns | ({RANK: self.ranking.score(columns)} if self.ranking else {})
 
     def compile(self) -> tuple[int, ...]:
         """Compiles the program for batches of every size, which it returns."""
@@ -168,32 +165,16 @@ def load(
         earlier JAX than this one reads.
     """
     folder = pathlib.Path(folder).expanduser()
-    choose("place of the tables", tables, PLACES)
-    largest = largest or LARGEST.get(jax.default_backend(), LARGEST["gpu"])
-    if largest != padded(largest, LEAST):
-        raise UserError(f"largest={largest}, expected a power of two, {LEAST} or more")
     manifest = model_folder.read_manifest(folder, verify)
     facts, schema = model_folder.read_facts(folder), model_folder.read_schema(folder)
-    program = read_program(folder, manifest)
+    batches = Batches.open(folder, facts, manifest, tables, largest)
+    if batches.program.tasks != len(schema.tasks):
+        raise UserError(f"{folder} is damaged: its program has {batches.program.tasks} tasks")
     with model_folder.reading(folder / ENCODERS) as place:
         spec = spec_json.from_json((place / encoding.SPEC).read_text())
         fields = encoding.read(place, spec, schema, facts.fixed, facts.optional)
-    with model_folder.reading(folder / model_folder.WEIGHTS) as path:
-        weights = read_weights(path)
-        weights = Weights({name: weights[name] for name in program.weights}, facts.rows, tables)
-    with model_folder.reading(folder / model_folder.MODEL):
-        offsets, shape = np.asarray(facts.offsets, np.int32), program.inputs["rows"].shape[1:]
-        if (*offsets.shape, len(schema.tasks)) != (*shape, program.tasks):
-            raise ValueError(f"the program has {shape} views and slots, {program.tasks} tasks")
-    model = Model(
-        folder=folder,
-        manifest=manifest,
-        facts=facts,
-        schema=schema,
-        encoding=fields,
-        batches=Batches(program, weights, offsets, largest=largest),
-        calibrations=calibration.read(folder, schema),
-    )
+    calibrations = calibration.read(folder, schema)
+    model = Model(folder, manifest, facts, schema, fields, batches, calibrations)
     with model_folder.reading(folder / model_folder.MODEL):
         _ = model.ranking
     return model

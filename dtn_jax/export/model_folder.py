@@ -34,15 +34,21 @@ in it, but hidden ones and Python's caches: what is not in the manifest has no c
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import dataclasses
 import datetime
+import fcntl
 import functools
 import json
+import os
 import pathlib
+import shutil
+from collections.abc import Iterator
 
 from dtn_jax import files
-from dtn_jax.errors import UserError
-from dtn_jax.files import Damaged, damage, files_in, hashes, read_json, sha256
+from dtn_jax.errors import UserError, disk_errors
+from dtn_jax.files import Damaged, damage, files_in, hashes, read_json, sha256, to_disk
 from dtn_jax.schema import Schema
 
 FORMAT = 1
@@ -51,6 +57,7 @@ PROGRAM, WEIGHTS = "program.stablehlo", "weights.safetensors"
 ENCODERS, CALIBRATION, CARD = "encoders", "calibration.json", "README.md"
 TUPLES = ("members", "tables", "tasks", "optional", "all_tasks")  # of Facts
 AGAIN = "export the run again (dtn-jax export), or restore the folder from a copy"
+AT_FDCWD, EXCHANGE = -100, 2  # of Linux' renameat2
 reading = functools.partial(files.reading, remedy=AGAIN)  # of a file of the folder
 
 
@@ -122,8 +129,8 @@ def read_manifest(folder: pathlib.Path, verify: bool = True) -> dict:
     )
     version, listed = manifest.get("format"), manifest["files"]
     if version != FORMAT:
-        told = f"{folder} has the format {version!r}, expected {FORMAT}: another version wrote it"
-        raise UserError(f"{told}; {AGAIN}")
+        why = f"{folder} has the format {version!r}, expected {FORMAT}: another version wrote it"
+        raise UserError(f"{why}; {AGAIN}")
     if problem := damage(folder, listed, of=sha256 if verify else None):
         raise Damaged(f"{folder}/{problem}; {AGAIN}")
     if added := sorted(files_in(folder).keys() - listed.keys() - {MANIFEST}):
@@ -158,3 +165,66 @@ def model_id(folder: pathlib.Path) -> str:
 def now() -> str:
     """The time, UTC, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+# ------------------------------------------------ a folder appears whole, or not at all
+
+
+@contextlib.contextmanager
+def new_folder(out: pathlib.Path, replace: bool) -> Iterator[pathlib.Path]:
+    """Gives an empty folder beside `out`, which takes its name when the block ends.
+
+    Where the block raises, or the process dies, `out` is as it was before. What a process that died
+    has left is removed by the next one.
+
+    Raises:
+      UserError: `out` is there and is not to be replaced, holds other things than a model, or is
+        being written by another process.
+      OSError: it cannot be written, as where the disk is full.
+    """
+    check_free(out, replace)
+    folder = out.with_name(f".{out.name}.tmp")
+    with contextlib.ExitStack() as stack, disk_errors(out.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+        held = os.open(folder, os.O_RDONLY)
+        stack.callback(os.close, held)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another export writes {out} now: name another folder") from None
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)  # or what `out` was before
+        for left in folder.iterdir():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        yield folder
+        for path in (*folder.rglob("*"), folder):
+            to_disk(path)
+        check_free(out, replace)  # another process may have made it
+        put_in_place(folder, out)
+        to_disk(out.parent)
+
+
+def check_free(out: pathlib.Path, replace: bool) -> None:
+    """Raises UserError unless a model may be written to `out`."""
+    if not out.exists():
+        return
+    if not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST).is_file()):
+        raise UserError(f"{out} is there and holds no model; name a new folder")
+    if not replace and any(out.iterdir()):
+        raise UserError(f"{out} holds a model; name a new folder, or replace it by --replace")
+
+
+def put_in_place(folder: pathlib.Path, out: pathlib.Path) -> None:
+    """Renames a folder to `out`. What was there has the other's name afterwards.
+
+    Where the system can exchange two names, `out` is there all the time.
+    """
+    if not out.exists():
+        folder.rename(out)
+        return
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename and rename(AT_FDCWD, bytes(folder), AT_FDCWD, bytes(out), EXCHANGE) == 0:
+        return
+    aside = folder.with_name(f"{folder.name}.old")
+    out.rename(aside)
+    folder.rename(out)
+    aside.rename(folder)

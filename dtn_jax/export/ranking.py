@@ -83,13 +83,13 @@ def parse(text: str, names: Mapping[str, str], what: str = "--rank") -> Ranking:
             raise UserError(f"it reads no task, expected one of {', '.join(names)}")
         return Ranking(text, tuple(reads), value)
     except SyntaxError as error:
-        told: object = misplaced(text, min(error.offset or len(text), len(text)) - 1)
+        why: object = misplaced(text, min(error.offset or len(text), len(text)) - 1)
     except (RecursionError, MemoryError):  # also of Python's parser
-        told = f"it is more than {DEEPEST} operations deep"
+        why = f"it is more than {DEEPEST} operations deep"
     except (UserError, OverflowError) as error:
-        told = error
+        why = error
     shown = text if len(text) <= 80 else f"{text[:77]}..."
-    raise UserError(f"{what} {shown!r}: {told}")
+    raise UserError(f"{what} {shown!r}: {why}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,8 +121,8 @@ def read_option(option: str, outputs: Sequence[str]) -> Ranked | None:
             facts = json.loads(pathlib.Path(option).expanduser().read_text())
             option, text = str(facts["expression"]), str(facts["gain"])
         except (OSError, ValueError, TypeError, KeyError) as error:
-            told = f"{type(error).__name__}: {error}"
-            raise UserError(f"--rank={option} is missing or damaged ({told})") from None
+            why = f"{type(error).__name__}: {error}"
+            raise UserError(f"--rank={option} is missing or damaged ({why})") from None
         tasks = {output.partition("@")[0] for output in outputs}
         gain = {text: parse(text, {task: task for task in tasks}, "gain")}
     return Ranked(parse(option, names), gain)
@@ -140,8 +140,8 @@ def _read(
     """What computes a part of a tree; adds the columns that it reads to `reads`."""
 
     def word(what: str, name: ast.Name, known: Mapping[str, object]) -> str:
-        own = text[name.col_offset : name.end_col_offset].replace("`", "")
-        return choose(f"{what} at character {name.col_offset + 1},", own, known)
+        given = text[name.col_offset : name.end_col_offset].replace("`", "")
+        return choose(f"{what} at character {name.col_offset + 1},", given, known)
 
     match node:
         case ast.Constant(value=int() | float()) if type(node.value) is not bool:

@@ -1,6 +1,8 @@
 """Files of any size are scored in bounded memory: their rows in order, with the scores beside them.
 
-Reading, encoding, the device and writing work at the same time, on different chunks.
+Reading, encoding, the device and writing work at the same time, on different chunks. Each unit of
+the input becomes a part, beside the output in `OUTPUT.parts`; a command that was killed goes on
+with the parts that are there, and the last thing it does is to join them.
 """
 
 from __future__ import annotations
@@ -9,10 +11,15 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
+import hashlib
 import itertools
+import json
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,21 +27,19 @@ import pyarrow as pa
 
 import dtn_jax
 from dtn_jax.data import columns as log_columns
+from dtn_jax.data.clean import Bad
 from dtn_jax.data.epochs.batches import prefetched
 from dtn_jax.data.raw import files, read
 from dtn_jax.data.raw.files import RawFile
-from dtn_jax.data.raw.types import Chunk, Types
+from dtn_jax.data.raw.types import Chunk, Types, read_as
 from dtn_jax.data.schemas.spec import InputSpec
 from dtn_jax.data.stages.account import Account
-from dtn_jax.errors import UserError, choose
-from dtn_jax.export import log_labels
-from dtn_jax.export.encoded import Bad, Encoded
-from dtn_jax.export.file_columns import NESTED, check_columns, fitting, kept_types, of_kind
+from dtn_jax.errors import REMEDIES, UserError, choose, disk_errors
+from dtn_jax.export import score_columns
+from dtn_jax.export.encoding import Encoded, table
 from dtn_jax.export.model import Model
-from dtn_jax.export.raw_rows import table
-from dtn_jax.export.score_parts import Parts, output_path, writing
-from dtn_jax.export.scored_by import ScoredBy
-from dtn_jax.export.tally import Tally, counted
+from dtn_jax.export.score_columns import NESTED, ScoredBy
+from dtn_jax.files import locked, sha256, to_disk, write_whole
 
 ON_BAD_ROWS = ("null", "error")
 MAX_BAD_RATE = 0.5  # above it, the file is wrong, not its rows
@@ -44,6 +49,52 @@ FEWEST = 8  # a batch has at least one in so many of the largest one's rows
 AHEAD = 2  # chunks that are encoded before the device asks for them, beside those being encoded
 LZ4 = pa.ipc.IpcWriteOptions(compression="lz4")
 END = Chunk(pl.DataFrame(), np.empty(0, np.int64), [])  # of a unit
+SUFFIXES = (".parquet", ".csv", ".jsonl", ".ndjson")
+GROUP_ROWS = 1 << 17  # of a Parquet file's row group
+NAME = "[0-9a-f]" * 16  # of a folder of parts
+
+
+@dataclasses.dataclass
+class Tally:
+    """What is counted of rows in their order.
+
+    Attributes:
+      account: the rows, and those that have no scores, by reason.
+      values, missing, unseen: of each field, its values, those of them that are missing, and those
+        that training has not seen; of the rows that the model could read.
+    """
+
+    account: Account = dataclasses.field(default_factory=Account)
+    values: Counter[str] = dataclasses.field(default_factory=Counter)
+    missing: Counter[str] = dataclasses.field(default_factory=Counter)
+    unseen: Counter[str] = dataclasses.field(default_factory=Counter)
+
+    def include(self, later: Tally) -> None:
+        """Adds the tally of rows that follow."""
+        self.account.include(later.account)
+        for name in ("values", "missing", "unseen"):
+            getattr(self, name).update(getattr(later, name))
+
+    @classmethod
+    def joined(cls, parts: Iterable[Tally]) -> Tally:
+        """Of rows and those that follow."""
+        total = cls()
+        for part in parts:
+            total.include(part)
+        return total
+
+    def reasons(self) -> list[str]:
+        """Why rows have no scores, as `Account.summary` says it."""
+        lines = self.account.summary()
+        return [line.replace("rows rejected", "rows have no scores", 1) for line in lines]
+
+    def to_json(self) -> dict:
+        return vars(self) | {"account": self.account.to_json()}
+
+    @classmethod
+    def from_json(cls, facts: dict) -> Tally:
+        account = Account.from_json(facts["account"])
+        return cls(account, *(Counter(facts[name]) for name in ("values", "missing", "unseen")))
 
 
 @dataclasses.dataclass
@@ -55,6 +106,7 @@ class Piece:
       kept: the wanted columns of all rows; null where a value could not be read.
       labels: their labels; no columns where none are written.
       encoded: the same rows.
+      counts: of their values; see `Encoding.counted`.
     """
 
     unit: int
@@ -62,6 +114,7 @@ class Piece:
     kept: list[pl.Series]
     labels: pl.DataFrame
     encoded: Encoded
+    counts: list[Counter[str]]
 
 
 class Job:
@@ -73,13 +126,13 @@ class Job:
       output: a file whose suffix is one of SUFFIXES.
       columns: the columns to keep beside the scores; None keeps all of single values, but bytes
         that the model does not read, which only Parquet can hold.
-      labels: also write what the scores are compared with; see `log_labels`. A row whose label,
-        group or weight `prepare` would reject is bad.
+      labels: also write what the scores are compared with; see `score_columns.labels`. A row whose
+        label, group or weight `prepare` would reject is bad.
       on_bad_rows: `null` leaves them without scores, and counts them; `error` ends at the first.
       max_bad_rate: the share of bad rows above which no output is written.
       format: of the files, where their names do not say.
       replace: an output that is there is replaced when the new one is whole.
-      say: is told what is found.
+      say: prints a line.
 
     Attributes:
       lists, binary: the columns of lists, and of bytes, that are kept only where they are named.
@@ -114,33 +167,36 @@ class Job:
         batches = model.batches
         least = max(batches.least, batches.largest // FEWEST)  # few programs, whatever the rows
         self.model = dataclasses.replace(model, batches=dataclasses.replace(batches, least=least))
-        self.on_bad_rows, self.max_bad_rate, self.say = on_bad_rows, max_bad_rate, say
-        self.encoding = log_labels.labelled(model.encoding) if labels else model.encoding
-        self.labels = dataclasses.replace(self.encoding.cleaned, fields=())
+        self.on_bad_rows, self.max_bad_rate = on_bad_rows, max_bad_rate
+        by = score_columns.labelled(model.encoding) if labels else model.encoding
+        self.encoding, self.labels = by, dataclasses.replace(by.cleaned, fields=())
         given = model.encoding.spec.input
         self.files = files.find(inputs, format or given.format)
         known = self.files[0].format
         self.input = given if given.format in ("", known) or known == "csv" else InputSpec()
-        self.types = read.schemas(self.files, self.input)
+        kept = read.schemas(self.files, self.input, as_is=True)
+        self.types = {
+            a: {n: read_as(kind) for n, kind in types.items()} for a, types in kept.items()
+        }
         for address, types in self.types.items():
-            check_columns(self.encoding, self.labels, address, types, known == "csv")
+            score_columns.check_columns(by, self.labels, address, types, known == "csv")
         needed = (*model.columns, *log_columns.columns(self.labels))
-        self.read: Types = {name: self.encoding.types[name] for name in needed}
-        self.written = dict.fromkeys(model.outputs, pl.Float64()) | log_labels.types_of(self.labels)
-        self.lists = of_kind(self.types, NESTED)
-        types = read.schemas(self.files, self.input, as_is=True)
-        texts = {*of_kind(types, [pl.Binary])} & {*needed}  # bytes that the model reads as text
-        types = {a: t | {n: self.types[a][n] for n in t.keys() & texts} for a, t in types.items()}
-        self.binary = of_kind(types, [pl.Binary])
-        left = [*self.lists, *self.binary, *log_labels.again(self.labels)]
-        self.kept = kept_types(types, columns, left, self.written, output.suffix)
+        self.read: Types = {name: by.types[name] for name in needed}
+        self.written = dict.fromkeys(model.outputs, pl.Float64())
+        self.written |= score_columns.types_of(self.labels)
+        for types in kept.values():  # bytes that the model reads are text
+            types.update({n: pl.String() for n in needed if types.get(n) == pl.Binary})
+        self.lists = score_columns.of_kind(self.types, NESTED)
+        self.binary = score_columns.of_kind(kept, [pl.Binary])
+        rest = [*self.lists, *self.binary, *score_columns.again(self.labels)]
+        self.kept = score_columns.kept_types(kept, columns, rest, self.written, output.suffix)
         self.units = read.plan(self.files, self.input, **UNIT)
         self.scored_by = ScoredBy.of(model, labels)
         self.parts = Parts(output, replace, self._made_from(), say)
         tallies = [self.parts.tally(n) for n in range(len(self.units))]
-        self.left = [n for n, found in enumerate(tallies) if found is None]
-        self.resumed, self._warned, self._part = len(self.left) < len(self.units), False, None
-        self.tally = Tally.joined(found for found in tallies if found is not None)
+        self.left = [n for n, tally in enumerate(tallies) if tally is None]
+        self.resumed = len(self.left) < len(self.units)
+        self.tally = Tally.joined(tally for tally in tallies if tally is not None)
         if self.resumed:
             done = len(self.units) - len(self.left)
             say(f"resuming: {done} of {len(self.units)} pieces of the input are scored already")
@@ -165,6 +221,7 @@ class Job:
             chunks = stack.enter_context(contextlib.closing(prefetched(self._chunks())))
             pieces, same = itertools.tee(_in_order(encoders, self._piece, chunks, threads + AHEAD))
             logits = self.model.batches.logits(piece.encoded for piece in same)
+            self._part: pa.RecordBatchWriter | None = None
             yield from _in_order(writer, self._write, zip(pieces, logits), AHEAD)
             self._join()
 
@@ -190,12 +247,16 @@ class Job:
         bad.broken(chunk.broken)
         raw, _ = table(frame, self.read, self.read, bad)
         nothing = pl.Series([None] * len(numbers), dtype=pl.Null)
-        there = {name: frame[name] if name in frame.columns else nothing for name in self.kept}
-        kept = [fitting(there[n].alias(n), kind, file.address) for n, kind in self.kept.items()]
+        there = {n: frame[n] if n in frame.columns else nothing for n in self.kept}
+        kept = [
+            score_columns.fitting(there[name].alias(name), kind, file.address)
+            for name, kind in self.kept.items()
+        ]
         rows = self.encoding.clean(raw, bad)
         encoded = self.encoding.arrays(rows, bad)
-        labels = log_labels.labels(self.labels, rows, bad.good)
-        return Piece(unit, chunk is END, kept, labels, encoded)
+        labels = score_columns.labels(self.labels, rows, bad.good)
+        counts = self.encoding.counted(rows, encoded)
+        return Piece(unit, chunk is END, kept, labels, encoded, counts)
 
     def _write(self, scored: tuple[Piece, np.ndarray]) -> int:
         """Writes a piece to its part; in a thread that takes them in order. A bad row has no
@@ -210,16 +271,13 @@ class Job:
         with writing(self.parts.output):
             if self._part is None:
                 place = str(self.parts.rows(piece.unit))
-                self._part, self._own = pa.ipc.new_file(place, rows.schema, options=LZ4), Tally()
+                self._part, self._unit = pa.ipc.new_file(place, rows.schema, options=LZ4), Tally()
             self._part.write_table(rows)
-            self._own.include(Tally(encoded.account, counted(self.model.schema.fields, encoded)))
+            self._unit.include(Tally(encoded.account, *piece.counts))
             if piece.last:
                 self._part.close()
-                self.parts.close(piece.unit, self._own)
+                self.parts.close(piece.unit, self._unit)
                 self._part = None
-                self.tally.include(self._own)
-                if piece.unit != self.left[-1] and not self._warned:
-                    self._warn()
         return len(encoded)
 
     def _join(self) -> None:
@@ -227,9 +285,8 @@ class Job:
         tallies = [self.parts.tally(n) for n in range(len(self.units))]
         if None in tallies:
             raise UserError(
-                f"{self.parts.rows(tallies.index(None))} is damaged: its checksum is another than "
-                "when it was scored; run the same command again, which scores its rows anew and "
-                "keeps the others"
+                f"{self.parts.rows(tallies.index(None))} is damaged: its SHA-256 is another than "
+                "when it was scored; run the same command again, which keeps the other parts"
             )
         self.tally = Tally.joined(tallies)
         account, reasons = self.tally.account, self.tally.reasons()
@@ -246,17 +303,6 @@ class Job:
         with writing(self.parts.output):
             self.parts.join(len(self.units), empty, self.scored_by.metadata())
 
-    def _warn(self) -> None:
-        """Says early, and once, that too many rows are bad so far."""
-        account = self.tally.account
-        if account.exceeds(self.max_bad_rate):
-            self._warned = True
-            self.say(
-                f"warning: {account.rejected:,} of the first {account.rows:,} rows have no scores, "
-                f"more than --max_bad_rate={self.max_bad_rate:g} allows; if it stays so, no output "
-                f"is written. {self.tally.reasons()[0]}"
-            )
-
     def _check_good(self, account: Account) -> None:
         if self.on_bad_rows == "error" and account.rejected:
             raise UserError(f"{account.summary()[0]}; --on_bad_rows=null scores the others")
@@ -271,6 +317,117 @@ class Job:
             "units": [dataclasses.astuple(unit) for unit in self.units],
             "columns": {n: str(dtype) for n, dtype in (self.kept | self.written).items()},
         }
+
+
+class Parts:
+    """The units of an output that are scored.
+
+    `OUTPUT.parts` has a folder whose name is a hash of what is being scored, by which model. There
+    each unit that is done has its rows, `000012.arrow`, and `000012.json`, their SHA-256 and their
+    tally, which is written last. The output is written there, too, and moved to its place.
+
+    Args:
+      output: the file that they become; its suffix says the format.
+      replace: an output that is there is replaced when the new one is whole.
+      made_from: all that its numbers depend on, as JSON has it.
+      say: prints a line.
+
+    Raises:
+      UserError: the output is there, or can't be written, or another process writes it.
+    """
+
+    def __init__(
+        self, output: pathlib.Path, replace: bool, made_from: Any, say: Callable[[str], None]
+    ):
+        text = json.dumps(made_from, sort_keys=True)
+        self.output, self.place = output, output.with_name(f"{output.name}.parts")
+        self.folder = self.place / hashlib.sha256(text.encode()).hexdigest()[:16]
+        with writing(output):
+            if output.is_dir() or (output.exists() and not replace):
+                raise UserError(f"{output} is there already; give another output, or --replace")
+            self.place.mkdir(parents=True, exist_ok=True)
+            self._lock = locked(self.place / "lock")
+            if self._lock is None:
+                raise UserError(f"another process writes {output}: it holds {self.place}/lock")
+            for other in {*self.place.glob(NAME)} - {self.folder}:
+                say(f"{self.place} is of another model, other files or options: starting again")
+                shutil.rmtree(other)
+            self.folder.mkdir(exist_ok=True)
+
+    def rows(self, unit: int) -> pathlib.Path:
+        """The file of a unit's rows."""
+        return self.folder / f"{unit:06d}.arrow"
+
+    def tally(self, unit: int) -> Tally | None:
+        """Of a unit that was scored; None where it was not, or is damaged."""
+        try:
+            facts = json.loads(self.rows(unit).with_suffix(".json").read_text())
+            whole = sha256(self.rows(unit)) == facts["sha256"]
+            return Tally.from_json(facts) if whole else None
+        except Exception:  # whatever a damaged file raises
+            return None
+
+    def close(self, unit: int, tally: Tally) -> None:
+        """Marks a unit, whose rows are written, as done."""
+        facts = {"sha256": sha256(self.rows(unit))} | tally.to_json()
+        write_whole(self.rows(unit).with_suffix(".json"), json.dumps(facts))
+
+    def join(self, units: int, empty: pl.DataFrame, metadata: Mapping[str, str]) -> None:
+        """Puts the output in its place, where a power cut leaves it whole.
+
+        Args:
+          units: how many there are, all of them whole.
+          empty: the columns of the output.
+          metadata: of a Parquet file.
+        """
+        temporary = self.folder / f"output{self.output.suffix}"
+        rows = pl.scan_ipc([self.rows(unit) for unit in range(units)]) if units else empty.lazy()
+        if self.output.suffix == ".parquet":
+            options = {"row_group_size": GROUP_ROWS, "metadata": dict(metadata)}
+            rows.sink_parquet(temporary, compression_level=1, **options)
+        elif self.output.suffix == ".csv":
+            rows.sink_csv(temporary)
+        else:
+            rows.sink_ndjson(temporary)
+        to_disk(temporary)
+        temporary.replace(self.output)
+        to_disk(self.output.parent)
+        self._remove()
+
+    def release(self) -> None:
+        """Lets other processes write the output; parts of which none is whole are removed."""
+        if not any(self.folder.glob("*.json")):
+            self._remove()
+        self._lock.close()
+
+    def _remove(self) -> None:
+        """Removes the parts, and their place where nothing else is in it."""
+        with contextlib.suppress(OSError):
+            shutil.rmtree(self.folder)
+            (self.place / "lock").unlink()
+            self.place.rmdir()
+
+
+def output_path(output: str | pathlib.Path) -> pathlib.Path:
+    """The path of an output that can be written."""
+    path = pathlib.Path(output).expanduser().absolute()
+    if "://" in str(output):
+        raise UserError(f"the output {output} is not local: expected a path")
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"the output {path.name!r} ends in none of {', '.join(SUFFIXES)}")
+    return path
+
+
+@contextlib.contextmanager
+def writing(output: pathlib.Path) -> Iterator[None]:
+    """A disk that is full or can't be written, as a UserError that names the output."""
+    try:
+        with disk_errors(output):
+            yield
+    except OSError as error:
+        remedy = REMEDIES.get(error.errno, "name a place that can be written")
+        why = f"{error.filename or output}: {error.strerror or error}; {remedy}"
+        raise UserError(f"the output {output} can't be written: {why}") from None
 
 
 def every_row(chunk: Chunk) -> tuple[pl.DataFrame, np.ndarray]:
@@ -294,7 +451,7 @@ def _pool(stack: contextlib.ExitStack, threads: int) -> concurrent.futures.Execu
 def _in_order(
     pool: concurrent.futures.Executor, function: Callable, items: Iterator, ahead: int
 ) -> Iterator:
-    """`function` of each item, in order; a few are made ahead."""
+    """`function` of each item, in order; a few are computed ahead."""
     waiting: collections.deque = collections.deque()
     for item in items:
         waiting.append(pool.submit(function, item))

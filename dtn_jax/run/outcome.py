@@ -1,4 +1,4 @@
-"""What began a run, and what it found: config.json, results.json and its scores of two splits."""
+"""What began a run, and what it found: config.json, results.json, and its scores of two splits."""
 
 from __future__ import annotations
 

@@ -30,6 +30,7 @@ from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.selected import Selection, metrics_of, read_selection
 from dtn_jax.models import build as architectures
 from dtn_jax.models import flops
+from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.models.build import read_by
 from dtn_jax.options import per_task
 from dtn_jax.parallel import known_bugs, processes
@@ -87,6 +88,12 @@ class Run:
     def first(self) -> int:
         """The `State.step` of this run's step 0."""
         return self.started.step if self.started else 0
+
+    @property
+    def experts(self) -> str:
+        """`model.experts`; "" of an architecture that has none."""
+        takes = ARCHITECTURES[self.config.model.architecture].takes_experts
+        return self.config.model.experts if takes else ""
 
     def step_of(self, state: State) -> int:
         """How many of this run's steps a state has done."""

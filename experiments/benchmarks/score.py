@@ -75,7 +75,7 @@ def rates(model: Model, folder: pathlib.Path, quick: bool) -> tuple[list[dict], 
     frame.write_parquet(folder / "day.parquet", row_group_size=GROUP)
     starts = range(0, size, largest)
     batches = [program_inputs(model, frame[start : start + largest]) for start in starts]
-    weights, program = model.batches.weights.placed, model.batches.program
+    weights, program = model.batches.placed, model.batches.program
 
     def bare() -> None:
         jax.block_until_ready([program.call(weights, inputs) for inputs in batches])

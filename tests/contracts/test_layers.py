@@ -38,7 +38,7 @@ STAGES = """
     run.outcome run.records run.workdir run.checkpoint run.start_from run.selection
     run.results plan run.nonfinite run.loss_log run.train run.replicas
     analysis
-    export.fit_calibration export.score_parts export.score_files export.write
+    export.fit_calibration export.score_files export.write
     cli.option_help cli.compile_cache cli.folders cli.quiet cli.command
     comparison search papertables cli
     __main__ configs experiments.benchmarks experiments

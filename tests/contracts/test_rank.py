@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from dtn_jax.cli import compare, rank
 from dtn_jax.comparison.rank_search import pruned, search
 from dtn_jax.errors import UserError
-from dtn_jax.export.scored_by import ScoredBy
+from dtn_jax.export.score_columns import ScoredBy
 from dtn_jax.metrics.gains import Gains
 from dtn_jax.metrics.influence import Units
 from dtn_jax.run.evaluate import write_predictions

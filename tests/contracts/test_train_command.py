@@ -196,7 +196,7 @@ def test_a_constant_of_help_is_that_of_the_module():
         ("models.architectures", "ARCHITECTURES"),
         ("data.sets.catalog", "DATASETS"),
         ("data.prepare", "MEMORY_GB"),
-        ("export.batches", "LARGEST"),
+        ("export.compiled", "LARGEST"),
         ("search.studies", "SAMPLERS"),
         ("search.studies", "PRUNERS"),
         ("metrics.significance", "DRAWS"),

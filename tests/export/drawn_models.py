@@ -7,8 +7,7 @@ import numpy as np
 from safetensors.numpy import load_file
 from toy_steps import config
 
-from dtn_jax.export.write.program import Forward, export_program, named
-from dtn_jax.export.write.weights import write_weights
+from dtn_jax.export.write.program import Forward, export_program, named, write_weights
 from dtn_jax.interface import Batch
 from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import TaskLoss

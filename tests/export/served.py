@@ -49,7 +49,7 @@ class Served:
     """Attributes: `model`, `worker`, and `client` for requests."""
 
     def __init__(self, folder, limits=None, token=""):
-        limits = limits or Limits(max_batch=16, rows=1000, body_mb=1, body_seconds=0.5)
+        limits = limits or Limits(max_batch=16, rows=1000, body_mb=1)
         self.contract = load(folder, limits.max_batch, "memory")
         self.model = self.contract.model
         self.worker = Worker(self.contract, limits)

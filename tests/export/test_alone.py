@@ -16,7 +16,7 @@ import pytest
 
 from dtn_jax import errors, export
 from dtn_jax.data.sets import adult
-from dtn_jax.export import calibration, model_folder, scores
+from dtn_jax.export import calibration, model_folder
 from dtn_jax.export.write import card
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -123,5 +123,5 @@ def test_the_command_gives_what_the_run_predicted(exported_model, finished_run, 
     schema = model_folder.read_schema(exported_model)
     logits = np.stack([table[f"logit/{task}"] for task in schema.task_names], axis=1)
     known = calibration.read(exported_model, schema)  # what the run predicted, calibrated
-    for name, values in scores.scores(logits, schema, schema.task_names, known).items():
+    for name, values in calibration.scores(logits, schema, schema.task_names, known).items():
         np.testing.assert_allclose(got[name].to_numpy(), values, rtol=1e-5, atol=1e-6)

@@ -9,8 +9,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from dtn_jax.errors import UserError
 from dtn_jax.export import calibration, fit_calibration
-from dtn_jax.export.scores import scores as made_scores
-from dtn_jax.export.write import derived_calibration
+from dtn_jax.export.calibration import scores as made_scores
 from dtn_jax.metrics import Rows
 from dtn_jax.metrics.log_loss import log_loss
 from dtn_jax.metrics.scores import Scores
@@ -226,7 +225,7 @@ def losses(choices, validation):
 
 
 def harmless(choices, validation, tasks=("click", "buy")):
-    return derived_calibration.harmless(choices, validation, DERIVED, False, tasks)
+    return fit_calibration.harmless(choices, validation, DERIVED, False, tasks)
 
 
 def test_a_calibration_that_spoils_a_quotient_is_given_up():
@@ -238,7 +237,7 @@ def test_a_calibration_that_spoils_a_quotient_is_given_up():
     assert after["buy@click"] > before["buy@click"] + 0.01
     kept = harmless(alone, validation)
     assert [c.calibration["method"] for c in kept.values()] == ["none", "none"]
-    told = f"{after['buy@click']:.5f} with it, {before['buy@click']:.5f} without any calibration"
+    told = f"{after['buy@click']:.5f} with calibration, {before['buy@click']:.5f} without"
     assert f"makes buy@click worse, which is derived from it: log loss on validation {told}" in (
         kept["click"].reason
     )
@@ -266,7 +265,7 @@ def test_a_rare_task_takes_the_calibration_of_another_only_where_it_is_sure(rate
     validation = Scores(logits, labels, np.ones(labels.shape, bool), np.ones(rows, "f4"))
     alone = fit_calibration.fit(validation, schema, False, "platt")
     alone["order"] = fit_calibration.Choice({"method": "none"}, {}, "r")
-    found = derived_calibration.harmless(alone, validation, schema, False, ("click", "order"))
+    found = fit_calibration.harmless(alone, validation, schema, False, ("click", "order"))
     assert found["click"].calibration["method"] == kept, found["click"].reason
 
 
@@ -285,7 +284,9 @@ def test_both_parts_of_a_quotient_are_calibrated_where_that_helps_both():
     kept = harmless(alone, validation)
     assert kept["click"] == alone["click"]
     assert kept["buy"].calibration == platt.calibration
-    assert kept["buy"].reason.startswith("platt, for buy@click, which is derived from it")
+    assert kept["buy"].reason.startswith(
+        "platt: buy@click, which is derived from it, would be worse"
+    )
     lost = fit_calibration.Choice({"method": "none"}, {"none": 0.4, "platt": 0.5}, "r")
     kept = harmless(alone | {"buy": lost}, validation)  # it would be worse by itself
     assert kept["buy"] == lost
@@ -297,12 +298,12 @@ def test_one_method_for_all_where_it_is_asked_for():
     for way in ("platt", "isotonic"):
         found = fit_calibration.fit(validation, DERIVED, False, way)
         assert [c.calibration["method"] for c in found.values()] == [way, way]
-        assert found["buy"].reason == f"{way}, as asked for."
+        assert found["buy"].reason == f"{way}, as --calibration={way} says."
     none = fit_calibration.fit(validation, DERIVED, False, "none")
     assert [c.calibration for c in none.values()] == [{"method": "none"}] * 2
     upside_down = dataclasses.replace(validation, logits=-validation.logits)
     found = fit_calibration.fit(upside_down, DERIVED, False, "platt")["click"]
     assert found.calibration == {"method": "none"}
-    assert "as platt cannot be fitted" in found.reason
+    assert "platt cannot be fitted" in found.reason
     with pytest.raises(UserError, match=r"unknown calibration 'plat'.*auto, none, platt, isotonic"):
         fit_calibration.fit(validation, DERIVED, False, "plat")

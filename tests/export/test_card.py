@@ -1,6 +1,7 @@
 """The card of a model: what it says, whose names it escapes, and what a fixed field changes."""
 
 import json
+import shutil
 
 import numpy as np
 import polars as pl
@@ -16,6 +17,7 @@ from dtn_jax.export import load
 from dtn_jax.export.write import export_run
 from dtn_jax.export.write.encoders import read_fixed
 from dtn_jax.report.markdown import escaped
+from dtn_jax.run import outcome
 from dtn_jax.run.train import train
 from dtn_jax.schema import Field, Schema, Task
 
@@ -83,17 +85,18 @@ def test_a_card_tells_all_that_a_user_must_know(exported):
         "| split by time | validation from 2026-03-09, test from 2026-03-10 |",
         "A served model has one value for position, page, and other scores",
         "- click: ",
-        "It was fitted and chosen on validation alone:",
         "scored as '1'",
         "scored as the unknown id; optional",
         "| order | binary | probability | rows with click | all rows | none |",
         "| watch | regression | the label's mean | all rows | none | none |",
         "GAUC is the AUC within each user",
-        "![Calibration on test, before and after](card/calibration.png)",
+        "No task is calibrated: the scores above are the model's own.",
+        "![Calibration on test](card/calibration.png)",
         "as if position were '1'",
         "p(order | click) = p(order) / p(click) is wrong. In the log 0 of ",
     ):
         assert told in text, told
+    assert " → " not in text.partition("## Calibration")[2].partition("\n## ")[0]
     head, _, _ = text.removeprefix("---\n").partition("\n---\n")
     head = yaml.safe_load(head)
     assert head["library_name"] == "dtn_jax"
@@ -178,8 +181,21 @@ def test_a_fixed_value_that_train_has_not_shown_is_told(exported):
     assert f"Mind: {expected}." in text
     assert "order@click" in text
     assert "click@all" not in text  # computed, as orders are of clicks, and not given
-    assert "- click (computed, not given): platt, as asked for." in text
-    assert "  order: platt, as asked for." in told
+    assert "It was fitted and chosen on validation alone:" in text
+    assert "![Calibration on test, before and after](card/calibration.png)" in text
+    assert "- click (computed, not given): platt, as --calibration=platt says." in text
+    assert "  order: platt, as --calibration=platt says." in told
+
+
+@pytest.mark.slow
+def test_a_run_that_has_not_read_test_is_told(exported):
+    (folder, _), told = exported, []
+    trial = shutil.copytree(folder / "run", folder / "trial")
+    outcome.write(trial, {k: v for k, v in outcome.read(trial).items() if "test" not in k})
+    for run in ("run", "trial"):
+        export_run([folder / run], folder / f"of_{run}", say=told.append)
+    (note,) = [line for line in told if "has not read test" in line]
+    assert note.startswith(f"note: {trial} has not read test, as a trial of a sweep has not.")
 
 
 def test_fixed_values_are_read_and_refused():

@@ -20,9 +20,9 @@ from dtn_jax.cli import export
 from dtn_jax.data.epochs.reader import in_order
 from dtn_jax.errors import UserError
 from dtn_jax.export import load, model_folder
+from dtn_jax.export.model_folder import new_folder
 from dtn_jax.export.write import export_run, make_again
-from dtn_jax.export.write.folder import new_folder
-from dtn_jax.export.write.onnx import write_onnx
+from dtn_jax.export.write.again import write_onnx
 from dtn_jax.files import full_path, sha256
 from dtn_jax.run.run import build_run
 
@@ -99,7 +99,7 @@ def test_an_export_that_fails_is_told_and_leaves_nothing(finished_run, tmp_path,
         export_run([finished_run], tmp_path, replace=True)
     with pytest.raises(NotADirectoryError, match=r"notes.txt"):
         export_run([finished_run], tmp_path / "notes.txt/model")
-    monkeypatch.setattr("dtn_jax.export.write.weights.quantised", full)
+    monkeypatch.setattr("dtn_jax.export.write.program.quantised", full)
     with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}'"):
         export_run([finished_run], tmp_path / "model", tables="int8")
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
@@ -226,7 +226,11 @@ def test_what_a_folder_names_is_not_run(copy, write_plugin, tmp_path):
         (model_folder.MODEL, lambda told: told.update(table_dtype="red"), "dtype of tables 'red'"),
         (model_folder.MODEL, lambda told: told.update(members=[]), "members"),
         (model_folder.MODEL, lambda told: told.pop("rows"), "damaged"),
-        (model_folder.MODEL, lambda told: told.update(rows=told["rows"] + 1), "begin elsewhere"),
+        (
+            model_folder.MODEL,
+            lambda told: told.update(rows=told["rows"] + 1),
+            "not those of its config",
+        ),
         (model_folder.MODEL, lambda told: told.update(config=["model.architecture"]), "damaged"),
         (model_folder.MANIFEST, lambda told: told.update(plugins=5), "damaged"),
         (model_folder.MANIFEST, lambda told: told.update(plugins=[{"name": "a.py"}]), "damaged"),

@@ -18,8 +18,8 @@ from dtn_jax import export
 from dtn_jax.cli import compare, score
 from dtn_jax.errors import UserError
 from dtn_jax.export import score_files
+from dtn_jax.export.score_columns import ScoredBy
 from dtn_jax.export.score_files import Job
-from dtn_jax.export.scored_by import ScoredBy
 
 pytest_plugins = ["score_fixtures"]
 
@@ -83,7 +83,7 @@ def test_a_call_that_resumes_keeps_labels_and_metadata(made, tmp_path, monkeypat
         for done, _ in enumerate(job(labels, told.append).run(), 1):
             if done == 2:
                 break
-        assert ["begun anew" in line for line in told] == [True] * labels
+        assert ["starting again" in line for line in told] == [True] * labels
     told = []
     list(job(True, told.append).run())
     assert "resuming" in told[0]

@@ -7,15 +7,11 @@ import numpy as np
 import own_log
 import polars as pl
 import pytest
-from history_logs import LISTS, TEST
-from history_logs import log as history_log
-from history_logs import made as history_model
 
 from dtn_jax import export
 from dtn_jax.data.prepare import prepare
 from dtn_jax.errors import UserError
 from dtn_jax.export import load
-from dtn_jax.export.encoded import Bad
 from dtn_jax.export.score_files import Job
 from dtn_jax.export.serve.requests import Contract
 from dtn_jax.export.write.encoders import unseen
@@ -82,29 +78,6 @@ def test_a_bad_row_is_told(made, column, value, reason):
         export.load(folder).score(rows)
 
 
-@pytest.mark.parametrize(
-    "shared", [("user", "t"), ("tags", "tag_weights", "embedding"), ("tags", "price"), None]
-)
-def test_what_rows_have_in_common_is_encoded_once(made, shared):
-    """The same arrays, whether fields, crosses and formulas read it alone or beside the rest."""
-    model = export.load(made[2])
-    frame, encoding = made[0].select(model.columns).head(40), model.encoding
-    shared = model.columns if shared is None else shared
-    once, rest = frame[3:4].select(shared), frame.drop(shared)
-    if "tags" in shared and "tag_weights" not in shared:  # lengths as those of the one list
-        rest = rest.with_columns(frame["tag_weights"][3:4].new_from_index(0, 40))
-    whole = rest.with_columns(once[name].new_from_index(0, 40) for name in shared)
-    wanted = encoding.encode_frame(whole.select(model.columns), Bad(np.arange(1, 41)))
-    found = encoding.encode_shared(once, rest, 40)
-    for name in ("ids", "weights", "numeric"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name))
-    assert len(found) == 40
-    assert wanted.good.all()
-    wrong = once.with_columns(pl.lit("yesterday").alias(shared[0]))
-    if shared[0] == "tags":
-        assert encoding.encode_shared(wrong, rest, 40) is None
-
-
 def test_fixed_and_optional_fields(made, tmp_path):
     frame, data, folder = made
     fixed = {"user": 7, "tags": None, "embedding": [0.0, 1.0, 2.0], "cheap": True}
@@ -168,33 +141,6 @@ def test_a_number_that_is_no_time(made, tmp_path, value):
 
 
 # ---------------------------------------------------------------- histories
-
-
-@pytest.fixture(scope="module")
-def histories(tmp_path_factory):
-    """(the prepared set, a model of it)."""
-    data, folder = history_model(tmp_path_factory.mktemp("companions"))
-    return data, load(folder)
-
-
-@pytest.mark.parametrize("shared", [LISTS, ("viewed",), ("viewed_gap", "item")])
-def test_what_histories_have_in_common_is_encoded_once(histories, shared):
-    """The same arrays, whether a user has the history and each candidate what stands beside."""
-    _, loaded = histories
-    frame = history_log()[TEST].select(loaded.columns)
-    counts = frame["viewed"].list.len()
-    frame = frame.filter(counts == 6)
-    once, rest = frame[:1].select(shared), frame.drop(shared)
-    whole = rest.with_columns(once[n].new_from_index(0, len(frame)) for n in shared)
-    numbers = np.arange(1, len(frame) + 1)
-    wanted = loaded.encoding.encode_frame(whole.select(loaded.columns), Bad(numbers))
-    found = loaded.encoding.encode_shared(once, rest, len(frame))
-    np.testing.assert_array_equal(found.ids, wanted.ids)
-    assert wanted.good.all()
-    assert len(frame) > 3
-    short = once.with_columns(pl.col(n).list.head(2) for n in set(shared) & set(LISTS))
-    if set(shared) != set(LISTS):  # beside lists of 6
-        assert loaded.encoding.encode_shared(short, rest, len(frame)) is None
 
 
 MADE = """

@@ -150,13 +150,13 @@ def test_other_rows_begin_anew(made_model, tmp_path):
     frame.write_ndjson(given)
     size = given.stat().st_size
     job = Job(made_model, [str(given)], out, say=print)
-    with pytest.raises(UserError, match="another process is writing"):
+    with pytest.raises(UserError, match="another process writes"):
         Job(made_model, [str(given)], out, say=print)
     cut(job)
     other.write_ndjson(given)
     assert given.stat().st_size == size
     told, _ = run(made_model, given, out)
-    assert "begun anew" in told[0]
+    assert "starting again" in told[0]
     got = pl.read_parquet(out).select(made_model.outputs)
     np.testing.assert_allclose(got, expected(made_model, other), rtol=1e-6)
 

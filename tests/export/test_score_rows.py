@@ -13,9 +13,9 @@ from made_models import FRAME
 
 from dtn_jax.cli import score
 from dtn_jax.data import cast
+from dtn_jax.data.clean import Bad
 from dtn_jax.errors import UserError
 from dtn_jax.export import score_files
-from dtn_jax.export.encoded import Bad
 from dtn_jax.export.score_files import Job
 
 pytest_plugins = ["score_fixtures"]
@@ -204,7 +204,7 @@ def test_too_many_bad_rows_leave_no_output(made_model, tmp_path, bad, monkeypatc
 def test_unknown_values_are_told_where_they_are_many(made_model, tmp_path, capsys):
     scored(made_model, tmp_path, FRAME.to_dicts())
     said = capsys.readouterr().out
-    assert "unknown to the model" not in said
+    assert "values that are" not in said
     assert "warning" not in said
     assert "leaves out columns of lists: tags, tags_weights, vector" in said
     rows = [row | {"word": "never"} for row in FRAME.to_dicts()]
@@ -212,32 +212,10 @@ def test_unknown_values_are_told_where_they_are_many(made_model, tmp_path, capsy
     rows[1]["vector"] = None
     scored(made_model, tmp_path, rows, "--replace", "--columns=id")
     said = capsys.readouterr().out
-    assert "missing or not in its training: word 100.0 %, id 16.7 %" in said
+    assert "values that are missing: vector 16.7 %" in said
+    assert "values that are not in training: word 100.0 %, id 16.7 %" in said
     assert said.count("warning: the model knows no value of field 'word'") == 1
     assert "lists" not in said
-
-
-def test_too_many_bad_rows_are_told_early_and_once(made_model, tmp_path, monkeypatch):
-    monkeypatch.setattr(score_files, "UNIT", {"rows": 2, "size": 100})
-    rows = [row | {"vector": [1.0]} for row in FRAME.to_dicts()]
-    pl.DataFrame(rows).write_parquet(tmp_path / "b.parquet", row_group_size=2)
-    told, output = [], tmp_path / "s.csv"
-    job = Job(made_model, [str(tmp_path / "b.parquet")], output, say=told.append)
-    with pytest.raises(UserError, match="6 of 6 rows have no scores, more than"):
-        list(job.run())
-    assert len(told) == 1
-    assert told[0].startswith(
-        "warning: 2 of the first 2 rows have no scores, more than --max_bad_rate=0.5 allows; if it "
-        "stays so, no output is written. 2 of 2 rows have no scores: list of other than 2 numbers:"
-    )
-    assert not output.exists()
-    assert not (job.parts.folder / "output.csv").exists()
-    told.clear()
-    monkeypatch.setattr(score_files, "UNIT", {"rows": 100, "size": 4000})  # one unit: not warned of
-    job = Job(made_model, [str(tmp_path / "b.parquet")], tmp_path / "t.csv", say=told.append)
-    with pytest.raises(UserError, match="6 of 6"):
-        list(job.run())
-    assert told == []
 
 
 def test_bytes_that_the_model_does_not_read_spoil_no_row(made_model, tmp_path, capsys):

@@ -10,7 +10,7 @@ from garbage import Garbage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_models import FRAME
-from served import ARROW, JSON, ROWS, serving
+from served import ARROW, ROWS, serving
 
 ROW = ROWS[0]
 
@@ -44,7 +44,7 @@ def told(answer, status, *words):
         (
             b'{"rows": ' + b"[" * 900 + b"]" * 900 + b"}",
             422,
-            "rows 1: Input should be a valid dict",
+            "rows 1: Input should be an instance of dict",
         ),
         (b'{"rows": [' + b"9" * 6000 + b"]}", 400, "value has 6000 digits"),
         (b"[]", 422, "the body: Input should be a valid dictionary"),
@@ -53,7 +53,7 @@ def told(answer, status, *words):
         (b'{"rows": null}', 422, "the body has nothing"),
         (b'{"user": {}, "candidates": null}', 422, "the body has user;"),
         (b'{"rows": {}}', 422, "rows: Input should be a valid list"),
-        (b'{"user": 3, "candidates": []}', 422, "user: Input should be a valid dictionary"),
+        (b'{"user": 3, "candidates": []}', 422, "user: Input should be an instance of dict"),
         (b'{"rows": [], "row": []}', 422, "row: Extra inputs are not permitted"),
         (b'{"rows": [], "outputs": 3}', 422, "outputs: Input should be a valid list"),
         (b'{"rows": [], "outputs": [[]]}', 422, "outputs 1: Input should be a valid string"),
@@ -169,9 +169,8 @@ def test_hostile_arrow(served):
     good = stream(FRAME.to_arrow())
     told(arrow(served, b""), 400, "not an Arrow stream")
     told(arrow(served, b"\xff" * 100), 400)
-    for cut in range(8, len(good) - 8, 97):
-        answer = arrow(served, good[:cut])
-        assert answer.status_code in (200, 400), answer.text  # a stream may end after a batch
+    for cut in (*range(8, len(good), 97), len(good) - 8, len(good) - 1):
+        told(arrow(served, good[:cut]), 400, "Arrow stream")
     for codec in ("lz4", "zstd"):
         packed = stream(FRAME.to_arrow(), options=pa.ipc.IpcWriteOptions(compression=codec))
         told(arrow(served, packed), 400, "compressed")
@@ -216,18 +215,6 @@ def test_arrow_that_declares_more_than_it_has(served):
     data[at + 4 : at + 8] = b"\xff\xff\xff\x7f"  # an offset
     answer = arrow(served, bytes(data))
     assert answer.status_code in (200, 400, 422), answer.text
-
-
-def test_a_body_that_trickles_is_cut_off(served):
-    async def trickle():
-        import asyncio
-
-        for _ in range(100):
-            yield b" "
-            await asyncio.sleep(0.05)
-
-    answer = served.client.post("/score", content=trickle(), headers=JSON)
-    told(answer, 408, "did not arrive within 0.5 s")
 
 
 def test_a_failure_of_the_program_is_told_and_passes(served, monkeypatch):

@@ -41,11 +41,9 @@ AREAS = {
     "selection": "dtn_jax/run/selection.py dtn_jax/run/timetable.py dtn_jax/run/results.py",
     "run": "dtn_jax/run/run.py dtn_jax/run/train.py dtn_jax/run/evaluate.py "
     "dtn_jax/run/replicas.py",
-    "export": "dtn_jax/export/model.py dtn_jax/export/encoded.py dtn_jax/export/write/*.py",
-    "calibration": "dtn_jax/export/*calibration.py dtn_jax/export/write/derived_calibration.py "
-    "dtn_jax/metrics/calibration.py",
-    "score": "dtn_jax/export/score*.py dtn_jax/export/log_labels.py dtn_jax/export/raw_rows.py "
-    "dtn_jax/export/serve/*.py",
+    "export": "dtn_jax/export/model.py dtn_jax/export/encoding.py dtn_jax/export/write/*.py",
+    "calibration": "dtn_jax/export/*calibration.py dtn_jax/metrics/calibration.py",
+    "score": "dtn_jax/export/score*.py dtn_jax/export/serve/*.py",
     "compare": "dtn_jax/cli/compare.py dtn_jax/comparison/*.py",
 }
 COMPARED = {

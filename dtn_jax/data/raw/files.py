@@ -14,9 +14,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from dtn_jax import files
 from dtn_jax.data.schemas.spec import FORMATS
 from dtn_jax.errors import UserError, choose
+from dtn_jax.files import ends as ends_of
 
 SUFFIXES = {  # format of a file whose name ends so
     ".parquet": "parquet",
@@ -151,7 +151,7 @@ def size(address: str) -> int:
 def ends(address: str) -> str:
     """SHA-256 of a file's ends, as of `files.ends`."""
     with _told(address), open_file(address) as file:
-        return files.ends(file, file.size())
+        return ends_of(file, file.size())
 
 
 def modified(address: str) -> int:

@@ -249,7 +249,7 @@ def with_lists(spec: Spec, dated: bool, rows: Rows, lists: Lists, part: slice) -
         }
         if gaps := [field.name for field in spec.companions(history.name) if field.gap]:
             passed = np.repeat(rows.numbers(TIME), count) - found["time"]
-            columns |= dict.fromkeys(gaps, keyed(pa.array(gap(passed, dated))))
+            columns |= dict.fromkeys(gaps, *keyed([pa.array(gap(passed, dated))]))
         for name, column in columns.items():
             if rows.has(VALUE + name):  # of a companion, what stands beside each row
                 rows = rows.replaced(BESIDE + name, rows.column(VALUE + name))

@@ -22,12 +22,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from dtn_jax.errors import UserError
-from dtn_jax.export.serve.limits import Limits
 from dtn_jax.export.serve.requests import ARROW, JSON, Job, Refused, shown
 from dtn_jax.export.serve.worker import Worker
 
 TYPES = {JSON: JSON, f"{JSON};charset=utf-8": JSON, ARROW: ARROW}
-RETRY, CLOSE = {"retry-after": "1"}, {"connection": "close"}  # headers
 
 
 def make_app(worker: Worker, token: str = "") -> FastAPI:
@@ -39,24 +37,20 @@ def make_app(worker: Worker, token: str = "") -> FastAPI:
     async def check_token(request: Request) -> None:
         given = request.headers.get("authorization", "").encode()
         if token and not hmac.compare_digest(given, f"Bearer {token}".encode()):
-            told = "expected the header 'authorization: Bearer TOKEN', with the server's token"
-            raise Refused(401, told, {"www-authenticate": "Bearer"})
+            why = "expected the header 'authorization: Bearer TOKEN', with the server's token"
+            raise Refused(401, why, {"www-authenticate": "Bearer"})
 
     inside = [Depends(check_token)]
     app = FastAPI(title="dtn_jax", redoc_url=None, openapi_url=None if token else "/openapi.json")
     app.openapi = lambda: openapi(app, worker)  # of the model that is served now
 
-    @app.post("/score")
     async def score(request: Request) -> Response:
-        """Scores of rows, or of a user's candidates."""
         start = time.perf_counter()
-        await check_token(request)  # a dependency takes longer
+        await check_token(request)
         kind = content_type(request)
         if not worker.ready.is_set():
-            raise Refused(503, "the model is being compiled; come again", RETRY)
-        if worker.jobs.qsize() >= worker.limits.waiting:
-            raise Refused(503, "too many requests wait; come again", RETRY)
-        body = await read(request, worker.limits)
+            raise Refused(503, "the model is being compiled; come again", {"retry-after": "1"})
+        body = await read(request, worker.limits.body_mb)
         names = request.query_params.get("outputs")
         wanted = ARROW if ARROW in request.headers.get("accept", "").lower() else JSON
         job = Job(body, kind, wanted, None if names is None else names.split(","))
@@ -65,6 +59,8 @@ def make_app(worker: Worker, token: str = "") -> FastAPI:
         worker.metrics.requests.labels("200").inc()
         worker.metrics.score_seconds.observe(time.perf_counter() - start)
         return answer
+
+    app.add_route("/score", score, ["POST"])  # as a route of FastAPI's it would take longer
 
     @app.get("/schema", dependencies=inside)
     async def schema() -> Response:
@@ -86,13 +82,13 @@ def make_app(worker: Worker, token: str = "") -> FastAPI:
         return Response(generate_latest(worker.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     async def refuse(request: Request, error: Exception) -> Response:
-        status, told, headers = 500, "the server failed; its log says where", None
+        status, why, headers = 500, "the server failed; its log says where", None
         if isinstance(error, UserError):
-            status, told = 422, str(error)
+            status, why = 422, str(error)
         elif isinstance(error, HTTPException):
-            status, told, headers = error.status_code, error.detail, error.headers
+            status, why, headers = error.status_code, error.detail, error.headers
         worker.metrics.requests.labels(str(status)).inc()
-        content = {"error": shown(told, 1000), **getattr(error, "details", {})}
+        content = {"error": shown(why, 1000), **getattr(error, "details", {})}
         return JSONResponse(content, status, headers)
 
     for kind in (HTTPException, UserError, Exception):
@@ -105,23 +101,19 @@ def content_type(request: Request) -> str:
     given = request.headers.get("content-type", "")
     kind = TYPES.get(given.replace(" ", "").replace('"', "").lower())
     if kind is None or request.headers.get("content-encoding", "identity") != "identity":
-        told = f"content-type: {shown(given)!r}, expected {JSON} or {ARROW}, in UTF-8"
-        raise Refused(415, f"{told}, and not compressed")
+        why = f"content-type: {shown(given)!r}, expected {JSON} or {ARROW}, in UTF-8"
+        raise Refused(415, f"{why}, and not compressed")
     return kind
 
 
-async def read(request: Request, limits: Limits) -> bytes:
-    """The body; raises Refused where it is too long, or comes too slowly."""
+async def read(request: Request, most: int) -> bytes:
+    """The body; raises Refused where it has more than so many MiB."""
     body = bytearray()
     try:
-        async with asyncio.timeout(limits.body_seconds):
-            async for part in request.stream():
-                body += part
-                if len(body) > limits.body_mb << 20:
-                    raise Refused(413, f"the body is longer than {limits.body_mb} MiB", CLOSE)
-    except TimeoutError:
-        told = f"the body did not arrive within {limits.body_seconds:g} s"
-        raise Refused(408, told, CLOSE) from None
+        async for part in request.stream():
+            body += part
+            if len(body) > most << 20:
+                raise Refused(413, f"the body is longer than {most} MiB", {"connection": "close"})
     except ClientDisconnect:
         raise Refused(499, "the client has gone") from None  # counted, and sent to nobody
     return bytes(body)
@@ -134,5 +126,11 @@ def openapi(app: FastAPI, worker: Worker) -> dict[str, Any]:
     body = contract.body.model_json_schema(ref_template="#/components/schemas/{model}")
     page["components"] = {"schemas": body.pop("$defs")}
     content = {"schema": body, "example": {"rows": [contract.example]}}
-    page["paths"]["/score"]["post"]["requestBody"] = {"required": True, "content": {JSON: content}}
+    page["paths"]["/score"] = {
+        "post": {
+            "summary": "Scores of rows, or of a user's candidates",
+            "requestBody": {"required": True, "content": {JSON: content}},
+            "responses": {"200": {"description": "The scores of each output, in order"}},
+        }
+    }
     return page

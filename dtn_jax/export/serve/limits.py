@@ -17,16 +17,14 @@ class Limits:
     Attributes:
       body_mb: MiB of a request's body.
       rows: of a request.
-      waiting: requests that wait for the model; those beyond are told to come again.
-      body_seconds: from a request's first byte to its last.
+      connections: at once; uvicorn answers more with 503.
       max_batch: rows that share a call, a power of two.
       stop_seconds: what is accepted has this long to be answered when the server stops.
     """
 
     body_mb: int = 8
     rows: int = 10_000
-    waiting: int = 256
-    body_seconds: float = 10.0
+    connections: int = 1000
     max_batch: int = 1024
     stop_seconds: float = 10.0
 

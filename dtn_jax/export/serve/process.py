@@ -8,7 +8,6 @@ can't be loaded, or would refuse requests that the old one answers.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import pathlib
 import socket
@@ -20,14 +19,13 @@ import uvicorn
 
 from dtn_jax import export
 from dtn_jax.errors import UserError
-from dtn_jax.export.model_folder import MANIFEST
+from dtn_jax.export import model_folder
 from dtn_jax.export.serve.app import make_app
 from dtn_jax.export.serve.limits import Limits
 from dtn_jax.export.serve.requests import Contract
 from dtn_jax.export.serve.worker import Worker
 
 LOG = logging.getLogger("dtn_jax.serve")
-CONNECTIONS = 1000  # at once
 SWITCH = 0.0005  # seconds after which threads take turns: the event loop must not wait long
 SECONDS = 1.0  # between two looks at the folder
 IDLE = 0.2  # seconds in which a thread that only waits has ended
@@ -88,17 +86,19 @@ def serve(
             seen = look(worker, folder, tables, seen)
 
     watcher = threading.Thread(target=watch, name="reload", daemon=True)
-    config = uvicorn.Config(
-        make_app(worker, token),
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        limit_concurrency=CONNECTIONS,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=max(1, round(limits.stop_seconds)),
+    server = Server(
+        uvicorn.Config(
+            make_app(worker, token),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            limit_concurrency=limits.connections,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=max(1, round(limits.stop_seconds)),
+        )
     )
-    server = Server(config)
     server.worker = worker
     sys.setswitchinterval(SWITCH)
     worker.thread.start()
@@ -120,7 +120,7 @@ def listen(host: str, port: int) -> socket.socket:
         raise UserError(f"can't listen on {host}, port {port}: expected 0 to 65535")
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        opened = socket.create_server((host, port), family=family, backlog=CONNECTIONS)
+        opened = socket.create_server((host, port), family=family, backlog=1024)
         return socket.socket(fileno=opened.detach())  # knows that it is TCP: answers go at once
     except (OSError, UnicodeError) as error:
         raise UserError(f"can't listen on {host}, port {port}: {error}") from None
@@ -133,9 +133,9 @@ def load(folder: pathlib.Path, max_batch: int, tables: str) -> Contract:
 
 
 def model_id(folder: pathlib.Path) -> str:
-    """The first 12 digits of its manifest's SHA-256; "" where there is none."""
+    """See `model_folder.model_id`; "" where there is none."""
     try:
-        return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()[:12]
+        return model_folder.model_id(folder)
     except OSError:  # it is being renamed
         return ""
 

@@ -1,4 +1,5 @@
-"""What a model asks of rows; and a request's body, JSON or an Arrow stream, to columns of values.
+"""What a model asks of rows; a request's body, JSON or an Arrow stream, to columns of values; and
+its answer.
 
     {"rows": [{"user": 7, "item": 31, "price": 9.5}, …]}
     {"user": {"user": 7}, "candidates": [{"item": 31, "price": 9.5}, …]}
@@ -13,25 +14,29 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
+from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Annotated, Any, no_type_check
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pydantic
 from flatbuffers.table import Table
+from pydantic_core import to_json
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
 from dtn_jax.data.cast import DATE
 from dtn_jax.data.raw import columnar
 from dtn_jax.data.raw.types import LIST_OF, Reject, Type, name_of
 from dtn_jax.errors import UserError, choose
-from dtn_jax.export import raw_rows
-from dtn_jax.export.encoding import time_of
+from dtn_jax.export.encoding import check_there, table, time_of
 from dtn_jax.export.model import Model
 from dtn_jax.export.serve.limits import Limits
 
 JSON, ARROW = "application/json", "application/vnd.apache.arrow.stream"
+END = b"\xff\xff\xff\xff\0\0\0\0"  # of an Arrow stream
 FORM = 'expected {"rows": [{…}, …]} or {"user": {…}, "candidates": [{…}, …]}'
 WIDE = 30_000  # characters of a user, in all rows, from which on it pays to encode them once
 LONGEST = 200  # characters of a client's text that are sent back, and names that are listed
@@ -46,13 +51,15 @@ KINDS: dict[str, tuple[str, str, Any, Any]] = {  # types: one, several, as Pytho
 KINDS |= {"whole": WHOLE, "unsigned": WHOLE, "float32": NUMBER, "number": NUMBER}
 KINDS |= {"date": TIME, "time": TIME}
 
+Plain = pydantic.InstanceOf[dict]  # which is not copied
+
 
 class Envelope(pydantic.BaseModel, extra="forbid", strict=True):
     """`rows`, or a `user` with `candidates` who share the user's columns; and the `outputs`."""
 
-    rows: list[dict] | None = None
-    user: dict | None = None
-    candidates: list[dict] | None = None
+    rows: list[Plain] | None = None
+    user: Plain | None = None
+    candidates: list[Plain] | None = None
     outputs: Annotated[list[str], pydantic.Field(min_length=1)] | None = None
 
 
@@ -67,8 +74,8 @@ class Contract:
       body: the pydantic model of a request.
     """
 
-    def __init__(self, model: Model, id: str = "", made: str = ""):
-        self.model, self.id, self.made = model, id, made
+    def __init__(self, model: Model, id: str = "", date: str = ""):
+        self.model, self.id, self.made = model, id, date
         self.types = {name: model.encoding.types[name] for name in model.columns}
         fields = {f"c{n}": _column(model, *each) for n, each in enumerate(self.types.items())}
         row: Any = pydantic.create_model("Row", **fields)
@@ -96,12 +103,12 @@ class Contract:
             | {"fields": [f.name for f in fields if name in by.columns_of(f.name)]}
             for name, c in self.columns.items()
         ]
-        made = [{"made": by.rules[f.name]} if f.name in by.rules else {} for f in fields]
+        rules = [{"made": by.rules[f.name]} if f.name in by.rules else {} for f in fields]
         return {
             "id": self.id,
             "made": self.made,
             "columns": columns,
-            "fields": [{"name": f.name, "kind": f.kind} | rule for f, rule in zip(fields, made)],
+            "fields": [{"name": f.name, "kind": f.kind} | rule for f, rule in zip(fields, rules)],
             "fixed": dict(model.facts.fixed),
             "outputs": model.outputs,
             "meanings": model.meanings,
@@ -122,8 +129,8 @@ def _column(model: Model, name: str, kind: Type) -> tuple[Any, Any]:
         one = f"a {several.replace('of', f'of {length}', 1) if length else several}"
         type, value = list[type | None], [value] * max(length, 1)
     default = None if name in model.optional else ...
-    told = {"alias": name, "description": f"{one} or null", "examples": [value]}
-    return type | None, pydantic.Field(default, **told)
+    options = {"alias": name, "description": f"{one} or null", "examples": [value]}
+    return type | None, pydantic.Field(default, **options)
 
 
 @dataclasses.dataclass
@@ -137,7 +144,7 @@ class Job:
       answer: gets a response, or an exception that is Refused.
       rows: how many there are to score, once the body is read.
       values: of the model's columns, {name: its values}.
-      shared: the columns of `values` that are the user's, where these are much in all rows.
+      wide: the columns of `values` that are the user's, where these are much in all rows.
       ignored: names of columns that the model does not read.
       what: a row's name in messages.
     """
@@ -149,7 +156,7 @@ class Job:
     answer: Future = dataclasses.field(default_factory=Future)
     rows: int = 0
     values: dict[str, list] = dataclasses.field(default_factory=dict)
-    shared: list[str] = dataclasses.field(default_factory=list)
+    wide: list[str] = dataclasses.field(default_factory=list)
     ignored: list[str] = dataclasses.field(default_factory=list)
     what: str = "row"
 
@@ -175,9 +182,9 @@ def bad_value(job: Job, reject: Reject, contract: Contract) -> Refused:
         return Refused(422, f"{where}: {reason}", row=reject.row, column=None)
     expected = contract.columns[reject.column].description
     why = "" if reason.startswith("expected ") else f" ({reason})"
-    told = f"{where}, column {reject.column!r}: got {got}{why}, expected {expected}"
+    message = f"{where}, column {reject.column!r}: got {got}{why}, expected {expected}"
     details = {"column": reject.column, "got": got, "expected": expected}
-    return Refused(422, told, row=reject.row, **details)
+    return Refused(422, message, row=reject.row, **details)
 
 
 def read(job: Job, contract: Contract, limits: Limits) -> None:
@@ -197,7 +204,7 @@ def of_json(job: Job, contract: Contract, limits: Limits) -> set[str]:
     """Reads JSON; returns the names of all columns."""
     try:
         parsed = json.loads(job.body.decode(), object_pairs_hook=_once, parse_constant=_no_number)
-        asked = Envelope.model_validate(parsed)
+        envelope = Envelope.model_validate(parsed)
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = [part + 1 if isinstance(part, int) else part for part in first["loc"]]
@@ -205,9 +212,9 @@ def of_json(job: Job, contract: Contract, limits: Limits) -> set[str]:
         raise Refused(422, f"{where}: {first['msg']}; {FORM}", row=row) from None
     except (ValueError, RecursionError) as error:
         raise Refused(400, f"the body is not JSON in UTF-8: {error}") from None
-    rows, user = asked.rows or asked.candidates or [], asked.user or {}
+    rows, user = envelope.rows or envelope.candidates or [], envelope.user or {}
     names = set().union(*rows)
-    there = [name for name, value in asked if value is not None and name != "outputs"]
+    there = [name for name, value in envelope if value is not None and name != "outputs"]
     if there not in (["rows"], ["user", "candidates"]):
         raise Refused(422, f"the body has {', '.join(there) or 'nothing'}; {FORM}")
     if len(rows) > limits.rows:
@@ -215,11 +222,11 @@ def of_json(job: Job, contract: Contract, limits: Limits) -> set[str]:
     if both := sorted(names & user.keys() & contract.columns.keys()):
         raise Refused(422, f"{both[0]!r} is a field of the user and of candidates, expected one")
     size = len(rows) * sum(len(repr(user[n])) for n in contract.columns if n in user)
-    job.shared = [n for n in contract.columns if n in user] if size > WIDE else []
+    job.wide = [n for n in contract.columns if n in user] if size > WIDE else []
     if size > limits.body_mb << 23:
         raise Refused(413, "the user's fields are too long for so many candidates: send fewer")
-    job.rows, job.what = len(rows), "candidate" if asked.rows is None else "row"
-    job.outputs = job.outputs if asked.outputs is None else asked.outputs
+    job.rows, job.what = len(rows), "candidate" if envelope.rows is None else "row"
+    job.outputs = job.outputs if envelope.outputs is None else envelope.outputs
     for name, column in contract.columns.items():
         try:
             if name in user:
@@ -230,18 +237,18 @@ def of_json(job: Job, contract: Contract, limits: Limits) -> set[str]:
                 job.values[name] = [row.get(name) for row in rows]
         except KeyError:
             at = next(n for n, row in enumerate(rows, 1) if name not in row)
-            told = f"{job.what} {at} has no column {name!r}, which the model needs (GET /schema)"
-            raise Refused(422, f"{told}; null is a missing value", row=at, column=name) from None
+            why = f"{job.what} {at} has no column {name!r}, which the model needs (GET /schema)"
+            raise Refused(422, f"{why}; null is a missing value", row=at, column=name) from None
     return names | user.keys()
 
 
 @no_type_check  # called for every object
 def _once(pairs):
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    values = dict(pairs)
+    if len(values) != len(pairs):
         (twice, _), *_ = collections.Counter(name for name, _ in pairs).most_common(1)
         raise ValueError(f"the key {shown(repr(twice))} is there twice in one object")
-    return found
+    return values
 
 
 def _no_number(text: str) -> None:
@@ -252,9 +259,9 @@ def of_arrow(job: Job, contract: Contract, limits: Limits) -> set[str]:
     """The same of an Arrow IPC stream. What it declares is checked before it takes memory."""
     optional = contract.model.optional
     try:
-        table, names = _table(job.body, contract, limits)
-        raw_rows.check_there(names, tuple(contract.types), optional)
-        frame, bad = raw_rows.table(table, contract.types, optional)
+        rows, names = _rows(job.body, contract, limits)
+        check_there(names, tuple(contract.types), optional)
+        frame, bad = table(rows, contract.types, optional)
     except UserError:
         raise
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
@@ -267,8 +274,10 @@ def of_arrow(job: Job, contract: Contract, limits: Limits) -> set[str]:
     return set(map(shown, names))
 
 
-def _table(body: bytes, contract: Contract, limits: Limits) -> tuple[pa.Table, list[str]]:
+def _rows(body: bytes, contract: Contract, limits: Limits) -> tuple[pa.Table, list[str]]:
     """The stream's columns that the model reads, and the names of all."""
+    if not body.endswith(END):
+        raise Refused(400, "not an Arrow stream, or one that is cut: its end mark is missing")
     for message in pa.ipc.MessageReader.open_stream(body):
         if message.type != "schema" and _compressed(message):
             raise Refused(400, "the Arrow stream is compressed, expected one that is not")
@@ -321,3 +330,19 @@ def _size(column: pa.Array, most: int) -> int:
     if values.dtype in (pl.Categorical, pl.Enum):
         return values.cat.len_bytes().sum()
     return values.str.len_bytes().sum() if values.dtype == pl.String else 0
+
+
+def answer(contract: Contract, job: Job, scores: Mapping[str, np.ndarray], part: slice) -> Response:
+    """`{"rows": 2, "scores": {"click@all": [0.12, 0.34], …}, "ignored": ["colour"]}`, or Arrow."""
+    chosen = {name: scores[name][part] for name in job.outputs or ()}
+    if job.wanted == ARROW:
+        table, sink = pa.table(chosen), pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as stream:
+            stream.write_table(table)
+        body = sink.getvalue().to_pybytes()
+    else:
+        ignored = {"ignored": job.ignored} if job.ignored else {}
+        lists = {name: values.tolist() for name, values in chosen.items()}
+        body = to_json({"rows": job.rows, "scores": lists} | ignored, inf_nan_mode="null")
+    headers = {"x-model-id": contract.id, "x-model-date": contract.made}
+    return Response(body, 200, headers, job.wanted)

@@ -13,22 +13,19 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter as Counts
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from pydantic_core import to_json
-from starlette.responses import Response
+from prometheus_client.core import CounterMetricFamily
 
 from dtn_jax.data.cast import of_values
-from dtn_jax.data.raw.types import Types
-from dtn_jax.export import tally
-from dtn_jax.export.encoded import Bad, Encoded
+from dtn_jax.data.clean import Bad
 from dtn_jax.export.serve.limits import Limits
-from dtn_jax.export.serve.requests import ARROW, Contract, Job, bad_value, read
+from dtn_jax.export.serve.requests import Contract, Job, answer, bad_value, read
 
 LOG = logging.getLogger("dtn_jax.serve")
 TEXT = 4096  # bytes of one value: the time of its hash grows with them, alone among rows
@@ -42,23 +39,16 @@ METRICS = (  # kind, name without dtn_, help, labels
     (Histogram, "batch_requests", "Requests that share a call"),
     (Histogram, "batch_seconds", "Reading, encoding and scoring of requests that share a call"),
     (Counter, "ignored_fields_requests", "Requests with fields that the model does not read"),
-    (Counter, "field_values", "Ids of a field", "field"),
-    (Counter, "field_unknown_values", "Ids of values unseen in training, or missing", "field"),
     (Gauge, "waiting_requests", "Requests in the queue"),
     (Gauge, "ready", "Whether the model is compiled"),
     (Gauge, "model_info", "The model", "id", "made", "folder"),
     (Counter, "reloads", "New models, by what became of them", "result"),
 )
-
-
-def metrics() -> SimpleNamespace:
-    """What GET /metrics counts: each of METRICS by its name, and the `registry` that has them."""
-    made = SimpleNamespace(registry=CollectorRegistry())
-    for kind, name, text, *labels in METRICS:
-        buckets = {"buckets": SECONDS if name.endswith("seconds") else ROWS}
-        more = buckets if kind is Histogram else {}
-        vars(made)[name] = kind(f"dtn_{name}", text, labels, registry=made.registry, **more)
-    return made
+OF_FIELDS = {  # as `Encoding.counted` counts them
+    "dtn_field_values": "Values of a field",
+    "dtn_field_missing_values": "Values of a field that are missing",
+    "dtn_field_unseen_values": "Values of a field that training has not seen",
+}
 
 
 class Worker:
@@ -67,18 +57,33 @@ class Worker:
     Attributes:
       contract: of the model; another one takes effect with the next call.
       jobs: the requests that wait.
+      metrics: what GET /metrics counts: each of METRICS by its name, and their `registry`.
       ready: whether the model is compiled.
       stopping: whether the server is about to end.
     """
 
     def __init__(self, contract: Contract, limits: Limits):
-        self.limits, self.metrics = limits, metrics()
-        self.stopping, self.ready = False, threading.Event()
+        self.limits, self.stopping, self.ready = limits, False, threading.Event()
         self.jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self.metrics = SimpleNamespace(registry=CollectorRegistry())
+        for kind, name, text, *labels in METRICS:
+            buckets = {"buckets": SECONDS if name.endswith("seconds") else ROWS}
+            more = {"registry": self.metrics.registry} | (buckets if kind is Histogram else {})
+            vars(self.metrics)[name] = kind(f"dtn_{name}", text, labels, **more)
         self.metrics.waiting_requests.set_function(self.jobs.qsize)
         self.metrics.ready.set_function(self.ready.is_set)
+        self._counts: list[Counts[str]] = [Counts() for _ in OF_FIELDS]
+        self.metrics.registry.register(self)
         self.thread = threading.Thread(target=self._run, name="model", daemon=True)
         self.take(contract)
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """The values of fields, for Prometheus; added up here, since its counters take longer."""
+        for (name, text), counts in zip(OF_FIELDS.items(), self._counts):
+            family = CounterMetricFamily(name, text, labels=["field"])
+            for field, count in counts.copy().items():
+                family.add_metric([field], count)
+            yield family
 
     def take(self, contract: Contract) -> None:
         """Scores with this model from the next call on."""
@@ -116,22 +121,19 @@ class Worker:
                 break
             if (job := self.jobs.get()) is None:
                 self.jobs.put(None)  # the end comes after this call
+        for group in ([job for job in jobs if not job.wide], *([job] for job in jobs if job.wide)):
+            if group:
+                self._score(contract, group)
         if jobs:
-            wide = [[job] for job in jobs if job.shared]
-            for group in ([job for job in jobs if not job.shared], *wide):
-                if group:
-                    self._score(contract, group)
             self.metrics.batch_seconds.observe(time.perf_counter() - start)
 
     def _score(self, contract: Contract, jobs: Sequence[Job]) -> None:
         """Answers requests in one call; where a row can't be scored, as if each had come alone."""
         model, bad = contract.model, Bad(np.arange(1, sum(job.rows for job in jobs) + 1))
         try:
-            encoded = _encoded_once(contract, jobs[0]) if jobs[0].shared else None
-            if encoded is None:
-                every = itertools.chain.from_iterable
-                values = {n: list(every(job.values[n] for job in jobs)) for n in contract.types}
-                encoded = model.encoding.encode_frame(_frame(contract.types, values, bad), bad)
+            frame = _frame(contract, jobs, bad)
+            rows = model.encoding.clean(frame, bad)
+            encoded = model.encoding.arrays(rows, bad)
             scores = model.scores(model.logits(encoded))
             if not encoded.good.all():
                 raise bad_value(jobs[0], min(encoded.bad, key=lambda one: one.row), contract)
@@ -149,57 +151,40 @@ class Worker:
             self.metrics.ignored_fields_requests.inc(bool(job.ignored))
         self.metrics.batch_requests.observe(len(jobs))
         self.metrics.batch_rows.observe(len(encoded))
-        for name, (ids, unknown) in tally.counted(model.schema.fields, encoded).items():
-            self.metrics.field_values.labels(name).inc(ids)
-            self.metrics.field_unknown_values.labels(name).inc(unknown)
+        for total, counts in zip(self._counts, model.encoding.counted(rows, encoded)):
+            total.update(counts)
 
 
-def _frame(types: Types, values: Mapping[str, list], bad: Bad) -> pl.DataFrame:
-    """Values in their types."""
-    series = [of_values(name, values[name], kind, bad) for name, kind in types.items()]
-    for column in series:
-        if column.dtype not in (pl.String, pl.List(pl.String)):
-            continue
-        given = values[column.name]
-        if {float, list} & set(map(type, given)):
-            good = np.array([not _endless(value) for value in given])
-            if not good.all():
-                shown = pl.Series(column.name, given, dtype=pl.Object)
-                bad(good, "a number that no 64-bit float holds", shown)
-        size, lists = pl.element().str.len_bytes(), column.dtype == pl.List
+def _frame(contract: Contract, jobs: Sequence[Job], bad: Bad) -> pl.DataFrame:
+    """The values of all rows in their types."""
+    long = any(len(job.body) > TEXT for job in jobs)  # no text is longer than its body
+    columns = []
+    for name, kind in contract.types.items():
+        values = list(itertools.chain.from_iterable(job.values[name] for job in jobs))
+        if values and name in jobs[0].wide:  # the user's, the same in all rows
+            one = Bad(np.ones(1, np.int64))
+            column = _column(name, values[:1], kind, one, long)
+            if one.good.all():
+                columns.append(column.new_from_index(0, len(values)))
+                continue
+        columns.append(_column(name, values, kind, bad, long))
+    return pl.DataFrame(columns)
+
+
+def _column(name: str, values: list, kind: pl.DataType, bad: Bad, long: bool) -> pl.Series:
+    """Values in a type. Infinite ones, as 1e999 is once it is read, are bad in texts too."""
+    column = of_values(name, values, kind, bad)
+    lists = kind == pl.List
+    if (kind.inner if lists else kind) != pl.String:
+        return column
+    if {float, list} & set(map(type, values)):
+        endless = [any(end in (v if isinstance(v, list) else [v]) for end in ENDS) for v in values]
+        if any(endless):
+            shown = pl.Series(name, values, dtype=pl.Object)
+            bad(~np.array(endless), "a number that no 64-bit float holds", shown)
+    if long:
+        size = pl.element().str.len_bytes()
         sizes = column.list.eval(size).list.max() if lists else column.str.len_bytes()
         if (sizes.max() or 0) > TEXT:
             bad(sizes.fill_null(0) <= TEXT, f"a text of more than {TEXT:,} bytes", column)
-    return pl.DataFrame(series)
-
-
-def _endless(value: object) -> bool:
-    """Whether it is infinite, as 1e999 is once it is read, or a list with such a number."""
-    return value in ENDS if not isinstance(value, list) else any(end in value for end in ENDS)
-
-
-def _encoded_once(contract: Contract, job: Job) -> Encoded | None:
-    """A request's arrays, its user's values encoded once; None where one of its rows is bad."""
-    user, rest = Bad(np.ones(1, np.int64)), Bad(np.arange(job.rows))
-    types = {name: kind for name, kind in contract.types.items() if name in job.shared}
-    once = _frame(types, {name: job.values[name][:1] for name in types}, user)
-    others = {name: kind for name, kind in contract.types.items() if name not in types}
-    frame = _frame(others, job.values, rest)
-    good = user.good.all() and rest.good.all()
-    return contract.model.encoding.encode_shared(once, frame, job.rows) if good else None
-
-
-def answer(contract: Contract, job: Job, scores: Mapping[str, np.ndarray], part: slice) -> Response:
-    """`{"rows": 2, "scores": {"click@all": [0.12, 0.34], …}, "ignored": ["colour"]}`, or Arrow."""
-    chosen = {name: scores[name][part] for name in job.outputs or ()}
-    if job.wanted == ARROW:
-        table, sink = pa.table(chosen), pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, table.schema) as stream:
-            stream.write_table(table)
-        body = sink.getvalue().to_pybytes()
-    else:
-        ignored = {"ignored": job.ignored} if job.ignored else {}
-        lists = {name: values.tolist() for name, values in chosen.items()}
-        body = to_json({"rows": job.rows, "scores": lists} | ignored, inf_nan_mode="null")
-    headers = {"x-model-id": contract.id, "x-model-date": contract.made}
-    return Response(body, 200, headers, job.wanted)
+    return column

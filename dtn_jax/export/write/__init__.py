@@ -1,16 +1,12 @@
 """A finished run becomes a model: the training side. What loads a model needs nothing of it.
 
-    model.py                the story: all files of a folder
-    trained.py              finished runs, and the weights of their best states
-    program.py              the forward pass as StableHLO
-    weights.py              weights.safetensors, piece by piece
-    encoders.py             raw values to rows, and values of fields that only training knows
-    measure.py              what the files score on validation and test
-    derived_calibration.py  what calibration does to outputs that follow from several tasks
-    card.py                 README.md: what a model is, on what it was measured, and its limits
-    folder.py               the folder appears whole, or not at all
-    again.py                the program of a folder, made anew
-    onnx.py                 the program of a folder, for ONNX Runtime
+    model.py      the story: all files of a folder
+    trained.py    finished runs, and the weights of their best states
+    program.py    the forward pass as StableHLO, its weights as safetensors
+    encoders.py   raw values to rows, and values of fields that only training knows
+    measure.py    what the files score on validation and test
+    card.py       README.md: what a model is, on what it was measured, and its limits
+    again.py      the program of a folder, made again, or for ONNX Runtime
 
 `export_run` and `make_again` are what others call.
 """

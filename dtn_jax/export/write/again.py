@@ -1,7 +1,11 @@
-"""A model's program made anew, from its folder alone: no workdir, no data.
+"""A model's program made again from its folder alone, or as ONNX: no workdir, no data.
 
 StableHLO expires with JAX (180 days of backward compatibility), config and weights do not. A
 plug-in's code is no part of the folder: it is given, and must be the file of the manifest's hash.
+
+ONNX needs jax2onnx and an environment of its own, `make onnx`. The weights are within its file. Its
+batch may have any size, unless jax2onnx (0.17) converts an operation of the model only where all
+shapes are known.
 """
 
 from __future__ import annotations
@@ -11,38 +15,49 @@ import os
 import pathlib
 import shutil
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
-from ml_collections import ConfigDict, FrozenConfigDict
+import jax.numpy as jnp
+import numpy as np
+from jax.export import symbolic_shape
+from jax.extend.core import jaxpr_as_fun
+from ml_collections import ConfigDict
 
 from dtn_jax.config import base_config, checked_config, flatten
 from dtn_jax.config.plugins import told_as_built, use
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export import model_folder
-from dtn_jax.export.model_folder import MODEL, Facts
-from dtn_jax.export.weights_file import read_weights
-from dtn_jax.export.write.folder import new_folder
+from dtn_jax.export.compiled import first_line, read_program, read_weights
+from dtn_jax.export.model_folder import MODEL, PROGRAM, WEIGHTS, Facts, new_folder
 from dtn_jax.export.write.model import program_facts
-from dtn_jax.export.write.program import TABLE_DTYPES, Forward, export_program
-from dtn_jax.files import full_path, sha256
+from dtn_jax.export.write.program import TABLE_DTYPES, Forward, export_program, inputs_of
+from dtn_jax.field import SEVERAL
+from dtn_jax.files import full_path, replacing, sha256
 from dtn_jax.losses import read_losses
 from dtn_jax.models import build as architectures
 from dtn_jax.run.run import build_model
 from dtn_jax.schema import Schema
 from dtn_jax.tables.plan import make_plan
 
+LARGEST = (1 << 31) - (16 << 20)  # bytes of weights: an ONNX file has at most 2 GiB
+CLOSE = 1e-5  # by which its logits may differ from the program's, relative to the largest
+BATCH = 1024  # rows of a batch where any size cannot be had
+TRIED = (64, 7)  # rows with which a file for any size is tried
+OUTPUT = "logits"
+
 
 def make_again(
     model: str | pathlib.Path, plugins: str = "", say: Callable[[str], None] = print
 ) -> pathlib.Path:
-    """Makes the program of a model's folder anew; every other file but the manifest stays.
+    """Makes the program of a model's folder again; every other file but the manifest stays.
 
     The folder is replaced at once. Nothing that it names is imported or run.
 
     Args:
       model: the folder.
       plugins: the plug-ins that the model needs, by comma.
-      say: is told what is being done.
+      say: prints a line.
 
     Raises:
       UserError: the folder is damaged, plug-ins are missing or others, or this version builds
@@ -51,31 +66,38 @@ def make_again(
     folder = full_path(model)
     manifest, forward = read_forward(folder, plugins)
     old, before = model_folder.model_id(folder), manifest.get("program") or {}
-    with new_folder(folder, replace=True) as made:
-        shutil.copytree(folder, made, copy_function=_link, dirs_exist_ok=True)
-        (made / model_folder.PROGRAM).unlink()
-        (made / model_folder.MANIFEST).unlink()
+    with new_folder(folder, replace=True) as new:
+        shutil.copytree(folder, new, copy_function=_link, dirs_exist_ok=True)
+        (new / PROGRAM).unlink()
+        (new / model_folder.MANIFEST).unlink()
         say(f"The program of {folder}, for every batch size on CPUs, GPUs and TPUs")
         program, weights = export_program(forward)
-        (made / model_folder.PROGRAM).write_bytes(program)
-        stored = read_weights(folder / model_folder.WEIGHTS)
-        for name, leaf in weights.items():
-            expected = (leaf.shape, leaf.dtype.name)
-            there = (stored[name].shape, stored[name].dtype.name) if name in stored else "missing"
-            if there != expected:
+        (new / PROGRAM).write_bytes(program)
+        stored = {n: (a.shape, a.dtype.name) for n, a in read_weights(folder / WEIGHTS).items()}
+        needed = {name: (leaf.shape, leaf.dtype.name) for name, leaf in weights.items()}
+        for name in needed:
+            if stored.get(name) != needed[name]:
                 raise UserError(
-                    f"{folder / model_folder.WEIGHTS} has {name!r} as {there}, this version of "
-                    f"dtn_jax needs {expected}: it builds another model than the one that was "
-                    "trained"
+                    f"{folder / WEIGHTS} has {name!r} as {stored.get(name, 'missing')}, this "
+                    f"version of dtn_jax needs {needed[name]}: it builds another model than the "
+                    "one that was trained"
                 )
         kept = {name: manifest.get(name) for name in ("made", "data", "plugins")}
-        model_folder.write_manifest(made, kept | program_facts())
+        model_folder.write_manifest(new, kept | program_facts())
     say(
         f"Done: the program is of JAX {jax.__version__}, it was of "
         f"{before.get('jax', 'an unknown version')}. The model's id, by which a server names it, "
         f"is {model_folder.model_id(folder)}, it was {old}"
     )
     return folder
+
+
+def _link(path: str, to: str) -> None:
+    """Puts a file to another place of the same file system."""
+    try:
+        os.link(path, to)
+    except OSError:  # a file system without links
+        shutil.copyfile(path, to)
 
 
 def read_forward(folder: pathlib.Path, plugins: str) -> tuple[dict, Forward]:
@@ -86,48 +108,39 @@ def read_forward(folder: pathlib.Path, plugins: str) -> tuple[dict, Forward]:
     """
     manifest = model_folder.read_manifest(folder)
     facts, schema = model_folder.read_facts(folder), model_folder.read_schema(folder)
-    try:
-        check_plugins(folder, manifest, plugins)
-        return manifest, forward_of(config_of(folder, facts, plugins), facts, schema)
-    except (TypeError, KeyError, AttributeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"{folder} is damaged ({reason}); {model_folder.AGAIN}") from None
+    check_plugins(folder, manifest, plugins)
+    with model_folder.reading(folder / MODEL):
+        return manifest, _forward(facts, schema, plugins)
 
 
 def check_plugins(folder: pathlib.Path, manifest: Mapping, plugins: str) -> None:
     """Raises UserError unless these are the plug-ins of the manifest; nothing is run."""
     paths = [pathlib.Path(p.strip()).expanduser() for p in plugins.split(",") if p.strip()]
     given = {sha256(path): path.name for path in paths}
-    wanted = {own["sha256"]: own["name"] for own in manifest.get("plugins") or ()}
-    for sha in wanted.keys() - given.keys():
-        got = ", ".join(f"{name} with {own[:12]}" for own, name in given.items()) or "none"
+    with model_folder.reading(folder / model_folder.MANIFEST):
+        needed = {plugin["sha256"]: plugin["name"] for plugin in manifest.get("plugins") or ()}
+    for sha in needed.keys() - given.keys():
+        got = ", ".join(f"{name} with {plugin[:12]}" for plugin, name in given.items()) or "none"
         raise UserError(
-            f"{folder} needs the plug-in {wanted[sha]} with the SHA-256 {sha[:12]}, whose code it "
+            f"{folder} needs the plug-in {needed[sha]} with the SHA-256 {sha[:12]}, whose code it "
             f"does not hold: give it by --plugins=FILE,... (it is run). Got {got}"
         )
-    for sha in given.keys() - wanted.keys():
+    for sha in given.keys() - needed.keys():
         raise UserError(f"{folder} knows no plug-in {given[sha]}: leave it out")
 
 
-def config_of(folder: pathlib.Path, facts: Facts, plugins: str) -> FrozenConfigDict:
-    """The config of a model: its options over this version's defaults."""
+def _forward(facts: Facts, schema: Schema, plugins: str) -> Forward:
+    """The forward pass that the files of a model describe: its options over this version's
+    defaults, its tasks, its tables."""
     config = ConfigDict(base_config().to_dict()).lock()
     if plugins:
         use(config, plugins)
     stored = {key: value for key, value in facts.config.items() if key != "plugins"}
-    if unknown := stored.keys() - flatten(config).keys():
-        raise UserError(
-            f"{folder / MODEL} has options that this version does not know: "
-            f"{', '.join(sorted(unknown))}"
-        )
+    if unknown := sorted(stored.keys() - flatten(config).keys()):
+        raise UserError(f"it has options that this version does not know: {', '.join(unknown)}")
     lists = {key: tuple(value) for key, value in stored.items() if isinstance(value, list)}
     config.update_from_flattened_dict(stored | lists)
-    return checked_config(config)
-
-
-def forward_of(config: FrozenConfigDict, facts: Facts, schema: Schema) -> Forward:
-    """The forward pass that the files of a model describe."""
-    tasks = schema.task_names
+    config, tasks = checked_config(config), schema.task_names
     if facts.all_tasks:
         text = json.dumps(json.loads(schema.to_json()) | {"tasks": facts.all_tasks})
         schema = Schema.from_json(text)
@@ -138,18 +151,128 @@ def forward_of(config: FrozenConfigDict, facts: Facts, schema: Schema) -> Forwar
         plan = make_plan(schema, config.model, views, codebooks, "cpu")
         losses = read_losses(config.loss, schema)
     choose("dtype of tables", facts.table_dtype, TABLE_DTYPES)
-    if not facts.members:
-        raise UserError(f"{MODEL} is damaged: it has no members")
-    if (plan.offsets, plan.used["embedding"]) != (facts.offsets, facts.rows):
-        raise UserError(
-            f"{MODEL} is damaged: its tables begin elsewhere than those of its config and schema"
-        )
+    if not facts.members or (plan.offsets, plan.used["embedding"]) != (facts.offsets, facts.rows):
+        raise UserError("its members or tables are not those of its config and schema")
     return Forward(model, plan, tasks, losses, facts.table_dtype, len(facts.members))
 
 
-def _link(path: str, to: str) -> None:
-    """Puts a file to another place of the same file system."""
+# ---------------------------------------------------------------- ONNX
+
+
+def write_onnx(
+    model: str | pathlib.Path,
+    out: str | pathlib.Path,
+    batch_size: int = 0,
+    plugins: str = "",
+    say: Callable[[str], None] = print,
+) -> float:
+    """Writes the program of a model's folder as ONNX: `ids, rows, weights, numeric -> logits`.
+
+    Inputs that the model has none of, as weights of bags, are no inputs of the file. The file is
+    written only if ONNX Runtime gives the program's logits on random rows.
+
+    Args:
+      model: the folder.
+      out: the file.
+      batch_size: of the file's inputs; 0 for any, or BATCH where that cannot be had.
+      plugins: see `make_again`.
+      say: prints a line.
+
+    Returns:
+      By how much a logit differed at most, over the largest.
+
+    Raises:
+      UserError: jax2onnx is not there, the folder is damaged, or its weights are too many for ONNX;
+        or the logits differ.
+    """
     try:
-        os.link(path, to)
-    except OSError:  # a file system without links
-        shutil.copyfile(path, to)
+        import onnxruntime
+        from jax2onnx import to_onnx
+    except ImportError as error:
+        raise UserError(
+            f"ONNX needs jax2onnx and onnxruntime ({error}), in an environment of their own: "
+            "`make onnx`, then .venv-onnx/bin/dtn-jax export --onnx=…"
+        ) from None
+    folder, out = (pathlib.Path(path).expanduser().absolute() for path in (model, out))
+    manifest, forward = read_forward(folder, plugins)
+    stored = read_weights(folder / WEIGHTS)
+    if (size := sum(array.nbytes for array in stored.values())) > LARGEST:
+        raise UserError(f"{folder} has {size:,} bytes of weights; an ONNX file holds {LARGEST:,}")
+    weights = {name: jnp.asarray(array) for name, array in stored.items()}
+    program = read_program(folder, manifest)
+
+    def convert(path: pathlib.Path, batch: Any, tried: tuple[int, ...]) -> float:
+        """Writes the file; returns by how much its logits are off, on batches of these sizes."""
+        every = inputs_of(forward.plan, batch)
+        shapes = {name: shape for name, shape in every.items() if 0 not in shape.shape[1:]}
+        to_onnx(
+            _traced(forward, weights, every, tuple(shapes)),
+            list(shapes.values()),
+            return_mode="file",
+            output_path=str(path),
+            input_names=list(shapes),
+            output_names=[OUTPUT],
+        )
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        errors = []
+        for rows in tried:
+            given = random_inputs(forward, rows)
+            (got,) = session.run([OUTPUT], {name: given[name] for name in shapes})
+            known = {name: weights[name] for name in program.weights}
+            expected = np.asarray(program.call(known, given))
+            errors.append(np.abs(got - expected).max() / max(1.0, np.abs(expected).max()))
+        return float(max(errors))
+
+    with replacing(out) as path:
+        error, sizes = np.inf, "any size"
+        if not batch_size:
+            say(f"Converting {folder} to ONNX, in batches of any size")
+            try:
+                error = convert(path, symbolic_shape("B")[0], TRIED)
+            except Exception as raised:  # of jax2onnx, ONNX Runtime or JAX
+                say(f"jax2onnx cannot convert it for any size ({first_line(raised)})")
+        if not error <= CLOSE:
+            size = batch_size or BATCH
+            say(f"Converting {folder} to ONNX, in batches of {size:,}")
+            error, sizes = convert(path, size, (size,)), f"{size:,} rows: pad the last one"
+        if not error <= CLOSE:
+            raise UserError(
+                f"ONNX Runtime's logits are off by {error:.2g}, expected at most {CLOSE}"
+            )
+    say(
+        f"{out}: its logits differ from the program's by at most {error:.2g} of the largest; its "
+        f"batches have {sizes}"
+    )
+    return error
+
+
+def _traced(forward: Forward, weights: dict, every: dict, names: tuple[str, ...]) -> Callable:
+    """The program as a function of the inputs of these names; the others are empty.
+
+    It is a jaxpr: else jax2onnx puts its own operations in the place of many of JAX's and Flax's,
+    and these do not go with all models.
+    """
+
+    def program(*inputs: jax.Array) -> jax.Array:
+        rows = inputs[0].shape[0]
+        empty = {name: jnp.zeros((rows, 0), every[name].dtype) for name in every}
+        return forward(weights, empty | dict(zip(names, inputs)))
+
+    traced = jaxpr_as_fun(jax.make_jaxpr(program)(*(every[name] for name in names)))
+    return lambda *inputs: traced(*inputs)[0]
+
+
+def random_inputs(forward: Forward, rows: int) -> dict[str, np.ndarray]:
+    """Inputs of a program: ids within their tables, some padding, random numbers."""
+    rng, fields = np.random.default_rng(0), forward.plan.schema.slot_fields()
+    ids = rng.integers(0, [field.rows for field in fields], (rows, len(fields))).astype(np.int32)
+    bags = np.asarray([field.kind in SEVERAL for field in fields])
+    ids[bags[None] & (rng.random(ids.shape) < 0.5)] = -1
+    at = np.where(ids[:, None] < 0, forward.plan.rows, ids[:, None] + forward.plan.offsets)
+    shapes = inputs_of(forward.plan, rows)
+    return {
+        "ids": ids,
+        "rows": at.astype(np.int32),
+        "weights": rng.random(shapes["weights"].shape).astype(np.float32),
+        "numeric": rng.normal(size=shapes["numeric"].shape).astype(np.float32),
+    }

@@ -1,7 +1,7 @@
 """README.md, the model card: what a model is, on what it was measured, and its limits.
 
-`facts` collects all that it says, as card/measured.json has it; `page` puts them into the template,
-card.md. Its front matter is what model hubs read (huggingface.co/docs/hub/model-cards).
+Its template is card.md, whose front matter is what model hubs read
+(huggingface.co/docs/hub/model-cards); its numbers are card/measured.json.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ import jinja2
 from markupsafe import Markup
 
 from dtn_jax import errors
-from dtn_jax.data import times
 from dtn_jax.data.progress import percent
 from dtn_jax.data.stages.limits import NOTE, Counts, relations
+from dtn_jax.data.times import date
 from dtn_jax.export import model_folder
-from dtn_jax.export.compiled import EMBEDDING, SCALE
-from dtn_jax.export.scores import SCORE, meanings
-from dtn_jax.export.weights_file import read_weights
+from dtn_jax.export.calibration import SCORE, meanings
+from dtn_jax.export.compiled import EMBEDDING, SCALE, read_weights
 from dtn_jax.export.write.encoders import spec_of, unseen, value_text
 from dtn_jax.export.write.measure import PICTURE, Export
 from dtn_jax.export.write.program import inputs_of
@@ -37,7 +36,6 @@ from dtn_jax.schema import ALL, MEAN, Schema
 TEMPLATE = pathlib.Path(__file__).with_name("card.md")
 MEASURED = "card/measured.json"
 LISTED = ("auc", "gauc", "logloss", "ece", "predicted_observed", "rmse", "xauc")
-DAY = 86_400_000_000  # microseconds
 WORDS = {name: getattr(errors, name) for name in ("TO_SCORE", "THIS_ALONE", "WHOLE")}
 WORDS |= {"HASHED": HASHED, "SCORE": SCORE, "MEAN": MEAN, "FEW": FEW, "PICTURE": PICTURE}
 WORDS["NAMES"] = NAMES = {name: METRICS[name].title for name in LISTED} | {"ece": "ECE"}
@@ -52,13 +50,53 @@ def write(export: Export, measured: Mapping[str, Any], manifest: Mapping[str, An
         were trained in changes, {} where they are as trained.
       manifest: what the manifest says beside the files.
     """
-    known = facts(export, measured, manifest)
-    (export.folder / MEASURED).write_text(json.dumps(known, indent=1, allow_nan=False))
-    (export.folder / model_folder.CARD).write_text(page(known))
+    run, schema, model = export.run, export.schema, export.facts
+    data, notes, spec = run.data, run.data.notes, spec_of(run.data)
+    unknown = unseen(run, model.fixed)
+    chosen = {task: row["calibration"] for task, row in measured["calibration"].items()}
+    outputs = meanings(schema, model.tasks, model.improper, chosen)
+    test, counts = measured["calibrated"]["test"], data.unknown_values.get("test", {})
+    strange = {f.name: counts.get(f.name, 0) for f in schema.fields if f.kind == "categorical"}
+    most = sorted((name for name in strange if strange[name]), key=strange.get, reverse=True)[:5]
+    days = notes.get("days") or {}
+    dated = [day for day, _ in days.get("rows") or ()] if days.get("dated") else []
+    numbers = {**measured, **_size(export)}
+    text = page(
+        run=run,
+        schema=schema,
+        model=model,
+        notes=notes,
+        spec=spec,
+        manifest=manifest,
+        outputs=outputs,
+        days=[date(day) for day in (min(dated), max(dated))] if dated else [],
+        cuts=cuts_line(notes),
+        fields=list(_fields(export, unknown)),
+        tasks=list(_tasks(export, outputs)),
+        fixed={name: value_text(value) for name, value in model.fixed.items()},
+        unseen=unknown,
+        listed=[n for n in LISTED if any(row.get(n) is not None for row in test.values())],
+        worse=[
+            f"{key} ({pair(*ends)})"
+            for key, _, *ends in changes(measured, "test", "logloss")
+            if ends[1] > ends[0]
+        ],
+        reranked=list(reranked(measured, schema, "test")),
+        unknown=[f"{name} {percent(strange[name], data.rows['test'])}" for name in most],
+        few=[
+            key
+            for key, row in test.items()
+            if "positives" in row and min(n := row["positives"], row["examples"] - n) < FEW
+        ],
+        relations=outside(schema, notes.get(NOTE, {}), spec.weight),
+        **numbers,
+    )
+    (export.folder / MEASURED).write_text(json.dumps(numbers, indent=1, allow_nan=False))
+    (export.folder / model_folder.CARD).write_text(text)
 
 
-def page(known: Mapping[str, Any]) -> str:
-    """The text of a card, from its `facts`."""
+def page(**known: Any) -> str:
+    """The text of a card, from what the template names."""
 
     def escaped(value: Any) -> str:
         """Any value as plain text of Markdown, in a cell of a table too; what is Markup stays."""
@@ -69,69 +107,6 @@ def page(known: Mapping[str, Any]) -> str:
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, **options)
     template = environment.from_string(TEMPLATE.read_text(), WORDS | {"pair": pair})
     return re.sub(r"\n{3,}", "\n\n", template.render(known)).strip() + "\n"
-
-
-def facts(
-    export: Export, measured: Mapping[str, Any], manifest: Mapping[str, Any]
-) -> dict[str, Any]:
-    """All that a card says; see `write`."""
-    run, schema, model = export.run, export.schema, export.facts
-    config, data, notes, spec = run.config, run.data, run.data.notes, spec_of(run.data)
-    metrics, loss = config.evaluate.sample_weights, config.loss.sample_weights
-    uses = ["the loss"] * loss + ["metrics", "calibration"] * metrics
-    unknown = unseen(run, model.fixed)
-    chosen = {task: own["calibration"] for task, own in measured["calibration"].items()}
-    outputs = meanings(schema, model.tasks, model.improper, chosen)
-    test, counts = measured["calibrated"]["test"], data.unknown_values.get("test", {})
-    strange = {f.name: counts.get(f.name, 0) for f in schema.fields if f.kind == "categorical"}
-    most = sorted((name for name in strange if strange[name]), key=strange.get, reverse=True)[:5]
-    days = notes.get("days") or {}
-    dated = [day for day, _ in days.get("rows") or ()] if days.get("dated") else []
-    return {
-        "name": f"{config.model.architecture} on {schema.name}",
-        **{name: manifest[name] for name in ("made", "versions", "plugins")},
-        **{name: config.model[name] for name in ("architecture", "experts")},
-        **{name: getattr(model, name) for name in ("rows", "table_dtype", "members")},
-        **_size(export),
-        "outputs": outputs,
-        "row_weights": [own for own in ((spec.weight, uses),) if own[0]]
-        + [(column, ["the loss alone"]) for column in [run.schema.loss_weight] if column and loss],
-        "positive_weights": config.loss.positive_weights,
-        "weight": spec.weight if metrics else "",
-        "group": run.schema.group,
-        "data": schema.name,
-        "fingerprint": data.fingerprint,
-        "split_rows": {split: data.rows[split] for split in ("train", "validation", "test")},
-        "train_share": config.data.train_share,
-        "days": [times.show(day * DAY, "date") for day in (min(dated), max(dated))]
-        if dated
-        else [],
-        "cuts": cuts_line(notes),
-        "read": notes.get("read", 0),
-        **{key: notes.get(key) or {} for key in ("rejected", "sample_negatives", "about")},
-        "fields": list(_fields(export, unknown)),
-        "hashed": bool(data.hash_functions),
-        "tasks": list(_tasks(export, outputs)),
-        "fixed": {name: value_text(value) for name, value in model.fixed.items()},
-        "unseen": unknown,
-        **measured,
-        "listed": [n for n in LISTED if any(own.get(n) is not None for own in test.values())],
-        "worse": [
-            f"{key} ({pair(*ends)})"
-            for key, _, *ends in changes(measured, "test", "logloss")
-            if ends[1] > ends[0]
-        ],
-        "reranked": list(reranked(measured, schema, "test")),
-        "was_shown": config.data.dataset == "logs" or bool(run.schema.group),
-        "unknown": [f"{name} {percent(strange[name], data.rows['test'])}" for name in most],
-        "few": [
-            key
-            for key, own in test.items()
-            if "positives" in own and min(n := own["positives"], own["examples"] - n) < FEW
-        ],
-        "derived": any(len(task.spaces) > 1 for task in schema.tasks),
-        "relations": outside(schema, notes.get(NOTE, {}), spec.weight),
-    }
 
 
 def _size(export: Export) -> dict[str, int]:
@@ -162,10 +137,10 @@ def _tasks(export: Export, outputs: Mapping[str, str]) -> Iterator[tuple[str, ..
     it is told of, and what it reads."""
     means = {chosen.task: chosen.meaning for chosen in export.run.losses}
     for task in (task for task in export.schema.tasks if task.name in export.facts.tasks):
-        own, *others = ["all rows" if s == ALL else f"rows with {s}" for s in task.spaces]
+        space, *others = ["all rows" if s == ALL else f"rows with {s}" for s in task.spaces]
         score = outputs[f"{task.name}@{task.space}"] if task.kind == "binary" else means[task.name]
         rest = (", ".join(names) or "none" for names in (others, task.upstream))
-        yield task.name, task.kind, score, own, *rest
+        yield task.name, task.kind, score, space, *rest
 
 
 def changes(measured: Mapping[str, Any], split: str, *names: str) -> Iterator[tuple]:
@@ -180,9 +155,9 @@ def changes(measured: Mapping[str, Any], split: str, *names: str) -> Iterator[tu
 
 def reranked(measured: Mapping[str, Any], schema: Schema, split: str) -> Iterator[str]:
     """A sentence for each derived output whose AUC or GAUC is another one after calibration."""
-    own = {f"{task.name}@{task.space}" for task in schema.tasks}
+    direct = {f"{task.name}@{task.space}" for task in schema.tasks}
     for key, name, *ends in changes(measured, split, "auc", "gauc"):
-        if key not in own:
+        if key not in direct:
             yield (
                 f"Calibration changes how {key} ranks, which is derived from more than one task: "
                 f"{NAMES[name]} {pair(*ends)} on {split}."
@@ -203,7 +178,8 @@ def outside(schema: Schema, counts: Counts, weight: str) -> list[dict[str, Any]]
 
 
 def pair(before: float | None, after: float | None, digits: int = 4) -> str:
-    """'0.1234 → 0.1230'; '' where neither is defined."""
+    """'0.1234 → 0.1230'; one number where they are the same; '' where neither is defined."""
     if before is None and after is None:
         return ""
-    return " → ".join("n/d" if v is None else f"{v:.{digits}f}" for v in (before, after))
+    ends = ("n/d" if v is None else f"{v:.{digits}f}" for v in (before, after))
+    return " → ".join(dict.fromkeys(ends))

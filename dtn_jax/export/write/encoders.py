@@ -13,8 +13,7 @@ from dtn_jax.data.schemas.spec import Spec
 from dtn_jax.data.stages.work import SCHEMA_FILE
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export import encoding, spec_json
-from dtn_jax.export.encoded import Encoded
-from dtn_jax.export.encoding import FITTED, SPEC, STANDS, VOCABULARY
+from dtn_jax.export.encoding import FITTED, SPEC, STANDS, VOCABULARY, Encoded
 from dtn_jax.field import SEVERAL
 from dtn_jax.options import pairs
 from dtn_jax.run.run import Run
@@ -68,8 +67,8 @@ def encoded_row(run: Run, fixed: Mapping) -> Encoded:
     Raises:
       UserError: a value is none that its field can have, or the field is a cross.
     """
-    made = encoding.read(run.data.folder, spec_of(run.data), run.schema, fixed)
-    row = made.encode([dict.fromkeys(made.columns) or {"": None}])
+    encoder = encoding.read(run.data.folder, spec_of(run.data), run.schema, fixed)
+    row = encoder.encode([dict.fromkeys(encoder.columns) or {"": None}])
     for bad in row.bad:
         name = bad.column.removeprefix(STANDS)
         if name in fixed:
@@ -88,7 +87,7 @@ def unseen(run: Run, fixed: Mapping) -> dict[str, str]:
     slots = zip(run.schema.slot_fields(), encoded_row(run, fixed).ids[0], strict=True)
     kinds = ("categorical", *SEVERAL)
     unknown = {f.name: f.table for f, i in slots if i == 0 and f.kind in kinds and f.name in fixed}
-    counts, told = run.data.unknown_values.get("train", {}), {}
+    counts, notes = run.data.unknown_values.get("train", {}), {}
     for name, table in unknown.items():
         reasons = []
         if fixed[name] is not None:
@@ -98,8 +97,8 @@ def unseen(run: Run, fixed: Mapping) -> dict[str, str]:
         if all(counts.get(f.name) == 0 for f in run.schema.fields if f.table == table):
             reasons.append("no value of train was the unknown id, so the model has not learnt it")
         if reasons:
-            told[name] = "; ".join(reasons)
-    return told
+            notes[name] = "; ".join(reasons)
+    return notes
 
 
 def value_text(value: object) -> str:

@@ -20,13 +20,12 @@ from scipy import stats
 from dtn_jax.data.epochs.reader import in_order
 from dtn_jax.errors import UserError
 from dtn_jax.export import calibration
-from dtn_jax.export.compiled import read_program
-from dtn_jax.export.encoded import Encoded
+from dtn_jax.export.calibration import scores as outputs_of
+from dtn_jax.export.compiled import Batches
+from dtn_jax.export.encoding import Encoded
 from dtn_jax.export.fit_calibration import Choice
-from dtn_jax.export.model_folder import WEIGHTS, Facts
+from dtn_jax.export.model_folder import Facts
 from dtn_jax.export.ranking import Ranked
-from dtn_jax.export.scores import scores as outputs_of
-from dtn_jax.export.weights_file import Weights, read_weights
 from dtn_jax.export.write.encoders import encoded_row, spec_of
 from dtn_jax.export.write.program import Forward
 from dtn_jax.interface import Batch
@@ -78,16 +77,11 @@ def split_scores(export: Export, split: str, fixed: Encoded | None = None) -> Sc
       fixed: one row, whose values of the fields that the model fixes take the place of every row's.
     """
     run, facts = export.run, export.facts
-    program, stored = read_program(export.folder, {}), read_weights(export.folder / WEIGHTS)
-    weights = Weights({name: stored[name] for name in program.weights}, facts.rows, "disk")
-    offsets, beyond = np.asarray(facts.offsets, np.int32), np.int32(facts.rows)
+    program = Batches.open(export.folder, facts, {})
 
     def call(batch: Batch) -> jax.Array:
         ids, numeric = with_fixed(batch, fixed, export.schema, facts.fixed)
-        rows = np.where((ids >= 0)[:, None], ids[:, None] + offsets[None], beyond)
-        known, rows = weights.of(rows)
-        inputs = {"ids": ids, "rows": rows, "weights": batch.weights, "numeric": numeric}
-        return program.call(known, inputs)
+        return program.call(ids, batch.weights, numeric)
 
     batches = in_order(run.data, split, run.config.data.eval_batch_size)
     columns = [run.schema.task_names.index(name) for name in export.schema.task_names]
@@ -115,7 +109,11 @@ def metrics_of(export: Export, scores: Scores) -> Metrics:
     """The metrics of the tasks that a model gives, by the options of its run."""
     options = export.run.config.evaluate
     metrics = evaluate(scores, export.schema, options.ece_bins, options.sample_weights)
-    return {key: own for key, own in metrics.items() if key.partition("@")[0] in export.facts.tasks}
+    return {
+        key: values
+        for key, values in metrics.items()
+        if key.partition("@")[0] in export.facts.tasks
+    }
 
 
 def measure(export: Export, validation: Scores, choices: Mapping[str, Choice]) -> dict[str, Any]:
@@ -171,8 +169,8 @@ def intervals(
             at &= scores.sample_weight > 0
         rows, ends = scores.metric_rows(task.name, space, schema, options.ece_bins, weighted), {}
         for name, metric in influences(rows, units.at(np.flatnonzero(at))).items():
-            if own := ends_of(name, metric):
-                ends[name] = own
+            if interval := ends_of(name, metric):
+                ends[name] = interval
         yield f"{task.name}@{space}", ends
 
 
@@ -207,26 +205,31 @@ def rank_metrics(export: Export, after: Mapping[str, Scores]) -> dict[str, Any]:
                 f"--rank {ranked.score.text!r} is not finite in {bad.size:,} of {rank.size:,} rows "
                 f"of {split}, as where {shown}: bound what it reads, such as by max(x, 0.01)"
             )
-    labels, found = labels_of(scores, export.schema), {}
+    labels, ranks = labels_of(scores, export.schema), {}
     worth = {name: gain.score(labels) for name, gain in ranked.gain.items()}
     worth |= {name: labels[name] for name in export.facts.tasks}
     for name, gains in gains_of(worth, scores.group, scores.sample_weight if weighted else None):
         known = gains.influences(rank[gains.places])
         known = {m: one for m, one in known.items() if np.isfinite(one.value)}
-        found[name] = {m: [one.value, *(ends_of(m, one) or ())] for m, one in known.items()}
-    titles = {name: METRICS[name].title for own in found.values() for name in own}
-    return {"expression": ranked.score.text, "metrics": titles, "test": found}
+        ranks[name] = {m: [one.value, *(ends_of(m, one) or ())] for m, one in known.items()}
+    titles = {name: METRICS[name].title for values in ranks.values() for name in values}
+    return {"expression": ranked.score.text, "metrics": titles, "test": ranks}
 
 
 def draw(export: Export, before: Scores, after: Scores) -> None:
-    """Draws reliability diagrams of test, of each output: before and after calibration."""
-    options, curves = export.run.config.evaluate, {}
-    plain, calibrated = (
-        calibration_curves(scores, export.schema, options.ece_bins, options.sample_weights)
-        for scores in (before, after)
-    )
-    for key in plain:
-        if key.partition("@")[0] in export.facts.tasks:
-            curves[one_line(f"{key}, before")] = plain[key]
-            curves[one_line(f"{key}, after")] = calibrated[key]
-    plots.reliability(curves, export.folder / PICTURE, columns=2)
+    """Draws reliability diagrams of test, of each output: before and after calibration, or once
+    where no task is calibrated."""
+    options, named = export.run.config.evaluate, {", before": before, ", after": after}
+    if np.array_equal(before.logits, after.logits):
+        named = {"": before}
+    curves = {
+        (key, name): curve
+        for name, scores in named.items()
+        for key, curve in calibration_curves(
+            scores, export.schema, options.ece_bins, options.sample_weights
+        ).items()
+        if key.partition("@")[0] in export.facts.tasks
+    }
+    keys = dict.fromkeys(key for key, _ in curves)
+    drawn = {one_line(key + name): curves[key, name] for key in keys for name in named}
+    plots.reliability(drawn, export.folder / PICTURE, columns=len(named))

@@ -15,16 +15,21 @@ from dtn_jax.config import identity
 from dtn_jax.config.plugins import PART
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export import calibration, fit_calibration, model_folder, ranking
-from dtn_jax.export.model_folder import Facts
-from dtn_jax.export.scores import outputs
-from dtn_jax.export.write import card, derived_calibration, encoders, trained
-from dtn_jax.export.write.folder import check_free, new_folder
+from dtn_jax.export.calibration import outputs
+from dtn_jax.export.model_folder import Facts, check_free, new_folder
+from dtn_jax.export.write import card, encoders, trained
 from dtn_jax.export.write.measure import Export, measure, metrics_of, split_scores
-from dtn_jax.export.write.program import PLATFORMS, TABLE_DTYPES, Forward, export_program
+from dtn_jax.export.write.program import (
+    PLATFORMS,
+    TABLE_DTYPES,
+    Forward,
+    export_program,
+    write_weights,
+)
 from dtn_jax.export.write.trained import Member
-from dtn_jax.export.write.weights import write_weights
 from dtn_jax.files import full_path
 from dtn_jax.report.versions import versions
+from dtn_jax.run import outcome
 from dtn_jax.run.outcome import runs_in
 from dtn_jax.run.run import Run
 from dtn_jax.schema import ALL, Schema
@@ -65,7 +70,7 @@ def export_run(
       calibrate: how tasks are calibrated, one of fit_calibration.WAYS; `auto` is by validation.
       plugins, data_dir, manual_dir: where plug-ins, prepared sets and raw files are now; '' for
         where the runs had them.
-      say: is told what is being done.
+      say: prints a line.
 
     Returns:
       The folder.
@@ -96,6 +101,12 @@ def export_run(
         members = [trained.read(run, workdir, select) for workdir in workdirs]
         steps = (f"{w} at step {m.step}" for w, m in zip(workdirs, members))
         say(f"Exporting {', '.join(steps)}")
+        for workdir in workdirs:
+            if "test" not in outcome.read(workdir):
+                say(
+                    f"note: {workdir} has not read test, as a trial of a sweep has not. The export "
+                    "reads it, for the card: choose no trial by that"
+                )
         dtype = tables or run.config.optim.table_dtype
         facts = facts_of(run, members, dtype, schema, wanted, fixed)
         facts = dataclasses.replace(facts, rank=ranked.score.text if ranked else "")
@@ -134,9 +145,9 @@ def _fill(export: Export, members: Sequence[Member], calibrate: str, say: Say) -
         )
     choices = fit_calibration.fit(validation, schema, weighted, calibrate)
     if calibrate == fit_calibration.AUTO:
-        choices = derived_calibration.harmless(choices, validation, schema, weighted, facts.tasks)
+        choices = fit_calibration.harmless(choices, validation, schema, weighted, facts.tasks)
     calibration.write(folder, {task: choice.calibration for task, choice in choices.items()})
-    choices = fit_calibration.told(choices, facts.improper)
+    choices = fit_calibration.with_improper(choices, facts.improper)
     for task, choice in choices.items():
         say(f"  {task}: {choice.reason}")
     say("The card, with the scores of test")

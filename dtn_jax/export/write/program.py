@@ -1,7 +1,12 @@
-"""The forward pass of a trained model as StableHLO.
+"""The forward pass of a trained model as StableHLO, and its weights as safetensors.
 
 It is the training code's own: look-up, pooling, normalisation and architecture as `step.py` scores
 with them. Tables are arguments, so that the program is small and serves tables of any size.
+
+weights.safetensors is written piece by piece: no table needs to fit into memory. Its format
+(huggingface.co/docs/safetensors): 8 bytes, the length N of the header; N bytes of JSON,
+{name: {"dtype", "shape", "data_offsets"}}, padded with spaces to a multiple of 8; then the numbers
+of one array after another, little-endian, row-major, without gaps.
 
 Letters: B batch, T tasks, V rows of the tables, D embedding width, M members of an ensemble.
 """
@@ -10,10 +15,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+import json
+import math
+import pathlib
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
 from flax import linen as nn
 from jax import export
 
@@ -21,7 +32,7 @@ from dtn_jax.export.compiled import EMBEDDING, SCALE
 from dtn_jax.interface import Batch
 from dtn_jax.losses.by_task import TaskLoss, predictions
 from dtn_jax.run.state import example_inputs
-from dtn_jax.shapes import Array
+from dtn_jax.shapes import Array, Float, Int8, Shaped
 from dtn_jax.tables import lookup
 from dtn_jax.tables.exchange import LookUp
 from dtn_jax.tables.plan import TablePlan
@@ -29,6 +40,8 @@ from dtn_jax.tables.plan import TablePlan
 PLATFORMS = ("cpu", "cuda", "tpu")
 COLLECTIONS = {"params": "params", "batch_stats": "model_state"}  # {of flax: in names of weights}
 TABLE_DTYPES = ("float32", "bfloat16", "int8")
+DTYPES = {"float32": "F32", "bfloat16": "BF16", "int8": "I8", "float64": "F64"}
+MOST = 127  # of int8, symmetric
 
 Shapes = dict[str, jax.ShapeDtypeStruct]
 
@@ -68,19 +81,21 @@ class Forward:
         Members of an ensemble have `0/params/…`, `1/params/…`; their tables lie side by side: row r
         of a table holds row r of each.
         """
-        found = {}
+        shapes = {}
         for collection, tree in self.variables.items():
             for name, leaf in named(COLLECTIONS[collection], tree).items():
                 for member in range(self.members):
-                    found[self.prefix(member) + name] = jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+                    shapes[self.prefix(member) + name] = jax.ShapeDtypeStruct(
+                        leaf.shape, leaf.dtype
+                    )
         for table, rows in self.plan.used.items():
             width = self.members * self.plan.arrays[table].width
             dtype = jnp.dtype(self.table_dtype)
-            found[f"tables/{table}"] = jax.ShapeDtypeStruct((rows, width), dtype)
+            shapes[f"tables/{table}"] = jax.ShapeDtypeStruct((rows, width), dtype)
             if self.table_dtype == "int8":
                 shape = (rows, self.members)
-                found[f"tables/{table}{SCALE}"] = jax.ShapeDtypeStruct(shape, jnp.float32)
-        return found
+                shapes[f"tables/{table}{SCALE}"] = jax.ShapeDtypeStruct(shape, jnp.float32)
+        return shapes
 
     def prefix(self, member: int) -> str:
         """Before the names of a member's parameters; '' where there is but one."""
@@ -127,11 +142,11 @@ class Forward:
             collection: _filled(tree, weights, self.prefix(member) + COLLECTIONS[collection])
             for collection, tree in self.variables.items()
         }
-        own = {}
-        for name, found in gathered.items():
+        rows = {}
+        for name, every in gathered.items():
             width = self.plan.arrays[name].width
-            own[name] = found[..., member * width : (member + 1) * width]
-        outputs = self.model.apply(variables, lookup.to_inputs(self.plan, own, batch), train=False)
+            rows[name] = every[..., member * width : (member + 1) * width]
+        outputs = self.model.apply(variables, lookup.to_inputs(self.plan, rows, batch), train=False)
         logits = {t: outputs.logits[t].astype(jnp.float32) for t in self.tasks}
         losses = {chosen.task: chosen for chosen in self.losses}
         return predictions(logits, [losses[t] for t in self.tasks], batch.ids)
@@ -162,7 +177,7 @@ def inputs_of(plan: TablePlan, batch: object) -> Shapes:
         "weights": ((batch, schema.weighted_slots), jnp.float32),
         "numeric": ((batch, schema.numbers), jnp.float32),
     }
-    return {name: jax.ShapeDtypeStruct(*found) for name, found in shapes.items()}
+    return {name: jax.ShapeDtypeStruct(*shape) for name, shape in shapes.items()}
 
 
 def export_program(forward: Forward) -> tuple[bytes, Shapes]:
@@ -178,8 +193,8 @@ def export_program(forward: Forward) -> tuple[bytes, Shapes]:
         return jax.ShapeDtypeStruct((rows, *leaf.shape[1:]), leaf.dtype)
 
     given = {name: symbolic(name, leaf) for name, leaf in weights.items()}
-    made = export.export(jax.jit(forward.__call__), platforms=PLATFORMS)
-    return bytes(made(given, inputs_of(forward.plan, batch)).serialize()), weights
+    exporter = export.export(jax.jit(forward.__call__), platforms=PLATFORMS)
+    return bytes(exporter(given, inputs_of(forward.plan, batch)).serialize()), weights
 
 
 def _read(forward: Forward, weights: Shapes) -> Shapes:
@@ -198,3 +213,85 @@ def _filled(tree: Mapping, weights: Mapping[str, Array], prefix: str) -> dict:
         weights[name] if name in weights else jnp.zeros(leaf.shape, leaf.dtype)
         for name, leaf in zip(names, leaves)
     )
+
+
+# ---------------------------------------------------------------- weights
+
+
+def write_weights(
+    path: pathlib.Path,
+    shapes: Shapes,
+    dense: Mapping[str, jax.Array | np.ndarray],
+    tables: Mapping[str, Sequence[Iterable[np.ndarray]]],
+) -> None:
+    """Writes the weights of a program.
+
+    Args:
+      path: of the file.
+      shapes: of what is written: those that the program reads.
+      dense: {name: array} of all parameters and statistics.
+      tables: {name of a table: for each member its rows, piece by piece}; as they are stored, so
+        uint16 are the bits of bfloat16.
+
+    Raises:
+      ValueError: an array has more or fewer numbers than its shape says.
+    """
+    header, at, end = {}, {}, 0
+    for name in sorted(shapes, key=lambda name: (-shapes[name].dtype.itemsize, name)):
+        leaf, at[name] = shapes[name], end
+        end += math.prod(leaf.shape) * leaf.dtype.itemsize
+        dtype = DTYPES[leaf.dtype.name]
+        header[name] = {"dtype": dtype, "shape": leaf.shape, "data_offsets": [at[name], end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+
+        def write(name: str, rows: Shaped[np.ndarray, ...]) -> None:
+            rows = np.ascontiguousarray(rows, shapes[name].dtype)
+            file.seek(8 + len(text) + at[name])
+            file.write(rows.reshape(-1).view(np.uint8).data)
+            at[name] += rows.nbytes
+
+        for name in shapes.keys() & dense.keys():
+            write(name, np.asarray(dense[name]))
+        for name in shapes.keys() & tables.keys():
+            for rows in side_by_side(tables[name]):  # [M, N, D]
+                if shapes[name].dtype == np.int8:
+                    rows, scales = quantised(rows)
+                    write(f"{name}{SCALE}", scales.T)
+                write(name, rows.transpose(1, 0, 2).reshape(rows.shape[1], -1))
+    if wrong := [name for name in shapes if at[name] != header[name]["data_offsets"][1]]:
+        raise ValueError(f"{wrong[0]} has other rows than its shape {shapes[wrong[0]]}")
+
+
+def side_by_side(members: Sequence[Iterable[np.ndarray]]) -> Iterator[Float[np.ndarray, "M N D"]]:
+    """The rows of several tables, of equal numbers of them at a time, in float32."""
+    sources = [(piece for piece in pieces if len(piece)) for pieces in members]
+    held = [next(source, None) for source in sources]
+    while all(piece is not None for piece in held):
+        count = min(len(piece) for piece in held)
+        yield np.stack([as_float32(piece[:count]) for piece in held])
+        held = [
+            piece[count:] if len(piece) > count else next(source, None)
+            for piece, source in zip(held, sources)
+        ]
+
+
+def as_float32(rows: Shaped[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
+    """Rows as they are stored (see tables/stored_rows.py) as the numbers that they mean."""
+    if rows.dtype == np.uint16:
+        rows = rows.view(ml_dtypes.bfloat16)
+    return rows.astype(np.float32, copy=False)
+
+
+def quantised(
+    rows: Float[np.ndarray, "M N D"],
+) -> tuple[Int8[np.ndarray, "M N D"], Float[np.ndarray, "M N"]]:
+    """Whole numbers q in [-127, 127] and a scale s a row, the largest magnitude / 127.
+
+    q s is the nearest such number to each; so it is off by at most s / 2.
+    """
+    scales = (np.abs(rows).max(axis=2, initial=0) / MOST).astype(np.float32)
+    steps = np.rint(rows / np.where(scales == 0, 1, scales)[:, :, None])
+    return np.clip(steps, -MOST, MOST).astype(np.int8), scales

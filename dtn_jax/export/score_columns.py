@@ -1,0 +1,294 @@
+"""The columns of scored files: those that a model needs, and those that stand beside its scores.
+
+Labels are those that `prepare` computes, in the columns that a run's predictions.parquet has:
+`label/TASK` in the unit of the score, `group` and `sample_weight`. `ScoredBy` is the metadata.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dtn_jax.data import columns
+from dtn_jax.data import rows as names
+from dtn_jax.data.cast import typed
+from dtn_jax.data.encode import group_numbers
+from dtn_jax.data.raw.files import FILE
+from dtn_jax.data.raw.types import Type, Types, as_type
+from dtn_jax.data.rows import Rows
+from dtn_jax.data.schemas.spec import Spec, TaskSpec
+from dtn_jax.errors import UserError, choose
+from dtn_jax.export.encoding import Encoding, check_there
+from dtn_jax.export.model import Model
+from dtn_jax.export.model_folder import MANIFEST
+from dtn_jax.files import sha256
+from dtn_jax.shapes import Bool
+
+FORMATS = {".csv": "CSV", ".jsonl": "JSON", ".ndjson": "JSON"}  # which lack types
+NESTED = (pl.List, pl.Array, pl.Struct)
+NO_LISTS = ", which CSV does not have: write Parquet or JSON lines"
+GROUP, WEIGHT = "group", "sample_weight"
+KEY = "dtn_jax"  # of the metadata
+
+
+def check_columns(encoding: Encoding, labels: Spec, address: str, types: Types, csv: bool) -> None:
+    """Raises UserError where a file lacks a column, or has single values where lists belong.
+
+    Args:
+      encoding: of the model.
+      labels: of the schema file those that are read.
+      address: of the file.
+      types: its columns.
+      csv: whether it is one of CSV.
+    """
+    there = [name for name in types if name != FILE or name in encoding.columns]
+    try:
+        check_there(there, encoding.columns, encoding.optional)
+    except UserError as error:
+        lists = [n for n in encoding.rules if not {*encoding.columns_of(n)} <= {*there}]
+        hints = [f" prepare made {n!r}; a row to score brings its own list: " for n in lists[:1]]
+        hints += [f"{encoding.rules[name]}." for name in lists[:1]]
+        raise UserError(f"{address}: {error}{''.join(hints)}") from None
+    for name in sorted(encoding.lists() & types.keys()):
+        if types[name] not in (pl.List, pl.Null):
+            what = f"column {name!r} holds {types[name]}, expected lists{NO_LISTS * csv}"
+            raise UserError(f"{address}: {what}")
+    try:
+        columns.check(labels, address, types)
+    except UserError as error:
+        raise UserError(f"--labels: {error}") from None
+
+
+def of_kind(types: Mapping[str, Types], kinds: Collection[Type]) -> list[str]:
+    """The columns of these kinds, in the order of the files."""
+    those = (name for file in types.values() for name, kind in file.items() if kind in kinds)
+    return list(dict.fromkeys(those))
+
+
+def kept_types(
+    types: Mapping[str, Types],
+    wanted: Sequence[str] | None,
+    left: Collection[str],
+    outputs: Collection[str],
+    suffix: str,
+) -> Types:
+    """{column: its type in the output}: that of the files; where they differ, the one in which
+    `prepare` would read it, which loses no digit.
+
+    Args:
+      types: the columns of each raw file, by its address.
+      wanted: the columns to keep; None keeps all but those of `left`, in the order of the files.
+      left: columns that are kept only where `wanted` names them.
+      outputs: the names of the columns that scoring writes.
+      suffix: of the output, which says what it can hold.
+
+    Raises:
+      UserError: no file has a wanted column, it has the name of one of `outputs`, or a type that
+        the output's format does not have.
+    """
+    every = list(dict.fromkeys(name for file in types.values() for name in file))
+    if wanted is None:
+        wanted = [name for name in every if name not in left and name != FILE]
+    kept = {}
+    for name in wanted:
+        choose("column to keep:", name, every)
+        if name in outputs:
+            raise UserError(
+                f"the rows have a column {name!r} already, which is the name of one that scoring "
+                "writes; choose the columns to keep, with --columns"
+            )
+        kinds = {file[name] for file in types.values() if name in file} - {pl.Null()}
+        common = columns.types_of(types.values(), [name])[name] if len(kinds) > 1 else None
+        kept[name] = kind = common or next(iter(kinds), pl.String())
+        if what := _lacking(kind, suffix):
+            raise UserError(
+                f"column {name!r} holds {what}, which {FORMATS[suffix]} does not have; leave it "
+                "out, with --columns=… of the others, or write Parquet"
+            )
+    return kept
+
+
+def _lacking(kind: Type, suffix: str) -> str:
+    """What a column of this type holds that the output's format does not have; '' if nothing."""
+    if suffix == ".csv" and (kind in NESTED or kind == pl.Duration):
+        return "durations" if kind == pl.Duration else "lists"
+    held = kind.inner if kind == pl.List else kind
+    return "bytes" if suffix in FORMATS and held == pl.Binary else ""
+
+
+def fitting(column: pl.Series, kind: Type, file: str) -> pl.Series:
+    """A chunk's column in the output's type.
+
+    Raises:
+      UserError: a value does not fit: JSON lines may show other types after the first lines.
+    """
+
+    def refuse(good: pl.Series, _: str, values: pl.Series) -> None:
+        holds = "lists" if values.dtype in NESTED else repr(values.filter(~good)[0])
+        raise UserError(
+            f"{file}: column {column.name!r} holds {holds}, where the output has {kind}, as other "
+            "files or the first lines do; choose other columns, with --columns"
+        )
+
+    if column.dtype == pl.Binary and kind == pl.String:  # the model's: no text is a bad row
+        return as_type(column, kind)
+    return typed(column, kind, refuse)
+
+
+# ---------------------------------------------------------------- labels
+
+
+def labelled(encoding: Encoding) -> Encoding:
+    """The same encoding, which reads labels, groups and weights of rows, too; a row in which
+    `prepare` would reject one is bad."""
+    spec = encoding.spec
+    cleaned = dataclasses.replace(
+        encoding.cleaned,
+        tasks=tuple(task for task in spec.tasks if task.name in encoding.schema.task_names),
+        group=spec.group,
+        weight=spec.weight,
+        path=spec.path,
+    )
+    return dataclasses.replace(encoding, cleaned=cleaned)
+
+
+def types_of(spec: Spec) -> Types:
+    """{column that is written: its type}."""
+    types: Types = {f"label/{task.name}": pl.Float32() for task in spec.tasks}
+    types |= {GROUP: pl.Int64()} if spec.group else {}
+    return types | ({WEIGHT: pl.Float64()} if spec.weight else {})
+
+
+def again(spec: Spec) -> list[str]:
+    """The raw columns that are written under their own names."""
+    return [n for n, column in ((GROUP, spec.group), (WEIGHT, spec.weight)) if n == column]
+
+
+def labels(spec: Spec, rows: Rows, good: Bool[np.ndarray, " B"]) -> pl.DataFrame:
+    """The columns of `types_of`, `[B]`; null in bad rows, and where a label is not known.
+
+    Args:
+      spec: which labels there are.
+      rows: the good ones.
+      good: which rows they are.
+    """
+    written = {f"label/{task.name}": rows.numbers(names.LABEL + task.name) for task in spec.tasks}
+    if spec.group:
+        written[GROUP] = group_numbers(rows.column(names.GROUP))
+    if spec.weight:
+        written[WEIGHT] = rows.weight()
+    if not written:
+        return pl.DataFrame()
+    frame = pl.DataFrame([pl.Series(name, values) for name, values in written.items()])
+    places = pl.Series(np.cumsum(good) - 1).set(pl.Series(~good), None)
+    return frame.cast(types_of(spec)).fill_nan(None).select(pl.all().gather(places))
+
+
+# ---------------------------------------------------------------- metadata
+
+
+@dataclasses.dataclass(frozen=True)
+class Label:
+    """What the label of a task is.
+
+    Attributes:
+      text: `log1p(watch) where click == 1`, the same for all ways in which it may be written.
+      column: the raw column that is the label, as it is; "" where it is computed.
+      reads: the raw columns that it is computed from.
+    """
+
+    text: str
+    column: str
+    reads: tuple[str, ...]
+
+    @classmethod
+    def of(cls, task: TaskSpec) -> Label:
+        if task.known is None:
+            return cls(task.label.meaning, task.label.column, task.label.columns)
+        text = f"{task.label.meaning} where {task.known.meaning}"
+        return cls(text, "", (*task.label.columns, *task.known.columns))
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoredBy:
+    """A model, and what it scores.
+
+    Attributes:
+      model: the name of its folder.
+      sha256: of its manifest.
+      outputs: the columns of its scores, such as order@click.
+      kinds: {task: binary or regression}.
+      labels: {task: its label}; empty where no schema file says it.
+      group: the raw column of the groups; "" where rows have none.
+      weight: the raw column of the weights by which its metrics count rows; "" if they do not.
+      written: whether the file has the labels, the group and the weight, as `score --labels` writes
+        them.
+    """
+
+    model: str
+    sha256: str
+    outputs: tuple[str, ...]
+    kinds: dict[str, str]
+    labels: dict[str, Label]
+    group: str
+    weight: str
+    written: bool
+
+    @classmethod
+    def of(cls, model: Model, written: bool) -> ScoredBy:
+        spec, schema = model.encoding.spec, model.schema
+        weighted = model.facts.config.get("evaluate.sample_weights")
+        return cls(
+            model=model.folder.resolve().name,
+            sha256=sha256(model.folder / MANIFEST),
+            outputs=model.outputs,
+            kinds={task.name: task.kind for task in schema.tasks},
+            labels={task.name: Label.of(task) for task in spec.tasks},
+            group=schema.group,
+            weight=spec.weight if weighted else "",
+            written=written,
+        )
+
+    @classmethod
+    def read(cls, path: pathlib.Path) -> ScoredBy | None:
+        """What a Parquet file says; None of a file that `score` did not write, or that something
+        else has written again.
+
+        Raises:
+          UserError: what it says makes no sense.
+        """
+        try:
+            text = (pq.read_metadata(path).metadata or {}).get(KEY.encode())
+            if text is None:
+                return None
+            facts = json.loads(text)
+            labels = facts.pop("labels")
+            known = {task: Label(**label) for task, label in labels.items()}
+            return cls(**facts, labels=known)
+        except (ValueError, TypeError, KeyError, AttributeError, pa.ArrowException) as error:
+            raise UserError(f"{path}: its metadata {KEY!r} are damaged ({error})") from None
+
+    def metadata(self) -> dict[str, str]:
+        """The key-value metadata of a Parquet file."""
+        return {KEY: json.dumps(dataclasses.asdict(self))}
+
+    @property
+    def group_column(self) -> str:
+        """Where the file has the group, if it has."""
+        return GROUP if self.group and self.written else self.group
+
+    @property
+    def weight_column(self) -> str:
+        return WEIGHT if self.weight and self.written else self.weight
+
+    def needed(self) -> list[str]:
+        """The tasks that are scored, and those whose labels say the space of one."""
+        named = [name for output in self.outputs for name in output.split("@")]
+        return [task for task in self.kinds if task in named]

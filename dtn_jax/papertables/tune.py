@@ -33,9 +33,8 @@ from dtn_jax.errors import UserError
 from dtn_jax.losses.sample_weights import with_sample_weights
 from dtn_jax.papertables.protocol import Protocol, changed, digest
 from dtn_jax.report import screen
-from dtn_jax.search.search import search
 from dtn_jax.search.search_space import described, load_space
-from dtn_jax.search.studies import Budget
+from dtn_jax.search.studies import Budget, search
 from dtn_jax.shared_files import locked, write_whole
 from dtn_jax.timetable import Timetable, make_timetable
 from dtn_jax.workdir import Busy

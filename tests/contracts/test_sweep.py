@@ -10,8 +10,7 @@ from sweeps import CONFIG, GRID, TINY, run
 from dtn_jax.config import load_config
 from dtn_jax.errors import UserError
 from dtn_jax.search import trial_storage, trials
-from dtn_jax.search.search import search
-from dtn_jax.search.studies import Budget, make_pruner
+from dtn_jax.search.studies import Budget, search
 
 
 def test_a_grid_is_gone_through_once(trained, prepared_dir, tmp_path, capsys):
@@ -170,7 +169,7 @@ def test_a_search_tries_settings_of_others_and_its_finalists_with_seeds_it_has_n
     seeds = {(config.model.dropout, config.seed) for _, _, config in trained[3:]}
     assert {seed for _, seed in seeds} == {101, 102}
     assert len(seeds) == 4
-    with trial_storage.opened(url, "dtn", make_pruner(Budget()), True) as stored:
+    with trial_storage.opened(url, "dtn", Budget().make_pruner(), True) as stored:
         running = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
         stored.add_trial(running)  # its worker died; who is alone need not wait for its silence
     second = searched(given)

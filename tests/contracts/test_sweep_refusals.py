@@ -87,7 +87,7 @@ def test_any_folder_holds_its_search(trained, prepared_dir, tmp_path, name):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("def sweep(trial):\n    return 1 / 0", "the space fails in .*mine.py, line 2: ZeroDiv"),
+        ("def sweep(trial):\n    return 1 / 0", "the space .*mine.py fails, line 2: ZeroDiv"),
         ("def sweep(trial): ...", r"returned None, expected \{option: value\}"),
         ("import sys\nsys.exit(0)", r"fails.*, line \d: SystemExit: 0"),
         ("import sys\ndef sweep(trial):\n    sys.exit(0)", r"fails.*, line \d: SystemExit: 0"),

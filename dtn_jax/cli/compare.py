@@ -13,8 +13,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dtn_jax.cli import command, folders
-from dtn_jax.errors import UserError
+from dtn_jax.cli import command
 
 if TYPE_CHECKING:
     from dtn_jax.comparison.compare import Compared
@@ -44,17 +43,15 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = command.parser(__doc__, EXAMPLE)
+    defaults = {"key": "row", "draws": command.constant("metrics.significance", "DRAWS")}
+    ranges = {"draws": (100, 100_000)}
+    parser = command.parser(__doc__, EXAMPLE, OPTIONS, defaults=defaults, ranges=ranges)
     help_ = "a finished run's workdir, several seeds by comma, or a Parquet file"
     parser.add_argument("a", metavar="RUN_A", help=help_)
     parser.add_argument("b", metavar="RUN_B", help="what is compared with it, in the same way")
-    draws = command.constant("metrics.significance", "DRAWS")
-    command.add(parser, OPTIONS, key="row", draws=draws)
     known = parser.parse_args(list(arguments))
-    if not 100 <= known.draws <= 100_000:
-        raise UserError(f"--draws: expected 100 to 100000, got {known.draws}")
     if known.out:
-        folders.check(known.out, "--out")
+        command.folder(known.out, "--out")
     return known
 
 

@@ -24,26 +24,27 @@ from dtn_jax.report import screen
 RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = "dtn-jax launch --processes=2 -- --config=configs/adult.py:dtn --workdir=runs/adult_two"
 OPTIONS = {"processes=N": "how many to start", "restarts=N": "times to restart all if one dies"}
-MOST = 256  # processes
 WRONG_INPUT = 2  # the exit code of a UserError: the same would happen again
 ended = threading.Event()  # this command was told to end
 PATIENCE = 60  # seconds that the others have to end by themselves when one has failed
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = command.parser(__doc__, EXAMPLE)
-    parser.usage = "%(prog)s [--processes N] [--restarts N] -- ARGUMENTS OF dtn-jax train"
-    command.add(parser, OPTIONS, processes=2, restarts=3)
+    usage = "%(prog)s [--processes N] [--restarts N] -- ARGUMENTS OF dtn-jax train"
+    parser = command.parser(
+        __doc__,
+        EXAMPLE,
+        OPTIONS,
+        usage=usage,
+        defaults={"processes": 2, "restarts": 3},
+        ranges={"processes": (1, 256), "restarts": (0, math.inf)},
+    )
     arguments = list(arguments)
     at = arguments.index("--") if "--" in arguments else len(arguments)
     known, unknown = parser.parse_known_args(arguments[:at])
     if unknown:
         raise UserError(f"unknown argument {unknown[0]!r}: the arguments of train come after --")
     training = arguments[at + 1 :]
-    if not 1 <= known.processes <= MOST or known.restarts < 0:
-        raise UserError(
-            f"expected --processes of at least 1, at most {MOST}, and --restarts, 0 or more"
-        )
     if not training:
         raise UserError("nothing to run: give the arguments of dtn-jax train after --")
     # Only take note: an exception between a process's start and its entry in the list would leave

@@ -8,11 +8,9 @@ needed. Each device has data.batch_size examples in a step.
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Sequence
 
 from dtn_jax.cli import command
-from dtn_jax.errors import UserError, choose
 from dtn_jax.report import screen
 
 EXAMPLE = (
@@ -22,19 +20,23 @@ EXAMPLE = (
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = command.parser(__doc__, EXAMPLE)
-    command.add_config(parser)
-    names = ",".join(command.constant("plan", "DEVICES"))
-    command.add(
-        parser,
-        {
-            "rows=N": "training rows of an epoch (default: the data set's)",
-            "table_rows=N": "rows of all tables (default: the data set's)",
-            "device=NAMES": f"by comma (default all: {names})",
-            "hours=H": "that an epoch may take (default 24)",
-        },
+    names = command.constant("plan", "DEVICES")
+    options = {
+        "rows=N": "training rows of an epoch (default: the data set's)",
+        "table_rows=N": "rows of all tables (default: the data set's)",
+        "device=NAMES": "by comma",
+        "hours=H": "that an epoch may take",
+    }
+    parser = command.parser(
+        __doc__,
+        EXAMPLE,
+        options,
+        config=True,
+        shared=command.DATA,
+        defaults={"rows": whole, "table_rows": whole, "device": ",".join(names), "hours": 24.0},
+        ranges={"rows": (1, 1e18), "table_rows": (1, 1e18), "hours": (0.001, 1e6)},
+        choices={"device": names},
     )
-    command.add_shared(parser, *command.DATA)
     known, rest = parser.parse_known_args(arguments)
     import jax  # after --help
     from ml_collections import ConfigDict
@@ -42,11 +44,7 @@ def main(arguments: Sequence[str]) -> None:
     from dtn_jax import plan
     from dtn_jax.run import build_run
 
-    devices = [name.strip() for name in (known.device or names).split(",")]
-    for name in devices:
-        choose("device", name, plan.DEVICES)
-    rows, table_rows = whole("rows", known.rows), whole("table_rows", known.table_rows)
-    hours = number("hours", known.hours or "24")
+    rows, table_rows, hours = known.rows or 0, known.table_rows or 0, known.hours
     config = command.read_config(known.config, rest)
     with contextlib.suppress(RuntimeError):  # JAX has found its devices already
         jax.config.update("jax_num_cpu_devices", plan.SIMULATED)
@@ -62,7 +60,7 @@ def main(arguments: Sequence[str]) -> None:
         f"{sum(schema.tables().values()):,.3g} table rows\n"
     )
     compiled = {}
-    for name in devices:
+    for name in map(str.strip, known.device.split(",")):
         platform = plan.DEVICES[name].platform
         if platform not in compiled:
             compiled[platform] = plan.extrapolate(config, schema, platform)
@@ -74,19 +72,9 @@ def main(arguments: Sequence[str]) -> None:
         screen.say(f"- {assumption}")
 
 
-def whole(key: str, text: str | None) -> int:
-    """Raises UserError where a number that is given is not whole; 0 where none is."""
-    found = number(key, text) if text else 0
-    if found != int(found):
-        raise UserError(f"--{key}={text}: expected a whole number, such as 1e9")
-    return int(found)
-
-
-def number(key: str, text: str) -> float:
-    try:
-        found = float(text)
-    except ValueError:
-        found = math.nan
-    if not 0 < found <= 1e18:
-        raise UserError(f"--{key}={text}: expected a number above 0, such as 8 or 1e9")
-    return found
+def whole(text: str) -> int:
+    """A whole number, which may be written as 1e9."""
+    number = float(text)
+    if number % 1:  # of infinity NaN
+        raise ValueError
+    return int(number)

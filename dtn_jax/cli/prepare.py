@@ -65,16 +65,7 @@ MODES = {  # {what is done: the options that it reads, beside --data_dir and --p
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = make_parser()
-    known = parser.parse_args(arguments)
-    modes = [name for name in MODES if getattr(known, name)]
-    if len(modes) != 1:
-        raise UserError("give one of --infer, --schema=FILE and --dataset=NAME. See --help.")
-    every = {name for names in MODES.values() for name in names}
-    for name in sorted(every - set(MODES[modes[0]])):
-        if getattr(known, name) != parser.get_default(name):
-            where = " or ".join(f"--{mode}" for mode, names in MODES.items() if name in names)
-            raise UserError(f"--{name} goes with {where}, not with --{modes[0]}")
+    known = make_parser().parse_args(arguments)
     if known.html and not known.describe:
         raise UserError("--html=FILE is the page of --describe: give both, or neither")
     if known.infer:
@@ -85,7 +76,7 @@ def main(arguments: Sequence[str]) -> None:
 
     description.check(known.html)
     plugins.load(known.plugins)
-    data, is_new = {"schema": own_logs, "dataset": built_in}[modes[0]](known)
+    data, is_new = own_logs(known) if known.schema else built_in(known)
     if known.describe:
         description.write(data, known.html)
     else:
@@ -138,26 +129,28 @@ def infer_schema(known: argparse.Namespace) -> None:
 
 
 def make_parser() -> command.Parser:
-    made, constant = command.parser(__doc__, EXAMPLE), command.constant
-    made.usage = (
-        "%(prog)s --dataset NAME [--options KEY=VALUE,...]\n"
-        "       %(prog)s --infer --input FILES --out FILE\n"
-        "       %(prog)s --schema FILE --input FILES [more of the options below]"
-    )
-    made.topics = {"schema": schema_help, "options": options_help}
+    constant = command.constant
     names = ", ".join(constant("data.sets.catalog", "DATASETS"))
     options = {
         "dataset=NAME": f"a built-in set: one of {names}",
         "options=KEY=VALUE,...": "that set's own options; --help=options lists them",
         "describe": "measure what the set holds: rates, leaks, drift",
         "html=FILE": "the page of --describe (default: beside the set)",
+        "your own logs": LOGS,
     }
-    command.add(made, options)
     usual = {"memory_gb": constant("data.prepare", "MEMORY_GB"), "processes": 0, "engine": "duckdb"}
-    usual["max_reject_rate"] = constant("data.prepare", "MAX_REJECT_RATE")
-    command.add(made.add_argument_group("your own logs"), LOGS, **usual)
-    command.add_shared(made, *command.DATA)
-    return made
+    return command.parser(
+        __doc__,
+        EXAMPLE,
+        options,
+        shared=command.DATA,
+        defaults=usual | {"max_reject_rate": constant("data.prepare", "MAX_REJECT_RATE")},
+        usage="%(prog)s --dataset NAME [--options KEY=VALUE,...]\n"
+        "       %(prog)s --infer --input FILES --out FILE\n"
+        "       %(prog)s --schema FILE --input FILES [more of the options below]",
+        modes=MODES,
+        topics={"schema": schema_help, "options": options_help},
+    )
 
 
 def schema_help() -> str:

@@ -23,7 +23,6 @@ RESUMES = True  # an interrupted call resumes where it was
 
 def main(arguments: Sequence[str]) -> None:
     known = make_parser().parse_args(arguments)
-    command.require(known, "model", "input", "output")
     from dtn_jax.data import progress  # after --help
     from dtn_jax.export import load
     from dtn_jax.export.batches import LEAST
@@ -88,8 +87,7 @@ def unknown(values: Mapping[str, tuple[int, int]], fixed: Collection[str]) -> li
 
 
 def make_parser() -> command.Parser:
-    parser, constant = command.parser(__doc__, EXAMPLE), command.constant
-    parser.usage = "%(prog)s --model DIR --input FILES --output FILE [more of the options below]"
+    constant = command.constant
     formats = ", ".join(constant("data.schemas.spec", "FORMATS"))
     largest = constant("export.batches", "LARGEST")
     usual_rows = ", ".join(f"{rows} on a {device.upper()}" for device, rows in largest.items())
@@ -111,7 +109,12 @@ def make_parser() -> command.Parser:
         "replace": "replace the output that is there",
     }
     usual = {"columns": "all", "on_bad_rows": "null", "tables": "memory", "batch_rows": 0}
-    rate = constant("export.score_files", "MAX_BAD_RATE")
-    command.add(parser, options, **usual, max_bad_rate=rate)
-    command.add_shared(parser, "cache_dir")
-    return parser
+    return command.parser(
+        __doc__,
+        EXAMPLE,
+        options,
+        shared=("cache_dir",),
+        usage="%(prog)s --model DIR --input FILES --output FILE [more of the options below]",
+        defaults=usual | {"max_bad_rate": constant("export.score_files", "MAX_BAD_RATE")},
+        needed=("model", "input", "output"),
+    )

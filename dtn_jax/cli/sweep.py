@@ -15,7 +15,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dtn_jax.cli import command, compile_cache, folders
+from dtn_jax.cli import command, compile_cache
 from dtn_jax.errors import UserError, choose
 
 if TYPE_CHECKING:
@@ -62,23 +62,14 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def check(known: argparse.Namespace, config: ConfigDict) -> None:
-    """Raises UserError where an argument can be none."""
-    from dtn_jax.search import studies, trial_storage
+    """Raises UserError where arguments, or the config beside them, cannot be."""
+    from dtn_jax.search import trial_storage
 
-    if not known.workdir:
-        raise UserError("no workdir: give --workdir=DIR, the folder for the trials")
-    folders.check(known.workdir, "workdir")
-    folders.check_name(known.study, "--study")
-    if not 0 <= known.seed < studies.SEEDS:
-        raise UserError(
-            f"--seed={known.seed}: expected a whole number from 0 to {studies.SEEDS - 1}"
-        )
-    if known.trials is not None and known.trials < 1:
-        raise UserError(f"--trials={known.trials}: expected at least 1")
+    if pathlib.Path(known.study).name != known.study or known.study == "..":
+        raise UserError(f"--study={known.study!r}: expected the name of one folder")
+    command.folder(str(pathlib.Path(known.workdir, known.study)), "workdir")
     if known.storage:
         trial_storage.check(known.storage)
-    choose("sampler", known.sampler, studies.SAMPLERS)
-    choose("pruner", known.pruner, studies.PRUNERS)
     if known.grid is not None and known.sweep:
         raise UserError("--grid and --sweep both say what to search; give one")
     if config.parallel.processes != "off":
@@ -91,10 +82,9 @@ def check(known: argparse.Namespace, config: ConfigDict) -> None:
 
 
 def make_parser() -> command.Parser:
-    parser = command.parser(__doc__, EXAMPLE)
-    command.add_config(parser)
-    samplers = ", ".join(command.constant("search.studies", "SAMPLERS"))
-    pruners = ", ".join(command.constant("search.studies", "PRUNERS"))
+    samplers, pruners = (
+        command.constant("search.studies", name) for name in ("SAMPLERS", "PRUNERS")
+    )
     options = {
         "workdir=DIR": "the folder for the trials",
         "trials=N": f"of each architecture, by all workers together (default {TRIALS}; a grid's "
@@ -110,11 +100,19 @@ def make_parser() -> command.Parser:
         "--config has: name none there, or all start from what that one was tuned to",
         "objective=METRIC": "of validation, to improve: mean, a task, several tasks (click+order) "
         "or another metric (click:logloss); sets train.select, which is its default",
-        "sampler=NAME": samplers,
-        "pruner=NAME": f"ends bad trials early: {pruners}",
+        "sampler=NAME": ", ".join(samplers),
+        "pruner=NAME": f"ends bad trials early: {', '.join(pruners)}",
         "seed=N": "of the sampler (default 0)",
     }
-    command.add(parser, options, trials=0, sampler="tpe", pruner="none", seed=0)
-    parser.set_defaults(grid=None, trials=None)  # an empty grid and 0 are errors
-    command.add_shared(parser, *command.DATA, "cache_dir", "force")
-    return parser
+    defaults = {"trials": int, "grid": str, "sampler": "tpe", "pruner": "none", "seed": 0}
+    return command.parser(
+        __doc__,
+        EXAMPLE,
+        options,
+        config=True,
+        shared=(*command.DATA, "cache_dir", "force"),
+        defaults=defaults,
+        needed=("workdir",),
+        ranges={"trials": (1, math.inf), "seed": (0, 2**32 - 1)},
+        choices={"sampler": samplers, "pruner": pruners},
+    )

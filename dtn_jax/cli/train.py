@@ -5,11 +5,12 @@ The same command resumes an interrupted run, and shows a finished one.
 
 from __future__ import annotations
 
+import math
 import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dtn_jax.cli import command, compile_cache, folders
+from dtn_jax.cli import command, compile_cache
 from dtn_jax.errors import UserError
 from dtn_jax.report import screen
 
@@ -27,16 +28,13 @@ OPTIONS = {
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = command.parser(__doc__, EXAMPLE)
-    command.add_config(parser)
-    command.add(parser, OPTIONS, profile=0)
-    command.add_shared(parser, *command.DATA, "cache_dir", "force")
+    shared = (*command.DATA, "cache_dir", "force")
+    how = {"defaults": {"profile": 0}, "ranges": {"profile": (1, math.inf)}}
+    parser = command.parser(__doc__, EXAMPLE, OPTIONS, config=True, shared=shared, **how)
     known, rest = parser.parse_known_args(arguments)
     config = command.read_config(known.config, rest)
     workdir = known.workdir or usual_workdir(config)
-    folders.check(workdir, "workdir")
-    if known.profile < 0:
-        raise UserError(f"--profile={known.profile}: expected a number of steps, at least 1")
+    command.folder(workdir, "workdir")
     if known.profile and config.replicas:
         raise UserError("--profile records one run: leave config.replicas out")
     if not known.workdir:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Mapping, Sequence
 
+from dtn_jax.data.sets.catalog import read_data
 from dtn_jax.errors import UserError, choose
 from dtn_jax.papertables import references, written
 from dtn_jax.papertables.entries import TABLES, named
@@ -12,7 +13,6 @@ from dtn_jax.papertables.numbers import DIVERGENCE, content
 from dtn_jax.papertables.protocol import Entry, Protocol, configured
 from dtn_jax.papertables.protocol_files import default_protocol, load
 from dtn_jax.papertables.runs import Runs
-from dtn_jax.papertables.tune import data_of
 from dtn_jax.shipped import protocols
 
 
@@ -29,7 +29,7 @@ def read_protocol(
     """
     if config:
         protocol = default_protocol(config)
-        return data_of(configured(protocol, places)).schema.name, protocol
+        return read_data(configured(protocol, places)).schema.name, protocol
     if file:
         return pathlib.Path(file).stem, load(pathlib.Path(file))
     files = protocols()
@@ -86,7 +86,7 @@ def make(
 
 def made(runs: Runs, table: str, entries: Sequence[Entry], remade: str) -> dict:
     """The table's content, from the runs that are finished."""
-    tunings = {n: runs.tunings.read(n) for n in dict.fromkeys(e.tuned_as for e in entries)}
+    tunings = {n: runs.tuning(n) for n in dict.fromkeys(e.tuned_as for e in entries)}
     of_gaps = table == DIVERGENCE  # whose rows are on several sets of data
     found = content(
         runs.data.schema.name,

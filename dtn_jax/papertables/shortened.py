@@ -23,7 +23,7 @@ OF_PROTOCOL = "is what the tables are of, and are named after: --dataset or --co
 # What no call can set for all entries.
 OWN = {
     "seed": "is what the final runs differ in: --seeds says how many",
-    "replicas": "cannot be set: --together trains an entry's seeds in one program",
+    "replicas": "cannot be set: a run of a table is one seed",
     "model.architecture": "is what the entries differ in: --entries chooses among them",
     "data.dataset": OF_PROTOCOL,
     "data.options": OF_PROTOCOL,

@@ -19,8 +19,7 @@ from ml_collections import ConfigDict
 from optuna.importance import FanovaImportanceEvaluator
 from optuna.visualization import matplotlib as pictures
 
-from dtn_jax.data.prepared import Prepared
-from dtn_jax.data.sets import catalog
+from dtn_jax.data.sets.catalog import read_data
 from dtn_jax.errors import UserError
 from dtn_jax.metrics.selected import metrics_of, read_selection
 from dtn_jax.report import screen
@@ -92,12 +91,6 @@ def at_points(config: ConfigDict, grid: Mapping[str, Sequence[str]]) -> list[Con
     lists = [key for key in ("model.experts", "model.group_experts", "loss.tasks") if key in grid]
     points = itertools.product(*(grid[key] for key in lists))
     return [with_settings(config, dict(zip(lists, point))) for point in points]
-
-
-def read_data(config: ConfigDict) -> Prepared:
-    """The data of all trials."""
-    source = config.data
-    return catalog.load(source.dataset, source.options, source.data_dir, source.manual_dir)
 
 
 def reported(study: Study, workdir: pathlib.Path, words: Sequence[str]) -> dict:

@@ -192,7 +192,7 @@ def edited(finished, tmp_path, name, edit):
 
 
 def test_folders_without_a_finished_run_are_refused(finished, tmp_path):
-    assert refusal(feature_importance.main).startswith("no workdir: give --workdir=DIR")
+    assert refusal(feature_importance.main).startswith("--workdir is missing")
     assert "is not there; expected the workdir of a" in refusal(
         feature_importance.main, f"--workdir={tmp_path / 'none'}"
     )

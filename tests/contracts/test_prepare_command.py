@@ -96,7 +96,7 @@ def test_own_logs_are_described_once_they_are_prepared(tmp_path, capsys, monkeyp
     ("arguments", "message"),
     [
         (["--dataset=adults"], "Did you mean 'adult'"),
-        ([], "give one of --infer, --schema=FILE and --dataset=NAME"),
+        ([], "give one of --infer, --schema, --dataset"),
         (["--dataset=adult", "--options=rows=1"], "unknown option of data set 'adult' 'rows'"),
         (["--dataset=adult", "--html=x.html"], "--html=FILE is the page of --describe"),
         (["--dataset=adult", "--describe", "--html=nowhere/x.html"], "no folder .*nowhere; expect"),

@@ -38,7 +38,7 @@ def call(prepared_dir, tmp_path, monkeypatch):
 def untrained(monkeypatch):
     """Runs and tunings that cost nothing."""
     monkeypatch.setattr(runs, "train", invented)
-    monkeypatch.setattr(runs, "draw", lambda folder, together=1: None)
+    monkeypatch.setattr(runs, "draw", lambda folder: None)
     monkeypatch.setattr(tune, "tune", untuned)
     monkeypatch.setattr(written.pictures, "draw", lambda made, stem: [])
     return invented

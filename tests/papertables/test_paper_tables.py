@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -113,38 +112,6 @@ def test_doing_some_rows_leaves_the_others_in_the_table(call, untrained):
     assert [row["seeds"] for row in later["rows"]] == [[1, 2], [1]]
 
 
-@pytest.mark.nightly
-def test_seeds_together_find_what_they_find_alone(call, tmp_path, monkeypatch):
-    monkeypatch.setattr(tune, "tune", untuned)
-    alone = call("--entries=shared_bottom")
-    shutil.rmtree(tmp_path / "adult")
-    together = call("--entries=shared_bottom", "--together=always")
-    assert any(p.name.endswith("-together") for p in (tmp_path / "adult" / "runs").iterdir())
-    for one, other in zip(alone["rows"], together["rows"], strict=True):
-        for key, metrics in one["metrics"].items():
-            assert metrics["auc"] == pytest.approx(other["metrics"][key]["auc"], abs=2e-4)
-            assert len(set(metrics["auc"])) == 2  # seeds
-
-
-def test_one_seeds_fault_is_not_that_of_those_together_with_it(
-    call, tmp_path, monkeypatch, untrained
-):
-    def together(config, folder):
-        raise UserError("replica 1: the loss is not finite")
-
-    def alone(config, folder):
-        if config.seed == 2:
-            raise UserError("the loss is not finite")
-        return untrained(config, folder)
-
-    monkeypatch.setattr(runs, "train_replicas", together)
-    monkeypatch.setattr(runs, "train", alone)
-    with pytest.raises(UserError, match=r"shared_bottom, seed 1, 2, 3: seed 2: the loss is not"):
-        call("--entries=shared_bottom", "--together=always", "--seeds=3")
-    found = json.loads((tmp_path / "adult" / "overall.json").read_text())
-    assert [row["seeds"] for row in found["rows"]] == [[1, 3]]
-
-
 def test_entries_are_looked_up_in_all_tables_before_the_first_is_made(
     call, untrained, tmp_path, monkeypatch
 ):
@@ -177,17 +144,15 @@ def test_an_entry_whose_tuning_fails_is_not_waited_for(call, untrained, monkeypa
     [
         (["--dataset=adults"], "Did you mean 'adult'"),
         (["--protocol=no/file.py"], r"no protocol file 'no/file.py'; the shipped ones: adult"),
-        (["--dataset=adult", "--protocol=a.py"], "give only one"),
-        (["--table=overall"], "got none"),
+        (["--dataset=adult", "--protocol=a.py"], "give one of --dataset, --protocol, --config"),
+        (["--table=overall"], "give one of --dataset, --protocol, --config"),
         (["--dataset=adult", "--table=overal"], "Did you mean 'overall'"),
         (["--dataset=adult", "--seeds=0"], "--seeds=0: expected at least 1"),
-        (["--dataset=adult", "--together=yes"], "unknown --together 'yes'"),
         (["--dataset=adult", "--set=seed"], "--set: expected KEY=VALUE, got 'seed'"),
         (["--dataset=adult", "--set=sead=1"], "Did you mean seed"),
         (["--dataset=adult", "--set=seed=1"], "--seeds says how many"),
         (["--dataset=adult", "--set=model.experts=mlp"], r"by its entries dtn, .*--protocol=FILE"),
         (["--dataset=adult", "--set=model.dropout=0"], "is what the trials search"),
-        (["--dataset=adult", "--table=all,overall"], "unknown table 'all'"),
         (["--dataset=adult", "--entries=pla"], r"unknown entry 'pla'. Did you mean 'ple'"),
     ],
 )
@@ -316,7 +281,7 @@ def test_an_entry_with_a_length_of_its_own_is_shortened_too():
         ("data.data_dir=/x", "--data_dir says it"),
         ("model.architecture=dtn", "--entries chooses among them"),
         ("seed=3", "--seeds says how many"),
-        ("replicas=2", "--together"),
+        ("replicas=2", "a run of a table is one seed"),
         ("parallel.processes=auto", "a run of a table is one process"),
     ],
 )

@@ -32,7 +32,7 @@ def invented(config, folder):
     folder.mkdir(parents=True)
     facts = {"config": config.to_dict(), "versions": {}}
     (folder / "config.json").write_text(json.dumps(facts))
-    marks = {runs.DEVICE: np.array("cpu"), runs.TOGETHER: np.array(1)}
+    marks = {runs.DEVICE: np.array("cpu")}
     draws = dict.fromkeys(("click@all", "order@all"), auc + np.linspace(-0.1, 0.1, 20))
     np.savez(folder / runs.DRAWS, **marks, **draws)
     of_folder.write(folder, results)

@@ -22,6 +22,7 @@ will cost.
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 
@@ -42,31 +43,28 @@ def main(arguments: Sequence[str]) -> None:
     if ALL in tables:
         tables = command.constant("papertables.entries", "TABLES")
     command.folder(known.workdir, "workdir")
-    command.folder(known.runs or known.workdir, "--runs")
     counts = {n: getattr(known, n) for n in ("seeds", "trials") if getattr(known, n) is not None}
     places = {key: getattr(known, name) for name, key in command.IN_CONFIG.items()}
     places = {key: value for key, value in places.items() if value}
     places |= {"parallel.check_memory": "False"} if known.force else {}
-    from dtn_jax.options import pairs  # after --help
-    from dtn_jax.papertables import make, shortened, written
+    from dtn_jax.papertables import make, written  # after --help
     from dtn_jax.papertables.estimate import estimate
     from dtn_jax.papertables.numbers import DIVERGENCE
+    from dtn_jax.papertables.protocol import SHORTENED, quick
     from dtn_jax.papertables.runs import Runs
     from dtn_jax.shared_files import disk_errors
 
     name, full = make.read_protocol(known.dataset, known.protocol, known.config, places)
-    protocol = shortened.shortened(full, known.quick, counts, pairs(known.set, "--set"))
+    protocol = quick(full, **counts) if known.quick else dataclasses.replace(full, **counts)
     if known.table == ALL and not protocol.dials:
         tables.remove(DIVERGENCE)
-    name += shortened.SUFFIX if protocol.cut else ""
+    name += SHORTENED if protocol.cut else ""
     folder = pathlib.Path(known.workdir) / name
     if (folder / "cells.jsonl.xz").exists():
         raise UserError(f"{folder} is of an earlier version, whose runs are not read: name another")
-    place = pathlib.Path(known.runs) / name if known.runs else folder / "runs"
     compile_cache.use("none" if known.estimate else known.cache_dir)  # compiling is a part of it
-    for path in (folder, place):
-        path.mkdir(parents=True, exist_ok=True)
-    runs = Runs(protocol, place, places)
+    (folder / "runs").mkdir(parents=True, exist_ok=True)
+    runs = Runs(protocol, folder / "runs", places)
     rows, names = make.rows_of(runs, tables, known.entries)
     with disk_errors(folder):
         if known.estimate:
@@ -86,12 +84,9 @@ def make_parser() -> command.Parser:
         "seeds=N": "final runs of each entry (default: the protocol's)",
         "trials=N": "to tune each entry, in runs of full length (default: the protocol's)",
         "workdir=DIR": "for tables",
-        "runs=DIR": "for the runs' folders (default: WORKDIR/NAME/runs)",
         "quick": "cheap tables, in a folder beside the full ones",
         "estimate": "train nothing: measure a part of each row, and write to estimate.md what all "
         "takes",
-        "set=KEY=VALUE,...": "settings for all entries; put values with commas in brackets: "
-        "model.mlp.hidden=(64,32)",
         "entries=NAME,...": "run only these rows; the table still shows every row that has runs "
         "(where entries try each other's settings, all are searched)",
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 import json
 import pathlib
 import shlex
@@ -17,11 +16,11 @@ from dtn_jax.papertables.grids import SIZES, footnotes, grids, main_grid, title_
 from dtn_jax.papertables.numbers import DIVERGENCE, FORMAT, differences, values
 from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid, in_latex, plain
-from dtn_jax.report.html import embedded, formatted, page
 from dtn_jax.report.markdown import prose
+from dtn_jax.report.sections import Section, page
 from dtn_jax.shared_files import write_whole
 
-PLACES = ("--workdir", "--runs", "--data_dir", "--manual_dir", "--cache_dir", "--entries")
+PLACES = ("--workdir", "--data_dir", "--manual_dir", "--cache_dir", "--entries")
 
 
 def write(made: Mapping, folder: pathlib.Path) -> None:
@@ -60,31 +59,23 @@ def report(folder: pathlib.Path) -> str:
     paths = [folder / f"{name}.json" for name in TABLES]
     every = [json.loads(path.read_text()) for path in paths if path.exists()]
     every = [made for made in every if made.get("format") == FORMAT]
-    contents = "".join(
-        f'<li><a href="#{made["table"]}">{html.escape(title_of(made))}</a></li>' for made in every
-    )
-    sections = "\n".join(section(made, folder) for made in every)
-    return page(f"dtn_jax: tables of {every[0]['dataset']}", f"<ul>{contents}</ul>\n{sections}")
+    parts = [part for made in every for part in sections(made, folder)]
+    return page(f"dtn_jax: tables of {every[0]['dataset']}", parts)
 
 
-def section(made: Mapping, folder: pathlib.Path) -> str:
+def sections(made: Mapping, folder: pathlib.Path) -> list[Section]:
     """A table with its pictures, notes and settings."""
-    parts = [f'<h2 id="{made["table"]}">{html.escape(title_of(made))}</h2>']
     settings = [
         (f"`{row['name']}`", " ".join(f"`{k}={v}`" for k, v in row["config"].items()))
         for row in made["rows"]
     ]
-    title = "Settings that are not the defaults"
-    for i, grid in enumerate([*grids(made), Grid(["", title], settings, title, marked=True)]):
-        parts.append((f"<h3>{html.escape(grid.title)}</h3>" if i else "") + grid.html())
-        parts += [f'<p class="note">{formatted(grid.note)}</p>'] if grid.note else []
-    parts += [
-        f'<img alt="{html.escape(path.stem)}" src="{embedded(path.read_bytes())}">'
-        for path in sorted(folder.glob(f"{made['table']}_*.png"))
-    ]
+    shown = [*grids(made), Grid(["", "Settings that are not the defaults"], settings, marked=True)]
+    shown[0] = dataclasses.replace(shown[0], title="")
+    files = sorted(folder.glob(f"{made['table']}_*.png"))
     versions = ", ".join(f"{name} {' and '.join(v)}" for name, v in made["versions"].items())
-    notes = [*map(formatted, footnotes(made)), html.escape(versions)]
-    return "\n".join([*parts, *(f'<p class="note">{note}</p>' for note in notes)])
+    notes = [plain(note) for note in [*footnotes(made), versions]]
+    pictures = {path.stem: path.read_bytes() for path in files}
+    return [Section(title_of(made), pictures=pictures, grids=shown), Section("", texts=notes)]
 
 
 def show(made: Mapping, path: pathlib.Path) -> None:

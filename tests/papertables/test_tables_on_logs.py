@@ -85,7 +85,7 @@ def test_a_log_needs_no_protocol_file(tables, shop, tmp_path, monkeypatch, capsy
 @pytest.mark.nightly
 def test_all_tables(tables, shop):
     small = "model.expert_dim=8,model.tower_hidden=(8,)"
-    folder = tables(config(shop[1]), "--table=all", f"--set={small}") / "shop"
+    folder = tables(f"{config(shop[1])},{small}", "--table=all") / "shop"
     assert not (folder / "divergence.json").exists()  # a log has no dials
     for table in [table for table in TABLES if table != "divergence"]:
         found = json.loads((folder / f"{table}.json").read_text())

@@ -36,10 +36,11 @@ OPTIONS = {
 
 def main(arguments: Sequence[str]) -> None:
     known = parse(arguments)
-    found = compared(known)
-    from dtn_jax.comparison.compare import show
+    from dtn_jax.comparison.compare import check_two  # after --help
+    from dtn_jax.comparison.pages import show
 
-    show(*found, known.out)
+    check_two(known.a, known.b)
+    show(*compared(known), known.out)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

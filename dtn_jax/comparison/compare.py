@@ -1,17 +1,14 @@
-"""Two sides, each of runs or of files of scores: read, compared on the same rows, and shown."""
+"""Two sides, each of runs or of files of scores: read, and compared on the same rows."""
 
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Sequence
 
-from dtn_jax.comparison import differences, pages, score_files
+from dtn_jax.comparison import differences, score_files
 from dtn_jax.comparison.differences import Difference
 from dtn_jax.comparison.score_files import Columns
 from dtn_jax.comparison.scored_rows import ScoredRows, check_one_model, of_run
 from dtn_jax.errors import UserError
-from dtn_jax.report import screen
-from dtn_jax.schema import Schema
 from dtn_jax.workdir.found import runs_in
 
 Compared = tuple[list[ScoredRows], list[ScoredRows], list[Difference]]  # of A, of B, B − A
@@ -28,62 +25,32 @@ def compared(a: str, b: str, columns: Columns, draws: int) -> Compared:
     Raises:
       UserError: a side cannot be read, or the two are not of the same rows.
     """
-    ours, theirs = sides(a, b, columns)
-    score_files.check([*ours, *theirs], columns.group, columns.weight)
-    differences.aligned(ours, theirs)
-    return ours, theirs, differences.differences(ours, theirs, draws)
+    places = [places_of(text) for text in (a, b)]
+    sides: list[list[ScoredRows]] = [[], []]
+    schema = None
+    for i in sorted((0, 1), key=lambda i: not places[i][0].is_dir()):  # the schema of a run says
+        for place in places[i]:  # what is in a file
+            if place.is_dir():
+                rows, schema = of_run(place)
+            else:
+                rows = score_files.of_file(place, schema, columns)
+            sides[i].append(rows)
+        check_one_model(sides[i])
+    score_files.check([*sides[0], *sides[1]], columns.group, columns.weight)
+    differences.aligned(*sides)
+    return (*sides, differences.differences(*sides, draws))
 
 
-def show(
-    a: Sequence[ScoredRows], b: Sequence[ScoredRows], found: Sequence[Difference], out: str
-) -> None:
-    """Shows the differences in the terminal, and writes them into the folder `out`, if any.
-
-    Raises:
-      UserError: the folder cannot be written.
-    """
-    names = [", ".join(run.name for run in side) for side in (a, b)]
-    runs = tuple(side[0].config is not None for side in (a, b))
-    kinds = ["the trained state" if run else "the file" for run in runs]
-    single = dict(zip("AB", kinds)) if len(a) == len(b) == 1 else {}
-    best = "ahead" if single else "best"
-    lines = pages.verdict(found, single)
-    grouped = any(run.group is not None for run in (*a, *b))
-    more = pages.notes(grouped, (len(a), len(b)), runs)
-    screen.show(f"A: {names[0]}\nB: {names[1]}")
-    screen.show(pages.terminal(found, best), pages.WIDE)
-    what = "test rows" if any(runs) else "rows"
-    print("\n".join([f"\n{len(a[0].key):,} {what}.", *lines, "", *more]))
-    if out:
-        folder = pathlib.Path(out).expanduser().absolute()
-        title = f"A: {names[0]}   B: {names[1]}"
-        try:
-            pages.write(folder, found, title, [*lines, *more], best)
-        except OSError as error:
-            raise UserError(f"{folder} cannot be written: {error.strerror or error}") from None
-        print(f"compare.md, compare.csv and differences.png are in {folder}")
+def check_two(a: str, b: str) -> None:
+    """Raises UserError where both sides are the same runs or files."""
+    one, two = ({place.resolve() for place in places_of(text)} for text in (a, b))
+    if one == two:
+        raise UserError(f"both sides are {a}: there is nothing to compare")
 
 
-def sides(a: str, b: str, columns: Columns) -> tuple[list[ScoredRows], list[ScoredRows]]:
-    """The scored rows of both sides, runs first: their schema says what is in a file."""
-    read: dict[str, list[ScoredRows]] = {}
-    schema: Schema | None = None
-    paths = {text: _paths(text) for text in (a, b)}
-    for text in sorted(paths, key=lambda text: not all(path.is_dir() for path in paths[text])):
-        read[text] = []
-        for path in paths[text]:
-            for place in runs_in(path) if path.is_dir() else [path]:
-                if path.is_dir():
-                    rows, schema = of_run(place)
-                else:
-                    rows = score_files.of_file(place, schema, columns)
-                read[text].append(rows)
-        check_one_model(read[text])
-    return list(read[a]), list(read[b])
-
-
-def _paths(text: str) -> list[pathlib.Path]:
-    """A path, or several by comma; a comma may be part of a name that is there."""
+def places_of(text: str) -> list[pathlib.Path]:
+    """The runs or files of a side: a path, or several by comma, which may be part of a name that is
+    there; of a folder of replicas all."""
     whole = pathlib.Path(text).expanduser()
     parts = [pathlib.Path(part.strip()).expanduser() for part in text.split(",") if part.strip()]
     if not parts:
@@ -92,4 +59,4 @@ def _paths(text: str) -> list[pathlib.Path]:
     for path in paths:
         if not path.exists():
             raise UserError(f"{path} is not there; expected a run's workdir or a Parquet file")
-    return paths
+    return [run for path in paths for run in (runs_in(path) if path.is_dir() else [path])]

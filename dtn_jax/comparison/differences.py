@@ -17,7 +17,7 @@ from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.influence import Influence, Units, influences
 from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.paired import FEWEST, compare, signs
-from dtn_jax.metrics.significance import DRAWS, FEW, Name, holm
+from dtn_jax.metrics.significance import DRAWS, FEW, Comparison, Name, holm
 from dtn_jax.metrics.significance import compare as bootstrap
 
 LEVEL = 0.05
@@ -104,10 +104,9 @@ def aligned(a: list[ScoredRows], b: list[ScoredRows]) -> None:
         _check_equal(weighted[0], other, "the weight", weighted[0].weight, other.weight)
     grouped = [run for run in every if run.group is not None]
     for other in grouped[1:]:  # whatever groups are called, the same rows must be in one
-        _, one = np.unique(grouped[0].group, return_inverse=True)
-        _, two = np.unique(other.group, return_inverse=True)
-        counts = one.max() + 1, two.max() + 1
-        if not counts[0] == counts[1] == len(np.unique(one * counts[1] + two)):
+        pairs = pl.DataFrame({"one": grouped[0].group, "two": other.group})
+        counts = pairs["one"].n_unique(), pairs["two"].n_unique()
+        if not counts[0] == counts[1] == pairs.n_unique():
             raise UserError(
                 f"{grouped[0].name} has its rows in {counts[0]:,} groups, {other.name} in "
                 f"{counts[1]:,}, and they are not the same: --group=COLUMN names a column of both "
@@ -181,31 +180,50 @@ def differences(
     for key in shared:
         task = key.partition("@")[0]
         at = places(a[0], key, weight)
-        fixed = (
-            a[0].labels[task][at],
-            None if weight is None else weight[at].astype(np.float64),
-            None if group is None else group[at],
-            bins,
-        )
-        sides: list[list[dict[str, Influence]]] = [[], []]
-        for of_side, side in zip(sides, (a, b)):
-            for run in side:
-                try:
-                    rows = Rows(run.kinds[task], run.scores[key][at], *fixed)
-                except ValueError as error:
-                    raise UserError(f"{run.name}: {key}: {error}") from None
-                of_side.append(influences(rows, at, units))
-        positives = int((fixed[0] == 1).sum())
+        labels = a[0].labels[task][at]
+        weights = None if weight is None else weight[at].astype(np.float64)
+        same = (labels, weights, None if group is None else group[at], bins)
+        ours, theirs = ([_influences(run, key, at, same, units) for run in side] for side in (a, b))
+        positives = int((labels == 1).sum())
         few = _few_rows(len(at), positives, a[0].kinds[task] == "binary")
-        for metric in sides[0][0]:
-            one, two = ([run[metric] for run in side] for side in sides)
-            why = few or _few_groups(one[0], group is not None)
-            found.append(_difference(key, metric, one, two, drawn, len(at), positives, why))
+        for metric in ours[0]:
+            sides = [[run[metric] for run in side] for side in (ours, theirs)]
+            why = few or _few_groups(sides[0][0], group is not None)
+            tested = _tested(metric, *sides, drawn)
+            if why:
+                tested = tested._replace(low=math.nan, high=math.nan, p=math.nan)
+            values = (tuple(run.value for run in side) for side in sides)
+            counts = (math.nan, tested.least, len(at), positives)
+            found.append(Difference(key, metric, *values, *tested[:4], *counts, why))
     adjusted = {}
     for metric in dict.fromkeys(d.metric for d in found):
         tested = {d: d.p for d in found if d.metric == metric and not math.isnan(d.p)}
         adjusted |= holm(tested)
     return [dataclasses.replace(d, p_holm=adjusted.get(d, math.nan)) for d in found]
+
+
+def _influences(
+    run: ScoredRows, key: str, at: np.ndarray, same: tuple, units: Units
+) -> dict[str, Influence]:
+    """{metric: its influence}, of the rows `at` these places; `same`: the rest of Rows."""
+    try:
+        rows = Rows(run.kinds[key.partition("@")[0]], run.scores[key][at], *same)
+    except ValueError as error:
+        raise UserError(f"{run.name}: {key}: {error}") from None
+    return influences(rows, at, units)
+
+
+def _tested(
+    metric: str, a: Sequence[Influence], b: Sequence[Influence], drawn: np.ndarray
+) -> Comparison:
+    """B less A; NaN where the metric is not defined for all."""
+    values = [run.value for run in (*a, *b)]
+    if not np.isfinite(values).all():
+        return Comparison(*[math.nan] * 5)
+    bounded = METRICS[metric].bounded
+    found = compare(b, a, drawn, 1.0 if bounded else math.inf)
+    scale = 1.0 if bounded else max(map(abs, values))
+    return found._replace(p=1.0) if abs(found.difference) <= ROUNDING * scale else found
 
 
 def _few_rows(rows: int, positives: int, binary: bool) -> str:
@@ -237,29 +255,6 @@ def places(rows: ScoredRows, key: str, weight: np.ndarray | None) -> np.ndarray:
     if weight is not None:
         mask &= weight > 0
     return np.flatnonzero(mask)
-
-
-def _difference(
-    key: str,
-    metric: str,
-    a: Sequence[Influence],
-    b: Sequence[Influence],
-    drawn: np.ndarray,
-    rows: int,
-    positives: int,
-    few: str,
-) -> Difference:
-    sides = tuple(tuple(run.value for run in side) for side in (a, b))
-    tested, least = (math.nan,) * 4, math.nan
-    if np.isfinite(np.concatenate(sides)).all():
-        bounded = METRICS[metric].bounded
-        found = compare(b, a, drawn, 1.0 if bounded else math.inf)
-        scale = 1.0 if bounded else max(map(abs, (*sides[0], *sides[1])))
-        if abs(found.difference) <= ROUNDING * scale:
-            found = found._replace(p=1.0)
-        tested = (found.difference, math.nan, math.nan, math.nan) if few else found[:4]
-        least = found.least
-    return Difference(key, metric, *sides, *tested, math.nan, least, rows, positives, few)
 
 
 class Sampled(NamedTuple):

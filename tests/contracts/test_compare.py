@@ -98,9 +98,11 @@ def test_the_interval_is_that_of_groups_drawn_again(tmp_path):
 
 
 def test_a_run_is_no_better_than_itself(tmp_path, capsys):
-    a = run(tmp_path / "a", scores(0.5))
-    compare.main(["--draws=400", a, f"{tmp_path}/../{tmp_path.name}/a"])
-    for line in compared(a, a).values():
+    a, copy = (run(tmp_path / name, scores(0.5)) for name in ("a", "copy"))
+    with pytest.raises(UserError, match=f"both sides are {a}: there is nothing to compare"):
+        compare.main([a, f"{tmp_path}/../{tmp_path.name}/a"])
+    compare.main(["--draws=400", a, copy])
+    for line in compared(a, copy).values():
         assert line.difference == 0
         assert line.better == ""
         assert line.p == 1
@@ -251,7 +253,7 @@ def test_two_files_are_compared_by_any_key(tmp_path):
     b = str(tmp_path / "b.parquet")
     given = ("--key=id", "--columns=click=p:clicked", "--group=none")
     with pytest.raises(UserError, match="nothing says that column 'watch' is in the unit of the"):
-        compared(a, a, "--key=id", "--group=none")
+        compared(a, b, "--key=id", "--group=none", given[1])
     for path in (a, b):
         pl.read_parquet(path).rename({"watch": "label/watch"}).write_parquet(path)
     found = compared(a, b, *given)
@@ -318,11 +320,11 @@ def test_hostile_names_are_plain_text(tmp_path, capsys):
     frame = pl.DataFrame(
         {"row": range(ROWS), f"score/{name}": scores().labels[:, 0], name: scores().labels[:, 0]}
     )
-    frame.write_parquet(tmp_path / "a.parquet")
-    compare.main(
-        ["--draws=400", str(tmp_path / "a.parquet")] * 2
-        + [f"--out={tmp_path / 'out'}", "--group=none"]
-    )
+    paths = [tmp_path / name for name in ("a.parquet", "b.parquet")]
+    for path in paths:
+        frame.write_parquet(path)
+    given = ["--draws=400", f"--out={tmp_path / 'out'}", "--group=none"]
+    compare.main([*map(str, paths), *given])
     page = (tmp_path / "out/compare.md").read_text()
     assert "<b>" not in page
     assert r"[red]&lt;b>\|\$x\$·[2J@all" in page

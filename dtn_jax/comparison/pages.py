@@ -240,11 +240,8 @@ def picture(found: Sequence[Difference], title: str) -> Figure:
         if METRICS[metric].higher_is_better is False:
             axes.invert_xaxis()
             axes.set_xlabel("axis runs backwards: less is better", **NOTE | {"fontsize": 8})
-    below = (
-        "B − A with 95 % interval; B is ahead on the right (predicted/observed: nearer to 1); "
-        "grey: p ≥ 0.05, or none"
-    )
-    header(figure, title, below)
+    below = "B is ahead on the right (predicted/observed: nearer to 1). Grey: p ≥ 0.05, or none."
+    header(figure, "B − A, 95 % intervals", f"{title}. {below}")
     return figure
 
 

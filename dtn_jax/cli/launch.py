@@ -8,6 +8,7 @@ XLA that are worth setting.
 from __future__ import annotations
 
 import math
+import os
 import signal
 import socket
 import subprocess
@@ -86,7 +87,8 @@ def run_once(training: Sequence[str], count: int) -> list[int]:
         for index in range(count):
             where = f"--config.parallel.processes={address},{count},{index}"
             run = [sys.executable, "-m", "dtn_jax", "train", *training, where]
-            started.append(subprocess.Popen(run))
+            started.append(subprocess.Popen(run, stderr=subprocess.PIPE))
+            threading.Thread(target=pass_on, args=(started[-1],)).start()
         while None in (codes := [process.poll() for process in started]):
             if ended.is_set():
                 sys.exit(143)
@@ -103,6 +105,13 @@ def run_once(training: Sequence[str], count: int) -> list[int]:
                 process.kill()
             process.wait()
     return [process.returncode for process in started]
+
+
+def pass_on(process: subprocess.Popen) -> None:
+    """Shows the errors of a process, without the lines by which Gloo says that it is connected."""
+    for line in process.stderr:
+        if not line.startswith(b"[Gloo]"):
+            os.write(2, line)
 
 
 def free_port() -> int:

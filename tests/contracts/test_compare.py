@@ -13,6 +13,7 @@ from sklearn.metrics import log_loss, mean_squared_error, roc_auc_score
 from configs.base import get_config
 from dtn_jax.analysis.finished import read_config
 from dtn_jax.cli import compare
+from dtn_jax.comparison import pages
 from dtn_jax.comparison.differences import Difference, Sampled, compare_rows
 from dtn_jax.errors import UserError
 from dtn_jax.evaluate import evaluate
@@ -383,6 +384,15 @@ def test_the_ratio_nearer_to_1_is_better(a, b, p, better):
     ends = (b - a, b - a - 0.01, b - a + 0.01)
     one = Difference("click@all", "predicted_observed", (a,), (b,), *ends, p, p, 0.001, 3000, 900)
     assert one.better == better
+
+
+@pytest.mark.parametrize(
+    ("half", "shown"), [(0.03, "+0.0012"), (0.0008, "+0.00125"), (0, "+0.0012")]
+)
+def test_digits_show_two_of_the_intervals_half(half, shown):
+    ends = (0.00125, 0.00125 - half, 0.00125 + half)
+    one = Difference("click@all", "auc", (0.5,), (0.5,), *ends, 0.01, 0.01, 0.001, 3000, 900)
+    assert pages.cells(one)[4] == shown
 
 
 def test_a_narrow_terminal_loses_no_column(tmp_path, capsys, monkeypatch):

@@ -44,6 +44,7 @@ SHARED = {  # {option=VALUE: its help}; each command names those that it can use
 }
 IN_CONFIG = {"data_dir": "data.data_dir", "manual_dir": "data.manual_dir", "plugins": "plugins"}
 DATA = tuple(IN_CONFIG)
+ARGUMENTS = ("example", "options", "config", "shared", "defaults", "usage")  # of `parser`
 CONFIG_USAGE = """%(prog)s --config FILE[:ARGUMENT] [--config.KEY VALUE ...]
        %(prog)s --schema FILE [--model NAME] [...], for your own logs"""
 
@@ -113,7 +114,7 @@ def parser(
     usage: str = "",
     **checks: Any,
 ) -> Parser:
-    """A command's parser; every command has --help and --debug.
+    """A parser with --help and --debug, which every command has.
 
     Args:
       description: of the command.
@@ -150,6 +151,22 @@ def parser(
     if of_many:
         add(made, {"options of many commands": of_many})
     return made
+
+
+def parser_of(module: str) -> Parser:
+    """The parser of a command's module, by its docstring and its constants, which are called as the
+    arguments of `parser` and the attributes of Parser are, in capitals."""
+    own = vars(sys.modules[module])
+    names = [name for name in (*ARGUMENTS, *vars(Parser)) if name.upper() in own]
+    return parser(own["__doc__"], **{name: own[name.upper()] for name in names})
+
+
+def parse(module: str, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """What a command is given: its own options, and the arguments for its config."""
+    made = parser_of(module)
+    if made.has_config:
+        return made.parse_known_args(arguments)
+    return made.parse_args(arguments), []
 
 
 def add(

@@ -34,6 +34,10 @@ OPTIONS = {
 }
 
 
+DEFAULTS = {"key": "row", "draws": command.constant("metrics.significance", "DRAWS")}
+RANGES = {"draws": (100, 100_000)}
+
+
 def main(arguments: Sequence[str]) -> None:
     known = parse(arguments)
     from dtn_jax.comparison.compare import check_two  # after --help
@@ -44,9 +48,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    defaults = {"key": "row", "draws": command.constant("metrics.significance", "DRAWS")}
-    ranges = {"draws": (100, 100_000)}
-    parser = command.parser(__doc__, EXAMPLE, OPTIONS, defaults=defaults, ranges=ranges)
+    parser = command.parser_of(__name__)
     help_ = "a finished run's workdir, several seeds by comma, or a Parquet file"
     parser.add_argument("a", metavar="RUN_A", help=help_)
     parser.add_argument("b", metavar="RUN_B", help="what is compared with it, in the same way")

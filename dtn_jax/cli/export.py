@@ -23,10 +23,31 @@ MODES = {  # {what is read: the options that go with it, beside --cache_dir and 
     "again": ("plugins",),
     "onnx": ("out", "batch_size", "plugins"),
 }
+AUTO = command.constant("export.fit_calibration", "AUTO")
+WAYS = ", ".join([AUTO, *command.constant("export.calibration", "METHODS")])
+DTYPES = ", ".join(command.constant("export.write.program", "TABLE_DTYPES"))
+OPTIONS = {
+    "workdir=DIR": "the folder of a finished run, of several by comma, or of replicas",
+    "out=MODEL": "the model's folder, a new one",
+    "replace": "replace the model that is there",
+    "tables=DTYPE": f"dtype of the stored tables: {DTYPES} (default: the run's own)",
+    "tasks=NAMES": "tasks whose scores the model gives, by comma (default: all)",
+    "select=TASK": "the best state for this task (default: the state that the run reports)",
+    "fix=VALUES": "values of fields that only training knows, such as position=1,page=null",
+    "calibration=WAY": f"of every task, by validation: {WAYS}; {AUTO} keeps of the others what "
+    "helps a task and makes no output worse that is derived from it",
+    "again=MODEL": "a model's folder, whose program is made anew",
+    "onnx=MODEL": "a model's folder, to be written to --out as ONNX (see docs/export.md)",
+    "batch_size=ROWS": "of the ONNX file's inputs (default: any, where jax2onnx can)",
+}
+SHARED = (*command.DATA, "cache_dir")
+USAGE = "%(prog)s --workdir DIR --out MODEL [more of the options below]"
+DEFAULTS = {"calibration": AUTO, "batch_size": 0}
+RANGES = {"batch_size": (1, math.inf)}
 
 
 def main(arguments: Sequence[str]) -> None:
-    known = make_parser().parse_args(arguments)
+    known, _ = command.parse(__name__, arguments)
     if known.again:
         from dtn_jax.export.write import make_again
 
@@ -50,34 +71,4 @@ def main(arguments: Sequence[str]) -> None:
         tasks=[name.strip() for name in command.listed(known.tasks)],
         calibrate=known.calibration,
         **{name: getattr(known, name) for name in OF_RUNS},
-    )
-
-
-def make_parser() -> command.Parser:
-    auto = command.constant("export.fit_calibration", "AUTO")
-    ways = ", ".join([auto, *command.constant("export.calibration", "METHODS")])
-    dtypes = ", ".join(command.constant("export.write.program", "TABLE_DTYPES"))
-    options = {
-        "workdir=DIR": "the folder of a finished run, of several by comma, or of replicas",
-        "out=MODEL": "the model's folder, a new one",
-        "replace": "replace the model that is there",
-        "tables=DTYPE": f"dtype of the stored tables: {dtypes} (default: the run's own)",
-        "tasks=NAMES": "tasks whose scores the model gives, by comma (default: all)",
-        "select=TASK": "the best state for this task (default: the state that the run reports)",
-        "fix=VALUES": "values of fields that only training knows, such as position=1,page=null",
-        "calibration=WAY": f"of every task, by validation: {ways}; {auto} keeps of the others what "
-        "helps a task and makes no output worse that is derived from it",
-        "again=MODEL": "a model's folder, whose program is made anew",
-        "onnx=MODEL": "a model's folder, to be written to --out as ONNX (see docs/export.md)",
-        "batch_size=ROWS": "of the ONNX file's inputs (default: any, where jax2onnx can)",
-    }
-    return command.parser(
-        __doc__,
-        EXAMPLE,
-        options,
-        shared=(*command.DATA, "cache_dir"),
-        usage="%(prog)s --workdir DIR --out MODEL [more of the options below]",
-        defaults={"calibration": auto, "batch_size": 0},
-        modes=MODES,
-        ranges={"batch_size": (1, math.inf)},
     )

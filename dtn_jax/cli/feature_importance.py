@@ -29,10 +29,17 @@ OPTIONS = {
     "segment=FIELD": "what splits gate use into segments: a field, or group",
     "seed=N": "of the sample and the permutations (default 0)",
 }
+METHODS = command.constant("analysis.importance", "METHODS")
+USUAL = ("split", "repeats", "rows", "seed")
+DEFAULTS = {name: command.constant("analysis.explain", name) for name in USUAL}
+DEFAULTS["methods"] = ",".join(METHODS)
+SHARED = (*command.DATA, "cache_dir", "force")
+NEEDED = ("workdir",)
+CHOICES = {"methods": METHODS}
 
 
 def main(arguments: Sequence[str]) -> None:
-    known = make_parser().parse_args(arguments)
+    known, _ = command.parse(__name__, arguments)
     from dtn_jax.analysis.explain import Settings  # after --help
     from dtn_jax.analysis.explain_run import FOLDER, config_of, explain_run, show
 
@@ -49,19 +56,3 @@ def main(arguments: Sequence[str]) -> None:
     )
     compile_cache.use(known.cache_dir)
     show(explain_run(config, workdir, settings), workdir)
-
-
-def make_parser() -> command.Parser:
-    methods = command.constant("analysis.importance", "METHODS")
-    names = ("split", "repeats", "rows", "seed")
-    usual = {name: command.constant("analysis.explain", name) for name in names}
-    return command.parser(
-        __doc__,
-        EXAMPLE,
-        OPTIONS,
-        shared=(*command.DATA, "cache_dir", "force"),
-        defaults=usual | {"methods": ",".join(methods)},
-        needed=("workdir",),
-        ranges=RANGES,
-        choices={"methods": methods},
-    )

@@ -24,25 +24,19 @@ from dtn_jax.report import screen
 
 RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = "dtn-jax launch --processes=2 -- --config=configs/adult.py:dtn --workdir=runs/adult_two"
+USAGE = "%(prog)s [--processes N] [--restarts N] -- ARGUMENTS OF dtn-jax train"
 OPTIONS = {"processes=N": "how many to start", "restarts=N": "times to restart all if one dies"}
+DEFAULTS = {"processes": 2, "restarts": 3}
+RANGES = {"processes": (1, 256), "restarts": (0, math.inf)}
 WRONG_INPUT = 2  # the exit code of a UserError: the same would happen again
 ended = threading.Event()  # this command was told to end
 PATIENCE = 60  # seconds that the others have to end by themselves when one has failed
 
 
 def main(arguments: Sequence[str]) -> None:
-    usage = "%(prog)s [--processes N] [--restarts N] -- ARGUMENTS OF dtn-jax train"
-    parser = command.parser(
-        __doc__,
-        EXAMPLE,
-        OPTIONS,
-        usage=usage,
-        defaults={"processes": 2, "restarts": 3},
-        ranges={"processes": (1, 256), "restarts": (0, math.inf)},
-    )
     arguments = list(arguments)
     at = arguments.index("--") if "--" in arguments else len(arguments)
-    known, unknown = parser.parse_known_args(arguments[:at])
+    known, unknown = command.parser_of(__name__).parse_known_args(arguments[:at])
     if unknown:
         raise UserError(f"unknown argument {unknown[0]!r}: the arguments of train come after --")
     training = arguments[at + 1 :]

@@ -33,15 +33,35 @@ from dtn_jax.shipped import protocols
 RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = "dtn-jax paper_tables --dataset=adult --table=overall --seeds=3 --workdir=runs/paper"
 ALL = "all"  # the tables
-MOST = 10_000  # seeds or trials
 MODES = dict.fromkeys(("dataset", "protocol", "config"), ())
+TABLES = command.constant("papertables.entries", "TABLES")
+OPTIONS = {
+    "dataset=NAME": f"a shipped protocol, one of {', '.join(protocols())}",
+    "protocol=FILE": "your own protocol file",
+    "config=FILE[:ARGUMENT]": "no protocol, but a config to compare on, such as "
+    "configs/logs.py:schema=shop.yaml",
+    "table=NAMES": f"by comma: {', '.join(TABLES)}; or all",
+    "seeds=N": "final runs of each entry (default: the protocol's)",
+    "trials=N": "to tune each entry, in runs of full length (default: the protocol's)",
+    "workdir=DIR": "for tables",
+    "quick": "cheap tables, in a folder beside the full ones",
+    "estimate": "train nothing: measure a part of each row, and write to estimate.md what all "
+    "takes",
+    "entries=NAME,...": "run only these rows; the table still shows every row that has runs "
+    "(where entries try each other's settings, all are searched)",
+}
+SHARED = (*command.DATA, "cache_dir", "force")
+DEFAULTS = {"seeds": int, "trials": int, "workdir": "runs/paper"}
+NEEDED = ("table",)
+RANGES = dict.fromkeys(("seeds", "trials"), (1, 10_000))
+CHOICES = {"dataset": [*protocols()], "table": [*TABLES, ALL]}
 
 
 def main(arguments: Sequence[str]) -> None:
-    known = make_parser().parse_args(arguments)
+    known, _ = command.parse(__name__, arguments)
     tables = command.listed(known.table)
     if ALL in tables:
-        tables = command.constant("papertables.entries", "TABLES")
+        tables = [*TABLES]
     command.folder(known.workdir, "workdir")
     counts = {n: getattr(known, n) for n in ("seeds", "trials") if getattr(known, n) is not None}
     places = {key: getattr(known, name) for name, key in command.IN_CONFIG.items()}
@@ -71,33 +91,3 @@ def main(arguments: Sequence[str]) -> None:
             estimate(runs, rows, names, folder)
         else:
             make.make(runs, rows, names, folder, written.remade(arguments))
-
-
-def make_parser() -> command.Parser:
-    tables = command.constant("papertables.entries", "TABLES")
-    options = {
-        "dataset=NAME": f"a shipped protocol, one of {', '.join(protocols())}",
-        "protocol=FILE": "your own protocol file",
-        "config=FILE[:ARGUMENT]": "no protocol, but a config to compare on, such as "
-        "configs/logs.py:schema=shop.yaml",
-        "table=NAMES": f"by comma: {', '.join(tables)}; or all",
-        "seeds=N": "final runs of each entry (default: the protocol's)",
-        "trials=N": "to tune each entry, in runs of full length (default: the protocol's)",
-        "workdir=DIR": "for tables",
-        "quick": "cheap tables, in a folder beside the full ones",
-        "estimate": "train nothing: measure a part of each row, and write to estimate.md what all "
-        "takes",
-        "entries=NAME,...": "run only these rows; the table still shows every row that has runs "
-        "(where entries try each other's settings, all are searched)",
-    }
-    return command.parser(
-        __doc__,
-        EXAMPLE,
-        options,
-        shared=(*command.DATA, "cache_dir", "force"),
-        defaults={"seeds": int, "trials": int, "workdir": "runs/paper"},
-        needed=("table",),
-        modes=MODES,
-        ranges=dict.fromkeys(("seeds", "trials"), (1, MOST)),
-        choices={"dataset": [*protocols()], "table": [*tables, ALL]},
-    )

@@ -17,27 +17,32 @@ EXAMPLE = (
     "dtn-jax plan --config=configs/adult.py:dtn --rows=2e9 --table_rows=1e9 --device=v5p,h100 "
     "--hours=8"
 )
+NAMES = command.constant("plan", "DEVICES")
+OPTIONS = {
+    "rows=N": "training rows of an epoch (default: the data set's)",
+    "table_rows=N": "rows of all tables (default: the data set's)",
+    "device=NAMES": "by comma",
+    "hours=H": "that an epoch may take",
+}
+CONFIG = True
+SHARED = command.DATA
+
+
+def whole(text: str) -> int:
+    """A whole number, which may be written as 1e9."""
+    number = float(text)
+    if number % 1:  # of infinity NaN
+        raise ValueError
+    return int(number)
+
+
+DEFAULTS = {"rows": whole, "table_rows": whole, "device": ",".join(NAMES), "hours": 24.0}
+RANGES = {"rows": (1, 1e18), "table_rows": (1, 1e18), "hours": (0.001, 1e6)}
+CHOICES = {"device": NAMES}
 
 
 def main(arguments: Sequence[str]) -> None:
-    names = command.constant("plan", "DEVICES")
-    options = {
-        "rows=N": "training rows of an epoch (default: the data set's)",
-        "table_rows=N": "rows of all tables (default: the data set's)",
-        "device=NAMES": "by comma",
-        "hours=H": "that an epoch may take",
-    }
-    parser = command.parser(
-        __doc__,
-        EXAMPLE,
-        options,
-        config=True,
-        shared=command.DATA,
-        defaults={"rows": whole, "table_rows": whole, "device": ",".join(names), "hours": 24.0},
-        ranges={"rows": (1, 1e18), "table_rows": (1, 1e18), "hours": (0.001, 1e6)},
-        choices={"device": names},
-    )
-    known, rest = parser.parse_known_args(arguments)
+    known, rest = command.parse(__name__, arguments)
     import jax  # after --help
     from ml_collections import ConfigDict
 
@@ -70,11 +75,3 @@ def main(arguments: Sequence[str]) -> None:
     screen.say(f"A checkpoint has {size:,.3g} GB. Nothing ran there. Assumed:")
     for assumption in plan.ASSUMED:
         screen.say(f"- {assumption}")
-
-
-def whole(text: str) -> int:
-    """A whole number, which may be written as 1e9."""
-    number = float(text)
-    if number % 1:  # of infinity NaN
-        raise ValueError
-    return int(number)

@@ -62,10 +62,27 @@ MODES = {  # {what is done: the options that it reads, beside --data_dir and --p
     "schema": ("input", "extend", "describe", "html", "replace", *OF_LOGS),
     "dataset": ("options", "manual_dir", "describe", "html"),
 }
+SETS = ", ".join(command.constant("data.sets.catalog", "DATASETS"))
+OPTIONS = {
+    "dataset=NAME": f"a built-in set: one of {SETS}",
+    "options=KEY=VALUE,...": "that set's own options; --help=options lists them",
+    "describe": "measure what the set holds: rates, leaks, drift",
+    "html=FILE": "the page of --describe (default: beside the set)",
+    "your own logs": LOGS,
+}
+DEFAULTS = {"processes": 0, "engine": "duckdb"}
+DEFAULTS |= {
+    name: command.constant("data.prepare", name.upper())
+    for name in ("memory_gb", "max_reject_rate")
+}
+SHARED = command.DATA
+USAGE = """%(prog)s --dataset NAME [--options KEY=VALUE,...]
+       %(prog)s --infer --input FILES --out FILE
+       %(prog)s --schema FILE --input FILES [more of the options below]"""
 
 
 def main(arguments: Sequence[str]) -> None:
-    known = make_parser().parse_args(arguments)
+    known, _ = command.parse(__name__, arguments)
     if known.html and not known.describe:
         raise UserError("--html=FILE is the page of --describe: give both, or neither")
     if known.infer:
@@ -128,31 +145,6 @@ def infer_schema(known: argparse.Namespace) -> None:
     )
 
 
-def make_parser() -> command.Parser:
-    constant = command.constant
-    names = ", ".join(constant("data.sets.catalog", "DATASETS"))
-    options = {
-        "dataset=NAME": f"a built-in set: one of {names}",
-        "options=KEY=VALUE,...": "that set's own options; --help=options lists them",
-        "describe": "measure what the set holds: rates, leaks, drift",
-        "html=FILE": "the page of --describe (default: beside the set)",
-        "your own logs": LOGS,
-    }
-    usual = {"memory_gb": constant("data.prepare", "MEMORY_GB"), "processes": 0, "engine": "duckdb"}
-    return command.parser(
-        __doc__,
-        EXAMPLE,
-        options,
-        shared=command.DATA,
-        defaults=usual | {"max_reject_rate": constant("data.prepare", "MAX_REJECT_RATE")},
-        usage="%(prog)s --dataset NAME [--options KEY=VALUE,...]\n"
-        "       %(prog)s --infer --input FILES --out FILE\n"
-        "       %(prog)s --schema FILE --input FILES [more of the options below]",
-        modes=MODES,
-        topics={"schema": schema_help, "options": options_help},
-    )
-
-
 def schema_help() -> str:
     """The keys of a schema file."""
     from dtn_jax.data.schemas import key_models
@@ -173,3 +165,6 @@ def options_help() -> str:
                 text, 79, initial_indent="    ", subsequent_indent=" " * 8, break_on_hyphens=False
             )
     return "\n".join(lines)
+
+
+TOPICS = {"schema": schema_help, "options": options_help}

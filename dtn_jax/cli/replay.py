@@ -14,13 +14,13 @@ from dtn_jax.errors import UserError
 from dtn_jax.shared_files import full_path
 
 EXAMPLE = "dtn-jax replay --batch=runs/adult_dtn/nonfinite/step-57.npz"
+OPTIONS = {"batch=FILE": "the step's file, in its run's workdir: nonfinite/step-N.npz"}
+SHARED = (*command.DATA, "cache_dir")
+NEEDED = ("batch",)
 
 
 def main(arguments: Sequence[str]) -> None:
-    options = {"batch=FILE": "the step's file, in its run's workdir: nonfinite/step-N.npz"}
-    shared = (*command.DATA, "cache_dir")
-    parser = command.parser(__doc__, EXAMPLE, options, shared=shared, needed=("batch",))
-    known = parser.parse_args(arguments)
+    known, _ = command.parse(__name__, arguments)
     path = full_path(known.batch)
     if not path.is_file():
         raise UserError(f"no file {path}: a run that met NaN or infinity says which one it wrote")

@@ -34,10 +34,16 @@ LIMITS = {
     "max_batch": "rows that share a call at most, a power of two; larger requests are cut",
     "stop_seconds": "how long accepted requests are answered after SIGTERM or Ctrl-C",
 }
+OPTIONS |= {f"{name}=N": help for name, help in LIMITS.items()}
+DEFAULTS = {name: command.constant("export.serve.limits", name) for name in LIMITS}
+DEFAULTS |= {"host": "127.0.0.1", "port": 8000, "tables": "memory"}
+SHARED = ("cache_dir",)
+USAGE = "%(prog)s --model DIR [more of the options below]"
+NEEDED = ("model",)
 
 
 def main(arguments: Sequence[str]) -> None:
-    known = make_parser().parse_args(arguments)
+    known, _ = command.parse(__name__, arguments)
     from dtn_jax.export.serve.limits import Limits
 
     limits = Limits(**{name: getattr(known, name) for name in LIMITS})
@@ -66,16 +72,3 @@ def read_token(file: str) -> str:
     if token is not None and (not token.strip() or not token.strip().isascii()):
         raise UserError(f"{file or TOKEN} holds no token: expected a line of ASCII")
     return (token or "").strip()
-
-
-def make_parser() -> command.Parser:
-    usual = {name: command.constant("export.serve.limits", name) for name in LIMITS}
-    return command.parser(
-        __doc__,
-        EXAMPLE,
-        OPTIONS | {f"{name}=N": help for name, help in LIMITS.items()},
-        shared=("cache_dir",),
-        usage="%(prog)s --model DIR [more of the options below]",
-        defaults=usual | {"host": "127.0.0.1", "port": 8000, "tables": "memory"},
-        needed=("model",),
-    )

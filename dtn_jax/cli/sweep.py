@@ -24,10 +24,36 @@ if TYPE_CHECKING:
 RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = "dtn-jax sweep --config=configs/adult.py:dtn --workdir=runs/sweep --trials=20"
 TRIALS = 20
+SAMPLERS = command.constant("search.studies", "SAMPLERS")
+PRUNERS = command.constant("search.studies", "PRUNERS")
+OPTIONS = {
+    "workdir=DIR": "the folder for the trials",
+    "trials=N": f"of each architecture, by all workers together (default {TRIALS}; a grid's "
+    "points)",
+    "storage=URL": "of the trials: sqlite:///FILE (default: sweep.db in the workdir), the URL "
+    "of a database server, or journal:FILE, for a folder that machines share",
+    "study=NAME": "of the search, if several share a storage or a workdir: its folder in the "
+    "workdir (default: the workdir itself; in the storage the data set's name)",
+    "sweep=FILE": "a Python file with a function sweep(trial) that returns {option: value}",
+    "grid=VALUES": "try all of these instead: 'optim.learning_rate=1e-3,3e-4;model.dropout=0,0.2'",
+    "architectures=NAMES": "by comma: search each of these with the same budget, from what "
+    "--config has: name none there, or all start from what that one was tuned to",
+    "objective=METRIC": "of validation, to improve: mean, a task, several tasks (click+order) "
+    "or another metric (click:logloss); sets train.select, which is its default",
+    "sampler=NAME": ", ".join(SAMPLERS),
+    "pruner=NAME": f"ends bad trials early: {', '.join(PRUNERS)}",
+    "seed=N": "of the sampler (default 0)",
+}
+CONFIG = True
+SHARED = (*command.DATA, "cache_dir", "force")
+DEFAULTS = {"trials": int, "grid": str, "sampler": "tpe", "pruner": "none", "seed": 0}
+NEEDED = ("workdir",)
+RANGES = {"trials": (1, math.inf), "seed": (0, 2**32 - 1)}
+CHOICES = {"sampler": SAMPLERS, "pruner": PRUNERS}
 
 
 def main(arguments: Sequence[str]) -> None:
-    known, rest = make_parser().parse_known_args(arguments)
+    known, rest = command.parse(__name__, arguments)
     if known.objective:
         rest.append(f"--config.train.select={known.objective}")
     config = command.read_config(known.config, rest)
@@ -79,40 +105,3 @@ def check(known: argparse.Namespace, config: ConfigDict) -> None:
         )
     if config.replicas:
         raise UserError("a trial is one run: leave config.replicas out")
-
-
-def make_parser() -> command.Parser:
-    samplers, pruners = (
-        command.constant("search.studies", name) for name in ("SAMPLERS", "PRUNERS")
-    )
-    options = {
-        "workdir=DIR": "the folder for the trials",
-        "trials=N": f"of each architecture, by all workers together (default {TRIALS}; a grid's "
-        "points)",
-        "storage=URL": "of the trials: sqlite:///FILE (default: sweep.db in the workdir), the URL "
-        "of a database server, or journal:FILE, for a folder that machines share",
-        "study=NAME": "of the search, if several share a storage or a workdir: its folder in the "
-        "workdir (default: the workdir itself; in the storage the data set's name)",
-        "sweep=FILE": "a Python file with a function sweep(trial) that returns {option: value}",
-        "grid=VALUES": "try all of these instead: "
-        "'optim.learning_rate=1e-3,3e-4;model.dropout=0,0.2'",
-        "architectures=NAMES": "by comma: search each of these with the same budget, from what "
-        "--config has: name none there, or all start from what that one was tuned to",
-        "objective=METRIC": "of validation, to improve: mean, a task, several tasks (click+order) "
-        "or another metric (click:logloss); sets train.select, which is its default",
-        "sampler=NAME": ", ".join(samplers),
-        "pruner=NAME": f"ends bad trials early: {', '.join(pruners)}",
-        "seed=N": "of the sampler (default 0)",
-    }
-    defaults = {"trials": int, "grid": str, "sampler": "tpe", "pruner": "none", "seed": 0}
-    return command.parser(
-        __doc__,
-        EXAMPLE,
-        options,
-        config=True,
-        shared=(*command.DATA, "cache_dir", "force"),
-        defaults=defaults,
-        needed=("workdir",),
-        ranges={"trials": (1, math.inf), "seed": (0, 2**32 - 1)},
-        choices={"sampler": samplers, "pruner": pruners},
-    )

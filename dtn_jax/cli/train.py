@@ -25,13 +25,14 @@ OPTIONS = {
     "profile=STEPS": "record a trace of this many steps, once the program is compiled, in the "
     "workdir's folder profile, and print the ten heaviest operations",
 }
+CONFIG = True
+SHARED = (*command.DATA, "cache_dir", "force")
+DEFAULTS = {"profile": 0}
+RANGES = {"profile": (1, math.inf)}
 
 
 def main(arguments: Sequence[str]) -> None:
-    shared = (*command.DATA, "cache_dir", "force")
-    how = {"defaults": {"profile": 0}, "ranges": {"profile": (1, math.inf)}}
-    parser = command.parser(__doc__, EXAMPLE, OPTIONS, config=True, shared=shared, **how)
-    known, rest = parser.parse_known_args(arguments)
+    known, rest = command.parse(__name__, arguments)
     config = command.read_config(known.config, rest)
     workdir = known.workdir or usual_workdir(config)
     command.folder(workdir, "workdir")

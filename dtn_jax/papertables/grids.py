@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.paired import FEWEST
@@ -17,7 +17,6 @@ from dtn_jax.papertables.numbers import (
     DIVERGENCE,
     MEAN,
     comparisons,
-    first_dial,
     grouped,
     measured,
     own_spaces,
@@ -209,6 +208,26 @@ def column(made: Mapping, of: Mapping, key: str, metric: str) -> list[str]:
 # ---------------------------------------------------------------- tables
 
 
+def pivot(
+    title: str,
+    names: Sequence[str],
+    columns: Mapping[str, Sequence[str]],
+    outside: Sequence[Sequence[str]] = (),
+    tests: Iterable[Mapping | str] = (),
+) -> Grid:
+    """A table of named lines.
+
+    Args:
+      columns: {header: a cell a name}.
+      outside: lines that are no runs of ours, below a rule.
+      tests: the comparisons that it shows, which may need a note.
+    """
+    lines = [*zip(names, *columns.values(), strict=True), *outside]
+    note = SMALL if any(is_alike(test) for test in tests if isinstance(test, Mapping)) else ""
+    rules = [len(names)] if outside else []
+    return Grid(["", *columns], lines, title, note, rules=rules, marked=True)
+
+
 def main_grid(made: Mapping, mark: Mark = mark) -> Grid:
     """AUC with its marks, size, and what others published."""
     rows, of = shown(made), summary(made)
@@ -225,10 +244,10 @@ def main_grid(made: Mapping, mark: Mark = mark) -> Grid:
             aucs = [source["auc"].get(row["name"], {}).get(task) for row in rows]
             cells = ["" if auc is None else f"{auc:.4f}" for auc in aucs]
             columns[f"{task}, published: {source['source']}"] = cells
-    grid = of_columns(f"{title_of(made)}, {made['dataset']}", made, rows, columns)
     empty = [""] * (len(columns) - len(keys) - 1)
     outside = [(name, "", *aucs, *empty) for name, *aucs in outside_rows(made, keys, "auc")]
-    return below(grid, outside)
+    title = f"{title_of(made)}, {made['dataset']}"
+    return pivot(title, [named(made, row) for row in rows], columns, outside)
 
 
 def sizes_of(row: Row) -> tuple[str, ...]:
@@ -244,9 +263,8 @@ def difference_grid(made: Mapping) -> Grid | None:
     keys = [k for k in own_spaces(rows[0]["metrics"]) if any(k in r["comparison"] for r in rows)]
     columns = {key: [difference(row["comparison"].get(key)) for row in rows] for key in keys}
     title = f"AUC less that of {opponent(made)}: difference × 1000, 95 % interval, Holm's p"
-    alike = any(is_alike(test) for row in rows for test in comparisons(row).values())
-    grid = of_columns(title, made, rows, columns)
-    return dataclasses.replace(grid, note=SMALL if alike else "")
+    tests = [test for row in rows for test in row["comparison"].values()]
+    return pivot(title, [named(made, row) for row in rows], columns, tests=tests)
 
 
 def metric_grid(made: Mapping, metric: str) -> Grid | None:
@@ -260,7 +278,7 @@ def metric_grid(made: Mapping, metric: str) -> Grid | None:
     if metric == "logloss":
         rates = (made["rates"].get(key) for key in keys)
         outside.append((CONSTANT, *("" if rate is None else entropy(rate) for rate in rates)))
-    return below(of_columns(METRICS[metric].title, made, rows, columns), outside)
+    return pivot(METRICS[metric].title, [named(made, row) for row in rows], columns, outside)
 
 
 def entropy(rate: float) -> str:
@@ -279,20 +297,6 @@ def outside_rows(made: Mapping, keys: Sequence[str], metric: str) -> list[tuple[
     return rows
 
 
-def of_columns(
-    title: str, made: Mapping, rows: Sequence[Row], columns: Mapping[str, Sequence[str]]
-) -> Grid:
-    names = [named(made, row) for row in rows]
-    lines = list(zip(names, *columns.values(), strict=True))
-    return Grid(["", *columns], lines, title=title, marked=True)
-
-
-def below(grid: Grid, rows: Sequence[Sequence[str]]) -> Grid:
-    """The table with rows that are no runs of ours, below a line."""
-    rules = [len(grid.rows)] if rows else []
-    return dataclasses.replace(grid, rows=[*grid.rows, *rows], rules=rules)
-
-
 # ---------------------------------------------------------------- the table `divergence`
 
 
@@ -301,25 +305,24 @@ def gap_grids(made: Mapping) -> list[Grid]:
 
     Differences follow, and the models' sizes.
     """
-    first, *others = dict.fromkeys(row["group"] for row in made["rows"])
+    first, *others = (rows for rows in grouped(made["rows"], "group").values())
     keys, of = [key for key in made["rows"][0]["metrics"] if key != MEAN], summary(made)
-    main, *found = [gap_grid(made, of, first, key) for key in (MEAN, *keys)]
-    found += [gap_grid(made, of, group, MEAN) for group in others]
-    found += [level_differences(made, first, key) for key in (MEAN, *made["tested_keys"])]
-    found += [level_differences(made, group, MEAN) for group in others]
-    lines = []
-    for name, rows in grouped(first_dial(made), "tuned_as").items():
-        timed = [seconds for row in rows for seconds in row["train_seconds"]]
-        size = sizes_of(rows[0] | {"train_seconds": timed})
-        lines.append((f"`{name}`", f"`{rows[0]['experts']}`", *size))
-    found.append(Grid(["", "experts", *SIZES], lines, "Sizes", marked=True))
-    title = f"{title_of(made)}. {main.title}, {made['dataset']}"
-    return [dataclasses.replace(main, title=title), *filter(None, found)]
+    grids = [gap_grid(made, of, first, key) for key in (MEAN, *keys)]
+    grids += [gap_grid(made, of, rows, MEAN) for rows in others]
+    grids += [level_differences(first, key) for key in (MEAN, *made["tested_keys"])]
+    grids += [level_differences(rows, MEAN) for rows in others]
+    models = grouped(first, "tuned_as")
+    timed = {n: [s for row in own for s in row["train_seconds"]] for n, own in models.items()}
+    sizes = [sizes_of(own[0] | {"train_seconds": timed[n]}) for n, own in models.items()]
+    columns = {"experts": [f"`{own[0]['experts']}`" for own in models.values()]}
+    columns |= dict(zip(SIZES, zip(*sizes)))
+    grids.append(pivot("Sizes", [f"`{name}`" for name in models], columns))
+    title = f"{title_of(made)}. {grids[0].title}, {made['dataset']}"
+    return [dataclasses.replace(grids[0], title=title), *filter(None, grids[1:])]
 
 
-def gap_grid(made: Mapping, of: Mapping, group: str, key: str) -> Grid:
+def gap_grid(made: Mapping, of: Mapping, rows: Sequence[Row], key: str) -> Grid:
     """Gaps × 1000; the smallest mean of a level is bold, below it stands the best AUC."""
-    rows = [row for row in made["rows"] if row["group"] == group]
     most = max(len(row["seeds"]) for row in rows)
     means = {r["name"]: of[r["name"], key, "gap"][0] for r in rows if len(r["seeds"]) == most}
     levels = grouped(rows, "at")
@@ -335,30 +338,32 @@ def gap_grid(made: Mapping, of: Mapping, group: str, key: str) -> Grid:
         sign = "" if "shortened" in made else mark(row, key)
         return (f"**{text}**" if is_least else text) + sign
 
-    grid = level_grid(f"Gap to the Bayes-optimal AUC × 1000, {key}, by {group}", rows, cell)
+    title = f"Gap to the Bayes-optimal AUC × 1000, {key}, by {rows[0]['group']}"
     best = [f"{own[0]['best'][key]:.4f}" for own in levels.values()]
-    return below(grid, [("Bayes-optimal AUC", *best)])
+    return by_level(title, rows, cell, [("Bayes-optimal AUC", *best)])
 
 
-def level_differences(made: Mapping, group: str, key: str) -> Grid | None:
+def level_differences(rows: Sequence[Row], key: str) -> Grid | None:
     """AUC less ours at the same level; None where nothing is tested."""
-    rows = [r for r in made["rows"] if r["group"] == group and key in r["comparison"]]
+    rows = [row for row in rows if key in row["comparison"]]
     if not rows:
         return None
+    group = rows[0]["group"]
     title = f"AUC less ours, {key}, by {group}: difference × 1000, 95 % interval, Holm's p"
-    grid = level_grid(title, rows, lambda row: difference(row["comparison"][key]))
-    alike = any(is_alike(t[key]) for t in map(comparisons, rows) if key in t)
-    return dataclasses.replace(grid, note=SMALL if alike else "")
+    tests = [row["comparison"][key] for row in rows]
+    return by_level(title, rows, lambda row: difference(row["comparison"][key]), tests=tests)
 
 
-def level_grid(title: str, rows: Sequence[Row], cell: Callable[[Row], str]) -> Grid:
+def by_level(title: str, rows: Sequence[Row], cell: Callable[[Row], str], *more, **how) -> Grid:
     """A line a model, a column a level; in brackets how far the tasks diverge in truth."""
-    levels = grouped(rows, "at")
     cells = {(row["tuned_as"], row["at"]): cell(row) for row in rows}
-    header = ["", *(f"{at} ({own[0]['true_divergence']:.2f})" for at, own in levels.items())]
     names = dict.fromkeys(row["tuned_as"] for row in rows)
-    lines = [(f"`{n}`", *(cells.get((n, at), "") for at in levels)) for n in names]
-    return Grid(header, lines, f"{title} (true divergence)", marked=True)
+    columns = {
+        f"{at} ({own[0]['true_divergence']:.2f})": [cells.get((name, at), "") for name in names]
+        for at, own in grouped(rows, "at").items()
+    }
+    names = [f"`{name}`" for name in names]
+    return pivot(f"{title} (true divergence)", names, columns, *more, **how)
 
 
 # ---------------------------------------------------------------- notes

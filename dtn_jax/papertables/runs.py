@@ -191,8 +191,7 @@ class Runs:
             return None
         own = self.protocol.own(entry.tuned_as)
         config, data = self._located(own, tuning["settings"], entry.settings, {"seed": seed})
-        own = digest(changed(config), data.fingerprint)
-        return config, self.folder / f"{config.model.architecture}-seed{config.seed}-{own}"
+        return config, self.folder / name_of(config, data.fingerprint)
 
     def found(self, entry: Entry) -> list[Found]:
         """What the finished runs of an entry found, by seed."""
@@ -291,6 +290,12 @@ def reason(error: Exception) -> str:
         return shared_files.told(error)
     traceback.print_exc()
     return f"{type(error).__name__}: {error}"
+
+
+def name_of(config: ConfigDict, fingerprint: str) -> str:
+    """The name of a run's folder: readable, and of what it computes on these data alone."""
+    own = digest(changed(config), fingerprint)
+    return f"{config.model.architecture}-seed{config.seed}-{own}"
 
 
 def ended(folder: pathlib.Path) -> bool:

@@ -16,7 +16,7 @@ from small_runs import small
 from world.run import finished, opened
 
 from dtn_jax.analysis.finished import best_state
-from dtn_jax.cli import export
+from dtn_jax.cli import command, export
 from dtn_jax.data.epochs.reader import in_order
 from dtn_jax.errors import UserError
 from dtn_jax.export import load, model_folder
@@ -67,7 +67,7 @@ def test_its_page_lists_the_files_of_a_folder_and_its_options(exported_model):
     (rows,) = re.findall(r"^\| option \|.*?\n\n", PAGE, re.M | re.S)
     options = re.findall(r"`(--\w+=\S+?)`", rows)
     assert len(options) == 6
-    shown = export.make_parser().format_help()
+    shown = command.parser_of(export.__name__).format_help()
     for option in options:
         assert f"\n  {option.partition('=')[0]}" in shown
 

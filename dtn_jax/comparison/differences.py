@@ -258,14 +258,14 @@ def places(rows: ScoredRows, key: str, weight: np.ndarray | None) -> np.ndarray:
 
 
 class Sampled(NamedTuple):
-    """The AUC of one run on a task in a space.
+    """The AUC of a row of a table, on a task in a space.
 
     Attributes:
-      value: on the test examples as they are.
-      draws: `[R]`, under draws of them, the same for all models (`resampled_aucs`).
+      values: `[S]`, of each seed, on the test examples as they are.
+      draws: `[S, R]`, under draws of them, the same for all models (`resampled_aucs`).
     """
 
-    value: float
+    values: np.ndarray
     draws: np.ndarray
 
 
@@ -282,18 +282,15 @@ class RowDifference(NamedTuple):
     p_holm: float
 
 
-def compare_rows(
-    family: Mapping[Name, tuple[Sequence[Sampled], Sequence[Sampled]]],
-) -> dict[Name, RowDifference]:
+def compare_rows(family: Mapping[Name, tuple[Sampled, Sampled]]) -> dict[Name, RowDifference]:
     """Compares rows of a table by the hierarchical bootstrap over test examples and seeds.
 
     Args:
-      family: {claim: the runs of the one row and of the other}; p is corrected over all.
+      family: {claim: the one row and the other}; p is corrected over all.
     """
-    found = {}
-    for name, pair in family.items():
-        draws = (np.stack([run.draws for run in side]) for side in pair)
-        values = (np.array([run.value for run in side]) for side in pair)
-        found[name] = bootstrap(*draws, *values)
+    found = {
+        name: bootstrap(one.draws, other.draws, one.values, other.values)
+        for name, (one, other) in family.items()
+    }
     adjusted = holm({name: one.p for name, one in found.items()})
     return {name: RowDifference(*one, adjusted[name]) for name, one in found.items()}

@@ -356,14 +356,15 @@ def test_rows_of_a_table_are_compared_by_examples_and_seeds():
     """Against quantiles of the same draws; p is corrected over the family."""
     rng = np.random.default_rng(0)
     common = rng.normal(0, 0.01, 500)
-    sides = {
-        level: [Sampled(level + s, level + s + common + rng.normal(0, 0.002, 500)) for s in shifts]
-        for level, shifts in {0.70: (0, 0.0002), 0.71: (0, 0.0001), 0.7001: (0, 0.0003)}.items()
-    }
+    sides = {}
+    for level, shifts in {0.70: (0, 0.0002), 0.71: (0, 0.0001), 0.7001: (0, 0.0003)}.items():
+        values = level + np.array(shifts)
+        draws = values[:, None] + common + rng.normal(0, 0.002, (2, 500))
+        sides[level] = Sampled(values, draws)
     far, near = (sides[0.71], sides[0.70]), (sides[0.7001], sides[0.70])
     found = compare_rows({"far": far, "near": near})
     assert found["far"].difference == pytest.approx(0.01, abs=1e-4)
-    alone = np.mean([r.draws for r in far[0]], 0) - np.mean([r.draws for r in far[1]], 0)
+    alone = far[0].draws.mean(0) - far[1].draws.mean(0)
     low, high = np.quantile(alone, [0.025, 0.975])
     assert (found["far"].low, found["far"].high) == pytest.approx((low, high), abs=2e-3)
     assert found["far"].p < 0.01 < 0.3 < found["near"].p

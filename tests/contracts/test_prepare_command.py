@@ -99,8 +99,7 @@ def test_own_logs_are_described_once_they_are_prepared(tmp_path, capsys, monkeyp
         ([], "give one of --infer, --schema, --dataset"),
         (["--dataset=adult", "--options=rows=1"], "unknown option of data set 'adult' 'rows'"),
         (["--dataset=adult", "--html=x.html"], "--html=FILE is the page of --describe"),
-        (["--dataset=adult", "--describe", "--html=nowhere/x.html"], "no folder .*nowhere; expect"),
-        (["--dataset=adult", "--describe", "--html=."], "it is a folder; expected a file, in"),
+        (["--dataset=adult", "--describe", "--html=."], "--html=. is a folder, expected a file"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message, prepared_dir):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from dtn_jax.cli import command
 
 if TYPE_CHECKING:
-    from dtn_jax.comparison.compare import Compared
+    from dtn_jax.comparison.differences import Compared
 
 EXAMPLE = "dtn-jax compare runs/mmoe runs/dtn --out=runs/mmoe_or_dtn"
 OPTIONS = {
@@ -40,7 +40,7 @@ RANGES = {"draws": (100, 100_000)}
 
 def main(arguments: Sequence[str]) -> None:
     known = parse(arguments)
-    from dtn_jax.comparison.compare import check_two  # after --help
+    from dtn_jax.comparison.differences import check_two  # after --help
     from dtn_jax.comparison.pages import show
 
     check_two(known.a, known.b)
@@ -60,7 +60,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def compared(known: argparse.Namespace) -> Compared:
     """The rows of both sides, in one order, and the differences."""
-    from dtn_jax.comparison.compare import compared  # after --help
+    from dtn_jax.comparison.differences import compared  # after --help
     from dtn_jax.comparison.score_files import Columns, read_columns
 
     columns = Columns(known.key, known.group, known.weight, read_columns(known.columns))

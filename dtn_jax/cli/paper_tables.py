@@ -67,14 +67,14 @@ def main(arguments: Sequence[str]) -> None:
     places = {key: getattr(known, name) for name, key in command.IN_CONFIG.items()}
     places = {key: value for key, value in places.items() if value}
     places |= {"parallel.check_memory": "False"} if known.force else {}
-    from dtn_jax.papertables import make, written  # after --help
+    from dtn_jax.papertables import protocol_files, written  # after --help
     from dtn_jax.papertables.estimate import estimate
     from dtn_jax.papertables.numbers import DIVERGENCE
     from dtn_jax.papertables.protocol import SHORTENED, quick
     from dtn_jax.papertables.runs import Runs
     from dtn_jax.shared_files import disk_errors
 
-    name, full = make.read_protocol(known.dataset, known.protocol, known.config, places)
+    name, full = protocol_files.read_protocol(known.dataset, known.protocol, known.config, places)
     protocol = quick(full, **counts) if known.quick else dataclasses.replace(full, **counts)
     if known.table == ALL and not protocol.dials:
         tables.remove(DIVERGENCE)
@@ -85,9 +85,9 @@ def main(arguments: Sequence[str]) -> None:
     compile_cache.use("none" if known.estimate else known.cache_dir)  # compiling is a part of it
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     runs = Runs(protocol, folder / "runs", places)
-    rows, names = make.rows_of(runs, tables, known.entries)
+    rows, names = written.rows_of(runs, tables, known.entries)
     with disk_errors(folder):
         if known.estimate:
             estimate(runs, rows, names, folder)
         else:
-            make.make(runs, rows, names, folder, written.remade(arguments))
+            written.make(runs, rows, names, folder, written.remade(arguments))

@@ -13,7 +13,6 @@ from ml_collections import ConfigDict
 from dtn_jax.config import declarations, flatten, override, plugins
 from dtn_jax.config.files import config_path, import_config
 from dtn_jax.data.progress import say
-from dtn_jax.data.sets.catalog import DATASETS, parse_options
 from dtn_jax.errors import UserError
 from dtn_jax.options import lists
 
@@ -22,7 +21,7 @@ DRAWS = 32  # by which a space is told from another
 # What trials are compared by, or on, is the same for all of them, and what changes no result is not
 # searched.
 FIXED = ("train.select", "model.architecture", "data.dataset", "replicas", "parallel", "debug")
-FIXED += ("evaluate.sample_weights",)
+FIXED += ("data.options", "evaluate.sample_weights")
 Space = Callable[[object], Mapping[str, object]]  # of a trial: {option: value}
 
 
@@ -92,22 +91,7 @@ def check_settings(settings: Mapping[str, str], scratch: ConfigDict) -> None:
                 f"what is searched cannot set {key}: it says where or how a run happens, and "
                 f"changes no result; give --config.{key}=VALUE"
             )
-        if key == "data.options":
-            check_rows(scratch.data.dataset, scratch.data.options, value)
         override(scratch, key, value)
-
-
-def check_rows(dataset: str, before: str, after: str) -> None:
-    """Raises UserError where data sets of these options have other rows or labels."""
-    builder = DATASETS[dataset]
-    texts = (parse_options(text, builder.OPTIONS, dataset).items() for text in (before, after))
-    kept, given = ({(k, v) for k, v in own if k not in builder.FIELD_OPTIONS} for own in texts)
-    if kept != given:
-        free = ", ".join(builder.FIELD_OPTIONS) or "none"
-        raise UserError(
-            f"what is searched cannot set data.options={after}: trials would be judged on other "
-            f"rows than with {before or 'none'}. Options of {dataset} that keep the rows: {free}"
-        )
 
 
 def described(space: Space, config: ConfigDict) -> str:

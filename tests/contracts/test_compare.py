@@ -388,10 +388,10 @@ def test_the_ratio_nearer_to_1_is_better(a, b, p, better):
 
 
 @pytest.mark.parametrize(
-    ("half", "shown"), [(0.03, "+0.0012"), (0.0008, "+0.00125"), (0, "+0.0012")]
+    ("half", "shown"), [(0.03, "+0.0013"), (0.0008, "+0.00127"), (0, "+0.0013")]
 )
 def test_digits_show_two_of_the_intervals_half(half, shown):
-    ends = (0.00125, 0.00125 - half, 0.00125 + half)
+    ends = (0.00127, 0.00127 - half, 0.00127 + half)
     one = Difference("click@all", "auc", (0.5,), (0.5,), *ends, 0.01, 0.01, 0.001, 3000, 900)
     assert pages.cells(one)[4] == shown
 

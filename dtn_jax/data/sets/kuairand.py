@@ -53,7 +53,6 @@ class KuaiRand(DataSet):
         "min_count": Option(2, "times that train must show a user or a video", least=1),
         "numbers": NUMBERS,
     }
-    FIELD_OPTIONS = ("min_count", "numbers")
 
     def raw_names(self) -> tuple[str, ...]:
         """The log's files, in order of time by their names: CSV as published, else Parquet."""
@@ -105,7 +104,6 @@ class KuaiRandHistories(DataSet):
             choices=("buckets", "standardise"),
         )
     }
-    FIELD_OPTIONS = ("numbers",)
 
     def schema_text(self) -> str:
         encoder = "" if self.own.numbers == "buckets" else ", encoder: standardise"

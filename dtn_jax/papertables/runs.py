@@ -140,7 +140,8 @@ class Runs:
         protocol = self.protocol
         config, data = self._located(protocol.own(name), {"seed": 0})
         how = (protocol.trials, protocol.finalists, protocol.finalist_seeds)
-        own = digest(changed(config), data.fingerprint, (*how, *tune.how(protocol)))
+        how += (tune.PRUNER, tune.asked(protocol.config))
+        own = digest(changed(config), data.fingerprint, how)
         return self.folder / f"{name}-search-{own}", config, data
 
     def _file(self, name: str, tried: Mapping[str, dict]) -> pathlib.Path:

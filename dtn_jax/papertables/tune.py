@@ -5,7 +5,7 @@ ends most of them early: at the first and the third of a run's VALIDATIONS, thos
 the best third so far. What all trials of an entry may cost together is counted in examples: as many
 as `protocol.trials` runs of full length train on. An entry draws its first settings by a seed of
 its own, so that none wins because another one began in the same place. The best few settings are
-trained again over seeds, and the best of those is the entry's (search/search.py).
+trained again over seeds, and the best of those is the entry's (search/studies.py).
 
 Searches of equal cost are not equally lucky: given one model under two names, one search may find
 far better settings than the other, and the table then compares luck. With `protocol.transfer` each
@@ -16,7 +16,6 @@ own, and chooses its finalists among these.
 from __future__ import annotations
 
 import functools
-import json
 import math
 import pathlib
 import zlib
@@ -119,16 +118,6 @@ def validated(config: ConfigDict, data: Prepared) -> ConfigDict:
     if not config.train.eval_every:
         config.train.eval_every = math.ceil(timetable(config, data).total_steps / VALIDATIONS)
     return config
-
-
-def how(protocol: Protocol) -> tuple[str, str]:
-    """What else a search depends on: its pruner and its space."""
-    return PRUNER, asked(protocol.config)
-
-
-def searched(protocol: Protocol) -> set[str]:
-    """The options that the space of a protocol suggests."""
-    return set(json.loads(asked(protocol.config))["options"])
 
 
 @functools.cache

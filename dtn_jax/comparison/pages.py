@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import jinja2
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -26,25 +27,6 @@ WIDE = 80  # columns of a terminal that a table needs
 SEEDS = 3  # of each side, that a comparison of single runs asks for
 HEADER = ("task@space", "metric", "A", "B", "B − A", "95 % interval", "p")
 NUMBERS = ("difference", "low", "high", "p", "p_holm", "rows", "positives")  # of the CSV file
-EXCHANGED = (
-    "Intervals and p-values come from exchanging the scores of {units} between the models at "
-    "random. p is Holm-corrected over the tasks and spaces of a metric; intervals are not, so one "
-    f"may exclude 0 beside a p above {LEVEL}. A difference is significant where p < {LEVEL}."
-)
-AS_TRAINED = (
-    "Runs are compared as trained, without the calibration that export may add, and by the logged "
-    "values of fields that have scored_as. To compare what ships, score one file with both "
-    "exported models: see docs/compare.md."
-)
-SINGLE = (
-    "Each side is one trained {what}. Whether the model is better needs seeds, since another seed "
-    f"may differ by more: {{how}} folder, with --config.replicas={SEEDS}, and compare the two "
-    "folders: dtn-jax compare NEW_A NEW_B"
-)
-ONE_SIDE = (
-    "{one} is one trained state, so its seeds are taken to scatter as those of {other} do. To "
-    "measure it, train {one} again in a new folder, with --config.replicas={seeds}."
-)
 
 
 def show(
@@ -56,17 +38,14 @@ def show(
       UserError: the folder cannot be written.
     """
     names = [", ".join(run.name for run in side) for side in (a, b)]
-    are_runs = [side[0].config is not None for side in (a, b)]
-    kinds = ["the trained state" if run else "the file" for run in are_runs]
-    single = dict(zip("AB", kinds)) if len(a) == len(b) == 1 else {}
-    best = "ahead" if single else "best"  # heads the last column
-    lines = [*verdict(found, single), "", *notes(a, b)]
+    best = "ahead" if len(a) == len(b) == 1 else "best"  # heads the last column
+    lines = paragraphs(a, b, found)
     screen.show(f"A: {names[0]}\nB: {names[1]}")
     for key in dict.fromkeys(one.key for one in found):
         rows = [narrow(one) for one in found if one.key == key]
         grid = Grid((*HEADER[1:], best), rows, title=f"\n{one_line(key)}")
         screen.show(grid.terminal(gap=1), WIDE)
-    what = "test rows" if any(are_runs) else "rows"
+    what = "test rows" if any(run.config is not None for run in (*a, *b)) else "rows"
     print("\n".join([f"\n{len(a[0].key):,} {what}.", *lines]))
     if out:
         folder = pathlib.Path(out).expanduser().absolute()
@@ -141,56 +120,56 @@ def p_text(one: Difference) -> str:
     return f"{one.p_holm:.3f}"
 
 
-def verdict(found: Sequence[Difference], single: Mapping[str, str]) -> list[str]:
-    """A sentence for each task@space, of the metric that ranks: AUC, RMSE of a regression.
+def paragraphs(
+    a: Sequence[ScoredRows], b: Sequence[ScoredRows], found: Sequence[Difference]
+) -> list[str]:
+    """A sentence for each task@space, of the metric that ranks: AUC, RMSE of a regression; after an
+    empty line how the numbers are to be read.
 
-    Args:
-      found: the differences.
-      single: what each side is where neither has several seeds, {A and B: "the trained state"}:
-        then one of the two is ahead, which does not make its model better.
+    Where neither side has several seeds, one of the two states is ahead, which does not make its
+    model better.
     """
-    ranking = (one for one in found if one.metric in ("auc", "rmse"))
-    return [one_line(f"{one.key}: {sentence(one, single)}") for one in ranking]
+    kinds = {
+        name: "trained state" if side[0].config is not None else "file"
+        for name, side in (("A", a), ("B", b))
+    }
+    return rendered(
+        pathlib.Path(__file__).with_name("notes.md.jinja"),
+        ranking=[told(one) for one in found if one.metric in ("auc", "rmse")],
+        single=len(a) == len(b) == 1,
+        kinds=kinds,
+        are_runs="trained state" in kinds.values(),
+        units="groups" if any(run.group is not None for run in (*a, *b)) else "rows",
+        seeds={"A": len(a), "B": len(b)},
+        LEVEL=LEVEL,
+        SEEDS=SEEDS,
+    )
 
 
-def sentence(one: Difference, single: Mapping[str, str]) -> str:
-    title, digits = METRICS[one.metric].title, fine(one)
-    if math.isnan(one.difference):
-        return f"{title} is not defined (one class)."
-    if one.few:
-        return f"no verdict: {one.few}."
-    if not one.better:
-        most = f"{max(abs(one.low), abs(one.high)):.{digits}f}"
-        p = f"{one.p_holm:.3f}"
-        return (
-            f"no significant difference in {title} (p = {p}); the 95 % interval allows up to "
-            f"{most}."
-        )
-    size = f"{abs(one.difference):.{digits}f}"
-    which = f"{one.better} is better, by {size} of {title}"
-    if single:
-        higher = "higher" if METRICS[one.metric].higher_is_better else "lower"
-        which = f"{single[one.better]} {one.better} has the {higher} {title} on these rows"
-        which += f", by {size}"
-    low, high = (number(value, digits) for value in (one.low, one.high))
-    p = p_text(one) if "≤" in p_text(one) else f"= {p_text(one)}"
-    return f"{which} (95 % interval of B − A: {low} to {high}; p {p})."
+def rendered(template: pathlib.Path, **facts: object) -> list[str]:
+    """The paragraphs of a template, each a line; "----" is an empty one."""
+    environment = jinja2.Environment(
+        trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    text = environment.from_string(template.read_text()).render(facts)
+    lines = (" ".join(part.split()) for part in text.split("\n\n"))
+    return ["" if line == "----" else line for line in lines if line]
 
 
-def notes(a: Sequence[ScoredRows], b: Sequence[ScoredRows]) -> list[str]:
-    """How the numbers of two sides are to be read."""
-    grouped = any(run.group is not None for run in (*a, *b))
-    are_runs = any(side[0].config is not None for side in (a, b))
-    seeds = len(a), len(b)
-    lines = [EXCHANGED.format(units="groups" if grouped else "rows")]
-    lines += [AS_TRAINED] if are_runs else []
-    if max(seeds) < 2:
-        how = ("state", "train each again in a new") if are_runs else ("model", "train each in a")
-        lines.append(SINGLE.format(what=how[0], how=how[1]))
-    elif min(seeds) < 2:
-        one, other = "AB" if seeds[0] < 2 else "BA"
-        lines.append(ONE_SIDE.format(one=one, other=other, seeds=max(seeds)))
-    return lines
+def told(one: Difference) -> dict[str, str]:
+    """What a sentence on a difference needs."""
+    digits = fine(one)
+    ends = {name: number(getattr(one, name), digits) for name in ("difference", "low", "high")}
+    return ends | {
+        "key": one_line(one.key),
+        "title": METRICS[one.metric].title,
+        "few": one.few,
+        "better": one.better,
+        "p": p_text(one) if one.better else f"{one.p_holm:.3f}",
+        "most": f"{max(abs(one.low), abs(one.high)):.{digits}f}",
+        "size": f"{abs(one.difference):.{digits}f}",
+        "higher": "higher" if METRICS[one.metric].higher_is_better else "lower",
+    }
 
 
 def csv(found: Sequence[Difference]) -> str:

@@ -394,6 +394,7 @@ def test_digits_show_two_of_the_intervals_half(half, shown):
     ends = (0.00127, 0.00127 - half, 0.00127 + half)
     one = Difference("click@all", "auc", (0.5,), (0.5,), *ends, 0.01, 0.01, 0.001, 3000, 900)
     assert pages.cells(one)[4] == shown
+    assert float(pages.told(one)["most"]) == pytest.approx(0.00127 + half, abs=1e-4)
 
 
 def test_a_narrow_terminal_loses_no_column(tmp_path, capsys, monkeypatch):

@@ -44,7 +44,8 @@ SHARED = {  # {option=VALUE: its help}; each command names those that it can use
 }
 IN_CONFIG = {"data_dir": "data.data_dir", "manual_dir": "data.manual_dir", "plugins": "plugins"}
 DATA = tuple(IN_CONFIG)
-ARGUMENTS = ("example", "options", "config", "shared", "defaults", "usage")  # of `parser`
+DECLARED = ("example", "options", "config", "shared", "defaults", "usage", "topics", "needed")
+DECLARED += ("ranges", "choices", "modes")  # by constants of a command's module
 CONFIG_USAGE = """%(prog)s --config FILE[:ARGUMENT] [--config.KEY VALUE ...]
        %(prog)s --schema FILE [--model NAME] [...], for your own logs"""
 
@@ -154,11 +155,11 @@ def parser(
 
 
 def parser_of(module: str) -> Parser:
-    """The parser of a command's module, by its docstring and its constants, which are called as the
-    arguments of `parser` and the attributes of Parser are, in capitals."""
+    """The parser of a command's module: its docstring and its constants, in capitals, are the
+    arguments of `parser`."""
     own = vars(sys.modules[module])
-    names = [name for name in (*ARGUMENTS, *vars(Parser)) if name.upper() in own]
-    return parser(own["__doc__"], **{name: own[name.upper()] for name in names})
+    given = {name: own[name.upper()] for name in DECLARED if name.upper() in own}
+    return parser(own["__doc__"], **given)
 
 
 def parse(module: str, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:

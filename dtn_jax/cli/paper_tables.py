@@ -27,7 +27,6 @@ import pathlib
 from collections.abc import Sequence
 
 from dtn_jax.cli import command, compile_cache
-from dtn_jax.errors import UserError
 from dtn_jax.shipped import protocols
 
 RESUMES = True  # an interrupted call resumes from its last checkpoint
@@ -59,7 +58,7 @@ CHOICES = {"dataset": [*protocols()], "table": [*TABLES, ALL]}
 
 def main(arguments: Sequence[str]) -> None:
     known, _ = command.parse(__name__, arguments)
-    tables = command.listed(known.table)
+    tables = [name.strip() for name in command.listed(known.table)]
     if ALL in tables:
         tables = [*TABLES]
     command.folder(known.workdir, "workdir")
@@ -80,8 +79,6 @@ def main(arguments: Sequence[str]) -> None:
         tables.remove(DIVERGENCE)
     name += SHORTENED if protocol.cut else ""
     folder = pathlib.Path(known.workdir) / name
-    if (folder / "cells.jsonl.xz").exists():
-        raise UserError(f"{folder} is of an earlier version, whose runs are not read: name another")
     compile_cache.use("none" if known.estimate else known.cache_dir)  # compiling is a part of it
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     runs = Runs(protocol, folder / "runs", places)

@@ -156,13 +156,6 @@ def test_bad_arguments_are_named(arguments, message, prepared_dir, tmp_path):
         paper_tables.main([*arguments, f"--data_dir={prepared_dir}", f"--workdir={tmp_path}"])
 
 
-def test_a_workdir_of_an_earlier_version_is_refused(call, tmp_path):
-    (tmp_path / "adult").mkdir()
-    (tmp_path / "adult/cells.jsonl.xz").touch()
-    with pytest.raises(UserError, match="is of an earlier version, whose runs are not read"):
-        call()
-
-
 def test_the_command_of_a_table_names_no_place():
     given = ["--dataset=adult", "--workdir", "/a", "--table=overall", "--data_dir=/c"]
     given += ["--entries=dtn"]  # the table has the others too

@@ -12,6 +12,7 @@ import pathlib
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from dtn_jax.comparison.differences import LEVEL
 from dtn_jax.comparison.pages import rendered
 from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.paired import FEWEST
@@ -30,7 +31,6 @@ from dtn_jax.report.grid import Grid
 PRINTED = ("auc", "gauc", "logloss", "predicted_observed")  # metrics of binary tasks
 SIZES = ("parameters", "in tables", "FLOPs", "train s")  # the last columns of the main table
 CONSTANT = "a constant: test's base rate"  # a row of log losses
-LEVEL = 0.05  # of significance
 ALIKE = "≈"  # before a difference that is smaller than twice the seeds' standard deviation
 FINE = 5e-5  # a spread that 4 digits would hide
 TITLES = {

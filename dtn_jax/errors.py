@@ -14,17 +14,12 @@ from collections.abc import Iterable, Iterator
 TO_SCORE = "pip install jax numpy polars pyarrow safetensors flatbuffers"  # and no more
 THIS_ALONE = "pip install --no-deps ."  # dtn_jax itself, in a clone
 WHOLE = "pip install -e ."  # in a clone, with all that commands need
-COMMANDS_NEED = ("array_record", "flatbuffers", "flax", "jax", "jaxtyping", "matplotlib")
-COMMANDS_NEED += ("ml_collections", "numpy", "optax", "optuna", "orbax", "polars", "pyarrow")
-COMMANDS_NEED += (
-    "pydantic",
-    "rich",
-    "safetensors",
-    "sklearn",
-    "tensorboardX",
-    "tensorflow_datasets",
+COMMANDS_NEED = (
+    *("array_record", "duckdb", "flatbuffers", "flax", "jax", "jaxtyping", "jinja2", "matplotlib"),
+    *("ml_collections", "numpy", "optax", "optuna", "orbax", "polars", "pyarrow", "pydantic"),
+    *("rich", "safetensors", "sklearn", "tensorboardX", "tensorflow_datasets", "tensorstore"),
+    "yaml",
 )
-COMMANDS_NEED += ("tensorstore", "yaml")
 
 
 class UserError(ValueError):

@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from dtn_jax.cli import command, folders
+from dtn_jax.cli import command
 from dtn_jax.data.progress import say
 from dtn_jax.data.sets.ali_ccp import FIELDS
 from dtn_jax.data.sets.synthetic.funnel import FunnelSpec
@@ -211,7 +211,7 @@ def main(arguments: Sequence[str]) -> None:
     known = parser.parse_args(arguments)
     if not known.out:
         raise UserError("no folder: give --out=DIR, the folder for the four files")
-    folders.check(known.out, "--out")
+    command.folder(known.out, "--out")
     test, lines = known.test_rows or max(known.rows // 4, 1), known.lines or known.rows // 50
     rows = {"train": known.rows, "test": test}
     rest = {name: getattr(known, name) for name in ("ids", "behaviours", "odd", "seed")}

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dtn_jax.analysis import findings
 from dtn_jax.analysis.explain import FOLDER
 from dtn_jax.analysis.sections import decimals, divergence_columns, sections
-from dtn_jax.cli import command, folders
+from dtn_jax.cli import command
 from dtn_jax.config import flatten, identity, load_config
 from dtn_jax.errors import UserError
 from dtn_jax.report.grid import Grid
@@ -54,7 +54,6 @@ def main(arguments: Sequence[str]) -> None:
             one["gates"].pop("segments", None)
             one["over_training"] = {}
         name = known.name or found[0]["dataset"]
-        folders.check_name(name, "--name")
         text = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
         (KEPT / f"{name}.json").write_text(text.replace('},"', '},\n"') + "\n")
     path = KEPT / REPORT

@@ -4,7 +4,8 @@ import json
 import pathlib
 
 from dtn_jax.cli import sweep
-from dtn_jax.search import sweep_report, trials
+from dtn_jax.search import sweep as searches
+from dtn_jax.search import trials
 
 CONFIG = "--config=configs/adult.py:dtn"
 GRID = "--grid=optim.learning_rate=1e-3,3e-3;model.dropout=0,0.1,0.2"
@@ -46,5 +47,5 @@ def invented_training(monkeypatch):
         return {"validation": {key: {"auc": value} for key in keys}}
 
     monkeypatch.setattr(trials, "train", train)
-    monkeypatch.setattr(sweep_report, "draw", lambda *_: None)
+    monkeypatch.setattr(searches, "draw", lambda *_: None)
     return done

@@ -42,7 +42,7 @@ TRAIN = "--config.train.max_steps=20 --config.train.eval_every=10 --config.train
 SHORTER = {  # in tests
     "train": TRAIN,
     "sweep": f"--trials=2 {TRAIN}",
-    "paper_tables": "--quick --trials=1 --seeds=2 --entries=dtn,mmoe --set=train.max_steps=10",
+    "paper_tables": "--quick --trials=1 --seeds=2 --entries=dtn,mmoe",
     "feature_importance": "--rows=500 --repeats=2",
     "launch": TRAIN,
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
+import math
 import os
 import pathlib
 import re
@@ -16,10 +17,12 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from dtn_jax.cli import quiet
-from dtn_jax.errors import UserError, told
+from dtn_jax.errors import UserError, choose, told
+from dtn_jax.files import check_place
 from dtn_jax.parallel import interrupts
 from dtn_jax.report import screen
 from dtn_jax.shipped import PACKAGE, config_files
@@ -41,17 +44,30 @@ SHARED = {  # {option=VALUE: its help}; each command names those that it can use
 }
 IN_CONFIG = {"data_dir": "data.data_dir", "manual_dir": "data.manual_dir", "plugins": "plugins"}
 DATA = tuple(IN_CONFIG)
+DECLARED = ("example", "options", "config", "shared", "defaults", "usage", "topics", "needed")
+DECLARED += ("ranges", "choices", "modes")  # by constants of a command's module
+CONFIG_USAGE = """%(prog)s --config FILE[:ARGUMENT] [--config.KEY VALUE ...]
+       %(prog)s --schema FILE [--model NAME] [...], for your own logs"""
 
 
 class Parser(argparse.ArgumentParser):
     """Raises UserError where argparse would print its usage and exit.
 
     Attributes:
-      topics: {what --help=TOPIC may name: what it then prints}; '': a config's sections.
+      has_config: whether it reads a config: see `parser`.
+      topics: {what --help=TOPIC may name: what it then prints}; others are a config's sections.
+      needed: options that must be given.
+      ranges: {option: (the least, the most) that it may be, where it is given}.
+      choices: {option: what it, or each of its parts by comma, may be}.
+      modes: {option of which one alone is given: those that go with it}.
     """
 
-    topics: Mapping[str, Callable[[], str]] = {}
     has_config = False
+    topics: Mapping[str, Callable[[], str]] = {}
+    needed: Sequence[str] = ()
+    ranges: Mapping[str, tuple[float, float]] = {}
+    choices: Mapping[str, Sequence[str]] = {}
+    modes: Mapping[str, Sequence[str]] = {}
 
     def error(self, message: str):
         raise UserError(f"{message}\nSee --help.")
@@ -65,18 +81,58 @@ class Parser(argparse.ArgumentParser):
         for key in (word.partition("=")[0] for word in rest if not word.startswith("--config.")):
             if near := difflib.get_close_matches(key, self._option_string_actions, 1, 0.8):
                 raise UserError(f"unknown argument {key!r}. Did you mean {near[0]}? See --help.")
+        self.check(known)
         return known, rest
 
+    def check(self, known: argparse.Namespace) -> None:
+        """Raises UserError where what is given is not what was declared."""
+        given = {n: v for n, v in vars(known).items() if v != self.get_default(n)}
+        modes = [name for name in self.modes if name in given]
+        if self.modes and len(modes) != 1:
+            raise UserError(f"give one of --{', --'.join(self.modes)}. See --help.")
+        for name in given:
+            where = [f"--{mode}" for mode, names in self.modes.items() if name in names]
+            if where and name not in self.modes[modes[0]]:
+                raise UserError(f"--{name} goes with {' or '.join(where)}, not with --{modes[0]}")
+        require(known, *self.needed)
+        for name, (least, most) in self.ranges.items():
+            if name in given and not least <= given[name] <= most:
+                above = f" and at most {most:,}" if most < math.inf else ""
+                raise UserError(f"--{name}={given[name]}: expected at least {least:,}{above}")
+        for name, choices in self.choices.items():
+            for part in listed(getattr(known, name)):
+                choose(name.removesuffix("s"), part.strip(), choices)
 
-def parser(description: str, example: str) -> Parser:
-    """A parser with the options that every command has.
+
+def parser(
+    description: str,
+    example: str,
+    options: Mapping[str, str | Mapping[str, str]] | None = None,
+    *,
+    config: bool = False,
+    shared: Sequence[str] = (),
+    defaults: Mapping[str, Any] | None = None,
+    usage: str = "",
+    **checks: Any,
+) -> Parser:
+    """A parser with --help and --debug, which every command has.
 
     Args:
       description: of the command.
       example: a call of it.
+      options: {'out=FILE', or 'replace' for one without a value: its help}; or {the title of a
+        group: its options}.
+      config: whether it has --config, --schema and --model; `read_config` reads
+        `--config.key=value`.
+      shared: the options of SHARED that it has.
+      defaults: {option: its default, of the type of its values, or that type: then None}; of the
+        others '' and False. --help shows those that are not empty.
+      usage: instead of argparse's own.
+      checks: attributes of Parser.
     """
     made = Parser(
         prog=re.match(r"dtn-jax \w+|python -m \S+", example)[0],
+        usage=usage or None,
         description=description,
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -86,31 +142,50 @@ def parser(description: str, example: str) -> Parser:
     how = {"nargs": "?", "const": "", "action": Help, "metavar": "SECTION"}
     made.add_argument("-h", "--help", **how, help="show this, or the options of a section")
     made.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    vars(made).update(checks, has_config=config)
+    if config:
+        made.usage = usage or CONFIG_USAGE
+        add(made, config_options())
+        made.add_argument_group("--config.KEY VALUE", overridden())
+    add(made, options or {}, defaults or {})
+    of_many = {text: help for text, help in SHARED.items() if text.partition("=")[0] in shared}
+    if of_many:
+        add(made, {"options of many commands": of_many})
     return made
 
 
-def add(to: argparse._ActionsContainer, options: Mapping[str, str], **defaults: Any) -> None:
-    """Adds options to a parser, or to a group of its options.
+def parser_of(module: str) -> Parser:
+    """The parser of a command's module: its docstring and its constants, in capitals, are the
+    arguments of `parser`."""
+    own = vars(sys.modules[module])
+    given = {name: own[name.upper()] for name in DECLARED if name.upper() in own}
+    return parser(own["__doc__"], **given)
 
-    Args:
-      to: the parser or the group.
-      options: {'out=FILE', or 'replace' for one without a value: its help}.
-      defaults: {option: its default, of the type of its values}; of the others '' and False. --help
-        shows those that are not empty.
-    """
+
+def parse(module: str, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """What a command is given: its own options, and the arguments for its config."""
+    made = parser_of(module)
+    if made.has_config:
+        return made.parse_known_args(arguments)
+    return made.parse_args(arguments), []
+
+
+def add(
+    to: argparse._ActionsContainer,
+    options: Mapping[str, str | Mapping[str, str]],
+    defaults: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Adds options to a parser, or to a group of its options: see `parser`."""
     for text, help in options.items():
+        if isinstance(help, Mapping):
+            add(to.add_argument_group(text), help, defaults)
+            continue
         name, takes_value, metavar = text.partition("=")
         default = defaults.get(name, "" if takes_value else False)
-        of_value = {"type": type(default), "metavar": metavar}
+        kind, default = (default, None) if callable(default) else (type(default), default)
         shown = f"{help} (default {default})" if default else help
-        more = of_value if takes_value else {"action": "store_true"}
+        more = {"type": kind, "metavar": metavar} if takes_value else {"action": "store_true"}
         to.add_argument(f"--{name}", default=default, help=shown, **more)
-
-
-def add_shared(made: Parser, *names: str) -> None:
-    """Adds options of SHARED; called last, for --help shows them last."""
-    options = {text: help for text, help in SHARED.items() if text.partition("=")[0] in names}
-    add(made.add_argument_group("options of many commands"), options)
 
 
 def require(known: argparse.Namespace, *names: str) -> None:
@@ -118,6 +193,24 @@ def require(known: argparse.Namespace, *names: str) -> None:
     for name in names:
         if not getattr(known, name):
             raise UserError(f"--{name} is missing. See --help.")
+
+
+def folder(path: str, what: str) -> pathlib.Path:
+    """The path of a folder, which need not be there.
+
+    Raises:
+      UserError: it can be none: a URL, a file or in one, a name too long.
+    """
+    check_place(path, what)
+    full = pathlib.Path(path).expanduser().absolute()
+    try:
+        files = [place for place in (full, *full.parents) if place.exists() and not place.is_dir()]
+    except OSError as error:
+        raise UserError(f"{what} {told(error)}") from None
+    if files:
+        within = "" if full in files else f"cannot be a folder: {files[-1]} "
+        raise UserError(f"{what} {full} {within}is a file, expected a folder")
+    return pathlib.Path(path)
 
 
 def listed(text: str) -> list[str]:
@@ -170,29 +263,25 @@ def show_help(made: Parser, known: argparse.Namespace, rest: Sequence[str]) -> N
     made.exit()
 
 
-def add_config(made: Parser) -> None:
-    """Adds --config, --schema and --model; `read_config` reads `--config.key=value`."""
-    made.has_config = True
-    made.usage = (
-        "%(prog)s --config FILE[:ARGUMENT] [--config.KEY VALUE ...]\n"
-        "       %(prog)s --schema FILE [--model NAME] [...], for your own logs"
-    )
+def config_options() -> dict[str, str]:
     files = ", ".join(config_files(CONFIGS))
     architectures = ", ".join(constant("models.architectures", "ARCHITECTURES"))
-    experts = ", ".join(constant("models.experts", "EXPERTS"))
-    options = {
+    return {
         "config=FILE[:ARGUMENT]": f"a config file: {files} or your own. ARGUMENT is, by comma, an "
         "architecture, flags of the file, such as quick, and KEY=VALUE pairs",
         "schema=FILE": "your own prepared logs: --config=configs/logs.py:schema=FILE",
         "model=NAME": f"the architecture, if ARGUMENT names none: {architectures}",
     }
-    add(made, options)
-    made.add_argument_group(
-        "--config.KEY VALUE",
+
+
+def overridden() -> str:
+    """What --help says of `--config.KEY VALUE`."""
+    experts = ", ".join(constant("models.experts", "EXPERTS"))
+    return (
         "overrides an option, such as --config.optim.learning_rate=3e-4 or\n"
         f"--config.model.experts='gdcn+mlp*2' (experts: {experts}).\n"
         "--help=all lists all options, each with its default, unit and reason;\n"
-        "--help=SECTION lists those of a section: model, model.dtn, optim, train, ...",
+        "--help=SECTION lists those of a section: model, model.dtn, optim, train, ..."
     )
 
 

@@ -13,11 +13,10 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dtn_jax.cli import command, folders
-from dtn_jax.errors import UserError
+from dtn_jax.cli import command
 
 if TYPE_CHECKING:
-    from dtn_jax.comparison.compare import Compared
+    from dtn_jax.comparison.differences import Compared
 
 EXAMPLE = "dtn-jax compare runs/mmoe runs/dtn --out=runs/mmoe_or_dtn"
 OPTIONS = {
@@ -35,32 +34,33 @@ OPTIONS = {
 }
 
 
+DEFAULTS = {"key": "row", "draws": command.constant("metrics.significance", "DRAWS")}
+RANGES = {"draws": (100, 100_000)}
+
+
 def main(arguments: Sequence[str]) -> None:
     known = parse(arguments)
-    found = compared(known)
-    from dtn_jax.comparison.compare import show
+    from dtn_jax.comparison.differences import check_two  # after --help
+    from dtn_jax.comparison.pages import show
 
-    show(*found, known.out)
+    check_two(known.a, known.b)
+    show(*compared(known), known.out)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = command.parser(__doc__, EXAMPLE)
+    parser = command.parser_of(__name__)
     help_ = "a finished run's workdir, several seeds by comma, or a Parquet file"
     parser.add_argument("a", metavar="RUN_A", help=help_)
     parser.add_argument("b", metavar="RUN_B", help="what is compared with it, in the same way")
-    draws = command.constant("metrics.significance", "DRAWS")
-    command.add(parser, OPTIONS, key="row", draws=draws)
     known = parser.parse_args(list(arguments))
-    if not 100 <= known.draws <= 100_000:
-        raise UserError(f"--draws: expected 100 to 100000, got {known.draws}")
     if known.out:
-        folders.check(known.out, "--out")
+        command.folder(known.out, "--out")
     return known
 
 
 def compared(known: argparse.Namespace) -> Compared:
     """The rows of both sides, in one order, and the differences."""
-    from dtn_jax.comparison.compare import compared  # after --help
+    from dtn_jax.comparison.differences import compared  # after --help
     from dtn_jax.comparison.score_files import Columns, read_columns
 
     columns = Columns(known.key, known.group, known.weight, read_columns(known.columns))

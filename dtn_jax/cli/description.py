@@ -20,11 +20,9 @@ WIDE = 80
 
 
 def check(html: str) -> None:
-    """Raises UserError if a page that was asked for could not be written, before any work."""
-    path = pathlib.Path(html).expanduser().absolute()
-    if html and (path.is_dir() or not path.parent.is_dir()):
-        what = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
-        raise UserError(f"--html={html}: {what}; expected a file, in a folder that is there")
+    """Raises UserError if a page that is asked for could not be written, before any work."""
+    if html and pathlib.Path(html).expanduser().is_dir():
+        raise UserError(f"--html={html} is a folder, expected a file")
 
 
 def write(data: Prepared, html: str = "") -> None:
@@ -45,6 +43,7 @@ def write(data: Prepared, html: str = "") -> None:
     for piece in terminal(sections(found), WIDE):
         screen.show(piece)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, text)
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error}); give --html=FILE") from None

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dtn_jax.cli import command, compile_cache, folders
-from dtn_jax.errors import UserError, choose
+from dtn_jax.cli import command, compile_cache
+from dtn_jax.errors import UserError
 from dtn_jax.files import full_path
 
 EXAMPLE = "dtn-jax feature_importance --workdir=runs/adult_dtn"
@@ -29,11 +29,17 @@ OPTIONS = {
     "segment=FIELD": "what splits gate use into segments: a field, or group",
     "seed=N": "of the sample and the permutations (default 0)",
 }
+METHODS = command.constant("analysis.importance", "METHODS")
+USUAL = ("split", "repeats", "rows", "seed")
+DEFAULTS = {name: command.constant("analysis.explain", name) for name in USUAL}
+DEFAULTS["methods"] = ",".join(METHODS)
+SHARED = (*command.DATA, "cache_dir", "force")
+NEEDED = ("workdir",)
+CHOICES = {"methods": METHODS}
 
 
 def main(arguments: Sequence[str]) -> None:
-    known = make_parser().parse_args(arguments)
-    command.require(known, "workdir")
+    known, _ = command.parse(__name__, arguments)
     from dtn_jax.analysis.explain import (  # after --help
         FOLDER,
         Settings,
@@ -42,39 +48,16 @@ def main(arguments: Sequence[str]) -> None:
         show,
     )
 
-    settings = Settings(
-        split=known.split,
-        methods=tuple(dict.fromkeys(m.strip() for m in command.listed(known.methods) if m.strip())),
-        repeats=known.repeats,
-        rows=known.rows,
-        segment=known.segment,
-        seed=known.seed,
-    )
-    methods = command.constant("analysis.importance", "METHODS")
-    for method in settings.methods:
-        choose("method", method, methods)
-    if not settings.methods:
-        raise UserError(f"no method: give --methods=METHOD,..., of {', '.join(methods)}")
-    for name, (least, most) in RANGES.items():
-        if not least <= getattr(settings, name) <= most:
-            raise UserError(
-                f"--{name}={getattr(settings, name)}: expected at least {least} and at most {most}"
-            )
-    folders.check(known.workdir, "workdir")
+    methods = tuple(dict.fromkeys(m.strip() for m in command.listed(known.methods) if m.strip()))
+    if not methods:
+        raise UserError("no method: give --methods=METHOD,...")
+    names = ("split", "repeats", "rows", "segment", "seed")
+    settings = Settings(methods=methods, **{name: getattr(known, name) for name in names})
+    command.folder(known.workdir, "workdir")
     workdir = full_path(known.workdir)
-    folders.check(str(workdir / FOLDER), "the folder")
+    command.folder(str(workdir / FOLDER), "the folder")
     config = config_of(
         workdir, known.plugins, known.data_dir, known.manual_dir, check_memory=not known.force
     )
     compile_cache.use(known.cache_dir)
     show(explain_run(config, workdir, settings), workdir)
-
-
-def make_parser() -> command.Parser:
-    parser = command.parser(__doc__, EXAMPLE)
-    names = ("split", "repeats", "rows", "seed")
-    usual = {name: command.constant("analysis.explain", name) for name in names}
-    usual["methods"] = ",".join(command.constant("analysis.importance", "METHODS"))
-    command.add(parser, OPTIONS, **usual)
-    command.add_shared(parser, *command.DATA, "cache_dir", "force")
-    return parser

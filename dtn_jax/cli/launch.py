@@ -8,6 +8,7 @@ XLA that are worth setting.
 from __future__ import annotations
 
 import math
+import os
 import signal
 import socket
 import subprocess
@@ -23,8 +24,10 @@ from dtn_jax.report import screen
 
 RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = "dtn-jax launch --processes=2 -- --config=configs/adult.py:dtn --workdir=runs/adult_two"
+USAGE = "%(prog)s [--processes N] [--restarts N] -- ARGUMENTS OF dtn-jax train"
 OPTIONS = {"processes=N": "how many to start", "restarts=N": "times to restart all if one dies"}
-MOST = 256  # processes
+DEFAULTS = {"processes": 2, "restarts": 3}
+RANGES = {"processes": (1, 256), "restarts": (0, math.inf)}
 WRONG_INPUT = 2  # the exit code of a UserError: the same would happen again
 PREEMPTED = 143, -signal.SIGTERM  # saved first, or with nothing to save
 ended = threading.Event()  # this command has SIGTERM, and its processes are to have it
@@ -32,19 +35,12 @@ PATIENCE = 60  # seconds that the others have to end by themselves when one has 
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = command.parser(__doc__, EXAMPLE)
-    parser.usage = "%(prog)s [--processes N] [--restarts N] -- ARGUMENTS OF dtn-jax train"
-    command.add(parser, OPTIONS, processes=2, restarts=3)
     arguments = list(arguments)
     at = arguments.index("--") if "--" in arguments else len(arguments)
-    known, unknown = parser.parse_known_args(arguments[:at])
+    known, unknown = command.parser_of(__name__).parse_known_args(arguments[:at])
     if unknown:
         raise UserError(f"unknown argument {unknown[0]!r}: the arguments of train come after --")
     training = arguments[at + 1 :]
-    if not 1 <= known.processes <= MOST or known.restarts < 0:
-        raise UserError(
-            f"expected --processes of at least 1, at most {MOST}, and --restarts, 0 or more"
-        )
     if not training:
         raise UserError("nothing to run: give the arguments of dtn-jax train after --")
     # Only take note: an exception between a process's start and its entry in the list would leave
@@ -88,7 +84,8 @@ def run_once(training: Sequence[str], count: int) -> list[int]:
         for index in range(count):
             where = f"--config.parallel.processes={address},{count},{index}"
             run = [sys.executable, "-m", "dtn_jax", "train", *training, where]
-            started.append(subprocess.Popen(run))
+            started.append(subprocess.Popen(run, stderr=subprocess.PIPE))
+            threading.Thread(target=pass_on, args=(started[-1],)).start()
         passed_on = False
         while None in (codes := [process.poll() for process in started]):
             if ended.is_set() and not passed_on:
@@ -116,6 +113,13 @@ def end(started: Sequence[subprocess.Popen]) -> None:
     """Lets processes save their step, and end."""
     for process in started:
         process.terminate()
+
+
+def pass_on(process: subprocess.Popen) -> None:
+    """Shows the errors of a process, without the lines by which Gloo says that it is connected."""
+    for line in process.stderr:
+        if not line.startswith(b"[Gloo]"):
+            os.write(2, line)
 
 
 def free_port() -> int:

@@ -22,102 +22,69 @@ will cost.
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 
-from dtn_jax.cli import command, compile_cache, folders
-from dtn_jax.errors import UserError, choose
+from dtn_jax.cli import command, compile_cache
 from dtn_jax.shipped import protocols
 
 RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = "dtn-jax paper_tables --dataset=adult --table=overall --seeds=3 --workdir=runs/paper"
-MOST = 10_000  # seeds or trials
-TOGETHER = ("auto", "always", "never")
+ALL = "all"  # the tables
+MODES = dict.fromkeys(("dataset", "protocol", "config"), ())
+TABLES = command.constant("papertables.entries", "TABLES")
+OPTIONS = {
+    "dataset=NAME": f"a shipped protocol, one of {', '.join(protocols())}",
+    "protocol=FILE": "your own protocol file",
+    "config=FILE[:ARGUMENT]": "no protocol, but a config to compare on, such as "
+    "configs/logs.py:schema=shop.yaml",
+    "table=NAMES": f"by comma: {', '.join(TABLES)}; or all",
+    "seeds=N": "final runs of each entry (default: the protocol's)",
+    "trials=N": "to tune each entry, in runs of full length (default: the protocol's)",
+    "workdir=DIR": "for tables",
+    "quick": "cheap tables, in a folder beside the full ones",
+    "estimate": "train nothing: measure a part of each row, and write to estimate.md what all "
+    "takes",
+    "entries=NAME,...": "run only these rows; the table still shows every row that has runs "
+    "(where entries try each other's settings, all are searched)",
+}
+SHARED = (*command.DATA, "cache_dir", "force")
+DEFAULTS = {"seeds": int, "trials": int, "workdir": "runs/paper"}
+NEEDED = ("table",)
+RANGES = dict.fromkeys(("seeds", "trials"), (1, 10_000))
+CHOICES = {"dataset": [*protocols()], "table": [*TABLES, ALL]}
 
 
 def main(arguments: Sequence[str]) -> None:
-    known = make_parser().parse_args(arguments)
-    given = [f"--{name}" for name in ("dataset", "protocol", "config") if getattr(known, name)]
-    if len(given) != 1:
-        raise UserError(
-            "--dataset names a shipped protocol, --protocol your own, --config what the default "
-            f"one compares on: give only one of them, got {' and '.join(given) or 'none'}"
-        )
-    if known.dataset:
-        choose("dataset", known.dataset, protocols())
-    tables = every = command.constant("papertables.entries", "TABLES")
-    if not known.table:
-        raise UserError(f"--table is missing: one of {', '.join(every)}, or all")
-    if known.table != "all":
-        tables = known.table.split(",")
-    for table in tables:
-        choose("table", table, [*every, "all (alone)"])
-    choose("--together", known.together, TOGETHER)
-    folders.check(known.workdir, "workdir")
-    folders.check(known.runs or known.workdir, "--runs")
+    known, _ = command.parse(__name__, arguments)
+    tables = [name.strip() for name in command.listed(known.table)]
+    if ALL in tables:
+        tables = [*TABLES]
+    command.folder(known.workdir, "workdir")
     counts = {n: getattr(known, n) for n in ("seeds", "trials") if getattr(known, n) is not None}
-    for name, count in counts.items():
-        if not 1 <= count <= MOST:
-            raise UserError(f"--{name}={count}: expected at least 1 and at most {MOST:,}")
     places = {key: getattr(known, name) for name, key in command.IN_CONFIG.items()}
     places = {key: value for key, value in places.items() if value}
     places |= {"parallel.check_memory": "False"} if known.force else {}
-    import jax  # after --help
-
-    from dtn_jax.errors import disk_errors
-    from dtn_jax.options import pairs
-    from dtn_jax.papertables import make, shortened, written
+    from dtn_jax.errors import disk_errors  # after --help
+    from dtn_jax.papertables import protocol_files, written
     from dtn_jax.papertables.estimate import estimate
     from dtn_jax.papertables.numbers import DIVERGENCE
+    from dtn_jax.papertables.protocol import SHORTENED, quick
     from dtn_jax.papertables.runs import Runs
 
-    name, full = make.read_protocol(known.dataset, known.protocol, known.config, places)
-    protocol = shortened.shortened(full, known.quick, counts, pairs(known.set, "--set"))
-    if known.table == "all" and not protocol.dials:
+    name, full = protocol_files.read_protocol(known.dataset, known.protocol, known.config, places)
+    protocol = quick(full, **counts) if known.quick else dataclasses.replace(full, **counts)
+    if known.table == ALL and not protocol.dials:
         tables.remove(DIVERGENCE)
-    name += shortened.SUFFIX if protocol.cut else ""
+    name += SHORTENED if protocol.cut else ""
     folder = pathlib.Path(known.workdir) / name
-    if (folder / "cells.jsonl.xz").exists():
-        raise UserError(f"{folder} is of an earlier version, whose runs are not read: name another")
-    place = pathlib.Path(known.runs) / name if known.runs else folder / "runs"
     compile_cache.use("none" if known.estimate else known.cache_dir)  # compiling is a part of it
-    on_cpu = jax.default_backend() == "cpu"
-    together = known.together == "always" or (known.together == "auto" and not on_cpu)
-    for path in (folder, place):
-        folders.make(path, "workdir")
-    runs = Runs(protocol, place, places, together)
-    rows, names = make.rows_of(runs, tables, known.entries)
+    (folder / "runs").mkdir(parents=True, exist_ok=True)
+    runs = Runs(protocol, folder / "runs", places)
+    rows, names = written.rows_of(runs, tables, known.entries)
     with disk_errors(folder):
         if known.estimate:
             estimate(runs, rows, names, folder)
         else:
-            make.make(runs, rows, names, folder, written.remade(arguments))
-
-
-def make_parser() -> command.Parser:
-    parser = command.parser(__doc__, EXAMPLE)
-    tables = ", ".join(command.constant("papertables.entries", "TABLES"))
-    options = {
-        "dataset=NAME": f"a shipped protocol, one of {', '.join(protocols())}",
-        "protocol=FILE": "your own protocol file",
-        "config=FILE[:ARGUMENT]": "no protocol, but a config to compare on, such as "
-        "configs/logs.py:schema=shop.yaml",
-        "table=NAMES": f"by comma: {tables}; or all",
-        "seeds=N": "final runs of each entry (default: the protocol's)",
-        "trials=N": "to tune each entry, in runs of full length (default: the protocol's)",
-        "workdir=DIR": "for tables",
-        "runs=DIR": "for the runs' folders (default: WORKDIR/NAME/runs)",
-        "quick": "cheap tables, in a folder beside the full ones",
-        "estimate": "train nothing: measure a part of each row, and write to estimate.md what all "
-        "takes",
-        "set=KEY=VALUE,...": "settings for all entries; put values with commas in brackets: "
-        "model.mlp.hidden=(64,32)",
-        "entries=NAME,...": "run only these rows; the table still shows every row that has runs "
-        "(where entries try each other's settings, all are searched)",
-        "together=WHEN": "train an entry's seeds as replicas in one program: always, never, or "
-        "auto: unless on a CPU, where one after another is faster",
-    }
-    command.add(parser, options, seeds=0, trials=0, workdir="runs/paper", together="auto")
-    parser.set_defaults(seeds=None, trials=None)  # 0 is an error
-    command.add_shared(parser, *command.DATA, "cache_dir", "force")
-    return parser
+            written.make(runs, rows, names, folder, written.remade(arguments))

@@ -8,45 +8,48 @@ needed. Each device has data.batch_size examples in a step.
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Sequence
 
 from dtn_jax.cli import command
-from dtn_jax.errors import UserError, choose
 from dtn_jax.report import screen
 
 EXAMPLE = (
     "dtn-jax plan --config=configs/adult.py:dtn --rows=2e9 --table_rows=1e9 --device=v5p,h100 "
     "--hours=8"
 )
+NAMES = command.constant("plan", "DEVICES")
+OPTIONS = {
+    "rows=N": "training rows of an epoch (default: the data set's)",
+    "table_rows=N": "rows of all tables (default: the data set's)",
+    "device=NAMES": "by comma",
+    "hours=H": "that an epoch may take",
+}
+CONFIG = True
+SHARED = command.DATA
+
+
+def whole(text: str) -> int:
+    """A whole number, which may be written as 1e9."""
+    number = float(text)
+    if number % 1:  # of infinity NaN
+        raise ValueError
+    return int(number)
+
+
+DEFAULTS = {"rows": whole, "table_rows": whole, "device": ",".join(NAMES), "hours": 24.0}
+RANGES = {"rows": (1, 1e18), "table_rows": (1, 1e18), "hours": (0.001, 1e6)}
+CHOICES = {"device": NAMES}
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = command.parser(__doc__, EXAMPLE)
-    command.add_config(parser)
-    names = ",".join(command.constant("plan", "DEVICES"))
-    command.add(
-        parser,
-        {
-            "rows=N": "training rows of an epoch (default: the data set's)",
-            "table_rows=N": "rows of all tables (default: the data set's)",
-            "device=NAMES": f"by comma (default all: {names})",
-            "hours=H": "that an epoch may take (default 24)",
-        },
-    )
-    command.add_shared(parser, *command.DATA)
-    known, rest = parser.parse_known_args(arguments)
+    known, rest = command.parse(__name__, arguments)
     import jax  # after --help
     from ml_collections import ConfigDict
 
     from dtn_jax import plan
     from dtn_jax.run.run import build_run
 
-    devices = [name.strip() for name in (known.device or names).split(",")]
-    for name in devices:
-        choose("device", name, plan.DEVICES)
-    rows, table_rows = whole("rows", known.rows), whole("table_rows", known.table_rows)
-    hours = number("hours", known.hours or "24")
+    rows, table_rows, hours = known.rows or 0, known.table_rows or 0, known.hours
     config = command.read_config(known.config, rest)
     with contextlib.suppress(RuntimeError):  # JAX has found its devices already
         jax.config.update("jax_num_cpu_devices", plan.SIMULATED)
@@ -62,7 +65,7 @@ def main(arguments: Sequence[str]) -> None:
         f"{sum(schema.tables().values()):,.3g} table rows\n"
     )
     compiled = {}
-    for name in devices:
+    for name in map(str.strip, known.device.split(",")):
         platform = plan.DEVICES[name].platform
         if platform not in compiled:
             compiled[platform] = plan.extrapolate(config, schema, platform)
@@ -72,21 +75,3 @@ def main(arguments: Sequence[str]) -> None:
     screen.say(f"A checkpoint has {size:,.3g} GB. Nothing ran there. Assumed:")
     for assumption in plan.ASSUMED:
         screen.say(f"- {assumption}")
-
-
-def whole(key: str, text: str | None) -> int:
-    """Raises UserError where a number that is given is not whole; 0 where none is."""
-    found = number(key, text) if text else 0
-    if found != int(found):
-        raise UserError(f"--{key}={text}: expected a whole number, such as 1e9")
-    return int(found)
-
-
-def number(key: str, text: str) -> float:
-    try:
-        found = float(text)
-    except ValueError:
-        found = math.nan
-    if not 0 < found <= 1e18:
-        raise UserError(f"--{key}={text}: expected a number above 0, such as 8 or 1e9")
-    return found

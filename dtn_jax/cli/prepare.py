@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 RESUMES = True  # an interrupted call resumes where it was
 EXAMPLE = "dtn-jax prepare --dataset=synthetic --options=rows=100000,seed=1"
 OF_LOGS = ("processes", "memory_gb", "max_reject_rate", "engine", "master")
+FORMATS = ", ".join(command.constant("data.schemas.spec", "FORMATS"))
 LOGS = {
     "schema=FILE": "a schema file; --help=schema lists its keys",
     "input=FILES": "raw files: Parquet, CSV, JSON lines or Arrow; a file, a 'glob' or a folder, "
@@ -45,7 +46,7 @@ LOGS = {
     "scales these rows take; new ids come after its own. The schema file has the same fields and "
     "tasks, and another name; its split may be another",
     "infer": "write a schema file from the raw files",
-    "format=FORMAT": "of --infer's input, if no suffix says it: {formats}",
+    "format=FORMAT": f"of --infer's input, if no suffix says it: {FORMATS}",
     "out=FILE": "where --infer writes it",
     "labels=COLUMNS": "columns that are labels, by comma; without, --infer guesses",
     "time=COLUMN": "the time column; without, --infer guesses",
@@ -63,19 +64,27 @@ MODES = {  # {what is done: the options that it reads, beside --data_dir and --p
     "schema": ("input", "extend", "describe", "html", "replace", *OF_LOGS),
     "dataset": ("options", "manual_dir", "describe", "html"),
 }
+SETS = ", ".join(command.constant("data.sets.catalog", "DATASETS"))
+OPTIONS = {
+    "dataset=NAME": f"a built-in set: one of {SETS}",
+    "options=KEY=VALUE,...": "that set's own options; --help=options lists them",
+    "describe": "measure what the set holds: rates, leaks, drift",
+    "html=FILE": "the page of --describe (default: beside the set)",
+    "your own logs": LOGS,
+}
+DEFAULTS = {"processes": 0, "engine": "duckdb"}
+DEFAULTS |= {
+    name: command.constant("data.prepare", name.upper())
+    for name in ("memory_gb", "max_reject_rate")
+}
+SHARED = command.DATA
+USAGE = """%(prog)s --dataset NAME [--options KEY=VALUE,...]
+       %(prog)s --infer --input FILES --out FILE
+       %(prog)s --schema FILE --input FILES [more of the options below]"""
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = make_parser()
-    known = parser.parse_args(arguments)
-    modes = [name for name in MODES if getattr(known, name)]
-    if len(modes) != 1:
-        raise UserError("give one of --infer, --schema=FILE and --dataset=NAME. See --help.")
-    every = {name for names in MODES.values() for name in names}
-    for name in sorted(every - set(MODES[modes[0]])):
-        if getattr(known, name) != parser.get_default(name):
-            where = " or ".join(f"--{mode}" for mode, names in MODES.items() if name in names)
-            raise UserError(f"--{name} goes with {where}, not with --{modes[0]}")
+    known, _ = command.parse(__name__, arguments)
     if known.html and not known.describe:
         raise UserError("--html=FILE is the page of --describe: give both, or neither")
     if known.infer:
@@ -86,7 +95,7 @@ def main(arguments: Sequence[str]) -> None:
 
     description.check(known.html)
     plugins.load(known.plugins)
-    data, is_new = {"schema": own_logs, "dataset": built_in}[modes[0]](known)
+    data, is_new = own_logs(known) if known.schema else built_in(known)
     if known.describe:
         description.write(data, known.html)
     else:
@@ -138,31 +147,6 @@ def infer_schema(known: argparse.Namespace) -> None:
     )
 
 
-def make_parser() -> command.Parser:
-    made, constant = command.parser(__doc__, EXAMPLE), command.constant
-    made.usage = (
-        "%(prog)s --dataset NAME [--options KEY=VALUE,...]\n"
-        "       %(prog)s --infer --input FILES --out FILE\n"
-        "       %(prog)s --schema FILE --input FILES [more of the options below]"
-    )
-    made.topics = {"schema": schema_help, "options": options_help}
-    names = ", ".join(constant("data.sets.catalog", "DATASETS"))
-    options = {
-        "dataset=NAME": f"a built-in set: one of {names}",
-        "options=KEY=VALUE,...": "that set's own options; --help=options lists them",
-        "describe": "measure what the set holds: rates, leaks, drift",
-        "html=FILE": "the page of --describe (default: beside the set)",
-    }
-    command.add(made, options)
-    usual = {"memory_gb": constant("data.prepare", "MEMORY_GB"), "processes": 0, "engine": "duckdb"}
-    usual["max_reject_rate"] = constant("data.prepare", "MAX_REJECT_RATE")
-    formats = ", ".join(constant("data.schemas.spec", "FORMATS"))
-    logs = {name: text.format(formats=formats) for name, text in LOGS.items()}
-    command.add(made.add_argument_group("your own logs"), logs, **usual)
-    command.add_shared(made, *command.DATA)
-    return made
-
-
 def schema_help() -> str:
     """The keys of a schema file."""
     from dtn_jax.data.schemas import key_models
@@ -183,3 +167,6 @@ def options_help() -> str:
                 text, 79, initial_indent="    ", subsequent_indent=" " * 8, break_on_hyphens=False
             )
     return "\n".join(lines)
+
+
+TOPICS = {"schema": schema_help, "options": options_help}

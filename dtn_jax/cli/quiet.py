@@ -23,9 +23,7 @@ def listen() -> None:
     if sys.excepthook is not excepthook:
         excepthook.before, sys.excepthook = sys.excepthook, excepthook
     for name in ("absl", "asyncio"):
-        logger = logging.getLogger(name)
-        if told not in logger.filters:
-            logger.addFilter(told)
+        logging.getLogger(name).addFilter(told)
 
 
 def excepthook(kind: type[BaseException], error: BaseException, trace) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dtn_jax.cli import command, folders
+from dtn_jax.cli import command
 
 EXAMPLE = "dtn-jax rank --workdir=runs/kuairand_dtn --gain=long_view"
 OPTIONS = {
@@ -21,14 +21,14 @@ OPTIONS = {
     "where the data have groups, else auc)",
     "seed=N": "of the search (default 0)",
 }
+DEFAULTS = {"seed": 0}
+NEEDED = ("workdir", "gain")
+RANGES = {"seed": (0, 2**63 - 1)}
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = command.parser(__doc__, EXAMPLE)
-    command.add(parser, OPTIONS, seed=0)
-    known = parser.parse_args(arguments)
-    command.require(known, "workdir", "gain")
-    folders.check(known.workdir, "workdir")
+    known, _ = command.parse(__name__, arguments)
+    command.folder(known.workdir, "workdir")
     from dtn_jax.comparison.rank_search import find  # after --help
 
     find(known.workdir, known.gain, known.objective, known.seed)

@@ -7,22 +7,24 @@ operation by operation, on one device; it changes nothing in the run's folder.
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Sequence
 
 from dtn_jax.cli import command, compile_cache
+from dtn_jax.errors import UserError
+from dtn_jax.files import full_path
 
 EXAMPLE = "dtn-jax replay --batch=runs/adult_dtn/nonfinite/step-57.npz"
+OPTIONS = {"batch=FILE": "the step's file, in its run's workdir: nonfinite/step-N.npz"}
+SHARED = (*command.DATA, "cache_dir")
+NEEDED = ("batch",)
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = command.parser(__doc__, EXAMPLE)
-    command.add(parser, {"batch=FILE": "the step's file, in its run's workdir"})
-    command.add_shared(parser, *command.DATA, "cache_dir")
-    known = parser.parse_args(arguments)
-    command.require(known, "batch")
+    known, _ = command.parse(__name__, arguments)
+    path = full_path(known.batch)
+    if not path.is_file():
+        raise UserError(f"no file {path}: a run that met NaN or infinity says which one it wrote")
     compile_cache.use(known.cache_dir)
     from dtn_jax.analysis.replay import replay  # after --help
 
-    path = pathlib.Path(known.batch).expanduser().absolute()
     replay(path, known.plugins, known.data_dir, known.manual_dir)

@@ -22,11 +22,35 @@ EXAMPLE = "dtn-jax score --model=models/shop --input=day.parquet --output=s.parq
 
 HIGH = 0.1  # a share of unknown values that is told
 RESUMES = True  # an interrupted call resumes where it was
+FORMATS = ", ".join(command.constant("data.schemas.spec", "FORMATS"))
+LARGEST = command.constant("export.compiled", "LARGEST")
+ROWS = ", ".join(f"{rows} on a {device.upper()}" for device, rows in LARGEST.items())
+OPTIONS = {
+    "model=DIR": "the folder that dtn-jax export wrote",
+    "input=FILES": "files, globs or folders, by comma; local, or fsspec addresses",
+    "output=FILE": "a new file: .parquet, .csv or .jsonl",
+    "columns=NAMES": "what to keep beside the scores, by comma: names, _file for the name of a "
+    "row's file, or nothing (--columns=); all columns of single values",
+    "labels": "also write what `compare` needs, as the schema file says it: label/TASK in the "
+    "unit of the score, group, sample_weight",
+    "on_bad_rows=null|error": "a row that can't be read has no scores (null), or ends the "
+    "command (error)",
+    "max_bad_rate=SHARE": "share of bad rows above which no output is written",
+    "format=FORMAT": f"of the input, if no suffix says it: {FORMATS}",
+    "tables=memory|disk": "embedding tables on the device, or on disk, of which each batch "
+    "reads its rows",
+    "batch_rows=ROWS": f"on the device at once, a power of two (default: {ROWS})",
+    "replace": "replace the output that is there",
+}
+DEFAULTS = {"columns": "all", "on_bad_rows": "null", "tables": "memory", "batch_rows": 0}
+DEFAULTS["max_bad_rate"] = command.constant("export.score_files", "MAX_BAD_RATE")
+SHARED = ("cache_dir",)
+USAGE = "%(prog)s --model DIR --input FILES --output FILE [more of the options below]"
+NEEDED = ("model", "input", "output")
 
 
 def main(arguments: Sequence[str]) -> None:
-    known = make_parser().parse_args(arguments)
-    command.require(known, "model", "input", "output")
+    known, _ = command.parse(__name__, arguments)
     from dtn_jax.data import progress  # after --help
     from dtn_jax.export import load
     from dtn_jax.export.compiled import check_largest
@@ -88,33 +112,3 @@ def unknown(tally: Tally, fixed: Collection[str]) -> list[str]:
         for name, count in values.items()
         if count == tally.unseen[name] + tally.missing[name]
     ]
-
-
-def make_parser() -> command.Parser:
-    parser, constant = command.parser(__doc__, EXAMPLE), command.constant
-    parser.usage = "%(prog)s --model DIR --input FILES --output FILE [more of the options below]"
-    formats = ", ".join(constant("data.schemas.spec", "FORMATS"))
-    largest = constant("export.compiled", "LARGEST")
-    usual_rows = ", ".join(f"{rows} on a {device.upper()}" for device, rows in largest.items())
-    options = {
-        "model=DIR": "the folder that dtn-jax export wrote",
-        "input=FILES": "files, globs or folders, by comma; local, or fsspec addresses",
-        "output=FILE": "a new file: .parquet, .csv or .jsonl",
-        "columns=NAMES": "what to keep beside the scores, by comma: names, _file for the name of a "
-        "row's file, or nothing (--columns=); all columns of single values",
-        "labels": "also write what `compare` needs, as the schema file says it: label/TASK in the "
-        "unit of the score, group, sample_weight",
-        "on_bad_rows=null|error": "a row that can't be read has no scores (null), or ends the "
-        "command (error)",
-        "max_bad_rate=SHARE": "share of bad rows above which no output is written",
-        "format=FORMAT": f"of the input, if no suffix says it: {formats}",
-        "tables=memory|disk": "embedding tables on the device, or on disk, of which each batch "
-        "reads its rows",
-        "batch_rows=ROWS": f"on the device at once, a power of two (default: {usual_rows})",
-        "replace": "replace the output that is there",
-    }
-    usual = {"columns": "all", "on_bad_rows": "null", "tables": "memory", "batch_rows": 0}
-    rate = constant("export.score_files", "MAX_BAD_RATE")
-    command.add(parser, options, **usual, max_bad_rate=rate)
-    command.add_shared(parser, "cache_dir")
-    return parser

@@ -33,11 +33,16 @@ LIMITS = {
     "max_batch": "rows that share a call at most, a power of two; larger requests are cut",
     "stop_seconds": "how long accepted requests are answered after SIGTERM or Ctrl-C",
 }
+OPTIONS |= {f"{name}=N": help for name, help in LIMITS.items()}
+DEFAULTS = {name: command.constant("export.serve.limits", name) for name in LIMITS}
+DEFAULTS |= {"host": "127.0.0.1", "port": 8000, "tables": "memory"}
+SHARED = ("cache_dir",)
+USAGE = "%(prog)s --model DIR [more of the options below]"
+NEEDED = ("model",)
 
 
 def main(arguments: Sequence[str]) -> None:
-    known = make_parser().parse_args(arguments)
-    command.require(known, "model")
+    known, _ = command.parse(__name__, arguments)
     from dtn_jax.export.serve.limits import Limits
 
     limits = Limits(**{name: getattr(known, name) for name in LIMITS})
@@ -47,7 +52,7 @@ def main(arguments: Sequence[str]) -> None:
     except ModuleNotFoundError as error:
         how = "pip install -e '.[serve]' in the clone of dtn_jax"
         raise UserError(f"serving needs {error.name}, which is not installed: {how}") from None
-    folder, token = pathlib.Path(known.model).expanduser(), read_token(known.token_file or "")
+    folder, token = pathlib.Path(known.model).expanduser(), read_token(known.token_file)
     places = {"reload": known.reload, "tables": known.tables, "token": token}
     in_order = serve(folder, known.host, known.port, limits, **places)
     command.leave(0, at_once=not in_order)
@@ -66,13 +71,3 @@ def read_token(file: str) -> str:
     if token is not None and (not token.strip() or not token.strip().isascii()):
         raise UserError(f"{file or TOKEN} holds no token: expected a line of ASCII")
     return (token or "").strip()
-
-
-def make_parser() -> command.Parser:
-    parser = command.parser(__doc__, EXAMPLE)
-    parser.usage = "%(prog)s --model DIR [more of the options below]"
-    command.add(parser, OPTIONS, host="127.0.0.1", port=8000, tables="memory")
-    usual = {name: command.constant("export.serve.limits", name) for name in LIMITS}
-    command.add(parser, {f"{name}=N": help for name, help in LIMITS.items()}, **usual)
-    command.add_shared(parser, "cache_dir")
-    return parser

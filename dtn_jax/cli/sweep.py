@@ -15,7 +15,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dtn_jax.cli import command, compile_cache, folders
+from dtn_jax.cli import command, compile_cache
 from dtn_jax.errors import UserError, choose
 
 if TYPE_CHECKING:
@@ -24,10 +24,36 @@ if TYPE_CHECKING:
 RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = "dtn-jax sweep --config=configs/adult.py:dtn --workdir=runs/sweep --trials=20"
 TRIALS = 20
+SAMPLERS = command.constant("search.studies", "SAMPLERS")
+PRUNERS = command.constant("search.studies", "PRUNERS")
+OPTIONS = {
+    "workdir=DIR": "the folder for the trials",
+    "trials=N": f"of each architecture, by all workers together (default {TRIALS}; a grid's "
+    "points)",
+    "storage=URL": "of the trials: sqlite:///FILE (default: sweep.db in the workdir), the URL "
+    "of a database server, or journal:FILE, for a folder that machines share",
+    "study=NAME": "of the search, if several share a storage or a workdir: its folder in the "
+    "workdir (default: the workdir itself; in the storage the data set's name)",
+    "sweep=FILE": "a Python file with a function sweep(trial) that returns {option: value}",
+    "grid=VALUES": "try all of these instead: 'optim.learning_rate=1e-3,3e-4;model.dropout=0,0.2'",
+    "architectures=NAMES": "by comma: search each of these with the same budget, from what "
+    "--config has: name none there, or all start from what that one was tuned to",
+    "objective=METRIC": "of validation, to improve: mean, a task, several tasks (click+order) "
+    "or another metric (click:logloss); sets train.select, which is its default",
+    "sampler=NAME": ", ".join(SAMPLERS),
+    "pruner=NAME": f"ends bad trials early: {', '.join(PRUNERS)}",
+    "seed=N": "of the sampler (default 0)",
+}
+CONFIG = True
+SHARED = (*command.DATA, "cache_dir", "force")
+DEFAULTS = {"trials": int, "grid": str, "sampler": "tpe", "pruner": "none", "seed": 0}
+NEEDED = ("workdir",)
+RANGES = {"trials": (1, math.inf), "seed": (0, 2**32 - 1)}
+CHOICES = {"sampler": SAMPLERS, "pruner": PRUNERS}
 
 
 def main(arguments: Sequence[str]) -> None:
-    known, rest = make_parser().parse_known_args(arguments)
+    known, rest = command.parse(__name__, arguments)
     if known.objective:
         rest.append(f"--config.train.select={known.objective}")
     config = command.read_config(known.config, rest)
@@ -62,23 +88,14 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def check(known: argparse.Namespace, config: ConfigDict) -> None:
-    """Raises UserError where an argument can be none."""
-    from dtn_jax.search import studies, trial_storage
+    """Raises UserError where arguments, or the config beside them, cannot be."""
+    from dtn_jax.search import trial_storage
 
-    if not known.workdir:
-        raise UserError("no workdir: give --workdir=DIR, the folder for the trials")
-    folders.check(known.workdir, "workdir")
-    folders.check_name(known.study, "--study")
-    if not 0 <= known.seed < studies.SEEDS:
-        raise UserError(
-            f"--seed={known.seed}: expected a whole number from 0 to {studies.SEEDS - 1}"
-        )
-    if known.trials is not None and known.trials < 1:
-        raise UserError(f"--trials={known.trials}: expected at least 1")
+    if pathlib.Path(known.study).name != known.study or known.study == "..":
+        raise UserError(f"--study={known.study!r}: expected the name of one folder")
+    command.folder(str(pathlib.Path(known.workdir, known.study)), "workdir")
     if known.storage:
         trial_storage.check(known.storage)
-    choose("sampler", known.sampler, studies.SAMPLERS)
-    choose("pruner", known.pruner, studies.PRUNERS)
     if known.grid is not None and known.sweep:
         raise UserError("--grid and --sweep both say what to search; give one")
     if config.parallel.processes != "off":
@@ -88,33 +105,3 @@ def check(known: argparse.Namespace, config: ConfigDict) -> None:
         )
     if config.replicas:
         raise UserError("a trial is one run: leave config.replicas out")
-
-
-def make_parser() -> command.Parser:
-    parser = command.parser(__doc__, EXAMPLE)
-    command.add_config(parser)
-    samplers = ", ".join(command.constant("search.studies", "SAMPLERS"))
-    pruners = ", ".join(command.constant("search.studies", "PRUNERS"))
-    options = {
-        "workdir=DIR": "the folder for the trials",
-        "trials=N": f"of each architecture, by all workers together (default {TRIALS}; a grid's "
-        "points)",
-        "storage=URL": "of the trials: sqlite:///FILE (default: sweep.db in the workdir), the URL "
-        "of a database server, or journal:FILE, for a folder that machines share",
-        "study=NAME": "of the search, if several share a storage or a workdir: its folder in the "
-        "workdir (default: the workdir itself; in the storage the data set's name)",
-        "sweep=FILE": "a Python file with a function sweep(trial) that returns {option: value}",
-        "grid=VALUES": "try all of these instead: "
-        "'optim.learning_rate=1e-3,3e-4;model.dropout=0,0.2'",
-        "architectures=NAMES": "by comma: search each of these with the same budget, from what "
-        "--config has: name none there, or all start from what that one was tuned to",
-        "objective=METRIC": "of validation, to improve: mean, a task, several tasks (click+order) "
-        "or another metric (click:logloss); sets train.select, which is its default",
-        "sampler=NAME": samplers,
-        "pruner=NAME": f"ends bad trials early: {pruners}",
-        "seed=N": "of the sampler (default 0)",
-    }
-    command.add(parser, options, trials=0, sampler="tpe", pruner="none", seed=0)
-    parser.set_defaults(grid=None, trials=None)  # an empty grid and 0 are errors
-    command.add_shared(parser, *command.DATA, "cache_dir", "force")
-    return parser

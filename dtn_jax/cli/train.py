@@ -7,11 +7,12 @@ once.
 
 from __future__ import annotations
 
+import math
 import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dtn_jax.cli import command, compile_cache, folders
+from dtn_jax.cli import command, compile_cache
 from dtn_jax.errors import UserError
 from dtn_jax.report import screen
 
@@ -26,19 +27,17 @@ OPTIONS = {
     "profile=STEPS": "record a trace of this many steps, once the program is compiled, in the "
     "workdir's folder profile",
 }
+CONFIG = True
+SHARED = (*command.DATA, "cache_dir", "force")
+DEFAULTS = {"profile": 0}
+RANGES = {"profile": (1, math.inf)}
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = command.parser(__doc__, EXAMPLE)
-    command.add_config(parser)
-    command.add(parser, OPTIONS, profile=0)
-    command.add_shared(parser, *command.DATA, "cache_dir", "force")
-    known, rest = parser.parse_known_args(arguments)
+    known, rest = command.parse(__name__, arguments)
     config = command.read_config(known.config, rest)
     workdir = known.workdir or usual_workdir(config)
-    folders.check(workdir, "workdir")
-    if known.profile < 0:
-        raise UserError(f"--profile={known.profile}: expected a number of steps, at least 1")
+    command.folder(workdir, "workdir")
     if known.profile and config.replicas:
         raise UserError("--profile records one run: leave config.replicas out")
     if not known.workdir:

@@ -5,8 +5,8 @@ of a table, by the AUCs of their seeds as they are and under draws of the test e
 
     from dtn_jax.comparison.differences import Sampled, compare_rows
 
-    # Of each seed's run: its AUC, and metrics.significance.resampled_aucs under the same draws.
-    ours = [Sampled(auc, draws), ...]
+    # Of a row's seeds: AUCs [S], and metrics.significance.resampled_aucs [S, R], the same draws.
+    ours = Sampled(aucs, draws)
     found = compare_rows({("dtn", "click@all"): (ours, theirs), ...})    # a family of claims
     found["dtn", "click@all"]    # RowDifference(difference, low, high, p, least, p_holm)
 

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import pathlib
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-from dtn_jax.comparison.scored_rows import ScoredRows
+from dtn_jax.comparison import score_files
+from dtn_jax.comparison.score_files import Columns
+from dtn_jax.comparison.scored_rows import ScoredRows, check_one_model, of_run
 from dtn_jax.errors import UserError
 from dtn_jax.metrics import METRICS, Influence, Units, influences
 from dtn_jax.metrics.gains import gains_of
 from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.paired import FEWEST, compare, signs
-from dtn_jax.metrics.significance import DRAWS, FEW, Name, holm
+from dtn_jax.metrics.significance import DRAWS, FEW, Comparison, Name, holm
 from dtn_jax.metrics.significance import compare as bootstrap
+from dtn_jax.run.outcome import runs_in
 
 LEVEL = 0.05
+Compared = tuple[list[ScoredRows], list[ScoredRows], list["Difference"]]  # of A, of B, B − A
 ROUNDING = 1e-6  # of a metric's scale: the same model on other devices, with sums in other orders
 
 
@@ -73,6 +78,55 @@ class Difference:
         return "" if not sign else "B" if self.difference * sign > 0 else "A"
 
 
+def compared(a: str, b: str, columns: Columns, draws: int) -> Compared:
+    """The rows of both sides, in one order, and the differences.
+
+    Args:
+      a, b: a run's workdir, several seeds by comma, or a Parquet file.
+      columns: of such a file.
+      draws: exchanges of scores, for p and intervals.
+
+    Raises:
+      UserError: a side cannot be read, or the two are not of the same rows.
+    """
+    places = [places_of(text) for text in (a, b)]
+    sides: list[list[ScoredRows]] = [[], []]
+    schema = None
+    for i in sorted((0, 1), key=lambda i: not places[i][0].is_dir()):  # the schema of a run says
+        for place in places[i]:  # what is in a file
+            if place.is_dir():
+                rows, schema = of_run(place)
+            else:
+                rows = score_files.of_file(place, schema, columns)
+            sides[i].append(rows)
+        check_one_model(sides[i])
+    score_files.check([*sides[0], *sides[1]], columns.group, columns.weight)
+    aligned(*sides)
+    found = differences(*sides, draws) + rank_differences(*sides, draws)
+    return *sides, found
+
+
+def check_two(a: str, b: str) -> None:
+    """Raises UserError where both sides are the same runs or files."""
+    one, two = ({place.resolve() for place in places_of(text)} for text in (a, b))
+    if one == two:
+        raise UserError(f"both sides are {a}: there is nothing to compare")
+
+
+def places_of(text: str) -> list[pathlib.Path]:
+    """The runs or files of a side: a path, or several by comma, which may be part of a name that is
+    there; of a folder of replicas all."""
+    whole = pathlib.Path(text).expanduser()
+    parts = [pathlib.Path(part.strip()).expanduser() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise UserError("expected two runs: RUN_A RUN_B. See --help.")
+    paths = [whole] if whole.exists() else parts
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"{path} is not there; expected a run's workdir or a Parquet file")
+    return [run for path in paths for run in (runs_in(path) if path.is_dir() else [path])]
+
+
 def aligned(a: list[ScoredRows], b: list[ScoredRows]) -> None:
     """Puts the rows of all in the order of the first one's.
 
@@ -104,10 +158,9 @@ def aligned(a: list[ScoredRows], b: list[ScoredRows]) -> None:
         _check_equal(weighted[0], other, "the weight", weighted[0].weight, other.weight)
     grouped = [run for run in every if run.group is not None]
     for other in grouped[1:]:  # whatever groups are called, the same rows must be in one
-        _, one = np.unique(grouped[0].group, return_inverse=True)
-        _, two = np.unique(other.group, return_inverse=True)
-        counts = one.max() + 1, two.max() + 1
-        if not counts[0] == counts[1] == len(np.unique(one * counts[1] + two)):
+        pairs = pl.DataFrame({"one": grouped[0].group, "two": other.group})
+        counts = pairs["one"].n_unique(), pairs["two"].n_unique()
+        if not counts[0] == counts[1] == pairs.n_unique():
             raise UserError(
                 f"{grouped[0].name} has its rows in {counts[0]:,} groups, {other.name} in "
                 f"{counts[1]:,}, and they are not the same: --group=COLUMN names a column of both "
@@ -181,26 +234,14 @@ def differences(
     for key in shared:
         task = key.partition("@")[0]
         at = places(a[0], key, weight)
-        fixed = (
-            a[0].labels[task][at],
-            None if weight is None else weight[at].astype(np.float64),
-            None if group is None else group[at],
-            bins,
-        )
-        sides: list[list[dict[str, Influence]]] = [[], []]
-        for of_side, side in zip(sides, (a, b)):
-            for run in side:
-                try:
-                    rows = Rows(run.kinds[task], run.scores[key][at], *fixed)
-                except ValueError as error:
-                    raise UserError(f"{run.name}: {key}: {error}") from None
-                of_side.append(influences(rows, units.at(at)))
-        positives = int((fixed[0] == 1).sum())
+        labels = a[0].labels[task][at]
+        weights = None if weight is None else weight[at].astype(np.float64)
+        same = (labels, weights, None if group is None else group[at], bins)
+        sides = [[_influences(run, key, at, same, units) for run in side] for side in (a, b)]
+        positives = int((labels == 1).sum())
         few = _few_rows(len(at), positives, a[0].kinds[task] == "binary")
-        for metric in sides[0][0]:
-            one, two = ([run[metric] for run in side] for side in sides)
-            why = few or _few_groups(one[0], group is not None)
-            found.append(_difference(key, metric, one, two, drawn, len(at), positives, why))
+        counts = len(at), positives, few, group is not None
+        found += _of_metrics(key, list(sides[0][0]), sides, drawn, *counts)
     return corrected(found)
 
 
@@ -227,13 +268,31 @@ def rank_differences(
             if bad := np.count_nonzero(np.isnan(run.rank[at])):
                 raise UserError(f"{run.name}: {bad:,} of {len(at):,} rows have no ranking score")
         sides = [[gains.influences(run.rank[at]) for run in side] for side in (a, b)]
-        few = _few_rows(len(at), positives, binary=True)
-        for metric in gains.metrics:
-            one, two = ([run[metric] for run in side] for side in sides)
-            why = few or _few_groups(one[0], group is not None)
-            counts = len(at), positives, why
-            found.append(_difference(f"rank: {name}", metric, one, two, drawn, *counts))
+        counts = len(at), positives, _few_rows(len(at), positives, binary=True), group is not None
+        found += _of_metrics(f"rank: {name}", gains.metrics, sides, drawn, *counts)
     return corrected(found)
+
+
+def _of_metrics(
+    key: str,
+    metrics: Sequence[str],
+    sides: Sequence[Sequence[Mapping[str, Influence]]],
+    drawn: np.ndarray,
+    rows: int,
+    positives: int,
+    few: str,
+    grouped: bool,
+) -> Iterator[Difference]:
+    """B less A, before Holm's correction; `few`: why there are too few rows."""
+    for metric in metrics:
+        a, b = ([run[metric] for run in side] for side in sides)
+        why = few or _few_groups(a[0], grouped)
+        tested = _tested(metric, a, b, drawn)
+        if why:
+            tested = tested._replace(low=math.nan, high=math.nan, p=math.nan)
+        values = (tuple(run.value for run in side) for side in (a, b))
+        counts = (math.nan, tested.least, rows, positives)
+        yield Difference(key, metric, *values, *tested[:4], *counts, why)
 
 
 def corrected(found: Sequence[Difference]) -> list[Difference]:
@@ -243,6 +302,30 @@ def corrected(found: Sequence[Difference]) -> list[Difference]:
         tested = {d: d.p for d in found if d.metric == metric and not math.isnan(d.p)}
         adjusted |= holm(tested)
     return [dataclasses.replace(d, p_holm=adjusted.get(d, math.nan)) for d in found]
+
+
+def _influences(
+    run: ScoredRows, key: str, at: np.ndarray, same: tuple, units: Units
+) -> dict[str, Influence]:
+    """{metric: its influence}, of the rows `at` these places; `same`: the rest of Rows."""
+    try:
+        rows = Rows(run.kinds[key.partition("@")[0]], run.scores[key][at], *same)
+    except ValueError as error:
+        raise UserError(f"{run.name}: {key}: {error}") from None
+    return influences(rows, units.at(at))
+
+
+def _tested(
+    metric: str, a: Sequence[Influence], b: Sequence[Influence], drawn: np.ndarray
+) -> Comparison:
+    """B less A; NaN where the metric is not defined for all."""
+    values = [run.value for run in (*a, *b)]
+    if not np.isfinite(values).all():
+        return Comparison(*[math.nan] * 5)
+    bounded = METRICS[metric].bounded
+    found = compare(b, a, drawn, 1.0 if bounded else math.inf)
+    scale = 1.0 if bounded else max(map(abs, values))
+    return found._replace(p=1.0) if abs(found.difference) <= ROUNDING * scale else found
 
 
 def _few_rows(rows: int, positives: int, binary: bool) -> str:
@@ -276,39 +359,15 @@ def places(rows: ScoredRows, key: str, weight: np.ndarray | None) -> np.ndarray:
     return np.flatnonzero(mask)
 
 
-def _difference(
-    key: str,
-    metric: str,
-    a: Sequence[Influence],
-    b: Sequence[Influence],
-    drawn: np.ndarray,
-    rows: int,
-    positives: int,
-    few: str,
-) -> Difference:
-    """A metric of both sides, before Holm's correction; `few` is why it has no p-value."""
-    sides = tuple(tuple(run.value for run in side) for side in (a, b))
-    tested, least = (math.nan,) * 4, math.nan
-    if np.isfinite(np.concatenate(sides)).all():
-        bounded = METRICS[metric].bounded
-        found = compare(b, a, drawn, 1.0 if bounded else math.inf)
-        scale = 1.0 if bounded else max(map(abs, (*sides[0], *sides[1])))
-        if abs(found.difference) <= ROUNDING * scale:
-            found = found._replace(p=1.0)
-        tested = (found.difference, math.nan, math.nan, math.nan) if few else found[:4]
-        least = found.least
-    return Difference(key, metric, *sides, *tested, math.nan, least, rows, positives, few)
-
-
 class Sampled(NamedTuple):
-    """The AUC of one run on a task in a space.
+    """The AUC of a row of a table, on a task in a space.
 
     Attributes:
-      value: on the test examples as they are.
-      draws: `[R]`, under draws of them, the same for all models (`resampled_aucs`).
+      values: `[S]`, of each seed, on the test examples as they are.
+      draws: `[S, R]`, under draws of them, the same for all models (`resampled_aucs`).
     """
 
-    value: float
+    values: np.ndarray
     draws: np.ndarray
 
 
@@ -325,18 +384,15 @@ class RowDifference(NamedTuple):
     p_holm: float
 
 
-def compare_rows(
-    family: Mapping[Name, tuple[Sequence[Sampled], Sequence[Sampled]]],
-) -> dict[Name, RowDifference]:
+def compare_rows(family: Mapping[Name, tuple[Sampled, Sampled]]) -> dict[Name, RowDifference]:
     """Compares rows of a table by the hierarchical bootstrap over test examples and seeds.
 
     Args:
-      family: {claim: the runs of the one row and of the other}; p is corrected over all.
+      family: {claim: the one row and the other}; p is corrected over all.
     """
-    found = {}
-    for name, pair in family.items():
-        draws = (np.stack([run.draws for run in side]) for side in pair)
-        values = (np.array([run.value for run in side]) for side in pair)
-        found[name] = bootstrap(*draws, *values)
+    found = {
+        name: bootstrap(one.draws, other.draws, one.values, other.values)
+        for name, (one, other) in family.items()
+    }
     adjusted = holm({name: one.p for name, one in found.items()})
     return {name: RowDifference(*one, adjusted[name]) for name, one in found.items()}

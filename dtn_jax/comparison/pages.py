@@ -6,46 +6,72 @@ import math
 import pathlib
 import statistics
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-import rich.console
+import jinja2
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dtn_jax.comparison.differences import LEVEL, Difference
-from dtn_jax.files import replacing, write_whole
+from dtn_jax.comparison.scored_rows import ScoredRows
+from dtn_jax.errors import UserError
+from dtn_jax.files import write_whole
 from dtn_jax.metrics import METRICS
+from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid
 from dtn_jax.report.markdown import escaped, one_line
-from dtn_jax.report.plots import COLOURS, NOTE, clean
+from dtn_jax.report.pictures import COLOURS, NOTE, clean, header, named_lines, panels, save
 
 GREY = "#888888"
 WIDE = 80  # columns of a terminal that a table needs
 SEEDS = 3  # of each side, that a comparison of single runs asks for
+HEADER = ("task@space", "metric", "A", "B", "B − A", "95 % interval", "p")
+NUMBERS = ("difference", "low", "high", "p", "p_holm", "rows", "positives")  # of the CSV file
 
 
-def terminal(found: Sequence[Difference], best: str = "best") -> rich.console.Group:
-    """A table for each task@space, within 80 columns; `best` heads the last column."""
-    tables = []
+def show(
+    a: Sequence[ScoredRows], b: Sequence[ScoredRows], found: Sequence[Difference], out: str
+) -> None:
+    """Shows the differences in the terminal, and writes them into the folder `out`, if any.
+
+    Raises:
+      UserError: the folder cannot be written.
+    """
+    names = [", ".join(run.name for run in side) for side in (a, b)]
+    best = "ahead" if len(a) == len(b) == 1 else "best"  # heads the last column
+    lines = paragraphs(a, b, found)
+    screen.show(f"A: {names[0]}\nB: {names[1]}")
     for key in dict.fromkeys(one.key for one in found):
-        own = [one for one in found if one.key == key]
-        rows = []
-        for one in own:
-            title = METRICS[one.metric].short or METRICS[one.metric].title
-            sides = cells(one)[2:4]
-            if len(one.a) > 1 or len(one.b) > 1:  # which leaves no room for more digits
-                sides = [mean(side).replace(" ± ", "±") for side in (one.a, one.b)]
-            rows.append([title, *sides, *cells(one)[4:]])
-        header = grid(own, best).header[1:]
-        tables.append(Grid(header, rows, title=f"\n{one_line(key)}").terminal(gap=1))
-    return rich.console.Group(*tables)
+        rows = [narrow(one) for one in found if one.key == key]
+        grid = Grid((*HEADER[1:], best), rows, title=f"\n{one_line(key)}")
+        screen.show(grid.terminal(gap=1), WIDE)
+    what = "test rows" if any(run.config is not None for run in (*a, *b)) else "rows"
+    print("\n".join([f"\n{len(a[0].key):,} {what}.", *lines]))
+    if out:
+        folder = pathlib.Path(out).expanduser().absolute()
+        title = f"A: {names[0]}   B: {names[1]}"
+        try:
+            write(folder, found, title, [*filter(None, lines)], best)
+        except OSError as error:
+            raise UserError(f"{folder} cannot be written: {error.strerror or error}") from None
+        print(f"compare.md, compare.csv and differences.png are in {folder}")
 
 
-def grid(found: Sequence[Difference], best: str) -> Grid:
-    """A row a metric; `best` heads the last column."""
-    header = ("task@space", "metric", "A", "B", "B − A", "95 % interval", "p", best)
-    return Grid(header, [cells(one) for one in found], left=2)
+def write(
+    folder: pathlib.Path, found: Sequence[Difference], title: str, lines: Sequence[str], best: str
+) -> None:
+    """compare.md, compare.csv and differences.png; `best` heads the last column."""
+    folder.mkdir(parents=True, exist_ok=True)
+    told = "\n".join(f"- {escaped(line)}" for line in lines)
+    table = Grid((*HEADER, best), [cells(one) for one in found], left=2).markdown()
+    page = f"# {escaped(title)}\n\n{table}\n{told}\n\n![Differences](differences.png)\n"
+    write_whole(folder / "compare.md", page)
+    write_whole(folder / "compare.csv", csv(found))
+    save(picture(found, title), folder / "differences.png")
 
 
 def cells(one: Difference) -> list[str]:
+    """A row of the table, under HEADER and which side is ahead."""
     digits = fine(one)
     low, high = (number(value, digits) for value in (one.low, one.high))
     return [
@@ -58,6 +84,14 @@ def cells(one: Difference) -> list[str]:
         p_text(one),
         one.better,
     ]
+
+
+def narrow(one: Difference) -> list[str]:
+    """That row within 80 columns, below its task@space."""
+    _, title, *rest = cells(one)
+    if len(one.a) > 1 or len(one.b) > 1:  # which leaves no room for more digits
+        rest[:2] = [mean(side).replace(" ± ", "±") for side in (one.a, one.b)]
+    return [METRICS[one.metric].short or title, *rest]
 
 
 def fine(one: Difference) -> int:
@@ -86,143 +120,111 @@ def p_text(one: Difference) -> str:
     return f"{one.p_holm:.3f}"
 
 
-def verdict(found: Sequence[Difference], single: Mapping[str, str] = {}) -> list[str]:
-    """A sentence for each task@space, of the metric that ranks: AUC, RMSE of a regression.
+def paragraphs(
+    a: Sequence[ScoredRows], b: Sequence[ScoredRows], found: Sequence[Difference]
+) -> list[str]:
+    """A sentence for each task@space, of the metric that ranks: AUC, RMSE of a regression; after an
+    empty line how the numbers are to be read.
 
-    Args:
-      found: the differences.
-      single: what each side is where neither has several seeds, {A and B: "the trained state"}:
-        then one of the two is ahead, which does not make its model better.
+    Where neither side has several seeds, one of the two states is ahead, which does not make its
+    model better.
     """
-    return [one_line(_sentence(one, single)) for one in found if one.metric in ("auc", "rmse")]
+    kinds = {
+        name: "trained state" if side[0].config is not None else "file"
+        for name, side in (("A", a), ("B", b))
+    }
+    return rendered(
+        pathlib.Path(__file__).with_name("notes.md.jinja"),
+        ranking=[told(one) for one in found if one.metric in ("auc", "rmse")],
+        single=len(a) == len(b) == 1,
+        kinds=kinds,
+        are_runs="trained state" in kinds.values(),
+        units="groups" if any(run.group is not None for run in (*a, *b)) else "rows",
+        seeds={"A": len(a), "B": len(b)},
+        LEVEL=LEVEL,
+        SEEDS=SEEDS,
+    )
 
 
-def _sentence(one: Difference, single: Mapping[str, str]) -> str:
-    title, digits = METRICS[one.metric].title, fine(one)
-    if math.isnan(one.difference):
-        return f"{one.key}: {title} is not defined (one class)."
-    if one.few:
-        return f"{one.key}: no verdict: {one.few}."
-    if not one.better:
-        most = f"{max(abs(one.low), abs(one.high)):.{digits}f}"
-        return (
-            f"{one.key}: no significant difference in {title} (p = {one.p_holm:.3f}); the 95 % "
-            f"interval allows up to {most}."
-        )
-    size = f"{abs(one.difference):.{digits}f}"
-    which = f"{one.better} is better, by {size} of {title}"
-    if single:
-        higher = "higher" if METRICS[one.metric].higher_is_better else "lower"
-        which = f"{single[one.better]} {one.better} has the {higher} {title} on these rows"
-        which += f", by {size}"
-    low, high = (number(value, digits) for value in (one.low, one.high))
-    p = p_text(one) if "≤" in p_text(one) else f"= {p_text(one)}"
-    return f"{one.key}: {which} (95 % interval of B − A: {low} to {high}; p {p})."
+def rendered(template: pathlib.Path, **facts: object) -> list[str]:
+    """The paragraphs of a template, each a line; "----" is an empty one."""
+    environment = jinja2.Environment(
+        trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    text = environment.from_string(template.read_text()).render(facts)
+    lines = (" ".join(part.split()) for part in text.split("\n\n"))
+    return ["" if line == "----" else line for line in lines if line]
 
 
-def notes(grouped: bool, seeds: tuple[int, int], runs: tuple[bool, bool]) -> list[str]:
-    """How the numbers are to be read.
-
-    Args:
-      grouped: whether groups are exchanged, not rows.
-      seeds: runs of each side.
-      runs: whether each side is of runs, not of a file.
-    """
-    units = "groups" if grouped else "rows"
-    lines = [
-        f"Intervals and p-values come from exchanging the scores of {units} between the models at "
-        "random. p is Holm-corrected over the tasks and spaces of a metric; "
-        f"intervals are not, so one may exclude 0 beside a p above {LEVEL}. A difference is "
-        f"significant where p < {LEVEL}."
-    ]
-    if any(runs):
-        lines.append(
-            "Runs are compared as trained, without the calibration that export may add, and by the "
-            "logged values of fields that have scored_as. To compare what ships, score one file "
-            "with both exported models: see docs/compare.md."
-        )
-    if max(seeds) < 2:
-        what, how = ("model", "train each in a")
-        if any(runs):
-            what, how = ("state", "train each again in a new")
-        lines.append(
-            f"Each side is one trained {what}. Whether the model is better needs seeds, since "
-            f"another seed may differ by more: {how} folder, with --config.replicas={SEEDS}, and "
-            "compare the two folders: dtn-jax compare NEW_A NEW_B"
-        )
-    elif min(seeds) < 2:
-        one, other = "AB" if seeds[0] < 2 else "BA"
-        lines.append(
-            f"{one} is one trained state, so its seeds are taken to scatter as those of {other} "
-            f"do. To measure it, train {one} again in a new folder, with --config.replicas="
-            f"{max(seeds)}."
-        )
-    return lines
+def told(one: Difference) -> dict[str, str]:
+    """What a sentence on a difference needs."""
+    digits = fine(one)
+    ends = {name: number(getattr(one, name), digits) for name in ("difference", "low", "high")}
+    return ends | {
+        "key": one_line(one.key),
+        "title": METRICS[one.metric].title,
+        "few": one.few,
+        "better": one.better,
+        "p": p_text(one) if one.better else f"{one.p_holm:.3f}",
+        "most": f"{max(abs(one.low), abs(one.high)):.{digits}f}",
+        "size": f"{abs(one.difference):.{digits}f}",
+        "higher": "higher" if METRICS[one.metric].higher_is_better else "lower",
+    }
 
 
 def csv(found: Sequence[Difference]) -> str:
     """Numbers in full, a line a metric."""
-    names = ("difference", "low", "high", "p", "p_holm", "rows", "positives")
     rows = []
     for one in found:
         task, _, space = one.key.partition("@")
         values = [statistics.mean(one.a), statistics.mean(one.b)]
-        values += [getattr(one, name) for name in names]
+        values += [getattr(one, name) for name in NUMBERS]
         texts = ["" if isinstance(v, float) and math.isnan(v) else str(v) for v in values]
         rows.append([task, space, one.metric, *texts, one.better])
-    return Grid(("task", "space", "metric", "a", "b", *names, "ahead"), rows).csv()
+    return Grid(("task", "space", "metric", "a", "b", *NUMBERS, "ahead"), rows).csv()
+
+
+class Interval(NamedTuple):
+    """A difference in a picture; `filled`: its point."""
+
+    low: float
+    difference: float
+    high: float
+    colour: str
+    filled: bool = True
+
+
+def intervals(axes: Axes, title: str, lines: Mapping[str, Interval | None]) -> None:
+    """Named lines of a panel, the first on top, each with its difference from 0, if there is."""
+    for at, line in enumerate(lines.values()):
+        if line:
+            axes.plot([line.low, line.high], [at, at], color=line.colour, lw=2)
+            inner = line.colour if line.filled else "white"
+            axes.plot(line.difference, at, "o", color=line.colour, mfc=inner, ms=5)
+    axes.axvline(0, color="black", lw=0.8)
+    clean(axes, title)
+    named_lines(axes, [*lines])
+    axes.locator_params(axis="x", nbins=5)
 
 
 def picture(found: Sequence[Difference], title: str) -> Figure:
     """B − A with intervals, a panel a metric; right of the line is where B is ahead."""
     metrics = list(dict.fromkeys(d.metric for d in found))
     keys = list(dict.fromkeys(d.key for d in found))
-    columns = min(3, len(metrics))
-    lines = -(-len(metrics) // columns)
-    size = (1.8 + 3.3 * columns, 0.9 + lines * (1.2 + 0.32 * len(keys)))
-    figure = Figure(figsize=size, layout="constrained")
-    every = figure.subplots(lines, columns, squeeze=False).ravel()
-    for axes in every[len(metrics) :]:
-        axes.set_visible(False)
+    figure, every = panels(len(metrics), 3, (3.9, 1.2 + 0.32 * len(keys)))
     for axes, metric in zip(every, metrics):
-        for one in found:
-            if one.metric == metric and not math.isnan(one.difference):
-                at, sure = keys.index(one.key), one.p_holm < LEVEL
-                sides = {"A": COLOURS[1], "B": COLOURS[0]}
-                colour = sides.get(one.better, "black" if sure else GREY)
-                axes.plot([one.low, one.high], [at, at], color=colour, lw=2)
-                axes.plot(one.difference, at, "o", color=colour, ms=5)
-        axes.axvline(0, color="black", lw=0.8)
-        axes.set_yticks(range(len(keys)), [one_line(k) for k in keys], fontsize=8, parse_math=False)
-        axes.set_ylim(len(keys) - 0.5, -0.5)
-        axes.locator_params(axis="x", nbins=4)
-        axes.tick_params(axis="x", labelsize=8)
-        clean(axes, METRICS[metric].title)
+        own = {d.key: d for d in found if d.metric == metric and not math.isnan(d.difference)}
+        lines = {one_line(key): line_of(own[key]) if key in own else None for key in keys}
+        intervals(axes, METRICS[metric].title, lines)
         if METRICS[metric].higher_is_better is False:
             axes.invert_xaxis()
             axes.set_xlabel("axis runs backwards: less is better", **NOTE | {"fontsize": 8})
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)
-    note = (
-        "B − A with 95 % interval; B is ahead on the right (predicted/observed: nearer to 1); "
-        "grey: p ≥ 0.05, or none"
-    )
-    figure.supxlabel(note, x=0.99, ha="right", **NOTE)  # in a line of its own
+    below = "B is ahead on the right (predicted/observed: nearer to 1). Grey: p ≥ 0.05, or none."
+    header(figure, "B − A, 95 % intervals", f"{title}. {below}")
     return figure
 
 
-def write(
-    folder: pathlib.Path,
-    found: Sequence[Difference],
-    title: str,
-    lines: Sequence[str],
-    best: str = "best",
-) -> None:
-    """compare.md, compare.csv and differences.png; `best` heads the last column."""
-    folder.mkdir(parents=True, exist_ok=True)
-    told = "\n".join(f"- {escaped(line)}" for line in lines)
-    table = grid(found, best).markdown()
-    page = f"# {escaped(title)}\n\n{table}\n{told}\n\n![Differences](differences.png)\n"
-    write_whole(folder / "compare.md", page)
-    write_whole(folder / "compare.csv", csv(found))
-    with replacing(folder / "differences.png") as temporary:
-        picture(found, title).savefig(temporary, dpi=140, facecolor="white", format="png")
+def line_of(one: Difference) -> Interval:
+    sides = {"A": COLOURS[1], "B": COLOURS[0]}
+    colour = sides.get(one.better, "black" if one.p_holm < LEVEL else GREY)
+    return Interval(one.low, one.difference, one.high, colour)

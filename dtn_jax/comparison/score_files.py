@@ -13,6 +13,7 @@ from dtn_jax.comparison.scored_rows import ScoredRows, spaces_of
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export.ranking import RANK
 from dtn_jax.export.score_columns import GROUP, WEIGHT, ScoredBy
+from dtn_jax.options import pairs
 from dtn_jax.schema import ALL, Schema
 
 NONE = "none"  # --group=none, --weight=none
@@ -43,14 +44,8 @@ class Columns:
 
 def read_columns(text: str) -> dict[str, tuple[str, str]]:
     """Reads 'click=p_click:clicked,order@click=p_order:ordered'; a label may be left out."""
-    named = {}
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        task, _, columns = part.partition("=")
-        score, _, label = columns.partition(":")
-        if not task or not score:
-            raise UserError(f"--columns: expected TASK=SCORE:LABEL, got {part!r}")
-        named[task] = (score, label)
-    return named
+    named = pairs(text, "--columns", "TASK=SCORE:LABEL")
+    return {key: columns.partition(":")[::2] for key, columns in named.items()}
 
 
 def of_file(path: pathlib.Path, schema: Schema | None, columns: Columns) -> ScoredRows:
@@ -91,6 +86,7 @@ class ScoreFile:
       columns: as the user calls them.
       by: the model that scored the file.
       schema: of the run on the other side.
+      spaces: {task: that of its loss}, by the schema.
     """
 
     def __init__(
@@ -108,8 +104,7 @@ class ScoreFile:
             own = key if "@" in key else f"{key}@{self.spaces.get(key, ALL)}"
             names |= {own: score, f"label/{task}": label}
         # Two files may have other names: those of the one are not in the other.
-        self.names = {name: column for name, column in names.items() if column in there}
-        self.names |= {name: name for name in there if name not in self.names}
+        self.names = dict(zip(there, there)) | {n: c for n, c in names.items() if c in there}
 
     def rows(self, path: pathlib.Path) -> ScoredRows:
         keys = self.keys()
@@ -124,8 +119,7 @@ class ScoreFile:
         scores = {key: column for key in keys if (column := self.score(key))}
         rank = RANK if self.by and RANK in self.by.outputs and RANK in self.there else ""
         numbers = {*labels.values(), *scores.values(), weight, rank} - {""}
-        names = sorted({self.columns.key, group, *numbers} - {""})
-        frame = pl.read_parquet(path, columns=names)
+        frame = pl.read_parquet(path, columns=sorted({self.columns.key, group, *numbers} - {""}))
         values = {name: self.numbers(frame[name]) for name in numbers}
         own = {task: values[column] for task, column in labels.items()}
         kinds = {task: _kind(label) for task, label in own.items()}
@@ -135,10 +129,10 @@ class ScoreFile:
         given = {}
         for key, column in scores.items():
             task = key.partition("@")[0]
+            is_logit = kinds[task] == "regression" or column.startswith("logit/")
             if kinds[task] == "regression":
                 self.check_unit(task, labels[task])
-            logits = kinds[task] == "regression" or column.startswith("logit/")
-            given[key] = _scores(column, values[column], counted, logits)
+            given[key] = _logits(column, values[column], counted, is_logit)
         if self.schema and all(f"{t.name}@{t.space}" in given for t in self.schema.tasks):
             own_spaces = [given[f"{t.name}@{t.space}"] for t in self.schema.tasks]
             given = spaces_of(np.stack(own_spaces, axis=1), self.schema) | given
@@ -160,22 +154,22 @@ class ScoreFile:
         """task@space of each score that there may be, task by task."""
         if self.schema:
             return [f"{task.name}@{space}" for task in self.schema.tasks for space in task.spaces]
-        keys = []
+        keys: dict[str, list[str]] = {}  # {task: them}
         for name in self.names:
             kind, _, rest = name.partition("/")
             task, _, space = name.partition("@")
             if kind in ("score", "logit"):
-                keys.append(f"{rest}@{ALL}")
-            elif space and (self.by or {task, f"label/{task}"} & self.names.keys()):
-                keys.append(name)
-        keys = [key for key in keys if not self.by or key.partition("@")[0] in self.by.kinds]
+                task, space = rest, ALL
+            elif not space or not (self.by or {task, f"label/{task}"} & self.names.keys()):
+                continue
+            if not self.by or task in self.by.kinds:
+                keys.setdefault(task, []).append(f"{task}@{space}")
         if not keys:
             raise UserError(
                 "no scores of any task, each as a column TASK@all or score/TASK with its label in "
                 f"TASK or label/TASK, or named by --columns=TASK=SCORE:LABEL; {self.has()}"
             )
-        tasks = list(dict.fromkeys(key.partition("@")[0] for key in keys))
-        return sorted(dict.fromkeys(keys), key=lambda key: tasks.index(key.partition("@")[0]))
+        return list(dict.fromkeys(key for own in keys.values() for key in own))
 
     def has(self) -> str:
         return f"its columns are: {', '.join(self.there)}"
@@ -193,17 +187,16 @@ class ScoreFile:
 
     def label(self, task: str) -> str:
         """The column of a task's label, in the unit of its score."""
-        known = self.by.labels.get(task) if self.by else None
-        if known is None:
-            return self.first(f"label of task {task!r}", task, [f"label/{task}", task])
-        named = self.names.get(f"label/{task}")
-        if named in known.reads and named != known.column:
-            raise UserError(
-                f"column {named!r} is not the label of {task!r}: the model was trained on "
-                f"`{known.text}`, and its scores are in that unit; {AGAIN} as 'label/{task}'"
-            )
-        what = f"label of task {task!r}, which is `{known.text}`"
-        return self.first(what, task, [f"label/{task}", known.column], f"; {AGAIN}")
+        what, names, more = f"label of task {task!r}", [f"label/{task}", task], ""
+        if known := self.by and self.by.labels.get(task):
+            named = self.names.get(f"label/{task}")
+            if named in known.reads and named != known.column:
+                raise UserError(
+                    f"column {named!r} is not the label of {task!r}: the model was trained on "
+                    f"`{known.text}`, and its scores are in that unit; {AGAIN} as 'label/{task}'"
+                )
+            what, names[1], more = f"{what}, which is `{known.text}`", known.column, f"; {AGAIN}"
+        return self.first(what, task, names, more)
 
     def check_unit(self, task: str, label: str) -> None:
         """Raises UserError where a regression's label may be a raw column, in another unit."""
@@ -217,11 +210,9 @@ class ScoreFile:
     def score(self, key: str) -> str:
         """The column of a task's score in a space; "" where it follows from others."""
         task, _, space = key.partition("@")
-        if space == self.spaces.get(task, ALL):
-            return self.first(
-                f"score of task {task!r}", task, [key, f"logit/{task}", f"score/{task}"]
-            )
-        return self.names.get(key, "")
+        if space != self.spaces.get(task, ALL):
+            return self.names.get(key, "")
+        return self.first(f"score of task {task!r}", task, [key, f"logit/{task}", f"score/{task}"])
 
     def extra(self) -> tuple[str, str]:
         """The columns of the groups and of the weights by which rows count, or "": see `check`."""
@@ -232,17 +223,16 @@ class ScoreFile:
                 f"column {by.weight_column!r}; {AGAIN} as {WEIGHT!r}, or name it: --weight=COLUMN"
             )
         usual = (by.group_column, by.weight_column) if by else (GROUP, WEIGHT)
-        names = []
-        for given, other in zip((columns.group, columns.weight), usual):
-            name = given or (other if other in self.there else "")
-            names.append("" if name == NONE else name)
-            if names[-1]:
-                self.single("column", name)
-        return names[0], names[1]
+        given = zip((columns.group, columns.weight), usual)
+        names = [name or (other if other in self.there else "") for name, other in given]
+        given = ("" if name == NONE else name for name in names)
+        return tuple(self.single("column", name) if name else "" for name in given)
 
-    def single(self, what: str, name: str) -> None:
+    def single(self, what: str, name: str) -> str:
+        """The name of a column of single values."""
         if self.there[choose(what, name, list(self.there))].is_nested():
             raise UserError(f"{what} {name!r} holds {self.there[name]}, expected single values")
+        return name
 
     def numbers(self, column: pl.Series) -> np.ndarray:
         """float64, NaN where a value is missing."""
@@ -255,7 +245,7 @@ class ScoreFile:
         return column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
-def _scores(name: str, values: np.ndarray, counted: np.ndarray, logits: bool) -> np.ndarray:
+def _logits(name: str, values: np.ndarray, counted: np.ndarray, is_logit: bool) -> np.ndarray:
     """Scores, of which none may be missing in the rows that count; probabilities become logits."""
     bad = np.flatnonzero(~np.isfinite(values) & counted)
     if bad.size:
@@ -263,7 +253,7 @@ def _scores(name: str, values: np.ndarray, counted: np.ndarray, logits: bool) ->
             f"{bad.size:,} of {values.size:,} scores in column {name!r} are missing or not finite, "
             f"the first in row {bad[0] + 1:,}"
         )
-    if logits:
+    if is_logit:
         return values
     bad = np.flatnonzero((values < 0) | (values > 1))
     if bad.size:

@@ -10,23 +10,18 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import math
-import os
 import pathlib
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
-from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.errors import UserError
 from dtn_jax.files import write_whole
-from dtn_jax.metrics.scores import Scores
-from dtn_jax.metrics.significance import DRAWS, resampled_aucs
 from dtn_jax.papertables.protocol import Entry, Protocol, configured
-from dtn_jax.papertables.runs import Runs
+from dtn_jax.papertables.runs import Runs, machine
 from dtn_jax.papertables.tune import runs_of, validated
 from dtn_jax.parallel.fits import held
 from dtn_jax.parallel.memory import OutOfMemory, size
@@ -38,29 +33,38 @@ from dtn_jax.run.train import train
 
 NAME = "estimate.md"
 STEPS = 40  # between two of the three validations of a measured run
-FEW_DRAWS = 10  # that are timed
 HEADER = ("", "s / step", "min / run", "runs", "hours", "memory")
+NOTES = (
+    "Runs: search (and trial of others' settings) + finalists + final ones. A search has as many "
+    "examples as so many full runs; only final runs read test. min / run: a final one's, without "
+    "its draws of the test rows.",
+    "Memory: what is held while it trains, without the compiler's temporaries.",
+    "A row that varies an entry of `overall` is not measured: its steps cost what that one's do, "
+    "by FLOPs. Assumed: one run after another, none stops early, nothing is done.",
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Of a run, in seconds: until its first validation without its steps, of a step, to score
-    validation and save the state, and of the draws of its test rows."""
+    """Of a run, in seconds: until its first validation without its steps, of a step, and to score
+    validation and save the state."""
 
     run: Run
     begun: float
     step: float
     scored: float
-    drawn: float
 
     def seconds(self, test: bool) -> float:
         """Of the whole run, which scores `test` with its best state and each task's own best."""
         validations = math.ceil(self.run.total_steps / self.run.at_steps.eval_every)
-        found = self.begun + self.run.total_steps * self.step + validations * self.scored
-        states = min(validations, len(self.run.schema.tasks) + 1)
         rows = self.run.data.rows
-        scored = states * self.scored * rows["test"] / rows["validation"]
-        return found + (scored + self.drawn if test else 0.0)
+        of_test = rows["test"] / rows["validation"] * test
+        scored = validations + min(validations, len(self.run.schema.tasks) + 1) * of_test
+        return self.begun + self.run.total_steps * self.step + scored * self.scored
+
+    def of_size(self, share: float) -> Cost:
+        """That of a model which takes so many times the FLOPs."""
+        return dataclasses.replace(self, step=share * self.step, scored=share * self.scored)
 
 
 def estimate(
@@ -79,23 +83,19 @@ def estimate(
     """
     entries = [e for own in tables.values() for e in own if not names or e.name in names]
     costs: dict[str, Cost] = {}
-    lines, total, notes = [], 0.0, []
-    drawn = seconds_of_draws(runs)
-    for entry, (search, again, final), config in asked(runs, entries):
+    lines, total, notes = [], 0.0, [*NOTES]
+    for entry, counts, config in asked(runs, entries):
         if not entry.settings:
             screen.say(f"measuring {entry.name}", style="dim")
             try:
-                costs[entry.tuned_as] = measure(config, runs.folder, drawn)
+                costs[entry.tuned_as] = measure(config, runs.folder)
             except OutOfMemory as error:
                 notes.append(f"{entry.name} is too large for this machine: {error}")
             jax.clear_caches()
-        if entry.tuned_as not in costs:
+        if (cost := costs.get(entry.tuned_as)) is None:
             continue
-        cost = costs[entry.tuned_as]
-        if entry.settings:  # a variant of one that was measured: by its FLOPs
-            share = runs.size(entry).flops_per_example / cost.run.size.flops_per_example
-            cost = dataclasses.replace(cost, step=share * cost.step, scored=share * cost.scored)
-        last = cost.seconds(test=True)
+        cost = cost.of_size(runs.size(entry).flops_per_example / cost.run.size.flops_per_example)
+        last, (search, again, final) = cost.seconds(test=True), counts
         hours = ((search + again) * cost.seconds(test=False) + final * last) / 3600
         memory = size(sum(part.bytes for part in held(cost.run)))
         numbers = (f"{cost.step:.3g}", f"{last / 60:,.1f}", f"{search} + {again} + {final}")
@@ -104,16 +104,8 @@ def estimate(
     if not lines:
         raise UserError("\n".join(["no estimate: none of the rows could be measured", *notes]))
     lines.append(("all", "", "", "", f"{total:,.2f}", ""))
-    device = f"{jax.devices()[0].device_kind} x {jax.device_count()}, {os.cpu_count()} cores"
-    notes += [
-        "Runs: search (and trial of others' settings) + finalists + final ones. A search has as "
-        "many examples as so many full runs; only final runs read test. min / run: a final one's, "
-        f"of which {drawn / 60:,.1f} min are for its draws of the test rows.",
-        "Memory: what is held while it trains, without the compiler's temporaries.",
-        "A row that varies an entry of `overall` is not measured: its steps cost what that one's "
-        "do, by FLOPs. Assumed: one run after another, none stops early, nothing is done.",
-        f"Measured on {device}, jax {jax.__version__}, {datetime.date.today().isoformat()}.",
-    ]
+    today = datetime.date.today().isoformat()
+    notes.append(f"Measured on {machine()}, jax {jax.__version__}, {today}.")
     grid = Grid(HEADER, lines, "Estimate", rules=[len(lines) - 1], marked=True)
     title = prose(f"What {' and '.join(tables)} cost: {folder.name}")
     listed = "".join(f"- {prose(note)}\n" for note in notes)
@@ -150,7 +142,7 @@ def cost_of_tuning(protocol: Protocol) -> tuple[int, int]:
     return protocol.trials + others, again + (again if others else 0)
 
 
-def measure(config: ConfigDict, folder: pathlib.Path, drawn: float) -> Cost:
+def measure(config: ConfigDict, folder: pathlib.Path) -> Cost:
     """The cost of a run, from a short one.
 
     Raises:
@@ -161,27 +153,10 @@ def measure(config: ConfigDict, folder: pathlib.Path, drawn: float) -> Cost:
     short.train.max_steps, short.train.eval_every = 3 * STEPS, STEPS
     short.train.epochs, short.train.log_every = 3 * STEPS, max(STEPS // 4, 1)
     with tempfile.TemporaryDirectory(dir=folder) as place:
-        start = time.monotonic()
-        results = train(
-            short,
-            pathlib.Path(place) / "run",
-            test=False,
-            after_validation=lambda *_: seconds.append(time.monotonic() - start),
-        )
-    rate = results["examples_per_second"]
+        start, where = time.monotonic(), pathlib.Path(place) / "run"
+        report = lambda *_: seconds.append(time.monotonic() - start)  # noqa: E731
+        rate = train(short, where, test=False, after_validation=report)["examples_per_second"]
     step = config.data.batch_size / rate if rate else (seconds[1] - seconds[0]) / STEPS
     scored = max(seconds[1] - seconds[0] - STEPS * step, 0.0)
     begun = max(seconds[0] - STEPS * step - scored, 0.0)
-    return Cost(build_run(config), begun, step, scored, drawn)
-
-
-def seconds_of_draws(runs: Runs) -> float:
-    """Seconds of the draws of a final run's test rows, by drawn scores of validation."""
-    rows = SplitReader(runs.data, "validation").everything()
-    logits = np.random.default_rng(0).normal(size=rows.labels.shape).astype(np.float32)
-    groups = runs.data.groups("validation")
-    scores = Scores(logits, rows.labels, rows.label_mask, rows.sample_weight, groups)
-    start = time.monotonic()
-    resampled_aucs(scores, runs.data.schema, runs.weighted, FEW_DRAWS)
-    share = runs.data.rows["test"] / runs.data.rows["validation"]
-    return (time.monotonic() - start) / FEW_DRAWS * DRAWS * share
+    return Cost(build_run(config), begun, step, scored)

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import pathlib
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from dtn_jax.comparison.differences import LEVEL
+from dtn_jax.comparison.pages import rendered
 from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.paired import FEWEST
 from dtn_jax.papertables.numbers import (
     DIVERGENCE,
     MEAN,
     comparisons,
-    first_dial,
     grouped,
     measured,
     own_spaces,
@@ -29,7 +31,6 @@ from dtn_jax.report.grid import Grid
 PRINTED = ("auc", "gauc", "logloss", "predicted_observed")  # metrics of binary tasks
 SIZES = ("parameters", "in tables", "FLOPs", "train s")  # the last columns of the main table
 CONSTANT = "a constant: test's base rate"  # a row of log losses
-LEVEL = 0.05  # of significance
 ALIKE = "≈"  # before a difference that is smaller than twice the seeds' standard deviation
 FINE = 5e-5  # a spread that 4 digits would hide
 TITLES = {
@@ -40,26 +41,10 @@ TITLES = {
     "sensitivity": "{Ours} at other sizes",
     "divergence": "When {Ours} helps",
 }
-SETTINGS = {
-    "overall": "each row tuned by",
-    "ablation": "all rows have those of {ours}, tuned by",
-    "interactions": "each row has those of its routing in `overall` (PLE with one level, so that "
-    "all have the same number of experts), tuned by",
-    "matched": "each row has those of its architecture in `overall`, with MLPs as wide as it takes "
-    "to have {Ours}'s parameters without tables, or {Ours}'s FLOPs; tuned by",
-    "sensitivity": "all rows have those of {ours}, tuned by",
-    "divergence": "each model has one setting at all levels, tuned by",
-}
-OF_SIZES = (
-    "Parameters are those outside embedding tables; `in tables` are those inside (stem and "
-    "single_task have tables for each task). FLOPs: forward, of one example. Train s: seconds of "
-    "training, median over seeds, on a machine that may have had other work."
-)
 SHORT = (
     "No sign says which difference is significant: after so short a training one model is above "
     "another because it learns faster, which full training may undo."
 )
-ONE_SEED = "With one seed no difference is tested, so there are no signs; --seeds=5 trains more."
 SMALL = (
     f"{ALIKE}: smaller than twice the seeds' standard deviation, pooled: 2 √((s² + q²)/2), with s "
     "and q those of the two rows' AUCs over seeds. Of two single runs, the lower row's is then the "
@@ -209,6 +194,26 @@ def column(made: Mapping, of: Mapping, key: str, metric: str) -> list[str]:
 # ---------------------------------------------------------------- tables
 
 
+def pivot(
+    title: str,
+    names: Sequence[str],
+    columns: Mapping[str, Sequence[str]],
+    outside: Sequence[Sequence[str]] = (),
+    tests: Iterable[Mapping | str] = (),
+) -> Grid:
+    """A table of named lines.
+
+    Args:
+      columns: {header: a cell a name}.
+      outside: lines that are no runs of ours, below a rule.
+      tests: the comparisons that it shows, which may need a note.
+    """
+    lines = [*zip(names, *columns.values(), strict=True), *outside]
+    note = SMALL if any(is_alike(test) for test in tests if isinstance(test, Mapping)) else ""
+    rules = [len(names)] if outside else []
+    return Grid(["", *columns], lines, title, note, rules=rules, marked=True)
+
+
 def main_grid(made: Mapping, mark: Mark = mark) -> Grid:
     """AUC with its marks, size, and what others published."""
     rows, of = shown(made), summary(made)
@@ -225,10 +230,10 @@ def main_grid(made: Mapping, mark: Mark = mark) -> Grid:
             aucs = [source["auc"].get(row["name"], {}).get(task) for row in rows]
             cells = ["" if auc is None else f"{auc:.4f}" for auc in aucs]
             columns[f"{task}, published: {source['source']}"] = cells
-    grid = of_columns(f"{title_of(made)}, {made['dataset']}", made, rows, columns)
     empty = [""] * (len(columns) - len(keys) - 1)
     outside = [(name, "", *aucs, *empty) for name, *aucs in outside_rows(made, keys, "auc")]
-    return below(grid, outside)
+    title = f"{title_of(made)}, {made['dataset']}"
+    return pivot(title, [named(made, row) for row in rows], columns, outside)
 
 
 def sizes_of(row: Row) -> tuple[str, ...]:
@@ -244,9 +249,8 @@ def difference_grid(made: Mapping) -> Grid | None:
     keys = [k for k in own_spaces(rows[0]["metrics"]) if any(k in r["comparison"] for r in rows)]
     columns = {key: [difference(row["comparison"].get(key)) for row in rows] for key in keys}
     title = f"AUC less that of {opponent(made)}: difference × 1000, 95 % interval, Holm's p"
-    alike = any(is_alike(test) for row in rows for test in comparisons(row).values())
-    grid = of_columns(title, made, rows, columns)
-    return dataclasses.replace(grid, note=SMALL if alike else "")
+    tests = [test for row in rows for test in row["comparison"].values()]
+    return pivot(title, [named(made, row) for row in rows], columns, tests=tests)
 
 
 def metric_grid(made: Mapping, metric: str) -> Grid | None:
@@ -260,7 +264,7 @@ def metric_grid(made: Mapping, metric: str) -> Grid | None:
     if metric == "logloss":
         rates = (made["rates"].get(key) for key in keys)
         outside.append((CONSTANT, *("" if rate is None else entropy(rate) for rate in rates)))
-    return below(of_columns(METRICS[metric].title, made, rows, columns), outside)
+    return pivot(METRICS[metric].title, [named(made, row) for row in rows], columns, outside)
 
 
 def entropy(rate: float) -> str:
@@ -279,20 +283,6 @@ def outside_rows(made: Mapping, keys: Sequence[str], metric: str) -> list[tuple[
     return rows
 
 
-def of_columns(
-    title: str, made: Mapping, rows: Sequence[Row], columns: Mapping[str, Sequence[str]]
-) -> Grid:
-    names = [named(made, row) for row in rows]
-    lines = list(zip(names, *columns.values(), strict=True))
-    return Grid(["", *columns], lines, title=title, marked=True)
-
-
-def below(grid: Grid, rows: Sequence[Sequence[str]]) -> Grid:
-    """The table with rows that are no runs of ours, below a line."""
-    rules = [len(grid.rows)] if rows else []
-    return dataclasses.replace(grid, rows=[*grid.rows, *rows], rules=rules)
-
-
 # ---------------------------------------------------------------- the table `divergence`
 
 
@@ -301,25 +291,24 @@ def gap_grids(made: Mapping) -> list[Grid]:
 
     Differences follow, and the models' sizes.
     """
-    first, *others = dict.fromkeys(row["group"] for row in made["rows"])
+    first, *others = (rows for rows in grouped(made["rows"], "group").values())
     keys, of = [key for key in made["rows"][0]["metrics"] if key != MEAN], summary(made)
-    main, *found = [gap_grid(made, of, first, key) for key in (MEAN, *keys)]
-    found += [gap_grid(made, of, group, MEAN) for group in others]
-    found += [level_differences(made, first, key) for key in (MEAN, *made["tested_keys"])]
-    found += [level_differences(made, group, MEAN) for group in others]
-    lines = []
-    for name, rows in grouped(first_dial(made), "tuned_as").items():
-        timed = [seconds for row in rows for seconds in row["train_seconds"]]
-        size = sizes_of(rows[0] | {"train_seconds": timed})
-        lines.append((f"`{name}`", f"`{rows[0]['experts']}`", *size))
-    found.append(Grid(["", "experts", *SIZES], lines, "Sizes", marked=True))
-    title = f"{title_of(made)}. {main.title}, {made['dataset']}"
-    return [dataclasses.replace(main, title=title), *filter(None, found)]
+    grids = [gap_grid(made, of, first, key) for key in (MEAN, *keys)]
+    grids += [gap_grid(made, of, rows, MEAN) for rows in others]
+    grids += [level_differences(first, key) for key in (MEAN, *made["tested_keys"])]
+    grids += [level_differences(rows, MEAN) for rows in others]
+    models = grouped(first, "tuned_as")
+    timed = {n: [s for row in own for s in row["train_seconds"]] for n, own in models.items()}
+    sizes = [sizes_of(own[0] | {"train_seconds": timed[n]}) for n, own in models.items()]
+    columns = {"experts": [f"`{own[0]['experts']}`" for own in models.values()]}
+    columns |= dict(zip(SIZES, zip(*sizes)))
+    grids.append(pivot("Sizes", [f"`{name}`" for name in models], columns))
+    title = f"{title_of(made)}. {grids[0].title}, {made['dataset']}"
+    return [dataclasses.replace(grids[0], title=title), *filter(None, grids[1:])]
 
 
-def gap_grid(made: Mapping, of: Mapping, group: str, key: str) -> Grid:
+def gap_grid(made: Mapping, of: Mapping, rows: Sequence[Row], key: str) -> Grid:
     """Gaps × 1000; the smallest mean of a level is bold, below it stands the best AUC."""
-    rows = [row for row in made["rows"] if row["group"] == group]
     most = max(len(row["seeds"]) for row in rows)
     means = {r["name"]: of[r["name"], key, "gap"][0] for r in rows if len(r["seeds"]) == most}
     levels = grouped(rows, "at")
@@ -335,30 +324,32 @@ def gap_grid(made: Mapping, of: Mapping, group: str, key: str) -> Grid:
         sign = "" if "shortened" in made else mark(row, key)
         return (f"**{text}**" if is_least else text) + sign
 
-    grid = level_grid(f"Gap to the Bayes-optimal AUC × 1000, {key}, by {group}", rows, cell)
+    title = f"Gap to the Bayes-optimal AUC × 1000, {key}, by {rows[0]['group']}"
     best = [f"{own[0]['best'][key]:.4f}" for own in levels.values()]
-    return below(grid, [("Bayes-optimal AUC", *best)])
+    return by_level(title, rows, cell, [("Bayes-optimal AUC", *best)])
 
 
-def level_differences(made: Mapping, group: str, key: str) -> Grid | None:
+def level_differences(rows: Sequence[Row], key: str) -> Grid | None:
     """AUC less ours at the same level; None where nothing is tested."""
-    rows = [r for r in made["rows"] if r["group"] == group and key in r["comparison"]]
+    rows = [row for row in rows if key in row["comparison"]]
     if not rows:
         return None
+    group = rows[0]["group"]
     title = f"AUC less ours, {key}, by {group}: difference × 1000, 95 % interval, Holm's p"
-    grid = level_grid(title, rows, lambda row: difference(row["comparison"][key]))
-    alike = any(is_alike(t[key]) for t in map(comparisons, rows) if key in t)
-    return dataclasses.replace(grid, note=SMALL if alike else "")
+    tests = [row["comparison"][key] for row in rows]
+    return by_level(title, rows, lambda row: difference(row["comparison"][key]), tests=tests)
 
 
-def level_grid(title: str, rows: Sequence[Row], cell: Callable[[Row], str]) -> Grid:
+def by_level(title: str, rows: Sequence[Row], cell: Callable[[Row], str], *more, **how) -> Grid:
     """A line a model, a column a level; in brackets how far the tasks diverge in truth."""
-    levels = grouped(rows, "at")
     cells = {(row["tuned_as"], row["at"]): cell(row) for row in rows}
-    header = ["", *(f"{at} ({own[0]['true_divergence']:.2f})" for at, own in levels.items())]
     names = dict.fromkeys(row["tuned_as"] for row in rows)
-    lines = [(f"`{n}`", *(cells.get((n, at), "") for at in levels)) for n in names]
-    return Grid(header, lines, f"{title} (true divergence)", marked=True)
+    columns = {
+        f"{at} ({own[0]['true_divergence']:.2f})": [cells.get((name, at), "") for name in names]
+        for at, own in grouped(rows, "at").items()
+    }
+    names = [f"`{name}`" for name in names]
+    return pivot(f"{title} (true divergence)", names, columns, *more, **how)
 
 
 # ---------------------------------------------------------------- notes
@@ -366,50 +357,49 @@ def level_grid(title: str, rows: Sequence[Row], cell: Callable[[Row], str]) -> G
 
 def footnotes(made: Mapping) -> list[str]:
     """Where the numbers come from, and what the signs mean."""
-    notes = []
-    if cut := made.get("shortened"):
-        notes.append(
-            f"Shortened, to try it out: {'; '.join(cut)}. Full training gives other values, so "
-            "nothing published or trained in full is shown beside these."
-        )
-    of_gaps = made["table"] == DIVERGENCE
-    what, best = ("Gap × 1000, mean of tasks,", "smallest") if of_gaps else ("AUC", "highest")
-    settings = "nothing is tuned, each entry has those of its protocol."
-    if made["trials"]:
-        settings = f"{with_ours(SETTINGS[made['table']], made)} {tuned(made)}."
-    notes += [
-        f"{what} on the test split, {over(made['seeds'])} not used for tuning; bold: our runs' "
-        f"{best} mean. Settings: {settings} {made['note']}".rstrip(),
-        SHORT if cut else ONE_SEED if made["seeds"] < 2 else signs(made),
-        OF_SIZES,
-    ]
-    if regressions := keys_with(made["rows"], "rmse"):
-        notes.append(
-            f"Regressions have no AUC, and are not tested: {', '.join(regressions)}. Their errors "
-            "are in tables of their own."
-        )
-    notes += powerless(made)
-    edges: dict[str, list[str]] = {}
-    for name, tuning in made["tuning"].items():
-        for option in tuning["at_edge"]:
-            edges.setdefault(option, []).append(name)
-    notes += [f"At the edge of its range: `{o}` of {', '.join(own)}." for o, own in edges.items()]
-    failed = [f"{t['failed']} of {name}" for name, t in made["tuning"].items() if "failed" in t]
-    notes += [f"Trials that failed: {', '.join(failed)}."] if failed else []
-    told: dict[str, list[str]] = {}  # how models from outside were trained
-    for name, reference in made["references"].items():
-        told.setdefault(reference.get("note", ""), []).append(name)
-    notes += [f"{'; '.join(names)}: {note}." for note, names in told.items() if note]
-    notes += [f"Published, {p['source']}: {p['note']}." for p in made["published"]]
-    if made["missing"]:
-        count = sum(made["missing"].values())
-        notes.append(f"Not finished; runs still missing: {count} ({'; '.join(made['missing'])}).")
-    if not made["rows"]:
-        return [*notes, f"`{made['command']}`: no run is finished yet."]
-    dates = " to ".join(dict.fromkeys((made["cell_dates"][0], made["cell_dates"][-1])))
-    jax = ", ".join(made["versions"].get("jax", ()))
-    devices = "; ".join(made["devices"])
-    return [*notes, f"`{made['command']}`; runs of {dates}; jax {jax}; {devices}."]
+    rows, tunings = made["rows"], made["tuning"]
+    own = {name: of["transfer"] for name, of in tunings.items() if "transfer" in of}
+    edges = listed((o, name) for name, of in tunings.items() for o in of["at_edge"])
+    outside = listed((of.get("note", ""), name) for name, of in made["references"].items())
+    return rendered(
+        pathlib.Path(__file__).with_name("notes.md.jinja"),
+        **dict(made)
+        | {
+            "shortened": made.get("shortened", ()),
+            "gaps": made["table"] == DIVERGENCE,
+            "ours": with_ours("{ours}", made),
+            "Ours": with_ours("{Ours}", made),
+            "over": over(made["seeds"]),
+            "counted": counted,
+            "transfer": [*own.values()],
+            "taken": [f"{n} from {of['from']}" for n, of in own.items() if of["from"] != n],
+            "cost": transfer_cost(made),
+            "spent": [
+                f"{n} {of['examples'] / of['run']:.2f} ({counted(of['trials'], 'trial')})"
+                for n, of in tunings.items()
+                if "examples" in of
+            ],
+            "opponent": opponent(made),
+            "again": AGAIN.strip(", ") if any(r["name"].endswith(AGAIN) for r in rows) else "",
+            "few_groups": any(row.get("few_groups") for row in rows),
+            "regressions": keys_with(rows, "rmse"),
+            "least": least(made),
+            "edges": edges,
+            "failed": [f"{of['failed']} of {n}" for n, of in tunings.items() if "failed" in of],
+            "outside": outside,
+            "SHORT": SHORT,
+            "LEVEL": LEVEL,
+            "FEWEST": FEWEST,
+        },
+    )
+
+
+def listed(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """{the first of some pairs: the second ones}"""
+    found: dict[str, list[str]] = {}
+    for first, second in pairs:
+        found.setdefault(first, []).append(second)
+    return found
 
 
 def over(seeds: int) -> str:
@@ -421,70 +411,14 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def signs(made: Mapping) -> str:
-    """What the arrows mean, and what p covers."""
-    tested = f" on {' and '.join(made['tested'])}" if made["tested"] else ""
-    tuning = ", which was done once"
-    if transfer_cost(made):
-        tuning = ", nor that rows could take settings from elsewhere"
-    if any(row["name"].endswith(AGAIN) for row in made["rows"]):
-        tuning = f": rows `{AGAIN.strip(', ')}` show what it adds"
-    family = "the table"
-    if made["table"] == DIVERGENCE:
-        family = "the rows of a level, the mean of tasks and the tasks each as one family"
-    few_groups = any(row.get("few_groups") for row in made["rows"])
-    groups = f", or fewer than {FEWEST} groups" if few_groups else ""
-    return (
-        f"↓ ↑: below or above {opponent(made)}{tested} at p < {LEVEL}, each task in the space of "
-        "its loss (hierarchical bootstrap over seeds and test examples, Holm-corrected over "
-        f"{family}; the p-values do not cover tuning{tuning}); too few: fewer than 100 "
-        f"examples of a class{groups}."
-    )
-
-
-def powerless(made: Mapping) -> list[str]:
-    """A note if there are too many comparisons for any to be significant."""
+def least(made: Mapping) -> list[float]:
+    """The lowest p of each comparison, of the family in which they add up to the most."""
     families: dict[tuple, list[float]] = {}
     for row in made["rows"]:
         family = (row["group"], row["at"]) if made["table"] == DIVERGENCE else ()
         own = [test["least"] for key, test in comparisons(row).items() if key != MEAN]
         families.setdefault(family, []).extend(own)
-    least = max(families.values(), key=sum, default=[])
-    if sum(least) < LEVEL:
-        return []
-    return [
-        f"{len(least)} comparisons: after Holm's correction, the draws cannot show a p below "
-        f"{sum(least):.2f}, so there are no signs."
-    ]
-
-
-def tuned(made: Mapping) -> str:
-    """How settings were found, and what that cost by row."""
-    best, seeds = made["finalists"]
-    text = (
-        "successive halving on validation, in one space, with as many examples as "
-        f"{counted(made['trials'], 'run')} of full length train on"
-    )
-    if best > 1:
-        text += f"; the best {best} settings were trained again with {counted(seeds, 'other seed')}"
-    whose = {n: t["transfer"]["from"] for n, t in made["tuning"].items() if "transfer" in t}
-    if whose:
-        taken = [f"{name} from {other}" for name, other in whose.items() if other != name]
-        given = next(
-            t["transfer"].get("given", ()) for n, t in made["tuning"].items() if n in whose
-        )
-        more = "".join(f", and those given from {name}" for name in given)
-        text += (
-            f"; then each tried the best settings of all others as well{more}, for "
-            f"{transfer_cost(made):.1f} runs more (settings taken from others: "
-            f"{', '.join(taken) or 'none'})"
-        )
-    spent = [
-        f"{name} {tuning['examples'] / tuning['run']:.2f} ({counted(tuning['trials'], 'trial')})"
-        for name, tuning in made["tuning"].items()
-        if "examples" in tuning
-    ]
-    return f"{text}. Spent, in runs: {', '.join(spent)}" if spent else text
+    return max(families.values(), key=sum, default=[])
 
 
 def transfer_cost(made: Mapping) -> float:

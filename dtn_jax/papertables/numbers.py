@@ -190,18 +190,14 @@ def compare_all(made: dict, runs: Mapping[str, Sequence[Found]]) -> None:
                 row["comparison"][key] = TOO_FEW if key in row["few"] else NOT_TESTED
                 continue
             family = made["table"] == DIVERGENCE and (row["group"], row["at"], key == MEAN)
-            families.setdefault(family, {})[row["name"], key] = [
-                [
-                    Sampled(auc, np.mean([run.draws[one] for one in of], axis=0))
-                    for auc, run in zip(side["metrics"][key]["auc"], runs[side["name"]])
-                ]
-                for side in (row, other)
-            ]
+            draws = [[np.mean([r.draws[k] for k in of], axis=0) for r in side] for side in sides]
+            values = (np.array(side["metrics"][key]["auc"]) for side in (row, other))
+            pair = tuple(map(Sampled, values, map(np.stack, draws)))
+            families.setdefault(family, {})[row["name"], key] = pair
     for family in families.values():
         for (name, key), found in compare_rows(family).items():
-            aucs = [np.array([run.value for run in side]) for side in family[name, key]]
-            test = found._asdict() | {"two_sd": two_deviations(*aucs)}
-            by_name[name]["comparison"][key] = test
+            spread = two_deviations(*(side.values for side in family[name, key]))
+            by_name[name]["comparison"][key] = found._asdict() | {"two_sd": spread}
 
 
 def two_deviations(ours: np.ndarray, theirs: np.ndarray) -> float:

@@ -8,25 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-from dtn_jax.files import replacing
+from dtn_jax.comparison.pages import GREY, Interval, intervals
 from dtn_jax.papertables import grids
 from dtn_jax.papertables.numbers import MEAN, comparisons, first_dial, grouped, summary
 from dtn_jax.papertables.protocol import AGAIN
-from dtn_jax.report.pictures import (
-    COLOURS,
-    LINES,
-    cells,
-    clean,
-    header,
-    named_lines,
-    panels,
-    save_small,
-)
+from dtn_jax.report.pictures import COLOURS, LINES, cells, clean, header, panels, save_small
 
 DPI = 140
-GREY = "#888888"
 MARKERS = "osD^vPX*"  # as many as make, with 9 colours, 72 pairs
 PER_ROW = 4  # panels side by side
 GAP = "gap to the best AUC × 1000 (lower is better)"
@@ -57,17 +47,15 @@ class Panel:
 def draw(made: Mapping, stem: pathlib.Path) -> list[pathlib.Path]:
     """Draws what suits the table; returns the files, `<stem>_<kind>.png`.
 
-    Each appears whole; what an earlier state of the table had and this one has not is deleted.
+    What an earlier state of the table had and this one has not is deleted.
     """
     written = []
     for kind, picture in PICTURES[made["table"]].items():
         path = stem.with_name(f"{stem.name}_{kind}.png")
-        figure = picture(made) if len(made["rows"]) > 1 else None
-        if figure is None:
-            path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        if len(made["rows"]) < 2 or (figure := picture(made)) is None:
             continue
-        with replacing(path) as temporary:
-            save_small(figure, temporary, dpi=DPI)
+        save_small(figure, path, dpi=DPI)
         written.append(path)
     return written
 
@@ -92,21 +80,18 @@ def differences(made: Mapping) -> Figure | None:
     names = list(dict.fromkeys(name for own in tests.values() for name in own))
     if not names:
         return None
+
+    def line(test: Mapping) -> Interval:
+        sure = test["p_holm"] < grids.LEVEL and "shortened" not in made
+        colour = COLOURS[0 if test["difference"] > 0 else 1] if sure else GREY
+        numbers = (1000 * test[name] for name in ("low", "difference", "high"))
+        return Interval(*numbers, colour, not grids.is_alike(test))
+
     figure, every = panels(len(tests), len(tests), (4.0, 0.8 + 0.3 * len(names)), sharey=True)
     for axes, (title, own) in zip(every, tests.items()):
-        for at, test in enumerate(map(own.get, names)):
-            if not test:
-                continue
-            sure = test["p_holm"] < grids.LEVEL and "shortened" not in made
-            colour = COLOURS[0 if test["difference"] > 0 else 1] if sure else GREY
-            axes.plot([1000 * test["low"], 1000 * test["high"]], [at, at], color=colour, lw=2)
-            filled = "white" if grids.is_alike(test) else colour
-            axes.plot(1000 * test["difference"], at, "o", color=colour, mfc=filled, ms=5)
-        axes.axvline(0, color="black", lw=0.8)
-        clean(axes, title)
+        lines = {name: line(own[name]) if own.get(name) else None for name in names}
+        intervals(axes, title, lines)
         axes.set_xlabel("AUC difference × 1000", fontsize=9)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-        named_lines(axes, names)
     coloured = f"Coloured: p < {grids.LEVEL} after Holm's correction."
     note = grids.SHORT if "shortened" in made else coloured
     note += " Hollow: smaller than twice the seeds' sd."

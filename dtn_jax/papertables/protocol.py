@@ -21,6 +21,11 @@ Settings = Mapping[str, object]
 OURS = "dtn"
 AGAIN = ", tuned again"
 SHORT = 16  # digits of a hash
+LENGTH = "train.max_steps"
+STEPS, TRIALS, SEEDS = 100, 2, 2  # of --quick, at most
+MANY = 10  # with so many entries --quick tunes none, and gives each one seed
+COUNTS = {"trials": "runs' worth of trials", "finalists": "finalists", "seeds": "seeds"}
+SHORTENED = "-shortened"  # the end of the folder of its tables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +81,7 @@ class Protocol:
       sensitivity: {option: values}; the tuned value of each other option stays.
       dials: of the data, for `divergence`: the first is the one that it is about.
       published: what others printed, shown beside ours and never mixed with it.
-      cut: what was shortened, in words; () is a protocol in full (shortened.py).
+      cut: what was shortened, in words; () is a protocol in full: see `quick`.
     """
 
     config: str
@@ -138,6 +143,46 @@ def configured(protocol: Protocol, *given: Settings) -> ConfigDict:
     for key, value in sorted(settings, key=lambda pair: pair[0] != "plugins"):  # they add options
         override(config, key, str(value))
     return config
+
+
+def quick(full: Protocol, **counts: int) -> Protocol:
+    """The protocol at a price that lets one look at its tables before they are made.
+
+    What comes of it is no result: such a table says what was cut, lies in a folder of its own, and
+    stands beside nothing that was trained in full.
+
+    Args:
+      full: the protocol.
+      counts: of seeds and trials, where a call says them.
+    """
+    most = flatten(configured(full))[LENGTH]
+    steps = {} if 0 < most <= STEPS else {LENGTH: STEPS}
+    entries = {
+        n: {k: v for k, v in own.items() if k not in steps} for n, own in full.entries.items()
+    }
+    trials, seeds = (0, 1) if len(full.entries) >= MANY else (TRIALS, SEEDS)
+    usual = {"trials": min(full.trials, trials), "finalists": 1, "seeds": min(full.seeds, seeds)}
+    middle = [dataclasses.replace(d, values=d.values[len(d.values) // 2 :][:1]) for d in full.dials]
+    less = dataclasses.replace(
+        full,
+        common={**full.common, **steps},
+        entries=entries,
+        dials=tuple(middle[:1]),
+        transfer=False,
+        given={},
+        again=(),
+        **usual | counts,
+    )
+    cut = [f"{key}={value} (in full: {most or 'no limit'})" for key, value in steps.items()]
+    for noun, words in COUNTS.items():
+        of, there = getattr(full, noun), getattr(less, noun)
+        if there < of and (less.trials or noun != "finalists"):  # without trials there is none
+            cut.append(f"{there} of {of} {words}")
+    if full.transfer:
+        cut.append("entries do not try each other's settings")
+    of, there = (sum(len(dial.values) for dial in some.dials) for some in (full, less))
+    cut += [f"{there} of {of} levels of the data's dials"] if there < of else []
+    return dataclasses.replace(less, cut=tuple(cut))
 
 
 def digest(*facts: object) -> str:

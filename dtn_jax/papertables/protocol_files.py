@@ -19,8 +19,10 @@ import dataclasses
 import importlib.util
 import pathlib
 import re
+from collections.abc import Mapping
 
 from dtn_jax.config import checked_config, flatten, load_config, plugins
+from dtn_jax.data.sets.catalog import read_data
 from dtn_jax.errors import UserError, choose
 from dtn_jax.models.experts import EXPERTS
 from dtn_jax.options import pairs
@@ -156,3 +158,21 @@ def check(protocol: Protocol) -> None:
                 f"the dial {dial.option} has no {protocol.ours}, against which the others are "
                 "tested"
             )
+
+
+def read_protocol(
+    dataset: str, file: str, config: str, places: Mapping[str, str]
+) -> tuple[str, Protocol]:
+    """Its name, and the protocol that is asked for by one of the first three; the others are "".
+
+    Args:
+      dataset: the name of a shipped protocol.
+      file: of the user's own.
+      config: what the default protocol compares on; the name is its data set's.
+      places: options that say where data and plug-ins are.
+    """
+    if config:
+        protocol = default_protocol(config)
+        return read_data(configured(protocol, places)).schema.name, protocol
+    path = pathlib.Path(file) if file else protocols()[dataset]
+    return path.stem, load(path)

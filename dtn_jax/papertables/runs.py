@@ -6,6 +6,11 @@
 The hash is of what is computed: the options that are not as usual, and the data. So all tables that
 want a run share it, and a table can be resumed or extended. A run folder is locked by its run, a
 search by this module, so that several processes may share the work; a killed run resumes.
+
+tuning.json holds {"settings", "at_edge": options at an end of their range, "examples" and "run":
+those that the search trained on, and a run of full length, "trials", "finalists": the values of
+each over seeds, and perhaps "failed" trials and "transfer"}. With `protocol.transfer` an entry's
+trials of all others' settings are in a second such file, once all are searched.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import functools
+import json
 import os
 import pathlib
 import time
@@ -27,23 +33,16 @@ from ml_collections import ConfigDict
 from dtn_jax import files
 from dtn_jax.config import identity
 from dtn_jax.data.prepared import Prepared
-from dtn_jax.errors import UserError, disk_errors
+from dtn_jax.data.sets.catalog import read_data
+from dtn_jax.errors import UserError, disk_errors, told
 from dtn_jax.losses.sample_weights import with_sample_weights
 from dtn_jax.metrics.significance import resampled_aucs
 from dtn_jax.models.flops import Size
 from dtn_jax.papertables import tune
-from dtn_jax.papertables.protocol import (
-    Entry,
-    Protocol,
-    Settings,
-    changed,
-    configured,
-    digest,
-)
+from dtn_jax.papertables.protocol import Entry, Protocol, Settings, changed, configured, digest
 from dtn_jax.report import screen
 from dtn_jax.run import outcome
 from dtn_jax.run.evaluate import read_predictions
-from dtn_jax.run.replicas import train_replicas
 from dtn_jax.run.run import build_run
 from dtn_jax.run.train import train
 from dtn_jax.run.workdir import Busy, in_use
@@ -51,7 +50,8 @@ from dtn_jax.schema import Schema
 
 LOOK = 2  # seconds between two looks at what another process does
 DRAWS = "draws.npz"  # of a run: its AUCs under each draw of the test rows, and where it ran
-DEVICE, TOGETHER = "device", "together"  # parts of that file that are no draws
+DEVICE = "device"  # the part of that file that is no draw
+Job = tuple[int, str, Callable[[], None]]  # the round, what to say, what to do
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,15 +85,11 @@ class Runs:
       protocol: says which data set; the entries of `divergence` are of others, made alike.
       folder: of the runs and searches.
       places: where the data lie.
-      together: whether an entry's seeds are trained as replicas in one program.
     """
 
-    def __init__(
-        self, protocol: Protocol, folder: pathlib.Path, places: Settings, together: bool = False
-    ):
-        self.protocol, self.folder = protocol, folder
-        self.places, self.together = places, together
-        self.tunings = tune.Tunings(protocol, folder, self._located)
+    def __init__(self, protocol: Protocol, folder: pathlib.Path, places: Settings):
+        self.protocol, self.folder, self.places = protocol, folder, places
+        self.lost: set[str] = set()  # entries whose tuning failed here
         self._known: dict[str, Any] = {}  # see `_once`
         config = configured(protocol, places)
         self.data = self.data_of(config)
@@ -102,7 +98,7 @@ class Runs:
 
     def data_of(self, config: ConfigDict) -> Prepared:
         """A config's data set; prepared where it is not there."""
-        return self._once(f"data {config.data.options}", lambda: tune.data_of(config))
+        return self._once(f"data {config.data.options}", lambda: read_data(config))
 
     def notes_of(self, entry: Entry) -> Mapping:
         """What is known of the data of an entry's runs, such as the best AUC."""
@@ -114,9 +110,78 @@ class Runs:
         config = lambda: configured(self.protocol, own, entry.settings, self.places)  # noqa: E731
         return self._once(f"size {digest(own, entry.settings)}", lambda: build_run(config()).size)
 
+    # ---------------------------------------------------------------- searches
+
+    def tuning(self, name: str) -> dict | None:
+        """An entry's tuning, after the transfer where the protocol has one; None: not yet."""
+        if not self.protocol.trials:
+            return tune.UNTUNED
+        tried = self._tried(name)
+        return None if tried is None else self._read(name, tried)
+
+    def _tried(self, name: str) -> dict[str, dict] | None:
+        """The settings of others that an entry tries; None while a search is missing."""
+        if not self.protocol.transfer:
+            return {}
+        searches = {n: self._read(n, {}) for n in self.protocol.entries}
+        if None in searches.values():
+            return None
+        given = {
+            n: {"settings": {key: str(value) for key, value in settings.items()}, "at_edge": []}
+            for n, settings in self.protocol.given.items()
+        }
+        tried: dict[str, dict] = {}
+        for other, tuning in ({name: searches[name]} | searches | given).items():
+            if tuning["settings"] not in [one["settings"] for one in tried.values()]:
+                tried[other] = tuning
+        return tried
+
+    def _search(self, name: str) -> tuple[pathlib.Path, ConfigDict, Prepared]:
+        """The folder of an entry's search, what its trials start from, and their data."""
+        protocol = self.protocol
+        config, data = self._located(protocol.own(name), {"seed": 0})
+        how = (protocol.trials, protocol.finalists, protocol.finalist_seeds)
+        how += (tune.PRUNER, tune.asked(protocol.config))
+        own = digest(changed(config), data.fingerprint, how)
+        return self.folder / f"{name}-search-{own}", config, data
+
+    def _file(self, name: str, tried: Mapping[str, dict]) -> pathlib.Path:
+        """Where a tuning is kept."""
+        others = {n: tuning["settings"] for n, tuning in tried.items()}
+        file = f"tuning-{digest(others)}.json" if tried else "tuning.json"
+        return self._search(name)[0] / file
+
+    def _read(self, name: str, tried: Mapping[str, dict]) -> dict | None:
+        path = self._file(name, tried)
+        anew = "delete it, and the same command makes it anew from the trials beside it"
+        return files.read_json(path, anew) if path.exists() else None
+
+    def _tune(self, name: str, after: bool, label: str) -> None:
+        """Searches an entry's settings or, `after` that, tries those of the others, where it is not
+        done; raises Busy where another process does it."""
+        tried = self._tried(name) if after else {}
+        if tried is None:
+            if not self.lost:
+                raise Busy("others are searched")
+            lost = ", ".join(sorted(self.lost))
+            raise UserError(f"it tries the settings of all, and the search of {lost} failed")
+        if self._read(name, tried) is not None:
+            return
+        folder, config, data = self._search(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        held = files.locked(folder / "lock")
+        if held is None:
+            raise Busy(label)
+        with held:
+            screen.say(label, style="bold")
+            made = tune.tune(self.protocol, name, config, data, folder, tried)
+            files.write_whole(self._file(name, tried), json.dumps(made, indent=1) + "\n")
+
+    # ---------------------------------------------------------------- final runs
+
     def run(self, entry: Entry, seed: int) -> tuple[ConfigDict, pathlib.Path] | None:
         """The config and the folder of a final run; None where the entry is not tuned yet."""
-        tuning = self.tunings.read(entry.tuned_as)
+        tuning = self.tuning(entry.tuned_as)
         if tuning is None:
             return None
         own = self.protocol.own(entry.tuned_as)
@@ -128,14 +193,30 @@ class Runs:
         runs = [self.run(entry, seed) for seed in range(1, self.protocol.seeds + 1)]
         return [read(config, folder) for config, folder in filter(None, runs) if ended(folder)]
 
+    def _train(self, entry: Entry, seed: int, label: str) -> None:
+        """Trains an entry's run; raises Busy where another process does, or tunes the entry."""
+        run = self.run(entry, seed)
+        if run is None:
+            if self.lost if self.protocol.transfer else entry.tuned_as in self.lost:
+                return  # that was told
+            raise Busy(f"{entry.tuned_as} is not tuned yet")
+        config, folder = run
+        if ended(folder):
+            return
+        if in_use(folder):
+            raise Busy(label)
+        screen.say(label, style="bold")
+        train(config, folder)
+        draw(folder)
+        jax.clear_caches()  # of the many programs of a table each is wanted once
+
     def make(self, entries: Sequence[Entry]) -> Iterator[list[str]]:
         """Tunes the entries, then trains them seed by seed; yields what failed after each round.
 
         What another process does is left for later, and waited for when nothing else is left.
         Whatever one run dies of, the others are made.
         """
-        left = self._rounds(entries)
-        told = False
+        left, told = self._jobs(entries), False
         while left:
             later, problems = [], []
             for place, (round_, label, job) in enumerate(left):
@@ -144,15 +225,10 @@ class Runs:
                         job(label)
                 except Busy:
                     later.append(left[place])
-                except UserError as error:
-                    problems.append(f"  {label}: {error}")
                 except Exception as error:
-                    why = f"{type(error).__name__}: {error}"
-                    if isinstance(error, OSError):
-                        why = told(error)
-                    else:
-                        traceback.print_exc()
-                    problems.append(f"  {label}: {why}")
+                    problems.append(f"  {label}: {reason(error)}")
+                    if round_ <= 0:
+                        self.lost.add(job.args[0])
                 if place + 1 == len(left) or left[place + 1][0] != round_:
                     yield problems
                     problems = []
@@ -164,19 +240,24 @@ class Runs:
                 time.sleep(LOOK)
             left = later
 
-    def _rounds(self, entries: Sequence[Entry]) -> list[tuple[int, str, Callable[[str], None]]]:
-        """(round, what to say, what to do) of all that is not done."""
-        names = list(dict.fromkeys(entry.tuned_as for entry in entries))
-        jobs = list(self.tunings.missing(names))
-        seeds = tuple(range(1, self.protocol.seeds + 1))
-        for some in [seeds] if self.together else [(seed,) for seed in seeds]:
+    def _jobs(self, entries: Sequence[Entry]) -> list[Job]:
+        """What is not done: the searches, those of all entries where they try each other's
+        settings, and that; then a round a seed."""
+        names = dict.fromkeys(entry.tuned_as for entry in entries)
+        left = [name for name in names if self.tuning(name) is None]
+        transfer, jobs = self.protocol.transfer, []
+        for name in self.protocol.entries if left and transfer else left:
+            if self._read(name, {}) is None:
+                jobs.append((-1, f"tuning {name}", functools.partial(self._tune, name, False)))
+        for name in left if transfer else ():
+            label = f"{name}, settings of the others"
+            jobs.append((0, label, functools.partial(self._tune, name, True)))
+        for seed in range(1, self.protocol.seeds + 1):
             for entry in entries:
-                runs = {seed: self.run(entry, seed) for seed in some}
-                if lacking := tuple(s for s, run in runs.items() if not run or not ended(run[1])):
-                    label = f"{entry.name}, seed {', '.join(map(str, lacking))}"
-                    jobs.append(
-                        (1 + some[0], label, functools.partial(self._train, entry, lacking))
-                    )
+                run = self.run(entry, seed)
+                if not run or not ended(run[1]):
+                    label = f"{entry.name}, seed {seed}"
+                    jobs.append((seed, label, functools.partial(self._train, entry, seed)))
         return jobs
 
     def _located(self, *settings: Settings) -> tuple[ConfigDict, Prepared]:
@@ -195,61 +276,15 @@ class Runs:
             self._known[name] = make()
         return self._known[name]
 
-    def _train(self, entry: Entry, seeds: Sequence[int], label: str) -> None:
-        """Trains an entry's seeds.
 
-        Raises:
-          Busy: another process does, or tunes the entry.
-        """
-        runs = [self.run(entry, seed) for seed in seeds]
-        if None in runs:
-            if self.tunings.is_lost(entry.tuned_as):
-                return  # that was told
-            raise Busy(f"{entry.tuned_as} is not tuned yet")
-        left = [(config, folder) for config, folder in runs if not ended(folder)]
-        if not left:
-            return
-        if any(in_use(folder) for _, folder in left):
-            raise Busy(label)
-        screen.say(label, style="bold")
-        if len(left) > 1 and train_together(left):
-            return
-        problems = []
-        for config, folder in left:
-            try:
-                train(config, folder)
-                draw(folder)
-            except Busy:
-                raise
-            except UserError as error:
-                problems.append(f"seed {config.seed}: {error}")
-            jax.clear_caches()  # of the many programs of a table each is wanted once
-        if problems:
-            raise UserError("; ".join(problems))
-
-
-def train_together(runs: Sequence[tuple[ConfigDict, pathlib.Path]]) -> bool:
-    """Trains runs that differ in their seeds alone in one program; whether that could be done: the
-    fault of one is that of all."""
-    first, alone = runs[0]
-    together = ConfigDict(first.to_dict()).lock()
-    together.replicas = "seed=" + ",".join(str(config.seed) for config, _ in runs)
-    place = alone.with_name(f"{alone.name}-{len(runs)}-together")
-    try:
-        train_replicas(together, place)
-    except Busy:
-        raise
-    except Exception as error:  # memory may run out for all, and do for one
-        if not isinstance(error, UserError):
-            traceback.print_exc()
-        screen.say(f"{error}: one after another, then")
-        return False
-    finally:
-        jax.clear_caches()
-    for i, (_, folder) in enumerate(runs):
-        draw(place / f"replica_{i}", len(runs))
-        (place / f"replica_{i}").rename(folder)
-    return True
+def reason(error: Exception) -> str:
+    """What a job died of; what no user can mend is shown with its traceback."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError):
+        return told(error)
+    traceback.print_exc()
+    return f"{type(error).__name__}: {error}"
 
 
 def name_of(config: ConfigDict, fingerprint: str) -> str:
@@ -262,16 +297,19 @@ def ended(folder: pathlib.Path) -> bool:
     return (folder / outcome.RESULTS).exists()
 
 
-def draw(folder: pathlib.Path, together: int = 1) -> None:
-    """Leaves a finished run's draws in its folder; `together`: runs that shared its time."""
+def machine() -> str:
+    return f"{jax.devices()[0].device_kind} x {jax.device_count()}, {os.cpu_count()} cores"
+
+
+def draw(folder: pathlib.Path) -> None:
+    """Leaves a finished run's draws in its folder."""
     schema = Schema.load(folder / "schema.json")
     facts = outcome.run_facts(folder)
     scores = read_predictions(folder / outcome.PREDICTIONS, schema)
     weighted = bool(facts["config"]["evaluate"]["sample_weights"])
-    device = f"{jax.devices()[0].device_kind} x {jax.device_count()}, {os.cpu_count()} cores"
-    own = {DEVICE: np.array(device), TOGETHER: np.array(together)}
+    draws = resampled_aucs(scores, schema, weighted)
     with files.replacing(folder / DRAWS) as temporary, temporary.open("wb") as file:
-        np.savez(file, **own, **resampled_aucs(scores, schema, weighted))
+        np.savez(file, **{DEVICE: np.array(machine())}, **draws)
 
 
 def read(config: ConfigDict, folder: pathlib.Path) -> Found:
@@ -286,15 +324,14 @@ def read(config: ConfigDict, folder: pathlib.Path) -> Found:
         draw(folder)
     with np.load(folder / DRAWS) as file:
         draws = {key: file[key] for key in file.files}
-    device, together = str(draws.pop(DEVICE)), int(draws.pop(TOGETHER))
     rate, examples = results["examples_per_second"], results["steps"] * config.data.batch_size
     return Found(
         name=folder.name,
         results=results,
         config={key: str(value) for key, value in identity(config).items()},
+        device=str(draws.pop(DEVICE)),
         draws=draws,
-        train_seconds=examples / rate / together if rate else None,
+        train_seconds=examples / rate if rate else None,
         versions=facts["versions"],
-        device=device,
         date=datetime.date.fromtimestamp((folder / outcome.RESULTS).stat().st_mtime).isoformat(),
     )

@@ -5,7 +5,7 @@ ends most of them early: at the first and the third of a run's VALIDATIONS, thos
 the best third so far. What all trials of an entry may cost together is counted in examples: as many
 as `protocol.trials` runs of full length train on. An entry draws its first settings by a seed of
 its own, so that none wins because another one began in the same place. The best few settings are
-trained again over seeds, and the best of those is the entry's (search/search.py).
+trained again over seeds, and the best of those is the entry's (search/studies.py).
 
 Searches of equal cost are not equally lucky: given one model under two names, one search may find
 far better settings than the other, and the table then compares luck. With `protocol.transfer` each
@@ -16,11 +16,10 @@ own, and chooses its finalists among these.
 from __future__ import annotations
 
 import functools
-import json
 import math
 import pathlib
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 
 import jax
 from ml_collections import ConfigDict
@@ -28,121 +27,15 @@ from ml_collections import ConfigDict
 from dtn_jax.config import load_config
 from dtn_jax.data.epochs.epoch_order import steps_per_epoch
 from dtn_jax.data.prepared import Prepared
-from dtn_jax.data.sets import catalog
-from dtn_jax.errors import UserError
-from dtn_jax.files import locked, read_json, write_whole
 from dtn_jax.losses.sample_weights import with_sample_weights
-from dtn_jax.papertables.protocol import Protocol, changed, digest
-from dtn_jax.report import screen
+from dtn_jax.papertables.protocol import Protocol
 from dtn_jax.run.timetable import Timetable, make_timetable
-from dtn_jax.run.workdir import Busy
-from dtn_jax.search.search import search
 from dtn_jax.search.search_space import described, load_space
-from dtn_jax.search.studies import Budget
+from dtn_jax.search.studies import Budget, search
 
 VALIDATIONS = 9  # of a run whose config has no train.eval_every: thirds of thirds
 PRUNER = "asha"
 UNTUNED = {"settings": {}, "at_edge": []}  # of a protocol without trials
-Located = Callable[..., tuple[ConfigDict, Prepared]]  # of settings, the last ones winning
-
-
-class Tunings:
-    """What the entries of a protocol were tuned to, each in tuning.json of its search's folder.
-
-    {"settings", "at_edge": options at an end of their range, "examples" and "run": those that the
-    search trained on, and a run of full length, "trials", "finalists": the values of each over
-    seeds, and perhaps "failed" trials and "transfer"}
-
-    Args:
-      protocol: says how entries are tuned.
-      folder: of the searches.
-      located: gives the config of settings, and its data.
-    """
-
-    def __init__(self, protocol: Protocol, folder: pathlib.Path, located: Located):
-        self.protocol, self.folder, self.located = protocol, folder, located
-        self.lost: set[str] = set()  # entries whose tuning failed here
-
-    def read(self, name: str) -> dict | None:
-        """An entry's tuning, after the transfer where the protocol has one; None: not yet."""
-        if not self.protocol.trials:
-            return UNTUNED
-        tried = self._tried(name)
-        return None if tried is None else self._read(name, tried)
-
-    def missing(self, names: Sequence[str]) -> Iterator[tuple[int, str, Callable[[str], None]]]:
-        """(round, what to say, what to do) for the entries that are not tuned yet: the searches,
-        those of all entries where they try each other's settings, and that."""
-        left = [name for name in names if self.read(name) is None]
-        for name in self.protocol.entries if left and self.protocol.transfer else left:
-            if self._read(name, {}) is None:
-                yield 0, f"tuning {name}", functools.partial(self.make, name, False)
-        for name in left if self.protocol.transfer else ():
-            label = f"{name}, settings of the others"
-            yield 1, label, functools.partial(self.make, name, True)
-
-    def is_lost(self, name: str) -> bool:
-        """Whether an entry's tuning failed here, or another's search, whose settings it tries."""
-        return bool(self.lost) if self.protocol.transfer else name in self.lost
-
-    def make(self, name: str, after: bool, label: str) -> None:
-        """Searches an entry's settings or, `after` that, tries those of the others, where it is not
-        done; raises Busy where another process does it."""
-        tried = self._tried(name) if after else {}
-        if tried is None:
-            if not self.lost:
-                raise Busy("others are searched")
-            lost = ", ".join(sorted(self.lost))
-            raise UserError(f"it tries the settings of all, and the search of {lost} failed")
-        if self._read(name, tried) is not None:
-            return
-        try:
-            path, config, data = self._file(name, tried)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            held = locked(path.parent / "lock")
-            if held is None:
-                raise Busy(label)
-            with held:
-                screen.say(label, style="bold")
-                made = tune(self.protocol, name, config, data, path.parent, tried)
-                write_whole(path, json.dumps(made, indent=1) + "\n")
-        except Exception as error:
-            self.lost |= set() if isinstance(error, Busy) else {name}
-            raise
-
-    def _tried(self, name: str) -> dict[str, dict] | None:
-        """The settings of others that an entry tries; None while a search is missing."""
-        if not self.protocol.transfer:
-            return {}
-        searches = {n: self._read(n, {}) for n in self.protocol.entries}
-        if None in searches.values():
-            return None
-        given = {
-            n: {"settings": {key: str(value) for key, value in settings.items()}, "at_edge": []}
-            for n, settings in self.protocol.given.items()
-        }
-        tried: dict[str, dict] = {}
-        for other, tuning in ({name: searches[name]} | searches | given).items():
-            if tuning["settings"] not in [one["settings"] for one in tried.values()]:
-                tried[other] = tuning
-        return tried
-
-    def _file(
-        self, name: str, tried: Mapping[str, dict]
-    ) -> tuple[pathlib.Path, ConfigDict, Prepared]:
-        """Where a tuning is kept, what its trials start from, and their data."""
-        config, data = self.located(self.protocol.own(name), {"seed": 0})
-        how = (self.protocol.trials, self.protocol.finalists, self.protocol.finalist_seeds)
-        how += (PRUNER, asked(self.protocol.config))
-        own = digest(changed(config), data.fingerprint, how)
-        others = {n: tuning["settings"] for n, tuning in tried.items()}
-        file = f"tuning-{digest(others)}.json" if tried else "tuning.json"
-        return self.folder / f"{name}-search-{own}" / file, config, data
-
-    def _read(self, name: str, tried: Mapping[str, dict]) -> dict | None:
-        path = self._file(name, tried)[0]
-        anew = "delete it, and the same command makes it anew from the trials beside it"
-        return read_json(path, anew) if path.exists() else None
 
 
 def tune(
@@ -210,12 +103,6 @@ def runs_of(protocol: Protocol, trials: int) -> int:
     return trials + (again * protocol.finalist_seeds if again > 1 else 0)
 
 
-def data_of(config: ConfigDict) -> Prepared:
-    """A config's data set; prepared where it is not there."""
-    source = config.data
-    return catalog.load(source.dataset, source.options, source.data_dir, source.manual_dir)
-
-
 def timetable(config: ConfigDict, data: Prepared) -> Timetable:
     """When a run of a config on one device trains and validates."""
     rows = data.part_of_train(config.data.train_share).rows["train"]
@@ -231,11 +118,6 @@ def validated(config: ConfigDict, data: Prepared) -> ConfigDict:
     if not config.train.eval_every:
         config.train.eval_every = math.ceil(timetable(config, data).total_steps / VALIDATIONS)
     return config
-
-
-def searched(protocol: Protocol) -> set[str]:
-    """The options that the space of a protocol suggests."""
-    return set(json.loads(asked(protocol.config))["options"])
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""A table's files: JSON, Markdown, LaTeX, CSV, pictures, and a page of all tables of a protocol."""
+"""Tables are made, shown, and written: JSON, Markdown, LaTeX, CSV, pictures, and a page of all."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from collections.abc import Mapping, Sequence
 
 import rich.console
 
+from dtn_jax.errors import UserError
 from dtn_jax.files import write_whole
-from dtn_jax.papertables import pictures
-from dtn_jax.papertables.entries import TABLES
+from dtn_jax.papertables import pictures, references
+from dtn_jax.papertables.entries import TABLES, named
 from dtn_jax.papertables.grids import SIZES, footnotes, grids, main_grid, title_of
-from dtn_jax.papertables.numbers import DIVERGENCE, FORMAT, differences, values
+from dtn_jax.papertables.numbers import DIVERGENCE, FORMAT, content, differences, values
+from dtn_jax.papertables.protocol import Entry
+from dtn_jax.papertables.runs import Runs
 from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid, in_latex, plain
 from dtn_jax.report.markdown import prose
 from dtn_jax.report.sections import Section, page
 
-PLACES = ("--workdir", "--runs", "--data_dir", "--manual_dir", "--cache_dir", "--entries")
+PLACES = ("--workdir", "--data_dir", "--manual_dir", "--cache_dir", "--entries")
 
 
 def write(made: Mapping, folder: pathlib.Path) -> None:
@@ -110,3 +113,69 @@ def remade(arguments: Sequence[str]) -> str:
         elif not equals:
             next(words, None)  # its value
     return shlex.join(["dtn-jax", "paper_tables", *kept])
+
+
+def rows_of(
+    runs: Runs, tables: Sequence[str], entries: str
+) -> tuple[dict[str, list[Entry]], list[str]]:
+    """{table: its rows}, and the names of the rows to run; none is all.
+
+    Args:
+      runs: of the protocol.
+      tables: names of TABLES.
+      entries: the rows to run, by comma; "" is all.
+
+    Raises:
+      UserError: no table has such a row.
+    """
+    rows = {table: TABLES[table](runs.protocol, runs.data.schema, runs.size) for table in tables}
+    return rows, named(entries, [entry.name for own in rows.values() for entry in own])
+
+
+def make(
+    runs: Runs,
+    rows: Mapping[str, Sequence[Entry]],
+    names: Sequence[str],
+    folder: pathlib.Path,
+    remade: str,
+) -> None:
+    """Trains what the tables lack, writes and shows them.
+
+    Args:
+      runs: of the protocol.
+      rows, names: as `rows_of` has them.
+      folder: for the tables.
+      remade: the command that makes them, for their files.
+
+    Raises:
+      UserError: runs failed; all others are done.
+    """
+    problems = []
+    for table, entries in rows.items():
+        for failed in runs.make([e for e in entries if not names or e.name in names]):
+            problems += failed
+            write(made(runs, table, entries, remade), folder)
+        # Again: meanwhile another process may have ended runs, or written over the table.
+        complete = made(runs, table, entries, remade)
+        write(complete, folder)
+        show(complete, folder / f"{table}.md")
+    if problems:
+        raise UserError("\n".join(["some runs failed:", *problems]))
+
+
+def made(runs: Runs, table: str, entries: Sequence[Entry], remade: str) -> dict:
+    """The table's content, from the runs that are finished."""
+    tunings = {n: runs.tuning(n) for n in dict.fromkeys(e.tuned_as for e in entries)}
+    of_gaps = table == DIVERGENCE  # whose rows are on several sets of data
+    found = content(
+        runs.data.schema.name,
+        table,
+        runs.protocol,
+        entries,
+        {entry.name: runs.found(entry) for entry in entries},
+        {name: tuning for name, tuning in tunings.items() if tuning},
+        # Models from outside are measured without weights, so none stands in such a table.
+        {} if runs.weighted or of_gaps else references.of_data(runs.data),
+        {entry.name: runs.notes_of(entry) for entry in entries} if of_gaps else {},
+    )
+    return found | {"command": remade}

@@ -212,9 +212,7 @@ def build_run(config: ConfigDict, data: Prepared | None = None) -> Run:
     at = make_placement(config)
     known_bugs.warn(at.mesh.devices.flat[0].platform)
     source, size = config.data, config.data.batch_size
-    data = data or processes.first_alone(
-        lambda: catalog.load(source.dataset, source.options, source.data_dir, source.manual_dir)
-    )
+    data = data or processes.first_alone(lambda: catalog.read_data(config))
     config = with_sample_weights(config, data)
     data = data.part_of_train(source.train_share)
     days = read_days(data, "train") if source.order == "day" else None

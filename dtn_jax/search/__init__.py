@@ -2,13 +2,12 @@
 
 What dtn-jax sweep and paper tables call:
 
-    from dtn_jax.search.search import search
-    from dtn_jax.search.studies import Budget
+    from dtn_jax.search.studies import Budget, search
 
     found = search(
         config,              # what trials start from
         suggest,             # f(trial) -> {option: value}: search_space.load_space, .grid_space
-        workdir,             # of the trials' folders; holds sweep.db unless a storage is given
+        folder,              # of the trials' folders; holds sweep.db unless a storage is given
         Budget(trials=20),   # and sampler, pruner, seed, grid, validations: of all trials together
         data=fingerprint,    # of the data set: another one is refused, as another config or space
         enqueue=[{...}],     # settings tried besides, each once however often the call is repeated

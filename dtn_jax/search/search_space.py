@@ -10,25 +10,18 @@ from collections.abc import Callable, Mapping, Sequence
 import optuna
 from ml_collections import ConfigDict
 
-from dtn_jax.config import declarations, flatten, override
+from dtn_jax.config import declarations, flatten, override, plugins
 from dtn_jax.config.files import config_path, import_config
-from dtn_jax.config.plugins import import_file
 from dtn_jax.data.progress import say
-from dtn_jax.data.sets.catalog import DATASETS, parse_options
 from dtn_jax.errors import UserError
 from dtn_jax.options import lists
 
 SPACE = "configs/space.py"  # searched unless the user has a space
 DRAWS = 32  # by which a space is told from another
-# What trials are compared by, or on, is the same for all of them.
-FIXED = (
-    "train.select",
-    "model.architecture",
-    "data.dataset",
-    "replicas",
-    "evaluate.sample_weights",
-)
-FIXED_SECTIONS = ("parallel", "debug")  # what changes no result is not searched
+# What trials are compared by, or on, is the same for all of them, and what changes no result is not
+# searched.
+FIXED = ("train.select", "model.architecture", "data.dataset", "replicas", "parallel", "debug")
+FIXED += ("data.options", "evaluate.sample_weights")
 Space = Callable[[object], Mapping[str, object]]  # of a trial: {option: value}
 
 
@@ -57,13 +50,10 @@ def load_space(file: str, config: str) -> Space:
     """The function `sweep` of a file: the one named, else the config's, else configs/space.py."""
     if file and not pathlib.Path(file).is_file():
         raise UserError(f"no file {file!r} with a function sweep(trial)")
-    places = [file] if file else [config.partition(":")[0], SPACE]
-    for path in places:
-        module = (
-            import_file(pathlib.Path(path), "file") if file else import_config(config_path(path))
-        )
-        if found := getattr(module, "sweep", None):
-            return found
+    for path in [file] if file else [config.partition(":")[0], SPACE]:
+        own = plugins.import_file(pathlib.Path(path), "file") if file else None
+        if space := getattr(own or import_config(config_path(path)), "sweep", None):
+            return space
     raise UserError(f"{path} has no function sweep(trial)")
 
 
@@ -78,11 +68,8 @@ def settings_of(space: Space, trial: object) -> dict[str, str]:
     except optuna.TrialPruned:
         raise
     except (Exception, SystemExit) as error:  # whatever a function of the user's may raise
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        raise UserError(
-            f"the space fails in {last.filename}, line {last.lineno}: "
-            f"{type(error).__name__}: {error}"
-        ) from error
+        place = traceback.extract_tb(error.__traceback__)[-1].filename
+        raise plugins.failed(pathlib.Path(place), "the space", error) from error
     if not isinstance(asked, Mapping):
         raise UserError(f"sweep(trial) returned {asked!r}, expected {{option: value}}")
     return {str(key): str(value) for key, value in asked.items()}
@@ -96,7 +83,7 @@ def check_settings(settings: Mapping[str, str], scratch: ConfigDict) -> None:
       scratch: a copy of the config, which gets them.
     """
     for key, value in settings.items():
-        if key in FIXED or key.partition(".")[0] in FIXED_SECTIONS:
+        if key in FIXED or key.partition(".")[0] in FIXED:
             hint = "; use --architectures" if key == "model.architecture" else ""
             raise UserError(f"what is searched cannot set {key}: trials would not compare{hint}")
         if key in declarations() and declarations()[key].option.runtime:
@@ -104,22 +91,7 @@ def check_settings(settings: Mapping[str, str], scratch: ConfigDict) -> None:
                 f"what is searched cannot set {key}: it says where or how a run happens, and "
                 f"changes no result; give --config.{key}=VALUE"
             )
-        if key == "data.options":
-            check_rows(scratch.data.dataset, scratch.data.options, value)
         override(scratch, key, value)
-
-
-def check_rows(dataset: str, before: str, after: str) -> None:
-    """Raises UserError where data sets of these options have other rows or labels."""
-    builder = DATASETS[dataset]
-    texts = (parse_options(text, builder.OPTIONS, dataset).items() for text in (before, after))
-    kept, given = ({(k, v) for k, v in own if k not in builder.FIELD_OPTIONS} for own in texts)
-    if kept != given:
-        free = ", ".join(builder.FIELD_OPTIONS) or "none"
-        raise UserError(
-            f"what is searched cannot set data.options={after}: trials would be judged on other "
-            f"rows than with {before or 'none'}. Options of {dataset} that keep the rows: {free}"
-        )
 
 
 def described(space: Space, config: ConfigDict) -> str:
@@ -142,7 +114,7 @@ def described(space: Space, config: ConfigDict) -> str:
         check_settings(settings, scratch)
         for key, value in settings.items():
             seen.setdefault(key, set()).add(value)
-        for name, found in trial.distributions.items():
-            ranges[name] = json.loads(optuna.distributions.distribution_to_json(found))
+        for name, own in trial.distributions.items():
+            ranges[name] = json.loads(optuna.distributions.distribution_to_json(own))
     fixed = {k: min(v) for k, v in seen.items() if len(v) == 1 and k not in ranges}
     return json.dumps({"options": sorted(seen), "ranges": ranges, "fixed": fixed}, sort_keys=True)

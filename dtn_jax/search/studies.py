@@ -1,29 +1,40 @@
-"""Optuna's studies, as searches need them: shared by workers, resumed, each trial done once."""
+"""A search of settings by Optuna: trials are runs, judged on validation, never on test.
+
+Workers that share a storage share the trials; each is done once, and that of a worker which died is
+run again. The best of many trials is partly the luckiest: its value is too good, and another one
+may be better. So the first few may be trained anew with seeds that the search has not seen, and the
+best by the mean over these wins; what the trials found counts no more.
+"""
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
 import json
 import pathlib
 import random
+import statistics
 import time
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import optuna
 from ml_collections import ConfigDict
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from dtn_jax.config import differing, identity
 from dtn_jax.errors import UserError
+from dtn_jax.metrics.selected import higher_is_better
+from dtn_jax.parallel.memory import OutOfMemory
 from dtn_jax.report import screen
 from dtn_jax.run.train import AfterValidation
 from dtn_jax.run.workdir import Unusable
 from dtn_jax.search import trial_storage, trials
 from dtn_jax.search.search_space import Space, described, settings_of
-from dtn_jax.search.trial_storage import experimental
-from dtn_jax.search.trials import ERROR, LEFT_OUT, SETTINGS, first_number
+from dtn_jax.search.trial_storage import FAULTS, experimental
+from dtn_jax.search.trials import ERROR, LEFT_OUT, SETTINGS
 
 SAMPLERS = ("tpe", "random")
 SEEDS = 2**32  # that a sampler takes, from 0
@@ -34,6 +45,7 @@ HOPELESS = 3  # errors before the first success: the search ends
 STUBBORN = 2  # draws in a row of what was tried, after which TPE gives way to chance
 EXHAUSTED = 50  # such draws, after which the search ends: hardly any settings are left
 BEGUN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+FIRST_SEED = 101  # of finalists; trials have seed 0, a table's final runs have 1, 2, ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +55,7 @@ class Budget:
     Attributes:
       trials: over all workers; 0 is no limit.
       sampler, pruner: of SAMPLERS and PRUNERS.
-      seed: the sampler's.
+      seed: the sampler's, and that of a grid's order.
       grid: {option: values}, of which every point is tried; no sampler is asked then.
       validations: of all trials together, from one of which to the next all train on the same
         number of examples, so that this is a budget of examples; 0 is no limit.
@@ -55,6 +67,82 @@ class Budget:
     seed: int = 0
     grid: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
     validations: int = 0
+
+    def points(self) -> list[dict[str, str]]:
+        """Those of the grid that are tried, in their order."""
+        points = list(itertools.product(*self.grid.values())) if self.grid else []
+        random.Random(self.seed).shuffle(points)
+        return [dict(zip(self.grid, point)) for point in points[: self.trials or None]]
+
+    def make_pruner(self) -> optuna.pruners.BasePruner:
+        """What ends bad trials early."""
+        if self.pruner == "median":
+            return optuna.pruners.MedianPruner(n_startup_trials=5)
+        if self.pruner == "asha":
+            # Successive halving (Jamieson & Talwalkar 2016), asynchronous (Li et al. 2020): judged
+            # at the first validation, the third, the ninth …, where the best third so far goes on.
+            # The first trials have none to be compared with; where examples are counted, none of
+            # them goes on, since each that does costs as much as many that are ended.
+            first = THIRD - 1 if self.validations else 0
+            return optuna.pruners.SuccessiveHalvingPruner(1, THIRD, bootstrap_count=first)
+        return optuna.pruners.NopPruner()
+
+    def make_sampler(self, place: int, by_chance: bool) -> optuna.samplers.BaseSampler:
+        """What suggests the settings of the draw in this place."""
+        seed = (self.seed + 1_000_003 * place) % SEEDS
+        if by_chance or self.sampler == "random":
+            return optuna.samplers.RandomSampler(seed=seed)
+        with experimental():  # trials that others do count as bad: workers don't all try the same
+            return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Finalist:
+    """Settings that were among the best, and what their runs found on validation.
+
+    Attributes:
+      trial: its number in the search.
+      settings: {option: value}.
+      values: of the objective, one a seed.
+      at_edge: the options that lie at an edge of their range.
+    """
+
+    trial: int
+    settings: dict[str, str]
+    values: list[float]
+    at_edge: list[str]
+
+    @property
+    def mean(self) -> float:
+        return statistics.mean(self.values)
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What a search found.
+
+    Attributes:
+      objective: as `train.select` names it.
+      budget: what it had, how many trials ended in which way, and their seconds.
+      value: the objective of the winner on validation: of its trial, or its mean over the seeds of
+        finalists; None without a winner.
+      settings: the winner's, {option: value}.
+      at_edge: the winner's options that lie at an edge of their range.
+      stretches: from one validation to the next, that all trials together have trained on.
+      trials: number, state, value, settings and validations of each, and its error.
+      finalists: the best first; [] where none was trained again.
+    """
+
+    objective: str
+    budget: dict
+    value: float | None
+    settings: dict[str, str]
+    at_edge: list[str]
+    stretches: dict[int, int]
+    trials: list[dict]
+    finalists: list[Finalist]
+
+    as_dict = dataclasses.asdict
 
 
 class LeftOut(Exception):
@@ -72,6 +160,7 @@ class Study:
       suggest: what they are asked to set.
       budget: what they may spend.
       metric: what the objective's metric is called.
+      folder: of the trials' runs.
     """
 
     name: str
@@ -79,15 +168,8 @@ class Study:
     config: ConfigDict
     suggest: Space
     budget: Budget
-    metric: str = "AUC"
-
-    @property
-    def objective(self) -> str:
-        return self.config.train.select
-
-    @property
-    def higher_is_better(self) -> bool:
-        return self.optuna.direction.name == "MAXIMIZE"
+    metric: str
+    folder: pathlib.Path
 
     def claim(self, data: str) -> None:
         """Says what the study is of: a config, a space, an objective and a data set.
@@ -96,7 +178,7 @@ class Study:
           UserError: it was begun with others, or the space asks for what no trial can have.
         """
         own = {key: str(value) for key, value in identity(self.config).items()}
-        owner = {"config": own, "objective": self.objective, "data": data}
+        owner = {"config": own, "objective": self.config.train.select, "data": data}
         owner |= {"space": described(self.suggest, self.config), "sampler": self.budget.sampler}
         owner |= {"pruner": self.budget.pruner, "seed": self.budget.seed}
         stored = self.optuna.user_attrs.get(OWNER)
@@ -114,21 +196,23 @@ class Study:
     def every(self) -> list[FrozenTrial]:
         return self.optuna.get_trials(deepcopy=False)
 
-    def trials(self) -> list[FrozenTrial]:
-        """All but those that were left out."""
-        return [t for t in self.every() if LEFT_OUT not in t.user_attrs]
+    def trials(self, *states: TrialState) -> list[FrozenTrial]:
+        """All in one of these states, or in any, but those that were left out."""
+        of_states = self.optuna.get_trials(deepcopy=False, states=states or None)
+        return [trial for trial in of_states if LEFT_OUT not in trial.user_attrs]
 
     def ranked(self) -> list[FrozenTrial]:
         """Those that are complete, the best first."""
-        complete = [t for t in self.trials() if t.state == TrialState.COMPLETE]
-        return sorted(complete, key=lambda t: t.value, reverse=self.higher_is_better)
+        complete = self.trials(TrialState.COMPLETE)
+        return sorted(complete, key=lambda trial: self.sign() * trial.value, reverse=True)
+
+    def sign(self) -> int:
+        """1 where a higher value is better, else -1."""
+        return 1 if self.optuna.direction.name == "MAXIMIZE" else -1
 
     def errors(self) -> list[str]:
         """Why trials could not be done."""
         return [t.user_attrs[ERROR] for t in self.trials() if ERROR in t.user_attrs]
-
-    def in_state(self, *states: TrialState) -> list[FrozenTrial]:
-        return [t for t in self.trials() if t.state in states]
 
     def spent(self) -> bool:
         """Whether the trials have trained on as many examples as they may."""
@@ -141,60 +225,58 @@ class Study:
 
     def wants_more(self) -> bool:
         """Whether a trial waits, or a new one may begin."""
-        if self.in_state(TrialState.WAITING):
+        if self.trials(TrialState.WAITING):
             return True
-        within = not self.budget.trials or len(self.in_state(*BEGUN)) < self.budget.trials
-        return within and not self.spent() and self.in_vain() < EXHAUSTED
+        within = not self.budget.trials or len(self.trials(*BEGUN)) < self.budget.trials
+        may_draw = within and not self.budget.grid
+        return may_draw and not self.spent() and self.in_vain() < EXHAUSTED
 
-    def enqueue(self, settings: Iterable[Mapping[str, object]]) -> None:
-        """Lets settings be tried next that were found elsewhere, each once."""
-        known = {t.user_attrs.get(SETTINGS) for t in self.every()}
+    def enqueue(
+        self,
+        settings: Iterable[Mapping[str, object]],
+        ranges: Mapping[str, BaseDistribution] | None = None,
+    ) -> None:
+        """Lets settings be tried next, each once: the points of a grid, which have `ranges`, or
+        what was found elsewhere."""
+        known = {trial.user_attrs.get(SETTINGS) for trial in self.every()}
         for one in settings:
             text = as_text(one)
             if text not in known:
-                self.optuna.enqueue_trial({}, user_attrs={SETTINGS: text})
+                how = {"params": dict(one), "distributions": dict(ranges)} if ranges else {}
+                waiting = TrialState.WAITING
+                trial = optuna.create_trial(state=waiting, user_attrs={SETTINGS: text}, **how)
+                self.optuna.add_trial(trial)
             known.add(text)
 
     def alone(self) -> None:
         """Called by the only worker: trials that seem to run died, and are run again."""
-        for trial in self.in_state(TrialState.RUNNING):
+        for trial in self.trials(TrialState.RUNNING):
             self.optuna.tell(trial.number, state=TrialState.FAIL)
-            trial_storage.again(self.optuna, self.optuna.get_trials()[trial.number])
+            self.again(trial.number)
 
-    def sampler(self, place: int, by_chance: bool = False) -> optuna.samplers.BaseSampler:
-        """What suggests settings of the draw in this place; that of a grid is the point there."""
-        budget = self.budget
-        with experimental():
-            if budget.grid:
-                points = list(itertools.product(*budget.grid.values()))
-                random.Random(budget.seed).shuffle(points)
-                point = dict(zip(budget.grid, points[place % len(points)]))
-                return optuna.samplers.PartialFixedSampler(point, optuna.samplers.RandomSampler())
-            seed = (budget.seed + 1_000_003 * place) % SEEDS
-            if by_chance or budget.sampler == "random":
-                return optuna.samplers.RandomSampler(seed=seed)
-            # Trials that others do count as bad: workers don't all try the same.
-            return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+    def again(self, number: int) -> None:
+        trial_storage.again(self.optuna, self.optuna.get_trials()[number])
 
     def settings(self, trial: optuna.Trial) -> dict[str, str]:
         """What a trial sets, by what it was given, else by what is drawn for it.
 
         The draw depends on its place among all draws: an interrupted search draws what an uncut one
-        does, and no two workers draw the same point of a grid.
+        does.
 
         Raises:
           LeftOut: another trial has done or does the same.
         """
-        if SETTINGS not in trial.user_attrs:
+        drawn = SETTINGS not in trial.user_attrs
+        if drawn:
             every = self.every()
-            first = first_number(every[trial.number])
-            place = sum(first_number(t) == t.number for t in every[:first])
-            self.optuna.sampler = self.sampler(place, self.in_vain() >= STUBBORN)
+            before = every[: trials.first_number(every[trial.number])]
+            place = sum(trials.first_number(t) == t.number for t in before)
+            self.optuna.sampler = self.budget.make_sampler(place, self.in_vain() >= STUBBORN)
             trial.set_user_attr(SETTINGS, as_text(settings_of(self.suggest, trial)))
-        # It has said what it does, and looks at what others say: of two that do the same, one at
-        # least sees the other.
-        text = trial.user_attrs[SETTINGS]
-        others = [t for t in self.trials() if t.number != trial.number]
+        # It has said what it does, and looks at what others say. Of two that were drawn, one at
+        # least sees the other; of two that were given, which say so from the start, the first runs.
+        text, number = trial.user_attrs[SETTINGS], trial.number
+        others = [t for t in self.trials() if t.number < number or (drawn and t.number > number)]
         if text in [t.user_attrs.get(SETTINGS) for t in others if t.state != TrialState.FAIL]:
             trial.set_user_attr(LEFT_OUT, True)
             raise LeftOut
@@ -204,50 +286,42 @@ class Study:
         """Reports each validation to the pruner, and ends the trial when that says so."""
 
         def report(number: int, found: Mapping[str, float | None]) -> None:
-            if found[self.objective] is None:
+            value = found[self.config.train.select]
+            if value is None:
                 return
-            trial.report(found[self.objective], number)
+            trial.report(value, number)
             if (spent := self.spent()) or trial.should_prune():
                 why = "the budget is spent" if spent else "behind the others"
                 raise optuna.TrialPruned(f"{why} at validation {number}")
 
         return report
 
-    def run_one(self, folder: pathlib.Path) -> None:
+    def run_one(self) -> None:
         """Runs the next trial; one that was interrupted waits to be run again."""
-        number, taken = -1, False
+        begun: list[int] = []
 
         def objective(trial: optuna.Trial) -> float:
-            nonlocal number, taken
-            number = trial.number
-            try:
-                return self.value(trial, folder)
-            finally:
-                taken = self.every()[number].state.is_finished()
+            begun.append(trial.number)
+            return self.value(trial)
 
         try:
             self.optuna.optimize(objective, n_trials=1, catch=LeftOut)
-        except BaseException as error:
-            if taken and isinstance(error, Exception):
-                screen.say(
-                    f"trial {number}: this worker was silent for so long that another one took it "
-                    "over; what this one found is left out"
-                )
-                return
-            if number >= 0 and self.every()[number].state == TrialState.FAIL:
-                trial_storage.again(self.optuna, self.optuna.get_trials()[number])
+        except BaseException:
+            for number in begun:
+                if self.every()[number].state == TrialState.FAIL:
+                    self.again(number)
             raise
 
-    def value(self, trial: optuna.Trial, folder: pathlib.Path) -> float:
+    def value(self, trial: optuna.Trial) -> float:
         """Trains as a trial says; an error that is due to its settings ends it alone."""
         settings = self.settings(trial)
-        number = first_number(self.every()[trial.number])
+        number = trials.first_number(self.every()[trial.number])
         shown = ", ".join(f"{key}={value}" for key, value in settings.items())
         screen.say((f"{self.name}: trial {number}", "bold"), f", {shown}")
         try:
             config = trials.with_settings(self.config, settings)
-            return trials.run(config, folder / f"trial_{number}", self.after_validation(trial))
-        except (optuna.TrialPruned, Unusable, OSError, *trial_storage.FAULTS):
+            return trials.run(config, self.folder / f"trial_{number}", self.after_validation(trial))
+        except (optuna.TrialPruned, Unusable, OSError, *FAULTS):
             raise  # all but the first would end every trial: they are not due to the settings
         except Exception as error:  # such as a loss that is not finite, or too little memory
             reason = str(error)
@@ -258,7 +332,7 @@ class Study:
             screen.say(f"trial {number} failed: {reason}")
             raise optuna.TrialPruned(reason) from error
 
-    def work(self, folder: pathlib.Path) -> None:
+    def work(self) -> None:
         """Runs trials, beside other workers, until the budget is used.
 
         Raises:
@@ -269,8 +343,8 @@ class Study:
             with experimental():
                 optuna.storages.fail_stale_trials(self.optuna)
             if self.wants_more() and (self.ranked() or len(self.errors()) < HOPELESS):
-                self.run_one(folder)
-            elif self.in_state(TrialState.RUNNING):  # their workers may die
+                self.run_one()
+            elif self.trials(TrialState.RUNNING):  # their workers may die
                 if not told:
                     screen.say(
                         f"{self.name}: waiting for trials of other workers; if one dies, its "
@@ -280,7 +354,7 @@ class Study:
                 time.sleep(trials.WAIT)
             else:
                 break
-        if in_vain := self.in_vain():
+        if (in_vain := self.in_vain()) >= EXHAUSTED:
             screen.say(f"{self.name}: {in_vain} draws found no further settings to try")
         if self.budget.pruner != "none" and not any(t.intermediate_values for t in self.trials()):
             screen.say(
@@ -290,20 +364,145 @@ class Study:
         if not self.ranked() and (errors := self.errors()):
             raise UserError(f"no trial succeeded; the last one: {errors[-1]}")
 
+    def leading(self, most: int) -> list[FrozenTrial]:
+        """The best trials: first those that trained to the end, then those that came furthest."""
+        pruned = self.trials(TrialState.PRUNED)
+        cut = [t for t in pruned if t.intermediate_values and ERROR not in t.user_attrs]
+
+        def progress(trial: FrozenTrial) -> tuple[int, float]:
+            number, value = max(trial.intermediate_values.items())
+            return number, self.sign() * value
+
+        return [*self.ranked(), *sorted(cut, key=progress, reverse=True)][:most]
+
+    def run_off(self, most: int, seeds: int) -> list[Finalist]:
+        """Trains the best settings again, on validation alone; returns them, the best first.
+
+        A single one is not trained again: its trial's value is what it has. Each run has a folder
+        of its own beside those of the trials, and resumes there.
+
+        Raises:
+          UserError: no run of a finalist ended well.
+        """
+        chosen, finalists = self.leading(most), []
+        for one in map(self.finalist, chosen):
+            if len(chosen) > 1:
+                values = [self.again_with(one, FIRST_SEED + i) for i in range(seeds)]
+                one = dataclasses.replace(one, values=values)
+            if None not in one.values:  # else it was luck that its trial ended well
+                finalists.append(one)
+        if chosen and not finalists:
+            raise UserError(f"{self.name}: none of the best settings could be trained again")
+        return sorted(finalists, key=lambda one: self.sign() * one.mean, reverse=True)
+
+    def finalist(self, trial: FrozenTrial) -> Finalist:
+        settings = trials.settings_in(trial)
+        return Finalist(trial.number, settings, [trial.value], trials.at_edge(trial))
+
+    def again_with(self, one: Finalist, seed: int) -> float | None:
+        """The objective of settings with another seed; None where training failed."""
+        folder = self.folder / f"finalist_{one.trial}_seed_{seed}"
+        screen.say((f"{self.name}: {folder.name}", "bold"), f", {one.settings}")
+        try:
+            return trials.run(trials.with_settings(self.config, one.settings, seed), folder)
+        except (Unusable, OutOfMemory):
+            raise  # that is not due to the settings
+        except UserError as error:  # such as a loss that is not finite
+            screen.say(f"seed {seed} failed: {error}")
+            return None
+
+    def found(self, finalists: Sequence[Finalist] = ()) -> Found:
+        """What has been found as yet."""
+        every = self.trials()
+        leading = finalists or [self.finalist(trial) for trial in self.ranked()[:1]]
+        winner = leading[0] if leading else None
+        return Found(
+            objective=self.config.train.select,
+            budget={
+                "trials": self.budget.trials,
+                "sampler": "grid" if self.budget.grid else self.budget.sampler,
+                "pruner": self.budget.pruner,
+                "seconds": round(sum(trials.seconds(t) for t in every if t.state in BEGUN)),
+                **collections.Counter(map(trials.kind, every)),
+            },
+            value=winner.mean if winner else None,
+            settings=winner.settings if winner else {},
+            at_edge=winner.at_edge if winner else [],
+            stretches=trials.stretches(every),
+            trials=[
+                {
+                    "number": t.number,
+                    "state": trials.kind(t),
+                    "value": t.value,
+                    "settings": trials.settings_in(t),
+                    "validations": {str(n): v for n, v in t.intermediate_values.items()},
+                    **({ERROR: t.user_attrs[ERROR]} if ERROR in t.user_attrs else {}),
+                }
+                for t in every
+            ],
+            finalists=[*finalists],
+        )
+
+
+def search(
+    config: ConfigDict,
+    suggest: Space,
+    folder: pathlib.Path,
+    budget: Budget,
+    *,
+    name: str = "",
+    storage: str = "",
+    stored_as: str = "",
+    data: str = "",
+    metric: str = "AUC",
+    enqueue: Iterable[Mapping[str, object]] = (),
+    finalists: int = 0,
+    finalist_seeds: int = 3,
+    alone: bool = False,
+    report: Callable[[Study], None] = lambda study: None,
+) -> Found:
+    """Searches settings on validation; see the module.
+
+    Args:
+      config: what trials start from.
+      suggest: what they are asked to set.
+      folder: of their runs.
+      budget: what they may spend.
+      name: of what is searched, for messages; "" is the architecture.
+      storage: the URL of the storage; "" is sweep.db in the folder.
+      stored_as: the study's name in the storage; "" is `name`.
+      data: the fingerprint of the data set.
+      metric: what the objective's metric is called, for tables and pictures.
+      enqueue: settings that are tried first.
+      finalists, finalist_seeds: how many of the best are trained again, and how many times each.
+      alone: whether there is no other worker.
+      report: called at the end, however the work ended.
+
+    Raises:
+      UserError: the study there is of another config, space or data set, no trial succeeded, or
+        the storage does not answer.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    storage = storage or trial_storage.url_of_file(folder / "sweep.db")
+    name = name or config.model.architecture
+    how = (budget.make_pruner(), higher_is_better(config.train.select))
+    try:
+        with trial_storage.opened(storage, stored_as or name, *how) as stored:
+            study = Study(name, stored, config, suggest, budget, metric, folder)
+            study.claim(data)
+            if alone:
+                study.alone()
+            study.enqueue(enqueue)
+            ranges = {key: CategoricalDistribution(values) for key, values in budget.grid.items()}
+            study.enqueue(budget.points(), ranges)
+            try:
+                study.work()
+                return study.found(study.run_off(finalists, finalist_seeds))
+            finally:
+                report(study)
+    except FAULTS as error:
+        raise UserError(f"the storage does not answer: {trial_storage.brief(error)}") from error
+
 
 def as_text(settings: Mapping[str, object]) -> str:
     return json.dumps({key: str(value) for key, value in settings.items()}, sort_keys=True)
-
-
-def make_pruner(budget: Budget) -> optuna.pruners.BasePruner:
-    """What ends bad trials early."""
-    if budget.pruner == "median":
-        return optuna.pruners.MedianPruner(n_startup_trials=5)
-    if budget.pruner == "asha":
-        # Successive halving (Jamieson & Talwalkar 2016), asynchronous (Li et al. 2020): judged at
-        # the first validation, the third, the ninth …, where the best third so far goes on. The
-        # first trials have none to be compared with; where examples are counted, none of them goes
-        # on, since each that does costs as much as many that are ended.
-        first = THIRD - 1 if budget.validations else 0
-        return optuna.pruners.SuccessiveHalvingPruner(1, THIRD, bootstrap_count=first)
-    return optuna.pruners.NopPruner()

@@ -27,6 +27,7 @@ LOCKED = 100.0  # seconds that a worker waits while another one writes into an S
 OPENINGS = 10  # times that a database is tried to be opened, 0.5 s apart
 FAULTS = (StorageInternalError, SQLAlchemyError)  # of a database
 BEAT = "beat"  # the attribute of a trial in a journal
+EXPECTED = "expected sqlite:///FILE, the URL of a database server, or journal:FILE"
 
 
 @contextlib.contextmanager
@@ -85,14 +86,13 @@ def check(url: str) -> str:
     """
     if url.startswith(JOURNAL):
         return url
-    expected = "expected sqlite:///FILE, the URL of a database server, or journal:FILE"
     try:
         read = make_url(url)
         read.get_dialect()
     except (SQLAlchemyError, ValueError) as error:  # not shown: a password may be in it
-        raise UserError(f"--storage is not a URL that can be read: {expected}") from error
+        raise UserError(f"--storage is not a URL that can be read: {EXPECTED}") from error
     if read.get_backend_name() == "sqlite" and read.database in (None, "", ":memory:"):
-        raise UserError(f"storage {url!r} is in memory: {expected}")
+        raise UserError(f"storage {url!r} is in memory: {EXPECTED}")
     return read.render_as_string(hide_password=True)
 
 
@@ -123,16 +123,12 @@ def opened(
     """
     shown, attempt = check(url), 0
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    direction = "maximize" if higher_is_better else "minimize"
+    how = {"study_name": name, "direction": direction, "pruner": pruner, "load_if_exists": True}
     while True:
         try:
             storage = open_storage(url)
-            study = optuna.create_study(
-                storage=storage,
-                study_name=name,
-                direction="maximize" if higher_is_better else "minimize",
-                pruner=pruner,
-                load_if_exists=True,
-            )
+            study = optuna.create_study(storage=storage, **how)
             study.get_trials()
             break
         except Exception as error:  # each kind of storage has its own

@@ -13,6 +13,7 @@ from sklearn.metrics import log_loss, mean_squared_error, roc_auc_score
 from configs.base import get_config
 from dtn_jax.analysis.finished import read_config
 from dtn_jax.cli import compare
+from dtn_jax.comparison import pages
 from dtn_jax.comparison.differences import Difference, Sampled, compare_rows
 from dtn_jax.errors import UserError
 from dtn_jax.export.write import export_run
@@ -98,9 +99,11 @@ def test_the_interval_is_that_of_groups_drawn_again(tmp_path):
 
 
 def test_a_run_is_no_better_than_itself(tmp_path, capsys):
-    a = run(tmp_path / "a", scores(0.5))
-    compare.main(["--draws=400", a, f"{tmp_path}/../{tmp_path.name}/a"])
-    for line in compared(a, a).values():
+    a, copy = (run(tmp_path / name, scores(0.5)) for name in ("a", "copy"))
+    with pytest.raises(UserError, match=f"both sides are {a}: there is nothing to compare"):
+        compare.main([a, f"{tmp_path}/../{tmp_path.name}/a"])
+    compare.main(["--draws=400", a, copy])
+    for line in compared(a, copy).values():
         assert line.difference == 0
         assert line.better == ""
         assert line.p == 1
@@ -251,7 +254,7 @@ def test_two_files_are_compared_by_any_key(tmp_path):
     b = str(tmp_path / "b.parquet")
     given = ("--key=id", "--columns=click=p:clicked", "--group=none")
     with pytest.raises(UserError, match="nothing says that column 'watch' is in the unit of the"):
-        compared(a, a, "--key=id", "--group=none")
+        compared(a, b, "--key=id", "--group=none", given[1])
     for path in (a, b):
         pl.read_parquet(path).rename({"watch": "label/watch"}).write_parquet(path)
     found = compared(a, b, *given)
@@ -318,11 +321,11 @@ def test_hostile_names_are_plain_text(tmp_path, capsys):
     frame = pl.DataFrame(
         {"row": range(ROWS), f"score/{name}": scores().labels[:, 0], name: scores().labels[:, 0]}
     )
-    frame.write_parquet(tmp_path / "a.parquet")
-    compare.main(
-        ["--draws=400", str(tmp_path / "a.parquet")] * 2
-        + [f"--out={tmp_path / 'out'}", "--group=none"]
-    )
+    paths = [tmp_path / name for name in ("a.parquet", "b.parquet")]
+    for path in paths:
+        frame.write_parquet(path)
+    given = ["--draws=400", f"--out={tmp_path / 'out'}", "--group=none"]
+    compare.main([*map(str, paths), *given])
     page = (tmp_path / "out/compare.md").read_text()
     assert "<b>" not in page
     assert r"[red]&lt;b>\|\$x\$·[2J@all" in page
@@ -353,14 +356,15 @@ def test_rows_of_a_table_are_compared_by_examples_and_seeds():
     """Against quantiles of the same draws; p is corrected over the family."""
     rng = np.random.default_rng(0)
     common = rng.normal(0, 0.01, 500)
-    sides = {
-        level: [Sampled(level + s, level + s + common + rng.normal(0, 0.002, 500)) for s in shifts]
-        for level, shifts in {0.70: (0, 0.0002), 0.71: (0, 0.0001), 0.7001: (0, 0.0003)}.items()
-    }
+    sides = {}
+    for level, shifts in {0.70: (0, 0.0002), 0.71: (0, 0.0001), 0.7001: (0, 0.0003)}.items():
+        values = level + np.array(shifts)
+        draws = values[:, None] + common + rng.normal(0, 0.002, (2, 500))
+        sides[level] = Sampled(values, draws)
     far, near = (sides[0.71], sides[0.70]), (sides[0.7001], sides[0.70])
     found = compare_rows({"far": far, "near": near})
     assert found["far"].difference == pytest.approx(0.01, abs=1e-4)
-    alone = np.mean([r.draws for r in far[0]], 0) - np.mean([r.draws for r in far[1]], 0)
+    alone = far[0].draws.mean(0) - far[1].draws.mean(0)
     low, high = np.quantile(alone, [0.025, 0.975])
     assert (found["far"].low, found["far"].high) == pytest.approx((low, high), abs=2e-3)
     assert found["far"].p < 0.01 < 0.3 < found["near"].p
@@ -381,6 +385,16 @@ def test_the_ratio_nearer_to_1_is_better(a, b, p, better):
     ends = (b - a, b - a - 0.01, b - a + 0.01)
     one = Difference("click@all", "predicted_observed", (a,), (b,), *ends, p, p, 0.001, 3000, 900)
     assert one.better == better
+
+
+@pytest.mark.parametrize(
+    ("half", "shown"), [(0.03, "+0.0013"), (0.0008, "+0.00127"), (0, "+0.0013")]
+)
+def test_digits_show_two_of_the_intervals_half(half, shown):
+    ends = (0.00127, 0.00127 - half, 0.00127 + half)
+    one = Difference("click@all", "auc", (0.5,), (0.5,), *ends, 0.01, 0.01, 0.001, 3000, 900)
+    assert pages.cells(one)[4] == shown
+    assert float(pages.told(one)["most"]) == pytest.approx(0.00127 + half, abs=1e-4)
 
 
 def test_a_narrow_terminal_loses_no_column(tmp_path, capsys, monkeypatch):

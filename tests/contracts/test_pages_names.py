@@ -12,7 +12,7 @@ from page_commands import COMMAND
 
 from configs import base
 from dtn_jax.balancing import BALANCERS
-from dtn_jax.cli import COMMANDS, serve
+from dtn_jax.cli import COMMANDS, command, serve
 from dtn_jax.cli.command import Parser
 from dtn_jax.config import checked_config, declarations, flatten, override
 from dtn_jax.config.sections import SECTIONS
@@ -207,6 +207,6 @@ def test_numbers_of_the_pages_are_those_of_the_code():
     assert f"{score_files.UNIT['size'] >> 20} MiB" in told
     told = re.findall(r"`--(\w+)`\s+\(([\d,]+)\)", (ROOT / "docs/serving.md").read_text())
     assert len(told) == 5
-    known = serve.make_parser().parse_args([])
+    known = command.parse(serve.__name__, ["--model=x"])[0]
     for name, number in told:
         assert getattr(known, name) == int(number.replace(",", "")), name

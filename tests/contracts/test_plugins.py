@@ -124,8 +124,7 @@ def test_its_options_are_overridden_checked_and_identity_where_it_is_used():
 
 @pytest.mark.parametrize("given", ["--config.plugins={}", "--config=configs/adult.py:plugins={}"])
 def test_help_shows_its_options(given, capsys):
-    parser = command.parser("Does.", "dtn-jax train --x")
-    command.add_config(parser)
+    parser = command.parser("Does.", "dtn-jax train --x", config=True)
     with pytest.raises(SystemExit):
         parser.parse_known_args(["--help=model.heads", given.format(EXAMPLE)])
     shown = capsys.readouterr().out

@@ -7,7 +7,7 @@ import pytest
 from dtn_jax.cli import compare, export, feature_importance, paper_tables, prepare
 from dtn_jax.errors import UserError
 from dtn_jax.search import trial_storage
-from dtn_jax.search.studies import Budget, make_pruner
+from dtn_jax.search.studies import Budget
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_a_file_in_place_of_the_folder(tmp_path):
 
 def test_no_message_about_a_storage_shows_its_password():
     for url in ("postgresql://user:SECRET@127.0.0.1:1/db", "nothing://user:SECRET@host/db"):
-        opened = trial_storage.opened(url, "study", make_pruner(Budget()), True)
+        opened = trial_storage.opened(url, "study", Budget().make_pruner(), True)
         with pytest.raises(UserError) as caught, opened:
             pass
         assert "SECRET" not in str(caught.value)

@@ -44,7 +44,7 @@ def test_of_a_run_of_one_step_there_is_nothing(prepared_dir, tmp_path, said):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--profile=-1"], "--profile=-1: expected a number of steps"),
+        (["--profile=-1"], "--profile=-1: expected at least 1"),
         (["--profile=2", "--config.replicas=2"], r"leave config\.replicas out"),
         (["--profile=ten"], "invalid int value: 'ten'"),
     ],

@@ -9,9 +9,8 @@ from sweeps import CONFIG, GRID, TINY, run
 
 from dtn_jax.config import load_config
 from dtn_jax.errors import UserError
-from dtn_jax.search import trial_storage, trials
-from dtn_jax.search.search import search
-from dtn_jax.search.studies import Budget, make_pruner
+from dtn_jax.search import sweep, trial_storage, trials
+from dtn_jax.search.studies import Budget, Study, search
 
 
 def test_a_grid_is_gone_through_once(trained, prepared_dir, tmp_path, capsys):
@@ -105,6 +104,29 @@ def test_every_point_of_a_small_space_is_found(trained, prepared_dir, tmp_path, 
     assert "50 draws found no further settings to try" in capsys.readouterr().out
 
 
+def test_pictures_show_names_and_trial_numbers_in_full(monkeypatch, tmp_path):
+    def suggest(trial):
+        names = ("model.embedding_dropout", "optim.table_learning_rate")
+        return {name: trial.suggest_float(name, 0, 1) for name in names}
+
+    def save(figure, path, *_, **__):
+        figure.canvas.draw()
+        axes = figure.axes[0]
+        shown[path.stem] = [label.get_text() for label in axes.get_xticklabels()]
+
+    shown = {}
+    monkeypatch.setattr(sweep, "save_small", save)
+    stored = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    stored.optimize(lambda trial: sum(suggest(trial).values()), n_trials=4)
+    config = load_config("configs/adult.py:dtn")
+    sweep.draw(Study("dtn", stored, config, suggest, Budget(), "AUC", tmp_path), tmp_path)
+    names = ["AUC (mean)", "model.\nembedding_\ndropout", "optim.\ntable_\nlearning_\nrate"]
+    assert shown["dtn_parallel"] == names
+    assert {"0", "1", "2", "3"} <= {*shown["dtn_history"]}
+    assert "0.5" not in shown["dtn_history"]
+    assert "dtn_importance" in shown
+
+
 def test_two_studies_have_a_folder_each(trained, prepared_dir, tmp_path):
     run(tmp_path, prepared_dir, "--grid=model.dropout=0,0.1")
     run(tmp_path, prepared_dir, "--grid=seed=1,2", "--study=second", folder="second")
@@ -170,7 +192,7 @@ def test_a_search_tries_settings_of_others_and_its_finalists_with_seeds_it_has_n
     seeds = {(config.model.dropout, config.seed) for _, _, config in trained[3:]}
     assert {seed for _, seed in seeds} == {101, 102}
     assert len(seeds) == 4
-    with trial_storage.opened(url, "dtn", make_pruner(Budget()), True) as stored:
+    with trial_storage.opened(url, "dtn", Budget().make_pruner(), True) as stored:
         running = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
         stored.add_trial(running)  # its worker died; who is alone need not wait for its silence
     second = searched(given)

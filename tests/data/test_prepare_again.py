@@ -276,7 +276,7 @@ def test_the_command_prepares_and_shows(shop, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (["--schema=a.yaml", "--dataset=adult"], "give one of --infer, --schema=FILE"),
+        (["--schema=a.yaml", "--dataset=adult"], "give one of --infer, --schema, --dataset"),
         (["--schema=a.yaml", "--input=x"], "a.yaml"),
         (["--schema=SHOP"], "--schema needs --input=FILES .*: no set is prepared in"),
         (["--schema=SHOP", "--extend=shop"], "--extend=SET needs --input=FILES, the new rows"),

@@ -16,7 +16,7 @@ from small_runs import small
 from world.run import finished, opened
 
 from dtn_jax.analysis.finished import best_state
-from dtn_jax.cli import export
+from dtn_jax.cli import command, export
 from dtn_jax.data.epochs.reader import in_order
 from dtn_jax.errors import UserError
 from dtn_jax.export import load, model_folder
@@ -67,9 +67,9 @@ def test_its_page_lists_the_files_of_a_folder_and_its_options(exported_model):
     (rows,) = re.findall(r"^\| option \|.*?\n\n", PAGE, re.M | re.S)
     options = re.findall(r"`(--\w+=\S+?)`", rows)
     assert len(options) == 6
-    parser = export.make_parser()
+    shown = command.parser_of(export.__name__).format_help()
     for option in options:
-        parser.parse_args([option])
+        assert f"\n  {option.partition('=')[0]}" in shown
 
 
 def test_a_model_is_replaced_only_where_asked_for(finished_run, exported_model, tmp_path, capsys):
@@ -130,11 +130,17 @@ def test_one_export_at_a_time_writes_a_folder(tmp_path):
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (["--again=MODEL", "--tables=int8"], "no use for --tables"),
-        (["--again=MODEL", "--data_dir=elsewhere"], "no use for --data_dir"),
-        (["--onnx=MODEL", "--out=a.onnx", "--tasks=income"], "--onnx has no use for --tasks"),
-        (["--onnx=MODEL"], "wants a file"),
-        (["--workdir=a", "--out=b", "--batch_size=64"], "--batch_size=64 is for --onnx"),
+        (["--again=MODEL", "--tables=int8"], "--tables goes with --workdir, not with --again"),
+        (["--again=MODEL", "--data_dir=elsewhere"], "--data_dir goes with --workdir, not"),
+        (
+            ["--onnx=MODEL", "--out=a.onnx", "--tasks=income"],
+            "--tasks goes with --workdir, not with --onnx",
+        ),
+        (["--onnx=MODEL"], "--out is missing"),
+        (
+            ["--workdir=a", "--out=b", "--batch_size=64"],
+            "--batch_size goes with --onnx, not",
+        ),
         (["--workdir=RUN", "--out=b", "--tasks=income,clicks"], "unknown task 'clicks'"),
         (["--workdir=RUN", "--out=b", "--select=clicks"], "unknown value of --select 'clicks'"),
     ],

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import types
 
 import pytest
 from small_runs import small
@@ -25,6 +26,11 @@ def test_the_launcher_gives_up_and_does_not_repeat_wrong_input(monkeypatch, caps
     codes = [[2, -6], [0, 0]]
     assert launch.run_until_done([], 2, 2) == 2
     assert launch.run_until_done([], 2, 2) == 0
+
+
+def test_errors_are_shown_without_what_gloo_says(capfd):
+    launch.pass_on(types.SimpleNamespace(stderr=[b"[Gloo] Rank 0 is connected\n", b"error: no\n"]))
+    assert capfd.readouterr().err == "error: no\n"
 
 
 def test_what_the_launcher_needs():

@@ -250,3 +250,5 @@ def test_what_is_no_batch_is_refused(prepared_dir, tmp_path, monkeypatch):
     nonfinite.write(path, dataclasses.replace(kept, batch=shorter))
     with pytest.raises(UserError, match=r"ids is int32\[255, 12\], expected int32\[256, 12\]"):
         replay.main([f"--batch={path}"])
+    with pytest.raises(UserError, match=r"no file .*/step-9\.npz: a run that met NaN"):
+        replay.main([f"--batch={path.with_name('step-9.npz')}"])

@@ -139,7 +139,7 @@ def works(prepared_dir, finished_run, exported_model, tmp_path_factory):
 
     def tables(folder):
         few = ["--dataset=adult", "--table=overall", "--seeds=2", "--trials=1"]
-        few += ["--entries=shared_bottom", "--set=train.max_steps=20"]
+        few += ["--entries=shared_bottom", "--quick"]
         return ["paper_tables", *few, f"--data_dir={prepared_dir}", f"--workdir={folder}"]
 
     grid = "--grid=optim.learning_rate=1e-3,3e-3"

@@ -12,7 +12,7 @@ from rich.console import Console
 from dtn_jax.cli import paper_tables
 from dtn_jax.comparison import differences
 from dtn_jax.metrics.significance import compare, resampled_aucs
-from dtn_jax.papertables import make, runs, tune, written
+from dtn_jax.papertables import protocol_files, runs, tune, written
 from dtn_jax.papertables.protocol import entry
 from dtn_jax.report import screen
 
@@ -22,7 +22,7 @@ def call(prepared_dir, tmp_path, monkeypatch):
     """(arguments, table=, protocol=) -> the content of a table of adult in tmp_path."""
 
     def run(*arguments, table="overall", protocol=TINY, folder="adult"):
-        monkeypatch.setattr(make, "load", lambda path: protocol)
+        monkeypatch.setattr(protocol_files, "load", lambda path: protocol)
         workdir = f"--workdir={tmp_path}"
         given = ["--dataset=adult", f"--table={table}", f"--data_dir={prepared_dir}", workdir]
         paper_tables.main([*given, *arguments])
@@ -38,7 +38,7 @@ def call(prepared_dir, tmp_path, monkeypatch):
 def untrained(monkeypatch):
     """Runs and tunings that cost nothing."""
     monkeypatch.setattr(runs, "train", invented)
-    monkeypatch.setattr(runs, "draw", lambda folder, together=1: None)
+    monkeypatch.setattr(runs, "draw", lambda folder: None)
     monkeypatch.setattr(tune, "tune", untuned)
     monkeypatch.setattr(written.pictures, "draw", lambda made, stem: [])
     return invented

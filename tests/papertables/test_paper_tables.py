@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -17,9 +16,8 @@ from invented_runs import TINY, untuned
 
 from dtn_jax.cli import paper_tables
 from dtn_jax.errors import UserError
-from dtn_jax.papertables import estimate, make, references, runs, tune, written
-from dtn_jax.papertables.protocol import Published, configured
-from dtn_jax.papertables.shortened import with_settings
+from dtn_jax.papertables import estimate, protocol_files, references, runs, tune, written
+from dtn_jax.papertables.protocol import Published, configured, quick
 
 pytest_plugins = ["table_fixtures"]
 
@@ -113,38 +111,6 @@ def test_doing_some_rows_leaves_the_others_in_the_table(call, untrained):
     assert [row["seeds"] for row in later["rows"]] == [[1, 2], [1]]
 
 
-@pytest.mark.nightly
-def test_seeds_together_find_what_they_find_alone(call, tmp_path, monkeypatch):
-    monkeypatch.setattr(tune, "tune", untuned)
-    alone = call("--entries=shared_bottom")
-    shutil.rmtree(tmp_path / "adult")
-    together = call("--entries=shared_bottom", "--together=always")
-    assert any(p.name.endswith("-together") for p in (tmp_path / "adult" / "runs").iterdir())
-    for one, other in zip(alone["rows"], together["rows"], strict=True):
-        for key, metrics in one["metrics"].items():
-            assert metrics["auc"] == pytest.approx(other["metrics"][key]["auc"], abs=2e-4)
-            assert len(set(metrics["auc"])) == 2  # seeds
-
-
-def test_one_seeds_fault_is_not_that_of_those_together_with_it(
-    call, tmp_path, monkeypatch, untrained
-):
-    def together(config, folder):
-        raise UserError("replica 1: the loss is not finite")
-
-    def alone(config, folder):
-        if config.seed == 2:
-            raise UserError("the loss is not finite")
-        return untrained(config, folder)
-
-    monkeypatch.setattr(runs, "train_replicas", together)
-    monkeypatch.setattr(runs, "train", alone)
-    with pytest.raises(UserError, match=r"shared_bottom, seed 1, 2, 3: seed 2: the loss is not"):
-        call("--entries=shared_bottom", "--together=always", "--seeds=3")
-    found = json.loads((tmp_path / "adult" / "overall.json").read_text())
-    assert [row["seeds"] for row in found["rows"]] == [[1, 3]]
-
-
 def test_entries_are_looked_up_in_all_tables_before_the_first_is_made(
     call, untrained, tmp_path, monkeypatch
 ):
@@ -177,17 +143,10 @@ def test_an_entry_whose_tuning_fails_is_not_waited_for(call, untrained, monkeypa
     [
         (["--dataset=adults"], "Did you mean 'adult'"),
         (["--protocol=no/file.py"], r"no protocol file 'no/file.py'; the shipped ones: adult"),
-        (["--dataset=adult", "--protocol=a.py"], "give only one"),
-        (["--table=overall"], "got none"),
+        (["--dataset=adult", "--protocol=a.py"], "give one of --dataset, --protocol, --config"),
+        (["--table=overall"], "give one of --dataset, --protocol, --config"),
         (["--dataset=adult", "--table=overal"], "Did you mean 'overall'"),
         (["--dataset=adult", "--seeds=0"], "--seeds=0: expected at least 1"),
-        (["--dataset=adult", "--together=yes"], "unknown --together 'yes'"),
-        (["--dataset=adult", "--set=seed"], "--set: expected KEY=VALUE, got 'seed'"),
-        (["--dataset=adult", "--set=sead=1"], "Did you mean seed"),
-        (["--dataset=adult", "--set=seed=1"], "--seeds says how many"),
-        (["--dataset=adult", "--set=model.experts=mlp"], r"by its entries dtn, .*--protocol=FILE"),
-        (["--dataset=adult", "--set=model.dropout=0"], "is what the trials search"),
-        (["--dataset=adult", "--table=all,overall"], "unknown table 'all'"),
         (["--dataset=adult", "--entries=pla"], r"unknown entry 'pla'. Did you mean 'ple'"),
     ],
 )
@@ -197,26 +156,17 @@ def test_bad_arguments_are_named(arguments, message, prepared_dir, tmp_path):
         paper_tables.main([*arguments, f"--data_dir={prepared_dir}", f"--workdir={tmp_path}"])
 
 
-def test_a_workdir_of_an_earlier_version_is_refused(call, tmp_path):
-    (tmp_path / "adult").mkdir()
-    (tmp_path / "adult/cells.jsonl.xz").touch()
-    with pytest.raises(UserError, match="is of an earlier version, whose runs are not read"):
-        call()
-
-
 def test_the_command_of_a_table_names_no_place():
-    given = ["--dataset=adult", "--workdir=/a", "--runs", "/b", "--table=overall", "--data_dir=/c"]
+    given = ["--dataset=adult", "--workdir", "/a", "--table=overall", "--data_dir=/c"]
     given += ["--entries=dtn"]  # the table has the others too
-    command = written.remade([*given, "--set=optim.b1=0.8,optim.b2=0.9"])
-    assert command == (
-        "dtn-jax paper_tables --dataset=adult --table=overall --set=optim.b1=0.8,optim.b2=0.9"
-    )
+    command = written.remade([*given, "--seeds=2"])
+    assert command == "dtn-jax paper_tables --dataset=adult --table=overall --seeds=2"
 
 
 def test_in_a_table_it_costs_one_entry(call, tmp_path, capsys):
-    given = ("--seeds=1", "--entries=shared_bottom", "--set=model.embedding_dim=1000000000")
+    large = dataclasses.replace(TINY, common=TINY.common | {"model.embedding_dim": 10**9})
     with pytest.raises(UserError, match=r"tuning shared_bottom: no trial succeeded.*cannot fit"):
-        call(*given)
+        call("--seeds=1", "--entries=shared_bottom", protocol=large)
     assert (tmp_path / "adult/overall.md").exists()
 
 
@@ -262,24 +212,12 @@ def with_references(monkeypatch):
     monkeypatch.setattr(references, "of_data", lambda data: REFERENCE)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (
-            ["--quick"],
-            "train.max_steps=100 (in full: no limit); 2 of 20 runs' worth of trials",
-        ),
-        (["--set=train.epochs=1"], "train.epochs=1 (in full: 3)"),
-        (["--set=train.max_steps=7"], "train.max_steps=7 (in full: no limit)"),
-    ],
-)
-def test_a_shortened_table_says_so_and_stands_alone(
-    arguments, said, call, untrained, with_references, tmp_path
-):
+def test_a_shortened_table_says_so_and_stands_alone(call, untrained, with_references, tmp_path):
+    said = "train.max_steps=100 (in full: no limit); 2 of 20 runs' worth of trials"
     full = call(protocol=FULL)
     folder = tmp_path / "adult"
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    made = call(*arguments, protocol=FULL, folder="adult-shortened")
+    made = call("--quick", protocol=FULL, folder="adult-shortened")
     assert said in "; ".join(made["shortened"])
     assert (made["references"], made["published"]) == ({}, [])
     assert (full["references"], len(full["published"])) == (REFERENCE, 1)
@@ -303,33 +241,9 @@ def test_it_costs_less(call, untrained, monkeypatch, with_references):
 
 
 def test_an_entry_with_a_length_of_its_own_is_shortened_too():
-    entries = FULL.entries | {"dtn": FULL.entries["dtn"] | {"train.epochs": 5}}
-    made = with_settings(dataclasses.replace(FULL, entries=entries), {"train.epochs": "1"})
-    assert configured(made, made.entries["dtn"]).train.epochs == 1
-
-
-@pytest.mark.parametrize(
-    ("setting", "hint"),
-    [
-        ("data.dataset=kuairand", "--dataset or --config says it"),
-        ("data.options=rows=9", "--dataset or --config says it"),
-        ("data.data_dir=/x", "--data_dir says it"),
-        ("model.architecture=dtn", "--entries chooses among them"),
-        ("seed=3", "--seeds says how many"),
-        ("replicas=2", "--together"),
-        ("parallel.processes=auto", "a run of a table is one process"),
-    ],
-)
-def test_what_the_tables_are_of_cannot_be_set(setting, hint):
-    """Else a table named after one data set would show another's numbers."""
-    key, _, value = setting.partition("=")
-    with pytest.raises(UserError, match=rf"--set: {key} .*{hint}"):
-        with_settings(FULL, {key: value})
-
-
-def test_more_than_in_full_is_not_shortened(call, untrained, with_references):
-    given = ("--set=train.epochs=9", "--seeds=1", "--trials=2")
-    assert call(*given, protocol=FULL)["references"] == REFERENCE
+    entries = FULL.entries | {"dtn": FULL.entries["dtn"] | {"train.max_steps": 500}}
+    made = quick(dataclasses.replace(FULL, entries=entries))
+    assert configured(made, made.entries["dtn"]).train.max_steps == 100
 
 
 @pytest.mark.slow
@@ -337,7 +251,7 @@ def test_the_command_measures_and_trains_nothing(prepared_dir, tmp_path, monkeyp
     monkeypatch.setattr(estimate, "STEPS", 2)
     monkeypatch.setattr(runs, "train", None)
     protocol = dataclasses.replace(TINY, finalists=3)
-    monkeypatch.setattr(make, "load", lambda path: protocol)
+    monkeypatch.setattr(protocol_files, "load", lambda path: protocol)
     given = ["--dataset=adult", "--table=overall", f"--data_dir={prepared_dir}", "--estimate"]
     paper_tables.main([*given, f"--workdir={tmp_path}", "--entries=shared_bottom"])
     made = (tmp_path / "adult" / "estimate.md").read_text()

@@ -3,15 +3,15 @@
 import json
 import shutil
 
-import numpy as np
+import invented_runs
 import pytest
+from invented_runs import DRAWN
 from world import log
 
 from dtn_jax.cli import paper_tables
 from dtn_jax.papertables import references as known
 from dtn_jax.papertables import runs, tune
 from dtn_jax.papertables.entries import TABLES
-from dtn_jax.run import outcome as of_folder
 from experiments import references
 
 
@@ -23,19 +23,15 @@ def shop(prepared_dir):
 def invented(config, folder):
     """A run that costs nothing."""
     auc = 0.8 + config.seed / 1000 + len(config.model.architecture) / 10_000
-    ranked = {"auc": auc, "logloss": 0.3, "positives": 500, "examples": 1000}
-    test = {f"{task}@all": ranked for task in ("click", "order")}
-    test["watch@all"] = {"rmse": auc, "mae": 0.5, "r2": 0.25, "examples": 400}
-    results = dict.fromkeys(("parameters", "table_parameters", "flops_per_example", "steps"), 1)
-    results |= {"seed": config.seed, "test": test, "validation": {}, "best_steps": {"mean": 1}}
-    results |= {"experts": "mlp", "architecture": "", "dataset": "", "examples_per_second": 1.0}
-    folder.mkdir(parents=True)
-    facts = {"config": config.to_dict(), "versions": {}}
-    (folder / "config.json").write_text(json.dumps(facts))
-    marks = {runs.DEVICE: np.array("cpu"), runs.TOGETHER: np.array(1)}
-    draws = dict.fromkeys(("click@all", "order@all"), auc + np.linspace(-0.1, 0.1, 20))
-    np.savez(folder / runs.DRAWS, **marks, **draws)
-    of_folder.write(folder, results)
+
+    def of_shop(results, draws):
+        ranked = {"auc": auc, "logloss": 0.3, "positives": 500, "examples": 1000}
+        results["test"] = {f"{task}@all": ranked for task in ("click", "order")}
+        results["test"]["watch@all"] = {"rmse": auc, "mae": 0.5, "r2": 0.25, "examples": 400}
+        for task in ("click", "order"):
+            draws[f"{task}@all"] = auc + DRAWN
+
+    invented_runs.invented(config, folder, auc, edit=of_shop)
 
 
 @pytest.fixture
@@ -85,7 +81,7 @@ def test_a_log_needs_no_protocol_file(tables, shop, tmp_path, monkeypatch, capsy
 @pytest.mark.nightly
 def test_all_tables(tables, shop):
     small = "model.expert_dim=8,model.tower_hidden=(8,)"
-    folder = tables(config(shop[1]), "--table=all", f"--set={small}") / "shop"
+    folder = tables(f"{config(shop[1])},{small}", "--table=all") / "shop"
     assert not (folder / "divergence.json").exists()  # a log has no dials
     for table in [table for table in TABLES if table != "divergence"]:
         found = json.loads((folder / f"{table}.json").read_text())

@@ -52,7 +52,7 @@ def sweep_searches_and_goes_on(shell):
 def a_table_of_a_paper(shell):
     shell.run(
         "dtn-jax paper_tables --dataset=adult --table=overall --seeds=2 --trials=1 --quick "
-        "--entries=shared_bottom,mmoe --set=train.max_steps=10 --workdir=runs/tables"
+        "--entries=shared_bottom,mmoe --workdir=runs/tables"
     )
     found = {path.suffix for path in (shell.folder / "runs/tables").rglob("overall.*")}
     assert {".md", ".tex", ".csv"} <= found

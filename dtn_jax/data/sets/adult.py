@@ -22,7 +22,6 @@ class Adult(DataSet):
     name = "adult"
     schema = FILE.with_suffix(".yaml")
     OPTIONS: ClassVar = {"numbers": NUMBERS}
-    FIELD_OPTIONS: ClassVar = ("numbers",)
     layout = Layout(lanes=8, block_rows=128)
 
     def raw(self, files):

@@ -95,7 +95,6 @@ class AliCCP(DataSet):
             most=100,
         ),
     }
-    FIELD_OPTIONS = ("min_count", "max_values", "pooling")
 
     def schema_text(self) -> str:
         text = super().schema_text().replace("pooling: unweighted", "pooling: sum")

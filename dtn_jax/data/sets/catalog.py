@@ -7,6 +7,8 @@ import os
 import pathlib
 from collections.abc import Mapping
 
+from ml_collections import ConfigDict
+
 from dtn_jax.data.prepared import Prepared, read
 from dtn_jax.data.sets.adult import Adult
 from dtn_jax.data.sets.ali_ccp import AliCCP
@@ -61,6 +63,12 @@ class DataOptions:
         "folder of raw files, with one folder per data set; '' means $DTN_MANUAL_DIR",
         runtime=True,
     )
+
+
+def read_data(config: ConfigDict) -> Prepared:
+    """The data set that a config names; see `load`."""
+    source = config.data
+    return load(source.dataset, source.options, source.data_dir, source.manual_dir)
 
 
 def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "") -> Prepared:

@@ -80,7 +80,6 @@ class CensusIncome(DataSet):
             choices=("two", "seven"),
         ),
     }
-    FIELD_OPTIONS: ClassVar = ("buckets", "numbers")
 
     @property
     def schema(self):

@@ -60,7 +60,6 @@ class DataSet:
 
     name: ClassVar[str]
     OPTIONS: ClassVar[dict[str, Option]] = {}  # `data.options`
-    FIELD_OPTIONS: ClassVar[tuple[str, ...]] = ()  # that leave the rows and labels as they are
     SOURCE: ClassVar[str] = ""  # SHA-256 of the plug-in that it came with
     weight: ClassVar[str | None] = None  # '' where no row ever has a weight; None: the file says
     schema: ClassVar[str | pathlib.Path] = ""

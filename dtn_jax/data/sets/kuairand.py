@@ -53,7 +53,6 @@ class KuaiRand(DataSet):
         "min_count": Option(2, "times that train must show a user or a video", least=1),
         "numbers": NUMBERS,
     }
-    FIELD_OPTIONS = ("min_count", "numbers")
 
     def raw_names(self) -> tuple[str, ...]:
         """The log's files, in order of time by their names: CSV as published, else Parquet."""
@@ -99,7 +98,6 @@ class KuaiRandHistories(DataSet):
     schema = FOLDER / "kuairand_histories.yaml"
     weight = ""
     OPTIONS: ClassVar[dict[str, Option]] = {"numbers": NUMBERS}
-    FIELD_OPTIONS = ("numbers",)
 
     def raw_files(self) -> dict[str, pathlib.Path]:
         """The raw files of the days that are read, by name.

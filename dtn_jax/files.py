@@ -193,7 +193,7 @@ def full_path(path: str | pathlib.Path) -> pathlib.Path:
 
 def check_place(path: str | pathlib.Path, what: str = "workdir", kind: str = "a folder") -> None:
     """Raises UserError where a path cannot be a folder's or a file's, whatever is on the disk."""
-    if re.match(r"[A-Za-z][\w+.-]*:/", str(path)) or re.search(r"[\ud800-\udfff]", str(path)):
-        raise UserError(
-            f"{what} {str(path)!a} is a URL or no text in UTF-8, expected {kind} of this machine"
-        )
+    if re.match(r"[A-Za-z][\w+.-]*:/", str(path)):
+        raise UserError(f"{what} {path} is a URL, expected {kind} of this machine")
+    if re.search(r"[\ud800-\udfff]", str(path)):
+        raise UserError(f"{what} {str(path)!a} is no text in UTF-8")

@@ -27,7 +27,7 @@ from dtn_jax.parallel.fits import LOWER, check_fits
 from dtn_jax.report import screen
 from dtn_jax.report.description.overview import unknown_ids
 from dtn_jax.report.progress_bar import ProgressBar
-from dtn_jax.results import conclude, mend_scores, show_replicas
+from dtn_jax.results import conclude, mend_predictions, show_replicas
 from dtn_jax.run import Run, build_model, build_run
 from dtn_jax.selection import score_day, tell_of_end
 from dtn_jax.step import make_train_chunk, make_train_step
@@ -118,7 +118,7 @@ class Member:
         """Whether it has its results, on `test` too if that is asked for."""
         done = self.results is not None and ("test" in self.results or not test)
         if done and test:
-            mend_scores(self.run, self.folder, self.results)
+            mend_predictions(self.run, self.folder, self.results)
         return done
 
     @property

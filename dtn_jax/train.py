@@ -28,7 +28,7 @@ from dtn_jax.report import screen
 from dtn_jax.report.description.overview import unknown_ids
 from dtn_jax.report.profile import Profile
 from dtn_jax.report.progress_bar import ProgressBar
-from dtn_jax.results import conclude, mend_scores, show
+from dtn_jax.results import conclude, mend_predictions, show
 from dtn_jax.run import Run, build_run
 from dtn_jax.selection import Progress, score_day, tell_of_end, validate
 from dtn_jax.state import State
@@ -82,7 +82,7 @@ def train(
         results = folder.results()
         if results and ("test" in results or not test):
             if test:
-                mend_scores(run, folder, results)
+                mend_predictions(run, folder, results)
             screen.say("This run is finished. Its results:")
         else:
             with contextlib.closing(Checkpoints(folder.path, run.plan)) as checkpoints:

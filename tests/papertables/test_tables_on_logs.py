@@ -11,7 +11,7 @@ from dtn_jax.cli import paper_tables
 from dtn_jax.papertables import references as known
 from dtn_jax.papertables import runs, tune
 from dtn_jax.papertables.entries import TABLES
-from dtn_jax.run import found as of_folder
+from dtn_jax.run import outcome as of_folder
 from experiments import references
 
 
@@ -30,8 +30,8 @@ def invented(config, folder):
     results |= {"seed": config.seed, "test": test, "validation": {}, "best_steps": {"mean": 1}}
     results |= {"experts": "mlp", "architecture": "", "dataset": "", "examples_per_second": 1.0}
     folder.mkdir(parents=True)
-    facts = {"config": config.to_dict(), "versions": {}}
-    (folder / "config.json").write_text(json.dumps(facts))
+    facts = {"config": config.to_dict(), "data": "", "versions": {}}
+    (folder / "config.json").write_text(json.dumps(facts | {"logits": "log-odds"}))
     marks = {runs.DEVICE: np.array("cpu"), runs.TOGETHER: np.array(1)}
     draws = dict.fromkeys(("click@all", "order@all"), auc + np.linspace(-0.1, 0.1, 20))
     np.savez(folder / runs.DRAWS, **marks, **draws)

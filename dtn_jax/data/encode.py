@@ -237,12 +237,6 @@ def pad(
 ) -> Shaped[np.ndarray, "n S"]:
     """The first S = `slots` values of each row, `fill` where there are fewer."""
     padded = np.full((len(lengths), slots), fill, values.dtype)
-    if not len(values):
-        return padded
-    if slots == 1:
-        some = lengths > 0
-        padded[some, 0] = values[(lengths.cumsum() - lengths)[some]]
-        return padded
     kept = np.minimum(lengths, slots)
     if kept.sum() < len(values):
         values = values[places(lengths.cumsum() - lengths, kept)]

@@ -98,18 +98,8 @@ class KuaiRandHistories(DataSet):
     name = "kuairand_histories"
     schema = FOLDER / "kuairand_histories.yaml"
     weight = ""
-    OPTIONS: ClassVar[dict[str, Option]] = {
-        "numbers": Option(
-            "buckets",
-            "how the duration is kept: in quantile buckets, or standardised for model.numbers",
-            choices=("buckets", "standardise"),
-        )
-    }
+    OPTIONS: ClassVar[dict[str, Option]] = {"numbers": NUMBERS}
     FIELD_OPTIONS = ("numbers",)
-
-    def schema_text(self) -> str:
-        encoder = "" if self.own.numbers == "buckets" else ", encoder: standardise"
-        return super().schema_text().replace("kind: numeric", f"kind: numeric{encoder}")
 
     def raw_files(self) -> dict[str, pathlib.Path]:
         """The raw files of the days that are read, by name.

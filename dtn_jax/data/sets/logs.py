@@ -73,21 +73,23 @@ class Logs(DataSet):
             f"said; {ELSEWHERE}, or bring the file back and prepare it"
         )
 
-    def download_and_prepare(self):
+    def command(self) -> str:
+        """What prepares the set."""
         schema, root = (shlex.quote(str(path)) for path in (self.path, self.root))
+        return f"dtn-jax prepare --schema={schema} --input=YOUR_FILES --data_dir={root}"
+
+    def download_and_prepare(self):
         raise UserError(
-            f"{self.path} is not prepared in {self.root}: run dtn-jax prepare "
-            f"--schema={schema} --input=YOUR_FILES --data_dir={root}; {ELSEWHERE}"
+            f"{self.path} is not prepared in {self.root}: run {self.command()}; {ELSEWHERE}"
         )
 
     def outdated(self):
         spec = schema_file.load(self.path)
         why = provenance.other_recipe(pathlib.Path(self.data_dir), spec, self.SOURCE)
         return (
-            f"{self.data_dir} was prepared from {why}. Prepare it again with "
-            f"dtn-jax prepare --schema={shlex.quote(str(self.path))} --input=YOUR_FILES "
-            f"--data_dir={shlex.quote(str(self.root))} --replace (which keeps the old set), or "
-            f"give the log another name. {self.data_dir}/{SCHEMA_FILE} is the file as it was"
+            f"{self.data_dir} was prepared from {why}. Prepare it again with {self.command()} "
+            "--replace (which keeps the old set), or give the log another name. "
+            f"{self.data_dir}/{SCHEMA_FILE} is the file as it was"
         )
 
     def check_raw(self, prepared, given):

@@ -142,8 +142,7 @@ def build(
             for history in spec.histories():
                 found, some = earlier(spec, history, frame)
                 found["start"] += files[history.name].tell() // some.itemsize
-                if len(place):
-                    listed[history.name][place] = found[own]
+                listed[history.name][place] = found[own]
                 files[history.name].write(some.tobytes())
             keeping.write(kept(spec, frame))
     for array in listed.values():

@@ -81,12 +81,9 @@ def change(prepared: Prepared, spec: Spec, now: Mapping[str, Any]) -> str:
     """
     if prepared.recipe != now["recipe"]:
         return other_recipe(prepared.folder, spec, now["plugin"])
-    was, is_ = (
-        [s["fingerprint"] for s in sets] for sets in (prepared.extends, now.get("extends", []))
-    )
+    was, is_ = prepared.extends, now.get("extends", [])
     if was != is_:
-        was, is_ = (_last(sets) for sets in (prepared.extends, now.get("extends", [])))
-        return f"another set to extend: it was {was}, is {is_}"
+        return f"another set to extend: it was {_last(was)}, is {_last(is_)}"
     other = other_file(prepared, now)
     return f"other raw files: {other}" if other else ""
 

@@ -26,7 +26,6 @@ from dtn_jax.data.stages.records import Plan, Writer
 from dtn_jax.data.stages.split import ORDER, SPLITS, TIMES, SplitRows, split_rows
 from dtn_jax.data.stages.work import Work, new_file
 from dtn_jax.data.vocabulary import FOLDER
-from dtn_jax.errors import UserError
 
 Stage = tuple[dict, dict[str, pa.Table]]  # a unit's facts, and rows for tables of the database
 HASHES, USER_SPLITS = "hashes", "user_splits"  # tables: of what is written; by the order of users
@@ -191,8 +190,6 @@ def write_shard(work: Work, cuts: dict, plan: Plan, shard: int) -> Stage:
             writer.add(part.rows, part.split)
             if unit not in own and not any(writer.wanted()):
                 break
-    if any(writer.wanted()):
-        raise UserError(f"{work.folder} is damaged: delete it, and run the same command again")
     facts = {"hashes": writer.close(), "rows": int(plan.counts[own.start : own.stop].sum())}
     tables = {HASHES: pa.concat_tables(writer.hashes)} if writer.hashes else {}
     return facts | {"values": writer.counts}, tables

@@ -56,7 +56,8 @@ def choose(what: str, got: str, choices: Iterable[str], between: str = ", ") -> 
     if got in choices:
         return got
     lower = {choice.lower(): choice for choice in choices}
-    near = difflib.get_close_matches(str(got).lower(), lower, n=1)
+    near = difflib.get_close_matches(str(got).lower(), lower, n=3)
+    near.sort(key=lambda word: sorted(word) != sorted(str(got).lower()))  # letters swapped first
     hint = f" Did you mean {lower[near[0]]!r}?" if near else ""
     raise UserError(f"unknown {what} {got!r}.{hint} The choices are: {between.join(choices)}.")
 

@@ -193,7 +193,8 @@ def full_path(path: str | pathlib.Path) -> pathlib.Path:
 
 def check_place(path: str | pathlib.Path, what: str = "workdir", kind: str = "a folder") -> None:
     """Raises UserError where a path cannot be a folder's or a file's, whatever is on the disk."""
-    if re.match(r"[A-Za-z][\w+.-]*:/", str(path)) or re.search(r"[\ud800-\udfff]", str(path)):
-        raise UserError(
-            f"{what} {str(path)!a} is a URL or no text in UTF-8, expected {kind} of this machine"
-        )
+    url = re.match(r"[A-Za-z][\w+.-]*:/", str(path))
+    if url or re.search(r"[\ud800-\udfff]", str(path)):
+        wrong = "a URL" if url else "no text in UTF-8"
+        shown = ascii(str(path))[1:-1]
+        raise UserError(f"{what} {shown} is {wrong}, expected {kind} of this machine")

@@ -26,4 +26,4 @@ class InnerProducts(nn.Module):
         return nn.relu(dense(self.width, self.dtype, name="output")(h))  # [B, H]
 
 
-EXPERTS = {"pnn": InnerProducts}
+EXPERTS = {"inner": InnerProducts}

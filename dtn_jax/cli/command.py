@@ -14,6 +14,7 @@ import pathlib
 import re
 import signal
 import sys
+import textwrap
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -277,12 +278,13 @@ def config_options() -> dict[str, str]:
 def overridden() -> str:
     """What --help says of `--config.KEY VALUE`."""
     experts = ", ".join(constant("models.experts", "EXPERTS"))
-    return (
-        "overrides an option, such as --config.optim.learning_rate=3e-4 or\n"
-        f"--config.model.experts='gdcn+mlp*2' (experts: {experts}).\n"
-        "--help=all lists all options, each with its default, unit and reason;\n"
-        "--help=SECTION lists those of a section: model, model.dtn, optim, train, ..."
+    text = (
+        "overrides an option, such as --config.optim.learning_rate=3e-4 or "
+        f"--config.model.experts='gdcn+mlp*2' (experts: {experts}). --help=all lists all options, "
+        "each with its default, unit and reason; --help=SECTION lists those of a section: model, "
+        "model.dtn, optim, train, ..."
     )
+    return textwrap.fill(text, 78, break_on_hyphens=False)
 
 
 def written_out(known: argparse.Namespace, rest: Sequence[str]) -> list[str]:

@@ -37,7 +37,7 @@ OPTIONS = {
     "calibration=WAY": f"of every task, by validation: {WAYS}; {AUTO} keeps of the others what "
     "helps a task and makes no output worse that is derived from it",
     "rank=SCORE": "one more output, to rank by: an expression of tasks' scores, such as "
-    "'click * order**2', or the rank.json that dtn-jax rank wrote (docs/serving.md)",
+    "'click * order**2', or the rank.json that dtn-jax rank wrote (docs/export.md)",
     "again=MODEL": "a model's folder, whose program is made anew",
     "onnx=MODEL": "a model's folder, to be written to --out as ONNX (see docs/export.md)",
     "batch_size=ROWS": "of the ONNX file's inputs (default: any, where jax2onnx can)",

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jinja2
+import rich.console
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -41,10 +42,7 @@ def show(
     best = "ahead" if len(a) == len(b) == 1 else "best"  # heads the last column
     lines = paragraphs(a, b, found)
     screen.show(f"A: {names[0]}\nB: {names[1]}")
-    for key in dict.fromkeys(one.key for one in found):
-        rows = [narrow(one) for one in found if one.key == key]
-        grid = Grid((*HEADER[1:], best), rows, title=f"\n{one_line(key)}")
-        screen.show(grid.terminal(gap=1), WIDE)
+    screen.show(terminal(found, best), WIDE)
     what = "test rows" if any(run.config is not None for run in (*a, *b)) else "rows"
     print("\n".join([f"\n{len(a[0].key):,} {what}.", *lines]))
     if out:
@@ -55,6 +53,16 @@ def show(
         except OSError as error:
             raise UserError(f"{folder} cannot be written: {error.strerror or error}") from None
         print(f"compare.md, compare.csv and differences.png are in {folder}")
+
+
+def terminal(found: Sequence[Difference], best: str) -> rich.console.Group:
+    """A table for each task@space; `best` heads the last column."""
+    shown = []
+    for key in dict.fromkeys(one.key for one in found):
+        rows = [narrow(one) for one in found if one.key == key]
+        grid = Grid((*HEADER[1:], best), rows, title=f"\n{one_line(key)}")
+        shown.append(grid.terminal(gap=1))
+    return rich.console.Group(*shown)
 
 
 def write(

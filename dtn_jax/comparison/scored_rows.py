@@ -135,13 +135,17 @@ def rank_of(folder: pathlib.Path, scores: Scores, schema: Schema) -> np.ndarray 
     """The ranking score that `dtn-jax rank` has found for the run in a folder; None before.
 
     Raises:
-      ValueError, KeyError, TypeError: rank.json is damaged.
+      UserError: rank.json is damaged.
     """
-    if not (folder / RANK_FILE).exists():
+    if not (path := folder / RANK_FILE).exists():
         return None
-    facts = json.loads((folder / RANK_FILE).read_text())
-    columns = outputs_of(scores.logits, schema, schema.task_names, facts["calibration"])
-    return ranking.parse(facts["expression"], ranking.names_of(columns)).score(columns)
+    try:
+        facts = json.loads(path.read_text())
+        columns = outputs_of(scores.logits, schema, schema.task_names, facts["calibration"])
+        return ranking.parse(facts["expression"], ranking.names_of([*columns])).score(columns)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        told = f"{type(error).__name__}: {error}"
+        raise UserError(f"{path} is damaged ({told}); delete it, or run dtn-jax rank") from None
 
 
 def spaces_of(logits: np.ndarray, schema: Schema) -> dict[str, np.ndarray]:

@@ -67,7 +67,8 @@ def built(arguments: str, *given: str) -> Callable[[type], None]:
 
 def built_architecture(member: type) -> None:
     built("inputs, train", *GIVEN)(member)
-    if getattr(member.layout, "__func__", None) is Architecture.layout.__func__:
+    forgotten = getattr(member.layout, "__func__", None) is Architecture.layout.__func__
+    if forgotten and member.takes_experts:
         raise UserError("define layout(cls, schema, own), such as: return (('shared',),)")
 
 

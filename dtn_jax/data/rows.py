@@ -91,17 +91,18 @@ def keyed(columns: Iterable[pa.Array]) -> list[pa.DictionaryArray]:
     """Values of columns with a dictionary of structs: the `key` of each different one, and it as a
     `value`.
 
-    The key is MISSING where there is none, as of NaN. Texts of all columns get theirs at once: a
-    few rows, as a server has them, would take as long for each column.
+    The key is MISSING where there is none, as of NaN. Columns of a type get theirs at once: a few
+    rows, as a server has them, would take as long for each column.
     """
     coded = [c if pa.types.is_dictionary(c.type) else c.dictionary_encode() for c in columns]
     made: list[pa.DictionaryArray] = [*coded]
-    kinds = [column.dictionary.type for column in coded]
-    texts = [at for at, kind in enumerate(kinds) if pa.types.is_large_string(kind)]
-    for group in ([texts] if texts else []) + [[n] for n in range(len(coded)) if n not in texts]:
+    types: dict[pa.DataType, list[int]] = {}
+    for at, column in enumerate(coded):
+        types.setdefault(column.dictionary.type, []).append(at)
+    for group in types.values():
         different = [coded[at].dictionary for at in group]
         every, there = keys.keys(pl.from_arrow(pa.concat_arrays(different)))
-        ends = np.cumsum([len(own) for own in different])[:-1]
+        ends = np.cumsum([len(values) for values in different])[:-1]
         for at, own in zip(group, np.split(np.where(there, every, keys.MISSING), ends)):
             made[at] = _keyed(coded[at].indices, own, coded[at].dictionary)
     return made

@@ -8,7 +8,7 @@ import json
 import logging
 import pathlib
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
 import orbax.checkpoint as ocp
@@ -25,6 +25,7 @@ from dtn_jax.tables.plan import TablePlan
 T = TypeVar("T")
 KEPT = 2  # last checkpoints on disk
 SHOWN = 300  # characters of orbax's messages, which can fill pages
+DENSE, PROGRESS = "default", "progress.json"  # what a checkpoint has of orbax, and of a run
 ROWS = "rows"  # the folder of a checkpoint's tables and slots: see saved_rows.py
 
 
@@ -68,10 +69,7 @@ class Checkpoints:
 
         A run that resumes from the checkpoint before makes them again, and drops them again.
         """
-        progress_ = ocp.args.JsonSave(progress)
-        self._save(
-            self.last, step, state, lambda rest: ocp.args.Composite(state=rest, progress=progress_)
-        )
+        self._save(self.last, step, state, progress)
         named = {entry["step"] for entry in progress["best"].values()}
         for gone in set(self.best.all_steps()) - named:
             self.best.delete(gone)
@@ -159,18 +157,18 @@ class Checkpoints:
         return state.to_score().replace(**weights)
 
     def of_best(self, step: int, take: Callable[[pathlib.Path, bool], T]) -> T:
-        """What `take(folder of arrays, whether more than the weights lie there)` reads of a best
-        step. For the rest see `restore_best`."""
+        """What `take(folder, whether more than the weights lie there)` reads of a best step. For
+        the rest see `restore_best`."""
         path, problems = _folder(self.best, step), []
         if step not in self.best.all_steps():
             raise UserError(f"{path}, the best state, is not there")
-        for manager, item in ((self.best, "default"), (self.last, "state")):
+        for manager in (self.best, self.last):
             if step not in manager.all_steps():
                 continue
             found = _folder(manager, step)
             try:
                 part = manager is self.last
-                weights = read(found, functools.partial(take, found / item, part))
+                weights = read(found, functools.partial(take, found, part))
             except Damaged as error:
                 problems.append(str(error))
                 continue
@@ -195,16 +193,16 @@ class Checkpoints:
         return steps if step is None else [step]
 
     def _read_last(self, step: int, like: State) -> tuple[State, dict]:
-        path, progress = _folder(self.last, step), ocp.args.JsonRestore()
+        path = _folder(self.last, step)
 
         def parts() -> tuple[State, dict]:
-            rest = self.last.restore(step, args=ocp.args.Composite(progress=progress))
-            return self.arrays_in(path / "state", like), rest.progress
+            progress = json.loads((path / PROGRESS).read_text())
+            return self.arrays_in(path, like), progress
 
         return read(path, parts)
 
     def arrays_in(self, folder: pathlib.Path, like: State | dict, part: bool = False):
-        """A pytree of arrays that were saved: those of rows in the order of this run.
+        """A pytree of arrays that were saved in a folder: those of rows in the order of this run.
 
         `like` has arrays, or their shapes, dtypes and shardings; of a `part` of what was saved.
         """
@@ -212,11 +210,11 @@ class Checkpoints:
         tables, rest = saved_rows.parts_of(like)
         args = ocp.checkpoint_utils.construct_restore_args(rest)
         args = ocp.args.PyTreeRestore(rest, restore_args=args, partial_restore=part)
-        rest = self.reader.restore(folder, args=args) if rest else {}
+        rest = self.reader.restore(folder / DENSE, args=args) if rest else {}
         for name, array in tables.items():
             lie = saved_rows.lie_of(name, array, self.arrays)
             used = self.used.get(name.split(".")[1], lie.rows)
-            rest[name] = saved_rows.read(folder.parent / ROWS, name, lie, used, array)
+            rest[name] = saved_rows.read(folder / ROWS, name, lie, used, array)
         return saved_rows.joined(like, rest)
 
     def _save(
@@ -224,12 +222,12 @@ class Checkpoints:
         manager: ocp.CheckpointManager,
         step: int,
         tree: State | dict,
-        items: Callable[[Any], Any] = lambda rest: rest,
+        progress: dict | None = None,
     ) -> None:
         """Saves a tree, of which orbax has all but the rows; at last the hashes of its files."""
         (tables, rest), folder = saved_rows.parts_of(tree), _folder(manager, step)
         with quiet(), disk_errors(self.folder):
-            if not manager.save(step, args=items(ocp.args.StandardSave(rest)), force=True):
+            if not manager.save(step, args=ocp.args.StandardSave(rest), force=True):
                 raise RuntimeError(f"step {step} was not saved: {manager.all_steps()}")
             for name, array in tables.items():
                 lie = saved_rows.lie_of(name, array, self.arrays)
@@ -237,6 +235,8 @@ class Checkpoints:
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices(f"{folder} is written")
         if processes.is_first():
+            if progress is not None:
+                write_whole(folder / PROGRESS, json.dumps(progress))
             write_whole(folder / HASHES, json.dumps(hashes(files_in(folder)), indent=1))
 
     def _set_aside(self, manager: ocp.CheckpointManager, step: int) -> pathlib.Path:

@@ -16,8 +16,6 @@ RESULTS, PREDICTIONS = "results.json", "predictions.parquet"
 VALIDATION = "validation.parquet"
 SCORED = {PREDICTIONS: "test", VALIDATION: "validation"}  # by the state that the run reports
 SPLITS = ("validation", "test", "test_per_task_best")  # {task@space: {metric: value}} of results
-PARTS = {"validation": dict, "best_steps": dict, "steps": int, "architecture": str, "experts": str}
-PARTS |= {"dataset": str, "parameters": int, "flops_per_example": int}
 
 
 class Busy(UserError):
@@ -113,21 +111,12 @@ def read(folder: pathlib.Path) -> dict | None:
     if not path.exists():
         return None
     try:
-        results = read_json(path, anew, _results)
+        results = read_json(path, anew)
     except Damaged as error:
         raise Unusable(str(error)) from None
     if problem := _damage(folder, RESULTS):
         raise Unusable(f"{folder}/{problem}; bring it back from a copy, or {anew}")
     return results
-
-
-def _results(facts: dict) -> dict:
-    steps = [int(step) for step in facts["best_steps"].values()]
-    whole = steps and all(isinstance(facts[key], kind) for key, kind in PARTS.items())
-    parts = [m for split in facts.keys() & {*SPLITS} for m in facts[split].values()]
-    if not whole or not all(isinstance(m, dict) for m in parts):
-        raise ValueError("a part has another type")
-    return facts
 
 
 def _damage(folder: pathlib.Path, name: str) -> str:

@@ -25,7 +25,7 @@ from dtn_jax.report import screen
 from dtn_jax.report.description.overview import unknown_ids
 from dtn_jax.run.checkpoint import Checkpoints
 from dtn_jax.run.outcome import Unusable
-from dtn_jax.run.results import conclude, mend_scores, show_replicas
+from dtn_jax.run.results import conclude, mend_predictions, show_replicas
 from dtn_jax.run.run import Run, build_model, build_run
 from dtn_jax.run.selection import tell_of_end
 from dtn_jax.run.step import make_train_chunk, make_train_step
@@ -118,7 +118,7 @@ class Replica(Member):
         """Whether it has its results, on `test` too if that is asked for."""
         done = self.results is not None and ("test" in self.results or not test)
         if done and test:
-            mend_scores(self.run, self.folder, self.results)
+            mend_predictions(self.run, self.folder, self.results)
         return done
 
 

@@ -144,8 +144,8 @@ def at_step(checkpoints: Checkpoints, state: State, held: int, step: int) -> tup
     return step, checkpoints.restore_best(step, state)
 
 
-def mend_scores(run: Run, folder: Workdir, results: dict) -> None:
-    """Makes a finished run's scores anew where they are missing or damaged.
+def mend_predictions(run: Run, folder: Workdir, results: dict) -> None:
+    """Makes a finished run's predictions anew where they are missing or damaged.
 
     Where the best state is gone, too, a warning says so.
     """

@@ -48,8 +48,7 @@ class Progress:
       waited: validations since the value of `train.select` last improved.
       stopped: whether early stopping has ended the run.
       loss_sum, loss_steps: of the training losses since the last logged line.
-      validation: {task@space: {metric: value}} of the best state by `train.select`; {} in a
-        checkpoint of an earlier version.
+      validation: {task@space: {metric: value}} of the best state by `train.select`.
       skipped: steps left out since a loss or gradient was not finite: `train.skip_nonfinite`.
       exchanged: of each packed array whose rows travel, the sums of `Asked.of_device` over
         `exchanged_steps`, since the last logged line.

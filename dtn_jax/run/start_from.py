@@ -99,7 +99,7 @@ def first_state(run: Run) -> State:
             raise UserError(f"train.start_from: {path}, the last state of that run, is not there")
 
         def read(part: dict) -> dict:
-            do = functools.partial(checkpoints.arrays_in, path / "state", part, part=True)
+            do = functools.partial(checkpoints.arrays_in, path, part, part=True)
             try:
                 return checkpoint.read(path, do)
             except Damaged as error:

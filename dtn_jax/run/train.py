@@ -30,7 +30,7 @@ from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.run import nonfinite
 from dtn_jax.run.checkpoint import Checkpoints
 from dtn_jax.run.loss_log import LossLog
-from dtn_jax.run.results import conclude, mend_scores, show
+from dtn_jax.run.results import conclude, mend_predictions, show
 from dtn_jax.run.run import Run, build_run
 from dtn_jax.run.selection import Progress, score_day, tell_of_end, validate
 from dtn_jax.run.start_from import first_state, started
@@ -88,7 +88,7 @@ def train(
         results = folder.results()
         if results and ("test" in results or not test):
             if test:
-                mend_scores(run, folder, results)
+                mend_predictions(run, folder, results)
             screen.say("This run is finished. Its results:")
         else:
             with contextlib.closing(Checkpoints(folder.path, run.plan)) as checkpoints:

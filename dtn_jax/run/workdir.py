@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
-import re
 
 from ml_collections import ConfigDict
 
 from dtn_jax.config import differing, flatten, identity
 from dtn_jax.config.identity import shown
 from dtn_jax.errors import UserError, disk_errors, told
-from dtn_jax.files import check_place, full_path, locked, write_whole
+from dtn_jax.files import TEMPORARY, check_place, full_path, locked, write_whole
 from dtn_jax.parallel import processes
 from dtn_jax.report import trackers
 from dtn_jax.report.versions import versions
@@ -173,8 +172,7 @@ def check_data(stored: pathlib.Path, there: str, here: str) -> None:
 
 def half_claimed(names: set[str]) -> bool:
     """Whether these are what a process leaves that died while it claimed a folder, or none."""
-    begun = re.compile(r"(schema|config)\.json\.\w+\.tmp")
-    left = {name for name in names - {LOCK, "schema.json"} if not begun.fullmatch(name)}
+    left = {n for n in names if n not in (LOCK, "schema.json") and not n.endswith(TEMPORARY)}
     return not left and (LOCK in names or not names)
 
 

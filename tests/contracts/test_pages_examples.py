@@ -23,7 +23,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 FOLDER = ROOT / "docs/examples"
 KINDS = {
     "my_model": ("ARCHITECTURES", "soft_mmoe"),
-    "my_expert": ("EXPERTS", "pnn"),
+    "my_expert": ("EXPERTS", "inner"),
     "my_data": ("DATASETS", "visits"),
     "my_metric": ("METRICS", "captured"),
     "my_loss": ("LOSSES", "smoothed"),

@@ -93,6 +93,9 @@ def test_compare_has_the_ranks_of_both_sides(tmp_path):
             for metric in ("auc", "gauc", "ndcg_at_5", "recall_at_10"):
                 (got,) = getattr(lines[f"rank: {task}", metric], side)
                 assert got == pytest.approx(told[task, metric], abs=1e-12)
+    (tmp_path / "b/rank.json").write_text("{}")
+    with pytest.raises(UserError, match=r"rank\.json is damaged"):
+        compare.compared(compare.parse([str(tmp_path / "a"), str(tmp_path / "b")]))
     (tmp_path / "b/rank.json").unlink()
     *_, found = compare.compared(compare.parse([str(tmp_path / "a"), str(tmp_path / "b")]))
     assert not [line for line in found if line.key.startswith("rank")]
@@ -104,8 +107,8 @@ def test_compare_has_the_ranks_of_two_files(tmp_path):
     probability = 1 / (1 + np.exp(-test.logits[:, 0].astype(float)))
     outputs = ("click@all", "order@click", "rank")
     by = ScoredBy("m", "", outputs, {"click": "binary", "order": "binary"}, {}, "", "", False)
-    for path, rank_ in zip(paths, (probability, -probability)):
-        frame = pl.read_parquet(file(path, test, shuffled=False, rank=pl.Series(rank_)))
+    for path, score in zip(paths, (probability, -probability)):
+        frame = pl.read_parquet(file(path, test, path == paths[1], rank=pl.Series(score)))
         frame.drop("watch", "watch@all").write_parquet(path, metadata=by.metadata())
     arguments = [*map(str, paths), "--group=none"]
     *_, found = compare.compared(compare.parse(arguments))

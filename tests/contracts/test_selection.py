@@ -120,7 +120,7 @@ def test_no_state_is_exported_as_the_best_by_what_is_not_defined(monkeypatch, tm
     results = {"best_steps": {"mean": 2, "click": 1, "order": 2}, "validation": validation}
     facts = {"data": "d" * 64, "config": {}, "logits": "log-odds"}
     (tmp_path / "config.json").write_text(json.dumps(facts))
-    monkeypatch.setattr(finished.found, "read", lambda folder: results)
+    monkeypatch.setattr(finished.outcome, "read", lambda folder: results)
     run = mock.Mock(spec=Run, schema=SCHEMA, data=SimpleNamespace(fingerprint="d" * 64))
     assert finished.best(run, tmp_path, "click") == 1
     assert "--select=order: " in refused(finished.best, run, tmp_path, "order")

@@ -160,6 +160,7 @@ def test_every_command_answers_help(name, capsys):
     assert given == {
         "launch": set(),
         "compare": set(),
+        "rank": set(),
         "score": {"cache_dir"},
         "serve": {"cache_dir"},
         "prepare": {*command.DATA},

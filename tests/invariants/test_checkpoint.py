@@ -71,7 +71,7 @@ def test_one_that_was_not_saved_whole_is_set_aside(workdir, capsys):
 def test_what_orbax_raises_of_a_whole_one_is_told(workdir, monkeypatch):
     """It raises plain exceptions, pages long."""
     cut = Exception("error while reading array index\n" + "x" * 10_000)
-    monkeypatch.setattr(ocp.CheckpointManager, "restore", Mock(side_effect=cut))
+    monkeypatch.setattr(ocp.PyTreeCheckpointer, "restore", Mock(side_effect=cut))
     with pytest.raises(UserError, match="cannot be read: error while reading array index") as told:
         restored(workdir)
     assert len(str(told.value)) < 2000

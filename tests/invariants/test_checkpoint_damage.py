@@ -36,7 +36,7 @@ def test_the_newest_whole_checkpoint_is_used_and_the_damaged_one_kept(workdir, c
 def test_damaged_ones_of_one_step_are_all_kept(workdir):
     kept = []
     for _ in range(3):
-        flip(workdir / "checkpoints/last/2/progress/metadata", 3)
+        flip(workdir / "checkpoints/last/2/progress.json", 3)
         assert restored(workdir)[1] == progress_at(1)
         kept.append({p.name for p in (workdir / "checkpoints/damaged").iterdir()})
         checkpoints = Checkpoints(workdir)
@@ -53,19 +53,19 @@ def lose(path):
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
-        (lambda path: flip(path, 99), "state/manifest.ocdbt has changed since it was saved"),
-        (lose, "state/manifest.ocdbt is missing"),
+        (lambda path: flip(path, 99), "default/manifest.ocdbt has changed since it was saved"),
+        (lose, "default/manifest.ocdbt is missing"),
     ],
 )
 def test_a_warning_says_what_is_wrong_with_which_file(workdir, capsys, harm, said):
-    harm(workdir / "checkpoints/last/2/state/manifest.ocdbt")
+    harm(workdir / "checkpoints/last/2/default/manifest.ocdbt")
     assert_equal(restored(workdir)[0], state_at(1))
     assert said in capsys.readouterr().out
 
 
 def test_files_that_no_number_is_read_from_may_be_added(workdir, capsys):
-    (workdir / "checkpoints/last/2/state/.nfs0001").write_bytes(b"\0")
-    (workdir / "checkpoints/last/2/state/d/commit_success.txt").write_text("done")
+    (workdir / "checkpoints/last/2/default/.nfs0001").write_bytes(b"\0")
+    (workdir / "checkpoints/last/2/default/d/commit_success.txt").write_text("done")
     assert_equal(restored(workdir)[0], state_at(2))
     assert capsys.readouterr().out == ""
 
@@ -77,7 +77,7 @@ def test_where_all_are_damaged_none_is_touched(workdir):
         restored(workdir)
     for step in (1, 2):
         assert f"{workdir / f'checkpoints/last/{step}'} is damaged: rows/" in str(error.value)
-        assert (workdir / f"checkpoints/last/{step}/state").exists()
+        assert (workdir / f"checkpoints/last/{step}/default").exists()
     assert f"after moving {workdir / 'checkpoints'} away" in str(error.value)
     assert not (workdir / "checkpoints/damaged").exists()
 

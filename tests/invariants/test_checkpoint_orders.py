@@ -111,7 +111,7 @@ def test_rows_are_read_piece_by_piece_without_padding(tmp_path, damage, capsys):
     def read(folder, part):
         assert part is damage
         return {
-            name: list(saved_rows.rows(folder.parent / ROWS, f"tables.{name}", used))
+            name: list(saved_rows.rows(folder / ROWS, f"tables.{name}", used))
             for name, used in there.plan.used.items()
         }
 

@@ -91,7 +91,7 @@ def test_a_progress_that_is_none_is_told(again, progress):
     (workdir / "results.json").unlink()
     for step in (24, 30):
         path = workdir / f"checkpoints/last/{step}"
-        (path / "progress/metadata").write_text(json.dumps(progress))
+        (path / "progress.json").write_text(json.dumps(progress))
         (path / HASHES).write_text(json.dumps(hashes(files_in(path))))
     with pytest.raises(UserError, match="the progress of the last checkpoint is damaged"):
         call()

@@ -177,7 +177,8 @@ def test_a_damaged_state_is_told(prepared_dir, first, tmp_path):
     other = shutil.copytree(first, tmp_path / "first")
     files = pathlib.Path(other, "checkpoints/last/30").rglob("*")
     largest = max((p for p in files if p.is_file()), key=lambda p: p.stat().st_size)
-    largest.write_bytes(largest.read_bytes()[:-1] + b"\0")
+    data = largest.read_bytes()
+    largest.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises(UserError, match=r"train.start_from: .*30 is damaged: .* from a copy"):
         train(second(prepared_dir, other), tmp_path / "second", test=False)
 

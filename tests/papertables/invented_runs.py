@@ -70,7 +70,7 @@ def invented(config, folder, auc=None, drawn=DRAWN, edit=lambda results, draws: 
     draws = dict.fromkeys(keys, auc + drawn)
     edit(results, draws)
     facts = {"config": config.to_dict(), "data": "", "versions": {"jax": "0"}}
-    (folder / "config.json").write_text(json.dumps(facts))
+    (folder / "config.json").write_text(json.dumps(facts | {"logits": "log-odds"}))
     np.savez(folder / runs.DRAWS, **{runs.DEVICE: np.array("cpu")}, **draws)
     outcome.write(folder, results)
     return results

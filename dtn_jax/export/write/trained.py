@@ -89,15 +89,14 @@ def read(run: Run, folder: pathlib.Path, select: str = "") -> Member:
     like = weights_of(run.unfilled_state())
     del like["tables"]
 
-    def weights(arrays: pathlib.Path, _: bool) -> tuple[dict, dict]:
-        folder = arrays.parent / ROWS
+    def weights(place: pathlib.Path, _: bool) -> tuple[dict, dict]:
         tables = {
             f"tables/{name}": functools.partial(
-                saved_rows.rows, folder, f"tables.{name}", run.plan.used[name]
+                saved_rows.rows, place / ROWS, f"tables.{name}", run.plan.used[name]
             )
             for name in run.plan.arrays
         }
-        return checkpoints.arrays_in(arrays, like, part=True), tables
+        return checkpoints.arrays_in(place, like, part=True), tables
 
     with contextlib.closing(Checkpoints(folder, run.plan)) as checkpoints:
         dense, tables = checkpoints.of_best(step, weights)

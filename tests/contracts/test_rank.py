@@ -131,6 +131,7 @@ def test_refusals(tmp_path):
         ("--workdir=run", "--gain=-click"): "below 0 in",
         ("--workdir=run", "--gain=0*click"): "not defined on validation",
         ("--workdir=run", "--gain=click", "--objective=mrr"): "unknown objective 'mrr'",
+        ("--workdir=run", "--gain=click", "--seed=-1"): "--seed=-1: expected at least 0",
         ("--workdir=run",): "--gain is missing",
     }.items():
         arguments = [a.replace("=run", f"={tmp_path / 'run'}") for a in arguments]

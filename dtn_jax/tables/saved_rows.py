@@ -29,7 +29,7 @@ from dtn_jax.shapes import Shaped
 from dtn_jax.tables.stored_rows import StoredRows
 
 PIECE = 8 << 20  # bytes; so much is stored, read and written together
-AHEAD = 7  # pieces that are read or written while one is put in order
+AHEAD = 3  # pieces that are read or written while one is put in order
 CODECS = [
     {"name": "bytes", "configuration": {"endian": "little"}},
     {"name": "zstd", "configuration": {"level": 1}},

@@ -190,7 +190,7 @@ def test_the_best_state_of_each_task_is_the_one_that_is_scored(uncut, prepared_d
     workdir, results = uncut
     run = build_run(small(prepared_dir))
     state = create_state(run.config, run.model, run.plan)
-    checkpoints = Checkpoints(workdir)
+    checkpoints = Checkpoints(workdir, run.plan)
     for task in ("income", "never_married"):
         best = checkpoints.restore_best(results["best_steps"][task], state)
         measured = measure(run, score_split(run, best, "test"))

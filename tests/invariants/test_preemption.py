@@ -103,8 +103,12 @@ def test_who_does_not_ask_for_it_is_interrupted_as_before(prepared_dir, tmp_path
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(LossLog, "add", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        train(small(prepared_dir), tmp_path / "run")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a command sets its own
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(small(prepared_dir), tmp_path / "run")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert not list((tmp_path / "run/checkpoints/last").iterdir())
 
 

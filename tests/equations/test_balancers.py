@@ -85,7 +85,7 @@ def test_pcgrad_is_the_papers_algorithm(tasks):
         g = rng.normal(size=(tasks, 6))
         key = jax.random.key(draw)
         with jax.enable_x64(True):
-            c = np.asarray(coefficients(g @ g.T, key))
+            c = np.asarray(coefficients(g @ g.T, None, {}, key))
         expected = surgery(g, orders(key, tasks))
         np.testing.assert_allclose(c @ g, expected, atol=1e-9 * np.abs(expected).max(), rtol=0)
         conflicts += (g @ g.T < 0).any()
@@ -94,7 +94,7 @@ def test_pcgrad_is_the_papers_algorithm(tasks):
 
 def test_pcgrad_leaves_a_task_without_gradient_alone():
     gram = np.array([[1.0, 0.0, -2.0], [0.0, 0.0, 0.0], [-2.0, 0.0, 9.0]], np.float32)
-    c = jax.jit(PCGrad().coefficients)(gram, jax.random.key(0))
+    c = jax.jit(PCGrad().coefficients)(gram, None, {}, jax.random.key(0))
     assert c.dtype == np.float32
     np.testing.assert_allclose(c, [1 + 2, 1, 1 + 2 / 9], rtol=1e-6)
 
@@ -181,7 +181,7 @@ def test_without_a_balancer_a_step_comes_by_none_of_it(monkeypatch):
     def never(*_):
         raise AssertionError("a step without a balancer")
 
-    for name in ("weights_of", "with_learned_gradient", "combined"):
+    for name in ("Balancing", "gram_of", "combined"):
         monkeypatch.setattr(seam, name, never)
     c = options("shared_bottom")
     model, plan = build(c, SCHEMA)
@@ -196,7 +196,7 @@ def test_without_a_balancer_a_step_comes_by_none_of_it(monkeypatch):
 class Doubled(Balancer):
     times: float = option(2.0, "what the first task's loss is multiplied by", above=0.0)
 
-    def weights(self, learned, tasks):
+    def weights(self, learned, losses, state, key, tasks):
         return jnp.ones(len(tasks)).at[0].set(self.times)
 
 
@@ -207,7 +207,7 @@ def test_a_balancer_of_ones_own_has_options_and_may_learn_nothing(monkeypatch):
     with c.unlocked():
         c.loss.doubled = {"times": 3.0}
     own = read_balancer(c.loss, ("shared",), "shared")
-    assert seam.weights_of(own, {}, SCHEMA.tasks).tolist() == [3, 1, 1]
+    assert own.weights({}, None, {}, None, SCHEMA.tasks).tolist() == [3, 1, 1]
     assert seam.with_learned({"kernel": 1}, own, SCHEMA.tasks) == {"kernel": 1}
     with c.unlocked():
         c.loss.doubled = {"times": 0.0}

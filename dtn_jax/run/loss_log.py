@@ -101,9 +101,9 @@ class LossLog:
             self.clock = None  # the caller does other work now, which is not training
 
     def write(self, step: int) -> None:
-        """Logs the mean losses since the last line; of a balancer the task weights at this step, and
-        the gradients' norms and cosines where it reads them; the speed of the chunks in between,
-        what a step's devices have exchanged, and how many steps the run has skipped."""
+        """Logs the mean losses since the last line; of a balancer the task weights at this step,
+        and the gradients' norms and cosines where it reads them; the speed of the chunks in
+        between, what a step's devices have exchanged, and how many steps the run has skipped."""
         progress = self.progress
         if not progress.loss_steps:
             return

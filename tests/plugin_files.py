@@ -9,7 +9,6 @@ IMPORTS = """
 import dataclasses
 from typing import Any
 from flax import linen as nn
-from dtn_jax.balancing.balancer import Balancer
 from dtn_jax.data.sets.data_set import DataSet
 from dtn_jax.models.architectures import ARCHITECTURES as OURS, Architecture, DTN, MMoE
 from dtn_jax.options import option

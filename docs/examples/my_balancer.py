@@ -1,5 +1,4 @@
 import dataclasses
-from typing import ClassVar
 
 import jax.numpy as jnp
 
@@ -8,20 +7,19 @@ from dtn_jax.options import option
 
 
 @dataclasses.dataclass(frozen=True)
-class EqualLengths(Balancer):
-    """Every task's gradient is made as long as the longest one (DB-MTL, Lin et al. 2023).
+class EqualLosses(Balancer):
+    """Each task's loss is divided by its moving average, which begins at 1."""
 
-    c_t = (max_s |g_s| / |g_t|)^strength; a task without a gradient keeps c_t = 1.
-    """
+    decay: float = option(0.99, "of the average: near 1 for a long memory", least=0.0, below=1.0)
 
-    reads_gradients: ClassVar[bool] = True
-    strength: float = option(1.0, "0 leaves the gradients as they are", least=0.0, most=1.0)
+    def init_state(self, tasks):
+        return jnp.ones(len(tasks))
 
-    def coefficients(self, gram, key):
-        """gram [T, T] holds <g_t, g_s>, over the whole batch; returns c [T]."""
-        length = jnp.sqrt(jnp.diagonal(gram))
-        longest = length.max()
-        return jnp.where(length > 0, longest / jnp.where(length > 0, length, 1), 1) ** self.strength
+    def weights(self, learned, losses, state, key, tasks):
+        return 1 / state
+
+    def update(self, state, seen):
+        return jnp.where(seen.rows > 0, self.decay * state + (1 - self.decay) * seen.losses, state)
 
 
-BALANCERS = {"equal_lengths": EqualLengths}
+BALANCERS = {"equal_losses": EqualLosses}

@@ -133,8 +133,7 @@ def not_finite(run: Run, state: State, kept: nonfinite.Kept) -> Iterator[Bad]:
     with nn.intercept_methods(watch):
         weights = make_weights(config, plan, batch)
         forward = make_forward(config, run.model, plan)
-        given = state.to_train().params, gathered, state, batch, weights, state.hyper.task_weights
-        _, (losses, _) = forward(*given)
+        (losses, _), _ = forward(state.to_train().params, gathered, state, batch, weights)
     yield from layers
     for name, loss in zip(run.schema.task_names, losses):
         yield from counted("loss", name, loss)

@@ -24,7 +24,7 @@ class AlignedMTL(Balancer):
 
     reads_gradients: ClassVar[bool] = True
 
-    def coefficients(self, gram: Float[Array, "T T"], key: Array) -> Float[Array, " T"]:
+    def coefficients(self, gram: Float[Array, "T T"], losses, state, key) -> Float[Array, " T"]:
         values, V = jnp.linalg.eigh(gram)
         real = values > SMALLEST * jnp.maximum(values[-1], 1e-30)
         least = jnp.min(jnp.where(real, values, jnp.inf))

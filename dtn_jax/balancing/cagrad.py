@@ -27,7 +27,7 @@ class CAGrad(Balancer):
     reads_gradients: ClassVar[bool] = True
     c: float = option(0.4, "how far from the mean gradient, in its length", least=0, below=1)
 
-    def coefficients(self, gram: Float[Array, "T T"], key: Array) -> Float[Array, " T"]:
+    def coefficients(self, gram: Float[Array, "T T"], losses, state, key) -> Float[Array, " T"]:
         G = scaled(gram)
         has = jnp.diag(G) > 0
         mean = has.astype(G.dtype) / jnp.maximum(has.sum(), 1)

@@ -26,6 +26,6 @@ class FairGrad(Balancer):
     reads_gradients: ClassVar[bool] = True
     alpha: float = option(2.0, "of the fairness: 1 proportional, large max-min", least=0.1, most=20)
 
-    def coefficients(self, gram: Float[Array, "T T"], key: Array) -> Float[Array, " T"]:
+    def coefficients(self, gram: Float[Array, "T T"], losses, state, key) -> Float[Array, " T"]:
         c = fair(gram, 1 / self.alpha)
         return len(c) * c / jnp.maximum(c.sum(), 1e-30)

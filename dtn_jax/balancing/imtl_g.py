@@ -23,7 +23,7 @@ class IMTLG(Balancer):
 
     reads_gradients: ClassVar[bool] = True
 
-    def coefficients(self, gram: Float[Array, "T T"], key: Array) -> Float[Array, " T"]:
+    def coefficients(self, gram: Float[Array, "T T"], losses, state, key) -> Float[Array, " T"]:
         lengths = jnp.sqrt(jnp.diag(gram))
         v = jnp.linalg.pinv(gram, rtol=1e-6, hermitian=True) @ lengths
         total = v.sum()

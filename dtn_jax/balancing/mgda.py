@@ -23,6 +23,6 @@ class MGDA(Balancer):
 
     reads_gradients: ClassVar[bool] = True
 
-    def coefficients(self, gram: Float[Array, "T T"], key: Array) -> Float[Array, " T"]:
+    def coefficients(self, gram: Float[Array, "T T"], losses, state, key) -> Float[Array, " T"]:
         G = scaled(gram)
         return len(G) * on_simplex(lambda w: (2 * G @ w, 2 * G), jnp.diag(G) > 0, G.dtype)

@@ -24,6 +24,6 @@ class NashMTL(Balancer):
 
     reads_gradients: ClassVar[bool] = True
 
-    def coefficients(self, gram: Float[Array, "T T"], key: Array) -> Float[Array, " T"]:
+    def coefficients(self, gram: Float[Array, "T T"], losses, state, key) -> Float[Array, " T"]:
         c = fair(gram, 1.0)
         return len(c) * c / jnp.maximum(c.sum(), 1e-30)

@@ -23,7 +23,7 @@ class PCGrad(Balancer):
 
     reads_gradients: ClassVar[bool] = True
 
-    def coefficients(self, gram: Float[Array, "T T"], key: Array) -> Float[Array, " T"]:
+    def coefficients(self, gram: Float[Array, "T T"], losses, state, key) -> Float[Array, " T"]:
         tasks = len(gram)
 
         def surgery(i, key):

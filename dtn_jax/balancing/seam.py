@@ -5,13 +5,16 @@ A step without a balancer comes by none of this.
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 
-from dtn_jax.balancing.balancer import Balancer, Learned
+from dtn_jax.balancing.balancer import Balancer, Learned, Seen
 from dtn_jax.data.epochs import batch_axis
+from dtn_jax.errors import UserError
 from dtn_jax.schema import Task
-from dtn_jax.shapes import Array, Float
+from dtn_jax.shapes import Array, Bool, Float, Int
 
 LEARNED = "balancing"  # the place, among the dense parameters, of what a balancer learns
 
@@ -22,52 +25,107 @@ def with_learned(params: dict, balancer: Balancer | None, tasks: tuple[Task, ...
     return {**params, LEARNED: learned} if learned else params
 
 
-def weights_of(balancer: Balancer, params: dict, tasks: tuple[Task, ...]) -> Float[Array, " T"]:
-    """What the balancer multiplies each task's loss by in this step."""
-    return balancer.weights(params.get(LEARNED, {}), tasks)
+class Balancing(NamedTuple):
+    """A balancer in one step. Losses are of the whole batch, times the tasks' own weights.
 
-
-def with_learned_gradient(
-    dense: dict,
-    balancer: Balancer,
-    params: dict,
-    losses: Float[Array, " T"],
-    tasks: tuple[Task, ...],
-) -> dict:
-    """The gradient of the dense parameters, now of what the balancer learns too.
-
-    Args:
-      dense: of the whole batch; it is 0 for what is learned, which the model does not read.
+    Attributes:
       balancer: the balancer.
-      params: the dense parameters.
-      losses: of the whole batch, times the tasks' own weights.
       tasks: of the schema.
+      learned: what it learns; {} where nothing.
+      state: what it keeps from step to step.
+      key: of this step.
+      rows: how many rows of the whole batch count in each task's loss.
     """
 
-    def objective(learned: Learned):
-        return jnp.sum(balancer.weights(learned, tasks) * losses) + balancer.penalty(learned)
+    balancer: Balancer
+    tasks: tuple[Task, ...]
+    learned: Learned
+    state: Any
+    key: Array
+    rows: Int[Array, " T"]
 
-    return {**dense, LEARNED: jax.grad(objective)(params[LEARNED])} if LEARNED in params else dense
+    def weights(self, losses: Float[Array, " T"] | None) -> Float[Array, " T"]:
+        """What each task's loss is multiplied by: 0 for a task without a row."""
+        return self._weights(self.learned, losses)
+
+    def _weights(self, learned: Learned, losses: Float[Array, " T"] | None) -> Float[Array, " T"]:
+        read = losses if self.balancer.reads_losses else None
+        given = self.balancer.weights(learned, read, self.state, self.key, self.tasks)
+        return jnp.where(self.rows > 0, self._like("weights", given, self.rows), 0)
+
+    def with_learned_gradient(self, dense: dict, losses: Float[Array, " T"]) -> dict:
+        """The gradient of the dense parameters, now of what the balancer learns too.
+
+        It is 0 there in `dense`: the model does not read it.
+        """
+
+        def objective(learned: Learned):
+            return jnp.sum(self._weights(learned, losses) * losses) + self.balancer.penalty(learned)
+
+        return {**dense, LEARNED: jax.grad(objective)(self.learned)} if self.learned else dense
+
+    def coefficients(
+        self, gram: Float[Array, "T T"], losses: Float[Array, " T"]
+    ) -> Float[Array, " T"]:
+        """What each task's gradient is multiplied by."""
+        given = self.balancer.coefficients(gram, losses, self.state, self.key)
+        return self._like("coefficients", given, self.rows)
+
+    def next_state(
+        self, losses: Float[Array, " T"], gram: Float[Array, "T T"] | None, step: Int[Array, ""]
+    ) -> Any:
+        """What the balancer keeps for the next step, in the dtypes of what it began with."""
+        norms = None if gram is None else jnp.sqrt(jnp.diag(gram))
+        new = self.balancer.update(self.state, Seen(losses, self.rows, norms, gram, step, self.key))
+        new = self._like("update", new, self.state)
+        return jax.tree.map(lambda a, old: jnp.asarray(a, old.dtype), new, self.state)
+
+    def at_fault(
+        self, marks: Bool[Array, " N"], losses: Float[Array, " T"], *given: Any
+    ) -> Bool[Array, ""]:
+        """Whether the balancer gives numbers that are not finite, of losses and gradients that are.
+
+        Args:
+          marks: of losses and gradients that are not finite.
+          losses: of the whole batch.
+          given: after the backward pass.
+        """
+
+        def finite(tree: Any) -> Array:
+            leaves = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]
+            return jnp.stack(leaves).all()
+
+        of_weights = finite(losses) & ~finite(self.weights(losses))
+        return of_weights | (~marks.any() & ~finite(given))
+
+    def _like(self, method: str, given: Any, like: Any) -> Any:
+        """What a method gives; raises UserError where its shapes are not those of `like`."""
+        got, expected = (jax.tree.map(jnp.shape, tree) for tree in (given, like))
+        if got != expected:
+            name = f"{type(self.balancer).__name__}.{method}"
+            raise UserError(f"{name} gives the shapes {got}, expected {expected}")
+        return given
+
+
+def gram_of(by_task: Float[Array, "B T L D"]) -> Float[Array, "T T"]:
+    """The products of the tasks' gradients, over the whole batch."""
+    exact = jax.lax.Precision.HIGHEST  # an accelerator would round products to fewer bits
+    return batch_axis.total(jnp.einsum("btld,bsld->ts", by_task, by_task, precision=exact))
 
 
 def combined(
-    balancer: Balancer,
     rows: Float[Array, "B V L D"],
     by_task: Float[Array, "B T L D"],
     view: int,
-    key: Array,
-) -> tuple[Float[Array, "B V L D"], Float[Array, " T"]]:
-    """The gradient by looked-up row, the tasks' combined by the balancer, and its coefficients.
+    c: Float[Array, " T"],
+) -> Float[Array, "B V L D"]:
+    """The gradient by looked-up row, the tasks' times coefficients.
 
     Args:
-      balancer: one that reads gradients.
       rows: the plain sum of the tasks' gradients, auxiliary losses included, for all V views.
       by_task: the tasks' gradients for the rows of one view.
       view: its place in `rows`.
-      key: of this step.
+      c: a coefficient a task.
     """
-    exact = jax.lax.Precision.HIGHEST  # an accelerator would round products to fewer bits
-    gram = jnp.einsum("btld,bsld->ts", by_task, by_task, precision=exact)
-    c = balancer.coefficients(batch_axis.total(gram), key)
     moved = jnp.sum((c - 1)[None, :, None, None] * by_task, axis=1)
-    return rows.at[:, view].add(moved), c
+    return rows.at[:, view].add(moved)

@@ -25,7 +25,7 @@ class Uncertainty(Balancer):
         """{log_variance: `[T]`}."""
         return {"log_variance": jnp.zeros(len(tasks))}
 
-    def weights(self, learned: Learned, tasks: tuple[Task, ...]) -> Float[Array, " T"]:
+    def weights(self, learned: Learned, losses, state, key, tasks) -> Float[Array, " T"]:
         halves = np.array([0.5 if task.kind == "regression" else 1.0 for task in tasks])
         s = learned["log_variance"]
         return jnp.asarray(halves, s.dtype) * jnp.exp(-s)

@@ -26,7 +26,7 @@ class UPGrad(Balancer):
 
     reads_gradients: ClassVar[bool] = True
 
-    def coefficients(self, gram: Float[Array, "T T"], key: Array) -> Float[Array, " T"]:
+    def coefficients(self, gram: Float[Array, "T T"], losses, state, key) -> Float[Array, " T"]:
         G = scaled(gram)
         units = jnp.eye(len(G), dtype=G.dtype)
         return jax.vmap(above, in_axes=(None, 0))(G, units).sum(axis=0)

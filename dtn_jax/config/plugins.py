@@ -32,8 +32,7 @@ from typing import Any
 from flax import linen as nn
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from dtn_jax.balancing import BALANCERS, NONE
-from dtn_jax.balancing.balancer import Balancer
+from dtn_jax.balancing import BALANCERS, NONE, balancer
 from dtn_jax.config.sections import base_config, declarations, flatten
 from dtn_jax.data.sets.catalog import DATASETS
 from dtn_jax.data.sets.data_set import DataSet
@@ -108,7 +107,7 @@ KINDS = {
     "DATASETS": Kind(DATASETS, DataSet, lambda own: own(data_dir="").recipe(), ("data.dataset",)),
     "METRICS": Kind(METRICS, Metric, lambda own: own.text(1), ("train.select",)),
     "LOSSES": Kind(LOSSES, object, built_loss, ("loss.tasks",)),
-    "BALANCERS": Kind(BALANCERS, Balancer, lambda own: own(), ("loss.balancing",)),
+    "BALANCERS": Kind(BALANCERS, balancer.Balancer, balancer.check, ("loss.balancing",)),
 }
 
 

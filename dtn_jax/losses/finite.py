@@ -13,19 +13,26 @@ from dtn_jax.errors import UserError
 from dtn_jax.shapes import Array, Bool, Float
 from dtn_jax.tables.stored_rows import numbers
 
+BALANCER = "loss.balancing"  # the mark of a balancer that gives NaN where losses are finite
+
 
 class NotFinite(UserError):
-    """A step has losses or gradients that are NaN or infinite.
+    """A step has losses or gradients that are NaN or infinite, or its balancer gives such numbers.
 
     Attributes:
       step: of the run, from 1.
       tasks: those whose loss is not finite.
       gradients: the parameters and tables whose gradient is not.
+      balancer: whether it is the balancer's fault.
     """
 
-    def __init__(self, step: int, tasks: Sequence[str], gradients: Sequence[str]):
+    def __init__(
+        self, step: int, tasks: Sequence[str], gradients: Sequence[str], balancer: bool = False
+    ):
         self.step, self.tasks, self.gradients = step, tuple(tasks), tuple(gradients)
-        super().__init__(f"step {step}: {', '.join((*tasks, *gradients))} not finite")
+        self.balancer = balancer
+        bad = *tasks, *gradients, *[BALANCER] * balancer
+        super().__init__(f"step {step}: {', '.join(bad)} not finite")
 
 
 def bad_rows(rows: dict[str, Array]) -> Float[Array, " K"]:
@@ -45,8 +52,9 @@ def marks(losses: Float[Array, " T"], dense: Any, rows: Float[Array, " K"]) -> B
 
 
 def names(tasks: Sequence[str], params: Any, tables: Iterable[str]) -> tuple[str, ...]:
-    """What each of `marks` is of: the tasks' losses, then parameters by path, then tables."""
-    return *tasks, *paths(params), *(f"table {name}" for name in sorted(tables))
+    """What each of `marks` is of: the tasks' losses, then parameters by path, then tables; last,
+    where there is one, the balancer."""
+    return *tasks, *paths(params), *(f"table {name}" for name in sorted(tables)), BALANCER
 
 
 def paths(tree: Any) -> list[str]:

@@ -26,7 +26,8 @@ MANY = 40  # points of a loss, from which on a mean is drawn over them
 
 
 def learning_curves(history: Sequence[Mapping], path: str | pathlib.Path) -> None:
-    """Draws training losses, and each metric that can select states, against the step, as a PNG.
+    """Draws training losses, a balancer's weights, and each metric that can select states, against
+    the step, as a PNG.
 
     Args:
       history: the records of metrics.jsonl: {"kind": "train", "step", "loss/<task>": ...} and
@@ -34,12 +35,21 @@ def learning_curves(history: Sequence[Mapping], path: str | pathlib.Path) -> Non
       path: the PNG to write; its folder is made.
     """
     logged, own = _logged(history, "validation"), _logged(history, "train")
-    train = {task: curves["loss"] for task, curves in own.items() if "loss" in curves}
+    train, weights = (
+        {task: curves[key] for task, curves in own.items() if key in curves}
+        for key in ("loss", "weight")
+    )
     found = {m: logged[m.name] for m in METRICS.values() if m.selectable and m.name in logged}
-    figure, (losses, *others) = pictures.panels(1 + max(len(found), 1), 2, (5.5, 4.2))
+    count = 1 + bool(weights) + max(len(found), 1)
+    figure, (losses, *others) = pictures.panels(count, 2, (5.5, 4.2))
     figure.get_layout_engine().set(wspace=0.06, hspace=0.04)
     styles = _styles([*train, *(key for curves in found.values() for key in curves)])
-    _losses(losses, train, styles)
+    _training(losses, train, styles, "Training loss", "mean loss")
+    drawn = [(losses, train)]
+    if weights:
+        balance, *others = others
+        _training(balance, weights, styles, "Weights by loss.balancing", "weight")
+        drawn.append((balance, weights))
     if not found:
         clean(others[0], "Validation")
         note(others[0], "no validation yet")
@@ -52,9 +62,11 @@ def learning_curves(history: Sequence[Mapping], path: str | pathlib.Path) -> Non
             axes.plot(*_points(curve), marker="o", ms=3.5, label=label, **styles[key])
             star = {"color": styles[key]["color"], "ms": 14, "mec": "white", "mew": 1, "zorder": 5}
             axes.plot(best, curve[best], "*", **star)
-    every = [train, *found.values()]
-    last = max((step for curves in every for curve in curves.values() for step in curve), default=0)
-    for axes, curves in zip((losses, *others), every):
+    drawn += zip(others, found.values())
+    last = max(
+        (step for _, every in drawn for curve in every.values() for step in curve), default=0
+    )
+    for axes, curves in drawn:
         if curves:
             axes.set_xlabel("step")
             axes.set_xlim(-0.03 * last, 1.03 * last)
@@ -109,8 +121,10 @@ def _smooth(values: np.ndarray) -> np.ndarray:
     return (total[high] - total[low]) / (high - low)
 
 
-def _losses(axes: Axes, train: Curves, styles: Mapping[str, dict]) -> None:
-    clean(axes, "Training loss")
+def _training(
+    axes: Axes, train: Curves, styles: Mapping[str, dict], title: str, label: str
+) -> None:
+    clean(axes, title)
     if not train:
         note(axes, "no training step logged yet")
         return
@@ -124,7 +138,7 @@ def _losses(axes: Axes, train: Curves, styles: Mapping[str, dict]) -> None:
     if min(values) > 0 and max(values) > 10 * min(values):
         axes.set_yscale("log")
         pictures.powers(axes.yaxis)
-    axes.set_ylabel("mean loss")
+    axes.set_ylabel(label)
 
 
 def by_day(

@@ -34,7 +34,8 @@ class Weights(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Of Σ_t scale_t L_t and the auxiliary losses, on this device's rows.
+    """Of Σ_t scale_t L_t and the auxiliary losses, on this device's rows. No gradient flows through
+    the scale.
 
     Attributes:
       dense: by parameter; devices' add up.
@@ -52,13 +53,18 @@ class Gradients(NamedTuple):
     model_state: dict
 
 
-Gradient = Callable[[State, dict[str, Array], Batch, Weights, Array], Gradients]
+Scale = Callable[[Float[Array, " T"] | None], Float[Array, " T"]]  # L of the whole batch -> scale
+Gradient = Callable[[State, dict[str, Array], Batch, Weights, Scale], Gradients]
 
 
 def make_gradients(
-    config: ConfigDict, model: nn.Module, plan: TablePlan, view: int | None = None
-) -> Callable[[State, dict[str, Array], Batch, Array], Gradients]:
-    """Returns `(state, gathered, batch, scale [T]) -> Gradients`.
+    config: ConfigDict,
+    model: nn.Module,
+    plan: TablePlan,
+    view: int | None = None,
+    reads_losses: bool = False,
+) -> Gradient:
+    """Returns `(state, gathered, batch, weights, scale) -> Gradients`.
 
     Args:
       config: of the run; with `train.accumulate` a batch is stepped through in parts, and the
@@ -66,16 +72,15 @@ def make_gradients(
       model: the architecture.
       plan: of its tables.
       view: the place of the view for whose rows gradients are taken by task too; None for none.
+      reads_losses: whether `scale` is given the losses of the whole batch; else None. In parts,
+        they cost one more forward pass.
     """
     forward = make_forward(config, model, plan)
-    gradient = summed(forward) if view is None else by_task_too(forward, view)
+    parts = config.train.accumulate
+    gradient = make_gradient(forward, view, reads_losses and parts == 1)
     if config.train.accumulate > 1:
-        gradient = in_parts(gradient, config.train.accumulate)
-
-    def gradients(state: State, gathered, batch: Batch, scale) -> Gradients:
-        return gradient(state, gathered, batch, make_weights(config, plan, batch), scale)
-
-    return gradients
+        gradient = in_parts(gradient, forward if reads_losses else None, parts)
+    return gradient
 
 
 def make_weights(config: ConfigDict, plan: TablePlan, batch: Batch) -> Weights:
@@ -105,12 +110,12 @@ def labels_of(batch: Batch, schema: Schema) -> dict[str, Label]:
 
 
 def make_forward(config: ConfigDict, model: nn.Module, plan: TablePlan):
-    """Returns `(params, gathered, state, batch, weights, scale) -> ((scaled losses [T], auxiliary
-    loss), (losses [T], statistics))`."""
+    """Returns `(params, gathered, state, batch, weights) -> ((losses [T], auxiliary loss),
+    statistics)`."""
     chosen = read_losses(config.loss, plan.schema)
     pairwise = read_pairwise(config, plan.schema)
 
-    def forward(params, gathered, state: State, batch: Batch, weights: Weights, scale):
+    def forward(params, gathered, state: State, batch: Batch, weights: Weights):
         with dropout.rates({n: getattr(state.hyper, n) for n in ("dropout", "embedding_dropout")}):
             inputs = lookup.to_inputs(plan, gathered, batch).replace(labels=weights.labels)
             outputs, updates = model.apply(
@@ -126,61 +131,72 @@ def make_forward(config: ConfigDict, model: nn.Module, plan: TablePlan):
             names = plan.schema.task_names
             losses += pairwise_losses(outputs.logits, *rows, batch.group, names, pairwise)
         aux = sum(jnp.sum(weights.rows * a) for a in outputs.aux.values())
-        return (losses * scale, aux), (losses, updates.get("batch_stats", {}))
+        return (losses, jnp.asarray(aux, losses.dtype)), updates.get("batch_stats", {})
 
     return forward
 
 
-def summed(forward) -> Gradient:
-    """One backward pass, of the sum of all losses."""
+def make_gradient(forward, view: int | None, reads_losses: bool) -> Gradient:
+    """One forward pass, and a backward pass of the sum; one a task to the rows of a view, too."""
 
-    def loss(*arguments):
-        (scaled, aux), kept = forward(*arguments)
-        return jnp.sum(scaled) + aux, kept
+    def gradient(state: State, gathered, batch: Batch, weights: Weights, scale: Scale) -> Gradients:
+        def losses_of(params, gathered):
+            return forward(params, gathered, state, batch, weights)
 
-    def gradient(state: State, gathered, *rest) -> Gradients:
-        with_kept = jax.grad(loss, argnums=(0, 1), has_aux=True)
-        (dense, rows), kept = with_kept(state.params, gathered, state, *rest)
-        return Gradients(dense, rows, None, *kept)
+        (losses, aux), pull, kept = jax.vjp(losses_of, state.params, gathered, has_aux=True)
+        scales = scale(batch_axis.total(losses) if reads_losses else None).astype(losses.dtype)
+        dense, rows = pull((scales, jnp.ones_like(aux)))
+        if view is None:
+            return Gradients(dense, rows, None, losses, kept)
 
-    return gradient
+        def of_task(own: Float[Array, " T"]):
+            return pull((own, jnp.zeros_like(aux)))[1]["embedding"][:, view]
 
-
-def by_task_too(forward, view: int) -> Gradient:
-    """A backward pass of the sum, and one a task to the rows of a view; one forward pass."""
-
-    def gradient(state: State, gathered, *rest) -> Gradients:
-        def losses(params, gathered):
-            (scaled, aux), kept = forward(params, gathered, state, *rest)
-            return (scaled, jnp.asarray(aux, scaled.dtype)), kept
-
-        (scaled, aux), pull, kept = jax.vjp(losses, state.params, gathered, has_aux=True)
-
-        def of_task(unit: Float[Array, " T"]):
-            return pull((unit, jnp.zeros_like(aux)))[1]["embedding"][:, view]
-
-        dense, rows = pull((jnp.ones_like(scaled), jnp.ones_like(aux)))
-        by_task = jax.vmap(of_task, out_axes=1)(jnp.eye(len(scaled), dtype=scaled.dtype))
-        return Gradients(dense, rows, by_task, *kept)
+        by_task = jax.vmap(of_task, out_axes=1)(jnp.diag(scales))
+        return Gradients(dense, rows, by_task, losses, kept)
 
     return gradient
 
 
-def in_parts(gradient: Gradient, parts: int) -> Gradient:
-    """The same gradients from a batch's parts, one after another: the memory of one at a time."""
+def in_parts(gradient: Gradient, forward, parts: int) -> Gradient:
+    """The same gradients from a batch's parts, one after another: the memory of one at a time.
 
-    def gradients(state: State, gathered, batch: Batch, weights: Weights, scale) -> Gradients:
+    Args:
+      gradient: of a part.
+      forward: for the losses of the whole batch, where `scale` reads them; else None.
+      parts: how many.
+    """
+
+    def gradients(state: State, gathered, batch: Batch, weights: Weights, scale: Scale):
         split = jax.tree.map(lambda a: batch_axis.split(a, parts), (gathered, batch, weights))
 
-        def one_part(sums, index):
+        def of_part(do, index):
             with batch_axis.part(index, parts):
-                found = gradient(state, *jax.tree.map(lambda a: a[index], split), scale)
-            sums = jax.tree.map(jnp.add, sums, (found.dense, found.losses))
-            return sums, (found.rows, found.by_task)
+                return do(*jax.tree.map(lambda a: a[index], split))
 
-        shapes = jax.eval_shape(gradient, state, gathered, batch, weights, scale)
-        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (shapes.dense, shapes.losses))
-        (dense, losses), by_row = jax.lax.scan(one_part, zeros, jnp.arange(parts))
+        def summed(do, of_sums):
+            """The sums of what parts give, and what they give by row."""
+
+            def one_part(sums, index):
+                found, by_row = of_sums(of_part(do, index))
+                return jax.tree.map(jnp.add, sums, found), by_row
+
+            shapes = jax.eval_shape(lambda: of_sums(do(gathered, batch, weights))[0])
+            zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+            return jax.lax.scan(one_part, zeros, jnp.arange(parts))
+
+        losses = None
+        if forward:
+            own, _ = summed(
+                lambda *part: forward(state.params, part[0], state, *part[1:])[0][0],
+                lambda losses: (losses, None),
+            )
+            losses = batch_axis.total(own)
+        scales = scale(losses)
+        (dense, losses), by_row = summed(
+            lambda *part: gradient(state, *part, lambda _: scales),
+            lambda found: ((found.dense, found.losses), (found.rows, found.by_task)),
+        )
         rows, by_task = jax.tree.map(batch_axis.join, by_row)
         return Gradients(dense, rows, by_task, losses, state.model_state)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -14,6 +16,27 @@ from dtn_jax.run.run import Run
 from dtn_jax.run.selection import Progress
 from dtn_jax.run.workdir import Workdir
 from dtn_jax.tables import exchange
+
+
+def balanced(
+    tasks: Sequence[str], weights: np.ndarray, gram: np.ndarray | None
+) -> dict[str, float]:
+    """A step's `weight/TASK`; of the tasks' gradients `norm/TASK`, `cosine/TASK/OTHER`.
+
+    Args:
+      tasks: their names.
+      weights: `[T]`, what the balancer multiplied each by.
+      gram: `[T, T]`, the products of the gradients, or None. A gradient of 0 has no cosine.
+    """
+    told = {f"weight/{task}": float(w) for task, w in zip(tasks, weights)}
+    if gram is None:
+        return told
+    norms = np.sqrt(np.diag(gram))
+    told |= {f"norm/{task}": float(norm) for task, norm in zip(tasks, norms)}
+    for (i, task), (j, other) in itertools.combinations(enumerate(tasks), 2):
+        if norms[i] and norms[j]:
+            told[f"cosine/{task}/{other}"] = float(gram[i, j] / norms[i] / norms[j])
+    return told
 
 
 class LossLog:
@@ -29,7 +52,7 @@ class LossLog:
         # the compiler, or for other work of the host.
         self.clock: float | None = None
         self.seconds, self.timed = 0.0, 0  # spent on, and number of, steps since the last line
-        self.task_weights: list[float] = []  # a balancer's, of the newest step
+        self.balancing: dict[str, float] = {}  # a balancer's weights, and what it saw, newest step
 
     def add(self, step: int, metrics_: dict, count: int) -> None:
         """Takes the metrics of `count` steps that end at `step`."""
@@ -45,8 +68,11 @@ class LossLog:
             bad = found["nonfinite"].any(axis=1)
             self._check(found, step, count, bad)
             found = {key: values[~bad] for key, values in found.items()}
-            for weights in found.get("task_weights", ())[-1:]:
-                self.task_weights = weights.tolist()
+            if len(found.get("task_weights", ())):
+                grams = found.get("task_gram", [None])
+                self.balancing = balanced(
+                    self.run.schema.task_names, found["task_weights"][-1], grams[-1]
+                )
             progress = self.progress
             total = np.asarray(progress.loss_sum) + found["losses"].sum(axis=0, dtype=np.float64)
             progress.loss_sum = total.tolist()
@@ -75,9 +101,9 @@ class LossLog:
             self.clock = None  # the caller does other work now, which is not training
 
     def write(self, step: int) -> None:
-        """Logs the mean losses since the last line, the balancer's task weights at this step, if
-        there is one, the speed of the chunks in between, what a step's devices have exchanged, and
-        how many steps the run has skipped."""
+        """Logs the mean losses since the last line; of a balancer the task weights at this step,
+        and the gradients' norms and cosines where it reads them; the speed of the chunks in
+        between, what a step's devices have exchanged, and how many steps the run has skipped."""
         progress = self.progress
         if not progress.loss_steps:
             return
@@ -85,7 +111,7 @@ class LossLog:
         names = self.run.schema.task_names
         means = (np.asarray(progress.loss_sum) / progress.loss_steps).tolist()
         record |= {f"loss/{n}": v for n, v in zip(names, means)}
-        record |= {f"weight/{n}": v for n, v in zip(names, self.task_weights)}
+        record |= self.balancing
         record |= self._exchanged()
         rate = self.timed * self.run.config.data.batch_size / self.seconds if self.timed else None
         if progress.skipped:
@@ -120,7 +146,9 @@ class LossLog:
                 told = np.flatnonzero(found["nonfinite"][i])
                 losses = [names[n] for n in told if n < len(tasks)]
                 gradients = [names[n] for n in told if n >= len(tasks)]
-                raise finite.NotFinite(first + int(i), losses, gradients)
+                balancer = finite.BALANCER in gradients  # which has spoilt them
+                given = losses, [] if balancer else gradients, balancer
+                raise finite.NotFinite(first + int(i), *given)
             self.progress.skipped += 1
         where = f"between steps {first} and {step}"
         bad_ids = found.get("bad_ids", np.zeros((1, 1))).sum(axis=0)

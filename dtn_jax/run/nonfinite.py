@@ -81,6 +81,8 @@ def message(run: Run, error: finite.NotFinite, saved: list[int], path: pathlib.P
     """What a user is told."""
     losses = [f"the loss of {' and '.join(error.tasks)}"] if error.tasks else []
     order = ", by name, not by cause" if len(error.gradients) > 1 else ""
+    if error.balancer:
+        losses.append(f"what loss.balancing={run.config.loss.balancing} gives, of finite losses")
     gradients = [f"the gradient of {listed(error.gradients)}{order}"] if error.gradients else []
     most = run.config.train.skip_nonfinite
     before = f" ({most} such steps were skipped: train.skip_nonfinite)" if most else ""

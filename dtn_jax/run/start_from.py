@@ -114,7 +114,7 @@ def _taken(run: Run, old: Run, read, had: bool) -> State:
     state, like = jax.block_until_ready(run.new_state()), old.state_places
     optimizer = run.config.train.start_from_optimizer
     of_optimizer = ("opt_state", "iterate") if had else ("opt_state",)
-    names = ("step", "params", "model_state", *(of_optimizer if optimizer else ()))
+    names = ("step", "params", "model_state", "balancing", *(of_optimizer if optimizer else ()))
     dense = read({name: part for name in names if (part := getattr(like, name)) != {}})
     if int(dense["step"]) != run.started.step:
         raise UserError(

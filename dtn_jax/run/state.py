@@ -38,6 +38,7 @@ class State:
       slots: the row optimizer's arrays, per table.
       hyper: traced scalars.
       iterate: with `train.average`, what the optimizer steps: see optimizers.py; else {}.
+      balancing: what a balancer keeps from step to step and no optimizer moves; else {}.
     """
 
     step: Int[Array, ""]
@@ -49,14 +50,15 @@ class State:
     slots: dict[str, Any]
     hyper: optimizers.Hyper
     iterate: dict[str, Any] = flax.struct.field(default_factory=dict)
+    balancing: Any = flax.struct.field(default_factory=dict)
 
     def to_train(self) -> State:
         """With the dense parameters at which gradients are taken."""
         return self.replace(params=self.iterate["params"]) if self.iterate else self
 
     def to_score(self) -> State:
-        """Without what only training needs: the optimizers' arrays."""
-        return self.replace(opt_state={}, slots={}, iterate={})
+        """Without what only training needs: the optimizers' arrays, and the balancer's."""
+        return self.replace(opt_state={}, slots={}, iterate={}, balancing={})
 
 
 def example_batch(schema: Schema, batch_size: int, grouped: bool = False) -> Batch:
@@ -136,6 +138,7 @@ def create_state(
         slots={name: init_slots(table, plan.arrays[name]) for name, table in tables.items()},
         hyper=hyper,
         iterate=optimizers.new_iterate(params) if config.train.average else {},
+        balancing=balancer.init_state(plan.schema.tasks) if balancer else {},
     )
 
 

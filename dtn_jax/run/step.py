@@ -17,7 +17,7 @@ from dtn_jax.interface import SHARED, Batch
 from dtn_jax.losses import finite
 from dtn_jax.losses.by_task import TaskLoss, predictions
 from dtn_jax.run import optimizers
-from dtn_jax.run.gradients import make_gradients
+from dtn_jax.run.gradients import make_gradients, make_weights
 from dtn_jax.run.state import State
 from dtn_jax.tables import exchange, lookup, row_optimizers
 from dtn_jax.tables.plan import TablePlan
@@ -58,9 +58,10 @@ def make_train_step(
 
     Tables are split over the axis `table` of `mesh`; without one every device has all rows.
     `metrics["losses"]` is `[T]`; `metrics["nonfinite"]` marks the losses and gradients that are not
-    finite, by `finite.names`; with `train.skip_nonfinite`, such a step leaves the state as it was
-    but counts itself. With a balancer, `metrics["task_weights"]` is what it multiplies each task
-    by, `[T]`; for a packed array whose rows travel, `metrics["exchange/NAME"]` has
+    finite, and a balancer at fault, by `finite.names`; with `train.skip_nonfinite`, such a step
+    leaves the state as it was but counts itself. With a balancer, `metrics["task_weights"]` is what
+    it multiplies each task by, `[T]`, and where it reads gradients `metrics["task_gram"]` has their
+    products, `[T, T]`; for a packed array whose rows travel, `metrics["exchange/NAME"]` has
     `Asked.of_device`; with `debug.check_ids`, `metrics["bad_ids"]` counts `[L]` ids out of range.
     The rates' schedule begins at the `state.step` of `first`.
     """
@@ -71,7 +72,8 @@ def make_train_step(
     exchanges = exchange.exchanges(plan, updater, mesh, config.parallel.message_rows)
     balancer = read_balancer(config.loss, plan.views, SHARED)
     view = plan.views.index(SHARED) if balancer and balancer.reads_gradients else None
-    gradients = make_gradients(config, model, plan, view)
+    reads_losses = balancer is not None and balancer.reads_losses
+    gradients = make_gradients(config, model, plan, view, reads_losses)
 
     def route(batch: Batch) -> Routed:
         return lookup.route(lookup.row_ids(plan, batch), exchanges)
@@ -80,27 +82,35 @@ def make_train_step(
         state = before.to_train()
         gathered, asked = lookup.ask(plan, state.tables, routed, exchanges)
 
-        scale = own = state.hyper.task_weights
+        own, weights = state.hyper.task_weights, make_weights(config, plan, batch)
         if balancer:
-            task_weights = seam.weights_of(balancer, state.params, tasks)
-            scale = own * task_weights
-        found = gradients(state, gathered, batch, scale)
+            key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), BALANCING)
+            rows = batch_axis.total(jnp.sum(weights.tasks > 0, axis=0))
+            learned = state.params.get(seam.LEARNED, {})
+            balancing = seam.Balancing(balancer, tasks, learned, state.balancing, key, rows)
+
+        def scale(losses):
+            return own * balancing.weights(None if losses is None else own * losses)
+
+        found = gradients(state, gathered, batch, weights, scale if balancer else lambda _: own)
         own_parts = found.dense, found.losses, finite.bad_rows(found.rows)
         dense, task_losses, bad_rows = batch_axis.total(own_parts)
-        by_row = found.rows
+        by_row, balanced = found.rows, state.balancing
         metrics = {"losses": task_losses, "nonfinite": finite.marks(task_losses, dense, bad_rows)}
         if balancer:
-            dense = seam.with_learned_gradient(
-                dense, balancer, state.params, own * task_losses, tasks
-            )
+            losses = own * task_losses
+            dense = balancing.with_learned_gradient(dense, losses)
+            metrics["task_weights"] = balancing.weights(losses)
+            gram, c = None, jnp.ones(())
             if view is not None:
-                key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), BALANCING)
-                embedded, coefficients = seam.combined(
-                    balancer, by_row["embedding"], found.by_task, view, key
-                )
+                gram = metrics["task_gram"] = seam.gram_of(found.by_task)
+                c = balancing.coefficients(gram, losses)
+                embedded = seam.combined(by_row["embedding"], found.by_task, view, c)
                 by_row = {**by_row, "embedding": embedded}
-                task_weights = task_weights * coefficients
-            metrics["task_weights"] = task_weights
+                metrics["task_weights"] *= c
+            balanced = balancing.next_state(losses, gram, state.step)
+            fault = balancing.at_fault(metrics["nonfinite"], losses, c, balanced)
+            metrics["nonfinite"] = jnp.append(metrics["nonfinite"], fault)
 
         factor = rate_factor(state.step - first if first else state.step)
         moves, opt_state = directions.update(dense, state.opt_state, state.params)
@@ -139,14 +149,16 @@ def make_train_step(
             tables=tables,
             slots=slots,
             iterate=iterate,
+            balancing=balanced,
         )
         if skipped is not None:
             # Rows whose ids are out of range have not moved, but by an optimizer of whole tables.
             whole = ("tables", "slots") if config.optim.tables == "dense" else ()
+            kept = ("params", "model_state", "opt_state", "iterate", "balancing", *whole)
             new_state = new_state.replace(
                 **{
                     part: finite.unless(skipped, getattr(new_state, part), getattr(before, part))
-                    for part in ("params", "model_state", "opt_state", "iterate", *whole)
+                    for part in kept
                 }
             )
         return new_state, metrics

@@ -48,6 +48,9 @@ A, E, L = "ARCHITECTURES = {'x': A}", "EXPERTS = {'x': E}", "LOSSES = {'x': L}"
 SET, D = "class X(DataSet): ", "DATASETS = {'x': X}"
 OF_DTN, OF_NONE = "class A(DTN):\n    ", "class A(Architecture):\n    "
 EXPERT = "class E(nn.Module):\n    dtype: Any\n"
+BALANCER = "from dtn_jax.balancing.balancer import Balancer\nclass B(Balancer):\n"
+B = "BALANCERS = {'x': B}"
+COMBINES = "    def coefficients(self, gram, losses, state, key): ...\n"
 LOSS = "@dataclasses.dataclass\nclass L:\n    kind = "
 READS = "'regression'\n    reads = 'age'\n    def __call__(self, z, y, w, ids): ...\n"
 LINES = IMPORTS.count("\n")  # before what a test writes
@@ -81,6 +84,16 @@ LINES = IMPORTS.count("\n")  # before what a test writes
         ("METRICS = {'x': max}", "dtn_jax.metrics.metric.Metric"),
         ("LOSSES = {'x': max}", "expected a class, got <built-in"),
         ("BALANCERS = {'x': max}", "dtn_jax.balancing.balancer.Balancer"),
+        (f"{BALANCER}    def updat(self, state, seen): ...\n{B}", "Did you mean 'update'?"),
+        (f"{BALANCER}    def update(self, state, seen): ...\n{B}", "update needs init_state"),
+        (f"{BALANCER}    def penalty(self, learned): ...\n{B}", "penalty needs init beside it"),
+        (
+            f"{BALANCER}    def weights(self, learned, tasks): ...\n{B}",
+            "expected weights(self, lea",
+        ),
+        (f"{BALANCER}{COMBINES}{B}", "coefficients needs reads_gradients = True"),
+        (f"{BALANCER}    reads_gradients = True\n{B}", "reads_gradients needs a method coefficie"),
+        (f"{BALANCER}    reads_losses = True\n{B}", "reads_losses needs a method weights"),
         (
             f"{OF_NONE}def __call__(self, inputs, train): ...\n{A}",
             "define layout(cls, schema",

@@ -46,14 +46,30 @@ def test_a_link_in_place_of_a_picture_is_not_followed(tmp_path, drawn):
     picture(tmp_path / "a.png")
 
 
-# ---------------------------------------------------------------- by day
-
-
 @pytest.fixture
 def figures(monkeypatch):
     drawn = []
     monkeypatch.setattr(pictures, "save", lambda figure, path: drawn.append(figure))
     return drawn
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_a_balancers_weights_have_a_panel(validated, figures, tmp_path):
+    """Lengths and cosines of gradients have none."""
+    records = [record for record in history() if validated or record["kind"] == "train"]
+    plots.learning_curves(records, tmp_path / "a.png")
+    for record in records:
+        if record["kind"] == "train":
+            record |= {"weight/click": 1.0 + record["step"], "weight/order": 0.0}
+            record |= {"norm/click": 0.1, "norm/order": 0.2, "cosine/click/order": -0.5}
+    plots.learning_curves(records, tmp_path / "a.png")
+    titles, balanced = ([axes.get_title("left") for axes in figure.axes] for figure in figures)
+    assert balanced == [titles[0], "Weights by loss.balancing", *titles[1:]]
+    lines = figures[1].axes[1].get_lines()
+    assert [line.get_label() for line in lines if line.get_label()[0] != "_"] == ["click", "order"]
+
+
+# ---------------------------------------------------------------- by day
 
 
 def test_a_panel_a_metric_with_a_line_a_task_and_space(figures, tmp_path):

@@ -1,6 +1,7 @@
 """Which state is kept as the best, when training stops, and what a run logs on the way."""
 
 import json
+import pathlib
 from types import SimpleNamespace
 from unittest import mock
 
@@ -12,7 +13,7 @@ from dtn_jax.analysis import finished
 from dtn_jax.losses.finite import NotFinite
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.selected import metrics_of, read_selection
-from dtn_jax.run import selection
+from dtn_jax.run import nonfinite, selection
 from dtn_jax.run.checkpoint import Checkpoints
 from dtn_jax.run.loss_log import LossLog
 from dtn_jax.run.run import Run
@@ -248,6 +249,31 @@ def test_lines_hold_the_mean_since_the_line_before_and_come_a_chunk_late():
         (4, 0.5, 4.0, 40.0, 0.5, 2.0),
         (6, 0.75, 8.0, 80.0, 0.25, 4.0),  # the last step always has a line
     ]
+
+
+def test_lengths_and_cosines_of_gradients_are_those_of_the_lines_step():
+    log = new_log()
+    grams = [np.eye(2), np.array([[4.0, -3.0], [-3.0, 9.0]])]
+    weights = np.ones((2, 2))
+    log.add(4, metrics((1, 1), (1, 1), task_weights=weights, task_gram=np.array(grams)), 2)
+    grams[1] = np.diag([4.0, 0.0])
+    log.add(6, metrics((1, 1), (1, 1), task_weights=weights, task_gram=np.array(grams)), 2)
+    log.fetch(leave=0)
+    keys = ("norm/click", "norm/order", "cosine/click/order")
+    found = [tuple(line.get(key) for key in keys) for line in log.folder]
+    assert found == [(2, 3, -0.5), (2, 0, None)]  # a gradient of 0 has no cosine
+
+
+def test_a_balancer_at_fault_is_named_and_not_the_gradients_that_it_has_spoilt():
+    log = new_log(loss__balancing="gls")
+    found = metrics((1, 1), (1, 1), task_weights=np.ones((2, 2)))
+    found["nonfinite"] = np.pad(found["nonfinite"], ((0, 0), (0, 1)))
+    found["nonfinite"][1, 2:] = True
+    log.add(2, found, 2)
+    with pytest.raises(NotFinite, match=r"step 2: loss\.balancing not finite") as caught:
+        log.fetch(leave=0)
+    told = nonfinite.message(log.run, caught.value, [], pathlib.Path("a.npz"))
+    assert told.startswith("not finite at step 2: what loss.balancing=gls gives, of finite losses.")
 
 
 def test_steps_that_are_skipped_are_counted_and_in_no_mean():

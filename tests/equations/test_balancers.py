@@ -11,9 +11,10 @@ from toy_steps import batches, build, config, first_state, leaves
 
 from dtn_jax import balancing
 from dtn_jax.balancing import BALANCERS, read_balancer, seam
-from dtn_jax.balancing.balancer import Balancer
+from dtn_jax.balancing.balancer import Balancer, Seen, check
 from dtn_jax.balancing.pcgrad import PCGrad
 from dtn_jax.errors import UserError
+from dtn_jax.losses import finite
 from dtn_jax.options import declared, option
 from dtn_jax.run.state import create_state
 from dtn_jax.run.step import BALANCING, make_train_chunk, make_train_step
@@ -85,7 +86,7 @@ def test_pcgrad_is_the_papers_algorithm(tasks):
         g = rng.normal(size=(tasks, 6))
         key = jax.random.key(draw)
         with jax.enable_x64(True):
-            c = np.asarray(coefficients(g @ g.T, key))
+            c = np.asarray(coefficients(g @ g.T, None, {}, key))
         expected = surgery(g, orders(key, tasks))
         np.testing.assert_allclose(c @ g, expected, atol=1e-9 * np.abs(expected).max(), rtol=0)
         conflicts += (g @ g.T < 0).any()
@@ -94,7 +95,7 @@ def test_pcgrad_is_the_papers_algorithm(tasks):
 
 def test_pcgrad_leaves_a_task_without_gradient_alone():
     gram = np.array([[1.0, 0.0, -2.0], [0.0, 0.0, 0.0], [-2.0, 0.0, 9.0]], np.float32)
-    c = jax.jit(PCGrad().coefficients)(gram, jax.random.key(0))
+    c = jax.jit(PCGrad().coefficients)(gram, None, {}, jax.random.key(0))
     assert c.dtype == np.float32
     np.testing.assert_allclose(c, [1 + 2, 1, 1 + 2 / 9], rtol=1e-6)
 
@@ -181,7 +182,7 @@ def test_without_a_balancer_a_step_comes_by_none_of_it(monkeypatch):
     def never(*_):
         raise AssertionError("a step without a balancer")
 
-    for name in ("weights_of", "with_learned_gradient", "combined"):
+    for name in ("Balancing", "gram_of", "combined"):
         monkeypatch.setattr(seam, name, never)
     c = options("shared_bottom")
     model, plan = build(c, SCHEMA)
@@ -192,11 +193,82 @@ def test_without_a_balancer_a_step_comes_by_none_of_it(monkeypatch):
     assert seam.LEARNED not in after.params
 
 
+def test_weights_from_losses_are_as_if_they_had_been_given():
+    """A first step of gls is that of a run with the task weights that it reports; and those are by
+    the losses that it reports."""
+    own = np.array([1, 2, 1])
+    ((one, metrics),) = stepped((1,), loss__balancing="gls", loss__task_weights="order=2")
+    L, w = own * np.asarray(metrics["losses"][0]), np.asarray(metrics["task_weights"][0])
+    np.testing.assert_allclose(w, np.prod(L) ** (1 / 3) / L, rtol=1e-5)
+    given = ",".join(f"{t.name}={x}" for t, x in zip(SCHEMA.tasks, own * w))
+    ((plain, _),) = stepped((1,), loss__task_weights=given)
+    for a, b in zip(leaves(one), leaves(plain), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["gls", "mgda", "rlw"])
+def test_a_task_without_a_row_has_no_weight_and_takes_no_part(name):
+    c = options("shared_bottom", loss__balancing=name)
+    model, plan = build(c, SCHEMA)
+    step, state = jax.jit(make_train_step(c, model, plan, 10)), first_state(c, model, plan)
+    batch = jax.tree.map(lambda a: np.array(a[0]), steps(1))
+    batch.label_mask[:, 2] = False
+    _, metrics = step(state, batch)
+    w = np.asarray(metrics["task_weights"])
+    assert w[2] == 0
+    assert (w[:2] > 0).all()
+    if name == "mgda":  # min-norm would put all weight on it
+        np.testing.assert_allclose(w.sum(), 3, rtol=1e-5)
+        assert (np.asarray(metrics["task_gram"])[2] == 0).all()
+    if name == "gls":
+        L = np.asarray(metrics["losses"])[:2]
+        np.testing.assert_allclose(w[:2], np.sqrt(np.prod(L)) / L * 3 / 2, rtol=1e-5)
+
+
+@dataclasses.dataclass(frozen=True)
+class Breaks(Balancer):
+    """After two steps its state is not a number; or it has another shape at once."""
+
+    axes: int = option(0, "of the state", least=0)
+
+    def init_state(self, tasks):
+        return jnp.zeros(())
+
+    def update(self, state, seen):
+        return jnp.where(seen.step < 2, state, jnp.nan) + jnp.zeros((1,) * self.axes)
+
+
+def test_a_balancer_that_breaks_is_blamed_and_its_step_may_be_skipped(monkeypatch):
+    monkeypatch.setitem(balancing.BALANCERS, "breaks", Breaks)
+    ((state, metrics),) = stepped((COUNT,), loss__balancing="breaks")
+    bad = np.asarray(metrics["nonfinite"])
+    assert int(state.step) == 3
+    assert np.argwhere(bad).tolist() == [[2, bad.shape[1] - 1]]
+    assert finite.names(SCHEMA.task_names, state.params, state.tables)[-1] == "loss.balancing"
+    c = options("shared_bottom", loss__balancing="breaks", train__skip_nonfinite=1)
+    model, plan = build(c, SCHEMA)
+    before, batch = first_state(c, model, plan), jax.tree.map(lambda a: a[0], steps(1))
+    before = before.replace(step=jnp.int32(2))
+    after, _ = jax.jit(make_train_step(c, model, plan, 10))(before, batch)
+    for a, b in zip(leaves(after), leaves(before), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (int(after.step), float(after.balancing)) == (3, 0)
+    with c.unlocked():
+        c.loss.breaks = {"axes": 1}
+    with pytest.raises(UserError, match=r"Breaks.update gives the shapes \(1,\), expected \(\)"):
+        jax.eval_shape(make_train_step(c, model, plan, 10), before, batch)
+
+
+@pytest.mark.parametrize("owner", BALANCERS.values())
+def test_those_of_the_package_keep_the_contract(owner):
+    check(owner)
+
+
 @dataclasses.dataclass(frozen=True)
 class Doubled(Balancer):
     times: float = option(2.0, "what the first task's loss is multiplied by", above=0.0)
 
-    def weights(self, learned, tasks):
+    def weights(self, learned, losses, state, key, tasks):
         return jnp.ones(len(tasks)).at[0].set(self.times)
 
 
@@ -207,7 +279,7 @@ def test_a_balancer_of_ones_own_has_options_and_may_learn_nothing(monkeypatch):
     with c.unlocked():
         c.loss.doubled = {"times": 3.0}
     own = read_balancer(c.loss, ("shared",), "shared")
-    assert seam.weights_of(own, {}, SCHEMA.tasks).tolist() == [3, 1, 1]
+    assert own.weights({}, None, {}, None, SCHEMA.tasks).tolist() == [3, 1, 1]
     assert seam.with_learned({"kernel": 1}, own, SCHEMA.tasks) == {"kernel": 1}
     with c.unlocked():
         c.loss.doubled = {"times": 0.0}
@@ -216,16 +288,26 @@ def test_a_balancer_of_ones_own_has_options_and_may_learn_nothing(monkeypatch):
 
 
 def said(balancer):
-    """All that a balancer says, of tasks whose gradients agree and disagree."""
-    learned = balancer.init(SCHEMA.tasks)
-    g = np.random.default_rng(0).normal(size=(3, 2))
-    gram = jnp.asarray(g @ g.T)
-    return [
-        *jax.tree.leaves(learned),
-        balancer.weights(learned, SCHEMA.tasks),
-        balancer.penalty(learned),
-        balancer.coefficients(gram, jax.random.key(0)),
-    ]
+    """All that a balancer says over steps, of tasks whose gradients agree and disagree."""
+    learned, state = balancer.init(SCHEMA.tasks), balancer.init_state(SCHEMA.tasks)
+    count = 2100 if jax.tree.leaves(state) else 2  # more than two periods of dwa
+    rng = np.random.default_rng(0)
+    shown = np.arange(count), rng.normal(size=(count, 3, 2)), rng.random((count, 3)) + 0.1
+
+    def step(state, one):
+        i, g, losses = one
+        key, gram = jax.random.fold_in(jax.random.key(0), i), g @ g.T
+        read = losses if balancer.reads_losses else None
+        told = (
+            balancer.weights(learned, read, state, key, SCHEMA.tasks),
+            balancer.penalty(learned),
+            balancer.coefficients(gram, losses, state, key),
+        )
+        seen = Seen(losses, jnp.ones(3, int), jnp.sqrt(jnp.diag(gram)), gram, i, key)
+        return balancer.update(state, seen), told
+
+    shown = jax.tree.map(jnp.asarray, shown)
+    return jax.tree.leaves((learned, jax.jit(lambda: jax.lax.scan(step, state, shown))()))
 
 
 @pytest.mark.parametrize("owner", [*BALANCERS.values(), Doubled])

@@ -38,6 +38,9 @@ PAIRS = "click=2,order=0.5"
 LOSSES = {
     "pcgrad": {"loss__balancing": "pcgrad"},
     "uncertainty": {"loss__balancing": "uncertainty"},
+    "gls": {"loss__balancing": "gls"},
+    "gradnorm": {"loss__balancing": "gradnorm", "loss__gradnorm__rate": 0.3},
+    "stch": {"loss__balancing": "stch", "loss__stch__warmup": 1},
     "pairs": {"loss__pairwise": PAIRS},
     "pairs, pcgrad": {"loss__pairwise": PAIRS, "loss__balancing": "pcgrad"},
     "pairs, uncertainty": {"loss__pairwise": PAIRS, "loss__balancing": "uncertainty"},
@@ -53,11 +56,18 @@ WAYS = {
     "pmap over 2": PMAP,
     "pmap over 2, 2 parts": {**PMAP, "train__accumulate": 2},
 }
-SLOW = [("uncertainty", "pmap over 2, 2 parts"), ("pcgrad", "shard over 4, 2 parts")]
+SLOW = [
+    ("uncertainty", "pmap over 2, 2 parts"),
+    ("pcgrad", "shard over 4, 2 parts"),
+    ("gradnorm", "shard over 4, 2 parts"),
+]
 NIGHTLY = [
     ("pcgrad", "4 parts"),
     ("pcgrad", "pmap over 2, 2 parts"),
     ("uncertainty", "shard over 4, 2 parts"),
+    ("gls", "4 parts"),
+    ("gls", "shard over 4, 2 parts"),
+    ("gradnorm", "pmap over 2, 2 parts"),
     ("pairs", "shard over 4"),
     ("pairs", "pmap over 8"),
     ("pairs, pcgrad", "shard over 8"),
@@ -110,6 +120,7 @@ def at_once(name):
     ("losses", "way"),
     [
         ("pairs, pcgrad", "pmap over 2"),
+        ("stch", "pmap over 2, 2 parts"),
         *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW),
         *(pytest.param(*case, marks=pytest.mark.nightly) for case in NIGHTLY),
     ],
@@ -138,7 +149,7 @@ def test_pairs_add_to_a_steps_loss_and_where_there_are_none_it_is_the_plain_step
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("losses", ["pcgrad", "pairs"])
+@pytest.mark.parametrize("losses", ["pcgrad", "gradnorm", "stch", "pairs"])
 def test_replicas_are_the_runs_that_they_would_be_alone(losses, monkeypatch):
     """Of two seeds; in the second, groups reach over another number of blocks."""
     monkeypatch.setattr(pairwise, "BLOCK", 4)
@@ -161,11 +172,12 @@ def test_replicas_are_the_runs_that_they_would_be_alone(losses, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_resumed_run_keeps_what_its_balancer_has_learned(tmp_path):
-    c = config(**MODEL, loss__balancing="uncertainty")
+@pytest.mark.parametrize("losses", ["uncertainty", "gradnorm", "stch"])
+def test_a_resumed_run_keeps_what_its_balancer_knows(losses, tmp_path):
+    c = config(**MODEL, **LOSSES[losses])
     model, plan = build(c, SCHEMA)
     step = jax.jit(make_train_chunk(make_train_step(c, model, plan, 100), STEPS))
-    state, given = start(loss__balancing="uncertainty"), chunk().replace(group=None)
+    state, given = start(**LOSSES[losses]), chunk().replace(group=None)
     rest = jax.tree.map(lambda a: np.roll(a, -2, axis=0), given)
     whole, _ = step(state, given, 4)
     half, _ = step(state, given, 2)
@@ -173,11 +185,12 @@ def test_a_resumed_run_keeps_what_its_balancer_has_learned(tmp_path):
     checkpoints.save(2, half, {"best": {}})
     restored, _ = checkpoints.restore(copied(state))
     checkpoints.close()
-    assert np.abs(restored.params[seam.LEARNED]["log_variance"]).min() > 0
+    known = jax.tree.leaves((restored.params.get(seam.LEARNED), restored.balancing))
+    assert min(np.abs(array).min() for array in known) > 0
     resumed, _ = step(restored, rest, 2)
     for a, b in zip(
-        jax.tree.leaves((resumed.params, resumed.opt_state)),
-        jax.tree.leaves((whole.params, whole.opt_state)),
+        jax.tree.leaves((resumed.params, resumed.opt_state, resumed.balancing)),
+        jax.tree.leaves((whole.params, whole.opt_state, whole.balancing)),
         strict=True,
     ):
         np.testing.assert_array_equal(a, b)

@@ -24,7 +24,7 @@ def _float64():
 def coefficients(name, g, **options):
     g = np.asarray(g, np.float64)
     method = jax.jit(BALANCERS[name](**options).coefficients)
-    return np.asarray(method(jnp.asarray(g @ g.T), jax.random.key(0)))
+    return np.asarray(method(jnp.asarray(g @ g.T), None, {}, jax.random.key(0)))
 
 
 def gradients(tasks, seed=0):
@@ -158,6 +158,6 @@ def test_float32_is_near_float64(name):
         g = gradients(5, seed)
         exact = coefficients(name, g) @ g
         gram = jnp.asarray(g @ g.T, jnp.float32)
-        c = jax.jit(BALANCERS[name]().coefficients)(gram, jax.random.key(0))
+        c = jax.jit(BALANCERS[name]().coefficients)(gram, None, {}, jax.random.key(0))
         assert c.dtype == jnp.float32
         np.testing.assert_allclose(c @ g, exact, atol=0.02 * np.abs(exact).max())

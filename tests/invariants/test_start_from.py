@@ -120,6 +120,27 @@ def test_optimizer_states_are_taken_over_or_fresh(prepared_dir, first, tmp_path,
         assert any(a.any() for a in jax.tree.leaves(was))
 
 
+@pytest.mark.slow
+def test_what_a_balancer_knows_is_taken_over_and_resumed(prepared_dir, tmp_path, monkeypatch):
+    """With fresh optimizers, too. Where it reads losses, it is what no optimizer has learned."""
+    changes = {"loss__balancing": "stch", "loss__stch__warmup": 20}
+    changes |= {"train__accumulate": 2, "model__normalisation": "layer"}
+    old = small(prepared_dir, **changes, train__max_steps=FIRST)
+    train(old, tmp_path / "whole", test=False)
+    known = last_state(old, tmp_path / "whole")[0].balancing
+    assert (known["losses"] > 0).all()
+    assert int(known["steps"]) == FIRST
+    with monkeypatch.context() as patch:
+        cut_after(patch, saves=2)
+        with pytest.raises(CutError):
+            train(old, tmp_path / "cut", test=False)
+    train(old, tmp_path / "cut", test=False)
+    assert_same_run(old, tmp_path / "whole", tmp_path / "cut")
+    config = second(prepared_dir, tmp_path / "cut", **changes, train__start_from_optimizer=False)
+    state = start_of(config, tmp_path / "second", monkeypatch)
+    chex.assert_trees_all_equal(state.balancing, known)
+
+
 @pytest.mark.nightly
 def test_a_schedule_begins_with_the_run(prepared_dir, first, tmp_path, monkeypatch):
     """Warm-up: its first step moves by a thousandth of the rate."""

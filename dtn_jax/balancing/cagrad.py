@@ -20,8 +20,8 @@ class CAGrad(Balancer):
         w = argmin over the simplex of  g_w · g_0 + c |g_0| |g_w|,   g_w = Σ_t w_t g_t
         d = g_0 + c |g_0| g_w / |g_w|                                    (Algorithm 1)
 
-    The step descends T d, so that c = 0 is the plain sum. Gradients that agree are 1 + c times as
-    long.
+    The step descends T d, T the tasks with a gradient, so that c = 0 is the plain sum.
+    Gradients that agree are 1 + c times as long.
     """
 
     reads_gradients: ClassVar[bool] = True
@@ -45,4 +45,4 @@ class CAGrad(Balancer):
             )
 
         w = on_simplex(curve, has, G.dtype)
-        return jnp.where(has, len(G) * (mean + radius * w / length(w)), 0)
+        return jnp.where(has, has.sum() * (mean + radius * w / length(w)), 0)

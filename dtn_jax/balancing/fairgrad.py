@@ -20,7 +20,7 @@ class FairGrad(Balancer):
         (G c)_t = c_t^(-1 / alpha)        (equation 6)
 
     alpha = 1 is proportional fairness (Nash-MTL); a larger one helps the worst task more. c is
-    scaled to a sum of T, so that it compares with the plain sum.
+    scaled to a sum of T, the tasks with a gradient, so that it compares with the plain sum.
     """
 
     reads_gradients: ClassVar[bool] = True
@@ -28,4 +28,4 @@ class FairGrad(Balancer):
 
     def coefficients(self, gram: Float[Array, "T T"], losses, state, key) -> Float[Array, " T"]:
         c = fair(gram, 1 / self.alpha)
-        return len(c) * c / jnp.maximum(c.sum(), 1e-30)
+        return (c > 0).sum() * c / jnp.maximum(c.sum(), 1e-30)

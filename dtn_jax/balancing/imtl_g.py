@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from dtn_jax.balancing.balancer import Balancer
 from dtn_jax.shapes import Array, Float
 
+SMALLEST = 1e-2  # of Σ v, beside Σ |v|
+
 
 @dataclasses.dataclass(frozen=True)
 class IMTLG(Balancer):
@@ -17,8 +19,10 @@ class IMTLG(Balancer):
 
         G v = |g|,   c = T v / Σ v        with |g|_t the length of g_t
 
-    so that Σ_t c_t g_t has one product with every g_t / |g_t|. Weights may be negative. Where Σ v
-    is near 0 there is no such combination, and c is 1.
+    so that Σ_t c_t g_t has one product with every g_t / |g_t|; T counts the tasks with a gradient.
+    Weights may be negative. Where Σ v is below 1e-2 Σ |v|, that combination would be a hundred
+    times as long as the plain sum, or against every task: c is then 1, which the paper does not
+    have.
     """
 
     reads_gradients: ClassVar[bool] = True
@@ -27,5 +31,5 @@ class IMTLG(Balancer):
         lengths = jnp.sqrt(jnp.diag(gram))
         v = jnp.linalg.pinv(gram, rtol=1e-6, hermitian=True) @ lengths
         total = v.sum()
-        there = jnp.abs(total) > 1e-6 * jnp.abs(v).sum()
-        return jnp.where(there, len(gram) * v / jnp.where(there, total, 1), 1)
+        there = total > SMALLEST * jnp.abs(v).sum()
+        return jnp.where(there, (lengths > 0).sum() * v / jnp.where(there, total, 1), 1)

@@ -18,11 +18,12 @@ class MGDA(Balancer):
 
         w = argmin of |Σ_t w_t g_t|²  over  w >= 0, Σ w = 1     (equation 3);   c = T w
 
-    T times, so that it compares with the plain sum.
+    T times, so that it compares with the plain sum; T counts the tasks with a gradient.
     """
 
     reads_gradients: ClassVar[bool] = True
 
     def coefficients(self, gram: Float[Array, "T T"], losses, state, key) -> Float[Array, " T"]:
         G = scaled(gram)
-        return len(G) * on_simplex(lambda w: (2 * G @ w, 2 * G), jnp.diag(G) > 0, G.dtype)
+        has = jnp.diag(G) > 0
+        return has.sum() * on_simplex(lambda w: (2 * G @ w, 2 * G), has, G.dtype)

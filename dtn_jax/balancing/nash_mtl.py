@@ -19,11 +19,11 @@ class NashMTL(Balancer):
         G c = 1 / c        (claim 3.1)
 
     solved exactly at each step, where the authors' code takes some steps of an approximation. c is
-    scaled to a sum of T, so that it compares with the plain sum.
+    scaled to a sum of T, the tasks with a gradient, so that it compares with the plain sum.
     """
 
     reads_gradients: ClassVar[bool] = True
 
     def coefficients(self, gram: Float[Array, "T T"], losses, state, key) -> Float[Array, " T"]:
         c = fair(gram, 1.0)
-        return len(c) * c / jnp.maximum(c.sum(), 1e-30)
+        return (c > 0).sum() * c / jnp.maximum(c.sum(), 1e-30)

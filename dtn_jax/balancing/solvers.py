@@ -26,7 +26,8 @@ Curve = Callable[[Array], tuple[Array, Array]]  # weights -> gradient [T] and He
 def scaled(gram: Float[Array, "T T"]) -> Float[Array, "T T"]:
     """The matrix times a number, so that its trace is T; zeros stay."""
     trace = jnp.trace(gram)
-    return gram * jnp.where(trace > 0, len(gram) / jnp.where(trace > 0, trace, 1), 0)
+    there = trace > len(gram) * jnp.finfo(gram.dtype).tiny  # of less the inverse overflows
+    return gram * jnp.where(there, len(gram) / jnp.where(there, trace, 1), 0)
 
 
 def on_simplex(curve: Curve, has: Array, dtype: Any) -> Float[Array, " T"]:
@@ -42,13 +43,16 @@ def on_simplex(curve: Curve, has: Array, dtype: Any) -> Float[Array, " T"]:
     """
     size = len(has)
     inside = has[:, None] & has[None]
+    # Equal gradients leave a flat direction, in which float32 would divide by 0: steps, not the
+    # optimum, are a little shorter for it.
+    damping = 10 * jnp.finfo(dtype).eps
 
     def step(i, w):
         slope, curvature = curve(w)
         barrier = jnp.asarray(SMALLEST, dtype) ** (i / (BARRIERS - 1)).astype(dtype)
         slope = jnp.where(has, slope - barrier / w, 0)
         curvature = jnp.where(
-            inside, curvature + jnp.diag(barrier / w**2), jnp.eye(size, dtype=dtype)
+            inside, curvature + jnp.diag(barrier / w**2 + damping), jnp.eye(size, dtype=dtype)
         )
         border = has.astype(dtype)[None]
         corner = jnp.zeros((1, 1), dtype)

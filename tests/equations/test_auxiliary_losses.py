@@ -11,6 +11,7 @@ from built_models import CHAIN, PAIR, group, sigmoid, tower, usual
 from routing_equations import selectors
 
 from dtn_jax.models.architectures.cross_stitch import stitches
+from dtn_jax.models.architectures.dselect_k import smooth_step
 from dtn_jax.models.architectures.fdn import norm_of_products
 from dtn_jax.schema import Task
 
@@ -104,6 +105,19 @@ def test_dselect_k_pays_for_undecided_selectors(experts, model):
         if experts == 3:
             expected = expected + (1 / (r.sum(-1) + 1e-6)).sum(-1)
     assert_close(out.aux["entropy"], 0.1 * expected)
+
+
+def test_dselect_k_with_one_expert_has_nothing_to_select(model):
+    out = model(PAIR, **usual("dselect_k", experts="mlp"))()
+    assert not out.aux
+    for gate in out.intermediates["gates"].values():
+        np.testing.assert_allclose(gate["shared/mlp_0"], 1, rtol=1e-12)
+
+
+def test_dselect_ks_gates_have_a_gradient_however_far_their_input():
+    t = jnp.asarray([-1e30, -0.5, 0.1, 1e30], jnp.float32)
+    gradient = jax.jit(jax.grad(lambda t: smooth_step(t).sum()))(t)
+    np.testing.assert_allclose(gradient, [0, 0, 1.5 - 6 * 0.01, 0], rtol=1e-6)
 
 
 def test_snrs_switches_are_one_draw_for_all_rows_of_a_step(model):

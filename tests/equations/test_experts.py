@@ -13,6 +13,8 @@ from built_models import dense, relu, sigmoid
 from dtn_jax.errors import UserError
 from dtn_jax.models.experts import EXPERTS, parse_experts
 from dtn_jax.models.experts.dcnv2 import DCNv2
+from dtn_jax.models.experts.fibinet import FiBiNET
+from dtn_jax.models.experts.fm import FM
 from dtn_jax.models.experts.gdcn import GDCN
 from dtn_jax.models.experts.hcnet import HCNet
 from dtn_jax.models.experts.masknet import MaskBlock, MaskNet
@@ -227,3 +229,26 @@ def test_parse_experts():
     for text in ("gdcn*0", "gdcn*", "gdcn*-1", "gdcn*1.5", "gdcn*2*2"):
         with pytest.raises(UserError, match="expected a count >= 1"):
             parse_experts(text)
+
+
+def test_each_field_that_comes_first_in_a_pair_has_a_matrix_of_its_own():
+    """The last field is never first: a matrix of its own would learn nothing."""
+    e = draw(np.float64)[0]
+    expert = FiBiNET(H, bilinear="each")
+    params = expert.init(jax.random.key(0), e, None, train=False)["params"]
+    assert params["pairs"].shape == params["excited_pairs"].shape == (F - 1, D, D)
+
+
+def test_fms_difference_of_squares_keeps_its_digits_in_bfloat16():
+    """One field far larger than the others: (Σ e)² and Σ e² differ by less than bfloat16 tells."""
+    e = jnp.asarray(np.concatenate([np.full((1, 1, D), 100.0), np.full((1, 3, D), 0.01)], axis=1))
+    e = e.astype(jnp.float32)
+    expert = FM(H, dtype=jnp.bfloat16)
+    params = expert.init(jax.random.key(0), e, None, train=False)["params"]
+    params["first_order"] = jax.tree.map(jnp.zeros_like, params["first_order"])
+    found = expert.apply({"params": params}, e, None, train=False)
+    s = np.full((1, D), 3 * 100 * 0.01 + 3 * 0.01**2)
+    exact = s @ np.asarray(params["second_order"]["kernel"], np.float64)
+    np.testing.assert_allclose(
+        np.asarray(found, np.float64), exact, atol=0.03 * np.abs(exact).max()
+    )

@@ -192,3 +192,11 @@ def test_what_padding_holds_changes_nothing(name, model, random_variables):
     one, other = (run(variables, x).logits for x in inputs)
     for task in one:
         np.testing.assert_array_equal(one[task], other[task])
+
+
+def test_infnet_of_one_block_makes_no_proxies_that_nobody_reads(model, random_variables):
+    plain = model(PAIR, **usual("infnet", infnet__blocks=1))
+    inputs = plain.inputs.replace(histories={SHARED: histories()})
+    params = random_variables(plain.module, inputs, train=False)["params"]
+    assert "tasks" in params
+    assert not {"field_proxies", "history_proxies"} & set(params)

@@ -71,7 +71,7 @@ class BinaryGate(nn.Module):
         """Of each row."""
         digits = math.ceil(math.log2(self.size))
         codes = (np.arange(self.size)[:, None] >> np.arange(digits)[None]) & 1  # [M, n]
-        t = self._linear(x, self.k * digits, 0.01, "digits").reshape(-1, self.k, 1, digits)
+        t = self._linear(x, self.k * digits, 0.01, "digits").reshape(x.shape[0], self.k, 1, digits)
         d = smooth_step(t)
         r = jnp.prod(jnp.where(codes[None, None] == 1, d, 1 - d), axis=-1)  # [B, k, M]
         q = nn.softmax(self._linear(x, self.k, 0.05, "weights"))
@@ -93,4 +93,5 @@ class BinaryGate(nn.Module):
 
 def smooth_step(t: Float[Array, ...]) -> Float[Array, ...]:
     """S(t): 0, a cubic, 1; its derivative is continuous."""
-    return jnp.where(t <= -0.5, 0, jnp.where(t >= 0.5, 1, -2 * t**3 + 1.5 * t + 0.5))
+    t = jnp.clip(t, -0.5, 0.5)
+    return -2 * t**3 + 1.5 * t + 0.5

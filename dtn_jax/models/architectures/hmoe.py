@@ -6,6 +6,7 @@ All scenarios share experts; each has a gate and a tower of its own, and the tow
     y   = sum over p of softmax(x V)_p s_p         no gradient to s_p but of the row's own scenario
 
 for each task, whose logit is y. As in fun-rec's account of it, chapter 2.5, with one V a task.
+Gates of each scenario's own are its variant: in the paper all towers read one mixture.
 """
 
 from __future__ import annotations

@@ -46,14 +46,17 @@ class INFNet(Architecture):
         C = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
         C = C.astype(self.dtype)
         B, _, D = C.shape
-        c = self._mlp(flat(C), self.proxies * D, "field_proxies").reshape(B, -1, D)
+        several = self.blocks > 1  # the last block asks no proxies of C and S
+        if several:
+            c = self._mlp(flat(C), self.proxies * D, "field_proxies").reshape(B, -1, D)
         T = self._learned("tasks", len(self.tasks), B, D)
         t = self._learned("task_proxies", self.task_proxies, B, D)
         histories = [h for _, h in sorted(inputs.histories.get(SHARED, {}).items())]
-        S = s = present = None
+        S = present = None
         if histories:
             S = jnp.concatenate([h.items for h in histories], axis=1).astype(self.dtype)
             present = jnp.concatenate([h.present for h in histories], axis=1)
+        if histories and several:
             project = dense(D, self.dtype, name="history_proxies")
             sums = [jnp.sum(project(h.items) * h.present[:, :, None], axis=1) for h in histories]
             s = jnp.stack(sums, axis=1).astype(self.dtype)

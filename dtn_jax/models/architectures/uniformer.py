@@ -5,7 +5,8 @@ history are tokens too, and the tasks, which are learned. RMS is RMSNorm, CA and
 over others and over one another, FFN_i is a SwiGLU layer of token i's own. A layer of the feature
 space, with a, b = the tokens at first:
 
-    h_s = FFN_s(CA(RMS(a), RMS(S_s)) + a) + ...     for each history s; h = the sum of w_s h_s
+    y_s = CA(RMS(a), RMS(S_s)) + a;   h_s = FFN_s(y_s) + y_s     for each history s
+    h   = sum over s of w_s h_s
     x   = [h, b];   x = SA(RMS(x)) + x;   f_i = FFN_i(x_i) + x_i;   [a, b] = f, cut in halves
 
 with w a learned softmax; without histories h = a. A layer of the task space, from F = RMS(f):

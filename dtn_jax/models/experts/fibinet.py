@@ -59,11 +59,12 @@ class FiBiNET(nn.Module):
         """(e_i W) * e_j of all pairs, flat."""
         F, D = e.shape[1:]
         first, second = pairs(F)
-        count = {"interaction": len(first), "each": F, "all": 1}[self.bilinear]
+        count = {"interaction": len(first), "each": F - 1, "all": 1}[self.bilinear]
         init = nn.initializers.glorot_uniform(batch_axis=0)
         W = self.param(name, init, (count, D, D), at_least_float32(self.dtype)).astype(self.dtype)
         if self.bilinear == "interaction":
             left = jnp.einsum("bpd,pdk->bpk", e[:, first], W)
         else:
-            left = jnp.einsum("bfd,fdk->bfk", e, jnp.broadcast_to(W, (F, D, D)))[:, first]
+            W = jnp.broadcast_to(W, (F - 1, D, D))  # the last field is never the first of a pair
+            left = jnp.einsum("bfd,fdk->bfk", e[:, :-1], W)[:, first]
         return flat(left * e[:, second])

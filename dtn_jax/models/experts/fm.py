@@ -10,7 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dtn_jax.models.layers import as_fields, dense, flat
+from dtn_jax.models.layers import as_fields, at_least_float32, dense, flat
 from dtn_jax.shapes import Array, Float
 
 
@@ -18,7 +18,7 @@ class FM(nn.Module):
     """s = sum over i < j of e_i * e_j  `[D]`;  f = x W + s V + b.
 
     The sum of s over D is FM's term of second order (equation 1); here each of the H outputs weighs
-    the D factors of its own.
+    the D factors of its own. Linear weights are of the embeddings, where Rendle's are of the ids.
     """
 
     width: int
@@ -33,7 +33,9 @@ class FM(nn.Module):
     ) -> Float[Array, "B H"]:
         """f of each row; `codewords` are not read."""
         x = flat(fields).astype(self.dtype)
-        s = sum_of_products(as_fields(fields).astype(self.dtype))
+        # A difference of squares, of which bfloat16 would keep few digits.
+        exact = as_fields(fields).astype(at_least_float32(self.dtype))
+        s = sum_of_products(exact).astype(self.dtype)
         first = dense(self.width, self.dtype, name="first_order")(x)
         return first + dense(self.width, self.dtype, name="second_order", use_bias=False)(s)
 

@@ -12,7 +12,7 @@ from dtn_jax.plan import chunk_shapes
 from dtn_jax.run.state import example_batch
 from dtn_jax.run.step import make_train_chunk, make_train_step
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
+pytestmark = pytest.mark.usefixtures("quick_to_compile", "float64")
 
 STEPS, RATE = 3, 0.5
 MODEL = {
@@ -32,12 +32,6 @@ MODEL = {
     "parallel__devices": 1,
 }
 KINDS = {"vectors": {*VECTORS}, "numbers": {*EMBEDDED}, "histories": {"viewed"}}
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
 
 
 def chunk():

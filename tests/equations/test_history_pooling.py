@@ -19,13 +19,7 @@ PRESENT = np.arange(S)[None] < LENGTHS[:, None]
 WAYS = {"softmax": DIN(hidden=(6,), softmax=True), **{n: w() for n, w in HISTORIES.items()}}
 
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("quick_to_compile", "float64")
 
 
 def given(dtype=np.float64, seed=0):

@@ -11,15 +11,9 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from dtn_jax.models.normalisation import Normalisation
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
+pytestmark = pytest.mark.usefixtures("quick_to_compile", "float64")
 
 B, F, D = 8, 3, 2
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
 
 
 def draw(dtype=jnp.float64, seed=0):

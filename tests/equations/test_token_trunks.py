@@ -11,7 +11,7 @@ from pair_equations import by_token, parts
 
 from dtn_jax.interface import SHARED, History
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
+pytestmark = pytest.mark.usefixtures("quick_to_compile", "float64")
 
 INFNET = {"infnet__proxies": 3, "infnet__hidden": 7}
 UNIFORMER = {
@@ -20,12 +20,6 @@ UNIFORMER = {
     "uniformer__feature_layers": 2,
     "uniformer__task_layers": 2,
 }
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
 
 
 def histories():

@@ -6,8 +6,8 @@ import chex
 import jax
 import numpy as np
 import pytest
+from damaged_bytes import flip, large_file
 from drawn_states import ITEMS, drawn, others, rows
-from saved_states import flip, large_file
 
 from dtn_jax.errors import UserError
 from dtn_jax.run.checkpoint import ROWS, Checkpoints

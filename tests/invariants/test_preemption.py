@@ -1,11 +1,7 @@
 """SIGTERM and Ctrl-C while a run trains: its step is saved, and what resumes is an uncut run."""
 
-import json
-import os
 import pathlib
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -22,14 +18,6 @@ from dtn_jax.run.train import train
 
 TESTS = pathlib.Path(__file__).parents[1]
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
-BUSY = """
-import hashlib, signal
-from dtn_jax.parallel import interrupts
-
-with interrupts.noted(signal.SIGTERM):
-    print("begun", flush=True)
-    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**8)  # one instruction of Python, for a minute
-"""
 
 
 def sent(number):
@@ -122,35 +110,6 @@ def test_replicas_are_saved_at_one_step(prepared_dir, tmp_path, monkeypatch, cap
         assert_same_run(own, tmp_path / f"uncut/replica_{i}", tmp_path / f"run/replica_{i}")
 
 
-def busy(*numbers):
-    """(exit code, what was said) of a process that gets signals while Python can do nothing."""
-    made = subprocess.Popen(
-        [sys.executable, "-c", BUSY],
-        env=os.environ | {"PYTHONPATH": str(TESTS.parent)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert made.stdout.readline() == "begun\n"
-        for number in numbers:
-            time.sleep(0.3)
-            assert made.poll() is None
-            made.send_signal(number)
-        _, err = made.communicate(timeout=20)  # its work takes longer
-    finally:
-        made.kill()
-    return made.returncode, err
-
-
-@pytest.mark.parametrize("first", CODES)
-def test_a_second_ctrl_c_ends_at_once(first):
-    code, said = busy(first, signal.SIGINT)
-    assert code == 130
-    assert said.endswith("interrupted\n")
-    assert ("Ctrl-C again ends at once" in said) == (first == signal.SIGINT)
-
-
 def test_the_launcher_restarts_no_preempted_processes(monkeypatch):
     for codes, expected in (
         ([143, 143], 143),
@@ -161,36 +120,3 @@ def test_the_launcher_restarts_no_preempted_processes(monkeypatch):
         calls = iter([codes])
         monkeypatch.setattr(launch, "run_once", lambda *_, calls=calls: next(calls))
         assert launch.run_until_done([], 2, 3) == expected
-
-
-@pytest.mark.slow
-def test_processes_of_which_one_is_told_save_the_same_step(prepared_dir, tmp_path):
-    """The signal is sent to the second one at step 24; JAX hears it within a second."""
-    changes = {"train__max_steps": 75}
-
-    def run(folder, cut_at, codes):
-        address = f"127.0.0.1:{launch.free_port()}"
-        words = [sys.executable, TESTS / "one_process.py", tmp_path / folder, prepared_dir]
-        started = [
-            subprocess.Popen(
-                [*words, f"{address},2,{index}", "1", f"{cut_at}", json.dumps(changes), "SIGTERM"],
-                env=os.environ | {"PYTHONPATH": str(TESTS.parent)},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for index in range(2)
-        ]
-        said = [process.communicate(timeout=240) for process in started]
-        assert [process.returncode for process in started] == codes, said
-        return said
-
-    run("uncut", 0, [0, 0])
-    said = run("run", 24, [143, 143])
-    config = small(prepared_dir, parallel__devices=2, **changes)
-    step = int(last_state(config, tmp_path / "run")[0].step)
-    assert 24 < step < 75
-    assert f"preempted: step {step} of 75 is saved in {tmp_path / 'run'};" in said[0][1]
-    assert "is saved" not in said[1][1]
-    assert f"Resuming at step {step} of 75" in run("run", 0, [0, 0])[0][0]
-    assert_same_run(config, tmp_path / "uncut", tmp_path / "run")

@@ -92,13 +92,12 @@ def rows_of(state, way):
 
 @pytest.fixture(scope="module")
 def on_one_device():
-    """(dtype, table optimizer) -> the rows and losses of one device."""
+    """(table optimizer) -> the rows and losses of one device."""
 
     @functools.cache
-    def found(dtype="float64", tables="adam"):
-        with jax.enable_x64(dtype == "float64"):
-            state, losses = train("one device", model__dtype=dtype, optim__tables=tables)
-            return rows_of(state, "one device"), losses
+    def found(tables):
+        state, losses = train("one device", model__dtype="float64", optim__tables=tables)
+        return rows_of(state, "one device"), losses
 
     return found
 
@@ -111,53 +110,33 @@ def nightly(*case):
     return pytest.param(*case, marks=pytest.mark.nightly)
 
 
-@pytest.mark.parametrize(
-    "way",
-    [
-        "shard over 4, tables over 2",
-        "pmap over 2",
-        slow("shard over 8, as on TPUs"),
-        nightly("shard over 8"),
-        nightly("shard over 8, tables whole"),
-        nightly("pmap over 8"),
-        nightly("one device, as on GPUs"),
-        nightly("one device, as on TPUs"),
-        nightly("shard over 8, as on GPUs"),
-        nightly("pmap over 2, as on TPUs"),
-    ],
-)
-def test_parameters_after_many_steps_equal_one_devices_in_float64(way, on_one_device):
-    with jax.enable_x64(True):
-        state, losses = train(way, model__dtype="float64")
-        expected, expected_losses = on_one_device()
-        np.testing.assert_allclose(losses, expected_losses, rtol=1e-10, atol=1e-12)
-        for a, b in zip(rows_of(state, way), expected, strict=True):
-            assert b.dtype == np.float64
-            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
-
-
-@pytest.mark.parametrize("way", [nightly("shard over 8"), nightly("pmap over 8")])
-def test_losses_equal_one_devices_in_float32(way, on_one_device):
-    _, losses = train(way)
-    np.testing.assert_allclose(losses, on_one_device("float32")[1], rtol=1e-5, atol=1e-6)
+QUICK = ("shard over 4, tables over 2", "pmap over 2")
+SLOW = "shard over 8, as on TPUs"
+OTHERS = [way for way in WAYS if way not in ("one device", *QUICK, SLOW)]
 
 
 @pytest.mark.parametrize(
     ("way", "tables"),
     [
-        nightly("shard over 8", "adagrad"),
-        nightly("shard over 8", "dense"),
+        *((way, "adam") for way in QUICK),
+        slow(SLOW, "adam"),
+        *(nightly(way, "adam") for way in OTHERS),
+        *(
+            nightly(way, tables)
+            for way in ("shard over 8", SLOW)
+            for tables in ("adagrad", "dense")
+        ),
         nightly("pmap over 2", "sgd"),
-        nightly("shard over 8, as on TPUs", "adagrad"),
-        nightly("shard over 8, as on TPUs", "dense"),
         nightly("one device, as on GPUs", "dense"),
     ],
 )
-def test_every_table_optimizer_gives_one_devices_tables(way, tables, on_one_device):
+def test_parameters_after_many_steps_equal_one_devices_in_float64(way, tables, on_one_device):
     with jax.enable_x64(True):
-        many, _ = train(way, optim__tables=tables, model__dtype="float64")
-        one, _ = on_one_device(tables=tables)
-        for a, b in zip(one, rows_of(many, way), strict=True):
+        state, losses = train(way, model__dtype="float64", optim__tables=tables)
+        expected, expected_losses = on_one_device(tables)
+        np.testing.assert_allclose(losses, expected_losses, rtol=1e-10, atol=1e-12)
+        for a, b in zip(rows_of(state, way), expected, strict=True):
+            assert b.dtype == np.float64
             np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
 
 

@@ -23,6 +23,7 @@ ROWS = batch(COUNT).replace(row_mask=np.ones(COUNT, bool))
 OPTIONS = {"model__histories": "viewed=din", "model__periodic__sigma": 0.5}
 # {field: (places of its ids, of its weights, of its numbers)}
 PARTS = {
+    "user": (SLOTS["user"], slice(0), slice(0)),
     "tags": (SLOTS["tags"], slice(None), slice(0)),
     **{n: (SLOTS[n], slice(0), NUMBERS[n]) for n in (*VECTORS, *EMBEDDED, "rate")},
     **{

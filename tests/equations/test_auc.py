@@ -73,12 +73,6 @@ def test_average_precision_is_that_of_scikit_learn(ties, weighted):
     np.testing.assert_allclose(average_precision(scores, labels, weights), expected, rtol=1e-12)
 
 
-def test_average_precision_of_one_class():
-    assert average_precision(np.arange(3.0), np.zeros(3)) is None
-    assert average_precision(np.arange(3.0), np.ones(3)) == 1
-    assert average_precision(np.arange(3.0), np.array([0, 1, 0]), np.array([1.0, 0, 1])) is None
-
-
 # AUC by thresholds.
 
 

@@ -33,17 +33,6 @@ def by_hand_bins(p, labels, bins, weights):
     return rows
 
 
-def test_tied_predictions_share_a_bin():
-    # the six .5 span ranks 1..7 of 8, middle 4: bin floor(4 * 4 / 8) = 2; .1 to 0, .9 to 3
-    p = np.array([0.1, *[0.5] * 6, 0.9])
-    curve = calibration.calibration_curve(p, np.array([0, 1, 0, 1, 0, 1, 0, 1]), 4)
-    np.testing.assert_array_equal(curve.count, [1, 6, 1])
-    np.testing.assert_allclose(curve.rate, [0, 0.5, 1])
-    # a constant prediction: one bin, so the error is |mean - rate|
-    error = ece(np.full(10, 0.3), np.arange(10) < 4, 15)
-    np.testing.assert_allclose(error, 0.1)
-
-
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_calibration_follows_its_definition(ties, weighted):
@@ -140,15 +129,6 @@ def test_ratios_to_the_base_rate(weighted):
     got = measure(Rows("binary", base_rate, labels, w))
     np.testing.assert_allclose(got["normalised_entropy"], 1, rtol=1e-12)
     np.testing.assert_allclose(got["predicted_observed"], 1, rtol=1e-12)
-
-
-def test_ratios_of_one_class():
-    got = measure(Rows("binary", np.zeros(3), np.zeros(3)))
-    assert (got["normalised_entropy"], got["predicted_observed"]) == (None, None)
-    got = measure(Rows("binary", np.zeros(3), np.ones(3)))
-    assert (got["normalised_entropy"], got["predicted_observed"]) == (None, 0.5)
-    got = measure(Rows("binary", np.zeros(0), np.zeros(0)))
-    assert (got["normalised_entropy"], got["predicted_observed"]) == (None, None)
 
 
 def test_wilson():

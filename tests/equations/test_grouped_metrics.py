@@ -11,7 +11,7 @@ from sklearn.metrics import ndcg_score
 
 from dtn_jax.metrics import METRICS, Rows
 from dtn_jax.metrics.auc import auc
-from dtn_jax.metrics.within_groups import Gauc, groups_of, ndcg, recall, reciprocal_ranks
+from dtn_jax.metrics.within_groups import groups_of, ndcg, recall, reciprocal_ranks
 
 
 def loop(scores, labels, group, weights=None):
@@ -75,15 +75,6 @@ def test_a_shift_within_groups_and_the_order_of_rows_change_nothing():
     order = np.random.default_rng(0).permutation(500)
     assert gauc_of(scores[order], labels[order], group[order]) == expected
     assert expected.value != auc(scores, labels)
-
-
-def test_gauc_that_is_not_defined_is_none():
-    none = np.zeros(0)
-    assert gauc_of(none, none, np.zeros(0, int)) == Gauc(None, 0, 0)
-    assert gauc_of(np.arange(4.0), np.array([0, 1, 0, 0]), np.arange(4)) == Gauc(None, 0, 4)
-    assert gauc_of(np.arange(2.0), np.array([0, 1]), np.zeros(2, int), np.zeros(2)) == Gauc(
-        None, 0, 0
-    )
 
 
 # NDCG, and what holds for every metric of lists.
@@ -162,15 +153,6 @@ def test_one_weight_a_group_weighs_its_value(name):
     expected = np.average([v for v in values if v is not None], weights=share)
     got = measured(scores, labels, group, weights, name)
     np.testing.assert_allclose(got, expected, rtol=1e-13)
-
-
-@pytest.mark.parametrize("name", ["ndcg_at_5", "mrr", "recall_at_5"])
-def test_without_positives_a_metric_of_lists_is_not_defined(name):
-    none = np.zeros(0)
-    assert measured(none, none, np.zeros(0, int), None, name) is None
-    assert measured(np.arange(3.0), np.zeros(3), np.zeros(3, int), None, name) is None
-    weights = np.array([0.0, 1, 1])
-    assert measured(np.arange(3.0), np.array([1, 0, 0]), np.arange(3), weights, name) is None
 
 
 # MRR and recall.

@@ -75,6 +75,7 @@ def test_memory_is_bounded(kind, rows, weighted, bytes_a_row, more):
         group = rng.integers(0, rows // 2, rows)
     else:
         labels = rng.exponential(30, rows).astype(np.float32)
+        weights = weights.astype(np.float64)
     tracemalloc.start()
     measure(Rows(kind, scores, labels, weights if weighted else None, group))
     peak = tracemalloc.get_traced_memory()[1]
@@ -96,27 +97,44 @@ def test_chunks_change_no_metric(monkeypatch):
                 np.testing.assert_allclose(cut[name], value, rtol=1e-12, err_msg=name)
 
 
-@pytest.mark.parametrize("label", [0, 1])
-def test_one_class(label):
-    logits = scored_rows(20)[0]
-    got = binary(logits, np.full(20, label), None, 5)
-    assert got["auc"] is None
-    assert got["base_rate"] == label
-    assert got["positives"] == 20 * label
-    assert None not in (got["logloss"], got["ece"], got["mean_prediction"])
+OF_CLASSES = ["auc", "auc_se", "gauc"]  # that need both
+OF_POSITIVES = ["ndcg_at_5", "ndcg_at_10", "mrr", "recall_at_5", "recall_at_10"]
+OF_POSITIVES += ["average_precision", "predicted_observed"]
+OF_ROWS = ["logloss", "ece", "mean_prediction", "base_rate"]
+ENTROPY = "normalised_entropy"
 
 
-@pytest.mark.parametrize("weights", [None, np.zeros(3)])
-def test_no_example_is_none_never_nan(weights):
-    rows = 0 if weights is None else 3
-    got = binary(np.zeros(rows), np.zeros(rows), weights, 5)
-    assert got["examples"] == got["positives"] == 0
-    for name in ("auc", "logloss", "ece", "base_rate", "mean_prediction"):
-        assert got[name] is None
-    assert calibration.calibration_curve(np.zeros(rows), np.zeros(rows), 5, weights) is None
-    got = regression(np.zeros(rows), np.zeros(rows), weights)
-    assert got.items() >= {"rmse": None, "mae": None, "r2": None, "examples": 0}.items()
-    assert not any(got.values())
+@pytest.mark.parametrize(
+    ("labels", "weights", "undefined"),
+    [
+        ([], None, [*OF_CLASSES, *OF_POSITIVES, *OF_ROWS, ENTROPY]),
+        ([0, 1], [0, 0], [*OF_CLASSES, *OF_POSITIVES, *OF_ROWS, ENTROPY]),
+        ([0, 0, 0], None, [*OF_CLASSES, *OF_POSITIVES, ENTROPY]),
+        ([0, 1, 0], [1, 0, 1], [*OF_CLASSES, *OF_POSITIVES, ENTROPY]),
+        ([1, 1, 1], None, [*OF_CLASSES, ENTROPY]),
+    ],
+)
+def test_what_is_not_defined_is_none_never_nan(labels, weights, undefined):
+    labels, weights = (None if a is None else np.array(a, float) for a in (labels, weights))
+    zeros, counted = np.zeros(len(labels)), np.ones(len(labels)) if weights is None else weights
+    got = binary(zeros, labels, weights, 5, zeros.astype(int))
+    assert {name for name, value in got.items() if value is None} == set(undefined)
+    assert not np.isnan([value for value in got.values() if value is not None]).any()
+    assert got["examples"] == np.count_nonzero(counted)
+    assert got["positives"] == np.count_nonzero(labels * counted)
+    skipped = int(counted.any())  # the only group
+    assert (got["gauc_groups"], got["gauc_skipped"]) == (0, skipped)
+    assert got["list_groups"] + got["list_skipped"] == skipped
+    if not skipped:
+        assert calibration.calibration_curve(zeros, labels, 5, weights) is None
+        assert regression(zeros, labels, weights) == dict.fromkeys(
+            ("xauc", "rmse", "mae", "r2"), None
+        ) | {"examples": 0}
+
+
+def test_of_positives_alone_precision_is_1_and_predictions_may_be_too_low():
+    got = binary(np.zeros(3), np.ones(3), None, 5)
+    assert (got["average_precision"], got["predicted_observed"]) == (1, 0.5)
 
 
 @pytest.mark.parametrize(

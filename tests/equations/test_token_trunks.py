@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from built_models import PAIR, B, D, F, dense, relu, sigmoid, softmax, tower, usual
+from built_models import PAIR, B, D, F, attend, dense, relu, sigmoid, softmax, tower, usual
 from pair_equations import by_token, parts
 
 from dtn_jax.interface import SHARED, History
@@ -35,21 +35,6 @@ def histories():
         )
         for name, length in sorted(lengths.items())
     }
-
-
-def attend(q, k, v, heads, present=None):
-    """Row by row and head by head."""
-    size = q.shape[-1] // heads
-    found = np.zeros(q.shape)
-    for b in range(len(q)):
-        seen = slice(None) if present is None else np.flatnonzero(present[b])
-        if present is not None and not len(seen):
-            continue
-        for h in range(heads):
-            part = slice(h * size, (h + 1) * size)
-            scores = q[b][:, part] @ k[b][seen][:, part].T / np.sqrt(size)
-            found[b][:, part] = softmax(scores) @ v[b][seen][:, part]
-    return found
 
 
 def infnet(p, fields, given, tasks, blocks=2):

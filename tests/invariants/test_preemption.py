@@ -41,45 +41,51 @@ def after_chunk(patch, step, number):
     patch.setattr(LossLog, "add", add_and_send)
 
 
+def said(workdir, step, word):
+    return f"{word}: step {step} of 45 is saved in {workdir}; the same command resumes there\n"
+
+
 def handlers():
     return [signal.getsignal(number) for number in CODES]
 
 
-@pytest.mark.parametrize("number", CODES)
 def test_the_steps_in_flight_are_saved_and_the_rest_is_done_later(
-    number, uncut, prepared_dir, tmp_path, monkeypatch, capsys
+    uncut, prepared_dir, tmp_path, monkeypatch, capsys
 ):
     """Step 20 ends a chunk, and has no checkpoint otherwise."""
     config, before = small(prepared_dir), handlers()
     with monkeypatch.context() as patch, pytest.raises(Preempted) as ended:
-        after_chunk(patch, 20, number)
+        after_chunk(patch, 20, signal.SIGTERM)
         train(config, tmp_path / "run", preemptible=True)
-    assert ended.value.code == CODES[number]
+    assert ended.value.code == 143
     assert handlers() == before
-    word = {143: "preempted", 130: "interrupted"}[ended.value.code]
-    said = f"{word}: step 20 of 45 is saved in {tmp_path / 'run'}; the same command resumes there\n"
-    assert capsys.readouterr().err == said
+    assert capsys.readouterr().err == said(tmp_path / "run", 20, "preempted")
     assert int(last_state(config, tmp_path / "run")[0].step) == 20
     train(config, tmp_path / "run", preemptible=True)
     assert "Resuming at step 20 of 45" in capsys.readouterr().out
     assert_same_run(config, uncut[0], tmp_path / "run")
 
 
-@pytest.mark.parametrize("at", [30, 45])
-def test_a_validation_is_ended_first(at, uncut, prepared_dir, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("at", "number"), [(30, signal.SIGTERM), (45, signal.SIGINT)])
+def test_a_validation_is_ended_first(
+    at, number, uncut, prepared_dir, tmp_path, monkeypatch, capsys
+):
     """After the last one nothing is left but to score test."""
     validate = training.validate
 
     def validate_and_send(run, folder, checkpoints, state, step, progress):
         if step == at:
-            sent(signal.SIGTERM)
+            sent(number)
         return validate(run, folder, checkpoints, state, step, progress)
 
     config = small(prepared_dir)
     with monkeypatch.context() as patch:
         patch.setattr(training, "validate", validate_and_send)
-        with pytest.raises(Preempted):
+        with pytest.raises(Preempted) as ended:
             train(config, tmp_path / "run", preemptible=True)
+    assert ended.value.code == CODES[number]
+    word = "preempted" if number == signal.SIGTERM else "interrupted"
+    assert capsys.readouterr().err == said(tmp_path / "run", at, word)
     assert max(r["step"] for r in logged(tmp_path / "run") if r["kind"] == "validation") == at
     assert not (tmp_path / "run/results.json").exists()
     train(config, tmp_path / "run", preemptible=True)

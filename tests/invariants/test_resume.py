@@ -3,7 +3,6 @@
 import shutil
 
 import pytest
-from damaged_bytes import flip, large_file
 from small_runs import STEPS, CutError, assert_same_run, cut_after, logged, small
 
 from dtn_jax.errors import UserError
@@ -119,31 +118,3 @@ def test_a_finished_run_is_not_run_again(uncut, prepared_dir, monkeypatch, capsy
     shown = capsys.readouterr().out
     assert "This run is finished" in shown
     assert f"are in {uncut[0]}" in shown
-
-
-QUICK = {
-    "model__architecture": "shared_bottom",
-    "model__experts": "mlp",
-    "train__max_steps": 12,
-    "train__eval_every": 6,
-    "train__checkpoint_every": 4,
-}
-
-
-@pytest.mark.slow
-def test_a_run_whose_newest_checkpoint_is_damaged_equals_one_done_at_once(
-    prepared_dir, tmp_path, monkeypatch, capsys
-):
-    config = small(prepared_dir, **QUICK)
-    train(config, tmp_path / "uncut")
-    with monkeypatch.context() as patch, pytest.raises(CutError):
-        cut_after(patch, 3)
-        train(config, tmp_path / "run")
-    path = large_file(tmp_path / "run/checkpoints/last/8")
-    flip(path, 8 * path.stat().st_size // 2)
-    capsys.readouterr()
-    train(config, tmp_path / "run")
-    said = capsys.readouterr().out
-    assert "Using the checkpoint of step 6" in said
-    assert "Resuming at step 6 of 12" in said
-    assert_same_run(config, tmp_path / "uncut", tmp_path / "run")

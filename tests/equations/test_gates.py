@@ -1,4 +1,7 @@
-"""Gates, mixing and the task-sensitive network against their equations; the tower; dropout."""
+"""The task-sensitive network, dtypes of gates and towers, dropout.
+
+The equations of gates and towers are tested where architectures use them: test_architectures.py.
+"""
 
 import functools
 

@@ -194,12 +194,12 @@ def test_p_is_that_of_exchanging_the_scores_of_groups(name):
         "gauc": lambda z: gauc(Rows("binary", z, y, None, group)).value,
     }[name]
     observed, reached = value(b) - value(a), 0
-    for signs in every_sign(10):
+    for signs in every_sign(10)[:512]:  # the others are their opposites
         kept = signs[group] > 0
         apart = value(np.where(kept, b, a)) - value(np.where(kept, a, b))
         reached += abs(apart) >= abs(observed) * (1 - 1e-9)
     assert found.difference == pytest.approx(observed, rel=1e-6)
-    assert found.p == pytest.approx(reached / 1024, abs=1e-3)
+    assert found.p == pytest.approx(reached / 512, abs=1e-3)
     assert found.least == 1 / 1025
 
 

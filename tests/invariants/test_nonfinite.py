@@ -11,8 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import FrozenConfigDict
-from poisoned_rows import poison
-from small_runs import CutError, assert_same_run, cut_after, logged, small
+from small_runs import CutError, assert_same_run, cut_after, logged, poison, small
 from toy_steps import STEPS, batches, build, config
 
 from dtn_jax.cli import replay

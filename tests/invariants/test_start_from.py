@@ -44,7 +44,7 @@ def second(prepared_dir, first, **changes):
 
 
 def test_two_runs_are_one_that_goes_on(prepared_dir, first, uncut, later, tmp_path):
-    """Up to rounding, since programs differ; test_day_after_day.py compares bits."""
+    """Up to rounding, since programs differ; test_first_scores.py compares bits."""
     config = second(prepared_dir, first)
     results = train(config, tmp_path / "second", test=False)
     state, _ = last_state(config, tmp_path / "second")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict, FrozenConfigDict
 from sklearn.metrics import roc_auc_score
-from tiny_runs import SCHEMA, B, embedded, rows, tiny
+from tiny_runs import SCHEMA, B, inputs_of, rows, tiny
 
 from dtn_jax.analysis import gradients, importance, quality
 from dtn_jax.analysis.importance import Sample
@@ -73,7 +73,8 @@ def test_gradient_importance_is_that_of_a_loop_over_rows():
     with jax.enable_x64(True):
         model = tiny("single_task", model__experts="mlp", parallel__devices=1)
         found = gradients.moves(model.passes)
-        views, e = model.run.plan.views, embedded(model)
+        views, inputs = model.run.plan.views, inputs_of(model)
+        e = np.stack([inputs.fields[view] for view in views], axis=1)
         assert len(views) == 3
 
         def logits(fields):

@@ -38,15 +38,15 @@ def chunk():
 
 
 @functools.cache
-def start(architecture="shared_bottom"):
-    c = config(**MODEL | {"model__architecture": architecture})
+def start():
+    c = config(**MODEL)
     return first_state(c, *build(c, SCHEMA))
 
 
 @functools.cache
-def on_one_device(architecture="shared_bottom"):
+def on_one_device():
     """(state, steps) -> the state and the losses after them, compiled once."""
-    c = config(**MODEL | {"model__architecture": architecture})
+    c = config(**MODEL)
     step = make_train_step(c, *build(c, SCHEMA), 100)
     run = jax.jit(make_train_chunk(step, STEPS))
     return lambda state, steps=STEPS: run(state, chunk(), steps)

@@ -31,13 +31,14 @@ SCHEMA = Schema(
     tasks=(Task("click"), Task("like")),
 )
 IDS = np.asarray([[4, 1, 2, -1, 3, 3, 1, 2], [0, -1, -1, -1, 1, -1, 0, 1]], np.int32)
+PRICE = np.asarray([[2.5], [1.0]], np.float32)
 
 
 def batch(ids=IDS, row_mask=(True, True)):
     return Batch(
         ids=jnp.asarray(ids),
         weights=np.zeros((2, 0), "f4"),
-        numeric=np.zeros((2, 1), "f4"),
+        numeric=jnp.asarray(PRICE),
         labels=np.zeros((2, 2), "f4"),
         label_mask=np.ones((2, 2), bool),
         sample_weight=np.ones(2, "f4"),
@@ -58,6 +59,21 @@ def row_ids(plan, *given, **changes):
     return {name: np.asarray(ids) for name, ids in rows.items()}
 
 
+@functools.cache
+def looked_up(codebooks=0, **hcnet):
+    """(plan, tables, rows, inputs)"""
+    p = plan(codebooks=codebooks, **hcnet)
+
+    @jax.jit
+    def found(key):
+        tables = init_tables(p, key, 1.0, 1.0)
+        rows = lookup.row_ids(p, batch())
+        inputs = lookup.to_inputs(p, lookup.gather(tables, rows, look_ups(p)), batch())
+        return tables, rows, inputs
+
+    return p, *jax.tree.map(np.asarray, found(jax.random.key(0)))
+
+
 def test_fields_that_share_a_table_share_its_rows():
     rows = row_ids(plan())["embedding"]
     assert plan().rows == ROW_MULTIPLE
@@ -75,6 +91,23 @@ def test_views_have_tables_of_their_own():
     np.testing.assert_array_equal((rows[:, 1] - rows[:, 0])[in_table], 5 + 4 + 2)
 
 
+def test_looked_up_rows_become_fields():
+    p, tables, _, inputs = looked_up()
+    fields = inputs.fields["shared"]
+    table = p.arrays["embedding"].to_rows(tables["embedding"])
+    user, bag, price = table[:5], table[5:9], table[9:11]
+    np.testing.assert_allclose(fields[0, 0], user[4], rtol=1e-6)
+    np.testing.assert_allclose(fields[0, 1], bag[1] + bag[2], rtol=1e-6)
+    np.testing.assert_allclose(fields[0, 2], bag[3], rtol=1e-6)  # the mean of two equal rows
+    np.testing.assert_allclose(fields[0, 3], 2.5 * price[1], rtol=1e-6)
+    np.testing.assert_allclose(fields[0, 4], user[2], rtol=1e-6)
+    np.testing.assert_array_equal(fields[1, 1], 0)  # an empty bag
+    np.testing.assert_allclose(
+        fields[1, 2], bag[1], rtol=1e-6
+    )  # padding does not count in the mean
+    np.testing.assert_allclose(fields[1, 3], price[0], rtol=1e-6)  # missing: the unknown row
+
+
 def test_masked_rows_touch_no_row():
     rows = row_ids(plan(codebooks=2, codebook_rows=50), row_mask=(True, False))
     assert (rows["embedding"][1] == 1024).all()
@@ -83,14 +116,7 @@ def test_masked_rows_touch_no_row():
 
 
 def test_codebooks_lie_side_by_side():
-    p = plan(codebooks=3, codebook_rows=50, hashes=2)
-
-    @jax.jit
-    def found(key):
-        tables, rows = init_tables(p, key, 1.0, 1.0), lookup.row_ids(p, batch())
-        return tables, rows, lookup.to_inputs(p, lookup.gather(tables, rows, look_ups(p)), batch())
-
-    tables, rows, inputs = found(jax.random.key(0))
+    p, tables, rows, inputs = looked_up(codebooks=3, codebook_rows=50, hashes=2)
     assert p.codebook_slots == (0, 7)  # of the fields with one id, not the standardised number
     assert inputs.codewords.shape == (2, 1, 2, 3, 2)  # B P N C D
     address = int(rows["codebook"][1, 0, 1])

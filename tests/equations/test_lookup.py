@@ -106,6 +106,9 @@ def test_looked_up_rows_become_fields():
         fields[1, 2], bag[1], rtol=1e-6
     )  # padding does not count in the mean
     np.testing.assert_allclose(fields[1, 3], price[0], rtol=1e-6)  # missing: the unknown row
+    p, tables, _, inputs = looked_up(views=("click", "like"))
+    table = p.arrays["embedding"].to_rows(tables["embedding"])
+    np.testing.assert_allclose(inputs.fields["like"][0, 0], table[11 + 4], rtol=1e-6)
 
 
 def test_masked_rows_touch_no_row():

@@ -94,7 +94,7 @@ def test_a_skipped_step_changes_nothing_but_the_count(changes):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(last.params))
 
 
-@pytest.mark.parametrize("part", ["rows", pytest.param("dense", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("part", ["rows", "dense"])
 def test_one_gradient_alone_is_marked_by_its_name(monkeypatch, other_programs, part):
     plain = step.make_gradients
 

@@ -155,6 +155,27 @@ def softmax(scores):
     return e / e.sum(-1, keepdims=True)
 
 
+def layer_norm(p, x):
+    mean = x.mean(-1, keepdims=True)
+    variance = ((x - mean) ** 2).mean(-1, keepdims=True)
+    return (x - mean) / np.sqrt(variance + 1e-6) * p["scale"] + p["bias"]
+
+
+def attend(q, k, v, heads, present=None, scale=None):
+    """What `q` [B, Q, W] reads of `k` and `v` [B, S, W], row by row and head by head."""
+    size = q.shape[-1] // heads
+    found = np.zeros(q.shape)
+    for b in range(len(q)):
+        seen = slice(None) if present is None else np.flatnonzero(present[b])
+        if present is not None and not len(seen):
+            continue
+        for h in range(heads):
+            part = slice(h * size, (h + 1) * size)
+            scores = q[b][:, part] @ k[b][seen][:, part].T / (scale or np.sqrt(size))
+            found[b][:, part] = softmax(scores) @ v[b][seen][:, part]
+    return found
+
+
 def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 

@@ -120,6 +120,12 @@ class Precision:
         np.testing.assert_allclose(got, expected, rtol=0, atol=self.tolerance * scale)
 
 
+@pytest.fixture
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
 @pytest.fixture(params=["float32", "float64"])
 def precision(request):
     with jax.enable_x64(request.param == "float64"):

@@ -1,4 +1,4 @@
-"""Damage to the bytes of a file, as hypothesis draws it; no test is in here."""
+"""Damage to the bytes of a file, a bit or as hypothesis draws it; no test is in here."""
 
 from hypothesis import strategies as st
 
@@ -25,3 +25,14 @@ def damaged(data: bytes, damage: tuple[str, float, bytes]) -> bytes:
         return before + noise[: len(after)] + after[len(noise) :]
     flipped = bytes(byte ^ (1 << noise[0] % 8) for byte in after[:1])
     return before + flipped + after[1:]
+
+
+def large_file(folder):
+    """The largest one; of a checkpoint, that which holds the table."""
+    return max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+
+
+def flip(path, bit):
+    data = bytearray(path.read_bytes())
+    data[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(data)

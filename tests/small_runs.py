@@ -1,4 +1,4 @@
-"""Runs of a few steps on adult, what they logged, and how to cut them."""
+"""Runs of a few steps on adult, what they logged, and how to cut and to poison them."""
 
 import json
 import pathlib
@@ -8,6 +8,8 @@ import jax
 import numpy as np
 
 from configs import adult as adult_config
+from dtn_jax.data.epochs.resident import ResidentData
+from dtn_jax.data.epochs.streamed import StreamedData
 from dtn_jax.run.checkpoint import Checkpoints
 from dtn_jax.run.run import build_run
 from dtn_jax.run.state import create_state
@@ -90,3 +92,22 @@ def cut_after(monkeypatch, saves):
             raise CutError
 
     monkeypatch.setattr(Checkpoints, "save", save_and_end)
+
+
+def poison(monkeypatch, *steps):
+    """From now on, training meets a label that is NaN at these steps, from 1, of its first
+    epoch."""
+    for source in (ResidentData, StreamedData):
+        monkeypatch.setattr(source, "chunk", poisoned(source.chunk, steps))
+
+
+def poisoned(chunk_of, steps):
+    def chunk(self, seed, epoch, start, count, batch_size):
+        whole = chunk_of(self, seed, epoch, start, count, batch_size)
+        labels = np.array(whole.labels)
+        for step in steps:
+            if epoch == 0 and start < step <= start + count:
+                labels[step - 1 - start, 3, 0] = np.nan
+        return whole.replace(labels=labels)
+
+    return chunk

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from configs.base import get_config
@@ -21,6 +22,7 @@ from dtn_jax.run.state import create_state
 from dtn_jax.run.step import make_score_step
 from dtn_jax.run.timetable import make_timetable
 from dtn_jax.schema import Field, Schema, Task
+from dtn_jax.tables import exchange, lookup
 from dtn_jax.tables.plan import make_plan
 
 B, D = 90, 3
@@ -96,16 +98,10 @@ def tiny(architecture="shared_bottom", schema=SCHEMA, given=None, **changes):
     return Tiny(run, state, given, Passes(run, state, given), naive)
 
 
-def embedded(model):
-    """Embeddings `[B, views, F, D]`, looked up and pooled one row at a time."""
-    plan, given = model.run.plan, model.rows
-    table = plan.arrays["embedding"].to_rows(np.asarray(model.state.tables["embedding"]))
-    e = np.zeros((B, len(plan.views), 4, D))
-    for i, v in np.ndindex(e.shape[:2]):
-        for f, slots in enumerate(([0], [1, 2, 3], [4], [5])):
-            known = [s for s in slots if given.ids[i, s] >= 0]
-            vectors = [table[plan.offsets[v][s] + given.ids[i, s]] for s in known]
-            weights = given.weights[i, [s - 1 for s in known]] if f == 1 else None
-            e[i, v, f] = np.average(vectors, axis=0, weights=weights) if known else 0
-        e[i, v, 2] *= given.numeric[i, 0]
-    return e
+def inputs_of(model):
+    """What the model of a run reads of its rows."""
+    plan, b = model.run.plan, jax.tree.map(jnp.asarray, model.rows)
+    gathered = lookup.gather(
+        model.state.tables, lookup.row_ids(plan, b), exchange.look_ups(plan, None)
+    )
+    return lookup.to_inputs(plan, gathered, b)

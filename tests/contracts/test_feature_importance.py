@@ -9,7 +9,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 from command_calls import WATCHED, logged, refusal, results_of
-from saved_states import flip, large_file
+from damaged_bytes import flip, large_file
 
 from configs import base
 from dtn_jax.analysis import bayes, explain, pairs, watch

@@ -8,7 +8,7 @@ import itertools
 import math
 
 import numpy as np
-from built_models import dense, relu, sigmoid, softmax
+from built_models import attend, dense, layer_norm, relu, sigmoid
 
 from dtn_jax.models.experts.afn import AFN
 from dtn_jax.models.experts.autoint import AutoInt
@@ -49,12 +49,6 @@ def hidden(p, x, layers):
     for layer in range(layers):
         x = relu(dense(p[f"hidden_{layer}"], x))
     return x
-
-
-def layer_norm(p, x):
-    mean = x.mean(-1, keepdims=True)
-    variance = ((x - mean) ** 2).mean(-1, keepdims=True)
-    return (x - mean) / np.sqrt(variance + 1e-6) * p["scale"] + p["bias"]
 
 
 def fm(p, e):
@@ -149,15 +143,11 @@ def finalmlp(p, e, *, heads):
     return dense(p["output"], np.concatenate(streams, axis=-1)) + both
 
 
-def attention(p, name, e, heads, scale):
+def attention(p, name, e, heads, scale=None):
     """The heads' outputs side by side, field by field."""
-    q, k, v = (e @ p[f"{name}_{part}"]["kernel"] for part in ("query", "key", "value"))
-    outputs = []
-    for h in range(heads):
-        part = slice(h * q.shape[-1] // heads, (h + 1) * q.shape[-1] // heads)
-        scores = np.stack([q[:, :, part][b] @ k[:, :, part][b].T for b in range(len(e))])
-        outputs.append(np.stack([softmax(s / scale) @ x for s, x in zip(scores, v[:, :, part])]))
-    return np.concatenate(outputs, axis=-1)
+    return attend(
+        *(e @ p[f"{name}_{n}"]["kernel"] for n in ("query", "key", "value")), heads, scale=scale
+    )
 
 
 def autoint(p, e, *, layers, heads):
@@ -171,7 +161,7 @@ def autoint(p, e, *, layers, heads):
 def transformer(p, e, *, layers, heads):
     for layer in range(layers):
         name = f"layer_{layer}"
-        o = attention(p, name, e, heads, math.sqrt(-(-e.shape[-1] // heads)))
+        o = attention(p, name, e, heads)
         e = layer_norm(p[f"{name}_attended"], e + o @ p[f"{name}_out"]["kernel"])
         o = dense(p[f"{name}_forward"], relu(dense(p[f"{name}_hidden"], e)))
         e = layer_norm(p[f"{name}_forwarded"], e + o)

@@ -15,13 +15,7 @@ from dtn_jax.models.architectures.dselect_k import smooth_step
 from dtn_jax.models.architectures.fdn import norm_of_products
 from dtn_jax.schema import Task
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("quick_to_compile", "float64")
 
 
 def cross_entropy(logit, label):

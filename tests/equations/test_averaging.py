@@ -12,12 +12,6 @@ from dtn_jax.run.step import make_train_chunk, make_train_step
 DECAY = 0.7
 
 
-@pytest.fixture
-def float64():
-    with jax.enable_x64(True):
-        yield
-
-
 def exact(**changes):
     return config(model__dtype="float64", model__dropout=0.2, optim__eps=1e-4, **changes)
 

@@ -33,31 +33,6 @@ def by_hand_bins(p, labels, bins, weights):
     return rows
 
 
-def test_calibration_by_hand():
-    # 4 examples, 2 bins: (.1, 0), (.2, 1) and (.6, 1), (.9, 1)
-    # means .15 and .75, rates .5 and 1: ece = (2 * .35 + 2 * .25) / 4 = .3
-    p, labels = np.array([0.9, 0.1, 0.6, 0.2]), np.array([1, 0, 1, 1])
-    curve = calibration.calibration_curve(p, labels, 2)
-    np.testing.assert_allclose(curve.prediction, [0.15, 0.75])
-    np.testing.assert_allclose(curve.rate, [0.5, 1])
-    np.testing.assert_array_equal(curve.count, [2, 2])
-    np.testing.assert_allclose(ece(p, labels, 2), 0.3)
-    # one bin: |.45 - .75|; four bins: (.1 + .8 + .4 + .1) / 4
-    np.testing.assert_allclose(ece(p, labels, 1), 0.3)
-    np.testing.assert_allclose(ece(p, labels, 4), 0.35)
-
-
-def test_tied_predictions_share_a_bin():
-    # the six .5 span ranks 1..7 of 8, middle 4: bin floor(4 * 4 / 8) = 2; .1 to 0, .9 to 3
-    p = np.array([0.1, *[0.5] * 6, 0.9])
-    curve = calibration.calibration_curve(p, np.array([0, 1, 0, 1, 0, 1, 0, 1]), 4)
-    np.testing.assert_array_equal(curve.count, [1, 6, 1])
-    np.testing.assert_allclose(curve.rate, [0, 0.5, 1])
-    # a constant prediction: one bin, so the error is |mean - rate|
-    error = ece(np.full(10, 0.3), np.arange(10) < 4, 15)
-    np.testing.assert_allclose(error, 0.1)
-
-
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_calibration_follows_its_definition(ties, weighted):
@@ -137,7 +112,8 @@ def predicted(rows=400):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_normalised_entropy_is_the_log_loss_over_that_of_the_base_rate(weighted):
+def test_ratios_to_the_base_rate(weighted):
+    """Of the log loss, and of the sum of predictions to that of labels."""
     logits, labels, weights = predicted()
     w = weights if weighted else None
     got = measure(Rows("binary", logits, labels, w))
@@ -146,29 +122,13 @@ def test_normalised_entropy_is_the_log_loss_over_that_of_the_base_rate(weighted)
         sklearn.metrics.log_loss(labels, p, sample_weight=w) for p in (sigmoid(logits), constant)
     ]
     np.testing.assert_allclose(got["normalised_entropy"], losses[0] / losses[1], rtol=1e-12)
+    expected = np.average(sigmoid(logits), weights=w) / constant[0]
+    np.testing.assert_allclose(got["predicted_observed"], expected, rtol=1e-12)
+    assert got["predicted_observed"] != pytest.approx(1, rel=0.05)
     base_rate = np.log(constant / (1 - constant))
     got = measure(Rows("binary", base_rate, labels, w))
     np.testing.assert_allclose(got["normalised_entropy"], 1, rtol=1e-12)
     np.testing.assert_allclose(got["predicted_observed"], 1, rtol=1e-12)
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-def test_predicted_is_the_sum_of_predictions_over_that_of_labels(weighted):
-    logits, labels, weights = predicted()
-    w = weights if weighted else None
-    expected = np.average(sigmoid(logits), weights=w) / np.average(labels, weights=w)
-    got = measure(Rows("binary", logits, labels, w))
-    np.testing.assert_allclose(got["predicted_observed"], expected, rtol=1e-12)
-    assert got["predicted_observed"] != pytest.approx(1, rel=0.05)
-
-
-def test_ratios_of_one_class():
-    got = measure(Rows("binary", np.zeros(3), np.zeros(3)))
-    assert (got["normalised_entropy"], got["predicted_observed"]) == (None, None)
-    got = measure(Rows("binary", np.zeros(3), np.ones(3)))
-    assert (got["normalised_entropy"], got["predicted_observed"]) == (None, 0.5)
-    got = measure(Rows("binary", np.zeros(0), np.zeros(0)))
-    assert (got["normalised_entropy"], got["predicted_observed"]) == (None, None)
 
 
 def test_wilson():

@@ -44,7 +44,7 @@ from dtn_jax.run.state import create_state, example_inputs
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.tables.plan import make_plan
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
+pytestmark = pytest.mark.usefixtures("quick_to_compile", "float64")
 
 WAYS = {"viewed": "din", "bought": "bst"}
 NAMED = ",".join(f"{field}={way}" for field, way in WAYS.items())
@@ -53,12 +53,6 @@ POOLS = {
     "sum": lambda x: x.sum(axis=0),
     "max": lambda x: x.max(axis=0),
 }
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
 
 
 def known(b, name):
@@ -331,12 +325,6 @@ def test_a_choice_of_embeddings_replaces_those_of_the_schema():
     assert {f.name: f.embedding for f in changed.fields if f.embedded} == {"rate": "autodis"}
 
 
-def with_pairs_of(*names):
-    c = config(model__experts="hcnet")
-    c.model.hcnet.fields = names
-    return make_plan(SCHEMA, c.model, ("shared",), 1)
-
-
 def embedded(**chosen):
     return SCHEMA.with_embeddings(chosen)
 
@@ -349,7 +337,6 @@ WITHOUT = Schema("plain", (Field("item"),), (Task("click"),))
     [
         (lambda: ways("dien", SCHEMA), "model.histories 'dien'. Did you mean 'din'"),
         (lambda: ways("item=din", SCHEMA), "sequence field in model.histories 'item'"),
-        (lambda: ways("gap=din", SCHEMA), "sequence field in model.histories 'gap'"),
         (lambda: ways("viewed=dien", SCHEMA), "model.histories: way of viewed 'dien'"),
         (lambda: ways("din", WITHOUT), "data set 'plain' has no sequence field"),
         (lambda: embedded(prise="periodic"), "unknown field 'prise'. Did you mean 'price'"),
@@ -357,7 +344,6 @@ WITHOUT = Schema("plain", (Field("item"),), (Task("click"),))
         (lambda: embedded(rate="piecewise_linear"), "'rate' cannot be piecewise_linear"),
         (lambda: embedded(rate="linear"), "unknown embedding of field 'rate' 'linear'"),
         (lambda: Field("x", "numeric", rows=9, embedding="periodic"), "numeric, in buckets; only"),
-        (lambda: with_pairs_of("item", "action"), "field in model.hcnet.fields 'action'"),
         *(
             (lambda e=edges: Field("x", "numeric", rows=2, standardised=True, edges=e), "field 'x'")
             for edges in ((0.0,), (0.0, 0.0), (1.0, 0.0, 2.0))

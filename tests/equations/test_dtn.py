@@ -12,19 +12,13 @@ from toy_steps import build, config
 
 from dtn_jax.errors import UserError
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
+pytestmark = pytest.mark.usefixtures("quick_to_compile", "float64")
 
 REACHED = ("experts", "none", "all")
 STEP = 1e-6
 ORDERS = {"order", "gate_order_own", "gate_order_others", "tower_order", "shared"}
 OWN = {"model__dtn__own_histories": True}
 TASKS = SCHEMA.task_names
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
 
 
 def zero(tree):

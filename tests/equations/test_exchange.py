@@ -101,12 +101,6 @@ def assert_near(many, one):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
 
 
-@pytest.fixture
-def float64():
-    with jax.enable_x64(True):
-        yield
-
-
 KINDS = [
     *("few", "equal", "one owner's", "different", "none", "ends", "one device's", "beyond"),
     nightly("any"),

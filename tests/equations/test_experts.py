@@ -20,7 +20,7 @@ from dtn_jax.models.experts.hcnet import HCNet
 from dtn_jax.models.experts.masknet import MaskBlock, MaskNet
 from dtn_jax.models.experts.mlp import MLP
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
+pytestmark = pytest.mark.usefixtures("quick_to_compile", "float64")
 
 B, F, D, H = 6, 4, 3, 5
 S, N, C = 4, 2, 3  # fields in pairs, hashes, codebooks
@@ -116,12 +116,6 @@ def draw(dtype, seed=0):
     rng = np.random.default_rng(seed)
     shapes = (B, F, D), (B, P, N, C, D)
     return [jnp.asarray(rng.normal(size=shape), dtype) for shape in shapes]
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
 
 
 @functools.cache

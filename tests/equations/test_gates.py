@@ -1,4 +1,7 @@
-"""Gates, mixing and the task-sensitive network against their equations; the tower; dropout."""
+"""The task-sensitive network, dtypes of gates and towers, dropout.
+
+The equations of gates and towers are tested where architectures use them: test_architectures.py.
+"""
 
 import functools
 
@@ -6,17 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from built_models import softmax
 
 from dtn_jax.models.dropout import Dropout
-from dtn_jax.models.flops import forward_flops
-from dtn_jax.models.gates import Gate, ScoreGate, mix, tsn
+from dtn_jax.models.gates import Gate, mix, tsn
 from dtn_jax.models.tower import Tower
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
 B, M, H, W = 7, 3, 4, 5
-EXACT = pytest.mark.parametrize("precision", ["float64"], indirect=True)
 
 
 def draw(dtype, *shape, seed=0):
@@ -25,35 +25,6 @@ def draw(dtype, *shape, seed=0):
 
 def exact(tree):
     return jax.tree.map(lambda a: np.asarray(a, np.float64), tree)
-
-
-@EXACT
-@pytest.mark.parametrize("use_bias", [True, False])
-def test_gate(use_bias, precision, random_variables):
-    gate = Gate(M, use_bias=use_bias, dtype=precision.dtype)
-    x = draw(precision.dtype, B, W)
-    variables = random_variables(gate, x)
-    p = exact(variables["params"]["scores"])
-    assert set(p) == ({"kernel", "bias"} if use_bias else {"kernel"})
-    expected = softmax(exact(x) @ p["kernel"] + p.get("bias", 0))
-    precision.assert_close(jax.jit(gate.apply)(variables, x), expected)
-
-
-@EXACT
-def test_score_gate(precision, random_variables):
-    gate = ScoreGate(precision.dtype)
-    experts = list(draw(precision.dtype, M, B, H))
-    variables = random_variables(gate, experts, scale=1.0)
-    p = exact(variables["params"])
-    scores = [
-        exact(f) @ p[f"score_{m}"]["kernel"][:, 0] + p[f"score_{m}"]["bias"]
-        for m, f in enumerate(experts)
-    ]
-    scores = np.stack(scores, axis=-1)
-    assert np.any(scores < 0)  # so that a missing relu is seen
-    precision.assert_close(jax.jit(gate.apply)(variables, experts), softmax(np.maximum(scores, 0)))
-    flops = forward_flops(gate.apply, variables, experts)
-    assert flops == B * 2 * M * H
 
 
 def test_weights_are_float32_whatever_the_computation(random_variables):
@@ -71,18 +42,12 @@ def test_weights_are_float32_whatever_the_computation(random_variables):
     assert mixed.dtype == scaled.dtype == jnp.bfloat16
 
 
-@EXACT
-def test_mix(precision):
-    experts = list(draw(precision.dtype, M, B, H))
-    weights = draw(precision.dtype, B, M, seed=1)
-    expected = np.einsum("bm,mbh->bh", exact(weights), np.stack(exact(experts)))
-    precision.assert_close(jax.jit(mix)(weights, experts), expected)
-    assert forward_flops(mix, weights, experts) == 0
+def test_as_many_weights_as_experts_are_mixed():
     with pytest.raises(ValueError, match="got 3 weights for 2 experts"):
-        mix(weights, experts[:2])
+        mix(draw("float32", B, 3), list(draw("float32", 2, B, H)))
 
 
-@EXACT
+@pytest.mark.parametrize("precision", ["float64"], indirect=True)
 def test_tsn(precision):
     experts = list(draw(precision.dtype, M, B, H))
     p = draw(precision.dtype, B, seed=1)
@@ -98,21 +63,6 @@ def test_tsn(precision):
         precision.assert_close(got, exact(p)[:, None] * exact(f))
     assert np.all(into_p == 0)
     precision.assert_close(into_experts[0], np.repeat(exact(p)[:, None], H, axis=1))
-
-
-@EXACT
-def test_tower(precision, random_variables):
-    tower = Tower(hidden=(6, 3), dropout=0.5, dtype=precision.dtype)
-    z = draw(precision.dtype, B, W)
-    variables = random_variables(tower, z, train=False)
-    h = exact(z)
-    for p in (exact(variables["params"][f"hidden_{layer}"]) for layer in range(2)):
-        h = np.maximum(h @ p["kernel"] + p["bias"], 0)
-    p = exact(variables["params"]["logit"])
-    expected = h @ p["kernel"][:, 0] + p["bias"]
-    precision.assert_close(
-        jax.jit(functools.partial(tower.apply, train=False))(variables, z), expected
-    )
 
 
 def test_tower_dropout_and_dtype(random_variables):

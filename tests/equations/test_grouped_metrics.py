@@ -11,7 +11,7 @@ from sklearn.metrics import ndcg_score
 
 from dtn_jax.metrics import METRICS, Rows
 from dtn_jax.metrics.auc import auc
-from dtn_jax.metrics.within_groups import Gauc, groups_of, ndcg, recall, reciprocal_ranks
+from dtn_jax.metrics.within_groups import groups_of, ndcg, recall, reciprocal_ranks
 
 
 def loop(scores, labels, group, weights=None):
@@ -40,21 +40,6 @@ def of_groups(rows, groups, seed, ties):
     return np.round(scores, 0 if ties else 12), labels, group, rng.random(rows) + 0.05
 
 
-def test_gauc_by_hand():
-    # group 5: positive 3 against 1 and 3: (1 + 1/2) / 2 = 3/4, of 3 rows
-    # group -2: positive 1 against 2: 0, of 2 rows; groups 0 and 7 have one class
-    scores = np.array([3.0, 9, 1, 1, 3, 2, 8, 8], np.float32)
-    labels = np.array([1, 1, 0, 1, 0, 0, 0, 0])
-    group = np.array([5, 0, 5, -2, 5, -2, 7, 7])
-    assert gauc_of(scores, labels, group) == Gauc(3 * 0.75 / 5, 2, 2)
-    # weights: group 5, negatives 1 and 3: (1 + 3/2) / 4 of weight 6; group -2 0 of weight 2
-    weights = np.array([2.0, 1, 1, 1, 3, 1, 1, 1])
-    assert gauc_of(scores, labels, group, weights) == Gauc(6 * 2.5 / 4 / 8, 2, 2)
-    # without the positive of group -2, that one has one class too
-    weights[3] = 0
-    assert gauc_of(scores, labels, group, weights) == Gauc(2.5 / 4, 1, 3)
-
-
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("groups", [1, 8, 400])
@@ -81,34 +66,6 @@ def test_one_group_is_the_auc(dtype):
     got = gauc_of(scores, labels, np.full(4000, 9))
     np.testing.assert_allclose(got.value, auc(scores, labels), rtol=1e-14)
     assert gauc_of(np.array([-0.0, 0.0], dtype), np.array([1, 0]), np.zeros(2, int)).value == 0.5
-
-
-def test_a_shift_within_groups_and_the_order_of_rows_change_nothing():
-    scores, labels, group, _ = of_groups(500, 30, seed=1, ties=True)
-    expected = gauc_of(scores, labels, group)
-    assert gauc_of(scores + 5 * (group % 3), labels, group) == expected
-    order = np.random.default_rng(0).permutation(500)
-    assert gauc_of(scores[order], labels[order], group[order]) == expected
-    assert expected.value != auc(scores, labels)
-
-
-def test_weights_count_as_copies():
-    scores, labels, group, _ = of_groups(200, 10, seed=2, ties=True)
-    weights = np.random.default_rng(3).integers(0, 4, 200)
-    copies = np.repeat(np.arange(200), weights)
-    weighted = gauc_of(scores, labels, group, weights.astype(float))
-    copied = gauc_of(scores[copies], labels[copies], group[copies])
-    np.testing.assert_allclose(weighted.value, copied.value, rtol=1e-13)
-    assert weighted[1:] == copied[1:]
-
-
-def test_gauc_that_is_not_defined_is_none():
-    none = np.zeros(0)
-    assert gauc_of(none, none, np.zeros(0, int)) == Gauc(None, 0, 0)
-    assert gauc_of(np.arange(4.0), np.array([0, 1, 0, 0]), np.arange(4)) == Gauc(None, 0, 4)
-    assert gauc_of(np.arange(2.0), np.array([0, 1]), np.zeros(2, int), np.zeros(2)) == Gauc(
-        None, 0, 0
-    )
 
 
 # NDCG, and what holds for every metric of lists.
@@ -189,59 +146,41 @@ def test_one_weight_a_group_weighs_its_value(name):
     np.testing.assert_allclose(got, expected, rtol=1e-13)
 
 
-@pytest.mark.parametrize("name", ["ndcg_at_5", "mrr", "recall_at_5"])
-def test_without_positives_a_metric_of_lists_is_not_defined(name):
-    none = np.zeros(0)
-    assert measured(none, none, np.zeros(0, int), None, name) is None
-    assert measured(np.arange(3.0), np.zeros(3), np.zeros(3, int), None, name) is None
-    weights = np.array([0.0, 1, 1])
-    assert measured(np.arange(3.0), np.array([1, 0, 0]), np.arange(3), weights, name) is None
+# MRR and recall.
 
 
-# MRR.
-
-
-def ranks_of(scores, labels, group):
-    return reciprocal_ranks(groups_of(Rows("binary", scores, labels, None, group)))
-
-
-def first_place(labels):
-    return 1 + next(i for i, label in enumerate(labels) if label)
-
-
-def over_all_orders(scores, labels):
+def over_all_orders(of_list, scores, labels):
     """The definition: every order in which the scores fall, each as likely."""
-    orders = itertools.permutations(range(len(scores)))
-    falling = [o for o in orders if all(np.diff(scores[list(o)]) <= 0)]
-    return np.mean([1 / first_place(labels[list(o)]) for o in falling])
+    orders = (list(o) for o in itertools.permutations(range(len(scores))))
+    return np.mean([of_list(labels[o]) for o in orders if all(np.diff(scores[o]) <= 0)])
 
 
-def test_mrr_is_the_mean_over_all_orders_of_equal_scores():
-    rng = np.random.default_rng(0)
+def reciprocal_rank(labels):
+    """Of labels in their order."""
+    return 1 / (1 + np.argmax(labels))
+
+
+LISTS = {"mrr": (reciprocal_ranks, reciprocal_rank)}
+LISTS |= {
+    f"recall at {k}": (lambda groups, k=k: recall(groups, k), lambda y, k=k: y[:k].sum() / y.sum())
+    for k in (1, 2, 5)
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_metric_of_lists_is_the_mean_over_all_orders_of_equal_scores(name):
+    rng, (metric, of_list) = np.random.default_rng(0), LISTS[name]
     group = np.repeat(np.arange(40), rng.integers(1, 7, 40))
     scores, labels = rng.integers(0, 3, len(group)) * 1.0, rng.random(len(group)) < 0.4
-    found = ranks_of(scores, labels, group)
+    found = metric(groups_of(Rows("binary", scores, labels, None, group)))
     assert 20 < np.isfinite(found).sum() < 40
     for name, got in enumerate(found):
         own = group == name
         if labels[own].any():
-            expected = over_all_orders(scores[own], labels[own])
+            expected = over_all_orders(of_list, scores[own], labels[own])
             np.testing.assert_allclose(got, expected, rtol=1e-12)
         else:
             assert np.isnan(got)
-
-
-def test_without_ties_mrr_is_one_over_the_first_place():
-    rng = np.random.default_rng(1)
-    scores, group = rng.normal(size=2000), rng.integers(0, 100, 2000)
-    labels = rng.random(2000) < 0.1
-    expected = []
-    for name in range(100):
-        own = np.flatnonzero(group == name)
-        if labels[own].any():
-            expected.append(1 / first_place(labels[own[np.argsort(-scores[own])]]))
-    got = METRICS["mrr"].compute(Rows("binary", scores, labels, None, group))
-    np.testing.assert_allclose(got, np.mean(expected), rtol=1e-13)
 
 
 @pytest.mark.parametrize(("above", "rows", "hits"), [(0, 4, 3), (2, 300, 1), (5, 5000, 7)])
@@ -255,41 +194,9 @@ def test_mrr_of_many_equal_scores(above, rows, hits):
     labels[above : above + hits] = 1
     scores = np.zeros(above + rows, np.float32)
     scores[:above] = 1
-    (got,) = ranks_of(scores, labels, np.zeros(above + rows, int))
+    given = Rows("binary", scores, labels, None, np.zeros(above + rows, int))
+    (got,) = reciprocal_ranks(groups_of(given))
     np.testing.assert_allclose(got, expected, rtol=1e-12)
-
-
-# Recall.
-
-
-def recalls(scores, labels, group, k):
-    return recall(groups_of(Rows("binary", scores, labels, None, group)), k)
-
-
-@pytest.mark.parametrize("k", [1, 5, 10])
-def test_recall_is_the_share_of_positives_among_the_first(k):
-    rng = np.random.default_rng(k)
-    scores, group = rng.normal(size=2000), rng.integers(0, 150, 2000)
-    labels = rng.random(2000) < 0.2
-    for name, got in enumerate(recalls(scores, labels, group, k)):
-        own = np.flatnonzero(group == name)
-        ranked = labels[own[np.argsort(-scores[own])]]
-        expected = ranked[:k].sum() / ranked.sum() if ranked.any() else np.nan
-        np.testing.assert_allclose(got, expected, rtol=1e-14)
-
-
-def test_recall_of_ties_is_the_mean_over_their_orders():
-    # places 1 and 2 to 5: two of the four are positive; of the first 2 places, 1 is of them
-    scores, labels = np.array([9.0, 4, 4, 4, 4, 1]), np.array([1, 1, 0, 1, 0, 1])
-    (got,) = recalls(scores, labels, np.zeros(6, int), 2)
-    np.testing.assert_allclose(got, (1 + 2 / 4) / 4)
-    rng = np.random.default_rng(0)
-    drawn = [
-        labels[np.lexsort((rng.random(6), -scores))][:3].sum() / labels.sum() for _ in range(4000)
-    ]
-    (got,) = recalls(scores, labels, np.zeros(6, int), 3)
-    assert np.mean(drawn) == pytest.approx(got, abs=0.01)
-    assert got == (1 + 2 * 2 / 4) / 4
 
 
 def test_the_record_of_recall_names_its_k():

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from built_models import attend, layer_norm, softmax
 
 from dtn_jax.errors import UserError
 from dtn_jax.models.histories import HISTORIES
@@ -19,13 +20,7 @@ PRESENT = np.arange(S)[None] < LENGTHS[:, None]
 WAYS = {"softmax": DIN(hidden=(6,), softmax=True), **{n: w() for n, w in HISTORIES.items()}}
 
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("quick_to_compile", "float64")
 
 
 def given(dtype=np.float64, seed=0):
@@ -42,11 +37,6 @@ def made(name, random_variables):
     variables = random_variables(module, *inputs, False)
     apply = jax.jit(lambda t, e, p: module.apply(variables, t, e, p, False))
     return jax.tree.map(np.asarray, variables["params"]), apply
-
-
-def softmax(x):
-    e = np.exp(x - x.max())
-    return e / e.sum()
 
 
 def din(params, target, items, present, normalised):
@@ -70,16 +60,9 @@ def din(params, target, items, present, normalised):
 
 def heads_of(params, asking, asked, heads):
     """Of one example: what each row of `asking` gets from `asked`."""
-    d = asked.shape[1] // heads
-    q, k, v = (
-        x @ params[n]["kernel"] for x, n in ((asking, "query"), (asked, "key"), (asked, "value"))
-    )
-    out = np.zeros_like(asking)
-    for h in range(heads):
-        part = slice(h * d, (h + 1) * d)
-        for i in range(len(asking)):
-            out[i, part] = softmax(k[:, part] @ q[i, part] / np.sqrt(d)) @ v[:, part]
-    return out @ params["out"]["kernel"]
+    given = (asking, "query"), (asked, "key"), (asked, "value")
+    q, k, v = ((x @ params[name]["kernel"])[None] for x, name in given)
+    return attend(q, k, v, heads)[0] @ params["out"]["kernel"]
 
 
 def target_attention(params, target, items, present):
@@ -91,10 +74,6 @@ def target_attention(params, target, items, present):
 
 
 def bst(params, target, items, present):
-    def normalised(x, p):
-        moved = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6)
-        return moved * p["scale"] + p["bias"]
-
     found = np.zeros((B, D))
     for b in range(B):
         count = int(present[b].sum())
@@ -102,10 +81,10 @@ def bst(params, target, items, present):
             continue
         x = np.concatenate([items[b, :count], target[b][None]])
         x = x + params["ages"][np.arange(count, -1, -1)]
-        m = normalised(x + heads_of(params, x, x, 2), params["attended"])
+        m = layer_norm(params["attended"], x + heads_of(params, x, x, 2))
         y = m @ params["hidden"]["kernel"] + params["hidden"]["bias"]
         y = np.where(y > 0, y, 0.01 * y) @ params["forward"]["kernel"] + params["forward"]["bias"]
-        found[b] = normalised(m + y, params["forwarded"])[-1]
+        found[b] = layer_norm(params["forwarded"], m + y)[-1]
     return found
 
 

@@ -106,6 +106,9 @@ def test_looked_up_rows_become_fields():
         fields[1, 2], bag[1], rtol=1e-6
     )  # padding does not count in the mean
     np.testing.assert_allclose(fields[1, 3], price[0], rtol=1e-6)  # missing: the unknown row
+    p, tables, _, inputs = looked_up(views=("click", "like"))
+    table = p.arrays["embedding"].to_rows(tables["embedding"])
+    np.testing.assert_allclose(inputs.fields["like"][0, 0], table[11 + 4], rtol=1e-6)
 
 
 def test_masked_rows_touch_no_row():
@@ -199,41 +202,3 @@ def test_addresses_are_golden():
     got = pair_addresses(ids, hashes=2, rows=100_000, seed=0)
     assert got[0].tolist() == [[96296, 65150], [96251, 44022], [92110, 72526]]
     assert got[1].tolist() == [[46910, 18308], [83336, 42141], [4908, 19599]]
-
-
-def test_addresses_are_uniform_and_independent():
-    # Neighbouring ids, the hard case: 40,000 pairs into 64 rows, and the two hashes together.
-    grid = np.stack(np.meshgrid(np.arange(200), np.arange(200)), axis=-1)
-    ids = grid.reshape(-1, 2).astype(np.int32)
-    rows = 64
-    got = pair_addresses(ids, hashes=2, rows=rows, seed=1)[:, 0]
-    assert got.min() == 0
-    assert got.max() == rows - 1
-
-    def chi_square(values, size):
-        mean = len(values) / size
-        return np.sum((np.bincount(values, minlength=size) - mean) ** 2) / mean
-
-    for values, size in (
-        (got[:, 0], rows),
-        (got[:, 1], rows),
-        (got[:, 0] * rows + got[:, 1], rows**2),
-    ):
-        degrees = size - 1  # mean, and half the variance, of chi-square
-        assert abs(chi_square(values, size) - degrees) < 5 * np.sqrt(2 * degrees)
-
-
-def test_addresses_differ_by_pair_order_and_seed():
-    def collisions(a, b):
-        return np.mean(a == b)
-
-    one = np.random.default_rng(0).integers(0, 1000, size=(2000, 1), dtype=np.int32)
-    same = np.repeat(one, 4, axis=1)  # the same id in all four fields
-    got = pair_addresses(same, hashes=1, rows=1000, seed=0)[:, :, 0]
-    for p, q in itertools.combinations(range(6), 2):
-        assert collisions(got[:, p], got[:, q]) < 0.01
-    other = np.random.default_rng(1).integers(0, 1000, size=(2000, 1), dtype=np.int32)
-    there, back = np.concatenate([one, other], 1), np.concatenate([other, one], 1)
-    hashed = functools.partial(pair_addresses, hashes=1, rows=1000)
-    assert collisions(hashed(there, seed=0), hashed(back, seed=0)) < 0.01
-    assert collisions(hashed(there, seed=0), hashed(there, seed=1)) < 0.01

@@ -12,9 +12,8 @@ import pytest
 from d2q_log import config, prepared_films
 from dated_runs import dated
 from own_log import split_frames
-from poisoned_rows import poison
 from scipy.stats import spearmanr
-from small_runs import CutError, assert_same_run, cut_after, logged
+from small_runs import logged, poison
 
 from dtn_jax.cli import replay
 from dtn_jax.config import plugins
@@ -171,15 +170,6 @@ def whole(log):
     train(short(folder), folder / "short")
     assert any("cosine:click:watch" in record for record in logged(folder / "short"))
     return folder / "short"
-
-
-@pytest.mark.slow
-def test_a_run_with_d2q_that_is_cut_resumes_bit_by_bit(log, whole, tmp_path, monkeypatch):
-    with monkeypatch.context() as patch, pytest.raises(CutError):
-        cut_after(patch, 1)
-        train(short(log[0]), tmp_path / "run")
-    train(short(log[0]), tmp_path / "run")
-    assert_same_run(short(log[0]), whole, tmp_path / "run")
 
 
 @pytest.mark.nightly

@@ -1,19 +1,17 @@
-"""All metrics of a task together: which there are, weights, memory, what is not defined; those of
-one's own; a task's probability in a space that is not that of its loss."""
+"""All metrics of a task together: which there are, weights, memory, what is not defined; a task's
+probability in a space that is not that of its loss."""
 
 import tracemalloc
 
 import jaxtyping
 import numpy as np
 import pytest
-from scored_rows import gauc_of, scored_rows
+from scored_rows import scored_rows
 
-from dtn_jax.config import plugins
 from dtn_jax.errors import UserError
 from dtn_jax.metrics import METRICS, Metric, Rows, calibration, measure, within_groups
 from dtn_jax.metrics import inputs as metric_inputs
 from dtn_jax.metrics.auc import auc
-from dtn_jax.metrics.selected import read_selection
 from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.metrics.spaces import SURE, logits_in
 from dtn_jax.schema import Field, Schema, Task
@@ -60,44 +58,29 @@ def test_binary_metrics():
     assert all(type(v) in (float, int) for v in got.values())  # JSON takes them
 
 
-def test_groups_add_their_metrics():
-    logits, labels, weights = scored_rows(500, seed=6)
-    group = np.random.default_rng(0).integers(0, 60, 500)
-    for w in (None, weights):
-        plain = binary(logits, labels, w, 15)
-        got = binary(logits, labels, w, 15, group)
-        within = gauc_of(logits, labels, group, w)
-        own = {"gauc": within.value, "gauc_groups": within.groups, "gauc_skipped": within.skipped}
-        assert got.items() >= (plain | own).items()
-        assert within.groups > 50
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-def test_memory_is_bounded(weighted):
-    """As `measure` says: 32 bytes a row, and twice that with weights, beside what is given."""
-    rows = 300_000
-    logits, labels, weights = scored_rows(rows, seed=8)
-    logits, weights = logits.astype(np.float32), weights.astype(np.float32)
-    group = np.random.default_rng(0).integers(0, rows // 2, rows)
+@pytest.mark.parametrize(
+    ("kind", "rows", "weighted", "bytes_a_row", "more"),
+    [
+        ("binary", 300_000, False, 32, 6 * 8 * metric_inputs.CHUNK),
+        ("binary", 300_000, True, 64, 6 * 8 * metric_inputs.CHUNK),
+        ("regression", 200_000, False, 80, 0),
+        ("regression", 200_000, True, 104, 0),
+    ],
+)
+def test_memory_is_bounded(kind, rows, weighted, bytes_a_row, more):
+    """As `measure` says, beside what is given."""
+    scores, labels, weights = (a.astype(np.float32) for a in scored_rows(rows, seed=8))
+    rng, group = np.random.default_rng(0), None
+    if kind == "binary":
+        group = rng.integers(0, rows // 2, rows)
+    else:
+        labels = rng.exponential(30, rows).astype(np.float32)
+        weights = weights.astype(np.float64)
     tracemalloc.start()
-    binary(logits, labels, weights if weighted else None, 15, group)
+    measure(Rows(kind, scores, labels, weights if weighted else None, group))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    chunk = 6 * 8 * metric_inputs.CHUNK
-    assert peak < (64 if weighted else 32) * rows + chunk
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-def test_memory_of_a_regression_is_bounded(weighted):
-    rows = 200_000
-    predictions, _, weights = scored_rows(rows, seed=8)
-    predictions = predictions.astype(np.float32)
-    labels = np.random.default_rng(0).exponential(30, rows).astype(np.float32)
-    tracemalloc.start()
-    regression(predictions, labels, weights if weighted else None)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < (104 if weighted else 80) * rows
+    assert peak < bytes_a_row * rows + more
 
 
 def test_chunks_change_no_metric(monkeypatch):
@@ -114,27 +97,44 @@ def test_chunks_change_no_metric(monkeypatch):
                 np.testing.assert_allclose(cut[name], value, rtol=1e-12, err_msg=name)
 
 
-@pytest.mark.parametrize("label", [0, 1])
-def test_one_class(label):
-    logits = scored_rows(20)[0]
-    got = binary(logits, np.full(20, label), None, 5)
-    assert got["auc"] is None
-    assert got["base_rate"] == label
-    assert got["positives"] == 20 * label
-    assert None not in (got["logloss"], got["ece"], got["mean_prediction"])
+OF_CLASSES = ["auc", "auc_se", "gauc"]  # that need both
+OF_POSITIVES = ["ndcg_at_5", "ndcg_at_10", "mrr", "recall_at_5", "recall_at_10"]
+OF_POSITIVES += ["average_precision", "predicted_observed"]
+OF_ROWS = ["logloss", "ece", "mean_prediction", "base_rate"]
+ENTROPY = "normalised_entropy"
 
 
-@pytest.mark.parametrize("weights", [None, np.zeros(3)])
-def test_no_example_is_none_never_nan(weights):
-    rows = 0 if weights is None else 3
-    got = binary(np.zeros(rows), np.zeros(rows), weights, 5)
-    assert got["examples"] == got["positives"] == 0
-    for name in ("auc", "logloss", "ece", "base_rate", "mean_prediction"):
-        assert got[name] is None
-    assert calibration.calibration_curve(np.zeros(rows), np.zeros(rows), 5, weights) is None
-    got = regression(np.zeros(rows), np.zeros(rows), weights)
-    assert got.items() >= {"rmse": None, "mae": None, "r2": None, "examples": 0}.items()
-    assert not any(got.values())
+@pytest.mark.parametrize(
+    ("labels", "weights", "undefined"),
+    [
+        ([], None, [*OF_CLASSES, *OF_POSITIVES, *OF_ROWS, ENTROPY]),
+        ([0, 1], [0, 0], [*OF_CLASSES, *OF_POSITIVES, *OF_ROWS, ENTROPY]),
+        ([0, 0, 0], None, [*OF_CLASSES, *OF_POSITIVES, ENTROPY]),
+        ([0, 1, 0], [1, 0, 1], [*OF_CLASSES, *OF_POSITIVES, ENTROPY]),
+        ([1, 1, 1], None, [*OF_CLASSES, ENTROPY]),
+    ],
+)
+def test_what_is_not_defined_is_none_never_nan(labels, weights, undefined):
+    labels, weights = (None if a is None else np.array(a, float) for a in (labels, weights))
+    zeros, counted = np.zeros(len(labels)), np.ones(len(labels)) if weights is None else weights
+    got = binary(zeros, labels, weights, 5, zeros.astype(int))
+    assert {name for name, value in got.items() if value is None} == set(undefined)
+    assert not np.isnan([value for value in got.values() if value is not None]).any()
+    assert got["examples"] == np.count_nonzero(counted)
+    assert got["positives"] == np.count_nonzero(labels * counted)
+    skipped = int(counted.any())  # the only group
+    assert (got["gauc_groups"], got["gauc_skipped"]) == (0, skipped)
+    assert got["list_groups"] + got["list_skipped"] == skipped
+    if not skipped:
+        assert calibration.calibration_curve(zeros, labels, 5, weights) is None
+        assert regression(zeros, labels, weights) == dict.fromkeys(
+            ("xauc", "rmse", "mae", "r2"), None
+        ) | {"examples": 0}
+
+
+def test_of_positives_alone_precision_is_1_and_predictions_may_be_too_low():
+    got = binary(np.zeros(3), np.ones(3), None, 5)
+    assert (got["average_precision"], got["predicted_observed"]) == (1, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -214,66 +214,6 @@ def test_a_metric_of_ones_own_is_one_more_in_the_dict(monkeypatch):
     monkeypatch.setitem(METRICS, "mine", mine)
     assert binary(logits, labels, weights, 5) == before | {"mine": weights.sum()}
     assert "mine" not in regression(logits, labels)
-
-
-# In a file of one's own, outside the package.
-
-BRIER = """
-import numpy as np
-from dtn_jax.metrics import Metric
-from dtn_jax.metrics.sigmoid import probabilities_of
-
-def brier(rows):
-    if not rows.labels.size:
-        return None
-    squared = (rows.once(probabilities_of) - rows.labels) ** 2
-    return float(np.average(squared, weights=rows.weights))
-
-METRICS = {
-    "brier": Metric(
-        NAME, "Brier score", brier, higher_is_better=False, selectable=True, column="Brier"
-    )
-}
-"""
-
-
-@pytest.fixture
-def load(monkeypatch, tmp_path):
-    monkeypatch.setattr(plugins, "loaded", {})
-    before = dict(METRICS)
-
-    def load(text):
-        path = tmp_path / "mine.py"
-        path.write_text(text)
-        return plugins.load(str(path))
-
-    yield load
-    METRICS.clear()
-    METRICS.update(before)
-
-
-def test_a_metric_of_a_file_is_measured_and_can_select(load):
-    load(BRIER.replace("NAME", "'brier'"))
-    logits, labels = np.array([0.0, 0.0]), np.array([0, 1])
-    found = measure(Rows("binary", logits, labels))
-    assert found["brier"] == 0.25
-    selection = read_selection("train.select", "click:brier", {"click": found})
-    assert selection.title == "Brier score"
-    assert selection.better(0.2, 0.25)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (BRIER.replace("NAME", "'other'"), "its attribute name is 'other', expected 'brier'"),
-        ("METRICS = {'brier': max}", "expected a dtn_jax.metrics.metric.Metric"),
-        ("METRICS = {'auc': max}", "the name is taken"),
-    ],
-)
-def test_what_is_no_metric_is_told(load, text, message):
-    with pytest.raises(UserError, match=message):
-        load(text)
-    assert "brier" not in METRICS
 
 
 # In spaces.

@@ -7,19 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import NamedSharding, PartitionSpec
 
 from dtn_jax.models.normalisation import Normalisation
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
+pytestmark = pytest.mark.usefixtures("quick_to_compile", "float64")
 
 B, F, D = 8, 3, 2
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
 
 
 def draw(dtype=jnp.float64, seed=0):
@@ -130,15 +123,6 @@ def test_a_batch_of_padding_leaves_the_statistics(batch):
     y, new = apply("batch", variables, fields, np.zeros(B, bool), True)
     assert np.all(np.isfinite(y))
     chex.assert_trees_all_equal(new, variables["batch_stats"]["batch"])
-
-
-def test_statistics_are_global_over_devices(batch):
-    variables, *given = batch
-    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-    spread = NamedSharding(mesh, PartitionSpec("data"))
-    alone = apply("batch", variables, *given, True)
-    together = apply("batch", variables, *(jax.device_put(a, spread) for a in given), True)
-    jax.tree.map(assert_close, together, alone)
 
 
 @pytest.mark.parametrize("kind", ["batch", "layer"])

@@ -16,6 +16,8 @@ from dtn_jax.losses.pairwise import pairwise_losses, rank_rows, read_pairwise
 from dtn_jax.losses.rows import row_weights
 from dtn_jax.schema import Field, Schema, Task
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 SCHEMA = Schema(
     "shop",
     fields=(Field("item", rows=3),),
@@ -31,12 +33,6 @@ GIVEN = {"click": 0.5, "order": 2.0, "seconds": 3.0}
 
 
 jitted = jax.jit(rank_rows, static_argnames="block")
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
 
 
 def halves(groups):

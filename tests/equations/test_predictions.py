@@ -25,15 +25,9 @@ from dtn_jax.losses.weighted_logistic import WeightedLogistic
 from dtn_jax.run.step import make_score_step, make_train_chunk, make_train_step
 from dtn_jax.schema import Field, Schema, Task
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
+pytestmark = pytest.mark.usefixtures("quick_to_compile", "float64")
 
 Z = np.array([-8.0, -1.0, 0.0, 0.5, 3.0])
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
 
 
 def best(loss, labels):

@@ -1,6 +1,4 @@
-"""Metrics of a regression against scikit-learn, all pairs, and by hand."""
-
-import math
+"""Metrics of a regression against scikit-learn and all pairs."""
 
 import numpy as np
 import pytest
@@ -8,7 +6,6 @@ import sklearn.metrics
 
 from dtn_jax.metrics import Rows, measure
 from dtn_jax.metrics import regression as xauc_file
-from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.regression import xauc
 
 
@@ -29,11 +26,6 @@ def test_regression_metrics():
             ("r2", sklearn.metrics.r2_score),
         ):
             np.testing.assert_allclose(got[name], function(**arguments), rtol=1e-10)
-    # errors 1, -1, 2; squares 1 + 1 + 4; labels 0, 2, 4 deviate by 4 + 0 + 4
-    got = measured(np.array([1.0, 1, 6]), np.array([0.0, 2, 4]))
-    np.testing.assert_allclose(got["rmse"], math.sqrt(2))
-    np.testing.assert_allclose(got["mae"], 4 / 3)
-    np.testing.assert_allclose(got["r2"], 1 - 6 / 8)
 
 
 def test_r2_of_a_constant_label_is_not_defined():
@@ -75,28 +67,8 @@ def test_xauc_is_the_share_of_pairs_in_order(rows, ties, weighted, monkeypatch):
         np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-15)
 
 
-def test_of_two_labels_xauc_is_the_auc():
-    rng = np.random.default_rng(1)
-    labels, scores = rng.random(3000) < 0.2, rng.normal(size=3000).round(1)
-    weights = rng.random(3000)
-    for w in (None, weights):
-        np.testing.assert_allclose(
-            ordered(scores, labels * 1.0, w), auc(scores, labels, w), rtol=1e-13
-        )
-
-
-def test_the_order_of_rows_and_a_rising_function_change_no_xauc():
-    rng = np.random.default_rng(2)
-    scores, labels = rng.normal(size=(2, 700)).round(1)
-    expected, order = ordered(scores, labels), rng.permutation(700)
-    assert ordered(np.exp(scores)[order], 2 * labels[order] + 5) == expected
-    np.testing.assert_allclose(ordered(-scores, labels), 1 - expected, rtol=1e-13)
-    assert ordered(labels, labels) == 1
-    assert ordered(np.zeros(700), labels) == 0.5
+def test_zeros_of_both_signs_are_equal_and_equal_labels_have_no_order():
     assert ordered(np.array([-0.0, 0.0]), np.array([1.0, 2])) == 0.5
-
-
-def test_equal_labels_have_no_order():
     assert ordered(np.zeros(0), np.zeros(0)) is None
     assert ordered(np.arange(5.0), np.full(5, 0.1)) is None
     assert ordered(np.arange(3.0), np.array([1.0, 1, 2]), np.array([1.0, 1, 0])) is None

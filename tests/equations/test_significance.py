@@ -64,20 +64,6 @@ def test_a_draw_without_a_class_has_no_auc():
     assert ranking.auc(np.array([1, 1, 1])) == 0.5
 
 
-def test_groups_make_the_auc_less_certain():
-    """Rows that repeat each other tell no more than one of them."""
-    once = made_scores(200)
-    thrice = Scores(*(np.repeat(a, 3, axis=0) for a in list(vars(once).values())[:4]))
-    group = np.repeat(np.arange(200), 3)
-    grouped = Scores(*list(vars(thrice).values())[:4], group)
-    spread = {
-        name: np.std(resampled_aucs(s, SCHEMA, draws=300)["click@all"])
-        for name, s in (("once", once), ("thrice", thrice), ("grouped", grouped))
-    }
-    assert spread["thrice"] < 0.75 * spread["once"]
-    np.testing.assert_allclose(spread["grouped"], spread["once"], rtol=1e-6)
-
-
 def drawn(rng, seeds, draws, level, seed_deviation, example):
     """AUCs `[S, R]` of a model: its level, its seeds' deviations, the examples' (shared)."""
     own = level + seed_deviation * rng.normal(size=seeds)
@@ -139,13 +125,6 @@ def test_a_real_difference_is_found_and_its_interval_holds_it():
     backwards = compare(theirs, ours, b, a)
     assert backwards.difference == -found.difference
     assert backwards.p == found.p
-
-
-def test_seeds_that_scatter_hide_a_difference():
-    rng = np.random.default_rng(3)
-    ours, a = drawn(rng, 5, 500, 0.903, 5e-3, np.zeros(500))
-    theirs, b = drawn(rng, 5, 500, 0.900, 5e-3, np.zeros(500))
-    assert compare(ours, theirs, a, b).p > 0.05
 
 
 def test_no_interval_says_what_cannot_be():
@@ -215,12 +194,12 @@ def test_p_is_that_of_exchanging_the_scores_of_groups(name):
         "gauc": lambda z: gauc(Rows("binary", z, y, None, group)).value,
     }[name]
     observed, reached = value(b) - value(a), 0
-    for signs in every_sign(10):
+    for signs in every_sign(10)[:512]:  # the others are their opposites
         kept = signs[group] > 0
         apart = value(np.where(kept, b, a)) - value(np.where(kept, a, b))
         reached += abs(apart) >= abs(observed) * (1 - 1e-9)
     assert found.difference == pytest.approx(observed, rel=1e-6)
-    assert found.p == pytest.approx(reached / 1024, abs=1e-3)
+    assert found.p == pytest.approx(reached / 512, abs=1e-3)
     assert found.least == 1 / 1025
 
 

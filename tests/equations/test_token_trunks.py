@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from built_models import PAIR, B, D, F, dense, relu, sigmoid, softmax, tower, usual
+from built_models import PAIR, B, D, F, attend, dense, relu, sigmoid, softmax, tower, usual
 from pair_equations import by_token, parts
 
 from dtn_jax.interface import SHARED, History
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
+pytestmark = pytest.mark.usefixtures("quick_to_compile", "float64")
 
 INFNET = {"infnet__proxies": 3, "infnet__hidden": 7}
 UNIFORMER = {
@@ -20,12 +20,6 @@ UNIFORMER = {
     "uniformer__feature_layers": 2,
     "uniformer__task_layers": 2,
 }
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
 
 
 def histories():
@@ -41,21 +35,6 @@ def histories():
         )
         for name, length in sorted(lengths.items())
     }
-
-
-def attend(q, k, v, heads, present=None):
-    """Row by row and head by head."""
-    size = q.shape[-1] // heads
-    found = np.zeros(q.shape)
-    for b in range(len(q)):
-        seen = slice(None) if present is None else np.flatnonzero(present[b])
-        if present is not None and not len(seen):
-            continue
-        for h in range(heads):
-            part = slice(h * size, (h + 1) * size)
-            scores = q[b][:, part] @ k[b][seen][:, part].T / np.sqrt(size)
-            found[b][:, part] = softmax(scores) @ v[b][seen][:, part]
-    return found
 
 
 def infnet(p, fields, given, tasks, blocks=2):

@@ -1,24 +1,88 @@
-"""Checkpoints restore exactly what was saved, or are refused."""
+"""Checkpoints restore exactly what was saved; what is damaged is read from elsewhere and kept, or
+refused."""
 
 import json
 import shutil
 from unittest.mock import Mock
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-import saved_states
-from damaged_bytes import DAMAGE, damaged
+from damaged_bytes import DAMAGE, damaged, flip, large_file
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from saved_states import assert_equal, large_file, progress_at, restored, state_at
 
 from dtn_jax.errors import UserError
 from dtn_jax.files import HASHES, damage
 from dtn_jax.run.checkpoint import Checkpoints
+from dtn_jax.run.replicas import Replica, start_together
+from dtn_jax.run.selection import Progress
+from dtn_jax.run.state import State
+from dtn_jax.run.workdir import Workdir
 
-saved = saved_states.saved
-workdir = saved_states.workdir
+
+def state_at(step):
+    """A state that is another at each step; its table fills more than one piece of a checksum."""
+    rng = np.random.default_rng(step)
+
+    def draw(*shape):
+        return jnp.asarray(rng.normal(size=shape), jnp.float32)
+
+    return State(
+        step=jnp.asarray(step, jnp.int32),
+        key=jax.random.key(step),
+        params={"tower": {"kernel": draw(8, 4), "bias": draw(4)}},
+        model_state={"mean": draw(4)},
+        opt_state={"mu": draw(8, 4)},
+        tables={"embedding": draw(4096, 128)},
+        slots={"embedding": draw(4096)},
+        hyper={"learning_rate": draw()},
+    )
+
+
+def progress_at(step):
+    return {"best": {"mean": {"value": 0.5 + step / 10, "step": step}}, "waited": step}
+
+
+def numbers(state):
+    """All that a state holds, as lists of NumPy arrays."""
+    key = jax.random.key_data(state.key)
+    return jax.tree.map(np.asarray, state.replace(key=key))
+
+
+def assert_equal(found, expected):
+    jax.tree.map(np.testing.assert_array_equal, numbers(found), numbers(expected))
+
+
+def files_of(folder):
+    return sorted(p for p in folder.rglob("*") if p.is_file())
+
+
+def restored(workdir, **given):
+    checkpoints = Checkpoints(workdir)
+    found = checkpoints.restore(state_at(0), **given)
+    checkpoints.close()
+    return found
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A workdir with last checkpoints of steps 1 and 2, and the best state of step 2."""
+    workdir = tmp_path_factory.mktemp("saved")
+    checkpoints = Checkpoints(workdir)
+    for step in (1, 2):
+        checkpoints.save_best(step, state_at(step))
+        checkpoints.save(step, state_at(step), progress_at(step))
+    checkpoints.close()
+    return workdir
+
+
+@pytest.fixture
+def workdir(saved, tmp_path):
+    """A copy, to be damaged."""
+    return shutil.copytree(saved, tmp_path / "run")
 
 
 def test_what_was_saved_is_restored(saved, capsys):
@@ -32,7 +96,7 @@ def test_what_was_saved_is_restored(saved, capsys):
 def test_no_damage_is_accepted_with_another_result(workdir, tmp_path):
     """Hundreds of flips, truncations, deletions; some are restored as a run would do it."""
     newest = workdir / "checkpoints/last/2"
-    files = sorted(p for p in newest.rglob("*") if p.is_file())
+    files = files_of(newest)
     refused = []
 
     @settings(max_examples=600, deadline=None)
@@ -89,5 +153,189 @@ def test_a_whole_checkpoint_that_does_not_fit_is_no_damage(workdir):
 def test_the_hashes_name_every_file(saved):
     folder = saved / "checkpoints/last/2"
     named = json.loads((folder / HASHES).read_text())
-    files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    files = {p.relative_to(folder).as_posix() for p in files_of(folder)}
     assert set(named) == files - {HASHES}
+
+
+# A damaged checkpoint.
+
+
+HARMS = {
+    "has {:,} bytes, expected {:,}": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "has changed since it was saved (its SHA-256 is another)": lambda path: flip(path, 99),
+    "is missing": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("wrong", HARMS)
+def test_the_newest_whole_checkpoint_is_used_and_the_damaged_one_kept(workdir, capsys, wrong):
+    path = large_file(workdir / "checkpoints/last/2")
+    told = wrong.format(path.stat().st_size - 1, path.stat().st_size)
+    HARMS[wrong](path)
+    left = [p.stat().st_size for p in files_of(workdir / "checkpoints/last/2")]
+    state, progress = restored(workdir)
+    assert_equal(state, state_at(1))
+    assert progress == progress_at(1)
+    kept = workdir / "checkpoints/damaged/last-2"
+    said = capsys.readouterr().out
+    assert f"{workdir / 'checkpoints/last/2'} is damaged: rows/" in said
+    assert f"{path.name} {told}; moved to {kept}" in said
+    assert "Using the checkpoint of step 1" in said
+    assert [p.stat().st_size for p in files_of(kept)] == left
+    again = Checkpoints(workdir)  # the run goes on, and saves the step that it lost
+    again.save(2, state_at(2), progress_at(2))
+    again.close()
+    assert_equal(restored(workdir)[0], state_at(2))
+    assert capsys.readouterr().out == ""
+
+
+def test_damaged_ones_of_one_step_are_all_kept(workdir):
+    kept = []
+    for _ in range(3):
+        flip(workdir / "checkpoints/last/2/progress.json", 3)
+        assert restored(workdir)[1] == progress_at(1)
+        kept.append({p.name for p in (workdir / "checkpoints/damaged").iterdir()})
+        checkpoints = Checkpoints(workdir)
+        checkpoints.save(2, state_at(2), progress_at(2))
+        checkpoints.close()
+    assert kept[-1] == {"last-2", "last-2.2", "last-2.3"}
+    assert kept[0] < kept[1] < kept[2]
+
+
+def test_files_that_no_number_is_read_from_may_be_added(workdir, capsys):
+    (workdir / "checkpoints/last/2/default/.nfs0001").write_bytes(b"\0")
+    (workdir / "checkpoints/last/2/default/d/commit_success.txt").write_text("done")
+    assert_equal(restored(workdir)[0], state_at(2))
+    assert capsys.readouterr().out == ""
+
+
+def test_where_all_are_damaged_none_is_touched(workdir):
+    for step in (1, 2):
+        flip(large_file(workdir / f"checkpoints/last/{step}"), 12345)
+    with pytest.raises(UserError, match="no checkpoint of this run is whole") as error:
+        restored(workdir)
+    for step in (1, 2):
+        assert f"{workdir / f'checkpoints/last/{step}'} is damaged: rows/" in str(error.value)
+        assert (workdir / f"checkpoints/last/{step}/default").exists()
+    assert f"after moving {workdir / 'checkpoints'} away" in str(error.value)
+    assert not (workdir / "checkpoints/damaged").exists()
+
+
+@pytest.mark.parametrize(("step", "other"), [(1, 2), (2, 1)])
+def test_a_checkpoint_asked_for_is_not_replaced_by_another(workdir, step, other):
+    flip(large_file(workdir / f"checkpoints/last/{step}"), 7)
+    with pytest.raises(UserError, match=f"no checkpoint of step {step} is whole"):
+        restored(workdir, step=step)
+    assert_equal(restored(workdir)[0], state_at(other))  # nothing was dropped for it
+
+
+# A damaged best state.
+
+
+def best_of(workdir, step):
+    checkpoints = Checkpoints(workdir)
+    try:
+        return checkpoints.restore_best(step, state_at(0))
+    finally:
+        checkpoints.close()
+
+
+def scored_with(step):
+    """What restore_best gives: the weights of a step, the rest as it was, no optimizer."""
+    found = state_at(step)
+    return (
+        state_at(0)
+        .to_score()
+        .replace(params=found.params, tables=found.tables, model_state=found.model_state)
+    )
+
+
+def test_a_damaged_best_state_is_read_from_the_last_checkpoint_of_its_step(workdir, capsys):
+    assert_equal(best_of(workdir, 2), scored_with(2))
+    flip(large_file(workdir / "checkpoints/best/2"), 4321)
+    assert_equal(best_of(workdir, 2), scored_with(2))
+    said = capsys.readouterr().out
+    assert f"{workdir / 'checkpoints/best/2'} is damaged: " in said
+    assert f"read from {workdir / 'checkpoints/last/2'} instead" in said
+
+
+@pytest.mark.parametrize("last", ["damaged", "gone"])
+def test_a_damaged_best_state_that_is_nowhere_else_is_an_error(workdir, last):
+    flip(large_file(workdir / "checkpoints/best/2"), 4321)
+    if last == "damaged":
+        flip(large_file(workdir / "checkpoints/last/2"), 4321)
+    else:
+        shutil.rmtree(workdir / "checkpoints/last/2")
+    with pytest.raises(UserError, match=r"best/2 is damaged: .* has changed") as error:
+        best_of(workdir, 2)
+    assert f"Restore {workdir / 'checkpoints/best/2'} from a copy" in str(error.value)
+
+
+@pytest.mark.parametrize("lost", ["a bit", "hashes"])
+def test_a_resumed_run_saves_a_best_state_anew_that_is_not_known_to_be_whole(workdir, capsys, lost):
+    best = workdir / "checkpoints/best/2"
+    if lost == "a bit":
+        flip(large_file(best), 4321)
+    else:
+        (best / HASHES).unlink()
+    checkpoints = Checkpoints(workdir)
+    checkpoints.save_best(2, state_at(2))
+    assert "and saved again" in capsys.readouterr().out
+    written = large_file(best).stat().st_mtime_ns
+    checkpoints.save_best(2, state_at(2))
+    checkpoints.close()
+    assert large_file(best).stat().st_mtime_ns == written  # a whole one stays
+    assert (workdir / "checkpoints/damaged/best-2").exists()
+    assert_equal(best_of(workdir, 2), scored_with(2))
+    assert capsys.readouterr().out == ""
+
+
+# Replicas.
+
+
+class TinyReplica(Replica):
+    """A replica of which only the checkpoints are real."""
+
+    def __init__(self, path, steps):
+        self.folder = Workdir.__new__(Workdir)
+        self.folder.path = path
+        self.checkpoints = Checkpoints(path)
+        for step in steps:
+            self.checkpoints.save(step, state_at(step), progress_at(step))
+
+    def start(self, step=None):
+        self.state, _ = self.checkpoints.restore(state_at(0), step) or (state_at(0), None)
+        self.progress = Progress({}, 0, False, [0.0], 0)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "expected"), [((2, None), 1), ((None, 2), 1), ((2, 2), 1), ((None, 1), 2)]
+)
+def test_replicas_go_on_from_a_checkpoint_that_is_whole_in_all(tmp_path, damaged, expected):
+    members = [TinyReplica(tmp_path / f"replica_{i}", (1, 2)) for i in range(2)]
+    for member, step in zip(members, damaged):
+        if step:
+            flip(large_file(member.folder.path / f"checkpoints/last/{step}"), 77)
+    start_together(members)
+    for member in members:
+        assert int(member.state.step) == expected
+        assert_equal(member.state, state_at(expected))
+        member.checkpoints.close()
+
+
+@pytest.mark.parametrize("second", [((2, 3), 3, 2), ((1, 2), 1, 2)])
+def test_replicas_without_a_whole_checkpoint_in_common_lose_none(tmp_path, second):
+    """The first has steps 1 and 2, and 2 is damaged; so is one of the second's."""
+    steps, damaged, left = second
+    members = [
+        TinyReplica(tmp_path / "replica_0", (1, 2)),
+        TinyReplica(tmp_path / "replica_1", steps),
+    ]
+    for member, step in zip(members, (2, damaged)):
+        flip(large_file(member.folder.path / f"checkpoints/last/{step}"), 77)
+    message = rf"no checkpoint in common.* replica_0 at \[1\], replica_1 at \[{left}\]"
+    with pytest.raises(UserError, match=message):
+        start_together(members)
+    for member, step in zip(members, (1, left)):
+        assert member.checkpoints.steps() == [step]
+        member.checkpoints.close()

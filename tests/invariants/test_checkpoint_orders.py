@@ -6,8 +6,8 @@ import chex
 import jax
 import numpy as np
 import pytest
+from damaged_bytes import flip, large_file
 from drawn_states import ITEMS, drawn, others, rows
-from saved_states import flip, large_file
 
 from dtn_jax.errors import UserError
 from dtn_jax.run.checkpoint import ROWS, Checkpoints
@@ -148,15 +148,6 @@ def test_the_same_order_may_have_other_padding(tmp_path, kind):
     places = jax.tree_util.tree_map_with_path(place, here.places)
     save(tmp_path, here)
     assert_moved(restored(tmp_path, here._replace(plan=plan, places=places)), plan, here)
-
-
-def test_a_damaged_best_state_is_read_from_the_last_in_another_order(tmp_path, capsys):
-    here, there = (drawn(**KINDS["adam"], **given) for given in (CPU, TPU))
-    save(tmp_path, here)
-    flip(large_file(tmp_path / "checkpoints/best/1"), 4321)
-    state = restored(tmp_path, there)
-    assert_moved(state, there.plan, here)
-    assert f"read from {tmp_path / 'checkpoints/last/1'} instead" in capsys.readouterr().out
 
 
 def test_rows_that_are_no_padding_are_not_dropped(tmp_path):

@@ -98,8 +98,6 @@ def test_a_run_on_grouped_rows_reports_them(tmp_path, monkeypatch, capsys):
     config.data.batch_size = 64
     config.model.experts, config.model.embedding_dim = "mlp", 4
     config.train.max_steps, config.train.eval_every = 6, 2
-    config.optim.learning_rate = 0.1  # too high: log loss is not lowest at the last step
-    config.train.select = "click:logloss"
     config.parallel.devices = 1
     results = train(config, tmp_path / "run")
     assert sorted(reads) == ["test", "validation"]  # once each, though validated three times
@@ -116,13 +114,3 @@ def test_a_run_on_grouped_rows_reports_them(tmp_path, monkeypatch, capsys):
     assert {"gauc", "gauc_groups"} <= set(results["validation"]["click@all"])
     assert json.loads((tmp_path / "run/results.json").read_text())["test"] == results["test"]
     assert "GAUC" in capsys.readouterr().out
-    lines = [json.loads(s) for s in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
-    lines = [line for line in lines if line["kind"] == "validation"]
-    losses = {line["step"]: line["click@all/logloss"] for line in lines}
-    assert [line["selected"] for line in lines] == list(losses.values())  # the metric's own value
-    lowest = min(losses, key=losses.__getitem__)
-    assert results["selected_by"] == "click:logloss"
-    assert results["best_steps"]["click:logloss"] == lowest
-    assert results["validation"]["click@all"]["logloss"] == losses[lowest] < max(losses.values())
-    aucs = {line["step"]: line["click@all/auc"] for line in lines}
-    assert results["best_steps"]["click"] == max(aucs, key=aucs.__getitem__)  # a task's is by AUC

@@ -1,12 +1,15 @@
-"""Each day of train is scored before it is trained on, with what the run knows by then."""
+"""Each day of train is scored before it is trained on, with what the run knows by then; a run a day
+is one run over the days."""
 
 import json
 
 import chex
+import dated_runs
 import jax
 import numpy as np
+import polars as pl
 import pytest
-from dated_runs import SCHEMA, dated, folder_of, train_days
+from dated_runs import SCHEMA, SIZE, dated, folder_of, train_days
 from small_runs import CutError, assert_same_run, cut_after, last_state, logged
 
 from configs import logs
@@ -218,3 +221,52 @@ def test_replicas(root, whole, tmp_path, placement):
     alone = train(dated(root, seed=1), tmp_path / "alone")
     assert_days_are_near(results[0]["by_day"], whole[1]["by_day"])
     assert_days_are_near(results[1]["by_day"], alone["by_day"])
+
+
+# Day 1 and then day 2 is one run over both, bit by bit, where day 2 has no new id.
+
+CONSTANT = {"train__evaluate_first": False, "model__dropout": 0.2, "optim__schedule": "constant"}
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    """(name of a set: its folder's config): day 1, day 2 that extends it, and both that do."""
+    root = folder_of(tmp_path_factory.mktemp("days"))
+    rows = dated_runs.frame().with_columns(day=pl.col("t").dt.date().cast(pl.String))
+    parts = {"first": ["2026-03-01"], "second": ["2026-03-02"]}
+    parts["both"] = parts["first"] + parts["second"]
+    later = pl.col("day") >= "2026-03-05"  # validation and test are the same in all
+
+    def made(name, **settings):
+        schema = root / f"{name}.yaml"
+        schema.write_text(SCHEMA.replace("name: dated", f"name: {name}"))
+        own = rows.filter(pl.col("day").is_in(parts[name]) | later).drop("day")
+        own.write_parquet(root / f"{name}.parquet")
+        prepare(schema, str(root / f"{name}.parquet"), root / "data", processes=1, **settings)
+        return schema
+
+    schemas = {"first": made("first")}
+    extend = str(root / "data" / "logs" / "first" / "1.0.0")
+    return schemas | {name: made(name, extend=extend) for name in ("second", "both")}
+
+
+def configured(sets, name, **changes):
+    config = dated(sets["first"].parent, **CONSTANT, **changes)
+    config.data.options = logs.get_config(f"shared_bottom,schema={sets[name]}").data.options
+    return config
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("placement", ["device", pytest.param("stream", marks=pytest.mark.nightly)])
+def test_two_days_are_one_run(sets, tmp_path, placement):
+    given = {"data__placement": placement}
+    train(configured(sets, "first", **given), tmp_path / "first", test=False)
+    start = {"train__start_from": str(tmp_path / "first")}
+    config = configured(sets, "second", **given, **start)
+    results = train(config, tmp_path / "second", test=False)
+    whole = configured(sets, "both", **given)
+    expected = train(whole, tmp_path / "both", test=False)
+    state, _ = last_state(config, tmp_path / "second")
+    other, _ = last_state(whole, tmp_path / "both")
+    assert int(state.step) == int(other.step) == expected["steps"] > results["steps"] > 100 // SIZE
+    chex.assert_trees_all_equal(state, other)

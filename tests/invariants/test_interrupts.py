@@ -51,6 +51,14 @@ with interrupts.raised("interrupted; again"):
     print("begun", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**8)  # one instruction of Python, for a minute
 """
+NOTED = """
+import hashlib, signal
+from dtn_jax.parallel import interrupts
+
+with interrupts.noted(signal.SIGTERM):
+    print("begun", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**8)
+"""
 DROPS = """
 import sys, time
 from dtn_jax.parallel import interrupts
@@ -87,7 +95,7 @@ except KeyboardInterrupt:
 """
 
 
-def interrupted(words, *, begun=b"", seconds=0.0, folder=ROOT):
+def interrupted(words, *, begun=b"", seconds=0.0, folder=ROOT, signals=(signal.SIGINT,)):
     """(exit code, what was said, seconds until it ended) of a process that gets Ctrl-C."""
     made = subprocess.Popen(
         [sys.executable, *words],
@@ -99,9 +107,11 @@ def interrupted(words, *, begun=b"", seconds=0.0, folder=ROOT):
     )
     while begun and begun not in (line := made.stdout.readline()):
         assert line, "it ended before it had begun"
-    time.sleep(seconds)
-    start = time.monotonic()
-    made.send_signal(signal.SIGINT)
+    for number in signals:
+        time.sleep(seconds)
+        start = time.monotonic()
+        assert len(signals) == 1 or made.poll() is None
+        made.send_signal(number)
     try:
         _, err = made.communicate(timeout=120)
     finally:
@@ -141,6 +151,17 @@ def test_an_interruption_that_a_callback_would_drop(tmp_path):
     (tmp_path / "slow.py").write_text(DROPPED)
     code, err, seconds = interrupted(["-m", "slow"], begun=b"begun", folder=tmp_path)
     assert (code, err) == (130, "interrupted\n")
+    assert seconds < SOON
+
+
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_ctrl_c_ends_at_once(first):
+    """Of a run that would save its step, while Python can do nothing."""
+    given = {"begun": b"begun", "seconds": 0.3, "signals": (first, signal.SIGINT)}
+    code, said, seconds = interrupted(["-c", NOTED], **given)
+    assert code == 130
+    assert said.endswith("interrupted\n")
+    assert ("Ctrl-C again ends at once" in said) == (first == signal.SIGINT)
     assert seconds < SOON
 
 

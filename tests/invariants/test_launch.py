@@ -1,18 +1,36 @@
-"""What the launcher does when processes end, and what a run on several needs."""
+"""What the launcher does when processes end, how they meet, and what a run on several needs."""
 
 import dataclasses
+import os
+import pathlib
 import re
+import socket
+import subprocess
+import sys
 import types
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
+from jax.experimental import multihost_utils
 from small_runs import small
 
+from configs.base import get_config
 from dtn_jax.cli import launch
 from dtn_jax.errors import UserError
 from dtn_jax.parallel import processes
 from dtn_jax.parallel.mesh import devices_in_order
 from dtn_jax.run.run import build_run
 from dtn_jax.run.train import training_data
+
+ROOT = pathlib.Path(__file__).parents[2]
+JOIN = (
+    "import sys; from configs.base import get_config; from dtn_jax.parallel import processes\n"
+    "given = get_config().parallel; given.processes, given.meet_seconds = sys.argv[1], 5\n"
+    "processes.PATIENCE = 1\n"
+    "processes.join(given)"
+)
 
 
 def test_the_launcher_gives_up_and_does_not_repeat_wrong_input(monkeypatch, capsys):
@@ -40,12 +58,63 @@ def test_what_the_launcher_needs():
         launch.main(["--processes=0", "--", "x"])
 
 
-@pytest.mark.parametrize("text", ["on", "host,2,0", "host:1,2", "host:1,two,0", "host:1,2,2"])
-def test_how_processes_meet_is_checked(text):
-    parallel = small("x").parallel
-    parallel.processes = text
-    with pytest.raises(UserError, match=re.escape(text)):
-        processes.join(parallel)
+def meet(text, seconds=1):
+    parallel = get_config().parallel
+    parallel.processes, parallel.meet_seconds = text, seconds
+    processes.join(parallel)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        *((text, re.escape(text)) for text in ("on", "host,2,0", "host:1,2", "host:1,two,0")),
+        ("localhost:-1,1,0", "expected a port from 1 to 65535, got '-1'"),
+        ("localhost:65536,1,0", "expected a port from 1 to 65535, got '65536'"),
+        ("localhost:x,1,0", "expected a port from 1 to 65535, got 'x'"),
+        (":8476,1,0", "expected off, auto or HOST:PORT,COUNT,INDEX"),
+        ("localhost:8476,1,1", "INDEX counts from 0 to 0"),
+    ],
+)
+def test_how_processes_meet_is_checked(text, message):
+    with pytest.raises(UserError, match=message):
+        meet(text)
+
+
+def test_a_host_that_nobody_knows(monkeypatch):
+    def unknown(*_):
+        raise socket.gaierror("Name or service not known")
+
+    monkeypatch.setattr(processes.socket, "getaddrinfo", unknown)
+    with pytest.raises(UserError, match="the host of nowhere:4000 was not known within 1 s"):
+        meet("nowhere:4000,2,1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("host", "index", "what"),
+    [
+        ("127.0.0.1", 1, "the first process, at {},"),
+        pytest.param(
+            *("127.0.0.1", 0, "the 1 other process, to whom this one is {},"),
+            marks=pytest.mark.nightly,
+        ),
+    ],
+)
+def test_one_that_waits_alone_gives_up(host, index, what):
+    address = f"{host}:{launch.free_port()}"
+    ended = subprocess.run(
+        [sys.executable, "-c", JOIN, f"{address},2,{index}"],
+        cwd=ROOT,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert ended.returncode == 1
+    assert ended.stdout == f"waiting for {what.format(address)} at most 5 s\n"
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith(f"error: {what.format(address)} did not answer within 5 s")
+    assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.parametrize(("count", "nearest"), [(16, "992 and 1008"), (1024, "1024")])
@@ -98,3 +167,28 @@ def simulate(monkeypatch, devices, order=None):
     monkeypatch.setattr("jax.process_count", lambda: len(devices))
     monkeypatch.setattr("jax.process_index", lambda: 0)
     monkeypatch.setattr(processes, "first_alone", lambda do: do())
+
+
+@pytest.mark.parametrize("count", [1, 2, 8])
+@pytest.mark.parametrize("values", [np.arange(13) << 40, np.arange(3.0)[:, None], np.arange(16)])
+def test_every_process_has_all_rows_and_reads_its_own(values, count, monkeypatch):
+    """Whole, too, where a number has 64 bits: what goes between processes passes through JAX."""
+    sent, asked = [], []
+
+    def gather(part):
+        sent.append(np.asarray(jnp.asarray(part)))
+        return np.stack((sent if len(sent) == count else sent[-1:] * count)[-count:])
+
+    def read(part):
+        asked.append(range(len(values))[part])
+        return values[part]
+
+    monkeypatch.setattr(jax, "process_count", lambda: count)
+    monkeypatch.setattr(multihost_utils, "process_allgather", gather)
+    for index in range(count):
+        monkeypatch.setattr(jax, "process_index", lambda index=index: index)
+        got = processes.read_by_all(read, len(values))
+    np.testing.assert_array_equal(got, values)  # the last one's, who has seen what the others sent
+    assert got.dtype == values.dtype
+    assert [number for part in asked for number in part] == list(range(len(values)))
+    assert max(map(len, asked)) <= -(-len(values) // count)

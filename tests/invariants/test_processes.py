@@ -12,7 +12,7 @@ import time
 import chex
 import pytest
 from plugin_files import EXAMPLE
-from small_runs import last_state, logged, small
+from small_runs import assert_same_run, last_state, logged, small
 
 from dtn_jax.cli import launch
 from dtn_jax.run import nonfinite
@@ -22,15 +22,18 @@ TESTS = pathlib.Path(__file__).parents[1]
 FEW = {"data__batch_size": 32}  # fewer ids on a device than rows, so that rows travel
 
 
-def run_together(workdir, data_dir, count, devices, cut_at=0, env=None, code=0, **changes):
+def run_together(
+    workdir, data_dir, count, devices, cut_at=0, env=None, code=0, signals=(), **changes
+):
     """Trains in `count` processes with `devices` each, up to the checkpoint of step `cut_at`; each
-    must end with this code."""
+    must end with this code. With `signals` the last one gets them there: see one_process.py."""
     address = f"127.0.0.1:{launch.free_port()}"
     started = [
         subprocess.Popen(
             [
                 *(sys.executable, TESTS / "one_process.py", workdir, data_dir),
                 *(f"{address},{count},{index}", str(devices), str(cut_at), json.dumps(changes)),
+                *signals,
             ],
             env=(env or os.environ) | {"PYTHONPATH": str(TESTS.parent)},
             stdout=subprocess.PIPE,
@@ -189,6 +192,26 @@ def test_an_error_in_one_process_is_told_and_ends_all():
     assert time.monotonic() - died < 90  # JAX's own heartbeats take 100 s
     assert started[1].returncode == 1
     assert started[0].returncode != 0
+
+
+@pytest.mark.slow
+def test_processes_of_which_one_is_told_save_the_same_step(prepared_dir, tmp_path):
+    """The signal is sent to the second one at step 24; JAX hears it within a second."""
+    changes = {"train__max_steps": 75}
+
+    def run(folder, **how):
+        given = {"signals": ["SIGTERM"]} | how | changes
+        return run_together(tmp_path / folder, prepared_dir, 2, 1, **given)
+
+    run("uncut")
+    said = run("run", cut_at=24, code=143)
+    config = small(prepared_dir, parallel__devices=2, **changes)
+    step = int(last_state(config, tmp_path / "run")[0].step)
+    assert 24 < step < 75
+    assert f"preempted: step {step} of 75 is saved in {tmp_path / 'run'};" in said[0]
+    assert "is saved" not in said[1]
+    assert f"Resuming at step {step} of 75" in run("run")[0]
+    assert_same_run(config, tmp_path / "uncut", tmp_path / "run")
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import re
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from toy_steps import SCHEMA, batches, build, config, leaves
 
 from dtn_jax.errors import UserError
-from dtn_jax.parallel.mesh import make_placement
+from dtn_jax.parallel.mesh import make_placement, share_tables
 from dtn_jax.run.state import create_state
 from dtn_jax.run.step import make_train_chunk, make_train_step
 from dtn_jax.tables.plan import ROW_MULTIPLE
@@ -67,38 +68,33 @@ def uneven_batches():
     )
 
 
-def start(way, **changes):
-    c = config(**MODEL, **WAYS[way], **changes)
+def start(steps=STEPS, stops=True, **changes):
+    """The plan, a placement, a state and a chunk of steps, as a run has them."""
+    c = config(**MODEL | changes)
     model, plan = build(c)
-    at = make_placement(c)
+    plan, at = share_tables(plan, make_placement(c), c.data.batch_size)
     state = create_state(c, model, plan)
     state = jax.device_put(state, at.state(state))
     step = make_train_step(c, model, plan, 100, at.table_mesh)
-    return at, state, make_train_chunk(step, STEPS)
+    return plan, at, state, make_train_chunk(step, steps, stops)
 
 
 def train(way, **changes):
-    at, state, train_chunk = start(way, **changes)
+    """The state and losses after all steps, and parameters and rows however they lie."""
+    plan, at, state, train_chunk = start(**WAYS[way], **changes)
+    assert not plan.everywhere
     chunk = at.put(uneven_batches(), at.chunk())
     state, metrics = at.compile(train_chunk, state)(state, chunk, STEPS)
-    return state, np.asarray(metrics["losses"])
-
-
-def rows_of(state, way):
-    """Parameters, and the tables' rows however they lie."""
-    _, plan = build(config(**MODEL, **WAYS[way]))
-    return leaves(state, plan)
+    return state, np.asarray(metrics["losses"]), leaves(state, plan)
 
 
 @pytest.fixture(scope="module")
 def on_one_device():
-    """(dtype, table optimizer) -> the rows and losses of one device."""
+    """(table optimizer) -> the losses and rows of one device."""
 
     @functools.cache
-    def found(dtype="float64", tables="adam"):
-        with jax.enable_x64(dtype == "float64"):
-            state, losses = train("one device", model__dtype=dtype, optim__tables=tables)
-            return rows_of(state, "one device"), losses
+    def found(tables):
+        return train("one device", model__dtype="float64", optim__tables=tables)[1:]
 
     return found
 
@@ -111,53 +107,33 @@ def nightly(*case):
     return pytest.param(*case, marks=pytest.mark.nightly)
 
 
-@pytest.mark.parametrize(
-    "way",
-    [
-        "shard over 4, tables over 2",
-        "pmap over 2",
-        slow("shard over 8, as on TPUs"),
-        nightly("shard over 8"),
-        nightly("shard over 8, tables whole"),
-        nightly("pmap over 8"),
-        nightly("one device, as on GPUs"),
-        nightly("one device, as on TPUs"),
-        nightly("shard over 8, as on GPUs"),
-        nightly("pmap over 2, as on TPUs"),
-    ],
-)
-def test_parameters_after_many_steps_equal_one_devices_in_float64(way, on_one_device):
-    with jax.enable_x64(True):
-        state, losses = train(way, model__dtype="float64")
-        expected, expected_losses = on_one_device()
-        np.testing.assert_allclose(losses, expected_losses, rtol=1e-10, atol=1e-12)
-        for a, b in zip(rows_of(state, way), expected, strict=True):
-            assert b.dtype == np.float64
-            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
-
-
-@pytest.mark.parametrize("way", [nightly("shard over 8"), nightly("pmap over 8")])
-def test_losses_equal_one_devices_in_float32(way, on_one_device):
-    _, losses = train(way)
-    np.testing.assert_allclose(losses, on_one_device("float32")[1], rtol=1e-5, atol=1e-6)
+QUICK = ("shard over 4, tables over 2", "pmap over 2")
+SLOW = "shard over 8, as on TPUs"
+OTHERS = [way for way in WAYS if way not in ("one device", *QUICK, SLOW)]
 
 
 @pytest.mark.parametrize(
     ("way", "tables"),
     [
-        nightly("shard over 8", "adagrad"),
-        nightly("shard over 8", "dense"),
+        *((way, "adam") for way in QUICK),
+        slow(SLOW, "adam"),
+        *(nightly(way, "adam") for way in OTHERS),
+        *(
+            nightly(way, tables)
+            for way in ("shard over 8", SLOW)
+            for tables in ("adagrad", "dense")
+        ),
         nightly("pmap over 2", "sgd"),
-        nightly("shard over 8, as on TPUs", "adagrad"),
-        nightly("shard over 8, as on TPUs", "dense"),
         nightly("one device, as on GPUs", "dense"),
     ],
 )
-def test_every_table_optimizer_gives_one_devices_tables(way, tables, on_one_device):
+def test_parameters_after_many_steps_equal_one_devices_in_float64(way, tables, on_one_device):
     with jax.enable_x64(True):
-        many, _ = train(way, optim__tables=tables, model__dtype="float64")
-        one, _ = on_one_device(tables=tables)
-        for a, b in zip(one, rows_of(many, way), strict=True):
+        _, losses, rows = train(way, model__dtype="float64", optim__tables=tables)
+        expected_losses, expected = on_one_device(tables)
+        np.testing.assert_allclose(losses, expected_losses, rtol=1e-10, atol=1e-12)
+        for a, b in zip(rows, expected, strict=True):
+            assert b.dtype == np.float64
             np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
 
 
@@ -200,9 +176,8 @@ def test_no_device_holds_or_receives_a_whole_table(devices):
 def test_bfloat16_tables_are_rounded_alike_on_many_devices(way):
     """Up to the rare value that rounding elsewhere has moved across a threshold."""
     options = {"optim__table_dtype": "bfloat16", "optim__tables": "sgd"}
-    (one, _), (many, _) = train("one device", **options), train(way, **options)
-    tables = [a for a in rows_of(one, "one device") if a.dtype == np.uint16]  # their bits
-    others = [a for a in rows_of(many, way) if a.dtype == np.uint16]
+    (one, _, rows), (*_, others) = train("one device", **options), train(way, **options)
+    tables, others = ([a for a in rs if a.dtype == np.uint16] for rs in (rows, others))  # bits
     assert len(tables) == 2
     for table, other in zip(tables, others, strict=True):
         assert (table == other).mean() > 0.95
@@ -224,7 +199,7 @@ def assert_split_by_rows(state):
     ],
 )
 def test_a_chunk_leaves_the_tables_where_they_are(way):
-    at, state, train_chunk = start(way)
+    _, at, state, train_chunk = start(**WAYS[way])
     compiled = at.compile(train_chunk, state)
     chunk = at.put(uneven_batches(), at.chunk())
     state, _ = compiled(state, chunk, 3)
@@ -252,3 +227,68 @@ def test_what_does_not_divide_is_refused():
             make_placement(config(parallel__devices=devices))
     with pytest.raises(UserError, match=r"table_devices=3 does not divide 8 .* 1, 2, 4, 8"):
         make_placement(config(parallel__devices=8, parallel__table_devices=3))
+
+
+# A table that is short beside a device's ids lies whole on every device.
+
+COPIED = {
+    "model__hcnet__hashes": 64,  # of three pairs: 192 codewords an example
+    "data__batch_size": 32,
+    "data__eval_batch_size": 32,
+}
+
+
+def trained(devices, steps=4, bad=None, **changes):
+    """The plan, and state and metrics after steps, of which `bad` has a label that is no number."""
+    given = COPIED | {"parallel__devices": devices} | changes
+    plan, at, state, train_chunk = start(4, bad is None, **given)
+    drawn = [batches(4, seed) for seed in (0, 1)]
+    chunk = jax.tree.map(lambda *a: np.concatenate(a, axis=1), *drawn)
+    if bad is not None:
+        chunk.labels[bad, 3, 0] = np.nan
+    return plan, *at.compile(train_chunk, state)(state, at.put(chunk, at.chunk()), steps)
+
+
+@pytest.mark.parametrize(
+    ("tables", "platform"),
+    [
+        ("adam", "cpu"),
+        *(nightly(*case) for case in (("dense", "cpu"), ("adam", "tpu"), ("dense", "tpu"))),
+    ],
+)
+def test_a_copied_codebook_gives_one_devices_numbers(tables, platform):
+    with jax.enable_x64(True):
+        given = {"model__dtype": "float64", "optim__tables": tables}
+        plan, one, _ = trained(1, **given)
+        assert not plan.everywhere
+        given["parallel__table_platform"] = platform
+        shared, many, metrics = trained(2, **given)
+        assert shared.everywhere == {"codebook"}
+        for a, b in zip(leaves(one, plan), leaves(many, shared), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+    assert "exchange/embedding" in metrics
+    assert "exchange/codebook" not in metrics  # nothing travels
+    for array in jax.tree.leaves((many.tables["codebook"], many.slots["codebook"])):
+        assert array.is_fully_replicated
+        a, b = (np.asarray(shard.data) for shard in array.addressable_shards)
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("devices", "strategy", "tables"),
+    [
+        # The embedding travels, the codebook is copied.
+        slow(2, "shard", "adam"),
+        nightly(4, "shard", "adam"),
+        nightly(2, "shard", "dense"),
+        nightly(2, "pmap", "adam"),
+    ],
+)
+def test_a_skipped_step_changes_nothing_on_any_device(devices, strategy, tables):
+    given = {"parallel__strategy": strategy, "optim__tables": tables, "train__skip_nonfinite": 1}
+    _, before, _ = trained(devices, 2, bad=2, **given)
+    plan, after, _ = trained(devices, 3, bad=2, **given)
+    assert plan.everywhere == ({"codebook"} if strategy == "shard" else set())
+    assert int(after.step) == 3
+    before, after = (s.replace(key=None, step=None) for s in (before, after))
+    chex.assert_trees_all_equal(before, after)

@@ -1,13 +1,13 @@
 """A run that starts from another one's last state: two runs are one that goes on."""
 
 import json
-import pathlib
 import shutil
 
 import chex
 import jax
 import numpy as np
 import pytest
+from damaged_bytes import flip, large_file
 from small_runs import CutError, assert_same_run, cut_after, last_state, logged, small
 
 from dtn_jax.data.epochs.resident import ResidentData
@@ -44,7 +44,7 @@ def second(prepared_dir, first, **changes):
 
 
 def test_two_runs_are_one_that_goes_on(prepared_dir, first, uncut, later, tmp_path):
-    """Up to rounding, since programs differ; test_day_after_day.py compares bits."""
+    """Up to rounding, since programs differ; test_first_scores.py compares bits."""
     config = second(prepared_dir, first)
     results = train(config, tmp_path / "second", test=False)
     state, _ = last_state(config, tmp_path / "second")
@@ -184,6 +184,10 @@ def changed(path, edit):
             "is of step 30, expected 35",
         ),
         (lambda p: p.rename(p.parent / "replica_0"), "name one of its replicas, replica_0"),
+        (
+            lambda p: flip(large_file(p / "checkpoints/last/30"), 7),
+            r"train.start_from: .*30 is damaged: .* from a copy",
+        ),
     ],
 )
 def test_a_run_that_cannot_be_started_from_is_told(prepared_dir, first, tmp_path, damage, told):
@@ -192,16 +196,6 @@ def test_a_run_that_cannot_be_started_from_is_told(prepared_dir, first, tmp_path
     named = other if "replica" not in told else other.parent
     with pytest.raises(UserError, match=told):
         train(second(prepared_dir, named), tmp_path / "second", test=False)
-
-
-def test_a_damaged_state_is_told(prepared_dir, first, tmp_path):
-    other = shutil.copytree(first, tmp_path / "first")
-    files = pathlib.Path(other, "checkpoints/last/30").rglob("*")
-    largest = max((p for p in files if p.is_file()), key=lambda p: p.stat().st_size)
-    data = largest.read_bytes()
-    largest.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    with pytest.raises(UserError, match=r"train.start_from: .*30 is damaged: .* from a copy"):
-        train(second(prepared_dir, other), tmp_path / "second", test=False)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from every_field import BESIDE, EMBEDDED, NUMBERS, PLACES, SCHEMA, SLOTS, VECTORS, batch
-from tiny_runs import tiny
+from tiny_runs import inputs_of, tiny
 
 from dtn_jax.analysis import gradients
 from dtn_jax.analysis.pairs import make_inputs, pair_strengths
@@ -13,7 +13,6 @@ from dtn_jax.analysis.passes import Passes
 from dtn_jax.analysis.sample import Forward, columns
 from dtn_jax.analysis.segments import chosen_segment
 from dtn_jax.errors import UserError
-from dtn_jax.tables import exchange, lookup
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
@@ -23,6 +22,7 @@ ROWS = batch(COUNT).replace(row_mask=np.ones(COUNT, bool))
 OPTIONS = {"model__histories": "viewed=din", "model__periodic__sigma": 0.5}
 # {field: (places of its ids, of its weights, of its numbers)}
 PARTS = {
+    "user": (SLOTS["user"], slice(0), slice(0)),
     "tags": (SLOTS["tags"], slice(None), slice(0)),
     **{n: (SLOTS[n], slice(0), NUMBERS[n]) for n in (*VECTORS, *EMBEDDED, "rate")},
     **{
@@ -90,15 +90,6 @@ def test_companions_and_vectors_are_no_fields_to_cut_by():
 
 
 # ---------------------------------------------------------------- gradients
-
-
-def inputs_of(model):
-    """What the model of a run reads of its rows."""
-    plan, b = model.run.plan, jax.tree.map(jnp.asarray, model.rows)
-    gathered = lookup.gather(
-        model.state.tables, lookup.row_ids(plan, b), exchange.look_ups(plan, None)
-    )
-    return lookup.to_inputs(plan, gathered, b)
 
 
 def moved(logits, embeddings):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict, FrozenConfigDict
 from sklearn.metrics import roc_auc_score
-from tiny_runs import SCHEMA, B, embedded, rows, tiny
+from tiny_runs import SCHEMA, B, inputs_of, rows, tiny
 
 from dtn_jax.analysis import gradients, importance, quality
 from dtn_jax.analysis.importance import Sample
@@ -30,26 +30,14 @@ def model():
         yield tiny()
 
 
-def naive_scores(model, **changed):
-    """Scores of all rows at once, on one device's plain program."""
-    batch = model.rows.replace(**changed)
-    return np.asarray(model.naive(jax.device_get(model.state), batch))
-
-
-def test_scores_are_those_of_the_model(model):
-    expected = naive_scores(model)
-    assert model.passes.size == 32  # 90 rows: the last batch is padded
-    np.testing.assert_allclose(model.passes.plain(), expected, rtol=1e-10)
-
-
 def test_permutation_importance_is_that_of_a_loop(model):
+    """Of scores of permuted fields, which are those of a loop in test_analysis_fields.py."""
     keys, _ = quality.keys(SCHEMA, model.rows, weighted=False)
     plain, fields = model.passes.plain(), SCHEMA.field_names
     counted = []
     sample = Sample(plain, keys, fields)
     found = importance.permutation(model.passes.permuted, sample, 2, 7, lambda: counted.append(1))
     assert len(counted) == 2 * len(fields)
-    slots = {"item": [0], "words": [1, 2, 3], "price": [4], "hour": [5]}
 
     def measured(scores):
         y, z = model.rows.labels, np.asarray(scores)
@@ -63,32 +51,13 @@ def test_permutation_importance_is_that_of_a_loop(model):
     for f, field in enumerate(fields):
         for r in range(2):
             order = np.random.default_rng([7, f, r]).permutation(B)
-            ids, weights, numeric = (
-                a.copy() for a in (model.rows.ids, model.rows.weights, model.rows.numeric)
-            )
-            for i in range(B):
-                for slot in slots[field]:
-                    ids[i, slot] = model.rows.ids[order[i], slot]
-                if field == "words":
-                    weights[i] = model.rows.weights[order[i]]
-                if field == "price":
-                    numeric[i] = model.rows.numeric[order[i]]
-            scores = naive_scores(model, ids=ids, weights=weights, numeric=numeric)
-            expected = measured(plain) - measured(scores)
+            expected = measured(plain) - measured(model.passes.permuted(field, order))
             np.testing.assert_allclose(found.values[r, f], expected, rtol=1e-5, atol=1e-10)
     np.testing.assert_allclose(found.mean, found.values.mean(axis=0))
     assert (found.error > 0).all()
 
 
-def test_an_unknown_field_has_id_0_and_padding_stays(model):
-    for field, slots in {"item": [0], "words": [1, 2, 3], "price": [4]}.items():
-        ids, numeric = model.rows.ids.copy(), model.rows.numeric.copy()
-        own = ids[:, slots]
-        ids[:, slots] = np.where(own >= 0, 0, own)
-        if field == "price":
-            numeric[:] = 1  # as the encoder leaves a missing one
-        expected = naive_scores(model, ids=ids, numeric=numeric)
-        np.testing.assert_allclose(model.passes.unknown(field), expected, rtol=1e-10)
+def test_importance_of_an_unknown_field_is_what_its_scores_lose(model):
     keys, _ = quality.keys(SCHEMA, model.rows, weighted=False)
     plain = model.passes.plain()
     found = importance.unknown(model.passes.unknown, Sample(plain, keys, SCHEMA.field_names))
@@ -104,7 +73,8 @@ def test_gradient_importance_is_that_of_a_loop_over_rows():
     with jax.enable_x64(True):
         model = tiny("single_task", model__experts="mlp", parallel__devices=1)
         found = gradients.moves(model.passes)
-        views, e = model.run.plan.views, embedded(model)
+        views, inputs = model.run.plan.views, inputs_of(model)
+        e = np.stack([inputs.fields[view] for view in views], axis=1)
         assert len(views) == 3
 
         def logits(fields):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 from ml_collections import ConfigDict
-from tiny_runs import SCHEMA, B, D, embedded, rows, tiny
+from tiny_runs import SCHEMA, B, D, inputs_of, rows, tiny
 
 from configs.base import get_config
 from dtn_jax.analysis import conflict as conflict_module
@@ -175,7 +175,7 @@ def test_names_of_quantile_buckets_are_their_spans():
 def test_pair_terms_are_those_of_a_loop(gated):
     found = pairs.pair_strengths(gated.passes)
     assert list(found) == ["shared/gdcn_0"]
-    x, own = embedded(gated)[:, 0], gated.state.params["shared"]["gdcn_0"]
+    x, own = np.asarray(inputs_of(gated).fields["shared"]), gated.state.params["shared"]["gdcn_0"]
     W, V = (np.asarray(own[f"{name}_0"]["kernel"]) for name in ("cross", "gate"))
     gate = 1 / (1 + np.exp(-x.reshape(B, -1) @ V)).reshape(B, 4, D)
     away = x - x.mean(axis=0)

@@ -4,16 +4,25 @@ import dataclasses
 
 import numpy as np
 import pytest
-from given_importance import given
 from scipy.stats import spearmanr
 from threadpoolctl import threadpool_limits
 
 from dtn_jax.analysis import bayes, importance, quality, rank
-from dtn_jax.analysis.importance import Sample
+from dtn_jax.analysis.importance import Importance, Sample
 from dtn_jax.data.sets.synthetic import funnel, known_answer
 from dtn_jax.interface import Batch
 from dtn_jax.metrics.auc import auc
 from dtn_jax.schema import Field, Schema, Task
+
+
+def given(means, error=1e-9):
+    """An importance with these means `[F, K]` and independent errors."""
+    means = np.asarray(means, float)
+    fields = tuple(f"f{i}" for i in range(len(means)))
+    keys = tuple(f"t{k}@all" for k in range(means.shape[1]))
+    covariance = error**2 * np.eye(means.size)
+    zeros, titles = np.zeros(len(keys)), ("AUC",) * len(keys)
+    return Importance(fields, keys, titles, zeros, means[None], covariance)
 
 
 def test_spearman_is_that_of_scipy():

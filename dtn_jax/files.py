@@ -198,3 +198,5 @@ def check_place(path: str | pathlib.Path, what: str = "workdir", kind: str = "a 
         wrong = "a URL" if url else "no text in UTF-8"
         shown = ascii(str(path))[1:-1]
         raise UserError(f"{what} {shown} is {wrong}, expected {kind} of this machine")
+    if what == "workdir" and set(str(full_path(path))) & set("*?[]"):  # Orbax reads globs
+        raise UserError(f"workdir {full_path(path)} has one of * ? [ ] in it; give another name")

@@ -67,7 +67,7 @@ class Label(NamedTuple):
 
     Attributes:
       values: 0 or 1, or a regression's number.
-      known: False where the label is missing, and in padding.
+      known: False where the label is missing, outside of the task's space, and in padding.
       positives: the whole batch's rows whose known label is 1, the same in each row.
       rows: the whole batch's rows without padding, the same in each row.
     """

@@ -33,7 +33,7 @@ class Model:
 
     Attributes:
       folder: where it lies.
-      manifest: versions, dates and checksums.
+      manifest: versions, dates and hashes.
       facts: how it was made.
       schema: its fields and tasks.
       encoding: raw rows to arrays.
@@ -48,6 +48,9 @@ class Model:
     encoding: Encoding
     batches: Batches
     calibrations: Mapping[str, Mapping]
+
+    def __repr__(self) -> str:
+        return f"Model({str(self.folder)!r}, outputs: {', '.join(self.outputs)})"
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -105,9 +105,15 @@ def write_manifest(folder: pathlib.Path, facts: dict) -> None:
         `versions` of what made the folder; `data`, {"name", "fingerprint"} of the data set; and
         `plugins`, [{"name", "sha256"}]. Times are as `now` writes them.
     """
-    others = {name: path for name, path in files_in(folder).items() if name != MANIFEST}
+    others = {name: path for name, path in files_in(folder).items() if not is_card(name)}
+    others.pop(MANIFEST, None)
     manifest = {"format": FORMAT, **facts, "files": hashes(others)}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+
+
+def is_card(name: str) -> bool:
+    """Whether a file is for people alone, who may edit it on a model hub."""
+    return name == CARD or name.startswith("card/")
 
 
 def read_manifest(folder: pathlib.Path, verify: bool = True) -> dict:
@@ -133,7 +139,8 @@ def read_manifest(folder: pathlib.Path, verify: bool = True) -> dict:
         raise UserError(f"{why}; {AGAIN}")
     if problem := damage(folder, listed, of=sha256 if verify else None):
         raise Damaged(f"{folder}/{problem}; {AGAIN}")
-    if added := sorted(files_in(folder).keys() - listed.keys() - {MANIFEST}):
+    added = {name for name in files_in(folder) if not is_card(name)} - listed.keys() - {MANIFEST}
+    if added := sorted(added):
         raise UserError(
             f"{folder / added[0]} is not in {MANIFEST}, so nothing tells whether it belongs to the "
             f"model ({len(added)} such in all): move it out of the folder; or {AGAIN}"

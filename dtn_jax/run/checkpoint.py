@@ -160,8 +160,6 @@ class Checkpoints:
         """What `take(folder, whether more than the weights lie there)` reads of a best step. For
         the rest see `restore_best`."""
         path, problems = _folder(self.best, step), []
-        if step not in self.best.all_steps():
-            raise UserError(f"{path}, the best state, is not there")
         for manager in (self.best, self.last):
             if step not in manager.all_steps():
                 continue
@@ -175,8 +173,9 @@ class Checkpoints:
             if problems:
                 print(f"warning: {problems[0]}; read from {found} instead")
             return weights
+        problems = problems or [f"{path} is not there"]
         raise UserError(
-            f"a best state is damaged: {'; '.join(problems)}\nRestore {path} from a copy, or train "
+            f"a best state is missing or damaged: {'; '.join(problems)}\nRestore {path} from a copy, or train "
             "again in another workdir: no other file holds these weights."
         )
 

@@ -15,7 +15,7 @@ from dtn_jax.interface import Batch, Label
 from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import task_losses
 from dtn_jax.losses.pairwise import pairwise_losses, read_pairwise
-from dtn_jax.losses.rows import row_weights
+from dtn_jax.losses.rows import row_weights, space_mask
 from dtn_jax.models import dropout
 from dtn_jax.run.state import State
 from dtn_jax.schema import Schema
@@ -87,16 +87,18 @@ def make_weights(config: ConfigDict, plan: TablePlan, batch: Batch) -> Weights:
     """What a batch's rows count."""
     given = batch.in_loss() if config.loss.sample_weights else None
     real = batch.row_mask.astype(jnp.result_type(float))
+    rows = batch.labels, batch.label_mask, batch.row_mask
     return Weights(
-        tasks=row_weights(batch.labels, batch.label_mask, batch.row_mask, given, plan.schema),
+        tasks=row_weights(*rows, given, plan.schema),
         rows=real / jnp.maximum(batch_axis.total(real.sum()), 1),
         labels=labels_of(batch, plan.schema),
     )
 
 
 def labels_of(batch: Batch, schema: Schema) -> dict[str, Label]:
-    """Of each task, the labels of a batch, and what they are in all of it."""
-    known = batch.label_mask & batch.row_mask[:, None]
+    """Of each task, the labels of a batch in its space, and what they are in all of it."""
+    rows = batch.labels, batch.label_mask, batch.row_mask, schema
+    known = jnp.stack([space_mask(task, *rows) for task in schema.task_names], axis=1)
     positives = batch_axis.total(jnp.sum(known & (batch.labels == 1), axis=0))
     rows = batch_axis.total(jnp.sum(batch.row_mask))
 

@@ -50,8 +50,6 @@ class Workdir:
         except UserError as error:
             raise Unusable(str(error)) from None
         self.path = full_path(path)
-        if set(str(self.path)) & set("*?[]"):  # orbax finds its files by globs
-            raise Unusable(f"workdir {self.path} has one of * ? [ ] in it; give another name")
         self.config, self.trackers, self.lock = config, [], None
         trackers.read_trackers(config.train.trackers)
         check_folder(self.path, config, fingerprint)

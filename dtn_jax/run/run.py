@@ -30,7 +30,7 @@ from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.selected import Selection, metrics_of, read_selection
 from dtn_jax.models import build as architectures
 from dtn_jax.models import flops
-from dtn_jax.models.build import read_by
+from dtn_jax.models.build import read_by, with_roles
 from dtn_jax.options import per_task
 from dtn_jax.parallel import known_bugs, processes
 from dtn_jax.parallel.mesh import Placement, make_placement, share_tables
@@ -222,6 +222,7 @@ def build_run(config: ConfigDict, data: Prepared | None = None) -> Run:
     read_pairwise(config, schema)
     schema = with_label_quantiles(schema, config.loss, data)
     with told_as_built(config):
+        config = with_roles(config, schema)
         views = architectures.views(config.model, schema)
         codebooks = architectures.codebooks(config.model, schema)
         model = build_model(config, schema)

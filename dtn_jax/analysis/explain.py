@@ -44,6 +44,7 @@ from dtn_jax.config import base_config
 from dtn_jax.data.sets.synthetic.funnel import FIELDS, FunnelSpec
 from dtn_jax.errors import UserError
 from dtn_jax.interface import Batch
+from dtn_jax.models.build import experts_of
 from dtn_jax.parallel import memory
 from dtn_jax.parallel.fits import check_fits
 from dtn_jax.report import screen
@@ -216,7 +217,7 @@ def explain_run(config: ConfigDict, workdir: pathlib.Path, settings: Settings) -
             {
                 "dataset": run.schema.name,
                 "architecture": config.model.architecture,
-                "experts": config.model.experts,
+                "experts": experts_of(config.model),
                 "step": step,
                 "run": workdir.name,
                 "arguments": [

@@ -134,7 +134,7 @@ def not_finite(run: Run, state: State, kept: nonfinite.Kept) -> Iterator[Bad]:
         weights = make_weights(config, plan, batch)
         forward = make_forward(config, run.model, plan)
         given = state.to_train().params, gathered, state, batch, weights, state.hyper.task_weights
-        _, (losses, _) = forward(*given)
+        _, (losses, *_) = forward(*given)
     yield from layers
     for name, loss in zip(run.schema.task_names, losses):
         yield from counted("loss", name, loss)

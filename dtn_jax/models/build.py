@@ -163,6 +163,11 @@ def layout(model: ConfigDict, schema: Schema) -> tuple[Kinds, ...]:
     return tuple({group: others.get(group, usual) for group in level} for level in levels)
 
 
+def experts_of(model: ConfigDict | FrozenConfigDict) -> str:
+    """Option `model.experts`; '' where the architecture has none."""
+    return model.experts if ARCHITECTURES[model.architecture].takes_experts else ""
+
+
 def codebooks(model: ConfigDict, schema: Schema) -> int:
     """C, the number of HCNet's codebooks in the model: one for each expert that takes one."""
     experts = [e for level in layout(model, schema) for kinds in level.values() for e in kinds]

@@ -42,6 +42,7 @@ class Gradients(NamedTuple):
       by_task: `[B, T, L, D]`, of each scale_t L_t with respect to the rows of one view; None where
         it is not asked for.
       losses: L_t; devices' add up.
+      aux: the auxiliary losses by name; devices' add up.
       model_state: the normalisation statistics after the batch.
     """
 
@@ -49,6 +50,7 @@ class Gradients(NamedTuple):
     rows: dict[str, Array]
     by_task: Array | None
     losses: Float[Array, " T"]
+    aux: dict[str, Array]
     model_state: dict
 
 
@@ -106,7 +108,7 @@ def labels_of(batch: Batch, schema: Schema) -> dict[str, Label]:
 
 def make_forward(config: ConfigDict, model: nn.Module, plan: TablePlan):
     """Returns `(params, gathered, state, batch, weights, scale) -> ((scaled losses [T], auxiliary
-    loss), (losses [T], statistics))`."""
+    loss), (losses [T], auxiliary losses by name, statistics))`."""
     chosen = read_losses(config.loss, plan.schema)
     pairwise = read_pairwise(config, plan.schema)
 
@@ -125,8 +127,9 @@ def make_forward(config: ConfigDict, model: nn.Module, plan: TablePlan):
         if pairwise:
             names = plan.schema.task_names
             losses += pairwise_losses(outputs.logits, *rows, batch.group, names, pairwise)
-        aux = sum(jnp.sum(weights.rows * a) for a in outputs.aux.values())
-        return (losses * scale, aux), (losses, updates.get("batch_stats", {}))
+        aux = {name: jnp.sum(weights.rows * a) for name, a in outputs.aux.items()}
+        kept = losses, aux, updates.get("batch_stats", {})
+        return (losses * scale, sum(aux.values())), kept
 
     return forward
 
@@ -175,13 +178,14 @@ def in_parts(gradient: Gradient, parts: int) -> Gradient:
         def one_part(sums, index):
             with batch_axis.part(index, parts):
                 found = gradient(state, *jax.tree.map(lambda a: a[index], split), scale)
-            sums = jax.tree.map(jnp.add, sums, (found.dense, found.losses))
+            sums = jax.tree.map(jnp.add, sums, (found.dense, found.losses, found.aux))
             return sums, (found.rows, found.by_task)
 
         shapes = jax.eval_shape(gradient, state, gathered, batch, weights, scale)
-        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (shapes.dense, shapes.losses))
-        (dense, losses), by_row = jax.lax.scan(one_part, zeros, jnp.arange(parts))
+        added = (shapes.dense, shapes.losses, shapes.aux)
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), added)
+        (dense, losses, aux), by_row = jax.lax.scan(one_part, zeros, jnp.arange(parts))
         rows, by_task = jax.tree.map(batch_axis.join, by_row)
-        return Gradients(dense, rows, by_task, losses, state.model_state)
+        return Gradients(dense, rows, by_task, losses, aux, state.model_state)
 
     return gradients

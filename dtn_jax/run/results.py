@@ -15,7 +15,7 @@ import rich.table
 
 from dtn_jax.errors import UserError, told
 from dtn_jax.metrics.selected import first_metric
-from dtn_jax.models.architectures import ARCHITECTURES
+from dtn_jax.models.build import experts_of
 from dtn_jax.parallel import processes
 from dtn_jax.report import screen
 from dtn_jax.report import terminal as report
@@ -52,11 +52,10 @@ def conclude(
         )
         held, state = at_step(checkpoints, state, step, chosen)
         validation = measure(run, score_split(run, state, "validation"))
-    takes_experts = ARCHITECTURES[run.config.model.architecture].takes_experts
     results = {
         "dataset": run.schema.name,
         "architecture": run.config.model.architecture,
-        "experts": run.config.model.experts if takes_experts else "",
+        "experts": experts_of(run.config.model),
         "seed": run.config.seed,
         "parameters": run.size.parameters,
         "table_parameters": run.table_parameters,

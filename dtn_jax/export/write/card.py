@@ -29,6 +29,7 @@ from dtn_jax.export.write.measure import PICTURE, Export
 from dtn_jax.export.write.program import inputs_of
 from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.significance import FEW
+from dtn_jax.models.build import experts_of
 from dtn_jax.models.flops import needed_flops
 from dtn_jax.report import markdown
 from dtn_jax.report.description.overview import HASHED, cuts_line, kept_fields
@@ -90,7 +91,9 @@ def facts(
     return {
         "name": f"{config.model.architecture} on {schema.name}",
         **{name: manifest[name] for name in ("made", "versions", "plugins")},
-        **{name: config.model[name] for name in ("architecture", "experts")},
+        "architecture": config.model.architecture,
+        "experts": experts_of(config.model),
+        "auxiliary": run.auxiliary,
         **{name: getattr(model, name) for name in ("rows", "table_dtype", "members")},
         **_size(export),
         "outputs": outputs,

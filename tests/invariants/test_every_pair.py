@@ -30,7 +30,7 @@ WIDE = {  # so that not all units of a layer are dead
 }
 FROZEN = {  # {a pattern of architecture/expert/path: why}
     r"^snr/": "a drawn switch may be closed, and an expert is then read by no task",
-    r"/fibinet_\d/(squeeze|excite|excited_pairs)": "SENET's relu after relu may be 0 in so few rows",
+    r"/fibinet_\d/(squeeze|excite|excited_pairs)": "SENET's relus may all be 0 in so few rows",
 }
 
 

@@ -26,4 +26,9 @@ def get_config(argument: str = ""):
     config.optim.table_learning_rate = 5e-3  # most ids are seen a few times
     config.model.masknet.mask_hidden = 64
     config.model.masknet.block_dim = 64
-    return variant(config, argument, tuned="kuairand")
+    return variant(config, argument, flags={"quick": quick}, tuned="kuairand")
+
+
+def quick(config):
+    config.train.epochs = 1
+    config.model.embedding_dim = 8

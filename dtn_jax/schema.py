@@ -243,6 +243,11 @@ class Schema:
         tasks = [dataclasses.replace(t, upstream=graph.get(t.name, ())) for t in self.tasks]
         return dataclasses.replace(self, tasks=tuple(tasks))
 
+    def with_roles(self, roles: Mapping[str, str]) -> Schema:
+        """The same schema with other roles of fields; those that are not named have none."""
+        fields = [dataclasses.replace(f, role=roles.get(f.name, "")) for f in self.fields]
+        return dataclasses.replace(self, fields=tuple(fields))
+
     def with_embeddings(self, chosen: Mapping[str, str]) -> Schema:
         """The same schema with other embeddings of numbers, {field: one of EMBEDDINGS}; "" is for
         the standardised numbers that are not named, which are scaled without it."""

@@ -216,7 +216,7 @@ def explain_run(config: ConfigDict, workdir: pathlib.Path, settings: Settings) -
             {
                 "dataset": run.schema.name,
                 "architecture": config.model.architecture,
-                "experts": config.model.experts,
+                "experts": run.experts,
                 "step": step,
                 "run": workdir.name,
                 "arguments": [

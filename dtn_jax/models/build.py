@@ -23,7 +23,7 @@ from dtn_jax.models.groups import Experts, ModelInput
 from dtn_jax.models.normalisation import NORMALISATIONS
 from dtn_jax.models.own_options import own_options, with_fields
 from dtn_jax.models.tower import Tower
-from dtn_jax.options import option, pairs
+from dtn_jax.options import declared, option, pairs
 from dtn_jax.schema import Schema
 
 DTYPES = ("float32", "bfloat16", "float64")
@@ -173,6 +173,18 @@ def views(model: ConfigDict, schema: Schema) -> tuple[str, ...]:
     """The views of the fields, each with its own embedding tables, that the model reads."""
     name = choose("architecture", model.architecture, ARCHITECTURES)
     return ARCHITECTURES[name].views(schema, options_of(model, schema))
+
+
+def with_roles(config: FrozenConfigDict, schema: Schema) -> FrozenConfigDict:
+    """The config with the names of the fields that its architecture reads by their role: a run
+    keeps them, whatever the schema file says later."""
+    name, own = config.model.architecture, vars(options_of(config.model, schema))
+    found = {f: own[f] for f, option in declared(ARCHITECTURES[name]).items() if option.role}
+    if not found:
+        return config
+    changed = ConfigDict(config.to_dict())
+    changed.model[name].update(found)
+    return FrozenConfigDict(changed)
 
 
 def options_of(model: ConfigDict, schema: Schema) -> SimpleNamespace:

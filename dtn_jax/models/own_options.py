@@ -41,6 +41,7 @@ def with_fields(own: SimpleNamespace, name: str, owner: type, schema: Schema) ->
         if not values[field]:
             raise UserError(
                 f"{name} reads fields of the role {found.role!r}, and data set {schema.name!r} "
-                f"names none: give {key}=FIELD,FIELD, or the fields that role in the schema file"
+                f"names none: give {key}=FIELD,FIELD, or a field `role: {found.role}` in the "
+                "schema file"
             )
     return SimpleNamespace(**values)

@@ -175,8 +175,8 @@ class Checkpoints:
             return weights
         problems = problems or [f"{path} is not there"]
         raise UserError(
-            f"a best state is missing or damaged: {'; '.join(problems)}\nRestore {path} from a copy, or train "
-            "again in another workdir: no other file holds these weights."
+            f"a best state is missing or damaged: {'; '.join(problems)}\nRestore {path} from a "
+            "copy, or train again in another workdir: no other file holds these weights."
         )
 
     def close(self) -> None:

@@ -43,6 +43,7 @@ class Gradients(NamedTuple):
       by_task: `[B, T, L, D]`, of each scale_t L_t with respect to the rows of one view; None where
         it is not asked for.
       losses: L_t; devices' add up.
+      aux: the auxiliary losses by name; devices' add up.
       model_state: the normalisation statistics after the batch.
     """
 
@@ -50,6 +51,7 @@ class Gradients(NamedTuple):
     rows: dict[str, Array]
     by_task: Array | None
     losses: Float[Array, " T"]
+    aux: dict[str, Array]
     model_state: dict
 
 
@@ -112,8 +114,8 @@ def labels_of(batch: Batch, schema: Schema) -> dict[str, Label]:
 
 
 def make_forward(config: ConfigDict, model: nn.Module, plan: TablePlan):
-    """Returns `(params, gathered, state, batch, weights) -> ((losses [T], auxiliary loss),
-    statistics)`."""
+    """Returns `(params, gathered, state, batch, weights) -> ((losses [T], auxiliary losses by
+    name), statistics)`."""
     chosen = read_losses(config.loss, plan.schema)
     pairwise = read_pairwise(config, plan.schema)
 
@@ -132,8 +134,8 @@ def make_forward(config: ConfigDict, model: nn.Module, plan: TablePlan):
         if pairwise:
             names = plan.schema.task_names
             losses += pairwise_losses(outputs.logits, *rows, batch.group, names, pairwise)
-        aux = sum(jnp.sum(weights.rows * a) for a in outputs.aux.values())
-        return (losses, jnp.asarray(aux, losses.dtype)), updates.get("batch_stats", {})
+        aux = {name: jnp.sum(weights.rows * a) for name, a in outputs.aux.items()}
+        return (losses, aux), updates.get("batch_stats", {})
 
     return forward
 
@@ -147,15 +149,15 @@ def make_gradient(forward, view: int | None, reads_losses: bool) -> Gradient:
 
         (losses, aux), pull, kept = jax.vjp(losses_of, state.params, gathered, has_aux=True)
         scales = scale(batch_axis.total(losses) if reads_losses else None).astype(losses.dtype)
-        dense, rows = pull((scales, jnp.ones_like(aux)))
+        dense, rows = pull((scales, jax.tree.map(jnp.ones_like, aux)))
         if view is None:
-            return Gradients(dense, rows, None, losses, kept)
+            return Gradients(dense, rows, None, losses, aux, kept)
 
         def of_task(own: Float[Array, " T"]):
-            return pull((own, jnp.zeros_like(aux)))[1]["embedding"][:, view]
+            return pull((own, jax.tree.map(jnp.zeros_like, aux)))[1]["embedding"][:, view]
 
         by_task = jax.vmap(of_task, out_axes=1)(jnp.diag(scales))
-        return Gradients(dense, rows, by_task, losses, kept)
+        return Gradients(dense, rows, by_task, losses, aux, kept)
 
     return gradient
 
@@ -195,11 +197,11 @@ def in_parts(gradient: Gradient, forward, parts: int) -> Gradient:
             )
             losses = batch_axis.total(own)
         scales = scale(losses)
-        (dense, losses), by_row = summed(
+        (dense, losses, aux), by_row = summed(
             lambda *part: gradient(state, *part, lambda _: scales),
-            lambda found: ((found.dense, found.losses), (found.rows, found.by_task)),
+            lambda found: ((found.dense, found.losses, found.aux), (found.rows, found.by_task)),
         )
         rows, by_task = jax.tree.map(batch_axis.join, by_row)
-        return Gradients(dense, rows, by_task, losses, state.model_state)
+        return Gradients(dense, rows, by_task, losses, aux, state.model_state)
 
     return gradients

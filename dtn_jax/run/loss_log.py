@@ -77,6 +77,9 @@ class LossLog:
             total = np.asarray(progress.loss_sum) + found["losses"].sum(axis=0, dtype=np.float64)
             progress.loss_sum = total.tolist()
             progress.loss_steps += len(found["losses"])
+            for key in [key for key in found if key.startswith("aux/")]:
+                own = float(found[key].sum(dtype=np.float64))
+                progress.aux_sum[key] = own + progress.aux_sum.get(key, 0.0)
             for key in [key for key in found if key.startswith("exchange/")]:
                 counts, name = found[key].sum(axis=0, dtype=np.float64), key.split("/")[1]
                 progress.exchanged[name] = (counts + progress.exchanged.get(name, 0.0)).tolist()
@@ -101,9 +104,10 @@ class LossLog:
             self.clock = None  # the caller does other work now, which is not training
 
     def write(self, step: int) -> None:
-        """Logs the mean losses since the last line; of a balancer the task weights at this step,
-        and the gradients' norms and cosines where it reads them; the speed of the chunks in
-        between, what a step's devices have exchanged, and how many steps the run has skipped."""
+        """Logs the mean losses since the last line, auxiliary ones too; of a balancer the task
+        weights at this step, and the gradients' norms and cosines where it reads them; the speed of
+        the chunks in between, what a step's devices have exchanged, and how many steps the run has
+        skipped."""
         progress = self.progress
         if not progress.loss_steps:
             return
@@ -111,6 +115,7 @@ class LossLog:
         names = self.run.schema.task_names
         means = (np.asarray(progress.loss_sum) / progress.loss_steps).tolist()
         record |= {f"loss/{n}": v for n, v in zip(names, means)}
+        record |= {key: own / progress.loss_steps for key, own in progress.aux_sum.items()}
         record |= self.balancing
         record |= self._exchanged()
         rate = self.timed * self.run.config.data.batch_size / self.seconds if self.timed else None
@@ -118,6 +123,7 @@ class LossLog:
             record["skipped"] = progress.skipped
         self.folder.log(record | {"examples_per_second": rate})
         progress.loss_sum, progress.loss_steps = [0.0] * len(names), 0
+        progress.aux_sum = {}
         progress.exchanged, progress.exchanged_steps = {}, 0
         self.seconds, self.timed = 0.0, 0
 

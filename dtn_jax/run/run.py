@@ -31,11 +31,12 @@ from dtn_jax.metrics.selected import Selection, metrics_of, read_selection
 from dtn_jax.models import build as architectures
 from dtn_jax.models import flops
 from dtn_jax.models.architectures import ARCHITECTURES
-from dtn_jax.models.build import read_by
+from dtn_jax.models.build import read_by, with_roles
 from dtn_jax.options import per_task
 from dtn_jax.parallel import known_bugs, processes
 from dtn_jax.parallel.mesh import Placement, make_placement, share_tables
 from dtn_jax.run.evaluate import evaluate, read_groups, score
+from dtn_jax.run.gradients import labels_of
 from dtn_jax.run.state import (
     WEIGHTS,
     Numbers,
@@ -193,6 +194,23 @@ class Run:
         return sum(self.schema.tables().values()) * len(self.plan.views) * self.plan.dim
 
     @functools.cached_property
+    def auxiliary(self) -> tuple[str, ...]:
+        """The names of the architecture's auxiliary losses."""
+
+        def losses(state: State) -> dict[str, jax.Array]:
+            labels = labels_of(example_batch(self.schema, 1, False), self.schema)
+            outputs, _ = self.model.apply(
+                {"params": state.params, "batch_stats": state.model_state},
+                example_inputs(self.plan).replace(labels=labels),
+                train=True,
+                rngs={"dropout": state.key},
+                mutable=["batch_stats"],
+            )
+            return outputs.aux
+
+        return tuple(jax.eval_shape(losses, self.state_shapes))
+
+    @functools.cached_property
     def size(self) -> flops.Size:
         """Dense parameters (codebooks included), and forward FLOPs of one example."""
         size = flops.count(self.model, jax.eval_shape(lambda: example_inputs(self.plan)))
@@ -227,6 +245,7 @@ def build_run(config: ConfigDict, data: Prepared | None = None) -> Run:
     read_pairwise(config, schema)
     schema = with_label_quantiles(schema, config.loss, data)
     with told_as_built(config):
+        config = with_roles(config, schema)
         views = architectures.views(config.model, schema)
         codebooks = architectures.codebooks(config.model, schema)
         model = build_model(config, schema)

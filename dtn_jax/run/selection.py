@@ -48,6 +48,7 @@ class Progress:
       waited: validations since the value of `train.select` last improved.
       stopped: whether early stopping has ended the run.
       loss_sum, loss_steps: of the training losses since the last logged line.
+      aux_sum: of the auxiliary losses by name, in the same way.
       validation: {task@space: {metric: value}} of the best state by `train.select`.
       skipped: steps left out since a loss or gradient was not finite: `train.skip_nonfinite`.
       exchanged: of each packed array whose rows travel, the sums of `Asked.of_device` over
@@ -62,6 +63,7 @@ class Progress:
     stopped: bool
     loss_sum: list[float]
     loss_steps: int
+    aux_sum: dict[str, float] = dataclasses.field(default_factory=dict)
     validation: dict[str, dict] = dataclasses.field(default_factory=dict)
     skipped: int = 0
     exchanged: dict[str, list[float]] = dataclasses.field(default_factory=dict)

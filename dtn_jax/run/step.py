@@ -57,12 +57,13 @@ def make_train_step(
     """Returns the pure function `(state, batch) -> (state, metrics)`.
 
     Tables are split over the axis `table` of `mesh`; without one every device has all rows.
-    `metrics["losses"]` is `[T]`; `metrics["nonfinite"]` marks the losses and gradients that are not
-    finite, and a balancer at fault, by `finite.names`; with `train.skip_nonfinite`, such a step
-    leaves the state as it was but counts itself. With a balancer, `metrics["task_weights"]` is what
-    it multiplies each task by, `[T]`, and where it reads gradients `metrics["task_gram"]` has their
-    products, `[T, T]`; for a packed array whose rows travel, `metrics["exchange/NAME"]` has
-    `Asked.of_device`; with `debug.check_ids`, `metrics["bad_ids"]` counts `[L]` ids out of range.
+    `metrics["losses"]` is `[T]`; `metrics["aux/NAME"]` is an auxiliary loss, the mean of its rows;
+    `metrics["nonfinite"]` marks the losses and gradients that are not finite, and a balancer at
+    fault, by `finite.names`; with `train.skip_nonfinite`, such a step leaves the state as it was
+    but counts itself. With a balancer, `metrics["task_weights"]` is what it multiplies each task
+    by, `[T]`, and where it reads gradients `metrics["task_gram"]` has their products, `[T, T]`; for
+    a packed array whose rows travel, `metrics["exchange/NAME"]` has `Asked.of_device`; with
+    `debug.check_ids`, `metrics["bad_ids"]` counts `[L]` ids out of range.
     The rates' schedule begins at the `state.step` of `first`.
     """
     tasks, skips = plan.schema.tasks, config.train.skip_nonfinite > 0
@@ -93,10 +94,11 @@ def make_train_step(
             return own * balancing.weights(None if losses is None else own * losses)
 
         found = gradients(state, gathered, batch, weights, scale if balancer else lambda _: own)
-        own_parts = found.dense, found.losses, finite.bad_rows(found.rows)
-        dense, task_losses, bad_rows = batch_axis.total(own_parts)
+        own_parts = found.dense, found.losses, found.aux, finite.bad_rows(found.rows)
+        dense, task_losses, aux, bad_rows = batch_axis.total(own_parts)
         by_row, balanced = found.rows, state.balancing
         metrics = {"losses": task_losses, "nonfinite": finite.marks(task_losses, dense, bad_rows)}
+        metrics |= {f"aux/{name}": loss for name, loss in aux.items()}
         if balancer:
             losses = own * task_losses
             dense = balancing.with_learned_gradient(dense, losses)

@@ -10,6 +10,7 @@ from dtn_jax.config import differing, identity, load_config, override
 from dtn_jax.data.schemas import named_schema
 from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
+from dtn_jax.run.run import build_run
 
 OTHER = SCHEMA.replace("max_values: 3", "max_values: 2")
 
@@ -96,3 +97,24 @@ def test_a_changed_or_deleted_file_leaves_the_run_its_set(tmp_path, shop, capsys
     (home / "replaced").mkdir()
     (home / "1.0.0").rename(home / "replaced" / "1.0.0")
     assert catalog.load("logs", options, str(tmp_path / "data")).folder == home / "replaced/1.0.0"
+
+
+def test_roles_are_those_of_the_file_today_and_a_run_keeps_what_it_read(tmp_path, shop):
+    data, folder = shop
+    text = SCHEMA.replace("{value: hour(t)}", "{value: hour(t), role: scenario}")
+    path = schema_file(tmp_path, text)
+    begun = config(path).data.options
+    found = catalog.load("logs", begun, str(folder / "data"))
+    assert found.fingerprint == data.fingerprint
+    assert {f.name: f.role for f in found.schema.fields if f.role} == {"hour": "scenario"}
+    assert found.schema.with_roles({}) == data.schema
+    star = load_config(f"configs/logs.py:star,schema={path}")
+    star.data.data_dir = str(folder / "data")
+    run = build_run(star)
+    assert run.config.model.star.scenario == ("hour",)
+    path.write_text(SCHEMA)
+    star.model.star.scenario = run.config.model.star.scenario
+    assert identity(build_run(star).config) == identity(run.config)
+    star.model.star.scenario = ()
+    with pytest.raises(UserError, match=r"give model.star.scenario=FIELD,FIELD, or a field `role"):
+        build_run(star)

@@ -115,7 +115,7 @@ def print_of(text, path="shop.yaml"):
     ("old", "new"),
     [
         ("fields:\n", "# a comment\n\nfields:\n"),
-        ("{min_count: 2}", "\n    min_count:    2   # twice"),
+        ("{min_count: 2, role: prior}", "\n    min_count:    2   # twice"),
         ("size: 1e6", "size: 1000000"),
         ("buckets: 64}", "buckets: 64, min_count: null}"),
         ("column: item_id, table: item", "table: item, column: item_id"),
@@ -126,6 +126,7 @@ def print_of(text, path="shop.yaml"):
         ("log: true", "log: yes"),
         ("max_values: 20", "max_values: 20, keep: first"),
         ("positives_outside: 0.05", "positives_outside: 0.5"),
+        ("role: scenario", "role: prior"),
     ],
 )
 def test_the_same_meaning(old, new):

@@ -18,7 +18,7 @@ from dtn_jax.data.schemas.spec import FORMATS, OUTSIDE
 from dtn_jax.data.schemas.yaml_lines import Null, shown
 from dtn_jax.data.times import TIME_UNITS
 from dtn_jax.errors import UserError, choose
-from dtn_jax.field import EMBEDDINGS, FIELD_KINDS, POOLINGS, SCALED
+from dtn_jax.field import EMBEDDINGS, FIELD_KINDS, POOLINGS, ROLES, SCALED
 from dtn_jax.schema import ALL, TASK_KINDS
 
 RAREST = 1e-9  # rate of negatives: beyond, float32 loses what their weight, 1 / rate, is added to
@@ -97,6 +97,7 @@ About = titled(dict[word("citation", "licence", "home", "protocol"), Text], "{ci
 
 LISTS, CSV = Only(("bag", "sequence")), Only(("csv",))
 STANDARD = Only(("numeric with the encoder standardise",))
+ALONE = Only(tuple(kind for kind in ENCODERS if kind != COMPANION))
 SPLITS = ("time", "user_order", "group", "random", "column")
 
 
@@ -158,6 +159,8 @@ class FieldKeys(Keys):
       scored_as: what stands for the field when rows are scored, as for a position that only
         training knows; null is the unknown id; default: as logged
       optional: a log, or a scored row, may lack its column
+      role: what some architectures read the field as: a scenario, such as a page or a market, or a
+        prior, such as the user's or the item's id; default: none
       encoder: how values become rows of a table: vocabulary, hash or identity, whose values are the
         rows 1 to size (categorical, bag, companion), buckets or standardise (numeric), standardise
         or none (vector); a sequence has its target's; default: the first of its kind
@@ -194,6 +197,7 @@ class FieldKeys(Keys):
     cross: Annotated[Pair, Only(("categorical", CROSS))] = ()
     scored_as: Annotated[Scalar, Only(("categorical", "numeric"))] = ()
     optional: Annotated[Truth, Only(tuple(kind for kind in ENCODERS if kind != CROSS))] = False
+    role: Annotated[word(*filter(None, ROLES)), ALONE] = ""
     encoder: Encoder = ""
     table: Annotated[Text, Only(("categorical", CROSS, "bag", COMPANION))] = ""
     min_count: Annotated[Count, Only(("vocabulary",))] = 1

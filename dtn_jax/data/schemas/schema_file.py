@@ -61,7 +61,7 @@ CUTS = {  # {how rows are split: what else `validation` and `test` may be}
 SINCE = {"keep": "first", "scored_as": (), "optional": False, "embedding": SCALED, "bins": 0}
 SINCE |= {"target": "", "history": None, "beside": "", "gap": False, "loss_weight": ""}
 # What decides neither rows nor labels; positives_outside decides whether there is a set at all.
-NO_MEANING = ("line", "path", "about", "positives_outside")
+NO_MEANING = ("line", "path", "about", "positives_outside", "role")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it is a folder's, too
 
 
@@ -435,7 +435,7 @@ def meaning(spec: Spec) -> dict[str, Any]:
     """What a schema file means for a prepared set, as JSON has it.
 
     Comments, lines, the file's path, the order of keys, the spacing of expressions, texts about
-    the set and `positives_outside` do not count; the order of fields and of tasks does.
+    the set, roles and `positives_outside` do not count; the order of fields and of tasks does.
     """
 
     def plain(value: Any) -> Any:

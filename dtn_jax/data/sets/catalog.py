@@ -80,6 +80,8 @@ def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "")
       data_dir: where prepared sets are; default $DTN_DATA_DIR, else the user's cache folder.
       manual_dir: where raw files are, one folder per data set; default $DTN_MANUAL_DIR.
 
+    Roles of fields are those that the schema file names today: rows do not depend on them.
+
     Raises:
       UserError: a name or option is unknown, or files are missing, damaged or malformed.
     """
@@ -94,7 +96,8 @@ def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "")
     if prepared.recipe != builder.recipe():
         raise UserError(builder.outdated())
     builder.check_raw(prepared, given=bool(manual_dir))
-    return prepared
+    roles = {field.name: field.role for field in builder.spec.fields}
+    return dataclasses.replace(prepared, schema=prepared.schema.with_roles(roles))
 
 
 def make_builder(name: str, options: str, data_dir: str, manual_dir: str) -> DataSet:

@@ -67,6 +67,7 @@ class Logs(DataSet):
                         f"schema file {self.path} {now}: reading the set that was prepared from "
                         f"what it said, {path.parent} (which keeps that file as {SCHEMA_FILE})"
                     )
+                    self.spec = schema_file.load(path.parent / SCHEMA_FILE)
                     return path.parent
         raise UserError(
             f"schema file {self.path} {now}, and no set in {self.root} was prepared from what it "

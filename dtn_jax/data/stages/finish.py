@@ -188,8 +188,10 @@ def _sampling(work: Work, plan: Plan) -> list[str]:
 def _fingerprint(
     folder: pathlib.Path, schema: Schema, work: Work, written: Sequence[Mapping]
 ) -> str:
-    """SHA-256 of fields, tasks, encoders, vocabularies and all rows; not of raw columns' types."""
-    digest = hashlib.sha256(dataclasses.replace(schema, columns=()).to_json().encode())
+    """SHA-256 of fields, tasks, encoders, vocabularies and all rows; not of raw columns' types, nor
+    of roles."""
+    rows_of = dataclasses.replace(schema, columns=()).with_roles({})
+    digest = hashlib.sha256(rows_of.to_json().encode())
     digest.update((folder / "encoders.json").read_bytes())
     for table in fit.id_tables(work.spec):
         with vocabulary.path_of(folder / vocabulary.FOLDER, table).open("rb") as file:

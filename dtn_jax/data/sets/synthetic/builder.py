@@ -26,6 +26,7 @@ tasks:
   order: {{upstream: [cart], also_report: [cart, click]}}
 split: {{by: column, column: _split}}
 """
+ROLES = {"f301": "scenario", "f101": "prior", "f205": "prior"}  # as Ali-CCP's
 TRUTH_ROWS = 1_000_000  # at most so many test rows are used for the test split's Bayes AUC
 
 
@@ -59,7 +60,11 @@ class Synthetic(DataSet):
 
     def schema_text(self):
         sizes = self.funnel.sizes.items()
-        fields = [f"  {field}: {{encoder: identity, size: {size}}}" for field, size in sizes]
+        roles = {name: f", role: {role}" for name, role in ROLES.items()}
+        fields = [
+            f"  {name}: {{encoder: identity, size: {size}{roles.get(name, '')}}}"
+            for name, size in sizes
+        ]
         return SCHEMA.format(fields="\n".join(fields))
 
     @property

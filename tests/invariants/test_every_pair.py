@@ -1,0 +1,73 @@
+"""Every architecture with every expert: a step is finite, and moves every parameter.
+
+`FROZEN` names the parameters that no gradient reaches on purpose, and why.
+"""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from built_models import PAIR, inputs_of, options
+
+from dtn_jax.models import build as architectures
+from dtn_jax.models.architectures import ARCHITECTURES
+from dtn_jax.models.auxiliary import label_loss
+from dtn_jax.models.experts import EXPERTS
+
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
+QUICK = (("dtn", "hcnet"), ("escm2", "autoint"), ("mdl", ""))
+WIDE = {  # so that not all units of a layer are dead
+    "expert_dim": 16,
+    "mlp__hidden": (16,),
+    "masknet__mask_hidden": 16,
+    "masknet__block_dim": 16,
+    "masknet__hidden": (16,),
+    "fibinet__reduction": 1,
+    "tower_hidden": (16,),
+}
+FROZEN = {  # {a pattern of architecture/expert/path: why}
+    r"^snr/": "a drawn switch may be closed, and an expert is then read by no task",
+    r"/fibinet_\d/(squeeze|excite|excited_pairs)": "SENET's relus may all be 0 in so few rows",
+}
+
+
+def cells():
+    """(architecture, expert); '' where an architecture has none."""
+    for name, architecture in ARCHITECTURES.items():
+        for expert in EXPERTS if architecture.takes_experts else ("",):
+            marks = () if (name, expert) in QUICK else pytest.mark.nightly
+            yield pytest.param(name, expert, marks=marks, id=f"{name}-{expert}")
+
+
+@pytest.mark.parametrize(("architecture", "expert"), list(cells()))
+def test_a_step_is_finite_and_moves_every_parameter(architecture, expert, random_variables):
+    experts = f"{expert or 'mlp'}*2"  # of one alone a gate learns nothing
+    given = options(architecture=architecture, experts=experts, **WIDE)
+    module, inputs = architectures.build(given, PAIR), inputs_of(given, PAIR)
+    variables = random_variables(module, inputs, scale=0.1, train=False)  # no softmax is 0 or 1
+
+    def loss(params, views):
+        outputs = module.apply(
+            {**variables, "params": params},
+            inputs.replace(fields=views),
+            train=True,
+            rngs={"dropout": jax.random.key(0)},
+        )
+        rows = [label_loss(outputs.logits[t.name], inputs.labels[t.name], t) for t in PAIR.tasks]
+        return jnp.sum(jnp.where(inputs.row_mask, sum([*rows, *outputs.aux.values()]), 0))
+
+    step = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
+    (before, (dense, views)), params = step(variables["params"], inputs.fields), variables["params"]
+    after = step(jax.tree.map(lambda p, g: p - 1e-3 * g, params, dense), inputs.fields)[0]
+    assert np.isfinite([before, after]).all()
+    leaves = jax.tree_util.tree_leaves_with_path({"params": dense, "views": views})
+    still = []
+    for path, gradient in leaves:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        assert np.isfinite(gradient).all(), name
+        if not np.any(gradient):
+            still.append(f"{architecture}/{expert}/{name}")
+    assert [name for name in still if not any(re.search(p, name) for p in FROZEN)] == []

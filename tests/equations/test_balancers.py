@@ -218,7 +218,7 @@ def test_a_task_without_a_row_has_no_weight_and_takes_no_part(name):
     assert w[2] == 0
     assert (w[:2] > 0).all()
     if name == "mgda":  # min-norm would put all weight on it
-        np.testing.assert_allclose(w.sum(), 3, rtol=1e-5)
+        np.testing.assert_allclose(w.sum(), 2, rtol=1e-5)  # of tasks with a gradient
         assert (np.asarray(metrics["task_gram"])[2] == 0).all()
     if name == "gls":
         L = np.asarray(metrics["losses"])[:2]

@@ -188,9 +188,9 @@ def test_an_edited_number_is_told(call, tmp_path, untrained):
     assert call(ONE, "--seeds=1")["rows"] == whole["rows"]
 
 
-def test_a_name_is_neither_markup_nor_a_pattern(call, untrained, tmp_path, prepared_dir):
+def test_a_name_is_neither_markup_nor_a_format(call, untrained, tmp_path, prepared_dir):
     call(ONE, "--seeds=1")  # which sets the protocol
-    place = tmp_path / "p[1][/bold]"
+    place = tmp_path / "p{1}_%41_&b;"
     given = ("--dataset=adult", "--table=overall", "--seeds=1", ONE)
     paper_tables.main([*given, f"--data_dir={prepared_dir}", f"--workdir={place}"])
     assert (place / "adult/overall.md").read_text() == (tmp_path / "adult/overall.md").read_text()

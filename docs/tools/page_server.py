@@ -43,7 +43,7 @@ if code < 0:
     os.kill(os.getpid(), -code)
 os._exit(code)
 """
-IMPORTED_LATE = ("train", "replicas", "data.infer.infer", "cli.description", "config")
+IMPORTED_LATE = ("run.train", "run.replicas", "data.infer.infer", "cli.description", "config")
 IMPORTED_LATE += ("export.write", "export.score_files", "export.serve.process")
 READ_AT_IMPORT = ("JAX_", "PYTHON")  # variables that a process which has imported JAX reads no more
 

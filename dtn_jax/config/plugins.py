@@ -65,6 +65,7 @@ def built(arguments: str, *given: str) -> Callable[[type], None]:
 
 
 def built_architecture(member: type) -> None:
+    """Builds an architecture, which must define `layout` if it takes experts."""
     built("inputs, train", *GIVEN)(member)
     forgotten = getattr(member.layout, "__func__", None) is Architecture.layout.__func__
     if forgotten and member.takes_experts:
@@ -72,6 +73,7 @@ def built_architecture(member: type) -> None:
 
 
 def built_loss(member: type) -> None:
+    """Checks what a loss names, its `kind` and what it `reads`, and builds it."""
     choose("kind of loss", getattr(member, "kind", ""), TASK_KINDS)
     if getattr(member, "reads", None) not in (None, *declared(member)):
         raise UserError(f"its attribute `reads` is {member.reads!r}, expected one of its options")

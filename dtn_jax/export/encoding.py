@@ -64,6 +64,7 @@ class Encoded:
 
     @property
     def good(self) -> Bool[np.ndarray, " B"]:
+        """Which rows have no bad value."""
         return self.rejected.good
 
     @property

@@ -129,6 +129,7 @@ def read_option(option: str, outputs: Sequence[str]) -> Ranked | None:
 
 
 def misplaced(text: str, at: int) -> UserError:
+    """The error of an expression that cannot go on as it does from a character."""
     at += len(text[at:]) - len(text[at:].lstrip())
     got = f"{text[at : at + 10]!r} at character {at + 1}" if text else "nothing"
     return UserError(f"expected an expression such as click * order**2, got {got}")

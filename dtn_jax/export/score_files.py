@@ -89,10 +89,12 @@ class Tally:
         return [line.replace("rows rejected", "rows have no scores", 1) for line in lines]
 
     def to_json(self) -> dict:
+        """As written into the record of an output."""
         return vars(self) | {"account": self.account.to_json()}
 
     @classmethod
     def from_json(cls, facts: dict) -> Tally:
+        """What `to_json` gave."""
         account = Account.from_json(facts["account"])
         return cls(account, *(Counter(facts[name]) for name in ("values", "missing", "unseen")))
 

@@ -79,6 +79,6 @@ assert "tensorflow" not in sys.modules, "TensorFlow was imported"
     first, second, third = done.stdout.splitlines()
     assert first == f"Preparing adult in {tmp_path}/adult"
     assert second.startswith("rows that train has too, all inputs and labels equal: ")
-    assert third.startswith("adult: 29,305 train, 3,256 validation, 16,281 test rows; unknown")
+    assert third.startswith("adult: 29,305 train, 3,256 validation, 16,281 test rows")
     facts = json.loads((tmp_path / "adult/1.0.0/prepared.json").read_text())
     assert facts["rows"]["test"] == 16_281

@@ -58,7 +58,7 @@ def test_lost_predictions_whose_state_is_lost_too_are_told(finished, again, caps
     assert call() == finished[1]
     said = capsys.readouterr().out
     assert f"warning: {workdir / 'predictions.parquet'} is missing, and it cannot be made" in said
-    assert "best state, is not there" in said
+    assert "a best state is missing or damaged" in said
 
 
 @pytest.mark.slow

@@ -98,6 +98,7 @@ class Kind:
 
     @property
     def section(self) -> str:
+        """The section of a config that the options of such things are in."""
         return self.named[0].partition(".")[0]
 
 

@@ -137,7 +137,7 @@ def create_state(
         tables=jax.tree.map(lambda table: _stored(table, optim.table_dtype), tables),
         slots={name: init_slots(table, plan.arrays[name]) for name, table in tables.items()},
         hyper=hyper,
-        iterate=optimizers.new_iterate(params) if config.train.get("average") else {},
+        iterate=optimizers.new_iterate(params) if config.train.average else {},
         balancing=balancer.init_state(plan.schema.tasks) if balancer else {},
     )
 

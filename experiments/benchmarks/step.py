@@ -30,7 +30,7 @@ from dtn_jax.models.numbers import NUMBERS
 from dtn_jax.options import declared
 from dtn_jax.parallel.memory import bytes_of
 from dtn_jax.parallel.mesh import MeshOptions
-from dtn_jax.run.optimizers import OptimOptions
+from dtn_jax.run.optimizers import AveragingOptions, OptimOptions
 from dtn_jax.run.state import create_state, example_inputs
 from dtn_jax.run.step import make_train_step
 from dtn_jax.run.timetable import TrainOptions
@@ -84,7 +84,7 @@ def measure(options: Options) -> Measured:
 
 def step_config() -> ConfigDict:
     """The options that a training step reads, at their defaults."""
-    flat = {"seed": 0, "data.batch_size": BATCH_SIZE}
+    flat = {"seed": 0, "data.batch_size": BATCH_SIZE} | defaults("train", AveragingOptions)
     for section, owner in SECTIONS.items():
         flat |= defaults(section, owner)
         for members in MEMBERS.get(section, ()):

@@ -69,17 +69,19 @@ def inputs_of(model, data):
         },
         codewords=jnp.asarray(codewords, dtype) if codebooks else None,
         row_mask=jnp.asarray(np.arange(B) < B - 1),
-        labels={task.name: label_of(task, rng, dtype) for task in data.tasks},
+        labels={task.name: label_of(task, t, rng, dtype) for t, task in enumerate(data.tasks)},
         ids={"field_0": jnp.asarray([0, 1, 3, 3, 1, -1], jnp.int32)}
         | {f"field_{i}": jnp.zeros(B, jnp.int32) for i in range(1, F)},
         names=data.read_names,
     )
 
 
-def label_of(task, rng, dtype):
-    """Random labels of a task, unknown in one row and in the padding."""
-    values = rng.integers(0, 2, B) if task.kind == "binary" else rng.normal(size=B)
-    known = (np.arange(B) > 0) & (np.arange(B) < B - 1)
+def label_of(task, row, rng, dtype):
+    """Random labels of a task, unknown, NaN, in a row and in the padding; 1 in the row after it."""
+    values = rng.integers(0, 2, B).astype(float) if task.kind == "binary" else rng.normal(size=B)
+    values[row + 1] = 1
+    known = (np.arange(B) != row) & (np.arange(B) < B - 1)
+    values[~known] = np.nan
     positives, rows = (known & (values == 1)).sum(), B - 1
     broadcast = (jnp.full(B, total, dtype) for total in (positives, rows))
     return Label(jnp.asarray(values, dtype), jnp.asarray(known), *broadcast)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("quick_to_compile", "float64")
 
 
 def cross_entropy(logit, label):
-    y = np.asarray(label.values)
+    y = np.where(label.known, label.values, 0)
     p = sigmoid(np.asarray(logit))
     loss = -y * np.log(p) - (1 - y) * np.log(1 - p)
     return np.where(label.known, loss, 0)
@@ -37,10 +37,11 @@ def test_escm2_weighs_the_conditional_loss_by_the_propensity(kind, model):
     for task, upstream in (("cart", "click"), ("order", "cart")):
         o = np.where(labels[upstream].known & labels[task].known, labels[upstream].values, 0)
         assert 0 < o.sum() < len(o)
+        assert np.any((labels[upstream].values == 1) & ~labels[task].known)
         p_u = sigmoid(np.asarray(out.logits[upstream]))
         e = cross_entropy(out.intermediates["conditional"][task], labels[task])
         if kind == "ips":
-            n = np.sum(np.asarray(labels[upstream].values) * labels[upstream].known)
+            n = np.sum(labels[upstream].known & (labels[upstream].values == 1))
             expected = o * (len(o) - 1) / (p_u * n) * e  # one row is padding
         else:
             z = np.concatenate(group(p[task], views["shared"]), axis=-1)
@@ -58,6 +59,7 @@ def test_no_gradient_of_escm2s_weights_reaches_the_upstream_tower(model):
         return out.aux["dr_order"].sum()
 
     gradient = jax.jit(jax.grad(loss))(built.variables["params"])
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradient))
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(gradient["tower_click"]))
     for name in ("tower_order", "imputation_order"):
         assert any(np.any(leaf) for leaf in jax.tree.leaves(gradient[name]))

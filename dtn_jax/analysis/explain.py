@@ -48,9 +48,9 @@ from dtn_jax.parallel import memory
 from dtn_jax.parallel.fits import check_fits
 from dtn_jax.report import screen
 from dtn_jax.report.sections import markdown, terminal
+from dtn_jax.report.versions import versions
 from dtn_jax.run.run import Run, build_run
 from dtn_jax.run.state import State
-from dtn_jax.run.workdir import versions
 
 OTHER_SEED = 1_000_003  # permutations of the truth are not those of the model
 FOLDER = "importance"  # of a workdir

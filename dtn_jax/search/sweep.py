@@ -26,7 +26,7 @@ from dtn_jax.metrics.selected import metrics_of, read_selection
 from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid
 from dtn_jax.report.pictures import save_small
-from dtn_jax.run.workdir import versions
+from dtn_jax.report.versions import versions
 from dtn_jax.search import trial_storage
 from dtn_jax.search.search_space import Space
 from dtn_jax.search.studies import Budget, Study, search

@@ -322,6 +322,7 @@ def fit(
                 if m.progress.stopped or step == first.total_steps:
                     m.state = own
         profiled.end()
-        if ends or notices.due():
-            folder = members[0].folder.path
-            notices.leave(step, first.total_steps, folder if single else folder.parent)
+        ends = ends or notices.due()
+    if ends:  # below the progress bar's last line
+        folder = members[0].folder.path
+        notices.leave(step, first.total_steps, folder if single else folder.parent)

@@ -66,8 +66,7 @@ def run_until_done(training: Sequence[str], count: int, restarts: int) -> int:
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         what = f"process {index} of {count} ended with {how}"
         if attempt <= restarts:
-            again = f"restarting all from the last checkpoint (restart {attempt} of {restarts})"
-            screen.say(f"{what}; {again}")
+            screen.say(f"{what}; restarting all (restart {attempt} of {restarts})")
     screen.say(f"{what}; giving up after {restarts} restarts. The same command resumes.")
     return 1
 

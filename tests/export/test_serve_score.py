@@ -192,7 +192,8 @@ def test_schema_health_and_metrics(served):
     assert schema["outputs"] == list(served.model.outputs)
     same(served.score(schema["example"]), served.model, schema["example"]["rows"])
     assert served.client.get("/ready").json()["status"] == "ready"
-    served.score({"rows": [ROWS[0] | {"word": "never seen"}]})
+    for word in ("never seen", "red"):  # counted before the next call, but after its answer
+        served.score({"rows": [ROWS[0] | {"word": word}]})
     text = served.client.get("/metrics").text
     assert f'id="{served.contract.id}"' in text
     values = dict(line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#")

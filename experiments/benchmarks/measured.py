@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import resource
+import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -101,8 +102,10 @@ def apart(module: str, *words: str) -> dict[str, Any]:
 
 
 def peak_mb() -> float:
-    """The most memory that this process has held, 10^6 bytes."""
-    return 1.024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    """The most memory that this process has held, 10^6 bytes. (That of `getrusage` counts what
+    the process held that started it.)"""
+    status = pathlib.Path("/proc/self/status").read_text()
+    return 1.024 * int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1000
 
 
 class Clock:

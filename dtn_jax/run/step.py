@@ -25,7 +25,7 @@ from dtn_jax.tables.routed import Asked
 
 Metrics = dict[str, jax.Array]
 Routed = dict[str, Any]  # by packed array, as its exchange has it
-BALANCING = 1  # folded into a step's key for what a balancer draws; dropout draws from the key
+BALANCING, UNKNOWN = 1, 2  # folded into a step's key for what draws beside dropout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,17 +33,18 @@ class TrainStep:
     """A training step, `(state, batch) -> (state, metrics)`, and its two parts.
 
     Attributes:
-      route: `batch -> routed`: which rows the batch asks of which device. That depends on ids
-        alone, so it can be done while the step before is still at work.
+      route: `(state, batch) -> routed`: which rows the batch asks of which device. That depends on
+        ids and the state's step and key alone, so it can be done while the step before is still at
+        work.
       advance: `(state, batch, routed) -> (state, metrics)`: the rest of the step.
     """
 
-    route: Callable[[Batch], Routed]
+    route: Callable[[State, Batch], Routed]
     advance: Callable[[State, Batch, Routed], tuple[State, Metrics]]
 
     def __call__(self, state: State, batch: Batch) -> tuple[State, Metrics]:
         """The whole step: the new state, and the metrics of the batch."""
-        return self.advance(state, batch, self.route(batch))
+        return self.advance(state, batch, self.route(state, batch))
 
 
 def make_train_step(
@@ -76,16 +77,20 @@ def make_train_step(
     reads_losses = balancer is not None and balancer.reads_losses
     gradients = make_gradients(config, model, plan, view, reads_losses)
 
-    def route(batch: Batch) -> Routed:
-        return lookup.route(lookup.row_ids(plan, batch), exchanges)
+    def shown(state: State, batch: Batch) -> Batch:
+        rate = config.data.unknown_rate
+        return lookup.hide(plan, batch, rate, key_of(state, UNKNOWN)) if rate else batch
+
+    def route(state: State, batch: Batch) -> Routed:
+        return lookup.route(lookup.row_ids(plan, shown(state, batch)), exchanges)
 
     def advance(before: State, batch: Batch, routed: Routed) -> tuple[State, Metrics]:
-        state = before.to_train()
+        state, batch = before.to_train(), shown(before, batch)
         gathered, asked = lookup.ask(plan, state.tables, routed, exchanges)
 
         own, weights = state.hyper.task_weights, make_weights(config, plan, batch)
         if balancer:
-            key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), BALANCING)
+            key = key_of(state, BALANCING)
             rows = batch_axis.total(jnp.sum(weights.tasks > 0, axis=0))
             learned = state.params.get(seam.LEARNED, {})
             balancing = seam.Balancing(balancer, tasks, learned, state.balancing, key, rows)
@@ -168,6 +173,11 @@ def make_train_step(
     return TrainStep(route, advance)
 
 
+def key_of(state: State, purpose: int) -> jax.Array:
+    """The key of a step's draws for a purpose."""
+    return jax.random.fold_in(jax.random.fold_in(state.key, state.step), purpose)
+
+
 def make_train_chunk(step: TrainStep, chunk_steps: int, stops: bool = True):
     """Returns `(state, chunk, count) -> (state, metrics)`: the first `count` steps of a chunk.
 
@@ -193,12 +203,13 @@ def make_train_chunk(step: TrainStep, chunk_steps: int, stops: bool = True):
             i, _, routed, state, kept = carry
             state, metrics = step.advance(state, batch(i), routed)
             kept = jax.tree.map(lambda all_, one: all_.at[i].set(one), kept, metrics)
-            routed = step.route(batch(jnp.minimum(i + 1, chunk_steps - 1)))
+            routed = step.route(state, batch(jnp.minimum(i + 1, chunk_steps - 1)))
             return i + 1, metrics["nonfinite"].any(), routed, state, kept
 
         shapes = jax.eval_shape(step, state, batch(0))[1]
         empty = jax.tree.map(lambda s: jnp.zeros((chunk_steps, *s.shape), s.dtype), shapes)
-        start = jnp.zeros((), jnp.int32), jnp.zeros((), bool), step.route(batch(0)), state, empty
+        routed = step.route(state, batch(0))
+        start = jnp.zeros((), jnp.int32), jnp.zeros((), bool), routed, state, empty
         return jax.lax.while_loop(goes_on, body, start)[3:]
 
     return train_chunk

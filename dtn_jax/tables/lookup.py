@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dtn_jax.data.epochs import batch_axis
+from dtn_jax.field import SEVERAL
 from dtn_jax.interface import Batch, Inputs
 from dtn_jax.options import option
 from dtn_jax.shapes import Array, Int
@@ -22,6 +24,8 @@ from dtn_jax.tables.exchange import Exchange
 from dtn_jax.tables.plan import TablePlan
 from dtn_jax.tables.stored_rows import numbers
 
+NAMED = ("categorical", *SEVERAL)  # kinds whose ids are names, of which some are unknown
+
 
 @dataclasses.dataclass(frozen=True)
 class DebugOptions:
@@ -30,6 +34,14 @@ class DebugOptions:
     check_ids: bool = option(
         False, "check the range of every id inside the compiled step; slow", runtime=True
     )
+
+
+def hide(plan: TablePlan, batch: Batch, rate: float, key: Array) -> Batch:
+    """The batch with a share of the known ids of categorical fields, bags and sequences, drawn slot
+    by slot, replaced by the unknown one; `key` is the step's, so draws depend on no device."""
+    named = np.asarray([[field.kind in NAMED for field in plan.schema.slot_fields()]])
+    drawn = batch_axis.draw(lambda shape: jax.random.bernoulli(key, rate, shape), batch.ids.shape)
+    return dataclasses.replace(batch, ids=jnp.where(drawn & named & (batch.ids > 0), 0, batch.ids))
 
 
 def row_ids(plan: TablePlan, batch: Batch) -> dict[str, Int[Array, ...]]:

@@ -47,6 +47,7 @@ MODEL = {
     "optim__table_l2": 1e-3,
     "optim__clip": 0.5,
     "data__batch_size": 16,
+    "data__unknown_rate": 0.1,
     "data__eval_batch_size": 16,
     "loss__sample_weights": True,
 }

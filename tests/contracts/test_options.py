@@ -1,13 +1,12 @@
 """Declared options, and the one parser behind those that are lists, weights of tasks or a graph."""
 
-import dataclasses
 import math
 
 import pytest
 from refused_configs import refused
 
 from dtn_jax.models.build import task_graph
-from dtn_jax.options import Option, declared, lists, option, pairs, per_task, split_outside_brackets
+from dtn_jax.options import Option, lists, pairs, per_task, split_outside_brackets
 
 TASKS = ("click", "order")
 
@@ -98,16 +97,3 @@ def test_choices_may_be_listed_when_they_are_asked_for():
     words.append("b")
     found.check("key", "b")
     assert found.expected == "one of a, b"
-
-
-def test_declared_options_are_the_fields_that_say_so():
-    @dataclasses.dataclass
-    class Owner:
-        width: int
-        layers: int = option(2, "layers", least=1)
-        rate: float = 0.5
-
-    assert list(declared(Owner)) == ["layers"]
-    assert Owner(3).layers == 2
-    assert declared(Owner)["layers"].expected == "a whole number at least 1"
-    assert declared(int) == {}

@@ -58,19 +58,6 @@ def test_eight_devices_are_as_extrapolated_from_four(case, platform):
 
 
 @pytest.mark.slow
-def test_longer_tables_cost_memory_alone():
-    config, schema = small(CASES["shared_bottom"])
-    short, long = (
-        plan.extrapolate(config, plan.with_table_rows(schema, rows), "gpu", base=2)
-        for rows in (400_000, 4_000_000)
-    )
-    assert long.narrow.accessed == pytest.approx(short.narrow.accessed, rel=0.02)
-    assert long.split == pytest.approx(10 * short.split, rel=0.02)
-    assert long.held(64) - short.held(64) == pytest.approx(0.9 * long.split / 64, rel=0.02)
-    assert long.wide.routed > 1.2 * long.narrow.routed
-
-
-@pytest.mark.slow
 def test_a_tiny_config_is_answered(capsys, prepared_dir, monkeypatch):
     monkeypatch.setattr(plan, "SIMULATED", jax.device_count())
     words = "--config=configs/adult.py:shared_bottom --config.model.experts=mlp --table_rows=1e9"
@@ -105,14 +92,6 @@ def test_more_devices_take_a_step_about_as_long(model, capsys, monkeypatch):
         for fewer, more in itertools.pairwise(shown):
             assert more[6] <= 1.2 * fewer[6] + 0.01
             assert more[7] < fewer[7]
-
-
-def test_traffic_below_that_of_the_tables_is_refused(monkeypatch):
-    config, schema = small({"rows": 10**7})
-    read = iter(plan.Step(0, 0, 0, 1, accessed) for accessed in (1e8, 3e8, 7e8))
-    monkeypatch.setattr(plan, "read_step", lambda program: next(read))
-    with pytest.raises(UserError, match="memory traffic"):
-        plan.extrapolate(config, schema, "gpu", base=2)
 
 
 def test_a_schema_files_set_has_its_own_name(tmp_path, capsys, monkeypatch):

@@ -150,13 +150,3 @@ def test_it_searches_on_whole_groups(monkeypatch):
     assert kept.sum() == np.isin(group, list(ours)).sum()
     sizes = np.bincount(group)
     assert 30 <= kept.sum() < 30 + sizes.max()
-
-
-def test_no_product_is_picked_that_is_behind_one_task_alone(tmp_path, monkeypatch):
-    """On all of validation, whatever the search on some of it says."""
-    monkeypatch.setattr(rank_search, "search", lambda value, tasks, seed: -np.ones(tasks))
-    monkeypatch.setattr(rank_search, "pruned", lambda gains, logs, powers, objective: powers)
-    found, _ = ranked(tmp_path / "run", "--gain=order", skill=2.0)
-    values = found["validation"]
-    assert values[found["expression"]] == max(values.values())
-    assert values["click**-1 * order**-1"] < values[found["expression"]]

@@ -38,14 +38,6 @@ def test_learning_curves(records, tmp_path, drawn):
     picture(path)
 
 
-def test_a_link_in_place_of_a_picture_is_not_followed(tmp_path, drawn):
-    (tmp_path / "precious").write_text("precious")
-    (tmp_path / "a.png").symlink_to(tmp_path / "precious")
-    plots.learning_curves(history(), tmp_path / "a.png")
-    assert (tmp_path / "precious").read_text() == "precious"
-    picture(tmp_path / "a.png")
-
-
 @pytest.fixture
 def figures(monkeypatch):
     drawn = []

@@ -73,16 +73,6 @@ def test_bad_arguments_are_named(arguments, message, prepared_dir, tmp_path):
     assert not (tmp_path / "w").exists()
 
 
-@pytest.mark.parametrize("name", ["a&b=1", "p%41h#h", "m(x)e{f}@b:c"])
-def test_any_folder_holds_its_search(trained, prepared_dir, tmp_path, name):
-    workdir = tmp_path / name
-    with_database(
-        workdir, prepared_dir, "--grid=model.dropout=0,0.1", "--study={red}", folder="{red}"
-    )
-    assert (workdir / "{red}" / "sweep.db").exists()
-    assert [p.name for p in tmp_path.iterdir()] == [name]
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -53,14 +53,6 @@ def test_force_asks_for_no_check(shell, tmp_path, monkeypatch):
     assert asked == [False]
 
 
-def test_replicas_count_together(shell, tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "of_host", lambda: 30 * 10**6)
-    arguments = (TINY, f"--workdir={tmp_path / 'run'}")
-    message = message_of(shell(*arguments, "--config.replicas=100"))
-    assert "replicas; model.embedding_dim" in message
-    assert not (tmp_path / "run").exists()
-
-
 def test_want_of_memory_while_running_is_a_message(capsys):
     """To read a number of a failed state waits for ever; `told` has its error."""
     message = r"memory ran out \(RESOURCE_EXHAUSTED.*\); lower this"

@@ -141,10 +141,6 @@ def test_folders_without_a_finished_run_are_refused(finished, tmp_path):
         ("--rows=-1", "--rows=-1: expected at least 1"),
         ("--seed=-1", "--seed=-1: expected at least 0"),
         ("--rows=many", "invalid int value: 'many'"),
-        ("--split=dev", "unknown split 'dev'. The choices are: train, validation, test."),
-        ("--segment=color", "unknown segment 'color'. The choices are: workclass, education"),
-        ("--rows=1", "no task has both classes in 1 rows of validation"),
-        ("--config=x", "unrecognized arguments: --config=x"),
     ],
 )
 def test_bad_arguments_are_refused(finished, argument, message):
@@ -163,15 +159,12 @@ def test_bad_input_costs_nothing_that_is_written(explained, tmp_path, monkeypatc
         return {path.relative_to(workdir): path.read_bytes() for path in files}
 
     before = contents()
-    assert "unknown segment 'agee'" in refusal(
-        feature_importance.main, f"--workdir={workdir}", *QUICK, "--segment=agee"
-    )
-    assert "unknown split 'valid'" in refusal(
-        feature_importance.main, f"--workdir={workdir}", *QUICK, "--split=valid"
-    )
-    assert "nothing to measure" in refusal(
-        feature_importance.main, f"--workdir={workdir}", *QUICK, "--rows=1"
-    )
+    for given, told in {
+        "--segment=agee": "unknown segment 'agee'",
+        "--split=valid": "unknown split 'valid'",
+        "--rows=1": "nothing to measure",
+    }.items():
+        assert told in refusal(feature_importance.main, f"--workdir={workdir}", *QUICK, given)
     assert contents() == before
     with monkeypatch.context() as patch:  # before the state is read
         patch.setattr(explain, "best_state", None)

@@ -35,13 +35,6 @@ def test_the_report_is_written_from_what_is_kept(explained, tmp_path, monkeypatc
         importance_report.main(["--check"])
 
 
-def test_runs_are_kept_by_seed(explained, tmp_path, monkeypatch):
-    monkeypatch.setattr(importance_report, "KEPT", tmp_path)
-    importance_report.main([f"--workdirs={explained[0]},{explained[0]}", "--name=twice"])
-    assert len(json.loads((tmp_path / "twice.json").read_text())) == 2
-    assert "## twice" in (tmp_path / "README.md").read_text()
-
-
 def test_the_committed_report_is_what_is_written_from_the_committed_json():
     importance_report.main(["--check"])
 

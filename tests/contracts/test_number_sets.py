@@ -1,4 +1,4 @@
-"""Data sets that keep their numbers, or have vectors: prepared, trained, resumed, explained."""
+"""Data sets that keep their numbers, or have vectors: prepared and trained."""
 
 import contextlib
 import io
@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 from refused_configs import refused
-from small_runs import CutError, assert_same_run, cut_after, small
+from small_runs import small
 
 from dtn_jax.cli import prepare
 from dtn_jax.data.blocks import Layout
@@ -136,24 +136,6 @@ def test_a_run_learns_from_them_and_counts_what_reads_them(trained):
     biases, batch_norm = 8 + 8 + 2 * (8 + 1), 2 * 6 * 4
     assert results["parameters"] == dense + biases + batch_norm + (48 + 4) + 20
     assert results["flops_per_example"] == 2 * dense
-
-
-@pytest.mark.parametrize(
-    "placement",
-    [
-        pytest.param("stream", marks=pytest.mark.slow),
-        pytest.param("device", marks=pytest.mark.nightly),
-    ],
-)
-def test_a_run_that_is_cut_resumes_bit_by_bit(
-    placement, trained, prepared_dir, tmp_path, monkeypatch
-):
-    config = films(prepared_dir, data__placement=placement)
-    with monkeypatch.context() as patch, pytest.raises(CutError):
-        cut_after(patch, 2)
-        train(config, tmp_path / "run")
-    assert train(config, tmp_path / "run")["steps"] == 20
-    assert_same_run(config, trained[0], tmp_path / "run")
 
 
 # ---------------------------------------------------------------- numbers of a shipped set

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -11,7 +10,6 @@ from compared_runs import SCHEMA, file, run, scores
 from sklearn.metrics import roc_auc_score
 
 from dtn_jax.cli import compare, rank
-from dtn_jax.comparison import rank_search
 from dtn_jax.comparison.rank_search import pruned, search
 from dtn_jax.errors import UserError
 from dtn_jax.export.score_columns import ScoredBy
@@ -139,14 +137,3 @@ def test_refusals(tmp_path):
         arguments = [a.replace("=run", f"={tmp_path / 'run'}") for a in arguments]
         with pytest.raises(UserError, match=told):
             rank.main(arguments)
-
-
-def test_it_searches_on_whole_groups(monkeypatch):
-    """And on no more of them than it needs."""
-    monkeypatch.setattr(rank_search, "MOST", 30)
-    group = np.random.default_rng(0).integers(0, 40, 400)
-    kept = rank_search.sample(SimpleNamespace(key=range(400), group=group))
-    ours = set(group[kept].tolist())
-    assert kept.sum() == np.isin(group, list(ours)).sum()
-    sizes = np.bincount(group)
-    assert 30 <= kept.sum() < 30 + sizes.max()

@@ -9,12 +9,11 @@ import pytest
 import rich.console
 import rich.table
 
-from dtn_jax.report import screen, terminal
-from dtn_jax.report.grid import LATEX, Grid, in_latex
+from dtn_jax.report import screen
+from dtn_jax.report.grid import LATEX, in_latex
 from dtn_jax.report.markdown import escaped, one_line, table
 from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.report.sections import marked
-from dtn_jax.schema import Field, Schema, Task
 
 NAMES = [
     "<script>alert(1)</script>",
@@ -97,19 +96,6 @@ def test_the_console_reads_no_markup(capsys):
     table.add_row(f"cell {NAME}")
     screen.show(table)
     assert capsys.readouterr().out.count(NAME) == 5
-
-
-def test_tables_and_bars_of_hostile_names(shown):
-    task = "[red]a[bold]"  # a task's name has no '/'
-    schema = Schema(NAME, (Field(NAME, rows=2),), (Task(task),))
-    splits = {NAME: {f"{task}@all": {"auc": 0.5, "log_loss": 0.6}}}
-    screen.show(terminal.splits_table(splits, schema, NAME))
-    screen.show(Grid((NAME, NAME), [(NAME, NAME)], NAME).terminal())
-    assert shown().count(NAME) == 7
-    assert f"{task}@all" in shown()
-    with ProgressBar(10, 1, console=screen.console()) as bar:
-        bar.update(step=5, epoch=0, losses={NAME: 0.5}, examples=10)
-    assert NAME in shown().splitlines()[-1]
 
 
 # ---------------------------------------------------------------- progress

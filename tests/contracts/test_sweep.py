@@ -104,15 +104,6 @@ def test_every_point_of_a_small_space_is_found(trained, prepared_dir, tmp_path, 
     assert "50 draws found no further settings to try" in capsys.readouterr().out
 
 
-def test_that_trials_have_one_validation_is_said(trained, prepared_dir, tmp_path, capsys):
-    run(tmp_path / "three", prepared_dir, "--trials=2", "--pruner=asha")
-    told = "the asha pruner compared nothing" in " ".join(capsys.readouterr().out.split())
-    assert not told  # the fixture reports some
-    trials.train = lambda *args, **kwargs: {"validation": {"income@all": {"auc": 0.8}}}
-    run(tmp_path / "one", prepared_dir, "--trials=2", "--pruner=asha")
-    assert "the asha pruner compared nothing" in " ".join(capsys.readouterr().out.split())
-
-
 def test_real_trials_leave_test_shut_and_folders_of_others_alone(prepared_dir, tmp_path, capsys):
     """One that cannot fit costs one trial."""
     grid = "--grid=model.embedding_dim=2,1000000000"

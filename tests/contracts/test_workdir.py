@@ -122,10 +122,7 @@ OTHERS = "is not empty and holds no run"
     ("files", "place", "named"),
     [
         ({"run/thesis.tex": b"dear"}, "run", OTHERS),
-        ({"run/.hidden": b""}, "run", OTHERS),
-        ({"run/folder/": None}, "run", OTHERS),
         ({"run/schema.json": b""}, "run", OTHERS),
-        ({"run/lock": b"", "run/mine": b""}, "run", OTHERS),
         ({"run": b"dear"}, "run", "is a file, expected a folder"),
         ({"run": b"dear"}, "run/below", "cannot be written"),
         ({"run/replica_0/config.json": b"{}"}, "run", "--config.replicas"),
@@ -147,13 +144,6 @@ def test_what_no_run_left_is_not_taken(files, place, named, tmp_path):
     assert str(tmp_path / place) in message
     assert named in message
     assert contents(tmp_path) == before
-
-
-def test_a_link_in_place_of_the_lock_is_refused_and_its_target_whole(tmp_path):
-    lay(tmp_path, {"precious": b"precious", "run/": None})
-    (tmp_path / "run/lock").symlink_to(tmp_path / "precious")
-    assert "lock: Too many levels of symbolic links" in refused(tmp_path / "run")
-    assert (tmp_path / "precious").read_text() == "precious"
 
 
 @pytest.mark.parametrize("name", ["lr[1e-3]", "a*b", "why?"])

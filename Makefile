@@ -5,10 +5,8 @@
 #                 MINUTES=60 skips those that would begin more than an hour after the first
 # make test-all   make test, then make test-slow
 # make nightly    what a push does not run, in parts of at most two hours: full grids, simulations, every shape
-#                 checked, the newest Python and JAX, compilers, faults, mutants. Those that passed on
-#                 this commit are left out; PARTS="grids newest" names some
-# make mutants    breaks the program in 200 ways, one at a time, and sees whether the quick tests notice:
-#                 hours; MINUTES=110 stops after so many, and the next call goes on
+#                 checked, the newest Python and JAX, compilers, faults. Those that passed on this
+#                 commit are left out; PARTS="grids newest" names some
 # make test-faults  kills, full disks and damaged files, drawn at random, in half an hour; FAULTS=50
 #                 injects ten times as many
 # make docs       the site of docs/ into site/, where site/index.html is its first page; make docs-serve
@@ -42,7 +40,7 @@ ONNX := $(ONNX_VENV)/.installed-$(VERSION)
 SPARK_VENV ?= .venv-spark
 SPARK := $(SPARK_VENV)/.installed-$(VERSION)
 
-.PHONY: demo test test-slow test-all nightly mutants test-faults docs docs-serve compiled newest onnx spark lint format release-check clean
+.PHONY: demo test test-slow test-all nightly test-faults docs docs-serve compiled newest onnx spark lint format release-check clean
 
 demo: $(INSTALLED)
 	$(BIN)/dtn-jax train --config=configs/adult.py:dtn --workdir=runs/demo $(OPTIONS)
@@ -62,9 +60,6 @@ test-all: test
 
 nightly: $(TESTABLE_SLOW)
 	$(BIN)/python tests/nightly/run.py $(PARTS)
-
-mutants: $(TESTABLE_SLOW)
-	$(BIN)/python tests/mutants/run.py $(if $(MINUTES),--minutes=$(MINUTES))
 
 test-faults: $(TESTABLE)
 	$(BIN)/python -m pytest -m nightly tests/nightly/test_faults.py

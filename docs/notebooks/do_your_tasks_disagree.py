@@ -20,6 +20,7 @@ import pathlib
 
 import matplotlib.pyplot as plt
 import numpy as np
+import polars as pl
 
 from dtn_jax.analysis.explain import Settings, explain
 from dtn_jax.analysis.finished import best_state, read_history
@@ -59,7 +60,7 @@ for key, found in results["test"].items():
 run = build_run(config)
 state, step = best_state(run, workdir)
 settings = Settings(methods=("permutation",), rows=ROWS, repeats=REPEATS)
-found = explain(run, state, settings, read_history(workdir), PICTURES)
+found = explain(run, state, settings, read_history(workdir))
 print(f"the state of step {step}, {found['rows']:,} validation rows")
 
 # %% [markdown]
@@ -70,19 +71,18 @@ print(f"the state of step {step}, {found['rows']:,} validation rows")
 # difference.
 
 # %%
-method = found["methods"]["permutation"]
-tasks = list(method["importance"])
-fields = list(method["importance"][tasks[0]])
-means = np.array([[method["importance"][t][f]["mean"] for f in fields] for t in tasks])
-errors = np.array([[method["importance"][t][f]["error"] for f in fields] for t in tasks])
-order = np.argsort(means.max(axis=0))
+table = pl.DataFrame(found["importance"])  # a row a task and field
+tasks = table["key"].unique(maintain_order=True)
+fields = table.group_by("field").agg(pl.max("importance")).sort("importance")["field"]
 
 figure, axes = plt.subplots(figsize=(7, 0.4 * len(fields) + 1), layout="constrained")
 for at, task in enumerate(tasks):
     height = 0.8 / len(tasks)
     places = np.arange(len(fields)) + (at - (len(tasks) - 1) / 2) * height
-    axes.barh(places, means[at, order], height, xerr=1.96 * errors[at, order], label=task)
-axes.set_yticks(range(len(fields)), [fields[f] for f in order])
+    rows = fields.to_frame().join(table.filter(key=task), "field", "left", maintain_order="left")
+    half = rows["high"] - rows["importance"]
+    axes.barh(places, rows["importance"], height, xerr=half, label=task)
+axes.set_yticks(range(len(fields)), fields)
 axes.set_xlabel("drop of AUC when the field is permuted")
 axes.legend(reverse=True)  # as the bars stand
 figure.savefig(PICTURES / "importance.png")
@@ -98,19 +98,16 @@ plt.show()
 # from itself, on two independent samples.
 
 # %%
-divergence = method["divergence"]
-value, low, high = (np.array(divergence[part], float) for part in ("value", "low", "high"))
-itself = np.array(divergence["itself"], float)
 disagree = []
-for i, one in enumerate(tasks):
-    for j in range(i + 1, len(tasks)):
-        noise = max(itself[i], itself[j])
-        beyond = low[i, j] > noise
-        disagree += [(one, tasks[j])] if beyond else []
-        print(
-            f"{one} and {tasks[j]}: {value[i, j]:.2f} ({low[i, j]:.2f} to {high[i, j]:.2f}), "
-            f"noise alone {noise:.2f}: {'they disagree' if beyond else 'no more than noise'}"
-        )
+for row in found["divergence"]:
+    pair = row["left"], row["right"]
+    noise = max(row["noise_left"], row["noise_right"])
+    beyond = row["low"] > noise
+    disagree += [pair] if beyond else []
+    print(
+        f"{' and '.join(pair)}: {row['divergence']:.2f} ({row['low']:.2f} to {row['high']:.2f}), "
+        f"noise alone {noise:.2f}: {'they disagree' if beyond else 'no more than noise'}"
+    )
 
 # %% [markdown]
 # ## Does the model act on it?
@@ -121,11 +118,12 @@ for i, one in enumerate(tasks):
 # groups differ because their *experts* have learned different things, or not at all.
 
 # %%
-gates = found["gates"]
-for gate, evenness in gates["evenness"].items():
-    use = ", ".join(f"{expert} {weight:.0%}" for expert, weight in gates["use"][gate].items())
-    print(f"{gate}: evenness {evenness:.1%}; {use}")
-for line in gates["collapse"]:
+for row in found["gates"]:
+    if row["part"] == "all rows":
+        print(f"{row['gate']}: {row['source']} {row['weight']:.0%}")
+for row in found["evenness"]:
+    print(f"{row['gate']}: evenness {row['evenness']:.1%}")
+for line in found["collapse"]:
     print("collapse:", line)
 
 # %% [markdown]
@@ -136,8 +134,8 @@ for line in gates["collapse"]:
 # model.
 
 # %%
-for pair, cosine in found["conflict"].items():
-    print(f"{pair}: cosine {cosine['mean']:+.2f} ± {cosine['half']:.2f}")
+for row in found["conflict"]:
+    print(f"{row['tasks']}: cosine {row['cosine']:+.2f} ± {row['half']:.2f}")
 
 # %% [markdown]
 # ## What to do with it
@@ -156,6 +154,6 @@ else:
 # disagree, and yet no architecture with the same experts differs significantly from DTN: see
 # [results](../results.md).
 #
-# - [Importance by task](../importance.md): the same analysis as a command, with two more methods
+# - [Importance by task](../importance.md): the same analysis as a command, with another method
 #   and pictures by user segment.
 # - [The idea](../idea.md): what DTN does with tasks that disagree.

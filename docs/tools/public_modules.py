@@ -221,7 +221,6 @@ PAGES = {
         (
             "analysis.explain",
             "analysis.importance",
-            "analysis.bayes",
             "analysis.rank",
             "analysis.segments",
             "analysis.gate_use",

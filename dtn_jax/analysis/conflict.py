@@ -87,17 +87,20 @@ def table_cosines(
     }
 
 
-def facts(
-    found: Mapping[tuple[str, str], np.ndarray],
+def rows(
+    cosines: Mapping[tuple[str, str], np.ndarray],
     tasks: Sequence[str],
     batches: Int[np.ndarray, "P N"],
-) -> dict:
-    """{task, task: their gradients' cosine, the mean over batches, with half its interval}."""
-    shape = {"batches": batches.shape[0], "batch_rows": batches.shape[1]}
+) -> list[dict]:
+    """A row a pair of tasks: the `cosine` of their gradients, the mean over batches, with `half`
+    its interval, and how many `batches` of so many `rows` there are."""
+    table = []
     # What comes from a compiled program is in the order of the alphabet.
-    pairs = [pair for pair in itertools.combinations(tasks, 2) if pair in found]
-    measured = {", ".join(pair): over_batches(found[pair]) for pair in pairs}
-    return {pair: {"mean": mean, "half": half, **shape} for pair, (mean, half) in measured.items()}
+    for pair in (pair for pair in itertools.combinations(tasks, 2) if pair in cosines):
+        mean, half = over_batches(cosines[pair])
+        row = {"tasks": ", ".join(pair), "cosine": mean, "half": half}
+        table.append(row | {"batches": batches.shape[0], "rows": batches.shape[1]})
+    return table
 
 
 def batches_of(rows: int, size: int) -> Int[np.ndarray, "P N"]:
@@ -114,10 +117,8 @@ def over_batches(cosines: Float[np.ndarray, " P"]) -> tuple[float | None, float 
     Batches in which the cosine is not defined are left out. None: no batch; and for the interval,
     fewer than two.
     """
-    found = cosines[np.isfinite(cosines)].astype(np.float64)
-    if not len(found):
-        return None, None
-    if len(found) < 2:
-        return float(found.mean()), None
-    factor = stdtrit(len(found) - 1, (1 + MIDDLE) / 2)
-    return float(found.mean()), float(factor * found.std(ddof=1) / np.sqrt(len(found)))
+    defined = cosines[np.isfinite(cosines)].astype(np.float64)
+    if len(defined) < 2:
+        return (float(defined[0]) if len(defined) else None), None
+    factor = stdtrit(len(defined) - 1, (1 + MIDDLE) / 2)
+    return float(defined.mean()), float(factor * defined.std(ddof=1) / np.sqrt(len(defined)))

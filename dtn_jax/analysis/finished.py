@@ -43,10 +43,9 @@ def read_config(
     if not folder.is_dir():
         raise UserError(f"{folder} is not there; expected the workdir of a finished run")
     if not (folder / "config.json").exists():
-        replicas = sorted(p.parent.name for p in folder.glob("replica_*/config.json"))
-        hint = f": name one of its replicas, {', '.join(replicas)}" if replicas else ""
         raise UserError(
-            f"{folder} holds no run (no config.json); expected the workdir of a finished run{hint}"
+            f"{folder} holds no run (no config.json); expected the workdir of a finished run, or "
+            "of one of its replicas"
         )
     outcome.runs_in(folder)  # not beside replicas
     if finished and not (folder / "results.json").exists():

@@ -20,11 +20,10 @@ from dtn_jax.shapes import Array, Bool, Float
 OWN, OTHER = "own", "other"
 UNUSED = 0.1  # of an equal share: an expert with less in every gate that could use it is unused
 ALONE = 0.95  # a gate that gives one of several experts this much uses that one alone
-EVEN = 0.98  # evenness over which a gate hardly chooses
 GATES, EFFECTIVE = "gates", "effective"  # of the intermediates
+ALL, ALL_ROWS = "all rows", slice(None)
 
 Gates = dict[str, dict[str, Float[Array, " B"]]]  # {gate: {source: weight}}, see interface.Outputs
-Use = Mapping[str, Mapping[str, float]]  # {gate: {source: mean weight}}
 
 
 def make_gates(forward: Forward) -> Callable[[State, Batch], dict[str, Gates]]:
@@ -40,59 +39,36 @@ def make_gates(forward: Forward) -> Callable[[State, Batch], dict[str, Gates]]:
     return gates
 
 
-def in_order(gates: Mapping[str, Mapping], tasks: Sequence[str]) -> dict[str, dict]:
-    """The gates by reader, in the tasks' order and `shared` last, the own experts' gate first.
+def rows(
+    weights: Gates, tasks: Sequence[str], part: str, mask: Bool[np.ndarray, " B"] | slice = ALL_ROWS
+) -> list[dict]:
+    """The mean weights over some rows: a row a gate and source, which says `whose` the source is.
 
-    What comes from a compiled program is in the order of the alphabet.
+    The gates are by reader, in the tasks' order and `shared` last, the own experts' gate first:
+    what comes from a compiled program is in the order of the alphabet.
+
+    Args:
+      weights: of all rows.
+      tasks: in whose order the gates are.
+      part: what the rows are called.
+      mask: those rows.
     """
 
     def place(gate: str):
         reader, _, which = gate.partition("/")
         return [*tasks, SHARED].index(reader), which != OWN, which
 
-    return {gate: dict(gates[gate]) for gate in sorted(gates, key=place)}
-
-
-def facts(
-    found: Mapping[str, Gates],
-    tasks: Sequence[str],
-    segment: str,
-    parts: Mapping[str, Bool[np.ndarray, " B"]],
-) -> dict:
-    """Mean gate weights over all rows and in each part, by `segment`, and what to warn of.
-
-    Args:
-      found: what `make_gates` gives, of all rows.
-      tasks: in whose order the gates are.
-      segment: what the parts are segments of.
-      parts: {segment: its rows}.
-    """
-    weights, effective = (in_order(found[which], tasks) for which in (GATES, EFFECTIVE))
-    if not weights:
-        return {}
-    use, scaled = mean_use(weights), mean_use(effective)
-    by_segment = {name: mean_use(weights, mask) for name, mask in parts.items()}
-    even = {gate: evenness(own) for gate, own in weights.items()}
-    return {
-        "use": use,
-        "relations": relations(use, tasks),
-        "effective": {"use": scaled, "relations": relations(scaled, tasks)},
-        "evenness": even,
-        "reading": reading(even, use, by_segment),
-        "segment": segment,
-        "segments": {
-            name: {"rows": int(parts[name].sum()), "use": own} for name, own in by_segment.items()
-        },
-        "collapse": collapse(use | scaled),
-    }
-
-
-def mean_use(gates: Mapping, mask: Bool[np.ndarray, " B"] | slice = slice(None)) -> dict:
-    """The mean weights over some rows, in the structure of `gates`."""
-    return {
-        gate: {source: float(np.mean(w[mask], dtype=np.float64)) for source, w in weights.items()}
-        for gate, weights in gates.items()
-    }
+    return [
+        {
+            "gate": gate,
+            "source": source,
+            "whose": relation(gate, source, tasks),
+            "part": part,
+            "weight": float(np.mean(weight[mask], dtype=np.float64)),
+        }
+        for gate in sorted(weights, key=place)
+        for source, weight in weights[gate].items()
+    ]
 
 
 def evenness(weights: Mapping[str, Float[np.ndarray, " B"]]) -> float | None:
@@ -108,29 +84,6 @@ def evenness(weights: Mapping[str, Float[np.ndarray, " B"]]) -> float | None:
     return float(entropy.mean() / np.log(len(each)))
 
 
-def reading(evenness: Mapping[str, float | None], use: Use, by_segment: Mapping[str, Use]) -> str:
-    """What the numbers come to: which gates choose, and how far segments are apart. '' where no
-    gate has a choice."""
-    able = {gate: value for gate, value in evenness.items() if value is not None}
-    if not able:
-        return ""
-    idle = [gate for gate, value in able.items() if value > EVEN]
-    few = f"{len(idle)} of {len(able)} gates hardly choose ({', '.join(idle)})"
-    text = "Every gate chooses" if not idle else few if len(idle) < len(able) else ""
-    text = f"{text or 'The gates hardly choose'}: "
-    text += f"evenness {min(able.values()):.3f} to {max(able.values()):.3f}."
-    apart = [
-        abs(weight - use[gate][source])
-        for own in by_segment.values()
-        for gate, weights in own.items()
-        for source, weight in weights.items()
-    ]
-    if apart:
-        text += f" In no segment is a mean weight more than {100 * max(apart):.1f} points from that"
-        text += " of all rows."
-    return text
-
-
 def relation(gate: str, source: str, tasks: Sequence[str]) -> str:
     """Whose a source is to the reader of a gate: `own`, `shared` or `other`.
 
@@ -139,56 +92,37 @@ def relation(gate: str, source: str, tasks: Sequence[str]) -> str:
     """
     group = source.partition("/")[0]
     if group not in (*tasks, SHARED):
-        group = without_level(group)
+        group = re.sub(r"^level_\d+_", "", group)
     if group == gate.partition("/")[0]:
         return OWN
     return SHARED if group == SHARED else OTHER
 
 
-def without_level(group: str) -> str:
-    """`level_1_order` is of the group `order`."""
-    return re.sub(r"^level_\d+_", "", group)
-
-
-def relations(use: Use, tasks: Sequence[str]) -> dict[str, dict[str, float]]:
-    """{gate: {own, shared, other: the weight of all such sources}}; absent ones are left out."""
-    found: dict[str, dict[str, float]] = {}
-    for gate, weights in use.items():
-        sums = found.setdefault(gate, {})
-        for source, weight in weights.items():
-            whose = relation(gate, source, tasks)
-            sums[whose] = sums.get(whose, 0.0) + weight
-    return found
-
-
-def shares(weights: Mapping[str, float]) -> dict[str, float]:
-    """Each weight's size over the sum of all sizes."""
-    total = sum(map(abs, weights.values()))
-    return {source: abs(weight) / max(total, 1e-30) for source, weight in weights.items()}
-
-
-def collapse(use: Use) -> list[str]:
+def collapse(table: Sequence[Mapping]) -> list[str]:
     """What there is to warn of; empty where every expert is used and no gate has one alone.
 
-    `use` has the effective weights where they differ from the gates'. Each is taken as its share of
-    its gate's sum, and without its sign, which AdaTT's may have.
+    Args:
+      table: what `rows` gives, of all rows and `EFFECTIVE`: a gate's effective weights count where
+        it has them. Each is taken as its share of its gate's sum, and without its sign, which
+        AdaTT's may have.
     """
-    use = {gate: shares(weights) for gate, weights in use.items()}
-    warnings = []
+    use: dict[str, dict[str, float]] = {}
+    for row in table:
+        if row["part"] in (ALL, EFFECTIVE):
+            use.setdefault(row["gate"], {})[row["source"]] = abs(row["weight"])
+    warnings, best = [], {}
     for gate, weights in use.items():
+        total = max(sum(weights.values()), 1e-30)
         source = max(weights, key=weights.get)
-        if len(weights) > 1 and weights[source] > ALONE:
+        if len(weights) > 1 and weights[source] / total > ALONE:
             warnings.append(
-                f"gate {gate} gives {source} {100 * weights[source]:.1f} % of its weight: "
+                f"gate {gate} gives {source} {100 * weights[source] / total:.1f} % of its weight: "
                 f"its other {len(weights) - 1} sources are hardly used"
             )
-    for source in dict.fromkeys(source for weights in use.values() for source in weights):
-        # In equal shares, so that gates compare.
-        by_gate = {gate: w[source] * len(w) for gate, w in use.items() if source in w}
-        most = max(by_gate, key=by_gate.get)
-        if by_gate[most] < UNUSED:
-            warnings.append(
-                f"{source} is hardly used: no gate gives it {UNUSED:g} of an equal share, the most "
-                f"is {100 * use[most][source]:.2g} % ({most})"
-            )
-    return warnings
+        for source, weight in weights.items():  # in equal shares, so that gates compare
+            best[source] = max(best.get(source, 0), weight / total * len(weights))
+    return warnings + [
+        f"{source} is hardly used: no gate gives it {UNUSED:g} of an equal share"
+        for source, most in best.items()
+        if most < UNUSED
+    ]

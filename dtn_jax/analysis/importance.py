@@ -1,19 +1,15 @@
-"""How much each task depends on each field, three ways, with what is uncertain about it.
+"""How much each task depends on each field, two ways, with what is uncertain about it.
 
 - `permutation`: the drop of AUC when the field's values are permuted among the rows (Breiman 2001;
   Fisher, Rudin and Dominici 2019), all slots and the number of a field moving together; the mean
   over the repeats.
 - `unknown`: the drop of AUC when every value of the field becomes the unknown id.
-- `gradient`: the mean over rows of |sum over views v and d of (dz/de_vd) (e_vd - m_vd)|: how far
-  the task's logit z would move, to first order, if the field's embedding e became its mean m over
-  the sample. HCNet's codewords, whose addresses have no gradient, are not counted.
 
 In a space that is not that of its loss a task is ranked by the quotient of two of the model's
-probabilities (spaces.py), and every method is of that quotient: `gradient` of its logit. A
-regression has R² in AUC's place. Each row's influence is kept as far as the covariance of all
-importances; it makes the intervals (see quality.py). The rows of a group, such as a user's, are not
-independent: their influences are summed first. Intervals say how far another sample of as many
-rows, permuted anew, would differ; not how far another training would.
+probabilities (spaces.py). A regression has R² in AUC's place. Each row's influence is kept as far
+as the covariance of all importances; it makes the intervals (see quality.py). The rows of a group,
+such as a user's, are not independent: their influences are summed first. Intervals say how far
+another sample of as many rows, permuted anew, would differ; not how far another training would.
 
 A permuted row acts twice: where it stands, and by the value that it gives to another row. With
 u_r[i] the influence of row i on the drop of repeat r, and o_r[i] the row whose value it has then,
@@ -40,7 +36,7 @@ import numpy as np
 from dtn_jax.analysis.quality import Key
 from dtn_jax.shapes import Array, Float, Int
 
-METHODS = ("permutation", "gradient", "unknown")
+METHODS = ("permutation", "unknown")
 Z = 1.96  # standard errors of a 95 % interval
 Scores = Float[Array | np.ndarray, "B C"]
 Changed = tuple[Int[np.ndarray, " B"] | None, Scores]  # with whose value each row has, if any's
@@ -68,30 +64,14 @@ class Importance:
 
     Attributes:
       fields, keys: their names.
-      titles: `[K]`, what the metric of each key is called.
-      base: `[K]`, the metric of the unchanged rows.
       values: `[R, F, K]`, one for each repeat.
       covariance: `[F K, F K]`, of the means over repeats, fields outermost.
     """
 
     fields: tuple[str, ...]
     keys: tuple[str, ...]
-    titles: tuple[str, ...]
-    base: Float[np.ndarray, " K"]
     values: Float[np.ndarray, "R F K"]
     covariance: Float[np.ndarray, "FK FK"]
-
-    @classmethod
-    def of(
-        cls,
-        sample: Sample,
-        base: Sequence[float],
-        values: Float[np.ndarray, "R F K"],
-        covariance: Float[np.ndarray, "FK FK"],
-    ) -> Importance:
-        """With the names of a sample."""
-        names, titles = zip(*((key.name, key.metric.title) for key in sample.keys))
-        return cls(tuple(sample.fields), names, titles, np.array(base), values, covariance)
 
     @property
     def mean(self) -> Float[np.ndarray, "F K"]:
@@ -103,10 +83,21 @@ class Importance:
         """Standard errors; the 95 % interval of a mean is +- Z of them."""
         return np.sqrt(np.diag(self.covariance)).reshape(len(self.fields), len(self.keys))
 
-    @property
-    def above_noise(self) -> np.ndarray:
-        """bool `[F, K]`: the interval lies above 0."""
-        return self.mean > Z * self.error
+    def rows(self, method: str) -> list[dict]:
+        """A row a key and field: its importance by `method`, between `low` and `high`."""
+        mean, half = self.mean, Z * self.error
+        return [
+            {
+                "method": method,
+                "key": key,
+                "field": field,
+                "importance": mean[f, k],
+                "low": mean[f, k] - half[f, k],
+                "high": mean[f, k] + half[f, k],
+            }
+            for k, key in enumerate(self.keys)
+            for f, field in enumerate(self.fields)
+        ]
 
 
 def permutation(
@@ -154,15 +145,15 @@ def _drops(
     chance = np.zeros((*shape, len(keys)))
     for i, (order, scores) in enumerate(one_ahead(changed)):
         field, repeat = divmod(i, repeats)
-        own = np.zeros((len(psi), len(keys)))
+        moved = np.zeros((len(psi), len(keys)))
         for k, key in enumerate(keys):
             value, influence = key.measure(np.asarray(scores))
             values[repeat, field, k] = measured[k][0] - value
-            own[key.rows, k] = (measured[k][1] - influence) / repeats
-        psi[:, field] += own
+            moved[key.rows, k] = (measured[k][1] - influence) / repeats
+        psi[:, field] += moved
         if order is not None:  # the row that gives the value
-            psi[order, field] += own
-            chance[field] += own.T @ own
+            psi[order, field] += moved
+            chance[field] += moved.T @ moved
         done()
     covariance = _covariance(psi, sample.group).reshape(2 * shape)
     place = np.arange(len(sample.fields))
@@ -170,7 +161,8 @@ def _drops(
     covariance = covariance.reshape(2 * (values[0].size,))
     least = np.diagonal(chance, axis1=1, axis2=2).ravel()
     np.fill_diagonal(covariance, np.maximum(np.diag(covariance), least))
-    return Importance.of(sample, [value for value, _ in measured], values, covariance)
+    names = tuple(key.name for key in keys)
+    return Importance(tuple(sample.fields), names, values, covariance)
 
 
 def one_ahead(changed: Iterator[Changed]) -> Iterator[Changed]:
@@ -180,22 +172,6 @@ def one_ahead(changed: Iterator[Changed]) -> Iterator[Changed]:
         coming = next(changed, None)
         yield held
         held = coming
-
-
-def gradient(moves: Float[np.ndarray, "B F C"], sample: Sample) -> Importance:
-    """The mean over the rows of each key of how far each field moves the key's score; `moves`: how
-    far it moves each column of the scores, with its sign."""
-    plain = np.asarray(sample.plain)
-    values = np.empty((1, len(sample.fields), len(sample.keys)))
-    psi = np.zeros((len(plain), *values.shape[1:]), np.float32)
-    for k, key in enumerate(sample.keys):
-        own = np.abs(np.einsum("nfc,nc->nf", moves[key.rows], key.slopes(plain)))
-        weight = np.ones(len(own)) if key.weights is None else key.weights
-        weight = weight / weight.sum()
-        values[0, :, k] = weight @ own
-        psi[key.rows, :, k] = weight[:, None] * (own - values[0, :, k])
-    base = [key.measure(plain)[0] for key in sample.keys]
-    return Importance.of(sample, base, values, _covariance(psi, sample.group))
 
 
 def _covariance(

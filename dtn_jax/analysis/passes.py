@@ -85,8 +85,7 @@ class Passes:
         self._take = jax.jit(take, out_shardings=everywhere)
         forget = functools.partial(unknown, run.schema)
         self._forgotten = jax.jit(forget, out_shardings=everywhere)(self.rows)
-        found = self._stacked(step)
-        self._plain = found.reshape(len(self.rows.ids), -1)
+        self._plain = self._stacked(step).reshape(len(self.rows.ids), -1)
         rescore = rescored(step, run.at, self.size)
         self._rescore = jax.jit(rescore, out_shardings=everywhere)
 
@@ -97,10 +96,6 @@ class Passes:
     def total(self, function: Function, *more):
         """The sums over all batches of the arrays that it gives."""
         return jax.tree.map(lambda a: np.asarray(a).sum(axis=0), self._stacked(function, *more))
-
-    def mean(self, function: Function):
-        """The means over all rows of what it sums over a batch's, `[1, ...]`."""
-        return jax.tree.map(lambda total: total / self.count, self.total(function))
 
     def each(self, function: Function, batches: Int[np.ndarray, "P N"]):
         """What it gives for each batch of these rows, arrays `[P, ...]`."""
@@ -133,7 +128,7 @@ class Passes:
         where = columns(self.run.schema, field)
         return self._rescore(self.state, self.rows, self._plain, other, where)[: self.count]
 
-    def _joined(self, found: Array) -> np.ndarray:
+    def _joined(self, by_batch: Array) -> np.ndarray:
         """Results by batch, `[steps, size, ...]`, as those of the real rows."""
-        rows = np.asarray(found)
+        rows = np.asarray(by_batch)
         return rows.reshape(len(rows) * self.size, *rows.shape[2:])[: self.count]

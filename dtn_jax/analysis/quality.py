@@ -20,8 +20,6 @@ from dtn_jax.metrics.spaces import logits_in, space_mask
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Float, Int
 
-STEP = 1e-6  # of the logits, for differences in float64
-
 
 @dataclasses.dataclass(frozen=True)
 class Key:
@@ -53,25 +51,12 @@ class Key:
 
     def measure(self, scores: Float[np.ndarray, "B C"]) -> tuple[float, Float[np.ndarray, " N"]]:
         """The metric, and the influence of each of the key's rows on it."""
-        own = self.score(scores) if self.score else scores[self.rows, self.column]
-        rows, units = (
-            Rows(self.kind, own, self.labels, self.weights),
-            Units(len(own), most=len(own)),
-        )
-        found = self.metric.influence(rows, units) if self.kind == "binary" else r2(rows, units)
-        return found.value, found.units
-
-    def slopes(self, scores: Float[np.ndarray, "B C"]) -> Float[np.ndarray, "N C"]:
-        """The derivatives of the score of each of the key's rows with respect to each column.
-
-        By differences, so that they are those of `score`'s own formula, whatever it is.
-        """
-        steps = STEP * np.eye(scores.shape[1])
-        if self.score is None:
-            return np.tile(steps[self.column] / STEP, (len(self.rows), 1))
-        scores = scores.astype(np.float64)
-        ends = ((self.score(scores + step), self.score(scores - step)) for step in steps)
-        return np.stack([(high - low) / (2 * STEP) for high, low in ends], axis=1)
+        of_task = self.score(scores) if self.score else scores[self.rows, self.column]
+        rows = Rows(self.kind, of_task, self.labels, self.weights)
+        units = Units(len(of_task), most=len(of_task))
+        influence = self.metric.influence if self.kind == "binary" else r2
+        measured = influence(rows, units)
+        return measured.value, measured.units
 
 
 def keys(schema: Schema, rows: Batch, weighted: bool) -> tuple[list[Key], list[str]]:
@@ -82,22 +67,22 @@ def keys(schema: Schema, rows: Batch, weighted: bool) -> tuple[list[Key], list[s
       rows: a sample, on the host.
       weighted: whether the sample weights count.
     """
-    found, undefined = [], []
+    defined, undefined = [], []
     for column, task in enumerate(schema.tasks):
         for space in task.spaces:
             mask = space_mask(task.name, rows.labels, rows.label_mask, rows.row_mask, schema, space)
             mask &= (rows.sample_weight > 0) | (not weighted)
             weights = rows.sample_weight[mask].astype(np.float64) if weighted else None
             labels = rows.labels[mask, column]
-            name, own = f"{task.name}@{space}", np.flatnonzero(mask)
-            score = functools.partial(logits_in, space, task.name, schema=schema, rows=own)
+            name, places = f"{task.name}@{space}", np.flatnonzero(mask)
+            score = functools.partial(logits_in, space, task.name, schema=schema, rows=places)
             other = score if space != task.space else None
-            key = Key(name, task.kind, column, own, labels, weights, other)
+            key = Key(name, task.kind, column, places, labels, weights, other)
             if len(np.unique(labels)) > 1:
-                found.append(key)
+                defined.append(key)
             else:
                 undefined.append(key.name)
-    return found, undefined
+    return defined, undefined
 
 
 def r2(rows: Rows, units: Units) -> Influence:

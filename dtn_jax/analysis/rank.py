@@ -7,13 +7,13 @@ have in common on the same rows), and the middle 95 % of the draws' divergences 
 tests/equations/analysis/test_analysis_rank.py simulates pairs of 8, 12 and 39 fields, of little and
 much noise, 200 of each kind: 88 to 96 % had the true divergence in it; with the basic bootstrap,
 which mirrors the draws at the estimate, 64 to 82 %. Noise in the ranks of fields that hardly matter
-pushes every divergence up; so beside them stands `itself`, the divergence that noise alone makes
+pushes every divergence up; so beside them stands `noise`, the divergence that noise alone makes
 between two samples for one key.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 
 import numpy as np
 from scipy.stats import rankdata
@@ -23,23 +23,6 @@ from dtn_jax.shapes import Float
 
 DRAWS = 2_000
 MIDDLE = (2.5, 97.5)  # percentiles
-
-
-@dataclasses.dataclass(frozen=True)
-class Divergence:
-    """Between every two keys; NaN where a key has all fields equal.
-
-    Attributes:
-      keys: their names.
-      value, low, high: `[K, K]`, the estimate and its 95 % interval.
-      itself: `[K]`, the mean divergence of two independent samples of one key.
-    """
-
-    keys: tuple[str, ...]
-    value: Float[np.ndarray, "K K"]
-    low: Float[np.ndarray, "K K"]
-    high: Float[np.ndarray, "K K"]
-    itself: Float[np.ndarray, " K"]
 
 
 def spearman(
@@ -53,32 +36,43 @@ def spearman(
         return np.asarray((a * b).sum(axis=-1) / scale)
 
 
-def drawn(found: Importance, count: int, seed: int) -> Float[np.ndarray, "N F K"]:
-    """Importances as other samples might have given them: normal draws around those found."""
+def drawn(of: Importance, count: int, seed: int) -> Float[np.ndarray, "N F K"]:
+    """Importances as other samples might have given them: normal draws around those measured."""
     rng = np.random.default_rng(seed)
-    values, vectors = np.linalg.eigh(found.covariance)
+    values, vectors = np.linalg.eigh(of.covariance)
     spread = vectors * np.sqrt(np.maximum(values, 0))  # an estimate may have a rounded -1e-20
-    spread[np.diag(found.covariance) <= 0] = 0  # equal ones that are certain keep sharing a rank
+    spread[np.diag(of.covariance) <= 0] = 0  # equal ones that are certain keep sharing a rank
     noise = rng.standard_normal((count, len(values))) @ spread.T
-    return found.mean + noise.reshape(count, *found.mean.shape)
+    return of.mean + noise.reshape(count, *of.mean.shape)
 
 
-def divergence(found: Importance, seed: int = 0, draws: int = DRAWS) -> Divergence:
+def divergences(of: Importance, seed: int = 0, draws: int = DRAWS) -> list[dict]:
     """How far each two keys disagree in the order of fields by importance.
 
     Args:
-      found: the importance of fields by key.
+      of: the importance of fields by key.
       seed: of the draws.
-      draws: from the errors of each mean, for intervals and for `itself`.
+      draws: from the errors of each mean, for intervals and noise.
+
+    Returns:
+      Rows with `left` and `right`, the keys; `divergence`, between `low` and `high`; and
+      `noise_left` and `noise_right`, the mean divergence of two independent samples of one key. NaN
+      where a key has all fields equal.
     """
-    one, other = (drawn(found, draws, s).swapaxes(1, 2) for s in (2 * seed, 2 * seed + 1))
-    by_key = found.mean.T
-    count = len(found.keys)
-    value, low, high = (np.zeros((count, count)) for _ in range(3))
-    for i in range(count):
-        for j in range(i):
-            value[i, j] = value[j, i] = 1 - spearman(by_key[i], by_key[j])
-            ends = np.percentile(1 - spearman(one[:, i], one[:, j]), MIDDLE)
-            (low[i, j], high[i, j]) = (low[j, i], high[j, i]) = ends
-    itself = (1 - spearman(one, other)).mean(axis=0)
-    return Divergence(found.keys, value, low, high, itself)
+    one, other = (drawn(of, draws, s).swapaxes(1, 2) for s in (2 * seed, 2 * seed + 1))
+    noise = (1 - spearman(one, other)).mean(axis=0)
+    table = []
+    for i, j in itertools.combinations(range(len(of.keys)), 2):
+        low, high = np.percentile(1 - spearman(one[:, i], one[:, j]), MIDDLE)
+        table.append(
+            {
+                "left": of.keys[i],
+                "right": of.keys[j],
+                "divergence": float(1 - spearman(of.mean[:, i], of.mean[:, j])),
+                "low": low,
+                "high": high,
+                "noise_left": noise[i],
+                "noise_right": noise[j],
+            }
+        )
+    return table

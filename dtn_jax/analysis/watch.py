@@ -28,6 +28,7 @@ SEED = 0  # of the rows: the same ones in every run on a data set, so that runs 
 KIND = "analysis"  # of the records in metrics.jsonl
 GATE = "gate"  # gate:GATE:SOURCE; no task's name has a ":"
 COSINE, HALF = "cosine", "cosine_half"  # cosine:TASK:TASK, and half its 95 % interval
+CONFLICT = "cosine of the tasks' gradients"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,15 +82,13 @@ class Watch:
         """What metrics.jsonl gets of this state; a cosine that is not defined is None."""
         each = [jax.device_get(self.measure(state, batch)) for batch in self.batches]
         use, cosines = jax.tree.map(lambda *a: np.stack(a), *each)
-        found = {
-            f"{GATE}:{gate}:{source}": float(weight.mean())
-            for gate, weights in use.items()
-            for source, weight in weights.items()
-        }
+        record = {"kind": KIND, "step": step, "epoch": epoch}
+        for gate, weights in use.items():
+            record |= {f"{GATE}:{gate}:{s}": float(w.mean()) for s, w in weights.items()}
         for (task, other), by_batch in cosines.items():
             mean, half = over_batches(by_batch)
-            found |= {f"{COSINE}:{task}:{other}": mean, f"{HALF}:{task}:{other}": half}
-        return {"kind": KIND, "step": step, "epoch": epoch} | found
+            record |= {f"{COSINE}:{task}:{other}": mean, f"{HALF}:{task}:{other}": half}
+        return record
 
 
 def own_rows(rows: Batch, devices: int) -> Batch:
@@ -99,22 +98,22 @@ def own_rows(rows: Batch, devices: int) -> Batch:
     return take(rows, place[processes.own_part(len(place))])
 
 
-def over_training(history: Sequence[Mapping]) -> dict[str, dict[str, list]]:
-    """The records of metrics.jsonl as {"gates" | "cosines" | "cosine_halves": {name: points}}.
+def over_training(history: Sequence[Mapping]) -> list[dict]:
+    """The records of metrics.jsonl as a long table: `panel` (a gate, or CONFLICT), `line` (a
+    source, or two tasks), `step`, `value`, and `low` and `high`, the ends of a cosine's interval.
 
-    Names are "gate → source" and "task, task", a point [step, value]. A step that was logged twice,
-    by a resumed run, has its later value. Empty where nothing was watched.
+    A step that was logged twice, by a resumed run, has its later value. Empty where nothing was
+    watched.
     """
-    found: dict[str, dict[str, dict]] = {"gates": {}, "cosines": {}, "cosine_halves": {}}
-    parts = {GATE: ("gates", " → "), COSINE: ("cosines", ", "), HALF: ("cosine_halves", ", ")}
+    table: dict[tuple, dict] = {}
     for record in (record for record in history if record["kind"] == KIND):
         for name, value in record.items():
             what, *pair = name.split(":")
-            if what in parts:
-                part, between = parts[what]
-                found[part].setdefault(between.join(pair), {})[record["step"]] = value
-    points = {
-        part: {name: [list(point) for point in sorted(p.items())] for name, p in own.items()}
-        for part, own in found.items()
-    }
-    return points if any(points.values()) else {}
+            half = record.get(":".join((HALF, *pair)))
+            if what not in (GATE, COSINE):
+                continue
+            panel, line = pair if what == GATE else (CONFLICT, ", ".join(pair))
+            row = {"panel": panel, "line": line, "step": record["step"], "value": value}
+            ends = (None, None) if half is None else (max(value - half, -1), min(value + half, 1))
+            table[panel, line, record["step"]] = row | dict(zip(("low", "high"), ends))
+    return sorted(table.values(), key=lambda row: (row["panel"] == CONFLICT, row["step"]))

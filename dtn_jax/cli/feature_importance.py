@@ -1,10 +1,9 @@
 """Explains how a finished run's model ranks; writes JSON, CSV and pictures to WORKDIR/importance.
 
-It shows the importance of each field for each task, by three methods (dtn_jax/analysis/
+It shows the importance of each field for each task, by two methods (dtn_jax/analysis/
 importance.py defines them), and how far the tasks diverge in that; how gates use the experts, by
 user segment, and over training if the run had analysis.rows; whether the tasks' gradients
-conflict; and the field pairs in GDCN's layers. On synthetic data, importances, divergences and
-pairs stand beside the known answer; gates and gradients have none.
+conflict; and the strongest field pairs in GDCN's layers.
 
 It reads validation rows. --split=test reads test rows, to explain a finished run; do not choose
 anything by what you see there.
@@ -26,7 +25,7 @@ OPTIONS = {
     "methods=NAMES": "how to measure importance, by comma",
     "repeats=N": "permutations of each field",
     "rows=N": "draw a random sample of this many rows if there are more",
-    "segment=FIELD": "what splits gate use into segments: a field, or group",
+    "segment=FIELD": "what splits gate use into segments: a categorical field, or group",
     "seed=N": "of the sample and the permutations (default 0)",
 }
 METHODS = command.constant("analysis.importance", "METHODS")

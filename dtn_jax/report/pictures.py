@@ -202,7 +202,6 @@ def small_multiples(
     columns: int = 3,
     width: float | int = 2.9,
     marks: Mapping[str, tuple[str, str]] = {},
-    bars: bool = True,
     line: float = 0.22,
     **how: object,
 ) -> Figure:
@@ -216,7 +215,6 @@ def small_multiples(
       columns: panels beside each other, at most.
       width: inches of a panel.
       marks: {mark: (marker, colour)}, which a legend names.
-      bars: whether a bar stands behind the points of a line, up to their mean.
       line: inches of a line.
       how: of `panels`.
     """
@@ -232,7 +230,7 @@ def small_multiples(
             here = [r for r in rows if (r["panel"], r["line"]) == (panel, name)]
             here = [row for row in here if row["value"] is not None]
             points = [row for row in here if "mark" not in row]
-            if bars and points:
+            if points:  # a bar behind them, up to their mean
                 ink, mean = points[0].get("ink", COLOURS[5]), np.mean([r["value"] for r in points])
                 axes.barh(y, mean, color=ink, alpha=0.4, height=0.75)
             for place, row in enumerate(points):

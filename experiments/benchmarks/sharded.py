@@ -1,7 +1,7 @@
 """Training on 1, 2, 4 and 8 devices: step time, memory of a device, bytes in collectives.
 
-The strategies, `shard` with the tables over all devices and over two, beside XLA alone: the same
-step, placed the same, whose rows XLA partitions itself. Of shared_bottom (E = 16, 23 fields, lazy
+`shard` with the tables over all devices and over two, beside XLA alone: the same step, placed the
+same, whose rows XLA partitions itself. Of shared_bottom (E = 16, 23 fields, lazy
 Adam) at a batch of 1024 over all devices. Memory and bytes are the compiled program's own figures,
 times are of runs. Without eight devices, they are simulated on the CPU: then all is of that CPU.
 """
@@ -20,7 +20,6 @@ import numpy as np
 from dtn_jax.config import base_config
 from dtn_jax.data.epochs.batches import CHUNK_STEPS
 from dtn_jax.parallel.memory import bytes_of
-from dtn_jax.parallel.per_device import on_each_device
 from dtn_jax.plan import Program, chunk_shapes, collectives, make_program
 from dtn_jax.schema import Field, Schema, Task
 from experiments.benchmarks.measured import Goal, Measured, Options, apart, ratio, timed_in_turns
@@ -64,7 +63,6 @@ def measurements(quick: bool) -> Iterator[dict[str, Any]]:
         ways = {SHARD: program(quick, devices)}
         if devices > 2:
             ways[f"{SHARD}, tables over 2"] = program(quick, devices, table_devices=2)
-        ways["pmap"] = program(quick, devices, strategy="pmap")
         if devices > 1:
             ways[ALONE] = program(quick, devices, by_hand=False)
         timers = {name: chunk_timer(p) for name, p in ways.items()}
@@ -107,24 +105,10 @@ def chunk_timer(p: Program) -> Callable[[], float]:
     return run
 
 
-def compiled(p: Program) -> jax.stages.Compiled:
-    """Its chunk of steps, from shapes."""
-    if p.at.strategy != "pmap":
-        return p.compile()
-    n = p.at.mesh.size
-
-    def split(a):
-        return jax.ShapeDtypeStruct((a.shape[0], n, a.shape[1] // n, *a.shape[2:]), a.dtype)
-
-    chunk = jax.tree.map(split, chunk_shapes(p.schema, p.config.data.batch_size))
-    run = on_each_device(p.train_chunk(), list(p.at.mesh.devices.reshape(-1)))
-    return run.lower(p.state, chunk, CHUNK_STEPS).compile()
-
-
 def of_compiled(p: Program) -> dict[str, float]:
     """The columns that the compiled program fills."""
-    made = compiled(p)
-    memory, kinds = made.memory_analysis(), collectives(made.as_text())
+    compiled = p.compile()
+    memory, kinds = compiled.memory_analysis(), collectives(compiled.as_text())
     if p.at.mesh.size == 1:
         kinds.clear()
     chunk = bytes_of(chunk_shapes(p.schema, p.config.data.batch_size)) // p.at.mesh.size

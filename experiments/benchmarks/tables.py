@@ -3,13 +3,12 @@
 A step touches only the rows of its batch, so the times should be equal; what differs is how often
 memory has them at hand. Measured inside the compiled loop over a chunk and outside of it, with ids
 as logs have them (`zipf`), all different (the dearest case: nearly each is a cache miss) and all
-equal. Beside it, what tables in bfloat16 do to AUC.
+equal.
 """
 
 from __future__ import annotations
 
 import functools
-import tempfile
 import time
 from collections.abc import Callable
 
@@ -33,8 +32,6 @@ ROWS = (200_000, 2_000_000, 20_000_000)
 OPTIMIZERS = ("adam", "adagrad", "sgd", "adam, bfloat16")
 ROUNDS = 9
 SINGLE_STEPS = 4  # timed together
-SEEDS, EPOCHS = 3, 1
-AUC_LOSS = -0.0005  # at most this may bfloat16 tables cost
 
 
 def measure(options: Options) -> Measured:
@@ -57,9 +54,8 @@ def measure(options: Options) -> Measured:
                 row[f"{how}, ratio"] = longest
                 goals.append(Goal(f"{optimizer}, {ids} ids, {how}", 1.1, longest, at_least=False))
             found.append(row)
-    changes, note = auc_changes(options)
     title = "ms a step of shared_bottom (E = 16, 23 fields, batch 1024) by table rows"
-    return Measured(title, found, goals + changes, [note])
+    return Measured(title, found, goals)
 
 
 def table_steps(rows: int, optimizer: str) -> dict[tuple[str, str], Callable[[], float]]:
@@ -101,37 +97,6 @@ def table_steps(rows: int, optimizer: str) -> dict[tuple[str, str], Callable[[],
 
     ways = {"loop": in_loop, "single": outside}
     return {(ids, how): functools.partial(f, ids) for ids in IDS for how, f in ways.items()}
-
-
-def auc_changes(options: Options) -> tuple[list[Goal], str]:
-    """What bfloat16 tables do to validation AUC: shared_bottom on census_income, paired seeds."""
-    from configs import census_income
-    from dtn_jax.run.replicas import train_replicas
-
-    aucs = {}
-    for dtype in ("float32", "bfloat16"):
-        config = census_income.get_config("model.architecture=shared_bottom")
-        config.model.experts = "mlp"
-        config.model.embedding_dim, config.model.mlp.hidden = 16, (128,)
-        config.data.batch_size, config.optim.schedule = 1024, "constant"
-        config.data.data_dir, config.data.manual_dir = options.data_dir, options.manual_dir
-        config.optim.table_dtype, config.replicas = dtype, str(SEEDS)
-        config.train.epochs, config.train.max_steps = EPOCHS, 2 if options.quick else 0
-        with tempfile.TemporaryDirectory() as folder:
-            runs = train_replicas(config, folder, test=False)
-        aucs[dtype] = {
-            key: np.asarray([run["validation"][key]["auc"] for run in runs])
-            for key in runs[0]["validation"]
-        }
-    changes = {key: aucs["bfloat16"][key] - aucs["float32"][key] for key in aucs["float32"]}
-    told = "; ".join(f"{k} {c.mean():+.5f} ± {c.std(ddof=1):.5f}" for k, c in changes.items())
-    note = (
-        f"AUC of bfloat16 tables less that of float32 tables, validation of census_income, "
-        f"shared_bottom (mlp), {EPOCHS} epoch(s), mean ± standard deviation of {SEEDS} seeds: "
-        f"{told}."
-    )
-    name = "bfloat16 tables, AUC change"
-    return [Goal(f"{name}, {k}", AUC_LOSS, float(c.mean())) for k, c in changes.items()], note
 
 
 def bytes_a_row(optimizer: str) -> int:

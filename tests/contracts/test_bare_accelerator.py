@@ -5,9 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
-import types
 
-import numpy as np
 import pytest
 
 from dtn_jax.config import base_config, flatten
@@ -48,26 +46,13 @@ assert {"polars", "pyarrow", "tensorflow_datasets", "jaxtyping", "matplotlib"} <
 from experiments import benchmark
 from experiments.benchmarks import gpu, tables
 
-gpu.EXPERTS, gpu.OPTIMIZERS, gpu.REPEATED = ("gdcn",), ("adagrad",), 4
-gpu.CHUNK_STEPS = tables.CHUNK_STEPS = 2
+gpu.EXPERTS, gpu.OPTIMIZERS, tables.CHUNK_STEPS = ("gdcn",), ("adagrad",), 2
 benchmark.main(["--suite=gpu", "--quick", f"--out={sys.argv[1]}"])
 """
 
 
 def test_its_options_are_the_configs():
     assert flatten(step_config()).items() <= flatten(base_config()).items()
-
-
-def test_a_distance_hides_no_array():
-    def state(params):
-        return types.SimpleNamespace(params=params, tables={})
-
-    one, other = {"a": np.array([2.0, 0.0]), "b": np.zeros(2)}, {"a": np.array([1.0, 4.0])}
-    assert gpu.distance(state(one), state(one)) == 0
-    assert gpu.distance(state(one), state(other | {"b": np.zeros(2)})) == 1
-    assert gpu.distance(state(one), state({**one, "b": np.ones(2)})) == 1
-    assert gpu.distance(state({**one, "b": np.ones(2)}), state(one)) == np.inf
-    assert np.isnan(gpu.distance(state({**one, "b": np.array([np.nan, 0])}), state(one)))
 
 
 @pytest.mark.slow
@@ -88,11 +73,6 @@ def test_the_suite_gpu_runs_there(tmp_path):
     assert lengths == [
         (f"{ids} ids", length) for ids in ("zipf", "different") for length in gpu.QUICK_ROWS
     ]
-    assert [row["arrays that differ"] for row in rows][-3:] == [0, 0, 0]
-    assert rows[-1]["distance"] == 0
     wanted = [goal["wanted"] for goal in found["goals"]]
-    assert wanted == [gpu.SHARE, gpu.SLOWER, gpu.SLOWER, 0, 0, gpu.FAR]
+    assert wanted == [gpu.SHARE, gpu.SLOWER, gpu.SLOWER]
     assert "cpu" in found["notes"][0]
-    assert {goal["name"] for goal in found["goals"]} >= {
-        "dtn, 4 steps, beside a CPU's: largest distance"
-    }

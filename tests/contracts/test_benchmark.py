@@ -1,7 +1,6 @@
 """The benchmark command, and what its suites measure by."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -63,23 +62,3 @@ def test_widened_tables_keep_the_ids_apart():
     assert [f.rows for f in wide.fields] == [45, 45]
     np.testing.assert_array_equal(spread.ids // [15, 9], ids)
     assert len(np.unique(spread.ids[:, 0])) > 40
-
-
-def test_a_package_that_cannot_be_installed_is_told(monkeypatch, tmp_path):
-    def failure(command):
-        return "no such release" if "fuxictr>=2.3.10" in command else ""
-
-    monkeypatch.setattr(peers, "failure", failure)
-    python, missing = peers.install(tmp_path)
-    assert missing == {"fuxictr": "no such release"}
-    assert python.startswith(str(tmp_path))
-    monkeypatch.undo()
-    assert peers.failure([sys.executable, "-c", "import nowhere"]).endswith("'nowhere'")
-    assert peers.failure([sys.executable, "-c", ""]) == ""
-
-
-def test_all_suites_are_those_that_the_machine_can_run(capsys, monkeypatch):
-    assert set(benchmark.every_suite()) == set(benchmark.SUITES) - {"gpu"}
-    assert "leaving out gpu" in capsys.readouterr().out
-    monkeypatch.setattr("jax.default_backend", lambda: "gpu")
-    assert set(benchmark.every_suite()) == set(benchmark.SUITES) - {"peers"}

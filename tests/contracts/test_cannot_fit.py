@@ -8,7 +8,7 @@ from unittest import mock
 import jax
 import jax.numpy as jnp
 import pytest
-from command_calls import ROOT, TINY, WATCHED, message_of
+from command_calls import ROOT, TINY, message_of
 
 from dtn_jax.errors import UserError
 from dtn_jax.parallel import memory
@@ -51,21 +51,6 @@ def test_force_asks_for_no_check(shell, tmp_path, monkeypatch):
     monkeypatch.setattr("dtn_jax.run.train.train", note)
     assert shell(*arguments, "--force").code == 0
     assert asked == [False]
-
-
-def test_a_finished_run_is_shown_all_the_same(shell, finished, monkeypatch):
-    monkeypatch.setattr(memory, "of_host", lambda: 100_000)
-    outcome = shell(WATCHED, f"--workdir={finished}")
-    assert (outcome.code, outcome.err) == (0, "")
-    assert "is finished" in outcome.out
-
-
-def test_replicas_count_together(shell, tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "of_host", lambda: 30 * 10**6)
-    arguments = (TINY, f"--workdir={tmp_path / 'run'}")
-    message = message_of(shell(*arguments, "--config.replicas=100"))
-    assert "replicas; model.embedding_dim" in message
-    assert not (tmp_path / "run").exists()
 
 
 def test_want_of_memory_while_running_is_a_message(capsys):

@@ -45,11 +45,6 @@ def test_the_default_is_in_the_users_cache_folder(tmp_path, monkeypatch):
     assert pathlib.Path(told()) == tmp_path / "dtn_jax/compiled" / compile_cache.processor()
 
 
-def test_it_can_be_turned_off():
-    compile_cache.use("none")
-    assert told() is None
-
-
 def test_a_folder_that_cannot_be_written_is_a_warning(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     compile_cache.use(str(tmp_path / "file/folder"))

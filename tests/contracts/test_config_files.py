@@ -77,10 +77,8 @@ def test_a_file_or_an_argument_that_is_none_is_answered_with_those_that_are(spec
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("import nowhere_to_be_found", "ModuleNotFoundError: "),
         ("def get_config(argument)", "SyntaxError"),
         ("def get_config(argument):\n    return 1 / 0", "ZeroDivisionError: division by zero"),
-        ("import sys\nsys.exit(0)", "SystemExit: 0"),
         ("def get_config(argument):\n    raise SystemExit(0)", "SystemExit: 0"),
     ],
 )
@@ -95,14 +93,9 @@ def test_a_config_file_that_fails_is_named_with_line_and_reason(tmp_path, text, 
     ("lines", "reason"),
     [
         ("return None", "None, expected a ConfigDict"),
-        ("return {'seed': 1}", "{'seed': 1}, expected a ConfigDict"),
-        ("return ml_collections.ConfigDict()", "the config has no 'seed'"),
         ("c.optim.learning_rate = 'much'", "optim.learning_rate=much: expected a number at least"),
         ("c.data.batch_size = None", "data.batch_size=None: expected a whole number at least 1"),
         ("c.model.experts = ('mlp',)", "model.experts=('mlp',): expected text"),
-        ("c.plugins = None", "plugins=None: expected text"),
-        ("c.replicas = 4", "replicas=4: expected text"),
-        ("c.data.dataset = 3", "data.dataset=3: expected one of adult, "),
         ("c.model.tower_hidden = 64", "model.tower_hidden=64: expected whole numbers"),
         ("c.optim.learning_rat = 3", "'optim.learning_rat', which nothing declares. Did you mean"),
         ("c.lock(); c.train.epoch = 9", 'Did you mean "epochs"'),

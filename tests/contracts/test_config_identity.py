@@ -64,16 +64,6 @@ def test_options_of_what_a_run_does_not_have_are_no_part_of_it():
     assert "model.gdcn.layers" in options.identity(by_group)
 
 
-def test_a_stored_config_of_another_version():
-    """What it lacks has its default; what it has beside is told."""
-    now = options.identity(changed())
-    stored = {k: v for k, v in now.items() if k != "optim.clip"}
-    assert options.differing(stored, now) == []
-    assert options.differing(stored, options.identity(changed(optim__clip=1.0))) == ["optim.clip"]
-    assert options.differing({k: str(v) for k, v in now.items()}, now) == []
-    assert options.differing(options.identity(now | {"model.gone": 1}), now) == ["model.gone"]
-
-
 def test_runtime_options_are_these():
     """One more would let runs that differ share a folder; one less keeps a run from its own."""
     runtime = """

@@ -1,16 +1,15 @@
-"""Data sets that keep their numbers, or have vectors: prepared, trained, resumed, explained."""
+"""Data sets that keep their numbers, or have vectors: prepared and trained."""
 
 import contextlib
 import io
-import json
 
 import numpy as np
 import polars as pl
 import pytest
 from refused_configs import refused
-from small_runs import CutError, assert_same_run, cut_after, small
+from small_runs import small
 
-from dtn_jax.cli import feature_importance, prepare
+from dtn_jax.cli import prepare
 from dtn_jax.data.blocks import Layout
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.sets import adult, catalog
@@ -139,33 +138,6 @@ def test_a_run_learns_from_them_and_counts_what_reads_them(trained):
     assert results["flops_per_example"] == 2 * dense
 
 
-@pytest.mark.parametrize(
-    "placement",
-    [
-        pytest.param("stream", marks=pytest.mark.slow),
-        pytest.param("device", marks=pytest.mark.nightly),
-    ],
-)
-def test_a_run_that_is_cut_resumes_bit_by_bit(
-    placement, trained, prepared_dir, tmp_path, monkeypatch
-):
-    config = films(prepared_dir, data__placement=placement)
-    with monkeypatch.context() as patch, pytest.raises(CutError):
-        cut_after(patch, 2)
-        train(config, tmp_path / "run")
-    assert train(config, tmp_path / "run")["steps"] == 20
-    assert_same_run(config, trained[0], tmp_path / "run")
-
-
-def test_importance_of_a_finished_run(trained):
-    feature_importance.main([f"--workdir={trained[0]}", "--repeats=2", "--rows=1000"])
-    facts = json.loads((trained[0] / "importance" / "importance.json").read_text())
-    for method in facts["methods"].values():
-        by_field = {f: v["mean"] for f, v in method["importance"]["click@all"].items()}
-        assert max(by_field, key=by_field.get) == "content"
-        assert all(abs(by_field[name]) > 0 for name in NUMBERS)
-
-
 # ---------------------------------------------------------------- numbers of a shipped set
 
 
@@ -193,12 +165,6 @@ def test_the_set_keeps_its_numbers_beside_the_one_in_buckets(prepared_dir):
         assert np.corrcoef(logarithms.numeric[:, place], np.log1p(own))[0, 1] == pytest.approx(1)
         assert field.edges[0] <= x.min() + 1
         assert len(field.edges) <= 49
-
-
-def test_one_embedding_for_all_numbers(prepared_dir):
-    fields = build_run(of_adult(prepared_dir, "periodic")).schema.fields
-    chosen = {f.name: f.embedding for f in fields}
-    assert chosen == {f.name: "periodic" if f.name in NUMERIC else "scaled" for f in fields}
 
 
 @pytest.mark.parametrize(

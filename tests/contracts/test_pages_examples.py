@@ -1,6 +1,5 @@
 """The examples of docs/extend: short, on their pages, and right against NumPy."""
 
-import functools
 import itertools
 import pathlib
 
@@ -10,15 +9,11 @@ import numpy as np
 import page_commands
 import pytest
 from built_models import PAIR, F, dense, mlp, relu, softmax, tower, weighted
-from toy_steps import STEPS, batches, build, config, leaves
 
 from dtn_jax.balancing.balancer import Seen
 from dtn_jax.config import plugins
 from dtn_jax.losses.cross_entropy import CrossEntropy
 from dtn_jax.metrics import Rows
-from dtn_jax.parallel.mesh import make_placement
-from dtn_jax.run.state import create_state
-from dtn_jax.run.step import make_train_chunk, make_train_step
 
 ROOT = pathlib.Path(__file__).parents[2]
 FOLDER = ROOT / "docs/examples"
@@ -144,54 +139,3 @@ def test_it_divides_losses_by_their_moving_averages(decay, precision):
         rows = np.array([8, 8, step % 2])
         state = owner.update(state, Seen(one.astype(precision.dtype), rows, None, None, step, None))
         average = np.where(rows > 0, decay * average + (1 - decay) * one, average)
-
-
-def trained(**changes):
-    """What `STEPS` steps leave, and their metrics; rows and labels of each part differ."""
-    changes = {"parallel__devices": 1, **changes}
-    c = config(
-        loss__balancing="equal_losses",
-        loss__task_weights="order=3",
-        model__architecture="shared_bottom",
-        model__dtype="float64",
-        optim__table_init=0.5,
-        data__batch_size=16,
-        data__eval_batch_size=16,
-        **changes,
-    )
-    model, plan = build(c)
-    at, state = make_placement(c), create_state(c, model, plan)
-    state = jax.device_put(state, at.state(state))
-    steps = make_train_chunk(make_train_step(c, model, plan, 100, at.table_mesh), STEPS)
-    rng, given = np.random.default_rng(3), batches()
-    given = given.replace(
-        label_mask=rng.random(given.label_mask.shape) < 0.7,
-        row_mask=rng.random(given.row_mask.shape) < 0.8,
-    )
-    state, metrics = at.compile(steps, state)(state, at.put(given, at.chunk()), STEPS)
-    return leaves(state), np.asarray(metrics["task_weights"])
-
-
-on_one_device = functools.cache(trained)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        pytest.param({"train__accumulate": 2}, marks=pytest.mark.nightly),
-        pytest.param({"parallel__devices": 8}, marks=pytest.mark.slow),
-        pytest.param(
-            {"parallel__devices": 2, "parallel__strategy": "pmap", "train__accumulate": 2},
-            marks=pytest.mark.nightly,
-        ),
-    ],
-)
-def test_the_same_numbers_however_a_batch_is_split(options):
-    load("my_balancer")
-    with jax.enable_x64(True):
-        expected, weights = on_one_device()
-        got, other = trained(**options)
-    assert (np.abs(weights[1:] - 1) > 1e-3).all()  # it does something
-    np.testing.assert_allclose(other, weights, rtol=1e-9)
-    for a, b in zip(got, expected, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10)

@@ -11,7 +11,6 @@ import pathlib
 import re
 import subprocess
 import sys
-import textwrap
 
 import api_pages
 import hooks
@@ -29,10 +28,6 @@ pytestmark = pytest.mark.slow  # needs what builds the site
 
 ROOT = pathlib.Path(__file__).parents[2]
 MODULES = [(name, api_pages.full(m)) for name, page in PAGES.items() for m in page.modules]
-LISTED = {module for _, module in MODULES}
-TEXTS = [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]
-SCRIPTS = [*ROOT.glob("docs/examples/*.py"), *ROOT.glob("docs/notebooks/*.py")]
-BLOCK = re.compile(r"^( *)```python.*?\n(.*?)^\1```$", re.M | re.S)
 
 
 def defined(module):
@@ -52,30 +47,6 @@ def untold(cls):
     own = [n for n, v in vars(cls).items() if is_method(v) and (n[0] != "_" or n == "__call__")]
     told = [{n for n, v in vars(c).items() if is_method(v) and v.__doc__} for c in cls.__mro__]
     return [f"{cls.__name__}.{name}" for name in own if name not in set.union(*told)]
-
-
-def imported():
-    """(file, module, name), of what pages and their examples import; '' is the module itself."""
-    parts = [(path.name, path.read_text()) for path in SCRIPTS]
-    for path in TEXTS:
-        blocks = BLOCK.findall(path.read_text())
-        parts += [(path.name, textwrap.dedent(block)) for _, block in blocks]
-    for file, code in parts:
-        for node in ast.walk(ast.parse(code)):
-            if isinstance(node, ast.Import):
-                yield from ((file, alias.name, "") for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                yield from ((file, node.module, alias.name) for alias in node.names)
-
-
-def is_public(module, name):
-    if f"{module}.{name}".strip(".") in LISTED:
-        return True
-    if module not in LISTED:
-        return False
-    home = getattr(getattr(importlib.import_module(module), name), "__module__", module)
-    sources = {module, home} & LISTED  # a package may pass it on
-    return any(name in api_pages.public(importlib.import_module(each)) for each in sources)
 
 
 def test_every_option_has_a_heading_with_default_and_meaning():
@@ -101,20 +72,6 @@ def test_public_names_are_shown_and_say_what_they_are(page, module):
     assert found.__doc__
     classes = filter(inspect.isclass, (getattr(found, name) for name in api_pages.public(found)))
     assert [name for each in classes for name in untold(each)] == []
-
-
-def test_pages_import_public_names_alone():
-    found = [each for each in imported() if each[1].split(".")[0] in ("dtn_jax", "experiments")]
-    assert ("README.md", "dtn_jax.models.architectures", "Architecture") in found
-    assert ("dtn_on_your_logs.py", "dtn_jax.export", "") in found
-    assert [each for each in found if not is_public(*each[1:])] == []
-
-
-def test_names_in_the_text_of_pages_are_public():
-    pages = "".join(path.read_text() for path in TEXTS)
-    found = set(re.findall(r"`(dtn_jax(?:\.\w+)+)", pages))
-    assert "dtn_jax.export.write.export_run" in found
-    assert [name for name in sorted(found) if not is_public(*name.rpartition(".")[::2])] == []
 
 
 # ---------------------------------------------------------------- text

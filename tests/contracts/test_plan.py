@@ -1,13 +1,10 @@
 """`dtn-jax plan`: what it extrapolates is what is compiled, and its answers."""
 
-import itertools
-
 import jax
 import pytest
 
 from dtn_jax import plan
 from dtn_jax.cli import plan as command
-from dtn_jax.cli import prepare
 from dtn_jax.config import base_config
 from dtn_jax.errors import UserError
 from dtn_jax.schema import Field, Schema, Task
@@ -58,19 +55,6 @@ def test_eight_devices_are_as_extrapolated_from_four(case, platform):
 
 
 @pytest.mark.slow
-def test_longer_tables_cost_memory_alone():
-    config, schema = small(CASES["shared_bottom"])
-    short, long = (
-        plan.extrapolate(config, plan.with_table_rows(schema, rows), "gpu", base=2)
-        for rows in (400_000, 4_000_000)
-    )
-    assert long.narrow.accessed == pytest.approx(short.narrow.accessed, rel=0.02)
-    assert long.split == pytest.approx(10 * short.split, rel=0.02)
-    assert long.held(64) - short.held(64) == pytest.approx(0.9 * long.split / 64, rel=0.02)
-    assert long.wide.routed > 1.2 * long.narrow.routed
-
-
-@pytest.mark.slow
 def test_a_tiny_config_is_answered(capsys, prepared_dir, monkeypatch):
     monkeypatch.setattr(plan, "SIMULATED", jax.device_count())
     words = "--config=configs/adult.py:shared_bottom --config.model.experts=mlp --table_rows=1e9"
@@ -84,50 +68,6 @@ def test_a_tiny_config_is_answered(capsys, prepared_dir, monkeypatch):
     assert "does not" in said
     assert "A checkpoint has 772 GB" in said
     assert "40% of the peak of products" in said
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("model", ["shared_bottom --config.model.experts=mlp", "dtn"])
-def test_more_devices_take_a_step_about_as_long(model, capsys, monkeypatch):
-    monkeypatch.setattr(plan, "SIMULATED", jax.device_count())
-    given = f"--config=configs/adult.py:{model} --rows=2e9 --table_rows=1e9 --device=v5p,h100"
-    command.main([*given.split(), "--hours=8"])
-    tables = capsys.readouterr().out.split("devices are enough")[1:]
-    assert len(tables) == 2
-    for table in tables:
-        lines = [line.split() for line in table.splitlines()]
-        shown = [line for line in lines if len(line) > 7 and line[2].endswith("%")]
-        assert len(shown) == 4
-        shown = [[float(cell.rstrip("%").replace(",", "")) for cell in row[:8]] for row in shown]
-        # devices, GB, % of it, products, memory, network, a step, hours
-        for row in shown:
-            assert min(row[4], *row[6:]) > 0 <= min(row)  # products may round to 0.00 ms
-        for fewer, more in itertools.pairwise(shown):
-            assert more[6] <= 1.2 * fewer[6] + 0.01
-            assert more[7] < fewer[7]
-
-
-def test_traffic_below_that_of_the_tables_is_refused(monkeypatch):
-    config, schema = small({"rows": 10**7})
-    read = iter(plan.Step(0, 0, 0, 1, accessed) for accessed in (1e8, 3e8, 7e8))
-    monkeypatch.setattr(plan, "read_step", lambda program: next(read))
-    with pytest.raises(UserError, match="memory traffic"):
-        plan.extrapolate(config, schema, "gpu", base=2)
-
-
-def test_a_schema_files_set_has_its_own_name(tmp_path, capsys, monkeypatch):
-    (tmp_path / "clicks.csv").write_text("user,click\n" + "a,1\nb,0\n" * 50)
-    schema = tmp_path / "my.yaml"
-    schema.write_text("name: my_shop\ntasks: {click: {}}\nfields: {user: {min_count: 1}}\n")
-    prepare.main([f"--schema={schema}", f"--input={tmp_path}/clicks.csv"])
-
-    def stop(*_):
-        raise UserError("stop")
-
-    monkeypatch.setattr(plan, "extrapolate", stop)
-    with pytest.raises(UserError, match="stop"):
-        command.main([f"--schema={schema}", "--model=dtn"])
-    assert "dtn on my_shop, 1 fields" in capsys.readouterr().out
 
 
 def test_a_slice_must_fit_and_be_fast_enough():

@@ -1,19 +1,13 @@
 """The command that prepares a data set, what it shows of it, and --describe."""
 
-import dataclasses
-
 import polars as pl
 import pytest
 from own_log import SCHEMA, log
-from shop import prepare as prepare_shop
-from shop import shop_splits
 
 from dtn_jax.cli import prepare
 from dtn_jax.data.describe import labels
 from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
-from dtn_jax.report.description.overview import unknown_ids, unknown_share
-from experiments import generate_ali_ccp
 
 
 def test_prepares_once_and_shows_what_there_is(tmp_path, capsys, monkeypatch):
@@ -25,16 +19,6 @@ def test_prepares_once_and_shows_what_there_is(tmp_path, capsys, monkeypatch):
         assert text in shown
     prepare.main(arguments)
     assert "Preparing" not in capsys.readouterr().out
-
-
-def test_the_account_is_shown_once(tmp_path, capsys):
-    generate_ali_ccp.main([f"--out={tmp_path}/raw/ali_ccp", "--rows=300", "--odd=0.5"])
-    for _ in range(2):  # the second time the set is there
-        capsys.readouterr()
-        prepare.main(
-            ["--dataset=ali_ccp", f"--manual_dir={tmp_path}/raw", f"--data_dir={tmp_path}"]
-        )
-        assert capsys.readouterr().out.count("conversions without a click left out: ") == 1
 
 
 def test_help_lists_the_options_of_every_data_set(capsys):
@@ -49,15 +33,6 @@ def test_help_lists_the_options_of_every_data_set(capsys):
             assert f"{key}={found.default}: {found.help} [{found.expected}]" in words
     assert "buckets=64: quantile buckets of a numeric field [a whole number at least 2" in words
     assert max(map(len, shown.splitlines())) < 80
-
-
-@pytest.mark.slow
-def test_the_example_of_help_works(tmp_path, capsys):
-    """Anywhere: it needs no raw files."""
-    program, command, *arguments = prepare.EXAMPLE.split()
-    assert (program, command) == ("dtn-jax", "prepare")
-    prepare.main([*arguments, f"--data_dir={tmp_path}"])
-    assert "80,000 train" in capsys.readouterr().out
 
 
 def test_a_built_in_set(tmp_path, prepared_dir, capsys):
@@ -129,34 +104,3 @@ def test_a_label_that_is_the_same_in_all_of_train_is_told(tmp_path, monkeypatch,
 def test_bad_arguments_are_named(arguments, message, prepared_dir):
     with pytest.raises(UserError, match=message):
         prepare.main([*arguments, f"--data_dir={prepared_dir}"])
-
-
-def test_the_share_of_unknown_values_is_of_those_that_were_kept(tmp_path):
-    data = prepare_shop(shop_splits(), tmp_path)
-    (word,) = (field for field in data.schema.fields if field.name == "word")
-    assert unknown_share(data, "test", word) == 3 / 7
-    bag = dataclasses.replace(data, kept_values={"test": {"word": 12}})  # a bag has several a row
-    assert unknown_share(bag, "test", word) == 3 / 12
-
-
-def test_a_line_names_the_fields_of_which_validation_has_unknown_ids(tmp_path):
-    """Numbers have no ids; hashed ones have a row whether train has them or not."""
-    data = prepare_shop(shop_splits(), tmp_path)
-    line = "Unknown ids in validation (missing, or not in train often enough): "
-
-    def told(word, number, **changes):
-        unknown = {"validation": {"word": word, "id": number, "size": 9, "speed": 9}}
-        return unknown_ids(dataclasses.replace(data, unknown_values=unknown, **changes))
-
-    assert told(0, 0) == f"{line}none"
-    assert told(3, 6) == f"{line}id 25.0 %, word 12.5 %"  # of 24 rows
-    assert told(3, 6, hash_functions={"id": 1}) == f"{line}word 12.5 %"
-    assert told(3, 0, kept_values={"validation": {"word": 48, "id": 24}}) == f"{line}word 6.2 %"
-    assert unknown_ids(data).startswith(f"{line}id ")
-    more = [dataclasses.replace(data.schema.fields[0], name=f"word_{n}") for n in range(6)]
-    many = dataclasses.replace(
-        data,
-        schema=dataclasses.replace(data.schema, fields=tuple(more)),
-        unknown_values={"validation": {f"word_{n}": 12 - n for n in range(6)}},
-    )
-    assert unknown_ids(many).endswith("word_4 33.3 %, 1 more at most 29.2 %")

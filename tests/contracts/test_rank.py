@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -11,7 +10,6 @@ from compared_runs import SCHEMA, file, run, scores
 from sklearn.metrics import roc_auc_score
 
 from dtn_jax.cli import compare, rank
-from dtn_jax.comparison import rank_search
 from dtn_jax.comparison.rank_search import pruned, search
 from dtn_jax.errors import UserError
 from dtn_jax.export.score_columns import ScoredBy
@@ -139,24 +137,3 @@ def test_refusals(tmp_path):
         arguments = [a.replace("=run", f"={tmp_path / 'run'}") for a in arguments]
         with pytest.raises(UserError, match=told):
             rank.main(arguments)
-
-
-def test_it_searches_on_whole_groups(monkeypatch):
-    """And on no more of them than it needs."""
-    monkeypatch.setattr(rank_search, "MOST", 30)
-    group = np.random.default_rng(0).integers(0, 40, 400)
-    kept = rank_search.sample(SimpleNamespace(key=range(400), group=group))
-    ours = set(group[kept].tolist())
-    assert kept.sum() == np.isin(group, list(ours)).sum()
-    sizes = np.bincount(group)
-    assert 30 <= kept.sum() < 30 + sizes.max()
-
-
-def test_no_product_is_picked_that_is_behind_one_task_alone(tmp_path, monkeypatch):
-    """On all of validation, whatever the search on some of it says."""
-    monkeypatch.setattr(rank_search, "search", lambda value, tasks, seed: -np.ones(tasks))
-    monkeypatch.setattr(rank_search, "pruned", lambda gains, logs, powers, objective: powers)
-    found, _ = ranked(tmp_path / "run", "--gain=order", skill=2.0)
-    values = found["validation"]
-    assert values[found["expression"]] == max(values.values())
-    assert values["click**-1 * order**-1"] < values[found["expression"]]

@@ -11,115 +11,65 @@ from dtn_jax.report.sections import markdown, terminal
 
 KEYS = ("click@all", "cart@all")
 FIELDS = ("age", "city", "hour")
-USE = {
-    "click/own": {"click/mlp_0": 0.5, "click/gdcn_0": 0.5},
-    "click/others": {"order/mlp_0": 0.2, "order/gdcn_0": 0.3, "shared/mlp_0": 0.5},
-}
+MEANS = {"click@all": (0.1, 0.05, 0.001), "cart@all": (0.02, 0.3, 0.01)}
 
 
-def divergence(value, low=0.2, high=0.8, noise=(0.01, 0.03)):
-    def both(x):
-        return [[0.0, x], [x, 0.0]]
-
-    ends = {"low": both(low), "high": both(high)}
-    return {"keys": list(KEYS), "value": both(value), **ends, "itself": list(noise)}
-
-
-def method(means, value=0.5, error=0.01):
+def importances(means, method="permutation", half=0.02):
     """`means`: {key: those of FIELDS}."""
-    importance = {
-        key: {f: {"mean": m, "error": error, "spread": None} for f, m in zip(FIELDS, own)}
+    return [
+        {"method": method, "key": key, "field": field}
+        | {"importance": mean, "low": mean - half, "high": mean + half}
         for key, own in means.items()
-    }
-    base = dict.fromkeys(means, 0.9)
-    titles = dict.fromkeys(means, "AUC")
-    more = {"metric": titles, "divergence": divergence(value)}
-    return {"base": base, "importance": importance, **more}
+        for field, mean in zip(FIELDS, own)
+    ]
 
 
-def found(seed=1, value=0.5, age=0.1, shared=0.5, cosine=0.1, **other):
-    """Of a seed: a divergence, click's importance of age, a gate's weight and a cosine."""
+def weights(part="all rows", **changed):
+    """Of two gates of click."""
     use = {
-        "click/own": {"click/mlp_0": 1.0},
-        "click/others": {
-            "shared/mlp_0": shared / 2,
-            "shared/mlp_1": shared / 2,
-            "cart/gdcn_0": 1 - shared,
-        },
+        ("click/own", "click/mlp_0", "own"): 1.0,
+        ("click/others", "shared/mlp_0", "shared"): 0.25,
+        ("click/others", "shared/mlp_1", "shared"): 0.25,
+        ("click/others", "cart/gdcn_0", "other"): 0.5,
     }
-    means = {"click@all": (age, 0.05, 0.001), "cart@all": (0.02, 0.3, 0.01)}
+    rows = [dict(zip(("gate", "source", "whose"), place)) for place in use]
+    values = [changed.get(whose, value) for (*_, whose), value in use.items()]
+    return [row | {"part": part, "weight": value} for row, value in zip(rows, values)]
+
+
+def model(seed=1, divergence=0.5, age=0.1, shared=0.5, cosine=0.1, **other):
+    """Of a seed: a divergence, click's importance of age, a gate's weight and a cosine."""
+    means = MEANS | {"click@all": (age, *MEANS["click@all"][1:])}
+    between = {"left": KEYS[0], "right": KEYS[1], "divergence": divergence, "low": 0.2, "high": 0.8}
+    between |= {"noise_left": 0.01, "noise_right": 0.03}
+    methods = ("permutation", "unknown")
     return {
         "seed": seed,
         "split": "validation",
         "rows": 1234,
         "undefined": [],
-        "methods": {m: method(means, value) for m in ("permutation", "gradient", "unknown")},
-        "truth": {},
-        "gates": {
-            "use": use,
-            "relations": {
-                "click/own": {"own": 1.0},
-                "click/others": {"shared": shared, "other": 1 - shared},
-            },
-            "effective": {"use": {}, "relations": {}},
-            "evenness": {"click/own": None, "click/others": 0.9},
-            "reading": f"Every gate chooses in {seed}.",
-            "segment": "age",
-            "segments": {"20": {"rows": 500, "use": use}},
-            "collapse": [],
-        },
-        "conflict": {
-            "click, cart": {"mean": cosine, "half": 0.05, "batches": 3, "batch_rows": 1024}
-        },
-        "over_training": {},
-        "pairs": {},
+        "quality": [{"key": key, "metric": "AUC", "value": 0.9} for key in KEYS],
+        "importance": [row for m in methods for row in importances(means, m)],
+        "divergence": [{"method": m} | between for m in methods],
+        "gates": weights(shared=shared / 2, other=1 - shared),
+        "evenness": [
+            {"gate": "click/own", "evenness": None},
+            {"gate": "click/others", "evenness": 0.9},
+        ],
+        "collapse": [f"gate {seed}"],
+        "conflict": [
+            {"tasks": "click, cart", "cosine": cosine, "half": 0.05, "batches": 3, "rows": 1024}
+        ],
+        "pairs": [],
+        "over_training": [],
     } | other
 
 
-SEEDS = [found(1, 0.4, 0.1, 0.6, 0.1), found(2, 0.6, 0.3, 0.8, -0.1), found(3, 0.5, 0.2, 0.1, 0.3)]
+SEEDS = [model(1, 0.4, 0.1, 0.6, 0.1), model(2, 0.6, 0.3, 0.8, -0.1), model(3, 0.5, 0.2, 0.1, 0.3)]
 
 
 def text_of(*models):
     return markdown(sections.sections(models, {"gates": "shop_gates.png"}))
-
-
-def printed(*models):
-    out = io.StringIO()
-    console = rich.console.Console(file=out, width=80, markup=False)
-    for piece in terminal(sections.sections(models), 80, texts=False):
-        console.print(piece)
-    return out.getvalue()
-
-
-def below(figure):
-    """A figure's grey lines, as one."""
-    return figure.texts[1].get_text().replace("\n", " ")
-
-
-# ---------------------------------------------------------------- one model
-
-
-def of_means(first, second, error=0.01, name="permutation"):
-    return [{"methods": {name: method(dict(zip(KEYS, (first, second))), error=error)}}]
-
-
-def many_keys(*names, error=0.05):
-    means = {f"t{k}@all": (0.1, 0.0, 0.02) for k in range(4)}
-    return [{"methods": {name: method(means, error=error) for name in names}}]
-
-
-def test_what_is_within_noise_is_in_brackets_but_for_absolute_values():
-    one = many_keys("gradient", "unknown")
-    grid = sections.importance_grid(one, "gradient")
-    assert grid.rows == [["age", *["100"] * 4], ["hour", *["20.0"] * 4], ["city", *["0.00"] * 4]]
-    assert "a field without influence has more than 0 too" in grid.title
-    assert "brackets" not in grid.title
-    grid = sections.importance_grid(one, "unknown")
-    assert grid.rows[2] == ["city", *["(0.00)"] * 4]
-    assert "in brackets: within noise of 0" in grid.title
-    assert (
-        sections.importance_grid(many_keys("unknown", error=0.01), "unknown").rows[1][1] == "20.0"
-    )
 
 
 def drawn(axes, names=()):
@@ -135,90 +85,74 @@ def drawn(axes, names=()):
     return {name: sorted(own) for name, own in points.items()}, ends
 
 
+# ---------------------------------------------------------------- one model
+
+
+def test_fields_are_in_the_order_of_their_shares_those_within_noise_in_brackets():
+    means = {"click@all": (0.1, 0.2, -0.3), "cart@all": (0.03, 0.01, 0.001)}
+    grid = sections.importance_grid([model(importance=importances(means))], "permutation")
+    assert grid.rows == [["age", "100", "30.0"], ["city", "200", "(10.0)"],
+                         ["hour", "(-300)", "(1.00)"]]  # fmt: skip
+    assert "drop of AUC × 1000 when permuted, in brackets: within noise of 0" in grid.title
+
+
 def test_an_importance_is_drawn_with_its_interval_by_task():
-    figure = pictures.importance(of_means((0.1, 0.02, 0), (0.01, 0.009, 0)), "permutation")
+    means = {"click@all": (0.1, 0.02, 0), "cart@all": (0.01, 0.009, 0)}
+    figure, _ = pictures.importance([model(importance=importances(means))], "permutation")
     first, second = figure.axes
     assert (first.get_title("left"), second.get_title("left")) == KEYS
     points, ends = drawn(first)
     assert points == {"age": [100], "city": [20], "hour": [0]}
-    assert ends == [(80.4, 119.6), (0.4, 39.6), (-19.6, 19.6)]
+    assert ends == [(80, 120), (0, 40), (-20, 20)]
     assert drawn(second, FIELDS)[0] == {"age": [10], "city": [9], "hour": [0]}
-    assert "drop of AUC × 1000 when permuted; lines: 95 % intervals" in below(figure)
-
-
-def test_fields_are_in_the_order_of_their_shares_and_few_keys_have_intervals():
-    one = of_means((0.1, 0.2, -0.3), (0.03, 0.01, 0.001))
-    assert findings.ranked(one, "permutation") == ["age", "city", "hour"]
-    grid = sections.importance_grid(one, "permutation")
-    assert grid.rows[0] == ["age", "100 ± 19.6", "30.0 ± 19.6"]
-    assert "± half its 95 % interval" in grid.title
 
 
 def test_the_text_of_one_model_has_nothing_of_seeds():
-    text = text_of(found())
+    pairs = [{"expert": "shared/gdcn_0", "pair": f"age × {n}", "strength": n} for n in range(7)]
+    text = text_of(model(pairs=pairs))
     assert "| click@all, cart@all | 0.500 | 0.200 to 0.800 | 0.010, 0.030 |" in text
-    assert "| click/others |  | 50.0 % | 50.0 % | 0.900 |" in text
-    assert "Every gate chooses in 1." in text
+    assert "| click/own | 100.0 % |  |  |  |" in text
+    assert "| click/others |  | 50.0 % | 50.0 % | 90.0 % |" in text
+    assert "Collapse: gate 1." in text
     assert "| click, cart | 0.100 | 0.050 | 3 of 1,024 rows |" in text
+    assert "| shared/gdcn_0 | age × 6, age × 5, age × 4, age × 3, age × 2 |" in text
     assert "eed" not in text
-    shown = printed(found())
-    assert "Every gate chooses in 1." in shown
-    assert max(map(len, shown.splitlines())) <= 80
+    out = io.StringIO()
+    console = rich.console.Console(file=out, width=80, markup=False)
+    for piece in terminal(sections.sections([model()]), 80, texts=False):
+        console.print(piece)
+    assert "Collapse: gate 1." in out.getvalue()
+    assert max(map(len, out.getvalue().splitlines())) <= 80
 
 
 def test_a_gate_has_its_weights_those_of_segments_and_effective_ones():
-    moved = {gate: dict(weights) for gate, weights in USE.items()}
-    moved["click/others"] |= {"order/mlp_0": 0.12, "order/gdcn_0": 0.38}
-    effective = {"click/others": USE["click/others"] | {"order/mlp_0": 0.02}}
-    segments = {"Private": {"rows": 900, "use": USE}, "Other": {"rows": 800, "use": moved}}
-    facts = {"use": USE, "effective": {"use": effective}, "segment": "work", "segments": segments}
-    figure = pictures.gates([{"gates": facts}])
+    parts = weights() + weights("work Private (900)") + weights("effective", other=0.02)
+    assert "| click/others, effective |  | 2.0 % | 50.0 % |  |" in text_of(model(gates=parts))
+    figure, more = pictures.gates([model(gates=parts)])
     own, others = figure.axes
-    assert drawn(own)[0] == {"click/mlp_0": [0.5] * 4, "click/gdcn_0": [0.5] * 4}
-    points = drawn(others)[0]  # its weight, an equal one, two segments, effective
-    assert points["order/mlp_0"] == [0.02, 0.12, 0.2, 0.2, 0.333333]
-    assert points["shared/mlp_0"] == [0.333333, *[0.5] * 4]
+    assert drawn(own)[0] == {"click/mlp_0": [1] * 4}
+    points = drawn(others)[0]  # its weight, an equal one, a segment, effective
+    assert points["cart/gdcn_0"] == [0.02, 0.333333, 0.5, 0.5]
     inks = [bar.get_facecolor() for bar in others.patches]
     assert inks[0] == inks[1] != inks[2]
     (legend,) = figure.legends
     texts = [text.get_text() for text in legend.get_texts()]
-    assert texts == ["equal weights", "Private (900)", "Other (800)", "effective weight"]
-    assert "marks: by work (rows, 100 at least)" in below(figure)
+    assert texts == ["equal weights", "effective", "work Private (900)"]
+    assert more == "; marks: segments (of 100 rows at least)"
 
 
 def test_a_cosine_over_training_has_a_band_of_its_interval():
-    facts = {
-        "gates": {},
-        "cosines": {"a, b": [[1, 0.1], [2, None], [3, 0.3]], "a, c": [[1, 0.2]]},
-        "cosine_halves": {"a, b": [[1, 0.05], [2, None], [3, 0.1]]},
-    }
-    figure = pictures.over_training({"gates": {}, "over_training": facts})
+    values = [("a, b", 1, 0.1, 0.05), ("a, b", 2, None, None), ("a, b", 3, 0.3, 0.1),
+              ("a, c", 1, 0.2, None)]  # fmt: skip
+    rows = [
+        {"panel": pictures.CONFLICT, "line": line, "step": step, "value": value}
+        | {"low": half and value - half, "high": half and value + half}
+        for line, step, value, half in values
+    ]
+    figure = pictures.over_training(model(over_training=rows))
     (band,) = figure.axes[0].collections  # of the one pair that has intervals
     corners = {(float(x), round(float(y), 3)) for x, y in band.get_paths()[0].vertices}
     assert corners == {(1.0, 0.05), (1.0, 0.15), (3.0, 0.2), (3.0, 0.4)}
-
-
-def test_pairs_are_drawn_the_strongest_first():
-    def of_seed(first, second):
-        strongest = [["age", "city", first], ["city", "hour", second]]
-        return {"pairs": {"shared/gdcn_0": {"term": {"strongest": strongest}}}}
-
-    figure = pictures.pairs([of_seed(0.2, 0.1), of_seed(0.1, 0.4)])
-    assert list(drawn(figure.axes[0])[0].items()) == [
-        ("city × hour", [0.1, 0.4]),
-        ("age × city", [0.1, 0.2]),
-    ]
-
-
-def test_known_pairs_are_judged_by_stage():
-    judged = {
-        "own": {"auc": 0.5, "known": 3, "found": 1},
-        "all": {"auc": 1, "known": 6, "found": 4},
-    }
-    facts = {"cart/gdcn_0": {"gates": {"age": 0.5}, "term": {"strongest": [], **judged}}}
-    text = text_of(found(pairs=facts))
-    assert "| cart/gdcn_0 | term | its stage | 0.500 | 1 of 3 |" in text
-    assert "| cart/gdcn_0 | term | and before | 1.000 | 4 of 6 |" in text
 
 
 # ---------------------------------------------------------------- several seeds
@@ -235,31 +169,33 @@ def test_seeds_agree_where_each_divergence_lies_in_all_intervals():
 
 def test_what_seeds_alone_make_is_the_divergence_of_a_task_between_them():
     """Seed 2 has click's age and city the other way round: 1 - Spearman is 0.5 for it."""
-    three = [found(1), found(2, age=0.01), found(3)]
-    (own,) = findings.divergences(three, "permutation")
-    assert own["seeds"] == (pytest.approx((0.5 + 0 + 0.5) / 3), 0)
+    three = [model(1), model(2, age=0.01), model(3)]
+    (row,) = findings.divergences(three, "permutation")
+    assert row["seeds_left"] == pytest.approx((0.5 + 0 + 0.5) / 3)
+    assert row["seeds_right"] == 0
 
 
 def test_experts_of_one_kind_and_group_are_summed():
     """Their names' numbers mean nothing across seeds."""
-    table = [row for row in findings.gate_weights(SEEDS) if row["kind"] == "shared/mlp"]
-    assert [row["weight"] for row in table] == pytest.approx([0.6, 0.8, 0.1])
-    assert [row["equal"] for row in table] == pytest.approx([2 / 3] * 3)
-    assert findings.kind("level_1_click/mlp_0") == "level_1_click/mlp"
-    assert findings.kind("order_2") == "order_2"  # a task's name
+    rows = findings.gate_weights(SEEDS, findings.kind)
+    rows = [row for row in rows if row["name"] == "shared/mlp"]
+    assert [row["weight"] for row in rows] == pytest.approx([0.6, 0.8, 0.1])
+    assert [row["equal"] for row in rows] == pytest.approx([2 / 3] * 3)
+    assert findings.kind({"source": "level_1_click/mlp_0"}) == "level_1_click/mlp"
+    assert findings.kind({"source": "order_2"}) == "order_2"  # a task's name
 
 
 def test_the_text_of_several_has_means_and_spreads():
     text = text_of(*SEEDS)
     assert "means over 3 seeds ± their standard deviation" in text
-    assert "| age | 200 ± 100 | 20.0 ± 0.00 |" in text
+    assert "| age | 200 ± 100 | (20.0 ± 0.00) |" in text
     assert "| hour | (1.00 ± 0.00) | (10.0 ± 0.00) |" in text  # within noise
     line = "| click@all, cart@all | 0.500 ± 0.100 | 0.200 to 0.800 | 0.010, 0.030 | 0.000, 0.000 |"
     assert f"{line} 0.400, 0.600, 0.500 | yes |" in text
     assert "| click/own | 100.0 ± 0.0 % |  |  |  |" in text
-    assert "| click/others |  | 50.0 ± 36.1 % | 50.0 ± 36.1 % | 0.900 ± 0.000 |" in text
+    assert "| click/others |  | 50.0 ± 36.1 % | 50.0 ± 36.1 % | 90.0 ± 0.0 % |" in text
     assert "| click/others | shared/mlp | 50.0 ± 36.1 % | 60.0, 80.0, 10.0 | 66.7 % |" in text
-    assert "Seed 2: Every gate chooses in 2." in text
+    assert "Seed 2: Collapse: gate 2." in text
     line = "| click, cart | 0.100 ± 0.200 | 0.050 | 3 of 1,024 rows | 0.100, -0.100, 0.300 |"
     assert line in text
     assert "![Mean gate weights](shop_gates.png)" in text
@@ -267,6 +203,5 @@ def test_the_text_of_several_has_means_and_spreads():
 
 def test_every_picture_of_several_is_drawn(tmp_path):
     names = pictures.draw(SEEDS, tmp_path)
-    methods = [f"importance_{m}" for m in ("permutation", "gradient", "unknown")]
-    assert names == [*methods, "divergence", "gates", "conflict"]
-    assert {p.name for p in tmp_path.iterdir()} == {f"{name}.png" for name in names}
+    assert list(names) == ["importance_permutation", "importance_unknown", "gates"]
+    assert {p.name for p in tmp_path.iterdir()} == {*names.values()}

@@ -56,11 +56,3 @@ def test_marks_are_of_the_form():
     assert "dtn" in printed(MARKED)
     assert "*" not in printed(MARKED)
     assert "`" not in printed(MARKED)
-
-
-def test_a_wide_table_is_shown_in_parts_with_its_first_column():
-    wide = Grid(("row", *"abcdef"), [("one", *("123456789",) * 6)], marked=True)
-    lines = printed(wide, 40).splitlines()
-    assert max(map(len, lines)) <= 40
-    assert sum("one" in line for line in lines) == 2
-    assert sum(line.count("123456789") for line in lines) == 6

@@ -38,14 +38,6 @@ def test_learning_curves(records, tmp_path, drawn):
     picture(path)
 
 
-def test_a_link_in_place_of_a_picture_is_not_followed(tmp_path, drawn):
-    (tmp_path / "precious").write_text("precious")
-    (tmp_path / "a.png").symlink_to(tmp_path / "precious")
-    plots.learning_curves(history(), tmp_path / "a.png")
-    assert (tmp_path / "precious").read_text() == "precious"
-    picture(tmp_path / "a.png")
-
-
 @pytest.fixture
 def figures(monkeypatch):
     drawn = []
@@ -87,13 +79,3 @@ def test_a_panel_a_metric_with_a_line_a_task_and_space(figures, tmp_path):
     assert "2022-04-09" in labels
     legend = {text.get_text() for text in figures[0].legends[0].get_texts()}
     assert "seconds@all" in legend
-
-
-@pytest.mark.parametrize(("untrained", "hollow"), [("2022-04-08", 1), ("", 0)])
-def test_the_day_that_no_step_came_before_is_hollow(figures, tmp_path, untrained, hollow):
-    plots.by_day(by_day(("click",)), untrained, tmp_path / "a.png")
-    auc, _, rate = figures[0].axes
-    assert [len(line.get_xdata()) for line in auc.get_lines()] == [4] + [1] * hollow
-    assert ("hollow" in auc.get_xlabel()) == bool(hollow)
-    assert len(rate.get_lines()) == 1  # no model has a part in it
-    assert rate.get_yscale() == "log"

@@ -34,13 +34,6 @@ def test_a_run_that_is_cut_and_resumed_while_it_is_profiled_is_the_same(
     assert "Nothing was profiled: the run is finished" in said()
 
 
-@pytest.mark.slow
-def test_of_a_run_of_one_step_there_is_nothing(prepared_dir, tmp_path, said):
-    train(small(prepared_dir, train__max_steps=1), tmp_path / "run", profile=3)
-    assert "Nothing was profiled: the run is finished" in said()
-    assert not (tmp_path / "run/profile").exists()
-
-
 @pytest.mark.parametrize(
     ("options", "told"),
     [

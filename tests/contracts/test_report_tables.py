@@ -2,11 +2,9 @@
 
 import io
 
-import pytest
 import rich.console
 from results_by_day import TASKS, by_day
 
-from dtn_jax.metrics import Metric
 from dtn_jax.report import terminal
 from dtn_jax.report import terminal as report
 from dtn_jax.schema import Field, Schema, Task
@@ -76,23 +74,6 @@ def test_every_metric_has_room_and_one_that_a_row_lacks_is_empty():
     common = ["0.3211", "0.0123", "0.0988%", "10.0%", "1,234,567", "12,345,678"]
     assert older + more[0] == ["0.8123", *common]
     assert newer + more[1] == ["0.8123", "0.7071", "0.4321", *common]
-
-
-@pytest.mark.parametrize(
-    ("value", "format", "text"),
-    [
-        (None, "%", "n/d"),
-        (0.0, "%", "0%"),
-        (1.0, "%", "100.%"),
-        (0.456, "%", "45.6%"),
-        (0.01, "%", "1.00%"),
-        (2e-6, "%", "0.0002%"),
-        (1234.5, ".4g", "1234"),
-    ],
-)
-def test_numbers(value, format, text):
-    metric = Metric("m", "a metric", compute=lambda rows: None, format=format)
-    assert metric.text(value).replace("100%", "100.%") == text
 
 
 # ---------------------------------------------------------------- by day

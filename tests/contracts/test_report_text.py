@@ -8,14 +8,12 @@ import markdown_it
 import pytest
 import rich.console
 import rich.table
-from matplotlib.figure import Figure
 
-from dtn_jax.report import pictures, screen, terminal
-from dtn_jax.report.grid import LATEX, Grid, in_latex
-from dtn_jax.report.markdown import escaped, one_line, prose, table
+from dtn_jax.report import screen
+from dtn_jax.report.grid import LATEX, in_latex
+from dtn_jax.report.markdown import escaped, one_line, table
 from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.report.sections import marked
-from dtn_jax.schema import Field, Schema, Task
 
 NAMES = [
     "<script>alert(1)</script>",
@@ -55,11 +53,6 @@ def test_a_table_keeps_its_cells(name):
     assert read(made, "td_open") == [own, [("text", "1")], [("text", "y")], own]
 
 
-def test_what_is_no_sign_stays():
-    for text in ("p < 0.05 & [red] a_b", "`a<b>|c`", "**bold** `--config.x='a b'`", "[-0.1, 0.2]"):
-        assert prose(text) == text
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_latex_has_no_bare_sign(name):
     found = in_latex(name)
@@ -79,21 +72,6 @@ def test_html_has_no_tag_of_a_name(name):
     parser = Tags()
     parser.feed(marked(f"`{name}` **{name}** {name}"))
     assert set(parser.found) <= {"code", "b"}
-
-
-@pytest.mark.parametrize("name", NAMES[5:7])
-def test_a_picture_of_any_name_can_be_drawn(name):
-    figure = Figure(layout="constrained")
-    axes = figure.subplots()
-    axes.plot([1, 10], [1, 1000], label=name)
-    axes.set_title(name)
-    axes.set_yscale("log")
-    axes.set_xticks([1, 10], [name, name])
-    axes.legend()
-    pictures.plain(figure)
-    figure.savefig(io.BytesIO(), format="png")
-    assert not axes.title.get_parse_math()
-    assert all(label.get_parse_math() for label in axes.get_yticklabels())
 
 
 # ---------------------------------------------------------------- the terminal
@@ -118,19 +96,6 @@ def test_the_console_reads_no_markup(capsys):
     table.add_row(f"cell {NAME}")
     screen.show(table)
     assert capsys.readouterr().out.count(NAME) == 5
-
-
-def test_tables_and_bars_of_hostile_names(shown):
-    task = "[red]a[bold]"  # a task's name has no '/'
-    schema = Schema(NAME, (Field(NAME, rows=2),), (Task(task),))
-    splits = {NAME: {f"{task}@all": {"auc": 0.5, "log_loss": 0.6}}}
-    screen.show(terminal.splits_table(splits, schema, NAME))
-    screen.show(Grid((NAME, NAME), [(NAME, NAME)], NAME).terminal())
-    assert shown().count(NAME) == 7
-    assert f"{task}@all" in shown()
-    with ProgressBar(10, 1, console=screen.console()) as bar:
-        bar.update(step=5, epoch=0, losses={NAME: 0.5}, examples=10)
-    assert NAME in shown().splitlines()[-1]
 
 
 # ---------------------------------------------------------------- progress
@@ -168,16 +133,6 @@ def test_progress_without_a_terminal_is_plain_lines_every_ten_seconds():
     assert "step 100110/100400" in lines[1]
     assert "1,000 examples/s" in lines[1]
     assert lines[1].endswith("0:00:29 left at most")
-
-
-def test_progress_leaves_the_terminal_in_order_after_an_error():
-    console = rich.console.Console(file=io.StringIO(), force_terminal=True)
-    with (
-        pytest.raises(RuntimeError, match="stop"),
-        ProgressBar(10, 1, console=console),
-    ):
-        raise RuntimeError("stop")
-    assert console.file.getvalue().rstrip().endswith("\x1b[?25h")  # the cursor is shown again
 
 
 def test_the_progress_bar_says_what_is_done_between_two_steps():

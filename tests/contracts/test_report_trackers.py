@@ -7,7 +7,7 @@ import pytest
 
 from dtn_jax.errors import UserError
 from dtn_jax.report import trackers
-from dtn_jax.report.trackers import Background, numbers
+from dtn_jax.report.trackers import Background
 
 CONFIG = {"seed": 3, "model.architecture": "dtn"}
 RECORD = {"kind": "validation", "step": 4, "epoch": 0.5, "click@all/auc": 0.75, "mean": None}
@@ -115,8 +115,3 @@ def test_one_that_fails_warns_once(tmp_path, capsys, config, told):
     said = capsys.readouterr().err
     assert said.count("warning: tracker mlflow failed") == 1
     assert told in said
-
-
-def test_trackers_get_the_metrics_of_a_day_and_not_its_number():
-    record = {"kind": "day", "step": 5, "epoch": 0.5, "day": 19_090, "click@all/auc": 0.7}
-    assert numbers(record) == {"day/click@all/auc": 0.7}

@@ -6,7 +6,6 @@ import json
 import pytest
 from refused_configs import refused
 
-from dtn_jax.errors import choose
 from dtn_jax.schema import Field, Schema, Task
 
 FIELDS = (
@@ -89,14 +88,6 @@ def test_with_upstream_replaces_the_whole_graph():
 
 
 # --- what it refuses -----------------------------------------------------------------------------
-
-
-def test_choose_names_the_choices_and_the_nearest():
-    assert choose("split", "train", ["train", "test"]) == "train"
-    message = refused(choose, "split", "tran", iter(["train", "test"]))
-    assert "split 'tran'. Did you mean 'train'? The choices are: train, test" in message
-    message = refused(choose, "split", "xyz", ["train", "test"])
-    assert "'xyz'. The choices are: train, test" in message
 
 
 NUMBER = {"kind": "numeric", "rows": 2, "standardised": True}

@@ -6,7 +6,6 @@ import sys
 import numpy as np
 import pytest
 
-import configs
 from configs import adult
 from experiments import benchmark
 from experiments.benchmarks import peers, pipeline, serving, step, tables
@@ -26,8 +25,6 @@ def measured(suite, folder, *arguments):
 
 @pytest.mark.nightly
 def test_the_suite_tables_runs(monkeypatch, tmp_path):
-    monkeypatch.setattr(configs, "census_income", adult)
-    monkeypatch.setattr(tables, "SEEDS", 2)
     monkeypatch.setattr(tables, "OPTIMIZERS", ("adam, bfloat16",))
     monkeypatch.setattr(tables, "IDS", ("zipf", "equal"))
     rows = measured("tables", tmp_path)["rows"]
@@ -112,11 +109,10 @@ def test_the_suite_peers_compares_and_says_what_failed(monkeypatch, prepared_dir
 def test_the_suite_sharded_runs(tmp_path):
     found = measured("sharded", tmp_path)
     rows = {row["strategy"]: row for row in found["rows"]}
-    assert list(rows) == ["shard", "pmap", "XLA alone"]
+    assert list(rows) == ["shard", "XLA alone"]
     assert all(row["ms a step"] > 0 for row in found["rows"])
-    for name, devices in (("shard", 2), ("pmap", 1), ("XLA alone", 2)):
-        part = rows[name]["of all, MB"] / devices
-        assert rows[name]["tables and slots, MB"] == pytest.approx(part, rel=0.02)
+    for row in rows.values():
+        assert row["tables and slots, MB"] == pytest.approx(row["of all, MB"] / 2, rel=0.02)
     assert rows["shard"]["all-to-all, MB"] > 0
     assert [g["wanted"] for g in found["goals"]] == [1.02, 1, 1]
 
@@ -134,7 +130,7 @@ def test_the_suite_serving_runs(monkeypatch, tmp_path):
 def test_the_suite_score_runs(tmp_path):
     found = measured("score", tmp_path)
     assert [row["what"].partition(",")[0] for row in found["rows"]] == [
-        *("DTN", "DTN", "encoding", "encoding", "small model", "small model")
+        *("DTN", "DTN", "encoding", "small model", "small model")
     ]
     assert all(row["a second"] > 0 for row in found["rows"])
     assert len(found["goals"]) == 3

@@ -9,8 +9,8 @@ from sweeps import CONFIG, GRID, TINY, run
 
 from dtn_jax.config import load_config
 from dtn_jax.errors import UserError
-from dtn_jax.search import sweep, trial_storage, trials
-from dtn_jax.search.studies import Budget, Study, search
+from dtn_jax.search import trial_storage, trials
+from dtn_jax.search.studies import Budget, search
 
 
 def test_a_grid_is_gone_through_once(trained, prepared_dir, tmp_path, capsys):
@@ -102,50 +102,6 @@ def test_every_point_of_a_small_space_is_found(trained, prepared_dir, tmp_path, 
     assert found["budget"]["complete"] == len(trained) == 6
     assert found["settings"]["model.dropout"] == "0.1"
     assert "50 draws found no further settings to try" in capsys.readouterr().out
-
-
-def test_pictures_show_names_and_trial_numbers_in_full(monkeypatch, tmp_path):
-    def suggest(trial):
-        names = ("model.embedding_dropout", "optim.table_learning_rate")
-        return {name: trial.suggest_float(name, 0, 1) for name in names}
-
-    def save(figure, path, *_, **__):
-        figure.canvas.draw()
-        axes = figure.axes[0]
-        shown[path.stem] = [label.get_text() for label in axes.get_xticklabels()]
-
-    shown = {}
-    monkeypatch.setattr(sweep, "save_small", save)
-    stored = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    stored.optimize(lambda trial: sum(suggest(trial).values()), n_trials=4)
-    config = load_config("configs/adult.py:dtn")
-    sweep.draw(Study("dtn", stored, config, suggest, Budget(), "AUC", tmp_path), tmp_path)
-    names = ["AUC (mean)", "model.\nembedding_\ndropout", "optim.\ntable_\nlearning_\nrate"]
-    assert shown["dtn_parallel"] == names
-    assert {"0", "1", "2", "3"} <= {*shown["dtn_history"]}
-    assert "0.5" not in shown["dtn_history"]
-    assert "dtn_importance" in shown
-
-
-def test_two_studies_have_a_folder_each(trained, prepared_dir, tmp_path):
-    run(tmp_path, prepared_dir, "--grid=model.dropout=0,0.1")
-    run(tmp_path, prepared_dir, "--grid=seed=1,2", "--study=second", folder="second")
-    assert len(trained) == 4
-    commands = [
-        json.loads((folder / "sweep.json").read_text())["studies"]["dtn"]["command"]
-        for folder in (tmp_path, tmp_path / "second")
-    ]
-    folders = [shlex.split(c)[-1] for c in commands]
-    assert folders == [f"--workdir={tmp_path / at}" for at in ("dtn_best", "second/dtn_best")]
-
-
-def test_that_trials_have_one_validation_is_said(trained, prepared_dir, tmp_path, capsys):
-    run(tmp_path / "three", prepared_dir, "--trials=2", "--pruner=asha")
-    told = "the asha pruner compared nothing" in " ".join(capsys.readouterr().out.split())
-    assert not told  # the fixture reports some
-    trials.train = lambda *args, **kwargs: {"validation": {"income@all": {"auc": 0.8}}}
-    run(tmp_path / "one", prepared_dir, "--trials=2", "--pruner=asha")
-    assert "the asha pruner compared nothing" in " ".join(capsys.readouterr().out.split())
 
 
 def test_real_trials_leave_test_shut_and_folders_of_others_alone(prepared_dir, tmp_path, capsys):

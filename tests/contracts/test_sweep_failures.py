@@ -168,14 +168,3 @@ def test_two_workers_of_which_one_is_killed_run_each_trial_once(kind, prepared_d
     assert lost[1:] in begun
     found = json.loads((tmp_path / "sweep.json").read_text())["studies"]["dtn"]["budget"]
     assert (found["complete"], found["retried"]) == (6, 1)
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("kind", ["sqlite:///", "journal:"])
-def test_two_workers_share_the_trials(kind, prepared_dir, tmp_path):
-    """They make the storage at the same time, too."""
-    log, storage = tmp_path / "log", f"{kind}{tmp_path / 'shared'}"
-    started = [start(log, 0.3, tmp_path / str(i), prepared_dir, storage) for i in range(2)]
-    assert [process.wait(240) for process in started] == [0, 0]
-    assert sorted(point for what, point, _ in lines(log) if what == "end") == [*POINTS]
-    assert len(lines(log)) == 2 * len(POINTS)

@@ -12,12 +12,11 @@ from claimed_folders import FINGERPRINT, RESULTS, SCHEMA, claim, config, refused
 from command_calls import contents
 from refused_configs import refused as told
 
-from dtn_jax import errors, files
+from dtn_jax import errors
 from dtn_jax.analysis.finished import best_state
 from dtn_jax.config import identity
-from dtn_jax.files import locked
 from dtn_jax.report.versions import PACKAGES
-from dtn_jax.run import outcome, workdir
+from dtn_jax.run import workdir
 from dtn_jax.run.run import Run
 from dtn_jax.run.workdir import Workdir
 from dtn_jax.schema import Schema
@@ -62,19 +61,6 @@ def test_of_two_processes_one_alone_works_in_a_folder(tmp_path):
     claim(tmp_path / "run")
 
 
-def test_a_file_system_without_locks_refuses_nobody(tmp_path, monkeypatch):
-    monkeypatch.setattr(files.fcntl, "flock", Mock(side_effect=OSError("no locks here")))
-    first = Workdir(tmp_path / "run", config(), SCHEMA, FINGERPRINT)
-    claim(tmp_path / "run")
-    first.close()
-
-
-def test_a_process_that_dies_frees_its_folder_even_before_it_wrote(tmp_path):
-    names = ("lock", "schema.json.a7.tmp", "schema.json", "config.json.a7.tmp")
-    lay(tmp_path / "run", dict.fromkeys(names, b""))
-    assert (claim(tmp_path / "run").path / "config.json").exists()
-
-
 def test_a_finished_run_that_cannot_be_written_can_be_looked_at(claimed, monkeypatch):
     denied = PermissionError(13, "Permission denied")
     monkeypatch.setattr(workdir, "locked", Mock(side_effect=denied))
@@ -110,17 +96,6 @@ def test_another_config_is_refused_with_the_keys_that_differ(claimed):
     }
 
 
-def test_a_folder_that_another_config_has_just_taken_is_refused(tmp_path, monkeypatch):
-    def slow(path):
-        monkeypatch.undo()
-        claim(tmp_path / "run", seed=5)
-        return locked(path)
-
-    monkeypatch.setattr(workdir, "locked", slow)
-    with pytest.raises(workdir.Unusable, match="seed: 5 there, 0 now"):
-        claim(tmp_path / "run")
-
-
 def test_other_data_are_refused(claimed):
     message = refused(claimed, "b2" * 32)
     assert f"fingerprint {FINGERPRINT[:12]} there, {'b2' * 6} now" in message
@@ -147,10 +122,7 @@ OTHERS = "is not empty and holds no run"
     ("files", "place", "named"),
     [
         ({"run/thesis.tex": b"dear"}, "run", OTHERS),
-        ({"run/.hidden": b""}, "run", OTHERS),
-        ({"run/folder/": None}, "run", OTHERS),
         ({"run/schema.json": b""}, "run", OTHERS),
-        ({"run/lock": b"", "run/mine": b""}, "run", OTHERS),
         ({"run": b"dear"}, "run", "is a file, expected a folder"),
         ({"run": b"dear"}, "run/below", "cannot be written"),
         ({"run/replica_0/config.json": b"{}"}, "run", "--config.replicas"),
@@ -172,13 +144,6 @@ def test_what_no_run_left_is_not_taken(files, place, named, tmp_path):
     assert str(tmp_path / place) in message
     assert named in message
     assert contents(tmp_path) == before
-
-
-def test_a_link_in_place_of_the_lock_is_refused_and_its_target_whole(tmp_path):
-    lay(tmp_path, {"precious": b"precious", "run/": None})
-    (tmp_path / "run/lock").symlink_to(tmp_path / "precious")
-    assert "lock: Too many levels of symbolic links" in refused(tmp_path / "run")
-    assert (tmp_path / "precious").read_text() == "precious"
 
 
 @pytest.mark.parametrize("name", ["lr[1e-3]", "a*b", "why?"])
@@ -211,17 +176,6 @@ def test_a_file_is_whole_or_as_it_was(tmp_path, monkeypatch, owner, step):
     assert errors.told(caught.value).startswith(f"{path}: No space left on device; ma")
     assert claim(tmp_path / "run").results() == RESULTS
     assert not list(folder.path.glob("*.tmp"))
-
-
-def test_replicas_are_found_in_order_beside_a_copy_of_one(tmp_path):
-    for name in ("10", "2", "old", "2.bak"):
-        (tmp_path / f"replica_{name}").mkdir()
-        (tmp_path / f"replica_{name}/config.json").touch()
-    assert [path.name for path in outcome.runs_in(tmp_path)] == ["replica_2", "replica_10"]
-    (tmp_path / "config.json").touch()
-    message = told(outcome.runs_in, tmp_path)
-    assert "a single run and 2 replicas" in message
-    assert str(tmp_path / "replica_10") in message
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"steps": "many"}'])
@@ -257,11 +211,6 @@ def log(folder, *steps):
     for record in records(*steps):
         folder.log(record)
     folder.close()
-
-
-def test_events_are_written(logged):
-    (events,) = (logged(1, 2).path / "tensorboard").iterdir()
-    assert b"train/loss/click" in events.read_bytes()
 
 
 def test_records_are_logged_once_here_and_once_for_tensorboard(tmp_path, monkeypatch):
@@ -309,9 +258,3 @@ def test_a_damaged_line_costs_no_other(logged, capsys, line):
     assert folder.history() == records(2, 6, 8)
     assert f"{path}, line 2: " in capsys.readouterr().out
     assert (folder.path / "metrics.damaged").read_bytes() == b"2: " + line + b"\n"
-
-
-def test_a_folder_in_place_of_the_log_is_told(tmp_path):
-    folder = claim(tmp_path / "run")
-    (folder.path / "metrics.jsonl").mkdir()
-    assert "metrics.jsonl is a folder" in told(folder.history)

@@ -62,9 +62,6 @@ def test_generated_rows_do_not_depend_on_how_many_there_are():
     assert not (rows["conversion"] & ~rows["click"]).any()
     assert rows["conversion"].any()
     assert not joined_rows(dataclasses.replace(few, seed=9), "train").equals(rows[:90])
-    for bad in ({"rows": {"train": 0}}, {"lines": {"train": 0, "test": 1}}, {"odd": 1.5}):
-        with pytest.raises(UserError, match="expected"):
-            dataclasses.replace(SPEC, **bad)
 
 
 @pytest.mark.slow
@@ -98,20 +95,3 @@ def test_no_file_that_is_there_is_written_over(tmp_path):
     with pytest.raises(UserError, match="exists and will not be overwritten"):
         generate_ali_ccp.main([f"--out={tmp_path}", "--rows=100"])
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"real"]
-
-
-@pytest.mark.parametrize(
-    ("option", "told"),
-    [
-        ("--seed=-1", "seed is -1"),
-        ("--behaviours=inf", "behaviours is inf, expected .* at most 100"),
-        (f"--rows={10**20}", "rows is .*, expected .* at most 10,000,000,000"),
-        (f"--lines={10**20}", "lines is .*, expected .* at most 100,000,000"),
-        (f"--ids={10**20}", "ids is .*, expected at least 1 and at most 100,000,000"),
-        ("--out=gs://bucket/raw", "--out gs://bucket/raw is a URL, expected a folder of this"),
-    ],
-)
-def test_files_that_cannot_be_generated_are_refused(option, told, tmp_path):
-    with pytest.raises(UserError, match=told):
-        generate_ali_ccp.main([f"--out={tmp_path}", "--rows=100", option])
-    assert not list(tmp_path.iterdir())

@@ -168,7 +168,7 @@ def test_a_run_ends_at_the_step_and_its_batch_replays(
     out = capsys.readouterr().out
     assert "Step 22, from the checkpoint of step 15 on, which is 6 steps before it." in out
     assert "The first that is not finite: batch labels" in out
-    assert re.search(r"compiled step\s+income", out)
+    assert re.search(r"loss\s+income", out)
 
 
 def test_labels_that_a_loss_does_not_take_are_told():

@@ -3,8 +3,7 @@
     python tests/nightly/run.py                  # the parts that have not passed on this commit
     python tests/nightly/run.py grids newest     # these
 
-`passed.md` beside it says on which commit each part last passed. A part that was cut begins anew,
-but for `mutants`, which goes on.
+`passed.md` beside it says on which commit each part last passed. A part that was cut begins anew.
 """
 
 from __future__ import annotations
@@ -83,20 +82,14 @@ PARTS = {  # name: (what it does, commands, what differs in their environment)
         [["make", "test-faults"]],
         {},
     ),
-    "mutants": (
-        "200 small breakages of the program, and which the quick tests notice",
-        [[sys.executable, "tests/mutants/run.py", "--minutes=110"]],
-        {},
-    ),
 }
 
 
 def commit() -> str:
-    """The last commit; with a `+` where files differ from it, other than these tables."""
+    """The last commit; with a `+` where files differ from it, other than that table."""
     words = ["git", "rev-parse", "--short=12", "HEAD"]
     found = subprocess.run(words, cwd=ROOT, text=True, capture_output=True).stdout.strip()
-    tables = ("tests/nightly/passed.md", "tests/mutants/outcomes.md")
-    words = ["git", "status", "--porcelain", "--", ".", *(f":!{path}" for path in tables)]
+    words = ["git", "status", "--porcelain", "--", ".", ":!tests/nightly/passed.md"]
     return found + ("+" if subprocess.run(words, cwd=ROOT, capture_output=True).stdout else "")
 
 

@@ -3,21 +3,19 @@
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict, FrozenConfigDict
 from sklearn.metrics import roc_auc_score
-from tiny_runs import SCHEMA, B, inputs_of, rows, tiny
+from tiny_runs import SCHEMA, B, rows, tiny
 
-from dtn_jax.analysis import gradients, importance, quality
+from dtn_jax.analysis import importance, quality
 from dtn_jax.analysis.importance import Sample
 from dtn_jax.analysis.passes import Passes
 from dtn_jax.analysis.sample import read_sample
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
-from dtn_jax.interface import Inputs
 from dtn_jax.metrics import Units, regression
 from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.metric import Rows
@@ -66,62 +64,6 @@ def test_importance_of_an_unknown_field_is_what_its_scores_lose(model):
         for scores in (plain, model.passes.unknown("words"))
     )
     assert found.values[0, 1, 0] == pytest.approx(before - after, abs=1e-12)
-
-
-def test_gradient_importance_is_that_of_a_loop_over_rows():
-    """Of single_task, whose tasks have views of their own: a field's moves are summed over them."""
-    with jax.enable_x64(True):
-        model = tiny("single_task", model__experts="mlp", parallel__devices=1)
-        found = gradients.moves(model.passes)
-        views, inputs = model.run.plan.views, inputs_of(model)
-        e = np.stack([inputs.fields[view] for view in views], axis=1)
-        assert len(views) == 3
-
-        def logits(fields):
-            inputs = {view: fields[None, v] for v, view in enumerate(views)}
-            out = model.run.model.apply(
-                {"params": params},
-                Inputs(fields=inputs, codewords=None, row_mask=jnp.ones(1, bool)),
-                train=False,
-            )
-            return jnp.stack([out.logits[task][0] for task in SCHEMA.task_names])
-
-        params = jax.device_get(model.state.params)
-        away, slopes = e - e.mean(axis=0), jax.jit(jax.jacrev(logits))
-        for i in (0, 11, B - 1):
-            expected = (np.asarray(slopes(e[i])) * away[i]).sum(axis=(1, 3))
-            np.testing.assert_allclose(found[i], expected.T, rtol=1e-9, atol=1e-12)
-
-
-def test_gradient_importance_is_a_mean_over_the_rows_of_the_space():
-    """Among clicks it is that of the logit of p(order) / p(click), held to SURE, by JAX."""
-    given = rows()
-    keys, _ = quality.keys(SCHEMA, given, weighted=False)
-    rng = np.random.default_rng(0)
-    moves, plain = rng.normal(size=(B, 4, 3)), rng.normal((1, -1, 0), size=(B, 3))
-    found = importance.gradient(moves, Sample(plain, keys, SCHEMA.field_names))
-
-    def among_clicks(z):
-        p = jnp.minimum(jax.nn.sigmoid(z[1]) / jax.nn.sigmoid(z[0]), SURE)
-        return jnp.log(p / (1 - p))
-
-    with jax.enable_x64(True):
-        slopes = np.asarray(jax.jit(jax.vmap(jax.grad(among_clicks)))(plain))
-    held = plain[:, 1] > plain[:, 0]
-    assert 0 < held.sum() < B  # where the two contradict each other, nothing moves
-    np.testing.assert_array_equal(slopes[held], 0)
-    clicks, size = given.labels[:, 0] == 1, np.abs(moves)
-    quotient = np.abs((moves * slopes[:, None]).sum(axis=2))
-    expected = {
-        "click@all": size[:, 1, 0],
-        "order@all": size[:, 1, 1],
-        "order@click": quotient[clicks, 1],
-        "stars@all": size[:, 1, 2],
-    }
-    for k, key in enumerate(keys):
-        own = expected[key.name]
-        assert found.mean[1, k] == pytest.approx(own.mean(), rel=1e-6)
-        assert found.error[1, k] == pytest.approx(own.std() / np.sqrt(len(own)), rel=1e-5)
 
 
 def test_a_sample_is_a_seeded_draw_of_a_splits_rows(prepared_dir, monkeypatch):

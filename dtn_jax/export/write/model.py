@@ -2,40 +2,50 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import json
 import pathlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
+import numpy as np
 
 import dtn_jax
-from dtn_jax.config import identity
+from dtn_jax.analysis import finished
+from dtn_jax.config import base_config, differing, identity
 from dtn_jax.config.plugins import PART
+from dtn_jax.data.prepared import Prepared
+from dtn_jax.data.schemas import schema_file
+from dtn_jax.data.schemas.spec import Spec
+from dtn_jax.data.stages.work import SCHEMA_FILE
 from dtn_jax.errors import UserError, choose
-from dtn_jax.export import calibration, fit_calibration, model_folder, ranking
+from dtn_jax.export import encoding, fit_calibration, model_folder, ranking
 from dtn_jax.export.calibration import outputs
+from dtn_jax.export.encoding import FITTED, SPEC, VOCABULARY
 from dtn_jax.export.model_folder import Facts, check_free, new_folder
-from dtn_jax.export.write import card, encoders, trained
-from dtn_jax.export.write.measure import Export, measure, metrics_of, split_scores
+from dtn_jax.export.write.card import Export, measure, split_scores, write_card
 from dtn_jax.export.write.program import (
     PLATFORMS,
     TABLE_DTYPES,
     Forward,
     export_program,
+    named,
     write_weights,
 )
-from dtn_jax.export.write.trained import Member
 from dtn_jax.files import full_path
 from dtn_jax.report.versions import versions
 from dtn_jax.run import outcome
+from dtn_jax.run.checkpoint import ROWS, Checkpoints, weights_of
 from dtn_jax.run.outcome import runs_in
-from dtn_jax.run.run import Run
-from dtn_jax.schema import ALL, Schema
+from dtn_jax.run.run import Run, build_run
+from dtn_jax.schema import ALL, MEAN, Schema
+from dtn_jax.tables import saved_rows
 
-EXACT = "exact"  # a folder within the one that is written, for as long as it is compared with
 Say = Callable[[str], None]
+OF_EACH = ("seed", "train.start_from")  # of each of several runs
 
 
 def export_run(
@@ -46,7 +56,6 @@ def export_run(
     tasks: Sequence[str] = (),
     select: str = "",
     replace: bool = False,
-    fix: str = "",
     calibrate: str = fit_calibration.AUTO,
     rank: str = "",
     plugins: str = "",
@@ -65,7 +74,6 @@ def export_run(
       tasks: whose scores the model gives; () for all. What they do not need is left out.
       select: the state that was the best for this task; '' for the one that the run reports.
       replace: a model that is there is replaced, at once.
-      fix: 'position=1,page=null': values of fields that only training knows, when rows are scored.
       rank: the ranking score that the model also gives, as of ranking.py; or a rank.json.
       calibrate: how tasks are calibrated, one of fit_calibration.WAYS; `auto` is by validation.
       plugins, data_dir, manual_dir: where plug-ins, prepared sets and raw files are now; '' for
@@ -85,33 +93,38 @@ def export_run(
     check_free(out, replace)
     choose("dtype of tables", tables or TABLE_DTYPES[0], TABLE_DTYPES)
     choose("calibration", calibrate, fit_calibration.WAYS)
-    run = trained.build(workdirs, plugins, data_dir, manual_dir)
+    run = build(workdirs, plugins, data_dir, manual_dir)
     if run.config.model.dtype == "float64":
-        raise UserError(
-            "model.dtype=float64 is for checks, and no model that is exported computes in it: "
-            "train with float32 or bfloat16"
-        )
+        raise UserError("model.dtype=float64 is for checks: train with float32 or bfloat16")
     wanted = tuple(choose("task", name, run.schema.task_names) for name in tasks)
     schema = with_tasks(run.schema, wanted)
     ranked = ranking.read_option(rank, outputs(schema, wanted or schema.task_names))
-    fixed = {**encoders.spec_of(run.data).fixed(), **encoders.read_fixed(fix, run.schema)}
-    for name, reason in encoders.unseen(run, fixed).items():
-        say(f"Note on {name}={encoders.value_text(fixed[name])}: {reason}")
+    names = tuple(name for name in schema.task_names if not wanted or name in wanted)
+    dtype, spec = tables or run.config.optim.table_dtype, spec_of(run.data)
+    every = json.loads(run.schema.to_json())["tasks"] if schema != run.schema else ()
+    losses = [loss for loss in run.losses if loss.task in schema.task_names]
     with new_folder(out, replace) as folder:
-        members = [trained.read(run, workdir, select) for workdir in workdirs]
+        members = [read(run, workdir, select) for workdir in workdirs]
         steps = (f"{w} at step {m.step}" for w, m in zip(workdirs, members))
         say(f"Exporting {', '.join(steps)}")
-        for workdir in workdirs:
-            if "test" not in outcome.read(workdir):
-                say(
-                    f"note: {workdir} has not read test, as a trial of a sweep has not. The export "
-                    "reads it, for the card: choose no trial by that"
-                )
-        dtype = tables or run.config.optim.table_dtype
-        facts = facts_of(run, members, dtype, schema, wanted, fixed)
-        facts = dataclasses.replace(facts, rank=ranked.score.text if ranked else "")
+        facts = Facts(
+            config={key: value for key, value in identity(run.config).items() if key != "seed"},
+            members=tuple(
+                {"seed": m.seed, "step": m.step, "selected_by": m.selected_by} for m in members
+            ),
+            offsets=run.plan.offsets,
+            rows=run.plan.used["embedding"],
+            table_dtype=dtype,
+            tasks=names,
+            fixed=spec.fixed(),
+            optional=spec.optional(),
+            all_tasks=tuple(every),
+            improper={loss.task: loss.improper for loss in losses if loss.improper},
+            rank=ranked.text if ranked else "",
+        )
         forward = Forward(run.model, run.plan, schema.task_names, run.losses, dtype, len(members))
-        _fill(Export(folder, run, schema, facts, forward, ranked), members, calibrate, say)
+        export = Export(folder, run, spec, schema, facts, forward, ranked)
+        _fill(export, members, calibrate, say)
     say(f"The model is in {out}")
     return out
 
@@ -119,67 +132,40 @@ def export_run(
 def _fill(export: Export, members: Sequence[Member], calibrate: str, say: Say) -> None:
     """Writes all files of a model, its manifest last."""
     folder, run, schema, facts = export.folder, export.run, export.schema, export.facts
-    tables, dtype = {}, run.config.optim.table_dtype
-    (folder / card.MEASURED).parent.mkdir()
-    if facts.table_dtype != dtype:
-        say(f"Scoring validation with tables of {dtype}, to compare with")
-        forward = dataclasses.replace(export.forward, table_dtype=dtype)
-        exact = dataclasses.replace(export, folder=folder / EXACT, forward=forward)
-        exact.folder.mkdir()
-        write_program(exact, members, lambda text: None)
-        tables = {"trained": dtype, "stored": facts.table_dtype, "split": "validation"}
-        tables["exact_metrics"] = metrics_of(exact, split_scores(exact, "validation"))
-        shutil.rmtree(exact.folder)
-    write_program(export, members, say)
+    say("The program, for every batch size on CPUs, GPUs and TPUs")
+    program, weights = export_program(export.forward)
+    (folder / model_folder.PROGRAM).write_bytes(program)
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in weights.values())
+    say(f"The weights, {size / 1e6:,.1f} MB")
+    prefixes = map(export.forward.prefix, range(len(members)))
+    write_weights(
+        folder / model_folder.WEIGHTS,
+        weights,
+        {p + name: a for p, m in zip(prefixes, members) for name, a in m.dense.items()},
+        {name: [m.tables[name]() for m in members] for name in members[0].tables},
+    )
     (folder / model_folder.SCHEMA).write_text(schema.to_json())
     (folder / model_folder.MODEL).write_text(json.dumps(dataclasses.asdict(facts), indent=1))
-    say("The encoders")
-    encoders.write(run.data, folder / model_folder.ENCODERS)
+    write_encoders(run.data, folder / model_folder.ENCODERS)
     say("Calibrating on validation")
     validation = split_scores(export, "validation")
     weighted = run.config.evaluate.sample_weights
-    if run.schema.weight and run.config.loss.sample_weights and not weighted:
-        say(
-            f"note: calibration and metrics do not count rows by {run.schema.weight}, as the loss "
-            "does: the run has evaluate.sample_weights=False"
-        )
     choices = fit_calibration.fit(validation, schema, weighted, calibrate)
     if calibrate == fit_calibration.AUTO:
         choices = fit_calibration.harmless(choices, validation, schema, weighted, facts.tasks)
-    calibration.write(folder, {task: choice.calibration for task, choice in choices.items()})
-    choices = fit_calibration.with_improper(choices, facts.improper)
+    calibrations = {task: choice.calibration for task, choice in choices.items()}
+    (folder / model_folder.CALIBRATION).write_text(json.dumps(calibrations, indent=1))
     for task, choice in choices.items():
         say(f"  {task}: {choice.reason}")
     say("The card, with the scores of test")
-    measured = measure(export, validation, choices)
-    if tables:
-        tables["stored_metrics"] = measured["uncalibrated"]["validation"]
-    for line in card.reranked(measured, schema, "validation"):
-        say(f"  {line}")
     manifest = {
         "made": model_folder.now(),
         **program_facts(),
         "data": {"name": run.schema.name, "fingerprint": run.data.fingerprint},
         "plugins": plugins_of(run.config.plugins),
     }
-    card.write(export, measured | {"tables": tables}, manifest)
+    write_card(export, measure(export, validation, choices), manifest)
     model_folder.write_manifest(folder, manifest)
-
-
-def write_program(export: Export, members: Sequence[Member], say: Say) -> None:
-    """Writes what scores encoded rows: the program and its weights."""
-    say("The program, for every batch size on CPUs, GPUs and TPUs")
-    program, weights = export_program(export.forward)
-    (export.folder / model_folder.PROGRAM).write_bytes(program)
-    size = sum(leaf.size * leaf.dtype.itemsize for leaf in weights.values())
-    say(f"The weights, {size / 1e6:,.1f} MB")
-    prefixes = map(export.forward.prefix, range(len(members)))
-    write_weights(
-        export.folder / model_folder.WEIGHTS,
-        weights,
-        {p + name: a for p, m in zip(prefixes, members) for name, a in m.dense.items()},
-        {name: [m.tables[name]() for m in members] for name in members[0].tables},
-    )
 
 
 def with_tasks(schema: Schema, wanted: Sequence[str]) -> Schema:
@@ -194,47 +180,6 @@ def with_tasks(schema: Schema, wanted: Sequence[str]) -> Schema:
     return dataclasses.replace(schema, tasks=tuple(t for t in schema.tasks if t.name in needed))
 
 
-def facts_of(
-    run: Run,
-    members: Sequence[Member],
-    table_dtype: str,
-    schema: Schema,
-    wanted: Sequence[str],
-    fixed: Mapping[str, object],
-) -> Facts:
-    """What config.json says.
-
-    Args:
-      run: of the members.
-      table_dtype: of the stored tables.
-      schema: of the tasks that the program gives.
-      wanted: tasks whose scores the model gives; () for all.
-      fixed: {field: the value that stands for it when scoring}.
-    """
-    first, tables = 0, []
-    for view in run.plan.views:
-        for table, rows in run.schema.tables().items():
-            tables.append({"view": view, "table": table, "first": first, "rows": rows})
-            first += rows
-    every = json.loads(run.schema.to_json())["tasks"] if schema != run.schema else ()
-    losses = [loss for loss in run.losses if loss.task in schema.task_names]
-    return Facts(
-        config={key: value for key, value in identity(run.config).items() if key != "seed"},
-        members=tuple(
-            {"seed": m.seed, "step": m.step, "selected_by": m.selected_by} for m in members
-        ),
-        offsets=run.plan.offsets,
-        rows=run.plan.used["embedding"],
-        tables=tuple(tables),
-        table_dtype=table_dtype,
-        tasks=tuple(name for name in schema.task_names if not wanted or name in wanted),
-        fixed=dict(fixed),
-        optional=encoders.spec_of(run.data).optional(),
-        all_tasks=tuple(every),
-        improper={loss.task: loss.improper for loss in losses if loss.improper},
-    )
-
-
 def program_facts() -> dict:
     """What the manifest says of a program that is made now."""
     program = {"made": model_folder.now(), "jax": jax.__version__, "platforms": list(PLATFORMS)}
@@ -245,3 +190,99 @@ def plugins_of(option: str) -> list[dict[str, str]]:
     """The plug-ins that a config's option names: never where they lie, nor their code."""
     parts = (PART.fullmatch(part.strip()) for part in option.split(",") if part.strip())
     return [{"name": pathlib.PurePath(p["path"]).name, "sha256": p["sha"]} for p in parts]
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """The weights of a run.
+
+    Attributes:
+      seed: of the run.
+      step: of the state.
+      selected_by: by what that state is the best: a task, or the mean of all.
+      dense: {name: array}: `params/…` and `model_state/…`.
+      tables: {`tables/…`: what gives its rows as numbers are stored, piece by piece}
+    """
+
+    seed: int
+    step: int
+    selected_by: str
+    dense: dict[str, jax.Array]
+    tables: dict[str, Callable[[], Iterator[np.ndarray]]]
+
+
+def build(
+    workdirs: Sequence[pathlib.Path], plugins: str = "", data_dir: str = "", manual_dir: str = ""
+) -> Run:
+    """The run that all these workdirs have in common, but for its seed, on one device.
+
+    Args:
+      workdirs: of finished runs.
+      plugins, data_dir, manual_dir: where plug-ins, prepared sets and raw files are now; "" for
+        where they were.
+
+    Raises:
+      UserError: a run is not there, is not finished, or differs from the first.
+    """
+    configs = [finished.read_config(folder, base_config(), plugins) for folder in workdirs]
+    first = identity(configs[0])
+    for folder, config in zip(workdirs, configs):
+        if other := [k for k in differing(first, identity(config)) if k not in OF_EACH]:
+            raise UserError(
+                f"{folder} and {workdirs[0]} differ in {', '.join(other)}; expected runs that "
+                "differ in their seed alone"
+            )
+    config = configs[0]
+    config.parallel.processes, config.parallel.table_platform = "off", "cpu"
+    config.parallel.devices, config.parallel.table_devices = 1, 0  # wherever it was trained
+    config.data.data_dir = data_dir or config.data.data_dir
+    config.data.manual_dir = manual_dir or config.data.manual_dir
+    return build_run(config)
+
+
+def read(run: Run, folder: pathlib.Path, select: str = "") -> Member:
+    """The weights of the run in a folder, which is like `run` but for its seed.
+
+    Args:
+      select: by what the state was the best: a task, or '' for what the run selected by.
+
+    Raises:
+      UserError: see `finished.best`.
+    """
+    step = finished.best(run, folder, select)
+    like = weights_of(run.unfilled_state())
+    del like["tables"]
+
+    def weights(place: pathlib.Path, _: bool) -> tuple[dict, dict]:
+        tables = {
+            f"tables/{name}": functools.partial(
+                saved_rows.rows, place / ROWS, f"tables.{name}", run.plan.used[name]
+            )
+            for name in run.plan.arrays
+        }
+        return checkpoints.arrays_in(place, like, part=True), tables
+
+    with contextlib.closing(Checkpoints(folder, run.plan)) as checkpoints:
+        dense, tables = checkpoints.of_best(step, weights)
+    dense = {k: v for part, tree in dense.items() for k, v in named(part, tree).items()}
+    seed = int(outcome.run_facts(folder)["config"]["seed"])
+    by = select or str(outcome.read(folder).get("selected_by", MEAN))
+    return Member(seed, step, by, dense, tables)
+
+
+def spec_of(data: Prepared) -> Spec:
+    """The schema file of a prepared set, with the unit of its times."""
+    spec = schema_file.load(data.folder / SCHEMA_FILE)
+    return schema_file.timed(spec, data.notes.get("time_unit", ""))
+
+
+def write_encoders(data: Prepared, folder: pathlib.Path) -> None:
+    """Fills a new folder: encoders.json, spec.json and vocabulary/.
+
+    A vocabulary holds keys, hashes of the values that train has shown; never the values.
+    """
+    folder.mkdir()
+    shutil.copyfile(data.folder / FITTED, folder / FITTED)
+    (folder / SPEC).write_text(encoding.spec_json(spec_of(data)))
+    if (data.folder / VOCABULARY).exists():
+        shutil.copytree(data.folder / VOCABULARY, folder / VOCABULARY)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -55,9 +54,7 @@ def main(arguments: Sequence[str]) -> None:
     from dtn_jax.export.score_files import Job
 
     compile_cache.use(known.cache_dir)
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: progress.say(f"warning: {message}")
-        model = load(known.model, largest=known.batch_rows)
+    model = load(known.model, largest=known.batch_rows)
     columns = None if known.columns == "all" else command.listed(known.columns)
     names = ("labels", "max_bad_rate", "format", "replace")
     given = {name: getattr(known, name) for name in names}
@@ -75,7 +72,7 @@ def main(arguments: Sequence[str]) -> None:
         progress.say(f"the output leaves out the columns {left} (--columns names others)")
     for line in unknown(job):
         progress.say(line)
-    rate = f" at {done / max(seconds, 1e-9):,.0f} a second" if done else ""
+    rate = f", at {done / max(seconds, 1e-9):,.0f} a second" if done else ""
     scored = job.account.rows - job.account.rejected
     progress.say(f"{counted(scored, job.account.rows)} scored{rate}: {known.output}")
 

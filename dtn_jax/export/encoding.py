@@ -9,7 +9,6 @@ are read from the folder's `encoders/`: encoders.json, spec.json and vocabulary/
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import json
 import pathlib
@@ -117,11 +116,6 @@ class Encoding:
     def lists(self) -> set[str]:
         """The raw columns that hold lists."""
         return {*self.columns_of(*(n for n, f in self.fitted.items() if f.spec.kind in LISTED))}
-
-    @functools.cached_property
-    def rules(self) -> dict[str, str]:
-        """{field whose lists were made from the log: how, in words}; rows bring such lists."""
-        return {field.name: field.rule for field in self.spec.fields if field.rule}
 
     def encode(self, rows: Any) -> Encoded:
         """The arrays of raw rows; see `table` for their forms, and what is raised."""
@@ -247,17 +241,12 @@ def table(
 
 
 def check_there(there: Sequence[str], columns: Collection[str], optional: Collection[str]) -> None:
-    """Raises UserError that names the required columns that are missing, and ones near to them."""
-    missing = [name for name in columns if name not in there and name not in optional]
-    if not missing:
-        return
-    near = difflib.get_close_matches(missing[0], list(there), n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    named = ", ".join(map(repr, missing))
-    raise UserError(
-        f"the rows have no column {named}, which the model needs.{hint} The columns are: "
-        f"{', '.join(there) or 'none'}."
-    )
+    """Raises UserError that names the required columns that are missing."""
+    if missing := [name for name in columns if name not in there and name not in optional]:
+        raise UserError(
+            f"the rows have no column {', '.join(map(repr, missing))}, which the model needs; they "
+            f"have {', '.join(there) or 'none'}"
+        )
 
 
 def _columns(rows: Any) -> tuple[list[str] | None, Callable[[str], pl.Series | list]]:
@@ -265,25 +254,17 @@ def _columns(rows: Any) -> tuple[list[str] | None, Callable[[str], pl.Series | l
     if isinstance(rows, pl.DataFrame):
         return rows.columns, rows.__getitem__
     if isinstance(rows, pa.Table | pa.RecordBatch):
-        return rows.schema.names, lambda name: _of_arrow(name, rows.column(name))
+        return rows.schema.names, lambda name: pl.from_arrow(columnar.plain(rows.column(name)))
     if type(rows).__module__.partition(".")[0] == "pandas" and hasattr(rows, "columns"):
         names = [name for name in rows.columns if isinstance(name, str)]
         return names, lambda name: _of_pandas(rows[name])
     if not isinstance(rows, Sequence) or isinstance(rows, str | bytes):
-        hint = "; collect() it first" if isinstance(rows, pl.LazyFrame) else ""
-        raise UserError(f"rows are {type(rows).__name__}, expected {FORMS}{hint}")
+        raise UserError(f"rows are {type(rows).__name__}, expected {FORMS}")
     for number, row in enumerate(rows, 1):
         if not isinstance(row, Mapping):
             raise UserError(f"row {number} is {type(row).__name__}, expected a dict of its columns")
     names = dict.fromkeys(name for row in rows for name in row if isinstance(name, str))
     return [*names] if rows else None, lambda name: [row.get(name) for row in rows]
-
-
-def _of_arrow(name: str, column: pa.Array | pa.ChunkedArray) -> pl.Series:
-    try:
-        return pl.from_arrow(columnar.plain(column))
-    except (pa.ArrowException, pl.exceptions.PolarsError, ValueError) as error:
-        raise UserError(f"column {name!r} of the Arrow table can't be read: {error}") from None
 
 
 def _of_pandas(column: Any) -> pl.Series | list:

@@ -114,11 +114,9 @@ def harmless(
 ) -> dict[str, Choice]:
     """The choices, changed so that no derived output is worse than uncalibrated, beyond noise.
 
-    Worse is one whose log loss rises by more than NOISE standard errors of the rise. Where one is,
-    the tasks behind it are calibrated together, by platt: those too whose own gain may be noise,
-    but not those that would lose. If that leaves an output worse, the tasks behind the worst one
-    lose their calibrations, and so on. An output with too few positives or negatives to fit a
-    calibration to has no say.
+    Worse is one whose log loss rises by more than NOISE standard errors of the rise. The tasks
+    behind the worst one lose their calibrations, and so on. An output with too few positives or
+    negatives to fit a calibration to has no say.
 
     Args:
       choices: {task: how it is calibrated}, by its own output alone.
@@ -127,8 +125,6 @@ def harmless(
       weighted: whether rows count by their weights.
       tasks: whose outputs the model gives.
     """
-    given = [task for task in schema.tasks if task.name in tasks and task.kind == "binary"]
-    outputs = [(task.name, s) for task in given for s in task.spaces if s != task.space]
 
     def losses(chosen: Mapping[str, Choice], output: tuple[str, str]) -> tuple[np.ndarray, ...]:
         """The log loss, label, weight and unit of each row of an output."""
@@ -137,36 +133,24 @@ def harmless(
         z, y, w, unit = sample(*output, known, schema, weighted)
         return row_losses(z, y), y, w, unit
 
-    before = {output: losses({}, output) for output in outputs}
-
-    def rises(chosen: Mapping[str, Choice]) -> dict[tuple[str, str], float]:
-        """Of each output that is worse, by how much more than noise."""
+    given = [task for task in schema.tasks if task.name in tasks and task.kind == "binary"]
+    derived = [(task.name, s) for task in given for s in task.spaces if s != task.space]
+    before = {output: losses({}, output) for output in derived}
+    kept = dict(choices)
+    while True:
         worse = {}
         for output, (values, y, w, unit) in before.items():
             if not too_few(y, unit):
-                rise, error = mean_and_error(losses(chosen, output)[0] - values, w, unit)
+                rise, error = mean_and_error(losses(kept, output)[0] - values, w, unit)
                 if rise > NOISE * error:
                     worse[output] = rise - NOISE * error
-        return worse
-
-    kept = dict(choices)
-    if worse := rises(kept):
-        platt, together = fit(scores, schema, weighted, "platt"), dict(kept)
-        for name in {name for output in worse for name in made_of(*output, schema)}:
-            means, method = choices[name].losses, choices[name].calibration["method"]
-            if method == "none" and means.get("platt", np.inf) < means.get("none", np.inf):
-                reason = f"platt, for what is derived from it. Alone: {choices[name].reason}"
-                together[name] = Choice(platt[name].calibration, means, reason)
-        if not rises(together):
-            return together
-    while worse := rises(kept):
+        if not worse:
+            return kept
         output = max(worse, key=worse.__getitem__)
         for name in made_of(*output, schema):
-            choice = kept[name]
+            choice, reason = kept[name], f"not calibrated: {'@'.join(output)} would be worse. "
             if choice.calibration["method"] != "none":
-                reason = f"not calibrated: {'@'.join(output)} would be worse. Alone: "
                 kept[name] = Choice(dict(NONE), choice.losses, reason + choice.reason)
-    return kept
 
 
 def sample(

@@ -3,8 +3,7 @@
 model = dtn_jax.export.load("models/shop")
 model.score([{"user": 7, "item": 31, "price": 9.5}])  # a polars table, a column an output
 
-Its program is read once, compiled for a few batch sizes, and called with padded batches. StableHLO
-is read for six months by later versions of JAX, so a model says how old its program is. The arrays
+Its program is read once, compiled for a few batch sizes, and called with padded batches. The arrays
 of weights.safetensors are views of the mapped file.
 """
 
@@ -12,12 +11,10 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import datetime
 import functools
 import math
 import pathlib
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -32,7 +29,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.export import calibration, encoding, model_folder, ranking
 from dtn_jax.export.calibration import meanings, outputs, scores
 from dtn_jax.export.encoding import NOT_FINITE, Encoded, Encoding
-from dtn_jax.export.model_folder import ENCODERS, MANIFEST, PROGRAM, WEIGHTS, Facts, reading
+from dtn_jax.export.model_folder import ENCODERS, PROGRAM, WEIGHTS, Facts, reading
 from dtn_jax.export.ranking import RANK, Ranking
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Float32, Int32
@@ -40,9 +37,6 @@ from dtn_jax.shapes import Float32, Int32
 EMBEDDING, SCALE = "tables/embedding", ".scale"  # SCALE ends the name of a table's scales
 CALLS = re.compile(r"custom_call @([\w.$-]+)")
 HARMLESS = {"shape_assertion", "Sharding", "SPMDFullToShardShape", "SPMDShardToFullShape"}
-GUARANTEED = 180  # days in which a later JAX reads a program
-EARLY = 30  # days before that, in which loading warns
-ANEW = "Make it again from the folder alone: dtn-jax export --again MODEL"
 
 DTYPES = {"BF16": "bfloat16", "BOOL": "bool", "U8": "uint8", "U32": "uint32"}  # others: I8, F32, …
 KINDS = {"F": "float", "I": "int"}
@@ -83,27 +77,24 @@ class Program:
 
 
 def read_program(folder: pathlib.Path, manifest: Mapping) -> Program:
-    """The program of a model; warns in time that later versions of JAX will not read it.
+    """The program of a model.
 
     Raises:
       UserError: it is damaged, runs code of its host, or is too old for this version of JAX.
     """
     path, facts = folder / PROGRAM, manifest.get("program", {})
-    by, now = facts.get("jax", "of an unknown version"), datetime.datetime.now(datetime.UTC)
-    with reading(folder / MANIFEST):
-        days = (now - datetime.datetime.fromisoformat(facts.get("made", str(now)))).days
-    age = f"The program was made {days} days ago by JAX {by}; this is JAX {jax.__version__}"
     try:
         exported = export.deserialize(bytearray(path.read_bytes()))
         others = sorted(set(CALLS.findall(exported.mlir_module())) - HARMLESS)
         program = Program(exported)
     except Exception as error:  # of several libraries, each with its own classes
-        raise UserError(f"{path} can't be read ({first_line(error)}). {age}. {ANEW}") from None
+        raise UserError(
+            f"{path} can't be read ({first_line(error)}). It was made {facts.get('made')} by JAX "
+            f"{facts.get('jax')}; this is JAX {jax.__version__}, which reads programs of the last "
+            "180 days. Make it again from the folder alone: dtn-jax export --again MODEL"
+        ) from None
     if others:
         raise UserError(f"{path} calls functions of the machine ({others[0]}), so it is not run")
-    if days >= GUARANTEED - EARLY:
-        text = f"{age}. JAX reads programs for {GUARANTEED} days, and may refuse older ones. {ANEW}"
-        warnings.warn(text, stacklevel=4)
     return program
 
 
@@ -213,7 +204,7 @@ class Batches:
         return self.program.call(self.placed, inputs)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Model:
     """An exported model.
 

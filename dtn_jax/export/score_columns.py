@@ -19,7 +19,6 @@ from dtn_jax.data import columns
 from dtn_jax.data import rows as names
 from dtn_jax.data.cast import typed
 from dtn_jax.data.encode import group_numbers
-from dtn_jax.data.raw.files import FILE
 from dtn_jax.data.raw.types import Type, Types, as_type
 from dtn_jax.data.rows import Rows
 from dtn_jax.data.schemas.spec import Spec, TaskSpec
@@ -35,27 +34,19 @@ GROUP, WEIGHT = "group", "sample_weight"
 KEY = "dtn_jax"  # of the metadata
 
 
-def check_columns(encoding: Encoding, labels: Spec, address: str, types: Types, csv: bool) -> None:
-    """Raises UserError where a file lacks a column, or has single values where lists belong.
+def check_columns(encoding: Encoding, labels: Spec, address: str, types: Types) -> None:
+    """Raises UserError where a file lacks a column.
 
     Args:
       encoding: of the model.
       labels: of the schema file those that are read.
       address: of the file.
       types: its columns.
-      csv: whether it is one of CSV.
     """
-    there = [name for name in types if name != FILE or name in encoding.columns]
     try:
-        check_there(there, encoding.columns, encoding.optional)
+        check_there([*types], encoding.columns, encoding.optional)
     except UserError as error:
-        lists = [n for n in encoding.rules if not {*encoding.columns_of(n)} <= {*there}]
-        hint = f" prepare made {lists[0]!r}: {encoding.rules[lists[0]]}." if lists else ""
-        raise UserError(f"{address}: {error}{hint}") from None
-    for name in sorted(encoding.lists() & types.keys()):
-        if types[name] not in (pl.List, pl.Null):
-            hint = ", which CSV does not have: write Parquet or JSON lines" if csv else ""
-            raise UserError(f"{address}: column {name!r} holds {types[name]}, expected lists{hint}")
+        raise UserError(f"{address}: {error}") from None
     columns.check(labels, address, types)
 
 

@@ -60,7 +60,6 @@ class Piece(NamedTuple):
       kept: the wanted columns of all rows; null where a value could not be read.
       labels: their labels; no columns where none are written.
       encoded: the same rows.
-      counts: of their values; see `Encoding.counted`.
     """
 
     unit: int
@@ -68,7 +67,6 @@ class Piece(NamedTuple):
     kept: list[pl.Series]
     labels: pl.DataFrame
     encoded: Encoded
-    counts: np.ndarray
 
 
 class Job:
@@ -92,7 +90,8 @@ class Job:
       read: the raw columns of which scores and labels are made, and their types.
       written: {column beside those that are kept: its type}.
       left: the units that no earlier call has scored.
-      account, counts: of the rows in the output so far; counts as of `Encoding.counted`.
+      account: of the rows in the output so far.
+      counts: of the values that this call has scored, as of `Encoding.counted`.
 
     Raises:
       UserError: there are no such files, a column is missing, the output is there, or another
@@ -131,7 +130,7 @@ class Job:
             a: {n: read_as(kind) for n, kind in types.items()} for a, types in kept.items()
         }
         for address, types in self.types.items():
-            score_columns.check_columns(by, self.labels, address, types, known == "csv")
+            score_columns.check_columns(by, self.labels, address, types)
         needed = (*model.columns, *log_columns.columns(self.labels))
         self.read: Types = {name: by.types[name] for name in needed}
         self.written = dict.fromkeys(model.outputs, pl.Float64())
@@ -146,18 +145,16 @@ class Job:
         self.units = read.plan(self.files, self.input, **UNIT)
         self.scored_by = ScoredBy.of(model, labels)
         self.parts = Parts(output, replace, self._made_from(), say)
-        self.left = self._count()
+        self.left, self.counts = self._count(), np.zeros((2, len(model.schema.fields)), int)
         if done := len(self.units) - len(self.left):
             say(f"resuming: {done} of {len(self.units)} pieces of the input are scored already")
 
     def _count(self) -> list[int]:
-        """Adds up what is counted of the units that were scored; returns the others."""
-        self.account, self.counts, left = Account(), 0, []
+        """Adds up the accounts of the units that were scored; returns the others."""
+        self.account, left = Account(), []
         for unit in range(len(self.units)):
             try:
-                facts = self.parts.facts(unit)
-                self.counts = self.counts + np.asarray(facts["counts"])
-                self.account.include(Account.from_json(facts["account"]))
+                self.account.include(self.parts.account(unit))
             except Exception:  # whatever a damaged file raises
                 left.append(unit)
         return left
@@ -214,8 +211,7 @@ class Job:
         rows = self.encoding.clean(raw, bad)
         encoded = self.encoding.arrays(rows, bad)
         labels = score_columns.labels(self.labels, rows, bad.good)
-        counts = self.encoding.counted(encoded)
-        return Piece(unit, chunk is END, kept, labels, encoded, counts)
+        return Piece(unit, chunk is END, kept, labels, encoded)
 
     def _write(self, scored: tuple[Piece, np.ndarray]) -> int:
         """Writes a piece to its part; in a thread that takes them in order. A bad row has no
@@ -232,14 +228,13 @@ class Job:
             if self._part is None:
                 place = str(self.parts.rows(piece.unit))
                 self._part = pa.ipc.new_file(place, rows.schema, options=LZ4)
-                self._unit, self._counts = Account(), 0
+                self._unit = Account()
             self._part.write_table(rows)
             self._unit.include(encoded.account)
-            self._counts = self._counts + piece.counts
+            self.counts = self.counts + self.encoding.counted(encoded)
             if piece.last:
                 self._part.close()
-                facts = {"account": self._unit.to_json(), "counts": self._counts.tolist()}
-                self.parts.close(piece.unit, facts)
+                self.parts.close(piece.unit, self._unit)
                 self._part = None
         return len(encoded)
 
@@ -314,20 +309,20 @@ class Parts:
         """The file of a unit's rows."""
         return self.folder / f"{unit:06d}.arrow"
 
-    def facts(self, unit: int) -> dict:
+    def account(self, unit: int) -> Account:
         """What `close` was given of a unit.
 
         Raises:
           Exception: it was not scored, or is damaged.
         """
         facts = json.loads(self.rows(unit).with_suffix(".json").read_text())
-        if sha256(self.rows(unit)) != facts["sha256"]:
+        if sha256(self.rows(unit)) != facts.pop("sha256"):
             raise ValueError(unit)
-        return facts
+        return Account.from_json(facts)
 
-    def close(self, unit: int, facts: dict) -> None:
+    def close(self, unit: int, account: Account) -> None:
         """Marks a unit, whose rows are written, as done."""
-        facts = {"sha256": sha256(self.rows(unit))} | facts
+        facts = {"sha256": sha256(self.rows(unit))} | account.to_json()
         write_whole(self.rows(unit).with_suffix(".json"), json.dumps(facts))
 
     def join(self, units: int, empty: pl.DataFrame, metadata: Mapping[str, str]) -> None:

@@ -75,7 +75,7 @@ def test_calibration_is_off_where_it_does_not_help():
     assert "too few rows" in few.reason
     scores = drawn(same, same, rows=60)
     scores.logits[3] = np.nan
-    with pytest.raises(UserError, match="1 of 60 validation rows are not finite"):
+    with pytest.raises(UserError, match="1 rows of validation are not finite"):
         fit_calibration.fit(scores, ONE, False)
 
 
@@ -230,7 +230,7 @@ def test_a_calibration_that_spoils_a_quotient_is_given_up():
     assert after["buy@click"] > before["buy@click"] + 0.01
     kept = harmless(alone, validation)
     assert [c.calibration["method"] for c in kept.values()] == ["none", "none"]
-    assert kept["click"].reason.startswith("not calibrated: buy@click would be worse. Alone: ")
+    assert kept["click"].reason.startswith("not calibrated: buy@click would be worse. ")
     assert kept["buy"] == alone["buy"]
 
 
@@ -257,28 +257,6 @@ def test_a_rare_task_takes_the_calibration_of_another_only_where_it_is_sure(rate
     alone["order"] = fit_calibration.Choice({"method": "none"}, {}, "r")
     found = fit_calibration.harmless(alone, validation, schema, False, ("click", "order"))
     assert found["click"].calibration["method"] == kept, found["click"].reason
-
-
-def test_both_parts_of_a_quotient_are_calibrated_where_that_helps_both():
-    """Here buy's own gain is too small to be sure of, but a gain."""
-    validation = scores()
-    validation = dataclasses.replace(validation, logits=validation.logits * np.float32([1, 0.9]))
-    alone = fit_calibration.fit(validation, DERIVED, False)
-    none = fit_calibration.Choice({"method": "none"}, {"none": 0.5, "platt": 0.4}, "r")
-    platt = fit_calibration.fit(validation, DERIVED, False, "platt")["buy"]
-    alone["buy"] = none
-    both = alone | {"buy": platt}
-    before = losses({}, validation)
-    spoilt, mended = (losses(c, validation)["buy@click"] for c in (alone, both))
-    assert spoilt > before["buy@click"] >= mended
-    kept = harmless(alone, validation)
-    assert kept["click"] == alone["click"]
-    assert kept["buy"].calibration == platt.calibration
-    assert kept["buy"].reason == "platt, for what is derived from it. Alone: r"
-    lost = fit_calibration.Choice({"method": "none"}, {"none": 0.4, "platt": 0.5}, "r")
-    kept = harmless(alone | {"buy": lost}, validation)  # it would be worse by itself
-    assert kept["buy"] == lost
-    assert kept["click"].calibration["method"] == "none"
 
 
 def test_one_method_for_all_where_it_is_asked_for():

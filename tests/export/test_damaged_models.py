@@ -1,7 +1,5 @@
 """A folder that is not as it was written, or that a stranger wrote, gives clean errors."""
 
-import datetime
-import json
 import shutil
 import struct
 
@@ -14,7 +12,6 @@ from safetensors.numpy import load_file, save_file
 
 from dtn_jax import export
 from dtn_jax.errors import UserError
-from dtn_jax.export import model as compiled
 from dtn_jax.export import model_folder
 from dtn_jax.export.model_folder import MODEL, PROGRAM, SCHEMA, WEIGHTS
 
@@ -64,32 +61,13 @@ def test_a_program_that_calls_the_machine_is_not_run(folder):
         export.load(folder)
 
 
-def test_an_old_program_is_told_in_time(folder):
-    def ago(days):
-        then = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=days)
-        sealed(folder, then.isoformat(timespec="seconds"))
-
-    ago(compiled.GUARANTEED - compiled.EARLY - 2)
-    export.load(folder)  # without a warning
-    ago(compiled.GUARANTEED - compiled.EARLY + 2)
-    with pytest.warns(UserWarning, match=r"made 152 days ago by JAX.*dtn-jax export --again"):
-        export.load(folder)
-    ago(400)
-    (folder / PROGRAM).write_bytes(b"of a version that is gone")
-    sealed(folder, json.loads((folder / "manifest.json").read_text())["program"]["made"])
-    with pytest.raises(UserError, match=r"400 days ago by JAX.*dtn-jax export --again"):
-        export.load(folder)
-
-
 @pytest.mark.parametrize("name", FILES)
 def test_a_flipped_bit_is_found(folder, name):
     path = folder / name
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 4
     path.write_bytes(data)
-    with pytest.raises(
-        UserError, match=rf"{path.name} has changed .*export the run again"
-    ):
+    with pytest.raises(UserError, match=rf"{path.name} has changed .*export the run again"):
         export.load(folder)
     path.unlink()
     with pytest.raises(UserError, match=f"{path.name} is missing"):
@@ -100,7 +78,7 @@ def test_a_flipped_bit_is_found(folder, name):
 def test_a_damaged_program_is_refused(folder, start, stop):
     (folder / PROGRAM).write_bytes((folder / PROGRAM).read_bytes()[start:stop])
     sealed(folder)
-    with pytest.raises(UserError, match="can't be read"):
+    with pytest.raises(UserError, match=r"can't be read .*by JAX.*dtn-jax export --again"):
         export.load(folder)
 
 

@@ -7,9 +7,7 @@ import polars as pl
 import pytest
 
 from dtn_jax import export
-from dtn_jax.data.prepare import prepare
 from dtn_jax.errors import UserError
-from dtn_jax.export import load
 from dtn_jax.export.score_files import Job
 
 SCHEMA = """
@@ -107,34 +105,3 @@ def test_a_number_that_is_no_time(made, tmp_path, value):
     job = Job(model, [str(tmp_path / "a.parquet")], tmp_path / "s.csv", max_bad_rate=1.0)
     list(job.run())
     assert f"{TIME}: {tmp_path}/a.parquet, row 1, column 't': {value}" in job.account.summary()[0]
-
-
-# ---------------------------------------------------------------- histories
-
-
-MADE = """
-name: shop
-fields:
-  item:
-  bought: {history: {of: item, where: order == 1, by: user, last: 4}}
-  action: {beside: bought, value: act}
-  ago: {beside: bought, gap: true}
-tasks: [click]
-time: t
-"""
-
-
-def test_how_histories_are_to_be_made_is_told(tmp_path):
-    """Of a raw file that lacks them."""
-    rng, names = (
-        np.random.default_rng(0),
-        {"item": 20, "user": 30, "order": 2, "act": 3, "click": 2},
-    )
-    columns = {name: rng.integers(0, most, 1000) for name, most in names.items()}
-    frame = pl.DataFrame({"t": np.arange(1000)} | columns)
-    (tmp_path / "shop.yaml").write_text(MADE)
-    data = prepare(tmp_path / "shop.yaml", frame, tmp_path / "data", processes=1)
-    model = load(made_models.log_model(data, tmp_path / "model"))
-    frame.write_parquet(tmp_path / "raw.parquet")
-    with pytest.raises(UserError, match=r"prepare made 'bought'.*: item of the earlier rows"):
-        Job(model, [str(tmp_path / "raw.parquet")], tmp_path / "scores.parquet")

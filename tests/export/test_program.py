@@ -10,7 +10,7 @@ from drawn_models import ALL_EXPERTS, SCHEMA, batch, drawn, exported
 from every_field import EMBEDDED, NUMBERS, SLOTS
 
 from dtn_jax.export.write.model import with_tasks
-from dtn_jax.export.write.program import export_program, quantised
+from dtn_jax.export.write.program import quantised
 from dtn_jax.losses import LOSSES
 from dtn_jax.losses.d2q import D2Q
 from dtn_jax.losses.log_normal import LogNormal

@@ -15,6 +15,7 @@ can't be loaded, or would refuse requests that the old one answers. Its addresse
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import logging
 import pathlib
@@ -82,7 +83,6 @@ def serve(
       UserError: the model can't be loaded.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    logging.captureWarnings(True)  # of a model's age
     LOG.setLevel(logging.INFO)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     stopped = threading.Event()
@@ -122,16 +122,8 @@ def serve(
 
 def load(folder: pathlib.Path, max_batch: int) -> Contract:
     """Opens a model, all of its files verified; see `dtn_jax.export.load`."""
-    id, model = model_id(folder), export.load(folder, largest=max_batch)
-    return Contract(model, id, ascii(model.manifest.get("made", "unknown")).strip("'")[:40])
-
-
-def model_id(folder: pathlib.Path) -> str:
-    """See `model_folder.model_id`; "" where there is none."""
-    try:
-        return model_folder.model_id(folder)
-    except OSError:  # it is being renamed
-        return ""
+    model = export.load(folder, largest=max_batch)
+    return Contract(model, model_folder.model_id(folder), str(model.manifest.get("made")))
 
 
 def look(worker: Worker, folder: pathlib.Path, seen: str) -> str:
@@ -139,8 +131,10 @@ def look(worker: Worker, folder: pathlib.Path, seen: str) -> str:
 
     A new model that lacks outputs of the old one, or can't score its example, is refused.
     """
-    now, old = model_id(folder), worker.contract
-    if now in ("", seen):
+    old, now = worker.contract, seen
+    with contextlib.suppress(OSError):  # it is being renamed
+        now = model_folder.model_id(folder)
+    if now == seen:
         return seen
     try:
         new = load(folder, worker.limits.max_batch)

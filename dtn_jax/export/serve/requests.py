@@ -82,12 +82,10 @@ class Contract:
       columns: the same, as fields of a pydantic model.
       example: a row that it scores.
       body: the pydantic model of a request.
-      counts: of the values that were scored, as `Encoding.counted` has them.
     """
 
     def __init__(self, model: Model, id: str = "", made: str = ""):
         self.model, self.id, self.made = model, id, made
-        self.counts = np.zeros((2, len(model.schema.fields)), np.int64)
         self.types = {name: model.encoding.types[name] for name in model.columns}
         fields = {f"c{n}": _column(model, *each) for n, each in enumerate(self.types.items())}
         row: Any = pydantic.create_model("Row", **fields)
@@ -189,8 +187,6 @@ def read(job: Job, contract: Contract, limits: Limits) -> None:
       UserError: an unknown output, or a column is missing.
     """
     names = (of_json if job.kind == JSON else of_arrow)(job, contract, limits)
-    if job.rows > limits.rows:
-        raise Refused(413, f"{job.rows:,} rows, at most {limits.rows:,} are scored at once")
     job.ignored = sorted(names - contract.columns.keys())[:LONGEST]
     outputs = contract.model.outputs if job.outputs is None else dict.fromkeys(job.outputs)
     job.outputs = [choose("output", name, contract.model.outputs) for name in outputs]
@@ -211,6 +207,7 @@ def of_json(job: Job, contract: Contract, limits: Limits) -> set[str]:
     there = [name for name, value in envelope if value is not None and name != "outputs"]
     if there not in (["rows"], ["user", "candidates"]):
         raise Refused(422, f"the body has {', '.join(there) or 'nothing'}; {FORM}")
+    check_rows(len(rows), limits)
     if both := sorted(names & user.keys() & contract.columns.keys()):
         raise Refused(422, f"{both[0]!r} is a field of the user and of candidates, expected one")
     given = [name for name in contract.columns if name in user]
@@ -235,12 +232,18 @@ def of_json(job: Job, contract: Contract, limits: Limits) -> set[str]:
     return names | user.keys()
 
 
+def check_rows(rows: int, limits: Limits) -> None:
+    if rows > limits.rows:
+        raise Refused(413, f"{rows:,} rows, at most {limits.rows:,} are scored at once")
+
+
 def of_arrow(job: Job, contract: Contract, limits: Limits) -> set[str]:
     """The same of an Arrow IPC stream."""
     try:
         if not job.body.endswith(END):
             raise pa.ArrowInvalid("its end mark is missing")
         rows = pa.ipc.open_stream(job.body).read_all()
+        check_rows(rows.num_rows, limits)
         rows.validate(full=True)
         frame, bad = table(rows, contract.types, contract.model.optional)
     except (UserError, Refused):

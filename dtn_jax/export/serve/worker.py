@@ -13,13 +13,12 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily
 
 from dtn_jax.data.cast import of_values
 from dtn_jax.data.clean import Bad
@@ -35,12 +34,10 @@ METRICS = (  # kind, name without dtn_, help, labels
     (Histogram, "batch_seconds", "Reading, encoding and scoring of requests that share a call"),
     (Gauge, "waiting_requests", "Requests in the queue"),
     (Gauge, "model_info", "The model", "id", "made", "folder"),
+    (Counter, "field_values", "Values of a field", "field"),
+    (Counter, "field_unknown_values", "Those that are missing, or not in training", "field"),
     (Counter, "reloads", "New models, by what became of them", "result"),
 )
-OF_FIELDS = {  # as `Encoding.counted` counts them
-    "dtn_field_values": "Values of a field",
-    "dtn_field_unknown_values": "Values of a field that are missing, or that training has not seen",
-}
 
 
 class Worker:
@@ -63,21 +60,11 @@ class Worker:
             more = {"registry": self.metrics.registry} | (buckets if kind is Histogram else {})
             vars(self.metrics)[name] = kind(f"dtn_{name}", text, labels, **more)
         self.metrics.waiting_requests.set_function(self.jobs.qsize)
-        self.metrics.registry.register(self)
         self.thread = threading.Thread(target=self._run, name="model", daemon=True)
         self.take(contract)
 
-    def collect(self) -> Iterator[CounterMetricFamily]:
-        """The values of fields, for Prometheus; added up here, since its counters take longer."""
-        names, counted = self.contract.model.schema.field_names, self.contract.counts.tolist()
-        for (name, text), counts in zip(OF_FIELDS.items(), counted):
-            family = CounterMetricFamily(name, text, labels=["field"])
-            for field, count in zip(names, counts):
-                family.add_metric([field], count)
-            yield family
-
     def take(self, contract: Contract) -> None:
-        """Scores with this model from the next call on; the counts of its fields begin at 0."""
+        """Scores with this model from the next call on."""
         self.contract, folder = contract, str(contract.model.folder)
         self.metrics.model_info.clear()
         self.metrics.model_info.labels(contract.id, contract.made, folder).set(1)
@@ -139,7 +126,10 @@ class Worker:
             part = slice(start, start := start + job.rows)
             job.answer.set_result(answer(contract, job, scores, part))
         self.metrics.batch_rows.observe(len(encoded))
-        contract.counts = contract.counts + model.encoding.counted(encoded)
+        counts = model.encoding.counted(encoded).tolist()
+        for name, values, unknown in zip(model.schema.field_names, *counts):
+            self.metrics.field_values.labels(name).inc(values)
+            self.metrics.field_unknown_values.labels(name).inc(unknown)
 
 
 def _frame(contract: Contract, jobs: Sequence[Job], bad: Bad) -> pl.DataFrame:

@@ -108,12 +108,10 @@ def check_plugins(folder: pathlib.Path, manifest: Mapping, plugins: str) -> None
     with model_folder.reading(folder / model_folder.MANIFEST):
         needed = {plugin["sha256"]: plugin["name"] for plugin in manifest.get("plugins") or ()}
     if needed.keys() != given.keys():
-        sides = (needed, given)
-        named = (", ".join(f"{n} with {s[:12]}" for s, n in side.items()) for side in sides)
-        expected, got = (text or "none" for text in named)
+        sides = [", ".join(f"{n} with {sha[:12]}" for sha, n in d.items()) for d in (needed, given)]
         raise UserError(
             f"{folder} holds no code of plug-ins: give by --plugins=FILE,... those of its manifest "
-            f"(they are run), expected {expected} as SHA-256, got {got}"
+            f"(they are run), by SHA-256 {sides[0] or 'none'}; got {sides[1] or 'none'}"
         )
 
 

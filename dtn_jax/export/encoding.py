@@ -37,7 +37,6 @@ from dtn_jax.data.schemas.spec import (
     SplitSpec,
     TaskSpec,
 )
-from dtn_jax.data.stages.account import Account
 from dtn_jax.errors import UserError
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Bool, Float32, Int32, Int64
@@ -74,14 +73,9 @@ class Encoded:
         return self.rejected.good
 
     @property
-    def account(self) -> Account:
-        """How many rows are bad for which reason."""
-        return self.rejected.account
-
-    @property
     def bad(self) -> list[Reject]:
         """The bad rows, with number, reason, column and value: of each reason the first 1,000."""
-        return [reject for _, reject in self.account.kept]
+        return [reject for _, reject in self.rejected.account.kept]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,12 +234,14 @@ def table(
     return pl.DataFrame(every), bad
 
 
-def check_there(there: Sequence[str], columns: Collection[str], optional: Collection[str]) -> None:
+def check_there(
+    there: Sequence[str], columns: Collection[str], optional: Collection[str], where: str = ""
+) -> None:
     """Raises UserError that names the required columns that are missing."""
     if missing := [name for name in columns if name not in there and name not in optional]:
         raise UserError(
-            f"the rows have no column {', '.join(map(repr, missing))}, which the model needs; they "
-            f"have {', '.join(there) or 'none'}"
+            f"{where}the rows have no column {', '.join(map(repr, missing))}, which the model "
+            f"needs; they have {', '.join(there) or 'none'}"
         )
 
 

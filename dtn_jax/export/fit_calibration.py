@@ -48,12 +48,10 @@ class Choice:
 
     Attributes:
       calibration: as calibration.json has it.
-      losses: {method: its log loss on rows that it was not fitted on}; {} where none was fitted.
       reason: a sentence.
     """
 
     calibration: dict
-    losses: dict[str, float]
     reason: str
 
 
@@ -76,7 +74,7 @@ def fit(scores: Scores, schema: Schema, weighted: bool, way: str = AUTO) -> dict
 
 def _of_task(name: str, scores: Scores, schema: Schema, weighted: bool, way: str) -> Choice:
     def none(reason: str) -> Choice:
-        return Choice(dict(NONE), {}, f"not calibrated: {reason}.")
+        return Choice(dict(NONE), f"not calibrated: {reason}.")
 
     task = schema.tasks[schema.task_names.index(name)]
     if task.kind != "binary":
@@ -87,10 +85,9 @@ def _of_task(name: str, scores: Scores, schema: Schema, weighted: bool, way: str
     if too_few(y, unit):
         return none(f"validation has too few rows, {y.sum():,} positives of {len(y):,}")
     if way != AUTO:
-        calibration = _FITTED[way](z, y, w)
-        if calibration is None:
-            return none(f"{way} cannot be fitted, as positives do not grow with the logit")
-        return Choice(calibration, {}, f"{way}, as --calibration={way} says.")
+        if calibration := _FITTED[way](z, y, w):
+            return Choice(calibration, f"{way}, as --calibration={way} says.")
+        return none(f"{way} cannot be fitted, as positives do not grow with the logit")
     fold = np.random.default_rng(0).permutation(_units(unit))[unit] % FOLDS  # of equal sizes
     held_out = {method: _held_out(method, z, y, w, fold) for method in METHODS}
     losses = {m: row_losses(logits, y) for m, logits in held_out.items() if logits is not None}
@@ -98,11 +95,10 @@ def _of_task(name: str, scores: Scores, schema: Schema, weighted: bool, way: str
     for method in [method for method in METHODS[1:] if method in losses]:
         change, error = mean_and_error(losses[method] - losses[chosen], w, unit)
         chosen = method if -change > NOISE * error else chosen
-    means = {method: float(loss @ w / w.sum()) for method, loss in losses.items()}
     calibration = NONE if chosen == "none" else _FITTED[chosen](z, y, w)
-    listed = ", ".join(f"{mean:.5f} by {method}" for method, mean in means.items())
-    reason = f"{chosen}: the log loss on {FOLDS} folds of validation is {listed}."
-    return Choice(dict(calibration or NONE), means, reason)
+    means = ", ".join(f"{loss @ w / w.sum():.5f} by {method}" for method, loss in losses.items())
+    reason = f"{chosen}: the log loss on {FOLDS} folds of validation is {means}."
+    return Choice(dict(calibration or NONE), reason)
 
 
 def harmless(
@@ -150,7 +146,7 @@ def harmless(
         for name in made_of(*output, schema):
             choice, reason = kept[name], f"not calibrated: {'@'.join(output)} would be worse. "
             if choice.calibration["method"] != "none":
-                kept[name] = Choice(dict(NONE), choice.losses, reason + choice.reason)
+                kept[name] = Choice(dict(NONE), reason + choice.reason)
 
 
 def sample(

@@ -15,7 +15,7 @@ import functools
 import math
 import pathlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -51,32 +51,7 @@ def padded(count: int, least: int = 1) -> int:
     return max(least, 1 << (count - 1).bit_length()) if count else least
 
 
-class Program:
-    """A forward pass for any number of rows.
-
-    Attributes:
-      weights: {name: its shape, some of whose numbers are symbols, and dtype}.
-      tasks: T, of the logits.
-    """
-
-    def __init__(self, exported: export.Exported):
-        (self.weights, _), _ = jax.tree.unflatten(exported.in_tree, exported.in_avals)
-        self.tasks = exported.out_avals[0].shape[1]
-        self._call = jax.jit(exported.call)  # which compiles once for each batch size
-
-    def call(self, weights: Mapping, inputs: Mapping) -> jax.Array:
-        """The logits of a batch.
-
-        Raises:
-          UserError: the program can't be compiled, or the device has no room for the batch.
-        """
-        try:
-            return self._call(weights, inputs)
-        except Exception as error:  # of several libraries, each with its own classes
-            raise UserError(f"{PROGRAM} can't be run: {first_line(error)}") from error
-
-
-def read_program(folder: pathlib.Path, manifest: Mapping) -> Program:
+def read_program(folder: pathlib.Path, manifest: Mapping) -> export.Exported:
     """The program of a model.
 
     Raises:
@@ -86,7 +61,6 @@ def read_program(folder: pathlib.Path, manifest: Mapping) -> Program:
     try:
         exported = export.deserialize(bytearray(path.read_bytes()))
         others = sorted(set(CALLS.findall(exported.mlir_module())) - HARMLESS)
-        program = Program(exported)
     except Exception as error:  # of several libraries, each with its own classes
         raise UserError(
             f"{path} can't be read ({first_line(error)}). It was made {facts.get('made')} by JAX "
@@ -95,7 +69,7 @@ def read_program(folder: pathlib.Path, manifest: Mapping) -> Program:
         ) from None
     if others:
         raise UserError(f"{path} calls functions of the machine ({others[0]}), so it is not run")
-    return program
+    return exported
 
 
 def first_line(error: Exception) -> str:
@@ -124,14 +98,16 @@ class Batches:
     """How rows reach the program.
 
     Attributes:
-      program: arrays to logits.
+      run: the program, `(weights, inputs) -> logits`, which is compiled once for each batch size.
+      tasks: T, of the logits.
       placed: its weights, on the device, by name.
       offsets: per view and slot the first row of its table, `[views, L]`.
       rows: V, of `tables/embedding`.
       least, largest: rows of a batch that is compiled.
     """
 
-    program: Program
+    run: Callable[[Mapping, Mapping], jax.Array]
+    tasks: int
     placed: Mapping[str, jax.Array]
     offsets: Int32[np.ndarray, "views L"]
     rows: int
@@ -151,9 +127,11 @@ class Batches:
         program = read_program(folder, manifest)
         with reading(folder / WEIGHTS) as path:
             weights = read_weights(path)
-            placed = jax.device_put({name: weights[name] for name in program.weights})
-        offsets = np.asarray(facts.offsets, np.int32)
-        return cls(program, placed, offsets, facts.rows, largest=largest)
+            (needed, _), _ = jax.tree.unflatten(program.in_tree, program.in_avals)
+            placed = jax.device_put({name: weights[name] for name in needed})
+        offsets, run = np.asarray(facts.offsets, np.int32), jax.jit(program.call)
+        tasks = program.out_avals[0].shape[1]
+        return cls(run, tasks, placed, offsets, facts.rows, largest=largest)
 
     def size(self, rows: int) -> int:
         """The rows of the batch in which so many are sent."""
@@ -190,18 +168,28 @@ class Batches:
     def _finish(
         self, encoded: Encoded, started: list[tuple[slice, jax.Array]]
     ) -> Float32[np.ndarray, "B T"]:
-        every = np.empty((len(encoded), self.program.tasks), np.float32)
+        every = np.empty((len(encoded), self.tasks), np.float32)
         for at, logits in started:
             every[at] = np.asarray(logits)[: at.stop - at.start]
         encoded.rejected(np.isfinite(every).all(axis=1), NOT_FINITE)
         every[~encoded.good] = np.nan
         return every
 
-    def call(self, ids: np.ndarray, weights: np.ndarray, numeric: np.ndarray) -> jax.Array:
-        """The logits of one batch, `[B, T]`, of arrays as `Encoded` has them."""
+    def inputs(self, ids: np.ndarray, weights: np.ndarray, numeric: np.ndarray) -> dict:
+        """The program's inputs, of arrays as `Encoded` has them."""
         rows = np.where((ids >= 0)[:, None], ids[:, None] + self.offsets, np.int32(self.rows))
-        inputs = {"ids": ids, "rows": rows, "weights": weights, "numeric": numeric}
-        return self.program.call(self.placed, inputs)
+        return {"ids": ids, "rows": rows, "weights": weights, "numeric": numeric}
+
+    def call(self, ids: np.ndarray, weights: np.ndarray, numeric: np.ndarray) -> jax.Array:
+        """The logits of one batch, `[B, T]`.
+
+        Raises:
+          UserError: the program can't be compiled, or the device has no room for the batch.
+        """
+        try:
+            return self.run(self.placed, self.inputs(ids, weights, numeric))
+        except Exception as error:  # of several libraries, each with its own classes
+            raise UserError(f"{PROGRAM} can't be run: {first_line(error)}") from error
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -290,11 +278,10 @@ class Model:
         encoded = self.encode(rows)
         logits = self.logits(encoded)
         if not encoded.good.all():
-            first, count = encoded.bad[0], int((~encoded.good).sum())
-            more = f" ({count:,} of {len(encoded):,} rows are bad)" if count > 1 else ""
+            first = encoded.bad[0]
             column = f", column {first.column!r}" if first.column else ""
             why = f"{first.reason}: {first.value}" if first.value else first.reason
-            raise UserError(f"row {first.row}{column}: {why}{more}")
+            raise UserError(f"row {first.row}{column}: {why}")
         return pl.DataFrame(self.scores(logits))
 
     def scores(self, logits: Float32[np.ndarray, "B T"]) -> dict[str, np.ndarray]:

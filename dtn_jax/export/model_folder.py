@@ -36,20 +36,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import fcntl
 import functools
 import json
-import os
 import pathlib
 import shutil
 from collections.abc import Iterator
 
 from dtn_jax import files
 from dtn_jax.errors import UserError, disk_errors
-from dtn_jax.files import Damaged, damage, files_in, hashes, read_json, sha256, to_disk
+from dtn_jax.files import Damaged, damage, files_in, hashes, locked, read_json, sha256, to_disk
 from dtn_jax.schema import Schema
 
-FORMAT = 1
+FORMAT, LOCK = 1, ".lock"  # of a folder that is being written
 MANIFEST, SCHEMA, MODEL = "manifest.json", "schema.json", "config.json"
 PROGRAM, WEIGHTS = "program.stablehlo", "weights.safetensors"
 ENCODERS, CALIBRATION, CARD = "encoders", "calibration.json", "README.md"
@@ -122,8 +120,7 @@ def read_manifest(folder: pathlib.Path, verify: bool = True) -> dict:
       UserError: there is no model, it is of another version, or a file is missing or has changed.
     """
     if not (folder / MANIFEST).is_file():
-        there = f"no {MANIFEST}" if folder.exists() else "it is not there"
-        raise UserError(f"{folder} holds no model ({there}); dtn-jax export writes one")
+        raise UserError(f"{folder} holds no model; dtn-jax export writes one")
     manifest = read_json(
         folder / MANIFEST, AGAIN, lambda facts: facts | {"files": dict(facts["files"])}
     )
@@ -179,16 +176,14 @@ def new_folder(out: pathlib.Path, replace: bool) -> Iterator[pathlib.Path]:
     folder = out.with_name(f".{out.name}.tmp")
     with contextlib.ExitStack() as stack, disk_errors(out.parent):
         folder.mkdir(parents=True, exist_ok=True)
-        held = os.open(folder, os.O_RDONLY)
-        stack.callback(os.close, held)
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another export writes {out} now: name another folder") from None
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)  # or what `out` was before
-        for left in folder.iterdir():
+        if (lock := locked(folder / LOCK)) is None:
+            raise UserError(f"another export writes {out} now: name another folder")
+        stack.enter_context(lock)
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        for left in {*folder.iterdir()} - {folder / LOCK}:
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         yield folder
+        (folder / LOCK).unlink()
         for path in (*folder.rglob("*"), folder):
             to_disk(path)
         if out.exists():  # is gone for a moment, as two names can't change at once

@@ -19,6 +19,7 @@ from dtn_jax.data import columns
 from dtn_jax.data import rows as names
 from dtn_jax.data.cast import typed
 from dtn_jax.data.encode import group_numbers
+from dtn_jax.data.raw.files import FILE
 from dtn_jax.data.raw.types import Type, Types, as_type
 from dtn_jax.data.rows import Rows
 from dtn_jax.data.schemas.spec import Spec, TaskSpec
@@ -43,10 +44,8 @@ def check_columns(encoding: Encoding, labels: Spec, address: str, types: Types) 
       address: of the file.
       types: its columns.
     """
-    try:
-        check_there([*types], encoding.columns, encoding.optional)
-    except UserError as error:
-        raise UserError(f"{address}: {error}") from None
+    there = [name for name in types if name != FILE]
+    check_there(there, encoding.columns, encoding.optional, f"{address}: ")
     columns.check(labels, address, types)
 
 
@@ -81,17 +80,11 @@ def kept_types(
         if wanted is None and (name in left or any(k in (pl.Binary, *NESTED) for k in kinds)):
             continue
         if name in outputs:
-            raise UserError(
-                f"the rows have a column {name!r} already, which is the name of one that scoring "
-                "writes; choose the columns to keep, with --columns"
-            )
+            raise UserError(f"scoring writes a column {name!r}, too: choose others, with --columns")
         common = columns.types_of(types.values(), [name])[name] if len(kinds) > 1 else None
         kept[name] = kind = common or next(iter(kinds), pl.String())
         if suffix != ".parquet" and (kind in others or kind == pl.List(pl.Binary)):
-            raise UserError(
-                f"column {name!r} holds {kind}, which a file {suffix} does not have; leave it out, "
-                "with --columns=… of the others, or write Parquet"
-            )
+            raise UserError(f"column {name!r} holds {kind}, which a file {suffix} does not have")
     return kept
 
 
@@ -103,10 +96,7 @@ def fitting(column: pl.Series, kind: Type, file: str) -> pl.Series:
     """
 
     def refuse(*_: object) -> None:
-        raise UserError(
-            f"{file}: column {column.name!r} has values that are no {kind}, as it is in other "
-            "files or in the first lines; choose other columns, with --columns"
-        )
+        raise UserError(f"{file}: column {column.name!r} has values that are no {kind}")
 
     if column.dtype == pl.Binary and kind == pl.String:  # the model's: no text is a bad row
         return as_type(column, kind)

@@ -174,7 +174,8 @@ class Job:
         with contextlib.ExitStack() as stack:
             stack.callback(self.parts.lock.close)
             threads = max(1, min(4, (os.cpu_count() or 1) - 1))
-            encoders, writer = _pool(stack, threads), _pool(stack, 1)
+            pools = map(concurrent.futures.ThreadPoolExecutor, (threads, 1))
+            encoders, writer = map(stack.enter_context, pools)
             chunks = stack.enter_context(contextlib.closing(prefetched(self._chunks())))
             pieces, same = itertools.tee(_in_order(encoders, self._piece, chunks, threads + AHEAD))
             logits = self.model.batches.logits(piece.encoded for piece in same)
@@ -219,7 +220,7 @@ class Job:
         piece, logits = scored
         encoded, good = piece.encoded, pl.lit(pl.Series(piece.encoded.good))
         if not self.max_bad_rate:
-            self._check_good(encoded.account)
+            self._check_good(encoded.rejected.account)
         scores = self.model.scores(logits).items()
         scores = [pl.Series(name, values).fill_nan(None) for name, values in scores]
         labels = piece.labels.select(pl.when(good).then(pl.all())).get_columns()
@@ -230,7 +231,7 @@ class Job:
                 self._part = pa.ipc.new_file(place, rows.schema, options=LZ4)
                 self._unit = Account()
             self._part.write_table(rows)
-            self._unit.include(encoded.account)
+            self._unit.include(encoded.rejected.account)
             self.counts = self.counts + self.encoding.counted(encoded)
             if piece.last:
                 self._part.close()
@@ -360,13 +361,6 @@ def every_row(chunk: Chunk) -> tuple[pl.DataFrame, np.ndarray]:
     order = np.argsort(numbers)
     places = pl.Series(order).set(pl.Series(order >= len(chunk.numbers)), None)
     return chunk.frame.select(pl.all().gather(places)), numbers[order]
-
-
-def _pool(stack: contextlib.ExitStack, threads: int) -> concurrent.futures.Executor:
-    """Threads that end with the stack, without what still waits."""
-    pool = concurrent.futures.ThreadPoolExecutor(threads)
-    stack.callback(pool.shutdown, wait=True, cancel_futures=True)
-    return pool
 
 
 def _in_order(

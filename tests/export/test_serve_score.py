@@ -186,11 +186,7 @@ def test_requests_that_share_a_call_are_answered_as_if_alone(served):
             same(answer, served.model, rows)
 
 
-def test_schema_health_and_metrics(served):
-    schema = served.client.get("/schema").json()
-    assert list(schema["columns"]) == list(served.model.columns)
-    assert schema["outputs"] == served.model.meanings
-    same(served.score(schema["example"]), served.model, schema["example"]["rows"])
+def test_health_and_metrics(served):
     assert served.client.get("/ready").json()["status"] == "ready"
     for word in ("never seen", "red"):  # counted before the next call, but after its answer
         served.score({"rows": [ROWS[0] | {"word": word}]})
@@ -221,7 +217,7 @@ def test_a_token(served, caplog):
             assert client.get(path).status_code == 404
         for given in ({}, "s3cret", "Bearer s3cre", "Bearer s3cretx", b"Bearer \xe9"):
             headers = {"authorization": given} if given else {}
-            for method, path in (("GET", "/schema"), ("GET", "/metrics"), ("POST", "/score")):
+            for method, path in (("GET", "/metrics"), ("POST", "/score")):
                 answer = client.request(method, path, headers=headers)
                 assert answer.status_code == 401
                 assert answer.headers["www-authenticate"] == "Bearer"

@@ -6,7 +6,7 @@ one, and takes over between two calls; so no request is lost. The old one stays 
 can't be loaded, or would refuse requests that the old one answers. Its addresses:
 
     POST /score     rows in, calibrated probabilities out; JSON or Arrow
-    GET  /schema    columns, outputs, an example; /docs shows them in a browser
+    GET  /docs      the model's columns and outputs in a browser, with an example
     GET  /health    200 while the process runs
     GET  /ready     200 while it scores: the model is compiled, and the server does not end
     GET  /metrics   for Prometheus
@@ -35,7 +35,7 @@ from starlette.requests import ClientDisconnect
 from dtn_jax import export
 from dtn_jax.errors import UserError
 from dtn_jax.export import model_folder
-from dtn_jax.export.serve.requests import ARROW, JSON, Contract, Job, Limits, Refused, shown
+from dtn_jax.export.serve.requests import ARROW, JSON, Contract, Job, Limits
 from dtn_jax.export.serve.worker import Worker
 
 LOG = logging.getLogger("dtn_jax.serve")
@@ -99,13 +99,9 @@ def serve(
             make_app(worker, token),
             host,
             port,
-            ws="none",
-            lifespan="off",
             log_config=None,
             access_log=False,
-            proxy_headers=False,
             limit_concurrency=limits.connections,
-            timeout_keep_alive=30,
             timeout_graceful_shutdown=STOP,
         )
     )
@@ -140,9 +136,8 @@ def look(worker: Worker, folder: pathlib.Path, seen: str) -> str:
         new = load(folder, worker.limits.max_batch)
         if lacks := [name for name in old.model.outputs if name not in new.model.outputs]:
             raise UserError(f"it lacks outputs that the old one gives: {', '.join(lacks)}")
-        needed = [name for name in old.columns if name not in old.model.optional]
+        needed = old.columns.keys() - {*old.model.optional}
         new.model.score([{name: old.example[name] for name in needed}])
-        new.model.score([old.example])
         new.warm()
         LOG.info("model %s takes over from %s", new.id, old.id)
         worker.take(new)
@@ -164,9 +159,8 @@ def make_app(worker: Worker, token: str = "") -> FastAPI:
         given = request.headers.get("authorization", "").encode()
         if token and not hmac.compare_digest(given, f"Bearer {token}".encode()):
             why = "expected the header 'authorization: Bearer TOKEN', with the server's token"
-            raise Refused(401, why, {"www-authenticate": "Bearer"})
+            raise HTTPException(401, why, {"www-authenticate": "Bearer"})
 
-    inside = [Depends(check_token)]
     app = FastAPI(title="dtn_jax", redoc_url=None, openapi_url=None if token else "/openapi.json")
     app.openapi = lambda: openapi(app, worker)  # of the model that is served now
 
@@ -176,9 +170,11 @@ def make_app(worker: Worker, token: str = "") -> FastAPI:
         headers, names = request.headers, request.query_params.get("outputs")
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind not in (JSON, ARROW) or headers.get("content-encoding", "identity") != "identity":
-            raise Refused(415, f"expected the content-type {JSON} or {ARROW}, not compressed")
+            raise HTTPException(415, f"expected the content-type {JSON} or {ARROW}, not compressed")
         if not worker.ready.is_set():
-            raise Refused(503, "the model is being compiled; come again", {"retry-after": "1"})
+            raise HTTPException(
+                503, "the model is being compiled; come again", {"retry-after": "1"}
+            )
         wanted = ARROW if ARROW in headers.get("accept", "").lower() else JSON
         body = await read(request, worker.limits.body_mb)
         job = Job(body, kind, wanted, None if names is None else names.split(","))
@@ -190,22 +186,17 @@ def make_app(worker: Worker, token: str = "") -> FastAPI:
 
     app.add_route("/score", score, ["POST"])  # as a route of FastAPI's it would take longer
 
-    @app.get("/schema", dependencies=inside)
-    async def schema() -> dict:
-        return worker.contract.description()
-
     @app.get("/health")
     async def health() -> dict:
         return {"status": "running"}
 
     @app.get("/ready")
     async def ready() -> Response:
-        contract, there = worker.contract, worker.ready.is_set()
+        there = worker.ready.is_set()
         status = "stopping" if worker.stopping else "ready" if there else "compiling"
-        content = {"status": status, "model": {"id": contract.id, "made": contract.made}}
-        return JSONResponse(content, 200 if status == "ready" else 503)
+        return JSONResponse({"status": status}, 200 if status == "ready" else 503)
 
-    @app.get("/metrics", dependencies=inside)
+    @app.get("/metrics", dependencies=[Depends(check_token)])
     async def metrics() -> Response:
         return Response(generate_latest(worker.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
@@ -218,8 +209,7 @@ def make_app(worker: Worker, token: str = "") -> FastAPI:
         elif isinstance(error, ClientDisconnect):
             status = 499  # counted, and sent to nobody
         worker.metrics.requests.labels(str(status)).inc()
-        content = {"error": shown(why, 1000), **getattr(error, "details", {})}
-        return JSONResponse(content, status, headers)
+        return JSONResponse({"error": why[:1000]}, status, headers)
 
     for kind in (HTTPException, UserError, ClientDisconnect, Exception):
         app.add_exception_handler(kind, refuse)
@@ -227,12 +217,12 @@ def make_app(worker: Worker, token: str = "") -> FastAPI:
 
 
 async def read(request: Request, most: int) -> bytes:
-    """The body; raises Refused where it has more than so many MiB."""
+    """The body; raises HTTPException where it has more than so many MiB."""
     body = bytearray()
     async for part in request.stream():
         body += part
         if len(body) > most << 20:
-            raise Refused(413, f"the body is longer than {most} MiB", {"connection": "close"})
+            raise HTTPException(413, f"the body is longer than {most} MiB", {"connection": "close"})
     return bytes(body)
 
 

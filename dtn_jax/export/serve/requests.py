@@ -34,7 +34,7 @@ JSON, ARROW = "application/json", "application/vnd.apache.arrow.stream"
 END = b"\xff\xff\xff\xff\0\0\0\0"  # of an Arrow stream
 FORM = 'expected {"rows": [{…}, …]} or {"user": {…}, "candidates": [{…}, …]}'
 WIDE = 30_000  # characters of a user, in all rows, from which on it pays to encode them once
-LONGEST = 200  # characters of a client's text that are sent back, and names that are listed
+LONGEST = 200  # names that are listed
 KINDS: dict[str, tuple[str, Any, Any]] = {  # {type: (in words, as Python's, an example)}
     "truth": ("true or false", bool, True),
     "text": ("a text or a number", str | float, "a"),
@@ -104,23 +104,12 @@ class Contract:
         self.model.score([self.example])
         return sizes
 
-    def description(self) -> dict[str, Any]:
-        """What GET /schema says."""
-        return {
-            "columns": {name: column.description for name, column in self.columns.items()},
-            "optional": self.model.optional,
-            "outputs": self.model.meanings,
-            "example": {"rows": [self.example]},
-        }
-
 
 def _column(model: Model, name: str, kind: Type) -> tuple[Any, Any]:
     """The type and the description of a field of a pydantic model."""
     words, type, value = KINDS[name_of(kind).removeprefix(LIST_OF)]
     if kind == pl.List:
-        read = [f for f in model.schema.fields if name in model.encoding.columns_of(f.name)]
-        length = max([field.length for field in read if field.kind == "vector"], default=1)
-        words, type, value = f"a list, each {words}", list[type | None], [value] * length
+        words, type, value = f"a list, each {words}", list[type | None], [value]
     default = None if name in model.optional else ...
     options = {"alias": name, "description": f"{words} or null", "examples": [value]}
     return type | None, pydantic.Field(default, **options)
@@ -134,7 +123,7 @@ class Job:
       body: its bytes.
       kind, wanted: the content types of its body and of its answer.
       outputs: that its address names, or its body; None is all.
-      answer: gets a response, or an exception that is Refused.
+      answer: gets a response, or an exception.
       rows: how many there are to score, once the body is read.
       values: of the model's columns, {name: its values}.
       wide: the columns of `values` that are the user's, where these are much in all rows.
@@ -154,36 +143,20 @@ class Job:
     what: str = "row"
 
 
-class Refused(HTTPException):
-    """A request that gets no scores; `details` say row, column, got and expected to programs."""
-
-    def __init__(self, status: int, message: str, headers: dict | None = None, **details: object):
-        super().__init__(status, message, headers)
-        self.details = details
-
-
-def shown(text: str, most: int = LONGEST) -> str:
-    """A client's text, cut, and in characters that every log and terminal can show."""
-    cut = text if len(text) <= most else text[: most - 1] + "…"
-    return cut.encode("utf-8", "replace").decode()
-
-
-def bad_value(job: Job, reject: Reject, contract: Contract) -> Refused:
+def bad_value(job: Job, reject: Reject, contract: Contract) -> HTTPException:
     """How a value is refused."""
-    where, reason, got = f"{job.what} {reject.row}", reject.reason, shown(reject.value)
-    if reject.column not in contract.columns:
-        return Refused(422, f"{where}: {reason}", row=reject.row, column=None)
-    expected = contract.columns[reject.column].description
-    message = f"{where}, column {reject.column!r}: got {got} ({reason}), expected {expected}"
-    details = {"column": reject.column, "got": got, "expected": expected}
-    return Refused(422, message, row=reject.row, **details)
+    where = f"{job.what} {reject.row}"
+    if reject.column in contract.columns:
+        expected = contract.columns[reject.column].description
+        where += f", column {reject.column!r}: got {reject.value}, expected {expected}"
+    return HTTPException(422, f"{where}: {reject.reason}")
 
 
 def read(job: Job, contract: Contract, limits: Limits) -> None:
     """Reads the body of a request.
 
     Raises:
-      Refused: 400 where it can't be read, 413 where it asks for too much, 422 of wrong rows.
+      HTTPException: 400 where it can't be read, 413 where it asks for too much, 422 of wrong rows.
       UserError: an unknown output, or a column is missing.
     """
     names = (of_json if job.kind == JSON else of_arrow)(job, contract, limits)
@@ -199,21 +172,25 @@ def of_json(job: Job, contract: Contract, limits: Limits) -> set[str]:
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = " ".join(map(str, first["loc"])) or "the body"
-        raise Refused(422, f"{where}: {first['msg']}; {FORM}") from None
+        raise HTTPException(422, f"{where}: {first['msg']}; {FORM}") from None
     except ValueError as error:
-        raise Refused(400, f"the body is not JSON in UTF-8: {error}") from None
+        raise HTTPException(400, f"the body is not JSON in UTF-8: {error}") from None
     rows, user = envelope.rows or envelope.candidates or [], envelope.user or {}
     names = set().union(*rows)
     there = [name for name, value in envelope if value is not None and name != "outputs"]
     if there not in (["rows"], ["user", "candidates"]):
-        raise Refused(422, f"the body has {', '.join(there) or 'nothing'}; {FORM}")
+        raise HTTPException(422, f"the body has {', '.join(there) or 'nothing'}; {FORM}")
     check_rows(len(rows), limits)
     if both := sorted(names & user.keys() & contract.columns.keys()):
-        raise Refused(422, f"{both[0]!r} is a field of the user and of candidates, expected one")
+        raise HTTPException(
+            422, f"{both[0]!r} is a field of the user and of candidates, expected one"
+        )
     given = [name for name in contract.columns if name in user]
     size = len(rows) * sum(len(repr(user[name])) for name in given)
     if size > limits.body_mb << 23:
-        raise Refused(413, "the user's fields are too long for so many candidates: send fewer")
+        raise HTTPException(
+            413, "the user's fields are too long for so many candidates: send fewer"
+        )
     job.wide = given if size > WIDE else []
     job.rows, job.what = len(rows), "candidate" if envelope.rows is None else "row"
     job.outputs = job.outputs if envelope.outputs is None else envelope.outputs
@@ -227,14 +204,14 @@ def of_json(job: Job, contract: Contract, limits: Limits) -> set[str]:
                 job.values[name] = [row.get(name) for row in rows]
         except KeyError:
             at = next(n for n, row in enumerate(rows, 1) if name not in row)
-            why = f"{job.what} {at} has no column {name!r}, which the model needs (GET /schema)"
-            raise Refused(422, f"{why}; null is a missing value", row=at, column=name) from None
+            why = f"{job.what} {at} has no column {name!r}, which the model needs (GET /docs)"
+            raise HTTPException(422, f"{why}; null is a missing value") from None
     return names | user.keys()
 
 
 def check_rows(rows: int, limits: Limits) -> None:
     if rows > limits.rows:
-        raise Refused(413, f"{rows:,} rows, at most {limits.rows:,} are scored at once")
+        raise HTTPException(413, f"{rows:,} rows, at most {limits.rows:,} are scored at once")
 
 
 def of_arrow(job: Job, contract: Contract, limits: Limits) -> set[str]:
@@ -243,17 +220,18 @@ def of_arrow(job: Job, contract: Contract, limits: Limits) -> set[str]:
         if not job.body.endswith(END):
             raise pa.ArrowInvalid("its end mark is missing")
         rows = pa.ipc.open_stream(job.body).read_all()
+        names = set(rows.schema.names)
         check_rows(rows.num_rows, limits)
         rows.validate(full=True)
         frame, bad = table(rows, contract.types, contract.model.optional)
-    except (UserError, Refused):
+    except (UserError, HTTPException):
         raise
     except (Exception, pl.exceptions.PanicException) as error:
-        raise Refused(400, f"not an Arrow stream, or one that is damaged: {error}") from None
+        raise HTTPException(400, f"not an Arrow stream, or one that is damaged: {error}") from None
     if not bad.good.all():
         raise bad_value(job, bad.account.kept[0][1], contract)
     job.rows, job.values = len(frame), frame.to_dict(as_series=False)
-    return set(map(shown, rows.schema.names))
+    return names
 
 
 def answer(contract: Contract, job: Job, scores: Mapping[str, np.ndarray], part: slice) -> Response:

@@ -12,7 +12,6 @@ import itertools
 import logging
 import queue
 import threading
-import time
 from collections.abc import Sequence
 from types import SimpleNamespace
 
@@ -25,13 +24,11 @@ from dtn_jax.data.clean import Bad
 from dtn_jax.export.serve.requests import Contract, Job, Limits, answer, bad_value, read
 
 LOG = logging.getLogger("dtn_jax.serve")
-SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 ROWS = tuple(1 << n for n in range(15))
 METRICS = (  # kind, name without dtn_, help, labels
     (Counter, "requests", "Requests to /score, and refused ones, by status", "status"),
     (Histogram, "score_seconds", "From the head of a request to its scores"),
     (Histogram, "batch_rows", "Rows that share a call"),
-    (Histogram, "batch_seconds", "Reading, encoding and scoring of requests that share a call"),
     (Gauge, "waiting_requests", "Requests in the queue"),
     (Gauge, "model_info", "The model", "id", "made", "folder"),
     (Counter, "field_values", "Values of a field", "field"),
@@ -56,9 +53,9 @@ class Worker:
         self.jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self.metrics = SimpleNamespace(registry=CollectorRegistry())
         for kind, name, text, *labels in METRICS:
-            buckets = {"buckets": SECONDS if name.endswith("seconds") else ROWS}
-            more = {"registry": self.metrics.registry} | (buckets if kind is Histogram else {})
-            vars(self.metrics)[name] = kind(f"dtn_{name}", text, labels, **more)
+            more = {"buckets": ROWS} if name == "batch_rows" else {}
+            metric = kind(f"dtn_{name}", text, labels, registry=self.metrics.registry, **more)
+            vars(self.metrics)[name] = metric
         self.metrics.waiting_requests.set_function(self.jobs.qsize)
         self.thread = threading.Thread(target=self._run, name="model", daemon=True)
         self.take(contract)
@@ -76,16 +73,14 @@ class Worker:
             self.thread.join(seconds)
 
     def _run(self) -> None:
-        start = time.monotonic()
-        sizes = self.contract.warm()
-        LOG.info("ready: batches of %s rows, %.1f s", sizes, time.monotonic() - start)
+        LOG.info("ready: batches of %s rows", self.contract.warm())
         self.ready.set()
         while (job := self.jobs.get()) is not None:
             self._call(job)
 
     def _call(self, first: Job) -> None:
         """Answers this request, and those behind it, until there are `max_batch` rows."""
-        contract, start, job = self.contract, time.perf_counter(), first
+        contract, job = self.contract, first
         jobs: list[Job] = []
         while job is not None:
             if job.answer.set_running_or_notify_cancel():
@@ -101,8 +96,6 @@ class Worker:
         for group in ([job for job in jobs if not job.wide], *([job] for job in jobs if job.wide)):
             if group:
                 self._score(contract, group)
-        if jobs:
-            self.metrics.batch_seconds.observe(time.perf_counter() - start)
 
     def _score(self, contract: Contract, jobs: Sequence[Job]) -> None:
         """Answers requests in one call; where a row can't be scored, as if each had come alone."""

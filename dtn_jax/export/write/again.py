@@ -28,10 +28,9 @@ from dtn_jax.config import base_config, checked_config
 from dtn_jax.config.plugins import told_as_built, use
 from dtn_jax.errors import UserError
 from dtn_jax.export import model_folder
-from dtn_jax.export.model import first_line, read_program, read_weights
+from dtn_jax.export.model import Batches, first_line, read_weights
 from dtn_jax.export.model_folder import MODEL, PROGRAM, WEIGHTS, Facts, new_folder
-from dtn_jax.export.write.model import program_facts
-from dtn_jax.export.write.program import Forward, export_program, inputs_of
+from dtn_jax.export.write.program import Forward, export_program, inputs_of, program_facts
 from dtn_jax.field import SEVERAL
 from dtn_jax.files import full_path, replacing, sha256
 from dtn_jax.losses import read_losses
@@ -41,7 +40,6 @@ from dtn_jax.schema import Schema
 from dtn_jax.tables.plan import make_plan
 
 CLOSE = 1e-5  # by which ONNX' logits may differ from the program's, relative to the largest
-BATCH = 1024  # rows of a batch where any size cannot be had
 TRIED = (64, 7)  # rows with which a file for any size is tried
 OUTPUT = "logits"
 
@@ -64,7 +62,6 @@ def make_again(
     """
     folder = full_path(model)
     manifest, forward = read_forward(folder, plugins)
-    say(f"The program of {folder}, for every batch size on CPUs, GPUs and TPUs")
     program, needed = export_program(forward)
     stored = read_weights(folder / WEIGHTS)
     for name, leaf in needed.items():
@@ -157,7 +154,7 @@ def write_onnx(
     Args:
       model: the folder.
       out: the file.
-      batch_size: of the file's inputs; 0 for any, or BATCH where that cannot be had.
+      batch_size: of the file's inputs; 0 for any, where jax2onnx can.
       plugins: see `make_again`.
       say: prints a line.
 
@@ -177,41 +174,37 @@ def write_onnx(
         ) from None
     folder, out = full_path(model), full_path(out)
     manifest, forward = read_forward(folder, plugins)
-    stored, program = read_weights(folder / WEIGHTS), read_program(folder, manifest)
-    weights = {name: jnp.asarray(array) for name, array in stored.items()}
+    batches = Batches.open(folder, model_folder.read_facts(folder), manifest)
 
     def convert(path: pathlib.Path, batch: Any, tried: tuple[int, ...]) -> float:
         """Writes the file; returns by how much its logits are off, on batches of these sizes."""
         every = inputs_of(forward.plan, batch)
         shapes = {name: shape for name, shape in every.items() if 0 not in shape.shape[1:]}
-        traced = _traced(forward, weights, every, tuple(shapes))
+        traced = _traced(forward, batches.placed, every, tuple(shapes))
         names = {"input_names": list(shapes), "output_names": [OUTPUT]}
         shapes = list(shapes.values())
         to_onnx(traced, shapes, return_mode="file", output_path=str(path), **names)
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         errors = []
         for rows in tried:
-            given = random_inputs(forward, rows)
+            arrays = random_rows(forward, rows)
+            given = batches.inputs(*arrays)
             (got,) = session.run([OUTPUT], {name: given[name] for name in names["input_names"]})
-            expected = np.asarray(program.call(weights, given))
+            expected = np.asarray(batches.call(*arrays))
             errors.append(np.abs(got - expected).max() / max(1.0, np.abs(expected).max()))
         return float(max(errors))
 
+    size, tried = batch_size or symbolic_shape("B")[0], (batch_size,) if batch_size else TRIED
     with replacing(out) as path:
-        error, sizes = np.inf, "any size"
-        if not batch_size:
-            say(f"Converting {folder} to ONNX, in batches of any size")
-            try:
-                error = convert(path, symbolic_shape("B")[0], TRIED)
-            except Exception as raised:  # of jax2onnx, ONNX Runtime or JAX
-                say(f"jax2onnx cannot convert it for any size ({first_line(raised)})")
-        if not error <= CLOSE:
-            size = batch_size or BATCH
-            say(f"Converting {folder} to ONNX, in batches of {size:,}")
-            error, sizes = convert(path, size, (size,)), f"{size:,} rows: pad the last one"
+        try:
+            error = convert(path, size, tried)
+        except Exception as raised:  # of jax2onnx, ONNX Runtime or JAX
+            why = f"jax2onnx can't convert it ({first_line(raised)})"
+            raise UserError(f"{why}; it may for one size: --batch_size=1024") from raised
         if not error <= CLOSE:
             raise UserError(f"ONNX Runtime's logits are off by {error:.2g}, more than {CLOSE}")
-    say(f"{out}: its logits are off by at most {error:.2g}; its batches have {sizes}")
+    sizes = f"{batch_size} rows: pad the last one" if batch_size else "any size"
+    say(f"{out}: its logits are off by at most {error:.2g}, its batches have {sizes}")
     return error
 
 
@@ -231,13 +224,11 @@ def _traced(forward: Forward, weights: dict, every: dict, names: tuple[str, ...]
     return lambda *inputs: traced(*inputs)[0]
 
 
-def random_inputs(forward: Forward, rows: int) -> dict[str, np.ndarray]:
-    """Inputs of a program: ids within their tables, some padding, random numbers."""
+def random_rows(forward: Forward, rows: int) -> list[np.ndarray]:
+    """Ids within their tables, some padding; weights; numbers."""
     rng, fields = np.random.default_rng(0), forward.plan.schema.slot_fields()
     ids = rng.integers(0, [field.rows for field in fields], (rows, len(fields))).astype(np.int32)
     bags = np.asarray([field.kind in SEVERAL for field in fields])
     ids[bags[None] & (rng.random(ids.shape) < 0.5)] = -1
-    at = np.where(ids[:, None] < 0, forward.plan.rows, ids[:, None] + forward.plan.offsets)
     shapes = inputs_of(forward.plan, rows)
-    numbers = {n: rng.random(shapes[n].shape).astype(np.float32) for n in ("weights", "numeric")}
-    return {"ids": ids, "rows": at.astype(np.int32), **numbers}
+    return [ids, *(rng.random(shapes[n].shape, np.float32) for n in ("weights", "numeric"))]

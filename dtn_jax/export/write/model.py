@@ -1,4 +1,11 @@
-"""A finished run becomes a model: the folder that `model_folder.py` describes."""
+"""A finished run becomes a model: the folder that `model_folder.py` describes, with its card.
+
+The template of the card, README.md, is card.md, whose front matter is what model hubs read
+(huggingface.co/docs/hub/model-cards). Its numbers, card/measured.json, are by the model's own
+program on the prepared validation and test rows. Calibrations are fitted and chosen on validation.
+Test is read once, to be reported. Both have the values that were logged, also of fields that only
+training knows.
+"""
 
 from __future__ import annotations
 
@@ -6,39 +13,47 @@ import contextlib
 import dataclasses
 import functools
 import json
+import math
 import pathlib
+import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
+import jinja2
 import numpy as np
+from markupsafe import Markup
 
-import dtn_jax
+from dtn_jax import errors
 from dtn_jax.analysis import finished
 from dtn_jax.config import base_config, differing, identity
 from dtn_jax.config.plugins import PART
+from dtn_jax.data.epochs.reader import in_order
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.schemas.spec import Spec
 from dtn_jax.data.stages.work import SCHEMA_FILE
 from dtn_jax.errors import UserError, choose
-from dtn_jax.export import encoding, fit_calibration, model_folder, ranking
-from dtn_jax.export.calibration import outputs
+from dtn_jax.export import calibration, encoding, fit_calibration, model_folder, ranking
+from dtn_jax.export.calibration import SCORE, meanings, outputs
+from dtn_jax.export.calibration import scores as outputs_of
 from dtn_jax.export.encoding import FITTED, SPEC, VOCABULARY
+from dtn_jax.export.fit_calibration import Choice
+from dtn_jax.export.model import EMBEDDING, SCALE, Batches
 from dtn_jax.export.model_folder import Facts, check_free, new_folder
-from dtn_jax.export.write.card import Export, measure, split_scores, write_card
-from dtn_jax.export.write.program import (
-    PLATFORMS,
-    TABLE_DTYPES,
-    Forward,
-    export_program,
-    named,
-    write_weights,
-)
+from dtn_jax.export.ranking import Ranking
+from dtn_jax.export.write import program as written
+from dtn_jax.export.write.program import TABLE_DTYPES, Forward, export_program, named
 from dtn_jax.files import full_path
-from dtn_jax.report.versions import versions
+from dtn_jax.interface import Batch
+from dtn_jax.metrics import METRICS, Value
+from dtn_jax.metrics.gains import gains_of, labels_of
+from dtn_jax.metrics.scores import Scores
+from dtn_jax.report import markdown
 from dtn_jax.run import outcome
 from dtn_jax.run.checkpoint import ROWS, Checkpoints, weights_of
+from dtn_jax.run.evaluate import evaluate, with_logits
 from dtn_jax.run.outcome import runs_in
 from dtn_jax.run.run import Run, build_run
 from dtn_jax.schema import ALL, MEAN, Schema
@@ -46,6 +61,12 @@ from dtn_jax.tables import saved_rows
 
 Say = Callable[[str], None]
 OF_EACH = ("seed", "train.start_from")  # of each of several runs
+TEMPLATE = pathlib.Path(__file__).with_name("card.md")
+MEASURED = "card/measured.json"
+LISTED = ("auc", "gauc", "logloss", "ece", "predicted_observed", "rmse", "xauc")
+WORDS = {name: getattr(errors, name) for name in ("TO_SCORE", "THIS_ALONE", "WHOLE")}
+WORDS |= {"SCORE": SCORE, "MEAN": MEAN, "ALL": ALL}
+WORDS["NAMES"] = {name: METRICS[name].title for name in LISTED} | {"ece": "ECE"}
 
 
 def export_run(
@@ -105,8 +126,6 @@ def export_run(
     losses = [loss for loss in run.losses if loss.task in schema.task_names]
     with new_folder(out, replace) as folder:
         members = [read(run, workdir, select) for workdir in workdirs]
-        steps = (f"{w} at step {m.step}" for w, m in zip(workdirs, members))
-        say(f"Exporting {', '.join(steps)}")
         facts = Facts(
             config={key: value for key, value in identity(run.config).items() if key != "seed"},
             members=tuple(
@@ -135,10 +154,8 @@ def _fill(export: Export, members: Sequence[Member], calibrate: str, say: Say) -
     say("The program, for every batch size on CPUs, GPUs and TPUs")
     program, weights = export_program(export.forward)
     (folder / model_folder.PROGRAM).write_bytes(program)
-    size = sum(leaf.size * leaf.dtype.itemsize for leaf in weights.values())
-    say(f"The weights, {size / 1e6:,.1f} MB")
     prefixes = map(export.forward.prefix, range(len(members)))
-    write_weights(
+    written.write_weights(
         folder / model_folder.WEIGHTS,
         weights,
         {p + name: a for p, m in zip(prefixes, members) for name, a in m.dense.items()},
@@ -160,7 +177,7 @@ def _fill(export: Export, members: Sequence[Member], calibrate: str, say: Say) -
     say("The card, with the scores of test")
     manifest = {
         "made": model_folder.now(),
-        **program_facts(),
+        **written.program_facts(),
         "data": {"name": run.schema.name, "fingerprint": run.data.fingerprint},
         "plugins": plugins_of(run.config.plugins),
     }
@@ -178,12 +195,6 @@ def with_tasks(schema: Schema, wanted: Sequence[str]) -> Schema:
             needed.add(name)
             rest += [*tasks[name].upstream, *tasks[name].spaces]
     return dataclasses.replace(schema, tasks=tuple(t for t in schema.tasks if t.name in needed))
-
-
-def program_facts() -> dict:
-    """What the manifest says of a program that is made now."""
-    program = {"made": model_folder.now(), "jax": jax.__version__, "platforms": list(PLATFORMS)}
-    return {"program": program, "versions": {"dtn_jax": dtn_jax.__version__, **versions()}}
 
 
 def plugins_of(option: str) -> list[dict[str, str]]:
@@ -286,3 +297,161 @@ def write_encoders(data: Prepared, folder: pathlib.Path) -> None:
     (folder / SPEC).write_text(encoding.spec_json(spec_of(data)))
     if (data.folder / VOCABULARY).exists():
         shutil.copytree(data.folder / VOCABULARY, folder / VOCABULARY)
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """A model that is being written.
+
+    Attributes:
+      folder: of the model.
+      run: that it is made of.
+      spec: the schema file of its data.
+      schema: of the tasks that its program gives.
+      facts: what config.json says.
+      forward: the program.
+      ranked: its ranking score, if it gives one.
+    """
+
+    folder: pathlib.Path
+    run: Run
+    spec: Spec
+    schema: Schema
+    facts: Facts
+    forward: Forward
+    ranked: Ranking | None = None
+
+
+def split_scores(export: Export, split: str) -> Scores:
+    """The logits of a model, uncalibrated, beside the labels of a split of its data.
+
+    The folder's program and weights are enough. Fields that have a fixed value in the model have
+    their own here.
+    """
+    run = export.run
+    program = Batches.open(export.folder, export.facts, {})
+
+    def call(batch: Batch) -> jax.Array:
+        return program.call(batch.ids, batch.weights, batch.numeric)
+
+    batches = in_order(run.data, split, run.config.data.eval_batch_size)
+    columns = [run.schema.task_names.index(name) for name in export.schema.task_names]
+    parts = [
+        (logits, batch.labels[:, columns], batch.label_mask[:, columns], batch.sample_weight)
+        for batch, logits in with_logits(batches, call)
+    ]
+    arrays = (np.concatenate(part)[: run.data.rows[split]] for part in zip(*parts))
+    return Scores(*arrays, group=run.groups(split))
+
+
+def metrics_of(export: Export, scores: Scores) -> dict[str, dict[str, Value]]:
+    """{task@space: {metric: value}} of the tasks that a model gives, by the options of its run."""
+    options, tasks = export.run.config.evaluate, export.facts.tasks
+    metrics = evaluate(scores, export.schema, options.ece_bins, options.sample_weights)
+    return {key: own for key, own in metrics.items() if key.partition("@")[0] in tasks}
+
+
+def measure(export: Export, validation: Scores, choices: Mapping[str, Choice]) -> dict[str, Any]:
+    """Reads test, and says what both splits are scored like.
+
+    Args:
+      export: the model.
+      validation: its scores, not calibrated.
+      choices: {task: how it is calibrated}, by validation.
+
+    Returns:
+      `calibration`, the choices; `uncalibrated` and `calibrated`, each the metrics of validation
+      and test; and `rank`, see `rank_metrics`.
+    """
+    chosen = {task: choice.calibration for task, choice in choices.items()}
+    before = {"validation": validation, "test": split_scores(export, "test")}
+    after = {
+        split: dataclasses.replace(s, logits=calibration.apply(chosen, s.logits, export.schema))
+        for split, s in before.items()
+    }
+    return {
+        "calibration": {task: dataclasses.asdict(choice) for task, choice in choices.items()},
+        "uncalibrated": {split: metrics_of(export, scores) for split, scores in before.items()},
+        "calibrated": {split: metrics_of(export, scores) for split, scores in after.items()},
+        "rank": rank_metrics(export, after) if export.ranked else {},
+    }
+
+
+def rank_metrics(export: Export, after: Mapping[str, Scores]) -> dict[str, Any]:
+    """How the ranking score orders rows of test by its gain and by each task.
+
+    Returns:
+      `expression`; `metrics`, {metric: its title}; and `test`, {gain or task: {metric: value}}. A
+      task with labels below 0 is left out.
+
+    Raises:
+      UserError: it is not finite in a row of either split.
+    """
+    ranked, weighted = export.ranked, export.run.config.evaluate.sample_weights
+    for split, scores in after.items():
+        rank = ranked.score(outputs_of(scores.logits, export.schema, export.facts.tasks, {}))
+        if bad := np.count_nonzero(np.isnan(rank)):
+            raise UserError(
+                f"--rank {ranked.text!r} is not finite in {bad:,} of {rank.size:,} rows of "
+                f"{split}: bound what it reads, such as by max(x, 0.01)"
+            )
+    labels, ranks = labels_of(scores, export.schema), {}
+    worth = {name: gain.score(labels) for name, gain in ranked.gains.items()}
+    worth |= {name: labels[name] for name in export.facts.tasks}
+    for name, gains in gains_of(worth, scores.group, scores.sample_weight if weighted else None):
+        known = gains.influences(rank[gains.places])
+        ranks[name] = {m: one.value for m, one in known.items() if np.isfinite(one.value)}
+    titles = {name: METRICS[name].title for values in ranks.values() for name in values}
+    return {"expression": ranked.text, "metrics": titles, "test": ranks}
+
+
+def write_card(export: Export, measured: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
+    """Writes README.md and card/measured.json.
+
+    Args:
+      export: the model; all that scores rows is written.
+      measured: as of `measure`.
+      manifest: what the manifest says beside the files.
+    """
+    run, schema, model = export.run, export.schema, export.facts
+    chosen = {task: row["calibration"] for task, row in measured["calibration"].items()}
+    test = measured["calibrated"]["test"]
+    shapes = export.forward.weights()
+    sizes = {name: math.prod(shapes[name].shape) for name in shapes if not name.endswith(SCALE)}
+    text = page(
+        run=run,
+        schema=schema,
+        model=model,
+        notes=run.data.notes,
+        spec=export.spec,
+        manifest=manifest,
+        outputs=meanings(schema, model.tasks, model.improper, chosen),
+        tasks=[task for task in schema.tasks if task.name in model.tasks],
+        listed=[n for n in LISTED if any(row.get(n) is not None for row in test.values())],
+        parameters=sum(n for name, n in sizes.items() if "params/" in name),
+        embedding_parameters=sizes[EMBEDDING],
+        **measured,
+    )
+    (export.folder / MEASURED).parent.mkdir()
+    (export.folder / MEASURED).write_text(json.dumps(measured, indent=1, allow_nan=False))
+    (export.folder / model_folder.CARD).write_text(text)
+
+
+def page(**known: Any) -> str:
+    """The text of a card, from what the template names."""
+
+    def escaped(value: Any) -> str:
+        """Any value as plain text of Markdown, in a cell of a table too; what is Markup stays."""
+        text = str(value)
+        return text if isinstance(value, Markup) else markdown.escaped(text).replace("|", r"\|")
+
+    options = {"undefined": jinja2.StrictUndefined, "finalize": escaped}
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, **options)
+    template = environment.from_string(TEMPLATE.read_text(), WORDS | {"pair": pair})
+    return re.sub(r"\n{3,}", "\n\n", template.render(known)).strip() + "\n"
+
+
+def pair(before: float | None, after: float | None) -> str:
+    """'0.1234 → 0.1230'; one number where they are the same; '' where neither is defined."""
+    ends = ["n/d" if value is None else f"{value:.4f}" for value in (before, after)]
+    return "" if ends == ["n/d"] * 2 else " → ".join(dict.fromkeys(ends))

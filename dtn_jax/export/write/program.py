@@ -29,9 +29,12 @@ import numpy as np
 from flax import linen as nn
 from jax import export
 
+import dtn_jax
+from dtn_jax.export import model_folder
 from dtn_jax.export.model import EMBEDDING, SCALE, read_weights
 from dtn_jax.interface import Batch
 from dtn_jax.losses.by_task import TaskLoss, predictions
+from dtn_jax.report.versions import versions
 from dtn_jax.run.state import example_inputs
 from dtn_jax.shapes import Array, Float, Int8, Shaped
 from dtn_jax.tables import lookup
@@ -44,7 +47,8 @@ TABLE_DTYPES = ("float32", "bfloat16", "int8")
 DTYPES = {"float32": "F32", "bfloat16": "BF16", "int8": "I8", "float64": "F64"}
 MOST = 127  # of int8, symmetric
 
-Shapes = dict[str, jax.ShapeDtypeStruct]
+Leaf = jax.ShapeDtypeStruct
+Shapes = dict[str, Leaf]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,16 +90,12 @@ class Forward:
         for collection, tree in self.variables.items():
             for name, leaf in named(COLLECTIONS[collection], tree).items():
                 for member in range(self.members):
-                    shapes[self.prefix(member) + name] = jax.ShapeDtypeStruct(
-                        leaf.shape, leaf.dtype
-                    )
+                    shapes[self.prefix(member) + name] = Leaf(leaf.shape, leaf.dtype)
         for table, rows in self.plan.used.items():
             width = self.members * self.plan.arrays[table].width
-            dtype = jnp.dtype(self.table_dtype)
-            shapes[f"tables/{table}"] = jax.ShapeDtypeStruct((rows, width), dtype)
+            shapes[f"tables/{table}"] = Leaf((rows, width), jnp.dtype(self.table_dtype))
             if self.table_dtype == "int8":
-                shape = (rows, self.members)
-                shapes[f"tables/{table}{SCALE}"] = jax.ShapeDtypeStruct(shape, jnp.float32)
+                shapes[f"tables/{table}{SCALE}"] = Leaf((rows, self.members), jnp.float32)
         return shapes
 
     def prefix(self, member: int) -> str:
@@ -116,9 +116,8 @@ class Forward:
         )
         rows = {**lookup.row_ids(self.plan, batch), "embedding": inputs["rows"]}
         stored = {name: weights[f"tables/{name}"] for name in rows}
-        look_ups = {
-            name: self._look_up(name, weights.get(f"tables/{name}{SCALE}")) for name in rows
-        }
+        scales = {name: weights.get(f"tables/{name}{SCALE}") for name in rows}
+        look_ups = {name: self._look_up(name, scale) for name, scale in scales.items()}
         gathered = lookup.gather(stored, rows, look_ups)
         logits = [self._logits(m, weights, gathered, batch) for m in range(self.members)]
         return self._mean(jnp.stack(logits))
@@ -178,7 +177,7 @@ def inputs_of(plan: TablePlan, batch: object) -> Shapes:
         "weights": ((batch, schema.weighted_slots), jnp.float32),
         "numeric": ((batch, schema.numbers), jnp.float32),
     }
-    return {name: jax.ShapeDtypeStruct(*shape) for name, shape in shapes.items()}
+    return {name: Leaf(*shape) for name, shape in shapes.items()}
 
 
 def export_program(forward: Forward) -> tuple[bytes, Shapes]:
@@ -186,12 +185,9 @@ def export_program(forward: Forward) -> tuple[bytes, Shapes]:
     weights = forward.weights()
     batch, rows = export.symbolic_shape("B, R")
 
-    def symbolic(name: str, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-        if name.removesuffix(SCALE) != EMBEDDING:
-            return leaf
-        return jax.ShapeDtypeStruct((rows, *leaf.shape[1:]), leaf.dtype)
-
-    given = {name: symbolic(name, leaf) for name, leaf in weights.items()}
+    given = dict(weights)
+    for name in weights.keys() & {EMBEDDING, EMBEDDING + SCALE}:
+        given[name] = Leaf((rows, *weights[name].shape[1:]), weights[name].dtype)
     exporter = export.export(jax.jit(forward.__call__), platforms=PLATFORMS)
     return bytes(exporter(given, inputs_of(forward.plan, batch)).serialize()), weights
 
@@ -199,6 +195,12 @@ def export_program(forward: Forward) -> tuple[bytes, Shapes]:
 def _filled(tree: Mapping, weights: Mapping[str, Array], prefix: str) -> dict:
     """A collection of variables."""
     return jax.tree.structure(tree).unflatten(weights[name] for name in named(prefix, tree))
+
+
+def program_facts() -> dict:
+    """What the manifest says of a program that is made now."""
+    program = {"made": model_folder.now(), "jax": jax.__version__, "platforms": list(PLATFORMS)}
+    return {"program": program, "versions": {"dtn_jax": dtn_jax.__version__, **versions()}}
 
 
 # ---------------------------------------------------------------- weights

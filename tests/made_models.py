@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from dtn_jax.data.prepare import prepare
 from dtn_jax.export import model_folder
 from dtn_jax.export.model_folder import Facts
-from dtn_jax.export.write import encoders
+from dtn_jax.export.write.model import write_encoders as encoders_of
 from dtn_jax.schema import Task
 
 DIM = 3
@@ -116,7 +116,6 @@ def write_model(
         members=({"seed": 0, "step": 1},),
         offsets=tuple(offsets),
         rows=starts,
-        tables=(),
         table_dtype=dtype,
         tasks=schema.task_names,
         fixed={},
@@ -160,7 +159,7 @@ def log_model(data, folder, **changes):
 
     def write(place):
         place.rmdir()
-        encoders.write(data, place)
+        encoders_of(data, place)
 
     write_model(folder, changes.pop("schema", data.schema), write, **changes)
     return folder

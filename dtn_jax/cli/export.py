@@ -17,7 +17,7 @@ from dtn_jax.cli import command, compile_cache
 EXAMPLE = "dtn-jax export --workdir=runs/adult_dtn --out=models/adult_dtn"
 
 
-OF_RUNS = ("tables", "select", "replace", "fix", "rank", *command.DATA)
+OF_RUNS = ("tables", "select", "replace", "rank", *command.DATA)
 MODES = {  # {what is read: the options that go with it, beside --cache_dir and --debug}
     "workdir": ("out", "tasks", "calibration", *OF_RUNS),
     "again": ("plugins",),
@@ -33,7 +33,6 @@ OPTIONS = {
     "tables=DTYPE": f"dtype of the stored tables: {DTYPES} (default: the run's own)",
     "tasks=NAMES": "tasks whose scores the model gives, by comma (default: all)",
     "select=TASK": "the best state for this task (default: the state that the run reports)",
-    "fix=VALUES": "values of fields that only training knows, such as position=1,page=null",
     "calibration=WAY": f"of every task, by validation: {WAYS}; {AUTO} keeps of the others what "
     "helps a task and makes no output worse that is derived from it",
     "rank=SCORE": "one more output, to rank by: an expression of tasks' scores, such as "

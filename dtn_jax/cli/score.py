@@ -8,22 +8,22 @@ appears, at once. docs/scoring.md says more.
 
 from __future__ import annotations
 
+import math
 import time
-import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dtn_jax.cli import command, compile_cache
 
 if TYPE_CHECKING:
-    from dtn_jax.export.score_files import Tally
+    from dtn_jax.export.score_files import Job
 
 EXAMPLE = "dtn-jax score --model=models/shop --input=day.parquet --output=s.parquet"
 
 HIGH = 0.1  # a share of unknown values that is told
 RESUMES = True  # an interrupted call resumes where it was
 FORMATS = ", ".join(command.constant("data.schemas.spec", "FORMATS"))
-LARGEST = command.constant("export.compiled", "LARGEST")
+LARGEST = command.constant("export.model", "LARGEST")
 ROWS = ", ".join(f"{rows} on a {device.upper()}" for device, rows in LARGEST.items())
 OPTIONS = {
     "model=DIR": "the folder that dtn-jax export wrote",
@@ -33,36 +33,30 @@ OPTIONS = {
     "row's file, or nothing (--columns=); all columns of single values",
     "labels": "also write what `compare` needs, as the schema file says it: label/TASK in the "
     "unit of the score, group, sample_weight",
-    "on_bad_rows=null|error": "a row that can't be read has no scores (null), or ends the "
-    "command (error)",
-    "max_bad_rate=SHARE": "share of bad rows above which no output is written",
+    "max_bad_rate=SHARE": "share of bad rows above which no output is written; 0 ends the "
+    "command at the first one",
     "format=FORMAT": f"of the input, if no suffix says it: {FORMATS}",
-    "tables=memory|disk": "embedding tables on the device, or on disk, of which each batch "
-    "reads its rows",
-    "batch_rows=ROWS": f"on the device at once, a power of two (default: {ROWS})",
+    "batch_rows=ROWS": f"on the device at once (default: {ROWS})",
     "replace": "replace the output that is there",
 }
-DEFAULTS = {"columns": "all", "on_bad_rows": "null", "tables": "memory", "batch_rows": 0}
+DEFAULTS = {"columns": "all", "batch_rows": 0}
 DEFAULTS["max_bad_rate"] = command.constant("export.score_files", "MAX_BAD_RATE")
 SHARED = ("cache_dir",)
 USAGE = "%(prog)s --model DIR --input FILES --output FILE [more of the options below]"
 NEEDED = ("model", "input", "output")
+RANGES = {"max_bad_rate": (0, 1), "batch_rows": (1, math.inf)}
 
 
 def main(arguments: Sequence[str]) -> None:
     known, _ = command.parse(__name__, arguments)
     from dtn_jax.data import progress  # after --help
     from dtn_jax.export import load
-    from dtn_jax.export.compiled import check_largest
     from dtn_jax.export.score_files import Job
 
-    largest = check_largest(known.batch_rows, "--batch_rows")
     compile_cache.use(known.cache_dir)
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: progress.say(f"warning: {message}")
-        model = load(known.model, tables=known.tables, largest=largest)
+    model = load(known.model, largest=known.batch_rows)
     columns = None if known.columns == "all" else command.listed(known.columns)
-    names = ("labels", "on_bad_rows", "max_bad_rate", "format", "replace")
+    names = ("labels", "max_bad_rate", "format", "replace")
     given = {name: getattr(known, name) for name in names}
     inputs = command.listed(known.input)
     job = Job(model, inputs, known.output, columns=columns, say=progress.say, **given)
@@ -71,18 +65,16 @@ def main(arguments: Sequence[str]) -> None:
         for rows in bars.count(job.run(), "score", job.rows, rows=int):
             done += rows
     seconds = time.monotonic() - begun
-    for line in job.tally.reasons():
+    for line in job.account.summary():
+        progress.say(line.replace("rows rejected", "rows have no scores", 1))
+    if known.columns == "all" and job.left_out:
+        left = ", ".join(job.left_out)
+        progress.say(f"the output leaves out the columns {left} (--columns names others)")
+    for line in unknown(job):
         progress.say(line)
-    kinds = {"lists": job.lists, "bytes": job.binary}
-    if known.columns == "all" and any(kinds.values()):
-        left = "; of ".join(f"{kind}: {', '.join(own)}" for kind, own in kinds.items() if own)
-        progress.say(f"the output leaves out columns of {left} (--columns names others)")
-    for line in unknown(job.tally, model.facts.fixed):
-        progress.say(line)
-    now = f", {done:,} read now" if job.resumed else ""
-    rate = f"{now}, at {done / max(seconds, 1e-9):,.0f} a second" if done else ""
-    scored = job.tally.account.rows - job.tally.account.rejected
-    progress.say(f"{counted(scored, job.tally.account.rows)} scored{rate}: {known.output}")
+    rate = f", at {done / max(seconds, 1e-9):,.0f} a second" if done else ""
+    scored = job.account.rows - job.account.rejected
+    progress.say(f"{counted(scored, job.account.rows)} scored{rate}: {known.output}")
 
 
 def counted(scored: int, rows: int) -> str:
@@ -91,24 +83,16 @@ def counted(scored: int, rows: int) -> str:
     return f"{rows:,} {words}" if scored == rows else f"{scored:,} of {rows:,} {words}"
 
 
-def unknown(tally: Tally, fixed: Collection[str]) -> list[str]:
-    """What to say of fields of which many values are missing, or unseen in training.
-
-    Args:
-      tally: of the rows.
-      fixed: fields whose values the model has.
-    """
+def unknown(job: Job) -> list[str]:
+    """What to say of fields of which many values are unknown."""
     from dtn_jax.data.progress import percent
 
-    lines, values = [], {name: n for name, n in tally.values.items() if n and name not in fixed}
-    for what, counts in (("missing", tally.missing), ("not in training", tally.unseen)):
-        high = [name for name in values if counts[name] > HIGH * values[name]]
-        high.sort(key=lambda name: -counts[name] / values[name])
-        if high:
-            shares = (f"{name} {percent(counts[name], values[name])}" for name in high)
-            lines.append(f"values that are {what}: {', '.join(shares)}")
-    return lines + [
-        f"warning: the model knows no value of field {name!r}: is it written as it was in training?"
-        for name, count in values.items()
-        if count == tally.unseen[name] + tally.missing[name]
-    ]
+    lines, names, fixed = [], job.model.schema.field_names, job.model.facts.fixed
+    for name, values, unknown in zip(names, *job.counts.tolist()):
+        if values == unknown > 0 and name not in fixed:
+            why = "is it written as it was in training?"
+            lines.append(f"warning: the model knows no value of field {name!r}: {why}")
+        elif unknown > HIGH * values and name not in fixed:
+            share = percent(unknown, values)
+            lines.append(f"{share} of the values of {name} are missing, or not in training")
+    return lines

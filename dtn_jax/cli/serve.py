@@ -8,6 +8,7 @@ the environment, requests must bring that token. docs/serving.md says more. It n
 
 from __future__ import annotations
 
+import math
 import os
 import pathlib
 from collections.abc import Sequence
@@ -24,38 +25,34 @@ OPTIONS = {
     "reload": "serve a new model as soon as it is renamed to MODEL; no request is lost",
     "token_file=FILE": "holds a token that requests must bring as 'authorization: Bearer TOKEN' "
     f"(default: ${TOKEN}, else none)",
-    "tables=PLACE": "memory; or disk, which reads each batch's rows there",
 }
 LIMITS = {
     "body_mb": "MiB of a request at most",
     "rows": "rows of a request at most",
     "connections": "connections at once; more are answered with 503",
-    "max_batch": "rows that share a call at most, a power of two; larger requests are cut",
-    "stop_seconds": "how long accepted requests are answered after SIGTERM or Ctrl-C",
+    "max_batch": "rows that share a call at most; larger requests are cut",
 }
 OPTIONS |= {f"{name}=N": help for name, help in LIMITS.items()}
-DEFAULTS = {name: command.constant("export.serve.limits", name) for name in LIMITS}
-DEFAULTS |= {"host": "127.0.0.1", "port": 8000, "tables": "memory"}
+DEFAULTS = {name: command.constant("export.serve.requests", name) for name in LIMITS}
+DEFAULTS |= {"host": "127.0.0.1", "port": 8000}
 SHARED = ("cache_dir",)
 USAGE = "%(prog)s --model DIR [more of the options below]"
 NEEDED = ("model",)
+RANGES = dict.fromkeys(LIMITS, (1, math.inf)) | {"port": (0, 65_535)}
 
 
 def main(arguments: Sequence[str]) -> None:
     known, _ = command.parse(__name__, arguments)
-    from dtn_jax.export.serve.limits import Limits
-
-    limits = Limits(**{name: getattr(known, name) for name in LIMITS})
     compile_cache.use(known.cache_dir)
     try:
-        from dtn_jax.export.serve.process import serve
+        from dtn_jax.export.serve.process import Limits, serve
     except ModuleNotFoundError as error:
         how = "pip install -e '.[serve]' in the clone of dtn_jax"
         raise UserError(f"serving needs {error.name}, which is not installed: {how}") from None
     folder, token = pathlib.Path(known.model).expanduser(), read_token(known.token_file)
-    places = {"reload": known.reload, "tables": known.tables, "token": token}
-    in_order = serve(folder, known.host, known.port, limits, **places)
-    command.leave(0, at_once=not in_order)
+    limits = Limits(**{name: getattr(known, name) for name in LIMITS})
+    serve(folder, known.host, known.port, limits, known.reload, token)
+    command.leave(0, at_once=True)  # whatever still compiles
 
 
 def read_token(file: str) -> str:

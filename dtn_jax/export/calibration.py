@@ -13,7 +13,6 @@ calibrated ones, by metrics/spaces.py. `fit_calibration.py` fits them and says w
 from __future__ import annotations
 
 import json
-import math
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -35,19 +34,13 @@ def read(folder: pathlib.Path, schema: Schema) -> dict[str, dict]:
     """{task: its calibration} of an exported model, of each of the schema's tasks.
 
     Raises:
-      UserError: calibration.json is missing or damaged: another task, method or number.
+      UserError: calibration.json is missing or damaged.
     """
     with reading(folder / CALIBRATION) as path:
         stored = json.loads(path.read_text())
-        for task, calibration in stored.items():
-            _check(choose("task", task, schema.task_names), calibration)
+        for calibration in stored.values():
+            choose("method", calibration["method"], METHODS)
     return {task: stored.get(task, NONE) for task in schema.task_names}
-
-
-def write(folder: pathlib.Path, calibrations: Mapping[str, Mapping]) -> None:
-    for task, calibration in calibrations.items():
-        _check(task, calibration)
-    (folder / CALIBRATION).write_text(json.dumps(calibrations, indent=1, allow_nan=False))
 
 
 def apply(calibrations: Mapping[str, Mapping], logits: np.ndarray, schema: Schema) -> np.ndarray:
@@ -58,17 +51,9 @@ def apply(calibrations: Mapping[str, Mapping], logits: np.ndarray, schema: Schem
       logits: `[B, T]`, each task's in the space of its loss, in the order of `schema.tasks`; a
         regression's prediction, which stays as it is.
       schema: names the tasks.
-
-    Raises:
-      ValueError: another number of columns than the schema has tasks.
     """
-    names = schema.task_names
-    if logits.ndim != 2 or logits.shape[1] != len(names):
-        raise ValueError(f"logits have shape {logits.shape}, expected [B, {len(names)}]: {names}")
-    values = logits.astype(np.float64)
-    for column, task in enumerate(names):
-        values[:, column] = calibrated(calibrations.get(task, NONE), values[:, column])
-    return values
+    tasks = zip(schema.task_names, logits.T, strict=True)
+    return np.stack([calibrated(calibrations.get(name, NONE), z) for name, z in tasks], axis=1)
 
 
 def calibrated(calibration: Mapping, logits: np.ndarray) -> np.ndarray:
@@ -81,22 +66,6 @@ def calibrated(calibration: Mapping, logits: np.ndarray) -> np.ndarray:
     p = np.exp(-np.logaddexp(0.0, -z))
     p = np.interp(p, calibration["predicted"], calibration["observed"])
     return np.log(p) - np.log1p(-p)
-
-
-def _check(task: str, calibration: Mapping) -> None:
-    """Raises ValueError, TypeError or KeyError unless it is a calibration."""
-    method = choose(f"calibration of {task!r}", calibration["method"], METHODS)
-    if method == "platt":
-        slope, intercept = float(calibration["slope"]), float(calibration["intercept"])
-        if not (0 < slope < math.inf and math.isfinite(intercept)):
-            raise ValueError(f"{task!r}: slope {slope}, intercept {intercept}; expected slope > 0")
-    if method == "isotonic":
-        x, y = (np.asarray(calibration[key], np.float64) for key in ("predicted", "observed"))
-        if x.ndim != 1 or not x.size or x.shape != y.shape:
-            raise ValueError(f"{task!r}: breakpoints of shapes {x.shape} and {y.shape}")
-        rising = (np.diff(x) > 0).all() and (np.diff(y) >= 0).all()
-        if not (rising and x[0] >= 0 and x[-1] <= 1 and y[0] > 0 and y[-1] < 1):
-            raise ValueError(f"{task!r}: breakpoints that do not rise, or leave [0, 1]")
 
 
 def outputs(schema: Schema, tasks: Sequence[str]) -> tuple[str, ...]:
@@ -142,18 +111,11 @@ def meanings(
       improper: {task: what keeps its uncalibrated score from being a probability}.
     """
     raw = {t for t in improper if calibrations.get(t, NONE)["method"] == "none"}
-    words = {}
-    for task in [task for task in schema.tasks if task.name in tasks]:
-        for space in task.spaces:
-            parts = made_of(task.name, space, schema)
-            because = [f"{improper[name]} of {name}" for name in parts if name in raw]
-            if task.kind != "binary":
-                meaning = "prediction, in the label's unit"
-            elif because:
-                meaning = f"{SCORE} ({', '.join(because)})"
-            elif parts == [task.name] and task.name in improper:
-                meaning = f"probability, calibrated on validation ({improper[task.name]})"
-            else:
-                meaning = "probability"
-            words[f"{task.name}@{space}"] = meaning
+    kinds, words = {task.name: task.kind for task in schema.tasks}, {}
+    for output in outputs(schema, tasks):
+        task, _, space = output.partition("@")
+        why = ", ".join(improper[t] for t in made_of(task, space, schema) if t in raw)
+        words[output] = f"{SCORE} ({why})" if why else "probability"
+        if kinds[task] != "binary":
+            words[output] = "prediction, in the label's unit"
     return words

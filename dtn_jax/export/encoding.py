@@ -9,11 +9,9 @@ are read from the folder's `encoders/`: encoders.json, spec.json and vocabulary/
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import json
 import pathlib
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -21,20 +19,27 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from dtn_jax.data import clean, keys
+from dtn_jax.data import clean
 from dtn_jax.data import encode as encoders
-from dtn_jax.data.cast import DATE, of_values, typed
+from dtn_jax.data.cast import of_values, typed
 from dtn_jax.data.clean import Bad
 from dtn_jax.data.encode import Fitted
-from dtn_jax.data.formula import of_column
+from dtn_jax.data.formula import Expression, of_column, parse
 from dtn_jax.data.raw import columnar
 from dtn_jax.data.raw.types import Reject, Types, of_name
-from dtn_jax.data.rows import VALUE, Rows, Values
-from dtn_jax.data.schemas.spec import LISTED, FieldSpec, Spec, SplitSpec
-from dtn_jax.data.stages.account import Account
+from dtn_jax.data.rows import Rows
+from dtn_jax.data.schemas.spec import (
+    LISTED,
+    FieldSpec,
+    HistorySpec,
+    InputSpec,
+    Spec,
+    SplitSpec,
+    TaskSpec,
+)
 from dtn_jax.errors import UserError
 from dtn_jax.schema import Schema
-from dtn_jax.shapes import Bool, Float32, Int32
+from dtn_jax.shapes import Bool, Float32, Int32, Int64
 
 FITTED, SPEC, VOCABULARY = "encoders.json", "spec.json", "vocabulary"
 STANDS = "\1"  # begins the names of columns that stand for fields which only training knows
@@ -68,14 +73,9 @@ class Encoded:
         return self.rejected.good
 
     @property
-    def account(self) -> Account:
-        """How many rows are bad for which reason."""
-        return self.rejected.account
-
-    @property
     def bad(self) -> list[Reject]:
         """The bad rows, with number, reason, column and value: of each reason the first 1,000."""
-        return [reject for _, reject in self.account.kept]
+        return [reject for _, reject in self.rejected.account.kept]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,17 +111,6 @@ class Encoding:
         """The raw columns that hold lists."""
         return {*self.columns_of(*(n for n, f in self.fitted.items() if f.spec.kind in LISTED))}
 
-    @functools.cached_property
-    def rules(self) -> dict[str, str]:
-        """{field whose lists were made from the log: how, in words}; rows bring such lists."""
-        return {field.name: field.rule for field in self.spec.fields if field.rule}
-
-    @functools.cached_property
-    def times(self) -> dict[str, str]:
-        """The unit of each raw column that a field reads as a time."""
-        read = [f.spec.value for f in self.fitted.values() if f.spec.value and f.spec.value.unit]
-        return {e.time: e.unit for e in read if e.time in e.columns and not e.column}
-
     def encode(self, rows: Any) -> Encoded:
         """The arrays of raw rows; see `table` for their forms, and what is raised."""
         types = {name: self.types[name] for name in self.columns}
@@ -131,8 +120,10 @@ class Encoding:
     def clean(self, frame: pl.DataFrame, bad: Bad) -> Rows:
         """The good rows of a table that has all columns, in their types. Rows that training would
         have rejected are bad from here on."""
-        stand = [_constant(name, value, len(bad.good)) for name, value in self.fixed.items()]
-        frame = pl.DataFrame([*frame.get_columns(), *stand])
+        fixed = [
+            pl.Series(name, [v]).new_from_index(0, len(bad.good)) for name, v in self.fixed.items()
+        ]
+        frame = pl.DataFrame([*frame.get_columns(), *fixed])
         return encoders.with_crosses(self._specs, clean.good_rows(self.cleaned, frame, bad))
 
     def arrays(self, rows: Rows, bad: Bad) -> Encoded:
@@ -154,23 +145,13 @@ class Encoding:
     def _specs(self) -> dict[str, FieldSpec]:
         return {name: field.spec for name, field in self.fitted.items()}
 
-    def counted(self, rows: Rows, encoded: Encoded) -> list[Counter[str]]:
-        """How many values each field has, how many of them are missing, and how many training has
-        not seen, in rows that `clean` gave. Padding counts as none."""
+    def counted(self, encoded: Encoded) -> Int64[np.ndarray, "2 F"]:
+        """How many values each field has, and how many of them are unknown: missing, or not seen in
+        training. Padding, and bad rows, count as none."""
         ids = encoded.ids if encoded.good.all() else encoded.ids[encoded.good]
-        there, unknown = np.count_nonzero(ids >= 0, axis=0), np.count_nonzero(ids == 0, axis=0)
-        counts, start = [Counter(), Counter(), Counter()], 0
-        for field in self.schema.fields:
-            slots = slice(start, start := start + field.slots)
-            missing = strange = int(unknown[slots].sum())
-            if strange and (spec := self._specs[field.name]).kind not in ("numeric", "vector"):
-                values = Values.of(rows.column(VALUE + spec.name))
-                absent = values.known(spec.unknown) == keys.MISSING
-                missing = min(strange, int(values.spread(absent, True).sum()))
-            numbers = (int(there[slots].sum()), missing, strange - missing)
-            for counter, number in zip(counts, numbers):
-                counter[field.name] = number
-        return counts
+        starts = np.cumsum([0, *(field.slots for field in self.schema.fields)])[:-1]
+        counts = [np.count_nonzero(those, axis=0) for those in (ids >= 0, ids == 0)]
+        return np.add.reduceat(counts, starts, axis=1)
 
 
 def read(
@@ -198,19 +179,12 @@ def read(
             value = of_column(field.name)
             field = dataclasses.replace(field, history=None, gap=False, value=value)
         if field.name in fixed:
-            if field.value is None:
-                raise UserError(f"field {field.name!r} is a cross and has no value of its own")
-            stand, value = f"{STANDS}{field.name}", fixed[field.name]
-            weights = f"{stand}{STANDS}" if field.weights else ""
-            stands[stand] = value
-            if weights:
-                stands[weights] = None if value is None else [1.0] * len(value)
-            field = dataclasses.replace(field, value=of_column(stand), weights=weights)
+            stand = f"{STANDS}{field.name}"
+            stands[stand] = fixed[field.name]
+            field = dataclasses.replace(field, value=of_column(stand))
         specs[field.name] = field
     cleaned = Spec(name=spec.name, fields=(*specs.values(),), tasks=(), split=NO_SPLIT)
     fitted = encoders.fitted(specs, json.loads((folder / FITTED).read_text()), folder / VOCABULARY)
-    if tuple(field.field() for field in fitted.values()) != schema.fields:
-        raise ValueError("its fields are not those of the schema")
     types = {column.name: of_name(column.type) for column in schema.columns}
     for field in spec.fields:
         if field.history is not None:  # of the lists that a row brings
@@ -219,22 +193,9 @@ def read(
             types[field.name] = pl.List(kind or (pl.Int64 if field.gap else pl.String))
     encoding = Encoding(schema, spec, fitted, stands, types, (), (), cleaned)
     columns = encoding.columns_of(*schema.field_names)
-    if lacking := sorted({*columns} - types.keys()):
-        raise ValueError(f"the schema has no type of column {lacking[0]!r}")
     needed = encoding.columns_of(*(name for name in schema.field_names if name not in optional))
     offered = tuple(name for name in columns if name not in needed)
     return dataclasses.replace(encoding, columns=columns, optional=offered)
-
-
-def time_of(unit: str) -> str:
-    """A time in this unit, in words."""
-    return DATE if unit == "date" else f"a number of the time unit {unit!r}"
-
-
-def _constant(name: str, value: Any, rows: int) -> pl.Series:
-    """A column of one value."""
-    value = list(value) if isinstance(value, tuple) else value
-    return pl.Series(name, [value]).new_from_index(0, rows)
 
 
 # ---------------------------------------------------------------- raw rows
@@ -273,19 +234,15 @@ def table(
     return pl.DataFrame(every), bad
 
 
-def check_there(there: Sequence[str], columns: Collection[str], optional: Collection[str]) -> None:
-    """Raises UserError that names the required columns that are missing, and ones near to them."""
-    missing = [name for name in columns if name not in there and name not in optional]
-    if not missing:
-        return
-    near = difflib.get_close_matches(missing[0], list(there), n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    named = ", ".join(map(repr, missing))
-    listed = ", ".join(there) or "none"
-    raise UserError(
-        f"the rows have no column{'s' if len(missing) > 1 else ''} {named}, which the model needs."
-        f"{hint} The columns are: {listed}."
-    )
+def check_there(
+    there: Sequence[str], columns: Collection[str], optional: Collection[str], where: str = ""
+) -> None:
+    """Raises UserError that names the required columns that are missing."""
+    if missing := [name for name in columns if name not in there and name not in optional]:
+        raise UserError(
+            f"{where}the rows have no column {', '.join(map(repr, missing))}, which the model "
+            f"needs; they have {', '.join(there) or 'none'}"
+        )
 
 
 def _columns(rows: Any) -> tuple[list[str] | None, Callable[[str], pl.Series | list]]:
@@ -293,13 +250,12 @@ def _columns(rows: Any) -> tuple[list[str] | None, Callable[[str], pl.Series | l
     if isinstance(rows, pl.DataFrame):
         return rows.columns, rows.__getitem__
     if isinstance(rows, pa.Table | pa.RecordBatch):
-        return rows.schema.names, lambda name: _of_arrow(name, rows.column(name))
+        return rows.schema.names, lambda name: pl.from_arrow(columnar.plain(rows.column(name)))
     if type(rows).__module__.partition(".")[0] == "pandas" and hasattr(rows, "columns"):
         names = [name for name in rows.columns if isinstance(name, str)]
         return names, lambda name: _of_pandas(rows[name])
     if not isinstance(rows, Sequence) or isinstance(rows, str | bytes):
-        hint = "; collect() it first" if isinstance(rows, pl.LazyFrame) else ""
-        raise UserError(f"rows are {type(rows).__name__}, expected {FORMS}{hint}")
+        raise UserError(f"rows are {type(rows).__name__}, expected {FORMS}")
     for number, row in enumerate(rows, 1):
         if not isinstance(row, Mapping):
             raise UserError(f"row {number} is {type(row).__name__}, expected a dict of its columns")
@@ -307,15 +263,48 @@ def _columns(rows: Any) -> tuple[list[str] | None, Callable[[str], pl.Series | l
     return [*names] if rows else None, lambda name: [row.get(name) for row in rows]
 
 
-def _of_arrow(name: str, column: pa.Array | pa.ChunkedArray) -> pl.Series:
-    try:
-        return pl.from_arrow(columnar.plain(column))
-    except (pa.ArrowException, pl.exceptions.PolarsError, ValueError) as error:
-        raise UserError(f"column {name!r} of the Arrow table can't be read: {error}") from None
-
-
 def _of_pandas(column: Any) -> pl.Series | list:
     try:
         return pl.from_arrow(pa.Array.from_pandas(column))
     except (pa.ArrowException, TypeError, ValueError):  # values of several types
         return column.tolist()
+
+
+SPECS = {
+    frozenset(field.name for field in dataclasses.fields(kind)): kind
+    for kind in (FieldSpec, HistorySpec, InputSpec, Spec, SplitSpec, TaskSpec)
+}
+FORMULA = {"text", "time", "unit"}
+
+
+def spec_json(spec: Spec) -> str:
+    """The text of a schema file; of its path the name alone."""
+    spec = dataclasses.replace(spec, path=pathlib.PurePath(spec.path).name)
+    return json.dumps(spec, indent=1, default=_plain)
+
+
+def read_spec(text: str) -> Spec:
+    """What `spec_json` wrote."""
+    return json.loads(text, object_hook=_spec)
+
+
+def _plain(value: Any) -> dict:
+    """One of the dataclasses, or an expression."""
+    if not isinstance(value, Expression):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if value.column:
+        return {"column": value.column}
+    return {name: getattr(value, name) for name in sorted(FORMULA)}
+
+
+def _spec(value: dict) -> Any:
+    if value.keys() == {"column"}:
+        return of_column(value["column"])
+    if value.keys() == FORMULA:
+        return parse(value["text"], "expression", value["time"], value["unit"])
+    options = {name: _tuples(inner) for name, inner in value.items()}
+    return SPECS.get(frozenset(value), dict)(**options)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

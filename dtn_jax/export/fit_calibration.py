@@ -26,7 +26,7 @@ import numpy as np
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from dtn_jax.errors import UserError, choose
+from dtn_jax.errors import UserError
 from dtn_jax.export.calibration import METHODS, NONE, apply, calibrated
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.sigmoid import sigmoid
@@ -39,7 +39,6 @@ WAYS = (AUTO, *METHODS)  # to choose: by validation, or one method for every tas
 FOLDS = 5
 NOISE = 2.0  # standard errors by which a log loss must fall
 EDGE = 1e-6  # at a prediction of 0, of the lowest rate; at 1, of what the highest one lacks
-CANNOT = "cannot be fitted, as positives do not grow with the logit"
 FEW = 50  # positives, and negatives, below which nothing is fitted
 
 
@@ -49,12 +48,10 @@ class Choice:
 
     Attributes:
       calibration: as calibration.json has it.
-      losses: {method: its log loss on rows that it was not fitted on}; {} where none was fitted.
       reason: a sentence.
     """
 
     calibration: dict
-    losses: dict[str, float]
     reason: str
 
 
@@ -68,20 +65,16 @@ def fit(scores: Scores, schema: Schema, weighted: bool, way: str = AUTO) -> dict
       way: one of WAYS.
 
     Raises:
-      UserError: a logit is not finite, or there is no such way.
+      UserError: a logit is not finite.
     """
-    choose("calibration", way, WAYS)
     if bad := np.count_nonzero(~np.isfinite(scores.logits).all(axis=1)):
-        raise UserError(
-            f"the model cannot be used: its scores of {bad:,} of {len(scores.logits):,} validation "
-            "rows are not finite"
-        )
+        raise UserError(f"the scores of {bad:,} rows of validation are not finite")
     return {task.name: _of_task(task.name, scores, schema, weighted, way) for task in schema.tasks}
 
 
 def _of_task(name: str, scores: Scores, schema: Schema, weighted: bool, way: str) -> Choice:
     def none(reason: str) -> Choice:
-        return Choice(dict(NONE), {}, f"not calibrated: {reason}.")
+        return Choice(dict(NONE), f"not calibrated: {reason}.")
 
     task = schema.tasks[schema.task_names.index(name)]
     if task.kind != "binary":
@@ -90,33 +83,22 @@ def _of_task(name: str, scores: Scores, schema: Schema, weighted: bool, way: str
         return none("as --calibration=none says")
     z, y, w, unit = sample(name, task.space, scores, schema, weighted)
     if too_few(y, unit):
-        groups = f" in {_units(unit):,} groups" if scores.group is not None else ""
-        counts = f"{y.sum():,} positives and {(~y).sum():,} negatives{groups}"
-        return none(f"validation has too few rows, {counts}")
+        return none(f"validation has too few rows, {y.sum():,} positives of {len(y):,}")
     if way != AUTO:
-        calibration = _FITTED[way](z, y, w)
-        if calibration is None:
-            return none(f"{way} {CANNOT}")
-        return Choice(calibration, {}, f"{way}, as --calibration={way} says.")
+        if calibration := _FITTED[way](z, y, w):
+            return Choice(calibration, f"{way}, as --calibration={way} says.")
+        return none(f"{way} cannot be fitted, as positives do not grow with the logit")
     fold = np.random.default_rng(0).permutation(_units(unit))[unit] % FOLDS  # of equal sizes
     held_out = {method: _held_out(method, z, y, w, fold) for method in METHODS}
     losses = {m: row_losses(logits, y) for m, logits in held_out.items() if logits is not None}
-    chosen, steps = "none", []
-    for method in METHODS[1:]:
-        if method not in losses:
-            steps.append(f"{method} {CANNOT}")
-            continue
+    chosen = "none"
+    for method in [method for method in METHODS[1:] if method in losses]:
         change, error = mean_and_error(losses[method] - losses[chosen], w, unit)
-        sure = -change > NOISE * error
-        steps.append(
-            f"{method} changes the log loss {'further ' * (chosen != 'none')}by {change:+.2g} "
-            f"± {NOISE * error:.1g}, {'a' if sure else 'no'} clear gain"
-        )
-        chosen = method if sure else chosen
-    means = {method: float(loss @ w / w.sum()) for method, loss in losses.items()}
+        chosen = method if -change > NOISE * error else chosen
     calibration = NONE if chosen == "none" else _FITTED[chosen](z, y, w)
-    start = f"{'not calibrated' if chosen == 'none' else chosen}: on {FOLDS} folds of validation"
-    return Choice(dict(calibration or NONE), means, f"{start}, {'; '.join(steps)}.")
+    means = ", ".join(f"{loss @ w / w.sum():.5f} by {method}" for method, loss in losses.items())
+    reason = f"{chosen}: the log loss on {FOLDS} folds of validation is {means}."
+    return Choice(dict(calibration or NONE), reason)
 
 
 def harmless(
@@ -128,11 +110,9 @@ def harmless(
 ) -> dict[str, Choice]:
     """The choices, changed so that no derived output is worse than uncalibrated, beyond noise.
 
-    Worse is one whose log loss rises by more than NOISE standard errors of the rise. Where one is,
-    the tasks behind it are calibrated together, by platt: those too whose own gain may be noise,
-    but not those that would lose. If that leaves an output worse, the tasks behind the worst one
-    lose their calibrations, and so on. An output with too few positives or negatives to fit a
-    calibration to has no say.
+    Worse is one whose log loss rises by more than NOISE standard errors of the rise. The tasks
+    behind the worst one lose their calibrations, and so on. An output with too few positives or
+    negatives to fit a calibration to has no say.
 
     Args:
       choices: {task: how it is calibrated}, by its own output alone.
@@ -141,76 +121,32 @@ def harmless(
       weighted: whether rows count by their weights.
       tasks: whose outputs the model gives.
     """
-    given = [task for task in schema.tasks if task.name in tasks and task.kind == "binary"]
-    outputs = [(task.name, s) for task in given for s in task.spaces if s != task.space]
 
     def losses(chosen: Mapping[str, Choice], output: tuple[str, str]) -> tuple[np.ndarray, ...]:
         """The log loss, label, weight and unit of each row of an output."""
-        logits = apply(
-            {t: choice.calibration for t, choice in chosen.items()}, scores.logits, schema
-        )
-        known = dataclasses.replace(scores, logits=logits)
+        calibrations = {task: choice.calibration for task, choice in chosen.items()}
+        known = dataclasses.replace(scores, logits=apply(calibrations, scores.logits, schema))
         z, y, w, unit = sample(*output, known, schema, weighted)
         return row_losses(z, y), y, w, unit
 
-    before = {output: losses({}, output) for output in outputs}
-
-    def rises(chosen: Mapping[str, Choice]) -> dict[tuple[str, str], tuple[float, float]]:
-        """Of each output that is worse, by how much, and NOISE standard errors of that."""
+    given = [task for task in schema.tasks if task.name in tasks and task.kind == "binary"]
+    derived = [(task.name, s) for task in given for s in task.spaces if s != task.space]
+    before = {output: losses({}, output) for output in derived}
+    kept = dict(choices)
+    while True:
         worse = {}
         for output, (values, y, w, unit) in before.items():
             if not too_few(y, unit):
-                rise, error = mean_and_error(losses(chosen, output)[0] - values, w, unit)
+                rise, error = mean_and_error(losses(kept, output)[0] - values, w, unit)
                 if rise > NOISE * error:
-                    worse[output] = rise, NOISE * error
-        return worse
-
-    kept = dict(choices)
-    if worse := rises(kept):
-        platt = fit(scores, schema, weighted, "platt")
-        together = dict(kept)
-        for name, output in {n: o for o in worse for n in made_of(*o, schema)}.items():
-            choice = choices[name]
-            gains = choice.losses.get("platt", np.inf) < choice.losses.get("none", np.inf)
-            if choice.calibration["method"] == "none" and gains:
-                why = f"platt: {'@'.join(output)}, which is derived from it, would be worse without"
-                together[name] = dataclasses.replace(
-                    platt[name], losses=choice.losses, reason=f"{why}. Alone: {choice.reason}"
-                )
-        if not rises(together):
-            return together
-    while worse := rises(kept):
-        output = max(worse, key=lambda one: worse[one][0] - worse[one][1])
-        (rise, noise), (values, _, w, _) = worse[output], before[output]
-        loss = float(values @ w / w.sum())
+                    worse[output] = rise - NOISE * error
+        if not worse:
+            return kept
+        output = max(worse, key=worse.__getitem__)
         for name in made_of(*output, schema):
-            if (choice := kept[name]).calibration["method"] != "none":
-                method = choice.calibration["method"]
-                reason = (
-                    f"not calibrated: {method} makes {'@'.join(output)} worse, which is derived "
-                    f"from it: log loss on validation {loss + rise:.5f} with calibration, "
-                    f"{loss:.5f} without (a rise of {rise:.2g} ± {noise:.1g}). "
-                    f"Alone: {choice.reason}"
-                )
-                kept[name] = Choice(dict(NONE), choice.losses, reason)
-    return kept
-
-
-def with_improper(choices: Mapping[str, Choice], improper: Mapping[str, str]) -> dict[str, Choice]:
-    """The same choices; where a task's raw scores are no probabilities, the reason says so.
-
-    Args:
-      choices: {task: how it is calibrated}.
-      improper: {task: what keeps its raw scores from being probabilities}.
-    """
-    changed = dict(choices)
-    for task in choices.keys() & improper.keys():
-        choice, done = choices[task], "calibrated on validation"
-        if choice.calibration["method"] == "none":
-            done = "not calibrated, so the model gives scores"
-        reason = f"{improper[task]}: raw scores are not probabilities; {done}. {choice.reason}"
-        changed[task] = dataclasses.replace(choice, reason=reason)
-    return changed
+            choice, reason = kept[name], f"not calibrated: {'@'.join(output)} would be worse. "
+            if choice.calibration["method"] != "none":
+                kept[name] = Choice(dict(NONE), reason + choice.reason)
 
 
 def sample(

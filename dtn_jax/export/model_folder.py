@@ -28,36 +28,31 @@ unit. `weights` are those of the file, by name:
 The batch B and the rows of `tables/embedding` are symbolic, so that a few rows can stand in for a
 table that lies on disk.
 
-Every file that scores depend on must be in the manifest, and the folder holds no file beside those
-in it, but hidden ones and Python's caches: what is not in the manifest has no checksum.
+Files that are not in the manifest are not read; nothing in the folder is run.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import datetime
-import fcntl
 import functools
 import json
-import os
 import pathlib
 import shutil
 from collections.abc import Iterator
 
 from dtn_jax import files
 from dtn_jax.errors import UserError, disk_errors
-from dtn_jax.files import Damaged, damage, files_in, hashes, read_json, sha256, to_disk
+from dtn_jax.files import Damaged, damage, files_in, hashes, locked, read_json, sha256, to_disk
 from dtn_jax.schema import Schema
 
-FORMAT = 1
+FORMAT, LOCK = 1, ".lock"  # of a folder that is being written
 MANIFEST, SCHEMA, MODEL = "manifest.json", "schema.json", "config.json"
 PROGRAM, WEIGHTS = "program.stablehlo", "weights.safetensors"
 ENCODERS, CALIBRATION, CARD = "encoders", "calibration.json", "README.md"
-TUPLES = ("members", "tables", "tasks", "optional", "all_tasks")  # of Facts
+TUPLES = ("members", "tasks", "optional", "all_tasks")  # of Facts
 AGAIN = "export the run again (dtn-jax export), or restore the folder from a copy"
-AT_FDCWD, EXCHANGE = -100, 2  # of Linux' renameat2
 reading = functools.partial(files.reading, remedy=AGAIN)  # of a file of the folder
 
 
@@ -71,7 +66,6 @@ class Facts:
         and by what that state was the best: `selected_by`, a task, or "mean".
       offsets: per view and slot the first row of its table, `[views][L]`.
       rows: V, the rows of `tables/embedding`.
-      tables: per view and table its first row and its rows, for readers of the weights.
       table_dtype: float32, bfloat16, or int8 with a float32 scale a row (`tables/embedding.scale`).
       tasks: those whose scores the model gives, in the schema's order.
       fixed: {field: the value that stands for it when scoring}, of fields only training knows.
@@ -86,7 +80,6 @@ class Facts:
     members: tuple[dict, ...]
     offsets: tuple[tuple[int, ...], ...]
     rows: int
-    tables: tuple[dict, ...]
     table_dtype: str
     tasks: tuple[str, ...]
     fixed: dict
@@ -124,27 +117,17 @@ def read_manifest(folder: pathlib.Path, verify: bool = True) -> dict:
       verify: compare the SHA-256 of every file; else their sizes alone.
 
     Raises:
-      UserError: there is no model, it is of another version, or a file is missing, has changed or
-        is not in the manifest.
+      UserError: there is no model, it is of another version, or a file is missing or has changed.
     """
     if not (folder / MANIFEST).is_file():
-        there = f"no {MANIFEST}" if folder.exists() else "it is not there"
-        raise UserError(f"{folder} holds no model ({there}); dtn-jax export writes one")
+        raise UserError(f"{folder} holds no model; dtn-jax export writes one")
     manifest = read_json(
         folder / MANIFEST, AGAIN, lambda facts: facts | {"files": dict(facts["files"])}
     )
-    version, listed = manifest.get("format"), manifest["files"]
-    if version != FORMAT:
-        why = f"{folder} has the format {version!r}, expected {FORMAT}: another version wrote it"
-        raise UserError(f"{why}; {AGAIN}")
-    if problem := damage(folder, listed, of=sha256 if verify else None):
+    if manifest.get("format") != FORMAT:
+        raise UserError(f"another version of dtn_jax wrote {folder}; {AGAIN}")
+    if problem := damage(folder, manifest["files"], of=sha256 if verify else None):
         raise Damaged(f"{folder}/{problem}; {AGAIN}")
-    added = {name for name in files_in(folder) if not is_card(name)} - listed.keys() - {MANIFEST}
-    if added := sorted(added):
-        raise UserError(
-            f"{folder / added[0]} is not in {MANIFEST}, so nothing tells whether it belongs to the "
-            f"model ({len(added)} such in all): move it out of the folder; or {AGAIN}"
-        )
     return manifest
 
 
@@ -193,20 +176,20 @@ def new_folder(out: pathlib.Path, replace: bool) -> Iterator[pathlib.Path]:
     folder = out.with_name(f".{out.name}.tmp")
     with contextlib.ExitStack() as stack, disk_errors(out.parent):
         folder.mkdir(parents=True, exist_ok=True)
-        held = os.open(folder, os.O_RDONLY)
-        stack.callback(os.close, held)
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another export writes {out} now: name another folder") from None
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)  # or what `out` was before
-        for left in folder.iterdir():
+        if (lock := locked(folder / LOCK)) is None:
+            raise UserError(f"another export writes {out} now: name another folder")
+        stack.enter_context(lock)
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        for left in {*folder.iterdir()} - {folder / LOCK}:
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         yield folder
+        (folder / LOCK).unlink()
         for path in (*folder.rglob("*"), folder):
             to_disk(path)
-        check_free(out, replace)  # another process may have made it
-        put_in_place(folder, out)
+        if out.exists():  # is gone for a moment, as two names can't change at once
+            out.rename(folder.with_name(f"{folder.name}.old"))
+        folder.rename(out)
+        shutil.rmtree(folder.with_name(f"{folder.name}.old"), ignore_errors=True)
         to_disk(out.parent)
 
 
@@ -218,20 +201,3 @@ def check_free(out: pathlib.Path, replace: bool) -> None:
         raise UserError(f"{out} is there and holds no model; name a new folder")
     if not replace and any(out.iterdir()):
         raise UserError(f"{out} holds a model; name a new folder, or replace it by --replace")
-
-
-def put_in_place(folder: pathlib.Path, out: pathlib.Path) -> None:
-    """Renames a folder to `out`. What was there has the other's name afterwards.
-
-    Where the system can exchange two names, `out` is there all the time.
-    """
-    if not out.exists():
-        folder.rename(out)
-        return
-    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if rename and rename(AT_FDCWD, bytes(folder), AT_FDCWD, bytes(out), EXCHANGE) == 0:
-        return
-    aside = folder.with_name(f"{folder.name}.old")
-    out.rename(aside)
-    folder.rename(out)
-    aside.rename(folder)

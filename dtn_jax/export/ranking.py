@@ -18,21 +18,27 @@ import functools
 import json
 import pathlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dtn_jax.data.formula import DEEPEST, LONGEST, NAME, depth
+from dtn_jax.data.formula import LONGEST, NAME
 from dtn_jax.errors import UserError, choose
+from dtn_jax.files import reading
 from dtn_jax.shapes import Float
 
 RANK = "rank"  # the output
 RANK_FILE = "rank.json"  # of a workdir: what `dtn-jax rank` has found
 PART = rf"(?:`[^`]+`|{NAME})"
-WORD = re.compile(rf"(?<!\w){PART}(?:@{PART})?")
+WORD = re.compile(rf"(?<!\w)(?:(?P<function>{NAME})(?=\s*\()|{PART}(?:@{PART})?)")
 SIGNS: dict[type, np.ufunc] = {ast.Add: np.add, ast.Sub: np.subtract, ast.Mult: np.multiply}
 SIGNS |= {ast.Div: np.divide, ast.Pow: np.power, ast.UAdd: np.positive, ast.USub: np.negative}
-FUNCTIONS = {"log": np.log, "min": np.minimum, "max": np.maximum}
+FUNCTIONS = {
+    "log": lambda x: np.log(x),
+    "min": lambda *parts: functools.reduce(np.minimum, parts),
+    "max": lambda *parts: functools.reduce(np.maximum, parts),
+}
+NO_EXPRESSION = (SyntaxError, RecursionError, MemoryError, OverflowError, TypeError)
 Columns = Mapping[str, Float[np.ndarray, " B"]]
 
 
@@ -43,17 +49,20 @@ class Ranking:
     Attributes:
       text: as it was written.
       reads: the columns that it reads.
-      value: of columns; see `score`.
+      tree: the expression; the name `_0` in it is the first of these columns.
+      gains: those for which `dtn-jax rank` has found it, by their texts.
     """
 
     text: str
     reads: tuple[str, ...]
-    value: Callable[[Columns], np.ndarray] = dataclasses.field(compare=False, repr=False)
+    tree: ast.expr = dataclasses.field(compare=False, repr=False)
+    gains: Mapping[str, Ranking] = dataclasses.field(default_factory=dict)
 
     def score(self, columns: Columns) -> Float[np.ndarray, " B"]:
         """Its value in each row, NaN where that is not finite."""
+        named = {f"_{n}": columns[name] for n, name in enumerate(self.reads)}
         with np.errstate(all="ignore"):
-            values = self.value(columns)
+            values = _value(self.tree, named)
         return np.where(np.isfinite(values), values, np.nan)
 
 
@@ -66,41 +75,49 @@ def parse(text: str, names: Mapping[str, str], what: str = "--rank") -> Ranking:
       what: the text is, in messages.
 
     Raises:
-      UserError: it is no expression, or reads nothing, or what is not in `names`; it says where.
+      UserError: it is no expression, or reads nothing, or what is not in `names`.
     """
-    text = re.sub(r"\s", " ", text.strip())
-    try:
-        if len(text) > LONGEST:
-            raise UserError(f"it has {len(text)} characters, expected at most {LONGEST}")
-        plain = WORD.sub(lambda word: "_" * len(word[0]), text)  # every name keeps its place
-        if odd := re.search(r"[^ -~]", plain):
-            raise misplaced(text, odd.start())
-        tree, reads = ast.parse(plain, mode="eval").body, {}
-        if depth(tree) > DEEPEST:
-            raise RecursionError
-        value = _read(tree, text, names, reads)
-        if not reads:
-            raise UserError(f"it reads no task, expected one of {', '.join(names)}")
-        return Ranking(text, tuple(reads), value)
-    except SyntaxError as error:
-        why: object = misplaced(text, min(error.offset or len(text), len(text)) - 1)
-    except (RecursionError, MemoryError):  # also of Python's parser
-        why = f"it is more than {DEEPEST} operations deep"
-    except (UserError, OverflowError) as error:
-        why = error
-    shown = text if len(text) <= 80 else f"{text[:77]}..."
-    raise UserError(f"{what} {shown!r}: {why}")
+    text, reads = " ".join(text.split()), {}
+
+    def placed(word: re.Match) -> str:
+        if word["function"]:
+            return choose("function", word[0], FUNCTIONS)
+        column = names[choose("task", word[0].replace("`", ""), names)]
+        return f"_{reads.setdefault(column, len(reads))}"
+
+    why = "expected an expression such as click * order**2"
+    if len(text) <= LONGEST:
+        try:
+            tree = ast.parse(WORD.sub(placed, text), mode="eval").body
+            ranking = Ranking(text, tuple(reads), tree)
+            ranking.score({name: np.ones(1) for name in reads})
+            if reads:
+                return ranking
+            why = f"it reads no task, expected one of {', '.join(names)}"
+        except UserError as error:
+            why = str(error)
+        except NO_EXPRESSION:
+            pass
+    raise UserError(f"{what} {text[:80]!r}: {why}")
 
 
-@dataclasses.dataclass(frozen=True)
-class Ranked:
-    """What `export --rank` says: the score; and the gain for which it was found, {} of tasks."""
+def _value(node: ast.expr, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The value of a part of a tree; raises TypeError where that is none of an expression."""
+    match node:
+        case ast.Constant(value=int() | float()) if type(node.value) is not bool:
+            return np.float64(node.value)
+        case ast.Name():
+            return columns[node.id]
+        case ast.BinOp() if type(node.op) in SIGNS:
+            return SIGNS[type(node.op)](_value(node.left, columns), _value(node.right, columns))
+        case ast.UnaryOp() if type(node.op) in SIGNS:
+            return SIGNS[type(node.op)](_value(node.operand, columns))
+        case ast.Call(func=ast.Name(), args=[_, *_], keywords=[]):
+            return FUNCTIONS[node.func.id](*(_value(part, columns) for part in node.args))
+    raise TypeError
 
-    score: Ranking
-    gain: dict[str, Ranking]
 
-
-def read_option(option: str, outputs: Sequence[str]) -> Ranked | None:
+def read_option(option: str, outputs: Sequence[str]) -> Ranking | None:
     """An expression, or the path of a rank.json; None of ''.
 
     Args:
@@ -113,62 +130,16 @@ def read_option(option: str, outputs: Sequence[str]) -> Ranked | None:
     """
     if not option:
         return None
-    names, gain = names_of(outputs), {}
+    names, gains = names_of(outputs), {}
     if RANK in names:
         raise UserError(f"a task is called {RANK!r}, as the ranking score would be: rename it")
     if option.strip().endswith(".json"):
-        try:
-            facts = json.loads(pathlib.Path(option).expanduser().read_text())
+        with reading(pathlib.Path(option).expanduser(), "find it again: dtn-jax rank") as path:
+            facts = json.loads(path.read_text())
             option, text = str(facts["expression"]), str(facts["gain"])
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            why = f"{type(error).__name__}: {error}"
-            raise UserError(f"--rank={option} is missing or damaged ({why})") from None
         tasks = {output.partition("@")[0] for output in outputs}
-        gain = {text: parse(text, {task: task for task in tasks}, "gain")}
-    return Ranked(parse(option, names), gain)
-
-
-def misplaced(text: str, at: int) -> UserError:
-    """The error of an expression that cannot go on as it does from a character."""
-    at += len(text[at:]) - len(text[at:].lstrip())
-    got = f"{text[at : at + 10]!r} at character {at + 1}" if text else "nothing"
-    return UserError(f"expected an expression such as click * order**2, got {got}")
-
-
-def _read(
-    node: ast.expr, text: str, names: Mapping[str, str], reads: dict[str, None]
-) -> Callable[[Columns], np.ndarray]:
-    """What computes a part of a tree; adds the columns that it reads to `reads`."""
-
-    def word(what: str, name: ast.Name, known: Mapping[str, object]) -> str:
-        given = text[name.col_offset : name.end_col_offset].replace("`", "")
-        return choose(f"{what} at character {name.col_offset + 1},", given, known)
-
-    match node:
-        case ast.Constant(value=int() | float()) if type(node.value) is not bool:
-            number = np.float64(node.value)
-            return lambda columns: number
-        case ast.Name():
-            column = names[word("task", node, names)]
-            reads[column] = None
-            return lambda columns: columns[column]
-        case ast.BinOp() | ast.UnaryOp() if type(node.op) in SIGNS:
-            function = SIGNS[type(node.op)]
-            given = [node.left, node.right] if isinstance(node, ast.BinOp) else [node.operand]
-            parts = [_read(part, text, names, reads) for part in given]
-            return lambda columns: function(*(part(columns) for part in parts))
-        case ast.Call(func=ast.Name(), args=[_, *more], keywords=[]):
-            name = word("function", node.func, FUNCTIONS)
-            if bool(more) is (name == "log"):
-                few = "one value" if more else "several values"
-                raise UserError(f"{name}() at character {node.col_offset + 1} takes {few}")
-            function = FUNCTIONS[name]
-            parts = [_read(part, text, names, reads) for part in node.args]
-            if not more:
-                return lambda columns: function(parts[0](columns))
-            return lambda columns: functools.reduce(function, (part(columns) for part in parts))
-    part = node.left if isinstance(node, ast.BinOp) else None
-    raise misplaced(text, part.end_col_offset if part else node.col_offset)
+        gains = {text: parse(text, {task: task for task in tasks}, "gain")}
+    return dataclasses.replace(parse(option, names), gains=gains)
 
 
 def names_of(outputs: Sequence[str]) -> dict[str, str]:

@@ -13,7 +13,6 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dtn_jax.data import columns
@@ -28,48 +27,26 @@ from dtn_jax.errors import UserError, choose
 from dtn_jax.export.encoding import Encoding, check_there
 from dtn_jax.export.model import Model
 from dtn_jax.export.model_folder import MANIFEST
-from dtn_jax.files import sha256
+from dtn_jax.files import reading, sha256
 from dtn_jax.shapes import Bool
 
-FORMATS = {".csv": "CSV", ".jsonl": "JSON", ".ndjson": "JSON"}  # which lack types
 NESTED = (pl.List, pl.Array, pl.Struct)
-NO_LISTS = ", which CSV does not have: write Parquet or JSON lines"
 GROUP, WEIGHT = "group", "sample_weight"
 KEY = "dtn_jax"  # of the metadata
 
 
-def check_columns(encoding: Encoding, labels: Spec, address: str, types: Types, csv: bool) -> None:
-    """Raises UserError where a file lacks a column, or has single values where lists belong.
+def check_columns(encoding: Encoding, labels: Spec, address: str, types: Types) -> None:
+    """Raises UserError where a file lacks a column.
 
     Args:
       encoding: of the model.
       labels: of the schema file those that are read.
       address: of the file.
       types: its columns.
-      csv: whether it is one of CSV.
     """
-    there = [name for name in types if name != FILE or name in encoding.columns]
-    try:
-        check_there(there, encoding.columns, encoding.optional)
-    except UserError as error:
-        lists = [n for n in encoding.rules if not {*encoding.columns_of(n)} <= {*there}]
-        hints = [f" prepare made {n!r}; a row to score brings its own list: " for n in lists[:1]]
-        hints += [f"{encoding.rules[name]}." for name in lists[:1]]
-        raise UserError(f"{address}: {error}{''.join(hints)}") from None
-    for name in sorted(encoding.lists() & types.keys()):
-        if types[name] not in (pl.List, pl.Null):
-            what = f"column {name!r} holds {types[name]}, expected lists{NO_LISTS * csv}"
-            raise UserError(f"{address}: {what}")
-    try:
-        columns.check(labels, address, types)
-    except UserError as error:
-        raise UserError(f"--labels: {error}") from None
-
-
-def of_kind(types: Mapping[str, Types], kinds: Collection[Type]) -> list[str]:
-    """The columns of these kinds, in the order of the files."""
-    those = (name for file in types.values() for name, kind in file.items() if kind in kinds)
-    return list(dict.fromkeys(those))
+    there = [name for name in types if name != FILE]
+    check_there(there, encoding.columns, encoding.optional, f"{address}: ")
+    columns.check(labels, address, types)
 
 
 def kept_types(
@@ -84,7 +61,8 @@ def kept_types(
 
     Args:
       types: the columns of each raw file, by its address.
-      wanted: the columns to keep; None keeps all but those of `left`, in the order of the files.
+      wanted: the columns to keep; None keeps all of single values, but bytes and those of `left`,
+        in the order of the files.
       left: columns that are kept only where `wanted` names them.
       outputs: the names of the columns that scoring writes.
       suffix: of the output, which says what it can hold.
@@ -94,33 +72,20 @@ def kept_types(
         the output's format does not have.
     """
     every = list(dict.fromkeys(name for file in types.values() for name in file))
-    if wanted is None:
-        wanted = [name for name in every if name not in left and name != FILE]
+    others = (pl.Binary, pl.Duration, *NESTED) if suffix == ".csv" else (pl.Binary,)
     kept = {}
-    for name in wanted:
+    for name in every if wanted is None else wanted:
         choose("column to keep:", name, every)
-        if name in outputs:
-            raise UserError(
-                f"the rows have a column {name!r} already, which is the name of one that scoring "
-                "writes; choose the columns to keep, with --columns"
-            )
         kinds = {file[name] for file in types.values() if name in file} - {pl.Null()}
+        if wanted is None and (name in left or any(k in (pl.Binary, *NESTED) for k in kinds)):
+            continue
+        if name in outputs:
+            raise UserError(f"scoring writes a column {name!r}, too: choose others, with --columns")
         common = columns.types_of(types.values(), [name])[name] if len(kinds) > 1 else None
         kept[name] = kind = common or next(iter(kinds), pl.String())
-        if what := _lacking(kind, suffix):
-            raise UserError(
-                f"column {name!r} holds {what}, which {FORMATS[suffix]} does not have; leave it "
-                "out, with --columns=… of the others, or write Parquet"
-            )
+        if suffix != ".parquet" and (kind in others or kind == pl.List(pl.Binary)):
+            raise UserError(f"column {name!r} holds {kind}, which a file {suffix} does not have")
     return kept
-
-
-def _lacking(kind: Type, suffix: str) -> str:
-    """What a column of this type holds that the output's format does not have; '' if nothing."""
-    if suffix == ".csv" and (kind in NESTED or kind == pl.Duration):
-        return "durations" if kind == pl.Duration else "lists"
-    held = kind.inner if kind == pl.List else kind
-    return "bytes" if suffix in FORMATS and held == pl.Binary else ""
 
 
 def fitting(column: pl.Series, kind: Type, file: str) -> pl.Series:
@@ -130,12 +95,8 @@ def fitting(column: pl.Series, kind: Type, file: str) -> pl.Series:
       UserError: a value does not fit: JSON lines may show other types after the first lines.
     """
 
-    def refuse(good: pl.Series, _: str, values: pl.Series) -> None:
-        holds = "lists" if values.dtype in NESTED else repr(values.filter(~good)[0])
-        raise UserError(
-            f"{file}: column {column.name!r} holds {holds}, where the output has {kind}, as other "
-            "files or the first lines do; choose other columns, with --columns"
-        )
+    def refuse(*_: object) -> None:
+        raise UserError(f"{file}: column {column.name!r} has values that are no {kind}")
 
     if column.dtype == pl.Binary and kind == pl.String:  # the model's: no text is a bad row
         return as_type(column, kind)
@@ -164,11 +125,6 @@ def types_of(spec: Spec) -> Types:
     types: Types = {f"label/{task.name}": pl.Float32() for task in spec.tasks}
     types |= {GROUP: pl.Int64()} if spec.group else {}
     return types | ({WEIGHT: pl.Float64()} if spec.weight else {})
-
-
-def again(spec: Spec) -> list[str]:
-    """The raw columns that are written under their own names."""
-    return [n for n, column in ((GROUP, spec.group), (WEIGHT, spec.weight)) if n == column]
 
 
 def labels(spec: Spec, rows: Rows, good: Bool[np.ndarray, " B"]) -> pl.DataFrame:
@@ -264,16 +220,13 @@ class ScoredBy:
         Raises:
           UserError: what it says makes no sense.
         """
-        try:
+        with reading(path, "score it again"):
             text = (pq.read_metadata(path).metadata or {}).get(KEY.encode())
             if text is None:
                 return None
             facts = json.loads(text)
-            labels = facts.pop("labels")
-            known = {task: Label(**label) for task, label in labels.items()}
-            return cls(**facts, labels=known)
-        except (ValueError, TypeError, KeyError, AttributeError, pa.ArrowException) as error:
-            raise UserError(f"{path}: its metadata {KEY!r} are damaged ({error})") from None
+            labels = {task: Label(**label) for task, label in facts.pop("labels").items()}
+            return cls(**facts, labels=labels)
 
     def metadata(self) -> dict[str, str]:
         """The key-value metadata of a Parquet file."""

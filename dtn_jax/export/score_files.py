@@ -17,9 +17,8 @@ import json
 import os
 import pathlib
 import shutil
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -30,18 +29,17 @@ from dtn_jax.data import columns as log_columns
 from dtn_jax.data.clean import Bad
 from dtn_jax.data.epochs.batches import prefetched
 from dtn_jax.data.raw import files, read
-from dtn_jax.data.raw.files import RawFile
+from dtn_jax.data.raw.files import FILE, RawFile
 from dtn_jax.data.raw.types import Chunk, Types, read_as
 from dtn_jax.data.schemas.spec import InputSpec
 from dtn_jax.data.stages.account import Account
-from dtn_jax.errors import REMEDIES, UserError, choose, disk_errors
+from dtn_jax.errors import UserError, disk_errors
 from dtn_jax.export import score_columns
 from dtn_jax.export.encoding import Encoded, table
 from dtn_jax.export.model import Model
-from dtn_jax.export.score_columns import NESTED, ScoredBy
-from dtn_jax.files import locked, sha256, to_disk, write_whole
+from dtn_jax.export.score_columns import ScoredBy
+from dtn_jax.files import check_place, full_path, locked, sha256, to_disk, write_whole
 
-ON_BAD_ROWS = ("null", "error")
 MAX_BAD_RATE = 0.5  # above it, the file is wrong, not its rows
 ROWS = 32_768  # of a chunk: memory is bounded by a few of them
 UNIT = {"rows": 1 << 17, "size": 16 << 20}  # rows, or bytes of a text file: what a kill may lose
@@ -54,53 +52,7 @@ GROUP_ROWS = 1 << 17  # of a Parquet file's row group
 NAME = "[0-9a-f]" * 16  # of a folder of parts
 
 
-@dataclasses.dataclass
-class Tally:
-    """What is counted of rows in their order.
-
-    Attributes:
-      account: the rows, and those that have no scores, by reason.
-      values, missing, unseen: of each field, its values, those of them that are missing, and those
-        that training has not seen; of the rows that the model could read.
-    """
-
-    account: Account = dataclasses.field(default_factory=Account)
-    values: Counter[str] = dataclasses.field(default_factory=Counter)
-    missing: Counter[str] = dataclasses.field(default_factory=Counter)
-    unseen: Counter[str] = dataclasses.field(default_factory=Counter)
-
-    def include(self, later: Tally) -> None:
-        """Adds the tally of rows that follow."""
-        self.account.include(later.account)
-        for name in ("values", "missing", "unseen"):
-            getattr(self, name).update(getattr(later, name))
-
-    @classmethod
-    def joined(cls, parts: Iterable[Tally]) -> Tally:
-        """Of rows and those that follow."""
-        total = cls()
-        for part in parts:
-            total.include(part)
-        return total
-
-    def reasons(self) -> list[str]:
-        """Why rows have no scores, as `Account.summary` says it."""
-        lines = self.account.summary()
-        return [line.replace("rows rejected", "rows have no scores", 1) for line in lines]
-
-    def to_json(self) -> dict:
-        """As written into the record of an output."""
-        return vars(self) | {"account": self.account.to_json()}
-
-    @classmethod
-    def from_json(cls, facts: dict) -> Tally:
-        """What `to_json` gave."""
-        account = Account.from_json(facts["account"])
-        return cls(account, *(Counter(facts[name]) for name in ("values", "missing", "unseen")))
-
-
-@dataclasses.dataclass
-class Piece:
+class Piece(NamedTuple):
     """A chunk of a unit: what is kept of its rows, and the rows as the model takes them.
 
     Attributes:
@@ -108,7 +60,6 @@ class Piece:
       kept: the wanted columns of all rows; null where a value could not be read.
       labels: their labels; no columns where none are written.
       encoded: the same rows.
-      counts: of their values; see `Encoding.counted`.
     """
 
     unit: int
@@ -116,7 +67,6 @@ class Piece:
     kept: list[pl.Series]
     labels: pl.DataFrame
     encoded: Encoded
-    counts: list[Counter[str]]
 
 
 class Job:
@@ -130,18 +80,18 @@ class Job:
         that the model does not read, which only Parquet can hold.
       labels: also write what the scores are compared with; see `score_columns.labels`. A row whose
         label, group or weight `prepare` would reject is bad.
-      on_bad_rows: `null` leaves them without scores, and counts them; `error` ends at the first.
-      max_bad_rate: the share of bad rows above which no output is written.
+      max_bad_rate: the share of bad rows above which no output is written; 0 ends at the first.
       format: of the files, where their names do not say.
       replace: an output that is there is replaced when the new one is whole.
       say: prints a line.
 
     Attributes:
-      lists, binary: the columns of lists, and of bytes, that are kept only where they are named.
+      left_out: the columns that the output does not have.
       read: the raw columns of which scores and labels are made, and their types.
       written: {column beside those that are kept: its type}.
-      resumed: whether an earlier call has scored some of it.
-      tally: of the rows in the output so far.
+      left: the units that no earlier call has scored.
+      account: of the rows in the output so far.
+      counts: of the values that this call has scored, as of `Encoding.counted`.
 
     Raises:
       UserError: there are no such files, a column is missing, the output is there, or another
@@ -156,20 +106,19 @@ class Job:
         *,
         columns: Sequence[str] | None = None,
         labels: bool = False,
-        on_bad_rows: str = "null",
         max_bad_rate: float = MAX_BAD_RATE,
         format: str = "",
         replace: bool = False,
         say: Callable[[str], None] = print,
     ):
-        choose("on_bad_rows", on_bad_rows, ON_BAD_ROWS)
-        if not 0 <= max_bad_rate <= 1:
-            raise UserError(f"--max_bad_rate={max_bad_rate:g}: expected a share, from 0 to 1")
-        output = output_path(output)
+        check_place(output, "output", "a file")
+        output = full_path(output)
+        if output.suffix not in SUFFIXES:
+            raise UserError(f"the output {output.name!r} ends in none of {', '.join(SUFFIXES)}")
         batches = model.batches
         least = max(batches.least, batches.largest // FEWEST)  # few programs, whatever the rows
         self.model = dataclasses.replace(model, batches=dataclasses.replace(batches, least=least))
-        self.on_bad_rows, self.max_bad_rate = on_bad_rows, max_bad_rate
+        self.max_bad_rate = max_bad_rate
         by = score_columns.labelled(model.encoding) if labels else model.encoding
         self.encoding, self.labels = by, dataclasses.replace(by.cleaned, fields=())
         given = model.encoding.spec.input
@@ -181,27 +130,34 @@ class Job:
             a: {n: read_as(kind) for n, kind in types.items()} for a, types in kept.items()
         }
         for address, types in self.types.items():
-            score_columns.check_columns(by, self.labels, address, types, known == "csv")
+            score_columns.check_columns(by, self.labels, address, types)
         needed = (*model.columns, *log_columns.columns(self.labels))
         self.read: Types = {name: by.types[name] for name in needed}
         self.written = dict.fromkeys(model.outputs, pl.Float64())
         self.written |= score_columns.types_of(self.labels)
         for types in kept.values():  # bytes that the model reads are text
             types.update({n: pl.String() for n in needed if types.get(n) == pl.Binary})
-        self.lists = score_columns.of_kind(self.types, NESTED)
-        self.binary = score_columns.of_kind(kept, [pl.Binary])
-        rest = [*self.lists, *self.binary, *score_columns.again(self.labels)]
-        self.kept = score_columns.kept_types(kept, columns, rest, self.written, output.suffix)
+        twice = {score_columns.GROUP: self.labels.group, score_columns.WEIGHT: self.labels.weight}
+        left = {FILE, *(name for name, column in twice.items() if name == column)}
+        self.kept = score_columns.kept_types(kept, columns, left, self.written, output.suffix)
+        every = dict.fromkeys(name for types in kept.values() for name in types)
+        self.left_out = [name for name in every if name not in {*self.kept, FILE}]
         self.units = read.plan(self.files, self.input, **UNIT)
         self.scored_by = ScoredBy.of(model, labels)
         self.parts = Parts(output, replace, self._made_from(), say)
-        tallies = [self.parts.tally(n) for n in range(len(self.units))]
-        self.left = [n for n, tally in enumerate(tallies) if tally is None]
-        self.resumed = len(self.left) < len(self.units)
-        self.tally = Tally.joined(tally for tally in tallies if tally is not None)
-        if self.resumed:
-            done = len(self.units) - len(self.left)
+        self.left, self.counts = self._count(), np.zeros((2, len(model.schema.fields)), int)
+        if done := len(self.units) - len(self.left):
             say(f"resuming: {done} of {len(self.units)} pieces of the input are scored already")
+
+    def _count(self) -> list[int]:
+        """Adds up the accounts of the units that were scored; returns the others."""
+        self.account, left = Account(), []
+        for unit in range(len(self.units)):
+            try:
+                self.account.include(self.parts.account(unit))
+            except Exception:  # whatever a damaged file raises
+                left.append(unit)
+        return left
 
     @property
     def rows(self) -> int:
@@ -216,10 +172,10 @@ class Job:
           UserError: a file is damaged or has changed, or a row is bad or too many are.
         """
         with contextlib.ExitStack() as stack:
-            stack.callback(self.parts.release)
-            self._check_good(self.tally.account)
+            stack.callback(self.parts.lock.close)
             threads = max(1, min(4, (os.cpu_count() or 1) - 1))
-            encoders, writer = _pool(stack, threads), _pool(stack, 1)
+            pools = map(concurrent.futures.ThreadPoolExecutor, (threads, 1))
+            encoders, writer = map(stack.enter_context, pools)
             chunks = stack.enter_context(contextlib.closing(prefetched(self._chunks())))
             pieces, same = itertools.tee(_in_order(encoders, self._piece, chunks, threads + AHEAD))
             logits = self.model.batches.logits(piece.encoded for piece in same)
@@ -249,33 +205,34 @@ class Job:
         bad.broken(chunk.broken)
         raw, _ = table(frame, self.read, self.read, bad)
         nothing = pl.Series([None] * len(numbers), dtype=pl.Null)
-        there = {n: frame[n] if n in frame.columns else nothing for n in self.kept}
         kept = [
-            score_columns.fitting(there[name].alias(name), kind, file.address)
-            for name, kind in self.kept.items()
+            score_columns.fitting(frame.get_column(n, default=nothing).alias(n), kind, file.address)
+            for n, kind in self.kept.items()
         ]
         rows = self.encoding.clean(raw, bad)
         encoded = self.encoding.arrays(rows, bad)
         labels = score_columns.labels(self.labels, rows, bad.good)
-        counts = self.encoding.counted(rows, encoded)
-        return Piece(unit, chunk is END, kept, labels, encoded, counts)
+        return Piece(unit, chunk is END, kept, labels, encoded)
 
     def _write(self, scored: tuple[Piece, np.ndarray]) -> int:
         """Writes a piece to its part; in a thread that takes them in order. A bad row has no
         scores and no labels."""
         piece, logits = scored
         encoded, good = piece.encoded, pl.lit(pl.Series(piece.encoded.good))
-        self._check_good(encoded.account)
+        if not self.max_bad_rate:
+            self._check_good(encoded.rejected.account)
         scores = self.model.scores(logits).items()
         scores = [pl.Series(name, values).fill_nan(None) for name, values in scores]
         labels = piece.labels.select(pl.when(good).then(pl.all())).get_columns()
         rows = pl.DataFrame([*piece.kept, *scores, *labels]).rechunk().to_arrow()
-        with writing(self.parts.output):
+        with disk_errors(self.parts.output):
             if self._part is None:
                 place = str(self.parts.rows(piece.unit))
-                self._part, self._unit = pa.ipc.new_file(place, rows.schema, options=LZ4), Tally()
+                self._part = pa.ipc.new_file(place, rows.schema, options=LZ4)
+                self._unit = Account()
             self._part.write_table(rows)
-            self._unit.include(Tally(encoded.account, *piece.counts))
+            self._unit.include(encoded.rejected.account)
+            self.counts = self.counts + self.encoding.counted(encoded)
             if piece.last:
                 self._part.close()
                 self.parts.close(piece.unit, self._unit)
@@ -284,30 +241,23 @@ class Job:
 
     def _join(self) -> None:
         """Puts the output in its place, unless too many rows are bad."""
-        tallies = [self.parts.tally(n) for n in range(len(self.units))]
-        if None in tallies:
+        if damaged := self._count():
             raise UserError(
-                f"{self.parts.rows(tallies.index(None))} is damaged: its SHA-256 is another than "
-                "when it was scored; run the same command again, which keeps the other parts"
+                f"{self.parts.rows(damaged[0])} is damaged: its SHA-256 is another than when it "
+                "was scored; run the same command again, which keeps the other parts"
             )
-        self.tally = Tally.joined(tallies)
-        account, reasons = self.tally.account, self.tally.reasons()
-        if account.exceeds(self.max_bad_rate):
-            lines = [
-                f"{account.rejected:,} of {account.rows:,} rows have no scores, more than "
-                f"--max_bad_rate={self.max_bad_rate:g} allows:",
-                *(f"  {line}" for line in reasons),
-                f"No output is written; what is scored stays in {self.parts.place}, and the same "
-                "command with a higher --max_bad_rate writes it",
-            ]
-            raise UserError("\n".join(lines))
+        self._check_good(self.account)
         empty = pl.DataFrame(schema=self.kept | self.written)
-        with writing(self.parts.output):
+        with disk_errors(self.parts.output):
             self.parts.join(len(self.units), empty, self.scored_by.metadata())
 
     def _check_good(self, account: Account) -> None:
-        if self.on_bad_rows == "error" and account.rejected:
-            raise UserError(f"{account.summary()[0]}; --on_bad_rows=null scores the others")
+        if account.exceeds(self.max_bad_rate):
+            raise UserError(
+                f"{account.rejected:,} of {account.rows:,} rows have no scores, more than "
+                f"--max_bad_rate={self.max_bad_rate:g} allows: {'; '.join(account.summary())}. No "
+                f"output is written; what is scored stays in {self.parts.place}"
+            )
 
     def _made_from(self) -> dict:
         """What the scores depend on, and how the rows are cut."""
@@ -325,8 +275,8 @@ class Parts:
     """The units of an output that are scored.
 
     `OUTPUT.parts` has a folder whose name is a hash of what is being scored, by which model. There
-    each unit that is done has its rows, `000012.arrow`, and `000012.json`, their SHA-256 and their
-    tally, which is written last. The output is written there, too, and moved to its place.
+    each unit that is done has its rows, `000012.arrow`, and `000012.json`, their SHA-256 and what
+    is counted of them, written last. The output is written there, too, and moved to its place.
 
     Args:
       output: the file that they become; its suffix says the format.
@@ -344,12 +294,12 @@ class Parts:
         text = json.dumps(made_from, sort_keys=True)
         self.output, self.place = output, output.with_name(f"{output.name}.parts")
         self.folder = self.place / hashlib.sha256(text.encode()).hexdigest()[:16]
-        with writing(output):
+        with disk_errors(output.parent):
             if output.is_dir() or (output.exists() and not replace):
                 raise UserError(f"{output} is there already; give another output, or --replace")
             self.place.mkdir(parents=True, exist_ok=True)
-            self._lock = locked(self.place / "lock")
-            if self._lock is None:
+            self.lock = locked(self.place / "lock")
+            if self.lock is None:
                 raise UserError(f"another process writes {output}: it holds {self.place}/lock")
             for other in {*self.place.glob(NAME)} - {self.folder}:
                 say(f"{self.place} is of another model, other files or options: starting again")
@@ -360,18 +310,20 @@ class Parts:
         """The file of a unit's rows."""
         return self.folder / f"{unit:06d}.arrow"
 
-    def tally(self, unit: int) -> Tally | None:
-        """Of a unit that was scored; None where it was not, or is damaged."""
-        try:
-            facts = json.loads(self.rows(unit).with_suffix(".json").read_text())
-            whole = sha256(self.rows(unit)) == facts["sha256"]
-            return Tally.from_json(facts) if whole else None
-        except Exception:  # whatever a damaged file raises
-            return None
+    def account(self, unit: int) -> Account:
+        """What `close` was given of a unit.
 
-    def close(self, unit: int, tally: Tally) -> None:
+        Raises:
+          Exception: it was not scored, or is damaged.
+        """
+        facts = json.loads(self.rows(unit).with_suffix(".json").read_text())
+        if sha256(self.rows(unit)) != facts.pop("sha256"):
+            raise ValueError(unit)
+        return Account.from_json(facts)
+
+    def close(self, unit: int, account: Account) -> None:
         """Marks a unit, whose rows are written, as done."""
-        facts = {"sha256": sha256(self.rows(unit))} | tally.to_json()
+        facts = {"sha256": sha256(self.rows(unit))} | account.to_json()
         write_whole(self.rows(unit).with_suffix(".json"), json.dumps(facts))
 
     def join(self, units: int, empty: pl.DataFrame, metadata: Mapping[str, str]) -> None:
@@ -394,42 +346,10 @@ class Parts:
         to_disk(temporary)
         temporary.replace(self.output)
         to_disk(self.output.parent)
-        self._remove()
-
-    def release(self) -> None:
-        """Lets other processes write the output; parts of which none is whole are removed."""
-        if not any(self.folder.glob("*.json")):
-            self._remove()
-        self._lock.close()
-
-    def _remove(self) -> None:
-        """Removes the parts, and their place where nothing else is in it."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # what others have put there stays
             shutil.rmtree(self.folder)
             (self.place / "lock").unlink()
             self.place.rmdir()
-
-
-def output_path(output: str | pathlib.Path) -> pathlib.Path:
-    """The path of an output that can be written."""
-    path = pathlib.Path(output).expanduser().absolute()
-    if "://" in str(output):
-        raise UserError(f"the output {output} is not local: expected a path")
-    if path.suffix not in SUFFIXES:
-        raise UserError(f"the output {path.name!r} ends in none of {', '.join(SUFFIXES)}")
-    return path
-
-
-@contextlib.contextmanager
-def writing(output: pathlib.Path) -> Iterator[None]:
-    """A disk that is full or can't be written, as a UserError that names the output."""
-    try:
-        with disk_errors(output):
-            yield
-    except OSError as error:
-        remedy = REMEDIES.get(error.errno, "name a place that can be written")
-        why = f"{error.filename or output}: {error.strerror or error}; {remedy}"
-        raise UserError(f"the output {output} can't be written: {why}") from None
 
 
 def every_row(chunk: Chunk) -> tuple[pl.DataFrame, np.ndarray]:
@@ -441,13 +361,6 @@ def every_row(chunk: Chunk) -> tuple[pl.DataFrame, np.ndarray]:
     order = np.argsort(numbers)
     places = pl.Series(order).set(pl.Series(order >= len(chunk.numbers)), None)
     return chunk.frame.select(pl.all().gather(places)), numbers[order]
-
-
-def _pool(stack: contextlib.ExitStack, threads: int) -> concurrent.futures.Executor:
-    """Threads that end with the stack, without what still waits."""
-    pool = concurrent.futures.ThreadPoolExecutor(threads)
-    stack.callback(pool.shutdown, wait=True, cancel_futures=True)
-    return pool
 
 
 def _in_order(

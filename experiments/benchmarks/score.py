@@ -75,10 +75,10 @@ def rates(model: Model, folder: pathlib.Path, quick: bool) -> tuple[list[dict], 
     frame.write_parquet(folder / "day.parquet", row_group_size=GROUP)
     starts = range(0, size, largest)
     batches = [program_inputs(model, frame[start : start + largest]) for start in starts]
-    weights, program = model.batches.placed, model.batches.program
+    weights, program = model.batches.placed, model.batches.run
 
     def bare() -> None:
-        jax.block_until_ready([program.call(weights, inputs) for inputs in batches])
+        jax.block_until_ready([program(weights, inputs) for inputs in batches])
 
     def files() -> None:
         given, output = [str(folder / "day.parquet")], folder / "scores.parquet"
@@ -95,10 +95,7 @@ def rates(model: Model, folder: pathlib.Path, quick: bool) -> tuple[list[dict], 
 def program_inputs(model: Model, frame: pl.DataFrame) -> dict[str, jax.Array]:
     """What the program takes of raw rows, on the device."""
     encoded = model.encode(frame)
-    ids = encoded.ids[:, None] + model.batches.offsets
-    rows = np.where(encoded.ids[:, None] < 0, model.facts.rows, ids).astype(np.int32)
-    inputs = {"ids": encoded.ids, "rows": rows}
-    inputs |= {"weights": encoded.weights, "numeric": encoded.numeric}
+    inputs = model.batches.inputs(encoded.ids, encoded.weights, encoded.numeric)
     return jax.device_put(inputs)
 
 

@@ -14,7 +14,7 @@ import dtn_jax
 from dtn_jax.analysis.explain import Settings
 from dtn_jax.cli import COMMANDS, command, main, prepare, train
 from dtn_jax.errors import UserError
-from dtn_jax.export.serve.limits import Limits
+from dtn_jax.export.serve.requests import Limits
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.models.experts import EXPERTS
 from dtn_jax.shipped import config_files
@@ -163,7 +163,7 @@ def test_a_constant_of_help_is_that_of_the_module():
         ("models.architectures", "ARCHITECTURES"),
         ("data.sets.catalog", "DATASETS"),
         ("data.prepare", "MEMORY_GB"),
-        ("export.compiled", "LARGEST"),
+        ("export.model", "LARGEST"),
         ("search.studies", "SAMPLERS"),
         ("search.studies", "PRUNERS"),
         ("metrics.significance", "DRAWS"),
@@ -173,7 +173,7 @@ def test_a_constant_of_help_is_that_of_the_module():
         real = getattr(importlib.import_module(f"dtn_jax.{module}"), name)
         read = command.constant(module, name)
         assert read == (list(real) if isinstance(read, list) else real)
-    assert command.constant("export.serve.limits", "max_batch") == Limits().max_batch
+    assert command.constant("export.serve.requests", "max_batch") == Limits().max_batch
     for name in ("split", "repeats", "rows", "seed"):
         assert command.constant("analysis.explain", name) == getattr(Settings(), name)
 

@@ -10,7 +10,6 @@ from dtn_jax.data import prepare as logs
 from dtn_jax.data.schemas import schema_file as schema_files
 from dtn_jax.data.stages.limits import relations
 from dtn_jax.errors import UserError
-from dtn_jax.export.write.card import outside
 
 TEXT = """
 name: shop
@@ -122,14 +121,3 @@ def test_a_draft_claims_no_relation_that_prepare_refuses(stray, drafted):
     told = [n for n in task.notes if n.startswith(note) and "upstream: [click]" in n]
     assert len(told) == (not drafted)
     assert (note in sampled.text(made)) == (not drafted)
-
-
-def test_the_card_states_what_is_assumed_and_what_was_counted(tmp_path):
-    made = prepared(tmp_path, log(), TEXT)
-    first, second = outside(made.schema, made.notes["positives_outside"], "")
-    assert (first["assumed"], second["assumed"]) == (True, False)
-    told = "In the log 20 of 120 positives of task 'order' (16.7 %) lie on rows where 'click' is 0"
-    assert first["counted"] == told
-    told = "In the log 25 of 35 positives of task 'like' (71.4 %) lie on rows where 'click' is 0"
-    assert second["counted"] == told
-    assert not any(relation["counted"] for relation in outside(made.schema, {}, ""))

@@ -11,12 +11,12 @@ from schema_files import SMALL, WHOLE, spoiled
 from dtn_jax.data.schemas import key_models as keys
 from dtn_jax.data.schemas.schema_file import fingerprint, loads
 from dtn_jax.data.schemas.spec import InputSpec, SplitSpec
-from dtn_jax.export.spec_json import to_json
+from dtn_jax.export.encoding import spec_json
 
 
 def test_every_key():
     golden = pathlib.Path(__file__).parent / "golden" / "whole_schema.json"
-    assert json.loads(to_json(loads(WHOLE, "other.yaml"))) == json.loads(golden.read_text())
+    assert json.loads(spec_json(loads(WHOLE, "other.yaml"))) == json.loads(golden.read_text())
 
 
 def test_the_help_lists_every_key():

@@ -8,9 +8,8 @@ import threading
 import httpx
 from made_models import FRAME, frame_model
 
-from dtn_jax.export.serve.app import make_app
-from dtn_jax.export.serve.limits import Limits
-from dtn_jax.export.serve.process import load
+from dtn_jax.export.serve.process import load, make_app
+from dtn_jax.export.serve.requests import Limits
 from dtn_jax.export.serve.worker import Worker
 
 ROWS = FRAME.to_dicts()
@@ -50,7 +49,7 @@ class Served:
 
     def __init__(self, folder, limits=None, token=""):
         limits = limits or Limits(max_batch=16, rows=1000, body_mb=1)
-        self.contract = load(folder, limits.max_batch, "memory")
+        self.contract = load(folder, limits.max_batch)
         self.model = self.contract.model
         self.worker = Worker(self.contract, limits)
         self.app = make_app(self.worker, token)
@@ -88,4 +87,5 @@ def serving_model(folder, limits=None):
     assert served.worker.ready.wait(240)
     with contextlib.closing(Client(served.app)) as served.client:
         yield served
-    assert served.worker.stop(10.0)
+    served.worker.stop(10.0)
+    assert not served.worker.thread.is_alive()

@@ -17,7 +17,7 @@ import pytest
 from dtn_jax import errors, export
 from dtn_jax.data.sets import adult
 from dtn_jax.export import calibration, model_folder
-from dtn_jax.export.write import card
+from dtn_jax.export.write import model as card
 
 ROOT = pathlib.Path(__file__).parents[2]
 SIX = ("jax", "numpy", "polars", "pyarrow", "safetensors", "flatbuffers")

@@ -57,7 +57,6 @@ def test_the_folder_says_where_nothing_lies(finished_run, exported_model):
     for split in ("validation", "test"):
         for key, own in results[split].items():
             assert measured[split][key]["logloss"] == pytest.approx(own["logloss"], rel=1e-5)
-    assert "ranked" not in card  # people of a census were shown by nothing: test_card.py has a log
 
 
 def test_its_page_lists_the_files_of_a_folder_and_its_options(exported_model):
@@ -66,7 +65,7 @@ def test_its_page_lists_the_files_of_a_folder_and_its_options(exported_model):
     assert {"README.md", "config.json"} <= {path.name for path in exported_model.iterdir()}
     (rows,) = re.findall(r"^\| option \|.*?\n\n", PAGE, re.M | re.S)
     options = re.findall(r"`(--\w+=\S+?)`", rows)
-    assert len(options) == 6
+    assert len(options) == 5
     shown = command.parser_of(export.__name__).format_help()
     for option in options:
         assert f"\n  {option.partition('=')[0]}" in shown
@@ -183,8 +182,7 @@ def test_made_anew_scores_are_the_same_and_all_else_stays(copy, prepared_dir, ca
     export.main([f"--again={copy}"])
     after = model_folder.read_manifest(copy)
     said = capsys.readouterr().out
-    assert f"Done: the program is of JAX {after['program']['jax']}, it was of " in said
-    assert f"is {model_folder.model_id(copy)}, it was {old}" in said
+    assert f"is {model_folder.model_id(copy)}, it was {old}" in " ".join(said.split())
     np.testing.assert_array_equal(opened(copy).logits(batch), logits)
     assert after["program"]["made"] > "2026"
     for key in ("made", "data", "plugins"):
@@ -209,10 +207,10 @@ def test_what_a_folder_names_is_not_run(copy, write_plugin, tmp_path):
     with pytest.raises(UserError, match="--plugins=FILE"):
         make_again(copy)
     path.write_text(code + "# changed")
-    with pytest.raises(UserError, match=f"the SHA-256 {sha[:12]}"):
+    with pytest.raises(UserError, match=f"by SHA-256 .* with {sha[:12]}; got "):
         make_again(copy, str(path))
     edited(copy, model_folder.MANIFEST, lambda told: told.update(plugins=[]))
-    with pytest.raises(UserError, match="knows no plug-in"):
+    with pytest.raises(UserError, match="by SHA-256 none; got"):
         make_again(copy, str(path))
     assert not ran.exists()
     edited(copy, model_folder.MODEL, lambda told: told["config"].update(plugins=""))
@@ -229,8 +227,6 @@ def test_what_a_folder_names_is_not_run(copy, write_plugin, tmp_path):
             "another model than the one that was trained",
         ),
         (model_folder.MODEL, lambda told: told["config"].update({"model.red": 1}), "model.red"),
-        (model_folder.MODEL, lambda told: told.update(table_dtype="red"), "dtype of tables 'red'"),
-        (model_folder.MODEL, lambda told: told.update(members=[]), "members"),
         (model_folder.MODEL, lambda told: told.pop("rows"), "damaged"),
         (
             model_folder.MODEL,
@@ -261,9 +257,9 @@ def other_seed(prepared_dir, tmp_path_factory):
 
 
 def card_numbers(model):
-    """Dense parameters, embedding parameters and FLOPs, as a card has them."""
+    """Dense parameters and embedding parameters, as a card has them."""
     text = (model / "README.md").read_text()
-    names = ("dense parameters", "embedding parameters", "forward FLOPs an example")
+    names = ("dense parameters", "embedding parameters")
     found = (re.search(rf"\| {name} \| ([\d,]+)", text)[1] for name in names)
     return [int(number.replace(",", "")) for number in found]
 
@@ -317,47 +313,33 @@ def test_the_best_state_for_a_task(other_seed, prepared_dir, batch, tmp_path):
 
 
 @pytest.mark.slow
-def test_narrower_tables_are_compared_on_validation(finished_run, exported_model, tmp_path):
+def test_a_narrow_model_of_one_task(finished_run, exported_model, batch, tmp_path):
     out = tmp_path / "model"
     given = [f"--workdir={finished_run}", f"--out={out}"]
     export.main([*given, "--tables=int8", "--tasks=income"])
-    told = json.loads((out / "card/measured.json").read_text())["tables"]
-    results = json.loads((finished_run / "results.json").read_text())["validation"]
-    assert set(told["exact_metrics"]) == {"income@all"}
-    exact, stored = (told[f"{which}_metrics"]["income@all"] for which in ("exact", "stored"))
-    assert exact["logloss"] == pytest.approx(results["income@all"]["logloss"], rel=1e-6)
-    assert exact["auc"] == pytest.approx(results["income@all"]["auc"], rel=1e-6)
-    assert 0 < abs(stored["logloss"] - exact["logloss"]) < 0.01
-    assert not (out / "exact").exists()
+    results = json.loads((finished_run / "results.json").read_text())
+    measured = json.loads((out / "card/measured.json").read_text())["uncalibrated"]["validation"]
+    assert set(measured) == {"income@all"}
+    exact = results["validation"]["income@all"]["logloss"]
+    assert 0 < abs(measured["income@all"]["logloss"] - exact) < 0.01
     assert opened(out).facts.tasks == ("income",)
-    dense, _, flops = card_numbers(out)
-    whole = json.loads((finished_run / "results.json").read_text())
-    assert card_numbers(exported_model)[::2] == [whole["parameters"], whole["flops_per_example"]]
-    tower = 8 * 8 + 8 * 1  # of never_married: its two products
-    assert flops == whole["flops_per_example"] - 2 * tower
-    assert dense < whole["parameters"] - tower
+    assert card_numbers(exported_model)[0] == results["parameters"]
+    np.testing.assert_allclose(
+        opened(out).logits(batch), opened(exported_model).logits(batch)[:, :1], atol=0.05
+    )
     sizes = [(folder / "weights.safetensors").stat().st_size for folder in (out, exported_model)]
     assert sizes[0] < sizes[1]
 
 
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        ({}, "two of the workdirs have the seed 0"),
-        ({"seed": 3, "train.max_steps": 44}, "they differ in train.max_steps"),
-    ],
-)
-def test_runs_that_are_no_seeds_of_one_config_are_refused(finished_run, tmp_path, change, told):
+def test_runs_that_are_no_seeds_of_one_config_are_refused(finished_run, tmp_path):
     other = tmp_path / "run"
     other.mkdir()
     for name in ("config.json", "results.json", "metrics.jsonl"):
         shutil.copy(finished_run / name, other / name)
     facts = json.loads((other / "config.json").read_text())
-    for key, value in change.items():
-        section, _, name = key.rpartition(".")
-        (facts["config"][section] if section else facts["config"])[name] = value
+    facts["config"]["seed"], facts["config"]["train"]["max_steps"] = 3, 44
     (other / "config.json").write_text(json.dumps(facts))
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match="differ in train"):
         export_run([finished_run, other], tmp_path / "model")
     assert not (tmp_path / "model").exists()
 

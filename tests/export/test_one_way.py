@@ -25,7 +25,7 @@ from dtn_jax.data.rows import ROW
 from dtn_jax.data.sets import adult, catalog
 from dtn_jax.data.stages.records import Writer
 from dtn_jax.data.stages.split import TEST
-from dtn_jax.export.serve.limits import Limits
+from dtn_jax.export.serve.requests import Limits
 from experiments import generate_ali_ccp
 
 EXACT = 2**53 + 1  # which no float holds

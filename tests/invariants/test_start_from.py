@@ -12,7 +12,7 @@ from small_runs import CutError, assert_same_run, cut_after, last_state, logged,
 
 from dtn_jax.data.epochs.resident import ResidentData
 from dtn_jax.errors import UserError
-from dtn_jax.export.write import trained
+from dtn_jax.export.write import model as exported
 from dtn_jax.run.replicas import train_replicas
 from dtn_jax.run.train import train
 
@@ -248,4 +248,4 @@ def test_an_ensemble_s_runs_may_start_from_different_runs(first, tmp_path):
         facts["config"]["train"] |= own["train"]
 
     changed(other / "config.json", edit)
-    assert trained.build([first, other]).first == 0
+    assert exported.build([first, other]).first == 0

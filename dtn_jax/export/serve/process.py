@@ -3,40 +3,58 @@
 With `reload`, the model's folder is looked at every second: another one that was renamed there, or
 a symbolic link that leads to another. The new model is loaded, verified and compiled beside the old
 one, and takes over between two calls; so no request is lost. The old one stays where the new one
-can't be loaded, or would refuse requests that the old one answers.
+can't be loaded, or would refuse requests that the old one answers. Its addresses:
+
+    POST /score     rows in, calibrated probabilities out; JSON or Arrow
+    GET  /docs      the model's columns and outputs in a browser, with an example
+    GET  /health    200 while the process runs
+    GET  /ready     200 while it scores: the model is compiled, and the server does not end
+    GET  /metrics   for Prometheus
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import hmac
 import logging
 import pathlib
-import socket
 import sys
 import threading
 import time
+from typing import Any
 
 import uvicorn
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from dtn_jax import export
 from dtn_jax.errors import UserError
 from dtn_jax.export import model_folder
-from dtn_jax.export.serve.app import make_app
-from dtn_jax.export.serve.limits import Limits
-from dtn_jax.export.serve.requests import Contract
+from dtn_jax.export.serve.requests import ARROW, JSON, Contract, Job, Limits
 from dtn_jax.export.serve.worker import Worker
 
 LOG = logging.getLogger("dtn_jax.serve")
 SWITCH = 0.0005  # seconds after which threads take turns: the event loop must not wait long
 SECONDS = 1.0  # between two looks at the folder
-IDLE = 0.2  # seconds in which a thread that only waits has ended
-RESTART = "a restart of the server serves it"
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
+STOP = 10  # seconds in which what was accepted is answered when the server stops
 
 
 class Server(uvicorn.Server):
     """Ends in an orderly way at a signal: what was accepted is answered, and the exit code is 0."""
 
     worker: Worker
+
+    async def startup(self, sockets=None) -> None:
+        """Listens, or ends the process where it can't; then the model is compiled."""
+        await super().startup(sockets)
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        LOG.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+        self.worker.thread.start()
 
     def handle_exit(self, sig, frame) -> None:
         """At the second signal at once."""
@@ -50,122 +68,172 @@ def serve(
     port: int,
     limits: Limits,
     reload: bool = False,
-    tables: str = "memory",
     token: str = "",
-) -> bool:
-    """Serves a model until a signal; returns whether the process may end in order.
-
-    That is so if everything was answered in time and no new model is being loaded.
+) -> None:
+    """Serves a model until a signal.
 
     Args:
       folder: of the model.
       host, port: where to listen; port 0 takes a free one.
       limits: of requests.
       reload: look for a new model in the folder.
-      tables: see `dtn_jax.export.load`.
       token: that requests must bring; "" is none.
 
     Raises:
-      UserError: the model can't be loaded, or the address is not free.
+      UserError: the model can't be loaded.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    logging.captureWarnings(True)  # of a model's age
     LOG.setLevel(logging.INFO)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     stopped = threading.Event()
-    worker = Worker(load(folder, limits.max_batch, tables), limits)
-    if host not in LOOPBACK:
-        lacks = "no encryption" if token else "neither a token nor encryption"
-        LOG.warning("--host=%s: other machines can ask for scores; there is %s", host, lacks)
-    listening = listen(host, port)
+    worker = Worker(load(folder, limits.max_batch), limits)
 
     def watch() -> None:
         seen = worker.contract.id
         worker.ready.wait()
         while not stopped.wait(SECONDS):
-            seen = look(worker, folder, tables, seen)
+            seen = look(worker, folder, seen)
 
-    watcher = threading.Thread(target=watch, name="reload", daemon=True)
     server = Server(
         uvicorn.Config(
             make_app(worker, token),
-            ws="none",
-            lifespan="off",
+            host,
+            port,
             log_config=None,
             access_log=False,
-            proxy_headers=False,
             limit_concurrency=limits.connections,
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=max(1, round(limits.stop_seconds)),
+            timeout_graceful_shutdown=STOP,
         )
     )
     server.worker = worker
     sys.setswitchinterval(SWITCH)
-    worker.thread.start()
     if reload:
-        watcher.start()
+        threading.Thread(target=watch, name="reload", daemon=True).start()
     LOG.info("model %s, made %s", worker.contract.id, worker.contract.made)
-    where = f"[{host}]" if ":" in host else host
-    LOG.info("listening on http://%s:%d", where, listening.getsockname()[1])
-    server.run(sockets=[listening])
+    server.run()
     stopped.set()
-    time.sleep(IDLE if reload else 0)
+    worker.stop(STOP)
     LOG.info("stopped")
-    return worker.stop(limits.stop_seconds) and not watcher.is_alive()
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens; raises UserError where there is no such address, or it is taken."""
-    if not 0 <= port < 1 << 16:
-        raise UserError(f"can't listen on {host}, port {port}: expected 0 to 65535")
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        opened = socket.create_server((host, port), family=family, backlog=1024)
-        return socket.socket(fileno=opened.detach())  # knows that it is TCP: answers go at once
-    except (OSError, UnicodeError) as error:
-        raise UserError(f"can't listen on {host}, port {port}: {error}") from None
-
-
-def load(folder: pathlib.Path, max_batch: int, tables: str) -> Contract:
+def load(folder: pathlib.Path, max_batch: int) -> Contract:
     """Opens a model, all of its files verified; see `dtn_jax.export.load`."""
-    id, model = model_id(folder), export.load(folder, tables=tables, largest=max_batch)
-    return Contract(model, id, ascii(model.manifest.get("made", "unknown")).strip("'")[:40])
+    model = export.load(folder, largest=max_batch)
+    return Contract(model, model_folder.model_id(folder), str(model.manifest.get("made")))
 
 
-def model_id(folder: pathlib.Path) -> str:
-    """See `model_folder.model_id`; "" where there is none."""
-    try:
-        return model_folder.model_id(folder)
-    except OSError:  # it is being renamed
-        return ""
+def look(worker: Worker, folder: pathlib.Path, seen: str) -> str:
+    """Takes the model that lies in the folder now, if it is not that of this id; returns its id.
 
-
-def look(worker: Worker, folder: pathlib.Path, tables: str, seen: str) -> str:
-    """Takes the model that lies in the folder now, if it is not that of this id; returns its id."""
-    now = model_id(folder)
-    if now in ("", seen):
+    A new model that lacks outputs of the old one, or can't score its example, is refused.
+    """
+    old, now = worker.contract, seen
+    with contextlib.suppress(OSError):  # it is being renamed
+        now = model_folder.model_id(folder)
+    if now == seen:
         return seen
     try:
-        new = load(folder, worker.limits.max_batch, tables)
-        check(worker.contract, new)
+        new = load(folder, worker.limits.max_batch)
+        if lacks := [name for name in old.model.outputs if name not in new.model.outputs]:
+            raise UserError(f"it lacks outputs that the old one gives: {', '.join(lacks)}")
+        needed = old.columns.keys() - {*old.model.optional}
+        new.model.score([{name: old.example[name] for name in needed}])
         new.warm()
-        LOG.info("model %s takes over from %s", new.id, worker.contract.id)
+        LOG.info("model %s takes over from %s", new.id, old.id)
         worker.take(new)
         worker.metrics.reloads.labels("swapped").inc()
     except Exception as error:  # a broken model must not end the server
         worker.metrics.reloads.labels("refused").inc()
         why = error if isinstance(error, UserError) else repr(error)
-        LOG.error("the new model is refused, the old one stays: %s", why)
+        LOG.error("the new model is refused, the old one stays: %s; a restart serves it", why)
     return now
 
 
-def check(old: Contract, new: Contract) -> None:
-    """Raises UserError where the new model would refuse what clients send to the old one."""
-    lacks = [name for name in old.model.outputs if name not in new.model.outputs]
-    if lacks:
-        raise UserError(f"it lacks outputs that the old one gives: {', '.join(lacks)}; {RESTART}")
-    try:
-        new.model.score([{name: old.example[name] for name in old.needed}])
-        new.model.score([old.example])
-    except UserError as error:
-        raise UserError(f"requests to the old one would fail: {error}; {RESTART}") from None
+def make_app(worker: Worker, token: str = "") -> FastAPI:
+    """The application, for any ASGI server.
+
+    With a token, requests must bring it, but for /health and /ready; and /docs is not there.
+    """
+
+    async def check_token(request: Request) -> None:
+        given = request.headers.get("authorization", "").encode()
+        if token and not hmac.compare_digest(given, f"Bearer {token}".encode()):
+            why = "expected the header 'authorization: Bearer TOKEN', with the server's token"
+            raise HTTPException(401, why, {"www-authenticate": "Bearer"})
+
+    app = FastAPI(title="dtn_jax", redoc_url=None, openapi_url=None if token else "/openapi.json")
+    app.openapi = lambda: openapi(app, worker)  # of the model that is served now
+
+    async def score(request: Request) -> Response:
+        start = time.perf_counter()
+        await check_token(request)
+        headers, names = request.headers, request.query_params.get("outputs")
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind not in (JSON, ARROW) or headers.get("content-encoding", "identity") != "identity":
+            raise HTTPException(415, f"expected the content-type {JSON} or {ARROW}, not compressed")
+        if not worker.ready.is_set():
+            raise HTTPException(
+                503, "the model is being compiled; come again", {"retry-after": "1"}
+            )
+        wanted = ARROW if ARROW in headers.get("accept", "").lower() else JSON
+        body = await read(request, worker.limits.body_mb)
+        job = Job(body, kind, wanted, None if names is None else names.split(","))
+        worker.jobs.put(job)
+        answer = await asyncio.wrap_future(job.answer)
+        worker.metrics.requests.labels("200").inc()
+        worker.metrics.score_seconds.observe(time.perf_counter() - start)
+        return answer
+
+    app.add_route("/score", score, ["POST"])  # as a route of FastAPI's it would take longer
+
+    @app.get("/health")
+    async def health() -> dict:
+        return {"status": "running"}
+
+    @app.get("/ready")
+    async def ready() -> Response:
+        there = worker.ready.is_set()
+        status = "stopping" if worker.stopping else "ready" if there else "compiling"
+        return JSONResponse({"status": status}, 200 if status == "ready" else 503)
+
+    @app.get("/metrics", dependencies=[Depends(check_token)])
+    async def metrics() -> Response:
+        return Response(generate_latest(worker.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    async def refuse(request: Request, error: Exception) -> Response:
+        status, why, headers = 500, "the server failed; its log says where", None
+        if isinstance(error, UserError):
+            status, why = 422, str(error)
+        elif isinstance(error, HTTPException):
+            status, why, headers = error.status_code, error.detail, error.headers
+        elif isinstance(error, ClientDisconnect):
+            status = 499  # counted, and sent to nobody
+        worker.metrics.requests.labels(str(status)).inc()
+        return JSONResponse({"error": why[:1000]}, status, headers)
+
+    for kind in (HTTPException, UserError, ClientDisconnect, Exception):
+        app.add_exception_handler(kind, refuse)
+    return app
+
+
+async def read(request: Request, most: int) -> bytes:
+    """The body; raises HTTPException where it has more than so many MiB."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > most << 20:
+            raise HTTPException(413, f"the body is longer than {most} MiB", {"connection": "close"})
+    return bytes(body)
+
+
+def openapi(app: FastAPI, worker: Worker) -> dict[str, Any]:
+    """What /docs shows: a body of JSON has the columns of the model."""
+    contract = worker.contract
+    page = get_openapi(title="dtn_jax", version=f"model {contract.id}", routes=app.routes)
+    body = contract.body.model_json_schema(ref_template="#/components/schemas/{model}")
+    page["components"] = {"schemas": body.pop("$defs")}
+    content = {JSON: {"schema": body, "example": {"rows": [contract.example]}}}
+    answers = {"200": {"description": "The scores of each output, in order"}}
+    score = {"requestBody": {"required": True, "content": content}, "responses": answers}
+    page["paths"]["/score"] = {"post": score}
+    return page

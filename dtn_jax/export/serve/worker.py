@@ -12,43 +12,29 @@ import itertools
 import logging
 import queue
 import threading
-import time
-from collections import Counter as Counts
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily
 
 from dtn_jax.data.cast import of_values
 from dtn_jax.data.clean import Bad
-from dtn_jax.export.serve.limits import Limits
-from dtn_jax.export.serve.requests import Contract, Job, answer, bad_value, read
+from dtn_jax.export.serve.requests import Contract, Job, Limits, answer, bad_value, read
 
 LOG = logging.getLogger("dtn_jax.serve")
-TEXT = 4096  # bytes of one value: the time of its hash grows with them, alone among rows
-ENDS = (float("inf"), float("-inf"))
-SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 ROWS = tuple(1 << n for n in range(15))
 METRICS = (  # kind, name without dtn_, help, labels
     (Counter, "requests", "Requests to /score, and refused ones, by status", "status"),
     (Histogram, "score_seconds", "From the head of a request to its scores"),
     (Histogram, "batch_rows", "Rows that share a call"),
-    (Histogram, "batch_requests", "Requests that share a call"),
-    (Histogram, "batch_seconds", "Reading, encoding and scoring of requests that share a call"),
-    (Counter, "ignored_fields_requests", "Requests with fields that the model does not read"),
     (Gauge, "waiting_requests", "Requests in the queue"),
-    (Gauge, "ready", "Whether the model is compiled"),
     (Gauge, "model_info", "The model", "id", "made", "folder"),
+    (Counter, "field_values", "Values of a field", "field"),
+    (Counter, "field_unknown_values", "Those that are missing, or not in training", "field"),
     (Counter, "reloads", "New models, by what became of them", "result"),
 )
-OF_FIELDS = {  # as `Encoding.counted` counts them
-    "dtn_field_values": "Values of a field",
-    "dtn_field_missing_values": "Values of a field that are missing",
-    "dtn_field_unseen_values": "Values of a field that training has not seen",
-}
 
 
 class Worker:
@@ -67,23 +53,12 @@ class Worker:
         self.jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self.metrics = SimpleNamespace(registry=CollectorRegistry())
         for kind, name, text, *labels in METRICS:
-            buckets = {"buckets": SECONDS if name.endswith("seconds") else ROWS}
-            more = {"registry": self.metrics.registry} | (buckets if kind is Histogram else {})
-            vars(self.metrics)[name] = kind(f"dtn_{name}", text, labels, **more)
+            more = {"buckets": ROWS} if name == "batch_rows" else {}
+            metric = kind(f"dtn_{name}", text, labels, registry=self.metrics.registry, **more)
+            vars(self.metrics)[name] = metric
         self.metrics.waiting_requests.set_function(self.jobs.qsize)
-        self.metrics.ready.set_function(self.ready.is_set)
-        self._counts: list[Counts[str]] = [Counts() for _ in OF_FIELDS]
-        self.metrics.registry.register(self)
         self.thread = threading.Thread(target=self._run, name="model", daemon=True)
         self.take(contract)
-
-    def collect(self) -> Iterator[CounterMetricFamily]:
-        """The values of fields, for Prometheus; added up here, since its counters take longer."""
-        for (name, text), counts in zip(OF_FIELDS.items(), self._counts):
-            family = CounterMetricFamily(name, text, labels=["field"])
-            for field, count in counts.copy().items():
-                family.add_metric([field], count)
-            yield family
 
     def take(self, contract: Contract) -> None:
         """Scores with this model from the next call on."""
@@ -91,24 +66,21 @@ class Worker:
         self.metrics.model_info.clear()
         self.metrics.model_info.labels(contract.id, contract.made, folder).set(1)
 
-    def stop(self, seconds: float) -> bool:
-        """Answers what was submitted; returns whether that was done in time."""
+    def stop(self, seconds: float) -> None:
+        """Waits until what was submitted is answered."""
         self.jobs.put(None)
         if self.ready.is_set():  # else it compiles, and has accepted nothing
             self.thread.join(seconds)
-        return not self.thread.is_alive()
 
     def _run(self) -> None:
-        start = time.monotonic()
-        sizes = self.contract.warm()
-        LOG.info("ready: batches of %s rows, %.1f s", sizes, time.monotonic() - start)
+        LOG.info("ready: batches of %s rows", self.contract.warm())
         self.ready.set()
         while (job := self.jobs.get()) is not None:
             self._call(job)
 
     def _call(self, first: Job) -> None:
         """Answers this request, and those behind it, until there are `max_batch` rows."""
-        contract, start, job = self.contract, time.perf_counter(), first
+        contract, job = self.contract, first
         jobs: list[Job] = []
         while job is not None:
             if job.answer.set_running_or_notify_cancel():
@@ -124,8 +96,6 @@ class Worker:
         for group in ([job for job in jobs if not job.wide], *([job] for job in jobs if job.wide)):
             if group:
                 self._score(contract, group)
-        if jobs:
-            self.metrics.batch_seconds.observe(time.perf_counter() - start)
 
     def _score(self, contract: Contract, jobs: Sequence[Job]) -> None:
         """Answers requests in one call; where a row can't be scored, as if each had come alone."""
@@ -148,43 +118,23 @@ class Worker:
         for job in jobs:
             part = slice(start, start := start + job.rows)
             job.answer.set_result(answer(contract, job, scores, part))
-            self.metrics.ignored_fields_requests.inc(bool(job.ignored))
-        self.metrics.batch_requests.observe(len(jobs))
         self.metrics.batch_rows.observe(len(encoded))
-        for total, counts in zip(self._counts, model.encoding.counted(rows, encoded)):
-            total.update(counts)
+        counts = model.encoding.counted(encoded).tolist()
+        for name, values, unknown in zip(model.schema.field_names, *counts):
+            self.metrics.field_values.labels(name).inc(values)
+            self.metrics.field_unknown_values.labels(name).inc(unknown)
 
 
 def _frame(contract: Contract, jobs: Sequence[Job], bad: Bad) -> pl.DataFrame:
     """The values of all rows in their types."""
-    long = any(len(job.body) > TEXT for job in jobs)  # no text is longer than its body
     columns = []
     for name, kind in contract.types.items():
         values = list(itertools.chain.from_iterable(job.values[name] for job in jobs))
         if values and name in jobs[0].wide:  # the user's, the same in all rows
             one = Bad(np.ones(1, np.int64))
-            column = _column(name, values[:1], kind, one, long)
+            column = of_values(name, values[:1], kind, one)
             if one.good.all():
                 columns.append(column.new_from_index(0, len(values)))
                 continue
-        columns.append(_column(name, values, kind, bad, long))
+        columns.append(of_values(name, values, kind, bad))
     return pl.DataFrame(columns)
-
-
-def _column(name: str, values: list, kind: pl.DataType, bad: Bad, long: bool) -> pl.Series:
-    """Values in a type. Infinite ones, as 1e999 is once it is read, are bad in texts too."""
-    column = of_values(name, values, kind, bad)
-    lists = kind == pl.List
-    if (kind.inner if lists else kind) != pl.String:
-        return column
-    if {float, list} & set(map(type, values)):
-        endless = [any(end in (v if isinstance(v, list) else [v]) for end in ENDS) for v in values]
-        if any(endless):
-            shown = pl.Series(name, values, dtype=pl.Object)
-            bad(~np.array(endless), "a number that no 64-bit float holds", shown)
-    if long:
-        size = pl.element().str.len_bytes()
-        sizes = column.list.eval(size).list.max() if lists else column.str.len_bytes()
-        if (sizes.max() or 0) > TEXT:
-            bad(sizes.fill_null(0) <= TEXT, f"a text of more than {TEXT:,} bytes", column)
-    return column

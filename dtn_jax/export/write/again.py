@@ -24,14 +24,13 @@ from jax.export import symbolic_shape
 from jax.extend.core import jaxpr_as_fun
 from ml_collections import ConfigDict
 
-from dtn_jax.config import base_config, checked_config, flatten
+from dtn_jax.config import base_config, checked_config
 from dtn_jax.config.plugins import told_as_built, use
-from dtn_jax.errors import UserError, choose
+from dtn_jax.errors import UserError
 from dtn_jax.export import model_folder
-from dtn_jax.export.compiled import first_line, read_program, read_weights
+from dtn_jax.export.model import Batches, first_line, read_weights
 from dtn_jax.export.model_folder import MODEL, PROGRAM, WEIGHTS, Facts, new_folder
-from dtn_jax.export.write.model import program_facts
-from dtn_jax.export.write.program import TABLE_DTYPES, Forward, export_program, inputs_of
+from dtn_jax.export.write.program import Forward, export_program, inputs_of, program_facts
 from dtn_jax.field import SEVERAL
 from dtn_jax.files import full_path, replacing, sha256
 from dtn_jax.losses import read_losses
@@ -40,9 +39,7 @@ from dtn_jax.run.run import build_model
 from dtn_jax.schema import Schema
 from dtn_jax.tables.plan import make_plan
 
-LARGEST = (1 << 31) - (16 << 20)  # bytes of weights: an ONNX file has at most 2 GiB
-CLOSE = 1e-5  # by which its logits may differ from the program's, relative to the largest
-BATCH = 1024  # rows of a batch where any size cannot be had
+CLOSE = 1e-5  # by which ONNX' logits may differ from the program's, relative to the largest
 TRIED = (64, 7)  # rows with which a file for any size is tried
 OUTPUT = "logits"
 
@@ -65,39 +62,27 @@ def make_again(
     """
     folder = full_path(model)
     manifest, forward = read_forward(folder, plugins)
-    old, before = model_folder.model_id(folder), manifest.get("program") or {}
+    program, needed = export_program(forward)
+    stored = read_weights(folder / WEIGHTS)
+    for name, leaf in needed.items():
+        if name not in stored or stored[name].shape != leaf.shape:
+            raise UserError(
+                f"{folder / WEIGHTS} has no {name!r} of shape {leaf.shape}: this version of "
+                "dtn_jax builds another model than the one that was trained"
+            )
+    old = model_folder.model_id(folder)
     with new_folder(folder, replace=True) as new:
-        shutil.copytree(folder, new, copy_function=_link, dirs_exist_ok=True)
+        shutil.copytree(folder, new, copy_function=os.link, dirs_exist_ok=True)
         (new / PROGRAM).unlink()
         (new / model_folder.MANIFEST).unlink()
-        say(f"The program of {folder}, for every batch size on CPUs, GPUs and TPUs")
-        program, weights = export_program(forward)
         (new / PROGRAM).write_bytes(program)
-        stored = {n: (a.shape, a.dtype.name) for n, a in read_weights(folder / WEIGHTS).items()}
-        needed = {name: (leaf.shape, leaf.dtype.name) for name, leaf in weights.items()}
-        for name in needed:
-            if stored.get(name) != needed[name]:
-                raise UserError(
-                    f"{folder / WEIGHTS} has {name!r} as {stored.get(name, 'missing')}, this "
-                    f"version of dtn_jax needs {needed[name]}: it builds another model than the "
-                    "one that was trained"
-                )
         kept = {name: manifest.get(name) for name in ("made", "data", "plugins")}
         model_folder.write_manifest(new, kept | program_facts())
     say(
-        f"Done: the program is of JAX {jax.__version__}, it was of "
-        f"{before.get('jax', 'an unknown version')}. The model's id, by which a server names it, "
-        f"is {model_folder.model_id(folder)}, it was {old}"
+        f"Done: the program is of JAX {jax.__version__}. The model's id, by which a server names "
+        f"it, is {model_folder.model_id(folder)}, it was {old}"
     )
     return folder
-
-
-def _link(path: str, to: str) -> None:
-    """Puts a file to another place of the same file system."""
-    try:
-        os.link(path, to)
-    except OSError:  # a file system without links
-        shutil.copyfile(path, to)
 
 
 def read_forward(folder: pathlib.Path, plugins: str) -> tuple[dict, Forward]:
@@ -119,14 +104,12 @@ def check_plugins(folder: pathlib.Path, manifest: Mapping, plugins: str) -> None
     given = {sha256(path): path.name for path in paths}
     with model_folder.reading(folder / model_folder.MANIFEST):
         needed = {plugin["sha256"]: plugin["name"] for plugin in manifest.get("plugins") or ()}
-    for sha in needed.keys() - given.keys():
-        got = ", ".join(f"{name} with {plugin[:12]}" for plugin, name in given.items()) or "none"
+    if needed.keys() != given.keys():
+        sides = [", ".join(f"{n} with {sha[:12]}" for sha, n in d.items()) for d in (needed, given)]
         raise UserError(
-            f"{folder} needs the plug-in {needed[sha]} with the SHA-256 {sha[:12]}, whose code it "
-            f"does not hold: give it by --plugins=FILE,... (it is run). Got {got}"
+            f"{folder} holds no code of plug-ins: give by --plugins=FILE,... those of its manifest "
+            f"(they are run), by SHA-256 {sides[0] or 'none'}; got {sides[1] or 'none'}"
         )
-    for sha in given.keys() - needed.keys():
-        raise UserError(f"{folder} knows no plug-in {given[sha]}: leave it out")
 
 
 def _forward(facts: Facts, schema: Schema, plugins: str) -> Forward:
@@ -136,8 +119,6 @@ def _forward(facts: Facts, schema: Schema, plugins: str) -> Forward:
     if plugins:
         use(config, plugins)
     stored = {key: value for key, value in facts.config.items() if key != "plugins"}
-    if unknown := sorted(stored.keys() - flatten(config).keys()):
-        raise UserError(f"it has options that this version does not know: {', '.join(unknown)}")
     lists = {key: tuple(value) for key, value in stored.items() if isinstance(value, list)}
     config.update_from_flattened_dict(stored | lists)
     config, tasks = checked_config(config), schema.task_names
@@ -150,9 +131,8 @@ def _forward(facts: Facts, schema: Schema, plugins: str) -> Forward:
         model = build_model(config, schema)
         plan = make_plan(schema, config.model, views, codebooks, "cpu")
         losses = read_losses(config.loss, schema)
-    choose("dtype of tables", facts.table_dtype, TABLE_DTYPES)
-    if not facts.members or (plan.offsets, plan.used["embedding"]) != (facts.offsets, facts.rows):
-        raise UserError("its members or tables are not those of its config and schema")
+    if (plan.offsets, plan.used["embedding"]) != (facts.offsets, facts.rows):
+        raise UserError("its tables are not those of its config and schema")
     return Forward(model, plan, tasks, losses, facts.table_dtype, len(facts.members))
 
 
@@ -174,7 +154,7 @@ def write_onnx(
     Args:
       model: the folder.
       out: the file.
-      batch_size: of the file's inputs; 0 for any, or BATCH where that cannot be had.
+      batch_size: of the file's inputs; 0 for any, where jax2onnx can.
       plugins: see `make_again`.
       say: prints a line.
 
@@ -182,8 +162,7 @@ def write_onnx(
       By how much a logit differed at most, over the largest.
 
     Raises:
-      UserError: jax2onnx is not there, the folder is damaged, or its weights are too many for ONNX;
-        or the logits differ.
+      UserError: jax2onnx is not there, the folder is damaged, or the logits differ.
     """
     try:
         import onnxruntime
@@ -193,56 +172,39 @@ def write_onnx(
             f"ONNX needs jax2onnx and onnxruntime ({error}), in an environment of their own: "
             "`make onnx`, then .venv-onnx/bin/dtn-jax export --onnx=…"
         ) from None
-    folder, out = (pathlib.Path(path).expanduser().absolute() for path in (model, out))
+    folder, out = full_path(model), full_path(out)
     manifest, forward = read_forward(folder, plugins)
-    stored = read_weights(folder / WEIGHTS)
-    if (size := sum(array.nbytes for array in stored.values())) > LARGEST:
-        raise UserError(f"{folder} has {size:,} bytes of weights; an ONNX file holds {LARGEST:,}")
-    weights = {name: jnp.asarray(array) for name, array in stored.items()}
-    program = read_program(folder, manifest)
+    batches = Batches.open(folder, model_folder.read_facts(folder), manifest)
 
     def convert(path: pathlib.Path, batch: Any, tried: tuple[int, ...]) -> float:
         """Writes the file; returns by how much its logits are off, on batches of these sizes."""
         every = inputs_of(forward.plan, batch)
         shapes = {name: shape for name, shape in every.items() if 0 not in shape.shape[1:]}
-        to_onnx(
-            _traced(forward, weights, every, tuple(shapes)),
-            list(shapes.values()),
-            return_mode="file",
-            output_path=str(path),
-            input_names=list(shapes),
-            output_names=[OUTPUT],
-        )
+        traced = _traced(forward, batches.placed, every, tuple(shapes))
+        names = {"input_names": list(shapes), "output_names": [OUTPUT]}
+        shapes = list(shapes.values())
+        to_onnx(traced, shapes, return_mode="file", output_path=str(path), **names)
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         errors = []
         for rows in tried:
-            given = random_inputs(forward, rows)
-            (got,) = session.run([OUTPUT], {name: given[name] for name in shapes})
-            known = {name: weights[name] for name in program.weights}
-            expected = np.asarray(program.call(known, given))
+            arrays = random_rows(forward, rows)
+            given = batches.inputs(*arrays)
+            (got,) = session.run([OUTPUT], {name: given[name] for name in names["input_names"]})
+            expected = np.asarray(batches.call(*arrays))
             errors.append(np.abs(got - expected).max() / max(1.0, np.abs(expected).max()))
         return float(max(errors))
 
+    size, tried = batch_size or symbolic_shape("B")[0], (batch_size,) if batch_size else TRIED
     with replacing(out) as path:
-        error, sizes = np.inf, "any size"
-        if not batch_size:
-            say(f"Converting {folder} to ONNX, in batches of any size")
-            try:
-                error = convert(path, symbolic_shape("B")[0], TRIED)
-            except Exception as raised:  # of jax2onnx, ONNX Runtime or JAX
-                say(f"jax2onnx cannot convert it for any size ({first_line(raised)})")
+        try:
+            error = convert(path, size, tried)
+        except Exception as raised:  # of jax2onnx, ONNX Runtime or JAX
+            why = f"jax2onnx can't convert it ({first_line(raised)})"
+            raise UserError(f"{why}; it may for one size: --batch_size=1024") from raised
         if not error <= CLOSE:
-            size = batch_size or BATCH
-            say(f"Converting {folder} to ONNX, in batches of {size:,}")
-            error, sizes = convert(path, size, (size,)), f"{size:,} rows: pad the last one"
-        if not error <= CLOSE:
-            raise UserError(
-                f"ONNX Runtime's logits are off by {error:.2g}, expected at most {CLOSE}"
-            )
-    say(
-        f"{out}: its logits differ from the program's by at most {error:.2g} of the largest; its "
-        f"batches have {sizes}"
-    )
+            raise UserError(f"ONNX Runtime's logits are off by {error:.2g}, more than {CLOSE}")
+    sizes = f"{batch_size} rows: pad the last one" if batch_size else "any size"
+    say(f"{out}: its logits are off by at most {error:.2g}, its batches have {sizes}")
     return error
 
 
@@ -262,17 +224,11 @@ def _traced(forward: Forward, weights: dict, every: dict, names: tuple[str, ...]
     return lambda *inputs: traced(*inputs)[0]
 
 
-def random_inputs(forward: Forward, rows: int) -> dict[str, np.ndarray]:
-    """Inputs of a program: ids within their tables, some padding, random numbers."""
+def random_rows(forward: Forward, rows: int) -> list[np.ndarray]:
+    """Ids within their tables, some padding; weights; numbers."""
     rng, fields = np.random.default_rng(0), forward.plan.schema.slot_fields()
     ids = rng.integers(0, [field.rows for field in fields], (rows, len(fields))).astype(np.int32)
     bags = np.asarray([field.kind in SEVERAL for field in fields])
     ids[bags[None] & (rng.random(ids.shape) < 0.5)] = -1
-    at = np.where(ids[:, None] < 0, forward.plan.rows, ids[:, None] + forward.plan.offsets)
     shapes = inputs_of(forward.plan, rows)
-    return {
-        "ids": ids,
-        "rows": at.astype(np.int32),
-        "weights": rng.random(shapes["weights"].shape).astype(np.float32),
-        "numeric": rng.normal(size=shapes["numeric"].shape).astype(np.float32),
-    }
+    return [ids, *(rng.random(shapes[n].shape, np.float32) for n in ("weights", "numeric"))]

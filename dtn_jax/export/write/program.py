@@ -17,9 +17,10 @@ import dataclasses
 import functools
 import json
 import math
+import os
 import pathlib
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -28,9 +29,12 @@ import numpy as np
 from flax import linen as nn
 from jax import export
 
-from dtn_jax.export.compiled import EMBEDDING, SCALE
+import dtn_jax
+from dtn_jax.export import model_folder
+from dtn_jax.export.model import EMBEDDING, SCALE, read_weights
 from dtn_jax.interface import Batch
 from dtn_jax.losses.by_task import TaskLoss, predictions
+from dtn_jax.report.versions import versions
 from dtn_jax.run.state import example_inputs
 from dtn_jax.shapes import Array, Float, Int8, Shaped
 from dtn_jax.tables import lookup
@@ -43,7 +47,8 @@ TABLE_DTYPES = ("float32", "bfloat16", "int8")
 DTYPES = {"float32": "F32", "bfloat16": "BF16", "int8": "I8", "float64": "F64"}
 MOST = 127  # of int8, symmetric
 
-Shapes = dict[str, jax.ShapeDtypeStruct]
+Leaf = jax.ShapeDtypeStruct
+Shapes = dict[str, Leaf]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,16 +90,12 @@ class Forward:
         for collection, tree in self.variables.items():
             for name, leaf in named(COLLECTIONS[collection], tree).items():
                 for member in range(self.members):
-                    shapes[self.prefix(member) + name] = jax.ShapeDtypeStruct(
-                        leaf.shape, leaf.dtype
-                    )
+                    shapes[self.prefix(member) + name] = Leaf(leaf.shape, leaf.dtype)
         for table, rows in self.plan.used.items():
             width = self.members * self.plan.arrays[table].width
-            dtype = jnp.dtype(self.table_dtype)
-            shapes[f"tables/{table}"] = jax.ShapeDtypeStruct((rows, width), dtype)
+            shapes[f"tables/{table}"] = Leaf((rows, width), jnp.dtype(self.table_dtype))
             if self.table_dtype == "int8":
-                shape = (rows, self.members)
-                shapes[f"tables/{table}{SCALE}"] = jax.ShapeDtypeStruct(shape, jnp.float32)
+                shapes[f"tables/{table}{SCALE}"] = Leaf((rows, self.members), jnp.float32)
         return shapes
 
     def prefix(self, member: int) -> str:
@@ -115,9 +116,8 @@ class Forward:
         )
         rows = {**lookup.row_ids(self.plan, batch), "embedding": inputs["rows"]}
         stored = {name: weights[f"tables/{name}"] for name in rows}
-        look_ups = {
-            name: self._look_up(name, weights.get(f"tables/{name}{SCALE}")) for name in rows
-        }
+        scales = {name: weights.get(f"tables/{name}{SCALE}") for name in rows}
+        look_ups = {name: self._look_up(name, scale) for name, scale in scales.items()}
         gathered = lookup.gather(stored, rows, look_ups)
         logits = [self._logits(m, weights, gathered, batch) for m in range(self.members)]
         return self._mean(jnp.stack(logits))
@@ -177,42 +177,30 @@ def inputs_of(plan: TablePlan, batch: object) -> Shapes:
         "weights": ((batch, schema.weighted_slots), jnp.float32),
         "numeric": ((batch, schema.numbers), jnp.float32),
     }
-    return {name: jax.ShapeDtypeStruct(*shape) for name, shape in shapes.items()}
+    return {name: Leaf(*shape) for name, shape in shapes.items()}
 
 
 def export_program(forward: Forward) -> tuple[bytes, Shapes]:
     """The program for every batch size and platform, and the weights that it reads."""
     weights = forward.weights()
-    if set(forward.tasks) < set(forward.plan.schema.task_names):
-        weights = _read(forward, weights)
     batch, rows = export.symbolic_shape("B, R")
 
-    def symbolic(name: str, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-        if name.removesuffix(SCALE) != EMBEDDING:
-            return leaf
-        return jax.ShapeDtypeStruct((rows, *leaf.shape[1:]), leaf.dtype)
-
-    given = {name: symbolic(name, leaf) for name, leaf in weights.items()}
+    given = dict(weights)
+    for name in weights.keys() & {EMBEDDING, EMBEDDING + SCALE}:
+        given[name] = Leaf((rows, *weights[name].shape[1:]), weights[name].dtype)
     exporter = export.export(jax.jit(forward.__call__), platforms=PLATFORMS)
     return bytes(exporter(given, inputs_of(forward.plan, batch)).serialize()), weights
 
 
-def _read(forward: Forward, weights: Shapes) -> Shapes:
-    """The weights without those that serve other tasks alone."""
-    # JAX says which arguments a program reads only where all shapes are known.
-    exported = export.export(jax.jit(forward.__call__))(weights, inputs_of(forward.plan, 1))
-    kept, names = set(exported.module_kept_var_idx), sorted(weights)  # JAX's order of a dict
-    return {name: weights[name] for i, name in enumerate(names) if i in kept}
-
-
 def _filled(tree: Mapping, weights: Mapping[str, Array], prefix: str) -> dict:
-    """A collection of variables; what is not among the weights is not read, and zeros do for it."""
-    leaves, structure = jax.tree.flatten(tree)
-    names = named(prefix, tree)
-    return structure.unflatten(
-        weights[name] if name in weights else jnp.zeros(leaf.shape, leaf.dtype)
-        for name, leaf in zip(names, leaves)
-    )
+    """A collection of variables."""
+    return jax.tree.structure(tree).unflatten(weights[name] for name in named(prefix, tree))
+
+
+def program_facts() -> dict:
+    """What the manifest says of a program that is made now."""
+    program = {"made": model_folder.now(), "jax": jax.__version__, "platforms": list(PLATFORMS)}
+    return {"program": program, "versions": {"dtn_jax": dtn_jax.__version__, **versions()}}
 
 
 # ---------------------------------------------------------------- weights
@@ -228,54 +216,41 @@ def write_weights(
 
     Args:
       path: of the file.
-      shapes: of what is written: those that the program reads.
+      shapes: of all of them.
       dense: {name: array} of all parameters and statistics.
       tables: {name of a table: for each member its rows, piece by piece}; as they are stored, so
         uint16 are the bits of bfloat16.
 
     Raises:
-      ValueError: an array has more or fewer numbers than its shape says.
+      ValueError: a table has fewer rows than its shape says.
     """
-    header, at, end = {}, {}, 0
+    header, end = {}, 0
     for name in sorted(shapes, key=lambda name: (-shapes[name].dtype.itemsize, name)):
-        leaf, at[name] = shapes[name], end
+        leaf, start = shapes[name], end
         end += math.prod(leaf.shape) * leaf.dtype.itemsize
         dtype = DTYPES[leaf.dtype.name]
-        header[name] = {"dtype": dtype, "shape": leaf.shape, "data_offsets": [at[name], end]}
+        header[name] = {"dtype": dtype, "shape": leaf.shape, "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
-
-        def write(name: str, rows: Shaped[np.ndarray, ...]) -> None:
-            rows = np.ascontiguousarray(rows, shapes[name].dtype)
-            file.seek(8 + len(text) + at[name])
-            file.write(rows.reshape(-1).view(np.uint8).data)
-            at[name] += rows.nbytes
-
-        for name in shapes.keys() & dense.keys():
-            write(name, np.asarray(dense[name]))
-        for name in shapes.keys() & tables.keys():
-            for rows in side_by_side(tables[name]):  # [M, N, D]
+        file.flush()
+        os.posix_fallocate(file.fileno(), 0, 8 + len(text) + end)  # or a full disk ends the process
+    stored = read_weights(path, "r+")
+    for name in shapes.keys() - tables.keys():
+        if not name.endswith(SCALE):
+            stored[name][...] = np.asarray(dense[name])
+    for name, members in tables.items():
+        width = stored[name].shape[1] // len(members)
+        for member, pieces in enumerate(members):
+            columns, stop = slice(member * width, (member + 1) * width), 0
+            for rows in map(as_float32, pieces):
+                at = slice(stop, stop := stop + len(rows))
                 if shapes[name].dtype == np.int8:
-                    rows, scales = quantised(rows)
-                    write(f"{name}{SCALE}", scales.T)
-                write(name, rows.transpose(1, 0, 2).reshape(rows.shape[1], -1))
-    if wrong := [name for name in shapes if at[name] != header[name]["data_offsets"][1]]:
-        raise ValueError(f"{wrong[0]} has other rows than its shape {shapes[wrong[0]]}")
-
-
-def side_by_side(members: Sequence[Iterable[np.ndarray]]) -> Iterator[Float[np.ndarray, "M N D"]]:
-    """The rows of several tables, of equal numbers of them at a time, in float32."""
-    sources = [(piece for piece in pieces if len(piece)) for pieces in members]
-    held = [next(source, None) for source in sources]
-    while all(piece is not None for piece in held):
-        count = min(len(piece) for piece in held)
-        yield np.stack([as_float32(piece[:count]) for piece in held])
-        held = [
-            piece[count:] if len(piece) > count else next(source, None)
-            for piece, source in zip(held, sources)
-        ]
+                    rows, stored[f"{name}{SCALE}"][at, member] = quantised(rows)
+                stored[name][at, columns] = rows
+            if stop != len(stored[name]):
+                raise ValueError(f"{name} has {stop} rows, expected {len(stored[name])}")
 
 
 def as_float32(rows: Shaped[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
@@ -286,12 +261,12 @@ def as_float32(rows: Shaped[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
 
 
 def quantised(
-    rows: Float[np.ndarray, "M N D"],
-) -> tuple[Int8[np.ndarray, "M N D"], Float[np.ndarray, "M N"]]:
+    rows: Float[np.ndarray, "N D"],
+) -> tuple[Int8[np.ndarray, "N D"], Float[np.ndarray, " N"]]:
     """Whole numbers q in [-127, 127] and a scale s a row, the largest magnitude / 127.
 
     q s is the nearest such number to each; so it is off by at most s / 2.
     """
-    scales = (np.abs(rows).max(axis=2, initial=0) / MOST).astype(np.float32)
-    steps = np.rint(rows / np.where(scales == 0, 1, scales)[:, :, None])
+    scales = (np.abs(rows).max(axis=1, initial=0) / MOST).astype(np.float32)
+    steps = np.rint(rows / np.where(scales == 0, 1, scales)[:, None])
     return np.clip(steps, -MOST, MOST).astype(np.int8), scales

@@ -17,11 +17,11 @@ from jax.lax import stop_gradient
 
 from dtn_jax.interface import SHARED, Inputs, Outputs
 from dtn_jax.models.architectures.architecture import Architecture
+from dtn_jax.models.architectures.scenarios import check_scenario, scenario_of
 from dtn_jax.models.dropout import Dropout
 from dtn_jax.models.gates import Gate
 from dtn_jax.models.groups import by_expert
 from dtn_jax.models.layers import at_least_float32, dense, flat
-from dtn_jax.models.architectures.scenarios import check_scenario, scenario_of
 from dtn_jax.models.tokens import PerToken
 from dtn_jax.options import option
 

@@ -21,8 +21,8 @@ from flax import linen as nn
 
 from dtn_jax.interface import SHARED, Inputs, Outputs
 from dtn_jax.models.architectures.architecture import Architecture
-from dtn_jax.models.layers import dense, equal_parts, flat, layer_norm
 from dtn_jax.models.architectures.scenarios import check_scenario, scenario_of
+from dtn_jax.models.layers import dense, equal_parts, flat, layer_norm
 from dtn_jax.models.tokens import PerToken, PerTokenFFN, attention, mixed
 from dtn_jax.options import option
 from dtn_jax.shapes import Array, Float

@@ -18,9 +18,9 @@ from flax import linen as nn
 
 from dtn_jax.interface import SHARED, Inputs, Outputs
 from dtn_jax.models.architectures.architecture import Architecture
+from dtn_jax.models.architectures.scenarios import StarLayer, check_scenario, scenario_of
 from dtn_jax.models.dropout import Dropout
 from dtn_jax.models.layers import at_least_float32, dense, flat
-from dtn_jax.models.architectures.scenarios import StarLayer, check_scenario, scenario_of
 from dtn_jax.options import option
 from dtn_jax.shapes import Array, Float
 

@@ -11,10 +11,10 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dtn_jax.interface import Codewords, Fields, Vectors
 from dtn_jax.models.dropout import Dropout
 from dtn_jax.models.layers import at_least_float32, dense, equal_parts, flat
 from dtn_jax.options import option
-from dtn_jax.shapes import Array, Float
 
 
 class FinalMLP(nn.Module):
@@ -33,12 +33,7 @@ class FinalMLP(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self,
-        fields: Float[Array, "B F D"],
-        codewords: Float[Array, "B P N C D2"] | None,
-        train: bool,
-    ) -> Float[Array, "B H"]:
+    def __call__(self, fields: Fields, codewords: Codewords, train: bool) -> Vectors:
         """f of each row; `codewords` are not read."""
         exact = at_least_float32(self.dtype)
         x = flat(fields).astype(self.dtype)

@@ -117,8 +117,8 @@ TABLES = {
     ("losses.md", "Metrics"): METRICS,
     ("data.md", "Which data sets there are"): {*DATASETS} - {"logs"},  # has a page of its own
     ("histories.md", "From a list to a vector"): {"''", *HISTORIES},
-    ("idea.md", "The architectures"): ARCHITECTURES,
-    ("idea.md", "The experts"): EXPERTS,
+    ("models.md", "The architectures"): ARCHITECTURES,
+    ("models.md", "The experts"): EXPERTS,
 }
 
 

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dtn_jax.interface import Codewords, Fields, Vectors
-from dtn_jax.models.layers import as_fields, dense, flat, self_attention
+from dtn_jax.models.layers import as_fields, dense, flat
+from dtn_jax.models.tokens import self_attention
 from dtn_jax.options import option
 
 

@@ -21,8 +21,9 @@ class FinalMLP(nn.Module):
     """x_s = x * 2 sigmoid(a_s);  o_s = relu layers of x_s, for the streams s = 1, 2;
     f = o_1 W_1 + o_2 W_2 + b + sum over heads k of o_1k^T W_3k o_2k  (equations 6 to 10).
 
-    The gates' a_s are learned numbers, 0 at first: what the paper's gates are where no field is
-    their context. Head k of o_s is the k-th of K equal parts; zeros fill up the last.
+    The gates a_s are learned numbers, 0 at first; in the paper an MLP computes them from chosen
+    fields, and from a learned vector, as here, where none are chosen. Head k of o_s is the k-th of
+    K equal parts; zeros fill up the last.
     """
 
     width: int

@@ -12,7 +12,8 @@ from flax import linen as nn
 
 from dtn_jax.interface import Codewords, Fields, Vectors
 from dtn_jax.models.dropout import Dropout
-from dtn_jax.models.layers import as_fields, dense, flat, layer_norm, self_attention
+from dtn_jax.models.layers import as_fields, dense, flat, layer_norm
+from dtn_jax.models.tokens import self_attention
 from dtn_jax.options import option
 
 

@@ -23,9 +23,7 @@ from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.tables.plan import make_plan
 
 PAGE = pathlib.Path(__file__).parents[1] / "models.md"
-BLOCK = re.compile(
-    r"(<!-- (architectures|experts): which_model\.py -->\n).*?(?=<!-- end -->)", re.S
-)
+BLOCK = re.compile(r"(<!-- (\w+): which_model\.py -->\n).*?(?=<!-- end -->)", re.S)
 FIELDS = (Field("page", rows=4, role="scenario"), Field("user", role="prior"))
 FIELDS += tuple(Field(f"field_{n}") for n in range(18))
 CLICK = Task("click")

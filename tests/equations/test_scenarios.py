@@ -3,7 +3,6 @@ are."""
 
 import dataclasses
 import functools
-import re
 
 import jax
 import jax.numpy as jnp
@@ -284,9 +283,7 @@ def test_fields_are_found_by_their_role_or_given():
 
 def test_a_scenario_is_one_field_of_few_values():
     two = {"architecture": "star", "star__scenario": ("field_0", "field_1")}
-    with pytest.raises(
-        UserError, match=re.escape("STAR: expected one categorical field, got scen")
-    ):
+    with pytest.raises(UserError, match="STAR: expected one categorical field, got sc"):
         architectures.build(options(**two), PAIR)
     large = dataclasses.replace(FIELDS[0], rows=100_000)
     wide = dataclasses.replace(PAIR, fields=(large, *FIELDS[1:]))

@@ -157,7 +157,7 @@ EXPERT_WORDS = {
 def paper(owner: type) -> str:
     """The first sentence of its module's docstring, which names the paper."""
     text = " ".join(sys.modules[owner.__module__].__doc__.partition("\n\n")[0].split())
-    return text.removesuffix(".").replace("|", "\\|")
+    return re.sub(r"\): .*", ")", text).removesuffix(".")
 
 
 def needs(name: str) -> str:
@@ -174,7 +174,7 @@ def needs(name: str) -> str:
     except UserError:
         parts.append("tasks with an upstream task")
     if not owner.takes_experts:
-        parts.append("no experts")
+        parts.append("takes no experts")
     return "; ".join(parts)
 
 

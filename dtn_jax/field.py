@@ -22,6 +22,7 @@ YOUNGER = {
     "target": "",
     "beside": "",
     "role": "",
+    "tokens": "",
     "quantiles": (),
     "day": "",
     "loss_weight": "",
@@ -55,6 +56,7 @@ class Field:
         its rows are added to the items' rows.
       role: one of ROLES: of a scenario, such as a page or a market, whose rows differ from those of
         others; of a prior, such as the user's and the item's id, by which a model is personalised.
+      tokens: the group of fields, such as `user`, that are one token in models of tokens.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Field:
     target: str = ""
     beside: str = ""
     role: str = ""
+    tokens: str = ""
 
     def __post_init__(self):
         choose(f"kind of field {self.name!r}", self.kind, FIELD_KINDS)

@@ -13,6 +13,10 @@ from dtn_jax.shapes import Array, Bool, Float, Int
 SHARED = "shared"
 """The group, and the view, of all tasks."""
 
+Fields = Float[Array, "B F D"]  # what an expert reads: embeddings, or a vector as one of them
+Codewords = Float[Array, "B P N C D2"] | None  # of HCNet
+Vectors = Float[Array, "B H"]  # what an expert gives
+
 
 @flax.struct.dataclass
 class Batch:

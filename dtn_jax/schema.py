@@ -187,6 +187,15 @@ class Schema:
         """The names of `read`, F in all."""
         return tuple(f.name for f in self.read)
 
+    @property
+    def tokens(self) -> dict[str, list[str]]:
+        """The fields of each group that is one token in models of tokens."""
+        groups: dict[str, list[str]] = {}
+        for field in self.read:
+            if field.tokens:
+                groups.setdefault(field.tokens, []).append(field.name)
+        return groups
+
     def companions(self, name: str) -> tuple[Field, ...]:
         """The fields that stand beside a history."""
         return tuple(f for f in self.fields if f.beside == name)
@@ -243,9 +252,10 @@ class Schema:
         tasks = [dataclasses.replace(t, upstream=graph.get(t.name, ())) for t in self.tasks]
         return dataclasses.replace(self, tasks=tuple(tasks))
 
-    def with_roles(self, roles: Mapping[str, str]) -> Schema:
-        """The same schema with other roles of fields; those that are not named have none."""
-        fields = [dataclasses.replace(f, role=roles.get(f.name, "")) for f in self.fields]
+    def with_roles(self, roles: Mapping[str, tuple[str, str]]) -> Schema:
+        """The same schema with other (role, tokens) of fields; those not named have none."""
+        facts = [dict(zip(("role", "tokens"), roles.get(f.name, ("", "")))) for f in self.fields]
+        fields = [dataclasses.replace(f, **own) for f, own in zip(self.fields, facts)]
         return dataclasses.replace(self, fields=tuple(fields))
 
     def with_embeddings(self, chosen: Mapping[str, str]) -> Schema:

@@ -22,7 +22,7 @@ NEEDS = {
     "esmm": FUNNEL,
     "escm2": FUNNEL,
     "pepnet": {"model__pepnet__domain": SCENARIO, "model__pepnet__prior": ("occupation", "race")},
-    **{name: {f"model__{name}__scenario": SCENARIO} for name in ("star", "hmoe", "mdl")},
+    **{name: {f"model__{name}__scenario": SCENARIO} for name in ("star", "hmoe", "mdl", "m3oe")},
 }
 
 

@@ -108,10 +108,16 @@ def variant(
     Raises:
       UserError: an unknown part or key, a value of another type, or several architectures.
     """
-    parts = split_outside_brackets(argument)
-    for part in parts:  # what they define may be named by the others
-        if part.partition("=")[0].strip() == "plugins":
-            override(config, "plugins", part.partition("=")[2])
+    parts, files = [], [config.plugins]
+    for part in split_outside_brackets(argument):
+        key, equals, file = part.partition("=")
+        if key.strip() == "plugins":
+            files.append(file)
+        elif not equals and len(files) > 1 and ".py" in part:  # plugins=a.py,b.py
+            files.append(part)
+        else:
+            parts.append(part)
+    plugins.use(config, ",".join(files))  # what they define may be named by the parts
     named = [p for p in parts if p in ARCHITECTURES]
     if len(named) > 1:
         raise UserError(f"one architecture at a time, got {' and '.join(named)}")

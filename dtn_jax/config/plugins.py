@@ -33,7 +33,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dtn_jax.balancing import BALANCERS, NONE, balancer
-from dtn_jax.config.sections import base_config, declarations, flatten
+from dtn_jax.config.sections import FAMILIES, base_config, declarations, flatten
 from dtn_jax.data.sets.catalog import DATASETS
 from dtn_jax.data.sets.data_set import DataSet
 from dtn_jax.errors import UserError, choose
@@ -62,14 +62,6 @@ def built(arguments: str, *given: str) -> Callable[[type], None]:
             raise UserError(f"expected a method __call__({arguments})")
 
     return make
-
-
-def built_architecture(member: type) -> None:
-    """Builds an architecture, which must define `layout` if it takes experts."""
-    built("inputs, train", *GIVEN)(member)
-    forgotten = getattr(member.layout, "__func__", None) is Architecture.layout.__func__
-    if forgotten and member.takes_experts:
-        raise UserError("define layout(cls, schema, own), such as: return (('shared',),)")
 
 
 def built_loss(member: type) -> None:
@@ -103,6 +95,7 @@ class Kind:
 
 
 GIVEN = ("levels", "tasks", "input", "tower", "dropout", "dtype")  # to an architecture
+built_architecture = built("inputs, train", *GIVEN)
 built_expert = built("fields, codewords, train", "width", "dtype")
 KINDS = {
     "ARCHITECTURES": Kind(ARCHITECTURES, Architecture, built_architecture, ("model.architecture",)),
@@ -209,10 +202,13 @@ def _taken(kind: str, key: object) -> str:
     taken = ["a word of its section"] if key == NONE else []
     if f"{section}.{key}" in declarations():
         taken.append(f"the option {section}.{key}")
+    others = [f for f in FAMILIES if f.section == section and key in f.members]
     for other, of in KINDS.items():
         if key in of.known and of.section == section:
             files = [p for p, (_, names) in loaded.items() if key in names.get(other, [])]
             taken.append(f"{other} of {f'plug-in {files[0]}' if files else 'the package'}")
+    if others:
+        taken.append(f"what has the options {section}.{key}.… in the package")
     return f"the name is taken, by {taken[0]}; choose another" if taken else ""
 
 

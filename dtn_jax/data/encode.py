@@ -72,7 +72,7 @@ class Fitted:
             facts |= {"embedding": spec.embedding, "edges": self.edges}
         if spec.kind == "vector":
             facts["length"] = spec.length
-        return Field(spec.name, role=spec.role, **facts)
+        return Field(spec.name, role=spec.role, tokens=spec.tokens, **facts)
 
     def to_json(self) -> dict:
         found: dict[str, Any] = {"rows": self.rows, "slots": self.slots}

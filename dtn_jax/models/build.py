@@ -25,6 +25,7 @@ from dtn_jax.models.own_options import own_options, with_fields
 from dtn_jax.models.tower import Tower
 from dtn_jax.options import declared, option, pairs
 from dtn_jax.schema import Schema
+from dtn_jax.tables.addresses import pair_fields
 
 DTYPES = ("float32", "bfloat16", "float64")
 TRAIN = 3  # the place of the argument `train` of an expert, self counted
@@ -106,7 +107,7 @@ def build(
         parts["inflation"] = tuple((inflation or {}).items())
     tasks = {task.name: task for task in schema.tasks}
     built = architecture(
-        levels=_factories(kinds, model, general, dtype, remat),
+        levels=_factories(kinds, model, schema, general, dtype, remat),
         tasks=tuple(tasks[name] for name in schema.task_order()),
         input=functools.partial(
             ModelInput, normalisation=general.normalisation, dropout=general.embedding_dropout
@@ -197,6 +198,7 @@ def options_of(model: ConfigDict, schema: Schema) -> SimpleNamespace:
 def _factories(
     levels: tuple[Kinds, ...],
     model: ConfigDict,
+    schema: Schema,
     general: SimpleNamespace,
     dtype: jnp.dtype,
     remat: bool,
@@ -211,6 +213,9 @@ def _factories(
             own["dropout"] = general.dropout
         if takes(expert, "codebook"):
             own["codebook"] = next(codebook)
+        if takes(expert, "places"):
+            places = map(schema.read_names.index, pair_fields(schema, own["fields"]))
+            own["places"] = tuple(places)
         made = nn.remat(expert, static_argnums=TRAIN) if remat else expert
         return functools.partial(made, width=general.expert_dim, dtype=dtype, **own)
 

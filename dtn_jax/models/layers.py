@@ -89,7 +89,10 @@ def hidden_layers(
 
 
 def layer_norm(x: Float[Array, "*B K"], dtype: Any, name: str) -> Float[Array, "*B K"]:
-    """x of mean 0 and variance 1 along its last axis, scaled and shifted (Ba et al. 2016)."""
+    """x of mean 0 and variance 1 along its last axis, scaled and shifted (Ba et al. 2016); one
+    number alone, which would become 0, stays as it is."""
+    if x.shape[-1] == 1:
+        return x
     exact = at_least_float32(dtype)
     return nn.LayerNorm(dtype=exact, param_dtype=exact, name=name)(x).astype(dtype)
 
@@ -110,27 +113,3 @@ def inner_products(e: Float[Array, "B F D"]) -> Float[Array, "B P"]:
     """<e_i, e_j> for i < j."""
     first, second = pairs(e.shape[1])
     return jnp.einsum("bfd,bgd->bfg", e, e)[:, first, second]
-
-
-def self_attention(
-    e: Float[Array, "B F D"], heads: int, head_dim: int, dtype: Any, name: str, scaled: bool
-) -> Float[Array, "B F K"]:
-    """The outputs of all heads beside each other; inside of a module.
-
-    Args:
-      e: what asks and is asked.
-      heads: of attention, each with matrices of its own.
-      head_dim: the width of a head; K is heads * head_dim.
-      dtype: of the products; softmaxes have at least float32.
-      name: begins the names of the three projections.
-      scaled: whether scores are divided by the square root of head_dim.
-    """
-
-    def projected(part: str) -> Float[Array, "B F heads head_dim"]:
-        x = dense(heads * head_dim, dtype, name=f"{name}_{part}", use_bias=False)(e)
-        return x.reshape(*e.shape[:2], heads, head_dim)
-
-    q, k, v = projected("query"), projected("key"), projected("value")
-    scores = jnp.einsum("bmhd,bnhd->bhmn", q, k).astype(at_least_float32(dtype))
-    weights = nn.softmax(scores / (head_dim**0.5 if scaled else 1.0)).astype(dtype)
-    return jnp.einsum("bhmn,bnhd->bmhd", weights, v).reshape(*e.shape[:2], heads * head_dim)

@@ -31,7 +31,10 @@ def with_fields(own: SimpleNamespace, name: str, owner: type, schema: Schema) ->
     """
     values = dict(vars(own))
     for field, found in declared(owner).items():
-        if not found.role:
+        if found.role == "tokens":
+            groups = (f"{token}={'+'.join(names)}" for token, names in schema.tokens.items())
+            values[field] = values[field] or ",".join(groups)
+        if found.role in ("", "tokens"):
             continue
         key = f"model.{name}.{field}"
         for given in values[field]:

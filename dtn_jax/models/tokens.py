@@ -5,6 +5,7 @@ Letters: B batch, T tokens, K a token's width, Q tokens that ask, S tokens that 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from dtn_jax.models.layers import at_least_float32, dense, layer_norm
 from dtn_jax.shapes import Array, Bool, Float
 
 FAR = -1e9  # the score of what is masked
+SMALL = nn.initializers.normal(0.02)  # of learned tokens
 
 
 class PerToken(nn.Module):
@@ -72,9 +74,10 @@ def attention(
     k: Float[Array, "B S K"],
     v: Float[Array, "B S K"],
     heads: int,
-    present: Bool[Array, "B S"] | None = None,
+    present: Bool[Array, "B Q1 S"] | None = None,
 ) -> tuple[Float[Array, "B Q K"], Float[Array, "B Q S"]]:
-    """Scaled dot products (Vaswani et al. 2017) over what is present, and the heads' mean weights.
+    """Scaled dot products (Vaswani et al. 2017) over what is present, for all that asks (Q1 = 1) or
+    for each, and the heads' mean weights.
 
     Where nothing is present the result is 0. The heads divide K.
     """
@@ -85,35 +88,70 @@ def attention(
     if present is None:
         weights = nn.softmax(scores)
     else:
-        seen = present[:, None, None]
+        seen = present[:, None]
         weights = jnp.where(seen, nn.softmax(jnp.where(seen, scores, FAR)), 0)
     mixed_ = jnp.einsum("bhqs,bshd->bqhd", weights.astype(q.dtype), split[2])
     return mixed_.reshape(B, Q, K), jnp.mean(weights, axis=1)
 
 
 class Attention(nn.Module):
-    """[heads of softmax(q Q (x K)^T / sqrt(d)) x V] O, and the heads' mean weights; without `keys`
-    K and V are the identity."""
+    """[heads of softmax(q Q (x K)^T / sqrt(d)) x V] O, and the heads' mean weights.
+
+    Of Q, K, V and O those are learned that `matrices` names, others are the identity. With `each`
+    they are of each token's own, and have a bias.
+    """
 
     heads: int
     dtype: Any
-    keys: bool = False
+    matrices: tuple[str, ...] = ("query", "key", "value", "out")
+    each: bool = False
 
     @nn.compact
     def __call__(
         self,
         q: Float[Array, "B Q K"],
         x: Float[Array, "B S K"],
-        present: Bool[Array, "B S"] | None = None,
+        present: Bool[Array, "B Q1 S"] | None = None,
     ) -> tuple[Float[Array, "B Q K"], Float[Array, "B Q S"]]:
         """Of each row."""
 
         def projected(y: Array, name: str) -> Array:
+            if name not in self.matrices:
+                return y
+            if self.each:
+                return PerToken(y.shape[-1], self.dtype, name=name)(y)
             return dense(y.shape[-1], self.dtype, name=name, use_bias=False)(y)
 
-        k, v = (projected(x, "key"), projected(x, "value")) if self.keys else (x, x)
-        mixed, weights = attention(projected(q, "query"), k, v, self.heads, present)
-        return projected(mixed, "out"), weights
+        asked = projected(q, "query"), projected(x, "key"), projected(x, "value")
+        found, weights = attention(*asked, self.heads, present)
+        return projected(found, "out"), weights
+
+
+def self_attention(
+    e: Float[Array, "B F D"], heads: int, head_dim: int, dtype: Any, name: str, scaled: bool
+) -> Float[Array, "B F K"]:
+    """What each field reads of all, by heads of `head_dim` numbers, K in all; inside of a module.
+
+    `name` begins those of the projections; scores that are not `scaled` are plain products.
+    """
+    q, k, v = (
+        dense(heads * head_dim, dtype, name=f"{name}_{part}", use_bias=False)(e)
+        for part in ("query", "key", "value")
+    )
+    return attention(q if scaled else q * head_dim**0.5, k, v, heads)[0]
+
+
+def learned(
+    module: nn.Module,
+    name: str,
+    count: int,
+    like: Float[Array, "B n K"],
+    init: Callable[..., Array] = SMALL,
+) -> Float[Array, "B count K"]:
+    """A parameter of a module: `count` tokens, the same in every row, as wide as others."""
+    shape = (1, count, like.shape[-1])
+    tokens = module.param(name, init, shape, at_least_float32(like.dtype)).astype(like.dtype)
+    return jnp.broadcast_to(tokens, (like.shape[0], *tokens.shape[1:]))
 
 
 class SwiGLU(nn.Module):
@@ -134,7 +172,7 @@ class SwiGLU(nn.Module):
 
 
 class FFN(nn.Module):
-    """SwiGLU of twice the width, then a linear layer back."""
+    """SwiGLU of twice the width on RMS(x), then a linear layer back."""
 
     dtype: Any
     each: bool = True
@@ -143,6 +181,7 @@ class FFN(nn.Module):
     def __call__(self, x: Float[Array, "B n K"]) -> Float[Array, "B n K"]:
         """Of each row."""
         K = x.shape[-1]
+        x = rms_norm(x, self.dtype, "norm")
         hidden = SwiGLU(2 * K, self.dtype, self.each, name="hidden")(x)
         if self.each:
             return PerToken(K, self.dtype, name="forward")(hidden)

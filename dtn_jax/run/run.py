@@ -35,6 +35,7 @@ from dtn_jax.models.build import read_by, with_roles
 from dtn_jax.options import per_task
 from dtn_jax.parallel import known_bugs, processes
 from dtn_jax.parallel.mesh import Placement, make_placement, share_tables
+from dtn_jax.run import promises
 from dtn_jax.run.evaluate import evaluate, read_groups, score
 from dtn_jax.run.gradients import labels_of
 from dtn_jax.run.state import (
@@ -147,6 +148,7 @@ class Run:
                 batch = example_batch(self.schema, self.config.data.batch_size, self.grouped)
                 jax.eval_shape(step, self.state_shapes, batch)
                 jax.eval_shape(self.score_batch, self.state_shapes, batch)
+                promises.check(self.model, self.plan, self.schema, self.config.model.normalisation)
 
     @functools.cached_property
     def losses(self) -> tuple[TaskLoss, ...]:

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
+from dtn_jax.errors import choose
+from dtn_jax.schema import Schema
 from dtn_jax.shapes import Array, Int32
 from dtn_jax.tables.hashing import scramble
+
+
+def pair_fields(schema: Schema, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The fields that form pairs: those of `names`, or all, that have one id and no numbers."""
+    single = [f.name for f in schema.read if f.slots == 1 and not f.numbers]
+    for name in names:
+        choose("field in model.hcnet.fields", name, single)
+    return tuple(name for name in single if not names or name in names)
 
 
 def pairs(size: int) -> tuple[np.ndarray, np.ndarray]:

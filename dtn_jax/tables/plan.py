@@ -15,9 +15,10 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from dtn_jax.errors import UserError, choose
+from dtn_jax.errors import UserError
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Array
+from dtn_jax.tables.addresses import pair_fields
 from dtn_jax.tables.stored_rows import LARGEST_ID, StoredRows, lay_out
 
 ROW_MULTIPLE = 1024  # tables are padded to so many lines, so that any usual device count divides
@@ -157,10 +158,7 @@ def check_updates(plan: TablePlan, batch_size: int, sharers: int) -> None:
 def _pair_slots(schema: Schema, names: tuple[str, ...]) -> tuple[int, ...]:
     slot_fields = schema.slot_fields()
     own = {f.name: i for i, f in enumerate(slot_fields) if not f.beside}
-    single = {f.name: own[f.name] for f in schema.read if f.slots == 1 and not f.numbers}
-    for name in names:
-        choose("field in model.hcnet.fields", name, single)
-    slots = tuple(single[n] for n in single if not names or n in names)
+    slots = tuple(own[name] for name in pair_fields(schema, names))
     if len(slots) < 2:
         raise UserError(f"HCNet pairs fields, but only {len(slots)} can form pairs: {names}")
     return slots

@@ -33,7 +33,7 @@ STAGES = """
     run run.optimizers run.state run.gradients run.step run.evaluate run.timetable
     analysis.sample analysis.conflict analysis.gate_use analysis.watch  # while a run trains
     config                      # assembled from the options of all above
-    run.run
+    run.promises run.run
     parallel.fits               # of a run, before it is made
     run.outcome run.records run.workdir run.checkpoint run.start_from run.selection
     run.results plan run.nonfinite run.loss_log run.train run.replicas

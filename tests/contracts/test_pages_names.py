@@ -7,6 +7,7 @@ import textwrap
 
 import page_blocks
 import pytest
+import which_model
 from draw_speed import ROOT
 from page_commands import COMMAND
 
@@ -117,8 +118,8 @@ TABLES = {
     ("losses.md", "Metrics"): METRICS,
     ("data.md", "Which data sets there are"): {*DATASETS} - {"logs"},  # has a page of its own
     ("histories.md", "From a list to a vector"): {"''", *HISTORIES},
-    ("idea.md", "The architectures"): ARCHITECTURES,
-    ("idea.md", "The experts"): EXPERTS,
+    ("models.md", "The architectures"): ARCHITECTURES,
+    ("models.md", "The experts"): EXPERTS,
 }
 
 
@@ -129,6 +130,11 @@ def test_a_table_names_all_there_are(page, heading):
     table = section[section.index("\n| ---") :]
     named = [name for cell in ROW.findall(table) for name in re.findall(r"`([^`]+)`", cell)]
     assert sorted(named) == sorted(TABLES[page, heading])
+
+
+@pytest.mark.slow
+def test_which_model_is_of_todays_models():
+    assert which_model.page() == which_model.PAGE.read_text()
 
 
 PAGE = (ROOT / "docs/idea.md").read_text()

@@ -156,6 +156,25 @@ def get_config(argument):
     assert checked_config(config).model.heads.count == 2
 
 
+def test_what_a_config_file_names_its_argument_may_name(write_plugin, tmp_path):
+    """And several more in the argument itself."""
+    text = f"""
+from configs import adult
+from dtn_jax.config import variant
+
+def get_config(argument):
+    c = adult.get_config("")
+    c.plugins = {str(EXAMPLE)!r}
+    return variant(c, argument)
+"""
+    (tmp_path / "config.py").write_text(text)
+    assert load_config(f"{tmp_path}/config.py:heads").model.architecture == "heads"
+    one, two = write_plugin(OTHERS), write_plugin(OTHERS.replace("others", "third"), "third.py")
+    config = load_config(f"{tmp_path}/config.py:third,plugins={one},{two},model.third.count=5")
+    assert (config.model.architecture, config.model.third.count) == ("third", 5)
+    assert config.plugins == plugins.load(f"{EXAMPLE},{one},{two}")
+
+
 def test_the_command_adds_to_those_of_the_config_file(write_plugin):
     other = write_plugin(OTHERS)
     spec = f"configs/adult.py:heads,plugins={EXAMPLE}"

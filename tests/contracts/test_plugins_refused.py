@@ -71,6 +71,7 @@ LINES = IMPORTS.count("\n")  # before what a test writes
         # a name that is taken, or is none
         ("ARCHITECTURES = {'dtn': DTN}", "['dtn']: the name is taken, by ARCHITECTURES of the"),
         ("EXPERTS = {'dtn': DTN}", "EXPERTS['dtn']: the name is taken, by ARCHITECTURES of the"),
+        ("EXPERTS = {'din': 1}", "['din']: the name is taken, by what has the options model.din."),
         ("LOSSES = {'pcgrad': 1}", "['pcgrad']: the name is taken, by BALANCERS of the package"),
         ("BALANCERS = {'none': 1}", "['none']: the name is taken, by a word of its section"),
         (f"{HEADS}\nEXPERTS = {{'heads': 1}}", "['heads']: the name is taken, by ARCHITECTURES of"),
@@ -94,11 +95,7 @@ LINES = IMPORTS.count("\n")  # before what a test writes
         (f"{BALANCER}{COMBINES}{B}", "coefficients needs reads_gradients = True"),
         (f"{BALANCER}    reads_gradients = True\n{B}", "reads_gradients needs a method coefficie"),
         (f"{BALANCER}    reads_losses = True\n{B}", "reads_losses needs a method weights"),
-        (
-            f"{OF_NONE}def __call__(self, inputs, train): ...\n{A}",
-            "define layout(cls, schema",
-        ),
-        (f"{OF_NONE}layout = classmethod(lambda c, s, o: ())\n{A}", "__call__(inputs, train)"),
+        (f"{OF_NONE}pass\n{A}", "expected a method __call__(inputs, train)"),
         (
             HEADS.replace(' = option(2, "projections a task", least=1)', ""),
             "'count'; a field that",
@@ -215,6 +212,56 @@ def test_what_cannot_be_built_claims_no_folder(text, named, write_plugin, prepar
     config.replicas = "2"
     assert refused(train_replicas, config, tmp_path / "runs") == message
     assert {p.name for p in tmp_path.iterdir()} == {"mine.py"}
+
+
+# ---------------------------------------------------------------- promises
+
+MIXES = """
+from dtn_jax.models.gates import mix
+from dtn_jax.models.layers import flat
+import jax, jax.numpy as jnp
+
+class Mine(Architecture):
+    @nn.compact
+    def __call__(self, inputs, train):
+        x = flat(self.input(name="input")(inputs.fields["shared"], inputs.row_mask, train))
+        {line}
+        return Outputs({{t.name: self.tower(name=t.name)(x, train) for t in self.tasks}})
+
+ARCHITECTURES = {{"mine": Mine}}
+"""
+MEAN, DRAW = "use nothing over the rows: model.norm", "models.dropout.Dropout, or in an arch"
+UNMASKED = "x - jnp.sum(x * inputs.row_mask[:, None], 0)[None] / 99"
+
+
+@pytest.mark.parametrize(
+    ("line", "instead"),
+    [
+        ("x = x - x.mean(0)[None]", MEAN),
+        (f"x = {UNMASKED}", MEAN),
+        (f"x = {UNMASKED} if train else x", MEAN),
+        ("x = x + jnp.arange(len(x))[:, None]", MEAN),
+        ("x = nn.Dropout(0.5)(x, deterministic=not train)", DRAW),
+        ("x = x + jax.random.normal(self.make_rng('dropout'), x.shape) if train else x", DRAW),
+        ("x = x + self.draw(jax.random.normal, x.shape) if train else x", ""),
+        ("x = x + (jax.random.normal(self.make_rng('dropout'), (1, 48)) if train else 0)", ""),
+    ],
+)
+def test_a_rows_outputs_depend_on_that_row_alone(line, instead, write_plugin, prepared_dir):
+    text = OUTPUTS + MIXES.format(line=line)
+    path = write_plugin(text)
+    config = small(prepared_dir, model__dropout=0.1, model__normalisation="none")
+    plugins.use(config, str(path))
+    config.model.architecture = "mine"
+    run = build_run(config)
+    if not instead:
+        run.check_model()
+        return
+    message = refused(run.check_model)
+    at = path.read_text().splitlines().index(f"        {line}") + 1
+    if "arange" not in line:
+        assert f"({path}, line {at})" in message
+    assert instead in message
 
 
 def test_a_model_is_traced_once_for_its_shapes_and_its_state(prepared_dir):

@@ -4,7 +4,7 @@ WHOLE = """\
 name: shop                       # default: the file's name
 fields:
   user_id: {min_count: 2, role: prior}
-  item: {column: item_id, table: item, min_count: 2, unknown: [0, no, 12:30]}
+  item: {column: item_id, table: item, min_count: 2, unknown: [0, no, 12:30], tokens: what}
   hour: {value: hour(t), role: scenario}
   seen: {kind: bag, table: item, min_count: 2, max_values: 20, pooling: mean, weights: seen_weights}
   price: {kind: numeric, log: true, encoder: buckets, buckets: 64}

@@ -101,7 +101,7 @@ def test_a_changed_or_deleted_file_leaves_the_run_its_set(tmp_path, shop, capsys
 
 def test_roles_are_those_of_the_file_today_and_a_run_keeps_what_it_read(tmp_path, shop):
     data, folder = shop
-    text = SCHEMA.replace("{value: hour(t)}", "{value: hour(t), role: scenario}")
+    text = SCHEMA.replace("{value: hour(t)}", "{value: hour(t), role: scenario, tokens: when}")
     path = schema_file(tmp_path, text)
     begun = config(path).data.options
     found = catalog.load("logs", begun, str(folder / "data"))
@@ -115,6 +115,11 @@ def test_roles_are_those_of_the_file_today_and_a_run_keeps_what_it_read(tmp_path
     path.write_text(SCHEMA)
     star.model.star.scenario = run.config.model.star.scenario
     assert identity(build_run(star).config) == identity(run.config)
+    path.write_text(text)
+    star.model.architecture = "rankmixer"
+    assert build_run(star).config.model.rankmixer.fields == "when=hour"
+    star.model.architecture = "star"
+    path.write_text(SCHEMA)
     star.model.star.scenario = ()
     with pytest.raises(UserError, match=r"give model.star.scenario=FIELD,FIELD, or a field `role"):
         build_run(star)

@@ -127,6 +127,7 @@ def print_of(text, path="shop.yaml"):
         ("max_values: 20", "max_values: 20, keep: first"),
         ("positives_outside: 0.05", "positives_outside: 0.5"),
         ("role: scenario", "role: prior"),
+        ("tokens: what", "tokens: who"),
     ],
 )
 def test_the_same_meaning(old, new):

@@ -51,13 +51,15 @@ def smooth_step(t):
 
 
 def selectors(p, x, experts, k):
-    """r `[B, k, M]`, expert by expert and digit by digit."""
+    """r `[B, k, M]`, number by number and digit by digit."""
     digits = math.ceil(math.log2(experts))
     d = smooth_step(dense(p["digits"], x)).reshape(len(x), k, digits)
-    r = np.ones((len(x), k, experts))
-    for m in range(experts):
+    r = np.zeros((len(x), k, experts))
+    for m in range(2**digits):
+        likely = np.ones((len(x), k))
         for n in range(digits):
-            r[:, :, m] *= d[:, :, n] if m >> n & 1 else 1 - d[:, :, n]
+            likely *= d[:, :, n] if m >> n & 1 else 1 - d[:, :, n]
+        r[:, :, m % experts] += likely
     return r
 
 
@@ -125,7 +127,7 @@ CASES = {
     "cross_stitch": ("cross_stitch", CHAIN, {}, cross_stitch),
     "snr": ("snr", CHAIN, {}, snr),
     "dbmtl": ("dbmtl", CHAIN, {"dbmtl__relation": RELATION}, dbmtl),
-    "dselect_k": ("dselect_k", CHAIN, {"experts": "mlp*4"}, dselect_k),
+    "dselect_k": ("dselect_k", CHAIN, {"experts": "mlp*3"}, dselect_k),
     "metaheac": ("metaheac", CHAIN, {"metaheac__critics": 3}, metaheac),
     "fdn": ("fdn", CHAIN, {}, fdn),
     "escm2": ("escm2", CHAIN, {}, escm2),

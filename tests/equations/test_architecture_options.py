@@ -12,7 +12,6 @@ from other_values import another
 from dtn_jax.config import declarations, flatten
 from dtn_jax.errors import UserError
 from dtn_jax.models import build as architectures
-from dtn_jax.models.architectures import ARCHITECTURES, Architecture
 from dtn_jax.models.experts import EXPERTS
 from dtn_jax.models.histories import HISTORIES
 from dtn_jax.models.numbers import NUMBERS
@@ -25,7 +24,8 @@ READ_ELSEWHERE = {"embedding_dim", "upstream", "numbers", "histories", "dtn.own_
 }
 # Where a declaration does not say which other value there is, or what else must be there.
 VALUES = {"experts": "mlp", "group_experts": "shared=mlp*3", "fibinet.reduction": 1}
-BASES = {"aitm.calibrator": {"architecture": "aitm", "experts": "mlp*3"}}
+ATTENTIVE = {"experts": "hcnet", "architecture": "shared_bottom", "hcnet.shrinking": "attentive"}
+BASES = {"hcnet.hidden": ATTENTIVE, "aitm.calibrator": {"architecture": "aitm", "experts": "mlp*3"}}
 DECLARED = {
     key.removeprefix("model."): found
     for key, found in declarations().items()
@@ -36,7 +36,7 @@ DECLARED = {
 def base_of(key):
     """What to build, so that it has that whose option this is."""
     member = DECLARED[key].member
-    if member in EXPERTS:
+    if member in EXPERTS and key not in BASES:
         return {"experts": member, "architecture": "shared_bottom"}
     of_dtn = {"architecture": "dtn" if key == "fusion" else "shared_bottom"}
     return BASES.get(key, {"architecture": member} if member else of_dtn)
@@ -89,7 +89,8 @@ def test_flipping_an_option_changes_the_model(key):
     now = flatten(options(**base))[key]
     option = DECLARED[key].option
     fields = ("field_2",) if key.endswith("scenario") else ("field_0", "field_2")
-    value = VALUES.get(key) or (fields if option.role else another(option, now))
+    tokens = "a=field_0+field_1" if option.role == "tokens" else ""
+    value = VALUES.get(key) or tokens or (fields if option.role else another(option, now))
     assert not same(Program(base), Program({**base, key: value}))
 
 
@@ -166,16 +167,6 @@ AFTER_BOTH = Task("order", upstream=("click", "cart"))
 def test_tasks_that_an_architecture_cannot_have(architecture, data, message):
     with pytest.raises(UserError, match=message):
         architectures.build(options(architecture=architecture), data)
-
-
-def test_an_architecture_that_forgets_its_groups_is_told(monkeypatch):
-    class Forgetful(Architecture):
-        def __call__(self, inputs, train):
-            raise NotImplementedError
-
-    monkeypatch.setitem(ARCHITECTURES, "forgetful", Forgetful)
-    with pytest.raises(UserError, match="Forgetful does not say which groups of experts"):
-        architectures.build(options(architecture="forgetful"), PAIR)
 
 
 @dataclasses.dataclass

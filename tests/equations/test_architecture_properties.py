@@ -41,8 +41,10 @@ READERS = {  # who reads through gates; with a second level there is a stream th
     "star": set(),
     "hmoe": TASKS,
     "mdl": set(),
+    "m3oe": TASKS,
+    "onetrans": set(),
 }
-TOWERLESS = {"metaheac", "hmoe"}  # which have other towers than one a task
+TOWERLESS = {"metaheac", "hmoe", "m3oe"}  # which have other towers than one a task
 
 
 @pytest.fixture(autouse=True)

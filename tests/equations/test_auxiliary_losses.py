@@ -98,9 +98,22 @@ def test_dselect_k_pays_for_undecided_selectors(experts, model):
     for t in PAIR.task_names:
         r = selectors(p[f"gate_{t}"], views["shared"], experts, 2)
         expected = expected - (r * np.log(r + 1e-6)).sum((1, 2))
-        if experts == 3:
-            expected = expected + (1 / (r.sum(-1) + 1e-6)).sum(-1)
     assert_close(out.aux["entropy"], 0.1 * expected)
+
+
+def test_dselect_ks_loss_is_small_however_far_its_gates_are(model):
+    """Of three experts, where every selector has settled on the number of none."""
+    built = model(PAIR, **usual("dselect_k", experts="mlp*3", dselect_k__entropy=0.1))
+
+    def settled(params):
+        for t in PAIR.task_names:
+            digits = params[f"gate_{t}"]["digits"]
+            digits["kernel"], digits["bias"] = 0 * digits["kernel"], 0 * digits["bias"] + 1e4
+
+    out = built(built.edited(settled))
+    assert np.abs(out.aux["entropy"]).max() < 1e-5
+    for gate in out.intermediates["gates"].values():
+        np.testing.assert_allclose(sum(gate.values()), 1, rtol=1e-12)
 
 
 def test_dselect_k_with_one_expert_has_nothing_to_select(model):

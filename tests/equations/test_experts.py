@@ -59,12 +59,22 @@ def masknet(p, x, codewords, *, kind, blocks, layers):
     return mlp(p, o, None, layers=layers)
 
 
-def hcnet(p, x, codewords, *, codebook, shrinking):
-    w = codewords[:, :, :, codebook, :]
-    q = np.concatenate([w[:, :, n] for n in range(N)], axis=-1) @ p["restore"]["kernel"]
-    if shrinking == "sum":
-        fields = range(S)
-        pairs = list(itertools.combinations(fields, 2))
+def hcnet(p, x, codewords, *, codebook, shrinking="none", restoring="linear"):
+    w, e = codewords[:, :, :, codebook, :], x.reshape(B, F, D)
+    w = np.concatenate([w[:, :, n] for n in range(N)], axis=-1)
+    fields = range(S)
+    pairs = list(itertools.combinations(fields, 2))
+
+    def attention(name, z):
+        return relu(z @ p[f"{name}_hidden"]["kernel"]) @ p[name]["kernel"]
+
+    if restoring == "attentive":
+        both = [np.concatenate([e[:, i], e[:, j]], axis=-1) for i, j in pairs]
+        w = w * np.stack([attention("restoring", z) for z in both], axis=1)
+    q = w @ p["restore"]["kernel"]
+    if shrinking == "attentive":
+        q = q * attention("shrinking", x)[:, :, None]
+    if shrinking != "none":
         q = np.stack([sum(q[:, k] for k in range(P) if i in pairs[k]) for i in fields], axis=1)
     return dense(p["output"], np.concatenate([x, q.reshape(len(x), -1)], axis=-1))
 
@@ -89,10 +99,14 @@ CASES = {
         MaskNet(H, kind="serial", blocks=3, block_dim=7, mask_hidden=4, hidden=(8, 6)),
         functools.partial(masknet, kind="serial", blocks=3, layers=2),
     ),
-    "hcnet": (HCNet(H, codebook=2), functools.partial(hcnet, codebook=2, shrinking="none")),
+    "hcnet": (HCNet(H, codebook=2), functools.partial(hcnet, codebook=2)),
     "hcnet, sum": (
         HCNet(H, codebook=1, shrinking="sum"),
         functools.partial(hcnet, codebook=1, shrinking="sum"),
+    ),
+    "hcnet, attentive": (
+        HCNet(H, places=tuple(range(S)), restoring="attentive", shrinking="attentive", hidden=7),
+        functools.partial(hcnet, codebook=0, restoring="attentive", shrinking="attentive"),
     ),
     "dcnv2": (DCNv2(H, layers=3), functools.partial(dcnv2, layers=3, rank=0)),
     "dcnv2, low rank": (
@@ -215,6 +229,26 @@ def test_hcnet_reads_its_own_codebook_only(random_variables):
         expert.apply(variables, fields, None, train=False)
     with pytest.raises(ValueError, match="codebook 3 is not among the 3"):
         expert.clone(codebook=3).apply(variables, fields, codewords, train=False)
+
+
+def test_attentive_hcnet_needs_fields(random_variables):
+    expert, variables, (fields, codewords), _ = made("hcnet, attentive", random_variables)
+    with pytest.raises(UserError, match="give it to a first level"):
+        expert.apply(variables, fields.reshape(B, 1, F * D), codewords, train=False)
+
+
+@pytest.mark.parametrize("name", ["wukong", "transformer"])
+def test_rows_of_zeros_and_fields_of_one_number_have_gradients(name, random_variables):
+    """Where all is equal, a variance is 0; of one number it always is."""
+    expert = EXPERTS[name](H, dtype=jnp.float64)
+    e = draw(jnp.float64)[0]
+    for fields in (e.at[0].set(0.0), e[:, :, :1]):
+        variables = random_variables(expert, fields, None, train=False)
+        run = functools.partial(expert.apply, variables, codewords=None, train=False)
+        gradient = jax.jit(jax.grad(lambda x, run=run: run(x).sum()))(fields)
+        assert np.isfinite(gradient).all()
+        assert np.abs(gradient[1:]).min() > 0
+        assert np.abs(gradient).max() < 1e4
 
 
 def test_parse_experts():

@@ -1,14 +1,16 @@
 """Trunks of tokens, INFNet and UniFormer, against NumPy, with histories and without."""
 
+import dataclasses
 import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from built_models import PAIR, B, D, F, attend, dense, relu, sigmoid, softmax, tower, usual
-from pair_equations import by_token, parts
+from built_models import FIELDS, PAIR, B, D, F, attend, dense, relu, sigmoid, softmax, tower, usual
+from pair_equations import by_token, gelu, parts
 
+from dtn_jax.errors import UserError
 from dtn_jax.interface import SHARED, History
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile", "float64")
@@ -98,7 +100,7 @@ def swiglu(p, x):
 
 
 def ffn(p, x):
-    return each(p["forward"], swiglu(p["hidden"], x))
+    return each(p["forward"], swiglu(p["hidden"], rms(p["norm"], x)))
 
 
 def attention(p, q, x, present=None, heads=2):
@@ -134,7 +136,56 @@ def uniformer(p, fields, given, tasks):
     return {task: tower(p[f"tower_{task}"], T[:, i]) for i, task in enumerate(tasks)}
 
 
-CASES = {"infnet": (INFNET, infnet), "uniformer": (UNIFORMER, uniformer)}
+def onetrans(p, fields, given, tasks, blocks=2):
+    N = dense(p["tokens"], fields.reshape(B, -1)).reshape(B, 3, -1)
+    sequence = []
+    for name, history in given.items():
+        if sequence:
+            sequence.append((np.tile(p[f"before_{name}"], (B, 1, 1)), np.ones((B, 1), bool)))
+        items = dense(p[f"history_{name}"], np.asarray(history.items))
+        sequence.append((items, np.asarray(history.present)))
+    slots = sum(there.shape[1] for _, there in sequence)
+    logits = {task: np.zeros(B) for task in tasks}
+    for b in range(B):  # a row's tokens without its padding, each with its place in the sequence
+        kept = [item for items, there in sequence for item in items[b][there[b]]]
+        X = [*zip(range(slots - len(kept), slots), kept), *zip(range(slots, slots + 3), N[b])]
+        for block in range(blocks):
+            q = p[f"block_{block}"]
+            least = slots - slots * (blocks - 1 - block) // blocks
+            X = mixed_block(q, X, slots, least)
+        z = np.concatenate([x for _, x in X])[None]
+        for task in tasks:
+            logits[task][b] = tower(p[f"tower_{task}"], z)[0]
+    return logits
+
+
+def mixed_block(p, X, slots, least, heads=2):
+    """Of one row's tokens, (place, vector) each; those from the place `least` on stay."""
+
+    def mixed(name, place, x):
+        if place < slots:
+            return dense(p[f"{name}_shared"], x)
+        own = p[f"{name}_own"]
+        return x @ own["kernel"][place - slots] + own["bias"][place - slots]
+
+    asked = [(i, rms(p["asking"], x)) for i, x in X]
+    k, v = (np.stack([mixed(n, i, x) for i, x in asked]) for n in ("key", "value"))
+    made = []
+    for n, (i, x) in enumerate(X):
+        if i >= least:
+            q = mixed("query", *asked[n])
+            z = x + attend(q[None, None], k[None, : n + 1], v[None, : n + 1], heads)[0, 0]
+            h = gelu(mixed("hidden", i, rms(p["forwarding"], z)))
+            made.append((i, z + mixed("forward", i, h)))
+    return made
+
+
+ONETRANS = {"onetrans__tokens": 3, "onetrans__heads": 2, "onetrans__head_dim": 3}
+CASES = {
+    "infnet": (INFNET, infnet),
+    "uniformer": (UNIFORMER, uniformer),
+    "onetrans": (ONETRANS, onetrans),
+}
 
 
 @pytest.mark.parametrize("read", [True, False], ids=["histories", "no histories"])
@@ -151,7 +202,7 @@ def test_a_trunk_is_its_equation(name, read, model, random_variables):
     for task, logit in expected.items():
         assert len(set(logit)) == B
         np.testing.assert_allclose(out.logits[task], logit, rtol=1e-10, atol=1e-12)
-    for gates in out.intermediates["attention"].values():
+    for gates in out.intermediates.get("attention", {}).values():
         for weights in gates.values():
             np.testing.assert_allclose(np.sum(weights, axis=-1), 1, rtol=1e-10)
             assert weights.shape == (B, F if name == "infnet" else 6)
@@ -179,3 +230,45 @@ def test_infnet_of_one_block_makes_no_proxies_that_nobody_reads(model, random_va
     params = random_variables(plain.module, inputs, train=False)["params"]
     assert "tasks" in params
     assert not {"field_proxies", "history_proxies"} & set(params)
+
+
+def test_inputs_of_any_size_leave_uniformer_finite(model):
+    built = model(PAIR, **{**usual("uniformer"), "dtype": "float32"})
+    large = jax.tree.map(lambda x: x.astype(jnp.float32) * 1e4, built.inputs.fields)
+    variables = jax.tree.map(lambda a: a.astype(jnp.float32), built.variables)
+    out = built(variables, built.inputs.replace(fields=large))
+    assert all(np.isfinite(logit).all() for logit in out.logits.values())
+
+
+GROUPED = {  # {architecture: the layer that makes its tokens}
+    "rankmixer": "tokens",
+    "infnet": "fields",
+    "uniformer": "tokens/gate",
+    "mdl": "fields",
+    "onetrans": "tokens",
+}
+
+
+@pytest.mark.parametrize("name", GROUPED)
+def test_a_token_is_made_of_the_fields_of_its_group(name, model):
+    """Those of no group make one more; the option chooses others than the schema."""
+    tokens = {"field_0": "where", "field_1": "where"}
+    fields = [dataclasses.replace(f, tokens=tokens.get(f.name, "")) for f in FIELDS]
+    grouped = dataclasses.replace(PAIR, fields=tuple(fields))
+    built, given = (
+        model(grouped, **usual(name)),
+        usual(name, **{f"{name}__fields": "a=field_0+field_1"}),
+    )
+    kernel = functools.reduce(lambda p, part: p[part], GROUPED[name].split("/"), built.exact[0])
+    assert kernel["kernel"].shape[:2] == (2, 2 * D)
+    parts = built.module.bind(built.variables).parts(
+        built.inputs.fields[SHARED], built.inputs.names, 0
+    )
+    e = np.asarray(built.inputs.fields[SHARED])
+    np.testing.assert_array_equal(parts[:, 0], e[:, :2].reshape(B, -1))
+    np.testing.assert_array_equal(parts[:, 1], np.concatenate([e[:, 2], 0 * e[:, 2]], axis=-1))
+    same = built().logits
+    chosen = model(PAIR, **given)(built.variables, built.inputs).logits
+    jax.tree.map(np.testing.assert_array_equal, chosen, same)
+    with pytest.raises(UserError, match="Did you mean 'field_1'"):
+        model(PAIR, **usual(name, **{f"{name}__fields": "a=field_0+feild_1"}))

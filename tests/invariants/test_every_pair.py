@@ -1,8 +1,10 @@
-"""Every architecture with every expert: a step is finite, and moves every parameter.
+"""Every architecture with every expert: a step is finite, and moves every parameter; every
+architecture's steps on eight devices are those on one.
 
 `FROZEN` names the parameters that no gradient reaches on purpose, and why.
 """
 
+import dataclasses
 import re
 
 import jax
@@ -10,11 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from built_models import PAIR, inputs_of, options
+from toy_steps import SCHEMA, batches, config, leaves, placed_run
 
 from dtn_jax.models import build as architectures
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.models.auxiliary import label_loss
 from dtn_jax.models.experts import EXPERTS
+from dtn_jax.schema import Task
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
@@ -71,3 +75,42 @@ def test_a_step_is_finite_and_moves_every_parameter(architecture, expert, random
         if not np.any(gradient):
             still.append(f"{architecture}/{expert}/{name}")
     assert [name for name in still if not any(re.search(p, name) for p in FROZEN)] == []
+
+
+TOKENS = {"tokens": 2, "head_dim": 2, "expansion": 1, "blocks": 2, "feature_layers": 1}
+SHOP = dataclasses.replace(
+    SCHEMA.with_roles({"user": ("prior", ""), "hour": ("scenario", "")}),
+    tasks=(Task("click"), Task("order", upstream=("click",))),
+)
+SAMPLED = ("escm2", "m3oe", "onetrans")
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [a if a in SAMPLED else pytest.param(a, marks=pytest.mark.nightly) for a in ARCHITECTURES],
+)
+def test_eight_devices_make_the_same_steps_as_one(architecture, float64):
+    """Rows unlike in number and labels on each; dropout, so that noise is of the whole batch."""
+    given, rng = batches(), np.random.default_rng(3)
+    given = given.replace(
+        row_mask=rng.random(given.row_mask.shape) < 0.8,
+        label_mask=rng.random(given.label_mask.shape) < 0.8,
+    )
+    own = config().model.get(architecture, {})
+    small = {f"model__{architecture}__{n}": v for n, v in TOKENS.items() if n in own}
+    found = []
+    for devices in (1, 8):
+        c = config(
+            model__architecture=architecture,
+            model__dtype="float64",
+            model__dropout=0.2,
+            optim__eps=1e-3,
+            optim__tables="sgd",
+            optim__table_init=0.5,
+            parallel__devices=devices,
+            **small,
+        )
+        state, metrics = placed_run(c, given, SHOP)
+        found.append([*leaves(state), np.asarray(metrics["losses"])])
+    for one, eight in zip(*found, strict=True):
+        np.testing.assert_allclose(eight, one, rtol=1e-9, atol=1e-10)

@@ -80,6 +80,7 @@ Text = titled(str, "a text", min_length=1)
 Texts = titled(tuple[str, ...], "a list of texts such as [a, b]", LISTED)
 Formula = titled(str, "an expression", PARSED, min_length=1)
 Scalar = titled(tuple[str | None], "a value such as 1, or null for the unknown id", ONE)
+TokenGroup = titled(str, "a name such as user", pattern=r"^[A-Za-z0-9_-]+$")
 ASCII = r"^[\x00-\x09\x0b\x0c\x0e-!#-\x7f]$"  # but for line breaks and the quote
 Character = titled(str, r'one character such as "\t"', pattern=ASCII)
 Encoder = word(*dict.fromkeys(name for names in ENCODERS.values() for name in names))
@@ -161,6 +162,8 @@ class FieldKeys(Keys):
       optional: a log, or a scored row, may lack its column
       role: what some architectures read the field as: a scenario, such as a page or a market, or a
         prior, such as the user's or the item's id; default: none
+      tokens: the name of a group of fields, such as user, that models of tokens read as one token;
+        default: none
       encoder: how values become rows of a table: vocabulary, hash or identity, whose values are the
         rows 1 to size (categorical, bag, companion), buckets or standardise (numeric), standardise
         or none (vector); a sequence has its target's; default: the first of its kind
@@ -198,6 +201,7 @@ class FieldKeys(Keys):
     scored_as: Annotated[Scalar, Only(("categorical", "numeric"))] = ()
     optional: Annotated[Truth, Only(tuple(kind for kind in ENCODERS if kind != CROSS))] = False
     role: Annotated[word(*filter(None, ROLES)), ALONE] = ""
+    tokens: Annotated[TokenGroup, ALONE] = ""
     encoder: Encoder = ""
     table: Annotated[Text, Only(("categorical", CROSS, "bag", COMPANION))] = ""
     min_count: Annotated[Count, Only(("vocabulary",))] = 1

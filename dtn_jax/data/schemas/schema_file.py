@@ -61,7 +61,7 @@ CUTS = {  # {how rows are split: what else `validation` and `test` may be}
 SINCE = {"keep": "first", "scored_as": (), "optional": False, "embedding": SCALED, "bins": 0}
 SINCE |= {"target": "", "history": None, "beside": "", "gap": False, "loss_weight": ""}
 # What decides neither rows nor labels; positives_outside decides whether there is a set at all.
-NO_MEANING = ("line", "path", "about", "positives_outside", "role")
+NO_MEANING = ("line", "path", "about", "positives_outside", "role", "tokens")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it is a folder's, too
 
 

@@ -41,7 +41,7 @@ class FieldSpec:
       scored_as: (): the model scores what a row has. Else one value, as text, that stands for the
         field's own when rows are scored, in its crosses too; None is the unknown id.
       optional: a log, or a row to score, may lack its columns: its values are missing then.
-      role: one of ROLES of `dtn_jax.field`; no part of the meaning, as rows do not depend on it.
+      role, tokens: as in `dtn_jax.field`; no part of the meaning, as rows do not depend on them.
       encoder: one of `keys.ENCODERS` of its kind.
       table: the embedding table; fields that name the same one share it. Default: the name.
       min_count: vocabulary: a value that train shows less often becomes the unknown id.
@@ -75,6 +75,7 @@ class FieldSpec:
     scored_as: tuple[()] | tuple[str | None]
     optional: bool
     role: str
+    tokens: str
     encoder: str
     table: str
     min_count: int

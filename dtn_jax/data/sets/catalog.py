@@ -103,7 +103,7 @@ def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "")
     if prepared.recipe != builder.recipe():
         raise UserError(builder.outdated())
     builder.check_raw(prepared, given=bool(manual_dir))
-    roles = {field.name: field.role for field in builder.spec.fields}
+    roles = {field.name: (field.role, field.tokens) for field in builder.spec.fields}
     return dataclasses.replace(prepared, schema=prepared.schema.with_roles(roles))
 
 

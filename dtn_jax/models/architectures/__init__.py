@@ -18,10 +18,12 @@ from dtn_jax.models.architectures.esmm import ESMM
 from dtn_jax.models.architectures.fdn import FDN
 from dtn_jax.models.architectures.hmoe import HMoE
 from dtn_jax.models.architectures.infnet import INFNet
+from dtn_jax.models.architectures.m3oe import M3oE
 from dtn_jax.models.architectures.mdl import MDL
 from dtn_jax.models.architectures.metaheac import MetaHeac
 from dtn_jax.models.architectures.mmoe import MMoE
 from dtn_jax.models.architectures.omoe import OMoE
+from dtn_jax.models.architectures.onetrans import OneTrans
 from dtn_jax.models.architectures.pepnet import PEPNet
 from dtn_jax.models.architectures.ple import PLE
 from dtn_jax.models.architectures.rankmixer import RankMixer
@@ -57,4 +59,6 @@ ARCHITECTURES: dict[str, type[Architecture]] = {
     "star": STAR,
     "hmoe": HMoE,
     "mdl": MDL,
+    "m3oe": M3oE,
+    "onetrans": OneTrans,
 }

@@ -63,10 +63,7 @@ class AdaTT(Architecture):
                 }
             experts |= seen
             streams = mixed
-        logits = {
-            task.name: self.tower(name=f"tower_{task.name}")(flat(streams[task.name]), train)
-            for task in self.tasks
-        }
+        logits = self.towers({t.name: flat(streams[t.name]) for t in self.tasks}, train)
         intermediates = {"gates": gates, "effective": effective, "experts": experts}
         return Outputs(logits=logits, intermediates=intermediates)
 

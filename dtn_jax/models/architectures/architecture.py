@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 from flax import linen as nn
 
-from dtn_jax.errors import UserError
-from dtn_jax.interface import SHARED
+from dtn_jax.data.epochs import batch_axis
+from dtn_jax.interface import SHARED, Inputs
 from dtn_jax.models.groups import ExpertGroup, Groups, Named, first_products
 from dtn_jax.models.layers import flat
 from dtn_jax.schema import Schema, Task
@@ -25,11 +25,11 @@ Layout = tuple[tuple[str, ...], ...]  # the names of the groups, a level after t
 class Architecture(nn.Module):
     """A routing of experts to tasks; `__call__(inputs, train)` gives `Outputs`.
 
-    A subclass says which groups of experts it has (`layout`), from which embedding tables it reads
-    (`views`) and what it does not go with (`check`). Its options are fields declared by
-    `options.option`, and stand under `model.<its name>`; the three methods are given them as
-    `own`, by field. With `takes_experts = False` it has no groups, and `model.experts` means
-    nothing.
+    A subclass says which groups of experts it has (`layout`; by default one that all tasks share),
+    from which embedding tables it reads (`views`) and what it does not go with (`check`). Its
+    options are fields declared by `options.option`, and stand under `model.<its name>`; the three
+    methods are given them as `own`, by field. With `takes_experts = False` it has no groups, and
+    `model.experts` means nothing.
 
     Attributes:
       levels: the experts of each group, a level after the other; of most one level.
@@ -52,12 +52,7 @@ class Architecture(nn.Module):
     @classmethod
     def layout(cls, schema: Schema, own: SimpleNamespace) -> Layout:
         """The names of the groups of experts, a tuple a level; () without experts."""
-        if not cls.takes_experts:
-            return ()
-        raise UserError(
-            f"architecture {cls.__name__} does not say which groups of experts it has: define "
-            "layout(cls, schema, own), such as (('shared',),) for one that all tasks share"
-        )
+        return ((SHARED,),) if cls.takes_experts else ()
 
     @classmethod
     def views(cls, schema: Schema, own: SimpleNamespace) -> tuple[str, ...]:
@@ -80,10 +75,24 @@ class Architecture(nn.Module):
         """What each layer of a tower reads, given z: for `scales`."""
         return (z.shape[-1], *self.tower.keywords["hidden"])
 
+    def towers(self, z: Mapping[str, Float[Array, "B _"]], train: bool) -> dict[str, Array]:
+        """{task: the logit of its tower, which reads its z}."""
+        return {task: self.tower(name=f"tower_{task}")(x, train) for task, x in z.items()}
+
+    def draw(self, sampler: Callable[..., Array], shape: tuple[int, ...]) -> Float[Array, "B ..."]:
+        """`sampler(key, shape)`, noise for the rows `[B, ...]` however a batch is split."""
+        key = self.make_rng("dropout")
+        return batch_axis.draw(lambda whole: sampler(key, whole), shape)
+
     @property
     def groups(self) -> Groups:
         """The experts of each group of the first level."""
         return self.levels[0]
+
+    def shared_experts(self, inputs: Inputs, train: bool) -> tuple[Float[Array, "B F D"], Named]:
+        """The fields, and the outputs of the shared group's experts, which read them."""
+        fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
+        return fields, self.experts(fields, inputs.codewords, train)[SHARED]
 
     def experts(
         self,

@@ -60,10 +60,7 @@ class CrossStitch(Architecture):
                 ]  # one field
                 for i, task in enumerate(found)
             }
-        logits = {
-            task.name: self.tower(name=f"tower_{task.name}")(flat(streams[task.name]), train)
-            for task in self.tasks
-        }
+        logits = self.towers({t.name: flat(streams[t.name]) for t in self.tasks}, train)
         return Outputs(logits=logits, intermediates={"experts": experts})
 
 

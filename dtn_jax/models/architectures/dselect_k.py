@@ -8,9 +8,10 @@ n = ceil(log2 M) digits, every one learned between 0 and 1:
     q   = softmax(x W + b)  `[k]`;   a_m = sum over selectors of q r_m
 
 z_t = sum over m of a_m f_m, and a task's logit is tower_t(z_t). The entropy of the selectors, times
-`entropy`, joins the loss until each picks one expert; where M is no power of 2, the same weight
-times 1 / (sum over m of r_m) keeps them off numbers without an expert. Equations as in the
-paper's sections 3.2 and 3.3 and median-research-group/LibMTL.
+`entropy`, joins the loss until each picks one expert. Equations as in the paper's sections 3.2 and
+3.3 and median-research-group/LibMTL, but for the numbers from M to 2^n - 1. There these stand for
+no expert, and a penalty 1 / (sum over m of r_m) keeps selectors away, which has no gradient any
+more once a selector has settled on one. Here they stand for the first experts once again.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from dtn_jax.interface import SHARED, Inputs, Outputs
+from dtn_jax.interface import Inputs, Outputs
 from dtn_jax.models.architectures.architecture import Architecture
 from dtn_jax.models.gates import mix
 from dtn_jax.models.groups import by_expert
@@ -32,20 +33,15 @@ from dtn_jax.shapes import Array, Float
 
 
 class DSelectK(Architecture):
-    """Group: `shared`. Weights of a gate sum to 1 where the number of experts is a power of 2."""
+    """Group: `shared`."""
 
     k: int = option(2, "experts that a task's gate picks, at most", least=1, most=1000)
     entropy: float = option(1e-2, "weight of the selectors' entropy in the loss", least=0)
 
-    @classmethod
-    def layout(cls, schema, own):
-        return ((SHARED,),)
-
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         """Each task's logit; `aux` has the entropy."""
-        fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
-        outputs = self.experts(fields, inputs.codewords, train)[SHARED]
+        fields, outputs = self.shared_experts(inputs, train)
         logits, gates, entropy = {}, {}, 0
         for task in self.tasks:
             gate = BinaryGate(len(outputs), self.k, self.dtype, name=f"gate_{task.name}")
@@ -70,14 +66,14 @@ class BinaryGate(nn.Module):
     def __call__(self, x: Float[Array, "B W"]) -> tuple[Float[Array, "B M"], Float[Array, " B"]]:
         """Of each row."""
         digits = math.ceil(math.log2(self.size))
-        codes = (np.arange(self.size)[:, None] >> np.arange(digits)[None]) & 1  # [M, n]
+        numbers = np.arange(2**digits)
+        codes = (numbers[:, None] >> np.arange(digits)[None]) & 1  # [2^n, n]
         t = self._linear(x, self.k * digits, 0.01, "digits").reshape(x.shape[0], self.k, 1, digits)
         d = smooth_step(t)
-        r = jnp.prod(jnp.where(codes[None, None] == 1, d, 1 - d), axis=-1)  # [B, k, M]
+        r = jnp.prod(jnp.where(codes[None, None] == 1, d, 1 - d), axis=-1)  # [B, k, 2^n]
+        r = r @ np.eye(self.size, dtype=r.dtype)[numbers % self.size]  # [B, k, M]
         q = nn.softmax(self._linear(x, self.k, 0.05, "weights"))
         undecided = -jnp.sum(r * jnp.log(r + 1e-6), axis=(1, 2))
-        if self.size != 2**digits:
-            undecided = undecided + jnp.sum(1 / (jnp.sum(r, axis=-1) + 1e-6), axis=-1)
         return jnp.sum(q[:, :, None] * r, axis=1), undecided
 
     def _linear(self, x: Array, size: int, bound: float, name: str) -> Array:

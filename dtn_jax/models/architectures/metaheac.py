@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dtn_jax.interface import SHARED, Inputs, Outputs
+from dtn_jax.interface import Inputs, Outputs
 from dtn_jax.models.architectures.architecture import Architecture
 from dtn_jax.models.gates import Gate, mix
 from dtn_jax.models.groups import by_expert
@@ -29,15 +29,10 @@ class MetaHeac(Architecture):
 
     critics: int = option(5, "towers that all tasks share", least=1, most=1000)
 
-    @classmethod
-    def layout(cls, schema, own):
-        return ((SHARED,),)
-
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         """Each task's logit, from its gates over experts and critics."""
-        fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
-        outputs = self.experts(fields, inputs.codewords, train)[SHARED]
+        fields, outputs = self.shared_experts(inputs, train)
         mean, exact = jnp.mean(fields, axis=1), at_least_float32(self.dtype)
         shape = (len(self.tasks), mean.shape[-1])
         e = self.param("tasks", nn.initializers.glorot_uniform(), shape, exact).astype(mean.dtype)

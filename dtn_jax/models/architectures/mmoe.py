@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from flax import linen as nn
 
-from dtn_jax.interface import SHARED, Inputs, Outputs
+from dtn_jax.interface import Inputs, Outputs
 from dtn_jax.models.architectures.architecture import Architecture
 from dtn_jax.models.gates import Gate, mix
 from dtn_jax.models.groups import by_expert
@@ -17,15 +17,10 @@ from dtn_jax.models.layers import flat
 class MMoE(Architecture):
     """Group: `shared`. The gates have no bias."""
 
-    @classmethod
-    def layout(cls, schema, own):
-        return ((SHARED,),)
-
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         """Each task's logit, from its gate's mix of the shared experts."""
-        fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
-        outputs = self.experts(fields, inputs.codewords, train)[SHARED]
+        fields, outputs = self.shared_experts(inputs, train)
         logits, gates = {}, {}
         for task in self.tasks:
             gate = Gate(len(outputs), use_bias=False, dtype=self.dtype, name=f"gate_{task.name}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from flax import linen as nn
 
-from dtn_jax.interface import SHARED, Inputs, Outputs
+from dtn_jax.interface import Inputs, Outputs
 from dtn_jax.models.architectures.architecture import Architecture
 from dtn_jax.models.gates import Gate, mix
 from dtn_jax.models.groups import by_expert
@@ -18,17 +18,12 @@ from dtn_jax.models.layers import flat
 class OMoE(Architecture):
     """Group: `shared`. The one gate is reported for each task."""
 
-    @classmethod
-    def layout(cls, schema, own):
-        return ((SHARED,),)
-
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         """Each task's logit, from the one mix of the shared experts."""
-        fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
-        outputs = self.experts(fields, inputs.codewords, train)[SHARED]
+        fields, outputs = self.shared_experts(inputs, train)
         weights = Gate(len(outputs), use_bias=True, dtype=self.dtype, name="gate")(flat(fields))
         z = mix(weights, list(outputs.values()))
-        logits = {t.name: self.tower(name=f"tower_{t.name}")(z, train) for t in self.tasks}
+        logits = self.towers({task.name: z for task in self.tasks}, train)
         gates = {task.name: by_expert(weights, outputs) for task in self.tasks}
         return Outputs(logits=logits, intermediates={"gates": gates, "experts": outputs})

@@ -1,12 +1,13 @@
 """PEPNet, "Parameter and Embedding Personalized Network" (Chang et al. 2023, arXiv 2302.01115).
 
-U(x) = 2 sigmoid(relu(x W_1 + b_1) W_2 + b_2), between 0 and 2. EPNet scales the embeddings E by the
-scenario; PPNet scales what every layer l of every task's tower reads by prior fields:
+Two networks personalise a shared bottom, with gates U between 0 and 2:
 
-    O = U([E(scenario), E]) * E           no gradient to E through U
-    h' = relu((U_tl([E(prior), O]) * h) W + b)        nor to O
+    U(x) = 2 sigmoid(relu(x W_1 + b_1) W_2 + b_2)
+    O    = U([E(scenario), E]) * E                      EPNet, on the embeddings E
+    h'   = relu((U_tl([E(prior), O]) * h) W + b)        PPNet, in layer l of the tower of task t
 
-The experts of the one group, on O, are what the towers read, as in a shared bottom.
+The experts read O, and the towers read the experts. E and O are inputs of the gates without a
+gradient; the fields of the scenario and the prior ones learn from them.
 """
 
 from __future__ import annotations
@@ -34,10 +35,6 @@ class PEPNet(Architecture):
         (), "fields that PPNet reads; () those of the role prior", items=str, role="prior"
     )
     gate: int = option(64, "hidden width of the gates U", least=1)
-
-    @classmethod
-    def layout(cls, schema, own):
-        return ((SHARED,),)
 
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:

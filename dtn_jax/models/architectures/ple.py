@@ -51,8 +51,5 @@ class PLE(Architecture):
                 mixed[group] = mix(weights, list(seen.values()))[:, None, :]  # a field of width H
                 gates[f"{group}/level_{level}"] = by_expert(weights, seen)
             streams = mixed
-        logits = {
-            task.name: self.tower(name=f"tower_{task.name}")(flat(streams[task.name]), train)
-            for task in self.tasks
-        }
+        logits = self.towers({t.name: flat(streams[t.name]) for t in self.tasks}, train)
         return Outputs(logits=logits, intermediates={"gates": gates, "experts": experts})

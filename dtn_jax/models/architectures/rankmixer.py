@@ -1,28 +1,23 @@
 """RankMixer, "Scaling Up Ranking Models in Industrial Recommenders" (arXiv 2507.15551), dense.
 
-The fields are cut into T equal parts, each projected to a token; T more tokens, one a task, are
-learned. Blocks mix all of them (models/tokens.py). A task's logit is tower_t of its token; without
-task tokens, of the mean of all tokens, as in the paper.
+The fields are cut into equal parts, or into the groups that the schema names, and each is projected
+to a token; one more token for each task is learned. Blocks mix all of them (models/tokens.py). A
+task's logit is tower_t of its token; without task tokens, of the mean of all, as in the paper.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dtn_jax.interface import SHARED, Inputs, Outputs
-from dtn_jax.models.architectures.architecture import Architecture
-from dtn_jax.models.layers import at_least_float32, equal_parts, flat
-from dtn_jax.models.tokens import PerToken, RankMixerBlock
+from dtn_jax.interface import Inputs, Outputs
+from dtn_jax.models.architectures.trunk import Trunk
+from dtn_jax.models.tokens import PerToken, RankMixerBlock, learned
 from dtn_jax.options import option
 
 
-class RankMixer(Architecture):
+class RankMixer(Trunk):
     """No experts. Intermediates: `tokens`, after the last block, `[B, K]` each."""
-
-    takes_experts: ClassVar[bool] = False
 
     tokens: int = option(8, "tokens into which the fields are cut", least=1, most=10_000)
     head_dim: int = option(8, "numbers that a token gives to each other one", least=1)
@@ -33,22 +28,14 @@ class RankMixer(Architecture):
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         """Each task's logit, from its token."""
-        fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
-        names = [task.name for task in self.tasks] if self.task_tokens else []
-        K = (self.tokens + len(names)) * self.head_dim
-        parts = equal_parts(flat(fields).astype(self.dtype), self.tokens)
-        t = PerToken(K, self.dtype, name="tokens")(parts)
-        if names:
-            init, exact = nn.initializers.normal(0.02), at_least_float32(self.dtype)
-            learned = self.param("task_tokens", init, (1, len(names), K), exact)
-            own = jnp.broadcast_to(learned.astype(self.dtype), (t.shape[0], len(names), K))
-            t = jnp.concatenate([t, own], axis=1)
+        parts = self.parts(self.read(inputs, train), inputs.names, self.tokens)
+        count, own = parts.shape[1], len(self.tasks) if self.task_tokens else 0
+        t = PerToken((count + own) * self.head_dim, self.dtype, name="tokens")(parts)
+        if own:
+            t = jnp.concatenate([t, learned(self, "task_tokens", own, t)], axis=1)
         for block in range(self.blocks):
             t = RankMixerBlock(self.expansion, self.dtype, name=f"block_{block}")(t)
         mean = jnp.mean(t, axis=1)
-        z = {name: t[:, self.tokens + i] for i, name in enumerate(names)}
-        logits = {
-            task.name: self.tower(name=f"tower_{task.name}")(z.get(task.name, mean), train)
-            for task in self.tasks
-        }
-        return Outputs(logits=logits, intermediates={"experts": {}, "tokens": z})
+        z = {k.name: t[:, count + i] if own else mean for i, k in enumerate(self.tasks)}
+        tokens = z if own else {}
+        return Outputs(self.towers(z, train), intermediates={"experts": {}, "tokens": tokens})

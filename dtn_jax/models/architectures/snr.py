@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dtn_jax.interface import SHARED, Inputs, Outputs
+from dtn_jax.interface import Inputs, Outputs
 from dtn_jax.models.architectures.architecture import Architecture
 from dtn_jax.models.layers import at_least_float32, dense
 from dtn_jax.options import option
@@ -35,15 +35,10 @@ class SNR(Architecture):
 
     l0: float = option(1e-4, "weight of the penalty on open connections", least=0)
 
-    @classmethod
-    def layout(cls, schema, own):
-        return ((SHARED,),)
-
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         """Each task's logit; `aux` has the penalty."""
-        fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
-        outputs = self.experts(fields, inputs.codewords, train)[SHARED]
+        _, outputs = self.shared_experts(inputs, train)
         shape = (len(self.tasks), len(outputs))
         exact = at_least_float32(self.dtype)
         log_alpha = self.param("log_alpha", nn.initializers.zeros, shape, exact)

@@ -16,43 +16,25 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dtn_jax.interface import SHARED, Inputs, Outputs
-from dtn_jax.models.architectures.architecture import Architecture
+from dtn_jax.interface import Inputs, Outputs
+from dtn_jax.models.architectures.scenarios import ByScenario, StarLayer
 from dtn_jax.models.dropout import Dropout
 from dtn_jax.models.layers import at_least_float32, dense, flat
-from dtn_jax.models.scenarios import StarLayer, check_scenario, scenario_of
 from dtn_jax.options import option
 from dtn_jax.shapes import Array, Float
 
 
-class STAR(Architecture):
-    """Group: `shared`.
+class STAR(ByScenario):
+    """Group: `shared`."""
 
-    Attributes:
-      scenarios: P, the rows of the scenario's table.
-    """
-
-    scenarios: int = 0
-    scenario: tuple[str, ...] = option(
-        (), "the field of scenarios; () that of the role scenario", items=str, role="scenario"
-    )
     auxiliary: int = option(32, "hidden width of the auxiliary network; 0 has none", least=0)
-
-    @classmethod
-    def layout(cls, schema, own):
-        return ((SHARED,),)
-
-    @classmethod
-    def check(cls, schema, own):
-        check_scenario("star", schema, own.scenario)
 
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         """Each task's logit, by the tower of the row's scenario."""
-        fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
-        outputs = self.experts(fields, inputs.codewords, train)[SHARED]
+        _, outputs = self.shared_experts(inputs, train)
         z = jnp.concatenate(list(outputs.values()), axis=-1)
-        at = scenario_of(inputs, self.scenario, self.scenarios)
+        at = self.scenario_of(inputs)
         hidden, exact = self.tower.keywords["hidden"], at_least_float32(self.dtype)
         known = jnp.concatenate([flat(inputs.of(self.scenario)).astype(z.dtype), z], axis=-1)
         logits = {}

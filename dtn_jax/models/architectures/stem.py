@@ -66,8 +66,5 @@ class STEM(Architecture):
                 gates[f"{group}/level_{level}"] = by_expert(weights, seen)
             experts |= merged(outputs)
             streams = mixed
-        logits = {
-            task.name: self.tower(name=f"tower_{task.name}")(flat(streams[task.name]), train)
-            for task in self.tasks
-        }
+        logits = self.towers({t.name: flat(streams[t.name]) for t in self.tasks}, train)
         return Outputs(logits=logits, intermediates={"gates": gates, "experts": experts})

@@ -1,9 +1,9 @@
 """UniFormer, "Efficient and Unified Model-Centric Scaling" (Chen et al. 2026, arXiv 2606.27058).
 
-The fields are cut into q equal parts, each a token by a SwiGLU layer of its own; the items of each
-history are tokens too, and the tasks, which are learned. RMS is RMSNorm, CA and SA are attention
-over others and over one another, FFN_i is a SwiGLU layer of token i's own. A layer of the feature
-space, with a, b = the tokens at first:
+The fields are cut into q equal parts, or into the groups that the schema names, each a token by a
+SwiGLU layer of its own; the items of each history are tokens too, and the tasks, which are learned.
+RMS is RMSNorm, CA and SA are attention over others and over one another, FFN_i is a SwiGLU layer of
+token i's own, on RMS(x). A layer of the feature space, with a, b = the tokens at first:
 
     y_s = CA(RMS(a), RMS(S_s)) + a;   h_s = FFN_s(y_s) + y_s     for each history s
     h   = sum over s of w_s h_s
@@ -14,29 +14,30 @@ with w a learned softmax; without histories h = a. A layer of the task space, fr
     H = CA(RMS(T), F) + T;   H = SA(RMS(H)) + H;   T_i = FFN_i(H_i) + H_i
 
 A task's logit is tower_t(T_t). Every layer reads the same keys and values of a history (S_kv = 1,
-L_kv = 1 in the paper). What the paper does for one request's candidates in scoring is left out.
+L_kv = 1 in the paper). In the paper FFN reads x itself, and so squares its size in each layer:
+inputs of 1e4 overflow. What the paper does for one request's candidates in scoring is left out.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
 
 from dtn_jax.interface import SHARED, History, Inputs, Outputs
-from dtn_jax.models.architectures.architecture import Architecture
-from dtn_jax.models.layers import at_least_float32, equal_parts, flat
-from dtn_jax.models.tokens import FFN, Attention, SwiGLU, rms_norm
+from dtn_jax.models.architectures.trunk import Trunk
+from dtn_jax.models.layers import at_least_float32
+from dtn_jax.models.tokens import FFN, Attention, SwiGLU, learned, rms_norm
 from dtn_jax.options import option
 from dtn_jax.shapes import Array, Float
 
+ASKING = ("query", "out")  # keys and values are those of all layers
 
-class UniFormer(Architecture):
+
+class UniFormer(Trunk):
     """No experts. Intermediates: `attention`, of each task in each layer over the tokens of the
     feature space, `[B, 2q]` each, which sum to 1."""
-
-    takes_experts: ClassVar[bool] = False
 
     tokens: int = option(8, "q, tokens into which the fields are cut", least=1, most=10_000)
     heads: int = option(2, "attention heads", least=1, most=1000)
@@ -47,9 +48,8 @@ class UniFormer(Architecture):
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         """Each task's logit, from its token."""
-        fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
         K, dtype = self.heads * self.head_dim, self.dtype
-        parts = equal_parts(flat(fields).astype(dtype), self.tokens)
+        parts = self.parts(self.read(inputs, train), inputs.names, self.tokens)
         a = b = SwiGLU(K, dtype, name="tokens")(parts)
         histories = {}
         for name, history in sorted(inputs.histories.get(SHARED, {}).items()):
@@ -60,19 +60,11 @@ class UniFormer(Architecture):
             f = block(a, b, histories)
             a, b = jnp.split(f, 2, axis=1)
         F = rms_norm(f, dtype, "features")
-        init, exact = nn.initializers.normal(0.02), at_least_float32(dtype)
-        T = self.param("tasks", init, (1, len(self.tasks), K), exact).astype(dtype)
-        T = jnp.broadcast_to(T, (F.shape[0], *T.shape[1:]))
-        shown = {task.name: {} for task in self.tasks}
+        T, seen = learned(self, "tasks", len(self.tasks), F), {}
         for layer in range(self.task_layers):
-            T, weights = TaskLayer(self.heads, dtype, name=f"task_{layer}")(T, F)
-            for i, task in enumerate(self.tasks):
-                shown[task.name][f"layer_{layer}"] = weights[:, i]
-        logits = {
-            task.name: self.tower(name=f"tower_{task.name}")(T[:, i], train)
-            for i, task in enumerate(self.tasks)
-        }
-        return Outputs(logits=logits, intermediates={"experts": {}, "attention": shown})
+            block = TaskLayer(self.heads, dtype, name=f"task_{layer}")
+            T, seen[f"layer_{layer}"] = block(T, F)
+        return self.outputs(T, seen, train)
 
 
 class FeatureLayer(nn.Module):
@@ -92,8 +84,8 @@ class FeatureLayer(nn.Module):
             found = []
             for name, (items, present) in histories.items():
                 kept = rms_norm(items, self.dtype, f"history_{name}")
-                attend = Attention(self.heads, self.dtype, name=f"attention_{name}")
-                x = attend(read, kept, present)[0] + a
+                attend = Attention(self.heads, self.dtype, ASKING, name=f"attention_{name}")
+                x = attend(read, kept, present[:, None])[0] + a
                 found.append(FFN(self.dtype, each=False, name=f"ffn_{name}")(x) + x)
             exact = at_least_float32(self.dtype)
             w = nn.softmax(self.param("fusion", nn.initializers.zeros, (len(found),), exact))
@@ -112,7 +104,7 @@ class TaskLayer(nn.Module):
         self, T: Float[Array, "B T K"], F: Float[Array, "B n K"]
     ) -> tuple[Float[Array, "B T K"], Float[Array, "B T n"]]:
         """Of each row."""
-        attend = Attention(self.heads, self.dtype, name="features")
+        attend = Attention(self.heads, self.dtype, ASKING, name="features")
         found, weights = attend(rms_norm(T, self.dtype, "asking"), F)
         return refined(found + T, self.heads, self.dtype), weights
 
@@ -120,5 +112,5 @@ class TaskLayer(nn.Module):
 def refined(x: Float[Array, "B n K"], heads: int, dtype: Any) -> Float[Array, "B n K"]:
     """x = SA(RMS(x)) + x, then FFN_i(x_i) + x_i; inside of a module."""
     read = rms_norm(x, dtype, "self")
-    x = Attention(heads, dtype, keys=True, name="self_attention")(read, read)[0] + x
+    x = Attention(heads, dtype, name="self_attention")(read, read)[0] + x
     return FFN(dtype, name="ffn")(x) + x

@@ -10,9 +10,9 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dtn_jax.interface import Codewords, Fields, Vectors
 from dtn_jax.models.layers import as_fields, at_least_float32, dense, flat, hidden_layers
 from dtn_jax.options import option
-from dtn_jax.shapes import Array, Float
 
 SMALLEST = 1e-5  # of |e|: the logarithm of less would drown all else
 LARGEST = 20.0  # of a neuron's exponent, beyond which a float32 would soon overflow
@@ -33,12 +33,7 @@ class AFN(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self,
-        fields: Float[Array, "B F D"],
-        codewords: Float[Array, "B P N C D2"] | None,
-        train: bool,
-    ) -> Float[Array, "B H"]:
+    def __call__(self, fields: Fields, codewords: Codewords, train: bool) -> Vectors:
         """f of each row; `codewords` are not read."""
         e = as_fields(fields).astype(at_least_float32(self.dtype))
         logs = jnp.log(jnp.maximum(jnp.abs(e), SMALLEST))

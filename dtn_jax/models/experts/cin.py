@@ -10,9 +10,9 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dtn_jax.interface import Codewords, Fields, Vectors
 from dtn_jax.models.layers import as_fields, at_least_float32, dense
 from dtn_jax.options import option
-from dtn_jax.shapes import Array, Float
 
 
 class CIN(nn.Module):
@@ -27,12 +27,7 @@ class CIN(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self,
-        fields: Float[Array, "B F D"],
-        codewords: Float[Array, "B P N C D2"] | None,
-        train: bool,
-    ) -> Float[Array, "B H"]:
+    def __call__(self, fields: Fields, codewords: Codewords, train: bool) -> Vectors:
         """f of each row; `codewords` are not read."""
         c = e = as_fields(fields).astype(self.dtype)
         init = nn.initializers.glorot_uniform(in_axis=(0, 1), out_axis=2)

@@ -10,9 +10,9 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dtn_jax.interface import Codewords, Fields, Vectors
 from dtn_jax.models.layers import dense, flat
 from dtn_jax.options import option
-from dtn_jax.shapes import Array, Float
 
 
 class DCNv2(nn.Module):
@@ -27,12 +27,7 @@ class DCNv2(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self,
-        fields: Float[Array, "B F D"],
-        codewords: Float[Array, "B P N C D2"] | None,
-        train: bool,
-    ) -> Float[Array, "B H"]:
+    def __call__(self, fields: Fields, codewords: Codewords, train: bool) -> Vectors:
         """f of each row; `codewords` are not read."""
         x0 = x = flat(fields).astype(self.dtype)
         for layer in range(self.layers):

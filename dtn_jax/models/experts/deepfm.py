@@ -10,10 +10,10 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dtn_jax.interface import Codewords, Fields, Vectors
 from dtn_jax.models.experts.fm import FM
 from dtn_jax.models.layers import dense, flat, hidden_layers
 from dtn_jax.options import option
-from dtn_jax.shapes import Array, Float
 
 
 class DeepFM(nn.Module):
@@ -28,12 +28,7 @@ class DeepFM(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self,
-        fields: Float[Array, "B F D"],
-        codewords: Float[Array, "B P N C D2"] | None,
-        train: bool,
-    ) -> Float[Array, "B H"]:
+    def __call__(self, fields: Fields, codewords: Codewords, train: bool) -> Vectors:
         """f of each row; `codewords` are not read."""
         x = flat(fields).astype(self.dtype)
         h = hidden_layers(x, self.hidden, self.dtype, self.dropout, train)

@@ -13,10 +13,10 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dtn_jax.interface import Codewords, Fields, Vectors
 from dtn_jax.models.dropout import Dropout
 from dtn_jax.models.layers import as_fields, at_least_float32, dense, flat
 from dtn_jax.options import option
-from dtn_jax.shapes import Array, Float
 
 KINDS = ("concat", "sum")
 
@@ -37,12 +37,7 @@ class FINAL(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self,
-        fields: Float[Array, "B F D"],
-        codewords: Float[Array, "B P N C D2"] | None,
-        train: bool,
-    ) -> Float[Array, "B H"]:
+    def __call__(self, fields: Fields, codewords: Codewords, train: bool) -> Vectors:
         """f of each row; `codewords` are not read."""
         e = as_fields(fields).astype(self.dtype)
         F, exact = e.shape[1], at_least_float32(self.dtype)

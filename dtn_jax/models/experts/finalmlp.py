@@ -11,18 +11,19 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dtn_jax.interface import Codewords, Fields, Vectors
 from dtn_jax.models.dropout import Dropout
 from dtn_jax.models.layers import at_least_float32, dense, equal_parts, flat
 from dtn_jax.options import option
-from dtn_jax.shapes import Array, Float
 
 
 class FinalMLP(nn.Module):
     """x_s = x * 2 sigmoid(a_s);  o_s = relu layers of x_s, for the streams s = 1, 2;
     f = o_1 W_1 + o_2 W_2 + b + sum over heads k of o_1k^T W_3k o_2k  (equations 6 to 10).
 
-    The gates' a_s are learned numbers, 0 at first: what the paper's gates are where no field is
-    their context. Head k of o_s is the k-th of K equal parts; zeros fill up the last.
+    The gates a_s are learned numbers, 0 at first; in the paper an MLP computes them from chosen
+    fields, and from a learned vector, as here, where none are chosen. Head k of o_s is the k-th of
+    K equal parts; zeros fill up the last.
     """
 
     width: int
@@ -33,12 +34,7 @@ class FinalMLP(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self,
-        fields: Float[Array, "B F D"],
-        codewords: Float[Array, "B P N C D2"] | None,
-        train: bool,
-    ) -> Float[Array, "B H"]:
+    def __call__(self, fields: Fields, codewords: Codewords, train: bool) -> Vectors:
         """f of each row; `codewords` are not read."""
         exact = at_least_float32(self.dtype)
         x = flat(fields).astype(self.dtype)

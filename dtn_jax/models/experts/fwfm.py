@@ -11,8 +11,8 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dtn_jax.interface import Codewords, Fields, Vectors
 from dtn_jax.models.layers import as_fields, dense, flat, inner_products
-from dtn_jax.shapes import Array, Float
 
 
 class FwFM(nn.Module):
@@ -25,12 +25,7 @@ class FwFM(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self,
-        fields: Float[Array, "B F D"],
-        codewords: Float[Array, "B P N C D2"] | None,
-        train: bool,
-    ) -> Float[Array, "B H"]:
+    def __call__(self, fields: Fields, codewords: Codewords, train: bool) -> Vectors:
         """f of each row; `codewords` are not read."""
         x = flat(fields).astype(self.dtype)
         products = inner_products(as_fields(fields).astype(self.dtype))

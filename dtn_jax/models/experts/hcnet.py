@@ -17,31 +17,45 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from dtn_jax.errors import UserError
+from dtn_jax.interface import Codewords, Fields, Vectors
 from dtn_jax.models.layers import dense, flat
 from dtn_jax.options import option
 from dtn_jax.shapes import Array, Float
 from dtn_jax.tables.addresses import pairs
 
-SHRINKINGS = ("none", "sum")
+RESTORINGS = ("linear", "attentive")
+SHRINKINGS = ("none", "sum", "attentive")
 
 
 class HCNet(nn.Module):
     """q = [w_1, ..., w_N] R for each pair;  f = [flat(fields), flat(shrink(q))] W_o + b_o.
 
+    Attentive restoring weighs the numbers of a pair's codewords by its fields i and j, attentive
+    shrinking a pair by all S fields that form pairs, and then sums by field:
+
+        [w_1, ..., w_N] * (relu([e_i, e_j] A_1) A_2);      q * (relu([e_1, ..., e_S] G_1) G_2)
+
     Attributes:
       codebook_rows, hashes, fields, seed: of the codebooks, which the table plan lays out.
       codebook: which of the C codebooks in `codewords[..., codebook, :]` is this expert's own.
-      shrinking: `none` keeps the P vectors; `sum` gives each field i the sum of q over the
+      places: of the S fields that form pairs, among `fields`.
+      shrinking: `none` keeps the P vectors; others give each field i the sum of q over the
         pairs that contain it.
     """
 
     width: int
     codebook: int = 0
+    places: tuple[int, ...] = ()
     codebook_rows: int = option(10_000, "codewords in a codebook", least=1)
     hashes: int = option(2, "hash functions, all addressing the one codebook", least=1, most=100)
+    restoring: str = option("linear", "attentive: by a pair's embeddings", choices=RESTORINGS)
     shrinking: str = option(
-        "none", "none: all pairs feed the output layer; sum: one vector a field", choices=SHRINKINGS
+        "none",
+        "none: all pairs feed the output layer; sum, attentive: one vector a field",
+        choices=SHRINKINGS,
     )
+    hidden: int = option(64, "hidden width of attentive restoring and shrinking", least=1)
     fields: tuple[str, ...] = option(
         (), "names of the fields that form pairs; () takes every field of one slot", items=str
     )
@@ -49,16 +63,12 @@ class HCNet(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self,
-        fields: Float[Array, "B F D"],
-        codewords: Float[Array, "B P N C D2"] | None,
-        train: bool,
-    ) -> Float[Array, "B H"]:
+    def __call__(self, fields: Fields, codewords: Codewords, train: bool) -> Vectors:
         """f of each row.
 
         Raises:
           ValueError: there are no codewords, or none of this codebook.
+          UserError: it is attentive, and reads no fields but a vector.
         """
         if codewords is None:
             raise ValueError("an hcnet expert needs Inputs.codewords, got None")
@@ -66,11 +76,26 @@ class HCNet(nn.Module):
         if self.codebook >= C:
             raise ValueError(f"codebook {self.codebook} is not among the {C} of Inputs.codewords")
         own = codewords[:, :, :, self.codebook].reshape(B, P, N * D).astype(self.dtype)
+        if "attentive" in (self.restoring, self.shrinking):
+            if fields.shape[1] <= max(self.places):
+                raise UserError("an attentive hcnet expert reads fields: give it to a first level")
+            e = fields[:, np.array(self.places)].astype(self.dtype)
+        if self.restoring == "attentive":
+            first, second = pairs(len(self.places))
+            both = jnp.concatenate([e[:, first], e[:, second]], axis=-1)
+            own = own * self._attention(both, N * D, "restoring")
         q = dense(D, self.dtype, name="restore", use_bias=False)(own)
-        if self.shrinking == "sum":
+        if self.shrinking == "attentive":
+            q = q * self._attention(flat(e), P, "shrinking")[:, :, None]
+        if self.shrinking != "none":
             q = sum_by_field(q)
         x = jnp.concatenate([flat(fields).astype(self.dtype), flat(q)], axis=-1)
         return dense(self.width, self.dtype, name="output")(x)
+
+    def _attention(self, x: Float[Array, "*B K"], size: int, name: str) -> Float[Array, "*B size"]:
+        """relu(x A_1) A_2."""
+        hidden = dense(self.hidden, self.dtype, name=f"{name}_hidden", use_bias=False)(x)
+        return dense(size, self.dtype, name=name, use_bias=False)(nn.relu(hidden))
 
 
 def sum_by_field(q: Float[Array, "B P D"]) -> Float[Array, "B S D"]:

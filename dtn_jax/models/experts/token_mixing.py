@@ -10,10 +10,10 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dtn_jax.interface import Codewords, Fields, Vectors
 from dtn_jax.models.layers import dense, equal_parts, flat
 from dtn_jax.models.tokens import PerToken, RankMixerBlock
 from dtn_jax.options import option
-from dtn_jax.shapes import Array, Float
 
 
 class TokenMixing(nn.Module):
@@ -29,12 +29,7 @@ class TokenMixing(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self,
-        fields: Float[Array, "B F D"],
-        codewords: Float[Array, "B P N C D2"] | None,
-        train: bool,
-    ) -> Float[Array, "B H"]:
+    def __call__(self, fields: Fields, codewords: Codewords, train: bool) -> Vectors:
         """f of each row; `codewords` are not read."""
         parts = equal_parts(flat(fields).astype(self.dtype), self.tokens)
         t = PerToken(self.tokens * self.head_dim, self.dtype, name="tokens")(parts)

@@ -10,10 +10,11 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dtn_jax.interface import Codewords, Fields, Vectors
 from dtn_jax.models.dropout import Dropout
-from dtn_jax.models.layers import as_fields, dense, flat, layer_norm, self_attention
+from dtn_jax.models.layers import as_fields, dense, flat, layer_norm
+from dtn_jax.models.tokens import self_attention
 from dtn_jax.options import option
-from dtn_jax.shapes import Array, Float
 
 
 class Transformer(nn.Module):
@@ -32,12 +33,7 @@ class Transformer(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self,
-        fields: Float[Array, "B F D"],
-        codewords: Float[Array, "B P N C D2"] | None,
-        train: bool,
-    ) -> Float[Array, "B H"]:
+    def __call__(self, fields: Fields, codewords: Codewords, train: bool) -> Vectors:
         """f of each row; `codewords` are not read."""
         e = as_fields(fields).astype(self.dtype)
         D = e.shape[-1]

@@ -11,6 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dtn_jax.interface import Codewords, Fields, Vectors
 from dtn_jax.models.layers import (
     as_fields,
     at_least_float32,
@@ -41,12 +42,7 @@ class Wukong(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self,
-        fields: Float[Array, "B F D"],
-        codewords: Float[Array, "B P N C D2"] | None,
-        train: bool,
-    ) -> Float[Array, "B H"]:
+    def __call__(self, fields: Fields, codewords: Codewords, train: bool) -> Vectors:
         """f of each row; `codewords` are not read."""
         X = as_fields(fields).astype(self.dtype)
         for layer in range(self.layers):

@@ -52,7 +52,10 @@ class Embedded(NamedTuple):
 
 
 def moves(passes: Passes) -> Float[np.ndarray, "B F T"]:
-    """The sum over views and d of (dz_t/de_fd) (e_fd - m_fd), m the mean embedding of the rows."""
+    """The sum over views and d of (dz_t/de_fd) (e_fd - m_fd), m the mean embedding of the rows.
+
+    z_t is what the task's tower gives; of one that gives several numbers (ziln), their sum.
+    """
     summed, moved = make_moves(passes.forward)
     return passes.map(moved, passes.mean(summed))
 
@@ -75,7 +78,8 @@ def make_moves(
 
         def logits(embedded: Embedded):
             outputs = forward.apply(state, embedded.within(given))
-            return jnp.stack([outputs.logits[name] for name in tasks])
+            towers = (outputs.logits[name] for name in tasks)
+            return jnp.stack([z.reshape(len(z), -1).sum(axis=1) for z in towers])
 
         z, pull_back = jax.vjp(logits, Embedded.of(given))
         found = []

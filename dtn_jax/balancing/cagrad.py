@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
 
 import jax.numpy as jnp
 
-from dtn_jax.balancing.balancer import Balancer
+from dtn_jax.balancing.balancer import GradientBalancer
 from dtn_jax.balancing.solvers import RIDGE, on_simplex, scaled
 from dtn_jax.options import option
 from dtn_jax.shapes import Array, Float
 
 
 @dataclasses.dataclass(frozen=True)
-class CAGrad(Balancer):
+class CAGrad(GradientBalancer):
     """The direction d that helps the worst task most, within c |g_0| of the mean gradient g_0.
 
         w = argmin over the simplex of  g_w · g_0 + c |g_0| |g_w|,   g_w = Σ_t w_t g_t
@@ -24,7 +23,6 @@ class CAGrad(Balancer):
     Gradients that agree are 1 + c times as long.
     """
 
-    reads_gradients: ClassVar[bool] = True
     c: float = option(0.4, "how far from the mean gradient, in its length", least=0, below=1)
 
     def coefficients(self, gram: Float[Array, "T T"], losses, state, key) -> Float[Array, " T"]:

@@ -82,10 +82,12 @@ def above(gram: Float[Array, "T T"], least: Float[Array, " T"]) -> Float[Array, 
 
 
 def fair(gram: Float[Array, "T T"], power: float) -> Float[Array, " T"]:
-    """The w > 0 with (G w)_t = w_t^-power, G scaled; 0 for tasks without a gradient.
+    """The w > 0 with (G w)_t = w_t^-power times a number; 0 for tasks without a gradient.
 
     It is the optimum of a convex problem, found by damped steps of Newton's method. A ridge keeps
-    the weights of opposite gradients finite.
+    the weights of opposite gradients finite. The number is such that Σ_t w_t g_t has the length
+    sqrt(T λ), T the tasks with a gradient and λ the largest eigenvalue of G: that of the plain sum
+    where gradients are equal, or orthogonal and of one length.
     """
     G = scaled(gram)
     has = jnp.diag(G) > 0
@@ -97,4 +99,6 @@ def fair(gram: Float[Array, "T T"], power: float) -> Float[Array, " T"]:
         nearest = jnp.max(jnp.where(move > 0, move / w, 0))
         return w - jnp.minimum(1, 0.9 / jnp.maximum(nearest, 1e-30)) * move
 
-    return jnp.where(has, jax.lax.fori_loop(0, NEWTON, step, jnp.ones(len(G), G.dtype)), 0)
+    w = jnp.where(has, jax.lax.fori_loop(0, NEWTON, step, jnp.ones(len(G), G.dtype)), 0)
+    wanted = has.sum() * jnp.linalg.eigvalsh(scaled(gram))[-1]
+    return w * jnp.sqrt(wanted / jnp.maximum(w @ G @ w, 1e-30))

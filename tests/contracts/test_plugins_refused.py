@@ -94,6 +94,8 @@ LINES = IMPORTS.count("\n")  # before what a test writes
         (f"{BALANCER}{COMBINES}{B}", "coefficients needs reads_gradients = True"),
         (f"{BALANCER}    reads_gradients = True\n{B}", "reads_gradients needs a method coefficie"),
         (f"{BALANCER}    reads_losses = True\n{B}", "reads_losses needs a method weights"),
+        (f"{BALANCER}    scope = 'all'\n{B}", "unknown scope 'all'. The choices are: embeddings"),
+        (f"{BALANCER}    scope = 'shared'\n{B}", "scope needs reads_gradients = True"),
         (
             f"{OF_NONE}def __call__(self, inputs, train): ...\n{A}",
             "define layout(cls, schema",

@@ -7,7 +7,7 @@ import dataclasses
 import jax.numpy as jnp
 
 from dtn_jax.balancing.balancer import GradientBalancer
-from dtn_jax.balancing.solvers import RIDGE, on_simplex, scaled
+from dtn_jax.balancing.solvers import on_simplex, ridge, scaled
 from dtn_jax.options import option
 from dtn_jax.shapes import Array, Float
 
@@ -26,19 +26,19 @@ class CAGrad(GradientBalancer):
     c: float = option(0.4, "how far from the mean gradient, in its length", least=0, below=1)
 
     def coefficients(self, gram: Float[Array, "T T"], losses, state, key) -> Float[Array, " T"]:
-        G = scaled(gram)
+        G, least = scaled(gram), ridge(gram.dtype)
         has = jnp.diag(G) > 0
         mean = has.astype(G.dtype) / jnp.maximum(has.sum(), 1)
         toward = G @ mean
         radius = self.c * jnp.sqrt(jnp.maximum(mean @ toward, 0))
 
         def length(w):
-            return jnp.sqrt(w @ G @ w + RIDGE**2)
+            return jnp.sqrt(w @ G @ w + least**2)
 
         def curve(w):
             g, size = G @ w, length(w)
             bent = G / size - jnp.outer(g, g) / size**3
-            return toward + radius * g / size, radius * bent + RIDGE * jnp.eye(
+            return toward + radius * g / size, radius * bent + least * jnp.eye(
                 len(w), dtype=G.dtype
             )
 

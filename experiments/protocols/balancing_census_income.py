@@ -7,7 +7,5 @@ PROTOCOL = of_balancing(
     ("income", "never_married", "moved", "foreign_born", "self_employed", "union", "bachelor"),
     "The labels are of adults, and disagree.",
     trials=3,
-    finalists=2,
-    finalist_seeds=1,
-    common={},
+    finalists=1,
 )

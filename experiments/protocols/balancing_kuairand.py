@@ -7,8 +7,6 @@ PROTOCOL = of_balancing(
     ("click", "long_view", "profile_enter", "comment", "forward", "follow"),
     "Trials and states are chosen by the mean of click and long_view.",
     trials=3,
-    finalists=2,
-    finalist_seeds=1,
-    common={},
+    finalists=1,
     tested=("click", "long_view"),
 )

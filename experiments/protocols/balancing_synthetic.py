@@ -7,7 +7,6 @@ PROTOCOL = of_balancing(
     ("click", "cart", "order"),
     "The tasks depend on different fields: divergence 0.75.",
     trials=3,
-    finalists=2,
-    finalist_seeds=1,
+    finalists=1,
     common={"data.options": "rows=200000,divergence=0.75"},
 )

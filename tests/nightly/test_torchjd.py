@@ -54,7 +54,9 @@ def peers():
         "losses": [own.tolist() for own in losses],
     }
     words = [str(PYTHON), str(HERE / "torchjd_weights.py")]
-    done = subprocess.run(words, input=json.dumps(given), capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        words, input=json.dumps(given), capture_output=True, text=True, check=True
+    )
     return gradients, losses, json.loads(done.stdout)
 
 

@@ -19,6 +19,8 @@
 #                 test, which is skipped without. ONNX_VENV=FOLDER names another virtual environment.
 # make spark      PySpark, half a GB, and what tests need into .venv-spark: for `prepare --engine=spark`
 #                 and its tests, which are skipped without. Java 17 must be there.
+# make peers      other frameworks, for CPUs 3 GB, into .venv-peers: for the suite peers of the benchmark, and
+#                 for tests/nightly/test_torchjd.py, which is skipped without. PEERS_VENV=FOLDER names another.
 # make release-check  builds what a release ships, from the commit alone, installs the wheel in a new
 #                 environment, and trains, exports and scores with it: minutes, and an index of packages
 # The others set up .venv first, with the versions of constraints.txt; a second call skips that.
@@ -38,9 +40,10 @@ COMPILERS := $(COMPILED_VENV)/.installed-$(VERSION)
 export ONNX_VENV ?= .venv-onnx
 ONNX := $(ONNX_VENV)/.installed-$(VERSION)
 SPARK_VENV ?= .venv-spark
+export PEERS_VENV ?= .venv-peers
 SPARK := $(SPARK_VENV)/.installed-$(VERSION)
 
-.PHONY: demo test test-slow test-all nightly test-faults docs docs-serve compiled newest onnx spark lint format release-check clean
+.PHONY: demo test test-slow test-all nightly test-faults docs docs-serve compiled newest onnx spark peers lint format release-check clean
 
 demo: $(INSTALLED)
 	$(BIN)/dtn-jax train --config=configs/adult.py:dtn --workdir=runs/demo $(OPTIONS)
@@ -131,6 +134,9 @@ $(SPARK): pyproject.toml constraints.txt
 	test -e $(SPARK_VENV)/bin/python || $(PYTHON) -m venv $(SPARK_VENV)
 	$(SPARK_VENV)/bin/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[test,spark]'
 	touch $@
+
+peers: $(INSTALLED)
+	$(BIN)/python -c "import pathlib; from experiments.benchmarks.peers import install; print(install(pathlib.Path('$(PEERS_VENV)')))"
 
 release-check:
 	PYTHON=$(PYTHON) .ci/release_check

@@ -120,7 +120,7 @@ class Outputs:
     """What an architecture returns.
 
     Attributes:
-      logits: per task `[B]`.
+      logits: per task `[B]`; `[B, K]` where its loss has K outputs.
       aux: auxiliary losses per example, `[B]` each, added to the loss.
       intermediates: `experts`, their outputs by name, and what else there is to look at; free
         when unused. An architecture with gates has `gates`, {gate: {source: `[B]`}}, whose weights
@@ -131,6 +131,6 @@ class Outputs:
         all; those need not sum to 1.
     """
 
-    logits: dict[str, Float[Array, " B"]]
+    logits: dict[str, Float[Array, "B ..."]]
     aux: dict[str, Float[Array, " B"]] = flax.struct.field(default_factory=dict)
     intermediates: dict[str, Any] = flax.struct.field(default_factory=dict)

@@ -27,7 +27,8 @@ from experiments.benchmarks.measured import Cell, Measured, Options
 
 EXAMPLE = "python -m experiments.benchmark --suite=tables"
 RESULTS = pathlib.Path(__file__).parent / "results" / "benchmark"
-SUITES = ("step", "tables", "pipeline", "logs", "score", "serving", "sharded", "peers", "gpu")
+SUITES = ("step", "balancing", "tables", "pipeline", "logs", "score", "serving", "sharded")
+SUITES += ("peers", "gpu")
 BARE = "gpu"  # needs jax, flax, optax, orbax, numpy and ml-collections alone
 
 

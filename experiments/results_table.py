@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import pathlib
 import re
+import sys
 from collections.abc import Sequence
 
+from dtn_jax.balancing import BALANCERS
 from dtn_jax.cli import command
 from dtn_jax.errors import UserError, choose
 from dtn_jax.papertables.entries import TABLES
@@ -32,7 +34,9 @@ EXAMPLE = "python -m experiments.results_table"
 RESULTS = pathlib.Path(__file__).parent / "results"
 BENCHMARK, PAPER = "benchmark", "paper"  # folders of experiments/results
 GOALS = pathlib.Path("experiments/results/benchmark/README.md")
-PAGES = tuple(pathlib.Path("docs") / f"{page}.md" for page in ("results", "scoring", "serving"))
+PAGES = tuple(
+    pathlib.Path("docs") / f"{page}.md" for page in ("results", "scoring", "serving", "balancing")
+)
 DOCUMENTS = (pathlib.Path("README.md"), GOALS, *PAGES)
 RIVALS = ("dtn_jax", "tuned PyTorch", "FuxiCTR", "torch-rechub, no batch normalisation")
 PLACE = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -52,7 +56,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def table(name: str) -> str:
-    """The Markdown table called `benchmark`, `speed`, rows_SUITE, TABLE_DATASET or
+    """The Markdown table called `benchmark`, `speed`, `balancers`, rows_SUITE, TABLE_DATASET or
     short_TABLE_DATASET.
 
     Raises:
@@ -63,6 +67,8 @@ def table(name: str) -> str:
         return performance_table()
     if name == "speed":
         return speed_table()
+    if name == "balancers":
+        return balancers_table()
     if kind == "rows":
         return rows_table(dataset)
     if kind == "short":
@@ -120,6 +126,18 @@ def paper_results(kind: str, dataset: str) -> dict:
     if not path.exists():
         raise UserError(f"a document has a place for {kind}_{dataset}, but {path} is not there")
     return json.loads(path.read_text())
+
+
+def balancers_table() -> str:
+    """A row for each balancer of the package, from its declaration and its docstrings."""
+    rows = []
+    for name, owner in BALANCERS.items():
+        does = re.match(r".*?\.(?= |$)", " ".join(owner.__doc__.split()))[0]
+        paper = " ".join(sys.modules[owner.__module__].__doc__.split("\n\n")[0].split())
+        reads = "gradients" if owner.reads_gradients else "losses" if owner.reads_losses else ""
+        rows.append((f"`{name}`", does, reads, paper))
+    header = ("`loss.balancing`", "what it does", "reads", "paper")
+    return Grid(header, rows, left=4, marked=True).markdown() + "\n"
 
 
 def speed_table() -> str:

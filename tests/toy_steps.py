@@ -8,6 +8,7 @@ from configs import base
 from dtn_jax.interface import Batch
 from dtn_jax.models import build as architectures
 from dtn_jax.parallel.mesh import make_placement
+from dtn_jax.run.run import build_model
 from dtn_jax.run.state import create_state, read_numbers
 from dtn_jax.run.step import make_train_chunk, make_train_step
 from dtn_jax.schema import Field, Schema, Task
@@ -59,8 +60,7 @@ def build(c, schema=SCHEMA):
     codebooks = architectures.codebooks(c.model, schema)
     platform = c.parallel.table_platform.replace("auto", "cpu")
     plan = make_plan(schema, c.model, views, codebooks, platform)
-    model = architectures.build(c.model, schema, c.train.remat, table_init=c.optim.table_init)
-    return model, plan
+    return build_model(c, schema), plan
 
 
 def first_state(c, model, plan):

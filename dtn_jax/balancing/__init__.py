@@ -13,8 +13,9 @@ batch, times its `loss.task_weights`:
 2. On gradients, with `reads_gradients`. Of the T gradients g_t of w_t L_t with respect to the rows
    that the batch looks up in the view `shared`, as many as the batch has, it sees the Gram matrix
    g_t · g_s over the whole batch, and answers with coefficients c_t: those rows get Σ_t c_t g_t.
-   Published methods (PCGrad, MGDA, CAGrad, GradVac, Nash-MTL) need no more. Dense parameters,
-   codebooks and the views of single tasks keep the plain sum of the tasks' gradients.
+   Published methods (PCGrad, MGDA, CAGrad, GradVac, Nash-MTL) need no more. With the scope
+   "shared", g_t has the dense parameters too of which several tasks have a gradient in the batch.
+   All other parameters, codebooks and the views of single tasks keep the plain sum.
 
 After both, `update(state, seen)` says what it keeps for the next step: part of the run's state and
 of its checkpoints, moved by no optimizer, and as it was where a step is skipped.
@@ -22,8 +23,8 @@ of its checkpoints, moved by no optimizer, and as it was where a step is skipped
 A task without a row in the batch has the weight 0, and zeros in the Gram matrix. Auxiliary losses
 are nobody's: their gradient is added as it is. The whole batch is all parts on all devices, so that
 a balancer gives the same numbers however a batch is split. The second place costs a backward pass
-to the embeddings a task, and the memory of T gradients of the rows, also where a batch is taken in
-parts: the matrix is known after the last.
+to the embeddings a task (to all parameters with the scope "shared"), and the memory of T gradients
+of the rows, also where a batch is taken in parts: the matrix is known after the last.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from dtn_jax.balancing.mgda import MGDA
 from dtn_jax.balancing.nash_mtl import NashMTL
 from dtn_jax.balancing.pcgrad import PCGrad
 from dtn_jax.balancing.rlw import RLW
+from dtn_jax.balancing.static import Static
 from dtn_jax.balancing.stch import STCH
 from dtn_jax.balancing.uncertainty import Uncertainty
 from dtn_jax.balancing.upgrad import UPGrad
@@ -50,6 +52,7 @@ from dtn_jax.errors import UserError, choose
 from dtn_jax.options import made
 
 BALANCERS = {
+    "static": Static,
     "uncertainty": Uncertainty,
     "dwa": DWA,
     "rlw": RLW,

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
 
 import jax.numpy as jnp
 
-from dtn_jax.balancing.balancer import Balancer
+from dtn_jax.balancing.balancer import GradientBalancer
 from dtn_jax.shapes import Array, Float
 
 SMALLEST = 1e-6  # of an eigenvalue, beside the largest, that counts
 
 
 @dataclasses.dataclass(frozen=True)
-class AlignedMTL(Balancer):
+class AlignedMTL(GradientBalancer):
     """The gradients, turned as little as may be until they are orthogonal and of one length.
 
         G = V Λ V^T;   c = sqrt(λ_min) V Λ^(-1/2) V^T 1        (Algorithm 1)
 
-    of the eigenvalues above 1e-6 of the largest; those below have no direction.
+    of the eigenvalues above 1e-6 of the largest; those below have no direction. The step has the
+    scale of the smallest that counts, so that it shrinks where one gradient is tiny: the method's
+    own.
     """
-
-    reads_gradients: ClassVar[bool] = True
 
     def coefficients(self, gram: Float[Array, "T T"], losses, state, key) -> Float[Array, " T"]:
         values, V = jnp.linalg.eigh(gram)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import traceback
 from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 
 from dtn_jax.errors import UserError, choose
+from dtn_jax.options import option
 from dtn_jax.schema import Task
 from dtn_jax.shapes import Array, Float, Int
 
 Learned = dict[str, Array]
+SCOPES = ("embeddings", "shared")
 
 
 class Seen(NamedTuple):
@@ -43,10 +46,13 @@ class Balancer:
       reads_losses: whether `weights` gets the losses of the step.
       reads_gradients: whether it has `coefficients`, or its `update` reads norms or products; only
         then are gradients taken by task.
+      scope: of what these gradients are, and where the coefficients combine them: "embeddings", or
+        "shared" for the dense parameters of several tasks too.
     """
 
     reads_losses: ClassVar[bool] = False
     reads_gradients: ClassVar[bool] = False
+    scope: ClassVar[str] = "embeddings"
 
     def init(self, tasks: tuple[Task, ...]) -> Learned:
         """What it learns, at step 0; {} where it learns nothing."""
@@ -95,6 +101,45 @@ class Balancer:
         return state
 
 
+@dataclasses.dataclass(frozen=True)
+class GradientBalancer(Balancer):
+    """One that reads gradients, whose scope is an option."""
+
+    reads_gradients: ClassVar[bool] = True
+    scope: str = option(
+        "embeddings",
+        "whose gradients are balanced: those of the shared embeddings, or (shared) also those of "
+        "the dense parameters of which several tasks have one, for a backward pass a task through "
+        "the whole model",
+        choices=SCOPES,
+    )
+
+
+class BalancerFails(UserError):
+    """A balancer's method raises, or gives what it must not."""
+
+
+def place(owner: type[Balancer], method: str, error: Exception | None = None) -> str:
+    """'EqualLosses.update (/home/me/my_balancer.py, line 19)': where a method is, or where in its
+    file an error was raised."""
+    code = inspect.unwrap(getattr(owner, method)).__code__
+    frames = traceback.extract_tb(error.__traceback__) if error else []
+    lines = [frame.lineno for frame in frames if frame.filename == code.co_filename]
+    line = (lines or [code.co_firstlineno])[-1]
+    return f"{owner.__name__}.{method} ({code.co_filename}, line {line})"
+
+
+def called(balancer: Balancer, method: str, *given: Any) -> Any:
+    """What a method gives; raises BalancerFails with its place where it raises anything else."""
+    try:
+        return getattr(balancer, method)(*given)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a file of the user's, or JAX, may raise
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise BalancerFails(f"{place(type(balancer), method, error)} fails: {reason}") from error
+
+
 METHODS = {
     name: f for name, f in vars(Balancer).items() if inspect.isfunction(f) and name[0] != "_"
 }
@@ -107,7 +152,7 @@ def check(owner: type[Balancer]) -> None:
       UserError: it has a method that nobody would call, or that would be called otherwise; or it
         reads what none of its methods is given.
     """
-    owner()
+    choose("scope", owner().scope, SCOPES)
     classes = owner.__mro__[: owner.__mro__.index(Balancer)]
     own = {name: f for cls in classes[::-1] for name, f in vars(cls).items()}
     for name, function in own.items():
@@ -130,3 +175,5 @@ def check(owner: type[Balancer]) -> None:
         raise UserError("reads_gradients needs a method coefficients or update, which reads them")
     if "coefficients" in own and not owner.reads_gradients:
         raise UserError("coefficients needs reads_gradients = True; else nobody calls it")
+    if owner.scope != Balancer.scope and not owner.reads_gradients:
+        raise UserError("scope needs reads_gradients = True; else nobody reads it")

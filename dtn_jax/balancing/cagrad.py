@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
 
 import jax.numpy as jnp
 
-from dtn_jax.balancing.balancer import Balancer
-from dtn_jax.balancing.solvers import RIDGE, on_simplex, scaled
+from dtn_jax.balancing.balancer import GradientBalancer
+from dtn_jax.balancing.solvers import on_simplex, ridge, scaled
 from dtn_jax.options import option
 from dtn_jax.shapes import Array, Float
 
 
 @dataclasses.dataclass(frozen=True)
-class CAGrad(Balancer):
+class CAGrad(GradientBalancer):
     """The direction d that helps the worst task most, within c |g_0| of the mean gradient g_0.
 
         w = argmin over the simplex of  g_w · g_0 + c |g_0| |g_w|,   g_w = Σ_t w_t g_t
@@ -24,23 +23,22 @@ class CAGrad(Balancer):
     Gradients that agree are 1 + c times as long.
     """
 
-    reads_gradients: ClassVar[bool] = True
     c: float = option(0.4, "how far from the mean gradient, in its length", least=0, below=1)
 
     def coefficients(self, gram: Float[Array, "T T"], losses, state, key) -> Float[Array, " T"]:
-        G = scaled(gram)
+        G, least = scaled(gram), ridge(gram.dtype)
         has = jnp.diag(G) > 0
         mean = has.astype(G.dtype) / jnp.maximum(has.sum(), 1)
         toward = G @ mean
         radius = self.c * jnp.sqrt(jnp.maximum(mean @ toward, 0))
 
         def length(w):
-            return jnp.sqrt(w @ G @ w + RIDGE**2)
+            return jnp.sqrt(w @ G @ w + least**2)
 
         def curve(w):
             g, size = G @ w, length(w)
             bent = G / size - jnp.outer(g, g) / size**3
-            return toward + radius * g / size, radius * bent + RIDGE * jnp.eye(
+            return toward + radius * g / size, radius * bent + least * jnp.eye(
                 len(w), dtype=G.dtype
             )
 

@@ -16,7 +16,7 @@ from dtn_jax.shapes import Array, Float
 
 @dataclasses.dataclass(frozen=True)
 class DWA(Balancer):
-    """A task whose loss falls slowly counts more (equation 7):
+    """A task whose loss falls slowly counts more. Equation 7 has
 
         w = T softmax(r / temperature),   r_t = (mean loss of the last period) / (of that before)
 

@@ -14,12 +14,12 @@ from dtn_jax.shapes import Array, Float
 
 @dataclasses.dataclass(frozen=True)
 class GLS(Balancer):
-    """Descends T times the geometric mean of the losses, so its weights are
+    """Descends the geometric mean of the losses. T times that, its weights are
 
         w_t = (Π_s L_s)^(1/n) T / (n L_t)
 
-    of the n losses that are not 0; T times, so that it compares with the plain sum. Whatever unit
-    a loss is in, its task pulls the same.
+    of the n losses that are not 0; so it compares with the plain sum. Whatever unit a loss is in,
+    its task pulls the same.
     """
 
     reads_losses: ClassVar[bool] = True

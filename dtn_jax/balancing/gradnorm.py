@@ -4,18 +4,18 @@ et al. 2018)."""
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any
 
 import jax.numpy as jnp
 
-from dtn_jax.balancing.balancer import Balancer, Seen
+from dtn_jax.balancing.balancer import GradientBalancer, Seen
 from dtn_jax.options import option
 from dtn_jax.schema import Task
 from dtn_jax.shapes import Array, Float
 
 
 @dataclasses.dataclass(frozen=True)
-class GradNorm(Balancer):
+class GradNorm(GradientBalancer):
     """Weights that give the tasks' gradients like lengths, longer for tasks that learn slowly.
 
         l = Σ_t |G_t / Ḡ - r_t^alpha|,   G_t = |∇ w_t L_t|,   r_t = (L_t / L_t(0)) / their mean
@@ -25,7 +25,6 @@ class GradNorm(Balancer):
     L_t(0) is the first loss; lengths are those at the shared embeddings.
     """
 
-    reads_gradients: ClassVar[bool] = True
     alpha: float = option(1.5, "how much longer the gradients of slow tasks become", least=0.0)
     rate: float = option(0.01, "of a step in the logarithm of the weights", above=0.0, below=1.0)
 

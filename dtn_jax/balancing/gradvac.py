@@ -4,20 +4,20 @@ Multilingual Models" (Wang et al. 2021)."""
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from dtn_jax.balancing.balancer import Balancer, Seen
+from dtn_jax.balancing.balancer import GradientBalancer, Seen
 from dtn_jax.options import option
 from dtn_jax.schema import Task
 from dtn_jax.shapes import Array, Float
 
 
 @dataclasses.dataclass(frozen=True)
-class GradVac(Balancer):
-    """As PCGrad, but two gradients are turned to the cosine that they usually have (Algorithm 1):
+class GradVac(GradientBalancer):
+    """As PCGrad, but two gradients are turned to the cosine that they usually have. Algorithm 1:
 
         v = g_i;   for j ≠ i in random order, where φ = cos(v, g_j) < ρ_ij:
             v += |v| (ρ sqrt(1 - φ²) - φ sqrt(1 - ρ²)) / (|g_j| sqrt(1 - ρ²)) g_j
@@ -26,7 +26,6 @@ class GradVac(Balancer):
     ρ begins at 0, which is PCGrad. It stays as it is where a task has no gradient.
     """
 
-    reads_gradients: ClassVar[bool] = True
     beta: float = option(0.01, "how fast the usual cosines follow those of a step", above=0, most=1)
 
     def init_state(self, tasks: tuple[Task, ...]) -> Any:

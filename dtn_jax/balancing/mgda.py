@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
 
 import jax.numpy as jnp
 
-from dtn_jax.balancing.balancer import Balancer
+from dtn_jax.balancing.balancer import GradientBalancer
 from dtn_jax.balancing.solvers import on_simplex, scaled
 from dtn_jax.shapes import Array, Float
 
 
 @dataclasses.dataclass(frozen=True)
-class MGDA(Balancer):
+class MGDA(GradientBalancer):
     """The shortest convex combination of the tasks' gradients, which hurts no task.
 
         w = argmin of |Σ_t w_t g_t|²  over  w >= 0, Σ w = 1     (equation 3);   c = T w
 
-    T times, so that it compares with the plain sum; T counts the tasks with a gradient.
+    T times, so that it compares with the plain sum; T counts the tasks with a gradient. The step is
+    no longer than T times the shortest gradient: it shrinks where one is tiny. This is the
+    method's own; the authors' code can divide each gradient by its length or loss first.
     """
-
-    reads_gradients: ClassVar[bool] = True
 
     def coefficients(self, gram: Float[Array, "T T"], losses, state, key) -> Float[Array, " T"]:
         G = scaled(gram)

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
 
-import jax.numpy as jnp
-
-from dtn_jax.balancing.balancer import Balancer
+from dtn_jax.balancing.balancer import GradientBalancer
 from dtn_jax.balancing.solvers import fair
 from dtn_jax.shapes import Array, Float
 
 
 @dataclasses.dataclass(frozen=True)
-class NashMTL(Balancer):
-    """The tasks bargain for the direction: the Nash solution has Σ_t c_t g_t with
+class NashMTL(GradientBalancer):
+    """The tasks bargain for the direction, and this is the Nash solution. It has Σ_t c_t g_t with
 
-        G c = 1 / c        (claim 3.1)
+        G c = λ / c        (claim 3.1)
 
-    solved exactly at each step, where the authors' code takes some steps of an approximation. c is
-    scaled to a sum of T, the tasks with a gradient, so that it compares with the plain sum.
+    λ is the largest eigenvalue of G, so that it compares with the plain sum: the step has the
+    length sqrt(T λ). So a task with a tiny gradient has a large coefficient, and the step does not
+    shrink; nor does it where gradients all but cancel. The authors' code has the Frobenius norm of
+    G for λ and clips the length to 1; it takes some steps of an approximation, and here the
+    equation is solved.
     """
 
-    reads_gradients: ClassVar[bool] = True
-
     def coefficients(self, gram: Float[Array, "T T"], losses, state, key) -> Float[Array, " T"]:
-        c = fair(gram, 1.0)
-        return (c > 0).sum() * c / jnp.maximum(c.sum(), 1e-30)
+        return fair(gram, 1.0)

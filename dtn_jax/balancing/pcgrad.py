@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from dtn_jax.balancing.balancer import Balancer
+from dtn_jax.balancing.balancer import GradientBalancer
 from dtn_jax.shapes import Array, Float
 
 
 @dataclasses.dataclass(frozen=True)
-class PCGrad(Balancer):
+class PCGrad(GradientBalancer):
     """Each task's gradient gives up what is against another's; then all are added (Algorithm 1).
 
         v = g_i;   for j ≠ i in random order, where <v, g_j> < 0:   v -= <v, g_j> / |g_j|² g_j
 
     v stays a sum a_1 g_1 + ... + a_T g_T, so `<v, g_j>` is a · gram[:, j], and only a is computed.
     """
-
-    reads_gradients: ClassVar[bool] = True
 
     def coefficients(self, gram: Float[Array, "T T"], losses, state, key) -> Float[Array, " T"]:
         tasks = len(gram)

@@ -10,19 +10,24 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dtn_jax.balancing.balancer import Balancer, Learned, Seen
+from dtn_jax.balancing.balancer import Balancer, BalancerFails, Learned, Seen, called, place
 from dtn_jax.data.epochs import batch_axis
-from dtn_jax.errors import UserError
 from dtn_jax.schema import Task
 from dtn_jax.shapes import Array, Bool, Float, Int
 
+FAULTS = ("weights", "coefficients", "update")  # methods that may give what is not finite
 LEARNED = "balancing"  # the place, among the dense parameters, of what a balancer learns
 
 
 def with_learned(params: dict, balancer: Balancer | None, tasks: tuple[Task, ...]) -> dict:
     """A model's new parameters, and the balancer's where it has any."""
-    learned = balancer.init(tasks) if balancer else {}
+    learned = called(balancer, "init", tasks) if balancer else {}
     return {**params, LEARNED: learned} if learned else params
+
+
+def first_state(balancer: Balancer | None, tasks: tuple[Task, ...]) -> Any:
+    """What a balancer keeps, at step 0."""
+    return called(balancer, "init_state", tasks) if balancer else {}
 
 
 class Balancing(NamedTuple):
@@ -50,7 +55,7 @@ class Balancing(NamedTuple):
 
     def _weights(self, learned: Learned, losses: Float[Array, " T"] | None) -> Float[Array, " T"]:
         read = losses if self.balancer.reads_losses else None
-        given = self.balancer.weights(learned, read, self.state, self.key, self.tasks)
+        given = called(self.balancer, "weights", learned, read, self.state, self.key, self.tasks)
         return jnp.where(self.rows > 0, self._like("weights", given, self.rows), 0)
 
     def with_learned_gradient(self, dense: dict, losses: Float[Array, " T"]) -> dict:
@@ -60,7 +65,8 @@ class Balancing(NamedTuple):
         """
 
         def objective(learned: Learned):
-            return jnp.sum(self._weights(learned, losses) * losses) + self.balancer.penalty(learned)
+            penalty = self._like("penalty", called(self.balancer, "penalty", learned), 0.0)
+            return jnp.sum(self._weights(learned, losses) * losses) + penalty
 
         return {**dense, LEARNED: jax.grad(objective)(self.learned)} if self.learned else dense
 
@@ -68,7 +74,7 @@ class Balancing(NamedTuple):
         self, gram: Float[Array, "T T"], losses: Float[Array, " T"]
     ) -> Float[Array, " T"]:
         """What each task's gradient is multiplied by."""
-        given = self.balancer.coefficients(gram, losses, self.state, self.key)
+        given = called(self.balancer, "coefficients", gram, losses, self.state, self.key)
         return self._like("coefficients", given, self.rows)
 
     def next_state(
@@ -76,34 +82,35 @@ class Balancing(NamedTuple):
     ) -> Any:
         """What the balancer keeps for the next step, in the dtypes of what it began with."""
         norms = None if gram is None else jnp.sqrt(jnp.diag(gram))
-        new = self.balancer.update(self.state, Seen(losses, self.rows, norms, gram, step, self.key))
-        new = self._like("update", new, self.state)
+        seen = Seen(losses, self.rows, norms, gram, step, self.key)
+        new = self._like("update", called(self.balancer, "update", self.state, seen), self.state)
         return jax.tree.map(lambda a, old: jnp.asarray(a, old.dtype), new, self.state)
 
     def at_fault(
-        self, marks: Bool[Array, " N"], losses: Float[Array, " T"], *given: Any
-    ) -> Bool[Array, ""]:
-        """Whether the balancer gives numbers that are not finite, of losses and gradients that are.
+        self, marks: Bool[Array, " N"], losses: Float[Array, " T"], c: Array, state: Any
+    ) -> Bool[Array, " F"]:
+        """Which of FAULTS give numbers that are not finite, of losses and gradients that are.
 
         Args:
           marks: of losses and gradients that are not finite.
           losses: of the whole batch.
-          given: after the backward pass.
+          c: the coefficients.
+          state: for the next step.
         """
 
         def finite(tree: Any) -> Array:
             leaves = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]
-            return jnp.stack(leaves).all()
+            return jnp.stack(leaves).all() if leaves else jnp.array(True)
 
-        of_weights = finite(losses) & ~finite(self.weights(losses))
-        return of_weights | (~marks.any() & ~finite(given))
+        of_weights, rest = finite(losses) & ~finite(self.weights(losses)), ~marks.any()
+        return jnp.stack([of_weights, rest & ~finite(c), rest & finite(c) & ~finite(state)])
 
     def _like(self, method: str, given: Any, like: Any) -> Any:
         """What a method gives; raises UserError where its shapes are not those of `like`."""
         got, expected = (jax.tree.map(jnp.shape, tree) for tree in (given, like))
         if got != expected:
-            name = f"{type(self.balancer).__name__}.{method}"
-            raise UserError(f"{name} gives the shapes {got}, expected {expected}")
+            where = place(type(self.balancer), method)
+            raise BalancerFails(f"{where} gives the shapes {got}, expected {expected}")
         return given
 
 
@@ -111,6 +118,31 @@ def gram_of(by_task: Float[Array, "B T L D"]) -> Float[Array, "T T"]:
     """The products of the tasks' gradients, over the whole batch."""
     exact = jax.lax.Precision.HIGHEST  # an accelerator would round products to fewer bits
     return batch_axis.total(jnp.einsum("btld,bsld->ts", by_task, by_task, precision=exact))
+
+
+def of_several(by_task: dict | None) -> dict | None:
+    """The tasks' gradients `[T, ...]` of those dense parameters of which several tasks have one in
+    this batch, and 0 of the others; of the whole batch."""
+
+    def one(g: Array) -> Array:
+        tasks = jnp.any(g != 0, axis=tuple(range(1, g.ndim)))
+        return jnp.where(tasks.sum() > 1, g, 0)
+
+    return jax.tree.map(one, by_task)
+
+
+def gram_of_dense(by_task: dict | None) -> Float[Array, "T T"] | float:
+    """The products of the tasks' gradients `[T, ...]` of dense parameters."""
+    exact = jax.lax.Precision.HIGHEST
+    flat = [g.reshape(len(g), -1) for g in jax.tree.leaves(by_task)]
+    return sum((jnp.matmul(g, g.T, precision=exact) for g in flat), start=0.0)
+
+
+def combined_dense(dense: dict, by_task: dict | None, c: Float[Array, " T"]) -> dict:
+    """The gradient of dense parameters, the tasks' `[T, ...]` times coefficients."""
+    if by_task is None:
+        return dense
+    return jax.tree.map(lambda g, own: g + jnp.tensordot(c - 1, own, axes=1), dense, by_task)
 
 
 def combined(

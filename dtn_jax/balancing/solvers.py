@@ -14,11 +14,10 @@ import jax.numpy as jnp
 
 from dtn_jax.shapes import Array, Float
 
-BARRIERS = 60  # steps of Newton's method on a barrier that falls from 1 to SMALLEST
-SMALLEST = 1e-9
+BARRIERS = 60  # steps of Newton's method on a barrier that falls from 1 to LAST, or to `ridge`
+LAST = 1e-9
 SWEEPS = 100  # of coordinate descent
 NEWTON = 50  # damped steps
-RIDGE = 1e-6  # of a diagonal, added where a problem might have no optimum
 
 Curve = Callable[[Array], tuple[Array, Array]]  # weights -> gradient [T] and Hessian [T, T]
 
@@ -28,6 +27,11 @@ def scaled(gram: Float[Array, "T T"]) -> Float[Array, "T T"]:
     trace = jnp.trace(gram)
     there = trace > len(gram) * jnp.finfo(gram.dtype).tiny  # of less the inverse overflows
     return gram * jnp.where(there, len(gram) / jnp.where(there, trace, 1), 0)
+
+
+def ridge(dtype: Any) -> float:
+    """What is added to a diagonal where a problem might have no optimum: next to nothing."""
+    return 10 * float(jnp.finfo(dtype).eps)
 
 
 def on_simplex(curve: Curve, has: Array, dtype: Any) -> Float[Array, " T"]:
@@ -45,11 +49,11 @@ def on_simplex(curve: Curve, has: Array, dtype: Any) -> Float[Array, " T"]:
     inside = has[:, None] & has[None]
     # Equal gradients leave a flat direction, in which float32 would divide by 0: steps, not the
     # optimum, are a little shorter for it.
-    damping = 10 * jnp.finfo(dtype).eps
+    damping, last = ridge(dtype), jnp.asarray(min(LAST, ridge(dtype)), dtype)
 
     def step(i, w):
         slope, curvature = curve(w)
-        barrier = jnp.asarray(SMALLEST, dtype) ** (i / (BARRIERS - 1)).astype(dtype)
+        barrier = last ** (i / (BARRIERS - 1)).astype(dtype)
         slope = jnp.where(has, slope - barrier / w, 0)
         curvature = jnp.where(
             inside, curvature + jnp.diag(barrier / w**2 + damping), jnp.eye(size, dtype=dtype)
@@ -82,14 +86,16 @@ def above(gram: Float[Array, "T T"], least: Float[Array, " T"]) -> Float[Array, 
 
 
 def fair(gram: Float[Array, "T T"], power: float) -> Float[Array, " T"]:
-    """The w > 0 with (G w)_t = w_t^-power, G scaled; 0 for tasks without a gradient.
+    """The w > 0 with (G w)_t = w_t^-power times a number; 0 for tasks without a gradient.
 
     It is the optimum of a convex problem, found by damped steps of Newton's method. A ridge keeps
-    the weights of opposite gradients finite.
+    the weights of opposite gradients finite. The number is such that Σ_t w_t g_t has the length
+    sqrt(T λ), T the tasks with a gradient and λ the largest eigenvalue of G: that of the plain sum
+    where gradients are equal, or orthogonal and of one length.
     """
     G = scaled(gram)
     has = jnp.diag(G) > 0
-    G = G + jnp.diag(jnp.where(has, RIDGE * jnp.diag(G), 1))
+    G = G + jnp.diag(jnp.where(has, ridge(G.dtype) * jnp.diag(G), 1))
 
     def step(_, w):
         residual = G @ w - w**-power
@@ -97,4 +103,6 @@ def fair(gram: Float[Array, "T T"], power: float) -> Float[Array, " T"]:
         nearest = jnp.max(jnp.where(move > 0, move / w, 0))
         return w - jnp.minimum(1, 0.9 / jnp.maximum(nearest, 1e-30)) * move
 
-    return jnp.where(has, jax.lax.fori_loop(0, NEWTON, step, jnp.ones(len(G), G.dtype)), 0)
+    w = jnp.where(has, jax.lax.fori_loop(0, NEWTON, step, jnp.ones(len(G), G.dtype)), 0)
+    wanted = has.sum() * jnp.linalg.eigvalsh(scaled(gram))[-1]
+    return w * jnp.sqrt(wanted / jnp.maximum(w @ G @ w, 1e-30))

@@ -16,7 +16,7 @@ from dtn_jax.shapes import Array, Float
 
 @dataclasses.dataclass(frozen=True)
 class STCH(Balancer):
-    """A smooth maximum of the tasks' log losses, relative to what they were at first:
+    """Descends a smooth maximum of the tasks' log losses, relative to what they were at first.
 
         T μ log Σ_t exp(log(L_t / n_t) / μ),   so   w_t = T softmax(log(L / n) / μ)_t / L_t
 

@@ -1,5 +1,5 @@
 """Uncertainty weighting, "Multi-Task Learning Using Uncertainty to Weigh Losses" (Kendall et al.
-2018): a task whose labels are noisy counts less, and the noise is learned."""
+2018)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from dtn_jax.shapes import Array, Float
 
 @dataclasses.dataclass(frozen=True)
 class Uncertainty(Balancer):
-    """Descends Σ_t a_t exp(-s_t) L_t + s_t / 2, with s_t = log σ_t² learned from 0.
+    """A task whose labels are noisy counts less, and the noise is learned.
 
+    Descends Σ_t a_t exp(-s_t) L_t + s_t / 2, with s_t = log σ_t² learned from 0.
     a = 1 for binary tasks, 1/2 for regression (the paper's equations 5 and 10). So a task's best
     weight is 1 / (2 L_t), for both kinds.
     """

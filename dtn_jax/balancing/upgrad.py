@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from dtn_jax.balancing.balancer import Balancer
+from dtn_jax.balancing.balancer import GradientBalancer
 from dtn_jax.balancing.solvers import above, scaled
 from dtn_jax.shapes import Array, Float
 
 
 @dataclasses.dataclass(frozen=True)
-class UPGrad(Balancer):
+class UPGrad(GradientBalancer):
     """Each task's gradient, moved as little as may be so that it is against no task's; then all are
     added.
 
@@ -23,8 +22,6 @@ class UPGrad(Balancer):
     with e_t the t-th unit vector: Σ_s v_ts g_s is the projection of g_t onto the cone of directions
     that no task is against.
     """
-
-    reads_gradients: ClassVar[bool] = True
 
     def coefficients(self, gram: Float[Array, "T T"], losses, state, key) -> Float[Array, " T"]:
         G = scaled(gram)

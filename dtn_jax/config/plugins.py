@@ -260,7 +260,7 @@ def told_as_built(config: FrozenConfigDict, traced: bool = False) -> Iterator[No
         yield
     except Exception as error:  # whatever a file of the user's, or JAX, may raise
         told = isinstance(error, UserError)
-        if told and not traced:
+        if (told and not traced) or isinstance(error, balancer.BalancerFails):
             raise
         reason = str(error) if told else f"{type(error).__name__}: {str(error)[:SHOWN]}"
         reason = reason.partition("\n----")[0]  # JAX's remark on its traceback

@@ -16,6 +16,7 @@ and of a regression task the loss may have
     loss.prediction(z [B]) -> [B]       the score, in the label's unit; without it, z itself
     loss.meaning                        what of the label that is, in words, for cards
     loss.least                          the least label that it takes; below, it gives NaN
+    loss.outputs                        K, how many numbers the task's tower gives: z is `[B, K]`
     loss.reads                          its option that names a numeric field in buckets; the loss
                                         and `prediction` get the bucket of each row, 0 where the
                                         number is unknown, int32 `[B]`, as their last argument
@@ -52,6 +53,7 @@ from dtn_jax.losses.ordinal import Ordinal
 from dtn_jax.losses.positive_weights import read_positive_weights
 from dtn_jax.losses.squared_error import SquaredError
 from dtn_jax.losses.weighted_logistic import WeightedLogistic
+from dtn_jax.losses.ziln import ZILN
 from dtn_jax.options import made, option, pairs, per_task
 from dtn_jax.schema import Schema
 
@@ -64,6 +66,7 @@ LOSSES = {
     "weighted_logistic": WeightedLogistic,
     "ordinal": Ordinal,
     "d2q": D2Q,
+    "ziln": ZILN,
 }
 BY_KIND = {"binary": "cross_entropy", "regression": "squared_error"}  # where none is named
 

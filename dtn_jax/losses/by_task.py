@@ -52,13 +52,18 @@ class TaskLoss(NamedTuple):
         plain = "probability" if self.loss.kind == "binary" else "prediction"
         return getattr(self.loss, "meaning", plain)
 
+    @property
+    def outputs(self) -> int:
+        """How many numbers of a row the task's tower gives."""
+        return getattr(self.loss, "outputs", 1)
+
     def read(self, ids: Int[Array | np.ndarray, "B _"] | None) -> tuple[Int[Array, " B"], ...]:
         """Of `Batch.ids`, what the loss gets as its last argument: one array, or nothing."""
         return () if self.slot is None else (jnp.asarray(ids[:, self.slot]),)
 
 
 def predictions(
-    outputs: Mapping[str, Float[Array, " B"]],
+    outputs: Mapping[str, Float[Array, "B ..."]],
     chosen: Sequence[TaskLoss],
     ids: Int[Array | np.ndarray, "B _"] | None = None,
 ) -> Float[Array, "B T"]:
@@ -68,7 +73,7 @@ def predictions(
     A score that is too large for its dtype is the largest number of it.
 
     Args:
-      outputs: {task: `[B]`}, what the towers give.
+      outputs: {task: `[B]`, or `[B, K]` where its loss has K outputs}, what the towers give.
       chosen: the losses of the tasks that are given, in their order.
       ids: `[B, L]`, of the batch; None will do where no loss reads a field.
 
@@ -82,17 +87,17 @@ def predictions(
         z = score = outputs[task]
         if hasattr(loss, "prediction"):
             score = jnp.minimum(loss.prediction(z, *own.read(ids)), jnp.finfo(z.dtype).max)
-            if score.shape != z.shape:
+            if score.shape != z.shape[:1]:
                 raise UserError(
                     f"the prediction of task {task!r}, by {type(loss).__name__}, has the shape "
-                    f"{score.shape}, expected a number a row, {z.shape}"
+                    f"{score.shape}, expected a number a row, {z.shape[:1]}"
                 )
         found.append(score)
     return jnp.stack(found, axis=1)
 
 
 def task_losses(
-    logits: Mapping[str, Float[Array, " B"]],
+    logits: Mapping[str, Float[Array, "B ..."]],
     labels: Float[Array, "B T"],
     weights: Float[Array, "B T"],
     chosen: Sequence[TaskLoss],
@@ -103,7 +108,8 @@ def task_losses(
     Where `B` are not all rows of the batch, the parts' results add up to the loss.
 
     Args:
-      logits: {task: `[B]`}, the log-odds; of a regression task, what its tower gives.
+      logits: {task: `[B]`}, the log-odds; of a regression task, what its tower gives, `[B, K]` of
+        a loss with K outputs.
       labels: `[B, T]`, in the schema's order; 0 or 1 for binary tasks.
       weights: `[B, T]`, from `row_weights`. The denominator stays the (weighted) count of rows, so
         w scales the positives' part of a loss.
@@ -123,16 +129,17 @@ def task_losses(
         task, loss, w = own.task, own.loss, own.positive_weight
         mask = weights[:, column] > 0
         z = logits[task]
-        z = jnp.where(mask, z, 0).astype(jnp.promote_types(z.dtype, jnp.float32))
+        counted = mask.reshape(-1, *[1] * (z.ndim - 1))
+        z = jnp.where(counted, z, 0).astype(jnp.promote_types(z.dtype, jnp.float32))
         y = labels[:, column].astype(z.dtype)
         if own.smoothing:
             y = y * (1 - own.smoothing) + own.smoothing / 2
         y = jnp.where(mask, y, 0)
         per_row = loss(z if w == 1 else z + math.log(w), y, w, *own.read(ids))
-        if per_row.shape != z.shape:
+        if per_row.shape != y.shape:
             raise UserError(
                 f"the loss of task {task!r}, {type(loss).__name__}, gives an array of shape "
-                f"{per_row.shape}, expected a number a row, {z.shape}"
+                f"{per_row.shape}, expected a number a row, {y.shape}"
             )
         weight = weights[:, column].astype(z.dtype)
         result.append(jnp.sum(jnp.where(mask, weight * per_row, 0)))

@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dtn_jax.balancing.seam import FAULTS
 from dtn_jax.errors import UserError
 from dtn_jax.shapes import Array, Bool, Float
 from dtn_jax.tables.stored_rows import numbers
 
-BALANCER = "loss.balancing"  # the mark of a balancer that gives NaN where losses are finite
+BALANCER = "loss.balancing: "  # before the method that gives NaN where losses are finite
 
 
 class NotFinite(UserError):
@@ -23,15 +24,15 @@ class NotFinite(UserError):
       step: of the run, from 1.
       tasks: those whose loss is not finite.
       gradients: the parameters and tables whose gradient is not.
-      balancer: whether it is the balancer's fault.
+      balancer: the method of the balancer whose fault it is, or ''.
     """
 
     def __init__(
-        self, step: int, tasks: Sequence[str], gradients: Sequence[str], balancer: bool = False
+        self, step: int, tasks: Sequence[str], gradients: Sequence[str], balancer: str = ""
     ):
         self.step, self.tasks, self.gradients = step, tuple(tasks), tuple(gradients)
         self.balancer = balancer
-        bad = *tasks, *gradients, *[BALANCER] * balancer
+        bad = *tasks, *gradients, *[BALANCER + balancer] * bool(balancer)
         super().__init__(f"step {step}: {', '.join(bad)} not finite")
 
 
@@ -53,8 +54,9 @@ def marks(losses: Float[Array, " T"], dense: Any, rows: Float[Array, " K"]) -> B
 
 def names(tasks: Sequence[str], params: Any, tables: Iterable[str]) -> tuple[str, ...]:
     """What each of `marks` is of: the tasks' losses, then parameters by path, then tables; last,
-    where there is one, the balancer."""
-    return *tasks, *paths(params), *(f"table {name}" for name in sorted(tables)), BALANCER
+    where there is a balancer, its methods."""
+    of_tables = (f"table {name}" for name in sorted(tables))
+    return *tasks, *paths(params), *of_tables, *(BALANCER + method for method in FAULTS)
 
 
 def paths(tree: Any) -> list[str]:

@@ -77,6 +77,7 @@ def build(
     remat: bool = False,
     inflation: Mapping[str, float] | None = None,
     table_init: float = 0.01,
+    outputs: Mapping[str, int] | None = None,
 ) -> nn.Module:
     """The architecture that the options `model` (section `model` of a config) describe.
 
@@ -91,6 +92,7 @@ def build(
         of that name (DTN's released fusion); 0 where not named.
       table_init: standard deviation of the tables' initial rows, of which projections of vectors
         and embeddings of numbers have the size.
+      outputs: {task: K}, how many numbers its tower gives; 1 where not named.
 
     Raises:
       UserError: an option outside its choices or its range.
@@ -113,7 +115,11 @@ def build(
             ModelInput, normalisation=general.normalisation, dropout=general.embedding_dropout
         ),
         tower=functools.partial(
-            Tower, hidden=tuple(general.tower_hidden), dropout=general.dropout, dtype=dtype
+            Tower,
+            hidden=tuple(general.tower_hidden),
+            dropout=general.dropout,
+            dtype=dtype,
+            outputs=tuple((f"tower_{task}", count) for task, count in (outputs or {}).items()),
         ),
         dropout=general.dropout,
         dtype=dtype,

@@ -29,7 +29,11 @@ LARGE = "mlp alone, as large"
 def overall(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
     """All architectures, each as its paper has it; some tuned a second time."""
     again = [name + AGAIN for name in protocol.again]
-    return [Entry(name, name) for name in (*protocol.entries, *again)]
+    against = protocol.against
+    return [
+        Entry(name, name, against=against.get(name.removesuffix(AGAIN), ""))
+        for name in (*protocol.entries, *again)
+    ]
 
 
 def own_config(protocol: Protocol, name: str) -> ConfigDict:

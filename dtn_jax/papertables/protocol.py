@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ml_collections import ConfigDict
 
@@ -71,6 +71,9 @@ class Protocol:
         (tune.py).
       given: {where they were found: settings} that every entry tries then as well; tables do not
         report whether these lie at an edge of the search space.
+      beside: {entry: a function of a trial, as `sweep` of a config file}: what its search suggests
+        beside what the searches of all entries do.
+      against: {entry: the one that it is tested against}, where that is not `ours`.
       again: entries that are tuned twice, independently; their second rows show what tuning adds
         to the spread.
       seeds: how many final runs an entry has, seeds 1, 2, …; trials use seed 0.
@@ -93,6 +96,8 @@ class Protocol:
     finalist_seeds: int = 3
     transfer: bool = False
     given: Mapping[str, Settings] = dataclasses.field(default_factory=dict)
+    beside: Mapping[str, Callable] = dataclasses.field(default_factory=dict)
+    against: Mapping[str, str] = dataclasses.field(default_factory=dict)
     again: tuple[str, ...] = ()
     seeds: int = 5
     tested: tuple[str, ...] = ()

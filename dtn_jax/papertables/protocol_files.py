@@ -114,6 +114,11 @@ def check(protocol: Protocol) -> None:
     """Raises UserError where a protocol cannot be, told without data."""
     flat, known = flatten(configured(protocol)), protocol.entries
     named = [("ours", known, [protocol.ours]), ("entry to tune again", known, protocol.again)]
+    named += [
+        ("entry in beside", known, protocol.beside),
+        ("entry in against", known, protocol.against),
+    ]
+    named += [("entry that others are tested against", known, protocol.against.values())]
     named += [("expert in kinds", EXPERTS, protocol.kinds), ("width", flat, [protocol.width])]
     for dial in protocol.dials:
         options = pairs(str(flat["data.options"]), "data.options")

@@ -39,7 +39,15 @@ from dtn_jax.losses.sample_weights import with_sample_weights
 from dtn_jax.metrics.significance import resampled_aucs
 from dtn_jax.models.flops import Size
 from dtn_jax.papertables import tune
-from dtn_jax.papertables.protocol import Entry, Protocol, Settings, changed, configured, digest
+from dtn_jax.papertables.protocol import (
+    AGAIN,
+    Entry,
+    Protocol,
+    Settings,
+    changed,
+    configured,
+    digest,
+)
 from dtn_jax.report import screen
 from dtn_jax.run import outcome
 from dtn_jax.run.evaluate import read_predictions
@@ -141,7 +149,8 @@ class Runs:
         protocol = self.protocol
         config, data = self._located(protocol.own(name), {"seed": 0})
         how = (protocol.trials, protocol.finalists, protocol.finalist_seeds)
-        how += (tune.PRUNER, tune.asked(protocol.config))
+        beside = protocol.beside.get(name.removesuffix(AGAIN))
+        how += (tune.PRUNER, tune.asked(protocol.config, beside))
         own = digest(changed(config), data.fingerprint, how)
         return self.folder / f"{name}-search-{own}", config, data
 

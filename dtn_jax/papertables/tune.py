@@ -28,9 +28,9 @@ from dtn_jax.config import load_config
 from dtn_jax.data.epochs.epoch_order import steps_per_epoch
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.losses.sample_weights import with_sample_weights
-from dtn_jax.papertables.protocol import Protocol
+from dtn_jax.papertables.protocol import AGAIN, Protocol
 from dtn_jax.run.timetable import Timetable, make_timetable
-from dtn_jax.search.search_space import described, load_space
+from dtn_jax.search.search_space import Space, described, load_space
 from dtn_jax.search.studies import Budget, search
 
 VALIDATIONS = 9  # of a run whose config has no train.eval_every: thirds of thirds
@@ -67,7 +67,7 @@ def tune(
         folder, budget = folder / "others", Budget(1)  # those given are tried, and no new one
     found = search(
         config,
-        load_space("", protocol.config),
+        space(protocol.config, protocol.beside.get(name.removesuffix(AGAIN))),
         folder,
         budget,
         name=name,
@@ -120,7 +120,13 @@ def validated(config: ConfigDict, data: Prepared) -> ConfigDict:
     return config
 
 
+def space(config: str, beside: Space | None) -> Space:
+    """What the space of a config file suggests, and what an entry's own does beside it."""
+    usual = load_space("", config)
+    return (lambda trial: {**usual(trial), **beside(trial)}) if beside else usual
+
+
 @functools.cache
-def asked(config: str) -> str:
-    """What the space of a config file asks for."""
-    return described(load_space("", config), load_config(config))
+def asked(config: str, beside: Space | None = None) -> str:
+    """What such a space asks for."""
+    return described(space(config, beside), load_config(config))

@@ -22,12 +22,14 @@ __all__ = ["COLOURS", "GRID", "LINES", "NOTE", "by_day", "clean", "learning_curv
 Curves = Mapping[str, Mapping]  # {task@space, or a loss's task: {step or day: value}}
 DAILY = ("auc", "gauc", "r2", "base_rate")  # a panel each, where a task has it
 RARE = 0.05  # a base rate below it asks for a logarithmic axis
+COSINE = "cosine/"  # before two tasks, in a record
+PAIRS = 10  # of tasks, at most
 MANY = 40  # points of a loss, from which on a mean is drawn over them
 
 
 def learning_curves(history: Sequence[Mapping], path: str | pathlib.Path) -> None:
-    """Draws training losses, a balancer's weights, and each metric that can select states, against
-    the step, as a PNG.
+    """Draws training losses, a balancer's weights and the lengths and cosines of the gradients that
+    it reads, and each metric that can select states, against the step, as a PNG.
 
     Args:
       history: the records of metrics.jsonl: {"kind": "train", "step", "loss/<task>": ...} and
@@ -35,21 +37,36 @@ def learning_curves(history: Sequence[Mapping], path: str | pathlib.Path) -> Non
       path: the PNG to write; its folder is made.
     """
     logged, own = _logged(history, "validation"), _logged(history, "train")
-    train, weights = (
+    train, weights, norms = (
         {task: curves[key] for task, curves in own.items() if key in curves}
-        for key in ("loss", "weight")
+        for key in ("loss", "weight", "norm")
     )
+    cosines = {
+        f"{key.removeprefix(COSINE)}, {task}": curve
+        for task, curves in own.items()
+        for key, curve in curves.items()
+        if key.startswith(COSINE)
+    }
+    lowest = sorted(cosines, key=lambda pair: [*cosines[pair].values()][-1])[:PAIRS]
+    cut = f", the lowest {PAIRS}" * (len(lowest) < len(cosines))
+    balance = {
+        ("Weights by loss.balancing", "weight"): weights,
+        ("Lengths of the tasks' gradients", "length"): norms,
+        (f"Cosines of the tasks' gradients{cut}", "cosine"): {p: cosines[p] for p in lowest},
+    }
+    balance = {words: curves for words, curves in balance.items() if curves}
     found = {m: logged[m.name] for m in METRICS.values() if m.selectable and m.name in logged}
-    count = 1 + bool(weights) + max(len(found), 1)
+    count = 1 + len(balance) + max(len(found), 1)
     figure, (losses, *others) = pictures.panels(count, 2, (5.5, 4.2))
     figure.get_layout_engine().set(wspace=0.06, hspace=0.04)
     styles = _styles([*train, *(key for curves in found.values() for key in curves)])
+    styles |= _styles(cosines)
     _training(losses, train, styles, "Training loss", "mean loss")
     drawn = [(losses, train)]
-    if weights:
-        balance, *others = others
-        _training(balance, weights, styles, "Weights by loss.balancing", "weight")
-        drawn.append((balance, weights))
+    for (title, label), curves in balance.items():
+        axes, *others = others
+        _training(axes, curves, styles, title, label)
+        drawn.append((axes, curves))
     if not found:
         clean(others[0], "Validation")
         note(others[0], "no validation yet")

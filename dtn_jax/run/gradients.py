@@ -41,7 +41,8 @@ class Gradients(NamedTuple):
       dense: by parameter; devices' add up.
       rows: by looked-up row, as `lookup.gather` gives them.
       by_task: `[B, T, L, D]`, of each scale_t L_t with respect to the rows of one view; None where
-        it is not asked for.
+        no balancer reads it.
+      dense_by_task: `[T, ...]` by parameter, of each scale_t L_t; devices' add up. None too.
       losses: L_t; devices' add up.
       aux: the auxiliary losses by name; devices' add up.
       model_state: the normalisation statistics after the batch.
@@ -50,6 +51,7 @@ class Gradients(NamedTuple):
     dense: dict
     rows: dict[str, Array]
     by_task: Array | None
+    dense_by_task: dict | None
     losses: Float[Array, " T"]
     aux: dict[str, Array]
     model_state: dict
@@ -64,6 +66,7 @@ def make_gradients(
     model: nn.Module,
     plan: TablePlan,
     view: int | None = None,
+    reads_dense: bool = False,
     reads_losses: bool = False,
 ) -> Gradient:
     """Returns `(state, gathered, batch, weights, scale) -> Gradients`.
@@ -74,12 +77,13 @@ def make_gradients(
       model: the architecture.
       plan: of its tables.
       view: the place of the view for whose rows gradients are taken by task too; None for none.
+      reads_dense: whether they are taken of dense parameters as well.
       reads_losses: whether `scale` is given the losses of the whole batch; else None. In parts,
         they cost one more forward pass.
     """
     forward = make_forward(config, model, plan)
     parts = config.train.accumulate
-    gradient = make_gradient(forward, view, reads_losses and parts == 1)
+    gradient = make_gradient(forward, view, reads_dense, reads_losses and parts == 1)
     if config.train.accumulate > 1:
         gradient = in_parts(gradient, forward if reads_losses else None, parts)
     return gradient
@@ -140,8 +144,9 @@ def make_forward(config: ConfigDict, model: nn.Module, plan: TablePlan):
     return forward
 
 
-def make_gradient(forward, view: int | None, reads_losses: bool) -> Gradient:
-    """One forward pass, and a backward pass of the sum; one a task to the rows of a view, too."""
+def make_gradient(forward, view: int | None, reads_dense: bool, reads_losses: bool) -> Gradient:
+    """One forward pass, and a backward pass of the sum; one a task to the rows of a view, too, and
+    to dense parameters."""
 
     def gradient(state: State, gathered, batch: Batch, weights: Weights, scale: Scale) -> Gradients:
         def losses_of(params, gathered):
@@ -151,13 +156,14 @@ def make_gradient(forward, view: int | None, reads_losses: bool) -> Gradient:
         scales = scale(batch_axis.total(losses) if reads_losses else None).astype(losses.dtype)
         dense, rows = pull((scales, jax.tree.map(jnp.ones_like, aux)))
         if view is None:
-            return Gradients(dense, rows, None, losses, aux, kept)
+            return Gradients(dense, rows, None, None, losses, aux, kept)
 
         def of_task(own: Float[Array, " T"]):
-            return pull((own, jax.tree.map(jnp.zeros_like, aux)))[1]["embedding"][:, view]
+            dense, rows = pull((own, jax.tree.map(jnp.zeros_like, aux)))
+            return rows["embedding"][:, view], dense if reads_dense else None
 
-        by_task = jax.vmap(of_task, out_axes=1)(jnp.diag(scales))
-        return Gradients(dense, rows, by_task, losses, aux, kept)
+        by_task, dense_by_task = jax.vmap(of_task, out_axes=(1, 0))(jnp.diag(scales))
+        return Gradients(dense, rows, by_task, dense_by_task, losses, aux, kept)
 
     return gradient
 
@@ -197,11 +203,14 @@ def in_parts(gradient: Gradient, forward, parts: int) -> Gradient:
             )
             losses = batch_axis.total(own)
         scales = scale(losses)
-        (dense, losses, aux), by_row = summed(
+        (dense, dense_by_task, losses, aux), by_row = summed(
             lambda *part: gradient(state, *part, lambda _: scales),
-            lambda found: ((found.dense, found.losses, found.aux), (found.rows, found.by_task)),
+            lambda found: (
+                (found.dense, found.dense_by_task, found.losses, found.aux),
+                (found.rows, found.by_task),
+            ),
         )
         rows, by_task = jax.tree.map(batch_axis.join, by_row)
-        return Gradients(dense, rows, by_task, losses, aux, state.model_state)
+        return Gradients(dense, rows, by_task, dense_by_task, losses, aux, state.model_state)
 
     return gradients

@@ -152,9 +152,11 @@ class LossLog:
                 told = np.flatnonzero(found["nonfinite"][i])
                 losses = [names[n] for n in told if n < len(tasks)]
                 gradients = [names[n] for n in told if n >= len(tasks)]
-                balancer = finite.BALANCER in gradients  # which has spoilt them
-                given = losses, [] if balancer else gradients, balancer
-                raise finite.NotFinite(first + int(i), *given)
+                own = [n for n in gradients if n.startswith(finite.BALANCER)]
+                if own:  # what it gives has spoilt the gradients
+                    method = own[0].removeprefix(finite.BALANCER)
+                    raise finite.NotFinite(first + int(i), losses, [], method)
+                raise finite.NotFinite(first + int(i), losses, gradients)
             self.progress.skipped += 1
         where = f"between steps {first} and {step}"
         bad_ids = found.get("bad_ids", np.zeros((1, 1))).sum(axis=0)

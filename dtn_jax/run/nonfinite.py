@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterator, Sequence
 import jax
 import numpy as np
 
+from dtn_jax.balancing import BALANCERS
+from dtn_jax.balancing.balancer import place
 from dtn_jax.data.epochs.resident import ResidentData
 from dtn_jax.data.epochs.streamed import StreamedData
 from dtn_jax.errors import UserError
@@ -82,7 +84,9 @@ def message(run: Run, error: finite.NotFinite, saved: list[int], path: pathlib.P
     losses = [f"the loss of {' and '.join(error.tasks)}"] if error.tasks else []
     order = ", by name, not by cause" if len(error.gradients) > 1 else ""
     if error.balancer:
-        losses.append(f"what loss.balancing={run.config.loss.balancing} gives, of finite losses")
+        name = run.config.loss.balancing
+        where = place(BALANCERS[name], error.balancer)
+        losses.append(f"what loss.balancing={name} gives, of finite losses: {where}")
     gradients = [f"the gradient of {listed(error.gradients)}{order}"] if error.gradients else []
     most = run.config.train.skip_nonfinite
     before = f" ({most} such steps were skipped: train.skip_nonfinite)" if most else ""

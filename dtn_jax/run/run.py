@@ -11,7 +11,7 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from dtn_jax.balancing import read_balancer
+from dtn_jax.balancing import read_balancer, seam
 from dtn_jax.config import checked_config, plugins
 from dtn_jax.config.plugins import told_as_built
 from dtn_jax.data.epochs.day_order import Days, read_days, steps_of
@@ -251,7 +251,7 @@ def build_run(config: ConfigDict, data: Prepared | None = None) -> Run:
         views = architectures.views(config.model, schema)
         codebooks = architectures.codebooks(config.model, schema)
         model = build_model(config, schema)
-    read_balancer(config.loss, views, SHARED)
+    seam.first_state(read_balancer(config.loss, views, SHARED), schema.tasks)
     plan = make_plan(schema, config.model, views, codebooks, at.platform)
     plan, at = share_tables(plan, at, size)
     sharers = at.table_mesh.shape["table"] if at.table_mesh else 1
@@ -271,8 +271,10 @@ def build_run(config: ConfigDict, data: Prepared | None = None) -> Run:
 def build_model(config: ConfigDict | FrozenConfigDict, schema: Schema) -> nn.Module:
     """The architecture that a config describes."""
     moved = inflation_by(config.loss.positive_weights, schema)
+    losses = read_losses(config.loss, schema)
+    outputs = {own.task: own.outputs for own in losses if own.outputs > 1}
     return architectures.build(
-        config.model, schema, config.train.remat, moved, config.optim.table_init
+        config.model, schema, config.train.remat, moved, config.optim.table_init, outputs
     )
 
 

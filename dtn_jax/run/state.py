@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import flax.struct
@@ -13,6 +14,8 @@ from ml_collections import ConfigDict
 from dtn_jax.balancing import read_balancer, seam
 from dtn_jax.errors import UserError
 from dtn_jax.interface import SHARED, Batch, Inputs, Outputs
+from dtn_jax.losses import read_losses
+from dtn_jax.losses.by_task import TaskLoss
 from dtn_jax.run import optimizers
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Array, Float, Int
@@ -123,7 +126,7 @@ def create_state(
     key, table_init, hyper = numbers or read_numbers(config, plan.schema)
     weights_key, tables_key, run_key = jax.random.split(key, 3)
     outputs, variables = model.init_with_output(weights_key, example_inputs(plan), train=False)
-    check_outputs(outputs, plan.schema)
+    check_outputs(outputs, read_losses(config.loss, plan.schema))
     balancer = read_balancer(config.loss, plan.views, SHARED)
     params = seam.with_learned(variables["params"], balancer, plan.schema.tasks)
     tables = init_tables(plan, tables_key, table_init, optim.codebook_init)
@@ -138,21 +141,33 @@ def create_state(
         slots={name: init_slots(table, plan.arrays[name]) for name, table in tables.items()},
         hyper=hyper,
         iterate=optimizers.new_iterate(params) if config.train.average else {},
-        balancing=balancer.init_state(plan.schema.tasks) if balancer else {},
+        balancing=seam.first_state(balancer, plan.schema.tasks),
     )
 
 
-def check_outputs(outputs: object, schema: Schema) -> None:
-    """Raises UserError where these, of one example, are not what an architecture must return."""
+def check_outputs(outputs: object, losses: Sequence[TaskLoss]) -> None:
+    """Raises UserError where these, of one example, are not what an architecture must return.
+
+    Args:
+      outputs: of the architecture.
+      losses: of all tasks.
+    """
     if not isinstance(outputs, Outputs):
         raise UserError(f"it returns {type(outputs).__name__}, expected dtn_jax.interface.Outputs")
-    given = set(outputs.logits)
-    if given != set(schema.task_names):
+    given, tasks = set(outputs.logits), [own.task for own in losses]
+    if given != set(tasks):
         raise UserError(
             f"its logits are of {', '.join(sorted(given)) or 'no task'}; expected one of each "
-            f"task: {', '.join(schema.task_names)}"
+            f"task: {', '.join(tasks)}"
         )
-    for name, values in {**outputs.logits, **outputs.aux}.items():
+    for own in losses:
+        if own.outputs > 1 and jnp.shape(outputs.logits[own.task]) != (1, own.outputs):
+            raise UserError(
+                f"the loss of {own.task}, {type(own.loss).__name__}, needs {own.outputs} numbers "
+                "of a row, and this architecture's tower gives one"
+            )
+    single = {own.task: outputs.logits[own.task] for own in losses if own.outputs == 1}
+    for name, values in {**single, **outputs.aux}.items():
         if jnp.shape(values) != (1,):
             shape = jnp.shape(values)
             raise UserError(f"of one example, {name!r} has the shape {shape}; expected (1,), [B]")

@@ -74,8 +74,9 @@ def make_train_step(
     exchanges = exchange.exchanges(plan, updater, mesh, config.parallel.message_rows)
     balancer = read_balancer(config.loss, plan.views, SHARED)
     view = plan.views.index(SHARED) if balancer and balancer.reads_gradients else None
+    reads_dense = view is not None and balancer.scope == "shared"
     reads_losses = balancer is not None and balancer.reads_losses
-    gradients = make_gradients(config, model, plan, view, reads_losses)
+    gradients = make_gradients(config, model, plan, view, reads_dense, reads_losses)
 
     def shown(state: State, batch: Batch) -> Batch:
         rate = config.data.unknown_rate
@@ -110,14 +111,17 @@ def make_train_step(
             metrics["task_weights"] = balancing.weights(losses)
             gram, c = None, jnp.ones(())
             if view is not None:
-                gram = metrics["task_gram"] = seam.gram_of(found.by_task)
+                of_several = seam.of_several(batch_axis.total(found.dense_by_task))
+                gram = seam.gram_of(found.by_task) + seam.gram_of_dense(of_several)
+                metrics["task_gram"] = gram
                 c = balancing.coefficients(gram, losses)
                 embedded = seam.combined(by_row["embedding"], found.by_task, view, c)
                 by_row = {**by_row, "embedding": embedded}
+                dense = seam.combined_dense(dense, of_several, c)
                 metrics["task_weights"] *= c
             balanced = balancing.next_state(losses, gram, state.step)
-            fault = balancing.at_fault(metrics["nonfinite"], losses, c, balanced)
-            metrics["nonfinite"] = jnp.append(metrics["nonfinite"], fault)
+            faults = balancing.at_fault(metrics["nonfinite"], losses, c, balanced)
+            metrics["nonfinite"] = jnp.append(metrics["nonfinite"], faults)
 
         factor = rate_factor(state.step - first if first else state.step)
         moves, opt_state = directions.update(dense, state.opt_state, state.params)

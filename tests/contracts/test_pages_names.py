@@ -114,7 +114,7 @@ def test_options_exist(path):
 ROW = re.compile(r"^\| ((?:`[^`]+`(?:, )?)+)", re.M)  # the names that its first cell begins with
 TABLES = {
     ("losses.md", "One loss per task"): LOSSES,
-    ("losses.md", "Balancing tasks"): {"none", *BALANCERS},
+    ("balancing.md", "The methods"): BALANCERS,
     ("losses.md", "Metrics"): METRICS,
     ("data.md", "Which data sets there are"): {*DATASETS} - {"logs"},  # has a page of its own
     ("histories.md", "From a list to a vector"): {"''", *HISTORIES},

@@ -96,6 +96,8 @@ LINES = IMPORTS.count("\n")  # before what a test writes
         (f"{BALANCER}    reads_gradients = True\n{B}", "reads_gradients needs a method coefficie"),
         (f"{BALANCER}    reads_losses = True\n{B}", "reads_losses needs a method weights"),
         (f"{OF_NONE}pass\n{A}", "expected a method __call__(inputs, train)"),
+        (f"{BALANCER}    scope = 'all'\n{B}", "unknown scope 'all'. The choices are: embeddings"),
+        (f"{BALANCER}    scope = 'shared'\n{B}", "scope needs reads_gradients = True"),
         (
             HEADS.replace(' = option(2, "projections a task", least=1)', ""),
             "'count'; a field that",

@@ -46,8 +46,7 @@ def figures(monkeypatch):
 
 
 @pytest.mark.parametrize("validated", [True, False])
-def test_a_balancers_weights_have_a_panel(validated, figures, tmp_path):
-    """Lengths and cosines of gradients have none."""
+def test_a_balancers_weights_and_gradients_have_panels(validated, figures, tmp_path):
     records = [record for record in history() if validated or record["kind"] == "train"]
     plots.learning_curves(records, tmp_path / "a.png")
     for record in records:
@@ -56,9 +55,12 @@ def test_a_balancers_weights_have_a_panel(validated, figures, tmp_path):
             record |= {"norm/click": 0.1, "norm/order": 0.2, "cosine/click/order": -0.5}
     plots.learning_curves(records, tmp_path / "a.png")
     titles, balanced = ([axes.get_title("left") for axes in figure.axes] for figure in figures)
-    assert balanced == [titles[0], "Weights by loss.balancing", *titles[1:]]
-    lines = figures[1].axes[1].get_lines()
-    assert [line.get_label() for line in lines if line.get_label()[0] != "_"] == ["click", "order"]
+    two = [f"{what} of the tasks' gradients" for what in ("Lengths", "Cosines")]
+    assert balanced == [titles[0], "Weights by loss.balancing", *two, *titles[1:]]
+    tasks = ["click", "order"]
+    for axes, expected in zip(figures[1].axes[1:4], (tasks, tasks, ["click, order"])):
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == expected
+    assert figures[1].axes[3].get_lines()[0].get_ydata()[-1] == -0.5
 
 
 # ---------------------------------------------------------------- by day

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 from types import SimpleNamespace
 from unittest import mock
 
@@ -250,13 +251,15 @@ def test_lengths_and_cosines_of_gradients_are_those_of_the_lines_step():
 def test_a_balancer_at_fault_is_named_and_not_the_gradients_that_it_has_spoilt():
     log = new_log(loss__balancing="gls")
     found = metrics((1, 1), (1, 1), task_weights=np.ones((2, 2)))
-    found["nonfinite"] = np.pad(found["nonfinite"], ((0, 0), (0, 1)))
-    found["nonfinite"][1, 2:] = True
+    found["nonfinite"] = np.pad(found["nonfinite"], ((0, 0), (0, 3)))
+    found["nonfinite"][1, 2:-2] = True  # with the weights
     log.add(2, found, 2)
-    with pytest.raises(NotFinite, match=r"step 2: loss\.balancing not finite") as caught:
+    with pytest.raises(NotFinite, match=r"step 2: loss\.balancing: weights not finite") as caught:
         log.fetch(leave=0)
     told = nonfinite.message(log.run, caught.value, [], pathlib.Path("a.npz"))
-    assert told.startswith("not finite at step 2: what loss.balancing=gls gives, of finite losses.")
+    given = "not finite at step 2: what loss.balancing=gls gives, of finite losses: GLS.weights ("
+    assert told.startswith(given)
+    assert re.search(r"dtn_jax/balancing/gls.py, line \d+\)", told)
 
 
 def test_steps_that_are_skipped_are_counted_and_in_no_mean():

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from other_values import another
 from toy_steps import batches, build, config, first_state, leaves
@@ -100,13 +101,21 @@ def test_pcgrad_leaves_a_task_without_gradient_alone():
     np.testing.assert_allclose(c, [1 + 2, 1, 1 + 2 / 9], rtol=1e-6)
 
 
-@pytest.mark.parametrize("architecture", ["aitm", pytest.param("stem", marks=pytest.mark.slow)])
-def test_a_step_with_pcgrad_combines_the_gradients_at_the_shared_embeddings(architecture):
+@pytest.mark.parametrize(
+    ("architecture", "scope"),
+    [
+        ("aitm", "shared"),
+        pytest.param("aitm", "embeddings", marks=pytest.mark.slow),
+        pytest.param("stem", "embeddings", marks=pytest.mark.slow),
+        pytest.param("stem", "shared", marks=pytest.mark.slow),
+    ],
+)
+def test_a_step_with_pcgrad_combines_the_gradients_of_its_scope(architecture, scope):
     """From plain steps of one task alone. AITM has an auxiliary loss, STEM views of its tasks."""
     batch = jax.tree.map(lambda a: np.asarray(a)[0], steps(1))
 
     def mover(**changes):
-        """(task weights) -> (what a step moves table rows by, the state, its metrics)."""
+        """(task weights) -> (the gradients of table rows and of dense parameters, metrics)."""
         c = options(architecture, seed=1, **changes)
         model, plan = build(c, SCHEMA)
         state = first_state(c, model, plan)
@@ -116,32 +125,44 @@ def test_a_step_with_pcgrad_combines_the_gradients_at_the_shared_embeddings(arch
             hyper = state.hyper.replace(task_weights=np.asarray(weights, np.float32))
             after, metrics = step(state.replace(hyper=hyper), batch)
             by = np.asarray(state.tables["embedding"] - after.tables["embedding"], np.float64)
-            return plan.arrays["embedding"].to_rows(by) / RATE, after, metrics
+            moment = optax.tree.get(after.opt_state, "mu")  # 0.1 of the gradient, by b1
+            dense = [10 * np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(moment)]
+            return [plan.arrays["embedding"].to_rows(by) / RATE, *dense], metrics
 
         return moved, plan, state
 
     moved, plan, state = mover()
     own = np.array([3, 1, 0.2])
-    aux, _, _ = moved(np.zeros(3))
-    g = np.stack([moved(weights)[0] - aux for weights in np.diag(own)])
-    every, plain, _ = moved(own)
+    aux, _ = moved(np.zeros(3))
+    g = [[a - b for a, b in zip(moved(weights)[0], aux)] for weights in np.diag(own)]
+    every, _ = moved(own)
     width = sum(f.rows for f in SCHEMA.fields)  # rows of a view
     first = plan.views.index("shared") * width
-    shared = slice(first, first + width)
-    flat = g[:, shared].reshape(3, -1)
+    places = [(0, slice(first, first + width))]
+    for i in range(1, len(aux)):
+        if scope == "shared" and sum(np.abs(task[i]).max() > 1e-6 for task in g) > 1:
+            places.append((i, slice(None)))
+    assert (len(places) > 1) == (scope == "shared")
+    assert len(places) < len(aux)  # towers are of one task
+    flat = np.stack([np.concatenate([t[i][at].ravel() for i, at in places]) for t in g])
     assert (flat @ flat.T < 0).any()
-    assert (np.abs(aux).max() > 1e-3) == (architecture == "aitm")
+    assert (np.abs(aux[0]).max() > 1e-3) == (architecture == "aitm")
     key = jax.random.fold_in(jax.random.fold_in(state.key, 0), BALANCING)
     together = surgery(flat, orders(key, 3))
-    expected = every.copy()
-    expected[shared] = together.reshape(width, -1) + aux[shared]
-    assert np.abs(expected - every).max() > 1e-3
+    expected, start = [leaf.copy() for leaf in every], 0
+    for i, at in places:
+        shape = every[i][at].shape
+        count = int(np.prod(shape))
+        expected[i][at] = together[start : start + count].reshape(shape) + aux[i][at]
+        start += count
+    assert max(np.abs(a - b).max() for a, b in zip(expected, every)) > 1e-3
 
-    got, state, metrics = mover(loss__balancing="pcgrad")[0](own)
-    np.testing.assert_allclose(got, expected, atol=1e-5)
+    how = {"loss__balancing": "pcgrad", "loss__pcgrad__scope": scope}
+    got, metrics = mover(**how)[0](own)
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(metrics["task_weights"] @ flat, together, atol=1e-5)
-    for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(plain.params), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(metrics["task_gram"], flat @ flat.T, rtol=1e-4, atol=1e-5)
 
 
 COUNT, SLOPE = 6, 0.3
@@ -176,6 +197,18 @@ def test_uncertainty_learns_log_variances_with_the_dense_optimizer():
     params = {k: v for k, v in one.params.items() if k != seam.LEARNED}
     for a, b in zip(leaves(one.replace(params=params)), leaves(weighed), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_static_weights_are_those_of_the_loss_times_the_tasks():
+    """And are told where they name no task, before anything else."""
+    given = {"loss__task_weights": "order=2", "loss__static__task_weights": "order=3,click=0.5"}
+    ((static, metrics),) = stepped((1,), loss__balancing="static", **given)
+    np.testing.assert_array_equal(metrics["task_weights"][0], [0.5, 3, 1])
+    ((plain, _),) = stepped((1,), loss__task_weights="order=6,click=0.5")
+    for a, b in zip(leaves(static), leaves(plain), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    with pytest.raises(UserError, match=r"task in loss.static.task_weights 'clik'. Did you mean"):
+        seam.first_state(BALANCERS["static"](task_weights="clik=1"), SCHEMA.tasks)
 
 
 def test_without_a_balancer_a_step_comes_by_none_of_it(monkeypatch):
@@ -244,7 +277,9 @@ def test_a_balancer_that_breaks_is_blamed_and_its_step_may_be_skipped(monkeypatc
     bad = np.asarray(metrics["nonfinite"])
     assert int(state.step) == 3
     assert np.argwhere(bad).tolist() == [[2, bad.shape[1] - 1]]
-    assert finite.names(SCHEMA.task_names, state.params, state.tables)[-1] == "loss.balancing"
+    assert finite.names(SCHEMA.task_names, state.params, state.tables)[-1] == (
+        "loss.balancing: update"
+    )
     c = options("shared_bottom", loss__balancing="breaks", train__skip_nonfinite=1)
     model, plan = build(c, SCHEMA)
     before, batch = first_state(c, model, plan), jax.tree.map(lambda a: a[0], steps(1))
@@ -255,8 +290,23 @@ def test_a_balancer_that_breaks_is_blamed_and_its_step_may_be_skipped(monkeypatc
     assert (int(after.step), float(after.balancing)) == (3, 0)
     with c.unlocked():
         c.loss.breaks = {"axes": 1}
-    with pytest.raises(UserError, match=r"Breaks.update gives the shapes \(1,\), expected \(\)"):
+    wrong = (
+        r"Breaks.update \(.*test_balancers.py, line \d+\) gives the shapes \(1,\), expected \(\)"
+    )
+    with pytest.raises(UserError, match=wrong):
         jax.eval_shape(make_train_step(c, model, plan, 10), before, batch)
+
+
+def test_an_error_in_a_balancer_names_its_file_and_line(monkeypatch):
+    def weights(self, learned, losses, state, key, tasks):
+        return jnp.ones(len(tasks)) / state["averag"]
+
+    monkeypatch.setattr(Breaks, "weights", weights)
+    monkeypatch.setitem(balancing.BALANCERS, "breaks", Breaks)
+    line = weights.__code__.co_firstlineno + 1
+    place = rf"Breaks.weights \(.*/test_balancers.py, line {line}\) fails: TypeError: "
+    with pytest.raises(UserError, match=place):
+        stepped((1,), loss__balancing="breaks")
 
 
 @pytest.mark.parametrize("owner", BALANCERS.values())
@@ -310,11 +360,17 @@ def said(balancer):
     return jax.tree.leaves((learned, jax.jit(lambda: jax.lax.scan(step, state, shown))()))
 
 
+OTHER = {"task_weights": "order=3"}  # of options that are text
+
+
 @pytest.mark.parametrize("owner", [*BALANCERS.values(), Doubled])
 def test_every_option_of_a_balancer_changes_what_it_says(owner):
     before = said(owner())
     for name, found in declared(owner).items():
-        after = said(owner(**{name: another(found, found.default)}))
+        if name == "scope":  # the step reads it
+            continue
+        other = OTHER[name] if name in OTHER else another(found, found.default)
+        after = said(owner(**{name: other}))
         same = [np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
         assert not all(same), name
 

@@ -41,6 +41,12 @@ LOSSES = {
     "gls": {"loss__balancing": "gls"},
     "gradnorm": {"loss__balancing": "gradnorm", "loss__gradnorm__rate": 0.3},
     "stch": {"loss__balancing": "stch", "loss__stch__warmup": 1},
+    "cagrad, shared": {"loss__balancing": "cagrad", "loss__cagrad__scope": "shared"},
+    "gradnorm, shared": {
+        "loss__balancing": "gradnorm",
+        "loss__gradnorm__rate": 0.3,
+        "loss__gradnorm__scope": "shared",
+    },
     "pairs": {"loss__pairwise": PAIRS},
     "pairs, pcgrad": {"loss__pairwise": PAIRS, "loss__balancing": "pcgrad"},
     "pairs, uncertainty": {"loss__pairwise": PAIRS, "loss__balancing": "uncertainty"},
@@ -68,6 +74,10 @@ NIGHTLY = [
     ("gls", "4 parts"),
     ("gls", "shard over 4, 2 parts"),
     ("gradnorm", "pmap over 2, 2 parts"),
+    ("cagrad, shared", "4 parts"),
+    ("cagrad, shared", "shard over 8"),
+    ("cagrad, shared", "shard over 4, 2 parts"),
+    ("gradnorm, shared", "pmap over 8"),
     ("pairs", "shard over 4"),
     ("pairs", "pmap over 8"),
     ("pairs, pcgrad", "shard over 8"),
@@ -121,6 +131,7 @@ def at_once(name):
     [
         ("pairs, pcgrad", "pmap over 2"),
         ("stch", "pmap over 2, 2 parts"),
+        ("cagrad, shared", "pmap over 2, 2 parts"),
         *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW),
         *(pytest.param(*case, marks=pytest.mark.nightly) for case in NIGHTLY),
     ],
@@ -149,7 +160,7 @@ def test_pairs_add_to_a_steps_loss_and_where_there_are_none_it_is_the_plain_step
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("losses", ["pcgrad", "gradnorm", "stch", "pairs"])
+@pytest.mark.parametrize("losses", ["pcgrad", "gradnorm, shared", "stch", "pairs"])
 def test_replicas_are_the_runs_that_they_would_be_alone(losses, monkeypatch):
     """Of two seeds; in the second, groups reach over another number of blocks."""
     monkeypatch.setattr(pairwise, "BLOCK", 4)
@@ -171,8 +182,13 @@ def test_replicas_are_the_runs_that_they_would_be_alone(losses, monkeypatch):
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("losses", ["uncertainty", "gradnorm", "stch"])
+@pytest.mark.parametrize(
+    "losses",
+    [
+        "gradnorm, shared",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("uncertainty", "gradnorm", "stch")),
+    ],
+)
 def test_a_resumed_run_keeps_what_its_balancer_knows(losses, tmp_path):
     c = config(**MODEL, **LOSSES[losses])
     model, plan = build(c, SCHEMA)

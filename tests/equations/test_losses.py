@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 from other_values import another
+from scipy.stats import lognorm
 
 from configs.base import get_config
 from dtn_jax.balancing import BALANCERS
@@ -54,6 +55,13 @@ def weighted_logistic(z, y, w, negatives="zeros"):
     return -y * np.log(p) - negative * np.log(1 - p)
 
 
+def ziln(z, y, w):
+    """By scipy's log-normal distribution."""
+    p, s = 1 / (1 + np.exp(-z[:, 0])), np.log1p(np.exp(z[:, 2]))
+    density = lognorm.pdf(np.where(y > 0, y, 1), s, scale=np.exp(z[:, 1]))
+    return -np.log(np.where(y > 0, p * density, 1 - p))
+
+
 EQUATIONS = {
     "cross_entropy": cross_entropy,
     "squared_error": lambda z, y, w: (z - y) ** 2,
@@ -62,11 +70,13 @@ EQUATIONS = {
     "log_normal": lambda z, y, w: (z - np.log(1 + y)) ** 2,
     "weighted_logistic": weighted_logistic,
     "ordinal": ordinal,
+    "ziln": ziln,
 }
 LABELS = {
     "log_normal": lambda rng: rng.lognormal(size=40),
     "weighted_logistic": lambda rng: rng.lognormal(size=40) * (rng.random(40) < 0.5),
     "ordinal": lambda rng: rng.integers(1, 6, 40),
+    "ziln": lambda rng: rng.lognormal(size=40) * (rng.random(40) < 0.5),
 }
 OTHER = {"levels": "1=6,2=11,3=27,4=34,5=22"}  # of options that are text
 ALONE = [name for name, loss in LOSSES.items() if not hasattr(loss, "reads")]  # test_d2q has others
@@ -78,7 +88,8 @@ def rows(name):
         y = rng.random(40) < 0.5
     else:
         y = LABELS.get(name, lambda rng: rng.normal(size=40))(rng)
-    return 2 * rng.normal(size=40), y.astype(np.float64)
+    outputs = getattr(LOSSES[name], "outputs", 1)
+    return 2 * rng.normal(size=(40, outputs)[: 1 + (outputs > 1)]), y.astype(np.float64)
 
 
 def cost(loss, z, y, w=1.0):
@@ -142,6 +153,8 @@ def test_every_option_of_a_loss_changes_it(name):
 def test_far_from_the_label_losses_and_gradients_stay_finite(name):
     loss = LOSSES[name]()
     z, y = np.array([1e4, -1e4, 1e4, -1e4], "f4"), np.array([1.0, 1.0, 0.0, 0.0], "f4")
+    if getattr(loss, "outputs", 1) > 1:
+        z = np.stack([z, -z, z], axis=1)
     cost = jax.value_and_grad(lambda z, y: loss(z, y, 2.0).sum())
     value, gradient = jax.jit(cost)(z, y)
     assert np.isfinite(value)

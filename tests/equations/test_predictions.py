@@ -8,11 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 from toy_steps import SCHEMA as TOY
 from toy_steps import batches, build, config, first_state
 
 from configs.base import get_config
 from dtn_jax.errors import UserError
+from dtn_jax.interface import Batch
 from dtn_jax.losses import read_losses, scales
 from dtn_jax.losses.by_task import TaskLoss, predictions, task_losses
 from dtn_jax.losses.cross_entropy import CrossEntropy
@@ -22,6 +24,7 @@ from dtn_jax.losses.ordinal import Ordinal
 from dtn_jax.losses.positive_weights import inflation
 from dtn_jax.losses.squared_error import SquaredError
 from dtn_jax.losses.weighted_logistic import WeightedLogistic
+from dtn_jax.losses.ziln import ZILN
 from dtn_jax.run.step import make_score_step, make_train_chunk, make_train_step
 from dtn_jax.schema import Field, Schema, Task
 
@@ -133,9 +136,79 @@ def test_a_label_between_levels_is_the_nearest_one():
     np.testing.assert_array_equal(loss(z, near, 1.0), loss(z, exact, 1.0))
 
 
-@pytest.mark.parametrize("loss", [LogNormal(), WeightedLogistic(), WeightedLogistic("all")])
+def drawn_values(rng, count, p, m, s):
+    """Labels that are 0 but for the share p, and log-normal there."""
+    return np.where(rng.random(count) < p, rng.lognormal(m, s, count), 0)
+
+
+def test_ziln_recovers_what_its_labels_were_drawn_from():
+    p, m, s = 0.2, 3.0, 0.8
+    labels = drawn_values(np.random.default_rng(0), 50_000, p, m, s)
+
+    def cost(z):
+        return ZILN()(jnp.broadcast_to(z, (len(labels), 3)), jnp.asarray(labels), 1.0).mean()
+
+    found = minimize(jax.jit(cost), np.zeros(3), jac=jax.jit(jax.grad(cost)), tol=1e-9).x
+    got = 1 / (1 + np.exp(-found[0])), found[1], np.log1p(np.exp(found[2]))
+    logs = np.log(labels[labels > 0])
+    np.testing.assert_allclose(got, [(labels > 0).mean(), logs.mean(), logs.std()], rtol=1e-5)
+    np.testing.assert_allclose(got, [p, m, s], rtol=0.03)
+    value = score(ZILN(), found)
+    assert value == pytest.approx(p * np.exp(m + s**2 / 2), rel=0.05)
+    assert value == pytest.approx(labels.mean(), rel=0.05)
+    assert ZILN().prediction(jnp.array([[-1e4, 1e3, 50.0]]))[0] < np.inf
+
+
+def test_steps_of_a_model_recover_each_items_value():
+    """By its expected value, in the label's unit; of a task beside a click."""
+    tasks = (Task("click"), Task("ltv", "regression"))
+    schema = Schema("shop", (Field("item", rows=4),), tasks)
+    given = config(
+        model__architecture="mmoe",
+        loss__tasks="ltv=ziln",
+        optim__learning_rate=0.02,
+        optim__table_learning_rate=0.02,
+        optim__schedule="cosine",
+        optim__table_init=0.5,
+    )
+    rng, count, size = np.random.default_rng(0), 400, 512
+    truth = np.array([(0.5, 1.0, 0.5), (0.1, 3.0, 0.8), (0.8, 0.0, 1.0), (0.3, 2.0, 0.3)])
+    ids = rng.integers(0, 4, (count, size, 1))
+    values = drawn_values(rng, (count, size), *truth[ids[..., 0]].transpose(2, 0, 1))
+    labels = np.stack([rng.random((count, size)) < 0.5, values], axis=-1)
+    every = jnp.ones((count, size), bool)
+    chunk = Batch(
+        ids=jnp.asarray(ids, jnp.int32),
+        weights=jnp.zeros((count, size, 0)),
+        numeric=jnp.zeros((count, size, 0)),
+        labels=jnp.asarray(labels, jnp.float32),
+        label_mask=jnp.ones((count, size, 2), bool),
+        sample_weight=jnp.ones((count, size)),
+        row_mask=every,
+    )
+    model, plan = build(given, schema)
+    train = jax.jit(make_train_chunk(make_train_step(given, model, plan, count), count))
+    state, _ = train(first_state(given, model, plan), chunk, count)
+    own = read_losses(given.loss, schema)
+    one = jax.tree.map(lambda a: a[0, :4], chunk).replace(ids=jnp.arange(4)[:, None])
+    got = jax.jit(make_score_step(model, plan, own))(state, one)
+    p, m, s = truth.T
+    np.testing.assert_allclose(got[:, 1], p * np.exp(m + s**2 / 2), rtol=0.15)
+
+
+@pytest.mark.parametrize("name", ["star", "metaheac"])
+def test_a_tower_that_gives_one_number_is_refused_where_a_loss_needs_more(name):
+    tasks = (Task("click"), Task("ltv", "regression"))
+    fields = (Field("item", rows=4), Field("page", rows=3, role="scenario"))
+    given = config(model__architecture=name, loss__tasks="ltv=ziln")
+    with pytest.raises(UserError, match="the loss of ltv, ZILN, needs 3 numbers of a row"):
+        first_state(given, *build(given, Schema("shop", fields, tasks)))
+
+
+@pytest.mark.parametrize("loss", [LogNormal(), WeightedLogistic(), WeightedLogistic("all"), ZILN()])
 def test_labels_below_0_cost_nan(loss):
-    cost = loss(jnp.zeros(3), jnp.array([-0.5, 0.0, 2.0]), 1.0)
+    z = jnp.zeros((3, 3)) if getattr(loss, "outputs", 1) > 1 else jnp.zeros(3)
+    cost = loss(z, jnp.array([-0.5, 0.0, 2.0]), 1.0)
     assert np.isnan(cost).tolist() == [True, False, False]
 
 

@@ -12,6 +12,7 @@ from dtn_jax.interface import Batch
 from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import TaskLoss
 from dtn_jax.models import build as architectures
+from dtn_jax.run.run import build_model
 from dtn_jax.run.state import State, create_state
 from dtn_jax.run.step import make_score_step
 from dtn_jax.schema import Field, Schema, Task
@@ -59,7 +60,7 @@ def drawn(architecture="dtn", experts=ALL_EXPERTS, seed=0, schema=SCHEMA, **chan
     c = config(model__architecture=architecture, model__experts=experts, **changes)
     c.model.masknet.block_dim, c.model.masknet.mask_hidden, c.model.masknet.hidden = 4, 3, (4,)
     c.model.hcnet.codebook_rows, c.model.mlp.hidden = 50, (6,)
-    model = architectures.build(c.model, schema, table_init=c.optim.table_init)
+    model = build_model(c, schema)
     views = architectures.views(c.model, schema)
     plan = make_plan(schema, c.model, views, architectures.codebooks(c.model, schema))
     shapes = jax.eval_shape(lambda: create_state(c, model, plan))

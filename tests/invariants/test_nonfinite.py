@@ -78,6 +78,7 @@ def test_a_chunk_ends_at_the_step_and_marks_what_is_bad():
                 {"optim__tables": "dense", "optim__table_l2": 0.1},
                 {"parallel__table_platform": "tpu", "optim__tables": "adagrad"},
                 {"model__experts": "hcnet", "model__hcnet__codebook_rows": 10},
+                {"loss__balancing": "gradnorm", "loss__gradnorm__scope": "shared"},
             )
         ),
     ],

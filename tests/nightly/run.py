@@ -69,11 +69,12 @@ PARTS = {  # name: (what it does, commands, what differs in their environment)
         {},
     ),
     "environments": (
-        "ONNX's tests, and Spark's",
+        "tests beside ONNX, Spark and TorchJD",
         [
-            ["make", "onnx", "spark"],
+            ["make", "onnx", "spark", "peers"],
             [*PYTEST, "-m", "slow or nightly", "-k", "onnx"],
             [str(SPARK / "bin/python"), "-m", "pytest", "tests/data/test_spark.py", *EVERY],
+            [*PYTEST, "-m", "nightly", "tests/nightly/test_torchjd.py"],
         ],
         {},
     ),

@@ -4,13 +4,16 @@ import dataclasses
 import json
 import pathlib
 
+import optuna
 import pytest
 from invented_runs import TINY
 
 from dtn_jax.cli import paper_tables
 from dtn_jax.config import flatten
 from dtn_jax.errors import UserError
-from dtn_jax.papertables import protocol_files
+from dtn_jax.options import per_task
+from dtn_jax.papertables import protocol_files, tune
+from dtn_jax.papertables.entries import overall
 from dtn_jax.papertables.protocol import Dial, configured
 from dtn_jax.papertables.protocol_files import check, load
 from dtn_jax.shipped import protocols
@@ -31,6 +34,7 @@ PROTOCOL = Protocol(
 
 
 PLUGIN = pathlib.Path(__file__).parents[1] / "plugin.py"
+TASKS = ("click", "long_view", "profile_enter", "comment", "forward", "follow")  # of kuairand
 
 
 WITH_A_PLUG_IN = """
@@ -148,9 +152,32 @@ def test_the_shipped_protocols(name):
         assert (config.data.dataset, config.model.architecture) == (name, entry)
 
 
+def test_a_balancing_protocols_rows_search_their_methods_dial_beside_what_all_do():
+    """Static weights have one a task; and each row is tested against them on its own model."""
+    protocol = load(protocols()["balancing_kuairand"])
+    usual = set(json.loads(tune.asked(protocol.config))["options"])
+
+    def more(name):
+        return (
+            set(json.loads(tune.asked(protocol.config, protocol.beside[name]))["options"]) - usual
+        )
+
+    assert more("mmoe, static") == {"loss.static.task_weights"}
+    assert more("shared_bottom, cagrad") == {"loss.cagrad.c"}
+    suggested = protocol.beside["mmoe, static"](optuna.create_study().ask())
+    config = configured(protocol, protocol.own("mmoe, static"), suggested)
+    weights = per_task(config.loss.static.task_weights, TASKS, "", 1.0)
+    assert len({*weights.values()}) == len(TASKS)
+    rows = {row.name: row.against for row in overall(protocol, None, None)}
+    assert rows["shared_bottom, upgrad"] == "shared_bottom, static"
+    assert rows["single_task"] == ""
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
+        ({"beside": {"mmeo": dict}}, r"unknown entry in beside 'mmeo'. Did you mean 'mmoe'"),
+        ({"against": {"dtn": "mmeo"}}, r"unknown entry that others are tested against 'mmeo'"),
         ({"trials": -1}, "trials=-1: expected at least 0"),
         ({"kinds": ("mpl",)}, r"unknown expert in kinds 'mpl'. Did you mean 'mlp'"),
         ({"kinds": ("gdcn",)}, "kinds has no mlp"),

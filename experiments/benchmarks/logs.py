@@ -67,14 +67,14 @@ time: t
 
 def measure(options: Options) -> Measured:
     rows = QUICK if options.quick else ROWS
-    found, goals = [], []
+    lines, goals = [], []
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         (folder / "log.yaml").write_text(SCHEMA)
         for kind in WRITERS:
             write(folder / kind, kind, rows // SLOW.get(kind, 1))
             figures = apart("logs", "prepare", str(folder), kind)
-            found.append({"what": f"{kind}, prepared", **figures})
+            lines.append({"what": f"{kind}, prepared", **figures})
             if kind == "parquet":
                 name = "Parquet to blocks, 20 columns, rows/s a core"
                 goals.append(Goal(name, WANTED_RATE, figures["a second of a core"]))
@@ -83,8 +83,8 @@ def measure(options: Options) -> Measured:
         for size in QUICK_VALUES if options.quick else VALUES:
             write_vocabulary(folder, size)
             figures = apart("logs", "look_up", str(folder), str(size))
-            found.append({"what": f"look-ups among {size:,} ids", **figures})
-    return Measured("Rows, or look-ups, a second", found, goals)
+            lines.append({"what": f"look-ups among {size:,} ids", **figures})
+    return Measured("Rows, or look-ups, a second", lines, goals)
 
 
 def write(folder: pathlib.Path, kind: str, rows: int) -> None:
@@ -136,8 +136,8 @@ def columns(rows: int, day: int) -> pl.DataFrame:
 
 
 def write_vocabulary(folder: pathlib.Path, size: int) -> None:
-    made = np.sort(keys.number_keys(np.arange(size)))
-    table = pa.table([made, np.arange(1, size + 1, dtype=np.int32)], schema=vocabulary.KEYS)
+    sorted_keys = np.sort(keys.number_keys(np.arange(size)))
+    table = pa.table([sorted_keys, np.arange(1, size + 1, dtype=np.int32)], schema=vocabulary.KEYS)
     path = str(folder / f"{size}.arrow")
     with pa.OSFile(path, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)

@@ -1,10 +1,8 @@
-"""Your own logs: rows a second of a core from raw files to blocks, memory, and look-ups of ids.
+"""Your own logs: rows a second of a core from raw files to blocks, and memory.
 
 Files of 20 columns are generated, with the cardinalities of `columns`. Each of their formats is
 prepared on one core by a process of its own, whose peak of resident memory is taken; a rate is by
-the CPU time of all its threads, the whole way: reading, fitting, writing. Vocabularies are whole
-numbers that train would have shown, in mapped files, whose pages count in the peak; half of the
-values that are looked up are in them.
+the CPU time of all its threads, the whole way: reading, fitting, writing.
 """
 
 from __future__ import annotations
@@ -16,10 +14,8 @@ import tempfile
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from configs import logs as logs_config
-from dtn_jax.data import keys, vocabulary
 from dtn_jax.data import prepare as logs
 from dtn_jax.export.write import export_run
 from dtn_jax.run.train import train
@@ -27,8 +23,6 @@ from experiments.benchmarks.measured import Clock, Goal, Measured, Options, apar
 
 ROWS, QUICK = 2_000_000, 20_000
 FILE_ROWS = 500_000
-VALUES, QUICK_VALUES = (10**6, 10**7, 10**8), (10**4,)
-LOOKED_UP = 1_000_000
 WANTED_RATE, WANTED_MB = 3e5, 1500.0
 WRITERS = {
     "parquet": (pl.DataFrame.write_parquet, {"row_group_size": FILE_ROWS // 2}),
@@ -73,18 +67,14 @@ def measure(options: Options) -> Measured:
         (folder / "log.yaml").write_text(SCHEMA)
         for kind in WRITERS:
             write(folder / kind, kind, rows // SLOW.get(kind, 1))
-            figures = apart("logs", "prepare", str(folder), kind)
+            figures = apart("logs", str(folder), kind)
             lines.append({"what": f"{kind}, prepared", **figures})
             if kind == "parquet":
                 name = "Parquet to blocks, 20 columns, rows/s a core"
                 goals.append(Goal(name, WANTED_RATE, figures["a second of a core"]))
                 peak = figures["peak MB"]
                 goals.append(Goal("peak MB of one process", WANTED_MB, peak, at_least=False))
-        for size in QUICK_VALUES if options.quick else VALUES:
-            write_vocabulary(folder, size)
-            figures = apart("logs", "look_up", str(folder), str(size))
-            lines.append({"what": f"look-ups among {size:,} ids", **figures})
-    return Measured("Rows, or look-ups, a second", lines, goals)
+    return Measured("Rows a second", lines, goals)
 
 
 def write(folder: pathlib.Path, kind: str, rows: int) -> None:
@@ -135,31 +125,12 @@ def columns(rows: int, day: int) -> pl.DataFrame:
     )
 
 
-def write_vocabulary(folder: pathlib.Path, size: int) -> None:
-    sorted_keys = np.sort(keys.number_keys(np.arange(size)))
-    table = pa.table([sorted_keys, np.arange(1, size + 1, dtype=np.int32)], schema=vocabulary.KEYS)
-    path = str(folder / f"{size}.arrow")
-    with pa.OSFile(path, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table)
-
-
-def alone(what: str, place: str, name: str) -> dict[str, float]:
+def alone(place: str, name: str) -> dict[str, float]:
     """A rate by wall and by CPU time, and the most memory that this process has held."""
     folder = pathlib.Path(place)
-    if what == "prepare":
-        with Clock() as clock:
-            made = logs.prepare(folder / "log.yaml", str(folder / name), folder / f"{name}_set")
-        count = sum(made.rows.values())
-    else:
-        opened = vocabulary.load(folder / f"{name}.arrow")
-        drawn = np.random.default_rng(0).integers(0, 2 * int(name), LOOKED_UP)
-        made = keys.number_keys(drawn)
-        opened.look_up(made)  # the first one reads the file
-        with Clock() as clock:
-            found = opened.look_up(made)
-        count = LOOKED_UP
-        if ((found > 0) != (drawn < int(name))).any():
-            raise AssertionError("a look-up is wrong")
+    with Clock() as clock:
+        data = logs.prepare(folder / "log.yaml", str(folder / name), folder / f"{name}_set")
+    count = sum(data.rows.values())
     rates = {"a second": count / clock.wall, "a second of a core": count / clock.cpu}
     return rates | {"peak MB": peak_mb()}
 

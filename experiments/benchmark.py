@@ -58,9 +58,9 @@ def main(arguments: Sequence[str]) -> None:
     options = Options(known.quick, known.data_dir, known.manual_dir, known.peers_venv)
     for name in names:
         start = time.monotonic()
-        found = suite(name)(options)
-        show(found)
-        path = write(folder, name, found, time.monotonic() - start)
+        measured = suite(name)(options)
+        show(measured)
+        path = write(folder, name, measured, time.monotonic() - start)
         screen.say(f"{path}, {time.monotonic() - start:.0f} s\n")
 
 
@@ -76,13 +76,13 @@ def every_suite() -> list[str]:
     return [name for name in SUITES if name != left]
 
 
-def show(found: Measured) -> None:
-    columns = found.shown or tuple(found.rows[0])
-    rows = [[cell_text(row[column]) for column in columns] for row in found.rows]
-    screen.show(Grid(columns, rows, found.title).terminal())
-    for goal in found.goals:
+def show(measured: Measured) -> None:
+    columns = measured.shown or tuple(measured.rows[0])
+    rows = [[cell_text(row[column]) for column in columns] for row in measured.rows]
+    screen.show(Grid(columns, rows, measured.title).terminal())
+    for goal in measured.goals:
         screen.say(goal.text(), style="green" if goal.met else "red")
-    for note in found.notes:
+    for note in measured.notes:
         screen.say(note)
 
 
@@ -94,11 +94,11 @@ def cell_text(cell: Cell) -> str:
     return f"{cell:,}" if isinstance(cell, int) else cell
 
 
-def write(folder: pathlib.Path, name: str, found: Measured, seconds: float) -> pathlib.Path:
+def write(folder: pathlib.Path, name: str, measured: Measured, seconds: float) -> pathlib.Path:
     """Writes what a suite found, with the machine it ran on."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
-    content = dataclasses.asdict(found) | {
+    content = dataclasses.asdict(measured) | {
         "command": f"python -m experiments.benchmark --suite={name}",
         "date": datetime.date.today().isoformat(),
         "machine": machine(),

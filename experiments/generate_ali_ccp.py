@@ -120,7 +120,7 @@ def draw(
         ends = pa.array(np.searchsorted(owner, np.arange(count + 1)))
         for column, flat in ((name, ids + spec.firsts[name]), (f"{name}_weights", weights)):
             columns[column] = pl.from_arrow(pa.LargeListArray.from_arrays(ends, pa.array(flat)))
-    return pl.DataFrame(columns | {f"{task}_logit": found for task, found in logits.items()})
+    return pl.DataFrame(columns | {f"{task}_logit": logit for task, logit in logits.items()})
 
 
 def common_of(spec: Spec, part: str) -> pl.DataFrame:
@@ -156,9 +156,9 @@ def lines_of(frame: pl.DataFrame, *columns: str) -> bytes:
     """Lines of these columns, the number of features, and the features."""
     frame, parts = frame.with_row_index("row"), []
     for name in (name for name in FIELDS if name in frame.columns):
-        own = frame.select("row", pl.col(name).alias("id"), pl.col(f"{name}_weights").alias("w"))
+        values = frame.select("row", pl.col(name).alias("id"), pl.col(f"{name}_weights").alias("w"))
         text = pl.format(f"{name}\x02{{}}\x03{{}}", "id", "w")
-        parts.append(own.explode("id", "w").drop_nulls("id").select("row", text=text))
+        parts.append(values.explode("id", "w").drop_nulls("id").select("row", text=text))
     every = pl.concat(parts).group_by("row").agg(pl.len(), pl.col("text").str.join("\x01"))
     frame = frame.join(every, "row", "left", maintain_order="left")
     first = [pl.col(name).cast(pl.Int64 if name in EFFECTS else pl.String) for name in columns]
@@ -182,10 +182,10 @@ def write(spec: Spec, folder: pathlib.Path) -> list[pathlib.Path]:
         common = common_of(spec, part)
         labelled = ("number", *EFFECTS, "index")
         blocks = (lines_of(block, *labelled) for block in skeleton_of(spec, part, common))
-        for name, found in zip(names, ([lines_of(common, "index")], blocks)):
+        for name, blocks_of in zip(names, ([lines_of(common, "index")], blocks)):
             paths.append(folder / f"{name}_{part}.csv")
             with paths[-1].open("wb") as file:
-                file.writelines(found)
+                file.writelines(blocks_of)
     return paths
 
 

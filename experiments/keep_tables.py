@@ -41,13 +41,13 @@ def main(arguments: Sequence[str]) -> None:
         write_whole(target / path.name, PICTURE.sub("", path.read_text()))
     settings, overall = TUNED / f"{target.name}.json", source / f"{OVERALL}.json"
     if settings.exists() and overall.exists():
-        found = tuned(target.name, json.loads(overall.read_text()))
-        write_whole(settings, json.dumps(found, indent=1) + "\n")
+        content = tuned(target.name, json.loads(overall.read_text()))
+        write_whole(settings, json.dumps(content, indent=1) + "\n")
     for path in sorted(source.glob("*.json")):
-        found = slim(json.loads(path.read_text()))
+        content = slim(json.loads(path.read_text()))
         if path.stem != OVERALL:
-            found["rows"] = [row | {"config": {}} for row in found["rows"]]
-        text = json.dumps(found, separators=(",", ":"))
+            content["rows"] = [row | {"config": {}} for row in content["rows"]]
+        text = json.dumps(content, separators=(",", ":"))
         write_whole(target / path.name, text.replace('{"name"', '\n{"name"') + "\n")
 
 
@@ -64,10 +64,10 @@ def slim(value: object, measured: bool = False) -> object:
     return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
-def tuned(name: str, found: Mapping) -> dict[str, dict[str, object]]:
+def tuned(name: str, table: Mapping) -> dict[str, dict[str, object]]:
     """{architecture: {option: value}}: where the table's runs are not as configs/NAME.py alone."""
     settings, defaults = {}, usual()
-    for row in (row for row in found["rows"] if row["name"] == row["architecture"]):
+    for row in (row for row in table["rows"] if row["name"] == row["architecture"]):
         alone = f"configs/{name}.py:model.architecture={row['architecture']}"
         values = flatten(load_config(alone))
         options = identity(load_config(f"{alone},model.experts={row['experts']}"))

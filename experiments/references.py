@@ -158,8 +158,8 @@ class Outside:
 def numbers(batch: Batch, schema: Schema, missing: float = 0.0) -> Float[np.ndarray, "B N"]:
     """The standardised numbers and vectors; a missing one is 0, the mean, or what is given."""
     slots = [field.name for field in schema.slot_fields()]
-    own = [slots.index(field.name) for field in schema.number_fields()]
-    return np.where(batch.ids[:, own] > 0, batch.numeric, missing).astype(np.float32)
+    places = [slots.index(field.name) for field in schema.number_fields()]
+    return np.where(batch.ids[:, places] > 0, batch.numeric, missing).astype(np.float32)
 
 
 def lightgbm(schema: Schema, train: Batch, validation: Batch, task: int) -> tuple[Score, dict]:
@@ -187,12 +187,12 @@ def lightgbm(schema: Schema, train: Batch, validation: Batch, task: int) -> tupl
         settings |= {"force_row_wise": True, "num_threads": 1, "verbose": -1}
         categories = names if ids == "categories" else []
         weight = train.sample_weight
-        made = lgb.Dataset(inputs, labels, weight=weight, categorical_feature=categories)
-        beside = lgb.Dataset(held, truth, made, validation.sample_weight)
+        dataset = lgb.Dataset(inputs, labels, weight=weight, categorical_feature=categories)
+        beside = lgb.Dataset(held, truth, dataset, validation.sample_weight)
         stop = lgb.early_stopping(PATIENCE, verbose=False)
-        model = lgb.train(settings | chosen, made, ROUNDS, [beside], callbacks=[stop])
-        found = auc(model.predict(held, raw_score=True), truth, validation.sample_weight) or 0.0
-        return found, model, chosen | {"ids": ids, "rounds": model.best_iteration}
+        model = lgb.train(settings | chosen, dataset, ROUNDS, [beside], callbacks=[stop])
+        reached = auc(model.predict(held, raw_score=True), truth, validation.sample_weight) or 0.0
+        return reached, model, chosen | {"ids": ids, "rounds": model.best_iteration}
 
     tried = [fitted(TREES[0], ids) for ids in (IDS if names else IDS[:1])]
     better = max(tried, key=lambda one: one[0])[2]["ids"]
@@ -222,8 +222,8 @@ def logistic(schema: Schema, train: Batch, validation: Batch, task: int) -> tupl
         return model.decision_function(features(batch)).astype(np.float64)
 
     def by_validation(model: LogisticRegression) -> float:
-        found = score(model, validation), validation.labels[:, task], validation.sample_weight
-        return auc(*found) or 0.0
+        scored = score(model, validation), validation.labels[:, task], validation.sample_weight
+        return auc(*scored) or 0.0
 
     best = max((fitted(c) for c in STRENGTHS), key=by_validation)
     return lambda batch: score(best, batch), {"C": best.C}

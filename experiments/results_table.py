@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> None:
     known = parser.parse_args(arguments)
     for document in DOCUMENTS:
         text = document.read_text()
-        written = PLACE.sub(lambda found: found[1] + table(found[2]) + found[3], text)
+        written = PLACE.sub(lambda place: place[1] + table(place[2]) + place[3], text)
         if known.check and written != text:
             raise UserError(f"{document} is not what {EXAMPLE} writes; run it")
         if not known.check:
@@ -81,42 +81,42 @@ def paper_table(kind: str, dataset: str) -> str:
 
     Its notes are short, except for `divergence`, whose tuning and tests are of another kind.
     """
-    found = paper_results(kind, dataset)
+    results = paper_results(kind, dataset)
     if kind == DIVERGENCE:
-        return f"{grids(found)[0].markdown()}\n{' '.join(footnotes(found))}\n\n"
-    whole = main_grid(found, marks).markdown()
+        return f"{grids(results)[0].markdown()}\n{' '.join(footnotes(results))}\n\n"
+    whole = main_grid(results, marks).markdown()
     place = f"experiments/results/{PAPER}/{dataset}/{kind}.md"
-    return f"{whole}\n{brief(found)} All notes: `{place}`.\n\n"
+    return f"{whole}\n{brief(results)} All notes: `{place}`.\n\n"
 
 
 def short_table(kind: str, dataset: str) -> str:
     """That table's AUCs, FLOPs and seconds."""
-    found = paper_results(kind, dataset)
-    whole = main_grid(found, marks)
+    results = paper_results(kind, dataset)
+    whole = main_grid(results, marks)
     shown = [i for i, name in enumerate(whole.header) if re.match(r"$|AUC |FLOPs|train s", name)]
-    return f"{whole.take(shown).markdown()}\n{brief(found)}\n\n"
+    return f"{whole.take(shown).markdown()}\n{brief(results)}\n\n"
 
 
-def brief(found: dict) -> str:
+def brief(results: dict) -> str:
     """What a reader of the table must know, in two sentences."""
-    finalists, seeds = found["finalists"]
-    cost = found["trials"] + (finalists * seeds if finalists > 1 else 0)
-    cost += round(transfer_cost(found))
+    finalists, seeds = results["finalists"]
+    cost = results["trials"] + (finalists * seeds if finalists > 1 else 0)
+    cost += round(transfer_cost(results))
     told = (
-        f"Test AUC, mean ± sd of {found['seeds']} seeds not used for tuning, each of ours tuned "
+        f"Test AUC, mean ± sd of {results['seeds']} seeds not used for tuning, each of ours tuned "
         f"on validation at the cost of {cost} runs. Bold: our highest mean"
     )
-    tasks = f" on {' and '.join(found['tested'])}" if found["tested"] else ""
+    tasks = f" on {' and '.join(results['tested'])}" if results["tested"] else ""
     return (
-        f"{told}; ↓ ↑: below or above {opponent(found)}{tasks} at p < 0.05, corrected over the "
-        f"table; {ALIKE}: nearer to it than twice the seeds' sd.{untested(found)}"
+        f"{told}; ↓ ↑: below or above {opponent(results)}{tasks} at p < 0.05, corrected over the "
+        f"table; {ALIKE}: nearer to it than twice the seeds' sd.{untested(results)}"
     )
 
 
-def untested(found: dict) -> str:
+def untested(results: dict) -> str:
     """Which columns have no marks because nothing was tested there."""
-    tested = {key for row in found["rows"] for key in comparisons(row)}
-    keys = [key for key in found["rows"][0]["metrics"] if key not in tested]
+    tested = {key for row in results["rows"] for key in comparisons(row)}
+    keys = [key for key in results["rows"][0]["metrics"] if key not in tested]
     return f" Not tested: {', '.join(keys)}." if keys else ""
 
 
@@ -144,10 +144,10 @@ def speed_table() -> str:
     """Of each setting and framework: how its tables learn, examples a second and how many times as
     fast dtn_jax is, and the loss that it reaches."""
     rows = []
-    for (model, table_rows), own in fastest().items():
+    for (model, table_rows), rivals in fastest().items():
         rows.append((f"**{model}, {table_rows:,} table rows**", "", "", "", ""))
-        for name in (name for name in RIVALS if name in own):
-            row = own[name]
+        for name in (name for name in RIVALS if name in rivals):
+            row = rivals[name]
             times = f"{row['times']:.1f} × as fast" if name != RIVALS[0] else ""
             loss = f"{row['loss']:.3f}" + (f" ± {row['sd']:.3f}" if "sd" in row else "")
             rows.append((name, row["tables"], f"{row['examples/s']:,.0f}", times, loss))
@@ -157,13 +157,13 @@ def speed_table() -> str:
 
 def fastest() -> dict[tuple[str, int], dict[str, dict]]:
     """{(model, table rows): {rival: its row}}, of a rival's variants the fastest."""
-    found: dict[tuple[str, int], dict[str, dict]] = {}
+    settings: dict[tuple[str, int], dict[str, dict]] = {}
     for row in read("peers")["rows"]:
-        own = found.setdefault((row["model"], row["table rows"]), {})
+        rivals = settings.setdefault((row["model"], row["table rows"]), {})
         for name in RIVALS:
             if row["framework"].startswith(name):
-                own[name] = max(row, own.get(name, row), key=lambda one: one["examples/s"])
-    return found
+                rivals[name] = max(row, rivals.get(name, row), key=lambda one: one["examples/s"])
+    return settings
 
 
 def read(suite: str) -> dict:
@@ -172,12 +172,12 @@ def read(suite: str) -> dict:
 
 def rows_table(suite: str) -> str:
     """What a suite measured, the columns that a terminal shows."""
-    found = read(suite)
-    columns = found["shown"] or list(found["rows"][0])
-    left = sum(isinstance(found["rows"][0][column], str) for column in columns)
-    rows = [[cell_text(row[column]) for column in columns] for row in found["rows"]]
-    when = f"{found['machine']}, jax {found['versions']['jax']}, {found['date']}"
-    return f"{Grid(columns, rows, left=left).markdown()}\n{found['title']}. {when}.\n\n"
+    measured = read(suite)
+    columns = measured["shown"] or list(measured["rows"][0])
+    left = sum(isinstance(measured["rows"][0][column], str) for column in columns)
+    rows = [[cell_text(row[column]) for column in columns] for row in measured["rows"]]
+    when = f"{measured['machine']}, jax {measured['versions']['jax']}, {measured['date']}"
+    return f"{Grid(columns, rows, left=left).markdown()}\n{measured['title']}. {when}.\n\n"
 
 
 def performance_table() -> str:
@@ -187,13 +187,13 @@ def performance_table() -> str:
         raise UserError(f"a place for benchmarks, but {RESULTS / BENCHMARK} is empty")
     rows, conditions = [], []
     for suite in suites:
-        found = read(suite)
-        for goal in (Goal(**given) for given in found["goals"]):
+        measured = read(suite)
+        for goal in (Goal(**given) for given in measured["goals"]):
             wanted = f"{'≥' if goal.at_least else '≤'} {goal.wanted:.3g}"
             missed = "" if goal.met else "missed"
             rows.append((suite, goal.name, f"{goal.got:.3g}", wanted, missed))
-        on = f"{found['machine']}, jax {found['versions']['jax']}, {found['date']}"
-        conditions.append(f"{suite}: {on}, {found['seconds']} s")
+        on = f"{measured['machine']}, jax {measured['versions']['jax']}, {measured['date']}"
+        conditions.append(f"{suite}: {on}, {measured['seconds']} s")
     header = ("suite", "measured", "got", "goal", "")
     how = "`python -m experiments.benchmark --suite=all`. " + "; ".join(conditions) + "."
     return f"{Grid(header, rows, left=2).markdown()}\n{how}\n\n"

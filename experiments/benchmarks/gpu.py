@@ -37,14 +37,14 @@ def measure(options: Options) -> Measured:
     """Raises: UserError where there is no accelerator, unless only asked whether it runs."""
     if jax.default_backend() == "cpu" and not options.quick:
         raise UserError("the suite gpu needs a GPU or TPU; JAX sees CPUs alone (extras gpu, tpu)")
-    found: list[tuple[Mapping[str, Cell], list[Goal]]] = [
+    parts: list[tuple[Mapping[str, Cell], list[Goal]]] = [
         *rates(options),
         *(one for optimizer in OPTIMIZERS for one in times(optimizer, options)),
     ]
     # All rows have the columns of all: a cell that a part does not measure is empty.
-    empty = dict.fromkeys(key for row, _ in found for key in row)
-    rows = [empty | row for row, _ in found]
-    goals = [goal for _, own in found for goal in own]
+    empty = dict.fromkeys(key for row, _ in parts for key in row)
+    rows = [empty | row for row, _ in parts]
+    goals = [goal for _, of_part in parts for goal in of_part]
     return Measured("a training step on this device", rows, goals, [card(), NOTE], SHOWN)
 
 
@@ -60,9 +60,9 @@ def rates(options: Options) -> Iterator[tuple[Mapping[str, Cell], list[Goal]]]:
                 if dtype == "bfloat16" and batch_size in (32, BATCHES[0]):
                     name = f"{experts}, bfloat16, batch {batch_size}, share of the product rate"
                     goals = [Goal(name, SHARE, row["share"])]
-                own = {"of": f"dtn, {experts}", "dtype": dtype, "batch": batch_size}
+                place = {"of": f"dtn, {experts}", "dtype": dtype, "batch": batch_size}
                 per_second = 1e3 * batch_size / row["ms a step"]
-                yield own | {"ms a step": row["ms a step"], "examples/s": per_second} | row, goals
+                yield place | {"ms a step": row["ms a step"], "examples/s": per_second} | row, goals
 
 
 def times(optimizer: str, options: Options) -> Iterator[tuple[Mapping[str, Cell], list[Goal]]]:

@@ -1,10 +1,8 @@
-"""Your own logs: rows a second of a core from raw files to blocks, memory, and look-ups of ids.
+"""Your own logs: rows a second of a core from raw files to blocks, and memory.
 
 Files of 20 columns are generated, with the cardinalities of `columns`. Each of their formats is
 prepared twice, on one core and on two, each time by a process of its own, whose peak of resident
-memory is taken; a rate is of the whole way: reading, fitting, writing. Vocabularies are whole
-numbers that train would have shown, in mapped files, whose pages count in the peak; half of the
-values that are looked up are in them.
+memory is taken; a rate is of the whole way: reading, fitting, writing.
 """
 
 from __future__ import annotations
@@ -17,10 +15,8 @@ import tempfile
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from configs import logs as logs_config
-from dtn_jax.data import keys, vocabulary
 from dtn_jax.data import prepare as logs
 from dtn_jax.export.write import export_run
 from dtn_jax.run.train import train
@@ -28,8 +24,6 @@ from experiments.benchmarks.measured import Clock, Goal, Measured, Options, apar
 
 ROWS, QUICK = 5_000_000, 20_000
 FILE_ROWS = 500_000
-VALUES, QUICK_VALUES = (10**6, 10**7, 10**8), (10**4,)
-LOOKED_UP = 1_000_000
 WANTED_RATES = {"parquet": 3.5e5, "arrow": 4e5, "csv": 2.2e5, "jsonl": 1.7e5}  # of one core
 WANTED_SECONDS = {"parquet": 6.5, "arrow": 9.5, "csv": 18.0, "jsonl": 24.0}  # of two, for ROWS
 WANTED_MB = 1500.0
@@ -69,26 +63,22 @@ time: t
 
 def measure(options: Options) -> Measured:
     rows = QUICK if options.quick else ROWS
-    found, goals = [], []
+    lines, goals = [], []
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         (folder / "log.yaml").write_text(SCHEMA)
         for kind in WRITERS:
             write(folder / kind, kind, rows)
-            one, two = (apart("logs", "prepare", str(folder), kind, n) for n in ("1", "2"))
-            found.append({"what": f"{kind}, prepared on one core", **one})
-            found.append({"what": f"{kind}, prepared on two cores", **two})
+            one, two = (apart("logs", str(folder), kind, n) for n in ("1", "2"))
+            lines.append({"what": f"{kind}, prepared on one core", **one})
+            lines.append({"what": f"{kind}, prepared on two cores", **two})
             rate, seconds = one["a second of a core"], rows / two["a second"]
             goals += [
                 Goal(f"{kind} on one core, rows/s", WANTED_RATES[kind], rate),
                 Goal(f"{kind} on two cores, s", WANTED_SECONDS[kind], seconds, at_least=False),
                 Goal(f"{kind}, peak MB", WANTED_MB, two["peak MB"], at_least=False),
             ]
-        for size in QUICK_VALUES if options.quick else VALUES:
-            write_vocabulary(folder, size)
-            figures = apart("logs", "look_up", str(folder), str(size))
-            found.append({"what": f"look-ups among {size:,} ids", **figures})
-    return Measured("Rows, or look-ups, a second", found, goals)
+    return Measured("Rows a second", lines, goals)
 
 
 def write(folder: pathlib.Path, kind: str, rows: int) -> None:
@@ -139,33 +129,13 @@ def columns(rows: int, day: int) -> pl.DataFrame:
     )
 
 
-def write_vocabulary(folder: pathlib.Path, size: int) -> None:
-    made = np.sort(keys.number_keys(np.arange(size)))
-    table = pa.table([made, np.arange(1, size + 1, dtype=np.int32)], schema=vocabulary.KEYS)
-    path = str(folder / f"{size}.arrow")
-    with pa.OSFile(path, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table)
-
-
-def alone(what: str, place: str, name: str, cores: str = "1") -> dict[str, float]:
+def alone(place: str, name: str, cores: str) -> dict[str, float]:
     """A rate by wall and by CPU time, and the most memory that this process has held."""
     folder = pathlib.Path(place)
-    if what == "prepare":
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(cores)])
-        target = folder / f"{name}_{cores}"
-        with Clock() as clock:
-            prepared = logs.prepare(folder / "log.yaml", str(folder / name), target)
-        count = sum(prepared.rows.values())
-    else:
-        opened = vocabulary.load(folder / f"{name}.arrow")
-        drawn = np.random.default_rng(0).integers(0, 2 * int(name), LOOKED_UP)
-        made = keys.number_keys(drawn)
-        opened.look_up(made)  # the first one reads the file
-        with Clock() as clock:
-            found = opened.look_up(made)
-        count = LOOKED_UP
-        if ((found > 0) != (drawn < int(name))).any():
-            raise AssertionError("a look-up is wrong")
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(cores)])
+    with Clock() as clock:
+        prepared = logs.prepare(folder / "log.yaml", str(folder / name), folder / f"{name}_{cores}")
+    count = sum(prepared.rows.values())
     rates = {"a second": count / clock.wall, "a second of a core": count / clock.cpu}
     return rates | {"peak MB": peak_mb()}
 

@@ -48,8 +48,8 @@ class Goal:
 
     def text(self) -> str:
         sign = "≥" if self.at_least else "≤"
-        found = "met" if self.met else "missed"
-        return f"{self.name}: {self.got:.3g}, goal {sign} {self.wanted:.3g}: {found}"
+        outcome = "met" if self.met else "missed"
+        return f"{self.name}: {self.got:.3g}, goal {sign} {self.wanted:.3g}: {outcome}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,8 +83,8 @@ def timed_in_turns(
     for _ in range(rounds):
         for name, function in functions.items():
             start = time.perf_counter()
-            own = function()
-            seconds[name].append(time.perf_counter() - start if own is None else own)
+            took = function()
+            seconds[name].append(time.perf_counter() - start if took is None else took)
     return {name: np.asarray(s) for name, s in seconds.items()}
 
 

@@ -130,8 +130,8 @@ def measure(options: Options) -> Measured:
         if options.quick:
             table_rows = min(setting.table_rows, 20_000)
             setting = dataclasses.replace(setting, rows=4096, rounds=1, table_rows=table_rows)
-        found, wanted = compare(setting, python, missing, options)
-        rows, goals = [*rows, *found], [*goals, *wanted]
+        lines, wanted = compare(setting, python, missing, options)
+        rows, goals = [*rows, *lines], [*goals, *wanted]
     title = f"Training epochs on census_income, batch 1024, CPU, {SEEDS} seeds"
     return Measured(title, rows, goals, NOTES)
 

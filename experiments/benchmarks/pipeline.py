@@ -111,15 +111,15 @@ def reading(options: Options) -> tuple[list[dict], Goal]:
     }
     timers = {name: Clocked(stage) for name, stage in stages.items()}
     wall = timed_in_turns(timers, 2 if options.quick else ROUNDS)
-    found, before = [], 0.0
+    lines, before = [], 0.0
     for name, timer in timers.items():
         count = data.rows["validation"] if name == "scoring" else rows
-        found.append(line(name, count, wall[name], timer.cpu))
+        lines.append(line(name, count, wall[name], timer.cpu))
         if name != "scoring":
-            own = np.asarray(timer.cpu) - before
+            added = np.asarray(timer.cpu) - before
             before = np.asarray(timer.cpu)
-            found[-1]["added ns"] = 1e9 * float(np.median(own)) / rows
-    return found, Goal("rows/s a core, stored to device", WANTED_RATE, found[-2]["CPU"])
+            lines[-1]["added ns"] = 1e9 * float(np.median(added)) / rows
+    return lines, Goal("rows/s a core, stored to device", WANTED_RATE, lines[-2]["CPU"])
 
 
 def use_up(items: Iterable) -> None:

@@ -51,7 +51,7 @@ def measure(options: Options) -> Measured:
         folder = pathlib.Path(name)
         prepared = QUICK_PREPARED if options.quick else PREPARED
         model = dtn_jax.export.load(exported(folder, "large", "dtn", prepared))
-        found, goals = rates(model, folder, options.quick)
+        lines, goals = rates(model, folder, options.quick)
         encoded = encoding(model, options.quick)
         goals.append(Goal("encoding, rows/s a core", WANTED_RATE, encoded["a second of a core"]))
         exported(folder, "small", SMALL, prepared)
@@ -60,7 +60,7 @@ def measure(options: Options) -> Measured:
         name = f"peak MB of {sizes[1]:,} rows over those of {sizes[0]:,}"
         grown = peaks[1]["peak MB"] / peaks[0]["peak MB"]
         goals.append(Goal(name, FLAT, grown, at_least=False))
-    return Measured("Scored or encoded rows, a second", [*found, encoded, *peaks], goals)
+    return Measured("Scored or encoded rows, a second", [*lines, encoded, *peaks], goals)
 
 
 def row(what: str, rows: int, wall: float, cpu: float | None = None, peak: float | None = None):
@@ -87,9 +87,9 @@ def rates(model: Model, folder: pathlib.Path, quick: bool) -> tuple[list[dict], 
     calls = {"bare forward pass": bare, "from file to file": files}
     timed_in_turns(calls, 1)  # compiles
     seconds = timed_in_turns(calls, 1 if quick else ROUNDS)
-    found = [row(f"DTN, {name}", size, float(np.median(s))) for name, s in seconds.items()]
+    lines = [row(f"DTN, {name}", size, float(np.median(s))) for name, s in seconds.items()]
     share = ratio(seconds["bare forward pass"], seconds["from file to file"])
-    return found, [Goal("DTN from file to file, x the bare forward pass", WANTED_RATIO, share)]
+    return lines, [Goal("DTN from file to file, x the bare forward pass", WANTED_RATIO, share)]
 
 
 def program_inputs(model: Model, frame: pl.DataFrame) -> dict[str, jax.Array]:

@@ -49,9 +49,9 @@ def measure(options: Options) -> Measured:
         argument = "dtn,model.experts=mlp" if options.quick else "dtn"
         place = exported(folder, "model", argument, QUICK if options.quick else ROWS)
         with running(place, folder / "log") as port:
-            found = list(speeds(export.load(place, largest=1024), port, options.quick))
+            lines = list(speeds(export.load(place, largest=1024), port, options.quick))
     title = "Requests of a user with candidates, as JSON; times in ms, and as multiples of a bare "
-    return Measured(title + "call", found, shown=SHOWN)
+    return Measured(title + "call", lines, shown=SHOWN)
 
 
 def speeds(model: Model, port: int, quick: bool) -> Iterator[dict[str, float]]:
@@ -82,12 +82,12 @@ def speeds(model: Model, port: int, quick: bool) -> Iterator[dict[str, float]]:
 def bare(model: Model, encoded: list, seconds: float) -> list[float]:
     """Seconds of each compiled call on rows that are encoded already, for some seconds."""
     model.logits(encoded[0])  # compiled
-    found: list[float] = []
+    took: list[float] = []
     end = time.perf_counter() + seconds
-    while (start := time.perf_counter()) < end or not found:
-        model.logits(encoded[len(found) % len(encoded)])
-        found.append(time.perf_counter() - start)
-    return found
+    while (start := time.perf_counter()) < end or not took:
+        model.logits(encoded[len(took) % len(encoded)])
+        took.append(time.perf_counter() - start)
+    return took
 
 
 async def load(port: int, clients: int, requests: Sequence[bytes], seconds: float) -> list[float]:
@@ -124,10 +124,10 @@ def rows(count: int, seed: int) -> list[dict]:
     return frame.with_columns(pl.lit(frame[name][0]).alias(name) for name in USER).to_dicts()
 
 
-def body(found: list[dict]) -> bytes:
+def body(rows: list[dict]) -> bytes:
     """The rows as a request: the user's fields once."""
-    user = {name: found[0][name] for name in USER}
-    rest = [{k: v for k, v in row.items() if k not in USER} for row in found]
+    user = {name: rows[0][name] for name in USER}
+    rest = [{k: v for k, v in row.items() if k not in USER} for row in rows]
     return json.dumps({"user": user, "candidates": rest}).encode()
 
 
@@ -161,8 +161,8 @@ def ready(process: subprocess.Popen, log: pathlib.Path) -> int:
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end and process.poll() is None:
         text = log.read_text()
-        if (found := LISTENS.search(text)) and "ready: batches" in text:
-            return int(found.group(1))
+        if (place := LISTENS.search(text)) and "ready: batches" in text:
+            return int(place.group(1))
         time.sleep(0.1)
     raise UserError(f"the server did not start:\n{log.read_text()}")
 

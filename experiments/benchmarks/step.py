@@ -196,8 +196,8 @@ def saved_bytes(model: nn.Module, tables: TablePlan) -> int:
             def outputs(params, fields, codewords):
                 given = inputs.replace(fields=fields, codewords=codewords)
                 rest = {"train": True, "rngs": {"dropout": key}, "mutable": ["batch_stats"]}
-                made, _ = model.apply({**variables, "params": params}, given, **rest)
-                return made.logits, made.aux
+                computed, _ = model.apply({**variables, "params": params}, given, **rest)
+                return computed.logits, computed.aux
 
             return jax.vjp(outputs, variables["params"], inputs.fields, inputs.codewords)[1]
 

@@ -36,7 +36,7 @@ SINGLE_STEPS = 4  # timed together
 
 def measure(options: Options) -> Measured:
     sizes = (20_000, 40_000) if options.quick else ROWS
-    found, goals = [], []
+    lines, goals = [], []
     for optimizer in OPTIMIZERS:
         timers = {
             (*how, rows): timer
@@ -53,9 +53,9 @@ def measure(options: Options) -> Measured:
                 longest = ratio(seconds[ids, how, sizes[-1]], seconds[ids, how, sizes[0]])
                 row[f"{how}, ratio"] = longest
                 goals.append(Goal(f"{optimizer}, {ids} ids, {how}", 1.1, longest, at_least=False))
-            found.append(row)
+            lines.append(row)
     title = "ms a step of shared_bottom (E = 16, 23 fields, batch 1024) by table rows"
-    return Measured(title, found, goals)
+    return Measured(title, lines, goals)
 
 
 def table_steps(rows: int, optimizer: str) -> dict[tuple[str, str], Callable[[], float]]:

@@ -17,8 +17,8 @@ EACH = "gdcn+masknet+mlp"  # of each of DTN's four groups
 ALL = "gdcn*4+masknet*4+mlp*4"  # as many in one group
 
 
-def wide(own, hidden: int):
-    return own | {"model.mlp.hidden": (hidden,)}
+def wide(options, hidden: int):
+    return options | {"model.mlp.hidden": (hidden,)}
 
 
 DTN = entry("dtn", EACH)

@@ -1,4 +1,4 @@
-"""Serves an exported model over HTTP: POST /score, GET /schema, /docs, /health, /ready, /metrics.
+"""Serves an exported model over HTTP: POST /score, GET /docs, /health, /ready, /metrics.
 
 Requests are rows, or a user with many candidates, as JSON or Arrow; answers are calibrated
 probabilities. Requests that come together share a call. With --token_file, or DTN_SERVE_TOKEN in

@@ -107,10 +107,6 @@ class Encoding:
         read = clean.raw_columns(self.fitted[name].spec for name in fields)
         return tuple(name for name in read if name not in self.fixed)
 
-    def lists(self) -> set[str]:
-        """The raw columns that hold lists."""
-        return {*self.columns_of(*(n for n, f in self.fitted.items() if f.spec.kind in LISTED))}
-
     def encode(self, rows: Any) -> Encoded:
         """The arrays of raw rows; see `table` for their forms, and what is raised."""
         types = {name: self.types[name] for name in self.columns}

@@ -185,7 +185,7 @@ class Job:
 
     def _chunks(self) -> Iterator[tuple[int, RawFile, Chunk]]:
         """(unit, its file, a chunk) of what is left; the last chunk of a unit is END."""
-        lists = self.encoding.lists() | {n for n, kind in self.read.items() if kind == pl.List}
+        lists = {name for name, kind in self.read.items() if kind == pl.List}
         for n in self.left:
             unit = self.units[n]
             file = self.files[unit.file]

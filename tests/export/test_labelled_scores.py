@@ -63,7 +63,7 @@ def test_a_row_that_prepare_would_reject_is_bad(made, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "1 of 150 rows have no scores: label of 'click' outside its range, 0 or 1" in said
     assert "1 of 150 rows have no scores: missing group" in said
-    with pytest.raises(UserError, match=r"^--labels: .*label of 'watch'.* unknown column 'watch'"):
+    with pytest.raises(UserError, match=r"label of 'watch'.* unknown column 'watch'"):
         scored(folder, rows.drop("watch"), tmp_path / "lacking.parquet", "--labels")
 
 

@@ -113,7 +113,6 @@ def serve(
     server.run()
     stopped.set()
     worker.stop(STOP)
-    LOG.info("stopped")
 
 
 def load(folder: pathlib.Path, max_batch: int) -> Contract:

@@ -29,7 +29,6 @@ from dtn_jax.data.raw import columnar
 from dtn_jax.data.raw.types import Reject, Types, of_name
 from dtn_jax.data.rows import Rows
 from dtn_jax.data.schemas.spec import (
-    LISTED,
     FieldSpec,
     HistorySpec,
     InputSpec,

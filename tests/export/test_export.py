@@ -109,7 +109,7 @@ def test_one_export_at_a_time_writes_a_folder(tmp_path):
     (tmp_path / ".model.tmp/card").mkdir(parents=True)
     (tmp_path / ".model.tmp/weights").touch()
     with new_folder(out, replace=False) as folder:
-        assert not list(folder.iterdir())
+        assert [path.name for path in folder.iterdir()] == [model_folder.LOCK]
         (folder / model_folder.MANIFEST).write_text("first")
         with (
             pytest.raises(UserError, match="another export writes"),

@@ -36,7 +36,6 @@ OPTIONS |= {f"{name}=N": help for name, help in LIMITS.items()}
 DEFAULTS = {name: command.constant("export.serve.requests", name) for name in LIMITS}
 DEFAULTS |= {"host": "127.0.0.1", "port": 8000}
 SHARED = ("cache_dir",)
-USAGE = "%(prog)s --model DIR [more of the options below]"
 NEEDED = ("model",)
 RANGES = dict.fromkeys(LIMITS, (1, math.inf)) | {"port": (0, 65_535)}
 

@@ -129,7 +129,7 @@ def test_refusals(tmp_path):
     for arguments, told in {
         (f"--workdir={old}", "--gain=click"): "validation.parquet is missing or damaged",
         (f"--workdir={tmp_path}", "--gain=click"): "holds no run",
-        ("--workdir=run", "--gain=clik"): "--gain 'clik': unknown task at character 1",
+        ("--workdir=run", "--gain=clik"): "--gain 'clik': unknown task 'clik'",
         ("--workdir=run", "--gain=-click"): "below 0 in",
         ("--workdir=run", "--gain=0*click"): "not defined on validation",
         ("--workdir=run", "--gain=click", "--objective=mrr"): "unknown objective 'mrr'",

@@ -179,7 +179,7 @@ def test_unknown_values_are_told_where_they_are_many(made_model, tmp_path, capsy
     said = capsys.readouterr().out
     assert "not in training" not in said
     assert "warning" not in said
-    assert "leaves out the columns tags, tags_weights, vector (" in said
+    assert "leaves out tags, tags_weights, vector (" in said
     rows = [row | {"word": "never"} for row in FRAME.to_dicts()]
     rows[0]["id"] = 77
     rows[1]["vector"] = None
@@ -199,7 +199,7 @@ def test_bytes_that_the_model_does_not_read_spoil_no_row(made_model, tmp_path, c
         [f"--model={made_model.folder}", f"--input={tmp_path}/b.parquet", f"--output={output}"]
     )
     said = capsys.readouterr().out
-    assert "leaves out the columns tags, tags_weights, vector, photo (" in said
+    assert "leaves out tags, tags_weights, vector, photo (" in said
     got = pl.read_parquet(output)
     assert got["word"].to_list() == FRAME["word"].to_list()
     assert got["click@all"].null_count() == 0

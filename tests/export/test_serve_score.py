@@ -54,7 +54,7 @@ def test_rows(served):
     ):
         same(served.score({"rows": rows}), served.model, rows)
     assert answer.headers["x-model-id"] == served.contract.id
-    assert answer.headers["x-model-date"] == served.contract.made
+    assert answer.headers["x-model-date"] == served.contract.date
     assert served.score({"rows": []}).json()["scores"]["click@all"] == []
 
 

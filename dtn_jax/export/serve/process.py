@@ -109,7 +109,7 @@ def serve(
     sys.setswitchinterval(SWITCH)
     if reload:
         threading.Thread(target=watch, name="reload", daemon=True).start()
-    LOG.info("model %s, made %s", worker.contract.id, worker.contract.made)
+    LOG.info("model %s, made %s", worker.contract.id, worker.contract.date)
     server.run()
     stopped.set()
     worker.stop(STOP)

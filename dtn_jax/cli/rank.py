@@ -9,9 +9,11 @@ is written to WORKDIR/rank.json, which dtn-jax export --rank=WORKDIR/rank.json t
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Sequence
 
 from dtn_jax.cli import command
+from dtn_jax.errors import UserError
 
 EXAMPLE = "dtn-jax rank --workdir=runs/kuairand_dtn --gain=long_view"
 OPTIONS = {
@@ -20,15 +22,19 @@ OPTIONS = {
     "objective=METRIC": "of the gain, to be the highest: gauc, ndcg_at_10 or auc (default: gauc "
     "where the data have groups, else auc)",
     "seed=N": "of the search (default 0)",
+    "replace": "replace the rank.json that is there",
 }
 DEFAULTS = {"seed": 0}
+RANK_FILE = command.constant("export.ranking", "RANK_FILE")
 NEEDED = ("workdir", "gain")
 RANGES = {"seed": (0, 2**63 - 1)}
 
 
 def main(arguments: Sequence[str]) -> None:
     known, _ = command.parse(__name__, arguments)
-    command.folder(known.workdir, "workdir")
+    place = pathlib.Path(command.folder(known.workdir, "workdir"), RANK_FILE)
+    if place.exists() and not known.replace:
+        raise UserError(f"{place} is there: --replace searches anew")
     from dtn_jax.comparison.rank_search import find  # after --help
 
     find(known.workdir, known.gain, known.objective, known.seed)

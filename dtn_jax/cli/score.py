@@ -42,7 +42,6 @@ OPTIONS = {
 DEFAULTS = {"columns": "all", "batch_rows": 0}
 DEFAULTS["max_bad_rate"] = command.constant("export.score_files", "MAX_BAD_RATE")
 SHARED = ("cache_dir",)
-USAGE = "%(prog)s --model DIR --input FILES --output FILE [more of the options below]"
 NEEDED = ("model", "input", "output")
 RANGES = {"max_bad_rate": (0, 1), "batch_rows": (1, math.inf)}
 
@@ -68,19 +67,13 @@ def main(arguments: Sequence[str]) -> None:
     for line in job.account.summary():
         progress.say(line.replace("rows rejected", "rows have no scores", 1))
     if known.columns == "all" and job.left_out:
-        left = ", ".join(job.left_out)
-        progress.say(f"the output leaves out the columns {left} (--columns names others)")
+        progress.say(f"the output leaves out {', '.join(job.left_out)} (--columns names others)")
     for line in unknown(job):
         progress.say(line)
     rate = f", at {done / max(seconds, 1e-9):,.0f} a second" if done else ""
-    scored = job.account.rows - job.account.rejected
-    progress.say(f"{counted(scored, job.account.rows)} scored{rate}: {known.output}")
-
-
-def counted(scored: int, rows: int) -> str:
-    """How many rows have scores: "20 rows are", or "17 of 20 rows are"."""
-    words = "row is" if rows == 1 else "rows are"
-    return f"{rows:,} {words}" if scored == rows else f"{scored:,} of {rows:,} {words}"
+    rows = job.account.rows
+    scored = rows - job.account.rejected
+    progress.say(f"{scored:,} of {rows:,} rows are scored{rate}: {known.output}")
 
 
 def unknown(job: Job) -> list[str]:
@@ -88,11 +81,11 @@ def unknown(job: Job) -> list[str]:
     from dtn_jax.data.progress import percent
 
     lines, names, fixed = [], job.model.schema.field_names, job.model.facts.fixed
-    for name, values, unknown in zip(names, *job.counts.tolist()):
-        if values == unknown > 0 and name not in fixed:
+    for name, values, lost in zip(names, *job.counts.tolist()):
+        if values == lost > 0 and name not in fixed:
             why = "is it written as it was in training?"
             lines.append(f"warning: the model knows no value of field {name!r}: {why}")
-        elif unknown > HIGH * values and name not in fixed:
-            share = percent(unknown, values)
+        elif lost > HIGH * values and name not in fixed:
+            share = percent(lost, values)
             lines.append(f"{share} of the values of {name} are missing, or not in training")
     return lines

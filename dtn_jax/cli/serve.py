@@ -1,4 +1,4 @@
-"""Serves an exported model over HTTP: POST /score, GET /schema, /docs, /health, /ready, /metrics.
+"""Serves an exported model over HTTP: POST /score, GET /docs, /health, /ready, /metrics.
 
 Requests are rows, or a user with many candidates, as JSON or Arrow; answers are calibrated
 probabilities. Requests that come together share a call. With --token_file, or DTN_SERVE_TOKEN in
@@ -36,7 +36,6 @@ OPTIONS |= {f"{name}=N": help for name, help in LIMITS.items()}
 DEFAULTS = {name: command.constant("export.serve.requests", name) for name in LIMITS}
 DEFAULTS |= {"host": "127.0.0.1", "port": 8000}
 SHARED = ("cache_dir",)
-USAGE = "%(prog)s --model DIR [more of the options below]"
 NEEDED = ("model",)
 RANGES = dict.fromkeys(LIMITS, (1, math.inf)) | {"port": (0, 65_535)}
 

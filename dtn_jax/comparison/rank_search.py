@@ -95,17 +95,20 @@ def find(workdir: str | pathlib.Path, gain: str, objective: str = "", seed: int 
         )
 
     known = split(VALIDATION, validation)
-    values = pick(known, worth.text, terms_of(schema, known.labels), objective, seed)
+    terms = terms_of(schema, known.labels)
+    values = pick(known, worth.text, terms, objective, seed)
     equal, best = next(iter(values)), max(values, key=values.__getitem__)
     test = split(PREDICTIONS, read_predictions(folder / PREDICTIONS, schema))
-    ranks = (parsed(text, test).score(test.scores) for text in (equal, best))
-    sides = ([dataclasses.replace(test, rank=rank)] for rank in ranks)
-    differences = rank_differences(*sides)
+    alone = max(terms, key=values.__getitem__)  # the best single task
+    ranks = [parsed(text, test).score(test.scores) for text in (equal, alone, best)]
+    sides = [[dataclasses.replace(test, rank=rank)] for rank in ranks]
+    differences, beside = (rank_differences(side, sides[2]) for side in sides[:2])
     found = {"expression": best, "equal": equal, "gain": worth.text, "objective": objective}
     found |= {"seed": seed, "validation": values, "calibration": calibration}
     found["test"] = [facts_of(one) for one in differences]
+    found |= {"alone": alone, "test_beside_alone": [facts_of(one) for one in beside]}
     write_whole(folder / RANK_FILE, json.dumps(found, indent=1))
-    show(found, differences, folder)
+    show(found, {equal: differences, alone: beside}, folder)
     return found
 
 
@@ -220,14 +223,17 @@ def facts_of(one: Difference) -> dict:
     return {"of": one.key.removeprefix("rank: "), "metric": one.metric} | ends
 
 
-def show(found: Mapping, differences: Sequence[Difference], folder: pathlib.Path) -> None:
-    """Prints what was found, and says where it is."""
+def show(
+    found: Mapping, differences: Mapping[str, Sequence[Difference]], folder: pathlib.Path
+) -> None:
+    """Prints what was found, beside other expressions, and says where it is."""
     title = METRICS[found["objective"]].title
     rows = [[text, f"{value:.4f}"] for text, value in found["validation"].items()]
     screen.show(Grid((f"{found['gain']}, on validation", title), rows).terminal())
     screen.say(f"\nThe ranking score is {found['expression']}")
-    screen.say(f"\nOn test, A: {found['equal']}, B: {found['expression']}")
-    screen.show(pages.terminal(differences, "ahead"), pages.WIDE)
+    for other, lines in differences.items():
+        screen.say(f"\nOn test, A: {other}, B: {found['expression']}")
+        screen.show(pages.terminal(lines, "ahead"), pages.WIDE)
     screen.say(
         f"\nIt is in {folder / RANK_FILE}, which export takes: dtn-jax export --workdir={folder} "
         f"--rank={folder / RANK_FILE} --out=MODEL"

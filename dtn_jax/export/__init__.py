@@ -1,10 +1,10 @@
 """The model out: one folder with program, weights, encoders and calibration, and its scores.
 
     model_folder.py   what lies in the folder, and that it is as it was written
-    model.py          `load`: a model that scores raw rows
+    model.py          `load`: a model that scores raw rows, its program and its weights
     encoding.py       raw rows to the program's arrays
-    compiled.py       the program and its weights, called with batches of a few sizes
     calibration.py    logits to calibrated probabilities in every space
+    ranking.py        one ranking score of several tasks
     score_files.py    files of any size, and score_columns.py, their columns
     serve/            scores over HTTP
     write/            the training side: a finished run becomes a model

@@ -29,7 +29,6 @@ from dtn_jax.data.raw import columnar
 from dtn_jax.data.raw.types import Reject, Types, of_name
 from dtn_jax.data.rows import Rows
 from dtn_jax.data.schemas.spec import (
-    LISTED,
     FieldSpec,
     HistorySpec,
     InputSpec,
@@ -106,10 +105,6 @@ class Encoding:
         """The raw columns of fields, each once."""
         read = clean.raw_columns(self.fitted[name].spec for name in fields)
         return tuple(name for name in read if name not in self.fixed)
-
-    def lists(self) -> set[str]:
-        """The raw columns that hold lists."""
-        return {*self.columns_of(*(n for n, f in self.fitted.items() if f.spec.kind in LISTED))}
 
     def encode(self, rows: Any) -> Encoded:
         """The arrays of raw rows; see `table` for their forms, and what is raised."""

@@ -141,7 +141,7 @@ class Job:
         left = {FILE, *(name for name, column in twice.items() if name == column)}
         self.kept = score_columns.kept_types(kept, columns, left, self.written, output.suffix)
         every = dict.fromkeys(name for types in kept.values() for name in types)
-        self.left_out = [name for name in every if name not in {*self.kept, FILE}]
+        self.left_out = [name for name in every if name not in {*self.kept, *left}]
         self.units = read.plan(self.files, self.input, **UNIT)
         self.scored_by = ScoredBy.of(model, labels)
         self.parts = Parts(output, replace, self._made_from(), say)
@@ -185,7 +185,7 @@ class Job:
 
     def _chunks(self) -> Iterator[tuple[int, RawFile, Chunk]]:
         """(unit, its file, a chunk) of what is left; the last chunk of a unit is END."""
-        lists = self.encoding.lists() | {n for n, kind in self.read.items() if kind == pl.List}
+        lists = {name for name, kind in self.read.items() if kind == pl.List}
         for n in self.left:
             unit = self.units[n]
             file = self.files[unit.file]

@@ -201,7 +201,7 @@ def test_numbers_of_the_pages_are_those_of_the_code():
     assert f"about {score_files.UNIT['rows']} rows" in told
     assert f"{score_files.UNIT['size'] >> 20} MiB" in told
     told = re.findall(r"`--(\w+)`\s+\(([\d,]+)\)", (ROOT / "docs/serving.md").read_text())
-    assert len(told) == 5
+    assert len(told) == 4
     known = command.parse(serve.__name__, ["--model=x"])[0]
     for name, number in told:
         assert getattr(known, name) == int(number.replace(",", "")), name

@@ -24,7 +24,7 @@ def ranked(folder, *arguments, skill=0.5, seed=0):
     if not folder.exists():
         run(folder, test, seed)
         write_predictions(folder / "validation.parquet", validation, SCHEMA)
-    rank.main([f"--workdir={folder}", *arguments])
+    rank.main([f"--workdir={folder}", "--replace", *arguments])
     return json.loads((folder / "rank.json").read_text()), test
 
 
@@ -67,7 +67,18 @@ def test_what_it_says_of_test_is_true(tmp_path, capsys):
     for line in lines.values():
         if line["low"] is not None:
             assert line["low"] <= line["difference"] <= line["high"]
-    assert found["expression"] in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"A: {found['alone']}, B: {found['expression']}" in said
+    assert found["alone"] == max(("click", "order"), key=values.get)
+    alone = probabilities[:, ["click", "order"].index(found["alone"])]
+    (line,) = (o for o in found["test_beside_alone"] if (o["of"], o["metric"]) == ("order", "auc"))
+    known = test.label_mask[:, 1] == 1
+    auc = roc_auc_score(test.labels[known, 1], alone[known])
+    assert line["equal"] == pytest.approx(auc, abs=1e-6)
+    before = (tmp_path / "run/rank.json").read_bytes()
+    with pytest.raises(UserError, match="is there: --replace"):
+        rank.main([f"--workdir={tmp_path / 'run'}", "--gain=click"])
+    assert (tmp_path / "run/rank.json").read_bytes() == before
 
 
 def test_it_picks_by_validation_alone(tmp_path):
@@ -127,13 +138,13 @@ def test_refusals(tmp_path):
     for arguments, told in {
         (f"--workdir={old}", "--gain=click"): "validation.parquet is missing or damaged",
         (f"--workdir={tmp_path}", "--gain=click"): "holds no run",
-        ("--workdir=run", "--gain=clik"): "--gain 'clik': unknown task at character 1",
+        ("--workdir=run", "--gain=clik"): "--gain 'clik': unknown task 'clik'",
         ("--workdir=run", "--gain=-click"): "below 0 in",
         ("--workdir=run", "--gain=0*click"): "not defined on validation",
         ("--workdir=run", "--gain=click", "--objective=mrr"): "unknown objective 'mrr'",
         ("--workdir=run", "--gain=click", "--seed=-1"): "--seed=-1: expected at least 0",
         ("--workdir=run",): "--gain is missing",
     }.items():
-        arguments = [a.replace("=run", f"={tmp_path / 'run'}") for a in arguments]
+        arguments = [a.replace("=run", f"={tmp_path / 'run'}") for a in (*arguments, "--replace")]
         with pytest.raises(UserError, match=told):
             rank.main(arguments)

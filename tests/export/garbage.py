@@ -40,9 +40,7 @@ class Garbage:
             "not finite": self.not_finite,
             "huge numbers": self.huge,
             "deep": self.deep,
-            "encodings": self.encodings,
             "a missing column": self.missing,
-            "other shapes": self.shapes,
             "too many rows": self.many_rows,
             "Arrow cut": self.arrow_cut,
             "Arrow of another length": self.arrow_lengths,
@@ -85,19 +83,10 @@ class Garbage:
         depth, sign = int(draw.integers(10, 200_000)), ("[", '{"a":')[draw.integers(2)]
         return request((sign * depth).encode())
 
-    def encodings(self, draw: Draw) -> bytes:
-        name = ("utf-16", "utf-32", "utf-8-sig", "utf-7")[draw.integers(4)]
-        text = self.good.decode().replace('"rows"', '"röws"') if name == "utf-7" else None
-        return request((text or self.good.decode()).encode(name))
-
     def missing(self, draw: Draw) -> bytes:
         row = dict(self.rows[0])
         del row[list(row)[draw.integers(len(row))]]
         return request(json.dumps({"rows": [self.rows[1], row]}).encode())
-
-    def shapes(self, draw: Draw) -> bytes:
-        found = ([], {}, None, 3, "x", {"rows": {}}, {"user": {}}, {"rows": [3]})
-        return request(json.dumps(found[draw.integers(len(found))]).encode())
 
     def many_rows(self, draw: Draw) -> bytes:
         return request(b'{"rows": [' + b"{}," * 20_000 + b"{}]}")

@@ -78,7 +78,7 @@ def test_a_card_tells_all_that_a_user_must_know(exported):
         "| position | categorical | position | 6 | scored as 1 |",
         "scored as the unknown id",
         "| order | binary | probability | click | all |",
-        "| watch | regression | prediction, in the label's unit | all |",
+        "| watch | regression | the label's mean | all |",
         "GAUC is the AUC within each user",
         "as if position were 1",
         "only if the task happens nowhere outside of that space",

@@ -14,12 +14,9 @@ import shop
 from labelled_logs import SCHEMA, log, prepared, scored
 from made_models import log_model
 
-from dtn_jax import export
 from dtn_jax.cli import compare, score
 from dtn_jax.errors import UserError
-from dtn_jax.export import score_files
 from dtn_jax.export.score_columns import ScoredBy
-from dtn_jax.export.score_files import Job
 
 pytest_plugins = ["score_fixtures"]
 
@@ -63,37 +60,8 @@ def test_a_row_that_prepare_would_reject_is_bad(made, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "1 of 150 rows have no scores: label of 'click' outside its range, 0 or 1" in said
     assert "1 of 150 rows have no scores: missing group" in said
-    with pytest.raises(UserError, match=r"^--labels: .*label of 'watch'.* unknown column 'watch'"):
+    with pytest.raises(UserError, match=r"label of 'watch'.* unknown column 'watch'"):
         scored(folder, rows.drop("watch"), tmp_path / "lacking.parquet", "--labels")
-
-
-def test_a_call_that_resumes_keeps_labels_and_metadata(made, tmp_path, monkeypatch):
-    monkeypatch.setattr(score_files, "UNIT", {"rows": 50, "size": 100})
-    _, rows, folder = made
-    rows.write_parquet(tmp_path / "day.parquet", row_group_size=50)
-    loaded = export.load(folder, largest=64)
-
-    def job(labels, say=lambda told: None, output="s.parquet"):
-        given = [str(tmp_path / "day.parquet")]
-        return Job(loaded, given, tmp_path / output, labels=labels, say=say)
-
-    list(job(True, output="whole.parquet").run())
-    for labels in (False, True):  # pieces without labels are of no use
-        told = []
-        for done, _ in enumerate(job(labels, told.append).run(), 1):
-            if done == 2:
-                break
-        assert ["starting again" in line for line in told] == [True] * labels
-    told = []
-    list(job(True, told.append).run())
-    assert "resuming" in told[0]
-    got, whole = tmp_path / "s.parquet", tmp_path / "whole.parquet"
-    assert pl.read_parquet(got).equals(pl.read_parquet(whole))
-    by = ScoredBy.read(got)
-    assert by == ScoredBy.read(whole)
-    assert (by.model, by.group, by.weight, by.written) == ("model", "user_id", "", True)
-    assert by.labels["watch"].text == "log1p(watch) where clicked == 1"
-    assert (by.labels["click"].column, by.labels["order"].column) == ("clicked", "")
 
 
 def test_a_group_that_is_called_group_is_written_once(tmp_path):
@@ -103,7 +71,7 @@ def test_a_group_that_is_called_group_is_written_once(tmp_path):
     got = scored(log_model(data, tmp_path / "model"), rows, tmp_path / "s.parquet", "--labels")
     assert pl.read_parquet(got)["group"].n_unique() == rows["group"].n_unique()
     rows = rows.with_columns(pl.lit(0.5).alias("label/click"))
-    with pytest.raises(UserError, match=r"have a column 'label/click' already.*--columns"):
+    with pytest.raises(UserError, match="scoring writes a column 'label/click', too"):
         scored(tmp_path / "model", rows, tmp_path / "s2.parquet", "--labels")
 
 

@@ -54,40 +54,6 @@ def made(tmp_path_factory):
     return own_log.split_frames(frame)["test"], data, model
 
 
-@pytest.mark.parametrize(
-    ("column", "value", "reason"),
-    [
-        ("price", "abc", "wrong type"),
-        ("t", "yesterday", "expected a date or time such as .*: .yesterday."),
-        ("speed", 1e39, "number beyond the range of 32-bit floats"),
-        ("tag_weights", [1.0] * 9, "weights of another length than 'tags'"),
-        ("embedding", [1.0], "list of other than 3 numbers"),
-    ],
-)
-def test_a_bad_row_is_told(made, column, value, reason):
-    frame, _, folder = made
-    rows = frame.head(3).to_dicts()
-    rows[1][column] = value
-    with pytest.raises(UserError, match=f"row 2, column '.*{column}.*': {reason}"):
-        export.load(folder).score(rows)
-
-
-def test_fixed_and_optional_fields(made, tmp_path):
-    frame, data, folder = made
-    fixed, optional = {"user": "7", "cheap": "true"}, ("tags", "last", "hour", "hashed")
-    made_models.log_model(data, tmp_path / "m", fixed=fixed, optional=optional)
-    model, plain = export.load(tmp_path / "m"), export.load(folder)
-    # `item` is needed by a field that is not optional; the time and the tags are not.
-    assert model.columns == ("item", "t", "tags", "tag_weights", "price", "speed", "embedding")
-    assert model.optional == ("t", "tags", "tag_weights")
-    got = model.encode(frame.select("item", "price", "speed", "embedding")).ids
-    expected = plain.encode(frame.with_columns(user=pl.lit(7), tags=None, t=None, tag_weights=None))
-    cheap = sum(f.slots for f in data.schema.fields[: data.schema.field_names.index("cheap")])
-    assert len(np.unique(got[:, cheap])) == 1
-    others = np.arange(got.shape[1]) != cheap
-    np.testing.assert_array_equal(got[:, others], expected.ids[:, others])
-
-
 # ---------------------------------------------------------------- a time
 
 

@@ -95,17 +95,6 @@ def test_padding_and_batches_change_nothing(loaded):
     assert small.compile() == (8,)
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
-def test_narrow_tables(tmp_path, dtype):
-    frame_model(tmp_path / "m", views=2, dtype=dtype)
-    model = export.load(tmp_path / "m")
-    weights = load_file(tmp_path / "m" / model_folder.WEIGHTS)
-    encoded = model.encode(ROWS)
-    block = {name: getattr(encoded, name) for name in ("ids", "weights", "numeric")}
-    expected = made_models.expected(model, weights, block)
-    np.testing.assert_allclose(model.logits(encoded), expected, rtol=1e-5)
-
-
 def test_fixed_and_optional_fields(tmp_path):
     frame_model(tmp_path / "m", fixed={"speed": "0.5", "word": "b"}, optional=("size",))
     model = export.load(tmp_path / "m")

@@ -8,25 +8,18 @@ import datetime
 import itertools
 import json
 
-import ali_ccp_pair
 import made_models
 import numpy as np
 import polars as pl
-import public_sets
 import pytest
-import twins
 from served import serving_model
 from world import log
 
 from dtn_jax import export
 from dtn_jax.cli import score
 from dtn_jax.data.epochs.reader import SplitReader
-from dtn_jax.data.rows import ROW
 from dtn_jax.data.sets import adult, catalog
-from dtn_jax.data.stages.records import Writer
-from dtn_jax.data.stages.split import TEST
 from dtn_jax.export.serve.requests import Limits
-from experiments import generate_ali_ccp
 
 EXACT = 2**53 + 1  # which no float holds
 TEXT = log.SCHEMA.replace("tasks:\n", "  big:\n  first: {value: item == 1}\n  code:\ntasks:\n")
@@ -73,87 +66,10 @@ def people(folder, prepared_dir):
     return data, adult.read()[: data.rows["test"]].select(data.schema.field_names)
 
 
-def public(write, options=""):
-    """(folder, …) -> the same of a public set, whose raw files `write(folder)` makes and names."""
-
-    def world(folder, prepared_dir):
-        (folder / "raw").mkdir()
-        name, log, seen = write(folder / "raw"), [], []
-        add, real = Writer.add, public_sets.prepare
-
-        def prepare(spec, paths, *given, **more):
-            log.extend((read(path), 2 if ".csv" in path else 1) for path in sorted(paths))
-            return real(spec, paths, *given, **more)
-
-        def added(writer, rows, split):
-            seen.append((rows.numbers(ROW), split))
-            add(writer, rows, split)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(public_sets, "prepare", prepare)
-            patch.setattr(Writer, "add", added)
-            data = public_sets.load(folder, name, options)
-        numbers, splits = map(np.concatenate, zip(*seen))
-        file = np.cumsum(np.diff(numbers, prepend=0) < 0)  # rows are numbered in each file
-        starts = np.cumsum([0, *(len(rows) for rows, _ in log)])[:-1] - [n for _, n in log]
-        test = (starts[file] + numbers)[splits == TEST]
-        return data, pl.concat([rows for rows, _ in log])[test.tolist()]
-
-    return world
+SETS = {"shop": shop, "adult": people}
 
 
-def read(path):
-    return pl.read_parquet(path) if ".parquet" in path else pl.read_csv(path, infer_schema=False)
-
-
-def census(folder):
-    twins.census_income(folder / "census_income")
-    return "census_income"
-
-
-def kuairand(folder):
-    frame, folder = twins.kuairand(), folder / "kuairand"
-    folder.mkdir(parents=True)
-    frame[:400].write_csv(folder / "log_standard_4_08_to_4_21_1k.csv")
-    frame[400:].write_csv(folder / "log_standard_4_22_to_5_08_1k.csv")
-    return "kuairand"
-
-
-def pure(folder):
-    twins.kuairand_pure(folder / "kuairand_pure")
-    return "kuairand_pure"
-
-
-def films(folder):
-    twins.movielens(folder / "movielens", "1m")
-    return "movielens"
-
-
-def express(folder):
-    twins.aliexpress(folder / "aliexpress", "ES")
-    return "aliexpress"
-
-
-def ali_ccp(folder):
-    generate_ali_ccp.write(ali_ccp_pair.SPEC, folder / "ali_ccp")
-    return "ali_ccp"
-
-
-PUBLIC = {
-    "census_income": public(census),
-    "census_income, seven": public(census, "tasks=seven"),
-    "kuairand": public(kuairand),
-    "kuairand_pure": public(pure),
-    "movielens": public(films, "version=1m"),
-    "aliexpress": public(express, "country=ES"),
-    "ali_ccp": public(ali_ccp, ali_ccp_pair.OPTIONS),
-    "synthetic": public(lambda _: "synthetic", "rows=2000"),
-}
-SETS = {"shop": shop, "adult": people, **PUBLIC}
-PARAMS = [pytest.param(name, marks=pytest.mark.slow if name in PUBLIC else ()) for name in SETS]
-
-
-@pytest.fixture(scope="module", params=PARAMS)
+@pytest.fixture(scope="module", params=SETS)
 def world(request, prepared_dir, tmp_path_factory):
     """(some of test's raw rows, what training reads of them, a model)."""
     folder = tmp_path_factory.mktemp("way")

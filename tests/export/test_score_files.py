@@ -3,7 +3,6 @@
 Nothing is lost where parts become the output.
 """
 
-import errno
 import os
 
 import numpy as np
@@ -168,51 +167,3 @@ def test_an_output_is_not_overwritten(made_model, day, tmp_path):
         run(made_model, day, out)
     run(made_model, day, out, replace=True)
     assert len(pl.read_parquet(out)) == ROWS
-
-
-def test_a_full_disk_is_told_and_what_was_scored_stays(made_model, day, tmp_path, monkeypatch):
-    whole, out = tmp_path / "whole.jsonl", tmp_path / "s.jsonl"
-    run(made_model, day, whole)
-    close, done = score_files.Parts.close, []
-
-    def full(self, unit, account):
-        done.append(unit)
-        if len(done) == 2:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        close(self, unit, account)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(score_files.Parts, "close", full)
-        with pytest.raises(OSError, match="No space left on device"):
-            run(made_model, day, out)
-    assert not out.exists()
-    told, _ = run(made_model, day, out)
-    assert "resuming: 1 of 3 pieces" in told[0]
-    assert out.read_bytes() == whole.read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("output", "told"),
-    [
-        ("isfile/x.csv", "Not a directory|File exists"),
-        ("y.csv", "Not a directory|File exists"),
-        ("/proc/xx.csv", "No such file"),
-        ("s.txt", "ends in none of"),
-        ("s3://b/s.parquet", "is a URL"),
-    ],
-)
-def test_a_place_that_cannot_be_written_is_named(made_model, made_day, tmp_path, output, told):
-    (tmp_path / "isfile").write_text("mine")
-    (tmp_path / "y.csv.parts").write_text("mine")
-    place = output if "://" in output else tmp_path / output
-    with pytest.raises((UserError, OSError), match=told) as e:
-        Job(made_model, [str(made_day)], place)
-    assert output[:4] in str(e.value)
-
-
-def test_what_others_have_put_beside_the_parts_stays(made_model, made_day, tmp_path):
-    mine = tmp_path / "s.csv.parts"
-    mine.mkdir()
-    (mine / "202401.csv").write_text("mine")
-    list(Job(made_model, [str(made_day)], tmp_path / "s.csv").run())
-    assert [path.name for path in mine.iterdir()] == ["202401.csv"]

@@ -1,7 +1,5 @@
 """What the command refuses before any server is there, and when a new model takes over."""
 
-import sys
-
 import made_models
 import pytest
 from made_models import FRAME
@@ -79,18 +77,6 @@ def test_it_is_refused(folders, tmp_path, caplog, first, second, told):
 # ---------------------------------------------------------------- the command
 
 
-@pytest.mark.parametrize(
-    ("option", "words"),
-    [
-        ("--max_batch=0", "--max_batch=0: expected at least 1"),
-        ("--port=123456", "--port=123456: expected at least 0 and at most 65,535"),
-    ],
-)
-def test_wrong_options(folders, option, words):
-    with pytest.raises(UserError, match=words.replace("(", r"\(")):
-        serve.main([f"--model={folders / 'old'}", option])
-
-
 def test_where_a_token_is_read(tmp_path, monkeypatch):
     monkeypatch.delenv("DTN_SERVE_TOKEN", raising=False)
     assert serve.read_token("") == ""
@@ -101,17 +87,3 @@ def test_where_a_token_is_read(tmp_path, monkeypatch):
     for file, told in (("token", "holds no token"), ("none", "can't be read: ")):
         with pytest.raises(UserError, match=f"{file} {told}"):
             serve.read_token(str(tmp_path / file))
-
-
-def test_a_missing_extra_is_named(folders, monkeypatch):
-    monkeypatch.delitem(sys.modules, "dtn_jax.export.serve.process", raising=False)
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
-    with pytest.raises(UserError, match=r"needs uvicorn, .*pip install -e '.\[serve\]'"):
-        serve.main([f"--model={folders / 'old'}"])
-
-
-def test_no_model(tmp_path):
-    with pytest.raises(UserError, match="--model is missing"):
-        serve.main([])
-    with pytest.raises(UserError, match="holds no model"):
-        serve.main([f"--model={tmp_path}"])

@@ -1,9 +1,7 @@
 """Rows over HTTP get the scores that the model gives them, whoever asks beside them."""
 
 import contextlib
-import dataclasses
 import io
-import json
 import threading
 import time
 
@@ -18,8 +16,6 @@ from served import ARROW, ROWS, Client, serving, serving_model
 from configs.logs import get_config
 from dtn_jax.export.serve import worker
 from dtn_jax.export.serve.process import make_app
-from dtn_jax.export.serve.requests import Job
-from dtn_jax.export.serve.worker import Worker
 from dtn_jax.export.write import export_run
 from dtn_jax.run.train import train
 
@@ -58,7 +54,7 @@ def test_rows(served):
     ):
         same(served.score({"rows": rows}), served.model, rows)
     assert answer.headers["x-model-id"] == served.contract.id
-    assert answer.headers["x-model-date"] == served.contract.made
+    assert answer.headers["x-model-date"] == served.contract.date
     assert served.score({"rows": []}).json()["scores"]["click@all"] == []
 
 
@@ -95,23 +91,6 @@ def test_a_users_long_lists_are_cast_once(served, monkeypatch):
     for user, rows, place in ((WIDE_USER, wrong, 41), (WIDE_USER | {"tags": "x"}, BESIDE, 1)):
         error = served.score({"user": user, "candidates": rows}).json()["error"]
         assert error.startswith(f"candidate {place}, column"), error
-
-
-def test_a_wide_request_among_others_is_answered_as_if_alone(served):
-    wide = {"user": WIDE_USER, "candidates": BESIDE}
-    bodies = [json.dumps(body).encode() for body in ({"rows": ROWS[:2]}, wide, {"rows": ROWS[2:]})]
-    jobs = [Job(body, "application/json", "application/json", None) for body in bodies]
-    jobs.append(Job(stream(FRAME.to_arrow()), ARROW["content-type"], "application/json", None))
-    limits = dataclasses.replace(served.worker.limits, max_batch=1024)
-    other = Worker(served.contract, limits)
-    for job in jobs[1:]:
-        other.jobs.put(job)
-    other._call(jobs[0])
-    asked = [ROWS[:2], [WIDE_USER | one for one in BESIDE], ROWS[2:], ROWS]
-    for job, rows in zip(jobs, asked):
-        scores = json.loads(job.answer.result(0).body)["scores"]
-        for name, wanted in served.model.score(rows).to_dict().items():
-            np.testing.assert_allclose(scores[name], wanted.to_numpy(), rtol=0, atol=1e-6)
 
 
 def test_outputs_are_chosen_and_unread_fields_told(served):
@@ -291,29 +270,6 @@ def test_a_users_history_beside_candidates(with_histories):
     answer = with_histories.score({"user": user, "candidates": candidates})
     found = scored(with_histories, [user | one for one in candidates])
     np.testing.assert_allclose(answer.json()["scores"]["click@all"], found, rtol=0, atol=1e-6)
-
-
-def test_odd_rows(with_histories):
-    check_odd_rows(with_histories)
-
-
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        ({"viewed": None}, "list of 'viewed_gap' of another length than 'viewed'"),
-        ({"viewed_action": ["look"]}, "list of 'viewed_action' of another length than 'viewed'"),
-        ({"viewed_gap": None}, "list of 'viewed_gap' of another length than 'viewed'"),
-        ({"viewed": "i1"}, "column 'viewed'"),
-        ("viewed_action", "row 2 has no column 'viewed_action', which the model needs"),
-    ],
-)
-def test_lists_that_do_not_go_together(with_histories, change, told):
-    row = dict(FULL)
-    row.pop(change) if isinstance(change, str) else row.update(change)
-    answer = with_histories.score({"rows": [FULL, row]})
-    assert answer.status_code == 422
-    assert told in answer.text
-    assert "row 2" in answer.text
 
 
 @pytest.mark.slow

@@ -22,7 +22,6 @@ from dtn_jax.export.write import export_run
 from dtn_jax.losses import improper, read_losses
 from dtn_jax.losses.by_task import task_losses
 from dtn_jax.metrics.sigmoid import sigmoid
-from dtn_jax.papertables import runs
 from dtn_jax.report.description.sections import rows as told_of_rows
 from dtn_jax.run.evaluate import read_predictions
 from dtn_jax.run.gradients import make_weights
@@ -111,14 +110,6 @@ def test_metrics_are_of_the_whole_population(story):
     assert abs(roc_auc_score(kept.labels[:, 0], kept.logits[:, 0]) - expected) > 0.01
 
 
-def test_a_table_tests_by_weight(story):
-    """The draws of its test rows lie around the weighted AUC."""
-    folder, _, _, results = story
-    found = runs.read(build_run(weighted(folder)).config, folder / "run")
-    drawn = found.draws["click@all"]
-    assert drawn.mean() == pytest.approx(results["test"]["click@all"]["auc"], abs=0.002)
-
-
 @pytest.mark.parametrize("way", ["auto", pytest.param("platt", marks=pytest.mark.slow)])
 def test_the_exported_model_scores_the_whole_population(story, tmp_path, way):
     folder, whole, _, _ = story
@@ -144,15 +135,6 @@ def test_importance_and_description_count_by_weight(story):
     ((_, weight, clicks),) = data.notes["days"]["sums"]["click@all"]
     assert clicks / weight == pytest.approx(whole["click"].mean(), rel=0.1)
     assert any("Rows count by their weights" in text for text in next(told_of_rows(found)).texts)
-
-
-def test_the_switches_turn_weights_off(story):
-    folder, whole, _, _ = story
-    off = build_run(weighted(folder, **{"evaluate.sample_weights": False}))
-    scores = score_split(off, off.new_state(), "validation")
-    found = measure(off, scores)["click@all"]
-    assert found["base_rate"] == pytest.approx(scores.labels.mean(), rel=1e-6)
-    assert found["base_rate"] > 5 * whole["click"].mean()
 
 
 def test_loss_weight_counts_in_the_loss_alone(tmp_path):
@@ -182,13 +164,6 @@ def test_loss_weight_counts_in_the_loss_alone(tmp_path):
         p = sigmoid(scores.logits[:, 0])
         expected = np.average(p, weights=scores.sample_weight)
         assert found["mean_prediction"] == pytest.approx(expected, rel=1e-5)
-
-
-def test_a_set_without_weights_needs_no_switch(tmp_path):
-    prepared(tmp_path, KEPT_SCHEMA.replace("weight: w\n", ""))
-    run = build_run(weighted(tmp_path))
-    assert not run.config.loss.sample_weights
-    assert not run.config.evaluate.sample_weights
 
 
 # ---------------------------------------------------------------- a focal loss
@@ -276,62 +251,3 @@ def test_a_run_notes_which_scores_are_no_probabilities():
     assert [line.partition(" gives")[0] for line in smoothed] == [
         f"note: the label smoothing of {task}" for task in ("click", "order")
     ]
-
-
-# ---------------------------------------------------------------- weights and samples of our own
-
-
-RATE_ROWS = 40_000
-RATE_ITEMS = 12
-CLICK_GIVEN_ITEM = np.linspace(0.02, 0.3, RATE_ITEMS)  # p(click | item)
-ORDER_GIVEN_CLICK = np.linspace(0.5, 0.1, RATE_ITEMS)  # p(order | click, item)
-RATES_SCHEMA = """
-name: rates
-fields: {item: }
-tasks: {click: , order: {upstream: [click], also_report: [click]}}
-split: {by: random, validation: 0.1, test: 0.25}
-sample_negatives: {click: 0.2}
-"""
-
-
-def log_of_rates():
-    rng = np.random.default_rng(1)
-    item = rng.integers(0, RATE_ITEMS, RATE_ROWS)
-    click = rng.random(RATE_ROWS) < CLICK_GIVEN_ITEM[item]
-    order = click & (rng.random(RATE_ROWS) < ORDER_GIVEN_CLICK[item])
-    return pl.DataFrame({"item": item, "click": click.astype(int), "order": order.astype(int)})
-
-
-@pytest.mark.slow
-def test_predicted_over_observed_is_1(tmp_path):
-    """Whatever weighs more in the loss, and whatever we leave out."""
-    (tmp_path / "rates.yaml").write_text(RATES_SCHEMA)
-    log_of_rates().write_parquet(tmp_path / "log.parquet")
-    data = prepare(
-        tmp_path / "rates.yaml", str(tmp_path / "log.parquet"), tmp_path / "data", processes=1
-    )
-    changes = {
-        "loss.sample_weights": True,
-        "loss.positive_weights": "click=4,order=10",
-        "data.batch_size": 1024,
-        "model.embedding_dim": 8,
-        "model.mlp.hidden": (16,),
-        "model.tower_hidden": (8,),
-        "optim.schedule": "linear",
-        "train.max_steps": 400,
-        "train.epochs": 50,
-        "train.patience": 0,
-        "train.eval_every": 400,
-    }
-    config = config_of(tmp_path / "rates.yaml", tmp_path, **changes)
-    found = train(config, tmp_path / "run")["test"]
-    assert data.rows["test"] > 9_000  # none of its negatives was sampled
-    known = {
-        "click": CLICK_GIVEN_ITEM.mean(),
-        "order": (CLICK_GIVEN_ITEM * ORDER_GIVEN_CLICK).mean(),
-    }
-    for task, rate in known.items():
-        own = found[f"{task}@all"]
-        assert own["examples"] == data.rows["test"]
-        assert own["mean_prediction"] == pytest.approx(rate, rel=0.08), task
-        assert own["mean_prediction"] / own["base_rate"] == pytest.approx(1, abs=0.1), task

@@ -109,11 +109,10 @@ def serve(
     sys.setswitchinterval(SWITCH)
     if reload:
         threading.Thread(target=watch, name="reload", daemon=True).start()
-    LOG.info("model %s, made %s", worker.contract.id, worker.contract.made)
+    LOG.info("model %s, made %s", worker.contract.id, worker.contract.date)
     server.run()
     stopped.set()
     worker.stop(STOP)
-    LOG.info("stopped")
 
 
 def load(folder: pathlib.Path, max_batch: int) -> Contract:

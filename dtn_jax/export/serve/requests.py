@@ -77,15 +77,15 @@ class Contract:
     """A model, and what it is to clients.
 
     Attributes:
-      id, made: the first digits of its manifest's SHA-256; when it was made.
+      id, date: the first digits of its manifest's SHA-256; when it was made.
       types: {column that it reads: its type}.
       columns: the same, as fields of a pydantic model.
       example: a row that it scores.
       body: the pydantic model of a request.
     """
 
-    def __init__(self, model: Model, id: str = "", made: str = ""):
-        self.model, self.id, self.made = model, id, made
+    def __init__(self, model: Model, id: str = "", date: str = ""):
+        self.model, self.id, self.date = model, id, date
         self.types = {name: model.encoding.types[name] for name in model.columns}
         fields = {f"c{n}": _column(model, *each) for n, each in enumerate(self.types.items())}
         row: Any = pydantic.create_model("Row", **fields)
@@ -246,5 +246,5 @@ def answer(contract: Contract, job: Job, scores: Mapping[str, np.ndarray], part:
         ignored = {"ignored": job.ignored} if job.ignored else {}
         lists = {name: values.tolist() for name, values in chosen.items()}
         body = to_json({"rows": job.rows, "scores": lists} | ignored, inf_nan_mode="null")
-    headers = {"x-model-id": contract.id, "x-model-date": contract.made}
+    headers = {"x-model-id": contract.id, "x-model-date": contract.date}
     return Response(body, 200, headers, job.wanted)

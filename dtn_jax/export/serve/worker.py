@@ -64,7 +64,7 @@ class Worker:
         """Scores with this model from the next call on."""
         self.contract, folder = contract, str(contract.model.folder)
         self.metrics.model_info.clear()
-        self.metrics.model_info.labels(contract.id, contract.made, folder).set(1)
+        self.metrics.model_info.labels(contract.id, contract.date, folder).set(1)
 
     def stop(self, seconds: float) -> None:
         """Waits until what was submitted is answered."""

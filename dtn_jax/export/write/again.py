@@ -24,7 +24,7 @@ from jax.export import symbolic_shape
 from jax.extend.core import jaxpr_as_fun
 from ml_collections import ConfigDict
 
-from dtn_jax.config import base_config, checked_config
+from dtn_jax.config import base_config, checked_config, flatten
 from dtn_jax.config.plugins import told_as_built, use
 from dtn_jax.errors import UserError
 from dtn_jax.export import model_folder
@@ -119,6 +119,8 @@ def _forward(facts: Facts, schema: Schema, plugins: str) -> Forward:
     if plugins:
         use(config, plugins)
     stored = {key: value for key, value in facts.config.items() if key != "plugins"}
+    if unknown := sorted(stored.keys() - flatten(config).keys()):
+        raise UserError(f"it has options that this version does not know: {', '.join(unknown)}")
     lists = {key: tuple(value) for key, value in stored.items() if isinstance(value, list)}
     config.update_from_flattened_dict(stored | lists)
     config, tasks = checked_config(config), schema.task_names

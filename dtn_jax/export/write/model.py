@@ -348,7 +348,7 @@ def metrics_of(export: Export, scores: Scores) -> dict[str, dict[str, Value]]:
     """{task@space: {metric: value}} of the tasks that a model gives, by the options of its run."""
     options, tasks = export.run.config.evaluate, export.facts.tasks
     metrics = evaluate(scores, export.schema, options.ece_bins, options.sample_weights)
-    return {key: own for key, own in metrics.items() if key.partition("@")[0] in tasks}
+    return {key: row for key, row in metrics.items() if key.partition("@")[0] in tasks}
 
 
 def measure(export: Export, validation: Scores, choices: Mapping[str, Choice]) -> dict[str, Any]:

@@ -16,10 +16,10 @@ NUMBER = {"kind": "numeric", "rows": 2, "standardised": True}
 SCHEMA = Schema(
     "every",
     (
-        Field("user", rows=12),
+        Field("user", rows=12, role="scenario"),
         Field("gap", "sequence", 7, slots=5, beside="viewed"),  # before its history
         Field("viewed", "sequence", ITEMS, "item", 5, "mean", target="item"),
-        Field("item", rows=ITEMS),
+        Field("item", rows=ITEMS, role="prior"),
         Field("tags", "bag", rows=12, slots=3, pooling="mean", weighted=True),
         Field("image/text 1.0", "vector", rows=2, length=5),  # a name that no path holds
         Field("rate", **NUMBER),
@@ -33,7 +33,9 @@ SCHEMA = Schema(
     (Task("click"), Task("order", upstream=("click",))),
 )
 # As an architecture alone sees the fields.
-PLAIN = Schema("plain", tuple(Field(n, rows=2) for n in SCHEMA.read_names), SCHEMA.tasks)
+PLAIN = Schema(
+    "plain", tuple(Field(f.name, rows=f.rows, role=f.role) for f in SCHEMA.read), SCHEMA.tasks
+)
 BESIDE = {"viewed": ("gap", "action"), "bought": ()}
 VECTORS = {"image/text 1.0": 5, "sound": 2}  # their lengths
 EMBEDDED = ("age/years", "price", "hours")

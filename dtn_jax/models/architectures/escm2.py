@@ -18,9 +18,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.lax import stop_gradient
 
-from dtn_jax.interface import SHARED, Inputs, Label, Outputs
-from dtn_jax.models.architectures.architecture import Architecture, merged
-from dtn_jax.models.architectures.esmm import both, check_funnel
+from dtn_jax.interface import Label
+from dtn_jax.models.architectures.esmm import ESMM
 from dtn_jax.models.auxiliary import label_loss
 from dtn_jax.options import option
 from dtn_jax.schema import Task
@@ -30,42 +29,22 @@ KINDS = ("ips", "dr")
 SMALLEST, LARGEST = 1e-6, 15.0  # of a propensity, and of what is divided by it
 
 
-class ESCM2(Architecture):
-    """Groups: the tasks. Intermediates: `conditional`, the towers' own logits."""
+class ESCM2(ESMM):
+    """As ESMM, with the counterfactual losses in `aux`."""
 
     kind: str = option("dr", "inverse propensities, or doubly robust", choices=KINDS)
     weight: float = option(0.5, "of the counterfactual loss of a conditional task", least=0)
 
-    @classmethod
-    def layout(cls, schema, own):
-        return (schema.task_names,)
-
-    @classmethod
-    def check(cls, schema, own):
-        check_funnel(schema, "escm2")
-
-    @nn.compact
-    def __call__(self, inputs: Inputs, train: bool) -> Outputs:
-        """Each task's logit, on all rows; `aux` has the counterfactual losses."""
-        fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
-        outputs = self.experts(fields, inputs.codewords, train)
-        logits, conditional, aux = {}, {}, {}
-        for task in self.tasks:
-            z = jnp.concatenate(list(outputs[task.name].values()), axis=-1)
-            logit = self.tower(name=f"tower_{task.name}")(z, train)
-            conditional[task.name] = logits[task.name] = logit
-            for upstream in task.upstream:  # one at most
-                logits[task.name] = both(logits[upstream], logit)
-                imputed = None
-                if self.kind == "dr":
-                    imputed = nn.sigmoid(self.tower(name=f"imputation_{task.name}")(z, train))
-                if inputs.labels and self.weight:
-                    labels = inputs.labels[task.name], inputs.labels[upstream]
-                    p = stop_gradient(nn.sigmoid(logits[upstream]))
-                    loss = counterfactual(logit, p, *labels, task, imputed)
-                    aux[f"{self.kind}_{task.name}"] = self.weight * loss
-        intermediates = {"conditional": conditional, "experts": merged(outputs)}
-        return Outputs(logits=logits, aux=aux, intermediates=intermediates)
+    def losses(self, task, z, logit, upstream, inputs, train):
+        imputed = None
+        if self.kind == "dr":
+            imputed = nn.sigmoid(self.tower(name=f"imputation_{task.name}")(z, train))
+        if not (inputs.labels and self.weight):
+            return {}
+        labels = inputs.labels[task.name], inputs.labels[task.upstream[0]]
+        p = stop_gradient(nn.sigmoid(upstream))
+        loss = counterfactual(logit, p, *labels, task, imputed)
+        return {f"{self.kind}_{task.name}": self.weight * loss}
 
 
 def counterfactual(

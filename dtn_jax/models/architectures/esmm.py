@@ -22,7 +22,7 @@ from flax import linen as nn
 from dtn_jax.errors import UserError
 from dtn_jax.interface import SHARED, Inputs, Outputs
 from dtn_jax.models.architectures.architecture import Architecture, merged
-from dtn_jax.schema import ALL, Schema
+from dtn_jax.schema import ALL, Schema, Task
 from dtn_jax.shapes import Array, Float
 
 
@@ -35,24 +35,35 @@ class ESMM(Architecture):
 
     @classmethod
     def check(cls, schema, own):
-        check_funnel(schema)
+        check_funnel(schema, cls.__name__)
 
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         """Each task's logit, on all rows."""
         fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
         outputs = self.experts(fields, inputs.codewords, train)
-        logits, conditional = {}, {}
+        logits, conditional, aux = {}, {}, {}
         for task in self.tasks:
             z = jnp.concatenate(list(outputs[task.name].values()), axis=-1)
             logit = self.tower(name=f"tower_{task.name}")(z, train)
             conditional[task.name] = logits[task.name] = logit
             for upstream in task.upstream:  # one at most
                 logits[task.name] = both(logits[upstream], logit)
-        return Outputs(
-            logits=logits,
-            intermediates={"conditional": conditional, "experts": merged(outputs)},
-        )
+                aux |= self.losses(task, z, logit, logits[upstream], inputs, train)
+        intermediates = {"conditional": conditional, "experts": merged(outputs)}
+        return Outputs(logits=logits, aux=aux, intermediates=intermediates)
+
+    def losses(
+        self,
+        task: Task,
+        z: Float[Array, "B K"],
+        logit: Float[Array, " B"],
+        upstream: Float[Array, " B"],
+        inputs: Inputs,
+        train: bool,
+    ) -> dict[str, Float[Array, " B"]]:
+        """Auxiliary losses of a conditional task: none."""
+        return {}
 
 
 def both(a: Float[Array, " B"], z: Float[Array, " B"]) -> Float[Array, " B"]:
@@ -60,8 +71,8 @@ def both(a: Float[Array, " B"], z: Float[Array, " B"]) -> Float[Array, " B"]:
     return -jax.nn.logsumexp(jnp.stack([-a, -z, -a - z]), axis=0)
 
 
-def check_funnel(schema: Schema, name: str = "esmm") -> None:
-    """ESMM multiplies probabilities along a funnel, so there must be one."""
+def check_funnel(schema: Schema, name: str) -> None:
+    """Probabilities are multiplied along a funnel, so there must be one."""
     edges = [(task, upstream) for task in schema.tasks for upstream in task.upstream]
     if not edges:
         raise UserError(

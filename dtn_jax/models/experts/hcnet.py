@@ -24,7 +24,6 @@ from dtn_jax.options import option
 from dtn_jax.shapes import Array, Float
 from dtn_jax.tables.addresses import pairs
 
-RESTORINGS = ("linear", "attentive")
 SHRINKINGS = ("none", "sum", "attentive")
 
 
@@ -49,7 +48,7 @@ class HCNet(nn.Module):
     places: tuple[int, ...] = ()
     codebook_rows: int = option(10_000, "codewords in a codebook", least=1)
     hashes: int = option(2, "hash functions, all addressing the one codebook", least=1, most=100)
-    restoring: str = option("linear", "attentive: by a pair's embeddings", choices=RESTORINGS)
+    restoring: str = option("linear", "by a pair's embeddings?", choices=("linear", "attentive"))
     shrinking: str = option(
         "none",
         "none: all pairs feed the output layer; sum, attentive: one vector a field",
@@ -67,14 +66,12 @@ class HCNet(nn.Module):
         """f of each row.
 
         Raises:
-          ValueError: there are no codewords, or none of this codebook.
+          ValueError: there are no codewords.
           UserError: it is attentive, and reads no fields but a vector.
         """
         if codewords is None:
             raise ValueError("an hcnet expert needs Inputs.codewords, got None")
-        B, P, N, C, D = codewords.shape
-        if self.codebook >= C:
-            raise ValueError(f"codebook {self.codebook} is not among the {C} of Inputs.codewords")
+        B, P, N, _, D = codewords.shape
         own = codewords[:, :, :, self.codebook].reshape(B, P, N * D).astype(self.dtype)
         if "attentive" in (self.restoring, self.shrinking):
             if fields.shape[1] <= max(self.places):

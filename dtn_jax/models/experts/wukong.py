@@ -45,16 +45,10 @@ class Wukong(nn.Module):
     def __call__(self, fields: Fields, codewords: Codewords, train: bool) -> Vectors:
         """f of each row; `codewords` are not read."""
         X = as_fields(fields).astype(self.dtype)
+        names = ("interacted", "compressed", "rank", "hidden", "dropout", "dtype")
+        own = {name: getattr(self, name) for name in names}
         for layer in range(self.layers):
-            X = WukongLayer(
-                self.interacted,
-                self.compressed,
-                self.rank,
-                self.hidden,
-                self.dropout,
-                self.dtype,
-                name=f"layer_{layer}",
-            )(X, train)
+            X = WukongLayer(**own, name=f"layer_{layer}")(X, train)
         return dense(self.width, self.dtype, name="output")(flat(X))
 
 

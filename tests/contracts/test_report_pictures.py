@@ -63,6 +63,16 @@ def test_a_balancers_weights_and_gradients_have_panels(validated, figures, tmp_p
     assert figures[1].axes[3].get_lines()[0].get_ydata()[-1] == -0.5
 
 
+def test_of_many_pairs_of_tasks_those_in_conflict_are_drawn(figures, tmp_path):
+    pairs = {f"cosine/a/{i}": i / 20 - 0.5 for i in range(20)}
+    plots.learning_curves([{"kind": "train", "step": 1, **pairs}], tmp_path / "a.png")
+    axes = figures[0].axes[1]
+    assert axes.get_title("left") == "Cosines of the tasks' gradients, the lowest 10"
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        f"a, {i}" for i in range(10)
+    ]
+
+
 # ---------------------------------------------------------------- by day
 
 

@@ -1,7 +1,7 @@
 """Balancers against TorchJD 0.18, in the environment of peers: `make peers`.
 
-Where its solver is exact the coefficients are the same to 1e-6, but for a factor that is ours; where
-it iterates, our objective is no worse than within 1e-6.
+Where its solver is exact the coefficients are the same to 1e-6, but for a factor that is ours;
+where it iterates, our objective is no worse than within 1e-6.
 """
 
 import json

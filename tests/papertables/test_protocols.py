@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import types
 
 import optuna
 import pytest
@@ -12,7 +13,7 @@ from dtn_jax.cli import paper_tables
 from dtn_jax.config import flatten
 from dtn_jax.errors import UserError
 from dtn_jax.options import per_task
-from dtn_jax.papertables import protocol_files, tune
+from dtn_jax.papertables import estimate, protocol_files, tune
 from dtn_jax.papertables.entries import overall
 from dtn_jax.papertables.protocol import Dial, configured
 from dtn_jax.papertables.protocol_files import check, load
@@ -152,7 +153,7 @@ def test_the_shipped_protocols(name):
         assert (config.data.dataset, config.model.architecture) == (name, entry)
 
 
-def test_a_balancing_protocols_rows_search_their_methods_dial_beside_what_all_do():
+def test_a_balancing_protocols_rows_search_their_methods_dial_beside_what_all_do(monkeypatch):
     """Static weights have one a task; and each row is tested against them on its own model."""
     protocol = load(protocols()["balancing_kuairand"])
     usual = set(json.loads(tune.asked(protocol.config))["options"])
@@ -171,13 +172,17 @@ def test_a_balancing_protocols_rows_search_their_methods_dial_beside_what_all_do
     rows = {row.name: row.against for row in overall(protocol, None, None)}
     assert rows["shared_bottom, upgrad"] == "shared_bottom, static"
     assert rows["single_task"] == ""
+    monkeypatch.setattr(estimate, "validated", lambda config, data: config)
+    runs = types.SimpleNamespace(protocol=protocol, places={}, data=None)
+    known = [count for _, count, _ in estimate.asked(runs, overall(protocol, None, None)[-3:])]
+    assert known == [(protocol.trials, 0, protocol.seeds)] * 3
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"beside": {"mmeo": dict}}, r"unknown entry in beside 'mmeo'. Did you mean 'mmoe'"),
-        ({"against": {"dtn": "mmeo"}}, r"unknown entry that others are tested against 'mmeo'"),
+        ({"beside": {"mmeo": dict}}, "unknown entry in beside 'mmeo'"),
+        ({"against": {"dtn": "mmeo"}}, "unknown entry that others are tested against 'mmeo'"),
         ({"trials": -1}, "trials=-1: expected at least 0"),
         ({"kinds": ("mpl",)}, r"unknown expert in kinds 'mpl'. Did you mean 'mlp'"),
         ({"kinds": ("gdcn",)}, "kinds has no mlp"),

@@ -73,22 +73,15 @@ def main(arguments: Sequence[str]) -> None:
     seconds = time.monotonic() - begun
     for line in job.tally.reasons():
         progress.say(line)
-    kinds = {"lists": job.lists, "bytes": job.binary}
-    if known.columns == "all" and any(kinds.values()):
-        left = "; of ".join(f"{kind}: {', '.join(own)}" for kind, own in kinds.items() if own)
-        progress.say(f"the output leaves out columns of {left} (--columns names others)")
+    if known.columns == "all" and (left := [*job.lists, *job.binary]):
+        progress.say(f"the output leaves out {', '.join(left)} (--columns names others)")
     for line in unknown(job.tally, model.facts.fixed):
         progress.say(line)
     now = f", {done:,} read now" if job.resumed else ""
     rate = f"{now}, at {done / max(seconds, 1e-9):,.0f} a second" if done else ""
-    scored = job.tally.account.rows - job.tally.account.rejected
-    progress.say(f"{counted(scored, job.tally.account.rows)} scored{rate}: {known.output}")
-
-
-def counted(scored: int, rows: int) -> str:
-    """How many rows have scores: "20 rows are", or "17 of 20 rows are"."""
-    words = "row is" if rows == 1 else "rows are"
-    return f"{rows:,} {words}" if scored == rows else f"{scored:,} of {rows:,} {words}"
+    rows = job.tally.account.rows
+    scored = rows - job.tally.account.rejected
+    progress.say(f"{scored:,} of {rows:,} rows are scored{rate}: {known.output}")
 
 
 def unknown(tally: Tally, fixed: Collection[str]) -> list[str]:

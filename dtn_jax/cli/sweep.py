@@ -30,10 +30,9 @@ OPTIONS = {
     "workdir=DIR": "the folder for the trials",
     "trials=N": f"of each architecture, by all workers together (default {TRIALS}; a grid's "
     "points)",
-    "storage=URL": "of the trials: sqlite:///FILE (default: sweep.db in the workdir), the URL "
-    "of a database server, or journal:FILE, for a folder that machines share",
-    "study=NAME": "of the search, if several share a storage or a workdir: its folder in the "
-    "workdir (default: the workdir itself; in the storage the data set's name)",
+    "storage=URL": "of the trials: sqlite:///FILE (default: sweep.db in the workdir), or the URL "
+    "of a database server, which machines share",
+    "study=NAME": "of the search, if several share a storage (default: the data set's name)",
     "sweep=FILE": "a Python file with a function sweep(trial) that returns {option: value}",
     "grid=VALUES": "try all of these instead: 'optim.learning_rate=1e-3,3e-4;model.dropout=0,0.2'",
     "architectures=NAMES": "by comma: search each of these with the same budget, from what "
@@ -61,7 +60,7 @@ def main(arguments: Sequence[str]) -> None:
     from dtn_jax.models.build import ARCHITECTURES  # after --help
     from dtn_jax.search import search_space as spaces
     from dtn_jax.search.studies import Budget
-    from dtn_jax.search.sweep import at_points, sweep
+    from dtn_jax.search.sweep import sweep
     from dtn_jax.search.trials import with_settings
 
     names = command.listed(known.architectures) or [config.model.architecture]
@@ -73,8 +72,8 @@ def main(arguments: Sequence[str]) -> None:
     trials = min(known.trials or points, points) if grid else known.trials or TRIALS
     budget = Budget(trials, known.sampler, known.pruner, known.seed, grid)
     configs = {n: with_settings(config, {"model.architecture": n}) for n in names}
-    given = [*grid, *(key for key, _ in command.overrides(rest))]
-    command.tell_unused([c for own in configs.values() for c in at_points(own, grid)], given)
+    if not grid:  # of which other options depend
+        command.tell_unused([*configs.values()], [key for key, _ in command.overrides(rest)])
     compile_cache.use(known.cache_dir)
     sweep(
         configs,
@@ -91,17 +90,10 @@ def check(known: argparse.Namespace, config: ConfigDict) -> None:
     """Raises UserError where arguments, or the config beside them, cannot be."""
     from dtn_jax.search import trial_storage
 
-    if pathlib.Path(known.study).name != known.study or known.study == "..":
-        raise UserError(f"--study={known.study!r}: expected the name of one folder")
-    command.folder(str(pathlib.Path(known.workdir, known.study)), "workdir")
+    command.folder(known.workdir, "workdir")
     if known.storage:
         trial_storage.check(known.storage)
     if known.grid is not None and known.sweep:
         raise UserError("--grid and --sweep both say what to search; give one")
-    if config.parallel.processes != "off":
-        raise UserError(
-            "a trial is one process: leave parallel.processes off, and run this command on each "
-            "machine with the same --storage"
-        )
-    if config.replicas:
-        raise UserError("a trial is one run: leave config.replicas out")
+    if config.parallel.processes != "off" or config.replicas:
+        raise UserError("a trial is one run of one process: leave out replicas and processes")

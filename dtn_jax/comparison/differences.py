@@ -18,8 +18,10 @@ from dtn_jax.comparison.scored_rows import ScoredRows, check_one_model, of_run
 from dtn_jax.errors import UserError
 from dtn_jax.metrics import METRICS, Influence, Units, influences
 from dtn_jax.metrics.gains import gains_of
+from dtn_jax.metrics.inputs import mean
 from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.paired import FEWEST, compare, signs
+from dtn_jax.metrics.sigmoid import probabilities_of
 from dtn_jax.metrics.significance import DRAWS, FEW, Comparison, Name, holm
 from dtn_jax.metrics.significance import compare as bootstrap
 from dtn_jax.run.outcome import runs_in
@@ -102,15 +104,7 @@ def compared(a: str, b: str, columns: Columns, draws: int) -> Compared:
         check_one_model(sides[i])
     score_files.check([*sides[0], *sides[1]], columns.group, columns.weight)
     aligned(*sides)
-    found = differences(*sides, draws) + rank_differences(*sides, draws)
-    return *sides, found
-
-
-def check_two(a: str, b: str) -> None:
-    """Raises UserError where both sides are the same runs or files."""
-    one, two = ({place.resolve() for place in places_of(text)} for text in (a, b))
-    if one == two:
-        raise UserError(f"both sides are {a}: there is nothing to compare")
+    return *sides, differences(*sides, draws) + rank_differences(*sides, draws)
 
 
 def places_of(text: str) -> list[pathlib.Path]:
@@ -144,8 +138,7 @@ def aligned(a: list[ScoredRows], b: list[ScoredRows]) -> None:
             if first.data and other.data and first.data != other.data:
                 raise UserError(
                     f"{first.name} and {other.name} cannot be compared: they were tested on "
-                    f"different data (fingerprints {first.data[:12]} and {other.data[:12]}); "
-                    "retrain one of them on the other's data set"
+                    f"different data (fingerprints {first.data[:12]} and {other.data[:12]})"
                 )
             side[i] = other.take(_order(first, other)) if other is not first else other
     every = [*a, *b]
@@ -163,8 +156,7 @@ def aligned(a: list[ScoredRows], b: list[ScoredRows]) -> None:
         if not counts[0] == counts[1] == pairs.n_unique():
             raise UserError(
                 f"{grouped[0].name} has its rows in {counts[0]:,} groups, {other.name} in "
-                f"{counts[1]:,}, and they are not the same: --group=COLUMN names a column of both "
-                "files; beside a run, --group=none takes the run's groups"
+                f"{counts[1]:,}, and they are not the same: give --group=COLUMN"
             )
 
 
@@ -177,20 +169,17 @@ def _order(first: ScoredRows, other: ScoredRows) -> np.ndarray:
     for rows, key in zip((first, other), keys):
         bad = key.filter(key.is_null() | key.is_duplicated())
         if len(bad):
-            what = "has missing values" if bad.null_count() else f"has {bad[0]!r} more than once"
             raise UserError(
-                f"{rows.name}: rows are not matched by {rows.key.name!r}, which {what}; "
-                "--key=COLUMN names one that has each value once"
+                f"{rows.name}: rows are not matched by {rows.key.name!r}, which has {bad[0]!r} "
+                "more than once: give --key=COLUMN"
             )
     one, two = (pl.DataFrame({"key": key}).with_row_index(name) for key, name in zip(keys, "ab"))
     both = one.join(two, on="key", how="left", maintain_order="left")
     missing = both.filter(pl.col("b").is_null())["key"]
     if len(missing) or len(one) != len(two):
-        lacks = f", which lacks {len(missing):,} of them" if len(missing) else ""
-        example = f", the first {first.key.name} {missing[0]!r}" if len(missing) else ""
         raise UserError(
-            f"{first.name} has {len(one):,} rows, {other.name} has {len(two):,}{lacks}{example}: "
-            "both sides need the same test rows"
+            f"{first.name} has {len(one):,} rows, {other.name} has {len(two):,}, which lacks "
+            f"{len(missing):,} of them: both sides need the same test rows"
         )
     return both["b"].to_numpy()
 
@@ -220,17 +209,15 @@ def differences(
     if weighted and (plain := [r for r in every if r.config is not None and not r.weighted]):
         raise UserError(
             f"{weighted[0].name} counts rows by their weights, and {plain[0].name} does not "
-            "(evaluate.sample_weights): their metrics are different ones. Of a file, --weight=none "
-            "leaves the weights out"
+            "(evaluate.sample_weights). Of a file, --weight=none leaves the weights out"
         )
     bins = next((r.bins for r in every if r.config is not None), 15)
     shared = [key for key in a[0].scores if all(key in r.scores for r in every)]
     if not shared:
-        names = " and ".join(f"{r.name} has {', '.join(r.scores)}" for r in (a[0], b[0]))
-        raise UserError(f"no task in a space is on both sides: {names}")
+        raise UserError(f"{a[0].name} and {b[0].name} have no task in a space in common")
     units = Units(len(a[0].key), group)
     drawn = signs(units.count, draws)
-    found: list[Difference] = []
+    every_metric: list[Difference] = []
     for key in shared:
         task = key.partition("@")[0]
         at = places(a[0], key, weight)
@@ -241,8 +228,8 @@ def differences(
         positives = int((labels == 1).sum())
         few = _few_rows(len(at), positives, a[0].kinds[task] == "binary")
         counts = len(at), positives, few, group is not None
-        found += _of_metrics(key, list(sides[0][0]), sides, drawn, *counts)
-    return corrected(found)
+        every_metric += _of_metrics(key, list(sides[0][0]), sides, drawn, *counts)
+    return corrected(every_metric)
 
 
 def rank_differences(
@@ -261,7 +248,7 @@ def rank_differences(
     group = next((run.group for run in every if run.group is not None), None)
     weight = next((run.weight for run in every if run.weighted), None)
     labels = {n: label for n, label in a[0].labels.items() if all(n in r.labels for r in every)}
-    drawn, found = signs(Units(len(a[0].key), group).count, draws), []
+    drawn, every_metric = signs(Units(len(a[0].key), group).count, draws), []
     for name, gains in gains_of(labels, group, weight):
         at, positives = gains.places, int((gains.gain > 0).sum())
         for run in every:
@@ -269,8 +256,8 @@ def rank_differences(
                 raise UserError(f"{run.name}: {bad:,} of {len(at):,} rows have no ranking score")
         sides = [[gains.influences(run.rank[at]) for run in side] for side in (a, b)]
         counts = len(at), positives, _few_rows(len(at), positives, binary=True), group is not None
-        found += _of_metrics(f"rank: {name}", gains.metrics, sides, drawn, *counts)
-    return corrected(found)
+        every_metric += _of_metrics(f"rank: {name}", gains.metrics, sides, drawn, *counts)
+    return corrected(every_metric)
 
 
 def _of_metrics(
@@ -295,13 +282,12 @@ def _of_metrics(
         yield Difference(key, metric, *values, *tested[:4], *counts, why)
 
 
-def corrected(found: Sequence[Difference]) -> list[Difference]:
+def corrected(every: Sequence[Difference]) -> list[Difference]:
     """The same with `p_holm`, over those of a metric."""
     adjusted = {}
-    for metric in dict.fromkeys(d.metric for d in found):
-        tested = {d: d.p for d in found if d.metric == metric and not math.isnan(d.p)}
-        adjusted |= holm(tested)
-    return [dataclasses.replace(d, p_holm=adjusted.get(d, math.nan)) for d in found]
+    for metric in dict.fromkeys(d.metric for d in every):
+        adjusted |= holm({d: d.p for d in every if d.metric == metric and not math.isnan(d.p)})
+    return [dataclasses.replace(d, p_holm=adjusted.get(d, math.nan)) for d in every]
 
 
 def _influences(
@@ -339,11 +325,8 @@ def _few_groups(metric: Influence, grouped: bool) -> str:
     """Why a metric's rows lie in too few groups, or count too unequally; "" if they do not."""
     if not metric.effective < FEWEST - 1e-6:
         return ""
-    groups = int(np.count_nonzero(metric.share))
-    where = f"its rows lie in {groups:,} group{'s' * (groups > 1)}" if grouped else "its rows count"
-    if not grouped or groups >= FEWEST:
-        where += f", so unequal that they count as {metric.effective:.1f} of equal size"
-    return f"{where}, and it needs {FEWEST}"
+    what = "groups" if grouped else "rows"
+    return f"its {what} count as {metric.effective:.1f} of equal size, and it needs {FEWEST}"
 
 
 def places(rows: ScoredRows, key: str, weight: np.ndarray | None) -> np.ndarray:
@@ -357,6 +340,21 @@ def places(rows: ScoredRows, key: str, weight: np.ndarray | None) -> np.ndarray:
     if weight is not None:
         mask &= weight > 0
     return np.flatnonzero(mask)
+
+
+def means(a: Sequence[ScoredRows], b: Sequence[ScoredRows], key: str) -> list[list[float]]:
+    """[what it predicts, what is observed] of each side, the mean over the rows of a task in a
+    space and over runs: for a binary task the shares of positives."""
+    weight, task = next((r.weight for r in (*a, *b) if r.weighted), None), key.partition("@")[0]
+    at = places(a[0], key, weight)
+    weights = None if weight is None else weight[at].astype(np.float64)
+
+    def of(run: ScoredRows) -> tuple[float, float]:
+        rows = Rows(run.kinds[task], run.scores[key][at], run.labels[task][at], weights)
+        predicted = rows.once(probabilities_of) if rows.kind == "binary" else rows.scores
+        return mean(predicted, rows.weights), mean(rows.labels, rows.weights)
+
+    return [[statistics.mean(one) for one in zip(*map(of, side))] for side in (a, b)]
 
 
 class Sampled(NamedTuple):
@@ -390,9 +388,9 @@ def compare_rows(family: Mapping[Name, tuple[Sampled, Sampled]]) -> dict[Name, R
     Args:
       family: {claim: the one row and the other}; p is corrected over all.
     """
-    found = {
+    tested = {
         name: bootstrap(one.draws, other.draws, one.values, other.values)
         for name, (one, other) in family.items()
     }
-    adjusted = holm({name: one.p for name, one in found.items()})
-    return {name: RowDifference(*one, adjusted[name]) for name, one in found.items()}
+    adjusted = holm({name: one.p for name, one in tested.items()})
+    return {name: RowDifference(*one, adjusted[name]) for name, one in tested.items()}

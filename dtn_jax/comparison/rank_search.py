@@ -227,7 +227,7 @@ def show(found: Mapping, differences: Sequence[Difference], folder: pathlib.Path
     screen.show(Grid((f"{found['gain']}, on validation", title), rows).terminal())
     screen.say(f"\nThe ranking score is {found['expression']}")
     screen.say(f"\nOn test, A: {found['equal']}, B: {found['expression']}")
-    screen.show(pages.terminal(differences, "ahead"), pages.WIDE)
+    screen.show(pages.terminal(differences, "ahead", {}), pages.WIDE)
     screen.say(
         f"\nIt is in {folder / RANK_FILE}, which export takes: dtn-jax export --workdir={folder} "
         f"--rank={folder / RANK_FILE} --out=MODEL"

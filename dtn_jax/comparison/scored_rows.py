@@ -75,7 +75,7 @@ class ScoredRows:
             self,
             labels={task: label[order] for task, label in self.labels.items()},
             scores={key: score[order] for key, score in self.scores.items()},
-            **{name: own if own is None else own[order] for name, own in columns.items()},
+            **{name: None if c is None else c[order] for name, c in columns.items()},
         )
 
 
@@ -84,9 +84,8 @@ def check_finished(folder: pathlib.Path) -> dict:
     that has read test."""
     if (folder / MANIFEST).exists():
         raise UserError(
-            f"{folder} is an exported model, which has no scores of test. Score one file of "
-            "labelled rows with both models by dtn-jax score --labels, and compare the "
-            "outputs: compare a.parquet b.parquet --key=ID (docs/compare.md)"
+            f"{folder} is an exported model. Score one file of labelled rows with both models by "
+            "dtn-jax score --labels, and compare the outputs (docs/compare.md)"
         )
     for name, problem in NEEDED.items():
         if not (folder / name).exists():
@@ -126,8 +125,7 @@ def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
     except UserError:
         raise
     except Exception as error:  # pyarrow and polars raise many kinds
-        told = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        raise UserError(f"the run in {folder} is damaged ({told})") from None
+        raise UserError(f"the run in {folder} is damaged ({error})") from None
     return rows, schema
 
 
@@ -144,8 +142,7 @@ def rank_of(folder: pathlib.Path, scores: Scores, schema: Schema) -> np.ndarray 
         columns = outputs_of(scores.logits, schema, schema.task_names, facts["calibration"])
         return ranking.parse(facts["expression"], ranking.names_of([*columns])).score(columns)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        told = f"{type(error).__name__}: {error}"
-        raise UserError(f"{path} is damaged ({told}); delete it, or run dtn-jax rank") from None
+        raise UserError(f"{path} is damaged ({error}); delete it, or run dtn-jax rank") from None
 
 
 def spaces_of(logits: np.ndarray, schema: Schema) -> dict[str, np.ndarray]:
@@ -162,16 +159,12 @@ def check_one_model(runs: list[ScoredRows]) -> None:
     first = runs[0]
     for other in runs[1:]:
         if first.config is None or other.config is None:
-            raise UserError(
-                f"{first.name},{other.name}: several by comma are seeds of one model, which only "
-                "runs have; give one Parquet file a side"
-            )
+            raise UserError(f"{first.name},{other.name}: give one Parquet file a side")
         apart = differing(first.config, other.config)
         if "seed" not in apart:
             raise UserError(f"{first.name} and {other.name} have the same seed: name one of them")
         if len(apart) > 1:
             raise UserError(
                 f"{first.name} and {other.name} differ in "
-                f"{', '.join(key for key in apart if key != 'seed')}: a side is one model, its "
-                "runs by comma differ in their seeds alone"
+                f"{', '.join(key for key in apart if key != 'seed')}: a side is one model"
             )

@@ -24,7 +24,7 @@ SHORT = 16  # digits of a hash
 LENGTH = "train.max_steps"
 STEPS, TRIALS, SEEDS = 100, 2, 2  # of --quick, at most
 MANY = 10  # with so many entries --quick tunes none, and gives each one seed
-COUNTS = {"trials": "runs' worth of trials", "finalists": "finalists", "seeds": "seeds"}
+COUNTS = ("trials", "finalists", "seeds")
 SHORTENED = "-shortened"  # the end of the folder of its tables
 
 
@@ -163,26 +163,11 @@ def quick(full: Protocol, **counts: int) -> Protocol:
     trials, seeds = (0, 1) if len(full.entries) >= MANY else (TRIALS, SEEDS)
     usual = {"trials": min(full.trials, trials), "finalists": 1, "seeds": min(full.seeds, seeds)}
     middle = [dataclasses.replace(d, values=d.values[len(d.values) // 2 :][:1]) for d in full.dials]
-    less = dataclasses.replace(
-        full,
-        common={**full.common, **steps},
-        entries=entries,
-        dials=tuple(middle[:1]),
-        transfer=False,
-        given={},
-        again=(),
-        **usual | counts,
-    )
+    less = {"dials": tuple(middle[:1]), "transfer": False, "given": {}, "again": ()}
+    less |= {"common": {**full.common, **steps}, "entries": entries, **usual, **counts}
     cut = [f"{key}={value} (in full: {most or 'no limit'})" for key, value in steps.items()]
-    for noun, words in COUNTS.items():
-        of, there = getattr(full, noun), getattr(less, noun)
-        if there < of and (less.trials or noun != "finalists"):  # without trials there is none
-            cut.append(f"{there} of {of} {words}")
-    if full.transfer:
-        cut.append("entries do not try each other's settings")
-    of, there = (sum(len(dial.values) for dial in some.dials) for some in (full, less))
-    cut += [f"{there} of {of} levels of the data's dials"] if there < of else []
-    return dataclasses.replace(less, cut=tuple(cut))
+    cut += [f"{less[name]} of {getattr(full, name)} {name}" for name in COUNTS]
+    return dataclasses.replace(full, **less, cut=tuple(cut))
 
 
 def digest(*facts: object) -> str:

@@ -5,7 +5,6 @@ The report is a table in the terminal, sweep.json, pictures, and the winner's co
 
 from __future__ import annotations
 
-import itertools
 import json
 import pathlib
 import re
@@ -14,9 +13,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
-from matplotlib.ticker import MaxNLocator
 from ml_collections import ConfigDict
-from optuna.importance import FanovaImportanceEvaluator
 from optuna.visualization import matplotlib as pictures
 
 from dtn_jax.data.sets.catalog import read_data
@@ -30,9 +27,14 @@ from dtn_jax.report.versions import versions
 from dtn_jax.search import trial_storage
 from dtn_jax.search.search_space import Space
 from dtn_jax.search.studies import Budget, Study, search
-from dtn_jax.search.trials import OBJECTIVE, kind, seconds, settings_in, with_settings
+from dtn_jax.search.trials import OBJECTIVE, kind, seconds, settings_in
 
 SHOWN = 10  # trials of the table
+PICTURES = {
+    "history": pictures.plot_optimization_history,
+    "parallel": pictures.plot_parallel_coordinate,
+    "importance": pictures.plot_param_importances,
+}
 
 
 def sweep(
@@ -52,8 +54,8 @@ def sweep(
       suggest: what the trials are asked to set.
       budget: of each architecture.
       workdir: of all searches.
-      study: the search's name and folder in the workdir; "" is the workdir itself.
-      storage: the URL of the storage; "" is sweep.db in the folder.
+      study: the search's name in the storage; "" is that of the data set.
+      storage: the URL of the storage; "" is sweep.db in the workdir.
       words: the arguments of `train` that all trials share.
 
     Raises:
@@ -63,22 +65,21 @@ def sweep(
     data = read_data(config)
     # A selection that does not fit the data set ends the search before it has a folder.
     metric = read_selection(OBJECTIVE, config.train.select, metrics_of(data.schema)).title
-    workdir = workdir / study
     storage = storage or trial_storage.url_of_file(workdir / "sweep.db")
     workdir.mkdir(parents=True, exist_ok=True)
-    found, problems = {}, []
+    studies, problems = {}, []
 
     def report(one: Study) -> None:
-        found[one.name] = reported(one, workdir, words)
-        if any(own["command"] for own in found.values()):
-            content = json.dumps({"studies": found, "versions": versions()}, indent=1)
+        studies[one.name] = reported(one, metric, workdir, words)
+        if any(facts["command"] for facts in studies.values()):
+            content = json.dumps({"studies": studies, "versions": versions()}, indent=1)
             write_whole(workdir / "sweep.json", content + "\n")
 
-    for name, own in configs.items():
-        facts = {"data": data.fingerprint, "metric": metric, "report": report}
-        facts["stored_as"] = f"{study or data.schema.name}/{name}"
+    for name, config in configs.items():
+        where = {"storage": storage, "stored_as": f"{study or data.schema.name}/{name}"}
+        how = {"name": name, "data": data.fingerprint, "report": report}
         try:
-            search(own, suggest, workdir / name, budget, name=name, storage=storage, **facts)
+            search(config, suggest, workdir / name, budget, **where, **how)
         except UserError as error:  # the other architectures are searched nevertheless
             problems.append(f"{name}: {error}")
     if problems:
@@ -86,25 +87,19 @@ def sweep(
     screen.say(f"\nAll trials and pictures are in {workdir}")
 
 
-def at_points(config: ConfigDict, grid: Mapping[str, Sequence[str]]) -> list[ConfigDict]:
-    """A config with each list of experts and losses of a grid; other options depend on these."""
-    lists = [key for key in ("model.experts", "model.group_experts", "loss.tasks") if key in grid]
-    points = itertools.product(*(grid[key] for key in lists))
-    return [with_settings(config, dict(zip(lists, point))) for point in points]
-
-
-def reported(study: Study, workdir: pathlib.Path, words: Sequence[str]) -> dict:
+def reported(study: Study, metric: str, workdir: pathlib.Path, words: Sequence[str]) -> dict:
     """Prints the table and the winner's command, and draws; returns what sweep.json keeps.
 
     Args:
       study: of an architecture.
+      metric: what the objective's metric is called.
       workdir: gets the pictures.
       words: the arguments of `train` that all trials share.
     """
     found = study.found()
     if found.value is None:
         return found.as_dict() | {"command": ""}
-    screen.show(table(study).terminal(screen.console().width))
+    screen.show(table(study, metric).terminal(screen.console().width))
     given = {"model.architecture": study.name} | found.settings
     options = [f"--config.{key}={value}" for key, value in given.items()]
     place = f"--workdir={workdir / f'{study.name}_best'}"
@@ -117,7 +112,7 @@ def reported(study: Study, workdir: pathlib.Path, words: Sequence[str]) -> dict:
     return found.as_dict() | {"command": command}
 
 
-def table(study: Study) -> Grid:
+def table(study: Study, metric: str) -> Grid:
     """The best trials with what they set, and how many there are of each kind."""
     best = study.ranked()[:SHOWN]
     options = list(dict.fromkeys(key for trial in best for key in settings_in(trial)))
@@ -130,13 +125,9 @@ def table(study: Study) -> Grid:
     return Grid(
         header=["trial", "value", "seconds", *(re.sub("([._])", r"\1\n", o) for o in options)],
         rows=rows,
-        title=f"{study.name}: {judged(study)}",
+        title=f"{study.name}: validation {metric} ({study.config.train.select})",
         note=", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds)),
     )
-
-
-def judged(study: Study) -> str:
-    return f"validation {study.metric} ({study.config.train.select})"
 
 
 def short(value: str) -> str:
@@ -148,41 +139,14 @@ def short(value: str) -> str:
 
 
 def draw(study: Study, workdir: pathlib.Path) -> None:
-    """History, parallel coordinates and importance of each option, where they exist."""
-    best = study.ranked()
-    options = sorted({name for trial in best for name in trial.params})
-    judged_by = f"{study.metric} ({study.config.train.select})"
-    target = {"target_name": judged_by}
-    value = target | {"target": lambda trial: trial.value, "params": options}
-    forest = {"evaluator": FanovaImportanceEvaluator(seed=0)}  # the usual one looks at the best
-    plots = {"history": (pictures.plot_optimization_history, target)}
-    if len(best) > 1 and options:
-        plots["parallel"] = (pictures.plot_parallel_coordinate, value)
-        plots["importance"] = (pictures.plot_param_importances, value | forest)
-    for name, (plot, how) in plots.items():
+    """Optuna's pictures of the search, those that it can make."""
+    for name, plot in PICTURES.items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # optuna calls its own pictures experimental
             try:
-                main = plot(study.optuna, **how)
+                plot(study.optuna)
             except Exception as error:  # as where no option varied
                 screen.say(f"no picture of {name}: {error}")
                 continue
-            figure = plt.gcf()
-            figure.set_size_inches(9, 5)
-            main.set_title("")
-            title = f"{study.name}: {judged(study)}, {len(best)} trials"
-            main.set_title(title, loc="left", fontsize=11)
-            main.set_facecolor("white")
-            for axes in figure.axes:
-                axes.grid(False)
-            if name == "history":
-                main.xaxis.set_major_locator(MaxNLocator(integer=True))
-            elif name == "importance":
-                main.get_legend().remove()  # the title says it
-            else:  # whose names are cut, and whose best lines are white
-                names = [re.sub("([._])", r"\1\n", option) for option in options]
-                main.set_xticks(main.get_xticks(), [judged_by, *names], rotation=0, fontsize=8)
-                for lines in main.collections:
-                    lines.set_cmap("viridis_r")
-            save_small(figure, workdir / f"{study.name}_{name}.png", 120, bbox_inches="tight")
+            save_small(plt.gcf(), workdir / f"{study.name}_{name}.png", 120, bbox_inches="tight")
             plt.close("all")

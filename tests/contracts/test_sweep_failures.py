@@ -39,10 +39,9 @@ def test_trials_that_fail_are_told_and_cost_no_other(monkeypatch, prepared_dir, 
     assert found["esmm"]["command"] == ""
     assert found["esmm"]["budget"]["failed"] == 3  # all would
     assert (found["dtn"]["budget"]["complete"], found["dtn"]["budget"]["failed"]) == (3, 2)
-    errors = {t["settings"]["model.dropout"]: t.get("error") for t in found["dtn"]["trials"]}
-    assert errors["0.1"] == "the loss [/job:0] is not finite"
-    assert errors["0.2"] == "MemoryError: RESOURCE_EXHAUSTED: 80 GiB"
-    assert "failed: the loss [/job:0] is not finite" in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())
+    assert "failed: the loss [/job:0] is not finite" in said
+    assert "failed: MemoryError: RESOURCE_EXHAUSTED: 80 GiB" in said
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("no space left on device")])
@@ -151,10 +150,9 @@ def lines(log, least=0):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["sqlite:///", "journal:"])
-def test_two_workers_of_which_one_is_killed_run_each_trial_once(kind, prepared_dir, tmp_path):
+def test_two_workers_of_which_one_is_killed_run_each_trial_once(prepared_dir, tmp_path):
     """The killed one's trial is run again, in its folder; all others once, by either."""
-    log, storage = tmp_path / "log", f"{kind}{tmp_path / 'shared'}"
+    log, storage = tmp_path / "log", f"sqlite:///{tmp_path / 'shared'}"
     victim = start(tmp_path / "victim", 600, tmp_path, prepared_dir, storage)
     other = start(log, 0.5, tmp_path, prepared_dir, storage)
     (lost,) = lines(tmp_path / "victim", least=1)
@@ -162,7 +160,7 @@ def test_two_workers_of_which_one_is_killed_run_each_trial_once(kind, prepared_d
     victim.kill()
     victim.wait()
     assert other.wait(240) == 0
-    begun, ended = ([w[1:] for w in lines(log) if w[0] == kind] for kind in ("begin", "end"))
+    begun, ended = ([w[1:] for w in lines(log) if w[0] == what] for what in ("begin", "end"))
     assert sorted(point for point, _ in ended) == [*POINTS]
     assert begun == ended
     assert lost[1:] in begun
@@ -171,10 +169,9 @@ def test_two_workers_of_which_one_is_killed_run_each_trial_once(kind, prepared_d
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("kind", ["sqlite:///", "journal:"])
-def test_two_workers_share_the_trials(kind, prepared_dir, tmp_path):
+def test_two_workers_share_the_trials(prepared_dir, tmp_path):
     """They make the storage at the same time, too."""
-    log, storage = tmp_path / "log", f"{kind}{tmp_path / 'shared'}"
+    log, storage = tmp_path / "log", f"sqlite:///{tmp_path / 'shared'}"
     started = [start(log, 0.3, tmp_path / str(i), prepared_dir, storage) for i in range(2)]
     assert [process.wait(240) for process in started] == [0, 0]
     assert sorted(point for what, point, _ in lines(log) if what == "end") == [*POINTS]

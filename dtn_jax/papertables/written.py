@@ -110,7 +110,7 @@ def table_of(runs: Runs, name: str, entries: Sequence[Entry], command: str) -> d
         name,
         runs.protocol,
         entries,
-        {entry.name: runs.found(entry) for entry in entries},
+        {entry.name: runs.finished(entry) for entry in entries},
         {name: tuning for name, tuning in tunings.items() if tuning},
         # Models from outside are measured without weights, so none stands in such a table.
         {} if runs.weighted or of_gaps else references.of_data(runs.data),

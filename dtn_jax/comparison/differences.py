@@ -17,7 +17,6 @@ from dtn_jax.comparison.score_files import Columns
 from dtn_jax.comparison.scored_rows import ScoredRows, check_one_model, of_run
 from dtn_jax.errors import UserError
 from dtn_jax.metrics import METRICS, Influence, Units, influences
-from dtn_jax.metrics.gains import gains_of
 from dtn_jax.metrics.inputs import mean
 from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.paired import FEWEST, compare, signs
@@ -102,9 +101,9 @@ def compared(a: str, b: str, columns: Columns, draws: int) -> Compared:
                 rows = score_files.of_file(place, schema, columns)
             sides[i].append(rows)
         check_one_model(sides[i])
-    score_files.check([*sides[0], *sides[1]], columns.group, columns.weight)
+    score_files.check_groups([*sides[0], *sides[1]])
     aligned(*sides)
-    return *sides, differences(*sides, draws) + rank_differences(*sides, draws)
+    return *sides, differences(*sides, draws)
 
 
 def places_of(text: str) -> list[pathlib.Path]:
@@ -226,43 +225,14 @@ def differences(
         same = (labels, weights, None if group is None else group[at], bins)
         sides = [[_influences(run, key, at, same, units) for run in side] for side in (a, b)]
         positives = int((labels == 1).sum())
-        few = _few_rows(len(at), positives, a[0].kinds[task] == "binary")
+        few = few_rows(len(at), positives, a[0].kinds[task] == "binary")
         counts = len(at), positives, few, group is not None
-        every_metric += _of_metrics(key, list(sides[0][0]), sides, drawn, *counts)
+        every_metric += of_metrics(key, sides, drawn, *counts)
     return corrected(every_metric)
 
 
-def rank_differences(
-    a: Sequence[ScoredRows], b: Sequence[ScoredRows], draws: int = DRAWS
-) -> list[Difference]:
-    """How well `rank` orders the rows by each label of 0 or more, under the key `rank: TASK`.
-
-    Rows must be `aligned`. [] unless each run and file has a ranking score.
-
-    Raises:
-      UserError: a row with a label has no ranking score.
-    """
-    every = [*a, *b]
-    if any(run.rank is None for run in every):
-        return []
-    group = next((run.group for run in every if run.group is not None), None)
-    weight = next((run.weight for run in every if run.weighted), None)
-    labels = {n: label for n, label in a[0].labels.items() if all(n in r.labels for r in every)}
-    drawn, every_metric = signs(Units(len(a[0].key), group).count, draws), []
-    for name, gains in gains_of(labels, group, weight):
-        at, positives = gains.places, int((gains.gain > 0).sum())
-        for run in every:
-            if bad := np.count_nonzero(np.isnan(run.rank[at])):
-                raise UserError(f"{run.name}: {bad:,} of {len(at):,} rows have no ranking score")
-        sides = [[gains.influences(run.rank[at]) for run in side] for side in (a, b)]
-        counts = len(at), positives, _few_rows(len(at), positives, binary=True), group is not None
-        every_metric += _of_metrics(f"rank: {name}", gains.metrics, sides, drawn, *counts)
-    return corrected(every_metric)
-
-
-def _of_metrics(
+def of_metrics(
     key: str,
-    metrics: Sequence[str],
     sides: Sequence[Sequence[Mapping[str, Influence]]],
     drawn: np.ndarray,
     rows: int,
@@ -271,7 +241,7 @@ def _of_metrics(
     grouped: bool,
 ) -> Iterator[Difference]:
     """B less A, before Holm's correction; `few`: why there are too few rows."""
-    for metric in metrics:
+    for metric in sides[0][0]:
         a, b = ([run[metric] for run in side] for side in sides)
         why = few or _few_groups(a[0], grouped)
         tested = _tested(metric, a, b, drawn)
@@ -314,7 +284,7 @@ def _tested(
     return found._replace(p=1.0) if abs(found.difference) <= ROUNDING * scale else found
 
 
-def _few_rows(rows: int, positives: int, binary: bool) -> str:
+def few_rows(rows: int, positives: int, binary: bool) -> str:
     """Why rows are too few to tell anything, "" if they are not."""
     count = min(positives, rows - positives) if binary else rows
     what = "rows of a class" if binary else "rows"
@@ -369,28 +339,19 @@ class Sampled(NamedTuple):
     draws: np.ndarray
 
 
-class RowDifference(NamedTuple):
-    """Of two rows of a table, the first less the second: see `metrics.significance.Comparison`.
-
-    `p_holm` is p after Holm's correction over the family."""
-
-    difference: float
-    low: float
-    high: float
-    p: float
-    least: float
-    p_holm: float
-
-
-def compare_rows(family: Mapping[Name, tuple[Sampled, Sampled]]) -> dict[Name, RowDifference]:
+def compare_rows(family: Mapping[Name, tuple[Sampled, Sampled]]) -> dict[Name, dict[str, float]]:
     """Compares rows of a table by the hierarchical bootstrap over test examples and seeds.
 
     Args:
-      family: {claim: the one row and the other}; p is corrected over all.
+      family: {claim: the one row and the other}.
+
+    Returns:
+      {claim: the first less the second}: what `metrics.significance.Comparison` has, and `p_holm`,
+      p after Holm's correction over the family.
     """
     tested = {
         name: bootstrap(one.draws, other.draws, one.values, other.values)
         for name, (one, other) in family.items()
     }
     adjusted = holm({name: one.p for name, one in tested.items()})
-    return {name: RowDifference(*one, adjusted[name]) for name, one in tested.items()}
+    return {name: one._asdict() | {"p_holm": adjusted[name]} for name, one in tested.items()}

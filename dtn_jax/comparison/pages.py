@@ -136,22 +136,16 @@ def p_text(one: Difference) -> str:
 def paragraphs(
     a: Sequence[ScoredRows], b: Sequence[ScoredRows], every: Sequence[Difference]
 ) -> list[str]:
-    """A sentence for each task@space, of the metric that ranks: AUC, RMSE of a regression; after an
-    empty line how the numbers are to be read.
+    """Why a task@space has no verdict; after an empty line how the numbers are to be read.
 
     Where neither side has several seeds, one of the two states is ahead, which does not make its
     model better.
     """
-    kinds = {
-        name: "trained state" if side[0].config is not None else "file"
-        for name, side in (("A", a), ("B", b))
-    }
     return rendered(
         pathlib.Path(__file__).with_name("notes.md.jinja"),
-        ranking=[facts(one) for one in every if one.metric in ("auc", "rmse")],
+        few={one_line(one.key): one.few for one in every if one.few},
         single=len(a) == len(b) == 1,
-        kinds=kinds,
-        are_runs="trained state" in kinds.values(),
+        are_runs=any(run.config is not None for run in (*a, *b)),
         units="groups" if any(run.group is not None for run in (*a, *b)) else "rows",
         seeds={"A": len(a), "B": len(b)},
         LEVEL=LEVEL,
@@ -167,22 +161,6 @@ def rendered(template: pathlib.Path, **facts: object) -> list[str]:
     text = environment.from_string(template.read_text()).render(facts)
     lines = (" ".join(part.split()) for part in text.split("\n\n"))
     return ["" if line == "----" else line for line in lines if line]
-
-
-def facts(one: Difference) -> dict[str, str]:
-    """What a sentence on a difference needs."""
-    digits = fine(one)
-    ends = {name: number(getattr(one, name), digits) for name in ("difference", "low", "high")}
-    return ends | {
-        "key": one_line(one.key),
-        "title": METRICS[one.metric].title,
-        "few": one.few,
-        "better": one.better,
-        "p": p_text(one) if one.better else f"{one.p_holm:.3f}",
-        "most": f"{max(abs(one.low), abs(one.high)):.{digits}f}",
-        "size": f"{abs(one.difference):.{digits}f}",
-        "higher": "higher" if METRICS[one.metric].higher_is_better else "lower",
-    }
 
 
 def csv(every: Sequence[Difference]) -> str:

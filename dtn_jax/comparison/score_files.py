@@ -11,7 +11,6 @@ import polars as pl
 
 from dtn_jax.comparison.scored_rows import ScoredRows, spaces_of
 from dtn_jax.errors import UserError, choose
-from dtn_jax.export.ranking import RANK
 from dtn_jax.export.score_columns import GROUP, WEIGHT, ScoredBy
 from dtn_jax.options import pairs
 from dtn_jax.schema import ALL, Schema
@@ -126,8 +125,7 @@ def _rows(
 
     row, group = column("key", columns.key), optional("group", columns.group, GROUP)
     weight = optional("weight", columns.weight, WEIGHT if not by or by.weight else "")
-    rank = names.get(RANK) if by and RANK in by.outputs else None
-    wanted = {*labels.values(), *scores.values(), *filter(None, (row, group, weight, rank))}
+    wanted = {*labels.values(), *scores.values(), *filter(None, (row, group, weight))}
     frame = pl.read_parquet(path, columns=sorted(wanted))
     for name in wanted:
         if frame[name].dtype.is_nested():
@@ -156,10 +154,8 @@ def _rows(
         kinds=kinds,
         group=_codes(frame[group]) if group else None,
         weight=numbers(weight),
-        rank=numbers(rank),
         weighted=weight is not None,
         ungrouped=columns.group == NONE or (by is not None and not by.group),
-        by=by,
     )
 
 
@@ -225,32 +221,7 @@ def _codes(column: pl.Series) -> np.ndarray:
     return np.unique(column.cast(pl.String).fill_null("").to_numpy(), return_inverse=True)[1]
 
 
-def check(rows: Sequence[ScoredRows], group: str, weight: str) -> None:
-    """Refuses to compare what is not in the same unit, or whose groups nothing gives.
-
-    Args:
-      rows: of both sides.
-      group, weight: of `--group` and `--weight`.
-
-    Raises:
-      UserError: labels, groups or weights are others in one file's model than in another's, or
-        nothing says whether rows are in groups.
-    """
-    scored = [(r.name, r.by) for r in rows if r.by is not None]
-    for name, by in scored[1:]:
-        first, known = scored[0][0], _facts(scored[0][1], group, weight)
-        for what, text in _facts(by, group, weight).items():
-            if text != known.get(what, text):
-                raise UserError(
-                    f"{first} and {name} cannot be compared: {what} is `{known[what]}` in the "
-                    f"model of the one and `{text}` in that of the other"
-                )
-    if not group and not any(r.group is not None or r.ungrouped for r in rows):
+def check_groups(rows: Sequence[ScoredRows]) -> None:
+    """Raises UserError where nothing says whether rows are in groups."""
+    if not any(r.group is not None or r.ungrouped for r in rows):
         raise UserError(ASK)
-
-
-def _facts(by: ScoredBy, group: str, weight: str) -> dict[str, str]:
-    """{what a model says of rows, unless a column is given for it: how it says it}."""
-    facts = {f"the unit of {task!r}": label.text for task, label in by.labels.items()}
-    facts |= {"the group of a row (unless --group=COLUMN names it)": by.group} if not group else {}
-    return facts if weight else facts | {"the weight of a row": by.weight or NONE}

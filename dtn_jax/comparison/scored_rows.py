@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping
 
@@ -12,12 +11,7 @@ import polars as pl
 
 from dtn_jax.config import differing, identity
 from dtn_jax.errors import UserError
-from dtn_jax.export import ranking
-from dtn_jax.export.calibration import scores as outputs_of
 from dtn_jax.export.model_folder import MANIFEST
-from dtn_jax.export.ranking import RANK_FILE
-from dtn_jax.export.score_columns import ScoredBy
-from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.spaces import logits_in
 from dtn_jax.run import outcome
 from dtn_jax.run.evaluate import read_predictions
@@ -44,13 +38,11 @@ class ScoredRows:
         regression's prediction.
       kinds: {task: binary or regression}.
       group, weight: `[N]`; None where there is none.
-      rank: `[N]`, the ranking score of all tasks; None where there is none.
       config: the options of a run that are its identity; None of a file.
       data: the fingerprint of a run's data; "" of a file.
       weighted: whether rows count by their weights, as the run has them.
       bins: of the expected calibration error, as the run has them.
       ungrouped: whether rows are known to be in no groups.
-      by: the exported model that wrote a file.
     """
 
     name: str
@@ -60,17 +52,15 @@ class ScoredRows:
     kinds: dict[str, str]
     group: np.ndarray | None = None
     weight: np.ndarray | None = None
-    rank: np.ndarray | None = None
     config: Mapping[str, object] | None = None
     data: str = ""
     weighted: bool = False
     bins: int = 15
     ungrouped: bool = False
-    by: ScoredBy | None = None
 
     def take(self, order: np.ndarray) -> ScoredRows:
         """The same rows in another order."""
-        columns = {name: getattr(self, name) for name in ("key", "group", "weight", "rank")}
+        columns = {name: getattr(self, name) for name in ("key", "group", "weight")}
         return dataclasses.replace(
             self,
             labels={task: label[order] for task, label in self.labels.items()},
@@ -115,7 +105,6 @@ def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
             kinds={task.name: task.kind for task in schema.tasks},
             group=scores.group,
             weight=scores.sample_weight,
-            rank=rank_of(folder, scores, schema),
             config=identity(facts["config"]),
             data=str(facts["data"]),
             weighted=bool(evaluate.get("sample_weights", False)),
@@ -127,22 +116,6 @@ def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
     except Exception as error:  # pyarrow and polars raise many kinds
         raise UserError(f"the run in {folder} is damaged ({error})") from None
     return rows, schema
-
-
-def rank_of(folder: pathlib.Path, scores: Scores, schema: Schema) -> np.ndarray | None:
-    """The ranking score that `dtn-jax rank` has found for the run in a folder; None before.
-
-    Raises:
-      UserError: rank.json is damaged.
-    """
-    if not (path := folder / RANK_FILE).exists():
-        return None
-    try:
-        facts = json.loads(path.read_text())
-        columns = outputs_of(scores.logits, schema, schema.task_names, facts["calibration"])
-        return ranking.parse(facts["expression"], ranking.names_of([*columns])).score(columns)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is damaged ({error}); delete it, or run dtn-jax rank") from None
 
 
 def spaces_of(logits: np.ndarray, schema: Schema) -> dict[str, np.ndarray]:

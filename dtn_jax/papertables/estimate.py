@@ -7,7 +7,6 @@ with nothing that is done already taken off.
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import math
 import pathlib
@@ -36,27 +35,9 @@ HEADER = ("", "s / step", "min / run", "runs", "hours", "memory")
 NOTE = (
     "Runs: of its search, of its finalists, and final ones; rows that vary an entry count among "
     "its final runs, by their FLOPs. Memory: what is held while it trains, without the compiler's "
-    "temporaries. Assumed: one run after another, none stops early, nothing is done."
+    "temporaries. Assumed: one run after another, none stops early, nothing is done. Test is not "
+    "counted."
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Cost:
-    """Of a run, in seconds: until its first validation without its steps, of a step, and to score
-    validation and save the state."""
-
-    run: Run
-    begun: float
-    step: float
-    scored: float
-
-    def seconds(self, test: bool) -> float:
-        """Of the whole run, which scores `test` with its best state and each task's own best."""
-        validations = math.ceil(self.run.total_steps / self.run.at_steps.eval_every)
-        rows = self.run.data.rows
-        of_test = rows["test"] / rows["validation"] * test
-        scored = validations + min(validations, len(self.run.schema.tasks) + 1) * of_test
-        return self.begun + self.run.total_steps * self.step + scored * self.scored
 
 
 def estimate(
@@ -79,18 +60,17 @@ def estimate(
         screen.say(f"measuring {name}", style="dim")
         config = configured(runs.protocol, runs.protocol.own(name), runs.places)
         try:
-            cost = measure(validated(config, runs.data), runs.folder)
+            run, step, seconds = measure(validated(config, runs.data), runs.folder)
         except OutOfMemory as error:
             notes.append(f"{name} is too large for this machine: {error}")
             continue
         finally:
             jax.clear_caches()
         flops = sum(runs.size(entry).flops_per_example for entry in own.values())
-        final = runs.protocol.seeds * flops / cost.run.size.flops_per_example
-        last = cost.seconds(test=True)
-        hours = ((search + again) * cost.seconds(test=False) + final * last) / 3600
-        numbers = (f"{cost.step:.3g}", f"{last / 60:,.1f}", f"{search} + {again} + {final:.3g}")
-        memory = size(sum(part.bytes for part in held(cost.run)))
+        final = runs.protocol.seeds * flops / run.size.flops_per_example
+        hours = (search + again + final) * seconds / 3600
+        numbers = (f"{step:.3g}", f"{seconds / 60:,.1f}", f"{search} + {again} + {final:.3g}")
+        memory = size(sum(part.bytes for part in held(run)))
         lines.append((f"`{name}`", *numbers, f"{hours:,.2f}", memory))
         total += hours
     lines.append(("all", "", "", "", f"{total:,.2f}", ""))
@@ -112,21 +92,23 @@ def cost_of_tuning(protocol: Protocol) -> tuple[int, int]:
     return protocol.trials + others, again + (again if others else 0)
 
 
-def measure(config: ConfigDict, folder: pathlib.Path) -> Cost:
-    """The cost of a run, from a short one.
+def measure(config: ConfigDict, folder: pathlib.Path) -> tuple[Run, float, float]:
+    """A run, and the seconds of its steps and of the whole, from a short one.
 
     Raises:
       OutOfMemory: it does not fit this machine.
     """
-    seconds = []  # since the start, at each validation but the last
+    seen = []  # seconds since the start, at each validation but the last
     short = ConfigDict(config.to_dict()).lock()
     short.train.max_steps, short.train.eval_every = 3 * STEPS, STEPS
     short.train.epochs, short.train.log_every = 3 * STEPS, max(STEPS // 4, 1)
     with tempfile.TemporaryDirectory(dir=folder) as place:
         start, where = time.monotonic(), pathlib.Path(place) / "run"
-        report = lambda *_: seconds.append(time.monotonic() - start)  # noqa: E731
+        report = lambda *_: seen.append(time.monotonic() - start)  # noqa: E731
         rate = train(short, where, test=False, after_validation=report)["examples_per_second"]
-    step = config.data.batch_size / rate if rate else (seconds[1] - seconds[0]) / STEPS
-    scored = max(seconds[1] - seconds[0] - STEPS * step, 0.0)
-    begun = max(seconds[0] - STEPS * step - scored, 0.0)
-    return Cost(build_run(config), begun, step, scored)
+    run = build_run(config)
+    step = config.data.batch_size / rate if rate else (seen[1] - seen[0]) / STEPS
+    scored = max(seen[1] - seen[0] - STEPS * step, 0.0)
+    begun = max(seen[0] - STEPS * step - scored, 0.0)
+    validations = math.ceil(run.total_steps / run.at_steps.eval_every)
+    return run, step, begun + run.total_steps * step + validations * scored

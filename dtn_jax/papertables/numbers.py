@@ -195,7 +195,7 @@ def compare_all(table: dict, runs: Mapping[str, Sequence[Found]]) -> None:
     for family in families.values():
         for (name, key), found in compare_rows(family).items():
             spread = two_deviations(*(side.values for side in family[name, key]))
-            by_name[name]["comparison"][key] = found._asdict() | {"two_sd": spread}
+            by_name[name]["comparison"][key] = found | {"two_sd": spread}
 
 
 def two_deviations(ours: np.ndarray, theirs: np.ndarray) -> float:

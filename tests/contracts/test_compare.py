@@ -64,10 +64,7 @@ def test_two_runs_are_compared_by_every_metric(tmp_path, capsys, drawn):
     compare.main(["--draws=400", a, b, f"--out={tmp_path / 'out'}"])
     out = capsys.readouterr().out
     out = " ".join(out.split())
-    assert "click@all: the trained state B has the higher AUC on these rows, by 0." in out
-    assert "watch@all: the trained state B has the lower RMSE on these rows, by 0." in out
     assert "p ahead" in out  # the table's heading
-    assert " better, by" not in out
     assert "Whether the model is better needs seeds" in out
     assert "with --config.replicas=3, and compare the two folders: dtn-jax compare NEW_A" in out
     assert "intervals are not, so one may exclude 0" in out
@@ -102,26 +99,21 @@ def test_the_interval_is_that_of_groups_drawn_again(tmp_path):
     assert width == pytest.approx(2 * 1.96 * np.std(draws), rel=0.25)
 
 
-def test_a_run_is_no_better_than_itself(tmp_path, capsys):
+def test_a_run_is_no_better_than_itself(tmp_path):
     a, copy = (run(tmp_path / name, scores(0.5)) for name in ("a", "copy"))
-    compare.main(["--draws=400", a, copy])
     for line in compared(a, copy).values():
         assert line.difference == 0
         assert line.better == ""
         assert line.p == 1
-    said = capsys.readouterr().out
-    assert "no significant difference in AUC (p = 1.000); the 95 % interval allows up to 0." in said
 
 
 @pytest.mark.slow
-def test_rounding_makes_no_run_better(tmp_path, capsys):
+def test_rounding_makes_no_run_better(tmp_path):
     """As where the same run was trained on another number of devices."""
     one = scores(0.6)
     other = dataclasses.replace(one, logits=np.nextafter(one.logits, np.float32(np.inf)))
     a, b = run(tmp_path / "a", one), run(tmp_path / "b", other)
     assert {line.better for line in compared(a, b).values()} == {""}
-    compare.main(["--draws=400", a, b])
-    assert "Ahead by other metrics" not in capsys.readouterr().out
 
 
 def test_seeds_make_a_difference_less_certain(tmp_path):
@@ -168,7 +160,6 @@ def test_few_groups_get_no_verdict(tmp_path, capsys, group, why):
         assert group is BIG or np.isnan([line.p, line.low, line.high]).all() == bool(why)
         assert not (why and line.better and group is not BIG)
     assert f"click@all: no verdict: {why}" in said or not why
-    assert ("the trained state B has the higher AUC" in said) == (not why)
 
 
 def test_a_folder_of_both_a_run_and_replicas_is_refused(tmp_path):
@@ -361,13 +352,13 @@ def test_rows_of_a_table_are_compared_by_examples_and_seeds():
         sides[level] = Sampled(values, draws)
     far, near = (sides[0.71], sides[0.70]), (sides[0.7001], sides[0.70])
     found = compare_rows({"far": far, "near": near})
-    assert found["far"].difference == pytest.approx(0.01, abs=1e-4)
+    assert found["far"]["difference"] == pytest.approx(0.01, abs=1e-4)
     alone = far[0].draws.mean(0) - far[1].draws.mean(0)
     low, high = np.quantile(alone, [0.025, 0.975])
-    assert (found["far"].low, found["far"].high) == pytest.approx((low, high), abs=2e-3)
-    assert found["far"].p < 0.01 < 0.3 < found["near"].p
-    assert found["far"].p_holm == 2 * found["far"].p
-    assert found["near"].p_holm == found["near"].p
+    assert (found["far"]["low"], found["far"]["high"]) == pytest.approx((low, high), abs=2e-3)
+    assert found["far"]["p"] < 0.01 < 0.3 < found["near"]["p"]
+    assert found["far"]["p_holm"] == 2 * found["far"]["p"]
+    assert found["near"]["p_holm"] == found["near"]["p"]
 
 
 @pytest.mark.parametrize(
@@ -392,7 +383,11 @@ def test_digits_show_two_of_the_intervals_half(half, shown):
     ends = (0.00127, 0.00127 - half, 0.00127 + half)
     one = Difference("click@all", "auc", (0.5,), (0.5,), *ends, 0.01, 0.01, 0.001, 3000, 900)
     assert pages.cells(one)[4] == shown
-    assert float(pages.facts(one)["most"]) == pytest.approx(0.00127 + half, abs=1e-4)
+
+
+def test_a_p_as_low_as_the_draws_can_tell_is_rounded_up():
+    one = Difference("a@all", "auc", (0.5,), (0.6,), 0.1, 0.05, 0.15, 0.001, 0.0031, 0.001, 9, 5)
+    assert pages.p_text(one) == "≤ 0.004"
 
 
 def test_a_narrow_terminal_loses_no_column(tmp_path, capsys, monkeypatch):

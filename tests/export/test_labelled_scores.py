@@ -3,12 +3,8 @@
 Labels, groups and weights are those that `prepare` makes, and the models' own.
 """
 
-import dataclasses
-import pathlib
-
 import numpy as np
 import polars as pl
-import pyarrow.parquet as pq
 import pytest
 import shop
 from labelled_logs import SCHEMA, log, prepared, scored
@@ -124,15 +120,6 @@ def pair(tmp_path_factory):
     return data, rows, models, files
 
 
-def rewritten(path, *dropped, **changes):
-    """The same file without some columns, or of another model."""
-    other = path.replace(".parquet", f"_{'_'.join([*dropped, *changes])}.parquet")
-    by = dataclasses.replace(ScoredBy.read(pathlib.Path(path)), **changes)
-    table = pq.read_table(path).drop_columns(list(dropped))
-    pq.write_table(table.replace_schema_metadata(by.metadata()), other)
-    return other
-
-
 def compared(*arguments):
     return compare.compared(compare.parse([*arguments, KEY, "--draws=200"]))
 
@@ -155,19 +142,6 @@ def test_groups_are_drawn_and_labels_are_the_models(pair, capsys):
     assert "exchanging the scores of groups" in said
 
 
-def test_models_of_other_labels_or_groups_are_not_compared(pair):
-    *_, (one, two) = pair
-    by = ScoredBy.read(pathlib.Path(two))
-    labels = by.labels | {"watch": dataclasses.replace(by.labels["watch"], text="watch")}
-    told = r"the unit of 'watch' is `log1p.* == 1` in .* and `watch` in that of the other"
-    with pytest.raises(UserError, match=told):
-        compared(one, rewritten(two, labels=labels))
-    other = rewritten(two, group="session")
-    with pytest.raises(UserError, match=r"group of a row .* is `user_id` in the .* and `session`"):
-        compared(one, other)
-    assert compared(one, other, "--group=user_id")
-
-
 def test_files_that_say_nothing_of_groups_are_asked_for_them(pair, tmp_path, capsys):
     *_, (one, two) = pair
     others = []
@@ -182,14 +156,6 @@ def test_files_that_say_nothing_of_groups_are_asked_for_them(pair, tmp_path, cap
     assert "exchanging the scores of rows" in capsys.readouterr().out
     compare.main([others[0], two, KEY, "--draws=200"])
     assert "exchanging the scores of groups" in capsys.readouterr().out
-
-
-def test_models_that_weigh_rows_otherwise_are_not_compared(pair):
-    *_, (one, two) = pair
-    with pytest.raises(
-        UserError, match="the weight of a row is `none` in the model of the one and `w`"
-    ):
-        compared(one, rewritten(two, weight="w"))
 
 
 def test_rows_that_are_bad_on_both_sides_do_not_count(pair, tmp_path):

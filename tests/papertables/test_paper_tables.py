@@ -16,7 +16,7 @@ from invented_runs import TINY, untuned
 
 from dtn_jax.cli import paper_tables
 from dtn_jax.errors import UserError
-from dtn_jax.papertables import estimate, protocol_files, references, runs, tune, written
+from dtn_jax.papertables import estimate, protocol_files, references, runs, tune
 from dtn_jax.papertables.protocol import Published, configured, quick
 
 pytest_plugins = ["table_fixtures"]

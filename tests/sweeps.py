@@ -21,7 +21,7 @@ def run(workdir, prepared_dir, *arguments):
     sweep.main(
         [CONFIG, f"--workdir={workdir}", f"--config.data.data_dir={prepared_dir}", *arguments]
     )
-    return json.loads((workdir / "sweep.json").read_text())["studies"]
+    return json.loads((workdir / "sweep.json").read_text())
 
 
 def invented_training(monkeypatch):

@@ -95,13 +95,7 @@ def unknown(tally: Tally, fixed: Collection[str]) -> list[str]:
 
     lines, values = [], {name: n for name, n in tally.values.items() if n and name not in fixed}
     for what, counts in (("missing", tally.missing), ("not in training", tally.unseen)):
-        high = [name for name in values if counts[name] > HIGH * values[name]]
-        high.sort(key=lambda name: -counts[name] / values[name])
-        if high:
-            shares = (f"{name} {percent(counts[name], values[name])}" for name in high)
-            lines.append(f"values that are {what}: {', '.join(shares)}")
-    return lines + [
-        f"warning: the model knows no value of field {name!r}: is it written as it was in training?"
-        for name, count in values.items()
-        if count == tally.unseen[name] + tally.missing[name]
-    ]
+        high = {name: counts[name] for name, n in values.items() if counts[name] > HIGH * n}
+        shares = ", ".join(f"{name} {percent(n, values[name])}" for name, n in high.items())
+        lines += [f"values that are {what}: {shares}"] if high else []
+    return lines

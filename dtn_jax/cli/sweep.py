@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dtn_jax.cli import command, compile_cache
-from dtn_jax.errors import UserError, choose
+from dtn_jax.errors import UserError
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -28,15 +28,12 @@ SAMPLERS = command.constant("search.studies", "SAMPLERS")
 PRUNERS = command.constant("search.studies", "PRUNERS")
 OPTIONS = {
     "workdir=DIR": "the folder for the trials",
-    "trials=N": f"of each architecture, by all workers together (default {TRIALS}; a grid's "
-    "points)",
+    "trials=N": f"by all workers together (default {TRIALS}); of a grid all points are tried",
     "storage=URL": "of the trials: sqlite:///FILE (default: sweep.db in the workdir), or the URL "
     "of a database server, which machines share",
     "study=NAME": "of the search, if several share a storage (default: the data set's name)",
     "sweep=FILE": "a Python file with a function sweep(trial) that returns {option: value}",
     "grid=VALUES": "try all of these instead: 'optim.learning_rate=1e-3,3e-4;model.dropout=0,0.2'",
-    "architectures=NAMES": "by comma: search each of these with the same budget, from what "
-    "--config has: name none there, or all start from what that one was tuned to",
     "objective=METRIC": "of validation, to improve: mean, a task, several tasks (click+order) "
     "or another metric (click:logloss); sets train.select, which is its default",
     "sampler=NAME": ", ".join(SAMPLERS),
@@ -57,26 +54,19 @@ def main(arguments: Sequence[str]) -> None:
         rest.append(f"--config.train.select={known.objective}")
     config = command.read_config(known.config, rest)
     check(known, config)
-    from dtn_jax.models.build import ARCHITECTURES  # after --help
-    from dtn_jax.search import search_space as spaces
+    from dtn_jax.search import search_space as spaces  # after --help
     from dtn_jax.search.studies import Budget
     from dtn_jax.search.sweep import sweep
-    from dtn_jax.search.trials import with_settings
 
-    names = command.listed(known.architectures) or [config.model.architecture]
-    for name in names:
-        choose("architecture", name, ARCHITECTURES)
     grid = {} if known.grid is None else spaces.read_grid(known.grid, config)
     suggest = spaces.grid_space(grid) if grid else spaces.load_space(known.sweep, known.config)
-    points = math.prod(map(len, grid.values()))
-    trials = min(known.trials or points, points) if grid else known.trials or TRIALS
+    trials = 0 if grid else known.trials or TRIALS
     budget = Budget(trials, known.sampler, known.pruner, known.seed, grid)
-    configs = {n: with_settings(config, {"model.architecture": n}) for n in names}
     if not grid:  # of which other options depend
-        command.tell_unused([*configs.values()], [key for key, _ in command.overrides(rest)])
+        command.tell_unused([config], [key for key, _ in command.overrides(rest)])
     compile_cache.use(known.cache_dir)
     sweep(
-        configs,
+        config,
         suggest,
         budget,
         workdir=pathlib.Path(known.workdir),

@@ -72,7 +72,6 @@ def check_settings(keys: Iterable[str]) -> None:
     """Raises UserError where no trial can set one of these options."""
     for key in keys:
         if key in FIXED or key.partition(".")[0] in FIXED:
-            hint = "; use --architectures" if key == "model.architecture" else ""
-            raise UserError(f"what is searched cannot set {key}: trials would not compare{hint}")
+            raise UserError(f"what is searched cannot set {key}: trials would not compare")
         if key in declarations() and declarations()[key].option.runtime:
             raise UserError(f"what is searched cannot set {key}, which changes no result")

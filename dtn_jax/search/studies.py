@@ -13,7 +13,6 @@ import dataclasses
 import itertools
 import json
 import pathlib
-import random
 import statistics
 import time
 import traceback
@@ -50,9 +49,9 @@ class Budget:
     """What a search may spend, and how.
 
     Attributes:
-      trials: over all workers; 0 is no limit.
+      trials: that are drawn, over all workers; 0 is no limit.
       sampler, pruner: of SAMPLERS and PRUNERS.
-      seed: the sampler's, and that of a grid's order.
+      seed: the sampler's.
       grid: {option: values}, of which every point is tried; no sampler is asked then.
       validations: of all trials together, from one of which to the next all train on the same
         number of examples, so that this is a budget of examples; 0 is no limit.
@@ -66,10 +65,9 @@ class Budget:
     validations: int = 0
 
     def points(self) -> list[dict[str, str]]:
-        """Those of the grid that are tried, in their order."""
-        points = list(itertools.product(*self.grid.values())) if self.grid else []
-        random.Random(self.seed).shuffle(points)
-        return [dict(zip(self.grid, point)) for point in points[: self.trials or None]]
+        """Those of the grid."""
+        points = itertools.product(*self.grid.values()) if self.grid else ()
+        return [dict(zip(self.grid, point)) for point in points]
 
     def make_pruner(self) -> optuna.pruners.BasePruner:
         """What ends bad trials early."""

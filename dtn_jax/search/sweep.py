@@ -1,4 +1,4 @@
-"""Searches the settings of one architecture or several on the same data, and reports each.
+"""Searches the settings of an architecture, and reports them.
 
 The report is a table in the terminal, sweep.json, pictures, and the winner's command.
 """
@@ -10,21 +10,19 @@ import pathlib
 import re
 import shlex
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 from ml_collections import ConfigDict
 from optuna.visualization import matplotlib as pictures
 
 from dtn_jax.data.sets.catalog import read_data
-from dtn_jax.errors import UserError
 from dtn_jax.files import write_whole
 from dtn_jax.metrics.selected import metrics_of, read_selection
 from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid
 from dtn_jax.report.pictures import save_small
 from dtn_jax.report.versions import versions
-from dtn_jax.search import trial_storage
 from dtn_jax.search.search_space import Space
 from dtn_jax.search.studies import Budget, Study, search
 from dtn_jax.search.trials import OBJECTIVE, kind, seconds, settings_in
@@ -38,7 +36,7 @@ PICTURES = {
 
 
 def sweep(
-    configs: Mapping[str, ConfigDict],
+    config: ConfigDict,
     suggest: Space,
     budget: Budget,
     *,
@@ -47,69 +45,61 @@ def sweep(
     storage: str,
     words: Sequence[str],
 ) -> None:
-    """Searches for each of these configs, and writes sweep.json and pictures.
+    """Searches, and writes sweep.json and pictures.
 
     Args:
-      configs: {architecture: what its trials start from}; they have the same data and objective.
-      suggest: what the trials are asked to set.
-      budget: of each architecture.
-      workdir: of all searches.
-      study: the search's name in the storage; "" is that of the data set.
+      config: what trials start from.
+      suggest: what they are asked to set.
+      budget: of all trials.
+      workdir: of the search.
+      study: its name in the storage, where the architecture's stands beside it; "" is that of the
+        data set.
       storage: the URL of the storage; "" is sweep.db in the workdir.
       words: the arguments of `train` that all trials share.
 
     Raises:
-      UserError: the objective does not fit the data, or a search failed: the others are done.
+      UserError: the objective does not fit the data, or the search failed.
     """
-    config = next(iter(configs.values()))
-    data = read_data(config)
+    data, name = read_data(config), config.model.architecture
     # A selection that does not fit the data set ends the search before it has a folder.
     metric = read_selection(OBJECTIVE, config.train.select, metrics_of(data.schema)).title
-    storage = storage or trial_storage.url_of_file(workdir / "sweep.db")
-    workdir.mkdir(parents=True, exist_ok=True)
-    studies, problems = {}, []
-
-    def report(one: Study) -> None:
-        studies[one.name] = reported(one, metric, workdir, words)
-        if any(facts["command"] for facts in studies.values()):
-            content = json.dumps({"studies": studies, "versions": versions()}, indent=1)
-            write_whole(workdir / "sweep.json", content + "\n")
-
-    for name, config in configs.items():
-        where = {"storage": storage, "stored_as": f"{study or data.schema.name}/{name}"}
-        how = {"name": name, "data": data.fingerprint, "report": report}
-        try:
-            search(config, suggest, workdir / name, budget, **where, **how)
-        except UserError as error:  # the other architectures are searched nevertheless
-            problems.append(f"{name}: {error}")
-    if problems:
-        raise UserError("; ".join(problems))
+    search(
+        config,
+        suggest,
+        workdir,
+        budget,
+        storage=storage,
+        stored_as=f"{study or data.schema.name}/{name}",
+        data=data.fingerprint,
+        report=lambda one: report(one, metric, workdir, words),
+    )
     screen.say(f"\nAll trials and pictures are in {workdir}")
 
 
-def reported(study: Study, metric: str, workdir: pathlib.Path, words: Sequence[str]) -> dict:
-    """Prints the table and the winner's command, and draws; returns what sweep.json keeps.
+def report(study: Study, metric: str, workdir: pathlib.Path, words: Sequence[str]) -> None:
+    """Prints the table and the winner's command, writes sweep.json, and draws; nothing without a
+    winner.
 
     Args:
-      study: of an architecture.
+      study: that has ended.
       metric: what the objective's metric is called.
-      workdir: gets the pictures.
+      workdir: gets the files.
       words: the arguments of `train` that all trials share.
     """
     found = study.found()
     if found.value is None:
-        return found.as_dict() | {"command": ""}
+        return
     screen.show(table(study, metric).terminal(screen.console().width))
-    given = {"model.architecture": study.name} | found.settings
-    options = [f"--config.{key}={value}" for key, value in given.items()]
+    options = [f"--config.{key}={value}" for key, value in found.settings.items()]
     place = f"--workdir={workdir / f'{study.name}_best'}"
     command = shlex.join(["dtn-jax", "train", *words, *options, place])
     screen.say("\n", (study.name, "bold"), f", best validation value {found.value:.5f}:")
     print(command)  # not wrapped: ready to paste
     for option in found.at_edge:
         screen.say(f"{option} is at the edge of its range: a better one may lie beyond")
+    facts = found.as_dict() | {"command": command, "versions": versions()}
+    write_whole(workdir / "sweep.json", json.dumps(facts, indent=1) + "\n")
     draw(study, workdir)
-    return found.as_dict() | {"command": command}
 
 
 def table(study: Study, metric: str) -> Grid:

@@ -34,7 +34,6 @@ def test_a_study_that_was_begun_otherwise_is_refused(trained, prepared_dir, tmp_
     [
         (["--sampler=tp"], "unknown sampler 'tp'"),
         (["--pruner=hyper"], "unknown pruner 'hyper'"),
-        (["--architectures=moe"], "unknown architecture 'moe'"),
         (["--trials=-1"], "--trials=-1"),
         (["--trials=0"], "--trials=0: expected at least 1"),
         (["--grid=optim.learning_rat=1"], "optim.learning_rate"),
@@ -91,7 +90,7 @@ def test_a_file_without_a_space_is_told(text, message, prepared_dir, tmp_path):
     ("key", "value", "message"),
     [
         ("train.select", "income", r"cannot set train\.select: trials would not compare"),
-        ("model.architecture", "ple", "cannot set model.architecture: .*; use --architectures"),
+        ("model.architecture", "ple", "cannot set model.architecture: trials"),
         ("data.dataset", "synthetic", r"cannot set data\.dataset"),
         ("data.options", "rows=20000", r"cannot set data\.options: trials would not compare"),
         ("model.dropuot", "0.1", "Did you mean model.dropout"),

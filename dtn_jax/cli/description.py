@@ -24,13 +24,13 @@ def write(data: Prepared, html: str = "") -> None:
       data: the set.
       html: the page's file; '' is NAME_description.html beside the folder of the set.
     """
-    name, found = data.schema.name, describe(data)
+    name, facts = data.schema.name, describe(data)
     path = pathlib.Path(html or data.folder.parent / f"{name}_description.html")
     path = path.expanduser().absolute()
     place = Section("", [f"The set lies in {data.folder}"])
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, page(f"{name}: description", [*sections(found, drawn=True), place]))
-    for piece in terminal(sections(found), WIDE):
+    write_whole(path, page(f"{name}: description", [*sections(facts, drawn=True), place]))
+    for piece in terminal(sections(facts), WIDE):
         screen.show(piece)
     progress.say(f"\nWith pictures: {path}")
 

@@ -43,7 +43,6 @@ OPTIONS = {
     "batch_size=ROWS": "of the ONNX file's inputs (default: any, where jax2onnx can)",
 }
 SHARED = (*command.DATA, "cache_dir")
-USAGE = "%(prog)s --workdir DIR --out MODEL [more of the options below]"
 DEFAULTS = {"calibration": AUTO, "batch_size": 0}
 RANGES = {"batch_size": (1, math.inf)}
 

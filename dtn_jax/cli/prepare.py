@@ -159,10 +159,8 @@ def options_help() -> str:
     for name, builder in DATASETS.items():
         lines.append(f"  {name}" + ("" if builder.OPTIONS else ": none"))
         for key, option in builder.OPTIONS.items():
-            text = f"{key}={option.default}: {option.help} [{option.expected}]"
-            lines += textwrap.wrap(
-                text, 79, initial_indent="    ", subsequent_indent=" " * 8, break_on_hyphens=False
-            )
+            text = f"    {key}={option.default}: {option.help} [{option.expected}]"
+            lines += textwrap.wrap(text, 79, subsequent_indent=" " * 8, break_on_hyphens=False)
     return "\n".join(lines)
 
 

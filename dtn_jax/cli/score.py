@@ -45,7 +45,6 @@ OPTIONS = {
 DEFAULTS = {"columns": "all", "on_bad_rows": "null", "tables": "memory", "batch_rows": 0}
 DEFAULTS["max_bad_rate"] = command.constant("export.score_files", "MAX_BAD_RATE")
 SHARED = ("cache_dir",)
-USAGE = "%(prog)s --model DIR --input FILES --output FILE [more of the options below]"
 NEEDED = ("model", "input", "output")
 
 

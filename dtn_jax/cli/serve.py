@@ -37,7 +37,6 @@ OPTIONS |= {f"{name}=N": help for name, help in LIMITS.items()}
 DEFAULTS = {name: command.constant("export.serve.limits", name) for name in LIMITS}
 DEFAULTS |= {"host": "127.0.0.1", "port": 8000, "tables": "memory"}
 SHARED = ("cache_dir",)
-USAGE = "%(prog)s --model DIR [more of the options below]"
 NEEDED = ("model",)
 
 

@@ -38,13 +38,12 @@ OPTIONS = {
     "or another metric (click:logloss); sets train.select, which is its default",
     "sampler=NAME": ", ".join(SAMPLERS),
     "pruner=NAME": f"ends bad trials early: {', '.join(PRUNERS)}",
-    "seed=N": "of the sampler (default 0)",
 }
 CONFIG = True
 SHARED = (*command.DATA, "cache_dir", "force")
-DEFAULTS = {"trials": int, "grid": str, "sampler": "tpe", "pruner": "none", "seed": 0}
+DEFAULTS = {"trials": int, "grid": str, "sampler": "tpe", "pruner": "none"}
 NEEDED = ("workdir",)
-RANGES = {"trials": (1, math.inf), "seed": (0, 2**32 - 1)}
+RANGES = {"trials": (1, math.inf)}
 CHOICES = {"sampler": SAMPLERS, "pruner": PRUNERS}
 
 
@@ -61,7 +60,7 @@ def main(arguments: Sequence[str]) -> None:
     grid = {} if known.grid is None else spaces.read_grid(known.grid, config)
     suggest = spaces.grid_space(grid) if grid else spaces.load_space(known.sweep, known.config)
     trials = 0 if grid else known.trials or TRIALS
-    budget = Budget(trials, known.sampler, known.pruner, known.seed, grid)
+    budget = Budget(trials, known.sampler, known.pruner, grid=grid)
     if not grid:  # of which other options depend
         command.tell_unused([config], [key for key, _ in command.overrides(rest)])
     compile_cache.use(known.cache_dir)

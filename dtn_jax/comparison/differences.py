@@ -107,13 +107,8 @@ def compared(a: str, b: str, columns: Columns, draws: int) -> Compared:
 
 
 def places_of(text: str) -> list[pathlib.Path]:
-    """The runs or files of a side: a path, or several by comma, which may be part of a name that is
-    there; of a folder of replicas all."""
-    whole = pathlib.Path(text).expanduser()
-    parts = [pathlib.Path(part.strip()).expanduser() for part in text.split(",") if part.strip()]
-    if not parts:
-        raise UserError("expected two runs: RUN_A RUN_B. See --help.")
-    paths = [whole] if whole.exists() else parts
+    """The runs or files of a side: a path, or several by comma; of a folder of replicas all."""
+    paths = [pathlib.Path(part.strip()).expanduser() for part in text.split(",")]
     for path in paths:
         if not path.exists():
             raise UserError(f"{path} is not there; expected a run's workdir or a Parquet file")
@@ -279,9 +274,9 @@ def _tested(
     if not np.isfinite(values).all():
         return Comparison(*[math.nan] * 5)
     bounded = METRICS[metric].bounded
-    found = compare(b, a, drawn, 1.0 if bounded else math.inf)
+    tested = compare(b, a, drawn, 1.0 if bounded else math.inf)
     scale = 1.0 if bounded else max(map(abs, values))
-    return found._replace(p=1.0) if abs(found.difference) <= ROUNDING * scale else found
+    return tested._replace(p=1.0) if abs(tested.difference) <= ROUNDING * scale else tested
 
 
 def few_rows(rows: int, positives: int, binary: bool) -> str:

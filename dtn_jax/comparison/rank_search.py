@@ -70,8 +70,6 @@ def find(workdir: str | pathlib.Path, gain: str, objective: str = "", seed: int 
     weighted = bool(options.get("sample_weights", False))
     worth = ranking.parse(gain, {name: name for name in schema.task_names}, "--gain")
     objective = choose("objective", objective or ("gauc" if schema.group else "auc"), OBJECTIVES)
-    if objective != "auc" and not schema.group:
-        raise UserError(f"--objective={objective} is of groups, and {schema.name} has none: auc")
     validation = read_predictions(folder / VALIDATION, schema)
     chosen = fit_calibration.fit(validation, schema, weighted)
     chosen = fit_calibration.harmless(chosen, validation, schema, weighted, schema.task_names)
@@ -80,13 +78,10 @@ def find(workdir: str | pathlib.Path, gain: str, objective: str = "", seed: int 
     def split(name: str, scored: Scores) -> ScoredRows:
         """With calibrated scores; the gain is one more label, the first."""
         labels = labels_of(scored, schema)
-        gains = worth.score(labels)
-        if low := np.count_nonzero(gains < 0):
-            raise UserError(f"--gain {worth.text!r} is below 0 in {low:,} rows")
         return ScoredRows(
             name=str(folder / name),
-            key=pl.Series("row", range(len(gains))),
-            labels={worth.text: gains} | labels,
+            key=pl.Series("row", range(len(scored.logits))),
+            labels={worth.text: worth.score(labels)} | labels,
             scores=scores(scored.logits, schema, schema.task_names, calibration),
             kinds={},
             group=scored.group,
@@ -135,12 +130,15 @@ def pick(
 
     def gains(kept: np.ndarray | bool) -> Gains | None:
         worth = {gain: np.where(kept, known.labels[gain], np.nan)}
-        return next((own for _, own in gains_of(worth, known.group, known.weight)), None)
+        return next((first for _, first in gains_of(worth, known.group, known.weight)), None)
 
     columns = np.stack([parsed(term, known).score(known.scores) for term in terms], axis=1)
     every, few = gains(True), gains(sample(known))
     if few is None or few.value(objective, columns[few.places, 0]) is None:
-        raise UserError(f"{METRICS[objective].title} of {gain!r} is not defined on validation")
+        raise UserError(
+            f"{METRICS[objective].title} of {gain!r} is not defined on validation: expected gains "
+            "of 0 or more, some above 0, and groups where the metric is of groups"
+        )
     logs = np.log(np.maximum(columns[few.places], 1e-300))
     powers = search(lambda row: few.value(objective, logs @ row), len(terms), seed)
     powers = pruned(few, logs, powers, objective)

@@ -87,8 +87,8 @@ def _rows(
     names = {name: name for name in there}
     for key, (score, label) in columns.named.items():
         task = key.partition("@")[0]
-        own = key if "@" in key else f"{key}@{spaces.get(key, ALL)}"
-        given = {own: score, f"label/{task}": label}
+        where = key if "@" in key else f"{key}@{spaces.get(key, ALL)}"
+        given = {where: score, f"label/{task}": label}
         # Two files may have other names: those of the one are not in the other.
         names |= {name: column for name, column in given.items() if column in there}
 
@@ -144,8 +144,8 @@ def _rows(
         is_logit = kinds[key.partition("@")[0]] == "regression" or name.startswith("logit/")
         given[key] = _logits(name, numbers(name), counted, is_logit)
     if schema and all(f"{t.name}@{t.space}" in given for t in schema.tasks):
-        own_spaces = [given[f"{t.name}@{t.space}"] for t in schema.tasks]
-        given = spaces_of(np.stack(own_spaces, axis=1), schema) | given
+        of_tasks = [given[f"{t.name}@{t.space}"] for t in schema.tasks]
+        given = spaces_of(np.stack(of_tasks, axis=1), schema) | given
     return ScoredRows(
         name=str(path),
         key=frame[row],

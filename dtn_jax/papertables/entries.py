@@ -41,8 +41,8 @@ def ablation(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
     """Ours without its parts, and with its options: those of DTN only where it is one."""
     ours, model = protocol.ours, own_config(protocol, protocol.ours).model
     full = Entry(ours, ours)
-    own = parse_experts(model.experts)
-    count, alone = len(own), dict.fromkeys(kind for kind in (*KINDS, *own) if kind != "mlp")
+    experts = parse_experts(model.experts)
+    count, alone = len(experts), dict.fromkeys(kind for kind in (*KINDS, *experts) if kind != "mlp")
     is_dtn = model.architecture == "dtn"
     variants: dict[str, Settings] = {}
     has_tsn = is_dtn and any(task.upstream for task in schema.tasks)  # else it scales nothing
@@ -84,12 +84,12 @@ def interactions(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry
     }
     counts = {name: groups if a in ONE_GROUP else 1 for name, a in routings.items()}
     # A second level would have as many experts again.
-    own = {name: {"model.ple.levels": 1} for name, a in routings.items() if a == "ple"}
+    fixed = {name: {"model.ple.levels": 1} for name, a in routings.items() if a == "ple"}
     return [
         Entry(
             f"{routing}, {kind}",
             routing,
-            {"model.experts": f"{kind}*{counts[routing]}"} | own.get(routing, {}),
+            {"model.experts": f"{kind}*{counts[routing]}"} | fixed.get(routing, {}),
             group=routing,
             at=kind,
             against=f"{ours}, {'mlp' if routing == ours else kind}",

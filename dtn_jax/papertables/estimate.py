@@ -52,13 +52,13 @@ def estimate(
       folder: for the estimate.
     """
     rows: dict[str, dict[str, Entry]] = {}  # {entry of `overall`: its rows, each once}
-    for entry in (e for own in tables.values() for e in own if not names or e.name in names):
+    for entry in (e for of in tables.values() for e in of if not names or e.name in names):
         rows.setdefault(entry.tuned_as, {})[digest(entry.settings)] = entry
     lines, total, (search, again) = [], 0.0, cost_of_tuning(runs.protocol)
     notes = [NOTE, f"Measured on {machine()}, jax {jax.__version__}, {datetime.date.today()}."]
-    for name, own in rows.items():
+    for name, varied in rows.items():
         screen.say(f"measuring {name}", style="dim")
-        config = configured(runs.protocol, runs.protocol.own(name), runs.places)
+        config = configured(runs.protocol, runs.protocol.settings(name), runs.places)
         try:
             run, step, seconds = measure(validated(config, runs.data), runs.folder)
         except OutOfMemory as error:
@@ -66,7 +66,7 @@ def estimate(
             continue
         finally:
             jax.clear_caches()
-        flops = sum(runs.size(entry).flops_per_example for entry in own.values())
+        flops = sum(runs.size(entry).flops_per_example for entry in varied.values())
         final = runs.protocol.seeds * flops / run.size.flops_per_example
         hours = (search + again + final) * seconds / 3600
         numbers = (f"{step:.3g}", f"{seconds / 60:,.1f}", f"{search} + {again} + {final:.3g}")

@@ -81,9 +81,9 @@ def grids(table: Mapping) -> list[Grid]:
         return []
     if table["table"] == DIVERGENCE:
         return gap_grids(table)
-    found = [main_grid(table), difference_grid(table)]
-    found += [metric_grid(table, name) for name in METRICS if name != "auc" and is_printed(name)]
-    return [grid for grid in found if grid]
+    every = [main_grid(table), difference_grid(table)]
+    every += [metric_grid(table, name) for name in METRICS if name != "auc" and is_printed(name)]
+    return [grid for grid in every if grid]
 
 
 def is_printed(metric: str) -> bool:
@@ -173,8 +173,8 @@ def short(number: int) -> str:
 
 def digits_of(of: Mapping, rows: Sequence[Row], key: str, metric: str) -> int:
     """4, or 5 where these would hide how the values of most rows scatter."""
-    found = [of[row["name"], key, metric] for row in rows if (row["name"], key, metric) in of]
-    deviations = [sd for _, sd, _ in found if sd is not None]
+    values = [of[row["name"], key, metric] for row in rows if (row["name"], key, metric) in of]
+    deviations = [sd for _, sd, _ in values if sd is not None]
     return 5 if deviations and statistics.median(deviations) < FINE else 4
 
 
@@ -182,13 +182,13 @@ def column(table: Mapping, of: Mapping, key: str, metric: str) -> list[str]:
     """Mean ± standard deviation of each row; the best mean is bold, unless there are too few."""
     rows = shown(table)
     most = max(len(row["seeds"]) for row in rows)  # a row that lacks seeds is not compared yet
-    found = [of.get((row["name"], key, metric)) for row in rows]
-    whole = [f[0] for f, row in zip(found, rows) if f and len(row["seeds"]) == most]
+    values = [of.get((row["name"], key, metric)) for row in rows]
+    whole = [f[0] for f, row in zip(values, rows) if f and len(row["seeds"]) == most]
     few = any(key in row["few"] for row in rows)  # what so few rank highest means nothing
     best = None if few or len(rows) < 2 else METRICS[metric].best(whole)
     digits = digits_of(of, rows, key, metric)
-    cells = [spread(*f[:2], digits) if f else "not defined" for f in found]
-    return [f"**{cell}**" if f and f[0] == best else cell for cell, f in zip(cells, found)]
+    cells = [spread(*f[:2], digits) if f else "not defined" for f in values]
+    return [f"**{cell}**" if f and f[0] == best else cell for cell, f in zip(cells, values)]
 
 
 # ---------------------------------------------------------------- tables
@@ -298,9 +298,9 @@ def gap_grids(table: Mapping) -> list[Grid]:
     grids += [level_differences(first, key) for key in (MEAN, *table["tested_keys"])]
     grids += [level_differences(rows, MEAN) for rows in others]
     models = grouped(first, "tuned_as")
-    timed = {n: [s for row in own for s in row["train_seconds"]] for n, own in models.items()}
-    sizes = [sizes_of(own[0] | {"train_seconds": timed[n]}) for n, own in models.items()]
-    columns = {"experts": [f"`{own[0]['experts']}`" for own in models.values()]}
+    timed = {n: [s for row in runs for s in row["train_seconds"]] for n, runs in models.items()}
+    sizes = [sizes_of(runs[0] | {"train_seconds": timed[n]}) for n, runs in models.items()]
+    columns = {"experts": [f"`{runs[0]['experts']}`" for runs in models.values()]}
     columns |= dict(zip(SIZES, zip(*sizes)))
     grids.append(pivot("Sizes", [f"`{name}`" for name in models], columns))
     title = f"{title_of(table)}. {grids[0].title}, {table['dataset']}"
@@ -313,8 +313,8 @@ def gap_grid(table: Mapping, of: Mapping, rows: Sequence[Row], key: str) -> Grid
     means = {r["name"]: of[r["name"], key, "gap"][0] for r in rows if len(r["seeds"]) == most}
     levels = grouped(rows, "at")
     least = {
-        at: min((means[r["name"]] for r in own if r["name"] in means), default=None)
-        for at, own in levels.items()
+        at: min((means[r["name"]] for r in of_level if r["name"] in means), default=None)
+        for at, of_level in levels.items()
     }
 
     def cell(row: Row) -> str:
@@ -325,7 +325,7 @@ def gap_grid(table: Mapping, of: Mapping, rows: Sequence[Row], key: str) -> Grid
         return (f"**{text}**" if is_least else text) + sign
 
     title = f"Gap to the Bayes-optimal AUC × 1000, {key}, by {rows[0]['group']}"
-    best = [f"{own[0]['best'][key]:.4f}" for own in levels.values()]
+    best = [f"{of_level[0]['best'][key]:.4f}" for of_level in levels.values()]
     return by_level(title, rows, cell, [("Bayes-optimal AUC", *best)])
 
 
@@ -345,8 +345,10 @@ def by_level(title: str, rows: Sequence[Row], cell: Callable[[Row], str], *more,
     cells = {(row["tuned_as"], row["at"]): cell(row) for row in rows}
     names = dict.fromkeys(row["tuned_as"] for row in rows)
     columns = {
-        f"{at} ({own[0]['true_divergence']:.2f})": [cells.get((name, at), "") for name in names]
-        for at, own in grouped(rows, "at").items()
+        f"{at} ({of_level[0]['true_divergence']:.2f})": [
+            cells.get((name, at), "") for name in names
+        ]
+        for at, of_level in grouped(rows, "at").items()
     }
     names = [f"`{name}`" for name in names]
     return pivot(f"{title} (true divergence)", names, columns, *more, **how)
@@ -358,7 +360,7 @@ def by_level(title: str, rows: Sequence[Row], cell: Callable[[Row], str], *more,
 def footnotes(table: Mapping) -> list[str]:
     """Where the numbers come from, and what the signs mean."""
     rows, tunings = table["rows"], table["tuning"]
-    own = {name: of["transfer"] for name, of in tunings.items() if "transfer" in of}
+    transfers = {name: of["transfer"] for name, of in tunings.items() if "transfer" in of}
     edges = listed((o, name) for name, of in tunings.items() for o in of["at_edge"])
     outside = listed((of.get("note", ""), name) for name, of in table["references"].items())
     return rendered(
@@ -371,8 +373,8 @@ def footnotes(table: Mapping) -> list[str]:
             "Ours": with_ours("{Ours}", table),
             "over": over(table["seeds"]),
             "counted": counted,
-            "transfer": [*own.values()],
-            "taken": [f"{n} from {of['from']}" for n, of in own.items() if of["from"] != n],
+            "transfer": [*transfers.values()],
+            "taken": [f"{n} from {of['from']}" for n, of in transfers.items() if of["from"] != n],
             "cost": transfer_cost(table),
             "spent": [
                 f"{n} {of['examples'] / of['run']:.2f} ({counted(of['trials'], 'trial')})"
@@ -396,10 +398,10 @@ def footnotes(table: Mapping) -> list[str]:
 
 def listed(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     """{the first of some pairs: the second ones}"""
-    found: dict[str, list[str]] = {}
+    lists: dict[str, list[str]] = {}
     for first, second in pairs:
-        found.setdefault(first, []).append(second)
-    return found
+        lists.setdefault(first, []).append(second)
+    return lists
 
 
 def over(seeds: int) -> str:
@@ -416,8 +418,8 @@ def least(table: Mapping) -> list[float]:
     families: dict[tuple, list[float]] = {}
     for row in table["rows"]:
         family = (row["group"], row["at"]) if table["table"] == DIVERGENCE else ()
-        own = [test["least"] for key, test in comparisons(row).items() if key != MEAN]
-        families.setdefault(family, []).extend(own)
+        lowest = [test["least"] for key, test in comparisons(row).items() if key != MEAN]
+        families.setdefault(family, []).extend(lowest)
     return max(families.values(), key=sum, default=[])
 
 

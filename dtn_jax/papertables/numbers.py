@@ -193,9 +193,9 @@ def compare_all(table: dict, runs: Mapping[str, Sequence[Found]]) -> None:
             pair = tuple(map(Sampled, values, map(np.stack, draws)))
             families.setdefault(family, {})[row["name"], key] = pair
     for family in families.values():
-        for (name, key), found in compare_rows(family).items():
+        for (name, key), compared in compare_rows(family).items():
             spread = two_deviations(*(side.values for side in family[name, key]))
-            by_name[name]["comparison"][key] = found | {"two_sd": spread}
+            by_name[name]["comparison"][key] = compared | {"two_sd": spread}
 
 
 def two_deviations(ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -234,10 +234,10 @@ def summary(table: Mapping) -> dict[tuple[str, str, str], tuple[float, float | N
     """{(row, task@space, metric): mean, standard deviation over seeds, seeds that have a value}"""
     of, value = values(table), pl.col("value")
     keys = ("row", "task@space", "metric")
-    found = of.group_by(keys, maintain_order=True).agg(
+    summed = of.group_by(keys, maintain_order=True).agg(
         value.mean().alias("mean"), value.std().alias("sd"), value.count().alias("seeds")
     )
-    return {line[:3]: line[3:] for line in found.iter_rows() if line[5]}
+    return {line[:3]: line[3:] for line in summed.iter_rows() if line[5]}
 
 
 def measured(reference: Mapping, key: str) -> Mapping[str, float]:
@@ -263,7 +263,7 @@ def add_gaps(table: dict, protocol: Protocol, notes: Mapping[str, Mapping]) -> N
         row["best"] = best | {MEAN: float(np.mean([best[key] for key in table["tested_keys"]]))}
         for key, metrics in row["metrics"].items():
             metrics["gap"] = [row["best"][key] - value for value in metrics["auc"]]
-        pairs = [value for own in known["true_divergence"].values() for value in own.values()]
+        pairs = [value for of in known["true_divergence"].values() for value in of.values()]
         row["true_divergence"] = float(np.mean(pairs))
 
 
@@ -274,7 +274,7 @@ def first_dial(table: Mapping) -> list[dict]:
 
 def grouped(rows: Iterable[Mapping], what: str) -> dict[str, list[Mapping]]:
     """{their `at`, `group` or `tuned_as`: rows}"""
-    found: dict[str, list[Mapping]] = {}
+    groups: dict[str, list[Mapping]] = {}
     for row in rows:
-        found.setdefault(row[what], []).append(row)
-    return found
+        groups.setdefault(row[what], []).append(row)
+    return groups

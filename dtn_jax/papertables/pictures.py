@@ -67,15 +67,17 @@ def differences(table: Mapping) -> Figure | None:
     tests = {key: {row["name"]: comparisons(row).get(key) for row in rows} for key in keys}
     if MEAN in keys:
         tests = {
-            f"{own[0]['group']} = {at}": {r["tuned_as"]: comparisons(r).get(MEAN) for r in own}
-            for at, own in grouped(first_dial(table), "at").items()
+            f"{of_level[0]['group']} = {at}": {
+                r["tuned_as"]: comparisons(r).get(MEAN) for r in of_level
+            }
+            for at, of_level in grouped(first_dial(table), "at").items()
         }
-    names = list(dict.fromkeys(name for own in tests.values() for name in own))
+    names = list(dict.fromkeys(name for of in tests.values() for name in of))
     if not names:
         return None
     figure, every = panels(len(tests), len(tests), (4.0, 0.8 + 0.3 * len(names)), sharey=True)
-    for axes, (title, own) in zip(every, tests.items()):
-        for at, test in enumerate(map(own.get, names)):
+    for axes, (title, of) in zip(every, tests.items()):
+        for at, test in enumerate(map(of.get, names)):
             if test:
                 low, middle, high = (1000 * test[name] for name in ("low", "difference", "high"))
                 sure = test["p_holm"] < grids.LEVEL and "shortened" not in table
@@ -105,11 +107,11 @@ def heat(table: Mapping) -> Figure | None:
         texts = [[""] * len(routings) for _ in kinds]
         digits = grids.digits_of(of, rows, key, "auc")
         for row in rows:
-            if found := of.get((row["name"], key, "auc")):
+            if value := of.get((row["name"], key, "auc")):
                 i, j = kinds.index(row["at"]), routings.index(row["group"])
-                values[i, j] = found[0]
-                lacks = f"\n({found[2]} of {table['seeds']})" * (found[2] < table["seeds"])
-                texts[i][j] = grids.spread(*found[:2], digits).replace(" ± ", "\n± ") + lacks
+                values[i, j] = value[0]
+                lacks = f"\n({value[2]} of {table['seeds']})" * (value[2] < table["seeds"])
+                texts[i][j] = grids.spread(*value[:2], digits).replace(" ± ", "\n± ") + lacks
         clean(axes, f"AUC {key}")
         middle = np.nanmean([np.nanmin(values), np.nanmax(values)])
         drawn.cells(axes, values, texts, routings, kinds, dark=middle, cmap="Blues")
@@ -151,14 +153,14 @@ def sides(table: Mapping) -> list[tuple[str, list[Mapping]]]:
     alike = [row for row in rows if row["tuned_as"].endswith(SAME)]
     plain = [row for row in rows if row not in alike]
     beside = [row for row in plain if row["tuned_as"].startswith(ours)] + alike
-    found = [("rivals with MLP experts", plain), ("rivals with DTN's experts", beside)]
-    return found if alike else found[:1]
+    both = [("rivals with MLP experts", plain), ("rivals with DTN's experts", beside)]
+    return both if alike else both[:1]
 
 
 def of_dial(title: str, rows: Sequence[Mapping], key: str) -> Panel:
     levels = grouped(rows, "at")
     places = {at: place for place, at in enumerate(levels)}
-    ticks = [f"{at}\n({own[0]['true_divergence']:.2f})" for at, own in levels.items()]
+    ticks = [f"{at}\n({of_level[0]['true_divergence']:.2f})" for at, of_level in levels.items()]
     lines: dict[str, list] = {}
     for row in rows:
         model = row["tuned_as"].removesuffix(SAME)

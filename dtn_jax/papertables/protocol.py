@@ -104,7 +104,7 @@ class Protocol:
     published: tuple[Published, ...] = ()
     cut: tuple[str, ...] = ()
 
-    def own(self, name: str) -> Settings:
+    def settings(self, name: str) -> Settings:
         """The settings of an entry of `overall`, tuned again or not."""
         return self.entries[name.removesuffix(AGAIN)]
 
@@ -157,9 +157,7 @@ def quick(full: Protocol, **counts: int) -> Protocol:
     """
     most = flatten(configured(full))[LENGTH]
     steps = {} if 0 < most <= STEPS else {LENGTH: STEPS}
-    entries = {
-        n: {k: v for k, v in own.items() if k not in steps} for n, own in full.entries.items()
-    }
+    entries = {name: {**given, **steps} for name, given in full.entries.items()}
     trials, seeds = (0, 1) if len(full.entries) >= MANY else (TRIALS, SEEDS)
     usual = {"trials": min(full.trials, trials), "finalists": 1, "seeds": min(full.seeds, seeds)}
     middle = [dataclasses.replace(d, values=d.values[len(d.values) // 2 :][:1]) for d in full.dials]
@@ -183,8 +181,8 @@ def usual() -> dict[str, object]:
 
 def changed(config: ConfigDict | Mapping[str, str]) -> dict[str, str]:
     """The identity options that are not as usual, as text: a new option renames no run."""
-    defaults, own = usual(), identity(config)
-    return {k: str(v) for k, v in own.items() if str(v) != str(defaults.get(k))}
+    defaults, options = usual(), identity(config)
+    return {k: str(v) for k, v in options.items() if str(v) != str(defaults.get(k))}
 
 
 RIVALS = {

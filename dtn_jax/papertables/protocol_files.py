@@ -87,10 +87,10 @@ def check(protocol: Protocol) -> None:
     choose("ours", protocol.ours, protocol.entries)
     if protocol.transfer and (protocol.again or not protocol.trials or protocol.finalists < 2):
         raise UserError("transfer needs trials and at least 2 finalists, and no entry tuned again")
-    for name, own in protocol.entries.items():
+    for name, settings in protocol.entries.items():
         if "/" in name or not name:
             raise UserError(f"entry {name!r}: its name is part of file names, and can have no '/'")
-        if shared := [key for key in own if key in NOT_AN_ENTRYS]:
+        if shared := [key for key in settings if key in NOT_AN_ENTRYS]:
             raise UserError(f"entry {name!r} sets {shared[0]}; `common` has what all share")
     varied = [{option: v} for option, of in protocol.sensitivity.items() for v in of]
     for settings in (*protocol.entries.values(), *protocol.given.values(), *varied):

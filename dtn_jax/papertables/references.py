@@ -28,12 +28,12 @@ def of_data(data: Prepared) -> dict[str, dict]:
     otherwise, and the data's own scores where known."""
     path = file_of(data)
     known = json.loads(path.read_text()) if path.exists() else {}
-    found = {name: r for name, r in known.items() if r["data"] == data.fingerprint}
-    others = {name: r for name, r in known.items() if name not in found and "rows" in r}
+    shown = {name: r for name, r in known.items() if r["data"] == data.fingerprint}
+    others = {name: r for name, r in known.items() if name not in shown and "rows" in r}
     rows = rows_of(data) if others else ""
-    found |= {name: r for name, r in others.items() if r["rows"] == rows}
+    shown |= {name: r for name, r in others.items() if r["rows"] == rows}
     best = data.notes.get("test_bayes_auc")
-    return found | ({OPTIMAL: {"test": best, "version": "known"}} if best else {})
+    return shown | ({OPTIMAL: {"test": best, "version": "known"}} if best else {})
 
 
 def rows_of(data: Prepared) -> str:

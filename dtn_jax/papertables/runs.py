@@ -106,9 +106,11 @@ class Runs:
 
     def size(self, entry: Entry) -> Size:
         """Of an entry's model, trained or not."""
-        own = self.protocol.own(entry.tuned_as)
-        config = lambda: configured(self.protocol, own, entry.settings, self.places)  # noqa: E731
-        return self._once(f"size {digest(own, entry.settings)}", lambda: build_run(config()).size)
+        settings = self.protocol.settings(entry.tuned_as)
+        config = lambda: configured(self.protocol, settings, entry.settings, self.places)  # noqa: E731
+        return self._once(
+            f"size {digest(settings, entry.settings)}", lambda: build_run(config()).size
+        )
 
     # ---------------------------------------------------------------- searches
 
@@ -139,7 +141,7 @@ class Runs:
     def _search(self, name: str) -> tuple[pathlib.Path, ConfigDict, Prepared]:
         """The folder of an entry's search, what its trials start from, and their data."""
         protocol = self.protocol
-        config, data = self._located(protocol.own(name), {"seed": 0})
+        config, data = self._located(protocol.settings(name), {"seed": 0})
         how = (protocol.trials, protocol.finalists, protocol.finalist_seeds)
         how += (tune.PRUNER, tune.space_of(protocol.config))
         facts = digest(changed(config), data.fingerprint, how)
@@ -188,8 +190,8 @@ class Runs:
         tuning = self.tuning(entry.tuned_as)
         if tuning is None:
             return None
-        own = self.protocol.own(entry.tuned_as)
-        config, data = self._located(own, tuning["settings"], entry.settings, {"seed": seed})
+        settings = self.protocol.settings(entry.tuned_as)
+        config, data = self._located(settings, tuning["settings"], entry.settings, {"seed": seed})
         return config, self.folder / name_of(config, data.fingerprint)
 
     def finished(self, entry: Entry) -> list[Found]:

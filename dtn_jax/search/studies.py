@@ -31,7 +31,7 @@ from dtn_jax.run.train import AfterValidation
 from dtn_jax.run.workdir import Unusable
 from dtn_jax.search import trial_storage, trials
 from dtn_jax.search.search_space import Space, check_settings, settings_of
-from dtn_jax.search.trial_storage import FAULTS, experimental
+from dtn_jax.search.trial_storage import FAULTS
 from dtn_jax.search.trials import ERROR, SETTINGS
 
 SAMPLERS = ("tpe", "random")
@@ -87,8 +87,8 @@ class Budget:
         seed = (self.seed + 1_000_003 * place) % SEEDS
         if self.sampler == "random":
             return optuna.samplers.RandomSampler(seed=seed)
-        with experimental():  # trials that others do count as bad: workers don't all try the same
-            return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+        # Trials that others do count as bad: workers don't all try the same.
+        return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,7 +222,7 @@ class Study:
             self.again(trial.number)
 
     def again(self, number: int) -> None:
-        trial_storage.again(self.optuna, self.optuna.get_trials()[number])
+        trial_storage.retry()(self.optuna, self.optuna.get_trials()[number])
 
     def settings(self, trial: optuna.Trial) -> dict[str, str]:
         """What a trial sets, by what it was given, else by what is drawn for it.
@@ -248,8 +248,8 @@ class Study:
     def after_validation(self, trial: optuna.Trial) -> AfterValidation:
         """Reports each validation to the pruner, and ends the trial when that says so."""
 
-        def report(number: int, found: Mapping[str, float | None]) -> None:
-            value = found[self.config.train.select]
+        def report(number: int, values: Mapping[str, float | None]) -> None:
+            value = values[self.config.train.select]
             if value is None:
                 return
             trial.report(value, number)
@@ -304,8 +304,7 @@ class Study:
         """
         waits = False
         while True:
-            with experimental():
-                optuna.storages.fail_stale_trials(self.optuna)
+            optuna.storages.fail_stale_trials(self.optuna)
             if self.wants_more() and (self.ranked() or len(self.errors()) < HOPELESS):
                 self.run_one()
             elif self.trials(TrialState.RUNNING):  # their workers may die
@@ -365,7 +364,7 @@ class Study:
             screen.say(f"seed {seed} failed: {error}")
             return None
 
-    def found(self, finalists: Sequence[Finalist] = ()) -> Found:
+    def outcome(self, finalists: Sequence[Finalist] = ()) -> Found:
         """What has been found as yet."""
         every = self.trials()
         leading = finalists or [self.finalist(trial) for trial in self.ranked()[:1]]
@@ -435,7 +434,7 @@ def search(
             study.enqueue(enqueue)
             try:
                 study.work()
-                return study.found(study.run_off(finalists, finalist_seeds))
+                return study.outcome(study.run_off(finalists, finalist_seeds))
             finally:
                 report(study)
     except FAULTS as error:

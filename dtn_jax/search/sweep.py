@@ -86,18 +86,18 @@ def report(study: Study, metric: str, workdir: pathlib.Path, words: Sequence[str
       workdir: gets the files.
       words: the arguments of `train` that all trials share.
     """
-    found = study.found()
-    if found.value is None:
+    outcome = study.outcome()
+    if outcome.value is None:
         return
     screen.show(table(study, metric).terminal(screen.console().width))
-    options = [f"--config.{key}={value}" for key, value in found.settings.items()]
+    options = [f"--config.{key}={value}" for key, value in outcome.settings.items()]
     place = f"--workdir={workdir / f'{study.name}_best'}"
     command = shlex.join(["dtn-jax", "train", *words, *options, place])
-    screen.say("\n", (study.name, "bold"), f", best validation value {found.value:.5f}:")
+    screen.say("\n", (study.name, "bold"), f", best validation value {outcome.value:.5f}:")
     print(command)  # not wrapped: ready to paste
-    for option in found.at_edge:
+    for option in outcome.at_edge:
         screen.say(f"{option} is at the edge of its range: a better one may lie beyond")
-    facts = found.as_dict() | {"command": command, "versions": versions()}
+    facts = outcome.as_dict() | {"command": command, "versions": versions()}
     write_whole(workdir / "sweep.json", json.dumps(facts, indent=1) + "\n")
     draw(study, workdir)
 

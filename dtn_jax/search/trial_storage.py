@@ -24,19 +24,6 @@ OPENINGS = 10  # times that a database is tried to be opened, 0.5 s apart
 FAULTS = (StorageInternalError, SQLAlchemyError)  # of a database
 
 
-@contextlib.contextmanager
-def experimental() -> Iterator[None]:
-    """Optuna warns that what it does about dead workers may change; the lower bound is pinned."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        yield
-
-
-with experimental():
-    again = RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)
-    again_after_death = RetryHeartbeatStaleTrialCallback(RETRIES, inherit_intermediate_values=True)
-
-
 class Database(RDBStorage):
     """Its worker's signs of life go on after one that could not be given."""
 
@@ -66,14 +53,18 @@ def open_storage(url: str) -> RDBStorage:
     options: dict = {"pool_pre_ping": True}  # renews connections that the server closed
     if url.startswith("sqlite:"):
         options["connect_args"] = {"timeout": LOCKED}
-    with experimental():
-        return Database(
-            url,
-            engine_kwargs=options,
-            heartbeat_interval=HEARTBEAT,
-            grace_period=DEAD,
-            heartbeat_stale_trial_callback=again_after_death,
-        )
+    return Database(
+        url,
+        engine_kwargs=options,
+        heartbeat_interval=HEARTBEAT,
+        grace_period=DEAD,
+        heartbeat_stale_trial_callback=retry(RETRIES),
+    )
+
+
+def retry(most: int | None = None) -> RetryHeartbeatStaleTrialCallback:
+    """Lets a trial be run again, so many times."""
+    return RetryHeartbeatStaleTrialCallback(most, inherit_intermediate_values=True)
 
 
 @contextlib.contextmanager
@@ -87,6 +78,8 @@ def opened(
     """
     shown, attempt = check(url), 0
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # It warns that what it does about dead workers may change; the lower bound is pinned.
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     direction = "maximize" if higher_is_better else "minimize"
     how = {"study_name": name, "direction": direction, "pruner": pruner, "load_if_exists": True}
     while True:
@@ -113,6 +106,4 @@ def opened(
 
 def brief(error: BaseException) -> str:
     """What a storage says, without SQL; Optuna's own words do not tell what was wrong."""
-    if isinstance(error, StorageInternalError) and error.__cause__:
-        return brief(error.__cause__)
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return f"{error.__cause__ or error}".partition("\n")[0]

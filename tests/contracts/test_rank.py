@@ -89,7 +89,7 @@ def test_refusals(tmp_path):
         (f"--workdir={old}", "--gain=click"): "validation.parquet is missing or damaged",
         (f"--workdir={tmp_path}", "--gain=click"): "holds no run",
         ("--workdir=run", "--gain=clik"): "--gain 'clik': unknown task at character 1",
-        ("--workdir=run", "--gain=-click"): "below 0 in",
+        ("--workdir=run", "--gain=-click"): "not defined on validation: expected gains of 0 or",
         ("--workdir=run", "--gain=0*click"): "not defined on validation",
         ("--workdir=run", "--gain=click", "--objective=mrr"): "unknown objective 'mrr'",
         ("--workdir=run", "--gain=click", "--seed=-1"): "--seed=-1: expected at least 0",

@@ -2,7 +2,6 @@
 
 import argparse
 import importlib
-import os
 import pathlib
 import re
 import subprocess
@@ -235,16 +234,6 @@ def test_a_clone_has_each_command_as_a_module():
         stub = (ROOT / "experiments" / f"{name}.py").read_text()
         assert stub.splitlines()[0] == f'"""`dtn-jax {name}`, in a clone."""'
         assert stub.endswith(f'if __name__ == "__main__":\n    main("{name}")\n')
-
-
-def test_a_list_of_commands_whose_reader_has_gone_is_no_error(monkeypatch):
-    reader, writer = os.pipe()
-    os.close(reader)
-    monkeypatch.setattr(sys, "argv", ["dtn-jax", "--help"])
-    with open(writer, "w") as gone, pytest.raises(SystemExit) as end:
-        monkeypatch.setattr(sys, "stdout", gone)
-        main()
-    assert end.value.code == 0
 
 
 def test_an_unknown_command_names_the_nearest(monkeypatch, capsys):

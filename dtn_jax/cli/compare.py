@@ -11,12 +11,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from dtn_jax.cli import command
-
-if TYPE_CHECKING:
-    from dtn_jax.comparison.differences import Compared
 
 EXAMPLE = "dtn-jax compare runs/mmoe runs/dtn --out=runs/mmoe_or_dtn"
 OPTIONS = {
@@ -53,7 +49,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return known
 
 
-def compared(known: argparse.Namespace) -> Compared:
+def compared(known: argparse.Namespace) -> tuple[list, list, list]:
     """The rows of both sides, in one order, and the differences."""
     from dtn_jax.comparison.differences import compared  # after --help
     from dtn_jax.comparison.score_files import Columns, read_columns

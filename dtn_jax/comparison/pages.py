@@ -35,8 +35,7 @@ def show(
     lines, more = paragraphs(a, b, every), levels(a, b, keys)
     screen.show(f"A: {names[0]}\nB: {names[1]}")
     screen.show(terminal(every, best, more), WIDE)
-    what = "test rows" if any(run.config is not None for run in (*a, *b)) else "rows"
-    print("\n".join([f"\n{len(a[0].key):,} {what}.", *lines]))
+    print("\n".join([f"\n{len(a[0].key):,} rows.", *lines]))
     if out:
         folder = pathlib.Path(out).expanduser().absolute()
         title = f"A: {names[0]}   B: {names[1]}"
@@ -48,7 +47,7 @@ def levels(a: Sequence[ScoredRows], b: Sequence[ScoredRows], keys: Iterable[str]
     """What each side predicts on average of what is observed: two rows for each task@space."""
     texts = {key: [[f"{x:.4g}" for x in side] for side in means(a, b, key)] for key in keys}
     return {
-        key: [[name, *two, *[""] * 4] for name, *two in zip(("predicted", "observed"), *sides)]
+        key: [[name, *two, *[""] * 4] for name, *two in zip(("pred", "obs"), *sides)]
         for key, sides in texts.items()
     }
 

@@ -122,7 +122,8 @@ def matched(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
 
 
 def matched_to(entry: Entry, protocol: Protocol, count: str, wanted: Size, size: SizeOf) -> Entry:
-    """The entry with the width at which a count of its Size comes nearest to the one wanted."""
+    """The entry with the width at which a count of its Size comes nearest to the one wanted: sizes
+    are straight lines in the width of one layer."""
     width = protocol.width
     of_layers = isinstance(flatten(own_config(protocol, entry.tuned_as))[width], tuple)
 
@@ -131,16 +132,12 @@ def matched_to(entry: Entry, protocol: Protocol, count: str, wanted: Size, size:
         return dataclasses.replace(entry, settings={**entry.settings, width: value})
 
     low, high = WIDTHS
-    for _ in range(4):  # sizes are straight lines in the width of one layer: the first is exact
-        few, many = (getattr(size(at(number)), count) for number in (low, high))
-        if few == many:
-            raise UserError(f"{entry.name}: {width} does not change its size")
-        missing = getattr(wanted, count) - few
-        best = max(1, round(low + missing * (high - low) / (many - few)))
-        share = off(size(at(best)), wanted, count)
-        if share <= NEAR or best == 1:
-            break
-        low, high = best, best + max(1, best // 10)
+    few, many = (getattr(size(at(number)), count) for number in WIDTHS)
+    if few == many:
+        raise UserError(f"{entry.name}: {width} does not change its size")
+    missing = getattr(wanted, count) - few
+    best = max(1, round(low + missing * (high - low) / (many - few)))
+    share = off(size(at(best)), wanted, count)
     name = entry.name if share <= NEAR else f"{entry.name} (off by {100 * share:.0f} %)"
     return dataclasses.replace(at(best), name=name)
 

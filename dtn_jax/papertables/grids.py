@@ -345,10 +345,8 @@ def by_level(title: str, rows: Sequence[Row], cell: Callable[[Row], str], *more,
     cells = {(row["tuned_as"], row["at"]): cell(row) for row in rows}
     names = dict.fromkeys(row["tuned_as"] for row in rows)
     columns = {
-        f"{at} ({of_level[0]['true_divergence']:.2f})": [
-            cells.get((name, at), "") for name in names
-        ]
-        for at, of_level in grouped(rows, "at").items()
+        f"{at} ({level[0]['true_divergence']:.2f})": [cells.get((name, at), "") for name in names]
+        for at, level in grouped(rows, "at").items()
     }
     names = [f"`{name}`" for name in names]
     return pivot(f"{title} (true divergence)", names, columns, *more, **how)

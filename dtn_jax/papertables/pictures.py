@@ -67,10 +67,8 @@ def differences(table: Mapping) -> Figure | None:
     tests = {key: {row["name"]: comparisons(row).get(key) for row in rows} for key in keys}
     if MEAN in keys:
         tests = {
-            f"{of_level[0]['group']} = {at}": {
-                r["tuned_as"]: comparisons(r).get(MEAN) for r in of_level
-            }
-            for at, of_level in grouped(first_dial(table), "at").items()
+            f"{level[0]['group']} = {at}": {r["tuned_as"]: comparisons(r).get(MEAN) for r in level}
+            for at, level in grouped(first_dial(table), "at").items()
         }
     names = list(dict.fromkeys(name for of in tests.values() for name in of))
     if not names:

@@ -106,11 +106,9 @@ class Runs:
 
     def size(self, entry: Entry) -> Size:
         """Of an entry's model, trained or not."""
-        settings = self.protocol.settings(entry.tuned_as)
-        config = lambda: configured(self.protocol, settings, entry.settings, self.places)  # noqa: E731
-        return self._once(
-            f"size {digest(settings, entry.settings)}", lambda: build_run(config()).size
-        )
+        settings = (self.protocol.settings(entry.tuned_as), entry.settings)
+        config = lambda: configured(self.protocol, *settings, self.places)  # noqa: E731
+        return self._once(f"size {digest(*settings)}", lambda: build_run(config()).size)
 
     # ---------------------------------------------------------------- searches
 

@@ -25,7 +25,7 @@ from dtn_jax.report.pictures import save_small
 from dtn_jax.report.versions import versions
 from dtn_jax.search.search_space import Space
 from dtn_jax.search.studies import Budget, Study, search
-from dtn_jax.search.trials import OBJECTIVE, kind, seconds, settings_in
+from dtn_jax.search.trials import OBJECTIVE, kind, settings_in
 
 SHOWN = 10  # trials of the table
 PICTURES = {
@@ -110,10 +110,10 @@ def table(study: Study, metric: str) -> Grid:
     rows = []
     for trial in best:
         settings = settings_in(trial)
-        numbers = (f"{trial.value:.5f}", f"{seconds(trial):.0f}")
-        rows.append([str(trial.number), *numbers, *(short(settings.get(o, "")) for o in options)])
+        texts = (short(settings.get(option, "")) for option in options)
+        rows.append([str(trial.number), f"{trial.value:.5f}", *texts])
     return Grid(
-        header=["trial", "value", "seconds", *(re.sub("([._])", r"\1\n", o) for o in options)],
+        header=["trial", "value", *(re.sub("([._])", r"\1\n", o) for o in options)],
         rows=rows,
         title=f"{study.name}: validation {metric} ({study.config.train.select})",
         note=", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds)),

@@ -44,10 +44,6 @@ def kind(trial: FrozenTrial) -> str:
     return "retried" if trial.state == TrialState.FAIL else trial.state.name.lower()
 
 
-def seconds(trial: FrozenTrial) -> float:
-    return trial.duration.total_seconds() if trial.duration else 0.0
-
-
 def stretches(trials: Sequence[FrozenTrial]) -> dict[int, int]:
     """{trial: for how many stretches, each from one validation to the next, it has trained}.
 

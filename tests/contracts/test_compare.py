@@ -76,11 +76,11 @@ def test_two_runs_are_compared_by_every_metric(tmp_path, capsys, drawn):
     page = (tmp_path / "out/compare.md").read_text()
     assert "| click@all | AUC |" in page
     assert "| p | ahead |" in page
-    shown = [line.split() for line in page.splitlines() if "| predicted |" in line]
+    shown = [line.split() for line in page.splitlines() if "| pred |" in line]
     p = 1 / (1 + np.exp(-two.logits[:, 0].astype(float)))
     assert shown[0][7] == f"{p.mean():.4g}"
-    assert f"| click@all | observed | {one.labels[:, 0].mean():.4g} |" in page
-    assert f"| watch@all | observed | {one.labels[watched, 2].mean():.4g} |" in page
+    assert f"| click@all | obs | {one.labels[:, 0].mean():.4g} |" in page
+    assert f"| watch@all | obs | {one.labels[watched, 2].mean():.4g} |" in page
 
 
 def test_the_interval_is_that_of_groups_drawn_again(tmp_path):

@@ -71,9 +71,7 @@ def test_an_entry_can_be_tuned_twice():
     twice = dataclasses.replace(TINY, again=("dtn",))
     rows = overall(twice, None, None)
     assert [row.name for row in rows] == ["dtn", "shared_bottom", "dtn, tuned again"]
-    assert twice.settings("dtn, tuned again") == twice.settings(
-        "dtn"
-    )  # its search's seed is the name's
+    assert twice.settings("dtn, tuned again") == twice.settings("dtn")  # seeds go by the name
 
 
 OTHERS = {  # which compile fast

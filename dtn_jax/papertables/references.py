@@ -17,7 +17,7 @@ from dtn_jax import shipped
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.sets.logs import Logs
-from dtn_jax.papertables.numbers import OPTIMAL
+from dtn_jax.papertables.protocol import OPTIMAL
 
 REFERENCES = shipped.folder("references")
 OWN = "references.json"  # of your own logs

@@ -11,7 +11,7 @@ import rich.console
 
 from dtn_jax.errors import UserError
 from dtn_jax.files import write_whole
-from dtn_jax.papertables import pictures, references
+from dtn_jax.papertables import pictures
 from dtn_jax.papertables.grids import SIZES, footnotes, grids, main_grid, title_of
 from dtn_jax.papertables.numbers import DIVERGENCE, content, values
 from dtn_jax.papertables.protocol import Entry
@@ -92,28 +92,10 @@ def make(
     for table, entries in rows.items():
         for failed in runs.make([e for e in entries if not names or e.name in names]):
             problems += failed
-            write(table_of(runs, table, entries, command), folder)
+            write(content(runs, table, entries, command), folder)
         # Again: meanwhile another process may have ended runs, or written over the table.
-        complete = table_of(runs, table, entries, command)
+        complete = content(runs, table, entries, command)
         write(complete, folder)
         show(complete, folder / f"{table}.md")
     if problems:
         raise UserError("\n".join(["some runs failed:", *problems]))
-
-
-def table_of(runs: Runs, name: str, entries: Sequence[Entry], command: str) -> dict:
-    """The table's content, from the runs that are finished."""
-    tunings = {n: runs.tuning(n) for n in dict.fromkeys(e.tuned_as for e in entries)}
-    of_gaps = name == DIVERGENCE  # whose rows are on several sets of data
-    table = content(
-        runs.data.schema.name,
-        name,
-        runs.protocol,
-        entries,
-        {entry.name: runs.finished(entry) for entry in entries},
-        {name: tuning for name, tuning in tunings.items() if tuning},
-        # Models from outside are measured without weights, so none stands in such a table.
-        {} if runs.weighted or of_gaps else references.of_data(runs.data),
-        {entry.name: runs.notes_of(entry) for entry in entries} if of_gaps else {},
-    )
-    return table | {"command": command}

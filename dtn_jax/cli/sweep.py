@@ -82,7 +82,7 @@ def check(known: argparse.Namespace, config: ConfigDict) -> None:
     command.folder(known.workdir, "workdir")
     if known.storage:
         trial_storage.check(known.storage)
-    if known.grid is not None and known.sweep:
-        raise UserError("--grid and --sweep both say what to search; give one")
+    if known.grid is not None and (known.sweep or known.trials):
+        raise UserError("all points of a --grid are tried: leave --sweep and --trials out")
     if config.parallel.processes != "off" or config.replicas:
         raise UserError("a trial is one run of one process: leave out replicas and processes")

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
 
 from dtn_jax.papertables import grids
 from dtn_jax.papertables.numbers import MEAN, comparisons, first_dial, grouped, summary
@@ -197,10 +196,11 @@ def curves(
             axes.set_xticks(range(len(panel.ticks)), panel.ticks)
         else:
             axes.set_xscale("log")
+            drawn.powers(axes.xaxis)
             axes.xaxis.set_major_formatter(lambda flops, _: grids.short(round(flops)))
         if panel.metric == "gap":  # one model far from the others would press them together
             axes.set_yscale("log")
-            axes.yaxis.set_minor_formatter(ScalarFormatter())
+            drawn.powers(axes.yaxis, (1, 2, 3, 5))
         else:
             axes.ticklabel_format(axis="y", useOffset=False)
     if len(names) > 1:

@@ -4,6 +4,7 @@ JAX's persistent cache does the keeping. It is the environment that says where, 
 which tests start use it too.
 """
 
+import contextlib
 import os
 import pathlib
 
@@ -41,3 +42,17 @@ def write_whole(self, key: str, value: bytes) -> None:
     part = path.with_name(f"{key[-64:]}.{os.getpid()}.part")
     part.write_bytes(value)
     part.replace(path)
+
+
+def delete_oldest(kept: pathlib.Path) -> None:
+    """Deletes the files that were used longest ago until the rest has LARGEST bytes."""
+    files = []
+    for path in kept.glob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            stat = path.stat()
+            files.append((max(stat.st_atime, stat.st_mtime), stat.st_size, path))
+    size = 0
+    for _, own, path in sorted(files, reverse=True):
+        size += own
+        if size > LARGEST:
+            path.unlink(missing_ok=True)

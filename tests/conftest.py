@@ -41,8 +41,6 @@ from absl import flags
 from jax._src.lru_cache import LRUCache
 from jaxtyping import install_import_hook
 
-from dtn_jax.cli.compile_cache import delete_oldest
-
 assert jax.device_count() == 8  # which reads the flags; those of commands that tests start:
 os.environ["XLA_FLAGS"] = compile_cache.with_flags(compile_cache.simulated(1))
 
@@ -87,7 +85,7 @@ def pytest_configure(config):
         config.option.markexpr = f"({wanted}) and not nightly" if wanted else "not nightly"
     if not hasattr(config, "workerinput"):  # once a run, not in each worker
         kept = pathlib.Path(jax.config.jax_compilation_cache_dir)
-        delete_oldest(kept, compile_cache.LARGEST)
+        compile_cache.delete_oldest(kept)
 
 
 @pytest.fixture(autouse=True)

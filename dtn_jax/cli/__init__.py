@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import os
 import pathlib
 import re
 import sys
@@ -74,8 +73,5 @@ def overview(name: str) -> None:
             short = {name: re.split("[:;]|\\.$", does[name])[0] for name in names}
             lines += [f"{group}:", *(f"  {name:20}{text}" for name, text in short.items())]
         lines.append(EXAMPLE)
-    try:
-        print("\n".join(lines), file=sys.stderr if wrong else sys.stdout, flush=True)
-    except BrokenPipeError:  # who read the output, such as `head`, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    print("\n".join(lines), file=sys.stderr if wrong else sys.stdout)
     sys.exit(2 if wrong else 0)

@@ -12,16 +12,13 @@ import math
 import os
 import pathlib
 import re
-import signal
 import sys
 import textwrap
-import threading
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from dtn_jax.cli import quiet
 from dtn_jax.errors import UserError, choose, told
 from dtn_jax.files import check_place
 from dtn_jax.parallel import interrupts
@@ -102,7 +99,7 @@ class Parser(argparse.ArgumentParser):
                 raise UserError(f"--{name}={given[name]}: expected at least {least:,}{above}")
         for name, choices in self.choices.items():
             for part in listed(getattr(known, name)):
-                choose(name.removesuffix("s"), part.strip(), choices)
+                choose(name.removesuffix("s"), part, choices)
 
 
 def parser(
@@ -131,7 +128,7 @@ def parser(
       usage: instead of argparse's own.
       checks: attributes of Parser.
     """
-    made = Parser(
+    parser = Parser(
         prog=re.match(r"dtn-jax \w+|python -m \S+", example)[0],
         usage=usage or None,
         description=description,
@@ -141,34 +138,33 @@ def parser(
         add_help=False,
     )
     how = {"nargs": "?", "const": "", "action": Help, "metavar": "SECTION"}
-    made.add_argument("-h", "--help", **how, help="show this, or the options of a section")
-    made.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    vars(made).update(checks, has_config=config)
+    parser.add_argument("-h", "--help", **how, help="show this, or the options of a section")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    vars(parser).update(checks, has_config=config)
     if config:
-        made.usage = usage or CONFIG_USAGE
-        add(made, config_options())
-        made.add_argument_group("--config.KEY VALUE", overridden())
-    add(made, options or {}, defaults or {})
-    of_many = {text: help for text, help in SHARED.items() if text.partition("=")[0] in shared}
-    if of_many:
-        add(made, {"options of many commands": of_many})
-    return made
+        parser.usage = usage or CONFIG_USAGE
+        add(parser, config_options())
+        parser.add_argument_group("--config.KEY VALUE", overridden())
+    add(parser, options or {}, defaults or {})
+    if of_many := {text: help for text, help in SHARED.items() if text.partition("=")[0] in shared}:
+        add(parser, {"options of many commands": of_many})
+    return parser
 
 
 def parser_of(module: str) -> Parser:
     """The parser of a command's module: its docstring and its constants, in capitals, are the
     arguments of `parser`."""
-    own = vars(sys.modules[module])
-    given = {name: own[name.upper()] for name in DECLARED if name.upper() in own}
-    return parser(own["__doc__"], **given)
+    names = vars(sys.modules[module])
+    given = {name: names[name.upper()] for name in DECLARED if name.upper() in names}
+    return parser(names["__doc__"], **given)
 
 
 def parse(module: str, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """What a command is given: its own options, and the arguments for its config."""
-    made = parser_of(module)
-    if made.has_config:
-        return made.parse_known_args(arguments)
-    return made.parse_args(arguments), []
+    parser = parser_of(module)
+    if parser.has_config:
+        return parser.parse_known_args(arguments)
+    return parser.parse_args(arguments), []
 
 
 def add(
@@ -197,26 +193,18 @@ def require(known: argparse.Namespace, *names: str) -> None:
 
 
 def folder(path: str, what: str) -> pathlib.Path:
-    """The path of a folder, which need not be there.
-
-    Raises:
-      UserError: it can be none: a URL, a file or in one, a name too long.
-    """
+    """The path of a folder, which need not be there; raises UserError if it can be none."""
     check_place(path, what)
     full = pathlib.Path(path).expanduser().absolute()
-    try:
-        files = [place for place in (full, *full.parents) if place.exists() and not place.is_dir()]
-    except OSError as error:
-        raise UserError(f"{what} {told(error)}") from None
-    if files:
-        within = "" if full in files else f"cannot be a folder: {files[-1]} "
-        raise UserError(f"{what} {full} {within}is a file, expected a folder")
+    for place in (full, *full.parents):
+        if place.is_file():
+            raise UserError(f"{what} {full}: {place} is a file, expected a folder")
     return pathlib.Path(path)
 
 
 def listed(text: str) -> list[str]:
     """The parts of an option's value, separated by commas."""
-    return [part for part in text.split(",") if part]
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def constant(module: str, name: str) -> Any:
@@ -238,30 +226,30 @@ def constant(module: str, name: str) -> Any:
 class Help(argparse.Action):
     """--help ends the parsing at once; --help=SECTION waits for --config and its plug-ins."""
 
-    def __call__(self, made, namespace, value, option_string=None):
+    def __call__(self, parser, namespace, value, option_string=None):
         setattr(namespace, self.dest, value)
-        if not value or not made.has_config:
-            show_help(made, namespace, ())
+        if not value or not parser.has_config:
+            show_help(parser, namespace, ())
 
 
-def show_help(made: Parser, known: argparse.Namespace, rest: Sequence[str]) -> None:
+def show_help(parser: Parser, known: argparse.Namespace, rest: Sequence[str]) -> None:
     """--help shows the command; --help=TOPIC one of its topics, or a config's section with the
     options of plug-ins."""
     if not known.help:
-        made.print_help()
-    elif known.help in made.topics:
-        print(made.topics[known.help]())
+        parser.print_help()
+    elif known.help in parser.topics:
+        print(parser.topics[known.help]())
     else:
         from dtn_jax.cli.option_help import option_help
         from dtn_jax.config import load_config
 
-        if made.has_config:
+        if parser.has_config:
             load_plugins(rest)
             if known.config:
                 load_config(known.config)
         print(option_help(known.help))
     sys.stdout.flush()  # while `run` can still answer for a reader that has gone
-    made.exit()
+    parser.exit()
 
 
 def config_options() -> dict[str, str]:
@@ -348,7 +336,7 @@ def tell_unused(configs: Sequence[ConfigDict], keys: Iterable[str]) -> None:
 
 def overrides(rest: Sequence[str]) -> list[tuple[str, str]]:
     """The keys and values of `--config.key=value` arguments."""
-    rest, found = list(rest), []
+    rest, pairs = list(rest), []
     while rest:
         key, equals, value = rest.pop(0).partition("=")
         if not key.startswith("--config."):
@@ -362,8 +350,8 @@ def overrides(rest: Sequence[str]) -> list[tuple[str, str]]:
             if not rest:
                 raise UserError(f"{key} has no value: give {key}=VALUE")
             value = rest.pop(0)
-        found.append((key.removeprefix("--config."), value))
-    return found
+        pairs.append((key.removeprefix("--config."), value))
+    return pairs
 
 
 def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:
@@ -371,13 +359,12 @@ def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:
 
     Args:
       main: takes the arguments.
-      resumes: the command resumes from its last checkpoint; the message of an interruption says so.
+      resumes: the command goes on from what it saved; the message of an interruption says so.
     """
     arguments = sys.argv[1:]
-    sys.unraisablehook = interrupt_again
-    quiet.listen()
-    more = "; the same command resumes from the last checkpoint" if resumes else ""
-    interrupted = f"interrupted{more}"
+    interrupted = "interrupted"
+    if resumes:
+        interrupted += "; the same command resumes from what is saved, or begins anew without it"
     try:
         with interrupts.raised(interrupted):
             main(arguments)
@@ -397,15 +384,6 @@ def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:
         leave(1)
     except KeyboardInterrupt:
         leave(interrupts.CODE, interrupted, at_once=True)  # XLA may have been compiling
-
-
-def interrupt_again(lost) -> None:
-    """Raises Ctrl-C again if it came where Python ignores exceptions, as in a destructor."""
-    if issubclass(lost.exc_type, KeyboardInterrupt):
-        again = (threading.main_thread().ident, signal.SIGINT)
-        threading.Timer(0.1, signal.pthread_kill, again).start()
-    elif not quiet.is_leftover(lost):
-        sys.__unraisablehook__(lost)
 
 
 def distributed() -> bool:

@@ -11,39 +11,30 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from dtn_jax.cli import command
-
-if TYPE_CHECKING:
-    from dtn_jax.comparison.differences import Compared
 
 EXAMPLE = "dtn-jax compare runs/mmoe runs/dtn --out=runs/mmoe_or_dtn"
 OPTIONS = {
     "key=COLUMN": "of a Parquet file: which row it is; beside a run the number of the row in test, "
     "from 0 on, as in its predictions.parquet",
     "columns=NAMES": "of a Parquet file: TASK=SCORE:LABEL,..., where a task's probability and "
-    "label are (default: score/TASK, logit/TASK or TASK@SPACE, and label/TASK, TASK or the model's "
-    "column)",
+    "label are (default: score/TASK, logit/TASK or TASK@SPACE, and label/TASK or TASK)",
     "group=COLUMN": "of a Parquet file: the groups for GAUC and intervals; none: rows are "
-    "independent (default: that of the model which scored them, else group)",
+    "independent (default: group)",
     "weight=COLUMN": "of a Parquet file: how many rows each row stands for; none: one (default: "
-    "that of the model which scored them, else sample_weight)",
-    "out=DIR": "also writes Markdown, CSV and a picture into this folder",
+    "sample_weight)",
+    "out=DIR": "also writes Markdown and CSV into this folder",
     "draws=N": "exchanges of scores, for p and intervals",
 }
-
-
 DEFAULTS = {"key": "row", "draws": command.constant("metrics.significance", "DRAWS")}
 RANGES = {"draws": (100, 100_000)}
 
 
 def main(arguments: Sequence[str]) -> None:
     known = parse(arguments)
-    from dtn_jax.comparison.differences import check_two  # after --help
-    from dtn_jax.comparison.pages import show
+    from dtn_jax.comparison.pages import show  # after --help
 
-    check_two(known.a, known.b)
     show(*compared(known), known.out)
 
 
@@ -58,7 +49,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return known
 
 
-def compared(known: argparse.Namespace) -> Compared:
+def compared(known: argparse.Namespace) -> tuple[list, list, list]:
     """The rows of both sides, in one order, and the differences."""
     from dtn_jax.comparison.differences import compared  # after --help
     from dtn_jax.comparison.score_files import Columns, read_columns

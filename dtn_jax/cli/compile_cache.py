@@ -9,7 +9,6 @@ JAX is imported late here, because the tests take from this file what they tell 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import pathlib
 import platform
@@ -18,7 +17,6 @@ import tempfile
 from dtn_jax.files import cache_folder
 
 OFF = "none"
-LARGEST = 1e9  # bytes, of the folder; a DTN on adult takes 1 MB
 SHORTEST = 0.1  # seconds; what compiles faster is not kept
 
 
@@ -41,7 +39,7 @@ def use(given: str = "") -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):  # it can be written
-            delete_oldest(folder, LARGEST)
+            pass
     except OSError as error:
         jax.config.update("jax_compilation_cache_dir", None)
         print(
@@ -61,20 +59,3 @@ def processor() -> str:
     except (OSError, StopIteration):
         features = platform.processor()
     return f"{platform.machine()}-{hashlib.sha256(features.encode()).hexdigest()[:8]}"
-
-
-def delete_oldest(folder: pathlib.Path, largest: float) -> None:
-    """Deletes the files that were used longest ago until the rest has `largest` bytes.
-
-    Several processes may do so at once, and others read and write meanwhile.
-    """
-    found = []
-    for path in folder.glob("*"):
-        with contextlib.suppress(FileNotFoundError):
-            stat = path.stat()
-            found.append((max(stat.st_atime, stat.st_mtime), stat.st_size, path))
-    kept = 0
-    for _, size, path in sorted(found, reverse=True):
-        kept += size
-        if kept > largest:
-            path.unlink(missing_ok=True)

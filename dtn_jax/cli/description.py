@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import pathlib
-import textwrap
 
 from dtn_jax.data import progress
 from dtn_jax.data.describe import labels
 from dtn_jax.data.describe.describe import describe
 from dtn_jax.data.prepared import Prepared
-from dtn_jax.errors import UserError
 from dtn_jax.files import write_whole
 from dtn_jax.report import screen
 from dtn_jax.report.description import overview
@@ -19,42 +17,28 @@ from dtn_jax.report.sections import Section, page, terminal
 WIDE = 80
 
 
-def check(html: str) -> None:
-    """Raises UserError if a page that is asked for could not be written, before any work."""
-    if html and pathlib.Path(html).expanduser().is_dir():
-        raise UserError(f"--html={html} is a folder, expected a file")
-
-
 def write(data: Prepared, html: str = "") -> None:
     """Prints a description of a set and writes its page.
 
     Args:
       data: the set.
       html: the page's file; '' is NAME_description.html beside the folder of the set.
-
-    Raises:
-      UserError: the page cannot be written.
     """
-    own = data.folder.parent / f"{data.schema.name}_description.html"
-    path = (pathlib.Path(html).expanduser() if html else own).absolute()
-    found = describe(data)
+    name, facts = data.schema.name, describe(data)
+    path = pathlib.Path(html or data.folder.parent / f"{name}_description.html")
+    path = path.expanduser().absolute()
     place = Section("", [f"The set lies in {data.folder}"])
-    text = page(f"{data.schema.name}: description", [*sections(found, drawn=True), place])
-    for piece in terminal(sections(found), WIDE):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, page(f"{name}: description", [*sections(facts, drawn=True), place]))
+    for piece in terminal(sections(facts), WIDE):
         screen.show(piece)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, text)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error}); give --html=FILE") from None
     progress.say(f"\nWith pictures: {path}")
 
 
 def show(data: Prepared, account: bool) -> None:
     """Shows a prepared set's fields, tasks, splits, place and origin, and its account if asked."""
     print(f"\nFields of {data.schema.name}")
-    fields = overview.kept_fields(data)
-    screen.show(fields.terminal(WIDE))
+    screen.show(overview.kept_fields(data).terminal(WIDE))
     print("\nTasks")
     screen.show(overview.tasks_grid(data.schema).terminal(WIDE))
     print(f"\n{overview.rows_line(data.rows)}")
@@ -63,8 +47,7 @@ def show(data: Prepared, account: bool) -> None:
     if cuts := overview.cuts_line(data.notes):
         print(f"split by time: {cuts}")
     for name, text in data.notes.get("about", {}).items():
-        words = {"break_long_words": False, "break_on_hyphens": False}  # addresses stay whole
-        print(textwrap.fill(f"{name}: {text}", 99, subsequent_indent="  ", **words))
+        print(f"{name}: {text}")
     for older in data.extends[:1]:
         print(f"extends {older['name']}, fingerprint {older['fingerprint'][:16]}")
     for line in data.notes.get("account", ()) if account else ():

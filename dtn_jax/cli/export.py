@@ -42,7 +42,6 @@ OPTIONS = {
     "batch_size=ROWS": "of the ONNX file's inputs (default: any, where jax2onnx can)",
 }
 SHARED = (*command.DATA, "cache_dir")
-USAGE = "%(prog)s --workdir DIR --out MODEL [more of the options below]"
 DEFAULTS = {"calibration": AUTO, "batch_size": 0}
 RANGES = {"batch_size": (1, math.inf)}
 
@@ -60,8 +59,7 @@ def main(arguments: Sequence[str]) -> None:
 
         write_onnx(known.onnx, known.out, known.batch_size, known.plugins)
         return
-    workdirs = [part.strip() for part in command.listed(known.workdir) if part.strip()]
-    folders = [command.folder(folder, "workdir") for folder in workdirs]
+    folders = [command.folder(folder, "workdir") for folder in command.listed(known.workdir)]
     command.folder(known.out, "--out")
     compile_cache.use(known.cache_dir)
     from dtn_jax.export.write import export_run
@@ -69,7 +67,7 @@ def main(arguments: Sequence[str]) -> None:
     export_run(
         folders,
         known.out,
-        tasks=[name.strip() for name in command.listed(known.tasks)],
+        tasks=command.listed(known.tasks),
         calibrate=known.calibration,
         **{name: getattr(known, name) for name in OF_RUNS},
     )

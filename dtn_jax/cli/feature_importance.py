@@ -39,22 +39,15 @@ CHOICES = {"methods": METHODS}
 
 def main(arguments: Sequence[str]) -> None:
     known, _ = command.parse(__name__, arguments)
-    from dtn_jax.analysis.explain import (  # after --help
-        FOLDER,
-        Settings,
-        config_of,
-        explain_run,
-        show,
-    )
+    from dtn_jax.analysis.explain import Settings, config_of, explain_run, show  # after --help
 
-    methods = tuple(dict.fromkeys(m.strip() for m in command.listed(known.methods) if m.strip()))
+    methods = tuple(dict.fromkeys(command.listed(known.methods)))
     if not methods:
         raise UserError("no method: give --methods=METHOD,...")
     names = ("split", "repeats", "rows", "segment", "seed")
     settings = Settings(methods=methods, **{name: getattr(known, name) for name in names})
     command.folder(known.workdir, "workdir")
     workdir = full_path(known.workdir)
-    command.folder(str(workdir / FOLDER), "the folder")
     config = config_of(
         workdir, known.plugins, known.data_dir, known.manual_dir, check_memory=not known.force
     )

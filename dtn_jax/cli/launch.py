@@ -8,7 +8,6 @@ XLA that are worth setting.
 from __future__ import annotations
 
 import math
-import os
 import signal
 import socket
 import subprocess
@@ -22,27 +21,26 @@ from dtn_jax.errors import UserError
 from dtn_jax.parallel import interrupts
 from dtn_jax.report import screen
 
-RESUMES = True  # an interrupted call resumes from its last checkpoint
+RESUMES = True
 EXAMPLE = "dtn-jax launch --processes=2 -- --config=configs/adult.py:dtn --workdir=runs/adult_two"
 USAGE = "%(prog)s [--processes N] [--restarts N] -- ARGUMENTS OF dtn-jax train"
 OPTIONS = {"processes=N": "how many to start", "restarts=N": "times to restart all if one dies"}
 DEFAULTS = {"processes": 2, "restarts": 3}
 RANGES = {"processes": (1, 256), "restarts": (0, math.inf)}
-WRONG_INPUT = 2  # the exit code of a UserError: the same would happen again
 PREEMPTED = 143, -signal.SIGTERM  # saved first, or with nothing to save
-ended = threading.Event()  # this command has SIGTERM, and its processes are to have it
+LAST = (2, interrupts.CODE)  # of wrong input, where the same would happen again, and of Ctrl-C
 PATIENCE = 60  # seconds that the others have to end by themselves when one has failed
+ended = threading.Event()  # this command has SIGTERM, and its processes are to have it
 
 
 def main(arguments: Sequence[str]) -> None:
     arguments = list(arguments)
     at = arguments.index("--") if "--" in arguments else len(arguments)
     known, unknown = command.parser_of(__name__).parse_known_args(arguments[:at])
-    if unknown:
-        raise UserError(f"unknown argument {unknown[0]!r}: the arguments of train come after --")
     training = arguments[at + 1 :]
-    if not training:
-        raise UserError("nothing to run: give the arguments of dtn-jax train after --")
+    if unknown or not training:
+        what = f"unknown argument {unknown[0]!r}" if unknown else "nothing to run"
+        raise UserError(f"{what}: the arguments of train come after --")
     # Only take note: an exception between a process's start and its entry in the list would leave
     # the process running.
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
@@ -52,22 +50,19 @@ def main(arguments: Sequence[str]) -> None:
 
 def run_until_done(training: Sequence[str], count: int, restarts: int) -> int:
     """Starts all processes, and again if one dies; returns the exit code."""
-    for attempt in range(1, restarts + 2):
+    for left in range(restarts, -1, -1):
         codes = run_once(training, count)
-        bad = [(index, code) for index, code in enumerate(codes) if code]
-        if not bad:
+        if not any(codes):
             return 0
-        for last in (WRONG_INPUT, interrupts.CODE):
+        for last in LAST:
             if last in codes:
                 return last
         if ended.is_set() or {*codes} & {*PREEMPTED}:
             return PREEMPTED[0]
-        index, code = bad[0]
+        index, code = next((index, code) for index, code in enumerate(codes) if code)
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        what = f"process {index} of {count} ended with {how}"
-        if attempt <= restarts:
-            screen.say(f"{what}; restarting all (restart {attempt} of {restarts})")
-    screen.say(f"{what}; giving up after {restarts} restarts. The same command resumes.")
+        next_ = f"restarting all ({left} restarts left)" if left else "the same command resumes"
+        screen.say(f"process {index} of {count} ended with {how}; {next_}")
     return 1
 
 
@@ -77,15 +72,13 @@ def run_once(training: Sequence[str], count: int) -> list[int]:
     When one fails, the others have PATIENCE seconds: JAX ends them when it misses the heartbeat.
     Whatever still runs then is killed.
     """
-    address, deadline = f"127.0.0.1:{free_port()}", math.inf
+    address, deadline, passed_on = f"127.0.0.1:{free_port()}", math.inf, False
     started: list[subprocess.Popen] = []
     try:
         for index in range(count):
             where = f"--config.parallel.processes={address},{count},{index}"
             run = [sys.executable, "-m", "dtn_jax", "train", *training, where]
-            started.append(subprocess.Popen(run, stderr=subprocess.PIPE))
-            threading.Thread(target=pass_on, args=(started[-1],)).start()
-        passed_on = False
+            started.append(subprocess.Popen(run))
         while None in (codes := [process.poll() for process in started]):
             if ended.is_set() and not passed_on:
                 passed_on = True
@@ -114,14 +107,7 @@ def end(started: Sequence[subprocess.Popen]) -> None:
         process.terminate()
 
 
-def pass_on(process: subprocess.Popen) -> None:
-    """Shows the errors of a process, without the lines by which Gloo says that it is connected."""
-    for line in process.stderr:
-        if not line.startswith(b"[Gloo]"):
-            os.write(2, line)
-
-
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return unused.getsockname()[1]

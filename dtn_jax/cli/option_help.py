@@ -27,10 +27,10 @@ def option_help(wanted: str) -> str:
     return "\n".join(line for d in shown for line in lines_of(d))
 
 
-def places(found: Declared) -> set[str]:
+def places(option: Declared) -> set[str]:
     """The sections, and the parts of them with options of their own, that show an option."""
-    own = [f"{found.family.section}.{name}" for name in found.members] if found.family else []
-    return {*own, found.key.partition(".")[0] if "." in found.key else ""}
+    parts = [f"{option.family.section}.{name}" for name in option.members] if option.family else []
+    return {*parts, option.key.partition(".")[0] if "." in option.key else ""}
 
 
 def lines_of(declared: Declared) -> list[str]:

@@ -15,7 +15,7 @@ A finished run is not run again. So you can stop the command, run it again, add 
 run it in several processes, which share the work.
 
 It writes WORKDIR/NAME/TABLE.md, .tex, .csv and pictures (NAME is the protocol's, or the data set's
-for --config), report.html with all tables, and the runs' folders in WORKDIR/NAME/runs. --quick
+for --config), and the runs' folders in WORKDIR/NAME/runs. --quick
 makes cheap tables (few trials, seeds, steps) in WORKDIR/NAME-shortened; --estimate tells what all
 will cost.
 """
@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import shlex
 from collections.abc import Sequence
 
 from dtn_jax.cli import command, compile_cache
@@ -58,7 +59,7 @@ CHOICES = {"dataset": [*protocols()], "table": [*TABLES, ALL]}
 
 def main(arguments: Sequence[str]) -> None:
     known, _ = command.parse(__name__, arguments)
-    tables = [name.strip() for name in command.listed(known.table)]
+    tables = command.listed(known.table)
     if ALL in tables:
         tables = [*TABLES]
     command.folder(known.workdir, "workdir")
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str]) -> None:
     places = {key: value for key, value in places.items() if value}
     places |= {"parallel.check_memory": "False"} if known.force else {}
     from dtn_jax.errors import disk_errors  # after --help
-    from dtn_jax.papertables import protocol_files, written
+    from dtn_jax.papertables import entries, protocol_files, written
     from dtn_jax.papertables.estimate import estimate
     from dtn_jax.papertables.numbers import DIVERGENCE
     from dtn_jax.papertables.protocol import SHORTENED, quick
@@ -82,9 +83,11 @@ def main(arguments: Sequence[str]) -> None:
     compile_cache.use("none" if known.estimate else known.cache_dir)  # compiling is a part of it
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     runs = Runs(protocol, folder / "runs", places)
-    rows, names = written.rows_of(runs, tables, known.entries)
+    rows = {t: entries.TABLES[t](protocol, runs.data.schema, runs.size) for t in tables}
+    names = entries.named(known.entries, [row.name for of in rows.values() for row in of])
     with disk_errors(folder):
         if known.estimate:
             estimate(runs, rows, names, folder)
         else:
-            written.make(runs, rows, names, folder, written.remade(arguments))
+            call = shlex.join(["dtn-jax", "paper_tables", *arguments])
+            written.make(runs, rows, names, folder, call)

@@ -28,15 +28,7 @@ CONFIG = True
 SHARED = command.DATA
 
 
-def whole(text: str) -> int:
-    """A whole number, which may be written as 1e9."""
-    number = float(text)
-    if number % 1:  # of infinity NaN
-        raise ValueError
-    return int(number)
-
-
-DEFAULTS = {"rows": whole, "table_rows": whole, "device": ",".join(NAMES), "hours": 24.0}
+DEFAULTS = {"rows": float, "table_rows": float, "device": ",".join(NAMES), "hours": 24.0}
 RANGES = {"rows": (1, 1e18), "table_rows": (1, 1e18), "hours": (0.001, 1e6)}
 CHOICES = {"device": NAMES}
 
@@ -49,7 +41,7 @@ def main(arguments: Sequence[str]) -> None:
     from dtn_jax import plan
     from dtn_jax.run.run import build_run
 
-    rows, table_rows, hours = known.rows or 0, known.table_rows or 0, known.hours
+    rows, table_rows, hours = int(known.rows or 0), int(known.table_rows or 0), known.hours
     config = command.read_config(known.config, rest)
     with contextlib.suppress(RuntimeError):  # JAX has found its devices already
         jax.config.update("jax_num_cpu_devices", plan.SIMULATED)

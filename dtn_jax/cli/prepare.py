@@ -85,18 +85,15 @@ USAGE = """%(prog)s --dataset NAME [--options KEY=VALUE,...]
 
 def main(arguments: Sequence[str]) -> None:
     known, _ = command.parse(__name__, arguments)
-    if known.html and not known.describe:
-        raise UserError("--html=FILE is the page of --describe: give both, or neither")
     if known.infer:
         infer_schema(known)
         return
     from dtn_jax.cli import description
     from dtn_jax.config import plugins
 
-    description.check(known.html)
     plugins.load(known.plugins)
     data, is_new = own_logs(known) if known.schema else built_in(known)
-    if known.describe:
+    if known.describe or known.html:
         description.write(data, known.html)
     else:
         description.show(data, account=not is_new)  # preparing it shows the account already
@@ -161,11 +158,9 @@ def options_help() -> str:
     lines = ["the data sets' own options, with their defaults:"]
     for name, builder in DATASETS.items():
         lines.append(f"  {name}" + ("" if builder.OPTIONS else ": none"))
-        for key, found in builder.OPTIONS.items():
-            text = f"{key}={found.default}: {found.help} [{found.expected}]"
-            lines += textwrap.wrap(
-                text, 79, initial_indent="    ", subsequent_indent=" " * 8, break_on_hyphens=False
-            )
+        for key, option in builder.OPTIONS.items():
+            text = f"    {key}={option.default}: {option.help} [{option.expected}]"
+            lines += textwrap.wrap(text, 79, subsequent_indent=" " * 8, break_on_hyphens=False)
     return "\n".join(lines)
 
 

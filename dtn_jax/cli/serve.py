@@ -55,15 +55,10 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def read_token(file: str) -> str:
-    """The token in a file, else in the environment; "" where neither is given.
-
-    Raises:
-      UserError: there is no such file, or no token in it.
-    """
-    try:
-        token = pathlib.Path(file).expanduser().read_text() if file else os.environ.get(TOKEN)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--token_file={file} can't be read: {error}") from None
-    if token is not None and (not token.strip() or not token.strip().isascii()):
+    """The token in a file, else in the environment; "" where neither is given; UserError where
+    what is given holds none."""
+    path = pathlib.Path(file).expanduser()
+    token = path.read_text().strip() if file else os.environ.get(TOKEN, "").strip()
+    if (file or TOKEN in os.environ) and not (token and token.isascii()):
         raise UserError(f"{file or TOKEN} holds no token: expected a line of ASCII")
-    return (token or "").strip()
+    return token

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dtn_jax.cli import command, compile_cache
-from dtn_jax.errors import UserError, choose
+from dtn_jax.errors import UserError
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -28,27 +28,22 @@ SAMPLERS = command.constant("search.studies", "SAMPLERS")
 PRUNERS = command.constant("search.studies", "PRUNERS")
 OPTIONS = {
     "workdir=DIR": "the folder for the trials",
-    "trials=N": f"of each architecture, by all workers together (default {TRIALS}; a grid's "
-    "points)",
-    "storage=URL": "of the trials: sqlite:///FILE (default: sweep.db in the workdir), the URL "
-    "of a database server, or journal:FILE, for a folder that machines share",
-    "study=NAME": "of the search, if several share a storage or a workdir: its folder in the "
-    "workdir (default: the workdir itself; in the storage the data set's name)",
+    "trials=N": f"by all workers together (default {TRIALS}); of a grid all points are tried",
+    "storage=URL": "of the trials: sqlite:///FILE (default: sweep.db in the workdir), or the URL "
+    "of a database server, which machines share",
+    "study=NAME": "of the search, if several share a storage (default: the data set's name)",
     "sweep=FILE": "a Python file with a function sweep(trial) that returns {option: value}",
     "grid=VALUES": "try all of these instead: 'optim.learning_rate=1e-3,3e-4;model.dropout=0,0.2'",
-    "architectures=NAMES": "by comma: search each of these with the same budget, from what "
-    "--config has: name none there, or all start from what that one was tuned to",
     "objective=METRIC": "of validation, to improve: mean, a task, several tasks (click+order) "
     "or another metric (click:logloss); sets train.select, which is its default",
     "sampler=NAME": ", ".join(SAMPLERS),
     "pruner=NAME": f"ends bad trials early: {', '.join(PRUNERS)}",
-    "seed=N": "of the sampler (default 0)",
 }
 CONFIG = True
 SHARED = (*command.DATA, "cache_dir", "force")
-DEFAULTS = {"trials": int, "grid": str, "sampler": "tpe", "pruner": "none", "seed": 0}
+DEFAULTS = {"trials": int, "grid": str, "sampler": "tpe", "pruner": "none"}
 NEEDED = ("workdir",)
-RANGES = {"trials": (1, math.inf), "seed": (0, 2**32 - 1)}
+RANGES = {"trials": (1, math.inf)}
 CHOICES = {"sampler": SAMPLERS, "pruner": PRUNERS}
 
 
@@ -58,26 +53,19 @@ def main(arguments: Sequence[str]) -> None:
         rest.append(f"--config.train.select={known.objective}")
     config = command.read_config(known.config, rest)
     check(known, config)
-    from dtn_jax.models.build import ARCHITECTURES  # after --help
-    from dtn_jax.search import search_space as spaces
+    from dtn_jax.search import search_space as spaces  # after --help
     from dtn_jax.search.studies import Budget
-    from dtn_jax.search.sweep import at_points, sweep
-    from dtn_jax.search.trials import with_settings
+    from dtn_jax.search.sweep import sweep
 
-    names = command.listed(known.architectures) or [config.model.architecture]
-    for name in names:
-        choose("architecture", name, ARCHITECTURES)
     grid = {} if known.grid is None else spaces.read_grid(known.grid, config)
     suggest = spaces.grid_space(grid) if grid else spaces.load_space(known.sweep, known.config)
-    points = math.prod(map(len, grid.values()))
-    trials = min(known.trials or points, points) if grid else known.trials or TRIALS
-    budget = Budget(trials, known.sampler, known.pruner, known.seed, grid)
-    configs = {n: with_settings(config, {"model.architecture": n}) for n in names}
-    given = [*grid, *(key for key, _ in command.overrides(rest))]
-    command.tell_unused([c for own in configs.values() for c in at_points(own, grid)], given)
+    trials = 0 if grid else known.trials or TRIALS
+    budget = Budget(trials, known.sampler, known.pruner, grid=grid)
+    if not grid:  # of which other options depend
+        command.tell_unused([config], [key for key, _ in command.overrides(rest)])
     compile_cache.use(known.cache_dir)
     sweep(
-        configs,
+        config,
         suggest,
         budget,
         workdir=pathlib.Path(known.workdir),
@@ -91,17 +79,10 @@ def check(known: argparse.Namespace, config: ConfigDict) -> None:
     """Raises UserError where arguments, or the config beside them, cannot be."""
     from dtn_jax.search import trial_storage
 
-    if pathlib.Path(known.study).name != known.study or known.study == "..":
-        raise UserError(f"--study={known.study!r}: expected the name of one folder")
-    command.folder(str(pathlib.Path(known.workdir, known.study)), "workdir")
+    command.folder(known.workdir, "workdir")
     if known.storage:
         trial_storage.check(known.storage)
-    if known.grid is not None and known.sweep:
-        raise UserError("--grid and --sweep both say what to search; give one")
-    if config.parallel.processes != "off":
-        raise UserError(
-            "a trial is one process: leave parallel.processes off, and run this command on each "
-            "machine with the same --storage"
-        )
-    if config.replicas:
-        raise UserError("a trial is one run: leave config.replicas out")
+    if known.grid is not None and (known.sweep or known.trials):
+        raise UserError("all points of a --grid are tried: leave --sweep and --trials out")
+    if config.parallel.processes != "off" or config.replicas:
+        raise UserError("a trial is one run of one process: leave out replicas and processes")

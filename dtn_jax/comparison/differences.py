@@ -17,9 +17,10 @@ from dtn_jax.comparison.score_files import Columns
 from dtn_jax.comparison.scored_rows import ScoredRows, check_one_model, of_run
 from dtn_jax.errors import UserError
 from dtn_jax.metrics import METRICS, Influence, Units, influences
-from dtn_jax.metrics.gains import gains_of
+from dtn_jax.metrics.inputs import mean
 from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.paired import FEWEST, compare, signs
+from dtn_jax.metrics.sigmoid import probabilities_of
 from dtn_jax.metrics.significance import DRAWS, FEW, Comparison, Name, holm
 from dtn_jax.metrics.significance import compare as bootstrap
 from dtn_jax.run.outcome import runs_in
@@ -100,27 +101,14 @@ def compared(a: str, b: str, columns: Columns, draws: int) -> Compared:
                 rows = score_files.of_file(place, schema, columns)
             sides[i].append(rows)
         check_one_model(sides[i])
-    score_files.check([*sides[0], *sides[1]], columns.group, columns.weight)
+    score_files.check_groups([*sides[0], *sides[1]])
     aligned(*sides)
-    found = differences(*sides, draws) + rank_differences(*sides, draws)
-    return *sides, found
-
-
-def check_two(a: str, b: str) -> None:
-    """Raises UserError where both sides are the same runs or files."""
-    one, two = ({place.resolve() for place in places_of(text)} for text in (a, b))
-    if one == two:
-        raise UserError(f"both sides are {a}: there is nothing to compare")
+    return *sides, differences(*sides, draws)
 
 
 def places_of(text: str) -> list[pathlib.Path]:
-    """The runs or files of a side: a path, or several by comma, which may be part of a name that is
-    there; of a folder of replicas all."""
-    whole = pathlib.Path(text).expanduser()
-    parts = [pathlib.Path(part.strip()).expanduser() for part in text.split(",") if part.strip()]
-    if not parts:
-        raise UserError("expected two runs: RUN_A RUN_B. See --help.")
-    paths = [whole] if whole.exists() else parts
+    """The runs or files of a side: a path, or several by comma; of a folder of replicas all."""
+    paths = [pathlib.Path(part.strip()).expanduser() for part in text.split(",")]
     for path in paths:
         if not path.exists():
             raise UserError(f"{path} is not there; expected a run's workdir or a Parquet file")
@@ -144,8 +132,7 @@ def aligned(a: list[ScoredRows], b: list[ScoredRows]) -> None:
             if first.data and other.data and first.data != other.data:
                 raise UserError(
                     f"{first.name} and {other.name} cannot be compared: they were tested on "
-                    f"different data (fingerprints {first.data[:12]} and {other.data[:12]}); "
-                    "retrain one of them on the other's data set"
+                    f"different data (fingerprints {first.data[:12]} and {other.data[:12]})"
                 )
             side[i] = other.take(_order(first, other)) if other is not first else other
     every = [*a, *b]
@@ -163,8 +150,7 @@ def aligned(a: list[ScoredRows], b: list[ScoredRows]) -> None:
         if not counts[0] == counts[1] == pairs.n_unique():
             raise UserError(
                 f"{grouped[0].name} has its rows in {counts[0]:,} groups, {other.name} in "
-                f"{counts[1]:,}, and they are not the same: --group=COLUMN names a column of both "
-                "files; beside a run, --group=none takes the run's groups"
+                f"{counts[1]:,}, and they are not the same: give --group=COLUMN"
             )
 
 
@@ -177,20 +163,17 @@ def _order(first: ScoredRows, other: ScoredRows) -> np.ndarray:
     for rows, key in zip((first, other), keys):
         bad = key.filter(key.is_null() | key.is_duplicated())
         if len(bad):
-            what = "has missing values" if bad.null_count() else f"has {bad[0]!r} more than once"
             raise UserError(
-                f"{rows.name}: rows are not matched by {rows.key.name!r}, which {what}; "
-                "--key=COLUMN names one that has each value once"
+                f"{rows.name}: rows are not matched by {rows.key.name!r}, which has {bad[0]!r} "
+                "more than once: give --key=COLUMN"
             )
     one, two = (pl.DataFrame({"key": key}).with_row_index(name) for key, name in zip(keys, "ab"))
     both = one.join(two, on="key", how="left", maintain_order="left")
     missing = both.filter(pl.col("b").is_null())["key"]
     if len(missing) or len(one) != len(two):
-        lacks = f", which lacks {len(missing):,} of them" if len(missing) else ""
-        example = f", the first {first.key.name} {missing[0]!r}" if len(missing) else ""
         raise UserError(
-            f"{first.name} has {len(one):,} rows, {other.name} has {len(two):,}{lacks}{example}: "
-            "both sides need the same test rows"
+            f"{first.name} has {len(one):,} rows, {other.name} has {len(two):,}, which lacks "
+            f"{len(missing):,} of them: both sides need the same test rows"
         )
     return both["b"].to_numpy()
 
@@ -220,17 +203,15 @@ def differences(
     if weighted and (plain := [r for r in every if r.config is not None and not r.weighted]):
         raise UserError(
             f"{weighted[0].name} counts rows by their weights, and {plain[0].name} does not "
-            "(evaluate.sample_weights): their metrics are different ones. Of a file, --weight=none "
-            "leaves the weights out"
+            "(evaluate.sample_weights). Of a file, --weight=none leaves the weights out"
         )
     bins = next((r.bins for r in every if r.config is not None), 15)
     shared = [key for key in a[0].scores if all(key in r.scores for r in every)]
     if not shared:
-        names = " and ".join(f"{r.name} has {', '.join(r.scores)}" for r in (a[0], b[0]))
-        raise UserError(f"no task in a space is on both sides: {names}")
+        raise UserError(f"{a[0].name} and {b[0].name} have no task in a space in common")
     units = Units(len(a[0].key), group)
     drawn = signs(units.count, draws)
-    found: list[Difference] = []
+    every_metric: list[Difference] = []
     for key in shared:
         task = key.partition("@")[0]
         at = places(a[0], key, weight)
@@ -239,43 +220,14 @@ def differences(
         same = (labels, weights, None if group is None else group[at], bins)
         sides = [[_influences(run, key, at, same, units) for run in side] for side in (a, b)]
         positives = int((labels == 1).sum())
-        few = _few_rows(len(at), positives, a[0].kinds[task] == "binary")
+        few = few_rows(len(at), positives, a[0].kinds[task] == "binary")
         counts = len(at), positives, few, group is not None
-        found += _of_metrics(key, list(sides[0][0]), sides, drawn, *counts)
-    return corrected(found)
+        every_metric += of_metrics(key, sides, drawn, *counts)
+    return corrected(every_metric)
 
 
-def rank_differences(
-    a: Sequence[ScoredRows], b: Sequence[ScoredRows], draws: int = DRAWS
-) -> list[Difference]:
-    """How well `rank` orders the rows by each label of 0 or more, under the key `rank: TASK`.
-
-    Rows must be `aligned`. [] unless each run and file has a ranking score.
-
-    Raises:
-      UserError: a row with a label has no ranking score.
-    """
-    every = [*a, *b]
-    if any(run.rank is None for run in every):
-        return []
-    group = next((run.group for run in every if run.group is not None), None)
-    weight = next((run.weight for run in every if run.weighted), None)
-    labels = {n: label for n, label in a[0].labels.items() if all(n in r.labels for r in every)}
-    drawn, found = signs(Units(len(a[0].key), group).count, draws), []
-    for name, gains in gains_of(labels, group, weight):
-        at, positives = gains.places, int((gains.gain > 0).sum())
-        for run in every:
-            if bad := np.count_nonzero(np.isnan(run.rank[at])):
-                raise UserError(f"{run.name}: {bad:,} of {len(at):,} rows have no ranking score")
-        sides = [[gains.influences(run.rank[at]) for run in side] for side in (a, b)]
-        counts = len(at), positives, _few_rows(len(at), positives, binary=True), group is not None
-        found += _of_metrics(f"rank: {name}", gains.metrics, sides, drawn, *counts)
-    return corrected(found)
-
-
-def _of_metrics(
+def of_metrics(
     key: str,
-    metrics: Sequence[str],
     sides: Sequence[Sequence[Mapping[str, Influence]]],
     drawn: np.ndarray,
     rows: int,
@@ -284,7 +236,7 @@ def _of_metrics(
     grouped: bool,
 ) -> Iterator[Difference]:
     """B less A, before Holm's correction; `few`: why there are too few rows."""
-    for metric in metrics:
+    for metric in sides[0][0]:
         a, b = ([run[metric] for run in side] for side in sides)
         why = few or _few_groups(a[0], grouped)
         tested = _tested(metric, a, b, drawn)
@@ -295,13 +247,12 @@ def _of_metrics(
         yield Difference(key, metric, *values, *tested[:4], *counts, why)
 
 
-def corrected(found: Sequence[Difference]) -> list[Difference]:
+def corrected(every: Sequence[Difference]) -> list[Difference]:
     """The same with `p_holm`, over those of a metric."""
     adjusted = {}
-    for metric in dict.fromkeys(d.metric for d in found):
-        tested = {d: d.p for d in found if d.metric == metric and not math.isnan(d.p)}
-        adjusted |= holm(tested)
-    return [dataclasses.replace(d, p_holm=adjusted.get(d, math.nan)) for d in found]
+    for metric in dict.fromkeys(d.metric for d in every):
+        adjusted |= holm({d: d.p for d in every if d.metric == metric and not math.isnan(d.p)})
+    return [dataclasses.replace(d, p_holm=adjusted.get(d, math.nan)) for d in every]
 
 
 def _influences(
@@ -323,12 +274,12 @@ def _tested(
     if not np.isfinite(values).all():
         return Comparison(*[math.nan] * 5)
     bounded = METRICS[metric].bounded
-    found = compare(b, a, drawn, 1.0 if bounded else math.inf)
+    tested = compare(b, a, drawn, 1.0 if bounded else math.inf)
     scale = 1.0 if bounded else max(map(abs, values))
-    return found._replace(p=1.0) if abs(found.difference) <= ROUNDING * scale else found
+    return tested._replace(p=1.0) if abs(tested.difference) <= ROUNDING * scale else tested
 
 
-def _few_rows(rows: int, positives: int, binary: bool) -> str:
+def few_rows(rows: int, positives: int, binary: bool) -> str:
     """Why rows are too few to tell anything, "" if they are not."""
     count = min(positives, rows - positives) if binary else rows
     what = "rows of a class" if binary else "rows"
@@ -339,11 +290,8 @@ def _few_groups(metric: Influence, grouped: bool) -> str:
     """Why a metric's rows lie in too few groups, or count too unequally; "" if they do not."""
     if not metric.effective < FEWEST - 1e-6:
         return ""
-    groups = int(np.count_nonzero(metric.share))
-    where = f"its rows lie in {groups:,} group{'s' * (groups > 1)}" if grouped else "its rows count"
-    if not grouped or groups >= FEWEST:
-        where += f", so unequal that they count as {metric.effective:.1f} of equal size"
-    return f"{where}, and it needs {FEWEST}"
+    what = "groups" if grouped else "rows"
+    return f"its {what} count as {metric.effective:.1f} of equal size, and it needs {FEWEST}"
 
 
 def places(rows: ScoredRows, key: str, weight: np.ndarray | None) -> np.ndarray:
@@ -359,6 +307,21 @@ def places(rows: ScoredRows, key: str, weight: np.ndarray | None) -> np.ndarray:
     return np.flatnonzero(mask)
 
 
+def means(a: Sequence[ScoredRows], b: Sequence[ScoredRows], key: str) -> list[list[float]]:
+    """[what it predicts, what is observed] of each side, the mean over the rows of a task in a
+    space and over runs: for a binary task the shares of positives."""
+    weight, task = next((r.weight for r in (*a, *b) if r.weighted), None), key.partition("@")[0]
+    at = places(a[0], key, weight)
+    weights = None if weight is None else weight[at].astype(np.float64)
+
+    def of(run: ScoredRows) -> tuple[float, float]:
+        rows = Rows(run.kinds[task], run.scores[key][at], run.labels[task][at], weights)
+        predicted = rows.once(probabilities_of) if rows.kind == "binary" else rows.scores
+        return mean(predicted, rows.weights), mean(rows.labels, rows.weights)
+
+    return [[statistics.mean(one) for one in zip(*map(of, side))] for side in (a, b)]
+
+
 class Sampled(NamedTuple):
     """The AUC of a row of a table, on a task in a space.
 
@@ -371,28 +334,19 @@ class Sampled(NamedTuple):
     draws: np.ndarray
 
 
-class RowDifference(NamedTuple):
-    """Of two rows of a table, the first less the second: see `metrics.significance.Comparison`.
-
-    `p_holm` is p after Holm's correction over the family."""
-
-    difference: float
-    low: float
-    high: float
-    p: float
-    least: float
-    p_holm: float
-
-
-def compare_rows(family: Mapping[Name, tuple[Sampled, Sampled]]) -> dict[Name, RowDifference]:
+def compare_rows(family: Mapping[Name, tuple[Sampled, Sampled]]) -> dict[Name, dict[str, float]]:
     """Compares rows of a table by the hierarchical bootstrap over test examples and seeds.
 
     Args:
-      family: {claim: the one row and the other}; p is corrected over all.
+      family: {claim: the one row and the other}.
+
+    Returns:
+      {claim: the first less the second}: what `metrics.significance.Comparison` has, and `p_holm`,
+      p after Holm's correction over the family.
     """
-    found = {
+    tested = {
         name: bootstrap(one.draws, other.draws, one.values, other.values)
         for name, (one, other) in family.items()
     }
-    adjusted = holm({name: one.p for name, one in found.items()})
-    return {name: RowDifference(*one, adjusted[name]) for name, one in found.items()}
+    adjusted = holm({name: one.p for name, one in tested.items()})
+    return {name: one._asdict() | {"p_holm": adjusted[name]} for name, one in tested.items()}

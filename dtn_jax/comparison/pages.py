@@ -1,81 +1,85 @@
-"""A comparison as a table in the terminal, as Markdown and CSV, and as a picture."""
+"""A comparison as a table in the terminal, as Markdown and CSV."""
 
 from __future__ import annotations
 
 import math
 import pathlib
 import statistics
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
 
 import jinja2
 import rich.console
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from dtn_jax.comparison.differences import LEVEL, Difference
+from dtn_jax.comparison.differences import LEVEL, Difference, means
 from dtn_jax.comparison.scored_rows import ScoredRows
-from dtn_jax.errors import UserError
 from dtn_jax.files import write_whole
 from dtn_jax.metrics import METRICS
 from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid
 from dtn_jax.report.markdown import escaped, one_line
-from dtn_jax.report.pictures import COLOURS, NOTE, clean, header, named_lines, panels, save
 
-GREY = "#888888"
 WIDE = 80  # columns of a terminal that a table needs
 SEEDS = 3  # of each side, that a comparison of single runs asks for
 HEADER = ("task@space", "metric", "A", "B", "B − A", "95 % interval", "p")
 NUMBERS = ("difference", "low", "high", "p", "p_holm", "rows", "positives")  # of the CSV file
+Levels = Mapping[str, Sequence[Sequence[str]]]  # {task@space: rows of its table}
 
 
 def show(
-    a: Sequence[ScoredRows], b: Sequence[ScoredRows], found: Sequence[Difference], out: str
+    a: Sequence[ScoredRows], b: Sequence[ScoredRows], every: Sequence[Difference], out: str
 ) -> None:
-    """Shows the differences in the terminal, and writes them into the folder `out`, if any.
-
-    Raises:
-      UserError: the folder cannot be written.
-    """
+    """Shows the differences in the terminal, and writes them into the folder `out`, if any."""
     names = [", ".join(run.name for run in side) for side in (a, b)]
     best = "ahead" if len(a) == len(b) == 1 else "best"  # heads the last column
-    lines = paragraphs(a, b, found)
+    keys = dict.fromkeys(one.key for one in every if one.key in a[0].scores)
+    lines, more = paragraphs(a, b, every), levels(a, b, keys)
     screen.show(f"A: {names[0]}\nB: {names[1]}")
-    screen.show(terminal(found, best), WIDE)
-    what = "test rows" if any(run.config is not None for run in (*a, *b)) else "rows"
-    print("\n".join([f"\n{len(a[0].key):,} {what}.", *lines]))
+    screen.show(terminal(every, best, more), WIDE)
+    print("\n".join([f"\n{len(a[0].key):,} rows.", *lines]))
     if out:
         folder = pathlib.Path(out).expanduser().absolute()
         title = f"A: {names[0]}   B: {names[1]}"
-        try:
-            write(folder, found, title, [*filter(None, lines)], best)
-        except OSError as error:
-            raise UserError(f"{folder} cannot be written: {error.strerror or error}") from None
-        print(f"compare.md, compare.csv and differences.png are in {folder}")
+        write(folder, every, title, [*filter(None, lines)], best, more)
+        print(f"compare.md and compare.csv are in {folder}")
 
 
-def terminal(found: Sequence[Difference], best: str) -> rich.console.Group:
-    """A table for each task@space; `best` heads the last column."""
+def levels(a: Sequence[ScoredRows], b: Sequence[ScoredRows], keys: Iterable[str]) -> Levels:
+    """What each side predicts on average of what is observed: two rows for each task@space."""
+    texts = {key: [[f"{x:.4g}" for x in side] for side in means(a, b, key)] for key in keys}
+    return {
+        key: [[name, *two, *[""] * 4] for name, *two in zip(("pred", "obs"), *sides)]
+        for key, sides in texts.items()
+    }
+
+
+def terminal(every: Sequence[Difference], best: str, more: Levels) -> rich.console.Group:
+    """A table for each task@space; `best` heads the last column, `more` are its last rows."""
     shown = []
-    for key in dict.fromkeys(one.key for one in found):
-        rows = [narrow(one) for one in found if one.key == key]
-        grid = Grid((*HEADER[1:], best), rows, title=f"\n{one_line(key)}")
+    for key in dict.fromkeys(one.key for one in every):
+        rows = [narrow(one) for one in every if one.key == key]
+        grid = Grid((*HEADER[1:], best), [*rows, *more.get(key, ())], title=f"\n{one_line(key)}")
         shown.append(grid.terminal(gap=1))
     return rich.console.Group(*shown)
 
 
 def write(
-    folder: pathlib.Path, found: Sequence[Difference], title: str, lines: Sequence[str], best: str
+    folder: pathlib.Path,
+    every: Sequence[Difference],
+    title: str,
+    lines: Sequence[str],
+    best: str,
+    more: Levels,
 ) -> None:
-    """compare.md, compare.csv and differences.png; `best` heads the last column."""
+    """compare.md and compare.csv; `best` heads the last column, `more` are a task's last rows."""
     folder.mkdir(parents=True, exist_ok=True)
-    told = "\n".join(f"- {escaped(line)}" for line in lines)
-    table = Grid((*HEADER, best), [cells(one) for one in found], left=2).markdown()
-    page = f"# {escaped(title)}\n\n{table}\n{told}\n\n![Differences](differences.png)\n"
-    write_whole(folder / "compare.md", page)
-    write_whole(folder / "compare.csv", csv(found))
-    save(picture(found, title), folder / "differences.png")
+    listed = "\n".join(f"- {escaped(line)}" for line in lines)
+    rows = []
+    for key in dict.fromkeys(one.key for one in every):
+        rows += [cells(one) for one in every if one.key == key]
+        rows += [[key, *row] for row in more.get(key, ())]
+    table = Grid((*HEADER, best), rows, left=2).markdown()
+    write_whole(folder / "compare.md", f"# {escaped(title)}\n\n{table}\n{listed}\n")
+    write_whole(folder / "compare.csv", csv(every))
 
 
 def cells(one: Difference) -> list[str]:
@@ -129,24 +133,18 @@ def p_text(one: Difference) -> str:
 
 
 def paragraphs(
-    a: Sequence[ScoredRows], b: Sequence[ScoredRows], found: Sequence[Difference]
+    a: Sequence[ScoredRows], b: Sequence[ScoredRows], every: Sequence[Difference]
 ) -> list[str]:
-    """A sentence for each task@space, of the metric that ranks: AUC, RMSE of a regression; after an
-    empty line how the numbers are to be read.
+    """Why a task@space has no verdict; after an empty line how the numbers are to be read.
 
     Where neither side has several seeds, one of the two states is ahead, which does not make its
     model better.
     """
-    kinds = {
-        name: "trained state" if side[0].config is not None else "file"
-        for name, side in (("A", a), ("B", b))
-    }
     return rendered(
         pathlib.Path(__file__).with_name("notes.md.jinja"),
-        ranking=[told(one) for one in found if one.metric in ("auc", "rmse")],
+        few={one_line(one.key): one.few for one in every if one.few},
         single=len(a) == len(b) == 1,
-        kinds=kinds,
-        are_runs="trained state" in kinds.values(),
+        are_runs=any(run.config is not None for run in (*a, *b)),
         units="groups" if any(run.group is not None for run in (*a, *b)) else "rows",
         seeds={"A": len(a), "B": len(b)},
         LEVEL=LEVEL,
@@ -164,75 +162,13 @@ def rendered(template: pathlib.Path, **facts: object) -> list[str]:
     return ["" if line == "----" else line for line in lines if line]
 
 
-def told(one: Difference) -> dict[str, str]:
-    """What a sentence on a difference needs."""
-    digits = fine(one)
-    ends = {name: number(getattr(one, name), digits) for name in ("difference", "low", "high")}
-    return ends | {
-        "key": one_line(one.key),
-        "title": METRICS[one.metric].title,
-        "few": one.few,
-        "better": one.better,
-        "p": p_text(one) if one.better else f"{one.p_holm:.3f}",
-        "most": f"{max(abs(one.low), abs(one.high)):.{digits}f}",
-        "size": f"{abs(one.difference):.{digits}f}",
-        "higher": "higher" if METRICS[one.metric].higher_is_better else "lower",
-    }
-
-
-def csv(found: Sequence[Difference]) -> str:
+def csv(every: Sequence[Difference]) -> str:
     """Numbers in full, a line a metric."""
     rows = []
-    for one in found:
+    for one in every:
         task, _, space = one.key.partition("@")
         values = [statistics.mean(one.a), statistics.mean(one.b)]
         values += [getattr(one, name) for name in NUMBERS]
         texts = ["" if isinstance(v, float) and math.isnan(v) else str(v) for v in values]
         rows.append([task, space, one.metric, *texts, one.better])
     return Grid(("task", "space", "metric", "a", "b", *NUMBERS, "ahead"), rows).csv()
-
-
-class Interval(NamedTuple):
-    """A difference in a picture; `filled`: its point."""
-
-    low: float
-    difference: float
-    high: float
-    colour: str
-    filled: bool = True
-
-
-def intervals(axes: Axes, title: str, lines: Mapping[str, Interval | None]) -> None:
-    """Named lines of a panel, the first on top, each with its difference from 0, if there is."""
-    for at, line in enumerate(lines.values()):
-        if line:
-            axes.plot([line.low, line.high], [at, at], color=line.colour, lw=2)
-            inner = line.colour if line.filled else "white"
-            axes.plot(line.difference, at, "o", color=line.colour, mfc=inner, ms=5)
-    axes.axvline(0, color="black", lw=0.8)
-    clean(axes, title)
-    named_lines(axes, [*lines])
-    axes.locator_params(axis="x", nbins=5)
-
-
-def picture(found: Sequence[Difference], title: str) -> Figure:
-    """B − A with intervals, a panel a metric; right of the line is where B is ahead."""
-    metrics = list(dict.fromkeys(d.metric for d in found))
-    keys = list(dict.fromkeys(d.key for d in found))
-    figure, every = panels(len(metrics), 3, (3.9, 1.2 + 0.32 * len(keys)))
-    for axes, metric in zip(every, metrics):
-        own = {d.key: d for d in found if d.metric == metric and not math.isnan(d.difference)}
-        lines = {one_line(key): line_of(own[key]) if key in own else None for key in keys}
-        intervals(axes, METRICS[metric].title, lines)
-        if METRICS[metric].higher_is_better is False:
-            axes.invert_xaxis()
-            axes.set_xlabel("axis runs backwards: less is better", **NOTE | {"fontsize": 8})
-    below = "B is ahead on the right (predicted/observed: nearer to 1). Grey: p ≥ 0.05, or none."
-    header(figure, "B − A, 95 % intervals", f"{title}. {below}")
-    return figure
-
-
-def line_of(one: Difference) -> Interval:
-    sides = {"A": COLOURS[1], "B": COLOURS[0]}
-    colour = sides.get(one.better, "black" if one.p_holm < LEVEL else GREY)
-    return Interval(one.low, one.difference, one.high, colour)

@@ -10,7 +10,6 @@ as export does by itself.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import pathlib
@@ -21,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from dtn_jax.comparison import pages
-from dtn_jax.comparison.differences import Difference, rank_differences
+from dtn_jax.comparison.differences import Difference, corrected, few_rows, of_metrics
 from dtn_jax.comparison.scored_rows import ScoredRows, check_finished
 from dtn_jax.data.formula import NAME
 from dtn_jax.errors import UserError, choose
@@ -32,6 +31,7 @@ from dtn_jax.files import full_path, write_whole
 from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.gains import Gains, gains_of, labels_of
 from dtn_jax.metrics.influence import Units
+from dtn_jax.metrics.paired import signs
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid
@@ -70,27 +70,22 @@ def find(workdir: str | pathlib.Path, gain: str, objective: str = "", seed: int 
     weighted = bool(options.get("sample_weights", False))
     worth = ranking.parse(gain, {name: name for name in schema.task_names}, "--gain")
     objective = choose("objective", objective or ("gauc" if schema.group else "auc"), OBJECTIVES)
-    if objective != "auc" and not schema.group:
-        raise UserError(f"--objective={objective} is of groups, and {schema.name} has none: auc")
     validation = read_predictions(folder / VALIDATION, schema)
     chosen = fit_calibration.fit(validation, schema, weighted)
     chosen = fit_calibration.harmless(chosen, validation, schema, weighted, schema.task_names)
     calibration = {task: choice.calibration for task, choice in chosen.items()}
 
-    def split(name: str, found: Scores) -> ScoredRows:
+    def split(name: str, scored: Scores) -> ScoredRows:
         """With calibrated scores; the gain is one more label, the first."""
-        labels = labels_of(found, schema)
-        gains = worth.score(labels)
-        if low := np.count_nonzero(gains < 0):
-            raise UserError(f"--gain {worth.text!r} is below 0 in {low:,} rows")
+        labels = labels_of(scored, schema)
         return ScoredRows(
             name=str(folder / name),
-            key=pl.Series("row", range(len(gains))),
-            labels={worth.text: gains} | labels,
-            scores=scores(found.logits, schema, schema.task_names, calibration),
+            key=pl.Series("row", range(len(scored.logits))),
+            labels={worth.text: worth.score(labels)} | labels,
+            scores=scores(scored.logits, schema, schema.task_names, calibration),
             kinds={},
-            group=found.group,
-            weight=found.sample_weight if weighted else None,
+            group=scored.group,
+            weight=scored.sample_weight if weighted else None,
             weighted=weighted,
         )
 
@@ -100,16 +95,28 @@ def find(workdir: str | pathlib.Path, gain: str, objective: str = "", seed: int 
     equal, best = next(iter(values)), max(values, key=values.__getitem__)
     test = split(PREDICTIONS, read_predictions(folder / PREDICTIONS, schema))
     alone = max(terms, key=values.__getitem__)  # the best single task
-    ranks = [parsed(text, test).score(test.scores) for text in (equal, alone, best)]
-    sides = [[dataclasses.replace(test, rank=rank)] for rank in ranks]
-    differences, beside = (rank_differences(side, sides[2]) for side in sides[:2])
-    found = {"expression": best, "equal": equal, "gain": worth.text, "objective": objective}
-    found |= {"seed": seed, "validation": values, "calibration": calibration}
-    found["test"] = [facts_of(one) for one in differences]
-    found |= {"alone": alone, "test_beside_alone": [facts_of(one) for one in beside]}
-    write_whole(folder / RANK_FILE, json.dumps(found, indent=1))
-    show(found, {equal: differences, alone: beside}, folder)
-    return found
+    first, single, ours = (parsed(text, test).score(test.scores) for text in (equal, alone, best))
+    differences, beside = (compared(test, other, ours) for other in (first, single))
+    facts = {"expression": best, "equal": equal, "gain": worth.text, "objective": objective}
+    facts |= {"seed": seed, "validation": values, "calibration": calibration}
+    facts["test"] = [facts_of(one) for one in differences]
+    facts |= {"alone": alone, "test_beside_alone": [facts_of(one) for one in beside]}
+    write_whole(folder / RANK_FILE, json.dumps(facts, indent=1))
+    show(facts, {equal: differences, alone: beside}, folder)
+    return facts
+
+
+def compared(test: ScoredRows, a: np.ndarray, b: np.ndarray) -> list[Difference]:
+    """How well two ranking scores order the rows by each label of 0 or more: the second less the
+    first, under the key `rank: TASK`."""
+    drawn, differences = signs(Units(len(test.key), test.group).count), []
+    for name, gains in gains_of(test.labels, test.group, test.weight):
+        rows, positives = len(gains.places), int((gains.gain > 0).sum())
+        sides = [[gains.influences(rank[gains.places])] for rank in (a, b)]
+        few = few_rows(rows, positives, binary=True)
+        counts = (rows, positives, few, test.group is not None)
+        differences += of_metrics(f"rank: {name}", sides, drawn, *counts)
+    return corrected(differences)
 
 
 def parsed(text: str, rows: ScoredRows) -> Ranking:
@@ -127,12 +134,15 @@ def pick(
 
     def gains(kept: np.ndarray | bool) -> Gains | None:
         worth = {gain: np.where(kept, known.labels[gain], np.nan)}
-        return next((own for _, own in gains_of(worth, known.group, known.weight)), None)
+        return next((first for _, first in gains_of(worth, known.group, known.weight)), None)
 
     columns = np.stack([parsed(term, known).score(known.scores) for term in terms], axis=1)
     every, few = gains(True), gains(sample(known))
     if few is None or few.value(objective, columns[few.places, 0]) is None:
-        raise UserError(f"{METRICS[objective].title} of {gain!r} is not defined on validation")
+        raise UserError(
+            f"{METRICS[objective].title} of {gain!r} is not defined on validation: expected gains "
+            "of 0 or more, some above 0, and groups where the metric is of groups"
+        )
     logs = np.log(np.maximum(columns[few.places], 1e-300))
     powers = search(lambda row: few.value(objective, logs @ row), len(terms), seed)
     powers = pruned(few, logs, powers, objective)
@@ -209,9 +219,9 @@ def pruned(
     best, kept = gains.influences(logs @ powers)[objective], powers
     for task in np.argsort(np.abs(powers))[:-1]:
         row = np.where(np.arange(len(powers)) == task, 0, kept)
-        found = gains.influences(logs @ row)[objective]
-        noise = NOISE * np.sqrt(np.square(best.units - found.units).sum())
-        kept = row if best.value - found.value < noise else kept
+        without = gains.influences(logs @ row)[objective]
+        noise = NOISE * np.sqrt(np.square(best.units - without.units).sum())
+        kept = row if best.value - without.value < noise else kept
     return kept
 
 
@@ -224,17 +234,14 @@ def facts_of(one: Difference) -> dict:
 
 
 def show(
-    found: Mapping, differences: Mapping[str, Sequence[Difference]], folder: pathlib.Path
+    facts: Mapping, differences: Mapping[str, Sequence[Difference]], folder: pathlib.Path
 ) -> None:
     """Prints what was found, beside other expressions, and says where it is."""
-    title = METRICS[found["objective"]].title
-    rows = [[text, f"{value:.4f}"] for text, value in found["validation"].items()]
-    screen.show(Grid((f"{found['gain']}, on validation", title), rows).terminal())
-    screen.say(f"\nThe ranking score is {found['expression']}")
+    title = METRICS[facts["objective"]].title
+    rows = [[text, f"{value:.4f}"] for text, value in facts["validation"].items()]
+    screen.show(Grid((f"{facts['gain']}, on validation", title), rows).terminal())
+    screen.say(f"\nThe ranking score is {facts['expression']}")
     for other, lines in differences.items():
-        screen.say(f"\nOn test, A: {other}, B: {found['expression']}")
-        screen.show(pages.terminal(lines, "ahead"), pages.WIDE)
-    screen.say(
-        f"\nIt is in {folder / RANK_FILE}, which export takes: dtn-jax export --workdir={folder} "
-        f"--rank={folder / RANK_FILE} --out=MODEL"
-    )
+        screen.say(f"\nOn test, A: {other}, B: {facts['expression']}")
+        screen.show(pages.terminal(lines, "ahead", {}), pages.WIDE)
+    screen.say(f"\nIt is in {folder / RANK_FILE}, which dtn-jax export takes as --rank")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping
 
@@ -12,12 +11,7 @@ import polars as pl
 
 from dtn_jax.config import differing, identity
 from dtn_jax.errors import UserError
-from dtn_jax.export import ranking
-from dtn_jax.export.calibration import scores as outputs_of
 from dtn_jax.export.model_folder import MANIFEST
-from dtn_jax.export.ranking import RANK_FILE
-from dtn_jax.export.score_columns import ScoredBy
-from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.spaces import logits_in
 from dtn_jax.run import outcome
 from dtn_jax.run.evaluate import read_predictions
@@ -28,7 +22,6 @@ NEEDED = {
     "config.json": "holds no run: expected the workdir of a finished run, or a Parquet file of "
     "scores with labels",
     RESULTS: "holds a run that is not finished: the command that began it goes on with it",
-    PREDICTIONS: f"has no {PREDICTIONS}: its run has not read test, as a trial of a sweep",
 }
 
 
@@ -44,13 +37,11 @@ class ScoredRows:
         regression's prediction.
       kinds: {task: binary or regression}.
       group, weight: `[N]`; None where there is none.
-      rank: `[N]`, the ranking score of all tasks; None where there is none.
       config: the options of a run that are its identity; None of a file.
       data: the fingerprint of a run's data; "" of a file.
       weighted: whether rows count by their weights, as the run has them.
       bins: of the expected calibration error, as the run has them.
       ungrouped: whether rows are known to be in no groups.
-      by: the exported model that wrote a file.
     """
 
     name: str
@@ -60,22 +51,20 @@ class ScoredRows:
     kinds: dict[str, str]
     group: np.ndarray | None = None
     weight: np.ndarray | None = None
-    rank: np.ndarray | None = None
     config: Mapping[str, object] | None = None
     data: str = ""
     weighted: bool = False
     bins: int = 15
     ungrouped: bool = False
-    by: ScoredBy | None = None
 
     def take(self, order: np.ndarray) -> ScoredRows:
         """The same rows in another order."""
-        columns = {name: getattr(self, name) for name in ("key", "group", "weight", "rank")}
+        columns = {name: getattr(self, name) for name in ("key", "group", "weight")}
         return dataclasses.replace(
             self,
             labels={task: label[order] for task, label in self.labels.items()},
             scores={key: score[order] for key, score in self.scores.items()},
-            **{name: own if own is None else own[order] for name, own in columns.items()},
+            **{name: None if c is None else c[order] for name, c in columns.items()},
         )
 
 
@@ -84,9 +73,8 @@ def check_finished(folder: pathlib.Path) -> dict:
     that has read test."""
     if (folder / MANIFEST).exists():
         raise UserError(
-            f"{folder} is an exported model, which has no scores of test. Score one file of "
-            "labelled rows with both models by dtn-jax score --labels, and compare the "
-            "outputs: compare a.parquet b.parquet --key=ID (docs/compare.md)"
+            f"{folder} is an exported model. Score one file of labelled rows with both models by "
+            "dtn-jax score --labels, and compare the outputs (docs/compare.md)"
         )
     for name, problem in NEEDED.items():
         if not (folder / name).exists():
@@ -116,7 +104,6 @@ def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
             kinds={task.name: task.kind for task in schema.tasks},
             group=scores.group,
             weight=scores.sample_weight,
-            rank=rank_of(folder, scores, schema),
             config=identity(facts["config"]),
             data=str(facts["data"]),
             weighted=bool(evaluate.get("sample_weights", False)),
@@ -126,26 +113,8 @@ def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
     except UserError:
         raise
     except Exception as error:  # pyarrow and polars raise many kinds
-        told = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        raise UserError(f"the run in {folder} is damaged ({told})") from None
+        raise UserError(f"the run in {folder} is damaged ({error})") from None
     return rows, schema
-
-
-def rank_of(folder: pathlib.Path, scores: Scores, schema: Schema) -> np.ndarray | None:
-    """The ranking score that `dtn-jax rank` has found for the run in a folder; None before.
-
-    Raises:
-      UserError: rank.json is damaged.
-    """
-    if not (path := folder / RANK_FILE).exists():
-        return None
-    try:
-        facts = json.loads(path.read_text())
-        columns = outputs_of(scores.logits, schema, schema.task_names, facts["calibration"])
-        return ranking.parse(facts["expression"], ranking.names_of([*columns])).score(columns)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        told = f"{type(error).__name__}: {error}"
-        raise UserError(f"{path} is damaged ({told}); delete it, or run dtn-jax rank") from None
 
 
 def spaces_of(logits: np.ndarray, schema: Schema) -> dict[str, np.ndarray]:
@@ -162,16 +131,12 @@ def check_one_model(runs: list[ScoredRows]) -> None:
     first = runs[0]
     for other in runs[1:]:
         if first.config is None or other.config is None:
-            raise UserError(
-                f"{first.name},{other.name}: several by comma are seeds of one model, which only "
-                "runs have; give one Parquet file a side"
-            )
+            raise UserError(f"{first.name},{other.name}: give one Parquet file a side")
         apart = differing(first.config, other.config)
         if "seed" not in apart:
             raise UserError(f"{first.name} and {other.name} have the same seed: name one of them")
         if len(apart) > 1:
             raise UserError(
                 f"{first.name} and {other.name} differ in "
-                f"{', '.join(key for key in apart if key != 'seed')}: a side is one model, its "
-                "runs by comma differ in their seeds alone"
+                f"{', '.join(key for key in apart if key != 'seed')}: a side is one model"
             )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ml_collections import ConfigDict
 
-from dtn_jax.config import flatten, identity
+from dtn_jax.config import flatten
 from dtn_jax.errors import UserError, choose
 from dtn_jax.models.experts import EXPERTS, parse_experts
 from dtn_jax.models.flops import Size
@@ -45,8 +45,8 @@ def ablation(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
     """Ours without its parts, and with its options: those of DTN only where it is one."""
     ours, model = protocol.ours, own_config(protocol, protocol.ours).model
     full = Entry(ours, ours)
-    own = parse_experts(model.experts)
-    count, alone = len(own), dict.fromkeys(kind for kind in (*KINDS, *own) if kind != "mlp")
+    experts = parse_experts(model.experts)
+    count, alone = len(experts), dict.fromkeys(kind for kind in (*KINDS, *experts) if kind != "mlp")
     is_dtn = model.architecture == "dtn"
     variants: dict[str, Settings] = {}
     has_tsn = is_dtn and any(task.upstream for task in schema.tasks)  # else it scales nothing
@@ -88,12 +88,12 @@ def interactions(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry
     }
     counts = {name: groups if a in ONE_GROUP else 1 for name, a in routings.items()}
     # A second level would have as many experts again.
-    own = {name: {"model.ple.levels": 1} for name, a in routings.items() if a == "ple"}
+    fixed = {name: {"model.ple.levels": 1} for name, a in routings.items() if a == "ple"}
     return [
         Entry(
             f"{routing}, {kind}",
             routing,
-            {"model.experts": f"{kind}*{counts[routing]}"} | own.get(routing, {}),
+            {"model.experts": f"{kind}*{counts[routing]}"} | fixed.get(routing, {}),
             group=routing,
             at=kind,
             against=f"{ours}, {'mlp' if routing == ours else kind}",
@@ -126,7 +126,8 @@ def matched(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
 
 
 def matched_to(entry: Entry, protocol: Protocol, count: str, wanted: Size, size: SizeOf) -> Entry:
-    """The entry with the width at which a count of its Size comes nearest to the one wanted."""
+    """The entry with the width at which a count of its Size comes nearest to the one wanted: sizes
+    are straight lines in the width of one layer."""
     width = protocol.width
     of_layers = isinstance(flatten(own_config(protocol, entry.tuned_as))[width], tuple)
 
@@ -135,16 +136,12 @@ def matched_to(entry: Entry, protocol: Protocol, count: str, wanted: Size, size:
         return dataclasses.replace(entry, settings={**entry.settings, width: value})
 
     low, high = WIDTHS
-    for _ in range(4):  # sizes are straight lines in the width of one layer: the first is exact
-        few, many = (getattr(size(at(number)), count) for number in (low, high))
-        if few == many:
-            raise UserError(f"{entry.name}: {width} does not change its size")
-        missing = getattr(wanted, count) - few
-        best = max(1, round(low + missing * (high - low) / (many - few)))
-        share = off(size(at(best)), wanted, count)
-        if share <= NEAR or best == 1:
-            break
-        low, high = best, best + max(1, best // 10)
+    few, many = (getattr(size(at(number)), count) for number in WIDTHS)
+    if few == many:
+        raise UserError(f"{entry.name}: {width} does not change its size")
+    missing = getattr(wanted, count) - few
+    best = max(1, round(low + missing * (high - low) / (many - few)))
+    share = off(size(at(best)), wanted, count)
     name = entry.name if share <= NEAR else f"{entry.name} (off by {100 * share:.0f} %)"
     return dataclasses.replace(at(best), name=name)
 
@@ -155,11 +152,7 @@ def off(size: Size, wanted: Size, count: str) -> float:
 
 
 def sensitivity(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
-    """Ours with one option at a time at other values.
-
-    Raises:
-      UserError: ours does not have an option, so that its rows would all be one.
-    """
+    """Ours with one option at a time at other values."""
     ours = protocol.ours
     experts = own_config(protocol, ours).model.experts
     entries = []
@@ -167,10 +160,6 @@ def sensitivity(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]
         kind = option.split(".")[1] if "." in option else ""
         joined = kind in EXPERTS and kind not in parse_experts(experts)
         needed = {"model.experts": f"{experts}+{kind}"} if joined else {}
-        if option not in identity(configured(protocol, protocol.entries[ours], needed)):
-            raise UserError(
-                f"sensitivity: {option} changes nothing in {ours}, which does not use it"
-            )
         for value in values:
             short = option.removeprefix("model.")
             settings = {**needed, option: value}

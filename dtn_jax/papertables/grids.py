@@ -54,36 +54,36 @@ Row = Mapping
 Mark = Callable[[Row, str], str]  # of a row and a task@space
 
 
-def with_ours(text: str, made: Mapping) -> str:
+def with_ours(text: str, table: Mapping) -> str:
     """A text with the name of the entry that the table is about: {ours} and, in prose, {Ours}."""
-    ours = made.get("ours", OURS)
+    ours = table.get("ours", OURS)
     return text.format(ours=ours, Ours="DTN" if ours == OURS else ours)
 
 
-def title_of(made: Mapping) -> str:
+def title_of(table: Mapping) -> str:
     """A table's title, without the data set's name."""
-    title = with_ours(TITLES[made["table"]], made)
-    return f"{title}, shortened" if "shortened" in made else title
+    title = with_ours(TITLES[table["table"]], table)
+    return f"{title}, shortened" if "shortened" in table else title
 
 
-def opponent(made: Mapping) -> str:
+def opponent(table: Mapping) -> str:
     """What rows are tested against."""
-    if made["table"] == DIVERGENCE:
-        return with_ours("{ours} at the same level", made)
-    against = {row["against"] for row in made["rows"]}
-    same_experts = with_ours("{ours} with the same experts ({ours} itself: with mlp)", made)
+    if table["table"] == DIVERGENCE:
+        return with_ours("{ours} at the same level", table)
+    against = {row["against"] for row in table["rows"]}
+    same_experts = with_ours("{ours} with the same experts ({ours} itself: with mlp)", table)
     return against.pop() if len(against) == 1 else same_experts
 
 
-def grids(made: Mapping) -> list[Grid]:
+def grids(table: Mapping) -> list[Grid]:
     """The printed tables of a table, the main one first."""
-    if not made["rows"]:
+    if not table["rows"]:
         return []
-    if made["table"] == DIVERGENCE:
-        return gap_grids(made)
-    found = [main_grid(made), difference_grid(made)]
-    found += [metric_grid(made, name) for name in METRICS if name != "auc" and is_printed(name)]
-    return [grid for grid in found if grid]
+    if table["table"] == DIVERGENCE:
+        return gap_grids(table)
+    every = [main_grid(table), difference_grid(table)]
+    every += [metric_grid(table, name) for name in METRICS if name != "auc" and is_printed(name)]
+    return [grid for grid in every if grid]
 
 
 def is_printed(metric: str) -> bool:
@@ -91,10 +91,10 @@ def is_printed(metric: str) -> bool:
     return metric in PRINTED or known.asked or "binary" not in known.kinds
 
 
-def shown(made: Mapping) -> list[Row]:
+def shown(table: Mapping) -> list[Row]:
     """The rows without those that are other names of a row that is shown."""
-    names = {row["name"] for row in made["rows"]}
-    return [row for row in made["rows"] if row["same_as"] not in names]
+    names = {row["name"] for row in table["rows"]}
+    return [row for row in table["rows"] if row["same_as"] not in names]
 
 
 def keys_with(rows: Sequence[Row], metric: str) -> list[str]:
@@ -106,10 +106,10 @@ def keys_with(rows: Sequence[Row], metric: str) -> list[str]:
     ]
 
 
-def named(made: Mapping, row: Row) -> str:
+def named(table: Mapping, row: Row) -> str:
     """A row's name, with its number of seeds where some are missing."""
-    lacks = len(row["seeds"]) < made["seeds"]
-    return f"`{row['name']}`" + f" ({len(row['seeds'])} of {made['seeds']} seeds)" * lacks
+    lacks = len(row["seeds"]) < table["seeds"]
+    return f"`{row['name']}`" + f" ({len(row['seeds'])} of {table['seeds']} seeds)" * lacks
 
 
 # ---------------------------------------------------------------- cells
@@ -173,22 +173,22 @@ def short(number: int) -> str:
 
 def digits_of(of: Mapping, rows: Sequence[Row], key: str, metric: str) -> int:
     """4, or 5 where these would hide how the values of most rows scatter."""
-    found = [of[row["name"], key, metric] for row in rows if (row["name"], key, metric) in of]
-    deviations = [sd for _, sd, _ in found if sd is not None]
+    values = [of[row["name"], key, metric] for row in rows if (row["name"], key, metric) in of]
+    deviations = [sd for _, sd, _ in values if sd is not None]
     return 5 if deviations and statistics.median(deviations) < FINE else 4
 
 
-def column(made: Mapping, of: Mapping, key: str, metric: str) -> list[str]:
+def column(table: Mapping, of: Mapping, key: str, metric: str) -> list[str]:
     """Mean ± standard deviation of each row; the best mean is bold, unless there are too few."""
-    rows = shown(made)
+    rows = shown(table)
     most = max(len(row["seeds"]) for row in rows)  # a row that lacks seeds is not compared yet
-    found = [of.get((row["name"], key, metric)) for row in rows]
-    whole = [f[0] for f, row in zip(found, rows) if f and len(row["seeds"]) == most]
+    values = [of.get((row["name"], key, metric)) for row in rows]
+    whole = [f[0] for f, row in zip(values, rows) if f and len(row["seeds"]) == most]
     few = any(key in row["few"] for row in rows)  # what so few rank highest means nothing
     best = None if few or len(rows) < 2 else METRICS[metric].best(whole)
     digits = digits_of(of, rows, key, metric)
-    cells = [spread(*f[:2], digits) if f else "not defined" for f in found]
-    return [f"**{cell}**" if f and f[0] == best else cell for cell, f in zip(cells, found)]
+    cells = [spread(*f[:2], digits) if f else "not defined" for f in values]
+    return [f"**{cell}**" if f and f[0] == best else cell for cell, f in zip(cells, values)]
 
 
 # ---------------------------------------------------------------- tables
@@ -214,26 +214,26 @@ def pivot(
     return Grid(["", *columns], lines, title, note, rules=rules, marked=True)
 
 
-def main_grid(made: Mapping, mark: Mark = mark) -> Grid:
+def main_grid(table: Mapping, mark: Mark = mark) -> Grid:
     """AUC with its marks, size, and what others published."""
-    rows, of = shown(made), summary(made)
+    rows, of = shown(table), summary(table)
     keys = keys_with(rows, "auc")
-    sign: Mark = (lambda *_: "") if "shortened" in made else mark
+    sign: Mark = (lambda *_: "") if "shortened" in table else mark
     columns = {"experts": [f"`{row['experts']}`" for row in rows]}
     for key in keys:
-        cells = column(made, of, key, "auc")
+        cells = column(table, of, key, "auc")
         columns[f"AUC {key}"] = [cell + sign(row, key) for cell, row in zip(cells, rows)]
     columns |= dict(zip(SIZES, zip(*map(sizes_of, rows))))
-    for source in made["published"]:
+    for source in table["published"]:
         tasks = dict.fromkeys(task for aucs in source["auc"].values() for task in aucs)
         for task in tasks:
             aucs = [source["auc"].get(row["name"], {}).get(task) for row in rows]
             cells = ["" if auc is None else f"{auc:.4f}" for auc in aucs]
             columns[f"{task}, published: {source['source']}"] = cells
     empty = [""] * (len(columns) - len(keys) - 1)
-    outside = [(name, "", *aucs, *empty) for name, *aucs in outside_rows(made, keys, "auc")]
-    title = f"{title_of(made)}, {made['dataset']}"
-    return pivot(title, [named(made, row) for row in rows], columns, outside)
+    outside = [(name, "", *aucs, *empty) for name, *aucs in outside_rows(table, keys, "auc")]
+    title = f"{title_of(table)}, {table['dataset']}"
+    return pivot(title, [named(table, row) for row in rows], columns, outside)
 
 
 def sizes_of(row: Row) -> tuple[str, ...]:
@@ -241,30 +241,30 @@ def sizes_of(row: Row) -> tuple[str, ...]:
     return (*counts, seconds(row["train_seconds"]))
 
 
-def difference_grid(made: Mapping) -> Grid | None:
+def difference_grid(table: Mapping) -> Grid | None:
     """Differences from what each row is tested against; None where nothing is tested."""
-    rows = [row for row in made["rows"] if comparisons(row)]
+    rows = [row for row in table["rows"] if comparisons(row)]
     if not rows:
         return None
     keys = [k for k in own_spaces(rows[0]["metrics"]) if any(k in r["comparison"] for r in rows)]
     columns = {key: [difference(row["comparison"].get(key)) for row in rows] for key in keys}
-    title = f"AUC less that of {opponent(made)}: difference × 1000, 95 % interval, Holm's p"
+    title = f"AUC less that of {opponent(table)}: difference × 1000, 95 % interval, Holm's p"
     tests = [test for row in rows for test in row["comparison"].values()]
-    return pivot(title, [named(made, row) for row in rows], columns, tests=tests)
+    return pivot(title, [named(table, row) for row in rows], columns, tests=tests)
 
 
-def metric_grid(made: Mapping, metric: str) -> Grid | None:
+def metric_grid(table: Mapping, metric: str) -> Grid | None:
     """A metric by task@space; None where it is nowhere defined."""
-    rows, of = shown(made), summary(made)
+    rows, of = shown(table), summary(table)
     keys = keys_with(rows, metric)
     if not keys:
         return None
-    columns = {key: column(made, of, key, metric) for key in keys}
-    outside = outside_rows(made, keys, metric)
+    columns = {key: column(table, of, key, metric) for key in keys}
+    outside = outside_rows(table, keys, metric)
     if metric == "logloss":
-        rates = (made["rates"].get(key) for key in keys)
+        rates = (table["rates"].get(key) for key in keys)
         outside.append((CONSTANT, *("" if rate is None else entropy(rate) for rate in rates)))
-    return pivot(METRICS[metric].title, [named(made, row) for row in rows], columns, outside)
+    return pivot(METRICS[metric].title, [named(table, row) for row in rows], columns, outside)
 
 
 def entropy(rate: float) -> str:
@@ -272,10 +272,10 @@ def entropy(rate: float) -> str:
     return f"{sum(-p * math.log(p) for p in (rate, 1 - rate) if 0 < p < 1):.4f}"
 
 
-def outside_rows(made: Mapping, keys: Sequence[str], metric: str) -> list[tuple[str, ...]]:
+def outside_rows(table: Mapping, keys: Sequence[str], metric: str) -> list[tuple[str, ...]]:
     """The models from outside that have a metric, each with its values by task@space."""
     rows = []
-    for name, reference in made["references"].items():
+    for name, reference in table["references"].items():
         values = [measured(reference, key).get(metric) for key in keys]
         if any(value is not None for value in values):
             cells = ("" if value is None else f"{value:.4f}" for value in values)
@@ -286,46 +286,46 @@ def outside_rows(made: Mapping, keys: Sequence[str], metric: str) -> list[tuple[
 # ---------------------------------------------------------------- the table `divergence`
 
 
-def gap_grids(made: Mapping) -> list[Grid]:
+def gap_grids(table: Mapping) -> list[Grid]:
     """For each dial the mean of the tasks; for the first one each task too, in every space.
 
     Differences follow, and the models' sizes.
     """
-    first, *others = (rows for rows in grouped(made["rows"], "group").values())
-    keys, of = [key for key in made["rows"][0]["metrics"] if key != MEAN], summary(made)
-    grids = [gap_grid(made, of, first, key) for key in (MEAN, *keys)]
-    grids += [gap_grid(made, of, rows, MEAN) for rows in others]
-    grids += [level_differences(first, key) for key in (MEAN, *made["tested_keys"])]
+    first, *others = (rows for rows in grouped(table["rows"], "group").values())
+    keys, of = [key for key in table["rows"][0]["metrics"] if key != MEAN], summary(table)
+    grids = [gap_grid(table, of, first, key) for key in (MEAN, *keys)]
+    grids += [gap_grid(table, of, rows, MEAN) for rows in others]
+    grids += [level_differences(first, key) for key in (MEAN, *table["tested_keys"])]
     grids += [level_differences(rows, MEAN) for rows in others]
     models = grouped(first, "tuned_as")
-    timed = {n: [s for row in own for s in row["train_seconds"]] for n, own in models.items()}
-    sizes = [sizes_of(own[0] | {"train_seconds": timed[n]}) for n, own in models.items()]
-    columns = {"experts": [f"`{own[0]['experts']}`" for own in models.values()]}
+    timed = {n: [s for row in runs for s in row["train_seconds"]] for n, runs in models.items()}
+    sizes = [sizes_of(runs[0] | {"train_seconds": timed[n]}) for n, runs in models.items()]
+    columns = {"experts": [f"`{runs[0]['experts']}`" for runs in models.values()]}
     columns |= dict(zip(SIZES, zip(*sizes)))
     grids.append(pivot("Sizes", [f"`{name}`" for name in models], columns))
-    title = f"{title_of(made)}. {grids[0].title}, {made['dataset']}"
+    title = f"{title_of(table)}. {grids[0].title}, {table['dataset']}"
     return [dataclasses.replace(grids[0], title=title), *filter(None, grids[1:])]
 
 
-def gap_grid(made: Mapping, of: Mapping, rows: Sequence[Row], key: str) -> Grid:
+def gap_grid(table: Mapping, of: Mapping, rows: Sequence[Row], key: str) -> Grid:
     """Gaps × 1000; the smallest mean of a level is bold, below it stands the best AUC."""
     most = max(len(row["seeds"]) for row in rows)
     means = {r["name"]: of[r["name"], key, "gap"][0] for r in rows if len(r["seeds"]) == most}
     levels = grouped(rows, "at")
     least = {
-        at: min((means[r["name"]] for r in own if r["name"] in means), default=None)
-        for at, own in levels.items()
+        at: min((means[r["name"]] for r in of_level if r["name"] in means), default=None)
+        for at, of_level in levels.items()
     }
 
     def cell(row: Row) -> str:
         mean, sd, _ = of[row["name"], key, "gap"]
         text = spread(1000 * mean, None if sd is None else 1000 * sd, 1)
         is_least = means.get(row["name"]) == least[row["at"]] and len(means) > len(least)
-        sign = "" if "shortened" in made else mark(row, key)
+        sign = "" if "shortened" in table else mark(row, key)
         return (f"**{text}**" if is_least else text) + sign
 
     title = f"Gap to the Bayes-optimal AUC × 1000, {key}, by {rows[0]['group']}"
-    best = [f"{own[0]['best'][key]:.4f}" for own in levels.values()]
+    best = [f"{of_level[0]['best'][key]:.4f}" for of_level in levels.values()]
     return by_level(title, rows, cell, [("Bayes-optimal AUC", *best)])
 
 
@@ -345,8 +345,8 @@ def by_level(title: str, rows: Sequence[Row], cell: Callable[[Row], str], *more,
     cells = {(row["tuned_as"], row["at"]): cell(row) for row in rows}
     names = dict.fromkeys(row["tuned_as"] for row in rows)
     columns = {
-        f"{at} ({own[0]['true_divergence']:.2f})": [cells.get((name, at), "") for name in names]
-        for at, own in grouped(rows, "at").items()
+        f"{at} ({level[0]['true_divergence']:.2f})": [cells.get((name, at), "") for name in names]
+        for at, level in grouped(rows, "at").items()
     }
     names = [f"`{name}`" for name in names]
     return pivot(f"{title} (true divergence)", names, columns, *more, **how)
@@ -355,35 +355,35 @@ def by_level(title: str, rows: Sequence[Row], cell: Callable[[Row], str], *more,
 # ---------------------------------------------------------------- notes
 
 
-def footnotes(made: Mapping) -> list[str]:
+def footnotes(table: Mapping) -> list[str]:
     """Where the numbers come from, and what the signs mean."""
-    rows, tunings = made["rows"], made["tuning"]
-    own = {name: of["transfer"] for name, of in tunings.items() if "transfer" in of}
+    rows, tunings = table["rows"], table["tuning"]
+    transfers = {name: of["transfer"] for name, of in tunings.items() if "transfer" in of}
     edges = listed((o, name) for name, of in tunings.items() for o in of["at_edge"])
-    outside = listed((of.get("note", ""), name) for name, of in made["references"].items())
+    outside = listed((of.get("note", ""), name) for name, of in table["references"].items())
     return rendered(
         pathlib.Path(__file__).with_name("notes.md.jinja"),
-        **dict(made)
+        **dict(table)
         | {
-            "shortened": made.get("shortened", ()),
-            "gaps": made["table"] == DIVERGENCE,
-            "ours": with_ours("{ours}", made),
-            "Ours": with_ours("{Ours}", made),
-            "over": over(made["seeds"]),
+            "shortened": table.get("shortened", ()),
+            "gaps": table["table"] == DIVERGENCE,
+            "ours": with_ours("{ours}", table),
+            "Ours": with_ours("{Ours}", table),
+            "over": over(table["seeds"]),
             "counted": counted,
-            "transfer": [*own.values()],
-            "taken": [f"{n} from {of['from']}" for n, of in own.items() if of["from"] != n],
-            "cost": transfer_cost(made),
+            "transfer": [*transfers.values()],
+            "taken": [f"{n} from {of['from']}" for n, of in transfers.items() if of["from"] != n],
+            "cost": transfer_cost(table),
             "spent": [
                 f"{n} {of['examples'] / of['run']:.2f} ({counted(of['trials'], 'trial')})"
                 for n, of in tunings.items()
                 if "examples" in of
             ],
-            "opponent": opponent(made),
+            "opponent": opponent(table),
             "again": AGAIN.strip(", ") if any(r["name"].endswith(AGAIN) for r in rows) else "",
             "few_groups": any(row.get("few_groups") for row in rows),
             "regressions": keys_with(rows, "rmse"),
-            "least": least(made),
+            "least": least(table),
             "edges": edges,
             "failed": [f"{of['failed']} of {n}" for n, of in tunings.items() if "failed" in of],
             "outside": outside,
@@ -396,10 +396,10 @@ def footnotes(made: Mapping) -> list[str]:
 
 def listed(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     """{the first of some pairs: the second ones}"""
-    found: dict[str, list[str]] = {}
+    lists: dict[str, list[str]] = {}
     for first, second in pairs:
-        found.setdefault(first, []).append(second)
-    return found
+        lists.setdefault(first, []).append(second)
+    return lists
 
 
 def over(seeds: int) -> str:
@@ -411,17 +411,17 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def least(made: Mapping) -> list[float]:
+def least(table: Mapping) -> list[float]:
     """The lowest p of each comparison, of the family in which they add up to the most."""
     families: dict[tuple, list[float]] = {}
-    for row in made["rows"]:
-        family = (row["group"], row["at"]) if made["table"] == DIVERGENCE else ()
-        own = [test["least"] for key, test in comparisons(row).items() if key != MEAN]
-        families.setdefault(family, []).extend(own)
+    for row in table["rows"]:
+        family = (row["group"], row["at"]) if table["table"] == DIVERGENCE else ()
+        lowest = [test["least"] for key, test in comparisons(row).items() if key != MEAN]
+        families.setdefault(family, []).extend(lowest)
     return max(families.values(), key=sum, default=[])
 
 
-def transfer_cost(made: Mapping) -> float:
+def transfer_cost(table: Mapping) -> float:
     """What trying settings of others cost an entry, at most, in runs; 0 without a transfer."""
-    kept = [tuning for tuning in made["tuning"].values() if "transfer" in tuning]
+    kept = [tuning for tuning in table["tuning"].values() if "transfer" in tuning]
     return max((tuning["transfer"]["examples"] / tuning["run"] for tuning in kept), default=0.0)

@@ -5,7 +5,7 @@ Such a file is Python that sets PROTOCOL:
     from dtn_jax.papertables.protocol import RIVALS, Protocol, entry
 
     PROTOCOL = Protocol(
-        config="my_config.py",  # looked for beside this file first, a schema file too
+        config="my_config.py",
         entries={"dtn": entry("dtn", "gdcn+mlp"), "mine": entry("my_routing", "mlp")} | RIVALS,
     )
 
@@ -15,19 +15,15 @@ works from any folder. The import above works in an installed package too.
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 import pathlib
-import re
 from collections.abc import Mapping
 
-from dtn_jax.config import checked_config, flatten, load_config, plugins
+from dtn_jax.config import checked_config, load_config, plugins
 from dtn_jax.data.sets.catalog import read_data
 from dtn_jax.errors import UserError, choose
-from dtn_jax.models.experts import EXPERTS
-from dtn_jax.options import pairs
 from dtn_jax.papertables.protocol import OURS, RIVALS, Protocol, configured, entry
-from dtn_jax.shipped import folder, package, protocols
+from dtn_jax.shipped import package, protocols
 
 # What all entries of a protocol share, and what the tables set themselves.
 NOT_AN_ENTRYS = ("data.dataset", "data.options", "evaluate.sample_weights", "seed", "replicas")
@@ -55,13 +51,10 @@ def load(path: pathlib.Path) -> Protocol:
     protocol = getattr(module, "PROTOCOL", None)
     if not isinstance(protocol, Protocol):
         raise UserError(f"{path} sets no PROTOCOL = Protocol(…), got {protocol!r}")
-    protocol = found_beside(path, protocol)
     try:
         check(protocol)
     except UserError as error:
         raise UserError(f"protocol {path}: {error}") from error
-    except (TypeError, AttributeError, ValueError) as error:  # a number where a dict belongs
-        raise UserError(f"protocol {path}: {type(error).__name__}: {error}") from error
     return protocol
 
 
@@ -75,7 +68,7 @@ def default_protocol(spec: str) -> Protocol:
       UserError: the config is wrong.
     """
     experts = load_config(spec).model.experts
-    made = Protocol(
+    protocol = Protocol(
         config=spec,
         entries={OURS: entry(OURS, experts)} | RIVALS,
         sensitivity={
@@ -85,84 +78,24 @@ def default_protocol(spec: str) -> Protocol:
         },
         note="The protocol is the default one: no setting was chosen for these data beforehand.",
     )
-    check(made)
-    return made
-
-
-def found_beside(path: pathlib.Path, protocol: Protocol) -> Protocol:
-    """The protocol with the config and the plug-ins that lie in its file's folder.
-
-    A shipped one has the shipped config, whatever lies in a folder configs/ where it is called.
-    """
-    if path.absolute().parent == folder("protocols").absolute():
-        own = folder("configs").parent / protocol.config
-        return dataclasses.replace(protocol, config=str(own))
-
-    def place(name: str, end: str) -> str:
-        file, *rest = name.strip().partition(end)
-        return "".join((str(path.parent / file), *rest)) if (path.parent / file).is_file() else name
-
-    config = re.sub("(?<=[:,]schema=)[^,]+", lambda own: place(own[0], "#"), protocol.config)
-    made = dataclasses.replace(protocol, config=place(config, ":"))
-    if "plugins" in protocol.common:
-        files = ",".join(place(name, "#") for name in str(protocol.common["plugins"]).split(","))
-        made = dataclasses.replace(made, common={**protocol.common, "plugins": files})
-    return made
+    check(protocol)
+    return protocol
 
 
 def check(protocol: Protocol) -> None:
     """Raises UserError where a protocol cannot be, told without data."""
-    flat, known = flatten(configured(protocol)), protocol.entries
-    named = [("ours", known, [protocol.ours]), ("entry to tune again", known, protocol.again)]
-    named += [
-        ("entry in beside", known, protocol.beside),
-        ("entry in against", known, protocol.against),
-    ]
-    named += [("entry that others are tested against", known, protocol.against.values())]
-    named += [("expert in kinds", EXPERTS, protocol.kinds), ("width", flat, [protocol.width])]
-    for dial in protocol.dials:
-        options = pairs(str(flat["data.options"]), "data.options")
-        named.append(("option of a dial", options, (dial.option, *dial.beside)))
-        named.append((f"entry of the dial {dial.option}", known, dial.entries))
-    for what, known, names in named:
-        for name in names:
-            choose(what, name, known)
-    for name in ("trials", "finalists", "finalist_seeds", "seeds"):
-        least = 0 if name == "trials" else 1
-        if getattr(protocol, name) < least:
-            raise UserError(f"{name}={getattr(protocol, name)}: expected at least {least}")
+    for name in (protocol.ours, *protocol.beside, *protocol.against, *protocol.against.values()):
+        choose("entry", name, protocol.entries)
     if protocol.transfer and (protocol.again or not protocol.trials or protocol.finalists < 2):
-        raise UserError(
-            "transfer: entries try each other's settings where they are tuned, with at least 2 "
-            "finalists, and none of them again"
-        )
-    if protocol.given and not protocol.transfer:
-        raise UserError("given: settings from elsewhere are tried in the transfer: transfer=True")
-    for name in protocol.given:
-        if name in protocol.entries:
-            raise UserError(f"given: {name!r} is an entry; name where the settings were found")
-        checked_config(configured(protocol, protocol.given[name]))
-    for name, own in protocol.entries.items():
+        raise UserError("transfer needs trials and at least 2 finalists, and no entry tuned again")
+    for name, settings in protocol.entries.items():
         if "/" in name or not name:
             raise UserError(f"entry {name!r}: its name is part of file names, and can have no '/'")
-        taken = [key for key in own if key in NOT_AN_ENTRYS]
-        if taken:
-            raise UserError(
-                f"entry {name!r} sets {taken[0]}, but entries are compared on the same data and "
-                "seeds; `common` sets what all of them share"
-            )
-        checked_config(configured(protocol, own))
-    if "mlp" not in protocol.kinds:
-        raise UserError("kinds has no mlp, against which the others are tested")
-    for option, values in protocol.sensitivity.items():
-        for value in values:
-            checked_config(configured(protocol, {option: value}))
-    for dial in protocol.dials:
-        if protocol.ours not in (dial.entries or protocol.entries):
-            raise UserError(
-                f"the dial {dial.option} has no {protocol.ours}, against which the others are "
-                "tested"
-            )
+        if shared := [key for key in settings if key in NOT_AN_ENTRYS]:
+            raise UserError(f"entry {name!r} sets {shared[0]}; `common` has what all share")
+    varied = [{option: v} for option, of in protocol.sensitivity.items() for v in of]
+    for settings in (*protocol.entries.values(), *protocol.given.values(), *varied):
+        checked_config(configured(protocol, settings))
 
 
 def read_protocol(

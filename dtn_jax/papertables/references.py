@@ -17,7 +17,7 @@ from dtn_jax import shipped
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.sets.logs import Logs
-from dtn_jax.papertables.numbers import OPTIMAL
+from dtn_jax.papertables.protocol import OPTIMAL
 
 REFERENCES = shipped.folder("references")
 OWN = "references.json"  # of your own logs
@@ -28,12 +28,12 @@ def of_data(data: Prepared) -> dict[str, dict]:
     otherwise, and the data's own scores where known."""
     path = file_of(data)
     known = json.loads(path.read_text()) if path.exists() else {}
-    found = {name: r for name, r in known.items() if r["data"] == data.fingerprint}
-    others = {name: r for name, r in known.items() if name not in found and "rows" in r}
+    shown = {name: r for name, r in known.items() if r["data"] == data.fingerprint}
+    others = {name: r for name, r in known.items() if name not in shown and "rows" in r}
     rows = rows_of(data) if others else ""
-    found |= {name: r for name, r in others.items() if r["rows"] == rows}
+    shown |= {name: r for name, r in others.items() if r["rows"] == rows}
     best = data.notes.get("test_bayes_auc")
-    return found | ({OPTIMAL: {"test": best, "version": "known"}} if best else {})
+    return shown | ({OPTIMAL: {"test": best, "version": "known"}} if best else {})
 
 
 def rows_of(data: Prepared) -> str:

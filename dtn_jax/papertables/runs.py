@@ -34,7 +34,7 @@ from dtn_jax import files
 from dtn_jax.config import identity
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.sets.catalog import read_data
-from dtn_jax.errors import UserError, disk_errors, told
+from dtn_jax.errors import UserError, disk_errors
 from dtn_jax.losses.sample_weights import with_sample_weights
 from dtn_jax.metrics.significance import resampled_aucs
 from dtn_jax.models.flops import Size
@@ -59,7 +59,7 @@ from dtn_jax.schema import Schema
 LOOK = 2  # seconds between two looks at what another process does
 DRAWS = "draws.npz"  # of a run: its AUCs under each draw of the test rows, and where it ran
 DEVICE = "device"  # the part of that file that is no draw
-Job = tuple[int, str, Callable[[], None]]  # the round, what to say, what to do
+Jobs = dict[str, Callable[..., None]]  # {what to say: what to do}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Runs:
 
     def __init__(self, protocol: Protocol, folder: pathlib.Path, places: Settings):
         self.protocol, self.folder, self.places = protocol, folder, places
-        self.lost: set[str] = set()  # entries whose tuning failed here
+        self.lost: set[str] = set()  # entries that can't be tuned here
         self._known: dict[str, Any] = {}  # see `_once`
         config = configured(protocol, places)
         self.data = self.data_of(config)
@@ -114,9 +114,9 @@ class Runs:
 
     def size(self, entry: Entry) -> Size:
         """Of an entry's model, trained or not."""
-        own = self.protocol.own(entry.tuned_as)
-        config = lambda: configured(self.protocol, own, entry.settings, self.places)  # noqa: E731
-        return self._once(f"size {digest(own, entry.settings)}", lambda: build_run(config()).size)
+        settings = (self.protocol.settings(entry.tuned_as), entry.settings)
+        config = lambda: configured(self.protocol, *settings, self.places)  # noqa: E731
+        return self._once(f"size {digest(*settings)}", lambda: build_run(config()).size)
 
     # ---------------------------------------------------------------- searches
 
@@ -147,12 +147,12 @@ class Runs:
     def _search(self, name: str) -> tuple[pathlib.Path, ConfigDict, Prepared]:
         """The folder of an entry's search, what its trials start from, and their data."""
         protocol = self.protocol
-        config, data = self._located(protocol.own(name), {"seed": 0})
+        config, data = self._located(protocol.settings(name), {"seed": 0})
         how = (protocol.trials, protocol.finalists, protocol.finalist_seeds)
         beside = protocol.beside.get(name.removesuffix(AGAIN))
-        how += (tune.PRUNER, tune.asked(protocol.config, beside))
-        own = digest(changed(config), data.fingerprint, how)
-        return self.folder / f"{name}-search-{own}", config, data
+        how += (tune.PRUNER, tune.space_of(protocol.config, beside))
+        facts = digest(changed(config), data.fingerprint, how)
+        return self.folder / f"{name}-search-{facts}", config, data
 
     def _file(self, name: str, tried: Mapping[str, dict]) -> pathlib.Path:
         """Where a tuning is kept."""
@@ -172,8 +172,8 @@ class Runs:
         if tried is None:
             if not self.lost:
                 raise Busy("others are searched")
-            lost = ", ".join(sorted(self.lost))
-            raise UserError(f"it tries the settings of all, and the search of {lost} failed")
+            self.lost.add(name)
+            raise UserError("it tries the settings of all, and a search failed")
         if self._read(name, tried) is not None:
             return
         folder, config, data = self._search(name)
@@ -183,8 +183,12 @@ class Runs:
             raise Busy(label)
         with held:
             screen.say(label, style="bold")
-            made = tune.tune(self.protocol, name, config, data, folder, tried)
-            files.write_whole(self._file(name, tried), json.dumps(made, indent=1) + "\n")
+            try:
+                tuning = tune.tune(self.protocol, name, config, data, folder, tried)
+            except Exception:
+                self.lost.add(name)
+                raise
+            files.write_whole(self._file(name, tried), json.dumps(tuning, indent=1) + "\n")
 
     # ---------------------------------------------------------------- final runs
 
@@ -193,11 +197,11 @@ class Runs:
         tuning = self.tuning(entry.tuned_as)
         if tuning is None:
             return None
-        own = self.protocol.own(entry.tuned_as)
-        config, data = self._located(own, tuning["settings"], entry.settings, {"seed": seed})
+        settings = self.protocol.settings(entry.tuned_as)
+        config, data = self._located(settings, tuning["settings"], entry.settings, {"seed": seed})
         return config, self.folder / name_of(config, data.fingerprint)
 
-    def found(self, entry: Entry) -> list[Found]:
+    def finished(self, entry: Entry) -> list[Found]:
         """What the finished runs of an entry found, by seed."""
         runs = [self.run(entry, seed) for seed in range(1, self.protocol.seeds + 1)]
         return [read(config, folder) for config, folder in filter(None, runs) if ended(folder)]
@@ -206,8 +210,8 @@ class Runs:
         """Trains an entry's run; raises Busy where another process does, or tunes the entry."""
         run = self.run(entry, seed)
         if run is None:
-            if self.lost if self.protocol.transfer else entry.tuned_as in self.lost:
-                return  # that was told
+            if entry.tuned_as in self.lost:
+                return  # that was said
             raise Busy(f"{entry.tuned_as} is not tuned yet")
         config, folder = run
         if ended(folder):
@@ -225,59 +229,52 @@ class Runs:
         What another process does is left for later, and waited for when nothing else is left.
         Whatever one run dies of, the others are made.
         """
-        left, told = self._jobs(entries), False
-        while left:
-            later, problems = [], []
-            for place, (round_, label, job) in enumerate(left):
-                try:
-                    with disk_errors(self.folder):
-                        job(label)
-                except Busy:
-                    later.append(left[place])
-                except Exception as error:
-                    problems.append(f"  {label}: {reason(error)}")
-                    if round_ <= 0:
-                        self.lost.add(job.args[0])
-                if place + 1 == len(left) or left[place + 1][0] != round_:
-                    yield problems
-                    problems = []
-            if len(later) == len(left):
-                if not told:
-                    others = ", ".join(label for _, label, _ in left)
-                    screen.say(f"another process does {others}: waiting for it")
-                told = True
+        transfer, seeds = self.protocol.transfer, range(1, self.protocol.seeds + 1)
+        tuned = list(dict.fromkeys(entry.tuned_as for entry in entries))
+        missing = [name for name in tuned if self.tuning(name) is None]
+        searched = self.protocol.entries if missing and transfer else missing
+        others = missing if transfer else ()
+        part = functools.partial
+        rounds: list[Jobs] = [
+            {f"tuning {name}": part(self._tune, name, False) for name in searched},
+            {f"{name}, settings of the others": part(self._tune, name, True) for name in others},
+            *({f"{e.name}, seed {s}": part(self._train, e, s) for e in entries} for s in seeds),
+        ]
+        waits = False
+        while left := sum(map(len, rounds)):
+            for jobs in rounds:
+                if jobs:
+                    yield self._do(jobs)
+            if left == sum(map(len, rounds)):
+                if not waits:
+                    labels = ", ".join(label for jobs in rounds for label in jobs)
+                    screen.say(f"another process does {labels}: waiting for it")
+                waits = True
                 time.sleep(LOOK)
-            left = later
 
-    def _jobs(self, entries: Sequence[Entry]) -> list[Job]:
-        """What is not done: the searches, those of all entries where they try each other's
-        settings, and that; then a round a seed."""
-        names = dict.fromkeys(entry.tuned_as for entry in entries)
-        left = [name for name in names if self.tuning(name) is None]
-        transfer, jobs = self.protocol.transfer, []
-        for name in self.protocol.entries if left and transfer else left:
-            if self._read(name, {}) is None:
-                jobs.append((-1, f"tuning {name}", functools.partial(self._tune, name, False)))
-        for name in left if transfer else ():
-            label = f"{name}, settings of the others"
-            jobs.append((0, label, functools.partial(self._tune, name, True)))
-        for seed in range(1, self.protocol.seeds + 1):
-            for entry in entries:
-                run = self.run(entry, seed)
-                if not run or not ended(run[1]):
-                    label = f"{entry.name}, seed {seed}"
-                    jobs.append((seed, label, functools.partial(self._train, entry, seed)))
-        return jobs
+    def _do(self, jobs: Jobs) -> list[str]:
+        """Does what no other process does, and takes it off the jobs; returns what failed."""
+        problems = []
+        for label, job in [*jobs.items()]:
+            try:
+                with disk_errors(self.folder):
+                    job(label=label)
+            except Busy:
+                continue
+            except Exception as error:
+                problems.append(f"  {label}: {reason(error)}")
+            del jobs[label]
+        return problems
 
     def _located(self, *settings: Settings) -> tuple[ConfigDict, Prepared]:
         """The config of these settings as its runs have it, and its data."""
 
-        def made() -> tuple[ConfigDict, Prepared]:
+        def locate() -> tuple[ConfigDict, Prepared]:
             config = configured(self.protocol, *settings, self.places)
             data = self.data_of(config)
             return tune.validated(config, data), data
 
-        return self._once(f"config {digest(*settings)}", made)
+        return self._once(f"config {digest(*settings)}", locate)
 
     def _once(self, name: str, make: Callable[[], Any]) -> Any:
         """What `make` makes, which takes longer than all else that is done with runs."""
@@ -288,18 +285,16 @@ class Runs:
 
 def reason(error: Exception) -> str:
     """What a job died of; what no user can mend is shown with its traceback."""
-    if isinstance(error, UserError):
+    if isinstance(error, UserError | OSError):
         return str(error)
-    if isinstance(error, OSError):
-        return told(error)
     traceback.print_exc()
     return f"{type(error).__name__}: {error}"
 
 
 def name_of(config: ConfigDict, fingerprint: str) -> str:
     """The name of a run's folder: readable, and of what it computes on these data alone."""
-    own = digest(changed(config), fingerprint)
-    return f"{config.model.architecture}-seed{config.seed}-{own}"
+    facts = digest(changed(config), fingerprint)
+    return f"{config.model.architecture}-seed{config.seed}-{facts}"
 
 
 def ended(folder: pathlib.Path) -> bool:

@@ -16,6 +16,7 @@ own, and chooses its finalists among these.
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import pathlib
 import zlib
@@ -24,13 +25,12 @@ from collections.abc import Mapping
 import jax
 from ml_collections import ConfigDict
 
-from dtn_jax.config import load_config
 from dtn_jax.data.epochs.epoch_order import steps_per_epoch
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.losses.sample_weights import with_sample_weights
 from dtn_jax.papertables.protocol import AGAIN, Protocol
 from dtn_jax.run.timetable import Timetable, make_timetable
-from dtn_jax.search.search_space import Space, described, load_space
+from dtn_jax.search.search_space import Space, load_space
 from dtn_jax.search.studies import Budget, search
 
 VALIDATIONS = 9  # of a run whose config has no train.eval_every: thirds of thirds
@@ -65,7 +65,7 @@ def tune(
     budget = Budget(most, pruner=PRUNER, seed=zlib.crc32(name.encode()), validations=most)
     if tried:
         folder, budget = folder / "others", Budget(1)  # those given are tried, and no new one
-    found = search(
+    outcome = search(
         config,
         space(protocol.config, protocol.beside.get(name.removesuffix(AGAIN))),
         folder,
@@ -78,23 +78,21 @@ def tune(
         alone=True,  # the caller holds the lock
     )
     jax.clear_caches()
-    made = {"settings": found.settings, "at_edge": found.at_edge}
+    tuning = {"settings": outcome.settings, "at_edge": outcome.at_edge}
     if tried:
-        whose = next(n for n, tuning in tried.items() if tuning["settings"] == found.settings)
-        own = {"at_edge": tried[whose]["at_edge"]}
-        own["transfer"] = {"from": whose, "examples": runs_of(protocol, len(tried)) * run}
-        if protocol.given:
-            own["transfer"]["given"] = [*protocol.given]
-        return tried[name] | made | own
-    steps = (min(n * times.eval_every, times.total_steps) for n in found.stretches.values())
-    made |= {
+        whose = next(n for n, one in tried.items() if one["settings"] == outcome.settings)
+        transfer = {"from": whose, "examples": runs_of(protocol, len(tried)) * run}
+        transfer |= {"given": [*protocol.given]} if protocol.given else {}
+        return tried[name] | tuning | {"at_edge": tried[whose]["at_edge"], "transfer": transfer}
+    steps = (min(n * times.eval_every, times.total_steps) for n in outcome.stretches.values())
+    tuning |= {
         "examples": sum(steps) * config.data.batch_size,
         "run": run,
-        "trials": len(found.stretches),  # one that died and was run again counts once
-        "finalists": [one.values for one in found.finalists],
+        "trials": len(outcome.stretches),  # one that died and was run again counts once
+        "finalists": [one.values for one in outcome.finalists],
     }
-    failed = found.budget.get("failed", 0)
-    return made | ({"failed": failed} if failed else {})
+    failed = outcome.budget.get("failed", 0)
+    return tuning | ({"failed": failed} if failed else {})
 
 
 def runs_of(protocol: Protocol, trials: int) -> int:
@@ -127,6 +125,6 @@ def space(config: str, beside: Space | None) -> Space:
 
 
 @functools.cache
-def asked(config: str, beside: Space | None = None) -> str:
-    """What such a space asks for."""
-    return described(space(config, beside), load_config(config))
+def space_of(config: str, beside: Space | None = None) -> str:
+    """The source of the functions that say what is searched for a config file, and beside it."""
+    return "".join(map(inspect.getsource, filter(None, (load_space("", config), beside))))

@@ -9,7 +9,7 @@ What dtn-jax sweep and paper tables call:
         suggest,             # f(trial) -> {option: value}: search_space.load_space, .grid_space
         folder,              # of the trials' folders; holds sweep.db unless a storage is given
         Budget(trials=20),   # and sampler, pruner, seed, grid, validations: of all trials together
-        data=fingerprint,    # of the data set: another one is refused, as another config or space
+        data=fingerprint,    # of the data set: another one is refused, as another config
         enqueue=[{...}],     # settings tried besides, each once however often the call is repeated
         finalists=3,         # the best settings, trained again with seeds that no trial had ...
         finalist_seeds=3,    # ... so many; the best mean wins
@@ -19,7 +19,7 @@ What dtn-jax sweep and paper tables call:
     found.settings, found.value, found.at_edge    # of the winner
     found.finalists          # [Finalist(trial, settings, values, at_edge)], the best first
     found.stretches          # {trial: how many, from one validation to the next, it trained on}
-    found.as_dict()          # all of it with the trials, for a JSON file
+    found.as_dict()          # all of it, for a JSON file
 
 The same call resumes an interrupted search. A second call with further `enqueue` goes on with the
 same study: so the settings of other models are tried after their searches.

@@ -13,7 +13,6 @@ import dataclasses
 import itertools
 import json
 import pathlib
-import random
 import statistics
 import time
 import traceback
@@ -21,7 +20,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import optuna
 from ml_collections import ConfigDict
-from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from dtn_jax.config import differing, identity
@@ -32,9 +30,9 @@ from dtn_jax.report import screen
 from dtn_jax.run.train import AfterValidation
 from dtn_jax.run.workdir import Unusable
 from dtn_jax.search import trial_storage, trials
-from dtn_jax.search.search_space import Space, described, settings_of
-from dtn_jax.search.trial_storage import FAULTS, experimental
-from dtn_jax.search.trials import ERROR, LEFT_OUT, SETTINGS
+from dtn_jax.search.search_space import Space, check_settings, settings_of
+from dtn_jax.search.trial_storage import FAULTS
+from dtn_jax.search.trials import ERROR, SETTINGS
 
 SAMPLERS = ("tpe", "random")
 SEEDS = 2**32  # that a sampler takes, from 0
@@ -42,8 +40,6 @@ PRUNERS = ("none", "median", "asha")
 THIRD = 3  # of the trials, one goes on
 OWNER = "config"  # the attribute of a study that says what it was begun with
 HOPELESS = 3  # errors before the first success: the search ends
-STUBBORN = 2  # draws in a row of what was tried, after which TPE gives way to chance
-EXHAUSTED = 50  # such draws, after which the search ends: hardly any settings are left
 BEGUN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 FIRST_SEED = 101  # of finalists; trials have seed 0, a table's final runs have 1, 2, ...
 
@@ -53,9 +49,9 @@ class Budget:
     """What a search may spend, and how.
 
     Attributes:
-      trials: over all workers; 0 is no limit.
+      trials: that are drawn, over all workers; 0 is no limit.
       sampler, pruner: of SAMPLERS and PRUNERS.
-      seed: the sampler's, and that of a grid's order.
+      seed: the sampler's.
       grid: {option: values}, of which every point is tried; no sampler is asked then.
       validations: of all trials together, from one of which to the next all train on the same
         number of examples, so that this is a budget of examples; 0 is no limit.
@@ -69,10 +65,9 @@ class Budget:
     validations: int = 0
 
     def points(self) -> list[dict[str, str]]:
-        """Those of the grid that are tried, in their order."""
-        points = list(itertools.product(*self.grid.values())) if self.grid else []
-        random.Random(self.seed).shuffle(points)
-        return [dict(zip(self.grid, point)) for point in points[: self.trials or None]]
+        """Those of the grid."""
+        points = itertools.product(*self.grid.values()) if self.grid else ()
+        return [dict(zip(self.grid, point)) for point in points]
 
     def make_pruner(self) -> optuna.pruners.BasePruner:
         """What ends bad trials early."""
@@ -87,13 +82,13 @@ class Budget:
             return optuna.pruners.SuccessiveHalvingPruner(1, THIRD, bootstrap_count=first)
         return optuna.pruners.NopPruner()
 
-    def make_sampler(self, place: int, by_chance: bool) -> optuna.samplers.BaseSampler:
+    def make_sampler(self, place: int) -> optuna.samplers.BaseSampler:
         """What suggests the settings of the draw in this place."""
         seed = (self.seed + 1_000_003 * place) % SEEDS
-        if by_chance or self.sampler == "random":
+        if self.sampler == "random":
             return optuna.samplers.RandomSampler(seed=seed)
-        with experimental():  # trials that others do count as bad: workers don't all try the same
-            return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+        # Trials that others do count as bad: workers don't all try the same.
+        return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,13 +118,12 @@ class Found:
 
     Attributes:
       objective: as `train.select` names it.
-      budget: what it had, how many trials ended in which way, and their seconds.
+      budget: what it had, and how many trials ended in which way.
       value: the objective of the winner on validation: of its trial, or its mean over the seeds of
         finalists; None without a winner.
       settings: the winner's, {option: value}.
       at_edge: the winner's options that lie at an edge of their range.
       stretches: from one validation to the next, that all trials together have trained on.
-      trials: number, state, value, settings and validations of each, and its error.
       finalists: the best first; [] where none was trained again.
     """
 
@@ -139,14 +133,9 @@ class Found:
     settings: dict[str, str]
     at_edge: list[str]
     stretches: dict[int, int]
-    trials: list[dict]
     finalists: list[Finalist]
 
     as_dict = dataclasses.asdict
-
-
-class LeftOut(Exception):
-    """Ends a trial as failed: no sampler learns from it, as it would from a pruned one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +148,6 @@ class Study:
       config: what trials start from.
       suggest: what they are asked to set.
       budget: what they may spend.
-      metric: what the objective's metric is called.
       folder: of the trials' runs.
     """
 
@@ -168,38 +156,31 @@ class Study:
     config: ConfigDict
     suggest: Space
     budget: Budget
-    metric: str
     folder: pathlib.Path
 
     def claim(self, data: str) -> None:
-        """Says what the study is of: a config, a space, an objective and a data set.
+        """Says what the study is of: a config, an objective and a data set.
 
         Raises:
-          UserError: it was begun with others, or the space asks for what no trial can have.
+          UserError: it was begun with others.
         """
-        own = {key: str(value) for key, value in identity(self.config).items()}
-        owner = {"config": own, "objective": self.config.train.select, "data": data}
-        owner |= {"space": described(self.suggest, self.config), "sampler": self.budget.sampler}
-        owner |= {"pruner": self.budget.pruner, "seed": self.budget.seed}
+        options = {key: str(value) for key, value in identity(self.config).items()}
+        owner = {"config": options, "objective": self.config.train.select, "data": data}
         stored = self.optuna.user_attrs.get(OWNER)
         if stored is None:
             self.optuna.set_user_attr(OWNER, owner)
             return
-        others = sorted(differing(identity(stored["config"]), own))
-        others += [key for key in owner if key != "config" and stored.get(key) != owner[key]]
+        others = sorted(differing(identity(stored["config"]), options))
+        others += [key for key in ("objective", "data") if stored[key] != owner[key]]
         if others:
             raise UserError(
                 f"the study {self.optuna.study_name!r} was begun with another {', '.join(others)}; "
                 "give another --study, --workdir or --storage"
             )
 
-    def every(self) -> list[FrozenTrial]:
-        return self.optuna.get_trials(deepcopy=False)
-
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
-        """All in one of these states, or in any, but those that were left out."""
-        of_states = self.optuna.get_trials(deepcopy=False, states=states or None)
-        return [trial for trial in of_states if LEFT_OUT not in trial.user_attrs]
+        """All in one of these states, or in any."""
+        return self.optuna.get_trials(deepcopy=False, states=states or None)
 
     def ranked(self) -> list[FrozenTrial]:
         """Those that are complete, the best first."""
@@ -218,35 +199,21 @@ class Study:
         """Whether the trials have trained on as many examples as they may."""
         return 0 < self.budget.validations <= sum(trials.stretches(self.trials()).values())
 
-    def in_vain(self) -> int:
-        """How many of the last draws had been tried before."""
-        ended = (t for t in reversed(self.every()) if t.state != TrialState.RUNNING)
-        return len(list(itertools.takewhile(lambda t: LEFT_OUT in t.user_attrs, ended)))
-
     def wants_more(self) -> bool:
         """Whether a trial waits, or a new one may begin."""
         if self.trials(TrialState.WAITING):
             return True
         within = not self.budget.trials or len(self.trials(*BEGUN)) < self.budget.trials
-        may_draw = within and not self.budget.grid
-        return may_draw and not self.spent() and self.in_vain() < EXHAUSTED
+        return within and not self.budget.grid and not self.spent()
 
-    def enqueue(
-        self,
-        settings: Iterable[Mapping[str, object]],
-        ranges: Mapping[str, BaseDistribution] | None = None,
-    ) -> None:
-        """Lets settings be tried next, each once: the points of a grid, which have `ranges`, or
-        what was found elsewhere."""
-        known = {trial.user_attrs.get(SETTINGS) for trial in self.every()}
-        for one in settings:
-            text = as_text(one)
+    def enqueue(self, settings: Iterable[Mapping[str, object]]) -> None:
+        """Lets the points of the grid be tried, and settings from elsewhere, each once."""
+        for point in self.budget.points():
+            self.optuna.enqueue_trial(point, skip_if_exists=True)
+        known = {trial.user_attrs.get(SETTINGS) for trial in self.trials()}
+        for text in dict.fromkeys(map(as_text, settings)):
             if text not in known:
-                how = {"params": dict(one), "distributions": dict(ranges)} if ranges else {}
-                waiting = TrialState.WAITING
-                trial = optuna.create_trial(state=waiting, user_attrs={SETTINGS: text}, **how)
-                self.optuna.add_trial(trial)
-            known.add(text)
+                self.optuna.enqueue_trial({}, user_attrs={SETTINGS: text})
 
     def alone(self) -> None:
         """Called by the only worker: trials that seem to run died, and are run again."""
@@ -255,7 +222,7 @@ class Study:
             self.again(trial.number)
 
     def again(self, number: int) -> None:
-        trial_storage.again(self.optuna, self.optuna.get_trials()[number])
+        trial_storage.retry()(self.optuna, self.optuna.get_trials()[number])
 
     def settings(self, trial: optuna.Trial) -> dict[str, str]:
         """What a trial sets, by what it was given, else by what is drawn for it.
@@ -264,29 +231,25 @@ class Study:
         does.
 
         Raises:
-          LeftOut: another trial has done or does the same.
+          TrialPruned: an earlier trial sets the same.
         """
-        drawn = SETTINGS not in trial.user_attrs
-        if drawn:
-            every = self.every()
+        if SETTINGS not in trial.user_attrs:
+            every = self.trials()
             before = every[: trials.first_number(every[trial.number])]
             place = sum(trials.first_number(t) == t.number for t in before)
-            self.optuna.sampler = self.budget.make_sampler(place, self.in_vain() >= STUBBORN)
+            self.optuna.sampler = self.budget.make_sampler(place)
             trial.set_user_attr(SETTINGS, as_text(settings_of(self.suggest, trial)))
-        # It has said what it does, and looks at what others say. Of two that were drawn, one at
-        # least sees the other; of two that were given, which say so from the start, the first runs.
-        text, number = trial.user_attrs[SETTINGS], trial.number
-        others = [t for t in self.trials() if t.number < number or (drawn and t.number > number)]
-        if text in [t.user_attrs.get(SETTINGS) for t in others if t.state != TrialState.FAIL]:
-            trial.set_user_attr(LEFT_OUT, True)
-            raise LeftOut
+        text = trial.user_attrs[SETTINGS]
+        before = (t for t in self.trials(*BEGUN) if t.number < trial.number)
+        if text in [t.user_attrs.get(SETTINGS) for t in before]:
+            raise optuna.TrialPruned("an earlier trial sets the same")
         return json.loads(text)
 
     def after_validation(self, trial: optuna.Trial) -> AfterValidation:
         """Reports each validation to the pruner, and ends the trial when that says so."""
 
-        def report(number: int, found: Mapping[str, float | None]) -> None:
-            value = found[self.config.train.select]
+        def report(number: int, values: Mapping[str, float | None]) -> None:
+            value = values[self.config.train.select]
             if value is None:
                 return
             trial.report(value, number)
@@ -305,20 +268,21 @@ class Study:
             return self.value(trial)
 
         try:
-            self.optuna.optimize(objective, n_trials=1, catch=LeftOut)
+            self.optuna.optimize(objective, n_trials=1)
         except BaseException:
             for number in begun:
-                if self.every()[number].state == TrialState.FAIL:
+                if self.trials()[number].state == TrialState.FAIL:
                     self.again(number)
             raise
 
     def value(self, trial: optuna.Trial) -> float:
         """Trains as a trial says; an error that is due to its settings ends it alone."""
         settings = self.settings(trial)
-        number = trials.first_number(self.every()[trial.number])
+        number = trials.first_number(self.trials()[trial.number])
         shown = ", ".join(f"{key}={value}" for key, value in settings.items())
         screen.say((f"{self.name}: trial {number}", "bold"), f", {shown}")
         try:
+            check_settings(settings)
             config = trials.with_settings(self.config, settings)
             return trials.run(config, self.folder / f"trial_{number}", self.after_validation(trial))
         except (optuna.TrialPruned, Unusable, OSError, *FAULTS):
@@ -338,29 +302,18 @@ class Study:
         Raises:
           UserError: no trial succeeded.
         """
-        told = False
+        waits = False
         while True:
-            with experimental():
-                optuna.storages.fail_stale_trials(self.optuna)
+            optuna.storages.fail_stale_trials(self.optuna)
             if self.wants_more() and (self.ranked() or len(self.errors()) < HOPELESS):
                 self.run_one()
             elif self.trials(TrialState.RUNNING):  # their workers may die
-                if not told:
-                    screen.say(
-                        f"{self.name}: waiting for trials of other workers; if one dies, its "
-                        f"trials are run again here within {trial_storage.DEAD} s"
-                    )
-                told = True
+                if not waits:
+                    screen.say(f"{self.name}: waiting for trials of other workers")
+                waits = True
                 time.sleep(trials.WAIT)
             else:
                 break
-        if (in_vain := self.in_vain()) >= EXHAUSTED:
-            screen.say(f"{self.name}: {in_vain} draws found no further settings to try")
-        if self.budget.pruner != "none" and not any(t.intermediate_values for t in self.trials()):
-            screen.say(
-                f"{self.name}: the {self.budget.pruner} pruner compared nothing: trials had only "
-                "one validation, their last; train.eval_every=STEPS makes more."
-            )
         if not self.ranked() and (errors := self.errors()):
             raise UserError(f"no trial succeeded; the last one: {errors[-1]}")
 
@@ -411,7 +364,7 @@ class Study:
             screen.say(f"seed {seed} failed: {error}")
             return None
 
-    def found(self, finalists: Sequence[Finalist] = ()) -> Found:
+    def outcome(self, finalists: Sequence[Finalist] = ()) -> Found:
         """What has been found as yet."""
         every = self.trials()
         leading = finalists or [self.finalist(trial) for trial in self.ranked()[:1]]
@@ -422,24 +375,12 @@ class Study:
                 "trials": self.budget.trials,
                 "sampler": "grid" if self.budget.grid else self.budget.sampler,
                 "pruner": self.budget.pruner,
-                "seconds": round(sum(trials.seconds(t) for t in every if t.state in BEGUN)),
                 **collections.Counter(map(trials.kind, every)),
             },
             value=winner.mean if winner else None,
             settings=winner.settings if winner else {},
             at_edge=winner.at_edge if winner else [],
             stretches=trials.stretches(every),
-            trials=[
-                {
-                    "number": t.number,
-                    "state": trials.kind(t),
-                    "value": t.value,
-                    "settings": trials.settings_in(t),
-                    "validations": {str(n): v for n, v in t.intermediate_values.items()},
-                    **({ERROR: t.user_attrs[ERROR]} if ERROR in t.user_attrs else {}),
-                }
-                for t in every
-            ],
             finalists=[*finalists],
         )
 
@@ -454,7 +395,6 @@ def search(
     storage: str = "",
     stored_as: str = "",
     data: str = "",
-    metric: str = "AUC",
     enqueue: Iterable[Mapping[str, object]] = (),
     finalists: int = 0,
     finalist_seeds: int = 3,
@@ -472,15 +412,14 @@ def search(
       storage: the URL of the storage; "" is sweep.db in the folder.
       stored_as: the study's name in the storage; "" is `name`.
       data: the fingerprint of the data set.
-      metric: what the objective's metric is called, for tables and pictures.
       enqueue: settings that are tried first.
       finalists, finalist_seeds: how many of the best are trained again, and how many times each.
       alone: whether there is no other worker.
       report: called at the end, however the work ended.
 
     Raises:
-      UserError: the study there is of another config, space or data set, no trial succeeded, or
-        the storage does not answer.
+      UserError: the study there is of another config or data set, no trial succeeded, or the
+        storage does not answer.
     """
     folder.mkdir(parents=True, exist_ok=True)
     storage = storage or trial_storage.url_of_file(folder / "sweep.db")
@@ -488,16 +427,14 @@ def search(
     how = (budget.make_pruner(), higher_is_better(config.train.select))
     try:
         with trial_storage.opened(storage, stored_as or name, *how) as stored:
-            study = Study(name, stored, config, suggest, budget, metric, folder)
+            study = Study(name, stored, config, suggest, budget, folder)
             study.claim(data)
             if alone:
                 study.alone()
             study.enqueue(enqueue)
-            ranges = {key: CategoricalDistribution(values) for key, values in budget.grid.items()}
-            study.enqueue(budget.points(), ranges)
             try:
                 study.work()
-                return study.found(study.run_off(finalists, finalist_seeds))
+                return study.outcome(study.run_off(finalists, finalist_seeds))
             finally:
                 report(study)
     except FAULTS as error:

@@ -1,4 +1,4 @@
-"""Where Optuna keeps trials: a database or a journal, in which workers show that they live."""
+"""Where Optuna keeps trials: a database, in which workers show that they live."""
 
 from __future__ import annotations
 
@@ -9,38 +9,19 @@ import warnings
 from collections.abc import Iterator
 
 import optuna
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
-from optuna.storages._heartbeat import BaseHeartbeat
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from dtn_jax.errors import UserError
 
-JOURNAL = "journal:"
 HEARTBEAT = 30  # seconds between a worker's signs of life
 DEAD = 120  # a trial whose worker was silent for longer is run again
 RETRIES = 5  # of a trial that kills its workers
 LOCKED = 100.0  # seconds that a worker waits while another one writes into an SQLite file
 OPENINGS = 10  # times that a database is tried to be opened, 0.5 s apart
 FAULTS = (StorageInternalError, SQLAlchemyError)  # of a database
-BEAT = "beat"  # the attribute of a trial in a journal
-EXPECTED = "expected sqlite:///FILE, the URL of a database server, or journal:FILE"
-
-
-@contextlib.contextmanager
-def experimental() -> Iterator[None]:
-    """Optuna warns that what it does about dead workers may change; the lower bound is pinned."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        yield
-
-
-with experimental():
-    again = RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)
-    again_after_death = RetryHeartbeatStaleTrialCallback(RETRIES, inherit_intermediate_values=True)
 
 
 class Database(RDBStorage):
@@ -51,65 +32,39 @@ class Database(RDBStorage):
             super().record_heartbeat(trial_id)
 
 
-class Journal(JournalStorage, BaseHeartbeat):
-    """A file that may lie in a folder which machines share; Optuna's own has no signs of life."""
-
-    def record_heartbeat(self, trial_id: int) -> None:
-        with contextlib.suppress(UpdateFinishedTrialError):
-            self.set_trial_system_attr(trial_id, BEAT, time.time())
-
-    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
-        running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
-        since = {
-            t._trial_id: max(t.system_attrs.get(BEAT, 0.0), t.datetime_start.timestamp())
-            for t in running
-        }
-        return [number for number, last in since.items() if last < time.time() - DEAD]
-
-    def get_heartbeat_interval(self) -> int:
-        return HEARTBEAT
-
-    def get_heartbeat_stale_trial_callback(self) -> RetryHeartbeatStaleTrialCallback:
-        return again_after_death
-
-
 def url_of_file(path: pathlib.Path) -> str:
     """The URL of an SQLite file, whatever letters its path has."""
     return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
 
 
 def check(url: str) -> str:
-    """Returns a storage's URL to be shown, without its password.
-
-    Raises:
-      UserError: it names no storage, or one in memory, which workers cannot share.
-    """
-    if url.startswith(JOURNAL):
-        return url
+    """Returns a storage's URL to be shown, without its password; raises UserError if it is none."""
     try:
         read = make_url(url)
         read.get_dialect()
     except (SQLAlchemyError, ValueError) as error:  # not shown: a password may be in it
-        raise UserError(f"--storage is not a URL that can be read: {EXPECTED}") from error
-    if read.get_backend_name() == "sqlite" and read.database in (None, "", ":memory:"):
-        raise UserError(f"storage {url!r} is in memory: {EXPECTED}")
+        raise UserError(
+            "--storage cannot be read: expected sqlite:///FILE, or the URL of a database server"
+        ) from error
     return read.render_as_string(hide_password=True)
 
 
-def open_storage(url: str) -> optuna.storages.BaseStorage:
-    if url.startswith(JOURNAL):
-        return Journal(JournalFileBackend(url.removeprefix(JOURNAL)))
+def open_storage(url: str) -> RDBStorage:
     options: dict = {"pool_pre_ping": True}  # renews connections that the server closed
     if url.startswith("sqlite:"):
         options["connect_args"] = {"timeout": LOCKED}
-    with experimental():
-        return Database(
-            url,
-            engine_kwargs=options,
-            heartbeat_interval=HEARTBEAT,
-            grace_period=DEAD,
-            heartbeat_stale_trial_callback=again_after_death,
-        )
+    return Database(
+        url,
+        engine_kwargs=options,
+        heartbeat_interval=HEARTBEAT,
+        grace_period=DEAD,
+        heartbeat_stale_trial_callback=retry(RETRIES),
+    )
+
+
+def retry(most: int | None = None) -> RetryHeartbeatStaleTrialCallback:
+    """Lets a trial be run again, so many times."""
+    return RetryHeartbeatStaleTrialCallback(most, inherit_intermediate_values=True)
 
 
 @contextlib.contextmanager
@@ -123,6 +78,8 @@ def opened(
     """
     shown, attempt = check(url), 0
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # It warns that what it does about dead workers may change; the lower bound is pinned.
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     direction = "maximize" if higher_is_better else "minimize"
     how = {"study_name": name, "direction": direction, "pruner": pruner, "load_if_exists": True}
     while True:
@@ -137,20 +94,16 @@ def opened(
                 time.sleep(0.5)  # another worker makes the same database
                 continue
             raise UserError(
-                f"storage {shown!r} cannot be opened, or is damaged: {brief(error)}. If it is "
-                "damaged, move it away: the search then begins anew, and takes the results of "
-                "trials that it draws again from their folders"
+                f"storage {shown!r} cannot be opened, or is damaged: {brief(error)}. Move it away, "
+                "and the search begins anew"
             ) from error
     try:
         yield study
     finally:
-        if isinstance(storage, RDBStorage):
-            storage.remove_session()
-            storage.engine.dispose()
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def brief(error: BaseException) -> str:
     """What a storage says, without SQL; Optuna's own words do not tell what was wrong."""
-    if isinstance(error, StorageInternalError) and error.__cause__:
-        return brief(error.__cause__)
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return f"{error.__cause__ or error}".partition("\n")[0]

@@ -19,8 +19,7 @@ from dtn_jax.report import screen
 from dtn_jax.run.train import AfterValidation, train
 from dtn_jax.run.workdir import Busy
 
-# Attributes: what a trial sets, why it could not be done, that another one does the same.
-SETTINGS, ERROR, LEFT_OUT = "settings", "error", "left out"
+SETTINGS, ERROR = "settings", "error"  # attributes: what a trial sets, why it could not be done
 OBJECTIVE = "train.select (the objective)"
 WAIT = 5  # seconds between two looks at other workers
 NONE = ("0", "0.0")
@@ -45,19 +44,16 @@ def kind(trial: FrozenTrial) -> str:
     return "retried" if trial.state == TrialState.FAIL else trial.state.name.lower()
 
 
-def seconds(trial: FrozenTrial) -> float:
-    return trial.duration.total_seconds() if trial.duration else 0.0
-
-
 def stretches(trials: Sequence[FrozenTrial]) -> dict[int, int]:
     """{trial: for how many stretches, each from one validation to the next, it has trained}.
 
     What ended between two validations, by its last step or by an error, counts one more than it
-    reported; a trial that is run again counts once.
+    reported, and so does what was drawn in vain; a trial that is run again counts once.
     """
     counts: dict[int, int] = {}
     for trial in trials:
-        ended = trial.state == TrialState.COMPLETE or ERROR in trial.user_attrs
+        unseen = trial.state == TrialState.PRUNED and not trial.intermediate_values
+        ended = trial.state == TrialState.COMPLETE or ERROR in trial.user_attrs or unseen
         count = max(trial.intermediate_values, default=0) + ended
         counts[first_number(trial)] = max(count, counts.get(first_number(trial), 0))
     return counts
@@ -65,10 +61,10 @@ def stretches(trials: Sequence[FrozenTrial]) -> dict[int, int]:
 
 def at_edge(trial: FrozenTrial) -> list[str]:
     """The options that a trial has within a twentieth of their range from its end; 0 is no end."""
-    near, own = [], settings_in(trial)
+    near, settings = [], settings_in(trial)
     for name, space in trial.distributions.items():
         # A range by logarithm has no 0, and its space may make one.
-        if isinstance(space, CategoricalDistribution) or own.get(name) in NONE:
+        if isinstance(space, CategoricalDistribution) or settings.get(name) in NONE:
             continue
         low, value, high = (
             math.log(v) if space.log else v for v in (space.low, trial.params[name], space.high)
@@ -101,24 +97,21 @@ def run(
     Raises:
       UserError: training fails, or the objective is not defined.
     """
-    told = False
     while True:
         try:
             results = train(config, folder, test=False, after_validation=after_validation)
             return value_of(results["validation"], config.train.select)
-        except Busy:
-            if not told:
-                screen.say(f"another worker still works in {folder}: waiting for it")
-            told = True
+        except Busy as error:
+            screen.say(str(error))
             time.sleep(WAIT)
 
 
 def value_of(validation: Mapping[str, Mapping], objective: str) -> float:
     """The objective's value; its metrics are those in the space of each task's loss."""
-    own: dict[str, Mapping] = {}
+    of_tasks: dict[str, Mapping] = {}
     for key, metrics in validation.items():  # a task's own space is the first reported
-        own.setdefault(key.partition("@")[0], metrics)
-    value = read_selection(OBJECTIVE, objective, own).value(own)
+        of_tasks.setdefault(key.partition("@")[0], metrics)
+    value = read_selection(OBJECTIVE, objective, of_tasks).value(of_tasks)
     if value is None:
         raise UserError(f"the validation metric of {objective} is not defined: a class is absent")
     return value

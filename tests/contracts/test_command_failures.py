@@ -56,7 +56,8 @@ def test_an_interrupted_run_says_how_it_goes_on(shell, monkeypatch):
     assert shell(resumes=False).err == "interrupted\n"
     outcome = shell()
     assert outcome.code == 130
-    assert outcome.err == "interrupted; the same command resumes from the last checkpoint\n"
+    more = "the same command resumes from what is saved, or begins anew without it"
+    assert outcome.err == f"interrupted; {more}\n"
 
 
 def test_debug_shows_where_it_failed(monkeypatch, tmp_path):

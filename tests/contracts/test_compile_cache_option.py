@@ -55,17 +55,6 @@ def test_a_folder_that_cannot_be_written_is_a_warning(tmp_path, capsys):
     assert len(said.splitlines()) == 1
 
 
-def test_old_programs_go_before_the_folder_is_too_large(tmp_path, monkeypatch):
-    folder = tmp_path / compile_cache.processor()
-    folder.mkdir()
-    for i, name in enumerate("abc"):
-        (folder / name).write_bytes(bytes(10))
-        os.utime(folder / name, (i, i))
-    monkeypatch.setattr(compile_cache, "LARGEST", 20)
-    compile_cache.use(str(tmp_path))
-    assert sorted(path.name for path in folder.iterdir()) == ["b", "c"]
-
-
 @pytest.mark.slow
 def test_a_second_start_compiles_nothing_anew(prepared_dir, tmp_path):
     own = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}

@@ -97,8 +97,6 @@ def test_a_label_that_is_the_same_in_all_of_train_is_told(tmp_path, monkeypatch,
         (["--dataset=adults"], "Did you mean 'adult'"),
         ([], "give one of --infer, --schema, --dataset"),
         (["--dataset=adult", "--options=rows=1"], "unknown option of data set 'adult' 'rows'"),
-        (["--dataset=adult", "--html=x.html"], "--html=FILE is the page of --describe"),
-        (["--dataset=adult", "--describe", "--html=."], "--html=. is a folder, expected a file"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message, prepared_dir):

@@ -242,5 +242,5 @@ def test_a_folder_of_other_things_or_a_file(shell, tmp_path):
     assert "is not empty and holds no run" in message
     for path in ("thesis/chapter.tex", "thesis/chapter.tex/run"):
         message = one_line(message_of(shell(TINY, f"--workdir={tmp_path / path}")))
-        assert f"workdir {tmp_path / path} " in message
+        assert f"workdir {tmp_path / path}: {tmp_path}/thesis/chapter.tex is a file" in message
     assert contents(tmp_path) == before

@@ -3,12 +3,8 @@
 Labels, groups and weights are those that `prepare` makes, and the models' own.
 """
 
-import dataclasses
-import pathlib
-
 import numpy as np
 import polars as pl
-import pyarrow.parquet as pq
 import pytest
 import shop
 from labelled_logs import SCHEMA, log, prepared, scored
@@ -16,7 +12,6 @@ from made_models import log_model
 
 from dtn_jax.cli import compare, score
 from dtn_jax.errors import UserError
-from dtn_jax.export.score_columns import ScoredBy
 
 pytest_plugins = ["score_fixtures"]
 
@@ -92,32 +87,6 @@ def pair(tmp_path_factory):
     return data, rows, models, files
 
 
-@pytest.fixture(scope="module")
-def plain(pair, tmp_path_factory):
-    """{task: (two files without labels, of models of a set that has this task alone)}."""
-    folder, files = tmp_path_factory.mktemp("plain"), {}
-    lines = {line.split(":")[0].strip(): line for line in SCHEMA.splitlines()}
-    for task in ("click", "watch"):
-        others = [lines[name] for name in {"click", "order", "watch"} - {task}]
-        schema = "\n".join(line for line in SCHEMA.splitlines() if line not in others)
-        data = prepared(folder / task, schema)
-        models = [
-            log_model(data, folder / task / "a"),
-            log_model(data, folder / task / "b", views=2),
-        ]
-        files[task] = [scored(m, pair[1], folder / task / f"{m.name}.parquet") for m in models]
-    return files
-
-
-def rewritten(path, *dropped, **changes):
-    """The same file without some columns, or of another model."""
-    other = path.replace(".parquet", f"_{'_'.join([*dropped, *changes])}.parquet")
-    by = dataclasses.replace(ScoredBy.read(pathlib.Path(path)), **changes)
-    table = pq.read_table(path).drop_columns(list(dropped))
-    pq.write_table(table.replace_schema_metadata(by.metadata()), other)
-    return other
-
-
 def compared(*arguments):
     return compare.compared(compare.parse([*arguments, KEY, "--draws=200"]))
 
@@ -131,8 +100,6 @@ def test_groups_are_drawn_and_labels_are_the_models(pair, capsys):
     known = stored["label_mask"][:, 2] == 1
     labels = stored["labels"][known, 2]
     np.testing.assert_array_equal(a[0].labels["watch"][known], labels)
-    b, *_ = compared(rewritten(one, "user_id"), two)  # the column `group` is enough
-    np.testing.assert_array_equal(b[0].group, a[0].group)
     (rmse,) = (d for d in found if d.metric == "rmse")
     error = pl.read_parquet(one)["watch@all"].to_numpy()[known] - labels
     np.testing.assert_allclose(rmse.a[0], np.sqrt(np.mean(error**2)), rtol=1e-5)
@@ -140,29 +107,6 @@ def test_groups_are_drawn_and_labels_are_the_models(pair, capsys):
     compare.main([one, two, KEY, "--draws=200"])
     said = " ".join(capsys.readouterr().out.split())
     assert "exchanging the scores of groups" in said
-    assert "taken as independent" not in said
-
-
-def test_a_label_that_is_a_column_is_that_of_the_model(plain):
-    """Not the column that has the name of the task."""
-    files = plain["click"]
-    a, *_ = compared(*files)
-    frame = pl.read_parquet(files[0])
-    np.testing.assert_array_equal(a[0].labels["click"], frame["clicked"])
-    assert len({*zip(a[0].group, frame["user_id"])}) == frame["user_id"].n_unique()
-
-
-def test_models_of_other_labels_or_groups_are_not_compared(pair):
-    *_, (one, two) = pair
-    by = ScoredBy.read(pathlib.Path(two))
-    labels = by.labels | {"watch": dataclasses.replace(by.labels["watch"], text="watch")}
-    told = r"the unit of 'watch' is `log1p.* == 1` in .* and `watch` in that of the other"
-    with pytest.raises(UserError, match=told):
-        compared(one, rewritten(two, labels=labels))
-    other = rewritten(two, group="session")
-    with pytest.raises(UserError, match=r"group of a row .* is `user_id` in the .* and `session`"):
-        compared(one, other)
-    assert compared(one, other, "--group=user_id")
 
 
 def test_files_that_say_nothing_of_groups_are_asked_for_them(pair, tmp_path, capsys):
@@ -179,14 +123,6 @@ def test_files_that_say_nothing_of_groups_are_asked_for_them(pair, tmp_path, cap
     assert "exchanging the scores of rows" in capsys.readouterr().out
     compare.main([others[0], two, KEY, "--draws=200"])
     assert "exchanging the scores of groups" in capsys.readouterr().out
-
-
-def test_models_that_weigh_rows_otherwise_are_not_compared(pair):
-    *_, (one, two) = pair
-    with pytest.raises(
-        UserError, match="the weight of a row is `none` in the model of the one and `w`"
-    ):
-        compared(one, rewritten(two, weight="w", written=False))
 
 
 def test_rows_that_are_bad_on_both_sides_do_not_count(pair, tmp_path):
@@ -212,9 +148,6 @@ def test_rows_count_by_the_weights_of_models_that_weight(pair, tmp_path):
         UserError, match=r"the weight differs in 150 of 150 rows, the first where '"
     ):
         compared(str(tmp_path / "s.parquet"), other)
-    lacking = scored(weighing, rows.drop("w"), tmp_path / "lacking.parquet")
-    with pytest.raises(UserError, match=r"count rows by their weights.*no column 'w'"):
-        compared(lacking, lacking)
 
 
 def test_a_named_score_is_read_even_beside_one_of_the_tasks_name(pair, tmp_path):
@@ -225,27 +158,9 @@ def test_a_named_score_is_read_even_beside_one_of_the_tasks_name(pair, tmp_path)
     np.testing.assert_allclose(a[0].scores["click@all"], -b[0].scores["click@all"], atol=1e-6)
 
 
-def test_a_label_is_not_what_it_is_computed_from(plain):
-    """The unit of the score is log1p(watch): against watch the worse model may win."""
-    for more, told in {
-        (): r"no label of task 'watch', which is `log1p\(watch\) where clicked == 1`: expected ",
-        ("--columns=watch=watch@all:watch",): "column 'watch' is not the label of 'watch'",
-    }.items():
-        with pytest.raises(UserError, match=f"{told}.*score the rows again with --labels"):
-            compare.main([*plain["watch"], KEY, *more])
-
-
-def test_groups_are_those_of_the_model_or_asked_for(pair, plain, capsys):
-    whole = plain["click"]
-    lacking = [rewritten(path, "user_id") for path in whole]
-    told = r"in groups by 'user_id', and there is no column 'user_id'\. .*--group=none"
-    with pytest.raises(UserError, match=told):
-        compare.main([*lacking, KEY])
-    a, b, _ = compared(whole[0], lacking[1])
-    assert (a[0].group is None, b[0].group is None) == (False, True)
-    a, *_ = compared(*lacking, "--group=item")
-    assert len(np.unique(a[0].group)) == pair[1]["item"].n_unique()
-    compare.main([*lacking, KEY, "--group=none", "--draws=200"])
-    said = capsys.readouterr().out
-    assert "exchanging the scores of rows" in said
-    assert "independent" not in said
+def test_files_without_the_models_labels_are_refused(pair, tmp_path):
+    """A raw column may be in another unit than the score: against it the worse model may win."""
+    _, rows, models, _ = pair
+    bare = scored(models[0], rows, tmp_path / "bare.parquet")
+    with pytest.raises(UserError, match="no labels: score the rows again with --labels"):
+        compare.main([bare, bare, KEY])

@@ -101,14 +101,9 @@ def name_of(folder, path):
 
 
 def of_sweep(folder):
-    """The value of each setting that was tried, whatever trial tried it last, and the winner."""
-    found = {}
-    for name, study in json.loads((folder / "sweep.json").read_text())["studies"].items():
-        found[name] = study["value"], study["settings"]
-        for trial in study["trials"]:
-            if trial["state"] == "complete":
-                found[f"{name}, {json.dumps(trial['settings'])}"] = trial["value"]
-    return found
+    """The winner: the value of its setting."""
+    found = json.loads((folder / "sweep.json").read_text())
+    return {"winner": (found["value"], found["settings"])}
 
 
 def of_set(prepared):

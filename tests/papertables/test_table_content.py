@@ -1,7 +1,6 @@
 """What a table says: statistics by other means, what is not tested, and that all forms agree."""
 
 import dataclasses
-import html
 import io
 import pathlib
 import re
@@ -108,7 +107,7 @@ def test_one_seed_is_not_tested(told, page):
         (lambda results, draws: None, {"tested": ("never_married",)}, "not tested"),
     ],
 )
-def test_what_is_not_tested(edit, changes, why, told, page, tmp_path):
+def test_what_is_not_tested(edit, changes, why, told, page):
     found = told(AUCS, edit=edit, **changes)
     for row in found["rows"][1:]:
         assert (row["comparison"][KEYS[0]] == why) == bool(why)
@@ -117,8 +116,6 @@ def test_what_is_not_tested(edit, changes, why, told, page, tmp_path):
     best = line_of(page(), "`ple`")
     assert ("**" in best[2]) == (why != "too few")
     assert "**" in best[3]
-    table = (tmp_path / "adult/overall_differences.csv").read_text()
-    assert (f",{KEYS[0]},{why}," in table) or not why
 
 
 def test_a_task_is_tested_once_and_regressions_are_not(told, page):
@@ -218,10 +215,6 @@ def test_hostile_names_are_plain_text(call, untrained, tmp_path, capsys):
     entries = {"dtn": entry("dtn", "mlp"), HOSTILE: entry("mmoe", "mlp")}
     call(protocol=dataclasses.replace(TINY, entries=entries))
     assert "<i>$x_|[red]" in capsys.readouterr().out
-    folder = tmp_path / "adult"
-    page = (folder / "report.html").read_text()
-    assert "<i>" not in page
-    assert html.escape(HOSTILE) in page
-    text = (folder / "overall.md").read_text()
+    text = (tmp_path / "adult/overall.md").read_text()
     outside = "".join(MARKED.split(text)[::2])
     assert not re.search(r"<i>|(?<!amp;)lt;", outside.replace("&lt;i>", ""))

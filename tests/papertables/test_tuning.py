@@ -30,7 +30,7 @@ def tuned(prepared_dir, tmp_path_factory):
     found = {}
     for name in ROOMY.entries:
         places = {"data.data_dir": str(prepared_dir)}
-        config = configured(ROOMY, ROOMY.own(name), {"seed": 0}, places)
+        config = configured(ROOMY, ROOMY.settings(name), {"seed": 0}, places)
         data = catalog.load("adult", "", str(prepared_dir), "")
         folder = tmp_path_factory.mktemp(name)
         made = tune.tune(ROOMY, name, config, data, folder, {})
@@ -71,7 +71,7 @@ def test_an_entry_can_be_tuned_twice():
     twice = dataclasses.replace(TINY, again=("dtn",))
     rows = overall(twice, None, None)
     assert [row.name for row in rows] == ["dtn", "shared_bottom", "dtn, tuned again"]
-    assert twice.own("dtn, tuned again") == twice.own("dtn")  # its search's seed is the name's
+    assert twice.settings("dtn, tuned again") == twice.settings("dtn")  # seeds go by the name
 
 
 OTHERS = {  # which compile fast

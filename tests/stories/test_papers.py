@@ -45,7 +45,7 @@ def sweep_searches_and_goes_on(shell):
     for trials in (2, 3):
         shell.run(f"{command} --trials={trials} --storage=sqlite:///sweep.db")
         found = json.loads((shell.folder / "runs/sweep/sweep.json").read_text())
-        assert found["studies"]["shared_bottom"]["budget"]["complete"] == trials
+        assert found["budget"]["complete"] == trials
     assert (shell.folder / "sweep.db").exists()
 
 

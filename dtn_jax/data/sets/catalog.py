@@ -95,7 +95,7 @@ def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "")
     prepared = read(folder)
     if prepared.recipe != builder.recipe():
         raise UserError(builder.outdated())
-    builder.check_raw(prepared, given=bool(manual_dir))
+    builder.check_raw(prepared)
     roles = {field.name: field.role for field in builder.spec.fields}
     return dataclasses.replace(prepared, schema=prepared.schema.with_roles(roles))
 

@@ -147,13 +147,7 @@ class DataSet:
             instead = f"Without a connection, {self._instead()}"
             archive = download(self.url, self.root / "downloads", self.name, instead)
             files = unpack(archive, names, self.url)
-            try:
-                self._prepare(files, {"raw_files": {}, "raw_hashes": {}})
-            except UserError as error:
-                raise UserError(
-                    f"{error}. It came from {self.url} and lies in {self.root / 'downloads'}: if "
-                    "it is damaged, delete that folder, and the next run downloads it again"
-                ) from None
+            self._prepare(files, {"raw_files": {}, "raw_hashes": {}})
 
     def _prepare(self, files: Files, made_of: Mapping[str, Any]) -> None:
         place = self.home / f"{self.name}.yaml"
@@ -213,19 +207,14 @@ class DataSet:
         files = {name: str(path) for name, path in self.raw_files().items()}
         return provenance.raw_facts(files, older)
 
-    def check_raw(self, prepared: Prepared, given: bool) -> None:
-        """Raises UserError if the raw files are not those that the set was prepared from.
-
-        They may be gone; if this run was `given` their folder, a message says so.
-        """
+    def check_raw(self, prepared: Prepared) -> None:
+        """Raises UserError if the raw files are not those that the set was prepared from; they may
+        be gone."""
         if not (self.manual_dir and prepared.raw_files):
             return
         try:
             now = self.raw_facts(prepared)
-        except UserError as error:
-            if given:
-                say = f"using the set prepared earlier in {prepared.folder}; {error}"
-                progress.say(f"{self.name}: {say}")
+        except UserError:
             return
         if change := provenance.other_file(prepared, now):
             raise UserError(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import pathlib
 import shutil
 import tarfile
-import uuid
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -16,13 +14,10 @@ from tensorflow_datasets.core.download import downloader
 
 from dtn_jax.data import progress
 from dtn_jax.errors import UserError
-from dtn_jax.files import TEMPORARY
 
 RETRIES = 4  # three seconds in all; TFDS's ten take minutes to say that there is no connection
-PIECE = 1 << 20  # bytes that are read at a time
-INNER = ".tar.gz"  # a zip may hold one, and that the files
-# RuntimeError: of what is encrypted, or packed in an unknown way; and of links in a circle.
-DAMAGED = (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError, RuntimeError)
+TAR = {"format": "gztar", "filter": "data"}
+DAMAGED = (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError)
 
 
 def download(url: str, folder: pathlib.Path, name: str, instead: str) -> pathlib.Path:
@@ -50,7 +45,7 @@ def download(url: str, folder: pathlib.Path, name: str, instead: str) -> pathlib
 
 
 def unpack(archive: pathlib.Path, names: Sequence[str], url: str) -> dict[str, pathlib.Path]:
-    """The files of a zip or tar.gz, or of a tar.gz in a zip, by name; it is unpacked once.
+    """The files of a zip or tar.gz, or of a tar.gz in a zip, by name.
 
     Args:
       archive: as it was downloaded.
@@ -60,39 +55,25 @@ def unpack(archive: pathlib.Path, names: Sequence[str], url: str) -> dict[str, p
     Raises:
       UserError: the archive is damaged, or lacks a file; it is discarded.
     """
-    folder = archive.with_suffix(".unpacked")
+    folder, partial = archive.with_suffix(".unpacked"), archive.with_suffix(".partial")
     files = {name: folder / name for name in names}
     if folder.exists():
         return files
-    temporary = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}{TEMPORARY}")
     try:
-        _extract(archive, temporary)
-    except DAMAGED as error:
-        problem = f"cannot be unpacked ({error})"
-    else:
-        lacking = [name for name in names if not (temporary / name).is_file()]
+        kind = {"format": "zip"} if zipfile.is_zipfile(archive) else TAR
+        shutil.unpack_archive(archive, partial, **kind)
+        for inner in partial.glob("*.tar.gz"):
+            shutil.unpack_archive(inner, partial, **TAR)
+        lacking = [name for name in names if not (partial / name).is_file()]
         if not lacking:
-            temporary.rename(folder)
+            partial.rename(folder)
             return files
         problem = f"lacks {' and '.join(lacking)}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    archive.unlink()
-    archive.with_name(f"{archive.name}.INFO").unlink(missing_ok=True)  # TFDS's note of what it is
+    except DAMAGED as error:
+        problem = f"cannot be unpacked ({error})"
+    shutil.rmtree(partial, ignore_errors=True)
+    for path in (archive, archive.with_name(f"{archive.name}.INFO")):  # TFDS's note of what it is
+        path.unlink(missing_ok=True)
     raise UserError(
         f"the archive from {url} {problem}; it was discarded, and the next run downloads it again"
     )
-
-
-def _extract(archive: pathlib.Path, folder: pathlib.Path) -> None:
-    """Unpacks an archive, and one that is in it."""
-    if zipfile.is_zipfile(archive):
-        shutil.unpack_archive(archive, folder, "zip")
-    else:
-        with gzip.open(archive) as whole:  # a tar has no checksum; gzip's is at the end
-            while whole.read(PIECE):
-                pass
-        shutil.unpack_archive(archive, folder, "gztar", filter="data")
-    for inner in list(folder.glob(f"*{INNER}")):
-        moved = inner.rename(folder / "inner")
-        _extract(moved, folder)
-        moved.unlink()

@@ -93,7 +93,7 @@ class Logs(DataSet):
             f"{self.data_dir}/{SCHEMA_FILE} is the file as it was"
         )
 
-    def check_raw(self, prepared, given):
+    def check_raw(self, prepared):
         """A file that is gone, or remote, is not looked at."""
         there = (a for a in prepared.raw_files if "://" not in a and pathlib.Path(a).is_file())
         facts = provenance.raw_facts({address: address for address in there}, prepared)

@@ -22,7 +22,6 @@ from dtn_jax.shapes import Bool
 
 DATE = "a date or time such as 2026-03-09T12:00:00Z"
 WHOLE_DAY = "a date without an hour, such as 2026-03-09, as training had them"
-NO_TEXT = "text that is not Unicode (half a surrogate pair)"
 PYTHON: dict[type, Type] = {bool: pl.Boolean, int: pl.Int64, float: pl.Float64, str: pl.String}
 SEQUENCES = (list, tuple, np.ndarray, pl.Series)
 NOT_THERE = ("NAType", "NaTType")  # types of pandas
@@ -59,13 +58,8 @@ def of_values(name: str, values: Sequence, kind: Type, reject: Reject) -> pl.Ser
     """A column of Python's values, each by a type of its own; see `typed`. NaN is missing."""
     found, lost = _of_values(values, kind)
     if lost.any():
-        text = np.array([not bad or _is_unicode(value) for bad, value in zip(lost, values)])
-        coded = np.array([isinstance(value, bytes) for value in values])
         shown = [v.item() if isinstance(v, np.generic) else v for v in values]
-        column = pl.Series(name, shown, dtype=pl.Object)
-        reject(text | coded, NO_TEXT, column)
-        reject(text, NOT_UTF8, column)
-        reject(~lost, _reason(kind), column)
+        reject(~lost, _reason(kind), pl.Series(name, shown, dtype=pl.Object))
     return found.alias(name)
 
 
@@ -120,28 +114,19 @@ def _is_there(value: object) -> bool:
 
 
 def _plain(value: object) -> bool | int | float | str | None:
-    """A single value as one of the types of PYTHON; None of any other."""
+    """A single value as one of the types of PYTHON; None of any other, and of what is no text."""
     if not _is_there(value):
         return None
     if isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, bytes) and _is_unicode(value):
-        value = value.decode()
     if isinstance(value, decimal.Decimal):
         value = int(value) if value.is_finite() and value == int(value) else float(value)
     if isinstance(value, datetime.datetime) and value.tzinfo:
         value = value.astimezone(datetime.UTC).replace(tzinfo=None)
     if isinstance(value, TIMES) or (type(value) is int and not -(2**63) <= value < 2**63):
         value = str(value)
-    return value if type(value) in PYTHON and _is_unicode(value) else None
-
-
-def _is_unicode(value: object) -> bool:
-    """Whether texts have no half of a surrogate pair, and bytes are UTF-8."""
-    if isinstance(value, list | tuple):
-        return all(map(_is_unicode, value))
     try:
-        text = value.decode() if isinstance(value, bytes) else value
-        return not isinstance(text, str) or bool(text.encode() or True)
+        value = value.decode() if isinstance(value, bytes) else value
+        return value if type(value) in PYTHON and str(value).encode() is not None else None
     except UnicodeError:
-        return False
+        return None

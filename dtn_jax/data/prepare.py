@@ -349,27 +349,16 @@ def typed(
         if not any(name in types for types in known.values()):
             progress.say(LACKING.format(name))
         known = {address: {name: pl.Null()} | types for address, types in known.items()}
-    single = [types.get(spec.time) for types in known.values()]
-    unit, problem = spec.time_unit, None
-    if spec.time and not unit and all(kind is not None and not kind.is_nested() for kind in single):
-        try:
-            sample = _sample(spec, files, units)
-            unit = times.unit_of(sample)
-            if unit in times.PER_UNIT and not times.is_date(sample.dtype):
-                times.check_hours(sample)
-        except UserError as error:
-            problem = error
+    unit = spec.time_unit
+    there = all(types.get(spec.time, pl.Struct).is_nested() is False for types in known.values())
+    if spec.time and not unit and there:
+        sample = _sample(spec, files, units)
+        unit = times.unit_of(sample)
+        if unit in times.PER_UNIT and not times.is_date(sample.dtype):
+            times.check_hours(sample)
     spec = schema_file.timed(spec, unit)
     for address, types in known.items():
         columns.check(spec, address, types)
-    if problem:  # what is wrong with a column says more
-        raise problem
-    for address, types in known.items():
-        if spec.time and unit:
-            try:
-                times.to_time(pl.Series(spec.time, [], dtype=types[spec.time]), unit)
-            except UserError as error:
-                raise UserError(f"{address}: the time column {spec.time!r}: {error}") from None
     names = columns.columns(spec)
     types = dict.fromkeys(names, pl.Null()) | columns.types_of(known.values(), names)
     return spec, columns.as_read(spec, types)

@@ -14,7 +14,7 @@ from public_sets import load
 
 from dtn_jax.data import sets
 from dtn_jax.data.schemas import schema_file
-from dtn_jax.data.sets import download
+from dtn_jax.data.sets import data_set
 from dtn_jax.data.sets.census_income import CensusIncome
 from dtn_jax.data.sets.kuairand import KuaiRandPure
 from dtn_jax.data.sets.movielens import MovieLens
@@ -84,7 +84,7 @@ def tar_of(entries):
 
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch):
-    monkeypatch.setattr(download, "RETRIES", 0)
+    monkeypatch.setattr(data_set, "RETRIES", 0)
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "127.0.0.1")
 

@@ -127,7 +127,9 @@ _VALUE = rb'(?:"(?:[^"]|"")*+"[^SEP]*+|(?!")[^SEP]*+)'
 
 def _broken(lines: text.Lines, separator: str) -> dict[int, str]:
     """{line: reason} of the lines that would spoil their neighbours, or hold no text."""
-    row = re.compile((_VALUE + rb"(?:SEP" + _VALUE + rb")*+").replace(b"SEP", re.escape(separator.encode())))
+    row = re.compile(
+        (_VALUE + rb"(?:SEP" + _VALUE + rb")*+").replace(b"SEP", re.escape(separator.encode()))
+    )
     suspected = np.flatnonzero(_suspected(lines, ord(separator))).tolist()
     broken = dict.fromkeys([n for n in suspected if not row.fullmatch(lines.line(n))], OPEN)
     places = lines.places(text.RETURN)

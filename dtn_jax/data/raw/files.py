@@ -176,7 +176,9 @@ def _filesystem(address: str) -> tuple[Any, str]:
 
             return fsspec.core.url_to_fs(address)
         except ImportError as error:
-            raise UserError(f"{address} is not local and needs a package: {error}: {REMOTE}") from None
+            raise UserError(
+                f"{address} is not local and needs a package: {error}: {REMOTE}"
+            ) from None
 
 
 @contextlib.contextmanager

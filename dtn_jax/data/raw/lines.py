@@ -93,7 +93,7 @@ def opened(file: RawFile) -> Iterator[BinaryIO]:
 
 
 def head(file: RawFile, size: int) -> bytes:
-    """The first lines, as many as `size` bytes hold, and at least one; without a byte order mark."""
+    """The first lines in `size` bytes, or at least one; without a byte order mark."""
     with opened(file) as source:
         text = source.read(size)
         whole = text[: text.rfind(b"\n") + 1] or text + source.readline(LONGEST)

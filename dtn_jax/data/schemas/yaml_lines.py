@@ -16,6 +16,7 @@ import yaml
 
 from dtn_jax.errors import UserError, choose
 
+
 class Null(str):
     """~ or null without quotes: a text in a list, and no value of a key."""
 

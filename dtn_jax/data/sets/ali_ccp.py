@@ -52,7 +52,7 @@ MARK = "ï»¿"  # that some editors begin a file with, as latin-1 has it
 MOST = 0.2  # of a file's lines that may be skipped, or lack their common features
 BROKEN, ALONE = "are not as published: skipped", "have no line of common features"
 ODD = {"drop": "left out", "keep": "kept", "click": "counted as clicks"}
-LINES = {  # a text is read line by line, so that no quote or odd byte swallows the lines that follow
+LINES = {  # of a text line by line: no quote or odd byte swallows those that follow
     "columns": {"text": "VARCHAR"},
     "delim": "\x1c\x1d\x1e\x1f",
     "quote": "",
@@ -204,9 +204,8 @@ def counted(
     Raises:
       UserError: they are more than a share of `most`.
     """
-    count, first, lines = database.execute(
-        f"SELECT count(*) FILTER ({where}), min(rowid) FILTER ({where}), count(*) FROM {table}"
-    ).fetchone()
+    query = f"SELECT count(*) FILTER ({where}), min(rowid) FILTER ({where}), count(*) FROM {table}"
+    count, first, lines = database.execute(query).fetchall()[0]
     if not count:
         return []
     told = f"{count:,} of {lines:,} lines {what}; the first is line {first + 1}"

@@ -130,9 +130,7 @@ def parse_options(
     """
     options = {}
     for key, value in pairs(text, "data.options").items():
-        if not allowed:
-            raise UserError(f"data set {name!r} has no options, got data.options={text!r}")
-        found = allowed[choose(f"option of data set {name!r}", key, allowed)]
-        options[key] = found.cast(f"data.options {key}", value)
-        found.check(f"data.options {key}", options[key])
+        known = allowed[choose(f"option of data set {name!r}", key, allowed)]
+        options[key] = known.cast(f"data.options {key}", value)
+        known.check(f"data.options {key}", options[key])
     return options

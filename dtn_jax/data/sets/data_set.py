@@ -7,13 +7,19 @@ import dataclasses
 import functools
 import pathlib
 import re
+import shutil
+import tarfile
 import textwrap
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download import downloader
 
 from dtn_jax.data import progress
 from dtn_jax.data.blocks import Layout
@@ -23,7 +29,6 @@ from dtn_jax.data.quantiles import BINS
 from dtn_jax.data.raw.files import content
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.schemas.spec import Spec
-from dtn_jax.data.sets.download import download, unpack
 from dtn_jax.data.stages import frames, provenance
 from dtn_jax.data.stages.frames import Frames
 from dtn_jax.data.stages.work import VERSION
@@ -37,6 +42,10 @@ NUMBERS = Option(
     "standardises sign(x) log(1 + |x|)",
     choices=("buckets", "standardise", "log"),
 )
+
+RETRIES = 4  # three seconds in all; TFDS's ten take minutes to say that there is no connection
+TAR = {"format": "gztar", "filter": "data"}
+DAMAGED = (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError)
 
 Files = Mapping[str, pathlib.Path]  # {name: where it is}
 
@@ -238,3 +247,65 @@ def numbered(text: str, numbers: str) -> str:
         return text
     options = f"encoder: standardise, bins: {BINS}" + ", log: true" * (numbers == "log")
     return re.sub(r"(kind: numeric)(, buckets: \d+)?", rf"\1, {options}", text)
+
+
+# Downloads, through TFDS, which keeps them beside the prepared sets.
+
+
+def download(url: str, folder: pathlib.Path, name: str, instead: str) -> pathlib.Path:
+    """Fetches a file, once.
+
+    Args:
+      url: where the file lies.
+      folder: where it goes.
+      name: of the data set.
+      instead: what the user can do without the download, for the message.
+
+    Raises:
+      UserError: the download fails.
+    """
+    progress.say(f"Downloading {url}")
+    tfds.disable_progress_bar()
+    manager = tfds.download.DownloadManager(download_dir=folder, dataset_name=name)
+    before, downloader.MAX_RETRIES = downloader.MAX_RETRIES, RETRIES
+    try:
+        return pathlib.Path(manager.download(url))
+    except (tfds.download.DownloadError, OSError) as error:
+        raise UserError(f"{url} cannot be downloaded ({error}). {instead}") from None
+    finally:
+        downloader.MAX_RETRIES = before
+
+
+def unpack(archive: pathlib.Path, names: Sequence[str], url: str) -> dict[str, pathlib.Path]:
+    """The files of a zip or tar.gz, or of a tar.gz in a zip, by name.
+
+    Args:
+      archive: as it was downloaded.
+      names: the wanted files, by their path in the archive.
+      url: where the archive is from, for messages.
+
+    Raises:
+      UserError: the archive is damaged, or lacks a file; it is discarded.
+    """
+    folder, partial = archive.with_suffix(".unpacked"), archive.with_suffix(".partial")
+    files = {name: folder / name for name in names}
+    if folder.exists():
+        return files
+    try:
+        kind = {"format": "zip"} if zipfile.is_zipfile(archive) else TAR
+        shutil.unpack_archive(archive, partial, **kind)
+        for inner in partial.glob("*.tar.gz"):
+            shutil.unpack_archive(inner, partial, **TAR)
+        lacking = [name for name in names if not (partial / name).is_file()]
+        if not lacking:
+            partial.rename(folder)
+            return files
+        problem = f"lacks {' and '.join(lacking)}"
+    except DAMAGED as error:
+        problem = f"cannot be unpacked ({error})"
+    shutil.rmtree(partial, ignore_errors=True)
+    for path in (archive, archive.with_name(f"{archive.name}.INFO")):  # TFDS's note of what it is
+        path.unlink(missing_ok=True)
+    raise UserError(
+        f"the archive from {url} {problem}; it was discarded, and the next run downloads it again"
+    )

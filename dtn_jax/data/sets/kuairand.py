@@ -62,7 +62,7 @@ class KuaiRand(DataSet):
             tables = (f"SELECT {n} AS file, rowid AS place, * FROM file{n}" for n in range(n + 1))
             database.execute(f"CREATE VIEW log AS {' UNION ALL '.join(tables)}")
             other = f"SELECT count(*), min(date), max(date) FROM log WHERE date NOT IN {(*days,)}"
-            count, first, last = database.sql(other).fetchone()
+            count, first, last = database.execute(other).fetchall()[0]
             if count:
                 skipped = f"skipped {count:,} rows of other days ({first} to {last})"
                 self.notes = {"account": [skipped]}

@@ -74,23 +74,19 @@ class Logs(DataSet):
             f"said; {ELSEWHERE}, or bring the file back and prepare it"
         )
 
-    def command(self) -> str:
-        """What prepares the set."""
-        schema, root = (shlex.quote(str(path)) for path in (self.path, self.root))
-        return f"dtn-jax prepare --schema={schema} --input=YOUR_FILES --data_dir={root}"
-
     def download_and_prepare(self):
+        schema, root = (shlex.quote(str(path)) for path in (self.path, self.root))
         raise UserError(
-            f"{self.path} is not prepared in {self.root}: run {self.command()}; {ELSEWHERE}"
+            f"{self.path} is not prepared in {self.root}: run dtn-jax prepare --schema={schema} "
+            f"--input=YOUR_FILES --data_dir={root}; {ELSEWHERE}"
         )
 
     def outdated(self):
         spec = schema_file.load(self.path)
         why = provenance.other_recipe(pathlib.Path(self.data_dir), spec, self.SOURCE)
         return (
-            f"{self.data_dir} was prepared from {why}. Prepare it again with {self.command()} "
-            "--replace (which keeps the old set), or give the log another name. "
-            f"{self.data_dir}/{SCHEMA_FILE} is the file as it was"
+            f"{self.data_dir} was prepared from {why}. Prepare it again with dtn-jax prepare "
+            "--replace (which keeps the old set), or give the log another name"
         )
 
     def check_raw(self, prepared):

@@ -75,12 +75,12 @@ class Account:
 
     def summary(self, shown: int = 3) -> list[str]:
         """A line of text for each reason, the most frequent first, with the first rows of it."""
-        found = []
-        for reason, count in sorted(self.counts.items(), key=lambda kv: -kv[1]):
-            rows = [(file, r) for file, r in self.kept if r.reason == reason][:shown]
-            examples = "; ".join(_example(file, reject) for file, reject in rows)
-            found.append(f"{count:,} of {self.rows:,} rows rejected: {reason}: {examples}")
-        return found
+        lines = []
+        for reason, count in self.counts.most_common():
+            examples = [_example(*kept) for kept in self.kept if kept[1].reason == reason][:shown]
+            what = f"{count:,} of {self.rows:,} rows rejected: {reason}"
+            lines.append(f"{what}: {'; '.join(examples)}")
+        return lines
 
     def exceeds(self, most: float) -> bool:
         """Whether more than this share of the rows is bad."""

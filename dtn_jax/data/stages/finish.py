@@ -96,9 +96,8 @@ def finish(
     every = {"unknown_values": "unknown", "kept_values": "seen"}
     bags = [field.name for field in spec.fields if field.kind in SEVERAL]
     (folder / "schema.json").write_text(schema.to_json())
-    prepared = {"encoders": plan.encoders, "notes": notes}
-    for name, facts in prepared.items():
-        (folder / f"{name}.json").write_text(json.dumps(facts, indent=1))
+    (folder / "encoders.json").write_text(json.dumps(plan.encoders, indent=1))
+    (folder / "notes.json").write_text(json.dumps(notes, indent=1))
     prepared = {
         "fingerprint": _fingerprint(folder, schema, work, written),
         **provenance,
@@ -132,17 +131,12 @@ def schema_of(work: Work, fitted: Mapping[str, encode.Fitted]) -> Schema:
 
 
 def _nothing_to_learn(work: Work, sums: Counts) -> list[str]:
-    """A line for each task whose label is known nowhere, or is the same everywhere."""
+    """A line for each binary task whose known labels are all the same."""
     lines = []
-    for task in work.spec.tasks:
-        pairs = sums[f"{task.name}@{task.space}"].values()
-        known, total = functools.reduce(added, pairs)
-        if not known:
-            lines.append(f"task {task.name!r}: its label is known in no row of {task.space!r}")
-        elif task.kind == "binary" and total in (0, known):
-            value = "negative" if total == 0 else "positive"
-            many = f"{known:,} " if isinstance(known, int) else ""  # else it is a sum of weights
-            lines.append(f"task {task.name!r}: all {many}known labels are {value}")
+    for task in (task for task in work.spec.tasks if task.kind == "binary"):
+        known, total = functools.reduce(added, sums[f"{task.name}@{task.space}"].values())
+        if total in (0, known):
+            lines.append(f"task {task.name!r}: {total:,.0f} of {known:,.0f} labels are positive")
     return lines
 
 
@@ -152,11 +146,10 @@ def _cut(work: Work, values: Counts) -> list[str]:
     for field in work.spec.fields:
         cut, kept = values["cut"][field.name], values["seen"][field.name]
         if cut and not field.beside:
-            last = "; a history that ascends in time may want keep: last"
+            last = "; a history that ascends in time may want keep: last" * (field.keep == "first")
             lines.append(
                 f"{field.name}: {progress.percent(cut, cut + kept)} of train's values are beyond "
-                f"max_values={field.max_values}; the {field.keep} ones of each list are kept"
-                f"{last if field.keep == 'first' else ''}"
+                f"max_values={field.max_values}; the {field.keep} ones of each list are kept{last}"
             )
     return lines
 
@@ -165,10 +158,8 @@ def _equal_rows(work: Work, plan: Plan) -> list[str]:
     """A line where many rows of a split are equal to rows of train."""
     if work.spec.split.by == "time":  # copies of a row stay together
         return []
-    hashes = {
-        split: work.query(f"SELECT hash FROM {HASHES} WHERE split = {place}", "hash")["hash"]
-        for place, split in enumerate(SPLITS)
-    }
+    query = f"SELECT hash FROM {HASHES} WHERE split = {{}}"
+    hashes = {s: work.query(query.format(n), "hash")["hash"] for n, s in enumerate(SPLITS)}
     about = sum(plan.rows.values()) > equal_rows.MOST
     line = equal_rows.line(equal_rows.shares(hashes), plan.rows, about)
     return [line] if line else []

@@ -37,8 +37,6 @@ def check_rejects(
         raise UserError(f"the raw files of {spec.name} hold no rows: {files[0].address}, …")
     for line in account.summary():
         progress.say(line)
-    if account.kept and not account.exceeds(most):
-        progress.say(WHERE)
     if account.exceeds(most):
         path = home / REJECTS
         write_whole(path, account.lines())
@@ -50,6 +48,8 @@ def check_rejects(
         )
     if account.rejected == account.rows:
         raise UserError(f"no row of {spec.name} is good: {account.summary(1)[0]}")
+    if account.kept:
+        progress.say(WHERE)
     (home / REJECTS).unlink(missing_ok=True)  # of an earlier call, which failed
 
 
@@ -133,13 +133,10 @@ def check_positives(spec: Spec, counts: Counts) -> None:
         if outside <= task.positives_outside * known * (1 + 1e-12):  # the product's rounding
             continue
         keys, enough = " and ".join(relation.keys), -(-100 * outside // known) / 100
-        name, other = task.name, relation.other
         raise UserError(
             f"{spec.path or spec.name}, line {task.line}: "
             f"{relation.told(counts, spec.weight)}, more than positives_outside: "
-            f"{task.positives_outside:g} allows. By its {keys} it happens only "
-            f"where {other!r} is 1; otherwise p({name} | {other}) = p({name}) / p({other}) is "
-            f"wrong. Let the label of {other!r} be 1 on these rows too, or leave {other!r} out of "
-            f"its {keys}, or accept the error: {name}: {{positives_outside: {enough:g}}}. No set "
-            "is written"
+            f"{task.positives_outside:g} allows: by its {keys} it happens only where "
+            f"{relation.other!r} is 1. Let that label be 1 on these rows too, or leave it out of "
+            f"its {keys}, or accept the error: {task.name}: {{positives_outside: {enough:g}}}"
         )

@@ -52,13 +52,9 @@ TRIES = 4  # of a task, as Spark has them on a cluster
 JOIN_ROWS = 2_000_000  # that a task of a join sorts, roughly
 PART = ".events"  # of the users of a task
 SIGN = np.uint64(1 << 63)
-NO_JAVA = (
-    "--engine=spark needs Java 17 or newer, and finds none on PATH or in JAVA_HOME; a JRE is "
-    "enough (Debian, Ubuntu: apt install openjdk-17-jre-headless)"
-)
-NO_PYSPARK = "--engine=spark needs PySpark: pip install 'dtn_jax[spark]', or make spark in a clone"
-NO_MASTER = (
-    "--engine=spark needs --master=URL: spark://HOST:7077, yarn or k8s://…; local[2] tries it here"
+NEEDED = (
+    "--engine=spark needs {}: PySpark (pip install 'dtn_jax[spark]'), Java 17 or newer on PATH or "
+    "in JAVA_HOME, and --master=URL: spark://HOST:7077, yarn, k8s://…, or local[2] to try it here"
 )
 
 
@@ -74,15 +70,15 @@ def session(master: str, name: str) -> Iterator[Session]:
       UserError: no master is given, PySpark or Java is not installed, or Spark has given up.
     """
     if not master:
-        raise UserError(NO_MASTER)
+        raise UserError(NEEDED.format("--master"))
     try:
         from py4j.protocol import Py4JError
         from pyspark.errors import PySparkException
         from pyspark.sql import SparkSession
     except ImportError:
-        raise UserError(NO_PYSPARK) from None
+        raise UserError(NEEDED.format("PySpark")) from None
     if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
-        raise UserError(NO_JAVA)
+        raise UserError(NEEDED.format("Java"))
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
     active = SparkSession.getActiveSession()

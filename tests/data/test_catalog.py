@@ -89,7 +89,7 @@ def test_folders_from_the_environment(tmp_path, monkeypatch):
 def test_what_load_refuses(tmp_path):
     for arguments, message in [
         (("adullt",), "unknown data set 'adullt'. Did you mean 'adult'? The choices are: adult, "),
-        (("toy", "rows=5"), "data set 'toy' has no options, got data.options='rows=5'"),
+        (("toy", "rows=5"), "unknown option of data set 'toy' 'rows'"),
         (("adult", "seed=1"), "of data set 'adult' 'seed'. The choices are: numbers."),
         (("synthetic", "sead=1"), "'sead'. Did you mean 'seed'? The choices are: rows, ids, seed,"),
     ]:

@@ -54,7 +54,7 @@ class KuaiRand(DataSet):
     def raw(self, files):
         """The rows of the split's days, day by day, each day's in the order of the files."""
         columns = ", ".join(f"{name}::{kind} AS {name}" for name, kind in COLUMNS.items())
-        rows, form = f"SELECT {columns} FROM FILE", {"header": True, "all_varchar": True}
+        rows, form = f"SELECT {columns} FROM FILE", {"header": True, "delim": ","}
         days = [int(day) for values in self.spec.split.values.values() for day in values]
         with raw_tables.opened(self.home / "join") as database:
             for n, path in enumerate(files.values()):

@@ -57,16 +57,19 @@ def read(
       table: its name.
       path: the file.
       query: SQL of the table's rows, where FILE are the file's.
-      options: of a text, as DuckDB's `read_csv` has them.
+      options: of a text, as DuckDB's `read_csv` has them; without `columns` its header names them.
 
     Raises:
       UserError: the file cannot be read, or holds no rows.
     """
     source = "read_parquet(?)"
     if path.suffix != ".parquet":
+        if "columns" not in options:
+            with path.open(encoding="utf-8-sig") as file:
+                options["columns"] = dict.fromkeys(file.readline().strip().split(","), "VARCHAR")
         texts = {name: f"'{v}'" if isinstance(v, str) else v for name, v in options.items()}
-        given = "".join(f", {name} = {text}" for name, text in texts.items())
-        source = f"read_csv(?, auto_detect = {'columns' not in texts}{given})"
+        given = ", ".join(f"{name} = {text}" for name, text in texts.items())
+        source = f"read_csv(?, auto_detect = false, {given})"
     query = f"CREATE OR REPLACE TABLE {table} AS {query.replace('FILE', source)}"
     try:
         (count,) = database.execute(query, [glob.escape(str(path))]).fetchone()

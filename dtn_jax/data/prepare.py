@@ -359,6 +359,11 @@ def typed(
     spec = schema_file.timed(spec, unit)
     for address, types in known.items():
         columns.check(spec, address, types)
+        if unit:
+            try:
+                times.to_time(pl.Series(spec.time, [], dtype=types[spec.time]), unit)
+            except UserError as error:
+                raise UserError(f"{address}: the time column {spec.time!r}: {error}") from None
     names = columns.columns(spec)
     types = dict.fromkeys(names, pl.Null()) | columns.types_of(known.values(), names)
     return spec, columns.as_read(spec, types)

@@ -15,7 +15,11 @@ BROKEN = {  # lines of each file that are not as published
         *(b"1,0,0,abc", b"", WHOLE[1:], WHOLE.replace(b"7,1", b"7a,1")),
         *(WHOLE.replace(b"7,1", b"\xff7,1"), WHOLE.replace(b"7,1,", b"7,2,")),
         *(WHOLE.replace(b"7,1,0", b"7,1,no"), WHOLE.replace(b",2,", b",two,")),
-        *(WHOLE.replace(b",2,", b",3,"), WHOLE + b"\x01", WHOLE.replace(b"\x026\x031.0", b"\x026\x03nan")),
+        *(
+            WHOLE.replace(b",2,", b",3,"),
+            WHOLE + b"\x01",
+            WHOLE.replace(b"\x026\x031.0", b"\x026\x03nan"),
+        ),
         *(
             WHOLE.replace(b"206\x026\x031.0", b"206\x026"),
             WHOLE.replace(b"\x026\x03", b"\x02x\x03"),

@@ -58,8 +58,12 @@ CHANGES = [  # of the schema file, and how it is told
     ("max_values: 3", "max_values: 2", "fields.seen.max_values was 3, is 2"),
     ("max_values: 3", "max_values: 3, pooling: mean", 'fields.seen.pooling was "sum", is "mean"'),
     ("value: hour(t)", "value: weekday(t)", 'hour.value was "hour(t)", is "weekday(t)"'),
-    ("  embedding: {kind: vector, length: 3}\n", "", "fields.embedding was removed"),
-    ("  user: {", "  part: {column: query}\n  user: {", "fields.part was added"),
+    (
+        "  embedding: {kind: vector, length: 3}\n",
+        "",
+        'embedding.name was "embedding"',
+    ),
+    ("  user: {", "  part: {column: query}\n  user: {", 'fields.part.name was absent, is "part"'),
     ("last: 3", "last: 4", "fields.clicked.max_values was 3, is 4"),
     ("known: click == 1", "known: click", "tasks.watch.known was"),
     (", known: click == 1", "", "tasks.watch.known was"),
@@ -69,7 +73,11 @@ CHANGES = [  # of the schema file, and how it is told
     ("time: t\n", "time: t\nsplit: {by: random}\n", 'split.by was "time", is "random"'),
     ("time: t\n", "time: t\nsplit: {by: time, test: 0.2}\n", "split.test was 0.1, is 0.2"),
     ("weight: w\n", "", 'weight was "w", is ""'),
-    ("weight: w\n", "weight: w\nsample_negatives: {click: 0.5}\n", "negatives.click was added"),
+    (
+        "weight: w\n",
+        "weight: w\nsample_negatives: {click: 0.5}\n",
+        "click was absent, is 0.5",
+    ),
     ("weight: w\n", "weight: w\ninput: {format: parquet}\n", 'input.format was ""'),
 ]
 

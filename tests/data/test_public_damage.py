@@ -79,7 +79,7 @@ CENSUS, B, PARQUET = "census-income.data", "log_standard_b.csv", "log_standard_b
 DAMAGE = {  # {set: [(file, what becomes of its bytes, the message, where FILE is the path)]}
     "movielens version=100k": [
         ("u.data", line(8, lambda _: "12\t3"), "FILE cannot be read: .* Line: 8 "),
-        ("u.data", cell(8, 2, "x", "\t"), "FILE cannot be read: .*\"x\""),
+        ("u.data", cell(8, 2, "x", "\t"), 'FILE cannot be read: .*"x"'),
         ("u.user", rows(lambda _: []), "FILE holds no rows"),
     ],
     "movielens version=1m": [
@@ -101,7 +101,7 @@ DAMAGE = {  # {set: [(file, what becomes of its bytes, the message, where FILE i
     ],
     "kuairand": [
         (B, line(8, lambda row: row.rpartition(",")[0]), "FILE cannot be read: .* Line: 8 "),
-        (B, cell(3, LOG["user_id"], "u7"), "FILE cannot be read: .*\"u7\""),
+        (B, cell(3, LOG["user_id"], "u7"), 'FILE cannot be read: .*"u7"'),
         (B, cell(3, LOG["is_click"], "2"), "label of 'click' outside its range"),
     ],
     "kuairand min_count=1": [

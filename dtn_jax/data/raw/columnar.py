@@ -100,9 +100,7 @@ def _opened(file: RawFile, columns: Sequence[str] = ()) -> Iterator[tuple[Reader
             yield reader, types
         except (*DAMAGED, UnicodeDecodeError) as error:
             name = file.format.capitalize()
-            raise UserError(
-                f"{file.address} is cut or damaged, or no {name} file: {error}"
-            ) from None
+            raise UserError(f"{file.address} is damaged, or is no {name} file: {error}") from None
 
 
 # Arrow's types and batches as those of polars.

@@ -81,6 +81,8 @@ def load(path: str) -> File:
 
 def loads(text: str, path: str) -> File:
     """Reads a file's text; `path` is its name in messages. Raises as `load`."""
+    if text.lstrip().startswith("{"):  # JSON may have tabs between its words, in no text
+        text = text.replace("\t", " ")
     lines: dict[tuple[str | int, ...], int] = {}
     try:
         root = yaml.compose(text, yaml.BaseLoader)

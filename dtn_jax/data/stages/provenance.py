@@ -83,8 +83,8 @@ def change(prepared: Prepared, spec: Spec, now: Mapping[str, Any]) -> str:
         return other_recipe(prepared.folder, spec, now["plugin"])
     was, is_ = prepared.extends, now.get("extends", [])
     if was != is_:
-        shown = (sets[0]["name"] if sets else "none" for sets in (was, is_))
-        return "another set to extend: it was {}, is {}".format(*shown)
+        was, is_ = (s and f"{s[0]['name']} ({s[0]['fingerprint'][:12]})" for s in (was, is_))
+        return f"another set to extend: it was {was or 'none'}, is {is_ or 'none'}"
     other = other_file(prepared, now)
     return f"other raw files: {other}" if other else ""
 

@@ -27,7 +27,7 @@ from dtn_jax.data.prepare import prepare
 from dtn_jax.errors import UserError
 
 FEW, MANY, OPEN = "too few columns", "too many columns", "a quote that does not close"
-NOT_UTF8, RETURN = "not UTF-8", "a carriage return"
+NUL, NOT_UTF8, RETURN = "a NUL byte", "not UTF-8", "a carriage return"
 
 
 def text_of(fields, suffix, more=""):
@@ -268,7 +268,7 @@ CSV = [  # text: its rows, and what is told of its lines
     ("b,a,c\ny,x,z\n", [("x", "y")], []),
     ("a,b\n1\n\n1,2\n1,2,3\n", [("1", "2")], [(2, FEW), (5, MANY)]),
     ('a,b\n1,"x,y\nz",2\n', [('z"', "2")], [(2, OPEN)]),  # a quote inside is a character
-    (b"a,b\n1,\xff\n1\r,3\n  \n", [], [(2, NOT_UTF8), (3, RETURN), (4, FEW)]),
+    (b"a,b\n1,\xff\n1,\0\n1\r,3\n  \n", [], [(2, NOT_UTF8), (3, NUL), (4, RETURN), (5, FEW)]),
     ('a,b\n"1,2","3\n"2""3"x,5,6\n1,2\n', [("1", "2")], [(2, OPEN), (3, MANY)]),
 ]
 BREAKS = [  # rows between two good ones, and what is told of their lines
@@ -370,7 +370,7 @@ BAD_JSON = [  # (a line, reason); all between good ones
     (b"[1]", "not an object"),
     (b"null", "not an object"),
     (b'{"a": "\xff"}', NOT_UTF8),
-    (b'{"a": "\0"}', "not JSON"),
+    (b'{"a": "\0"}', NUL),
     (b'{"a": {"b": 1}}', "an object or a list of lists"),
     (b'{"a": [[1]]}', "an object or a list of lists"),
     (b'{"a": "\\ud800"}', "not JSON"),

@@ -135,7 +135,7 @@ def test_a_cross_tells_pairs_apart(shop, frames, batches):
 
 def test_a_table_in_memory_gives_the_set_of_its_file(shop, batches, prepared_dir, tmp_path):
     frame, schema = log.shared(prepared_dir)[0], log.schema_file(tmp_path)
-    for name, table in (("lazy", frame.lazy()), ("arrow", frame.to_arrow())):
+    for name, table in (("polars", frame), ("arrow", frame.to_arrow())):
         made = logs.prepare(schema, table, tmp_path / name, processes=1)
         assert made.rows == shop.rows
         for split, batch in batches.items():

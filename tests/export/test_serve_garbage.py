@@ -83,7 +83,7 @@ def test_bodies(served, body, status, words):
         (
             "word",
             "\ud800",
-            "(text that is not Unicode (half a surrogate pair))",
+            "(wrong type)",
             "text or a number",
         ),
         ("word", "x" * 5000, "'xxx", "(a text of more than 4,096 bytes)"),

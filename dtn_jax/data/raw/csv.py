@@ -20,7 +20,7 @@ from dtn_jax.shapes import Bool
 
 HEAD = 1 << 16  # bytes in which the header is looked for at first
 QUOTE = 34
-OPEN = "a quote that does not close on its line (values have no line breaks)"
+OPEN = "a quote that does not close on its line"
 RETURN = "a carriage return inside the line"
 
 

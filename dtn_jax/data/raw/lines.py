@@ -24,6 +24,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 NEWLINE, RETURN = 10, 13
 
 NOT_UTF8 = "bytes that are not UTF-8"
+NUL = "a NUL byte in the line"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Lines:
                     self.line(n).decode()
                 except UnicodeDecodeError:
                     bad[n] = NOT_UTF8
-        return bad
+        return bad | dict.fromkeys(self.at(self.places(0)).tolist(), NUL)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 import json
 import pathlib
 import random
-import re
 import shutil
 
 import numpy as np

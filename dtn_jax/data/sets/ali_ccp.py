@@ -148,7 +148,7 @@ class AliCCP(DataSet):
 
     def joined(self) -> str:
         """SQL of the impressions that are kept, with their common features."""
-        done = self.own.conversion_without_click
+        done, most = self.own.conversion_without_click, self.own.max_values
         click = "click OR conversion" if done == "click" else "click"
         kept = "good AND (click OR NOT conversion)" if done == "drop" else "good"
         columns = [
@@ -159,8 +159,7 @@ class AliCCP(DataSet):
             if field not in MANY:
                 columns.append(f'coalesce(i."{field}", c."{field}") AS "{field}"')
                 continue
-            most = self.own.max_values if field in BAGS else 1
-            pairs = f'list_concat(i."{field}", c."{field}")[:{most}]'
+            pairs = f'list_concat(i."{field}", c."{field}")[:{most if field in BAGS else 1}]'
             columns.append(f'list_transform({pairs}, lambda x: x.id) AS "{field}"')
             columns.append(f'list_transform({pairs}, lambda x: x.weight) AS "{field}_weights"')
         rows = f"SELECT rowid AS line, * FROM impressions WHERE {kept}"

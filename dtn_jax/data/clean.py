@@ -244,7 +244,7 @@ def good_rows(spec: Spec, frame: pl.DataFrame, bad: Bad) -> Rows:
         bad(column.is_not_null(), "missing split", column)
         if spec.split.by == "column":
             known = split.named(spec.split, *names.keyed([column.to_arrow()])) != split.NONE
-            bad(known, split.unknown(spec.split), column)
+            bad(known, "split of no known name", column)
     if histories:
         found[names.USER] = frame[histories[0].history.by]
     for field in histories:

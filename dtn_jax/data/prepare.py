@@ -131,7 +131,6 @@ def prepare(
             cuts = cut(work)
             plan = fit_rows(work, cuts, layout)
             written = write(work, cuts, plan)
-            provenance.check_unchanged(raw)
             finish(work, target, made_from, plan, cuts, account, counts, written, notes or {})
         remove_unfinished(home)
     return read(target)

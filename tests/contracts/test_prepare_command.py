@@ -34,7 +34,7 @@ def test_the_account_is_shown_once(tmp_path, capsys):
         prepare.main(
             ["--dataset=ali_ccp", f"--manual_dir={tmp_path}/raw", f"--data_dir={tmp_path}"]
         )
-        assert capsys.readouterr().out.count("conversions without a click left out: ") == 1
+        assert capsys.readouterr().out.count("sample_skeleton_train.csv: ") == 1
 
 
 def test_help_lists_the_options_of_every_data_set(capsys):

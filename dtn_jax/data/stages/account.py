@@ -52,7 +52,7 @@ class Account:
         """Counts rows by the number that each has in its file; `values` are the offending ones."""
         room = max(KEPT - self.counts[reason], 0)
         for at, number in enumerate(numbers[:room].tolist()):
-            value = "" if values is None else _shown(values[at : at + 1].to_list()[0])
+            value = "" if values is None else repr(values[at : at + 1].to_list()[0])
             self.kept.append((file, Reject(number, reason, column, value)))
         self.counts[reason] += len(numbers)
 
@@ -100,8 +100,3 @@ def _example(file: str, reject: Reject) -> str:
     what = f", column {reject.column!r}" if reject.column else ""
     value = f": {reject.value}" if reject.value else ""
     return f"{file}, row {reject.row:,}{what}{value}"
-
-
-def _shown(value: object, most: int = 80) -> str:
-    text = repr(value)
-    return text if len(text) <= most else text[: most - 1] + "…"

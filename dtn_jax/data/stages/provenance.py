@@ -47,17 +47,6 @@ def raw_facts(files: Mapping[str, str], older: Made | None = None) -> dict[str, 
     return {"raw_files": sizes, "raw_hashes": hashes, "raw_times": times}
 
 
-def check_unchanged(raw: Mapping[str, Any]) -> None:
-    """Raises UserError where a file is not as `raw_facts` saw it, or is gone."""
-    was = SimpleNamespace(**raw)
-    now = raw_facts({address: address for address in was.raw_files}, was)
-    if change := other_file(was, now):
-        raise UserError(
-            f"{change}: the log has changed while it was prepared. No set is written; run the same "
-            "command again once nothing writes to the log"
-        )
-
-
 def made_from(
     spec: Spec, source: str, raw: Mapping[str, Any], older: Prepared | None = None
 ) -> dict[str, Any]:

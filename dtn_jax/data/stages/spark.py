@@ -53,8 +53,8 @@ JOIN_ROWS = 2_000_000  # that a task of a join sorts, roughly
 PART = ".events"  # of the users of a task
 SIGN = np.uint64(1 << 63)
 NEEDED = (
-    "--engine=spark needs {}: PySpark (pip install 'dtn_jax[spark]'), Java 17 or newer on PATH or "
-    "in JAVA_HOME, and --master=URL: spark://HOST:7077, yarn, k8s://…, or local[2] to try it here"
+    "--engine=spark needs PySpark (pip install 'dtn_jax[spark]'), Java 17 or newer on PATH or in "
+    "JAVA_HOME, and --master=URL: spark://HOST:7077, yarn, k8s://…, or local[2] to try it here"
 )
 
 
@@ -69,16 +69,14 @@ def session(master: str, name: str) -> Iterator[Session]:
     Raises:
       UserError: no master is given, PySpark or Java is not installed, or Spark has given up.
     """
-    if not master:
-        raise UserError(NEEDED.format("--master"))
     try:
         from py4j.protocol import Py4JError
         from pyspark.errors import PySparkException
         from pyspark.sql import SparkSession
     except ImportError:
-        raise UserError(NEEDED.format("PySpark")) from None
-    if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
-        raise UserError(NEEDED.format("Java"))
+        raise UserError(NEEDED) from None
+    if not (master and (os.environ.get("JAVA_HOME") or shutil.which("java"))):
+        raise UserError(NEEDED)
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
     active = SparkSession.getActiveSession()

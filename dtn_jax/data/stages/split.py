@@ -69,15 +69,6 @@ def expected(split: SplitSpec) -> dict[str, Sequence[str]]:
     return {n: split.values.get(n, () if split.values else (n,)) for n in SPLITS}
 
 
-def unknown(split: SplitSpec, most: int = 5) -> str:
-    """Why a row whose split is NONE is rejected, with the first of the expected values."""
-    lines = []
-    for name, values in expected(split).items():
-        some = ", ".join(map(repr, values[:most])) + ", …" * (len(values) > most)
-        lines += [some if values == (name,) else f"{some} for {name}"] * bool(values)
-    return f"split of no known name, expected {'; '.join(lines)}"
-
-
 def row_keys(file: int, rows: Rows) -> UInt64[np.ndarray, " B"]:
     """A key of each row that tells it from every other row of the log."""
     return keys.crossed(np.full(len(rows), file, np.uint64), rows.numbers(ROW).astype(np.uint64))

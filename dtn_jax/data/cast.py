@@ -38,12 +38,12 @@ def typed(column: pl.Series, kind: Type, reject: Reject) -> pl.Series:
     """
     if column.dtype == kind:
         return column
-    found = as_type(column, kind)
-    lost = found.is_null() & column.is_not_null()
+    cast = as_type(column, kind)
+    lost = cast.is_null() & column.is_not_null()
     if column.dtype.is_float():
         lost &= column.is_not_nan()
-    if kind == pl.List and column.dtype == pl.List and found.count():
-        inside = found.list.eval(pl.element().is_null()).list.sum()
+    if kind == pl.List and column.dtype == pl.List and cast.count():
+        inside = cast.list.eval(pl.element().is_null()).list.sum()
         missing = pl.element().is_null()
         if column.dtype.inner.is_float():
             missing |= pl.element().is_nan()
@@ -51,16 +51,16 @@ def typed(column: pl.Series, kind: Type, reject: Reject) -> pl.Series:
     if lost.any():
         coded = column.dtype in (pl.Binary, pl.List(pl.Binary))
         reject(~lost, NOT_UTF8 if coded else _reason(kind), column)
-    return found
+    return cast
 
 
 def of_values(name: str, values: Sequence, kind: Type, reject: Reject) -> pl.Series:
     """A column of Python's values, each by a type of its own; see `typed`. NaN is missing."""
-    found, lost = _of_values(values, kind)
+    column, lost = _of_values(values, kind)
     if lost.any():
         shown = [v.item() if isinstance(v, np.generic) else v for v in values]
         reject(~lost, _reason(kind), pl.Series(name, shown, dtype=pl.Object))
-    return found.alias(name)
+    return column.alias(name)
 
 
 def _reason(kind: Type) -> str:
@@ -77,21 +77,21 @@ def _of_values(values: Sequence, kind: Type) -> tuple[pl.Series, Bool[np.ndarray
     if len(types) < 2 and (known := PYTHON.get(next(iter(types), int))):
         try:
             column = pl.Series(values, dtype=known)
-            found = as_type(column, kind)
-            if found.null_count() == column.null_count():  # as where single rows are served
-                return found, np.zeros(len(found), bool)
-            lost = found.is_null() & column.is_not_null()
+            cast = as_type(column, kind)
+            if cast.null_count() == column.null_count():  # as where single rows are served
+                return cast, np.zeros(len(cast), bool)
+            lost = cast.is_null() & column.is_not_null()
             lost &= column.is_not_nan() if known == pl.Float64 else True
-            return found, lost.to_numpy()
+            return cast, lost.to_numpy()
         except (OverflowError, TypeError, UnicodeEncodeError):
             pass  # one is beyond 64 bits, or half a surrogate pair
     plain = list(map(_plain, values))
-    found = pl.Series([None] * len(plain), dtype=kind)
-    for own, known in PYTHON.items():
-        if own in set(map(type, plain)):
-            part = pl.Series([v if type(v) is own else None for v in plain], dtype=known)
-            found = found.zip_with(part.is_null(), as_type(part, kind))
-    return found, found.is_null().to_numpy() & np.array(list(map(_is_there, values)), bool)
+    cast = pl.Series([None] * len(plain), dtype=kind)
+    for python, known in PYTHON.items():
+        if python in set(map(type, plain)):
+            part = pl.Series([v if type(v) is python else None for v in plain], dtype=known)
+            cast = cast.zip_with(part.is_null(), as_type(part, kind))
+    return cast, cast.is_null().to_numpy() & np.array(list(map(_is_there, values)), bool)
 
 
 def _of_lists(values: Sequence, inner: Type) -> tuple[pl.Series, Bool[np.ndarray, " B"]]:

@@ -24,12 +24,12 @@ SINGLE, LISTS = "single values", "lists"
 
 def types_of(known: Iterable[Types], names: Sequence[str]) -> dict[str, Type]:
     """The types of the columns `names` of a log, from those of its files; a file may lack some."""
-    found: dict[str, Type] = {}
+    kinds: dict[str, Type] = {}
     for types in known:
         for name in names:
             if name in types:
-                found[name] = common(found.get(name, pl.Null), plain(types[name]))
-    return found
+                kinds[name] = common(kinds.get(name, pl.Null), plain(types[name]))
+    return kinds
 
 
 def as_read(spec: Spec, types: Types) -> dict[str, Type]:

@@ -381,10 +381,10 @@ class Evaluation:
         Raises:
           UserError: their kind has none of these, or a literal is none.
         """
-        own, literal, cast = kind_of(values), isinstance(node, ast.Constant), None
-        kind = NUMBER if kind == SECONDS and own != TIME else kind
-        pair = (own, kind)
-        if kind in (own, ANY):
+        of, literal, cast = kind_of(values), isinstance(node, ast.Constant), None
+        kind = NUMBER if kind == SECONDS and of != TIME else kind
+        pair = (of, kind)
+        if kind in (of, ANY):
             return values
         if pair in PLAIN:
             cast = values.cast(TYPES[kind])
@@ -402,7 +402,7 @@ class Evaluation:
             cast = word.replace_strict(TRUTHS, default=None, return_dtype=pl.Boolean)
         if cast is None or (literal and cast.has_nulls()):
             hint = "; number(…) of a time is seconds since 1970" if pair == (TIME, NUMBER) else ""
-            raise UserError(f"{ast.unparse(node)} is {own}, expected {kind}{hint}")
+            raise UserError(f"{ast.unparse(node)} is {of}, expected {kind}{hint}")
         return self.kept(values, cast)
 
     def unit(self, node: ast.expr) -> str:

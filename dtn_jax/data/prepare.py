@@ -218,8 +218,8 @@ def fit_rows(work: Work, cuts: dict, layout: Layout | None) -> Plan:
         )
     fitted = work.once("fit", lambda: fit.fit(work, facts))
     specs = {field.name: field for field in work.spec.fields}
-    found = encode.fitted(specs, fitted["encoders"], work.folder / "vocabulary").values()
-    each = sum(f.slots * (1 + bool(f.spec.weights)) + f.numbers for f in found)
+    fields = encode.fitted(specs, fitted["encoders"], work.folder / "vocabulary").values()
+    each = sum(f.slots * (1 + bool(f.spec.weights)) + f.numbers for f in fields)
     layout = layout or default_layout(rows["train"], 4 * (each + 3) + 5 * len(work.spec.tasks))
     train_rows = sum(unit["every"][splits.TRAIN] for unit in facts)
     return Plan(
@@ -370,14 +370,14 @@ def typed(
 
 def _sample(spec: Spec, files: Sequence[RawFile], units: Sequence[Unit]) -> pl.Series:
     """The times of the first rows of the log that have one."""
-    found = pl.Series(spec.time, [])
+    column = pl.Series(spec.time, [])
     for unit in units:
         for chunk in raw_read.chunks(files[unit.file], unit, [spec.time], spec.input):
             if len(chunk.frame):
-                found = as_type(chunk.frame[spec.time], read_as(chunk.frame[spec.time].dtype))
-            if found.count():
-                return found
-    return found
+                column = as_type(chunk.frame[spec.time], read_as(chunk.frame[spec.time].dtype))
+            if column.count():
+                return column
+    return column
 
 
 def _row_bytes(spec: Spec, types: columns.Types) -> int:

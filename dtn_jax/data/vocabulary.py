@@ -141,7 +141,7 @@ _COUNTED = """
 """
 
 
-def _save(folder: pathlib.Path, table: str, found: pa.RecordBatchReader) -> int:
+def _save(folder: pathlib.Path, table: str, ranked: pa.RecordBatchReader) -> int:
     """Writes the ranked values; returns how many there are."""
     size = 0
     with (
@@ -150,10 +150,10 @@ def _save(folder: pathlib.Path, table: str, found: pa.RecordBatchReader) -> int:
         pa.OSFile(str(path_of(folder, table, ".values")), "wb") as value_file,
         pa.ipc.new_file(value_file, VALUES) as shown,
     ):
-        for part in _whole(found):
+        for part in _whole(ranked):
             keys.write_table(part.select(["key", "row"]).cast(KEYS))
-            made, texts = part["key"].to_numpy(), part["value"].combine_chunks()
-            numbers = pa.array(numbers_of(made)).cast(texts.type)
+            hashed, texts = part["key"].to_numpy(), part["value"].combine_chunks()
+            numbers = pa.array(numbers_of(hashed)).cast(texts.type)
             texts = pa.compute.coalesce(texts, numbers)
             columns = [texts.cast(pa.large_string()), part["n"].combine_chunks()]
             shown.write_table(pa.table(columns, schema=VALUES))
@@ -161,10 +161,10 @@ def _save(folder: pathlib.Path, table: str, found: pa.RecordBatchReader) -> int:
     return size
 
 
-def _whole(found: pa.RecordBatchReader) -> Iterator[pa.Table]:
+def _whole(batches: pa.RecordBatchReader) -> Iterator[pa.Table]:
     """The same rows, CHUNK at a time."""
     held: list[pa.RecordBatch] = []
-    for batch in found:
+    for batch in batches:
         held.append(batch)
         if sum(map(len, held)) >= CHUNK:
             table = pa.Table.from_batches(held)

@@ -22,7 +22,6 @@ def kuairand(folder, kind="csv"):
 
 
 WRITE = {  # {set, with its options: writes its raw files}
-    "movielens version=100k": lambda to: twins.movielens(to, "100k"),
     "movielens version=1m": lambda to: twins.movielens(to, "1m"),
     "movielens version=25m": lambda to: twins.movielens(to, "25m"),
     "census_income": twins.census_income,
@@ -77,13 +76,10 @@ PLACES = {name: place for place, name in enumerate(COLUMNS)}
 LOG = {name: place for place, name in enumerate(FRAME.columns)}
 CENSUS, B, PARQUET = "census-income.data", "log_standard_b.csv", "log_standard_b.parquet"
 DAMAGE = {  # {set: [(file, what becomes of its bytes, the message, where FILE is the path)]}
-    "movielens version=100k": [
-        ("u.data", line(8, lambda _: "12\t3"), "FILE cannot be read: .* Line: 8 "),
-        ("u.data", cell(8, 2, "x", "\t"), 'FILE cannot be read: .*"x"'),
-        ("u.user", rows(lambda _: []), "FILE holds no rows"),
-    ],
     "movielens version=1m": [
         ("ratings.dat", line(3, lambda _: "1::2::3"), "FILE cannot be read: .* Line: 3 "),
+        ("ratings.dat", cell(8, 2, "x", "::"), 'FILE cannot be read: .*"x"'),
+        ("users.dat", rows(lambda _: []), "FILE holds no rows"),
     ],
     "movielens version=25m": [
         ("movies.csv", line(4, lambda _: '9,"a'), "FILE cannot be read: .* Line: 4 "),

@@ -35,13 +35,13 @@ def schema(file: RawFile, input: InputSpec) -> Types:
 def pieces(file: RawFile, input: InputSpec, rows: int, size: int) -> Pieces:
     """(start, stop, first row, rows) of row groups or record batches, joined up to `rows` rows; a
     larger one is alone."""
-    found, start, first, held, stop = [], 0, 1, 0, 0
+    units, start, first, held, stop = [], 0, 1, 0, 0
     for stop, count in enumerate(_sizes(file)):
         if held and held + count > rows:
-            found.append((start, stop, first, held))
+            units.append((start, stop, first, held))
             start, first, held = stop, first + held, 0
         held += count
-    return [*found, (start, stop + 1, first, held)] if held else found
+    return [*units, (start, stop + 1, first, held)] if held else units
 
 
 def chunks(
@@ -107,7 +107,8 @@ def _opened(file: RawFile, columns: Sequence[str] = ()) -> Iterator[tuple[Reader
 
 
 def target(type: pa.DataType) -> pa.DataType | None:
-    """The type that polars holds a column as; None for a nested one that no check can use.
+    """The type that polars holds a column as; None for one that no check can use, such as a
+    nested one.
 
     Dictionaries become their values, lists of a fixed size lists.
     """
@@ -120,7 +121,8 @@ def target(type: pa.DataType) -> pa.DataType | None:
     if is_.is_list(type) or is_.is_large_list(type) or is_.is_fixed_size_list(type):
         value = target(type.value_type)
         return None if value is None else pa.large_list(value)
-    return None if is_.is_nested(type) or is_.is_interval(type) else type
+    long = is_.is_decimal(type) and (type.bit_width > 128 or type.scale < 0)
+    return None if long or is_.is_nested(type) or is_.is_interval(type) else type
 
 
 def types_of(types: pa.Schema) -> Types:

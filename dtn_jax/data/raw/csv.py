@@ -111,8 +111,8 @@ def _header(file: RawFile, input: InputSpec) -> tuple[list[str], int, int]:
         raise UserError(f"{file.address}: the header, line {number}, is broken: {error}") from None
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        told = ", ".join(map(repr, twice))
-        raise UserError(f"{file.address}: the header, line {number}, has {told} more than once")
+        shown = ", ".join(map(repr, twice))
+        raise UserError(f"{file.address}: the header, line {number}, has {shown} more than once")
     return names, begins + len(line), number + 1
 
 

@@ -81,7 +81,7 @@ def find(inputs: Sequence[str], format: str = "") -> list[RawFile]:
         choose("format of the input", format, FORMATS)
     if not inputs:
         raise UserError("no input is given; expected files, globs or folders")
-    found = {}
+    known = {}
     for given in inputs:
         with _told(given):
             matches = _remote(given) if is_remote(given) else _local(given)
@@ -94,9 +94,9 @@ def find(inputs: Sequence[str], format: str = "") -> list[RawFile]:
         for file in files:
             remote = is_remote(file.address)  # a set is known by its address, from any folder
             address = file.address if remote else os.path.abspath(file.address)
-            found.setdefault(address, dataclasses.replace(file, address=address))
-    _tell_skipped([file.address for file in found.values() if not file.format])
-    files = [file for file in found.values() if file.format]
+            known.setdefault(address, dataclasses.replace(file, address=address))
+    _tell_skipped([file.address for file in known.values() if not file.format])
+    files = [file for file in known.values() if file.format]
     files.sort(key=lambda file: file.address)
     examples = {file.format: file.address for file in reversed(files)}
     if len(examples) > 1:
@@ -242,13 +242,13 @@ def _remote(given: str) -> Iterator[Match]:
 def _file(address: str, base: str, size: int, below: bool, format: str) -> RawFile:
     """A match as a file; without a format where it is none of the log's."""
     known = format_of(address)
-    own = known * (format in ("", known)) if below else format or known
-    if not (own or below):
+    kind = known * (format in ("", known)) if below else format or known
+    if not (kind or below):
         raise UserError(
             f"{address}: the name does not say the format; known are {' '.join(SUFFIXES)}, and "
             f"{PACKED} after those of text; give one of {', '.join(FORMATS)} as the input's format"
         )
-    return RawFile(address, own, size, _constants(address[len(base) :]))
+    return RawFile(address, kind, size, _constants(address[len(base) :]))
 
 
 def _tell_skipped(addresses: Sequence[str], most: int = 3) -> None:

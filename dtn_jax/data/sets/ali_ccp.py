@@ -99,7 +99,7 @@ class AliCCP(DataSet):
 
     def schema_text(self) -> str:
         text = super().schema_text().replace("pooling: unweighted", "pooling: sum")
-        weighted = self.own.pooling in ("sum", "mean")
+        weighted = self.options.pooling in ("sum", "mean")
         return text if weighted else re.sub(", weights: [^}]*", "", text)
 
     def raw_names(self) -> tuple[str, ...]:
@@ -112,7 +112,7 @@ class AliCCP(DataSet):
         paths = {name.removesuffix(".gz"): path for name, path in files.items()}
         with raw_tables.opened(self.home / "join") as database:
             database.execute(pathlib.Path(__file__).with_suffix(".sql").read_text())
-            step, account = max(SLICE // self.own.max_values, 1), []
+            step, account = max(SLICE // self.options.max_values, 1), []
             for part in PARTS:
                 account += self._join(database, part, paths)
                 count = len(database.table("impressions"))
@@ -131,12 +131,12 @@ class AliCCP(DataSet):
     ) -> list[str]:
         """Makes a view `joined` of the impressions of a part; returns lines on what is skipped."""
         skeleton, common = (paths[form.format(part)] for form in FORMS)
-        read(database, "common", COMMON, common, self.own.max_values)
-        read(database, "impressions", SKELETON, skeleton, self.own.max_values)
+        read(database, "common", COMMON, common, self.options.max_values)
+        read(database, "impressions", SKELETON, skeleton, self.options.max_values)
         account = counted(database, "common", common, "NOT good", BROKEN)
         firsts = "SELECT min(rowid) FROM common WHERE good GROUP BY index"
         database.execute(f"DELETE FROM common WHERE rowid NOT IN ({firsts})")
-        odd = f"are conversions without a click: {ODD[self.own.conversion_without_click]}"
+        odd = f"are conversions without a click: {ODD[self.options.conversion_without_click]}"
         for where, what, most in (
             ("NOT good", BROKEN, MOST),
             ("good AND index NOT IN (SELECT index FROM common)", ALONE, MOST),
@@ -148,7 +148,7 @@ class AliCCP(DataSet):
 
     def joined(self) -> str:
         """SQL of the impressions that are kept, with their common features."""
-        done, most = self.own.conversion_without_click, self.own.max_values
+        done, most = self.options.conversion_without_click, self.options.max_values
         click = "click OR conversion" if done == "click" else "click"
         kept = "good AND (click OR NOT conversion)" if done == "drop" else "good"
         columns = [
@@ -207,10 +207,10 @@ def counted(
     count, first, lines = database.execute(query).fetchall()[0]
     if not count:
         return []
-    told = f"{count:,} of {lines:,} lines {what}; the first is line {first + 1}"
+    line = f"{count:,} of {lines:,} lines {what}; the first is line {first + 1}"
     if count > most * lines:
-        raise UserError(f"{path}: {told}. At most {most:.0%} may be so")
-    return [f"{path.name.removesuffix('.gz')}: {told}"]
+        raise UserError(f"{path}: {line}. At most {most:.0%} may be so")
+    return [f"{path.name.removesuffix('.gz')}: {line}"]
 
 
 def held_out(ids: Int[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:

@@ -74,7 +74,7 @@ class CensusIncome(DataSet):
     @property
     def schema(self):
         """The schema file of these tasks."""
-        suffix = ".yaml" if self.own.tasks == "two" else f"_{self.own.tasks}.yaml"
+        suffix = ".yaml" if self.options.tasks == "two" else f"_{self.options.tasks}.yaml"
         return pathlib.Path(__file__).with_name(self.name + suffix)
 
     def raw_names(self):
@@ -86,7 +86,7 @@ class CensusIncome(DataSet):
         frames = {split: read(split, path) for split, path in given}
         train, validation = hold_out(frames["train"], VALIDATION, VALIDATION_SEED)
         splits = {"train": train, "validation": validation, "test": frames["test"]}
-        if self.own.tasks == "two":
+        if self.options.tasks == "two":
             return splits
         return {split: rows.filter(pl.col("age") >= ADULT) for split, rows in splits.items()}
 

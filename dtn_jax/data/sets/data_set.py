@@ -62,7 +62,7 @@ class DataSet:
       url: of an archive (zip, tar.gz, or a tar.gz in a zip) with the raw files; '' without.
       layout: how rows lie in records; None: as usual for so many.
       notes: further facts for notes.json, read after `raw`; the lines of `account` are also told.
-      own: the values of its OPTIONS, by name.
+      options: the values of its OPTIONS, by name.
       data_dir: the folder of the prepared set.
       manual_dir: the folder of all raw files; None where the user gives none.
     """
@@ -111,21 +111,25 @@ class DataSet:
         default, such as `min_count: 2`; `numbers` changes numeric fields as NUMBERS says."""
         given = self.schema
         text = given.read_text() if isinstance(given, pathlib.Path) else textwrap.dedent(given)
-        for name, value in vars(self.own).items():
+        for name, value in vars(self.options).items():
             usual = re.escape(f"{name}: {self.OPTIONS[name].default}")
             text = re.sub(rf"\b{usual}(?=[,}}\s])", f"{name}: {value}", text)
-        return numbered(text, self.own.numbers) if self.OPTIONS.get("numbers") is NUMBERS else text
+        return (
+            numbered(text, self.options.numbers) if self.OPTIONS.get("numbers") is NUMBERS else text
+        )
 
     def variant(self) -> str:
         """What the prepared set's folder says of the options: those that are not at their default;
         '' is that of the set itself."""
-        own = vars(self.own).items()
-        return "_".join(f"{n}{v}" for n, v in own if v != self.OPTIONS[n].default)
+        options = vars(self.options).items()
+        return "_".join(f"{n}{v}" for n, v in options if v != self.OPTIONS[n].default)
 
-    def __init__(self, *, data_dir: str, manual_dir: pathlib.Path | None = None, **own: str | int):
+    def __init__(
+        self, *, data_dir: str, manual_dir: pathlib.Path | None = None, **options: str | int
+    ):
         self.root, self.manual_dir = pathlib.Path(data_dir), manual_dir
-        usual = {name: found.default for name, found in self.OPTIONS.items()}
-        self.own = SimpleNamespace(**usual | own)
+        usual = {name: option.default for name, option in self.OPTIONS.items()}
+        self.options = SimpleNamespace(**usual | options)
         self.home = self.root / self.name / self.variant()
         self.data_dir = str(self.home / VERSION)
 

@@ -47,9 +47,9 @@ class KuaiRand(DataSet):
 
     def raw_names(self) -> tuple[str, ...]:
         """The log's files, in order of time by their names: CSV as published, else Parquet."""
-        found = sorted(self.folder.glob("log_standard*.csv"))
-        found = found or sorted(self.folder.glob("*.parquet"))
-        return tuple(path.name for path in found) or ("log_standard*.csv",)
+        files = sorted(self.folder.glob("log_standard*.csv"))
+        files = files or sorted(self.folder.glob("*.parquet"))
+        return tuple(path.name for path in files) or ("log_standard*.csv",)
 
     def raw(self, files):
         """The rows of the split's days, day by day, each day's in the order of the files."""

@@ -49,9 +49,9 @@ class Logs(DataSet):
         self.path, self.meaning = parted(schema)
         if not self.meaning or self.path.exists():
             self.spec = schema_file.load(self.path)
-            found = schema_file.fingerprint(self.spec)
-            if self.meaning in ("", found):
-                self.meaning = found
+            meaning = schema_file.fingerprint(self.spec)
+            if self.meaning in ("", meaning):
+                self.meaning = meaning
                 self.data_dir = str(self.root / "logs" / self.spec.name / VERSION)
                 return
         self.data_dir = str(self._kept())
@@ -93,7 +93,7 @@ class Logs(DataSet):
         """A file that is gone, or remote, is not looked at."""
         there = (a for a in prepared.raw_files if "://" not in a and pathlib.Path(a).is_file())
         facts = provenance.raw_facts({address: address for address in there}, prepared)
-        now = {name: getattr(prepared, name) | found for name, found in facts.items()}
+        now = {name: getattr(prepared, name) | each for name, each in facts.items()}
         if change := provenance.other_file(prepared, now):
             raise UserError(
                 f"{prepared.folder} was prepared from other raw files: {change}. Prepare the set "

@@ -120,7 +120,7 @@ def schema_of(work: Work, fitted: Mapping[str, encode.Fitted]) -> Schema:
     spec = work.spec
     tasks = tuple(Task(t.name, t.kind, t.space, t.also_report, t.upstream) for t in spec.tasks)
     weight = spec.weight or ("sample_weight" if spec.sample_negatives else "")
-    fields = tuple(found.field() for found in fitted.values())
+    fields = tuple(field.field() for field in fitted.values())
     day = spec.time if work.dated else ""
     lacking = columns.may_lack(spec)
     raw = tuple(

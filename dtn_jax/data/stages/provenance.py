@@ -113,9 +113,9 @@ def differences(old: Spec, new: Spec, parts: Sequence[str] = ()) -> str:
     changed = [k for k in keys if was.get(k) != is_.get(k)]
     if not changed and [k for k in was if k in keys] != [k for k in is_ if k in keys]:
         return "the order of its fields or tasks"
-    told = [f"{k} was {was.get(k, 'absent')}, is {is_.get(k, 'absent')}" for k in changed[:SHOWN]]
+    shown = [f"{k} was {was.get(k, 'absent')}, is {is_.get(k, 'absent')}" for k in changed[:SHOWN]]
     more = [f"and {len(changed) - SHOWN} more"] if len(changed) > SHOWN else []
-    return "; ".join([*told, *more])
+    return "; ".join([*shown, *more])
 
 
 def _flat(value: Any, place: str = "") -> Iterator[tuple[str, str]]:

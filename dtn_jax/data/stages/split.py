@@ -45,10 +45,10 @@ def assign(spec: Spec, cuts: Cuts, file: int, rows: Rows) -> Int8[np.ndarray, " 
     by_group = split.by == "group" or (split.by == "column" and spec.group)
     number = keys.drawn(rows.keys(GROUP) if by_group else row_keys(file, rows), split.seed)
     if split.by == "column":
-        found = named(split, rows.column(SPLIT))
+        places = named(split, rows.column(SPLIT))
         if split.values and "validation" not in split.values:
-            found[(number < split.validation) & (found == TRAIN)] = VALIDATION
-        return found
+            places[(number < split.validation) & (places == TRAIN)] = VALIDATION
+        return places
     validation = number < split.test + split.validation
     places = np.where(number < split.test, TEST, np.where(validation, VALIDATION, TRAIN))
     return places.astype(np.int8)
@@ -57,11 +57,11 @@ def assign(spec: Spec, cuts: Cuts, file: int, rows: Rows) -> Int8[np.ndarray, " 
 def named(split: SplitSpec, column: pa.DictionaryArray) -> Int8[np.ndarray, " B"]:
     """The split that the column of splits names in each row; NONE where it names none."""
     values = Values.of(column)
-    found = np.full(len(values.keys), NONE, np.int8)
+    places = np.full(len(values.keys), NONE, np.int8)
     for place, texts in enumerate(expected(split).values()):
         wanted, _ = keys.keys(pl.Series(texts, dtype=pl.String))
-        found[np.isin(values.keys, wanted)] = place
-    return values.spread(found, NONE)
+        places[np.isin(values.keys, wanted)] = place
+    return values.spread(places, NONE)
 
 
 def expected(split: SplitSpec) -> dict[str, Sequence[str]]:
@@ -140,12 +140,12 @@ def cut_times(split: SplitSpec, query: Query, unit: str) -> dict:
     """
     given = {name: getattr(split, name) for name in ("validation", "test")}
     if all(isinstance(value, str) for value in given.values()):
-        found = {name: times.read(value, unit) for name, value in given.items()}
-        if found["validation"] >= found["test"]:
+        cuts = {name: times.read(value, unit) for name, value in given.items()}
+        if cuts["validation"] >= cuts["test"]:
             raise UserError(
                 f"split: validation {given['validation']} is not before {given['test']}"
             )
-        return found
+        return cuts
     counts = _histogram(query, unit)
     if not len(counts[0]):
         return {"validation": 0, "test": 0}
@@ -159,8 +159,8 @@ def _histogram(query: Query, unit: str) -> Histogram:
     for step in TENS if unit == "number" else STEPS:
         start = f"time - (time % {step} + {step}) % {step}"  # as DuckDB and Spark both read it
         rows = f"CAST(sum(n) AS BIGINT) AS n FROM {TIMES} GROUP BY start ORDER BY start"
-        found = query(f"SELECT {start} AS start, {rows} LIMIT {MOST + 1}", "start")
-        finer = found["start"], found["n"]
+        by_time = query(f"SELECT {start} AS start, {rows} LIMIT {MOST + 1}", "start")
+        finer = by_time["start"], by_time["n"]
         if len(counts[0]) and len(finer[0]) > MOST:
             break
         counts = finer

@@ -21,7 +21,6 @@ import numpy as np
 import pyarrow as pa
 
 from dtn_jax.data.keys import numbers_of
-from dtn_jax.errors import UserError
 from dtn_jax.shapes import Int32, UInt64
 
 Database = Any  # an open one of DuckDB
@@ -62,11 +61,7 @@ def path_of(folder: pathlib.Path, table: str, what: str = "") -> pathlib.Path:
 
 
 def load(path: pathlib.Path) -> Vocabulary:
-    """Opens a vocabulary; nothing is read before it is needed.
-
-    Raises:
-      UserError: the file is missing or damaged.
-    """
+    """Opens a vocabulary; nothing is read before it is needed."""
     table = read(path)
     columns = [table[name].combine_chunks() for name in KEYS.names]
     return Vocabulary(*(c.to_numpy(zero_copy_only=False) for c in columns))
@@ -74,14 +69,8 @@ def load(path: pathlib.Path) -> Vocabulary:
 
 def read(path: pathlib.Path) -> pa.Table:
     """A file of a vocabulary, memory-mapped: keys and rows, or each value as text and its count."""
-    try:
-        with pa.memory_map(str(path)) as source:
-            return pa.ipc.open_file(source).read_all()
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise UserError(
-            f"{path} is missing or damaged ({error}); delete {path.parents[1]} to prepare the data "
-            "set again"
-        ) from None
+    with pa.memory_map(str(path)) as source:
+        return pa.ipc.open_file(source).read_all()
 
 
 def write(

@@ -104,8 +104,6 @@ def make_builder(name: str, options: str, data_dir: str, manual_dir: str) -> Dat
     """The builder of a data set; its `data_dir` is the folder of the prepared set."""
     builder_class = DATASETS[choose("data set", name, DATASETS)]
     manual = manual_dir or os.environ.get("DTN_MANUAL_DIR")
-    if manual_dir and not pathlib.Path(manual_dir).expanduser().is_dir():
-        raise UserError(f"data.manual_dir {manual_dir!r} is not a folder")
     return builder_class(
         data_dir=str(data_root(data_dir)),
         manual_dir=pathlib.Path(manual).expanduser().absolute() if manual else None,

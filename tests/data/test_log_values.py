@@ -2,7 +2,6 @@
 of another type, missing or optional; times of every unit."""
 
 import datetime
-import re
 
 import numpy as np
 import polars as pl
@@ -156,17 +155,6 @@ def test_fields_that_are_missing_everywhere(tmp_path):
         assert set(ids(made, name).tolist()) == {0}, name
     assert made.unknown_values["train"]["item"] == made.rows["train"]
     assert not len(ids(made, "seen"))
-
-
-def test_labels_of_which_nothing_can_be_learned_are_told(tmp_path):
-    for label, told in ((0, "0 of [0-9,]+"), (True, r"([0-9,]+) of \1")):
-        data = GOOD.with_columns(click=pl.lit(label), order=pl.lit(label).cast(int))
-        made = prepared(tmp_path / str(label), data, text=TEXT)
-        account = "; ".join(made.notes["account"])
-        for task in ("click", "order"):
-            assert re.search(f"task '{task}': {told} labels are positive", account)
-    few = prepared(tmp_path / "good", GOOD, text=log.without("seen", text=TEXT))
-    assert "account" not in few.notes
 
 
 NAMES = ["a / b", "ünï ☃", "../up", "a.b", "%2F", "with 'quotes'", "[x]", " begins with a space"]

@@ -272,26 +272,6 @@ def test_the_command_prepares_and_shows(shop, tmp_path, capsys):
         assert made.fingerprint[:16] in shown
 
 
-@pytest.mark.parametrize(
-    ("given", "told"),
-    [
-        (["--schema=a.yaml", "--dataset=adult"], "give one of --infer, --schema, --dataset"),
-        (["--schema=a.yaml", "--input=x"], "a.yaml"),
-        (["--schema=SHOP"], "--schema needs --input=FILES .*: no set is prepared in"),
-        (["--schema=SHOP", "--extend=shop"], "--extend=SET needs --input=FILES, the new rows"),
-        (["--schema=a.yaml", "--input=x", "--labels=a"], "--labels goes with --infer, not"),
-        (["--dataset=adult", "--extend=a"], "--extend goes with --schema, not with --dataset"),
-        (["--infer", "--input=x", "--out=y", "--describe"], "goes with --schema or --dataset, not"),
-        (["--infer", "--out=s.yaml"], "--input is missing"),
-        (["--infer", "--input=a"], "--out is missing"),
-    ],
-)
-def test_wrong_arguments_are_told(given, told, shop, tmp_path):
-    given = [text.replace("SHOP", f"{shop[1]}/shop.yaml") for text in given]
-    with pytest.raises(UserError, match=told):
-        command.main([*given, f"--data_dir={tmp_path}"])
-
-
 def written(folder) -> int:
     """How many files and folders are in it, while a command writes and removes some."""
     return sum(len(folders) + len(files) for _, folders, files in os.walk(folder))

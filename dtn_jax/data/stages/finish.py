@@ -69,7 +69,6 @@ def finish(
         *limits.lines(spec, counts["positives"]),
         *_sampling(work, plan),
         *(far(spec.time, counts["days"]["rows"]) if work.dated else ()),
-        *_nothing_to_learn(work, counts["days"]["sums"]),
         *_cut(work, values["train"]),
         *_equal_rows(work, plan),
     ]
@@ -128,16 +127,6 @@ def schema_of(work: Work, fitted: Mapping[str, encode.Fitted]) -> Schema:
         for name, kind in work.types.items()
     )
     return Schema(spec.name, fields, tasks, weight, spec.group, day, spec.loss_weight, raw)
-
-
-def _nothing_to_learn(work: Work, sums: Counts) -> list[str]:
-    """A line for each binary task whose known labels are all the same."""
-    lines = []
-    for task in (task for task in work.spec.tasks if task.kind == "binary"):
-        known, total = functools.reduce(added, sums[f"{task.name}@{task.space}"].values())
-        if total in (0, known):
-            lines.append(f"task {task.name!r}: {total:,.0f} of {known:,.0f} labels are positive")
-    return lines
 
 
 def _cut(work: Work, values: Counts) -> list[str]:

@@ -221,10 +221,7 @@ def fit_rows(work: Work, cuts: dict, layout: Layout | None) -> Plan:
     fields = encode.fitted(specs, fitted["encoders"], work.folder / "vocabulary").values()
     each = sum(f.slots * (1 + bool(f.spec.weights)) + f.numbers for f in fields)
     layout = layout or default_layout(rows["train"], 4 * (each + 3) + 5 * len(work.spec.tasks))
-    train_rows = sum(unit["every"][splits.TRAIN] for unit in facts)
-    return Plan(
-        **fitted, layout=layout, counts=counts, train_rows=train_rows, firsts=shards(counts)
-    )
+    return Plan(**fitted, layout=layout, counts=counts, firsts=shards(counts))
 
 
 def write(work: Work, cuts: dict, plan: Plan) -> list[dict]:

@@ -67,9 +67,7 @@ def finish(
     seen = [
         *further.get(ACCOUNT, []),
         *limits.lines(spec, counts["positives"]),
-        *_sampling(work, plan),
         *(far(spec.time, counts["days"]["rows"]) if work.dated else ()),
-        *_cut(work, values["train"]),
         *_equal_rows(work, plan),
     ]
     for line in seen:  # the account of bad rows was told before
@@ -129,20 +127,6 @@ def schema_of(work: Work, fitted: Mapping[str, encode.Fitted]) -> Schema:
     return Schema(spec.name, fields, tasks, weight, spec.group, day, spec.loss_weight, raw)
 
 
-def _cut(work: Work, values: Counts) -> list[str]:
-    """A line for each bag of train whose lists are longer than what it keeps."""
-    lines = []
-    for field in work.spec.fields:
-        cut, kept = values["cut"][field.name], values["seen"][field.name]
-        if cut and not field.beside:
-            last = "; a history that ascends in time may want keep: last" * (field.keep == "first")
-            lines.append(
-                f"{field.name}: {progress.percent(cut, cut + kept)} of train's values are beyond "
-                f"max_values={field.max_values}; the {field.keep} ones of each list are kept{last}"
-            )
-    return lines
-
-
 def _equal_rows(work: Work, plan: Plan) -> list[str]:
     """A line where many rows of a split are equal to rows of train."""
     if work.spec.split.by == "time":  # copies of a row stay together
@@ -152,17 +136,6 @@ def _equal_rows(work: Work, plan: Plan) -> list[str]:
     about = sum(plan.rows.values()) > equal_rows.MOST
     line = equal_rows.line(equal_rows.shares(hashes), plan.rows, about)
     return [line] if line else []
-
-
-def _sampling(work: Work, plan: Plan) -> list[str]:
-    if not work.spec.sample_negatives:
-        return []
-    before, after = plan.train_rows, plan.rows["train"]
-    rates = ", ".join(f"{task} at {rate:g}" for task, rate in work.spec.sample_negatives.items())
-    return [
-        f"negatives sampled ({rates}): {after:,} of {before:,} train rows are kept; their weights "
-        "make up for the others, so that probabilities are those of the whole log"
-    ]
 
 
 def _fingerprint(

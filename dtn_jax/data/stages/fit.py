@@ -18,10 +18,10 @@ from dtn_jax.data.encode import Fitted, vectors
 from dtn_jax.data.quantiles import QuantileBuckets, quantiles, standardised_edges
 from dtn_jax.data.rows import BESIDE, EVENT, VALUE, Rows, Values, kept, lengths
 from dtn_jax.data.schemas.spec import FieldSpec, Spec
-from dtn_jax.data.stages.split import TRAIN, SplitRows
+from dtn_jax.data.stages.split import TRAIN
 from dtn_jax.data.stages.work import Work
 from dtn_jax.field import SEVERAL
-from dtn_jax.shapes import Float64
+from dtn_jax.shapes import Float64, Int8
 
 MOST_NUMBERS = 1_000_000  # different numbers that are looked at; of more, neighbours are merged
 IDS = pa.schema([("key", pa.uint64()), ("n", pa.int64()), ("value", pa.large_string())])
@@ -79,9 +79,9 @@ class Counts:
         self.moments = {f.name: NOTHING for f in spec.fields if f.encoder == "standardise"}
         self.longest = {f.name: 0 for f in spec.fields if f.kind in SEVERAL}
 
-    def add(self, split: SplitRows) -> None:
+    def add(self, rows: Rows, split: Int8[np.ndarray, " B"]) -> None:
         """Counts the train rows of a chunk, whose crosses and histories have columns."""
-        rows = split.rows.take(split.split == TRAIN)
+        rows = rows.take(split == TRAIN)
         if not len(rows):
             return
         for name, spec in self.specs.items():

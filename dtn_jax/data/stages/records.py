@@ -68,7 +68,6 @@ class Plan:
       ids: {table: the facts of its vocabulary}, as of `fit.fit`.
       layout: of the records.
       counts: rows of each unit and split.
-      train_rows: those of train before down-sampling.
       firsts: the first unit of each shard, and at the end the number of units.
     """
 
@@ -76,7 +75,6 @@ class Plan:
     ids: dict[str, dict]
     layout: Layout
     counts: Int64[np.ndarray, "units splits"]
-    train_rows: int
     firsts: list[int]
 
     @property

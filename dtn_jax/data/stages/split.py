@@ -6,7 +6,6 @@ rows are test, those before them validation. The other ways need nothing but the
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 
@@ -77,24 +76,10 @@ def row_keys(file: int, rows: Rows) -> UInt64[np.ndarray, " B"]:
 # Negative down-sampling.
 
 _SAMPLING = 0x5EED  # apart from the seeds of a random split
+SplitRows = tuple[Rows, np.ndarray]  # clean rows, and each one's place in SPLITS
 
 
-@dataclasses.dataclass
-class SplitRows:
-    """Clean rows of a chunk.
-
-    Attributes:
-      rows: the rows that negative down-sampling keeps; their weights make up for the others.
-      split: int8 `[B]`, each one's place in SPLITS.
-      every: int8 `[A]`, those of the rows before that.
-    """
-
-    rows: Rows
-    split: Int8[np.ndarray, " B"]
-    every: Int8[np.ndarray, " A"]
-
-
-def split_rows(spec: Spec, file: int, rows: Rows, every: Int8[np.ndarray, " A"]) -> SplitRows:
+def split_rows(spec: Spec, file: int, rows: Rows, split: Int8[np.ndarray, " B"]) -> SplitRows:
     """The rows that stay, with their splits, and the weights that make up for those that do not.
 
     A train row stays with a probability q: the largest over the tasks of `sample_negatives`, for
@@ -103,15 +88,15 @@ def split_rows(spec: Spec, file: int, rows: Rows, every: Int8[np.ndarray, " A"])
     and every task's probabilities are those of the log as it was.
     """
     if not spec.sample_negatives:
-        return SplitRows(rows, every, every)
+        return rows, split
     share = np.zeros(len(rows))
     for task, rate in spec.sample_negatives.items():
         share = np.maximum(share, np.where(rows.numbers(LABEL + task) == 0, rate, 1.0))
-    share = np.where(every == TRAIN, share, 1.0)
+    share = np.where(split == TRAIN, share, 1.0)
     stay, weight = keys.drawn(row_keys(file, rows), seed=_SAMPLING) < share, 1 / share
     if rows.has(WEIGHT):
         weight = weight * rows.numbers(WEIGHT)
-    return SplitRows(rows.replaced(WEIGHT, pa.array(weight)).take(stay), every[stay], every)
+    return rows.replaced(WEIGHT, pa.array(weight)).take(stay), split[stay]
 
 
 # Where a split by time is cut: a share of the rows turned into a date.

@@ -160,15 +160,12 @@ def split_unit(work: Work, cuts: dict, unit: int) -> Iterator[SplitRows]:
 
 def count_unit(work: Work, cuts: dict, unit: int) -> Stage:
     """Counts a unit's rows by split, and the values of train."""
-    stored, every = (np.zeros(len(SPLITS), np.int64) for _ in range(2))
-    counts = Counts(work.spec)
-    for part in split_unit(work, cuts, unit):
-        stored += np.bincount(part.split, minlength=len(SPLITS))
-        every += np.bincount(part.every, minlength=len(SPLITS))
-        counts.add(part)
+    stored, counts = np.zeros(len(SPLITS), np.int64), Counts(work.spec)
+    for part, places in split_unit(work, cuts, unit):
+        stored += np.bincount(places, minlength=len(SPLITS))
+        counts.add(part, places)
     facts, tables = counts.result()
-    by_split = {"stored": stored.tolist(), "every": every.tolist()}
-    return facts | by_split | {"rows": int(every.sum())}, tables
+    return facts | {"stored": stored.tolist(), "rows": int(stored.sum())}, tables
 
 
 def write_shard(work: Work, cuts: dict, plan: Plan, shard: int) -> Stage:
@@ -187,7 +184,7 @@ def write_shard(work: Work, cuts: dict, plan: Plan, shard: int) -> Stage:
         if unit not in units and not any(n and c for n, c in zip(wanted, counts)):
             continue
         for part in split_unit(work, cuts, unit):
-            writer.add(part.rows, part.split)
+            writer.add(*part)
             if unit not in units and not any(writer.wanted()):
                 break
     facts = {"hashes": writer.close(), "rows": int(plan.counts[units.start : units.stop].sum())}

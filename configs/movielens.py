@@ -2,7 +2,7 @@
 
     dtn-jax train --config=configs/movielens.py:dtn --workdir=runs/movielens_dtn
 
-A million ratings; other sizes by --config.data.options=version=100k (or 25m).
+A million ratings; 25 million by --config.data.options=version=25m.
 """
 
 from dtn_jax.config import base_config, variant

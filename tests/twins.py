@@ -11,7 +11,7 @@ from dtn_jax.data.sets import census_income as census
 # KuaiRand: {task: its column}.
 TASKS = {"click": "is_click", "long_view": "long_view", "profile_enter": "is_profile_enter"}
 TASKS |= {"comment": "is_comment", "forward": "is_forward", "follow": "is_follow"}
-# MovieLens 100K: the flags of u.item, in their order.
+# MovieLens.
 GENRES = (
     *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime"),
     *("Documentary", "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance"),
@@ -104,8 +104,6 @@ def movielens(folder, version, users=40, movies=60, seed=0):
             "t": rng.integers(900_000_000, 900_000_000 + 50_000, count.sum()),  # some are equal
         }
     )
-    if version == "100k":
-        ratings = ratings.sample(fraction=1, shuffle=True, seed=1)  # as published: in no order
     WRITERS[version](target, ratings, films, people)
     joined = ratings.join(films, on="movie", how="left", maintain_order="left")
     return joined.join(people, on="user", how="left", maintain_order="left")
@@ -149,19 +147,6 @@ def lines(path, rows, separator, encoding="latin-1"):
     path.write_bytes(text.encode(encoding))
 
 
-def _write_100k(target, ratings, films, people):
-    lines(target / "u.data", ratings.rows(), "\t")
-    people = people.select("user", "age", "gender", "occupation", "zip")
-    lines(target / "u.user", people.rows(), "|")
-    items = []
-    for movie, title, year, genres in films.rows():
-        flags = [int(name in (genres or ["unknown"])) for name in GENRES]
-        date = f"01-Jan-{year}" if year else ""
-        url = f"http://us.imdb.com/M/title-exact?{movie}" if year else ""
-        items.append((movie, title, date, "", url, *flags))
-    lines(target / "u.item", items, "|")
-
-
 def _write_1m(target, ratings, films, people):
     lines(target / "ratings.dat", ratings.rows(), "::")
     lines(target / "users.dat", people.rows(), "::")
@@ -180,7 +165,7 @@ def _write_25m(target, ratings, films, people):
     )
 
 
-WRITERS = {"100k": _write_100k, "1m": _write_1m, "25m": _write_25m}
+WRITERS = {"1m": _write_1m, "25m": _write_25m}
 
 
 CENSUS_ROWS = {"train": 300, "test": 150}

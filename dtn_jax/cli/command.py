@@ -282,11 +282,9 @@ def written_out(known: argparse.Namespace, rest: Sequence[str]) -> list[str]:
       UserError: --schema stands beside --config, or --model without either.
     """
     if known.schema:
-        from dtn_jax.data.schemas.named_schema import quoted
-
         if known.config:
             raise UserError("--schema and --config both say what to train on: give one")
-        known.config = f"configs/logs.py:schema={quoted(known.schema)}"
+        known.config = f"configs/logs.py:schema={known.schema}"
     if known.model:
         if not known.config:
             raise UserError(f"--model={known.model} of what? Give --schema=FILE or --config=FILE")

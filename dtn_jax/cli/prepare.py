@@ -112,7 +112,6 @@ def own_logs(known: argparse.Namespace) -> tuple[Prepared, bool]:
     """The logs that a schema file describes, and whether this call prepared them."""
     from dtn_jax.data import prepare as logs
     from dtn_jax.data.schemas import schema_file
-    from dtn_jax.data.schemas.named_schema import quoted
     from dtn_jax.data.sets import catalog
 
     root = catalog.data_root(known.data_dir)
@@ -120,7 +119,7 @@ def own_logs(known: argparse.Namespace) -> tuple[Prepared, bool]:
     if known.extend and not known.input:
         raise UserError("--extend=SET needs --input=FILES, the new rows")
     if not known.input and (known.describe or not is_new):
-        return catalog.load("logs", f"schema={quoted(known.schema)}", known.data_dir), False
+        return catalog.load("logs", f"schema={known.schema}", known.data_dir), False
     if not known.input:
         raise UserError(f"--schema needs --input=FILES (raw files): no set is prepared in {root}")
     given = {name: getattr(known, name) for name in (*OF_LOGS, "replace", "extend")}

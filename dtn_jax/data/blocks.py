@@ -11,10 +11,8 @@ numbers, or lists of a fixed length where a row has several.
 
 from __future__ import annotations
 
-import bisect
 import contextlib
 import dataclasses
-import itertools
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -128,7 +126,7 @@ class RecordSource(Sequence):
     def __init__(self, folder: pathlib.Path, split: str):
         self.folder, self.split = folder, split
         self.paths = sorted(folder.glob(f"logs-{split}.array_record-*"))
-        with self._told(()):
+        with self._told():
             self.records = _opened(self.paths)
 
     def __len__(self) -> int:
@@ -140,28 +138,17 @@ class RecordSource(Sequence):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, np.ndarray]]:
-        with self._told(indices):
+        with self._told():
             return [to_block(record) for record in self.records.__getitems__(indices)]
 
     @contextlib.contextmanager
-    def _told(self, indices: Sequence[int]) -> Iterator[None]:
+    def _told(self) -> Iterator[None]:
         try:
             yield
         except UNREADABLE as error:
-            where = self._damaged(indices) or f"the records of {self.split} in {self.folder}"
             why = " ".join(str(error).split())[:SHOWN]
+            where = f"{self.folder}/logs-{self.split}.array_record-*"
             raise UserError(f"{where} cannot be read ({why}); {remedy(self.folder)}") from error
-
-    def _damaged(self, indices: Sequence[int]) -> str:
-        """The file of the first of these records that cannot be read."""
-        for index in indices:
-            try:
-                to_block(self.records[index])
-            except UNREADABLE:
-                counts = (len(_opened([path])) for path in self.paths)
-                file = self.paths[bisect.bisect(list(itertools.accumulate(counts)), index)]
-                return f"record {index} of {self.split}, in {file},"
-        return ""
 
 
 def _opened(paths: Sequence[pathlib.Path]) -> Sequence[bytes]:

@@ -22,7 +22,6 @@ from dtn_jax.shapes import Bool
 
 DATE = "a date or time such as 2026-03-09T12:00:00Z"
 WHOLE_DAY = "a date without an hour, such as 2026-03-09, as training had them"
-NO_TEXT = "text that is not Unicode (half a surrogate pair)"
 PYTHON: dict[type, Type] = {bool: pl.Boolean, int: pl.Int64, float: pl.Float64, str: pl.String}
 SEQUENCES = (list, tuple, np.ndarray, pl.Series)
 NOT_THERE = ("NAType", "NaTType")  # types of pandas
@@ -39,12 +38,12 @@ def typed(column: pl.Series, kind: Type, reject: Reject) -> pl.Series:
     """
     if column.dtype == kind:
         return column
-    found = as_type(column, kind)
-    lost = found.is_null() & column.is_not_null()
+    cast = as_type(column, kind)
+    lost = cast.is_null() & column.is_not_null()
     if column.dtype.is_float():
         lost &= column.is_not_nan()
-    if kind == pl.List and column.dtype == pl.List and found.count():
-        inside = found.list.eval(pl.element().is_null()).list.sum()
+    if kind == pl.List and column.dtype == pl.List and cast.count():
+        inside = cast.list.eval(pl.element().is_null()).list.sum()
         missing = pl.element().is_null()
         if column.dtype.inner.is_float():
             missing |= pl.element().is_nan()
@@ -52,21 +51,16 @@ def typed(column: pl.Series, kind: Type, reject: Reject) -> pl.Series:
     if lost.any():
         coded = column.dtype in (pl.Binary, pl.List(pl.Binary))
         reject(~lost, NOT_UTF8 if coded else _reason(kind), column)
-    return found
+    return cast
 
 
 def of_values(name: str, values: Sequence, kind: Type, reject: Reject) -> pl.Series:
     """A column of Python's values, each by a type of its own; see `typed`. NaN is missing."""
-    found, lost = _of_values(values, kind)
+    column, lost = _of_values(values, kind)
     if lost.any():
-        text = np.array([not bad or _is_unicode(value) for bad, value in zip(lost, values)])
-        coded = np.array([isinstance(value, bytes) for value in values])
         shown = [v.item() if isinstance(v, np.generic) else v for v in values]
-        column = pl.Series(name, shown, dtype=pl.Object)
-        reject(text | coded, NO_TEXT, column)
-        reject(text, NOT_UTF8, column)
-        reject(~lost, _reason(kind), column)
-    return found.alias(name)
+        reject(~lost, _reason(kind), pl.Series(name, shown, dtype=pl.Object))
+    return column.alias(name)
 
 
 def _reason(kind: Type) -> str:
@@ -83,21 +77,21 @@ def _of_values(values: Sequence, kind: Type) -> tuple[pl.Series, Bool[np.ndarray
     if len(types) < 2 and (known := PYTHON.get(next(iter(types), int))):
         try:
             column = pl.Series(values, dtype=known)
-            found = as_type(column, kind)
-            if found.null_count() == column.null_count():  # as where single rows are served
-                return found, np.zeros(len(found), bool)
-            lost = found.is_null() & column.is_not_null()
+            cast = as_type(column, kind)
+            if cast.null_count() == column.null_count():  # as where single rows are served
+                return cast, np.zeros(len(cast), bool)
+            lost = cast.is_null() & column.is_not_null()
             lost &= column.is_not_nan() if known == pl.Float64 else True
-            return found, lost.to_numpy()
+            return cast, lost.to_numpy()
         except (OverflowError, TypeError, UnicodeEncodeError):
             pass  # one is beyond 64 bits, or half a surrogate pair
     plain = list(map(_plain, values))
-    found = pl.Series([None] * len(plain), dtype=kind)
-    for own, known in PYTHON.items():
-        if own in set(map(type, plain)):
-            part = pl.Series([v if type(v) is own else None for v in plain], dtype=known)
-            found = found.zip_with(part.is_null(), as_type(part, kind))
-    return found, found.is_null().to_numpy() & np.array(list(map(_is_there, values)), bool)
+    cast = pl.Series([None] * len(plain), dtype=kind)
+    for python, known in PYTHON.items():
+        if python in set(map(type, plain)):
+            part = pl.Series([v if type(v) is python else None for v in plain], dtype=known)
+            cast = cast.zip_with(part.is_null(), as_type(part, kind))
+    return cast, cast.is_null().to_numpy() & np.array(list(map(_is_there, values)), bool)
 
 
 def _of_lists(values: Sequence, inner: Type) -> tuple[pl.Series, Bool[np.ndarray, " B"]]:
@@ -120,28 +114,19 @@ def _is_there(value: object) -> bool:
 
 
 def _plain(value: object) -> bool | int | float | str | None:
-    """A single value as one of the types of PYTHON; None of any other."""
+    """A single value as one of the types of PYTHON; None of any other, and of what is no text."""
     if not _is_there(value):
         return None
     if isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, bytes) and _is_unicode(value):
-        value = value.decode()
     if isinstance(value, decimal.Decimal):
         value = int(value) if value.is_finite() and value == int(value) else float(value)
     if isinstance(value, datetime.datetime) and value.tzinfo:
         value = value.astimezone(datetime.UTC).replace(tzinfo=None)
     if isinstance(value, TIMES) or (type(value) is int and not -(2**63) <= value < 2**63):
         value = str(value)
-    return value if type(value) in PYTHON and _is_unicode(value) else None
-
-
-def _is_unicode(value: object) -> bool:
-    """Whether texts have no half of a surrogate pair, and bytes are UTF-8."""
-    if isinstance(value, list | tuple):
-        return all(map(_is_unicode, value))
     try:
-        text = value.decode() if isinstance(value, bytes) else value
-        return not isinstance(text, str) or bool(text.encode() or True)
+        value = value.decode() if isinstance(value, bytes) else value
+        return value if type(value) in PYTHON and str(value).encode() is not None else None
     except UnicodeError:
-        return False
+        return None

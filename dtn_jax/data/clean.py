@@ -228,30 +228,30 @@ class Bad:
 
 def good_rows(spec: Spec, frame: pl.DataFrame, bad: Bad) -> Rows:
     """The good rows of a table; `bad` is told of the others, and may know of some."""
-    histories, found = spec.histories(), {}
+    histories, others = spec.histories(), {}
     if spec.time:
-        found[names.TIME] = _time(frame[spec.time], spec.time_unit, bad)
+        others[names.TIME] = _time(frame[spec.time], spec.time_unit, bad)
     if spec.group:
-        found[names.GROUP] = group = present(frame[spec.group])
+        others[names.GROUP] = group = present(frame[spec.group])
         bad(group.is_not_null(), "missing group", frame[spec.group])
     for name in (names.WEIGHT, names.LOSS_WEIGHT):
         if getattr(spec, name):
-            found[name] = _weight(getattr(spec, name), frame, bad)
+            others[name] = _weight(getattr(spec, name), frame, bad)
     values = fields(spec.fields, frame, bad)
-    found |= {names.LABEL + task.name: _label(task, frame, bad) for task in spec.tasks}
+    others |= {names.LABEL + task.name: _label(task, frame, bad) for task in spec.tasks}
     if spec.split.column:
-        found[names.SPLIT] = column = frame[spec.split.column]
+        others[names.SPLIT] = column = frame[spec.split.column]
         bad(column.is_not_null(), "missing split", column)
         if spec.split.by == "column":
             known = split.named(spec.split, *names.keyed([column.to_arrow()])) != split.NONE
-            bad(known, split.unknown(spec.split), column)
+            bad(known, "split of no known name", column)
     if histories:
-        found[names.USER] = frame[histories[0].history.by]
+        others[names.USER] = frame[histories[0].history.by]
     for field in histories:
         where = field.history.where
         every = pl.repeat(True, len(frame), eager=True)
-        found[names.EVENT + field.name] = _truth(where, frame, bad) if where else every
-    columns = [*values, *(pl.Series(name, column) for name, column in found.items())]
+        others[names.EVENT + field.name] = _truth(where, frame, bad) if where else every
+    columns = [*values, *(pl.Series(name, column) for name, column in others.items())]
     every = pl.DataFrame([pl.Series(names.ROW, bad.numbers, pl.Int64), *columns])
     if not bad.good.all():
         every = every.filter(pl.Series(bad.good))

@@ -14,7 +14,7 @@ import polars as pl
 
 from dtn_jax.data import clean, formula
 from dtn_jax.data.raw.types import Type, Types, common, name_of, plain
-from dtn_jax.data.schemas.spec import FieldSpec, Spec
+from dtn_jax.data.schemas.spec import Spec
 from dtn_jax.errors import UserError, choose
 
 __all__ = ["Type", "Types", "name_of"]  # beside what is defined here
@@ -24,12 +24,12 @@ SINGLE, LISTS = "single values", "lists"
 
 def types_of(known: Iterable[Types], names: Sequence[str]) -> dict[str, Type]:
     """The types of the columns `names` of a log, from those of its files; a file may lack some."""
-    found: dict[str, Type] = {}
+    kinds: dict[str, Type] = {}
     for types in known:
         for name in names:
             if name in types:
-                found[name] = common(found.get(name, pl.Null), plain(types[name]))
-    return found
+                kinds[name] = common(kinds.get(name, pl.Null), plain(types[name]))
+    return kinds
 
 
 def as_read(spec: Spec, types: Types) -> dict[str, Type]:
@@ -91,61 +91,39 @@ def check(spec: Spec, address: str, types: Types) -> None:
       address: of the file.
       types: of its columns.
     """
-    uses = {
-        "time": spec.time,
-        "group": spec.group,
-        "weight": spec.weight,
-        "loss_weight": spec.loss_weight,
-        "column of split": spec.split.column,
-    }
-    for use, name in uses.items():
+    rows = ("time", "group", "weight", "loss_weight")
+    singles = {use: getattr(spec, use) for use in rows} | {"column of split": spec.split.column}
+    for use, name in singles.items():
         if name:
-            _is_there(f"{address}: {spec.path}: {use}", types, name)
-            _has(spec.path, address, types, name, SINGLE)
+            _has(f"{spec.path}: {use}", address, types, name, SINGLE)
     for field in spec.fields:
+        where = f"{spec.path}, line {field.line}: field {field.name!r}"
         if field.value is not None:
-            _field(spec, field, address, types)
+            kind = "number" if field.kind == "numeric" else ""
+            formula.check(field.value, types, f"{address}: {where}", kind)
+        if field.value is not None and field.value.column:
+            column = field.value.column
+            _has(where, address, types, column, LISTS if field.listed else SINGLE)
+        if field.weights:
+            _has(f"{where}: weights", address, types, field.weights, LISTS)
         if field.history is not None:
-            _history(spec, field, address, types)
+            _has(f"{where}: history: by", address, types, field.history.by, SINGLE)
+        if field.history is not None and field.history.where is not None:
+            where = f"{address}: {where}: history: where"
+            formula.check(field.history.where, types, where, "truth")
     for task in spec.tasks:
-        where = f"{spec.path}, line {task.line}: label of {task.name!r}"
-        formula.check(task.label, types, f"{address}: {where}", "number")
+        where = f"{address}: {spec.path}, line {task.line}"
+        formula.check(task.label, types, f"{where}: label of {task.name!r}", "number")
         if task.known is not None:
-            where = f"{spec.path}, line {task.line}: `known` of {task.name!r}"
-            formula.check(task.known, types, f"{address}: {where}", "truth")
-
-
-def _field(spec: Spec, field: FieldSpec, address: str, types: Types) -> None:
-    where = f"{spec.path}, line {field.line}: field {field.name!r}"
-    kind = "number" if field.kind == "numeric" else ""
-    formula.check(field.value, types, f"{address}: {where}", kind)
-    wanted = LISTS if field.listed else SINGLE
-    if field.value.column:
-        _has(where, address, types, field.value.column, wanted)
-    elif wanted == LISTS:
-        raise UserError(f"{where}: a {field.kind} is a list column, not an expression")
-    if field.weights:
-        _is_there(f"{address}: {where}: weights", types, field.weights)
-        _has(where, address, types, field.weights, LISTS)
-
-
-def _history(spec: Spec, field: FieldSpec, address: str, types: Types) -> None:
-    where = f"{spec.path}, line {field.line}: history of field {field.name!r}"
-    _is_there(f"{address}: {where}: by", types, field.history.by)
-    _has(where, address, types, field.history.by, SINGLE)
-    if field.history.where is not None:
-        formula.check(field.history.where, types, f"{address}: {where}: where", "truth")
-
-
-def _is_there(where: str, types: Types, name: str) -> None:
-    try:
-        choose("column", name, types)
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from None
+            formula.check(task.known, types, f"{where}: `known` of {task.name!r}", "truth")
 
 
 def _has(where: str, address: str, types: Types, name: str, wanted: str) -> None:
-    """Raises UserError unless a column holds lists, or single values."""
+    """Raises UserError unless a file has a column that holds lists, or single values."""
+    try:
+        choose("column", name, types)
+    except UserError as error:
+        raise UserError(f"{address}: {where}: {error}") from None
     kind = types[name]
     if kind == pl.Null or ((kind == pl.List) == (wanted == LISTS) and kind != pl.Struct):
         return
@@ -154,6 +132,6 @@ def _has(where: str, address: str, types: Types, name: str, wanted: str) -> None
         hint = "; a field of lists has the kind bag (ids) or vector (numbers)"
     elif kind == pl.Struct:
         hint = "; nested columns cannot be read: write their parts as columns of their own"
-    elif address.endswith((".csv", ".tsv", ".csv.gz", ".tsv.gz")):
+    elif address.endswith((".csv", ".tsv", ".gz")):
         hint = "; CSV has no lists: write the log as Parquet or JSON lines"
     raise UserError(f"{where}: column {name!r} of {address} holds {kind}, expected {wanted}{hint}")

@@ -75,14 +75,14 @@ class Fitted:
         return Field(spec.name, role=spec.role, tokens=spec.tokens, **facts)
 
     def to_json(self) -> dict:
-        found: dict[str, Any] = {"rows": self.rows, "slots": self.slots}
+        facts: dict[str, Any] = {"rows": self.rows, "slots": self.slots}
         if self.buckets is not None:
-            found |= {"dominating": self.buckets.dominating, "edges": self.buckets.edges}
+            facts |= {"dominating": self.buckets.dominating, "edges": self.buckets.edges}
         if self.mean is not None:
-            found |= {"mean": self.mean.tolist(), "deviation": self.deviation.tolist()}
+            facts |= {"mean": self.mean.tolist(), "deviation": self.deviation.tolist()}
         if self.edges:
-            found["bins"] = self.edges
-        return found
+            facts["bins"] = self.edges
+        return facts
 
 
 @dataclasses.dataclass
@@ -110,18 +110,18 @@ def fitted(
     """{field: Fitted}, from what `to_json` gave; vocabularies lie in `folder`, one a table."""
     opened: dict[str, Vocabulary] = {}
 
-    def of(spec: FieldSpec, found: dict) -> Fitted:
-        made = {"rows": found["rows"], "slots": found["slots"]}
+    def of(spec: FieldSpec, known: dict) -> Fitted:
+        parts = {"rows": known["rows"], "slots": known["slots"]}
         if spec.encoder == "vocabulary":
             if spec.table not in opened:
                 opened[spec.table] = vocabulary.load(vocabulary.path_of(folder, spec.table))
-            made["vocabulary"] = opened[spec.table]
+            parts["vocabulary"] = opened[spec.table]
         if spec.encoder == "buckets":
-            fits = {name: tuple(found[name]) for name in ("dominating", "edges")}
-            made["buckets"] = QuantileBuckets(spec.buckets, **fits)
+            fits = {name: tuple(known[name]) for name in ("dominating", "edges")}
+            parts["buckets"] = QuantileBuckets(spec.buckets, **fits)
         if spec.encoder == "standardise":
-            made |= {name: np.asarray(found[name]) for name in ("mean", "deviation")}
-        return Fitted(spec, **made, edges=tuple(found.get("bins", ())))
+            parts |= {name: np.asarray(known[name]) for name in ("mean", "deviation")}
+        return Fitted(spec, **parts, edges=tuple(known.get("bins", ())))
 
     return {name: of(spec, facts[name]) for name, spec in specs.items()}
 
@@ -153,18 +153,18 @@ def encode(fields: Mapping[str, Fitted], rows: Rows) -> dict[str, Encoded]:
 def _table_rows(field: Fitted, values: Values) -> Int32[np.ndarray, "N E"]:
     """The table rows of values: one each, or one for each hash function; 0 where none is there."""
     spec = field.spec
-    made = values.known(spec.unknown)
+    wanted = values.known(spec.unknown)
     if field.vocabulary is not None:
-        found = field.vocabulary.look_up(made)[:, None]
+        ids = field.vocabulary.look_up(wanted)[:, None]
     elif spec.encoder == "identity":
-        rows = keys.numbers_of(made)
-        found = np.where((rows >= 1) & (rows <= spec.size), rows, 0).astype(np.int32)[:, None]
+        rows = keys.numbers_of(wanted)
+        ids = np.where((rows >= 1) & (rows <= spec.size), rows, 0).astype(np.int32)[:, None]
     else:
-        hashed = [keys.hashed_rows(made, spec.size, n) for n in range(spec.functions)]
-        found = 1 + np.stack(hashed, axis=1).astype(np.int32)
+        hashed = [keys.hashed_rows(wanted, spec.size, n) for n in range(spec.functions)]
+        ids = 1 + np.stack(hashed, axis=1).astype(np.int32)
     unknown = np.array([0] + [-1] * (spec.functions - 1), np.int32)  # the unknown id once
-    found = np.where((made != keys.MISSING)[:, None], found, unknown)
-    return values.spread(found, unknown)
+    ids = np.where((wanted != keys.MISSING)[:, None], ids, unknown)
+    return values.spread(ids, unknown)
 
 
 def _categorical(field: Fitted, rows: Rows) -> Encoded:
@@ -179,8 +179,8 @@ def _bag(field: Fitted, rows: Rows) -> Encoded:
     every, last = lengths(column), spec.keep == "last"
     values = Values.of(kept(column, most, last))
     counts = values.lengths
-    found = _table_rows(field, values)
-    ids = np.stack([pad(found[:, n], counts, most, -1) for n in range(each)], axis=2)
+    table_rows = _table_rows(field, values)
+    ids = np.stack([pad(table_rows[:, n], counts, most, -1) for n in range(each)], axis=2)
     weights = None
     if spec.weights:
         beside = kept(rows.column(WEIGHTS + spec.name), most, last).flatten()

@@ -43,7 +43,7 @@ def shares(hashes: Mapping[str, UInt64[np.ndarray, " _"]]) -> dict[str, float]:
     """{split: the share of its rows that train has, too}, of {split: hashes}, train first."""
     train, *others = hashes
     again = {split: np.isin(hashes[split], hashes[train]) for split in others}
-    return {split: float(found.mean()) if len(found) else 0.0 for split, found in again.items()}
+    return {split: float(seen.mean()) if len(seen) else 0.0 for split, seen in again.items()}
 
 
 def line(shares: Mapping[str, float], rows: Mapping[str, int], about: bool = False) -> str:

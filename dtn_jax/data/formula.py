@@ -57,18 +57,8 @@ WORD = re.compile(
   | (?P<other>\S)""",
     re.VERBOSE,
 )
-HINTS = {"=": "'=='", "&": "'and'", "|": "'or'", "!": "'not' or '!='", "~": "'not'"} | {
-    "'": "a second ' at the end of the text",
-    '"': 'a second " at the end of the text',
-    "`": "a second ` at the end of the column's name",
-    ".": "a column's name with a dot in backquotes: `a.b`",
-}
-
-# What may complete a text that breaks off, and how a message calls it.
-OPERATOR = "an operator such as '+', '>' or 'and'"
-GOES_ON = {"_": "a column, a number, a 'text' or a function", "": OPERATOR, "in [_]": "'in'"}
+HINTS = {"=": "==", "&": "and", "|": "or", "!": "not", "~": "not"}
 IN = "; 'in' takes numbers or texts, as in x in [1, 2], and stands in no chain of comparisons"
-CLOSING = {"(": ")", "[": "]"}
 
 
 def not_understood(word: re.Match, hint: str = "") -> UserError:
@@ -80,7 +70,7 @@ def value_of(word: re.Match) -> ast.Name | ast.Constant | None:
     """A column, a function or a literal; None of other words."""
     kind, text = word.lastgroup, word[0]
     if kind == "other":
-        raise not_understood(word, f"; expected {HINTS[text]}" if text in HINTS else "")
+        raise not_understood(word, f"; expected {HINTS[text]!r}" if text in HINTS else "")
     if kind == "sign" or text in WORDS:
         return None
     if kind == "number":
@@ -97,27 +87,6 @@ def named(column: str) -> ast.Name:
     """A column, in backquotes where it needs them."""
     plain = re.fullmatch(NAME, column) and column not in WORDS and column not in CONSTANTS
     return ast.Name(column if plain else f"`{column}`")
-
-
-def parsed(words: list[str]) -> ast.expr | None:
-    try:
-        return ast.parse(" ".join(words).strip(), mode="eval").body
-    except SyntaxError:
-        return None
-
-
-def misplaced(words: list[re.Match], source: list[str]) -> UserError:
-    """Names the first word that cannot stand where it does: with it nothing completes the text."""
-    expected, closing = GOES_ON["_"], ""
-    for at, word in enumerate(words):
-        closing = CLOSING.get(word[0], "") + closing.removeprefix(word[0])
-        goes_on = [GOES_ON[more] for more in GOES_ON if parsed([*source[: at + 1], more, closing])]
-        if not goes_on:
-            return UserError(
-                f"expected {expected}, got {word[0]!r} at character {word.start() + 1}"
-            )
-        expected = repr(closing[0]) if goes_on[0] == OPERATOR and closing else goes_on[0]
-    return UserError(f"expected {expected}, got its end")
 
 
 class Filled(ast.NodeTransformer):
@@ -182,12 +151,14 @@ def tree_of(words: list[re.Match]) -> ast.expr:
     """
     source = ["_" if value_of(word) else word[0] for word in words]
     try:
-        tree = parsed(source)
-        if tree is None:
-            raise misplaced(words, source)
-        tree = Filled(words, source).visit(tree)
+        tree = Filled(words, source).visit(ast.parse(" ".join(source), mode="eval").body)
         if depth(tree) > DEEPEST:
             raise RecursionError
+    except SyntaxError as error:
+        at = " ".join(source).count(" ", 0, max(error.offset or 1, 1) - 1)
+        if at >= len(words) - 1:
+            raise UserError("it breaks off, or its last word stands in the wrong place") from None
+        raise not_understood(words[at]) from None
     except (RecursionError, MemoryError):  # also of Python's parser
         raise UserError(f"it is more than {DEEPEST} operations deep") from None
     return tree
@@ -410,10 +381,10 @@ class Evaluation:
         Raises:
           UserError: their kind has none of these, or a literal is none.
         """
-        own, literal, cast = kind_of(values), isinstance(node, ast.Constant), None
-        kind = NUMBER if kind == SECONDS and own != TIME else kind
-        pair = (own, kind)
-        if kind in (own, ANY):
+        of, literal, cast = kind_of(values), isinstance(node, ast.Constant), None
+        kind = NUMBER if kind == SECONDS and of != TIME else kind
+        pair = (of, kind)
+        if kind in (of, ANY):
             return values
         if pair in PLAIN:
             cast = values.cast(TYPES[kind])
@@ -431,7 +402,7 @@ class Evaluation:
             cast = word.replace_strict(TRUTHS, default=None, return_dtype=pl.Boolean)
         if cast is None or (literal and cast.has_nulls()):
             hint = "; number(…) of a time is seconds since 1970" if pair == (TIME, NUMBER) else ""
-            raise UserError(f"{ast.unparse(node)} is {own}, expected {kind}{hint}")
+            raise UserError(f"{ast.unparse(node)} is {of}, expected {kind}{hint}")
         return self.kept(values, cast)
 
     def unit(self, node: ast.expr) -> str:

@@ -52,13 +52,13 @@ def keys(column: pl.Series) -> tuple[UInt64[np.ndarray, " B"], Bool[np.ndarray, 
     else:
         column = text(column)
         whole = _whole(column)
-    found = _there(whole)
-    rest = there & ~found
-    made = number_keys((whole if found.all() else whole.fill_null(0)).to_numpy())
+    are_whole = _there(whole)
+    rest = there & ~are_whole
+    hashed = number_keys((whole if are_whole.all() else whole.fill_null(0)).to_numpy())
     if rest.any():
-        made = made.copy()
-        made[rest] = _other_keys(text(column.filter(pl.Series(rest))))
-    return made, there
+        hashed = hashed.copy()
+        hashed[rest] = _other_keys(text(column.filter(pl.Series(rest))))
+    return hashed, there
 
 
 def _there(column: pl.Series) -> Bool[np.ndarray, " B"]:
@@ -70,12 +70,12 @@ def _there(column: pl.Series) -> Bool[np.ndarray, " B"]:
 def _other_keys(texts: pl.Series) -> UInt64[np.ndarray, " B"]:
     """Of texts as few write numbers."""
     plain = plain_texts(texts)
-    made = text_keys(plain)
+    hashed = text_keys(plain)
     if plain is texts:
-        return made
+        return hashed
     whole = _whole(plain)
     numbers = number_keys(whole.fill_null(0).to_numpy())
-    return np.where(whole.is_null().to_numpy(), made, numbers)
+    return np.where(whole.is_null().to_numpy(), hashed, numbers)
 
 
 def text(column: pl.Series) -> pl.Series:
@@ -84,10 +84,10 @@ def text(column: pl.Series) -> pl.Series:
     dtype = column.dtype
     if dtype.is_float():
         whole = column.set(column != column.floor(), None).cast(pl.Int128, strict=False)
-        found, rest = whole.cast(pl.String), column.fill_nan(None).cast(pl.String)
-        return found.zip_with(found.is_not_null(), rest)
-    found = column.cast(pl.String, strict=False)
-    return found.str.replace(r"\.0+$", "") if dtype == pl.Datetime else found
+        texts, rest = whole.cast(pl.String), column.fill_nan(None).cast(pl.String)
+        return texts.zip_with(texts.is_not_null(), rest)
+    texts = column.cast(pl.String, strict=False)
+    return texts.str.replace(r"\.0+$", "") if dtype == pl.Datetime else texts
 
 
 def plain_texts(texts: pl.Series) -> pl.Series:
@@ -103,12 +103,12 @@ def plain_texts(texts: pl.Series) -> pl.Series:
 
 def numbers(texts: pl.Series) -> pl.Series:
     """The numbers that texts say as float64, null where one says none; 'true' is 1."""
-    found = texts.cast(pl.Float64, strict=False)
-    rest = texts.is_not_null() & found.is_null()
+    floats = texts.cast(pl.Float64, strict=False)
+    rest = texts.is_not_null() & floats.is_null()
     if not rest.any():
-        return found
+        return floats
     truths = texts.filter(rest).replace(TRUTHS).cast(pl.Float64, strict=False)
-    return found.scatter(rest.arg_true(), truths)
+    return floats.scatter(rest.arg_true(), truths)
 
 
 def _whole(texts: pl.Series) -> pl.Series:
@@ -117,9 +117,9 @@ def _whole(texts: pl.Series) -> pl.Series:
     return whole.set(whole.cast(pl.String) != texts, None)  # 007 and +5 are texts
 
 
-def numbers_of(made: UInt64[np.ndarray, " B"]) -> Int64[np.ndarray, " B"]:
+def numbers_of(hashed: UInt64[np.ndarray, " B"]) -> Int64[np.ndarray, " B"]:
     """The whole numbers that have these keys: `number_keys` backwards."""
-    x = made ^ (made >> np.uint64(31)) ^ (made >> np.uint64(62))
+    x = hashed ^ (hashed >> np.uint64(31)) ^ (hashed >> np.uint64(62))
     x = x * np.uint64(0x319642B2D24D8EC3)  # times the constants of `mixed`, 1 mod 2^64
     x = x ^ (x >> np.uint64(27)) ^ (x >> np.uint64(54))
     x = x * np.uint64(0x96DE1B173F119089)
@@ -127,16 +127,16 @@ def numbers_of(made: UInt64[np.ndarray, " B"]) -> Int64[np.ndarray, " B"]:
     return (x - GOLDEN).view(np.int64)
 
 
-def group_numbers(made: UInt64[np.ndarray, " B"], column: pl.Series) -> Int64[np.ndarray, " B"]:
+def group_numbers(hashed: UInt64[np.ndarray, " B"], column: pl.Series) -> Int64[np.ndarray, " B"]:
     """Of values and their keys: whole numbers, as texts and floats too, as they are, else the bits
     of the key.
 
     So a user is the same one in files that hold the column as numbers and in others.
     """
-    numbers = numbers_of(made)
+    numbers = numbers_of(hashed)
     shown = plain_texts(text(column))
     same = shown == pl.Series(numbers).cast(pl.String)
-    return np.where(same.fill_null(False).to_numpy(), numbers, made.view(np.int64))
+    return np.where(same.fill_null(False).to_numpy(), numbers, hashed.view(np.int64))
 
 
 def number_keys(numbers: Int64[np.ndarray, " B"]) -> UInt64[np.ndarray, " B"]:
@@ -155,14 +155,14 @@ def text_keys(texts: pl.Series) -> UInt64[np.ndarray, " B"]:
     # One 64-bit number from each byte on; no copy is made of it.
     words = np.ndarray((size + 8,), "<u8", buffer=padded, strides=(1,))
     starts, lengths = offsets[:-1], np.diff(offsets)
-    made = mixed(lengths.astype(np.uint64) + TEXTS)
-    every = np.arange(len(made))
+    hashed = mixed(lengths.astype(np.uint64) + TEXTS)
+    every = np.arange(len(hashed))
     for word in range(int(-(-lengths.max(initial=0) // 8))):
         every = every[lengths[every] > 8 * word]  # those that have so many bytes
         left = np.minimum(lengths[every] - 8 * word, 8).astype(np.uint64)
-        found = words[starts[every] + 8 * word] & _MASKS[left]
-        made[every] = mixed((made[every] ^ found) * GOLDEN + GOLDEN)
-    return made
+        part = words[starts[every] + 8 * word] & _MASKS[left]
+        hashed[every] = mixed((hashed[every] ^ part) * GOLDEN + GOLDEN)
+    return hashed
 
 
 _SEEDS = mixed(np.arange(1, 9, dtype=np.uint64) * GOLDEN)  # of the hash functions
@@ -175,13 +175,13 @@ def crossed(a: UInt64[np.ndarray, " B"], b: UInt64[np.ndarray, " B"]) -> UInt64[
 
 
 def hashed_rows(
-    made: UInt64[np.ndarray, " B"], size: int, function: int
+    hashed: UInt64[np.ndarray, " B"], size: int, function: int
 ) -> UInt64[np.ndarray, " B"]:
     """A number from 0 to `size` - 1 for each key, by one of several independent hash functions."""
-    return mixed(made + _SEEDS[function]) % np.uint64(size)
+    return mixed(hashed + _SEEDS[function]) % np.uint64(size)
 
 
-def drawn(made: UInt64[np.ndarray, " B"], seed: int) -> np.ndarray:
+def drawn(hashed: UInt64[np.ndarray, " B"], seed: int) -> np.ndarray:
     """A number in [0, 1) for each key, float64 `[B]`: the same at each call."""
-    bits = mixed(made ^ mixed(np.array([seed], np.uint64) + GOLDEN))
+    bits = mixed(hashed ^ mixed(np.array([seed], np.uint64) + GOLDEN))
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53

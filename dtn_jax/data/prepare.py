@@ -129,11 +129,8 @@ def prepare(
             check_rejects(spec, files, account, home, max_reject_rate)
             check_positives(spec, counts["positives"])
             cuts = cut(work)
-            if older and (line := provenance.seen_again(older, spec, raw, cuts)):
-                progress.say(line)
             plan = fit_rows(work, cuts, layout)
             written = write(work, cuts, plan)
-            provenance.check_unchanged(raw)
             finish(work, target, made_from, plan, cuts, account, counts, written, notes or {})
         remove_unfinished(home)
     return read(target)
@@ -221,13 +218,10 @@ def fit_rows(work: Work, cuts: dict, layout: Layout | None) -> Plan:
         )
     fitted = work.once("fit", lambda: fit.fit(work, facts))
     specs = {field.name: field for field in work.spec.fields}
-    found = encode.fitted(specs, fitted["encoders"], work.folder / "vocabulary").values()
-    each = sum(f.slots * (1 + bool(f.spec.weights)) + f.numbers for f in found)
+    fields = encode.fitted(specs, fitted["encoders"], work.folder / "vocabulary").values()
+    each = sum(f.slots * (1 + bool(f.spec.weights)) + f.numbers for f in fields)
     layout = layout or default_layout(rows["train"], 4 * (each + 3) + 5 * len(work.spec.tasks))
-    train_rows = sum(unit["every"][splits.TRAIN] for unit in facts)
-    return Plan(
-        **fitted, layout=layout, counts=counts, train_rows=train_rows, firsts=shards(counts)
-    )
+    return Plan(**fitted, layout=layout, counts=counts, firsts=shards(counts))
 
 
 def write(work: Work, cuts: dict, plan: Plan) -> list[dict]:
@@ -351,23 +345,17 @@ def typed(
         if not any(name in types for types in known.values()):
             progress.say(LACKING.format(name))
         known = {address: {name: pl.Null()} | types for address, types in known.items()}
-    single = [types.get(spec.time) for types in known.values()]
-    unit, problem = spec.time_unit, None
-    if spec.time and not unit and all(kind is not None and not kind.is_nested() for kind in single):
-        try:
-            sample = _sample(spec, files, units)
-            unit = times.unit_of(sample)
-            if unit in times.PER_UNIT and not times.is_date(sample.dtype):
-                times.check_hours(sample)
-        except UserError as error:
-            problem = error
+    unit = spec.time_unit
+    there = all(types.get(spec.time, pl.Struct).is_nested() is False for types in known.values())
+    if spec.time and not unit and there:
+        sample = _sample(spec, files, units)
+        unit = times.unit_of(sample)
+        if unit in times.PER_UNIT and not times.is_date(sample.dtype):
+            times.check_hours(sample)
     spec = schema_file.timed(spec, unit)
     for address, types in known.items():
         columns.check(spec, address, types)
-    if problem:  # what is wrong with a column says more
-        raise problem
-    for address, types in known.items():
-        if spec.time and unit:
+        if unit:
             try:
                 times.to_time(pl.Series(spec.time, [], dtype=types[spec.time]), unit)
             except UserError as error:
@@ -379,14 +367,14 @@ def typed(
 
 def _sample(spec: Spec, files: Sequence[RawFile], units: Sequence[Unit]) -> pl.Series:
     """The times of the first rows of the log that have one."""
-    found = pl.Series(spec.time, [])
+    column = pl.Series(spec.time, [])
     for unit in units:
         for chunk in raw_read.chunks(files[unit.file], unit, [spec.time], spec.input):
             if len(chunk.frame):
-                found = as_type(chunk.frame[spec.time], read_as(chunk.frame[spec.time].dtype))
-            if found.count():
-                return found
-    return found
+                column = as_type(chunk.frame[spec.time], read_as(chunk.frame[spec.time].dtype))
+            if column.count():
+                return column
+    return column
 
 
 def _row_bytes(spec: Spec, types: columns.Types) -> int:

@@ -34,8 +34,8 @@ class QuantileBuckets:
         self, values: Float64[np.ndarray, " K"], counts: Int64[np.ndarray, " K"]
     ) -> QuantileBuckets:
         """The fitted buckets, from train's finite values, ascending, and how often each occurs."""
-        own = counts >= DOMINATING * counts.sum() if len(counts) else np.zeros(0, bool)
-        rest, mass = values[~own], counts[~own].cumsum()
+        alone = counts >= DOMINATING * counts.sum() if len(counts) else np.zeros(0, bool)
+        rest, mass = values[~alone], counts[~alone].cumsum()
         edges = np.empty(0)
         if len(rest) > 1:
             targets = mass[-1] * np.arange(1, self.buckets) / self.buckets
@@ -44,7 +44,7 @@ class QuantileBuckets:
                 at = np.arange(len(rest) - 1)
             edges = np.unique((rest[at] + rest[at + 1]) / 2)  # between two seen values
         return dataclasses.replace(
-            self, dominating=tuple(values[own].tolist()), edges=tuple(edges.tolist())
+            self, dominating=tuple(values[alone].tolist()), edges=tuple(edges.tolist())
         )
 
     def encode(self, numbers: np.ndarray) -> Int32[np.ndarray, " B"]:

@@ -81,9 +81,9 @@ def of_frame(frame: pl.DataFrame, coded: Iterable[str] = ()) -> Rows:
     arrays = {column.name: column.to_arrow() for column in frame}
     names = [name for name in dict.fromkeys(coded) if name in arrays]
     values = {name: flat(arrays[name]) if is_list(arrays[name]) else arrays[name] for name in names}
-    for name, own in zip(values, keyed(values.values())):
+    for name, column in zip(values, keyed(values.values())):
         array = arrays[name]
-        arrays[name] = _lists(array, own, lengths(array)) if is_list(array) else own
+        arrays[name] = _lists(array, column, lengths(array)) if is_list(array) else column
     return Rows(pa.RecordBatch.from_arrays([*arrays.values()], names=[*arrays]))
 
 
@@ -95,7 +95,7 @@ def keyed(columns: Iterable[pa.Array]) -> list[pa.DictionaryArray]:
     rows, as a server has them, would take as long for each column.
     """
     coded = [c if pa.types.is_dictionary(c.type) else c.dictionary_encode() for c in columns]
-    made: list[pa.DictionaryArray] = [*coded]
+    dictionaries: list[pa.DictionaryArray] = [*coded]
     types: dict[pa.DataType, list[int]] = {}
     for at, column in enumerate(coded):
         types.setdefault(column.dictionary.type, []).append(at)
@@ -103,20 +103,20 @@ def keyed(columns: Iterable[pa.Array]) -> list[pa.DictionaryArray]:
         different = [coded[at].dictionary for at in group]
         every, there = keys.keys(pl.from_arrow(pa.concat_arrays(different)))
         ends = np.cumsum([len(values) for values in different])[:-1]
-        for at, own in zip(group, np.split(np.where(there, every, keys.MISSING), ends)):
-            made[at] = _keyed(coded[at].indices, own, coded[at].dictionary)
-    return made
+        for at, hashed in zip(group, np.split(np.where(there, every, keys.MISSING), ends)):
+            dictionaries[at] = _keyed(coded[at].indices, hashed, coded[at].dictionary)
+    return dictionaries
 
 
-def of_keys(made: UInt64[np.ndarray, " N"]) -> pa.DictionaryArray:
+def of_keys(hashed: UInt64[np.ndarray, " N"]) -> pa.DictionaryArray:
     """The same of values of which nothing but their keys is known."""
-    coded = pa.array(made).dictionary_encode()
+    coded = pa.array(hashed).dictionary_encode()
     different = coded.dictionary.to_numpy()
     return _keyed(coded.indices, different, pa.nulls(len(different), pa.large_string()))
 
 
-def _keyed(indices: pa.Array, made: np.ndarray, different: pa.Array) -> pa.DictionaryArray:
-    structs = pa.StructArray.from_arrays([pa.array(made), different], ["key", "value"])
+def _keyed(indices: pa.Array, hashed: np.ndarray, different: pa.Array) -> pa.DictionaryArray:
+    structs = pa.StructArray.from_arrays([pa.array(hashed), different], ["key", "value"])
     return pa.DictionaryArray.from_arrays(indices, structs)
 
 
@@ -133,8 +133,8 @@ def _lists(array: pa.Array, values: pa.Array, counts: Int64[np.ndarray, " B"]) -
 
 def lengths(array: pa.Array) -> Int64[np.ndarray, " B"]:
     """How many values each list holds; a missing list holds none."""
-    found = pc.list_value_length(array)
-    return (found.fill_null(0) if found.null_count else found).to_numpy(zero_copy_only=False)
+    counts = pc.list_value_length(array)
+    return (counts.fill_null(0) if counts.null_count else counts).to_numpy(zero_copy_only=False)
 
 
 def places(starts: Int[np.ndarray, " n"], lengths: Int[np.ndarray, " n"]) -> Int[np.ndarray, " N"]:
@@ -185,8 +185,8 @@ class Values:
         values = flat(array) if is_list(array) else array
         at = values.indices
         at = at.fill_null(-1) if at.null_count else at
-        made, different = values.dictionary.flatten()
-        return cls(made.to_numpy(), different, at.to_numpy(zero_copy_only=False), counts)
+        hashed, different = values.dictionary.flatten()
+        return cls(hashed.to_numpy(), different, at.to_numpy(zero_copy_only=False), counts)
 
     def known(self, unknown: Iterable[str] = ()) -> UInt64[np.ndarray, " U"]:
         """The key of each different value; MISSING of those that are listed as unknown, as text."""
@@ -203,11 +203,11 @@ class Values:
         """What each value has, `[N, …]`, of what each different one has, `[U, …]`."""
         if not len(facts):
             return np.full((len(self.at), *facts.shape[1:]), missing, facts.dtype)
-        found = facts[self.at]
+        each = facts[self.at]
         absent = self.at < 0
         if absent.any():
-            found[absent] = missing
-        return found
+            each[absent] = missing
+        return each
 
     def counts(self, mask: Bool[np.ndarray, " N"] | None = None) -> Int64[np.ndarray, " U"]:
         """How often each different value occurs, in the rows of a mask alone if one is given."""

@@ -47,7 +47,7 @@ class ShownValues:
 def fields(folder: pathlib.Path) -> dict[str, ShownValues]:
     """{field: what its ids stand for} of the prepared log in a folder."""
     specs = {spec.name: spec for spec in schema_file.load(folder / SCHEMA_FILE).fields}
-    return {name: _field(found, folder) for name, found in encode.load(specs, folder).items()}
+    return {name: _field(fitted, folder) for name, fitted in encode.load(specs, folder).items()}
 
 
 def _field(fitted: Fitted, folder: pathlib.Path) -> ShownValues:

@@ -183,11 +183,11 @@ def read(text: str, unit: str) -> int:
     Raises:
       UserError: `text` says no time.
     """
-    found = to_time(pl.Series([text]), unit)[0]
-    if found is None and unit != "number":
-        found = to_time(pl.Series([text]), "date")[0]
-    if found is None:
+    time = to_time(pl.Series([text]), unit)[0]
+    if time is None and unit != "number":
+        time = to_time(pl.Series([text]), "date")[0]
+    if time is None:
         expected = "a whole number" if unit == "number" else "a time such as 2026-03-05 or "
         expected += "" if unit == "number" else "2026-03-05 12:00"
         raise UserError(f"expected {expected}, got {text!r}")
-    return found
+    return time

@@ -21,7 +21,6 @@ import numpy as np
 import pyarrow as pa
 
 from dtn_jax.data.keys import numbers_of
-from dtn_jax.errors import UserError
 from dtn_jax.shapes import Int32, UInt64
 
 Database = Any  # an open one of DuckDB
@@ -62,11 +61,7 @@ def path_of(folder: pathlib.Path, table: str, what: str = "") -> pathlib.Path:
 
 
 def load(path: pathlib.Path) -> Vocabulary:
-    """Opens a vocabulary; nothing is read before it is needed.
-
-    Raises:
-      UserError: the file is missing or damaged.
-    """
+    """Opens a vocabulary; nothing is read before it is needed."""
     table = read(path)
     columns = [table[name].combine_chunks() for name in KEYS.names]
     return Vocabulary(*(c.to_numpy(zero_copy_only=False) for c in columns))
@@ -74,14 +69,8 @@ def load(path: pathlib.Path) -> Vocabulary:
 
 def read(path: pathlib.Path) -> pa.Table:
     """A file of a vocabulary, memory-mapped: keys and rows, or each value as text and its count."""
-    try:
-        with pa.memory_map(str(path)) as source:
-            return pa.ipc.open_file(source).read_all()
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise UserError(
-            f"{path} is missing or damaged ({error}); delete {path.parents[1]} to prepare the data "
-            "set again"
-        ) from None
+    with pa.memory_map(str(path)) as source:
+        return pa.ipc.open_file(source).read_all()
 
 
 def write(
@@ -141,7 +130,7 @@ _COUNTED = """
 """
 
 
-def _save(folder: pathlib.Path, table: str, found: pa.RecordBatchReader) -> int:
+def _save(folder: pathlib.Path, table: str, ranked: pa.RecordBatchReader) -> int:
     """Writes the ranked values; returns how many there are."""
     size = 0
     with (
@@ -150,10 +139,10 @@ def _save(folder: pathlib.Path, table: str, found: pa.RecordBatchReader) -> int:
         pa.OSFile(str(path_of(folder, table, ".values")), "wb") as value_file,
         pa.ipc.new_file(value_file, VALUES) as shown,
     ):
-        for part in _whole(found):
+        for part in _whole(ranked):
             keys.write_table(part.select(["key", "row"]).cast(KEYS))
-            made, texts = part["key"].to_numpy(), part["value"].combine_chunks()
-            numbers = pa.array(numbers_of(made)).cast(texts.type)
+            hashed, texts = part["key"].to_numpy(), part["value"].combine_chunks()
+            numbers = pa.array(numbers_of(hashed)).cast(texts.type)
             texts = pa.compute.coalesce(texts, numbers)
             columns = [texts.cast(pa.large_string()), part["n"].combine_chunks()]
             shown.write_table(pa.table(columns, schema=VALUES))
@@ -161,10 +150,10 @@ def _save(folder: pathlib.Path, table: str, found: pa.RecordBatchReader) -> int:
     return size
 
 
-def _whole(found: pa.RecordBatchReader) -> Iterator[pa.Table]:
+def _whole(batches: pa.RecordBatchReader) -> Iterator[pa.Table]:
     """The same rows, CHUNK at a time."""
     held: list[pa.RecordBatch] = []
-    for batch in found:
+    for batch in batches:
         held.append(batch)
         if sum(map(len, held)) >= CHUNK:
             table = pa.Table.from_batches(held)

@@ -22,7 +22,7 @@ STAGES = """
     data.quantiles data.equal_rows data.describe.leaks
     data.keys data.times data.formula data.schemas data.raw
     data
-    data.infer data.sets.download data.sets.data_set
+    data.infer data.sets.data_set
     data.sets.synthetic         # Ali-CCP's generator has its fields' sizes
     data.sets
     export                      # what loads a model and scores needs nothing of what follows

@@ -117,7 +117,7 @@ class Files(Toy):
     schema = Toy.schema.replace("column: _split", "column: part")
 
     def schema_text(self):
-        return super().schema_text().replace("word:", f"word: {{min_count: {self.own.least}}}")
+        return super().schema_text().replace("word:", f"word: {{min_count: {self.options.least}}}")
 
     def raw_names(self):
         return ("a.csv", "more/b.csv")

@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from dtn_jax.data.sets.synthetic import funnel, known_answer
-from dtn_jax.data.sets.synthetic.funnel import FIELDS, FunnelSpec
+from dtn_jax.data.sets.synthetic.funnel import FunnelSpec
 
 SPACES = ["click@all", "cart@all", "cart@click", "order@all", "order@click", "order@cart"]
 
@@ -194,22 +194,6 @@ def test_true_divergence_is_spearmans_and_rises():
         assert known["order"]["click"] == known["click"]["order"]
     assert np.abs(found[0]).max() < 1e-12
     assert (np.diff(found, axis=0) > 0.05).all()
-
-
-@pytest.mark.parametrize(("share", "kinds"), [(0, {1}), (1, {2})])
-def test_interactions_take_or_leave_pairs_and_fields_alone(share, kinds, ids):
-    spec = FunnelSpec(seed=3, divergence=0.5, interactions=share)
-    got = {len(term.fields) for terms in spec.stages.values() for term in terms}
-    assert got == kinds
-    known = known_answer.truth(spec, sample=1_000)
-    assert any(known["pairs"].values()) == (share == 1)
-    # The best score, field by field: what one field adds does not depend on another, or all does.
-    base, left, right, both = (ids[:2_000].copy() for _ in range(4))
-    i, j = FIELDS.index("f206"), FIELDS.index("f121")
-    for rows, fields in ((left, [i]), (right, [j]), (both, [i, j])):
-        rows[:, fields] = ids[2_000:4_000, fields]
-    a, b, c, d = (logits(spec, rows) for rows in (base, left, right, both))
-    assert (np.abs(d - b - c + a).max() < 1e-9) == (share == 0)
 
 
 def test_sparsity_makes_the_later_tasks_rare_and_leaves_the_rest(ids):

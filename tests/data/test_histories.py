@@ -226,7 +226,7 @@ def test_lists_of_different_lengths_are_bad_rows(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("click == 1", "clik == 1", "history of field 'seen': where.*'clik'.*mean 'click'"),
+        ("click == 1", "clik == 1", "field 'seen': history: where.*'clik'.*mean 'click'"),
         ("value: act", "value: ac", "unknown column 'ac'. Did you mean 'act'"),
     ],
 )

@@ -70,15 +70,13 @@ def test_a_subset_in_parquet_gives_the_same(tmp_path):
     assert csv.fingerprint == parquet.fingerprint
 
 
-def test_empty_columns_hold_missing_values(tmp_path, capsys):
+def test_empty_columns_hold_missing_values(tmp_path):
     empty = {name: pl.lit(None) for name in ("hourmin", "duration_ms", "long_view", "is_follow")}
     prepared = prepare({"log_standard.csv": kuairand().with_columns(**empty)}, tmp_path)
     assert not rows(prepared, "test")["ids"][:, [2, 4]].any()
     known = SplitReader(prepared, "train").everything().label_mask.any(axis=0)
     names = [task.name for task in prepared.schema.tasks]
     assert {name for name, some in zip(names, known) if not some} == {"long_view", "follow"}
-    told = [line for line in account_of(prepared, capsys) if "known in no row" in line]
-    assert [line.split("'")[1] for line in told] == ["long_view", "follow"]
 
 
 @pytest.mark.parametrize("date", [20220105, 20991231])
@@ -86,6 +84,6 @@ def test_a_stray_date_does_not_shift_the_split(date, tmp_path, capsys):
     dates = kuairand()["date"].to_list()
     dates[570] = date
     prepared = prepare({"subset.parquet": kuairand().with_columns(date=pl.Series(dates))}, tmp_path)
-    line = f"of 2 other days ({min(date, 20220422)} to {max(date, 20220422)})"
+    line = f"of other days ({min(date, 20220422)} to {max(date, 20220422)})"
     assert f"skipped 40 rows {line}" in account_of(prepared, capsys)
     assert prepared.rows == {"train": 400, "validation": 80, "test": 80}

@@ -157,17 +157,6 @@ def test_fields_that_are_missing_everywhere(tmp_path):
     assert not len(ids(made, "seen"))
 
 
-def test_labels_of_which_nothing_can_be_learned_are_told(tmp_path):
-    for label, told in ((0, "all known labels are negative"), (True, "all known labels are posit")):
-        data = GOOD.with_columns(click=pl.lit(label), order=pl.lit(label).cast(int))
-        made = prepared(tmp_path / str(label), data, text=TEXT)
-        account = "; ".join(made.notes["account"])
-        assert f"task 'click': {told}" in account
-        assert f"task 'order': {told}" in account
-    few = prepared(tmp_path / "good", GOOD, text=log.without("seen", text=TEXT))
-    assert "account" not in few.notes
-
-
 NAMES = ["a / b", "ünï ☃", "../up", "a.b", "%2F", "with 'quotes'", "[x]", " begins with a space"]
 
 

@@ -75,7 +75,7 @@ def test_positives_count_by_their_weights(tmp_path):
 
 def test_too_many_are_refused_until_the_schema_file_allows_them(tmp_path):
     told = r"shop.yaml, line 6: 20 of 120 positives of task 'order' \(16\.7 %\) lie on rows where"
-    told += r" 'click' is 0, more than .* 0\.01 allows\..*\{positives_outside: 0\.17\}"
+    told += r" 'click' is 0, more than .* 0\.01 allows: .*\{positives_outside: 0\.17\}"
     with pytest.raises(UserError, match=told):
         prepared(tmp_path, log(), with_most(""))
     target = tmp_path / "data/logs/shop/1.0.0"

@@ -3,7 +3,6 @@
 import json
 import pathlib
 import random
-import re
 import shutil
 
 import numpy as np
@@ -153,7 +152,7 @@ def test_a_record_that_is_damaged_is_told_when_it_is_read(folder, monkeypatch):
     path.write_bytes(data)
     source = read(folder).source("test")
     for call in (lambda: list(source), lambda: source.__getitems__(range(len(source)))):
-        with pytest.raises(UserError, match=rf"{re.escape(str(path))}, cannot be read .*delete"):
+        with pytest.raises(UserError, match=r"/logs-test\.array.* cannot be read .*delete"):
             call()
     with pytest.raises(IndexError):
         source[len(source)]

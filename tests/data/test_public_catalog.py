@@ -14,7 +14,7 @@ from public_sets import load
 
 from dtn_jax.data import sets
 from dtn_jax.data.schemas import schema_file
-from dtn_jax.data.sets import download
+from dtn_jax.data.sets import data_set
 from dtn_jax.data.sets.census_income import CensusIncome
 from dtn_jax.data.sets.kuairand import KuaiRandPure
 from dtn_jax.data.sets.movielens import MovieLens
@@ -84,7 +84,7 @@ def tar_of(entries):
 
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch):
-    monkeypatch.setattr(download, "RETRIES", 0)
+    monkeypatch.setattr(data_set, "RETRIES", 0)
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "127.0.0.1")
 
@@ -150,8 +150,8 @@ def test_downloads_that_fail(served, tmp_path):
     wanted = [n for n in served["files"] if "random" not in n]
     for data, part in (
         (b"<html>moved</html>", "cannot be unpacked"),
-        (whole[: len(whole) - 3000], "cannot be unpacked"),
-        (whole[:middle] + bytes(64) + whole[middle + 64 :], "cannot be unpacked"),
+        (whole[: len(whole) - 3000], "the archive from"),
+        (whole[:middle] + bytes(64) + whole[middle + 64 :], "the archive from"),
         (packed_files(served["files"], served["file"], wanted[0]), f"lacks {wanted[0]}"),
     ):
         served["at"].write_bytes(data)

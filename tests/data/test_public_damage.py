@@ -1,7 +1,6 @@
 """What is wrong in the raw files of public sets: each a message with file and line; and what is
 not there, with where to get it."""
 
-import gzip
 import io
 import re
 
@@ -23,7 +22,6 @@ def kuairand(folder, kind="csv"):
 
 
 WRITE = {  # {set, with its options: writes its raw files}
-    "movielens version=100k": lambda to: twins.movielens(to, "100k"),
     "movielens version=1m": lambda to: twins.movielens(to, "1m"),
     "movielens version=25m": lambda to: twins.movielens(to, "25m"),
     "census_income": twins.census_income,
@@ -76,73 +74,36 @@ def one(column, value):
 
 PLACES = {name: place for place, name in enumerate(COLUMNS)}
 LOG = {name: place for place, name in enumerate(FRAME.columns)}
-PACK, DAY = gzip.compress, pl.col("date")
 CENSUS, B, PARQUET = "census-income.data", "log_standard_b.csv", "log_standard_b.parquet"
 DAMAGE = {  # {set: [(file, what becomes of its bytes, the message, where FILE is the path)]}
-    "movielens version=100k": [
-        ("u.data", line(8, lambda _: "12\t3"), "FILE, line 8: 2 values"),
-        ("u.data", cell(8, 2, "x", "\t"), "FILE, line 8: rating is 'x'"),
-        ("u.item", line(2, lambda row: row[:20]), "FILE, line 2: 9 values, expected 24"),
-        ("u.user", rows(lambda rows: [*rows[:-1], rows[3], ""]), "FILE, line 41: user 4 is there"),
-        ("u.user", rows(lambda _: []), "FILE holds no lines"),
-    ],
     "movielens version=1m": [
-        ("ratings.dat", line(3, lambda _: "1::2::3"), "FILE, line 3: 3 values, expected 4"),
-        ("ratings.dat", more("1::999::3::9"), "FILE, .* movie 999 is not in"),
-        ("ratings.dat", more("99::3::3::9"), "FILE, .* user 99 is not in ml-1m/users.dat"),
-        ("ratings.dat", cell(5, 0, "", "::"), "FILE, line 5: user is '', expected a"),
+        ("ratings.dat", line(3, lambda _: "1::2::3"), "FILE cannot be read: .* Line: 3 "),
+        ("ratings.dat", cell(8, 2, "x", "::"), 'FILE cannot be read: .*"x"'),
+        ("users.dat", rows(lambda _: []), "FILE holds no rows"),
     ],
     "movielens version=25m": [
-        ("ratings.csv", rows(lambda rows: rows[1:]), "FILE, line 1: the header is '1,"),
-        ("movies.csv", line(4, lambda _: '9,"a'), "FILE, line 4: 2 values, expected 3"),
-        ("movies.csv", line(4, lambda _: "9,\xff,b"), "FILE, line 4 cannot be read"),
+        ("movies.csv", line(4, lambda _: '9,"a'), "FILE cannot be read: .* Line: 4 "),
         ("ratings.csv", more("1,3,0,9"), "label of 'rating' outside its"),
     ],
     "census_income": [
-        (CENSUS, line(17, lambda row: row.rpartition(",")[0]), "FILE, line 17: 41 values, expect"),
-        (
-            CENSUS,
-            line(1, lambda row: f"\n \n{row}, more"),
-            "FILE, line 3: 43 values",
-        ),
-        (CENSUS, cell(9, PLACES["age"], "forty"), "9: age is 'forty', expected a nu"),
-        (CENSUS, cell(9, PLACES["weeks_worked"], "1.5"), "weeks_worked is '1.5'"),
-        (CENSUS, cell(9, PLACES["instance_weight"], "x"), "instance_weight is 'x'"),
+        (CENSUS, line(17, lambda row: row + ", more"), "FILE cannot be read: "),
+        (CENSUS, cell(9, PLACES["age"], "forty"), "FILE cannot be read: .*forty"),
         (CENSUS, cell(9, PLACES["sex"], " Mail"), "FILE: the rows differ from the o"),
-        (
-            "census-income.test",
-            rows(lambda rows: rows[:1]),
-            "FILE: 1 rows, but .* 150",
-        ),
-        (f"{CENSUS}.gz", lambda data: PACK(data)[:9000], "FILE cannot be read: "),
-        (f"{CENSUS}.gz", lambda data: PACK(data)[:-6] + bytes(6), "FILE cannot be read: "),
+        ("census-income.test", rows(lambda rows: rows[:1]), "FILE: 1 rows, but .* 150"),
     ],
     "census_income tasks=seven": [
         ("train.parquet", lambda data: data[:-100], "FILE cannot be read: "),
-        ("train.parquet", table(lambda f: f.drop("sex")), "FILE: column 'sex' is missing; the co"),
+        ("train.parquet", table(lambda f: f.drop("sex")), "FILE cannot be read: .*sex"),
     ],
     "kuairand": [
-        (B, line(8, lambda row: '"' + row), "FILE, line 8: user_id is '\""),
-        (B, line(8, lambda row: ""), "FILE, line 8: 1 values, expected 18"),
-        (B, cell(3, LOG["user_id"], ""), "FILE, line 3: user_id is '', expected a user"),
-        (B, cell(3, LOG["is_click"], "2"), "is_click is '2', expected 0, 1 or missing"),
-        (B, cell(3, LOG["hourmin"], "2400"), "hourmin is '2400', expected a time"),
-        (B, cell(3, LOG["hourmin"], "60"), "hourmin is '60', expected a time"),
-        (B, cell(3, LOG["date"], ""), "date is '', expected a date such as 20220408"),
-        (B, cell(3, LOG["date"], "202204081"), "date is '202204081', expected a date"),
-        (B, rows(lambda rows: [rows[0], *rows]), r"FILE, line 2: user_id is 'user_id', exp"),
-        (B, rows(lambda rows: [rows[0], *rows[:1] * 3]), r"FILE, line 2: .* \(in 3 rows\)"),
-        (B, line(1, lambda row: row.replace("tab", "date")), "FILE: column 'date' is there twice"),
+        (B, line(8, lambda row: row.rpartition(",")[0]), "FILE cannot be read: .* Line: 8 "),
+        (B, cell(3, LOG["user_id"], "u7"), 'FILE cannot be read: .*"u7"'),
+        (B, cell(3, LOG["is_click"], "2"), "label of 'click' outside its range"),
     ],
     "kuairand min_count=1": [
-        (PARQUET, one("is_follow", -1), "FILE, row 2: is_follow is '-1', expected 0, 1 or missing"),
-        (PARQUET, one("hourmin", 2360), "hourmin is '2360', .* as HHMM, from 0 to 2359"),
-        (PARQUET, one("date", 20220240), "date is '20220240', expected a date"),
-        (PARQUET, table(lambda frame: frame.filter(DAY < 20220421)), "is of 20220421; .* 20220408"),
-        (PARQUET, table(lambda frame: frame.filter(DAY != 20220419)), "no row is of 20220419"),
-        (PARQUET, table(lambda frame: frame.drop("date")), "column 'date' is missing"),
-        (PARQUET, table(lambda frame: frame.drop("is_follow")), "column 'is_follow' is missing"),
-        (PARQUET, table(lambda _: pl.DataFrame({"a" * 10**7: [1]})), "the columns are: a{60}…$"),
+        (PARQUET, one("is_follow", -1), "label of 'follow' outside its range"),
+        (PARQUET, table(lambda frame: frame.drop("is_follow")), "FILE cannot be read: .*is_follow"),
+        (PARQUET, table(lambda f: f.filter(pl.col("date") < 20220420)), "the test split is empty"),
     ],
 }
 CASES = [(name, *case) for name, cases in DAMAGE.items() for case in cases]
@@ -167,7 +128,6 @@ def test_damage(given, file, change, message, tmp_path):
     with pytest.raises(UserError) as told:
         load(tmp_path, name, options)
     assert re.search(message.replace("FILE", re.escape(str(path))), str(told.value))
-    assert len(str(told.value).splitlines()) == 1 or "label" in message
     assert not list((tmp_path / "data").rglob("prepared.json"))
 
 

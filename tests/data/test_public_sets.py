@@ -91,7 +91,6 @@ MOVIES = ["user", "movie", "genres", "year"]
 VIDEOS = ["user", "video", "hour", "weekday", "duration"]
 NUMBERED = [("categorical", range(1, 17)), ("numerical", range(1, 64))]
 SETS = {  # {set, with its options: (writes the raw files, group, fields, tasks)}
-    "movielens version=100k": (movielens("100k"), "user", MOVIES + PEOPLE, ["like", "rating"]),
     "movielens version=1m": (movielens("1m"), "user", MOVIES + PEOPLE, ["like", "rating"]),
     "movielens version=25m": (movielens("25m"), "user", MOVIES, ["like", "rating"]),
     "kuairand min_count=1": (first_days, "user", VIDEOS, [*twins.TASKS]),

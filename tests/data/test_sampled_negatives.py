@@ -37,7 +37,6 @@ def test_positives_stay_and_a_share_of_negatives(tmp_path):
         assert sampled.rows[split] == whole.rows[split]
         assert (labels(sampled, split)[1] == 1).all()
     assert sampled.notes["sample_negatives"] == {"click": 0.2}
-    assert "negatives sampled (click at 0.2)" in sampled.notes["account"][0]
 
 
 def test_a_row_stays_for_the_task_that_wants_it_most(tmp_path):

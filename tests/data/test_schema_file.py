@@ -42,9 +42,10 @@ def test_json_says_the_same():
         assert fingerprint(spec) == fingerprint(loads(SMALL, "shop.yaml"))
 
 
-def test_lists_of_names_and_of_mappings():
-    spec = loads("fields: [user, {name: item, min_count: 3}]\ntasks:\n- click\n- {name: order}\n")
-    assert [(f.name, f.min_count) for f in spec.fields] == [("user", 1), ("item", 3)]
+def test_lists_of_names_and_anchors():
+    """A tag means nothing: what it names is not built."""
+    spec = loads("fields: [user, item]\ntasks: !!python/object:os.system\n- &a click\n- order\n")
+    assert [(f.name, f.line) for f in spec.fields] == [("user", 1), ("item", 1)]
     assert [(t.name, t.line) for t in spec.tasks] == [("click", 3), ("order", 4)]
 
 

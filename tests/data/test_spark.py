@@ -188,8 +188,8 @@ def test_what_an_executor_finds_is_told(session, tmp_path, monkeypatch):
     [
         ({"engine": "sprak"}, "unknown --engine 'sprak'. Did you mean 'spark'"),
         ({"master": "local[2]"}, "--master=local\\[2\\] goes with --engine=spark"),
-        ({"engine": "spark"}, "--engine=spark needs --master=URL"),
-        (MASTER, "needs PySpark: pip install 'dtn_jax\\[spark\\]'"),
+        ({"engine": "spark"}, "--engine=spark needs .* and --master=URL"),
+        (MASTER, "needs PySpark .pip install 'dtn_jax\\[spark\\]'"),
     ],
 )
 def test_what_is_missing_is_told(given, told, tmp_path, monkeypatch):
@@ -204,5 +204,5 @@ def test_what_is_missing_is_told(given, told, tmp_path, monkeypatch):
 def test_without_java_it_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("JAVA_HOME", raising=False)
-    with pytest.raises(UserError, match="needs Java 17 or newer"), spark.session("local", "shop"):
+    with pytest.raises(UserError, match="Java 17 or newer"), spark.session("local", "shop"):
         pass

@@ -119,11 +119,11 @@ def test_a_column_without_validation_has_a_share_of_trains_groups_there(split):
     assert abs(len(found["validation"]) - 0.3 * 675) < 100
 
 
-def test_a_value_of_no_split_is_told_with_those_expected(split):
+def test_a_value_of_no_split_is_told(split):
     frame = FRAME.with_columns(fold=pl.int_range(900) % 10)
     lines = "split: {by: column, column: fold, values: {train: [0, 1, 2, 3, 4, 5, 6], "
-    told = "no known name, expected '0', '1', '2', '3', '4', … for train; '7' for v.*'8' for test:"
-    with pytest.raises(UserError, match=f"90 of 900 rows are bad .*{told} .*, row 10, .*'fold': 9"):
+    told = r"90 of 900 rows are bad .*split of no known name: .*, row 10, .*'fold': 9"
+    with pytest.raises(UserError, match=told):
         split(lines + "validation: [7], test: [8]}}", frame)
 
 

@@ -72,9 +72,9 @@ class SplitReader:
             some = records[at : at + BLOCKS]
             lengths = self.starts[some + 1] - self.starts[some]
             before = np.cumsum(lengths) - lengths  # where each block lies among those read
-            own = slice(*np.searchsorted(of, [some[0], some[-1] + 1]))
-            block = np.searchsorted(some, of[own])
-            place = numbers[own] - self.starts[of[own]] + before[block]
+            inside = slice(*np.searchsorted(of, [some[0], some[-1] + 1]))
+            block = np.searchsorted(some, of[inside])
+            place = numbers[inside] - self.starts[of[inside]] + before[block]
             parts.append(take(self.read(some), place))
         return jax.tree.map(lambda *a: np.concatenate(a), *parts)
 

@@ -26,7 +26,7 @@ Window = tuple[Batch, np.ndarray, bool]
 NO_ROWS = np.zeros(1, np.int64)  # where a process's lanes are empty: padding copies any row
 
 
-def steps_of(windows: Iterator[Window], share: int, own: slice) -> Iterator[Batch]:
+def steps_of(windows: Iterator[Window], share: int, part: slice) -> Iterator[Batch]:
     """The steps of windows, as many at a time as a window completes: arrays `[steps, B, ...]`.
 
     Args:
@@ -48,7 +48,7 @@ def steps_of(windows: Iterator[Window], share: int, own: slice) -> Iterator[Batc
         steps = places.shape[1] // share
         now, later = places[:, : steps * share], places[:, steps * share :]
         now = now.reshape(len(places), steps, share).swapaxes(0, 1)
-        now = now.reshape(steps, len(places) * share)[:, own]
+        now = now.reshape(steps, len(places) * share)[:, part]
         held = take(rows, later.ravel()) if later.size else None
         if steps:
             rows = take(rows, now)  # so that the window is gone before the next is read
@@ -132,7 +132,7 @@ class StreamedData:
         """The steps from `start` on, as many at a time as a window completes."""
         share, size = rows_per_lane(self.layout, batch_size), self.layout.window_rows
         count = window_count(self.layout, self.rows)
-        lanes, own = lanes_of(self.layout, batch_size, processes.own_part(batch_size))
+        lanes, part = lanes_of(self.layout, batch_size, processes.own_part(batch_size))
         first = min(start * share // size, count - 1)
         skip = start * share - first * size
 
@@ -143,10 +143,10 @@ class StreamedData:
                 records = records if len(records) else NO_ROWS
                 yield self.reader.read(records), places, window == count - 1
 
-        yield from steps_of(windows(), share, own)
+        yield from steps_of(windows(), share, part)
 
     def _by_day(self, seed: int, epoch: int, start: int, batch_size: int) -> Iterator[Batch]:
-        begin, own = self.days.begin(batch_size).tolist(), processes.own_part(batch_size)
+        begin, part = self.days.begin(batch_size).tolist(), processes.own_part(batch_size)
 
         def windows(day: int, skip: int) -> Iterator[Window]:
             left = len(self.days.rows(day)) - skip
@@ -157,4 +157,4 @@ class StreamedData:
         for day, begins, ends in zip(self.days.known, begin, begin[1:]):
             if start < ends:
                 skip = max(start - begins, 0) * batch_size
-                yield from steps_of(windows(day, skip), batch_size, own)
+                yield from steps_of(windows(day, skip), batch_size, part)

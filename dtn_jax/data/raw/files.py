@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import glob
-import hashlib
 import os
-import stat
+import pathlib
 import urllib.parse
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ import pyarrow as pa
 from dtn_jax.data.schemas.spec import FORMATS
 from dtn_jax.errors import UserError, choose
 from dtn_jax.files import ends as ends_of
+from dtn_jax.files import sha256
 
 SUFFIXES = {  # format of a file whose name ends so
     ".parquet": "parquet",
@@ -81,10 +81,11 @@ def find(inputs: Sequence[str], format: str = "") -> list[RawFile]:
         choose("format of the input", format, FORMATS)
     if not inputs:
         raise UserError("no input is given; expected files, globs or folders")
-    found = {}
+    known = {}
     for given in inputs:
-        matches = _remote(given) if is_remote(given) else _local(given)
-        files = [_file(*match, format) for match in matches]
+        with _told(given):
+            matches = _remote(given) if is_remote(given) else _local(given)
+            files = [_file(*match, format) for match in matches]
         if not any(file.format for file in files):
             raise UserError(
                 f"no raw files at {given!r}; expected a file, a glob, or a folder with files whose "
@@ -93,9 +94,9 @@ def find(inputs: Sequence[str], format: str = "") -> list[RawFile]:
         for file in files:
             remote = is_remote(file.address)  # a set is known by its address, from any folder
             address = file.address if remote else os.path.abspath(file.address)
-            found.setdefault(address, dataclasses.replace(file, address=address))
-    _tell_skipped([file.address for file in found.values() if not file.format])
-    files = [file for file in found.values() if file.format]
+            known.setdefault(address, dataclasses.replace(file, address=address))
+    _tell_skipped([file.address for file in known.values() if not file.format])
+    files = [file for file in known.values() if file.format]
     files.sort(key=lambda file: file.address)
     examples = {file.format: file.address for file in reversed(files)}
     if len(examples) > 1:
@@ -150,7 +151,7 @@ def size(address: str) -> int:
 
 def ends(address: str) -> str:
     """SHA-256 of a file's ends, as of `files.ends`."""
-    with _told(address), open_file(address) as file:
+    with open_file(address) as file:
         return ends_of(file, file.size())
 
 
@@ -163,21 +164,21 @@ def content(address: str) -> str:
     """SHA-256 of a local file; of a remote one, which is slow to read, that of its ends."""
     if is_remote(address):
         return ends(address)
-    with _told(address), open(local_path(address), "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with _told(address):
+        return sha256(pathlib.Path(local_path(address)))
 
 
 def _filesystem(address: str) -> tuple[Any, str]:
     """The fsspec file system of an address, and the path in it."""
-    try:
-        import fsspec
-    except ImportError:
-        raise UserError(f"{address} is not local and needs fsspec: {REMOTE}") from None
     with _told(address):
         try:
+            import fsspec
+
             return fsspec.core.url_to_fs(address)
         except ImportError as error:
-            raise UserError(f"{address}: {error}: {REMOTE}") from None
+            raise UserError(
+                f"{address} is not local and needs a package: {error}: {REMOTE}"
+            ) from None
 
 
 @contextlib.contextmanager
@@ -200,7 +201,7 @@ Match = tuple[str, str, int, bool]
 def _local(given: str) -> Iterator[Match]:
     path = local_path(given)
     if os.path.isfile(path):
-        yield path, path, _size(path), False
+        yield path, path, os.path.getsize(path), False
     elif os.path.isdir(path):
         yield from _below(path, path)
     else:
@@ -211,19 +212,7 @@ def _local(given: str) -> Iterator[Match]:
             if os.path.isdir(match):
                 yield from () if "**" in path else _below(match, base)
             else:
-                yield match, base, _size(match), False
-
-
-def _size(path: str) -> int:
-    """Bytes of a file; raises UserError where a link leads nowhere, or to something else."""
-    try:
-        found = os.stat(path)
-    except OSError as error:
-        link = f", a link to {os.readlink(path)}," if os.path.islink(path) else ""
-        raise UserError(f"{path}{link} cannot be read: {error.strerror}") from None
-    if not stat.S_ISREG(found.st_mode):
-        raise UserError(f"{path} is no regular file; a log is read more than once")
-    return found.st_size
+                yield match, base, os.path.getsize(match), False
 
 
 def _below(folder: str, base: str) -> Iterator[Match]:
@@ -236,35 +225,30 @@ def _below(folder: str, base: str) -> Iterator[Match]:
         seen.add(os.path.realpath(parent))
         folders[:] = [name for name in folders if not _hidden(name)]
         for path in (os.path.join(parent, name) for name in names if not _hidden(name)):
-            yield path, base, _size(path), True
+            yield path, base, os.path.getsize(path), True
 
 
 def _remote(given: str) -> Iterator[Match]:
     system, path = _filesystem(given)
-    with _told(given):
-        if system.isfile(path):
-            address = system.unstrip_protocol(path)
-            yield address, address, system.info(path)["size"], False
-            return
-        folder = system.isdir(path)
-        base = path if folder else _fixed(path)
-        infos = (system.find if folder else system.glob)(path, detail=True)
-        for match, info in sorted(infos.items()):
-            if info["type"] == "file" and not _hidden(match[len(base) :]):
-                address, start = (system.unstrip_protocol(name) for name in (match, base))
-                yield address, start, info["size"], folder
+    folder, file = system.isdir(path), system.isfile(path)
+    base = path if folder or file else _fixed(path)
+    infos = (system.find if folder else system.glob)(path, detail=True)
+    for match, info in sorted(infos.items()):
+        if info["type"] == "file" and not _hidden(match[len(base) :]):
+            address, start = (system.unstrip_protocol(name) for name in (match, base))
+            yield address, start, info["size"], folder
 
 
 def _file(address: str, base: str, size: int, below: bool, format: str) -> RawFile:
     """A match as a file; without a format where it is none of the log's."""
     known = format_of(address)
-    own = known * (format in ("", known)) if below else format or known
-    if not (own or below):
+    kind = known * (format in ("", known)) if below else format or known
+    if not (kind or below):
         raise UserError(
             f"{address}: the name does not say the format; known are {' '.join(SUFFIXES)}, and "
             f"{PACKED} after those of text; give one of {', '.join(FORMATS)} as the input's format"
         )
-    return RawFile(address, own, size, _constants(address[len(base) :]))
+    return RawFile(address, kind, size, _constants(address[len(base) :]))
 
 
 def _tell_skipped(addresses: Sequence[str], most: int = 3) -> None:

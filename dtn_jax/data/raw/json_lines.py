@@ -109,13 +109,13 @@ def _kinds_of_lines(address: str, data: bytes) -> dict[str, Kinds]:
     texts = [line.decode(errors="replace") for line in data.split(b"\n")]
     lines = pa.array(texts, pa.large_string())
     read = "TRY(json_type(line)) AS type, TRY(json_keys(line)) AS keys FROM lines"
-    found = _run(read, lines)
-    objects = pc.equal(_whole(found["type"]), "OBJECT").fill_null(False)
+    table = _run(read, lines)
+    objects = pc.equal(_whole(table["type"]), "OBJECT").fill_null(False)
     if not objects.true_count and data.strip():
         array = data.lstrip().startswith(b"[")
         hint = "; it is an array: write a line for each of its items" * array
         raise UserError(f"{address}: none of the first {len(lines)} lines is a JSON object{hint}")
-    every = _whole(found["keys"]).filter(objects).to_pylist()
+    every = _whole(table["keys"]).filter(objects).to_pylist()
     names = list(dict.fromkeys(itertools.chain.from_iterable(every)))
     values = _values(lines.filter(objects), names)[2] if names else {}
     return {name: _column(column, _is_listed(column))[1] for name, column in values.items()}

@@ -21,7 +21,6 @@ from dtn_jax.shapes import Bool, Int, UInt8
 BLOCK = 8 << 20  # bytes that are parsed at once
 LONGEST = 64 << 20  # bytes of a line; a file that has a longer one is no text
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-OTHER_MARKS = (b"\xff\xfe", b"\xfe\xff")  # of UTF-16
 NEWLINE, RETURN = 10, 13
 
 NOT_UTF8 = "bytes that are not UTF-8"
@@ -95,20 +94,11 @@ def opened(file: RawFile) -> Iterator[BinaryIO]:
 
 
 def head(file: RawFile, size: int) -> bytes:
-    """The first lines, as many as `size` bytes hold, and at least one; without a byte order mark.
-
-    Raises:
-      UserError: the text is UTF-16, or no text at all.
-    """
+    """The first lines in `size` bytes, or at least one; without a byte order mark."""
     with opened(file) as source:
         text = source.read(size)
-        if text.startswith(OTHER_MARKS):
-            raise UserError(f"{file.address} is UTF-16; expected UTF-8")
-        if b"\n" not in text:
-            text += _rest(file, source, 1)
-        elif source.read(1):
-            text = text[: text.rfind(b"\n") + 1]
-    return text.removeprefix(BYTE_ORDER_MARK)
+        whole = text[: text.rfind(b"\n") + 1] or text + source.readline(LONGEST)
+    return (whole if len(text) == size else text).removeprefix(BYTE_ORDER_MARK)
 
 
 def after_mark(file: RawFile) -> int:
@@ -131,25 +121,10 @@ def ranges(file: RawFile, start: int, first: int, size: int) -> list[tuple[int, 
         while data := source.read(size):
             lines = data.count(b"\n")
             if not data.endswith(b"\n"):
-                rest = _rest(file, source, first + lines)
-                lines, data = lines + 1, data + rest
+                lines, data = lines + 1, data + source.readline()
             pieces.append((start, start + len(data), first, lines))
             start, first = start + len(data), first + lines
     return pieces
-
-
-def _rest(file: RawFile, source: BinaryIO, number: int) -> bytes:
-    """The rest of a line with this number."""
-    rest = source.readline(LONGEST + 1)
-    _check_length(file, rest, number)
-    return rest
-
-
-def _check_length(file: RawFile, line: bytes, number: int) -> None:
-    if len(line) > LONGEST:
-        raise UserError(
-            f"{file.address}: line {number} is longer than {LONGEST >> 20} MiB; is it a text file?"
-        )
 
 
 def blocks(file: RawFile, unit: Unit, rows: int) -> Iterator[Lines]:
@@ -162,7 +137,9 @@ def blocks(file: RawFile, unit: Unit, rows: int) -> Iterator[Lines]:
             place, text = place + len(data), rest + data
             cut = text.rfind(b"\n") + 1 if data else len(text)
             rest = text[cut:]
-            _check_length(file, rest, first)
+            if len(rest) > LONGEST:
+                what = f"a line longer than {LONGEST >> 20} MiB; is it a text file?"
+                raise UserError(f"{file.address}, line {first}: {what}")
             for lines in _split(text[:cut], first, rows):
                 yield lines
                 first += len(lines.starts)

@@ -28,8 +28,8 @@ def schema(file: RawFile, input: InputSpec) -> Types:
     Raises:
       UserError: the file cannot be read.
     """
-    own = READERS[file.format].schema(file, input)
-    return own | {name: pl.String() for name, _ in file.constants if name not in own}
+    types = READERS[file.format].schema(file, input)
+    return types | {name: pl.String() for name, _ in file.constants if name not in types}
 
 
 def schemas(files: Sequence[RawFile], input: InputSpec, as_is: bool = False) -> dict[str, Types]:
@@ -39,12 +39,12 @@ def schemas(files: Sequence[RawFile], input: InputSpec, as_is: bool = False) -> 
     JSON writers may leave out what is null: a column that any file of the log has is Null in a file
     of JSON lines whose first lines lack it.
     """
-    found = {file.address: {FILE: pl.String()} | schema(file, input) for file in files}
+    known = {file.address: {FILE: pl.String()} | schema(file, input) for file in files}
     if not as_is:
-        found = {a: {n: read_as(kind) for n, kind in own.items()} for a, own in found.items()}
-    every = {name: pl.Null() for types in found.values() for name in types}
+        known = {a: {n: read_as(kind) for n, kind in types.items()} for a, types in known.items()}
+    every = {name: pl.Null() for types in known.values() for name in types}
     lines = {file.address for file in files if file.format == "jsonl"}
-    return {a: types | (every if a in lines else {}) | types for a, types in found.items()}
+    return {a: types | (every if a in lines else {}) | types for a, types in known.items()}
 
 
 def plan(
@@ -61,14 +61,14 @@ def plan(
     Raises:
       UserError: a file cannot be read.
     """
-    found = []
+    units = []
     for number, file in enumerate(files):
         headless = file.format == "jsonl" or (file.format == "csv" and input.columns)
         if headless and not file.size:  # Spark writes empty parts so
             continue
         pieces = READERS[file.format].pieces(file, input, rows, size)
-        found += [Unit(number, *piece) for piece in pieces]
-    return found
+        units += [Unit(number, *piece) for piece in pieces]
+    return units
 
 
 def chunks(
@@ -101,17 +101,17 @@ def chunks(
       UserError: a wanted column is nested, or the file is damaged.
     """
     reader, constants = READERS[file.format], {FILE: file.name} | dict(file.constants)
-    own = reader.schema(file, input)
+    known = reader.schema(file, input)
     if file.format == "jsonl":
-        own |= {name: pl.Null() for name in columns if name not in own and name not in constants}
+        known |= {name: pl.Null() for name in {*columns} - {*known} - {*constants}}
     # A frame without a column has no rows: then one that is not wanted says how many there are.
-    read = [name for name in dict.fromkeys(columns) if name in own] or [_cheapest(own)]
-    others = [name for name in columns if name not in own]
+    read = [name for name in dict.fromkeys(columns) if name in known] or [_cheapest(known)]
+    others = [name for name in columns if name not in known]
     given = [pl.lit(constants.get(name), pl.String).alias(name) for name in others]
     for chunk in reader.chunks(file, unit, read, rows, input, lists):
         frame = chunk.frame.with_columns(given).select(columns)
         yield dataclasses.replace(chunk, frame=frame)
 
 
-def _cheapest(own: Types) -> str:
-    return min(own, key=lambda name: (isinstance(own[name], pl.Struct | pl.List), name))
+def _cheapest(types: Types) -> str:
+    return min(types, key=lambda name: (isinstance(types[name], pl.Struct | pl.List), name))

@@ -205,18 +205,18 @@ def as_type(column: pl.Series, kind: Type) -> pl.Series:
     if times.is_text(dtype):
         return _of_text(column.cast(pl.String).str.strip_chars(), kind)
     if times.is_date(kind) and times.is_date(dtype):
-        found = column.cast(kind)
-        return found if kind == pl.Datetime else found.set(found != column, None)
+        cast = column.cast(kind)
+        return cast if kind == pl.Datetime else cast.set(cast != column, None)
     if times.is_date(kind) or not (dtype.is_numeric() or dtype == pl.Boolean):
         return _nothing(column, kind)
     if kind == pl.Boolean:
         return column.set(~((column == 0) | (column == 1)), None).cast(pl.Boolean)
-    found = column.cast(kind, strict=False)
+    cast = column.cast(kind, strict=False)
     if not dtype.is_float():
-        return found
+        return cast
     if kind.is_float():  # training read no more digits; but it may be too large
-        return found.set((found.is_infinite() & column.is_finite()).fill_null(False), None)
-    return found.set((found.cast(dtype) != column).fill_null(False), None)
+        return cast.set((cast.is_infinite() & column.is_finite()).fill_null(False), None)
+    return cast.set((cast.cast(dtype) != column).fill_null(False), None)
 
 
 def _of_text(text: pl.Series, kind: Type) -> pl.Series:
@@ -246,5 +246,5 @@ def _nothing(column: pl.Series, kind: Type) -> pl.Series:
 def lists(values: pl.Series, lengths: np.ndarray, missing: np.ndarray) -> pl.Series:
     """Lists of values, one's after another's, of these lengths; null where one is missing."""
     offsets = pa.array(np.append(0, np.cumsum(lengths)), pa.int64())
-    found = pa.LargeListArray.from_arrays(offsets, values.to_arrow(), mask=pa.array(missing))
-    return pl.Series(pl.from_arrow(found))
+    array = pa.LargeListArray.from_arrays(offsets, values.to_arrow(), mask=pa.array(missing))
+    return pl.Series(pl.from_arrow(array))

@@ -13,7 +13,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.options import split_outside_brackets
 
 NAMED = re.compile(r"(?P<path>.+?)(#(?P<meaning>[0-9a-f]{64}))?", re.DOTALL)
-PLACED = re.compile(r"schema=(['\"]?).*#([0-9a-f]{64})\1", re.DOTALL)
+PLACED = re.compile(r"schema=.*#([0-9a-f]{64})", re.DOTALL)
 SPECIAL = set(",;()[]{}'\"")  # what a list of options, or a config's argument, is split by
 
 
@@ -21,7 +21,7 @@ def from_argument(argument: str) -> tuple[str, str]:
     """The options of data set `logs`, and what else a config's argument says.
 
     Args:
-      argument: such as 'dtn,schema=shop.yaml,quick'; a path with a comma stands in quotes.
+      argument: such as 'dtn,schema=shop.yaml,quick'.
 
     Raises:
       UserError: there is no such schema file, or it makes no sense.
@@ -29,8 +29,8 @@ def from_argument(argument: str) -> tuple[str, str]:
     parts = split_outside_brackets(argument)
     paths = [part.partition("=")[2] for part in parts if part.partition("=")[0].strip() == "schema"]
     rest = ",".join(part for part in parts if part.partition("=")[0].strip() != "schema")
-    path = unquoted(paths[-1]) if paths else ""
-    return with_meaning(f"schema={quoted(path)}") if path else "", rest
+    path = paths[-1].strip() if paths else ""
+    return with_meaning(f"schema={path}") if path else "", rest
 
 
 def with_meaning(options: str) -> str:
@@ -43,32 +43,18 @@ def with_meaning(options: str) -> str:
     path, meaning = parted(value)
     if key.strip() != "schema" or not path or meaning:
         return options
-    found = schema_file.fingerprint(schema_file.load(path))
-    return f"schema={quoted(f'{path.expanduser().absolute()}#{found}')}"
+    whole = path.expanduser().absolute()
+    if SPECIAL & set(str(whole)):
+        raise UserError(f"a schema file's path cannot have one of {' '.join(SPECIAL)}: {whole}")
+    return f"schema={whole}#{schema_file.fingerprint(schema_file.load(path))}"
 
 
 def without_place(options: str) -> str:
     """'schema=/home/me/shop.yaml#MEANING' as 'schema=#MEANING'; other options as they are."""
-    return PLACED.sub(r"schema=#\2", options)
+    return PLACED.sub(r"schema=#\1", options)
 
 
 def parted(value: str) -> tuple[pathlib.Path | None, str]:
-    """The path and the meaning of 'PATH#MEANING', in quotes or not; '' where there is none."""
-    found = NAMED.fullmatch(unquoted(value))
-    return (pathlib.Path(found["path"]), found["meaning"] or "") if found else (None, "")
-
-
-def quoted(text: str) -> str:
-    """A value of an option, in quotes where it needs them; raises UserError where none do."""
-    if not SPECIAL & set(text):
-        return text
-    quotes = [quote for quote in "'\"" if quote not in text]
-    if not quotes:
-        raise UserError(f"a schema file's path can have ' or \", not both: {text}")
-    return f"{quotes[0]}{text}{quotes[0]}"
-
-
-def unquoted(value: str) -> str:
-    text = value.strip()
-    inside = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
-    return text[1:-1] if inside else text
+    """The path and the meaning of 'PATH#MEANING'; '' where there is none."""
+    named = NAMED.fullmatch(value.strip())
+    return (pathlib.Path(named["path"]), named["meaning"] or "") if named else (None, "")

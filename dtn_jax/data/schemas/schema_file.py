@@ -124,23 +124,14 @@ def read(file: File) -> Spec:
     return timed(spec, given.time.unit if given.time else "")
 
 
-def by_name(file: File, key: str, items: list) -> dict[str, Any]:
-    """{name: options} of a list of names, or of options with a name; (key, name) is their place."""
-    parts: dict[str, Any] = {}
-    names: list[str] = []
-    for at, item in enumerate(items):
-        options = dict(item) if isinstance(item, dict) else {"name": item}
-        name = options.pop("name", None)
-        if not isinstance(name, str):
-            raise file.error("expected a name, or {name: …, kind: …}", key, at)
-        if name in parts:
-            first = file.lines[key, names.index(name)]
-            raise file.error(f"{name!r} is listed twice, first in line {first}", key, at)
-        names.append(name)
-        parts[name] = options
-    inner = [place for place in file.lines if place[:1] == (key,) and len(place) > 1]
-    file.lines.update({(key, names[p[1]], *p[2:]): file.lines[p] for p in inner})
-    return parts
+def by_name(file: File, key: str, names: list) -> dict[str, Any]:
+    """{name: {}} of a list of names; (key, name) is the place of each."""
+    for at, name in enumerate(names):
+        if not isinstance(name, str) or name in names[:at]:
+            problem = "listed twice" if name in names[:at] else "no name"
+            raise file.error(f"{shown(name)} is {problem}; expected {{name: options}}", key, at)
+        file.lines[key, name] = file.lines[key, at]
+    return {name: {} for name in names}
 
 
 # The parts.
@@ -192,8 +183,6 @@ def field(file: File, top: keys.FileKeys, name: str) -> FieldSpec:
         raise file.error(f"it is a {role}: expected a column of lists", *place, "value")
     if given.functions > 1 and given.pooling != "sum":
         raise file.error("expected sum, as functions: 2 adds two rows", *place, "pooling")
-    if given.weights and given.pooling == "max":
-        raise file.error("max pooling has no use for weights", *place, "weights")
     options = dict(given) | {"name": name, "kind": kind, "encoder": encoder}
     options |= {"table": given.table or name, "line": file.lines["fields", name]}
     if role == "sequence":
@@ -251,23 +240,14 @@ def values_of(file: File, given: keys.SplitKeys, drawn: bool) -> dict[str, tuple
     """{split: its values}; none of validation where that is `drawn` from train."""
     if not given.column:
         raise file.error("column needs the key 'column'", "split")
-    if "seed" in given and not drawn:
-        raise file.error("nothing is drawn without validation", "split", "seed")
     needed = SPLITS[::2] if drawn else SPLITS
     if "values" not in given:
         return {name: (name,) for name in needed} if drawn else {}
-    if drawn and "validation" in given.values:
-        raise file.error("values name it too; expected one of them", "split", "validation")
-    seen: dict[str, str] = {}
-    for name, values in given.values.items():
-        for value in values:
-            if value in seen:
-                raise file.error(f"{value!r} is in {seen[value]} and in {name}", "split", "values")
-            seen[value] = name
-    for name in needed:
-        if name not in seen.values():
-            hint = "; `validation: 0.1` draws it from train" if name == "validation" else ""
-            raise file.error(f"{name} has none{hint}", "split", "values")
+    named = [value for values in given.values.values() for value in values]
+    if {*given.values} != {*needed} or len({*named}) < len(named):
+        hint = "; `validation: 0.1` draws it from train" if not drawn else ""
+        problem = f"expected different values for {', '.join(needed)}{hint}"
+        raise file.error(problem, "split", "values")
     return given.values
 
 
@@ -334,10 +314,7 @@ def linked(file: File, fields: list[FieldSpec]) -> tuple[FieldSpec, ...]:
             if field.functions > 1:
                 raise file.error("expected functions: 1, one row a value", *place)
             if not history.history and (field.gap or not field.value.column):
-                problem = (
-                    f"{field.beside!r} is a column of lists; expected a column of lists, no gap"
-                )
-                raise file.error(problem, *place)
+                raise file.error(f"expected a column of lists, as {field.beside!r} is", *place)
         same = {key: getattr(other, key) for key, other in like.items()}
         complete.append(dataclasses.replace(field, **same))
     return tuple(complete)
@@ -350,9 +327,9 @@ def graph(spec: Spec, file: File) -> None:
         Schema(spec.name, [Field(field.name) for field in spec.fields], tasks)
     except UserError as error:
         names = (name or first for name, first in re.findall(r"'(.*?)'|(\S+) ->", str(error)))
-        places = [place for name in names for place in (("fields", name), ("tasks", name))]
-        places = [place for place in places if place in file.lines]
-        raise file.error(str(error), *next(iter(places), ("tasks",))) from None
+        places = [(kind, name) for name in names for kind in ("fields", "tasks")]
+        known = [place for place in places if place in file.lines]
+        raise file.error(str(error), *next(iter(known), ("tasks",))) from None
 
 
 def sampled(spec: Spec, file: File) -> None:

@@ -3,8 +3,8 @@
 Reads, from `<manual_dir>/ali_ccp`, the published `sample_skeleton_{train,test}.csv` and
 `common_features_{train,test}.csv`; each plain or `.gz`.
 
-ali_ccp.sql has the forms of their lines, and what may be wrong with one. Such lines are counted by
-reason; whatever can be used of them is used.
+ali_ccp.sql has the forms of their lines. Others are counted and skipped; so are, but not skipped,
+impressions without a line of common features.
 
 Six fields hold several values and are bags; their first `max_values` values are kept, an
 impression's own before those of its common features. Three more, crosses of a user's behaviours
@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import pathlib
 import re
-from collections.abc import Iterator, Mapping
-from typing import ClassVar, NamedTuple
+from collections.abc import Mapping
+from typing import ClassVar
 
 import duckdb
 import numpy as np
-import pyarrow as pa
+import polars as pl
 
 from dtn_jax.data.blocks import Layout
 from dtn_jax.data.sets import raw_tables
@@ -48,18 +48,25 @@ FIELDS = (
 BAGS = ("109_14", "110_14", "127_14", "150_14", "210", "853")
 CROSSES = ("508", "509", "702")
 MANY = (*BAGS, *CROSSES)
-SHOWN = 60  # characters of a damaged line
 MARK = "ï»¿"  # that some editors begin a file with, as latin-1 has it
-UNKNOWN = "a field that is not one of the 23"
-IN_PART = (  # what leaves a skeleton's line in
-    *(UNKNOWN, "no common_index"),
-    "its common_index has no line of common features",
-)
+MOST = 0.2  # of a file's lines that may be skipped, or lack their common features
+BROKEN, ALONE = "are not as published: skipped", "have no line of common features"
 ODD = {"drop": "left out", "keep": "kept", "click": "counted as clicks"}
-SAMPLE = "v[1]::BIGINT AS sample_id, v[2] = '1' AS click, v[3] = '1' AS conversion"
-FORMS = {  # SQL of what is wrong with a line, and of what it has beside its fields
-    SKELETON: ("wrong_skeleton(v)", f"{SAMPLE}, v[4] AS index"),
-    COMMON: ("wrong_common(v)", "v[1] AS index"),
+LINES = {  # of a text line by line: no quote or odd byte swallows those that follow
+    "columns": {"text": "VARCHAR"},
+    "delim": "\x1c\x1d\x1e\x1f",
+    "quote": "",
+    "escape": "",
+    "encoding": "latin-1",  # all that is of use is ASCII
+    "header": False,
+}
+# SQL of whether a line is good, and of what it has beside its fields.
+FORMS = {
+    SKELETON: (
+        "good_skeleton(v)",
+        "v[1]::BIGINT AS sample_id, v[2] = '1' AS click, v[3] = '1' AS conversion, v[4] AS index",
+    ),
+    COMMON: ("good_common(v)", "v[1] AS index"),
 }
 
 
@@ -88,17 +95,11 @@ class AliCCP(DataSet):
             "they are, or count them as clicks",
             choices=("drop", "keep", "click"),
         ),
-        "damaged": Option(
-            20,
-            "percentage of a file's lines that may be left out, or lack their common features",
-            least=0,
-            most=100,
-        ),
     }
 
     def schema_text(self) -> str:
         text = super().schema_text().replace("pooling: unweighted", "pooling: sum")
-        weighted = self.own.pooling in ("sum", "mean")
+        weighted = self.options.pooling in ("sum", "mean")
         return text if weighted else re.sub(", weights: [^}]*", "", text)
 
     def raw_names(self) -> tuple[str, ...]:
@@ -110,68 +111,48 @@ class AliCCP(DataSet):
         features, some at a time."""
         paths = {name.removesuffix(".gz"): path for name, path in files.items()}
         with raw_tables.opened(self.home / "join") as database:
-            database.execute("SET VARIABLE fields = ?", [FIELDS])
             database.execute(pathlib.Path(__file__).with_suffix(".sql").read_text())
-            database.create_function(
-                "held_out",
-                lambda ids: pa.array(held_out(ids.to_numpy())),
-                ["BIGINT"],
-                "BOOLEAN",
-                type="arrow",
-            )
-            damage: list[Damage] = []
-            counted: list[tuple] = []
-            cut = (f"sum(cut[{n}]) FILTER ({self.kept})" for n in range(1, len(BAGS) + 1))
-            sums = f"SELECT split, count(*) FILTER (odd), {', '.join(cut)} FROM joined"
-            step = max(SLICE // self.own.max_values, 1)
+            step, account = max(SLICE // self.options.max_values, 1), []
             for part in PARTS:
-                damage += self._join(database, part, paths)
-                counted += database.execute(f"{sums} GROUP BY split ORDER BY split").fetchall()
+                account += self._join(database, part, paths)
                 count = len(database.table("impressions"))
                 for first in range(0, count, step):
-                    some = f"line >= {first} AND line < {first + step} AND {self.kept}"
-                    rows = f"SELECT * EXCLUDE (line, odd, cut) FROM joined WHERE {some}"
-                    yield database.sql(f"{rows} ORDER BY line").pl()
-            self.notes = {"account": [*map(str, damage), *self._counted(counted)]}
+                    some = f"line >= {first} AND line < {first + step}"
+                    frame = database.sql(f"SELECT * FROM joined WHERE {some} ORDER BY line").pl()
+                    split = pl.lit("test")
+                    if part == "train":
+                        held = pl.Series(held_out(frame["sample_id"].to_numpy()))
+                        split = pl.when(held).then(pl.lit("validation")).otherwise(pl.lit("train"))
+                    yield frame.drop("line", "sample_id").with_columns(split=split)
+            self.notes = {"account": account}
 
     def _join(
         self, database: duckdb.DuckDBPyConnection, part: str, paths: Mapping[str, pathlib.Path]
-    ) -> list[Damage]:
-        """Makes a view `joined` of the impressions of a part; returns what is wrong with lines."""
-        most, percent = self.own.max_values, self.own.damaged
+    ) -> list[str]:
+        """Makes a view `joined` of the impressions of a part; returns lines on what is skipped."""
         skeleton, common = (paths[form.format(part)] for form in FORMS)
-        lines = read(database, "common", COMMON, common, most)
-        count = read(database, "impressions", SKELETON, skeleton, most)
-        damage = damage_of(database, "common", common, lines, percent)
-        unused = "index IS NULL OR rowid IN (SELECT line FROM twice())"
-        database.execute(f"DELETE FROM common WHERE {unused}")
-        database.execute(f"CREATE OR REPLACE VIEW joined AS {self.joined(part)}")
-        return damage + damage_of(database, "impressions", skeleton, count, percent)
+        read(database, "common", COMMON, common, self.options.max_values)
+        read(database, "impressions", SKELETON, skeleton, self.options.max_values)
+        account = counted(database, "common", common, "NOT good", BROKEN)
+        firsts = "SELECT min(rowid) FROM common WHERE good GROUP BY index"
+        database.execute(f"DELETE FROM common WHERE rowid NOT IN ({firsts})")
+        odd = f"are conversions without a click: {ODD[self.options.conversion_without_click]}"
+        for where, what, most in (
+            ("NOT good", BROKEN, MOST),
+            ("good AND index NOT IN (SELECT index FROM common)", ALONE, MOST),
+            ("conversion AND NOT click", odd, 1),
+        ):
+            account += counted(database, "impressions", skeleton, where, what, most)
+        database.execute(f"CREATE OR REPLACE VIEW joined AS {self.joined()}")
+        return account
 
-    def _counted(self, counted: list[tuple]) -> Iterator[str]:
-        """Lines on conversions without a click, and on values that are left out; of (split, how
-        many of the former, how many of the latter of each bag)."""
-        if odd := [f"{rows:,} of {split}" for split, rows, *_ in counted if rows]:
-            done = ODD[self.own.conversion_without_click]
-            yield f"conversions without a click {done}: {', '.join(odd)}"
-        for split, _, *cut in counted:
-            if bags := [f"{n:,} of {bag}" for bag, n in zip(BAGS, cut, strict=True) if n]:
-                yield f"values of {split} beyond max_values: {', '.join(bags)}"
-
-    @property
-    def kept(self) -> str:
-        """SQL that is true of the impressions that are kept."""
-        return "NOT odd" if self.own.conversion_without_click == "drop" else "true"
-
-    def joined(self, part: str) -> str:
-        """SQL of the impressions of a part with their common features; `odd` are conversions
-        without a click, and `cut` lists how many values of each bag are left out."""
-        most = self.own.max_values
-        click = "click OR conversion" if self.own.conversion_without_click == "click" else "click"
-        split = "if(held_out(sample_id), 'validation', 'train')" if part == "train" else "'test'"
+    def joined(self) -> str:
+        """SQL of the impressions that are kept, with their common features."""
+        done, most = self.options.conversion_without_click, self.options.max_values
+        click = "click OR conversion" if done == "click" else "click"
+        kept = "good AND (click OR NOT conversion)" if done == "drop" else "good"
         columns = [
-            "line, conversion AND NOT click AS odd",
-            f"{click} AS click, conversion, {split} AS split",
+            f"line, sample_id, {click} AS click, conversion",
             'coalesce(i."101", c."101", -1 - sample_id) AS "user"',  # who is nobody is alone
         ]
         for field in FIELDS:
@@ -181,85 +162,55 @@ class AliCCP(DataSet):
             pairs = f'list_concat(i."{field}", c."{field}")[:{most if field in BAGS else 1}]'
             columns.append(f'list_transform({pairs}, lambda x: x.id) AS "{field}"')
             columns.append(f'list_transform({pairs}, lambda x: x.weight) AS "{field}_weights"')
-        sizes = (f'coalesce(i."n{bag}", 0) + coalesce(c."n{bag}", 0)' for bag in BAGS)
-        cut = ", ".join(f"greatest({size} - {most}, 0)" for size in sizes)
-        columns.append(f"[{cut}] AS cut")
-        rows = "SELECT rowid AS line, * FROM impressions WHERE sample_id IS NOT NULL"
+        rows = f"SELECT rowid AS line, * FROM impressions WHERE {kept}"
         return f"SELECT {', '.join(columns)} FROM ({rows}) i LEFT JOIN common c USING (index)"
 
 
 def read(
     database: duckdb.DuckDBPyConnection, table: str, form: str, path: pathlib.Path, most: int
-) -> int:
-    """Makes a table of a file: what its form has, and the fields, NULL where a line is left out.
-
-    Of most fields it holds an id, of MANY a list of `{id, weight}`; and as `n` and the field's
-    name, how many there are before a bag is cut to `most`. Returns the number of lines.
-    """
-    wrong, head = FORMS[form]
+) -> None:
+    """Makes a table of a file's lines: whether each is `good`, what its form has, and the fields:
+    of most an id, of MANY a list of `{id, weight}`; at most `most` of a bag."""
+    good, head = FORMS[form]
     columns = [f"one(features, '{f}') AS \"{f}\"" for f in FIELDS if f not in MANY]
     for field in MANY:
         kept = most if field in BAGS else 1
         columns.append(f"many(features, '{field}', {kept}) AS \"{field}\"")
-        columns.append(f"len(parts(features, '{field}')) AS \"n{field}\"")
-    return raw_tables.read_text(
+    raw_tables.read(
         database,
         table,
         path,
         f"""
-        SELECT wrong, begins, {head}, {", ".join(columns)}
-        FROM (SELECT *, chr(1) || v[-1] AS features FROM (
-            SELECT wrong, if(wrong IS NULL, NULL, text) AS begins,
-                if(wrong IS NULL OR wrong = '{UNKNOWN}', v, NULL) AS v
-            FROM (SELECT *, {wrong} AS wrong FROM (
-                SELECT *, string_split(text, ',') AS v
-                FROM (SELECT ltrim(text, '{MARK}') AS text FROM lines)))))
+        SELECT good, {head}, {", ".join(columns)}
+        FROM (SELECT good, v, chr(1) || v[-1] AS features FROM (
+            SELECT good, if(good, v, NULL) AS v FROM (SELECT v, {good} AS good FROM (
+                SELECT string_split(ltrim(coalesce(text, ''), '{MARK}'), ',') AS v FROM FILE))))
         """,
-        encoding="latin-1",  # all that is of use is ASCII
+        **LINES,
     )
 
 
-class Damage(NamedTuple):
-    """What is wrong with some lines of a file, of `lines` in all; the first is shown."""
-
-    file: str
-    lines: int
-    reason: str
-    count: int
-    first: int
-    begins: str
-
-    def __str__(self) -> str:
-        done = "used in part" if self.reason in IN_PART else "skipped"
-        count = f"{self.count:,} of {self.lines:,} lines {done}"
-        first = f"the first is line {self.first}: {self.begins!r}"
-        return f"{self.file}: {count}: {self.reason}; {first}"
-
-
-def damage_of(
-    database: duckdb.DuckDBPyConnection, table: str, path: pathlib.Path, lines: int, percent: int
-) -> list[Damage]:
-    """What is wrong with the lines of a file, the most frequent first.
+def counted(
+    database: duckdb.DuckDBPyConnection,
+    table: str,
+    path: pathlib.Path,
+    where: str,
+    what: str,
+    most: float = MOST,
+) -> list[str]:
+    """A line on the lines of a file that are so, or none.
 
     Raises:
-      UserError: more than `percent` of its lines are damaged.
+      UserError: they are more than a share of `most`.
     """
-    file = path.name.removesuffix(".gz")
-    rows = database.execute(
-        f"SELECT reason, count(*) AS n, min(line) + 1 AS first, arg_min(begins, line) "
-        f"FROM damage_of_{table}() WHERE reason IS NOT NULL GROUP BY reason ORDER BY n DESC, first"
-    )
-    found = [
-        Damage(file, lines, *row, begins if len(begins) <= SHOWN else f"{begins[:SHOWN]}…")
-        for *row, begins in rows.fetchall()
-    ]
-    count = sum(damage.count for damage in found if damage.reason != UNKNOWN)
-    if count * 100 > percent * lines:
-        raise UserError(
-            f"{path}: {count:,} of {lines:,} lines are damaged; at most {percent} % may be "
-            f"(option damaged). {' '.join(map(str, found))}"
-        )
-    return found
+    query = f"SELECT count(*) FILTER ({where}), min(rowid) FILTER ({where}), count(*) FROM {table}"
+    count, first, lines = database.execute(query).fetchall()[0]
+    if not count:
+        return []
+    line = f"{count:,} of {lines:,} lines {what}; the first is line {first + 1}"
+    if count > most * lines:
+        raise UserError(f"{path}: {line}. At most {most:.0%} may be so")
+    return [f"{path.name.removesuffix('.gz')}: {line}"]
 
 
 def held_out(ids: Int[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:

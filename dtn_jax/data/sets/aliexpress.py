@@ -25,4 +25,5 @@ class AliExpress(DataSet):
     }
 
     def raw_names(self) -> tuple[str, ...]:
-        return tuple(f"AliExpress_{self.own.country}/{split}.csv" for split in ("train", "test"))
+        folder = f"AliExpress_{self.options.country}"
+        return tuple(f"{folder}/{split}.csv" for split in ("train", "test"))

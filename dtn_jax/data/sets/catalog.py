@@ -102,7 +102,7 @@ def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "")
     prepared = read(folder)
     if prepared.recipe != builder.recipe():
         raise UserError(builder.outdated())
-    builder.check_raw(prepared, given=bool(manual_dir))
+    builder.check_raw(prepared)
     roles = {field.name: (field.role, field.tokens) for field in builder.spec.fields}
     return dataclasses.replace(prepared, schema=prepared.schema.with_roles(roles))
 
@@ -111,8 +111,6 @@ def make_builder(name: str, options: str, data_dir: str, manual_dir: str) -> Dat
     """The builder of a data set; its `data_dir` is the folder of the prepared set."""
     builder_class = DATASETS[choose("data set", name, DATASETS)]
     manual = manual_dir or os.environ.get("DTN_MANUAL_DIR")
-    if manual_dir and not pathlib.Path(manual_dir).expanduser().is_dir():
-        raise UserError(f"data.manual_dir {manual_dir!r} is not a folder")
     return builder_class(
         data_dir=str(data_root(data_dir)),
         manual_dir=pathlib.Path(manual).expanduser().absolute() if manual else None,
@@ -137,9 +135,7 @@ def parse_options(
     """
     options = {}
     for key, value in pairs(text, "data.options").items():
-        if not allowed:
-            raise UserError(f"data set {name!r} has no options, got data.options={text!r}")
-        found = allowed[choose(f"option of data set {name!r}", key, allowed)]
-        options[key] = found.cast(f"data.options {key}", value)
-        found.check(f"data.options {key}", options[key])
+        known = allowed[choose(f"option of data set {name!r}", key, allowed)]
+        options[key] = known.cast(f"data.options {key}", value)
+        known.check(f"data.options {key}", options[key])
     return options

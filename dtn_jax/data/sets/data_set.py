@@ -7,13 +7,19 @@ import dataclasses
 import functools
 import pathlib
 import re
+import shutil
+import tarfile
 import textwrap
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download import downloader
 
 from dtn_jax.data import progress
 from dtn_jax.data.blocks import Layout
@@ -23,7 +29,6 @@ from dtn_jax.data.quantiles import BINS
 from dtn_jax.data.raw.files import content
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.schemas.spec import Spec
-from dtn_jax.data.sets.download import download, unpack
 from dtn_jax.data.stages import frames, provenance
 from dtn_jax.data.stages.frames import Frames
 from dtn_jax.data.stages.work import VERSION
@@ -37,6 +42,10 @@ NUMBERS = Option(
     "standardises sign(x) log(1 + |x|)",
     choices=("buckets", "standardise", "log"),
 )
+
+RETRIES = 4  # three seconds in all; TFDS's ten take minutes to say that there is no connection
+TAR = {"format": "gztar", "filter": "data"}
+DAMAGED = (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError)
 
 Files = Mapping[str, pathlib.Path]  # {name: where it is}
 
@@ -53,7 +62,7 @@ class DataSet:
       url: of an archive (zip, tar.gz, or a tar.gz in a zip) with the raw files; '' without.
       layout: how rows lie in records; None: as usual for so many.
       notes: further facts for notes.json, read after `raw`; the lines of `account` are also told.
-      own: the values of its OPTIONS, by name.
+      options: the values of its OPTIONS, by name.
       data_dir: the folder of the prepared set.
       manual_dir: the folder of all raw files; None where the user gives none.
     """
@@ -102,21 +111,25 @@ class DataSet:
         default, such as `min_count: 2`; `numbers` changes numeric fields as NUMBERS says."""
         given = self.schema
         text = given.read_text() if isinstance(given, pathlib.Path) else textwrap.dedent(given)
-        for name, value in vars(self.own).items():
+        for name, value in vars(self.options).items():
             usual = re.escape(f"{name}: {self.OPTIONS[name].default}")
             text = re.sub(rf"\b{usual}(?=[,}}\s])", f"{name}: {value}", text)
-        return numbered(text, self.own.numbers) if self.OPTIONS.get("numbers") is NUMBERS else text
+        return (
+            numbered(text, self.options.numbers) if self.OPTIONS.get("numbers") is NUMBERS else text
+        )
 
     def variant(self) -> str:
         """What the prepared set's folder says of the options: those that are not at their default;
         '' is that of the set itself."""
-        own = vars(self.own).items()
-        return "_".join(f"{n}{v}" for n, v in own if v != self.OPTIONS[n].default)
+        options = vars(self.options).items()
+        return "_".join(f"{n}{v}" for n, v in options if v != self.OPTIONS[n].default)
 
-    def __init__(self, *, data_dir: str, manual_dir: pathlib.Path | None = None, **own: str | int):
+    def __init__(
+        self, *, data_dir: str, manual_dir: pathlib.Path | None = None, **options: str | int
+    ):
         self.root, self.manual_dir = pathlib.Path(data_dir), manual_dir
-        usual = {name: found.default for name, found in self.OPTIONS.items()}
-        self.own = SimpleNamespace(**usual | own)
+        usual = {name: option.default for name, option in self.OPTIONS.items()}
+        self.options = SimpleNamespace(**usual | options)
         self.home = self.root / self.name / self.variant()
         self.data_dir = str(self.home / VERSION)
 
@@ -147,13 +160,7 @@ class DataSet:
             instead = f"Without a connection, {self._instead()}"
             archive = download(self.url, self.root / "downloads", self.name, instead)
             files = unpack(archive, names, self.url)
-            try:
-                self._prepare(files, {"raw_files": {}, "raw_hashes": {}})
-            except UserError as error:
-                raise UserError(
-                    f"{error}. It came from {self.url} and lies in {self.root / 'downloads'}: if "
-                    "it is damaged, delete that folder, and the next run downloads it again"
-                ) from None
+            self._prepare(files, {"raw_files": {}, "raw_hashes": {}})
 
     def _prepare(self, files: Files, made_of: Mapping[str, Any]) -> None:
         place = self.home / f"{self.name}.yaml"
@@ -213,19 +220,14 @@ class DataSet:
         files = {name: str(path) for name, path in self.raw_files().items()}
         return provenance.raw_facts(files, older)
 
-    def check_raw(self, prepared: Prepared, given: bool) -> None:
-        """Raises UserError if the raw files are not those that the set was prepared from.
-
-        They may be gone; if this run was `given` their folder, a message says so.
-        """
+    def check_raw(self, prepared: Prepared) -> None:
+        """Raises UserError if the raw files are not those that the set was prepared from; they may
+        be gone."""
         if not (self.manual_dir and prepared.raw_files):
             return
         try:
             now = self.raw_facts(prepared)
-        except UserError as error:
-            if given:
-                say = f"using the set prepared earlier in {prepared.folder}; {error}"
-                progress.say(f"{self.name}: {say}")
+        except UserError:
             return
         if change := provenance.other_file(prepared, now):
             raise UserError(
@@ -249,3 +251,65 @@ def numbered(text: str, numbers: str) -> str:
         return text
     options = f"encoder: standardise, bins: {BINS}" + ", log: true" * (numbers == "log")
     return re.sub(r"(kind: numeric)(, buckets: \d+)?", rf"\1, {options}", text)
+
+
+# Downloads, through TFDS, which keeps them beside the prepared sets.
+
+
+def download(url: str, folder: pathlib.Path, name: str, instead: str) -> pathlib.Path:
+    """Fetches a file, once.
+
+    Args:
+      url: where the file lies.
+      folder: where it goes.
+      name: of the data set.
+      instead: what the user can do without the download, for the message.
+
+    Raises:
+      UserError: the download fails.
+    """
+    progress.say(f"Downloading {url}")
+    tfds.disable_progress_bar()
+    manager = tfds.download.DownloadManager(download_dir=folder, dataset_name=name)
+    before, downloader.MAX_RETRIES = downloader.MAX_RETRIES, RETRIES
+    try:
+        return pathlib.Path(manager.download(url))
+    except (tfds.download.DownloadError, OSError) as error:
+        raise UserError(f"{url} cannot be downloaded ({error}). {instead}") from None
+    finally:
+        downloader.MAX_RETRIES = before
+
+
+def unpack(archive: pathlib.Path, names: Sequence[str], url: str) -> dict[str, pathlib.Path]:
+    """The files of a zip or tar.gz, or of a tar.gz in a zip, by name.
+
+    Args:
+      archive: as it was downloaded.
+      names: the wanted files, by their path in the archive.
+      url: where the archive is from, for messages.
+
+    Raises:
+      UserError: the archive is damaged, or lacks a file; it is discarded.
+    """
+    folder, partial = archive.with_suffix(".unpacked"), archive.with_suffix(".partial")
+    files = {name: folder / name for name in names}
+    if folder.exists():
+        return files
+    try:
+        kind = {"format": "zip"} if zipfile.is_zipfile(archive) else TAR
+        shutil.unpack_archive(archive, partial, **kind)
+        for inner in partial.glob("*.tar.gz"):
+            shutil.unpack_archive(inner, partial, **TAR)
+        lacking = [name for name in names if not (partial / name).is_file()]
+        if not lacking:
+            partial.rename(folder)
+            return files
+        problem = f"lacks {' and '.join(lacking)}"
+    except DAMAGED as error:
+        problem = f"cannot be unpacked ({error})"
+    shutil.rmtree(partial, ignore_errors=True)
+    for path in (archive, archive.with_name(f"{archive.name}.INFO")):  # TFDS's note of what it is
+        path.unlink(missing_ok=True)
+    raise UserError(
+        f"the archive from {url} {problem}; it was discarded, and the next run downloads it again"
+    )

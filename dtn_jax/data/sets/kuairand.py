@@ -15,22 +15,13 @@ from typing import ClassVar
 from dtn_jax.data.blocks import Layout
 from dtn_jax.data.sets import raw_tables
 from dtn_jax.data.sets.data_set import NUMBERS, DataSet
-from dtn_jax.data.sets.raw_tables import Column
-from dtn_jax.errors import UserError
 from dtn_jax.options import Option
 
 FOLDER = pathlib.Path(__file__).parent
-LABEL = Column("TINYINT", r"([01](\.0)?)?", "0, 1 or missing")
-COLUMNS = {
-    "user_id": Column("BIGINT", r"-?\d{1,18}", "a user"),
-    "video_id": Column("BIGINT", r"(-?\d{1,18})?", "a whole number"),
-    "date": Column("BIGINT", r"\d{4}(0\d|1[012])([012]\d|3[01])", "a date such as 20220408"),
-    "hourmin": Column(
-        "BIGINT", r"(0*([0-5]?\d|(1?\d|2[0-3])[0-5]\d))?", "a time as HHMM, from 0 to 2359"
-    ),
-    "duration_ms": Column("DOUBLE", r"(-?\d+(\.\d+)?)?", "a number"),
-    **dict.fromkeys(("is_click", "long_view", "is_profile_enter"), LABEL),
-    **dict.fromkeys(("is_comment", "is_forward", "is_follow"), LABEL),
+COLUMNS = {  # {column: its type in DuckDB}
+    **dict.fromkeys(("user_id", "video_id", "date", "hourmin"), "BIGINT"),
+    **dict.fromkeys(("duration_ms", "is_click", "long_view", "is_profile_enter"), "DOUBLE"),
+    **dict.fromkeys(("is_comment", "is_forward", "is_follow"), "DOUBLE"),
 }
 LATER = "_4_22_to_5_08_"  # in the names of published files of which `kuairand` skips all rows
 
@@ -56,33 +47,27 @@ class KuaiRand(DataSet):
 
     def raw_names(self) -> tuple[str, ...]:
         """The log's files, in order of time by their names: CSV as published, else Parquet."""
-        found = sorted(self.folder.glob("log_standard*.csv"))
-        found = found or sorted(self.folder.glob("*.parquet"))
-        return tuple(path.name for path in found) or ("log_standard*.csv",)
+        files = sorted(self.folder.glob("log_standard*.csv"))
+        files = files or sorted(self.folder.glob("*.parquet"))
+        return tuple(path.name for path in files) or ("log_standard*.csv",)
 
     def raw(self, files):
         """The rows of the split's days, day by day, each day's in the order of the files."""
+        columns = ", ".join(f"{name}::{kind} AS {name}" for name, kind in COLUMNS.items())
+        rows, form = f"SELECT {columns} FROM FILE", {"header": True, "delim": ","}
+        days = [int(day) for values in self.spec.split.values.values() for day in values]
         with raw_tables.opened(self.home / "join") as database:
             for n, path in enumerate(files.values()):
-                raw_tables.read_table(database, f"file{n}", path, COLUMNS)
+                raw_tables.read(database, f"file{n}", path, rows, **form)
             tables = (f"SELECT {n} AS file, rowid AS place, * FROM file{n}" for n in range(n + 1))
             database.execute(f"CREATE VIEW log AS {' UNION ALL '.join(tables)}")
-            counts = database.sql("SELECT date, count(*) FROM log GROUP BY date ORDER BY date")
-            rows = dict(counts.fetchall())
-            days = [int(day) for values in self.spec.split.values.values() for day in values]
-            if lacking := [str(day) for day in days if day not in rows]:
-                raise UserError(
-                    f"kuairand: no row is of {', '.join(lacking)}; expected rows of all days from "
-                    f"{days[0]} to {days[-1]}, since the split is by day"
-                )
-            if others := [day for day in rows if day not in days]:
-                skipped = f"skipped {sum(rows[day] for day in others):,} rows of {len(others)}"
-                span = f"other days ({others[0]} to {others[-1]})"
-                self.notes = {"account": [f"{skipped} {span}"]}
-            log = "SELECT * EXCLUDE (file, place, wrong) FROM log WHERE date IN "
-            yield from raw_tables.frames(
-                database, f"{log} {tuple(days)} ORDER BY date, file, place"
-            )
+            other = f"SELECT count(*), min(date), max(date) FROM log WHERE date NOT IN {(*days,)}"
+            count, first, last = database.execute(other).fetchall()[0]
+            if count:
+                skipped = f"skipped {count:,} rows of other days ({first} to {last})"
+                self.notes = {"account": [skipped]}
+            log = f"SELECT * EXCLUDE (file, place) FROM log WHERE date IN {(*days,)}"
+            yield from raw_tables.frames(database, f"{log} ORDER BY date, file, place")
 
 
 class KuaiRandHistories(DataSet):

@@ -49,9 +49,9 @@ class Logs(DataSet):
         self.path, self.meaning = parted(schema)
         if not self.meaning or self.path.exists():
             self.spec = schema_file.load(self.path)
-            found = schema_file.fingerprint(self.spec)
-            if self.meaning in ("", found):
-                self.meaning = found
+            meaning = schema_file.fingerprint(self.spec)
+            if self.meaning in ("", meaning):
+                self.meaning = meaning
                 self.data_dir = str(self.root / "logs" / self.spec.name / VERSION)
                 return
         self.data_dir = str(self._kept())
@@ -74,30 +74,26 @@ class Logs(DataSet):
             f"said; {ELSEWHERE}, or bring the file back and prepare it"
         )
 
-    def command(self) -> str:
-        """What prepares the set."""
-        schema, root = (shlex.quote(str(path)) for path in (self.path, self.root))
-        return f"dtn-jax prepare --schema={schema} --input=YOUR_FILES --data_dir={root}"
-
     def download_and_prepare(self):
+        schema, root = (shlex.quote(str(path)) for path in (self.path, self.root))
         raise UserError(
-            f"{self.path} is not prepared in {self.root}: run {self.command()}; {ELSEWHERE}"
+            f"{self.path} is not prepared in {self.root}: run dtn-jax prepare --schema={schema} "
+            f"--input=YOUR_FILES --data_dir={root}; {ELSEWHERE}"
         )
 
     def outdated(self):
         spec = schema_file.load(self.path)
         why = provenance.other_recipe(pathlib.Path(self.data_dir), spec, self.SOURCE)
         return (
-            f"{self.data_dir} was prepared from {why}. Prepare it again with {self.command()} "
-            "--replace (which keeps the old set), or give the log another name. "
-            f"{self.data_dir}/{SCHEMA_FILE} is the file as it was"
+            f"{self.data_dir} was prepared from {why}. Prepare it again with dtn-jax prepare "
+            "--replace (which keeps the old set), or give the log another name"
         )
 
-    def check_raw(self, prepared, given):
+    def check_raw(self, prepared):
         """A file that is gone, or remote, is not looked at."""
         there = (a for a in prepared.raw_files if "://" not in a and pathlib.Path(a).is_file())
         facts = provenance.raw_facts({address: address for address in there}, prepared)
-        now = {name: getattr(prepared, name) | found for name, found in facts.items()}
+        now = {name: getattr(prepared, name) | each for name, each in facts.items()}
         if change := provenance.other_file(prepared, now):
             raise UserError(
                 f"{prepared.folder} was prepared from other raw files: {change}. Prepare the set "

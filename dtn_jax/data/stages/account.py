@@ -52,7 +52,7 @@ class Account:
         """Counts rows by the number that each has in its file; `values` are the offending ones."""
         room = max(KEPT - self.counts[reason], 0)
         for at, number in enumerate(numbers[:room].tolist()):
-            value = "" if values is None else _shown(values[at : at + 1].to_list()[0])
+            value = "" if values is None else repr(values[at : at + 1].to_list()[0])
             self.kept.append((file, Reject(number, reason, column, value)))
         self.counts[reason] += len(numbers)
 
@@ -75,12 +75,12 @@ class Account:
 
     def summary(self, shown: int = 3) -> list[str]:
         """A line of text for each reason, the most frequent first, with the first rows of it."""
-        found = []
-        for reason, count in sorted(self.counts.items(), key=lambda kv: -kv[1]):
-            rows = [(file, r) for file, r in self.kept if r.reason == reason][:shown]
-            examples = "; ".join(_example(file, reject) for file, reject in rows)
-            found.append(f"{count:,} of {self.rows:,} rows rejected: {reason}: {examples}")
-        return found
+        lines = []
+        for reason, count in self.counts.most_common():
+            examples = [_example(*kept) for kept in self.kept if kept[1].reason == reason][:shown]
+            what = f"{count:,} of {self.rows:,} rows rejected: {reason}"
+            lines.append(f"{what}: {'; '.join(examples)}")
+        return lines
 
     def exceeds(self, most: float) -> bool:
         """Whether more than this share of the rows is bad."""
@@ -100,8 +100,3 @@ def _example(file: str, reject: Reject) -> str:
     what = f", column {reject.column!r}" if reject.column else ""
     value = f": {reject.value}" if reject.value else ""
     return f"{file}, row {reject.row:,}{what}{value}"
-
-
-def _shown(value: object, most: int = 80) -> str:
-    text = repr(value)
-    return text if len(text) <= most else text[: most - 1] + "…"

@@ -24,8 +24,8 @@ Counts = Mapping[str, Any]
 def added(one: Any, other: Any) -> Any:
     """The sums of mappings and lists of numbers, key by key; a key may be in one of them alone."""
     if isinstance(one, Mapping):
-        found = {**one, **other}
-        return {k: added(one[k], other[k]) if k in one and k in other else found[k] for k in found}
+        both = {**one, **other}
+        return {k: added(one[k], other[k]) if k in one and k in other else both[k] for k in both}
     if isinstance(one, list):
         return [added(a, b) for a, b in zip(one, other, strict=True)]
     return one + other
@@ -92,8 +92,8 @@ def far(column: str, rows: Mapping[str, int]) -> list[str]:
 def days_to_json(dated: bool, counts: Counts) -> dict:
     """What a set's notes keep of `by_day`: days as numbers, in their order."""
     sums = {
-        key: sorted([int(day), *pair] for day, pair in found.items())
-        for key, found in counts["sums"].items()
+        key: sorted([int(day), *pair] for day, pair in days.items())
+        for key, days in counts["sums"].items()
     }
     rows = sorted([int(day), count] for day, count in counts["rows"].items())
     return {"dated": dated, "rows": rows, "sums": sums}
@@ -125,10 +125,10 @@ def outside(spec: Spec, rows: Rows) -> Counts:
 def of_values(columns: Mapping[str, Encoded], mask: Bool[np.ndarray, " B"]) -> Counts:
     """Of the rows of a mask: `unknown`, {field: values that became the unknown id}; `seen`, its
     values kept; `cut`, those that found no slot."""
-    found: dict[str, dict[str, int]] = {"unknown": {}, "seen": {}, "cut": {}}
+    counts: dict[str, dict[str, int]] = {"unknown": {}, "seen": {}, "cut": {}}
     for name, column in columns.items():
         ids = column.ids[mask]
-        found["unknown"][name] = unknown = int((ids == 0).sum())
-        found["seen"][name] = unknown + int((ids > 0).sum()) // column.each
-        found["cut"][name] = 0 if column.cut is None else int(column.cut[mask].sum())
-    return found
+        counts["unknown"][name] = unknown = int((ids == 0).sum())
+        counts["seen"][name] = unknown + int((ids > 0).sum()) // column.each
+        counts["cut"][name] = 0 if column.cut is None else int(column.cut[mask].sum())
+    return counts

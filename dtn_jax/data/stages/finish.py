@@ -67,10 +67,7 @@ def finish(
     seen = [
         *further.get(ACCOUNT, []),
         *limits.lines(spec, counts["positives"]),
-        *_sampling(work, plan),
         *(far(spec.time, counts["days"]["rows"]) if work.dated else ()),
-        *_nothing_to_learn(work, counts["days"]["sums"]),
-        *_cut(work, values["train"]),
         *_equal_rows(work, plan),
     ]
     for line in seen:  # the account of bad rows was told before
@@ -96,9 +93,8 @@ def finish(
     every = {"unknown_values": "unknown", "kept_values": "seen"}
     bags = [field.name for field in spec.fields if field.kind in SEVERAL]
     (folder / "schema.json").write_text(schema.to_json())
-    prepared = {"encoders": plan.encoders, "notes": notes}
-    for name, facts in prepared.items():
-        (folder / f"{name}.json").write_text(json.dumps(facts, indent=1))
+    (folder / "encoders.json").write_text(json.dumps(plan.encoders, indent=1))
+    (folder / "notes.json").write_text(json.dumps(notes, indent=1))
     prepared = {
         "fingerprint": _fingerprint(folder, schema, work, written),
         **provenance,
@@ -121,7 +117,7 @@ def schema_of(work: Work, fitted: Mapping[str, encode.Fitted]) -> Schema:
     spec = work.spec
     tasks = tuple(Task(t.name, t.kind, t.space, t.also_report, t.upstream) for t in spec.tasks)
     weight = spec.weight or ("sample_weight" if spec.sample_negatives else "")
-    fields = tuple(found.field() for found in fitted.values())
+    fields = tuple(field.field() for field in fitted.values())
     day = spec.time if work.dated else ""
     lacking = columns.may_lack(spec)
     raw = tuple(
@@ -131,58 +127,15 @@ def schema_of(work: Work, fitted: Mapping[str, encode.Fitted]) -> Schema:
     return Schema(spec.name, fields, tasks, weight, spec.group, day, spec.loss_weight, raw)
 
 
-def _nothing_to_learn(work: Work, sums: Counts) -> list[str]:
-    """A line for each task whose label is known nowhere, or is the same everywhere."""
-    lines = []
-    for task in work.spec.tasks:
-        pairs = sums[f"{task.name}@{task.space}"].values()
-        known, total = functools.reduce(added, pairs)
-        if not known:
-            lines.append(f"task {task.name!r}: its label is known in no row of {task.space!r}")
-        elif task.kind == "binary" and total in (0, known):
-            value = "negative" if total == 0 else "positive"
-            many = f"{known:,} " if isinstance(known, int) else ""  # else it is a sum of weights
-            lines.append(f"task {task.name!r}: all {many}known labels are {value}")
-    return lines
-
-
-def _cut(work: Work, values: Counts) -> list[str]:
-    """A line for each bag of train whose lists are longer than what it keeps."""
-    lines = []
-    for field in work.spec.fields:
-        cut, kept = values["cut"][field.name], values["seen"][field.name]
-        if cut and not field.beside:
-            last = "; a history that ascends in time may want keep: last"
-            lines.append(
-                f"{field.name}: {progress.percent(cut, cut + kept)} of train's values are beyond "
-                f"max_values={field.max_values}; the {field.keep} ones of each list are kept"
-                f"{last if field.keep == 'first' else ''}"
-            )
-    return lines
-
-
 def _equal_rows(work: Work, plan: Plan) -> list[str]:
     """A line where many rows of a split are equal to rows of train."""
     if work.spec.split.by == "time":  # copies of a row stay together
         return []
-    hashes = {
-        split: work.query(f"SELECT hash FROM {HASHES} WHERE split = {place}", "hash")["hash"]
-        for place, split in enumerate(SPLITS)
-    }
+    query = f"SELECT hash FROM {HASHES} WHERE split = {{}}"
+    hashes = {s: work.query(query.format(n), "hash")["hash"] for n, s in enumerate(SPLITS)}
     about = sum(plan.rows.values()) > equal_rows.MOST
     line = equal_rows.line(equal_rows.shares(hashes), plan.rows, about)
     return [line] if line else []
-
-
-def _sampling(work: Work, plan: Plan) -> list[str]:
-    if not work.spec.sample_negatives:
-        return []
-    before, after = plan.train_rows, plan.rows["train"]
-    rates = ", ".join(f"{task} at {rate:g}" for task, rate in work.spec.sample_negatives.items())
-    return [
-        f"negatives sampled ({rates}): {after:,} of {before:,} train rows are kept; their weights "
-        "make up for the others, so that probabilities are those of the whole log"
-    ]
 
 
 def _fingerprint(

@@ -18,10 +18,10 @@ from dtn_jax.data.encode import Fitted, vectors
 from dtn_jax.data.quantiles import QuantileBuckets, quantiles, standardised_edges
 from dtn_jax.data.rows import BESIDE, EVENT, VALUE, Rows, Values, kept, lengths
 from dtn_jax.data.schemas.spec import FieldSpec, Spec
-from dtn_jax.data.stages.split import TRAIN, SplitRows
+from dtn_jax.data.stages.split import TRAIN
 from dtn_jax.data.stages.work import Work
 from dtn_jax.field import SEVERAL
-from dtn_jax.shapes import Float64
+from dtn_jax.shapes import Float64, Int8
 
 MOST_NUMBERS = 1_000_000  # different numbers that are looked at; of more, neighbours are merged
 IDS = pa.schema([("key", pa.uint64()), ("n", pa.int64()), ("value", pa.large_string())])
@@ -79,9 +79,9 @@ class Counts:
         self.moments = {f.name: NOTHING for f in spec.fields if f.encoder == "standardise"}
         self.longest = {f.name: 0 for f in spec.fields if f.kind in SEVERAL}
 
-    def add(self, split: SplitRows) -> None:
+    def add(self, rows: Rows, split: Int8[np.ndarray, " B"]) -> None:
         """Counts the train rows of a chunk, whose crosses and histories have columns."""
-        rows = split.rows.take(split.split == TRAIN)
+        rows = rows.take(split == TRAIN)
         if not len(rows):
             return
         for name, spec in self.specs.items():
@@ -113,13 +113,13 @@ class Counts:
                 return  # its target counts them
             column, event = rows.column(BESIDE + spec.name), rows.numbers(EVENT + spec.beside)
         values = Values.of(column)
-        counts, made = values.counts(event), values.known(spec.unknown)
-        there = (made != keys.MISSING) & (counts > 0)
+        counts, hashed = values.counts(event), values.known(spec.unknown)
+        there = (hashed != keys.MISSING) & (counts > 0)
         texts = pl.from_arrow(values.different)
         if spec.cross or texts.dtype.is_integer():  # a whole number is in its key
             texts = pl.repeat("" if spec.cross else None, len(texts), dtype=pl.String, eager=True)
         texts = texts.cast(pl.String).filter(pl.Series(there)).to_arrow()
-        counted = pa.table([made[there], counts[there], texts], schema=IDS)
+        counted = pa.table([hashed[there], counts[there], texts], schema=IDS)
         self.tables[self.ids[spec.table]].append(counted)
 
     def result(self) -> tuple[dict, dict[str, pa.Table]]:
@@ -159,10 +159,10 @@ def fit(work: Work, facts: Sequence[Mapping]) -> dict[str, dict]:
         rows = ids[field.table]["rows"] if field.encoder == "vocabulary" else 0
         longest = max(unit["longest"].get(field.beside or field.name, 0) for unit in facts)
         if known:
-            made = _extended(known[field.name], rows, longest)
+            fitted = _extended(known[field.name], rows, longest)
         else:
-            made = _fitted(work, field, rows, longest, facts)
-        encoders[field.name] = made.to_json()
+            fitted = _fitted(work, field, rows, longest, facts)
+        encoders[field.name] = fitted.to_json()
     return {"encoders": encoders, "ids": ids}
 
 
@@ -182,8 +182,8 @@ def _fitted(
     if spec.encoder == "standardise":
         more["mean"], more["deviation"] = _scale(spec, facts)
     if spec.bins:
-        found = quantiles(*_numbers(work, spec.name), spec.bins)
-        more["edges"] = standardised_edges(found, float(more["mean"]), float(more["deviation"]))
+        edges = quantiles(*_numbers(work, spec.name), spec.bins)
+        more["edges"] = standardised_edges(edges, float(more["mean"]), float(more["deviation"]))
     return Fitted(spec, rows, slots, **more)
 
 
@@ -210,8 +210,8 @@ def _numbers(work: Work, name: str) -> tuple[np.ndarray, np.ndarray]:
         query = f"""(SELECT -max((n, -value))[2] AS value, sum(n)::BIGINT AS n FROM (
           SELECT *, (row_number() OVER (ORDER BY value) - 1) // {together} AS part FROM {query}
         ) GROUP BY part)"""
-    found = work.database.execute(f"SELECT * FROM {query} ORDER BY value").fetchnumpy()
-    return np.asarray(found["value"]), np.asarray(found["n"])
+    numbers = work.database.execute(f"SELECT * FROM {query} ORDER BY value").fetchnumpy()
+    return np.asarray(numbers["value"]), np.asarray(numbers["n"])
 
 
 def _scale(spec: FieldSpec, facts: Sequence[Mapping]) -> tuple[np.ndarray, np.ndarray]:

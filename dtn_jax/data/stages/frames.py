@@ -77,8 +77,6 @@ def as_frame(table: object) -> pl.DataFrame:
     """A Polars, pandas or Arrow table as a Polars one."""
     if isinstance(table, pl.DataFrame):
         return table
-    if isinstance(table, pl.LazyFrame):
-        return table.collect()
     try:
         if isinstance(table, pa.Table | pa.RecordBatch):
             names, columns = table.schema.names, table.columns

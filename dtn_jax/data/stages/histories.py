@@ -51,11 +51,11 @@ def event_type(spec: Spec, history: FieldSpec) -> np.dtype:
 
 def kept_type(spec: Spec) -> np.dtype:
     """What a set keeps of a row: of each history, whether it is an event, and its values' keys."""
-    found: list[tuple[str, type]] = [("user", np.uint64), ("time", np.int64), ("place", np.int64)]
+    kinds: list[tuple[str, type]] = [("user", np.uint64), ("time", np.int64), ("place", np.int64)]
     for history in spec.histories():
-        found.append((f"event {history.name}", bool))
-        found += [(f"key {field.name}", np.uint64) for field in listing(spec, history)]
-    return np.dtype(found)
+        kinds.append((f"event {history.name}", bool))
+        kinds += [(f"key {field.name}", np.uint64) for field in listing(spec, history)]
+    return np.dtype(kinds)
 
 
 def events(spec: Spec, rows: Rows, unit: int, first: int) -> pa.Table:
@@ -63,15 +63,19 @@ def events(spec: Spec, rows: Rows, unit: int, first: int) -> pa.Table:
     event without an item is none."""
     by_name = {field.name: field for field in spec.fields}
     user = rows.keys(USER)
-    found = {"user": user, "time": rows.numbers(TIME), "place": np.arange(first, first + len(rows))}
+    columns = {
+        "user": user,
+        "time": rows.numbers(TIME),
+        "place": np.arange(first, first + len(rows)),
+    }
     for history in spec.histories():
         for field in listing(spec, history):
             source = by_name[history.target] if field is history else field
             values = Values.of(rows.column(VALUE + source.name))
-            found[f"key {field.name}"] = values.row_keys(source.unknown)
-        there = (found[f"key {history.name}"] != keys.MISSING) & (user != keys.MISSING)
-        found[f"event {history.name}"] = rows.numbers(EVENT + history.name) & there
-    return _table(spec, found, unit)
+            columns[f"key {field.name}"] = values.row_keys(source.unknown)
+        there = (columns[f"key {history.name}"] != keys.MISSING) & (user != keys.MISSING)
+        columns[f"event {history.name}"] = rows.numbers(EVENT + history.name) & there
+    return _table(spec, columns, unit)
 
 
 def older_events(spec: Spec, older: pathlib.Path) -> pa.Table:
@@ -81,9 +85,9 @@ def older_events(spec: Spec, older: pathlib.Path) -> pa.Table:
     return _table(spec, kept, BEFORE)
 
 
-def _table(spec: Spec, found: Any, unit: int) -> pa.Table:
-    columns = {name: found[name] for name in kept_type(spec).names}
-    return pa.table(columns | {"unit": np.full(len(found["user"]), unit, np.int32)})
+def _table(spec: Spec, values: Any, unit: int) -> pa.Table:
+    columns = {name: values[name] for name in kept_type(spec).names}
+    return pa.table(columns | {"unit": np.full(len(values["user"]), unit, np.int32)})
 
 
 def by_user(database: Any) -> Iterator[pl.DataFrame]:
@@ -137,12 +141,12 @@ def build(
         keeping = opened.enter_context((folder / EVENTS).open("wb"))
         for frame in frames:
             unit, place = frame["unit"].to_numpy(), frame["place"].to_numpy()
-            own = unit >= 0
-            place = starts[unit[own]] + place[own]
+            here = unit >= 0
+            place = starts[unit[here]] + place[here]
             for history in spec.histories():
-                found, some = earlier(spec, history, frame)
-                found["start"] += files[history.name].tell() // some.itemsize
-                listed[history.name][place] = found[own]
+                rows_listed, some = earlier(spec, history, frame)
+                rows_listed["start"] += files[history.name].tell() // some.itemsize
+                listed[history.name][place] = rows_listed[here]
                 files[history.name].write(some.tobytes())
             keeping.write(kept(spec, frame))
     for array in listed.values():
@@ -169,15 +173,15 @@ def kept(spec: Spec, frame: pl.DataFrame) -> bytes:
     for history in spec.histories():
         event = frame[f"event {history.name}"].to_numpy()
         newest |= last_events(user, event, history.max_values)
-    found = frame.filter(newest).with_columns(place=pl.lit(BEFORE, pl.Int64))
-    return _records(found, kept_type(spec)).tobytes()
+    rows = frame.filter(newest).with_columns(place=pl.lit(BEFORE, pl.Int64))
+    return _records(rows, kept_type(spec)).tobytes()
 
 
 def _records(frame: pl.DataFrame, dtype: np.dtype) -> np.ndarray:
-    found = np.empty(len(frame), dtype)
+    records = np.empty(len(frame), dtype)
     for name in dtype.names:
-        found[name] = frame[name].to_numpy()
-    return found
+        records[name] = frame[name].to_numpy()
+    return records
 
 
 def earlier(spec: Spec, history: FieldSpec, frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -186,8 +190,8 @@ def earlier(spec: Spec, history: FieldSpec, frame: pl.DataFrame) -> tuple[np.nda
     user, time, event = (
         frame[name].to_numpy() for name in ("user", "time", f"event {history.name}")
     )
-    found = spans(user, time, event, history.max_values)
-    return found, _records(frame.filter(event), event_type(spec, history))
+    listed = spans(user, time, event, history.max_values)
+    return listed, _records(frame.filter(event), event_type(spec, history))
 
 
 def spans(
@@ -210,10 +214,10 @@ def spans(
     moved = other | np.append(True, time[1:] != time[:-1])
     first = before[np.flatnonzero(other)[np.cumsum(other) - 1]]
     end = before[np.flatnonzero(moved)[np.cumsum(moved) - 1]]
-    found = np.empty(len(user), LISTED)
-    found["start"] = np.maximum(first, end - last)
-    found["count"] = end - found["start"]
-    return found
+    listed = np.empty(len(user), LISTED)
+    listed["start"] = np.maximum(first, end - last)
+    listed["count"] = end - listed["start"]
+    return listed
 
 
 def last_events(
@@ -242,13 +246,13 @@ def with_lists(spec: Spec, dated: bool, rows: Rows, lists: Lists, part: slice) -
         listed, events = lists[history.name]
         start, count = (listed[part][name].astype(np.int64) for name in LISTED.names)
         offsets = np.append(0, np.cumsum(count))
-        found = events[places(start, count)]
+        listed_events = events[places(start, count)]
         columns = {
-            field.name: of_keys(np.ascontiguousarray(found[f"key {field.name}"]))
+            field.name: of_keys(np.ascontiguousarray(listed_events[f"key {field.name}"]))
             for field in listing(spec, history)
         }
         if gaps := [field.name for field in spec.companions(history.name) if field.gap]:
-            passed = np.repeat(rows.numbers(TIME), count) - found["time"]
+            passed = np.repeat(rows.numbers(TIME), count) - listed_events["time"]
             columns |= dict.fromkeys(gaps, *keyed([pa.array(gap(passed, dated))]))
         for name, column in columns.items():
             if rows.has(VALUE + name):  # of a companion, what stands beside each row

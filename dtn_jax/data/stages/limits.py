@@ -37,8 +37,6 @@ def check_rejects(
         raise UserError(f"the raw files of {spec.name} hold no rows: {files[0].address}, …")
     for line in account.summary():
         progress.say(line)
-    if account.kept and not account.exceeds(most):
-        progress.say(WHERE)
     if account.exceeds(most):
         path = home / REJECTS
         write_whole(path, account.lines())
@@ -50,6 +48,8 @@ def check_rejects(
         )
     if account.rejected == account.rows:
         raise UserError(f"no row of {spec.name} is good: {account.summary(1)[0]}")
+    if account.kept:
+        progress.say(WHERE)
     (home / REJECTS).unlink(missing_ok=True)  # of an earlier call, which failed
 
 
@@ -101,45 +101,42 @@ def relations(tasks: Sequence[Task | TaskSpec]) -> list[Relation]:
         others = [space for space in task.also_report if space != task.space]
         for name in (task.name, *others) if others else ():
             multiplied |= {*factors(name, spaces)}
-    found = []
+    pairs = []
     for task in binary.values():
         named = {"space": (task.space,), "also_report": task.also_report, "upstream": task.upstream}
         for other in dict.fromkeys(name for key in KEYS for name in named[key]):
             if other in binary:
                 keys = tuple(key for key in KEYS if other in named[key])
                 assumed = other != task.space or task.name in multiplied
-                found.append(Relation(task.name, other, keys, assumed))
-    return found
+                pairs.append(Relation(task.name, other, keys, assumed))
+    return pairs
 
 
 def lines(spec: Spec, counts: Counts) -> list[str]:
     """A line for each relation of a schema file that has positives outside."""
-    found = []
+    texts = []
     for relation in relations(spec.tasks):
         if relation.outside(counts)[0]:
             why = ", outside the space of its loss: it is not trained on them"
             if relation.assumed:
                 keys = " and ".join(relation.keys)
                 why = f"; by its {keys} it happens only where {relation.other!r} is 1"
-            found.append(relation.told(counts, spec.weight) + why)
-    return found
+            texts.append(relation.told(counts, spec.weight) + why)
+    return texts
 
 
 def check_positives(spec: Spec, counts: Counts) -> None:
     """Raises UserError where a task has more positives outside than the schema file allows."""
     tasks = {task.name: task for task in spec.tasks}
-    for relation in (found for found in relations(spec.tasks) if found.assumed):
+    for relation in (pair for pair in relations(spec.tasks) if pair.assumed):
         (outside, known), task = relation.outside(counts), tasks[relation.task]
         if outside <= task.positives_outside * known * (1 + 1e-12):  # the product's rounding
             continue
         keys, enough = " and ".join(relation.keys), -(-100 * outside // known) / 100
-        name, other = task.name, relation.other
         raise UserError(
             f"{spec.path or spec.name}, line {task.line}: "
             f"{relation.told(counts, spec.weight)}, more than positives_outside: "
-            f"{task.positives_outside:g} allows. By its {keys} it happens only "
-            f"where {other!r} is 1; otherwise p({name} | {other}) = p({name}) / p({other}) is "
-            f"wrong. Let the label of {other!r} be 1 on these rows too, or leave {other!r} out of "
-            f"its {keys}, or accept the error: {name}: {{positives_outside: {enough:g}}}. No set "
-            "is written"
+            f"{task.positives_outside:g} allows: by its {keys} it happens only where "
+            f"{relation.other!r} is 1. Let that label be 1 on these rows too, or leave it out of "
+            f"its {keys}, or accept the error: {task.name}: {{positives_outside: {enough:g}}}"
         )

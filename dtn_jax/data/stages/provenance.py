@@ -47,28 +47,17 @@ def raw_facts(files: Mapping[str, str], older: Made | None = None) -> dict[str, 
     return {"raw_files": sizes, "raw_hashes": hashes, "raw_times": times}
 
 
-def check_unchanged(raw: Mapping[str, Any]) -> None:
-    """Raises UserError where a file is not as `raw_facts` saw it, or is gone."""
-    was = SimpleNamespace(**raw)
-    now = raw_facts({address: address for address in was.raw_files}, was)
-    if change := other_file(was, now):
-        raise UserError(
-            f"{change}: the log has changed while it was prepared. No set is written; run the same "
-            "command again once nothing writes to the log"
-        )
-
-
 def made_from(
     spec: Spec, source: str, raw: Mapping[str, Any], older: Prepared | None = None
 ) -> dict[str, Any]:
     """What makes a set, as prepared.json keeps it: recipe, plug-in, `raw`, of its files, and
     `extends`, the sets that it extends, from `older` back to the first."""
-    made = recipe(schema_file.fingerprint(spec), source)
-    found = {"recipe": made, "rules": RULES, "plugin": source, **raw}
+    facts = {"recipe": recipe(schema_file.fingerprint(spec), source), "rules": RULES}
+    facts |= {"plugin": source, **raw}
     if older is None:
-        return found
-    own = {"name": older.schema.name, "fingerprint": older.fingerprint}
-    return found | {"extends": [own, *older.extends]}
+        return facts
+    last = {"name": older.schema.name, "fingerprint": older.fingerprint}
+    return facts | {"extends": [last, *older.extends]}
 
 
 def change(prepared: Prepared, spec: Spec, now: Mapping[str, Any]) -> str:
@@ -83,7 +72,8 @@ def change(prepared: Prepared, spec: Spec, now: Mapping[str, Any]) -> str:
         return other_recipe(prepared.folder, spec, now["plugin"])
     was, is_ = prepared.extends, now.get("extends", [])
     if was != is_:
-        return f"another set to extend: it was {_last(was)}, is {_last(is_)}"
+        was, is_ = (s and f"{s[0]['name']} ({s[0]['fingerprint'][:12]})" for s in (was, is_))
+        return f"another set to extend: it was {was or 'none'}, is {is_ or 'none'}"
     other = other_file(prepared, now)
     return f"other raw files: {other}" if other else ""
 
@@ -101,59 +91,42 @@ def other_file(prepared: Made, now: Mapping[str, Any]) -> str:
     return ""
 
 
-def _last(sets: Sequence[Mapping[str, str]]) -> str:
-    """Which set another one extends, in words."""
-    return f"{sets[0]['name']} ({sets[0]['fingerprint'][:12]})" if sets else "none"
-
-
 def other_recipe(folder: pathlib.Path, spec: Spec, plugin: str) -> str:
     """In words, why a set in `folder` has another recipe than the schema file has today."""
     here = spec.path or "the schema file"
-    old = schema_file.meaning(schema_file.load(folder / SCHEMA_FILE))
-    if found := differences(old, schema_file.meaning(spec)):
-        return f"another schema file than {here} is now: {found}"
+    if changed := differences(schema_file.load(folder / SCHEMA_FILE), spec):
+        return f"another schema file than {here} is now: {changed}"
     was = json.loads((folder / "prepared.json").read_text())
     if was.get("plugin", "") != plugin:
         return f"the same schema file with another plug-in, whose code has changed since ({here})"
     return f"{here} by the rules of another version of dtn_jax"
 
 
-def differences(old: Any, new: Any) -> str:
-    """What differs, such as 'fields.item.min_count was 2, is 3'; '' where nothing does."""
-    found = list(_differences(old, new))
-    more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
-    return "; ".join([*found[:SHOWN], *more])
+def differences(old: Spec, new: Spec, parts: Sequence[str] = ()) -> str:
+    """What two schema files mean differently, such as 'fields.item.min_count was 2, is 3'; ''
+    where nothing. `parts` are the keys of the file that are compared; none: all but the name."""
+    was, is_ = (
+        {key: text for key, text in _flat(schema_file.meaning(spec)) if key != "name"}
+        for spec in (old, new)
+    )
+    keys = [k for k in {**was, **is_} if not parts or k.partition(".")[0] in parts]
+    changed = [k for k in keys if was.get(k) != is_.get(k)]
+    if not changed and [k for k in was if k in keys] != [k for k in is_ if k in keys]:
+        return "the order of its fields or tasks"
+    shown = [f"{k} was {was.get(k, 'absent')}, is {is_.get(k, 'absent')}" for k in changed[:SHOWN]]
+    more = [f"and {len(changed) - SHOWN} more"] if len(changed) > SHOWN else []
+    return "; ".join([*shown, *more])
 
 
-def _differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
-    """What differs; the name is the folder's."""
-    if old == new or where == "name":
+def _flat(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Each part of a meaning: its place, such as fields.item.min_count, and its JSON."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        value = {part["name"]: part for part in value}
+    if not isinstance(value, dict):
+        yield place, json.dumps(value, ensure_ascii=False)
         return
-    old, new = _by_name(old), _by_name(new)
-    if not (isinstance(old, dict) and isinstance(new, dict)):
-        yield f"{where} was {_shown(old)}, is {_shown(new)}"
-        return
-    for key in {**old, **new}:
-        place = f"{where}.{key}" if where else key
-        if key not in new or key not in old:
-            yield f"{place} was {'added' if key in new else 'removed'}"
-        else:
-            yield from _differences(old[key], new[key], place)
-    if list(old) != list(new) and set(old) == set(new):
-        yield f"the order of {where} has changed"
-
-
-def _by_name(value: Any) -> Any:
-    """A list of fields or tasks as {name: field}."""
-    named = isinstance(value, list) and all(isinstance(v, dict) and "name" in v for v in value)
-    if named and value:
-        return {item["name"]: item for item in value}
-    return value
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    for key, part in value.items():
+        yield from _flat(part, f"{place}.{key}" if place else key)
 
 
 # The set that another one extends: where it lies, and whether it can be extended.
@@ -176,17 +149,15 @@ def find_older(
     older = read(_folder(given, data_dir))
     if older.folder == (home / VERSION).resolve():
         raise UserError(
-            f"--extend={given}: {older.folder} is where the new set would be. Give the new one "
-            f"another name than {spec.name!r} (name: in {spec.path or 'the schema file'}, or the "
-            "file's own name), or another --data_dir and the folder of the old one"
+            f"--extend={given}: {older.folder} is where the new set would be; give the new one "
+            f"another name than {spec.name!r}"
         )
-    meanings = (schema_file.meaning(s) for s in (schema_file.load(_kept(older)), spec))
-    was, is_ = ({part: meaning[part] for part in SAME} for meaning in meanings)
-    if found := differences(was, is_):
+    kept = older.folder / SCHEMA_FILE
+    if changed := differences(schema_file.load(kept), spec, SAME):
         raise UserError(
             f"{spec.path or spec.name} cannot extend {older.folder}, because its fields or tasks "
-            f"are others: {found}. Expected the same {' and '.join(SAME)} "
-            f"as in {_kept(older)}; name, split and input may differ"
+            f"are others: {changed}. Expected the same {' and '.join(SAME)} as in {kept}; name, "
+            "split and input may differ"
         )
     return older
 
@@ -209,40 +180,11 @@ def check_events(older: Prepared, spec: Spec, raw: Mapping) -> None:
         )
 
 
-def seen_again(older: Prepared, spec: Spec, raw: Mapping, cuts: Mapping[str, int]) -> str:
-    """A line where rows that the older set trains on are in validation or test of the new one; ''
-    where they are not, or no file is in both.
-
-    Args:
-      older, spec, raw: as of `check_events`.
-      cuts: the first times of the new set's validation and test, where it is split by time.
-    """
-    was, now = list(older.raw_hashes.values()), list(raw["raw_hashes"].values())
-    shared = len({*was} & {*now})
-    splits = [schema_file.meaning(s)["split"] for s in (schema_file.load(_kept(older)), spec)]
-    if spec.split.by == splits[0]["by"] == "time":
-        apart = cuts["validation"] >= older.notes["cuts"]["validation"]
-    else:  # a random split draws a row by the place of its file
-        apart = splits[0] == splits[1] and (spec.split.by != "random" or now[: len(was)] == was)
-    if not shared or apart:
-        return ""
-    return (
-        f"note: {shared} of {len(now)} raw files are part of {older.schema.name} too, and rows "
-        "that it trains on are in validation or test here. A run that starts from one of its runs "
-        "(train.start_from) would be judged on rows that it has seen: give the new files alone, or "
-        "split by time"
-    )
-
-
-def _kept(older: Prepared) -> pathlib.Path:
-    return older.folder / SCHEMA_FILE
-
-
 def _folder(given: str | pathlib.Path, data_dir: str | pathlib.Path) -> pathlib.Path:
     """Where the set lies."""
     logs = pathlib.Path(data_dir).expanduser().absolute() / "logs"
-    own = pathlib.Path(given).expanduser().absolute()
-    for folder in (own, own / VERSION, logs / str(given) / VERSION):
+    named = pathlib.Path(given).expanduser().absolute()
+    for folder in (named, named / VERSION, logs / str(given) / VERSION):
         if (folder / "prepared.json").is_file():
             return folder.resolve()
     names = sorted(path.parents[1].name for path in logs.glob(f"*/{VERSION}/prepared.json"))

@@ -68,7 +68,6 @@ class Plan:
       ids: {table: the facts of its vocabulary}, as of `fit.fit`.
       layout: of the records.
       counts: rows of each unit and split.
-      train_rows: those of train before down-sampling.
       firsts: the first unit of each shard, and at the end the number of units.
     """
 
@@ -76,7 +75,6 @@ class Plan:
     ids: dict[str, dict]
     layout: Layout
     counts: Int64[np.ndarray, "units splits"]
-    train_rows: int
     firsts: list[int]
 
     @property
@@ -86,7 +84,7 @@ class Plan:
     def parts(self, shard: int) -> dict[str, Part]:
         """What a shard writes of each split."""
         before = np.concatenate([np.zeros((1, len(SPLITS)), np.int64), self.counts.cumsum(axis=0)])
-        found = {}
+        parts = {}
         for column, split in enumerate(SPLITS):
             starts, bounds = (
                 self.layout.starts(int(before[-1, column])),
@@ -95,9 +93,9 @@ class Plan:
             edges = np.searchsorted(starts[:-1], bounds)  # first records of shards, and the end
             some = np.flatnonzero(np.diff(edges))
             place = int(np.searchsorted(some, shard)) if shard in some else -1
-            own = starts[edges[shard] : edges[shard + 1] + 1]
-            found[split] = Part(int(bounds[shard]), own, place, len(some))
-        return found
+            records = starts[edges[shard] : edges[shard + 1] + 1]
+            parts[split] = Part(int(bounds[shard]), records, place, len(some))
+        return parts
 
 
 def _is_weighted(spec: Spec) -> bool:
@@ -113,9 +111,9 @@ def arrays(spec: Spec, columns: Mapping[str, Encoded], rows: Rows, dated: bool) 
         "label_mask": (~np.isnan(labels)).astype(np.uint8),
     }
     for name in ("weights", "numbers"):
-        found = [v for c in columns.values() if (v := getattr(c, name)) is not None]
-        if found:
-            block["numeric" if name == "numbers" else name] = np.concatenate(found, axis=1)
+        some = [v for c in columns.values() if (v := getattr(c, name)) is not None]
+        if some:
+            block["numeric" if name == "numbers" else name] = np.concatenate(some, axis=1)
     if _is_weighted(spec):
         block["sample_weight"] = rows.weight().astype(np.float32)
     if spec.loss_weight:

@@ -52,13 +52,9 @@ TRIES = 4  # of a task, as Spark has them on a cluster
 JOIN_ROWS = 2_000_000  # that a task of a join sorts, roughly
 PART = ".events"  # of the users of a task
 SIGN = np.uint64(1 << 63)
-NO_JAVA = (
-    "--engine=spark needs Java 17 or newer, and finds none on PATH or in JAVA_HOME; a JRE is "
-    "enough (Debian, Ubuntu: apt install openjdk-17-jre-headless)"
-)
-NO_PYSPARK = "--engine=spark needs PySpark: pip install 'dtn_jax[spark]', or make spark in a clone"
-NO_MASTER = (
-    "--engine=spark needs --master=URL: spark://HOST:7077, yarn or k8s://…; local[2] tries it here"
+NEEDED = (
+    "--engine=spark needs PySpark (pip install 'dtn_jax[spark]'), Java 17 or newer on PATH or in "
+    "JAVA_HOME, and --master=URL: spark://HOST:7077, yarn, k8s://…, or local[2] to try it here"
 )
 
 
@@ -73,16 +69,14 @@ def session(master: str, name: str) -> Iterator[Session]:
     Raises:
       UserError: no master is given, PySpark or Java is not installed, or Spark has given up.
     """
-    if not master:
-        raise UserError(NO_MASTER)
     try:
         from py4j.protocol import Py4JError
         from pyspark.errors import PySparkException
         from pyspark.sql import SparkSession
     except ImportError:
-        raise UserError(NO_PYSPARK) from None
-    if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
-        raise UserError(NO_JAVA)
+        raise UserError(NEEDED) from None
+    if not (master and (os.environ.get("JAVA_HOME") or shutil.which("java"))):
+        raise UserError(NEEDED)
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
     active = SparkSession.getActiveSession()
@@ -113,9 +107,9 @@ def _reason(error: Exception) -> str:
     """What Spark has given up for: of a UserError of an executor, the same."""
     java = getattr(error, "java_exception", None)
     text = java.getMessage() if java is not None else str(error)
-    own = f"{UserError.__module__}.{UserError.__qualname__}: "
-    if own in text:
-        return text.rpartition(own)[2].strip()
+    name = f"{UserError.__module__}.{UserError.__qualname__}: "
+    if name in text:
+        return text.rpartition(name)[2].strip()
     lines = text.strip().splitlines() or [type(error).__name__]
     line = (lines[-1] if "Traceback" in text else lines[0]).rstrip(". ")
     return f"Spark has given up: {line}. What is done stays done: the same command resumes"
@@ -150,10 +144,10 @@ class SparkWork(Work):
         return self.session.sql(query)
 
     def relation(self, name: str, query: str) -> str:
-        found, folder = self.sql(query), self.folder / GATHERED / name
-        found.write.mode("overwrite").parquet(f"file://{folder}")
+        frame, folder = self.sql(query), self.folder / GATHERED / name
+        frame.write.mode("overwrite").parquet(f"file://{folder}")
         unsigned = f"REPLACE ((key::HUGEINT + {SIGN})::UBIGINT AS key)"
-        columns = f"* {unsigned if 'key' in found.columns else ''}"
+        columns = f"* {unsigned if 'key' in frame.columns else ''}"
         return f"(SELECT {columns} FROM read_parquet('{folder}/*.parquet'))"
 
     def join(self, name: str, query: str) -> dict:
@@ -171,8 +165,8 @@ class SparkWork(Work):
         return [pq.ParquetFile(path).read() for path in sorted(folder.glob("*.parquet"))]
 
     def of_unit(self, name: str, unit: int) -> dict[str, np.ndarray]:
-        found = pa.concat_tables(self._joined(name, unit))
-        return {name: found[name].to_numpy() for name in found.column_names}
+        table = pa.concat_tables(self._joined(name, unit))
+        return {name: table[name].to_numpy() for name in table.column_names}
 
     def join_histories(self) -> dict:
         columns = "unit int, user long, time long, place long"
@@ -194,14 +188,14 @@ class SparkWork(Work):
         return {}
 
     def lists(self, unit: int) -> histories.Lists:
-        found, rows = self._joined(histories.FOLDER, unit), np.diff(self.starts)[unit]
+        parts, rows = self._joined(histories.FOLDER, unit), np.diff(self.starts)[unit]
         lists = {}
         for h, history in enumerate(self.spec.histories()):
             listed = np.zeros(rows, histories.LISTED)
             kind, events, before = histories.event_type(self.spec, history), [b""], 0
-            for part in found:
+            for part in parts:
                 some = part[f"events_{h}"].to_pylist()
-                ends = before + np.cumsum([len(own) for own in some]) // kind.itemsize
+                ends = before + np.cumsum([len(each) for each in some]) // kind.itemsize
                 count, place = (part[name].to_numpy() for name in (f"count_{h}", "place"))
                 listed["count"][place] = count
                 listed["start"][place] = ends - count
@@ -214,8 +208,8 @@ class SparkWork(Work):
         return max(int(self.starts[-1]) // JOIN_ROWS, cores)
 
 
-def _signed(made: np.ndarray) -> np.ndarray:
-    return (made ^ SIGN).view(np.int64)
+def _signed(hashed: np.ndarray) -> np.ndarray:
+    return (hashed ^ SIGN).view(np.int64)
 
 
 def _facts_name(unit: int) -> str:
@@ -278,8 +272,8 @@ def _listed(spec: Spec, signed: pl.DataFrame, frame: pl.DataFrame) -> pa.RecordB
     again = np.zeros(len(unit), bool)
     again[1:] = unit[1:] == unit[:-1]
     for h, history in enumerate(spec.histories()):
-        found, events = histories.earlier(spec, history, frame)
-        start, count = found["start"][order], found["count"][order]
+        listed, events = histories.earlier(spec, history, frame)
+        start, count = listed["start"][order], listed["count"][order]
         end = start + count
         start = np.where(again, np.maximum(start, np.roll(end, 1)), start)
         new = events[places(start, end - start)]

@@ -6,7 +6,6 @@ rows are test, those before them validation. The other ways need nothing but the
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 
@@ -45,10 +44,10 @@ def assign(spec: Spec, cuts: Cuts, file: int, rows: Rows) -> Int8[np.ndarray, " 
     by_group = split.by == "group" or (split.by == "column" and spec.group)
     number = keys.drawn(rows.keys(GROUP) if by_group else row_keys(file, rows), split.seed)
     if split.by == "column":
-        found = named(split, rows.column(SPLIT))
+        places = named(split, rows.column(SPLIT))
         if split.values and "validation" not in split.values:
-            found[(number < split.validation) & (found == TRAIN)] = VALIDATION
-        return found
+            places[(number < split.validation) & (places == TRAIN)] = VALIDATION
+        return places
     validation = number < split.test + split.validation
     places = np.where(number < split.test, TEST, np.where(validation, VALIDATION, TRAIN))
     return places.astype(np.int8)
@@ -57,25 +56,16 @@ def assign(spec: Spec, cuts: Cuts, file: int, rows: Rows) -> Int8[np.ndarray, " 
 def named(split: SplitSpec, column: pa.DictionaryArray) -> Int8[np.ndarray, " B"]:
     """The split that the column of splits names in each row; NONE where it names none."""
     values = Values.of(column)
-    found = np.full(len(values.keys), NONE, np.int8)
+    places = np.full(len(values.keys), NONE, np.int8)
     for place, texts in enumerate(expected(split).values()):
         wanted, _ = keys.keys(pl.Series(texts, dtype=pl.String))
-        found[np.isin(values.keys, wanted)] = place
-    return values.spread(found, NONE)
+        places[np.isin(values.keys, wanted)] = place
+    return values.spread(places, NONE)
 
 
 def expected(split: SplitSpec) -> dict[str, Sequence[str]]:
     """{name: the values of the column that name this split}, in the order of SPLITS."""
     return {n: split.values.get(n, () if split.values else (n,)) for n in SPLITS}
-
-
-def unknown(split: SplitSpec, most: int = 5) -> str:
-    """Why a row whose split is NONE is rejected, with the first of the expected values."""
-    lines = []
-    for name, values in expected(split).items():
-        some = ", ".join(map(repr, values[:most])) + ", …" * (len(values) > most)
-        lines += [some if values == (name,) else f"{some} for {name}"] * bool(values)
-    return f"split of no known name, expected {'; '.join(lines)}"
 
 
 def row_keys(file: int, rows: Rows) -> UInt64[np.ndarray, " B"]:
@@ -86,24 +76,10 @@ def row_keys(file: int, rows: Rows) -> UInt64[np.ndarray, " B"]:
 # Negative down-sampling.
 
 _SAMPLING = 0x5EED  # apart from the seeds of a random split
+SplitRows = tuple[Rows, np.ndarray]  # clean rows, and each one's place in SPLITS
 
 
-@dataclasses.dataclass
-class SplitRows:
-    """Clean rows of a chunk.
-
-    Attributes:
-      rows: the rows that negative down-sampling keeps; their weights make up for the others.
-      split: int8 `[B]`, each one's place in SPLITS.
-      every: int8 `[A]`, those of the rows before that.
-    """
-
-    rows: Rows
-    split: Int8[np.ndarray, " B"]
-    every: Int8[np.ndarray, " A"]
-
-
-def split_rows(spec: Spec, file: int, rows: Rows, every: Int8[np.ndarray, " A"]) -> SplitRows:
+def split_rows(spec: Spec, file: int, rows: Rows, split: Int8[np.ndarray, " B"]) -> SplitRows:
     """The rows that stay, with their splits, and the weights that make up for those that do not.
 
     A train row stays with a probability q: the largest over the tasks of `sample_negatives`, for
@@ -112,15 +88,15 @@ def split_rows(spec: Spec, file: int, rows: Rows, every: Int8[np.ndarray, " A"])
     and every task's probabilities are those of the log as it was.
     """
     if not spec.sample_negatives:
-        return SplitRows(rows, every, every)
+        return rows, split
     share = np.zeros(len(rows))
     for task, rate in spec.sample_negatives.items():
         share = np.maximum(share, np.where(rows.numbers(LABEL + task) == 0, rate, 1.0))
-    share = np.where(every == TRAIN, share, 1.0)
+    share = np.where(split == TRAIN, share, 1.0)
     stay, weight = keys.drawn(row_keys(file, rows), seed=_SAMPLING) < share, 1 / share
     if rows.has(WEIGHT):
         weight = weight * rows.numbers(WEIGHT)
-    return SplitRows(rows.replaced(WEIGHT, pa.array(weight)).take(stay), every[stay], every)
+    return rows.replaced(WEIGHT, pa.array(weight)).take(stay), split[stay]
 
 
 # Where a split by time is cut: a share of the rows turned into a date.
@@ -149,12 +125,12 @@ def cut_times(split: SplitSpec, query: Query, unit: str) -> dict:
     """
     given = {name: getattr(split, name) for name in ("validation", "test")}
     if all(isinstance(value, str) for value in given.values()):
-        found = {name: times.read(value, unit) for name, value in given.items()}
-        if found["validation"] >= found["test"]:
+        cuts = {name: times.read(value, unit) for name, value in given.items()}
+        if cuts["validation"] >= cuts["test"]:
             raise UserError(
                 f"split: validation {given['validation']} is not before {given['test']}"
             )
-        return found
+        return cuts
     counts = _histogram(query, unit)
     if not len(counts[0]):
         return {"validation": 0, "test": 0}
@@ -168,8 +144,8 @@ def _histogram(query: Query, unit: str) -> Histogram:
     for step in TENS if unit == "number" else STEPS:
         start = f"time - (time % {step} + {step}) % {step}"  # as DuckDB and Spark both read it
         rows = f"CAST(sum(n) AS BIGINT) AS n FROM {TIMES} GROUP BY start ORDER BY start"
-        found = query(f"SELECT {start} AS start, {rows} LIMIT {MOST + 1}", "start")
-        finer = found["start"], found["n"]
+        by_time = query(f"SELECT {start} AS start, {rows} LIMIT {MOST + 1}", "start")
+        finer = by_time["start"], by_time["n"]
         if len(counts[0]) and len(finer[0]) > MOST:
             break
         counts = finer

@@ -67,17 +67,17 @@ def _of_all(spec: Spec, part: Rows, unit: int, first: int) -> dict[str, pa.Table
       unit: which.
       first: the place there of the first of the rows.
     """
-    found = {}
+    tables = {}
     if spec.split.by == "time":
         counted = np.unique(part.numbers(rows.TIME), return_counts=True)
-        found[TIMES] = pa.table([*counted], names=["time", "n"])
+        tables[TIMES] = pa.table([*counted], names=["time", "n"])
     if spec.split.by == "user_order":
         user, time = part.keys(rows.GROUP), part.numbers(rows.TIME)
         where = np.full(len(part), unit, np.int32), np.arange(first, first + len(part))
-        found[ORDER] = pa.table([user, time, *where], names=["user", "time", "unit", "place"])
+        tables[ORDER] = pa.table([user, time, *where], names=["user", "time", "unit", "place"])
     if spec.histories():
-        found[EVENTS] = histories.events(spec, part, unit, first)
-    return found
+        tables[EVENTS] = histories.events(spec, part, unit, first)
+    return tables
 
 
 def text_unit(work: Work, unit: int) -> Stage:
@@ -97,8 +97,8 @@ def text_unit(work: Work, unit: int) -> Stage:
                 continue
             _write(out, text.to_arrow().combine_chunks().to_batches()[0])
             count += len(text)
-    found = {name: sorted(some) for name, some in kinds.items()}
-    return {"rows": count + account.rows, "kinds": found, "rejects": account.to_json()}, {}
+    every = {name: sorted(some) for name, some in kinds.items()}
+    return {"rows": count + account.rows, "kinds": every, "rejects": account.to_json()}, {}
 
 
 _NUMBER = "\1row"  # the column of the lines' numbers
@@ -160,15 +160,12 @@ def split_unit(work: Work, cuts: dict, unit: int) -> Iterator[SplitRows]:
 
 def count_unit(work: Work, cuts: dict, unit: int) -> Stage:
     """Counts a unit's rows by split, and the values of train."""
-    stored, every = (np.zeros(len(SPLITS), np.int64) for _ in range(2))
-    counts = Counts(work.spec)
-    for part in split_unit(work, cuts, unit):
-        stored += np.bincount(part.split, minlength=len(SPLITS))
-        every += np.bincount(part.every, minlength=len(SPLITS))
-        counts.add(part)
+    stored, counts = np.zeros(len(SPLITS), np.int64), Counts(work.spec)
+    for part, places in split_unit(work, cuts, unit):
+        stored += np.bincount(places, minlength=len(SPLITS))
+        counts.add(part, places)
     facts, tables = counts.result()
-    by_split = {"stored": stored.tolist(), "every": every.tolist()}
-    return facts | by_split | {"rows": int(every.sum())}, tables
+    return facts | {"stored": stored.tolist(), "rows": int(stored.sum())}, tables
 
 
 def write_shard(work: Work, cuts: dict, plan: Plan, shard: int) -> Stage:
@@ -178,18 +175,18 @@ def write_shard(work: Work, cuts: dict, plan: Plan, shard: int) -> Stage:
     folder = work.folder / "set"
     rows, parts = sum(plan.rows.values()), plan.parts(shard)
     writer = Writer(work.spec, fitted, work.dated, folder, parts, rows)
-    own = range(plan.firsts[shard], plan.firsts[shard + 1])
+    units = range(plan.firsts[shard], plan.firsts[shard + 1])
     for unit in range(plan.firsts[shard], len(work.units)):
         wanted = writer.wanted()
         if not any(wanted):
             break
         counts = plan.counts[unit]
-        if unit not in own and not any(n and c for n, c in zip(wanted, counts)):
+        if unit not in units and not any(n and c for n, c in zip(wanted, counts)):
             continue
         for part in split_unit(work, cuts, unit):
-            writer.add(part.rows, part.split)
-            if unit not in own and not any(writer.wanted()):
+            writer.add(*part)
+            if unit not in units and not any(writer.wanted()):
                 break
-    facts = {"hashes": writer.close(), "rows": int(plan.counts[own.start : own.stop].sum())}
+    facts = {"hashes": writer.close(), "rows": int(plan.counts[units.start : units.stop].sum())}
     tables = {HASHES: pa.concat_tables(writer.hashes)} if writer.hashes else {}
     return facts | {"values": writer.counts}, tables

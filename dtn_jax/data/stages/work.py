@@ -77,8 +77,8 @@ class Work:
 
     def done(self, stage: str) -> dict[int, dict]:
         """{unit: its facts} of what is done of a stage."""
-        found = self.database.execute("SELECT unit, facts FROM done WHERE stage = ?", [stage])
-        return {unit: json.loads(facts) for unit, facts in found.fetchall()}
+        rows = self.database.execute("SELECT unit, facts FROM done WHERE stage = ?", [stage])
+        return {unit: json.loads(facts) for unit, facts in rows.fetchall()}
 
     def stage(
         self,
@@ -102,12 +102,12 @@ class Work:
         results = self.results(stage, rest, do)
         already = sum(facts[unit]["rows"] for unit in units if unit in facts)
         counted = self.bars.count(results, what, max(total - already, 0), lambda r: r[1]["rows"])
-        for unit, found, tables in counted:
-            facts[unit] = found
+        for unit, result, tables in counted:
+            facts[unit] = result
             self.database.begin()
             for name, table in tables.items():
                 self.add(name, table)
-            self.mark(stage, unit, found)
+            self.mark(stage, unit, result)
             self.database.commit()
         return [facts[unit] for unit in units]
 
@@ -149,8 +149,8 @@ class Work:
 
     def query(self, query: str, order: str) -> dict[str, np.ndarray]:
         """The columns that a query of the stages' tables gives, sorted by one of them."""
-        found = f"SELECT * FROM {self.relation('query', query)} ORDER BY {order}"
-        return self.database.execute(found).fetchnumpy()
+        rows = f"SELECT * FROM {self.relation('query', query)} ORDER BY {order}"
+        return self.database.execute(rows).fetchnumpy()
 
     def join(self, name: str, query: str) -> dict:
         """Keeps what a query gives of rows, with their `unit` and `place`, for `of_unit`."""

@@ -53,7 +53,7 @@ class Synthetic(DataSet):
     @functools.cached_property
     def funnel(self) -> funnel.FunnelSpec:
         """The law that the rows are drawn from, by the options."""
-        return funnel.FunnelSpec(**vars(self.own))
+        return funnel.FunnelSpec(**vars(self.options))
 
     def variant(self):
         return "_".join(f"{name}{value}" for name, value in self.funnel.facts().items())

@@ -163,13 +163,14 @@ class FunnelSpec:
     @property
     def stages(self) -> dict[str, list[Term]]:
         """{task: the terms of its logit}, all of weights above 0; see the module's equations."""
-        own = {task: _own_terms(task, self.interactions) for task in TASKS}
-        found = {FIRST: own[FIRST]}
-        for task, terms in own.items():
-            shared = math.sqrt((1 - self.divergence) * _variance(terms) / _variance(own[FIRST]))
-            both = _scaled(own[FIRST], shared) + _scaled(terms, math.sqrt(self.divergence))
-            found.setdefault(task, both)
-        return {task: [t for t in terms if t.weight > 0] for task, terms in found.items()}
+        declared = {task: _own_terms(task, self.interactions) for task in TASKS}
+        click = declared[FIRST]
+        stages = {FIRST: click}
+        for task, terms in declared.items():
+            shared = math.sqrt((1 - self.divergence) * _variance(terms) / _variance(click))
+            both = _scaled(click, shared) + _scaled(terms, math.sqrt(self.divergence))
+            stages.setdefault(task, both)
+        return {task: [t for t in terms if t.weight > 0] for task, terms in stages.items()}
 
     @property
     def biases(self) -> dict[str, float]:
@@ -270,9 +271,9 @@ def _terms(spec: FunnelSpec) -> dict[str, list[tuple[tuple[int, np.ndarray], ...
         terms[task] = []
         for term in stage:
             stream = [term.task, *(term.fields if len(term.fields) == 2 else ())]
-            found = [_effects(spec, field, term.rank, *stream) for field in term.fields]
-            tables = [table for table, _ in found]
-            scale = math.sqrt(math.prod(cov for _, cov in found).sum())  # a term's deviation
+            effects = [_effects(spec, field, term.rank, *stream) for field in term.fields]
+            tables = [table for table, _ in effects]
+            scale = math.sqrt(math.prod(cov for _, cov in effects).sum())  # a term's deviation
             tables[0] = term.weight * tables[0] / scale
             places = [FIELDS.index(field) for field in term.fields]
             terms[task].append(tuple(zip(places, tables, strict=True)))

@@ -21,7 +21,7 @@ from dtn_jax.metrics import METRICS
 from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid
 from dtn_jax.report.markdown import escaped, one_line
-from dtn_jax.report.pictures import COLOURS, NOTE, clean, header, named_lines, panels, save
+from dtn_jax.report.pictures import COLOURS, NOTE, clean, header, named_lines, panels, save_small
 
 GREY = "#888888"
 WIDE = 80  # columns of a terminal that a table needs
@@ -75,7 +75,7 @@ def write(
     page = f"# {escaped(title)}\n\n{table}\n{told}\n\n![Differences](differences.png)\n"
     write_whole(folder / "compare.md", page)
     write_whole(folder / "compare.csv", csv(found))
-    save(picture(found, title), folder / "differences.png")
+    save_small(picture(found, title), folder / "differences.png")
 
 
 def cells(one: Difference) -> list[str]:

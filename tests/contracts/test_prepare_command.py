@@ -111,9 +111,6 @@ def test_a_label_that_is_the_same_in_all_of_train_is_told(tmp_path, monkeypatch,
     shown = capsys.readouterr().out
     assert f"task 'order': all 9,600 labels in train are {label}: there is nothing" in shown
     assert "task 'click'" not in shown
-    prepare.main([*command, "--describe"])
-    shown = " ".join(capsys.readouterr().out.split())
-    assert f"order@all does not vary: {9600 * label:,} of 9,600 rows of train are positive" in shown
 
 
 @pytest.mark.parametrize(
@@ -159,4 +156,4 @@ def test_a_line_names_the_fields_of_which_validation_has_unknown_ids(tmp_path):
         schema=dataclasses.replace(data.schema, fields=tuple(more)),
         unknown_values={"validation": {f"word_{n}": 12 - n for n in range(6)}},
     )
-    assert unknown_ids(many).endswith("word_4 33.3 %, 1 more at most 29.2 %")
+    assert unknown_ids(many).endswith("word_4 33.3 %, …")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from results_by_day import by_day
 
+from dtn_jax.metrics.calibration import LOW_RATE, calibration_curve
 from dtn_jax.report import pictures, plots
 
 
@@ -49,7 +50,7 @@ def test_a_link_in_place_of_a_picture_is_not_followed(tmp_path, drawn):
 @pytest.fixture
 def figures(monkeypatch):
     drawn = []
-    monkeypatch.setattr(pictures, "save", lambda figure, path: drawn.append(figure))
+    monkeypatch.setattr(pictures, "save_small", lambda figure, path: drawn.append(figure))
     return drawn
 
 
@@ -73,27 +74,33 @@ def test_a_balancers_weights_have_a_panel(validated, figures, tmp_path):
 
 
 def test_a_panel_a_metric_with_a_line_a_task_and_space(figures, tmp_path):
-    plots.by_day(by_day(), "2022-04-08", tmp_path / "a.png")
-    panels = {axes.get_ylabel(): axes for axes in figures[0].axes}
+    plots.by_day(by_day(), tmp_path / "a.png")
+    panels = {axes.get_title("left"): axes for axes in figures[0].axes}
     assert list(panels) == ["AUC", "GAUC", "R²", "base rate"]
     lines = {line.get_label(): line for line in panels["AUC"].get_lines()}
     assert {"click@all", "click@order", "order@all"} <= set(lines)
     days = matplotlib.dates.date2num(np.arange("2022-04-08", "2022-04-12", dtype="M8[D]"))
-    np.testing.assert_array_equal(matplotlib.dates.date2num(lines["click@all"].get_xdata()), days)
+    np.testing.assert_array_equal(lines["click@all"].get_xdata(), days)
     np.testing.assert_allclose(lines["click@all"].get_ydata(), [0.5, 0.6, 0.7, 0.8])
     assert len(panels["GAUC"].get_lines()[0].get_xdata()) == 3  # not defined on the first day
     figures[0].canvas.draw()
     labels = {text.get_text() for text in panels["AUC"].get_xticklabels()}
     assert "2022-04-09" in labels
-    legend = {text.get_text() for text in figures[0].legends[0].get_texts()}
-    assert "seconds@all" in legend
+    assert "seconds@all" in {text.get_text() for text in panels["R²"].get_legend().get_texts()}
 
 
-@pytest.mark.parametrize(("untrained", "hollow"), [("2022-04-08", 1), ("", 0)])
-def test_the_day_that_no_step_came_before_is_hollow(figures, tmp_path, untrained, hollow):
-    plots.by_day(by_day(("click",)), untrained, tmp_path / "a.png")
-    auc, _, rate = figures[0].axes
-    assert [len(line.get_xdata()) for line in auc.get_lines()] == [4] + [1] * hollow
-    assert ("hollow" in auc.get_xlabel()) == bool(hollow)
-    assert len(rate.get_lines()) == 1  # no model has a part in it
-    assert rate.get_yscale() == "log"
+# ---------------------------------------------------------------- reliability
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.4])
+def test_a_reliability_diagram_shows_the_curve(figures, tmp_path, rate):
+    rng = np.random.default_rng(0)
+    p = rng.beta(2, 2 / rate - 2, size=2000)
+    curve = calibration_curve(p, rng.random(2000) < p, 10)
+    plots.reliability({"click@all": curve, "order@click": None}, tmp_path / "a.png")
+    (axes,) = figures[0].axes  # none without an example
+    points = axes.collections[-1].get_offsets()
+    seen = curve.rate >= axes.get_ylim()[0]
+    np.testing.assert_allclose(points[seen], np.stack([curve.prediction, curve.rate], 1)[seen])
+    assert axes.get_xscale() == ("log" if rate < LOW_RATE else "linear")
+    assert axes.get_xlim() == axes.get_ylim()

@@ -1,13 +1,11 @@
-"""The tables of a run's metrics in the terminal: by split and by day."""
+"""The table of a run's metrics in the terminal."""
 
 import io
 
 import pytest
 import rich.console
-from results_by_day import TASKS, by_day
 
 from dtn_jax.metrics import Metric
-from dtn_jax.report import terminal
 from dtn_jax.report import terminal as report
 from dtn_jax.schema import Field, Schema, Task
 
@@ -93,20 +91,3 @@ def test_every_metric_has_room_and_one_that_a_row_lacks_is_empty():
 def test_numbers(value, format, text):
     metric = Metric("m", "a metric", compute=lambda rows: None, format=format)
     assert metric.text(value).replace("100%", "100.%") == text
-
-
-# ---------------------------------------------------------------- by day
-
-
-def dated(names=TASKS):
-    kinds = {"seconds": "regression"}
-    tasks = [Task(name, kinds.get(name, "binary")) for name in names]
-    return Schema("shop", (Field("item"),), tuple(tasks))
-
-
-def test_a_line_a_day_of_each_tasks_first_metric_beside_its_base_rate():
-    lines = text_of(terminal.days_table(by_day(("click", "seconds")), dated(("click", "seconds"))))
-    rows = [line.split() for line in lines.splitlines() if line.startswith("2022")]
-    assert rows[0] == ["2022-04-08", "0.5000", "1.00%", "0.0000"]
-    assert rows[3] == ["2022-04-11", "0.8000", "4.00%", "0.3000"]
-    assert lines.index("click") < lines.index("seconds")

@@ -25,9 +25,6 @@ from dtn_jax.shapes import Float64
 GUESSED = "guessed; "
 YEAR = 365 * times.DAY
 APART = 20  # a time is far from the middle one beyond so many times the usual distance, and a year
-WEEKS = 28  # days: a log of fewer tells too little about its weekdays
-SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
-SPLITS |= dict.fromkeys(("validation", "valid", "val", "dev", "eval"), "validation")
 ROOM = 2.0  # a regression's range reaches so many times beyond the sample's, for rows not seen
 LEAST = 20  # rows with a label, to say where it lies
 CHANCE = 10.0  # of them, those that would be elsewhere if the labels had nothing to do with it
@@ -89,20 +86,15 @@ def time(columns: Mapping[str, Column], given: str) -> Entry:
 def _refuse_missing(given: str, missing: float, example: str = "") -> None:
     """Raises UserError where more than a few values of the column of an option are missing."""
     if missing > FEW:
-        told = f"{given}: in {percent(missing)} of the rows it is missing or unreadable"
-        raise UserError(f"{told}; {example}" if example else told)
+        problem = f"{given}: in {percent(missing)} of the rows it is missing or unreadable"
+        raise UserError(f"{problem}; {example}" if example else problem)
 
 
 def _rank(c: Column) -> tuple | None:
-    """The smallest is the likeliest time column; None is none.
-
-    A telling name counts most; then a column that tells hours comes before one that tells days,
-    and one whose type is a time before numbers.
-    """
+    """The smallest is the likeliest time column, by its name; None is none."""
     if not is_time(c) or c.distinct < 3 or c.moments.null_count() > FEW * len(c.moments):
         return None
-    other, vague, place = names.time_rank(c.name) or (False, True, 100)
-    return other, vague, c.of_days, c.unit != "date", place
+    return names.time_rank(c.name) or (False, True, len(names.TIMES) + 1)
 
 
 def _moment(value: int, unit: str = "date") -> str:
@@ -110,14 +102,13 @@ def _moment(value: int, unit: str = "date") -> str:
     return times.show(value if unit == "number" else value // times.SECOND * times.SECOND, unit)
 
 
-def hours(event: Column | None) -> list[Entry]:
-    """The hour of the time column as a field, and the weekday where there are several weeks."""
+def hour(event: Column | None) -> list[Entry]:
+    """The hour of the time column as a field, where it has several."""
     if event is None or event.unit in ("", "number") or not (read := expression(event.name)):
         return []
-    at = event.moments.cast(pl.Datetime("us"))
-    parts = [("hour", "0 to 23, UTC")] * (at.dt.hour().n_unique() > 1)
-    parts += [("weekday", "0 is Monday, UTC")] * (at.dt.date().n_unique() >= WEEKS)
-    return [Entry(n, {"value": quoted(f"{n}({read})", FORMULA)}, facts) for n, facts in parts]
+    several = event.moments.cast(pl.Datetime("us")).dt.hour().n_unique() > 1
+    value = quoted(f"hour({read})", FORMULA)
+    return [Entry("hour", {"value": value}, "0 to 23, UTC")] * several
 
 
 def group(columns: Mapping[str, Column], given: str) -> Entry:
@@ -136,21 +127,14 @@ def group(columns: Mapping[str, Column], given: str) -> Entry:
     return Entry(c.name, facts=GUESSED * (not given) + facts)
 
 
-def split(columns: Mapping[str, Column], event: Column | None, group: str) -> tuple[str, dict, str]:
-    """The column that says each row's split, or ''; how rows are split; and why."""
-    for name, c in columns.items():
-        parts: dict[str | None, list[str]] = {}
-        for word in sorted(c.different) if c.kind == "text" and c.distinct <= 6 else ():
-            parts.setdefault(SPLITS.get(word.lower()), []).append(quoted(word))
-        if parts.keys() == set(SPLITS.values()) and not c.missing:
-            values = ", ".join(f"{part}: [{', '.join(words)}]" for part, words in parts.items())
-            return name, {"by": "column", "column": quoted(name), "values": f"{{{values}}}"}, ""
+def split(event: Column | None, group: str) -> tuple[dict[str, str], str]:
+    """How rows are split, and why."""
     by, why = "time", "the last rows by time; or dates such as 2026-03-05"
     if event is None:
         by, why = "random", "no time column is known" + "; or by: group" * bool(group)
     elif event.moments.n_unique() < 3:
         by, why = "random", f"{event.name} has too few times to split by"
-    return "", {"by": by, "validation": "0.1", "test": "0.1"}, why
+    return {"by": by, "validation": "0.1", "test": "0.1"}, why
 
 
 def tasks(
@@ -240,19 +224,9 @@ def _task(c: Column, name: str) -> Task:
             label = _regression(task, c, read) or label
         elif c.kind == "truth" and c.raw.dtype == pl.String and read:
             label = f"{read} == true"  # texts in any mixture of small and large letters
-        odd = c.is_binary & ~np.isin(task.values, [0, 1]) & (c.codes >= 0)
-        if odd.any():
-            share, value = percent(odd.sum() / c.known), shown(c.values[int(odd.argmax())])
-            told = f"{share} of its values are neither 0 nor 1, such as {value}: bad rows, unless"
-            task.notes.append(f"{told} you say what they mean, as in label: {read or c.name} >= 1")
-            task.values = np.where(odd, np.nan, task.values)
     if task.binary:
         known = max(int((~np.isnan(task.values)).sum()), 1)
         task.facts = f"{percent(task.positives / known)} positive{task.facts}"
-        if task.positives in (0, known):
-            label = int(task.positives > 0)
-            told = f"all {known:,} labels in the sample are {label}: there is nothing to learn"
-            task.notes.append(told)
     if label:
         task.options["label"] = quoted(label, FORMULA)
     if c.missing:
@@ -263,15 +237,11 @@ def _task(c: Column, name: str) -> Task:
 
 def _positive(task: Task, column: Column) -> str:
     """Which of two texts counts as 1: the one that says yes, or the other of the one that says no;
-    where no word decides, the rarer one, with a note."""
+    where no word decides, the rarer one."""
     truths = [names.truth(text) for text in column.different]
     decided = truths[0] != truths[1]
-    place = int(np.argmax(truths) if decided else column.counts.argmin())
-    one, other = column.different[place], column.different[1 - place]
+    one = column.different[int(np.argmax(truths) if decided else column.counts.argmin())]
     task.facts = f"; '{one}' counts as 1"
-    if not decided:
-        rarer = f"being the rarer of '{one}', '{other}'"
-        task.notes.append(f"'{one}' counts as 1, {rarer}; its label says which")
     return one
 
 
@@ -290,8 +260,7 @@ def _regression(task: Task, column: Column, read: str) -> str:
     task.facts = f"{shown(low)} to {shown(high)}, median {shown(middle)}"
     if not column.is_skewed or not read:
         return ""
-    plain = f"label: {read}, range: [{least:g}, {most:g}]"
-    task.notes.append(f"skewed, so its logarithm is fitted; as it is: {plain}")
+    task.notes.append("skewed, so its logarithm is fitted")
     task.options["range"] = ["0", str(math.ceil(math.log1p(most)))]
     return f"log1p({read})"
 
@@ -310,10 +279,10 @@ def _task_name(column: str, taken: set[str]) -> str:
     return name
 
 
-def arrange(tasks: Sequence[Task]) -> list[str]:
+def arrange(tasks: Sequence[Task]) -> None:
     """Writes `upstream` of each task, the rarest of the labels around it, and `also_report`, but of
     a regression, whose prediction is the same in each space; and says which are around most of its
-    rows only. Returns notes on labels that are the same."""
+    rows only."""
     for task in tasks:
         above = "" if task.binary else " above 0"
         overlaps = [(other, *rows) for other in tasks if (rows := _overlap(task, other))]
@@ -323,27 +292,12 @@ def arrange(tasks: Sequence[Task]) -> list[str]:
             name = [quoted(nearest.name)]
             task.options |= {"upstream": name} | ({"also_report": name} if task.binary else {})
         for other, count, outside in overlaps:
-            told = f"{count - outside:,} of {count:,} rows{above} are among those of {other.name}"
+            share = f"{count - outside:,} of {count:,} rows{above} are among those of {other.name}"
             if other is nearest:
-                task.notes.append(f"{told} ({other.positives:,})")
-                task.notes += _within(task, other)
+                task.notes.append(f"{share} ({other.positives:,})")
             elif other not in around:
                 most = f"prepare allows {100 * OUTSIDE:g} %, or what positives_outside says"
-                task.notes.append(f"{told}: too few for upstream: [{quoted(other.name)}]; {most}")
-    return [
-        f"the labels of {other.name} and {task.name} are the same in all rows"
-        for n, task in enumerate(tasks)
-        for other in tasks[:n]
-        if np.array_equal(task.values, other.values, equal_nan=True)
-    ]
-
-
-def _within(task: Task, outer: Task) -> list[str]:
-    """How a regression is learnt where the label around it is 1 alone, as a note."""
-    if task.binary or "known" in task.options or not (read := expression(outer.column)):
-        return []
-    happens = outer.options.get("label", quoted(f"{read} == 1", FORMULA))
-    return [f"known: {happens} would train and score it where {outer.name} is 1 alone"]
+                task.notes.append(f"{share}: too few for upstream: [{quoted(other.name)}]; {most}")
 
 
 def _overlap(inner: Task, outer: Task) -> tuple[int, int] | None:

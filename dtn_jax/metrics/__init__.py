@@ -28,8 +28,6 @@ METRICS: dict[str, Metric] = {  # in the order of results.json and of tables
     "mrr": within_groups.MRR,
     "recall_at_5": within_groups.RECALL_AT_5,
     "recall_at_10": within_groups.RECALL_AT_10,
-    "list_groups": within_groups.LIST_GROUPS,
-    "list_skipped": within_groups.LIST_SKIPPED,
     "average_precision": auc.AVERAGE_PRECISION,
     "logloss": log_loss.LOG_LOSS,
     "normalised_entropy": log_loss.NORMALISED_ENTROPY,

@@ -9,7 +9,7 @@ import numpy as np
 
 from dtn_jax.metrics.influence import Influence, Units
 from dtn_jax.metrics.inputs import chunks
-from dtn_jax.metrics.metric import Metric, Rows
+from dtn_jax.metrics.metric import RANKS, Metric, Rows
 from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.shapes import Bool, Float, Int, Shaped
 
@@ -231,24 +231,15 @@ def _influence(rows: Rows, units: Units) -> Influence:
 
 
 AUC = Metric(
-    "auc",
-    "AUC",
-    lambda rows: rows.once(areas).auc,
-    higher_is_better=True,
-    selectable=True,
-    column="AUC",
-    bounded=True,
-    influence=_influence,
+    "auc", "AUC", lambda rows: rows.once(areas).auc, column="AUC", influence=_influence, **RANKS
 )
 AUC_SE = Metric("auc_se", "standard error of the AUC", lambda rows: rows.once(areas).standard_error)
 AVERAGE_PRECISION = Metric(
     "average_precision",
     "average precision",
     lambda rows: rows.once(areas).average_precision,
-    higher_is_better=True,
-    selectable=True,
     column="avg.\nprec.",
-    bounded=True,
+    **RANKS,
 )
 THRESHOLD_AUC = Metric(
     "threshold_auc",

@@ -66,6 +66,10 @@ class Rows:
         return self._found[compute]
 
 
+RANKS = {"higher_is_better": True, "selectable": True, "bounded": True}  # of a metric in [0, 1]
+LOSS = {"higher_is_better": False, "selectable": True}
+
+
 @dataclasses.dataclass(frozen=True)
 class Metric:
     """What every reader of a metric needs to know of it.

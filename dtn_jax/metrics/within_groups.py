@@ -22,7 +22,7 @@ import numpy as np
 from dtn_jax.metrics import inputs
 from dtn_jax.metrics.influence import Influence, Units
 from dtn_jax.metrics.inputs import chunks
-from dtn_jax.metrics.metric import Metric, Rows
+from dtn_jax.metrics.metric import RANKS, Metric, Rows
 from dtn_jax.shapes import Float, Int, Int32, Shaped
 
 ByGroup = Callable[[Rows], tuple[np.ndarray, np.ndarray]]
@@ -305,12 +305,10 @@ def of_groups(name: str, title: str, by_group: ByGroup, column: str = "") -> Met
         name,
         title,
         lambda rows: mean_over_groups(*by_group(rows)),
-        higher_is_better=True,
-        selectable=True,
         column=column,
-        bounded=True,
         of_groups=True,
         influence=influence,
+        **RANKS,
     )
 
 
@@ -335,19 +333,9 @@ def _count(name: str, title: str, count: Callable[[Rows], int]) -> Metric:
     return Metric(name, title, count, format=",d", of_groups=True)
 
 
-def _has_positive(rows: Rows) -> np.ndarray:
-    return rows.once(groups_of).positives > 0
-
-
 GAUC = of_groups("gauc", "GAUC", group_aucs, column="GAUC")
 GAUC_GROUPS = _count("gauc_groups", "groups of GAUC", lambda rows: rows.once(gauc).groups)
 GAUC_SKIPPED = _count("gauc_skipped", "groups without GAUC", lambda rows: rows.once(gauc).skipped)
 NDCG_AT_5, NDCG_AT_10 = _ndcg_at(5), _ndcg_at(10)
 MRR = _of_lists("mrr", "MRR", reciprocal_ranks)
 RECALL_AT_5, RECALL_AT_10 = _recall_at(5), _recall_at(10)
-LIST_GROUPS = _count(
-    "list_groups", "groups with a positive", lambda rows: int(_has_positive(rows).sum())
-)
-LIST_SKIPPED = _count(
-    "list_skipped", "groups without a positive", lambda rows: int((~_has_positive(rows)).sum())
-)

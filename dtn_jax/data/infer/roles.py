@@ -94,7 +94,7 @@ def _rank(c: Column) -> tuple | None:
     """The smallest is the likeliest time column, by its name; None is none."""
     if not is_time(c) or c.distinct < 3 or c.moments.null_count() > FEW * len(c.moments):
         return None
-    return names.time_rank(c.name) or (False, True, len(names.TIMES) + 1)
+    return names.time_rank(c.name) or (False, len(names.TIMES) + 1)
 
 
 def _moment(value: int, unit: str = "date") -> str:
@@ -177,7 +177,7 @@ def _guesses(columns: Mapping[str, Column]) -> list[str]:
     Columns of 0 and 1 named click, order, like, label, …, and numbers named watch_seconds, rating,
     …; where there are none of the first, columns of 0 and 1 named is_….
     """
-    free = [c for c in columns.values() if c.kind != "text" and not why_none(c)]
+    free = [c for c in columns.values() if not why_none(c)]
     binary = [c.name for c in free if c.is_binary and c.distinct > 1]
     found = {name for name in binary if names.is_outcome(name)}
     found = found or {name for name in binary if names.words(name)[:1] == ["is"]}
@@ -185,22 +185,15 @@ def _guesses(columns: Mapping[str, Column]) -> list[str]:
     return [name for name in columns if name in found]
 
 
-def _is_pair(c: Column) -> bool:
-    """Whether it has two values, other than 0 and 1, which an expression can tell apart."""
-    if c.is_binary or c.distinct != 2 or c.kind not in ("number", "text"):
-        return False
-    plain = all("'" not in text and text.isprintable() for text in c.different.cast(pl.String))
-    return plain and bool(expression(c.name))
-
-
 def why_none(c: Column) -> str:
     """Why a column is no label; '' where it is one."""
     value, read = c.common(1), expression(c.name)
     what = f"it holds {c.values.dtype}, such as {value}; expected 0 and 1, or numbers"
+    literal = f"'{value}'" if c.kind == "text" else value
+    other = c.kind == "text" or (c.kind == "number" and c.distinct == 2 and not c.is_binary)
     rules = (
         (not c.known, "its values are all missing"),
-        (_is_pair(c), ""),
-        (c.kind == "text", f"{what}. With others, a task may be {{label: {read} == '{value}'}}"),
+        (other, f"{what}. With others, a task may be {{label: {read} == {literal}}}"),
         (c.kind not in ("number", "truth"), what),
         (c.infinite > FEW, f"{percent(c.infinite)} of its values are infinite: such rows are bad"),
         (c.distinct == 1 and not c.is_binary, f"it is always {value}"),
@@ -211,38 +204,20 @@ def why_none(c: Column) -> str:
 
 def _task(c: Column, name: str) -> Task:
     read = expression(c.name)
-    task = Task(name, column=c.name)
+    task = Task(name, column=c.name, values=c.numbers)
     label = "" if name == c.name else read
-    if _is_pair(c):  # the text that says yes, else the rarer one; or the larger number
-        text = c.kind == "text"
-        one = _positive(task, c) if text else c.different.max()
-        task.values = np.append((c.different == one).to_numpy() * 1.0, np.nan)[c.codes]
-        label = f"{read} == '{one}'" if text else f"{read} == {one!r}"
+    if not c.is_binary:
+        label = _regression(task, c, read) or label
     else:
-        task.values = c.numbers
-        if not c.is_binary:
-            label = _regression(task, c, read) or label
-        elif c.kind == "truth" and c.raw.dtype == pl.String and read:
+        task.facts = f"{percent(task.positives / c.known)} positive"
+        if c.kind == "truth" and c.raw.dtype == pl.String and read:
             label = f"{read} == true"  # texts in any mixture of small and large letters
-    if task.binary:
-        known = max(int((~np.isnan(task.values)).sum()), 1)
-        task.facts = f"{percent(task.positives / known)} positive{task.facts}"
     if label:
         task.options["label"] = quoted(label, FORMULA)
     if c.missing:
         task.facts += f"; {percent(c.missing)} missing"
         task.options["known"] = quoted(f"not missing({read})", FORMULA)
     return task
-
-
-def _positive(task: Task, column: Column) -> str:
-    """Which of two texts counts as 1: the one that says yes, or the other of the one that says no;
-    where no word decides, the rarer one."""
-    truths = [names.truth(text) for text in column.different]
-    decided = truths[0] != truths[1]
-    one = column.different[int(np.argmax(truths) if decided else column.counts.argmin())]
-    task.facts = f"; '{one}' counts as 1"
-    return one
 
 
 def _regression(task: Task, column: Column, read: str) -> str:

@@ -18,8 +18,6 @@ from dtn_jax.metrics.metric import Metric, Rows, Value
 
 METRICS: dict[str, Metric] = {  # in the order of results.json and of tables
     "auc": auc.AUC,
-    "auc_se": auc.AUC_SE,
-    "threshold_auc": auc.THRESHOLD_AUC,
     "gauc": within_groups.GAUC,
     "gauc_groups": within_groups.GAUC_GROUPS,
     "gauc_skipped": within_groups.GAUC_SKIPPED,
@@ -55,8 +53,6 @@ def measure(rows: Rows) -> dict[str, Value]:
     """
     grouped = rows.group is not None
     fitting = {name: m for name, m in METRICS.items() if m.fits(rows.kind, grouped)}
-    if rows.inflation is not None:
-        fitting |= {name: m for name, m in METRICS.items() if m.asked}
     return {name: metric.compute(rows) for name, metric in fitting.items()}
 
 

@@ -28,7 +28,6 @@ class CalibrationCurve:
       prediction: `[K]`, the mean predicted probability.
       rate: `[K]`, the share of positives.
       count: `[K]`, examples.
-      weight: `[K]`, their summed weight; equal to `count` without weights.
       effective: `[K]`, Kish's effective number of examples, (sum w)^2 / sum w^2, for intervals;
         equal to `count` without weights.
       base_rate: the share of positives over all examples.
@@ -37,7 +36,6 @@ class CalibrationCurve:
     prediction: Float[np.ndarray, " K"]
     rate: Float[np.ndarray, " K"]
     count: Int[np.ndarray, " K"]
-    weight: Float[np.ndarray, " K"]
     effective: Float[np.ndarray, " K"]
     base_rate: float
 
@@ -69,14 +67,9 @@ def calibration_curve(
       The curve; None without examples.
 
     Raises:
-      ValueError: wrong input (see the module), a probability outside [0, 1], bins < 1.
+      ValueError: wrong input (see the module).
     """
-    if bins < 1:
-        raise ValueError(f"got {bins} bins, expected >= 1")
     p, labels, weights = checked(probabilities, labels, weights, binary=True)
-    outside = np.count_nonzero((p < 0) | (p > 1))
-    if outside:
-        raise ValueError(f"{outside} of {p.size} probabilities are outside [0, 1]")
     if not p.size:
         return None
     count, weight, square, predicted, positive = _bin_sums(p, labels, bins, weights)
@@ -84,7 +77,6 @@ def calibration_curve(
         prediction=predicted / weight,
         rate=positive / weight,
         count=count.astype(np.int64),
-        weight=weight,
         effective=weight**2 / square,
         base_rate=mean(labels, weights),
     )

@@ -46,15 +46,9 @@ def space_mask(
 
     Raises:
       UserError: an unknown task or space.
-      ValueError: labels or label_mask with another number of columns than the schema has tasks.
     """
     names = schema.task_names
     column = names.index(choose("task", task, names))
-    for what, array in (("labels", labels), ("label_mask", label_mask)):
-        if array.shape[1] != len(names):
-            raise ValueError(
-                f"{what} has {array.shape[1]} columns, expected {len(names)}: {', '.join(names)}"
-            )
     space = schema.tasks[column].space if space is None else space
     mask = row_mask & label_mask[:, column]
     if choose("space", space, [ALL, *names]) != ALL:

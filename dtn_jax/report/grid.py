@@ -47,7 +47,6 @@ class Grid:
       note: shown below, where the form has a place for it: a sentence on signs and sources.
       left: so many first columns are flush left; the others hold numbers.
       rules: numbers of the rows above which a line is drawn.
-      shown: so many rows a terminal shows, and how many more there are; 0 is all of them.
       marked: whether `code` and **bold** in texts are marks; else these are letters, as in names
         that come from data.
     """
@@ -59,7 +58,6 @@ class Grid:
     left: int = 1
     rules: Sequence[int] = ()
     marked: bool = False
-    shown: int = 0
 
     def take(self, columns: Sequence[int]) -> Grid:
         """The same with some of its columns, in this order."""
@@ -70,14 +68,8 @@ class Grid:
         """For `screen.show`: in parts that are no wider than `width` letters, where it is given;
         each has the first column. There are `gap` blanks between columns, or one where that
         saves a part."""
-        rest = len(self.rows) - self.shown if self.shown else 0
-        if rest > 0:
-            note = f"… and {rest:,} more in the page" + f"\n{self.note}" * bool(self.note)
-            few = dataclasses.replace(self, rows=self.rows[: self.shown], note=note, shown=0)
-            return few.terminal(width, gap)
-        parts = [self] if not width else list(self._parts(width, gap))
-        dense = list(self._parts(width, 1)) if len(parts) > 1 else parts
-        if len(dense) < len(parts):
+        parts = list(self._parts(width, gap)) if width else [self]
+        if len(parts) > 1 and len(dense := list(self._parts(width, 1))) < len(parts):
             parts, gap = dense, 1
         shown: list = [rich.text.Text(self.title, "bold")] if self.title else []
         for part in parts:

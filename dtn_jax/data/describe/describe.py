@@ -102,7 +102,7 @@ def new_ids(data: Prepared) -> pl.DataFrame:
         )
         for table, facts in kept["ids"].items()
     ]
-    names = ("field", "ids", "new ids", "share", "with a row", "values of new ids", "fallen out")
+    names = ("field", "ids", "new ids", "share", "with a row", "share of values", "fallen out")
     return frame(records, names)
 
 

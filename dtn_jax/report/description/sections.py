@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
-
 import polars as pl
 from matplotlib.figure import Figure
 
@@ -12,8 +9,6 @@ from dtn_jax.data import equal_rows, times
 from dtn_jax.data.describe import leaks
 from dtn_jax.data.describe.describe import Description
 from dtn_jax.data.describe.fields import SOME, STRONG, reading
-from dtn_jax.data.describe.labels import QUANTILES
-from dtn_jax.data.prepared import Prepared
 from dtn_jax.report.description import overview
 from dtn_jax.report.description.overview import cuts_line, most, rows_line, share
 from dtn_jax.report.grid import Grid
@@ -21,7 +16,7 @@ from dtn_jax.report.pictures import png
 from dtn_jax.report.plots import over_days
 from dtn_jax.report.sections import Section
 
-FEW, MANY = 15, 60  # lines of a spread table, and of others, that a terminal shows
+MANY = 60  # lines of a table that a terminal shows
 MUCH = 0.3  # a share that is remarked on
 WEIGHTED = "Rows count by their weights, but for the rates beside those by weight, and fields."
 UNKNOWN = (
@@ -30,53 +25,46 @@ UNKNOWN = (
 )
 SECTIONS = {  # table of a description: its section's title and text
     "rates": ("Labels", "How often each label is positive, with Wilson's 95 % interval."),
-    "spreads": ("Regression labels", "Their means, standard deviations and quantiles."),
+    "spreads": ("Regression labels", "Their means, deviations and quantiles."),
     "missing": ("Missing labels", "The share of the rows whose label is missing."),
     "days": ("Days", "By day (UTC): rows, and the rate (or mean) of each label."),
     "pairs": (
         "Pairs of labels",
-        "How labels go together in train, where both are known: of the rows with one label the "
-        "share that has the other (given), and their correlation (phi).",
+        "Of train's rows with one, the share with the other (given).",
     ),
     "alone": (
         "Suspects of leaks",
         "Each field alone: train's rate of the label at each value ranks validation. An AUC above "
-        f"{leaks.SUSPECT} is a suspect: a value that is known only after the label, or the label "
-        "in another form.",
+        f"{leaks.SUSPECT} is a suspect: the label in another form, or known only after it.",
     ),
     "drift": (
         "Drift",
-        "From train to the other splits, as population stability index (Siddiqi, Credit Risk "
-        f"Scorecards, 2006): below {SOME} stable, up to {STRONG} some drift, above that strong.",
+        "From train, as population stability index (Siddiqi, Credit Risk Scorecards, 2006): below "
+        f"{SOME} stable, up to {STRONG} some drift, above that strong.",
     ),
     "new_ids": (
         "New ids",
-        "Ids and values of train, before rare ones become the unknown id; fields that share a "
-        "table are counted together. With a row: the new ids that are frequent enough "
-        "(min_count). Fallen out: ids of the older set that train does not have; they keep their "
-        "rows.",
+        "Of train, before rare ones become the unknown id. With a row: those that are frequent "
+        "enough (min_count). Fallen out: ids of the older set that train lacks; they keep theirs.",
     ),
     "repeats": (
         "Repeated rows",
-        "Of train, rows that repeat another one, inputs and labels alike; of the other splits, "
-        "rows with the inputs of a row of train, and rows that are equal to one.",
+        "Rows of train that repeat another one, inputs and labels alike; rows of other splits "
+        "with the inputs of a row of train, and equal to one.",
     ),
 }
-# How the columns of tables are written; others as text.
-COUNTS = ("rows", "positive", "ids", "new ids", "with a row", "fallen out")
-SHARES = ("rate", "from", "to", "by weight", "share", "given")
-SHARES += ("values of new ids", "repeated", "inputs", "equal")
-WRITTEN: dict[str, Callable[[float], str]] = {
-    **dict.fromkeys(COUNTS, "{:,}".format),
-    **dict.fromkeys(SHARES, share),
-    **dict.fromkeys(
-        ("value", "mean", "sd", *QUANTILES),
-        lambda x: f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.4g}",
-    ),
-    "auc": "{:.4f}".format,
-    "phi": "{:+.2f}".format,
-    "psi": lambda value: f"{reading(value)} {value:.4f}",
-}
+SHARES = (
+    "rate",
+    "from",
+    "to",
+    "by weight",
+    "share",
+    "share of values",
+    "given",
+    "repeated",
+    "inputs",
+    "equal",
+)
 LONG = 9  # letters of a header, from which on its last word is on a line of its own
 
 
@@ -89,42 +77,51 @@ def sections(found: Description, drawn: bool = False) -> list[Section]:
     tables = {name: getattr(found, name) for name in SECTIONS}
     tables["alone"] = pl.DataFrame(found.alone)
     tables["drift"] = found.drift.sort(order, descending=True, maintain_order=True)
-    every = [
-        Section(title, [text], [grid(tables[name])])
-        for name, (title, text) in SECTIONS.items()
-        if len(tables[name])
-    ]
-    if drawn and len(found.days):
-        picture = {"rows and labels by day": png(days(found))}
-        place = [section.title for section in every].index(SECTIONS["days"][0])
-        every[place] = dataclasses.replace(every[place], pictures=picture)
-    every = [rows(found), *every, fields(found.data)]
+    every = [rows(found)]
+    for name, (title, text) in SECTIONS.items():
+        if len(tables[name]):
+            pictures = {title: png(days(found))} if drawn and name == "days" else {}
+            shown = grid(tables[name], len(tables[name]) if drawn else MANY)
+            every.append(Section(title, [text], [shown], pictures))
+    every.append(Section("Fields", [UNKNOWN], [overview.kept_fields(found.data)]))
     first = [Section("What to look at first", texts)] if (texts := remarks(found)) else []
     return [*first, *every] if drawn else [*every, *first]
 
 
-def grid(table: pl.DataFrame) -> Grid:
-    """A table as it is shown.
+def grid(table: pl.DataFrame, most: int) -> Grid:
+    """A table as it is shown, `most` lines of it.
 
     Of three columns the second is spread: a line for each value of the first, a column for each of
     the second. Of others, empty columns are left out.
     """
-    texts = [
-        ["" if value is None else WRITTEN.get(name, str)(value) for name, value in row.items()]
-        for row in table.to_dicts()
-    ]
+    names = table.columns
+    lines = [[text(*cell) for cell in zip(names, row)] for row in table.rows()]
     if table.width == 3:
-        cells = {(down, across): text for down, across, text in texts}
-        lines, columns = (list(dict.fromkeys(key)) for key in zip(*cells))
-        spread = [[line, *(cells.get((line, c), "") for c in columns)] for line in lines]
-        return Grid([table.columns[0], *columns], spread, shown=FEW)
-    if table.columns[1] == "split":  # the first is written once
-        firsts = ["", *(row[0] for row in texts)]
-        texts = [["" if r[0] == first else r[0], *r[1:]] for r, first in zip(texts, firsts)]
-    left = [dtype == pl.String for dtype in table.dtypes].index(False)
-    header = [n if len(n) < LONG else "\n".join(n.rsplit(" ", 1)) for n in table.columns]
-    full = [n for n, column in enumerate(table) if column.null_count() < len(table)]
-    return Grid(header, texts, left=left, shown=MANY).take(full)
+        cells = {(down, across): cell for down, across, cell in lines}
+        downs, columns = (list(dict.fromkeys(key)) for key in zip(*cells))
+        lines = [[down, *(cells.get((down, c), "") for c in columns)] for down in downs]
+        left, names, full = 1, [names[0], *columns], range(len(columns) + 1)
+    else:
+        left = [dtype == pl.String for dtype in table.dtypes].index(False)
+        full = [n for n, column in enumerate(table) if column.null_count() < len(table)]
+    if names[1] == "split":  # the first is written once
+        firsts = ["", *(line[0] for line in lines)]
+        lines = [[line[0] * (line[0] != first), *line[1:]] for line, first in zip(lines, firsts)]
+    header = [n if len(n) < LONG else "\n".join(n.rsplit(" ", 1)) for n in names]
+    note = f"… and {len(lines) - most:,} more in the page" if len(lines) > most else ""
+    return Grid(header, lines[:most], left=left, note=note).take(full)
+
+
+def text(column: str, value: object) -> str:
+    """A cell."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    if not isinstance(value, float):
+        return "" if value is None else str(value)
+    if column in SHARES:
+        return share(value)
+    number = f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{reading(value)} {number}" if column == "psi" else number
 
 
 def remarks(found: Description) -> list[str]:
@@ -168,18 +165,11 @@ def rows(found: Description) -> Section:
     return Section("Rows", texts)
 
 
-def fields(data: Prepared) -> Section:
-    """Their tables and unknown values."""
-    return Section("Fields", [UNKNOWN], [overview.kept_fields(data)])
-
-
 def days(found: Description) -> Figure:
     """Rows, and each label's rate or mean, by day; where the splits are cut."""
-    kinds = {f"{t.name}@{space}": t.kind for t in found.data.schema.tasks for space in t.spaces}
-    titles = {"binary": "rates", "regression": "means"}
-    lines: dict[str, dict[str, list[tuple[str, float]]]] = {}
+    lines: dict[str, dict[str, list[tuple[str, float]]]] = {"rows": {}, "labels": {}}
     for day, key, value in found.days.rows():
-        of_kind = lines.setdefault(titles.get(kinds.get(key, ""), "rows"), {})
-        of_kind.setdefault(key, []).append((str(day), value))
+        panel = lines["rows" if key == "rows" else "labels"]
+        panel.setdefault(key, []).append((str(day), value))
     cuts = found.data.notes.get("cuts") or {}
     return over_days(lines, [times.show(at, "date") for at in cuts.values()])

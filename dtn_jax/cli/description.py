@@ -51,12 +51,10 @@ def write(data: Prepared, html: str = "") -> None:
 
 
 def show(data: Prepared, account: bool) -> None:
-    """Shows a prepared set's fields, tasks, splits, place and origin, and its account if asked."""
+    """Shows a prepared set's fields, splits, place and origin, and its account if asked."""
     print(f"\nFields of {data.schema.name}")
     fields = overview.kept_fields(data)
     screen.show(fields.terminal(WIDE))
-    print("\nTasks")
-    screen.show(overview.tasks_grid(data.schema).terminal(WIDE))
     print(f"\n{overview.rows_line(data.rows)}")
     for task, (label, rows) in labels.constant(data).items():
         print(f"task {task!r}: all {rows:,} labels in train are {label}: there is nothing to learn")

@@ -12,7 +12,7 @@ from dtn_jax.cli import prepare
 from dtn_jax.data.describe import labels
 from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
-from dtn_jax.report.description.overview import unknown_ids, unknown_share
+from dtn_jax.report.description.overview import unknown_share
 from experiments import generate_ali_ccp
 
 
@@ -21,7 +21,7 @@ def test_prepares_once_and_shows_what_there_is(tmp_path, capsys, monkeypatch):
     prepare.main(arguments)
     shown = capsys.readouterr().out
     assert "Preparing synthetic" in shown
-    for text in ("Fields of synthetic", "categorical", "click", "cart", "order", str(tmp_path)):
+    for text in ("Fields of synthetic", "categorical", str(tmp_path)):
         assert text in shown
     prepare.main(arguments)
     assert "Preparing" not in capsys.readouterr().out
@@ -134,26 +134,3 @@ def test_the_share_of_unknown_values_is_of_those_that_were_kept(tmp_path):
     assert unknown_share(data, "test", word) == 3 / 7
     bag = dataclasses.replace(data, kept_values={"test": {"word": 12}})  # a bag has several a row
     assert unknown_share(bag, "test", word) == 3 / 12
-
-
-def test_a_line_names_the_fields_of_which_validation_has_unknown_ids(tmp_path):
-    """Numbers have no ids; hashed ones have a row whether train has them or not."""
-    data = prepare_shop(shop_splits(), tmp_path)
-    line = "Unknown ids in validation (missing, or not in train often enough): "
-
-    def told(word, number, **changes):
-        unknown = {"validation": {"word": word, "id": number, "size": 9, "speed": 9}}
-        return unknown_ids(dataclasses.replace(data, unknown_values=unknown, **changes))
-
-    assert told(0, 0) == f"{line}none"
-    assert told(3, 6) == f"{line}id 25.0 %, word 12.5 %"  # of 24 rows
-    assert told(3, 6, hash_functions={"id": 1}) == f"{line}word 12.5 %"
-    assert told(3, 0, kept_values={"validation": {"word": 48, "id": 24}}) == f"{line}word 6.2 %"
-    assert unknown_ids(data).startswith(f"{line}id ")
-    more = [dataclasses.replace(data.schema.fields[0], name=f"word_{n}") for n in range(6)]
-    many = dataclasses.replace(
-        data,
-        schema=dataclasses.replace(data.schema, fields=tuple(more)),
-        unknown_values={"validation": {f"word_{n}": 12 - n for n in range(6)}},
-    )
-    assert unknown_ids(many).endswith("word_4 33.3 %, …")

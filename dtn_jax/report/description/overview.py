@@ -8,7 +8,7 @@ from dtn_jax.data import times
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.progress import percent
 from dtn_jax.report.grid import Grid
-from dtn_jax.schema import Field, Schema
+from dtn_jax.schema import Field
 
 NAMED = 5  # in a line
 NOT_KNOWN = "–"
@@ -38,8 +38,9 @@ def cuts_line(notes: Mapping) -> str:
 
 
 def kind(field: Field) -> str:
-    """'bag', 'weighted bag', 'vector of 8', 'numeric, periodic'."""
+    """'bag', 'weighted bag', 'vector of 8', 'numeric, periodic', 'sequence beside viewed'."""
     text = f"{'weighted ' * field.weighted}{field.kind}{f' of {field.length}' * (field.length > 0)}"
+    text += f" beside {field.beside}" if field.beside else ""
     return f"{text}, {field.embedding}" if field.embedded else text
 
 
@@ -74,31 +75,8 @@ def unknown_share(data: Prepared, split: str, field: Field) -> float | None:
     return data.unknown_values[split].get(field.name, 0) / max(values, 1)
 
 
-def unknown_ids(data: Prepared) -> str:
-    """A line about the ids of validation that a model does not know, by field, the most first."""
-    fields = [field for field in data.schema.fields if field.kind not in ("numeric", "vector")]
-    shares = {field.name: unknown_share(data, "validation", field) or 0.0 for field in fields}
-    named = most({name: part for name, part in shares.items() if part})
-    return f"Unknown ids in validation (missing, or not in train often enough): {named or 'none'}"
-
-
 def most(shares: Mapping[str, float]) -> str:
     """The largest shares by name."""
     names = sorted(shares, key=lambda name: -shares[name])
     texts = [f"{name} {share(shares[name])}" for name in names[:NAMED]]
     return ", ".join(texts + ["…"] * (len(names) > NAMED))
-
-
-def tasks_grid(schema: Schema) -> Grid:
-    rows = [
-        (
-            task.name,
-            task.kind,
-            task.space,
-            ", ".join(space for space in task.spaces if space != task.space),
-            ", ".join(task.upstream),
-        )
-        for task in schema.tasks
-    ]
-    header = ("task", "kind", "space of its loss", "also reported in", "upstream")
-    return Grid(header, rows, left=5)

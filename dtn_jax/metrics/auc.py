@@ -49,15 +49,15 @@ def ranked(
     weights: Float[np.ndarray, " B"] | None,
 ) -> Ranked:
     """The chosen rows."""
-    own = scores[chosen]
+    of_class = scores[chosen]
     if weights is None:
-        own.sort()
-        return Ranked(own, None, None)
-    order = np.argsort(own)
+        of_class.sort()
+        return Ranked(of_class, None, None)
+    order = np.argsort(of_class)
     weights = weights[chosen][order]
-    below = np.zeros(len(own) + 1)
+    below = np.zeros(len(of_class) + 1)
     np.cumsum(weights, out=below[1:])
-    return Ranked(own[order], weights, below)
+    return Ranked(of_class[order], weights, below)
 
 
 def classes(rows: Rows) -> tuple[Ranked, Ranked]:
@@ -128,8 +128,8 @@ def average_precision(positives: Ranked, negatives: Ranked) -> float | None:
     for at in chunks(positives.scores.size):
         values = positives.scores[at]
         right, wrong = (of.total - of.weight_below(values, "left") for of in sides)
-        own = 1.0 if positives.weights is None else positives.weights[at]
-        total += float(np.sum(own * right / (right + wrong)))
+        weight = 1.0 if positives.weights is None else positives.weights[at]
+        total += float(np.sum(weight * right / (right + wrong)))
     return total / positives.total
 
 

@@ -158,8 +158,8 @@ def _influence(rows: Rows, units: Units) -> Influence:
     away, deviation = cells.sum(axis=0), np.sqrt(np.square(cells).sum(axis=0))
     t = SURE * away / np.maximum(deviation, 1e-300)
     sign = np.array([math.erf(x / math.sqrt(2)) for x in t])
-    found = units.quotient(sign[bin_] * error, w)
-    return found.times(1.0, float(np.abs(away).sum() / w.sum()))
+    quotient = units.quotient(sign[bin_] * error, w)
+    return quotient.times(1.0, float(np.abs(away).sum() / w.sum()))
 
 
 ECE = Metric(

@@ -90,10 +90,10 @@ def won_over_lower(
     ranks[by_score] = np.arange(len(order), dtype=np.int32)
     order = order[by_score]  # the rows, the lowest score first
     del by_score
-    own = None if weights is None else weights[order]
+    by_rank = None if weights is None else weights[order]
     won = np.empty(len(order))
-    won[order] = _tied(scores[order], labels[order], own) / 2
-    won[order] += lower_before(ranks, own)
+    won[order] = _tied(scores[order], labels[order], by_rank) / 2
+    won[order] += lower_before(ranks, by_rank)
     return won
 
 
@@ -183,8 +183,8 @@ def _xauc_influence(rows: Rows, units: Units) -> Influence:
     w, labels = rows.counts, rows.labels
     won = won_over_lower(rows.scores, labels, w) + won_over_lower(-rows.scores, -labels, w)
     pairs = lower_labels(labels, w) + lower_labels(-labels, w)
-    found = units.quotient(w * won, w * pairs)
-    return found.times(2.0, found.value)
+    quotient = units.quotient(w * won, w * pairs)
+    return quotient.times(2.0, quotient.value)
 
 
 ERROR = {"format": ".4g", "kinds": ("regression",), **LOSS}

@@ -59,8 +59,8 @@ def space_mask(
 
 def made_of(task: str, space: str, schema: Schema) -> list[str]:
     """The tasks whose probabilities make that of a task in a space."""
-    own = schema.tasks[schema.task_names.index(task)]
-    if space == own.space:
+    chosen = schema.tasks[schema.task_names.index(task)]
+    if space == chosen.space:
         return [task]
     spaces = {task.name: task.space for task in schema.tasks}
     return list(dict.fromkeys((*factors(task, spaces), *factors(space, spaces))))
@@ -82,8 +82,8 @@ def logits_in(
       rows: a mask or their places; default all, and then a task in its own space is a view.
     """
     column = schema.task_names.index(task)
-    own = schema.tasks[column]
-    if space == own.space or own.kind == "regression":
+    chosen = schema.tasks[column]
+    if space == chosen.space or chosen.kind == "regression":
         return logits[rows, column]
 
     def log_probability(name: str) -> np.ndarray | float:

@@ -252,10 +252,10 @@ def reciprocal_ranks(groups: Groups) -> Float[np.ndarray, " G"]:
     chance P(f) = C(m - f - 1, p - 1) / C(m, p), and the mean is the sum over f of
     P(f) / (a + f + 1). The rows of a group's best score are held at once, at about 40 bytes each.
     """
-    found = np.full(len(groups.sizes), np.nan)
+    ranks = np.full(len(groups.sizes), np.nan)
     hit = np.flatnonzero(groups.hits)
     first = hit[np.diff(groups.group[hit], prepend=-1) > 0]
-    found[groups.group[first]] = 1 / (groups.above[first] + 1.0)
+    ranks[groups.group[first]] = 1 / (groups.above[first] + 1.0)
     tied = first[groups.hits[first] < groups.rows[first]]
     negatives = groups.rows[tied] - groups.hits[tied]
     sizes = np.frexp(negatives)[1]  # 2^(size - 1) <= negatives < 2^size: alike ones together
@@ -264,10 +264,10 @@ def reciprocal_ranks(groups: Groups) -> Float[np.ndarray, " G"]:
         most = max(1, inputs.CHUNK >> size)
         for start in range(0, len(alike), most):
             at = alike[start : start + most]
-            found[groups.group[at]] = _expected(
+            ranks[groups.group[at]] = _expected(
                 groups.above[at], groups.rows[at], groups.hits[at], 1 << size
             )
-    return found
+    return ranks
 
 
 def _expected(
@@ -298,8 +298,8 @@ def of_groups(name: str, title: str, by_group: ByGroup, column: str = "") -> Met
     def influence(rows: Rows, units: Units) -> Influence:
         share, values = by_group(rows)
         defined = ~np.isnan(values)
-        own = units.at(rows.once(first_of_groups)[defined])
-        return own.quotient((share * values)[defined], share[defined])
+        firsts = units.at(rows.once(first_of_groups)[defined])
+        return firsts.quotient((share * values)[defined], share[defined])
 
     return Metric(
         name,

@@ -192,9 +192,9 @@ def small_multiples(
     """
     lines: dict[str, list[str]] = {}
     for row in rows:
-        own = lines.setdefault(row["panel"], [])
-        own += [row["line"]] if row["line"] not in own else []
-    alike = all(own == next(iter(lines.values())) for own in lines.values())
+        names = lines.setdefault(row["panel"], [])
+        names += [row["line"]] if row["line"] not in names else []
+    alike = all(names == next(iter(lines.values())) for names in lines.values())
     size = width, max(0.7 + line * max(map(len, lines.values())), 1.4)
     figure, every = panels(len(lines), columns, size, sharey=alike, **how)
     for axes, (panel, names) in zip(every, lines.items()):

@@ -154,10 +154,10 @@ def moved(
     flat = place[there] * len(known) + codes[there]
     counts = np.bincount(flat, each[there], minlength=(of[-1] + 1) * len(known))
     first, *others = counts.reshape(-1, len(known))
-    for other, own in enumerate(others, 1):
-        if first.any() and own.any():
-            both = first + own > 0
-            pair = np.stack([first, own])[:, both]
+    for other, second in enumerate(others, 1):
+        if first.any() and second.any():
+            both = first + second > 0
+            pair = np.stack([first, second])[:, both]
             yield other, psi(*(pair if every else binned(known[both], pair)))
 
 

@@ -135,11 +135,11 @@ def pairs(rows: Batch, schema: Schema, by_weight: bool = False) -> pl.DataFrame:
     positive = known * (rows.labels[:, columns] == 1)
     w = weights_of(rows, by_weight)[:, None]
     count, both = known.T @ (w * known), positive.T @ (w * positive)
-    own, other = positive.T @ (w * known), known.T @ (w * positive)  # positives of i, of j
+    first, second = positive.T @ (w * known), known.T @ (w * positive)  # positives of i, of j
     with np.errstate(invalid="ignore", divide="ignore"):
-        variance = own * (count - own) * other * (count - other)
-        phi = (count * both - own * other) / np.sqrt(variance)
-        given = both / own
+        variance = first * (count - first) * second * (count - second)
+        phi = (count * both - first * second) / np.sqrt(variance)
+        given = both / first
     phi = np.where(variance > 0, phi, np.nan)
     names = [schema.task_names[i] for i in columns] if len(columns) > 1 else []
     places = [(i, j) for i in range(len(names)) for j in range(len(names))]

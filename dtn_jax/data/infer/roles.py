@@ -160,15 +160,15 @@ def tasks(
             "no column is a label by its name (click, order, …, of 0 and 1; watch_seconds, rating, "
             f"…, of numbers). Say which are: --labels=NAME,NAME, of {able or 'no column'}"
         )
-    found: list[Task] = []
+    drafted: list[Task] = []
     for name in chosen:
         used = "the column is the time, the group or the split as well" * (name in taken)
         if problem := used or why_none(columns[name]):
             raise UserError(f"--labels={name}: {problem}")
-        others = (fields - {name}) | {task.name for task in found}
-        found.append(_task(columns[name], _task_name(name, others)))
-        found[-1].facts = GUESSED * (not given) + found[-1].facts
-    return found
+        others = (fields - {name}) | {task.name for task in drafted}
+        drafted.append(_task(columns[name], _task_name(name, others)))
+        drafted[-1].facts = GUESSED * (not given) + drafted[-1].facts
+    return drafted
 
 
 def _guesses(columns: Mapping[str, Column]) -> list[str]:
@@ -179,10 +179,10 @@ def _guesses(columns: Mapping[str, Column]) -> list[str]:
     """
     free = [c for c in columns.values() if not why_none(c)]
     binary = [c.name for c in free if c.is_binary and c.distinct > 1]
-    found = {name for name in binary if names.is_outcome(name)}
-    found = found or {name for name in binary if names.words(name)[:1] == ["is"]}
-    found |= {c.name for c in free if c.distinct > 2 and names.is_value(c.name)}
-    return [name for name in columns if name in found]
+    labels = {name for name in binary if names.is_outcome(name)}
+    labels = labels or {name for name in binary if names.words(name)[:1] == ["is"]}
+    labels |= {c.name for c in free if c.distinct > 2 and names.is_value(c.name)}
+    return [name for name in columns if name in labels]
 
 
 def why_none(c: Column) -> str:

@@ -88,7 +88,7 @@ def read(files: Sequence[RawFile], input: InputSpec) -> Sample:
     types = raw_read.schemas(some, input)
     if input.format == "jsonl":  # any line may have names that a file's first lines lack
         late = {name: pl.Null() for unit in units for name in _names(some[unit.file], unit)}
-        types = {address: {**own, **late, **own} for address, own in types.items()}
+        types = {address: {**of_file, **late, **of_file} for address, of_file in types.items()}
     columns, refused = usable(types)
     while True:
         frames, rejects, cut = _rows(some, units, columns, input, few)
@@ -165,7 +165,7 @@ def _rows(
 
 def usable(types: Mapping[str, Types]) -> tuple[list[str], dict[str, str]]:
     """The columns that no file lacks, all of a readable type, and why others are refused."""
-    names = dict.fromkeys(name for own in types.values() for name in own if name != FILE)
+    names = dict.fromkeys(name for columns in types.values() for name in columns if name != FILE)
     refused = {}
     for name in names:
         kinds = {_kind(columns.get(name)): address for address, columns in types.items()}

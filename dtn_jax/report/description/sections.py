@@ -68,23 +68,23 @@ SHARES = (
 LONG = 9  # letters of a header, from which on its last word is on a line of its own
 
 
-def sections(found: Description, drawn: bool = False) -> list[Section]:
+def sections(description: Description, drawn: bool = False) -> list[Section]:
     """All that has content, in order, `drawn` with its picture.
 
     In a page what to look at first is first; in a terminal, whose end is seen, last.
     """
     order = pl.col("psi").max().over("name")
-    tables = {name: getattr(found, name) for name in SECTIONS}
-    tables["alone"] = pl.DataFrame(found.alone)
-    tables["drift"] = found.drift.sort(order, descending=True, maintain_order=True)
-    every = [rows(found)]
+    tables = {name: getattr(description, name) for name in SECTIONS}
+    tables["alone"] = pl.DataFrame(description.alone)
+    tables["drift"] = description.drift.sort(order, descending=True, maintain_order=True)
+    every = [rows(description)]
     for name, (title, text) in SECTIONS.items():
         if len(tables[name]):
-            pictures = {title: png(days(found))} if drawn and name == "days" else {}
+            pictures = {title: png(days(description))} if drawn and name == "days" else {}
             shown = grid(tables[name], len(tables[name]) if drawn else MANY)
             every.append(Section(title, [text], [shown], pictures))
-    every.append(Section("Fields", [UNKNOWN], [overview.kept_fields(found.data)]))
-    first = [Section("What to look at first", texts)] if (texts := remarks(found)) else []
+    every.append(Section("Fields", [UNKNOWN], [overview.kept_fields(description.data)]))
+    first = [Section("What to look at first", texts)] if (texts := remarks(description)) else []
     return [*first, *every] if drawn else [*every, *first]
 
 
@@ -124,35 +124,35 @@ def text(column: str, value: object) -> str:
     return f"{reading(value)} {number}" if column == "psi" else number
 
 
-def remarks(found: Description) -> list[str]:
+def remarks(description: Description) -> list[str]:
     """What a reader should look at first: leaks, strong drift, what is new or repeated."""
-    data, last = found.data, list(found.data.rows)[-1]
+    data, last = description.data, list(description.data.rows)[-1]
     texts = [
         f"suspected leak: {figure.field} tells {figure.label}: {figure.by} alone ranks validation "
         f"with an AUC of {figure.auc:.4f}. Is it known before the label is?"
-        for figure in found.alone
+        for figure in description.alone
         if figure.suspect
     ]
-    strong = found.drift.filter(pl.col("psi") > STRONG)["name"].unique(maintain_order=True)
+    strong = description.drift.filter(pl.col("psi") > STRONG)["name"].unique(maintain_order=True)
     texts += [f"strong drift from train: {', '.join(strong)}"] if len(strong) else []
     new = {f.name: overview.unknown_share(data, last, f) or 0.0 for f in data.schema.fields}
     if new := {name: part for name, part in new.items() if part > MUCH}:
         texts.append(f"unknown in {last}: {most(new)}: missing, or not in train")
-    equal = dict(found.repeats["split", "equal"].rows()[1:])
-    line = equal_rows.line(equal, found.looked_at)
+    equal = dict(description.repeats["split", "equal"].rows()[1:])
+    line = equal_rows.line(equal, description.looked_at)
     if line and not data.notes.get("cuts"):  # else copies stay together
         texts.append(f"{line}: copies in the log, or too few inputs to tell rows apart")
     return texts
 
 
-def rows(found: Description) -> Section:
+def rows(description: Description) -> Section:
     """How many, how they were split and sampled, and why some were rejected."""
-    data = found.data
+    data = description.data
     notes, texts = data.notes, [f"{rows_line(data.rows)}."]
     if cuts := cuts_line(notes):
         texts.append(f"Split by time: {cuts}.")
-    if dict(data.rows) != dict(found.looked_at):
-        looked = ", ".join(f"{n:,} of {split}" for split, n in found.looked_at.items())
+    if dict(data.rows) != dict(description.looked_at):
+        looked = ", ".join(f"{n:,} of {split}" for split, n in description.looked_at.items())
         texts.append(f"The figures below are of a sample: blocks spread over the set, {looked}.")
     if "read" in notes:
         rejected = sum(notes["rejected"].values())
@@ -161,15 +161,15 @@ def rows(found: Description) -> Section:
         texts.append(f"The set extends {older['name']}, fingerprint {older['fingerprint'][:16]}.")
     for task, rate in (notes.get("sample_negatives") or {}).items():
         texts.append(f"Train's negatives of {task} were sampled at a rate of {rate:g}.")
-    texts += [WEIGHTED] if found.by_weight else []
+    texts += [WEIGHTED] if description.by_weight else []
     return Section("Rows", texts)
 
 
-def days(found: Description) -> Figure:
+def days(description: Description) -> Figure:
     """Rows, and each label's rate or mean, by day; where the splits are cut."""
     lines: dict[str, dict[str, list[tuple[str, float]]]] = {"rows": {}, "labels": {}}
-    for day, key, value in found.days.rows():
+    for day, key, value in description.days.rows():
         panel = lines["rows" if key == "rows" else "labels"]
         panel.setdefault(key, []).append((str(day), value))
-    cuts = found.data.notes.get("cuts") or {}
+    cuts = description.data.notes.get("cuts") or {}
     return over_days(lines, [times.show(at, "date") for at in cuts.values()])

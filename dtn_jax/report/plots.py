@@ -97,9 +97,7 @@ def over_days(
     """
     figure, every = pictures.panels(len(lines), 3, SIZE)
     for axes, (title, named) in zip(every, lines.items()):
-        curves(
-            axes, title, {n: [(date(day), v) for day, v in points] for n, points in named.items()}
-        )
+        curves(axes, title, {n: [(date(day), v) for day, v in line] for n, line in named.items()})
         spread(axes)
         for day in begins:
             axes.axvline(date(day) - 0.5, color=COLOURS[1], linestyle="--", linewidth=1.2)

@@ -57,12 +57,6 @@ def test_a_planted_leak_is_named(values, told):
     assert f"  #     {made.reason}" in sampled.text(drafted)
 
 
-def test_an_id_that_tells_a_label_stays_with_a_note():
-    made = field({"video_id": 2 * DRAW.integers(0, 40, ROWS) + BUY, "buy": BUY}, "video_id")
-    assert not made.reason
-    assert "AUC 1.0000 on buy; a label that is a property of video_id?" in made.notes[0]
-
-
 STRONG = BUY + 0.6 * DRAW.normal(size=ROWS)  # AUC 0.88
 
 

@@ -71,9 +71,6 @@ def draft(columns: Mapping[str, Column], labels: Sequence[Label], whole: bool) -
                 c.name, options(c, kind), facts(c, kind), [PLACE] * names.is_place(c.name)
             )
             usual, odd = usual_reason(c, kind, whole), suspicion(c, able)
-            if odd and names.is_entity(c.name) and names.is_id(c.name) and not c.missing:
-                field.notes.append(f"{odd}; a label that is a property of {c.name}?")
-                odd = ""
             odd = unread_time(c) or odd or outcome(c)
             field.reason, field.suspect = odd or usual, bool(odd)
             entries.append(field)

@@ -10,7 +10,6 @@ from dtn_jax.data.progress import percent
 from dtn_jax.report.grid import Grid
 from dtn_jax.schema import Field
 
-NAMED = 5  # in a line
 NOT_KNOWN = "–"
 HASHED = (
     f"{NOT_KNOWN}: hashed values have rows whether train has seen them or not, so that this is not "
@@ -73,10 +72,3 @@ def unknown_share(data: Prepared, split: str, field: Field) -> float | None:
         return None
     values = data.kept_values.get(split, {}).get(field.name, data.rows[split])
     return data.unknown_values[split].get(field.name, 0) / max(values, 1)
-
-
-def most(shares: Mapping[str, float]) -> str:
-    """The largest shares by name."""
-    names = sorted(shares, key=lambda name: -shares[name])
-    texts = [f"{name} {share(shares[name])}" for name in names[:NAMED]]
-    return ", ".join(texts + ["…"] * (len(names) > NAMED))

@@ -10,14 +10,13 @@ from dtn_jax.data.describe import leaks
 from dtn_jax.data.describe.describe import Description
 from dtn_jax.data.describe.fields import SOME, STRONG, reading
 from dtn_jax.report.description import overview
-from dtn_jax.report.description.overview import cuts_line, most, rows_line, share
+from dtn_jax.report.description.overview import cuts_line, rows_line, share
 from dtn_jax.report.grid import Grid
 from dtn_jax.report.pictures import png
 from dtn_jax.report.plots import over_days
 from dtn_jax.report.sections import Section
 
 MANY = 60  # lines of a table that a terminal shows
-MUCH = 0.3  # a share that is remarked on
 WEIGHTED = "Rows count by their weights, but for the rates beside those by weight, and fields."
 UNKNOWN = (
     "Unknown values are missing ones and those that train does not have (often enough); cut ones "
@@ -125,8 +124,7 @@ def text(column: str, value: object) -> str:
 
 
 def remarks(description: Description) -> list[str]:
-    """What a reader should look at first: leaks, strong drift, what is new or repeated."""
-    data, last = description.data, list(description.data.rows)[-1]
+    """What a reader should look at first: leaks, strong drift, rows that train has too."""
     texts = [
         f"suspected leak: {figure.field} tells {figure.label}: {figure.by} alone ranks validation "
         f"with an AUC of {figure.auc:.4f}. Is it known before the label is?"
@@ -135,12 +133,9 @@ def remarks(description: Description) -> list[str]:
     ]
     strong = description.drift.filter(pl.col("psi") > STRONG)["name"].unique(maintain_order=True)
     texts += [f"strong drift from train: {', '.join(strong)}"] if len(strong) else []
-    new = {f.name: overview.unknown_share(data, last, f) or 0.0 for f in data.schema.fields}
-    if new := {name: part for name, part in new.items() if part > MUCH}:
-        texts.append(f"unknown in {last}: {most(new)}: missing, or not in train")
     equal = dict(description.repeats["split", "equal"].rows()[1:])
     line = equal_rows.line(equal, description.looked_at)
-    if line and not data.notes.get("cuts"):  # else copies stay together
+    if line and not description.data.notes.get("cuts"):  # else copies stay together
         texts.append(f"{line}: copies in the log, or too few inputs to tell rows apart")
     return texts
 
@@ -159,8 +154,6 @@ def rows(description: Description) -> Section:
         texts.append(f"{notes['read']:,} rows were read, {rejected:,} of them rejected.")
     for older in data.extends[:1]:
         texts.append(f"The set extends {older['name']}, fingerprint {older['fingerprint'][:16]}.")
-    for task, rate in (notes.get("sample_negatives") or {}).items():
-        texts.append(f"Train's negatives of {task} were sampled at a rate of {rate:g}.")
     texts += [WEIGHTED] if description.by_weight else []
     return Section("Rows", texts)
 

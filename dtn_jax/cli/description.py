@@ -47,7 +47,7 @@ def write(data: Prepared, html: str = "") -> None:
         write_whole(path, text)
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error}); give --html=FILE") from None
-    progress.say(f"\nWith pictures: {path}")
+    progress.say(f"\nAs a page: {path}")
 
 
 def show(data: Prepared, account: bool) -> None:

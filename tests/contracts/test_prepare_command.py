@@ -67,7 +67,7 @@ def test_a_built_in_set(tmp_path, prepared_dir, capsys):
     assert "29,305 train (60.0 %), 3,256 validation (6.7 %), 16,281 test (33.3 %)" in shown
     assert "never_married@all" in shown
     assert "relationship" in shown
-    assert shown.rstrip().endswith(f"With pictures: {page}")
+    assert shown.rstrip().endswith(f"As a page: {page}")
     assert page.read_text().startswith("<!doctype html>")
 
 
@@ -89,7 +89,7 @@ def test_own_logs_are_described_once_they_are_prepared(tmp_path, capsys, monkeyp
     assert float(user[-2]) > float(user[-6]) > 0
     prepare.main(describe)
     page = tmp_path / "data/logs/shop/shop_description.html"
-    assert f"With pictures: {page}" in capsys.readouterr().out
+    assert f"As a page: {page}" in capsys.readouterr().out
     assert page.exists()
     prepare.main(describe)  # the page is no part of the set, whose checksums still hold
 

@@ -165,21 +165,7 @@ def mean_over_groups(
     return float(share @ np.nan_to_num(values) / share.sum())
 
 
-class Gauc(NamedTuple):
-    """The mean of the groups' AUCs, and over how many.
-
-    Attributes:
-      value: in [0, 1]; None where no group has both classes.
-      groups: with both classes.
-      skipped: with one class: their AUC is not defined, and they have no part in the mean.
-    """
-
-    value: float | None
-    groups: int
-    skipped: int
-
-
-def gauc(rows: Rows) -> Gauc:
+def gauc(rows: Rows) -> tuple[float | None, int, int]:
     """AUC of each group, exact with ties, averaged by the groups' rows (or their weight); metrics
     take it by `rows.once(gauc)`.
 
@@ -189,10 +175,14 @@ def gauc(rows: Rows) -> Gauc:
 
     Without weights the pairs are counted in whole numbers. A pair weighs the product of its two, a
     group the sum of its rows'.
+
+    Returns:
+      The mean, in [0, 1], None where no group has both classes; how many have, and how many have
+      one class, whose AUC is not defined: they have no part in the mean.
     """
     share, aucs = group_aucs(rows)
     skipped = int(np.count_nonzero(np.isnan(aucs)))
-    return Gauc(mean_over_groups(share, aucs), len(aucs) - skipped, skipped)
+    return mean_over_groups(share, aucs), len(aucs) - skipped, skipped
 
 
 def group_aucs(rows: Rows) -> tuple[Float[np.ndarray, " G"], Float[np.ndarray, " G"]]:
@@ -334,8 +324,8 @@ def _count(name: str, title: str, count: Callable[[Rows], int]) -> Metric:
 
 
 GAUC = of_groups("gauc", "GAUC", group_aucs, column="GAUC")
-GAUC_GROUPS = _count("gauc_groups", "groups of GAUC", lambda rows: rows.once(gauc).groups)
-GAUC_SKIPPED = _count("gauc_skipped", "groups without GAUC", lambda rows: rows.once(gauc).skipped)
+GAUC_GROUPS = _count("gauc_groups", "groups of GAUC", lambda rows: rows.once(gauc)[1])
+GAUC_SKIPPED = _count("gauc_skipped", "groups without GAUC", lambda rows: rows.once(gauc)[2])
 NDCG_AT_5, NDCG_AT_10 = _ndcg_at(5), _ndcg_at(10)
 MRR = _of_lists("mrr", "MRR", reciprocal_ranks)
 RECALL_AT_5, RECALL_AT_10 = _recall_at(5), _recall_at(10)

@@ -40,7 +40,7 @@ class Draft:
       tasks: the labels.
       time, group: the columns of the log, '' is the name of none; the time's options have its unit,
         where the column's type does not say it.
-      split: {key: value}, as it stands in the file.
+      split: by what rows are split: time or random.
       split_facts: why it is split so.
       input: how files are read.
       notes: what to know of the whole.
@@ -50,7 +50,7 @@ class Draft:
     tasks: list[Task]
     time: Entry
     group: Entry
-    split: dict[str, Any]
+    split: str
     split_facts: str
     input: InputSpec
     notes: list[str] = dataclasses.field(default_factory=list)
@@ -173,8 +173,6 @@ def draft(sample: Sample, labels: Sequence[str] = (), time: str = "", group: str
     who = roles.group(singles if group else free, group)
     event = singles.get(when.name)
     split, why = roles.split(event, who.name)
-    if event is None and split["by"] == "random":
-        when.facts = f"rows are split at random; {when.facts}"
     tasks = roles.tasks(singles, labels, {when.name, who.name}, set(columns))
     roles.arrange(tasks)
     notes = []
@@ -189,7 +187,7 @@ def draft(sample: Sample, labels: Sequence[str] = (), time: str = "", group: str
         reasons = [f"\n  {quoted(field.name)}: {field.reason}" for field in entries[:50]]
         raise UserError(f"no column can be a field:{''.join(reasons) or ' there is no other'}")
     equal = 1 - frame.hash_rows().n_unique() / frame.height
-    if split["by"] == "random" and equal > MUCH:
+    if split == "random" and equal > MUCH:
         notes.append(
             f"{round(equal * frame.height):,} rows ({percent(equal)}) are equal to an earlier one "
             "in all columns: split at random, train knows the labels of such rows in test"

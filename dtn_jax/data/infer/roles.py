@@ -127,14 +127,13 @@ def group(columns: Mapping[str, Column], given: str) -> Entry:
     return Entry(c.name, facts=GUESSED * (not given) + facts)
 
 
-def split(event: Column | None, group: str) -> tuple[dict[str, str], str]:
-    """How rows are split, and why."""
-    by, why = "time", "the last rows by time; or dates such as 2026-03-05"
+def split(event: Column | None, group: str) -> tuple[str, str]:
+    """By what rows are split, and why."""
     if event is None:
-        by, why = "random", "no time column is known" + "; or by: group" * bool(group)
-    elif event.moments.n_unique() < 3:
-        by, why = "random", f"{event.name} has too few times to split by"
-    return {"by": by, "validation": "0.1", "test": "0.1"}, why
+        return "random", "no time column is known" + "; or by: group" * bool(group)
+    if event.moments.n_unique() < 3:
+        return "random", f"{event.name} has too few times to split by"
+    return "time", "the last rows by time; or dates such as 2026-03-05"
 
 
 def tasks(
@@ -145,7 +144,7 @@ def tasks(
     Args:
       columns: {name: column} of single values.
       given: --labels; empty: labels are guessed.
-      taken: columns that are the time, the group or the split.
+      taken: columns that are the time or the group.
       fields: names that no task may have.
 
     Raises:
@@ -162,7 +161,7 @@ def tasks(
         )
     drafted: list[Task] = []
     for name in chosen:
-        used = "the column is the time, the group or the split as well" * (name in taken)
+        used = "the column is the time or the group as well" * (name in taken)
         if problem := used or why_none(columns[name]):
             raise UserError(f"--labels={name}: {problem}")
         others = (fields - {name}) | {task.name for task in drafted}

@@ -1,4 +1,7 @@
-"""Records a trace of some steps of a run: XProf shows which operations took how long."""
+"""Records a trace of some steps of a run: XProf shows which operations took how long.
+
+Alone, since it is no picture and no table: it watches the loop of training.
+"""
 
 from __future__ import annotations
 

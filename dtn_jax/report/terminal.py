@@ -1,4 +1,4 @@
-"""Tables of a run's results, for the terminal."""
+"""Tables of a run's results, for the terminal; alone, since pictures load matplotlib."""
 
 from __future__ import annotations
 

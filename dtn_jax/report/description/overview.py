@@ -1,4 +1,5 @@
-"""What every prepare shows of rows, fields and splits, and how numbers are written."""
+"""What every prepare shows of rows, fields and splits; alone, since an export's card needs it and
+nothing else of a description."""
 
 from __future__ import annotations
 

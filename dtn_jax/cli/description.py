@@ -32,15 +32,14 @@ def write(data: Prepared, html: str = "") -> None:
     write_whole(path, page(f"{name}: description", [*sections(facts, drawn=True), place]))
     for piece in terminal(sections(facts), WIDE):
         screen.show(piece)
-    progress.say(f"\nWith pictures: {path}")
+    progress.say(f"\nAs a page: {path}")
 
 
 def show(data: Prepared, account: bool) -> None:
-    """Shows a prepared set's fields, tasks, splits, place and origin, and its account if asked."""
+    """Shows a prepared set's fields, splits, place and origin, and its account if asked."""
     print(f"\nFields of {data.schema.name}")
-    screen.show(overview.kept_fields(data).terminal(WIDE))
-    print("\nTasks")
-    screen.show(overview.tasks_grid(data.schema).terminal(WIDE))
+    fields = overview.kept_fields(data)
+    screen.show(fields.terminal(WIDE))
     print(f"\n{overview.rows_line(data.rows)}")
     for task, (label, rows) in labels.constant(data).items():
         print(f"task {task!r}: all {rows:,} labels in train are {label}: there is nothing to learn")

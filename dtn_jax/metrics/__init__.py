@@ -18,8 +18,6 @@ from dtn_jax.metrics.metric import Metric, Rows, Value
 
 METRICS: dict[str, Metric] = {  # in the order of results.json and of tables
     "auc": auc.AUC,
-    "auc_se": auc.AUC_SE,
-    "threshold_auc": auc.THRESHOLD_AUC,
     "gauc": within_groups.GAUC,
     "gauc_groups": within_groups.GAUC_GROUPS,
     "gauc_skipped": within_groups.GAUC_SKIPPED,
@@ -28,8 +26,6 @@ METRICS: dict[str, Metric] = {  # in the order of results.json and of tables
     "mrr": within_groups.MRR,
     "recall_at_5": within_groups.RECALL_AT_5,
     "recall_at_10": within_groups.RECALL_AT_10,
-    "list_groups": within_groups.LIST_GROUPS,
-    "list_skipped": within_groups.LIST_SKIPPED,
     "average_precision": auc.AVERAGE_PRECISION,
     "logloss": log_loss.LOG_LOSS,
     "normalised_entropy": log_loss.NORMALISED_ENTROPY,
@@ -57,8 +53,6 @@ def measure(rows: Rows) -> dict[str, Value]:
     """
     grouped = rows.group is not None
     fitting = {name: m for name, m in METRICS.items() if m.fits(rows.kind, grouped)}
-    if rows.inflation is not None:
-        fitting |= {name: m for name, m in METRICS.items() if m.asked}
     return {name: metric.compute(rows) for name, metric in fitting.items()}
 
 

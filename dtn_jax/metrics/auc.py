@@ -1,5 +1,4 @@
-"""Areas under curves of a binary task, exact with ties: AUC, its standard error, average precision;
-and the AUC by 200 thresholds, as the evaluation of DTN's released run computes it."""
+"""Areas under curves of a binary task, exact with ties: AUC and average precision."""
 
 from __future__ import annotations
 
@@ -9,13 +8,8 @@ import numpy as np
 
 from dtn_jax.metrics.influence import Influence, Units
 from dtn_jax.metrics.inputs import chunks
-from dtn_jax.metrics.metric import Metric, Rows
-from dtn_jax.metrics.sigmoid import sigmoid
+from dtn_jax.metrics.metric import RANKS, Metric, Rows
 from dtn_jax.shapes import Bool, Float, Int, Shaped
-
-COUNT = 200  # thresholds: the default of tf.metrics.auc
-BEYOND = 1e-7  # how far the first threshold is below 0, and the last one above 1
-EPSILON = 1e-6  # added to denominators, and to the true positives
 
 
 class Ranked(NamedTuple):
@@ -55,15 +49,15 @@ def ranked(
     weights: Float[np.ndarray, " B"] | None,
 ) -> Ranked:
     """The chosen rows."""
-    own = scores[chosen]
+    of_class = scores[chosen]
     if weights is None:
-        own.sort()
-        return Ranked(own, None, None)
-    order = np.argsort(own)
+        of_class.sort()
+        return Ranked(of_class, None, None)
+    order = np.argsort(of_class)
     weights = weights[chosen][order]
-    below = np.zeros(len(own) + 1)
+    below = np.zeros(len(of_class) + 1)
     np.cumsum(weights, out=below[1:])
-    return Ranked(own[order], weights, below)
+    return Ranked(of_class[order], weights, below)
 
 
 def classes(rows: Rows) -> tuple[Ranked, Ranked]:
@@ -98,19 +92,11 @@ def auc(
     return area(*classes(Rows("binary", scores, labels, weights)))
 
 
-class Areas(NamedTuple):
-    """What is made of the two classes in the order of their scores; None where not defined."""
-
-    auc: float | None
-    standard_error: float | None
-    average_precision: float | None
-
-
-def areas(rows: Rows) -> Areas:
-    """Metrics take it by `rows.once(areas)`: the classes are sorted once, and not kept."""
+def areas(rows: Rows) -> tuple[float | None, float | None]:
+    """The AUC and the average precision, None where not defined; metrics take them by
+    `rows.once(areas)`: the classes are sorted once, and not kept."""
     sides = classes(rows)
-    found = area(*sides)
-    return Areas(found, standard_error(*sides, found), average_precision(*sides))
+    return area(*sides), average_precision(*sides)
 
 
 def area(positives: Ranked, negatives: Ranked) -> float | None:
@@ -125,33 +111,6 @@ def area(positives: Ranked, negatives: Ranked) -> float | None:
         else:
             twice_won += float(positives.weights[at] @ (low + high))
     return twice_won / (2 * positives.total * negatives.total)
-
-
-def standard_error(positives: Ranked, negatives: Ranked, area: float | None) -> float | None:
-    """The standard error of an AUC that comes from the sample of examples (DeLong et al. 1988).
-
-    With a_i the share of negatives that positive i beats (ties half), and b_j the share of
-    positives that beat negative j, the variance is var(a) / positives + var(b) / negatives.
-
-    Returns:
-      At least 0; the 95 % interval is the area +- 1.96 times it. None with fewer than two of a
-      class, and of rows with weights.
-    """
-    if positives.weights is not None or min(positives.total, negatives.total) < 2:
-        return None
-    # The area is the mean of the a; that of the b is 1 - area.
-    beaten = _rank_deviation(positives, negatives, area) / (positives.total - 1)
-    lost = _rank_deviation(negatives, positives, 1 - area) / (negatives.total - 1)
-    return float(np.sqrt(beaten / positives.total + lost / negatives.total))
-
-
-def _rank_deviation(values: Ranked, among: Ranked, center: float) -> float:
-    """Sum of squares of (the share of `among` below a value, ties half) - center."""
-    total = 0.0
-    for at in chunks(values.scores.size):
-        away = among.share_below(values.scores[at]) - center
-        total += away @ away
-    return float(total)
 
 
 def average_precision(positives: Ranked, negatives: Ranked) -> float | None:
@@ -169,51 +128,9 @@ def average_precision(positives: Ranked, negatives: Ranked) -> float | None:
     for at in chunks(positives.scores.size):
         values = positives.scores[at]
         right, wrong = (of.total - of.weight_below(values, "left") for of in sides)
-        own = 1.0 if positives.weights is None else positives.weights[at]
-        total += float(np.sum(own * right / (right + wrong)))
+        weight = 1.0 if positives.weights is None else positives.weights[at]
+        total += float(np.sum(weight * right / (right + wrong)))
     return total / positives.total
-
-
-def threshold_auc(rows: Rows, count: int = COUNT) -> float | None:
-    """The area under the ROC curve through `count` thresholds, which lie evenly on [0, 1].
-
-    `tf.metrics.auc` of TensorFlow 1.14 with its defaults (curve "ROC", trapezoids;
-    tensorflow.org/versions/r1.15/api_docs/python/tf/metrics/auc, which warns that predictions
-    near 0 or 1 make it poor). With n thresholds t_i, those between the two ends i / (n - 1), and
-    the counts of p > t_i in float32,
-
-        y_i = (TP_i + ε) / (TP_i + FN_i + ε)      x_i = FP_i / (FP_i + TN_i + ε)
-        AUC = Σ_i (x_i − x_{i+1}) (y_i + y_{i+1}) / 2
-
-    Examples between two thresholds count as ties, so much is lost where all p lie at one end: of
-    rare positives that weigh 1 in the loss, or of frequent ones that weigh much.
-
-    Args:
-      rows: their scores are logits of p; `inflation` is added, so that p is as a model has it that
-        takes no positive weights out of it.
-      count: of the thresholds, >= 2.
-
-    Returns:
-      In [0, 1]; None when a class is absent, where TensorFlow returns a number.
-    """
-    labels, weights = rows.labels, rows.weights
-    if labels.all() or not labels.any():
-        return None
-    inner = np.arange(1, count - 1) / (count - 1)
-    thresholds = np.array([-BEYOND, *inner, 1 + BEYOND], np.float32)
-    passed = np.zeros((2, count + 1))  # by class: the weight of what passes so many thresholds
-    for at in chunks(labels.size):
-        p = sigmoid(rows.scores[at] + np.float32(rows.inflation or 0))
-        times = np.searchsorted(thresholds, p.astype(np.float32), "left")
-        for own in (0, 1):
-            mask = labels[at] == own
-            weight = None if weights is None else weights[at][mask]
-            passed[own] += np.bincount(times[mask], weight, minlength=count + 1)
-    above = passed[:, :0:-1].cumsum(axis=1)[:, ::-1]  # [class, i]: the weight of p > t_i
-    negatives, positives = passed.sum(axis=1)
-    x = above[0] / (negatives + EPSILON)
-    y = (above[1] + EPSILON) / (positives + EPSILON)
-    return float(((x[:-1] - x[1:]) * (y[:-1] + y[1:])).sum() / 2)
 
 
 def _influence(rows: Rows, units: Units) -> Influence:
@@ -231,30 +148,12 @@ def _influence(rows: Rows, units: Units) -> Influence:
 
 
 AUC = Metric(
-    "auc",
-    "AUC",
-    lambda rows: rows.once(areas).auc,
-    higher_is_better=True,
-    selectable=True,
-    column="AUC",
-    bounded=True,
-    influence=_influence,
+    "auc", "AUC", lambda rows: rows.once(areas)[0], column="AUC", influence=_influence, **RANKS
 )
-AUC_SE = Metric("auc_se", "standard error of the AUC", lambda rows: rows.once(areas).standard_error)
 AVERAGE_PRECISION = Metric(
     "average_precision",
     "average precision",
-    lambda rows: rows.once(areas).average_precision,
-    higher_is_better=True,
-    selectable=True,
+    lambda rows: rows.once(areas)[1],
     column="avg.\nprec.",
-    bounded=True,
-)
-THRESHOLD_AUC = Metric(
-    "threshold_auc",
-    f"AUC by {COUNT} thresholds (the released run's)",
-    threshold_auc,
-    higher_is_better=True,
-    bounded=True,
-    asked=True,
+    **RANKS,
 )

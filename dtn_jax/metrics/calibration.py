@@ -18,7 +18,6 @@ from dtn_jax.shapes import Float, Int, Shaped
 
 LOW_RATE = 0.05  # below this base rate, predictions are looked at on a logarithmic scale
 SURE = 1.5  # standard errors of a bin's error that make one
-MARGIN = 0.1  # of the range of the bins' predictions: as much more a histogram has at either end
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,25 +28,16 @@ class CalibrationCurve:
       prediction: `[K]`, the mean predicted probability.
       rate: `[K]`, the share of positives.
       count: `[K]`, examples.
-      weight: `[K]`, their summed weight; equal to `count` without weights.
       effective: `[K]`, Kish's effective number of examples, (sum w)^2 / sum w^2, for intervals;
         equal to `count` without weights.
       base_rate: the share of positives over all examples.
-      edges: `[E]`, edges of a histogram of the predictions: equally wide around the bins'
-        predictions (see `MARGIN`), or, for base rates under `LOW_RATE`, equal ratios from the
-        lowest prediction to the highest (or ten times the lowest).
-      histogram: `[E - 1]`, the summed weight of the predictions between them; what lies beyond is
-        in the first or the last.
     """
 
     prediction: Float[np.ndarray, " K"]
     rate: Float[np.ndarray, " K"]
     count: Int[np.ndarray, " K"]
-    weight: Float[np.ndarray, " K"]
     effective: Float[np.ndarray, " K"]
     base_rate: float
-    edges: Float[np.ndarray, " E"]
-    histogram: Float[np.ndarray, " N"]
 
 
 def calibration_curve(
@@ -77,47 +67,19 @@ def calibration_curve(
       The curve; None without examples.
 
     Raises:
-      ValueError: wrong input (see the module), a probability outside [0, 1], bins < 1.
+      ValueError: wrong input (see the module).
     """
-    if bins < 1:
-        raise ValueError(f"got {bins} bins, expected >= 1")
     p, labels, weights = checked(probabilities, labels, weights, binary=True)
-    outside = np.count_nonzero((p < 0) | (p > 1))
-    if outside:
-        raise ValueError(f"{outside} of {p.size} probabilities are outside [0, 1]")
     if not p.size:
         return None
     count, weight, square, predicted, positive = _bin_sums(p, labels, bins, weights)
-    base_rate = mean(labels, weights)
-    prediction = predicted / weight
-    edges = _histogram_edges(float(p.min()), float(p.max()), prediction, base_rate)
-    histogram = np.zeros(len(edges) - 1)
-    for at in chunks(p.size):
-        inside = np.clip(p[at].astype(np.float64), edges[0], edges[-1])
-        w = None if weights is None else weights[at]
-        histogram += np.histogram(inside, edges, weights=w)[0]
     return CalibrationCurve(
-        prediction=prediction,
+        prediction=predicted / weight,
         rate=positive / weight,
         count=count.astype(np.int64),
-        weight=weight,
         effective=weight**2 / square,
-        base_rate=base_rate,
-        edges=edges,
-        histogram=histogram,
+        base_rate=mean(labels, weights),
     )
-
-
-def _histogram_edges(
-    low: float, high: float, prediction: Float[np.ndarray, " K"], base_rate: float
-) -> Float[np.ndarray, " E"]:
-    """Edges for predictions from `low` to `high`, whose bins' means are `prediction`."""
-    if base_rate >= LOW_RATE:
-        margin = MARGIN * (prediction[-1] - prediction[0])
-        low, high = max(low, prediction[0] - margin), min(high, prediction[-1] + margin)
-        return np.linspace(low, max(high, low + 1e-6), 41)
-    low = max(low, 1e-9)
-    return np.geomspace(low, max(high, 10 * low), 41)
 
 
 def _bin_sums(
@@ -196,8 +158,8 @@ def _influence(rows: Rows, units: Units) -> Influence:
     away, deviation = cells.sum(axis=0), np.sqrt(np.square(cells).sum(axis=0))
     t = SURE * away / np.maximum(deviation, 1e-300)
     sign = np.array([math.erf(x / math.sqrt(2)) for x in t])
-    found = units.quotient(sign[bin_] * error, w)
-    return found.times(1.0, float(np.abs(away).sum() / w.sum()))
+    quotient = units.quotient(sign[bin_] * error, w)
+    return quotient.times(1.0, float(np.abs(away).sum() / w.sum()))
 
 
 ECE = Metric(

@@ -37,9 +37,9 @@ def labels_of(scores: Scores, schema: Schema) -> dict[str, Float[np.ndarray, " B
     def of(name: str) -> np.ndarray:
         if name not in labels:
             column = schema.task_names.index(name)
-            own = np.where(scores.label_mask[:, column], scores.labels[:, column], np.nan)
+            label = np.where(scores.label_mask[:, column], scores.labels[:, column], np.nan)
             outside = spaces[name] != ALL and of(spaces[name]) == 0
-            labels[name] = np.where(np.isnan(own) & outside, 0.0, own)
+            labels[name] = np.where(np.isnan(label) & outside, 0.0, label)
         return labels[name]
 
     return {name: of(name) for name in schema.task_names}
@@ -94,14 +94,14 @@ class Gains:
     def influences(self, scores: Float[np.ndarray, " N"]) -> dict[str, Influence]:
         """{metric: its value, and what each unit adds to it}."""
         rows, at = self._binary(scores)
-        found = {"auc": METRICS["auc"].influence(rows, self.units.at(self.places[at]))}
+        by_metric = {"auc": METRICS["auc"].influence(rows, self.units.at(self.places[at]))}
         if self.group is not None:
             weight, aucs = group_aucs(rows)
             first = at[rows.once(first_of_groups)]
-            found["gauc"] = self._mean(first, weight, aucs)
+            by_metric["gauc"] = self._mean(first, weight, aucs)
             weight, first, values = self._lists(scores)
-            found |= {name: self._mean(first, weight, own) for name, own in values.items()}
-        return found
+            by_metric |= {name: self._mean(first, weight, each) for name, each in values.items()}
+        return by_metric
 
     def _mean(self, first: np.ndarray, weight: np.ndarray, values: np.ndarray) -> Influence:
         """A mean over groups; `first` is a row of each."""
@@ -138,9 +138,9 @@ class Gains:
             discount = first / np.log2(place + 2)
             for name, worth, most in (("ndcg", discount, best * discount), ("recall", first, best)):
                 total = np.add.reduceat(most, starts)
-                own = np.add.reduceat(gain * worth, starts)
+                reached = np.add.reduceat(gain * worth, starts)
                 nothing = np.full(len(total), np.nan)
-                values[f"{name}_at_{k}"] = np.divide(own, total, out=nothing, where=total > 0)
+                values[f"{name}_at_{k}"] = np.divide(reached, total, out=nothing, where=total > 0)
         weight = np.ones(len(starts))
         if self.weights is not None:
             weight = np.add.reduceat(self.weights[order], starts) / sizes

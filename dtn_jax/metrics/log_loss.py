@@ -6,7 +6,7 @@ import numpy as np
 
 from dtn_jax.metrics.influence import Influence, Units
 from dtn_jax.metrics.inputs import chunks, mean
-from dtn_jax.metrics.metric import Metric, Rows
+from dtn_jax.metrics.metric import LOSS, Metric, Rows
 
 
 def log_loss(rows: Rows) -> float | None:
@@ -66,17 +66,15 @@ LOG_LOSS = Metric(
     "logloss",
     "log loss",
     lambda rows: rows.once(log_loss),
-    higher_is_better=False,
-    selectable=True,
     column="log\nloss",
     influence=_log_loss_influence,
+    **LOSS,
 )
 NORMALISED_ENTROPY = Metric(
     "normalised_entropy",
     "normalised entropy",
     normalised_entropy,
-    higher_is_better=False,
-    selectable=True,
     short="NE",
     influence=_entropy_influence,
+    **LOSS,
 )

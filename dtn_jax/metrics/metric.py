@@ -13,7 +13,7 @@ from dtn_jax.metrics.inputs import checked
 from dtn_jax.shapes import Float, Int, Shaped
 
 Value = float | int | None
-Found = TypeVar("Found")
+T = TypeVar("T")
 
 
 class Rows:
@@ -25,12 +25,10 @@ class Rows:
       weights: `[B]`, float64 > 0, or None where all rows count the same.
       group: `[B]`, the rows' groups (users, sessions), or None where the data have none.
       bins: of the expected calibration error.
-      inflation: how far above the log-odds a loss with weighted positives moves the logit, where
-        an AUC by thresholds is asked for; else None.
 
     Raises:
       ValueError: shapes that differ, scores or weights that are not finite, labels of a binary
-        task that are neither 0 nor 1, negative weights, bins < 1.
+        task that are neither 0 nor 1, negative weights.
     """
 
     def __init__(
@@ -41,29 +39,27 @@ class Rows:
         weights: Float[np.ndarray, " B"] | None = None,
         group: Int[np.ndarray, " B"] | None = None,
         bins: int = 15,
-        inflation: float | None = None,
     ):
-        if bins < 1:
-            raise ValueError(f"got {bins} bins, expected >= 1")
-        if group is not None and group.shape != scores.shape:
-            raise ValueError(f"scores have shape {scores.shape}, groups {group.shape}")
-        checked_arrays = checked(scores, labels, weights, binary=kind == "binary")
-        if group is not None and len(checked_arrays[0]) < len(group):
-            group = group[weights > 0]
-        self.kind, self.group, self.bins, self.inflation = kind, group, bins, inflation
-        self.scores, self.labels, self.weights = checked_arrays
-        self._found: dict[Hashable, object] = {}
+        self.kind, self.group, self.bins = kind, group, bins
+        self.scores, self.labels, self.weights = checked(scores, labels, weights, kind == "binary")
+        if group is not None and len(self.scores) < len(group):
+            self.group = group[weights > 0]
+        self._computed: dict[Hashable, object] = {}
 
     @property
     def counts(self) -> Float[np.ndarray, " B"]:
         """The weights; ones where all rows count the same."""
         return np.ones(len(self.scores)) if self.weights is None else self.weights
 
-    def once(self, compute: Callable[[Rows], Found]) -> Found:
+    def once(self, compute: Callable[[Rows], T]) -> T:
         """`compute(self)`, computed once: for what several metrics share."""
-        if compute not in self._found:
-            self._found[compute] = compute(self)
-        return self._found[compute]
+        if compute not in self._computed:
+            self._computed[compute] = compute(self)
+        return self._computed[compute]
+
+
+RANKS = {"higher_is_better": True, "selectable": True, "bounded": True}  # of a metric in [0, 1]
+LOSS = {"higher_is_better": False, "selectable": True}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +82,6 @@ class Metric:
       short: what narrow tables call it, in about 8 letters; "" for the title.
       bounded: whether it is in [0, 1], so that no difference is larger than 1.
       of_groups: only data sets with groups have it.
-      asked: it is only where an option asks for it.
       influence: its value and what each unit of the rows adds to it (influence.py), by which
         comparisons tell models apart; None of a metric that they leave out.
     """
@@ -103,7 +98,6 @@ class Metric:
     short: str = ""
     bounded: bool = False
     of_groups: bool = False
-    asked: bool = False
     influence: Callable[[Rows, Units], Influence] | None = None
 
     def __post_init__(self):
@@ -111,8 +105,8 @@ class Metric:
             raise ValueError(f"metric {self.name!r} is selectable: say whether higher is better")
 
     def fits(self, kind: str, grouped: bool) -> bool:
-        """Whether a task of this kind has it unasked, in a data set with groups or without."""
-        return kind in self.kinds and (grouped or not self.of_groups) and not self.asked
+        """Whether a task of this kind has it, in a data set with groups or without."""
+        return kind in self.kinds and (grouped or not self.of_groups)
 
     def text(self, value: Value) -> str:
         """A value as tables write it; "n/d": not defined."""

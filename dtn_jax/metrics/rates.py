@@ -9,8 +9,10 @@ from dtn_jax.metrics.inputs import mean
 from dtn_jax.metrics.metric import Metric, Rows
 from dtn_jax.metrics.sigmoid import probabilities_of
 
+Number = np.ndarray | np.number
 
-def wilson(rate: np.ndarray, count: np.ndarray, z: float = 1.96) -> tuple[np.ndarray, np.ndarray]:
+
+def wilson(rate: Number, count: Number, z: float = 1.96) -> tuple[Number, Number]:
     """Wilson's interval of a rate seen in `count` examples; z = 1.96 covers 95 %.
 
     E. B. Wilson, Probable inference, J. Am. Stat. Assoc. 22 (1927):

@@ -7,7 +7,7 @@ import numpy as np
 
 from dtn_jax.metrics.influence import Influence, Units
 from dtn_jax.metrics.inputs import mean
-from dtn_jax.metrics.metric import Metric, Rows
+from dtn_jax.metrics.metric import LOSS, Metric, Rows
 from dtn_jax.shapes import Float, Int
 
 BLOCK = 16  # bits: 2^16 rows at a time stay in a core's cache
@@ -90,10 +90,10 @@ def won_over_lower(
     ranks[by_score] = np.arange(len(order), dtype=np.int32)
     order = order[by_score]  # the rows, the lowest score first
     del by_score
-    own = None if weights is None else weights[order]
+    by_rank = None if weights is None else weights[order]
     won = np.empty(len(order))
-    won[order] = _tied(scores[order], labels[order], own) / 2
-    won[order] += lower_before(ranks, own)
+    won[order] = _tied(scores[order], labels[order], by_rank) / 2
+    won[order] += lower_before(ranks, by_rank)
     return won
 
 
@@ -183,41 +183,13 @@ def _xauc_influence(rows: Rows, units: Units) -> Influence:
     w, labels = rows.counts, rows.labels
     won = won_over_lower(rows.scores, labels, w) + won_over_lower(-rows.scores, -labels, w)
     pairs = lower_labels(labels, w) + lower_labels(-labels, w)
-    found = units.quotient(w * won, w * pairs)
-    return found.times(2.0, found.value)
+    quotient = units.quotient(w * won, w * pairs)
+    return quotient.times(2.0, quotient.value)
 
 
-KIND = ("regression",)
-RMSE = Metric(
-    "rmse",
-    "RMSE",
-    rmse,
-    format=".4g",
-    kinds=KIND,
-    higher_is_better=False,
-    selectable=True,
-    column="RMSE",
-    influence=_rmse_influence,
-)
-MAE = Metric(
-    "mae",
-    "MAE",
-    mae,
-    format=".4g",
-    kinds=KIND,
-    higher_is_better=False,
-    selectable=True,
-    column="MAE",
-)
-R2 = Metric("r2", "R²", r2, kinds=KIND, higher_is_better=True, selectable=True, column="R²")
-XAUC = Metric(
-    "xauc",
-    "XAUC",
-    xauc,
-    kinds=KIND,
-    higher_is_better=True,
-    selectable=True,
-    column="XAUC",
-    bounded=True,
-    influence=_xauc_influence,
-)
+ERROR = {"format": ".4g", "kinds": ("regression",), **LOSS}
+SCORE = {"kinds": ("regression",), "higher_is_better": True, "selectable": True}
+RMSE = Metric("rmse", "RMSE", rmse, column="RMSE", influence=_rmse_influence, **ERROR)
+MAE = Metric("mae", "MAE", mae, column="MAE", **ERROR)
+R2 = Metric("r2", "R²", r2, column="R²", **SCORE)
+XAUC = Metric("xauc", "XAUC", xauc, column="XAUC", bounded=True, influence=_xauc_influence, **SCORE)

@@ -48,16 +48,8 @@ class Scores:
         logits = logits_in(space, task, self.logits, schema, rows)
         return logits, self.labels[rows, column], self.sample_weight[rows], group
 
-    def metric_rows(
-        self,
-        task: str,
-        space: str,
-        schema: Schema,
-        bins: int,
-        weighted: bool,
-        inflation: float | None = None,
-    ) -> Rows:
+    def metric_rows(self, task: str, space: str, schema: Schema, bins: int, weighted: bool) -> Rows:
         """What the metrics of a task in a space are computed from; see `evaluate`."""
         logits, labels, weights, group = self.of(task, space, schema)
         kind = schema.tasks[schema.task_names.index(task)].kind
-        return Rows(kind, logits, labels, weights if weighted else None, group, bins, inflation)
+        return Rows(kind, logits, labels, weights if weighted else None, group, bins)

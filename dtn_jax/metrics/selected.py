@@ -43,13 +43,13 @@ class Selection:
         """The metrics' titles, each once."""
         return " and ".join(dict.fromkeys(m.title for m in self.metrics.values()))
 
-    def value(self, found: Mapping[str, Mapping[str, Value]]) -> float | None:
+    def value(self, results: Mapping[str, Mapping[str, Value]]) -> float | None:
         """The mean over its tasks of their metrics, those that are defined; None when none is.
 
         Args:
-          found: {task: {metric: value}}, in the space of the task's loss.
+          results: {task: {metric: value}}, in the space of the task's loss.
         """
-        return mean_of(found[task][metric.name] for task, metric in self.metrics.items())
+        return mean_of(results[task][metric.name] for task, metric in self.metrics.items())
 
     def better(self, value: float | None, best: float | None) -> bool:
         """Whether a value beats the best so far; any that is defined beats None."""
@@ -85,8 +85,8 @@ def read_selection(what: str, text: str, has: Mapping[str, Collection[str]]) -> 
       has: {task: the names of the metrics that it has}.
 
     Raises:
-      UserError: no such task or metric, a task named twice, a metric that says of no two states
-        which is better, metrics of both directions.
+      UserError: no such task, a task named twice, a metric that the task has not or that selects
+        no state, metrics of both directions.
     """
     parts = [part.partition(":") for part in text.split("+")]
     names = [task for task, _, _ in parts]
@@ -105,13 +105,9 @@ def read_selection(what: str, text: str, has: Mapping[str, Collection[str]]) -> 
             metrics[task] = _metric(what, task, named, metric, has[task])
     directions = {metric.higher_is_better for metric in metrics.values()}
     if len(directions) > 1:
-        told = ", ".join(
-            f"of {metric.name} of {task} {'higher' if metric.higher_is_better else 'lower'}"
-            for task, metric in metrics.items()
-        )
         raise UserError(
-            f"{what}={text}: {told} values are better; expected metrics of one direction, such as "
-            + "+".join(metrics)
+            f"{what}={text}: of some of these higher values are better, of others lower ones; "
+            f"expected metrics of one direction, such as {'+'.join(metrics)}"
         )
     return Selection(metrics)
 
@@ -120,18 +116,7 @@ def _metric(what: str, task: str, named: str, name: str, has: Collection[str]) -
     """The metric of a task: the one that is named, or its first."""
     if not named:
         return first_metric(has)
-    choices = [own for own in has if own in METRICS and METRICS[own].selectable]
-    if name in METRICS and name not in choices:
-        metric = METRICS[name]
-        reason = f"task {task} has none"
-        if not metric.selectable:
-            reason = "which does not say which of two states is the better one"
-        elif metric.of_groups:
-            reason = "which needs groups (users, sessions) in the data set"
-        raise UserError(
-            f"{what}: no state is selected by {name}, {reason}; expected one of "
-            f"{', '.join(choices)}"
-        )
+    choices = [known for known in has if known in METRICS and METRICS[known].selectable]
     return METRICS[choose(f"metric of {task} in {what}", name, choices)]
 
 

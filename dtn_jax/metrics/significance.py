@@ -79,12 +79,12 @@ def resampled_aucs(
             weights = weights.astype(np.float64) if weighted else None
             ranked[f"{task.name}@{space}"] = Ranking(logits, labels, unit[rows], weights)
     rng = np.random.default_rng(0)
-    found = {key: np.empty(draws) for key in ranked}
+    aucs = {key: np.empty(draws) for key in ranked}
     for i in range(draws):
         times = np.bincount(rng.integers(units, size=units), minlength=units)
         for key, ranking in ranked.items():
-            found[key][i] = ranking.auc(times)
-    return found
+            aucs[key][i] = ranking.auc(times)
+    return aucs
 
 
 class Ranking:

@@ -46,15 +46,9 @@ def space_mask(
 
     Raises:
       UserError: an unknown task or space.
-      ValueError: labels or label_mask with another number of columns than the schema has tasks.
     """
     names = schema.task_names
     column = names.index(choose("task", task, names))
-    for what, array in (("labels", labels), ("label_mask", label_mask)):
-        if array.shape[1] != len(names):
-            raise ValueError(
-                f"{what} has {array.shape[1]} columns, expected {len(names)}: {', '.join(names)}"
-            )
     space = schema.tasks[column].space if space is None else space
     mask = row_mask & label_mask[:, column]
     if choose("space", space, [ALL, *names]) != ALL:
@@ -65,8 +59,8 @@ def space_mask(
 
 def made_of(task: str, space: str, schema: Schema) -> list[str]:
     """The tasks whose probabilities make that of a task in a space."""
-    own = schema.tasks[schema.task_names.index(task)]
-    if space == own.space:
+    chosen = schema.tasks[schema.task_names.index(task)]
+    if space == chosen.space:
         return [task]
     spaces = {task.name: task.space for task in schema.tasks}
     return list(dict.fromkeys((*factors(task, spaces), *factors(space, spaces))))
@@ -88,8 +82,8 @@ def logits_in(
       rows: a mask or their places; default all, and then a task in its own space is a view.
     """
     column = schema.task_names.index(task)
-    own = schema.tasks[column]
-    if space == own.space or own.kind == "regression":
+    chosen = schema.tasks[column]
+    if space == chosen.space or chosen.kind == "regression":
         return logits[rows, column]
 
     def log_probability(name: str) -> np.ndarray | float:

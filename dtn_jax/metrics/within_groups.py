@@ -22,7 +22,7 @@ import numpy as np
 from dtn_jax.metrics import inputs
 from dtn_jax.metrics.influence import Influence, Units
 from dtn_jax.metrics.inputs import chunks
-from dtn_jax.metrics.metric import Metric, Rows
+from dtn_jax.metrics.metric import RANKS, Metric, Rows
 from dtn_jax.shapes import Float, Int, Int32, Shaped
 
 ByGroup = Callable[[Rows], tuple[np.ndarray, np.ndarray]]
@@ -165,21 +165,7 @@ def mean_over_groups(
     return float(share @ np.nan_to_num(values) / share.sum())
 
 
-class Gauc(NamedTuple):
-    """The mean of the groups' AUCs, and over how many.
-
-    Attributes:
-      value: in [0, 1]; None where no group has both classes.
-      groups: with both classes.
-      skipped: with one class: their AUC is not defined, and they have no part in the mean.
-    """
-
-    value: float | None
-    groups: int
-    skipped: int
-
-
-def gauc(rows: Rows) -> Gauc:
+def gauc(rows: Rows) -> tuple[float | None, int, int]:
     """AUC of each group, exact with ties, averaged by the groups' rows (or their weight); metrics
     take it by `rows.once(gauc)`.
 
@@ -189,10 +175,14 @@ def gauc(rows: Rows) -> Gauc:
 
     Without weights the pairs are counted in whole numbers. A pair weighs the product of its two, a
     group the sum of its rows'.
+
+    Returns:
+      The mean, in [0, 1], None where no group has both classes; how many have, and how many have
+      one class, whose AUC is not defined: they have no part in the mean.
     """
     share, aucs = group_aucs(rows)
     skipped = int(np.count_nonzero(np.isnan(aucs)))
-    return Gauc(mean_over_groups(share, aucs), len(aucs) - skipped, skipped)
+    return mean_over_groups(share, aucs), len(aucs) - skipped, skipped
 
 
 def group_aucs(rows: Rows) -> tuple[Float[np.ndarray, " G"], Float[np.ndarray, " G"]]:
@@ -252,10 +242,10 @@ def reciprocal_ranks(groups: Groups) -> Float[np.ndarray, " G"]:
     chance P(f) = C(m - f - 1, p - 1) / C(m, p), and the mean is the sum over f of
     P(f) / (a + f + 1). The rows of a group's best score are held at once, at about 40 bytes each.
     """
-    found = np.full(len(groups.sizes), np.nan)
+    ranks = np.full(len(groups.sizes), np.nan)
     hit = np.flatnonzero(groups.hits)
     first = hit[np.diff(groups.group[hit], prepend=-1) > 0]
-    found[groups.group[first]] = 1 / (groups.above[first] + 1.0)
+    ranks[groups.group[first]] = 1 / (groups.above[first] + 1.0)
     tied = first[groups.hits[first] < groups.rows[first]]
     negatives = groups.rows[tied] - groups.hits[tied]
     sizes = np.frexp(negatives)[1]  # 2^(size - 1) <= negatives < 2^size: alike ones together
@@ -264,10 +254,10 @@ def reciprocal_ranks(groups: Groups) -> Float[np.ndarray, " G"]:
         most = max(1, inputs.CHUNK >> size)
         for start in range(0, len(alike), most):
             at = alike[start : start + most]
-            found[groups.group[at]] = _expected(
+            ranks[groups.group[at]] = _expected(
                 groups.above[at], groups.rows[at], groups.hits[at], 1 << size
             )
-    return found
+    return ranks
 
 
 def _expected(
@@ -298,19 +288,17 @@ def of_groups(name: str, title: str, by_group: ByGroup, column: str = "") -> Met
     def influence(rows: Rows, units: Units) -> Influence:
         share, values = by_group(rows)
         defined = ~np.isnan(values)
-        own = units.at(rows.once(first_of_groups)[defined])
-        return own.quotient((share * values)[defined], share[defined])
+        firsts = units.at(rows.once(first_of_groups)[defined])
+        return firsts.quotient((share * values)[defined], share[defined])
 
     return Metric(
         name,
         title,
         lambda rows: mean_over_groups(*by_group(rows)),
-        higher_is_better=True,
-        selectable=True,
         column=column,
-        bounded=True,
         of_groups=True,
         influence=influence,
+        **RANKS,
     )
 
 
@@ -335,19 +323,9 @@ def _count(name: str, title: str, count: Callable[[Rows], int]) -> Metric:
     return Metric(name, title, count, format=",d", of_groups=True)
 
 
-def _has_positive(rows: Rows) -> np.ndarray:
-    return rows.once(groups_of).positives > 0
-
-
 GAUC = of_groups("gauc", "GAUC", group_aucs, column="GAUC")
-GAUC_GROUPS = _count("gauc_groups", "groups of GAUC", lambda rows: rows.once(gauc).groups)
-GAUC_SKIPPED = _count("gauc_skipped", "groups without GAUC", lambda rows: rows.once(gauc).skipped)
+GAUC_GROUPS = _count("gauc_groups", "groups of GAUC", lambda rows: rows.once(gauc)[1])
+GAUC_SKIPPED = _count("gauc_skipped", "groups without GAUC", lambda rows: rows.once(gauc)[2])
 NDCG_AT_5, NDCG_AT_10 = _ndcg_at(5), _ndcg_at(10)
 MRR = _of_lists("mrr", "MRR", reciprocal_ranks)
 RECALL_AT_5, RECALL_AT_10 = _recall_at(5), _recall_at(10)
-LIST_GROUPS = _count(
-    "list_groups", "groups with a positive", lambda rows: int(_has_positive(rows).sum())
-)
-LIST_SKIPPED = _count(
-    "list_skipped", "groups without a positive", lambda rows: int((~_has_positive(rows)).sum())
-)

@@ -88,7 +88,7 @@ def grids(table: Mapping) -> list[Grid]:
 
 def is_printed(metric: str) -> bool:
     known = METRICS[metric]
-    return metric in PRINTED or known.asked or "binary" not in known.kinds
+    return metric in PRINTED or "binary" not in known.kinds
 
 
 def shown(table: Mapping) -> list[Row]:

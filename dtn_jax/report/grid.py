@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import pathlib
 from collections.abc import Iterator, Sequence
 
+import jinja2
 import rich.box
 import rich.console
 import rich.table
@@ -14,6 +16,7 @@ import rich.text
 
 from dtn_jax.report import markdown
 
+TABLE = pathlib.Path(__file__).with_name("table.tex")
 GAP = 2  # letters between the columns of a terminal
 WIDE = 70  # letters of a row beyond which LaTeX shrinks a table to the width of its page
 LATEX = {
@@ -47,7 +50,6 @@ class Grid:
       note: shown below, where the form has a place for it: a sentence on signs and sources.
       left: so many first columns are flush left; the others hold numbers.
       rules: numbers of the rows above which a line is drawn.
-      shown: so many rows a terminal shows, and how many more there are; 0 is all of them.
       marked: whether `code` and **bold** in texts are marks; else these are letters, as in names
         that come from data.
     """
@@ -59,7 +61,6 @@ class Grid:
     left: int = 1
     rules: Sequence[int] = ()
     marked: bool = False
-    shown: int = 0
 
     def take(self, columns: Sequence[int]) -> Grid:
         """The same with some of its columns, in this order."""
@@ -70,14 +71,8 @@ class Grid:
         """For `screen.show`: in parts that are no wider than `width` letters, where it is given;
         each has the first column. There are `gap` blanks between columns, or one where that
         saves a part."""
-        rest = len(self.rows) - self.shown if self.shown else 0
-        if rest > 0:
-            note = f"… and {rest:,} more in the page" + f"\n{self.note}" * bool(self.note)
-            few = dataclasses.replace(self, rows=self.rows[: self.shown], note=note, shown=0)
-            return few.terminal(width, gap)
-        parts = [self] if not width else list(self._parts(width, gap))
-        dense = list(self._parts(width, 1)) if len(parts) > 1 else parts
-        if len(dense) < len(parts):
+        parts = list(self._parts(width, gap)) if width else [self]
+        if len(parts) > 1 and len(dense := list(self._parts(width, 1))) < len(parts):
             parts, gap = dense, 1
         shown: list = [rich.text.Text(self.title, "bold")] if self.title else []
         for part in parts:
@@ -97,29 +92,11 @@ class Grid:
 
     def latex(self) -> str:
         """A `table` environment, for \\usepackage{booktabs,graphicx}."""
-        rows = [self._latex_row(row) for row in self.rows]
-        for above in sorted(self.rules, reverse=True):
-            rows.insert(above, r"\midrule")
-        columns = "l" * self.left + "r" * (len(self.header) - self.left)
+        signs = ("<%", "%>", "<<", ">>")  # of blocks and of values
+        environment = jinja2.Environment(*signs, trim_blocks=True, keep_trailing_newline=True)
+        environment.filters["cell"] = self._latex_cell
         wide = max(sum(map(len, row)) for row in (self.header, *self.rows)) > WIDE
-        shrunk = (r"\resizebox{\linewidth}{!}{%", "}") if wide else ("", "")
-        note = rf"\\[2pt] \parbox{{\linewidth}}{{\footnotesize {self._latex_cell(self.note)}}}"
-        lines = [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{self._latex_cell(self.title)}}}" if self.title else "",
-            shrunk[0],
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            self._latex_row(self.header),
-            r"\midrule",
-            *rows,
-            r"\bottomrule",
-            r"\end{tabular}" + shrunk[1],
-            note if self.note else "",
-            r"\end{table}",
-        ]
-        return "".join(f"{line}\n" for line in lines if line)
+        return environment.from_string(TABLE.read_text()).render(grid=self, wide=wide)
 
     def csv(self) -> str:
         """The header and the rows, without marks."""
@@ -153,11 +130,9 @@ class Grid:
         table = rich.table.Table(
             box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap - 1, 0, 0)
         )
-        lines = max(name.count("\n") for name in self.header)
         for i, name in enumerate(self.header):
-            side = "left" if i < self.left else "right"
-            head = "\n" * (lines - name.count("\n")) + name
-            table.add_column(self._styled(head), justify=side, overflow="fold")
+            how = {"justify": "left" if i < self.left else "right", "vertical": "bottom"}
+            table.add_column(self._styled(name), overflow="fold", **how)
         for place, row in enumerate(self.rows):
             if place in self.rules:
                 table.add_section()
@@ -165,19 +140,18 @@ class Grid:
         return table
 
     def _styled(self, cell: str) -> rich.text.Text:
-        if not self.marked:
-            return rich.text.Text(cell)
-        parts = cell.replace("`", "").split("**")
-        return rich.text.Text.assemble(*((p, "bold" if i % 2 else "") for i, p in enumerate(parts)))
-
-    def _latex_row(self, row: Sequence[str]) -> str:
-        return " & ".join(map(self._latex_cell, row)) + r" \\"
+        parts = self._pieces(cell)
+        return rich.text.Text.assemble(*((part, "bold" * bold) for part, bold in parts))
 
     def _latex_cell(self, cell: str) -> str:
+        parts = ((in_latex(part), bold) for part, bold in self._pieces(cell))
+        return "".join(rf"\textbf{{{part}}}" if bold else part for part, bold in parts)
+
+    def _pieces(self, cell: str) -> list[tuple[str, bool]]:
+        """Parts of a cell, and whether each is bold."""
         if not self.marked:
-            return in_latex(cell)
-        parts = map(in_latex, cell.replace("`", "").split("**"))
-        return "".join(rf"\textbf{{{part}}}" if i % 2 else part for i, part in enumerate(parts))
+            return [(cell, False)]
+        return [(part, i % 2 == 1) for i, part in enumerate(cell.replace("`", "").split("**"))]
 
 
 def plain(text: str) -> str:

@@ -32,47 +32,34 @@ GRID = {"color": "#DDDDDD", "linewidth": 0.7}
 NOTE = {"color": "#666666", "fontsize": 9}
 LETTERS = 14  # of a grey line, an inch
 PALETTE = 64
+MANY = 40  # points of a line, from which on they have no marks
 STEP = 0.18  # between the points of a line, in lines
 
 
 def plain(figure: Figure) -> None:
-    """Lets '$' be a letter in a picture, but on logarithmic axes, whose numbers have it for TeX."""
-    powers = {
-        id(label)
-        for axes in figure.axes
-        for axis in (axes.xaxis, axes.yaxis)
-        if axis.get_scale() != "linear"
-        for label in axis.get_ticklabels(which="both")
-    }
+    """Lets '$' be a letter in a picture; `powers` writes logarithmic axes without it."""
     for text in figure.findobj(Text):
-        if id(text) not in powers:
-            text.set_parse_math(False)
+        text.set_parse_math(False)
 
 
-def png(figure: Figure, dpi: int = 150, **how: object) -> bytes:
-    """The figure as a PNG; `how`: of savefig."""
-    drawn = io.BytesIO()
+def png(figure: Figure, dpi: int = 100, **how: object) -> bytes:
+    """The figure as a PNG of few colours, a third of the size of one of all; `how`: of savefig."""
+    drawn, small = io.BytesIO(), io.BytesIO()
     plain(figure)
     figure.savefig(drawn, dpi=dpi, facecolor="white", format="png", **how)
-    return drawn.getvalue()
-
-
-def save(figure: Figure, path: str | pathlib.Path) -> None:
-    """Writes a PNG; its folder is made."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_bytes(png(figure))
+    picture = PIL.Image.open(drawn).convert("RGB")
+    # The median cut, which is the default, has no colour for a few cells of a heat map.
+    few = picture.quantize(PALETTE, PIL.Image.Quantize.MAXCOVERAGE, dither=PIL.Image.Dither.NONE)
+    few.save(small, "PNG", optimize=True)
+    return small.getvalue()
 
 
 def save_small(figure: Figure, path: str | pathlib.Path, dpi: int = 100, **how: object) -> None:
-    """A PNG of few colours, a third of the size of one of all colours; `how`: of savefig."""
+    """Writes a PNG; its folder is made; `how`: of savefig."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture = PIL.Image.open(io.BytesIO(png(figure, dpi, **how))).convert("RGB")
-    # The median cut, which is the default, has no colour for a few cells of a heat map.
-    few = picture.quantize(PALETTE, PIL.Image.Quantize.MAXCOVERAGE, dither=PIL.Image.Dither.NONE)
-    few.save(path, "PNG", optimize=True)
+    with replacing(path) as temporary:
+        temporary.write_bytes(png(figure, dpi, **how))
 
 
 def panels(
@@ -116,13 +103,6 @@ def clean(axes: Axes, title: str = "", pad: float | int = 8) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def note(axes: Axes, text: str) -> None:
-    """A message in the middle of an empty panel."""
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", **NOTE)
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
-
-
 def named_lines(axes: Axes, names: Sequence[str], size: float | int = 8.5) -> None:
     """Lines with names, the first on top."""
     axes.set_yticks(range(len(names)), names, fontsize=size, parse_math=False)
@@ -140,8 +120,8 @@ def cells(
     size: float | int = 8.5,
     dark: float | int = np.inf,
     **how: object,
-) -> object:
-    """A heat map with a text in each cell; returns what a colour bar is made of.
+) -> None:
+    """A heat map with a text in each cell.
 
     Args:
       values: `[R, C]`, of the colours; what is not finite has none.
@@ -151,7 +131,7 @@ def cells(
       dark: text is white where a value's size is above it.
       how: of `pcolormesh`.
     """
-    image = axes.pcolormesh(values, edgecolors="white", linewidth=1, **how)
+    axes.pcolormesh(values, edgecolors="white", linewidth=1, **how)
     axes.invert_yaxis()
     for (y, x), value in np.ndenumerate(values):
         ink = "white" if abs(value) > dark else "#222222"
@@ -161,16 +141,6 @@ def cells(
     axes.set_yticks(np.arange(len(rows)) + 0.5, rows, fontsize=size)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    return image
-
-
-def colour_bar(figure: Figure, axes: Axes, image: object, text: str) -> Axes:
-    """A bar beside the axes that says what the colours of an image are; returns its axes."""
-    bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02, aspect=30)
-    bar.set_label(text, fontsize=8.5, color=NOTE["color"])
-    bar.ax.tick_params(labelsize=8, length=2)
-    bar.outline.set_visible(False)
-    return bar.ax
 
 
 def percents(axis: Axis) -> None:
@@ -220,9 +190,9 @@ def small_multiples(
     """
     lines: dict[str, list[str]] = {}
     for row in rows:
-        own = lines.setdefault(row["panel"], [])
-        own += [row["line"]] if row["line"] not in own else []
-    alike = all(own == next(iter(lines.values())) for own in lines.values())
+        names = lines.setdefault(row["panel"], [])
+        names += [row["line"]] if row["line"] not in names else []
+    alike = all(names == next(iter(lines.values())) for names in lines.values())
     size = width, max(0.7 + line * max(map(len, lines.values())), 1.4)
     figure, every = panels(len(lines), columns, size, sharey=alike, **how)
     for axes, (panel, names) in zip(every, lines.items()):
@@ -255,8 +225,9 @@ def curves(axes: Axes, title: str, lines: Mapping[str, Sequence[Sequence]]) -> N
     for i, (name, points) in enumerate(lines.items()):
         known = [point for point in points if point[1] is not None]
         style = {"color": COLOURS[i % len(COLOURS)], "linestyle": LINES[i % len(LINES)]}
+        style["marker"] = "o" if len(known) < MANY else ""
         steps, values = np.array([point[:2] for point in known] or [(0, np.nan)], float).T
-        axes.plot(steps, values, marker="o", ms=3, linewidth=1.6, label=name, **style)
+        axes.plot(steps, values, ms=3, linewidth=1.6, label=name, **style)
         if band := [(p[0], *p[2:]) for p in known if len(p) > 2]:
             axes.fill_between(*np.array(band).T, color=style["color"], alpha=0.15, linewidth=0)
     clean(axes, title)
@@ -264,4 +235,6 @@ def curves(axes: Axes, title: str, lines: Mapping[str, Sequence[Sequence]]) -> N
     axes.tick_params(labelsize=8)
     whole_numbers(axes.xaxis)
     axes.locator_params(axis="x", nbins=5, integer=True)
-    axes.legend(frameon=False, fontsize=7.5, ncols=2, loc="upper left", bbox_to_anchor=(0, -0.2))
+    if lines:
+        place = {"loc": "upper left", "bbox_to_anchor": (0, -0.2)}
+        axes.legend(frameon=False, fontsize=7.5, ncols=2, **place)

@@ -1,4 +1,7 @@
-"""Records a trace of some steps of a run: XProf shows which operations took how long."""
+"""Records a trace of some steps of a run: XProf shows which operations took how long.
+
+Alone, since it is no picture and no table: it watches the loop of training.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ class Profile:
     It changes no number, only how many steps a chunk has: in every process, so that all agree,
     though only the first one records. In a run with fewer steps it ends with them.
 
-    A context manager, which ends the trace if an exception comes, and says so if there was none.
+    A context manager, which ends the trace.
 
     Args:
       folder: for the trace; JAX makes a folder in it for each one.
@@ -26,37 +29,33 @@ class Profile:
     """
 
     def __init__(self, folder: pathlib.Path, steps: int):
-        self.folder, self.left = folder, steps
-        self.compiled = self.recording = False
-        self.recorded = 0
-        self.made = None  # by the last step, to wait for it
+        self.folder, self.left, self.recorded = folder, steps, 0
+        self.recording, self.last = False, None  # arrays of the last step, to wait for it
 
     def at_most(self, count: int) -> int:
         """How many steps the next chunk may have; starts the trace once the program is compiled."""
         if not self.left:
             return count
-        if not self.compiled:
+        if self.last is None:
             return 1
         if not self.recording:
             self.recording = True
-            jax.block_until_ready(self.made)
+            jax.block_until_ready(self.last)
             if processes.is_first():
                 options = jax.profiler.ProfileOptions()
                 options.python_tracer_level = 0  # to trace every call would slow the host
                 jax.profiler.start_trace(str(self.folder), profiler_options=options)
         return min(count, self.left)
 
-    def add(self, made: object, count: int) -> bool:
+    def add(self, arrays: object, count: int) -> bool:
         """Takes what a chunk of `count` steps made; True if the trace ends here, which takes time.
 
         Args:
-          made: arrays that nothing consumes, such as losses.
+          arrays: which nothing consumes, such as losses.
         """
-        if not self.left:
-            return False
-        self.made = made
+        if self.left:
+            self.last = arrays
         if not self.recording:
-            self.compiled = True
             return False
         self.left, self.recorded = self.left - count, self.recorded + count
         if not self.left:
@@ -65,25 +64,17 @@ class Profile:
 
     def end(self) -> None:
         """Ends the trace, if one is being recorded, and says how to look at it."""
-        if not self.recording:
-            return
-        jax.block_until_ready(self.made)
-        self.left, self.recording, self.made = 0, False, None
-        if processes.is_first():
+        if self.recording and processes.is_first():
+            jax.block_until_ready(self.last)
             jax.profiler.stop_trace()
             steps = f"{self.recorded} step{'s' if self.recorded > 1 else ''}"
             screen.say(
                 f"A trace of {steps} is in {self.folder}; to look at it: {VIEWER} {self.folder}"
             )
+        self.left, self.recording, self.last = 0, False, None
 
     def __enter__(self):
         return self
 
-    def __exit__(self, kind, *_) -> None:
-        if self.recording and processes.is_first():  # an exception came before the end
-            jax.profiler.stop_trace()
-        elif self.left and kind is None:
-            screen.say(
-                "Nothing was profiled: the run is finished, or had no step left after the one that "
-                "compiles."
-            )
+    def __exit__(self, *_) -> None:
+        self.end()

@@ -1,4 +1,4 @@
-"""Tables of a run's results, for the terminal."""
+"""Tables of a run's results, for the terminal; alone, since pictures load matplotlib."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 import rich.console
 
-from dtn_jax.metrics import METRICS, Metric, Value
-from dtn_jax.metrics.selected import first_metric
+from dtn_jax.metrics import METRICS, Value
 from dtn_jax.report.grid import Grid
 from dtn_jax.schema import TASK_KINDS, Schema
 
@@ -39,37 +38,18 @@ def kind_grid(splits: Mapping[str, Results], schema: Schema, kind: str, title: s
     """Of the tasks of a kind; without columns that no row has: GAUC without groups, and metrics
     added after the run."""
     tasks = {task.name for task in schema.tasks if task.kind == kind}
-    own = {
-        split: {key: found for key, found in results.items() if key.partition("@")[0] in tasks}
+    lines = [
+        (split, {key: values for key, values in results.items() if key.partition("@")[0] in tasks})
         for split, results in splits.items()
-    }
-    there = {name for results in own.values() for found in results.values() for name in found}
-    columns: list[Metric] = [m for m in METRICS.values() if m.column and m.name in there]
+    ]
+    there = {name for _, results in lines for values in results.values() for name in values}
+    columns = [m for m in METRICS.values() if m.column and m.name in there]
     rows, rules = [], []
-    for split, results in own.items():
+    for split, results in lines:
         if results:
             rules.append(len(rows))
             rows.append([split, *("" for _ in columns)])
-        for key, found in results.items():
-            texts = (m.text(found[m.name]) if m.name in found else "" for m in columns)
+        for key, values in results.items():
+            texts = (m.text(values[m.name]) if m.name in values else "" for m in columns)
             rows.append([key, *texts])
     return Grid(["task@space", *(m.column for m in columns)], rows, title, rules=rules[1:])
-
-
-def days_table(by_day: Mapping[str, Results], schema: Schema) -> rich.console.Group:
-    """A line a day of each task's first metric, in the space of its loss, and its base rate.
-
-    Args:
-      by_day: {day: {task@space: metrics}}, of days that were scored before they were trained on.
-      schema: the tasks.
-    """
-    columns = {"day": list(by_day)}
-    rate = METRICS["base_rate"]
-    for task in schema.tasks:
-        found = [own[f"{task.name}@{task.space}"] for own in by_day.values()]
-        first = first_metric(found[0])
-        columns[f"{task.name}\n{first.column}"] = [first.text(one[first.name]) for one in found]
-        if rate.name in found[0]:
-            columns[f"{task.name}\n{rate.column}"] = [rate.text(one[rate.name]) for one in found]
-    title = "each day before it was trained on"
-    return Grid(list(columns), list(zip(*columns.values())), title).terminal(WIDE)

@@ -1,11 +1,10 @@
 """Where a run's numbers go beside its folder: trackers, and the option that names them.
 
-A tracker has three methods, and is made when a run begins or goes on:
+A tracker has two methods, and is made when a run begins or goes on:
 
     Tracker(folder, config, step)    the run's workdir, its flat config, the steps that are done
     log(numbers, step)               {name: number}: `numbers` of a record, or `final` ones
-    keep(files)                      of a run that has finished, which are worth keeping
-    close()
+    close(finished)                  whether the run is
 
 The run's folder is the truth: a tracker that fails warns once, and the run goes on without it. A
 new tracker is a class here and a line in TRACKERS.
@@ -16,14 +15,13 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import importlib.util
-import json
 import os
 import pathlib
 import re
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 from dtn_jax.errors import UserError, choose
 from dtn_jax.files import write_whole
@@ -31,18 +29,19 @@ from dtn_jax.options import option
 
 NOT_NUMBERS = ("kind", "step", "epoch", "day")
 PROJECT = "dtn_jax"  # unless MLFLOW_EXPERIMENT_NAME or WANDB_PROJECT names one
-PARAMETERS = 100  # in one call to MLflow
-LONGEST = 500  # characters of one
-WAIT = 60  # seconds for W&B to start, and to end
 # Nothing is sent anywhere but to the server that is named, and one that does not answer is given
 # up soon.
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "WANDB_CONSOLE": "off",
+    "WANDB_DISABLE_GIT": "true",
     "WANDB_ERROR_REPORTING": "false",
+    "WANDB_FINISH_TIMEOUT": "60",
+    "WANDB_INIT_TIMEOUT": "60",
+    "WANDB_MODE": "offline",
     "WANDB_SILENT": "true",
 }
 
@@ -65,6 +64,14 @@ def final(results: Mapping, path: str = "final") -> Iterator[tuple[str, float]]:
             yield f"{path}/{name}", float(value)
 
 
+def kept_id(folder: pathlib.Path, make: Callable[[], str]) -> str:
+    """The id of a tracker's run, by which a resumed run goes on with it."""
+    kept = folder / "run_id"
+    if not kept.exists():
+        write_whole(kept, make())
+    return kept.read_text()
+
+
 class TensorBoard:
     """Events in the workdir's folder `tensorboard`; a resumed run hides those after its
     checkpoint, which come again."""
@@ -73,111 +80,81 @@ class TensorBoard:
         from tensorboardX import SummaryWriter
 
         self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
-        if not step:
-            self.writer.add_text("config", f"    {json.dumps(config, indent=1, default=str)}")
 
     def log(self, numbers: Mapping[str, float], step: int) -> None:
         for name, value in numbers.items():
             self.writer.add_scalar(name, value, step)
 
-    def keep(self, files: Sequence[pathlib.Path]) -> None:
-        """They are in the workdir."""
-
-    def close(self) -> None:
+    def close(self, finished: bool) -> None:
         self.writer.close()
 
 
 class MLflow:
     """A run of MLflow: its database and files in the workdir's folder `mlflow`, or the server that
-    MLFLOW_TRACKING_URI names; a resumed run goes on with it, by the id that is kept there."""
+    MLFLOW_TRACKING_URI names."""
 
     def __init__(self, folder: pathlib.Path, config: Mapping, step: int):
         import mlflow
         from mlflow import entities
 
-        self.entities, own, self.status = entities, folder / "mlflow", "KILLED"
-        own.mkdir(exist_ok=True)
+        self.metric, place = entities.Metric, folder / "mlflow"
+        place.mkdir(exist_ok=True)
         server = os.environ.get("MLFLOW_TRACKING_URI")
-        self.client = mlflow.MlflowClient(server or f"sqlite:///{own / 'mlflow.db'}")
-        kept = own / "run_id"
-        if kept.exists():
-            self.run = kept.read_text().strip()
-            self.client.update_run(self.run, status="RUNNING")
-            return
-        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
-        if known := self.client.get_experiment_by_name(name):
-            experiment = known.experiment_id
-        else:
-            where = None if server else (own / "artifacts").as_uri()
-            experiment = self.client.create_experiment(name, artifact_location=where)
-        self.run = self.client.create_run(experiment, run_name=folder.name).info.run_id
-        write_whole(kept, self.run)
-        params = [entities.Param(self._name(k), str(v)[:LONGEST]) for k, v in config.items()]
-        for start in range(0, len(params), PARAMETERS):
-            self.client.log_batch(self.run, params=params[start : start + PARAMETERS])
+        self.client = mlflow.MlflowClient(server or f"sqlite:///{place / 'mlflow.db'}")
+
+        def new_run() -> str:
+            name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
+            if known := self.client.get_experiment_by_name(name):
+                experiment = known.experiment_id
+            else:
+                files = None if server else (place / "artifacts").as_uri()
+                experiment = self.client.create_experiment(name, artifact_location=files)
+            run = self.client.create_run(experiment, run_name=folder.name).info.run_id
+            for key, value in config.items():
+                self.client.log_param(run, mlflow_name(key), value)
+            return run
+
+        self.run = kept_id(place, new_run)
+        self.client.update_run(self.run, status="RUNNING")
 
     def log(self, numbers: Mapping[str, float], step: int) -> None:
-        now, metric = int(1000 * time.time()), self.entities.Metric
-        metrics = [metric(self._name(name), v, now, step) for name, v in numbers.items()]
+        now = int(1000 * time.time())
+        metrics = [self.metric(mlflow_name(name), v, now, step) for name, v in numbers.items()]
         self.client.log_batch(self.run, metrics=metrics)
 
-    def keep(self, files: Sequence[pathlib.Path]) -> None:
-        for path in files:
-            self.client.log_artifact(self.run, str(path))
-        self.status = "FINISHED"
+    def close(self, finished: bool) -> None:
+        self.client.set_terminated(self.run, "FINISHED" if finished else "KILLED")
 
-    def close(self) -> None:
-        self.client.set_terminated(self.run, self.status)
 
-    @staticmethod
-    def _name(text: str) -> str:
-        """A name of the letters that MLflow takes."""
-        return re.sub(r"[^\w\-. :/]", "_", text)
+def mlflow_name(text: str) -> str:
+    """A name of the letters that MLflow takes."""
+    return re.sub(r"[^\w\-. :/]", "_", text)
 
 
 class WandB:
-    """A run of W&B: offline, in the workdir's folder `wandb`, unless WANDB_MODE says otherwise; a
-    resumed run goes on with it, by the id that is kept there."""
+    """A run of W&B: offline, in the workdir's folder `wandb`, unless WANDB_MODE says otherwise."""
 
     def __init__(self, folder: pathlib.Path, config: Mapping, step: int):
         import wandb
 
-        own = folder / "wandb"
-        own.mkdir(exist_ok=True)
-        kept = own / "run_id"
-        known = kept.exists()
-        identifier = kept.read_text().strip() if known else uuid.uuid4().hex[:16]
-        mode = os.environ.get("WANDB_MODE", "offline")
+        place = folder / "wandb"
+        place.mkdir(exist_ok=True)
         self.run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
             dir=str(folder),
-            id=identifier,
+            id=kept_id(place, lambda: uuid.uuid4().hex[:16]),
             name=folder.name,
             config=dict(config),
-            mode=mode,
-            resume="allow" if known and mode == "online" else None,
+            resume="allow",
             reinit="create_new",
-            settings=wandb.Settings(
-                console="off",
-                disable_git=True,
-                disable_code=True,
-                init_timeout=WAIT,
-                finish_timeout=WAIT,
-            ),
         )
         # A resumed run logs some steps again, which W&B's own counter would refuse.
         self.run.define_metric("*", step_metric="step")
-        if not known:
-            write_whole(kept, identifier)
 
     def log(self, numbers: Mapping[str, float], step: int) -> None:
         self.run.log({**numbers, "step": step})
 
-    def keep(self, files: Sequence[pathlib.Path]) -> None:
-        for path in files:
-            self.run.save(str(path), base_path=str(path.parent), policy="now")
-
-    def close(self) -> None:
+    def close(self, finished: bool) -> None:
         self.run.finish()
 
 
@@ -207,34 +184,33 @@ class Background:
     What the tracker raises becomes one warning, after which it is left alone.
     """
 
-    def __init__(self, name: str, make: type, *given: object):
-        self.name, self.failed, self.tracker = name, False, None
+    def __init__(self, name: str, make: Callable, *given: object):
+        self.name, self.tracker, self.failed, self.finished = name, None, False, False
         self.thread = concurrent.futures.ThreadPoolExecutor(1)
-        self.thread.submit(self._try, make, *given)
+        self.thread.submit(self._try, lambda: setattr(self, "tracker", make(*given)))
 
     def log(self, record: Mapping) -> None:
         """Takes a record of metrics.jsonl: kind, step, epoch and numbers."""
-        self.thread.submit(self._try, "log", numbers(record), record["step"])
+        self._call("log", numbers(record), record["step"])
 
-    def finish(self, results: Mapping, files: Sequence[pathlib.Path]) -> None:
-        """Takes results.json, and the files that are worth keeping."""
-        self.thread.submit(self._try, "log", dict(final(results)), results["steps"])
-        self.thread.submit(self._try, "keep", files)
+    def finish(self, results: Mapping) -> None:
+        """Takes results.json."""
+        self._call("log", dict(final(results)), results["steps"])
+        self.finished = True
 
     def close(self) -> None:
         """Waits until it has all."""
-        self.thread.submit(self._try, "close")
+        self._call("close", self.finished)
         self.thread.shutdown()
 
-    def _try(self, what: type | str, *given: object) -> None:
-        """Makes the tracker, or calls its method of this name."""
+    def _call(self, method: str, *given: object) -> None:
+        self.thread.submit(self._try, lambda: getattr(self.tracker, method)(*given))
+
+    def _try(self, call: Callable[[], object]) -> None:
+        if self.failed:
+            return
         try:
-            if self.failed:
-                return
-            if isinstance(what, str):
-                getattr(self.tracker, what)(*given)
-            else:
-                self.tracker = what(*given)
+            call()
         except Exception as error:  # whatever a tracker's package raises
             self.failed = True
             print(

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -29,7 +29,7 @@ from dtn_jax.options import option
 from dtn_jax.parallel import processes
 from dtn_jax.parallel.mesh import Placement
 from dtn_jax.run.state import State
-from dtn_jax.schema import ALL, Schema, Task
+from dtn_jax.schema import Schema
 from dtn_jax.shapes import Int
 
 MOST_BINS = 1_000_000  # more than one a row say nothing
@@ -47,11 +47,6 @@ class EvaluateOptions:
     )
     ece_bins: int = option(
         15, "equally filled bins of the expected calibration error", least=1, most=MOST_BINS
-    )
-    threshold_auc: bool = option(
-        False,
-        "on all rows also an AUC by 200 thresholds on probabilities that loss.positive_weights "
-        "inflate, as DTN's released run computes it",
     )
 
 
@@ -135,11 +130,7 @@ def with_logits(
 
 
 def evaluate(
-    scores: Scores,
-    schema: Schema,
-    bins: int,
-    weighted: bool,
-    inflated: Mapping[str, float] | None = None,
+    scores: Scores, schema: Schema, bins: int, weighted: bool
 ) -> dict[str, dict[str, Value]]:
     """{task@space: {metric: value}} by `metrics.METRICS`; a metric that is not defined is None.
 
@@ -148,17 +139,10 @@ def evaluate(
       schema: gives the tasks and their spaces.
       bins: of the expected calibration error.
       weighted: whether sample weights count.
-      inflated: {task: log of what its positives weigh in the loss}, for an AUC by thresholds in
-        the space of all rows; None: none.
     """
-
-    def inflation(task: Task, space: str) -> float | None:
-        fits = inflated is not None and task.kind == "binary" and task.space == space == ALL
-        return inflated[task.name] if fits else None
-
     return {
         f"{task.name}@{space}": measure(
-            scores.metric_rows(task.name, space, schema, bins, weighted, inflation(task, space))
+            scores.metric_rows(task.name, space, schema, bins, weighted)
         )
         for task in schema.tasks
         for space in task.spaces

@@ -22,7 +22,6 @@ from dtn_jax.parallel import memory
 from dtn_jax.parallel.fits import LOWER, check_fits
 from dtn_jax.parallel.preemption import Notices
 from dtn_jax.report import screen
-from dtn_jax.report.description.overview import unknown_ids
 from dtn_jax.run.checkpoint import Checkpoints
 from dtn_jax.run.outcome import Unusable
 from dtn_jax.run.results import conclude, mend_predictions, show_replicas
@@ -85,8 +84,6 @@ def train_replicas(
             for i, given in enumerate(settings)
         ]
         training = [m for m in members if not m.finished(test)]
-        if training and test:
-            screen.say(unknown_ids(first.data))
         start_together(training)
         fit(training, side_by_side, Notices(preemptible))
         for m in training:

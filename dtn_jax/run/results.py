@@ -80,8 +80,7 @@ def conclude(
 
         plots.learning_curves(history, folder.path / "learning_curves.png")
         if progress.by_day:
-            untrained = "" if run.started else min(progress.by_day)
-            plots.by_day(progress.by_day, untrained, folder.path / "by_day.png")
+            plots.by_day(progress.by_day, folder.path / "by_day.png")
     folder.finish(results)
     return results
 
@@ -194,8 +193,6 @@ def show(results: dict, schema: Schema, folder: pathlib.Path) -> None:
     speed = "speed not measured" if rate is None else f"{rate:,.0f} examples/s"
     splits = {k: results[k] for k in ("validation", "test") if k in results}
     screen.show(report.splits_table(splits, schema, title))
-    if "by_day" in results:
-        screen.show(report.days_table(results["by_day"], schema))
     screen.say(
         f"{results['parameters']:,} dense parameters, {results['flops_per_example']:,} forward "
         f"FLOPs an example, {speed} in training."

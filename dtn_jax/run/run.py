@@ -286,7 +286,6 @@ def score_split(run: Run, state: State, split: str) -> Scores:
 
 def measure(run: Run, scores: Scores, sampled: bool = False) -> dict[str, dict[str, Value]]:
     """{task@space: {metric: value}}; weighted too where negatives were `sampled` from the rows."""
-    own, loss = run.config.evaluate, run.config.loss
+    own = run.config.evaluate
     weighted = own.sample_weights or sampled
-    inflated = inflation_by(loss.positive_weights, run.schema) if own.threshold_auc else None
-    return evaluate(scores, run.schema, own.ece_bins, weighted, inflated)
+    return evaluate(scores, run.schema, own.ece_bins, weighted)

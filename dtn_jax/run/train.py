@@ -24,7 +24,6 @@ from dtn_jax.parallel import memory, processes
 from dtn_jax.parallel.fits import LOWER, check_fits, is_resident
 from dtn_jax.parallel.preemption import Notices
 from dtn_jax.report import screen
-from dtn_jax.report.description.overview import unknown_ids
 from dtn_jax.report.profile import Profile
 from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.run import nonfinite
@@ -78,8 +77,6 @@ def train(
         check_fits(run)
         tell_of_weights(run)
         tell_of_losses(run)
-        if test:  # else every trial of a search would say it
-            screen.say(unknown_ids(run.data))
     folder = processes.first_alone(
         lambda: Workdir(workdir, run.config, run.schema, run.data.fingerprint, run.started)
     )

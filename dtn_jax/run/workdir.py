@@ -21,7 +21,6 @@ from dtn_jax.run.run import Started
 from dtn_jax.schema import Schema
 
 LOCK = "lock"  # the file that the process holds which works in a workdir
-TRACKED = ("config.json", "schema.json", "results.json")  # files that trackers get, with pictures
 
 
 class Workdir:
@@ -91,9 +90,8 @@ class Workdir:
         if not processes.is_first():
             return
         outcome.write(self.path, results)
-        files = [*(self.path / name for name in TRACKED), *sorted(self.path.glob("*.png"))]
         for tracker in self.trackers:
-            tracker.finish(results, [path for path in files if path.exists()])
+            tracker.finish(results)
 
     def resume_log_at(self, step: int) -> None:
         """Drops what was logged after `step`, which will be logged again; below 0: everything."""

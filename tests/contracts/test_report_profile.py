@@ -22,16 +22,12 @@ def test_a_run_that_is_cut_and_resumed_while_it_is_profiled_is_the_same(
     with monkeypatch.context() as patch, pytest.raises(CutError):
         cut_after(patch, 1)  # at step 12
         train(config, tmp_path / "run", profile=7)
-    text = said()
-    assert "A trace of 7 steps is in" in text
-    assert "Nothing was profiled" not in text
+    assert "A trace of 7 steps is in" in said()
     train(config, tmp_path / "run", profile=1000)
     text = said()
     assert f"A trace of {STEPS - 12 - 1} steps is in" in text  # one compiles
     assert len(list((tmp_path / "run/profile").rglob("*.xplane.pb"))) == 2
     assert_same_run(config, finished_run, tmp_path / "run")
-    train(config, tmp_path / "run", profile=5)
-    assert "Nothing was profiled: the run is finished" in said()
 
 
 @pytest.mark.parametrize(

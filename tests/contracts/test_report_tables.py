@@ -1,9 +1,8 @@
-"""The tables of a run's metrics in the terminal: by split and by day."""
+"""The table of a run's metrics in the terminal."""
 
 import io
 
 import rich.console
-from results_by_day import TASKS, by_day
 
 from dtn_jax.report import terminal
 from dtn_jax.report import terminal as report

@@ -1,6 +1,5 @@
 """The figures about labels, and fields that tell a label, against a direct computation."""
 
-import datetime
 import pathlib
 
 import numpy as np
@@ -10,7 +9,6 @@ from own_log import SCHEMA, log, one_field, prepared, shop, split_frames
 from sklearn.metrics import roc_auc_score
 
 from dtn_jax.data.describe import describe, fields, labels, leaks
-from dtn_jax.data.describe.labels import MOST_DAYS, shown_days
 from dtn_jax.data.epochs.reader import SplitReader
 
 
@@ -27,7 +25,8 @@ def test_rates_of_a_log_in_every_space(prepared_dir):
         }
         (watch,) = found.spreads.filter(split=split).to_dicts()
         assert watch["rows"] == len(clicked)
-        facts = clicked["watch"].mean(), clicked["watch"].std(ddof=0), clicked["watch"].median()
+        middle = clicked["watch"].sort()[(len(clicked) - 1) // 2]
+        facts = clicked["watch"].mean(), clicked["watch"].std(ddof=0), middle
         assert [watch["mean"], watch["sd"], watch["median"]] == pytest.approx(facts, rel=1e-5)
         lost = pytest.approx(1 - len(clicked) / len(rows))
         assert found.missing.filter(split=split).rows() == [("watch", split, lost)]
@@ -55,27 +54,9 @@ def test_sampled_negatives_count_by_weight(tmp_path):
         lost = found.missing.filter(split=split, label="watch")["share"].item()
         assert lost == pytest.approx(1 - known.mean())
     day = found.days.filter(key="watch@all").row(0, named=True)  # before any row was left out
-    first = frame.filter(pl.col("t").dt.date() == day["date"])
+    first = frame.filter(pl.col("t").dt.date() == day["day"])
     first = first.filter((pl.col("click") == 1) | (pl.col("user") > 1))
-    assert day["rows"] == len(first)
-    assert day["sum"] == pytest.approx(first["watch"].sum(), rel=1e-6)
-
-
-def test_many_days_are_put_together():
-    start = datetime.date(2025, 1, 1)
-    first = (start - datetime.date(1970, 1, 1)).days
-    there = [n for n in range(400) if n not in (8, 9)]
-    rows, sums = [[first + n, n] for n in there], [[first + n, n, n / 2] for n in there]
-    days = labels.days({"days": {"dated": True, "rows": rows, "sums": {"click@all": sums}}})
-    periods, width = shown_days(days)
-    assert width == 7
-    assert len(periods) == 2 * 58 <= 2 * MOST_DAYS
-    second = periods.filter(date=start + datetime.timedelta(days=7)).drop("date").rows()
-    total = 7 + 10 + 11 + 12 + 13  # the log lacks the days 8 and 9
-    assert second == [("rows", total, 0.0), ("click@all", total, total / 2)]
-    assert periods["rows"].sum() == days["rows"].sum()
-    some, width = shown_days(days[:100])
-    assert (some.rows(), width) == (days[:100].rows(), 1)
+    assert day["value"] == pytest.approx(first["watch"].mean(), rel=1e-6)
 
 
 def test_pairs_of_labels(prepared_dir):
@@ -107,7 +88,9 @@ def test_a_field_alone_is_as_by_polars_and_sklearn(prepared_dir):
         split: rows.with_columns(item=pl.when(pl.col("item").is_in(kept)).then("item").otherwise(0))
         for split, rows in frames.items()
     }
-    found = {(f.field, f.key): f.auc for f in describe.describe(data).alone if f.by == leaks.VALUE}
+    found = {
+        (f.field, f.label): f.auc for f in describe.describe(data).alone if f.by == leaks.VALUE
+    }
     for label in ("click", "order"):
         p = smoothed(frames["train"], frames["validation"], "item", label)
         expected = roc_auc_score(frames["validation"][label], p)
@@ -141,7 +124,7 @@ def test_planted_leaks_are_named_and_no_other_field(tmp_path):
     schema = SCHEMA.replace("tasks:", f"{lines}tasks:")
     found = describe.describe(prepared(tmp_path, frame, schema))
     suspects = [f for f in found.alone if f.suspect]
-    assert {(f.field, f.key) for f in suspects} == {(name, "order@all") for name in PLANTED}
+    assert {(f.field, f.label) for f in suspects} == {(name, "order@all") for name in PLANTED}
     assert all(f.auc > 0.97 for f in suspects)
     assert [f.entry for f in suspects if f.field == "vector"] == [1]
 
@@ -159,7 +142,7 @@ def test_a_row_in_its_own_history_is_named(tmp_path):
     found = describe.describe(
         prepared(tmp_path, frame, SCHEMA.replace("tasks:", f"{lines}\ntasks:"))
     )
-    suspects = {(f.field, f.by, f.key) for f in found.alone if f.suspect}
+    suspects = {(f.field, f.by, f.label) for f in found.alone if f.suspect}
     assert suspects == {("bought", leaks.TARGET, "order@all")}
 
 
@@ -178,7 +161,7 @@ def test_random_labels_have_no_suspect(tmp_path, seed):
     schema = SCHEMA.replace("also_report: [click]", "also_report: [click], positives_outside: 1")
     found = describe.describe(prepared(tmp_path, frame, schema))
     assert len(found.alone) > 10
-    assert not found.suspects
+    assert not any(figure.suspect for figure in found.alone)
     for figure in found.alone:
         assert abs(figure.auc - 0.5) < 0.12, figure  # 120 positives: sd 0.03
 

@@ -145,7 +145,6 @@ def test_from_raw_files_to_a_prepared_set(tmp_path, monkeypatch, capsys):
     }
     assert prepared.schema.group == "user_id"
     by_name = {field.name: field for field in schema_file.load(schema).fields}
-    assert by_name["tags"].weights == "tags_weight"
     assert by_name["embedding"].length == 3
     small = "model.experts=mlp,model.mlp.hidden=4,model.expert_dim=4,model.tower_hidden=4"
     small += ",train.max_steps=3,data.batch_size=64,parallel.devices=1"

@@ -10,11 +10,9 @@ from world import log
 from dtn_jax.analysis.segments import names
 from dtn_jax.data import prepare as logs
 from dtn_jax.data import shown_values
-from dtn_jax.data.describe.describe import describe
 from dtn_jax.data.epochs.day_order import read_days
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.report.description import overview
-from dtn_jax.report.description import sections as described
 
 
 @pytest.fixture(scope="module")
@@ -155,21 +153,18 @@ def test_the_days_of_the_log_are_kept(shop, frames):
 
 
 def test_what_max_values_cuts_is_told(shop, frames, tmp_path):
-    """In the table of fields and in a description."""
+    """In the table of fields, which a description has."""
     lengths = frames["train"]["seen"].list.len()
     share = (lengths.cast(pl.Int64) - 3).clip(0).sum() / lengths.sum()
     assert shop.cut_shares()["seen"] == pytest.approx(share)
-    told = describe(shop)
-    grid = next(described.fields(told)).grids[0]
-    assert grid.rows == overview.kept_fields(shop).rows
+    rows = {name: cells for name, *cells in overview.kept_fields(shop).rows}
+    assert f"{100 * share:.1f} %" in rows["seen"]
     bag = "max_values: {}, weights: seen_weights"
     text = log.SCHEMA.replace(bag.format(3), bag.format("1, keep: last"))
     last = log.prepared(tmp_path, pl.concat(frames.values()), text)
     kept = SplitReader(last, "test").everything().weights
     for row, weights in zip(frames["test"]["seen_weights"].to_list(), kept, strict=True):
         assert weights.tolist() == (row[-1:] or [0])
-    why = dict(described.remarks(describe(last)))["cut lists"]
-    assert f"seen {100 * last.cut_shares()['seen']:.1f} %" in why
 
 
 def test_hashed_fields_know_what_is_missing_but_not_what_is_new(tmp_path):

@@ -50,8 +50,8 @@ def test_gauc_is_the_mean_over_groups(dtype, ties, groups):
     for w in (None, weights):
         value, counted, skipped = loop(scores, labels, group, w)
         got = gauc_of(scores, labels.astype(np.float32), group, w)
-        np.testing.assert_allclose(got.value, value, rtol=1e-12)
-        assert (got.groups, got.skipped) == (counted, skipped)
+        np.testing.assert_allclose(got[0], value, rtol=1e-12)
+        assert got[1:] == (counted, skipped)
         assert counted > 0
         assert (skipped > 0) == (groups == 400)
 
@@ -64,8 +64,8 @@ def test_one_group_is_the_auc(dtype):
     scores = np.concatenate([scores, np.zeros(500), -np.zeros(500)]).astype(dtype)
     labels = rng.random(4000) < 0.4
     got = gauc_of(scores, labels, np.full(4000, 9))
-    np.testing.assert_allclose(got.value, auc(scores, labels), rtol=1e-14)
-    assert gauc_of(np.array([-0.0, 0.0], dtype), np.array([1, 0]), np.zeros(2, int)).value == 0.5
+    np.testing.assert_allclose(got[0], auc(scores, labels), rtol=1e-14)
+    assert gauc_of(np.array([-0.0, 0.0], dtype), np.array([1, 0]), np.zeros(2, int))[0] == 0.5
 
 
 # NDCG, and what holds for every metric of lists.
@@ -113,10 +113,6 @@ def test_ndcg_by_hand():
     np.testing.assert_allclose(
         measured(scores, labels, group, weights), (3 * 1 + 1 * of_2) / 4, rtol=1e-15
     )
-    found = {
-        name: measured(scores, labels, group, None, name) for name in METRICS if "list" in name
-    }
-    assert found == {"list_groups": 2, "list_skipped": 1}
 
 
 @pytest.mark.parametrize("name", ["ndcg_at_5", "ndcg_at_10", "mrr", "recall_at_5", "recall_at_10"])

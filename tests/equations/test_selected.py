@@ -46,7 +46,7 @@ def test_groups_select_where_there_are_groups():
     assert named(read("click:gauc", GROUPED)) == {"click": "gauc"}
     assert named(read("mean:gauc", GROUPED)) == {"click": "gauc", "order": "gauc"}
     for select in ("click:gauc", "mean:gauc"):
-        with pytest.raises(UserError, match="selected by gauc, which needs groups"):
+        with pytest.raises(UserError, match=r"unknown metric of click in train\.select 'gauc'"):
             read(select)
 
 
@@ -68,15 +68,9 @@ def test_a_task_that_is_not_there_cannot_select(select):
         ("click:loglos", "unknown metric of click .* mean 'logloss'.* auc, average_precision, log"),
         ("mean:loglos", "unknown metric of click .* Did you mean 'logloss'"),
         ("click:", "unknown metric of click in train.select ''"),
-        ("click:ece", "no state is selected by ece, which does not say .* expected one of auc, "),
-        ("click:positives", "no state is selected by positives"),
-        ("click:rmse", "no state is selected by rmse, task click has none; .* auc, average_prec"),
-        ("seconds:auc", "no state is selected by auc, task seconds has none; .* rmse, mae, r2$"),
-        (
-            "click:logloss+order",
-            "of logloss of click lower, of auc of order higher values are better; expected metrics "
-            "of one direction, such as",
-        ),
+        ("click:ece", "unknown metric of click .* auc, average_prec"),
+        ("seconds:auc", "unknown metric of seconds .* rmse, mae, r2"),
+        ("click:logloss+order", "expected metrics of one direction, such as click.order"),
     ],
 )
 def test_a_metric_that_cannot_select_is_refused(select, message):

@@ -191,7 +191,7 @@ def test_p_is_that_of_exchanging_the_scores_of_groups(name):
     found = paired.compare([two], [one], every_sign(10))
     value = {
         "logloss": lambda z: log_loss(Rows("binary", z, y)),
-        "gauc": lambda z: gauc(Rows("binary", z, y, None, group)).value,
+        "gauc": lambda z: gauc(Rows("binary", z, y, None, group))[0],
     }[name]
     observed, reached = value(b) - value(a), 0
     for signs in every_sign(10)[:512]:  # the others are their opposites

@@ -175,6 +175,3 @@ def test_errors_name_what_is_wrong():
         space_mask("clik", *arrays, SCHEMA)
     with pytest.raises(UserError, match="unknown space 'al'"):
         space_mask("click", *arrays, SCHEMA, "al")
-    wide = jnp.zeros((3, 3)), jnp.ones((3, 3), bool), jnp.ones(3, bool)
-    with pytest.raises(ValueError, match="labels has 3 columns, expected 4: click"):
-        row_weights(*wide, None, SCHEMA)

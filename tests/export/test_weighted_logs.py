@@ -134,7 +134,7 @@ def test_importance_and_description_count_by_weight(story):
         assert rate["rate"] > 5 * rate["by weight"]
     ((_, weight, clicks),) = data.notes["days"]["sums"]["click@all"]
     assert clicks / weight == pytest.approx(whole["click"].mean(), rel=0.1)
-    assert any("Rows count by their weights" in text for text in next(told_of_rows(found)).texts)
+    assert any("Rows count by their weights" in text for text in told_of_rows(found).texts)
 
 
 def test_loss_weight_counts_in_the_loss_alone(tmp_path):

@@ -1,1 +1,1 @@
-"""What a prepared set holds, in numbers: rates, fields, suspects of leaks, drift, groups."""
+"""What a prepared set holds, in numbers: rates, fields, suspects of leaks, drift."""

@@ -16,14 +16,12 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from dtn_jax.metrics.auc import auc
-from dtn_jax.shapes import Bool, Float, Int, Shaped
+from dtn_jax.shapes import Bool, Float, Int
 
 SUSPECT = 0.95  # an AUC above it is a suspect
 M = 10  # rows at the label's rate that every value has beside its own
 FEWEST = 20  # rows of each class that a figure needs: its standard error is then below 0.07
-SCORED = 200_000  # rows by which lists and vectors are told, and buckets are cut, at most
 BUCKETS = 32  # of a number
-DENSE = 8  # rows of a table for each value that is there, up to which all of them are counted
 
 VALUE, KNOWN, COUNT = "its value", "whether it is known", "how many values"
 TARGET = "whether it lists its target"  # as a history does that the row itself has slipped into
@@ -35,7 +33,7 @@ class Alone:
 
     Attributes:
       field: its name.
-      key: of the label.
+      label: the label's key.
       by: VALUE; KNOWN, whether it is; COUNT, of lists, how many values; or TARGET, of a sequence,
         whether its newest value is its target, or an earlier one is.
       auc: on the rows that are scored.
@@ -43,7 +41,7 @@ class Alone:
     """
 
     field: str
-    key: str
+    label: str
     by: str
     auc: float
     entry: int | None = None
@@ -79,70 +77,43 @@ class Label:
 
 @dataclasses.dataclass(frozen=True)
 class Values:
-    """Values by which a label is told.
-
-    Attributes:
-      by: as of Alone.
-      size: ids are below this.
-      ids: of all rows; -1 is padding.
-      entry: as of Alone.
-      numbers: whose order is tried as well; NaN is not known.
-    """
+    """Values by which a label is told: `by` and `entry` as of Alone, and the ids of all rows, in
+    which -1 is padding."""
 
     by: str
-    size: int
     ids: Int[np.ndarray, "B S"]
     entry: int | None = None
-    numbers: Float[np.ndarray, " B"] | None = None
 
 
 def alone(field: str, columns: Iterable[Values], labels: Sequence[Label]) -> list[Alone]:
     """What a field's values say of each label: the best of those with one `by`; of several entries,
     the one that is best where it is fitted."""
     best: dict[tuple[str, str], tuple[float, Alone]] = {}
-    for column in columns:
-        known, (ids,) = coded([column.ids], column.size)
+    for values in columns:
+        known, codes = coded(values.ids)
         for label in labels:
-            (own, rows), ones, weights = label.rows, label.ones, label.weights
-            weights = None if weights is None else weights[own]
-            odds = fitted(ids[own], ones[own], len(known), weights)
-            area = rank(odds, ids[rows], ones[rows])
-            if column.numbers is not None:
-                area = max(area, _in_order(column.numbers[rows], ones[rows]))
-            chosen = area if column.entry is None else rank(odds, ids[own], ones[own])
-            place = label.key, column.by
+            (fit, rows), ones, weights = label.rows, label.ones, label.weights
+            weights = None if weights is None else weights[fit]
+            odds = fitted(codes[fit], ones[fit], len(known), weights)
+            area = auc(score(odds, codes[rows]), ones[rows])
+            chosen = area if values.entry is None else auc(score(odds, codes[fit]), ones[fit])
+            place = label.key, values.by
             if place not in best or chosen > best[place][0]:
-                best[place] = chosen, Alone(field, label.key, column.by, area, column.entry)
+                best[place] = chosen, Alone(field, label.key, values.by, area, values.entry)
     return [figure for _, figure in best.values()]
 
 
-def _in_order(numbers: Float[np.ndarray, " B"], ones: Bool[np.ndarray, " B"]) -> float:
-    """AUC of the numbers that are known, in the better direction; 0.5 where they are few."""
-    there = ~np.isnan(numbers)
-    numbers, ones = np.nan_to_num(numbers[there]), ones[there]  # infinite ones are the largest
-    if min(ones.sum(), (~ones).sum()) < FEWEST:
-        return 0.5
-    area = auc(numbers, ones)
-    return max(area, 1 - area)
+def coded(ids: Int[np.ndarray, "B S"]) -> tuple[Int[np.ndarray, " K"], Int[np.ndarray, "B S"]]:
+    """The ids that occur, rising, and the place of each among them; -1 stays."""
+    known, places = np.unique(ids, return_inverse=True)
+    padded = int(len(known) > 0 and known[0] < 0)
+    return known[padded:], places.reshape(ids.shape) - padded
 
 
-def score(odds: Float[np.ndarray, " K"], ids: Int[np.ndarray, "B S"]) -> Float[np.ndarray, " B"]:
+def score(odds: Float[np.ndarray, " K1"], ids: Int[np.ndarray, "B S"]) -> Float[np.ndarray, " B"]:
     """The sum of the log-odds of each row's values, as `fitted` gives them."""
-    none = (ids < 0).all(axis=1)
-    added = np.where(ids < 0, 0.0, odds[ids + 1]).sum(axis=1)
-    return np.where(none, odds[0], added)
-
-
-def rank(
-    odds: Float[np.ndarray, " K"], ids: Int[np.ndarray, "B S"], ones: Bool[np.ndarray, " B"]
-) -> float:
-    """AUC of the rows' scores."""
-    if ids.shape[1] > 1:
-        return auc(score(odds, ids), ones)
-    places = ids[:, 0] + 1  # counts are quicker than a sort of all scores
-    counts = [np.bincount(places[own], minlength=len(odds)) for own in (ones, ~ones)]
-    weights = np.concatenate(counts).astype(np.float64)
-    return auc(np.tile(odds, 2), np.repeat([True, False], len(odds)), weights) or 0.0
+    there = ids >= 0
+    return np.where(there.any(axis=1), np.where(there, odds[ids], 0.0).sum(axis=1), odds[-1])
 
 
 def fitted(
@@ -150,7 +121,7 @@ def fitted(
     ones: Bool[np.ndarray, " B"],
     rows: int,
     weights: Float[np.ndarray, " B"] | None = None,
-) -> Float[np.ndarray, " K"]:
+) -> Float[np.ndarray, " K1"]:
     """Fits the log-odds of a label, of which both classes are there, to the ids of its rows.
 
         log (p(id) / (1 - p(id))) - log (p / (1 - p)),  p(id) = (positives + M p) / (rows + M)
@@ -162,80 +133,34 @@ def fitted(
       weights: what a row counts; None is 1.
 
     Returns:
-      What each id from 0 on adds, 0 where it does not occur; at the first place, having no value.
+      What each id from 0 on adds, 0 where it does not occur; at the last place, having no value.
     """
     w = np.ones(len(ids)) if weights is None else weights.astype(np.float64)
-    none = (ids < 0).all(axis=1)  # no value says something too
+    there = ids >= 0
+    none = ~there.any(axis=1)  # no value says something too
 
-    def counts(own: Bool[np.ndarray, " B"]) -> Float[np.ndarray, " K"]:
-        each = None if weights is None else np.broadcast_to(w[own, None], ids[own].shape)
-        return np.append(w[none & own].sum(), _count(ids[own], rows, each))
+    def counts(w: Float[np.ndarray, " B"]) -> Float[np.ndarray, " K1"]:
+        each = np.broadcast_to(w[:, None], ids.shape)[there]
+        return np.append(np.bincount(ids[there], each, minlength=rows), w[none].sum())
 
-    positives, negatives = counts(ones), counts(~ones)
-    rate, total = w[ones].sum() / w.sum(), positives + negatives
+    positives, total, rate = counts(w * ones), counts(w), w[ones].sum() / w.sum()
     p = (positives + M * rate) / (total + M)
     odds = np.log(p / (1 - p)) - np.log(rate / (1 - rate))
     return np.where(total > 0, odds, 0.0)
 
 
-def _count(ids: np.ndarray, rows: int, weights: np.ndarray | None) -> Float[np.ndarray, " K"]:
-    kept = ids >= 0
-    each = None if weights is None else weights[kept].astype(np.float64)
-    return np.bincount(ids[kept], each, minlength=rows).astype(np.float64)
-
-
-def coded(
-    arrays: Sequence[Int[np.ndarray, ...]], rows: int
-) -> tuple[Int[np.ndarray, " K"], list[Int[np.ndarray, ...]]]:
-    """The ids of a table, rising, and the place among them of each of the arrays'; -1 stays.
-
-    Of a table of many more `rows` than there are values, the ids are those that occur.
-    """
-    if rows <= DENSE * sum(ids.size for ids in arrays):
-        return np.arange(rows), list(arrays)
-    known = np.unique(np.concatenate([ids[ids >= 0] for ids in arrays]))
-    return known, [np.where(ids < 0, -1, np.searchsorted(known, ids)) for ids in arrays]
-
-
-def counted(
-    arrays: Sequence[Int[np.ndarray, ...]],
-    rows: int,
-    weights: Sequence[np.ndarray | None] = (),
-) -> tuple[Int[np.ndarray, " K"], Float[np.ndarray, "A K"]]:
-    """The ids that occur, rising, and how often in each array (or the sum of their weights);
-    padding is not counted.
-
-    Args:
-      arrays: of any shapes, -1 is padding.
-      rows: ids are below this.
-      weights: of the arrays' shapes, or None.
-    """
-    known, places = coded(arrays, rows)
-    pairs = zip(places, weights or [None] * len(places), strict=True)
-    counts = np.stack([_count(ids, len(known), each) for ids, each in pairs])
-    there = counts.any(axis=0)
-    return known[there], counts[:, there]
-
-
-def edges_of(values: Shaped[np.ndarray, " B"], buckets: int = BUCKETS) -> np.ndarray:
-    """Where numbers are cut into buckets that are about equally filled; equal ones stay
-    together."""
-    if not len(values):
-        return np.empty(0, values.dtype)
-    some = values[:: max(-(-len(values) // SCORED), 1)]
-    return np.unique(np.quantile(some, np.arange(1, buckets) / buckets).astype(values.dtype))
-
-
 def in_buckets(
-    numbers: Sequence[Float[np.ndarray, " _"]],
-    known: Sequence[Bool[np.ndarray, " _"]],
+    numbers: Float[np.ndarray, " B"],
+    known: Bool[np.ndarray, " B"],
     buckets: int = BUCKETS,
-) -> tuple[int, list[Int[np.ndarray, "_ 1"]]]:
-    """How many ids there are, and the id of each number's bucket, 0 where it is not known; cut at
-    the first array's quantiles."""
-    edges = edges_of(numbers[0][known[0]], buckets)
-    ids = [
-        np.where(there, 1 + np.searchsorted(edges, x, side="right"), 0).astype(np.int32)[:, None]
-        for x, there in zip(numbers, known, strict=True)
-    ]
-    return len(edges) + 2, ids
+    fit: int | None = None,
+) -> Int[np.ndarray, "B 1"]:
+    """The id of each number's bucket, 0 where it is not known; cut at quantiles of the first `fit`
+    rows, so that buckets are about equally filled, and equal numbers stay together."""
+    fitted = numbers[:fit][known[:fit]]
+    edges = fitted[:0]
+    if len(fitted):
+        quantiles = np.quantile(fitted, np.arange(1, buckets) / buckets)
+        edges = np.unique(quantiles.astype(numbers.dtype))
+    ids = np.where(known, 1 + np.searchsorted(edges, numbers, side="right"), 0)
+    return ids.astype(np.int32)[:, None]

@@ -7,37 +7,30 @@ leaks are those of `describe.leaks`: one half of the sample is fitted, the other
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from dtn_jax.data import progress, times
+from dtn_jax.data import progress
 from dtn_jax.data.describe import leaks
-from dtn_jax.data.describe.leaks import FEWEST, KNOWN, Label, Values
+from dtn_jax.data.describe.leaks import KNOWN, VALUE, Label, Values
 from dtn_jax.data.infer import names
-from dtn_jax.data.infer.names import quoted
-from dtn_jax.data.infer.sample import FEW, NUMBER, Column, percent, shown
-from dtn_jax.shapes import Bool
+from dtn_jax.data.infer.sample import FEW, Column, percent, shown
 
 SMALL = 20  # different values: so few are categories, whatever the numbers mean
 UNIQUE = 0.95  # different values by known ones
 UNIQUE_ROWS = 200  # with fewer rows, nothing is called nearly unique
 RARE = (10, 5, 2)  # the values of min_count that are tried
 LOST = 0.1  # share of the rows whose values min_count may make unknown
+PLACE = "unknown when a row is scored: see scored_as in the help"
 KEPT = 50  # values that a bag keeps unless its options say another number
 TIMES = "no categories: train has no times of test; value: number(t) - number(NAME) is a field"
 READ = (
     "2026-03-01, 2026-03-01 00:03, 2026-03-01T00:03:16.25Z, or numbers of seconds or ms since 1970"
 )
 NO_FIELD = "numbers, no ids; a vector has one length and no gaps; or weights: NAME in a bag?"
-LISTED = r"^[\[{]|^\S*[|;,]\S*$"  # of a text
-COPIES = 0.9  # different values by rows: more say nothing of copies
-GRACE = 60 * times.SECOND  # nearer times are of the same moment
-LATER = 0.5  # share of the rows in which a time is later than the event's
-ALONE, LENGTH, BAG = "Alone it has", "The lengths of its lists alone have", "Its values alone have"
-ENTRY, SUMS = "The entry [{}] of its vectors alone has", "The sums of its lists alone have"
 
 
 @dataclasses.dataclass
@@ -61,42 +54,26 @@ class Entry:
     suspect: bool = False
 
 
-def draft(
-    columns: Mapping[str, Column], labels: Sequence[Label], whole: bool, event: Column | None
-) -> list[Entry]:
+def draft(columns: Mapping[str, Column], labels: Sequence[Label], whole: bool) -> list[Entry]:
     """The fields, and the columns that are left out, in the order of the columns.
 
     Args:
       columns: those that may be fields.
       labels: to look for leaks of.
       whole: whether the sample is the whole log.
-      event: the time column, if there is one.
     """
     able = [label for label in labels if label.enough]
     entries: list[Entry] = []
-    first: dict[int, str] = {}  # {values by row: their first column}
     with progress.Rows() as bars:
         for c in bars.count(columns.values(), "columns", len(columns), lambda _: 1, "columns"):
             kind = kind_of(c)
-            field = Entry(c.name, options(c, kind), facts(c, kind), notes(c, kind))
-            usual, odd = usual_reason(c, kind, whole), suspicion(c, kind, able)
-            if odd and names.is_entity(c.name) and names.is_id(c.name) and not c.missing:
-                field.notes.append(f"{odd}; a label that is a property of {c.name}?")
-                odd = ""
-            odd = unread_time(c) or odd or outcome(c) or later(c, event)
-            if kind == "categorical" and not usual + odd and c.distinct <= COPIES * c.known:
-                twin = first.setdefault(hash(c.codes.tobytes()), c.name)
-                odd = f"it tells what {twin} does, value for value" * (twin != c.name)
+            field = Entry(
+                c.name, options(c, kind), facts(c, kind), [PLACE] * names.is_place(c.name)
+            )
+            usual, odd = usual_reason(c, kind, whole), suspicion(c, able)
+            odd = unread_time(c) or odd or outcome(c)
             field.reason, field.suspect = odd or usual, bool(odd)
             entries.append(field)
-    # Numbers in lists that are as long as a bag's in every row are the bag's weights.
-    for field in [f for f in entries if f.reason == NO_FIELD and columns[f.name].is_finite]:
-        own, lengths = names.singular(field.name), columns[field.name].lengths
-        bags = [f for f in entries if f.options.get("kind") == "bag" and "weights" not in f.options]
-        bags = [f for f in bags if np.array_equal(columns[f.name].lengths, lengths)]
-        if bags:
-            bag = max(bags, key=lambda f: len(own & names.singular(f.name)))
-            bag.options["weights"], field.reason = quoted(field.name), f"the weights of {bag.name}"
     return entries
 
 
@@ -172,25 +149,6 @@ def facts(c: Column, kind: str) -> str:
     return "; ".join([*parts, *([f"{percent(c.missing)} missing"] if c.missing else [])])
 
 
-def notes(c: Column, kind: str) -> list[str]:
-    """What to know of a field, each in a line."""
-    cut = float((c.lengths > KEPT).mean()) if kind == "bag" else 0
-    rules = [
-        (names.is_place(c.name), "unknown when a row is scored: see scored_as in the help"),
-        (names.words(c.name)[:1] == ["is"], "if only known later, it is a label or a leak"),
-        (cut, f"max_values cuts {percent(cut)} of the lists"),
-    ]
-    if kind == "categorical" and c.kind == "text" and c.distinct:
-        texts = c.different.head(1000)
-        number, lists = texts.str.contains(NUMBER), texts.str.contains(LISTED)
-        other = shown(texts.filter(~number).first())
-        rules += [
-            (0.9 <= number.mean() < 1, f"numbers but for some values, such as {other}"),
-            (lists.mean() > 0.5, "looks like lists: a list column (Parquet, JSON lines) is a bag"),
-        ]
-    return [note for holds, note in rules if holds]
-
-
 def usual_reason(c: Column, kind: str, whole: bool) -> str:
     """The first matter of course for which a column is left out; '' where there is none."""
     # As many users as rows of a sample say nothing.
@@ -217,10 +175,10 @@ def is_time(c: Column) -> bool:
 
 
 def unread_time(c: Column) -> str:
-    """Why texts are times that cannot be read, by their form, or by digits and the column's name;
-    '' where they are not."""
+    """Why texts are times that cannot be read, by digits and the column's name; '' where they are
+    not."""
     named = c.kind == "text" and c.known and not (c.is_list or c.unit) and names.time_rank(c.name)
-    if not (c.is_dated or (named and c.different.head(1000).str.contains(r"\d").mean() > 0.5)):
+    if not named or c.different.head(1000).str.contains(r"\d").mean() <= 0.5:
         return ""
     return f"no field, and no time to split by: {unread(c)}"
 
@@ -234,20 +192,8 @@ def outcome(c: Column) -> str:
     """Why a column is what happens once a row was shown, by its name; '' where it is not."""
     binary = c.is_binary and c.distinct > 1 and names.is_outcome(c.name)
     number = c.kind == "number" and c.distinct > 2 and names.is_value(c.name)
-    told = "an outcome by its name, and none of --labels: it is not known when a row is shown"
-    return told if not c.is_list and (binary or number) else ""
-
-
-def later(c: Column, event: Column | None) -> str:
-    """Why a time is later than the event; '' where it is not."""
-    if event is None or not is_time(c) or "number" in (c.unit, event.unit):
-        return ""
-    # A day is later than the event from the next day on.
-    began = event.moments // times.DAY * times.DAY if c.of_days else event.moments
-    late = (c.moments > began + GRACE).drop_nulls()
-    share = late.mean() if len(late) >= FEWEST else 0
-    told = f"known only after the fact? It is later than {event.name} in {percent(share)}"
-    return f"{told} of the rows that have it" if share > LATER else ""
+    reason = "an outcome by its name, and none of --labels: it is not known when a row is shown"
+    return reason if not c.is_list and (binary or number) else ""
 
 
 # Leaks.
@@ -263,54 +209,27 @@ def halves(name: str, values: np.ndarray, binary: bool) -> Label:
     return Label(name, sides, values > middle)
 
 
-def suspicion(c: Column, kind: str, able: Sequence[Label]) -> str:
-    """Why a column is suspect: it tells one of the labels that are `able` to be told too well."""
-    figures = leaks.alone(c.name, _values(c, kind), able)
-    suspects = [figure for figure in figures if figure.suspect]
-    by_missing = [figure for figure in suspects if figure.by == KNOWN]
-    best = max(by_missing or suspects, key=lambda figure: figure.auc, default=None)
+def suspicion(c: Column, able: Sequence[Label]) -> str:
+    """Why a column is suspect: it tells one of the labels that are `able` to be told too well, by
+    its values, or by whether it has one. Lists are told by the latter alone; `prepare --describe`
+    looks at their values."""
+    there = c.lengths > 0 if c.is_list else c.codes >= 0
+    columns = [Values(KNOWN, there[:, None].astype(np.int8))]
+    if not c.is_list:
+        columns.append(Values(VALUE, c.codes[:, None]))
+        if c.kind == "number":
+            columns.append(Values(VALUE, leaks.in_buckets(np.nan_to_num(c.numbers), there)))
+    figures = [figure for figure in leaks.alone(c.name, columns, able) if figure.suspect]
+    best = max(figures, key=lambda figure: (figure.by == KNOWN, figure.auc), default=None)
     if best is None:
         return ""
     if best.by != KNOWN:
-        by = best.by.format(best.entry)
-        return f"a label in disguise? {by} AUC {best.auc:.4f} on {best.key}"
-    label = next(label for label in able if label.key == best.key)
+        return f"a label in disguise? Alone it has AUC {best.auc:.4f} on {best.label}"
+    label = next(label for label in able if label.key == best.label)
     rows = np.concatenate(label.rows)
-    ones, gone = label.ones[rows], ~_there(c)[rows]
+    ones, gone = label.ones[rows], ~there[rows]
     return (
         f"known only after the fact? It is {'empty or ' * c.is_list}missing in "
-        f"{percent(float(gone[ones].mean()))} of the rows with {best.key}, and in "
+        f"{percent(float(gone[ones].mean()))} of the rows with {best.label}, and in "
         f"{percent(float(gone[~ones].mean()))} of the others: AUC {best.auc:.4f}"
     )
-
-
-def _values(c: Column, kind: str) -> Iterator[Values]:
-    """What a label is told by: whether a value is there, the values, numbers in buckets; of lists,
-    how many there are, their values, the entries of vectors, and sums."""
-    there = _there(c)
-    if there.any() and not there.all():
-        yield Values(KNOWN, 2, there[:, None].astype(np.int8))
-    if c.is_list and there.any():
-        yield Values(LENGTH, int(c.lengths.max()) + 2, c.lengths[:, None] + 1)
-    parts = [] if c.is_list else [(ALONE, c, None)]
-    if kind == "bag":
-        lengths = np.clip(c.lengths, 0, KEPT)  # a field keeps the first KEPT
-        items = Column(c.raw.list.head(KEPT).filter(lengths > 0).explode())
-        ids = np.full((len(lengths), max(int(lengths.max()), 1)), -1, np.int32)
-        ids[np.arange(ids.shape[1]) < lengths[:, None]] = items.codes
-        yield Values(BAG, items.distinct, ids)
-    elif kind == "vector":
-        parts = [(ENTRY, Column(c.raw.list.get(n)), n) for n in range(c.length)]
-    elif c.is_list and c.is_finite:  # they may be weights
-        parts = [(SUMS, Column(c.raw.list.head(KEPT).list.sum()), None)]
-    for by, part, entry in parts:
-        if entry is None:
-            yield Values(by, part.distinct, part.codes[:, None])
-        if part.kind == "number":
-            rows, (ids,) = leaks.in_buckets([np.nan_to_num(part.numbers)], [there])
-            yield Values(by, rows, ids, entry=entry, numbers=part.numbers)
-
-
-def _there(c: Column) -> Bool[np.ndarray, " R"]:
-    """Where there is a value, or a list with values."""
-    return c.lengths > 0 if c.is_list else c.codes >= 0

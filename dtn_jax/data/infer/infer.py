@@ -27,6 +27,7 @@ from dtn_jax.data.schemas.spec import InputSpec
 from dtn_jax.errors import UserError, choose
 from dtn_jax.files import write_whole
 
+LISTS = "it is a column of lists; expected single values"
 TEXT = pathlib.Path(__file__).with_name("draft.yaml")
 
 
@@ -39,7 +40,7 @@ class Draft:
       tasks: the labels.
       time, group: the columns of the log, '' is the name of none; the time's options have its unit,
         where the column's type does not say it.
-      split: {key: value}, as it stands in the file.
+      split: by what rows are split: time or random.
       split_facts: why it is split so.
       input: how files are read.
       notes: what to know of the whole.
@@ -49,7 +50,7 @@ class Draft:
     tasks: list[Task]
     time: Entry
     group: Entry
-    split: dict[str, Any]
+    split: str
     split_facts: str
     input: InputSpec
     notes: list[str] = dataclasses.field(default_factory=list)
@@ -161,35 +162,32 @@ def draft(sample: Sample, labels: Sequence[str] = (), time: str = "", group: str
         frame = frame.with_columns(pl.when(~pl.col(pl.String).is_in(words)).then(pl.col(pl.String)))
     columns = {c.name: Column(c) for c in frame}
     singles = {name: c for name, c in columns.items() if not c.is_list}
-    asked = {"--time": [time] * bool(time), "--group": [group] * bool(group), "--labels": labels}
-    for what, name in [(what, name) for what, given in asked.items() for name in given]:
-        choose(f"column in {what}", name, [*columns, *sample.refused])
-        lists = "it is a column of lists; expected single values" * (name not in singles)
-        other = [f"it is {also} as well" for also in asked if also != what and name in asked[also]]
-        if problem := sample.refused.get(name) or lists or "".join(other):
-            raise UserError(f"{what}={name}: {problem}")
-    when = roles.time({n: c for n, c in singles.items() if n not in (group, *labels)}, time)
-    who = roles.group({n: c for n, c in singles.items() if n not in (when.name, *labels)}, group)
+    for what, chosen in (("--time", [time]), ("--group", [group]), ("--labels", labels)):
+        for name in filter(None, chosen):
+            choose(f"column in {what}", name, [*columns, *sample.refused])
+            if problem := sample.refused.get(name, LISTS * (name not in singles)):
+                raise UserError(f"{what}={name}: {problem}")
+    free = {n: c for n, c in singles.items() if n not in (group, *labels)}
+    when = roles.time(singles if time else free, time)
+    free.pop(when.name, None)
+    who = roles.group(singles if group else free, group)
     event = singles.get(when.name)
-    part, split, why = roles.split(singles, event, who.name)
-    if event is None and split["by"] == "random":
-        when.facts = f"rows are split at random; {when.facts}"
-    tasks = roles.tasks(singles, labels, {when.name, who.name, part}, set(columns))
-    notes = roles.arrange(tasks)
+    split, why = roles.split(event, who.name)
+    tasks = roles.tasks(singles, labels, {when.name, who.name}, set(columns))
+    roles.arrange(tasks)
+    notes = []
     halves = [fields.halves(task.name, task.values, task.binary) for task in tasks]
-    used = {when.name, part, *(task.column for task in tasks)}
+    used = {when.name, *(task.column for task in tasks)}
     inputs = {name: c for name, c in columns.items() if name not in used}
-    entries = fields.draft(inputs, halves, sample.whole, event)
+    entries = fields.draft(inputs, halves, sample.whole)
     entries += [Entry(name, reason=reason) for name, reason in sample.refused.items()]
     taken = {entry.name for entry in (*entries, *tasks)}
-    entries = [e for e in roles.hours(event) if e.name not in taken] + entries
+    entries = [e for e in roles.hour(event) if e.name not in taken] + entries
     if all(field.reason for field in entries):
         reasons = [f"\n  {quoted(field.name)}: {field.reason}" for field in entries[:50]]
         raise UserError(f"no column can be a field:{''.join(reasons) or ' there is no other'}")
-    if few := ", ".join(label.key for label in halves if not label.enough):
-        notes.append(f"{few}: too few rows of one class to look for columns that give it away")
     equal = 1 - frame.hash_rows().n_unique() / frame.height
-    if split["by"] == "random" and equal > MUCH:
+    if split == "random" and equal > MUCH:
         notes.append(
             f"{round(equal * frame.height):,} rows ({percent(equal)}) are equal to an earlier one "
             "in all columns: split at random, train knows the labels of such rows in test"

@@ -82,15 +82,7 @@ def is_value(name: str) -> bool:
     return spent or has(parts[-1:], "values") or parts == ["y"]
 
 
-def truth(text: str) -> int:
-    """Of one of a label's two texts: 1 says that it happened, -1 that it did not, 0 neither."""
-    parts = words(text)
-    whole = ["".join(parts)]
-    no = has(whole, "negative") or (len(parts) > 1 and has(parts[:1], "nots"))
-    return -1 if no else int(has(whole, "positive"))
-
-
-def time_rank(name: str) -> tuple[bool, bool, int] | None:
+def time_rank(name: str) -> tuple[bool, int] | None:
     """The smallest is the most telling name of the time of an event; None is no such name.
 
     Times of what the event is about come last: published_at, click_ts.
@@ -100,10 +92,9 @@ def time_rank(name: str) -> tuple[bool, bool, int] | None:
         parts.pop()
     if not parts or parts[-1] not in TIME_ENDS:
         return None
-    exact, before = "".join(parts) in TIMES, set(parts[:-1])
+    before, exact = set(parts[:-1]), [*TIMES, "".join(parts)].index("".join(parts))
     other = any(has(before, kind) for kind in ("about", "outcomes", "entities"))
-    place = TIMES.index("".join(parts)) if exact else len(TIMES)
-    return other or is_outcome(" ".join(before)), not (exact or has(before, "events")), place
+    return other or is_outcome(" ".join(before)), exact
 
 
 def user_rank(name: str) -> int:

@@ -25,9 +25,6 @@ from dtn_jax.shapes import Float64
 GUESSED = "guessed; "
 YEAR = 365 * times.DAY
 APART = 20  # a time is far from the middle one beyond so many times the usual distance, and a year
-WEEKS = 28  # days: a log of fewer tells too little about its weekdays
-SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
-SPLITS |= dict.fromkeys(("validation", "valid", "val", "dev", "eval"), "validation")
 ROOM = 2.0  # a regression's range reaches so many times beyond the sample's, for rows not seen
 LEAST = 20  # rows with a label, to say where it lies
 CHANCE = 10.0  # of them, those that would be elsewhere if the labels had nothing to do with it
@@ -89,20 +86,15 @@ def time(columns: Mapping[str, Column], given: str) -> Entry:
 def _refuse_missing(given: str, missing: float, example: str = "") -> None:
     """Raises UserError where more than a few values of the column of an option are missing."""
     if missing > FEW:
-        told = f"{given}: in {percent(missing)} of the rows it is missing or unreadable"
-        raise UserError(f"{told}; {example}" if example else told)
+        problem = f"{given}: in {percent(missing)} of the rows it is missing or unreadable"
+        raise UserError(f"{problem}; {example}" if example else problem)
 
 
 def _rank(c: Column) -> tuple | None:
-    """The smallest is the likeliest time column; None is none.
-
-    A telling name counts most; then a column that tells hours comes before one that tells days,
-    and one whose type is a time before numbers.
-    """
+    """The smallest is the likeliest time column, by its name; None is none."""
     if not is_time(c) or c.distinct < 3 or c.moments.null_count() > FEW * len(c.moments):
         return None
-    other, vague, place = names.time_rank(c.name) or (False, True, 100)
-    return other, vague, c.of_days, c.unit != "date", place
+    return names.time_rank(c.name) or (False, len(names.TIMES) + 1)
 
 
 def _moment(value: int, unit: str = "date") -> str:
@@ -110,14 +102,13 @@ def _moment(value: int, unit: str = "date") -> str:
     return times.show(value if unit == "number" else value // times.SECOND * times.SECOND, unit)
 
 
-def hours(event: Column | None) -> list[Entry]:
-    """The hour of the time column as a field, and the weekday where there are several weeks."""
+def hour(event: Column | None) -> list[Entry]:
+    """The hour of the time column as a field, where it has several."""
     if event is None or event.unit in ("", "number") or not (read := expression(event.name)):
         return []
-    at = event.moments.cast(pl.Datetime("us"))
-    parts = [("hour", "0 to 23, UTC")] * (at.dt.hour().n_unique() > 1)
-    parts += [("weekday", "0 is Monday, UTC")] * (at.dt.date().n_unique() >= WEEKS)
-    return [Entry(n, {"value": quoted(f"{n}({read})", FORMULA)}, facts) for n, facts in parts]
+    several = event.moments.cast(pl.Datetime("us")).dt.hour().n_unique() > 1
+    value = quoted(f"hour({read})", FORMULA)
+    return [Entry("hour", {"value": value}, "0 to 23, UTC")] * several
 
 
 def group(columns: Mapping[str, Column], given: str) -> Entry:
@@ -136,21 +127,13 @@ def group(columns: Mapping[str, Column], given: str) -> Entry:
     return Entry(c.name, facts=GUESSED * (not given) + facts)
 
 
-def split(columns: Mapping[str, Column], event: Column | None, group: str) -> tuple[str, dict, str]:
-    """The column that says each row's split, or ''; how rows are split; and why."""
-    for name, c in columns.items():
-        parts: dict[str | None, list[str]] = {}
-        for word in sorted(c.different) if c.kind == "text" and c.distinct <= 6 else ():
-            parts.setdefault(SPLITS.get(word.lower()), []).append(quoted(word))
-        if parts.keys() == set(SPLITS.values()) and not c.missing:
-            values = ", ".join(f"{part}: [{', '.join(words)}]" for part, words in parts.items())
-            return name, {"by": "column", "column": quoted(name), "values": f"{{{values}}}"}, ""
-    by, why = "time", "the last rows by time; or dates such as 2026-03-05"
+def split(event: Column | None, group: str) -> tuple[str, str]:
+    """By what rows are split, and why."""
     if event is None:
-        by, why = "random", "no time column is known" + "; or by: group" * bool(group)
-    elif event.moments.n_unique() < 3:
-        by, why = "random", f"{event.name} has too few times to split by"
-    return "", {"by": by, "validation": "0.1", "test": "0.1"}, why
+        return "random", "no time column is known" + "; or by: group" * bool(group)
+    if event.moments.n_unique() < 3:
+        return "random", f"{event.name} has too few times to split by"
+    return "time", "the last rows by time; or dates such as 2026-03-05"
 
 
 def tasks(
@@ -161,7 +144,7 @@ def tasks(
     Args:
       columns: {name: column} of single values.
       given: --labels; empty: labels are guessed.
-      taken: columns that are the time, the group or the split.
+      taken: columns that are the time or the group.
       fields: names that no task may have.
 
     Raises:
@@ -176,15 +159,15 @@ def tasks(
             "no column is a label by its name (click, order, …, of 0 and 1; watch_seconds, rating, "
             f"…, of numbers). Say which are: --labels=NAME,NAME, of {able or 'no column'}"
         )
-    found: list[Task] = []
+    drafted: list[Task] = []
     for name in chosen:
-        used = "the column is the time, the group or the split as well" * (name in taken)
+        used = "the column is the time or the group as well" * (name in taken)
         if problem := used or why_none(columns[name]):
             raise UserError(f"--labels={name}: {problem}")
-        others = (fields - {name}) | {task.name for task in found}
-        found.append(_task(columns[name], _task_name(name, others)))
-        found[-1].facts = GUESSED * (not given) + found[-1].facts
-    return found
+        others = (fields - {name}) | {task.name for task in drafted}
+        drafted.append(_task(columns[name], _task_name(name, others)))
+        drafted[-1].facts = GUESSED * (not given) + drafted[-1].facts
+    return drafted
 
 
 def _guesses(columns: Mapping[str, Column]) -> list[str]:
@@ -193,30 +176,23 @@ def _guesses(columns: Mapping[str, Column]) -> list[str]:
     Columns of 0 and 1 named click, order, like, label, …, and numbers named watch_seconds, rating,
     …; where there are none of the first, columns of 0 and 1 named is_….
     """
-    free = [c for c in columns.values() if c.kind != "text" and not why_none(c)]
+    free = [c for c in columns.values() if not why_none(c)]
     binary = [c.name for c in free if c.is_binary and c.distinct > 1]
-    found = {name for name in binary if names.is_outcome(name)}
-    found = found or {name for name in binary if names.words(name)[:1] == ["is"]}
-    found |= {c.name for c in free if c.distinct > 2 and names.is_value(c.name)}
-    return [name for name in columns if name in found]
-
-
-def _is_pair(c: Column) -> bool:
-    """Whether it has two values, other than 0 and 1, which an expression can tell apart."""
-    if c.is_binary or c.distinct != 2 or c.kind not in ("number", "text"):
-        return False
-    plain = all("'" not in text and text.isprintable() for text in c.different.cast(pl.String))
-    return plain and bool(expression(c.name))
+    labels = {name for name in binary if names.is_outcome(name)}
+    labels = labels or {name for name in binary if names.words(name)[:1] == ["is"]}
+    labels |= {c.name for c in free if c.distinct > 2 and names.is_value(c.name)}
+    return [name for name in columns if name in labels]
 
 
 def why_none(c: Column) -> str:
     """Why a column is no label; '' where it is one."""
     value, read = c.common(1), expression(c.name)
     what = f"it holds {c.values.dtype}, such as {value}; expected 0 and 1, or numbers"
+    literal = f"'{value}'" if c.kind == "text" else value
+    other = c.kind == "text" or (c.kind == "number" and c.distinct == 2 and not c.is_binary)
     rules = (
         (not c.known, "its values are all missing"),
-        (_is_pair(c), ""),
-        (c.kind == "text", f"{what}. With others, a task may be {{label: {read} == '{value}'}}"),
+        (other, f"{what}. With others, a task may be {{label: {read} == {literal}}}"),
         (c.kind not in ("number", "truth"), what),
         (c.infinite > FEW, f"{percent(c.infinite)} of its values are infinite: such rows are bad"),
         (c.distinct == 1 and not c.is_binary, f"it is always {value}"),
@@ -227,52 +203,20 @@ def why_none(c: Column) -> str:
 
 def _task(c: Column, name: str) -> Task:
     read = expression(c.name)
-    task = Task(name, column=c.name)
+    task = Task(name, column=c.name, values=c.numbers)
     label = "" if name == c.name else read
-    if _is_pair(c):  # the text that says yes, else the rarer one; or the larger number
-        text = c.kind == "text"
-        one = _positive(task, c) if text else c.different.max()
-        task.values = np.append((c.different == one).to_numpy() * 1.0, np.nan)[c.codes]
-        label = f"{read} == '{one}'" if text else f"{read} == {one!r}"
+    if not c.is_binary:
+        label = _regression(task, c, read) or label
     else:
-        task.values = c.numbers
-        if not c.is_binary:
-            label = _regression(task, c, read) or label
-        elif c.kind == "truth" and c.raw.dtype == pl.String and read:
+        task.facts = f"{percent(task.positives / c.known)} positive"
+        if c.kind == "truth" and c.raw.dtype == pl.String and read:
             label = f"{read} == true"  # texts in any mixture of small and large letters
-        odd = c.is_binary & ~np.isin(task.values, [0, 1]) & (c.codes >= 0)
-        if odd.any():
-            share, value = percent(odd.sum() / c.known), shown(c.values[int(odd.argmax())])
-            told = f"{share} of its values are neither 0 nor 1, such as {value}: bad rows, unless"
-            task.notes.append(f"{told} you say what they mean, as in label: {read or c.name} >= 1")
-            task.values = np.where(odd, np.nan, task.values)
-    if task.binary:
-        known = max(int((~np.isnan(task.values)).sum()), 1)
-        task.facts = f"{percent(task.positives / known)} positive{task.facts}"
-        if task.positives in (0, known):
-            label = int(task.positives > 0)
-            told = f"all {known:,} labels in the sample are {label}: there is nothing to learn"
-            task.notes.append(told)
     if label:
         task.options["label"] = quoted(label, FORMULA)
     if c.missing:
         task.facts += f"; {percent(c.missing)} missing"
         task.options["known"] = quoted(f"not missing({read})", FORMULA)
     return task
-
-
-def _positive(task: Task, column: Column) -> str:
-    """Which of two texts counts as 1: the one that says yes, or the other of the one that says no;
-    where no word decides, the rarer one, with a note."""
-    truths = [names.truth(text) for text in column.different]
-    decided = truths[0] != truths[1]
-    place = int(np.argmax(truths) if decided else column.counts.argmin())
-    one, other = column.different[place], column.different[1 - place]
-    task.facts = f"; '{one}' counts as 1"
-    if not decided:
-        rarer = f"being the rarer of '{one}', '{other}'"
-        task.notes.append(f"'{one}' counts as 1, {rarer}; its label says which")
-    return one
 
 
 def _regression(task: Task, column: Column, read: str) -> str:
@@ -290,8 +234,7 @@ def _regression(task: Task, column: Column, read: str) -> str:
     task.facts = f"{shown(low)} to {shown(high)}, median {shown(middle)}"
     if not column.is_skewed or not read:
         return ""
-    plain = f"label: {read}, range: [{least:g}, {most:g}]"
-    task.notes.append(f"skewed, so its logarithm is fitted; as it is: {plain}")
+    task.notes.append("skewed, so its logarithm is fitted")
     task.options["range"] = ["0", str(math.ceil(math.log1p(most)))]
     return f"log1p({read})"
 
@@ -310,10 +253,10 @@ def _task_name(column: str, taken: set[str]) -> str:
     return name
 
 
-def arrange(tasks: Sequence[Task]) -> list[str]:
+def arrange(tasks: Sequence[Task]) -> None:
     """Writes `upstream` of each task, the rarest of the labels around it, and `also_report`, but of
     a regression, whose prediction is the same in each space; and says which are around most of its
-    rows only. Returns notes on labels that are the same."""
+    rows only."""
     for task in tasks:
         above = "" if task.binary else " above 0"
         overlaps = [(other, *rows) for other in tasks if (rows := _overlap(task, other))]
@@ -323,27 +266,12 @@ def arrange(tasks: Sequence[Task]) -> list[str]:
             name = [quoted(nearest.name)]
             task.options |= {"upstream": name} | ({"also_report": name} if task.binary else {})
         for other, count, outside in overlaps:
-            told = f"{count - outside:,} of {count:,} rows{above} are among those of {other.name}"
+            share = f"{count - outside:,} of {count:,} rows{above} are among those of {other.name}"
             if other is nearest:
-                task.notes.append(f"{told} ({other.positives:,})")
-                task.notes += _within(task, other)
+                task.notes.append(f"{share} ({other.positives:,})")
             elif other not in around:
                 most = f"prepare allows {100 * OUTSIDE:g} %, or what positives_outside says"
-                task.notes.append(f"{told}: too few for upstream: [{quoted(other.name)}]; {most}")
-    return [
-        f"the labels of {other.name} and {task.name} are the same in all rows"
-        for n, task in enumerate(tasks)
-        for other in tasks[:n]
-        if np.array_equal(task.values, other.values, equal_nan=True)
-    ]
-
-
-def _within(task: Task, outer: Task) -> list[str]:
-    """How a regression is learnt where the label around it is 1 alone, as a note."""
-    if task.binary or "known" in task.options or not (read := expression(outer.column)):
-        return []
-    happens = outer.options.get("label", quoted(f"{read} == 1", FORMULA))
-    return [f"known: {happens} would train and score it where {outer.name} is 1 alone"]
+                task.notes.append(f"{share}: too few for upstream: [{quoted(other.name)}]; {most}")
 
 
 def _overlap(inner: Task, outer: Task) -> tuple[int, int] | None:

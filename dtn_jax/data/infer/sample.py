@@ -42,11 +42,6 @@ NO_NUMBER = r"^\s*-?(0\d|\d{19})"  # 007, and what no number holds in full
 WRITTEN = (  # 2026030112, and with minutes and seconds: no unit, though it looks like seconds
     r"^(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])([0-5]\d){0,2}$"
 )
-DATED = (  # a date with a year, or an hour with minutes and seconds: no 1.2.3, no 18-24
-    r"^\s*(\d{1,2}[/.-]\d{1,2}[/.-](19|20)\d\d|\d{1,2}/\d{1,2}/\d\d"
-    r"|(19|20)\d\d[/.-]\d{1,2}[/.-]\d{1,2}|(19|20)\d{6}[T_ -]\d{4,6}Z?|\d{1,2}:\d\d:\d\d)"
-    r"($|[T ,.:Z+-])"
-)
 MISSING = ("\\N", "NULL", "null", "NaN", "nan", "NA", "N/A", "None", "none", "-")
 KINDS = {pl.Boolean: "truth", pl.String: "text"}
 TRUTHS = {"true": True, "false": False}
@@ -93,7 +88,7 @@ def read(files: Sequence[RawFile], input: InputSpec) -> Sample:
     types = raw_read.schemas(some, input)
     if input.format == "jsonl":  # any line may have names that a file's first lines lack
         late = {name: pl.Null() for unit in units for name in _names(some[unit.file], unit)}
-        types = {address: {**own, **late, **own} for address, own in types.items()}
+        types = {address: {**of_file, **late, **of_file} for address, of_file in types.items()}
     columns, refused = usable(types)
     while True:
         frames, rejects, cut = _rows(some, units, columns, input, few)
@@ -170,25 +165,25 @@ def _rows(
 
 def usable(types: Mapping[str, Types]) -> tuple[list[str], dict[str, str]]:
     """The columns that no file lacks, all of a readable type, and why others are refused."""
-    names = dict.fromkeys(name for own in types.values() for name in own if name != FILE)
+    names = dict.fromkeys(name for columns in types.values() for name in columns if name != FILE)
     refused = {}
     for name in names:
         kinds = {_kind(columns.get(name)): address for address, columns in types.items()}
-        if "" in kinds:
-            refused[name] = f"{kinds['']} has no such column"
-        elif "nested" in kinds or not name:
-            refused[name] = "nested: write its parts as columns of their own" if name else "no name"
-        elif len(kinds.keys() - {"nothing"}) > 1 and kinds.keys() - {"nothing", "numbers", "texts"}:
-            refused[name] = f"it holds {' and '.join(f'{k} in {a}' for k, a in kinds.items())}"
+        held = kinds.keys() - {"nothing"}
+        alike = len(held) <= 1 or held == {"numbers", "texts"}
+        if not alike or not name or held & {"nested", "absent"}:
+            refused[name] = f"it is {' and '.join(f'{k} in {a}' for k, a in kinds.items())}"
     return [name for name in names if name not in refused], refused
 
 
 def _kind(dtype: Type | None) -> str:
-    """Types of one kind can be read as one another; '' is no column."""
+    """Types of one kind can be read as one another."""
+    if dtype is None:
+        return "absent"
     if dtype == pl.List and not dtype.inner.is_nested() and dtype.inner != pl.Duration:
         return "lists"
-    if dtype is None or dtype.is_nested():
-        return "" if dtype is None else "nested"
+    if dtype.is_nested():
+        return "nested"
     kinds = {pl.Null: "nothing", pl.String: "texts"}
     return "numbers" if dtype.is_numeric() else kinds.get(dtype, str(dtype.base_type()))
 
@@ -289,13 +284,6 @@ class Column:
         return self.raw.filter(self.moments.is_null() & self.raw.is_not_null())
 
     @functools.cached_property
-    def is_dated(self) -> bool:
-        """Whether most texts look like dates or times, in a form that is not read."""
-        if self.is_list or self.kind != "text" or self.unit or not self.known:
-            return False
-        return self.different.head(1000).str.contains(DATED).mean() > 0.5
-
-    @functools.cached_property
     def is_written(self) -> bool:
         """Whether whole numbers are a date and an hour, maybe minutes and seconds too."""
         known = self.different
@@ -305,11 +293,6 @@ class Column:
     def moments(self) -> pl.Series:
         """Times in microseconds, or numbers, by the unit; null where there is none."""
         return times.to_time(self.raw, self.unit or times.unit_of(self.raw))
-
-    @property
-    def of_days(self) -> bool:
-        """Whether times are whole days."""
-        return bool((self.moments.drop_nulls().head(1000) % times.DAY == 0).all())
 
 
 def _read(texts: pl.Series) -> pl.Series:

@@ -1,4 +1,5 @@
-"""What every prepare shows of rows, fields and splits, and how numbers are written."""
+"""What every prepare shows of rows, fields and splits; alone, since an export's card needs it and
+nothing else of a description."""
 
 from __future__ import annotations
 
@@ -8,15 +9,8 @@ from dtn_jax.data import times
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.progress import percent
 from dtn_jax.report.grid import Grid
-from dtn_jax.schema import Field, Schema
+from dtn_jax.schema import Field
 
-NAMED = 5  # in a line
-NUMBERS = ("numeric", "vector")  # kinds of fields without ids
-UNKNOWN = (
-    "Unknown values are missing ones and those that train does not have (often enough): in "
-    "validation and test, what train has not seen."
-)
-CUT = "Cut values are those of train's lists beyond max_values."
 NOT_KNOWN = "–"
 HASHED = (
     f"{NOT_KNOWN}: hashed values have rows whether train has seen them or not, so that this is not "
@@ -27,15 +21,6 @@ HASHED = (
 def share(value: float | int) -> str:
     """'1.2 %'"""
     return percent(round(value * 10**9), 10**9)
-
-
-def number(value: float | int) -> str:
-    """Four digits: '12,340', '1.234', '0.00123'."""
-    if value and (abs(value) < 1e-3 or abs(value) >= 1e9):
-        return f"{value:.3g}"
-    digits = max(0, 3 - len(f"{abs(value):.0f}")) if abs(value) >= 1 else 4
-    text = f"{value:,.{digits}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def rows_line(rows: Mapping[str, int]) -> str:
@@ -54,13 +39,9 @@ def cuts_line(notes: Mapping) -> str:
 
 def kind(field: Field) -> str:
     """'bag', 'weighted bag', 'vector of 8', 'numeric, periodic', 'sequence beside viewed'."""
-    if field.length:
-        return f"{field.kind} of {field.length}"
-    if field.embedded:
-        return f"{field.kind}, {field.embedding}"
-    if field.beside:
-        return f"{field.kind} beside {field.beside}"
-    return f"weighted {field.kind}" if field.weighted else field.kind
+    text = f"{'weighted ' * field.weighted}{field.kind}{f' of {field.length}' * (field.length > 0)}"
+    text += f" beside {field.beside}" if field.beside else ""
+    return f"{text}, {field.embedding}" if field.embedded else text
 
 
 def kept_fields(data: Prepared) -> Grid:
@@ -68,14 +49,14 @@ def kept_fields(data: Prepared) -> Grid:
     the preparation counted them."""
     cut, splits = data.cut_shares(), list(data.unknown_values)
     columns = [f"unknown\nin {split.replace('validation', 'valid.')}" for split in splits]
-    header = (
+    header = [
         "field",
         "kind",
         "table\nrows",
         "slots",
         *(["cut\nin train"] if cut else ()),
         *columns,
-    )
+    ]
     rows = []
     for field in data.schema.fields:
         shares = [unknown_share(data, split, field) for split in splits]
@@ -90,44 +71,5 @@ def unknown_share(data: Prepared, split: str, field: Field) -> float | None:
     hashed fields beyond train, where what train has not seen is not known."""
     if field.name in data.hash_functions and split != "train":
         return None
-    return lost_share(data, split, field)
-
-
-def lost_share(data: Prepared, split: str, field: Field) -> float:
-    """The same; of hashed fields the share of the missing ones in any split."""
     values = data.kept_values.get(split, {}).get(field.name, data.rows[split])
     return data.unknown_values[split].get(field.name, 0) / max(values, 1)
-
-
-def unknown_ids(data: Prepared) -> str:
-    """A line about the ids of validation that a model does not know, by field, the most first."""
-    fields = [field for field in data.schema.fields if field.kind not in NUMBERS]
-    shares = {field.name: unknown_share(data, "validation", field) or 0.0 for field in fields}
-    return (
-        "Unknown ids in validation (missing, or not in train often enough): "
-        f"{most({name: part for name, part in shares.items() if part}) or 'none'}"
-    )
-
-
-def most(shares: Mapping[str, float]) -> str:
-    """The largest shares by name, and how many more there are."""
-    names = sorted(shares, key=lambda name: -shares[name])
-    told = [f"{name} {share(shares[name])}" for name in names[:NAMED]]
-    if more := names[NAMED:]:
-        told.append(f"{len(more)} more at most {share(shares[more[0]])}")
-    return ", ".join(told)
-
-
-def tasks_grid(schema: Schema) -> Grid:
-    rows = [
-        (
-            task.name,
-            task.kind,
-            task.space,
-            ", ".join(space for space in task.spaces if space != task.space),
-            ", ".join(task.upstream),
-        )
-        for task in schema.tasks
-    ]
-    header = ("task", "kind", "space of its loss", "also reported in", "upstream")
-    return Grid(header, rows, left=5)

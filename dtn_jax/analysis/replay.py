@@ -65,9 +65,7 @@ def replay(path: pathlib.Path, plugins: str = "", data_dir: str = "", manual_dir
     if in_use(workdir):
         raise UserError(f"a process works in {workdir}; wait until it has ended")
     config.parallel.devices, config.parallel.table_devices = 1, 0
-    config.train.skip_nonfinite = int(kept.skips)
     run = started(build_run(config), workdir)
-    nonfinite.check_batch(run, kept, path)
     with contextlib.closing(Checkpoints(workdir, run.plan)) as checkpoints:
         state, begun = state_before(run, checkpoints, kept)
     since = f"the checkpoint of step {begun}" if begun else "the beginning"
@@ -88,7 +86,7 @@ def state_before(run: Run, checkpoints: Checkpoints, kept: nonfinite.Kept) -> tu
     with contextlib.closing(training_data(run)) as rows:
         for step in range(begun + 1, kept.step):
             state, marks = advance(state, nonfinite.batch_of(run, rows, step))
-            if marks.any() and not kept.skips:
+            if marks.any():
                 raise UserError(
                     f"step {step}, before step {kept.step}, is not finite here: the run had other "
                     "devices, or was stepped by another version"
@@ -116,8 +114,6 @@ def not_finite(run: Run, state: State, kept: nonfinite.Kept) -> Iterator[Bad]:
     batch, plan, config = jax.tree.map(jnp.asarray, kept.batch), run.plan, run.config
     for name in nonfinite.FIELDS:
         yield from counted("batch", name, getattr(batch, name))
-    for name in finite.bad_parts(state.params, state.model_state, state.tables):
-        yield Bad("state", name)
     gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch), exchange.look_ups(plan))
     layers: list[Bad] = []
 

@@ -7,11 +7,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from dtn_jax.errors import UserError
 from dtn_jax.shapes import Array, Bool, Float
-from dtn_jax.tables.stored_rows import numbers
 
 BALANCER = "loss.balancing"  # the mark of a balancer that gives NaN where losses are finite
 
@@ -22,17 +20,12 @@ class NotFinite(UserError):
     Attributes:
       step: of the run, from 1.
       tasks: those whose loss is not finite.
-      gradients: the parameters and tables whose gradient is not.
-      balancer: whether it is the balancer's fault.
+      gradients: the parameters and tables whose gradient is not; BALANCER where it is at fault.
     """
 
-    def __init__(
-        self, step: int, tasks: Sequence[str], gradients: Sequence[str], balancer: bool = False
-    ):
+    def __init__(self, step: int, tasks: Sequence[str], gradients: Sequence[str]):
         self.step, self.tasks, self.gradients = step, tuple(tasks), tuple(gradients)
-        self.balancer = balancer
-        bad = *tasks, *gradients, *[BALANCER] * balancer
-        super().__init__(f"step {step}: {', '.join(bad)} not finite")
+        super().__init__(f"step {step}: {', '.join((*tasks, *gradients))} not finite")
 
 
 def bad_rows(rows: dict[str, Array]) -> Float[Array, " K"]:
@@ -61,26 +54,3 @@ def paths(tree: Any) -> list[str]:
     """'experts/mlp_0/kernel' for each leaf of a pytree, in JAX's order."""
     found = jax.tree_util.tree_flatten_with_path(tree)[0]
     return [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in found]
-
-
-def unless(skipped: Bool[Array, ""], new: Any, old: Any) -> Any:
-    """A pytree of new arrays, or of the old ones where a step is skipped."""
-    return jax.tree.map(lambda a, b: jnp.where(skipped, b, a), new, old)
-
-
-def bad_parts(params: Any, model_state: Any, tables: dict[str, Array]) -> list[str]:
-    """The dense parameters, statistics and tables, by path, that hold numbers which are not
-    finite."""
-    small = {"parameter": params, "statistics": model_state}
-    found = [
-        f"{kind} {path}"
-        for kind, tree in small.items()
-        for path, leaf in zip(paths(tree), jax.device_get(jax.tree.leaves(tree)))
-        if not np.isfinite(leaf).all()
-    ]
-    return found + [f"table {name}" for name in sorted(tables) if not _all_finite(tables[name])]
-
-
-@jax.jit
-def _all_finite(table):
-    return jnp.isfinite(numbers(table)).all()

@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import pathlib
 import re
-from collections.abc import Mapping
 
 from dtn_jax.errors import UserError
 from dtn_jax.files import HASHES, Damaged, damage, hashes, read_json, replacing, write_whole
-from dtn_jax.parallel import processes
+from dtn_jax.run.evaluate import AGAIN
 
 LOGITS = "log-odds"  # what a model's logits are: config.json of this version says so
 RESULTS, PREDICTIONS = "results.json", "predictions.parquet"
-VALIDATION = "validation.parquet"
-SCORED = {PREDICTIONS: "test", VALIDATION: "validation"}  # by the state that the run reports
-SPLITS = ("validation", "test", "test_per_task_best")  # {task@space: {metric: value}} of results
+VALIDATION = "validation.parquet"  # scores by the state that the run reports, as PREDICTIONS
 
 
 class Busy(UserError):
@@ -70,34 +67,10 @@ def _facts(facts: dict) -> dict:
 
 
 def write(folder: pathlib.Path, results: dict) -> None:
-    """Writes results.json, and the SHA-256 of it and the scores."""
+    """Writes results.json, and the SHA-256 of it, before it takes its place."""
     with replacing(folder / RESULTS) as temporary:
         write_whole(temporary, json.dumps(results, indent=1))
-        seal(folder, {RESULTS: temporary})
-
-
-def seal(folder: pathlib.Path, other: Mapping[str, pathlib.Path] | None = None) -> None:
-    """Writes the SHA-256 of what the run found; `other` is where some of it is as yet."""
-    files = {name: folder / name for name in (RESULTS, *SCORED)}
-    files = {name: path for name, path in files.items() if path.exists()} | dict(other or {})
-    write_whole(folder / HASHES, json.dumps(hashes(files), indent=1))
-
-
-def lost_scores(folder: pathlib.Path, name: str) -> str:
-    """What is wrong with a finished run's file of SCORED; '' if nothing, as far as one can tell.
-
-    The first process looks, and tells the others.
-    """
-
-    def look() -> str:
-        if (folder / name).is_dir():
-            return f"{folder / name} is a folder"
-        if not (folder / name).is_file():
-            return f"{folder / name} is missing"
-        problem = _damage(folder, name)
-        return problem and f"{folder}/{problem}"
-
-    return processes.told_by_first(look)
+        write_whole(folder / HASHES, json.dumps(hashes({RESULTS: temporary}), indent=1))
 
 
 def read(folder: pathlib.Path) -> dict | None:
@@ -106,19 +79,12 @@ def read(folder: pathlib.Path) -> dict | None:
     Raises:
       Unusable: results.json is damaged, or was changed since the run wrote it.
     """
-    path = folder / RESULTS
-    anew = "delete it, and the same command makes it anew from the run's states"
-    if not path.exists():
+    if not (folder / RESULTS).exists():
         return None
     try:
-        results = read_json(path, anew)
+        results = read_json(folder / RESULTS, AGAIN)
     except Damaged as error:
         raise Unusable(str(error)) from None
-    if problem := _damage(folder, RESULTS):
-        raise Unusable(f"{folder}/{problem}; bring it back from a copy, or {anew}")
+    if problem := (folder / HASHES).exists() and damage(folder, only=[RESULTS]):
+        raise Unusable(f"{folder}/{problem}; bring it back from a copy, or {AGAIN}")
     return results
-
-
-def _damage(folder: pathlib.Path, name: str) -> str:
-    """What is wrong with a file of a run; '' also where the run has no hashes."""
-    return damage(folder, only=[name]) if (folder / HASHES).exists() else ""

@@ -62,21 +62,19 @@ class Workdir:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock = locked(self.path / LOCK)
-            if not self.lock:
-                raise Busy(f"another process works in workdir {self.path}; wait, or name another")
+        except OSError as error:
+            raise Unusable(f"workdir {self.path} cannot be written: {told(error)}") from error
+        if not self.lock:
+            raise Busy(f"another process works in workdir {self.path}; wait, or name another")
+        try:
             check_folder(self.path, config, fingerprint)  # another one may have just left it
             stored = self.path / "config.json"
             if not stored.exists():  # what began the run stays on record
                 write_whole(self.path / "schema.json", schema.to_json())
                 write_whole(stored, json.dumps(facts, indent=1))
-        except UserError:
+        except BaseException:
             self.close()
             raise
-        except OSError as error:
-            self.close()
-            if (self.path / outcome.RESULTS).exists():  # a finished run can be looked at
-                return
-            raise Unusable(f"workdir {self.path} cannot be written: {told(error)}") from error
 
     def results(self) -> dict | None:
         """What a finished run found.
@@ -87,7 +85,7 @@ class Workdir:
         return outcome.read(self.path)
 
     def finish(self, results: dict) -> None:
-        """Writes results.json, and the hashes of what the run found; tells the trackers."""
+        """Writes results.json, and its hash; tells the trackers."""
         if not processes.is_first():
             return
         outcome.write(self.path, results)
@@ -99,11 +97,8 @@ class Workdir:
         """Drops what was logged after `step`, which will be logged again; below 0: everything."""
         if not processes.is_first():
             return
-        log = records.read(self.path)
-        if log.damaged:
-            records.set_aside(self.path, log)
-        text = "".join(json.dumps(r) + "\n" for r in log.records if r["step"] <= step)
-        write_whole(self.path / records.NAME, text)
+        lines = (json.dumps(r) + "\n" for r in records.read(self.path) if r["step"] <= step)
+        write_whole(self.path / records.NAME, "".join(lines))
         chosen, facts = self.config.train.trackers, flatten(self.config)
         self.trackers = trackers.started(chosen, self.path, facts, max(step, 0))
 
@@ -118,7 +113,7 @@ class Workdir:
 
     def history(self) -> list[dict]:
         """The records of metrics.jsonl."""
-        return records.read(self.path).records
+        return records.read(self.path)
 
     def close(self) -> None:
         try:
@@ -178,10 +173,7 @@ def in_use(folder: pathlib.Path) -> bool:
     """Whether a process works in a workdir, as far as its file system tells."""
     if not (folder / LOCK).exists():
         return False
-    try:
-        lock = locked(folder / LOCK)
-    except OSError:  # a folder that can only be read
-        return False
+    lock = locked(folder / LOCK)
     if lock:
         lock.close()
     return lock is None

@@ -5,7 +5,6 @@ The step differentiates with respect to the gathered rows, never to a table.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,22 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from dtn_jax.interface import Batch, Inputs
-from dtn_jax.options import option
 from dtn_jax.shapes import Array, Int
 from dtn_jax.tables import pooling
 from dtn_jax.tables.addresses import pair_addresses
 from dtn_jax.tables.exchange import Exchange
 from dtn_jax.tables.plan import TablePlan
 from dtn_jax.tables.stored_rows import numbers
-
-
-@dataclasses.dataclass(frozen=True)
-class DebugOptions:
-    """Section `debug`."""
-
-    check_ids: bool = option(
-        False, "check the range of every id inside the compiled step; slow", runtime=True
-    )
 
 
 def row_ids(plan: TablePlan, batch: Batch) -> dict[str, Int[Array, ...]]:
@@ -117,10 +106,3 @@ def to_inputs(plan: TablePlan, gathered: dict[str, Array], batch: Batch) -> Inpu
         },
         names=schema.read_names,
     )
-
-
-def ids_out_of_range(plan: TablePlan, batch: Batch) -> Int[Array, " L"]:
-    """Counts, per slot, the ids that are no row of their table: `debug.check_ids`."""
-    limits = jnp.asarray([f.rows for f in plan.schema.slot_fields()])[None]
-    bad = (batch.ids < -1) | (batch.ids >= limits)
-    return (bad & batch.row_mask[:, None]).sum(axis=0)

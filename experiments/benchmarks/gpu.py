@@ -13,7 +13,6 @@ that it runs, and measures nothing.
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -23,7 +22,6 @@ from ml_collections import ConfigDict
 
 from dtn_jax.data.epochs.batches import CHUNK_STEPS
 from dtn_jax.errors import UserError
-from dtn_jax.parallel import known_bugs
 from dtn_jax.run.state import State, create_state
 from dtn_jax.run.step import make_train_chunk, make_train_step
 from experiments.benchmarks.measured import Cell, Goal, Measured, Options, ratio, timed_in_turns
@@ -180,7 +178,7 @@ def distance(one: State, other: State) -> float:
 
 def card() -> str:
     """The device in words: what a reader of the figures must know of it."""
-    device, jaxlib = jax.devices()[0], importlib.metadata.version("jaxlib")
+    device = jax.devices()[0]
     told = [f"{len(jax.devices())} x {device.device_kind}, of which one is used"]
     if capability := getattr(device, "compute_capability", ""):
         told.append(f"compute capability {capability}")
@@ -188,6 +186,4 @@ def card() -> str:
         told.append(f"{memory() / 1e9:.1f} GB for JAX")
     told.append(" ".join(device.client.platform_version.split()))
     told.append(f"XLA_FLAGS={os.environ.get('XLA_FLAGS', '')!r}")
-    if bug := known_bugs.slow_scatters(device.platform, jaxlib):
-        told.append(bug)
     return "; ".join(told) + "."

@@ -68,14 +68,12 @@ def _used(family: Family, flat: Mapping[str, object]) -> set[str] | None:
 def unused(configs: Sequence[Mapping | ConfigDict], keys: Iterable[str]) -> list[str]:
     """A line for each of `keys` that is no part of what any of the configs computes."""
     known, kept = declarations(), set().union(*map(identity, configs))
-    silent = [k for k in dict.fromkeys(keys) if k in known and k not in kept]
-    return [
-        f"{key} changes nothing: the run has no {' and no '.join(sorted(known[key].members))}"
-        if known[key].family
-        else f"{key} changes nothing in this run"
-        for key in silent
-        if not known[key].option.runtime
-    ]
+    lines = []
+    for key in dict.fromkeys(keys):
+        if key in known and key not in kept and not known[key].option.runtime:
+            lacks = " and no ".join(sorted(known[key].members)) or "use for it"
+            lines.append(f"{key} changes nothing: the run has no {lacks}")
+    return lines
 
 
 def weightless(flat: Mapping[str, object]) -> bool:

@@ -253,4 +253,5 @@ def did_you_mean(key: str, prefix: str = "") -> str:
     name = key.rpartition(".")[2]
     alike = [name] if name in last.values() else difflib.get_close_matches(name, {*last.values()})
     near = [k for k in last if last[k] in alike]
+    near = difflib.get_close_matches(key, near, n=2, cutoff=0) if len(near) > 2 else near
     return f" Did you mean {' or '.join(f'{prefix}{k}' for k in near)}?" if near else ""

@@ -122,4 +122,6 @@ class LossLog:
         names = finite.names(tasks, self.run.state_shapes.params, self.run.plan.arrays)
         marked = np.flatnonzero(marks[i])
         losses = [names[n] for n in marked if n < len(tasks)]
-        raise finite.NotFinite(first + i, losses, [names[n] for n in marked if n >= len(tasks)])
+        gradients = [names[n] for n in marked if n >= len(tasks)]
+        at_fault = [name for name in gradients if name == finite.BALANCER]  # and has spoilt them
+        raise finite.NotFinite(first + i, losses, at_fault or gradients)

@@ -122,9 +122,9 @@ def make_timetable(
       steps_per_epoch: of the train split.
       batch_size: examples of a step.
     """
-    total = steps_per_epoch * train.epochs
-    if train.patience and train.max_examples:
-        total = min(total, max(train.max_examples // batch_size, steps_per_epoch))
+    total, examples = steps_per_epoch * train.epochs, train.max_examples
+    if train.patience and examples:
+        total = min(total, max(examples // batch_size, steps_per_epoch))
     total = min(total, train.max_steps or total)
     if total > MOST_STEPS:
         raise UserError(

@@ -144,7 +144,7 @@ def test_an_override_is_cast_to_the_options_type(key, text, value):
         ("model.learning_rate", "1", "optim.learning_rate"),
         ("batchsize", "1", "data.batch_size"),
         ("epoch", "1", "train.epochs"),
-        ("model.hidden", "1", "model.masknet.hidden or model.mlp.hidden"),
+        ("model.hidden", "1", "model.pnn.hidden or model.mlp.hidden"),
         ("Seed", "1", "seed"),
         ("model.mlp", "1", "model.mlp.hidden"),
         ("parallel", "1", "parallel.check_memory, parallel.devices, parallel.heartbeat_seconds"),

@@ -104,7 +104,7 @@ def test_a_config_file_that_fails_is_named_with_line_and_reason(tmp_path, text, 
         ("c.replicas = 4", "replicas=4: expected text"),
         ("c.data.dataset = 3", "data.dataset=3: expected one of adult, "),
         ("c.model.tower_hidden = 64", "model.tower_hidden=64: expected whole numbers"),
-        ("c.optim.learning_rat = 3", "'optim.learning_rat', which nothing declares. Did you mean"),
+        ("c.optim.learning_rat = 3", "has an option 'optim.learning_rat'. Did you mean"),
         ("c.lock(); c.train.epoch = 9", 'Did you mean "epochs"'),
     ],
 )

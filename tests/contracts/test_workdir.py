@@ -75,11 +75,9 @@ def test_a_process_that_dies_frees_its_folder_even_before_it_wrote(tmp_path):
     assert (claim(tmp_path / "run").path / "config.json").exists()
 
 
-def test_a_finished_run_that_cannot_be_written_can_be_looked_at(claimed, monkeypatch):
+def test_a_folder_that_cannot_be_written_is_told(claimed, monkeypatch):
     denied = PermissionError(13, "Permission denied")
     monkeypatch.setattr(workdir, "locked", Mock(side_effect=denied))
-    assert claim(claimed).results() == RESULTS
-    (claimed / "results.json").unlink()
     assert "cannot be written: Permission denied" in refused(claimed)
 
 
@@ -174,13 +172,6 @@ def test_what_no_run_left_is_not_taken(files, place, named, tmp_path):
     assert contents(tmp_path) == before
 
 
-def test_a_link_in_place_of_the_lock_is_refused_and_its_target_whole(tmp_path):
-    lay(tmp_path, {"precious": b"precious", "run/": None})
-    (tmp_path / "run/lock").symlink_to(tmp_path / "precious")
-    assert "lock: Too many levels of symbolic links" in refused(tmp_path / "run")
-    assert (tmp_path / "precious").read_text() == "precious"
-
-
 @pytest.mark.parametrize("name", ["lr[1e-3]", "a*b", "why?"])
 def test_a_name_that_a_glob_reads_is_refused(tmp_path, name):
     with pytest.raises(workdir.Unusable, match=r"has one of \* \? \[ \] in it; give another name"):
@@ -188,9 +179,9 @@ def test_a_name_that_a_glob_reads_is_refused(tmp_path, name):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("place", ["gs://bucket/run", "file:///a", "/tmp/\udcff"])
+@pytest.mark.parametrize("place", ["gs://bucket/run", "file:///a"])
 def test_a_place_that_can_be_no_folder_is_told(place):
-    with pytest.raises(workdir.Unusable, match=r"is a URL|is no text in UTF-8"):
+    with pytest.raises(workdir.Unusable, match="is a URL"):
         claim(place)
 
 
@@ -290,28 +281,12 @@ def test_a_resumed_log_drops_what_will_be_logged_again(tmp_path, logged):
     assert folder.history() == records(2, 4, 6)
 
 
-DAMAGED = [
-    *(b'{"kind"', b"\xff\xfe\0", b"7", b"null", b"[]", b"[" * 10_000, b'{"kind": "train"}'),
-    b'{"kind": "train", "step": "4", "epoch": 0.4}',
-    b'{"kind": "train", "step": 4, "epoch": 0.4, "loss/click": []}',
-]
-
-
-@pytest.mark.parametrize("line", DAMAGED)
-def test_a_damaged_line_costs_no_other(logged, capsys, line):
-    folder = logged(2, 4, 6, 8)
+@pytest.mark.parametrize("line", [b'{"kind"', b"\xff\xfe\0", b"7", b"null", b'{"kind": "train"}'])
+def test_a_damaged_line_is_named(logged, line):
+    folder = logged(2, 4, 6)
     path = folder.path / "metrics.jsonl"
     lines = path.read_bytes().split(b"\n")
     path.write_bytes(b"\n".join([lines[0], line, *lines[2:]]))
-    assert folder.history() == records(2, 6, 8)
-    folder.resume_log_at(6)
-    log(folder, 8)
-    assert folder.history() == records(2, 6, 8)
-    assert f"{path}, line 2: " in capsys.readouterr().out
-    assert (folder.path / "metrics.damaged").read_bytes() == b"2: " + line + b"\n"
-
-
-def test_a_folder_in_place_of_the_log_is_told(tmp_path):
-    folder = claim(tmp_path / "run")
-    (folder.path / "metrics.jsonl").mkdir()
-    assert "metrics.jsonl is a folder" in told(folder.history)
+    assert f"{path}, line 2: no record can be read; delete the line" in told(folder.history)
+    path.write_bytes(b"\n".join([lines[0], *lines[2:]]))
+    assert folder.history() == records(2, 6)

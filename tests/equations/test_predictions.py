@@ -13,11 +13,12 @@ from toy_steps import batches, build, config, first_state
 
 from configs.base import get_config
 from dtn_jax.errors import UserError
-from dtn_jax.losses import read_losses, scales
+from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import TaskLoss, predictions, task_losses
 from dtn_jax.losses.cross_entropy import CrossEntropy
 from dtn_jax.losses.huber import Huber
 from dtn_jax.losses.log_normal import LogNormal
+from dtn_jax.losses.notes import large
 from dtn_jax.losses.ordinal import Ordinal
 from dtn_jax.losses.positive_weights import inflation
 from dtn_jax.losses.squared_error import SquaredError
@@ -150,7 +151,7 @@ def notes(schema=WATCH, **loss):
     config = get_config()
     config.loss.update(loss)
     losses = read_losses(config.loss, schema)
-    return list(scales.notes(losses, config.loss.task_weights, schema, LABELS, KNOWN))
+    return list(large(losses, config.loss.task_weights, schema, LABELS, KNOWN))
 
 
 def test_a_label_in_seconds_dwarfs_a_click():

@@ -239,16 +239,6 @@ def test_scoring_drops_nothing_out_and_keeps_the_task_order(base):
         np.testing.assert_allclose(logits[:, column], expected[task], rtol=1e-5)
 
 
-def test_the_debug_check_counts_ids_by_slot():
-    """What it counts is in test_lookup.py."""
-    c = config(debug__check_ids=True, model__architecture="shared_bottom")
-    model, plan = build(c)
-    state = jax.eval_shape(lambda: create_state(c, model, plan))
-    batch = jax.tree.map(lambda a: a[0], batches())
-    _, metrics = jax.eval_shape(make_train_step(c, model, plan, 10), state, batch)
-    assert metrics["bad_ids"].shape == (3,)
-
-
 def test_weights_of_tasks_are_checked():
     with pytest.raises(UserError, match=r"loss.task_weights 'clicks'. Did you mean 'click'"):
         hyper(config(loss__task_weights="clicks=1"), SCHEMA)

@@ -121,8 +121,8 @@ def hashes(
     """{name: {"bytes": its size, "sha256": what `of` makes of it}} of files; None: sizes alone."""
     facts = {name: {"bytes": path.stat().st_size} for name, path in files.items()}
     with ThreadPoolExecutor() as pool:  # hashing leaves the interpreter to others
-        for name, found in zip(files, pool.map(of, files.values()) if of else ()):
-            facts[name]["sha256"] = found
+        for name, digest in zip(files, pool.map(of, files.values()) if of else ()):
+            facts[name]["sha256"] = digest
     return facts
 
 

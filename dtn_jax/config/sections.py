@@ -113,8 +113,8 @@ def used_numbers(flat: Mapping[str, object]) -> set[str]:
     own, since those of the package name none."""
     if text := str(flat.get("model.numbers", "")):
         return {*embeddings_of(text).values()} - {SCALED}
-    found = DATASETS.get(str(flat.get("data.dataset")))
-    return set(NUMBERS) if found and (found is Logs or found.SOURCE) else set()
+    data_set = DATASETS.get(str(flat.get("data.dataset")))
+    return set(NUMBERS) if data_set and (data_set is Logs or data_set.SOURCE) else set()
 
 
 FAMILIES = (
@@ -159,24 +159,24 @@ def declarations() -> Mapping[str, Declared]:
 def _all_of(members: tuple) -> Mapping[str, Declared]:
     """Gathered once, and again where a plug-in has added to the members."""
     every: dict[str, Declared] = {}
-    for found in _declarations():
-        if first := every.get(found.key):
-            found = dataclasses.replace(first, heirs=(*first.heirs, found.member))
-        every[found.key] = found
+    for one in _declarations():
+        if first := every.get(one.key):
+            one = dataclasses.replace(first, heirs=(*first.heirs, one.member))
+        every[one.key] = one
     return types.MappingProxyType(every)
 
 
 def _declarations() -> Iterator[Declared]:
     for section, owners in SECTIONS.items():
         for owner in owners:
-            for name, found in declared(owner).items():
-                yield Declared(found.key or f"{section}.{name}".lstrip("."), found)
+            for name, one in declared(owner).items():
+                yield Declared(one.key or f"{section}.{name}".lstrip("."), one)
         for family in FAMILIES:
             if family.section != section:
                 continue
             for member, owner in family.members.items():
-                for name, found in declared(owner).items():
-                    yield Declared(found.key or f"{section}.{member}.{name}", found, family, member)
+                for name, one in declared(owner).items():
+                    yield Declared(one.key or f"{section}.{member}.{name}", one, family, member)
 
 
 def base_config() -> ConfigDict:
@@ -185,14 +185,14 @@ def base_config() -> ConfigDict:
     for section in SECTIONS:
         if section:
             config[section] = ConfigDict()
-    for key, found in declarations().items():
+    for key, one in declarations().items():
         section, name = config, key
         while "." in name:
             first, _, name = name.partition(".")
             if first not in section:
                 section[first] = ConfigDict()
             section = section[first]
-        section[name] = found.option.default
+        section[name] = one.option.default
     return config.lock()
 
 

@@ -52,5 +52,5 @@ def names(tasks: Sequence[str], params: Any, tables: Iterable[str]) -> tuple[str
 
 def paths(tree: Any) -> list[str]:
     """'experts/mlp_0/kernel' for each leaf of a pytree, in JAX's order."""
-    found = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in found]
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]

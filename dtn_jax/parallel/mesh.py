@@ -77,8 +77,8 @@ class Placement:
         """For what tables are laid out: cpu, gpu or tpu."""
         if self.table_platform != "auto":
             return self.table_platform
-        own = self.mesh.devices.flat[0].platform
-        return own if own in PLATFORMS else "gpu"  # some call it cuda or rocm
+        name = self.mesh.devices.flat[0].platform
+        return name if name in PLATFORMS else "gpu"  # some call it cuda or rocm
 
     @property
     def table_mesh(self) -> Mesh | None:
@@ -111,9 +111,9 @@ class Placement:
                         if a.ndim and name not in self.everywhere
                         else self.replicated()
                     ),
-                    own,
+                    array,
                 )
-                for name, own in arrays.items()
+                for name, array in arrays.items()
             }
 
         copied = jax.tree.map(lambda _: self.replicated(), state)

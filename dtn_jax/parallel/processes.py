@@ -155,8 +155,8 @@ def read_by_all(read: Callable[[slice], np.ndarray], rows: int) -> np.ndarray:
       `[rows, ...]` in every process.
     """
     each = -(-rows // jax.process_count())
-    own = own_part(each * jax.process_count())
-    values = read(slice(min(own.start, rows), min(own.stop, rows)))
+    part = own_part(each * jax.process_count())
+    values = read(slice(min(part.start, rows), min(part.stop, rows)))
     padded = np.pad(values, [(0, each - len(values))] + [(0, 0)] * (values.ndim - 1))
     # As bytes: JAX would make 32 bits of 64.
     joined = all_parts(np.frombuffer(padded.tobytes(), np.uint8)[None])

@@ -153,8 +153,8 @@ def make_gradient(forward, view: int | None, reads_losses: bool) -> Gradient:
         if view is None:
             return Gradients(dense, rows, None, losses, aux, kept)
 
-        def of_task(own: Float[Array, " T"]):
-            return pull((own, jax.tree.map(jnp.zeros_like, aux)))[1]["embedding"][:, view]
+        def of_task(scale_of_one: Float[Array, " T"]):
+            return pull((scale_of_one, jax.tree.map(jnp.zeros_like, aux)))[1]["embedding"][:, view]
 
         by_task = jax.vmap(of_task, out_axes=1)(jnp.diag(scales))
         return Gradients(dense, rows, by_task, losses, aux, kept)
@@ -182,8 +182,8 @@ def in_parts(gradient: Gradient, forward, parts: int) -> Gradient:
             """The sums of what parts give, and what they give by row."""
 
             def one_part(sums, index):
-                found, by_row = of_sums(of_part(do, index))
-                return jax.tree.map(jnp.add, sums, found), by_row
+                of_one, by_row = of_sums(of_part(do, index))
+                return jax.tree.map(jnp.add, sums, of_one), by_row
 
             shapes = jax.eval_shape(lambda: of_sums(do(gathered, batch, weights))[0])
             zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
@@ -191,15 +191,15 @@ def in_parts(gradient: Gradient, forward, parts: int) -> Gradient:
 
         losses = None
         if forward:
-            own, _ = summed(
+            parts_losses, _ = summed(
                 lambda *part: forward(state.params, part[0], state, *part[1:])[0][0],
                 lambda losses: (losses, None),
             )
-            losses = batch_axis.total(own)
+            losses = batch_axis.total(parts_losses)
         scales = scale(losses)
         (dense, losses, aux), by_row = summed(
             lambda *part: gradient(state, *part, lambda _: scales),
-            lambda found: ((found.dense, found.losses, found.aux), (found.rows, found.by_task)),
+            lambda part: ((part.dense, part.losses, part.aux), (part.rows, part.by_task)),
         )
         rows, by_task = jax.tree.map(batch_axis.join, by_row)
         return Gradients(dense, rows, by_task, losses, aux, state.model_state)

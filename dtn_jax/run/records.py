@@ -44,4 +44,8 @@ def median_rate(history: list[dict]) -> float | None:
 
 def flat(results: Mapping[str, Mapping[str, float | int | None]]) -> dict:
     """{task@space: {metric: value}} as a record has it, 'task@space/metric': value."""
-    return {f"{key}/{name}": value for key, own in results.items() for name, value in own.items()}
+    return {
+        f"{key}/{name}": value
+        for key, metrics in results.items()
+        for name, value in metrics.items()
+    }

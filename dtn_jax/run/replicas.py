@@ -21,7 +21,6 @@ from dtn_jax.options import lists
 from dtn_jax.parallel import memory
 from dtn_jax.parallel.fits import LOWER, check_fits
 from dtn_jax.parallel.preemption import Notices
-from dtn_jax.report import screen
 from dtn_jax.run.outcome import Unusable
 from dtn_jax.run.results import show_replicas
 from dtn_jax.run.run import Run, build_model, build_run
@@ -100,11 +99,6 @@ def train_replicas(
 
 def side_by_side(members: Sequence[Member]) -> Steps:
     """The steps of all members in one program; states have a leading axis of replicas."""
-    if jax.default_backend() == "cpu":
-        screen.say(
-            f"Training {len(members)} replicas in one program. On a CPU this can take up to 30 % "
-            "longer than one after another."
-        )
     state = jax.tree.map(lambda *a: jnp.stack(a), *(m.state for m in members))
     chunk = compile_together([m.run for m in members])
 

@@ -150,21 +150,23 @@ def show_replicas(
     """
     split = "test" if "test" in results[0] else "validation"
     metrics = {
-        key: run.selection.metrics.get(key.partition("@")[0], first_metric(own))
-        for key, own in results[0][split].items()
+        key: run.selection.metrics.get(key.partition("@")[0], first_metric(result))
+        for key, result in results[0][split].items()
     }
     header = ["replica", "with", "best step"]
     for key, metric in metrics.items():
         header.append(f"{split} {metric.title}\n" + key.replace("@", "\n@"))
     rows = []
-    for i, (own, given) in enumerate(zip(results, settings)):
+    for i, (result, given) in enumerate(zip(results, settings)):
         setting = ", ".join(f"{key}={value}" for key, value in given.items())
-        cells = (m.text(own[split][key].get(m.name)) for key, m in metrics.items())
-        rows.append([f"{i}", setting, f"{best_step(own)} of {own['steps']}", *cells])
+        cells = (m.text(result[split][key].get(m.name)) for key, m in metrics.items())
+        rows.append([f"{i}", setting, f"{best_step(result)} of {result['steps']}", *cells])
     if len(results) > 1 and all(set(given) == {"seed"} for given in settings):
-        values = [[own[split][key].get(m.name) for own in results] for key, m in metrics.items()]
+        values = [
+            [result[split][key].get(m.name) for result in results] for key, m in metrics.items()
+        ]
         for name, take in (("mean", np.mean), ("s.d.", functools.partial(np.std, ddof=1))):
-            cells = ("n/d" if None in found else f"{take(found):.4f}" for found in values)
+            cells = ("n/d" if None in column else f"{take(column):.4f}" for column in values)
             rows.append([name, "", "", *cells])
     title = f"{run.config.model.architecture}, by replica"
     screen.show(Grid(header, rows, title, left=2, rules=[len(results)]).terminal())

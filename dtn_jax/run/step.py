@@ -78,7 +78,7 @@ def make_train_step(
 
     def advance(before: State, batch: Batch, routed: Routed) -> tuple[State, Metrics]:
         state = before.to_train()
-        gathered, asked = lookup.ask(plan, state.tables, routed, exchanges)
+        gathered, requests = lookup.ask(plan, state.tables, routed, exchanges)
 
         task_weights, weights = state.hyper.task_weights, make_weights(config, plan, batch)
         if balancer:
@@ -131,7 +131,7 @@ def make_train_step(
         )
         for name, table in state.tables.items():
             by_id = by_row[name].reshape(-1, plan.arrays[name].width)
-            given = table, state.slots[name], asked[name], by_id, scalars
+            given = table, state.slots[name], requests[name], by_id, scalars
             tables[name], slots[name] = exchanges[name].update(*given)
         new_state = state.replace(
             step=state.step + 1,

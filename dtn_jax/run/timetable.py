@@ -106,9 +106,7 @@ def check_patience(train: ConfigDict | FrozenConfigDict, schedule: str) -> None:
     if train.patience and schedule != "constant":
         raise UserError(
             f"train.patience={train.patience} does not go with optim.schedule={schedule}, whose "
-            "rates fall to 0 at the run's last step: a run that stops early does not get there. "
-            f"Set train.patience=0, which trains exactly train.epochs={train.epochs}, or "
-            "optim.schedule=constant"
+            "rates fall to 0 at a last step; set train.patience=0 or optim.schedule=constant"
         )
 
 

@@ -234,7 +234,7 @@ class Member:
         self.folder = processes.first_alone(lambda: Workdir(workdir, *facts))
         self.closing = contextlib.ExitStack()
         self.closing.callback(self.folder.close)
-        self.results: dict | None = self.folder.results()
+        self.results: dict | None = None
         self.state: State | None = None
         self.progress: Progress | None = None
         self.failure, self.place = "", 0
@@ -247,6 +247,7 @@ class Member:
 
     def finished(self, test: bool) -> bool:
         """Whether it has its results, on `test` too if that is asked for."""
+        self.results = self.folder.results()
         return self.results is not None and ("test" in self.results or not test)
 
     @functools.cached_property

@@ -47,19 +47,19 @@ class Local:
     def look_up(self, table: Array, routed: tuple[Ids, Ids]) -> tuple[Rows, tuple[Ids, Rows]]:
         """The rows, zeros for ids out of range, and what `update` needs."""
         ids, places = routed
-        found = self.lie.take(table, places)
-        return found, (ids, found)
+        rows = self.lie.take(table, places)
+        return rows, (ids, rows)
 
     def update(
         self,
         table: Array,
         slots: Any,
-        asked: tuple[Ids, Rows],
+        requests: tuple[Ids, Rows],
         gradient: Rows,
         scalars: Scalars,
     ) -> tuple[Array, Any]:
         """Table and slots after a step of the rows asked for."""
-        ids, looked_up = asked
+        ids, looked_up = requests
         with jax.named_scope("update_rows"):
             ids, looked_up, gradient = map(batch_axis.gathered, (ids, looked_up, gradient))
             updater = self.updater
@@ -94,7 +94,7 @@ class Everywhere:
         self,
         table: Array,
         slots: Any,
-        asked: Ids,
+        requests: Ids,
         gradient: Rows,
         scalars: Scalars,
     ) -> tuple[Array, Any]:
@@ -111,11 +111,11 @@ class Everywhere:
         with jax.named_scope("update_rows"):
             given = (ALL, ALL, BY_EXAMPLE, BY_EXAMPLE, ALL)
             run = self._on_each(update, given, (ALL, ALL))
-            return run(table, slots, asked, gradient, scalars)
+            return run(table, slots, requests, gradient, scalars)
 
-    def _on_each(self, call: Callable, given: tuple, made: Any) -> Callable:
+    def _on_each(self, call: Callable, given: tuple, out: Any) -> Callable:
         # check_vma=False: it can't see that all devices make the same step.
-        return jax.shard_map(call, mesh=self.mesh, in_specs=given, out_specs=made, check_vma=False)
+        return jax.shard_map(call, mesh=self.mesh, in_specs=given, out_specs=out, check_vma=False)
 
 
 Exchange = Local | Routed | Everywhere
@@ -154,4 +154,4 @@ def look_ups(plan: TablePlan, mesh: Mesh | None = None) -> dict[str, LookUp]:
 
         return look_up
 
-    return {name: rows_alone(found) for name, found in exchanges(plan, None, mesh).items()}
+    return {name: rows_alone(one) for name, one in exchanges(plan, None, mesh).items()}

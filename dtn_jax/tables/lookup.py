@@ -69,18 +69,18 @@ def ask(
     exchanges: Mapping[str, Exchange],
 ) -> tuple[dict[str, Array], dict[str, Any]]:
     """Rows as `gather` gives them, and what the updates need, by packed array."""
-    gathered, asked = {}, {}
+    gathered, requests = {}, {}
     for name, shape in plan.ids_shapes.items():
         with jax.named_scope("look_up"):
-            found, asked[name] = exchanges[name].look_up(tables[name], routed[name])
-            gathered[name] = _meant(found, shape)
-    return gathered, asked
+            rows, requests[name] = exchanges[name].look_up(tables[name], routed[name])
+            gathered[name] = _meant(rows, shape)
+    return gathered, requests
 
 
-def _meant(found: Array, shape: tuple[int, ...]) -> Array:
+def _meant(rows: Array, shape: tuple[int, ...]) -> Array:
     """Looked-up rows as numbers; `shape` is that of an example's ids."""
-    found = numbers(found).reshape(-1, *shape, found.shape[-1])
-    return found.astype(jnp.promote_types(found.dtype, jnp.float32))
+    rows = numbers(rows).reshape(-1, *shape, rows.shape[-1])
+    return rows.astype(jnp.promote_types(rows.dtype, jnp.float32))
 
 
 def to_inputs(plan: TablePlan, gathered: dict[str, Array], batch: Batch) -> Inputs:

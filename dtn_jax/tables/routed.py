@@ -79,7 +79,7 @@ class Routed:
         self,
         table: Array,
         slots: Any,
-        asked: Asking,
+        asking: Asking,
         gradient: Rows,
         scalars: Scalars,
     ) -> tuple[Array, Any]:
@@ -88,28 +88,28 @@ class Routed:
         given = BY_ROW, kept, BY_EXAMPLE, BY_EXAMPLE, PartitionSpec()
         run = self._on_each(self._update, given, (BY_ROW, kept))
         with jax.named_scope("update_rows"):
-            return run(table, slots, asked, gradient, scalars)
+            return run(table, slots, asking, gradient, scalars)
 
-    def _on_each(self, call: Callable, given: tuple, made: Any) -> Callable:
+    def _on_each(self, call: Callable, given: tuple, out: Any) -> Callable:
         # check_vma=False: it can't see that all devices that share a row update it alike.
-        return jax.shard_map(call, mesh=self.mesh, in_specs=given, out_specs=made, check_vma=False)
+        return jax.shard_map(call, mesh=self.mesh, in_specs=given, out_specs=out, check_vma=False)
 
     def _route(self, ids):
         each, size = self.mine.rows, self.room(len(ids))
-        found = routes.make_routes(self.lie.places(ids), self.owners, each, self.platform)
-        first = routes.first_round(found, size, each, AXES)
-        return Asking(found, first, self._to_owners(first.asked.reshape(-1)))
+        known = routes.make_routes(self.lie.places(ids), self.owners, each, self.platform)
+        first = routes.first_round(known, size, each, AXES)
+        return Asking(known, first, self._to_owners(first.asked.reshape(-1)))
 
     def _look_up(self, table, asking: Asking):
-        each, found = self.mine.rows, asking.routes
+        each, known = self.mine.rows, asking.routes
 
         def answered(now: Round, received):
             answers = self._to_owners(_bits(self.mine.take(table, received)))
-            return routes.taken(found, now, answers, each)
+            return routes.taken(known, now, answers, each)
 
         def ask_again(carry):
             now, rows = carry
-            now = routes.next_round(found, now, each, AXES)
+            now = routes.next_round(known, now, each, AXES)
             inside, more = answered(now, self._to_owners(now.asked.reshape(-1)))
             return now, jnp.where(inside[:, None], more, rows)
 

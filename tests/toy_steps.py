@@ -59,7 +59,7 @@ def build(c, schema=SCHEMA):
     codebooks = architectures.codebooks(c.model, schema)
     platform = c.parallel.table_platform.replace("auto", "cpu")
     plan = make_plan(schema, c.model, views, codebooks, platform)
-    model = architectures.build(c.model, schema, c.train.remat, table_init=c.optim.table_init)
+    model = architectures.build(c.model, schema, table_init=c.optim.table_init)
     return model, plan
 
 

@@ -1,10 +1,14 @@
-"""What began a run, and what it found: config.json, results.json, and its scores of two splits."""
+"""What began a run, what it logged and what it found: config.json, metrics.jsonl, results.json, and
+its scores of two splits."""
 
 from __future__ import annotations
 
 import json
 import pathlib
 import re
+from collections.abc import Mapping
+
+import numpy as np
 
 from dtn_jax.errors import UserError
 from dtn_jax.files import HASHES, Damaged, damage, hashes, read_json, replacing, write_whole
@@ -12,6 +16,7 @@ from dtn_jax.run.evaluate import AGAIN
 
 LOGITS = "log-odds"  # what a model's logits are: config.json of this version says so
 RESULTS, PREDICTIONS = "results.json", "predictions.parquet"
+LOG = "metrics.jsonl"  # a record a line
 VALIDATION = "validation.parquet"  # scores by the state that the run reports, as PREDICTIONS
 
 
@@ -38,10 +43,8 @@ def runs_in(folder: pathlib.Path) -> list[pathlib.Path]:
     """
     replicas = replicas_in(folder)
     if (folder / "config.json").exists() and replicas:
-        raise Unusable(
-            f"{folder} holds a single run and {len(replicas)} replicas; name the replicas, "
-            f"{','.join(map(str, replicas))}, or move them to a folder of their own"
-        )
+        named = ",".join(map(str, replicas))
+        raise Unusable(f"{folder} holds a single run and {len(replicas)} replicas; name {named}")
     return replicas or [folder]
 
 
@@ -88,3 +91,41 @@ def read(folder: pathlib.Path) -> dict | None:
     if problem := (folder / HASHES).exists() and damage(folder, only=[RESULTS]):
         raise Unusable(f"{folder}/{problem}; bring it back from a copy, or {AGAIN}")
     return results
+
+
+def read_log(folder: pathlib.Path) -> list[dict]:
+    """The records of the run in a folder, {"kind": text, "step": …, "epoch": …, NAME: a number or
+    None} each; none where there is no log. A last line that a crash cut short is left out.
+
+    Raises:
+      UserError: names a line that is no record.
+    """
+    path = folder / LOG
+    *lines, _ = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    records = []
+    for number, line in enumerate(lines, 1):
+        try:
+            records.append(json.loads(line))
+            _ = [records[-1][key] for key in ("kind", "step", "epoch")]
+        except (ValueError, KeyError, TypeError):
+            raise UserError(
+                f"{path}, line {number}: no record can be read; delete the line, which only the "
+                "curves then lack"
+            ) from None
+    return records
+
+
+def median_rate(history: list[dict]) -> float | None:
+    """Examples per second in training: the median over logged spans, None if none was timed."""
+    rates = [r.get("examples_per_second") for r in history if r["kind"] == "train"]
+    rates = [rate for rate in rates if rate is not None]
+    return float(np.median(rates)) if rates else None
+
+
+def flat(results: Mapping[str, Mapping[str, float | int | None]]) -> dict:
+    """{task@space: {metric: value}} as a record has it, 'task@space/metric': value."""
+    return {
+        f"{key}/{name}": value
+        for key, metrics in results.items()
+        for name, value in metrics.items()
+    }

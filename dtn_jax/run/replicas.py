@@ -28,7 +28,6 @@ from dtn_jax.run.selection import tell_of_end
 from dtn_jax.run.step import make_train_chunk, make_train_step
 from dtn_jax.run.train import Member, Steps, fit, tell_of_rows
 
-MOST = 1000  # replicas
 # What may differ between replicas: traced scalars of the state, and the seed.
 SCALARS = (
     "seed",
@@ -60,17 +59,11 @@ def train_replicas(
       test, preemptible: as in `train`.
     """
     if config.train.start_from:
-        raise UserError(
-            "train.start_from does not go with replicas: start each run alone, from the workdir "
-            "of one run"
-        )
+        raise UserError("train.start_from does not go with replicas: start each run alone")
     settings = parse_replicas(config)
     root = pathlib.Path(workdir).expanduser()
     if (root / "config.json").exists():
-        raise Unusable(
-            f"workdir {root} holds a single run; name another folder for replicas, such as "
-            f"{root}_seeds"
-        )
+        raise Unusable(f"workdir {root} holds a single run; name another folder for replicas")
     runs = [build_run(replica_config(config, setting)) for setting in settings]
     runs[0].check_model()
     check_fits(runs[0], len(runs))
@@ -159,8 +152,6 @@ def parse_replicas(config: ConfigDict) -> list[dict[str, str]]:
       UserError: replicas cannot differ in an option, or the lists have different lengths.
     """
     text = config.replicas.strip()
-    if text.isdecimal() and int(text) > MOST:
-        raise UserError(f"replicas={text}: expected at most {MOST:,}, since they are one program")
     if text.isdecimal() and int(text) > 0:
         return [{"seed": str(config.seed + i)} for i in range(int(text))]
     values = lists(text, f"replicas={text!r}", "a number of seeds or OPTION=VALUE,VALUE")

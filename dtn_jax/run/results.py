@@ -19,7 +19,6 @@ from dtn_jax.report.grid import Grid
 from dtn_jax.run import outcome
 from dtn_jax.run.checkpoint import Checkpoints
 from dtn_jax.run.evaluate import calibration, write_predictions
-from dtn_jax.run.records import median_rate
 from dtn_jax.run.run import Run, measure, score_split
 from dtn_jax.run.selection import Progress, best_step, selected_value
 from dtn_jax.run.state import State
@@ -49,7 +48,7 @@ def conclude(
         "steps": step,
         "selected_by": run.config.train.select,
         "best_steps": best,
-        "examples_per_second": median_rate(history),
+        "examples_per_second": outcome.median_rate(history),
         "validation": progress.validation,
     }
     if run.started:
@@ -131,8 +130,7 @@ def show(results: dict, schema: Schema, folder: pathlib.Path) -> None:
         f"{results['parameters']:,} dense parameters, {results['flops_per_example']:,} forward "
         f"FLOPs an example, {speed} in training."
     )
-    kept = "Predictions, pictures" if "test" in results else "Pictures"
-    print(f"{kept}, logs and checkpoints are in {folder}")
+    print(f"Predictions, pictures, logs and checkpoints are in {folder}")
 
 
 def show_replicas(

@@ -219,9 +219,7 @@ def build_run(config: ConfigDict, data: Prepared | None = None) -> Run:
     schema = read_by(config.model, data.schema)
     read_selection("train.select", config.train.select, metrics_of(schema))
     # Bad ones must not claim the folder.
-    weights = per_task(config.loss.task_weights, schema.task_names, "loss.task_weights", 1.0)
-    if not any(weights.values()):
-        raise UserError("loss.task_weights: all are 0, so nothing would be learned")
+    per_task(config.loss.task_weights, schema.task_names, "loss.task_weights", 1.0)
     read_losses(config.loss, schema)
     read_pairwise(config, schema)
     schema = with_label_quantiles(schema, config.loss, data)
@@ -255,9 +253,7 @@ def build_model_and_plan(
 def build_model(config: ConfigDict | FrozenConfigDict, schema: Schema) -> nn.Module:
     """The architecture that a config describes."""
     moved = inflation_by(config.loss.positive_weights, schema)
-    return architectures.build(
-        config.model, schema, config.train.remat, moved, config.optim.table_init
-    )
+    return architectures.build(config.model, schema, moved, config.optim.table_init)
 
 
 def score_split(run: Run, state: State, split: str) -> Scores:

@@ -18,7 +18,7 @@ from dtn_jax.metrics.selected import (
 )
 from dtn_jax.report import screen
 from dtn_jax.run.checkpoint import Checkpoints
-from dtn_jax.run.records import flat
+from dtn_jax.run.outcome import flat
 from dtn_jax.run.run import Run, measure, score_split
 from dtn_jax.run.state import State
 from dtn_jax.run.workdir import Workdir
@@ -122,8 +122,7 @@ def tell_of_end(results: Sequence[dict], run: Run) -> None:
     if selected_value(results[0], run.schema) is None:
         screen.say(
             f"warning: train.select={train.select} is not defined on validation, where a class is "
-            "absent: no state is better than another, so the last one is reported. Select by a "
-            "task or a metric that is defined, or give validation more rows."
+            "absent: the last state is reported."
         )
     elif early:
         which = f"{early} of {len(results)} replicas stopped" if len(results) > 1 else "Stopped"

@@ -1,10 +1,9 @@
 """A run that starts from the last state of another one: `train.start_from`.
 
-Dense parameters, tables, normalisation statistics and the optimizers' states are the other run's.
-Rows of ids that the other run's data set does not have are those that a new run would begin with.
-Rates, task weights, dropout and the key of all draws are this run's own; `state.step` counts on, so
-that no draw comes twice. A moving average (`train.average`) counts on, where the other run has one;
-else the run begins it anew, at the parameters that the other one scores with.
+Dense parameters and their moving average, tables, normalisation statistics and the optimizers'
+states are the other run's. Rows of ids that the other run's data set does not have are those that a
+new run would begin with. Rates, task weights, dropout and the key of all draws are this run's own;
+`state.step` counts on, so that no draw comes twice.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from ml_collections import FrozenConfigDict
 
 from dtn_jax.config import differing, identity
@@ -33,7 +31,8 @@ from dtn_jax.tables import known_rows
 from dtn_jax.tables.plan import TablePlan
 
 FREE = ("model.dropout", "model.embedding_dropout")  # options of the model that may differ
-SAME = ("optim.tables", "optim.table_dtype", "loss.tasks", "loss.balancing")  # others that may not
+# Others that may not.
+SAME = ("optim.tables", "optim.table_dtype", "loss.tasks", "loss.balancing", "train.average")
 
 
 def started(run: Run, workdir: str | pathlib.Path) -> Run:
@@ -90,19 +89,15 @@ def first_state(run: Run) -> State:
             take = functools.partial(checkpoints.arrays_in, path, part, part=True)
             return checkpoint.read(path, take)
 
-        averages = bool(outcome.run_facts(folder)["config"]["train"].get("average"))
-        return _taken(run, old, read, averages)
+        return _taken(run, old, read)
 
 
-def _taken(run: Run, old: Run, read: Callable[[dict], dict], averages: bool) -> State:
-    """A new state with what `read(a part of the old state's places)` gives; the old one may have
-    moving `averages`."""
+def _taken(run: Run, old: Run, read: Callable[[dict], dict]) -> State:
+    """A new state with what `read(a part of the old state's places)` gives."""
     state, like = jax.block_until_ready(run.new_state()), old.state_places
-    names = ("step", "params", "model_state", "balancing", "opt_state", *["iterate"] * averages)
+    names = ("step", "params", "iterate", "model_state", "balancing", "opt_state")
     dense = read({name: part for name in names if (part := getattr(like, name)) != {}})
     jax.tree_util.tree_map_with_path(_check_shape, {n: getattr(state, n) for n in dense}, dense)
-    if state.iterate and "iterate" not in dense:
-        dense["iterate"] = state.iterate | {"params": jax.tree.map(jnp.copy, dense["params"])}
     rows = {part: dict(getattr(state, part)) for part in ("tables", "slots")}
     same = old.schema.tables() == run.schema.tables()
     for part, arrays in rows.items():

@@ -10,7 +10,6 @@ from dtn_jax.data.epochs.batches import CHUNK_STEPS
 from dtn_jax.errors import UserError
 from dtn_jax.options import option
 
-MOST_STEPS = 2**31 - 1
 LOG_EVERY = 100  # steps between lines of the log, if that makes at least
 LOG_LINES = 25  # of them
 
@@ -43,12 +42,6 @@ class TrainOptions:
         1,
         "parts that a batch is stepped through in, to save memory; same numbers but for rounding",
         least=1,
-        runtime=True,
-    )
-    remat: bool = option(
-        False,
-        "compute experts again in the backward pass, to save memory: none on CPUs; on GPUs and "
-        "TPUs not tried",
         runtime=True,
     )
     patience: int = option(
@@ -124,11 +117,6 @@ def make_timetable(
     if train.patience and examples:
         total = min(total, max(examples // batch_size, steps_per_epoch))
     total = min(total, train.max_steps or total)
-    if total > MOST_STEPS:
-        raise UserError(
-            f"train.epochs={train.epochs:,} of {steps_per_epoch:,} steps: steps are int32, at most "
-            f"{MOST_STEPS:,}; lower it, or set train.max_steps"
-        )
     eval_every = train.eval_every or steps_per_epoch
     certain = eval_every * (1 + train.patience) if train.patience else total
     usual = max(1, min(LOG_EVERY, min(certain, total) // LOG_LINES))

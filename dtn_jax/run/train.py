@@ -144,11 +144,11 @@ def fit(
       notices: of signals that end the run.
       after_validation, profiled: as in `train`.
     """
-    folder = members[0].folder.path if len(members) == 1 else members[0].folder.path.parent
     members = [m for m in members if not m.done]
     if not members:  # only the results are missing
         return
-    run, profiled = members[0].run, profiled or Profile(folder, 0)
+    run, folder = members[0].run, members[0].folder.path
+    profiled = profiled or Profile(folder, 0)
     step, leaving = run.step_of(members[0].state), False
     train_chunk, state, part = steps_of(members)
     huge_pages.use((state.tables, state.slots))
@@ -173,6 +173,7 @@ def fit(
             profiled.end()
             leaving = leaving or notices.due()
         if leaving:  # below the progress bar's last line
+            folder = folder.parent if members[0].beside_others else folder
             notices.leave(step, run.total_steps, folder)
 
 
@@ -207,10 +208,7 @@ def training_data(run: Run, orders: int = 1) -> ResidentData | StreamedData:
       UserError: several processes, and `data.placement=device`.
     """
     if run.config.data.placement == "device" and jax.process_count() > 1:
-        raise UserError(
-            "data.placement=device needs one process; several processes stream their rows: leave "
-            "it at auto, or give stream"
-        )
+        raise UserError("data.placement=device needs one process; several stream their rows")
     if is_resident(run):
         return ResidentData(run.data, "train", run.at.replicated(), orders, run.days, run.grouped)
     epochs = math.ceil(run.total_steps / run.steps_per_epoch)

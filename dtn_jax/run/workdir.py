@@ -10,12 +10,12 @@ from ml_collections import ConfigDict
 
 from dtn_jax.config import differing, flatten, identity
 from dtn_jax.config.identity import shown
-from dtn_jax.errors import UserError, disk_errors, told
+from dtn_jax.errors import disk_errors, told
 from dtn_jax.files import TEMPORARY, check_place, full_path, locked, write_whole
 from dtn_jax.parallel import processes
 from dtn_jax.report import trackers
 from dtn_jax.report.versions import versions
-from dtn_jax.run import outcome, records
+from dtn_jax.run import outcome
 from dtn_jax.run.outcome import Busy, Unusable
 from dtn_jax.run.run import Started
 from dtn_jax.schema import Schema
@@ -45,10 +45,7 @@ class Workdir:
         fingerprint: str,
         started: Started | None = None,
     ):
-        try:
-            check_place(path)
-        except UserError as error:
-            raise Unusable(str(error)) from None
+        check_place(path)
         self.path = full_path(path)
         self.config, self.trackers, self.lock = config, [], None
         trackers.read_trackers(config.train.trackers)
@@ -97,8 +94,8 @@ class Workdir:
         """Drops what was logged after `step`, which will be logged again; below 0: everything."""
         if not processes.is_first():
             return
-        lines = (json.dumps(r) + "\n" for r in records.read(self.path) if r["step"] <= step)
-        write_whole(self.path / records.NAME, "".join(lines))
+        lines = (json.dumps(r) + "\n" for r in self.history() if r["step"] <= step)
+        write_whole(self.path / outcome.LOG, "".join(lines))
         chosen, facts = self.config.train.trackers, flatten(self.config)
         self.trackers = trackers.started(chosen, self.path, facts, max(step, 0))
 
@@ -106,14 +103,14 @@ class Workdir:
         """Appends a record to metrics.jsonl, and tells the trackers."""
         if not processes.is_first():
             return
-        with disk_errors(self.path / records.NAME), (self.path / records.NAME).open("a") as file:
+        with disk_errors(self.path / outcome.LOG), (self.path / outcome.LOG).open("a") as file:
             file.write(json.dumps(record) + "\n")
         for tracker in self.trackers:
             tracker.log(record)
 
     def history(self) -> list[dict]:
         """The records of metrics.jsonl."""
-        return records.read(self.path)
+        return outcome.read_log(self.path)
 
     def close(self) -> None:
         try:
@@ -133,14 +130,10 @@ def check_folder(path: pathlib.Path, config: ConfigDict, fingerprint: str) -> No
         check_owner(path / "config.json", config, fingerprint)
     elif replicas := outcome.replicas_in(path):
         raise Unusable(
-            f"workdir {path} holds {len(replicas)} replicas: give --config.replicas to resume or "
-            "to add to them, or name another folder for a single run"
+            f"workdir {path} holds {len(replicas)} replicas: give --config.replicas to resume them"
         )
     elif path.exists() and not half_claimed({p.name for p in path.iterdir()}):
-        raise Unusable(
-            f"workdir {path} is not empty and holds no run (no config.json); "
-            "name a new or an empty folder"
-        )
+        raise Unusable(f"workdir {path} is not empty and holds no run; name an empty folder")
 
 
 def check_owner(stored: pathlib.Path, config: ConfigDict, fingerprint: str) -> None:

@@ -61,7 +61,6 @@ pytestmark = pytest.mark.usefixtures("in_the_repository")
         ("loss.task_weights=income", ("loss.task_weights", "task=number, got 'income'")),
         ("loss.task_weights=age=2", ("'age'", "income, never_married")),
         ("loss.positive_weights=income=much", ("loss.positive_weights", "'income=much'")),
-        ("loss.task_weights=income=0,never_married=0", ("loss.task_weights", "all are 0")),
         # beyond a range
         ("model.experts=mlp*999999999", ("'mlp*999999999'", "at most 1,000")),
         ("model.group_experts=shared=mlp*999+gdcn*2", ("at most 1,000 in a group",)),

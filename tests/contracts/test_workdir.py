@@ -15,6 +15,7 @@ from refused_configs import refused as told
 from dtn_jax import errors, files
 from dtn_jax.analysis.finished import best_state
 from dtn_jax.config import identity
+from dtn_jax.errors import UserError
 from dtn_jax.files import locked
 from dtn_jax.report.versions import PACKAGES
 from dtn_jax.run import outcome, workdir
@@ -174,14 +175,14 @@ def test_what_no_run_left_is_not_taken(files, place, named, tmp_path):
 
 @pytest.mark.parametrize("name", ["lr[1e-3]", "a*b", "why?"])
 def test_a_name_that_a_glob_reads_is_refused(tmp_path, name):
-    with pytest.raises(workdir.Unusable, match=r"has one of \* \? \[ \] in it; give another name"):
+    with pytest.raises(UserError, match=r"has one of \* \? \[ \] in it; give another name"):
         claim(tmp_path / name / "run")
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("place", ["gs://bucket/run", "file:///a"])
 def test_a_place_that_can_be_no_folder_is_told(place):
-    with pytest.raises(workdir.Unusable, match="is a URL"):
+    with pytest.raises(UserError, match="is a URL"):
         claim(place)
 
 

@@ -10,7 +10,7 @@ import os
 import pathlib
 import re
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any, TypeVar
 
@@ -129,7 +129,6 @@ def hashes(
 def damage(
     folder: pathlib.Path,
     listed: Mapping[str, dict] | None = None,
-    only: Iterable[str] = (),
     of: Callable[[pathlib.Path], str] | None = sha256,
 ) -> str:
     """What is wrong with which file of a folder; '' where nothing is.
@@ -137,13 +136,11 @@ def damage(
     Args:
       folder: the files'.
       listed: what `hashes` gave of them; None: as the folder's HASHES has it.
-      only: look at these alone, as far as they are listed; none: at all.
       of: as in `hashes`.
     """
     try:
         listed = json.loads((folder / HASHES).read_text()) if listed is None else listed
-        names = [name for name in listed if name in only or not only]
-        for name, facts in hashes({name: folder / name for name in names}, of).items():
+        for name, facts in hashes({name: folder / name for name in listed}, of).items():
             size, expected = facts["bytes"], listed[name]["bytes"]
             if size != expected:
                 return f"{name} has {size:,} bytes, expected {expected:,}"

@@ -25,7 +25,7 @@ class Busy(UserError):
 
 
 class Unusable(UserError):
-    """The folder is another run's, holds other things, is damaged, or cannot be written."""
+    """The folder is another run's, holds other things, or cannot be written."""
 
 
 def replicas_in(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -53,13 +53,11 @@ def run_facts(folder: pathlib.Path) -> dict:
     fingerprint; `versions`; and `started_from`, where it did.
 
     Raises:
-      Unusable: config.json is damaged, or an unreleased version wrote it.
+      Damaged: config.json is.
+      Unusable: an unreleased version wrote it.
     """
     path = folder / "config.json"
-    try:
-        facts = read_json(path, "name another folder", _facts)
-    except Damaged as error:
-        raise Unusable(str(error)) from None
+    facts = read_json(path, "name another folder", _facts)
     if facts.get("logits") != LOGITS:
         raise Unusable(f"{path} is of an unreleased version; train again in another folder")
     return facts
@@ -80,16 +78,13 @@ def read(folder: pathlib.Path) -> dict | None:
     """What the run in a folder found; None where it is not finished.
 
     Raises:
-      Unusable: results.json is damaged, or was changed since the run wrote it.
+      Damaged: results.json is, or was changed since the run wrote it.
     """
     if not (folder / RESULTS).exists():
         return None
-    try:
-        results = read_json(folder / RESULTS, AGAIN)
-    except Damaged as error:
-        raise Unusable(str(error)) from None
-    if problem := (folder / HASHES).exists() and damage(folder, only=[RESULTS]):
-        raise Unusable(f"{folder}/{problem}; bring it back from a copy, or {AGAIN}")
+    results = read_json(folder / RESULTS, AGAIN)
+    if problem := (folder / HASHES).exists() and damage(folder):
+        raise Damaged(f"{folder}/{problem}; bring it back from a copy, or {AGAIN}")
     return results
 
 

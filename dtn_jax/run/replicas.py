@@ -28,6 +28,7 @@ from dtn_jax.run.selection import tell_of_end
 from dtn_jax.run.step import make_train_chunk, make_train_step
 from dtn_jax.run.train import Member, Steps, fit, tell_of_rows
 
+MOST = 1000  # replicas
 # What may differ between replicas: traced scalars of the state, and the seed.
 SCALARS = (
     "seed",
@@ -152,9 +153,9 @@ def parse_replicas(config: ConfigDict) -> list[dict[str, str]]:
       UserError: replicas cannot differ in an option, or the lists have different lengths.
     """
     text = config.replicas.strip()
-    if text.isdecimal() and int(text) > 0:
+    if text.isdecimal() and 0 < int(text) <= MOST:
         return [{"seed": str(config.seed + i)} for i in range(int(text))]
-    values = lists(text, f"replicas={text!r}", "a number of seeds or OPTION=VALUE,VALUE")
+    values = lists(text, f"replicas={text!r}", f"1 to {MOST:,} seeds or OPTION=VALUE,VALUE")
     for key, texts in values.items():
         choose("option in replicas", key, SCALARS)
         if key == "loss.task_weights":  # a value is a list itself: in brackets, or between '|'

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("in_the_repository")
     ("overrides", "parts"),
     [
         ("optim.learning_rat=1", ("'optim.learning_rat'", "optim.learning_rate", "--help=all")),
-        ("model.hidden=8", ("model.masknet.hidden or model.mlp.hidden",)),
+        ("model.hidden=8", ("model.pnn.hidden or model.mlp.hidden",)),
         ("seed=1.5", ("'seed' expects a whole number", "got '1.5'")),
         ("optim.learning_rate=nan", ("optim.learning_rate=nan", "at least 0")),
         ("optim.learning_rate=inf", ("optim.learning_rate=inf", "at least 0")),
@@ -71,8 +71,8 @@ pytestmark = pytest.mark.usefixtures("in_the_repository")
             ("at least 1 and at most 100",),
         ),
         ("model.experts=gdcn model.gdcn.layers=1000000000", ("at least 1 and at most 100",)),
-        ("replicas=100000", ("replicas=100000", "at most 1,000")),
-        ("replicas=999999999999999999", ("at most 1,000",)),
+        ("replicas=100000", ("replicas=100000", "1 to 1,000 seeds")),
+        ("replicas=999999999999999999", ("1 to 1,000 seeds",)),
     ],
 )
 def test_a_bad_option(refused, overrides, parts):

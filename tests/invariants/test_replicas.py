@@ -140,7 +140,7 @@ def test_a_finished_set_reads_test_when_asked_and_says_what_it_found(
     ("text", "message"),
     [
         ("0", "got '0'"),
-        ("many", "expected a number of seeds or OPTION=VALUE,VALUE, got 'many'"),
+        ("many", "expected 1 to 1,000 seeds or OPTION=VALUE,VALUE, got 'many'"),
         ("optim.b1=0.8,0.9", "option in replicas 'optim.b1'"),
         ("seed=1,2;model.dropout=0.1", re.escape("{'seed': 2, 'model.dropout': 1}")),
         ("seed=1,x", "expects a whole number at least 0 and below .*, got 'x'"),

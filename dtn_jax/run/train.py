@@ -155,18 +155,20 @@ def fit(
     with notices:
         with progress_bar(run, step) as bar, reading(members, bar):
             while step < run.total_steps and not leaving:
-                going = [m for m in members if not m.progress.stopped]  # the others step with them,
-                if not going:  # and nobody looks at them
+                going = [m for m in members if not m.progress.stopped]
+                if not going:
                     break
+                # A chunk of steps. One that has stopped steps with the others; nobody looks at it.
                 count = profiled.at_most(run.at_steps.steps_to_next_stop(step))
                 batches = [m.batches(step, count) for m in members]
                 state, metrics = train_chunk(state, batches, count)
                 step += count
                 for m in going:
                     m.take_losses(step, part(metrics, m.place), count)
+                # Between two chunks: what is done here is not training time.
                 traced, leaving = profiled.add(metrics, count), notices.due()
                 pauses = leaving or run.at_steps.checkpoint_is_due(step)
-                for m in going if traced or pauses else ():  # what follows is not training time
+                for m in going if traced or pauses else ():
                     m.take_last_losses()
                 for m in going if pauses else ():
                     m.pause(part(state, m.place), step, after_validation)

@@ -169,11 +169,6 @@ def test_a_weight_or_another_loss_takes_the_note_away(loss):
     assert notes(**loss) == []
 
 
-def test_regressions_alone_have_none():
-    tasks = (Task("a", "regression"), Task("b", "regression"))
-    assert notes(Schema("s", WATCH.fields, tasks)) == []
-
-
 # Positives may weigh what they will: what a model gives is the log-odds of its task.
 
 FUNNEL = dataclasses.replace(TOY, tasks=(Task("click"), Task("order", upstream=("click",))))

@@ -121,7 +121,9 @@ def test_several_processes_keep_no_set_on_the_device(prepared_dir, monkeypatch):
 
 def test_devices_of_a_process_lie_side_by_side(monkeypatch):
     simulate(monkeypatch, [2, 2], order=[0, 2, 1, 3])
-    assert [d.id for d in make_placement(get_config()).mesh.devices.flat] == [0, 1, 2, 3]
+    config = get_config()
+    config.parallel.devices = 4
+    assert [d.id for d in make_placement(config).mesh.devices.flat] == [0, 1, 2, 3]
 
 
 @dataclasses.dataclass(frozen=True)

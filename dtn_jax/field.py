@@ -102,8 +102,8 @@ class Field:
         if self.length and self.kind != "vector":
             raise UserError(f"{it}; only a vector has a length")
         if self.kind == "vector" and (self.length < 1 or self.rows != 2):
-            found = f"the length {self.length} and a table of {self.rows} rows"
-            raise UserError(f"{it}, with {found}; expected a length >= 1 and 2 rows")
+            shape = f"the length {self.length} and a table of {self.rows} rows"
+            raise UserError(f"{it}, with {shape}; expected a length >= 1 and 2 rows")
         self._check_number(it)
 
     def _check_companion(self, it: str) -> None:

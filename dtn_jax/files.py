@@ -10,7 +10,7 @@ import os
 import pathlib
 import re
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any, TypeVar
 
@@ -56,10 +56,8 @@ def to_disk(path: pathlib.Path) -> None:
     old one that it replaces.
     """
     opened = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
+    os.fsync(opened)
+    os.close(opened)
 
 
 @contextlib.contextmanager
@@ -83,11 +81,8 @@ def locked(path: pathlib.Path, wait: bool = False) -> IO | None:
 
     None where another process holds it, unless this is to `wait`. On a file system without locks
     nothing is held, and nothing refused.
-
-    Raises:
-      OSError: the file is a link, or cannot be opened.
     """
-    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+")
+    file = path.open("a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
@@ -96,17 +91,6 @@ def locked(path: pathlib.Path, wait: bool = False) -> IO | None:
     except OSError:
         pass
     return file
-
-
-def move_aside(path: pathlib.Path, folder: pathlib.Path, name: str) -> pathlib.Path:
-    """Moves a file or a folder into another, as `name`, or `name.2`, … where that is taken."""
-    copies, kept = 1, folder / name
-    while kept.exists():
-        copies += 1
-        kept = folder / f"{name}.{copies}"
-    folder.mkdir(exist_ok=True)
-    path.rename(kept)
-    return kept
 
 
 def sha256(path: pathlib.Path) -> str:
@@ -126,28 +110,25 @@ def ends(file: IO[bytes], size: int) -> str:
 def files_in(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     """The files in a folder and below by their names from there, but HASHES, hidden ones, which
     file systems and desktops add, and Python's caches."""
-    every = {p.relative_to(folder): p for p in folder.rglob("*") if p.is_file()}
-    return {
-        name.as_posix(): path
-        for name, path in sorted(every.items())
-        if name.as_posix() != HASHES
-        and not any(part.startswith(".") or part == "__pycache__" for part in name.parts)
-    }
+    names = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
+    left_out = re.compile(rf"{HASHES}$|(.*/)?(\.|__pycache__/)")
+    return {name: path for name, path in sorted(names.items()) if not left_out.match(name)}
 
 
 def hashes(
-    files: Mapping[str, pathlib.Path], of: Callable[[pathlib.Path], str] = sha256
+    files: Mapping[str, pathlib.Path], of: Callable[[pathlib.Path], str] | None = sha256
 ) -> dict[str, dict]:
-    """{name: {"bytes": its size, "sha256": what `of` makes of it}} of files."""
+    """{name: {"bytes": its size, "sha256": what `of` makes of it}} of files; None: sizes alone."""
+    facts = {name: {"bytes": path.stat().st_size} for name, path in files.items()}
     with ThreadPoolExecutor() as pool:  # hashing leaves the interpreter to others
-        found = dict(zip(files, pool.map(of, files.values())))
-    return {n: {"bytes": path.stat().st_size, "sha256": found[n]} for n, path in files.items()}
+        for name, digest in zip(files, pool.map(of, files.values()) if of else ()):
+            facts[name]["sha256"] = digest
+    return facts
 
 
 def damage(
     folder: pathlib.Path,
     listed: Mapping[str, dict] | None = None,
-    only: Iterable[str] = (),
     of: Callable[[pathlib.Path], str] | None = sha256,
 ) -> str:
     """What is wrong with which file of a folder; '' where nothing is.
@@ -155,25 +136,20 @@ def damage(
     Args:
       folder: the files'.
       listed: what `hashes` gave of them; None: as the folder's HASHES has it.
-      only: look at these alone, as far as they are listed; none: at all.
-      of: as in `hashes`; None: compare sizes alone.
+      of: as in `hashes`.
     """
-    name = HASHES
     try:
-        listed = {**json.loads((folder / HASHES).read_text())} if listed is None else listed
-        names = [name for name in listed if name in only or not only]
-        for name in names:
-            there, expected = (folder / name).stat().st_size, listed[name]["bytes"]
-            if there != expected:
-                return f"{name} has {there:,} bytes, expected {expected:,}"
-        found = hashes({name: folder / name for name in names}, of) if of else {}
-        for name, own in found.items():
-            if own["sha256"] != listed[name]["sha256"]:
+        listed = json.loads((folder / HASHES).read_text()) if listed is None else listed
+        for name, facts in hashes({name: folder / name for name in listed}, of).items():
+            size, expected = facts["bytes"], listed[name]["bytes"]
+            if size != expected:
+                return f"{name} has {size:,} bytes, expected {expected:,}"
+            if not facts.items() <= listed[name].items():
                 return f"{name} has changed since it was saved (its SHA-256 is another)"
-    except FileNotFoundError:
-        return f"{name} is missing"
+    except FileNotFoundError as error:
+        return f"{pathlib.Path(error.filename).relative_to(folder)} is missing"
     except Exception as error:
-        return f"{name} cannot be read ({error})"
+        return f"its files cannot be read ({error})"
     return ""
 
 
@@ -193,10 +169,7 @@ def full_path(path: str | pathlib.Path) -> pathlib.Path:
 
 def check_place(path: str | pathlib.Path, what: str = "workdir", kind: str = "a folder") -> None:
     """Raises UserError where a path cannot be a folder's or a file's, whatever is on the disk."""
-    url = re.match(r"[A-Za-z][\w+.-]*:/", str(path))
-    if url or re.search(r"[\ud800-\udfff]", str(path)):
-        wrong = "a URL" if url else "no text in UTF-8"
-        shown = ascii(str(path))[1:-1]
-        raise UserError(f"{what} {shown} is {wrong}, expected {kind} of this machine")
+    if re.match(r"[A-Za-z][\w+.-]*:/", str(path)):
+        raise UserError(f"{what} {path} is a URL, expected {kind} of this machine")
     if what == "workdir" and set(str(full_path(path))) & set("*?[]"):  # Orbax reads globs
         raise UserError(f"workdir {full_path(path)} has one of * ? [ ] in it; give another name")

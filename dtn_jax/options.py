@@ -163,29 +163,29 @@ def lists(text: str, what: str, form: str = "KEY=VALUE") -> dict[str, list[str]]
     Raises:
       UserError: a part without a key, or a key that is given twice.
     """
-    found: dict[str, list[str]] = {}
+    by_key: dict[str, list[str]] = {}
     for part in split_outside_brackets(text, ",;"):
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or set(key) & set("([{'\""):  # the '=' is inside of brackets
-            if not found:
+            if not by_key:
                 raise UserError(f"{what}: expected {form}, got {part!r}")
-            found[next(reversed(found))].append(part)
+            by_key[next(reversed(by_key))].append(part)
             continue
         if not (key and value):
             raise UserError(f"{what}: expected {form}, got {part!r}")
-        if key in found:
+        if key in by_key:
             raise UserError(f"{what}: {key!r} is given twice in {text!r}")
-        found[key] = [value]
-    return found
+        by_key[key] = [value]
+    return by_key
 
 
 def pairs(text: str, what: str, form: str = "KEY=VALUE") -> dict[str, str]:
     """Reads 'key=value,key=value', as `lists`; each key has one value."""
-    found = lists(text, what, form)
-    for values in found.values():
+    by_key = lists(text, what, form)
+    for values in by_key.values():
         if len(values) > 1:
             raise UserError(f"{what}: expected {form}, got {values[1]!r}")
-    return {key: value for key, (value,) in found.items()}
+    return {key: value for key, (value,) in by_key.items()}
 
 
 def made(owner: type, section: Mapping[str, Any] | ConfigDict, key: str) -> Any:

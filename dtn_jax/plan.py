@@ -168,13 +168,13 @@ def chunk_shapes(schema: Schema, batch_size: int, grouped: bool = False) -> Batc
 def collectives(text: str) -> Counter[str]:
     """{kind: bytes} of the whole arrays that a step of one round makes or reduces, by the text of
     a compiled chunk: JAX's names tell the loop of steps, and further rounds within it."""
-    found: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
     for arrays, kind, name in COLLECTIVE.findall(text):
         if name.count("while/body") == 1:
             for bits, dims in ARRAY.findall(arrays):
                 count = math.prod(int(n) for n in dims.split(",") if n)
-                found[kind] += count * max(1, int(bits or 8) // 8)
-    return found
+                sizes[kind] += count * max(1, int(bits or 8) // 8)
+    return sizes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,11 +268,11 @@ def extrapolate(
         raise UserError("only parallel.strategy=shard splits tables over a slice; plan with it")
 
     def program(schema: Schema, room: int = 0) -> Program:
-        own = ConfigDict(config.to_dict())
-        own.data.batch_size = own.data.eval_batch_size = base * config.data.batch_size
-        own.parallel.update(devices=base, table_devices=0, table_platform=platform)
-        own.parallel.message_rows = room
-        return make_program(own, schema)
+        changed = ConfigDict(config.to_dict())
+        changed.data.batch_size = changed.data.eval_batch_size = base * config.data.batch_size
+        changed.parallel.update(devices=base, table_devices=0, table_platform=platform)
+        changed.parallel.message_rows = room
+        return make_program(changed, schema)
 
     whole, examples = program(schema), config.data.batch_size
     tables = whole.tables
@@ -329,40 +329,40 @@ class Slice:
     hours: float
 
 
-def slices(found: Extrapolation, device: Device, rows: int) -> list[Slice]:
+def slices(step: Extrapolation, device: Device, rows: int) -> list[Slice]:
     """Those of 1, 2, 4 ... devices, for an epoch of so many rows."""
-    made = []
+    every = []
     for devices in (2**k for k in range(device.most.bit_length())):
         hops = 1.0
         if device.torus:  # a quarter of the longest side, by one of 2 links an axis
             side = 2 ** math.ceil(math.log2(devices) / device.torus)
             hops = side / 8 * 2 * device.torus
         work = {
-            "products": found.narrow.flops / device.flops,
-            "memory": found.accessed(devices) / device.traffic,
-            "network": found.sent(devices, hops) / device.network,
+            "products": step.narrow.flops / device.flops,
+            "memory": step.accessed(devices) / device.traffic,
+            "network": step.sent(devices, hops) / device.network,
         }
         seconds = {part: taken / SHARES[part] for part, taken in work.items()}
-        steps = math.ceil(rows / (found.examples * devices))
+        steps = math.ceil(rows / (step.examples * devices))
         hours = steps * sum(seconds.values()) / 3600
-        made.append(Slice(devices, found.held(devices), seconds, hours))
-    return made
+        every.append(Slice(devices, step.held(devices), seconds, hours))
+    return every
 
 
-def grid(name: str, found: Extrapolation, epoch: int, hours: float) -> Grid:
+def grid(name: str, step: Extrapolation, epoch: int, hours: float) -> Grid:
     """The slices of a device next to the smallest one that fits, and takes at most so many hours
     for an epoch of so many rows."""
     device = DEVICES[name]
-    made = slices(found, device, epoch)
-    fitting = [one for one in made if one.held <= device.memory]
+    every = slices(step, device, epoch)
+    fitting = [one for one in every if one.held <= device.memory]
     good = [one for one in fitting if one.hours <= hours]
     if good:
         title = f"{name}: {good[0].devices:,} devices are enough"
     else:
         title = f"{name}: no slice {'is fast enough' if fitting else 'fits'}"
-    place = made.index(good[0] if good else made[-1])
+    place = every.index(good[0] if good else every[-1])
     rows = []
-    for one in made[max(0, place - 1) : place + 3]:
+    for one in every[max(0, place - 1) : place + 3]:
         remark = "" if one.hours <= hours else "too slow"
         remark = remark if one in fitting else "does not fit"
         cells = (f"{one.devices:,}", f"{one.held / 1e9:,.1f}", f"{one.held / device.memory:.0%}")

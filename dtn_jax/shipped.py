@@ -39,9 +39,9 @@ def package(name: str) -> str:
         spec = importlib.util.spec_from_file_location(
             full, place / "__init__.py", submodule_search_locations=[str(place)]
         )
-        found = importlib.util.module_from_spec(spec)
-        sys.modules[full] = found
-        spec.loader.exec_module(found)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[full] = module
+        spec.loader.exec_module(module)
     return full
 
 
@@ -49,9 +49,9 @@ def config_files(near: pathlib.Path) -> list[str]:
     """The config files in the folder `near`, else beside it, else the shipped ones."""
     for place in (near, near.parent, pathlib.Path("configs"), folder("configs")):
         files = sorted(place.glob("*.py"))
-        found = [f for f in files if "\ndef get_config(argument" in f.read_text()]
-        if found:
-            return [f"configs/{f.name}" if place == folder("configs") else str(f) for f in found]
+        known = [f for f in files if "\ndef get_config(argument" in f.read_text()]
+        if known:
+            return [f"configs/{f.name}" if place == folder("configs") else str(f) for f in known]
     return []
 
 

@@ -11,7 +11,7 @@ from dtn_jax.config import flatten, identity
 from dtn_jax.config.identity import by_content
 from dtn_jax.config.plugins import use
 from dtn_jax.errors import UserError, choose
-from dtn_jax.run import outcome, records
+from dtn_jax.run import outcome
 from dtn_jax.run.checkpoint import Checkpoints
 from dtn_jax.run.run import Run
 from dtn_jax.run.selection import best_step, selected_value
@@ -110,7 +110,4 @@ def best(run: Run, folder: pathlib.Path, select: str = "") -> int:
 
 def read_history(folder: pathlib.Path) -> list[dict]:
     """The run's records of metrics.jsonl; none where that is gone."""
-    log = records.read(folder)
-    if problem := records.told(folder, log):
-        print(f"warning: {problem}; left out")
-    return log.records
+    return outcome.read_log(folder)

@@ -42,9 +42,7 @@ def replay(path: pathlib.Path, plugins: str = "", data_dir: str = "", manual_dir
     kept, workdir = nonfinite.read(path), path.parent.parent
     config = read_config(workdir, base_config(), plugins, data_dir, manual_dir, finished=False)
     config.parallel.devices, config.parallel.table_devices = 1, 0
-    config.train.skip_nonfinite = int(kept.skips)
     run = started(build_run(config), workdir)
-    nonfinite.check_batch(run, kept, path)
     with contextlib.closing(Checkpoints(workdir, run.plan)) as checkpoints:
         saved = checkpoints.read_before(kept.step, run.state_places)
     state = saved[0] if saved else run.new_state()

@@ -326,7 +326,7 @@ def load_plugins(rest: Sequence[str]) -> None:
 
 def tell_unused(configs: Sequence[ConfigDict], keys: Iterable[str]) -> None:
     """Says which of the options that were given change nothing in any of the configs."""
-    from dtn_jax.config.unused import unused
+    from dtn_jax.config.identity import unused
 
     for line in unused(configs, keys):
         screen.say(f"note: {line}")

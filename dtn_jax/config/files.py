@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import json
 import pathlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import ModuleType
 
 from ml_collections import ConfigDict
 
 from dtn_jax import shipped
 from dtn_jax.config import plugins
-from dtn_jax.config.sections import check_options, declarations, flatten
+from dtn_jax.config.sections import check_options, declarations, did_you_mean, flatten
 from dtn_jax.data.schemas.named_schema import with_meaning
 from dtn_jax.data.sets.logs import Logs
 from dtn_jax.errors import UserError, choose
 from dtn_jax.models.architectures import ARCHITECTURES
-from dtn_jax.models.experts import EXPERTS
 from dtn_jax.options import split_outside_brackets
 from dtn_jax.shipped import config_files
 
@@ -73,12 +71,6 @@ def config_path(path: str) -> pathlib.Path:
     shipped = SHIPPED.parent / file
     if not file.is_file() and file.parts[:1] == ("configs",) and shipped.is_file():
         file = shipped
-    folder = file if file.is_dir() else file.parent
-    if file.suffix != ".py" and (folder / "config.json").is_file():
-        raise UserError(
-            f"{path} is a run's, and no config file. To resume or show the run, give the --config "
-            f"that it began with, and --workdir={folder}; its options are in {folder}/config.json"
-        )
     if not file.is_file() or file.suffix != ".py":
         raise UserError(f"no config file {path!r}; {_choices(file)}")
     return file
@@ -124,12 +116,10 @@ def variant(
     settings = json.loads((TUNED / f"{tuned}.json").read_text()) if tuned else {}
     for name in named:
         config.model.architecture = name
-        for key, own in settings.get(name, {}).items():
-            override(config, key, str(own))
+        for key, value in settings.get(name, {}).items():
+            override(config, key, str(value))
     known = [*ARCHITECTURES, *flags, "key=value"]
     for part in (part for part in parts if "=" not in part):
-        if part in EXPERTS and part not in known:
-            raise UserError(f"{part} is an expert; + joins experts: model.experts=mlp+{part}")
         choose("part of the config's argument", part, known)
     for part in parts:
         key, equals, value = part.partition("=")
@@ -154,38 +144,10 @@ def override(config: ConfigDict, key: str, text: str) -> None:
     for section in sections:
         inside = inside.get(section) if isinstance(inside, ConfigDict) else None
     if not isinstance(inside, ConfigDict) or isinstance(inside.get(name), ConfigDict | None):
-        hint = _hint(key, flatten(config))
+        keys = [k for k in flatten(config) if k.startswith(f"{key}.")]
+        hint = f" It is a section, which holds: {', '.join(keys)}." if keys else did_you_mean(key)
         raise UserError(f"unknown config key {key!r}.{hint} All keys: --help=all.")
     value = declarations()[key].option.cast(f"config key {key!r}", text)
     if key == "data.options" and config.data.dataset == Logs.name:
         value = with_meaning(value)
     inside[name] = value
-
-
-def _hint(key: str, known: Iterable[str]) -> str:
-    """What the user may have meant: a section's keys, or other keys."""
-    inside = [k for k in known if k.startswith(f"{key}.")]
-    if inside:
-        return f" It is a section, which holds: {', '.join(inside)}."
-    return did_you_mean(key, known=known)
-
-
-def did_you_mean(key: str, prefix: str = "", known: Iterable[str] = ()) -> str:
-    """' Did you mean optim.learning_rate?', for a key without its section, of initials (lr) or
-    spelled alike; '' where there is none.
-
-    Args:
-      key: that is none.
-      prefix: of the keys in the answer.
-      known: all keys; empty: those that are declared.
-    """
-    last = {k: k.rpartition(".")[2] for k in known or declarations()}
-    name = key.rpartition(".")[2]
-    near = [k for k in last if k == key] or [k for k in last if last[k] == name]
-    if not near and len(name) > 1:
-        near = [k for k in last if "".join(word[:1] for word in last[k].split("_")) == name]
-    if not near:
-        alike = difflib.get_close_matches(name, set(last.values()), n=2)
-        near = difflib.get_close_matches(key, last, n=2) + [k for k in last if last[k] in alike]
-    meant = " or ".join(f"{prefix}{k}" for k in dict.fromkeys(near))
-    return f" Did you mean {meant}?" if near else ""

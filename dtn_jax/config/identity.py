@@ -8,12 +8,19 @@ means, and neither by where it lies.
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import no_type_check
 
 from ml_collections import ConfigDict
 
-from dtn_jax.config.sections import OF_EXPERTS, declarations, flatten, takes_experts
+from dtn_jax.config.sections import (
+    FAMILIES,
+    OF_EXPERTS,
+    Family,
+    declarations,
+    flatten,
+    takes_experts,
+)
 from dtn_jax.data.schemas.named_schema import without_place
 from dtn_jax.data.sets.catalog import DATASETS
 from dtn_jax.errors import UserError
@@ -25,27 +32,20 @@ SHOWN = 8  # options that differ, in a message
 def identity(config: Mapping | ConfigDict) -> dict[str, object]:
     """The flat options that say what is computed; of stored configs too, whatever their version."""
     flat, known = flatten(config), declarations()
-    filled = {key: found.option.default for key, found in known.items()} | flat
-    used: dict[int, set[str] | None] = {}
+    filled = {key: declared.option.default for key, declared in known.items()} | flat
+    used = {id(family): _used(family, filled) for family in FAMILIES}
+    without = {*(OF_EXPERTS if not takes_experts(filled) else ())}
+    without |= {*(SWITCHES if weightless(filled) else ())}
 
     @no_type_check  # called for every option
     def counts(key: str) -> bool:
-        found = known.get(key)
-        if found is None:  # of another version, or of a plug-in that is not loaded
+        declared = known.get(key)
+        if declared is None:  # of another version, or of a plug-in that is not loaded
             return True
-        if found.option.runtime or (key in SWITCHES and weightless(filled)):
+        if declared.option.runtime or key in without:
             return False
-        if key in OF_EXPERTS:
-            return takes_experts(filled)
-        if found.family is None:
-            return True
-        at = id(found.family)
-        if at not in used:
-            try:
-                used[at] = found.family.used(filled)
-            except UserError:  # names what is not known: then every option may count
-                used[at] = None
-        return used[at] is None or bool(found.members & used[at])
+        names = used.get(id(declared.family))
+        return names is None or bool(declared.members & names)
 
     kept = {key: value for key, value in flat.items() if counts(key)}
     if kept.get("plugins"):
@@ -55,6 +55,25 @@ def identity(config: Mapping | ConfigDict) -> dict[str, object]:
     if "data.options" in kept:
         kept["data.options"] = without_place(str(kept["data.options"]))
     return kept
+
+
+def _used(family: Family, flat: Mapping[str, object]) -> set[str] | None:
+    """The members that a flat config has; None where it names what is not known."""
+    try:
+        return family.used(flat)
+    except UserError:
+        return None
+
+
+def unused(configs: Sequence[Mapping | ConfigDict], keys: Iterable[str]) -> list[str]:
+    """A line for each of `keys` that is no part of what any of the configs computes."""
+    known, kept = declarations(), set().union(*map(identity, configs))
+    lines = []
+    for key in dict.fromkeys(keys):
+        if key in known and key not in kept and not known[key].option.runtime:
+            lacks = " and no ".join(sorted(known[key].members)) or "use for it"
+            lines.append(f"{key} changes nothing: the run has no {lacks}")
+    return lines
 
 
 def weightless(flat: Mapping[str, object]) -> bool:
@@ -75,9 +94,9 @@ def differing(there: Mapping[str, object], here: Mapping[str, object]) -> list[s
     known = declarations()
 
     @no_type_check  # called for every option
-    def of(found: Mapping[str, object], key: str) -> str | None:
-        if key in found:
-            return str(found[key])
+    def of(options: Mapping[str, object], key: str) -> str | None:
+        if key in options:
+            return str(options[key])
         return str(known[key].option.default) if key in known else None
 
     return [key for key in {**there, **here} if of(there, key) != of(here, key)]
@@ -85,12 +104,10 @@ def differing(there: Mapping[str, object], here: Mapping[str, object]) -> list[s
 
 def shown(keys: Sequence[str], there: Mapping[str, object], here: Mapping[str, object]) -> str:
     """The lines of a message that tell options which differ: the first SHOWN of `keys`."""
-    lines = [
-        "  {}: {} there, {} now".format(
-            key, *(repr(found[key]) if key in found else "the default" for found in (there, here))
-        )
-        for key in keys[:SHOWN]
-    ]
-    if len(keys) > SHOWN:
-        lines.append(f"  and {len(keys) - SHOWN} more")
-    return "\n".join(lines)
+
+    def text(options: Mapping[str, object], key: str) -> str:
+        return repr(options[key]) if key in options else "the default"
+
+    lines = [f"  {key}: {text(there, key)} there, {text(here, key)} now" for key in keys[:SHOWN]]
+    more = [f"  and {len(keys) - SHOWN} more"] * (len(keys) > SHOWN)
+    return "\n".join(lines + more)

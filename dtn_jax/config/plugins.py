@@ -56,8 +56,8 @@ def built(arguments: str, *given: str) -> Callable[[type], None]:
     """Makes one as a run does: with what it is given, and its options at their defaults."""
 
     def make(member: type) -> None:
-        own = {field.name for field in dataclasses.fields(member)}
-        optional = own & {"inflation", "dropout", "codebook"}
+        fields = {field.name for field in dataclasses.fields(member)}
+        optional = fields & {"inflation", "dropout", "codebook"}
         if not callable(member(**dict.fromkeys((*given, *optional)))):
             raise UserError(f"expected a method __call__({arguments})")
 
@@ -114,9 +114,9 @@ def use(config: ConfigDict, files: str) -> None:
     with config.unlocked():
         for key, value in base_config().items():
             if isinstance(value, ConfigDict) and key in config:
-                for name, own in value.items():
+                for name, option in value.items():
                     if name not in config[key]:
-                        config[key][name] = own
+                        config[key][name] = option
         before = config.get("plugins", "")
         parts = [p.strip() for p in f"{before},{text}".split(",") if p.strip()]
         config.plugins = ",".join({_place(PART.fullmatch(p)["path"]): p for p in parts}.values())
@@ -142,23 +142,23 @@ def _load(part: str) -> str:
     if not path.is_file():
         raise UserError(f"plug-in {name} is not there (looked for {path})")
     source = path.read_bytes()
-    found = hashlib.sha256(source).hexdigest()
-    if expected and found != expected:
+    digest = hashlib.sha256(source).hexdigest()
+    if expected and digest != expected:
         raise UserError(
             f"plug-in {path} is not the file of this run any more: its SHA-256 was "
-            f"{expected[:12]}, is {found[:12]}; put the old file back, or begin a new run"
+            f"{expected[:12]}, is {digest[:12]}; put the old file back, or begin a new run"
         )
-    if all(found != sha for sha, _ in loaded.values()):  # a copy of one adds nothing
+    if all(digest != sha for sha, _ in loaded.values()):  # a copy of one adds nothing
         known = [loaded, *(kind.known for kind in KINDS.values())]
         before = [dict(one) for one in known]
         try:
-            _add(path, source, found)
+            _add(path, source, digest)
         except BaseException:  # all of it or nothing
             for one, was in zip(known, before):
                 one.clear()
                 one.update(was)
             raise
-    return f"{path}#{found}"
+    return f"{path}#{digest}"
 
 
 def _add(path: pathlib.Path, source: bytes, sha: str) -> None:
@@ -219,8 +219,8 @@ def _lacking(kind: Kind, key: str, member: Any) -> str:
         expected = "a" if base is Metric else "a class" if base is object else "a subclass of"
         of = "" if base is object else f" {base.__module__}.{base.__qualname__}"
         return f"expected {expected}{of}, got {member!r}"
-    if base in (Metric, DataSet) and (own := getattr(member, "name", "")) != key:
-        return f"its attribute name is {own!r}, expected {key!r}"
+    if base in (Metric, DataSet) and (attribute := getattr(member, "name", "")) != key:
+        return f"its attribute name is {attribute!r}, expected {key!r}"
     try:
         for name, option in declared(member).items():
             option.check(f"the default of option {name!r}: {name}", option.default)
@@ -259,15 +259,15 @@ def told_as_built(config: FrozenConfigDict, traced: bool = False) -> Iterator[No
     try:
         yield
     except Exception as error:  # whatever a file of the user's, or JAX, may raise
-        told = isinstance(error, UserError)
-        if (told and not traced) or isinstance(error, balancer.BalancerFails):
+        of_user = isinstance(error, UserError)
+        if (of_user and not traced) or isinstance(error, balancer.BalancerFails):
             raise
-        reason = str(error) if told else f"{type(error).__name__}: {str(error)[:SHOWN]}"
+        reason = str(error) if of_user else f"{type(error).__name__}: {str(error)[:SHOWN]}"
         reason = reason.partition("\n----")[0]  # JAX's remark on its traceback
         raise UserError(
             f"architecture {config.model.architecture!r} with experts {config.model.experts!r} "
             f"cannot be built{_places(error)}: {reason}"
-            + ("" if told else " (--debug shows where)")
+            + ("" if of_user else " (--debug shows where)")
         ) from error
 
 
@@ -320,5 +320,5 @@ def failed(path: pathlib.Path, what: str, error: BaseException) -> UserError:
 
 def last_line(path: pathlib.Path, error: BaseException) -> int | None:
     """The line of a file in which an error was raised, or that called what raised it."""
-    own = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
-    return own[-1].lineno if own else None
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    return frames[-1].lineno if frames else None

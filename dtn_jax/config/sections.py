@@ -32,7 +32,6 @@ from dtn_jax.report.trackers import TrackerOptions
 from dtn_jax.run.evaluate import EvaluateOptions
 from dtn_jax.run.optimizers import AveragingOptions, OptimOptions
 from dtn_jax.run.timetable import TrainOptions, check_patience
-from dtn_jax.tables.lookup import DebugOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +62,6 @@ SECTIONS: dict[str, tuple[type, ...]] = {
     "evaluate": (EvaluateOptions,),
     "analysis": (WatchOptions,),
     "parallel": (MeshOptions, ProcessOptions, MemoryOptions),
-    "debug": (DebugOptions,),
 }
 
 
@@ -115,8 +113,8 @@ def used_numbers(flat: Mapping[str, object]) -> set[str]:
     own, since those of the package name none."""
     if text := str(flat.get("model.numbers", "")):
         return {*embeddings_of(text).values()} - {SCALED}
-    found = DATASETS.get(str(flat.get("data.dataset")))
-    return set(NUMBERS) if found and (found is Logs or found.SOURCE) else set()
+    data_set = DATASETS.get(str(flat.get("data.dataset")))
+    return set(NUMBERS) if data_set and (data_set is Logs or data_set.SOURCE) else set()
 
 
 FAMILIES = (
@@ -161,24 +159,24 @@ def declarations() -> Mapping[str, Declared]:
 def _all_of(members: tuple) -> Mapping[str, Declared]:
     """Gathered once, and again where a plug-in has added to the members."""
     every: dict[str, Declared] = {}
-    for found in _declarations():
-        if first := every.get(found.key):
-            found = dataclasses.replace(first, heirs=(*first.heirs, found.member))
-        every[found.key] = found
+    for one in _declarations():
+        if first := every.get(one.key):
+            one = dataclasses.replace(first, heirs=(*first.heirs, one.member))
+        every[one.key] = one
     return types.MappingProxyType(every)
 
 
 def _declarations() -> Iterator[Declared]:
     for section, owners in SECTIONS.items():
         for owner in owners:
-            for name, found in declared(owner).items():
-                yield Declared(found.key or f"{section}.{name}".lstrip("."), found)
+            for name, one in declared(owner).items():
+                yield Declared(one.key or f"{section}.{name}".lstrip("."), one)
         for family in FAMILIES:
             if family.section != section:
                 continue
             for member, owner in family.members.items():
-                for name, found in declared(owner).items():
-                    yield Declared(found.key or f"{section}.{member}.{name}", found, family, member)
+                for name, one in declared(owner).items():
+                    yield Declared(one.key or f"{section}.{member}.{name}", one, family, member)
 
 
 def base_config() -> ConfigDict:
@@ -187,14 +185,14 @@ def base_config() -> ConfigDict:
     for section in SECTIONS:
         if section:
             config[section] = ConfigDict()
-    for key, found in declarations().items():
+    for key, one in declarations().items():
         section, name = config, key
         while "." in name:
             first, _, name = name.partition(".")
             if first not in section:
                 section[first] = ConfigDict()
             section = section[first]
-        section[name] = found.option.default
+        section[name] = one.option.default
     return config.lock()
 
 
@@ -224,12 +222,6 @@ def checked_config(config: ConfigDict | FrozenConfigDict) -> FrozenConfigDict:
             "train.accumulate > 1 does not go with model.normalisation=batch: the statistics of a "
             "batch need all of its rows at once; use layer or none"
         )
-    if flat["train.evaluate_first"] and (flat["data.order"], flat["train.epochs"]) != ("day", 1):
-        raise UserError(
-            "train.evaluate_first=True scores each day of train before the run has seen it: it "
-            f"needs data.order=day and train.epochs=1, got data.order={flat['data.order']} and "
-            f"train.epochs={flat['train.epochs']}"
-        )
     check_patience(config.train, config.optim.schedule)
     if flat["optim.tables"] == "dense" and flat["optim.table_dtype"] != "float32":
         raise UserError("optim.tables=dense needs optim.table_dtype=float32")
@@ -245,16 +237,21 @@ def check_options(config: ConfigDict | FrozenConfigDict) -> dict[str, object]:
     flat, known = flatten(config), declarations()
     for key in flat:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f". Did you mean {near[0]}?" if near else ""
-            raise UserError(f"the config has an option {key!r}, which nothing declares{hint}")
-    absent = [key for key, found in known.items() if found.family is None and key not in flat]
-    if absent:
-        raise UserError(f"the config has no {absent[0]!r}: a config edits that of configs/base.py")
-    for key, found in known.items():
-        if key not in flat:
-            if found.family and not found.members & found.family.used(flat):
-                continue  # of a plug-in that was loaded after the config was made
+            raise UserError(f"the config has an option {key!r}.{did_you_mean(key)}")
+    for key, owned in known.items():
+        if key in flat:
+            owned.option.check(key, flat[key])
+        elif owned.family is None:
             raise UserError(f"the config has no {key!r}: a config edits that of configs/base.py")
-        found.option.check(key, flat[key])
     return flat
+
+
+def did_you_mean(key: str, prefix: str = "") -> str:
+    """' Did you mean optim.learning_rate?', for a key that is none, without its section or spelled
+    alike; '' where there is none. The answer's keys have the prefix."""
+    last = {k: k.rpartition(".")[2] for k in declarations()}
+    name = key.rpartition(".")[2]
+    alike = [name] if name in last.values() else difflib.get_close_matches(name, {*last.values()})
+    near = [k for k in last if last[k] in alike]
+    near = difflib.get_close_matches(key, near, n=2, cutoff=0) if len(near) > 2 else near
+    return f" Did you mean {' or '.join(f'{prefix}{k}' for k in near)}?" if near else ""

@@ -81,19 +81,19 @@ def predictions(
       KeyError: a task without an output.
       UserError: a loss whose `prediction` does not give `[B]`.
     """
-    found = []
-    for own in chosen:
-        task, loss = own.task, own.loss
+    scores = []
+    for task_loss in chosen:
+        task, loss = task_loss.task, task_loss.loss
         z = score = outputs[task]
         if hasattr(loss, "prediction"):
-            score = jnp.minimum(loss.prediction(z, *own.read(ids)), jnp.finfo(z.dtype).max)
+            score = jnp.minimum(loss.prediction(z, *task_loss.read(ids)), jnp.finfo(z.dtype).max)
             if score.shape != z.shape[:1]:
                 raise UserError(
                     f"the prediction of task {task!r}, by {type(loss).__name__}, has the shape "
                     f"{score.shape}, expected a number a row, {z.shape[:1]}"
                 )
-        found.append(score)
-    return jnp.stack(found, axis=1)
+        scores.append(score)
+    return jnp.stack(scores, axis=1)
 
 
 def task_losses(
@@ -125,17 +125,17 @@ def task_losses(
       UserError: a loss that does not give `[B]`.
     """
     result = []
-    for column, own in enumerate(chosen):
-        task, loss, w = own.task, own.loss, own.positive_weight
+    for column, task_loss in enumerate(chosen):
+        task, loss, w = task_loss.task, task_loss.loss, task_loss.positive_weight
         mask = weights[:, column] > 0
         z = logits[task]
         counted = mask.reshape(-1, *[1] * (z.ndim - 1))
         z = jnp.where(counted, z, 0).astype(jnp.promote_types(z.dtype, jnp.float32))
         y = labels[:, column].astype(z.dtype)
-        if own.smoothing:
-            y = y * (1 - own.smoothing) + own.smoothing / 2
+        if task_loss.smoothing:
+            y = y * (1 - task_loss.smoothing) + task_loss.smoothing / 2
         y = jnp.where(mask, y, 0)
-        per_row = loss(z if w == 1 else z + math.log(w), y, w, *own.read(ids))
+        per_row = loss(z if w == 1 else z + math.log(w), y, w, *task_loss.read(ids))
         if per_row.shape != y.shape:
             raise UserError(
                 f"the loss of task {task!r}, {type(loss).__name__}, gives an array of shape "

@@ -7,12 +7,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from dtn_jax.balancing.seam import FAULTS
 from dtn_jax.errors import UserError
 from dtn_jax.shapes import Array, Bool, Float
-from dtn_jax.tables.stored_rows import numbers
 
 BALANCER = "loss.balancing: "  # before the method that gives NaN where losses are finite
 
@@ -61,28 +59,5 @@ def names(tasks: Sequence[str], params: Any, tables: Iterable[str]) -> tuple[str
 
 def paths(tree: Any) -> list[str]:
     """'experts/mlp_0/kernel' for each leaf of a pytree, in JAX's order."""
-    found = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in found]
-
-
-def unless(skipped: Bool[Array, ""], new: Any, old: Any) -> Any:
-    """A pytree of new arrays, or of the old ones where a step is skipped."""
-    return jax.tree.map(lambda a, b: jnp.where(skipped, b, a), new, old)
-
-
-def bad_parts(params: Any, model_state: Any, tables: dict[str, Array]) -> list[str]:
-    """The dense parameters, statistics and tables, by path, that hold numbers which are not
-    finite."""
-    small = {"parameter": params, "statistics": model_state}
-    found = [
-        f"{kind} {path}"
-        for kind, tree in small.items()
-        for path, leaf in zip(paths(tree), jax.device_get(jax.tree.leaves(tree)))
-        if not np.isfinite(leaf).all()
-    ]
-    return found + [f"table {name}" for name in sorted(tables) if not _all_finite(tables[name])]
-
-
-@jax.jit
-def _all_finite(table):
-    return jnp.isfinite(numbers(table)).all()
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]

@@ -43,19 +43,21 @@ def with_label_quantiles(
     Raises:
       UserError: as `read_losses`; or train has no label of such a task.
     """
-    reading = [own for own in read_losses(loss, schema) if own.slot is not None]
-    asked = [own for own in reading if hasattr(own.loss, "points")]
-    if not asked:
+    reading = [task_loss for task_loss in read_losses(loss, schema) if task_loss.slot is not None]
+    needing = [task_loss for task_loss in reading if hasattr(task_loss.loss, "points")]
+    if not needing:
         return schema
-    found = _read(asked, schema, loss.sample_weights, data)
+    labels_of = _read(needing, schema, loss.sample_weights, data)
     tables = {}
-    for own in asked:
-        ids, labels, weights = found[own.task]
+    for task_loss in needing:
+        ids, labels, weights = labels_of[task_loss.task]
         if not len(labels):
-            raise UserError(f"train has no label of {own.task!r}, whose loss needs its quantiles")
-        rows = schema.slot_fields()[own.slot].rows
-        table = quantiles_by_id(ids, labels, weights, rows, own.loss.quantiles)
-        tables[own.task] = tuple(map(tuple, table.tolist()))
+            raise UserError(
+                f"train has no label of {task_loss.task!r}, whose loss needs its quantiles"
+            )
+        rows = schema.slot_fields()[task_loss.slot].rows
+        table = quantiles_by_id(ids, labels, weights, rows, task_loss.loss.quantiles)
+        tables[task_loss.task] = tuple(map(tuple, table.tolist()))
     tasks = [dataclasses.replace(t, quantiles=tables.get(t.name, ())) for t in schema.tasks]
     return dataclasses.replace(schema, tasks=tuple(tasks))
 
@@ -80,8 +82,8 @@ def quantiles_by_id(
 
     def points(of: slice | np.ndarray) -> np.ndarray:
         shares = np.linspace(0, 1, quantiles)
-        own = weights[of].astype(np.float64)
-        return np.quantile(labels[of], shares, weights=own, method="inverted_cdf")
+        used = weights[of].astype(np.float64)
+        return np.quantile(labels[of], shares, weights=used, method="inverted_cdf")
 
     table = np.tile(points(slice(None)), (rows, 1))
     order = np.argsort(ids, kind="stable")
@@ -93,7 +95,7 @@ def quantiles_by_id(
 
 
 def _read(
-    asked: list[TaskLoss], schema: Schema, weighted: bool, data: Prepared
+    needing: list[TaskLoss], schema: Schema, weighted: bool, data: Prepared
 ) -> dict[str, Labels]:
     """{task: the ids, labels and weights of the train rows that count in its loss}."""
     reader = SplitReader(data, "train")
@@ -101,14 +103,16 @@ def _read(
     if reader.rows > MOST_ROWS:
         most = max(MOST_ROWS // reader.layout.block_rows, 1)
         blocks = np.sort(np.random.default_rng(DRAWN).permutation(blocks)[:most])
-    parts = {own.task: [] for own in asked}
+    parts = {task_loss.task: [] for task_loss in needing}
     for at in range(0, len(blocks), PART):
         batch = reader.read(blocks[at : at + PART])
         given = batch.in_loss() if weighted else np.ones(len(batch.labels), np.float32)
-        for own in asked:
-            mask = space_mask(own.task, batch.labels, batch.label_mask, batch.row_mask, schema)
+        for task_loss in needing:
+            mask = space_mask(
+                task_loss.task, batch.labels, batch.label_mask, batch.row_mask, schema
+            )
             mask = mask & (given > 0)
-            label = batch.labels[:, schema.task_names.index(own.task)]
-            columns = (batch.ids[:, own.slot], label, given)
-            parts[own.task].append([column[mask] for column in columns])
-    return {task: tuple(map(np.concatenate, zip(*found))) for task, found in parts.items()}
+            label = batch.labels[:, schema.task_names.index(task_loss.task)]
+            columns = (batch.ids[:, task_loss.slot], label, given)
+            parts[task_loss.task].append([column[mask] for column in columns])
+    return {task: tuple(map(np.concatenate, zip(*columns))) for task, columns in parts.items()}

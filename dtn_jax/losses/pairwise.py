@@ -51,18 +51,18 @@ def read_pairwise(config: ConfigDict, schema: Schema) -> dict[str, float]:
         a batch that is taken in parts, which would miss the pairs between them.
     """
     weights = per_task(config.loss.pairwise, schema.task_names, WHAT, 0.0)
-    found = {task: weight for task, weight in weights.items() if weight}
-    if found and not schema.group:
+    terms = {task: weight for task, weight in weights.items() if weight}
+    if terms and not schema.group:
         raise UserError(
             f"{WHAT}={config.loss.pairwise!r} ranks the rows of a group, and data set "
             f"{schema.name!r} has none: name a column (a user, a session) as `group` in its schema"
         )
-    if found and config.train.accumulate > 1:
+    if terms and config.train.accumulate > 1:
         raise UserError(
             f"{WHAT}={config.loss.pairwise!r} does not go with train.accumulate="
             f"{config.train.accumulate}: pairs are of all rows of a batch; use train.accumulate=1"
         )
-    return found
+    return terms
 
 
 def pairwise_losses(
@@ -159,8 +159,8 @@ def rank_rows(
 
     def as_higher(a, b):  # rows [N, C, 1] against [N, 1, C]
         apart = b.z - a.z
-        found = b.weight, b.weight * jax.nn.softplus(apart), b.weight * jax.nn.sigmoid(apart)
-        return [jnp.where(_ranks(a, b), one, 0) for one in found]
+        numbers = b.weight, b.weight * jax.nn.softplus(apart), b.weight * jax.nn.sigmoid(apart)
+        return [jnp.where(_ranks(a, b), one, 0) for one in numbers]
 
     below, cost, pull = met(rows, as_higher, 3)
     share = jnp.where(below > 0, rows.weight / jnp.where(below > 0, below, 1), 0)
@@ -211,10 +211,10 @@ def met(rows: Sorted, pair: Callable, count: int) -> tuple[Float[Array, "N C"], 
         picked = jnp.minimum(at, len(rows.first) - 1)
         there = Sorted(*(a[picked][:, None, :] for a in rows[:4]), rows.first, rows.last)
         near = (at <= rows.last)[:, None]
-        found = pair(mine, there)
+        numbers = pair(mine, there)
         return tuple(
             kept + jnp.where(near, one.sum(axis=2), 0)
-            for kept, one in zip(sums, found, strict=True)
+            for kept, one in zip(sums, numbers, strict=True)
         )
 
     zeros = tuple(jnp.zeros_like(rows.z) for _ in range(count))

@@ -29,6 +29,6 @@ def with_sample_weights(config: Config, data: Prepared) -> Config:
     metrics = config.evaluate.sample_weights and bool(schema.weight)
     if (loss, metrics) == (config.loss.sample_weights, config.evaluate.sample_weights):
         return config
-    made = ConfigDict(config.to_dict())
-    made.loss.sample_weights, made.evaluate.sample_weights = loss, metrics
-    return type(config)(made.lock())
+    changed = ConfigDict(config.to_dict())
+    changed.loss.sample_weights, changed.evaluate.sample_weights = loss, metrics
+    return type(config)(changed.lock())

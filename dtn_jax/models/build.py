@@ -28,7 +28,6 @@ from dtn_jax.schema import Schema
 from dtn_jax.tables.addresses import pair_fields
 
 DTYPES = ("float32", "bfloat16", "float64")
-TRAIN = 3  # the place of the argument `train` of an expert, self counted
 
 Kinds = dict[str, tuple[str, ...]]  # {group: kinds of its experts}
 
@@ -74,7 +73,6 @@ class ModelOptions:
 def build(
     model: ConfigDict,
     schema: Schema,
-    remat: bool = False,
     inflation: Mapping[str, float] | None = None,
     table_init: float = 0.01,
     outputs: Mapping[str, int] | None = None,
@@ -87,7 +85,6 @@ def build(
     Args:
       model: the options.
       schema: names the tasks and fields.
-      remat: the backward pass computes what is inside each expert again, and keeps none of it.
       inflation: {task: log w of its positives in the loss}, for an architecture with an attribute
         of that name (DTN's released fusion); 0 where not named.
       table_init: standard deviation of the tables' initial rows, of which projections of vectors
@@ -109,7 +106,7 @@ def build(
         parts["inflation"] = tuple((inflation or {}).items())
     tasks = {task.name: task for task in schema.tasks}
     built = architecture(
-        levels=_factories(kinds, model, schema, general, dtype, remat),
+        levels=_factories(kinds, model, schema, general, dtype),
         tasks=tuple(tasks[name] for name in schema.task_order()),
         input=functools.partial(
             ModelInput, normalisation=general.normalisation, dropout=general.embedding_dropout
@@ -207,7 +204,6 @@ def _factories(
     schema: Schema,
     general: SimpleNamespace,
     dtype: jnp.dtype,
-    remat: bool,
 ) -> tuple:
     """`Architecture.levels`: of each level the groups, of each group its experts' factories."""
     codebook = itertools.count()  # each expert that takes one has the next
@@ -222,8 +218,7 @@ def _factories(
         if takes(expert, "places"):
             places = map(schema.read_names.index, pair_fields(schema, own["fields"]))
             own["places"] = tuple(places)
-        made = nn.remat(expert, static_argnums=TRAIN) if remat else expert
-        return functools.partial(made, width=general.expert_dim, dtype=dtype, **own)
+        return functools.partial(expert, width=general.expert_dim, dtype=dtype, **own)
 
     def experts(kinds: tuple[str, ...]) -> Experts:
         return tuple(

@@ -1,11 +1,10 @@
-"""Ctrl-C, from a command's first moment to its last: exit code 130 and a message, within a second.
+"""Ctrl-C and SIGTERM, from a command's first moment to its last: an exit code and a message.
 
-Python's own handler raises KeyboardInterrupt wherever the main thread happens to be. During imports
-that may be in a callback whose exceptions are dropped, and the interruption with them. And it runs
-between two instructions of Python, so a compiler that works for minutes holds it up. So here a
-command ends at once while it begins, imports or is done; else KeyboardInterrupt is raised. Where
-the main thread does not come to that, a second thread ends the process; where code in between drops
-it, it is raised again. A run that trains has it `noted`, and is saved first.
+Python runs a signal's handler between two of its instructions, so a compiler that works for minutes
+holds it up. Here a second thread sees each signal as it comes. SIGTERM ends the process at once,
+with the code 143, and so does Ctrl-C, with 130, while a command begins; else KeyboardInterrupt is
+raised, and where the main thread does not come to that, the second thread ends the process. A run
+that trains has both `noted`, and is saved first.
 
 This module imports nothing of the package: it is the first that a command imports.
 """
@@ -17,26 +16,23 @@ import os
 import signal
 import sys
 import threading
-import types
 from collections.abc import Callable, Iterator
 
-CODE = 130  # as shells have it: 128 and the signal's number
+CODE, TERMINATED = 130, 143  # as shells have it: 128 and the signal's number
 GRACE = 0.7  # seconds that the main thread has to notice
-LATE = 2.5  # seconds after which it is asked whether the interruption was dropped
 CURSOR = b"\x1b[?25h"  # shows the cursor, which a progress bar hides
 FIRST = b"\nsaving the steps in flight first; Ctrl-C again ends at once\n"
 
 _message = "interrupted"
 _noticed = threading.Event()
-_left = threading.Event()  # `raised` is left
-_asked = False  # the next signal is the question
 _watched = False
 _came = 0  # the first signal that was noted
 
 
 def at_once() -> None:
-    """From now on Ctrl-C ends the process at once: there is nothing to put in order."""
-    _handle(_end_here)
+    """From now on Ctrl-C and SIGTERM end the process: there is nothing to put in order."""
+    _handle(_end_here, signal.SIGINT)
+    _handle(_end_here, signal.SIGTERM)
 
 
 @contextlib.contextmanager
@@ -44,18 +40,16 @@ def raised(message: str = "interrupted") -> Iterator[None]:
     """Inside Ctrl-C raises KeyboardInterrupt; after it Ctrl-C does what it did before.
 
     Args:
-      message: what is said where the main thread does not come to raise it.
+      message: what is said where the main thread does not come to raise it, and after SIGTERM.
     """
     global _message
-    before, _message_before = signal.getsignal(signal.SIGINT), _message
+    before, message_before = signal.getsignal(signal.SIGINT), _message
     _message = message
-    handled = _handle(_raise)
-    _left.clear()
+    handled = _handle(_raise, signal.SIGINT)
     try:
         yield
     finally:
-        _left.set()
-        _message = _message_before
+        _message = message_before
         if handled:
             signal.signal(signal.SIGINT, before)
 
@@ -75,16 +69,17 @@ def noted(*others: int) -> Iterator[Callable[[], int]]:
             signal.signal(number, before[number])
 
 
-def end(message: str) -> None:
+def end(number: int = signal.SIGINT) -> None:
     """Ends the process with the message; what it had begun stays as it is on disk."""
+    message = _message.replace("interrupted", "terminated") if number != signal.SIGINT else _message
     with contextlib.suppress(Exception):
         if os.isatty(1):
             os.write(1, CURSOR)
         os.write(2, message.encode() + b"\n")
-    os._exit(CODE)
+    os._exit(128 + number)
 
 
-def _handle(handler, number: int = signal.SIGINT) -> bool:
+def _handle(handler, number: int) -> bool:
     """Sets the handler, unless the signal is ignored, as Ctrl-C under nohup, or this is another
     thread."""
     main = threading.current_thread() is threading.main_thread()
@@ -95,41 +90,19 @@ def _handle(handler, number: int = signal.SIGINT) -> bool:
     return True
 
 
-def _end_here(*_) -> None:
+def _end_here(number: int, _) -> None:
     with contextlib.suppress(Exception):
         sys.stdout.flush()
-    end(_message)
+    end(number)
 
 
-def _raise(_, frame: types.FrameType | None) -> None:
-    global _asked
+def _raise(*_) -> None:
     _noticed.set()
-    if _imports(frame):
-        _end_here()
-    question, _asked = _asked, False
-    if not (question and _on_its_way()):
-        raise KeyboardInterrupt
+    raise KeyboardInterrupt
 
 
 def _note(*_) -> None:
     """The thread that sees every signal has noted it: this one may be busy for minutes."""
-
-
-def _imports(frame: types.FrameType | None) -> bool:
-    """Whether a module is being imported: compiled ones crash on KeyboardInterrupt, or hide it."""
-    while frame is not None:
-        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
-            return True
-        frame = frame.f_back
-    return False
-
-
-def _on_its_way() -> bool:
-    """Whether the main thread is handling an interruption, as in a `finally`."""
-    error = sys.exc_info()[1]
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__context__
-    return error is not None
 
 
 def _watch() -> None:
@@ -146,22 +119,16 @@ def _watch() -> None:
 
 
 def _wait(read: int) -> None:
-    global _asked, _came
+    global _came
     while came := os.read(read, 1):
-        handler = signal.getsignal(came[0])
+        number, handler = came[0], signal.getsignal(came[0])
         if handler is _note:
-            if came[0] == signal.SIGINT:
-                if _came:
-                    end(_message)
+            if number == signal.SIGINT and _came:
+                end()
+            if number == signal.SIGINT:
                 os.write(2, FIRST)
-            _came = _came or came[0]
-            continue
-        if came[0] != signal.SIGINT or handler not in (_raise, _end_here):
-            continue
-        question = _asked
-        if not _noticed.wait(GRACE) and not question:
-            end(_message)
-        _noticed.clear()
-        if handler is _raise and not question and not _left.wait(LATE):
-            _asked = True
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            _came = _came or number
+        elif handler in (_raise, _end_here):
+            if not _noticed.wait(GRACE):
+                end(number)
+            _noticed.clear()

@@ -9,7 +9,6 @@ one device's numbers.
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -77,8 +76,8 @@ class Placement:
         """For what tables are laid out: cpu, gpu or tpu."""
         if self.table_platform != "auto":
             return self.table_platform
-        own = self.mesh.devices.flat[0].platform
-        return own if own in PLATFORMS else "gpu"  # some call it cuda or rocm
+        name = self.mesh.devices.flat[0].platform
+        return name if name in PLATFORMS else "gpu"  # some call it cuda or rocm
 
     @property
     def table_mesh(self) -> Mesh | None:
@@ -111,9 +110,9 @@ class Placement:
                         if a.ndim and name not in self.everywhere
                         else self.replicated()
                     ),
-                    own,
+                    array,
                 )
-                for name, own in arrays.items()
+                for name, array in arrays.items()
             }
 
         copied = jax.tree.map(lambda _: self.replicated(), state)
@@ -177,7 +176,9 @@ def make_placement(config: ConfigDict) -> Placement:
             f"parallel.table_devices={sharers} does not divide {count} devices; expected one of "
             f"{', '.join(map(str, possible))}, or 0 for all"
         )
-    devices = np.asarray(devices_in_order()[:count]).reshape(count // sharers, sharers)
+    # Those of a process side by side, as its part of a batch lies.
+    devices = sorted(jax.devices(), key=lambda device: device.process_index)[:count]
+    devices = np.asarray(devices).reshape(count // sharers, sharers)
     return Placement(Mesh(devices, AXES), parallel.strategy, parallel.table_platform)
 
 
@@ -187,23 +188,6 @@ def share_tables(plan: TablePlan, at: Placement, batch_size: int) -> tuple[Table
         return plan, at
     plan = with_copies(plan, batch_size // at.mesh.size)
     return plan, dataclasses.replace(at, everywhere=plan.everywhere)
-
-
-def devices_in_order() -> list:
-    """All devices, those of a process side by side, as its part of a batch lies.
-
-    Raises:
-      UserError: one process has more devices than another, but would get as many rows.
-    """
-    devices = jax.devices()
-    counts = collections.Counter(device.process_index for device in devices)
-    if len(set(counts.values())) > 1:
-        each = ", ".join(str(counts[process]) for process in sorted(counts))
-        raise UserError(
-            f"the {len(counts)} processes have {each} devices; expected as many in each, because "
-            "each takes an equal part of a batch"
-        )
-    return sorted(devices, key=lambda device: device.process_index)
 
 
 def _device_count(wanted: int) -> int:

@@ -22,17 +22,17 @@ def compile_per_device(train_chunk: Callable, mesh: Mesh) -> Callable:
 
     The state given is consumed; a chunk's arrays `[steps, B, ...]` are split over B.
     """
-    own = Mesh(np.asarray(mesh.local_devices), (AXIS,))
+    local = Mesh(np.asarray(mesh.local_devices), (AXIS,))
     whole, parts = PartitionSpec(), PartitionSpec(None, AXIS)
 
     run = on_each_device(train_chunk, list(mesh.devices.reshape(-1)))
 
     def split(a):
         steps, rows = a.shape[:2]
-        return a.reshape(steps, own.size, rows // own.size, *a.shape[2:])
+        return a.reshape(steps, local.size, rows // local.size, *a.shape[2:])
 
     split_all = jax.jit(
-        lambda chunk: jax.tree.map(split, chunk), out_shardings=NamedSharding(own, parts)
+        lambda chunk: jax.tree.map(split, chunk), out_shardings=NamedSharding(local, parts)
     )
 
     def here(a, spec):
@@ -40,7 +40,7 @@ def compile_per_device(train_chunk: Callable, mesh: Mesh) -> Callable:
         shards = [s.data for s in a.addressable_shards]
         rows = sum(s.shape[1] for s in shards) if spec == parts else None
         shape = (a.shape[0], rows, *a.shape[2:]) if spec == parts else a.shape
-        return jax.make_array_from_single_device_arrays(shape, NamedSharding(own, spec), shards)
+        return jax.make_array_from_single_device_arrays(shape, NamedSharding(local, spec), shards)
 
     def everywhere(a):
         """The array over all processes of which this process's devices hold copies."""

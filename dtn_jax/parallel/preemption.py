@@ -2,7 +2,7 @@
 
 The chunk of steps in flight is finished and saved, and the process exits as shells have it: with
 143 after SIGTERM, with 130 after Ctrl-C. Until the first chunk is compiled, and after the last one,
-there is nothing to save: the process ends at once.
+there is nothing to save: the process ends at once, and says so.
 
 Several processes must save the same step, whichever of them has the signal. JAX tells all of them
 of a SIGTERM, and finds the first chunk that none of them has ended yet.
@@ -23,7 +23,6 @@ from jax.experimental import multihost_utils
 
 from dtn_jax.parallel import interrupts, processes
 
-CODE = 143  # 128 and the signal's number
 CHUNKS = itertools.count(1)  # of this process; JAX needs numbers that follow one another
 
 
@@ -65,4 +64,4 @@ class Notices(contextlib.ExitStack):
                 f"{folder}; the same command resumes there",
                 file=sys.stderr,
             )
-        raise Preempted(interrupts.CODE if by_hand else CODE)
+        raise Preempted(interrupts.CODE if by_hand else interrupts.TERMINATED)

@@ -6,14 +6,11 @@ data. The first one prepares, logs, draws and speaks; the others keep silent.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
-import socket
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeVar
 
 import jax
@@ -23,12 +20,12 @@ from ml_collections import ConfigDict
 
 from dtn_jax.errors import UserError
 from dtn_jax.options import option
+from dtn_jax.report import screen
 
 T = TypeVar("T")
 TEXT_BYTES = 1000  # of a text that the first process tells the others
 LAST_PORT = 65_535
 NEVER = 3600  # seconds beyond the most that JAX may wait: it does not come to that
-PATIENCE = 5  # seconds until one is told what is waited for
 EXPECTED = "expected off, auto or HOST:PORT,COUNT,INDEX, such as 10.0.0.1:8476,4,0"
 
 
@@ -61,100 +58,51 @@ def join(parallel: ConfigDict) -> None:
     Where they do not meet within `parallel.meet_seconds`, the process ends with exit code 1.
 
     Raises:
-      UserError: a value that is none of the expected, no cluster found, or an unknown host.
+      UserError: a value that is none of the expected, or no cluster found.
       RuntimeError: JAX is at work already.
     """
     if parallel.processes == "off" or jax.distributed.is_initialized():
         return
     where = {} if parallel.processes == "auto" else _parse(parallel.processes)
-    most = parallel.meet_seconds
-    if where:
-        _resolve(where["coordinator_address"], most)
-    with _at_most(most, _waits_for(parallel.processes, where)):
-        try:
-            jax.distributed.initialize(
-                **where,
-                heartbeat_timeout_seconds=parallel.heartbeat_seconds,
-                initialization_timeout=most + NEVER,
-            )
-        except ValueError as error:  # no cluster; what fails in a cluster may succeed next time
-            raise UserError(f"parallel.processes={parallel.processes}: {error}") from error
+    seconds = parallel.meet_seconds
+    screen.say(f"Meeting the other processes (parallel.processes={parallel.processes}).")
+    late = threading.Timer(seconds, _give_up, (parallel.processes, seconds))
+    late.daemon = True
+    late.start()
+    try:
+        jax.distributed.initialize(
+            **where,
+            heartbeat_timeout_seconds=parallel.heartbeat_seconds,
+            initialization_timeout=seconds + NEVER,
+        )
         # The first meeting may take seconds, a later one as long as it needs: meet now.
         multihost_utils.sync_global_devices("joined")
+    except ValueError as error:  # no cluster; what fails in a cluster may succeed next time
+        raise UserError(f"parallel.processes={parallel.processes}: {error}") from error
+    finally:
+        late.cancel()
     if not is_first():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
-@contextlib.contextmanager
-def _at_most(seconds: int, what: str) -> Iterator[None]:
-    """Ends the process where what is inside takes longer: JAX would dump its stack, or wait on."""
-
-    def give_up() -> None:
-        print(
-            f"error: {what} did not answer within {seconds} s (parallel.meet_seconds): start all "
-            "processes with the same address, and see that it can be reached",
-            file=sys.stderr,
-            flush=True,
-        )
-        os._exit(1)
-
-    told = threading.Timer(
-        PATIENCE, lambda: print(f"waiting for {what} at most {seconds} s", flush=True)
+def _give_up(where: str, seconds: int) -> None:
+    """Ends the process: JAX would dump its stack, or wait on."""
+    print(
+        f"error: the other processes did not answer within {seconds} s (parallel.meet_seconds): "
+        f"start all with the same address, and see that it can be reached, in {where}",
+        file=sys.stderr,
+        flush=True,
     )
-    timers = [told, threading.Timer(seconds, give_up)]
-    for timer in timers:
-        timer.daemon = True
-        timer.start()
-    try:
-        yield
-    finally:
-        for timer in timers:
-            timer.cancel()
-
-
-def _waits_for(text: str, where: dict) -> str:
-    """Whom this process waits for."""
-    if not where:
-        return f"the other processes (parallel.processes={text})"
-    address, count = where["coordinator_address"], where["num_processes"]
-    if where["process_id"]:
-        return f"the first process, at {address},"
-    return f"the {count - 1} other process{'es' * (count > 2)}, to whom this one is {address},"
-
-
-def _resolve(address: str, seconds: int) -> None:
-    """Waits until the address's host is known: a cluster's names may come later than its hosts.
-
-    Raises:
-      UserError: it is not, after so many seconds.
-    """
-    host, _, port = address.rpartition(":")
-    start = time.monotonic()
-    while True:
-        try:
-            socket.getaddrinfo(host.strip("[]"), int(port))
-            return
-        except (OSError, UnicodeError) as error:  # not known, or no name at all
-            if time.monotonic() - start > seconds:
-                raise UserError(
-                    f"parallel.processes: the host of {address} was not known within {seconds} s "
-                    f"(parallel.meet_seconds): {error}"
-                ) from error
-        time.sleep(min(1, seconds / 10))
+    os._exit(1)
 
 
 def _parse(text: str) -> dict:
     address, *numbers = text.split(",")
     host, _, port = address.rpartition(":")
-    if not host or len(numbers) != 2 or not all(n.strip().isdecimal() for n in numbers):
-        raise UserError(f"parallel.processes={text!r}: {EXPECTED}")
-    if not (port.isdecimal() and 1 <= int(port) <= LAST_PORT):
-        raise UserError(
-            f"parallel.processes={text!r}: expected a port from 1 to {LAST_PORT}, got {port!r}"
-        )
-    count, index = map(int, numbers)
-    if index >= count:
-        raise UserError(f"parallel.processes={text!r}: INDEX counts from 0 to {count - 1}")
+    good = host and len(numbers) == 2 and all(n.strip().isdecimal() for n in [port, *numbers])
+    count, index = map(int, numbers) if good else (0, 0)
+    if index >= count or not 1 <= int(port) <= LAST_PORT:
+        raise UserError(f"parallel.processes={text!r}: {EXPECTED}, INDEX from 0 to COUNT - 1")
     return {"coordinator_address": address, "num_processes": count, "process_id": index}
 
 
@@ -207,8 +155,8 @@ def read_by_all(read: Callable[[slice], np.ndarray], rows: int) -> np.ndarray:
       `[rows, ...]` in every process.
     """
     each = -(-rows // jax.process_count())
-    own = own_part(each * jax.process_count())
-    values = read(slice(min(own.start, rows), min(own.stop, rows)))
+    part = own_part(each * jax.process_count())
+    values = read(slice(min(part.start, rows), min(part.stop, rows)))
     padded = np.pad(values, [(0, each - len(values))] + [(0, 0)] * (values.ndim - 1))
     # As bytes: JAX would make 32 bits of 64.
     joined = all_parts(np.frombuffer(padded.tobytes(), np.uint8)[None])

@@ -16,7 +16,7 @@ from jax.experimental import multihost_utils
 
 from dtn_jax import files
 from dtn_jax.errors import UserError, disk_errors
-from dtn_jax.files import HASHES, Damaged, files_in, full_path, hashes, move_aside, write_whole
+from dtn_jax.files import HASHES, Damaged, files_in, full_path, hashes, write_whole
 from dtn_jax.parallel import processes
 from dtn_jax.run.state import State
 from dtn_jax.tables import saved_rows
@@ -41,9 +41,8 @@ class Checkpoints:
     """A run resumes from `checkpoints/last/<step>`, and scores with `checkpoints/best/<step>`.
 
     A best state holds no optimizer state. Saves block until the files are whole, and end with the
-    hashes of the files, which are verified before anything is read from them. Checkpoints that
-    are damaged, or without hashes, since the process ended while it saved them, are moved to
-    `checkpoints/damaged/` where they stand in a run's way.
+    hashes of the files, which are verified before anything is read from them. What has no hashes
+    was cut short while it was saved: it is dropped. What has changed since is an error.
 
     Rows are saved in their own order, wherever they lie in memory: as the `plan` of the tables
     says, or, without one, one after another.
@@ -74,131 +73,84 @@ class Checkpoints:
         for gone in set(self.best.all_steps()) - named:
             self.best.delete(gone)
 
-    def restore(self, like: State, step: int | None = None) -> tuple[State, dict] | None:
-        """The newest whole checkpoint, in `like`'s shapes and shardings; None if none was saved.
+    def steps(self) -> list[int]:
+        """The steps of the last checkpoints that were saved whole."""
+        return sorted(s for s in self.last.all_steps() if is_saved(_folder(self.last, s)))
 
-        Newer ones, which are damaged or were not saved whole, are set aside with a warning.
+    def has_stopped(self, step: int) -> bool:
+        """Whether the run had been stopped early at a last checkpoint."""
+        return self._progress(step)["stopped"]
+
+    def drop_all(self) -> None:
+        """Drops the last checkpoints."""
+        for step in self.last.all_steps():
+            self.last.delete(step)
+
+    def restore(self, like: State, step: int | None = None) -> tuple[State, dict] | None:
+        """The newest checkpoint, in `like`'s shapes and shardings; None if none was saved.
 
         Args:
           like: a state of the same shapes, dtypes and shardings, or these alone.
-          step: read this step's checkpoint and drop later ones, which the run will make again.
+          step: read this step's checkpoint; later ones, which the run will make again, and those
+            that were cut short are dropped then.
 
         Raises:
-          UserError: all checkpoints are damaged (none is touched then), that of `step` is damaged
-            or not there, or a whole one does not fit `like`.
+          UserError: it is damaged, or does not fit `like`.
         """
-        damaged, found = {}, None
-        for candidate in self._candidates(step):
-            try:
-                found = self._read_last(candidate, like)
-                break
-            except Damaged as error:
-                damaged[candidate] = str(error)
-        lost = step is not None or any(is_saved(_folder(self.last, s)) for s in damaged)
-        if damaged and not found and lost:
-            whose = "this run" if step is None else f"step {step}"
-            lines = [f"no checkpoint of {whose} is whole:", *damaged.values()]
-            raise UserError(
-                "\n  ".join(lines)
-                + "\nRestore one from a copy, or start again in another workdir, "
-                f"or in this one after moving {self.folder} away."
-            )
-        for bad, problem in damaged.items():
-            kept = self._set_aside(self.last, bad)
-            used = f"the checkpoint of step {candidate}" if found else "a new state"
-            print(f"warning: {problem}; moved to {kept}. Using {used}")
-        for later in [s for s in self.last.all_steps() if found and s > candidate]:
-            self.last.delete(later)
-        return found
+        steps = self.steps()
+        step = max(steps, default=None) if step is None else step
+        for other in self.last.all_steps():
+            if step is None or other > step or other not in steps:
+                self.last.delete(other)
+        return None if step is None else self._read_last(step, like)
 
     def read_before(self, step: int, like: State) -> tuple[State, dict] | None:
-        """The newest whole checkpoint of an earlier step, as `restore` gives it; touches none."""
+        """The newest checkpoint of an earlier step, as `restore` gives it; drops none."""
         earlier = [s for s in self.steps() if s < step]
         return self._read_last(earlier[-1], like) if earlier else None
-
-    def steps(self) -> list[int]:
-        """The steps of the last checkpoints that are whole, as far as hashes tell."""
-        return sorted(s for s in self.last.all_steps() if not damage(_folder(self.last, s)))
-
-    def drop(self, step: int) -> None:
-        """Drops a last checkpoint."""
-        self.last.delete(step)
 
     def save_best(self, step: int, state: State) -> None:
         """Saves what scoring needs, unless it is there: a resumed run makes an equal state.
 
-        If what is there is damaged, or was not saved whole, it is set aside and saved again.
         A later checkpoint drops what is no longer best; a run that is interrupted before it resumes
         from the last one.
         """
         if step in self.best.all_steps():
-            problem = damage(_folder(self.best, step))
-            if not problem:
+            if is_saved(_folder(self.best, step)):
                 return
-            kept = self._set_aside(self.best, step)
-            print(f"warning: {problem}; moved to {kept}, and saved again")
+            self.best.delete(step)
         self._save(self.best, step, weights_of(state))
 
     def restore_best(self, step: int, state: State) -> State:
         """`state` with the weights of a best step, and without the optimizers' arrays.
-
-        If they are damaged, they are read from the last checkpoint of the same step, with a
-        warning.
 
         Args:
           step: the best step.
           state: all else; of its weights only shapes, dtypes and shardings are used.
 
         Raises:
-          UserError: the weights are gone, or are damaged and in no last checkpoint.
+          UserError: the weights are gone or damaged.
         """
         like = weights_of(state)
-        weights = self.of_best(step, lambda folder, part: self.arrays_in(folder, like, part))
+        weights = self.of_best(step, lambda folder: self.arrays_in(folder, like))
         return state.to_score().replace(**weights)
 
-    def of_best(self, step: int, take: Callable[[pathlib.Path, bool], T]) -> T:
-        """What `take(folder, whether more than the weights lie there)` reads of a best step. For
-        the rest see `restore_best`."""
-        path, problems = _folder(self.best, step), []
-        for manager in (self.best, self.last):
-            if step not in manager.all_steps():
-                continue
-            found = _folder(manager, step)
-            try:
-                part = manager is self.last
-                weights = read(found, functools.partial(take, found, part))
-            except Damaged as error:
-                problems.append(str(error))
-                continue
-            if problems:
-                print(f"warning: {problems[0]}; read from {found} instead")
-            return weights
-        problems = problems or [f"{path} is not there"]
-        raise UserError(
-            f"a best state is missing or damaged: {'; '.join(problems)}\nRestore {path} from a "
-            "copy, or train again in another workdir: no other file holds these weights."
-        )
+    def of_best(self, step: int, take: Callable[[pathlib.Path], T]) -> T:
+        """What `take(folder)` reads of a best step; raises as `restore_best`."""
+        path = _folder(self.best, step)
+        return read(path, functools.partial(take, path))
 
     def close(self) -> None:
         """Waits for checkpoints that are being written, then closes the folders."""
         for each in (self.last, self.best, self.reader):
             each.close()
 
-    def _candidates(self, step: int | None) -> list[int]:
-        """The steps to read from, in this order."""
-        steps = sorted(self.last.all_steps(), reverse=True)
-        if step is not None and step not in steps:
-            raise UserError(f"{self.last.directory} has no checkpoint of step {step}")
-        return steps if step is None else [step]
-
     def _read_last(self, step: int, like: State) -> tuple[State, dict]:
         path = _folder(self.last, step)
+        return read(path, lambda: (self.arrays_in(path, like), self._progress(step)))
 
-        def parts() -> tuple[State, dict]:
-            progress = json.loads((path / PROGRESS).read_text())
-            return self.arrays_in(path, like), progress
-
-        return read(path, parts)
+    def _progress(self, step: int) -> dict:
+        return json.loads((_folder(self.last, step) / PROGRESS).read_text())
 
     def arrays_in(self, folder: pathlib.Path, like: State | dict, part: bool = False):
         """A pytree of arrays that were saved in a folder: those of rows in the order of this run.
@@ -238,14 +190,6 @@ class Checkpoints:
                 write_whole(folder / PROGRESS, json.dumps(progress))
             write_whole(folder / HASHES, json.dumps(hashes(files_in(folder)), indent=1))
 
-    def _set_aside(self, manager: ocp.CheckpointManager, step: int) -> pathlib.Path:
-        """Moves a checkpoint to a free place where orbax does not see it; returns that place."""
-        path, damaged = _folder(manager, step), self.folder / "damaged"
-        name = f"{path.parent.name}-{step}"
-        kept = processes.told_by_first(lambda: str(move_aside(path, damaged, name)))
-        manager.reload()
-        return pathlib.Path(kept)
-
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
@@ -260,34 +204,23 @@ def quiet() -> Iterator[None]:
 
 
 def is_saved(folder: pathlib.Path) -> bool:
-    """Whether a state was saved whole: its hashes are written last."""
-    return (folder / HASHES).exists()
-
-
-def damage(folder: pathlib.Path) -> str:
-    """What is wrong with a saved state, by the name of its folder; '' where nothing is.
-
-    The first process looks, and tells the others.
-    """
-
-    def look() -> str:
-        if not is_saved(folder):
-            return f"{folder} has no {HASHES}: its saving was cut short"
-        problem = files.damage(folder)
-        return problem and f"{folder} is damaged: {problem}"
-
-    return processes.told_by_first(look)
+    """Whether a state was saved whole: its hashes are written last. The first process looks."""
+    return processes.told_by_first(lambda: str((folder / HASHES).exists())) == "True"
 
 
 def read(path: pathlib.Path, do: Callable[[], T]) -> T:
-    """What `do` reads of a checkpoint whose files are as they were saved.
+    """What `do` reads of a checkpoint whose files are as they were saved. The first process looks,
+    and tells the others.
 
     Raises:
-      Damaged: the files have changed, or were not saved whole.
+      Damaged: the files are gone, or have changed.
       UserError: they cannot be read although they have not changed.
     """
-    if problem := damage(path):
-        raise Damaged(problem)
+    if problem := processes.told_by_first(lambda: files.damage(path)):
+        raise Damaged(
+            f"{path} is damaged: {problem}. Restore it from a copy; or, of a last checkpoint, "
+            "delete that folder: the run goes on from the one before"
+        )
     try:
         with quiet():
             return do()

@@ -15,11 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dtn_jax.data.epochs.batches import prefetched
-from dtn_jax.data.epochs.day_order import DayRows
 from dtn_jax.data.epochs.reader import in_order
 from dtn_jax.data.prepared import Prepared
-from dtn_jax.errors import UserError
-from dtn_jax.files import replacing
+from dtn_jax.files import reading, replacing
 from dtn_jax.interface import Batch
 from dtn_jax.metrics import Value, measure
 from dtn_jax.metrics.calibration import CalibrationCurve, calibration_curve
@@ -33,6 +31,7 @@ from dtn_jax.schema import Schema
 from dtn_jax.shapes import Int
 
 MOST_BINS = 1_000_000  # more than one a row say nothing
+AGAIN = "delete results.json, and the command that trained the run writes it again"
 IN_FLIGHT = 4  # batches on the device at most: their memory is bounded, and it never waits
 
 
@@ -58,21 +57,19 @@ def score(
     batch_size: int,
     at: Placement,
     group: Int[np.ndarray, " B"] | None = None,
-    day: DayRows | None = None,
 ) -> Scores:
-    """Scores a whole split, or the rows of a `day` of it; the ids are checked on the way (see
-    `prepared.check_ids`).
+    """Scores a split; the ids are checked on the way (see `prepared.check_ids`).
 
     The rows' groups (`read_groups`) are handed over: they are the same for every state.
     """
-    rows = data.rows[split] if day is None else len(day)
-    own = in_order(data, split, batch_size, processes.own_part(batch_size), day)
+    rows = data.rows[split]
+    batches = in_order(data, split, batch_size, processes.own_part(batch_size))
     labels, masks, weights, logits = [], [], [], []
-    for batch, found in with_logits(own, lambda b: score_step(state, at.put(b, at.batch()))):
+    for batch, scores in with_logits(batches, lambda b: score_step(state, at.put(b, at.batch()))):
         labels.append(batch.labels)
         masks.append(batch.label_mask)
         weights.append(batch.sample_weight)
-        logits.append(found)
+        logits.append(scores)
 
     def joined(parts):
         return np.concatenate(list(processes.all_parts(np.stack(parts))))[:rows]
@@ -86,24 +83,12 @@ def score(
     )
 
 
-def read_groups(
-    data: Prepared, split: str, day: DayRows | None = None
-) -> Int[np.ndarray, " B"] | None:
-    """The groups of a split's rows, or of those of a day; None where the set has none.
-
-    Each process reads a part: for a day, of all rows between its first and its last one.
-    """
+def read_groups(data: Prepared, split: str) -> Int[np.ndarray, " B"] | None:
+    """The groups of a split's rows, of which each process reads a part; None where the set has
+    none."""
     if not data.schema.group:
         return None
-    if day is None:
-        return processes.read_by_all(functools.partial(data.groups, split), data.rows[split])
-    numbers = day.numbers(0, len(day))
-    first, last = int(numbers[0]), int(numbers[-1])
-
-    def between(part: slice) -> np.ndarray:
-        return data.groups(split, slice(first + part.start, first + part.stop))
-
-    return processes.read_by_all(between, last - first + 1)[numbers - first]
+    return processes.read_by_all(functools.partial(data.groups, split), data.rows[split])
 
 
 def with_logits(
@@ -193,24 +178,18 @@ def read_predictions(path: pathlib.Path, schema: Schema) -> Scores:
     Raises:
       UserError: the file is missing or damaged.
     """
-    try:
+    with reading(path, AGAIN):
         table = pq.read_table(path, page_checksum_verification=True)
-    except (OSError, pa.ArrowException) as error:
-        why = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{path} is missing or damaged ({why}); the command that trained the run writes it "
-            "again from the best state"
-        ) from None
 
-    def matrix(columns):
-        return np.stack([table[c].to_numpy().astype(np.float32) for c in columns], axis=1)
+        def matrix(columns):
+            return np.stack([table[c].to_numpy().astype(np.float32) for c in columns], axis=1)
 
-    logits = ["logit/" if task.kind == "binary" else "score/" for task in schema.tasks]
-    labels = matrix([f"label/{task.name}" for task in schema.tasks])
-    return Scores(
-        logits=matrix([kind + task.name for kind, task in zip(logits, schema.tasks)]),
-        labels=np.nan_to_num(labels),
-        label_mask=~np.isnan(labels),
-        sample_weight=table["sample_weight"].to_numpy().astype(np.float32),
-        group=table["group"].to_numpy() if "group" in table.column_names else None,
-    )
+        kinds = ["logit/" if task.kind == "binary" else "score/" for task in schema.tasks]
+        labels = matrix([f"label/{task.name}" for task in schema.tasks])
+        return Scores(
+            logits=matrix([kind + task.name for kind, task in zip(kinds, schema.tasks)]),
+            labels=np.nan_to_num(labels),
+            label_mask=~np.isnan(labels),
+            sample_weight=table["sample_weight"].to_numpy().astype(np.float32),
+            group=table["group"].to_numpy() if "group" in table.column_names else None,
+        )

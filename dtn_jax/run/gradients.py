@@ -188,8 +188,8 @@ def in_parts(gradient: Gradient, forward, parts: int) -> Gradient:
             """The sums of what parts give, and what they give by row."""
 
             def one_part(sums, index):
-                found, by_row = of_sums(of_part(do, index))
-                return jax.tree.map(jnp.add, sums, found), by_row
+                of_one, by_row = of_sums(of_part(do, index))
+                return jax.tree.map(jnp.add, sums, of_one), by_row
 
             shapes = jax.eval_shape(lambda: of_sums(do(gathered, batch, weights))[0])
             zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
@@ -197,11 +197,11 @@ def in_parts(gradient: Gradient, forward, parts: int) -> Gradient:
 
         losses = None
         if forward:
-            own, _ = summed(
+            parts_losses, _ = summed(
                 lambda *part: forward(state.params, part[0], state, *part[1:])[0][0],
                 lambda losses: (losses, None),
             )
-            losses = batch_axis.total(own)
+            losses = batch_axis.total(parts_losses)
         scales = scale(losses)
         (dense, dense_by_task, losses, aux), by_row = summed(
             lambda *part: gradient(state, *part, lambda _: scales),

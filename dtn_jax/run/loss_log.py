@@ -9,13 +9,11 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from dtn_jax.errors import UserError
 from dtn_jax.losses import finite
 from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.run.run import Run
 from dtn_jax.run.selection import Progress
 from dtn_jax.run.workdir import Workdir
-from dtn_jax.tables import exchange
 
 
 def balanced(
@@ -28,15 +26,15 @@ def balanced(
       weights: `[T]`, what the balancer multiplied each by.
       gram: `[T, T]`, the products of the gradients, or None. A gradient of 0 has no cosine.
     """
-    told = {f"weight/{task}": float(w) for task, w in zip(tasks, weights)}
+    record = {f"weight/{task}": float(w) for task, w in zip(tasks, weights)}
     if gram is None:
-        return told
+        return record
     norms = np.sqrt(np.diag(gram))
-    told |= {f"norm/{task}": float(norm) for task, norm in zip(tasks, norms)}
+    record |= {f"norm/{task}": float(norm) for task, norm in zip(tasks, norms)}
     for (i, task), (j, other) in itertools.combinations(enumerate(tasks), 2):
         if norms[i] and norms[j]:
-            told[f"cosine/{task}/{other}"] = float(gram[i, j] / norms[i] / norms[j])
-    return told
+            record[f"cosine/{task}/{other}"] = float(gram[i, j] / norms[i] / norms[j])
+    return record
 
 
 class LossLog:
@@ -44,9 +42,6 @@ class LossLog:
 
     def __init__(self, run: Run, folder: Workdir, progress: Progress, bar: ProgressBar | None):
         self.run, self.folder, self.progress, self.bar = run, folder, progress, bar
-        here = [*run.at.mesh.shape.values(), run.config.parallel.message_rows]
-        if progress.exchanged_on != here:
-            progress.exchanged, progress.exchanged_steps, progress.exchanged_on = {}, 0, here
         self.pending: list[tuple[int, dict, int]] = []
         # Speed is measured from chunk to chunk. The first chunk only starts the clock: it waits for
         # the compiler, or for other work of the host.
@@ -60,38 +55,23 @@ class LossLog:
         self.fetch(leave=1)
 
     def fetch(self, leave: int) -> None:
-        """Brings all but the newest `leave` chunks to the host, checks and logs them."""
+        """Brings all but the newest `leave` chunks to the host, checks and logs them.
+
+        Raises:
+          NotFinite: names the first step whose losses or gradients are not.
+        """
         while len(self.pending) > leave:
             step, device_metrics, count = self.pending.pop(0)
             jax.block_until_ready(device_metrics)  # raises where memory ran out; reading waits
-            found = {k: np.array(v)[:count] for k, v in jax.device_get(device_metrics).items()}
-            bad = found["nonfinite"].any(axis=1)
-            self._check(found, step, count, bad)
-            found = {key: values[~bad] for key, values in found.items()}
-            if len(found.get("task_weights", ())):
-                grams = found.get("task_gram", [None])
-                self.balancing = balanced(
-                    self.run.schema.task_names, found["task_weights"][-1], grams[-1]
-                )
-            progress = self.progress
-            total = np.asarray(progress.loss_sum) + found["losses"].sum(axis=0, dtype=np.float64)
-            progress.loss_sum = total.tolist()
-            progress.loss_steps += len(found["losses"])
-            for key in [key for key in found if key.startswith("aux/")]:
-                own = float(found[key].sum(dtype=np.float64))
-                progress.aux_sum[key] = own + progress.aux_sum.get(key, 0.0)
-            for key in [key for key in found if key.startswith("exchange/")]:
-                counts, name = found[key].sum(axis=0, dtype=np.float64), key.split("/")[1]
-                progress.exchanged[name] = (counts + progress.exchanged.get(name, 0.0)).tolist()
-            progress.exchanged_steps += len(found["losses"])
-            mean = total / (progress.loss_steps or np.nan)
-            names = self.run.schema.task_names
-            epoch = (step - 1) // self.run.steps_per_epoch
+            metrics = {k: np.array(v)[:count] for k, v in jax.device_get(device_metrics).items()}
+            self._check(metrics["nonfinite"], step - count + 1)
+            self._sum(metrics, count)
             if self.bar is not None:
+                means = np.asarray(self.progress.loss_sum) / self.progress.loss_steps
                 self.bar.update(
                     step=step,
-                    epoch=epoch,
-                    losses=dict(zip(names, mean.tolist())),
+                    epoch=(step - 1) // self.run.steps_per_epoch,
+                    losses=dict(zip(self.run.schema.task_names, means.tolist())),
                     examples=count * self.run.config.data.batch_size,
                 )
             now = time.monotonic()
@@ -106,61 +86,45 @@ class LossLog:
     def write(self, step: int) -> None:
         """Logs the mean losses since the last line, auxiliary ones too; of a balancer the task
         weights at this step, and the gradients' norms and cosines where it reads them; the speed of
-        the chunks in between, what a step's devices have exchanged, and how many steps the run has
-        skipped."""
-        progress = self.progress
+        the chunks in between."""
+        progress, names = self.progress, self.run.schema.task_names
         if not progress.loss_steps:
             return
         record = {"kind": "train", "step": step, "epoch": step / self.run.steps_per_epoch}
-        names = self.run.schema.task_names
         means = (np.asarray(progress.loss_sum) / progress.loss_steps).tolist()
         record |= {f"loss/{n}": v for n, v in zip(names, means)}
-        record |= {key: own / progress.loss_steps for key, own in progress.aux_sum.items()}
+        record |= {key: total / progress.loss_steps for key, total in progress.aux_sum.items()}
         record |= self.balancing
-        record |= self._exchanged()
         rate = self.timed * self.run.config.data.batch_size / self.seconds if self.timed else None
-        if progress.skipped:
-            record["skipped"] = progress.skipped
         self.folder.log(record | {"examples_per_second": rate})
         progress.loss_sum, progress.loss_steps = [0.0] * len(names), 0
         progress.aux_sum = {}
-        progress.exchanged, progress.exchanged_steps = {}, 0
         self.seconds, self.timed = 0.0, 0
 
-    def _exchanged(self) -> dict[str, float]:
-        """What the devices have exchanged since the last line, a step; {} where nothing travels."""
-        run, told = self.run, {}
-        if not (self.progress.exchanged and self.progress.exchanged_steps):
-            return told
-        message_rows = run.config.parallel.message_rows
-        between = exchange.exchanges(run.plan, None, run.at.table_mesh, message_rows)
-        own = run.config.data.batch_size // run.at.mesh.size
-        for name, counts in self.progress.exchanged.items():
-            means = [count / self.progress.exchanged_steps for count in counts]
-            itemsize = run.state_shapes.tables[name].dtype.itemsize
-            ids = own * run.plan.ids_of_example[name]
-            found = between[name].traffic(means, ids, itemsize)
-            told |= {f"exchange/{name}/{key}": value for key, value in found.items()}
-        return told
+    def _sum(self, metrics: dict[str, np.ndarray], count: int) -> None:
+        """Adds the losses of a chunk's steps to those since the last line."""
+        progress = self.progress
+        total = np.asarray(progress.loss_sum) + metrics["losses"].sum(axis=0, dtype=np.float64)
+        progress.loss_sum, progress.loss_steps = total.tolist(), progress.loss_steps + count
+        for key in [key for key in metrics if key.startswith("aux/")]:
+            loss = float(metrics[key].sum(dtype=np.float64))
+            progress.aux_sum[key] = loss + progress.aux_sum.get(key, 0.0)
+        if "task_weights" in metrics:
+            gram = metrics.get("task_gram", [None])[-1]
+            self.balancing = balanced(self.run.schema.task_names, metrics["task_weights"][-1], gram)
 
-    def _check(self, found: dict, step: int, count: int, bad: np.ndarray) -> None:
-        """Counts steps to skip; raises at the first that may not be, or for ids out of range."""
-        first, tasks = step - count + 1, self.run.schema.task_names
-        for i in np.flatnonzero(bad):
-            if self.progress.skipped == self.run.config.train.skip_nonfinite:
-                names = finite.names(tasks, self.run.state_shapes.params, self.run.plan.arrays)
-                told = np.flatnonzero(found["nonfinite"][i])
-                losses = [names[n] for n in told if n < len(tasks)]
-                gradients = [names[n] for n in told if n >= len(tasks)]
-                own = [n for n in gradients if n.startswith(finite.BALANCER)]
-                if own:  # what it gives has spoilt the gradients
-                    method = own[0].removeprefix(finite.BALANCER)
-                    raise finite.NotFinite(first + int(i), losses, [], method)
-                raise finite.NotFinite(first + int(i), losses, gradients)
-            self.progress.skipped += 1
-        where = f"between steps {first} and {step}"
-        bad_ids = found.get("bad_ids", np.zeros((1, 1))).sum(axis=0)
-        if bad_ids.any():
-            fields = [f.name for f in self.run.schema.slot_fields()]
-            bad = ", ".join(f"{n} ({int(c)})" for n, c in zip(fields, bad_ids) if c)
-            raise UserError(f"ids outside their tables {where}, by field: {bad}")
+    def _check(self, marks: np.ndarray, first: int) -> None:
+        """Raises NotFinite at the first step, of those from `first` on, that has a mark."""
+        bad, tasks = marks.any(axis=1), self.run.schema.task_names
+        if not bad.any():
+            return
+        i = int(np.argmax(bad))
+        names = finite.names(tasks, self.run.state_shapes.params, self.run.plan.arrays)
+        marked = np.flatnonzero(marks[i])
+        losses = [names[n] for n in marked if n < len(tasks)]
+        gradients = [names[n] for n in marked if n >= len(tasks)]
+        for name in gradients:
+            if name.startswith(finite.BALANCER):  # and has spoilt the gradients
+                method = name.removeprefix(finite.BALANCER)
+                raise finite.NotFinite(first + i, losses, [], method)
+        raise finite.NotFinite(first + i, losses, gradients)

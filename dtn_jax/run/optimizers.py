@@ -33,7 +33,6 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
-from dtn_jax.errors import choose
 from dtn_jax.options import option, per_task
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Array, Float, Int
@@ -123,7 +122,6 @@ def hyper(config: ConfigDict, schema: Schema) -> Hyper:
 
 def schedule(optim: ConfigDict, total_steps: int):
     """Returns `factor(step)`, which scales both learning rates: warm-up, then the decay to 0."""
-    choose("optim.schedule", optim.schedule, SCHEDULES)
     warmup = optim.warmup_steps
     rest = max(total_steps - warmup, 1)
 
@@ -171,7 +169,6 @@ def averaged(average: Any, weight: jax.Array, params: Any, decay: float) -> tupl
 
 def table_updater(optim: ConfigDict, platform: str) -> Updater:
     """How tables move that lie as suits a platform (cpu, gpu or tpu)."""
-    choose("optim.tables", optim.tables, TABLE_OPTIMIZERS)
     if optim.tables == "dense":
         adam = optax.scale_by_adam(optim.b1, optim.b2, optim.eps)
         return updater.of_tables(adam, platform)

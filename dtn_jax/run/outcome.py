@@ -1,4 +1,5 @@
-"""What began a run, and what it found: config.json, results.json, and its scores of two splits."""
+"""What began a run, what it logged and what it found: config.json, metrics.jsonl, results.json, and
+its scores of two splits."""
 
 from __future__ import annotations
 
@@ -7,15 +8,16 @@ import pathlib
 import re
 from collections.abc import Mapping
 
+import numpy as np
+
 from dtn_jax.errors import UserError
 from dtn_jax.files import HASHES, Damaged, damage, hashes, read_json, replacing, write_whole
-from dtn_jax.parallel import processes
+from dtn_jax.run.evaluate import AGAIN
 
 LOGITS = "log-odds"  # what a model's logits are: config.json of this version says so
 RESULTS, PREDICTIONS = "results.json", "predictions.parquet"
-VALIDATION = "validation.parquet"
-SCORED = {PREDICTIONS: "test", VALIDATION: "validation"}  # by the state that the run reports
-SPLITS = ("validation", "test", "test_per_task_best")  # {task@space: {metric: value}} of results
+LOG = "metrics.jsonl"  # a record a line
+VALIDATION = "validation.parquet"  # scores by the state that the run reports, as PREDICTIONS
 
 
 class Busy(UserError):
@@ -23,7 +25,7 @@ class Busy(UserError):
 
 
 class Unusable(UserError):
-    """The folder is another run's, holds other things, is damaged, or cannot be written."""
+    """The folder is another run's, holds other things, or cannot be written."""
 
 
 def replicas_in(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -41,10 +43,8 @@ def runs_in(folder: pathlib.Path) -> list[pathlib.Path]:
     """
     replicas = replicas_in(folder)
     if (folder / "config.json").exists() and replicas:
-        raise Unusable(
-            f"{folder} holds a single run and {len(replicas)} replicas; name the replicas, "
-            f"{','.join(map(str, replicas))}, or move them to a folder of their own"
-        )
+        named = ",".join(map(str, replicas))
+        raise Unusable(f"{folder} holds a single run and {len(replicas)} replicas; name {named}")
     return replicas or [folder]
 
 
@@ -53,13 +53,11 @@ def run_facts(folder: pathlib.Path) -> dict:
     fingerprint; `versions`; and `started_from`, where it did.
 
     Raises:
-      Unusable: config.json is damaged, or an unreleased version wrote it.
+      Damaged: config.json is.
+      Unusable: an unreleased version wrote it.
     """
     path = folder / "config.json"
-    try:
-        facts = read_json(path, "name another folder", _facts)
-    except Damaged as error:
-        raise Unusable(str(error)) from None
+    facts = read_json(path, "name another folder", _facts)
     if facts.get("logits") != LOGITS:
         raise Unusable(f"{path} is of an unreleased version; train again in another folder")
     return facts
@@ -70,55 +68,59 @@ def _facts(facts: dict) -> dict:
 
 
 def write(folder: pathlib.Path, results: dict) -> None:
-    """Writes results.json, and the SHA-256 of it and the scores."""
+    """Writes results.json, and the SHA-256 of it, before it takes its place."""
     with replacing(folder / RESULTS) as temporary:
         write_whole(temporary, json.dumps(results, indent=1))
-        seal(folder, {RESULTS: temporary})
-
-
-def seal(folder: pathlib.Path, other: Mapping[str, pathlib.Path] | None = None) -> None:
-    """Writes the SHA-256 of what the run found; `other` is where some of it is as yet."""
-    files = {name: folder / name for name in (RESULTS, *SCORED)}
-    files = {name: path for name, path in files.items() if path.exists()} | dict(other or {})
-    write_whole(folder / HASHES, json.dumps(hashes(files), indent=1))
-
-
-def lost_scores(folder: pathlib.Path, name: str) -> str:
-    """What is wrong with a finished run's file of SCORED; '' if nothing, as far as one can tell.
-
-    The first process looks, and tells the others.
-    """
-
-    def look() -> str:
-        if (folder / name).is_dir():
-            return f"{folder / name} is a folder"
-        if not (folder / name).is_file():
-            return f"{folder / name} is missing"
-        problem = _damage(folder, name)
-        return problem and f"{folder}/{problem}"
-
-    return processes.told_by_first(look)
+        write_whole(folder / HASHES, json.dumps(hashes({RESULTS: temporary}), indent=1))
 
 
 def read(folder: pathlib.Path) -> dict | None:
     """What the run in a folder found; None where it is not finished.
 
     Raises:
-      Unusable: results.json is damaged, or was changed since the run wrote it.
+      Damaged: results.json is, or was changed since the run wrote it.
     """
-    path = folder / RESULTS
-    anew = "delete it, and the same command makes it anew from the run's states"
-    if not path.exists():
+    if not (folder / RESULTS).exists():
         return None
-    try:
-        results = read_json(path, anew)
-    except Damaged as error:
-        raise Unusable(str(error)) from None
-    if problem := _damage(folder, RESULTS):
-        raise Unusable(f"{folder}/{problem}; bring it back from a copy, or {anew}")
+    results = read_json(folder / RESULTS, AGAIN)
+    if problem := (folder / HASHES).exists() and damage(folder):
+        raise Damaged(f"{folder}/{problem}; bring it back from a copy, or {AGAIN}")
     return results
 
 
-def _damage(folder: pathlib.Path, name: str) -> str:
-    """What is wrong with a file of a run; '' also where the run has no hashes."""
-    return damage(folder, only=[name]) if (folder / HASHES).exists() else ""
+def read_log(folder: pathlib.Path) -> list[dict]:
+    """The records of the run in a folder, {"kind": text, "step": …, "epoch": …, NAME: a number or
+    None} each; none where there is no log. A last line that a crash cut short is left out.
+
+    Raises:
+      UserError: names a line that is no record.
+    """
+    path = folder / LOG
+    *lines, _ = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    records = []
+    for number, line in enumerate(lines, 1):
+        try:
+            records.append(json.loads(line))
+            _ = [records[-1][key] for key in ("kind", "step", "epoch")]
+        except (ValueError, KeyError, TypeError):
+            raise UserError(
+                f"{path}, line {number}: no record can be read; delete the line, which only the "
+                "curves then lack"
+            ) from None
+    return records
+
+
+def median_rate(history: list[dict]) -> float | None:
+    """Examples per second in training: the median over logged spans, None if none was timed."""
+    rates = [r.get("examples_per_second") for r in history if r["kind"] == "train"]
+    rates = [rate for rate in rates if rate is not None]
+    return float(np.median(rates)) if rates else None
+
+
+def flat(results: Mapping[str, Mapping[str, float | int | None]]) -> dict:
+    """{task@space: {metric: value}} as a record has it, 'task@space/metric': value."""
+    return {
+        f"{key}/{name}": value
+        for key, metrics in results.items()
+        for name, value in metrics.items()
+    }

@@ -21,15 +21,12 @@ from dtn_jax.options import lists
 from dtn_jax.parallel import memory
 from dtn_jax.parallel.fits import LOWER, check_fits
 from dtn_jax.parallel.preemption import Notices
-from dtn_jax.report import screen
-from dtn_jax.run.checkpoint import Checkpoints
 from dtn_jax.run.outcome import Unusable
-from dtn_jax.run.results import conclude, mend_predictions, show_replicas
+from dtn_jax.run.results import show_replicas
 from dtn_jax.run.run import Run, build_model, build_run
 from dtn_jax.run.selection import tell_of_end
 from dtn_jax.run.step import make_train_chunk, make_train_step
-from dtn_jax.run.train import Member, Steps, fit, tell_of_losses
-from dtn_jax.run.workdir import Workdir
+from dtn_jax.run.train import Member, Steps, fit, tell_of_rows
 
 MOST = 1000  # replicas
 # What may differ between replicas: traced scalars of the state, and the seed.
@@ -63,69 +60,39 @@ def train_replicas(
       test, preemptible: as in `train`.
     """
     if config.train.start_from:
-        raise UserError(
-            "train.start_from does not go with replicas: start each run alone, from the workdir "
-            "of one run"
-        )
+        raise UserError("train.start_from does not go with replicas: start each run alone")
     settings = parse_replicas(config)
     root = pathlib.Path(workdir).expanduser()
     if (root / "config.json").exists():
-        raise Unusable(
-            f"workdir {root} holds a single run; name another folder for replicas, such as "
-            f"{root}_seeds"
-        )
-    first = build_run(replica_config(config, settings[0]))
-    first.check_model()
-    check_fits(first, len(settings))
-    tell_of_losses(first)
+        raise Unusable(f"workdir {root} holds a single run; name another folder for replicas")
+    runs = [build_run(replica_config(config, setting)) for setting in settings]
+    runs[0].check_model()
+    check_fits(runs[0], len(runs))
     with memory.told(f"replicas, {LOWER}"), contextlib.ExitStack() as stack:
         members = [
-            Replica(replica_config(config, given), root / f"replica_{i}", stack)
-            for i, given in enumerate(settings)
+            stack.enter_context(contextlib.closing(Member(run, root / f"replica_{i}", True)))
+            for i, run in enumerate(runs)
         ]
         training = [m for m in members if not m.finished(test)]
+        if training:
+            tell_of_rows(runs[0])
         start_together(training)
         fit(training, side_by_side, Notices(preemptible))
         for m in training:
             if not m.failure:
-                m.results = conclude(m.run, m.folder, m.checkpoints, m.state, m.progress, test)
+                m.conclude(test)
     failures = [m.failure for m in members if m.failure]
     if failures:
         others = len(members) - len(failures)
         raise UserError("\n".join([*failures, f"The other {others} replicas are finished."]))
     results = [member.results for member in members]
-    show_replicas(results, settings, members[0].run, root)
-    tell_of_end(results, members[0].run)
+    show_replicas(results, settings, runs[0], root)
+    tell_of_end(results, runs[0])
     return results
-
-
-class Replica(Member):
-    """A replica, with its results once it has them."""
-
-    def __init__(self, config: ConfigDict, path: pathlib.Path, stack: contextlib.ExitStack):
-        run: Run = build_run(config)
-        run.check_model()
-        folder = Workdir(path, run.config, run.schema, run.data.fingerprint)
-        stack.enter_context(contextlib.closing(folder))
-        self.results = folder.results()
-        checkpoints = Checkpoints(folder.path, run.plan)
-        super().__init__(run, folder, stack.enter_context(contextlib.closing(checkpoints)))
-
-    def finished(self, test: bool) -> bool:
-        """Whether it has its results, on `test` too if that is asked for."""
-        done = self.results is not None and ("test" in self.results or not test)
-        if done and test:
-            mend_predictions(self.run, self.folder, self.results)
-        return done
 
 
 def side_by_side(members: Sequence[Member]) -> Steps:
     """The steps of all members in one program; states have a leading axis of replicas."""
-    if jax.default_backend() == "cpu":
-        screen.say(
-            f"Training {len(members)} replicas in one program. On a CPU this can take up to 30 % "
-            "longer than one after another."
-        )
     state = jax.tree.map(lambda *a: jnp.stack(a), *(m.state for m in members))
     chunk = compile_together([m.run for m in members])
 
@@ -138,33 +105,31 @@ def side_by_side(members: Sequence[Member]) -> Steps:
 def start_together(members: Sequence[Member]) -> None:
     """Starts all members; those that resume do so at a step of which all have a checkpoint.
 
-    If a process dies between two members' saves, some are a checkpoint ahead; a damaged checkpoint
-    leaves a member behind.
+    If a process dies between two members' saves, some are a checkpoint ahead.
 
     Raises:
-      UserError: they have no checkpoint in common, unless there are only the first ones.
+      UserError: they have no checkpoint in common.
     """
-    for member in members:
-        member.start()
-    going = [m for m in members if not m.progress.stopped]
-    if len({int(m.state.step) for m in going}) <= 1:
-        return
-    whole = [m.checkpoints.steps() for m in going]
-    common = set.intersection(*map(set, whole))
-    if not common and len(set.union(*map(set, whole))) > 1:
+    saved = {m: m.checkpoints.steps() for m in members}
+    newest = {m: steps[-1] for m, steps in saved.items() if steps}
+    going = [m for m in members if not (m in newest and m.checkpoints.has_stopped(newest[m]))]
+    steps_of_going = [set(saved[m]) for m in going]
+    common = set.intersection(*steps_of_going) if going else set()
+    if not common and len(set().union(*steps_of_going)) > 1:
         raise UserError(
             "these replicas have no checkpoint in common, so they cannot resume together: "
-            + ", ".join(f"{m.folder.path.name} at {s or 'none'}" for m, s in zip(going, whole))
+            + ", ".join(f"{m.folder.path.name} at {saved[m] or 'none'}" for m in going)
             + "; resume each by a call of its own, with its config and its folder as the workdir"
         )
-    for member, steps in zip(going, whole):
+    for member in going:
         if not common:  # cut while the first checkpoints were written
-            for step in steps:
-                member.checkpoints.drop(step)
-        member.start(max(common) if common else None)
+            member.checkpoints.drop_all()
+        newest[member] = max(common, default=None)
+    for member in members:
+        member.start(newest[member])
 
 
-def compile_together(runs: list[Run]):
+def compile_together(runs: Sequence[Run]):
     """`(states, chunks, count) -> (states, metrics)`, each with a leading axis of replicas."""
     first = runs[0]
     config = ConfigDict(first.config.to_dict())
@@ -176,7 +141,7 @@ def compile_together(runs: list[Run]):
         first.plan,
         first.total_steps,
     )
-    chunk = make_train_chunk(step, CHUNK_STEPS, stops=False)
+    chunk = make_train_chunk(step, CHUNK_STEPS)
     together = jax.vmap(chunk, in_axes=(0, 0, None))
     return jax.jit(together, donate_argnums=0)
 
@@ -188,16 +153,14 @@ def parse_replicas(config: ConfigDict) -> list[dict[str, str]]:
       UserError: replicas cannot differ in an option, or the lists have different lengths.
     """
     text = config.replicas.strip()
-    if text.isdecimal() and int(text) > MOST:
-        raise UserError(f"replicas={text}: expected at most {MOST:,}, since they are one program")
-    if text.isdecimal() and int(text) > 0:
+    if text.isdecimal() and 0 < int(text) <= MOST:
         return [{"seed": str(config.seed + i)} for i in range(int(text))]
-    values = lists(text, f"replicas={text!r}", "a number of seeds or OPTION=VALUE,VALUE")
-    for key, given in values.items():
+    values = lists(text, f"replicas={text!r}", f"1 to {MOST:,} seeds or OPTION=VALUE,VALUE")
+    for key, texts in values.items():
         choose("option in replicas", key, SCALARS)
         if key == "loss.task_weights":  # a value is a list itself: in brackets, or between '|'
-            given = [one for part in given for one in part.split("|")]
-            values[key] = [one.strip().strip("()[]") for one in given]
+            texts = [one for part in texts for one in part.split("|")]
+            values[key] = [one.strip().strip("()[]") for one in texts]
     counts = {key: len(v) for key, v in values.items()}
     if not values or len(set(counts.values())) > 1:
         raise UserError(
@@ -206,11 +169,11 @@ def parse_replicas(config: ConfigDict) -> list[dict[str, str]]:
     return [dict(zip(values, row)) for row in zip(*values.values())]
 
 
-def replica_config(config: ConfigDict, given: dict[str, str]) -> ConfigDict:
+def replica_config(config: ConfigDict, setting: dict[str, str]) -> ConfigDict:
     """The config of one replica, as for a run of its own."""
-    own = ConfigDict(config.to_dict()).lock()
-    own.replicas = ""
-    own.parallel.devices = 1
-    for key, value in given.items():
-        override(own, key, value)
-    return own
+    alone = ConfigDict(config.to_dict()).lock()
+    alone.replicas = ""
+    alone.parallel.devices = 1
+    for key, value in setting.items():
+        override(alone, key, value)
+    return alone

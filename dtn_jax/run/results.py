@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import pathlib
@@ -10,18 +9,16 @@ from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
-import rich.box
-import rich.table
 
-from dtn_jax.errors import UserError, told
+from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.selected import first_metric
 from dtn_jax.parallel import processes
 from dtn_jax.report import screen
 from dtn_jax.report import terminal as report
+from dtn_jax.report.grid import Grid
 from dtn_jax.run import outcome
 from dtn_jax.run.checkpoint import Checkpoints
 from dtn_jax.run.evaluate import calibration, write_predictions
-from dtn_jax.run.records import mean_exchange, median_rate, nested
 from dtn_jax.run.run import Run, measure, score_split
 from dtn_jax.run.selection import Progress, best_step, selected_value
 from dtn_jax.run.state import State
@@ -39,18 +36,7 @@ def conclude(
 ) -> dict:
     """Writes results.json and the pictures; where it scores test, it consumes the state."""
     best = {name: entry["step"] for name, entry in progress.best.items()}
-    chosen = best[run.config.train.select]
-    history = folder.history()
-    validations = {r["step"]: nested(r) for r in history if r["kind"] == "validation"}
-    held = step = run.step_of(state)
-    validation = progress.validation or validations.get(chosen)
-    if not validation:
-        print(
-            f"warning: {folder.path / 'metrics.jsonl'} lacks the validation of step {chosen}: its "
-            "best state is scored again"
-        )
-        held, state = at_step(checkpoints, state, step, chosen)
-        validation = measure(run, score_split(run, state, "validation"))
+    history, step = folder.history(), run.step_of(state)
     results = {
         "dataset": run.schema.name,
         "architecture": run.config.model.architecture,
@@ -62,115 +48,62 @@ def conclude(
         "steps": step,
         "selected_by": run.config.train.select,
         "best_steps": best,
-        "examples_per_second": median_rate(history),
-        "validation": validation,
+        "examples_per_second": outcome.median_rate(history),
+        "validation": progress.validation,
     }
-    if progress.by_day:
-        results["by_day"] = progress.by_day
     if run.started:
         results["started_from"] = dataclasses.asdict(run.started)
-    if progress.skipped:
-        results["skipped_steps"] = progress.skipped
-    if exchanged := mean_exchange(history):
-        results["exchange"] = exchanged
     if test:
-        results |= read_test(run, folder, checkpoints, state, held, best)
+        results |= read_test(run, folder, checkpoints, state, best)
     if processes.is_first():
         from dtn_jax.report import plots  # late, since matplotlib takes its time
 
         plots.learning_curves(history, folder.path / "learning_curves.png")
-        if progress.by_day:
-            plots.by_day(progress.by_day, folder.path / "by_day.png")
     folder.finish(results)
     return results
 
 
 def read_test(
-    run: Run,
-    folder: Workdir,
-    checkpoints: Checkpoints,
-    state: State,
-    held: int,
-    best: dict[str, int],
+    run: Run, folder: Workdir, checkpoints: Checkpoints, state: State, best: dict[str, int]
 ) -> dict:
     """Scores test once with the best state by `train.select`, and once with each task's best.
 
     Args:
-      state: the run's last one, or one to score with. It is consumed: there is never more than
-        one set of tables.
-      held: the step of its weights.
+      state: the run's last one. It is consumed: there is never more than one set of tables.
       best: {`train.select` and each task: its best step}.
     """
-    measured, chosen = {}, best[run.config.train.select]
+    measured, chosen, held = {}, best[run.config.train.select], run.step_of(state)
     for step in sorted(set(best.values()), reverse=True):  # the last state may be the best
-        held, state = at_step(checkpoints, state, held, step)
+        free(state.slots)
+        state = state.to_score()
+        if step == held:
+            checkpoints.save_best(step, state)  # where it was lost
+        else:
+            free(state.tables)
+            state, held = checkpoints.restore_best(step, state), step
         scores = score_split(run, state, "test")
         measured[step] = measure(run, scores)
-        if step == chosen and processes.is_first():
-            write_predictions(folder.path / outcome.PREDICTIONS, scores, run.schema)
-            from dtn_jax.report import plots
-
-            options_ = run.config.evaluate
-            curves = calibration(scores, run.schema, options_.ece_bins, options_.sample_weights)
-            plots.reliability(curves, folder.path / "reliability.png")
         if step == chosen:
-            scores = score_split(run, state, "validation")
-            if processes.is_first():
-                write_predictions(folder.path / outcome.VALIDATION, scores, run.schema)
-    per_task = {}
-    for task in run.schema.tasks:
-        own = measured[best[task.name]]
-        per_task |= {f"{task.name}@{space}": own[f"{task.name}@{space}"] for space in task.spaces}
+            write_scores(run, folder.path, scores, score_split(run, state, "validation"))
+    per_task = {
+        f"{task.name}@{space}": measured[best[task.name]][f"{task.name}@{space}"]
+        for task in run.schema.tasks
+        for space in task.spaces
+    }
     return {"test": measured[chosen], "test_per_task_best": per_task}
 
 
-def at_step(checkpoints: Checkpoints, state: State, held: int, step: int) -> tuple[int, State]:
-    """`step`, and a state to score with that has the weights of this best step.
-
-    Args:
-      checkpoints: have the best states.
-      state: it is consumed.
-      held: the step of its weights. If it is `step`, they are not read, but saved where what reads
-        the run later must find them.
-      step: the best step that is wanted.
-    """
-    free(state.slots)
-    state = state.to_score()
-    if step == held:
-        checkpoints.save_best(step, state)
-        return step, state
-    free(state.tables)
-    return step, checkpoints.restore_best(step, state)
-
-
-def mend_predictions(run: Run, folder: Workdir, results: dict) -> None:
-    """Makes a finished run's predictions anew where they are missing or damaged.
-
-    Where the best state is gone, too, a warning says so.
-    """
-    lost = {name: outcome.lost_scores(folder.path, name) for name in outcome.SCORED}
-    lost = {name: problem for name, problem in lost.items() if problem}
-    if not lost:
+def write_scores(run: Run, folder: pathlib.Path, test: Scores, validation: Scores) -> None:
+    """Writes the predictions of two splits, and how well those of test are calibrated."""
+    if not processes.is_first():
         return
-    problem = "; ".join(lost.values())
-    try:
-        with contextlib.closing(Checkpoints(folder.path, run.plan)) as checkpoints:
-            state = checkpoints.restore_best(best_step(results), run.unfilled_state())
-        for name in lost:
-            scores = score_split(run, state, outcome.SCORED[name])
-            if processes.is_first():
-                write_predictions(folder.path / name, scores, run.schema)
-        if processes.is_first():
-            outcome.seal(folder.path)
-    except OSError as error:
-        print(f"warning: {problem}, and it cannot be made anew: {told(error)}")
-    except UserError as error:
-        print(
-            f"warning: {problem}, and it cannot be made anew: {error}\nTo train the run again, "
-            f"move {folder.path} away, or name another workdir"
-        )
-    else:
-        print(f"{problem}: scored again from the best state, at step {best_step(results)}")
+    from dtn_jax.report import plots
+
+    write_predictions(folder / outcome.PREDICTIONS, test, run.schema)
+    write_predictions(folder / outcome.VALIDATION, validation, run.schema)
+    given = run.config.evaluate
+    curves = calibration(test, run.schema, given.ece_bins, given.sample_weights)
+    plots.reliability(curves, folder / "reliability.png")
 
 
 def free(arrays) -> None:
@@ -197,8 +130,7 @@ def show(results: dict, schema: Schema, folder: pathlib.Path) -> None:
         f"{results['parameters']:,} dense parameters, {results['flops_per_example']:,} forward "
         f"FLOPs an example, {speed} in training."
     )
-    kept = "Predictions, pictures" if "test" in results else "Pictures"
-    print(f"{kept}, logs and checkpoints are in {folder}")
+    print(f"Predictions, pictures, logs and checkpoints are in {folder}")
 
 
 def show_replicas(
@@ -214,26 +146,26 @@ def show_replicas(
       run: that of the first replica; the others select by the same metrics.
       root: the folder of the replicas' folders.
     """
-    title = f"{run.config.model.architecture}, by replica"
-    table = rich.table.Table(title=title, box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column("replica")
-    table.add_column("with")
-    table.add_column("best step", justify="right")
     split = "test" if "test" in results[0] else "validation"
-    metrics = {}
-    for key, own in results[0][split].items():
-        task, _, space = key.partition("@")
-        metrics[key] = run.selection.metrics.get(task, first_metric(own))
-        table.add_column(f"{split} {metrics[key].title}\n{task}\n@{space}", justify="right")
-    for i, (own, given) in enumerate(zip(results, settings)):
-        told = "\n".join(f"{key}={value}" for key, value in given.items())
-        cells = (m.text(own[split][key].get(m.name)) for key, m in metrics.items())
-        table.add_row(f"{i}", told, f"{best_step(own)} of {own['steps']}", *cells)
+    metrics = {
+        key: run.selection.metrics.get(key.partition("@")[0], first_metric(result))
+        for key, result in results[0][split].items()
+    }
+    header = ["replica", "with", "best step"]
+    for key, metric in metrics.items():
+        header.append(f"{split} {metric.title}\n" + key.replace("@", "\n@"))
+    rows = []
+    for i, (result, given) in enumerate(zip(results, settings)):
+        setting = ", ".join(f"{key}={value}" for key, value in given.items())
+        cells = (m.text(result[split][key].get(m.name)) for key, m in metrics.items())
+        rows.append([f"{i}", setting, f"{best_step(result)} of {result['steps']}", *cells])
     if len(results) > 1 and all(set(given) == {"seed"} for given in settings):
-        table.add_section()
-        values = [[own[split][key].get(m.name) for own in results] for key, m in metrics.items()]
+        values = [
+            [result[split][key].get(m.name) for result in results] for key, m in metrics.items()
+        ]
         for name, take in (("mean", np.mean), ("s.d.", functools.partial(np.std, ddof=1))):
-            cells = ("n/d" if None in found else f"{take(found):.4f}" for found in values)
-            table.add_row(name, "", "", *cells)
-    screen.show(table)
+            cells = ("n/d" if None in column else f"{take(column):.4f}" for column in values)
+            rows.append([name, "", "", *cells])
+    title = f"{run.config.model.architecture}, by replica"
+    screen.show(Grid(header, rows, title, left=2, rules=[len(results)]).terminal())
     print(f"Each replica's results are in {root / 'replica_0'}, …")

@@ -33,11 +33,10 @@ from dtn_jax.models import flops
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.models.build import read_by, with_roles
 from dtn_jax.options import per_task
-from dtn_jax.parallel import known_bugs, processes
+from dtn_jax.parallel import processes
 from dtn_jax.parallel.mesh import Placement, make_placement, share_tables
 from dtn_jax.run import promises
 from dtn_jax.run.evaluate import evaluate, read_groups, score
-from dtn_jax.run.gradients import labels_of
 from dtn_jax.run.state import (
     WEIGHTS,
     Numbers,
@@ -196,23 +195,6 @@ class Run:
         return sum(self.schema.tables().values()) * len(self.plan.views) * self.plan.dim
 
     @functools.cached_property
-    def auxiliary(self) -> tuple[str, ...]:
-        """The names of the architecture's auxiliary losses."""
-
-        def losses(state: State) -> dict[str, jax.Array]:
-            labels = labels_of(example_batch(self.schema, 1, False), self.schema)
-            outputs, _ = self.model.apply(
-                {"params": state.params, "batch_stats": state.model_state},
-                example_inputs(self.plan).replace(labels=labels),
-                train=True,
-                rngs={"dropout": state.key},
-                mutable=["batch_stats"],
-            )
-            return outputs.aux
-
-        return tuple(jax.eval_shape(losses, self.state_shapes))
-
-    @functools.cached_property
     def size(self) -> flops.Size:
         """Dense parameters (codebooks included), and forward FLOPs of one example."""
         size = flops.count(self.model, jax.eval_shape(lambda: example_inputs(self.plan)))
@@ -230,7 +212,6 @@ def build_run(config: ConfigDict, data: Prepared | None = None) -> Run:
         raise UserError("config.replicas makes several runs: dtn_jax.run.replicas.train_replicas")
     processes.join(config.parallel)
     at = make_placement(config)
-    known_bugs.warn(at.mesh.devices.flat[0].platform)
     source, size = config.data, config.data.batch_size
     data = data or processes.first_alone(lambda: catalog.read_data(config))
     config = with_sample_weights(config, data)
@@ -240,22 +221,15 @@ def build_run(config: ConfigDict, data: Prepared | None = None) -> Run:
     schema = read_by(config.model, data.schema)
     read_selection("train.select", config.train.select, metrics_of(schema))
     # Bad ones must not claim the folder.
-    weights = per_task(config.loss.task_weights, schema.task_names, "loss.task_weights", 1.0)
-    if not any(weights.values()):
-        raise UserError("loss.task_weights: all are 0, so nothing would be learned")
+    per_task(config.loss.task_weights, schema.task_names, "loss.task_weights", 1.0)
     read_losses(config.loss, schema)
     read_pairwise(config, schema)
     schema = with_label_quantiles(schema, config.loss, data)
     with told_as_built(config):
         config = with_roles(config, schema)
-        views = architectures.views(config.model, schema)
-        codebooks = architectures.codebooks(config.model, schema)
-        model = build_model(config, schema)
-    seam.first_state(read_balancer(config.loss, views, SHARED), schema.tasks)
-    plan = make_plan(schema, config.model, views, codebooks, at.platform)
-    plan, at = share_tables(plan, at, size)
-    sharers = at.table_mesh.shape["table"] if at.table_mesh else 1
-    check_updates(plan, size, sharers)
+        model, plan, at = build_model_and_plan(config, schema, at)
+    seam.first_state(read_balancer(config.loss, plan.views, SHARED), schema.tasks)
+    check_updates(plan, size, at.table_mesh.shape["table"] if at.table_mesh else 1)
     return Run(
         config=config,
         data=data,
@@ -263,19 +237,27 @@ def build_run(config: ConfigDict, data: Prepared | None = None) -> Run:
         model=model,
         plan=plan,
         at=at,
-        at_steps=make_timetable(config.train, per_epoch, size, days and days.begin(size)),
+        at_steps=make_timetable(config.train, per_epoch, size),
         days=days,
     )
+
+
+def build_model_and_plan(
+    config: ConfigDict | FrozenConfigDict, schema: Schema, at: Placement
+) -> tuple[nn.Module, TablePlan, Placement]:
+    """The architecture on a schema, where its tables' rows lie, and on which devices."""
+    views = architectures.views(config.model, schema)
+    codebooks = architectures.codebooks(config.model, schema)
+    plan = make_plan(schema, config.model, views, codebooks, at.platform)
+    return build_model(config, schema), *share_tables(plan, at, config.data.batch_size)
 
 
 def build_model(config: ConfigDict | FrozenConfigDict, schema: Schema) -> nn.Module:
     """The architecture that a config describes."""
     moved = inflation_by(config.loss.positive_weights, schema)
     losses = read_losses(config.loss, schema)
-    outputs = {own.task: own.outputs for own in losses if own.outputs > 1}
-    return architectures.build(
-        config.model, schema, config.train.remat, moved, config.optim.table_init, outputs
-    )
+    outputs = {one.task: one.outputs for one in losses if one.outputs > 1}
+    return architectures.build(config.model, schema, moved, config.optim.table_init, outputs)
 
 
 def score_split(run: Run, state: State, split: str) -> Scores:
@@ -284,8 +266,7 @@ def score_split(run: Run, state: State, split: str) -> Scores:
     return score(run.score_step, state.to_score(), run.data, split, size, run.at, run.groups(split))
 
 
-def measure(run: Run, scores: Scores, sampled: bool = False) -> dict[str, dict[str, Value]]:
-    """{task@space: {metric: value}}; weighted too where negatives were `sampled` from the rows."""
-    own = run.config.evaluate
-    weighted = own.sample_weights or sampled
-    return evaluate(scores, run.schema, own.ece_bins, weighted)
+def measure(run: Run, scores: Scores) -> dict[str, dict[str, Value]]:
+    """{task@space: {metric: value}}"""
+    options = run.config.evaluate
+    return evaluate(scores, run.schema, options.ece_bins, options.sample_weights)

@@ -21,11 +21,10 @@ from dtn_jax.run.gradients import make_gradients, make_weights
 from dtn_jax.run.state import State
 from dtn_jax.tables import exchange, lookup, row_optimizers
 from dtn_jax.tables.plan import TablePlan
-from dtn_jax.tables.routed import Asked
 
 Metrics = dict[str, jax.Array]
 Routed = dict[str, Any]  # by packed array, as its exchange has it
-BALANCING, UNKNOWN = 1, 2  # folded into a step's key for what draws beside dropout
+BALANCING = 1  # folded into a step's key for what a balancer draws; dropout draws from the key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,18 +32,17 @@ class TrainStep:
     """A training step, `(state, batch) -> (state, metrics)`, and its two parts.
 
     Attributes:
-      route: `(state, batch) -> routed`: which rows the batch asks of which device. That depends on
-        ids and the state's step and key alone, so it can be done while the step before is still at
-        work.
+      route: `batch -> routed`: which rows the batch asks of which device. That depends on ids
+        alone, so it can be done while the step before is still at work.
       advance: `(state, batch, routed) -> (state, metrics)`: the rest of the step.
     """
 
-    route: Callable[[State, Batch], Routed]
+    route: Callable[[Batch], Routed]
     advance: Callable[[State, Batch, Routed], tuple[State, Metrics]]
 
     def __call__(self, state: State, batch: Batch) -> tuple[State, Metrics]:
         """The whole step: the new state, and the metrics of the batch."""
-        return self.advance(state, batch, self.route(state, batch))
+        return self.advance(state, batch, self.route(batch))
 
 
 def make_train_step(
@@ -60,14 +58,12 @@ def make_train_step(
     Tables are split over the axis `table` of `mesh`; without one every device has all rows.
     `metrics["losses"]` is `[T]`; `metrics["aux/NAME"]` is an auxiliary loss, the mean of its rows;
     `metrics["nonfinite"]` marks the losses and gradients that are not finite, and a balancer at
-    fault, by `finite.names`; with `train.skip_nonfinite`, such a step leaves the state as it was
-    but counts itself. With a balancer, `metrics["task_weights"]` is what it multiplies each task
-    by, `[T]`, and where it reads gradients `metrics["task_gram"]` has their products, `[T, T]`; for
-    a packed array whose rows travel, `metrics["exchange/NAME"]` has `Asked.of_device`; with
-    `debug.check_ids`, `metrics["bad_ids"]` counts `[L]` ids out of range.
+    fault, by `finite.names`. With a balancer, `metrics["task_weights"]` is what it multiplies each
+    task by, `[T]`, and where it reads gradients, `metrics["task_gram"]` has their products,
+    `[T, T]`.
     The rates' schedule begins at the `state.step` of `first`.
     """
-    tasks, skips = plan.schema.tasks, config.train.skip_nonfinite > 0
+    tasks = plan.schema.tasks
     rate_factor = optimizers.schedule(config.optim, total_steps)
     directions = optimizers.dense_directions(config.optim)
     updater = optimizers.table_updater(config.optim, plan.platform)
@@ -76,46 +72,47 @@ def make_train_step(
     view = plan.views.index(SHARED) if balancer and balancer.reads_gradients else None
     reads_dense = view is not None and balancer.scope == "shared"
     reads_losses = balancer is not None and balancer.reads_losses
-    gradients = make_gradients(config, model, plan, view, reads_dense, reads_losses)
+    gradients_of = make_gradients(config, model, plan, view, reads_dense, reads_losses)
 
-    def shown(state: State, batch: Batch) -> Batch:
-        rate = config.data.unknown_rate
-        return lookup.hide(plan, batch, rate, key_of(state, UNKNOWN)) if rate else batch
-
-    def route(state: State, batch: Batch) -> Routed:
-        return lookup.route(lookup.row_ids(plan, shown(state, batch)), exchanges)
+    def route(batch: Batch) -> Routed:
+        return lookup.route(lookup.row_ids(plan, batch), exchanges)
 
     def advance(before: State, batch: Batch, routed: Routed) -> tuple[State, Metrics]:
-        state, batch = before.to_train(), shown(before, batch)
-        gathered, asked = lookup.ask(plan, state.tables, routed, exchanges)
+        state = before.to_train()
+        gathered, requests = lookup.ask(plan, state.tables, routed, exchanges)
 
-        own, weights = state.hyper.task_weights, make_weights(config, plan, batch)
+        task_weights, weights = state.hyper.task_weights, make_weights(config, plan, batch)
         if balancer:
-            key = key_of(state, BALANCING)
+            key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), BALANCING)
             rows = batch_axis.total(jnp.sum(weights.tasks > 0, axis=0))
             learned = state.params.get(seam.LEARNED, {})
             balancing = seam.Balancing(balancer, tasks, learned, state.balancing, key, rows)
 
         def scale(losses):
-            return own * balancing.weights(None if losses is None else own * losses)
+            if not balancer:
+                return task_weights
+            return task_weights * balancing.weights(
+                None if losses is None else task_weights * losses
+            )
 
-        found = gradients(state, gathered, batch, weights, scale if balancer else lambda _: own)
-        own_parts = found.dense, found.losses, found.aux, finite.bad_rows(found.rows)
-        dense, task_losses, aux, bad_rows = batch_axis.total(own_parts)
-        by_row, balanced = found.rows, state.balancing
+        gradients = gradients_of(state, gathered, batch, weights, scale)
+        bad_rows = finite.bad_rows(gradients.rows)
+        parts = gradients.dense, gradients.losses, gradients.aux, bad_rows
+        dense, task_losses, aux, bad_rows = batch_axis.total(parts)
+        by_row, balanced = gradients.rows, state.balancing
         metrics = {"losses": task_losses, "nonfinite": finite.marks(task_losses, dense, bad_rows)}
         metrics |= {f"aux/{name}": loss for name, loss in aux.items()}
         if balancer:
-            losses = own * task_losses
+            losses = task_weights * task_losses
             dense = balancing.with_learned_gradient(dense, losses)
             metrics["task_weights"] = balancing.weights(losses)
             gram, c = None, jnp.ones(())
             if view is not None:
-                of_several = seam.of_several(batch_axis.total(found.dense_by_task))
-                gram = seam.gram_of(found.by_task) + seam.gram_of_dense(of_several)
+                of_several = seam.of_several(batch_axis.total(gradients.dense_by_task))
+                gram = seam.gram_of(gradients.by_task) + seam.gram_of_dense(of_several)
                 metrics["task_gram"] = gram
                 c = balancing.coefficients(gram, losses)
-                embedded = seam.combined(by_row["embedding"], found.by_task, view, c)
+                embedded = seam.combined(by_row["embedding"], gradients.by_task, view, c)
                 by_row = {**by_row, "embedding": embedded}
                 dense = seam.combined_dense(dense, of_several, c)
                 metrics["task_weights"] *= c
@@ -136,53 +133,26 @@ def make_train_step(
         scalars = row_optimizers.Scalars(
             factor * state.hyper.table_learning_rate, state.hyper.table_l2, state.step
         )
-        skipped = metrics["nonfinite"].any() if skips else None
         for name, table in state.tables.items():
-            width = plan.arrays[name].width
-            tables[name], slots[name] = exchanges[name].update(
-                table,
-                state.slots[name],
-                asked[name],
-                by_row[name].reshape(-1, width),
-                scalars,
-                skipped,
-            )
-        for name, one in asked.items():
-            if isinstance(one, Asked):
-                metrics[f"exchange/{name}"] = one.of_device()
-        if config.debug.check_ids:
-            metrics["bad_ids"] = batch_axis.total(lookup.ids_out_of_range(plan, batch))
+            by_id = by_row[name].reshape(-1, plan.arrays[name].width)
+            given = table, state.slots[name], requests[name], by_id, scalars
+            tables[name], slots[name] = exchanges[name].update(*given)
         new_state = state.replace(
             step=state.step + 1,
             params=params,
-            model_state=found.model_state,
+            model_state=gradients.model_state,
             opt_state=opt_state,
             tables=tables,
             slots=slots,
             iterate=iterate,
             balancing=balanced,
         )
-        if skipped is not None:
-            # Rows whose ids are out of range have not moved, but by an optimizer of whole tables.
-            whole = ("tables", "slots") if config.optim.tables == "dense" else ()
-            kept = ("params", "model_state", "opt_state", "iterate", "balancing", *whole)
-            new_state = new_state.replace(
-                **{
-                    part: finite.unless(skipped, getattr(new_state, part), getattr(before, part))
-                    for part in kept
-                }
-            )
         return new_state, metrics
 
     return TrainStep(route, advance)
 
 
-def key_of(state: State, purpose: int) -> jax.Array:
-    """The key of a step's draws for a purpose."""
-    return jax.random.fold_in(jax.random.fold_in(state.key, state.step), purpose)
-
-
-def make_train_chunk(step: TrainStep, chunk_steps: int, stops: bool = True):
+def make_train_chunk(step: TrainStep, chunk_steps: int):
     """Returns `(state, chunk, count) -> (state, metrics)`: the first `count` steps of a chunk.
 
     Each step routes the ids of the batch after it: those collectives wait for nothing that the
@@ -190,31 +160,24 @@ def make_train_chunk(step: TrainStep, chunk_steps: int, stops: bool = True):
 
     The count is traced, so that one compiled program serves every chunk, whether it ends at its
     full length, a checkpoint, a validation or the epoch's end. Metrics have a leading axis of
-    `chunk_steps`, of which the first `count` entries are set, unless the chunk `stops` after a step
-    that is not finite. Where replicas step side by side none may stop: `vmap` would copy all
-    tables at every step to hold those of one.
+    `chunk_steps`, of which the first `count` entries are set.
     """
 
     def train_chunk(state: State, chunk: Batch, count) -> tuple[State, Metrics]:
         def batch(i):
             return jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, i, keepdims=False), chunk)
 
-        def goes_on(carry):
-            i, stopped, *_ = carry
-            return (i < count) & ~stopped if stops else i < count
-
         def body(carry):
-            i, _, routed, state, kept = carry
+            i, routed, state, kept = carry
             state, metrics = step.advance(state, batch(i), routed)
             kept = jax.tree.map(lambda all_, one: all_.at[i].set(one), kept, metrics)
-            routed = step.route(state, batch(jnp.minimum(i + 1, chunk_steps - 1)))
-            return i + 1, metrics["nonfinite"].any(), routed, state, kept
+            routed = step.route(batch(jnp.minimum(i + 1, chunk_steps - 1)))
+            return i + 1, routed, state, kept
 
         shapes = jax.eval_shape(step, state, batch(0))[1]
         empty = jax.tree.map(lambda s: jnp.zeros((chunk_steps, *s.shape), s.dtype), shapes)
-        routed = step.route(state, batch(0))
-        start = jnp.zeros((), jnp.int32), jnp.zeros((), bool), routed, state, empty
-        return jax.lax.while_loop(goes_on, body, start)[3:]
+        start = jnp.zeros((), jnp.int32), step.route(batch(0)), state, empty
+        return jax.lax.while_loop(lambda carry: carry[0] < count, body, start)[2:]
 
     return train_chunk
 

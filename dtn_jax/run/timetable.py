@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dtn_jax.data.epochs.batches import CHUNK_STEPS
 from dtn_jax.errors import UserError
 from dtn_jax.options import option
-from dtn_jax.shapes import Int
 
-MOST_STEPS = 2**31 - 1
 LOG_EVERY = 100  # steps between lines of the log, if that makes at least
 LOG_LINES = 25  # of them
 
@@ -47,25 +44,6 @@ class TrainOptions:
         least=1,
         runtime=True,
     )
-    remat: bool = option(
-        False,
-        "compute experts again in the backward pass, to save memory: none on CPUs; on GPUs and "
-        "TPUs not tried",
-        runtime=True,
-    )
-    skip_nonfinite: int = option(
-        0,
-        "steps with a loss or gradient that is not finite to leave out, the state unchanged; one "
-        "more ends the run",
-        least=0,
-        runtime=True,
-    )
-    evaluate_first: bool = option(
-        False,
-        "progressive validation: score each day of train before it is trained on, for metrics by "
-        "day; needs data.order=day and one epoch, costs one scoring of train. Ids are those of the "
-        "whole train split, which know what is rare in later days",
-    )
     patience: int = option(
         0,
         "validations without a gain before stopping; 0 is never. Needs optim.schedule=constant",
@@ -82,11 +60,6 @@ class TrainOptions:
         "workdir of a finished run whose last state is this run's first: tomorrow's run on a set "
         "that is the same, or extends that run's (dtn-jax prepare --extend); '' is a new state",
     )
-    start_from_optimizer: bool = option(
-        True,
-        "with train.start_from, take over the optimizers' states too: with them two runs are one "
-        "that goes on; without, their first steps move every weight at full rate",
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,9 +72,6 @@ class Timetable:
       eval_every: steps from one validation to the next.
       checkpoint_every: steps between checkpoints; each validation makes one too.
       log_every: steps between lines of the log.
-      first_steps: at which days of train begin, if each is scored first.
-      longer: of the option that sets the last step, the setting for twice as many; '' where that
-        is `train.max_steps`.
     """
 
     total_steps: int
@@ -109,24 +79,19 @@ class Timetable:
     eval_every: int
     checkpoint_every: int
     log_every: int
-    first_steps: tuple[int, ...] = ()
-    longer: str = ""
 
     def validation_is_due(self, step: int) -> bool:
         """Whether this step is followed by a validation; the last one always is."""
         return step == self.total_steps or step % self.eval_every == 0
 
     def checkpoint_is_due(self, step: int) -> bool:
-        """Each validation has one, and each day that is scored first, so that nothing which they
-        found is found again."""
-        found = self.validation_is_due(step) or step in self.first_steps
-        return found or step % self.checkpoint_every == 0
+        """Each validation has one, so that nothing which it found is found again."""
+        return self.validation_is_due(step) or step % self.checkpoint_every == 0
 
     def steps_to_next_stop(self, step: int) -> int:
         """How many steps the next chunk has: it ends where the host has something to do."""
         every = (self.log_every, self.checkpoint_every, self.eval_every, self.steps_per_epoch)
-        stops = [n - step % n for n in every] + [n - step for n in self.first_steps if n > step]
-        return min(*stops, self.total_steps - step, CHUNK_STEPS)
+        return min(*(n - step % n for n in every), self.total_steps - step, CHUNK_STEPS)
 
 
 def check_patience(train: ConfigDict | FrozenConfigDict, schedule: str) -> None:
@@ -134,17 +99,12 @@ def check_patience(train: ConfigDict | FrozenConfigDict, schedule: str) -> None:
     if train.patience and schedule != "constant":
         raise UserError(
             f"train.patience={train.patience} does not go with optim.schedule={schedule}, whose "
-            "rates fall to 0 at the run's last step: a run that stops early does not get there. "
-            f"Set train.patience=0, which trains exactly train.epochs={train.epochs}, or "
-            "optim.schedule=constant"
+            "rates fall to 0 at a last step; set train.patience=0 or optim.schedule=constant"
         )
 
 
 def make_timetable(
-    train: ConfigDict | FrozenConfigDict,
-    steps_per_epoch: int,
-    batch_size: int,
-    days_begin: Int[np.ndarray, " _"] | None = None,
+    train: ConfigDict | FrozenConfigDict, steps_per_epoch: int, batch_size: int
 ) -> Timetable:
     """The timetable that section `train` of a config asks for.
 
@@ -152,33 +112,14 @@ def make_timetable(
       train: the section.
       steps_per_epoch: of the train split.
       batch_size: examples of a step.
-      days_begin: with `data.order=day`, the step at which each day begins, and at last the end.
     """
-    total, longer = steps_per_epoch * train.epochs, f"train.epochs={2 * train.epochs}"
-    examples = train.max_examples
+    total, examples = steps_per_epoch * train.epochs, train.max_examples
     if train.patience and examples:
-        most = max(examples // batch_size, steps_per_epoch)
-        if most < total:
-            total = most
-            longer = f"train.max_examples={2 * max(examples, most * batch_size)}"
-    if 0 < train.max_steps <= total:
-        total, longer = train.max_steps, ""
-    if total > MOST_STEPS:
-        raise UserError(
-            f"train.epochs={train.epochs:,} of {steps_per_epoch:,} steps: steps are int32, at most "
-            f"{MOST_STEPS:,}; lower it, or set train.max_steps"
-        )
+        total = min(total, max(examples // batch_size, steps_per_epoch))
+    total = min(total, train.max_steps or total)
     eval_every = train.eval_every or steps_per_epoch
     certain = eval_every * (1 + train.patience) if train.patience else total
     usual = max(1, min(LOG_EVERY, min(certain, total) // LOG_LINES))
     return Timetable(
-        total_steps=total,
-        steps_per_epoch=steps_per_epoch,
-        eval_every=eval_every,
-        checkpoint_every=train.checkpoint_every,
-        log_every=train.log_every or usual,
-        first_steps=tuple(n for n in days_begin.tolist() if n < total)
-        if train.evaluate_first
-        else (),
-        longer=longer,
+        total, steps_per_epoch, eval_every, train.checkpoint_every, train.log_every or usual
     )

@@ -10,12 +10,12 @@ from ml_collections import ConfigDict
 
 from dtn_jax.config import differing, flatten, identity
 from dtn_jax.config.identity import shown
-from dtn_jax.errors import UserError, disk_errors, told
+from dtn_jax.errors import disk_errors, told
 from dtn_jax.files import TEMPORARY, check_place, full_path, locked, write_whole
 from dtn_jax.parallel import processes
 from dtn_jax.report import trackers
 from dtn_jax.report.versions import versions
-from dtn_jax.run import outcome, records
+from dtn_jax.run import outcome
 from dtn_jax.run.outcome import Busy, Unusable
 from dtn_jax.run.run import Started
 from dtn_jax.schema import Schema
@@ -44,10 +44,7 @@ class Workdir:
         fingerprint: str,
         started: Started | None = None,
     ):
-        try:
-            check_place(path)
-        except UserError as error:
-            raise Unusable(str(error)) from None
+        check_place(path)
         self.path = full_path(path)
         self.config, self.trackers, self.lock = config, [], None
         trackers.read_trackers(config.train.trackers)
@@ -61,21 +58,19 @@ class Workdir:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock = locked(self.path / LOCK)
-            if not self.lock:
-                raise Busy(f"another process works in workdir {self.path}; wait, or name another")
+        except OSError as error:
+            raise Unusable(f"workdir {self.path} cannot be written: {told(error)}") from error
+        if not self.lock:
+            raise Busy(f"another process works in workdir {self.path}; wait, or name another")
+        try:
             check_folder(self.path, config, fingerprint)  # another one may have just left it
             stored = self.path / "config.json"
             if not stored.exists():  # what began the run stays on record
                 write_whole(self.path / "schema.json", schema.to_json())
                 write_whole(stored, json.dumps(facts, indent=1))
-        except UserError:
+        except BaseException:
             self.close()
             raise
-        except OSError as error:
-            self.close()
-            if (self.path / outcome.RESULTS).exists():  # a finished run can be looked at
-                return
-            raise Unusable(f"workdir {self.path} cannot be written: {told(error)}") from error
 
     def results(self) -> dict | None:
         """What a finished run found.
@@ -86,7 +81,7 @@ class Workdir:
         return outcome.read(self.path)
 
     def finish(self, results: dict) -> None:
-        """Writes results.json, and the hashes of what the run found; tells the trackers."""
+        """Writes results.json, and its hash; tells the trackers."""
         if not processes.is_first():
             return
         outcome.write(self.path, results)
@@ -97,11 +92,8 @@ class Workdir:
         """Drops what was logged after `step`, which will be logged again; below 0: everything."""
         if not processes.is_first():
             return
-        log = records.read(self.path)
-        if log.damaged:
-            records.set_aside(self.path, log)
-        text = "".join(json.dumps(r) + "\n" for r in log.records if r["step"] <= step)
-        write_whole(self.path / records.NAME, text)
+        lines = (json.dumps(r) + "\n" for r in self.history() if r["step"] <= step)
+        write_whole(self.path / outcome.LOG, "".join(lines))
         chosen, facts = self.config.train.trackers, flatten(self.config)
         self.trackers = trackers.started(chosen, self.path, facts, max(step, 0))
 
@@ -109,14 +101,14 @@ class Workdir:
         """Appends a record to metrics.jsonl, and tells the trackers."""
         if not processes.is_first():
             return
-        with disk_errors(self.path / records.NAME), (self.path / records.NAME).open("a") as file:
+        with disk_errors(self.path / outcome.LOG), (self.path / outcome.LOG).open("a") as file:
             file.write(json.dumps(record) + "\n")
         for tracker in self.trackers:
             tracker.log(record)
 
     def history(self) -> list[dict]:
         """The records of metrics.jsonl."""
-        return records.read(self.path).records
+        return outcome.read_log(self.path)
 
     def close(self) -> None:
         try:
@@ -136,14 +128,10 @@ def check_folder(path: pathlib.Path, config: ConfigDict, fingerprint: str) -> No
         check_owner(path / "config.json", config, fingerprint)
     elif replicas := outcome.replicas_in(path):
         raise Unusable(
-            f"workdir {path} holds {len(replicas)} replicas: give --config.replicas to resume or "
-            "to add to them, or name another folder for a single run"
+            f"workdir {path} holds {len(replicas)} replicas: give --config.replicas to resume them"
         )
     elif path.exists() and not half_claimed({p.name for p in path.iterdir()}):
-        raise Unusable(
-            f"workdir {path} is not empty and holds no run (no config.json); "
-            "name a new or an empty folder"
-        )
+        raise Unusable(f"workdir {path} is not empty and holds no run; name an empty folder")
 
 
 def check_owner(stored: pathlib.Path, config: ConfigDict, fingerprint: str) -> None:
@@ -176,10 +164,7 @@ def in_use(folder: pathlib.Path) -> bool:
     """Whether a process works in a workdir, as far as its file system tells."""
     if not (folder / LOCK).exists():
         return False
-    try:
-        lock = locked(folder / LOCK)
-    except OSError:  # a folder that can only be read
-        return False
+    lock = locked(folder / LOCK)
     if lock:
         lock.close()
     return lock is None

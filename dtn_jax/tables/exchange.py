@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
 from dtn_jax.data.epochs import batch_axis
-from dtn_jax.shapes import Array, Bool, Int, Shaped
+from dtn_jax.shapes import Array, Int, Shaped
 from dtn_jax.tables.plan import TablePlan
 from dtn_jax.tables.routed import AXES, BY_EXAMPLE, Routed
 from dtn_jax.tables.row_optimizers import Scalars
@@ -47,21 +47,19 @@ class Local:
     def look_up(self, table: Array, routed: tuple[Ids, Ids]) -> tuple[Rows, tuple[Ids, Rows]]:
         """The rows, zeros for ids out of range, and what `update` needs."""
         ids, places = routed
-        found = self.lie.take(table, places)
-        return found, (ids, found)
+        rows = self.lie.take(table, places)
+        return rows, (ids, rows)
 
     def update(
         self,
         table: Array,
         slots: Any,
-        asked: tuple[Ids, Rows],
+        requests: tuple[Ids, Rows],
         gradient: Rows,
         scalars: Scalars,
-        skipped: Bool[Array, ""] | None,
     ) -> tuple[Array, Any]:
-        """Table and slots after a step of the rows asked for; as they were if it is skipped."""
-        ids, looked_up = asked
-        ids = ids if skipped is None else jnp.where(skipped, self.lie.rows, ids)
+        """Table and slots after a step of the rows asked for."""
+        ids, looked_up = requests
         with jax.named_scope("update_rows"):
             ids, looked_up, gradient = map(batch_axis.gathered, (ids, looked_up, gradient))
             updater = self.updater
@@ -96,16 +94,14 @@ class Everywhere:
         self,
         table: Array,
         slots: Any,
-        asked: Ids,
+        requests: Ids,
         gradient: Rows,
         scalars: Scalars,
-        skipped: Bool[Array, ""] | None,
     ) -> tuple[Array, Any]:
         """As `Local.update`."""
         lie = self.lie
 
-        def update(table, slots, ids, gradient, scalars, skipped):
-            ids = ids if skipped is None else jnp.where(skipped, lie.rows, ids)
+        def update(table, slots, ids, gradient, scalars):
             sums = self.updater.sums(lie, ids, gradient)
             by_place = sums.touched.reshape(lie.lines, lie.per_line).T  # TPUs pad the last axis
             touched = jax.lax.psum(by_place.astype(jnp.int32), AXES).T.reshape(lie.by_row) > 0
@@ -113,13 +109,13 @@ class Everywhere:
             return self.updater.whole(lie, table, slots, sums, scalars)
 
         with jax.named_scope("update_rows"):
-            given = (ALL, ALL, BY_EXAMPLE, BY_EXAMPLE, ALL, ALL)
+            given = (ALL, ALL, BY_EXAMPLE, BY_EXAMPLE, ALL)
             run = self._on_each(update, given, (ALL, ALL))
-            return run(table, slots, asked, gradient, scalars, skipped)
+            return run(table, slots, requests, gradient, scalars)
 
-    def _on_each(self, call: Callable, given: tuple, made: Any) -> Callable:
+    def _on_each(self, call: Callable, given: tuple, out: Any) -> Callable:
         # check_vma=False: it can't see that all devices make the same step.
-        return jax.shard_map(call, mesh=self.mesh, in_specs=given, out_specs=made, check_vma=False)
+        return jax.shard_map(call, mesh=self.mesh, in_specs=given, out_specs=out, check_vma=False)
 
 
 Exchange = Local | Routed | Everywhere
@@ -158,4 +154,4 @@ def look_ups(plan: TablePlan, mesh: Mesh | None = None) -> dict[str, LookUp]:
 
         return look_up
 
-    return {name: rows_alone(found) for name, found in exchanges(plan, None, mesh).items()}
+    return {name: rows_alone(one) for name, one in exchanges(plan, None, mesh).items()}

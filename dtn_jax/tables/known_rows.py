@@ -27,16 +27,16 @@ def parts(old: TablePlan, new: TablePlan, name: str) -> tuple[Part, ...]:
     if name != "embedding":  # codewords: their addresses do not depend on tables
         return (Part(0, 0, old.used[name]),)
     was, now = old.schema.tables(), new.schema.tables()
-    found, starts = [], [0, 0]
+    places, starts = [], [0, 0]
     for _ in new.views:
         for table in now:
-            found.append(Part(*starts, was[table]))
+            places.append(Part(*starts, was[table]))
             starts = [starts[0] + was[table], starts[1] + now[table]]
-    return tuple(found)
+    return tuple(places)
 
 
 def put(
-    own: Shaped[Array, ...],
+    array: Shaped[Array, ...],
     known: Shaped[Array, ...],
     lie: StoredRows,
     was: StoredRows,
@@ -45,15 +45,15 @@ def put(
     """An array with the known rows of another one, its own elsewhere.
 
     Args:
-      own: of lines, or of a number by row.
+      array: of lines, or of a number by row.
       known: the other one.
       lie, was: how the rows of each lie, as lines.
       places: where they stand.
     """
-    shape = own.shape
+    shape = array.shape
     if shape != lie.shape:  # a number for each row
         lie, was = (_by_row(one) for one in (lie, was))
-    rows, others = lie.to_rows(own.reshape(lie.shape)), was.to_rows(known.reshape(was.shape))
+    rows, others = lie.to_rows(array.reshape(lie.shape)), was.to_rows(known.reshape(was.shape))
     for part in places:
         rows = rows.at[part.new : part.new + part.rows].set(others[part.old : part.old + part.rows])
     return lie.to_lines(rows).reshape(shape)

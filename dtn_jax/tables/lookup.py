@@ -5,7 +5,6 @@ The step differentiates with respect to the gathered rows, never to a table.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,35 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dtn_jax.data.epochs import batch_axis
-from dtn_jax.field import SEVERAL
 from dtn_jax.interface import Batch, Inputs
-from dtn_jax.options import option
 from dtn_jax.shapes import Array, Int
 from dtn_jax.tables import pooling
 from dtn_jax.tables.addresses import pair_addresses
 from dtn_jax.tables.exchange import Exchange
 from dtn_jax.tables.plan import TablePlan
 from dtn_jax.tables.stored_rows import numbers
-
-NAMED = ("categorical", *SEVERAL)  # kinds whose ids are names, of which some are unknown
-
-
-@dataclasses.dataclass(frozen=True)
-class DebugOptions:
-    """Section `debug`."""
-
-    check_ids: bool = option(
-        False, "check the range of every id inside the compiled step; slow", runtime=True
-    )
-
-
-def hide(plan: TablePlan, batch: Batch, rate: float, key: Array) -> Batch:
-    """The batch with a share of the known ids of categorical fields, bags and sequences, drawn slot
-    by slot, replaced by the unknown one; `key` is the step's, so draws depend on no device."""
-    named = np.asarray([[field.kind in NAMED for field in plan.schema.slot_fields()]])
-    drawn = batch_axis.draw(lambda shape: jax.random.bernoulli(key, rate, shape), batch.ids.shape)
-    return dataclasses.replace(batch, ids=jnp.where(drawn & named & (batch.ids > 0), 0, batch.ids))
 
 
 def row_ids(plan: TablePlan, batch: Batch) -> dict[str, Int[Array, ...]]:
@@ -92,18 +69,18 @@ def ask(
     exchanges: Mapping[str, Exchange],
 ) -> tuple[dict[str, Array], dict[str, Any]]:
     """Rows as `gather` gives them, and what the updates need, by packed array."""
-    gathered, asked = {}, {}
+    gathered, requests = {}, {}
     for name, shape in plan.ids_shapes.items():
         with jax.named_scope("look_up"):
-            found, asked[name] = exchanges[name].look_up(tables[name], routed[name])
-            gathered[name] = _meant(found, shape)
-    return gathered, asked
+            rows, requests[name] = exchanges[name].look_up(tables[name], routed[name])
+            gathered[name] = _meant(rows, shape)
+    return gathered, requests
 
 
-def _meant(found: Array, shape: tuple[int, ...]) -> Array:
+def _meant(rows: Array, shape: tuple[int, ...]) -> Array:
     """Looked-up rows as numbers; `shape` is that of an example's ids."""
-    found = numbers(found).reshape(-1, *shape, found.shape[-1])
-    return found.astype(jnp.promote_types(found.dtype, jnp.float32))
+    rows = numbers(rows).reshape(-1, *shape, rows.shape[-1])
+    return rows.astype(jnp.promote_types(rows.dtype, jnp.float32))
 
 
 def to_inputs(plan: TablePlan, gathered: dict[str, Array], batch: Batch) -> Inputs:
@@ -129,10 +106,3 @@ def to_inputs(plan: TablePlan, gathered: dict[str, Array], batch: Batch) -> Inpu
         },
         names=schema.read_names,
     )
-
-
-def ids_out_of_range(plan: TablePlan, batch: Batch) -> Int[Array, " L"]:
-    """Counts, per slot, the ids that are no row of their table: `debug.check_ids`."""
-    limits = jnp.asarray([f.rows for f in plan.schema.slot_fields()])[None]
-    bad = (batch.ids < -1) | (batch.ids >= limits)
-    return (bad & batch.row_mask[:, None]).sum(axis=0)

@@ -59,24 +59,24 @@ def pool(schema: Schema, rows: Float[Array, "B L D"], batch: Batch) -> Float[Arr
 
 def vectors(schema: Schema, batch: Batch) -> dict[str, Float[Array, "B _"]]:
     """The numbers of each vector field, `[B, K]`; zeros where it is missing and in masked rows."""
-    found, slot, number = {}, 0, 0
+    by_field, slot, number = {}, 0, 0
     for field in schema.fields:
         if field.kind == "vector":
             known = (batch.ids[:, slot] == KNOWN) & batch.row_mask
             values = batch.numeric[:, number : number + field.length]
-            found[field.name] = jnp.where(known[:, None], values, 0)
+            by_field[field.name] = jnp.where(known[:, None], values, 0)
         slot, number = slot + field.slots, number + field.numbers
-    return found
+    return by_field
 
 
 def histories(schema: Schema, rows: Float[Array, "B L D"], batch: Batch) -> dict[str, History]:
     """The rows of each history, companions added, and which are of no padding."""
-    found, places = {}, slots_of(schema)
+    by_field, places = {}, slots_of(schema)
     for field in schema.read:
         if field.kind == "sequence":
             real = (batch.ids[:, places[field.name]] >= 0) & batch.row_mask[:, None]
-            found[field.name] = History(_rows(schema, field, rows, real, places), real)
-    return found
+            by_field[field.name] = History(_rows(schema, field, rows, real, places), real)
+    return by_field
 
 
 def slots_of(schema: Schema) -> dict[str, slice]:
@@ -102,13 +102,13 @@ def _rows(
 
 def numbers(schema: Schema, batch: Batch) -> dict[str, Number]:
     """The values of each numeric field that has an embedding of them."""
-    found, slot, number = {}, 0, 0
+    by_field, slot, number = {}, 0, 0
     for field in schema.fields:
         if field.embedded:
             known = (batch.ids[:, slot] == KNOWN) & batch.row_mask
-            found[field.name] = Number(jnp.where(known, batch.numeric[:, number], 0), known)
+            by_field[field.name] = Number(jnp.where(known, batch.numeric[:, number], 0), known)
         slot, number = slot + field.slots, number + field.numbers
-    return found
+    return by_field
 
 
 def _scales(field: Field) -> bool:

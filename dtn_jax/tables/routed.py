@@ -8,14 +8,14 @@ and updates it once. What travels grows with a device's own examples, not with t
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
-from dtn_jax.shapes import Array, Bool, Float, Int, Shaped
+from dtn_jax.shapes import Array, Int, Shaped
 from dtn_jax.tables import routes
 from dtn_jax.tables.routes import Round, Routes
 from dtn_jax.tables.row_optimizers import Scalars
@@ -43,17 +43,6 @@ class Asking(NamedTuple):
     received: Int[Array, " M"]
 
 
-class Asked(NamedTuple):
-    """What a device has asked in a look-up, and `counts`: its rounds, distinct rows and ids."""
-
-    asking: Asking
-    counts: Int[Array, " _"]
-
-    def of_device(self) -> Float[Array, " _"]:
-        """`counts`, the mean over devices, given those of all."""
-        return jnp.mean(self.counts.reshape(-1, 3).astype(jnp.float32), axis=0)
-
-
 @dataclasses.dataclass(frozen=True)
 class Routed:
     """For rows that are split over the axis `table` of a mesh, batches over both its axes."""
@@ -77,98 +66,66 @@ class Routed:
         """The rows of a message, of a device that looks up so many ids."""
         return routes.room(self.lie, ids, self.owners, self.platform, self.message_rows)
 
-    def traffic(self, counts: Sequence[float], ids: int, itemsize: int) -> dict[str, float]:
-        """What a step has exchanged, for people.
-
-        Args:
-          counts: the mean of `Asked.of_device` over steps.
-          ids: that a device looks up, padding counted.
-          itemsize: bytes of a number in the table.
-
-        Returns:
-          `rounds`; `repeats`, the share of ids that are there more than once; `fill`, the share of
-          the messages' places that have a row; `MB`, 10⁶ bytes that a device sends to others.
-        """
-        rounds, distinct, known = counts
-        places, copies = self.owners * self.room(ids), self.mesh.shape["data"]
-        others = (self.owners - 1) / self.owners
-        width = self.lie.width
-        sent = places * (others * (4 + width * (itemsize + 4)) + (copies - 1) * 4 * (width + 1))
-        again = places * others * 4  # ids of a further round travel in the update, too
-        return {
-            "rounds": rounds,
-            "repeats": 1 - distinct / known if known else 0.0,
-            "fill": distinct / (places * rounds),
-            "MB": (rounds * sent + (rounds - 1) * again) / 1e6,
-        }
-
     def route(self, ids: Ids) -> Asking:
         """What `look_up` and `update` need of rows."""
         return self._on_each(self._route, (BY_EXAMPLE,), BY_EXAMPLE)(ids)
 
-    def look_up(self, table: Array, asking: Asking) -> tuple[Rows, Asked]:
+    def look_up(self, table: Array, asking: Asking) -> tuple[Rows, Asking]:
         """The rows, zeros for ids out of range, and what `update` needs."""
-        given, made = (BY_ROW, BY_EXAMPLE), (BY_EXAMPLE, BY_EXAMPLE)
-        return self._on_each(self._look_up, given, made)(table, asking)
+        rows = self._on_each(self._look_up, (BY_ROW, BY_EXAMPLE), BY_EXAMPLE)(table, asking)
+        return rows, asking
 
     def update(
         self,
         table: Array,
         slots: Any,
-        asked: Asked,
+        asking: Asking,
         gradient: Rows,
         scalars: Scalars,
-        skipped: Bool[Array, ""] | None,
     ) -> tuple[Array, Any]:
-        """Table and slots after a step of the rows asked for; as they were if it is skipped."""
+        """Table and slots after a step of the rows asked for."""
         kept = jax.tree.map(lambda slot: BY_ROW if slot.ndim else PartitionSpec(), slots)
-        everywhere = PartitionSpec()
-        given = BY_ROW, kept, BY_EXAMPLE, BY_EXAMPLE, everywhere, everywhere
+        given = BY_ROW, kept, BY_EXAMPLE, BY_EXAMPLE, PartitionSpec()
         run = self._on_each(self._update, given, (BY_ROW, kept))
         with jax.named_scope("update_rows"):
-            return run(table, slots, asked, gradient, scalars, skipped)
+            return run(table, slots, asking, gradient, scalars)
 
-    def _on_each(self, call: Callable, given: tuple, made: Any) -> Callable:
+    def _on_each(self, call: Callable, given: tuple, out: Any) -> Callable:
         # check_vma=False: it can't see that all devices that share a row update it alike.
-        return jax.shard_map(call, mesh=self.mesh, in_specs=given, out_specs=made, check_vma=False)
+        return jax.shard_map(call, mesh=self.mesh, in_specs=given, out_specs=out, check_vma=False)
 
     def _route(self, ids):
         each, size = self.mine.rows, self.room(len(ids))
-        found = routes.make_routes(self.lie.places(ids), self.owners, each, self.platform)
-        first = routes.first_round(found, size, each, AXES)
-        return Asking(found, first, self._to_owners(first.asked.reshape(-1)))
+        known = routes.make_routes(self.lie.places(ids), self.owners, each, self.platform)
+        first = routes.first_round(known, size, each, AXES)
+        return Asking(known, first, self._to_owners(first.asked.reshape(-1)))
 
     def _look_up(self, table, asking: Asking):
-        each, found = self.mine.rows, asking.routes
+        each, known = self.mine.rows, asking.routes
 
         def answered(now: Round, received):
             answers = self._to_owners(_bits(self.mine.take(table, received)))
-            return routes.taken(found, now, answers, each)
+            return routes.taken(known, now, answers, each)
 
         def ask_again(carry):
-            now, rows, rounds = carry
-            now = routes.next_round(found, now, each, AXES)
+            now, rows = carry
+            now = routes.next_round(known, now, each, AXES)
             inside, more = answered(now, self._to_owners(now.asked.reshape(-1)))
-            return now, jnp.where(inside[:, None], more, rows), rounds + 1
+            return now, jnp.where(inside[:, None], more, rows)
 
         _, rows = answered(asking.now, asking.received)
-        start = asking.now, rows, jnp.int32(1)
-        _, rows, rounds = jax.lax.while_loop(
-            lambda carry: routes.goes_on(carry[0], each), ask_again, start
+        _, rows = jax.lax.while_loop(
+            lambda carry: routes.goes_on(carry[0], each), ask_again, (asking.now, rows)
         )
-        distinct = found.of_owner[-1]
-        counts = jnp.stack([rounds, distinct, found.begins[distinct]])
-        return jax.lax.bitcast_convert_type(rows, table.dtype), Asked(asking, counts)
+        return jax.lax.bitcast_convert_type(rows, table.dtype)
 
-    def _update(self, table, slots, asked: Asked, gradient, scalars, skipped):
-        mine, updater, asking = self.mine, self.updater, asked.asking
+    def _update(self, table, slots, asking: Asking, gradient, scalars):
+        mine, updater = self.mine, self.updater
         by_rank = routes.summed(asking.routes, gradient, self.platform)
 
         def add(carry, now: Round, ids):
             sent = self._to_owners(routes.to_send(now, by_rank))
             ids, sent = (self._of_all_copies(a) for a in (ids, sent))
-            if skipped is not None:
-                ids = jnp.where(skipped, mine.rows, ids)
             if updater.rows:
                 looked_up = mine.take(carry[0], ids)
                 given = ids, looked_up, sent, scalars

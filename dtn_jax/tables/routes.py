@@ -68,10 +68,10 @@ def room(lie: StoredRows, ids: int, owners: int, platform: str, capacity: int = 
     of a message fill whole lines.
     """
     mean = ids / owners
-    found = capacity or math.ceil(mean + SPREAD * math.sqrt(mean))
-    found = max(1, min(found, ids, lie.rows // owners))
+    rows = capacity or math.ceil(mean + SPREAD * math.sqrt(mean))
+    rows = max(1, min(rows, ids, lie.rows // owners))
     whole = LANES // math.gcd(LANES, lie.width) if platform == "tpu" else 1
-    return -(-found // whole) * whole
+    return -(-rows // whole) * whole
 
 
 def make_routes(ids: Int[Array, " N"], owners: int, each: int, platform: str) -> Routes:

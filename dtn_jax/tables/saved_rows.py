@@ -54,12 +54,12 @@ def _name(path: tuple) -> str:
 
 def lie_of(name: str, array: Any, arrays: Mapping[str, StoredRows]) -> StoredRows:
     """How the rows of an array lie: those of a packed array, or the numbers kept for each."""
-    own = arrays.get(name.split(".")[1])
-    if own is None:
+    packed = arrays.get(name.split(".")[1])
+    if packed is None:
         return StoredRows(array.shape[0], math.prod(array.shape[1:]))
-    if tuple(array.shape) == own.shape:
-        return own
-    return StoredRows(own.rows, 1, own.per_line, stride=own.stride)
+    if tuple(array.shape) == packed.shape:
+        return packed
+    return StoredRows(packed.rows, 1, packed.per_line, stride=packed.stride)
 
 
 def write(folder: pathlib.Path, name: str, array: jax.Array, lie: StoredRows) -> None:
@@ -149,8 +149,8 @@ def read(
             lines = lines.reshape(blocks, -1, *like.shape[1:])
             for i, device in enumerate(devices if lines.size else ()):
                 placed = jax.device_put(lines, device)
-                own = arrays[first, last]
-                own[i] = _put(own[i], placed, blocks, np.int32(place))
+                copies = arrays[first, last]
+                copies[i] = _put(copies[i], placed, blocks, np.int32(place))
         jax.block_until_ready(arrays)  # pieces must not queue up
     every = [array for part in arrays.values() for array in part]
     return jax.make_array_from_single_device_arrays(like.shape, like.sharding, every)
@@ -182,10 +182,10 @@ def _pieces(store, used: int, whole: int) -> Iterator[tuple[int, np.ndarray]]:
     for first, stop in itertools.pairwise(edges):
         reading.append((first, store[first:stop].read()))
         if len(reading) > AHEAD:
-            at, found = reading.popleft()
-            yield at, found.result()
-    for at, found in reading:
-        yield at, found.result()
+            at, rows = reading.popleft()
+            yield at, rows.result()
+    for at, rows in reading:
+        yield at, rows.result()
 
 
 def _parts(sharding: Sharding, shape: tuple[int, ...]) -> dict[tuple[int, int], list[jax.Device]]:

@@ -97,11 +97,11 @@ class StoredRows:
         """Rows of a table that lies here; those out of range are zeros."""
         line, place = self.where(ids)
         lines = table.at[line].get(mode="fill", fill_value=0)
-        found = lines[:, : self.width]
+        rows = lines[:, : self.width]
         for k in range(1, self.per_line):
             kth = lines[:, k * self.width : (k + 1) * self.width]
-            found = jnp.where((place == k)[:, None], kth, found)
-        return found
+            rows = jnp.where((place == k)[:, None], kth, rows)
+        return rows
 
     def where(self, ids: Int[Array, " N"]) -> tuple[Int[Array, " N"], Int[Array, " N"]]:
         """The line of each row and its place there, in [0, K); of no negative ids."""
@@ -170,10 +170,10 @@ def _bits_reversed(
     numbers: Int[Array | np.ndarray, "*N"], below: int
 ) -> Int[Array | np.ndarray, "*N"]:
     """Numbers below a power of 2, with their bits in the opposite order."""
-    bits, found = below.bit_length() - 1, numbers * 0
+    bits, result = below.bit_length() - 1, numbers * 0
     for k in range(bits):
-        found = found | (((numbers >> k) & 1) << (bits - 1 - k))
-    return found
+        result = result | (((numbers >> k) & 1) << (bits - 1 - k))
+    return result
 
 
 def lay_out(rows: int, width: int, platform: str, multiple: int, stride: int = 1) -> StoredRows:

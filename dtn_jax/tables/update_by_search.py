@@ -87,10 +87,10 @@ def update(
     at, summed, source = unique_rows(lie, ids, gradient)
 
     def read(array):
-        found = array.at[at].get(
+        lines = array.at[at].get(
             indices_are_sorted=True, unique_indices=True, mode="fill", fill_value=0
         )
-        return update_whole.by_line(found)
+        return update_whole.by_line(lines)
 
     rows = numbers(looked_up[source]).astype(gradient.dtype)
     rate = scalars.rate.astype(rows.dtype)

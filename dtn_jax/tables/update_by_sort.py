@@ -213,13 +213,13 @@ def sums(
 def read(lie: StoredRows, array: Array, touched: Touched) -> Array:
     """Of an array like the table the touched lines `[N, lanes]`; of one with a number for each row
     `[N, K]`."""
-    found = {"unique_indices": True, "mode": "fill", "fill_value": 0}
+    hints = {"unique_indices": True, "mode": "fill", "fill_value": 0}
     if array.shape[1:] != (lie.per_line,):
-        lines = array.at[touched.at].get(**found)
+        lines = array.at[touched.at].get(**hints)
         return lines if lines.ndim > 1 else lines[:, None]
     if len(array) <= ON_CHIP:
-        return array.at[_each_number(lie, touched)].get(**found)
-    return array.T.at[:, touched.at].get(**found).T
+        return array.at[_each_number(lie, touched)].get(**hints)
+    return array.T.at[:, touched.at].get(**hints).T
 
 
 def write(lie: StoredRows, array: Array, touched: Touched, new: Array, old: Array) -> Array:

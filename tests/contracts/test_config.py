@@ -114,7 +114,7 @@ def test_an_override_is_cast_to_the_options_type(key, text, value):
         ("optim.lerning_rate", "1", "optim.learning_rate"),
         ("model.learning_rate", "1", "optim.learning_rate"),
         ("batchsize", "1", "data.batch_size"),
-        ("model.hidden", "1", "model.masknet.hidden or model.mlp.hidden"),
+        ("model.hidden", "1", "model.pnn.hidden or model.mlp.hidden"),
         ("model.mlp", "1", "model.mlp.hidden"),
         ("parallel", "1", "parallel.check_memory, parallel.devices, parallel.heartbeat_seconds"),
         ("xyzzy", "1", "--help=all"),

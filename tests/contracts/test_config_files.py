@@ -97,7 +97,7 @@ def test_a_config_file_that_fails_is_named_with_line_and_reason(tmp_path, text, 
         ("c.data.batch_size = None", "data.batch_size=None: expected a whole number at least 1"),
         ("c.model.experts = ('mlp',)", "model.experts=('mlp',): expected text"),
         ("c.model.tower_hidden = 64", "model.tower_hidden=64: expected whole numbers"),
-        ("c.optim.learning_rat = 3", "'optim.learning_rat', which nothing declares. Did you mean"),
+        ("c.optim.learning_rat = 3", "has an option 'optim.learning_rat'. Did you mean"),
         ("c.lock(); c.train.epoch = 9", 'Did you mean "epochs"'),
     ],
 )

@@ -35,7 +35,7 @@ STAGES = """
     config                      # assembled from the options of all above
     run.promises run.run
     parallel.fits               # of a run, before it is made
-    run.outcome run.records run.workdir run.checkpoint run.start_from run.selection
+    run.outcome run.workdir run.checkpoint run.start_from run.selection
     run.results plan run.nonfinite run.loss_log run.train run.replicas
     analysis
     export.fit_calibration export.score_files export.write

@@ -4,7 +4,6 @@ import io
 
 import rich.console
 
-from dtn_jax.report import terminal
 from dtn_jax.report import terminal as report
 from dtn_jax.schema import Field, Schema, Task
 
@@ -73,20 +72,3 @@ def test_every_metric_has_room_and_one_that_a_row_lacks_is_empty():
     common = ["0.3211", "0.0123", "0.0988%", "10.0%", "1,234,567", "12,345,678"]
     assert older + more[0] == ["0.8123", *common]
     assert newer + more[1] == ["0.8123", "0.7071", "0.4321", *common]
-
-
-# ---------------------------------------------------------------- by day
-
-
-def dated(names=TASKS):
-    kinds = {"seconds": "regression"}
-    tasks = [Task(name, kinds.get(name, "binary")) for name in names]
-    return Schema("shop", (Field("item"),), tuple(tasks))
-
-
-def test_a_line_a_day_of_each_tasks_first_metric_beside_its_base_rate():
-    lines = text_of(terminal.days_table(by_day(("click", "seconds")), dated(("click", "seconds"))))
-    rows = [line.split() for line in lines.splitlines() if line.startswith("2022")]
-    assert rows[0] == ["2022-04-08", "0.5000", "1.00%", "0.0000"]
-    assert rows[3] == ["2022-04-11", "0.8000", "4.00%", "0.3000"]
-    assert lines.index("click") < lines.index("seconds")

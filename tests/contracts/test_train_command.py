@@ -49,10 +49,6 @@ def test_a_finished_run_is_shown_and_left_alone(shell, finished):
         (["--config=configs/adult.py:MMoE"], ("argument 'MMoE'. Did you mean 'mmoe'?",)),
         (["--config=configs/adult.py", "--model=DTN"], ("Did you mean 'dtn'?",)),
         ([TINY, "--config.model.experts=gdcn,masknet"], ("'gdcn,masknet': join them with +",)),
-        (
-            ["--config=configs/adult.py:dtn,experts=gdcn,masknet"],
-            ("masknet is an expert; + joins experts: model.experts=mlp+masknet",),
-        ),
         ([TINY, "--schema=shop.yaml"], ("--schema and --config both", "give one")),
         (["--model=mmoe"], ("--model=mmoe of what?", "--schema=FILE or --config=FILE")),
     ],
@@ -61,13 +57,6 @@ def test_bad_arguments_are_named(shell, tmp_path, arguments, parts):
     message = message_of(shell(f"--workdir={tmp_path / 'new'}", *arguments))
     assert all(part in message for part in parts), message
     assert not (tmp_path / "new").exists()
-
-
-def test_a_workdir_is_no_config(shell, finished):
-    for given in (finished, finished / "config.json"):
-        message = one_line(message_of(shell(f"--config={given}")))
-        assert message.startswith(f"{given} is a run's, and no config file. To resume or show")
-        assert f"--workdir={finished}" in message
 
 
 def test_own_logs_need_no_config(shell, monkeypatch, tmp_path):

@@ -15,6 +15,7 @@ from refused_configs import refused as told
 from dtn_jax import errors
 from dtn_jax.analysis.finished import best_state
 from dtn_jax.config import identity
+from dtn_jax.errors import UserError
 from dtn_jax.report.versions import PACKAGES
 from dtn_jax.run import workdir
 from dtn_jax.run.run import Run
@@ -61,11 +62,9 @@ def test_of_two_processes_one_alone_works_in_a_folder(tmp_path):
     claim(tmp_path / "run")
 
 
-def test_a_finished_run_that_cannot_be_written_can_be_looked_at(claimed, monkeypatch):
+def test_a_folder_that_cannot_be_written_is_told(claimed, monkeypatch):
     denied = PermissionError(13, "Permission denied")
     monkeypatch.setattr(workdir, "locked", Mock(side_effect=denied))
-    assert claim(claimed).results() == RESULTS
-    (claimed / "results.json").unlink()
     assert "cannot be written: Permission denied" in refused(claimed)
 
 
@@ -148,14 +147,14 @@ def test_what_no_run_left_is_not_taken(files, place, named, tmp_path):
 
 @pytest.mark.parametrize("name", ["lr[1e-3]", "a*b", "why?"])
 def test_a_name_that_a_glob_reads_is_refused(tmp_path, name):
-    with pytest.raises(workdir.Unusable, match=r"has one of \* \? \[ \] in it; give another name"):
+    with pytest.raises(UserError, match=r"has one of \* \? \[ \] in it; give another name"):
         claim(tmp_path / name / "run")
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("place", ["gs://bucket/run", "file:///a", "/tmp/\udcff"])
+@pytest.mark.parametrize("place", ["gs://bucket/run", "file:///a"])
 def test_a_place_that_can_be_no_folder_is_told(place):
-    with pytest.raises(workdir.Unusable, match=r"is a URL|is no text in UTF-8"):
+    with pytest.raises(UserError, match="is a URL"):
         claim(place)
 
 
@@ -239,22 +238,12 @@ def test_a_resumed_log_drops_what_will_be_logged_again(tmp_path, logged):
     assert folder.history() == records(2, 4, 6)
 
 
-DAMAGED = [
-    *(b'{"kind"', b"\xff\xfe\0", b"7", b"null", b"[]", b"[" * 10_000, b'{"kind": "train"}'),
-    b'{"kind": "train", "step": "4", "epoch": 0.4}',
-    b'{"kind": "train", "step": 4, "epoch": 0.4, "loss/click": []}',
-]
-
-
-@pytest.mark.parametrize("line", DAMAGED)
-def test_a_damaged_line_costs_no_other(logged, capsys, line):
-    folder = logged(2, 4, 6, 8)
+@pytest.mark.parametrize("line", [b'{"kind"', b"\xff\xfe\0", b"7", b"null", b'{"kind": "train"}'])
+def test_a_damaged_line_is_named(logged, line):
+    folder = logged(2, 4, 6)
     path = folder.path / "metrics.jsonl"
     lines = path.read_bytes().split(b"\n")
     path.write_bytes(b"\n".join([lines[0], line, *lines[2:]]))
-    assert folder.history() == records(2, 6, 8)
-    folder.resume_log_at(6)
-    log(folder, 8)
-    assert folder.history() == records(2, 6, 8)
-    assert f"{path}, line 2: " in capsys.readouterr().out
-    assert (folder.path / "metrics.damaged").read_bytes() == b"2: " + line + b"\n"
+    assert f"{path}, line 2: no record can be read; delete the line" in told(folder.history)
+    path.write_bytes(b"\n".join([lines[0], *lines[2:]]))
+    assert folder.history() == records(2, 6)

@@ -188,21 +188,6 @@ def test_a_day_alone_in_another_layout_has_the_same_rows_at_the_same_places():
     np.testing.assert_array_equal(np.where(got < 0, -1, own[got]), whole[begin[2] : begin[3]])
 
 
-def test_the_rows_of_a_day_are_scored_in_order():
-    data = dated(Layout(6, 16), 1531)
-    days = read_days(data, "train")
-    of = np.repeat(days.numbers, np.diff(days.starts))
-    for day in days.known:
-        own = np.flatnonzero(of == day)
-        parts = [
-            np.stack([rows_of(b) for b in in_order(data, "train", 48, part, days.rows(day))])
-            for part in (slice(0, 24), slice(24, 48))
-        ]
-        got = np.concatenate(parts, axis=1).ravel()
-        np.testing.assert_array_equal(got[: len(own)], own)
-        assert (got[len(own) :] == -1).all()
-
-
 def group_of(ids):
     """Of the row with this id: unlike ones share a half of their numbers."""
     return (np.asarray(ids, np.int64) - 250) * (2**32 + 1)

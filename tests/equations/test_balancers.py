@@ -271,23 +271,17 @@ class Breaks(Balancer):
         return jnp.where(seen.step < 2, state, jnp.nan) + jnp.zeros((1,) * self.axes)
 
 
-def test_a_balancer_that_breaks_is_blamed_and_its_step_may_be_skipped(monkeypatch):
+def test_a_balancer_that_breaks_is_blamed(monkeypatch):
     monkeypatch.setitem(balancing.BALANCERS, "breaks", Breaks)
     ((state, metrics),) = stepped((COUNT,), loss__balancing="breaks")
     bad = np.asarray(metrics["nonfinite"])
-    assert int(state.step) == 3
-    assert np.argwhere(bad).tolist() == [[2, bad.shape[1] - 1]]
+    assert np.argwhere(bad[:3]).tolist() == [[2, bad.shape[1] - 1]]
     assert finite.names(SCHEMA.task_names, state.params, state.tables)[-1] == (
         "loss.balancing: update"
     )
-    c = options("shared_bottom", loss__balancing="breaks", train__skip_nonfinite=1)
+    c = options("shared_bottom", loss__balancing="breaks")
     model, plan = build(c, SCHEMA)
     before, batch = first_state(c, model, plan), jax.tree.map(lambda a: a[0], steps(1))
-    before = before.replace(step=jnp.int32(2))
-    after, _ = jax.jit(make_train_step(c, model, plan, 10))(before, batch)
-    for a, b in zip(leaves(after), leaves(before), strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert (int(after.step), float(after.balancing)) == (3, 0)
     with c.unlocked():
         c.loss.breaks = {"axes": 1}
     wrong = (

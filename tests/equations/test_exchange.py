@@ -59,7 +59,7 @@ def mover(devices, sharers, platform, tables, room, dtype, copied, stride):
             routed = exchange.route(jnp.where(ids[i] < V, ids[i], lie.rows))
             looked_up, asked = exchange.look_up(table, routed)
             scalars = Scalars(jnp.asarray(0.1, dtype), jnp.asarray(0.01, dtype), i)
-            given = asked, gradients[i] + looked_up, scalars, None
+            given = asked, gradients[i] + looked_up, scalars
             table, slots = exchange.update(table, slots, *given)
             return table, slots, found.at[i].set(looked_up)
 

@@ -61,7 +61,7 @@ PMAP = {"parallel__devices": 2, "parallel__strategy": "pmap", "train__accumulate
         {"parallel__devices": 8, "parallel__table_devices": 4, "train__accumulate": 2},
         pytest.param(PMAP, marks=pytest.mark.slow),
         pytest.param({"parallel__devices": 8}, marks=pytest.mark.nightly),
-        pytest.param({"train__accumulate": 2, "train__remat": True}, marks=pytest.mark.nightly),
+        pytest.param({"train__accumulate": 2}, marks=pytest.mark.nightly),
     ],
 )
 def test_on_many_devices_and_in_parts_the_numbers_are_one_devices(way):

@@ -141,14 +141,6 @@ def test_hcnet_options_change_the_addresses_and_wrong_ones_are_refused():
         plan(codebooks=1, fields=("user",))
 
 
-def test_ids_out_of_range_are_counted_by_slot():
-    ids = IDS.copy()
-    ids[0, 0], ids[1, 0], ids[1, 4] = 5, 77, -2
-    bad = jax.jit(functools.partial(lookup.ids_out_of_range, plan()))
-    assert bad(batch(ids)).tolist() == [2, 0, 0, 0, 1, 0, 0, 0]
-    assert bad(batch(ids, row_mask=(True, False))).tolist() == [1, 0, 0, 0, 0, 0, 0, 0]
-
-
 def test_initial_scales():
     p = plan(codebooks=2, codebook_rows=1000)
     tables = jax.jit(lambda key: init_tables(p, key, 0.5, 0.1))(jax.random.key(0))

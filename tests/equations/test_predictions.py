@@ -15,11 +15,12 @@ from toy_steps import batches, build, config, first_state
 from configs.base import get_config
 from dtn_jax.errors import UserError
 from dtn_jax.interface import Batch
-from dtn_jax.losses import read_losses, scales
+from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import TaskLoss, predictions, task_losses
 from dtn_jax.losses.cross_entropy import CrossEntropy
 from dtn_jax.losses.huber import Huber
 from dtn_jax.losses.log_normal import LogNormal
+from dtn_jax.losses.notes import large
 from dtn_jax.losses.ordinal import Ordinal
 from dtn_jax.losses.positive_weights import inflation
 from dtn_jax.losses.squared_error import SquaredError
@@ -223,7 +224,7 @@ def notes(schema=WATCH, **loss):
     config = get_config()
     config.loss.update(loss)
     losses = read_losses(config.loss, schema)
-    return list(scales.notes(losses, config.loss.task_weights, schema, LABELS, KNOWN))
+    return list(large(losses, config.loss.task_weights, schema, LABELS, KNOWN))
 
 
 def test_a_label_in_seconds_dwarfs_a_click():
@@ -239,11 +240,6 @@ def test_a_label_in_seconds_dwarfs_a_click():
 )
 def test_a_weight_or_another_loss_takes_the_note_away(loss):
     assert notes(**loss) == []
-
-
-def test_regressions_alone_have_none():
-    tasks = (Task("a", "regression"), Task("b", "regression"))
-    assert notes(Schema("s", WATCH.fields, tasks)) == []
 
 
 # Positives may weigh what they will: what a model gives is the log-odds of its task.

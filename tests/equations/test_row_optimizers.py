@@ -270,7 +270,7 @@ def test_on_accelerators_no_write_meets_another(name, platform):
     @jax.jit
     def step(table):
         _, asked = exchange.look_up(table, exchange.route(jnp.zeros(9, jnp.int32)))
-        given = jnp.zeros((9, 16)), scalars(0.1, 0.0), None
+        given = jnp.zeros((9, 16)), scalars(0.1, 0.0)
         return exchange.update(table, exchange.updater.init(table, lie), asked, *given)
 
     text = step.lower(table).as_text()

@@ -239,16 +239,6 @@ def test_scoring_drops_nothing_out_and_keeps_the_task_order(base):
         np.testing.assert_allclose(logits[:, column], expected[task], rtol=1e-5)
 
 
-def test_the_debug_check_counts_ids_by_slot():
-    """What it counts is in test_lookup.py."""
-    c = config(debug__check_ids=True, model__architecture="shared_bottom")
-    model, plan = build(c)
-    state = jax.eval_shape(lambda: create_state(c, model, plan))
-    batch = jax.tree.map(lambda a: a[0], batches())
-    _, metrics = jax.eval_shape(make_train_step(c, model, plan, 10), state, batch)
-    assert metrics["bad_ids"].shape == (3,)
-
-
 def test_weights_of_tasks_are_checked():
     with pytest.raises(UserError, match=r"loss.task_weights 'clicks'. Did you mean 'click'"):
         hyper(config(loss__task_weights="clicks=1"), SCHEMA)
@@ -262,7 +252,7 @@ MEMORY = {
     "model__embedding_dropout": 0.2,
     "model__dtype": "float64",
 }
-PARTS, AGAIN = {"train__accumulate": 4}, {"train__remat": True}
+PARTS = {"train__accumulate": 4}
 
 
 @functools.cache
@@ -276,9 +266,8 @@ def with_some_labels(architecture, **saving):
 @pytest.mark.parametrize(
     ("architecture", "saving"),
     [
-        pytest.param("dtn", PARTS | AGAIN, marks=pytest.mark.slow),
+        pytest.param("dtn", PARTS, marks=pytest.mark.slow),
         pytest.param("ple", PARTS, marks=pytest.mark.nightly),
-        pytest.param("ple", AGAIN, marks=pytest.mark.nightly),
     ],
 )
 def test_options_that_save_memory_leave_the_numbers_alone(architecture, saving):
@@ -316,24 +305,3 @@ def test_accumulation_saves_memory():
         return step.lower(shapes, big()).compile().memory_analysis().temp_size_in_bytes
 
     assert temporaries(train__accumulate=8) < 0.3 * temporaries()
-
-
-def test_rematerialisation_keeps_less_for_the_backward_pass():
-    def kept(**changes):
-        c = sized(**changes)
-        model, plan = build(c)
-        state = jax.eval_shape(lambda: create_state(c, model, plan))
-
-        def backward(params, gathered, batch):
-            inputs = lookup.to_inputs(plan, gathered, batch)
-
-            def logits(params):
-                return model.apply({"params": params}, inputs, train=True).logits
-
-            return jax.vjp(logits, params)[1]
-
-        gathered = {"embedding": jax.ShapeDtypeStruct((4096, 1, 3, 16), jnp.float32)}
-        residuals = jax.tree.leaves(jax.eval_shape(backward, state.params, gathered, big()))
-        return sum(a.size * a.dtype.itemsize for a in residuals)
-
-    assert kept(train__remat=True) < 0.3 * kept()

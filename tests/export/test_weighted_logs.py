@@ -19,7 +19,7 @@ from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.prepare import prepare
 from dtn_jax.export import load
 from dtn_jax.export.write import export_run
-from dtn_jax.losses import improper, read_losses
+from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import task_losses
 from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.report.description.sections import rows as told_of_rows
@@ -235,7 +235,7 @@ def test_a_run_notes_which_scores_are_no_probabilities():
 
     def notes(**options):
         config.update(dict.fromkeys(("tasks", "pairwise"), "") | options)
-        return list(improper.notes(read_losses(config, schema), schema))
+        return list(notes.improper(read_losses(config, schema), schema))
 
     assert notes() == notes(pairwise="watch=1") == []
     assert notes(tasks="click=focal") == [

@@ -29,7 +29,6 @@ def test_auxiliary_losses_are_logged(parts, prepared_dir, tmp_path):
     names = ("aux/auxiliary", "aux/orthogonality")
     assert all({key for key in one if key.startswith("aux/")} == set(names) for one in found)
     run = build_run(config)
-    assert run.auxiliary == ("auxiliary", "orthogonality")
     state, rows = run.new_state(), training_data(run)
     chunk = rows.chunk(config.seed, 0, 0, 1, config.data.batch_size)
     batch = type(chunk)(**{k: None if v is None else v[0] for k, v in vars(chunk).items()})
@@ -41,7 +40,3 @@ def test_auxiliary_losses_are_logged(parts, prepared_dir, tmp_path):
     aux = run.model.apply({"params": state.params}, inputs, train=True).aux
     for name, losses in aux.items():
         np.testing.assert_allclose(found[0][f"aux/{name}"], np.mean(losses), rtol=1e-5)
-
-
-def test_a_run_without_them_logs_none(prepared_dir):
-    assert build_run(small(prepared_dir)).auxiliary == ()

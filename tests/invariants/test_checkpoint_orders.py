@@ -6,7 +6,6 @@ import chex
 import jax
 import numpy as np
 import pytest
-from damaged_bytes import flip, large_file
 from drawn_states import ITEMS, drawn, others, rows
 
 from dtn_jax.errors import UserError
@@ -99,17 +98,12 @@ def test_rows_move_to_another_order_and_back(tmp_path, kind, way, platforms):
     assert_moved(restored(tmp_path / "two", here), here.plan, moved)
 
 
-@pytest.mark.parametrize("damage", [False, True])
-def test_rows_are_read_piece_by_piece_without_padding(tmp_path, damage, capsys):
-    """Of the best state or, where that is damaged, of the last one."""
+def test_rows_are_read_piece_by_piece_without_padding(tmp_path):
     here, there = (drawn(**KINDS[ODD], **given) for given in (TPU, CPU))
     save(tmp_path, here)
-    if damage:
-        flip(large_file(tmp_path / "checkpoints/best/1"), 4321)
     checkpoints = Checkpoints(tmp_path, there.plan)
 
-    def read(folder, part):
-        assert part is damage
+    def read(folder):
         return {
             name: list(saved_rows.rows(folder / ROWS, f"tables.{name}", used))
             for name, used in there.plan.used.items()
@@ -121,7 +115,6 @@ def test_rows_are_read_piece_by_piece_without_padding(tmp_path, damage, capsys):
     for name, pieces in found.items():
         expected = here.plan.arrays[name].to_rows(np.asarray(here.state.tables[name]))
         np.testing.assert_array_equal(np.concatenate(pieces), expected[: there.plan.used[name]])
-    assert ("instead" in capsys.readouterr().out) is damage
 
 
 def test_a_cpus_padding_comes_back_too(tmp_path):

@@ -1,4 +1,4 @@
-"""Ctrl-C at any moment of a command: told, exit code 130, and never dropped."""
+"""Ctrl-C and SIGTERM at any moment of a command: told, with an exit code."""
 
 import os
 import pathlib
@@ -47,6 +47,7 @@ STUCK = """
 import hashlib
 from dtn_jax.parallel import interrupts
 
+interrupts.at_once()
 with interrupts.raised("interrupted; again"):
     print("begun", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**8)  # one instruction of Python, for a minute
@@ -58,40 +59,6 @@ from dtn_jax.parallel import interrupts
 with interrupts.noted(signal.SIGTERM):
     print("begun", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**8)
-"""
-DROPS = """
-import sys, time
-from dtn_jax.parallel import interrupts
-
-interrupts.GRACE = 15
-
-with interrupts.raised():
-    print("begun", flush=True)
-    try:
-        time.sleep(30)
-    except BaseException:
-        pass  # as some libraries do
-    try:
-        time.sleep(30)
-    except KeyboardInterrupt:
-        sys.exit("again")
-"""
-SLOW_TO_END = """
-import sys, time
-from dtn_jax.parallel import interrupts
-
-interrupts.GRACE = 15
-
-try:
-    with interrupts.raised():
-        print("begun", flush=True)
-        try:
-            time.sleep(30)
-        finally:
-            time.sleep(4)
-            print("in order", file=sys.stderr)
-except KeyboardInterrupt:
-    sys.exit(130)
 """
 
 
@@ -165,24 +132,15 @@ def test_a_second_ctrl_c_ends_at_once(first):
     assert seconds < SOON
 
 
-@pytest.mark.slow
-def test_one_that_is_dropped_is_raised_again():
-    code, err, seconds = interrupted(["-c", DROPS], begun=b"begun", seconds=0.1)
-    assert (code, err) == (1, "again\n")
-    assert seconds < SOON
-
-
-@pytest.mark.slow
-def test_an_end_in_order_is_not_interrupted_by_that():
-    code, err, seconds = interrupted(["-c", SLOW_TO_END], begun=b"begun", seconds=0.1)
-    assert (code, err) == (130, "in order\n")
-    assert 4 <= seconds < SOON
-
-
-@pytest.mark.slow
-def test_a_compiler_does_not_hold_it_up():
-    code, err, seconds = interrupted(["-c", STUCK], begun=b"begun", seconds=0.1)
-    assert (code, err) == (130, "interrupted; again\n")
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [(signal.SIGINT, 130, "interrupted; again\n"), (signal.SIGTERM, 143, "terminated; again\n")],
+)
+def test_a_compiler_does_not_hold_it_up(number, code, said):
+    """SIGTERM comes before there is anything to save."""
+    given = {"begun": b"begun", "seconds": 0.1, "signals": (number,)}
+    *found, seconds = interrupted(["-c", STUCK], **given)
+    assert found == [code, said]
     assert seconds < SOON
 
 

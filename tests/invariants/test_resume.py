@@ -101,7 +101,7 @@ def test_a_run_whose_best_state_is_lost_says_so(prepared_dir, tmp_path, monkeypa
     train(config, tmp_path / "run")
     (tmp_path / "run/results.json").unlink()
     shutil.rmtree(tmp_path / "run/checkpoints/best")
-    with pytest.raises(UserError, match=r"a best state is missing .*best/15 is not there"):
+    with pytest.raises(UserError, match=r"best/15 is damaged: checksums.json is missing"):
         train(config, tmp_path / "run")
 
 

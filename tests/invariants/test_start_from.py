@@ -44,7 +44,7 @@ def second(prepared_dir, first, **changes):
 
 
 def test_two_runs_are_one_that_goes_on(prepared_dir, first, uncut, later, tmp_path):
-    """Up to rounding, since programs differ; test_first_scores.py compares bits."""
+    """Up to rounding, since programs differ."""
     config = second(prepared_dir, first)
     results = train(config, tmp_path / "second", test=False)
     state, _ = last_state(config, tmp_path / "second")
@@ -103,26 +103,21 @@ def start_of(config, workdir, monkeypatch):
     return last_state(config, workdir)[0]
 
 
-@pytest.mark.parametrize("kept", [True, False])
-def test_optimizer_states_are_taken_over_or_fresh(prepared_dir, first, tmp_path, monkeypatch, kept):
+def test_optimizer_states_are_taken_over(prepared_dir, first, tmp_path, monkeypatch):
     old = last_state(small(prepared_dir), first)[0]
     changes = {"optim__learning_rate": 0.5, "model__dropout": 0.4, "data__batch_size": 128}
-    config = second(prepared_dir, first, train__start_from_optimizer=kept, **changes)
+    config = second(prepared_dir, first, **changes)
     state = start_of(config, tmp_path / "second", monkeypatch)
-    for part in ("params", "model_state", "tables"):
+    for part in ("params", "model_state", "tables", "opt_state", "slots"):
         chex.assert_trees_all_equal(getattr(state, part), getattr(old, part))
+        assert any(np.asarray(a).any() for a in jax.tree.leaves(getattr(old, part)))
     assert float(state.hyper.learning_rate) == 0.5
     assert float(state.hyper.dropout) == np.float32(0.4)
-    for part in ("opt_state", "slots"):
-        found, was = getattr(state, part), getattr(old, part)
-        fresh = jax.tree.map(np.zeros_like, was)
-        chex.assert_trees_all_equal(found, was if kept else fresh)
-        assert any(a.any() for a in jax.tree.leaves(was))
 
 
 @pytest.mark.slow
 def test_what_a_balancer_knows_is_taken_over_and_resumed(prepared_dir, tmp_path, monkeypatch):
-    """With fresh optimizers, too. Where it reads losses, it is what no optimizer has learned."""
+    """Where it reads losses, it is what no optimizer has learned."""
     changes = {"loss__balancing": "stch", "loss__stch__warmup": 20}
     changes |= {"train__accumulate": 2, "model__normalisation": "layer"}
     old = small(prepared_dir, **changes, train__max_steps=FIRST)
@@ -136,7 +131,7 @@ def test_what_a_balancer_knows_is_taken_over_and_resumed(prepared_dir, tmp_path,
             train(old, tmp_path / "cut", test=False)
     train(old, tmp_path / "cut", test=False)
     assert_same_run(old, tmp_path / "whole", tmp_path / "cut")
-    config = second(prepared_dir, tmp_path / "cut", **changes, train__start_from_optimizer=False)
+    config = second(prepared_dir, tmp_path / "cut", **changes)
     state = start_of(config, tmp_path / "second", monkeypatch)
     chex.assert_trees_all_equal(state.balancing, known)
 
@@ -165,37 +160,32 @@ def changed(path, edit):
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
-        (lambda p: shutil.rmtree(p), "holds no run; expected the workdir of a finished run"),
-        (lambda p: p.joinpath("results.json").unlink(), "that run is not finished"),
+        (lambda p: shutil.rmtree(p), "holds no finished run"),
+        (lambda p: p.joinpath("results.json").unlink(), "holds no finished run"),
         (
             lambda p: p.joinpath("results.json").write_text("{"),
             "results.json is missing or damaged",
         ),
         (lambda p: p.joinpath("config.json").write_text("{"), "config.json is missing or damaged"),
-        (lambda p: shutil.rmtree(p / "checkpoints/last/30"), "30, the last state .* is not there"),
+        (
+            lambda p: shutil.rmtree(p / "checkpoints/last/30"),
+            r"last/30 is damaged: checksums.json is missing",
+        ),
         (
             lambda p: changed(p / "config.json", lambda f: f.update(data="f" * 64)),
             r"trained on another data set, fingerprint ffffffffffff; expected .* extends: none",
         ),
         (
-            lambda p: changed(
-                p / "config.json", lambda f: f.update(started_from={"step": 5, "workdir": "x"})
-            ),
-            "is of step 30, expected 35",
-        ),
-        (lambda p: p.rename(p.parent / "replica_0"), "name one of its replicas, replica_0"),
-        (
             lambda p: flip(large_file(p / "checkpoints/last/30"), 7),
-            r"train.start_from: .*30 is damaged: .* from a copy",
+            r"last/30 is damaged: .* from a copy",
         ),
     ],
 )
 def test_a_run_that_cannot_be_started_from_is_told(prepared_dir, first, tmp_path, damage, told):
     other = shutil.copytree(first, tmp_path / "others" / "run")
     damage(other)
-    named = other if "replica" not in told else other.parent
     with pytest.raises(UserError, match=told):
-        train(second(prepared_dir, named), tmp_path / "second", test=False)
+        train(second(prepared_dir, other), tmp_path / "second", test=False)
 
 
 @pytest.mark.parametrize(
@@ -204,20 +194,13 @@ def test_a_run_that_cannot_be_started_from_is_told(prepared_dir, first, tmp_path
         ({"model__expert_dim": 9}, r"model.expert_dim: 8 there, 9 now"),
         ({"model__architecture": "mmoe"}, r"model.architecture: 'shared_bottom' there, 'mmoe' now"),
         ({"optim__table_dtype": "bfloat16"}, r"optim.table_dtype: 'float32' there"),
-        ({"optim__tables": "sgd"}, r"start_from_optimizer=False\n  optim.tables: 'adam' there"),
+        ({"optim__tables": "sgd"}, r"optim.tables: 'adam' there"),
     ],
 )
 def test_options_that_must_agree_are_named(prepared_dir, first, tmp_path, changes, told):
     with pytest.raises(UserError, match=told):
         train(second(prepared_dir, first, **changes), tmp_path / "second", test=False)
     assert not (tmp_path / "second").exists()
-
-
-@pytest.mark.nightly
-def test_another_optimizer_of_tables_starts_fresh(prepared_dir, first, tmp_path):
-    changes = {"optim__tables": "adagrad", "train__start_from_optimizer": False}
-    config = second(prepared_dir, first, **changes)
-    assert train(config, tmp_path / "second", test=False)["steps"] == 15
 
 
 def test_a_run_cannot_start_from_itself_nor_replicas_from_a_run(prepared_dir, first, tmp_path):

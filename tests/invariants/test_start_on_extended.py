@@ -150,35 +150,3 @@ def test_a_run_on_the_first_set_cannot_start_from_one_on_the_later(shops, tmp_pa
     given = config(shops, "shop", train__start_from=str(tmp_path / "later"), **changes)
     with pytest.raises(UserError, match=r"trained on another data set, .* extends: none"):
         train(given, tmp_path / "run", test=False)
-
-
-HISTORIES = """
-name: shop
-fields:
-  item:
-  viewed: {kind: sequence, target: item, column: seen}
-tasks:
-  click:
-time: t
-"""
-
-
-@pytest.mark.slow
-def test_longer_histories_have_fresh_rows_for_their_further_ages(tmp_path):
-    extending(tmp_path, HISTORIES)
-    changes = {"model__histories": "bst", "model__experts": "mlp"}
-    ended(config(tmp_path, "shop", **changes), tmp_path / "run")
-    _, state = last(tmp_path, tmp_path / "run", **changes)
-    given = config(tmp_path, "later", train__start_from=str(tmp_path / "run"), **changes)
-    run = started(build_run(given), tmp_path / "next")
-    found, new = first_state(run), run.new_state()
-
-    def ages(state):
-        parts = jax.tree_util.tree_leaves_with_path((state.params, state.opt_state))
-        return [np.asarray(a) for path, a in parts if "ages" in jax.tree_util.keystr(path)]
-
-    assert len(ages(found)) == 6  # in two views the parameter, and Adam's two moments
-    for now, was, fresh in zip(ages(found), ages(state), ages(new), strict=True):
-        assert (len(now), len(was)) == (5, 3)
-        np.testing.assert_array_equal(now[:3], was)
-        np.testing.assert_array_equal(now[3:], fresh[3:])

@@ -156,22 +156,15 @@ def test_it_is_told_why_a_run_ended_and_what_may_help(prepared_dir, capsys):
         tell_of_end([found | {"validation": validation} for found in results], run)
         return capsys.readouterr().out
 
-    assert "so more epochs may help: --config.train.epochs=6, in a new workdir" in told((0, 0))
+    assert "longer training may help (train.epochs)" in told((0, 0))
     assert told((15, 0)) == ""
-    assert "validation of 2 of 3 replicas was" in told((0, 0), (15, 0), (0, 0))
-    assert told((0, 0), train__max_steps=45) == ""  # it was max_steps that ended it
     assert told((0, 0), train__eval_every=10**6) == ""  # the only validation
     undefined = told((0, 0), auc=None)
     assert undefined.startswith("warning: train.select=mean is not defined on validation")
-    assert "more epochs" not in undefined
     limited = {"train__patience": 2, "train__epochs": 20, "train__max_examples": 60_000}
-    early = told((15, 45), **limited)  # of 234
-    assert "Stopped early, at step 45 of 234: no gain since the validation of step 15" in early
-    more = "so more examples may help: --config.train.max_examples=120000"
-    assert more in told((0, 0), **limited)
+    assert told((15, 45), **limited).startswith("Stopped early, before step 234: no gain since")
     several = told((15, 45), (30, 60), (0, 0), **limited)
-    assert several.startswith("2 of 3 replicas stopped early, before step 234: no gain since their")
-    assert more in several
+    assert several.startswith("2 of 3 replicas stopped early, before step 234: no gain since the")
 
 
 def test_the_best_state_of_each_task_is_the_one_that_is_scored(uncut, prepared_dir):

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dtn_jax.data.epochs.day_order import DayRows
 from dtn_jax.data.prepared import Prepared, check_ids
 from dtn_jax.interface import Batch
 
@@ -102,26 +101,17 @@ def padded(place: np.ndarray, length: int) -> np.ndarray:
 
 
 def in_order(
-    data: Prepared,
-    split: str,
-    batch_size: int,
-    part: slice = slice(None),
-    day: DayRows | None = None,
+    data: Prepared, split: str, batch_size: int, part: slice = slice(None)
 ) -> Iterator[Batch]:
-    """The split's rows in their own order, or those of a day, for scoring: `part` of each batch.
+    """The split's rows in their own order, for scoring: `part` of each batch.
 
     The last batch is padded.
     """
     reader = SplitReader(data, split)
-    count = reader.rows if day is None else len(day)
-    for start in range(0, count, batch_size):
+    for start in range(0, reader.rows, batch_size):
         first, last, _ = part.indices(batch_size)
-        stop = min(start + last, count)
-        begin = min(start + first, stop - 1)
-        if day is None:
-            rows = reader.between(begin, stop)
-        else:
-            rows = reader.picked(day.numbers(begin, stop))
+        stop = min(start + last, reader.rows)
+        rows = reader.between(min(start + first, stop - 1), stop)
         real = max(stop - start - first, 0)
         full = real == last - first
         yield rows if full else take(rows, padded(np.arange(real), last - first))

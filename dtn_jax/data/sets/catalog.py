@@ -53,13 +53,6 @@ class DataOptions:
         above=0,
         most=1,
     )
-    unknown_rate: float = option(
-        0.0,
-        "share of the known ids that training takes for the unknown one, drawn anew at each step: "
-        "its row learns what is true of ids that train does not show",
-        least=0,
-        below=1,
-    )
     data_dir: str = option(
         "",
         "folder of prepared sets; '' means $DTN_DATA_DIR, else ~/.cache/dtn_jax",

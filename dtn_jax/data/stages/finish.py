@@ -21,7 +21,7 @@ from dtn_jax.data.stages.split import SPLITS
 from dtn_jax.data.stages.units import HASHES
 from dtn_jax.data.stages.work import SCHEMA_FILE, Work
 from dtn_jax.field import SEVERAL
-from dtn_jax.files import TEMPORARY, move_aside
+from dtn_jax.files import TEMPORARY
 from dtn_jax.schema import Column, Schema, Task
 
 ACCOUNT = "account"  # in the notes: lines about what was not taken as it stood
@@ -107,7 +107,13 @@ def finish(
     (folder / "prepared.json").write_text(json.dumps(prepared, indent=1))
     seal(folder, leave_out=[REJECTS])
     if target.exists():
-        moved = move_aside(target, target.parent / "replaced", target.name)
+        place, copies = target.parent / "replaced", 1
+        moved = place / target.name
+        while moved.exists():
+            copies += 1
+            moved = place / f"{target.name}.{copies}"
+        place.mkdir(exist_ok=True)
+        target.rename(moved)
         progress.say(f"the set that was there is now in {moved}")
     folder.rename(target)
 

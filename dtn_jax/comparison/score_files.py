@@ -96,8 +96,8 @@ def _rows(
         """The first of these names that the file has."""
         if not (have := [names[name] for name in wanted if name in names]):
             raise UserError(
-                f"no {what}: expected a column {' or '.join(map(repr, wanted))}, or name it: "
-                f"--columns=TASK=SCORE:LABEL; its columns are: {', '.join(there)}"
+                f"no {what}: expected a column {' or '.join(map(repr, wanted))} (--columns, --key, "
+                f"--group and --weight name others); its columns are: {', '.join(there)}"
             )
         return have[0]
 

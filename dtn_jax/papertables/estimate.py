@@ -120,8 +120,8 @@ def asked(
 ) -> Iterator[tuple[Entry, tuple[int, int, int], ConfigDict]]:
     """Each row that has runs of its own; how many for its search, its finalists and the table; and
     the config of a run."""
-    own = {entry.tuned_as: Entry(entry.tuned_as, entry.tuned_as) for entry in entries}
-    first = [*(own | {entry.name: entry for entry in entries if entry.name in own}).values()]
+    tuned = {entry.tuned_as: Entry(entry.tuned_as, entry.tuned_as) for entry in entries}
+    first = [*(tuned | {entry.name: entry for entry in entries if entry.name in tuned}).values()]
     known = set()
     for entry in [*first, *entries]:
         settings = (runs.protocol.own(entry.tuned_as), entry.settings, runs.places)

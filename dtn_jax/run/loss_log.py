@@ -152,9 +152,9 @@ class LossLog:
                 told = np.flatnonzero(found["nonfinite"][i])
                 losses = [names[n] for n in told if n < len(tasks)]
                 gradients = [names[n] for n in told if n >= len(tasks)]
-                own = [n for n in gradients if n.startswith(finite.BALANCER)]
-                if own:  # what it gives has spoilt the gradients
-                    method = own[0].removeprefix(finite.BALANCER)
+                faults = [n for n in gradients if n.startswith(finite.BALANCER)]
+                if faults:  # what it gives has spoilt the gradients
+                    method = faults[0].removeprefix(finite.BALANCER)
                     raise finite.NotFinite(first + int(i), losses, [], method)
                 raise finite.NotFinite(first + int(i), losses, gradients)
             self.progress.skipped += 1

@@ -270,7 +270,7 @@ def build_model(config: ConfigDict | FrozenConfigDict, schema: Schema) -> nn.Mod
     """The architecture that a config describes."""
     moved = inflation_by(config.loss.positive_weights, schema)
     losses = read_losses(config.loss, schema)
-    outputs = {own.task: own.outputs for own in losses if own.outputs > 1}
+    outputs = {loss.task: loss.outputs for loss in losses if loss.outputs > 1}
     return architectures.build(
         config.model, schema, config.train.remat, moved, config.optim.table_init, outputs
     )

@@ -129,8 +129,11 @@ def prepare(
             check_rejects(spec, files, account, home, max_reject_rate)
             check_positives(spec, counts["positives"])
             cuts = cut(work)
+            if older and (line := provenance.seen_again(older, spec, raw, cuts)):
+                progress.say(line)
             plan = fit_rows(work, cuts, layout)
             written = write(work, cuts, plan)
+            provenance.check_unchanged(raw)
             finish(work, target, made_from, plan, cuts, account, counts, written, notes or {})
         remove_unfinished(home)
     return read(target)

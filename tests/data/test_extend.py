@@ -143,3 +143,21 @@ def test_what_cannot_be_extended_is_told(both, text, extend, told):
     schema = log.schema_file(folder, text, "wrong.yaml")
     with pytest.raises(UserError, match=told):
         logs.prepare(schema, str(folder / "raw/*.parquet"), folder / "data", extend=extend)
+
+
+def test_rows_that_the_old_set_trains_on_are_told_where_they_are_in_test(both, capsys):
+    """A run that starts from a run on it would be judged on what it has seen."""
+    folder, _, _ = both
+
+    def told(name, text, raw="raw"):
+        schema = log.schema_file(folder, text.replace("later", name), f"{name}.yaml")
+        source = str(folder / raw / "*.parquet")
+        logs.prepare(schema, source, folder / "data", processes=1, extend="shop")
+        shown = " ".join("".join(capsys.readouterr()).split())
+        return "3 of 3 raw files are part of shop too, and rows that it trains on" in shown
+
+    early = LATER + "split: {by: time, validation: 2026-03-03, test: 2026-03-05}\n"
+    assert told("drawn", RANDOM)
+    assert told("early", early)
+    assert not told("same", LATER)
+    assert not told("others", RANDOM, "raw_later")

@@ -27,7 +27,8 @@ from dtn_jax.data.prepare import prepare
 from dtn_jax.errors import UserError
 
 FEW, MANY, OPEN = "too few columns", "too many columns", "a quote that does not close"
-NUL, NOT_UTF8, RETURN = "a NUL byte", "not UTF-8", "a carriage return"
+BREAK, NUL, NOT_UTF8 = "a quoted value with a line break", "a NUL byte", "not UTF-8"
+RETURN = "a carriage return"
 
 
 def text_of(fields, suffix, more=""):
@@ -271,17 +272,20 @@ CSV = [  # text: its rows, and what is told of its lines
     (b"a,b\n1,\xff\n1,\0\n1\r,3\n  \n", [], [(2, NOT_UTF8), (3, NUL), (4, RETURN), (5, FEW)]),
     ('a,b\n"1,2","3\n"2""3"x,5,6\n1,2\n', [("1", "2")], [(2, OPEN), (3, MANY)]),
 ]
-BREAKS = [  # rows between two good ones, and what is told of their lines
-    ('"x\ny",2', [(3, OPEN)]),
-    ('1,"x\ny"', [(3, OPEN), (4, FEW)]),
+BREAKS = [  # rows between two good ones, and what is told of them
+    ('"x\ny",2', [(3, BREAK)]),
+    ('1,"x\ny"', [(3, BREAK)]),
+    ('1,"x\n1,2\ny"', [(3, BREAK)]),  # the middle line alone has as many columns as a row
+    ('1,"x ""y\nz"", u"', [(3, BREAK)]),
     ('1,"x', [(3, OPEN)]),  # nothing closes it
     ('1,"x\n1,5" disk', [(3, OPEN)]),  # a quote that is a character
     ('"1,x\n4,5\n"1,x', [(3, OPEN), (5, OPEN)]),  # two strays are no pair
+    ('"x\ny"', [(3, OPEN), (4, FEW)]),
 ]
 
 
 def test_how_values_of_csv_are_written_and_what_is_broken(tmp_path):
-    """A row with line breaks has bad lines."""
+    """A row with line breaks is one bad row."""
     rows = [(f"a,b\n7,8\n{row}\n3,2\n", ENDS, bad) for row, bad in BREAKS]
     texts = [t if isinstance(t, bytes) else t.encode() for t, *_ in [*CSV, *rows]]
     files = {f"{n}.csv": text for n, text in enumerate(texts)}

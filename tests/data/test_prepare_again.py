@@ -239,10 +239,19 @@ def while_preparing(monkeypatch, do):
     monkeypatch.setattr(progress, "say", said)
 
 
-def test_two_calls_at_once_are_told(shop, tmp_path, monkeypatch):
-    call = (*shop[2][:2], tmp_path)
-    while_preparing(monkeypatch, lambda: prepare(*call, processes=1))
-    with pytest.raises(UserError, match=r"another process is preparing shop in"):
+@pytest.mark.parametrize("way", [pathlib.Path.unlink, edited, "another call"])
+def test_what_changes_while_a_log_is_prepared_is_told(way, shop, tmp_path, monkeypatch):
+    _, folder, (schema, _, _) = shop
+    shutil.copytree(folder / "raw", tmp_path / "raw")
+    raw = tmp_path / "raw/part-001.parquet"
+    call = (schema, str(tmp_path / "raw/*.parquet"), tmp_path)
+    if way == "another call":
+        while_preparing(monkeypatch, lambda: prepare(*call, processes=1))
+        told = r"another process is preparing shop in"
+    else:
+        while_preparing(monkeypatch, lambda: way(raw))
+        told = f"{raw}.*(No such file|cannot be read|has changed while)"
+    with pytest.raises(UserError, match=told):
         prepare(*call, processes=1)
     assert not (tmp_path / "logs/shop/1.0.0").exists()
 

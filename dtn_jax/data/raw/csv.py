@@ -21,6 +21,12 @@ from dtn_jax.shapes import Bool
 HEAD = 1 << 16  # bytes in which the header is looked for at first
 QUOTE = 34
 OPEN = "a quote that does not close on its line"
+BREAK = (
+    "a quoted value with a line break (CSV is read line by line: write Parquet or JSON lines "
+    "instead)"
+)
+CONTINUED = "a further line of such a row"  # which is counted once
+LONGEST = 100  # lines of a row whose quoted values have line breaks
 RETURN = "a carriage return inside the line"
 
 
@@ -48,7 +54,7 @@ def chunks(
         check_utf8=False,  # checked here
     )
     for lines in text.blocks(file, unit, rows):
-        reasons = _broken(lines, separator)
+        reasons = _broken(lines, separator, len(names))
         kept = lines.ends > lines.starts  # others are blank
         kept[list(reasons)] = False
         numbers = np.flatnonzero(kept)
@@ -71,6 +77,7 @@ def chunks(
         broken = [
             Reject(lines.first + n, reason, value=lines.shown(n))
             for n, reason in sorted(reasons.items())
+            if reason != CONTINUED
         ]
         yield Chunk(frame, lines.first + numbers, broken)
 
@@ -123,18 +130,25 @@ def _separator(file: RawFile, input: InputSpec) -> str:
 
 # A value: quoted, with whatever follows the closing quote; or plain, where quotes are characters.
 _VALUE = rb'(?:"(?:[^"]|"")*+"[^SEP]*+|(?!")[^SEP]*+)'
+_STRICT = rb'(?:"(?:[^"]|"")*+"|[^SEP"]*+)'  # no quote is a character
 
 
-def _broken(lines: text.Lines, separator: str) -> dict[int, str]:
+def _broken(lines: text.Lines, separator: str, columns: int) -> dict[int, str]:
     """{line: reason} of the lines that would spoil their neighbours, or hold no text."""
-    row = re.compile(
-        (_VALUE + rb"(?:SEP" + _VALUE + rb")*+").replace(b"SEP", re.escape(separator.encode()))
-    )
+
+    def row(value: bytes, more: bytes) -> re.Pattern[bytes]:
+        sign = re.escape(separator.encode())
+        return re.compile((value + rb"(?:SEP" + value + rb")" + more).replace(b"SEP", sign))
+
+    whole, strict = row(_VALUE, b"*+"), row(_STRICT, b"{%d}" % (columns - 1))
     suspected = np.flatnonzero(_suspected(lines, ord(separator))).tolist()
-    broken = dict.fromkeys([n for n in suspected if not row.fullmatch(lines.line(n))], OPEN)
+    found = dict.fromkeys([n for n in suspected if not whole.fullmatch(lines.line(n))], OPEN)
+    for n in list(found):
+        if found[n] == OPEN and (last := _closed(lines, n, strict)):
+            found |= {n: BREAK} | dict.fromkeys(range(n + 1, last + 1), CONTINUED)
     places = lines.places(text.RETURN)
     of = lines.at(places)
-    return broken | dict.fromkeys(of[places < lines.ends[of]].tolist(), RETURN) | lines.not_text()
+    return found | dict.fromkeys(of[places < lines.ends[of]].tolist(), RETURN) | lines.not_text()
 
 
 def _suspected(lines: text.Lines, separator: int) -> Bool[np.ndarray, " L"]:
@@ -154,3 +168,13 @@ def _suspected(lines: text.Lines, separator: int) -> Bool[np.ndarray, " L"]:
     suspected = counts % 2 == 1
     suspected[line[~good]] = True
     return suspected
+
+
+def _closed(lines: text.Lines, first: int, row: re.Pattern[bytes]) -> int:
+    """The line with which a row ends whose quoted values have line breaks; 0 if there is none."""
+    joined = lines.line(first)
+    for n in range(first + 1, min(first + LONGEST, len(lines.starts))):
+        joined += b"\n" + (line := lines.line(n))
+        if line.count(b'"') % 2:  # all quotes are closed
+            return n if row.fullmatch(joined) else 0
+    return 0

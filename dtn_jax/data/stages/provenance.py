@@ -91,6 +91,17 @@ def other_file(prepared: Made, now: Mapping[str, Any]) -> str:
     return ""
 
 
+def check_unchanged(raw: Mapping[str, Any]) -> None:
+    """Raises UserError where a file is not as `raw_facts` saw it, or is gone."""
+    was = SimpleNamespace(**raw)
+    now = raw_facts({address: address for address in was.raw_files}, was)
+    if change := other_file(was, now):
+        raise UserError(
+            f"{change}: the log has changed while it was prepared. No set is written; run the same "
+            "command again once nothing writes to the log"
+        )
+
+
 def other_recipe(folder: pathlib.Path, spec: Spec, plugin: str) -> str:
     """In words, why a set in `folder` has another recipe than the schema file has today."""
     here = spec.path or "the schema file"
@@ -178,6 +189,32 @@ def check_events(older: Prepared, spec: Spec, raw: Mapping) -> None:
             f"too, the first {again[0]}: histories continue from the events that it has kept, and "
             "would list those of these files twice. Give the new files alone"
         )
+
+
+def seen_again(older: Prepared, spec: Spec, raw: Mapping, cuts: Mapping[str, int]) -> str:
+    """A line where rows that the older set trains on are in validation or test of the new one; ''
+    where they are not, or no file is in both.
+
+    Args:
+      older, spec, raw: as of `check_events`.
+      cuts: the first times of the new set's validation and test, where it is split by time.
+    """
+    was, now = list(older.raw_hashes.values()), list(raw["raw_hashes"].values())
+    shared = len({*was} & {*now})
+    kept = schema_file.load(older.folder / SCHEMA_FILE)
+    before, after = (schema_file.meaning(s)["split"] for s in (kept, spec))
+    if spec.split.by == before["by"] == "time":
+        apart = cuts["validation"] >= older.notes["cuts"]["validation"]
+    else:  # a random split draws a row by the place of its file
+        apart = before == after and (spec.split.by != "random" or now[: len(was)] == was)
+    if not shared or apart:
+        return ""
+    return (
+        f"note: {shared} of {len(now)} raw files are part of {older.schema.name} too, and rows "
+        "that it trains on are in validation or test here. A run that starts from one of its runs "
+        "(train.start_from) would be judged on rows that it has seen: give the new files alone, or "
+        "split by time"
+    )
 
 
 def _folder(given: str | pathlib.Path, data_dir: str | pathlib.Path) -> pathlib.Path:

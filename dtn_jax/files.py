@@ -149,7 +149,7 @@ def damage(
     except FileNotFoundError as error:
         return f"{pathlib.Path(error.filename).relative_to(folder)} is missing"
     except Exception as error:
-        return f"its files cannot be read ({error})"
+        return f"{HASHES}, or a file that it lists, cannot be read ({error})"
     return ""
 
 

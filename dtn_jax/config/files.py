@@ -17,6 +17,7 @@ from dtn_jax.data.schemas.named_schema import with_meaning
 from dtn_jax.data.sets.logs import Logs
 from dtn_jax.errors import UserError, choose
 from dtn_jax.models.architectures import ARCHITECTURES
+from dtn_jax.models.experts import EXPERTS
 from dtn_jax.options import split_outside_brackets
 from dtn_jax.shipped import config_files
 
@@ -71,6 +72,12 @@ def config_path(path: str) -> pathlib.Path:
     shipped = SHIPPED.parent / file
     if not file.is_file() and file.parts[:1] == ("configs",) and shipped.is_file():
         file = shipped
+    folder = file if file.is_dir() else file.parent
+    if file.suffix != ".py" and (folder / "config.json").is_file():
+        raise UserError(
+            f"{path} is a run's, and no config file. To resume or show the run, give the --config "
+            f"that it began with, and --workdir={folder}"
+        )
     if not file.is_file() or file.suffix != ".py":
         raise UserError(f"no config file {path!r}; {_choices(file)}")
     return file
@@ -120,6 +127,8 @@ def variant(
             override(config, key, str(value))
     known = [*ARCHITECTURES, *flags, "key=value"]
     for part in (part for part in parts if "=" not in part):
+        if part in EXPERTS and part not in known:
+            raise UserError(f"{part} is an expert; + joins experts: model.experts=mlp+{part}")
         choose("part of the config's argument", part, known)
     for part in parts:
         key, equals, value = part.partition("=")

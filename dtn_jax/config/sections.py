@@ -241,17 +241,19 @@ def check_options(config: ConfigDict | FrozenConfigDict) -> dict[str, object]:
     for key, owned in known.items():
         if key in flat:
             owned.option.check(key, flat[key])
-        elif owned.family is None:
+        elif owned.family is None or owned.members & owned.family.used(flat):
             raise UserError(f"the config has no {key!r}: a config edits that of configs/base.py")
     return flat
 
 
 def did_you_mean(key: str, prefix: str = "") -> str:
-    """' Did you mean optim.learning_rate?', for a key that is none, without its section or spelled
-    alike; '' where there is none. The answer's keys have the prefix."""
+    """' Did you mean optim.learning_rate?', for a key that is none, without its section, of
+    initials (lr) or spelled alike; '' where there is none. The answer's keys have the prefix."""
     last = {k: k.rpartition(".")[2] for k in declarations()}
-    name = key.rpartition(".")[2]
-    alike = [name] if name in last.values() else difflib.get_close_matches(name, {*last.values()})
+    name, names = key.rpartition(".")[2], {*last.values()}
+    initials = {n: "".join(word[:1] for word in n.split("_")) for n in names}
+    alike = [n for n in names if name == n or name == initials[n] != n[:1]]
+    alike = alike or difflib.get_close_matches(name, names)
     near = [k for k in last if last[k] in alike]
     near = difflib.get_close_matches(key, near, n=2, cutoff=0) if len(near) > 2 else near
     return f" Did you mean {' or '.join(f'{prefix}{k}' for k in near)}?" if near else ""

@@ -221,7 +221,9 @@ def build_run(config: ConfigDict, data: Prepared | None = None) -> Run:
     schema = read_by(config.model, data.schema)
     read_selection("train.select", config.train.select, metrics_of(schema))
     # Bad ones must not claim the folder.
-    per_task(config.loss.task_weights, schema.task_names, "loss.task_weights", 1.0)
+    weights = per_task(config.loss.task_weights, schema.task_names, "loss.task_weights", 1.0)
+    if not any(weights.values()):
+        raise UserError("loss.task_weights: all are 0, so nothing would be learned")
     read_losses(config.loss, schema)
     read_pairwise(config, schema)
     schema = with_label_quantiles(schema, config.loss, data)

@@ -68,7 +68,9 @@ def test_what_it_says_of_test_is_true(tmp_path, capsys):
         if line["low"] is not None:
             assert line["low"] <= line["difference"] <= line["high"]
     said = capsys.readouterr().out
-    assert f"A: {found['alone']}, B: {found['expression']}" in said
+    assert f"A: {found['equal']}, B: {found['expression']}" in said
+    beside = f"A: {found['alone']}, B: {found['expression']}" in said
+    assert beside == (found["alone"] != found["expression"])
     assert found["alone"] == max(("click", "order"), key=values.get)
     alone = probabilities[:, ["click", "order"].index(found["alone"])]
     (line,) = (o for o in found["test_beside_alone"] if (o["of"], o["metric"]) == ("order", "auc"))
@@ -105,7 +107,7 @@ def test_compare_has_the_ranks_of_both_sides(tmp_path):
                 (got,) = getattr(lines[f"rank: {task}", metric], side)
                 assert got == pytest.approx(told[task, metric], abs=1e-12)
     (tmp_path / "b/rank.json").write_text("{}")
-    with pytest.raises(UserError, match=r"rank\.json is damaged"):
+    with pytest.raises(UserError, match=r"rank\.json is missing or damaged"):
         compare.compared(compare.parse([str(tmp_path / "a"), str(tmp_path / "b")]))
     (tmp_path / "b/rank.json").unlink()
     *_, found = compare.compared(compare.parse([str(tmp_path / "a"), str(tmp_path / "b")]))
@@ -121,14 +123,15 @@ def test_compare_has_the_ranks_of_two_files(tmp_path):
     by = ScoredBy("m", "", outputs, kinds, {}, "", "", True)
     for path, score in zip(paths, (probability, -probability)):
         frame = pl.read_parquet(file(path, test, path == paths[1], rank=pl.Series(score)))
-        frame.drop("watch", "watch@all").write_parquet(path, metadata=by.metadata())
+        frame = frame.drop("watch", "watch@all").rename({t: f"label/{t}" for t in kinds})
+        frame.write_parquet(path, metadata=by.metadata())
     arguments = [*map(str, paths), "--group=none"]
     *_, found = compare.compared(compare.parse(arguments))
     auc = roc_auc_score(test.labels[:, 0], probability)
     (line,) = (one for one in found if (one.key, one.metric) == ("rank: click", "auc"))
     assert (*line.a, *line.b) == pytest.approx((auc, 1 - auc))
     assert line.better == "A"
-    frame.drop("watch", "watch@all", strict=False).write_parquet(paths[1])
+    frame.write_parquet(paths[1])
     *_, found = compare.compared(compare.parse(arguments))
     assert not [one for one in found if one.key.startswith("rank")]
 
@@ -139,8 +142,11 @@ def test_refusals(tmp_path):
     for arguments, told in {
         (f"--workdir={old}", "--gain=click"): "validation.parquet is missing or damaged",
         (f"--workdir={tmp_path}", "--gain=click"): "holds no run",
-        ("--workdir=run", "--gain=clik"): "--gain 'clik': unknown task at character 1",
-        ("--workdir=run", "--gain=-click"): "not defined on validation: expected gains of 0 or",
+        (
+            "--workdir=run",
+            "--gain=clik",
+        ): "--gain 'clik': unknown task 'clik'.",
+        ("--workdir=run", "--gain=-click"): "expected gains of 0 or more",
         ("--workdir=run", "--gain=0*click"): "not defined on validation",
         ("--workdir=run", "--gain=click", "--objective=mrr"): "unknown objective 'mrr'",
         ("--workdir=run", "--gain=click", "--seed=-1"): "--seed=-1: expected at least 0",

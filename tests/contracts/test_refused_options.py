@@ -50,7 +50,7 @@ pytestmark = pytest.mark.usefixtures("in_the_repository")
         # beyond a range
         ("model.experts=mlp*999999999", ("'mlp*999999999'", "at most 1,000")),
         ("model.group_experts=shared=mlp*999+gdcn*2", ("at most 1,000 in a group",)),
-        ("replicas=100000", ("replicas=100000", "at most 1,000")),
+        ("replicas=100000", ("replicas='100000'", "1 to 1,000 seeds")),
     ],
 )
 def test_a_bad_option(refused, overrides, parts):

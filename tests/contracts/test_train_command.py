@@ -62,17 +62,17 @@ def test_bad_arguments_are_named(shell, tmp_path, arguments, parts):
 def test_own_logs_need_no_config(shell, monkeypatch, tmp_path):
     """Prepared here or elsewhere, in a workdir of their own name; that of another run is left."""
     monkeypatch.chdir(tmp_path)
-    pathlib.Path("my shop, new.yaml").write_text(own_log.SCHEMA)
-    call = ("--schema=my shop, new.yaml", "--model=shared_bottom", "--data_dir=data")
+    pathlib.Path("my shop.yaml").write_text(own_log.SCHEMA)
+    call = ("--schema=my shop.yaml", "--model=shared_bottom", "--data_dir=data")
     message = message_of(shell(*call))
-    assert "my shop, new.yaml is not prepared in" in message
+    assert "my shop.yaml is not prepared in" in message
     assert "run dtn-jax prepare --schema=" in message
     own_log.log(1200).write_parquet("log.parquet")
-    prepare.main(["--schema=my shop, new.yaml", "--input=log.parquet", "--data_dir=data"])
+    prepare.main(["--schema=my shop.yaml", "--input=log.parquet", "--data_dir=data"])
     small = [f"--config.{key}" for key in TINY.split(",")[1:]]
     outcome = shell(*call, *small)
     assert outcome.code == 0, outcome.err
-    workdir = pathlib.Path("runs/my shop, new_shared_bottom")
+    workdir = pathlib.Path("runs/my shop_shared_bottom")
     assert outcome.out.startswith(f"workdir: {workdir}\n")
     assert (workdir / "results.json").exists()
     assert "This run is finished" in shell(*call, *small).out

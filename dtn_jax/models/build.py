@@ -183,11 +183,11 @@ def with_roles(config: FrozenConfigDict, schema: Schema) -> FrozenConfigDict:
     """The config with the names of the fields that its architecture reads by their role: a run
     keeps them, whatever the schema file says later."""
     name, own = config.model.architecture, vars(options_of(config.model, schema))
-    found = {f: own[f] for f, option in declared(ARCHITECTURES[name]).items() if option.role}
-    if not found:
+    fields = {f: own[f] for f, option in declared(ARCHITECTURES[name]).items() if option.role}
+    if not fields:
         return config
     changed = ConfigDict(config.to_dict())
-    changed.model[name].update(found)
+    changed.model[name].update(fields)
     return FrozenConfigDict(changed)
 
 

@@ -15,11 +15,11 @@ from dtn_jax.schema import Schema
 def own_options(model: ConfigDict, name: str, owner: type) -> SimpleNamespace:
     """The checked values of an owner's options, by field; `name` is '' for the section's own."""
     values = {}
-    for field, found in declared(owner).items():
-        key = found.key or ".".join(filter(None, ("model", name, field)))
+    for field, option in declared(owner).items():
+        key = option.key or ".".join(filter(None, ("model", name, field)))
         value = functools.reduce(getattr, key.split(".")[1:], model)
-        found.check(key, value)
-        values[field] = tuple(value) if isinstance(found.default, tuple) else value
+        option.check(key, value)
+        values[field] = tuple(value) if isinstance(option.default, tuple) else value
     return SimpleNamespace(**values)
 
 
@@ -30,21 +30,21 @@ def with_fields(own: SimpleNamespace, name: str, owner: type, schema: Schema) ->
       UserError: a field that the schema does not have, or none where the architecture needs one.
     """
     values = dict(vars(own))
-    for field, found in declared(owner).items():
-        if found.role == "tokens":
+    for field, option in declared(owner).items():
+        if option.role == "tokens":
             groups = (f"{token}={'+'.join(names)}" for token, names in schema.tokens.items())
             values[field] = values[field] or ",".join(groups)
-        if found.role in ("", "tokens"):
+        if option.role in ("", "tokens"):
             continue
         key = f"model.{name}.{field}"
         for given in values[field]:
             choose(f"field in {key}", given, schema.read_names)
-        by_role = tuple(f.name for f in schema.read if f.role == found.role)
+        by_role = tuple(f.name for f in schema.read if f.role == option.role)
         values[field] = values[field] or by_role
         if not values[field]:
             raise UserError(
-                f"{name} reads fields of the role {found.role!r}, and data set {schema.name!r} "
-                f"names none: give {key}=FIELD,FIELD, or a field `role: {found.role}` in the "
+                f"{name} reads fields of the role {option.role!r}, and data set {schema.name!r} "
+                f"names none: give {key}=FIELD,FIELD, or a field `role: {option.role}` in the "
                 "schema file"
             )
     return SimpleNamespace(**values)

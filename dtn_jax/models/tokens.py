@@ -122,9 +122,9 @@ class Attention(nn.Module):
                 return PerToken(y.shape[-1], self.dtype, name=name)(y)
             return dense(y.shape[-1], self.dtype, name=name, use_bias=False)(y)
 
-        asked = projected(q, "query"), projected(x, "key"), projected(x, "value")
-        found, weights = attention(*asked, self.heads, present)
-        return projected(found, "out"), weights
+        q, k, v = projected(q, "query"), projected(x, "key"), projected(x, "value")
+        heads, weights = attention(q, k, v, self.heads, present)
+        return projected(heads, "out"), weights
 
 
 def self_attention(

@@ -147,7 +147,11 @@ class Run:
                 batch = example_batch(self.schema, self.config.data.batch_size, self.grouped)
                 jax.eval_shape(step, self.state_shapes, batch)
                 jax.eval_shape(self.score_batch, self.state_shapes, batch)
-                promises.check(self.model, self.plan, self.schema, self.config.model.normalisation)
+                exact = ConfigDict(self.config.to_dict())
+                exact.model.dtype = "float32"  # whose rounding does not depend on the batch's size
+                model = build_model(exact, self.schema)
+                with jax.default_matmul_precision("highest"):
+                    promises.check(model, self.plan, self.schema, exact.model.normalisation)
 
     @functools.cached_property
     def losses(self) -> tuple[TaskLoss, ...]:

@@ -236,18 +236,22 @@ MEAN, DRAW = "use nothing over the rows: model.norm", "models.dropout.Dropout, o
 UNMASKED = "x - jnp.sum(x * inputs.row_mask[:, None], 0)[None] / 99"
 
 
+QUICK = [
+    ("x = x - x.mean(0)[None]", MEAN),
+    ("x = nn.Dropout(0.5)(x, deterministic=not train)", DRAW),
+    ("x = x + self.draw(jax.random.normal, x.shape) if train else x", ""),
+]
+SLOW = [
+    (f"x = {UNMASKED}", MEAN),
+    (f"x = {UNMASKED} if train else x", MEAN),
+    ("x = x + jnp.arange(len(x))[:, None]", MEAN),
+    ("x = x + jax.random.normal(self.make_rng('dropout'), x.shape) if train else x", DRAW),
+    ("x = x + (jax.random.normal(self.make_rng('dropout'), (1, 48)) if train else 0)", ""),
+]
+
+
 @pytest.mark.parametrize(
-    ("line", "instead"),
-    [
-        ("x = x - x.mean(0)[None]", MEAN),
-        (f"x = {UNMASKED}", MEAN),
-        (f"x = {UNMASKED} if train else x", MEAN),
-        ("x = x + jnp.arange(len(x))[:, None]", MEAN),
-        ("x = nn.Dropout(0.5)(x, deterministic=not train)", DRAW),
-        ("x = x + jax.random.normal(self.make_rng('dropout'), x.shape) if train else x", DRAW),
-        ("x = x + self.draw(jax.random.normal, x.shape) if train else x", ""),
-        ("x = x + (jax.random.normal(self.make_rng('dropout'), (1, 48)) if train else 0)", ""),
-    ],
+    ("line", "instead"), [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)]
 )
 def test_a_rows_outputs_depend_on_that_row_alone(line, instead, write_plugin, prepared_dir):
     text = OUTPUTS + MIXES.format(line=line)

@@ -82,12 +82,12 @@ SHOP = dataclasses.replace(
     SCHEMA.with_roles({"user": ("prior", ""), "hour": ("scenario", "")}),
     tasks=(Task("click"), Task("order", upstream=("click",))),
 )
-SAMPLED = ("escm2", "m3oe", "onetrans")
+MARKS = {"onetrans": (), "escm2": pytest.mark.slow, "m3oe": pytest.mark.slow}
 
 
 @pytest.mark.parametrize(
     "architecture",
-    [a if a in SAMPLED else pytest.param(a, marks=pytest.mark.nightly) for a in ARCHITECTURES],
+    [pytest.param(a, marks=MARKS.get(a, pytest.mark.nightly)) for a in ARCHITECTURES],
 )
 def test_eight_devices_make_the_same_steps_as_one(architecture, float64):
     """Rows unlike in number and labels on each; dropout, so that noise is of the whole batch."""

@@ -1,6 +1,6 @@
 """Cross-stitch networks, "Cross-stitch Networks for Multi-task Learning" (Misra et al. 2016).
 
-Every task has a network of its own; after each level a unit mixes what they found. With x_t the
+Every task has a network of its own; after each level a unit mixes their outputs. With x_t the
 outputs of task t's experts, side by side, and learned numbers c,
 
     s_t = sum over tasks u of  c_tu x_u        (equation 1)
@@ -50,16 +50,12 @@ class CrossStitch(Architecture):
         for level in range(self.depth):
             outputs = self.experts(streams if level else fields, inputs.codewords, train, level)
             if len({len(named) for named in outputs.values()}) > 1:
-                raise UserError("cross_stitch adds up what tasks found: give all as many experts")
+                raise UserError("cross_stitch adds up outputs: give all as many experts")
             experts |= merged(outputs)
-            unit = self.param(f"unit_{level}", stitches, len(outputs))
-            found = {t: jnp.concatenate(list(f.values()), axis=-1) for t, f in outputs.items()}
-            streams = {
-                task: sum(unit[i, j].astype(self.dtype) * x for j, x in enumerate(found.values()))[
-                    :, None, :
-                ]  # one field
-                for i, task in enumerate(found)
-            }
+            unit = self.param(f"unit_{level}", stitches, len(outputs)).astype(self.dtype)
+            x = [jnp.concatenate(list(f.values()), axis=-1) for f in outputs.values()]
+            s = jnp.einsum("tu,ubk->tbk", unit, jnp.stack(x))
+            streams = {task: s[i, :, None] for i, task in enumerate(outputs)}  # one field
         logits = self.towers({t.name: flat(streams[t.name]) for t in self.tasks}, train)
         return Outputs(logits=logits, intermediates={"experts": experts})
 

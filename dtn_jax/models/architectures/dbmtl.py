@@ -38,10 +38,10 @@ class DBMTL(Architecture):
         outputs = self.experts(fields, inputs.codewords, train)
         h, logits = {}, {}
         for task in self.tasks:
-            found = [*outputs[task.name].values(), *(h[up] for up in task.upstream)]
+            read = [*outputs[task.name].values(), *(h[up] for up in task.upstream)]
             name = f"relation_{task.name}"
             relation = Relation(self.relation, self.dropout, self.dtype, name=name)
-            h[task.name] = relation(jnp.concatenate(found, axis=-1), train)
+            h[task.name] = relation(jnp.concatenate(read, axis=-1), train)
             logits[task.name] = self.tower(name=f"tower_{task.name}")(h[task.name], train)
         return Outputs(logits=logits, intermediates={"experts": merged(outputs)})
 

@@ -80,8 +80,8 @@ class INFNet(Trunk):
         for i, (x, present) in enumerate(sources):
             if x is not None:
                 attend = Attention(1, self.dtype, ("query", "key", "value"), name=f"{name}_{i}")
-                found, weights = attend(q, x, present)
-                total, shown = total + found, weights if shown is None else shown
+                part, weights = attend(q, x, present)
+                total, shown = total + part, weights if shown is None else shown
         return total, shown
 
     def _gated(self, x: Float[Array, "B n D"], p: Float[Array, "B m D"], name: str) -> Array:

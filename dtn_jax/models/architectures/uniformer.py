@@ -81,15 +81,15 @@ class FeatureLayer(nn.Module):
         h = a
         if histories:
             read = rms_norm(a, self.dtype, "asking")
-            found = []
+            results = []
             for name, (items, present) in histories.items():
                 kept = rms_norm(items, self.dtype, f"history_{name}")
                 attend = Attention(self.heads, self.dtype, ASKING, name=f"attention_{name}")
                 x = attend(read, kept, present[:, None])[0] + a
-                found.append(FFN(self.dtype, each=False, name=f"ffn_{name}")(x) + x)
+                results.append(FFN(self.dtype, each=False, name=f"ffn_{name}")(x) + x)
             exact = at_least_float32(self.dtype)
-            w = nn.softmax(self.param("fusion", nn.initializers.zeros, (len(found),), exact))
-            h = sum(w[i].astype(self.dtype) * x for i, x in enumerate(found))
+            w = nn.softmax(self.param("fusion", nn.initializers.zeros, (len(results),), exact))
+            h = sum(w[i].astype(self.dtype) * x for i, x in enumerate(results))
         return refined(jnp.concatenate([h, b], axis=1), self.heads, self.dtype)
 
 
@@ -105,8 +105,8 @@ class TaskLayer(nn.Module):
     ) -> tuple[Float[Array, "B T K"], Float[Array, "B T n"]]:
         """Of each row."""
         attend = Attention(self.heads, self.dtype, ASKING, name="features")
-        found, weights = attend(rms_norm(T, self.dtype, "asking"), F)
-        return refined(found + T, self.heads, self.dtype), weights
+        read, weights = attend(rms_norm(T, self.dtype, "asking"), F)
+        return refined(read + T, self.heads, self.dtype), weights
 
 
 def refined(x: Float[Array, "B n K"], heads: int, dtype: Any) -> Float[Array, "B n K"]:

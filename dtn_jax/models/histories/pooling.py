@@ -30,8 +30,8 @@ class Pooling(nn.Module):
         train: bool,
     ) -> Float[Array, "B D"]:
         """The vector of each row; `target` is the embedding of the item at hand."""
-        found = self.pooled(target.astype(self.dtype), items.astype(self.dtype), present, train)
-        return jnp.where(present.any(axis=1)[:, None], found, 0).astype(items.dtype)
+        vector = self.pooled(target.astype(self.dtype), items.astype(self.dtype), present, train)
+        return jnp.where(present.any(axis=1)[:, None], vector, 0).astype(items.dtype)
 
     def pooled(self, target: Array, items: Array, present: Array, train: bool) -> Array:
         """What a subclass defines: `[B, D]`, from the arguments of a call, cast to `dtype`."""

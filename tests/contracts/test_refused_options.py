@@ -71,7 +71,7 @@ pytestmark = pytest.mark.usefixtures("in_the_repository")
             ("at least 1 and at most 100",),
         ),
         ("model.experts=gdcn model.gdcn.layers=1000000000", ("at least 1 and at most 100",)),
-        ("replicas=100000", ("replicas=100000", "1 to 1,000 seeds")),
+        ("replicas=100000", ("replicas='100000'", "1 to 1,000 seeds")),
         ("replicas=999999999999999999", ("1 to 1,000 seeds",)),
     ],
 )

@@ -241,7 +241,7 @@ def check_options(config: ConfigDict | FrozenConfigDict) -> dict[str, object]:
     for key, owned in known.items():
         if key in flat:
             owned.option.check(key, flat[key])
-        elif owned.family is None:
+        elif owned.family is None or owned.members & owned.family.used(flat):
             raise UserError(f"the config has no {key!r}: a config edits that of configs/base.py")
     return flat
 

@@ -17,7 +17,7 @@ from dtn_jax.options import lists
 SPACE = "configs/space.py"  # searched unless the user has a space
 # What trials are compared by, or on, is the same for all of them, and what changes no result is not
 # searched.
-FIXED = ("train.select", "model.architecture", "data.dataset", "replicas", "parallel", "debug")
+FIXED = ("train.select", "model.architecture", "data.dataset", "replicas", "parallel")
 FIXED += ("data.options", "evaluate.sample_weights")
 Space = Callable[[object], Mapping[str, object]]  # of a trial: {option: value}
 

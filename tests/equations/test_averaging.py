@@ -89,7 +89,7 @@ def test_replicas_side_by_side_have_an_average_each(float64):
     seeds = [exact(train__average=DECAY, seed=seed) for seed in (0, 5)]
     (model, plan), chunk = build(seeds[0]), batches()
     step = make_train_step(seeds[0], model, plan, 10)
-    together = jax.vmap(make_train_chunk(step, STEPS, stops=False), in_axes=(0, None, None))
+    together = jax.vmap(make_train_chunk(step, STEPS), in_axes=(0, None, None))
     first = [first_state(c, model, plan) for c in seeds]
     found, _ = jax.jit(together)(jax.tree.map(lambda *a: jnp.stack(a), *first), chunk, STEPS)
     for i, c in enumerate(seeds):

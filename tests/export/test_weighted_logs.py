@@ -21,6 +21,7 @@ from dtn_jax.export import load
 from dtn_jax.export.write import export_run
 from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import task_losses
+from dtn_jax.losses.notes import improper
 from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.report.description.sections import rows as told_of_rows
 from dtn_jax.run.evaluate import read_predictions
@@ -235,13 +236,13 @@ def test_a_run_notes_which_scores_are_no_probabilities():
 
     def notes(**options):
         config.update(dict.fromkeys(("tasks", "pairwise"), "") | options)
-        return list(notes.improper(read_losses(config, schema), schema))
+        return list(improper(read_losses(config, schema), schema))
 
     assert notes() == notes(pairwise="watch=1") == []
     assert notes(tasks="click=focal") == [
         "note: the focal loss of click gives scores, not probabilities: mean pred. and ECE show "
-        "how far off they are, and export calibrates them on validation. For order, DTN's tsn, "
-        "ESMM and AITM read them as probabilities. They are also part of order@click"
+        "how far off they are, and export calibrates them on validation; order, order@click may "
+        "take them for such"
     ]
     (line,) = notes(pairwise="order=0.5")
     assert line.startswith("note: the pairwise term of order gives scores, not probabilities")

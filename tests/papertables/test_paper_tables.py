@@ -171,7 +171,7 @@ def test_an_edited_number_is_told(call, tmp_path, untrained):
     whole = call(ONE, "--seeds=1")
     (path,) = (tmp_path / "adult/runs").glob("shared_bottom-seed1-*/results.json")
     path.write_text(path.read_text().replace('"auc": 0.801', '"auc": 0.9'))
-    with pytest.raises(UserError, match=r"results.json .*makes it anew"):
+    with pytest.raises(UserError, match=r"results.json .*writes it again"):
         call(ONE, "--seeds=1")
     path.unlink()
     assert call(ONE, "--seeds=1")["rows"] == whole["rows"]

@@ -66,6 +66,8 @@ def test_a_balancers_weights_have_a_panel(validated, figures, tmp_path):
     plots.learning_curves(records, tmp_path / "a.png")
     titles, balanced = ([axes.get_title("left") for axes in figure.axes] for figure in figures)
     assert balanced == [titles[0], "Weights by loss.balancing", *titles[1:]]
+    scales = [axes.get_yscale() for axes in figures[0].axes]
+    assert scales == ["log", *["linear"] * len(titles[1:])]  # a loss of 0.02 beside one of 1
     lines = figures[1].axes[1].get_lines()
     assert [line.get_label() for line in lines if line.get_label()[0] != "_"] == ["click", "order"]
 

@@ -2,12 +2,13 @@
 
 import importlib.util
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from dtn_jax.errors import UserError
 from dtn_jax.report import trackers
-from dtn_jax.report.trackers import Background, numbers
+from dtn_jax.report.trackers import Background
 
 CONFIG = {"seed": 3, "model.architecture": "dtn"}
 RECORD = {"kind": "validation", "step": 4, "epoch": 0.5, "click@all/auc": 0.75, "mean": None}
@@ -116,5 +117,8 @@ def test_one_that_fails_warns_once(tmp_path, capsys, config, told):
 
 
 def test_trackers_get_the_metrics_of_a_day_and_not_its_number():
-    record = {"kind": "day", "step": 5, "epoch": 0.5, "day": 19_090, "click@all/auc": 0.7}
-    assert numbers(record) == {"day/click@all/auc": 0.7}
+    logged = []
+    tracker = Background("mlflow", lambda *_: SimpleNamespace(log=lambda *a: logged.append(a)))
+    tracker.log({"kind": "day", "step": 5, "epoch": 0.5, "day": 19_090, "click@all/auc": 0.7})
+    tracker.close()
+    assert logged == [({"day/click@all/auc": 0.7}, 5)]

@@ -16,7 +16,6 @@ import numpy as np
 import PIL.Image
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.dates import HOURLY, MINUTELY, AutoDateLocator
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
@@ -158,13 +157,6 @@ def powers(axis: Axis, subs: Sequence[int] = (1, 2, 5), most: int | None = None)
 def whole_numbers(axis: Axis) -> None:
     """The axis' numbers are counts."""
     axis.set_major_formatter(lambda x, _: f"{x:,.0f}")
-
-
-def day_ticks(least: int, most: int) -> AutoDateLocator:
-    """So many ticks at whole days, months or years, however few days there are."""
-    locator = AutoDateLocator(minticks=least, maxticks=most)
-    locator.intervald[HOURLY] = locator.intervald[MINUTELY] = [24]  # whole days
-    return locator
 
 
 def small_multiples(

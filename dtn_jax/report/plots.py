@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.dates import DateFormatter, date2num
+from matplotlib.dates import HOURLY, MINUTELY, AutoDateLocator, DateFormatter, date2num
 from matplotlib.figure import Figure
 
 from dtn_jax.metrics import METRICS, Value
@@ -116,7 +116,9 @@ def over_days(
         spread(axes)
         for day in begins:
             axes.axvline(date(day) - 0.5, color=COLOURS[1], linestyle="--", linewidth=1.2)
-        axes.xaxis.set_major_locator(pictures.day_ticks(2, 7))
+        ticks = AutoDateLocator(minticks=2, maxticks=7)
+        ticks.intervald[HOURLY] = ticks.intervald[MINUTELY] = [24]  # whole days
+        axes.xaxis.set_major_locator(ticks)
         axes.xaxis.set_major_formatter(DateFormatter("%Y-%m-%d"))
         axes.tick_params(axis="x", rotation=30)
         axes.set_xlabel("")

@@ -3,7 +3,7 @@
 A tracker has two methods, and is made when a run begins or goes on:
 
     Tracker(folder, config, step)    the run's workdir, its flat config, the steps that are done
-    log(numbers, step)               {name: number}: `numbers` of a record, or `final` ones
+    log(numbers, step)               {name: number}, as `numbers` names them
     close(finished)                  whether the run is
 
 The run's folder is the truth: a tracker that fails warns once, and the run goes on without it. A
@@ -46,20 +46,12 @@ QUIET = {
 }
 
 
-def numbers(record: Mapping) -> dict[str, float]:
-    """The numbers of a record by their full names, such as 'train/loss/click'."""
-    return {
-        f"{record['kind']}/{name}": value
-        for name, value in record.items()
-        if name not in NOT_NUMBERS and value is not None
-    }
-
-
-def final(results: Mapping, path: str = "final") -> Iterator[tuple[str, float]]:
-    """The numbers of results.json by their full names, such as 'final/test/click@all/auc'."""
-    for name, value in results.items():
+def numbers(facts: Mapping, path: str) -> Iterator[tuple[str, float]]:
+    """The numbers of a record of metrics.jsonl or of results.json by their full names, such as
+    'train/loss/click' and 'final/test/click@all/auc'."""
+    for name, value in facts.items():
         if isinstance(value, Mapping):
-            yield from final(value, f"{path}/{name}")
+            yield from numbers(value, f"{path}/{name}")
         elif isinstance(value, int | float) and not isinstance(value, bool):
             yield f"{path}/{name}", float(value)
 
@@ -191,11 +183,12 @@ class Background:
 
     def log(self, record: Mapping) -> None:
         """Takes a record of metrics.jsonl: kind, step, epoch and numbers."""
-        self._call("log", numbers(record), record["step"])
+        facts = {name: value for name, value in record.items() if name not in NOT_NUMBERS}
+        self._call("log", dict(numbers(facts, record["kind"])), record["step"])
 
     def finish(self, results: Mapping) -> None:
         """Takes results.json."""
-        self._call("log", dict(final(results)), results["steps"])
+        self._call("log", dict(numbers(results, "final")), results["steps"])
         self.finished = True
 
     def close(self) -> None:

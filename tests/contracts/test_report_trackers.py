@@ -2,6 +2,7 @@
 
 import importlib.util
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -69,7 +70,8 @@ def test_mlflow_keeps_one_run_in_the_workdir(tmp_path, monkeypatch):
 def test_wandb_writes_offline_under_one_id(tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.setenv("WANDB__SERVICE_WAIT", "300")
-    monkeypatch.setenv("WANDB_INIT_TIMEOUT", "900")
+    for part in ("INIT", "FINISH"):
+        monkeypatch.setenv(f"WANDB_{part}_TIMEOUT", "900")
     folder = tmp_path / "run"
     assert not run("wandb", folder, finish=False).failed
     time.sleep(1.1)  # its folders are named by the second
@@ -77,11 +79,12 @@ def test_wandb_writes_offline_under_one_id(tmp_path, monkeypatch):
     identifier = (folder / "wandb/run_id").read_text()
     offline = sorted((folder / "wandb").glob("offline-run-*"))
     assert len(offline) == 2
-    held = b""
-    for part in offline:
-        (events,) = part.glob("*.wandb")
-        assert events.stem == f"run-{identifier}"
-        held += events.read_bytes()
+    files = [events for part in offline for events in part.glob("*.wandb")]
+    assert [events.stem for events in files] == [f"run-{identifier}"] * 2
+    held, until = b"", time.monotonic() + 60
+    while b"final/test/" not in held and time.monotonic() < until:  # W&B writes the end late
+        held = b"".join(events.read_bytes() for events in files)
+        time.sleep(0.1)
     assert b"validation/click@all/auc" in held
     assert b"model.architecture" in held
     assert b"final/test/click@all/auc" in held

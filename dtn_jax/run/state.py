@@ -163,8 +163,8 @@ def check_outputs(outputs: object, losses: Sequence[TaskLoss]) -> None:
     for loss in losses:
         if loss.outputs > 1 and jnp.shape(outputs.logits[loss.task]) != (1, loss.outputs):
             raise UserError(
-                f"the loss of {loss.task}, {type(loss.loss).__name__}, needs {loss.outputs} numbers "
-                "of a row, and this architecture's tower gives one"
+                f"the loss of {loss.task}, {type(loss.loss).__name__}, needs {loss.outputs} numbers"
+                " of a row, and this architecture's tower gives one"
             )
     single = {loss.task: outputs.logits[loss.task] for loss in losses if loss.outputs == 1}
     for name, values in {**single, **outputs.aux}.items():

@@ -2,7 +2,6 @@
 
 import importlib.util
 import time
-from types import SimpleNamespace
 
 import pytest
 

@@ -8,7 +8,7 @@ import pytest
 
 from configs import adult
 from experiments import benchmark
-from experiments.benchmarks import peers, pipeline, serving, step, tables
+from experiments.benchmarks import balancing, peers, pipeline, serving, step, tables
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +39,16 @@ def test_the_suite_step_runs(monkeypatch, tmp_path):
     monkeypatch.setattr(step, "EXPERTS", {"gdcn+masknet+hcnet": 0.65})
     for row in measured("step", tmp_path)["rows"]:
         assert all(cell > 0 for cell in row.values() if not isinstance(cell, str))
+
+
+@pytest.mark.nightly
+def test_the_suite_balancing_runs(monkeypatch, tmp_path):
+    monkeypatch.setattr(balancing, "MODELS", {"mmoe": "mlp*2"})
+    monkeypatch.setattr(balancing, "TASKS", (2,))
+    monkeypatch.setattr(balancing, "ALIKE", {*balancing.BALANCERS} - {"mgda", "pcgrad"})
+    rows = measured("balancing", tmp_path)["rows"]
+    assert [row["balancer"] for row in rows] == ["static", "pcgrad", "pcgrad, shared", "mgda"]
+    assert rows[0]["mmoe, 2 tasks"] == 1
 
 
 @pytest.mark.nightly

@@ -58,7 +58,10 @@ def read_token(file: str) -> str:
     """The token in a file, else in the environment; "" where neither is given; UserError where
     what is given holds none."""
     path = pathlib.Path(file).expanduser()
-    token = path.read_text().strip() if file else os.environ.get(TOKEN, "").strip()
+    try:
+        token = path.read_text().strip() if file else os.environ.get(TOKEN, "").strip()
+    except OSError as error:
+        raise UserError(f"{file} can't be read: {error}") from None
     if (file or TOKEN in os.environ) and not (token and token.isascii()):
         raise UserError(f"{file or TOKEN} holds no token: expected a line of ASCII")
     return token

@@ -155,9 +155,8 @@ def test_a_folder_of_both_a_run_and_replicas_is_refused(tmp_path):
     both = run(tmp_path / "both", scores())
     run(tmp_path / "both/replica_0", scores(), 0)
     run(tmp_path / "both/replica_1", scores(), 1)
-    with pytest.raises(
-        UserError, match=r"both holds a single run and 2 replicas; name .*/both/replica_0,"
-    ):
+    told = r"both holds a single run and 2 replicas; name .*/both/replica_0,"
+    with pytest.raises(UserError, match=told):
         compare.main(["--draws=400", both, both])
     with pytest.raises(UserError, match=told):
         export_run([tmp_path / "both"], tmp_path / "model")

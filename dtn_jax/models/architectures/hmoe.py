@@ -18,7 +18,7 @@ from flax import linen as nn
 from jax.lax import stop_gradient
 
 from dtn_jax.interface import Inputs, Outputs
-from dtn_jax.models.architectures.scenarios import ByScenario, ScenarioTowers
+from dtn_jax.models.architectures.scenarios import ByScenario
 from dtn_jax.models.gates import Gate
 from dtn_jax.models.groups import by_expert
 from dtn_jax.models.layers import at_least_float32, dense, flat
@@ -39,7 +39,7 @@ class HMoE(ByScenario):
             scores = dense(P * len(outputs), self.dtype, name=f"gate_{task.name}")(x)
             g = nn.softmax(scores.reshape(-1, P, len(outputs)).astype(exact))
             h = jnp.einsum("bpm,bmh->bph", g.astype(self.dtype), f)
-            s = ScenarioTowers(name=f"tower_{task.name}", **self.tower.keywords)(h, train)
+            s = self.scenario_towers(task.name, h, train)
             s = jnp.where(at > 0, s, stop_gradient(s))
             w = Gate(P, use_bias=True, dtype=self.dtype, name=f"label_{task.name}")(x)
             logits[task.name] = jnp.sum(w * s, axis=-1)

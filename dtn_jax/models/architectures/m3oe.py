@@ -22,7 +22,7 @@ from jax.lax import stop_gradient
 
 from dtn_jax.interface import SHARED, Inputs, Outputs
 from dtn_jax.models.architectures.architecture import merged
-from dtn_jax.models.architectures.scenarios import ByScenario, ScenarioTowers, StarLayer
+from dtn_jax.models.architectures.scenarios import ByScenario, StarLayer
 from dtn_jax.models.gates import mix
 from dtn_jax.models.groups import by_expert
 from dtn_jax.models.layers import dense, flat, layer_norm
@@ -63,7 +63,7 @@ class M3oE(ByScenario):
             of_task = w_T * mixed(E_t, jnp.zeros(E_t.shape[:2], self.dtype).at[:, i].set(1), b_T)
             z = mix(weights, f) + of_scenario + of_task
             h = jnp.broadcast_to(z[:, None], (z.shape[0], D, z.shape[1]))
-            s = ScenarioTowers(name=f"tower_{task.name}", **self.tower.keywords)(h, train)
+            s = self.scenario_towers(task.name, h, train)
             logits[task.name] = jnp.sum(s * at, axis=-1)
             gates[task.name] = by_expert(weights, shown)
         return Outputs(logits=logits, intermediates={"gates": gates, "experts": merged(outputs)})

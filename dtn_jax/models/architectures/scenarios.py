@@ -54,6 +54,13 @@ class ByScenario(Architecture):
         ids: Int[Array, " B"] = jnp.maximum(inputs.ids[self.scenario[0]], 0)
         return jax.nn.one_hot(ids, self.scenarios, dtype=at_least_float32(self.dtype))
 
+    def scenario_towers(
+        self, task: str, h: Float[Array, "B P K"], train: bool
+    ) -> Float[Array, "B P"]:
+        """The scores of a task, by a tower of each scenario's own."""
+        options = {name: value for name, value in self.tower.keywords.items() if name != "outputs"}
+        return ScenarioTowers(name=f"tower_{task}", **options)(h, train)
+
 
 class StarLayer(nn.Module):
     """x (W_p * W) + b_p + b of a row of scenario p (STAR, equation 6); W_p is 1 at first."""

@@ -42,6 +42,7 @@ def replay(path: pathlib.Path, plugins: str = "", data_dir: str = "", manual_dir
     kept, workdir = nonfinite.read(path), path.parent.parent
     config = read_config(workdir, base_config(), plugins, data_dir, manual_dir, finished=False)
     config.parallel.devices, config.parallel.table_devices = 1, 0
+    config.train.skip_nonfinite = 1  # so that steps before it that were skipped are again
     run = started(build_run(config), workdir)
     with contextlib.closing(Checkpoints(workdir, run.plan)) as checkpoints:
         saved = checkpoints.read_before(kept.step, run.state_places)

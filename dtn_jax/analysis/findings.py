@@ -74,8 +74,8 @@ def divergences(models: Sequence[Model], method: str) -> list[Row]:
     for row in by_key:
         vectors.setdefault(row["key"], []).append(np.array(row["importance"]))
     between = {
-        key: mean(float(1 - spearman(a, b)) for a, b in itertools.combinations(own, 2))
-        for key, own in vectors.items()
+        key: mean(float(1 - spearman(a, b)) for a, b in itertools.combinations(by_seed, 2))
+        for key, by_seed in vectors.items()
     }
     for row in rows:
         row |= {f"seeds_{side}": between[row[side]] for side in ("left", "right")}

@@ -76,8 +76,8 @@ def pair_strengths(passes: Passes) -> dict[str, Float[np.ndarray, "F F"]]:
     means = jax.tree.map(lambda total: total / passes.count, passes.total(summed))
     squares = passes.total(squared, means, kernels)
     return {
-        expert: np.sqrt((own + own.T).astype(np.float64) / passes.count)
-        for expert, own in squares.items()
+        expert: np.sqrt((square + square.T).astype(np.float64) / passes.count)
+        for expert, square in squares.items()
     }
 
 

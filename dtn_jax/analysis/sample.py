@@ -76,8 +76,8 @@ def columns(schema: Schema, field: str) -> Columns:
     choose("field", field, schema.read_names)
     slots = schema.slot_fields()
     fields = slots, [f for f in slots if f.weighted], schema.number_fields()
-    own = ([field in (f.name, f.beside) for f in part] for part in fields)
-    return {part: np.array(mask, bool) for part, mask in zip(PARTS, own)}
+    masks = ([field in (f.name, f.beside) for f in part] for part in fields)
+    return {part: np.array(mask, bool) for part, mask in zip(PARTS, masks)}
 
 
 def replaced(rows: Batch, other: Batch, where: Columns) -> Batch:

@@ -86,9 +86,9 @@ def crossed(
     texts: dict[str, dict[str, str]] = {}
     for row in rows:
         texts.setdefault(row[line], {})[row[column]] = write(row)
-    present = list(dict.fromkeys(name for own in texts.values() for name in own))
+    present = list(dict.fromkeys(name for cells_of in texts.values() for name in cells_of))
     shown = [name for name in columns if name in present] or present
-    cells = [[name, *(own.get(c, "") for c in shown)] for name, own in texts.items()]
+    cells = [[name, *(cells_of.get(c, "") for c in shown)] for name, cells_of in texts.items()]
     return Grid([line, *shown], cells, **how)
 
 

@@ -142,7 +142,7 @@ def combined_dense(dense: dict, by_task: dict | None, c: Float[Array, " T"]) -> 
     """The gradient of dense parameters, the tasks' `[T, ...]` times coefficients."""
     if by_task is None:
         return dense
-    return jax.tree.map(lambda g, own: g + jnp.tensordot(c - 1, own, axes=1), dense, by_task)
+    return jax.tree.map(lambda g, tasks: g + jnp.tensordot(c - 1, tasks, axes=1), dense, by_task)
 
 
 def combined(

@@ -1,7 +1,8 @@
 """Searches for settings: runs trials of a config and compares them on validation, never on test.
 
-The space is a function `sweep(trial)` that returns {option: value}, from --sweep=FILE, else from
-the config's file, else from configs/space.py; or it is a --grid. Optuna keeps the trials in a
+What is improved is --config.train.select, as of a run: the mean over tasks, a task, or another
+metric. The space is a function `sweep(trial)` that returns {option: value}, from --sweep=FILE, else
+from the config's file, else from configs/space.py; or it is a --grid. Optuna keeps the trials in a
 storage. The same command resumes an interrupted search. Several machines that run it with one
 storage share the work, and run the trials of workers that died again; from their last checkpoints,
 where they share the workdir too.
@@ -34,8 +35,6 @@ OPTIONS = {
     "study=NAME": "of the search, if several share a storage (default: the data set's name)",
     "sweep=FILE": "a Python file with a function sweep(trial) that returns {option: value}",
     "grid=VALUES": "try all of these instead: 'optim.learning_rate=1e-3,3e-4;model.dropout=0,0.2'",
-    "objective=METRIC": "of validation, to improve: mean, a task, several tasks (click+order) "
-    "or another metric (click:logloss); sets train.select, which is its default",
     "sampler=NAME": ", ".join(SAMPLERS),
     "pruner=NAME": f"ends bad trials early: {', '.join(PRUNERS)}",
 }
@@ -49,8 +48,6 @@ CHOICES = {"sampler": SAMPLERS, "pruner": PRUNERS}
 
 def main(arguments: Sequence[str]) -> None:
     known, rest = command.parse(__name__, arguments)
-    if known.objective:
-        rest.append(f"--config.train.select={known.objective}")
     config = command.read_config(known.config, rest)
     check(known, config)
     from dtn_jax.search import search_space as spaces  # after --help

@@ -17,6 +17,7 @@ from dtn_jax.comparison.score_files import Columns
 from dtn_jax.comparison.scored_rows import ScoredRows, check_one_model, of_run
 from dtn_jax.errors import UserError
 from dtn_jax.metrics import METRICS, Influence, Units, influences
+from dtn_jax.metrics.gains import gains_of
 from dtn_jax.metrics.inputs import mean
 from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.paired import FEWEST, compare, signs
@@ -103,7 +104,7 @@ def compared(a: str, b: str, columns: Columns, draws: int) -> Compared:
         check_one_model(sides[i])
     score_files.check_groups([*sides[0], *sides[1]])
     aligned(*sides)
-    return *sides, differences(*sides, draws)
+    return *sides, differences(*sides, draws) + rank_differences(*sides, draws)
 
 
 def places_of(text: str) -> list[pathlib.Path]:
@@ -224,6 +225,28 @@ def differences(
         counts = len(at), positives, few, group is not None
         every_metric += of_metrics(key, sides, drawn, *counts)
     return corrected(every_metric)
+
+
+def rank_differences(
+    a: Sequence[ScoredRows], b: Sequence[ScoredRows], draws: int = DRAWS
+) -> list[Difference]:
+    """How well `rank` orders the rows by each label of 0 or more, under the key `rank: TASK`.
+
+    Rows must be `aligned`. [] unless each run and file has a ranking score.
+    """
+    every = [*a, *b]
+    if any(run.rank is None for run in every):
+        return []
+    group = next((run.group for run in every if run.group is not None), None)
+    weight = next((run.weight for run in every if run.weighted), None)
+    labels = {n: label for n, label in a[0].labels.items() if all(n in r.labels for r in every)}
+    drawn, of_ranks = signs(Units(len(a[0].key), group).count, draws), []
+    for name, gains in gains_of(labels, group, weight):
+        at, positives = gains.places, int((gains.gain > 0).sum())
+        sides = [[gains.influences(run.rank[at]) for run in side] for side in (a, b)]
+        counts = len(at), positives, few_rows(len(at), positives, binary=True), group is not None
+        of_ranks += of_metrics(f"rank: {name}", sides, drawn, *counts)
+    return corrected(of_ranks)
 
 
 def of_metrics(

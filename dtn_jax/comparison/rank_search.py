@@ -10,6 +10,7 @@ as export does by itself.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import pathlib
@@ -20,7 +21,7 @@ import numpy as np
 import polars as pl
 
 from dtn_jax.comparison import pages
-from dtn_jax.comparison.differences import Difference, corrected, few_rows, of_metrics
+from dtn_jax.comparison.differences import Difference, rank_differences
 from dtn_jax.comparison.scored_rows import ScoredRows, check_finished
 from dtn_jax.data.formula import NAME
 from dtn_jax.errors import UserError, choose
@@ -31,7 +32,6 @@ from dtn_jax.files import full_path, write_whole
 from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.gains import Gains, gains_of, labels_of
 from dtn_jax.metrics.influence import Units
-from dtn_jax.metrics.paired import signs
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid
@@ -95,8 +95,9 @@ def find(workdir: str | pathlib.Path, gain: str, objective: str = "", seed: int 
     equal, best = next(iter(values)), max(values, key=values.__getitem__)
     test = split(PREDICTIONS, read_predictions(folder / PREDICTIONS, schema))
     alone = max(terms, key=values.__getitem__)  # the best single task
-    first, single, ours = (parsed(text, test).score(test.scores) for text in (equal, alone, best))
-    differences, beside = (compared(test, other, ours) for other in (first, single))
+    ranks = [parsed(text, test).score(test.scores) for text in (equal, alone, best)]
+    *others, ours = ([dataclasses.replace(test, rank=rank)] for rank in ranks)
+    differences, beside = (rank_differences(other, ours) for other in others)
     facts = {"expression": best, "equal": equal, "gain": worth.text, "objective": objective}
     facts |= {"seed": seed, "validation": values, "calibration": calibration}
     facts["test"] = [facts_of(one) for one in differences]
@@ -104,19 +105,6 @@ def find(workdir: str | pathlib.Path, gain: str, objective: str = "", seed: int 
     write_whole(folder / RANK_FILE, json.dumps(facts, indent=1))
     show(facts, {equal: differences, alone: beside}, folder)
     return facts
-
-
-def compared(test: ScoredRows, a: np.ndarray, b: np.ndarray) -> list[Difference]:
-    """How well two ranking scores order the rows by each label of 0 or more: the second less the
-    first, under the key `rank: TASK`."""
-    drawn, differences = signs(Units(len(test.key), test.group).count), []
-    for name, gains in gains_of(test.labels, test.group, test.weight):
-        rows, positives = len(gains.places), int((gains.gain > 0).sum())
-        sides = [[gains.influences(rank[gains.places])] for rank in (a, b)]
-        few = few_rows(rows, positives, binary=True)
-        counts = (rows, positives, few, test.group is not None)
-        differences += of_metrics(f"rank: {name}", sides, drawn, *counts)
-    return corrected(differences)
 
 
 def parsed(text: str, rows: ScoredRows) -> Ranking:
@@ -242,6 +230,8 @@ def show(
     screen.show(Grid((f"{facts['gain']}, on validation", title), rows).terminal())
     screen.say(f"\nThe ranking score is {facts['expression']}")
     for other, lines in differences.items():
+        if other == facts["expression"]:
+            continue
         screen.say(f"\nOn test, A: {other}, B: {facts['expression']}")
         screen.show(pages.terminal(lines, "ahead", {}), pages.WIDE)
     screen.say(f"\nIt is in {folder / RANK_FILE}, which dtn-jax export takes as --rank")

@@ -11,6 +11,7 @@ import polars as pl
 
 from dtn_jax.comparison.scored_rows import ScoredRows, spaces_of
 from dtn_jax.errors import UserError, choose
+from dtn_jax.export.ranking import RANK
 from dtn_jax.export.score_columns import GROUP, WEIGHT, ScoredBy
 from dtn_jax.options import pairs
 from dtn_jax.schema import ALL, Schema
@@ -96,8 +97,8 @@ def _rows(
         """The first of these names that the file has."""
         if not (have := [names[name] for name in wanted if name in names]):
             raise UserError(
-                f"no {what}: expected a column {' or '.join(map(repr, wanted))}, or name it: "
-                f"--columns=TASK=SCORE:LABEL; its columns are: {', '.join(there)}"
+                f"no {what}: expected a column {' or '.join(map(repr, wanted))} (--columns, --key, "
+                f"--group and --weight name others); its columns are: {', '.join(there)}"
             )
         return have[0]
 
@@ -125,7 +126,8 @@ def _rows(
 
     row, group = column("key", columns.key), optional("group", columns.group, GROUP)
     weight = optional("weight", columns.weight, WEIGHT if not by or by.weight else "")
-    wanted = {*labels.values(), *scores.values(), *filter(None, (row, group, weight))}
+    rank = RANK if by and RANK in by.outputs and RANK in names else None
+    wanted = {*labels.values(), *scores.values(), *filter(None, (row, group, weight, rank))}
     frame = pl.read_parquet(path, columns=sorted(wanted))
     for name in wanted:
         if frame[name].dtype.is_nested():
@@ -154,6 +156,7 @@ def _rows(
         kinds=kinds,
         group=_codes(frame[group]) if group else None,
         weight=numbers(weight),
+        rank=numbers(rank),
         weighted=weight is not None,
         ungrouped=columns.group == NONE or (by is not None and not by.group),
     )

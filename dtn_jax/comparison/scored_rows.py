@@ -11,7 +11,11 @@ import polars as pl
 
 from dtn_jax.config import differing, identity
 from dtn_jax.errors import UserError
+from dtn_jax.export import ranking
+from dtn_jax.export.calibration import scores as outputs_of
 from dtn_jax.export.model_folder import MANIFEST
+from dtn_jax.export.ranking import RANK_FILE
+from dtn_jax.files import read_json
 from dtn_jax.metrics.spaces import logits_in
 from dtn_jax.run import outcome
 from dtn_jax.run.evaluate import read_predictions
@@ -37,6 +41,7 @@ class ScoredRows:
         regression's prediction.
       kinds: {task: binary or regression}.
       group, weight: `[N]`; None where there is none.
+      rank: `[N]`, the ranking score of all tasks; None where there is none.
       config: the options of a run that are its identity; None of a file.
       data: the fingerprint of a run's data; "" of a file.
       weighted: whether rows count by their weights, as the run has them.
@@ -56,10 +61,11 @@ class ScoredRows:
     weighted: bool = False
     bins: int = 15
     ungrouped: bool = False
+    rank: np.ndarray | None = None
 
     def take(self, order: np.ndarray) -> ScoredRows:
         """The same rows in another order."""
-        columns = {name: getattr(self, name) for name in ("key", "group", "weight")}
+        columns = {name: getattr(self, name) for name in ("key", "group", "weight", "rank")}
         return dataclasses.replace(
             self,
             labels={task: label[order] for task, label in self.labels.items()},
@@ -109,12 +115,25 @@ def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
             weighted=bool(evaluate.get("sample_weights", False)),
             bins=int(evaluate.get("ece_bins", 15)),
             ungrouped=not schema.group,
+            rank=rank_of(folder, scores.logits, schema),
         )
     except UserError:
         raise
     except Exception as error:  # pyarrow and polars raise many kinds
         raise UserError(f"the run in {folder} is damaged ({error})") from None
     return rows, schema
+
+
+def rank_of(folder: pathlib.Path, logits: np.ndarray, schema: Schema) -> np.ndarray | None:
+    """The ranking score that `dtn-jax rank` has found for the run in a folder; None before."""
+    if not (path := folder / RANK_FILE).exists():
+        return None
+
+    def parsed(facts: dict) -> np.ndarray:
+        columns = outputs_of(logits, schema, schema.task_names, facts["calibration"])
+        return ranking.parse(facts["expression"], ranking.names_of([*columns])).score(columns)
+
+    return read_json(path, "delete it, or run dtn-jax rank --replace", parsed)
 
 
 def spaces_of(logits: np.ndarray, schema: Schema) -> dict[str, np.ndarray]:

@@ -154,19 +154,19 @@ def check_outputs(outputs: object, losses: Sequence[TaskLoss]) -> None:
     """
     if not isinstance(outputs, Outputs):
         raise UserError(f"it returns {type(outputs).__name__}, expected dtn_jax.interface.Outputs")
-    given, tasks = set(outputs.logits), [own.task for own in losses]
+    given, tasks = set(outputs.logits), [loss.task for loss in losses]
     if given != set(tasks):
         raise UserError(
             f"its logits are of {', '.join(sorted(given)) or 'no task'}; expected one of each "
             f"task: {', '.join(tasks)}"
         )
-    for own in losses:
-        if own.outputs > 1 and jnp.shape(outputs.logits[own.task]) != (1, own.outputs):
+    for loss in losses:
+        if loss.outputs > 1 and jnp.shape(outputs.logits[loss.task]) != (1, loss.outputs):
             raise UserError(
-                f"the loss of {own.task}, {type(own.loss).__name__}, needs {own.outputs} numbers "
-                "of a row, and this architecture's tower gives one"
+                f"the loss of {loss.task}, {type(loss.loss).__name__}, needs {loss.outputs} "
+                "numbers of a row, and this architecture's tower gives one"
             )
-    single = {own.task: outputs.logits[own.task] for own in losses if own.outputs == 1}
+    single = {loss.task: outputs.logits[loss.task] for loss in losses if loss.outputs == 1}
     for name, values in {**single, **outputs.aux}.items():
         if jnp.shape(values) != (1,):
             shape = jnp.shape(values)

@@ -36,13 +36,12 @@ from dtn_jax.run.step import make_train_step
 from dtn_jax.run.timetable import TrainOptions
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.tables import huge_pages
-from dtn_jax.tables.lookup import DebugOptions
 from dtn_jax.tables.plan import TablePlan, make_plan
 from experiments.benchmarks.measured import Cell, Goal, Measured, Options, timed_in_turns
 
 BATCH_SIZE = 1024  # the released one
 SECTIONS = {"model": ModelOptions, "loss": LossOptions, "optim": OptimOptions}
-SECTIONS |= {"train": TrainOptions, "parallel": MeshOptions, "debug": DebugOptions}
+SECTIONS |= {"train": TrainOptions, "parallel": MeshOptions}
 MEMBERS = {
     "model": (ARCHITECTURES, EXPERTS, HISTORIES, NUMBERS),
     "loss": (LOSSES, BALANCERS),

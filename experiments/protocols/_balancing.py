@@ -59,7 +59,7 @@ def of_balancing(config: str, tasks: tuple[str, ...], note: str, **rest) -> Prot
       note: what is said of the data.
       rest: further attributes of the protocol.
     """
-    own = {method: dial(method) for method in DIALS} | {STATIC: static_weights(tasks)}
+    searched = {method: dial(method) for method in DIALS} | {STATIC: static_weights(tasks)}
     named = {f"{model}, {method}": (model, method) for model in MODELS for method in BALANCERS}
     return Protocol(
         config=config,
@@ -70,7 +70,9 @@ def of_balancing(config: str, tasks: tuple[str, ...], note: str, **rest) -> Prot
         | {"single_task": RIVALS["single_task"]},
         ours=f"mmoe, {STATIC}",
         against={name: f"{model}, {STATIC}" for name, (model, _) in named.items()},
-        beside={name: own[method] for name, (_, method) in named.items() if method in own},
+        beside={
+            name: searched[method] for name, (_, method) in named.items() if method in searched
+        },
         seeds=3,
         note="Each row is tested against static weights on the same model, which were searched on "
         f"validation as all rows were. {note}",

@@ -4,13 +4,15 @@ import dataclasses
 import json
 
 import numpy as np
+import polars as pl
 import pytest
-from compared_runs import SCHEMA, run, scores
+from compared_runs import SCHEMA, file, run, scores
 from sklearn.metrics import roc_auc_score
 
-from dtn_jax.cli import rank
+from dtn_jax.cli import compare, rank
 from dtn_jax.comparison.rank_search import pruned, search
 from dtn_jax.errors import UserError
+from dtn_jax.export.score_columns import ScoredBy
 from dtn_jax.metrics.gains import Gains
 from dtn_jax.metrics.influence import Units
 from dtn_jax.run.evaluate import write_predictions
@@ -89,6 +91,46 @@ def test_it_picks_by_validation_alone(tmp_path):
     assert after["validation"] == before["validation"]
     assert after["test"] != before["test"]
     assert "click + 5*order" in {line["of"] for line in after["test"]}
+
+
+def test_compare_has_the_ranks_of_both_sides(tmp_path):
+    one, _ = ranked(tmp_path / "a", "--gain=order")
+    two, _ = ranked(tmp_path / "b", "--gain=click", skill=0.8, seed=1)
+    *_, found = compare.compared(compare.parse([str(tmp_path / "a"), str(tmp_path / "b")]))
+    lines = {(line.key, line.metric): line for line in found}
+    for side, facts in (("a", one), ("b", two)):
+        told = {(line["of"], line["metric"]): line["found"] for line in facts["test"]}
+        for task in ("click", "order"):
+            for metric in ("auc", "gauc", "ndcg_at_5", "recall_at_10"):
+                (got,) = getattr(lines[f"rank: {task}", metric], side)
+                assert got == pytest.approx(told[task, metric], abs=1e-12)
+    (tmp_path / "b/rank.json").write_text("{}")
+    with pytest.raises(UserError, match=r"rank\.json is damaged"):
+        compare.compared(compare.parse([str(tmp_path / "a"), str(tmp_path / "b")]))
+    (tmp_path / "b/rank.json").unlink()
+    *_, found = compare.compared(compare.parse([str(tmp_path / "a"), str(tmp_path / "b")]))
+    assert not [line for line in found if line.key.startswith("rank")]
+
+
+def test_compare_has_the_ranks_of_two_files(tmp_path):
+    """Of files that models with a ranking score wrote; another column of that name is none."""
+    test, paths = scores(0.5), [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    probability = 1 / (1 + np.exp(-test.logits[:, 0].astype(float)))
+    outputs = ("click@all", "order@click", "rank")
+    kinds = {"click": "binary", "order": "binary"}
+    by = ScoredBy("m", "", outputs, kinds, {}, "", "", True)
+    for path, score in zip(paths, (probability, -probability)):
+        frame = pl.read_parquet(file(path, test, path == paths[1], rank=pl.Series(score)))
+        frame.drop("watch", "watch@all").write_parquet(path, metadata=by.metadata())
+    arguments = [*map(str, paths), "--group=none"]
+    *_, found = compare.compared(compare.parse(arguments))
+    auc = roc_auc_score(test.labels[:, 0], probability)
+    (line,) = (one for one in found if (one.key, one.metric) == ("rank: click", "auc"))
+    assert (*line.a, *line.b) == pytest.approx((auc, 1 - auc))
+    assert line.better == "A"
+    frame.drop("watch", "watch@all", strict=False).write_parquet(paths[1])
+    *_, found = compare.compared(compare.parse(arguments))
+    assert not [one for one in found if one.key.startswith("rank")]
 
 
 def test_refusals(tmp_path):

@@ -37,11 +37,11 @@ def test_a_later_call_may_have_more_trials(trained, prepared_dir, tmp_path):
 
 
 def test_a_task_or_some_may_be_the_objective(trained, prepared_dir, tmp_path):
-    found = run(tmp_path, prepared_dir, GRID, "--objective=income")
+    found = run(tmp_path, prepared_dir, GRID, "--config.train.select=income")
     assert {c.train.select for _, _, c in trained} == {"income"}
     assert "--config.train.select=income" in shlex.split(found["command"])
     with pytest.raises(UserError, match=r"unknown train\.select \(the objective\) 'age'"):
-        run(tmp_path / "other", prepared_dir, GRID, "--objective=age")
+        run(tmp_path / "other", prepared_dir, GRID, "--config.train.select=age")
     validation = {"a@click": {"auc": 0.5}, "a@all": {"auc": 0.9}, "b@all": {"r2": 0.7}}
     assert trials.value_of(validation, "mean") == pytest.approx(0.6)
     assert trials.value_of(validation, "a") == 0.5
@@ -68,7 +68,7 @@ def test_an_objective_may_be_lowered(monkeypatch, prepared_dir, tmp_path, capsys
 
     monkeypatch.setattr(trials, "train", train)
     grid = "--grid=model.dropout=0.1,0.0,0.2,0.3,0.4,0.5,0.6"
-    lowest = (grid, "--objective=mean:logloss", "--pruner=median")
+    lowest = (grid, "--config.train.select=mean:logloss", "--pruner=median")
     found = run(tmp_path, prepared_dir, *lowest)
     assert found["settings"] == {"model.dropout": "0.1"}
     assert found["value"] == pytest.approx(0.3)
@@ -76,7 +76,7 @@ def test_an_objective_may_be_lowered(monkeypatch, prepared_dir, tmp_path, capsys
     assert min(pruned) > 0.1
     assert "validation log loss (mean:logloss)" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"unknown metric of income .* mean 'logloss'"):
-        run(tmp_path / "other", prepared_dir, grid, "--objective=income:log_loss")
+        run(tmp_path / "other", prepared_dir, grid, "--config.train.select=income:log_loss")
     assert not (tmp_path / "other").exists()
 
 

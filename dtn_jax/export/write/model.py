@@ -264,7 +264,7 @@ def read(run: Run, folder: pathlib.Path, select: str = "") -> Member:
     like = weights_of(run.unfilled_state())
     del like["tables"]
 
-    def weights(place: pathlib.Path, _: bool) -> tuple[dict, dict]:
+    def weights(place: pathlib.Path) -> tuple[dict, dict]:
         tables = {
             f"tables/{name}": functools.partial(
                 saved_rows.rows, place / ROWS, f"tables.{name}", run.plan.used[name]

@@ -192,13 +192,19 @@ def test_skipped_steps_are_counted_and_resume_bit_by_bit(prepared_dir, tmp_path,
 def test_one_step_more_than_may_be_skipped_ends_the_run(
     prepared_dir, tmp_path, monkeypatch, capsys
 ):
-    poison(monkeypatch, 13, 22)
+    poison(monkeypatch, 17, 22)
+    told = stopping(tmp_path / "run", small(prepared_dir))
+    assert "not finite at step 17: " in told
+    assert "without such steps: train.skip_nonfinite=10." in told
     told = stopping(tmp_path / "run", small(prepared_dir, train__skip_nonfinite=1))
     assert "not finite at step 22: " in told
     assert "(1 such steps were skipped: train.skip_nonfinite)" in told
     path = tmp_path / "run/nonfinite/step-22.npz"
-    replay.main([f"--batch={path}", f"--data_dir={prepared_dir}"])  # with step 13 skipped
-    assert "The first that is not finite: batch labels" in capsys.readouterr().out
+    capsys.readouterr()
+    replay.main([f"--batch={path}", f"--data_dir={prepared_dir}"])
+    out = capsys.readouterr().out
+    assert "The first that is not finite: batch labels" in out
+    assert "embeddings" not in out  # step 17 is skipped here, too
     c = small(prepared_dir, train__skip_nonfinite=2)  # the same folder goes on
     assert train(c, tmp_path / "run", test=False)["skipped_steps"] == 2
 

@@ -26,6 +26,7 @@ from dtn_jax.run.step import make_train_chunk, make_train_step
 from dtn_jax.run.train import training_data
 from dtn_jax.tables import exchange, lookup
 
+SHOWN = 30  # lines
 ROWS = 5  # of a batch, that are named
 
 
@@ -42,6 +43,7 @@ def replay(path: pathlib.Path, plugins: str = "", data_dir: str = "", manual_dir
     kept, workdir = nonfinite.read(path), path.parent.parent
     config = read_config(workdir, base_config(), plugins, data_dir, manual_dir, finished=False)
     config.parallel.devices, config.parallel.table_devices = 1, 0
+    config.train.skip_nonfinite = 1  # so that steps before it that were skipped are again
     run = started(build_run(config), workdir)
     with contextlib.closing(Checkpoints(workdir, run.plan)) as checkpoints:
         saved = checkpoints.read_before(kept.step, run.state_places)
@@ -55,7 +57,8 @@ def replay(path: pathlib.Path, plugins: str = "", data_dir: str = "", manual_dir
         return
     header = ("what", "name", "numbers", "first rows")
     title = "not finite, in the order of computing"
-    screen.show(Grid(header, bad, title, left=2, shown=30).terminal())
+    note = f"and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+    screen.show(Grid(header, bad[:SHOWN], title, note, left=2).terminal())
     print(f"The first that is not finite: {bad[0][0]} {bad[0][1]}")
 
 

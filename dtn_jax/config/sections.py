@@ -222,6 +222,11 @@ def checked_config(config: ConfigDict | FrozenConfigDict) -> FrozenConfigDict:
             "train.accumulate > 1 does not go with model.normalisation=batch: the statistics of a "
             "batch need all of its rows at once; use layer or none"
         )
+    if flat["train.evaluate_first"] and (flat["data.order"], flat["train.epochs"]) != ("day", 1):
+        raise UserError(
+            "train.evaluate_first=True needs data.order=day and train.epochs=1, got "
+            f"data.order={flat['data.order']} and train.epochs={flat['train.epochs']}"
+        )
     check_patience(config.train, config.optim.schedule)
     if flat["optim.tables"] == "dense" and flat["optim.table_dtype"] != "float32":
         raise UserError("optim.tables=dense needs optim.table_dtype=float32")

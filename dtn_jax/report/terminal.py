@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import rich.console
 
 from dtn_jax.metrics import METRICS, Value
+from dtn_jax.metrics.selected import first_metric
 from dtn_jax.report.grid import Grid
 from dtn_jax.schema import TASK_KINDS, Schema
 
@@ -53,3 +54,19 @@ def kind_grid(splits: Mapping[str, Results], schema: Schema, kind: str, title: s
             texts = (m.text(values[m.name]) if m.name in values else "" for m in columns)
             rows.append([key, *texts])
     return Grid(["task@space", *(m.column for m in columns)], rows, title, rules=rules[1:])
+
+
+def days_table(by_day: Mapping[str, Results], schema: Schema) -> rich.console.Group:
+    """A line a day of each task's first metric, in the space of its loss.
+
+    Args:
+      by_day: {day: {task@space: metrics}}, of days that were scored before they were trained on.
+      schema: the tasks.
+    """
+    columns = {"day": list(by_day)}
+    for task in schema.tasks:
+        daily = [results[f"{task.name}@{task.space}"] for results in by_day.values()]
+        metric = first_metric(daily[0])
+        columns[f"{task.name}\n{metric.column}"] = [metric.text(day[metric.name]) for day in daily]
+    title = "each day before it was trained on"
+    return Grid(list(columns), list(zip(*columns.values())), title).terminal(WIDE)

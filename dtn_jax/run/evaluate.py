@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dtn_jax.data.epochs.batches import prefetched
+from dtn_jax.data.epochs.day_order import DayRows
 from dtn_jax.data.epochs.reader import in_order
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.files import reading, replacing
@@ -57,13 +58,14 @@ def score(
     batch_size: int,
     at: Placement,
     group: Int[np.ndarray, " B"] | None = None,
+    day: DayRows | None = None,
 ) -> Scores:
-    """Scores a split; the ids are checked on the way (see `prepared.check_ids`).
+    """Scores a split, or a `day` of it; the ids are checked on the way (see `prepared.check_ids`).
 
     The rows' groups (`read_groups`) are handed over: they are the same for every state.
     """
-    rows = data.rows[split]
-    batches = in_order(data, split, batch_size, processes.own_part(batch_size))
+    rows = data.rows[split] if day is None else len(day)
+    batches = in_order(data, split, batch_size, processes.own_part(batch_size), day)
     labels, masks, weights, logits = [], [], [], []
     for batch, scores in with_logits(batches, lambda b: score_step(state, at.put(b, at.batch()))):
         labels.append(batch.labels)
@@ -83,12 +85,24 @@ def score(
     )
 
 
-def read_groups(data: Prepared, split: str) -> Int[np.ndarray, " B"] | None:
-    """The groups of a split's rows, of which each process reads a part; None where the set has
-    none."""
+def read_groups(
+    data: Prepared, split: str, day: DayRows | None = None
+) -> Int[np.ndarray, " B"] | None:
+    """The groups of a split's rows, or of a day's; None where the set has none.
+
+    Each process reads a part: for a day, of all rows between its first and its last one.
+    """
     if not data.schema.group:
         return None
-    return processes.read_by_all(functools.partial(data.groups, split), data.rows[split])
+    if day is None:
+        return processes.read_by_all(functools.partial(data.groups, split), data.rows[split])
+    numbers = day.numbers(0, len(day))
+    first, last = int(numbers[0]), int(numbers[-1])
+
+    def between(part: slice) -> np.ndarray:
+        return data.groups(split, slice(first + part.start, first + part.stop))
+
+    return processes.read_by_all(between, last - first + 1)[numbers - first]
 
 
 def with_logits(

@@ -64,10 +64,10 @@ class LossLog:
             step, device_metrics, count = self.pending.pop(0)
             jax.block_until_ready(device_metrics)  # raises where memory ran out; reading waits
             metrics = {k: np.array(v)[:count] for k, v in jax.device_get(device_metrics).items()}
-            self._check(metrics["nonfinite"], step - count + 1)
-            self._sum(metrics, count)
+            bad = self._check(metrics["nonfinite"], step - count + 1)
+            self._sum({key: values[~bad] for key, values in metrics.items()})
             if self.bar is not None:
-                means = np.asarray(self.progress.loss_sum) / self.progress.loss_steps
+                means = np.asarray(self.progress.loss_sum) / (self.progress.loss_steps or np.nan)
                 self.bar.update(
                     step=step,
                     epoch=(step - 1) // self.run.steps_per_epoch,
@@ -86,7 +86,7 @@ class LossLog:
     def write(self, step: int) -> None:
         """Logs the mean losses since the last line, auxiliary ones too; of a balancer the task
         weights at this step, and the gradients' norms and cosines where it reads them; the speed of
-        the chunks in between."""
+        the chunks in between, and how many steps the run has skipped."""
         progress, names = self.progress, self.run.schema.task_names
         if not progress.loss_steps:
             return
@@ -95,30 +95,37 @@ class LossLog:
         record |= {f"loss/{n}": v for n, v in zip(names, means)}
         record |= {key: total / progress.loss_steps for key, total in progress.aux_sum.items()}
         record |= self.balancing
+        record |= {"skipped": progress.skipped} if progress.skipped else {}
         rate = self.timed * self.run.config.data.batch_size / self.seconds if self.timed else None
         self.folder.log(record | {"examples_per_second": rate})
         progress.loss_sum, progress.loss_steps = [0.0] * len(names), 0
         progress.aux_sum = {}
         self.seconds, self.timed = 0.0, 0
 
-    def _sum(self, metrics: dict[str, np.ndarray], count: int) -> None:
+    def _sum(self, metrics: dict[str, np.ndarray]) -> None:
         """Adds the losses of a chunk's steps to those since the last line."""
-        progress = self.progress
+        progress, count = self.progress, len(metrics["losses"])
         total = np.asarray(progress.loss_sum) + metrics["losses"].sum(axis=0, dtype=np.float64)
         progress.loss_sum, progress.loss_steps = total.tolist(), progress.loss_steps + count
         for key in [key for key in metrics if key.startswith("aux/")]:
             loss = float(metrics[key].sum(dtype=np.float64))
             progress.aux_sum[key] = loss + progress.aux_sum.get(key, 0.0)
-        if "task_weights" in metrics:
+        if count and "task_weights" in metrics:
             gram = metrics.get("task_gram", [None])[-1]
             self.balancing = balanced(self.run.schema.task_names, metrics["task_weights"][-1], gram)
 
-    def _check(self, marks: np.ndarray, first: int) -> None:
-        """Raises NotFinite at the first step, of those from `first` on, that has a mark."""
+    def _check(self, marks: np.ndarray, first: int) -> np.ndarray:
+        """Counts the steps, of those from `first` on, that have a mark, and returns which do.
+
+        Raises:
+          NotFinite: at the first of them that may not be skipped.
+        """
         bad, tasks = marks.any(axis=1), self.run.schema.task_names
-        if not bad.any():
-            return
-        i = int(np.argmax(bad))
+        left = max(0, self.run.config.train.skip_nonfinite - self.progress.skipped)
+        self.progress.skipped += min(left, int(bad.sum()))
+        if bad.sum() <= left:
+            return bad
+        i = int(np.flatnonzero(bad)[left])
         names = finite.names(tasks, self.run.state_shapes.params, self.run.plan.arrays)
         marked = np.flatnonzero(marks[i])
         losses = [names[n] for n in marked if n < len(tasks)]

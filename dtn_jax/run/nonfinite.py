@@ -67,12 +67,16 @@ def message(run: Run, error: finite.NotFinite, saved: list[int], path: pathlib.P
     elif error.gradients:
         more = f" and {len(error.gradients) - SHOWN} more" * (len(error.gradients) > SHOWN)
         bad.append(f"the gradient of {', '.join(error.gradients[:SHOWN])}{more}")
+    most = run.config.train.skip_nonfinite
+    before = f" ({most} such steps were skipped: train.skip_nonfinite)" * (most > 0)
     kept = f"The checkpoint of step {saved[-1]} is kept" if saved else "There is no checkpoint yet"
     return (
-        f"not finite at step {error.step}: {'; '.join(bad)}. {kept}. The batch of this step is in "
-        f"{path}; dtn-jax replay --batch={path} finds the first layer or parameter that is not "
-        "finite. Lower optim.learning_rate or optim.table_learning_rate, or set optim.clip, in a "
-        "new workdir; a label that the task's loss does not take (loss.tasks) gives NaN too"
+        f"not finite at step {error.step}: {'; '.join(bad)}{before}. {kept}. The batch of this "
+        f"step is in {path}; dtn-jax replay --batch={path} finds the first layer or parameter that "
+        "is not finite. Lower optim.learning_rate or optim.table_learning_rate, or set optim.clip, "
+        "in a new workdir; or go on in this one without such steps: "
+        f"train.skip_nonfinite={most + 10}. A label that the task's loss does not take "
+        "(loss.tasks) gives NaN too"
     )
 
 

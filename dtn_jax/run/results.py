@@ -51,6 +51,10 @@ def conclude(
         "examples_per_second": outcome.median_rate(history),
         "validation": progress.validation,
     }
+    if progress.by_day:
+        results["by_day"] = progress.by_day
+    if progress.skipped:
+        results["skipped_steps"] = progress.skipped
     if run.started:
         results["started_from"] = dataclasses.asdict(run.started)
     if test:
@@ -59,6 +63,8 @@ def conclude(
         from dtn_jax.report import plots  # late, since matplotlib takes its time
 
         plots.learning_curves(history, folder.path / "learning_curves.png")
+        if progress.by_day:
+            plots.by_day(progress.by_day, folder.path / "by_day.png")
     folder.finish(results)
     return results
 
@@ -126,6 +132,8 @@ def show(results: dict, schema: Schema, folder: pathlib.Path) -> None:
     speed = "speed not measured" if rate is None else f"{rate:,.0f} examples/s"
     splits = {k: results[k] for k in ("validation", "test") if k in results}
     screen.show(report.splits_table(splits, schema, title))
+    if "by_day" in results:
+        screen.show(report.days_table(results["by_day"], schema))
     screen.say(
         f"{results['parameters']:,} dense parameters, {results['flops_per_example']:,} forward "
         f"FLOPs an example, {speed} in training."

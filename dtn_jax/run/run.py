@@ -222,6 +222,7 @@ def build_run(config: ConfigDict, data: Prepared | None = None) -> Run:
     data = data.part_of_train(source.train_share)
     days = read_days(data, "train") if source.order == "day" else None
     per_epoch = steps_of(data, days, size, at.mesh.size)
+    begin = days.begin(size).tolist() if config.train.evaluate_first else ()
     schema = read_by(config.model, data.schema)
     read_selection("train.select", config.train.select, metrics_of(schema))
     # Bad ones must not claim the folder.
@@ -243,7 +244,7 @@ def build_run(config: ConfigDict, data: Prepared | None = None) -> Run:
         model=model,
         plan=plan,
         at=at,
-        at_steps=make_timetable(config.train, per_epoch, size),
+        at_steps=make_timetable(config.train, per_epoch, size, begin),
         days=days,
     )
 

@@ -1,5 +1,11 @@
 """Chooses the best state so far, by `train.select` and for each task; decides when to stop, and
-says why a run did."""
+says why a run did.
+
+Progressive validation scores each day of train before it is trained on. Every row is scored once,
+by a model that has seen only the days before its own, as in production (Blum, Kalai and Langford,
+"Beating the hold-out", COLT 1999; on click logs McMahan et al., "Ad click prediction: a view from
+the trenches", KDD 2013, section 5).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +14,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from dtn_jax.data.times import date
 from dtn_jax.errors import UserError
+from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.selected import (
     Selection,
     first_metric,
@@ -18,6 +26,7 @@ from dtn_jax.metrics.selected import (
 )
 from dtn_jax.report import screen
 from dtn_jax.run.checkpoint import Checkpoints
+from dtn_jax.run.evaluate import read_groups, score
 from dtn_jax.run.outcome import flat
 from dtn_jax.run.run import Run, measure, score_split
 from dtn_jax.run.state import State
@@ -37,6 +46,9 @@ class Progress:
       loss_sum, loss_steps: of the training losses since the last logged line.
       aux_sum: of the auxiliary losses by name, in the same way.
       validation: {task@space: {metric: value}} of the best state by `train.select`.
+      skipped: steps left out since a loss or gradient was not finite: `train.skip_nonfinite`.
+      by_day: {day: {task@space: {metric: value}}} of the days of train that were scored before
+        they were trained on: `train.evaluate_first`.
     """
 
     best: dict[str, dict]
@@ -46,6 +58,8 @@ class Progress:
     loss_steps: int
     aux_sum: dict[str, float] = dataclasses.field(default_factory=dict)
     validation: dict[str, dict] = dataclasses.field(default_factory=dict)
+    skipped: int = 0
+    by_day: dict[str, dict] = dataclasses.field(default_factory=dict)
 
 
 def validate(
@@ -63,11 +77,7 @@ def validate(
       UserError: scores are not finite.
     """
     scores = score_split(run, state, "validation")
-    if not np.isfinite(scores.logits).all():
-        raise UserError(
-            f"the scores of step {step} are not finite: lower optim.learning_rate or "
-            "optim.table_learning_rate, or set optim.clip, in a new workdir"
-        )
+    check_scores(scores, step)
     results = measure(run, scores)
     by_task = {task.name: results[f"{task.name}@{task.space}"] for task in run.schema.tasks}
     select = run.config.train.select
@@ -95,6 +105,38 @@ def validate(
     mean = mean_of(values[name] for name in tasks)
     folder.log(record | {"mean": mean, "selected": values[select]})
     return values
+
+
+def score_day(run: Run, folder: Workdir, state: State, step: int, progress: Progress) -> None:
+    """Scores the day of train that begins after this step, and keeps its metrics.
+
+    Nothing happens where none begins, where the run has stopped, or where they are in `progress`.
+
+    Raises:
+      UserError: scores are not finite.
+    """
+    if progress.stopped or step not in run.at_steps.first_steps:
+        return
+    number = run.days.known[run.at_steps.first_steps.index(step)]
+    name, day = date(number), run.days.rows(number)
+    if name in progress.by_day:
+        return
+    groups, size = read_groups(run.data, "train", day), run.config.data.eval_batch_size
+    given = state.to_score(), run.data, "train", size, run.at, groups, day
+    scores = score(run.score_step, *given)
+    check_scores(scores, step)
+    progress.by_day[name] = measure(run, scores)
+    record = {"kind": "day", "step": step, "epoch": step / run.steps_per_epoch, "day": number}
+    folder.log(record | flat(progress.by_day[name]))
+
+
+def check_scores(scores: Scores, step: int) -> None:
+    """Raises UserError where scores of the state of a step are not finite."""
+    if not np.isfinite(scores.logits).all():
+        raise UserError(
+            f"the scores of step {step} are not finite: lower optim.learning_rate or "
+            "optim.table_learning_rate, or set optim.clip, in a new workdir"
+        )
 
 
 def best_step(results: dict) -> int:

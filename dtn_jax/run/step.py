@@ -24,6 +24,7 @@ from dtn_jax.tables.plan import TablePlan
 
 Metrics = dict[str, jax.Array]
 Routed = dict[str, Any]  # by packed array, as its exchange has it
+MOVED = "params", "model_state", "opt_state", "iterate", "balancing"  # by a step, beside tables
 BALANCING = 1  # folded into a step's key for what a balancer draws; dropout draws from the key
 
 
@@ -58,9 +59,9 @@ def make_train_step(
     Tables are split over the axis `table` of `mesh`; without one every device has all rows.
     `metrics["losses"]` is `[T]`; `metrics["aux/NAME"]` is an auxiliary loss, the mean of its rows;
     `metrics["nonfinite"]` marks the losses and gradients that are not finite, and a balancer at
-    fault, by `finite.names`. With a balancer, `metrics["task_weights"]` is what it multiplies each
-    task by, `[T]`, and where it reads gradients, `metrics["task_gram"]` has their products,
-    `[T, T]`.
+    fault, by `finite.names`; with `train.skip_nonfinite`, such a step leaves the state as it was
+    but counts itself. With a balancer, `metrics["task_weights"]` is what it multiplies each task
+    by, `[T]`, and where it reads gradients, `metrics["task_gram"]` has their products, `[T, T]`.
     The rates' schedule begins at the `state.step` of `first`.
     """
     tasks = plan.schema.tasks
@@ -130,8 +131,9 @@ def make_train_step(
             average = before.params, iterate["weight"]
             params, iterate = optimizers.averaged(*average, params, config.train.average)
         tables, slots = {}, {}
+        skip = metrics["nonfinite"].any() if config.train.skip_nonfinite else None
         scalars = row_optimizers.Scalars(
-            factor * state.hyper.table_learning_rate, state.hyper.table_l2, state.step
+            factor * state.hyper.table_learning_rate, state.hyper.table_l2, state.step, skip
         )
         for name, table in state.tables.items():
             by_id = by_row[name].reshape(-1, plan.arrays[name].width)
@@ -147,6 +149,12 @@ def make_train_step(
             iterate=iterate,
             balancing=balanced,
         )
+        if skip is not None:
+            # Rows of tables have not moved, but by an optimizer of whole tables.
+            moved = (*MOVED, "tables", "slots") if config.optim.tables == "dense" else MOVED
+            old, new = ({name: getattr(s, name) for name in moved} for s in (before, new_state))
+            kept = jax.tree.map(lambda old, new: jnp.where(skip, old, new), old, new)
+            new_state = new_state.replace(**kept)
         return new_state, metrics
 
     return TrainStep(route, advance)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from ml_collections import ConfigDict, FrozenConfigDict
 
@@ -44,6 +45,18 @@ class TrainOptions:
         least=1,
         runtime=True,
     )
+    skip_nonfinite: int = option(
+        0,
+        "steps with a loss or gradient that is not finite to leave out, the state unchanged; one "
+        "more ends the run",
+        least=0,
+        runtime=True,
+    )
+    evaluate_first: bool = option(
+        False,
+        "progressive validation: score each day of train before it is trained on, for metrics by "
+        "day; needs data.order=day and one epoch, costs one scoring of train",
+    )
     patience: int = option(
         0,
         "validations without a gain before stopping; 0 is never. Needs optim.schedule=constant",
@@ -72,6 +85,7 @@ class Timetable:
       eval_every: steps from one validation to the next.
       checkpoint_every: steps between checkpoints; each validation makes one too.
       log_every: steps between lines of the log.
+      first_steps: at which days of train begin, if each is scored first.
     """
 
     total_steps: int
@@ -79,19 +93,23 @@ class Timetable:
     eval_every: int
     checkpoint_every: int
     log_every: int
+    first_steps: tuple[int, ...] = ()
 
     def validation_is_due(self, step: int) -> bool:
         """Whether this step is followed by a validation; the last one always is."""
         return step == self.total_steps or step % self.eval_every == 0
 
     def checkpoint_is_due(self, step: int) -> bool:
-        """Each validation has one, so that nothing which it found is found again."""
-        return self.validation_is_due(step) or step % self.checkpoint_every == 0
+        """Each validation has one, and each day that is scored first, so that nothing which they
+        found is found again."""
+        scored = self.validation_is_due(step) or step in self.first_steps
+        return scored or step % self.checkpoint_every == 0
 
     def steps_to_next_stop(self, step: int) -> int:
         """How many steps the next chunk has: it ends where the host has something to do."""
         every = (self.log_every, self.checkpoint_every, self.eval_every, self.steps_per_epoch)
-        return min(*(n - step % n for n in every), self.total_steps - step, CHUNK_STEPS)
+        stops = [n - step % n for n in every] + [n - step for n in self.first_steps if n > step]
+        return min(*stops, self.total_steps - step, CHUNK_STEPS)
 
 
 def check_patience(train: ConfigDict | FrozenConfigDict, schedule: str) -> None:
@@ -104,7 +122,10 @@ def check_patience(train: ConfigDict | FrozenConfigDict, schedule: str) -> None:
 
 
 def make_timetable(
-    train: ConfigDict | FrozenConfigDict, steps_per_epoch: int, batch_size: int
+    train: ConfigDict | FrozenConfigDict,
+    steps_per_epoch: int,
+    batch_size: int,
+    days_begin: Sequence[int] = (),
 ) -> Timetable:
     """The timetable that section `train` of a config asks for.
 
@@ -112,6 +133,7 @@ def make_timetable(
       train: the section.
       steps_per_epoch: of the train split.
       batch_size: examples of a step.
+      days_begin: the steps at which days begin that are scored first.
     """
     total, examples = steps_per_epoch * train.epochs, train.max_examples
     if train.patience and examples:
@@ -120,6 +142,5 @@ def make_timetable(
     eval_every = train.eval_every or steps_per_epoch
     certain = eval_every * (1 + train.patience) if train.patience else total
     usual = max(1, min(LOG_EVERY, min(certain, total) // LOG_LINES))
-    return Timetable(
-        total, steps_per_epoch, eval_every, train.checkpoint_every, train.log_every or usual
-    )
+    log_every, first = train.log_every or usual, tuple(n for n in days_begin if n < total)
+    return Timetable(total, steps_per_epoch, eval_every, train.checkpoint_every, log_every, first)

@@ -31,7 +31,7 @@ from dtn_jax.run.checkpoint import Checkpoints
 from dtn_jax.run.loss_log import LossLog
 from dtn_jax.run.results import conclude, show
 from dtn_jax.run.run import Run, build_run
-from dtn_jax.run.selection import Progress, tell_of_end, validate
+from dtn_jax.run.selection import Progress, score_day, tell_of_end, validate
 from dtn_jax.run.start_from import first_state, started
 from dtn_jax.run.state import State
 from dtn_jax.run.step import make_train_chunk, make_train_step
@@ -276,7 +276,9 @@ class Member:
             if run.started:
                 screen.say(f"Starting from {run.started.workdir}, at its step {run.started.step}.")
                 self.save(0, self.state)
-        self.folder.resume_log_at(run.step_of(self.state) or BEFORE)
+        begun = run.step_of(self.state)
+        self.folder.resume_log_at(begun or BEFORE)
+        score_day(run, self.folder, self.state, begun, self.progress)
 
     def batches(self, step: int, count: int) -> Batch:
         """The next `count` steps' batches."""
@@ -295,8 +297,8 @@ class Member:
             self.log.fetch(leave=0)
 
     def pause(self, state: State, step: int, after_validation: AfterValidation | None) -> None:
-        """Does what is due between two chunks: validation, analysis, early stopping, a
-        checkpoint."""
+        """Does what is due between two chunks: validation, analysis, early stopping, the scores of
+        a day that begins, a checkpoint."""
         run, progress = self.run, self.progress
         if self.failure:
             return
@@ -310,6 +312,7 @@ class Member:
                 elif after_validation and step < run.total_steps:
                     # Before a checkpoint leaves this validation behind.
                     after_validation(step // run.at_steps.eval_every, values)
+            score_day(run, self.folder, state, step, progress)
             self.save(step, state)
         if progress.stopped or step == run.total_steps:
             self.state = state

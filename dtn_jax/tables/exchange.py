@@ -60,6 +60,7 @@ class Local:
     ) -> tuple[Array, Any]:
         """Table and slots after a step of the rows asked for."""
         ids, looked_up = requests
+        ids = scalars.moving(ids, self.lie.rows)
         with jax.named_scope("update_rows"):
             ids, looked_up, gradient = map(batch_axis.gathered, (ids, looked_up, gradient))
             updater = self.updater
@@ -102,7 +103,7 @@ class Everywhere:
         lie = self.lie
 
         def update(table, slots, ids, gradient, scalars):
-            sums = self.updater.sums(lie, ids, gradient)
+            sums = self.updater.sums(lie, scalars.moving(ids, lie.rows), gradient)
             by_place = sums.touched.reshape(lie.lines, lie.per_line).T  # TPUs pad the last axis
             touched = jax.lax.psum(by_place.astype(jnp.int32), AXES).T.reshape(lie.by_row) > 0
             sums = WholeSums(jax.lax.psum(sums.gradient, AXES), touched)

@@ -126,6 +126,7 @@ class Routed:
         def add(carry, now: Round, ids):
             sent = self._to_owners(routes.to_send(now, by_rank))
             ids, sent = (self._of_all_copies(a) for a in (ids, sent))
+            ids = scalars.moving(ids, mine.rows)
             if updater.rows:
                 looked_up = mine.take(carry[0], ids)
                 given = ids, looked_up, sent, scalars

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from dtn_jax.shapes import Array, Float, Int
+from dtn_jax.shapes import Array, Bool, Float, Int
 from dtn_jax.tables.stored_rows import StoredRows
 
 Slots = dict[str, Array]
@@ -33,11 +33,18 @@ class Scalars(NamedTuple):
       rate: the learning rate.
       l2: `l2 * row` is added to the gradient of the rows that are touched.
       step: steps done.
+      skip: whether no row is to move; None: all touched ones do.
     """
 
     rate: Float[Array, ""]
     l2: Float[Array, ""]
     step: Int[Array, ""]
+    skip: Bool[Array, ""] | None = None
+
+    def moving(self, ids: Int[Array, " N"], rows: int) -> Int[Array, " N"]:
+        """The ids of the rows that move: of a step to skip all are `rows`, which is out of range,
+        so that nothing is copied."""
+        return ids if self.skip is None else jnp.where(self.skip, rows, ids)
 
 
 def sgd() -> RowOptimizer:

@@ -71,7 +71,8 @@ def test_runtime_options_are_these():
         data.placement parallel.check_memory parallel.devices
         parallel.heartbeat_seconds parallel.meet_seconds parallel.message_rows
         parallel.processes parallel.strategy parallel.table_devices parallel.table_platform
-        train.accumulate train.checkpoint_every train.log_every train.trackers
+        train.accumulate train.checkpoint_every train.log_every train.skip_nonfinite
+        train.trackers
     """
     assert sorted(k for k, d in declarations().items() if d.option.runtime) == runtime.split()
 

@@ -1,8 +1,9 @@
-"""The table of a run's metrics in the terminal."""
+"""The tables of a run's metrics in the terminal: by split and by day."""
 
 import io
 
 import rich.console
+from results_by_day import by_day
 
 from dtn_jax.report import terminal as report
 from dtn_jax.schema import Field, Schema, Task
@@ -72,3 +73,12 @@ def test_every_metric_has_room_and_one_that_a_row_lacks_is_empty():
     common = ["0.3211", "0.0123", "0.0988%", "10.0%", "1,234,567", "12,345,678"]
     assert older + more[0] == ["0.8123", *common]
     assert newer + more[1] == ["0.8123", "0.7071", "0.4321", *common]
+
+
+def test_a_line_a_day_of_each_tasks_first_metric():
+    given = schema(Task("click"), Task("seconds", kind="regression"))
+    lines = text_of(report.days_table(by_day(("click", "seconds")), given))
+    rows = [line.split() for line in lines.splitlines() if line.startswith("2022")]
+    assert rows[0] == ["2022-04-08", "0.5000", "0.0000"]
+    assert rows[3] == ["2022-04-11", "0.8000", "0.3000"]
+    assert lines.index("click") < lines.index("seconds")

@@ -124,10 +124,10 @@ def test_no_state_is_exported_as_the_best_by_what_is_not_defined(monkeypatch, tm
 # ---------------------------------------------------------------- the timetable
 
 
-def timetable(steps_per_epoch=100, **changes):
+def timetable(steps_per_epoch=100, days_begin=(), **changes):
     """With batches of 10 examples."""
     train = changed(**{f"train.{key}": value for key, value in changes.items()}).train
-    return make_timetable(train, steps_per_epoch, 10)
+    return make_timetable(train, steps_per_epoch, 10, days_begin)
 
 
 @pytest.mark.parametrize(
@@ -168,6 +168,14 @@ def test_chunks_end_where_the_host_has_something_to_do():
     assert stops == [12, 15, 20, 24, 30, 36, 40, 45]
     assert [s for s in stops if at.validation_is_due(s)] == [15, 30, 45]
     assert [s for s in stops if at.checkpoint_is_due(s)] == [12, 15, 24, 30, 36, 45]
+
+
+def test_a_day_that_is_scored_first_is_a_stop_with_a_checkpoint():
+    first = timetable(40, [0, 7, 20, 40], log_every=20)
+    assert first.first_steps == (0, 7, 20)  # no day begins at the end
+    assert [first.steps_to_next_stop(step) for step in (0, 7, 20)] == [7, 13, 16]
+    assert [step for step in range(1, 41) if first.checkpoint_is_due(step)] == [7, 20, 40]
+    assert timetable(40, [0, 7, 20, 40], max_steps=20).first_steps == (0, 7)
 
 
 # ---------------------------------------------------------------- the losses
@@ -246,3 +254,16 @@ def test_a_balancer_at_fault_is_named_and_not_the_gradients_that_it_has_spoilt()
     given = "not finite at step 2: what loss.balancing=gls gives, of finite losses: GLS.weights ("
     assert told.startswith(given)
     assert re.search(r"dtn_jax/balancing/gls.py, line \d+\)", told)
+
+
+def test_steps_that_are_skipped_are_counted_and_in_no_mean():
+    log = new_log(train__skip_nonfinite=2)
+    log.add(2, metrics((1, 10), (np.nan, 30)), 2)
+    log.add(4, metrics((3, 30), (np.inf, 70)), 2)
+    log.fetch(leave=0)
+    (line,) = log.folder
+    assert (line["loss/click"], line["loss/order"], line["skipped"]) == (2.0, 20.0, 2)
+    log.add(6, metrics((1, 1), (1, np.nan)), 2)
+    with pytest.raises(NotFinite) as caught:
+        log.fetch(leave=0)
+    assert caught.value.step == 6

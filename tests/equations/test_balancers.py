@@ -271,7 +271,7 @@ class Breaks(Balancer):
         return jnp.where(seen.step < 2, state, jnp.nan) + jnp.zeros((1,) * self.axes)
 
 
-def test_a_balancer_that_breaks_is_blamed(monkeypatch):
+def test_a_balancer_that_breaks_is_blamed_and_its_step_may_be_skipped(monkeypatch):
     monkeypatch.setitem(balancing.BALANCERS, "breaks", Breaks)
     ((state, metrics),) = stepped((COUNT,), loss__balancing="breaks")
     bad = np.asarray(metrics["nonfinite"])
@@ -279,9 +279,14 @@ def test_a_balancer_that_breaks_is_blamed(monkeypatch):
     assert finite.names(SCHEMA.task_names, state.params, state.tables)[-1] == (
         "loss.balancing: update"
     )
-    c = options("shared_bottom", loss__balancing="breaks")
+    c = options("shared_bottom", loss__balancing="breaks", train__skip_nonfinite=1)
     model, plan = build(c, SCHEMA)
     before, batch = first_state(c, model, plan), jax.tree.map(lambda a: a[0], steps(1))
+    before = before.replace(step=jnp.int32(2))
+    after, _ = jax.jit(make_train_step(c, model, plan, 10))(before, batch)
+    for a, b in zip(leaves(after), leaves(before), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (int(after.step), float(after.balancing)) == (3, 0)
     with c.unlocked():
         c.loss.breaks = {"axes": 1}
     wrong = (

@@ -26,6 +26,8 @@ from dtn_jax.run.train import train, training_data
 PLUGIN = pathlib.Path(__file__).parents[1] / "plugin.py"
 GIVEN = {
     "loss__pairwise": "click=2",
+    "data__order": "shuffled",
+    "train__evaluate_first": False,
     "data__batch_size": 128,
     "train__epochs": 6,
     "train__log_every": 1,

@@ -1,14 +1,17 @@
-"""A step whose loss or gradient is not finite: the run ends there."""
+"""A step whose loss or gradient is not finite: the run ends there, or goes on without it."""
 
+import collections
 import functools
+import json
 import re
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import FrozenConfigDict
-from small_runs import logged, poison, small
+from small_runs import CutError, assert_same_run, cut_after, logged, poison, small
 from toy_steps import STEPS, batches, build, config
 
 from dtn_jax.cli import replay
@@ -16,6 +19,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.losses import finite
 from dtn_jax.run import nonfinite, step
 from dtn_jax.run.checkpoint import Checkpoints
+from dtn_jax.run.replicas import train_replicas
 from dtn_jax.run.state import create_state
 from dtn_jax.run.step import make_train_chunk, make_train_step
 from dtn_jax.run.train import train
@@ -52,6 +56,55 @@ def stepped(c, chunk, count):
 def test_a_chunk_marks_what_is_bad_from_its_step_on():
     _, metrics = stepped(config(), poisoned_batches(), STEPS)
     assert np.asarray(metrics["nonfinite"]).any(axis=1).tolist() == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {
+            "loss__balancing": "uncertainty",
+            "optim__table_dtype": "bfloat16",
+            "train__average": 0.9,
+            "train__accumulate": 2,
+        },
+        *(
+            pytest.param(changes, marks=pytest.mark.nightly)
+            for changes in (
+                {"optim__tables": "dense", "optim__table_l2": 0.1, "model__normalisation": "batch"},
+                {"parallel__table_platform": "tpu", "optim__tables": "adagrad"},
+                {"model__experts": "hcnet", "model__hcnet__codebook_rows": 10},
+                {"loss__balancing": "gradnorm"},
+            )
+        ),
+    ],
+)
+def test_a_skipped_step_changes_nothing_but_the_count(changes):
+    c = config(train__skip_nonfinite=1, model__dropout=0.1, **changes)
+    before, _ = stepped(c, poisoned_batches(), BAD)
+    after, _ = stepped(c, poisoned_batches(), BAD + 1)
+    assert int(after.step) == BAD + 1
+    chex.assert_trees_all_equal(
+        before.replace(key=None, step=None), after.replace(key=None, step=None)
+    )
+    last, _ = stepped(c, poisoned_batches(), STEPS)
+    moved = zip(*(jax.tree.leaves(state.params) for state in (after, last)))
+    assert any((a != b).any() for a, b in moved)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(last.params))
+
+
+def test_a_step_that_may_be_skipped_copies_no_table():
+    def selections(c):
+        """How often a step selects, by the shape of what it selects."""
+        model, plan = build(c)
+        step = make_train_step(c, model, plan, 10)
+        state = jax.eval_shape(functools.partial(create_state, c, model, plan))
+        program = str(jax.make_jaxpr(step)(state, jax.tree.map(lambda a: a[0], batches())))
+        shapes = re.findall(r"\[([\d,]*)\] = select_n", program)
+        return collections.Counter(shapes), ",".join(map(str, state.tables["embedding"].shape))
+
+    (plain, table), (skips, _) = (selections(config(train__skip_nonfinite=n)) for n in (0, 1))
+    assert plain.total() < skips.total()
+    assert plain[table] == skips[table]
 
 
 @pytest.mark.parametrize("part", ["rows", "dense"])
@@ -118,6 +171,54 @@ def test_a_run_ends_at_the_step_and_its_batch_replays(
     assert "Step 22, from the checkpoint of step 15 on, which is 6 steps before it." in out
     assert "The first that is not finite: batch labels" in out
     assert re.search(r"loss\s+income", out)
+
+
+@pytest.mark.slow
+def test_skipped_steps_are_counted_and_resume_bit_by_bit(prepared_dir, tmp_path, monkeypatch):
+    poison(monkeypatch, 7, 22)
+    c = small(prepared_dir, train__skip_nonfinite=2)
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert train(c, whole)["skipped_steps"] == 2
+    assert [r.get("skipped") for r in logged(whole) if r["kind"] == "train"] == [1, 2, 2]
+    with monkeypatch.context() as patch, pytest.raises(CutError):
+        cut_after(patch, 3)  # between the two
+        train(c, cut)
+    train(c, cut)
+    assert_same_run(c, whole, cut)
+    assert json.loads((cut / "results.json").read_text())["skipped_steps"] == 2
+
+
+@pytest.mark.slow
+def test_one_step_more_than_may_be_skipped_ends_the_run(
+    prepared_dir, tmp_path, monkeypatch, capsys
+):
+    poison(monkeypatch, 17, 22)
+    told = stopping(tmp_path / "run", small(prepared_dir))
+    assert "not finite at step 17: " in told
+    assert "without such steps: train.skip_nonfinite=10." in told
+    told = stopping(tmp_path / "run", small(prepared_dir, train__skip_nonfinite=1))
+    assert "not finite at step 22: " in told
+    assert "(1 such steps were skipped: train.skip_nonfinite)" in told
+    path = tmp_path / "run/nonfinite/step-22.npz"
+    capsys.readouterr()
+    replay.main([f"--batch={path}", f"--data_dir={prepared_dir}"])
+    out = capsys.readouterr().out
+    assert "The first that is not finite: batch labels" in out
+    assert "embeddings" not in out  # step 17 is skipped here, too
+    c = small(prepared_dir, train__skip_nonfinite=2)  # the same folder goes on
+    assert train(c, tmp_path / "run", test=False)["skipped_steps"] == 2
+
+
+@pytest.mark.nightly
+def test_replicas_skip_the_same_steps_as_alone(prepared_dir, tmp_path, monkeypatch):
+    poison(monkeypatch, 7)
+    given = {"train__skip_nonfinite": 1, "train__max_steps": 15}
+    c = small(prepared_dir, replicas="2", **given)
+    first, second = train_replicas(c, tmp_path / "both", test=False)
+    alone = train(small(prepared_dir, seed=1, **given), tmp_path / "alone", test=False)
+    assert first["skipped_steps"] == second["skipped_steps"] == alone["skipped_steps"] == 1
+    for key, values in alone["validation"].items():
+        assert second["validation"][key] == pytest.approx(values, rel=1e-3)
 
 
 def test_what_is_no_batch_is_refused(prepared_dir, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import re
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -237,11 +238,13 @@ COPIED = {
 }
 
 
-def trained(devices, **changes):
-    """The plan, and the state after four steps."""
+def trained(devices, steps=4, bad=None, **changes):
+    """The plan, and the state after steps, of which `bad` has a label that is no number."""
     plan, at, state, train_chunk = start(4, **COPIED | {"parallel__devices": devices} | changes)
     chunk = jax.tree.map(lambda *a: np.concatenate(a, axis=1), batches(4, 0), batches(4, 1))
-    return plan, at.compile(train_chunk, state)(state, at.put(chunk, at.chunk()), 4)[0]
+    if bad is not None:
+        chunk.labels[bad, 3, 0] = np.nan
+    return plan, at.compile(train_chunk, state)(state, at.put(chunk, at.chunk()), steps)[0]
 
 
 @pytest.mark.parametrize(
@@ -265,3 +268,23 @@ def test_a_copied_codebook_gives_one_devices_numbers(tables, platform):
         assert array.is_fully_replicated
         a, b = (np.asarray(shard.data) for shard in array.addressable_shards)
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("devices", "strategy", "tables"),
+    [
+        # The embedding travels, the codebook is copied.
+        slow(2, "shard", "adam"),
+        nightly(4, "shard", "adam"),
+        nightly(2, "shard", "dense"),
+        nightly(2, "pmap", "adam"),
+    ],
+)
+def test_a_skipped_step_changes_nothing_on_any_device(devices, strategy, tables):
+    given = {"parallel__strategy": strategy, "optim__tables": tables, "train__skip_nonfinite": 1}
+    _, before = trained(devices, 2, bad=2, **given)
+    plan, after = trained(devices, 3, bad=2, **given)
+    assert plan.everywhere == ({"codebook"} if strategy == "shard" else set())
+    assert int(after.step) == 3
+    before, after = (s.replace(key=None, step=None) for s in (before, after))
+    chex.assert_trees_all_equal(before, after)

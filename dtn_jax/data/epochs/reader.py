@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dtn_jax.data.epochs.day_order import DayRows
 from dtn_jax.data.prepared import Prepared, check_ids
 from dtn_jax.interface import Batch
 
@@ -101,17 +102,25 @@ def padded(place: np.ndarray, length: int) -> np.ndarray:
 
 
 def in_order(
-    data: Prepared, split: str, batch_size: int, part: slice = slice(None)
+    data: Prepared,
+    split: str,
+    batch_size: int,
+    part: slice = slice(None),
+    day: DayRows | None = None,
 ) -> Iterator[Batch]:
-    """The split's rows in their own order, for scoring: `part` of each batch.
+    """The split's rows in their own order, or those of a day, for scoring: `part` of each batch.
 
     The last batch is padded.
     """
     reader = SplitReader(data, split)
-    for start in range(0, reader.rows, batch_size):
+    count = reader.rows if day is None else len(day)
+    for start in range(0, count, batch_size):
         first, last, _ = part.indices(batch_size)
-        stop = min(start + last, reader.rows)
-        rows = reader.between(min(start + first, stop - 1), stop)
+        stop = min(start + last, count)
+        begin = min(start + first, stop - 1)
+        rows = (
+            reader.between(begin, stop) if day is None else reader.picked(day.numbers(begin, stop))
+        )
         real = max(stop - start - first, 0)
         full = real == last - first
         yield rows if full else take(rows, padded(np.arange(real), last - first))

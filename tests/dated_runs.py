@@ -50,14 +50,22 @@ def folder_of(root):
     return root
 
 
+def train_days():
+    """{day, as 2026-03-01: its rows of the log, in the log's order}."""
+    by_day = frame().with_columns(day=pl.col("t").dt.date().cast(pl.String))
+    days = sorted(by_day["day"].unique())[: DAYS - 2]
+    return {day: by_day.filter(pl.col("day") == day) for day in days}
+
+
 def dated(root, **changes):
-    """A small model.
+    """An epoch of a small model that goes through the days and scores each first.
 
     `train__max_steps=2` changes train.max_steps.
     """
     folder = folder_of(root)
     config = logs.get_config(f"shared_bottom,schema={folder / 'dated.yaml'}")
     config.data.data_dir, config.data.batch_size = str(folder / "data"), SIZE
+    config.data.order, config.train.evaluate_first, config.train.epochs = "day", True, 1
     config.data.eval_batch_size = 64
     config.model.experts = "mlp"
     config.model.embedding_dim = config.model.expert_dim = 4

@@ -139,7 +139,9 @@ def damage(
       of: as in `hashes`.
     """
     try:
-        listed = json.loads((folder / HASHES).read_text()) if listed is None else listed
+        listed = dict(json.loads((folder / HASHES).read_text())) if listed is None else listed
+        if not listed:
+            return f"{HASHES} lists no file"
         for name, facts in hashes({name: folder / name for name in listed}, of).items():
             size, expected = facts["bytes"], listed[name]["bytes"]
             if size != expected:

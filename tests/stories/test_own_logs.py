@@ -60,7 +60,8 @@ def two_models_are_trained_and_compared(shell):
 def a_run_is_explained(shell):
     shell.run("dtn-jax feature_importance --workdir=runs/dtn --rows=200 --repeats=2")
     found = json.loads((shell.folder / "runs/dtn/importance/importance.json").read_text())
-    assert "item" in found["methods"]["permutation"]["importance"]["click@all"]
+    rows = [row for row in found["importance"] if row["method"] == "permutation"]
+    assert ("click@all", "item") in {(row["key"], row["field"]) for row in rows}
     assert list((shell.folder / "runs/dtn/importance").glob("*.png"))
 
 

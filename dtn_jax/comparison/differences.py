@@ -233,6 +233,9 @@ def rank_differences(
     """How well `rank` orders the rows by each label of 0 or more, under the key `rank: TASK`.
 
     Rows must be `aligned`. [] unless each run and file has a ranking score.
+
+    Raises:
+      UserError: a row with a label has no ranking score.
     """
     every = [*a, *b]
     if any(run.rank is None for run in every):
@@ -243,6 +246,9 @@ def rank_differences(
     drawn, of_ranks = signs(Units(len(a[0].key), group).count, draws), []
     for name, gains in gains_of(labels, group, weight):
         at, positives = gains.places, int((gains.gain > 0).sum())
+        for run in every:
+            if bad := np.count_nonzero(np.isnan(run.rank[at])):
+                raise UserError(f"{run.name}: {bad:,} of {len(at):,} rows have no ranking score")
         sides = [[gains.influences(run.rank[at]) for run in side] for side in (a, b)]
         counts = len(at), positives, few_rows(len(at), positives, binary=True), group is not None
         of_ranks += of_metrics(f"rank: {name}", sides, drawn, *counts)

@@ -26,6 +26,7 @@ NEEDED = {
     "config.json": "holds no run: expected the workdir of a finished run, or a Parquet file of "
     "scores with labels",
     RESULTS: "holds a run that is not finished: the command that began it goes on with it",
+    PREDICTIONS: f"has no {PREDICTIONS}: its run has not read test, as a trial of a sweep",
 }
 
 

@@ -156,7 +156,7 @@ def tree_of(words: list[re.Match]) -> ast.expr:
             raise RecursionError
     except SyntaxError as error:
         at = " ".join(source).count(" ", 0, max(error.offset or 1, 1) - 1)
-        if at >= len(words) - 1:
+        if not error.offset or at >= len(words) - 1 or "never closed" in error.msg:
             raise UserError("it breaks off, or its last word stands in the wrong place") from None
         raise not_understood(words[at]) from None
     except (RecursionError, MemoryError):  # also of Python's parser

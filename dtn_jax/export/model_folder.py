@@ -179,17 +179,24 @@ def new_folder(out: pathlib.Path, replace: bool) -> Iterator[pathlib.Path]:
         if (lock := locked(folder / LOCK)) is None:
             raise UserError(f"another export writes {out} now: name another folder")
         stack.enter_context(lock)
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        old = folder.with_name(f"{folder.name}.old")
+        if old.exists():  # a process died between the two names, or while it removed the old model
+            shutil.rmtree(old) if out.exists() else old.rename(out)
+            check_free(out, replace)
         for left in {*folder.iterdir()} - {folder / LOCK}:
             shutil.rmtree(left) if left.is_dir() else left.unlink()
-        yield folder
-        (folder / LOCK).unlink()
-        for path in (*folder.rglob("*"), folder):
-            to_disk(path)
+        try:
+            yield folder
+            for path in (*folder.rglob("*"), folder):
+                to_disk(path)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         if out.exists():  # is gone for a moment, as two names can't change at once
-            out.rename(folder.with_name(f"{folder.name}.old"))
-        folder.rename(out)
-        shutil.rmtree(folder.with_name(f"{folder.name}.old"), ignore_errors=True)
+            out.rename(old)
+        folder.rename(out)  # until now nobody else has had the lock
+        (out / LOCK).unlink()
+        shutil.rmtree(old, ignore_errors=True)
         to_disk(out.parent)
 
 

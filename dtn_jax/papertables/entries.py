@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ml_collections import ConfigDict
 
-from dtn_jax.config import flatten
+from dtn_jax.config import flatten, identity
 from dtn_jax.errors import UserError, choose
 from dtn_jax.models.experts import EXPERTS, parse_experts
 from dtn_jax.models.flops import Size
@@ -160,6 +160,8 @@ def sensitivity(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]
         kind = option.split(".")[1] if "." in option else ""
         joined = kind in EXPERTS and kind not in parse_experts(experts)
         needed = {"model.experts": f"{experts}+{kind}"} if joined else {}
+        if option not in identity(configured(protocol, protocol.entries[ours], needed)):
+            raise UserError(f"sensitivity: {option} changes nothing in {ours}")
         for value in values:
             short = option.removeprefix("model.")
             settings = {**needed, option: value}

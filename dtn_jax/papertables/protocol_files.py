@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from dtn_jax.config import checked_config, load_config, plugins
 from dtn_jax.data.sets.catalog import read_data
 from dtn_jax.errors import UserError, choose
+from dtn_jax.models.experts import EXPERTS
 from dtn_jax.papertables.protocol import OURS, RIVALS, Protocol, configured, entry
 from dtn_jax.shipped import package, protocols
 
@@ -84,8 +85,13 @@ def default_protocol(spec: str) -> Protocol:
 
 def check(protocol: Protocol) -> None:
     """Raises UserError where a protocol cannot be, told without data."""
-    for name in (protocol.ours, *protocol.beside, *protocol.against, *protocol.against.values()):
+    named = [protocol.ours, *protocol.again, *protocol.beside, *protocol.against]
+    named += protocol.against.values()
+    named += [name for dial in protocol.dials for name in dial.entries]
+    for name in named:
         choose("entry", name, protocol.entries)
+    for kind in protocol.kinds:
+        choose("expert in kinds", kind, EXPERTS)
     if protocol.transfer and (protocol.again or not protocol.trials or protocol.finalists < 2):
         raise UserError("transfer needs trials and at least 2 finalists, and no entry tuned again")
     for name, settings in protocol.entries.items():

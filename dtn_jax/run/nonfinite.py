@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Iterator
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dtn_jax.balancing import BALANCERS
@@ -21,7 +22,9 @@ from dtn_jax.losses import finite
 from dtn_jax.parallel import processes
 from dtn_jax.run.checkpoint import Checkpoints
 from dtn_jax.run.run import Run
+from dtn_jax.run.state import State
 from dtn_jax.run.workdir import Workdir
+from dtn_jax.tables.stored_rows import numbers
 
 FOLDER = "nonfinite"  # of a workdir: the batches of such steps
 SHOWN = 3  # parameters in a message
@@ -55,6 +58,29 @@ def told(
         if processes.is_first():
             write(path, kept)
         raise UserError(message(run, error, checkpoints.steps(), path)) from None
+
+
+def check_state(state: State, step: int) -> None:
+    """Raises UserError where a state has numbers that are not finite; it is not to be saved."""
+    trees = {"parameter": state.params, "statistics": state.model_state}
+    bad = [
+        f"{kind} {path}"
+        for kind, tree in trees.items()
+        for path, leaf in zip(finite.paths(tree), jax.device_get(jax.tree.leaves(tree)))
+        if not np.isfinite(leaf).all()
+    ]
+    bad += [f"table {name}" for name, table in state.tables.items() if not all_finite(table)]
+    if bad:
+        raise UserError(
+            f"step {step} left numbers that are not finite in {', '.join(bad[:SHOWN])}, though its "
+            "losses and gradients are finite: lower optim.learning_rate or "
+            "optim.table_learning_rate in a new workdir. No checkpoint holds them"
+        )
+
+
+@jax.jit
+def all_finite(table: jax.Array) -> jax.Array:
+    return jnp.isfinite(numbers(table)).all()
 
 
 def message(run: Run, error: finite.NotFinite, saved: list[int], path: pathlib.Path) -> str:

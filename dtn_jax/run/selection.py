@@ -173,4 +173,4 @@ def tell_of_end(results: Sequence[dict], run: Run) -> None:
             f"(train.patience={train.patience})."
         )
     elif any(best_step(one) == one["steps"] > run.at_steps.eval_every for one in results):
-        screen.say("The last validation was the best: longer training may help (train.epochs).")
+        screen.say("The last validation was the best: longer training may help.")

@@ -318,6 +318,7 @@ class Member:
             self.state = state
 
     def save(self, step: int, state: State) -> None:
+        nonfinite.check_state(state, step)
         self.checkpoints.save(step, state, dataclasses.asdict(self.progress))
 
     @contextlib.contextmanager

@@ -208,9 +208,11 @@ class Study:
 
     def enqueue(self, settings: Iterable[Mapping[str, object]]) -> None:
         """Lets the points of the grid be tried, and settings from elsewhere, each once."""
-        for point in self.budget.points():
-            self.optuna.enqueue_trial(point, skip_if_exists=True)
         known = {trial.user_attrs.get(SETTINGS) for trial in self.trials()}
+        for point in self.budget.points():
+            text = as_text(settings_of(self.suggest, optuna.trial.FixedTrial(point)))
+            if text not in known:
+                self.optuna.enqueue_trial(point, user_attrs={SETTINGS: text})
         for text in dict.fromkeys(map(as_text, settings)):
             if text not in known:
                 self.optuna.enqueue_trial({}, user_attrs={SETTINGS: text})

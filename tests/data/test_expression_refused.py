@@ -31,11 +31,11 @@ def refused(text, **time):
 
 BAD = [  # (a text that is no expression, what the message says of it and where)
     ("", "it breaks off"),
-    ("a >", "'a >' at character 1 is not understood"),
+    ("a >", "it breaks off"),
     ("a b", "its last word stands in the wrong place"),
     ("(a b)", "'b)' at character 4 is not understood"),
     ("a + * 2", "'* 2' at character 5 is not understood"),
-    ("(a +", "'(a +' at character 1 is not understood"),
+    ("(a +", "it breaks off"),
     ("a = 1", "'= 1' at character 3 is not understood; expected '=='"),
     ("!a", "expected 'not'"),
     ("'open", '"\'open" at character 1 is not understood'),
@@ -51,7 +51,7 @@ BAD = [  # (a text that is no expression, what the message says of it and where)
     ("lenght(items)", "unknown function 'lenght'. Did you mean 'length'?"),
     ("min(a)", "min() takes 2 to 20 values, got 1"),
     ("hour()", "hour() takes 1 values, got 0"),
-    ("a in [1", "'[1' at character 6 is not understood"),
+    ("a in [1", "it breaks off"),
     ("not " * 200 + "a", "more than 50 operations deep"),
     ("-" * 999 + "a", "more than 50 operations deep"),
     ("not (" * 60 + "a" + ")" * 60, "more than 50 operations deep"),

@@ -232,3 +232,12 @@ def test_what_is_no_batch_is_refused(prepared_dir, tmp_path, monkeypatch):
             replay.main([f"--batch={path}"])
     with pytest.raises(UserError, match=r"no file .*/step-9\.npz: a run that met NaN"):
         replay.main([f"--batch={path.with_name('step-9.npz')}"])
+
+
+def test_a_state_that_is_not_finite_is_not_saved(prepared_dir, tmp_path):
+    """A rate so high that finite gradients make infinite parameters."""
+    c = small(prepared_dir, optim__learning_rate=3e38, optim__weight_decay=100.0)
+    c.train.checkpoint_every = 1
+    told = stopping(tmp_path / "run", c)
+    assert re.match(r"step 1 left numbers that are not finite in parameter ", told)
+    assert Checkpoints(tmp_path / "run").last.latest_step() is None

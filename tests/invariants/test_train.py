@@ -156,7 +156,7 @@ def test_it_is_told_why_a_run_ended_and_what_may_help(prepared_dir, capsys):
         tell_of_end([found | {"validation": validation} for found in results], run)
         return capsys.readouterr().out
 
-    assert "longer training may help (train.epochs)" in told((0, 0))
+    assert "longer training may help." in told((0, 0))
     assert told((15, 0)) == ""
     assert told((0, 0), train__eval_every=10**6) == ""  # the only validation
     undefined = told((0, 0), auc=None)

@@ -107,7 +107,7 @@ def test_a_protocol_of_ones_own_makes_tables(write, call, untrained, tmp_path, m
     [
         ("PROTOCOL", "PROTOCOLS", r"shop.py sets no PROTOCOL = Protocol"),
         ("seeds=2", "sedes=2", r"shop.py fails, line 4: TypeError: .*unexpected keyword.*'sedes'"),
-        ('ours="plain"', 'ours="plane"', r"shop.py: unknown ours 'plane'. Did you mean 'plain'"),
+        ('ours="plain"', 'ours="plane"', r"shop.py: unknown entry 'plane'. Did you mean 'plain'"),
         ("my_config.py", "no.py", r"shop.py: no config file 'no.py'"),
         ('"mlp*2"', '"mlp*2") | {"seed": 1} | dict(', r"entry 'gates, two' sets seed; `common`"),
         ("seeds=2", 'common={"optim.b": 1}', r"shop.py: unknown config key 'optim.b'"),

@@ -183,6 +183,8 @@ def field(file: File, top: keys.FileKeys, name: str) -> FieldSpec:
         raise file.error(f"it is a {role}: expected a column of lists", *place, "value")
     if given.functions > 1 and given.pooling != "sum":
         raise file.error("expected sum, as functions: 2 adds two rows", *place, "pooling")
+    if given.weights and given.pooling == "max":
+        raise file.error("max pooling has no use for weights", *place, "weights")
     options = dict(given) | {"name": name, "kind": kind, "encoder": encoder}
     options |= {"table": given.table or name, "line": file.lines["fields", name]}
     if role == "sequence":

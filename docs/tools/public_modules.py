@@ -252,7 +252,6 @@ PAGES = {
             "export.fit_calibration",
             "export.write",
             "export.serve.process",
-            "export.serve.limits",
         ),
     ),
 }

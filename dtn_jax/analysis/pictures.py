@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from matplotlib.figure import Figure
 
 from dtn_jax.analysis import findings
-from dtn_jax.analysis.findings import Model
+from dtn_jax.analysis.findings import Model, mean
 from dtn_jax.analysis.gate_use import ALL, EFFECTIVE, OTHER, OWN
 from dtn_jax.analysis.sections import FACTOR, PICTURES, SHOWN, methods, metrics_of
 from dtn_jax.analysis.segments import FEWEST
@@ -25,7 +25,7 @@ from dtn_jax.report.pictures import (
 )
 
 INKS = {OWN: "#0072B2", SHARED: "#007A59", OTHER: "#B36B00"}  # by whose the expert is
-EQUAL = "equal weights"
+EQUAL, NOISE = "equal weights", "noise alone"
 MARKERS = "x.*^vsPd<>"  # of effective weights and segments
 EACH_SEED = "; bars: means over seeds, circles: each seed"
 
@@ -45,6 +45,8 @@ def pictures(models: Sequence[Model]) -> Iterator[tuple[str, Figure, str]]:
     """(its name, the picture, what is to be said of it), of all that can be drawn."""
     for method in methods(models):
         yield f"importance_{method}", *importance(models, method)
+    if models[0]["divergence"]:
+        yield "divergence", divergence(models), EACH_SEED if len(models) > 1 else ""
     if models[0]["gates"]:
         yield "gates", *gates(models)
     if models[0]["over_training"]:
@@ -62,6 +64,19 @@ def importance(models: Sequence[Model], method: str) -> tuple[Figure, str]:
     more = EACH_SEED * (len(models) > 1)
     more += f"; {rest} less important fields left out" * bool(rest)
     return small_multiples(long), more
+
+
+def divergence(models: Sequence[Model]) -> Figure:
+    """A panel a method, pairs of tasks down; beside each what noise alone would give."""
+    long: list[dict] = []
+    for method in methods(models):
+        for row in findings.in_own_spaces(findings.divergences(models, method)):
+            place = {"panel": f"by {method}", "line": f"{row['left']}, {row['right']}"}
+            seeds = zip(row["divergence"], row["low"], row["high"])
+            long += [place | dict(zip(("value", "low", "high"), one)) for one in seeds]
+            noise = [value for side in ("left", "right") for value in row[f"noise_{side}"]]
+            long.append(place | {"mark": NOISE, "value": mean(noise)})
+    return small_multiples(long, 2, 4.3, {NOISE: ("|", "black")}, line=0.29, least=5.4)
 
 
 def gates(models: Sequence[Model]) -> tuple[Figure, str]:

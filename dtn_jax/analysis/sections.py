@@ -38,6 +38,10 @@ PICTURES = {  # in the order that they stand in: {name: (its title, what stands 
         f"importance_{method}": (f"Importance by task: {method}", f"{text}; lines: 95 % intervals")
         for method, text in UNITS.items()
     },
+    "divergence": (
+        "Divergence between tasks",
+        "1 − Spearman's correlation of two tasks' importances; lines: 95 % intervals",
+    ),
     "gates": ("Mean gate weights", "blue: own experts, green: shared, brown: other tasks'"),
     "over_training": (
         "Gate weights and gradient conflict over training",

@@ -91,9 +91,9 @@ class Grid:
 
     def latex(self) -> str:
         """A `table` environment, for \\usepackage{booktabs,graphicx}."""
-        signs = ("<%", "%>", "<<", ">>")  # of blocks and of values
         import jinja2  # which a machine that only measures does without
 
+        signs = ("<%", "%>", "<<", ">>")  # of blocks and of values
         environment = jinja2.Environment(*signs, trim_blocks=True, keep_trailing_newline=True)
         environment.filters["cell"] = self._latex_cell
         wide = max(sum(map(len, row)) for row in (self.header, *self.rows)) > WIDE

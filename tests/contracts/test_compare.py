@@ -272,7 +272,7 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path):
         f"{a},{other}": r"differ in optim\.learning_rate: a side is one model",
         weighed: "counts rows by their weights",
         unfinished: "is not finished",
-        untested: r"predictions\.parquet is missing or damaged",
+        untested: r"has no predictions\.parquet: its run has not read test",
         damaged: "damaged",
         str(tmp_path / "gone"): "is not there; expected a run's workdir or a Parquet file",
         str(tmp_path): "holds no run",

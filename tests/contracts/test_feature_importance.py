@@ -71,7 +71,7 @@ def test_what_the_command_leaves(explained, finished):
     names = {p.name for p in folder.iterdir()}
     assert names == {
         "importance.json", "importance.csv", "importance.md", "importance_permutation.png",
-        "importance_unknown.png", "gates.png", "over_training.png",
+        "importance_unknown.png", "divergence.png", "gates.png", "over_training.png",
     }  # fmt: skip
     with (folder / "importance.csv").open() as file:
         table = list(csv.DictReader(file))

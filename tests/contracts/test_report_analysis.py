@@ -203,5 +203,6 @@ def test_the_text_of_several_has_means_and_spreads():
 
 def test_every_picture_of_several_is_drawn(tmp_path):
     names = pictures.draw(SEEDS, tmp_path)
-    assert list(names) == ["importance_permutation", "importance_unknown", "gates"]
+    drawn = ["importance_permutation", "importance_unknown", "divergence", "gates"]
+    assert list(names) == drawn
     assert {p.name for p in tmp_path.iterdir()} == {*names.values()}

@@ -37,6 +37,7 @@ from dtn_jax.parallel import processes
 from dtn_jax.parallel.mesh import Placement, make_placement, share_tables
 from dtn_jax.run import promises
 from dtn_jax.run.evaluate import evaluate, read_groups, score
+from dtn_jax.run.gradients import labels_of
 from dtn_jax.run.state import (
     WEIGHTS,
     Numbers,
@@ -197,6 +198,23 @@ class Run:
     def table_parameters(self) -> int:
         """Numbers in the embedding tables of all views, without padding."""
         return sum(self.schema.tables().values()) * len(self.plan.views) * self.plan.dim
+
+    @functools.cached_property
+    def auxiliary(self) -> tuple[str, ...]:
+        """The names of the architecture's auxiliary losses."""
+
+        def losses(state: State) -> dict[str, jax.Array]:
+            labels = labels_of(example_batch(self.schema, 1, False), self.schema)
+            outputs, _ = self.model.apply(
+                {"params": state.params, "batch_stats": state.model_state},
+                example_inputs(self.plan).replace(labels=labels),
+                train=True,
+                rngs={"dropout": state.key},
+                mutable=["batch_stats"],
+            )
+            return outputs.aux
+
+        return tuple(jax.eval_shape(losses, self.state_shapes))
 
     @functools.cached_property
     def size(self) -> flops.Size:

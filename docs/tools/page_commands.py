@@ -53,7 +53,9 @@ def shorter(line: str, more: str) -> str:
     own = dict(part.strip().split(" ", 1) for part in more.split(";") if part.strip())
 
     def longer(command: re.Match) -> str:
-        words = [SHORTER.get(command["name"], ""), own.get(command["name"], "")]
+        usual = SHORTER.get(command["name"], "")
+        usual = TRAIN if "--grid" in command[0] else usual  # all points of a grid are tried
+        words = [usual, own.get(command["name"], "")]
         end = len(command[0].rstrip())
         return " ".join([command[0][:end], *filter(None, words)]) + command[0][end:]
 

@@ -2,9 +2,9 @@
 
 Python runs a signal's handler between two of its instructions, so a compiler that works for minutes
 holds it up. Here a second thread sees each signal as it comes. SIGTERM ends the process at once,
-with the code 143, and so does Ctrl-C, with 130, while a command begins; else KeyboardInterrupt is
-raised, and where the main thread does not come to that, the second thread ends the process. A run
-that trains has both `noted`, and is saved first.
+with the code 143, and so does Ctrl-C, with 130, while a command begins or imports; else
+KeyboardInterrupt is raised, and where the main thread does not come to that, the second thread ends
+the process. A run that trains has both `noted`, and is saved first.
 
 This module imports nothing of the package: it is the first that a command imports.
 """
@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import threading
+import types
 from collections.abc import Callable, Iterator
 
 CODE, TERMINATED = 130, 143  # as shells have it: 128 and the signal's number
@@ -96,9 +97,20 @@ def _end_here(number: int, _) -> None:
     end(number)
 
 
-def _raise(*_) -> None:
+def _raise(number: int, frame: types.FrameType | None) -> None:
     _noticed.set()
+    if _imports(frame):
+        _end_here(number, frame)
     raise KeyboardInterrupt
+
+
+def _imports(frame: types.FrameType | None) -> bool:
+    """Whether a module is being imported: compiled ones crash on KeyboardInterrupt, or hide it."""
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _note(*_) -> None:

@@ -177,6 +177,7 @@ def fit(
 
 
 def progress_bar(run: Run, step: int) -> ProgressBar:
+    """The bar of a run that has come to a step."""
     epochs = math.ceil(run.total_steps / run.steps_per_epoch)
     return ProgressBar(run.total_steps, epochs, step, may_stop=run.config.train.patience > 0)
 

@@ -241,6 +241,7 @@ class Member:
         self.watch: Watch | None = None
 
     def close(self) -> None:
+        """Frees its folder and what is open in it."""
         self.closing.close()
 
     def finished(self, test: bool) -> bool:
@@ -250,6 +251,7 @@ class Member:
 
     @functools.cached_property
     def checkpoints(self) -> Checkpoints:
+        """Those of its folder, opened at the first use."""
         checkpoints = Checkpoints(self.folder.path, self.run.plan)
         return self.closing.enter_context(contextlib.closing(checkpoints))
 
@@ -319,6 +321,7 @@ class Member:
             self.state = state
 
     def save(self, step: int, state: State) -> None:
+        """Saves a checkpoint where one is due; raises UserError if the state is not finite."""
         nonfinite.check_state(state, step)
         self.checkpoints.save(step, state, dataclasses.asdict(self.progress))
 

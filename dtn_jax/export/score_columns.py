@@ -232,15 +232,6 @@ class ScoredBy:
         """The key-value metadata of a Parquet file."""
         return {KEY: json.dumps(dataclasses.asdict(self))}
 
-    @property
-    def group_column(self) -> str:
-        """Where the file has the group, if it has."""
-        return GROUP if self.group and self.written else self.group
-
-    @property
-    def weight_column(self) -> str:
-        return WEIGHT if self.weight and self.written else self.weight
-
     def needed(self) -> list[str]:
         """The tasks that are scored, and those whose labels say the space of one."""
         named = [name for output in self.outputs for name in output.split("@")]

@@ -131,6 +131,10 @@ def test_compare_has_the_ranks_of_two_files(tmp_path):
     (line,) = (one for one in found if (one.key, one.metric) == ("rank: click", "auc"))
     assert (*line.a, *line.b) == pytest.approx((auc, 1 - auc))
     assert line.better == "A"
+    unknown = frame.with_columns(rank=pl.when(pl.col("row") > 0).then("rank"))
+    unknown.write_parquet(paths[1], metadata=by.metadata())
+    with pytest.raises(UserError, match=r"b\.parquet: 1 of .* rows have no ranking score"):
+        compare.compared(compare.parse(arguments))
     frame.write_parquet(paths[1])
     *_, found = compare.compared(compare.parse(arguments))
     assert not [one for one in found if one.key.startswith("rank")]

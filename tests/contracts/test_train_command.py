@@ -34,6 +34,12 @@ def test_a_finished_run_is_shown_and_left_alone(shell, finished):
     assert contents(finished) == before
 
 
+def test_a_runs_folder_is_no_config_file(shell, finished):
+    message = message_of(shell(f"--config={finished}"))
+    assert f"{finished} is a run's, and no config file" in message
+    assert f"--workdir={finished}" in message
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
@@ -47,6 +53,7 @@ def test_a_finished_run_is_shown_and_left_alone(shell, finished):
         ([TINY, "--config.train.lr=0.1"], ("'train.lr'. Did you mean optim.learning_rate?",)),
         ([TINY, "--config.seed"], ("--config.seed has no value",)),
         (["--config=configs/adult.py:MMoE"], ("argument 'MMoE'. Did you mean 'mmoe'?",)),
+        (["--config=configs/adult.py:dtn,gdcn"], ("gdcn is an expert; + joins experts",)),
         (["--config=configs/adult.py", "--model=DTN"], ("Did you mean 'dtn'?",)),
         ([TINY, "--config.model.experts=gdcn,masknet"], ("'gdcn,masknet': join them with +",)),
         ([TINY, "--schema=shop.yaml"], ("--schema and --config both", "give one")),

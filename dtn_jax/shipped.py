@@ -58,3 +58,11 @@ def config_files(near: pathlib.Path) -> list[str]:
 def protocols() -> dict[str, pathlib.Path]:
     """{name of a shipped protocol: its file}"""
     return {path.stem: path for path in sorted(folder("protocols").glob("[!_]*.py"))}
+
+
+def protocol_groups() -> dict[str, list[str]]:
+    """{what several protocols begin with: these}: one for each file _NAME.py that some NAME_SET.py
+    share."""
+    names = [path.stem[1:] for path in folder("protocols").glob("_[!_]*.py")]
+    groups = {name: [p for p in protocols() if p.startswith(f"{name}_")] for name in sorted(names)}
+    return {name: of for name, of in groups.items() if of}

@@ -11,6 +11,8 @@ numbers, one model a task, the L2 strength by validation.
 Of your own logs, rows count by their weights, as in our runs: with sampled negatives the
 probabilities would be too high without them.
 Regressions have no AUC, so there is no reference for them.
+With --protocol, `lightgbm` is what that protocol's claims name: searched as often as its rows are,
+with as many trials, drawn at random, and trained with as many seeds for each search.
 Test metrics go to experiments/results/references/<dataset>.json (of your own logs, beside the
 prepared set), by the model's name and the data set's options; the paper's tables show those of
 their own data, and those of the same rows with their fields encoded otherwise.
@@ -23,8 +25,10 @@ import datetime
 import importlib.metadata
 import itertools
 import json
+import pathlib
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -34,17 +38,23 @@ from dtn_jax.cli import command
 from dtn_jax.data.epochs.reader import SplitReader, take
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.sets import catalog
+from dtn_jax.data.sets.catalog import read_data
 from dtn_jax.errors import UserError, choose
+from dtn_jax.files import replacing
 from dtn_jax.interface import Batch
 from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.scores import Scores
+from dtn_jax.metrics.significance import resampled_aucs
 from dtn_jax.metrics.spaces import space_mask
-from dtn_jax.papertables.references import OWN, file_of, rows_of
+from dtn_jax.papertables.protocol import Protocol, configured
+from dtn_jax.papertables.protocol_files import load
+from dtn_jax.papertables.references import OWN, SEARCHED, TEST, file_of, rows_of
 from dtn_jax.report import screen
 from dtn_jax.run.evaluate import evaluate
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Float
+from dtn_jax.shipped import protocol_groups, protocols
 
 EXAMPLE = "python -m experiments.references --dataset=adult --model=lightgbm"
 BINS = 15  # of the calibration error, as in our runs
@@ -72,19 +82,20 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--model", help=f"one of: {', '.join(MODELS)}")
     parser.add_argument("--data_dir", default="", help="prepared sets; see configs/base.py")
     parser.add_argument("--manual_dir", default="", help="raw files; see configs/base.py")
+    parser.add_argument("--protocol", help="a group of protocols, or one, with claims")
+    parser.add_argument("--workdir", default="runs/paper", help="of the protocol's tables")
     known = parser.parse_args(arguments)
+    if known.protocol:
+        places = {"data.data_dir": known.data_dir, "data.manual_dir": known.manual_dir}
+        places = {key: value for key, value in places.items() if value}
+        for name in protocol_groups().get(known.protocol, [known.protocol]):
+            protocol = load(protocols()[choose("protocol", name, protocols())])
+            of_protocol(protocol, pathlib.Path(known.workdir) / name / "runs", places)
+        return
     model = MODELS[choose("model", known.model or "", MODELS)]
     data = catalog.load(known.dataset or "", known.options, known.data_dir, known.manual_dir)
-    schema = data.schema
-    train, validation = (SplitReader(data, s).everything() for s in ("train", "validation"))
-    own_logs = file_of(data).name == OWN
-    if own_logs:
-        train = dataclasses.replace(train, sample_weight=train.in_loss())
-    else:  # as the paper's runs
-        train, validation = (
-            dataclasses.replace(rows, sample_weight=np.ones_like(rows.sample_weight))
-            for rows in (train, validation)
-        )
+    schema, own_logs = data.schema, file_of(data).name == OWN
+    train, validation = rows_for_trees(data)
     tasks = [t for t, task in enumerate(schema.tasks) if task.kind == "binary"]
     if not tasks:
         raise UserError(f"{schema.name} has only regressions, which have no AUC")
@@ -117,6 +128,65 @@ def main(arguments: Sequence[str]) -> None:
     before = json.loads(path.read_text()) if path.exists() else {}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(before | {name: found}, indent=1) + "\n")
+
+
+def rows_for_trees(data: Prepared) -> tuple[Batch, Batch]:
+    """Train and validation; of public sets every row counts once, as in the paper's runs."""
+    train, validation = (SplitReader(data, s).everything() for s in ("train", "validation"))
+    if file_of(data).name == OWN:
+        return dataclasses.replace(train, sample_weight=train.in_loss()), validation
+    ones = lambda rows: np.ones_like(rows.sample_weight)  # noqa: E731
+    one, two = (dataclasses.replace(r, sample_weight=ones(r)) for r in (train, validation))
+    return one, two
+
+
+def of_protocol(protocol: Protocol, folder: pathlib.Path, places: Mapping[str, str]) -> None:
+    """Leaves LightGBM's runs beside a protocol's, where they are not there yet."""
+    path = folder / SEARCHED
+    if path.exists():
+        return
+    data = read_data(configured(protocol, places))
+    schema, (train, validation) = data.schema, rows_for_trees(data)
+    searches, seeds = max(protocol.searches.values()), protocol.seeds
+    tasks = [t for t, task in enumerate(schema.tasks) if task.kind == "binary"]
+    trees = {
+        t: Trees(schema, in_space(train, schema, t), in_space(validation, schema, t), t)
+        for t in tasks
+    }
+    best = {}  # {(search, task): its settings and how its ids are read}
+    for search, t in itertools.product(range(searches), tasks):
+        rng = np.random.default_rng([search, t])
+        tried = [trees[t].fitted(*drawn(rng)) for _ in range(protocol.trials)]
+        best[search, t] = max(tried, key=lambda one: one[0])[2]
+        screen.say(f"{folder.parent.name}, search {search + 1}, {schema.task_names[t]}")
+    test, runs = SplitReader(data, "test").everything(), []
+    for seed in range(1, searches * seeds + 1):
+        logits = np.zeros((len(test.ids), len(schema.tasks)))
+        for t in tasks:
+            chosen = best[(seed - 1) % searches, t]
+            settings = tuple(chosen[name] for name in NAMES)
+            _, model, _ = trees[t].fitted(settings, chosen["ids"], seed)
+            logits[:, t] = model.predict(trees[t].features(test), raw_score=True)
+        ones = np.ones_like(test.sample_weight)
+        scores = Scores(logits, test.labels, test.label_mask, ones, data.groups("test"))
+        metrics = evaluate(scores, schema, BINS, False)
+        aucs = {key: of.get("auc") for key, of in metrics.items()}
+        runs.append((resampled_aucs(scores, schema), aucs))
+    arrays = {}
+    for key in runs[0][0]:
+        arrays[key] = np.stack([draws[key] for draws, _ in runs]).astype(np.float32)
+        values = np.array([aucs[key] for _, aucs in runs])
+        arrays[f"{TEST} {key}"] = values.reshape(seeds, searches).mean(axis=0)
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def drawn(rng: np.random.Generator) -> tuple[tuple, str]:
+    """Settings of `lightgbm`, the values of NAMES, and as what it reads ids."""
+    leaves, rate = int(2 ** rng.uniform(3, 7.5)), 10 ** rng.uniform(-2, -0.7)
+    rows, share = int(10 ** rng.uniform(0.7, 2.7)), rng.uniform(0.2, 1.0)
+    return (leaves, round(rate, 4), rows, round(share, 2)), str(rng.choice(IDS))
 
 
 def test_metrics(
@@ -168,37 +238,52 @@ def lightgbm(schema: Schema, train: Batch, validation: Batch, task: int) -> tupl
     First ids are tried as numbers and as categories, with the first of TREES, then the others of
     TREES with the better of the two.
     """
-    try:
-        import lightgbm as lgb
-    except ImportError:
-        raise UserError("lightgbm is not installed: pip install '.[references]'") from None
-
-    def features(batch: Batch) -> np.ndarray:
-        ids = batch.ids.astype(np.float32)
-        return np.concatenate([ids, numbers(batch, schema, missing=np.nan)], axis=1)
-
-    names = [at for at, f in enumerate(schema.slot_fields()) if f.kind in UNORDERED]
-    inputs, held = features(train), features(validation)
-    labels, truth = (np.ascontiguousarray(b.labels[:, task]) for b in (train, validation))
-
-    def fitted(trees: tuple, ids: str) -> tuple[float, lgb.Booster, dict]:
-        chosen = dict(zip(NAMES, trees))
-        settings = {"objective": "binary", "metric": "auc", "seed": 0, "deterministic": True}
-        settings |= {"force_row_wise": True, "num_threads": 1, "verbose": -1}
-        categories = names if ids == "categories" else []
-        weight = train.sample_weight
-        dataset = lgb.Dataset(inputs, labels, weight=weight, categorical_feature=categories)
-        beside = lgb.Dataset(held, truth, dataset, validation.sample_weight)
-        stop = lgb.early_stopping(PATIENCE, verbose=False)
-        model = lgb.train(settings | chosen, dataset, ROUNDS, [beside], callbacks=[stop])
-        reached = auc(model.predict(held, raw_score=True), truth, validation.sample_weight) or 0.0
-        return reached, model, chosen | {"ids": ids, "rounds": model.best_iteration}
-
-    tried = [fitted(TREES[0], ids) for ids in (IDS if names else IDS[:1])]
+    trees = Trees(schema, train, validation, task)
+    tried = [trees.fitted(TREES[0], ids) for ids in (IDS if trees.names else IDS[:1])]
     better = max(tried, key=lambda one: one[0])[2]["ids"]
-    tried += itertools.starmap(fitted, ((trees, better) for trees in TREES[1:]))
+    tried += itertools.starmap(trees.fitted, ((settings, better) for settings in TREES[1:]))
     _, best, chosen = max(tried, key=lambda one: one[0])
-    return lambda batch: best.predict(features(batch), raw_score=True), chosen
+    return lambda batch: best.predict(trees.features(batch), raw_score=True), chosen
+
+
+class Trees:
+    """Boosted trees for a task, rounds by early stopping on validation."""
+
+    def __init__(self, schema: Schema, train: Batch, validation: Batch, task: int):
+        self.schema = schema
+        self.names = [at for at, f in enumerate(schema.slot_fields()) if f.kind in UNORDERED]
+        self.rows, self.held = train, validation
+        self.inputs, self.held_inputs = self.features(train), self.features(validation)
+        self.labels, self.truth = (
+            np.ascontiguousarray(rows.labels[:, task]) for rows in (train, validation)
+        )
+
+    def features(self, batch: Batch) -> np.ndarray:
+        ids = batch.ids.astype(np.float32)
+        return np.concatenate([ids, numbers(batch, self.schema, missing=np.nan)], axis=1)
+
+    def fitted(self, settings: tuple, ids: str, seed: int = 0) -> tuple[float, Any, dict]:
+        """The AUC on validation, the model, and what it was made with.
+
+        Raises:
+          UserError: LightGBM is not installed.
+        """
+        try:
+            import lightgbm as lgb
+        except ImportError:
+            raise UserError("lightgbm is not installed: pip install '.[references]'") from None
+        chosen = dict(zip(NAMES, settings))
+        how = {"objective": "binary", "metric": "auc", "seed": seed, "deterministic": True}
+        how |= {"force_row_wise": True, "num_threads": 1, "verbose": -1}
+        categories = self.names if ids == "categories" else []
+        rows = {"weight": self.rows.sample_weight, "categorical_feature": categories}
+        dataset = lgb.Dataset(self.inputs, self.labels, **rows)
+        beside = lgb.Dataset(self.held_inputs, self.truth, dataset, self.held.sample_weight)
+        stop = lgb.early_stopping(PATIENCE, verbose=False)
+        model = lgb.train(how | chosen, dataset, ROUNDS, [beside], callbacks=[stop])
+        scores = model.predict(self.held_inputs, raw_score=True)
+        reached = auc(scores, self.truth, self.held.sample_weight) or 0.0
+        return reached, model, chosen | {"ids": ids, "rounds": model.best_iteration}
 
 
 def logistic(schema: Schema, train: Batch, validation: Batch, task: int) -> tuple[Score, dict]:

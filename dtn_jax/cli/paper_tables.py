@@ -11,6 +11,9 @@ A protocol fixes beforehand what is compared: --dataset names one of experiments
 --protocol your own file (copy one), and --config a config, such as that of your own logs, with
 which DTN and the usual rivals are compared. Trials never open test; each final run reads it once.
 
+A group of protocols, such as `first`, is made set by set; what they claim is then tested over all
+sets, in WORKDIR/first.md.
+
 A finished run is not run again. So you can stop the command, run it again, add seeds or tables, or
 run it in several processes, which share the work.
 
@@ -28,7 +31,7 @@ import shlex
 from collections.abc import Sequence
 
 from dtn_jax.cli import command, compile_cache
-from dtn_jax.shipped import protocols
+from dtn_jax.shipped import protocol_groups, protocols
 
 RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = "dtn-jax paper_tables --dataset=adult --table=overall --seeds=3 --workdir=runs/paper"
@@ -36,8 +39,9 @@ ALL = "all"  # the tables
 MODES = dict.fromkeys(("dataset", "protocol", "config"), ())
 TABLES = command.constant("papertables.entries", "TABLES")
 OPTIONS = {
-    "dataset=NAME": f"a shipped protocol, one of {', '.join(protocols())}",
-    "protocol=FILE": "your own protocol file",
+    "dataset=NAME": f"a shipped protocol, one of {', '.join(protocols())}; or a group of them: "
+    f"{', '.join(protocol_groups())}",
+    "protocol=FILE": "your own protocol file, or such a name",
     "config=FILE[:ARGUMENT]": "no protocol, but a config to compare on, such as "
     "configs/logs.py:schema=shop.yaml",
     "table=NAMES": f"by comma: {', '.join(TABLES)}; or all",
@@ -54,7 +58,7 @@ SHARED = (*command.DATA, "cache_dir", "force")
 DEFAULTS = {"seeds": int, "trials": int, "workdir": "runs/paper"}
 NEEDED = ("table",)
 RANGES = dict.fromkeys(("seeds", "trials"), (1, 10_000))
-CHOICES = {"dataset": [*protocols()], "table": [*TABLES, ALL]}
+CHOICES = {"dataset": [*protocols(), *protocol_groups()], "table": [*TABLES, ALL]}
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -74,20 +78,26 @@ def main(arguments: Sequence[str]) -> None:
     from dtn_jax.papertables.protocol import SHORTENED, quick
     from dtn_jax.papertables.runs import Runs
 
-    name, full = protocol_files.read_protocol(known.dataset, known.protocol, known.config, places)
-    protocol = quick(full, **counts) if known.quick else dataclasses.replace(full, **counts)
-    if known.table == ALL and not protocol.dials:
-        tables.remove(DIVERGENCE)
-    name += SHORTENED if protocol.cut else ""
-    folder = pathlib.Path(known.workdir) / name
-    compile_cache.use("none" if known.estimate else known.cache_dir)  # compiling is a part of it
-    (folder / "runs").mkdir(parents=True, exist_ok=True)
-    runs = Runs(protocol, folder / "runs", places)
-    rows = {t: entries.TABLES[t](protocol, runs.data.schema, runs.size) for t in tables}
-    names = entries.named(known.entries, [row.name for of in rows.values() for row in of])
-    with disk_errors(folder):
-        if known.estimate:
-            estimate(runs, rows, names, folder)
-        else:
-            call = shlex.join(["dtn-jax", "paper_tables", *arguments])
-            written.make(runs, rows, names, folder, call)
+    groups, names = protocol_groups(), known.dataset or known.protocol
+    shipped = groups.get(names) or ([names] if names in protocols() else [])
+    call, folders = shlex.join(["dtn-jax", "paper_tables", *arguments]), []
+    for dataset in shipped or [""]:
+        file = "" if shipped else known.protocol
+        name, full = protocol_files.read_protocol(dataset, file, known.config, places)
+        protocol = quick(full, **counts) if known.quick else dataclasses.replace(full, **counts)
+        wanted = [t for t in tables if known.table != ALL or t != DIVERGENCE or protocol.dials]
+        folder = pathlib.Path(known.workdir) / (name + SHORTENED * bool(protocol.cut))
+        folders.append(folder)
+        # Compiling is a part of what an estimate measures.
+        compile_cache.use("none" if known.estimate else known.cache_dir)
+        (folder / "runs").mkdir(parents=True, exist_ok=True)
+        runs = Runs(protocol, folder / "runs", places)
+        rows = {t: entries.TABLES[t](protocol, runs.data.schema, runs.size) for t in wanted}
+        some = entries.named(known.entries, [row.name for of in rows.values() for row in of])
+        with disk_errors(folder):
+            if known.estimate:
+                estimate(runs, rows, some, folder)
+            else:
+                written.make(runs, rows, some, folder, call)
+    if names in groups and not known.estimate:
+        written.write_verdicts(folders, pathlib.Path(known.workdir) / f"{names}.md")

@@ -10,6 +10,10 @@ tasks of a table.
 The table `divergence` has rows on several sets of data, whose best AUCs differ. So it has the gap
 of each run: the Bayes-optimal score's AUC on the test split less its own. MEAN is the mean of the
 tasks that are tested. Holm's correction is over the rows of a level: for MEAN, and for the tasks.
+
+An entry with several searches is compared by the mean of each search's runs. These means are
+independent, and vary by the luck of the search, of its seeds, or both: drawing them again draws
+searches and the seeds in them (significance.drawn_seeds).
 """
 
 from __future__ import annotations
@@ -53,8 +57,9 @@ def content(runs: Runs, name: str, entries: Sequence[Entry], command: str) -> di
     entries = [dataclasses.replace(e, against=e.against or protocol.ours) for e in entries]
     finished = {entry.name: runs.finished(entry) for entry in entries}
     every = [one for of in finished.values() for one in of]
-    lacking = {entry: protocol.seeds - len(of) for entry, of in finished.items()}
-    tunings = {n: runs.tuning(n) for n in dict.fromkeys(e.tuned_as for e in entries)}
+    lacking = {e.name: protocol.runs_of(e.tuned_as) - len(finished[e.name]) for e in entries}
+    searches = [s for e in entries for s in protocol.searches_of(e.tuned_as)]
+    tunings = {name: runs.tuning(name) for name in dict.fromkeys(searches)}
     # Models from outside are measured without weights, so none stands in such a table.
     outside = {} if runs.weighted or of_gaps else references.of_data(runs.data)
     published = protocol.published if name == "overall" and not protocol.cut else ()
@@ -82,9 +87,12 @@ def content(runs: Runs, name: str, entries: Sequence[Entry], command: str) -> di
         **({"ours": protocol.ours} if protocol.ours != OURS else {}),
         **({"shortened": list(protocol.cut)} if protocol.cut else {}),
     }
+    if protocol.searches:
+        table["searches"] = {e.name: len(protocol.searches_of(e.tuned_as)) for e in entries}
+    if of_gaps or protocol.claims:
+        add_means(table, protocol)
     if of_gaps:
-        notes = {e.name: runs.notes_of(e) for e in entries if finished[e.name]}
-        add_gaps(table, protocol, notes)
+        add_gaps(table, {e.name: runs.notes_of(e) for e in entries if finished[e.name]})
     compare_all(table, finished)
     return table
 
@@ -179,14 +187,24 @@ def compare_all(table: dict, runs: Mapping[str, Sequence[Found]]) -> None:
                 row["comparison"][key] = TOO_FEW if key in row["few"] else NOT_TESTED
                 continue
             family = table["table"] == DIVERGENCE and (row["group"], row["at"], key == MEAN)
-            draws = [[np.mean([r.draws[k] for k in of], axis=0) for r in side] for side in sides]
-            values = (np.array(side["metrics"][key]["auc"]) for side in (row, other))
-            pair = tuple(map(Sampled, values, map(np.stack, draws)))
+            pair = tuple(sampled(table, r, s, key, of) for r, s in zip((row, other), sides))
             families.setdefault(family, {})[row["name"], key] = pair
     for family in families.values():
         for (name, key), compared in compare_rows(family).items():
-            spread = two_deviations(*(side.values for side in family[name, key]))
+            sides = (by_name[name], by_name[by_name[name]["against"]])
+            spread = two_deviations(*(np.array(side["metrics"][key]["auc"]) for side in sides))
             by_name[name]["comparison"][key] = compared | {"two_sd": spread}
+
+
+def sampled(
+    table: Mapping, row: Mapping, runs: Sequence[Found], key: str, keys: Sequence[str]
+) -> Sampled:
+    """A row's AUC on `key`, a value for each of its searches, and the draws of `keys`' mean."""
+    values = np.array(row["metrics"][key]["auc"])
+    searches = table.get("searches", {}).get(row["name"], 1)
+    if searches > 1:
+        values = np.array([values[i::searches].mean() for i in range(min(searches, len(values)))])
+    return Sampled(values, np.stack([np.mean([r.draws[k] for k in keys], axis=0) for r in runs]))
 
 
 def two_deviations(ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -237,19 +255,24 @@ def measured(reference: Mapping, key: str) -> Mapping[str, float]:
     return known if isinstance(known, Mapping) else {"auc": known}
 
 
+def add_means(table: dict, protocol: Protocol) -> None:
+    """Gives each row the mean AUC of the tasks that are tested."""
+    keys = own_spaces(table["rows"][0]["metrics"]) if table["rows"] else []
+    table["tested_keys"] = [key for key in keys if is_tested(key, protocol.tested)]
+    for row in table["rows"]:
+        aucs = [row["metrics"][key]["auc"] for key in table["tested_keys"]]
+        row["metrics"][MEAN] = {"auc": np.mean(aucs, axis=0).tolist()}
+
+
 # ---------------------------------------------------------------- the table `divergence`
 
 
-def add_gaps(table: dict, protocol: Protocol, notes: Mapping[str, Mapping]) -> None:
-    """Gives each row its gaps to the best AUC, the mean of tasks, and its data's divergence."""
-    keys = own_spaces(table["rows"][0]["metrics"]) if table["rows"] else []
-    table["tested_keys"] = [key for key in keys if is_tested(key, protocol.tested)]
+def add_gaps(table: dict, notes: Mapping[str, Mapping]) -> None:
+    """Gives each row its gaps to the best AUC, and its data's divergence."""
     for row in table["rows"]:
         known = notes[row["name"]]
         if "test_bayes_auc" not in known:
             raise UserError(f"divergence: the best AUC on {table['dataset']} is not known")
-        aucs = [row["metrics"][key]["auc"] for key in table["tested_keys"]]
-        row["metrics"][MEAN] = {"auc": np.mean(aucs, axis=0).tolist()}
         best = known["test_bayes_auc"]
         row["best"] = best | {MEAN: float(np.mean([best[key] for key in table["tested_keys"]]))}
         for key, metrics in row["metrics"].items():

@@ -3,6 +3,10 @@
 Their test metrics are in experiments/results/references/DATASET.json (of your own logs, beside the
 prepared set), by the model's name and the data set's options. A table shows those of its own data,
 and those of the same rows with their fields encoded otherwise.
+
+A protocol's claims may name LightGBM. Its runs of several searches and seeds lie in lightgbm.npz
+beside the protocol's runs: {task@space: `[S, R]`, the AUC of each run under draws of the test rows
+(significance.resampled_aucs); "test task@space": `[searches]`, the mean AUC of a search's runs}.
 """
 
 from __future__ import annotations
@@ -10,17 +14,20 @@ from __future__ import annotations
 import hashlib
 import json
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
 from dtn_jax import shipped
+from dtn_jax.comparison.differences import Sampled
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.sets.logs import Logs
-from dtn_jax.papertables.protocol import OPTIMAL
+from dtn_jax.papertables.protocol import LIGHTGBM, OPTIMAL
 
 REFERENCES = shipped.folder("references")
 OWN = "references.json"  # of your own logs
+SEARCHED, TEST = f"{LIGHTGBM}.npz", "test"
 
 
 def of_data(data: Prepared) -> dict[str, dict]:
@@ -34,6 +41,16 @@ def of_data(data: Prepared) -> dict[str, dict]:
     shown |= {name: r for name, r in others.items() if r["rows"] == rows}
     best = data.notes.get("test_bayes_auc")
     return shown | ({OPTIMAL: {"test": best, "version": "known"}} if best else {})
+
+
+def searched(folder: pathlib.Path, keys: Sequence[str]) -> Sampled | None:
+    """LightGBM's mean AUC over task@space beside a protocol's runs; None: it was not trained."""
+    path = folder / SEARCHED
+    if not path.exists():
+        return None
+    with np.load(path) as file:
+        values = np.mean([file[f"{TEST} {key}"] for key in keys], axis=0)
+        return Sampled(values, np.mean([file[key] for key in keys], axis=0))
 
 
 def rows_of(data: Prepared) -> str:

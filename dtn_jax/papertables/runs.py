@@ -40,7 +40,6 @@ from dtn_jax.metrics.significance import resampled_aucs
 from dtn_jax.models.flops import Size
 from dtn_jax.papertables import tune
 from dtn_jax.papertables.protocol import (
-    AGAIN,
     Entry,
     Protocol,
     Settings,
@@ -149,7 +148,7 @@ class Runs:
         protocol = self.protocol
         config, data = self._located(protocol.settings(name), {"seed": 0})
         how = (protocol.trials, protocol.finalists, protocol.finalist_seeds)
-        beside = protocol.beside.get(name.removesuffix(AGAIN))
+        beside = protocol.beside.get(protocol.entry_of(name))
         how += (tune.PRUNER, tune.space_of(protocol.config, beside))
         facts = digest(changed(config), data.fingerprint, how)
         return self.folder / f"{name}-search-{facts}", config, data
@@ -193,24 +192,28 @@ class Runs:
     # ---------------------------------------------------------------- final runs
 
     def run(self, entry: Entry, seed: int) -> tuple[ConfigDict, pathlib.Path] | None:
-        """The config and the folder of a final run; None where the entry is not tuned yet."""
-        tuning = self.tuning(entry.tuned_as)
+        """The config and the folder of a final run; None where its search is not done yet."""
+        searches = self.protocol.searches_of(entry.tuned_as)
+        tuning = self.tuning(searches[(seed - 1) % len(searches)])
         if tuning is None:
             return None
         settings = self.protocol.settings(entry.tuned_as)
         config, data = self._located(settings, tuning["settings"], entry.settings, {"seed": seed})
         return config, self.folder / name_of(config, data.fingerprint)
 
+    def seeds_of(self, entry: Entry) -> range:
+        return range(1, self.protocol.runs_of(entry.tuned_as) + 1)
+
     def finished(self, entry: Entry) -> list[Found]:
         """What the finished runs of an entry found, by seed."""
-        runs = [self.run(entry, seed) for seed in range(1, self.protocol.seeds + 1)]
+        runs = [self.run(entry, seed) for seed in self.seeds_of(entry)]
         return [read(config, folder) for config, folder in filter(None, runs) if ended(folder)]
 
     def _train(self, entry: Entry, seed: int, label: str) -> None:
         """Trains an entry's run; raises Busy where another process does, or tunes the entry."""
         run = self.run(entry, seed)
         if run is None:
-            if entry.tuned_as in self.lost:
+            if self.lost.intersection(self.protocol.searches_of(entry.tuned_as)):
                 return  # that was said
             raise Busy(f"{entry.tuned_as} is not tuned yet")
         config, folder = run
@@ -229,16 +232,24 @@ class Runs:
         What another process does is left for later, and waited for when nothing else is left.
         Whatever one run dies of, the others are made.
         """
-        transfer, seeds = self.protocol.transfer, range(1, self.protocol.seeds + 1)
-        tuned = list(dict.fromkeys(entry.tuned_as for entry in entries))
+        transfer, protocol = self.protocol.transfer, self.protocol
+        most = max((protocol.runs_of(entry.tuned_as) for entry in entries), default=0)
+        tuned = dict.fromkeys(s for e in entries for s in protocol.searches_of(e.tuned_as))
         missing = [name for name in tuned if self.tuning(name) is None]
-        searched = self.protocol.entries if missing and transfer else missing
+        searched = protocol.entries if missing and transfer else missing
         others = missing if transfer else ()
         part = functools.partial
         rounds: list[Jobs] = [
             {f"tuning {name}": part(self._tune, name, False) for name in searched},
             {f"{name}, settings of the others": part(self._tune, name, True) for name in others},
-            *({f"{e.name}, seed {s}": part(self._train, e, s) for e in entries} for s in seeds),
+            *(
+                {
+                    f"{e.name}, seed {seed}": part(self._train, e, seed)
+                    for e in entries
+                    if seed in self.seeds_of(e)
+                }
+                for seed in range(1, most + 1)
+            ),
         ]
         waits = False
         while left := sum(map(len, rounds)):

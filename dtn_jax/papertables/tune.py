@@ -28,7 +28,7 @@ from ml_collections import ConfigDict
 from dtn_jax.data.epochs.epoch_order import steps_per_epoch
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.losses.sample_weights import with_sample_weights
-from dtn_jax.papertables.protocol import AGAIN, Protocol
+from dtn_jax.papertables.protocol import Protocol
 from dtn_jax.run.timetable import Timetable, make_timetable
 from dtn_jax.search.search_space import Space, load_space
 from dtn_jax.search.studies import Budget, search
@@ -67,7 +67,7 @@ def tune(
         folder, budget = folder / "others", Budget(1)  # those given are tried, and no new one
     outcome = search(
         config,
-        space(protocol.config, protocol.beside.get(name.removesuffix(AGAIN))),
+        space(protocol.config, protocol.beside.get(protocol.entry_of(name))),
         folder,
         budget,
         name=name,

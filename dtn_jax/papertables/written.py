@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 import rich.console
 
 from dtn_jax.errors import UserError
-from dtn_jax.files import write_whole
+from dtn_jax.files import read_json, sha256, write_whole
 from dtn_jax.papertables import pictures
+from dtn_jax.papertables.claims import tested, verdicts
 from dtn_jax.papertables.grids import SIZES, footnotes, grids, main_grid, title_of
 from dtn_jax.papertables.numbers import DIVERGENCE, content, values
 from dtn_jax.papertables.protocol import Entry
@@ -19,6 +20,7 @@ from dtn_jax.papertables.runs import Runs
 from dtn_jax.report import screen
 from dtn_jax.report.grid import in_latex, plain
 from dtn_jax.report.markdown import prose
+from dtn_jax.run.outcome import PREDICTIONS
 
 
 def write(table: Mapping, folder: pathlib.Path) -> None:
@@ -69,6 +71,27 @@ def show(table: Mapping, path: pathlib.Path) -> None:
     screen.say(f"{path}, .json, .tex, .csv and pictures")
 
 
+def scores(runs: Runs, entries: Sequence[Entry]) -> dict[str, str]:
+    """{run: the SHA-256 of its scores of test rows}"""
+    names = [one.name for entry in entries for one in runs.finished(entry)]
+    return {name: sha256(runs.folder / name / PREDICTIONS) for name in names}
+
+
+def write_verdicts(folders: Sequence[pathlib.Path], path: pathlib.Path) -> None:
+    """Writes and shows what the claims of several sets come to, from their tables `overall`."""
+    stems = [folder / "overall.json" for folder in folders]
+    anew = "make the table again"
+    tables = {s.parent.name: read_json(s, anew) for s in stems if s.exists()}
+    grids = verdicts({name: table for name, table in tables.items() if "claims" in table})
+    if not grids:
+        return
+    for grid in grids:
+        screen.show(grid.terminal())
+    parts = [f"## {grid.title}\n\n{grid.markdown()}" for grid in grids]
+    write_whole(path, "\n".join(["# Claims over all sets\n", *parts]))
+    screen.say(str(path))
+
+
 def make(
     runs: Runs,
     rows: Mapping[str, Sequence[Entry]],
@@ -95,6 +118,8 @@ def make(
             write(content(runs, table, entries, command), folder)
         # Again: meanwhile another process may have ended runs, or written over the table.
         complete = content(runs, table, entries, command)
+        if runs.protocol.claims and not runs.protocol.cut:
+            complete |= {"claims": tested(runs, complete, entries), "scores": scores(runs, entries)}
         write(complete, folder)
         show(complete, folder / f"{table}.md")
     if problems:

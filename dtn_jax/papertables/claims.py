@@ -1,0 +1,97 @@
+"""What protocols claim of the mean of the tasks, tested on each set and then over all of them.
+
+A claim is tested by the bootstrap that compares rows (numbers.py). Its result stands in the table
+of its set: {"family", "row", "than", "worse", "difference", "low", "high", "p"}, without the last
+four where runs are missing, and without `p` where the margin would be wider than WIDEST. A family's
+claims on all sets share Holm's correction, which needs no more than these.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+
+from dtn_jax.comparison.differences import LEVEL, Sampled
+from dtn_jax.metrics.significance import compare, holm
+from dtn_jax.papertables import references
+from dtn_jax.papertables.grids import p_value
+from dtn_jax.papertables.numbers import MEAN, sampled
+from dtn_jax.papertables.protocol import LIGHTGBM, Claim, Entry, Protocol
+from dtn_jax.papertables.runs import Runs
+from dtn_jax.report.grid import Grid
+
+# A margin is as many standard errors of the difference as a one-sided test at LEVEL needs for a
+# power of 0.8: the normal distribution's quantiles at 0.95 and 0.8, together.
+STANDARD_ERRORS = 1.645 + 0.842
+WIDEST = 0.003
+HEADER = ("claim", "set", "difference × 1000", "95 % interval", "margin × 1000", "p", "verdict")
+
+
+def tested(runs: Runs, table: Mapping, entries: Sequence[Entry]) -> list[dict]:
+    """The protocol's claims about a table's rows, each with its result where both sides have all
+    of their runs."""
+    keys = table["tested_keys"]
+    rows = {row["name"]: row for row in table["rows"] if row["name"] not in table["missing"]}
+    sides = {
+        entry.name: sampled(table, rows[entry.name], runs.finished(entry), MEAN, keys)
+        for entry in entries
+        if entry.name in rows
+    }
+    if trees := references.searched(runs.folder, keys):
+        sides[LIGHTGBM] = trees
+    return [test(claim, sides, table) for claim in runs.protocol.claims]
+
+
+def test(claim: Claim, sides: Mapping[str, Sampled], table: Mapping) -> dict:
+    """A claim with its result; `sides` are the rows that have all of their runs."""
+    names = {"family": claim.family, "row": claim.row, "than": claim.than}
+    if not {claim.row, claim.than} <= {*sides}:
+        return names
+    row, than = sides[claim.row], sides[claim.than]
+    worse = margin(claim, table) if claim.worse is None else claim.worse
+    result = compare(row.draws, than.draws, row.values, than.values, worse=worse)._asdict()
+    shown = ("difference", "low", "high") + ("p",) * (worse <= WIDEST)
+    return names | {"worse": worse} | {name: result[name] for name in shown}
+
+
+def margin(claim: Claim, table: Mapping) -> float:
+    """The margin that the spread of both entries' searches on validation allows: test has no part
+    in it."""
+    variance = 0.0
+    for name in (claim.row, claim.than):
+        searches = [of for n, of in table["tuning"].items() if Protocol.entry_of(n) == name]
+        values = [statistics.mean(of["finalists"][0]) for of in searches]
+        variance += statistics.variance(values) / len(values)
+    return STANDARD_ERRORS * math.sqrt(variance)
+
+
+def verdicts(tables: Mapping[str, Mapping]) -> list[Grid]:
+    """A table for each family, over all sets: {set: its table `overall`}."""
+    every = [(name, claim) for name, table in tables.items() for claim in table["claims"]]
+    families = dict.fromkeys(claim["family"] for _, claim in every)
+    return [of_family(letter, every) for letter in families]
+
+
+def of_family(letter: str, every: Sequence[tuple[str, dict]]) -> Grid:
+    """A family's claims, with Holm's correction over those that have a p."""
+    of = [(name, claim) for name, claim in every if claim["family"] == letter]
+    adjusted = holm({i: claim["p"] for i, (_, claim) in enumerate(of) if "p" in claim})
+    lines = [line(name, claim, adjusted.get(i)) for i, (name, claim) in enumerate(of)]
+    return Grid(HEADER, lines, f"({letter})", marked=True)
+
+
+def line(name: str, claim: Mapping, p: float | None) -> tuple[str, ...]:
+    """A claim's cells."""
+    worse = claim.get("worse")
+    title = f"`{claim['row']}` {'not worse than' if worse else 'against'} `{claim['than']}`"
+    if "difference" not in claim:
+        return (title, name, "", "", "", "", "runs are missing")
+    difference, low, high = (f"{1000 * claim[n]:+.2f}" for n in ("difference", "low", "high"))
+    shown = f"{1000 * worse:.2f}" if worse else ""
+    cells = (title, name, difference, f"[{low}, {high}]", shown)
+    if p is None:
+        return (*(c.replace("-", "−") for c in cells), "", "the margin is too wide to test")
+    holds = "not worse" if worse else "higher" if claim["difference"] > 0 else "lower"
+    verdict = holds if p < LEVEL else "not shown"
+    return (*(c.replace("-", "−") for c in cells), p_value(p), verdict)

@@ -174,9 +174,9 @@ def of_protocol(protocol: Protocol, folder: pathlib.Path, places: Mapping[str, s
         runs.append((resampled_aucs(scores, schema), aucs))
     arrays = {}
     for key in runs[0][0]:
-        arrays[key] = np.stack([draws[key] for draws, _ in runs]).astype(np.float32)
-        values = np.array([aucs[key] for _, aucs in runs])
-        arrays[f"{TEST} {key}"] = values.reshape(seeds, searches).mean(axis=0)
+        for name, of in ((key, 0), (f"{TEST} {key}", 1)):
+            values = np.stack([run[of][key] for run in runs])
+            arrays[name] = values.reshape(seeds, searches, -1).mean(axis=0).squeeze()
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)

@@ -2,8 +2,8 @@
 
 A claim is tested by the bootstrap that compares rows (numbers.py). Its result stands in the table
 of its set: {"family", "row", "than", "worse", "difference", "low", "high", "p"}, without the last
-four where runs are missing, and without `p` where the margin would be wider than WIDEST. A family's
-claims on all sets share Holm's correction, which needs no more than these.
+four where runs are missing, and without `p` where the searches allow no margin up to WIDEST. A
+family's claims on all sets share Holm's correction, which needs no more than these.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def test(claim: Claim, sides: Mapping[str, Sampled], table: Mapping) -> dict:
     row, than = sides[claim.row], sides[claim.than]
     worse = margin(claim, table) if claim.worse is None else claim.worse
     result = compare(row.draws, than.draws, row.values, than.values, worse=worse)._asdict()
-    shown = ("difference", "low", "high") + ("p",) * (worse <= WIDEST)
+    is_tested = claim.worse is not None or worse <= WIDEST
+    shown = ("difference", "low", "high", "p") if is_tested else ("difference", "low", "high")
     return names | {"worse": worse} | {name: result[name] for name in shown}
 
 

@@ -108,8 +108,14 @@ def keys_with(rows: Sequence[Row], metric: str) -> list[str]:
 
 def named(table: Mapping, row: Row) -> str:
     """A row's name, with its number of seeds where some are missing."""
-    lacks = len(row["seeds"]) < table["seeds"]
-    return f"`{row['name']}`" + f" ({len(row['seeds'])} of {table['seeds']} seeds)" * lacks
+    whole = table["seeds"] * searches(table, row)
+    lacks = len(row["seeds"]) < whole
+    return f"`{row['name']}`" + f" ({len(row['seeds'])} of {whole} seeds)" * lacks
+
+
+def searches(table: Mapping, row: Row) -> int:
+    """How many independent searches found a row's settings."""
+    return table.get("searches", {}).get(row["name"], 1)
 
 
 # ---------------------------------------------------------------- cells
@@ -181,9 +187,10 @@ def digits_of(of: Mapping, rows: Sequence[Row], key: str, metric: str) -> int:
 def column(table: Mapping, of: Mapping, key: str, metric: str) -> list[str]:
     """Mean ± standard deviation of each row; the best mean is bold, unless there are too few."""
     rows = shown(table)
-    most = max(len(row["seeds"]) for row in rows)  # a row that lacks seeds is not compared yet
+    seeds = [len(row["seeds"]) / searches(table, row) for row in rows]
+    most = max(seeds)  # a row that lacks seeds is not compared yet
     values = [of.get((row["name"], key, metric)) for row in rows]
-    whole = [f[0] for f, row in zip(values, rows) if f and len(row["seeds"]) == most]
+    whole = [f[0] for f, count in zip(values, seeds) if f and count == most]
     few = any(key in row["few"] for row in rows)  # what so few rank highest means nothing
     best = None if few or len(rows) < 2 else METRICS[metric].best(whole)
     digits = digits_of(of, rows, key, metric)
@@ -369,7 +376,8 @@ def footnotes(table: Mapping) -> list[str]:
             "gaps": table["table"] == DIVERGENCE,
             "ours": with_ours("{ours}", table),
             "Ours": with_ours("{Ours}", table),
-            "over": over(table["seeds"]),
+            "over": over(table["seeds"]) + over_searches(table),
+            "several": "searches" in table,
             "counted": counted,
             "transfer": [*transfers.values()],
             "taken": [f"{n} from {of['from']}" for n, of in transfers.items() if of["from"] != n],
@@ -407,8 +415,21 @@ def over(seeds: int) -> str:
     return f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "of one seed"
 
 
+def over_searches(table: Mapping) -> str:
+    """How many searches these seeds are of."""
+    rows: dict[int, list[str]] = {}
+    for name, count in table.get("searches", {}).items():
+        rows.setdefault(count, []).append(name)
+    if not rows:
+        return ""
+    most, *others = sorted(rows, reverse=True)
+    fewer = "".join(f"; of {', '.join(rows[count])}: {count}" for count in others)
+    return f" for each of {counted(most, 'independent search')}{fewer},"
+
+
 def counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    plural = "es" if noun.endswith("h") else "s"
+    return f"{number} {noun}{'' if number == 1 else plural}"
 
 
 def least(table: Mapping) -> list[float]:

@@ -199,12 +199,15 @@ def compare_all(table: dict, runs: Mapping[str, Sequence[Found]]) -> None:
 def sampled(
     table: Mapping, row: Mapping, runs: Sequence[Found], key: str, keys: Sequence[str]
 ) -> Sampled:
-    """A row's AUC on `key`, a value for each of its searches, and the draws of `keys`' mean."""
+    """A row's AUC on `key` and the draws of `keys`' mean: of each run or, where the row has several
+    searches, the mean of each search's runs."""
     values = np.array(row["metrics"][key]["auc"])
+    draws = np.stack([np.mean([run.draws[k] for k in keys], axis=0) for run in runs])
     searches = table.get("searches", {}).get(row["name"], 1)
-    if searches > 1:
-        values = np.array([values[i::searches].mean() for i in range(min(searches, len(values)))])
-    return Sampled(values, np.stack([np.mean([r.draws[k] for k in keys], axis=0) for r in runs]))
+    if searches == 1:
+        return Sampled(values, draws)
+    of = [slice(i, None, searches) for i in range(min(searches, len(values)))]
+    return Sampled(*(np.stack([part[one].mean(axis=0) for one in of]) for part in (values, draws)))
 
 
 def two_deviations(ours: np.ndarray, theirs: np.ndarray) -> float:

@@ -23,7 +23,7 @@ from dtn_jax.config import checked_config, load_config, plugins
 from dtn_jax.data.sets.catalog import read_data
 from dtn_jax.errors import UserError, choose
 from dtn_jax.models.experts import EXPERTS
-from dtn_jax.papertables.protocol import OURS, RIVALS, Protocol, configured, entry
+from dtn_jax.papertables.protocol import LIGHTGBM, OURS, RIVALS, Protocol, configured, entry
 from dtn_jax.shipped import package, protocols
 
 # What all entries of a protocol share, and what the tables set themselves.
@@ -88,11 +88,14 @@ def check(protocol: Protocol) -> None:
     named = [protocol.ours, *protocol.again, *protocol.beside, *protocol.against]
     named += protocol.against.values()
     named += [name for dial in protocol.dials for name in dial.entries]
+    named += [*protocol.searches, *(claim.row for claim in protocol.claims)]
+    named += [claim.than for claim in protocol.claims if claim.than != LIGHTGBM]
     for name in named:
         choose("entry", name, protocol.entries)
     for kind in protocol.kinds:
         choose("expert in kinds", kind, EXPERTS)
-    if protocol.transfer and (protocol.again or not protocol.trials or protocol.finalists < 2):
+    several = protocol.again or protocol.searches
+    if protocol.transfer and (several or not protocol.trials or protocol.finalists < 2):
         raise UserError("transfer needs trials and at least 2 finalists, and no entry tuned again")
     for name, settings in protocol.entries.items():
         if "/" in name or not name:

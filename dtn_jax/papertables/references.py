@@ -4,9 +4,9 @@ Their test metrics are in experiments/results/references/DATASET.json (of your o
 prepared set), by the model's name and the data set's options. A table shows those of its own data,
 and those of the same rows with their fields encoded otherwise.
 
-A protocol's claims may name LightGBM. Its runs of several searches and seeds lie in lightgbm.npz
-beside the protocol's runs: {task@space: `[S, R]`, the AUC of each run under draws of the test rows
-(significance.resampled_aucs); "test task@space": `[searches]`, the mean AUC of a search's runs}.
+A protocol's claims may name LightGBM. Its searches lie in lightgbm.npz beside the protocol's runs:
+{task@space: `[S, R]`, the AUC under draws of the test rows (significance.resampled_aucs); "test
+task@space": `[S]`, the AUC on test as it is}, each the mean of a search's runs.
 """
 
 from __future__ import annotations

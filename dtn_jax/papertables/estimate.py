@@ -68,8 +68,11 @@ def estimate(
             jax.clear_caches()
         flops = sum(runs.size(entry).flops_per_example for entry in varied.values())
         final = runs.protocol.seeds * flops / run.size.flops_per_example
-        hours = (search + again + final) * seconds / 3600
-        numbers = (f"{step:.3g}", f"{seconds / 60:,.1f}", f"{search} + {again} + {final:.3g}")
+        searches = len(runs.protocol.searches_of(name))
+        final *= searches
+        hours = (searches * (search + again) + final) * seconds / 3600
+        counts = f"{searches * search} + {searches * again} + {final:.3g}"
+        numbers = (f"{step:.3g}", f"{seconds / 60:,.1f}", counts)
         memory = size(sum(part.bytes for part in held(run)))
         lines.append((f"`{name}`", *numbers, f"{hours:,.2f}", memory))
         total += hours

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dtn_jax.papertables import grids
-from dtn_jax.papertables.numbers import MEAN, comparisons, first_dial, grouped, summary
+from dtn_jax.papertables.numbers import DIVERGENCE, MEAN, comparisons, first_dial, grouped, summary
 from dtn_jax.papertables.protocol import AGAIN
 from dtn_jax.report import pictures as drawn
 from dtn_jax.report.pictures import COLOURS, LINES, clean, panels
@@ -64,7 +65,7 @@ def differences(table: Mapping) -> Figure | None:
     rows = [row for row in table["rows"] if comparisons(row)]
     keys = [key for key in grids.keys_with(rows, "auc") if any(key in comparisons(r) for r in rows)]
     tests = {key: {row["name"]: comparisons(row).get(key) for row in rows} for key in keys}
-    if MEAN in keys:
+    if table["table"] == DIVERGENCE and MEAN in keys:
         tests = {
             f"{level[0]['group']} = {at}": {r["tuned_as"]: comparisons(r).get(MEAN) for r in level}
             for at, level in grouped(first_dial(table), "at").items()
@@ -123,6 +124,37 @@ def cost(table: Mapping) -> Figure | None:
     lines = {row["name"]: [(row["flops"], row["name"])] for row in table["rows"]}
     every = [Panel(f"AUC {key}", "forward FLOPs an example", key, "auc", lines) for key in keys]
     return curves(table, every, f"test AUC by cost, {grids.over(table['seeds'])}")
+
+
+def costs(tables: Mapping[str, Mapping]) -> Figure:
+    """The mean AUC of the tasks against forward FLOPs, a panel a set."""
+    names = list(dict.fromkeys(row["name"] for table in tables.values() for row in table["rows"]))
+    figure, axes_of = panels(len(tables), PER_ROW, (4.2, 3.4))
+    for axes, (title, table) in zip(axes_of, tables.items()):
+        of = summary(table)
+        for row in table["rows"]:
+            mean, sd, _ = of[row["name"], MEAN, "auc"]
+            at = names.index(row["name"])
+            look = {"color": COLOURS[at % len(COLOURS)], "marker": MARKERS[at % len(MARKERS)]}
+            axes.errorbar(
+                row["flops"], mean, yerr=sd or 0, label=row["name"], ms=5, capsize=2, ls="", **look
+            )
+        clean(axes, title)
+        axes.set_xlabel("forward FLOPs an example", fontsize=9)
+        flops_axis(axes)
+    handles = {
+        name: handle for axes in axes_of for handle, name in zip(*axes.get_legend_handles_labels())
+    }
+    figure.legend(handles.values(), handles, fontsize=8, frameon=False, loc="outside right center")
+    drawn.header(figure, "mean test AUC of the tasks by cost, mean ± deviation of all runs")
+    return figure
+
+
+def flops_axis(axes: Axes) -> None:
+    axes.set_xscale("log")
+    drawn.powers(axes.xaxis)
+    axes.xaxis.set_major_formatter(lambda flops, _: grids.short(round(flops)))
+    axes.ticklabel_format(axis="y", useOffset=False)
 
 
 def gaps(table: Mapping) -> Figure | None:
@@ -195,9 +227,7 @@ def curves(
         if panel.ticks:
             axes.set_xticks(range(len(panel.ticks)), panel.ticks)
         else:
-            axes.set_xscale("log")
-            drawn.powers(axes.xaxis)
-            axes.xaxis.set_major_formatter(lambda flops, _: grids.short(round(flops)))
+            flops_axis(axes)
         if panel.metric == "gap":  # one model far from the others would press them together
             axes.set_yscale("log")
             drawn.powers(axes.yaxis, (1, 2, 3, 5))

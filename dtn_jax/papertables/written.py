@@ -20,6 +20,7 @@ from dtn_jax.papertables.runs import Runs
 from dtn_jax.report import screen
 from dtn_jax.report.grid import in_latex, plain
 from dtn_jax.report.markdown import prose
+from dtn_jax.report.pictures import save_small
 from dtn_jax.run.outcome import PREDICTIONS
 
 
@@ -82,13 +83,15 @@ def write_verdicts(folders: Sequence[pathlib.Path], path: pathlib.Path) -> None:
     stems = [folder / "overall.json" for folder in folders]
     anew = "make the table again"
     tables = {s.parent.name: read_json(s, anew) for s in stems if s.exists()}
-    grids = verdicts({name: table for name, table in tables.items() if "claims" in table})
-    if not grids:
+    tables = {name: table for name, table in tables.items() if "claims" in table}
+    if not tables:
         return
+    grids, picture = verdicts(tables), path.with_suffix(".png")
+    save_small(pictures.costs(tables), picture, dpi=pictures.DPI)
     for grid in grids:
         screen.show(grid.terminal())
     parts = [f"## {grid.title}\n\n{grid.markdown()}" for grid in grids]
-    write_whole(path, "\n".join(["# Claims over all sets\n", *parts]))
+    write_whole(path, "\n".join(["# Claims over all sets\n", *parts, f"![cost]({picture.name})\n"]))
     screen.say(str(path))
 
 

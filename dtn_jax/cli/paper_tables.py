@@ -55,8 +55,7 @@ OPTIONS = {
     "(where entries try each other's settings, all are searched)",
 }
 SHARED = (*command.DATA, "cache_dir", "force")
-DEFAULTS = {"seeds": int, "trials": int, "workdir": "runs/paper"}
-NEEDED = ("table",)
+DEFAULTS = {"seeds": int, "trials": int, "workdir": "runs/paper", "table": "overall"}
 RANGES = dict.fromkeys(("seeds", "trials"), (1, 10_000))
 CHOICES = {"dataset": [*protocols(), *protocol_groups()], "table": [*TABLES, ALL]}
 

@@ -102,10 +102,14 @@ def variant(
       flags: edits by name.
       tuned: the name of a file in configs/tuned, {architecture: {key: the value that it was tuned
         to}}. Those of the architecture that the argument names are set before all else; an argument
-        without one gets none.
+        without one gets none. The flag `tuned` says so aloud.
+
+    Every config has the flag `paper`: the experts and sizes of the architecture's paper, and
+    nothing that was tuned for others.
 
     Raises:
-      UserError: an unknown part or key, a value of another type, or several architectures.
+      UserError: an unknown part or key, a value of another type, several architectures, or one for
+        which nothing was published, or tuned, by these flags.
     """
     parts, files = [], [config.plugins]
     for part in split_outside_brackets(argument):
@@ -121,11 +125,18 @@ def variant(
     if len(named) > 1:
         raise UserError(f"one architecture at a time, got {' and '.join(named)}")
     settings = json.loads((TUNED / f"{tuned}.json").read_text()) if tuned else {}
+    published = {name: a.published for name, a in ARCHITECTURES.items() if a.published}
+    sources = {"paper": published, "tuned": settings}
+    for flag in (flag for flag in sources if flag in parts):
+        if not {*named} & {*sources[flag]}:
+            names = ", ".join(sources[flag]) or "no architecture"
+            raise UserError(f"{flag!r} goes with {names} here, got {argument!r}")
+    chosen = published if "paper" in parts else settings
     for name in named:
         config.model.architecture = name
-        for key, value in settings.get(name, {}).items():
+        for key, value in chosen.get(name, {}).items():
             override(config, key, str(value))
-    known = [*ARCHITECTURES, *flags, "key=value"]
+    known = [*ARCHITECTURES, *flags, *sources, "key=value"]
     for part in (part for part in parts if "=" not in part):
         if part in EXPERTS and part not in known:
             raise UserError(f"{part} is an expert; + joins experts: model.experts=mlp+{part}")

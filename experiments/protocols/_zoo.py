@@ -2,8 +2,8 @@
 
 One search each, of two trials, and three seeds. Architectures that share their experts have as many
 as there are tasks, and one more; in all others each group has one. Those that need a scenario, or
-a prior field, take `race`, since the sets name none. What needs a funnel (esmm, escm2) cannot be trained on these sets.
-Each row is tested against mmoe with mlp experts.
+a prior field, take `race`, since the sets name none. What needs a funnel (esmm, escm2) cannot be
+trained on these sets. Each row is tested against mmoe with mlp experts.
 """
 
 from __future__ import annotations

@@ -9,8 +9,10 @@ from refused_configs import refused
 
 from configs import adult
 from dtn_jax import config as options
-from dtn_jax.config import base_config, files, variant
+from dtn_jax.config import base_config, files, load_config, variant
+from dtn_jax.errors import UserError
 from dtn_jax.models.architectures import ARCHITECTURES
+from dtn_jax.models.experts import parse_experts
 
 
 @pytest.fixture(autouse=True)
@@ -138,3 +140,29 @@ def test_an_architecture_has_the_settings_that_it_was_tuned_to(
     config = variant(base_config(), argument, tuned="shop")
     assert config.model.dropout == dropout
     assert config.model.experts == ("gdcn" if "dtn" in argument else base_config().model.experts)
+
+
+@pytest.mark.parametrize("name", ["adult", "census_income", "kuairand", "synthetic", "ali_ccp"])
+def test_the_papers_own_model_is_a_flag_of_every_config(name):
+    plain = load_config(f"configs/{name}.py:model.architecture=dtn")
+    paper = load_config(f"configs/{name}.py:dtn,paper")
+    assert {*parse_experts(paper.model.experts)} == {"gdcn", "masknet", "hcnet"}
+    assert (paper.model.fusion, paper.model.expert_dim) == ("paper", 256)
+    assert paper.optim == plain.optim  # nothing that was tuned for others
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("mmoe,paper", "'paper' goes with dtn here, got 'mmoe,paper'"),
+        ("paper", "'paper' goes with dtn here"),
+        ("rankmixer,tuned", "'tuned' goes with dtn, .*mmoe.* here"),
+    ],
+)
+def test_a_flag_without_its_architecture_is_told(argument, message):
+    with pytest.raises(UserError, match=message):
+        load_config(f"configs/adult.py:{argument}")
+
+
+def test_tuned_says_aloud_what_naming_an_architecture_does():
+    assert load_config("configs/adult.py:dtn,tuned") == load_config("configs/adult.py:dtn")

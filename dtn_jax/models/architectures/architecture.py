@@ -32,6 +32,8 @@ class Architecture(nn.Module):
     `model.experts` means nothing.
 
     Attributes:
+      published: {option: value}, the experts and sizes of its paper, where a config's own are
+        others; the flag `paper` of a config sets them.
       levels: the experts of each group, a level after the other; of most one level.
       tasks: every task after its upstream tasks.
       input: makes the module that prepares the field embeddings (ModelInput).
@@ -41,6 +43,7 @@ class Architecture(nn.Module):
     """
 
     takes_experts: ClassVar[bool] = True
+    published: ClassVar[Mapping[str, str]] = {}
 
     levels: tuple[Groups, ...]
     tasks: tuple[Task, ...]

@@ -20,6 +20,7 @@ from dtn_jax.papertables.numbers import (
     DIVERGENCE,
     MEAN,
     comparisons,
+    delta_m,
     grouped,
     measured,
     own_spaces,
@@ -30,6 +31,7 @@ from dtn_jax.report.grid import Grid
 
 PRINTED = ("auc", "gauc", "logloss", "predicted_observed")  # metrics of binary tasks
 SIZES = ("parameters", "in tables", "FLOPs", "train s")  # the last columns of the main table
+DELTA = "Δm %"  # a column of the main table
 CONSTANT = "a constant: test's base rate"  # a row of log losses
 ALIKE = "≈"  # before a difference that is smaller than twice the seeds' standard deviation
 FINE = 5e-5  # a spread that 4 digits would hide
@@ -230,6 +232,9 @@ def main_grid(table: Mapping, mark: Mark = mark) -> Grid:
     for key in keys:
         cells = column(table, of, key, "auc")
         columns[f"AUC {key}"] = [cell + sign(row, key) for cell, row in zip(cells, rows)]
+    if "delta_m" in table:
+        changes = [delta_m(table, row) for row in rows]
+        columns[DELTA] = ["" if c is None else f"{c:+.2f}".replace("-", "−") for c in changes]
     columns |= dict(zip(SIZES, zip(*map(sizes_of, rows))))
     for source in table["published"]:
         tasks = dict.fromkeys(task for aucs in source["auc"].values() for task in aucs)
@@ -378,6 +383,7 @@ def footnotes(table: Mapping) -> list[str]:
             "Ours": with_ours("{Ours}", table),
             "over": over(table["seeds"]) + over_searches(table),
             "several": "searches" in table,
+            "delta_m": table.get("delta_m", ""),
             "counted": counted,
             "transfer": [*transfers.values()],
             "taken": [f"{n} from {of['from']}" for n, of in transfers.items() if of["from"] != n],

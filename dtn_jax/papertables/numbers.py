@@ -86,6 +86,7 @@ def content(runs: Runs, name: str, entries: Sequence[Entry], command: str) -> di
         "cell_dates": sorted({one.date for one in every}),
         **({"ours": protocol.ours} if protocol.ours != OURS else {}),
         **({"shortened": list(protocol.cut)} if protocol.cut else {}),
+        **({"delta_m": protocol.delta_m} if protocol.delta_m and name == "overall" else {}),
     }
     if protocol.searches:
         table["searches"] = {e.name: len(protocol.searches_of(e.tuned_as)) for e in entries}
@@ -250,6 +251,21 @@ def summary(table: Mapping) -> dict[tuple[str, str, str], tuple[float, float | N
         value.mean().alias("mean"), value.std().alias("sd"), value.count().alias("seeds")
     )
     return {line[:3]: line[3:] for line in summed.iter_rows() if line[5]}
+
+
+def delta_m(table: Mapping, row: Mapping) -> float | None:
+    """By how many per cent a row's AUCs are above those of the single-task models, the mean of the
+    tasks that are tested; None where these are not trained.
+
+    Maninis et al., Attentive Single-Tasking of Multiple Tasks, 2019, equation 4.
+    """
+    single = next((r for r in table["rows"] if r["name"] == table["delta_m"]), None)
+    if single is None:
+        return None
+    keys = [key for key in own_spaces(row["metrics"]) if is_tested(key, table["tested"])]
+    keys = [key for key in keys if key not in row["few"] and "auc" in row["metrics"][key]]
+    ours, theirs = (np.mean([r["metrics"][k]["auc"] for k in keys], axis=1) for r in (row, single))
+    return float(100 * np.mean((ours - theirs) / theirs))
 
 
 def measured(reference: Mapping, key: str) -> Mapping[str, float]:

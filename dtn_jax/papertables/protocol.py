@@ -101,6 +101,7 @@ class Protocol:
         the settings of its searches in turns, and what is compared is the mean of each search's
         runs: luck in tuning is a part of every interval.
       claims: what is tested of the mean of the tasks.
+      delta_m: the entry of single-task models that the column Δm compares all others with.
       seeds: how many final runs an entry has for each of its searches, seeds 1, 2, …; trials use
         seed 0.
       tested: the tasks whose differences are tested; () is all of them.
@@ -127,6 +128,7 @@ class Protocol:
     again: tuple[str, ...] = ()
     searches: Mapping[str, int] = dataclasses.field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
+    delta_m: str = ""
     seeds: int = 5
     tested: tuple[str, ...] = ()
     note: str = ""

@@ -88,6 +88,7 @@ def check(protocol: Protocol) -> None:
     named = [protocol.ours, *protocol.again, *protocol.beside, *protocol.against]
     named += protocol.against.values()
     named += [name for dial in protocol.dials for name in dial.entries]
+    named += [protocol.delta_m] if protocol.delta_m else []
     named += [*protocol.searches, *(claim.row for claim in protocol.claims)]
     named += [claim.than for claim in protocol.claims if claim.than != LIGHTGBM]
     for name in named:

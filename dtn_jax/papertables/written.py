@@ -13,7 +13,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.files import read_json, sha256, write_whole
 from dtn_jax.papertables import pictures
 from dtn_jax.papertables.claims import tested, verdicts
-from dtn_jax.papertables.grids import SIZES, footnotes, grids, main_grid, title_of
+from dtn_jax.papertables.grids import DELTA, SIZES, footnotes, grids, main_grid, title_of
 from dtn_jax.papertables.numbers import DIVERGENCE, content, values
 from dtn_jax.papertables.protocol import Entry
 from dtn_jax.papertables.runs import Runs
@@ -61,7 +61,9 @@ def show(table: Mapping, path: pathlib.Path) -> None:
         shown = shown[:1]
     elif shown:
         main = main_grid(table | {"published": []})
-        wanted = [i for i, n in enumerate(main.header) if not n or n in SIZES or n[:4] == "AUC "]
+        wanted = [
+            i for i, n in enumerate(main.header) if not n or n in (*SIZES, DELTA) or n[:4] == "AUC "
+        ]
         shown = [main.take(wanted), *(g for g in shown[1:2] if g.title.startswith("AUC less"))]
     for grid in shown:
         header = [name.replace(" ", "\n").replace("@", "\n@") for name in grid.header]

@@ -69,6 +69,7 @@ def of_balancing(config: str, tasks: tuple[str, ...], note: str, **rest) -> Prot
         }
         | {"single_task": RIVALS["single_task"]},
         ours=f"mmoe, {STATIC}",
+        delta_m="single_task",
         against={name: f"{model}, {STATIC}" for name, (model, _) in named.items()},
         beside={
             name: searched[method] for name, (_, method) in named.items() if method in searched

@@ -217,3 +217,13 @@ def test_hostile_names_are_plain_text(call, untrained, tmp_path, capsys):
     text = (tmp_path / "adult/overall.md").read_text()
     outside = "".join(MARKED.split(text)[::2])
     assert not re.search(r"<i>|(?<!amp;)lt;", outside.replace("&lt;i>", ""))
+
+
+def test_delta_m_is_the_mean_gain_over_single_task_models(told, page):
+    aucs = {"dtn": 0.81, "single_task": 0.80}
+    other = of_task(KEYS[1], auc=0.6)  # of all alike
+    told(aucs, edit=other, delta_m="single_task")
+    header, row = line_of(page(), " "), line_of(page(), "`dtn`")
+    assert float(row[header.index("Δm %")]) == pytest.approx(100 * (0.01 / 0.80002) / 2, abs=0.006)
+    assert line_of(page(), "`single_task`")[header.index("Δm %")] == "+0.00"
+    assert "the mean of the tasks (Maninis" in page()

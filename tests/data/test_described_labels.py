@@ -166,18 +166,6 @@ def test_random_labels_have_no_suspect(tmp_path, seed):
         assert abs(figure.auc - 0.5) < 0.12, figure  # 120 positives: sd 0.03
 
 
-def test_few_positives_give_no_figure():
-    labels = np.zeros(1000)
-    labels[: leaks.FEWEST - 1] = 1
-    train, schema = one_field(labels, labels, rows=2)
-    assert list(fields.alone(train, train, schema)) == [[]]
-    labels[: leaks.FEWEST] = 1
-    train, schema = one_field(labels, labels, rows=2)
-    ((figure, known),) = fields.alone(train, train, schema)
-    assert (figure.by, figure.auc, figure.suspect) == (leaks.VALUE, 1.0, True)
-    assert known.by == leaks.KNOWN  # the id 0 is the unknown one
-
-
 def test_the_log_odds_of_a_bag():
     """Padding adds nothing, except to a row without any value."""
     ids = np.array([[1, 2], [1, -1], [2, -1], [-1, -1], [-1, -1], [2, 2]], np.int32)

@@ -4,8 +4,7 @@ Where rows, ids or messages are meant to change, say so in CHANGELOG.md and reco
 
     python -m pytest tests/data/test_golden.py --record-golden    # all, or with -k NAME
 
-Then `git diff` shows what has changed: an array a line, with its hash, that of its values by the
-vocabulary, and its first rows.
+Then `git diff` shows what has changed: an array a line, with its hash.
 """
 
 import difflib

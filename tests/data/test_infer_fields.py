@@ -13,7 +13,6 @@ from dtn_jax.data import prepare as logs
 from dtn_jax.data.infer import infer, sample
 from dtn_jax.data.raw import files as raw_files
 from dtn_jax.data.schemas.spec import InputSpec
-from dtn_jax.errors import UserError
 
 DRAW = sampled.draw()
 MANY = DRAW.integers(0, 1000, ROWS)
@@ -88,14 +87,6 @@ def test_what_becomes_of_a_column(name, values, expected):
         assert not made.suspect
     else:
         assert (made.options, made.reason) == (expected, "")
-
-
-def test_facts_of_lists():
-    made = field({"tags": ids()}, "tags").facts
-    assert made.startswith("lists of up to 5, median ")
-    assert "30 different, most often " in made
-    holes = pl.Series([v if n % 5 else None for n, v in enumerate(VECTORS)])
-    assert field({"e": holes}, "e").facts == "lists of up to 8, median 8; 20.0 % missing"
 
 
 def test_a_user_is_no_request_though_nearly_unique_in_a_sample():
@@ -191,15 +182,3 @@ def test_a_column_that_breaks_rows_is_refused(tmp_path):
     assert found.frame.columns == ["n"]
     assert found.frame.height == 100
     assert "not UTF-8" in found.refused["bytes"]
-
-
-def test_broken_lines_are_counted(tmp_path):
-    (tmp_path / "a.csv").write_text("a,b\n" + "1,2\n" * 90 + "1\n" * 10)
-    found = read(tmp_path, "csv")
-    assert (found.frame.height, found.broken) == (90, 10)
-
-
-def test_a_log_without_rows_is_told(tmp_path):
-    table(0).write_parquet(tmp_path / "a.parquet")
-    with pytest.raises(UserError, match="no rows"):
-        read(tmp_path)

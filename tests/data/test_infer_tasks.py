@@ -3,7 +3,6 @@
 import datetime
 
 import numpy as np
-import polars as pl
 import pytest
 import sampled
 from sampled import ROWS, draft, task
@@ -172,14 +171,6 @@ def test_texts_that_look_like_times_are_no_field_and_told(name, form):
     assert "2026-03-01 00:03" in str(told.value)
 
 
-def test_the_example_is_a_text_that_cannot_be_read():
-    texts = [t.isoformat(" ") if n % 3 else t.strftime("%d.%m.%Y") for n, t in enumerate(TIMES)]
-    texts = [*texts[1:], texts[0]]
-    assert "such as 01.03.2026" in sampled.field({"ts": texts}, "ts").reason
-    with pytest.raises(UserError, match=r"--time=ts: in 33\.4 % .* such as 01\.03\.2026 cannot"):
-        draft({"ts": texts}, time="ts")
-
-
 @pytest.mark.parametrize(
     ("name", "values"),
     [
@@ -193,12 +184,6 @@ def test_the_example_is_a_text_that_cannot_be_read():
 )
 def test_texts_that_are_no_times_stay_fields(name, values):
     assert not sampled.field({name: DRAW.choice(values, ROWS)}, name).reason
-
-
-def test_a_time_of_texts_that_are_all_missing_is_always_missing():
-    for name in ("ts", "seen"):
-        empty = pl.Series(name, [None] * ROWS, dtype=pl.String)
-        assert sampled.field({name: empty}, name).reason == "always missing"
 
 
 def far(values):

@@ -104,12 +104,6 @@ def test_what_is_missing_or_called_unknown_is_the_unknown_id(tmp_path):
     assert 0 < (found == 0).sum() == made.unknown_values["train"]["price"] < len(found)
 
 
-def test_zero_and_minus_zero_are_one_value(tmp_path):
-    numbers = pl.Series([[0.0, -0.0, 1.5][n % 3] for n in range(ROWS)])
-    made = prepared(tmp_path, zeros().with_columns(number=numbers))
-    assert set(ids(made, "number").tolist()) == {1, 2}
-
-
 @pytest.mark.parametrize("dtype", [pl.Int64, pl.Float64, pl.String])
 def test_values_that_are_rows_of_their_table(dtype, tmp_path):
     """As numbers or as texts, in a bag too; what is no row, or missing, is the unknown id."""
@@ -228,20 +222,6 @@ def test_times_since_1970_without_a_unit_are_those_of_dates(unit, tmp_path):
     schema, given = log.schema_file(tmp_path, TEXT), str(tmp_path / "log")
     made = prepare(schema, given, tmp_path / "data", processes=1, max_reject_rate=0.01)
     assert sum(made.rows.values()) == ROWS
-
-
-@pytest.mark.parametrize("unit", ["s", "ms"])
-def test_stamps_of_a_unit_have_days_in_utc(unit, tmp_path):
-    """The last second of a day and the first of the next, before 1970 too."""
-    seconds = np.repeat([-1, 0, 86_399, 19_098 * 86_400], 100)
-    times = pl.Series(seconds * (1000 if unit == "ms" else 1))
-    data = pl.DataFrame({"t": times, "item": ["a", "b"] * 200, "click": [0, 1] * 200})
-    text = "name: shop\nfields: [item]\ntasks: [click]\nsplit: {by: random, test: 0.2}\n"
-    made = prepared(tmp_path, data, text=text + f"time: {{column: t, unit: {unit}}}\n")
-    days = np.concatenate([made.days(split) for split in log.SPLITS])
-    assert dict(zip(*np.unique(days, return_counts=True))) == {-1: 100, 0: 200, 19_098: 100}
-    without = prepared(tmp_path / "numbers", data, text=text + "time: {column: t, unit: number}\n")
-    assert (without.schema.day, without.days("train")) == ("", None)
 
 
 # --- keys ----------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ from built_models import (
     CHAIN,
     CLICK,
     PAIR,
-    H,
     assert_logits,
     dense,
     group,
@@ -275,16 +274,6 @@ def test_groups_have_the_experts_that_they_are_given(model, float64):
     assert [len(p[f"level_1_{g}"]) for g in ("order", "cart", "shared")] == [3, 2, 1]
 
 
-def test_towers_read_the_sides_of_dtn_that_there_are(model, float64):
-    """And a stream of AdaTT has the experts' width."""
-    for case, sides in {"dtn": 2, "dtn, released": 1, "dtn, no task groups": 1}.items():
-        architecture, data, changes, _ = CASES[case]
-        p, _ = model(data, **usual(architecture, **changes)).exact
-        assert p["tower_order"]["hidden_0"]["kernel"].shape[0] == sides * H
-    p, _ = model(CHAIN, **usual("adatt")).exact
-    assert p["gate_1_order"]["scores"]["kernel"].shape == (H, 8)
-
-
 @pytest.mark.parametrize("precision", ["float64"], indirect=True)
 def test_gates_and_experts_read_the_normalised_input(precision, model):
     built = model(PAIR, **usual("mmoe", normalisation="batch"))
@@ -350,16 +339,3 @@ def test_aitm_compares_only_probabilities_of_one_space(data, model, float64):
     built = model(data, **usual("aitm"))
     outputs = jax.eval_shape(lambda: built.module.apply(built.variables, built.inputs, False))
     assert not outputs.aux
-
-
-def test_adatts_native_weights_start_small(model, float64):
-    built = model(CHAIN, **usual("adatt"))
-
-    @jax.jit
-    def native(key):
-        params = built.module.init(key, built.inputs, train=False)["params"]
-        return [v for k, v in params.items() if k.startswith("native")]
-
-    native = [np.asarray(v) for v in native(jax.random.key(0))]
-    assert len(native) == 4 + 3  # the tasks and the shared group, then the tasks
-    assert 0.5 < np.abs(native).max() <= 0.5**0.5  # 1 / sqrt(2)

@@ -10,9 +10,9 @@ import sys
 import built_wheel
 import made_models
 import numpy as np
-import own_log
 import polars as pl
 import pytest
+from world import log
 
 from dtn_jax import errors, export
 from dtn_jax.data.sets import adult
@@ -53,13 +53,13 @@ OTHERS = {
 @pytest.mark.slow
 def test_a_model_scores_beside_six_packages(unpacked, tmp_path):
     site = built_wheel.alone(SIX, tmp_path / "site")
-    data = own_log.prepared(tmp_path / "log", own_log.log(600))
+    frame = log.rows(600)
+    data = log.prepared(tmp_path / "log", frame, log.without("clicked", "ago"))
     made_models.log_model(data, tmp_path / "shop")
     made_models.frame_model(tmp_path / "made")
-    raw = own_log.log(600).tail(5).drop("t").to_dicts()
-    times = own_log.log(600)["t"].tail(5).dt.to_string("iso:strict").to_list()
+    raw = frame.tail(5).with_columns(pl.col("t").dt.to_string("iso:strict")).to_dicts()
     given = [
-        (str(tmp_path / "shop"), [row | {"t": time} for row, time in zip(raw, times)]),
+        (str(tmp_path / "shop"), raw),
         (str(tmp_path / "made"), made_models.FRAME.to_dicts()),
     ]
     done = subprocess.run(

@@ -13,8 +13,6 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from configs.logs import get_config
-from dtn_jax.analysis.quality import keys
-from dtn_jax.data.describe.describe import describe
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.prepare import prepare
 from dtn_jax.export import load
@@ -23,7 +21,6 @@ from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import task_losses
 from dtn_jax.losses.notes import improper
 from dtn_jax.metrics.sigmoid import sigmoid
-from dtn_jax.report.description.sections import rows as told_of_rows
 from dtn_jax.run.evaluate import read_predictions
 from dtn_jax.run.gradients import make_weights
 from dtn_jax.run.run import build_run, measure, score_split
@@ -123,21 +120,6 @@ def test_the_exported_model_scores_the_whole_population(story, tmp_path, way):
     assert "| weights of rows | w, in the loss, metrics, calibration |" in text
 
 
-def test_importance_and_description_count_by_weight(story):
-    folder, whole, data, _ = story
-    run = build_run(weighted(folder))
-    rows = SplitReader(data, "validation").everything()
-    (key,), _ = keys(run.schema, rows, run.config.evaluate.sample_weights)
-    np.testing.assert_array_equal(key.weights, rows.sample_weight)
-    found = describe(data)
-    for rate in found.rates.to_dicts():
-        assert rate["by weight"] == pytest.approx(whole["click"].mean(), rel=0.1)
-        assert rate["rate"] > 5 * rate["by weight"]
-    ((_, weight, clicks),) = data.notes["days"]["sums"]["click@all"]
-    assert clicks / weight == pytest.approx(whole["click"].mean(), rel=0.1)
-    assert any("Rows count by their weights" in text for text in told_of_rows(found).texts)
-
-
 def test_loss_weight_counts_in_the_loss_alone(tmp_path):
     """Where positives count three times in the loss, its own mean prediction is too high."""
     schema = KEPT_SCHEMA + "loss_weight: likes_clicks\n"
@@ -213,16 +195,6 @@ def test_a_calibrated_score_is_a_probability(trained, tmp_path):
     assert "| click | binary | probability |" in card
     assert "not a probability" not in card
     assert set(model.meanings.values()) == {"probability"}
-
-
-@pytest.mark.slow
-def test_an_uncalibrated_score_is_said_to_be_one(trained, tmp_path):
-    model, card = exported(trained, tmp_path, "none")
-    kind = "score, not a probability (focal loss)"
-    assert f"| click | binary | {kind} |" in card
-    assert f"click@all is a {kind}" in card
-    assert f"order@click is a {kind}" in card  # the quotient of order and click
-    assert model.meanings == {"click@all": kind, "order@all": "probability", "order@click": kind}
 
 
 def test_a_run_notes_which_scores_are_no_probabilities():

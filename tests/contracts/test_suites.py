@@ -1,14 +1,11 @@
 """Every suite of the benchmark runs, at a tiny size."""
 
 import json
-import sys
 
-import numpy as np
 import pytest
 
-from configs import adult
 from experiments import benchmark
-from experiments.benchmarks import balancing, peers, pipeline, serving, step, tables
+from experiments.benchmarks import balancing, pipeline, serving, step, tables
 
 
 @pytest.fixture(autouse=True)
@@ -61,58 +58,6 @@ def test_the_suite_pipeline_runs(monkeypatch, prepared_dir, tmp_path):
         "shared_bottom, streamed",
     ]
     assert all(row["wall"] > 0 for row in rows)
-
-
-FAKE_PEER = """
-import sys
-from experiments.benchmarks.rivals import session
-
-job, arrays = session.read(sys.argv[1])
-assert arrays["ids"].shape == (4096, len(job.field_rows))
-assert (arrays["ids"].max(axis=0) < job.field_rows).all()
-assert arrays["labels"].shape == (4096, job.tasks)
-
-def train():
-    print("what a library says")
-    return 1.0 + job.seed
-
-session.serve({"parameters": 7, "version": f"fake {job.architecture}"}, train)
-"""
-
-
-@pytest.mark.nightly
-def test_the_suite_peers_compares_and_says_what_failed(monkeypatch, prepared_dir, tmp_path):
-    broken = FAKE_PEER.replace("return 1.0 + job.seed", "raise ValueError('no epoch today')")
-    rivals = {
-        "fake": peers.Rival(("-c", FAKE_PEER), "torch", 1.0, "SparseAdam"),
-        "broken": peers.Rival(("-c", broken), "torch", 1.0),
-        "absent": peers.rival("absent", "fuxictr", 1.0),
-        "not installed": peers.rival("rechub", "torch-rechub", 1.0),
-    }
-    settings = (peers.Setting("mmoe", 2, rivals), peers.Setting("ple", 1, {}, table_rows=20_000))
-    monkeypatch.setattr(peers, "SETTINGS", settings)
-    monkeypatch.setattr(peers, "SEEDS", 2)
-    monkeypatch.setattr(peers, "census_income", adult)  # which needs no download
-    missing = {"torch-rechub": "no such release"}
-    monkeypatch.setattr(peers, "install", lambda venv: (sys.executable, missing))
-    found = measured("peers", tmp_path, f"--data_dir={prepared_dir}")
-    rows = {(row["model"], row["framework"]): row for row in found["rows"]}
-    ours, fake = rows["mmoe", "dtn_jax"], rows["mmoe", "fake"]
-    assert ours["times"] == 1
-    assert np.isfinite(ours["loss"])
-    assert (fake["parameters"], fake["loss"], fake["sd"]) == (7, 1.5, 0.5 * 2**0.5)
-    assert (fake["version"], fake["tables"]) == ("fake mmoe", "SparseAdam")
-    assert ours["tables"] == "lazy Adam"
-    assert rows["mmoe", "broken"]["examples/s"] is None
-    assert rows["mmoe", "broken"]["version"] == "failed: ValueError: no epoch today"
-    assert "experiments.benchmarks.rivals.absent" in rows["mmoe", "absent"]["version"]
-    assert rows["mmoe", "not installed"]["version"] == "failed: no such release"
-    assert [goal["name"] for goal in found["goals"]] == [
-        f"mmoe, {ours['table rows']:,} table rows: speed over fake"
-    ]
-    wide = rows["ple", "dtn_jax"]
-    assert 19_000 < wide["table rows"] <= 20_000
-    assert wide["parameters"] > 16 * wide["table rows"]
 
 
 @pytest.mark.nightly

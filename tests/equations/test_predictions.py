@@ -14,11 +14,8 @@ from toy_steps import batches, build, config, first_state
 
 from configs.base import get_config
 from dtn_jax.errors import UserError
-from dtn_jax.interface import Batch
 from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import TaskLoss, predictions, task_losses
-from dtn_jax.losses.cross_entropy import CrossEntropy
-from dtn_jax.losses.huber import Huber
 from dtn_jax.losses.log_normal import LogNormal
 from dtn_jax.losses.notes import large
 from dtn_jax.losses.ordinal import Ordinal
@@ -55,15 +52,6 @@ def best(loss, labels):
 
 def score(loss, z):
     return float(loss.prediction(jnp.asarray([z]))[0])
-
-
-def test_without_a_meaning_of_its_own_a_score_is_what_the_tower_gives():
-    chosen = [TaskLoss(type(x).__name__, x) for x in (CrossEntropy(), SquaredError(), Huber())]
-    outputs = {c.task: jnp.asarray(Z + i) for i, c in enumerate(chosen)}
-    got = predictions(outputs, chosen)
-    np.testing.assert_array_equal(got, np.stack([Z, Z + 1, Z + 2], axis=1))
-    means = ["probability", "the label's mean", "between the label's median and mean"]
-    assert [c.meaning for c in chosen] == means
 
 
 def test_scores_are_in_the_labels_unit_and_in_the_order_that_is_asked_for():
@@ -158,43 +146,6 @@ def test_ziln_recovers_what_its_labels_were_drawn_from():
     assert value == pytest.approx(p * np.exp(m + s**2 / 2), rel=0.05)
     assert value == pytest.approx(labels.mean(), rel=0.05)
     assert ZILN().prediction(jnp.array([[-1e4, 1e3, 50.0]]))[0] < np.inf
-
-
-def test_steps_of_a_model_recover_each_items_value():
-    """By its expected value, in the label's unit; of a task beside a click."""
-    tasks = (Task("click"), Task("ltv", "regression"))
-    schema = Schema("shop", (Field("item", rows=4),), tasks)
-    given = config(
-        model__architecture="mmoe",
-        loss__tasks="ltv=ziln",
-        optim__learning_rate=0.02,
-        optim__table_learning_rate=0.02,
-        optim__schedule="cosine",
-        optim__table_init=0.5,
-    )
-    rng, count, size = np.random.default_rng(0), 400, 512
-    truth = np.array([(0.5, 1.0, 0.5), (0.1, 3.0, 0.8), (0.8, 0.0, 1.0), (0.3, 2.0, 0.3)])
-    ids = rng.integers(0, 4, (count, size, 1))
-    values = drawn_values(rng, (count, size), *truth[ids[..., 0]].transpose(2, 0, 1))
-    labels = np.stack([rng.random((count, size)) < 0.5, values], axis=-1)
-    every = jnp.ones((count, size), bool)
-    chunk = Batch(
-        ids=jnp.asarray(ids, jnp.int32),
-        weights=jnp.zeros((count, size, 0)),
-        numeric=jnp.zeros((count, size, 0)),
-        labels=jnp.asarray(labels, jnp.float32),
-        label_mask=jnp.ones((count, size, 2), bool),
-        sample_weight=jnp.ones((count, size)),
-        row_mask=every,
-    )
-    model, plan = build(given, schema)
-    train = jax.jit(make_train_chunk(make_train_step(given, model, plan, count), count))
-    state, _ = train(first_state(given, model, plan), chunk, count)
-    own = read_losses(given.loss, schema)
-    one = jax.tree.map(lambda a: a[0, :4], chunk).replace(ids=jnp.arange(4)[:, None])
-    got = jax.jit(make_score_step(model, plan, own))(state, one)
-    p, m, s = truth.T
-    np.testing.assert_allclose(got[:, 1], p * np.exp(m + s**2 / 2), rtol=0.15)
 
 
 @pytest.mark.parametrize("name", ["star", "metaheac"])

@@ -6,7 +6,8 @@ import pathlib
 import numpy as np
 import polars as pl
 import pytest
-from own_log import one_field, prepared, shop, split_frames
+from own_log import one_field, shop
+from world.log import prepared, split_frames
 
 from dtn_jax.data import equal_rows
 from dtn_jax.data.describe import describe, fields

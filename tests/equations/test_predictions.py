@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.optimize import minimize
-from toy_steps import SCHEMA as TOY
-from toy_steps import batches, build, config, first_state
+from toy_steps import build, config, first_state
 
 from configs.base import get_config
 from dtn_jax.errors import UserError
@@ -23,7 +22,6 @@ from dtn_jax.losses.positive_weights import inflation
 from dtn_jax.losses.squared_error import SquaredError
 from dtn_jax.losses.weighted_logistic import WeightedLogistic
 from dtn_jax.losses.ziln import ZILN
-from dtn_jax.run.step import make_score_step, make_train_chunk, make_train_step
 from dtn_jax.schema import Field, Schema, Task
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile", "float64")
@@ -195,8 +193,6 @@ def test_a_weight_or_another_loss_takes_the_note_away(loss):
 
 # Positives may weigh what they will: what a model gives is the log-odds of its task.
 
-FUNNEL = dataclasses.replace(TOY, tasks=(Task("click"), Task("order", upstream=("click",))))
-
 
 @pytest.mark.parametrize(("weight", "smoothing"), [(0.2, 0.0), (3000, 0.0), (3000, 0.4)])
 def test_the_best_logit_is_the_log_odds(weight, smoothing):
@@ -214,45 +210,6 @@ def test_the_best_logit_is_the_log_odds(weight, smoothing):
     slope, least = jax.jit(jax.grad(loss)), np.log(rate / (1 - rate))
     assert abs(slope(least)) < 1e-5 * weight
     assert abs(slope(least + 0.1)) > 1e-3
-
-
-@pytest.mark.parametrize(
-    ("architecture", "smoothing"),
-    [
-        ("esmm", 0.0),
-        pytest.param("esmm", 0.2, marks=pytest.mark.slow),
-        *(pytest.param(a, 0.0, marks=pytest.mark.nightly) for a in ("dtn", "aitm")),
-    ],
-)
-def test_a_trained_model_gives_the_rates_of_its_labels(architecture, smoothing):
-    """Every row has the same features, so the best probabilities are the base rates: in ESMM of a
-    product, in AITM beside a calibrator that compares them, in DTN one scales an expert."""
-    steps = 300
-    labels = np.zeros((1, 16, 2), np.float32)
-    labels[:, :6, 0] = labels[:, :2, 1] = 1
-    chunk = jax.tree.map(np.asarray, batches(1))
-    chunk = chunk.replace(ids=np.zeros_like(chunk.ids), labels=labels)
-    many = jax.tree.map(lambda a: np.repeat(a, steps, axis=0), chunk)
-    c = config(
-        model__architecture=architecture,
-        loss__positive_weights="click=5,order=20",
-        loss__sample_weights=False,
-        loss__label_smoothing=smoothing,
-        optim__learning_rate=0.03,
-        optim__schedule="linear",
-    )
-    model, plan = build(c, FUNNEL)
-    step = make_train_step(c, model, plan, steps)
-    score = make_score_step(model, plan, read_losses(c.loss, FUNNEL))
-
-    @jax.jit
-    def scores(state, many):
-        state, _ = make_train_chunk(step, steps)(state, many, steps)
-        return jax.nn.sigmoid(score(state, jax.tree.map(lambda a: a[0], many)))
-
-    p = scores(first_state(c, model, plan), many)
-    rates = np.array([[6 / 16, 2 / 16]]) * (1 - smoothing) + smoothing / 2
-    np.testing.assert_allclose(p, np.tile(rates, (16, 1)), rtol=0.02)
 
 
 def test_inflation_is_of_binary_tasks_alone():

@@ -208,31 +208,6 @@ def test_a_calibration_that_spoils_a_quotient_is_given_up():
     assert kept["buy"] == alone["buy"]
 
 
-@pytest.mark.parametrize(
-    ("rate", "too_often", "kept"),
-    [
-        pytest.param(0.002, 3.0, "platt", marks=pytest.mark.slow),
-        (0.01, 1.2, "platt"),
-        (0.01, 1.8, "none"),
-    ],
-    ids=["27 orders", "a rise within noise", "a rise beyond noise"],
-)
-def test_a_rare_task_takes_the_calibration_of_another_only_where_it_is_sure(rate, too_often, kept):
-    """Clicks are said too rarely, orders too often: platt of click makes order@all worse."""
-    order = Task("order", space="click", also_report=("all",))
-    schema = Schema("s", (Field("f", rows=2),), (Task("click"), order))
-    rng, rows = np.random.default_rng(1), 20_000
-    z = rng.normal(size=(rows, 2))
-    click = rng.random(rows) < 1 / (1 + np.exp(-z[:, 0] - 1))
-    labels = np.stack([click, click & (rng.random(rows) < rate)], 1).astype("f4")
-    logits = np.stack([z[:, 0], 0.1 * z[:, 1] + logit(too_often * rate)], 1).astype("f4")
-    validation = Scores(logits, labels, np.ones(labels.shape, bool), np.ones(rows, "f4"))
-    alone = fit_calibration.fit(validation, schema, False, "platt")
-    alone["order"] = fit_calibration.Choice({"method": "none"}, "r")
-    found = fit_calibration.harmless(alone, validation, schema, False, ("click", "order"))
-    assert found["click"].calibration["method"] == kept, found["click"].reason
-
-
 def test_one_method_for_all_where_it_is_asked_for():
     validation = scores()
     for way in ("platt", "isotonic"):

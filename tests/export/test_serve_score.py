@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from made_models import FRAME
-from served import ARROW, ROWS, Client, serving, serving_model
+from served import ARROW, ROWS, client, serving, serving_model
 from world import log
 
 from configs.logs import get_config
@@ -189,20 +189,20 @@ def test_docs_show_the_columns_of_the_model_that_is_served(served):
 
 def test_a_token(served, caplog):
     app = make_app(served.worker, "s3cret")
-    with contextlib.closing(Client(app)) as client, caplog.at_level("DEBUG"):
+    with contextlib.closing(client(app)) as asked, caplog.at_level("DEBUG"):
         for path in ("/health", "/ready"):
-            assert client.get(path).status_code == 200
+            assert asked.get(path).status_code == 200
         for path in ("/docs", "/openapi.json"):
-            assert client.get(path).status_code == 404
+            assert asked.get(path).status_code == 404
         for given in ({}, "s3cret", "Bearer s3cre", "Bearer s3cretx", b"Bearer \xe9"):
             headers = {"authorization": given} if given else {}
             for method, path in (("GET", "/metrics"), ("POST", "/score")):
-                answer = client.request(method, path, headers=headers)
+                answer = asked.request(method, path, headers=headers)
                 assert answer.status_code == 401
                 assert answer.headers["www-authenticate"] == "Bearer"
         headers = {"authorization": "Bearer s3cret"}
-        same(client.post("/score", json={"rows": ROWS}, headers=headers), served.model, ROWS)
-        assert client.request("GET", "/metrics", headers=headers).status_code == 200
+        same(asked.post("/score", json={"rows": ROWS}, headers=headers), served.model, ROWS)
+        assert asked.request("GET", "/metrics", headers=headers).status_code == 200
     assert "s3cret" not in caplog.text
 
 

@@ -69,18 +69,6 @@ TYPES = {  # {column: (its value, its type in each Parquet file in turn)}
     "huge": (HUGE, [pl.UInt64, pl.String]),
     "flag": (1, [pl.Boolean, pl.Int64, pl.Float64, pl.String]),
 }
-LINES = {  # {column: how each file of JSON lines in turn writes it}
-    "few": [5, 5.0, "5"],
-    "exact": [EXACT, str(EXACT)],
-    "long": [LONG, str(LONG)],
-    "huge": [HUGE, str(HUGE)],
-    "flag": [True, 1, 1.0, "1"],
-}
-
-
-def below(value):
-    """The whole number below it, written as it is."""
-    return False if value is True else type(value)(int(value) - 1)
 
 
 def write_parquet(raw):
@@ -92,36 +80,16 @@ def write_parquet(raw):
         pl.concat([pl.DataFrame(columns)] * 40).write_parquet(raw / f"{number}.parquet")
 
 
-def write_lines(raw):
-    for number in range(4):
-        row = {name: ways[number % len(ways)] for name, ways in LINES.items()}
-        other = {name: below(value) for name, value in row.items()}
-        lines = [json.dumps(other | {"click": 0}), json.dumps(row | {"click": 1})]
-        (raw / f"{number}.jsonl").write_text("\n".join(lines * 40))
-
-
-def write_csv(raw):
-    """As pandas writes whole numbers beside a missing one."""
-    for number, end in enumerate(("", ".0")):
-        (raw / f"{number}.csv").write_text("few,click\n" + f"4{end},0\n5{end},1\n" * 40)
-
-
-FORMATS = [(write_parquet, TYPES), (write_lines, LINES), (write_csv, ["few"])]
-
-
-@pytest.mark.parametrize(("write", "columns"), FORMATS)
-def test_files_of_several_types_have_one_key_for_one_value(write, columns, tmp_path):
+def test_files_of_several_types_have_one_key_for_one_value(tmp_path):
     """As an id, hashed, and as a group."""
-    fields = [
-        f"{name}: , {name}_: {{column: {name}, encoder: hash, size: 1e6}}" for name in columns
-    ]
-    text = f"fields: {{{', '.join(fields)}}}\ntasks: [click]\ngroup: few\n{RANDOM}"
-    shop = Shop(tmp_path, text if write is write_csv else text.replace("group: few", "group: long"))
-    write(shop.raw)
+    fields = [f"{name}: , {name}_: {{column: {name}, encoder: hash, size: 1e6}}" for name in TYPES]
+    text = f"fields: {{{', '.join(fields)}}}\ntasks: [click]\ngroup: long\n{RANDOM}"
+    shop = Shop(tmp_path, text)
+    write_parquet(shop.raw)
     data = shop.prepare(max_reject_rate=0.0)
     batches = {split: SplitReader(data, split).everything() for split in data.rows}
     assert len({g for split in data.rows for g in data.groups(split).tolist()}) == 2
-    for name in columns:
+    for name in TYPES:
         keys = [set(), set()]
         for batch in batches.values():
             ids = [batch.ids[:, log.slots(data, f)][:, 0].tolist() for f in (name, f"{name}_")]

@@ -287,16 +287,3 @@ def test_a_time_loses_no_hour_where_training_had_dates(value, tmp_path):
     for number in (1_772_000_000, 1.5, True):
         with pytest.raises(UserError, match=r"row 1, column 't': .* such as 2026-03-"):
             loaded.score([row | {"t": number}])
-
-
-def test_dictionaries_of_arrow_and_bytes_are_read(tmp_path):
-    data = prepared("an Arrow table", frame(), tmp_path)
-    loaded = model(data, tmp_path / "model")
-    rows = frame()[-60:]
-    rows = rows.with_columns(clicked=rows["viewed"], ago=rows["viewed"])
-    np.testing.assert_array_equal(loaded.score(encoded(rows)), loaded.score(rows))
-    every = list(rows.to_dicts())
-    told = [row | {"query": row["query"] and row["query"].encode()} for row in every]
-    np.testing.assert_array_equal(loaded.score(told), loaded.score(rows))
-    with pytest.raises(UserError, match=r"row 2.*'query'.*wrong type"):
-        loaded.score([every[0], every[1] | {"query": b"\xff"}])

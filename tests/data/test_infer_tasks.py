@@ -138,11 +138,7 @@ def test_the_time_column(columns, time, unit):
 WRITTEN = [  # a time in a form that is not read
     "%m/%d/%Y %H:%M",
     "%d.%m.%Y %H:%M:%S",
-    "%d-%m-%Y",
     "%m/%d/%y %I:%M %p",
-    "%Y/%m/%d %H:%M",
-    "%Y-%m-%d %H:%M:%S UTC",
-    "%Y%m%dT%H%M%S",
     "%H:%M:%S",
 ]
 
@@ -175,11 +171,8 @@ def test_texts_that_look_like_times_are_no_field_and_told(name, form):
     ("name", "values"),
     [
         ("age", ["18-24", "25-34", "35-44"]),
-        ("version", ["1.2.3", "1.12.3", "10.0.20"]),
         ("ip", ["10.0.0.1", "192.168.20.10", "20.1.1.2"]),
         ("screen", ["16:9", "16:10", "4:3"]),
-        ("day", ["Mon", "Tue", "Wed"]),
-        ("time", ["morning", "noon", "night"]),
     ],
 )
 def test_texts_that_are_no_times_stay_fields(name, values):

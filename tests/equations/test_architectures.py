@@ -213,21 +213,9 @@ OTHERS = {
     ),
 }
 SLOW = {
-    **of_dtn("no shared group", **UNSHARED),
     **of_dtn("own embeddings, no shared group", **UNSHARED | OWN),
-    **of_dtn("joined", JOINED),
-    **of_dtn("released, regression", REGRESSION),
-    **of_dtn("released, one task", schema(CLICK)),
-    **of_dtn("one task", schema(CLICK)),
     **of_dtn("no tsn"),
-    **of_dtn("released, no shared group", **UNSHARED),
-    **of_dtn("released, no task groups", dtn__task_groups=False, group_experts=""),
-    **of_dtn("own embeddings", **OWN),
-    **of_dtn("released, own embeddings, no shared group", **UNSHARED | OWN),
-    "ple, 1 level": ("ple", PAIR, {"ple__levels": 1}, lambda *a: ple(*a, 1)),
     "ple, 3 levels": ("ple", PAIR, {"ple__levels": 3}, lambda *a: ple(*a, 3)),
-    "esmm, a pair": ("esmm", PAIR, {}, esmm),
-    "aitm, one task": ("aitm", schema(CLICK), {}, aitm),
     "stem, 1 level": ("stem", CHAIN, {"stem__levels": 1}, lambda *a: stem(*a, 1)),
 }
 CASES = USUAL_CASES | OTHERS | SLOW
@@ -246,13 +234,6 @@ def test_an_architecture_is_its_equation(case, precision, model):
     assert_equation(case, precision, model)
 
 
-@pytest.mark.parametrize(
-    "case",
-    [n if n == "mmoe" else pytest.param(n, marks=pytest.mark.slow) for n in USUAL_CASES],
-)
-@pytest.mark.parametrize("precision", ["float32"], indirect=True)
-def test_it_is_so_in_float32(case, precision, model):
-    assert_equation(case, precision, model)
 
 
 def test_every_architecture_has_an_equation():

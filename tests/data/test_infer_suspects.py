@@ -84,14 +84,3 @@ def test_a_few_bad_rows_make_no_regression_of_a_label_nor_a_field():
     zeros = np.zeros(ROWS, int)
     zeros[7:9] = 2, 3
     assert task({"click": zeros}, "click", ("click",)).options["kind"] == "regression"
-
-
-def test_rows_that_stand_twice_are_counted():
-    """Split at random, train knows most rows of test; by time, copies stay together."""
-    twice = [*range(ROWS // 2)] * 2
-    columns = {"x": np.array(twice) * 0.5, "code": twice, "buy": np.array(twice) % 2}
-    (note,) = draft(columns).notes
-    assert note.startswith("2,000 rows (50.0 %) are equal to an earlier one in all columns")
-    times = [TIMES[n] for n in twice]
-    assert not draft(columns | {"t": times}).notes
-    assert not draft(columns | {"x": DRAW.random(ROWS)}).notes

@@ -179,25 +179,6 @@ def test_texts_that_are_no_times_stay_fields(name, values):
     assert not sampled.field({name: DRAW.choice(values, ROWS)}, name).reason
 
 
-def far(values):
-    """The note on times that are far from the others."""
-    return [note for note in draft({"t": values}).time.notes if "far from the others" in note]
-
-
-def test_times_far_from_the_others_are_counted():
-    assert not far(SECONDS)
-    assert not far(np.append(SECONDS[:-9], SECONDS[-9:] + 300 * 86_400))
-    zeros = np.where(np.arange(ROWS) < 40, 0, SECONDS)
-    (note,) = far(zeros)
-    assert note.startswith("40 of 4,000 times (1.0 %) are far from the others: 1970-01-01 to 1970")
-    (note,) = far(np.where(np.arange(ROWS) < 3000, 1000 * SECONDS, SECONDS))  # ms, and then s
-    assert note.startswith("1,000 of 4,000 times (25.0 %)")
-    assert "1970-01-21" in note
-    made = draft({"t": zeros})
-    assert f"# {made.time.notes[0]}" in sampled.text(made)
-    assert f"t: {made.time.notes[0]}" in sampled.shown(made)
-
-
 @pytest.mark.parametrize("tail", ["", "05", "0559"])
 def test_numbers_that_are_written_hours_are_asked_about(tail):
     """2026030112 is no second of the year 2034."""

@@ -1,15 +1,12 @@
 """Properties that hold for every architecture, whatever its equations."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from built_models import CHAIN, PAIR, B, D, F, options, tower, usual
+from built_models import CHAIN, PAIR, B, tower, usual
 
-from dtn_jax.models import build as architectures
-from dtn_jax.models import dropout, groups
+from dtn_jax.models import dropout
 from dtn_jax.models.architectures import ARCHITECTURES
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
@@ -160,26 +157,6 @@ def test_every_hcnet_has_its_own_codebook(model):
         (owner,) = [name for name in names if np.any(moved[name] != plain[name])]
         owners.append(owner.removeprefix("level_0_"))
     assert owners == ["click/hcnet_0", "order/hcnet_0", "order/hcnet_1", "shared/hcnet_0"]
-
-
-def test_first_layers_that_read_the_same_input_are_one_product(model, monkeypatch):
-    given = usual("shared_bottom", mlp__hidden=(7,))
-    built = model(PAIR, **given)
-
-    def products(width):
-        """The widths of those with the flat fields, where so much is joined; and the logits."""
-        monkeypatch.setattr(groups, "WIDEST_JOINED", width)
-        module = architectures.build(options(**given), PAIR)
-        apply = functools.partial(module.apply, train=False)
-        found = jax.make_jaxpr(apply)(built.variables, built.inputs).jaxpr.eqns
-        dots = [e for e in found if e.primitive.name == "dot_general"]
-        widths = [e.outvars[0].aval.shape[1] for e in dots if e.invars[0].aval.shape == (B, F * D)]
-        return widths, jax.jit(apply)(built.variables, built.inputs).logits
-
-    (joined, one), (alone, other) = products(groups.WIDEST_JOINED), products(0)
-    assert (joined, alone) == ([14], [7, 7])
-    for task, logit in one.items():
-        np.testing.assert_allclose(other[task], logit, rtol=1e-10)
 
 
 @pytest.mark.parametrize("shape", [(8,), (8, 2, 5, 3)])

@@ -14,7 +14,6 @@ from served import ARROW, ROWS, client, serving, serving_model
 from world import log
 
 from configs.logs import get_config
-from dtn_jax.export.serve import worker
 from dtn_jax.export.serve.process import make_app
 from dtn_jax.export.write import export_run
 from dtn_jax.run.train import train
@@ -66,31 +65,6 @@ def test_a_user_with_candidates(served):
     both = served.score({"user": user, "candidates": rows})
     assert both.status_code == 422
     assert "'tags' is a field of the user and of candidates" in both.json()["error"]
-
-
-WIDE_USER = {
-    "word": "b",
-    "tags": ["x", "never", "z"] * 60,
-    "tags_weights": [0.5, 1.0, 2.0] * 60,
-}
-BESIDE = [{k: v for k, v in row.items() if k not in USER} for row in ROWS * 8]
-
-
-def test_a_users_long_lists_are_cast_once(served, monkeypatch):
-    whole, lengths = worker.of_values, {}
-
-    def column(name, values, *more):
-        lengths[name] = len(values)
-        return whole(name, values, *more)
-
-    monkeypatch.setattr(worker, "of_values", column)
-    answer = served.score({"user": WIDE_USER, "candidates": BESIDE})
-    assert {lengths[name] for name in USER} == {1} < {*lengths.values()}
-    same(answer, served.model, [WIDE_USER | one for one in BESIDE])
-    wrong = [*BESIDE[:40], BESIDE[40] | {"size": "many"}]
-    for user, rows, place in ((WIDE_USER, wrong, 41), (WIDE_USER | {"tags": "x"}, BESIDE, 1)):
-        error = served.score({"user": user, "candidates": rows}).json()["error"]
-        assert error.startswith(f"candidate {place}, column"), error
 
 
 def test_outputs_are_chosen_and_unread_fields_told(served):

@@ -11,6 +11,7 @@ from configs import base
 from dtn_jax.run.optimizers import table_updater
 from dtn_jax.tables import row_optimizers as ro
 from dtn_jax.tables import update_by_search, update_by_sort
+from dtn_jax.tables.exchange import Local
 from dtn_jax.tables.rounding import rounded
 from dtn_jax.tables.run_sums import BLOCK, rank_sums, run_sums
 from dtn_jax.tables.stored_rows import BITS, StoredRows, lay_out, numbers, to_bits

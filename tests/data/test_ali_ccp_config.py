@@ -3,20 +3,17 @@
 import dataclasses
 
 import jax
-import pytest
 from ali_ccp_pair import SPEC, joined_rows
 
 from configs import ali_ccp as config_file
 from dtn_jax.config import checked_config
 from dtn_jax.data.sets import catalog
 from dtn_jax.data.sets.ali_ccp import BAGS, CROSSES, FIELDS
-from dtn_jax.errors import UserError
 from dtn_jax.models import build as architectures
 from dtn_jax.models import flops
 from dtn_jax.run.state import example_inputs
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.tables.plan import make_plan
-from experiments import generate_ali_ccp
 
 
 def model_of(argument):
@@ -60,10 +57,3 @@ def test_generated_rows_do_not_depend_on_how_many_there_are():
     assert not (rows["conversion"] & ~rows["click"]).any()
     assert rows["conversion"].any()
     assert not joined_rows(dataclasses.replace(few, seed=9), "train").equals(rows[:90])
-
-
-def test_no_file_that_is_there_is_written_over(tmp_path):
-    (tmp_path / "sample_skeleton_train.csv.gz").write_bytes(b"real")
-    with pytest.raises(UserError, match="exists and will not be overwritten"):
-        generate_ali_ccp.main([f"--out={tmp_path}", "--rows=100"])
-    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"real"]

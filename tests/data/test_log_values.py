@@ -242,16 +242,3 @@ def test_keys_are_these():
     assert of(2**63) == of(str(2**63))  # beyond 64 bits with a sign: a text
     odd = of("007", "-0", "+7", " 7", "7 ", "0x7", "7_0", *("a" * n for n in range(70)))
     assert len({*odd, *of(0, 7, 70, -7)}) == len(odd) + 4
-
-
-def test_hashed_rows_are_even_and_functions_independent():
-    made = keys.number_keys(np.arange(100_000))
-    first, second = (keys.hashed_rows(made, 100, f).astype(int) for f in range(2))
-    for rows in (first, second):
-        counts = np.bincount(rows, minlength=100)
-        assert (np.abs(counts - 1000) < 6 * np.sqrt(1000)).all()
-    together = np.bincount(first * 100 + second, minlength=10_000)
-    assert abs(together.var() / together.mean() - 1) < 0.1  # as Poisson
-    draws = keys.drawn(made, 0)
-    assert abs(draws.mean() - 0.5) < 0.01
-    assert abs(np.corrcoef(draws, keys.drawn(made, 1))[0, 1]) < 0.02

@@ -1,9 +1,11 @@
 """A small model behind the server's application, in this process."""
 
+import asyncio
 import contextlib
 import json
+import threading
 
-from fastapi.testclient import TestClient
+import httpx
 from made_models import FRAME, frame_model
 
 from dtn_jax.export.serve.process import load, make_app
@@ -15,9 +17,31 @@ JSON = {"content-type": "application/json"}
 ARROW = {"content-type": "application/vnd.apache.arrow.stream"}
 
 
-def client(app):
-    """For requests to an application; what it raises is an answer, as of a server."""
-    return TestClient(app, raise_server_exceptions=False)
+class Client:
+    """Requests to an application whose event loop runs in a thread, as a server's does."""
+
+    def __init__(self, app):
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever)
+        self.thread.start()
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        self.asked = httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60)
+
+    def request(self, method, path, **asked):
+        work = self.asked.request(method, path, **asked)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+
+    def get(self, path):
+        return self.request("GET", path)
+
+    def post(self, path, **asked):
+        return self.request("POST", path, **asked)
+
+    def close(self):
+        asyncio.run_coroutine_threadsafe(self.asked.aclose(), self.loop).result()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
 
 
 class Served:
@@ -61,7 +85,7 @@ def serving_model(folder, limits=None):
     served = Served(folder, limits)
     served.worker.thread.start()
     assert served.worker.ready.wait(240)
-    with contextlib.closing(client(served.app)) as served.client:
+    with contextlib.closing(Client(served.app)) as served.client:
         yield served
     served.worker.stop(10.0)
     assert not served.worker.thread.is_alive()

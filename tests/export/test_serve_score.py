@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from made_models import FRAME
-from served import ARROW, ROWS, client, serving, serving_model
+from served import ARROW, ROWS, Client, serving, serving_model
 from world import log
 
 from configs.logs import get_config
@@ -163,7 +163,7 @@ def test_docs_show_the_columns_of_the_model_that_is_served(served):
 
 def test_a_token(served, caplog):
     app = make_app(served.worker, "s3cret")
-    with contextlib.closing(client(app)) as asked, caplog.at_level("DEBUG"):
+    with contextlib.closing(Client(app)) as asked, caplog.at_level("DEBUG"):
         for path in ("/health", "/ready"):
             assert asked.get(path).status_code == 200
         for path in ("/docs", "/openapi.json"):

@@ -7,7 +7,6 @@ import functools
 import gzip
 import hashlib
 import json
-import os
 import pathlib
 
 import numpy as np
@@ -19,30 +18,14 @@ from world import log
 from dtn_jax.data import shown_values
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.prepare import prepare
-from dtn_jax.data.sets import catalog, census_income
+from dtn_jax.data.sets import catalog
 from dtn_jax.data.sets.synthetic import known_answer
-
-REAL = pathlib.Path(os.environ.get("DTN_MANUAL_DIR") or "/nowhere") / "census_income"
-
 
 # --- the sets, from their raw files -----------------------------------------------------------
 
 
 def adult(root, folder):
     return catalog.load("adult", data_dir=str(root))
-
-
-def census(root, folder):
-    """Every 50th row of the official splits."""
-    raw, official = folder / "raw/census_income", {}
-    raw.mkdir(parents=True)
-    for split in ("train", "test"):
-        frame = pl.read_parquet(REAL / f"{split}.parquet").gather_every(50)
-        frame.write_parquet(raw / f"{split}.parquet")
-        official[split] = len(frame), census_income.digest(frame)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(census_income, "OFFICIAL", official)
-        return catalog.load("census_income", "", str(folder / "data"), str(folder / "raw"))
 
 
 def kuairand(root, folder):
@@ -208,7 +191,6 @@ def logs(folder, text):
 
 SETS = {
     "adult": adult,
-    "census_income": census,
     "kuairand": kuairand,
     "synthetic": synthetic,
     "log": world,

@@ -8,7 +8,6 @@ import json
 import os
 import re
 
-import numpy as np
 import polars as pl
 import pytest
 from world import log
@@ -148,23 +147,6 @@ def test_times_far_from_the_rest_and_odd_ones_are_named(name, tmp_path, capsys):
     except UserError as error:
         shown = str(error)
     assert re.search(told, " ".join(shown.split()))
-
-
-@pytest.mark.parametrize(
-    ("rows", "near"),
-    [
-        ({500: 100}, 365),  # half of the rows are of one day: a year is near
-        ({460: 50, 500: 50}, 400),  # of 40 days: ten times as many are
-    ],
-)
-def test_how_far_is_far(rows, near, tmp_path):
-    text = f"{SHOP}time: {{column: t, unit: s}}\n"
-    for day, far in ((500 + near, 0), (500 + near + 1, 1), (min(rows) - near - 1, 1)):
-        days = pl.Series(np.repeat([*rows, day], [*rows.values(), 1]))
-        frame = log.rows(len(days)).select("user", "item", "click", t=days * 86_400)
-        made = log.prepared(tmp_path / str(day), frame, text)
-        told = [line for line in made.notes.get("account", []) if "rows have times far" in line]
-        assert [line.partition(" ")[0] for line in told] == ["1"] * far
 
 
 # --- f: files that are skipped ------------------------------------------------------------------

@@ -11,7 +11,6 @@ from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.sets import catalog
 from dtn_jax.data.sets.synthetic import funnel, known_answer
 from dtn_jax.data.sets.synthetic.funnel import FunnelSpec
-from dtn_jax.errors import UserError
 
 OPTIONS = "rows=20000,ids=20000,seed=3"
 SPEC = FunnelSpec(rows=20_000, ids=20_000, seed=3)
@@ -60,21 +59,6 @@ def test_the_test_splits_own_bayes_auc(data, splits):
         assert got == pytest.approx(expected, abs=1e-6)
         assert got == pytest.approx(data.notes["bayes_auc"][name], abs=0.1)
         assert got > 0.6
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ("rows=999", "data.options rows=999: expected a whole number at least 1000"),
-        ("divergence=1.5", "data.options divergence=1.5: expected a number at least 0 and at most"),
-        ("interactions=2", "data.options interactions=2.0: expected a number at least 0 and at mo"),
-        ("sparsity=6", "data.options sparsity=6.0: expected a number at least 0 and at most 5"),
-    ],
-)
-def test_bad_options(options, message, tmp_path):
-    with pytest.raises(UserError, match=message):
-        catalog.load("synthetic", options, data_dir=str(tmp_path))
-    assert not list(tmp_path.iterdir())
 
 
 DIALED = "rows=2000,seed=3,divergence=0.50,interactions=.8,sparsity=1"

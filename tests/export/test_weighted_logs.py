@@ -159,6 +159,9 @@ def test_a_calibrated_score_is_a_probability(trained, tmp_path):
     assert "| click | binary | probability |" in card
     assert "not a probability" not in card
     assert set(model.meanings.values()) == {"probability"}
+    model, card = exported(trained, tmp_path, "none")
+    assert model.meanings["click@all"] == "score, not a probability"
+    assert "| click | binary | score, not a probability |" in card
 
 
 def test_a_run_notes_which_scores_are_no_probabilities():

@@ -160,8 +160,9 @@ def test_a_calibrated_score_is_a_probability(trained, tmp_path):
     assert "not a probability" not in card
     assert set(model.meanings.values()) == {"probability"}
     model, card = exported(trained, tmp_path, "none")
-    assert model.meanings["click@all"] == "score, not a probability"
-    assert "| click | binary | score, not a probability |" in card
+    kind = "score, not a probability (focal loss)"
+    assert f"| click | binary | {kind} |" in card
+    assert model.meanings == {"click@all": kind, "order@all": "probability", "order@click": kind}
 
 
 def test_a_run_notes_which_scores_are_no_probabilities():

@@ -1,4 +1,4 @@
-"""The embedded Adult data: whole, as UCI published it, and prepared without TensorFlow."""
+"""The embedded Adult data: whole, as UCI published it, and as it is prepared."""
 
 import itertools
 

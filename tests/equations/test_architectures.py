@@ -234,8 +234,6 @@ def test_an_architecture_is_its_equation(case, precision, model):
     assert_equation(case, precision, model)
 
 
-
-
 def test_every_architecture_has_an_equation():
     tested = {architecture for architecture, *_ in USUAL_CASES.values()}
     tested |= set(test_token_trunks.CASES) | set(test_scenarios.CASES)

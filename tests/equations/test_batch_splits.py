@@ -1,4 +1,4 @@
-"""However a batch is split, over parts, devices or replicas, balancers and pairs see all of it."""
+"""However a batch is split, over parts or devices, balancers and pairs see all of it."""
 
 import dataclasses
 import functools

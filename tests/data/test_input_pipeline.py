@@ -1,7 +1,6 @@
 """The two ways that bring an epoch to the step, the rows for scoring, and work ahead."""
 
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -63,24 +62,6 @@ def test_picked_rows_come_from_their_blocks_alone(count, monkeypatch):
     np.testing.assert_array_equal(got.labels[:, 0], (numbers + 1) / 2)
     blocks = np.repeat(np.arange(len(layout.blocks(rows))), layout.blocks(rows))[numbers]
     assert data.notes["train"].taken == sorted(set(blocks))
-
-
-def test_one_item_ahead_and_no_more():
-    made, second = [], threading.Event()
-
-    def items():
-        for i in range(5):
-            made.append(i)
-            if i == 1:
-                second.set()
-            yield i
-
-    ahead = prefetched(items())
-    assert next(ahead) == 0
-    assert second.wait(120)  # made without being asked for
-    time.sleep(0.05)
-    assert made == [0, 1]
-    ahead.close()
 
 
 def test_forgetting_ends_the_thread():

@@ -163,17 +163,3 @@ def test_files_that_are_skipped_are_named(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert re.search(r"skipped 2 files .* no suffix .*part-1.csv.bz2, .*part-4.csv.bz2", shown)
     assert "_SUCCESS" not in shown
-
-
-# --- g: columns that begin late -----------------------------------------------------------------
-
-
-def test_nobody_says_that_columns_which_begin_late_are_not_there(tmp_path, capsys):
-    """In JSON lines, after line 2,200."""
-    text = SHOP.replace("[user, item]", "{user: , item: , late: {optional: true}}")
-    shop, rows = Shop(tmp_path, text), log.rows(3000).select("user", "item", "click").to_dicts()
-    for number in range(2201, 3000, 3):
-        rows[number]["late"] = f"x{number % 5}"
-    (shop.raw / "a.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    assert {f"x{n}" for n in range(5)} < set(log.values(shop.prepare(), "train", "late"))
-    assert "no raw file" not in capsys.readouterr().out

@@ -5,8 +5,8 @@ import functools
 
 import numpy as np
 import polars as pl
+from world.log import prepared
 
-from dtn_jax.data.prepare import prepare
 from dtn_jax.interface import Batch
 from dtn_jax.schema import Field, Schema, Task
 
@@ -59,29 +59,11 @@ def log(rows=ROWS, seed=0):
     )
 
 
-def prepared(folder, frame, schema=SCHEMA):
-    """The prepared set of a table."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "shop.yaml").write_text(schema)
-    frame.write_parquet(folder / "log.parquet")
-    return prepare(folder / "shop.yaml", str(folder / "log.parquet"), folder / "data", processes=1)
-
-
 @functools.cache
 def shop(folder):
     """The log, and the set that it was prepared to; once for a folder."""
     frame = log()
-    return frame, prepared(folder, frame)
-
-
-def split_frames(frame):
-    """{split: frame} of the cut that SCHEMA makes: the last two days."""
-    day = pl.col("t").dt.day()
-    return {
-        "train": frame.filter(day <= DAYS - 2),
-        "validation": frame.filter(day == DAYS - 1),
-        "test": frame.filter(day == DAYS),
-    }
+    return frame, prepared(folder, frame, SCHEMA)
 
 
 def one_field(ids, labels, weights=None, rows=1000, **changes):

@@ -2,15 +2,13 @@
 
 import json
 
-import numpy as np
 import pytest
 
+from dtn_jax.config import base_config, flatten
 from dtn_jax.errors import UserError
-from dtn_jax.interface import Batch
-from dtn_jax.schema import Field, Schema, Task
 from experiments import benchmark
-from experiments.benchmarks import peers
 from experiments.benchmarks.measured import Goal, Measured
+from experiments.benchmarks.step import step_config
 
 
 def test_a_goal_says_whether_it_is_met():
@@ -50,15 +48,5 @@ def test_bad_arguments_are_named(tmp_path, arguments, told):
     assert not list(tmp_path.iterdir())
 
 
-def test_widened_tables_keep_the_ids_apart():
-    schema = Schema("s", (Field("a", rows=3), Field("b", rows=5)), (Task("click"),))
-    ids = np.stack([np.arange(900) % 3, np.arange(900) % 5], axis=1).astype(np.int32)
-    rest = dict.fromkeys(
-        ("weights", "numeric", "labels", "label_mask", "sample_weight", "row_mask")
-    )
-    batch = Batch(ids=ids, **rest)
-    assert peers.widen(schema, batch, 0) == (schema, batch)
-    wide, spread = peers.widen(schema, batch, 90)
-    assert [f.rows for f in wide.fields] == [45, 45]
-    np.testing.assert_array_equal(spread.ids // [15, 9], ids)
-    assert len(np.unique(spread.ids[:, 0])) > 40
+def test_options_of_a_measured_step_are_the_configs():
+    assert flatten(step_config()).items() <= flatten(base_config()).items()

@@ -45,10 +45,6 @@ STAGES = """
 """
 LAYERS = [name for line in STAGES.splitlines() for name in line.partition("#")[0].split()]
 
-# What may run where no training code is, and what it must not reach.
-LIGHT = ("errors", "options", "schema", "data.encode", "metrics", "export")
-HEAVY = ("tensorflow_datasets", "orbax", "tensorflow", "optax")
-TRAINING = LAYERS.index("data.epochs")  # from here on
 SERVED = {"jax", "numpy", "polars", "pyarrow", "safetensors"}  # packages that a loaded model needs
 # Packages that a module can do without.
 GUARDED = {"shapes": "jaxtyping", "data.raw.files": "fsspec"}
@@ -146,20 +142,6 @@ def test_no_module_imports_itself_in_a_circle():
     graphlib.TopologicalSorter(
         {name: others & graph().keys() - {name} for name, others in graph().items()}
     ).prepare()
-
-
-def test_the_package_needs_no_experiments_and_a_run_no_analysis():
-    for name, others in graph().items():
-        if name.split(".")[0] not in PACKAGES:
-            assert not [o for o in others if o.split(".")[0] in PACKAGES], name
-    assert not [name for name in graph()["run.run"] if name.split(".")[0] == "analysis"]
-
-
-def test_what_a_served_model_needs_is_light():
-    served = [n for n in modules() if n.startswith(LIGHT) and layer(n) < TRAINING]
-    found = set(served).union(*(reached(name) for name in served))
-    assert not sorted(n for n in found if n.split(".")[0] in HEAVY)
-    assert not sorted(n for n in found if n in graph() and layer(n) >= TRAINING)
 
 
 def test_a_loaded_model_needs_five_packages():

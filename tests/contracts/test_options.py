@@ -27,7 +27,6 @@ def named_pairs(text):
     ("read", "text", "found"),
     [
         (named_lists, " a = 1 , b = x ", {"a": ["1"], "b": ["x"]}),
-        (named_lists, "a=1;b=2", {"a": ["1"], "b": ["2"]}),  # as it was once separated
         (named_lists, "a=1,2,b=3,4", {"a": ["1", "2"], "b": ["3", "4"]}),
         (named_lists, "h=(64,),(128,64),b=1", {"h": ["(64,)", "(128,64)"], "b": ["1"]}),
         (named_lists, "a=(x=1,y=2),(x=3),b=[1;2]", {"a": ["(x=1,y=2)", "(x=3)"], "b": ["[1;2]"]}),
@@ -54,7 +53,6 @@ def test_what_is_read(read, text, found):
         *((weights, text, text) for text in ("click", "click=", "click=two", "2")),
         *((weights, f"click={n}", f"'click={n}'") for n in ("nan", "inf", "-1", "1e-320", "1e10")),
         (task_graph, "cart", "got 'cart'"),
-        (task_graph, "order:cart,cart", "got 'cart'"),
         (task_graph, "order:click,order:cart", "'order' is given twice"),
     ],
 )

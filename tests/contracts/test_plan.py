@@ -90,19 +90,6 @@ def test_a_slice_must_fit_and_be_fast_enough():
     assert "no slice fits" in plan.grid("h100", huge, 1, 1).title
 
 
-def test_bytes_of_collectives_are_those_of_a_steps_first_round():
-    name = 'metadata={op_name="jit(train_chunk)/while/body/route/all_to_all"}'
-    text = "\n".join(
-        [
-            f"  %a = (s32[1,4]{{1,0}}, bf16[2]{{0}}) all-to-all(%x, %y), dimensions={{0}}, {name}",
-            f"  %b = pred[3]{{0}} all-reduce(%x), to_apply=%add, {name}",
-            f"  %c = f32[9]{{0}} all-reduce(%x), {name.replace('route', 'while/body')}",
-            f"  %d = f32[9]{{0}} all-gather(%x), {name.replace('while/body/', '')}",
-        ]
-    )
-    assert plan.collectives(text) == {"all-to-all": 20, "all-reduce": 3}
-
-
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 import rich.console
 import shop
-from own_log import SCHEMA, log, prepared
+from own_log import SCHEMA, log
+from world.log import prepared
 
 from dtn_jax.data.describe.describe import describe
 from dtn_jax.data.prepare import prepare

@@ -7,7 +7,6 @@ import functools
 import gzip
 import hashlib
 import json
-import os
 import pathlib
 
 import numpy as np
@@ -19,34 +18,14 @@ from world import log
 from dtn_jax.data import shown_values
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.prepare import prepare
-from dtn_jax.data.sets import catalog, census_income
+from dtn_jax.data.sets import catalog
 from dtn_jax.data.sets.synthetic import known_answer
-
-REAL = pathlib.Path(os.environ.get("DTN_MANUAL_DIR") or "/nowhere") / "census_income"
-SHOWN = 2  # rows of a split in clear
-VALUES = 3  # values of a vocabulary in clear
-DIGITS = 8  # of a SHA-256
-LONGEST = 10  # list of numbers in clear
-
 
 # --- the sets, from their raw files -----------------------------------------------------------
 
 
 def adult(root, folder):
     return catalog.load("adult", data_dir=str(root))
-
-
-def census(root, folder):
-    """Every 50th row of the official splits."""
-    raw, official = folder / "raw/census_income", {}
-    raw.mkdir(parents=True)
-    for split in ("train", "test"):
-        frame = pl.read_parquet(REAL / f"{split}.parquet").gather_every(50)
-        frame.write_parquet(raw / f"{split}.parquet")
-        official[split] = len(frame), census_income.digest(frame)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(census_income, "OFFICIAL", official)
-        return catalog.load("census_income", "", str(folder / "data"), str(folder / "raw"))
 
 
 def kuairand(root, folder):
@@ -212,7 +191,6 @@ def logs(folder, text):
 
 SETS = {
     "adult": adult,
-    "census_income": census,
     "kuairand": kuairand,
     "synthetic": synthetic,
     "log": world,
@@ -226,9 +204,24 @@ LOGS = ("log", "extended", "csv", "jsonl")
 # --- what a reader gets -----------------------------------------------------------------------
 
 
-def _arrays(data, split: str) -> dict[str, np.ndarray]:
-    """{name: rows}: `[B, S]` of a field's ids by the field's name; what stands beside as
-    `weights`, `labels` and so on, in brackets so that no field has such a name."""
+def record(name: str, data) -> dict:
+    """Everything that golden/NAME.json holds of a set; of arrays and vocabularies their hashes."""
+    shown, found = shown_values.fields(data.folder), {"rows": data.rows}
+    found["unknown values"] = {s: _nonzero(counts) for s, counts in data.unknown_values.items()}
+    found["cut values"] = {s: _nonzero(counts) for s, counts in data.cut_values.items()}
+    found |= {"bad rows": _bad_rows(data), "numbers": _fits(data), "vocabularies": {}}
+    if name not in LOGS:  # which decides the order of an epoch
+        found["layout"] = {"lanes": data.layout.lanes, "block_rows": data.layout.block_rows}
+    for field in data.schema.fields:
+        if shown[field.name].values:
+            names = shown[field.name].names(range(1, field.rows))
+            found["vocabularies"][field.name] = [len(names), _sha(_line([*names.items()]))]
+    return found | {split: _hashes(data, split) for split in data.rows}
+
+
+def _hashes(data, split: str) -> dict[str, str]:
+    """{name: SHA-256 of its rows}: a field's ids by the field's name; what stands beside as
+    `(weights)`, `(labels)` and so on, in brackets so that no field has such a name."""
     batch, start, found = SplitReader(data, split).everything(), 0, {}
     for field in data.schema.fields:
         found[field.name] = np.asarray(batch.ids)[:, start : start + field.slots]
@@ -238,15 +231,19 @@ def _arrays(data, split: str) -> dict[str, np.ndarray]:
     found["(labels)"] = np.where(mask, batch.labels, 0)  # of no meaning where they are masked
     found |= {"(sample_weight)": batch.sample_weight, "(loss_weight)": batch.loss_weight}
     found |= {"(group)": data.groups(split), "(day)": data.days(split)}
-    return {name: np.asarray(a) for name, a in found.items() if a is not None and np.size(a)}
+    arrays = {name: np.ascontiguousarray(a) for name, a in found.items() if a is not None}
+    kinds = {name: a.dtype.newbyteorder("<") for name, a in arrays.items()}
+    return {name: _sha(a.astype(kinds[name]).tobytes()) for name, a in arrays.items() if a.size}
 
 
 def _fits(data) -> dict[str, dict]:
-    """{field: its buckets, bins and scale}."""
-    found = json.loads((data.folder / "encoders.json").read_text())
-    kept = ("dominating", "edges", "mean", "deviation", "bins")
-    every = {name: {k: one[k] for k in kept if k in one} for name, one in found.items()}
-    return {name: _rounded(one) for name, one in every.items() if one}
+    """{field: its buckets, bins and scale, to nine digits; of long lists the hash}."""
+    text, kept = (data.folder / "encoders.json").read_text(), {}
+    for name, one in json.loads(text, parse_float=lambda n: float(f"{float(n):.9g}")).items():
+        own = {k: one[k] for k in ("dominating", "edges", "mean", "deviation", "bins") if k in one}
+        if own:
+            kept[name] = own if len(_line(own)) < 200 else _sha(_line(own))
+    return kept
 
 
 def _bad_rows(data) -> dict:
@@ -259,81 +256,22 @@ def _bad_rows(data) -> dict:
     return {"read": data.notes["read"]} | {r: [counts[r], *first[r][:3]] for r in counts}
 
 
-def record(name: str, data) -> dict:
-    """Everything that golden/NAME.json holds of a set."""
-    shown = shown_values.fields(data.folder)
-    found = {
-        "rows": data.rows,
-        "unknown values": {s: _nonzero(counts) for s, counts in data.unknown_values.items()},
-        "cut values": {s: _nonzero(counts) for s, counts in data.cut_values.items()},
-        "bad rows": _bad_rows(data),
-        "numbers": _fits(data),
-        "vocabularies": {},
-    }
-    if name not in LOGS:  # which decides the order of an epoch
-        found["layout"] = {"lanes": data.layout.lanes, "block_rows": data.layout.block_rows}
-    splits, names = {split: _arrays(data, split) for split in data.rows}, {}
-    for field in data.schema.field_names:
-        if shown[field].values:
-            ids = {i for arrays in splits.values() for i in arrays[field].ravel().tolist()}
-            names[field] = shown[field].names(sorted(ids - {0, -1}))
-            found["vocabularies"][field] = _vocabulary(names[field], splits["train"][field])
-    for split, arrays in splits.items():
-        found[split] = {n: _array(a, names.get(n, {})) for n, a in arrays.items()}
-    return found
-
-
 def _nonzero(counts):
     return {name: count for name, count in counts.items() if count}
 
 
-def _rounded(value):
-    """Numbers to nine digits; of a long list how many, their SHA-256, and the first."""
-    if isinstance(value, dict):
-        return {key: _rounded(one) for key, one in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        every = [_rounded(one) for one in value]
-        if len(every) <= LONGEST:
-            return every
-        return [len(every), _sha(json.dumps(every).encode()), *every[:3]]
-    return float(f"{float(value):.9g}") if isinstance(value, float | np.floating) else value
+def _sha(data: bytes | str) -> str:
+    return hashlib.sha256(data if isinstance(data, bytes) else data.encode()).hexdigest()[:8]
 
 
-def _sha(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:DIGITS]
-
-
-def _vocabulary(names: dict[int, str], train: np.ndarray) -> list:
-    """[how many, SHA-256 of all, the first: [value, id, rows of train's slots that hold it]]."""
-    ids, counts = np.unique(train, return_counts=True)
-    counts = dict(zip(ids.tolist(), counts.tolist()))
-    every = [[value, i, counts.get(i, 0)] for i, value in sorted(names.items())]
-    return [len(every), _sha(json.dumps(every).encode()), *every[:VALUES]]
-
-
-def _array(array: np.ndarray, names: dict[int, str]) -> list:
-    """[SHA-256, that of the values in the vocabulary, the first rows]."""
-    array = np.ascontiguousarray(array)
-    kind = array.dtype.newbyteorder("<")
-    values = json.dumps([names.get(i, i) for i in array.ravel().tolist()]) if names else ""
-    first = _rounded(array[:SHOWN].tolist())
-    return [_sha(array.astype(kind).tobytes()), values and _sha(values.encode()), first]
-
-
-# --- as text -----------------------------------------------------------------------------------
+def _line(value) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def text(found: dict) -> str:
     """JSON, an array, a field or a vocabulary a line."""
     parts = []
     for key, value in found.items():
-        if isinstance(value, dict) and value:
-            lines = ",\n".join(f"  {_line(k)}: {_line(v)}" for k, v in value.items())
-            parts.append(f" {_line(key)}: {{\n{lines}\n }}")
-        else:
-            parts.append(f" {_line(key)}: {_line(value)}")
+        lines = ",\n".join(f"  {_line(k)}: {_line(v)}" for k, v in value.items())
+        parts.append(f" {_line(key)}: {{\n{lines}\n }}")
     return "{\n" + ",\n".join(parts) + "\n}\n"
-
-
-def _line(value) -> str:
-    return json.dumps(value, ensure_ascii=False)

@@ -1,9 +1,6 @@
-"""The embedded Adult data: whole, as UCI published it, and prepared without TensorFlow."""
+"""The embedded Adult data: whole, as UCI published it, and as it is prepared."""
 
 import itertools
-import json
-import subprocess
-import sys
 
 import numpy as np
 import polars as pl
@@ -61,24 +58,3 @@ def test_test_rows_can_be_read_back(data, frame):
         plain = sorted(set(column.tolist()))[len(alone) :]
         spans = [(values[column == row].min(), values[column == row].max()) for row in plain]
         assert all(high < low for (_, high), (low, _) in itertools.pairwise(spans))
-
-
-@pytest.mark.slow
-def test_preparing_needs_no_tensorflow_and_says_three_lines(tmp_path):
-    program = """
-import sys
-from dtn_jax.data.sets import catalog
-data = catalog.load("adult", data_dir=sys.argv[1])
-assert len(data.source("test")[0]["ids"]) == data.layout.block_rows
-assert "tensorflow" not in sys.modules, "TensorFlow was imported"
-"""
-    command = [sys.executable, "-c", program, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    first, second, third = done.stdout.splitlines()
-    assert first == f"Preparing adult in {tmp_path}/adult"
-    assert second.startswith("rows that train has too, all inputs and labels equal: ")
-    assert third.startswith("adult: 29,305 train, 3,256 validation, 16,281 test rows")
-    facts = json.loads((tmp_path / "adult/1.0.0/prepared.json").read_text())
-    assert facts["rows"]["test"] == 16_281

@@ -5,14 +5,13 @@ import gzip
 import re
 
 import numpy as np
-import polars as pl
 import pytest
-from ali_ccp_pair import OPTIONS, SPEC, load, own_rows, raw_line
+from ali_ccp_pair import OPTIONS, SPEC, load, own_rows
 from world import log
 
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.sets import ali_ccp
-from dtn_jax.data.sets.ali_ccp import BAGS, FIELDS, held_out
+from dtn_jax.data.sets.ali_ccp import BAGS, held_out
 from experiments import generate_ali_ccp
 
 
@@ -120,48 +119,3 @@ def test_other_forms_of_the_files_give_the_same(form, manual, whole, tmp_path, m
     data = load(tmp_path / "manual", tmp_path)
     assert data.fingerprint == whole.fingerprint
     assert data.notes["account"] == whole.notes["account"]
-
-
-def test_a_field_may_be_in_both_files_and_lines_may_point_nowhere(tmp_path):
-    """Against rows joined by loops."""
-    rng = np.random.default_rng(0)
-    folder, frames = tmp_path / "ali_ccp", {}
-    folder.mkdir()
-
-    def draw(fields):
-        return [
-            (name, int(rng.integers(1, 30)), round(float(rng.random()), 3))
-            for name in fields
-            for _ in range(rng.integers(0, 6))
-        ]
-
-    for part, count in (("train", 400), ("test", 50)):
-        common = {f"c{i}": draw(FIELDS[:18]) for i in range(25)}
-        lines = [raw_line([index], features) for index, features in common.items()]
-        (folder / f"common_features_{part}.csv").write_text("\n".join(lines))
-        lines, rows = [], []
-        for number in range(count):
-            own, index = draw((*FIELDS[12:], "101")), f"c{rng.integers(0, 28)}"
-            rng.shuffle(own)
-            own = [(str(f), int(i), float(w)) for f, i, w in own]
-            label = int(rng.integers(0, 2))
-            lines.append(raw_line([str(number), str(label), "0", index], own))
-            row = {"click": label, "conversion": 0}
-            for name in FIELDS:
-                every = [f for f in own + common.get(index, []) if f[0] == name]
-                row[name] = [i for _, i, _ in every]
-                row[f"{name}_weights"] = [w for _, _, w in every]
-            rows.append(row)
-        (folder / f"sample_skeleton_{part}.csv").write_text("\n".join(lines) + "\n")
-        frames[part] = pl.DataFrame(rows)
-    data = load(tmp_path, tmp_path, "min_count=12,max_values=4")
-    held = held_out(np.arange(400))
-    frames["validation"] = frames["train"].filter(held)
-    frames["train"] = frames["train"].filter(~held)
-    check_fields(data, frames, most=4, min_count=12)
-    users = frames["test"]["101"].list.first()
-    groups = data.groups("test")
-    known = users.is_not_null().to_numpy()
-    np.testing.assert_array_equal(groups[known], users.drop_nulls())
-    assert len(set(groups[~known].tolist())) == (~known).sum() > 0  # each alone
-    assert (groups[~known] < 0).all()

@@ -1,24 +1,19 @@
-"""Ali-CCP's configs, its generator, and the commands of data_ali_ccp.md."""
+"""Ali-CCP's configs, and its generator."""
 
 import dataclasses
-import json
 
 import jax
-import pytest
 from ali_ccp_pair import SPEC, joined_rows
 
 from configs import ali_ccp as config_file
-from dtn_jax.cli import train
 from dtn_jax.config import checked_config
 from dtn_jax.data.sets import catalog
 from dtn_jax.data.sets.ali_ccp import BAGS, CROSSES, FIELDS
-from dtn_jax.errors import UserError
 from dtn_jax.models import build as architectures
 from dtn_jax.models import flops
 from dtn_jax.run.state import example_inputs
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.tables.plan import make_plan
-from experiments import generate_ali_ccp
 
 
 def model_of(argument):
@@ -62,36 +57,3 @@ def test_generated_rows_do_not_depend_on_how_many_there_are():
     assert not (rows["conversion"] & ~rows["click"]).any()
     assert rows["conversion"].any()
     assert not joined_rows(dataclasses.replace(few, seed=9), "train").equals(rows[:90])
-
-
-@pytest.mark.slow
-def test_dtn_learns_from_generated_files_by_the_pages_commands(tmp_path):
-    generate_ali_ccp.main(["--rows=12000", "--behaviours=0.05", f"--out={tmp_path}/raw/ali_ccp"])
-    workdir = tmp_path / "run"
-    small = {"embedding_dim": 4, "expert_dim": 8, "experts": "mlp", "mlp.hidden": "16"}
-    train.main(
-        [
-            "--config=configs/ali_ccp.py:dtn,quick",
-            f"--workdir={workdir}",
-            f"--config.data.manual_dir={tmp_path}/raw",
-            f"--config.data.data_dir={tmp_path}/data",
-            "--config.data.options=max_values=4",
-            "--config.data.batch_size=256",
-            "--config.optim.table_learning_rate=1e-2",
-            "--config.optim.learning_rate=1e-2",
-            "--config.parallel.devices=1",
-            *(f"--config.model.{key}={value}" for key, value in small.items()),
-        ]
-    )
-    test = json.loads((workdir / "results.json").read_text())["test"]
-    assert list(test) == ["click@all", "conversion@all", "conversion@click"]
-    assert test["click@all"]["auc"] > 0.65
-    assert test["conversion@all"]["auc"] > 0.6
-    assert "gauc" in test["click@all"]
-
-
-def test_no_file_that_is_there_is_written_over(tmp_path):
-    (tmp_path / "sample_skeleton_train.csv.gz").write_bytes(b"real")
-    with pytest.raises(UserError, match="exists and will not be overwritten"):
-        generate_ali_ccp.main([f"--out={tmp_path}", "--rows=100"])
-    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"real"]

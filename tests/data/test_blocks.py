@@ -25,20 +25,6 @@ def test_blocks_hold_all_rows_and_lanes_differ_by_one_row(layout):
         assert len(blocks) <= (rows // size + 1) * layout.lanes
 
 
-def test_large_sets_have_more_lanes():
-    assert default_layout(0) == default_layout(800) == Layout(1, 1024, 2)
-    assert default_layout(10_000) == Layout(4, 1024, 2)
-    assert default_layout(200_000) == Layout(64, 1024, 2)
-    assert default_layout(512 * 2048 - 1) == Layout(256, 1024, 2)
-    assert default_layout(512 * 2048) == default_layout(10**9) == Layout(512, 1024, 2)
-    assert default_layout(10**9, row_bytes=256) == Layout(512, 1024, 2)
-    assert default_layout(10**9, row_bytes=1000) == Layout(512, 256, 2)  # a vector of 200 numbers
-    assert default_layout(10**9, row_bytes=10_000) == Layout(64, 128, 2)
-    assert default_layout(10_000, row_bytes=10_000) == Layout(4, 1024, 2)
-    lanes = [default_layout(rows).lanes for rows in range(1_000, 1_500_000, 1_000)]
-    assert lanes == sorted(lanes)
-
-
 @pytest.mark.parametrize("rows", [5_000, 300_000, 10**7])
 def test_the_rows_that_are_shuffled_together_fit_in_memory(rows):
     """0.2 GB at 200 bytes a row, or little more; and a lane has enough to shuffle."""

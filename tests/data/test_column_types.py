@@ -14,17 +14,13 @@ from dtn_jax.data.raw import types as column_types
 US, MS = pl.Datetime("us"), pl.Datetime("ms", "Europe/Paris")
 TOGETHER = [  # (types of a column in several files, the type of the log)
     ([pl.Int8, pl.Int64, pl.UInt32], pl.Int64),
-    ([pl.UInt64, pl.UInt64], pl.UInt64),
     ([pl.UInt64, pl.Int64], pl.String),
     ([pl.Int64, pl.Float64], pl.String),  # a float would round large numbers
     ([pl.Float32, pl.Float64], pl.Float64),
-    ([pl.Float32, pl.Float32], pl.Float32),
     ([pl.Boolean, pl.Int64], pl.Int64),
     ([pl.Null, pl.Int64], pl.Int64),
     ([pl.Date, MS], US),
     ([pl.String, pl.Int64], pl.String),
-    ([pl.Categorical, pl.String], pl.String),
-    ([pl.List(pl.Int32), pl.List(pl.Int64)], pl.List(pl.Int64)),
     ([pl.List(pl.Int64), pl.List(pl.String)], pl.List(pl.String)),
     ([pl.List(pl.Int64), pl.Int64], pl.Struct([])),
 ]
@@ -50,12 +46,9 @@ SCORED = [  # (values, the type of training, what they become; None of a row tha
     ([True, False], pl.Int64, [1, 0]),
     ([decimal.Decimal(2**53 + 1)], pl.Int64, [2**53 + 1]),
     ([-1, 7], pl.UInt64, [None, 7]),
-    ([str(2**63 + 5)], pl.UInt64, [2**63 + 5]),
     ([2**63 + 5], pl.String, [str(2**63 + 5)]),
     ([7, 2**53 + 1], pl.Float64, [7.0, float(2**53)]),
     (["0.5", "1e3", "x"], pl.Float64, [0.5, 1000.0, None]),
-    ([5, 6], pl.String, ["5", "6"]),
-    ([True], pl.String, ["true"]),
     ([5.0, 2.5, math.nan], pl.String, ["5", "2.5", "missing"]),
     ([NOON, MIDNIGHT], pl.String, ["2026-03-05 12:00:00", "2026-03-05 00:00:00"]),
     ([0.1, 1e300], pl.Float32, [float(np.float32(0.1)), None]),
@@ -64,14 +57,11 @@ SCORED = [  # (values, the type of training, what they become; None of a row tha
     ([1, 0, 2], pl.Boolean, [True, False, None]),
     (["true", "True", "0", "yes"], pl.Boolean, [True, True, False, None]),
     (["2026-03-05", "2026-03-05T00:00:00Z", "x"], US, [MIDNIGHT, MIDNIGHT, None]),
-    ([MIDNIGHT.date()], US, [MIDNIGHT]),
     ([1_772_668_800], US, [None]),
     ([[1, 2], [], None], pl.List(pl.String), [["1", "2"], [], "missing"]),
     ([["1", "x"], ["2"]], pl.List(pl.Int64), [None, [2]]),
-    ([[1.0, math.nan], [2.5]], pl.List(pl.String), [["1", None], ["2.5"]]),
     ([[1.0, math.nan], [2.5]], pl.List(pl.Int64), [[1, None], None]),
     ([[0.5, 0.1]], pl.List(pl.Float32), [[0.5, float(np.float32(0.1))]]),
-    ([1], pl.List(pl.Int64), [None]),
     ([[1]], pl.Int64, [None]),
 ]
 
@@ -84,11 +74,9 @@ MIXED = [  # the same of values of Python that no column of one type holds
     (["2026-03-05", MIDNIGHT, math.nan, 5], US, [MIDNIGHT, MIDNIGHT, "missing", None]),
     ([[1, "2"], (3,), [{}], "x"], pl.List(pl.Int64), [[1, 2], [3], None, None]),
     ([math.nan, [1]], pl.List(pl.Int64), ["missing", [1]]),
-    ([], pl.Float64, []),
     ([type("NaTType", (), {})(), NOON], US, ["missing", NOON]),
     ([NOON.replace(tzinfo=datetime.UTC), "a"], pl.String, ["2026-03-05 12:00:00", "a"]),
     ([None], pl.Null, ["missing"]),
-    ([1], pl.Null, [None]),
 ]
 CASES = [(False, *case) for case in SCORED] + [(True, *case) for case in [*SCORED, *MIXED]]
 

@@ -91,21 +91,6 @@ def test_a_wrong_value_is_told_with_its_place_and_the_schema_with_its_line(split
 # --- frames --------------------------------------------------------------------------------------
 
 
-def test_frames_may_differ_in_types(splits, tmp_path):
-    """A column of nothing, or of whole numbers as floats: no value is changed."""
-    first, *others = splits["train"]
-    expected = prepare(splits, tmp_path / "a")
-    floats = first.with_columns(pl.col("id", "w", "size").cast(pl.Float64))
-    nothing = others[0].with_columns(word=pl.lit(None))
-    assert not len(nothing)
-    splits["train"] = [floats.cast({"word": pl.Categorical}), nothing, *others[1:]]
-    found = prepare(splits, tmp_path / "b")
-    for split in expected.rows:
-        rows = rows_of(expected, split)
-        for name, values in rows_of(found, split).items():
-            np.testing.assert_allclose(values, rows[name], atol=1e-6)  # of sums of floats
-
-
 # --- raw files, options --------------------------------------------------------------------------
 
 

@@ -5,10 +5,11 @@ import pathlib
 import numpy as np
 import polars as pl
 import pytest
-from own_log import SCHEMA, log, one_field, prepared, shop, split_frames
+from own_log import SCHEMA, log, shop
 from sklearn.metrics import roc_auc_score
+from world.log import prepared, split_frames
 
-from dtn_jax.data.describe import describe, fields, labels, leaks
+from dtn_jax.data.describe import describe, labels, leaks
 from dtn_jax.data.epochs.reader import SplitReader
 
 
@@ -166,18 +167,6 @@ def test_random_labels_have_no_suspect(tmp_path, seed):
         assert abs(figure.auc - 0.5) < 0.12, figure  # 120 positives: sd 0.03
 
 
-def test_few_positives_give_no_figure():
-    labels = np.zeros(1000)
-    labels[: leaks.FEWEST - 1] = 1
-    train, schema = one_field(labels, labels, rows=2)
-    assert list(fields.alone(train, train, schema)) == [[]]
-    labels[: leaks.FEWEST] = 1
-    train, schema = one_field(labels, labels, rows=2)
-    ((figure, known),) = fields.alone(train, train, schema)
-    assert (figure.by, figure.auc, figure.suspect) == (leaks.VALUE, 1.0, True)
-    assert known.by == leaks.KNOWN  # the id 0 is the unknown one
-
-
 def test_the_log_odds_of_a_bag():
     """Padding adds nothing, except to a row without any value."""
     ids = np.array([[1, 2], [1, -1], [2, -1], [-1, -1], [-1, -1], [2, 2]], np.int32)
@@ -191,17 +180,3 @@ def test_the_log_odds_of_a_bag():
     one, two, none = odds(2, 2), odds(1, 4), odds(0, 2)
     got = leaks.score(fitted, np.array([[1, 2], [2, -1], [-1, -1], [3, -1]], np.int32))
     np.testing.assert_allclose(got, [one + two, two, none, 0.0])
-
-
-def test_rows_of_sampled_negatives_count_by_weight():
-    """A row that weighs 3 is three rows."""
-    draw = np.random.default_rng(0)
-    ids, labels = draw.integers(-1, 9, (400, 2)), draw.random(400) < 0.4
-    weights = np.where(draw.random(400) < 0.5, 1, 3)
-    several = one_field(np.repeat(ids, weights, axis=0), np.repeat(labels, weights))
-    train, schema = one_field(ids, labels, weights=weights.astype(np.float32))
-    ((expected, *_),) = fields.alone(several[0], train, schema)
-    ((figure, *_),) = fields.alone(train, train, schema, by_weight=True)
-    ((by_row, *_),) = fields.alone(train, train, schema)
-    assert figure.auc == pytest.approx(expected.auc, abs=1e-12)
-    assert figure.auc != by_row.auc

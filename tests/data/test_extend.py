@@ -99,14 +99,6 @@ def test_longer_lists_have_more_slots_and_shorter_ones_no_fewer(tmp_path):
     assert [f.slots for f in grown.schema.fields][-2:] == [4, 4]
 
 
-@pytest.mark.slow
-def test_it_has_the_same_bytes_on_several_cores(both, tmp_path):
-    folder, old, new = both
-    call = (folder / "later.yaml", str(folder / "raw_later/*.parquet"), tmp_path)
-    made = logs.prepare(*call, processes=2, extend=old.folder)
-    assert log.everything(made.folder) == log.everything(new.folder)
-
-
 def test_the_notes_have_the_chain(both):
     folder, old, new = both
     third = extended(folder, later(400, 2), "later", RANDOM, "third")

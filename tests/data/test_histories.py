@@ -10,7 +10,6 @@ import pytest
 from world import log
 
 from dtn_jax.data import prepare as logs
-from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.errors import UserError
 
 ROWS, USERS = 1200, 15
@@ -138,7 +137,6 @@ def test_sampled_negatives_stay_in_histories(tmp_path):
 
 # --- a column of lists ---------------------------------------------------------------------------
 
-MOST = 4
 COLUMNS = """
 name: shop
 fields:
@@ -170,37 +168,6 @@ def columns(rows=600):
     item = [names[i] for i in draw.integers(0, 10, rows)]
     part = np.repeat(["train", "validation", "test"], rows // 3)
     return pl.DataFrame(made | {"item": item, "click": draw.integers(0, 2, rows), "part": part})
-
-
-def test_the_newest_of_each_list_stand_at_the_same_places(tmp_path):
-    frame = columns()
-    made = log.prepared(tmp_path, frame, COLUMNS)
-    kinds = {f.name: (f.kind, f.slots, f.target, f.beside) for f in made.schema.fields}
-    assert kinds == {
-        "action": ("sequence", MOST, "", "viewed"),
-        "item": ("categorical", 1, "", ""),
-        "viewed": ("sequence", MOST, "item", ""),
-        "ago": ("sequence", MOST, "", "viewed"),
-        "before": ("sequence", MOST, "", "viewed"),
-    }
-    assert made.schema.tables()["item"] == 12
-    for split in log.SPLITS:
-        rows = frame.filter(part=split)
-        for field, column, unknown in (
-            ("action", "viewed_action", "?"),
-            ("viewed", "viewed", "none"),
-            ("ago", "viewed_gap", ""),
-            ("before", "before", ""),  # of which `none` is a value of the table
-        ):
-            newest = [(row or [])[-MOST:] for row in rows[column].to_list()]
-            expected = [[None if v in (unknown, None) else str(v) for v in r] for r in newest]
-            assert log.values(made, split, field) == expected
-    lengths = rows["viewed"].list.len().fill_null(0)
-    cut = json.loads((made.folder / "prepared.json").read_text())["cut_values"]
-    assert cut["test"]["viewed"] == (lengths.cast(int) - MOST).clip(0).sum()
-    lacking = log.prepared(tmp_path / "lacking", frame.drop("before"), COLUMNS)
-    assert lacking.schema.fields[-1].slots == MOST
-    assert (np.asarray(SplitReader(lacking, "train").everything().ids)[:, -MOST:] == -1).all()
 
 
 def test_lists_of_different_lengths_are_bad_rows(tmp_path):

@@ -1,20 +1,16 @@
 """The two ways that bring an epoch to the step, the rows for scoring, and work ahead."""
 
 import threading
-import time
 
-import jax
 import numpy as np
 import pytest
 from numbered_rows import stored_rows
 
 from dtn_jax.data.blocks import Layout
-from dtn_jax.data.epochs.batches import CHUNK_STEPS, prefetched
+from dtn_jax.data.epochs.batches import prefetched
 from dtn_jax.data.epochs.epoch_order import batch_rows, steps_per_epoch
-from dtn_jax.data.epochs.reader import SplitReader, take
-from dtn_jax.data.epochs.resident import ResidentData
+from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.epochs.streamed import StreamedData
-from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
 
 
@@ -26,32 +22,6 @@ def _every_thread_ends():
         if thread.name.startswith("prefetch"):
             thread.join(120)
             assert not thread.is_alive()
-
-
-@pytest.fixture(scope="module")
-def adult(prepared_dir):
-    return catalog.load("adult", data_dir=prepared_dir)
-
-
-def test_streamed_equals_resident_and_the_rows_themselves(adult):
-    """All that a batch holds, of real rows; test_streams.py has the order."""
-    size, rows = 1024, adult.rows["train"]
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    steps = steps_per_epoch(adult.layout, rows, size)
-    whole = SplitReader(adult, "train").everything()
-    order = np.stack(list(batch_rows(adult.layout, rows, 5, 1, size)))[CHUNK_STEPS:]
-    expected = take(whole, order)
-    assert (expected.row_mask.sum(axis=1) < size).sum() == 1
-    for source in (ResidentData(adult, "train", device), StreamedData(adult, "train")):
-        chunk = source.chunk(5, 1, CHUNK_STEPS, steps - CHUNK_STEPS, size)
-        got = jax.tree.map(lambda a: np.array(a)[: steps - CHUNK_STEPS], chunk)
-        source.close()
-        np.testing.assert_array_equal(got.row_mask, expected.row_mask)
-        np.testing.assert_array_equal(got.ids, expected.ids)
-        assert (got.ids[~got.row_mask] == -1).all()
-        for name in ("labels", "label_mask", "sample_weight"):
-            values = (getattr(b, name)[expected.row_mask] for b in (got, expected))
-            np.testing.assert_array_equal(*values)
 
 
 @pytest.mark.parametrize(("rows", "share"), [(11, 0.5), (640, 0.2), (653, 0.99)])
@@ -92,24 +62,6 @@ def test_picked_rows_come_from_their_blocks_alone(count, monkeypatch):
     np.testing.assert_array_equal(got.labels[:, 0], (numbers + 1) / 2)
     blocks = np.repeat(np.arange(len(layout.blocks(rows))), layout.blocks(rows))[numbers]
     assert data.notes["train"].taken == sorted(set(blocks))
-
-
-def test_one_item_ahead_and_no_more():
-    made, second = [], threading.Event()
-
-    def items():
-        for i in range(5):
-            made.append(i)
-            if i == 1:
-                second.set()
-            yield i
-
-    ahead = prefetched(items())
-    assert next(ahead) == 0
-    assert second.wait(120)  # made without being asked for
-    time.sleep(0.05)
-    assert made == [0, 1]
-    ahead.close()
 
 
 def test_forgetting_ends_the_thread():

@@ -42,28 +42,6 @@ def test_rows_of_a_day_stay_in_the_order_of_the_files(tmp_path):
     np.testing.assert_array_equal(train["labels"][:, 0], expected["is_click"])
 
 
-def test_rare_videos_share_the_unknown_id(tmp_path):
-    frame = kuairand()
-    prepared = prepare({"log_standard.csv": frame}, tmp_path, options="min_count=8")
-    counts = frame[:400]["video_id"].value_counts()
-    often = counts.filter(pl.col("count") >= 8)["video_id"].to_list()
-    assert 0 < len(often) < 60
-    assert prepared.schema.fields[1].rows == 1 + len(often)
-    unknown = rows(prepared, "train")["ids"][:, 1] == 0
-    np.testing.assert_array_equal(unknown, ~frame[:400]["video_id"].is_in(often).to_numpy())
-
-
-def test_durations_may_stay_numbers(tmp_path):
-    kept = prepare(
-        {"log_standard.csv": kuairand()}, tmp_path, options="min_count=1,numbers=standardise"
-    )
-    assert kept.folder.parts[-2] == "min_count1_numbersstandardise"
-    duration = kuairand()["duration_ms"].to_numpy()[:400]
-    expected = (duration - duration.mean()) / duration.std()
-    stored = SplitReader(kept, "train").everything().numeric[:, 0]
-    np.testing.assert_allclose(stored, expected, rtol=1e-5, atol=1e-6)
-
-
 def test_a_subset_in_parquet_gives_the_same(tmp_path):
     csv = prepare({"log_standard.csv": kuairand()}, tmp_path / "csv")
     parquet = prepare({"subset.parquet": kuairand().drop("tab")}, tmp_path / "parquet")

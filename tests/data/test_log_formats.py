@@ -7,7 +7,6 @@ is read back from the set.
 import csv
 import datetime
 import decimal
-import gzip
 import io
 import json
 import math
@@ -15,14 +14,11 @@ import random
 import re
 
 import fsspec
-import numpy as np
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from world import log
 
-from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.prepare import prepare
 from dtn_jax.errors import UserError
 
@@ -118,6 +114,14 @@ def test_folders_and_globs(tmp_path, pattern, expected):
     assert named(tmp_path, f"{tmp_path}/.raw/{pattern}") == list(expected)
 
 
+def test_files_of_another_file_system(tmp_path):
+    make(tmp_path, "a.csv", "b.csv")
+    for name in ("a", "b"):
+        data = (tmp_path / f"{name}.csv").read_bytes()
+        fsspec.filesystem("memory").pipe(f"/logs/day=1/{name}.csv", data)
+    assert len(named(tmp_path, "memory://logs")) == 2
+
+
 def test_each_file_comes_once_sorted(tmp_path, monkeypatch):
     make(tmp_path / ".raw", "b.csv", "a.csv", "up/c.csv")
     (tmp_path / ".raw/up/again").symlink_to(tmp_path / ".raw/up")  # which would have no end
@@ -134,59 +138,6 @@ def test_partition_keys_are_columns(tmp_path):
     made = prepare(schema, str(tmp_path / "raw"), tmp_path / "data", processes=1)
     found = zip(log.values(made, "train", "day"), log.values(made, "train", "city"))
     assert set(found) == {("1", "a b"), (None, "c")}
-
-
-# --- the same rows in every format ---------------------------------------------------------------
-
-LISTS = ("seen", "seen_weights", "embedding", "viewed", "viewed_action")
-
-
-def written(frame, way, **options):
-    out = io.BytesIO()
-    getattr(frame, f"write_{way}")(out, **options)
-    return out.getvalue()
-
-
-def lines(frame, way, **options):
-    return written(frame.with_columns(pl.col("t").cast(pl.String)), way, **options)
-
-
-FORMATS = {
-    "arrow": lambda frame: written(frame, "ipc", compat_level=pl.CompatLevel.oldest()),
-    "jsonl": lambda frame: lines(frame, "ndjson"),
-    "jsonl.gz": lambda frame: gzip.compress(lines(frame, "ndjson")),
-    "csv": lambda frame: lines(frame.drop(LISTS), "csv"),
-    "csv.gz": lambda frame: gzip.compress(b"\xef\xbb\xbf" + lines(frame.drop(LISTS), "csv")),
-    "tsv": lambda frame: lines(frame.drop(LISTS), "csv", separator="\t").replace(b"\n", b"\r\n"),
-}
-
-
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory):
-    """The log's sets from Parquet, with lists and without."""
-    folder, frame = tmp_path_factory.mktemp("formats"), log.rows(600)
-    flat = log.without("seen", "embedding", "viewed", "action")
-    return frame, {
-        text: log.prepared(folder / str(len(text)), frame, text) for text in (log.SCHEMA, flat)
-    }
-
-
-@pytest.mark.parametrize("suffix", FORMATS)
-def test_a_file_of_any_format_gives_the_same_set(suffix, expected, tmp_path):
-    frame, sets = expected
-    text = list(sets)["sv" in suffix]
-    (tmp_path / f"log.{suffix}").write_bytes(FORMATS[suffix](frame))
-    schema, given = log.schema_file(tmp_path, text), str(tmp_path / f"log.{suffix}")
-    if suffix == "arrow":  # of another file system
-        fsspec.filesystem("memory").pipe("/logs/day=1/log.arrow", FORMATS[suffix](frame))
-        given = "memory://logs"
-    made = prepare(schema, given, tmp_path / "data", processes=1, max_reject_rate=0.0)
-    assert made.rows == sets[text].rows
-    for split in log.SPLITS:
-        one, other = (SplitReader(data, split).everything() for data in (made, sets[text]))
-        np.testing.assert_array_equal(one.ids, other.ids)
-        np.testing.assert_allclose(one.numeric, other.numeric, rtol=1e-6)
-        np.testing.assert_array_equal(made.groups(split), sets[text].groups(split))
 
 
 # --- types of Parquet and Arrow ------------------------------------------------------------------

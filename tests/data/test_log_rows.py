@@ -7,7 +7,6 @@ import polars as pl
 import pytest
 from world import log
 
-from dtn_jax.data import prepare as logs
 from dtn_jax.data import shown_values
 from dtn_jax.data.epochs.day_order import read_days
 from dtn_jax.data.epochs.reader import SplitReader
@@ -109,18 +108,6 @@ def test_numbers_are_bucketed_or_standardised_by_train(shop, frames, batches):
     assert max(map(len, ranks)) - min(map(len, ranks)) <= 6  # equal prices stay together
 
 
-def test_hashed_values_have_a_row_for_each_function(shop, frames, batches):
-    """Which ones is in golden/log.json."""
-    rows = {}
-    for split in log.SPLITS:
-        found = ids(shop, batches[split], "query").tolist()
-        for value, row in zip(frames[split]["query"], found, strict=True):
-            assert rows.setdefault(value, row) == row
-    first, second = np.transpose(list(rows.values()))
-    assert (first != second).mean() > 0.9
-    assert {*first, *second} == set(range(1, 51))
-
-
 def test_a_cross_tells_pairs_apart(shop, frames, batches):
     frame = frames["train"]
     found = ids(shop, batches["train"], "user_x_hour")[:, 0]
@@ -128,16 +115,6 @@ def test_a_cross_tells_pairs_apart(shop, frames, batches):
     for pair, row in zip(zip(frame["user"], frame["t"].dt.hour(), strict=True), found, strict=True):
         assert pairs.setdefault(pair, row) == row
     assert len(set(pairs.values())) == 40  # every row is used
-
-
-def test_a_table_in_memory_gives_the_set_of_its_file(shop, batches, prepared_dir, tmp_path):
-    frame, schema = log.shared(prepared_dir)[0], log.schema_file(tmp_path)
-    for name, table in (("polars", frame), ("arrow", frame.to_arrow())):
-        made = logs.prepare(schema, table, tmp_path / name, processes=1)
-        assert made.rows == shop.rows
-        for split, batch in batches.items():
-            np.testing.assert_array_equal(SplitReader(made, split).everything().ids, batch.ids)
-        assert {path.name for path in made.folder.parent.iterdir()} == {"1.0.0", ".preparing"}
 
 
 def test_the_days_of_the_log_are_kept(shop, frames):
@@ -177,22 +154,3 @@ def test_hashed_fields_know_what_is_missing_but_not_what_is_new(tmp_path):
     grid = overview.kept_fields(made)
     assert list(grid.rows[0][-3:]) == [f"{100 * share:.1f} %", "–", "–"]
     assert not any("cut" in name for name in grid.header)  # no bags
-
-
-def test_the_names_of_ids(shop):
-    fields = shown_values.fields(shop.folder)
-    assert fields["user_x_hour"].names([0, 3]) == {3: "row 3"}
-    assert fields["query"].names([1]) == {1: "row 1"}
-
-
-def test_every_value_of_a_large_vocabulary_has_a_row_of_its_own(tmp_path):
-    draw = np.random.default_rng(3)
-    numbers = draw.integers(-(2**62), 2**62, 6_000)
-    frame = pl.DataFrame({"x": numbers, "y": [f"value {n}" for n in numbers], "click": numbers % 2})
-    text = "name: shop\nfields: [x, y]\ntasks: [click]\nsplit: {by: random}\n"
-    made = log.prepared(tmp_path, frame, text)
-    for split in log.SPLITS:
-        pairs = zip(log.values(made, split, "x"), log.values(made, split, "y"))
-        assert all(y is None if x is None else y == f"value {x}" for x, y in pairs)
-    assert len(set(log.values(made, "train", "x"))) == made.rows["train"]
-    assert set(log.values(made, "test", "x")) == {None}

@@ -104,12 +104,6 @@ def test_what_is_missing_or_called_unknown_is_the_unknown_id(tmp_path):
     assert 0 < (found == 0).sum() == made.unknown_values["train"]["price"] < len(found)
 
 
-def test_zero_and_minus_zero_are_one_value(tmp_path):
-    numbers = pl.Series([[0.0, -0.0, 1.5][n % 3] for n in range(ROWS)])
-    made = prepared(tmp_path, zeros().with_columns(number=numbers))
-    assert set(ids(made, "number").tolist()) == {1, 2}
-
-
 @pytest.mark.parametrize("dtype", [pl.Int64, pl.Float64, pl.String])
 def test_values_that_are_rows_of_their_table(dtype, tmp_path):
     """As numbers or as texts, in a bag too; what is no row, or missing, is the unknown id."""
@@ -230,20 +224,6 @@ def test_times_since_1970_without_a_unit_are_those_of_dates(unit, tmp_path):
     assert sum(made.rows.values()) == ROWS
 
 
-@pytest.mark.parametrize("unit", ["s", "ms"])
-def test_stamps_of_a_unit_have_days_in_utc(unit, tmp_path):
-    """The last second of a day and the first of the next, before 1970 too."""
-    seconds = np.repeat([-1, 0, 86_399, 19_098 * 86_400], 100)
-    times = pl.Series(seconds * (1000 if unit == "ms" else 1))
-    data = pl.DataFrame({"t": times, "item": ["a", "b"] * 200, "click": [0, 1] * 200})
-    text = "name: shop\nfields: [item]\ntasks: [click]\nsplit: {by: random, test: 0.2}\n"
-    made = prepared(tmp_path, data, text=text + f"time: {{column: t, unit: {unit}}}\n")
-    days = np.concatenate([made.days(split) for split in log.SPLITS])
-    assert dict(zip(*np.unique(days, return_counts=True))) == {-1: 100, 0: 200, 19_098: 100}
-    without = prepared(tmp_path / "numbers", data, text=text + "time: {column: t, unit: number}\n")
-    assert (without.schema.day, without.days("train")) == ("", None)
-
-
 # --- keys ----------------------------------------------------------------------------------------
 
 
@@ -262,16 +242,3 @@ def test_keys_are_these():
     assert of(2**63) == of(str(2**63))  # beyond 64 bits with a sign: a text
     odd = of("007", "-0", "+7", " 7", "7 ", "0x7", "7_0", *("a" * n for n in range(70)))
     assert len({*odd, *of(0, 7, 70, -7)}) == len(odd) + 4
-
-
-def test_hashed_rows_are_even_and_functions_independent():
-    made = keys.number_keys(np.arange(100_000))
-    first, second = (keys.hashed_rows(made, 100, f).astype(int) for f in range(2))
-    for rows in (first, second):
-        counts = np.bincount(rows, minlength=100)
-        assert (np.abs(counts - 1000) < 6 * np.sqrt(1000)).all()
-    together = np.bincount(first * 100 + second, minlength=10_000)
-    assert abs(together.var() / together.mean() - 1) < 0.1  # as Poisson
-    draws = keys.drawn(made, 0)
-    assert abs(draws.mean() - 0.5) < 0.01
-    assert abs(np.corrcoef(draws, keys.drawn(made, 1))[0, 1]) < 0.02

@@ -7,8 +7,6 @@ import sampled
 from world.log import prepared, schema_file, write
 
 from dtn_jax.data import prepare as logs
-from dtn_jax.data.schemas import schema_file as schema_files
-from dtn_jax.data.stages.limits import relations
 from dtn_jax.errors import UserError
 
 TEXT = """
@@ -82,29 +80,6 @@ def test_too_many_are_refused_until_the_schema_file_allows_them(tmp_path):
     assert not target.exists()
     prepared(tmp_path, log(), with_most("positives_outside: 0.17"))
     assert "positives_outside: 0.17" in (target / "schema_file.yaml").read_text()
-
-
-@pytest.mark.parametrize(
-    ("tasks", "expected"),
-    [
-        ("b: {upstream: [a]}", {("b", "a", True)}),
-        ("b: {also_report: [a]}", {("b", "a", True)}),
-        ("b: {space: a}", {("b", "a", False)}),
-        ("b: {space: a, upstream: [a], also_report: [a]}", {("b", "a", False)}),
-        ("b: {space: a, also_report: [all]}", {("b", "a", True)}),
-        (  # p(c | all) has the factor p(b | all) = p(b | a) p(a)
-            "b: {space: a}, c: {space: b, also_report: [all]}",
-            {("b", "a", True), ("c", "b", True)},
-        ),
-        ("b: {space: a}, c: {also_report: [b]}", {("b", "a", True), ("c", "b", True)}),
-        ("b: {kind: regression, space: a, upstream: [a]}", set()),
-        ("r: {kind: regression}, b: {upstream: [r]}", set()),
-    ],
-)
-def test_which_relations_are_taken_to_hold(tasks, expected):
-    spec = schema_files.loads(f"fields: {{f: }}\ntasks: {{a: , {tasks}}}\n")
-    found = {(r.task, r.other, r.assumed) for r in relations(spec.tasks)}
-    assert found == expected
 
 
 @pytest.mark.parametrize(("stray", "drafted"), [(0.0, True), (0.005, False), (0.2, False)])

@@ -5,17 +5,16 @@ import pathlib
 import random
 import shutil
 
-import numpy as np
 import pytest
 from toy_set import Toy
 
 from dtn_jax import files
 from dtn_jax.data import prepared
 from dtn_jax.data.blocks import Layout
-from dtn_jax.data.prepared import check_ids, read
+from dtn_jax.data.prepared import read
 from dtn_jax.errors import UserError
 from dtn_jax.files import HASHES
-from dtn_jax.schema import Field, Schema, Task
+from dtn_jax.schema import Field, Task
 
 
 @pytest.fixture(scope="module")
@@ -89,35 +88,6 @@ def test_a_damaged_json_file(folder, name, text):
     path.write_text(text)
     prepared.seal(folder, leave_out=["rejects.jsonl"])
     assert f"{path} is missing or damaged (" in read_error(folder)
-
-
-SCHEMA = Schema(
-    "s",
-    (Field("user", rows=5), Field("seen", "bag", rows=3, slots=2)),
-    (Task("click"),),
-)
-
-
-def test_ids_within_their_tables():
-    check_ids(np.array([[0, -1, -1], [4, 2, 0], [-1, 0, 2]]), SCHEMA)
-    check_ids(np.empty((0, 3), np.int32), SCHEMA)
-
-
-@pytest.mark.parametrize(
-    ("row", "slot", "value", "message"),
-    [
-        (1, 0, 5, "field 'user': id 5 in row 1 is not in its table of 5 rows (0 to 4; -1 is pad"),
-        (2, 0, -2, "field 'user': id -2 in row 2 is not in its table of 5 rows"),
-        (0, 1, 3, "field 'seen': id 3 in row 0 is not in its table of 3 rows (0 to 2;"),
-        (2, 2, 2**31 - 1, "field 'seen': id 2147483647 in row 2"),
-    ],
-)
-def test_ids_outside_their_tables(row, slot, value, message):
-    ids = np.zeros((3, 3), np.int32)
-    ids[row, slot] = value
-    with pytest.raises(UserError) as caught:
-        check_ids(ids, SCHEMA)
-    assert message in str(caught.value)
 
 
 def told(folder, name):

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from schema_files import SMALL, WHOLE, spoiled
 
-from dtn_jax.data.schemas import key_models as keys
 from dtn_jax.data.schemas.schema_file import load, loads
 from dtn_jax.errors import UserError
 
@@ -120,37 +119,17 @@ PIECES = [*" \n\t{}[]:,'\"`?0~\x00é😀#%@", "&a", "*a", "!!str", "- ", "|\n", 
 EDIT = st.tuples(
     st.integers(0, len(WHOLE)), st.sampled_from([0, 1, 3, 30, 300]), st.sampled_from(PIECES)
 )
-SCALARS = st.sampled_from(["7", "-1", "1e999", "~", "yes", "2026-03-05", "12:30", "''", "user"])
-KEYS = [key for section in keys.SECTIONS for key in section.model_fields]
-NAMES = st.sampled_from([*KEYS, "user", "item", "click", "x"])
-
-
-def mappings(inner):
-    return st.dictionaries(NAMES, inner, max_size=4).map(
-        lambda parts: "{" + ", ".join(f"{k}: {v}" for k, v in parts.items()) + "}"
-    )
-
-
-NODES = st.recursive(
-    SCALARS,
-    lambda inner: (
-        st.lists(inner, max_size=3).map(lambda parts: f"[{', '.join(parts)}]") | mappings(inner)
-    ),
-    max_leaves=8,
-)
 
 
 @pytest.mark.slow
 @settings(max_examples=300, deadline=None)
-@given(st.lists(EDIT, min_size=1, max_size=3), DAMAGE, st.dictionaries(NAMES, NODES, max_size=5))
-def test_whatever_a_schema_file_holds(edits, damage, found):
-    """Edits and damage of a good one, and good YAML whose keys may mean nothing where they are."""
+@given(st.lists(EDIT, min_size=1, max_size=3), DAMAGE)
+def test_whatever_a_schema_file_holds(edits, damage):
+    """Edits and damage of a good one."""
     text = WHOLE
     for start, length, piece in edits:
         text = text[:start] + piece + text[start + length :]
-    nodes = "".join(f"{key}: {node}\n" for key, node in found.items())
-    damage = damaged(WHOLE.encode(), damage).decode(errors="replace")
-    for changed in (text, damage, nodes, SMALL + nodes):
+    for changed in (text, damaged(WHOLE.encode(), damage).decode(errors="replace")):
         message = "shop.yaml"
         try:
             loads(changed, "shop.yaml")

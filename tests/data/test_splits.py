@@ -12,7 +12,6 @@ from world.log import prepared, rows
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.schemas.spec import SplitSpec
 from dtn_jax.data.stages import split as splits
-from dtn_jax.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 FIELDS = "fields: {place: {kind: numeric, encoder: standardise}}\ntasks: {click: }\n"
@@ -117,14 +116,6 @@ def test_a_column_without_validation_has_a_share_of_trains_groups_there(split):
     assert validation
     assert not train & validation
     assert abs(len(found["validation"]) - 0.3 * 675) < 100
-
-
-def test_a_value_of_no_split_is_told(split):
-    frame = FRAME.with_columns(fold=pl.int_range(900) % 10)
-    lines = "split: {by: column, column: fold, values: {train: [0, 1, 2, 3, 4, 5, 6], "
-    told = r"90 of 900 rows are bad .*split of no known name: .*, row 10, .*'fold': 9"
-    with pytest.raises(UserError, match=told):
-        split(lines + "validation: [7], test: [8]}}", frame)
 
 
 def ordered(frame, validation, test):

@@ -178,16 +178,6 @@ def test_a_stream_goes_on_into_the_next_epoch_without_a_stop_and_ends_with_the_l
     stream.close()
 
 
-def test_a_day_alone_in_another_layout_has_the_same_rows_at_the_same_places():
-    data, size = dated(Layout(4, 8), 1531), 24
-    days = read_days(data, "train")
-    begin, whole = days.begin(size), expected(data, size, 1, days)
-    own = np.flatnonzero(np.repeat(days.numbers, np.diff(days.starts)) == 2)
-    alone = stored_rows(Layout(3, 5), len(own), days=np.full(len(own), 2))
-    got = expected(alone, size, 1, read_days(alone, "train"))
-    np.testing.assert_array_equal(np.where(got < 0, -1, own[got]), whole[begin[2] : begin[3]])
-
-
 def group_of(ids):
     """Of the row with this id: unlike ones share a half of their numbers."""
     return (np.asarray(ids, np.int64) - 250) * (2**32 + 1)

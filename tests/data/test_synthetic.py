@@ -10,9 +10,7 @@ from dtn_jax.data.blocks import Layout
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.sets import catalog
 from dtn_jax.data.sets.synthetic import funnel, known_answer
-from dtn_jax.data.sets.synthetic.builder import Synthetic
 from dtn_jax.data.sets.synthetic.funnel import FunnelSpec
-from dtn_jax.errors import UserError
 
 OPTIONS = "rows=20000,ids=20000,seed=3"
 SPEC = FunnelSpec(rows=20_000, ids=20_000, seed=3)
@@ -63,21 +61,6 @@ def test_the_test_splits_own_bayes_auc(data, splits):
         assert got > 0.6
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ("rows=999", "data.options rows=999: expected a whole number at least 1000"),
-        ("divergence=1.5", "data.options divergence=1.5: expected a number at least 0 and at most"),
-        ("interactions=2", "data.options interactions=2.0: expected a number at least 0 and at mo"),
-        ("sparsity=6", "data.options sparsity=6.0: expected a number at least 0 and at most 5"),
-    ],
-)
-def test_bad_options(options, message, tmp_path):
-    with pytest.raises(UserError, match=message):
-        catalog.load("synthetic", options, data_dir=str(tmp_path))
-    assert not list(tmp_path.iterdir())
-
-
 DIALED = "rows=2000,seed=3,divergence=0.50,interactions=.8,sparsity=1"
 
 
@@ -93,18 +76,3 @@ def test_the_options_make_a_set_that_knows_its_law(tmp_path):
     for key in ("divergence", "interactions", "sparsity"):
         other = catalog.make_builder("synthetic", f"rows=2000,seed=3,{key}=0.3", str(tmp_path), "")
         assert other.data_dir.split("/")[-2] == f"rows2000_ids20000_seed3_{key}0.3"
-
-
-def test_sets_of_the_default_law_keep_their_folder(tmp_path):
-    texts = ("", "divergence=1", "sparsity=0", "divergence=1.0,sparsity=0.0")
-    folders = {catalog.make_builder("synthetic", t, str(tmp_path), "").data_dir for t in texts}
-    assert folders == {f"{tmp_path}/synthetic/rows1000000_ids20000_seed0/1.0.0"}
-    whole = Synthetic(data_dir="", divergence=0).variant()
-    assert whole == "rows1000000_ids20000_seed0_divergence0.0"
-
-
-def test_prepared_sets_keep_their_layout():
-    """Whatever new sets get: sets and runs that exist depend on it."""
-    sizes = {1_000: (1, 128), 163_839: (32, 128), 1_249_998: (64, 128), 1_250_000: (64, 1024)}
-    for rows, layout in {**sizes, 10**8: (64, 1024)}.items():
-        assert Synthetic(data_dir="", rows=rows).layout == Layout(*layout)

@@ -4,7 +4,7 @@ import datetime
 
 import numpy as np
 import polars as pl
-from own_log import prepared
+from world.log import prepared
 
 from configs.logs import get_config
 

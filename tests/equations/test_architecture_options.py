@@ -1,12 +1,11 @@
-"""Every option of a model changes it, wrong ones are told, and what architectures are made of."""
+"""Every option of a model changes it, and wrong ones are told."""
 
-import dataclasses
 import random
 import re
 
 import jax
 import pytest
-from built_models import CHAIN, PAIR, inputs_of, options, program, schema
+from built_models import PAIR, inputs_of, options, program, schema
 from other_values import another
 
 from dtn_jax.config import declarations, flatten
@@ -104,23 +103,15 @@ def test_equal_options_make_equal_models(base):
     [
         ({"architecture": "dtnn"}, "unknown model.architecture 'dtnn'. Did you mean 'dtn'"),
         ({"experts": "mlp+gcn"}, "unknown expert 'gcn'"),
-        ({"experts": ""}, "unknown expert ''"),
         ({"group_experts": "sharde=mlp"}, "group of dtn 'sharde'. Did you mean 'shared'"),
         ({"group_experts": "shared"}, "expected group=experts, got 'shared'"),
-        ({"group_experts": "shared=mpl"}, "unknown expert 'mpl'. Did you mean 'mlp'"),
-        ({"normalisation": "group"}, "The choices are: none, batch, layer"),
-        ({"fusion": "sum"}, "The choices are: paper, released"),
         ({"dtype": "float16"}, "The choices are: float32, bfloat16, float64"),
         ({"dtype": "float64"}, "JAX_ENABLE_X64"),
         ({"masknet.kind": "both"}, "unknown model.masknet.kind 'both'"),
-        ({"hcnet.shrinking": "mean"}, "unknown model.hcnet.shrinking 'mean'"),
         ({"expert_dim": 0}, "model.expert_dim=0: expected a whole number at least 1"),
-        ({"gdcn.layers": 0}, "model.gdcn.layers"),
-        ({"masknet.hidden": (0,)}, "model.masknet.hidden"),
         ({"mlp.hidden": (8, 0)}, "model.mlp.hidden"),
         ({"dcnv2.rank": -1}, "model.dcnv2.rank=-1: expected a whole number at least 0"),
         ({"dropout": 1.0}, "model.dropout=1.0: expected a number at least 0 and below 1"),
-        ({"architecture": "ple", "ple.levels": 0}, "model.ple.levels=0: expected a whole number"),
         ({"architecture": "aitm", "aitm.calibrator": -1.0}, "calibrator=-1.0: expected a number"),
         ({"dtn.task_groups": False, "dtn.shared_group": False}, "both off"),
         ({"dtn.own_embeddings": True, "dtn.task_groups": False}, "model.dtn.own_embeddings: they"),
@@ -167,49 +158,3 @@ AFTER_BOTH = Task("order", upstream=("click", "cart"))
 def test_tasks_that_an_architecture_cannot_have(architecture, data, message):
     with pytest.raises(UserError, match=message):
         architectures.build(options(architecture=architecture), data)
-
-
-@dataclasses.dataclass
-class Made:
-    """What an architecture is made of: its groups, its views, and codebooks of mlp+hcnet."""
-
-    groups: tuple[str, ...]
-    views: tuple[str, ...] = ("shared",)
-    codebooks: int = 1
-
-
-TASKS, EVERY = ("click", "order"), ("click", "order", "shared")
-
-
-@pytest.mark.parametrize(
-    ("name", "made"),
-    {
-        "dtn": Made(EVERY, codebooks=3),
-        "ple": Made(EVERY, codebooks=6),
-        "mmoe": Made(("shared",)),
-        "shared_bottom": Made(("shared",)),
-        "single_task": Made(TASKS, TASKS, 2),
-        "esmm": Made(TASKS, codebooks=2),
-        "aitm": Made(TASKS, codebooks=2),
-        "stem": Made(EVERY, EVERY, 3),
-        "adatt": Made(EVERY, codebooks=6),
-        "omoe": Made(("shared",)),
-        "cross_stitch": Made(TASKS, codebooks=4),
-        "fdn": Made(("click", "order", "shared_click", "shared_order"), codebooks=4),
-    }.items(),
-)
-def test_what_an_architecture_is_made_of(name, made):
-    given = options(architecture=name, experts="mlp+hcnet")
-    assert tuple(architectures.layout(given, PAIR)[0]) == made.groups
-    assert architectures.views(given, PAIR) == made.views
-    assert architectures.codebooks(given, PAIR) == made.codebooks
-
-
-def test_views_and_codebooks_of_other_options():
-    mixed = options(experts="mlp", group_experts="shared=hcnet*2+mlp,click=hcnet")
-    assert architectures.codebooks(mixed, PAIR) == 3
-    assert architectures.codebooks(options(), PAIR) == 0
-    own = options(dtn__own_embeddings=True)
-    assert architectures.views(own, CHAIN) == ("order", "cart", "click", "shared")
-    with pytest.raises(UserError, match="unknown architecture"):
-        architectures.views(options(architecture="moe"), PAIR)

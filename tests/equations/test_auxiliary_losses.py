@@ -10,7 +10,6 @@ import toy_steps
 from built_models import CHAIN, PAIR, group, sigmoid, tower, usual
 from routing_equations import selectors
 
-from dtn_jax.models.architectures.cross_stitch import stitches
 from dtn_jax.models.architectures.dselect_k import smooth_step
 from dtn_jax.models.architectures.fdn import norm_of_products
 from dtn_jax.schema import Task
@@ -101,28 +100,6 @@ def test_dselect_k_pays_for_undecided_selectors(experts, model):
     assert_close(out.aux["entropy"], 0.1 * expected)
 
 
-def test_dselect_ks_loss_is_small_however_far_its_gates_are(model):
-    """Of three experts, where every selector has settled on the number of none."""
-    built = model(PAIR, **usual("dselect_k", experts="mlp*3", dselect_k__entropy=0.1))
-
-    def settled(params):
-        for t in PAIR.task_names:
-            digits = params[f"gate_{t}"]["digits"]
-            digits["kernel"], digits["bias"] = 0 * digits["kernel"], 0 * digits["bias"] + 1e4
-
-    out = built(built.edited(settled))
-    assert np.abs(out.aux["entropy"]).max() < 1e-5
-    for gate in out.intermediates["gates"].values():
-        np.testing.assert_allclose(sum(gate.values()), 1, rtol=1e-12)
-
-
-def test_dselect_k_with_one_expert_has_nothing_to_select(model):
-    out = model(PAIR, **usual("dselect_k", experts="mlp"))()
-    assert not out.aux
-    for gate in out.intermediates["gates"].values():
-        np.testing.assert_allclose(gate["shared/mlp_0"], 1, rtol=1e-12)
-
-
 def test_dselect_ks_gates_have_a_gradient_however_far_their_input():
     t = jnp.asarray([-1e30, -0.5, 0.1, 1e30], jnp.float32)
     gradient = jax.jit(jax.grad(lambda t: smooth_step(t).sum()))(t)
@@ -155,13 +132,6 @@ def test_a_closed_switch_cuts_its_expert_off(model):
     assert out.intermediates["switches"]["click"] == {"shared/mlp_0": 0, "shared/mlp_1": 1}
     assert len(set(np.asarray(out.logits["order"]))) == 1  # nothing reaches its tower
     assert len(set(np.asarray(out.logits["click"]))) > 1
-
-
-def test_cross_stitch_begins_near_each_tasks_own():
-    np.testing.assert_allclose(
-        stitches(None, 3), np.full((3, 3), 0.05) + 0.85 * np.eye(3), rtol=1e-6
-    )
-    np.testing.assert_allclose(stitches(None, 1), [[1.0]])
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from toy_steps import STEPS, batches, build, config, first_state, leaves, placed_run, run
 
-from dtn_jax.run import optimizers
 from dtn_jax.run.step import make_train_chunk, make_train_step
 
 DECAY = 0.7
@@ -47,25 +46,6 @@ def test_it_is_the_weighted_mean_of_all_steps(float64):
         np.testing.assert_allclose(average, sums / total, rtol=1e-10, atol=1e-12)
         assert float(state.iterate["weight"]) == pytest.approx(total, rel=1e-12)
         assert (np.abs(average - last).max() > 1e-5) == (t > 1)  # the first step is itself
-
-
-def test_where_it_is_off_nothing_is_kept_or_computed(monkeypatch):
-    def never(*_):
-        raise AssertionError("averaged")
-
-    def traced(c):
-        model, plan = build(c)
-        state = jax.eval_shape(lambda: first_state(c, model, plan))
-        one = jax.tree.map(lambda a: a[0], batches(1))
-        return state, lambda: jax.eval_shape(make_train_step(c, model, plan, 10), state, one)
-
-    monkeypatch.setattr(optimizers, "averaged", never)
-    state, step = traced(config())
-    assert state.iterate == {}
-    assert state.to_train() is state
-    step()
-    with pytest.raises(AssertionError, match="averaged"):
-        traced(config(train__average=0.5))[1]()
 
 
 @pytest.mark.parametrize(

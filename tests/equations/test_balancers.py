@@ -12,12 +12,11 @@ from toy_steps import batches, build, config, first_state, leaves
 
 from dtn_jax import balancing
 from dtn_jax.balancing import BALANCERS, read_balancer, seam
-from dtn_jax.balancing.balancer import Balancer, Seen, check
+from dtn_jax.balancing.balancer import Balancer, Seen
 from dtn_jax.balancing.pcgrad import PCGrad
 from dtn_jax.errors import UserError
 from dtn_jax.losses import finite
 from dtn_jax.options import declared, option
-from dtn_jax.run.state import create_state
 from dtn_jax.run.step import BALANCING, make_train_chunk, make_train_step
 from dtn_jax.schema import Field, Schema, Task
 
@@ -211,21 +210,6 @@ def test_static_weights_are_those_of_the_loss_times_the_tasks():
         seam.first_state(BALANCERS["static"](task_weights="clik=1"), SCHEMA.tasks)
 
 
-def test_without_a_balancer_a_step_comes_by_none_of_it(monkeypatch):
-    def never(*_):
-        raise AssertionError("a step without a balancer")
-
-    for name in ("Balancing", "gram_of", "combined"):
-        monkeypatch.setattr(seam, name, never)
-    c = options("shared_bottom")
-    model, plan = build(c, SCHEMA)
-    state = jax.eval_shape(lambda: create_state(c, model, plan))
-    batch = jax.tree.map(lambda a: a[0], steps(1))
-    after, metrics = jax.eval_shape(make_train_step(c, model, plan, 10), state, batch)
-    assert set(metrics) == {"losses", "nonfinite"}
-    assert seam.LEARNED not in after.params
-
-
 def test_weights_from_losses_are_as_if_they_had_been_given():
     """A first step of gls is that of a run with the task weights that it reports; and those are by
     the losses that it reports."""
@@ -308,32 +292,12 @@ def test_an_error_in_a_balancer_names_its_file_and_line(monkeypatch):
         stepped((1,), loss__balancing="breaks")
 
 
-@pytest.mark.parametrize("owner", BALANCERS.values())
-def test_those_of_the_package_keep_the_contract(owner):
-    check(owner)
-
-
 @dataclasses.dataclass(frozen=True)
 class Doubled(Balancer):
     times: float = option(2.0, "what the first task's loss is multiplied by", above=0.0)
 
     def weights(self, learned, losses, state, key, tasks):
         return jnp.ones(len(tasks)).at[0].set(self.times)
-
-
-def test_a_balancer_of_ones_own_has_options_and_may_learn_nothing(monkeypatch):
-    monkeypatch.setitem(balancing.BALANCERS, "doubled", Doubled)
-    c = options("shared_bottom", loss__balancing="doubled")
-    assert read_balancer(c.loss, ("shared",), "shared") == Doubled(times=2.0)
-    with c.unlocked():
-        c.loss.doubled = {"times": 3.0}
-    own = read_balancer(c.loss, ("shared",), "shared")
-    assert own.weights({}, None, {}, None, SCHEMA.tasks).tolist() == [3, 1, 1]
-    assert seam.with_learned({"kernel": 1}, own, SCHEMA.tasks) == {"kernel": 1}
-    with c.unlocked():
-        c.loss.doubled = {"times": 0.0}
-    with pytest.raises(UserError, match=r"loss.doubled.times=0.0: expected a number above 0"):
-        read_balancer(c.loss, ("shared",), "shared")
 
 
 def said(balancer):

@@ -1,17 +1,15 @@
-"""However a batch is split, over parts, devices or replicas, balancers and pairs see all of it."""
+"""However a batch is split, over parts or devices, balancers and pairs see all of it."""
 
 import dataclasses
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from toy_steps import SCHEMA as TOY
 from toy_steps import STEPS, batches, build, config, copied, first_state, leaves, placed_run
 
 from dtn_jax.balancing import seam
-from dtn_jax.losses import pairwise
 from dtn_jax.run.checkpoint import Checkpoints
 from dtn_jax.run.step import make_train_chunk, make_train_step
 
@@ -157,29 +155,6 @@ def test_pairs_add_to_a_steps_loss_and_where_there_are_none_it_is_the_plain_step
     without, _ = train(LOSSES["pairs"], chunk().replace(group=apart.astype(np.int32)))
     for a, b in zip(without, plain, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-11)
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("losses", ["pcgrad", "gradnorm, shared", "stch", "pairs"])
-def test_replicas_are_the_runs_that_they_would_be_alone(losses, monkeypatch):
-    """Of two seeds; in the second, groups reach over another number of blocks."""
-    monkeypatch.setattr(pairwise, "BLOCK", 4)
-    c = config(**MODEL, **LOSSES[losses])
-    model, plan = build(c, SCHEMA)
-    step = jax.jit(make_train_chunk(make_train_step(c, model, plan, 100), STEPS))
-    one = chunk()
-    chunks = [one, one.replace(group=np.zeros_like(one.group))]
-    states = [first_state(config(**MODEL, **LOSSES[losses], seed=s), model, plan) for s in (0, 1)]
-    alone = [step(state, given, STEPS) for state, given in zip(states, chunks)]
-    together = jax.jit(jax.vmap(step, in_axes=(0, 0, None)))
-    stacked = (jax.tree.map(lambda *a: jnp.stack(a), *pair) for pair in (states, chunks))
-    found = together(*stacked, STEPS)
-    for i, (state, metrics) in enumerate(alone):
-        mine, mine2 = jax.tree.map(lambda a, i=i: a[i], found)
-        for a, b in zip(
-            (*leaves(mine), mine2["losses"]), (*leaves(state), metrics["losses"]), strict=True
-        ):
-            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.parametrize(

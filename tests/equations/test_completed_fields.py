@@ -11,7 +11,6 @@ from built_models import program
 from every_field import (
     BESIDE,
     EMBEDDED,
-    ITEMS,
     NUMBERS,
     PLACES,
     PLAIN,
@@ -33,12 +32,10 @@ from toy_steps import build, config
 from dtn_jax.config import declarations
 from dtn_jax.errors import UserError
 from dtn_jax.models import build as architectures
-from dtn_jax.models import flops
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.models.histories import HISTORIES
 from dtn_jax.models.histories.with_histories import ways
 from dtn_jax.models.numbers import NUMBERS as EMBEDDINGS
-from dtn_jax.models.vectors import Projections
 from dtn_jax.run.state import create_state, example_inputs
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.tables.plan import make_plan
@@ -213,64 +210,6 @@ def test_what_is_known_moves_logits_and_parameters(slopes):
         assert np.abs(found(batch().replace(ids=ids))[0][0] - logits[0]).max() > 1e-4
 
 
-def test_gradients_reach_the_rows_of_what_is_there_alone(slopes):
-    plan, found = slopes
-    b, firsts = batch(), plan.offsets[0]
-    real = (b.ids >= 0) & b.row_mask[:, None]
-    named = {firsts[s] + i for s in range(SCHEMA.slots) for i in b.ids[real[:, s], s]}
-    moved = np.flatnonzero(found(b)[2]["embedding"].any(axis=1))
-    assert set(moved.tolist()) == named
-
-
-def test_where_nothing_is_known_no_parameter_of_it_moves(slopes):
-    ids = batch().ids.copy()
-    for name in (*VECTORS, *EMBEDDED):
-        ids[:, SLOTS[name]] = 0
-    for history, beside in BESIDE.items():
-        for name in (history, *beside):
-            ids[:, SLOTS[name]] = -1
-    _, params, _ = slopes[1](batch().replace(ids=ids))
-    for group in ("vectors", "numbers"):
-        assert not any(g.any() for g in jax.tree.leaves(params[f"{group}_shared"])), group
-
-
-def test_what_is_counted():
-    """Parameters and operations of each field, in each view; the tables have two rows a field."""
-    k, h, bins = 48, 20, 2  # frequencies; meta embeddings
-    lengths = sum(VECTORS.values())
-    parameters = lengths * D + bins * D + (k + 2 * k * D + D) + (h + h * h + h * D)
-    products = lengths * D + bins * D + 2 * k * D + h * h + h * D
-    for architecture, views in (("shared_bottom", 1), ("stem", 3)):
-        sizes = []
-        for schema in (SCHEMA, PLAIN):
-            model, plan = build(config(model__architecture=architecture), schema)
-            inputs = jax.eval_shape(functools.partial(example_inputs, plan))
-            sizes.append(flops.count(model, inputs))
-        assert sizes[0][0] - sizes[1][0] == views * parameters
-        assert sizes[0][1] - sizes[1][1] == views * 2 * products
-    assert sum(SCHEMA.tables().values()) == 12 + 7 + ITEMS + 12 + 6 + 2 * 6
-
-
-def test_products_of_vectors_run_in_the_models_dtype_and_fields_keep_theirs():
-    rng = np.random.default_rng(0)
-    fields, x, W = (rng.normal(size=s).astype("f4") for s in ((B, 3, D), (B, 5), (5, D)))
-    module = Projections((("v", 1),), 1.0, jnp.bfloat16)
-    got = jax.jit(module.apply)({"params": {"v": W}}, fields, {"v": x})
-    assert got.dtype == jnp.float32
-    error = np.abs(np.asarray(got)[:, 1] - fields[:, 1] - x @ W).max()
-    assert 1e-4 < error < 0.02 * np.abs(x @ W).max()
-    np.testing.assert_array_equal(np.delete(got, 1, axis=1), np.delete(fields, 1, axis=1))
-
-
-def test_a_projection_begins_at_the_size_of_a_looked_up_row():
-    module = Projections((("v", 0),), 0.3, jnp.float32)
-    inputs = jnp.zeros((1, 1, 64)), {"v": jnp.zeros((1, 400))}
-    W = jax.jit(module.init)(jax.random.key(0), *inputs)["params"]["v"]
-    x = np.random.default_rng(0).normal(size=(1000, 400))
-    assert W.shape == (400, 64)
-    assert (x @ W).std() == pytest.approx(0.3, rel=0.02)
-
-
 OWN = {k: f for k, f in declarations().items() if f.member in {**HISTORIES, **EMBEDDINGS}}
 
 
@@ -317,11 +256,6 @@ def test_a_model_sees_a_history_and_its_companions_as_one_field():
 )
 def test_ways_are_chosen_for_all_or_by_field(text, expected):
     assert ways(text, SCHEMA) == expected
-
-
-def test_a_choice_of_embeddings_replaces_those_of_the_schema():
-    changed = SCHEMA.with_embeddings({"rate": "autodis"})
-    assert {f.name: f.embedding for f in changed.fields if f.embedded} == {"rate": "autodis"}
 
 
 def embedded(**chosen):

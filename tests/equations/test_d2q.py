@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from d2q_log import config, prepared_films
-from ml_collections import ConfigDict
 
 from configs.base import get_config
 from dtn_jax.data.epochs.reader import SplitReader
@@ -18,7 +17,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.losses import label_quantiles, read_losses
 from dtn_jax.losses.by_task import predictions, task_losses
 from dtn_jax.losses.d2q import D2Q
-from dtn_jax.losses.label_quantiles import quantiles_by_id, with_label_quantiles
+from dtn_jax.losses.label_quantiles import quantiles_by_id
 from dtn_jax.run.run import build_run
 from dtn_jax.schema import Field, Schema, Task
 
@@ -245,30 +244,6 @@ def test_of_many_rows_whole_blocks_are_drawn(folder, monkeypatch):
     assert len(set(blocks.tolist())) == len(blocks) == 2100 // run.data.layout.block_rows
     assert max(map(len, read)) == 1
     np.testing.assert_allclose(np.median(drawn[0], axis=1), np.median(whole, axis=1), rtol=0.4)
-
-
-def test_rows_weigh_what_they_weigh_in_the_loss(folder, changed_rows):
-    plain = build_run(config(folder))
-    ids, labels, _ = counted(plain)
-    changed_rows(lambda rows: {"sample_weight": (rows.labels[:, 1] < 20) * np.float32(2)})
-    loss = ConfigDict(plain.config.loss.to_dict() | {"sample_weights": True})
-    got = with_label_quantiles(plain.data.schema, loss, plain.data).tasks[1].quantiles
-    kept = labels < 20
-    expected = quantiles_by_id(ids[kept], labels[kept], np.ones(kept.sum(), "f4"), len(got), 100)
-    np.testing.assert_array_equal(got, expected)
-    assert np.max(got) < 20
-    again = with_label_quantiles(plain.data.schema, plain.config.loss, plain.data)
-    assert again == plain.schema  # without loss.sample_weights
-
-
-def test_rows_outside_of_the_tasks_space_do_not_count(folder, changed_rows):
-    run = build_run(config(folder))
-    click, watch = run.data.schema.tasks
-    tasks = (click, dataclasses.replace(watch, space="click"))
-    schema = dataclasses.replace(run.data.schema, tasks=tasks)
-    changed_rows(lambda rows: {"label_mask": np.ones_like(rows.label_mask)})
-    got = with_label_quantiles(schema, run.config.loss, run.data).tasks[1].quantiles
-    assert got == run.schema.tasks[1].quantiles  # it is known where there was a click
 
 
 def test_a_task_without_labels_is_told(folder, changed_rows):

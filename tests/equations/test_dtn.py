@@ -109,24 +109,6 @@ def with_histories(histories="din", **changes):
     return model, inputs_of(plan, batch(), tables_of(plan))
 
 
-@pytest.mark.parametrize("fusion", ["paper", pytest.param("released", marks=pytest.mark.nightly)])
-def test_equal_parameters_make_the_dtn_of_one_pooling(fusion, random_variables):
-    common, inputs = with_histories(model__fusion=fusion)
-    variables = random_variables(common, inputs, train=False)
-    params = dict(variables["params"])
-    params |= {f"histories_{task}": params["histories_shared"] for task in TASKS}
-    own, _ = with_histories(model__fusion=fusion, **OWN)
-
-    @jax.jit
-    def both(variables, params):
-        pair = (common, variables), (own, {**variables, "params": params})
-        return [model.apply(given, inputs, train=False).logits for model, given in pair]
-
-    expected, got = both(variables, params)
-    for task in TASKS:
-        np.testing.assert_allclose(got[task], expected[task], rtol=1e-12)
-
-
 def readers_moved(model, inputs, random_variables):
     """{group of poolings: the tasks (or `shared`) whose experts or gates they change}, and the
     groups whose parameters all move a loss of all tasks."""

@@ -13,7 +13,6 @@ from built_models import dense, relu, sigmoid
 from dtn_jax.errors import UserError
 from dtn_jax.models.experts import EXPERTS, parse_experts
 from dtn_jax.models.experts.dcnv2 import DCNv2
-from dtn_jax.models.experts.fibinet import FiBiNET
 from dtn_jax.models.experts.fm import FM
 from dtn_jax.models.experts.gdcn import GDCN
 from dtn_jax.models.experts.hcnet import HCNet
@@ -179,14 +178,6 @@ def test_in_bfloat16_it_is_nearly_the_same(case, random_variables):
     np.testing.assert_allclose(np.asarray(rough, "f8"), out, rtol=0, atol=0.05 * scale)
 
 
-@pytest.mark.parametrize("case", ["gdcn", "hcnet, sum"])
-def test_one_wide_field_is_the_same_input(case, random_variables):
-    """The second level of PLE has nothing else."""
-    _, variables, (fields, codewords), run = made(case, random_variables)
-    wide = run(variables, np.asarray(fields).reshape(B, 1, F * D), codewords)
-    np.testing.assert_array_equal(wide, run(variables, fields, codewords))
-
-
 def test_mask_block_has_an_accurate_variance(random_variables):
     # Far from zero, E[y^2] - E[y]^2 loses in float32 what the mean of squared deviations keeps.
     x = jnp.asarray(flat(*draw(jnp.float32))[0])
@@ -196,25 +187,6 @@ def test_mask_block_has_an_accurate_variance(random_variables):
     layer["bias"] = np.asarray(layer["bias"]) + np.float32(1000)
     expected = mask_block(exact(variables), *[np.asarray(x, np.float64)] * 2)
     np.testing.assert_allclose(jax.jit(block.apply)(variables, x, x), expected, rtol=0, atol=0.01)
-
-
-def test_mlp_drops_hidden_units_in_training_only(random_variables):
-    expert, variables, given, run = made("mlp", random_variables)
-
-    @functools.partial(jax.jit, static_argnums=1)
-    def train(key, rate):
-        rngs = {"dropout": jax.random.key(key)}
-        return expert.clone(dropout=rate).apply(variables, *given, train=True, rngs=rngs)
-
-    still = run(variables, *given)
-    np.testing.assert_array_equal(train(0, 0.5), train(0, 0.5))
-    assert np.any(train(0, 0.5) != train(1, 0.5))
-    assert np.any(train(0, 0.5) != still)
-    np.testing.assert_allclose(train(0, 0.0), still, rtol=1e-12)
-
-
-def test_an_expert_drops_nothing_unless_it_is_told():
-    assert MLP(H).dropout == 0
 
 
 def test_hcnet_reads_its_own_codebook_only(random_variables):
@@ -261,14 +233,6 @@ def test_parse_experts():
     for text in ("gdcn*0", "gdcn*", "gdcn*-1", "gdcn*1.5", "gdcn*2*2"):
         with pytest.raises(UserError, match="expected a count >= 1"):
             parse_experts(text)
-
-
-def test_each_field_that_comes_first_in_a_pair_has_a_matrix_of_its_own():
-    """The last field is never first: a matrix of its own would learn nothing."""
-    e = draw(np.float64)[0]
-    expert = FiBiNET(H, bilinear="each")
-    params = expert.init(jax.random.key(0), e, None, train=False)["params"]
-    assert params["pairs"].shape == params["excited_pairs"].shape == (F - 1, D, D)
 
 
 def test_fms_difference_of_squares_keeps_its_digits_in_bfloat16():

@@ -65,55 +65,17 @@ def test_a_product_in_a_while_loop_is_an_error():
         forward_flops(lambda s: lax.while_loop(lambda c: c[0, 0] < 1, lambda c: c @ c, s), square)
 
 
-TASKS = (Task("click"), Task("order", upstream=("click",)))
-
-
-def abstract_inputs(fields, dim, pairs=0, codebooks=0, batch=16):
-    def make():
-        return Inputs(
-            fields={"shared": jnp.zeros((batch, fields, dim))},
-            codewords=jnp.zeros((batch, pairs, 2, codebooks, dim)) if codebooks else None,
-            row_mask=jnp.ones(batch, bool),
-        )
-
-    return jax.eval_shape(make)
-
-
-@pytest.mark.parametrize(
-    ("fusion", "parameters", "flops"),
-    [
-        # Per group of W = 23*64 = 1472 and H = 256: gdcn 4W^2 + WH (2 layers of 2 matrices),
-        # masknet 2(2*256W + 128W) + 2*256^2, hcnet 136*128*64 + (W + 136*64)H, times 2 FLOPs.
-        # Towers: in*128 + 128*64 + 64 with in = H released, 2H paper. Gates of the two tasks:
-        # 9H each released, 9W each paper.
-        ("released", 60_331_924, 88_843_520),
-        ("paper", 60_419_348, 89_018_368),
-    ],
-)
-def test_the_released_dtn(fusion, parameters, flops):
-    model = get_config().model
-    model.architecture, model.experts, model.fusion = "dtn", "masknet+hcnet+gdcn", fusion
-    model.expert_dim, model.tower_hidden, model.normalisation = 256, (128, 64), "batch"
-    model.gdcn.layers = 2
-    model.masknet.mask_hidden, model.masknet.block_dim, model.masknet.blocks = 256, 128, 2
-    model.masknet.hidden = (256,)
-    schema = Schema("ali_ccp", tuple(Field(f"field_{i}") for i in range(23)), TASKS)
-    codebooks = architectures.codebooks(model, schema)
-    assert codebooks == 3
-    pairs = 17 * 16 // 2
-    size = count(architectures.build(model, schema), abstract_inputs(23, 64, pairs, codebooks))
-    tables = codebooks * 100_000 * 64
-    assert size.parameters + tables == parameters
-    assert size.flops_per_example == flops
-
-
 def test_the_published_mmoe():
+    # Of the released DTN it is in test_ali_ccp_config.py.
     # Eight experts 368-128-64, two towers 64-128-64-1, two gates 368-8 without bias.
     model = get_config().model
     model.architecture, model.experts, model.expert_dim = "mmoe", "mlp*8", 64
     model.mlp.hidden, model.tower_hidden = (128,), (128, 64)
-    schema = Schema("ali_ccp", tuple(Field(f"field_{i}") for i in range(23)), TASKS)
-    size = count(architectures.build(model, schema), abstract_inputs(23, 16))
+    tasks = Task("click"), Task("order", upstream=("click",))
+    schema = Schema("ali_ccp", tuple(Field(f"field_{i}") for i in range(23)), tasks)
+    fields = {"shared": jnp.zeros((16, 23, 16))}
+    inputs = jax.eval_shape(lambda: Inputs(fields, None, jnp.ones(16, bool)))
+    size = count(architectures.build(model, schema), inputs)
     products = 8 * (368 * 128 + 128 * 64) + 2 * (64 * 128 + 128 * 64 + 64) + 2 * 368 * 8
     biases = 8 * (128 + 64) + 2 * (128 + 64 + 1)
     assert size.parameters == products + biases

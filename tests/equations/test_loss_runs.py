@@ -9,17 +9,14 @@ import polars as pl
 import pytest
 from d2q_log import config, prepared_films
 from dated_runs import dated
-from own_log import split_frames
 from scipy.stats import spearmanr
-from small_runs import logged, poison
+from small_runs import logged
+from world.log import split_frames
 
-from dtn_jax.cli import replay
 from dtn_jax.config import plugins
-from dtn_jax.errors import UserError
 from dtn_jax.export import load
 from dtn_jax.export.write import export_run
 from dtn_jax.export.write.again import make_again
-from dtn_jax.run import nonfinite
 from dtn_jax.run.run import build_run
 from dtn_jax.run.train import train, training_data
 
@@ -60,21 +57,6 @@ def test_a_run_learns_the_order_within_groups(ranked):
     assert results["validation"]["click@all"]["gauc"] > 0.6
 
 
-@pytest.mark.nightly  # each operation by itself
-def test_a_step_that_is_not_finite_replays_with_its_groups(root, tmp_path, monkeypatch, capsys):
-    poison(monkeypatch, 3)
-    config = dated(root, **GIVEN)
-    with pytest.raises(UserError, match="not finite at step 3: the loss of click"):
-        train(config, tmp_path / "run")
-    path = tmp_path / "run/nonfinite/step-3.npz"
-    kept = nonfinite.read(path)
-    assert kept.batch.group.shape == (128, 2)
-    monkeypatch.undo()
-    capsys.readouterr()
-    replay.main([f"--batch={path}"])
-    assert "The first that is not finite: batch labels" in capsys.readouterr().out
-
-
 def test_batches_have_groups_and_need_their_bytes_where_there_is_the_term(root, unload):
     run, plain = (build_run(dated(root, **GIVEN | {"loss__pairwise": w})) for w in ("click=1", ""))
     assert (run.grouped, plain.grouped) == (True, False)
@@ -100,9 +82,9 @@ def log(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(log):
-    """The folder of a run, and what it scored test's rows, in their order."""
+    """The folder of a run on two devices, and what it scored test's rows, in their order."""
     folder, _ = log
-    train(config(folder, train__epochs=4), folder / "run")
+    train(config(folder, train__epochs=4, parallel__devices=2), folder / "run")
     return folder / "run", pl.read_parquet(folder / "run/predictions.parquet").sort("row")
 
 
@@ -150,41 +132,3 @@ def test_an_exported_model_gives_the_runs_seconds(log, trained, tmp_path):
     np.testing.assert_allclose(load(only).score(rows)["watch@all"].to_numpy(), scores, rtol=1e-5)
     click = export_run([run], tmp_path / "click", tasks=("click",), say=lambda told: None)
     make_again(click, say=lambda told: None)
-
-
-def short(folder, **changes):
-    steps = {"max_steps": 20, "eval_every": 10, "checkpoint_every": 10, "log_every": 10}
-    changes = {f"train__{name}": n for name, n in steps.items()} | changes
-    return config(folder, optim__eps=1e-4, analysis__rows=256, **changes)
-
-
-@pytest.fixture(scope="module")
-def whole(log):
-    """A short run on one device."""
-    folder, _ = log
-    train(short(folder), folder / "short")
-    assert any("cosine:click:watch" in record for record in logged(folder / "short"))
-    return folder / "short"
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize(
-    "way",
-    [
-        {"parallel__devices": 8, "train__accumulate": 2},
-        {"parallel__devices": 8, "parallel__strategy": "pmap"},
-    ],
-)
-def test_eight_devices_and_parts_do_what_one_device_does(log, whole, tmp_path, way):
-    train(short(log[0], **way), tmp_path / "run")
-    assert_near(whole, tmp_path / "run")
-
-
-def assert_near(one, other):
-    """The logs, and the scores of test's rows."""
-    for a, b in zip(logged(one), logged(other), strict=True):
-        numbers = {key: value for key, value in a.items() if isinstance(value, float)}
-        assert numbers
-        assert {key: b[key] for key in numbers} == pytest.approx(numbers, rel=1e-3, abs=1e-5)
-    a, b = (pl.read_parquet(run / "predictions.parquet").sort("row") for run in (one, other))
-    np.testing.assert_allclose(a["score/watch"], b["score/watch"], rtol=1e-3)

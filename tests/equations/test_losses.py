@@ -110,13 +110,6 @@ def test_a_loss_is_its_equation(name):
     np.testing.assert_allclose(cost(loss, z[3:5], y[3:5], w), whole[3:5], rtol=1e-10)
 
 
-def test_a_loss_is_its_equation_in_float32():
-    z, y = (a.astype(np.float32) for a in rows("focal"))
-    got = cost(Focal(), z, y, 2.0)
-    assert got.dtype == np.float32
-    np.testing.assert_allclose(got, focal(z.astype(np.float64), y, 2.0), rtol=1e-5, atol=1e-6)
-
-
 @pytest.mark.parametrize(
     ("loss", "equation"),
     [

@@ -94,14 +94,6 @@ def test_batch_in_inference(batch):
         np.testing.assert_array_equal(new[name], variables["batch_stats"]["batch"][name])
 
 
-def test_initial_statistics_are_untouched_by_init():
-    module = Normalisation("batch")
-    init = jax.jit(lambda key: module.init(key, *draw(jnp.float32), train=True))
-    stats = init(jax.random.key(0))["batch_stats"]["batch"]
-    np.testing.assert_array_equal(stats["mean"], np.zeros(F * D))
-    np.testing.assert_array_equal(stats["var"], np.ones(F * D))
-
-
 def test_masked_rows_change_nothing(batch):
     variables, fields, row_mask = batch
     kept = np.asarray(row_mask)
@@ -123,12 +115,3 @@ def test_a_batch_of_padding_leaves_the_statistics(batch):
     y, new = apply("batch", variables, fields, np.zeros(B, bool), True)
     assert np.all(np.isfinite(y))
     chex.assert_trees_all_equal(new, variables["batch_stats"]["batch"])
-
-
-@pytest.mark.parametrize("kind", ["batch", "layer"])
-def test_bfloat16_embeddings_have_float32_statistics(kind, random_variables):
-    given = draw(jnp.bfloat16)
-    module = Normalisation(kind)
-    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), *given, train=False))
-    assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {jnp.dtype("float32")}
-    assert jax.eval_shape(lambda v: apply(kind, v, *given, True)[0], shapes).dtype == jnp.float32

@@ -111,18 +111,6 @@ def test_it_begins_at_the_size_of_a_looked_up_row(name):
     assert 0.2 / 4 < np.mean(sizes) < 0.2 * 2
 
 
-@pytest.mark.parametrize("name", NUMBERS)
-def test_products_run_in_the_models_dtype_and_what_is_fine_in_float32(name, random_variables):
-    x = jnp.asarray(X[:-1], jnp.float32)
-    half, wide = (made(NUMBERS[name], dtype) for dtype in (jnp.bfloat16, jnp.float32))
-    variables = random_variables(half, x)
-    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {np.dtype("float32")}
-    got, expected = jax.jit(lambda v: [m.apply(v, x) for m in (half, wide)])(variables)
-    assert got.dtype == jnp.bfloat16
-    error = np.abs(np.asarray(got, np.float32) - expected).max()
-    assert 0 < error < 0.03 * np.abs(expected).max()
-
-
 def test_the_words_of_fields_are_the_modules():
     assert (SCALED, *NUMBERS) == EMBEDDINGS
 

@@ -167,12 +167,6 @@ def test_a_score_that_is_no_number_is_seen_in_its_group_alone():
     assert np.isnan(slope).tolist() == [True, True, False, False]
 
 
-def test_scores_of_few_bits_are_compared_in_float32():
-    data = batch()
-    data["logits"] = {n: jnp.asarray(z, jnp.bfloat16) for n, z in data["logits"].items()}
-    assert run(data)["click"].dtype == jnp.float32
-
-
 def test_tasks_that_are_named_have_the_term():
     config = toy_config(loss__pairwise="order=0.5,click=0")
     schema = dataclasses.replace(TOY, group="user")

@@ -90,12 +90,6 @@ def test_pooling_against_loops():
     np.testing.assert_array_equal(got[:2, 1:7], 0)  # empty bags
 
 
-def test_fields_of_one_id_are_not_touched():
-    schema = Schema("plain", (Field("a", rows=5), Field("b", "bag", rows=5)), (Task("click"),))
-    rows, b = jnp.asarray(np.ones((4, 2, 3))), batch(4)
-    assert pool(schema, rows, b.replace(ids=b.ids[:, :2])) is rows
-
-
 def test_padding_changes_nothing_whatever_its_weight():
     b = batch()
     weighted = np.concatenate(

@@ -9,16 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.optimize import minimize
-from toy_steps import SCHEMA as TOY
-from toy_steps import batches, build, config, first_state
+from toy_steps import build, config, first_state
 
 from configs.base import get_config
 from dtn_jax.errors import UserError
-from dtn_jax.interface import Batch
 from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import TaskLoss, predictions, task_losses
-from dtn_jax.losses.cross_entropy import CrossEntropy
-from dtn_jax.losses.huber import Huber
 from dtn_jax.losses.log_normal import LogNormal
 from dtn_jax.losses.notes import large
 from dtn_jax.losses.ordinal import Ordinal
@@ -26,7 +22,6 @@ from dtn_jax.losses.positive_weights import inflation
 from dtn_jax.losses.squared_error import SquaredError
 from dtn_jax.losses.weighted_logistic import WeightedLogistic
 from dtn_jax.losses.ziln import ZILN
-from dtn_jax.run.step import make_score_step, make_train_chunk, make_train_step
 from dtn_jax.schema import Field, Schema, Task
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile", "float64")
@@ -55,15 +50,6 @@ def best(loss, labels):
 
 def score(loss, z):
     return float(loss.prediction(jnp.asarray([z]))[0])
-
-
-def test_without_a_meaning_of_its_own_a_score_is_what_the_tower_gives():
-    chosen = [TaskLoss(type(x).__name__, x) for x in (CrossEntropy(), SquaredError(), Huber())]
-    outputs = {c.task: jnp.asarray(Z + i) for i, c in enumerate(chosen)}
-    got = predictions(outputs, chosen)
-    np.testing.assert_array_equal(got, np.stack([Z, Z + 1, Z + 2], axis=1))
-    means = ["probability", "the label's mean", "between the label's median and mean"]
-    assert [c.meaning for c in chosen] == means
 
 
 def test_scores_are_in_the_labels_unit_and_in_the_order_that_is_asked_for():
@@ -160,43 +146,6 @@ def test_ziln_recovers_what_its_labels_were_drawn_from():
     assert ZILN().prediction(jnp.array([[-1e4, 1e3, 50.0]]))[0] < np.inf
 
 
-def test_steps_of_a_model_recover_each_items_value():
-    """By its expected value, in the label's unit; of a task beside a click."""
-    tasks = (Task("click"), Task("ltv", "regression"))
-    schema = Schema("shop", (Field("item", rows=4),), tasks)
-    given = config(
-        model__architecture="mmoe",
-        loss__tasks="ltv=ziln",
-        optim__learning_rate=0.02,
-        optim__table_learning_rate=0.02,
-        optim__schedule="cosine",
-        optim__table_init=0.5,
-    )
-    rng, count, size = np.random.default_rng(0), 400, 512
-    truth = np.array([(0.5, 1.0, 0.5), (0.1, 3.0, 0.8), (0.8, 0.0, 1.0), (0.3, 2.0, 0.3)])
-    ids = rng.integers(0, 4, (count, size, 1))
-    values = drawn_values(rng, (count, size), *truth[ids[..., 0]].transpose(2, 0, 1))
-    labels = np.stack([rng.random((count, size)) < 0.5, values], axis=-1)
-    every = jnp.ones((count, size), bool)
-    chunk = Batch(
-        ids=jnp.asarray(ids, jnp.int32),
-        weights=jnp.zeros((count, size, 0)),
-        numeric=jnp.zeros((count, size, 0)),
-        labels=jnp.asarray(labels, jnp.float32),
-        label_mask=jnp.ones((count, size, 2), bool),
-        sample_weight=jnp.ones((count, size)),
-        row_mask=every,
-    )
-    model, plan = build(given, schema)
-    train = jax.jit(make_train_chunk(make_train_step(given, model, plan, count), count))
-    state, _ = train(first_state(given, model, plan), chunk, count)
-    own = read_losses(given.loss, schema)
-    one = jax.tree.map(lambda a: a[0, :4], chunk).replace(ids=jnp.arange(4)[:, None])
-    got = jax.jit(make_score_step(model, plan, own))(state, one)
-    p, m, s = truth.T
-    np.testing.assert_allclose(got[:, 1], p * np.exp(m + s**2 / 2), rtol=0.15)
-
-
 @pytest.mark.parametrize("name", ["star", "metaheac"])
 def test_a_tower_that_gives_one_number_is_refused_where_a_loss_needs_more(name):
     tasks = (Task("click"), Task("ltv", "regression"))
@@ -244,8 +193,6 @@ def test_a_weight_or_another_loss_takes_the_note_away(loss):
 
 # Positives may weigh what they will: what a model gives is the log-odds of its task.
 
-FUNNEL = dataclasses.replace(TOY, tasks=(Task("click"), Task("order", upstream=("click",))))
-
 
 @pytest.mark.parametrize(("weight", "smoothing"), [(0.2, 0.0), (3000, 0.0), (3000, 0.4)])
 def test_the_best_logit_is_the_log_odds(weight, smoothing):
@@ -263,45 +210,6 @@ def test_the_best_logit_is_the_log_odds(weight, smoothing):
     slope, least = jax.jit(jax.grad(loss)), np.log(rate / (1 - rate))
     assert abs(slope(least)) < 1e-5 * weight
     assert abs(slope(least + 0.1)) > 1e-3
-
-
-@pytest.mark.parametrize(
-    ("architecture", "smoothing"),
-    [
-        ("esmm", 0.0),
-        pytest.param("esmm", 0.2, marks=pytest.mark.slow),
-        *(pytest.param(a, 0.0, marks=pytest.mark.nightly) for a in ("dtn", "aitm")),
-    ],
-)
-def test_a_trained_model_gives_the_rates_of_its_labels(architecture, smoothing):
-    """Every row has the same features, so the best probabilities are the base rates: in ESMM of a
-    product, in AITM beside a calibrator that compares them, in DTN one scales an expert."""
-    steps = 300
-    labels = np.zeros((1, 16, 2), np.float32)
-    labels[:, :6, 0] = labels[:, :2, 1] = 1
-    chunk = jax.tree.map(np.asarray, batches(1))
-    chunk = chunk.replace(ids=np.zeros_like(chunk.ids), labels=labels)
-    many = jax.tree.map(lambda a: np.repeat(a, steps, axis=0), chunk)
-    c = config(
-        model__architecture=architecture,
-        loss__positive_weights="click=5,order=20",
-        loss__sample_weights=False,
-        loss__label_smoothing=smoothing,
-        optim__learning_rate=0.03,
-        optim__schedule="linear",
-    )
-    model, plan = build(c, FUNNEL)
-    step = make_train_step(c, model, plan, steps)
-    score = make_score_step(model, plan, read_losses(c.loss, FUNNEL))
-
-    @jax.jit
-    def scores(state, many):
-        state, _ = make_train_chunk(step, steps)(state, many, steps)
-        return jax.nn.sigmoid(score(state, jax.tree.map(lambda a: a[0], many)))
-
-    p = scores(first_state(c, model, plan), many)
-    rates = np.array([[6 / 16, 2 / 16]]) * (1 - smoothing) + smoothing / 2
-    np.testing.assert_allclose(p, np.tile(rates, (16, 1)), rtol=0.02)
 
 
 def test_inflation_is_of_binary_tasks_alone():

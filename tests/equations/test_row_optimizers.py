@@ -1,7 +1,6 @@
 """Row updates against plain numpy loops, and that they touch nothing else."""
 
 import functools
-import itertools
 
 import jax
 import jax.numpy as jnp
@@ -131,24 +130,6 @@ def assert_loop(name, way, start, gradients, monkeypatch, dtype="float64", toler
     assert (rows[V:] == 0).all()
 
 
-@pytest.mark.parametrize("stride", [1, 8])
-def test_unique_rows_are_sorted_unique_and_keep_the_sum(stride):
-    gradient = np.arange(5 * D, dtype=np.float32).reshape(5, D)
-    lie = lay_out(V, D, "cpu", 8, stride)
-    unique = jax.jit(functools.partial(update_by_search.unique_rows, lie))
-    for ids in (*BATCHES, [4, 3, 2, 1, 0], [V + 3, V, V + 3, 2, 2**31 - 1]):
-        found = unique(np.asarray(ids, np.int32), gradient)
-        places, summed, source = (np.asarray(a) for a in found)
-        known = sorted(
-            {i for i in ids if i < lie.rows}, key=lambda i: lie.places(np.asarray([i]))[0]
-        )
-        assert places[places < lie.rows].tolist() == lie.places(np.asarray(known)).tolist()
-        assert [ids[s] for s in source[places < lie.rows]] == known
-        assert (np.diff(places) > 0).all()  # sorted and unique, the tail out of range included
-        for row, total in zip(known, summed[places < lie.rows]):
-            np.testing.assert_allclose(total, gradient[np.asarray(ids) == row].sum(axis=0))
-
-
 @pytest.mark.parametrize("platform", ["cpu", "tpu", pytest.param("gpu", marks=pytest.mark.slow)])
 def test_the_dense_option_is_adam_on_the_whole_table(platform, drawn):
     start, gradients = drawn
@@ -165,16 +146,6 @@ def test_the_dense_option_is_adam_on_the_whole_table(platform, drawn):
         rows = after_all(start, gradients, lie, updated, init)
     expected = reference("dense", start, BATCHES, gradients)
     np.testing.assert_allclose(rows[:V], expected, rtol=1e-8, atol=1e-9)
-
-
-def test_a_tpu_writes_few_lines_at_once_unless_the_table_is_short():
-    """So that its compiler does not pass over the whole table: see `window_of`."""
-    lie = lay_out(250_000, 64, "tpu", 1024)
-    assert update_by_sort.window_of(lie, 94_208) * 40 < lie.lines
-    assert update_by_sort.window_of(lie, 94_208, 2) * 80 < lie.lines  # bfloat16
-    assert update_by_sort.window_of(lie, lie.rows // 2) == lie.rows // 2
-    alone = lay_out(250_000, 64, "gpu", 1024)
-    assert update_by_sort.window_of(alone, 94_208) == 94_208
 
 
 def test_bfloat16_rounds_at_random_and_right_on_average():
@@ -218,36 +189,23 @@ def test_small_steps_are_not_lost_in_bfloat16():
     assert float(after) == pytest.approx(float(before) + 0.02, abs=0.0015)
 
 
-@pytest.mark.parametrize(
-    ("dtype", "platform"),
-    [
-        (BITS, "cpu"),
-        *(
-            pytest.param(*case, marks=pytest.mark.slow)
-            for case in itertools.product((jnp.float32, BITS), ("cpu", "gpu", "tpu"))
-            if case != (BITS, "cpu")
-        ),
-    ],
-)
-def test_a_step_makes_no_copy_of_the_table(dtype, platform):
+@pytest.mark.parametrize("dtype", [BITS, pytest.param(jnp.float32, marks=pytest.mark.slow)])
+def test_a_step_makes_no_copy_of_the_table(dtype):
     """The compiled update writes in place: its temporaries do not grow with the table.
 
-    XLA would write into bfloat16 through such a copy. Of fewer than 60,000 rows a TPU works through
-    bfloat16 in windows, which is another program. As on TPUs without Adam's counts: a CPU copies
-    those, to turn them.
+    XLA would write into bfloat16 through such a copy. Other platforms are in nightly/test_compiled.
     """
-    n, width = 64, 16
-    optimizer = ro.sgd() if platform == "tpu" else ro.adam(0.9, 0.999, 1e-8)
+    n, width, optimizer = 64, 16, ro.adam(0.9, 0.999, 1e-8)
 
     def temporaries(rows):
-        lie = lay_out(rows, width, platform, 1)
+        lie = lay_out(rows, width, "cpu", 1)
         table = jax.ShapeDtypeStruct(lie.shape, dtype)
         like = jax.ShapeDtypeStruct(lie.shape, jnp.float32)
         slots = jax.eval_shape(lambda t: optimizer.init(t, lie), like)
 
         def step(table, slots, ids, gradient):
-            way = "search" if platform == "cpu" else "sort"
-            return update(way, optimizer, lie, table, slots, ids, gradient, scalars(0.1, 0.0))
+            given = lie, table, slots, ids, gradient, scalars(0.1, 0.0)
+            return update("search", optimizer, *given)
 
         shapes = jax.ShapeDtypeStruct((n,), jnp.int32), jax.ShapeDtypeStruct((n, width), "float32")
         lowered = jax.jit(step, donate_argnums=(0, 1)).lower(table, slots, *shapes)
@@ -302,15 +260,6 @@ def test_sums_of_runs_equal_a_loop(n, rest):
         np.testing.assert_array_equal(sums(starts, values), loop(starts, values))
 
 
-def test_a_run_is_summed_alike_wherever_it_stands():
-    """Within a block, that is: sums depend on a run's place in the sorted batch alone."""
-    values, sums = np.random.default_rng(0).normal(size=(4 * BLOCK, 2)), jax.jit(run_sums)
-    values, starts = values.astype(np.float32), np.arange(4 * BLOCK) % BLOCK == 0
-    at_once = np.asarray(sums(starts, values))
-    for part in (slice(b * BLOCK, (b + 1) * BLOCK) for b in range(4)):
-        np.testing.assert_array_equal(at_once[part], sums(starts[:BLOCK], values[part]))
-
-
 @pytest.mark.parametrize("most", [1, 7, 64])
 def test_sums_of_short_runs_equal_a_loop(most):
     rng = np.random.default_rng(most)
@@ -322,24 +271,7 @@ def test_sums_of_short_runs_equal_a_loop(most):
     np.testing.assert_array_equal(sums(starts, values, most), loop(starts, values))
 
 
-def test_a_short_run_is_summed_alike_wherever_it_stands():
-    own, sums = np.random.default_rng(0).normal(size=(7, 2)), jax.jit(rank_sums, static_argnums=2)
-    found = []
-    for before in range(20):
-        starts = np.ones(28, bool)
-        starts[before + 1 : before + 7] = False
-        values = np.full((28, 2), 1e8, np.float32)
-        values[before : before + 7] = own
-        found.append(np.asarray(sums(starts, values, 7))[before + 6])
-    np.testing.assert_array_equal(found, found[:1] * 20)
-
-
 def test_an_infinite_gradient_stays_in_its_own_run():
     values = np.array([[1.0], [np.inf], [2.0], [3.0]], np.float32)
     starts = np.array([True, False, True, False])
     assert jax.jit(run_sums)(starts, values)[:, 0].tolist() == [1.0, np.inf, 2.0, 5.0]
-
-
-def test_sums_scatter_nothing():
-    text = jax.jit(run_sums).lower(np.ones(99, bool), np.ones((99, 4), np.float32)).as_text()
-    assert "scatter" not in text

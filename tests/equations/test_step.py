@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from built_models import program
-from toy_steps import SCHEMA, STEPS, B, batches, build, config, first_state, leaves, run
+from toy_steps import SCHEMA, STEPS, B, batches, build, config, first_state, leaves
 
 from dtn_jax.errors import UserError
 from dtn_jax.losses import read_losses
@@ -242,42 +242,6 @@ def test_scoring_drops_nothing_out_and_keeps_the_task_order(base):
 def test_weights_of_tasks_are_checked():
     with pytest.raises(UserError, match=r"loss.task_weights 'clicks'. Did you mean 'click'"):
         hyper(config(loss__task_weights="clicks=1"), SCHEMA)
-
-
-MEMORY = {
-    "model__experts": "mlp+hcnet",
-    "model__hcnet__codebook_rows": 50,
-    "model__mlp__hidden": (8,),
-    "model__dropout": 0.3,
-    "model__embedding_dropout": 0.2,
-    "model__dtype": "float64",
-}
-PARTS = {"train__accumulate": 4}
-
-
-@functools.cache
-def with_some_labels(architecture, **saving):
-    rng = np.random.default_rng(3)
-    known = rng.random((STEPS, B, 2)) < 0.7
-    chunk = batches().replace(label_mask=known)
-    return run(config(model__architecture=architecture, **MEMORY, **saving), chunk)
-
-
-@pytest.mark.parametrize(
-    ("architecture", "saving"),
-    [
-        pytest.param("dtn", PARTS, marks=pytest.mark.slow),
-        pytest.param("ple", PARTS, marks=pytest.mark.nightly),
-    ],
-)
-def test_options_that_save_memory_leave_the_numbers_alone(architecture, saving):
-    """Dropout masks, losses over spaces and repeated rows of a table included."""
-    with jax.enable_x64(True):
-        state, metrics = with_some_labels(architecture)
-        saved, metrics2 = with_some_labels(architecture, **saving)
-    np.testing.assert_allclose(metrics["losses"], metrics2["losses"], rtol=1e-12)
-    for a, b in zip(leaves(state), leaves(saved), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
 def sized(**changes):

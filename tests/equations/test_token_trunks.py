@@ -224,14 +224,6 @@ def test_what_padding_holds_changes_nothing(name, model, random_variables):
         np.testing.assert_array_equal(one[task], other[task])
 
 
-def test_infnet_of_one_block_makes_no_proxies_that_nobody_reads(model, random_variables):
-    plain = model(PAIR, **usual("infnet", infnet__blocks=1))
-    inputs = plain.inputs.replace(histories={SHARED: histories()})
-    params = random_variables(plain.module, inputs, train=False)["params"]
-    assert "tasks" in params
-    assert not {"field_proxies", "history_proxies"} & set(params)
-
-
 def test_inputs_of_any_size_leave_uniformer_finite(model):
     built = model(PAIR, **{**usual("uniformer"), "dtype": "float32"})
     large = jax.tree.map(lambda x: x.astype(jnp.float32) * 1e4, built.inputs.fields)

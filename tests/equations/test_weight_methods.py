@@ -167,13 +167,6 @@ def test_gradvac_turns_gradients_to_their_usual_cosines(tasks):
     assert turned or tasks < 3  # of two, none is below a usual cosine that is positive
 
 
-def test_gradvacs_first_step_is_pcgrads():
-    losses, g = drawn(5)
-    gram = jnp.asarray(g[0] @ g[0].T)
-    c = BALANCERS["pcgrad"]().coefficients(gram, losses[0], {}, key(0))
-    close(played("gradvac", losses[:1], g[:1])[1][0], c)
-
-
 def test_gradvac_of_equal_opposite_and_absent_gradients():
     """With a cosine of almost 1 to go back to, in the last step."""
     g = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]])

@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from experiments.benchmarks.serving import request
-
 Draw = np.random.Generator
 STREAM = "application/vnd.apache.arrow.stream"
+Sent = tuple[bytes, str]  # a body, and its type of content
 WRONG = (
     {},
     [[]],
@@ -27,13 +26,17 @@ WRONG = (
 )
 
 
+def sent(body: bytes, kind: str = "application/json") -> Sent:
+    return body, kind
+
+
 class Garbage:
     """Made from a good request, whose rows and Arrow stream are given."""
 
     def __init__(self, rows: list[dict], stream: bytes):
         self.rows, self.stream = rows, stream
         self.good = json.dumps({"rows": rows[:2]}).encode()
-        self.kinds: Mapping[str, Callable[[Draw], bytes]] = {
+        self.kinds: Mapping[str, Callable[[Draw], Sent]] = {
             "cut JSON": self.cut,
             "other bytes": self.other_bytes,
             "wrong types": self.wrong_types,
@@ -46,22 +49,20 @@ class Garbage:
             "Arrow of another length": self.arrow_lengths,
             "Arrow flipped": self.arrow_flipped,
             "content types": self.content_types,
-            "methods and paths": self.methods,
-            "not HTTP": self.not_http,
         }
 
-    def draw(self, draw: Draw) -> tuple[str, bytes]:
-        """A kind, and the bytes to send."""
+    def draw(self, draw: Draw) -> tuple[str, Sent]:
+        """A kind, and what to send."""
         kind = list(self.kinds)[draw.integers(len(self.kinds))]
         return kind, self.kinds[kind](draw)
 
-    def cut(self, draw: Draw) -> bytes:
-        return request(self.good[: draw.integers(len(self.good))])
+    def cut(self, draw: Draw) -> Sent:
+        return sent(self.good[: draw.integers(len(self.good))])
 
-    def other_bytes(self, draw: Draw) -> bytes:
-        return request(draw.bytes(int(draw.integers(0, 2000))))
+    def other_bytes(self, draw: Draw) -> Sent:
+        return sent(draw.bytes(int(draw.integers(0, 2000))))
 
-    def wrong_types(self, draw: Draw) -> bytes:
+    def wrong_types(self, draw: Draw) -> Sent:
         row = dict(self.rows[0])
         name = list(row)[draw.integers(len(row))]
         row[name] = WRONG[draw.integers(len(WRONG))]
@@ -69,45 +70,45 @@ class Garbage:
         if name not in numbers and isinstance(row[name], str) and row[name].isprintable():
             row[name] = {}
         text = json.dumps({"rows": [*self.rows[:3], row]}).replace("Infinity", "1e400")
-        return request(text.encode())
+        return sent(text.encode())
 
-    def not_finite(self, draw: Draw) -> bytes:
+    def not_finite(self, draw: Draw) -> Sent:
         text = ("NaN", "Infinity", "-Infinity")[draw.integers(3)]
-        return request(self.good.replace(b'"price": ', f'"price": {text}, "x": '.encode()))
+        return sent(self.good.replace(b'"price": ', f'"price": {text}, "x": '.encode()))
 
-    def huge(self, draw: Draw) -> bytes:
+    def huge(self, draw: Draw) -> Sent:
         text = ("9" * int(draw.integers(4400, 20_000)), "1e999", "-1e400")[draw.integers(3)]
-        return request(self.good.replace(b'"price": ', f'"price": {text}, "x": '.encode()))
+        return sent(self.good.replace(b'"price": ', f'"price": {text}, "x": '.encode()))
 
-    def deep(self, draw: Draw) -> bytes:
+    def deep(self, draw: Draw) -> Sent:
         depth, sign = int(draw.integers(10, 200_000)), ("[", '{"a":')[draw.integers(2)]
-        return request((sign * depth).encode())
+        return sent((sign * depth).encode())
 
-    def missing(self, draw: Draw) -> bytes:
+    def missing(self, draw: Draw) -> Sent:
         row = dict(self.rows[0])
         del row[list(row)[draw.integers(len(row))]]
-        return request(json.dumps({"rows": [self.rows[1], row]}).encode())
+        return sent(json.dumps({"rows": [self.rows[1], row]}).encode())
 
-    def many_rows(self, draw: Draw) -> bytes:
-        return request(b'{"rows": [' + b"{}," * 20_000 + b"{}]}")
+    def many_rows(self, draw: Draw) -> Sent:
+        return sent(b'{"rows": [' + b"{}," * 20_000 + b"{}]}")
 
-    def arrow_cut(self, draw: Draw) -> bytes:
-        return request(self.stream[: draw.integers(4, len(self.stream) // 2)], STREAM)
+    def arrow_cut(self, draw: Draw) -> Sent:
+        return sent(self.stream[: draw.integers(4, len(self.stream) // 2)], STREAM)
 
-    def arrow_lengths(self, draw: Draw) -> bytes:
+    def arrow_lengths(self, draw: Draw) -> Sent:
         """A message that declares any number of bytes."""
         declared = int(draw.integers(-(1 << 31), 1 << 31))
-        return request(struct.pack("<Ii", 0xFFFFFFFF, declared) + self.stream[8:], STREAM)
+        return sent(struct.pack("<Ii", 0xFFFFFFFF, declared) + self.stream[8:], STREAM)
 
-    def arrow_flipped(self, draw: Draw) -> bytes:
+    def arrow_flipped(self, draw: Draw) -> Sent:
         """The head, where a flipped byte is always wrong, is flipped, and others."""
         data = bytearray(self.stream)
         data[draw.integers(4)] ^= 1 << draw.integers(8)
         for place in draw.integers(len(data), size=draw.integers(1, 20)):
             data[place] ^= 1 << draw.integers(8)
-        return request(bytes(data), STREAM)
+        return sent(bytes(data), STREAM)
 
-    def content_types(self, draw: Draw) -> bytes:
+    def content_types(self, draw: Draw) -> Sent:
         kinds = (
             "text/html",
             "application/xml",
@@ -115,15 +116,4 @@ class Garbage:
             "x" * 500,
             "multipart/form-data",
         )
-        return request(self.good, kinds[draw.integers(len(kinds))])
-
-    def methods(self, draw: Draw) -> bytes:
-        method = ("GET", "PUT", "DELETE", "PATCH", "BREW")[draw.integers(5)]
-        path = ("/score", "/scores", "/%00", "/../etc/passwd", "/score/%ff")[draw.integers(5)]
-        return f"{method} {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode()
-
-    def not_http(self, draw: Draw) -> bytes:
-        """A line that is no request, and a head beyond what is read."""
-        if draw.integers(2):
-            return b"\x16\x03\x01" + draw.bytes(100).replace(b"\n", b"") + b"\r\n\r\n"
-        return b"GET /nothing HTTP/1.1\r\nhost: x\r\nx: " + b"y" * 100_000 + b"\r\n\r\n"
+        return sent(self.good, kinds[draw.integers(len(kinds))])

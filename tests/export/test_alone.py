@@ -10,13 +10,11 @@ import sys
 import built_wheel
 import made_models
 import numpy as np
-import own_log
 import polars as pl
 import pytest
+from world import log
 
 from dtn_jax import errors, export
-from dtn_jax.data.sets import adult
-from dtn_jax.export import calibration, model_folder
 from dtn_jax.export.write import model as card
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -53,13 +51,13 @@ OTHERS = {
 @pytest.mark.slow
 def test_a_model_scores_beside_six_packages(unpacked, tmp_path):
     site = built_wheel.alone(SIX, tmp_path / "site")
-    data = own_log.prepared(tmp_path / "log", own_log.log(600))
+    frame = log.rows(600)
+    data = log.prepared(tmp_path / "log", frame, log.without("clicked", "ago"))
     made_models.log_model(data, tmp_path / "shop")
     made_models.frame_model(tmp_path / "made")
-    raw = own_log.log(600).tail(5).drop("t").to_dicts()
-    times = own_log.log(600)["t"].tail(5).dt.to_string("iso:strict").to_list()
+    raw = frame.tail(5).with_columns(pl.col("t").dt.to_string("iso:strict")).to_dicts()
     given = [
-        (str(tmp_path / "shop"), [row | {"t": time} for row, time in zip(raw, times)]),
+        (str(tmp_path / "shop"), raw),
         (str(tmp_path / "made"), made_models.FRAME.to_dicts()),
     ]
     done = subprocess.run(
@@ -99,29 +97,3 @@ def test_the_pages_and_the_card_name_the_packages():
     others = {"orbax": "orbax_checkpoint", "sklearn": "scikit_learn", "yaml": "pyyaml"}
     for name in errors.COMMANDS_NEED:
         assert others.get(name, name).lower() in known, name
-
-
-@pytest.mark.slow
-def test_the_command_gives_what_the_run_predicted(exported_model, finished_run, tmp_path):
-    raw = pl.read_parquet(adult.FILE)[: adult.TEST_ROWS]
-    raw.write_parquet(tmp_path / "day.parquet", row_group_size=5000)
-    given = [f"--model={exported_model}", f"--input={tmp_path}/day.parquet"]
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.score", *given, f"--output={tmp_path}/s.parquet"],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert f"{adult.TEST_ROWS:,} rows are scored" in done.stdout
-    got, table = (
-        pl.read_parquet(path)
-        for path in (tmp_path / "s.parquet", finished_run / "predictions.parquet")
-    )
-    assert got.drop("income@all", "never_married@all").equals(raw)
-    schema = model_folder.read_schema(exported_model)
-    logits = np.stack([table[f"logit/{task}"] for task in schema.task_names], axis=1)
-    known = calibration.read(exported_model, schema)  # what the run predicted, calibrated
-    for name, values in calibration.scores(logits, schema, schema.task_names, known).items():
-        np.testing.assert_allclose(got[name].to_numpy(), values, rtol=1e-5, atol=1e-6)

@@ -9,7 +9,6 @@ from sklearn.isotonic import IsotonicRegression
 
 from dtn_jax.errors import UserError
 from dtn_jax.export import calibration, fit_calibration
-from dtn_jax.export.calibration import scores as made_scores
 from dtn_jax.metrics import Rows
 from dtn_jax.metrics.log_loss import log_loss
 from dtn_jax.metrics.scores import Scores
@@ -87,20 +86,6 @@ def test_rows_of_one_group_are_no_more_evidence_than_one():
     assert grouped.calibration["method"] == "none", grouped.reason
 
 
-def test_weights_count_as_copies_do():
-    scores = drawn(same, lambda z: 2 * z, rows=4000)
-    doubled = np.concatenate([np.arange(4000), np.flatnonzero(scores.labels[:, 0])])
-    copied = Scores(*(a[doubled] for a in list(vars(scores).values())[:4]))
-    weights = (1 + scores.labels[:, 0]).astype("f4")
-    weighed = Scores(scores.logits, scores.labels, scores.label_mask, weights)
-    a, b = (
-        fit_calibration.fit(s, ONE, weighted=True, way="platt")["click"].calibration
-        for s in (copied, weighed)
-    )
-    assert a["slope"] == pytest.approx(b["slope"], rel=1e-5)
-    assert a["intercept"] == pytest.approx(b["intercept"], rel=1e-5)
-
-
 def test_each_task_is_fitted_on_the_rows_of_its_space():
     scores = drawn(same, same)
     rng = np.random.default_rng(3)
@@ -174,16 +159,6 @@ def test_the_file_says_what_was_written_and_damage_is_told(tmp_path):
             calibration.read(tmp_path, SCHEMA)
 
 
-def test_outputs_in_other_spaces_are_of_calibrated_logits():
-    none, platt = {"method": "none"}, {"method": "platt", "slope": 2.0, "intercept": 0.5}
-    chosen = {"click": platt, "order": none, "time": none}
-    found = made_scores(np.array([[0.25, -1.0, 3.0]], "f4"), SCHEMA, SCHEMA.task_names, chosen)
-    click, order = 1 / (1 + np.exp(-1.0)), 1 / (1 + np.exp(1.0))
-    expected = {"click@all": click, "order@click": order, "order@all": click * order}
-    for name, value in expected.items():
-        np.testing.assert_allclose(found[name], [value], rtol=1e-6)
-
-
 # ---------------------------------------------------------------- what is derived
 
 
@@ -231,31 +206,6 @@ def test_a_calibration_that_spoils_a_quotient_is_given_up():
     assert [c.calibration["method"] for c in kept.values()] == ["none", "none"]
     assert kept["click"].reason.startswith("not calibrated: buy@click would be worse. ")
     assert kept["buy"] == alone["buy"]
-
-
-@pytest.mark.parametrize(
-    ("rate", "too_often", "kept"),
-    [
-        pytest.param(0.002, 3.0, "platt", marks=pytest.mark.slow),
-        (0.01, 1.2, "platt"),
-        (0.01, 1.8, "none"),
-    ],
-    ids=["27 orders", "a rise within noise", "a rise beyond noise"],
-)
-def test_a_rare_task_takes_the_calibration_of_another_only_where_it_is_sure(rate, too_often, kept):
-    """Clicks are said too rarely, orders too often: platt of click makes order@all worse."""
-    order = Task("order", space="click", also_report=("all",))
-    schema = Schema("s", (Field("f", rows=2),), (Task("click"), order))
-    rng, rows = np.random.default_rng(1), 20_000
-    z = rng.normal(size=(rows, 2))
-    click = rng.random(rows) < 1 / (1 + np.exp(-z[:, 0] - 1))
-    labels = np.stack([click, click & (rng.random(rows) < rate)], 1).astype("f4")
-    logits = np.stack([z[:, 0], 0.1 * z[:, 1] + logit(too_often * rate)], 1).astype("f4")
-    validation = Scores(logits, labels, np.ones(labels.shape, bool), np.ones(rows, "f4"))
-    alone = fit_calibration.fit(validation, schema, False, "platt")
-    alone["order"] = fit_calibration.Choice({"method": "none"}, "r")
-    found = fit_calibration.harmless(alone, validation, schema, False, ("click", "order"))
-    assert found["click"].calibration["method"] == kept, found["click"].reason
 
 
 def test_one_method_for_all_where_it_is_asked_for():

@@ -129,15 +129,3 @@ def test_a_ranking_score_is_found_exported_and_measured(exported):
     }.items():
         with pytest.raises(UserError, match=message):
             export_run([folder / "run"], folder / "no", rank=option, say=lambda told: None)
-
-
-@pytest.mark.slow
-def test_some_tasks_with_one_calibration(exported):
-    (folder, _), told = exported, []
-    far = {"tasks": ("order",), "calibrate": "platt"}
-    export_run([folder / "run"], folder / "far", **far, say=told.append)
-    text = (folder / "far/README.md").read_text()
-    assert "order@click" in text
-    assert "| click@all |" not in text  # computed, as orders are of clicks, and not given
-    assert "- click: platt, as --calibration=platt says." in text
-    assert "  order: platt, as --calibration=platt says." in told

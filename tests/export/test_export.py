@@ -16,17 +16,16 @@ from small_runs import small
 from world.run import finished, opened
 
 from dtn_jax.analysis.finished import best_state
-from dtn_jax.cli import command, export
+from dtn_jax.cli import export
 from dtn_jax.data.epochs.reader import in_order
 from dtn_jax.errors import UserError
 from dtn_jax.export import load, model_folder
 from dtn_jax.export.model_folder import new_folder
 from dtn_jax.export.write import export_run, make_again
-from dtn_jax.files import full_path, sha256
+from dtn_jax.files import sha256
 from dtn_jax.run.run import build_run
 
 ROOT = pathlib.Path(__file__).parents[2]
-PAGE = (ROOT / "docs/export.md").read_text()
 ONNX = pathlib.Path(os.environ.get("ONNX_VENV", ".venv-onnx")) / "bin" / "python"
 ONNX_RUNTIME = """
 import numpy as np, onnxruntime
@@ -56,18 +55,6 @@ def test_the_folder_says_where_nothing_lies(finished_run, exported_model):
     for split in ("validation", "test"):
         for key, own in results[split].items():
             assert measured[split][key]["logloss"] == pytest.approx(own["logloss"], rel=1e-5)
-
-
-def test_its_page_lists_the_files_of_a_folder_and_its_options(exported_model):
-    told = set(re.findall(r"^\| `([\w.]+)", PAGE, re.M))
-    assert {path.name for path in exported_model.iterdir()} <= told | {"card"}
-    assert {"README.md", "config.json"} <= {path.name for path in exported_model.iterdir()}
-    (rows,) = re.findall(r"^\| option \|.*?\n\n", PAGE, re.M | re.S)
-    options = re.findall(r"`(--\w+=\S+?)`", rows)
-    assert len(options) == 5
-    shown = command.parser_of(export.__name__).format_help()
-    for option in options:
-        assert f"\n  {option.partition('=')[0]}" in shown
 
 
 def test_a_model_is_replaced_only_where_asked_for(finished_run, exported_model, tmp_path, capsys):
@@ -139,22 +126,6 @@ def test_a_kill_between_two_names_loses_no_model(tmp_path):
         (folder / model_folder.MANIFEST).write_text("new")
     assert (out / model_folder.MANIFEST).read_text() == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
-
-
-def test_the_lock_is_held_until_the_model_has_its_name(tmp_path, monkeypatch):
-    calls = []
-
-    def second(_):
-        if not out.exists():
-            with pytest.raises(UserError, match="another export writes"):
-                calls.append(new_folder(out, replace=True).__enter__())
-
-    out = tmp_path / "model"
-    with new_folder(out, replace=False) as folder:
-        (folder / model_folder.MANIFEST).write_text("first")
-        monkeypatch.setattr(model_folder, "to_disk", second)
-    assert not calls
-    assert (out / model_folder.MANIFEST).read_text() == "first"
 
 
 @pytest.mark.parametrize(
@@ -423,15 +394,3 @@ def test_mlflow_loads_a_folder_by_the_example(exported_model, tmp_path):
         subprocess.run([sys.executable, *call], cwd=tmp_path, env=environment, check=True)
     got = pl.read_parquet(tmp_path / "scores.parquet")
     assert got.equals(model.score(rows))
-
-
-# ---------------------------------------------------------------- paths with `..` in them
-
-
-def test_a_path_leads_where_the_system_finds_it(tmp_path):
-    (tmp_path / "far/away").mkdir(parents=True)
-    (tmp_path / "link").symlink_to(tmp_path / "far/away")
-    real = tmp_path.resolve()
-    assert full_path(tmp_path / "link/../run") == real / "far/run"
-    assert full_path(tmp_path / "far/../run/.") == real / "run"
-    assert full_path(tmp_path / "link/run") == tmp_path / "link/run"

@@ -28,15 +28,12 @@ PAGE = pathlib.Path(__file__).parents[2] / "docs/export.md"
 @pytest.mark.parametrize(
     ("text", "expected"),
     {
-        "click": lambda c, o, a, w: c,
         " click**1 *\n order**2 ": lambda c, o, a, w: c * o**2,
         "click * order@all": lambda c, o, a, w: c * a,
-        "order@click": lambda c, o, a, w: o,
         "-log(click) / 2 + 1e-1": lambda c, o, a, w: -np.log(c) / 2 + 0.1,
         "2**-click - +order": lambda c, o, a, w: 2**-c - o,
         "click**order**2": lambda c, o, a, w: c ** (o**2),
         "max(`watch time`, 0, click)**0.5": lambda c, o, a, w: np.maximum(w, c) ** 0.5,
-        "min(click, order) * 3": lambda c, o, a, w: 3 * np.minimum(c, o),
         "`watch time`@all**2": lambda c, o, a, w: w**2,
     }.items(),
 )
@@ -54,24 +51,17 @@ def test_a_row_whose_value_is_not_finite_has_none():
     ("text", "told"),
     {
         "": "expected an expression",
-        "click *": "expected an expression",
         "2": "it reads no task",
         "2 * clik": "unknown task 'clik'. Did you mean 'click'?",
         "click@al": "Did you mean 'click@all'?",
         "logg(click)": "unknown function 'logg'. Did you mean 'log'?",
-        "log(click, 2)": "expected an expression",
-        "click % 2": "expected an expression",
         "click @ order": "expected an expression",
-        "1j * click": "expected an expression",
         "True * click": "unknown task 'True'",
         "click.real": "unknown task 'real'",
-        "(lambda: click)()": "unknown task 'lambda'",
         "log(*click)": "expected an expression",
         "__import__('os').system('true')": "unknown function '__import__'",
-        "eval(click)": "unknown function 'eval'",
         "(" * 300 + "click" + ")" * 300: "expected an expression",
         "9" * 500 + " * click": "expected an expression",
-        "click + " * 200: "expected an expression",
     }.items(),
 )
 def test_what_is_no_expression_is_refused(text, told):

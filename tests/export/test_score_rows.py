@@ -191,20 +191,6 @@ def test_unknown_values_are_told_where_they_are_many(made_model, tmp_path, capsy
     assert "leaves out" not in said
 
 
-def test_bytes_that_the_model_does_not_read_spoil_no_row(made_model, tmp_path, capsys):
-    frame = FRAME.with_columns(photo=pl.lit(b"\xff\xd8"), word=FRAME["word"].cast(pl.Binary))
-    frame.write_parquet(tmp_path / "b.parquet")
-    output = tmp_path / "s.parquet"
-    score.main(
-        [f"--model={made_model.folder}", f"--input={tmp_path}/b.parquet", f"--output={output}"]
-    )
-    said = capsys.readouterr().out
-    assert "leaves out tags, tags_weights, vector, photo (" in said
-    got = pl.read_parquet(output)
-    assert got["word"].to_list() == FRAME["word"].to_list()
-    assert got["click@all"].null_count() == 0
-
-
 def test_bytes_that_are_no_text_spoil_their_row_alone(made_model, tmp_path):
     words = [word.encode() for word in FRAME["word"].to_list()]
     words[1] = b"\xff\xd8"

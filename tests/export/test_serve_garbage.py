@@ -63,11 +63,8 @@ def test_bodies(served, body, status, words):
         ("size", "many", "got 'many'", "expected a number or null: wrong type"),
         ("vector", [3e38, 0.0], "score that is not finite", ""),
         ("word", {"a": 1}, "{'a': 1}", "a text or a number or null"),
-        ("word", ["a"], "['a']", "a text or a number or null"),
         ("tags", [["x"]], "[['x']]", "a list, each a text or a number or null"),
-        ("tags", "x", "'x'", "a list, each a text or a number or null"),
         ("tags_weights", [1.0, 2.0, 3.0], "weights of another length", "each a number or null"),
-        ("vector", [1.0], "list of other than 2 numbers", "a list, each a number or null"),
         ("size", 10**400, "number that is not finite", "a number or null"),
     ],
 )
@@ -77,17 +74,6 @@ def test_values(served, column, value, got, expected):
     rest = {k: v for k, v in ROW.items() if k != column}
     body = json.dumps({"user": {column: value}, "candidates": [rest]})
     told(served.score(body.encode()), 422, "candidate 1", expected)
-
-
-@pytest.mark.parametrize("text", ["NaN", "-Infinity", '"\\ud800"'])
-def test_what_no_json_has(served, text):
-    body = json.dumps({"rows": [ROW | {"word": "WORD"}]}).replace('"WORD"', text)
-    assert served.score(body.encode()).status_code in (400, 422)
-
-
-def test_the_first_bad_row_is_named(served):
-    rows = [ROW, ROW | {"speed": "fast"}, ROW | {"size": "many"}]
-    told(served.score({"rows": rows}), 422, "row 2, column 'speed': got 'fast'")
 
 
 def test_a_row_that_lacks_a_column(served):
@@ -196,17 +182,12 @@ def check(answer, rows=None):
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.nightly)])
 def test_garbage_in_the_rows_of_a_log(served, count):
-    """As far as it has a body for /score."""
     garbage = Garbage([row | {"price": 1.0} for row in ROWS], STREAM)  # which is not read
     draw, seen = np.random.default_rng(1), set()
     for _ in range(count):
-        kind, sent = garbage.draw(draw)
-        head, _, body = sent.partition(b"\r\n\r\n")
-        if not head.startswith(b"POST"):
-            continue
-        lines = [line.split(": ", 1) for line in head.decode("latin-1").split("\r\n")[1:]]
-        headers = {name: value for name, value in lines if name == "content-type" and value}
+        kind, (body, content) = garbage.draw(draw)
+        headers = {"content-type": content} if content else {}
         scored = check(served.client.post("/score", content=body, headers=headers))
         assert not scored or kind in UNREAD, (kind, body[:200])
         seen.add(kind)
-    assert len(seen) == len(garbage.kinds) - 2
+    assert seen == set(garbage.kinds)

@@ -9,12 +9,11 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from history_logs import LISTS, MOST, TEST, log, made, prepared
 from made_models import FRAME
 from served import ARROW, ROWS, Client, serving, serving_model
+from world import log
 
 from configs.logs import get_config
-from dtn_jax.export.serve import worker
 from dtn_jax.export.serve.process import make_app
 from dtn_jax.export.write import export_run
 from dtn_jax.run.train import train
@@ -66,31 +65,6 @@ def test_a_user_with_candidates(served):
     both = served.score({"user": user, "candidates": rows})
     assert both.status_code == 422
     assert "'tags' is a field of the user and of candidates" in both.json()["error"]
-
-
-WIDE_USER = {
-    "word": "b",
-    "tags": ["x", "never", "z"] * 60,
-    "tags_weights": [0.5, 1.0, 2.0] * 60,
-}
-BESIDE = [{k: v for k, v in row.items() if k not in USER} for row in ROWS * 8]
-
-
-def test_a_users_long_lists_are_cast_once(served, monkeypatch):
-    whole, lengths = worker.of_values, {}
-
-    def column(name, values, *more):
-        lengths[name] = len(values)
-        return whole(name, values, *more)
-
-    monkeypatch.setattr(worker, "of_values", column)
-    answer = served.score({"user": WIDE_USER, "candidates": BESIDE})
-    assert {lengths[name] for name in USER} == {1} < {*lengths.values()}
-    same(answer, served.model, [WIDE_USER | one for one in BESIDE])
-    wrong = [*BESIDE[:40], BESIDE[40] | {"size": "many"}]
-    for user, rows, place in ((WIDE_USER, wrong, 41), (WIDE_USER | {"tags": "x"}, BESIDE, 1)):
-        error = served.score({"user": user, "candidates": rows}).json()["error"]
-        assert error.startswith(f"candidate {place}, column"), error
 
 
 def test_outputs_are_chosen_and_unread_fields_told(served):
@@ -189,20 +163,20 @@ def test_docs_show_the_columns_of_the_model_that_is_served(served):
 
 def test_a_token(served, caplog):
     app = make_app(served.worker, "s3cret")
-    with contextlib.closing(Client(app)) as client, caplog.at_level("DEBUG"):
+    with contextlib.closing(Client(app)) as asked, caplog.at_level("DEBUG"):
         for path in ("/health", "/ready"):
-            assert client.get(path).status_code == 200
+            assert asked.get(path).status_code == 200
         for path in ("/docs", "/openapi.json"):
-            assert client.get(path).status_code == 404
+            assert asked.get(path).status_code == 404
         for given in ({}, "s3cret", "Bearer s3cre", "Bearer s3cretx", b"Bearer \xe9"):
             headers = {"authorization": given} if given else {}
             for method, path in (("GET", "/metrics"), ("POST", "/score")):
-                answer = client.request(method, path, headers=headers)
+                answer = asked.request(method, path, headers=headers)
                 assert answer.status_code == 401
                 assert answer.headers["www-authenticate"] == "Bearer"
         headers = {"authorization": "Bearer s3cret"}
-        same(client.post("/score", json={"rows": ROWS}, headers=headers), served.model, ROWS)
-        assert client.request("GET", "/metrics", headers=headers).status_code == 200
+        same(asked.post("/score", json={"rows": ROWS}, headers=headers), served.model, ROWS)
+        assert asked.request("GET", "/metrics", headers=headers).status_code == 200
     assert "s3cret" not in caplog.text
 
 
@@ -224,74 +198,39 @@ def test_no_answer_before_the_model_is_ready(served):
 # ---------------------------------------------------------------- histories
 
 
-FULL = {
-    "item": "i3",
-    "viewed": ["i1", None, "i5"],
-    "viewed_action": ["look", "buy", "look"],
-    "viewed_gap": [2, 0, 4],
-}
-EMPTY = {name: [] for name in LISTS}
-LONG = {
-    "viewed": ["i9", "i8", "i7", "i6", "i5", "i4", "i3"],
-    "viewed_action": ["buy"] * 3 + ["look", "cart", "look", "buy"],
-    "viewed_gap": [0, 0, 0, 1, 2, 3, 4],
-}
-
-
-@pytest.fixture(scope="module")
-def with_histories(tmp_path_factory):
-    with serving_model(made(tmp_path_factory.mktemp("histories"))[1]) as found:
-        yield found
-
-
-def scored(with_histories, rows):
+def scored(served, rows):
     """Of POST /score, which are those of the model."""
-    answer = with_histories.score({"rows": rows})
-    assert answer.status_code == 200, answer.text
-    got, wanted = answer.json()["scores"], with_histories.model.score(rows)
-    for name in with_histories.model.outputs:
-        np.testing.assert_allclose(got[name], wanted[name].to_numpy(), rtol=0, atol=1e-6)
-    return np.asarray(got["click@all"])
-
-
-def check_odd_rows(with_histories):
-    """An empty history is a missing one; of a long one the newest count, companions in step."""
-    newest = {name: values[-MOST:] for name, values in LONG.items()}
-    rows = [FULL | one for one in ({}, EMPTY, dict.fromkeys(LISTS), LONG, newest)]
-    found = scored(with_histories, rows)
-    np.testing.assert_allclose(found[1], found[2], rtol=1e-6)
-    np.testing.assert_allclose(found[3], found[4], rtol=1e-6)
-    assert len({f"{score:.5f}" for score in found}) == 3
-
-
-def test_a_users_history_beside_candidates(with_histories):
-    user = {name: FULL[name] for name in LISTS}
-    candidates = [{"item": item} for item in ("i3", "i4", None)]
-    answer = with_histories.score({"user": user, "candidates": candidates})
-    found = scored(with_histories, [user | one for one in candidates])
-    np.testing.assert_allclose(answer.json()["scores"]["click@all"], found, rtol=0, atol=1e-6)
+    answer = served.score({"rows": rows})
+    same(answer, served.model, rows)
+    return np.asarray(answer.json()["scores"]["click@all"])
 
 
 @pytest.mark.slow
 def test_a_run_and_its_served_model_give_the_same_scores(tmp_path):
-    prepared(tmp_path)
+    """An empty history is a missing one; of a long one the newest count, companions in step."""
+    frame, lists = log.rows(), ("viewed", "viewed_action")
+    log.prepared(tmp_path, frame, log.without("clicked", "ago"))
     config = get_config(f"shared_bottom,schema={tmp_path / 'shop.yaml'}")
     config.data.data_dir, config.data.batch_size = str(tmp_path / "data"), 64
     config.model.experts, config.model.histories = "mlp", "din"
     config.optim.table_init = 1.0
     config.train.max_steps, config.parallel.devices = 20, 1
     train(config, tmp_path / "run")
-    folder = export_run([tmp_path / "run"], tmp_path / "model", say=lambda told: None)
+    folder = export_run([tmp_path / "run"], tmp_path / "model", calibrate="none")
     kept = pl.read_parquet(tmp_path / "run/predictions.parquet")
     with serving_model(folder) as own:
-        test = log()[TEST]
+        test = log.split_frames(frame)["test"].with_columns(pl.col("t").dt.to_string("iso:strict"))
         rows = test.select(own.model.columns).to_dicts()
         got = scored(own, rows)[kept["row"].to_numpy()]
         logit = np.log(got) - np.log1p(-got)
         np.testing.assert_allclose(logit, kept["logit/click"].to_numpy(), rtol=1e-5, atol=1e-6)
-        check_odd_rows(own)
-        short = [row for row in rows if len(row["viewed"]) <= MOST]
-        for name in LISTS:  # DIN tells what stands beside what
+        long = {"viewed": [*range(9, 2, -1)], "viewed_action": ["buy"] * 3 + ["look", "cart"] * 2}
+        newest = {name: values[-4:] for name, values in long.items()}
+        empty = {name: [] for name in lists}
+        odd = scored(own, [rows[0] | x for x in (empty, dict.fromkeys(lists), long, newest)])
+        np.testing.assert_allclose(odd[::2], odd[1::2], rtol=1e-6)
+        assert abs(odd[0] - odd[2]) > 1e-5
+        short = [row for row in rows if len(row["viewed"]) <= 4]
+        for name in lists:  # DIN tells what stands beside what
             turned = [row | {name: row[name][::-1]} for row in short]
-            moved = np.abs(scored(own, turned) - scored(own, short)).max()
-            assert moved > 1e-5
+            assert np.abs(scored(own, turned) - scored(own, short)).max() > 1e-5

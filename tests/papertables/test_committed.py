@@ -1,8 +1,6 @@
 """What the repository keeps of tables, what configs are tuned to, and what documents say."""
 
 import json
-import pathlib
-import re
 
 import pytest
 
@@ -62,18 +60,6 @@ def readme(tmp_path, monkeypatch):
 
 def test_the_documents_say_what_the_results_say():
     results_table.main(["--check"])
-
-
-def test_links_lead_somewhere():
-    documents = [pathlib.Path("README.md"), *pathlib.Path("experiments").rglob("*.md")]
-    links = [
-        (document, link)
-        for document in documents
-        for link in re.findall(r"\]\(([^):]+)\)", document.read_text())
-    ]
-    assert len(links) > 20
-    files = [(d, d.parent / link.partition("#")[0]) for d, link in links]
-    assert [(d, file) for d, file in files if not file.exists()] == []
 
 
 def test_a_document_that_is_not_up_to_date_is_told(readme, tmp_path):

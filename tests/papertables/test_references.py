@@ -2,13 +2,10 @@
 
 import json
 
-import numpy as np
 import pytest
 
 from dtn_jax.data.sets import catalog
-from dtn_jax.interface import Batch
 from dtn_jax.papertables import references
-from dtn_jax.schema import Field, Schema, Task
 from experiments import references as trained
 
 METRICS = {"auc", "logloss", "ece", "predicted_observed"}
@@ -65,45 +62,3 @@ def test_the_same_rows_encoded_otherwise_stand_in_one_table(call, prepared_dir, 
     (path,) = tmp_path.glob("adult.json")
     path.write_text(json.dumps({"a": found | {"rows": "others"}, "older": {"data": "x"}}))
     assert references.of_data(data) == {}
-
-
-def learnt(rows, seed):
-    """Rows of a categorical and a standardised field, and a label that both decide."""
-    rng = np.random.default_rng(seed)
-    ids = rng.integers(0, 40, size=rows)
-    number = rng.normal(size=rows).astype(np.float32)
-    known = rng.random(rows) < 0.8
-    odd = np.random.default_rng(7).permutation(40) % 2  # ids' order says nothing
-    labels = (odd[ids] + np.where(known, number, 0) + 0.3 * rng.normal(size=rows) > 0.5)[:, None]
-    schema = Schema(
-        "x",
-        (
-            Field("a", rows=40),
-            Field("n", kind="numeric", rows=2, standardised=True),
-        ),
-        (Task("t"),),
-    )
-    ones = np.ones(rows, np.float32)
-    batch = Batch(
-        ids=np.stack([ids, known], axis=1).astype(np.int32),
-        weights=np.empty((rows, 0), np.float32),
-        numeric=number[:, None],
-        labels=labels.astype(np.float32),
-        label_mask=np.ones((rows, 1), bool),
-        sample_weight=ones,
-        row_mask=ones > 0,
-    )
-    return schema, batch
-
-
-def test_trees_choose_by_validation(monkeypatch):
-    pytest.importorskip("lightgbm")
-    trees = ((4, 0.2, 20, 1.0), (2, 0.001, 20, 1.0), (8, 0.2, 20, 1.0))
-    monkeypatch.setattr(trained, "TREES", trees)
-    monkeypatch.setattr(trained, "ROUNDS", 60)
-    (schema, train), (_, validation), (_, test) = (learnt(3000, seed) for seed in range(3))
-    score, chosen = trained.lightgbm(schema, train, validation, 0)
-    assert chosen["ids"] == "categories"
-    assert chosen["learning_rate"] == 0.2
-    assert 1 <= chosen["rounds"] <= 60
-    assert trained.auc(score(test), test.labels[:, 0]) > 0.95

@@ -34,7 +34,7 @@ from dtn_jax.cli import command
 from dtn_jax.data.epochs.reader import SplitReader, take
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.sets import catalog
-from dtn_jax.errors import UserError, choose
+from dtn_jax.errors import UserError
 from dtn_jax.interface import Batch
 from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.auc import auc
@@ -66,15 +66,9 @@ Score = Callable[[Batch], np.ndarray]  # `[B]`, logits in the space of the task'
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = command.parser(__doc__, EXAMPLE)
-    parser.add_argument("--dataset", help=f"one of: {', '.join(catalog.DATASETS)}")
-    parser.add_argument("--options", default="", help="the data set's own options, 'rows=100000'")
-    parser.add_argument("--model", help=f"one of: {', '.join(MODELS)}")
-    parser.add_argument("--data_dir", default="", help="prepared sets; see configs/base.py")
-    parser.add_argument("--manual_dir", default="", help="raw files; see configs/base.py")
-    known = parser.parse_args(arguments)
-    model = MODELS[choose("model", known.model or "", MODELS)]
-    data = catalog.load(known.dataset or "", known.options, known.data_dir, known.manual_dir)
+    known, _ = command.parse(__name__, arguments)
+    model = MODELS[known.model]
+    data = catalog.load(known.dataset, known.options, known.data_dir, known.manual_dir)
     schema = data.schema
     train, validation = (SplitReader(data, s).everything() for s in ("train", "validation"))
     own_logs = file_of(data).name == OWN
@@ -244,6 +238,15 @@ MODELS: Mapping[str, Outside] = {
         "validation AUC",
     ),
 }
+
+OPTIONS = {
+    "dataset=NAME": f"one of: {', '.join(catalog.DATASETS)}",
+    "options=KEY=VALUE,...": "the data set's own options, 'rows=100000'",
+    "model=NAME": f"one of: {', '.join(MODELS)}",
+}
+SHARED = ("data_dir", "manual_dir")
+NEEDED = ("dataset", "model")
+CHOICES = {"dataset": catalog.DATASETS, "model": MODELS}
 
 
 if __name__ == "__main__":

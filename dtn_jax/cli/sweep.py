@@ -10,17 +10,12 @@ where they share the workdir too.
 
 from __future__ import annotations
 
-import argparse
 import math
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from dtn_jax.cli import command, compile_cache
+from dtn_jax.cli import command
 from dtn_jax.errors import UserError
-
-if TYPE_CHECKING:
-    from ml_collections import ConfigDict
 
 RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = "dtn-jax sweep --config=configs/adult.py:dtn --workdir=runs/sweep --trials=20"
@@ -49,37 +44,21 @@ CHOICES = {"sampler": SAMPLERS, "pruner": PRUNERS}
 def main(arguments: Sequence[str]) -> None:
     known, rest = command.parse(__name__, arguments)
     config = command.read_config(known.config, rest)
-    check(known, config)
     from dtn_jax.search import search_space as spaces  # after --help
+    from dtn_jax.search import trial_storage
     from dtn_jax.search.studies import Budget
     from dtn_jax.search.sweep import sweep
 
-    grid = {} if known.grid is None else spaces.read_grid(known.grid, config)
-    suggest = spaces.grid_space(grid) if grid else spaces.load_space(known.sweep, known.config)
-    trials = 0 if grid else known.trials or TRIALS
-    budget = Budget(trials, known.sampler, known.pruner, grid=grid)
-    if not grid:  # of which other options depend
-        command.tell_unused([config], [key for key, _ in command.overrides(rest)])
-    compile_cache.use(known.cache_dir)
-    sweep(
-        config,
-        suggest,
-        budget,
-        workdir=pathlib.Path(known.workdir),
-        study=known.study,
-        storage=known.storage,
-        words=[f"--config={known.config}", *rest],
-    )
-
-
-def check(known: argparse.Namespace, config: ConfigDict) -> None:
-    """Raises UserError where arguments, or the config beside them, cannot be."""
-    from dtn_jax.search import trial_storage
-
-    command.folder(known.workdir, "workdir")
     if known.storage:
         trial_storage.check(known.storage)
     if known.grid is not None and (known.sweep or known.trials):
         raise UserError("all points of a --grid are tried: leave --sweep and --trials out")
     if config.parallel.processes != "off" or config.replicas:
         raise UserError("a trial is one run of one process: leave out replicas and processes")
+    grid = [] if known.grid is None else spaces.read_grid(known.grid, config)
+    suggest = None if grid else spaces.load_space(known.sweep, known.config)
+    budget = Budget(0 if grid else known.trials or TRIALS, known.sampler, known.pruner)
+    if not grid:  # of which other options depend
+        command.tell_unused(config, rest)
+    words, place = [f"--config={known.config}", *rest], pathlib.Path(known.workdir)
+    sweep(config, suggest, grid, budget, place, known.study, known.storage, words)

@@ -10,7 +10,7 @@ import pathlib
 import re
 import shlex
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 from ml_collections import ConfigDict
@@ -37,9 +37,9 @@ PICTURES = {
 
 def sweep(
     config: ConfigDict,
-    suggest: Space,
+    suggest: Space | None,
+    grid: Sequence[Mapping[str, str]],
     budget: Budget,
-    *,
     workdir: pathlib.Path,
     study: str,
     storage: str,
@@ -49,7 +49,7 @@ def sweep(
 
     Args:
       config: what trials start from.
-      suggest: what they are asked to set.
+      suggest: what they are asked to set; None: the points of `grid`.
       budget: of all trials.
       workdir: of the search.
       study: its name in the storage, where the architecture's stands beside it; "" is that of the
@@ -71,6 +71,7 @@ def sweep(
         storage=storage,
         stored_as=f"{study or data.schema.name}/{name}",
         data=data.fingerprint,
+        enqueue=grid,
         report=lambda one: report(one, metric, workdir, words),
     )
     screen.say(f"\nAll trials and pictures are in {workdir}")

@@ -21,7 +21,7 @@ from dtn_jax.run.workdir import check_folder
 
 def compared(*arguments):
     """{(task@space, metric): its Difference}."""
-    *_, found = compare.compared(compare.parse([*arguments, "--draws=400"]))
+    *_, found = compare.compared([*arguments, "--draws=400"])[1]
     return {(one.key, one.metric): one for one in found}
 
 

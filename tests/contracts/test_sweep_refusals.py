@@ -99,8 +99,9 @@ def test_the_shipped_space_is_found_behind_a_config_without_one():
 
 def test_a_grid_has_each_point_once_and_its_values_may_be_tuples():
     grid = read_grid("optim.learning_rate=1e-3,1e-3,2e-3;model.mlp.hidden=(8,),(9, 8)", DEFAULTS)
-    hidden = ["(8,)", "(9, 8)"]
-    assert grid == {"optim.learning_rate": ["1e-3", "2e-3"], "model.mlp.hidden": hidden}
+    points = [(rate, hidden) for rate in ("1e-3", "2e-3") for hidden in ("(8,)", "(9, 8)")]
+    assert [tuple(point.values()) for point in grid] == points
+    assert {*map(tuple, grid)} == {("optim.learning_rate", "model.mlp.hidden")}
     with pytest.raises(UserError, match="'seed' is given twice"):
         read_grid("seed=1;seed=2", DEFAULTS)
 

@@ -65,7 +65,7 @@ def test_its_page_lists_the_files_of_a_folder_and_its_options(exported_model):
     (rows,) = re.findall(r"^\| option \|.*?\n\n", PAGE, re.M | re.S)
     options = re.findall(r"`(--\w+=\S+?)`", rows)
     assert len(options) == 5
-    shown = command.parser_of(export.__name__).format_help()
+    shown = command.Parser(export.__name__).format_help()
     for option in options:
         assert f"\n  {option.partition('=')[0]}" in shown
 

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from dtn_jax.cli import command
 from dtn_jax.errors import UserError
+from dtn_jax.report import screen
 
 RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = "dtn-jax sweep --config=configs/adult.py:dtn --workdir=runs/sweep --trials=20"
@@ -44,21 +45,32 @@ CHOICES = {"sampler": SAMPLERS, "pruner": PRUNERS}
 def main(arguments: Sequence[str]) -> None:
     known, rest = command.parse(__name__, arguments)
     config = command.read_config(known.config, rest)
-    from dtn_jax.search import search_space as spaces  # after --help
-    from dtn_jax.search import trial_storage
-    from dtn_jax.search.studies import Budget
-    from dtn_jax.search.sweep import sweep
+    from dtn_jax.data.sets.catalog import read_data  # after --help
+    from dtn_jax.metrics.selected import metrics_of, read_selection
+    from dtn_jax.search import search_space as spaces
+    from dtn_jax.search.studies import Budget, search
+    from dtn_jax.search.sweep import report
+    from dtn_jax.search.trials import OBJECTIVE
 
-    if known.storage:
-        trial_storage.check(known.storage)
     if known.grid is not None and (known.sweep or known.trials):
         raise UserError("all points of a --grid are tried: leave --sweep and --trials out")
     if config.parallel.processes != "off" or config.replicas:
         raise UserError("a trial is one run of one process: leave out replicas and processes")
     grid = [] if known.grid is None else spaces.read_grid(known.grid, config)
-    suggest = None if grid else spaces.load_space(known.sweep, known.config)
-    budget = Budget(0 if grid else known.trials or TRIALS, known.sampler, known.pruner)
     if not grid:  # of which other options depend
         command.tell_unused(config, rest)
-    words, place = [f"--config={known.config}", *rest], pathlib.Path(known.workdir)
-    sweep(config, suggest, grid, budget, place, known.study, known.storage, words)
+    data, workdir = read_data(config), pathlib.Path(known.workdir)
+    # A selection that does not fit the data set ends the search before it has a folder.
+    metric = read_selection(OBJECTIVE, config.train.select, metrics_of(data.schema)).title
+    search(
+        config,
+        None if grid else spaces.load_space(known.sweep, known.config),
+        workdir,
+        Budget(0 if grid else known.trials or TRIALS, known.sampler, known.pruner),
+        storage=known.storage,
+        stored_as=f"{known.study or data.schema.name}/{config.model.architecture}",
+        data=data.fingerprint,
+        enqueue=grid,
+        report=lambda one: report(one, metric, workdir, [f"--config={known.config}", *rest]),
+    )
+    screen.say(f"\nAll trials and pictures are in {workdir}")

@@ -104,7 +104,8 @@ def compared(a: str, b: str, columns: Columns, draws: int) -> Compared:
                 rows = score_files.of_file(place, schema, columns)
             sides[i].append(rows)
         check_one_model(sides[i])
-    score_files.check_groups([*sides[0], *sides[1]])
+    if not any(run.group is not None or run.ungrouped for run in (*sides[0], *sides[1])):
+        raise UserError(score_files.ASK)
     aligned(*sides)
     return *sides, differences(*sides, draws) + rank_differences(*sides, draws)
 

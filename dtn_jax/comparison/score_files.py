@@ -222,9 +222,3 @@ def _kind(labels: np.ndarray) -> str:
 
 def _codes(column: pl.Series) -> np.ndarray:
     return np.unique(column.cast(pl.String).fill_null("").to_numpy(), return_inverse=True)[1]
-
-
-def check_groups(rows: Sequence[ScoredRows]) -> None:
-    """Raises UserError where nothing says whether rows are in groups."""
-    if not any(r.group is not None or r.ungrouped for r in rows):
-        raise UserError(ASK)

@@ -400,8 +400,9 @@ def search(
       UserError: the study there is of another config or data set, no trial succeeded, or the
         storage does not answer.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     storage = storage or trial_storage.url_of_file(folder / "sweep.db")
+    trial_storage.check(storage)
+    folder.mkdir(parents=True, exist_ok=True)
     name = name or config.model.architecture
     how = (budget.make_pruner(), higher_is_better(config.train.select))
     try:

@@ -6,8 +6,8 @@ import pytest
 from sweeps import run
 
 from configs import base
+from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
-from dtn_jax.search import sweep
 from dtn_jax.search.search_space import load_space, read_grid
 
 DEFAULTS = base.get_config()
@@ -21,9 +21,9 @@ def test_a_study_that_was_begun_otherwise_is_refused(trained, prepared_dir, tmp_
     run(*given, "--trials=3", "--config.train.log_every=7")  # changes no result
     with pytest.raises(UserError, match=r"was begun with another train\.epochs; give another --st"):
         run(*given, "--config.train.epochs=9")
-    read = sweep.read_data
+    read = catalog.read_data
     other = lambda config: dataclasses.replace(read(config), fingerprint="other")  # noqa: E731
-    monkeypatch.setattr(sweep, "read_data", other)
+    monkeypatch.setattr(catalog, "read_data", other)
     with pytest.raises(UserError, match="was begun with another data"):
         run(*given)
     assert len(trained) == 3

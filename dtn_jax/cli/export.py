@@ -28,7 +28,7 @@ WAYS = ", ".join([AUTO, *command.constant("export.calibration", "METHODS")])
 DTYPES = ", ".join(command.constant("export.write.program", "TABLE_DTYPES"))
 OPTIONS = {
     "workdir=DIR": "the folder of a finished run, of several by comma, or of replicas",
-    "out=DIR": "the model's folder, a new one",
+    "out=MODEL": "the model's folder, a new one",
     "replace": "replace the model that is there",
     "tables=DTYPE": f"dtype of the stored tables: {DTYPES} (default: the run's own)",
     "tasks=NAMES": "tasks whose scores the model gives, by comma (default: all)",
@@ -59,6 +59,7 @@ def main(arguments: Sequence[str]) -> None:
 
         write_onnx(known.onnx, known.out, known.batch_size, known.plugins)
         return
+    command.check_folder(known.out, "--out")
     from dtn_jax.export.write import export_run
 
     given = {name: getattr(known, name) for name in OF_RUNS}

@@ -129,9 +129,6 @@ def _rows(
     rank = RANK if by and RANK in by.outputs and RANK in names else None
     wanted = {*labels.values(), *scores.values(), *filter(None, (row, group, weight, rank))}
     frame = pl.read_parquet(path, columns=sorted(wanted))
-    for name in wanted:
-        if frame[name].dtype.is_nested():
-            raise UserError(f"column {name!r} holds {frame[name].dtype}, expected single values")
 
     def numbers(name: str | None) -> np.ndarray | None:
         return None if name is None else _numbers(frame[name])

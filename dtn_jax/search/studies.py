@@ -153,20 +153,18 @@ class Study:
     folder: pathlib.Path
 
     def claim(self, data: str) -> None:
-        """Says what the study is of: a config, an objective and a data set.
+        """Says what the study is of: a config, its objective among it, and a data set.
 
         Raises:
           UserError: it was begun with others.
         """
         options = {key: str(value) for key, value in identity(self.config).items()}
-        owner = {"config": options, "objective": self.config.train.select, "data": data}
         stored = self.optuna.user_attrs.get(OWNER)
         if stored is None:
-            self.optuna.set_user_attr(OWNER, owner)
+            self.optuna.set_user_attr(OWNER, {"config": options, "data": data})
             return
         others = sorted(differing(identity(stored["config"]), options))
-        others += [key for key in ("objective", "data") if stored[key] != owner[key]]
-        if others:
+        if others := others + ["data"] * (stored["data"] != data):
             raise UserError(
                 f"the study {self.optuna.study_name!r} was begun with another {', '.join(others)}; "
                 "give another --study, --workdir or --storage"

@@ -199,8 +199,10 @@ class Study:
         return within and self.suggest is not None and not self.spent()
 
     def enqueue(self, settings: Iterable[Mapping[str, object]]) -> None:
-        """Lets these settings be tried, each once."""
-        known = {trial.user_attrs.get(SETTINGS) for trial in self.trials()}
+        """Lets these settings be tried, each once; those of a trial that failed, and was not begun
+        again, anew."""
+        every = self.trials(*BEGUN, TrialState.WAITING)
+        known = {trial.user_attrs.get(SETTINGS) for trial in every}
         for text in dict.fromkeys(map(as_text, settings)):
             if text not in known:
                 self.optuna.enqueue_trial({}, user_attrs={SETTINGS: text})

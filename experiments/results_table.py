@@ -60,13 +60,10 @@ def table(name: str) -> str:
     Raises:
       OSError: there is no table of that name.
     """
+    whole = {BENCHMARK: performance_table, "speed": speed_table, "balancers": balancers_table}
+    if name in whole:
+        return whole[name]()
     kind, _, dataset = name.partition("_")
-    if name == BENCHMARK:
-        return performance_table()
-    if name == "speed":
-        return speed_table()
-    if name == "balancers":
-        return balancers_table()
     if kind == "rows":
         return rows_table(dataset)
     if kind == "short":

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 import jax
 
 from dtn_jax.cli import command
-from dtn_jax.errors import UserError, choose, leave_unless_installed
+from dtn_jax.errors import UserError, leave_unless_installed
 from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid
 from dtn_jax.report.versions import versions
@@ -32,35 +32,29 @@ SUITES += ("peers", "gpu")
 BARE = "gpu"  # needs jax, flax, optax, orbax, numpy and ml-collections alone
 
 
+OPTIONS = {
+    "suite=NAMES": f"by comma: {', '.join(SUITES)}; or all",
+    "quick": "use tiny sizes, to test that a suite runs",
+    "out=DIR": "folder for the JSON (default experiments/results/benchmark)",
+    "peers_venv=DIR": "virtual environment with the other frameworks; created if it does not exist",
+}
+SHARED = ("data_dir", "manual_dir")
+NEEDED = ("suite",)
+CHOICES = {"suite": (*SUITES, "all")}
+
+
 def main(arguments: Sequence[str]) -> None:
-    parser = command.parser(__doc__, EXAMPLE)
-    parser.add_argument("--suite", help=f"comma-separated: {', '.join(SUITES)}; or all")
-    parser.add_argument(
-        "--quick", action="store_true", help="use tiny sizes, to test that a suite runs"
-    )
-    parser.add_argument("--out", default="", help="folder for the JSON (default results/benchmark)")
-    parser.add_argument("--data_dir", default="", help="where prepared sets are; see --help=data")
-    parser.add_argument("--manual_dir", default="", help="where raw files are; see --help=data")
-    parser.add_argument(
-        "--peers_venv",
-        default="",
-        help="virtual environment with the other frameworks; created if it does not exist",
-    )
-    known = parser.parse_args(arguments)
+    known, _ = command.parse(__name__, arguments)
     if known.suite != BARE:
         leave_unless_installed()
-    names = every_suite() if known.suite == "all" else (known.suite or "").split(",")
-    for name in names:
-        choose("suite", name, [*SUITES, "all"])
     if known.quick and not known.out:
         raise UserError("--quick measures nothing real: give --out=FOLDER, not the real results'")
-    folder = pathlib.Path(known.out) if known.out else RESULTS
     options = Options(known.quick, known.data_dir, known.manual_dir, known.peers_venv)
-    for name in names:
+    for name in every_suite() if known.suite == "all" else command.listed(known.suite):
         start = time.monotonic()
         measured = suite(name)(options)
         show(measured)
-        path = write(folder, name, measured, time.monotonic() - start)
+        path = write(pathlib.Path(known.out or RESULTS), name, measured, time.monotonic() - start)
         screen.say(f"{path}, {time.monotonic() - start:.0f} s\n")
 
 

@@ -46,16 +46,6 @@ EFFECTS = {
     "conversion": {"122": 0.8, "129": 0.7, "508": 0.7, "150_14": 0.8, "853": 0.4, "216": 0.3},
 }
 
-OPTIONS = {  # of the command: default, help
-    "rows": (100_000, "impressions of train"),
-    "test_rows": (0, "impressions of test; 0: a quarter of train"),
-    "lines": (0, "lines of common features in each split; 0: one for 50 impressions of train"),
-    "ids": (20_000, "ids in all fields together"),
-    "behaviours": (0.1, "mean number of a user's, as a share of the one published row's"),
-    "odd": (0.0, "share of conversions among rows without a click"),
-    "seed": (0, "of the draws"),
-}
-
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
@@ -189,20 +179,27 @@ def write(spec: Spec, folder: pathlib.Path) -> list[pathlib.Path]:
     return paths
 
 
+OPTIONS = {
+    "out=DIR": "the folder for the files, usually ali_ccp in data.manual_dir",
+    "rows=N": "impressions of train",
+    "test_rows=N": "impressions of test (default: a quarter of train)",
+    "lines=N": "lines of common features in each split (default: one for 50 impressions of train)",
+    "ids=N": "ids in all fields together",
+    "behaviours=SHARE": "mean number of a user's, as a share of the one published row's",
+    "odd=SHARE": "share of conversions among rows without a click",
+    "seed=N": "of the draws",
+}
+OF_SPEC = ("ids", "behaviours", "odd", "seed")
+DEFAULTS = {"rows": 100_000, "test_rows": 0, "lines": 0}
+DEFAULTS |= {name: getattr(Spec, name) for name in OF_SPEC}
+NEEDED = ("out",)
+
+
 def main(arguments: Sequence[str]) -> None:
-    parser = command.parser(__doc__, EXAMPLE)
-    parser.add_argument("--out", default="", help="the folder for the files, usually ali_ccp in "
-                        "data.manual_dir")  # fmt: skip
-    for name, (default, text) in OPTIONS.items():
-        shown = f"{text} (default {default})"
-        parser.add_argument(f"--{name}", type=type(default), default=default, help=shown)
-    known = parser.parse_args(arguments)
-    if not known.out:
-        raise UserError("no folder: give --out=DIR, the folder for the four files")
-    command.folder(known.out, "--out")
+    known, _ = command.parse(__name__, arguments)
     test, lines = known.test_rows or max(known.rows // 4, 1), known.lines or known.rows // 50
     rows = {"train": known.rows, "test": test}
-    rest = {name: getattr(known, name) for name in ("ids", "behaviours", "odd", "seed")}
+    rest = {name: getattr(known, name) for name in OF_SPEC}
     spec = Spec(rows, dict.fromkeys(PARTS, max(lines, 1)), **rest)
     for path in write(spec, pathlib.Path(known.out)):
         say(f"{path}: {path.stat().st_size / 1e6:,.1f} MB")

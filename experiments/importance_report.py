@@ -28,6 +28,11 @@ EXAMPLE = f"{COMMAND} --name=adult --workdirs=runs/a_seed1,runs/a_seed2"
 KEPT = pathlib.Path(__file__).parent / "results" / "importance"
 REPORT = "README.md"
 BELOW = "<!-- below: experiments.importance_report -->\n"
+OPTIONS = {
+    "name=NAME": "of what is kept (default: the data set's)",
+    "workdirs=DIRS": "folders of explained runs, by comma",
+    "check": "only compare, write nothing",
+}
 COLUMNS = ("data set", "tasks", "seeds", "divergence", "95 % interval", "noise alone")
 COLUMNS += ("seeds alone",)
 DIVERGENCE = (
@@ -38,12 +43,8 @@ DIVERGENCE = (
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = command.parser(__doc__, EXAMPLE)
-    parser.add_argument("--name", default="", help="of what is kept (default: the data set's)")
-    parser.add_argument("--workdirs", default="", help="folders of explained runs, comma-separated")
-    parser.add_argument("--check", action="store_true", help="only compare, write nothing")
-    known = parser.parse_args(arguments)
-    if given := [part for part in known.workdirs.split(",") if part]:
+    known, _ = command.parse(__name__, arguments)
+    if given := command.listed(known.workdirs):
         models = [read(pathlib.Path(workdir)) for workdir in given]
         if len({(model["dataset"], model["architecture"]) for model in models}) > 1:
             raise UserError(f"--workdirs={known.workdirs}: expected runs of one model, a seed each")

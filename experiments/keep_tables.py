@@ -25,16 +25,15 @@ EXAMPLE = (
     "python -m experiments.keep_tables --source=runs/paper/kuairand "
     "--target=experiments/results/paper/kuairand"
 )
+OPTIONS = {"source=DIR": "a folder of tables", "target=DIR": "where they are kept"}
+NEEDED = ("source", "target")
 DIGITS = 8  # of a number
 OVERALL = "overall"  # the table whose rows' configs are read
 PICTURE = re.compile(r"^!\[.*\]\(.*\)\n+", re.MULTILINE)
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = command.parser(__doc__, EXAMPLE)
-    parser.add_argument("--source", required=True, help="a folder of tables")
-    parser.add_argument("--target", required=True, help="where they are kept")
-    known = parser.parse_args(arguments)
+    known, _ = command.parse(__name__, arguments)
     source, target = pathlib.Path(known.source), pathlib.Path(known.target)
     target.mkdir(parents=True, exist_ok=True)
     for path in sorted(source.glob("*.md")):

@@ -39,7 +39,7 @@ from dtn_jax.data.epochs.reader import SplitReader, take
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.sets import catalog
 from dtn_jax.data.sets.catalog import read_data
-from dtn_jax.errors import UserError, choose
+from dtn_jax.errors import UserError
 from dtn_jax.files import replacing
 from dtn_jax.interface import Batch
 from dtn_jax.metrics import METRICS
@@ -76,24 +76,15 @@ Score = Callable[[Batch], np.ndarray]  # `[B]`, logits in the space of the task'
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = command.parser(__doc__, EXAMPLE)
-    parser.add_argument("--dataset", help=f"one of: {', '.join(catalog.DATASETS)}")
-    parser.add_argument("--options", default="", help="the data set's own options, 'rows=100000'")
-    parser.add_argument("--model", help=f"one of: {', '.join(MODELS)}")
-    parser.add_argument("--data_dir", default="", help="prepared sets; see configs/base.py")
-    parser.add_argument("--manual_dir", default="", help="raw files; see configs/base.py")
-    parser.add_argument("--protocol", help="a group of protocols, or one, with claims")
-    parser.add_argument("--workdir", default="runs/paper", help="of the protocol's tables")
-    known = parser.parse_args(arguments)
+    known, _ = command.parse(__name__, arguments)
     if known.protocol:
-        places = {"data.data_dir": known.data_dir, "data.manual_dir": known.manual_dir}
-        places = {key: value for key, value in places.items() if value}
+        places = command.shared_options(known)
         for name in protocol_groups().get(known.protocol, [known.protocol]):
-            protocol = load(protocols()[choose("protocol", name, protocols())])
+            protocol = load(protocols()[name])
             of_protocol(protocol, pathlib.Path(known.workdir) / name / "runs", places)
         return
-    model = MODELS[choose("model", known.model or "", MODELS)]
-    data = catalog.load(known.dataset or "", known.options, known.data_dir, known.manual_dir)
+    model = MODELS[known.model]
+    data = catalog.load(known.dataset, known.options, known.data_dir, known.manual_dir)
     schema, own_logs = data.schema, file_of(data).name == OWN
     train, validation = rows_for_trees(data)
     tasks = [t for t, task in enumerate(schema.tasks) if task.kind == "binary"]
@@ -328,6 +319,22 @@ MODELS: Mapping[str, Outside] = {
         f"one-hot ids, a model a task, one run; the best of {len(STRENGTHS)} strengths of L2 by "
         "validation AUC",
     ),
+}
+
+OPTIONS = {
+    "dataset=NAME": f"one of: {', '.join(catalog.DATASETS)}",
+    "options=KEY=VALUE,...": "the data set's own options, 'rows=100000'",
+    "model=NAME": f"one of: {', '.join(MODELS)}",
+    "protocol=NAME": "in place of a data set: LightGBM for the claims of a protocol, or of a group",
+    "workdir=DIR": "of the protocol's tables",
+}
+MODES = {"dataset": ("options", "model"), "protocol": ("workdir",)}
+SHARED = ("data_dir", "manual_dir")
+DEFAULTS = {"workdir": "runs/paper", "model": "lightgbm"}
+CHOICES = {
+    "dataset": catalog.DATASETS,
+    "model": MODELS,
+    "protocol": [*protocols(), *protocol_groups()],
 }
 
 

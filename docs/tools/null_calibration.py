@@ -166,7 +166,7 @@ def of_files(a: list[ScoredRows], b: list[ScoredRows]) -> list[Difference]:
         for path, (run,) in zip(paths, (a, b)):
             columns = {"row": run.key, "group": run.group, "label/task": run.labels["task"]}
             pl.DataFrame(columns | {"logit/task": run.scores["task@all"]}).write_parquet(path)
-        return compare.compared(compare.parse([*paths, f"--draws={DRAWS}"]))[2]
+        return compare.compared([*paths, f"--draws={DRAWS}"])[1][2]
 
 
 def of_metrics(

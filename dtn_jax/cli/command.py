@@ -17,10 +17,10 @@ import sys
 import textwrap
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dtn_jax.cli import compile_cache
 from dtn_jax.errors import UserError, choose, told
 from dtn_jax.files import check_place
 from dtn_jax.parallel import interrupts
@@ -44,17 +44,28 @@ SHARED = {  # {option=VALUE: its help}; each command names those that it can use
 }
 IN_CONFIG = {"data_dir": "data.data_dir", "manual_dir": "data.manual_dir", "plugins": "plugins"}
 DATA = tuple(IN_CONFIG)
-DECLARED = ("example", "options", "config", "shared", "defaults", "usage", "topics", "needed")
-DECLARED += ("ranges", "choices", "modes")  # by constants of a command's module
 CONFIG_USAGE = """%(prog)s --config FILE[:ARGUMENT] [--config.KEY VALUE ...]
        %(prog)s --schema FILE [--model NAME] [...], for your own logs"""
+DECLARED = ("options", "defaults", "config", "shared", "usage", "topics", "needed", "ranges")
+DECLARED += ("choices", "modes")  # by constants of a command's module
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises UserError where argparse would print its usage and exit.
+    """The parser of a command, which has --help and --debug as every one.
+
+    The docstring of the command's module is what --help says, EXAMPLE is a call, and these
+    constants, in capitals, say what may be given; those that are not there are empty. It raises
+    UserError where argparse would print its usage and exit.
 
     Attributes:
-      has_config: whether it reads a config: see `parser`.
+      options: {'out=FILE', or 'replace' for one without a value, or 'NAME' for an argument that
+        must be given: its help}; or {the title of a group: its options}.
+      defaults: {option: its default, of the type of its values, or that type: then None}; of the
+        others '' and False. --help shows those that are not empty.
+      config: whether it has --config, --schema and --model; `read_config` reads
+        `--config.key=value`.
+      shared: the options of SHARED that it has.
+      usage: instead of argparse's own.
       topics: {what --help=TOPIC may name: what it then prints}; others are a config's sections.
       needed: options that must be given.
       ranges: {option: (the least, the most) that it may be, where it is given}.
@@ -62,19 +73,50 @@ class Parser(argparse.ArgumentParser):
       modes: {option of which one alone is given: those that go with it}.
     """
 
-    has_config = False
-    topics: Mapping[str, Callable[[], str]] = {}
-    needed: Sequence[str] = ()
-    ranges: Mapping[str, tuple[float, float]] = {}
-    choices: Mapping[str, Sequence[str]] = {}
-    modes: Mapping[str, Sequence[str]] = {}
+    def __init__(self, module: str):
+        names = vars(sys.modules[module])
+        super().__init__(
+            prog=re.match(r"dtn-jax \w+|python -m \S+", names["EXAMPLE"])[0],
+            description=names["__doc__"],
+            epilog=f"example:\n  {names['EXAMPLE']}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+            add_help=False,
+        )
+        vars(self).update({name: names.get(name.upper(), {}) for name in DECLARED})
+        self.usage = self.usage or (CONFIG_USAGE if self.config else None)
+        how = {"nargs": "?", "const": "", "action": Help, "metavar": "SECTION"}
+        self.add_argument("-h", "--help", **how, help="show this, or the options of a section")
+        self.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        if self.config:
+            self.add(self, config_options())
+            self.add_argument_group("--config.KEY VALUE", overridden())
+        self.add(self, self.options)
+        if self.shared:
+            of_many = {t: help for t, help in SHARED.items() if t.partition("=")[0] in self.shared}
+            self.add(self, {"options of many commands": of_many})
+
+    def add(self, to: argparse._ActionsContainer, options: Mapping[str, Any]) -> None:
+        """Adds options to the parser, or to a group of its options."""
+        for text, help in options.items():
+            name, takes_value, metavar = text.partition("=")
+            default = self.defaults.get(name, "" if takes_value else False)
+            kind, default = (default, None) if callable(default) else (type(default), default)
+            shown = f"{help} (default {default})" if default else help
+            more = {"type": kind, "metavar": metavar} if takes_value else {"action": "store_true"}
+            if isinstance(help, Mapping):
+                self.add(to.add_argument_group(text), help)
+            elif text.isupper():
+                to.add_argument(text, help=help)
+            else:
+                to.add_argument(f"--{name}", default=default, help=shown, **more)
 
     def error(self, message: str):
         raise UserError(f"{message}\nSee --help.")
 
     def parse_known_args(self, args=None, namespace=None):
         known, rest = super().parse_known_args(args, namespace)
-        if self.has_config:
+        if self.config:
             rest = written_out(known, rest)
         if known.help is not None:
             show_help(self, known, rest)
@@ -102,89 +144,20 @@ class Parser(argparse.ArgumentParser):
         for name, choices in self.choices.items():
             for part in listed(getattr(known, name)):
                 choose(name.removesuffix("s"), part, choices)
-
-
-def parser(
-    description: str,
-    example: str,
-    options: Mapping[str, str | Mapping[str, str]] | None = None,
-    *,
-    config: bool = False,
-    shared: Sequence[str] = (),
-    defaults: Mapping[str, Any] | None = None,
-    usage: str = "",
-    **checks: Any,
-) -> Parser:
-    """A parser with --help and --debug, which every command has.
-
-    Args:
-      description: of the command.
-      example: a call of it.
-      options: {'out=FILE', or 'replace' for one without a value: its help}; or {the title of a
-        group: its options}.
-      config: whether it has --config, --schema and --model; `read_config` reads
-        `--config.key=value`.
-      shared: the options of SHARED that it has.
-      defaults: {option: its default, of the type of its values, or that type: then None}; of the
-        others '' and False. --help shows those that are not empty.
-      usage: instead of argparse's own.
-      checks: attributes of Parser.
-    """
-    parser = Parser(
-        prog=re.match(r"dtn-jax \w+|python -m \S+", example)[0],
-        usage=usage or None,
-        description=description,
-        epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-        add_help=False,
-    )
-    how = {"nargs": "?", "const": "", "action": Help, "metavar": "SECTION"}
-    parser.add_argument("-h", "--help", **how, help="show this, or the options of a section")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    vars(parser).update(checks, has_config=config)
-    if config:
-        parser.usage = usage or CONFIG_USAGE
-        add(parser, config_options())
-        parser.add_argument_group("--config.KEY VALUE", overridden())
-    add(parser, options or {}, defaults or {})
-    if of_many := {text: help for text, help in SHARED.items() if text.partition("=")[0] in shared}:
-        add(parser, {"options of many commands": of_many})
-    return parser
-
-
-def parser_of(module: str) -> Parser:
-    """The parser of a command's module: its docstring and its constants, in capitals, are the
-    arguments of `parser`."""
-    names = vars(sys.modules[module])
-    given = {name: names[name.upper()] for name in DECLARED if name.upper() in names}
-    return parser(names["__doc__"], **given)
+        for name in {"workdir", "out"} & {a.dest for a in self._actions if a.metavar == "DIR"}:
+            for path in listed(getattr(known, name)):
+                check_folder(path, name if name == "workdir" else f"--{name}")
 
 
 def parse(module: str, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """What a command is given: its own options, and the arguments for its config."""
-    parser = parser_of(module)
-    if parser.has_config:
-        return parser.parse_known_args(arguments)
-    return parser.parse_args(arguments), []
-
-
-def add(
-    to: argparse._ActionsContainer,
-    options: Mapping[str, str | Mapping[str, str]],
-    defaults: Mapping[str, Any] = MappingProxyType({}),
-) -> None:
-    """Adds options to a parser, or to a group of its options: see `parser`."""
-    for text, help in options.items():
-        if isinstance(help, Mapping):
-            add(to.add_argument_group(text), help, defaults)
-            continue
-        name, takes_value, metavar = text.partition("=")
-        default = defaults.get(name, "" if takes_value else False)
-        kind, default = (default, None) if callable(default) else (type(default), default)
-        shown = f"{help} (default {default})" if default else help
-        more = {"type": kind, "metavar": metavar} if takes_value else {"action": "store_true"}
-        to.add_argument(f"--{name}", default=default, help=shown, **more)
+    parser = Parser(module)
+    known, rest = parser.parse_known_args(arguments)
+    if rest and not parser.config:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if hasattr(known, "cache_dir"):
+        compile_cache.use(known.cache_dir)
+    return known, rest
 
 
 def require(known: argparse.Namespace, *names: str) -> None:
@@ -194,14 +167,13 @@ def require(known: argparse.Namespace, *names: str) -> None:
             raise UserError(f"--{name} is missing. See --help.")
 
 
-def folder(path: str, what: str) -> pathlib.Path:
-    """The path of a folder, which need not be there; raises UserError if it can be none."""
+def check_folder(path: str, what: str) -> None:
+    """Raises UserError if a path can be none of a folder, which need not be there."""
     check_place(path, what)
     full = pathlib.Path(path).expanduser().absolute()
     for place in (full, *full.parents):
         if place.is_file():
             raise UserError(f"{what} {full}: {place} is a file, expected a folder")
-    return pathlib.Path(path)
 
 
 def listed(text: str) -> list[str]:
@@ -230,7 +202,7 @@ class Help(argparse.Action):
 
     def __call__(self, parser, namespace, value, option_string=None):
         setattr(namespace, self.dest, value)
-        if not value or not parser.has_config:
+        if not value or not parser.config:
             show_help(parser, namespace, ())
 
 
@@ -245,7 +217,7 @@ def show_help(parser: Parser, known: argparse.Namespace, rest: Sequence[str]) ->
         from dtn_jax.cli.option_help import option_help
         from dtn_jax.config import load_config
 
-        if parser.has_config:
+        if parser.config:
             load_plugins(rest)
             if known.config:
                 load_config(known.config)
@@ -281,20 +253,23 @@ def written_out(known: argparse.Namespace, rest: Sequence[str]) -> list[str]:
     """The arguments for the config, with short options as what they stand for.
 
     Raises:
-      UserError: --schema stands beside --config, or --model without either.
+      UserError: --schema stands beside --config.
     """
     if known.schema:
         if known.config:
             raise UserError("--schema and --config both say what to train on: give one")
         known.config = f"configs/logs.py:schema={known.schema}"
-    if known.model:
-        if not known.config:
-            raise UserError(f"--model={known.model} of what? Give --schema=FILE or --config=FILE")
+    if known.model and known.config:
         path, _, argument = known.config.partition(":")
         known.config = f"{path}:{','.join(filter(None, [known.model, argument]))}"
+    return [*(f"--config.{key}={value}" for key, value in shared_options(known).items()), *rest]
+
+
+def shared_options(known: argparse.Namespace) -> dict[str, str]:
+    """{key of a config: its value}, of the options of SHARED that are given."""
     given = {key: getattr(known, name, "") for name, key in IN_CONFIG.items()}
     given["parallel.check_memory"] = "False" if getattr(known, "force", False) else ""
-    return [*(f"--config.{key}={value}" for key, value in given.items() if value), *rest]
+    return {key: value for key, value in given.items() if value}
 
 
 def read_config(spec: str, rest: Sequence[str]) -> ConfigDict:
@@ -326,11 +301,11 @@ def load_plugins(rest: Sequence[str]) -> None:
     plugins.load(",".join(value for key, value in overrides(rest) if key == "plugins"))
 
 
-def tell_unused(configs: Sequence[ConfigDict], keys: Iterable[str]) -> None:
-    """Says which of the options that were given change nothing in any of the configs."""
+def tell_unused(config: ConfigDict, rest: Sequence[str]) -> None:
+    """Says which of the arguments for the config change nothing in it."""
     from dtn_jax.config.identity import unused
 
-    for line in unused(configs, keys):
+    for line in unused([config], [key for key, _ in overrides(rest)]):
         screen.say(f"note: {line}")
 
 

@@ -16,6 +16,8 @@ from dtn_jax.cli import command
 
 EXAMPLE = "dtn-jax compare runs/mmoe runs/dtn --out=runs/mmoe_or_dtn"
 OPTIONS = {
+    "RUN_A": "a finished run's workdir, several seeds by comma, or a Parquet file",
+    "RUN_B": "what is compared with it, in the same way",
     "key=COLUMN": "of a Parquet file: which row it is; beside a run the number of the row in test, "
     "from 0 on, as in its predictions.parquet",
     "columns=NAMES": "of a Parquet file: TASK=SCORE:LABEL,..., where a task's probability and "
@@ -32,27 +34,17 @@ RANGES = {"draws": (100, 100_000)}
 
 
 def main(arguments: Sequence[str]) -> None:
-    known = parse(arguments)
+    known, sides = compared(arguments)
     from dtn_jax.comparison.pages import show  # after --help
 
-    show(*compared(known), known.out)
+    show(*sides, known.out)
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = command.parser_of(__name__)
-    help_ = "a finished run's workdir, several seeds by comma, or a Parquet file"
-    parser.add_argument("a", metavar="RUN_A", help=help_)
-    parser.add_argument("b", metavar="RUN_B", help="what is compared with it, in the same way")
-    known = parser.parse_args(list(arguments))
-    if known.out:
-        command.folder(known.out, "--out")
-    return known
-
-
-def compared(known: argparse.Namespace) -> tuple[list, list, list]:
-    """The rows of both sides, in one order, and the differences."""
-    from dtn_jax.comparison.differences import compared  # after --help
+def compared(arguments: Sequence[str]) -> tuple[argparse.Namespace, tuple[list, list, list]]:
+    """What is given, and: the rows of both sides, in one order, and the differences."""
+    known, _ = command.parse(__name__, arguments)
+    from dtn_jax.comparison.differences import compared
     from dtn_jax.comparison.score_files import Columns, read_columns
 
     columns = Columns(known.key, known.group, known.weight, read_columns(known.columns))
-    return compared(known.a, known.b, columns, known.draws)
+    return known, compared(known.RUN_A, known.RUN_B, columns, known.draws)

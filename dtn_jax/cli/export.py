@@ -10,12 +10,12 @@ StableHLO is too old for a new JAX. docs/export.md says more.
 from __future__ import annotations
 
 import math
+import pathlib
 from collections.abc import Sequence
 
-from dtn_jax.cli import command, compile_cache
+from dtn_jax.cli import command
 
 EXAMPLE = "dtn-jax export --workdir=runs/adult_dtn --out=models/adult_dtn"
-
 
 OF_RUNS = ("tables", "select", "replace", "rank", *command.DATA)
 MODES = {  # {what is read: the options that go with it, beside --cache_dir and --debug}
@@ -59,15 +59,9 @@ def main(arguments: Sequence[str]) -> None:
 
         write_onnx(known.onnx, known.out, known.batch_size, known.plugins)
         return
-    folders = [command.folder(folder, "workdir") for folder in command.listed(known.workdir)]
-    command.folder(known.out, "--out")
-    compile_cache.use(known.cache_dir)
+    command.check_folder(known.out, "--out")
     from dtn_jax.export.write import export_run
 
-    export_run(
-        folders,
-        known.out,
-        tasks=command.listed(known.tasks),
-        calibrate=known.calibration,
-        **{name: getattr(known, name) for name in OF_RUNS},
-    )
+    given = {name: getattr(known, name) for name in OF_RUNS}
+    given |= {"tasks": command.listed(known.tasks), "calibrate": known.calibration}
+    export_run([*map(pathlib.Path, command.listed(known.workdir))], known.out, **given)

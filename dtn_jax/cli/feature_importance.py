@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dtn_jax.cli import command, compile_cache
-from dtn_jax.errors import UserError
+from dtn_jax.cli import command
 from dtn_jax.files import full_path
 
 EXAMPLE = "dtn-jax feature_importance --workdir=runs/adult_dtn"
@@ -33,7 +32,7 @@ USUAL = ("split", "repeats", "rows", "seed")
 DEFAULTS = {name: command.constant("analysis.explain", name) for name in USUAL}
 DEFAULTS["methods"] = ",".join(METHODS)
 SHARED = (*command.DATA, "cache_dir", "force")
-NEEDED = ("workdir",)
+NEEDED = ("workdir", "methods")
 CHOICES = {"methods": METHODS}
 
 
@@ -42,14 +41,10 @@ def main(arguments: Sequence[str]) -> None:
     from dtn_jax.analysis.explain import Settings, config_of, explain_run, show  # after --help
 
     methods = tuple(dict.fromkeys(command.listed(known.methods)))
-    if not methods:
-        raise UserError("no method: give --methods=METHOD,...")
     names = ("split", "repeats", "rows", "segment", "seed")
     settings = Settings(methods=methods, **{name: getattr(known, name) for name in names})
-    command.folder(known.workdir, "workdir")
     workdir = full_path(known.workdir)
     config = config_of(
         workdir, known.plugins, known.data_dir, known.manual_dir, check_memory=not known.force
     )
-    compile_cache.use(known.cache_dir)
     show(explain_run(config, workdir, settings), workdir)

@@ -28,7 +28,7 @@ OPTIONS = {"processes=N": "how many to start", "restarts=N": "times to restart a
 DEFAULTS = {"processes": 2, "restarts": 3}
 RANGES = {"processes": (1, 256), "restarts": (0, math.inf)}
 PREEMPTED = 143, -signal.SIGTERM  # saved first, or with nothing to save
-LAST = (2, interrupts.CODE)  # of wrong input, where the same would happen again, and of Ctrl-C
+LAST = {2, interrupts.CODE}  # of wrong input, where the same would happen again, and of Ctrl-C
 PATIENCE = 60  # seconds that the others have to end by themselves when one has failed
 ended = threading.Event()  # this command has SIGTERM, and its processes are to have it
 
@@ -36,7 +36,7 @@ ended = threading.Event()  # this command has SIGTERM, and its processes are to 
 def main(arguments: Sequence[str]) -> None:
     arguments = list(arguments)
     at = arguments.index("--") if "--" in arguments else len(arguments)
-    known, unknown = command.parser_of(__name__).parse_known_args(arguments[:at])
+    known, unknown = command.Parser(__name__).parse_known_args(arguments[:at])
     training = arguments[at + 1 :]
     if unknown or not training:
         what = f"unknown argument {unknown[0]!r}" if unknown else "nothing to run"
@@ -54,9 +54,8 @@ def run_until_done(training: Sequence[str], count: int, restarts: int) -> int:
         codes = run_once(training, count)
         if not any(codes):
             return 0
-        for last in LAST:
-            if last in codes:
-                return last
+        if last := LAST & {*codes}:
+            return min(last)
         if ended.is_set() or {*codes} & {*PREEMPTED}:
             return PREEMPTED[0]
         index, code = next((index, code) for index, code in enumerate(codes) if code)

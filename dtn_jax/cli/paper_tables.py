@@ -65,11 +65,8 @@ def main(arguments: Sequence[str]) -> None:
     tables = command.listed(known.table)
     if ALL in tables:
         tables = [*TABLES]
-    command.folder(known.workdir, "workdir")
     counts = {n: getattr(known, n) for n in ("seeds", "trials") if getattr(known, n) is not None}
-    places = {key: getattr(known, name) for name, key in command.IN_CONFIG.items()}
-    places = {key: value for key, value in places.items() if value}
-    places |= {"parallel.check_memory": "False"} if known.force else {}
+    places = command.shared_options(known)
     from dtn_jax.errors import disk_errors  # after --help
     from dtn_jax.papertables import entries, protocol_files, written
     from dtn_jax.papertables.estimate import estimate
@@ -87,8 +84,8 @@ def main(arguments: Sequence[str]) -> None:
         wanted = [t for t in tables if known.table != ALL or t != DIVERGENCE or protocol.dials]
         folder = pathlib.Path(known.workdir) / (name + SHORTENED * bool(protocol.cut))
         folders.append(folder)
-        # Compiling is a part of what an estimate measures.
-        compile_cache.use("none" if known.estimate else known.cache_dir)
+        if known.estimate:
+            compile_cache.use(compile_cache.OFF)  # compiling is a part of it
         (folder / "runs").mkdir(parents=True, exist_ok=True)
         runs = Runs(protocol, folder / "runs", places)
         rows = {t: entries.TABLES[t](protocol, runs.data.schema, runs.size) for t in wanted}

@@ -114,14 +114,12 @@ def own_logs(known: argparse.Namespace) -> tuple[Prepared, bool]:
     from dtn_jax.data.schemas import schema_file
     from dtn_jax.data.sets import catalog
 
-    root = catalog.data_root(known.data_dir)
-    is_new = not logs.place(schema_file.load(known.schema), root).exists()
     if known.extend and not known.input:
         raise UserError("--extend=SET needs --input=FILES, the new rows")
-    if not known.input and (known.describe or not is_new):
-        return catalog.load("logs", f"schema={known.schema}", known.data_dir), False
     if not known.input:
-        raise UserError(f"--schema needs --input=FILES (raw files): no set is prepared in {root}")
+        return catalog.load("logs", f"schema={known.schema}", known.data_dir), False
+    root = catalog.data_root(known.data_dir)
+    is_new = not logs.place(schema_file.load(known.schema), root).exists()
     given = {name: getattr(known, name) for name in (*OF_LOGS, "replace", "extend")}
     return logs.prepare(known.schema, command.listed(known.input), root, **given), is_new
 

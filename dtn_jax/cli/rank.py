@@ -32,7 +32,7 @@ RANGES = {"seed": (0, 2**63 - 1)}
 
 def main(arguments: Sequence[str]) -> None:
     known, _ = command.parse(__name__, arguments)
-    place = pathlib.Path(command.folder(known.workdir, "workdir"), RANK_FILE)
+    place = pathlib.Path(known.workdir, RANK_FILE)
     if place.exists() and not known.replace:
         raise UserError(f"{place} is there: --replace searches anew")
     from dtn_jax.comparison.rank_search import find  # after --help

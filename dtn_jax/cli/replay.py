@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dtn_jax.cli import command, compile_cache
+from dtn_jax.cli import command
 from dtn_jax.errors import UserError
 from dtn_jax.files import full_path
 
@@ -24,7 +24,6 @@ def main(arguments: Sequence[str]) -> None:
     path = full_path(known.batch)
     if not path.is_file():
         raise UserError(f"no file {path}: a run that met NaN or infinity says which one it wrote")
-    compile_cache.use(known.cache_dir)
     from dtn_jax.analysis.replay import replay  # after --help
 
     replay(path, known.plugins, known.data_dir, known.manual_dir)

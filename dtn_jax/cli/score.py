@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dtn_jax.cli import command, compile_cache
+from dtn_jax.cli import command
 
 if TYPE_CHECKING:
     from dtn_jax.export.score_files import Job
@@ -52,28 +52,24 @@ def main(arguments: Sequence[str]) -> None:
     from dtn_jax.export import load
     from dtn_jax.export.score_files import Job
 
-    compile_cache.use(known.cache_dir)
     model = load(known.model, largest=known.batch_rows)
     columns = None if known.columns == "all" else command.listed(known.columns)
     names = ("labels", "max_bad_rate", "format", "replace")
     given = {name: getattr(known, name) for name in names}
     inputs = command.listed(known.input)
     job = Job(model, inputs, known.output, columns=columns, say=progress.say, **given)
-    begun, done = time.monotonic(), 0
+    begun = time.monotonic()
     with progress.Rows() as bars:
-        for rows in bars.count(job.run(), "score", job.rows, rows=int):
-            done += rows
-    seconds = time.monotonic() - begun
-    for line in job.account.summary():
-        progress.say(line.replace("rows rejected", "rows have no scores", 1))
+        done = sum(bars.count(job.run(), "score", job.rows, rows=int))
+    rate = f", at {done / (time.monotonic() - begun):,.0f} a second" if done else ""
+    account = job.account
+    lines = [line.replace("rows rejected", "rows have no scores", 1) for line in account.summary()]
     if known.columns == "all" and job.left_out:
-        progress.say(f"the output leaves out {', '.join(job.left_out)} (--columns names others)")
-    for line in unknown(job):
+        lines.append(f"the output leaves out {', '.join(job.left_out)} (--columns names others)")
+    lines += unknown(job)
+    scored = f"{account.rows - account.rejected:,} of {account.rows:,} rows are scored"
+    for line in (*lines, f"{scored}{rate}: {known.output}"):
         progress.say(line)
-    rate = f", at {done / max(seconds, 1e-9):,.0f} a second" if done else ""
-    rows = job.account.rows
-    scored = rows - job.account.rejected
-    progress.say(f"{scored:,} of {rows:,} rows are scored{rate}: {known.output}")
 
 
 def unknown(job: Job) -> list[str]:

@@ -13,7 +13,7 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from dtn_jax.cli import command, compile_cache
+from dtn_jax.cli import command
 from dtn_jax.errors import UserError
 
 TOKEN = "DTN_SERVE_TOKEN"  # in the environment
@@ -42,7 +42,6 @@ RANGES = dict.fromkeys(LIMITS, (1, math.inf)) | {"port": (0, 65_535)}
 
 def main(arguments: Sequence[str]) -> None:
     known, _ = command.parse(__name__, arguments)
-    compile_cache.use(known.cache_dir)
     try:
         from dtn_jax.export.serve.process import Limits, serve
     except ModuleNotFoundError as error:

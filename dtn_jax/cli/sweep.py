@@ -10,17 +10,13 @@ where they share the workdir too.
 
 from __future__ import annotations
 
-import argparse
 import math
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from dtn_jax.cli import command, compile_cache
+from dtn_jax.cli import command
 from dtn_jax.errors import UserError
-
-if TYPE_CHECKING:
-    from ml_collections import ConfigDict
+from dtn_jax.report import screen
 
 RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = "dtn-jax sweep --config=configs/adult.py:dtn --workdir=runs/sweep --trials=20"
@@ -49,37 +45,32 @@ CHOICES = {"sampler": SAMPLERS, "pruner": PRUNERS}
 def main(arguments: Sequence[str]) -> None:
     known, rest = command.parse(__name__, arguments)
     config = command.read_config(known.config, rest)
-    check(known, config)
-    from dtn_jax.search import search_space as spaces  # after --help
-    from dtn_jax.search.studies import Budget
-    from dtn_jax.search.sweep import sweep
+    from dtn_jax.data.sets.catalog import read_data  # after --help
+    from dtn_jax.metrics.selected import metrics_of, read_selection
+    from dtn_jax.search import search_space as spaces
+    from dtn_jax.search.studies import Budget, search
+    from dtn_jax.search.sweep import report
+    from dtn_jax.search.trials import OBJECTIVE
 
-    grid = {} if known.grid is None else spaces.read_grid(known.grid, config)
-    suggest = spaces.grid_space(grid) if grid else spaces.load_space(known.sweep, known.config)
-    trials = 0 if grid else known.trials or TRIALS
-    budget = Budget(trials, known.sampler, known.pruner, grid=grid)
-    if not grid:  # of which other options depend
-        command.tell_unused([config], [key for key, _ in command.overrides(rest)])
-    compile_cache.use(known.cache_dir)
-    sweep(
-        config,
-        suggest,
-        budget,
-        workdir=pathlib.Path(known.workdir),
-        study=known.study,
-        storage=known.storage,
-        words=[f"--config={known.config}", *rest],
-    )
-
-
-def check(known: argparse.Namespace, config: ConfigDict) -> None:
-    """Raises UserError where arguments, or the config beside them, cannot be."""
-    from dtn_jax.search import trial_storage
-
-    command.folder(known.workdir, "workdir")
-    if known.storage:
-        trial_storage.check(known.storage)
     if known.grid is not None and (known.sweep or known.trials):
         raise UserError("all points of a --grid are tried: leave --sweep and --trials out")
     if config.parallel.processes != "off" or config.replicas:
         raise UserError("a trial is one run of one process: leave out replicas and processes")
+    grid = [] if known.grid is None else spaces.read_grid(known.grid, config)
+    if not grid:  # of which other options depend
+        command.tell_unused(config, rest)
+    data, workdir = read_data(config), pathlib.Path(known.workdir)
+    # A selection that does not fit the data set ends the search before it has a folder.
+    metric = read_selection(OBJECTIVE, config.train.select, metrics_of(data.schema)).title
+    search(
+        config,
+        None if grid else spaces.load_space(known.sweep, known.config),
+        workdir,
+        Budget(0 if grid else known.trials or TRIALS, known.sampler, known.pruner),
+        storage=known.storage,
+        stored_as=f"{known.study or data.schema.name}/{config.model.architecture}",
+        data=data.fingerprint,
+        enqueue=grid,
+        report=lambda one: report(one, metric, workdir, [f"--config={known.config}", *rest]),
+    )
+    screen.say(f"\nAll trials and pictures are in {workdir}")

@@ -10,14 +10,10 @@ from __future__ import annotations
 import math
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from dtn_jax.cli import command, compile_cache
+from dtn_jax.cli import command
 from dtn_jax.errors import UserError
 from dtn_jax.report import screen
-
-if TYPE_CHECKING:
-    from ml_collections import ConfigDict
 
 RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = "dtn-jax train --config=configs/adult.py:dtn --workdir=runs/adult_dtn"
@@ -36,28 +32,20 @@ RANGES = {"profile": (1, math.inf)}
 def main(arguments: Sequence[str]) -> None:
     known, rest = command.parse(__name__, arguments)
     config = command.read_config(known.config, rest)
-    workdir = known.workdir or usual_workdir(config)
-    command.folder(workdir, "workdir")
-    if known.profile and config.replicas:
-        raise UserError("--profile records one run: leave config.replicas out")
-    if not known.workdir:
-        screen.say(f"workdir: {workdir}")
-    command.tell_unused([config], [key for key, _ in command.overrides(rest)])
-    compile_cache.use(known.cache_dir)
+    from dtn_jax.data.schemas.named_schema import parted  # after --help
     from dtn_jax.run.replicas import train_replicas
     from dtn_jax.run.train import train
 
+    name, workdir = config.data.dataset, known.workdir
+    if name == "logs" and config.data.options:
+        name = parted(config.data.options.partition("=")[2])[0].stem
+    if known.profile and config.replicas:
+        raise UserError("--profile records one run: leave config.replicas out")
+    if not workdir:
+        workdir = str(pathlib.Path("runs", f"{name}_{config.model.architecture}"))
+        screen.say(f"workdir: {workdir}")
+    command.tell_unused(config, rest)
     if config.replicas:
         train_replicas(config, workdir, preemptible=True)
     else:
         train(config, workdir, profile=known.profile, preemptible=True)
-
-
-def usual_workdir(config: ConfigDict) -> str:
-    """Where a run goes that was given no folder; another config's run there is left alone."""
-    from dtn_jax.data.schemas.named_schema import parted
-
-    name = config.data.dataset
-    if name == "logs" and config.data.options:
-        name = parted(config.data.options.partition("=")[2])[0].stem
-    return str(pathlib.Path("runs", f"{name}_{config.model.architecture}"))

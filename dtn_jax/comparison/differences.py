@@ -6,7 +6,7 @@ import dataclasses
 import math
 import pathlib
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +28,8 @@ from dtn_jax.run.outcome import runs_in
 
 LEVEL = 0.05
 Compared = tuple[list[ScoredRows], list[ScoredRows], list["Difference"]]  # of A, of B, B − A
+# task@space; {metric: its influence} of each run of a side, A's and B's; rows, positives, binary?
+Family = tuple[str, Sequence[Sequence[Mapping[str, Influence]]], int, int, bool]
 ROUNDING = 1e-6  # of a metric's scale: the same model on other devices, with sums in other orders
 
 
@@ -102,7 +104,8 @@ def compared(a: str, b: str, columns: Columns, draws: int) -> Compared:
                 rows = score_files.of_file(place, schema, columns)
             sides[i].append(rows)
         check_one_model(sides[i])
-    score_files.check_groups([*sides[0], *sides[1]])
+    if not any(run.group is not None or run.ungrouped for run in (*sides[0], *sides[1])):
+        raise UserError(score_files.ASK)
     aligned(*sides)
     return *sides, differences(*sides, draws) + rank_differences(*sides, draws)
 
@@ -198,9 +201,8 @@ def differences(
 ) -> list[Difference]:
     """Every metric of every task@space that both sides have; rows must be `aligned`."""
     every = [*a, *b]
-    group = next((r.group for r in every if r.group is not None), None)
+    group, weight = shared_columns(every)
     weighted = [r for r in every if r.weighted]
-    weight = weighted[0].weight if weighted else None
     if weighted and (plain := [r for r in every if r.config is not None and not r.weighted]):
         raise UserError(
             f"{weighted[0].name} counts rows by their weights, and {plain[0].name} does not "
@@ -211,20 +213,18 @@ def differences(
     if not shared:
         raise UserError(f"{a[0].name} and {b[0].name} have no task in a space in common")
     units = Units(len(a[0].key), group)
-    drawn = signs(units.count, draws)
-    every_metric: list[Difference] = []
-    for key in shared:
-        task = key.partition("@")[0]
-        at = places(a[0], key, weight)
-        labels = a[0].labels[task][at]
-        weights = None if weight is None else weight[at].astype(np.float64)
-        same = (labels, weights, None if group is None else group[at], bins)
-        sides = [[_influences(run, key, at, same, units) for run in side] for side in (a, b)]
-        positives = int((labels == 1).sum())
-        few = few_rows(len(at), positives, a[0].kinds[task] == "binary")
-        counts = len(at), positives, few, group is not None
-        every_metric += of_metrics(key, sides, drawn, *counts)
-    return corrected(every_metric)
+
+    def measured() -> Iterator[Family]:
+        for key in shared:
+            task = key.partition("@")[0]
+            at = places(a[0], key, weight)
+            labels = a[0].labels[task][at]
+            weights = None if weight is None else weight[at].astype(np.float64)
+            same = (labels, weights, None if group is None else group[at], bins)
+            sides = [[_influences(run, key, at, same, units) for run in side] for side in (a, b)]
+            yield key, sides, len(at), int((labels == 1).sum()), a[0].kinds[task] == "binary"
+
+    return tested(measured(), signs(units.count, draws), group is not None)
 
 
 def rank_differences(
@@ -240,44 +240,43 @@ def rank_differences(
     every = [*a, *b]
     if any(run.rank is None for run in every):
         return []
-    group = next((run.group for run in every if run.group is not None), None)
-    weight = next((run.weight for run in every if run.weighted), None)
+    group, weight = shared_columns(every)
     labels = {n: label for n, label in a[0].labels.items() if all(n in r.labels for r in every)}
-    drawn, of_ranks = signs(Units(len(a[0].key), group).count, draws), []
-    for name, gains in gains_of(labels, group, weight):
-        at, positives = gains.places, int((gains.gain > 0).sum())
-        for run in every:
-            if bad := np.count_nonzero(np.isnan(run.rank[at])):
-                raise UserError(f"{run.name}: {bad:,} of {len(at):,} rows have no ranking score")
-        sides = [[gains.influences(run.rank[at]) for run in side] for side in (a, b)]
-        counts = len(at), positives, few_rows(len(at), positives, binary=True), group is not None
-        of_ranks += of_metrics(f"rank: {name}", sides, drawn, *counts)
-    return corrected(of_ranks)
+
+    def measured() -> Iterator[Family]:
+        for name, gains in gains_of(labels, group, weight):
+            at = gains.places
+            for run in every:
+                if bad := np.count_nonzero(np.isnan(run.rank[at])):
+                    raise UserError(
+                        f"{run.name}: {bad:,} of {len(at):,} rows have no ranking score"
+                    )
+            sides = [[gains.influences(run.rank[at]) for run in side] for side in (a, b)]
+            yield f"rank: {name}", sides, len(at), int((gains.gain > 0).sum()), True
+
+    units = Units(len(a[0].key), group)
+    return tested(measured(), signs(units.count, draws), group is not None)
 
 
-def of_metrics(
-    key: str,
-    sides: Sequence[Sequence[Mapping[str, Influence]]],
-    drawn: np.ndarray,
-    rows: int,
-    positives: int,
-    few: str,
-    grouped: bool,
-) -> Iterator[Difference]:
-    """B less A, before Holm's correction; `few`: why there are too few rows."""
-    for metric in sides[0][0]:
-        a, b = ([run[metric] for run in side] for side in sides)
-        why = few or _few_groups(a[0], grouped)
-        tested = _tested(metric, a, b, drawn)
-        if why:
-            tested = tested._replace(low=math.nan, high=math.nan, p=math.nan)
-        values = (tuple(run.value for run in side) for side in (a, b))
-        counts = (math.nan, tested.least, rows, positives)
-        yield Difference(key, metric, *values, *tested[:4], *counts, why)
+def shared_columns(every: Sequence[ScoredRows]) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The group of each row, and its weight where rows count by it."""
+    group = next((run.group for run in every if run.group is not None), None)
+    return group, next((run.weight for run in every if run.weighted), None)
 
 
-def corrected(every: Sequence[Difference]) -> list[Difference]:
-    """The same with `p_holm`, over those of a metric."""
+def tested(families: Iterable[Family], drawn: np.ndarray, grouped: bool) -> list[Difference]:
+    """B less A of every metric, with Holm's correction over those of one metric."""
+    every = []
+    for key, sides, rows, positives, binary in families:
+        for metric in sides[0][0]:
+            a, b = ([run[metric] for run in side] for side in sides)
+            values = (tuple(run.value for run in side) for side in (a, b))
+            few = too_few(a[0], rows, positives, binary, grouped)
+            one = _tested(metric, a, b, drawn)
+            if few:
+                one = one._replace(low=math.nan, high=math.nan, p=math.nan)
+            counts = (math.nan, one.least, rows, positives, few)
+            every.append(Difference(key, metric, *values, *one[:4], *counts))
     adjusted = {}
     for metric in dict.fromkeys(d.metric for d in every):
         adjusted |= holm({d: d.p for d in every if d.metric == metric and not math.isnan(d.p)})
@@ -308,15 +307,11 @@ def _tested(
     return tested._replace(p=1.0) if abs(tested.difference) <= ROUNDING * scale else tested
 
 
-def few_rows(rows: int, positives: int, binary: bool) -> str:
-    """Why rows are too few to tell anything, "" if they are not."""
+def too_few(metric: Influence, rows: int, positives: int, binary: bool, grouped: bool) -> str:
+    """Why rows or groups are too few, or count too unequally, to tell anything; "" if not."""
     count = min(positives, rows - positives) if binary else rows
-    what = "rows of a class" if binary else "rows"
-    return f"it has {count:,} {what}, and needs {FEW}" if count < FEW else ""
-
-
-def _few_groups(metric: Influence, grouped: bool) -> str:
-    """Why a metric's rows lie in too few groups, or count too unequally; "" if they do not."""
+    if count < FEW:
+        return f"it has {count:,} {'rows of a class' if binary else 'rows'}, and needs {FEW}"
     if not metric.effective < FEWEST - 1e-6:
         return ""
     what = "groups" if grouped else "rows"
@@ -339,7 +334,7 @@ def places(rows: ScoredRows, key: str, weight: np.ndarray | None) -> np.ndarray:
 def means(a: Sequence[ScoredRows], b: Sequence[ScoredRows], key: str) -> list[list[float]]:
     """[what it predicts, what is observed] of each side, the mean over the rows of a task in a
     space and over runs: for a binary task the shares of positives."""
-    weight, task = next((r.weight for r in (*a, *b) if r.weighted), None), key.partition("@")[0]
+    (_, weight), task = shared_columns([*a, *b]), key.partition("@")[0]
     at = places(a[0], key, weight)
     weights = None if weight is None else weight[at].astype(np.float64)
 

@@ -12,7 +12,7 @@ import rich.console
 
 from dtn_jax.comparison.differences import LEVEL, Difference, means
 from dtn_jax.comparison.scored_rows import ScoredRows
-from dtn_jax.files import write_whole
+from dtn_jax.files import full_path, write_whole
 from dtn_jax.metrics import METRICS
 from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid
@@ -28,19 +28,29 @@ Levels = Mapping[str, Sequence[Sequence[str]]]  # {task@space: rows of its table
 def show(
     a: Sequence[ScoredRows], b: Sequence[ScoredRows], every: Sequence[Difference], out: str
 ) -> None:
-    """Shows the differences in the terminal, and writes them into the folder `out`, if any."""
+    """Shows the differences in the terminal, and writes them into the folder `out`, if any: as
+    compare.md and compare.csv."""
     names = [", ".join(run.name for run in side) for side in (a, b)]
     best = "ahead" if len(a) == len(b) == 1 else "best"  # heads the last column
-    keys = dict.fromkeys(one.key for one in every if one.key in a[0].scores)
-    lines, more = paragraphs(a, b, every), levels(a, b, keys)
+    keys = list(dict.fromkeys(one.key for one in every))
+    more = levels(a, b, [key for key in keys if key in a[0].scores])
+    lines = paragraphs(a, b, every)
     screen.show(f"A: {names[0]}\nB: {names[1]}")
     screen.show(terminal(every, best, more), WIDE)
     print("\n".join([f"\n{len(a[0].key):,} rows.", *lines]))
-    if out:
-        folder = pathlib.Path(out).expanduser().absolute()
-        title = f"A: {names[0]}   B: {names[1]}"
-        write(folder, every, title, [*filter(None, lines)], best, more)
-        print(f"compare.md and compare.csv are in {folder}")
+    if not out:
+        return
+    rows = []
+    for key in keys:
+        rows += [cells(one) for one in every if one.key == key]
+        rows += [[key, *row] for row in more.get(key, ())]
+    folder, title = full_path(out), escaped(f"A: {names[0]}   B: {names[1]}")
+    table = Grid((*HEADER, best), rows, left=2).markdown()
+    listed = "\n".join(f"- {escaped(line)}" for line in lines if line)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "compare.md", f"# {title}\n\n{table}\n{listed}\n")
+    write_whole(folder / "compare.csv", csv(every))
+    print(f"compare.md and compare.csv are in {folder}")
 
 
 def levels(a: Sequence[ScoredRows], b: Sequence[ScoredRows], keys: Iterable[str]) -> Levels:
@@ -60,26 +70,6 @@ def terminal(every: Sequence[Difference], best: str, more: Levels) -> rich.conso
         grid = Grid((*HEADER[1:], best), [*rows, *more.get(key, ())], title=f"\n{one_line(key)}")
         shown.append(grid.terminal(gap=1))
     return rich.console.Group(*shown)
-
-
-def write(
-    folder: pathlib.Path,
-    every: Sequence[Difference],
-    title: str,
-    lines: Sequence[str],
-    best: str,
-    more: Levels,
-) -> None:
-    """compare.md and compare.csv; `best` heads the last column, `more` are a task's last rows."""
-    folder.mkdir(parents=True, exist_ok=True)
-    listed = "\n".join(f"- {escaped(line)}" for line in lines)
-    rows = []
-    for key in dict.fromkeys(one.key for one in every):
-        rows += [cells(one) for one in every if one.key == key]
-        rows += [[key, *row] for row in more.get(key, ())]
-    table = Grid((*HEADER, best), rows, left=2).markdown()
-    write_whole(folder / "compare.md", f"# {escaped(title)}\n\n{table}\n{listed}\n")
-    write_whole(folder / "compare.csv", csv(every))
 
 
 def cells(one: Difference) -> list[str]:

@@ -64,9 +64,8 @@ def find(workdir: str | pathlib.Path, gain: str, objective: str = "", seed: int 
       UserError: there is no such run, an option is wrong, or validation has no gain.
     """
     folder = full_path(workdir)
-    check_finished(folder)
+    options = check_finished(folder)["config"].get("evaluate", {})
     schema = Schema.load(folder / "schema.json")
-    options = json.loads((folder / "config.json").read_text())["config"].get("evaluate", {})
     weighted = bool(options.get("sample_weights", False))
     worth = ranking.parse(gain, {name: name for name in schema.task_names}, "--gain")
     objective = choose("objective", objective or ("gauc" if schema.group else "auc"), OBJECTIVES)

@@ -129,9 +129,6 @@ def _rows(
     rank = RANK if by and RANK in by.outputs and RANK in names else None
     wanted = {*labels.values(), *scores.values(), *filter(None, (row, group, weight, rank))}
     frame = pl.read_parquet(path, columns=sorted(wanted))
-    for name in wanted:
-        if frame[name].dtype.is_nested():
-            raise UserError(f"column {name!r} holds {frame[name].dtype}, expected single values")
 
     def numbers(name: str | None) -> np.ndarray | None:
         return None if name is None else _numbers(frame[name])
@@ -222,9 +219,3 @@ def _kind(labels: np.ndarray) -> str:
 
 def _codes(column: pl.Series) -> np.ndarray:
     return np.unique(column.cast(pl.String).fill_null("").to_numpy(), return_inverse=True)[1]
-
-
-def check_groups(rows: Sequence[ScoredRows]) -> None:
-    """Raises UserError where nothing says whether rows are in groups."""
-    if not any(r.group is not None or r.ungrouped for r in rows):
-        raise UserError(ASK)

@@ -6,9 +6,9 @@ What dtn-jax sweep and paper tables call:
 
     found = search(
         config,              # what trials start from
-        suggest,             # f(trial) -> {option: value}: search_space.load_space, .grid_space
+        suggest,             # f(trial) -> {option: value}, of load_space; None: those given alone
         folder,              # of the trials' folders; holds sweep.db unless a storage is given
-        Budget(trials=20),   # and sampler, pruner, seed, grid, validations: of all trials together
+        Budget(trials=20),   # and sampler, pruner, seed, validations: of all trials together
         data=fingerprint,    # of the data set: another one is refused, as another config
         enqueue=[{...}],     # settings tried besides, each once however often the call is repeated
         finalists=3,         # the best settings, trained again with seeds that no trial had ...

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import pathlib
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 import optuna
 from ml_collections import ConfigDict
@@ -22,8 +23,9 @@ FIXED += ("data.options", "evaluate.sample_weights")
 Space = Callable[[object], Mapping[str, object]]  # of a trial: {option: value}
 
 
-def read_grid(text: str, config: ConfigDict) -> dict[str, list[str]]:
-    """Reads 'KEY=VALUE,VALUE,KEY=VALUE'; values with commas stand in brackets: (64,),(128,64)."""
+def read_grid(text: str, config: ConfigDict) -> list[dict[str, str]]:
+    """The points of the grid 'KEY=VALUE,VALUE;KEY=VALUE', each once; values with commas stand in
+    brackets: (64,),(128,64)."""
     grid = lists(text, "--grid", "OPTION=VALUE,VALUE")
     if not grid:
         raise UserError(f"--grid: expected OPTION=VALUE,VALUE, got {text!r}")
@@ -32,11 +34,8 @@ def read_grid(text: str, config: ConfigDict) -> dict[str, list[str]]:
     for key, values in grid.items():
         for value in values:
             override(scratch, key, value)
-    return {key: list(dict.fromkeys(values)) for key, values in grid.items()}
-
-
-def grid_space(grid: Mapping[str, Sequence[str]]) -> Space:
-    return lambda trial: {key: trial.suggest_categorical(key, v) for key, v in grid.items()}
+    values = map(dict.fromkeys, grid.values())
+    return [dict(zip(grid, point)) for point in itertools.product(*values)]
 
 
 def load_space(file: str, config: str) -> Space:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import itertools
 import json
 import pathlib
 import statistics
@@ -52,7 +51,6 @@ class Budget:
       trials: that are drawn, over all workers; 0 is no limit.
       sampler, pruner: of SAMPLERS and PRUNERS.
       seed: the sampler's.
-      grid: {option: values}, of which every point is tried; no sampler is asked then.
       validations: of all trials together, from one of which to the next all train on the same
         number of examples, so that this is a budget of examples; 0 is no limit.
     """
@@ -61,26 +59,22 @@ class Budget:
     sampler: str = "tpe"
     pruner: str = "none"
     seed: int = 0
-    grid: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
     validations: int = 0
 
-    def points(self) -> list[dict[str, str]]:
-        """Those of the grid."""
-        points = itertools.product(*self.grid.values()) if self.grid else ()
-        return [dict(zip(self.grid, point)) for point in points]
-
     def make_pruner(self) -> optuna.pruners.BasePruner:
-        """What ends bad trials early."""
-        if self.pruner == "median":
-            return optuna.pruners.MedianPruner(n_startup_trials=5)
-        if self.pruner == "asha":
-            # Successive halving (Jamieson & Talwalkar 2016), asynchronous (Li et al. 2020): judged
-            # at the first validation, the third, the ninth …, where the best third so far goes on.
-            # The first trials have none to be compared with; where examples are counted, none of
-            # them goes on, since each that does costs as much as many that are ended.
-            first = THIRD - 1 if self.validations else 0
-            return optuna.pruners.SuccessiveHalvingPruner(1, THIRD, bootstrap_count=first)
-        return optuna.pruners.NopPruner()
+        """What ends bad trials early.
+
+        `asha` is successive halving (Jamieson & Talwalkar 2016), asynchronous (Li et al. 2020):
+        judged at the first validation, the third, the ninth …, where the best third so far goes on.
+        The first trials have none to be compared with; where examples are counted, none of them
+        goes on, since each that does costs as much as many that are ended.
+        """
+        first = THIRD - 1 if self.validations else 0
+        return {
+            "none": optuna.pruners.NopPruner(),
+            "median": optuna.pruners.MedianPruner(n_startup_trials=5),
+            "asha": optuna.pruners.SuccessiveHalvingPruner(1, THIRD, bootstrap_count=first),
+        }[self.pruner]
 
     def make_sampler(self, place: int) -> optuna.samplers.BaseSampler:
         """What suggests the settings of the draw in this place."""
@@ -146,7 +140,7 @@ class Study:
       name: of what is searched, for messages.
       optuna: the study in its storage.
       config: what trials start from.
-      suggest: what they are asked to set.
+      suggest: what they are asked to set; None: no more are tried than are given.
       budget: what they may spend.
       folder: of the trials' runs.
     """
@@ -154,25 +148,23 @@ class Study:
     name: str
     optuna: optuna.Study
     config: ConfigDict
-    suggest: Space
+    suggest: Space | None
     budget: Budget
     folder: pathlib.Path
 
     def claim(self, data: str) -> None:
-        """Says what the study is of: a config, an objective and a data set.
+        """Says what the study is of: a config, its objective among it, and a data set.
 
         Raises:
           UserError: it was begun with others.
         """
         options = {key: str(value) for key, value in identity(self.config).items()}
-        owner = {"config": options, "objective": self.config.train.select, "data": data}
         stored = self.optuna.user_attrs.get(OWNER)
         if stored is None:
-            self.optuna.set_user_attr(OWNER, owner)
+            self.optuna.set_user_attr(OWNER, {"config": options, "data": data})
             return
         others = sorted(differing(identity(stored["config"]), options))
-        others += [key for key in ("objective", "data") if stored[key] != owner[key]]
-        if others:
+        if others := others + ["data"] * (stored["data"] != data):
             raise UserError(
                 f"the study {self.optuna.study_name!r} was begun with another {', '.join(others)}; "
                 "give another --study, --workdir or --storage"
@@ -204,15 +196,13 @@ class Study:
         if self.trials(TrialState.WAITING):
             return True
         within = not self.budget.trials or len(self.trials(*BEGUN)) < self.budget.trials
-        return within and not self.budget.grid and not self.spent()
+        return within and self.suggest is not None and not self.spent()
 
     def enqueue(self, settings: Iterable[Mapping[str, object]]) -> None:
-        """Lets the points of the grid be tried, and settings from elsewhere, each once."""
-        known = {trial.user_attrs.get(SETTINGS) for trial in self.trials()}
-        for point in self.budget.points():
-            text = as_text(settings_of(self.suggest, optuna.trial.FixedTrial(point)))
-            if text not in known:
-                self.optuna.enqueue_trial(point, user_attrs={SETTINGS: text})
+        """Lets these settings be tried, each once; those of a trial that failed, and was not begun
+        again, anew."""
+        every = self.trials(*BEGUN, TrialState.WAITING)
+        known = {trial.user_attrs.get(SETTINGS) for trial in every}
         for text in dict.fromkeys(map(as_text, settings)):
             if text not in known:
                 self.optuna.enqueue_trial({}, user_attrs={SETTINGS: text})
@@ -261,24 +251,9 @@ class Study:
 
         return report
 
-    def run_one(self) -> None:
-        """Runs the next trial; one that was interrupted waits to be run again."""
-        begun: list[int] = []
-
-        def objective(trial: optuna.Trial) -> float:
-            begun.append(trial.number)
-            return self.value(trial)
-
-        try:
-            self.optuna.optimize(objective, n_trials=1)
-        except BaseException:
-            for number in begun:
-                if self.trials()[number].state == TrialState.FAIL:
-                    self.again(number)
-            raise
-
     def value(self, trial: optuna.Trial) -> float:
-        """Trains as a trial says; an error that is due to its settings ends it alone."""
+        """Trains as a trial says; an error that is due to its settings ends it alone, and what is
+        interrupted waits to be run again."""
         settings = self.settings(trial)
         number = trials.first_number(self.trials()[trial.number])
         shown = ", ".join(f"{key}={value}" for key, value in settings.items())
@@ -287,8 +262,11 @@ class Study:
             check_settings(settings)
             config = trials.with_settings(self.config, settings)
             return trials.run(config, self.folder / f"trial_{number}", self.after_validation(trial))
-        except (optuna.TrialPruned, Unusable, OSError, *FAULTS):
-            raise  # all but the first would end every trial: they are not due to the settings
+        except optuna.TrialPruned:
+            raise
+        except (KeyboardInterrupt, Unusable, OSError, *FAULTS):
+            self.again(trial.number)
+            raise  # it would end every trial: it is not due to the settings
         except Exception as error:  # such as a loss that is not finite, or too little memory
             reason = str(error)
             if not isinstance(error, UserError):
@@ -308,7 +286,7 @@ class Study:
         while True:
             optuna.storages.fail_stale_trials(self.optuna)
             if self.wants_more() and (self.ranked() or len(self.errors()) < HOPELESS):
-                self.run_one()
+                self.optuna.optimize(self.value, n_trials=1)
             elif self.trials(TrialState.RUNNING):  # their workers may die
                 if not waits:
                     screen.say(f"{self.name}: waiting for trials of other workers")
@@ -339,13 +317,12 @@ class Study:
         Raises:
           UserError: no run of a finalist ended well.
         """
-        chosen, finalists = self.leading(most), []
-        for one in map(self.finalist, chosen):
-            if len(chosen) > 1:
-                values = [self.again_with(one, FIRST_SEED + i) for i in range(seeds)]
-                one = dataclasses.replace(one, values=values)
-            if None not in one.values:  # else it was luck that its trial ended well
-                finalists.append(one)
+        chosen = [self.finalist(trial) for trial in self.leading(most)]
+        if len(chosen) > 1:
+            for one in chosen:
+                one.values[:] = [self.again_with(one, FIRST_SEED + i) for i in range(seeds)]
+        # Without a value it was luck that its trial ended well.
+        finalists = [one for one in chosen if None not in one.values]
         if chosen and not finalists:
             raise UserError(f"{self.name}: none of the best settings could be trained again")
         return sorted(finalists, key=lambda one: self.sign() * one.mean, reverse=True)
@@ -375,7 +352,7 @@ class Study:
             objective=self.config.train.select,
             budget={
                 "trials": self.budget.trials,
-                "sampler": "grid" if self.budget.grid else self.budget.sampler,
+                "sampler": self.budget.sampler if self.suggest else "grid",
                 "pruner": self.budget.pruner,
                 **collections.Counter(map(trials.kind, every)),
             },
@@ -389,7 +366,7 @@ class Study:
 
 def search(
     config: ConfigDict,
-    suggest: Space,
+    suggest: Space | None,
     folder: pathlib.Path,
     budget: Budget,
     *,
@@ -407,7 +384,7 @@ def search(
 
     Args:
       config: what trials start from.
-      suggest: what they are asked to set.
+      suggest: what they are asked to set; None: no more are tried than are given.
       folder: of their runs.
       budget: what they may spend.
       name: of what is searched, for messages; "" is the architecture.
@@ -423,8 +400,9 @@ def search(
       UserError: the study there is of another config or data set, no trial succeeded, or the
         storage does not answer.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     storage = storage or trial_storage.url_of_file(folder / "sweep.db")
+    trial_storage.check(storage)
+    folder.mkdir(parents=True, exist_ok=True)
     name = name or config.model.architecture
     how = (budget.make_pruner(), higher_is_better(config.train.select))
     try:

@@ -1,7 +1,4 @@
-"""Searches the settings of an architecture, and reports them.
-
-The report is a table in the terminal, sweep.json, pictures, and the winner's command.
-"""
+"""What a sweep reports: a table in the terminal, sweep.json, pictures, and the winner's command."""
 
 from __future__ import annotations
 
@@ -13,19 +10,15 @@ import warnings
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
-from ml_collections import ConfigDict
 from optuna.visualization import matplotlib as pictures
 
-from dtn_jax.data.sets.catalog import read_data
 from dtn_jax.files import write_whole
-from dtn_jax.metrics.selected import metrics_of, read_selection
 from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid
 from dtn_jax.report.pictures import save_small
 from dtn_jax.report.versions import versions
-from dtn_jax.search.search_space import Space
-from dtn_jax.search.studies import Budget, Study, search
-from dtn_jax.search.trials import OBJECTIVE, kind, settings_in
+from dtn_jax.search.studies import Study
+from dtn_jax.search.trials import kind, settings_in
 
 SHOWN = 10  # trials of the table
 PICTURES = {
@@ -33,47 +26,6 @@ PICTURES = {
     "parallel": pictures.plot_parallel_coordinate,
     "importance": pictures.plot_param_importances,
 }
-
-
-def sweep(
-    config: ConfigDict,
-    suggest: Space,
-    budget: Budget,
-    *,
-    workdir: pathlib.Path,
-    study: str,
-    storage: str,
-    words: Sequence[str],
-) -> None:
-    """Searches, and writes sweep.json and pictures.
-
-    Args:
-      config: what trials start from.
-      suggest: what they are asked to set.
-      budget: of all trials.
-      workdir: of the search.
-      study: its name in the storage, where the architecture's stands beside it; "" is that of the
-        data set.
-      storage: the URL of the storage; "" is sweep.db in the workdir.
-      words: the arguments of `train` that all trials share.
-
-    Raises:
-      UserError: the objective does not fit the data, or the search failed.
-    """
-    data, name = read_data(config), config.model.architecture
-    # A selection that does not fit the data set ends the search before it has a folder.
-    metric = read_selection(OBJECTIVE, config.train.select, metrics_of(data.schema)).title
-    search(
-        config,
-        suggest,
-        workdir,
-        budget,
-        storage=storage,
-        stored_as=f"{study or data.schema.name}/{name}",
-        data=data.fingerprint,
-        report=lambda one: report(one, metric, workdir, words),
-    )
-    screen.say(f"\nAll trials and pictures are in {workdir}")
 
 
 def report(study: Study, metric: str, workdir: pathlib.Path, words: Sequence[str]) -> None:

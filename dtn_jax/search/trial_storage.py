@@ -53,12 +53,9 @@ def open_storage(url: str) -> RDBStorage:
     options: dict = {"pool_pre_ping": True}  # renews connections that the server closed
     if url.startswith("sqlite:"):
         options["connect_args"] = {"timeout": LOCKED}
+    lives = {"heartbeat_interval": HEARTBEAT, "grace_period": DEAD}
     return Database(
-        url,
-        engine_kwargs=options,
-        heartbeat_interval=HEARTBEAT,
-        grace_period=DEAD,
-        heartbeat_stale_trial_callback=retry(RETRIES),
+        url, engine_kwargs=options, **lives, heartbeat_stale_trial_callback=retry(RETRIES)
     )
 
 

@@ -165,11 +165,8 @@ def compare(
     rows, goals = [], {}
     for name in names:
         other, about = setting.rivals.get(name), racers[name].about
-        speed, times = (
-            len(batch.ids) / float(np.median(whole[name])),
-            ratio(whole[name], whole[OURS]),
-        )
-        ran = math.isfinite(speed)
+        speed = len(batch.ids) / float(np.median(whole[name]))
+        times, ran = ratio(whole[name], whole[OURS]), math.isfinite(speed)
         figures = {
             "examples/s": speed,
             "times": times,

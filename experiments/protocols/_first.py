@@ -9,7 +9,7 @@ runs of full length a search, before any test row was read, so that each set tak
 on two cores. LightGBM has as many searches of
 as many trials, with two seeds each:
 
-    python -m experiments.references --model=lightgbm --protocol=first --workdir=runs/first
+    python -m experiments.references --protocol=first --workdir=runs/first
     dtn-jax paper_tables --protocol=first --table=overall --workdir=runs/first
 
 What is claimed of the mean AUC of a set's tasks, each family with Holm's correction over all sets:

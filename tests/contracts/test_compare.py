@@ -21,7 +21,7 @@ from dtn_jax.run.workdir import check_folder
 
 def compared(*arguments):
     """{(task@space, metric): its Difference}."""
-    *_, found = compare.compared(compare.parse([*arguments, "--draws=400"]))
+    *_, found = compare.compared([*arguments, "--draws=400"])[1]
     return {(one.key, one.metric): one for one in found}
 
 
@@ -240,7 +240,7 @@ def test_two_files_are_compared_by_any_key(tmp_path):
         ({"click": 1 - pl.col("click")}, "the label of 'click' differs in 3,000 of 3,000 rows"),
         ({"click@all": pl.lit(1.5)}, "column 'click@all' has 1.5 in row 1, expected probabilities"),
         ({"click@all": pl.lit(None, pl.Float64)}, "3,000 of 3,000 scores in column 'click@all'"),
-        ({"row": pl.struct("row")}, "column 'row' holds Struct.*, expected single values"),
+        ({"click": pl.struct("click")}, "column 'click' holds Struct.*, expected numbers"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused(tmp_path, changes, message):

@@ -70,7 +70,7 @@ def flags():
                 importlib.import_module(f"{package}.{name}").main(["--help"])
             parser = made.value.args[0]
             found[name] = {flag.lstrip("-") for flag in parser._option_string_actions}
-            found[name] |= {"config.KEY"} if parser.has_config else set()
+            found[name] |= {"config.KEY"} if parser.config else set()
     found["launch"] |= found["train"]
     return found
 

@@ -12,7 +12,7 @@ from refused_configs import refused
 
 from configs import adult
 from dtn_jax.analysis.finished import read_config
-from dtn_jax.cli import command, prepare
+from dtn_jax.cli import command, prepare, train
 from dtn_jax.config import (
     base_config,
     checked_config,
@@ -124,7 +124,7 @@ def test_its_options_are_overridden_checked_and_identity_where_it_is_used():
 
 @pytest.mark.parametrize("given", ["--config.plugins={}", "--config=configs/adult.py:plugins={}"])
 def test_help_shows_its_options(given, capsys):
-    parser = command.parser("Does.", "dtn-jax train --x", config=True)
+    parser = command.Parser(train.__name__)
     with pytest.raises(SystemExit):
         parser.parse_known_args(["--help=model.heads", given.format(EXAMPLE)])
     shown = capsys.readouterr().out

@@ -98,7 +98,7 @@ def test_it_picks_by_validation_alone(tmp_path):
 def test_compare_has_the_ranks_of_both_sides(tmp_path):
     one, _ = ranked(tmp_path / "a", "--gain=order")
     two, _ = ranked(tmp_path / "b", "--gain=click", skill=0.8, seed=1)
-    *_, found = compare.compared(compare.parse([str(tmp_path / "a"), str(tmp_path / "b")]))
+    *_, found = compare.compared([str(tmp_path / "a"), str(tmp_path / "b")])[1]
     lines = {(line.key, line.metric): line for line in found}
     for side, facts in (("a", one), ("b", two)):
         told = {(line["of"], line["metric"]): line["found"] for line in facts["test"]}
@@ -108,9 +108,9 @@ def test_compare_has_the_ranks_of_both_sides(tmp_path):
                 assert got == pytest.approx(told[task, metric], abs=1e-12)
     (tmp_path / "b/rank.json").write_text("{}")
     with pytest.raises(UserError, match=r"rank\.json is missing or damaged"):
-        compare.compared(compare.parse([str(tmp_path / "a"), str(tmp_path / "b")]))
+        compare.compared([str(tmp_path / "a"), str(tmp_path / "b")])[1]
     (tmp_path / "b/rank.json").unlink()
-    *_, found = compare.compared(compare.parse([str(tmp_path / "a"), str(tmp_path / "b")]))
+    *_, found = compare.compared([str(tmp_path / "a"), str(tmp_path / "b")])[1]
     assert not [line for line in found if line.key.startswith("rank")]
 
 
@@ -126,7 +126,7 @@ def test_compare_has_the_ranks_of_two_files(tmp_path):
         frame = frame.drop("watch", "watch@all").rename({t: f"label/{t}" for t in kinds})
         frame.write_parquet(path, metadata=by.metadata())
     arguments = [*map(str, paths), "--group=none"]
-    *_, found = compare.compared(compare.parse(arguments))
+    *_, found = compare.compared(arguments)[1]
     auc = roc_auc_score(test.labels[:, 0], probability)
     (line,) = (one for one in found if (one.key, one.metric) == ("rank: click", "auc"))
     assert (*line.a, *line.b) == pytest.approx((auc, 1 - auc))
@@ -134,9 +134,9 @@ def test_compare_has_the_ranks_of_two_files(tmp_path):
     unknown = frame.with_columns(rank=pl.when(pl.col("row") > 0).then("rank"))
     unknown.write_parquet(paths[1], metadata=by.metadata())
     with pytest.raises(UserError, match=r"b\.parquet: 1 of .* rows have no ranking score"):
-        compare.compared(compare.parse(arguments))
+        compare.compared(arguments)[1]
     frame.write_parquet(paths[1])
-    *_, found = compare.compared(compare.parse(arguments))
+    *_, found = compare.compared(arguments)[1]
     assert not [one for one in found if one.key.startswith("rank")]
 
 

@@ -15,6 +15,7 @@ from sweeps import CONFIG, run
 from dtn_jax.errors import UserError
 from dtn_jax.run.workdir import Busy
 from dtn_jax.search import trials
+from dtn_jax.search.studies import Study
 
 PAIR = "--grid=model.dropout=0,0.1"
 
@@ -68,6 +69,22 @@ def test_an_interrupted_trial_waits_to_be_gone_on_with(
     run(tmp_path, prepared_dir, "--trials=4")
     assert [name for _, name, _ in trained[:2]] == ["trial_0", "trial_1"]
     assert [config.optim.learning_rate for _, _, config in trained] == uncut
+
+
+def test_a_point_that_was_lost_is_tried_by_the_next_call(
+    trained, prepared_dir, tmp_path, monkeypatch
+):
+    """As by Ctrl-C in the moment before its run begins."""
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Study, "settings", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, prepared_dir, PAIR)
+    assert run(tmp_path, prepared_dir, PAIR)["budget"]["complete"] == 2
+    assert sorted(config.model.dropout for _, _, config in trained) == [0, 0.1]
 
 
 def test_a_fault_of_the_storage_is_not_one_of_the_settings(

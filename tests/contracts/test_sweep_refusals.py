@@ -6,8 +6,8 @@ import pytest
 from sweeps import run
 
 from configs import base
+from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
-from dtn_jax.search import sweep
 from dtn_jax.search.search_space import load_space, read_grid
 
 DEFAULTS = base.get_config()
@@ -21,9 +21,9 @@ def test_a_study_that_was_begun_otherwise_is_refused(trained, prepared_dir, tmp_
     run(*given, "--trials=3", "--config.train.log_every=7")  # changes no result
     with pytest.raises(UserError, match=r"was begun with another train\.epochs; give another --st"):
         run(*given, "--config.train.epochs=9")
-    read = sweep.read_data
+    read = catalog.read_data
     other = lambda config: dataclasses.replace(read(config), fingerprint="other")  # noqa: E731
-    monkeypatch.setattr(sweep, "read_data", other)
+    monkeypatch.setattr(catalog, "read_data", other)
     with pytest.raises(UserError, match="was begun with another data"):
         run(*given)
     assert len(trained) == 3
@@ -99,8 +99,9 @@ def test_the_shipped_space_is_found_behind_a_config_without_one():
 
 def test_a_grid_has_each_point_once_and_its_values_may_be_tuples():
     grid = read_grid("optim.learning_rate=1e-3,1e-3,2e-3;model.mlp.hidden=(8,),(9, 8)", DEFAULTS)
-    hidden = ["(8,)", "(9, 8)"]
-    assert grid == {"optim.learning_rate": ["1e-3", "2e-3"], "model.mlp.hidden": hidden}
+    points = [(rate, hidden) for rate in ("1e-3", "2e-3") for hidden in ("(8,)", "(9, 8)")]
+    assert [tuple(point.values()) for point in grid] == points
+    assert {*map(tuple, grid)} == {("optim.learning_rate", "model.mlp.hidden")}
     with pytest.raises(UserError, match="'seed' is given twice"):
         read_grid("seed=1;seed=2", DEFAULTS)
 

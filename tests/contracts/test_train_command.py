@@ -57,7 +57,7 @@ def test_a_runs_folder_is_no_config_file(shell, finished):
         (["--config=configs/adult.py", "--model=DTN"], ("Did you mean 'dtn'?",)),
         ([TINY, "--config.model.experts=gdcn,masknet"], ("'gdcn,masknet': join them with +",)),
         ([TINY, "--schema=shop.yaml"], ("--schema and --config both", "give one")),
-        (["--model=mmoe"], ("--model=mmoe of what?", "--schema=FILE or --config=FILE")),
+        (["--model=mmoe"], ("no config: give --config=FILE:ARGUMENT", "--schema=FILE")),
     ],
 )
 def test_bad_arguments_are_named(shell, tmp_path, arguments, parts):
@@ -177,18 +177,15 @@ def test_a_constant_of_help_is_that_of_the_module():
 def test_the_list_of_commands(monkeypatch, capsys):
     for arguments in ([], ["-h"], ["--help"]):
         monkeypatch.setattr(sys, "argv", ["dtn-jax", *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        assert end.value.code == 0
+        main()
         lines = capsys.readouterr().out.splitlines()
         listed = [line.split()[0] for line in lines if re.match(r"  \w+  ", line)]
         assert listed == list(COMMANDS)
         assert len(COMMANDS) <= 14
         assert max(map(len, lines)) <= 80
     monkeypatch.setattr(sys, "argv", ["dtn-jax", "--version"])
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert (end.value.code, capsys.readouterr().out) == (0, f"dtn-jax {dtn_jax.__version__}\n")
+    main()
+    assert capsys.readouterr().out == f"dtn-jax {dtn_jax.__version__}\n"
 
 
 def test_a_clone_has_each_command_as_a_module():
@@ -204,7 +201,7 @@ def test_an_unknown_command_names_the_nearest(monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 2
-    assert "unknown command 'trian'. Did you mean train?" in capsys.readouterr().err
+    assert "unknown command 'trian'. Did you mean 'train'?" in capsys.readouterr().err
 
 
 def test_help_shows_a_section_or_one_option(capsys):

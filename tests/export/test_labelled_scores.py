@@ -88,7 +88,7 @@ def pair(tmp_path_factory):
 
 
 def compared(*arguments):
-    return compare.compared(compare.parse([*arguments, KEY, "--draws=200"]))
+    return compare.compared([*arguments, KEY, "--draws=200"])[1]
 
 
 def test_groups_are_drawn_and_labels_are_the_models(pair, capsys):

@@ -18,7 +18,6 @@ from dtn_jax.report.pictures import (
     COLOURS,
     curves,
     header,
-    panels,
     percents,
     save_small,
     small_multiples,
@@ -114,9 +113,8 @@ def over_training(model: Model) -> Figure:
         lines = by_panel.setdefault(row["panel"], {})
         band = [row["low"], row["high"]] if row["low"] is not None else []
         lines.setdefault(row["line"], []).append([row["step"], row["value"], *band])
-    figure, every = panels(len(by_panel), 3, (4.3, 3.2))
-    for axes, (panel, lines) in zip(every, by_panel.items()):
-        curves(axes, panel, lines)
+    figure, every = curves(by_panel, 3, (4.3, 3.2))
+    for panel, axes in every.items():
         if panel == CONFLICT:
             axes.axhline(0, color="#888888", linewidth=1, linestyle="--")
         else:

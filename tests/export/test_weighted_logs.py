@@ -23,7 +23,7 @@ from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import task_losses
 from dtn_jax.losses.notes import improper
 from dtn_jax.metrics.sigmoid import sigmoid
-from dtn_jax.report.description.sections import rows as told_of_rows
+from dtn_jax.report.description import rows as told_of_rows
 from dtn_jax.run.evaluate import read_predictions
 from dtn_jax.run.gradients import make_weights
 from dtn_jax.run.run import build_run, measure, score_split

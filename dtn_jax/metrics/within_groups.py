@@ -92,7 +92,7 @@ def groups_of(rows: Rows) -> Groups:
         return (up[high] - up[low]) * below
 
     pairs = positives * negatives.astype(float)
-    aucs = _over(_sums(group, len(pairs), won), pairs)
+    aucs = quotients(_sums(group, len(pairs), won), pairs)
     return Groups(
         sizes=np.diff(begin),
         positives=np.diff(hits[begin]),
@@ -200,7 +200,7 @@ def ndcg(groups: Groups, k: int) -> Float[np.ndarray, " G"]:
     """
     discounts = cumulated(1 / np.log2(np.arange(2, k + 2)))
     best = discounts[np.minimum(groups.positives, k)]
-    return _over(_first_places(groups, discounts), best)
+    return quotients(_first_places(groups, discounts), best)
 
 
 def recall(groups: Groups, k: int) -> Float[np.ndarray, " G"]:
@@ -209,7 +209,7 @@ def recall(groups: Groups, k: int) -> Float[np.ndarray, " G"]:
     A group of more than k positives cannot reach 1. Of rows of equal scores it is the mean over
     their orders.
     """
-    return _over(_first_places(groups, np.arange(k + 1.0)), groups.positives)
+    return quotients(_first_places(groups, np.arange(k + 1.0)), groups.positives)
 
 
 def _first_places(groups: Groups, worth: Float[np.ndarray, " k1"]) -> Float[np.ndarray, " G"]:
@@ -223,7 +223,8 @@ def _first_places(groups: Groups, worth: Float[np.ndarray, " k1"]) -> Float[np.n
     return groups.sums(of_blocks)
 
 
-def _over(values: Float[np.ndarray, " G"], most: Shaped[np.ndarray, " G"]) -> np.ndarray:
+def quotients(values: Float[np.ndarray, " G"], most: Shaped[np.ndarray, " G"]) -> np.ndarray:
+    """NaN over 0."""
     return np.divide(values, most, out=np.full(len(values), np.nan), where=most > 0)
 
 

@@ -147,10 +147,8 @@ def powers(axis: Axis, subs: Sequence[int] = (1, 2, 5), most: int | None = None)
 
 def small_multiples(
     rows: Iterable[Mapping],
-    columns: int = 3,
-    width: float | int = 2.9,
+    wide: bool = False,
     marks: Mapping[str, tuple[str, str]] = {},
-    line: float = 0.22,
     least: float = 0.0,
 ) -> Figure:
     """A panel for each `panel` of a long table, a line for each `line`, a point for each row.
@@ -160,10 +158,8 @@ def small_multiples(
         or without; in the colour `ink`, or the first one. A row with a `mark` is drawn as that, in
         the middle of its line; the points of others stand above each other. Values that are None
         are left out.
-      columns: panels beside each other, at most.
-      width: inches of a panel.
+      wide: two large panels beside each other, not three small ones.
       marks: {mark: (marker, colour)}, which a legend names.
-      line: inches of a line.
       least: inches of the figure's width.
     """
     by_panel: dict[str, dict[str, list[Mapping]]] = {}
@@ -171,8 +167,9 @@ def small_multiples(
         here = by_panel.setdefault(row["panel"], {}).setdefault(row["line"], [])
         here += [row] if row["value"] is not None else []
     alike = len({tuple(lines) for lines in by_panel.values()}) == 1
+    most, width, line = (2, 4.3, 0.29) if wide else (3, 2.9, 0.22)  # inches
     size = width, max(0.7 + line * max(map(len, by_panel.values())), 1.4)
-    figure, every = panels(len(by_panel), columns, size, least, sharey=alike)
+    figure, every = panels(len(by_panel), most, size, least, sharey=alike)
     for axes, (panel, lines) in zip(every, by_panel.items()):
         for y, here in enumerate(lines.values()):
             points = [row for row in here if "mark" not in row]

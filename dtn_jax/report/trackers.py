@@ -146,11 +146,7 @@ class WandB:
         self.run.finish()
 
 
-TRACKERS = {  # with the package that each needs
-    "tensorboard": (TensorBoard, "tensorboardX"),
-    "mlflow": (MLflow, "mlflow"),
-    "wandb": (WandB, "wandb"),
-}
+TRACKERS = {"tensorboard": TensorBoard, "mlflow": MLflow, "wandb": WandB}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,10 +214,10 @@ def read_trackers(text: str) -> list[str]:
     """
     names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     for name in names:
-        _, package = TRACKERS[choose("tracker in train.trackers", name, TRACKERS)]
-        if importlib.util.find_spec(package) is None:
+        choose("tracker in train.trackers", name, TRACKERS)
+        if name != "tensorboard" and importlib.util.find_spec(name) is None:
             raise UserError(
-                f"train.trackers={name} needs the package {package}, which is not installed: "
+                f"train.trackers={name} needs the package {name}, which is not installed: "
                 f"pip install -e '.[{name}]'"
             )
     return names
@@ -232,4 +228,4 @@ def started(text: str, folder: pathlib.Path, config: Mapping, step: int) -> list
     names = read_trackers(text)
     for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)
-    return [Background(name, TRACKERS[name][0], folder, config, step) for name in names]
+    return [Background(name, TRACKERS[name], folder, config, step) for name in names]

@@ -116,7 +116,7 @@ class Ranking:
         """The AUC with each unit's examples taken `times` times; NaN where a class is absent."""
         positives = times[self.positives] * self.of_positives
         drawn = times[self.negatives] * self.of_negatives
-        negatives = cumulated(drawn, drawn.dtype)
+        negatives = cumulated(drawn, drawn.dtype.type)
         pairs = positives.sum() * negatives[-1]
         won = positives @ (negatives[self.below] + negatives[self.not_above])
         return float(won / (2 * pairs)) if pairs else float("nan")

@@ -152,18 +152,16 @@ def reliability(diagrams: Mapping[str, CalibrationCurve | None], path: str | pat
 
 def diagram(axes: Axes, curve: CalibrationCurve) -> None:
     low, high = wilson(curve.rate, curve.effective)
+    seen = np.concatenate([curve.prediction, curve.rate, low])
+    most = max(curve.prediction.max(), high.max())
     if curve.base_rate < LOW_RATE:
-        seen = np.concatenate([curve.prediction, curve.rate, low])
-        least = max(seen[seen > 0].min(initial=1.0), 1e-6) / 1.5
-        limits = (least, min(max(curve.prediction.max(), high.max()) * 1.5, 1))
+        limits = (max(seen[seen > 0].min(initial=1.0), 1e-6) / 1.5, min(most * 1.5, 1))
         axes.set(xscale="log", yscale="log")
         subs = (1, 2, 3, 5) if limits[1] < 30 * limits[0] else (1,)
         for axis in (axes.xaxis, axes.yaxis):
             powers(axis, subs, 5)
     else:
-        least = min(curve.prediction.min(), curve.rate.min(), low.min())
-        most = max(curve.prediction.max(), high.max())
-        limits = (max(least - MARGIN, 0), min(most + MARGIN, 1))
+        limits = (max(seen.min() - MARGIN, 0), min(most + MARGIN, 1))
     axes.plot(limits, limits, "--", color="#888888", linewidth=1.2)
     x, y = np.maximum(curve.prediction, limits[0]), np.maximum(curve.rate, limits[0])
     errors = np.maximum(np.stack([y - np.maximum(low, limits[0]), high - y]), 0)

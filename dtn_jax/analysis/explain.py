@@ -20,12 +20,10 @@ import polars as pl
 import rich.progress
 from ml_collections import ConfigDict
 
-from dtn_jax.analysis import conflict, gate_use, importance, pairs, pictures, rank
+from dtn_jax.analysis import conflict, gate_use, importance, pairs, pictures, quality, rank
 from dtn_jax.analysis.finished import best_state, read_config, read_history
-from dtn_jax.analysis.gate_use import ALL, EFFECTIVE, GATES
 from dtn_jax.analysis.importance import Importance, Sample
 from dtn_jax.analysis.passes import Passes
-from dtn_jax.analysis.quality import keys
 from dtn_jax.analysis.sample import read_sample
 from dtn_jax.analysis.sections import PICTURES, sections
 from dtn_jax.analysis.segments import Segments, chosen_segment, segments
@@ -93,7 +91,7 @@ def explain(
     """
     segment = chosen_segment(run.schema, settings.segment)
     rows, group = read_sample(run.data, settings.split, settings.rows, settings.seed)
-    measured, undefined = keys(run.schema, rows, run.config.evaluate.sample_weights)
+    measured, undefined = quality.keys(run.schema, rows, run.config.evaluate.sample_weights)
     if not measured:
         raise UserError(
             f"no task has both classes in {len(rows.ids):,} rows of {settings.split}: "
@@ -142,16 +140,14 @@ def gate_tables(passes: Passes, parts: Segments) -> dict[str, list]:
     """`gates`, the mean weights over all rows and over each part, also the effective ones over all;
     their `evenness`; and of what there is to warn, as `collapse`."""
     weights = passes.map(gate_use.make_gates(passes.forward))
-    tasks = passes.run.schema.task_names
-    table = gate_use.rows(weights[GATES], tasks, ALL)
-    table += gate_use.rows(weights[EFFECTIVE], tasks, EFFECTIVE)
+    tasks, gates = passes.run.schema.task_names, weights[gate_use.GATES]
+    table = gate_use.rows(gates, tasks, gate_use.ALL)
+    table += gate_use.rows(weights[gate_use.EFFECTIVE], tasks, gate_use.EFFECTIVE)
     warnings = gate_use.collapse(table)
     for name, mask in parts.items():
-        table += gate_use.rows(weights[GATES], tasks, name, mask)
-    even = [
-        {"gate": gate, "evenness": gate_use.evenness(weights[GATES][gate])}
-        for gate in dict.fromkeys(row["gate"] for row in table)
-    ]
+        table += gate_use.rows(gates, tasks, name, mask)
+    order = dict.fromkeys(row["gate"] for row in table)
+    even = [{"gate": gate, "evenness": gate_use.evenness(gates[gate])} for gate in order]
     return {"gates": table, "evenness": even, "collapse": warnings}
 
 
@@ -185,11 +181,7 @@ def explain_run(config: ConfigDict, workdir: pathlib.Path, settings: Settings) -
         "experts": run.experts,
         "step": step,
         "run": workdir.name,
-        "arguments": [
-            f"--{name}={','.join(value) if name == 'methods' else value}"
-            for name, value in vars(settings).items()
-            if value != getattr(Settings(), name)
-        ],
+        "settings": vars(settings),
         "date": datetime.date.today().isoformat(),
         "versions": versions(),
     }

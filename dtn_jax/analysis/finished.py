@@ -40,13 +40,9 @@ def read_config(
     Raises:
       UserError: no run, one that is not finished, or one of another version.
     """
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not there; expected the workdir of a finished run")
     if not (folder / "config.json").exists():
-        raise UserError(
-            f"{folder} holds no run (no config.json); expected the workdir of a finished run, or "
-            "of one of its replicas"
-        )
+        what = "holds no run (no config.json)" if folder.is_dir() else "is not there"
+        raise UserError(f"{folder} {what}; expected the workdir of a finished run, or of a replica")
     outcome.runs_in(folder)  # not beside replicas
     if finished and not (folder / "results.json").exists():
         raise UserError(
@@ -63,8 +59,7 @@ def read_config(
             f"{by_content(config.plugins)}"
         )
     known = flatten(config)
-    strange = [key for key in identity(stored) if key not in known]
-    if strange:
+    if strange := [key for key in identity(stored) if key not in known]:
         raise UserError(
             f"{folder / 'config.json'} has options that this version does not know: "
             f"{', '.join(strange)}"

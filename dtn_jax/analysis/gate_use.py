@@ -58,17 +58,13 @@ def rows(
         reader, _, which = gate.partition("/")
         return [*tasks, SHARED].index(reader), which != OWN, which
 
-    return [
-        {
-            "gate": gate,
-            "source": source,
-            "whose": relation(gate, source, tasks),
-            "part": part,
-            "weight": float(np.mean(weight[mask], dtype=np.float64)),
-        }
-        for gate in sorted(weights, key=place)
-        for source, weight in weights[gate].items()
-    ]
+    table = []
+    for gate in sorted(weights, key=place):
+        for source, weight in weights[gate].items():
+            mean = float(np.mean(weight[mask], dtype=np.float64))
+            row = {"gate": gate, "source": source, "whose": relation(gate, source, tasks)}
+            table.append(row | {"part": part, "weight": mean})
+    return table
 
 
 def evenness(weights: Mapping[str, Float[np.ndarray, " B"]]) -> float | None:

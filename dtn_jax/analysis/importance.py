@@ -28,6 +28,7 @@ held the true importance.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -87,16 +88,10 @@ class Importance:
         """A row a key and field: its importance by `method`, between `low` and `high`."""
         mean, half = self.mean, Z * self.error
         return [
-            {
-                "method": method,
-                "key": key,
-                "field": field,
-                "importance": mean[f, k],
-                "low": mean[f, k] - half[f, k],
-                "high": mean[f, k] + half[f, k],
-            }
-            for k, key in enumerate(self.keys)
-            for f, field in enumerate(self.fields)
+            {"method": method, "key": key, "field": field, "importance": value}
+            | {"low": value - away, "high": value + away}
+            for key, values, aways in zip(self.keys, mean.T, half.T)
+            for field, value, away in zip(self.fields, values, aways)
         ]
 
 
@@ -143,7 +138,9 @@ def _drops(
     values = np.empty((repeats, *shape))
     psi = np.zeros((len(sample.plain), *shape), np.float32)
     chance = np.zeros((*shape, len(keys)))
-    for i, (order, scores) in enumerate(one_ahead(changed)):
+    # The next ones are asked for before these are read: the device is at work meanwhile.
+    ahead = itertools.pairwise(itertools.chain(changed, [None]))
+    for i, ((order, scores), _) in enumerate(ahead):
         field, repeat = divmod(i, repeats)
         moved = np.zeros((len(psi), len(keys)))
         for k, key in enumerate(keys):
@@ -163,15 +160,6 @@ def _drops(
     np.fill_diagonal(covariance, np.maximum(np.diag(covariance), least))
     names = tuple(key.name for key in keys)
     return Importance(tuple(sample.fields), names, values, covariance)
-
-
-def one_ahead(changed: Iterator[Changed]) -> Iterator[Changed]:
-    """Asks for the next ones before it hands one out: the device is at work meanwhile."""
-    held = next(changed, None)
-    while held is not None:
-        coming = next(changed, None)
-        yield held
-        held = coming
 
 
 def _covariance(

@@ -40,18 +40,13 @@ def strongest(passes: Passes) -> list[dict]:
     if len(fields) < 2:
         return []
     groups, table = [*passes.run.schema.task_names, SHARED], []
-    strengths = pair_strengths(passes)
-    for expert in sorted(strengths, key=lambda expert: groups.index(group_of(expert))):
-        pairs = itertools.combinations(range(len(fields)), 2)
-        pairs = sorted(pairs, key=lambda pair: -strengths[expert][pair])
-        table += [
-            {
-                "expert": expert,
-                "pair": f"{fields[i]} × {fields[j]}",
-                "strength": float(strengths[expert][i, j]),
-            }
-            for i, j in pairs[:TOP]
-        ]
+    every = pair_strengths(passes)
+    for expert in sorted(every, key=lambda expert: groups.index(group_of(expert))):
+        strength = every[expert]
+        pairs = sorted(itertools.combinations(range(len(fields)), 2), key=lambda at: -strength[at])
+        for i, j in pairs[:TOP]:
+            row = {"expert": expert, "pair": f"{fields[i]} × {fields[j]}"}
+            table.append(row | {"strength": float(strength[i, j])})
     return table
 
 

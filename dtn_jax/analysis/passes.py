@@ -91,7 +91,11 @@ class Passes:
 
     def map(self, function: Function, *more):
         """What `function(state, batch, *more)` gives, arrays `[B, ...]`, for all rows: numpy."""
-        return jax.tree.map(self._joined, self._stacked(function, *more))
+
+        def joined(by_step: Array) -> np.ndarray:
+            return np.asarray(by_step).reshape(-1, *by_step.shape[2:])[: self.count]
+
+        return jax.tree.map(joined, self._stacked(function, *more))
 
     def total(self, function: Function, *more):
         """The sums over all batches of the arrays that it gives."""
@@ -127,8 +131,3 @@ class Passes:
         """The field's values are those of `other`."""
         where = columns(self.run.schema, field)
         return self._rescore(self.state, self.rows, self._plain, other, where)[: self.count]
-
-    def _joined(self, by_batch: Array) -> np.ndarray:
-        """Results by batch, `[steps, size, ...]`, as those of the real rows."""
-        rows = np.asarray(by_batch)
-        return rows.reshape(len(rows) * self.size, *rows.shape[2:])[: self.count]

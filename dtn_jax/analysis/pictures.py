@@ -18,7 +18,6 @@ from dtn_jax.report.pictures import (
     COLOURS,
     curves,
     header,
-    panels,
     percents,
     save_small,
     small_multiples,
@@ -56,11 +55,11 @@ def pictures(models: Sequence[Model]) -> Iterator[tuple[str, Figure, str]]:
 def importance(models: Sequence[Model], method: str) -> tuple[Figure, str]:
     """A panel a key, fields down."""
     rows, rest = findings.importances(models, method, SHOWN)
-    long = [
-        {"panel": row["key"], "line": row["field"], "value": FACTOR * row["importance"]}
-        | {end: FACTOR * row[end] for end in ("low", "high")}
-        for row in rows
-    ]
+    long = []
+    for row in rows:
+        ends = {end: FACTOR * row[end] for end in ("low", "high")}
+        place = {"panel": row["key"], "line": row["field"]}
+        long.append(place | ends | {"value": FACTOR * row["importance"]})
     more = EACH_SEED * (len(models) > 1)
     more += f"; {rest} less important fields left out" * bool(rest)
     return small_multiples(long), more
@@ -76,7 +75,7 @@ def divergence(models: Sequence[Model]) -> Figure:
             long += [place | dict(zip(("value", "low", "high"), one)) for one in seeds]
             noise = [value for side in ("left", "right") for value in row[f"noise_{side}"]]
             long.append(place | {"mark": NOISE, "value": mean(noise)})
-    return small_multiples(long, 2, 4.3, {NOISE: ("|", "black")}, line=0.29, least=5.4)
+    return small_multiples(long, True, {NOISE: ("|", "black")}, least=5.4)
 
 
 def gates(models: Sequence[Model]) -> tuple[Figure, str]:
@@ -91,16 +90,10 @@ def gates(models: Sequence[Model]) -> tuple[Figure, str]:
     others = [] if several else [row for row in models[0]["gates"] if row["part"] != ALL]
     parts = sorted({row["part"]: None for row in others}, key=lambda part: part != EFFECTIVE)
     marks |= dict(zip(parts, zip(MARKERS, ("black", *COLOURS))))
-    long += [
-        {
-            "panel": row["gate"],
-            "line": row["source"],
-            "value": row["weight"],
-            "mark": row["part"],
-        }
-        for row in others
-    ]
-    figure = small_multiples(long, 2, 4.3, marks, line=0.29, least=8.6)
+    for row in others:
+        place = {"panel": row["gate"], "line": row["source"]}
+        long.append(place | {"value": row["weight"], "mark": row["part"]})
+    figure = small_multiples(long, True, marks, least=8.6)
     for axes in figure.axes:
         percents(axes.xaxis)
     segments = f"; marks: segments (of {FEWEST} rows at least)" * bool(set(parts) - {EFFECTIVE})
@@ -114,9 +107,8 @@ def over_training(model: Model) -> Figure:
         lines = by_panel.setdefault(row["panel"], {})
         band = [row["low"], row["high"]] if row["low"] is not None else []
         lines.setdefault(row["line"], []).append([row["step"], row["value"], *band])
-    figure, every = panels(len(by_panel), 3, (4.3, 3.2))
-    for axes, (panel, lines) in zip(every, by_panel.items()):
-        curves(axes, panel, lines)
+    figure, every = curves(by_panel, 3, (4.3, 3.2))
+    for panel, axes in every.items():
         if panel == CONFLICT:
             axes.axhline(0, color="#888888", linewidth=1, linestyle="--")
         else:

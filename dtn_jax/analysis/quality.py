@@ -28,21 +28,18 @@ class Key:
     Attributes:
       name: `task@space`.
       kind: the task's.
-      column: of the scores: the task's own logit, in the space of its loss.
       rows: their places in the sample.
       labels: of those rows.
       weights: of those rows, all above 0; None where all count the same.
-      score: from all tasks' logits `[B, T]` that of the task in the space, `[N]` (spaces.py);
-        None takes the column as it is.
+      score: from all tasks' logits `[B, T]` that of the task in the space, `[N]` (spaces.py).
     """
 
     name: str
     kind: str
-    column: int
     rows: Int[np.ndarray, " N"]
     labels: Float[np.ndarray, " N"]
     weights: Float[np.ndarray, " N"] | None
-    score: Callable[[Float[np.ndarray, "B T"]], Float[np.ndarray, " N"]] | None = None
+    score: Callable[[Float[np.ndarray, "B T"]], Float[np.ndarray, " N"]]
 
     @property
     def metric(self) -> Metric:
@@ -51,7 +48,7 @@ class Key:
 
     def measure(self, scores: Float[np.ndarray, "B C"]) -> tuple[float, Float[np.ndarray, " N"]]:
         """The metric, and the influence of each of the key's rows on it."""
-        of_task = self.score(scores) if self.score else scores[self.rows, self.column]
+        of_task = self.score(scores)
         rows = Rows(self.kind, of_task, self.labels, self.weights)
         units = Units(len(of_task), most=len(of_task))
         influence = self.metric.influence if self.kind == "binary" else r2
@@ -75,13 +72,11 @@ def keys(schema: Schema, rows: Batch, weighted: bool) -> tuple[list[Key], list[s
             weights = rows.sample_weight[mask].astype(np.float64) if weighted else None
             labels = rows.labels[mask, column]
             name, places = f"{task.name}@{space}", np.flatnonzero(mask)
+            if len(np.unique(labels)) < 2:
+                undefined.append(name)
+                continue
             score = functools.partial(logits_in, space, task.name, schema=schema, rows=places)
-            other = score if space != task.space else None
-            key = Key(name, task.kind, column, places, labels, weights, other)
-            if len(np.unique(labels)) > 1:
-                defined.append(key)
-            else:
-                undefined.append(key.name)
+            defined.append(Key(name, task.kind, places, labels, weights, score))
     return defined, undefined
 
 

@@ -64,15 +64,8 @@ def divergences(of: Importance, seed: int = 0, draws: int = DRAWS) -> list[dict]
     table = []
     for i, j in itertools.combinations(range(len(of.keys)), 2):
         low, high = np.percentile(1 - spearman(one[:, i], one[:, j]), MIDDLE)
-        table.append(
-            {
-                "left": of.keys[i],
-                "right": of.keys[j],
-                "divergence": float(1 - spearman(of.mean[:, i], of.mean[:, j])),
-                "low": low,
-                "high": high,
-                "noise_left": noise[i],
-                "noise_right": noise[j],
-            }
-        )
+        value = float(1 - spearman(of.mean[:, i], of.mean[:, j]))
+        row = {"left": of.keys[i], "right": of.keys[j], "divergence": value}
+        row |= {"low": low, "high": high, "noise_left": noise[i], "noise_right": noise[j]}
+        table.append(row)
     return table

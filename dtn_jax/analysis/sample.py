@@ -23,19 +23,11 @@ from dtn_jax.tables.plan import TablePlan
 def read_sample(
     data: Prepared, split: str, most: int, seed: int
 ) -> tuple[Batch, Int[np.ndarray, " B"] | None]:
-    """The rows that `draw` draws, on the host, in the split's order; and their groups, None where
-    the data set has none. The memory is that of the sample."""
-    numbers = draw(data, split, most, seed)
-    group = data.groups(split)
-    rows = SplitReader(data, split).picked(numbers)
-    return rows, None if group is None else group[numbers]
-
-
-def draw(data: Prepared, split: str, most: int, seed: int) -> Int[np.ndarray, " B"]:
     """Draws `most` of the split's rows without replacement, or takes all where there are no more.
 
     Returns:
-      Their numbers, ascending.
+      The rows, on the host, in the split's order, and their groups, None where the data set has
+      none. The memory is that of the sample.
 
     Raises:
       UserError: an unknown split, or no row asked for.
@@ -43,9 +35,11 @@ def draw(data: Prepared, split: str, most: int, seed: int) -> Int[np.ndarray, " 
     total = data.rows[choose("split", split, data.rows)]
     if most < 1:
         raise UserError(f"rows={most}: expected at least 1")
-    if most >= total:
-        return np.arange(total)
-    return np.sort(np.random.default_rng(seed).choice(total, most, replace=False))
+    numbers = np.arange(total)
+    if most < total:
+        numbers = np.sort(np.random.default_rng(seed).choice(total, most, replace=False))
+    group = data.groups(split)
+    return SplitReader(data, split).picked(numbers), None if group is None else group[numbers]
 
 
 class Forward:

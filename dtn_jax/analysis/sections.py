@@ -12,6 +12,7 @@ from dtn_jax.interface import SHARED
 from dtn_jax.report.grid import Grid
 from dtn_jax.report.sections import Section
 
+Write = Callable[[Row], str]  # the text of a cell
 FACTOR = 1000  # of the importances shown
 UNITS = {  # of a method: what they are
     "permutation": "drop of {} × 1000 when permuted",
@@ -64,36 +65,31 @@ def sections(models: Sequence[Model], pictures: Mapping[str, str] = {}) -> list[
     return [*every, Section("Pictures", pictures=shown)] if shown else every
 
 
-def grid(rows: Iterable[Row], columns: Mapping[str, Callable[[Row], str]], **how: object) -> Grid:
+def grid(rows: Iterable[Row], columns: Mapping[str, Write], **how: object) -> Grid:
     """A line a row; `how`: of Grid."""
     cells = [[write(row) for write in columns.values()] for row in rows]
     return Grid(list(columns), cells, **how)
 
 
 def crossed(
-    rows: Iterable[Row],
-    line: str,
-    column: str,
-    write: Callable[[Row], str],
-    columns: Sequence[str] = (),
-    **how: object,
+    rows: Iterable[Row], down: str, across: str, columns: Iterable[str], write: Write, **how: object
 ) -> Grid:
     """A line for each value of one column of a long table, a column for each of another.
 
     Args:
       rows: of the table.
-      line, column: the columns' names.
+      down, across: the columns' names.
+      columns: the values of `across` in their order; those that are absent are left out.
       write: from a row to the text of its cell.
-      columns: in which order; '' is that of the rows.
       how: of Grid.
     """
     texts: dict[str, dict[str, str]] = {}
     for row in rows:
-        texts.setdefault(row[line], {})[row[column]] = write(row)
-    present = list(dict.fromkeys(name for cells_of in texts.values() for name in cells_of))
-    shown = [name for name in columns if name in present] or present
-    cells = [[name, *(cells_of.get(c, "") for c in shown)] for name, cells_of in texts.items()]
-    return Grid([line, *shown], cells, **how)
+        texts.setdefault(row[down], {})[row[across]] = write(row)
+    present = {name for cells in texts.values() for name in cells}
+    shown = [name for name in columns if name in present]
+    lines = [[name, *(cells.get(c, "") for c in shown)] for name, cells in texts.items()]
+    return Grid([down, *shown], lines, **how)
 
 
 def number(value: float | int) -> str:
@@ -158,40 +154,28 @@ def importance_grid(models: Sequence[Model], method: str) -> Grid:
         text = plus([FACTOR * value for value in row["importance"]], number)
         return text if mean(row["low"]) > 0 else f"({text})"
 
-    return crossed(
-        over_seeds(long, "key", "field"),
-        "field",
-        "key",
-        cell,
-        list(dict.fromkeys(row["key"] for row in models[0]["quality"])),
-        title=f"{method}: {UNITS[method].format(metrics_of(models))}, in brackets: within noise "
-        "of 0",
-        note=f"{rest} less important fields are in importance.csv" if rest else "",
-    )
+    title = f"{method}: {UNITS[method].format(metrics_of(models))}, in brackets: within noise of 0"
+    note = f"{rest} less important fields are in importance.csv" if rest else ""
+    rows, keys = over_seeds(long, "key", "field"), [row["key"] for row in models[0]["quality"]]
+    return crossed(rows, "field", "key", keys, cell, title=title, note=note)
 
 
 def divergence(models: Sequence[Model]) -> Iterator[Section]:
+    """Of every two keys by permutation; else of the tasks in the spaces of their losses: of all
+    spaces there are many pairs."""
+    grids = []
+    for method in methods(models):
+        long = findings.divergences(models, method)
+        shown = long if method == "permutation" else findings.in_own_spaces(long)
+        title, left_out = f"divergence between tasks, by {method}", len(long) - len(shown)
+        note = f"{left_out} pairs in other spaces are in importance.json" if left_out else ""
+        grids.append(grid(shown, divergence_columns(len(models)), title=title, note=note))
     if models[0]["divergence"]:
         text = DIVERGENCE + SEEDS_ALONE * (len(models) > 1)
-        grids = [divergence_grid(models, method) for method in methods(models)]
         yield Section("Divergence between tasks", [text], grids)
 
 
-def divergence_grid(models: Sequence[Model], method: str) -> Grid:
-    """Of every two keys by permutation; else of the tasks in the spaces of their losses: of all
-    spaces there are many pairs."""
-    long = findings.divergences(models, method)
-    shown = long if method == "permutation" else findings.in_own_spaces(long)
-    left_out = len(long) - len(shown)
-    return grid(
-        shown,
-        divergence_columns(len(models)),
-        title=f"divergence between tasks, by {method}",
-        note=f"{left_out} pairs in other spaces are in importance.json" if left_out else "",
-    )
-
-
-def divergence_columns(seeds: int) -> dict[str, Callable[[Row], str]]:
+def divergence_columns(seeds: int) -> dict[str, Write]:
     """Of rows of `findings.divergences`; some are of several seeds."""
     columns = {
         "tasks": lambda row: f"{row['left']}, {row['right']}",
@@ -215,22 +199,20 @@ def gates(models: Sequence[Model]) -> Iterator[Section]:
         yield Section("Gates", ["This architecture has no gates."])
         return
     whose = findings.gate_weights(models, lambda row: row["whose"])
-    even = [
-        {"gate": row["gate"], "name": "evenness", "weight": row["evenness"]}
-        for row in findings.table(models, "evenness")
-    ]
+    even = findings.table(models, "evenness")
+    even = [row | {"name": "evenness", "weight": row["evenness"]} for row in even]
     scaled = findings.gate_weights(models, lambda row: row["whose"], EFFECTIVE)
     scaled = [row | {"gate": f"{row['gate']}, effective"} for row in scaled]
     order = list(dict.fromkeys(row["gate"] for row in whose))
-    long = [{name: row[name] for name in ("gate", "name", "weight")} for row in whose + scaled]
-    long = sorted(long + even, key=lambda row: order.index(row["gate"].partition(",")[0]))
+    long = [*whose, *scaled, *even]
+    long.sort(key=lambda row: order.index(row["gate"].partition(",")[0]))
     notes = [SCALED] if scaled else []
     for model in models:
         who = f"Seed {model['seed']}: " if len(models) > 1 else ""
         notes += [f"{who}Collapse: {warning}." for warning in model["collapse"]]
     how = {"title": GATES, "note": "\n".join(notes)}
     columns, rows = (OWN, OTHER, SHARED, "evenness"), over_seeds(long, "gate", "name")
-    grids = [crossed(rows, "gate", "name", lambda row: percents(row["weight"]), columns, **how)]
+    grids = [crossed(rows, "gate", "name", columns, lambda row: percents(row["weight"]), **how)]
     if len(models) > 1:
         columns = {
             "gate": lambda row: row["gate"],

@@ -9,9 +9,7 @@ from dtn_jax.data.describe import labels
 from dtn_jax.data.describe.describe import describe
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.files import write_whole
-from dtn_jax.report import screen
-from dtn_jax.report.description import overview
-from dtn_jax.report.description.sections import sections
+from dtn_jax.report import description, screen
 from dtn_jax.report.sections import Section, page, terminal
 
 WIDE = 80
@@ -29,8 +27,10 @@ def write(data: Prepared, html: str = "") -> None:
     path = path.expanduser().absolute()
     place = Section("", [f"The set lies in {data.folder}"])
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, page(f"{name}: description", [*sections(facts, drawn=True), place]))
-    for piece in terminal(sections(facts), WIDE):
+    write_whole(
+        path, page(f"{name}: description", [*description.sections(facts, drawn=True), place])
+    )
+    for piece in terminal(description.sections(facts), WIDE):
         screen.show(piece)
     progress.say(f"\nAs a page: {path}")
 
@@ -38,12 +38,12 @@ def write(data: Prepared, html: str = "") -> None:
 def show(data: Prepared, account: bool) -> None:
     """Shows a prepared set's fields, splits, place and origin, and its account if asked."""
     print(f"\nFields of {data.schema.name}")
-    fields = overview.kept_fields(data)
+    fields = description.kept_fields(data)
     screen.show(fields.terminal(WIDE))
-    print(f"\n{overview.rows_line(data.rows)}")
+    print(f"\n{description.rows_line(data.rows)}")
     for task, (label, rows) in labels.constant(data).items():
         print(f"task {task!r}: all {rows:,} labels in train are {label}: there is nothing to learn")
-    if cuts := overview.cuts_line(data.notes):
+    if cuts := description.cuts_line(data.notes):
         print(f"split by time: {cuts}")
     for name, text in data.notes.get("about", {}).items():
         print(f"{name}: {text}")

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from dtn_jax.metrics.influence import Influence, Units
-from dtn_jax.metrics.inputs import chunks
+from dtn_jax.metrics.inputs import Column, Labels, Weights, chunks, cumulated
 from dtn_jax.metrics.metric import RANKS, Metric, Rows
-from dtn_jax.shapes import Bool, Float, Int, Shaped
+from dtn_jax.shapes import Bool, Float, Int
 
 
 class Ranked(NamedTuple):
@@ -43,11 +43,7 @@ class Ranked(NamedTuple):
         return (low + high) / (2.0 * self.total)
 
 
-def ranked(
-    scores: Float[np.ndarray, " B"],
-    chosen: Bool[np.ndarray, " B"],
-    weights: Float[np.ndarray, " B"] | None,
-) -> Ranked:
+def ranked(scores: Column, chosen: Bool[np.ndarray, " B"], weights: Weights) -> Ranked:
     """The chosen rows."""
     of_class = scores[chosen]
     if weights is None:
@@ -55,9 +51,7 @@ def ranked(
         return Ranked(of_class, None, None)
     order = np.argsort(of_class)
     weights = weights[chosen][order]
-    below = np.zeros(len(of_class) + 1)
-    np.cumsum(weights, out=below[1:])
-    return Ranked(of_class[order], weights, below)
+    return Ranked(of_class[order], weights, cumulated(weights))
 
 
 def classes(rows: Rows) -> tuple[Ranked, Ranked]:
@@ -68,11 +62,7 @@ def classes(rows: Rows) -> tuple[Ranked, Ranked]:
     return positives, negatives
 
 
-def auc(
-    scores: Float[np.ndarray, " B"],
-    labels: Shaped[np.ndarray, " B"],
-    weights: Float[np.ndarray, " B"] | None = None,
-) -> float | None:
+def auc(scores: Column, labels: Labels, weights: Weights = None) -> float | None:
     """Area under the ROC curve, exact with ties: P(positive > negative) + P(equal) / 2.
 
     Sorts both classes and looks every positive up (Mann-Whitney): O(B log B), 0.5 s for ten

@@ -11,10 +11,10 @@ import math
 import numpy as np
 
 from dtn_jax.metrics.influence import Influence, Units
-from dtn_jax.metrics.inputs import checked, chunks, mean
+from dtn_jax.metrics.inputs import Column, Labels, Weights, checked, chunks, cumulated, mean
 from dtn_jax.metrics.metric import Metric, Rows
 from dtn_jax.metrics.sigmoid import probabilities_of
-from dtn_jax.shapes import Float, Int, Shaped
+from dtn_jax.shapes import Float, Int
 
 LOW_RATE = 0.05  # below this base rate, predictions are looked at on a logarithmic scale
 SURE = 1.5  # standard errors of a bin's error that make one
@@ -41,10 +41,10 @@ class CalibrationCurve:
 
 
 def calibration_curve(
-    probabilities: Float[np.ndarray, " B"],
-    labels: Shaped[np.ndarray, " B"],
+    probabilities: Column,
+    labels: Labels,
     bins: int,
-    weights: Float[np.ndarray, " B"] | None = None,
+    weights: Weights = None,
 ) -> CalibrationCurve | None:
     """Predicted against observed rates in equally filled bins that never part tied predictions.
 
@@ -82,12 +82,7 @@ def calibration_curve(
     )
 
 
-def _bin_sums(
-    p: Float[np.ndarray, " B"],
-    labels: Shaped[np.ndarray, " B"],
-    bins: int,
-    weights: Float[np.ndarray, " B"] | None,
-) -> Float[np.ndarray, "5 K"]:
+def _bin_sums(p: Column, labels: Labels, bins: int, weights: Weights) -> Float[np.ndarray, "5 K"]:
     """Of each non-empty bin: its rows, and the sums of w, w^2, w p and w label."""
     lowest = lowest_of_bins(p, bins, weights)
     sums = np.zeros((5, len(lowest)))
@@ -99,9 +94,7 @@ def _bin_sums(
     return sums
 
 
-def lowest_of_bins(
-    p: Float[np.ndarray, " B"], bins: int, weights: Float[np.ndarray, " B"] | None
-) -> Float[np.ndarray, " K"]:
+def lowest_of_bins(p: Column, bins: int, weights: Weights) -> Float[np.ndarray, " K"]:
     """The lowest prediction of each non-empty bin of `calibration_curve`, rising.
 
     Where bin k begins is decided by the one value whose span holds its share k W / bins of the
@@ -114,13 +107,12 @@ def lowest_of_bins(
     else:
         order = np.argsort(p)
         ordered = p[order]
-        cumulated = np.zeros(p.size + 1)  # [i]: the weight of the i lowest predictions
-        np.cumsum(weights[order], out=cumulated[1:])
-        total = cumulated[-1]
-        bounds = np.searchsorted(cumulated[1:], np.arange(bins) * total / bins, side="right")
+        lower = cumulated(weights[order])  # [i]: the weight of the i lowest predictions
+        total = lower[-1]
+        bounds = np.searchsorted(lower[1:], np.arange(bins) * total / bins, side="right")
     values = ordered[np.minimum(bounds, p.size - 1)]
     first, end = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
-    span = (first, end) if weights is None else (cumulated[first], cumulated[end])
+    span = (first, end) if weights is None else (lower[first], lower[end])
     of_value = np.floor(bins * ((span[0] + span[1]) / 2) / total)
     starts = np.unique(np.where(of_value >= np.arange(bins), first, end))
     return ordered[starts[starts < p.size]]

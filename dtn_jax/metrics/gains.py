@@ -16,11 +16,11 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from dtn_jax.metrics import METRICS
+from dtn_jax.metrics import METRICS, within_groups
 from dtn_jax.metrics.influence import Influence, Units
+from dtn_jax.metrics.inputs import Column, Weights
 from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.scores import Scores
-from dtn_jax.metrics.within_groups import first_of_groups, group_aucs, mean_over_groups
 from dtn_jax.schema import ALL, Schema
 from dtn_jax.shapes import Float, Int
 
@@ -28,7 +28,7 @@ DEPTHS = (5, 10)  # k
 OF_LISTS = (*(f"ndcg_at_{k}" for k in DEPTHS), *(f"recall_at_{k}" for k in DEPTHS))
 
 
-def labels_of(scores: Scores, schema: Schema) -> dict[str, Float[np.ndarray, " B"]]:
+def labels_of(scores: Scores, schema: Schema) -> dict[str, Column]:
     """{task: the label of each row}, NaN where it is not known; 0 outside of the task's space, as
     where nobody clicked, and so nobody ordered."""
     labels: dict[str, np.ndarray] = {}
@@ -46,9 +46,7 @@ def labels_of(scores: Scores, schema: Schema) -> dict[str, Float[np.ndarray, " B
 
 
 def gains_of(
-    labels: Mapping[str, Float[np.ndarray, " B"]],
-    group: Int[np.ndarray, " B"] | None,
-    weights: Float[np.ndarray, " B"] | None,
+    labels: Mapping[str, Column], group: Int[np.ndarray, " B"] | None, weights: Weights
 ) -> Iterator[tuple[str, Gains]]:
     """(name, the gains of the rows whose label is known, and which weigh more than 0).
 
@@ -88,7 +86,7 @@ class Gains:
         """A metric of the scores; None where it is not defined, as without any gain."""
         if metric in OF_LISTS:
             weight, _, values = self._lists(scores)
-            return mean_over_groups(weight, values[metric])
+            return within_groups.mean_over_groups(weight, values[metric])
         return METRICS[metric].compute(self._binary(scores)[0])
 
     def influences(self, scores: Float[np.ndarray, " N"]) -> dict[str, Influence]:
@@ -96,8 +94,8 @@ class Gains:
         rows, at = self._binary(scores)
         by_metric = {"auc": METRICS["auc"].influence(rows, self.units.at(self.places[at]))}
         if self.group is not None:
-            weight, aucs = group_aucs(rows)
-            first = at[rows.once(first_of_groups)]
+            weight, aucs = within_groups.group_aucs(rows)
+            first = at[rows.once(within_groups.first_of_groups)]
             by_metric["gauc"] = self._mean(first, weight, aucs)
             weight, first, values = self._lists(scores)
             by_metric |= {name: self._mean(first, weight, each) for name, each in values.items()}
@@ -139,9 +137,7 @@ class Gains:
             for name, worth, most in (("ndcg", discount, best * discount), ("recall", first, best)):
                 total = np.add.reduceat(most, starts)
                 reached = np.add.reduceat(gain * worth, starts)
-                nothing = np.full(len(total), np.nan)
-                values[f"{name}_at_{k}"] = np.divide(reached, total, out=nothing, where=total > 0)
-        weight = np.ones(len(starts))
-        if self.weights is not None:
-            weight = np.add.reduceat(self.weights[order], starts) / sizes
-        return weight, order[starts], {name: values[name] for name in OF_LISTS}
+                values[f"{name}_at_{k}"] = within_groups.quotients(reached, total)
+        weights = np.ones(len(group)) if self.weights is None else self.weights[order]
+        mean_weights = np.add.reduceat(weights, starts) / sizes
+        return mean_weights, order[starts], {name: values[name] for name in OF_LISTS}

@@ -12,6 +12,9 @@ import numpy as np
 
 from dtn_jax.shapes import Float, Shaped
 
+Column = Float[np.ndarray, " B"]
+Labels = Shaped[np.ndarray, " B"]
+Weights = Column | None  # None: all rows count the same
 CHUNK = 1 << 16  # rows at a time: half a megabyte of float64, which stays in a core's cache
 
 
@@ -20,10 +23,17 @@ def chunks(rows: int) -> Iterator[slice]:
     return (slice(start, min(start + CHUNK, rows)) for start in range(0, rows, CHUNK))
 
 
+def cumulated(values: Shaped[np.ndarray, " N"], dtype: type = np.float64) -> np.ndarray:
+    """The sums of the first i values, `[N + 1]`."""
+    sums = np.zeros(len(values) + 1, dtype)
+    np.cumsum(values, dtype=dtype, out=sums[1:])
+    return sums
+
+
 def checked(
-    scores: Float[np.ndarray, " B"],
-    labels: Shaped[np.ndarray, " B"],
-    weights: Float[np.ndarray, " B"] | None,
+    scores: Column,
+    labels: Labels,
+    weights: Weights,
     binary: bool,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """The three arrays without rows of weight 0: labels bool if binary, else float64.
@@ -64,7 +74,7 @@ def check_finite(what: str, values: np.ndarray) -> None:
         raise ValueError(f"{bad} of {values.size} {what} are not finite (NaN or infinite)")
 
 
-def mean(values: Shaped[np.ndarray, " B"], weights: Float[np.ndarray, " B"] | None) -> float | None:
+def mean(values: Shaped[np.ndarray, " B"], weights: Weights) -> float | None:
     """The (weighted) mean, summed in float64; None without values."""
     if not values.size:
         return None

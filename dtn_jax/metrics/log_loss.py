@@ -63,18 +63,10 @@ def _entropy_influence(rows: Rows, units: Units) -> Influence:
 
 
 LOG_LOSS = Metric(
-    "logloss",
-    "log loss",
-    lambda rows: rows.once(log_loss),
-    column="log\nloss",
-    influence=_log_loss_influence,
-    **LOSS,
-)
+    "logloss", "log loss", lambda rows: rows.once(log_loss), column="log\nloss",
+    influence=_log_loss_influence, **LOSS,
+)  # fmt: skip
 NORMALISED_ENTROPY = Metric(
-    "normalised_entropy",
-    "normalised entropy",
-    normalised_entropy,
-    short="NE",
-    influence=_entropy_influence,
-    **LOSS,
-)
+    "normalised_entropy", "normalised entropy", normalised_entropy, short="NE",
+    influence=_entropy_influence, **LOSS,
+)  # fmt: skip

@@ -8,6 +8,7 @@ from dtn_jax.metrics.influence import Influence, Units
 from dtn_jax.metrics.inputs import mean
 from dtn_jax.metrics.metric import Metric, Rows
 from dtn_jax.metrics.sigmoid import probabilities_of
+from dtn_jax.schema import TASK_KINDS
 
 Number = np.ndarray | np.number
 
@@ -33,8 +34,18 @@ def predicted_observed(rows: Rows) -> float | None:
     Returns:
       At least 0; None without positives.
     """
-    rate = mean(rows.labels, rows.weights)
-    return mean(rows.once(probabilities_of), rows.weights) / rate if rate else None
+    rate = base_rate(rows)
+    return mean_prediction(rows) / rate if rate else None
+
+
+def base_rate(rows: Rows) -> float | None:
+    """The share of positives, by weight; None without examples."""
+    return mean(rows.labels, rows.weights)
+
+
+def mean_prediction(rows: Rows) -> float | None:
+    """The mean predicted probability, by weight; None without examples."""
+    return mean(rows.once(probabilities_of), rows.weights)
 
 
 def _influence(rows: Rows, units: Units) -> Influence:
@@ -43,39 +54,16 @@ def _influence(rows: Rows, units: Units) -> Influence:
 
 
 PREDICTED_OBSERVED = Metric(
-    "predicted_observed",
-    "predicted/observed",
-    predicted_observed,
-    target=1.0,
-    short="pred/obs",
+    "predicted_observed", "predicted/observed", predicted_observed, target=1.0, short="pred/obs",
     influence=_influence,
-)
+)  # fmt: skip
 MEAN_PREDICTION = Metric(
-    "mean_prediction",
-    "mean prediction",
-    lambda rows: mean(rows.once(probabilities_of), rows.weights),
-    format="%",
-    column="mean\npred.",
+    "mean_prediction", "mean prediction", mean_prediction, "%", column="mean\npred."
 )
-BASE_RATE = Metric(
-    "base_rate",
-    "base rate",  # weighted
-    lambda rows: mean(rows.labels, rows.weights),
-    format="%",
-    column="base\nrate",
-)
-POSITIVES = Metric(
-    "positives",
-    "positives",  # rows, not their weight
-    lambda rows: int(np.count_nonzero(rows.labels)),
-    format=",d",
-    column="posi-\ntives",
+BASE_RATE = Metric("base_rate", "base rate", base_rate, "%", column="base\nrate")
+POSITIVES = Metric(  # rows, not their weight
+    "positives", "positives", lambda rows: int(rows.labels.sum()), ",d", column="posi-\ntives"
 )
 EXAMPLES = Metric(
-    "examples",
-    "examples",  # rows, not their weight
-    lambda rows: int(rows.labels.size),
-    format=",d",
-    kinds=("binary", "regression"),
-    column="exam-\nples",
+    "examples", "examples", lambda rows: rows.labels.size, ",d", TASK_KINDS, column="exam-\nples"
 )

@@ -6,9 +6,9 @@ from __future__ import annotations
 import numpy as np
 
 from dtn_jax.metrics.influence import Influence, Units
-from dtn_jax.metrics.inputs import mean
+from dtn_jax.metrics.inputs import Column, Weights, cumulated, mean
 from dtn_jax.metrics.metric import LOSS, Metric, Rows
-from dtn_jax.shapes import Float, Int
+from dtn_jax.shapes import Int
 
 BLOCK = 16  # bits: 2^16 rows at a time stay in a core's cache
 
@@ -64,20 +64,13 @@ def xauc(rows: Rows) -> float | None:
     return float(weights @ won / (weights @ lower_labels(labels, weights)))
 
 
-def lower_labels(
-    labels: Float[np.ndarray, " B"], weights: Float[np.ndarray, " B"]
-) -> Float[np.ndarray, " B"]:
+def lower_labels(labels: Column, weights: Column) -> Column:
     """The weight of the rows whose label is lower than each row's."""
     order = np.argsort(labels)
-    cumulated = np.concatenate([[0.0], np.cumsum(weights[order])])
-    return cumulated[np.searchsorted(labels[order], labels)]
+    return cumulated(weights[order])[np.searchsorted(labels[order], labels)]
 
 
-def won_over_lower(
-    scores: Float[np.ndarray, " B"],
-    labels: Float[np.ndarray, " B"],
-    weights: Float[np.ndarray, " B"] | None,
-) -> Float[np.ndarray, " B"]:
+def won_over_lower(scores: Column, labels: Column, weights: Weights) -> Column:
     """The number (or weight) of the rows of a lower label that each row beats, ties half.
 
     Rows are put in the order of their labels, among equal ones the best score first: then they
@@ -97,9 +90,7 @@ def won_over_lower(
     return won
 
 
-def lower_before(
-    ranks: Int[np.ndarray, " B"], weights: Float[np.ndarray, " B"] | None
-) -> Float[np.ndarray, " B"]:
+def lower_before(ranks: Int[np.ndarray, " B"], weights: Weights) -> Column:
     """How many rows, or which weight, stand before each row and have a lower rank.
 
     Bit by bit from the highest: among the ranks that agree in all higher bits, which stand together
@@ -142,16 +133,11 @@ def lower_before(
 
 def _before(values: np.ndarray, start: Int[np.ndarray, " B"], dtype: type) -> np.ndarray:
     """The sum of the values from `start` up to each place, without its own."""
-    cumulated = np.zeros(len(values) + 1, dtype)
-    np.cumsum(values, dtype=dtype, out=cumulated[1:])
-    return cumulated[:-1] - cumulated[start]
+    until = cumulated(values, dtype)
+    return until[:-1] - until[start]
 
 
-def _tied(
-    scores: Float[np.ndarray, " B"],
-    labels: Float[np.ndarray, " B"],
-    weights: Float[np.ndarray, " B"] | None,
-) -> Float[np.ndarray, " B"]:
+def _tied(scores: Column, labels: Column, weights: Weights) -> Column:
     """The number (or weight) of the rows of a lower label and the same score.
 
     Rows rise by score; of equal scores the label falls.
@@ -159,9 +145,8 @@ def _tied(
     change = scores[1:] != scores[:-1]
     end = _ends(change)
     own_end = _ends(change | (labels[1:] != labels[:-1]))
-    cumulated = np.zeros(len(scores) + 1)
-    np.cumsum(np.ones(len(scores)) if weights is None else weights, out=cumulated[1:])
-    return cumulated[end] - cumulated[own_end]
+    until = cumulated(np.ones(len(scores)) if weights is None else weights)
+    return until[end] - until[own_end]
 
 
 def _ends(change: np.ndarray) -> Int[np.ndarray, " B"]:

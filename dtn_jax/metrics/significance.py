@@ -25,9 +25,11 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from dtn_jax.metrics.influence import Units
+from dtn_jax.metrics.inputs import Column, Labels, Weights, cumulated
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.schema import Schema
-from dtn_jax.shapes import Float, Int, Shaped
+from dtn_jax.shapes import Float, Int
 
 Name = TypeVar("Name", bound=Hashable)
 DRAWS = 2000  # of the test examples, the same for all models of a data set
@@ -67,21 +69,18 @@ def resampled_aucs(
       weighted: whether sample weights count.
       draws: how many.
     """
-    unit, units = np.arange(len(scores.logits)), len(scores.logits)
-    if scores.group is not None:
-        names, unit = np.unique(scores.group, return_inverse=True)
-        units = len(names)
-    ranked = {}
+    rows = len(scores.logits)
+    units, ranked = Units(rows, scores.group, most=rows), {}
     for task in schema.tasks:
         for space in task.spaces if task.kind == "binary" else ():
             logits, labels, weights, _ = scores.of(task.name, space, schema)
-            rows = scores.rows(task.name, space, schema)
+            unit = units.of_row[scores.rows(task.name, space, schema)]
             weights = weights.astype(np.float64) if weighted else None
-            ranked[f"{task.name}@{space}"] = Ranking(logits, labels, unit[rows], weights)
+            ranked[f"{task.name}@{space}"] = Ranking(logits, labels, unit, weights)
     rng = np.random.default_rng(0)
     aucs = {key: np.empty(draws) for key in ranked}
     for i in range(draws):
-        times = np.bincount(rng.integers(units, size=units), minlength=units)
+        times = np.bincount(rng.integers(units.count, size=units.count), minlength=units.count)
         for key, ranking in ranked.items():
             aucs[key][i] = ranking.auc(times)
     return aucs
@@ -99,10 +98,10 @@ class Ranking:
 
     def __init__(
         self,
-        scores: Float[np.ndarray, " B"],
-        labels: Shaped[np.ndarray, " B"],
+        scores: Column,
+        labels: Labels,
         unit: Int[np.ndarray, " B"],
-        weights: Float[np.ndarray, " B"] | None = None,
+        weights: Weights = None,
     ):
         weights = np.ones(len(labels), np.int64) if weights is None else weights
         positive = labels == 1
@@ -116,8 +115,8 @@ class Ranking:
     def auc(self, times: Int[np.ndarray, " U"]) -> float:
         """The AUC with each unit's examples taken `times` times; NaN where a class is absent."""
         positives = times[self.positives] * self.of_positives
-        negatives = np.cumsum(times[self.negatives] * self.of_negatives)
-        negatives = np.concatenate([[0], negatives])
+        drawn = times[self.negatives] * self.of_negatives
+        negatives = cumulated(drawn, drawn.dtype.type)
         pairs = positives.sum() * negatives[-1]
         won = positives @ (negatives[self.below] + negatives[self.not_above])
         return float(won / (2 * pairs)) if pairs else float("nan")
@@ -177,8 +176,6 @@ def drawn_seeds(
     """
     both = (ours, theirs)
     sizes = np.array([len(values) for values in both])
-    if sizes.max() < 2:
-        return np.zeros(repeats)
     several = sizes > 1
     deviations = np.array([v.std(ddof=1) if many else 0.0 for v, many in zip(both, several)])
     if not deviations.any():
@@ -197,7 +194,7 @@ def drawn_seeds(
     )
     of_means = deviations**2 / sizes
     if several.all():
-        # Welch and Satterthwaite's
+        # Welch and Satterthwaite's.
         freedom = of_means.sum() ** 2 / (of_means**2 / (sizes - 1)).sum()
     else:
         freedom = sizes.max() - 1

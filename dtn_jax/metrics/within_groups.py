@@ -14,6 +14,7 @@ and is counted.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ import numpy as np
 
 from dtn_jax.metrics import inputs
 from dtn_jax.metrics.influence import Influence, Units
-from dtn_jax.metrics.inputs import chunks
+from dtn_jax.metrics.inputs import chunks, cumulated
 from dtn_jax.metrics.metric import RANKS, Metric, Rows
 from dtn_jax.shapes import Float, Int, Int32, Shaped
 
@@ -72,7 +73,7 @@ def groups_of(rows: Rows) -> Groups:
         moved = keys[1:][at] ^ keys[:-1][at]
         first[1:][at], new[1:][at] = moved >> CODE_BITS > 0, moved > 1
     positive = keys & 1 == 1
-    hits = _until(positive, np.int32)
+    hits = cumulated(positive, np.int32)
     bounds = np.append(np.flatnonzero(new), len(keys)).astype(np.int32)
     has = np.flatnonzero(np.diff(hits[bounds]))
     start, end = bounds[has], bounds[has + 1]
@@ -82,7 +83,7 @@ def groups_of(rows: Rows) -> Groups:
     if weights is None:
         up, down = hits, np.arange(len(hits), dtype=np.int32) - hits
     else:
-        up, down = (_until(weights * side, np.float64) for side in (positive, ~positive))
+        up, down = (cumulated(weights * side, np.float64) for side in (positive, ~positive))
     positives, negatives = np.diff(up[begin]), np.diff(down[begin])
 
     def won(at: slice) -> Float[np.ndarray, " n"]:
@@ -91,7 +92,7 @@ def groups_of(rows: Rows) -> Groups:
         return (up[high] - up[low]) * below
 
     pairs = positives * negatives.astype(float)
-    aucs = _over(_sums(group, len(pairs), won), pairs)
+    aucs = quotients(_sums(group, len(pairs), won), pairs)
     return Groups(
         sizes=np.diff(begin),
         positives=np.diff(hits[begin]),
@@ -123,13 +124,6 @@ def _sorted_keys(rows: Rows) -> tuple[Int[np.ndarray, " B"], Float[np.ndarray, "
         return keys, None
     order = np.argsort(keys)
     return keys[order], rows.weights[order]
-
-
-def _until(values: Shaped[np.ndarray, " N"], dtype: type) -> Shaped[np.ndarray, " N1"]:
-    """The sum of the first i values, `[N + 1]`."""
-    sums = np.zeros(len(values) + 1, dtype)
-    np.cumsum(values, dtype=dtype, out=sums[1:])
-    return sums
 
 
 def _sums(
@@ -204,10 +198,9 @@ def ndcg(groups: Groups, k: int) -> Float[np.ndarray, " G"]:
     places from 1 on. Of rows of equal scores it is the mean over their orders: each of a block's
     places has the block's share of positives.
     """
-    discounts = np.zeros(k + 1)  # [i]: the sum over the first i places
-    np.cumsum(1 / np.log2(np.arange(2, k + 2)), out=discounts[1:])
+    discounts = cumulated(1 / np.log2(np.arange(2, k + 2)))
     best = discounts[np.minimum(groups.positives, k)]
-    return _over(_first_places(groups, discounts), best)
+    return quotients(_first_places(groups, discounts), best)
 
 
 def recall(groups: Groups, k: int) -> Float[np.ndarray, " G"]:
@@ -216,7 +209,7 @@ def recall(groups: Groups, k: int) -> Float[np.ndarray, " G"]:
     A group of more than k positives cannot reach 1. Of rows of equal scores it is the mean over
     their orders.
     """
-    return _over(_first_places(groups, np.arange(k + 1.0)), groups.positives)
+    return quotients(_first_places(groups, np.arange(k + 1.0)), groups.positives)
 
 
 def _first_places(groups: Groups, worth: Float[np.ndarray, " k1"]) -> Float[np.ndarray, " G"]:
@@ -230,7 +223,8 @@ def _first_places(groups: Groups, worth: Float[np.ndarray, " k1"]) -> Float[np.n
     return groups.sums(of_blocks)
 
 
-def _over(values: Float[np.ndarray, " G"], most: Shaped[np.ndarray, " G"]) -> np.ndarray:
+def quotients(values: Float[np.ndarray, " G"], most: Shaped[np.ndarray, " G"]) -> np.ndarray:
+    """NaN over 0."""
     return np.divide(values, most, out=np.full(len(values), np.nan), where=most > 0)
 
 
@@ -305,18 +299,9 @@ def of_groups(name: str, title: str, by_group: ByGroup, column: str = "") -> Met
 def _of_lists(name: str, title: str, values: Callable[[Groups], np.ndarray]) -> Metric:
     def by_group(rows: Rows) -> tuple[Float[np.ndarray, " G"], Float[np.ndarray, " G"]]:
         groups = rows.once(groups_of)
-        rows_weight = groups.weights / groups.sizes
-        return rows_weight, values(groups)
+        return groups.weights / groups.sizes, values(groups)  # a row's mean weight
 
     return of_groups(name, title, by_group)
-
-
-def _ndcg_at(k: int) -> Metric:
-    return _of_lists(f"ndcg_at_{k}", f"NDCG@{k}", lambda groups: ndcg(groups, k))
-
-
-def _recall_at(k: int) -> Metric:
-    return _of_lists(f"recall_at_{k}", f"recall@{k}", lambda groups: recall(groups, k))
 
 
 def _count(name: str, title: str, count: Callable[[Rows], int]) -> Metric:
@@ -326,6 +311,10 @@ def _count(name: str, title: str, count: Callable[[Rows], int]) -> Metric:
 GAUC = of_groups("gauc", "GAUC", group_aucs, column="GAUC")
 GAUC_GROUPS = _count("gauc_groups", "groups of GAUC", lambda rows: rows.once(gauc)[1])
 GAUC_SKIPPED = _count("gauc_skipped", "groups without GAUC", lambda rows: rows.once(gauc)[2])
-NDCG_AT_5, NDCG_AT_10 = _ndcg_at(5), _ndcg_at(10)
 MRR = _of_lists("mrr", "MRR", reciprocal_ranks)
-RECALL_AT_5, RECALL_AT_10 = _recall_at(5), _recall_at(10)
+NDCG_AT_5, NDCG_AT_10 = (
+    _of_lists(f"ndcg_at_{k}", f"NDCG@{k}", functools.partial(ndcg, k=k)) for k in (5, 10)
+)
+RECALL_AT_5, RECALL_AT_10 = (
+    _of_lists(f"recall_at_{k}", f"recall@{k}", functools.partial(recall, k=k)) for k in (5, 10)
+)

@@ -111,8 +111,7 @@ def heat(table: Mapping) -> Figure | None:
                 lacks = f"\n({value[2]} of {table['seeds']})" * (value[2] < table["seeds"])
                 texts[i][j] = grids.spread(*value[:2], digits).replace(" ± ", "\n± ") + lacks
         clean(axes, f"AUC {key}")
-        middle = np.nanmean([np.nanmin(values), np.nanmax(values)])
-        drawn.cells(axes, values, texts, routings, kinds, dark=middle, cmap="Blues")
+        drawn.heat_map(axes, values, texts, routings, kinds)
         axes.grid(False)
     return titled(table, figure, "test AUC, mean ± deviation, kinds in each routing")
 

@@ -6,7 +6,7 @@ import csv
 import dataclasses
 import io
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import rich.box
 import rich.console
@@ -70,20 +70,20 @@ class Grid:
         """For `screen.show`: in parts that are no wider than `width` letters, where it is given;
         each has the first column. There are `gap` blanks between columns, or one where that
         saves a part."""
-        parts = list(self._parts(width, gap)) if width else [self]
-        if len(parts) > 1 and len(dense := list(self._parts(width, 1))) < len(parts):
+        parts = self._parts(width, gap)
+        if len(parts) > 1 and len(dense := self._parts(width, 1)) < len(parts):
             parts, gap = dense, 1
-        shown: list = [rich.text.Text(self.title, "bold")] if self.title else []
-        for part in parts:
-            shown.append(part._rich(gap))
-        if self.note:
-            shown.append(rich.text.Text(plain(self.note) if self.marked else self.note, "dim"))
-        return rich.console.Group(*shown)
+        title = [rich.text.Text(self.title, "bold")] if self.title else []
+        note = [rich.text.Text(self._plain(self.note), "dim")] if self.note else []
+        return rich.console.Group(*title, *(part._rich(gap) for part in parts), *note)
 
     def markdown(self) -> str:
         """The table alone, ending in a line break."""
-        cell = markdown.prose if self.marked else markdown.escaped
-        return markdown.table(self.one_line_header(), self.rows, self.left, cell) + "\n"
+        form = markdown.prose if self.marked else markdown.escaped
+        every = [self.one_line_header(), *self.rows]
+        lines = [[form(cell).replace("|", r"\|") for cell in row] for row in every]
+        lines.insert(1, ["---"] * self.left + ["---:"] * (len(self.header) - self.left))
+        return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
     def one_line_header(self) -> list[str]:
         """The columns' names without line breaks."""
@@ -96,36 +96,33 @@ class Grid:
         signs = ("<%", "%>", "<<", ">>")  # of blocks and of values
         environment = jinja2.Environment(*signs, trim_blocks=True, keep_trailing_newline=True)
         environment.filters["cell"] = self._latex_cell
-        wide = max(sum(map(len, row)) for row in (self.header, *self.rows)) > WIDE
+        wide = max(sum(map(len, row)) for row in self._lines()) > WIDE
         return environment.from_string(TABLE.read_text()).render(grid=self, wide=wide)
 
     def csv(self) -> str:
         """The header and the rows, without marks."""
         out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        for row in (self.header, *self.rows):
-            texts = (cell.replace("\n", " ") for cell in row)
-            writer.writerow(map(plain, texts) if self.marked else texts)
+        rows = ((self._plain(cell).replace("\n", " ") for cell in row) for row in self._lines())
+        csv.writer(out, lineterminator="\n").writerows(rows)
         return out.getvalue()
 
-    def _parts(self, width: int, gap: int) -> Iterator[Grid]:
-        """By columns, each part as wide as fits, the first `left` columns in each."""
-        texts = [self._cells(i) for i in range(len(self.header))]
-        letters = [max(len(line) for t in column for line in t.split("\n")) for column in texts]
-        fixed = list(range(self.left))
-        room = width - sum(letters[i] + gap for i in fixed)
-        columns, left = [], room
-        for i in range(self.left, len(self.header)):
-            if columns and letters[i] > left:
-                yield self.take(fixed + columns)
-                columns, left = [], room
-            columns.append(i)
-            left -= letters[i] + gap
-        yield self.take(fixed + columns)
+    def _lines(self) -> Sequence[Sequence[str]]:
+        return self.header, *self.rows
 
-    def _cells(self, column: int) -> list[str]:
-        texts = [self.header[column], *(row[column] for row in self.rows)]
-        return [plain(text) for text in texts] if self.marked else texts
+    def _parts(self, width: int, gap: int) -> list[Grid]:
+        """By columns, each part as wide as fits, the first `left` columns in each; 0: one part."""
+        if not width:
+            return [self]
+        cells = (
+            [self._plain(cell).split("\n") for cell in column] for column in zip(*self._lines())
+        )
+        widths = [gap + max(len(line) for cell in column for line in cell) for column in cells]
+        room, parts = width + gap - sum(widths[: self.left]), [[]]
+        for i in range(self.left, len(widths)):
+            if parts[-1] and sum(widths[c] for c in (*parts[-1], i)) > room:
+                parts.append([])
+            parts[-1].append(i)
+        return [self.take([*range(self.left), *columns]) for columns in parts]
 
     def _rich(self, gap: int) -> rich.table.Table:
         table = rich.table.Table(
@@ -147,6 +144,9 @@ class Grid:
     def _latex_cell(self, cell: str) -> str:
         parts = ((in_latex(part), bold) for part, bold in self._pieces(cell))
         return "".join(rf"\textbf{{{part}}}" if bold else part for part, bold in parts)
+
+    def _plain(self, cell: str) -> str:
+        return plain(cell) if self.marked else cell
 
     def _pieces(self, cell: str) -> list[tuple[str, bool]]:
         """Parts of a cell, and whether each is bold."""

@@ -7,7 +7,6 @@ marked up: see `prose`. Alone, since cards and notes need it without any table.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
 
 MARKED = re.compile(r"(`[^`\n]*`|\*\*)")
 ENTITIES = {"&": "&amp;", "<": "&lt;", "://": "&#58;//", "www.": "www&#46;"}  # no link by itself
@@ -34,18 +33,3 @@ def prose(text: str) -> str:
     """A text of ours as one line of Markdown: `code` and **bold** stay, all else is plain text."""
     parts = MARKED.split(re.sub(r"\s*[\r\n]+\s*", " ", text))
     return "".join(one_line(p) if i % 2 else escaped(p) for i, p in enumerate(parts))
-
-
-def table(
-    header: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    left: int = 1,
-    cell: Callable[[str], str] = escaped,
-) -> str:
-    """A table, its first `left` columns flush left; ends without a line break.
-
-    `cell` makes Markdown of the text in a cell: `escaped` or `prose`.
-    """
-    texts = [[cell(text).replace("|", r"\|") for text in row] for row in (header, *rows)]
-    texts.insert(1, ["---"] * left + ["---:"] * (len(header) - left))
-    return "\n".join(f"| {' | '.join(row)} |" for row in texts)

@@ -10,7 +10,7 @@ import io
 import math
 import pathlib
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import PIL.Image
@@ -29,22 +29,18 @@ COLOURS += ("#8C510A", "#7B3FB5")
 LINES = ("-", "--", ":", "-.")
 GRID = {"color": "#DDDDDD", "linewidth": 0.7}
 NOTE = {"color": "#666666", "fontsize": 9}
+SMALL = 8.5  # size of letters
 LETTERS = 14  # of a grey line, an inch
 PALETTE = 64
 MANY = 40  # points of a line, from which on they have no marks
 STEP = 0.18  # between the points of a line, in lines
 
 
-def plain(figure: Figure) -> None:
-    """Lets '$' be a letter in a picture; `powers` writes logarithmic axes without it."""
-    for text in figure.findobj(Text):
-        text.set_parse_math(False)
-
-
 def png(figure: Figure, dpi: int = 100, **how: object) -> bytes:
     """The figure as a PNG of few colours, a third of the size of one of all; `how`: of savefig."""
     drawn, small = io.BytesIO(), io.BytesIO()
-    plain(figure)
+    for text in figure.findobj(Text):  # `powers` writes logarithmic axes without mathematics
+        text.set_parse_math(False)
     figure.savefig(drawn, dpi=dpi, facecolor="white", format="png", **how)
     picture = PIL.Image.open(drawn).convert("RGB")
     # The median cut, which is the default, has no colour for a few cells of a heat map.
@@ -95,50 +91,45 @@ def header(figure: Figure, text: str, below: str = "") -> None:
 
 def clean(axes: Axes, title: str = "", pad: float | int = 8) -> None:
     """A title, a grid and no frame: what all panels share."""
-    style = {"fontsize": 11.5, "fontweight": "bold", "parse_math": False}  # a name may hold a $
-    axes.set_title(title, loc="left", pad=pad, **style)
+    axes.set_title(title, loc="left", pad=pad, fontsize=11.5, fontweight="bold")
     axes.grid(True, **GRID)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def named_lines(axes: Axes, names: Sequence[str], size: float | int = 8.5) -> None:
+def named_lines(axes: Axes, names: Iterable[str]) -> None:
     """Lines with names, the first on top."""
-    axes.set_yticks(range(len(names)), names, fontsize=size, parse_math=False)
+    names = list(names)
+    axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.tick_params(axis="both", labelsize=size)
+    axes.tick_params(axis="both", labelsize=SMALL)
     axes.tick_params(axis="y", length=0)
 
 
-def cells(
+def heat_map(
     axes: Axes,
     values: np.ndarray,
     texts: Sequence[Sequence[str]],
     columns: Sequence[str],
     rows: Sequence[str],
-    size: float | int = 8.5,
-    dark: float | int = np.inf,
-    **how: object,
 ) -> None:
-    """A heat map with a text in each cell.
+    """Cells in shades of blue, a text in each.
 
     Args:
-      values: `[R, C]`, of the colours; what is not finite has none.
+      values: `[R, C]`, of the colours; NaN has none.
       texts: of the cells.
       columns, rows: the names beside them.
-      size: of the letters.
-      dark: text is white where a value's size is above it.
-      how: of `pcolormesh`.
     """
-    axes.pcolormesh(values, edgecolors="white", linewidth=1, **how)
+    axes.pcolormesh(values, edgecolors="white", linewidth=1, cmap="Blues")
     axes.invert_yaxis()
+    middle = (np.nanmin(values) + np.nanmax(values)) / 2
     for (y, x), value in np.ndenumerate(values):
-        ink = "white" if abs(value) > dark else "#222222"
-        where = {"ha": "center", "va": "center", "fontsize": size, "color": ink}
-        axes.text(x + 0.5, y + 0.5, texts[y][x], **where)
-    axes.set_xticks(np.arange(len(columns)) + 0.5, columns, fontsize=size)
-    axes.set_yticks(np.arange(len(rows)) + 0.5, rows, fontsize=size)
-    axes.tick_params(length=0)
+        how = {"ha": "center", "va": "center", "fontsize": SMALL}
+        how["color"] = "white" if value > middle else "#222222"
+        axes.text(x + 0.5, y + 0.5, texts[y][x], **how)
+    axes.set_xticks(np.arange(len(columns)) + 0.5, columns)
+    axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
+    axes.tick_params(length=0, labelsize=SMALL)
     axes.spines[:].set_visible(False)
 
 
@@ -154,18 +145,11 @@ def powers(axis: Axis, subs: Sequence[int] = (1, 2, 5), most: int | None = None)
     axis.set_minor_formatter(NullFormatter())
 
 
-def whole_numbers(axis: Axis) -> None:
-    """The axis' numbers are counts."""
-    axis.set_major_formatter(lambda x, _: f"{x:,.0f}")
-
-
 def small_multiples(
-    rows: Sequence[Mapping],
-    columns: int = 3,
-    width: float | int = 2.9,
+    rows: Iterable[Mapping],
+    wide: bool = False,
     marks: Mapping[str, tuple[str, str]] = {},
-    line: float = 0.22,
-    **how: object,
+    least: float = 0.0,
 ) -> Figure:
     """A panel for each `panel` of a long table, a line for each `line`, a point for each row.
 
@@ -174,23 +158,20 @@ def small_multiples(
         or without; in the colour `ink`, or the first one. A row with a `mark` is drawn as that, in
         the middle of its line; the points of others stand above each other. Values that are None
         are left out.
-      columns: panels beside each other, at most.
-      width: inches of a panel.
+      wide: two large panels beside each other, not three small ones.
       marks: {mark: (marker, colour)}, which a legend names.
-      line: inches of a line.
-      how: of `panels`.
+      least: inches of the figure's width.
     """
-    lines: dict[str, list[str]] = {}
+    by_panel: dict[str, dict[str, list[Mapping]]] = {}
     for row in rows:
-        names = lines.setdefault(row["panel"], [])
-        names += [row["line"]] if row["line"] not in names else []
-    alike = all(names == next(iter(lines.values())) for names in lines.values())
-    size = width, max(0.7 + line * max(map(len, lines.values())), 1.4)
-    figure, every = panels(len(lines), columns, size, sharey=alike, **how)
-    for axes, (panel, names) in zip(every, lines.items()):
-        for y, name in enumerate(names):
-            here = [r for r in rows if (r["panel"], r["line"]) == (panel, name)]
-            here = [row for row in here if row["value"] is not None]
+        here = by_panel.setdefault(row["panel"], {}).setdefault(row["line"], [])
+        here += [row] if row["value"] is not None else []
+    alike = len({tuple(lines) for lines in by_panel.values()}) == 1
+    most, width, line = (2, 4.3, 0.29) if wide else (3, 2.9, 0.22)  # inches
+    size = width, max(0.7 + line * max(map(len, by_panel.values())), 1.4)
+    figure, every = panels(len(by_panel), most, size, least, sharey=alike)
+    for axes, (panel, lines) in zip(every, by_panel.items()):
+        for y, here in enumerate(lines.values()):
             points = [row for row in here if "mark" not in row]
             if points:  # a bar behind them, up to their mean
                 ink, mean = points[0].get("ink", COLOURS[5]), np.mean([r["value"] for r in points])
@@ -204,7 +185,7 @@ def small_multiples(
                 marker, ink = marks[row["mark"]]
                 axes.plot([row["value"]], [y], marker, color=ink, ms=5 if marker != "|" else 12)
         axes.axvline(0, color="#888888", lw=0.8)
-        named_lines(axes, names)
+        named_lines(axes, lines)
         clean(axes, panel)
     labels = [Line2D([], [], ls="none", marker=m, color=c, label=n) for n, (m, c) in marks.items()]
     if labels:
@@ -212,21 +193,32 @@ def small_multiples(
     return figure
 
 
-def curves(axes: Axes, title: str, lines: Mapping[str, Sequence[Sequence]]) -> None:
-    """A line a name, of points [step, value], with a band where points go on [low, high]."""
-    for i, (name, points) in enumerate(lines.items()):
-        known = [point for point in points if point[1] is not None]
-        style = {"color": COLOURS[i % len(COLOURS)], "linestyle": LINES[i % len(LINES)]}
-        style["marker"] = "o" if len(known) < MANY else ""
-        steps, values = np.array([point[:2] for point in known] or [(0, np.nan)], float).T
-        axes.plot(steps, values, ms=3, linewidth=1.6, label=name, **style)
-        if band := [(p[0], *p[2:]) for p in known if len(p) > 2]:
-            axes.fill_between(*np.array(band).T, color=style["color"], alpha=0.15, linewidth=0)
-    clean(axes, title)
-    axes.set_xlabel("step", fontsize=8.5)
-    axes.tick_params(labelsize=8)
-    whole_numbers(axes.xaxis)
-    axes.locator_params(axis="x", nbins=5, integer=True)
-    if lines:
-        place = {"loc": "upper left", "bbox_to_anchor": (0, -0.2)}
-        axes.legend(frameon=False, fontsize=7.5, ncols=2, **place)
+def curves(
+    lines: Mapping[str, Mapping[str, Iterable[Sequence]]], most: int, size: tuple[float, float]
+) -> tuple[Figure, dict[str, Axes]]:
+    """A panel a title, at most `most` beside each other, and in it a line a name.
+
+    Args:
+      lines: {title: {name: points}}; a point is [step, value], or [step, value, low, high], where
+        a band is drawn too. Values that are None are left out.
+      most, size: as of `panels`.
+    """
+    figure, every = panels(len(lines), most, size)
+    for axes, (title, named) in zip(every, lines.items()):
+        for i, (name, points) in enumerate(named.items()):
+            known = [point for point in points if point[1] is not None]
+            style = {"color": COLOURS[i % len(COLOURS)], "linestyle": LINES[i % len(LINES)]}
+            style["marker"] = "o" if len(known) < MANY else ""
+            steps, values = np.array([point[:2] for point in known] or [(0, np.nan)], float).T
+            axes.plot(steps, values, ms=3, linewidth=1.6, label=name, **style)
+            if band := [(p[0], *p[2:]) for p in known if len(p) > 2]:
+                axes.fill_between(*np.array(band).T, color=style["color"], alpha=0.15, linewidth=0)
+        clean(axes, title)
+        axes.set_xlabel("step", fontsize=8.5)
+        axes.tick_params(labelsize=8)
+        axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
+        axes.locator_params(axis="x", nbins=5, integer=True)
+        if named:
+            place = {"loc": "upper left", "bbox_to_anchor": (0, -0.2)}
+            axes.legend(frameon=False, fontsize=7.5, ncols=2, **place)
+    return figure, dict(zip(lines, every))

@@ -23,7 +23,7 @@ TRAINING = {  # the first part of a record's name: its panel
     "weight": "Weights by loss.balancing",
     "norm": "Lengths of the tasks' gradients",
 }
-COSINE, PAIRS = "cosine/", 10  # before two tasks, in a record; so many at most are drawn
+COSINES, PAIRS = "Cosines of the tasks' gradients", 10  # of so many pairs at most
 SIZE = (5.0, 4.2)  # inches of a panel
 MARGIN = 0.02  # of a reliability diagram, beyond its points
 
@@ -38,41 +38,37 @@ def learning_curves(history: Sequence[Mapping], path: str | pathlib.Path) -> Non
       path: the PNG to write; its folder is made.
     """
     train, validation = logged(history, "train"), logged(history, "validation")
-    lines = {
-        title: {task: parts[key] for task, parts in train.items() if key in parts}
-        for key, title in TRAINING.items()
-    }
-    cosines = {
-        f"{key.removeprefix(COSINE)}, {task}": points
-        for task, parts in train.items()
-        for key, points in parts.items()
-        if key.startswith(COSINE)
-    }
+    cosines = train.get("cosine", {})
     lowest = sorted(cosines, key=lambda pair: [*cosines[pair].values()][-1])[:PAIRS]
     cut = f", the lowest {PAIRS}" * (len(lowest) < len(cosines))
-    lines[f"Cosines of the tasks' gradients{cut}"] = {pair: cosines[pair] for pair in lowest}
+    lines = {title: train.get(what, {}) for what, title in TRAINING.items()}
+    lines[COSINES + cut] = {pair.replace("/", ", "): cosines[pair] for pair in lowest}
     lines = {title: named for title, named in lines.items() if named or title == TRAINING["loss"]}
     for metric in (m for m in METRICS.values() if m.selectable and m.name in validation):
         of_metric = lines[f"{metric.title} on validation"] = {}
         for key, points in validation[metric.name].items():
             best = (max if metric.higher_is_better else min)(points, key=points.get)
             of_metric[f"{key}: best {metric.text(points[best])} at step {best:,d}"] = points
-    figure, every = pictures.panels(len(lines), 2, SIZE)
-    for axes, (title, named) in zip(every, lines.items()):
-        curves(axes, title, {name: sorted(points.items()) for name, points in named.items()})
+    by_step = {t: {n: sorted(p.items()) for n, p in named.items()} for t, named in lines.items()}
+    figure, every = curves(by_step, 2, SIZE)
+    for axes in every.values():
         spread(axes)
     pictures.save_small(figure, path)
 
 
 def logged(history: Sequence[Mapping], kind: str) -> dict[str, dict[str, dict[int, float]]]:
-    """{last part of a name: {what is before it: {step: value}}} of the records of a kind; what is
-    not defined is skipped. A resumed run may have logged a step twice: the later value holds."""
+    """{what: {of what: {step: value}}} of the records of a kind: {"loss": {"click": …}} of
+    'loss/click' in training, {"auc": {"click@all": …}} of 'click@all/auc' in validation.
+
+    What is not defined is skipped. A resumed run may have logged a step twice: the later value
+    holds."""
     lines: dict[str, dict[str, dict[int, float]]] = {}
     for record in (record for record in history if record["kind"] == kind):
         for name, value in record.items():
-            key, slash, metric = name.rpartition("/")
+            parts = name.partition("/") if kind == "train" else name.rpartition("/")[::-1]
+            what, slash, of = parts
             if slash and value is not None and math.isfinite(value):
-                lines.setdefault(metric, {}).setdefault(key, {})[record["step"]] = value
+                lines.setdefault(what, {}).setdefault(of, {})[record["step"]] = value
     return lines
 
 
@@ -110,9 +106,12 @@ def over_days(
       lines: {title: {name: [(day, value)]}}.
       begins: days at which a dashed line stands.
     """
-    figure, every = pictures.panels(len(lines), 3, SIZE)
-    for axes, (title, named) in zip(every, lines.items()):
-        curves(axes, title, {n: [(date(day), v) for day, v in line] for n, line in named.items()})
+    dated = {
+        title: {name: [(date(day), value) for day, value in line] for name, line in named.items()}
+        for title, named in lines.items()
+    }
+    figure, every = curves(dated, 3, SIZE)
+    for axes in every.values():
         spread(axes)
         for day in begins:
             axes.axvline(date(day) - 0.5, color=COLOURS[1], linestyle="--", linewidth=1.2)
@@ -130,9 +129,7 @@ def date(day: str) -> float:
     return date2num(np.datetime64(day))
 
 
-def reliability(
-    diagrams: Mapping[str, CalibrationCurve | None], path: str | pathlib.Path, columns: int = 3
-) -> None:
+def reliability(diagrams: Mapping[str, CalibrationCurve | None], path: str | pathlib.Path) -> None:
     """Draws a reliability diagram per task@space, as a PNG.
 
     Points are the curve's bins, which hold as many examples each, bars their Wilson intervals
@@ -144,10 +141,9 @@ def reliability(
       diagrams: {task@space: `calibration.calibration_curve`}, None, without a
         diagram, where there is no example.
       path: the PNG to write; its folder is made.
-      columns: diagrams side by side, at most.
     """
     known = {key: curve for key, curve in diagrams.items() if curve}
-    figure, every = pictures.panels(len(known), columns, (4.0, 4.2))
+    figure, every = pictures.panels(len(known), 3, (4.0, 4.2))
     for axes, (key, curve) in zip(every, known.items()):
         clean(axes, key, pad=20)
         diagram(axes, curve)
@@ -156,18 +152,16 @@ def reliability(
 
 def diagram(axes: Axes, curve: CalibrationCurve) -> None:
     low, high = wilson(curve.rate, curve.effective)
+    seen = np.concatenate([curve.prediction, curve.rate, low])
+    most = max(curve.prediction.max(), high.max())
     if curve.base_rate < LOW_RATE:
-        seen = np.concatenate([curve.prediction, curve.rate, low])
-        least = max(seen[seen > 0].min(initial=1.0), 1e-6) / 1.5
-        limits = (least, min(max(curve.prediction.max(), high.max()) * 1.5, 1))
+        limits = (max(seen[seen > 0].min(initial=1.0), 1e-6) / 1.5, min(most * 1.5, 1))
         axes.set(xscale="log", yscale="log")
         subs = (1, 2, 3, 5) if limits[1] < 30 * limits[0] else (1,)
         for axis in (axes.xaxis, axes.yaxis):
             powers(axis, subs, 5)
     else:
-        least = min(curve.prediction.min(), curve.rate.min(), low.min())
-        most = max(curve.prediction.max(), high.max())
-        limits = (max(least - MARGIN, 0), min(most + MARGIN, 1))
+        limits = (max(seen.min() - MARGIN, 0), min(most + MARGIN, 1))
     axes.plot(limits, limits, "--", color="#888888", linewidth=1.2)
     x, y = np.maximum(curve.prediction, limits[0]), np.maximum(curve.rate, limits[0])
     errors = np.maximum(np.stack([y - np.maximum(low, limits[0]), high - y]), 0)

@@ -29,7 +29,7 @@ class Profile:
     """
 
     def __init__(self, folder: pathlib.Path, steps: int):
-        self.folder, self.left, self.recorded = folder, steps, 0
+        self.folder, self.steps, self.left = folder, steps, steps
         self.recording, self.last = False, None  # arrays of the last step, to wait for it
 
     def at_most(self, count: int) -> int:
@@ -57,7 +57,7 @@ class Profile:
             self.last = arrays
         if not self.recording:
             return False
-        self.left, self.recorded = self.left - count, self.recorded + count
+        self.left -= count
         if not self.left:
             self.end()
         return not self.left
@@ -67,10 +67,10 @@ class Profile:
         if self.recording and processes.is_first():
             jax.block_until_ready(self.last)
             jax.profiler.stop_trace()
-            steps = f"{self.recorded} step{'s' if self.recorded > 1 else ''}"
-            screen.say(
-                f"A trace of {steps} is in {self.folder}; to look at it: {VIEWER} {self.folder}"
-            )
+            recorded = self.steps - self.left
+            steps = f"{recorded} step{'s' if recorded > 1 else ''}"
+            where = f"{self.folder}; to look at it: {VIEWER} {self.folder}"
+            screen.say(f"A trace of {steps} is in {where}")
         self.left, self.recording, self.last = 0, False, None
 
     def __enter__(self):

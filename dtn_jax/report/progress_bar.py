@@ -40,21 +40,13 @@ class ProgressBar:
       total_epochs: epochs of the whole run.
       start_step: the step resumed from.
       may_stop: whether early stopping may end the run sooner than the time that is shown as left.
-      console: where to write; None means that of `screen`.
     """
 
     def __init__(
-        self,
-        total_steps: int,
-        total_epochs: int,
-        start_step: int = 0,
-        *,
-        may_stop: bool = False,
-        console: rich.console.Console | None = None,
+        self, total_steps: int, total_epochs: int, start_step: int = 0, *, may_stop: bool = False
     ):
-        console = console or screen.console()
-        self._epochs, self._step = total_epochs, start_step
-        self._rate, self._left = "", "left at most" if may_stop else "left"
+        console, self._epochs = screen.console(), total_epochs
+        self._left = "left at most" if may_stop else "left"
         self._line, self._printed, self._printed_at = "", "", -math.inf
         self._bar = _Bar(
             screen.text_column("{task.description}", style="bold"),
@@ -68,7 +60,8 @@ class ProgressBar:
             expand=True,
             disable=not console.is_terminal or console.is_dumb_terminal,
         )
-        self._task = self._bar.add_task("", total=total_steps, completed=start_step, rate="")
+        self._bar.add_task("", total=total_steps, completed=start_step, rate="")
+        self._task = self._bar.tasks[0]
 
     def __enter__(self):
         self._bar.start()
@@ -89,16 +82,16 @@ class ProgressBar:
           losses: {task: its loss}.
           examples: examples trained on since the last update (or since the start).
         """
-        task = self._bar.tasks[0]
-        self._bar.update(self._task, completed=step)
-        if task.speed and step > self._step:
-            self._rate = f"{task.speed * examples / (step - self._step):,.0f} examples/s"
-        self._step = step
+        task, new_steps = self._task, step - self._task.completed
+        self._bar.update(task.id, completed=step)
+        if task.speed and new_steps > 0:
+            task.fields["rate"] = f"{task.speed * examples / new_steps:,.0f} examples/s"
         where = f"epoch {min(epoch + 1, self._epochs)}/{self._epochs}"
         loss = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
         self._bar.below = loss and f"loss  {loss}"
-        self._bar.update(self._task, description=where, rate=self._rate)
-        parts = [where, f"step {step}/{task.total:.0f}", self._rate, loss and f"loss {loss}"]
+        self._bar.update(task.id, description=where)
+        rate = task.fields["rate"]
+        parts = [where, f"step {step}/{task.total:.0f}", rate, loss and f"loss {loss}"]
         if task.time_remaining and not task.finished:
             left = datetime.timedelta(seconds=round(task.time_remaining))
             parts.append(f"{left} {self._left}")
@@ -106,8 +99,8 @@ class ProgressBar:
 
     def tell(self, what: str) -> None:
         """Shows what is done between two steps, up to the next update."""
-        self._bar.update(self._task, description=what)
-        self._say(f"{what} | step {self._step}/{self._bar.tasks[0].total:.0f}")
+        self._bar.update(self._task.id, description=what)
+        self._say(f"{what} | step {self._task.completed:.0f}/{self._task.total:.0f}")
 
     def _say(self, line: str, at_once: bool = False) -> None:
         """Prints a line where there is no bar, unless one was printed just before."""

@@ -25,7 +25,8 @@ def console() -> rich.console.Console:
 
 def say(*parts: Part, style: str = "", highlight: bool | None = None) -> None:
     """Prints a line; each part as it is, or as (text, style)."""
-    text = parts[0] if len(parts) == 1 and isinstance(parts[0], str) else styled(*parts)
+    plain = len(parts) == 1 and isinstance(parts[0], str)
+    text = parts[0] if plain else rich.text.Text.assemble(*parts)
     console().print(text, style=style or None, highlight=highlight, soft_wrap=True)
 
 
@@ -44,11 +45,6 @@ def show(thing: rich.console.RenderableType, least: int = 0) -> None:
     else:
         plain = ("".join(part.text for part in line).rstrip() for line in lines)
         to.out(*plain, sep="\n", highlight=False)
-
-
-def styled(*parts: Part) -> rich.text.Text:
-    """Text of several parts."""
-    return rich.text.Text.assemble(*parts)
 
 
 def text_column(format: str, style: str = "none") -> rich.progress.TextColumn:

@@ -27,15 +27,13 @@ class Section:
       title: '' continues the section before.
       texts: paragraphs; in Markdown `code` and **bold** are marks.
       grids: tables.
-      pictures: {what it shows: a PNG's content, or the address of its file}.
-      marked: whether the texts are notes, small, with marks in HTML too.
+      pictures: {what it shows: in HTML a PNG's content, in Markdown the address of its file}.
     """
 
     title: str
     texts: Sequence[str] = ()
     grids: Sequence[Grid] = ()
     pictures: Mapping[str, bytes | str] = dataclasses.field(default_factory=dict)
-    marked: bool = False
 
 
 def terminal(
@@ -65,22 +63,14 @@ def markdown(sections: Sequence[Section], level: int = 2) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def page(title: str, sections: Sequence[Section], contents: bool = False) -> str:
-    """A whole page in HTML, maybe with a list of its sections."""
+def page(title: str, sections: Sequence[Section]) -> str:
+    """A whole page in HTML; a PNG's content lies in its address."""
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"marked": marked, "address": address}
-    template = environment.from_string(PAGE.read_text())
-    return template.render(title=title, sections=sections, contents=contents)
+    environment.filters |= {"marked": marked, "base64": lambda png: base64.b64encode(png).decode()}
+    return environment.from_string(PAGE.read_text()).render(title=title, sections=sections)
 
 
 def marked(text: str) -> markupsafe.Markup:
     """`code` and **bold** as HTML."""
     text = re.sub(r"`([^`]*)`", r"<code>\1</code>", str(markupsafe.escape(text)))
     return markupsafe.Markup(re.sub(r"\*\*([^*]*)\*\*", r"<b>\1</b>", text))
-
-
-def address(picture: bytes | str) -> str:
-    """Of a picture: a PNG's content lies in its address."""
-    if isinstance(picture, str):
-        return picture
-    return "data:image/png;base64," + base64.b64encode(picture).decode()

@@ -82,25 +82,21 @@ class TensorBoard:
 
 
 class MLflow:
-    """A run of MLflow: its database and files in the workdir's folder `mlflow`, or the server that
+    """A run of MLflow: its database in the workdir's folder `mlflow`, or the server that
     MLFLOW_TRACKING_URI names."""
 
     def __init__(self, folder: pathlib.Path, config: Mapping, step: int):
         import mlflow
-        from mlflow import entities
 
-        self.metric, place = entities.Metric, folder / "mlflow"
+        self.metric, place = mlflow.entities.Metric, folder / "mlflow"
         place.mkdir(exist_ok=True)
-        server = os.environ.get("MLFLOW_TRACKING_URI")
-        self.client = mlflow.MlflowClient(server or f"sqlite:///{place / 'mlflow.db'}")
+        server = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{place / 'mlflow.db'}"
+        self.client = mlflow.MlflowClient(server)
 
         def new_run() -> str:
             name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
-            if known := self.client.get_experiment_by_name(name):
-                experiment = known.experiment_id
-            else:
-                files = None if server else (place / "artifacts").as_uri()
-                experiment = self.client.create_experiment(name, artifact_location=files)
+            known = self.client.get_experiment_by_name(name)
+            experiment = known.experiment_id if known else self.client.create_experiment(name)
             run = self.client.create_run(experiment, run_name=folder.name).info.run_id
             for key, value in config.items():
                 self.client.log_param(run, mlflow_name(key), value)
@@ -150,11 +146,7 @@ class WandB:
         self.run.finish()
 
 
-TRACKERS = {  # with the package that each needs
-    "tensorboard": (TensorBoard, "tensorboardX"),
-    "mlflow": (MLflow, "mlflow"),
-    "wandb": (WandB, "wandb"),
-}
+TRACKERS = {"tensorboard": TensorBoard, "mlflow": MLflow, "wandb": WandB}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,10 +214,10 @@ def read_trackers(text: str) -> list[str]:
     """
     names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     for name in names:
-        _, package = TRACKERS[choose("tracker in train.trackers", name, TRACKERS)]
-        if importlib.util.find_spec(package) is None:
+        choose("tracker in train.trackers", name, TRACKERS)
+        if name != "tensorboard" and importlib.util.find_spec(name) is None:
             raise UserError(
-                f"train.trackers={name} needs the package {package}, which is not installed: "
+                f"train.trackers={name} needs the package {name}, which is not installed: "
                 f"pip install -e '.[{name}]'"
             )
     return names
@@ -236,4 +228,4 @@ def started(text: str, folder: pathlib.Path, config: Mapping, step: int) -> list
     names = read_trackers(text)
     for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)
-    return [Background(name, TRACKERS[name][0], folder, config, step) for name in names]
+    return [Background(name, TRACKERS[name], folder, config, step) for name in names]

@@ -90,7 +90,7 @@ def test_the_command_passes_on_what_it_is_asked(explained, tmp_path, monkeypatch
     def noted(run, state, settings, history, bar):
         asked.append(settings)
         assert history[-1]["step"] == 4
-        of_run = ("arguments", "date", "versions", "step", "run", "dataset", "architecture")
+        of_run = ("settings", "date", "versions", "step", "run", "dataset", "architecture")
         return {k: v for k, v in found.items() if k not in of_run} | {"split": settings.split}
 
     monkeypatch.setattr(explain, "explain", noted)
@@ -98,7 +98,8 @@ def test_the_command_passes_on_what_it_is_asked(explained, tmp_path, monkeypatch
     feature_importance.main([f"--workdir={tmp_path / 'run'}", *given])
     assert asked == [Settings("test", ("unknown",), 2, 9, "gender", 0)]
     stored = json.loads((tmp_path / "run/importance/importance.json").read_text())
-    assert (stored["split"], stored["arguments"]) == ("test", given)
+    assert stored["split"] == "test"
+    assert stored["settings"] == vars(asked[0]) | {"methods": ["unknown"]}
     shown = capsys.readouterr().out
     assert "when unknown" in shown
     assert f"are in {tmp_path / 'run/importance'}" in shown

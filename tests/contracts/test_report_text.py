@@ -3,6 +3,7 @@
 import html.parser
 import io
 import re
+from unittest import mock
 
 import markdown_it
 import pytest
@@ -10,8 +11,8 @@ import rich.console
 import rich.table
 
 from dtn_jax.report import screen
-from dtn_jax.report.grid import LATEX, in_latex
-from dtn_jax.report.markdown import escaped, one_line, table
+from dtn_jax.report.grid import LATEX, Grid, in_latex
+from dtn_jax.report.markdown import escaped, one_line
 from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.report.sections import marked
 
@@ -46,10 +47,11 @@ def test_a_name_is_text(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_table_keeps_its_cells(name):
-    made = table([name, "x"], [[name, "1"], ["y", name]])
+    made = Grid([name, "x"], [[name, "1"], ["y", name]]).markdown()
     assert made.split("\n")[1] == "| --- | ---: |"
     own = [("text", one_line(name))]
-    assert read(made, "th_open") == [own, [("text", "x")]]
+    header = [("text", one_line(name.replace("\n", " ")))]
+    assert read(made, "th_open") == [header, [("text", "x")]]
     assert read(made, "td_open") == [own, [("text", "1")], [("text", "y")], own]
 
 
@@ -101,12 +103,17 @@ def test_the_console_reads_no_markup(capsys):
 # ---------------------------------------------------------------- progress
 
 
+def progress_bar(console, *given, **options):
+    with mock.patch.object(screen, "console", return_value=console):
+        return ProgressBar(*given, **options)
+
+
 def progress_output(updates, *, seconds=1.0, start_step=0, **given):
     """What Progress writes for `updates` updates of 10 steps and 1000 examples each."""
     now = 1000.0
     console = rich.console.Console(file=io.StringIO(), width=80, get_time=lambda: now)
     total = start_step + 10 * updates
-    with ProgressBar(total, 2, start_step, console=console, **given) as progress:
+    with progress_bar(console, total, 2, start_step, **given) as progress:
         for i in range(updates):
             now += seconds
             step = start_step + 10 * (i + 1)
@@ -137,7 +144,7 @@ def test_progress_without_a_terminal_is_plain_lines_every_ten_seconds():
 
 def test_the_progress_bar_says_what_is_done_between_two_steps():
     console = rich.console.Console(file=io.StringIO(), width=80, get_time=lambda: 1000.0)
-    with ProgressBar(100, 1, console=console) as bar:
+    with progress_bar(console, 100, 1) as bar:
         bar.tell("scoring 2022-04-08")
         bar.tell("scoring 2022-04-09")  # at once: no line of its own
         bar.update(step=100, epoch=0, losses={"click": 0.5})
@@ -145,6 +152,6 @@ def test_the_progress_bar_says_what_is_done_between_two_steps():
     assert lines[0] == "scoring 2022-04-08 | step 0/100"
     assert lines[1:] == ["epoch 1/1 | step 100/100 | loss click 0.5000"]
     console = rich.console.Console(file=io.StringIO(), width=80, force_terminal=True)
-    with ProgressBar(100, 1, console=console) as bar:
+    with progress_bar(console, 100, 1) as bar:
         bar.tell("scoring 2022-04-08")
     assert "scoring 2022-04-08" in console.file.getvalue()

@@ -11,7 +11,7 @@ from world.log import prepared, split_frames
 
 from dtn_jax.data import equal_rows
 from dtn_jax.data.describe import describe, fields
-from dtn_jax.report.description import overview, sections
+from dtn_jax.report import description
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def test_unknown_values_are_what_train_lacks(told):
     kept = counts.filter(pl.col("count") >= 2)["user"].to_list()
     by_name = {field.name: field for field in data.schema.fields}
     for split, rows in frames.items():
-        unknown = {n: overview.unknown_share(data, split, by_name[n]) for n in ("user", "price")}
+        unknown = {n: description.unknown_share(data, split, by_name[n]) for n in ("user", "price")}
         assert unknown["user"] == pytest.approx(1 - rows["user"].is_in(kept).mean())
         assert unknown["price"] == pytest.approx(rows["price"].is_null().mean())
 
@@ -67,7 +67,7 @@ def test_rows_that_train_has_too_are_told(tmp_path, monkeypatch):
     (line,) = (line for line in data.notes["account"] if "train has too" in line)
     assert f"{counts['validation']} of validation" in line
     assert f"{counts['test']} of test" in line
-    assert any("copies in the log" in text for text in sections.remarks(found))
+    assert any("copies in the log" in text for text in description.remarks(found))
     monkeypatch.setattr(equal_rows, "MOST", 1000)
     some = prepared(tmp_path / "some", pl.concat([frame, frame]), schema + split)
     (line,) = (line for line in some.notes["account"] if "train has too" in line)

@@ -10,7 +10,7 @@ from world import log
 from dtn_jax.data import shown_values
 from dtn_jax.data.epochs.day_order import read_days
 from dtn_jax.data.epochs.reader import SplitReader
-from dtn_jax.report.description import overview
+from dtn_jax.report import description
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_what_max_values_cuts_is_told(shop, frames, tmp_path):
     lengths = frames["train"]["seen"].list.len()
     share = (lengths.cast(pl.Int64) - 3).clip(0).sum() / lengths.sum()
     assert shop.cut_shares()["seen"] == pytest.approx(share)
-    rows = {name: cells for name, *cells in overview.kept_fields(shop).rows}
+    rows = {name: cells for name, *cells in description.kept_fields(shop).rows}
     assert f"{100 * share:.1f} %" in rows["seen"]
     bag = "max_values: {}, weights: seen_weights"
     text = log.SCHEMA.replace(bag.format(3), bag.format("1, keep: last"))
@@ -147,10 +147,10 @@ def test_hashed_fields_know_what_is_missing_but_not_what_is_new(tmp_path):
     frame = log.rows(600).with_columns(query=pl.when(pl.int_range(600) % 3 > 0).then("query"))
     text = "name: shop\nfields: {query: {encoder: hash, size: 50}, user: {}}\ntasks: [click]\n"
     made = log.prepared(tmp_path, frame, text)
-    query, found = made.schema.fields[0], overview.unknown_share
+    query, found = made.schema.fields[0], description.unknown_share
     share = np.mean(np.asarray(SplitReader(made, "train").everything().ids)[:, 0] == 0)
     assert found(made, "train", query) == pytest.approx(share)
     assert found(made, "validation", query) is found(made, "test", query) is None
-    grid = overview.kept_fields(made)
+    grid = description.kept_fields(made)
     assert list(grid.rows[0][-3:]) == [f"{100 * share:.1f} %", "–", "–"]
     assert not any("cut" in name for name in grid.header)  # no bags

@@ -98,7 +98,8 @@ def scorer(columns):
 
 
 def one_key(labels):
-    return [quality.Key("y@all", "binary", 0, np.arange(len(labels)), labels, None)]
+    places = np.arange(len(labels))
+    return [quality.Key("y@all", "binary", places, labels, None, lambda scores: scores[:, 0])]
 
 
 @pytest.mark.parametrize("repeats", [1, 3])
@@ -185,7 +186,10 @@ def bayes():
         row_mask=np.ones(12_000, bool),
     )
     keys, _ = quality.keys(schema, batch, weighted=False)
-    keys = [dataclasses.replace(key, column=k, score=None) for k, key in enumerate(keys)]
+    keys = [
+        dataclasses.replace(key, score=lambda scores, k=k, key=key: scores[key.rows, k])
+        for k, key in enumerate(keys)
+    ]
 
     def scores(ids):
         of_key = known_answer.bayes_scores(spec, ids)

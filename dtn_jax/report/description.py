@@ -1,6 +1,10 @@
-"""What stands in a description of a data set, in order: sections of text, tables and a picture."""
+"""A data set's description, in order: sections of text, tables and a picture, for the terminal and
+as one page in HTML; and the table of its fields, which every `prepare` shows."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Mapping
 
 import polars as pl
 from matplotlib.figure import Figure
@@ -9,18 +13,24 @@ from dtn_jax.data import equal_rows, times
 from dtn_jax.data.describe import leaks
 from dtn_jax.data.describe.describe import Description
 from dtn_jax.data.describe.fields import SOME, STRONG, reading
-from dtn_jax.report.description import overview
-from dtn_jax.report.description.overview import cuts_line, rows_line, share
+from dtn_jax.data.prepared import Prepared
+from dtn_jax.data.progress import percent
 from dtn_jax.report.grid import Grid
 from dtn_jax.report.pictures import png
 from dtn_jax.report.plots import over_days
 from dtn_jax.report.sections import Section
+from dtn_jax.schema import Field
 
 MANY = 60  # lines of a table that a terminal shows
 WEIGHTED = "Rows count by their weights, but for the rates beside those by weight, and fields."
 UNKNOWN = (
     "Unknown values are missing ones and those that train does not have (often enough); cut ones "
     "are those of train's lists beyond max_values."
+)
+NOT_KNOWN = "–"
+HASHED = (
+    f"{NOT_KNOWN}: hashed values have rows whether train has seen them or not, so that this is not "
+    "known; in train the missing ones are shown."
 )
 SECTIONS = {  # table of a description: its section's title and text
     "rates": ("Labels", "How often each label is positive, with Wilson's 95 % interval."),
@@ -52,18 +62,7 @@ SECTIONS = {  # table of a description: its section's title and text
         "with the inputs of a row of train, and equal to one.",
     ),
 }
-SHARES = (
-    "rate",
-    "from",
-    "to",
-    "by weight",
-    "share",
-    "share of values",
-    "given",
-    "repeated",
-    "inputs",
-    "equal",
-)
+SHARES = re.compile("rate|from|to|by weight|share.*|given|repeated|inputs|equal")  # columns
 LONG = 9  # letters of a header, from which on its last word is on a line of its own
 
 
@@ -82,7 +81,7 @@ def sections(description: Description, drawn: bool = False) -> list[Section]:
             pictures = {title: png(days(description))} if drawn and name == "days" else {}
             shown = grid(tables[name], len(tables[name]) if drawn else MANY)
             every.append(Section(title, [text], [shown], pictures))
-    every.append(Section("Fields", [UNKNOWN], [overview.kept_fields(description.data)]))
+    every.append(Section("Fields", [UNKNOWN], [kept_fields(description.data)]))
     first = [Section("What to look at first", texts)] if (texts := remarks(description)) else []
     return [*first, *every] if drawn else [*every, *first]
 
@@ -93,16 +92,14 @@ def grid(table: pl.DataFrame, most: int) -> Grid:
     Of three columns the second is spread: a line for each value of the first, a column for each of
     the second. Of others, empty columns are left out.
     """
-    names = table.columns
-    lines = [[text(*cell) for cell in zip(names, row)] for row in table.rows()]
+    rows = [[text(*cell) for cell in zip(table.columns, row)] for row in table.rows()]
+    shown = pl.DataFrame(rows, table.columns, orient="row")
+    left = [dtype == pl.String for dtype in table.dtypes].index(False)
     if table.width == 3:
-        cells = {(down, across): cell for down, across, cell in lines}
-        downs, columns = (list(dict.fromkeys(key)) for key in zip(*cells))
-        lines = [[down, *(cells.get((down, c), "") for c in columns)] for down in downs]
-        left, names, full = 1, [names[0], *columns], range(len(columns) + 1)
-    else:
-        left = [dtype == pl.String for dtype in table.dtypes].index(False)
-        full = [n for n, column in enumerate(table) if column.null_count() < len(table)]
+        down, across, value = table.columns
+        shown, left = shown.pivot(across, index=down, values=value).fill_null(""), 1
+    lines, names = [list(row) for row in shown.rows()], shown.columns
+    full = [n for n, column in enumerate(shown) if n < left or (column != "").any()]
     if names[1] == "split":  # the first is written once
         firsts = ["", *(line[0] for line in lines)]
         lines = [[line[0] * (line[0] != first), *line[1:]] for line, first in zip(lines, firsts)]
@@ -117,7 +114,7 @@ def text(column: str, value: object) -> str:
         return f"{value:,}"
     if not isinstance(value, float):
         return "" if value is None else str(value)
-    if column in SHARES:
+    if SHARES.fullmatch(column):
         return share(value)
     number = f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
     return f"{reading(value)} {number}" if column == "psi" else number
@@ -166,3 +163,53 @@ def days(description: Description) -> Figure:
         panel.setdefault(key, []).append((str(day), value))
     cuts = description.data.notes.get("cuts") or {}
     return over_days(lines, [times.show(at, "date") for at in cuts.values()])
+
+
+def share(value: float | int) -> str:
+    """'1.2 %'"""
+    return percent(round(value * 10**9), 10**9)
+
+
+def rows_line(rows: Mapping[str, int]) -> str:
+    """'80,000 train (80 %), …'"""
+    total = sum(rows.values())
+    parts = (f"{n:,} {split} ({percent(n, total)})" for split, n in rows.items())
+    return f"{', '.join(parts)} rows"
+
+
+def cuts_line(notes: Mapping) -> str:
+    """'validation from 2026-03-05, test from 2026-03-06'; '' where the split is not by time."""
+    cuts, days = notes.get("cuts") or {}, notes.get("days") or {}
+    unit = "date" if days.get("dated") else "number"
+    return ", ".join(f"{split} from {times.show(at, unit)}" for split, at in cuts.items())
+
+
+def kind(field: Field) -> str:
+    """'bag', 'weighted bag', 'vector of 8', 'numeric, periodic', 'sequence beside viewed'."""
+    text = f"{'weighted ' * field.weighted}{field.kind}{f' of {field.length}' * (field.length > 0)}"
+    text += f" beside {field.beside}" if field.beside else ""
+    return f"{text}, {field.embedding}" if field.embedded else text
+
+
+def kept_fields(data: Prepared) -> Grid:
+    """The fields with their tables, their unknown values in each split and what their bags cut, as
+    the preparation counted them."""
+    cut, splits = data.cut_shares(), list(data.unknown_values)
+    header = ["field", "kind", "table\nrows", "slots", *["cut\nin train"] * bool(cut)]
+    header += [f"unknown\nin {split.replace('validation', 'valid.')}" for split in splits]
+    rows = []
+    for field in data.schema.fields:
+        row = [field.name, kind(field), f"{field.rows:,}", str(field.slots)]
+        row += [share(cut[field.name]) if field.name in cut else ""] * bool(cut)
+        shares = [unknown_share(data, split, field) for split in splits]
+        rows.append([*row, *(NOT_KNOWN if value is None else share(value) for value in shares)])
+    return Grid(header, rows, left=2, note=HASHED if data.hash_functions else "")
+
+
+def unknown_share(data: Prepared, split: str, field: Field) -> float | None:
+    """The share of a field's values that are unknown, as the preparation counted them; None of
+    hashed fields beyond train, where what train has not seen is not known."""
+    if field.name in data.hash_functions and split != "train":
+        return None
+    values = data.kept_values.get(split, {}).get(field.name, data.rows[split])
+    return data.unknown_values[split].get(field.name, 0) / max(values, 1)

@@ -17,6 +17,7 @@ from typing import IO, Any, TypeVar
 from dtn_jax.errors import UserError
 
 T = TypeVar("T")
+Digest = Callable[[pathlib.Path], str]  # of a file
 ENDS = 64 << 10  # bytes of each end of a long file that are hashed
 TEMPORARY = ".tmp"  # the suffix of a file that is being written
 HASHES = "checksums.json"  # of a checkpoint, a prepared set, a finished run: {file: bytes, SHA-256}
@@ -115,9 +116,7 @@ def files_in(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     return {name: path for name, path in sorted(names.items()) if not left_out.match(name)}
 
 
-def hashes(
-    files: Mapping[str, pathlib.Path], of: Callable[[pathlib.Path], str] | None = sha256
-) -> dict[str, dict]:
+def hashes(files: Mapping[str, pathlib.Path], of: Digest | None = sha256) -> dict[str, dict]:
     """{name: {"bytes": its size, "sha256": what `of` makes of it}} of files; None: sizes alone."""
     facts = {name: {"bytes": path.stat().st_size} for name, path in files.items()}
     with ThreadPoolExecutor() as pool:  # hashing leaves the interpreter to others
@@ -126,11 +125,7 @@ def hashes(
     return facts
 
 
-def damage(
-    folder: pathlib.Path,
-    listed: Mapping[str, dict] | None = None,
-    of: Callable[[pathlib.Path], str] | None = sha256,
-) -> str:
+def damage(folder: pathlib.Path, listed: dict | None = None, of: Digest | None = sha256) -> str:
     """What is wrong with which file of a folder; '' where nothing is.
 
     Args:
@@ -140,8 +135,6 @@ def damage(
     """
     try:
         listed = dict(json.loads((folder / HASHES).read_text())) if listed is None else listed
-        if not listed:
-            return f"{HASHES} lists no file"
         for name, facts in hashes({name: folder / name for name in listed}, of).items():
             size, expected = facts["bytes"], listed[name]["bytes"]
             if size != expected:
@@ -152,7 +145,7 @@ def damage(
         return f"{pathlib.Path(error.filename).relative_to(folder)} is missing"
     except Exception as error:
         return f"{HASHES}, or a file that it lists, cannot be read ({error})"
-    return ""
+    return "" if listed else f"{HASHES} lists no file"
 
 
 def cache_folder() -> pathlib.Path:

@@ -45,22 +45,3 @@ def __getattr__(name: str) -> type:
     except ImportError:
         return Shaped
     return Array
-
-
-__all__ = [
-    "Bool",
-    "Float",
-    "Float32",
-    "Float64",
-    "Int",
-    "Int8",
-    "Int32",
-    "Int64",
-    "Integer",
-    "Num",
-    "Shaped",
-    "UInt",
-    "UInt8",
-    "UInt32",
-    "UInt64",
-]

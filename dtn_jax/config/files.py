@@ -49,10 +49,7 @@ def load_config(spec: str) -> ConfigDict:
     if not isinstance(config, ConfigDict):
         raise UserError(f"get_config of {path} returns {config!r}, expected a ConfigDict")
     try:
-        named = config.get("plugins", "")
-        if not isinstance(named, str):
-            raise UserError(f"plugins={named!r}: expected text")
-        plugins.use(config, named)  # where the file but names them
+        plugins.use(config, str(config.get("plugins", "")))  # where the file but names them
         check_options(config)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
@@ -159,15 +156,12 @@ def override(config: ConfigDict, key: str, text: str) -> None:
     if key == "plugins":
         plugins.use(config, text)
         return
-    *sections, name = key.split(".")
-    inside = config
-    for section in sections:
-        inside = inside.get(section) if isinstance(inside, ConfigDict) else None
-    if not isinstance(inside, ConfigDict) or isinstance(inside.get(name), ConfigDict | None):
-        keys = [k for k in flatten(config) if k.startswith(f"{key}.")]
+    known = flatten(config)
+    if key not in known:
+        keys = [k for k in known if k.startswith(f"{key}.")]
         hint = f" It is a section, which holds: {', '.join(keys)}." if keys else did_you_mean(key)
         raise UserError(f"unknown config key {key!r}.{hint} All keys: --help=all.")
     value = declarations()[key].option.cast(f"config key {key!r}", text)
     if key == "data.options" and config.data.dataset == Logs.name:
         value = with_meaning(value)
-    inside[name] = value
+    config.update_from_flattened_dict({key: value})

@@ -33,7 +33,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dtn_jax.balancing import BALANCERS, NONE, balancer
-from dtn_jax.config.sections import FAMILIES, base_config, declarations, flatten
+from dtn_jax.config.sections import base_config, declarations
 from dtn_jax.data.sets.catalog import DATASETS
 from dtn_jax.data.sets.data_set import DataSet
 from dtn_jax.errors import UserError, choose
@@ -80,30 +80,25 @@ class Kind:
       known: the package's dict of such things, by name.
       base: each is a subclass of it; a metric is one.
       make: what a run does with one before all else; raises where it lacks something.
-      named: the options that name such things; their own options stand in the same section.
+      section: of a config, in which their options stand.
     """
 
     known: dict
     base: type
     make: Callable[[Any], Any]
-    named: tuple[str, ...]
-
-    @property
-    def section(self) -> str:
-        """The section of a config that the options of such things are in."""
-        return self.named[0].partition(".")[0]
+    section: str
 
 
 GIVEN = ("levels", "tasks", "input", "tower", "dropout", "dtype")  # to an architecture
 built_architecture = built("inputs, train", *GIVEN)
 built_expert = built("fields, codewords, train", "width", "dtype")
 KINDS = {
-    "ARCHITECTURES": Kind(ARCHITECTURES, Architecture, built_architecture, ("model.architecture",)),
-    "EXPERTS": Kind(EXPERTS, nn.Module, built_expert, ("model.experts", "model.group_experts")),
-    "DATASETS": Kind(DATASETS, DataSet, lambda own: own(data_dir="").recipe(), ("data.dataset",)),
-    "METRICS": Kind(METRICS, Metric, lambda own: own.text(1), ("train.select",)),
-    "LOSSES": Kind(LOSSES, object, built_loss, ("loss.tasks",)),
-    "BALANCERS": Kind(BALANCERS, balancer.Balancer, balancer.check, ("loss.balancing",)),
+    "ARCHITECTURES": Kind(ARCHITECTURES, Architecture, built_architecture, "model"),
+    "EXPERTS": Kind(EXPERTS, nn.Module, built_expert, "model"),
+    "DATASETS": Kind(DATASETS, DataSet, lambda own: own(data_dir="").recipe(), "data"),
+    "METRICS": Kind(METRICS, Metric, lambda own: own.text(1), "train"),
+    "LOSSES": Kind(LOSSES, object, built_loss, "loss"),
+    "BALANCERS": Kind(BALANCERS, balancer.Balancer, balancer.check, "loss"),
 }
 
 
@@ -149,31 +144,29 @@ def _load(part: str) -> str:
             f"{expected[:12]}, is {digest[:12]}; put the old file back, or begin a new run"
         )
     if all(digest != sha for sha, _ in loaded.values()):  # a copy of one adds nothing
-        known = [loaded, *(kind.known for kind in KINDS.values())]
-        before = [dict(one) for one in known]
+        known = {"loaded": loaded} | {name: kind.known for name, kind in KINDS.items()}
+        before = {name: dict(one) for name, one in known.items()}
         try:
-            _add(path, source, digest)
+            module = import_file(path, "plug-in", source)
+            for name in (name for name in known if known[name] != before[name]):
+                raise UserError(
+                    f"plug-in {path} changes {name} of the package: give it a dict {name} of its "
+                    "own, {name: ...}"
+                )
+            _add(path, module, digest)
         except BaseException:  # all of it or nothing
-            for one, was in zip(known, before):
+            for name, one in known.items():
                 one.clear()
-                one.update(was)
+                one.update(before[name])
             raise
     return f"{path}#{digest}"
 
 
-def _add(path: pathlib.Path, source: bytes, sha: str) -> None:
-    """Runs a plug-in, and adds what it defines to the package's dicts."""
+def _add(path: pathlib.Path, module: ModuleType, sha: str) -> None:
+    """Adds what a plug-in defines to the package's dicts."""
     for name, keys in loaded.pop(path, ("", {}))[1].items():  # of an earlier version of the file
         for key in keys:
             del KINDS[name].known[key]
-    before = {name: dict(kind.known) for name, kind in KINDS.items()}
-    module = import_file(path, "plug-in", source)
-    for name, kind in KINDS.items():
-        if kind.known != before[name]:
-            raise UserError(
-                f"plug-in {path} changes {name} of the package: give it a dict {name} of its own, "
-                "{name: ...}"
-            )
     names: Names = {}
     loaded[path] = (sha, names)
     for name, kind in KINDS.items():
@@ -200,15 +193,12 @@ def _taken(kind: str, key: object) -> str:
         return "a name is of lower-case letters, digits and '_', and begins with a letter"
     section = KINDS[kind].section
     taken = ["a word of its section"] if key == NONE else []
-    if f"{section}.{key}" in declarations():
-        taken.append(f"the option {section}.{key}")
-    others = [f for f in FAMILIES if f.section == section and key in f.members]
     for other, of in KINDS.items():
         if key in of.known and of.section == section:
             files = [p for p, (_, names) in loaded.items() if key in names.get(other, [])]
             taken.append(f"{other} of {f'plug-in {files[0]}' if files else 'the package'}")
-    if others:
-        taken.append(f"what has the options {section}.{key}.… in the package")
+    option = f"{section}.{key}"
+    taken += [f"the option {o}" for o in declarations() if f"{o}.".startswith(f"{option}.")]
     return f"the name is taken, by {taken[0]}; choose another" if taken else ""
 
 
@@ -229,25 +219,6 @@ def _lacking(kind: Kind, key: str, member: Any) -> str:
         hint = "; a field that the package does not set is an option"
         return f"{error}{hint if isinstance(error, TypeError) else ''}"
     return ""
-
-
-def check_used(config: ConfigDict | FrozenConfigDict) -> None:
-    """Raises UserError where a config has what a plug-in defines and does not name the plug-in.
-
-    Then its content would be no part of the run's identity.
-    """
-    load(config.plugins)
-    flat = flatten(config)
-    for path, (sha, names) in loaded.items():
-        for kind, keys in names.items():
-            words = re.findall(r"\w+", " ".join(str(flat[key]) for key in KINDS[kind].named))
-            taken = [key for key in keys if key in words]
-            if taken and sha not in config.plugins:
-                raise UserError(
-                    f"{taken[0]!r} is of plug-in {path}, which the config's "
-                    f"plugins={config.plugins!r} does not name: give it by "
-                    "dtn_jax.config.plugins.use(config, FILES)"
-                )
 
 
 @contextlib.contextmanager
@@ -279,10 +250,9 @@ def _places(error: BaseException) -> str:
 
 def _line(member: Any) -> str:
     """', line N', where the class of a plug-in begins."""
-    try:
+    with contextlib.suppress(TypeError, OSError):  # it is no class
         return f", line {inspect.getsourcelines(member)[1]}"
-    except (TypeError, OSError):
-        return ""
+    return ""
 
 
 def import_file(path: pathlib.Path, what: str, source: bytes | None = None) -> ModuleType:
@@ -292,18 +262,14 @@ def import_file(path: pathlib.Path, what: str, source: bytes | None = None) -> M
     """
     path = path.absolute()
     name = f"{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"  # hides no other module
-    module, before = ModuleType(name), sys.modules.get(name)
+    module = sys.modules[name] = ModuleType(name)  # dataclasses look their module up
     module.__file__ = str(path)
-    sys.modules[name] = module  # dataclasses look their module up
     try:
         text = path.read_bytes() if source is None else source
         exec(compile(text, str(path), "exec", dont_inherit=True), vars(module))
-    except BaseException as error:
-        del sys.modules[name]
-        if before:
-            sys.modules[name] = before
-        if isinstance(error, UserError) or not isinstance(error, Exception | SystemExit):
-            raise
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
         raise failed(path, what, error) from error
     return module
 

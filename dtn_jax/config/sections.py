@@ -31,7 +31,7 @@ from dtn_jax.parallel.processes import ProcessOptions
 from dtn_jax.report.trackers import TrackerOptions
 from dtn_jax.run.evaluate import EvaluateOptions
 from dtn_jax.run.optimizers import AveragingOptions, OptimOptions
-from dtn_jax.run.timetable import TrainOptions, check_patience
+from dtn_jax.run.timetable import TrainOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,19 +181,14 @@ def _declarations() -> Iterator[Declared]:
 
 def base_config() -> ConfigDict:
     """Every option at its default; an edit of an unknown key fails."""
-    config = ConfigDict()
-    for section in SECTIONS:
-        if section:
-            config[section] = ConfigDict()
+    nested: dict = {section: {} for section in SECTIONS if section}
     for key, one in declarations().items():
-        section, name = config, key
-        while "." in name:
-            first, _, name = name.partition(".")
-            if first not in section:
-                section[first] = ConfigDict()
-            section = section[first]
-        section[name] = one.option.default
-    return config.lock()
+        *sections, name = key.split(".")
+        inside = nested
+        for section in sections:
+            inside = inside.setdefault(section, {})
+        inside[name] = one.option.default
+    return ConfigDict(nested).lock()
 
 
 @no_type_check  # called for every section of a config, dozens of times a command
@@ -227,7 +222,12 @@ def checked_config(config: ConfigDict | FrozenConfigDict) -> FrozenConfigDict:
             "train.evaluate_first=True needs data.order=day and train.epochs=1, got "
             f"data.order={flat['data.order']} and train.epochs={flat['train.epochs']}"
         )
-    check_patience(config.train, config.optim.schedule)
+    if flat["train.patience"] and flat["optim.schedule"] != "constant":
+        raise UserError(
+            f"train.patience={flat['train.patience']} does not go with optim.schedule="
+            f"{flat['optim.schedule']}, whose rates fall to 0 at a last step; set "
+            "train.patience=0 or optim.schedule=constant"
+        )
     if flat["optim.tables"] == "dense" and flat["optim.table_dtype"] != "float32":
         raise UserError("optim.tables=dense needs optim.table_dtype=float32")
     return FrozenConfigDict(config)

@@ -21,17 +21,15 @@ class NotFinite(UserError):
     Attributes:
       step: of the run, from 1.
       tasks: those whose loss is not finite.
-      gradients: the parameters and tables whose gradient is not.
-      balancer: the method of the balancer whose fault it is, or ''.
+      gradients: the parameters and tables whose gradient is not; a balancer's methods.
+      balancer: the first of those methods, which has spoilt the gradients, or ''.
     """
 
-    def __init__(
-        self, step: int, tasks: Sequence[str], gradients: Sequence[str], balancer: str = ""
-    ):
-        self.step, self.tasks, self.gradients = step, tuple(tasks), tuple(gradients)
-        self.balancer = balancer
-        bad = *tasks, *gradients, *[BALANCER + balancer] * bool(balancer)
-        super().__init__(f"step {step}: {', '.join(bad)} not finite")
+    def __init__(self, step: int, tasks: Sequence[str], gradients: Sequence[str]):
+        self.step, self.tasks, self.gradients = step, tasks, gradients
+        faults = [name.removeprefix(BALANCER) for name in gradients if name.startswith(BALANCER)]
+        self.balancer = faults[0] if faults else ""
+        super().__init__(f"step {step}: {', '.join((*tasks, *gradients))} not finite")
 
 
 def bad_rows(rows: dict[str, Array]) -> Float[Array, " K"]:

@@ -36,20 +36,14 @@ def held(run: Run, replicas: int = 1, trains: bool = True) -> list[Part]:
     state = run.state_places if trains else run.state_places.to_score()
     codebooks = ", model.hcnet.codebook_rows" if run.plan.codebooks else ""
     slots = "model.embedding_dim; optim.tables=adagrad keeps a number a row, sgd none"
+    batches = "data.batch_size, data.eval_batch_size"
+    dense = state.params, state.iterate, state.model_state
     parts = [
         Part("tables, padding included", bytes_of(state.tables), f"model.embedding_dim{codebooks}"),
         Part(f"slots (optim.tables={run.config.optim.tables})", bytes_of(state.slots), slots),
-        Part(
-            "dense parameters",
-            bytes_of((state.params, state.iterate, state.model_state)),
-            WIDTHS,
-        ),
+        Part("dense parameters", bytes_of(dense), WIDTHS),
         Part("their moments (Adam)", bytes_of(state.opt_state), WIDTHS),
-        Part(
-            "batches and the rows that one looks up",
-            step_bytes(run),
-            "data.batch_size, data.eval_batch_size",
-        ),
+        Part("batches and the rows that one looks up", step_bytes(run), batches),
     ]
     parts = [part._replace(bytes=replicas * part.bytes) for part in parts]
     if trains and is_resident(run):  # once for all replicas

@@ -18,7 +18,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from dtn_jax.errors import UserError, choose
+from dtn_jax.errors import UserError
 from dtn_jax.options import option
 from dtn_jax.parallel.per_device import compile_per_device
 from dtn_jax.tables.plan import ROW_MULTIPLE, TablePlan, with_copies
@@ -95,27 +95,18 @@ class Placement:
         """Of a chunk's arrays `[steps, B, ...]`."""
         return NamedSharding(self.mesh, PartitionSpec(None, AXES))
 
-    def tables(self) -> NamedSharding:
-        """Of tables and of their slots `[V, ...]`."""
-        return NamedSharding(self.mesh, PartitionSpec("table"))
-
     def state(self, state: Any) -> Any:
-        """The sharding of each array of a `State`: tables and their slots by rows."""
+        """The sharding of each array of a `State`: tables and their slots by rows `[V, ...]`."""
+        whole, split = self.replicated(), NamedSharding(self.mesh, PartitionSpec("table"))
 
         def by_rows(arrays: dict[str, Any]) -> dict[str, Any]:
+            places = {name: whole if name in self.everywhere else split for name in arrays}
             return {
-                name: jax.tree.map(
-                    lambda a, name=name: (
-                        self.tables()
-                        if a.ndim and name not in self.everywhere
-                        else self.replicated()
-                    ),
-                    array,
-                )
+                name: jax.tree.map(lambda a, at=places[name]: at if a.ndim else whole, array)
                 for name, array in arrays.items()
             }
 
-        copied = jax.tree.map(lambda _: self.replicated(), state)
+        copied = jax.tree.map(lambda _: whole, state)
         return copied.replace(tables=by_rows(state.tables), slots=by_rows(state.slots))
 
     def state_places(self, state: Any) -> Any:
@@ -152,7 +143,6 @@ def make_placement(config: ConfigDict) -> Placement:
         be split over, or batches that cannot.
     """
     parallel = config.parallel
-    choose("parallel.strategy", parallel.strategy, STRATEGIES)
     count = _device_count(parallel.devices)
     for key in ("batch_size", "eval_batch_size"):
         size = config.data[key]

@@ -113,14 +113,9 @@ def is_first() -> bool:
 
 def first_alone(do: Callable[[], T]) -> T:
     """Calls `do` in the first process, and in the others after it is done there."""
-    if jax.process_count() == 1:
-        return do()
-    if is_first():
-        done = do()
-        multihost_utils.sync_global_devices("first_alone")
-        return done
+    done = do() if is_first() else None
     multihost_utils.sync_global_devices("first_alone")
-    return do()
+    return done if is_first() else do()
 
 
 def told_by_first(tell: Callable[[], str]) -> str:
@@ -128,14 +123,10 @@ def told_by_first(tell: Callable[[], str]) -> str:
 
     A text of more than 1000 bytes is cut.
     """
-    if jax.process_count() == 1:
-        return tell()
-    sent = np.zeros(TEXT_BYTES, np.uint8)
-    if is_first():
-        text = tell().encode()[:TEXT_BYTES]
-        sent[: len(text)] = np.frombuffer(text, np.uint8)
-    got = np.asarray(multihost_utils.broadcast_one_to_all(sent))
-    return got.astype(np.uint8).tobytes().rstrip(b"\0").decode(errors="replace")
+    text = tell().encode()[:TEXT_BYTES] if is_first() else b""
+    sent = np.frombuffer(text.ljust(TEXT_BYTES, b"\0"), np.uint8)
+    got = np.asarray(multihost_utils.broadcast_one_to_all(sent), np.uint8)
+    return got.tobytes().rstrip(b"\0").decode(errors="replace")
 
 
 def own_part(size: int) -> slice:

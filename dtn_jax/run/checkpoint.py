@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import logging
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeVar
 
 import jax
@@ -49,6 +48,7 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: pathlib.Path, plan: TablePlan | None = None):
+        logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax shows what it raises as well
         self.folder = full_path(workdir / "checkpoints")
         self.arrays, self.used = (plan.arrays, plan.used) if plan else ({}, {})
 
@@ -58,8 +58,6 @@ class Checkpoints:
             )
             return Manager(self.folder / name, options=options)
 
-        if self.folder.exists() and not self.folder.is_dir():
-            raise UserError(f"{self.folder} is a file, expected a folder: move it away")
         self.last, self.best = manager("last", KEPT), manager("best", None)
         self.reader = ocp.PyTreeCheckpointer()
 
@@ -81,28 +79,23 @@ class Checkpoints:
         """Whether the run had been stopped early at a last checkpoint."""
         return self._progress(step)["stopped"]
 
-    def drop_all(self) -> None:
-        """Drops the last checkpoints."""
-        for step in self.last.all_steps():
-            self.last.delete(step)
-
     def restore(self, like: State, step: int | None = None) -> tuple[State, dict] | None:
         """The newest checkpoint, in `like`'s shapes and shardings; None if none was saved.
 
         Args:
           like: a state of the same shapes, dtypes and shardings, or these alone.
-          step: read this step's checkpoint; later ones, which the run will make again, and those
-            that were cut short are dropped then.
+          step: read this step's checkpoint, or none where it has none; later ones, which the run
+            will make again, and those that were cut short are dropped.
 
         Raises:
           UserError: it is damaged, or does not fit `like`.
         """
         steps = self.steps()
-        step = max(steps, default=None) if step is None else step
+        step = max(steps, default=0) if step is None else step
         for other in self.last.all_steps():
-            if step is None or other > step or other not in steps:
+            if other > step or other not in steps:
                 self.last.delete(other)
-        return None if step is None else self._read_last(step, like)
+        return self._read_last(step, like) if step in steps else None
 
     def read_before(self, step: int, like: State) -> tuple[State, dict] | None:
         """The newest checkpoint of an earlier step, as `restore` gives it; drops none."""
@@ -177,30 +170,16 @@ class Checkpoints:
     ) -> None:
         """Saves a tree, of which orbax has all but the rows; at last the hashes of its files."""
         (tables, rest), folder = saved_rows.parts_of(tree), _folder(manager, step)
-        with quiet(), disk_errors(self.folder):
-            if not manager.save(step, args=ocp.args.StandardSave(rest), force=True):
-                raise RuntimeError(f"step {step} was not saved: {manager.all_steps()}")
+        with disk_errors(self.folder):
+            manager.save(step, args=ocp.args.StandardSave(rest), force=True)
             for name, array in tables.items():
                 lie = saved_rows.lie_of(name, array, self.arrays)
                 saved_rows.write(folder / ROWS, name, array, lie)
-        if jax.process_count() > 1:
-            multihost_utils.sync_global_devices(f"{folder} is written")
+        multihost_utils.sync_global_devices(f"{folder} is written")
         if processes.is_first():
             if progress is not None:
                 write_whole(folder / PROGRESS, json.dumps(progress))
             write_whole(folder / HASHES, json.dumps(hashes(files_in(folder)), indent=1))
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Without the tracebacks that orbax's threads show of what it raises as well."""
-    logger = logging.getLogger("absl")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def is_saved(folder: pathlib.Path) -> bool:
@@ -222,14 +201,12 @@ def read(path: pathlib.Path, do: Callable[[], T]) -> T:
             "delete that folder: the run goes on from the one before"
         )
     try:
-        with quiet():
-            return do()
+        return do()
     except UserError:
         raise
     except Exception as error:  # orbax raises many kinds, plain Exception among them
-        text = str(error).strip() or type(error).__name__
-        shown = text if len(text) <= SHOWN else text[:SHOWN] + " …"
-        raise UserError(f"checkpoint {path} cannot be read: {shown}") from error
+        reason = f"{type(error).__name__}: {str(error)[:SHOWN]}"
+        raise UserError(f"checkpoint {path} cannot be read: {reason}") from error
 
 
 def _folder(manager: ocp.CheckpointManager, step: int) -> pathlib.Path:

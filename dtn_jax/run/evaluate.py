@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 
 from dtn_jax.data.epochs.batches import prefetched
 from dtn_jax.data.epochs.day_order import DayRows
-from dtn_jax.data.epochs.reader import in_order
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.files import reading, replacing
 from dtn_jax.interface import Batch
@@ -26,8 +25,6 @@ from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.options import option
 from dtn_jax.parallel import processes
-from dtn_jax.parallel.mesh import Placement
-from dtn_jax.run.state import State
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Int
 
@@ -47,41 +44,6 @@ class EvaluateOptions:
     )
     ece_bins: int = option(
         15, "equally filled bins of the expected calibration error", least=1, most=MOST_BINS
-    )
-
-
-def score(
-    score_step: Callable,
-    state: State,
-    data: Prepared,
-    split: str,
-    batch_size: int,
-    at: Placement,
-    group: Int[np.ndarray, " B"] | None = None,
-    day: DayRows | None = None,
-) -> Scores:
-    """Scores a split, or a `day` of it; the ids are checked on the way (see `prepared.check_ids`).
-
-    The rows' groups (`read_groups`) are handed over: they are the same for every state.
-    """
-    rows = data.rows[split] if day is None else len(day)
-    batches = in_order(data, split, batch_size, processes.own_part(batch_size), day)
-    labels, masks, weights, logits = [], [], [], []
-    for batch, scores in with_logits(batches, lambda b: score_step(state, at.put(b, at.batch()))):
-        labels.append(batch.labels)
-        masks.append(batch.label_mask)
-        weights.append(batch.sample_weight)
-        logits.append(scores)
-
-    def joined(parts):
-        return np.concatenate(list(processes.all_parts(np.stack(parts))))[:rows]
-
-    return Scores(
-        logits=np.concatenate(logits)[:rows],
-        labels=joined(labels),
-        label_mask=joined(masks),
-        sample_weight=joined(weights),
-        group=group,
     )
 
 

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
+from dtn_jax.balancing.balancer import Balancer
 from dtn_jax.data.epochs import batch_axis
-from dtn_jax.interface import Batch, Label
+from dtn_jax.interface import SHARED, Batch, Label
 from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import task_losses
 from dtn_jax.losses.pairwise import pairwise_losses, read_pairwise
@@ -62,29 +63,22 @@ Gradient = Callable[[State, dict[str, Array], Batch, Weights, Scale], Gradients]
 
 
 def make_gradients(
-    config: ConfigDict,
-    model: nn.Module,
-    plan: TablePlan,
-    view: int | None = None,
-    reads_dense: bool = False,
-    reads_losses: bool = False,
+    config: ConfigDict, model: nn.Module, plan: TablePlan, balancer: Balancer | None
 ) -> Gradient:
     """Returns `(state, gathered, batch, weights, scale) -> Gradients`.
 
-    Args:
-      config: of the run; with `train.accumulate` a batch is stepped through in parts, and the
-        numbers are the same.
-      model: the architecture.
-      plan: of its tables.
-      view: the place of the view for whose rows gradients are taken by task too; None for none.
-      reads_dense: whether they are taken of dense parameters as well.
-      reads_losses: whether `scale` is given the losses of the whole batch; else None. In parts,
-        they cost one more forward pass.
+    With `train.accumulate` a batch is stepped through in parts, and the numbers are the same. A
+    balancer that reads gradients has them by task too: of the rows of the shared view, and as its
+    scope says of dense parameters. For one that reads losses, `scale` is given those of the whole
+    batch, which in parts cost one more forward pass; else None.
     """
     forward = make_forward(config, model, plan)
     parts = config.train.accumulate
+    reads_losses = balancer is not None and balancer.reads_losses
+    view = plan.views.index(SHARED) if balancer and balancer.reads_gradients else None
+    reads_dense = view is not None and balancer.scope == "shared"
     gradient = make_gradient(forward, view, reads_dense, reads_losses and parts == 1)
-    if config.train.accumulate > 1:
+    if parts > 1:
         gradient = in_parts(gradient, forward if reads_losses else None, parts)
     return gradient
 

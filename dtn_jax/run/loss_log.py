@@ -130,8 +130,4 @@ class LossLog:
         marked = np.flatnonzero(marks[i])
         losses = [names[n] for n in marked if n < len(tasks)]
         gradients = [names[n] for n in marked if n >= len(tasks)]
-        for name in gradients:
-            if name.startswith(finite.BALANCER):  # and has spoilt the gradients
-                method = name.removeprefix(finite.BALANCER)
-                raise finite.NotFinite(first + i, losses, [], method)
         raise finite.NotFinite(first + i, losses, gradients)

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ from dtn_jax.files import reading, replacing
 from dtn_jax.interface import Batch
 from dtn_jax.losses import finite
 from dtn_jax.parallel import processes
-from dtn_jax.run.checkpoint import Checkpoints
+from dtn_jax.run.checkpoint import Checkpoints, weights_of
 from dtn_jax.run.run import Run
 from dtn_jax.run.state import State
 from dtn_jax.run.workdir import Workdir
@@ -31,8 +32,7 @@ SHOWN = 3  # parameters in a message
 FIELDS = tuple(field.name for field in dataclasses.fields(Batch))
 
 
-@dataclasses.dataclass(frozen=True)
-class Kept:
+class Kept(NamedTuple):
     """What the file of such a step holds: its number in the run, from 1, and its batch, all
     processes' rows."""
 
@@ -62,15 +62,9 @@ def told(
 
 def check_state(state: State, step: int) -> None:
     """Raises UserError where a state has numbers that are not finite; it is not to be saved."""
-    trees = {"parameter": state.params, "statistics": state.model_state}
-    bad = [
-        f"{kind} {path}"
-        for kind, tree in trees.items()
-        for path, leaf in zip(finite.paths(tree), jax.device_get(jax.tree.leaves(tree)))
-        if not np.isfinite(leaf).all()
-    ]
-    bad += [f"table {name}" for name, table in state.tables.items() if not all_finite(table)]
-    if bad:
+    weights = weights_of(state)
+    good = jax.device_get(finite_leaves(weights))
+    if bad := [path for path, is_good in zip(finite.paths(weights), good) if not is_good]:
         raise UserError(
             f"step {step} left numbers that are not finite in {', '.join(bad[:SHOWN])}, though its "
             "losses and gradients are finite: lower optim.learning_rate or "
@@ -79,8 +73,9 @@ def check_state(state: State, step: int) -> None:
 
 
 @jax.jit
-def all_finite(table: jax.Array) -> jax.Array:
-    return jnp.isfinite(numbers(table)).all()
+def finite_leaves(tree: dict) -> list[jax.Array]:
+    """Of each array in a pytree, whether it is finite."""
+    return [jnp.isfinite(numbers(leaf)).all() for leaf in jax.tree.leaves(tree)]
 
 
 def message(run: Run, error: finite.NotFinite, saved: list[int], path: pathlib.Path) -> str:

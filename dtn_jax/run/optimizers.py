@@ -39,9 +39,7 @@ from dtn_jax.shapes import Array, Float, Int
 from dtn_jax.tables import row_optimizers, updater
 from dtn_jax.tables.updater import Updater
 
-SCHEDULES = ("constant", "linear", "cosine")
 TABLE_OPTIMIZERS = ("adagrad", "adam", "sgd", "dense")
-TABLE_DTYPES = ("float32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +53,9 @@ class OptimOptions:
     eps: float = option(1e-8, "added to Adam's and Adagrad's divisor", above=0, below=1)
     clip: float = option(0.0, "global norm of the dense gradient; 0 is off", least=0)
     schedule: str = option(
-        "constant", "of both learning rates; linear and cosine end at 0", choices=SCHEDULES
+        "constant",
+        "of both learning rates; linear and cosine end at 0",
+        choices=("constant", "linear", "cosine"),
     )
     warmup_steps: int = option(0, "steps of a linear rise from 0", least=0, below=2**31)
     tables: str = option(
@@ -70,7 +70,7 @@ class OptimOptions:
     table_dtype: str = option(
         "float32",
         "bfloat16 halves tables, not their slots; numbers are rounded at random",
-        choices=TABLE_DTYPES,
+        choices=("float32", "bfloat16"),
     )
     table_init: float = option(0.01, "standard deviation of initial embeddings", least=0, most=100)
     codebook_init: float = option(
@@ -109,15 +109,10 @@ def hyper(config: ConfigDict, schema: Schema) -> Hyper:
     """The config's numbers as arrays."""
     names = schema.task_names
     weights = per_task(config.loss.task_weights, names, "loss.task_weights", 1.0)
-    return Hyper(
-        learning_rate=jnp.float32(config.optim.learning_rate),
-        weight_decay=jnp.float32(config.optim.weight_decay),
-        table_learning_rate=jnp.float32(config.optim.table_learning_rate),
-        table_l2=jnp.float32(config.optim.table_l2),
-        task_weights=jnp.asarray([weights[n] for n in names], jnp.float32),
-        dropout=jnp.float32(config.model.dropout),
-        embedding_dropout=jnp.float32(config.model.embedding_dropout),
-    )
+    options = config.model.to_dict() | config.optim.to_dict()
+    scalars = {f.name: options[f.name] for f in dataclasses.fields(Hyper) if f.name in options}
+    task_weights = jnp.asarray([weights[n] for n in names], jnp.float32)
+    return Hyper(task_weights=task_weights, **{n: jnp.float32(v) for n, v in scalars.items()})
 
 
 def schedule(optim: ConfigDict, total_steps: int):
@@ -152,11 +147,6 @@ def apply_dense(params, directions, rate, weight_decay):
         return p - (rate * (d + decay)).astype(p.dtype)
 
     return jax.tree.map(move, params, directions)
-
-
-def new_iterate(params: Any) -> dict[str, Any]:
-    """What a state keeps beside an average that is of no step yet, of its dense parameters."""
-    return {"params": params, "weight": jnp.zeros(())}
 
 
 def averaged(average: Any, weight: jax.Array, params: Any, decay: float) -> tuple[Any, dict]:

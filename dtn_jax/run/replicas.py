@@ -23,7 +23,7 @@ from dtn_jax.parallel.fits import LOWER, check_fits
 from dtn_jax.parallel.preemption import Notices
 from dtn_jax.run.outcome import Unusable
 from dtn_jax.run.results import show_replicas
-from dtn_jax.run.run import Run, build_model, build_run
+from dtn_jax.run.run import build_model, build_run
 from dtn_jax.run.selection import tell_of_end
 from dtn_jax.run.step import make_train_chunk, make_train_step
 from dtn_jax.run.train import Member, Steps, fit, tell_of_rows
@@ -93,13 +93,23 @@ def train_replicas(
 
 def side_by_side(members: Sequence[Member]) -> Steps:
     """The steps of all members in one program; states have a leading axis of replicas."""
-    state = jax.tree.map(lambda *a: jnp.stack(a), *(m.state for m in members))
-    chunk = compile_together([m.run for m in members])
+    runs, first = [m.run for m in members], members[0].run
+    config = ConfigDict(first.config.to_dict())
+    for rate in ("dropout", "embedding_dropout"):  # a model with rate 0 has no dropout for any
+        config.model[rate] = max(run.config.model[rate] for run in runs)
+    model = build_model(config, first.schema)
+    step = make_train_step(first.config, model, first.plan, first.total_steps)
+    together = jax.vmap(make_train_chunk(step, CHUNK_STEPS), in_axes=(0, 0, None))
+    chunk = jax.jit(together, donate_argnums=0)
 
-    def train_chunk(state, batches, count):
-        return chunk(state, jax.tree.map(lambda *a: jnp.stack(a), *batches), count)
+    def stacked(trees):
+        return jax.tree.map(lambda *a: jnp.stack(a), *trees)
 
-    return Steps(train_chunk, state, lambda tree, i: jax.tree.map(lambda a: a[i], tree))
+    return Steps(
+        lambda state, batches, count: chunk(state, stacked(batches), count),
+        stacked([m.state for m in members]),
+        lambda tree, i: jax.tree.map(lambda a: a[i], tree),
+    )
 
 
 def start_together(members: Sequence[Member]) -> None:
@@ -111,8 +121,7 @@ def start_together(members: Sequence[Member]) -> None:
       UserError: they have no checkpoint in common.
     """
     saved = {m: m.checkpoints.steps() for m in members}
-    newest = {m: steps[-1] for m, steps in saved.items() if steps}
-    going = [m for m in members if not (m in newest and m.checkpoints.has_stopped(newest[m]))]
+    going = [m for m in members if not (saved[m] and m.checkpoints.has_stopped(saved[m][-1]))]
     steps_of_going = [set(saved[m]) for m in going]
     common = set.intersection(*steps_of_going) if going else set()
     if not common and len(set().union(*steps_of_going)) > 1:
@@ -121,29 +130,8 @@ def start_together(members: Sequence[Member]) -> None:
             + ", ".join(f"{m.folder.path.name} at {saved[m] or 'none'}" for m in going)
             + "; resume each by a call of its own, with its config and its folder as the workdir"
         )
-    for member in going:
-        if not common:  # cut while the first checkpoints were written
-            member.checkpoints.drop_all()
-        newest[member] = max(common, default=None)
-    for member in members:
-        member.start(newest[member])
-
-
-def compile_together(runs: Sequence[Run]):
-    """`(states, chunks, count) -> (states, metrics)`, each with a leading axis of replicas."""
-    first = runs[0]
-    config = ConfigDict(first.config.to_dict())
-    for rate in ("dropout", "embedding_dropout"):  # a model with rate 0 has no dropout for any
-        config.model[rate] = max(run.config.model[rate] for run in runs)
-    step = make_train_step(
-        first.config,
-        build_model(config, first.schema),
-        first.plan,
-        first.total_steps,
-    )
-    chunk = make_train_chunk(step, CHUNK_STEPS)
-    together = jax.vmap(chunk, in_axes=(0, 0, None))
-    return jax.jit(together, donate_argnums=0)
+    for member in members:  # from 0 on where they were cut while the first ones were written
+        member.start(max(common, default=0) if member in going else None)
 
 
 def parse_replicas(config: ConfigDict) -> list[dict[str, str]]:

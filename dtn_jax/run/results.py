@@ -36,7 +36,7 @@ def conclude(
 ) -> dict:
     """Writes results.json and the pictures; where it scores test, it consumes the state."""
     best = {name: entry["step"] for name, entry in progress.best.items()}
-    history, step = folder.history(), run.step_of(state)
+    history, step = outcome.read_log(folder.path), run.step_of(state)
     results = {
         "dataset": run.schema.name,
         "architecture": run.config.model.architecture,
@@ -159,10 +159,8 @@ def show_replicas(
         key: run.selection.metrics.get(key.partition("@")[0], first_metric(result))
         for key, result in results[0][split].items()
     }
-    header = ["replica", "with", "best step"]
-    for key, metric in metrics.items():
-        header.append(f"{split} {metric.title}\n" + key.replace("@", "\n@"))
-    rows = []
+    titles = (f"{split} {m.title}\n" + key.replace("@", "\n@") for key, m in metrics.items())
+    header, rows = ["replica", "with", "best step", *titles], []
     for i, (result, given) in enumerate(zip(results, settings)):
         setting = ", ".join(f"{key}={value}" for key, value in given.items())
         cells = (m.text(result[split][key].get(m.name)) for key, m in metrics.items())

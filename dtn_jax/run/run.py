@@ -14,7 +14,8 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from dtn_jax.balancing import read_balancer, seam
 from dtn_jax.config import checked_config, plugins
 from dtn_jax.config.plugins import told_as_built
-from dtn_jax.data.epochs.day_order import Days, read_days, steps_of
+from dtn_jax.data.epochs.day_order import DayRows, Days, read_days, steps_of
+from dtn_jax.data.epochs.reader import in_order
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
@@ -36,8 +37,7 @@ from dtn_jax.options import per_task
 from dtn_jax.parallel import processes
 from dtn_jax.parallel.mesh import Placement, make_placement, share_tables
 from dtn_jax.run import promises
-from dtn_jax.run.evaluate import evaluate, read_groups, score
-from dtn_jax.run.gradients import labels_of
+from dtn_jax.run.evaluate import evaluate, read_groups, with_logits
 from dtn_jax.run.state import (
     WEIGHTS,
     Numbers,
@@ -47,7 +47,7 @@ from dtn_jax.run.state import (
     example_inputs,
     read_numbers,
 )
-from dtn_jax.run.step import make_score_step, make_train_step
+from dtn_jax.run.step import AUX, make_score_step, make_train_step
 from dtn_jax.run.timetable import Timetable, make_timetable
 from dtn_jax.schema import Schema
 from dtn_jax.tables.plan import TablePlan, check_updates, make_plan
@@ -144,15 +144,24 @@ class Run:
         with told_as_built(self.config, traced=True):
             _ = self.state_shapes
             if self.config.plugins:  # its losses and balancers too
-                step = make_train_step(self.config, self.model, self.plan, self.total_steps)
-                batch = example_batch(self.schema, self.config.data.batch_size, self.grouped)
-                jax.eval_shape(step, self.state_shapes, batch)
-                jax.eval_shape(self.score_batch, self.state_shapes, batch)
+                _ = self.step_metrics
+                jax.eval_shape(self.score_batch, self.state_shapes, self.example_batch)
                 exact = ConfigDict(self.config.to_dict())
                 exact.model.dtype = "float32"  # whose rounding does not depend on the batch's size
                 model = build_model(exact, self.schema)
                 with jax.default_matmul_precision("highest"):
                     promises.check(model, self.plan, self.schema, exact.model.normalisation)
+
+    @property
+    def example_batch(self) -> Batch:
+        """A batch that trains, for shapes."""
+        return example_batch(self.schema, self.config.data.batch_size, self.grouped)
+
+    @functools.cached_property
+    def step_metrics(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """The shapes of a training step's metrics."""
+        step = make_train_step(self.config, self.model, self.plan, self.total_steps)
+        return jax.eval_shape(step, self.state_shapes, self.example_batch)[1]
 
     @functools.cached_property
     def losses(self) -> tuple[TaskLoss, ...]:
@@ -199,22 +208,10 @@ class Run:
         """Numbers in the embedding tables of all views, without padding."""
         return sum(self.schema.tables().values()) * len(self.plan.views) * self.plan.dim
 
-    @functools.cached_property
-    def auxiliary(self) -> tuple[str, ...]:
+    @property
+    def auxiliary(self) -> list[str]:
         """The names of the architecture's auxiliary losses."""
-
-        def losses(state: State) -> dict[str, jax.Array]:
-            labels = labels_of(example_batch(self.schema, 1, False), self.schema)
-            outputs, _ = self.model.apply(
-                {"params": state.params, "batch_stats": state.model_state},
-                example_inputs(self.plan).replace(labels=labels),
-                train=True,
-                rngs={"dropout": state.key},
-                mutable=["batch_stats"],
-            )
-            return outputs.aux
-
-        return tuple(jax.eval_shape(losses, self.state_shapes))
+        return [key.removeprefix(AUX) for key in self.step_metrics if key.startswith(AUX)]
 
     @functools.cached_property
     def size(self) -> flops.Size:
@@ -229,7 +226,7 @@ def build_run(config: ConfigDict, data: Prepared | None = None) -> Run:
 
     An estimate gives `data`, for which the run is instead of the set that the config names."""
     config = checked_config(config)
-    plugins.check_used(config)
+    plugins.load(config.plugins)
     if config.replicas:
         raise UserError("config.replicas makes several runs: dtn_jax.run.replicas.train_replicas")
     processes.join(config.parallel)
@@ -242,29 +239,19 @@ def build_run(config: ConfigDict, data: Prepared | None = None) -> Run:
     per_epoch = steps_of(data, days, size, at.mesh.size)
     begin = days.begin(size).tolist() if config.train.evaluate_first else ()
     schema = read_by(config.model, data.schema)
-    read_selection("train.select", config.train.select, metrics_of(schema))
-    # Bad ones must not claim the folder.
     weights = per_task(config.loss.task_weights, schema.task_names, "loss.task_weights", 1.0)
     if not any(weights.values()):
         raise UserError("loss.task_weights: all are 0, so nothing would be learned")
-    read_losses(config.loss, schema)
-    read_pairwise(config, schema)
     schema = with_label_quantiles(schema, config.loss, data)
     with told_as_built(config):
         config = with_roles(config, schema)
         model, plan, at = build_model_and_plan(config, schema, at)
     seam.first_state(read_balancer(config.loss, plan.views, SHARED), schema.tasks)
     check_updates(plan, size, at.table_mesh.shape["table"] if at.table_mesh else 1)
-    return Run(
-        config=config,
-        data=data,
-        schema=schema,
-        model=model,
-        plan=plan,
-        at=at,
-        at_steps=make_timetable(config.train, per_epoch, size, begin),
-        days=days,
-    )
+    at_steps = make_timetable(config.train, per_epoch, size, begin)
+    run = Run(config, data, schema, model, plan, at, at_steps, days)
+    _ = run.selection, run.losses, run.grouped  # bad ones must not claim the folder
+    return run
 
 
 def build_model_and_plan(
@@ -285,10 +272,25 @@ def build_model(config: ConfigDict | FrozenConfigDict, schema: Schema) -> nn.Mod
     return architectures.build(config.model, schema, moved, config.optim.table_init, outputs)
 
 
-def score_split(run: Run, state: State, split: str) -> Scores:
-    """Scores a split; one program serves a state that trains and one that can only score."""
-    size = run.config.data.eval_batch_size
-    return score(run.score_step, state.to_score(), run.data, split, size, run.at, run.groups(split))
+def score_split(run: Run, state: State, split: str, day: DayRows | None = None) -> Scores:
+    """Scores a split, or a day of it; one program serves a state that trains and one that can only
+    score. The ids are checked on the way (see `prepared.check_ids`)."""
+    data, size, state = run.data, run.config.data.eval_batch_size, state.to_score()
+    group = run.groups(split) if day is None else read_groups(data, split, day)
+    rows = data.rows[split] if day is None else len(day)
+    batches = in_order(data, split, size, processes.own_part(size), day)
+    of_rows, logits = [], []
+    for batch, scores in with_logits(
+        batches, lambda batch: run.score_step(state, run.at.put(batch, run.at.batch()))
+    ):
+        of_rows.append((batch.labels, batch.label_mask, batch.sample_weight))
+        logits.append(scores)
+
+    def joined(parts):
+        return np.concatenate(list(processes.all_parts(np.stack(parts))))[:rows]
+
+    labels, label_mask, weight = map(joined, zip(*of_rows))
+    return Scores(np.concatenate(logits)[:rows], labels, label_mask, weight, group)
 
 
 def measure(run: Run, scores: Scores) -> dict[str, dict[str, Value]]:

@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from dtn_jax.data.epochs.day_order import DayRows
 from dtn_jax.data.times import date
 from dtn_jax.errors import UserError
-from dtn_jax.metrics.scores import Scores
+from dtn_jax.metrics import Value
 from dtn_jax.metrics.selected import (
     Selection,
     first_metric,
@@ -26,7 +27,6 @@ from dtn_jax.metrics.selected import (
 )
 from dtn_jax.report import screen
 from dtn_jax.run.checkpoint import Checkpoints
-from dtn_jax.run.evaluate import read_groups, score
 from dtn_jax.run.outcome import flat
 from dtn_jax.run.run import Run, measure, score_split
 from dtn_jax.run.state import State
@@ -76,9 +76,7 @@ def validate(
     Raises:
       UserError: scores are not finite.
     """
-    scores = score_split(run, state, "validation")
-    check_scores(scores, step)
-    results = measure(run, scores)
+    results = metrics_at(run, state, step, "validation")
     by_task = {task.name: results[f"{task.name}@{task.space}"] for task in run.schema.tasks}
     select = run.config.train.select
     tasks = {name: Selection({name: first_metric(by_task[name])}) for name in by_task}
@@ -121,22 +119,23 @@ def score_day(run: Run, folder: Workdir, state: State, step: int, progress: Prog
     name, day = date(number), run.days.rows(number)
     if name in progress.by_day:
         return
-    groups, size = read_groups(run.data, "train", day), run.config.data.eval_batch_size
-    given = state.to_score(), run.data, "train", size, run.at, groups, day
-    scores = score(run.score_step, *given)
-    check_scores(scores, step)
-    progress.by_day[name] = measure(run, scores)
+    progress.by_day[name] = metrics_at(run, state, step, "train", day)
     record = {"kind": "day", "step": step, "epoch": step / run.steps_per_epoch, "day": number}
     folder.log(record | flat(progress.by_day[name]))
 
 
-def check_scores(scores: Scores, step: int) -> None:
-    """Raises UserError where scores of the state of a step are not finite."""
+def metrics_at(
+    run: Run, state: State, step: int, split: str, day: DayRows | None = None
+) -> dict[str, dict[str, Value]]:
+    """{task@space: {metric: value}} of a split, or of a day of it, by the state of a step; raises
+    UserError where its scores are not finite."""
+    scores = score_split(run, state, split, day)
     if not np.isfinite(scores.logits).all():
         raise UserError(
             f"the scores of step {step} are not finite: lower optim.learning_rate or "
             "optim.table_learning_rate, or set optim.clip, in a new workdir"
         )
+    return measure(run, scores)
 
 
 def best_step(results: dict) -> int:

@@ -97,7 +97,6 @@ def _taken(run: Run, old: Run, read: Callable[[dict], dict]) -> State:
     state, like = jax.block_until_ready(run.new_state()), old.state_places
     names = ("step", "params", "iterate", "model_state", "balancing", "opt_state")
     dense = read({name: part for name in names if (part := getattr(like, name)) != {}})
-    jax.tree_util.tree_map_with_path(_check_shape, {n: getattr(state, n) for n in dense}, dense)
     rows = {part: dict(getattr(state, part)) for part in ("tables", "slots")}
     same = old.schema.tables() == run.schema.tables()
     for part, arrays in rows.items():
@@ -120,14 +119,6 @@ def _put(array: Any, known: Any, plan: TablePlan, old: TablePlan, name: str) -> 
         return jax.jit(call, donate_argnums=0, out_shardings=a.sharding)(a, b)
 
     return jax.tree.map(put, array, known)
-
-
-def _check_shape(path: tuple, array: jax.Array, known: jax.Array) -> None:
-    if array.shape != known.shape:
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        raise UserError(
-            f"train.start_from: {name} is {list(known.shape)} there, expected {list(array.shape)}"
-        )
 
 
 def _check_config(what: str, there: dict, config: FrozenConfigDict) -> None:

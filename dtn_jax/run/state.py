@@ -131,16 +131,19 @@ def create_state(
     params = seam.with_learned(variables["params"], balancer, plan.schema.tasks)
     tables = init_tables(plan, tables_key, table_init, optim.codebook_init)
     init_slots = optimizers.table_updater(optim, plan.platform).init
+    slots = {name: init_slots(table, plan.arrays[name]) for name, table in tables.items()}
+    if optim.table_dtype == "bfloat16":
+        tables = jax.tree.map(to_bits, tables)
     return State(
         step=jnp.zeros((), jnp.int32),
         key=run_key,
         params=params,
         model_state=variables.get("batch_stats", {}),
         opt_state=optimizers.dense_directions(optim).init(params),
-        tables=jax.tree.map(lambda table: _stored(table, optim.table_dtype), tables),
-        slots={name: init_slots(table, plan.arrays[name]) for name, table in tables.items()},
+        tables=tables,
+        slots=slots,
         hyper=hyper,
-        iterate=optimizers.new_iterate(params) if config.train.average else {},
+        iterate={"params": params, "weight": jnp.zeros(())} if config.train.average else {},
         balancing=seam.first_state(balancer, plan.schema.tasks),
     )
 
@@ -160,19 +163,11 @@ def check_outputs(outputs: object, losses: Sequence[TaskLoss]) -> None:
             f"its logits are of {', '.join(sorted(given)) or 'no task'}; expected one of each "
             f"task: {', '.join(tasks)}"
         )
-    for loss in losses:
-        if loss.outputs > 1 and jnp.shape(outputs.logits[loss.task]) != (1, loss.outputs):
+    shapes = {loss.task: (1, loss.outputs) if loss.outputs > 1 else (1,) for loss in losses}
+    shapes |= dict.fromkeys(outputs.aux, (1,))
+    for name, values in {**outputs.logits, **outputs.aux}.items():
+        if jnp.shape(values) != shapes[name]:
             raise UserError(
-                f"the loss of {loss.task}, {type(loss.loss).__name__}, needs {loss.outputs} "
-                "numbers of a row, and this architecture's tower gives one"
+                f"of one example, {name!r} has the shape {jnp.shape(values)}; expected "
+                f"{shapes[name]}: a number of a row, [B], or [B, K] of a task whose loss needs K"
             )
-    single = {loss.task: outputs.logits[loss.task] for loss in losses if loss.outputs == 1}
-    for name, values in {**single, **outputs.aux}.items():
-        if jnp.shape(values) != (1,):
-            shape = jnp.shape(values)
-            raise UserError(f"of one example, {name!r} has the shape {shape}; expected (1,), [B]")
-
-
-def _stored(table: Array, dtype: str) -> Array:
-    """A table in the dtype it is kept in; float32 stands for the default float."""
-    return to_bits(table) if dtype == "bfloat16" else table

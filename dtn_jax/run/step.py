@@ -25,6 +25,7 @@ from dtn_jax.tables.plan import TablePlan
 Metrics = dict[str, jax.Array]
 Routed = dict[str, Any]  # by packed array, as its exchange has it
 MOVED = "params", "model_state", "opt_state", "iterate", "balancing"  # by a step, beside tables
+AUX = "aux/"  # before an auxiliary loss in a step's metrics
 BALANCING = 1  # folded into a step's key for what a balancer draws; dropout draws from the key
 
 
@@ -70,10 +71,7 @@ def make_train_step(
     updater = optimizers.table_updater(config.optim, plan.platform)
     exchanges = exchange.exchanges(plan, updater, mesh, config.parallel.message_rows)
     balancer = read_balancer(config.loss, plan.views, SHARED)
-    view = plan.views.index(SHARED) if balancer and balancer.reads_gradients else None
-    reads_dense = view is not None and balancer.scope == "shared"
-    reads_losses = balancer is not None and balancer.reads_losses
-    gradients_of = make_gradients(config, model, plan, view, reads_dense, reads_losses)
+    gradients_of = make_gradients(config, model, plan, balancer)
 
     def route(batch: Batch) -> Routed:
         return lookup.route(lookup.row_ids(plan, batch), exchanges)
@@ -102,13 +100,14 @@ def make_train_step(
         dense, task_losses, aux, bad_rows = batch_axis.total(parts)
         by_row, balanced = gradients.rows, state.balancing
         metrics = {"losses": task_losses, "nonfinite": finite.marks(task_losses, dense, bad_rows)}
-        metrics |= {f"aux/{name}": loss for name, loss in aux.items()}
+        metrics |= {f"{AUX}{name}": loss for name, loss in aux.items()}
         if balancer:
             losses = task_weights * task_losses
             dense = balancing.with_learned_gradient(dense, losses)
             metrics["task_weights"] = balancing.weights(losses)
             gram, c = None, jnp.ones(())
-            if view is not None:
+            if gradients.by_task is not None:
+                view = plan.views.index(SHARED)
                 of_several = seam.of_several(batch_axis.total(gradients.dense_by_task))
                 gram = seam.gram_of(gradients.by_task) + seam.gram_of_dense(of_several)
                 metrics["task_gram"] = gram

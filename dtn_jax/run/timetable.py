@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dtn_jax.data.epochs.batches import CHUNK_STEPS
-from dtn_jax.errors import UserError
 from dtn_jax.options import option
 
 LOG_EVERY = 100  # steps between lines of the log, if that makes at least
@@ -110,15 +109,6 @@ class Timetable:
         every = (self.log_every, self.checkpoint_every, self.eval_every, self.steps_per_epoch)
         stops = [n - step % n for n in every] + [n - step for n in self.first_steps if n > step]
         return min(*stops, self.total_steps - step, CHUNK_STEPS)
-
-
-def check_patience(train: ConfigDict | FrozenConfigDict, schedule: str) -> None:
-    """Raises UserError where early stopping would end a schedule of rates before its last step."""
-    if train.patience and schedule != "constant":
-        raise UserError(
-            f"train.patience={train.patience} does not go with optim.schedule={schedule}, whose "
-            "rates fall to 0 at a last step; set train.patience=0 or optim.schedule=constant"
-        )
 
 
 def make_timetable(

@@ -26,7 +26,7 @@ from dtn_jax.parallel.preemption import Notices
 from dtn_jax.report import screen
 from dtn_jax.report.profile import Profile
 from dtn_jax.report.progress_bar import ProgressBar
-from dtn_jax.run import nonfinite
+from dtn_jax.run import nonfinite, outcome
 from dtn_jax.run.checkpoint import Checkpoints
 from dtn_jax.run.loss_log import LossLog
 from dtn_jax.run.results import conclude, show
@@ -38,7 +38,6 @@ from dtn_jax.run.step import make_train_chunk, make_train_step
 from dtn_jax.run.workdir import Workdir
 from dtn_jax.tables import huge_pages
 
-BEFORE = -1  # all steps: a run that has no checkpoint logs all anew
 AfterValidation = Callable[[int, dict[str, float | None]], None]
 
 
@@ -91,9 +90,8 @@ def train(
 
 def tell_of_rows(run: Run) -> None:
     """Says what of train's labels and weights is likely to spoil results."""
-    if processes.is_first():
-        for line in notes(run.config.loss, run.losses, run.data, run.schema):
-            screen.say(line)
+    for line in notes(run.config.loss, run.losses, run.data, run.schema):
+        screen.say(line)
 
 
 class Steps(NamedTuple):
@@ -246,7 +244,7 @@ class Member:
 
     def finished(self, test: bool) -> bool:
         """Whether it has its results, on `test` too if that is asked for."""
-        self.results = self.folder.results()
+        self.results = outcome.read(self.folder.path)
         return self.results is not None and ("test" in self.results or not test)
 
     @functools.cached_property
@@ -280,7 +278,7 @@ class Member:
                 screen.say(f"Starting from {run.started.workdir}, at its step {run.started.step}.")
                 self.save(0, self.state)
         begun = run.step_of(self.state)
-        self.folder.resume_log_at(begun or BEFORE)
+        self.folder.resume_log_at(begun)
         score_day(run, self.folder, self.state, begun, self.progress)
 
     def batches(self, step: int, count: int) -> Batch:

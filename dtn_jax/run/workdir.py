@@ -72,14 +72,6 @@ class Workdir:
             self.close()
             raise
 
-    def results(self) -> dict | None:
-        """What a finished run found.
-
-        Raises:
-          Unusable: results.json is damaged, or was changed since the run wrote it.
-        """
-        return outcome.read(self.path)
-
     def finish(self, results: dict) -> None:
         """Writes results.json, and its hash; tells the trackers."""
         if not processes.is_first():
@@ -89,13 +81,13 @@ class Workdir:
             tracker.finish(results)
 
     def resume_log_at(self, step: int) -> None:
-        """Drops what was logged after `step`, which will be logged again; below 0: everything."""
+        """Drops what was logged after `step`, which will be logged again; at 0: everything."""
         if not processes.is_first():
             return
-        lines = (json.dumps(r) + "\n" for r in self.history() if r["step"] <= step)
-        write_whole(self.path / outcome.LOG, "".join(lines))
+        kept = [r for r in outcome.read_log(self.path) if step and r["step"] <= step]
+        write_whole(self.path / outcome.LOG, "".join(json.dumps(r) + "\n" for r in kept))
         chosen, facts = self.config.train.trackers, flatten(self.config)
-        self.trackers = trackers.started(chosen, self.path, facts, max(step, 0))
+        self.trackers = trackers.started(chosen, self.path, facts, step)
 
     def log(self, record: dict) -> None:
         """Appends a record to metrics.jsonl, and tells the trackers."""
@@ -105,10 +97,6 @@ class Workdir:
             file.write(json.dumps(record) + "\n")
         for tracker in self.trackers:
             tracker.log(record)
-
-    def history(self) -> list[dict]:
-        """The records of metrics.jsonl."""
-        return outcome.read_log(self.path)
 
     def close(self) -> None:
         try:

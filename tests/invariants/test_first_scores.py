@@ -105,8 +105,13 @@ def test_what_is_streamed_has_the_same_days(root, whole, tmp_path):
 @pytest.mark.slow
 def test_a_run_killed_between_days_finds_the_same(root, whole, tmp_path, monkeypatch):
     """Where a day begins, and within one; what was found is not found again."""
-    score, scored = selection.score, []
-    monkeypatch.setattr(selection, "score", lambda *a: scored.append(1) or score(*a))
+    score, scored = selection.score_split, []
+
+    def note(run, state, split, day=None):
+        scored.extend([day] * (day is not None))
+        return score(run, state, split, day)
+
+    monkeypatch.setattr(selection, "score_split", note)
     for saves in (2, 1):
         with monkeypatch.context() as patch, pytest.raises(CutError):
             cut_after(patch, saves)

@@ -239,5 +239,5 @@ def test_a_state_that_is_not_finite_is_not_saved(prepared_dir, tmp_path):
     c = small(prepared_dir, optim__learning_rate=3e38, optim__weight_decay=100.0)
     c.train.checkpoint_every = 1
     told = stopping(tmp_path / "run", c)
-    assert re.match(r"step 1 left numbers that are not finite in parameter ", told)
+    assert re.match(r"step 1 left numbers that are not finite in params/", told)
     assert Checkpoints(tmp_path / "run").last.latest_step() is None

@@ -232,7 +232,9 @@ class Study:
             self.optuna.sampler = self.budget.make_sampler(place)
             trial.set_user_attr(SETTINGS, as_text(settings_of(self.suggest, trial)))
         text = trial.user_attrs[SETTINGS]
-        before = (t for t in self.trials(*BEGUN) if t.number < trial.number)
+        place = lambda t: (trials.first_number(t), t.number)  # noqa: E731
+        number = place(self.trials()[trial.number])
+        before = (t for t in self.trials(*BEGUN, TrialState.WAITING) if place(t) < number)
         if text in [t.user_attrs.get(SETTINGS) for t in before]:
             raise optuna.TrialPruned("an earlier trial sets the same")
         return json.loads(text)

@@ -9,10 +9,10 @@ log, day = pl.read_parquet("logs/*.parquet").sort("t"), pl.col("t").dt.day()
 for name, rows in {"train": day < 9, "valid": day == 9, "test": day == 10}.items():
     log.filter(rows).drop("t").write_parquet(f"{name}.parquet")
 ids = {"type": "categorical", "dtype": "str", "active": True, "min_categr_count": 5}
-fields = [{"name": ["user_id", "item_id", "device"], **ids}]
-fields += [{"name": "price", "type": "numeric", "dtype": "float", "active": True}]
+price = {"name": "price", "type": "numeric", "dtype": "float", "active": True}
+fields = [{"name": ["user_id", "item_id", "device"], **ids}, price]
 labels = [{"name": name, "dtype": "float"} for name in ("click", "order")]
-made = FeatureProcessor(fields, labels, dataset_id="shop", data_root=".")
+made = FeatureProcessor(fields, labels, "shop", ".")
 paths = build_dataset(made, "train.parquet", "valid.parquet", "test.parquet", data_format="parquet")
 loaders = RankDataLoader(made.feature_map, "both", *paths, batch_size=512, data_format="parquet")
 
@@ -31,9 +31,9 @@ class MMoE(MultiTaskModel):  # its model zoo has one, which pip does not install
     def forward(self, inputs):
         x = self.embedding(self.get_inputs(inputs), flatten_emb=True)
         outputs, found = torch.stack([expert(x) for expert in self.experts], 1), {}
-        for task, name in enumerate(self.feature_map.labels):
-            z = (self.gates[task](x).softmax(-1).unsqueeze(-1) * outputs).sum(1)
-            found[f"{name}_pred"] = self.output_activation[task](self.towers[task](z))
+        for name, gate, tower in zip(self.feature_map.labels, self.gates, self.towers):
+            z = (gate(x).softmax(-1).unsqueeze(-1) * outputs).sum(1)
+            found[f"{name}_pred"] = tower(z).sigmoid()
         return found
 
 

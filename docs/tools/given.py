@@ -145,8 +145,25 @@ def wide(shell) -> None:
     wide_log(10_000).write_parquet(shell.folder / "shop.parquet")
 
 
+def visits(shell) -> None:
+    """raw/visits: two files for the data set of docs/examples/my_data.py."""
+    rng, rows = np.random.default_rng(0), 9000
+    taste, price = rng.normal(size=(50, 3)), rng.lognormal(2, 1, 40).round(2)
+    visitor, item = rng.integers(0, 50, rows), rng.integers(0, 40, rows)
+    click = rng.random(rows) < 1 / (1 + np.exp(-2 * taste[visitor, item % 3]))
+    buy = click & (rng.random(rows) < 1 / (1 + price[item] / 8))
+    columns = {"visitor": visitor, "item": item, "click": click, "buy": buy}
+    days = [datetime.date(2026, 3, 1 + row * 9 // rows) for row in range(rows)]
+    folder = shell.folder / "raw/visits"
+    folder.mkdir(parents=True)
+    frame = pl.DataFrame(columns).with_columns(pl.all().cast(int), date=pl.Series(days))
+    frame.write_csv(folder / "visits.csv")
+    pl.DataFrame({"item": range(40), "price": price}).write_csv(folder / "items.csv")
+
+
 GIVEN = {
     "clone": clone,
+    "raw/visits": visits,
     "logs": logs,
     "shop.parquet": wide,
     "runs/adult_dtn": adult_run,

@@ -1,6 +1,8 @@
 """How often does `compare` see a difference between two equal models? A simulation of thousands.
 
-    python docs/tools/null_calibration.py    # writes the table of experiments/results/null_calibration.md: an hour
+    python docs/tools/null_calibration.py    # an hour
+
+It writes the table of experiments/results/null_calibration.md.
 
 Each situation draws test rows and the scores of two models that are equally good, and compares them
 as `dtn-jax compare` does. A test of size 0.05 finds a difference in 5 % of them, and its 95 %

@@ -1,4 +1,4 @@
-"""Pages that are kept elsewhere: README, changelog, how to contribute, tables of results, notebooks."""
+"""Pages that are kept elsewhere: README, changelog, how to contribute, results, notebooks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ DRAWN = {  # {notebook: what its picture shows, its caption}
     ),
 }
 LONG, LAST = 60, 10  # lines: of a longer output the last ones are seen, the others on a click
-FILES = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
+FILES = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+}
 RESULTS, TABLES = "experiments/results", "tables"  # every Markdown file of results is a page here
 # Where the repository is, as in `REPOSITORY=https://host/owner/name make docs`: links to its files
 # lead there; without, their words alone stay.

@@ -1,4 +1,4 @@
-"""docs/launch.md: what it says to set is there."""
+"""experiments/results/benchmark/devices.md: what it says to set is there."""
 
 import os
 import pathlib
@@ -10,7 +10,8 @@ import pytest
 
 from dtn_jax.tables.stored_rows import lay_out
 
-TEXT = (pathlib.Path(__file__).parents[2] / "docs/launch.md").read_text()
+ROOT = pathlib.Path(__file__).parents[2]
+TEXT = (ROOT / "experiments/results/benchmark/devices.md").read_text()
 PAGE = re.sub("<!--.*?-->", "", TEXT)
 
 

@@ -77,11 +77,12 @@ def test_public_names_are_shown_and_say_what_they_are(page, module):
 # ---------------------------------------------------------------- text
 
 
-OF_THE_ROOT = [ROOT / name for name in ("README.md", *repository_pages.FILES)]
-RECORDS = [path for depth in ("*", "*/*") for path in ROOT.glob(f"experiments/results/{depth}.md")]
+OF_THE_ROOT = [ROOT / name for name in repository_pages.FILES]
+RECORDS = sorted(ROOT.glob("experiments/results/*.md"))
+RECORDS += sorted(ROOT.glob("experiments/results/*/*.md"))
 WRITTEN = (*OF_THE_ROOT, *sorted(ROOT.glob("docs/**/*.md")), *sorted(RECORDS))
 PATHS = [path for path in WRITTEN if path.exists()]
-MADE = {"options.md", "commands.md", "api/index.md"}
+MADE = {"options.md", "commands.md", "schema.md", "api/index.md"}
 MADE |= {f"api/{name}.md" for name in public_modules.PAGES}
 FENCE = re.compile(r"^( *)(```+).*?^\1\2$", re.M | re.S)
 PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")

@@ -138,6 +138,7 @@ def test_figures_in_sentences_are_those_of_the_results(path):
     text = path.read_text()
     assert figures.written(text) == text
     assert text.count("<!--=") == len(figures.PLACE.findall(text))
+    assert not re.search(r"^ *<!--=", text, re.M)  # Markdown would take it for a block
 
 
 def test_a_figure_is_the_tables():

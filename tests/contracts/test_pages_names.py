@@ -41,7 +41,8 @@ CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 CALL = re.compile(r"(?:dtn-jax |python -m experiments\.)([a-z]\w*)(?![\w.])")
 FLAG = re.compile(r"(?<![\w=-])--([a-zA-Z][\w.-]*)")
 OPTION = re.compile(rf"({'|'.join(filter(None, SECTIONS))}|split|time|input)\.([a-z0-9_.]+)(=.*)?")
-FOREIGN = re.compile(r"xla_|kill-on-bad-exit|filter")  # flags of XLA, srun and git
+# Flags of XLA, srun, git, FuxiCTR and EasyRec.
+FOREIGN = re.compile(r"xla_|kill-on-bad-exit|filter|expid|pipeline_config_path|export_dir")
 PARTS = {"split": keys.SplitKeys, "time": keys.TimeKeys, "input": keys.InputKeys}
 FILES = ("json", "py")  # config.json is no option
 named = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -115,7 +116,7 @@ def test_options_exist(path):
 ROW = re.compile(r"^\| ((?:`[^`]+`(?:, )?)+)", re.M)  # the names that its first cell begins with
 TABLES = {
     ("losses.md", "One loss per task"): LOSSES,
-    ("losses.md", "Balancing tasks"): BALANCERS,
+    ("losses.md", "The balancers"): BALANCERS,
     ("metrics.md", "All metrics"): METRICS,
     ("data.md", "Which data sets there are"): {*DATASETS} - {"logs"},  # has a page of its own
     ("fields.md", "Histories"): {"''", *HISTORIES},

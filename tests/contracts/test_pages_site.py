@@ -137,6 +137,18 @@ def test_links_lead_somewhere(path):
             assert anchor in anchors(there), target
 
 
+def test_a_link_leads_to_the_sites_page_else_to_the_repository(monkeypatch):
+    text = (
+        "[a](../experiments/results/tuning.md#x) [b](../Makefile) [c](idea.md) [d](https://e.org)"
+    )
+    given = text, "docs/results.md", "results.md"
+    there = "[a](tables/tuning.md#x) {} [c](idea.md) [d](https://e.org)"
+    assert repository_pages.linked(*given) == there.format("b")
+    monkeypatch.setattr(repository_pages, "REPOSITORY", "https://h.org/o/n")
+    link = "[b](https://h.org/o/n/blob/HEAD/Makefile)"
+    assert repository_pages.linked(*given) == there.format(link)
+
+
 # ---------------------------------------------------------------- notebooks
 
 
@@ -238,3 +250,14 @@ def test_it_has_every_option_command_and_public_name(site):
             assert module in ids
             for public in api_pages.public(importlib.import_module(module)):
                 assert f"{module}.{public}" in ids
+
+
+def test_each_claim_leads_to_its_table(site):
+    """The table behind each row of claims is one click away."""
+    text = (site / "results.html").read_text()
+    claims = text.partition('<h2 id="claims">')[2].partition("<h2")[0].split("<tr>")[2:]
+    assert len(claims) > 12
+    for claim in claims:
+        found = re.findall(r'href="(tables/[^"#]+)', claim)
+        assert found, claim
+        assert all("<table" in (site / target).read_text() for target in found)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from dtn_jax.tables.stored_rows import lay_out
 
@@ -22,6 +23,12 @@ def test_what_a_width_costs_on_tpus():
     )
     for width, cost in zip(widths, costs, strict=True):
         assert lay_out(1, int(width), "tpu", 1).storage == pytest.approx(float(cost), abs=0.005)
+
+
+def test_the_examples_for_clusters_parse():
+    jobset = (ROOT / "docs/examples/jobset.yaml").read_text()
+    assert [part["kind"] for part in yaml.safe_load_all(jobset)][-1] == "JobSet"
+    subprocess.run(["bash", "-n", ROOT / "docs/examples/slurm.sh"], check=True)
 
 
 @pytest.mark.slow

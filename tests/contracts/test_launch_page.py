@@ -28,7 +28,8 @@ def test_what_a_width_costs_on_tpus():
 def test_the_examples_for_clusters_parse():
     jobset = (ROOT / "docs/examples/jobset.yaml").read_text()
     assert [part["kind"] for part in yaml.safe_load_all(jobset)][-1] == "JobSet"
-    subprocess.run(["bash", "-n", ROOT / "docs/examples/slurm.sh"], check=True)
+    for name in ("slurm", "tpu_pod"):
+        subprocess.run(["bash", "-n", ROOT / f"docs/examples/{name}.sh"], check=True)
 
 
 @pytest.mark.slow

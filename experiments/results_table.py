@@ -17,7 +17,6 @@ from dtn_jax.cli import command
 from dtn_jax.errors import UserError
 from dtn_jax.papertables.grids import (
     ALIKE,
-    footnotes,
     grids,
     main_grid,
     marks,
@@ -35,7 +34,7 @@ RESULTS = pathlib.Path(__file__).parent / "results"
 BENCHMARK, PAPER = "benchmark", "paper"  # folders of experiments/results
 GOALS = pathlib.Path("experiments/results/benchmark/README.md")
 PAGES = tuple(
-    pathlib.Path("docs") / f"{page}.md" for page in ("results", "scoring", "serving", "balancing")
+    pathlib.Path("docs") / f"{page}.md" for page in ("results", "performance", "losses", "serving")
 )
 DOCUMENTS = (pathlib.Path("README.md"), GOALS, *PAGES)
 RIVALS = ("dtn_jax", "tuned PyTorch", "FuxiCTR", "torch-rechub, no batch normalisation")
@@ -72,47 +71,36 @@ def table(name: str) -> str:
 
 
 def paper_table(kind: str, dataset: str) -> str:
-    """The first table of experiments/results/paper/<dataset>/<kind>.json.
-
-    Its notes are short, except for `divergence`, whose tuning and tests are of another kind.
-    """
+    """The first table of experiments/results/paper/<dataset>/<kind>.json, whole."""
     results = paper_results(kind, dataset)
-    if kind == DIVERGENCE:
-        return f"{grids(results)[0].markdown()}\n{' '.join(footnotes(results))}\n\n"
-    whole = main_grid(results, marks).markdown()
-    place = f"experiments/results/{PAPER}/{dataset}/{kind}.md"
-    return f"{whole}\n{brief(results)} All notes: `{place}`.\n\n"
+    whole = grids(results)[0] if kind == DIVERGENCE else main_grid(results, marks)
+    return f"{whole.markdown()}\n"
 
 
 def short_table(kind: str, dataset: str) -> str:
-    """That table's AUCs, FLOPs and seconds."""
+    """That table's AUCs of the tasks that are tested, its FLOPs, and what a reader must know."""
     results = paper_results(kind, dataset)
     whole = main_grid(results, marks)
-    shown = [i for i, name in enumerate(whole.header) if re.match(r"$|AUC |FLOPs|train s", name)]
-    return f"{whole.take(shown).markdown()}\n{brief(results)}\n\n"
+    told = {f"AUC {key}" for key in tested(results)} | {"", "FLOPs"}
+    chosen = [i for i, name in enumerate(whole.header) if name in told]
+    return f"{whole.take(chosen).markdown()}\n{brief(results)}\n\n"
 
 
 def brief(results: dict) -> str:
-    """What a reader of the table must know, in two sentences."""
+    """What a reader of the table must know, in short sentences."""
     finalists, seeds = results["finalists"]
     cost = results["trials"] + (finalists * seeds if finalists > 1 else 0)
     cost += round(transfer_cost(results))
-    told = (
-        f"Test AUC, mean ± sd of {results['seeds']} seeds not used for tuning, each of ours tuned "
-        f"on validation at the cost of {cost} runs. Bold: our highest mean"
-    )
-    tasks = f" on {' and '.join(results['tested'])}" if results["tested"] else ""
     return (
-        f"{told}; ↓ ↑: below or above {opponent(results)}{tasks} at p < 0.05, corrected over the "
-        f"table; {ALIKE}: nearer to it than twice the seeds' sd.{untested(results)}"
+        f"Test AUC, mean ± sd of {results['seeds']} seeds. Each row was tuned on validation at the "
+        f"cost of {cost} runs. Bold: our highest mean. ↓ significantly below {opponent(results)} "
+        f"(p < 0.05, Holm). {ALIKE} within seed noise. No mark: not significant."
     )
 
 
-def untested(results: dict) -> str:
-    """Which columns have no marks because nothing was tested there."""
-    tested = {key for row in results["rows"] for key in comparisons(row)}
-    keys = [key for key in results["rows"][0]["metrics"] if key not in tested]
-    return f" Not tested: {', '.join(keys)}." if keys else ""
+def tested(results: dict) -> list[str]:
+    """task@space of what a table compares."""
+    return list(dict.fromkeys(key for row in results["rows"] for key in comparisons(row)))
 
 
 def paper_results(kind: str, dataset: str) -> dict:

@@ -8,8 +8,6 @@ import numpy as np
 import polars as pl
 from page_shell import ROOT
 
-from dtn_jax.data.sets import adult
-
 DAYS, START = 10, datetime.datetime(2026, 3, 1)
 
 
@@ -62,19 +60,6 @@ def adult_model(shell) -> None:
     """models/adult_dtn, and the run behind it."""
     adult_run(shell)
     shell.run("dtn-jax export --workdir=runs/adult_dtn --out=models/adult_dtn")
-
-
-def adult_scores(shell) -> None:
-    """scores_a.parquet and scores_b.parquet, as `score` writes them of labelled rows with an id."""
-    rows = pl.read_parquet(adult.FILE)[:2000].with_row_index("request_id")
-    for seed, side in enumerate("ab"):
-        noise = pl.Series(np.random.default_rng(seed).random(len(rows)))
-        of = {
-            "income@all": pl.col("income") == ">50K",
-            "never_married@all": pl.col("marital-status") == "Never-married",
-        }
-        scores = {name: 0.1 + 0.3 * is_so.cast(float) + 0.5 * noise for name, is_so in of.items()}
-        rows.with_columns(**scores).write_parquet(shell.folder / f"scores_{side}.parquet")
 
 
 def shop_models(shell) -> None:
@@ -145,12 +130,28 @@ def wide(shell) -> None:
     wide_log(10_000).write_parquet(shell.folder / "shop.parquet")
 
 
+def visits(shell) -> None:
+    """raw/visits: two files for the data set of docs/examples/my_data.py."""
+    rng, rows = np.random.default_rng(0), 9000
+    taste, price = rng.normal(size=(50, 3)), rng.lognormal(2, 1, 40).round(2)
+    visitor, item = rng.integers(0, 50, rows), rng.integers(0, 40, rows)
+    click = rng.random(rows) < 1 / (1 + np.exp(-2 * taste[visitor, item % 3]))
+    buy = click & (rng.random(rows) < 1 / (1 + price[item] / 8))
+    columns = {"visitor": visitor, "item": item, "click": click, "buy": buy}
+    days = [datetime.date(2026, 3, 1 + row * 9 // rows) for row in range(rows)]
+    folder = shell.folder / "raw/visits"
+    folder.mkdir(parents=True)
+    frame = pl.DataFrame(columns).with_columns(pl.all().cast(int), date=pl.Series(days))
+    frame.write_csv(folder / "visits.csv")
+    pl.DataFrame({"item": range(40), "price": price}).write_csv(folder / "items.csv")
+
+
 GIVEN = {
     "clone": clone,
+    "raw/visits": visits,
     "logs": logs,
     "shop.parquet": wide,
     "runs/adult_dtn": adult_run,
     "models/adult_dtn": adult_model,
     "models/shop_a": shop_models,
-    "scores_a.parquet": adult_scores,
 }

@@ -11,16 +11,19 @@ import api_pages
 import commands_page
 import options_page
 import repository_pages
+import schema_page
 from mathml import Equations
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     config.markdown_extensions.append(Equations())
-    config.watch += [str(ROOT / name) for name in ("dtn_jax", "experiments", "CHANGELOG.md")]
+    config.watch += [str(ROOT / name) for name in ("dtn_jax", "experiments", "README.md")]
+    config.repo_url = repository_pages.REPOSITORY or None
     return config
 
 
@@ -30,8 +33,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, **_) -> str:
-    return repository_pages.linked(markdown)
+def on_page_markdown(markdown: str, page: Page, **_) -> str:
+    if page.file.generated_by:
+        return markdown
+    return repository_pages.linked(markdown, f"docs/{page.file.src_uri}", page.file.src_uri)
 
 
 def made_pages() -> dict[str, str]:
@@ -39,6 +44,7 @@ def made_pages() -> dict[str, str]:
     return {
         "options.md": options_page.page(),
         "commands.md": commands_page.page(),
+        "schema.md": schema_page.page(),
         **api_pages.pages(),
         **repository_pages.pages(),
     }

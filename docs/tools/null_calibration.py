@@ -1,6 +1,8 @@
 """How often does `compare` see a difference between two equal models? A simulation of thousands.
 
-    python docs/tools/null_calibration.py    # writes the table in docs/compare.md: an hour
+    python docs/tools/null_calibration.py    # an hour
+
+It writes the table of experiments/results/null_calibration.md.
 
 Each situation draws test rows and the scores of two models that are equally good, and compares them
 as `dtn-jax compare` does. A test of size 0.05 finds a difference in 5 % of them, and its 95 %
@@ -34,7 +36,7 @@ from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.rates import wilson
 from dtn_jax.metrics.significance import drawn_seeds
 
-PAGE = pathlib.Path("docs/compare.md")
+PAGE = pathlib.Path("experiments/results/null_calibration.md")
 PLACE = re.compile(r"(<!-- null calibration -->\n).*?(<!-- end -->)", re.DOTALL)
 COMPARISONS, DRAWS = 2000, 1000
 MOST, COVERED, POWERFUL = 0.07, 0.93, 0.9

@@ -1,10 +1,12 @@
-"""Pages that are kept elsewhere: the changelog, how to contribute, notebooks."""
+"""Pages that are kept elsewhere: README, changelog, how to contribute, results, notebooks."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pathlib
+import posixpath
 import re
 import textwrap
 
@@ -28,41 +30,63 @@ DRAWN = {  # {notebook: what its picture shows, its caption}
     ),
 }
 LONG, LAST = 60, 10  # lines: of a longer output the last ones are seen, the others on a click
-FILES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
-PAGES = {**FILES, "README.md": "index.md"}
-OF_ROOT = re.compile(rf"\]\(\.\./((?:\.\./)*)({'|'.join(map(re.escape, FILES))})")
-OF_RESULTS = re.compile(r"\[([^\]]+)\]\((?:\.\./)+experiments/[^)\s]+\)")
-NOTEBOOK = re.compile(r"(\]\((?:\.\./)*notebooks/\w+)\.py\b")
-LINK = re.compile(r"\[([^\]]+)\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)")
+FILES = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+}
+RESULTS, TABLES = "experiments/results", "tables"  # every Markdown file of results is a page here
+# Where the repository is, as in `REPOSITORY=https://host/owner/name make docs`: links to its files
+# lead there; without, their words alone stay.
+REPOSITORY = os.environ.get("REPOSITORY", "").rstrip("/")
+LINK = re.compile(r"\[((?:[^\[\]]|\[[^\]]*\])+)\]\((?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
+CODE = re.compile(r"^( *)(```+).*?^\1\2$", re.M | re.S)
+UNSEARCHED = "---\nsearch:\n  exclude: true\n---\n\n"
 
 
 def pages() -> dict[str, str]:
     """{path in the site: Markdown}."""
-    kept = {page: mended((ROOT / name).read_text()) for name, page in FILES.items()}
+    kept = {page: linked((ROOT / name).read_text(), name, page) for name, page in FILES.items()}
+    for path in sorted((ROOT / RESULTS).rglob("*.md")):
+        name = path.relative_to(ROOT).as_posix()
+        page = place(name)
+        kept[page] = UNSEARCHED + linked(path.read_text(), name, page)
     names = [path.stem for path in sorted((ROOT / NOTEBOOKS).glob("*.py"))]
     return kept | {f"notebooks/{name}.md": notebook(name) for name in names}
 
 
-def mended(text: str) -> str:
-    """The text of a file of the root, its links as the site has them; of a link to a file that is
-    no page, the words alone stay."""
+def place(name: str) -> str:
+    """Where the site has a file of the repository; '' for nowhere."""
+    if name in FILES:
+        return FILES[name]
+    if name.startswith(f"{RESULTS}/") and name.endswith(".md"):
+        return TABLES + name.removeprefix(RESULTS)
+    if name.startswith(f"{NOTEBOOKS}/") and name.endswith(".py"):
+        return name.removeprefix("docs/").removesuffix(".py") + ".md"
+    return name.removeprefix("docs/") if name.startswith("docs/") else ""
+
+
+def linked(text: str, name: str, page: str) -> str:
+    """A page's Markdown with its links as the site has them.
+
+    Args:
+      text: of the file.
+      name: the file, from the repository's root.
+      page: its path in the site.
+    """
 
     def link(found: re.Match) -> str:
-        words, target, anchor = found[1], found[2], found[3] or ""
-        page = PAGES.get(target) or target.removeprefix("docs/")
-        if target in PAGES or target.startswith("docs/"):
-            return f"[{words}]({page}{anchor})"
-        return words
+        words, anchor = found[1], found[3] or ""
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(name), found[2]))
+        if there := place(target):
+            return f"[{words}]({posixpath.relpath(there, posixpath.dirname(page) or '.')}{anchor})"
+        return f"[{words}]({REPOSITORY}/blob/HEAD/{target}{anchor})" if REPOSITORY else words
 
-    return LINK.sub(link, text)
-
-
-def linked(text: str) -> str:
-    """The text of a page of docs/: links to files that the site has as pages lead to these; of
-    those to results of experiments/, the words alone stay."""
-    text = OF_RESULTS.sub(r"\1", text)
-    text = OF_ROOT.sub(lambda found: f"]({found[1]}{FILES[found[2]]}", text)
-    return NOTEBOOK.sub(r"\1.md", text)
+    parts, end = [], 0
+    for code in CODE.finditer(text):
+        parts += [LINK.sub(link, text[end : code.start()]), code[0]]
+        end = code.end()
+    return "".join([*parts, LINK.sub(link, text[end:])])
 
 
 def cells(text: str) -> list:

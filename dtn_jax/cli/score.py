@@ -3,7 +3,7 @@
 The output has the input's rows in their order, the columns that are kept, and a column for each
 task and space, such as order@click. A row that the model can't read has no scores, and is counted
 with its reason. An interrupted call resumes: what is scored lies in OUTPUT.parts until the output
-appears, at once. docs/scoring.md says more.
+appears, at once. docs/serving.md says more.
 """
 
 from __future__ import annotations

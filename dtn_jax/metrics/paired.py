@@ -6,8 +6,8 @@ to the difference. So each of many draws gives every unit a sign, and p is the s
 difference is at least as large as the one observed (a randomisation test: Fisher 1935; of groups,
 the wild cluster bootstrap with the null imposed: Cameron, Gelbach and Miller 2008). That holds its
 size with a dozen groups, with groups of very unequal sizes, with ties, rare labels and heavy tails,
-where a bootstrap of groups does not; docs/compare.md has the table, made by
-docs/tools/null_calibration.py.
+where a bootstrap of groups does not; experiments/results/null_calibration.md has
+the table, made by docs/tools/null_calibration.py.
 
 A unit adds its influence (influence.py) and its share of the difference itself, so that the sum is
 the difference. The 95 % interval holds every difference that the same draws do not reject: with u

@@ -1,4 +1,4 @@
-"""docs/launch.md: what it says to set is there."""
+"""experiments/results/benchmark/devices.md: what it says to set is there."""
 
 import os
 import pathlib
@@ -7,10 +7,12 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from dtn_jax.tables.stored_rows import lay_out
 
-TEXT = (pathlib.Path(__file__).parents[2] / "docs/launch.md").read_text()
+ROOT = pathlib.Path(__file__).parents[2]
+TEXT = (ROOT / "experiments/results/benchmark/devices.md").read_text()
 PAGE = re.sub("<!--.*?-->", "", TEXT)
 
 
@@ -21,6 +23,13 @@ def test_what_a_width_costs_on_tpus():
     )
     for width, cost in zip(widths, costs, strict=True):
         assert lay_out(1, int(width), "tpu", 1).storage == pytest.approx(float(cost), abs=0.005)
+
+
+def test_the_examples_for_clusters_parse():
+    jobset = (ROOT / "docs/examples/jobset.yaml").read_text()
+    assert [part["kind"] for part in yaml.safe_load_all(jobset)][-1] == "JobSet"
+    for name in ("slurm", "tpu_pod"):
+        subprocess.run(["bash", "-n", ROOT / f"docs/examples/{name}.sh"], check=True)
 
 
 @pytest.mark.slow

@@ -77,11 +77,12 @@ def test_public_names_are_shown_and_say_what_they_are(page, module):
 # ---------------------------------------------------------------- text
 
 
-OF_THE_ROOT = [ROOT / name for name in ("README.md", *repository_pages.FILES)]
-RECORDS = [path for depth in ("*", "*/*") for path in ROOT.glob(f"experiments/results/{depth}.md")]
+OF_THE_ROOT = [ROOT / name for name in repository_pages.FILES]
+RECORDS = sorted(ROOT.glob("experiments/results/*.md"))
+RECORDS += sorted(ROOT.glob("experiments/results/*/*.md"))
 WRITTEN = (*OF_THE_ROOT, *sorted(ROOT.glob("docs/**/*.md")), *sorted(RECORDS))
 PATHS = [path for path in WRITTEN if path.exists()]
-MADE = {"options.md", "commands.md", "api/index.md"}
+MADE = {"options.md", "commands.md", "schema.md", "api/index.md"}
 MADE |= {f"api/{name}.md" for name in public_modules.PAGES}
 FENCE = re.compile(r"^( *)(```+).*?^\1\2$", re.M | re.S)
 PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
@@ -134,6 +135,18 @@ def test_links_lead_somewhere(path):
         if anchor:
             there = place.read_text() if place.exists() else made_pages()[made[place]]
             assert anchor in anchors(there), target
+
+
+def test_a_link_leads_to_the_sites_page_else_to_the_repository(monkeypatch):
+    text = (
+        "[a](../experiments/results/tuning.md#x) [b](../Makefile) [c](idea.md) [d](https://e.org)"
+    )
+    given = text, "docs/results.md", "results.md"
+    there = "[a](tables/tuning.md#x) {} [c](idea.md) [d](https://e.org)"
+    assert repository_pages.linked(*given) == there.format("b")
+    monkeypatch.setattr(repository_pages, "REPOSITORY", "https://h.org/o/n")
+    link = "[b](https://h.org/o/n/blob/HEAD/Makefile)"
+    assert repository_pages.linked(*given) == there.format(link)
 
 
 # ---------------------------------------------------------------- notebooks
@@ -237,3 +250,14 @@ def test_it_has_every_option_command_and_public_name(site):
             assert module in ids
             for public in api_pages.public(importlib.import_module(module)):
                 assert f"{module}.{public}" in ids
+
+
+def test_each_claim_leads_to_its_table(site):
+    """The table behind each row of claims is one click away."""
+    text = (site / "results.html").read_text()
+    claims = text.partition('<h2 id="claims">')[2].partition("<h2")[0].split("<tr>")[2:]
+    assert len(claims) > 12
+    for claim in claims:
+        found = re.findall(r'href="(tables/[^"#]+)', claim)
+        assert found, claim
+        assert all("<table" in (site / target).read_text() for target in found)

@@ -172,7 +172,8 @@ def test_a_history_lists_what_is_strictly_earlier(public):
 
 # fmt: off
 REAL = {  # {set: (rows by split, {task: positives, or (rows with the label, positives)} of train
-    # with validation, those of test)}; docs/data.md names these of the seven labels
+    # with validation, those of test)}; those of the seven labels stand in
+    # experiments/results/data_census_income_seven.md
     "census_income": (
         (179_571, 19_952, 99_762),
         {"income": 12_382, "never_married": 86_485}, {"income": 6_186, "never_married": 43_143},

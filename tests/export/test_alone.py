@@ -86,7 +86,7 @@ def test_a_model_scores_beside_six_packages(unpacked, tmp_path):
 def test_the_pages_and_the_card_name_the_packages():
     assert f"pip install {' '.join(SIX)}" == errors.TO_SCORE
     both = f"{errors.TO_SCORE} && {errors.THIS_ALONE}"
-    for name in ("docs/export.md", "docs/scoring.md"):
+    for name in ("docs/export.md", "docs/serving.md"):
         text = (ROOT / name).read_text()
         assert both in text, name
         assert errors.WHOLE in text, name

@@ -1,7 +1,7 @@
 """Faults at random: commands killed, starved of disk, called twice at once; files damaged.
 
 What comes out must be an undisturbed call's, bit by bit but for speeds, or an error that names the
-fault. FAULTS=50 injects ten times as many: that was done for docs/faults.md.
+fault. FAULTS=50 injects ten times as many: that was done for docs/limits.md.
 """
 
 import contextlib

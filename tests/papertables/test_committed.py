@@ -6,6 +6,8 @@ import pytest
 
 from dtn_jax.config.files import TUNED
 from dtn_jax.errors import UserError
+from dtn_jax.papertables.protocol_files import load
+from dtn_jax.shipped import protocols
 from experiments import benchmark, keep_tables, results_table
 from experiments.benchmarks.measured import Goal, Measured
 from experiments.results_table import PAPER, RESULTS
@@ -19,6 +21,37 @@ def test_configs_are_tuned_as_their_tables_rows(path):
     settings = keep_tables.tuned(path.stem, found)
     assert "dtn" in settings
     assert settings == json.loads(path.read_text())
+
+
+FIRST = sorted((RESULTS / PAPER).glob("first_*/overall.json"))
+
+
+@pytest.mark.parametrize("path", FIRST, ids=lambda path: path.parent.name)
+def test_runs_of_first_are_those_that_its_protocol_asked_for(path):
+    table, protocol = json.loads(path.read_text()), load(protocols()[path.parent.name])
+    assert [row["name"] for row in table["rows"]] == [*protocol.entries]
+    assert table["missing"] == {}
+    for row in table["rows"]:
+        assert row["seeds"] == [*range(1, protocol.runs_of(row["name"]) + 1)]
+        settings = protocol.settings(row["name"])
+        assert {key: row["config"].get(key, str(value)) for key, value in settings.items()} == {
+            key: str(value) for key, value in settings.items()
+        }
+    runs = [run for row in table["rows"] for run in row["runs"]]
+    assert list(table["scores"]) == runs
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in table["scores"].values())
+    names = [(claim["family"], claim["row"], claim["than"]) for claim in table["claims"]]
+    assert names == [(claim.family, claim.row, claim.than) for claim in protocol.claims]
+    added = [
+        "git",
+        "log",
+        "--diff-filter=A",
+        "--format=%cs",
+        "--",
+        "experiments/protocols/_first.py",
+    ]
+    dates = subprocess.run(added, capture_output=True, text=True).stdout.split()
+    assert not dates or dates[-1] <= table["cell_dates"][0]  # none outside of a clone
 
 
 def test_results_stay_small():

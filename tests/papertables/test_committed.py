@@ -1,6 +1,8 @@
 """What the repository keeps of tables, what configs are tuned to, and what documents say."""
 
 import json
+import re
+import subprocess
 
 import pytest
 

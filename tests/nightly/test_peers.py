@@ -10,6 +10,8 @@ Where a peer differs from the paper, and we do not:
   MMoE's and PLE's gates, which have biases too. Without both it is the paper's.
 - its AutoInt divides scores by the root of a head's width, as transformers do, and adds a linear
   model of the fields to the logit.
+- its CIN has relus and hands on half of its rows, and its FiBiNET one bilinear layer for both
+  embeddings: FuxiCTR's are compared instead.
 - FuxiCTR's CIN has a bias in each layer, and PyTorch's transformer in each matrix of attention.
 
 Where we differ from the paper, and a peer does not: an expert gives H numbers where a paper's model
@@ -184,9 +186,10 @@ def autoint(p):
     names = ("query", "key", "value", "residual")
     params = {"output": p.dense("3.1")}
     for layer in range(3):
-        found = p.layers(f"{layer}", names)
-        found["query"]["kernel"] = found["query"]["kernel"] / np.sqrt(p.fields.shape[2] / 2)
-        params |= {f"layer_{layer}_{name}": found[name] for name in names}
+        matrices = p.layers(f"{layer}", names)
+        matrices["query"]["kernel"] = matrices["query"]["kernel"] / np.sqrt(p.fields.shape[2] / 2)
+        params[f"residual_{layer}"] = matrices.pop("residual")
+        params[f"attention_{layer}"] = matrices
     return params
 
 
@@ -267,7 +270,7 @@ def transformer(p):
             "value": v,
             "out": p[f"{start}.self_attn.out_proj.weight"],
         }
-        params |= {f"{ours}_{name}": {"kernel": W.T} for name, W in matrices.items()}
+        params[f"{ours}_attention"] = {name: {"kernel": W.T} for name, W in matrices.items()}
         params[f"{ours}_hidden"] = p.dense(f"{start}.linear1")
         params[f"{ours}_forward"] = p.dense(f"{start}.linear2")
         for name, norm in (("attended", "norm1"), ("forwarded", "norm2")):

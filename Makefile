@@ -20,7 +20,8 @@
 # make spark      PySpark, half a GB, and what tests need into .venv-spark: for `prepare --engine=spark`
 #                 and its tests, which are skipped without. Java 17 must be there.
 # make peers      other frameworks, for CPUs 3 GB, into .venv-peers: for the suite peers of the benchmark, and
-#                 for tests/nightly/test_torchjd.py, which is skipped without. PEERS_VENV=FOLDER names another.
+#                 for tests/nightly/test_torchjd.py and test_peers.py, which are skipped without. PEERS_VENV=FOLDER
+#                 names another.
 # make release-check  builds what a release ships, from the commit alone, installs the wheel in a new
 #                 environment, and trains, exports and scores with it: minutes, and an index of packages
 # The others set up .venv first, with the versions of constraints.txt; a second call skips that.

@@ -1,31 +1,117 @@
-"""What stands around an architecture, so that it reads complete embeddings of all fields."""
+"""What stands around an architecture, so that it reads complete embeddings of all fields.
+
+Vectors, numbers with an embedding of their value, and sequences that are pooled by the item at hand
+need parameters, which the look-up does not have. They are made in a module around the architecture:
+none needs to know of it, and a plug-in's gets complete fields too.
+
+Letters: B batch, F fields, D embedding width.
+"""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from dtn_jax.errors import UserError
+from dtn_jax.errors import UserError, choose
 from dtn_jax.field import Field
+from dtn_jax.interface import SHARED, History, Inputs, Outputs
 from dtn_jax.models.architectures import Architecture
 from dtn_jax.models.experts import takes
 from dtn_jax.models.histories import HISTORIES
-from dtn_jax.models.histories.with_histories import Poolings, WithHistories, ways
 from dtn_jax.models.numbers import NUMBERS
-from dtn_jax.models.numbers.with_numbers import Embeddings, WithNumbers
 from dtn_jax.models.own_options import own_options
-from dtn_jax.models.vectors import WithVectors
+from dtn_jax.models.vectors import Projection
+from dtn_jax.options import pairs
 from dtn_jax.schema import Schema
+from dtn_jax.shapes import Array, Float
+
+# Of each field: its name, its place among the F fields, what makes its module.
+Embeddings = tuple[tuple[str, int, Callable[..., nn.Module]], ...]
+# Of each field: its name, its place, that of its target, what makes its pooling.
+Poolings = tuple[tuple[str, int, int, Callable[..., nn.Module]], ...]
+
+
+class Completed(nn.Module):
+    """An architecture that reads complete embeddings.
+
+    Its parameters keep their paths. `embedded_VIEW/FIELD` has those of a vector or a number in a
+    view, since each view has tables of its own; `histories_VIEW/FIELD` those of a pooling, or
+    `histories_READER/FIELD` where the architecture has readers of their own.
+    """
+
+    architecture: Architecture
+    embeddings: Embeddings
+    poolings: Poolings
+
+    def setup(self):
+        nn.share_scope(self, self.architecture)
+
+    @nn.compact
+    def __call__(self, inputs: Inputs, train: bool) -> Outputs:
+        """The outputs of the architecture."""
+        fields = inputs.fields
+        if self.embeddings:
+            fields = {
+                view: Embedded(self.embeddings, name=f"embedded_{view}")(x, inputs)
+                for view, x in fields.items()
+            }
+        if self.poolings:
+            views = dict.fromkeys(self.architecture.history_readers, SHARED)
+            fields = {
+                reader: Histories(self.poolings, name=f"histories_{reader}")(
+                    fields[view], inputs.histories[view], train
+                )
+                for reader, view in (views or {view: view for view in fields}).items()
+            }
+        return self.architecture(inputs.replace(fields=fields), train)
+
+
+class Embedded(nn.Module):
+    """Adds f(x) to the embeddings of the vectors and of the known numbers of one view."""
+
+    embeddings: Embeddings
+
+    @nn.compact
+    def __call__(self, fields: Float[Array, "B F D"], inputs: Inputs) -> Float[Array, "B F D"]:
+        """The fields; those of other kinds as they were."""
+        _, count, width = fields.shape
+        for name, place, make in self.embeddings:
+            f = make(width=width, name=name)
+            if name in inputs.vectors:
+                added = f(inputs.vectors[name])
+            else:
+                values, known = inputs.numbers[name]
+                added = jnp.where(known[:, None], f(values), 0)
+            around = ((0, 0), (place, count - 1 - place), (0, 0))
+            fields = fields + jnp.pad(added.astype(fields.dtype)[:, None], around)
+        return fields
+
+
+class Histories(nn.Module):
+    """Puts the pooled vectors in the places of the sequence fields of one view."""
+
+    poolings: Poolings
+
+    @nn.compact
+    def __call__(
+        self, fields: Float[Array, "B F D"], histories: Mapping[str, History], train: bool
+    ) -> Float[Array, "B F D"]:
+        """The fields; those of other kinds as they were."""
+        vectors = {i: fields[:, i] for i in range(fields.shape[1])}
+        for name, place, target, make in self.poolings:
+            items, present = histories[name]
+            vectors[place] = make(name=name)(fields[:, target], items, present, train)
+        return jnp.stack(list(vectors.values()), axis=1)
 
 
 def completed(
     architecture: Architecture, model: ConfigDict, schema: Schema, scale: float, dtype: jnp.dtype
 ) -> nn.Module:
-    """The architecture with what completes the embeddings of fields whose kind needs parameters:
-    sequences that are pooled by the item at hand, vectors, and numbers with an embedding.
+    """The architecture, in `Completed` where the schema has fields that need it.
 
     Args:
       architecture: reads them.
@@ -37,9 +123,8 @@ def completed(
     Raises:
       UserError: an option outside its choices or its range.
     """
-    if poolings := _poolings(model, schema, scale, dtype):
-        architecture = WithHistories(architecture, poolings)
-    elif architecture.history_readers:
+    poolings = _poolings(model, schema, scale, dtype)
+    if architecture.history_readers and not poolings:
         if not any(field.kind == "sequence" for field in schema.read):
             reason = f"data set {schema.name!r} has no sequence field"
         else:
@@ -48,12 +133,9 @@ def completed(
                 f"one of {', '.join(HISTORIES)}"
             )
         raise UserError(f"model.dtn.own_histories: {reason}")
-    vectors = tuple((f.name, i) for i, f in enumerate(schema.read) if f.kind == "vector")
-    if vectors:
-        architecture = WithVectors(architecture, vectors, scale, dtype)
-    if embeddings := _embeddings(model, schema, scale, dtype):
-        architecture = WithNumbers(architecture, embeddings)
-    return architecture
+    embeddings = _embeddings(model, schema, scale, dtype)
+    needed = embeddings or poolings
+    return Completed(architecture, embeddings, poolings) if needed else architecture
 
 
 def _poolings(model: ConfigDict, schema: Schema, scale: float, dtype: jnp.dtype) -> Poolings:
@@ -74,14 +156,36 @@ def _poolings(model: ConfigDict, schema: Schema, scale: float, dtype: jnp.dtype)
 
 
 def _embeddings(model: ConfigDict, schema: Schema, scale: float, dtype: jnp.dtype) -> Embeddings:
-    """What makes the embedding of each number that has one."""
+    """What makes the embedding of each vector, and of each number that has one."""
 
     def factory(field: Field) -> functools.partial:
+        if field.kind == "vector":
+            return functools.partial(Projection, scale=scale, dtype=dtype)
         embedding = NUMBERS[field.embedding]
         own = vars(own_options(model, field.embedding, embedding))
         if takes(embedding, "edges"):
             own["edges"] = field.edges
         return functools.partial(embedding, scale=scale, dtype=dtype, **own)
 
-    places = enumerate(schema.read)
-    return tuple((field.name, i, factory(field)) for i, field in places if field.embedded)
+    fields = enumerate(schema.read)
+    return tuple((f.name, i, factory(f)) for i, f in fields if f.kind == "vector" or f.embedded)
+
+
+def ways(text: str, schema: Schema) -> dict[str, str]:
+    """{sequence field: the way of HISTORIES that pools it}, from `model.histories`.
+
+    Raises:
+      UserError: an unknown way, or a field that is no sequence.
+    """
+    known = [field.name for field in schema.read if field.kind == "sequence"]
+    if not text:
+        return {}
+    if not known:
+        raise UserError(f"model.histories={text!r}: data set {schema.name!r} has no sequence field")
+    if "=" not in text:
+        return dict.fromkeys(known, choose("model.histories", text, HISTORIES))
+    given = pairs(text, "model.histories", "field=way")
+    for field, name in given.items():
+        choose("sequence field in model.histories", field, known)
+        choose(f"model.histories: way of {field}", name, HISTORIES)
+    return {field: given[field] for field in known if field in given}

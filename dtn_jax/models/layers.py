@@ -75,26 +75,44 @@ def hidden_layers(
     train: bool,
     first: Float[Array, "B K1"] | None = None,
     scales: Sequence[Float[Array, "B _"]] = (),
+    name: str = "hidden",
 ) -> Float[Array, "B L"]:
     """A relu layer for each of `widths`, dropout after each; `first` as `product` in `dense`.
 
-    `scales` multiply what the layers read, where there are any.
+    `scales` multiply what the layers read, where there are any; the layers are `NAME_0` and so on.
     """
     for layer, width in enumerate(widths):
         product = None if layer else first
         x = x * scales[layer] if scales else x
-        x = nn.relu(dense(width, dtype, name=f"hidden_{layer}", product=product)(x))
+        x = nn.relu(dense(width, dtype, name=f"{name}_{layer}", product=product)(x))
         x = Dropout(dropout)(x, train)
     return x
 
 
-def layer_norm(x: Float[Array, "*B K"], dtype: Any, name: str) -> Float[Array, "*B K"]:
+def two_layers(
+    x: Float[Array, "*B K"],
+    hidden: int,
+    size: int,
+    dtype: Any,
+    name: str,
+    use_bias: bool = True,
+) -> Float[Array, "*B size"]:
+    """relu(x A + a) B + b, inside of a module: `NAME_hidden` and `NAME`."""
+    x = nn.relu(dense(hidden, dtype, name=f"{name}_hidden", use_bias=use_bias)(x))
+    return dense(size, dtype, name=name, use_bias=use_bias)(x)
+
+
+def layer_norm(
+    x: Float[Array, "*B K"], dtype: Any, name: str, epsilon: float = 1e-6
+) -> Float[Array, "*B K"]:
     """x of mean 0 and variance 1 along its last axis, scaled and shifted (Ba et al. 2016); one
     number alone, which would become 0, stays as it is."""
     if x.shape[-1] == 1:
         return x
+    # The two-pass variance cannot turn negative, which matters next to a small epsilon.
+    how = {"epsilon": epsilon, "use_fast_variance": False}
     exact = at_least_float32(dtype)
-    return nn.LayerNorm(dtype=exact, param_dtype=exact, name=name)(x).astype(dtype)
+    return nn.LayerNorm(**how, dtype=exact, param_dtype=exact, name=name)(x).astype(dtype)
 
 
 def equal_parts(x: Float[Array, "B W"], parts: int) -> Float[Array, "B parts _"]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dtn_jax.data.epochs import batch_axis
-from dtn_jax.models.layers import at_least_float32, flat
+from dtn_jax.models.layers import at_least_float32, flat, layer_norm
 from dtn_jax.shapes import Array, Bool, Float
 
 NORMALISATIONS = ("none", "batch", "layer")
@@ -72,9 +72,5 @@ class Normalisation(nn.Module):
         if self.kind == "batch":
             y = MaskedBatchNorm(name="batch")(flat(fields), row_mask, train)
         else:
-            dtype = at_least_float32(fields.dtype)
-            norm = nn.LayerNorm(
-                use_fast_variance=False, dtype=dtype, param_dtype=dtype, name="layer"
-            )
-            y = norm(flat(fields))
+            y = layer_norm(flat(fields), at_least_float32(fields.dtype), "layer")
         return y.reshape(fields.shape)

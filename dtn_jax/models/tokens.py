@@ -11,10 +11,10 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dtn_jax.errors import UserError
 from dtn_jax.models.layers import at_least_float32, dense, layer_norm
 from dtn_jax.shapes import Array, Bool, Float
 
-FAR = -1e9  # the score of what is masked
 SMALL = nn.initializers.normal(0.02)  # of learned tokens
 
 
@@ -85,13 +85,17 @@ def attention(
     split = [x.reshape(B, -1, heads, K // heads) for x in (q, k, v)]
     scores = jnp.einsum("bqhd,bshd->bhqs", *split[:2]).astype(at_least_float32(q.dtype))
     scores = scores / (K // heads) ** 0.5
-    if present is None:
-        weights = nn.softmax(scores)
-    else:
-        seen = present[:, None]
-        weights = jnp.where(seen, nn.softmax(jnp.where(seen, scores, FAR)), 0)
+    weights = nn.softmax(scores) if present is None else masked_softmax(scores, present[:, None])
     mixed_ = jnp.einsum("bhqs,bshd->bqhd", weights.astype(q.dtype), split[2])
     return mixed_.reshape(B, Q, K), jnp.mean(weights, axis=1)
+
+
+def masked_softmax(
+    scores: Float[Array, "*B S"], present: Bool[Array, "... S"]
+) -> Float[Array, "*B S"]:
+    """Over the places that are present; zeros where none is."""
+    least = jnp.finfo(scores.dtype).min
+    return jnp.where(present, nn.softmax(jnp.where(present, scores, least)), 0)
 
 
 class Attention(nn.Module):
@@ -99,12 +103,18 @@ class Attention(nn.Module):
 
     Of Q, K, V and O those are learned that `matrices` names, others are the identity. With `each`
     they are of each token's own, and have a bias.
+
+    Attributes:
+      width: of q Q, x K and x V, a multiple of the heads; 0 leaves it as it is.
+      scaled: whether products are divided by sqrt(d).
     """
 
     heads: int
     dtype: Any
     matrices: tuple[str, ...] = ("query", "key", "value", "out")
     each: bool = False
+    width: int = 0
+    scaled: bool = True
 
     @nn.compact
     def __call__(
@@ -112,33 +122,30 @@ class Attention(nn.Module):
         q: Float[Array, "B Q K"],
         x: Float[Array, "B S K"],
         present: Bool[Array, "B Q1 S"] | None = None,
-    ) -> tuple[Float[Array, "B Q K"], Float[Array, "B Q S"]]:
-        """Of each row."""
+    ) -> tuple[Float[Array, "B Q K2"], Float[Array, "B Q S"]]:
+        """Of each row.
 
-        def projected(y: Array, name: str) -> Array:
+        Raises:
+          UserError: the heads do not divide the width.
+        """
+        K = q.shape[-1]
+        width = self.width or K
+        if width % self.heads:
+            raise UserError(f"{self.heads} heads do not divide the embedding's width {width}")
+
+        def projected(y: Array, name: str, size: int) -> Array:
             if name not in self.matrices:
                 return y
             if self.each:
-                return PerToken(y.shape[-1], self.dtype, name=name)(y)
-            return dense(y.shape[-1], self.dtype, name=name, use_bias=False)(y)
+                return PerToken(size, self.dtype, name=name)(y)
+            return dense(size, self.dtype, name=name, use_bias=False)(y)
 
-        q, k, v = projected(q, "query"), projected(x, "key"), projected(x, "value")
-        heads, weights = attention(q, k, v, self.heads, present)
-        return projected(heads, "out"), weights
-
-
-def self_attention(
-    e: Float[Array, "B F D"], heads: int, head_dim: int, dtype: Any, name: str, scaled: bool
-) -> Float[Array, "B F K"]:
-    """What each field reads of all, by heads of `head_dim` numbers, K in all; inside of a module.
-
-    `name` begins those of the projections; scores that are not `scaled` are plain products.
-    """
-    q, k, v = (
-        dense(heads * head_dim, dtype, name=f"{name}_{part}", use_bias=False)(e)
-        for part in ("query", "key", "value")
-    )
-    return attention(q if scaled else q * head_dim**0.5, k, v, heads)[0]
+        q, k, v = (
+            projected(y, name, width) for y, name in ((q, "query"), (x, "key"), (x, "value"))
+        )
+        q = q if self.scaled else q * (width // self.heads) ** 0.5
+        read, weights = attention(q, k, v, self.heads, present)
+        return projected(read, "out", K), weights
 
 
 def learned(
@@ -154,6 +161,11 @@ def learned(
     return jnp.broadcast_to(tokens, (like.shape[0], *tokens.shape[1:]))
 
 
+def linear(size: int, dtype: Any, each: bool, name: str) -> nn.Module:
+    """x W + b, for `each` token with W and b of its own or for all with the same."""
+    return PerToken(size, dtype, name=name) if each else dense(size, dtype, name=name)
+
+
 class SwiGLU(nn.Module):
     """silu(x W) * (x V), `each` token with matrices of its own or all with the same."""
 
@@ -164,10 +176,7 @@ class SwiGLU(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "B n K"]) -> Float[Array, "B n size"]:
         """Of each row."""
-        if self.each:
-            gate, value = (PerToken(self.size, self.dtype, name=n)(x) for n in ("gate", "value"))
-        else:
-            gate, value = (dense(self.size, self.dtype, name=n)(x) for n in ("gate", "value"))
+        gate, value = (linear(self.size, self.dtype, self.each, n)(x) for n in ("gate", "value"))
         return nn.silu(gate) * value
 
 
@@ -183,9 +192,7 @@ class FFN(nn.Module):
         K = x.shape[-1]
         x = rms_norm(x, self.dtype, "norm")
         hidden = SwiGLU(2 * K, self.dtype, self.each, name="hidden")(x)
-        if self.each:
-            return PerToken(K, self.dtype, name="forward")(hidden)
-        return dense(K, self.dtype, name="forward")(hidden)
+        return linear(K, self.dtype, self.each, "forward")(hidden)
 
 
 def rms_norm(x: Float[Array, "B n K"], dtype: Any, name: str) -> Float[Array, "B n K"]:

@@ -143,26 +143,24 @@ def finalmlp(p, e, *, heads):
     return dense(p["output"], np.concatenate(streams, axis=-1)) + both
 
 
-def attention(p, name, e, heads, scale=None):
+def attention(p, e, heads, scale=None):
     """The heads' outputs side by side, field by field."""
-    return attend(
-        *(e @ p[f"{name}_{n}"]["kernel"] for n in ("query", "key", "value")), heads, scale=scale
-    )
+    return attend(*(e @ p[n]["kernel"] for n in ("query", "key", "value")), heads, scale=scale)
 
 
 def autoint(p, e, *, layers, heads):
     for layer in range(layers):
-        name = f"layer_{layer}"
-        o = attention(p, name, e, heads, 1.0)
-        e = relu(o + e @ p[f"{name}_residual"]["kernel"])
+        o = attention(p[f"attention_{layer}"], e, heads, 1.0)
+        e = relu(o + e @ p[f"residual_{layer}"]["kernel"])
     return dense(p["output"], flat(e))
 
 
 def transformer(p, e, *, layers, heads):
     for layer in range(layers):
         name = f"layer_{layer}"
-        o = attention(p, name, e, heads)
-        e = layer_norm(p[f"{name}_attended"], e + o @ p[f"{name}_out"]["kernel"])
+        q = p[f"{name}_attention"]
+        o = attention(q, e, heads) @ q["out"]["kernel"]
+        e = layer_norm(p[f"{name}_attended"], e + o)
         o = dense(p[f"{name}_forward"], relu(dense(p[f"{name}_hidden"], e)))
         e = layer_norm(p[f"{name}_forwarded"], e + o)
     return dense(p["output"], flat(e))
@@ -196,13 +194,14 @@ def rankmixer_block(p, t):
 
 def wukong(p, e, *, layers, interacted):
     for layer in range(layers):
-        q, D = p[f"layer_{layer}"], e.shape[-1]
+        start, D = f"layer_{layer}_", e.shape[-1]
+        q = {n.removeprefix(start): w for n, w in p.items() if n.startswith(start)}
         fm = np.stack([(X @ X.T @ q["projection"]).ravel() for X in e])
-        h = hidden(q, layer_norm(q["norm"], fm), 1)
+        h = hidden(q, layer_norm(q["fm"], fm), 1)
         fmb = dense(q["interaction"], h).reshape(len(e), interacted, D)
         lcb = np.stack([q["compression"].T @ X for X in e])
         residual = np.stack([q["residual"].T @ X for X in e]) if "residual" in q else e
-        e = layer_norm(q["layer_norm"], np.concatenate([fmb, lcb], axis=1) + residual)
+        e = layer_norm(q["norm"], np.concatenate([fmb, lcb], axis=1) + residual)
     return dense(p["output"], flat(e))
 
 

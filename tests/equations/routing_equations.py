@@ -41,7 +41,7 @@ def dbmtl(p, views, data):
         read = [*group(p[t], views["shared"]), *(h[u] for u in tasks[t].upstream)]
         h[t] = np.concatenate(read, axis=-1)
         for layer in range(len(RELATION)):
-            h[t] = relu(dense(p[f"relation_{t}"][f"hidden_{layer}"], h[t]))
+            h[t] = relu(dense(p[f"relation_{t}_{layer}"], h[t]))
         logits[t] = tower(p[f"tower_{t}"], h[t])
     return logits
 

@@ -33,8 +33,8 @@ from dtn_jax.config import declarations
 from dtn_jax.errors import UserError
 from dtn_jax.models import build as architectures
 from dtn_jax.models.architectures import ARCHITECTURES
+from dtn_jax.models.completed import ways
 from dtn_jax.models.histories import HISTORIES
-from dtn_jax.models.histories.with_histories import ways
 from dtn_jax.models.numbers import NUMBERS as EMBEDDINGS
 from dtn_jax.run.state import create_state, example_inputs
 from dtn_jax.schema import Field, Schema, Task
@@ -63,23 +63,23 @@ def completed(plan, fields, params, b):
     """
     found = {}
     for v, (view, embedded) in enumerate(fields.items()):
-        e = np.array(embedded)
+        e, own = np.array(embedded), params[f"embedded_{view}"]
         for name in VECTORS:
             x = b.numeric[known(b, name)][:, NUMBERS[name]]
-            e[known(b, name), PLACES[name]] += x @ np.asarray(params[f"vectors_{view}"][name])
+            e[known(b, name), PLACES[name]] += x @ np.asarray(own[name]["kernel"])
         for name in EMBEDDED:
             field = SCHEMA.fields[SCHEMA.field_names.index(name)]
             edges = {"edges": field.edges} if field.edges else {}
             module = EMBEDDINGS[field.embedding](width=D, scale=0.01, dtype=jnp.float64, **edges)
             x = b.numeric[known(b, name), NUMBERS[name].start]
-            given = {"params": params[f"numbers_{view}"][name]}, jnp.asarray(x)
+            given = {"params": own[name]}, jnp.asarray(x)
             e[known(b, name), PLACES[name]] += jax.jit(module.apply)(*given)
         for name, way in WAYS.items():
             most = SLOTS[name].stop - SLOTS[name].start
             items, present = np.zeros((B, most, D)), np.zeros((B, most), bool)
             for r in range(B):
-                own = items_of(plan, b, r, name, v)
-                items[r, : len(own)], present[r, : len(own)] = own, True
+                history = items_of(plan, b, r, name, v)
+                items[r, : len(history)], present[r, : len(history)] = history, True
             pool = functools.partial(HISTORIES[way](dtype=jnp.float64).apply, train=False)
             given = e[:, PLACES["item"]], items, present
             given = {"params": params[f"histories_{view}"][name]}, *map(jnp.asarray, given)
@@ -104,9 +104,9 @@ def test_every_architecture_reads_completed_fields(name, random_variables):
     inputs = jax.jit(functools.partial(inputs_of, plan))(b, tables_of(plan))
     variables = random_variables(model, inputs, train=False)
     got = jax.jit(functools.partial(model.apply, train=False))(variables, inputs)
-    own = ("vectors_", "numbers_", "histories_")
+    own = ("embedded_", "histories_")
     params = {k: v for k, v in variables["params"].items() if not k.startswith(own)}
-    assert len(params) + 3 * len(plan.views) == len(variables["params"])
+    assert len(params) + 2 * len(plan.views) == len(variables["params"])
     c.model.histories = ""
     alone = architectures.build(c.model, PLAIN)
     shapes = jax.eval_shape(lambda: alone.init(jax.random.key(0), inputs, train=False))
@@ -200,9 +200,10 @@ def test_what_is_missing_masked_or_padding_changes_nothing(slopes):
 def test_what_is_known_moves_logits_and_parameters(slopes):
     _, found = slopes
     logits, params, _ = found(batch())
-    for group in ("vectors", "numbers", "histories"):
+    for group in ("embedded", "histories"):
         assert all(g.any() for g in jax.tree.leaves(params[f"{group}_shared"])), group
-    assert all(np.abs(w).min() > 0 for w in params["vectors_shared"].values())
+    vectors = (params["embedded_shared"][name]["kernel"] for name in VECTORS)
+    assert all(np.abs(w).min() > 0 for w in vectors)
     for name in ("gap", "action"):
         ids = batch().ids.copy()
         there = ids[:, SLOTS[name]]

@@ -60,6 +60,7 @@ def din(params, target, items, present, normalised):
 
 def heads_of(params, asking, asked, heads):
     """Of one example: what each row of `asking` gets from `asked`."""
+    params = params["attention"]
     given = (asking, "query"), (asked, "key"), (asked, "value")
     q, k, v = ((x @ params[name]["kernel"])[None] for x, name in given)
     return attend(q, k, v, heads)[0] @ params["out"]["kernel"]

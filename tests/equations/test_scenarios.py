@@ -42,18 +42,19 @@ def _float64():
         yield
 
 
-def gate_nu(p, *read):
-    return 2 * sigmoid(dense(p["scale"], relu(dense(p["hidden"], np.concatenate(read, axis=-1)))))
+def gate_nu(p, name, *read):
+    hidden = relu(dense(p[f"{name}_hidden"], np.concatenate(read, axis=-1)))
+    return 2 * sigmoid(dense(p[name], hidden))
 
 
 def pepnet(p, fields, scenario):
     x = fields.reshape(B, -1)
-    scaled = x * gate_nu(p["epnet"], fields[:, 0], x)
+    scaled = x * gate_nu(p, "epnet", fields[:, 0], x)
     z, logits = np.concatenate(group(p["shared"], scaled), axis=-1), {}
     for t in PAIR.task_names:
         h, own = z, p[f"tower_{t}"]
         for layer, name in enumerate(("hidden_0", "logit")):
-            h = dense(own[name], h * gate_nu(p[f"ppnet_{t}_{layer}"], fields[:, 1], scaled))
+            h = dense(own[name], h * gate_nu(p, f"ppnet_{t}_{layer}", fields[:, 1], scaled))
             h = h if name == "logit" else relu(h)
         logits[t] = h[:, 0]
     return logits
@@ -170,8 +171,8 @@ def test_pepnet_whose_gates_are_1_is_a_shared_bottom(model):
 
     def open_(params):
         for name in params:
-            if name.startswith(("epnet", "ppnet")):
-                params[name]["scale"] = jax.tree.map(np.zeros_like, params[name]["scale"])
+            if name.startswith(("epnet", "ppnet")) and not name.endswith("_hidden"):
+                params[name] = jax.tree.map(np.zeros_like, params[name])
 
     variables = built.edited(open_)
     same = {name: variables["params"][name] for name in plain.variables["params"]}

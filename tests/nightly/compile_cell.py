@@ -3,7 +3,7 @@
     python tests/nightly/compile_cell.py v5p:4x4x4,dtn,rows=1e9,adagrad
 
 in a clone, after `make compiled`. A cell is a topology (v5e:2x2, v6e:8x8, v5p:4x4x4, h100:64 and
-others), and then an architecture (shared_bottom or dtn), or `released`, DTN at its authors' sizes;
+others), and then an architecture (one of MODELS), or `released`, DTN at its authors' sizes;
 `score` instead of a chunk of training steps; an optimizer of tables (adam, adagrad, sgd);
 bfloat16 tables; rows=1e7 of all tables, E=64 and each=1024 examples a device, those being the
 defaults. 23 fields, two tasks. Nothing is allocated: state and batches are shapes with shardings.
@@ -26,6 +26,8 @@ MB = 1e6
 MODELS = {
     "shared_bottom": {"model.architecture": "shared_bottom", "model.experts": "mlp"},
     "dtn": {"model.architecture": "dtn", "model.experts": "gdcn+masknet"},
+    "rankmixer": {"model.architecture": "rankmixer"},
+    "infnet": {"model.architecture": "infnet"},
 }
 WORDS = {  # what a word of a cell changes
     **{name: {"optim.tables": name} for name in ("adam", "adagrad", "sgd")},

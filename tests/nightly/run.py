@@ -69,12 +69,18 @@ PARTS = {  # name: (what it does, commands, what differs in their environment)
         {},
     ),
     "environments": (
-        "tests beside ONNX, Spark and TorchJD",
+        "tests beside ONNX, Spark, TorchJD, torch-rechub and FuxiCTR",
         [
             ["make", "onnx", "spark", "peers"],
             [*PYTEST, "-m", "slow or nightly", "-k", "onnx"],
             [str(SPARK / "bin/python"), "-m", "pytest", "tests/data/test_spark.py", *EVERY],
-            [*PYTEST, "-m", "nightly", "tests/nightly/test_torchjd.py"],
+            [
+                *PYTEST,
+                "-m",
+                "nightly",
+                "tests/nightly/test_torchjd.py",
+                "tests/nightly/test_peers.py",
+            ],
         ],
         {},
     ),

@@ -38,7 +38,7 @@ class AdaTT(Architecture):
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         """Each task's logit, from its stream after the last level."""
-        fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
+        fields = self.read(inputs, train)
         streams = {group: fields for group, _ in self.groups}
         gates, effective, experts = {}, {}, {}
         for level in range(self.depth):

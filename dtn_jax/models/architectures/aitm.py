@@ -1,4 +1,5 @@
-"""AITM, "Adaptive Information Transfer Multi-task" (Xi et al. 2021).
+"""AITM, "Modeling the Sequential Dependence among Audience Multi-step Conversions with Multi-task
+Learning" (Xi et al. 2021): adaptive information transfer.
 
 With q_t = [f_1, ..., f_M] the experts of task t's group on the shared embeddings, a task without
 upstream tasks has z_t = q_t. Another attends to q_t and to what its upstream tasks hand down:
@@ -21,7 +22,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dtn_jax.interface import SHARED, Inputs, Outputs
+from dtn_jax.interface import Inputs, Outputs
 from dtn_jax.models.architectures.architecture import Architecture, merged
 from dtn_jax.models.layers import at_least_float32, dense
 from dtn_jax.options import option
@@ -46,7 +47,7 @@ class AITM(Architecture):
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         """Each task's logit; `aux` has the calibrator's loss."""
-        fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
+        fields = self.read(inputs, train)
         outputs = self.experts(fields, inputs.codewords, train)
         tasks = {task.name: task for task in self.tasks}
         z, logits, gates, excess = {}, {}, {}, []

@@ -92,9 +92,14 @@ class Architecture(nn.Module):
         """The experts of each group of the first level."""
         return self.levels[0]
 
+    def read(self, inputs: Inputs, train: bool, view: str = SHARED) -> Float[Array, "B F D"]:
+        """The fields of a view as experts read them."""
+        name = "input" if view == SHARED else f"input_{view}"
+        return self.input(name=name)(inputs.fields[view], inputs.row_mask, train)
+
     def shared_experts(self, inputs: Inputs, train: bool) -> tuple[Float[Array, "B F D"], Named]:
         """The fields, and the outputs of the shared group's experts, which read them."""
-        fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
+        fields = self.read(inputs, train)
         return fields, self.experts(fields, inputs.codewords, train)[SHARED]
 
     def experts(

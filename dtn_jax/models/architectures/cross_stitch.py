@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dtn_jax.errors import UserError
-from dtn_jax.interface import SHARED, Inputs, Outputs
+from dtn_jax.interface import Inputs, Outputs
 from dtn_jax.models.architectures.architecture import Architecture, merged
 from dtn_jax.models.layers import flat
 from dtn_jax.options import option
@@ -45,7 +45,7 @@ class CrossStitch(Architecture):
         Raises:
           UserError: groups with more experts than others.
         """
-        fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
+        fields = self.read(inputs, train)
         streams, experts = {}, {}
         for level in range(self.depth):
             outputs = self.experts(streams if level else fields, inputs.codewords, train, level)

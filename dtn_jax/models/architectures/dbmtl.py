@@ -10,16 +10,13 @@ layers are MLP_t.
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dtn_jax.interface import SHARED, Inputs, Outputs
+from dtn_jax.interface import Inputs, Outputs
 from dtn_jax.models.architectures.architecture import Architecture, merged
 from dtn_jax.models.layers import hidden_layers
 from dtn_jax.options import option
-from dtn_jax.shapes import Array, Float
 
 
 class DBMTL(Architecture):
@@ -34,26 +31,14 @@ class DBMTL(Architecture):
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         """Each task's logit, in the order of the graph."""
-        fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
+        fields = self.read(inputs, train)
         outputs = self.experts(fields, inputs.codewords, train)
         h, logits = {}, {}
         for task in self.tasks:
             read = [*outputs[task.name].values(), *(h[up] for up in task.upstream)]
-            name = f"relation_{task.name}"
-            relation = Relation(self.relation, self.dropout, self.dtype, name=name)
-            h[task.name] = relation(jnp.concatenate(read, axis=-1), train)
+            x, name = jnp.concatenate(read, axis=-1), f"relation_{task.name}"
+            h[task.name] = hidden_layers(
+                x, self.relation, self.dtype, self.dropout, train, name=name
+            )
             logits[task.name] = self.tower(name=f"tower_{task.name}")(h[task.name], train)
         return Outputs(logits=logits, intermediates={"experts": merged(outputs)})
-
-
-class Relation(nn.Module):
-    """Hidden relu layers."""
-
-    hidden: tuple[int, ...]
-    dropout: float
-    dtype: Any
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "B K"], train: bool) -> Float[Array, "B _"]:
-        """The last layer's output."""
-        return hidden_layers(x, self.hidden, self.dtype, self.dropout, train)

@@ -126,12 +126,7 @@ class DTN(Architecture):
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         """Each task's logit, from its mix of its own and the shared experts."""
-        read = {
-            reader: self.input(name="input" if reader == SHARED else f"input_{reader}")(
-                fields, inputs.row_mask, train
-            )
-            for reader, fields in inputs.fields.items()
-        }
+        read = {reader: self.read(inputs, train, reader) for reader in inputs.fields}
         alone = self.own_histories or self.own_embeddings
         groups = self.experts(read if alone else read[SHARED], inputs.codewords, train)
         logits, probabilities, gates, effective = {}, {}, {}, {}

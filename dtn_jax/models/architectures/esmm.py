@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dtn_jax.errors import UserError
-from dtn_jax.interface import SHARED, Inputs, Outputs
+from dtn_jax.interface import Inputs, Outputs
 from dtn_jax.models.architectures.architecture import Architecture, merged
 from dtn_jax.schema import ALL, Schema, Task
 from dtn_jax.shapes import Array, Float
@@ -40,7 +40,7 @@ class ESMM(Architecture):
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         """Each task's logit, on all rows."""
-        fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
+        fields = self.read(inputs, train)
         outputs = self.experts(fields, inputs.codewords, train)
         logits, conditional, aux = {}, {}, {}
         for task in self.tasks:

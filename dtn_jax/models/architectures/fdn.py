@@ -1,4 +1,4 @@
-"""FDN, "Feature Decomposition Network" (Zhou et al. 2023, arXiv 2302.05031).
+"""FDN, "Feature Decomposition for Reducing Negative Transfer" (Zhou et al. 2023, arXiv 2302.05031).
 
 Each task t has d pairs of experts: P_ti finds what is the task's own, S_ti what is shared. Its
 logit is tower_t([P_t1, ..., P_td, S of all tasks]). Two losses keep the two apart:
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dtn_jax.errors import UserError
-from dtn_jax.interface import SHARED, Inputs, Outputs
+from dtn_jax.interface import Inputs, Outputs
 from dtn_jax.models.architectures.architecture import Architecture, merged
 from dtn_jax.models.auxiliary import label_loss
 from dtn_jax.models.layers import at_least_float32, dense
@@ -43,7 +43,7 @@ class FDN(Architecture):
         Raises:
           UserError: a task's two groups have different numbers of experts.
         """
-        fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
+        fields = self.read(inputs, train)
         outputs = self.experts(fields, inputs.codewords, train)
         logits, auxiliary, norms = {}, 0, 0
         every = [f for t in self.tasks for f in outputs[f"shared_{t.name}"].values()]

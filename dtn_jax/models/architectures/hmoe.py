@@ -7,8 +7,9 @@ the scores of all towers, since other scenarios may resemble its own:
     y   = sum over p of softmax(x V)_p s_p
 
 Each task has such a y as its logit, with G, V and towers of its own. A row trains the tower of its
-own scenario alone: the scores of the others get no gradient. This follows the description in
-fun-rec, chapter 2.5, which gives each scenario a gate; in the paper all towers read one mixture.
+own scenario alone: the scores of the others get no gradient. This follows
+fun-rec, chapter 2.5, which gives each scenario a gate; by its account of the paper, all towers read
+one mixture there.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from flax import linen as nn
 
 from dtn_jax.interface import SHARED, Inputs, Outputs
 from dtn_jax.models.architectures.trunk import Trunk
-from dtn_jax.models.layers import dense, flat
+from dtn_jax.models.layers import dense, flat, two_layers
 from dtn_jax.models.tokens import Attention, PerToken, learned
 from dtn_jax.options import option
 from dtn_jax.shapes import Array, Float
@@ -46,7 +46,8 @@ class INFNet(Trunk):
             C = PerToken(D, self.dtype, name="fields")(self.parts(C, inputs.names, 0))
         several = self.blocks > 1  # the last block asks no proxies of C and S
         if several:
-            c = self._mlp(flat(C), self.proxies * D, "field_proxies").reshape(-1, self.proxies, D)
+            c = two_layers(flat(C), self.hidden, self.proxies * D, self.dtype, "field_proxies")
+            c = c.reshape(-1, self.proxies, D)
         init = nn.initializers.glorot_uniform()
         T = learned(self, "tasks", len(self.tasks), C, init)
         t = learned(self, "task_proxies", self.task_proxies, C, init)
@@ -85,8 +86,5 @@ class INFNet(Trunk):
         return total, shown
 
     def _gated(self, x: Float[Array, "B n D"], p: Float[Array, "B m D"], name: str) -> Array:
-        return x * nn.sigmoid(self._mlp(flat(p), x.shape[-1], name))[:, None]
-
-    def _mlp(self, x: Float[Array, "B K"], size: int, name: str) -> Float[Array, "B size"]:
-        hidden = nn.relu(dense(self.hidden, self.dtype, name=f"{name}_hidden")(x))
-        return dense(size, self.dtype, name=name)(hidden)
+        scores = two_layers(flat(p), self.hidden, x.shape[-1], self.dtype, name)
+        return x * nn.sigmoid(scores)[:, None]

@@ -43,7 +43,7 @@ class M3oE(ByScenario):
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         """Each task's logit, of the row's own scenario."""
-        fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
+        fields = self.read(inputs, train)
         x, at, D = flat(fields).astype(self.dtype), self.scenario_of(inputs), self.scenarios
         star = StarLayer(D, self.hidden, self.dtype, name="star")(x, at)
         u = self._layer(star, "star_layer") + self._layer(x, "skip")

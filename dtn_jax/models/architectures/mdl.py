@@ -1,5 +1,5 @@
-"""MDL, "A Unified Multi-Distribution Learner through Tokenization" (Mu et al. 2026,
-arXiv 2602.07520).
+"""MDL, "A Unified Multi-Distribution Learner in Large-scale Industrial Recommendation through
+Tokenization" (Mu et al. 2026, arXiv 2602.07520).
 
 Tokens of the fields (F), of every scenario and one of all (S), and of the tasks (T) go through
 blocks. With FFN and Q, K, V of each token's own, A(q, F) attention of q over F, and s the mean of a

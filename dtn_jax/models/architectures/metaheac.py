@@ -46,8 +46,8 @@ class MetaHeac(Architecture):
             z = mix(weights, list(outputs.values()))
             scores = jnp.stack([tower(z, train) for tower in towers], axis=-1)
             b = critic_gate(g)
-            mixture = mixed_logit if task.kind == "binary" else mixed_score
-            logits[task.name] = mixture(scores, b)
+            binary = task.kind == "binary"
+            logits[task.name] = mixed_logit(scores, b) if binary else jnp.sum(b * scores, axis=-1)
             gates[task.name] = by_expert(weights, outputs)
             critics[task.name] = b
         intermediates = {"gates": gates, "critics": critics, "experts": outputs}
@@ -59,8 +59,3 @@ def mixed_logit(z: Float[Array, "B N"], b: Float[Array, "B N"]) -> Float[Array, 
     log_b = jnp.log(jnp.maximum(b, jnp.finfo(b.dtype).tiny))
     likely = jax.nn.logsumexp(log_b + jax.nn.log_sigmoid(z), axis=-1)
     return likely - jax.nn.logsumexp(log_b + jax.nn.log_sigmoid(-z), axis=-1)
-
-
-def mixed_score(z: Float[Array, "B N"], b: Float[Array, "B N"]) -> Float[Array, " B"]:
-    """sum over n of b_n z_n."""
-    return jnp.sum(b * z, axis=-1)

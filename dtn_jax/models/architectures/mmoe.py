@@ -1,4 +1,5 @@
-"""MMoE, "Modeling Task Relationships in Multi-task Learning with Multi-gate MoE" (Ma et al. 2018).
+"""MMoE, "Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts" (Ma
+et al. 2018).
 
 a_t = softmax(x W_t);  z_t = sum over m of a_tm f_m;  a task's logit is tower_t(z_t).
 """

@@ -1,4 +1,4 @@
-"""OMoE, the one-gate mixture of experts that MMoE is compared with (Ma et al. 2018, section 3.2).
+"""OMoE, the one-gate mixture of experts that MMoE is compared with (Ma et al. 2018).
 
 a = softmax(x W + b);  z = sum over m of a_m f_m;  a task's logit is tower_t(z): all tasks read one
 mixture.

@@ -12,15 +12,13 @@ gradient; the fields of the scenario and the prior ones learn from them.
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.lax import stop_gradient
 
 from dtn_jax.interface import SHARED, Inputs, Outputs
 from dtn_jax.models.architectures.architecture import Architecture
-from dtn_jax.models.layers import dense, flat
+from dtn_jax.models.layers import flat, two_layers
 from dtn_jax.options import option
 from dtn_jax.shapes import Array, Float
 
@@ -39,7 +37,7 @@ class PEPNet(Architecture):
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         """Each task's logit."""
-        E = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
+        E = self.read(inputs, train)
         domain, prior = (flat(inputs.of(names)) for names in (self.domain, self.prior))
         delta = self._scale(domain, flat(E), flat(E).shape[-1], "epnet")
         scaled = E * delta.reshape(E.shape)
@@ -55,19 +53,6 @@ class PEPNet(Architecture):
         return Outputs(logits=logits, intermediates={"experts": outputs})
 
     def _scale(self, known: Array, x: Array, width: int, name: str) -> Float[Array, "B width"]:
+        """U of what is known and x."""
         read = jnp.concatenate([known, stop_gradient(x)], axis=-1)
-        return GateNU(self.gate, width, self.dtype, name=name)(read)
-
-
-class GateNU(nn.Module):
-    """U(x) = 2 sigmoid(relu(x W_1 + b_1) W_2 + b_2)."""
-
-    hidden: int
-    width: int
-    dtype: Any
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "B K"]) -> Float[Array, "B width"]:
-        """Of each row."""
-        h = nn.relu(dense(self.hidden, self.dtype, name="hidden")(x))
-        return 2 * nn.sigmoid(dense(self.width, self.dtype, name="scale")(h))
+        return 2 * nn.sigmoid(two_layers(read, self.gate, width, self.dtype, name))

@@ -33,7 +33,7 @@ class PLE(Architecture):
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         """Each task's logit, from its gate's mix on the last level."""
-        fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
+        fields = self.read(inputs, train)
         streams = {group: fields for group, _ in self.groups}  # all groups read the one input
         gates, experts = {}, {}
         for level in range(self.depth):

@@ -26,15 +26,7 @@ class SingleTask(Architecture):
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         """Each task's logit, from experts that no other task reads."""
-        fields = {
-            task.name: self.input(name=f"input_{task.name}")(
-                inputs.fields[task.name], inputs.row_mask, train
-            )
-            for task in self.tasks
-        }
+        fields = {task.name: self.read(inputs, train, task.name) for task in self.tasks}
         outputs = self.experts(fields, inputs.codewords, train)
-        logits = {}
-        for task in self.tasks:
-            z = jnp.concatenate(list(outputs[task.name].values()), axis=-1)
-            logits[task.name] = self.tower(name=f"tower_{task.name}")(z, train)
-        return Outputs(logits=logits, intermediates={"experts": merged(outputs)})
+        z = {t.name: jnp.concatenate([*outputs[t.name].values()], axis=-1) for t in self.tasks}
+        return Outputs(logits=self.towers(z, train), intermediates={"experts": merged(outputs)})

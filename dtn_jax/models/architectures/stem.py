@@ -41,10 +41,7 @@ class STEM(Architecture):
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         """Each task's logit, from its gate's mix on the last level."""
-        streams = {
-            group: self.input(name=f"input_{group}")(inputs.fields[group], inputs.row_mask, train)
-            for group, _ in self.groups
-        }
+        streams = {group: self.read(inputs, train, group) for group, _ in self.groups}
         gates, experts = {}, {}
         for level in range(self.depth):
             outputs = self.experts(streams, inputs.codewords, train, level)

@@ -37,10 +37,9 @@ class Trunk(Architecture):
             choose(f"field in the option fields of {cls.__name__}", name, schema.read_names)
         super().check(schema, own)
 
-    def read(self, inputs: Inputs, train: bool) -> Float[Array, "B F D"]:
-        """The fields."""
-        fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
-        return fields.astype(self.dtype)
+    def read(self, inputs: Inputs, train: bool, view: str = SHARED) -> Float[Array, "B F D"]:
+        """The fields of a view, in `dtype`."""
+        return super().read(inputs, train, view).astype(self.dtype)
 
     def parts(
         self, fields: Float[Array, "B F D"], names: Sequence[str], count: int

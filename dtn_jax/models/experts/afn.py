@@ -22,7 +22,8 @@ class AFN(nn.Module):
     """y_k = exp(sum over i of w_ik log |e_i|), the product of the |e_i|^w_ik  (equation 6);
     f = relu(h W_o + b_o)  with h the last of the hidden relu layers on [y_1, ..., y_K].
 
-    The orders w are learned. |e| is at least 1e-5. The paper's normalisation over the batch,
+    The orders w are learned. |e| is taken as at least 1e-5, and a neuron's exponent as at most 20.
+    The paper's normalisation over the batch,
     before and after the neurons, is left out.
     """
 

@@ -1,4 +1,5 @@
-"""AutoInt, "Automatic Feature Interaction Learning via Self-Attentive Networks" (Song et al. 2019).
+"""AutoInt, "Automatic Feature Interaction Learning via Self-Attentive Neural Networks"
+(Song et al. 2019).
 
 Letters: B batch, F fields, D embedding width, K heads, H expert width.
 """
@@ -12,7 +13,7 @@ from flax import linen as nn
 
 from dtn_jax.interface import Codewords, Fields, Vectors
 from dtn_jax.models.layers import as_fields, dense, flat
-from dtn_jax.models.tokens import self_attention
+from dtn_jax.models.tokens import Attention
 from dtn_jax.options import option
 
 
@@ -31,10 +32,10 @@ class AutoInt(nn.Module):
     @nn.compact
     def __call__(self, fields: Fields, codewords: Codewords, train: bool) -> Vectors:
         """f of each row; `codewords` are not read."""
-        e = as_fields(fields).astype(self.dtype)
+        e, K = as_fields(fields).astype(self.dtype), self.heads * self.head_dim
+        own = {"matrices": ("query", "key", "value"), "width": K, "scaled": False}
         for layer in range(self.layers):
-            name = f"layer_{layer}"
-            o = self_attention(e, self.heads, self.head_dim, self.dtype, name, scaled=False)
-            residual = dense(o.shape[-1], self.dtype, name=f"{name}_residual", use_bias=False)(e)
-            e = nn.relu(o + residual)
+            attend = Attention(self.heads, self.dtype, **own, name=f"attention_{layer}")
+            residual = dense(K, self.dtype, name=f"residual_{layer}", use_bias=False)
+            e = nn.relu(attend(e, e)[0] + residual(e))
         return dense(self.width, self.dtype, name="output")(flat(e))

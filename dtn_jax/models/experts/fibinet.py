@@ -1,4 +1,4 @@
-"""FiBiNET, "Combining Feature Importance and Bilinear feature Interaction for CTR" (Huang 2019).
+"""FiBiNET, "Combining Feature Importance and Bilinear feature Interaction" (Huang et al. 2019).
 
 Letters: B batch, F fields, D embedding width, P = F(F-1)/2 pairs, H expert width; x is the flat
 input of width F*D.

@@ -12,8 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dtn_jax.interface import Codewords, Fields, Vectors
-from dtn_jax.models.dropout import Dropout
-from dtn_jax.models.layers import at_least_float32, dense, equal_parts, flat
+from dtn_jax.models.layers import at_least_float32, dense, equal_parts, flat, hidden_layers
 from dtn_jax.options import option
 
 
@@ -42,10 +41,7 @@ class FinalMLP(nn.Module):
         for name, widths in (("first", self.first), ("second", self.second)):
             gate = self.param(f"{name}_gate", nn.initializers.zeros, x.shape[-1:], exact)
             o = x * (2 * nn.sigmoid(gate)).astype(self.dtype)[None]
-            for layer, size in enumerate(widths):
-                o = nn.relu(dense(size, self.dtype, name=f"{name}_{layer}")(o))
-                o = Dropout(self.dropout)(o, train)
-            streams.append(o)
+            streams.append(hidden_layers(o, widths, self.dtype, self.dropout, train, name=name))
         parts = [equal_parts(o, self.heads) for o in streams]
         shape = (self.heads, parts[0].shape[-1], parts[1].shape[-1], self.width)
         init = nn.initializers.glorot_normal(in_axis=(1, 2), out_axis=3, batch_axis=0)

@@ -19,7 +19,7 @@ from flax import linen as nn
 
 from dtn_jax.errors import UserError
 from dtn_jax.interface import Codewords, Fields, Vectors
-from dtn_jax.models.layers import dense, flat
+from dtn_jax.models.layers import dense, flat, two_layers
 from dtn_jax.options import option
 from dtn_jax.shapes import Array, Float
 from dtn_jax.tables.addresses import pairs
@@ -72,6 +72,7 @@ class HCNet(nn.Module):
         if codewords is None:
             raise ValueError("an hcnet expert needs Inputs.codewords, got None")
         B, P, N, _, D = codewords.shape
+        how = {"dtype": self.dtype, "use_bias": False}
         own = codewords[:, :, :, self.codebook].reshape(B, P, N * D).astype(self.dtype)
         if "attentive" in (self.restoring, self.shrinking):
             if fields.shape[1] <= max(self.places):
@@ -80,19 +81,15 @@ class HCNet(nn.Module):
         if self.restoring == "attentive":
             first, second = pairs(len(self.places))
             both = jnp.concatenate([e[:, first], e[:, second]], axis=-1)
-            own = own * self._attention(both, N * D, "restoring")
+            own = own * two_layers(both, self.hidden, N * D, **how, name="restoring")
         q = dense(D, self.dtype, name="restore", use_bias=False)(own)
         if self.shrinking == "attentive":
-            q = q * self._attention(flat(e), P, "shrinking")[:, :, None]
+            weights = two_layers(flat(e), self.hidden, P, **how, name="shrinking")
+            q = q * weights[:, :, None]
         if self.shrinking != "none":
             q = sum_by_field(q)
         x = jnp.concatenate([flat(fields).astype(self.dtype), flat(q)], axis=-1)
         return dense(self.width, self.dtype, name="output")(x)
-
-    def _attention(self, x: Float[Array, "*B K"], size: int, name: str) -> Float[Array, "*B size"]:
-        """relu(x A_1) A_2."""
-        hidden = dense(self.hidden, self.dtype, name=f"{name}_hidden", use_bias=False)(x)
-        return dense(size, self.dtype, name=name, use_bias=False)(nn.relu(hidden))
 
 
 def sum_by_field(q: Float[Array, "B P D"]) -> Float[Array, "B S D"]:

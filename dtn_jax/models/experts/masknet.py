@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dtn_jax.interface import Codewords, Fields, Vectors
-from dtn_jax.models.layers import at_least_float32, dense, flat, hidden_layers
+from dtn_jax.models.layers import dense, flat, hidden_layers, layer_norm, two_layers
 from dtn_jax.options import option
 from dtn_jax.shapes import Array, Float
 
@@ -37,19 +37,9 @@ class MaskBlock(nn.Module):
         self, masked: Float[Array, "B K"], x: Float[Array, "B W"]
     ) -> Float[Array, "B block"]:
         """o, one row for each of `masked`."""
-        mask = nn.relu(dense(self.mask_hidden, self.dtype, name="mask_hidden")(x))
-        mask = dense(masked.shape[-1], self.dtype, name="mask")(mask)
+        mask = two_layers(x, self.mask_hidden, masked.shape[-1], self.dtype, "mask")
         hidden = dense(self.width, self.dtype, name="hidden")(masked * mask)
-        # The statistics are of at least float32; the two-pass variance cannot turn negative,
-        # which matters next to so small an epsilon.
-        norm = nn.LayerNorm(
-            epsilon=1e-12,
-            use_fast_variance=False,
-            dtype=self.dtype,
-            param_dtype=at_least_float32(self.dtype),
-            name="norm",
-        )
-        return nn.relu(norm(hidden))
+        return nn.relu(layer_norm(hidden, self.dtype, "norm", epsilon=1e-12))
 
 
 class MaskNet(nn.Module):

@@ -13,7 +13,7 @@ from flax import linen as nn
 from dtn_jax.interface import Codewords, Fields, Vectors
 from dtn_jax.models.dropout import Dropout
 from dtn_jax.models.layers import as_fields, dense, flat, layer_norm
-from dtn_jax.models.tokens import self_attention
+from dtn_jax.models.tokens import Attention
 from dtn_jax.options import option
 
 
@@ -38,9 +38,9 @@ class Transformer(nn.Module):
         e = as_fields(fields).astype(self.dtype)
         D = e.shape[-1]
         for layer in range(self.layers):
-            name, head_dim = f"layer_{layer}", -(-D // self.heads)
-            o = self_attention(e, self.heads, head_dim, self.dtype, name, scaled=True)
-            o = dense(D, self.dtype, name=f"{name}_out", use_bias=False)(o)
+            name, width = f"layer_{layer}", -(-D // self.heads) * self.heads
+            attend = Attention(self.heads, self.dtype, width=width, name=f"{name}_attention")
+            o = attend(e, e)[0]
             e = layer_norm(e + Dropout(self.dropout)(o, train), self.dtype, f"{name}_attended")
             o = nn.relu(dense(self.hidden, self.dtype, name=f"{name}_hidden")(e))
             o = dense(D, self.dtype, name=f"{name}_forward")(o)

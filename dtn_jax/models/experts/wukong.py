@@ -45,39 +45,22 @@ class Wukong(nn.Module):
     def __call__(self, fields: Fields, codewords: Codewords, train: bool) -> Vectors:
         """f of each row; `codewords` are not read."""
         X = as_fields(fields).astype(self.dtype)
-        names = ("interacted", "compressed", "rank", "hidden", "dropout", "dtype")
-        own = {name: getattr(self, name) for name in names}
+        D, rows = X.shape[-1], self.interacted + self.compressed
         for layer in range(self.layers):
-            X = WukongLayer(**own, name=f"layer_{layer}")(X, train)
+            name, n = f"layer_{layer}", X.shape[1]
+            XY = jnp.einsum("bmd,mk->bdk", X, self._matrix(f"{name}_projection", n, self.rank))
+            fm = layer_norm(flat(X @ XY), self.dtype, f"{name}_fm")
+            h = hidden_layers(
+                fm, self.hidden, self.dtype, self.dropout, train, name=f"{name}_hidden"
+            )
+            fmb = dense(self.interacted * D, self.dtype, name=f"{name}_interaction")(h)
+            compression = self._matrix(f"{name}_compression", n, self.compressed)
+            lcb = jnp.einsum("bnd,nm->bmd", X, compression)
+            if rows != n:
+                X = jnp.einsum("bnd,nm->bmd", X, self._matrix(f"{name}_residual", n, rows))
+            made = jnp.concatenate([fmb.reshape(-1, self.interacted, D), lcb], axis=1)
+            X = layer_norm(made + X, self.dtype, f"{name}_norm")
         return dense(self.width, self.dtype, name="output")(flat(X))
-
-
-class WukongLayer(nn.Module):
-    """X' = LN([FMB(X); LCB(X)] + R X)."""
-
-    interacted: int
-    compressed: int
-    rank: int
-    hidden: tuple[int, ...]
-    dropout: float
-    dtype: Any
-
-    @nn.compact
-    def __call__(self, X: Float[Array, "B F D"], train: bool) -> Float[Array, "B n D"]:
-        """X' of each row."""
-        n, D = X.shape[1:]
-        rows = self.interacted + self.compressed
-        Y = self._matrix("projection", n, self.rank)
-        fm = flat(jnp.einsum("bnd,bmd,mk->bnk", X, X, Y))
-        h = hidden_layers(
-            layer_norm(fm, self.dtype, "norm"), self.hidden, self.dtype, self.dropout, train
-        )
-        fmb = dense(self.interacted * D, self.dtype, name="interaction")(h)
-        fmb = fmb.reshape(-1, self.interacted, D)
-        lcb = jnp.einsum("bnd,nm->bmd", X, self._matrix("compression", n, self.compressed))
-        if rows != n:
-            X = jnp.einsum("bnd,nm->bmd", X, self._matrix("residual", n, rows))
-        return layer_norm(jnp.concatenate([fmb, lcb], axis=1) + X, self.dtype, "layer_norm")
 
     def _matrix(self, name: str, *shape: int) -> Float[Array, "_ _"]:
         init = nn.initializers.glorot_uniform()

@@ -20,8 +20,8 @@ from flax import linen as nn
 
 from dtn_jax.models.dropout import Dropout
 from dtn_jax.models.histories.pooling import Pooling
-from dtn_jax.models.histories.target_attention import attend
 from dtn_jax.models.layers import at_least_float32, dense, layer_norm
+from dtn_jax.models.tokens import Attention
 from dtn_jax.options import option
 from dtn_jax.shapes import Array
 
@@ -48,10 +48,9 @@ class BST(Pooling):
         x = jnp.concatenate([items + P[age].astype(self.dtype), (target + P[:1])[:, None]], axis=1)
         x = x.astype(self.dtype)
         every = jnp.concatenate([present, jnp.ones((batch, 1), bool)], axis=1)
-        asked = jnp.broadcast_to(every[:, None], (batch, 1, slots + 1))
         newest = x[:, -1:]  # the only place that is handed on, and so the only one that asks
-        found = attend(newest, x, asked, self.heads, self.dtype)
-        x = layer_norm(newest + Dropout(self.dropout)(found, train), self.dtype, "attended")[:, 0]
+        read = Attention(self.heads, self.dtype, name="attention")(newest, x, every[:, None])[0]
+        x = layer_norm(newest + Dropout(self.dropout)(read, train), self.dtype, "attended")[:, 0]
         y = dense(self.hidden, self.dtype, name="hidden")(x)
         y = dense(width, self.dtype, name="forward")(nn.leaky_relu(y))
         return layer_norm(x + Dropout(self.dropout)(y, train), self.dtype, "forwarded")

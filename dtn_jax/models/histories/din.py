@@ -19,8 +19,9 @@ from flax import linen as nn
 
 from dtn_jax.models.histories.pooling import Pooling
 from dtn_jax.models.layers import at_least_float32, dense, hidden_layers
+from dtn_jax.models.tokens import masked_softmax
 from dtn_jax.options import option
-from dtn_jax.shapes import Array, Bool, Float
+from dtn_jax.shapes import Array
 
 
 class DIN(Pooling):
@@ -44,12 +45,3 @@ class DIN(Pooling):
             weights = masked_softmax(weights, present)
         weights = jnp.where(present, weights, 0)
         return jnp.einsum("bs,bsd->bd", weights, items.astype(weights.dtype))
-
-
-def masked_softmax(
-    scores: Float[Array, "... S"], present: Bool[Array, "... S"]
-) -> Float[Array, "... S"]:
-    """Over the places that are present; zeros where none is."""
-    least = jnp.finfo(scores.dtype).min
-    weights = nn.softmax(jnp.where(present, scores, least), axis=-1)
-    return jnp.where(present, weights, 0)

@@ -12,17 +12,12 @@ Letters: B batch, S slots of the history, D embedding width, H heads.
 
 from __future__ import annotations
 
-from typing import Any
-
-import jax.numpy as jnp
 from flax import linen as nn
 
-from dtn_jax.errors import UserError
-from dtn_jax.models.histories.din import masked_softmax
 from dtn_jax.models.histories.pooling import Pooling
-from dtn_jax.models.layers import at_least_float32, dense
+from dtn_jax.models.tokens import Attention
 from dtn_jax.options import option
-from dtn_jax.shapes import Array, Bool, Float
+from dtn_jax.shapes import Array
 
 
 class TargetAttention(Pooling):
@@ -32,32 +27,5 @@ class TargetAttention(Pooling):
 
     @nn.compact
     def pooled(self, target: Array, items: Array, present: Array, train: bool) -> Array:
-        return attend(target[:, None], items, present[:, None], self.heads, self.dtype)[:, 0]
-
-
-def attend(
-    asking: Float[Array, "B Q D"],
-    asked: Float[Array, "B S D"],
-    present: Bool[Array, "B Q S"],
-    heads: int,
-    dtype: Any,
-) -> Float[Array, "B Q D"]:
-    """Multi-head attention of `asking` over what is present of `asked`; inside of a module.
-
-    Raises:
-      UserError: the heads do not divide D.
-    """
-    width = asked.shape[-1]
-    if width % heads:
-        raise UserError(f"{heads} heads do not divide the embedding's width {width}")
-
-    def parts(x: Array, name: str) -> Array:
-        projected = dense(width, dtype, name=name, use_bias=False)(x.reshape(-1, width))
-        return projected.reshape(*x.shape[:2], heads, width // heads)
-
-    q, k, v = parts(asking, "query"), parts(asked, "key"), parts(asked, "value")
-    scores = jnp.einsum("bqhd,bshd->bhqs", q, k).astype(at_least_float32(dtype))
-    weights = masked_softmax(scores / (width // heads) ** 0.5, present[:, None])
-    mixed = jnp.einsum("bhqs,bshd->bqhd", weights.astype(dtype), v)
-    out = dense(width, dtype, name="out", use_bias=False)(mixed.reshape(-1, width))
-    return out.reshape(asking.shape)
+        attend = Attention(self.heads, self.dtype, name="attention")
+        return attend(target[:, None], items, present[:, None])[0][:, 0]

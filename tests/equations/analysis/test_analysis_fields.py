@@ -103,6 +103,6 @@ def test_pairs_are_of_what_the_experts_read(model):
     )
     known = model.rows.ids[:, SLOTS[IMAGE].start] == 1
     x = model.rows.numeric[known][:, NUMBERS[IMAGE]]
-    W = state.params["vectors_shared"][IMAGE]
+    W = state.params["embedded_shared"][IMAGE]["kernel"]
     found = (with_numbers - without)[known, PLACES[IMAGE]]
     np.testing.assert_allclose(found, x @ W, rtol=1e-9, atol=1e-12)

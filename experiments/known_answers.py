@@ -25,6 +25,7 @@ import polars as pl
 from ml_collections import ConfigDict
 
 from configs import logs
+from dtn_jax.cli import command
 from dtn_jax.data.prepare import prepare
 from dtn_jax.data.sets.synthetic import funnel, known_answer
 from dtn_jax.models.experts import EXPERTS
@@ -39,16 +40,33 @@ FIELDS, IDS, H, D = 6, 200, 16, 8  # of the products
 METHODS = ("shared_bottom on clicked rows", "esmm", "escm2 ips", "escm2 dr")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--workdir", type=pathlib.Path, required=True)
-    parser.add_argument("--out", type=pathlib.Path, default=OUT)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--rows", type=int, default=50_000)
-    parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--methods", nargs="*", default=METHODS, choices=METHODS)
-    parser.add_argument("--experts", nargs="*", default=[*EXPERTS], choices=EXPERTS)
-    given = parser.parse_args(arguments)
+EXAMPLE = "python -m experiments.known_answers --workdir=runs/known_answers"
+OPTIONS = {
+    "workdir=DIR": "of the runs",
+    "out=FILE": "of the tables",
+    "seeds=N": "of each model",
+    "rows=N": "of each set",
+    "epochs=N": "of each run",
+    "methods=NAMES": "of the clicks, by comma",
+    "experts=NAMES": "of the products, by comma",
+}
+DEFAULTS = {
+    "workdir": "runs/known_answers",
+    "out": "experiments/results/known_answers.md",
+    "seeds": 3,
+    "rows": 50_000,
+    "epochs": 4,
+    "methods": ",".join(METHODS),
+    "experts": ",".join(EXPERTS),
+}
+RANGES = {"seeds": (1, 100), "rows": (1_000, 10**8), "epochs": (1, 1_000)}
+CHOICES = {"methods": METHODS, "experts": EXPERTS}
+
+
+def main(arguments: Sequence[str]) -> None:
+    given, _ = command.parse(__name__, arguments)
+    given.workdir, given.out = pathlib.Path(given.workdir), pathlib.Path(given.out)
+    given.methods, given.experts = command.listed(given.methods), command.listed(given.experts)
     of_clicks = ["p(cart, given a click)", "its mean over the truth's", "its log loss on all rows"]
     of_products = ["expert", "parameters", "log loss", "log loss of an MLP of its size"]
     grids = Grid(of_clicks, list(clicks(given))), Grid(of_products, list(products(given)))
@@ -146,4 +164,4 @@ def spread(values: Sequence[float]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -12,7 +12,7 @@ Of your own logs, rows count by their weights, as in our runs: with sampled nega
 probabilities would be too high without them.
 Regressions have no AUC, so there is no reference for them.
 With --protocol, `lightgbm` is what that protocol's claims name: searched as often as its rows are,
-with as many trials, drawn at random, and trained with as many seeds for each search.
+among about as many settings, drawn at random, and trained with as many seeds for each search.
 Test metrics go to experiments/results/references/<dataset>.json (of your own logs, beside the
 prepared set), by the model's name and the data set's options; the paper's tables show those of
 their own data, and those of the same rows with their fields encoded otherwise.
@@ -49,7 +49,7 @@ from dtn_jax.metrics.significance import resampled_aucs
 from dtn_jax.metrics.spaces import space_mask
 from dtn_jax.papertables.protocol import Protocol, configured
 from dtn_jax.papertables.protocol_files import load
-from dtn_jax.papertables.references import OWN, SEARCHED, TEST, file_of, rows_of
+from dtn_jax.papertables.references import OWN, TEST, file_of, rows_of, searches_file
 from dtn_jax.report import screen
 from dtn_jax.run.evaluate import evaluate
 from dtn_jax.schema import Schema
@@ -59,6 +59,7 @@ from dtn_jax.shipped import protocol_groups, protocols
 EXAMPLE = "python -m experiments.references --dataset=adult --model=lightgbm"
 BINS = 15  # of the calibration error, as in our runs
 STRENGTHS = (0.03, 0.1, 0.3, 1.0)  # tried for `logistic`: sklearn's C, the inverse of L2
+SETTINGS_A_TRIAL = 4  # of LightGBM, for each run that our searches may cost: so many do they try
 ROUNDS, PATIENCE = 2000, 50  # of `lightgbm`: at most, and without a better AUC
 IDS = ("numbers", "categories")  # as which `lightgbm` reads those of vocabularies
 TREES = (  # tried for `lightgbm`: the values of NAMES
@@ -133,12 +134,12 @@ def rows_for_trees(data: Prepared) -> tuple[Batch, Batch]:
 
 def of_protocol(protocol: Protocol, folder: pathlib.Path, places: Mapping[str, str]) -> None:
     """Leaves LightGBM's runs beside a protocol's, where they are not there yet."""
-    path = folder / SEARCHED
+    data = read_data(configured(protocol, places))
+    path = searches_file(protocol, data, folder)
     if path.exists():
         return
-    data = read_data(configured(protocol, places))
     schema, (train, validation) = data.schema, rows_for_trees(data)
-    searches, seeds = max(protocol.searches.values()), protocol.seeds
+    searches, seeds = max(protocol.searches.values(), default=1), protocol.seeds
     tasks = [t for t, task in enumerate(schema.tasks) if task.kind == "binary"]
     trees = {
         t: Trees(schema, in_space(train, schema, t), in_space(validation, schema, t), t)
@@ -147,7 +148,8 @@ def of_protocol(protocol: Protocol, folder: pathlib.Path, places: Mapping[str, s
     best = {}  # {(search, task): its settings and how its ids are read}
     for search, t in itertools.product(range(searches), tasks):
         rng = np.random.default_rng([search, t])
-        tried = [trees[t].fitted(*drawn(rng)) for _ in range(protocol.trials)]
+        draws = [drawn(rng) for _ in range(protocol.trials * SETTINGS_A_TRIAL - 1)]
+        tried = [trees[t].fitted(*one) for one in [(TREES[0], IDS[search % 2]), *draws]]
         best[search, t] = max(tried, key=lambda one: one[0])[2]
         screen.say(f"{folder.parent.name}, search {search + 1}, {schema.task_names[t]}")
     test, runs = SplitReader(data, "test").everything(), []
@@ -167,7 +169,7 @@ def of_protocol(protocol: Protocol, folder: pathlib.Path, places: Mapping[str, s
     for key in runs[0][0]:
         for name, of in ((key, 0), (f"{TEST} {key}", 1)):
             values = np.stack([run[of][key] for run in runs])
-            arrays[name] = values.reshape(seeds, searches, -1).mean(axis=0).squeeze()
+            arrays[name] = values.reshape(seeds, searches, *values.shape[1:]).mean(axis=0)
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)

@@ -81,8 +81,8 @@ def short_table(kind: str, dataset: str) -> str:
     """That table's AUCs of the tasks that are tested, its FLOPs, and what a reader must know."""
     results = paper_results(kind, dataset)
     whole = main_grid(results, marks)
-    told = {f"AUC {key}" for key in tested(results)} | {"", "FLOPs"}
-    chosen = [i for i, name in enumerate(whole.header) if name in told]
+    shown = {f"AUC {key}" for key in tested(results)} | {"", "FLOPs"}
+    chosen = [i for i, name in enumerate(whole.header) if name in shown]
     return f"{whole.take(chosen).markdown()}\n{brief(results)}\n\n"
 
 

@@ -45,7 +45,7 @@ OPTIONS = {
     "config=FILE[:ARGUMENT]": "no protocol, but a config to compare on, such as "
     "configs/logs.py:schema=shop.yaml",
     "table=NAMES": f"by comma: {', '.join(TABLES)}; or all",
-    "seeds=N": "final runs of each entry (default: the protocol's)",
+    "seeds=N": "final runs of each entry's search (default: the protocol's)",
     "trials=N": "to tune each entry, in runs of full length (default: the protocol's)",
     "workdir=DIR": "for tables",
     "quick": "cheap tables, in a folder beside the full ones",
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str]) -> None:
         tables = [*TABLES]
     counts = {n: getattr(known, n) for n in ("seeds", "trials") if getattr(known, n) is not None}
     places = command.shared_options(known)
-    from dtn_jax.errors import disk_errors  # after --help
+    from dtn_jax.errors import UserError, disk_errors  # after --help
     from dtn_jax.papertables import entries, protocol_files, written
     from dtn_jax.papertables.estimate import estimate
     from dtn_jax.papertables.numbers import DIVERGENCE
@@ -76,24 +76,29 @@ def main(arguments: Sequence[str]) -> None:
 
     groups, names = protocol_groups(), known.dataset or known.protocol
     shipped = groups.get(names) or ([names] if names in protocols() else [])
-    call, folders = shlex.join(["dtn-jax", "paper_tables", *arguments]), []
+    call, sets, problems = shlex.join(["dtn-jax", "paper_tables", *arguments]), {}, []
+    if known.estimate:
+        compile_cache.use(compile_cache.OFF)  # compiling is a part of it
     for dataset in shipped or [""]:
         file = "" if shipped else known.protocol
-        name, full = protocol_files.read_protocol(dataset, file, known.config, places)
-        protocol = quick(full, **counts) if known.quick else dataclasses.replace(full, **counts)
-        wanted = [t for t in tables if known.table != ALL or t != DIVERGENCE or protocol.dials]
-        folder = pathlib.Path(known.workdir) / (name + SHORTENED * bool(protocol.cut))
-        folders.append(folder)
-        if known.estimate:
-            compile_cache.use(compile_cache.OFF)  # compiling is a part of it
-        (folder / "runs").mkdir(parents=True, exist_ok=True)
-        runs = Runs(protocol, folder / "runs", places)
-        rows = {t: entries.TABLES[t](protocol, runs.data.schema, runs.size) for t in wanted}
-        some = entries.named(known.entries, [row.name for of in rows.values() for row in of])
-        with disk_errors(folder):
-            if known.estimate:
-                estimate(runs, rows, some, folder)
-            else:
-                written.make(runs, rows, some, folder, call)
+        try:
+            name, full = protocol_files.read_protocol(dataset, file, known.config, places)
+            protocol = quick(full, **counts) if known.quick else dataclasses.replace(full, **counts)
+            wanted = [t for t in tables if known.table != ALL or t != DIVERGENCE or protocol.dials]
+            folder = pathlib.Path(known.workdir) / (name + SHORTENED * bool(protocol.cut))
+            (folder / "runs").mkdir(parents=True, exist_ok=True)
+            runs = Runs(protocol, folder / "runs", places)
+            rows = {t: entries.TABLES[t](protocol, runs.data.schema, runs.size) for t in wanted}
+            some = entries.named(known.entries, [row.name for of in rows.values() for row in of])
+            sets[folder] = protocol
+            with disk_errors(folder):
+                if known.estimate:
+                    estimate(runs, rows, some, folder)
+                else:
+                    written.make(runs, rows, some, folder, call)
+        except UserError as error:  # the other sets are made
+            problems.append(str(error) if names not in groups else f"{dataset}: {error}")
     if names in groups and not known.estimate:
-        written.write_verdicts(folders, pathlib.Path(known.workdir) / f"{names}.md")
+        written.write_verdicts(sets, pathlib.Path(known.workdir) / f"{names}.md")
+    if problems:
+        raise UserError("\n".join(problems))

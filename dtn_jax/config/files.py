@@ -128,6 +128,8 @@ def variant(
         if not {*named} & {*sources[flag]}:
             names = ", ".join(sources[flag]) or "no architecture"
             raise UserError(f"{flag!r} goes with {names} here, got {argument!r}")
+    if {*sources} <= {*parts}:
+        raise UserError(f"'paper' and 'tuned' are two settings, got {argument!r}")
     chosen = published if "paper" in parts else settings
     for name in named:
         config.model.architecture = name

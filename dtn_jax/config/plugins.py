@@ -33,7 +33,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dtn_jax.balancing import BALANCERS, NONE, balancer
-from dtn_jax.config.sections import base_config, declarations
+from dtn_jax.config.sections import base_config, declarations, flatten
 from dtn_jax.data.sets.catalog import DATASETS
 from dtn_jax.data.sets.data_set import DataSet
 from dtn_jax.errors import UserError, choose
@@ -80,25 +80,30 @@ class Kind:
       known: the package's dict of such things, by name.
       base: each is a subclass of it; a metric is one.
       make: what a run does with one before all else; raises where it lacks something.
-      section: of a config, in which their options stand.
+      named: the options that name such things; their own options stand in the same section.
     """
 
     known: dict
     base: type
     make: Callable[[Any], Any]
-    section: str
+    named: tuple[str, ...]
+
+    @property
+    def section(self) -> str:
+        """The section of a config that the options of such things are in."""
+        return self.named[0].partition(".")[0]
 
 
 GIVEN = ("levels", "tasks", "input", "tower", "dropout", "dtype")  # to an architecture
 built_architecture = built("inputs, train", *GIVEN)
 built_expert = built("fields, codewords, train", "width", "dtype")
 KINDS = {
-    "ARCHITECTURES": Kind(ARCHITECTURES, Architecture, built_architecture, "model"),
-    "EXPERTS": Kind(EXPERTS, nn.Module, built_expert, "model"),
-    "DATASETS": Kind(DATASETS, DataSet, lambda own: own(data_dir="").recipe(), "data"),
-    "METRICS": Kind(METRICS, Metric, lambda own: own.text(1), "train"),
-    "LOSSES": Kind(LOSSES, object, built_loss, "loss"),
-    "BALANCERS": Kind(BALANCERS, balancer.Balancer, balancer.check, "loss"),
+    "ARCHITECTURES": Kind(ARCHITECTURES, Architecture, built_architecture, ("model.architecture",)),
+    "EXPERTS": Kind(EXPERTS, nn.Module, built_expert, ("model.experts", "model.group_experts")),
+    "DATASETS": Kind(DATASETS, DataSet, lambda own: own(data_dir="").recipe(), ("data.dataset",)),
+    "METRICS": Kind(METRICS, Metric, lambda own: own.text(1), ("train.select",)),
+    "LOSSES": Kind(LOSSES, object, built_loss, ("loss.tasks",)),
+    "BALANCERS": Kind(BALANCERS, balancer.Balancer, balancer.check, ("loss.balancing",)),
 }
 
 
@@ -219,6 +224,25 @@ def _lacking(kind: Kind, key: str, member: Any) -> str:
         hint = "; a field that the package does not set is an option"
         return f"{error}{hint if isinstance(error, TypeError) else ''}"
     return ""
+
+
+def check_used(config: ConfigDict | FrozenConfigDict) -> None:
+    """Raises UserError where a config has what a plug-in defines and does not name the plug-in.
+
+    Then its content would be no part of the run's identity.
+    """
+    load(config.plugins)
+    flat = flatten(config)
+    for path, (sha, names) in loaded.items():
+        for kind, keys in names.items():
+            words = re.findall(r"\w+", " ".join(str(flat[key]) for key in KINDS[kind].named))
+            taken = [key for key in keys if key in words]
+            if taken and sha not in config.plugins:
+                raise UserError(
+                    f"{taken[0]!r} is of plug-in {path}, which the config's "
+                    f"plugins={config.plugins!r} does not name: give it by "
+                    "dtn_jax.config.plugins.use(config, FILES)"
+                )
 
 
 @contextlib.contextmanager

@@ -61,8 +61,12 @@ MEAN_PREDICTION = Metric(
     "mean_prediction", "mean prediction", mean_prediction, "%", column="mean\npred."
 )
 BASE_RATE = Metric("base_rate", "base rate", base_rate, "%", column="base\nrate")
-POSITIVES = Metric(  # rows, not their weight
-    "positives", "positives", lambda rows: int(rows.labels.sum()), ",d", column="posi-\ntives"
+POSITIVES = Metric(
+    "positives",
+    "positives",  # rows, not their weight
+    lambda rows: int(np.count_nonzero(rows.labels)),
+    ",d",
+    column="posi-\ntives",
 )
 EXAMPLES = Metric(
     "examples", "examples", lambda rows: rows.labels.size, ",d", TASK_KINDS, column="exam-\nples"

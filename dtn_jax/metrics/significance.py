@@ -129,7 +129,7 @@ def compare(
     their_aucs: Float[np.ndarray, " Q"],
     repeats: int = REPEATS,
     most: float = 1.0,
-    worse: float = 0.0,
+    worse: float | None = None,
 ) -> Comparison:
     """Compares two models by their AUCs per seed and draw of the examples.
 
@@ -141,7 +141,7 @@ def compare(
       our_aucs, their_aucs: on the test examples as they are, per seed.
       repeats: of the bootstrap.
       most: no difference is larger; infinity for a metric without bounds.
-      worse: above 0, p is one-sided: of a first model that is worse by this much or more.
+      worse: given, p is one-sided: of a first model that is worse by this much or more.
     """
     rng = np.random.default_rng(1)
     defined = np.flatnonzero(np.isfinite(ours).all(axis=0) & np.isfinite(theirs).all(axis=0))
@@ -152,7 +152,7 @@ def compare(
     tail = min((differences <= 0).mean(), (differences >= 0).mean())
     least = 2 / (len(defined) + 1)
     p = min(1.0, max(2 * tail, least))
-    if worse:
+    if worse is not None:
         p = max((differences <= -worse).mean(), least / 2)
     difference = float(our_aucs.mean() - their_aucs.mean())
     return Comparison(difference, float(low), float(high), float(p), least)

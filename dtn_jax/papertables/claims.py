@@ -1,9 +1,10 @@
 """What protocols claim of the mean of the tasks, tested on each set and then over all of them.
 
 A claim is tested by the bootstrap that compares rows (numbers.py). Its result stands in the table
-of its set: {"family", "row", "than", "worse", "difference", "low", "high", "p"}, without the last
-four where runs are missing, and without `p` where the searches allow no margin up to WIDEST. A
-family's claims on all sets share Holm's correction, which needs no more than these.
+of its set: {"family", "row", "than", "worse": the margin, None where a difference is claimed,
+"difference", "low", "high", "p"}. Where runs are missing there are the first four alone, and where
+the searches allow no margin up to WIDEST there is no `p`. A family's claims on all sets share
+Holm's correction, which needs no more than these; one whose runs are missing counts in it too.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dtn_jax.metrics.significance import compare, holm
 from dtn_jax.papertables import references
 from dtn_jax.papertables.grids import p_value
 from dtn_jax.papertables.numbers import MEAN, sampled
-from dtn_jax.papertables.protocol import LIGHTGBM, Claim, Entry, Protocol
+from dtn_jax.papertables.protocol import LIGHTGBM, OF_SEARCHES, Claim, Entry, Protocol
 from dtn_jax.papertables.runs import Runs
 from dtn_jax.report.grid import Grid
 
@@ -26,6 +27,7 @@ from dtn_jax.report.grid import Grid
 STANDARD_ERRORS = 1.645 + 0.842
 WIDEST = 0.003
 HEADER = ("claim", "set", "difference × 1000", "95 % interval", "margin × 1000", "p", "verdict")
+MISSING = "runs are missing"
 
 
 def tested(runs: Runs, table: Mapping, entries: Sequence[Entry]) -> list[dict]:
@@ -38,27 +40,27 @@ def tested(runs: Runs, table: Mapping, entries: Sequence[Entry]) -> list[dict]:
         for entry in entries
         if entry.name in rows
     }
-    if trees := references.searched(runs.folder, keys):
+    if trees := references.searched(runs.protocol, runs.data, runs.folder, keys):
         sides[LIGHTGBM] = trees
-    return [test(claim, sides, table) for claim in runs.protocol.claims]
+    return [result(claim, sides, table) for claim in runs.protocol.claims]
 
 
-def test(claim: Claim, sides: Mapping[str, Sampled], table: Mapping) -> dict:
+def result(claim: Claim, sides: Mapping[str, Sampled], table: Mapping) -> dict:
     """A claim with its result; `sides` are the rows that have all of their runs."""
-    names = {"family": claim.family, "row": claim.row, "than": claim.than}
+    facts = {"family": claim.family, "row": claim.row, "than": claim.than, "worse": claim.worse}
     if not {claim.row, claim.than} <= {*sides}:
-        return names
+        return facts
     row, than = sides[claim.row], sides[claim.than]
-    worse = margin(claim, table) if claim.worse is None else claim.worse
-    result = compare(row.draws, than.draws, row.values, than.values, worse=worse)._asdict()
-    is_tested = claim.worse is not None or worse <= WIDEST
+    worse = margin(claim, table) if claim.worse == OF_SEARCHES else claim.worse
+    outcome = compare(row.draws, than.draws, row.values, than.values, worse=worse)._asdict()
+    is_tested = claim.worse != OF_SEARCHES or worse <= WIDEST
     shown = ("difference", "low", "high", "p") if is_tested else ("difference", "low", "high")
-    return names | {"worse": worse} | {name: result[name] for name in shown}
+    return facts | {"worse": worse} | {name: outcome[name] for name in shown}
 
 
 def margin(claim: Claim, table: Mapping) -> float:
     """The margin that the spread of both entries' searches on validation allows: test has no part
-    in it."""
+    in it. What seeds and test rows add to the spread is not in it."""
     variance = 0.0
     for name in (claim.row, claim.than):
         searches = [of for n, of in table["tuning"].items() if Protocol.entry_of(n) == name]
@@ -67,32 +69,33 @@ def margin(claim: Claim, table: Mapping) -> float:
     return STANDARD_ERRORS * math.sqrt(variance)
 
 
-def verdicts(tables: Mapping[str, Mapping]) -> list[Grid]:
-    """A table for each family, over all sets: {set: its table `overall`}."""
-    every = [(name, claim) for name, table in tables.items() for claim in table["claims"]]
+def verdicts(claims: Mapping[str, Sequence[Mapping]]) -> list[Grid]:
+    """A table for each family, over all sets: {set: its claims, with their results if known}."""
+    every = [(name, claim) for name, of in claims.items() for claim in of]
     families = dict.fromkeys(claim["family"] for _, claim in every)
     return [of_family(letter, every) for letter in families]
 
 
-def of_family(letter: str, every: Sequence[tuple[str, dict]]) -> Grid:
-    """A family's claims, with Holm's correction over those that have a p."""
+def of_family(letter: str, every: Sequence[tuple[str, Mapping]]) -> Grid:
+    """A family's claims, with Holm's correction over all but those that cannot be tested."""
     of = [(name, claim) for name, claim in every if claim["family"] == letter]
-    adjusted = holm({i: claim["p"] for i, (_, claim) in enumerate(of) if "p" in claim})
+    counted = {i: c for i, (_, c) in enumerate(of) if "p" in c or "difference" not in c}
+    adjusted = holm({i: claim.get("p", 1.0) for i, claim in counted.items()})
     lines = [line(name, claim, adjusted.get(i)) for i, (name, claim) in enumerate(of)]
     return Grid(HEADER, lines, f"({letter})", marked=True)
 
 
 def line(name: str, claim: Mapping, p: float | None) -> tuple[str, ...]:
     """A claim's cells."""
-    worse = claim.get("worse")
-    title = f"`{claim['row']}` {'not worse than' if worse else 'against'} `{claim['than']}`"
+    worse = claim["worse"]
+    one_sided = worse is not None
+    title = f"`{claim['row']}` {'not worse than' if one_sided else 'against'} `{claim['than']}`"
     if "difference" not in claim:
-        return (title, name, "", "", "", "", "runs are missing")
+        return (title, name, "", "", "", "", MISSING)
     difference, low, high = (f"{1000 * claim[n]:+.2f}" for n in ("difference", "low", "high"))
-    shown = f"{1000 * worse:.2f}" if worse else ""
-    cells = (title, name, difference, f"[{low}, {high}]", shown)
+    shown = f"{1000 * worse:.2f}" if one_sided else ""
+    cells = (title, name, *(c.replace("-", "−") for c in (difference, f"[{low}, {high}]", shown)))
     if p is None:
-        return (*(c.replace("-", "−") for c in cells), "", "the margin is too wide to test")
-    holds = "not worse" if worse else "higher" if claim["difference"] > 0 else "lower"
-    verdict = holds if p < LEVEL else "not shown"
-    return (*(c.replace("-", "−") for c in cells), p_value(p), verdict)
+        return (*cells, "", "the margin is too wide to test")
+    holds = "not worse" if one_sided else "higher" if claim["difference"] > 0 else "lower"
+    return (*cells, p_value(p), holds if p < LEVEL else "not shown")

@@ -180,7 +180,8 @@ def compare_all(table: dict, runs: Mapping[str, Sequence[Found]]) -> None:
         if [run.config for run in sides[0]] == [run.config for run in sides[1]]:
             row["same_as"] = row["against"] if other is not row else ""
             continue
-        for key in own_spaces(row["metrics"]) if min(map(len, sides)) > 1 else ():
+        keys = own_spaces(row["metrics"]) if min(map(len, sides)) > 1 else []
+        for key in (k for k in keys if k != MEAN or table["table"] == DIVERGENCE):  # else: claims
             of = table["tested_keys"] if key == MEAN else [key]
             if not {*of} <= {*sides[0][0].draws} or (key == MEAN and row["few"]):
                 continue  # a regression, or of too few
@@ -207,8 +208,9 @@ def sampled(
     searches = table.get("searches", {}).get(row["name"], 1)
     if searches == 1:
         return Sampled(values, draws)
-    of = [slice(i, None, searches) for i in range(min(searches, len(values)))]
-    return Sampled(*(np.stack([part[one].mean(axis=0) for one in of]) for part in (values, draws)))
+    of = (np.array(row["seeds"]) - 1) % searches
+    means = ([part[of == one].mean(axis=0) for one in np.unique(of)] for part in (values, draws))
+    return Sampled(*map(np.stack, means))
 
 
 def two_deviations(ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -275,8 +277,9 @@ def measured(reference: Mapping, key: str) -> Mapping[str, float]:
 
 
 def add_means(table: dict, protocol: Protocol) -> None:
-    """Gives each row the mean AUC of the tasks that are tested."""
-    keys = own_spaces(table["rows"][0]["metrics"]) if table["rows"] else []
+    """Gives each row the mean AUC of the tasks that are tested; a regression has none."""
+    metrics = table["rows"][0]["metrics"] if table["rows"] else {}
+    keys = [key for key in own_spaces(metrics) if "auc" in metrics[key]]
     table["tested_keys"] = [key for key in keys if is_tested(key, protocol.tested)]
     for row in table["rows"]:
         aucs = [row["metrics"][key]["auc"] for key in table["tested_keys"]]

@@ -23,7 +23,15 @@ from dtn_jax.config import checked_config, load_config, plugins
 from dtn_jax.data.sets.catalog import read_data
 from dtn_jax.errors import UserError, choose
 from dtn_jax.models.experts import EXPERTS
-from dtn_jax.papertables.protocol import LIGHTGBM, OURS, RIVALS, Protocol, configured, entry
+from dtn_jax.papertables.protocol import (
+    LIGHTGBM,
+    OF_SEARCHES,
+    OURS,
+    RIVALS,
+    Protocol,
+    configured,
+    entry,
+)
 from dtn_jax.shipped import package, protocols
 
 # What all entries of a protocol share, and what the tables set themselves.
@@ -95,6 +103,10 @@ def check(protocol: Protocol) -> None:
         choose("entry", name, protocol.entries)
     for kind in protocol.kinds:
         choose("expert in kinds", kind, EXPERTS)
+    for claim in (claim for claim in protocol.claims if claim.worse == OF_SEARCHES):
+        for name in (claim.row, claim.than):
+            if protocol.searches.get(name, 1) < 2 or not protocol.trials:
+                raise UserError(f"a margin of searches needs two of {name!r}, and trials")
     several = protocol.again or protocol.searches
     if protocol.transfer and (several or not protocol.trials or protocol.finalists < 2):
         raise UserError("transfer needs trials and at least 2 finalists, and no entry tuned again")

@@ -4,7 +4,7 @@ Their test metrics are in experiments/results/references/DATASET.json (of your o
 prepared set), by the model's name and the data set's options. A table shows those of its own data,
 and those of the same rows with their fields encoded otherwise.
 
-A protocol's claims may name LightGBM. Its searches lie in lightgbm.npz beside the protocol's runs:
+A protocol's claims may name LightGBM. Its searches lie in lightgbm-HASH.npz beside its runs:
 {task@space: `[S, R]`, the AUC under draws of the test rows (significance.resampled_aucs); "test
 task@space": `[S]`, the AUC on test as it is}, each the mean of a search's runs.
 """
@@ -23,11 +23,11 @@ from dtn_jax.comparison.differences import Sampled
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.sets.logs import Logs
-from dtn_jax.papertables.protocol import LIGHTGBM, OPTIMAL
+from dtn_jax.papertables.protocol import LIGHTGBM, OPTIMAL, Protocol, digest
 
 REFERENCES = shipped.folder("references")
 OWN = "references.json"  # of your own logs
-SEARCHED, TEST = f"{LIGHTGBM}.npz", "test"
+TEST = "test"  # before a task@space, in a file of searches
 
 
 def of_data(data: Prepared) -> dict[str, dict]:
@@ -43,9 +43,17 @@ def of_data(data: Prepared) -> dict[str, dict]:
     return shown | ({OPTIMAL: {"test": best, "version": "known"}} if best else {})
 
 
-def searched(folder: pathlib.Path, keys: Sequence[str]) -> Sampled | None:
+def searches_file(protocol: Protocol, data: Prepared, folder: pathlib.Path) -> pathlib.Path:
+    """Where LightGBM's searches for a protocol's claims lie: by what is searched, on which data."""
+    how = (max(protocol.searches.values(), default=1), protocol.trials, protocol.seeds)
+    return folder / f"{LIGHTGBM}-{digest(data.fingerprint, how)}.npz"
+
+
+def searched(
+    protocol: Protocol, data: Prepared, folder: pathlib.Path, keys: Sequence[str]
+) -> Sampled | None:
     """LightGBM's mean AUC over task@space beside a protocol's runs; None: it was not trained."""
-    path = folder / SEARCHED
+    path = searches_file(protocol, data, folder)
     if not path.exists():
         return None
     with np.load(path) as file:

@@ -82,7 +82,7 @@ class TensorBoard:
 
 
 class MLflow:
-    """A run of MLflow: its database in the workdir's folder `mlflow`, or the server that
+    """A run of MLflow: its database and files in the workdir's folder `mlflow`, or the server that
     MLFLOW_TRACKING_URI names."""
 
     def __init__(self, folder: pathlib.Path, config: Mapping, step: int):
@@ -90,13 +90,16 @@ class MLflow:
 
         self.metric, place = mlflow.entities.Metric, folder / "mlflow"
         place.mkdir(exist_ok=True)
-        server = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{place / 'mlflow.db'}"
-        self.client = mlflow.MlflowClient(server)
+        server = os.environ.get("MLFLOW_TRACKING_URI")
+        self.client = mlflow.MlflowClient(server or f"sqlite:///{place / 'mlflow.db'}")
 
         def new_run() -> str:
             name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
-            known = self.client.get_experiment_by_name(name)
-            experiment = known.experiment_id if known else self.client.create_experiment(name)
+            if known := self.client.get_experiment_by_name(name):
+                experiment = known.experiment_id
+            else:
+                files = None if server else (place / "artifacts").as_uri()
+                experiment = self.client.create_experiment(name, artifact_location=files)
             run = self.client.create_run(experiment, run_name=folder.name).info.run_id
             for key, value in config.items():
                 self.client.log_param(run, mlflow_name(key), value)

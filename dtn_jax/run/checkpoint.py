@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import logging
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import jax
@@ -48,7 +49,6 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: pathlib.Path, plan: TablePlan | None = None):
-        logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax shows what it raises as well
         self.folder = full_path(workdir / "checkpoints")
         self.arrays, self.used = (plan.arrays, plan.used) if plan else ({}, {})
 
@@ -170,8 +170,9 @@ class Checkpoints:
     ) -> None:
         """Saves a tree, of which orbax has all but the rows; at last the hashes of its files."""
         (tables, rest), folder = saved_rows.parts_of(tree), _folder(manager, step)
-        with disk_errors(self.folder):
-            manager.save(step, args=ocp.args.StandardSave(rest), force=True)
+        with quiet(), disk_errors(self.folder):
+            if not manager.save(step, args=ocp.args.StandardSave(rest), force=True):
+                raise RuntimeError(f"step {step} was not saved: {manager.all_steps()}")
             for name, array in tables.items():
                 lie = saved_rows.lie_of(name, array, self.arrays)
                 saved_rows.write(folder / ROWS, name, array, lie)
@@ -180,6 +181,18 @@ class Checkpoints:
             if progress is not None:
                 write_whole(folder / PROGRESS, json.dumps(progress))
             write_whole(folder / HASHES, json.dumps(hashes(files_in(folder)), indent=1))
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without the tracebacks that orbax's threads show of what it raises as well."""
+    logger = logging.getLogger("absl")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def is_saved(folder: pathlib.Path) -> bool:
@@ -201,7 +214,8 @@ def read(path: pathlib.Path, do: Callable[[], T]) -> T:
             "delete that folder: the run goes on from the one before"
         )
     try:
-        return do()
+        with quiet():
+            return do()
     except UserError:
         raise
     except Exception as error:  # orbax raises many kinds, plain Exception among them

@@ -109,10 +109,15 @@ def hyper(config: ConfigDict, schema: Schema) -> Hyper:
     """The config's numbers as arrays."""
     names = schema.task_names
     weights = per_task(config.loss.task_weights, names, "loss.task_weights", 1.0)
-    options = config.model.to_dict() | config.optim.to_dict()
-    scalars = {f.name: options[f.name] for f in dataclasses.fields(Hyper) if f.name in options}
-    task_weights = jnp.asarray([weights[n] for n in names], jnp.float32)
-    return Hyper(task_weights=task_weights, **{n: jnp.float32(v) for n, v in scalars.items()})
+    return Hyper(
+        learning_rate=jnp.float32(config.optim.learning_rate),
+        weight_decay=jnp.float32(config.optim.weight_decay),
+        table_learning_rate=jnp.float32(config.optim.table_learning_rate),
+        table_l2=jnp.float32(config.optim.table_l2),
+        task_weights=jnp.asarray([weights[n] for n in names], jnp.float32),
+        dropout=jnp.float32(config.model.dropout),
+        embedding_dropout=jnp.float32(config.model.embedding_dropout),
+    )
 
 
 def schedule(optim: ConfigDict, total_steps: int):

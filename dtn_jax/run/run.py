@@ -226,7 +226,7 @@ def build_run(config: ConfigDict, data: Prepared | None = None) -> Run:
 
     An estimate gives `data`, for which the run is instead of the set that the config names."""
     config = checked_config(config)
-    plugins.load(config.plugins)
+    plugins.check_used(config)
     if config.replicas:
         raise UserError("config.replicas makes several runs: dtn_jax.run.replicas.train_replicas")
     processes.join(config.parallel)

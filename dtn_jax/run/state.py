@@ -163,6 +163,12 @@ def check_outputs(outputs: object, losses: Sequence[TaskLoss]) -> None:
             f"its logits are of {', '.join(sorted(given)) or 'no task'}; expected one of each "
             f"task: {', '.join(tasks)}"
         )
+    for loss in losses:
+        if loss.outputs > 1 and jnp.shape(outputs.logits[loss.task]) != (1, loss.outputs):
+            raise UserError(
+                f"the loss of {loss.task}, {type(loss.loss).__name__}, needs {loss.outputs} "
+                "numbers of a row, and this architecture's tower gives one"
+            )
     shapes = {loss.task: (1, loss.outputs) if loss.outputs > 1 else (1,) for loss in losses}
     shapes |= dict.fromkeys(outputs.aux, (1,))
     for name, values in {**outputs.logits, **outputs.aux}.items():

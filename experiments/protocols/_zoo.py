@@ -13,9 +13,8 @@ from dtn_jax.models.experts import EXPERTS
 from dtn_jax.papertables.protocol import Protocol, Settings
 
 NEED_A_FUNNEL = ("esmm", "escm2")
-SHARE = (
-    *("shared_bottom", "mmoe", "omoe", "snr", "dselect_k", "hmoe", "metaheac", "pepnet", "star"),
-)
+ONE_GROUP = ("shared_bottom", "mmoe", "omoe", "snr", "dselect_k")
+SHARE = (*ONE_GROUP, "hmoe", "metaheac", "pepnet", "star")
 SCENARIO = {"pepnet": "domain"} | dict.fromkeys(("star", "hmoe", "mdl", "m3oe"), "scenario")
 FIELD = ("race",)
 KINDS = ("mlp", "dcnv2")

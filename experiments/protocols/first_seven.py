@@ -6,7 +6,7 @@ from ._first import core, further, of_first
 
 PROTOCOL = of_first(
     "configs/census_income.py:tasks=seven",
-    "masknet+dcnv2+mlp",
+    "gdcn+masknet",
     core(
         {"shared_bottom": 3, "mmoe": 8, "dtn": 1},
         {"shared_bottom": (206, 63), "mmoe": (111, 27), "dtn": (92, 19)},

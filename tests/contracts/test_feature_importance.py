@@ -137,7 +137,7 @@ def test_folders_without_a_finished_run_are_refused(finished, tmp_path):
     ("argument", "message"),
     [
         ("--methods=permutation,shap", "unknown method 'shap'. The choices are: permutation, unk"),
-        ("--methods=", "no method: give --methods"),
+        ("--methods=", "--methods is missing"),
         ("--repeats=0", "--repeats=0: expected at least 1"),
         ("--rows=-1", "--rows=-1: expected at least 1"),
         ("--seed=-1", "--seed=-1: expected at least 0"),

@@ -16,7 +16,7 @@ def cells(text):
 
 @pytest.mark.slow
 def test_the_tables_of_a_small_run(tmp_path):
-    few = ["--seeds=1", "--rows=3000", "--epochs=1", "--methods", "escm2 dr", "--experts", "fm"]
+    few = ["--seeds=1", "--rows=3000", "--epochs=1", "--methods=escm2 dr", "--experts=fm"]
     out = tmp_path / "table.md"
     known_answers.main([f"--workdir={tmp_path / 'runs'}", f"--out={out}", *few])
     table = cells(out.read_text())

@@ -49,7 +49,7 @@ named = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to
 
 
 SCRIPTS = ("benchmark", "results_table", "importance_report", "generate_ali_ccp")
-SCRIPTS += ("keep_tables", "references")
+SCRIPTS += ("keep_tables", "known_answers", "references")
 
 
 class Made(Exception):

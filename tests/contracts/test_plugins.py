@@ -190,8 +190,26 @@ def test_a_config_made_before_it_was_loaded_still_is_one():
     assert "'model.heads.count'" in refused(checked_config, config)
 
 
-def test_a_run_needs_the_files_that_its_config_names():
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model.architecture", "heads"),
+        ("model.group_experts", "shared=product"),
+        ("loss.tasks", "income=hinge"),
+        ("data.dataset", "shop"),
+        ("train.select", "income:brier"),
+    ],
+)
+def test_what_is_used_belongs_to_the_run(key, value):
+    """Its content, else, would be no part of the run's identity."""
+    plugins.load(str(EXAMPLE))
     config = adult.get_config("model.architecture=dtn")
+    plugins.check_used(config)
+    override(config, key, value)
+    name = re.split("[=:]", value)[-1]
+    assert f"'{name}' is of plug-in {EXAMPLE}, which" in refused(build_run, config)
+    plugins.use(config, str(EXAMPLE))
+    plugins.check_used(config)
     config.plugins = "/nowhere/mine.py"
     assert "plug-in /nowhere/mine.py is not there" in refused(build_run, config)
 

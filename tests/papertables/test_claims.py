@@ -1,7 +1,9 @@
 """Rows of several searches, and what a protocol claims of them."""
 
 import dataclasses
+import functools
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,13 +11,16 @@ import scipy.stats
 from invented_runs import KEYS, TINY, invented
 
 from dtn_jax.cli import paper_tables
+from dtn_jax.config import load_config
+from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
-from dtn_jax.metrics.significance import compare, holm
-from dtn_jax.papertables import protocol_files, runs, tune, written
+from dtn_jax.metrics.significance import compare, resampled_aucs
+from dtn_jax.papertables import protocol_files, references, runs, tune, written
 from dtn_jax.papertables.claims import verdicts
-from dtn_jax.papertables.protocol import LIGHTGBM, Claim, entry
+from dtn_jax.papertables.protocol import LIGHTGBM, OF_SEARCHES, Claim, Entry, entry
 from dtn_jax.papertables.protocol_files import check, load
 from dtn_jax.shipped import protocol_groups, protocols
+from experiments import references as trained
 
 pytest_plugins = ["table_fixtures"]
 
@@ -24,7 +29,7 @@ LUCK = {"0.1": 0.010, "0.2": -0.010, "0.3": 0.002, "0.4": -0.002}  # of each sea
 CLAIMS = (
     Claim("a", "mmoe", "dtn"),
     Claim("b", "mmoe", "dtn", 0.5),
-    Claim("b", "mmoe", "dtn", None),
+    Claim("b", "mmoe", "dtn", OF_SEARCHES),
     Claim("c", "mmoe", LIGHTGBM),
 )
 PROTOCOL = dataclasses.replace(
@@ -41,7 +46,7 @@ def luck(config, seed):
 
 
 @pytest.fixture
-def table(call, untrained, monkeypatch, tmp_path):
+def table(call, untrained, monkeypatch):
     """() -> the table of PROTOCOL's runs, whose AUCs depend on the search by LUCK."""
 
     def searched(protocol, name, config, data, folder, tried):
@@ -98,11 +103,34 @@ def test_claims_are_tested_and_scores_have_digests(table, tmp_path):
     names = [run for row in made["rows"] for run in row["runs"]]
     assert list(made["scores"]) == names
     assert len(set(made["scores"].values())) == len(names)
+    assert [of for row in made["rows"] for of in row["comparison"]] == [*KEYS]  # no mean
+
+
+def test_lightgbm_is_compared_where_it_was_searched_alike(table, prepared_dir, tmp_path):
+    data = catalog.load("adult", "", str(prepared_dir), "")
+    folder = tmp_path / "adult/runs"
+    folder.mkdir(parents=True)
     draws = {key: np.tile(0.75 + ROWS, (2, 1)) for key in KEYS}
     values = {f"test {key}": np.array([0.75, 0.75]) for key in KEYS}
-    np.savez(tmp_path / "adult/runs/lightgbm.npz", **draws, **values)
+    others = dataclasses.replace(PROTOCOL, trials=9)
+    np.savez(references.searches_file(others, data, folder), **draws, **values)
+    assert "difference" not in table()["claims"][-1]
+    np.savez(references.searches_file(PROTOCOL, data, folder), **draws, **values)
     trees = table()["claims"][-1]
     assert trees["difference"] == pytest.approx(0.8 + 2.5e-4 - 0.75)
+
+
+def test_lightgbm_has_the_searches_and_seeds_of_a_protocol(prepared_dir, tmp_path, monkeypatch):
+    pytest.importorskip("lightgbm")
+    monkeypatch.setattr(trained, "ROUNDS", 2)
+    monkeypatch.setattr(trained, "resampled_aucs", functools.partial(resampled_aucs, draws=3))
+    protocol = dataclasses.replace(PROTOCOL, seeds=1)
+    trained.of_protocol(protocol, tmp_path, {"data.data_dir": str(prepared_dir)})
+    data = catalog.load("adult", "", str(prepared_dir), "")
+    found = references.searched(protocol, data, tmp_path, KEYS)
+    assert found.draws.shape == (2, 3)
+    assert found.values.shape == (2,)
+    assert (found.values > 0.8).all()
 
 
 def test_a_margin_that_is_too_wide_has_an_interval_alone(table, monkeypatch):
@@ -111,25 +139,26 @@ def test_a_margin_that_is_too_wide_has_an_interval_alone(table, monkeypatch):
     assert "low" in table()["claims"][2]
 
 
-def claim(family, p, worse=0.0, difference=0.002):
+def claim(family, p, worse=None, difference=0.002):
     result = {"worse": worse, "difference": difference, "low": -0.001, "high": 0.004}
     return {"family": family, "row": "one", "than": "two", **result} | ({"p": p} if p else {})
 
 
 def test_a_family_shares_holms_correction_over_sets():
-    tables = {
-        "here": {"claims": [claim("a", 0.03), claim("b", 0.04, 0.001)]},
-        "there": {"claims": [claim("a", 0.001), claim("b", None, 0.01)]},
-        "nowhere": {"claims": [{"family": "a", "row": "one", "than": "two"}]},
+    missing = {"family": "a", "row": "one", "than": "two", "worse": None}
+    claims = {
+        "here": [claim("a", 0.03), claim("b", 0.04, 0.0)],
+        "there": [claim("a", 0.001), claim("b", None, 0.01)],
+        "nowhere": [missing],
     }
-    a, b = verdicts(tables)
+    a, b = verdicts(claims)
     assert [line[-2:] for line in a.rows] == [
-        ("= 0.030", "higher"),
-        ("= 0.002", "higher"),
+        ("= 0.060", "not shown"),
+        ("= 0.003", "higher"),
         ("", "runs are missing"),
     ]
-    assert holm({0: 0.03, 1: 0.001}) == {0: 0.03, 1: 0.002}
     assert [line[-1] for line in b.rows] == ["not worse", "the margin is too wide to test"]
+    assert b.rows[0][0] == "`one` not worse than `two`"
 
 
 def test_a_group_of_protocols_is_made_set_by_set(
@@ -143,11 +172,29 @@ def test_a_group_of_protocols_is_made_set_by_set(
     given = ["--protocol=first", "--table=overall", f"--data_dir={prepared_dir}"]
     paper_tables.main([*given, f"--workdir={tmp_path}"])
     folders = [tmp_path / "adult", tmp_path / "one_more"]
-    assert shown == [(folders, tmp_path / "first.md")]
+    sets = dict.fromkeys(folders, PROTOCOL)
+    assert shown == [(sets, tmp_path / "first.md")]
     assert all((folder / "overall.md").exists() for folder in folders)
     monkeypatch.undo()
-    written.write_verdicts(folders, tmp_path / "first.md")
-    assert "`mmoe` not worse than `dtn`" in (tmp_path / "first.md").read_text()
+    written.write_verdicts(sets | {tmp_path / "absent": PROTOCOL}, tmp_path / "first.md")
+    page = (tmp_path / "first.md").read_text()
+    assert "`mmoe` not worse than `dtn`" in page
+    assert re.search(r"\| absent .*runs are missing", page)
+    assert (tmp_path / "first.png").exists()
+
+
+def test_a_set_that_fails_stops_no_other(prepared_dir, tmp_path, untrained, monkeypatch, table):
+    def read(name, *_):
+        if name == "lost":
+            raise UserError("its files are not there")
+        return name, PROTOCOL
+
+    monkeypatch.setattr(paper_tables, "protocol_groups", lambda: {"first": ["lost", "adult"]})
+    monkeypatch.setattr(protocol_files, "read_protocol", read)
+    given = ["--protocol=first", f"--data_dir={prepared_dir}", f"--workdir={tmp_path}"]
+    with pytest.raises(UserError, match=r"^lost: its files are not there$"):
+        paper_tables.main(given)
+    assert (tmp_path / "adult/overall.md").exists()
 
 
 def test_one_sided_p_is_that_of_a_worse_model():
@@ -160,10 +207,15 @@ def test_one_sided_p_is_that_of_a_worse_model():
 
 
 @pytest.mark.parametrize(
-    "changes", [{"claims": (Claim("a", "dtn", "mmo"),)}, {"searches": {"x": 2}}]
+    ("changes", "message"),
+    [
+        ({"claims": (Claim("a", "dtn", "mmo"),)}, "unknown entry 'mmo'"),
+        ({"searches": {"x": 2}}, "unknown entry 'x'"),
+        ({"searches": {"dtn": 2}}, "a margin of searches needs two of 'mmoe'"),
+    ],
 )
-def test_unknown_entries_are_named(changes):
-    with pytest.raises(UserError, match="unknown entry"):
+def test_what_a_protocol_cannot_claim_is_told(changes, message):
+    with pytest.raises(UserError, match=message):
         check(dataclasses.replace(PROTOCOL, **changes))
 
 
@@ -177,3 +229,16 @@ def test_the_rows_of_first_differ_in_what_they_are_about(name):
     core = [name for name, count in protocol.searches.items() if count == 4]
     assert len(core) == 7
     assert protocol.seeds == 2
+    shipped = load_config(protocol.config + ("," if ":" in protocol.config else ":") + "dtn")
+    assert protocol.entries[protocol.ours]["model.experts"] == shipped.model.experts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["adult", "synthetic"])
+def test_the_rows_of_first_have_equal_flops(name, tmp_path):
+    protocol = load(protocols()[f"first_{name}"])
+    made = runs.Runs(protocol, tmp_path, {"data.data_dir": str(tmp_path / "data")})
+    core = [name for name, count in protocol.searches.items() if count == 4]
+    shipped, *others = (made.size(Entry(name, name)).flops_per_example for name in core)
+    assert max(others) < 1.02 * min(others)
+    assert 4 * max(others) <= shipped

@@ -44,15 +44,8 @@ def test_runs_of_first_are_those_that_its_protocol_asked_for(path):
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in table["scores"].values())
     names = [(claim["family"], claim["row"], claim["than"]) for claim in table["claims"]]
     assert names == [(claim.family, claim.row, claim.than) for claim in protocol.claims]
-    added = [
-        "git",
-        "log",
-        "--diff-filter=A",
-        "--format=%cs",
-        "--",
-        "experiments/protocols/_first.py",
-    ]
-    dates = subprocess.run(added, capture_output=True, text=True).stdout.split()
+    added = "git log --diff-filter=A --format=%cs -- experiments/protocols/_first.py"
+    dates = subprocess.run(added.split(), capture_output=True, text=True).stdout.split()
     assert not dates or dates[-1] <= table["cell_dates"][0]  # none outside of a clone
 
 

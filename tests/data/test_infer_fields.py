@@ -173,3 +173,13 @@ def test_a_column_that_breaks_rows_is_refused(tmp_path):
     assert found.frame.columns == ["n"]
     assert found.frame.height == 100
     assert "not UTF-8" in found.refused["bytes"]
+
+
+def test_one_bad_cell_of_many_rows_makes_no_number_a_category_and_loses_no_time():
+    """`prepare` rejects the row, and names it."""
+    rows = 20_000
+    far = [f"{n % 900 / 100}" for n in range(rows - 1)] + ["far"]
+    times = [str(START + datetime.timedelta(minutes=n)) for n in range(rows - 1)] + ["yesterday"]
+    made = sampled.draft({"distance_km": far, "t": times})
+    assert next(f for f in made.fields if f.name == "distance_km").options["kind"] == "numeric"
+    assert "split: {by: time" in sampled.text(made)

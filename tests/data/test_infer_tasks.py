@@ -211,3 +211,9 @@ def test_the_group(names, group):
     made = draft({name: DRAW.integers(0, 90, ROWS) for name in names})
     assert made.group.name == group
     assert ("\ngroup: " in sampled.text(made)) == bool(group)
+
+
+def test_what_stands_beside_0_and_1_in_a_label_is_told():
+    values = [*map(str, BITS[:-1]), "maybe"]
+    with pytest.raises(UserError, match="buy.*beside 0 and 1 it holds maybe: correct these rows"):
+        draft({"buy": values})

@@ -190,8 +190,12 @@ def why_none(c: Column) -> str:
     what = f"it holds {c.values.dtype}, such as {value}; expected 0 and 1, or numbers"
     literal = f"'{value}'" if c.kind == "text" else value
     other = c.kind == "text" or (c.kind == "number" and c.distinct == 2 and not c.is_binary)
+    odd = [v for v in c.different.to_list() if v not in ("0", "1")] if c.kind == "text" else []
+    mixed = 0 < len(odd) < c.distinct
+    examples = ", ".join(map(shown, odd[:3]))
     rules = (
         (not c.known, "its values are all missing"),
+        (mixed, f"beside 0 and 1 it holds {examples}: correct these rows of the log"),
         (other, f"{what}. With others, a task may be {{label: {read} == {literal}}}"),
         (c.kind not in ("number", "truth"), what),
         (c.infinite > FEW, f"{percent(c.infinite)} of its values are infinite: such rows are bad"),

@@ -172,7 +172,9 @@ def make_app(worker: Worker, token: str = "") -> FastAPI:
             raise HTTPException(415, f"expected the content-type {JSON} or {ARROW}, not compressed")
         if not worker.ready.is_set():
             raise HTTPException(
-                503, "the model is being compiled; come again", {"retry-after": "1"}
+                503,
+                "the model is being compiled; GET /ready says when it is done",
+                {"retry-after": "1"},
             )
         wanted = ARROW if ARROW in headers.get("accept", "").lower() else JSON
         body = await read(request, worker.limits.body_mb)

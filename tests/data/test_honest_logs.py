@@ -70,7 +70,7 @@ def test_probabilities_are_those_of_the_log_where_negatives_are_sampled(tmp_path
     text = f"{SCHEMA}sample_negatives: {{click: 0.2}}\n"
     found = metrics_of(tmp_path, random_labels(16_000), text)
     for name, rate in LABELS.items():
-        assert abs(found[f"{name}@all"]["mean_prediction"] - rate) < 0.06
+        assert abs(found[f"{name}@all"]["mean_prediction"] - rate) < 0.1
     config = load_config(f"configs/logs.py:shared_bottom,quick,schema={tmp_path}/shop.yaml")
     config.data.data_dir = str(tmp_path / "data")
     config.loss.sample_weights = False

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 
+import given
 import golden_sets
 import polars as pl
 import pytest
@@ -88,6 +89,20 @@ def test_the_bytes_are_those_of_one_machine(name, session, prepared_dir, tmp_pat
     other = on_spark(tmp_path, extend=older)
     assert log.everything(other.folder) == log.everything(one.folder)
     assert [path.name for path in other.folder.parent.iterdir()] == ["1.0.0"]
+
+
+@pytest.mark.nightly
+@slow
+def test_a_million_rows_of_the_pages_log(session, tmp_path):
+    """Each of four files is a unit, and all have the same users."""
+    page = (ROOT / "docs/logs.md").read_text()
+    log.schema_file(tmp_path, page.partition('title="wide.yaml"\n')[2].partition("```")[0])
+    (tmp_path / "raw").mkdir()
+    for seed in range(4):
+        frame = given.wide_log(250_000, seed)
+        frame.write_parquet(tmp_path / f"raw/{seed}.parquet")
+    one = prepare(tmp_path / "shop.yaml", str(tmp_path / "raw"), tmp_path / "data")
+    assert log.everything(on_spark(tmp_path).folder) == log.everything(one.folder)
 
 
 @slow

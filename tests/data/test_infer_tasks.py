@@ -215,5 +215,5 @@ def test_the_group(names, group):
 
 def test_what_stands_beside_0_and_1_in_a_label_is_told():
     values = [*map(str, BITS[:-1]), "maybe"]
-    with pytest.raises(UserError, match="buy.*beside 0 and 1 it holds maybe: correct these rows"):
+    with pytest.raises(UserError, match=r"buy.*beside 0 and 1 it holds maybe: correct these rows"):
         draft({"buy": values})

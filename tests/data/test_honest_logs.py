@@ -42,16 +42,18 @@ def random_labels(count):
     )
 
 
-def metrics_of(folder, frame, text):
-    """The test metrics of a small model, trained to the end on the log."""
+def metrics_of(folder, frame, text, seeds=(1,)):
+    """The test metrics of a small model, trained to the end on the log; of several seeds a list."""
     prepared(folder, frame, text)
     config = load_config(f"configs/logs.py:shared_bottom,quick,schema={folder}/shop.yaml")
     config.data.data_dir = str(folder / "data")
     config.data.batch_size, config.model.histories = 256, "din"
     config.train.epochs = 3
     config.optim.learning_rate = 0.005
-    config.seed = 1  # mean predictions of small models differ by up to 0.1 from seed to seed
-    return train(config, folder / "run")["test"]
+    runs = []
+    for config.seed in seeds:
+        runs.append(train(config, folder / f"run_{config.seed}")["test"])
+    return runs if len(runs) > 1 else runs[0]
 
 
 def test_random_labels_cannot_be_learned(tmp_path):
@@ -68,9 +70,10 @@ def test_random_labels_cannot_be_learned(tmp_path):
 def test_probabilities_are_those_of_the_log_where_negatives_are_sampled(tmp_path):
     """Without the weights the mean prediction would be 0.4 / (0.4 + 0.2 · 0.6) = 0.77."""
     text = f"{SCHEMA}sample_negatives: {{click: 0.2}}\n"
-    found = metrics_of(tmp_path, random_labels(16_000), text)
-    for name, rate in LABELS.items():
-        assert abs(found[f"{name}@all"]["mean_prediction"] - rate) < 0.1
+    runs = metrics_of(tmp_path, random_labels(16_000), text, seeds=(1, 2, 3))
+    for name, rate in LABELS.items():  # one small model's mean is off by up to 0.1
+        means = [run[f"{name}@all"]["mean_prediction"] for run in runs]
+        assert abs(np.mean(means) - rate) < 0.06
     config = load_config(f"configs/logs.py:shared_bottom,quick,schema={tmp_path}/shop.yaml")
     config.data.data_dir = str(tmp_path / "data")
     config.loss.sample_weights = False

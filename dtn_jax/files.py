@@ -17,28 +17,22 @@ from typing import IO, Any, TypeVar
 from dtn_jax.errors import UserError
 
 T = TypeVar("T")
-Digest = Callable[[pathlib.Path], str]  # of a file
-ENDS = 64 << 10  # bytes of each end of a long file that are hashed
 TEMPORARY = ".tmp"  # the suffix of a file that is being written
 HASHES = "checksums.json"  # of a checkpoint, a prepared set, a finished run: {file: bytes, SHA-256}
 
 
-class Damaged(UserError):
-    """A file is missing, or is not as it was written."""
-
-
 @contextlib.contextmanager
 def reading(path: pathlib.Path, remedy: str) -> Iterator[pathlib.Path]:
-    """Whatever is raised inside, by several libraries, as `Damaged`: the file, why, the remedy."""
+    """Whatever is raised inside, by several libraries, as UserError: the file, why, the remedy."""
     try:
         yield path
     except Exception as error:
         why = f"it lacks {error}" if isinstance(error, KeyError) else error
-        raise Damaged(f"{path} is missing or damaged ({why}); {remedy}") from None
+        raise UserError(f"{path} is missing or damaged ({why}); {remedy}") from None
 
 
 def read_json(path: pathlib.Path, remedy: str, parse: Callable[[Any], T] = dict) -> T:
-    """What `parse` makes of the JSON in a file; raises `Damaged` where either cannot be read."""
+    """What `parse` makes of the JSON in a file; raises UserError where either cannot be read."""
     with reading(path, remedy):
         return parse(json.loads(path.read_text()))
 
@@ -47,7 +41,6 @@ def write_whole(path: pathlib.Path, text: str) -> None:
     """Writes a file so that it is whole or as it was before, whatever other processes write."""
     with replacing(path) as temporary:
         temporary.write_text(text)
-        to_disk(temporary)  # else a power cut may leave the new name and none of the text
 
 
 def to_disk(path: pathlib.Path) -> None:
@@ -63,11 +56,12 @@ def to_disk(path: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Where a file is written that takes its place once it is whole; no two processes have the
-    same. What the disk refuses is told of the file, not of that place."""
+    """Where a file is written that takes its place once it is whole, and on the disk; no two
+    processes have the same. What the disk refuses is told of the file, not of that place."""
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}{TEMPORARY}")
     try:
         yield temporary
+        to_disk(temporary)  # else a power cut may leave the new name and none of the content
         temporary.replace(path)
     except BaseException as error:
         if isinstance(error, OSError) and error.filename in (None, str(temporary)):
@@ -99,15 +93,6 @@ def sha256(path: pathlib.Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def ends(file: IO[bytes], size: int) -> str:
-    """SHA-256 of the first and last ENDS bytes of an open file of so many: cheap at any size, and
-    shows most edits."""
-    digest = hashlib.sha256(file.read(ENDS))
-    file.seek(max(0, size - ENDS))
-    digest.update(file.read(ENDS))
-    return digest.hexdigest()
-
-
 def files_in(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     """The files in a folder and below by their names from there, but HASHES, hidden ones, which
     file systems and desktops add, and Python's caches."""
@@ -116,16 +101,17 @@ def files_in(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     return {name: path for name, path in sorted(names.items()) if not left_out.match(name)}
 
 
-def hashes(files: Mapping[str, pathlib.Path], of: Digest | None = sha256) -> dict[str, dict]:
-    """{name: {"bytes": its size, "sha256": what `of` makes of it}} of files; None: sizes alone."""
-    facts = {name: {"bytes": path.stat().st_size} for name, path in files.items()}
+def hashes(files: Mapping[str, pathlib.Path], of: Callable = sha256) -> dict[str, dict]:
+    """{name: {"bytes": its size, "sha256": what `of(path)` makes of it}} of files."""
+
+    def facts(path: pathlib.Path) -> dict:
+        return {"bytes": path.stat().st_size, "sha256": of(path)}
+
     with ThreadPoolExecutor() as pool:  # hashing leaves the interpreter to others
-        for name, digest in zip(files, pool.map(of, files.values()) if of else ()):
-            facts[name]["sha256"] = digest
-    return facts
+        return dict(zip(files, pool.map(facts, files.values())))
 
 
-def damage(folder: pathlib.Path, listed: dict | None = None, of: Digest | None = sha256) -> str:
+def damage(folder: pathlib.Path, listed: dict | None = None, of: Callable = sha256) -> str:
     """What is wrong with which file of a folder; '' where nothing is.
 
     Args:
@@ -139,7 +125,7 @@ def damage(folder: pathlib.Path, listed: dict | None = None, of: Digest | None =
             size, expected = facts["bytes"], listed[name]["bytes"]
             if size != expected:
                 return f"{name} has {size:,} bytes, expected {expected:,}"
-            if not facts.items() <= listed[name].items():
+            if facts["sha256"] != listed[name]["sha256"]:
                 return f"{name} has changed since it was saved (its SHA-256 is another)"
     except FileNotFoundError as error:
         return f"{pathlib.Path(error.filename).relative_to(folder)} is missing"
@@ -148,23 +134,14 @@ def damage(folder: pathlib.Path, listed: dict | None = None, of: Digest | None =
     return "" if listed else f"{HASHES} lists no file"
 
 
-def cache_folder() -> pathlib.Path:
-    """The user's cache folder, for prepared sets and compiled programs."""
-    root = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(root) / "dtn_jax"
-
-
 def full_path(path: str | pathlib.Path) -> pathlib.Path:
     """The absolute path of a file or a folder, without `~`, `.` and `..`: TensorStore, which reads
     checkpoints, refuses them. Links stay, unless a `..` asks where one leads.
+
+    Raises:
+      UserError: it is a URL.
     """
+    if re.match(r"[A-Za-z][\w+.-]*:/", str(path)):
+        raise UserError(f"{path} is a URL, expected a file or a folder of this machine")
     whole = pathlib.Path(path).expanduser().absolute()
     return pathlib.Path(os.path.realpath(whole)) if ".." in whole.parts else whole
-
-
-def check_place(path: str | pathlib.Path, what: str = "workdir", kind: str = "a folder") -> None:
-    """Raises UserError where a path cannot be a folder's or a file's, whatever is on the disk."""
-    if re.match(r"[A-Za-z][\w+.-]*:/", str(path)):
-        raise UserError(f"{what} {path} is a URL, expected {kind} of this machine")
-    if what == "workdir" and set(str(full_path(path))) & set("*?[]"):  # Orbax reads globs
-        raise UserError(f"workdir {full_path(path)} has one of * ? [ ] in it; give another name")

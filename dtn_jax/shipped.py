@@ -1,6 +1,7 @@
-"""The configs, protocols and references: inside an installed package, beside it in a clone.
+"""Where files lie: the user's cache; and configs, protocols and references, inside an installed
+package, beside it in a clone.
 
-Under the names dtn_jax.configs and dtn_jax.protocols they are found from any folder, whatever
+Under the names dtn_jax.configs and dtn_jax.protocols these are found from any folder, whatever
 other packages of those names there are.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import pathlib
 import sys
 from types import ModuleType
@@ -18,6 +20,12 @@ IN_A_CLONE = {
     "protocols": "experiments/protocols",
     "references": "experiments/results/references",
 }
+
+
+def cache_folder() -> pathlib.Path:
+    """The user's cache folder, for prepared sets and compiled programs."""
+    root = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(root) / "dtn_jax"
 
 
 def folder(name: str) -> pathlib.Path:

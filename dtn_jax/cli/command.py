@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from dtn_jax.cli import compile_cache
 from dtn_jax.errors import UserError, choose, told
-from dtn_jax.files import check_place
+from dtn_jax.files import full_path
 from dtn_jax.parallel import interrupts
 from dtn_jax.report import screen
 from dtn_jax.shipped import PACKAGE, config_files
@@ -169,8 +169,7 @@ def require(known: argparse.Namespace, *names: str) -> None:
 
 def check_folder(path: str, what: str) -> None:
     """Raises UserError if a path can be none of a folder, which need not be there."""
-    check_place(path, what)
-    full = pathlib.Path(path).expanduser().absolute()
+    full = full_path(path)
     for place in (full, *full.parents):
         if place.is_file():
             raise UserError(f"{what} {full}: {place} is a file, expected a folder")

@@ -15,11 +15,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from dtn_jax.data.blocks import Layout, RecordSource, remedy
+from dtn_jax.data.raw.files import ends
 from dtn_jax.errors import UserError, choose
 from dtn_jax.files import (
     HASHES,
     damage,
-    ends,
     files_in,
     hashes,
     read_json,
@@ -199,8 +199,7 @@ def _hash(path: pathlib.Path) -> str:
     """SHA-256 of a file; of a long one of records, of its ends."""
     if ".array_record" not in path.name or path.stat().st_size <= LONG:
         return sha256(path)
-    with path.open("rb") as file:
-        return ends(file, path.stat().st_size)
+    return ends(str(path))
 
 
 def check_ids(ids: np.ndarray, schema: Schema) -> None:

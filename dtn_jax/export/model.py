@@ -301,12 +301,11 @@ class Model:
         return tuple(sorted(sizes))
 
 
-def load(folder: str | pathlib.Path, verify: bool = True, largest: int = 0) -> Model:
+def load(folder: str | pathlib.Path, largest: int = 0) -> Model:
     """Opens an exported model.
 
     Args:
       folder: of the model.
-      verify: compare the SHA-256 of every file with the manifest's; else their sizes alone.
       largest: rows of a batch at most; 0 is what suits the device.
 
     Raises:
@@ -314,7 +313,7 @@ def load(folder: str | pathlib.Path, verify: bool = True, largest: int = 0) -> M
         earlier JAX than this one reads.
     """
     folder = pathlib.Path(folder).expanduser()
-    manifest = model_folder.read_manifest(folder, verify)
+    manifest = model_folder.read_manifest(folder)
     facts, schema = model_folder.read_facts(folder), model_folder.read_schema(folder)
     batches = Batches.open(folder, facts, manifest, largest)
     with model_folder.reading(folder / ENCODERS) as place:

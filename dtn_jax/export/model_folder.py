@@ -44,7 +44,7 @@ from collections.abc import Iterator
 
 from dtn_jax import files
 from dtn_jax.errors import UserError, disk_errors
-from dtn_jax.files import Damaged, damage, files_in, hashes, locked, read_json, sha256, to_disk
+from dtn_jax.files import damage, files_in, hashes, locked, read_json, sha256, to_disk
 from dtn_jax.schema import Schema
 
 FORMAT, LOCK = 1, ".lock"  # of a folder that is being written
@@ -109,12 +109,8 @@ def is_card(name: str) -> bool:
     return name == CARD or name.startswith("card/")
 
 
-def read_manifest(folder: pathlib.Path, verify: bool = True) -> dict:
+def read_manifest(folder: pathlib.Path) -> dict:
     """The manifest of a folder whose files are as they were written.
-
-    Args:
-      folder: of the model.
-      verify: compare the SHA-256 of every file; else their sizes alone.
 
     Raises:
       UserError: there is no model, it is of another version, or a file is missing or has changed.
@@ -126,8 +122,8 @@ def read_manifest(folder: pathlib.Path, verify: bool = True) -> dict:
     )
     if manifest.get("format") != FORMAT:
         raise UserError(f"another version of dtn_jax wrote {folder}; {AGAIN}")
-    if problem := damage(folder, manifest["files"], of=sha256 if verify else None):
-        raise Damaged(f"{folder}/{problem}; {AGAIN}")
+    if problem := damage(folder, manifest["files"]):
+        raise UserError(f"{folder}/{problem}; {AGAIN}")
     return manifest
 
 

@@ -16,7 +16,7 @@ from jax.experimental import multihost_utils
 
 from dtn_jax import files
 from dtn_jax.errors import UserError, disk_errors
-from dtn_jax.files import HASHES, Damaged, files_in, full_path, hashes, write_whole
+from dtn_jax.files import HASHES, files_in, full_path, hashes, write_whole
 from dtn_jax.parallel import processes
 from dtn_jax.run.state import State
 from dtn_jax.tables import saved_rows
@@ -205,11 +205,10 @@ def read(path: pathlib.Path, do: Callable[[], T]) -> T:
     and tells the others.
 
     Raises:
-      Damaged: the files are gone, or have changed.
-      UserError: they cannot be read although they have not changed.
+      UserError: the files are gone or have changed, or cannot be read although they have not.
     """
     if problem := processes.told_by_first(lambda: files.damage(path)):
-        raise Damaged(
+        raise UserError(
             f"{path} is damaged: {problem}. Restore it from a copy; or, of a last checkpoint, "
             "delete that folder: the run goes on from the one before"
         )

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from dtn_jax.errors import UserError
-from dtn_jax.files import HASHES, Damaged, damage, hashes, read_json, replacing, write_whole
+from dtn_jax.files import HASHES, damage, hashes, read_json, replacing, write_whole
 from dtn_jax.run.evaluate import AGAIN
 
 LOGITS = "log-odds"  # what a model's logits are: config.json of this version says so
@@ -53,7 +53,7 @@ def run_facts(folder: pathlib.Path) -> dict:
     fingerprint; `versions`; and `started_from`, where it did.
 
     Raises:
-      Damaged: config.json is.
+      UserError: config.json is damaged.
       Unusable: an unreleased version wrote it.
     """
     path = folder / "config.json"
@@ -78,13 +78,13 @@ def read(folder: pathlib.Path) -> dict | None:
     """What the run in a folder found; None where it is not finished.
 
     Raises:
-      Damaged: results.json is, or was changed since the run wrote it.
+      UserError: results.json is damaged, or was changed since the run wrote it.
     """
     if not (folder / RESULTS).exists():
         return None
     results = read_json(folder / RESULTS, AGAIN)
     if problem := (folder / HASHES).exists() and damage(folder):
-        raise Damaged(f"{folder}/{problem}; bring it back from a copy, or {AGAIN}")
+        raise UserError(f"{folder}/{problem}; bring it back from a copy, or {AGAIN}")
     return results
 
 

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from dtn_jax.config import differing, flatten, identity
 from dtn_jax.config.identity import shown
 from dtn_jax.errors import disk_errors, told
-from dtn_jax.files import TEMPORARY, check_place, full_path, locked, write_whole
+from dtn_jax.files import TEMPORARY, full_path, locked, write_whole
 from dtn_jax.parallel import processes
 from dtn_jax.report import trackers
 from dtn_jax.report.versions import versions
@@ -44,7 +44,6 @@ class Workdir:
         fingerprint: str,
         started: Started | None = None,
     ):
-        check_place(path)
         self.path = full_path(path)
         self.config, self.trackers, self.lock = config, [], None
         trackers.read_trackers(config.train.trackers)
@@ -109,6 +108,8 @@ class Workdir:
 
 def check_folder(path: pathlib.Path, config: ConfigDict, fingerprint: str) -> None:
     """Raises Unusable unless the folder is free, or a run's of this config on these data."""
+    if set(str(path)) & set("*?[]"):  # Orbax reads globs
+        raise Unusable(f"workdir {path} has one of * ? [ ] in it; give another name")
     if path.exists() and not path.is_dir():
         raise Unusable(f"workdir {path} is a file, expected a folder")
     if (path / "config.json").exists():

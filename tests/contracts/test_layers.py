@@ -18,9 +18,9 @@ STAGES = """
     data.epochs.batch_axis      # dropout, statistics and losses are over the rows of all devices
     parallel.processes          # each process reads its own rows
     metrics                     # the synthetic data's known answer has AUCs
-    data.progress data.blocks data.prepared
+    data.progress data.blocks
     data.quantiles data.equal_rows data.describe.leaks
-    data.keys data.times data.formula data.schemas data.raw
+    data.keys data.times data.formula data.schemas data.raw data.prepared
     data
     data.infer data.sets.data_set
     data.sets.synthetic         # Ali-CCP's generator has its fields' sizes

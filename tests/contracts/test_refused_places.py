@@ -27,7 +27,7 @@ def nowhere(tmp_path, monkeypatch):
     ],
 )
 def test_a_url(nowhere, call, arguments):
-    with pytest.raises(UserError, match=r"--out s3://b/x is a URL, expected a f.* of this machine"):
+    with pytest.raises(UserError, match=r"s3://b/x is a URL, expected a f.* of this machine"):
         call([*arguments, "--out=s3://b/x"])
 
 

@@ -8,10 +8,10 @@ import shutil
 import pytest
 from toy_set import Toy
 
-from dtn_jax import files
 from dtn_jax.data import prepared
 from dtn_jax.data.blocks import Layout
 from dtn_jax.data.prepared import read
+from dtn_jax.data.raw import files as raw_files
 from dtn_jax.errors import UserError
 from dtn_jax.files import HASHES
 from dtn_jax.schema import Field, Task
@@ -114,7 +114,7 @@ def test_any_flipped_bit_in_any_file_is_told(whole, folder):
 def test_a_record_that_is_damaged_is_told_when_it_is_read(folder, monkeypatch):
     """Of long files only the ends are verified at first."""
     monkeypatch.setattr(prepared, "LONG", 0)
-    monkeypatch.setattr(files, "ENDS", 100)
+    monkeypatch.setattr(raw_files, "ENDS", 100)
     prepared.seal(folder)
     path = folder / "logs-test.array_record-00000-of-00001"
     data = bytearray(path.read_bytes())

@@ -20,8 +20,9 @@ from dtn_jax.data.sets.logs import Logs
 from dtn_jax.data.sets.movielens import MovieLens
 from dtn_jax.data.sets.synthetic.builder import Synthetic
 from dtn_jax.errors import UserError, choose, told
-from dtn_jax.files import cache_folder, check_place
+from dtn_jax.files import full_path
 from dtn_jax.options import Option, option, pairs
+from dtn_jax.shipped import cache_folder
 
 DATASETS = {
     "adult": Adult,
@@ -113,9 +114,7 @@ def make_builder(name: str, options: str, data_dir: str, manual_dir: str) -> Dat
 
 def data_root(data_dir: str = "") -> pathlib.Path:
     """The folder of all prepared sets."""
-    root = pathlib.Path(data_dir or os.environ.get("DTN_DATA_DIR") or cache_folder())
-    check_place(root, "data_dir")
-    return root.expanduser().absolute()
+    return full_path(data_dir or os.environ.get("DTN_DATA_DIR") or cache_folder())
 
 
 def parse_options(

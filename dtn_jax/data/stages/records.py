@@ -25,7 +25,7 @@ from dtn_jax.data.schemas.spec import Spec
 from dtn_jax.data.stages.counts import Counts, added, days_of, of_values
 from dtn_jax.data.stages.split import SPLITS
 from dtn_jax.errors import disk_errors
-from dtn_jax.files import replacing, to_disk
+from dtn_jax.files import replacing
 from dtn_jax.shapes import Bool, Int8, Int64
 
 LEAST_ROWS = 1_000_000  # of a shard's units
@@ -224,6 +224,5 @@ class Output:
         """The SHA-256 of the records."""
         with disk_errors(self.temporary):
             self.file.close()
-            to_disk(self.temporary)
         self._replacing.__exit__(None, None, None)
         return self.digest.hexdigest()

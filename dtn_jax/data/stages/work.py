@@ -22,6 +22,7 @@ import itertools
 import json
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import duckdb
@@ -34,7 +35,7 @@ from dtn_jax.data.raw.types import Unit
 from dtn_jax.data.schemas.spec import Spec
 from dtn_jax.data.stages import histories
 from dtn_jax.data.stages.histories import Lists
-from dtn_jax.files import replacing, to_disk
+from dtn_jax.files import replacing
 
 T, R = TypeVar("T"), TypeVar("R")
 Do = Callable[[int], tuple[dict, Mapping[str, pa.Table]]]  # of a unit, as of `Work.stage`
@@ -227,10 +228,7 @@ def database(folder: pathlib.Path, memory_gb: float, threads: int) -> Iterator:
         connection.close()
 
 
-@contextlib.contextmanager
-def new_file(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Where a file is written that is on the disk, whole, before it has its name."""
+def new_file(path: pathlib.Path) -> AbstractContextManager[pathlib.Path]:
+    """`replacing`, in a folder that is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        yield temporary
-        to_disk(temporary)
+    return replacing(path)

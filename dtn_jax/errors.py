@@ -9,6 +9,7 @@ import importlib.util
 import os
 import pathlib
 import sys
+import traceback
 from collections.abc import Iterable, Iterator
 
 TO_SCORE = "pip install jax numpy polars pyarrow safetensors flatbuffers"  # and no more
@@ -98,3 +99,30 @@ def told(error: OSError) -> str:
     name = os.fsdecode(named) if isinstance(named, str | bytes) else ""
     text = f"{name}: {error.strerror}" if name else error.strerror or str(error)
     return f"{text}; {REMEDIES.get(error.errno, '--debug shows where')}"
+
+
+@contextlib.contextmanager
+def told_as_failed(path: pathlib.Path, what: str) -> Iterator[None]:
+    """Whatever a user's file raises inside becomes a UserError that says where."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise failed(path.absolute(), what, error) from error
+
+
+def failed(path: pathlib.Path, what: str, error: BaseException) -> UserError:
+    """The message of a user's file that raised."""
+    line = last_line(path, error)
+    if isinstance(error, SyntaxError) and error.lineno:
+        line = error.lineno
+    reason = f"{type(error).__name__}: {error}"
+    where = f", line {line}" if line else ""
+    return UserError(f"{what} {path} fails{where}: {reason} (--debug shows where)")
+
+
+def last_line(path: pathlib.Path, error: BaseException) -> int | None:
+    """The line of a file in which an error was raised, or that called what raised it."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    return frames[-1].lineno if frames else None

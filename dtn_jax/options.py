@@ -37,6 +37,7 @@ class Option:
         calls on one workdir.
       key: the full key, where it does not stand in its owner's section.
       role: of a tuple of fields' names, the role in the schema of those that () stands for.
+      needs: {full key of another option: what it must be one of, where this is not the default}.
     """
 
     default: Any
@@ -50,6 +51,7 @@ class Option:
     runtime: bool = False
     key: str = ""
     role: str = ""
+    needs: Mapping[str, tuple] = dataclasses.field(default_factory=dict)
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -1,5 +1,5 @@
 """Where files lie: the user's cache; and configs, protocols and references, inside an installed
-package, beside it in a clone.
+package, beside it in a clone. How a Python file, one of these or a user's own, is run.
 
 Under the names dtn_jax.configs and dtn_jax.protocols these are found from any folder, whatever
 other packages of those names there are.
@@ -7,12 +7,14 @@ other packages of those names there are.
 
 from __future__ import annotations
 
-import importlib
+import hashlib
 import importlib.util
 import os
 import pathlib
 import sys
 from types import ModuleType
+
+from dtn_jax.errors import UserError, told_as_failed
 
 PACKAGE = pathlib.Path(__file__).parent
 IN_A_CLONE = {
@@ -32,11 +34,6 @@ def folder(name: str) -> pathlib.Path:
     """The folder of a shipped package."""
     inside = PACKAGE / name
     return inside if inside.is_dir() else PACKAGE.parent / IN_A_CLONE[name]
-
-
-def module(name: str, part: str) -> ModuleType:
-    """Imports `part` of the shipped package `name`."""
-    return importlib.import_module(f"{package(name)}.{part}")
 
 
 def package(name: str) -> str:
@@ -63,6 +60,28 @@ def config_files(near: pathlib.Path) -> list[str]:
     return []
 
 
+def config_path(path: str) -> pathlib.Path:
+    """The config file of this path; raises UserError where there is none."""
+    file = pathlib.Path(path)
+    shipped = folder("configs").parent / file
+    if not file.is_file() and file.parts[:1] == ("configs",) and shipped.is_file():
+        file = shipped
+    place = file if file.is_dir() else file.parent
+    if file.suffix != ".py" and (place / "config.json").is_file():
+        raise UserError(
+            f"{path} is a run's, and no config file. To resume or show the run, give the --config "
+            f"that it began with, and --workdir={place}"
+        )
+    if not file.is_file() or file.suffix != ".py":
+        raise UserError(f"no config file {path!r}; {config_choices(file)}")
+    return file
+
+
+def config_choices(near: pathlib.Path) -> str:
+    """What a message says of the config files that there are."""
+    return f"the config files are: {', '.join(config_files(near)) or 'none'}"
+
+
 def protocols() -> dict[str, pathlib.Path]:
     """{name of a shipped protocol: its file}"""
     return {path.stem: path for path in sorted(folder("protocols").glob("[!_]*.py"))}
@@ -74,3 +93,21 @@ def protocol_groups() -> dict[str, list[str]]:
     names = [path.stem[1:] for path in folder("protocols").glob("_[!_]*.py")]
     groups = {name: [p for p in protocols() if p.startswith(f"{name}_")] for name in sorted(names)}
     return {name: of for name, of in groups.items() if of}
+
+
+def import_file(
+    path: pathlib.Path, what: str, source: bytes | None = None, package: str | None = None
+) -> ModuleType:
+    """Runs a Python file; raises UserError that says where it fails.
+
+    What is run is `source`, or what the file holds now: no bytecode of an earlier version. Its
+    relative imports are of `package`.
+    """
+    path = path.absolute()
+    name = f"{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"  # hides no other module
+    module = sys.modules[name] = ModuleType(name)  # dataclasses look their module up
+    module.__file__, module.__package__ = str(path), package
+    with told_as_failed(path, what):
+        text = path.read_bytes() if source is None else source
+        exec(compile(text, str(path), "exec", dont_inherit=True), vars(module))
+    return module

@@ -232,7 +232,7 @@ def unload():
     for _, names in plugins.loaded.values():
         for kind, keys in names.items():
             for key in keys:
-                del plugins.KINDS[kind].known[key]
+                del plugins.KINDS[kind].members[key]
     plugins.loaded.clear()
 
 

@@ -41,4 +41,4 @@ def writer(folder: pathlib.Path):
 
 
 def names() -> dict[str, dict]:
-    return {name: dict(kind.known) for name, kind in plugins.KINDS.items()}
+    return {name: dict(kind.members) for name, kind in plugins.KINDS.items()}

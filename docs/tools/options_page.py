@@ -48,9 +48,9 @@ def page() -> str:
         parts.append(f"## {title} {{ #{anchor} }}\n\n{words}\n")
         in_section = [d for d in known if section_of(d) == section]
         parts += [entry(d) for d in in_section if d.family is None]
-        for member in dict.fromkeys(d.member for d in in_section if d.family):
-            own = [d for d in in_section if d.member == member]
-            names = ", ".join(f"`{name}`" for name in (member, *own[0].heirs))
+        for member in dict.fromkeys(d.members[0] for d in in_section if d.family):
+            own = [d for d in in_section if d.members[:1] == (member,)]
+            names = ", ".join(f"`{name}`" for name in own[0].members)
             parts.append(f"## Options of {names} {{ #{section}.{member} }}\n")
             parts += [entry(d) for d in own]
     return "\n".join(parts)

@@ -304,7 +304,7 @@ def tell_unused(config: ConfigDict, rest: Sequence[str]) -> None:
     """Says which of the arguments for the config change nothing in it."""
     from dtn_jax.config.identity import unused
 
-    for line in unused([config], [key for key, _ in overrides(rest)]):
+    for line in unused(config, [key for key, _ in overrides(rest)]):
         screen.say(f"note: {line}")
 
 

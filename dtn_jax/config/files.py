@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-import pathlib
 from collections.abc import Callable, Mapping
-from types import ModuleType
 
 from ml_collections import ConfigDict
 
@@ -15,14 +13,13 @@ from dtn_jax.config import plugins
 from dtn_jax.config.sections import check_options, declarations, did_you_mean, flatten
 from dtn_jax.data.schemas.named_schema import with_meaning
 from dtn_jax.data.sets.logs import Logs
-from dtn_jax.errors import UserError, choose
+from dtn_jax.errors import UserError, choose, told_as_failed
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.models.experts import EXPERTS
 from dtn_jax.options import split_outside_brackets
-from dtn_jax.shipped import config_files
+from dtn_jax.shipped import config_choices, config_path, import_file
 
-SHIPPED = shipped.folder("configs")
-TUNED = SHIPPED / "tuned"
+TUNED = shipped.folder("configs") / "tuned"
 
 
 def load_config(spec: str) -> ConfigDict:
@@ -36,16 +33,11 @@ def load_config(spec: str) -> ConfigDict:
     """
     path, _, argument = spec.partition(":")
     file = config_path(path)
-    module = import_config(file)
-    get_config = getattr(module, "get_config", None)
+    get_config = getattr(import_file(file, "config file"), "get_config", None)
     if get_config is None or not inspect.signature(get_config).parameters:
-        raise UserError(f"{path} has no function get_config(argument); {_choices(file)}")
-    try:
+        raise UserError(f"{path} has no function get_config(argument); {config_choices(file)}")
+    with told_as_failed(file, "config file"):
         config = get_config(argument)
-    except UserError:
-        raise
-    except (Exception, SystemExit) as error:  # whatever a file of the user's may raise
-        raise plugins.failed(file.absolute(), "config file", error) from error
     if not isinstance(config, ConfigDict):
         raise UserError(f"get_config of {path} returns {config!r}, expected a ConfigDict")
     try:
@@ -54,34 +46,6 @@ def load_config(spec: str) -> ConfigDict:
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     return config
-
-
-def import_config(file: pathlib.Path) -> ModuleType:
-    """Runs a config file; raises UserError that says where it fails."""
-    if file.absolute().parent == SHIPPED.absolute():
-        return shipped.module("configs", file.stem)
-    return plugins.import_file(file, "config file")
-
-
-def config_path(path: str) -> pathlib.Path:
-    """The config file of this path; raises UserError where there is none."""
-    file = pathlib.Path(path)
-    shipped = SHIPPED.parent / file
-    if not file.is_file() and file.parts[:1] == ("configs",) and shipped.is_file():
-        file = shipped
-    folder = file if file.is_dir() else file.parent
-    if file.suffix != ".py" and (folder / "config.json").is_file():
-        raise UserError(
-            f"{path} is a run's, and no config file. To resume or show the run, give the --config "
-            f"that it began with, and --workdir={folder}"
-        )
-    if not file.is_file() or file.suffix != ".py":
-        raise UserError(f"no config file {path!r}; {_choices(file)}")
-    return file
-
-
-def _choices(file: pathlib.Path) -> str:
-    return f"the config files are: {', '.join(config_files(file)) or 'none'}"
 
 
 def variant(
@@ -124,27 +88,25 @@ def variant(
     settings = json.loads((TUNED / f"{tuned}.json").read_text()) if tuned else {}
     published = {name: a.published for name, a in ARCHITECTURES.items() if a.published}
     sources = {"paper": published, "tuned": settings}
-    for flag in (flag for flag in sources if flag in parts):
-        if not {*named} & {*sources[flag]}:
-            names = ", ".join(sources[flag]) or "no architecture"
-            raise UserError(f"{flag!r} goes with {names} here, got {argument!r}")
-    if {*sources} <= {*parts}:
+    asked = [flag for flag in sources if flag in parts]
+    if len(asked) > 1:
         raise UserError(f"'paper' and 'tuned' are two settings, got {argument!r}")
-    chosen = published if "paper" in parts else settings
+    chosen = sources[asked[0]] if asked else settings
+    if asked and not {*named} & {*chosen}:
+        names = ", ".join(chosen) or "no architecture"
+        raise UserError(f"{asked[0]!r} goes with {names} here, got {argument!r}")
     for name in named:
         config.model.architecture = name
         for key, value in chosen.get(name, {}).items():
             override(config, key, str(value))
     known = [*ARCHITECTURES, *flags, *sources, "key=value"]
-    for part in (part for part in parts if "=" not in part):
-        if part in EXPERTS and part not in known:
-            raise UserError(f"{part} is an expert; + joins experts: model.experts=mlp+{part}")
-        choose("part of the config's argument", part, known)
     for part in parts:
         key, equals, value = part.partition("=")
         if equals:
             override(config, key.strip(), value)
-        elif part in flags:
+        elif part in EXPERTS and part not in known:
+            raise UserError(f"{part} is an expert; + joins experts: model.experts=mlp+{part}")
+        elif choose("part of the config's argument", part, known) in flags:
             flags[part](config)
     return config
 

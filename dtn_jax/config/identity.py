@@ -33,9 +33,10 @@ def identity(config: Mapping | ConfigDict) -> dict[str, object]:
     """The flat options that say what is computed; of stored configs too, whatever their version."""
     flat, known = flatten(config), declarations()
     filled = {key: declared.option.default for key, declared in known.items()} | flat
-    used = {id(family): _used(family, filled) for family in FAMILIES}
+    used = {id(family): _used(family, filled) for family in FAMILIES.values()}
     without = {*(OF_EXPERTS if not takes_experts(filled) else ())}
-    without |= {*(SWITCHES if weightless(filled) else ())}
+    data_set = DATASETS.get(str(filled["data.dataset"]))
+    without |= {*(SWITCHES if getattr(data_set, "weight", None) == "" else ())}  # rows have none
 
     @no_type_check  # called for every option
     def counts(key: str) -> bool:
@@ -44,41 +45,32 @@ def identity(config: Mapping | ConfigDict) -> dict[str, object]:
             return True
         if declared.option.runtime or key in without:
             return False
-        names = used.get(id(declared.family))
-        return names is None or bool(declared.members & names)
+        return declared.family is None or bool({*declared.members} & used[id(declared.family)])
 
     kept = {key: value for key, value in flat.items() if counts(key)}
-    if kept.get("plugins"):
-        kept["plugins"] = by_content(str(kept["plugins"]))
-    else:
-        kept.pop("plugins", None)
+    kept["plugins"] = by_content(str(kept.get("plugins", "")))
     if "data.options" in kept:
         kept["data.options"] = without_place(str(kept["data.options"]))
     return kept
 
 
-def _used(family: Family, flat: Mapping[str, object]) -> set[str] | None:
-    """The members that a flat config has; None where it names what is not known."""
+def _used(family: Family, flat: Mapping[str, object]) -> set[str]:
+    """The members that a flat config has; all where it names what is not known."""
     try:
         return family.used(flat)
     except UserError:
-        return None
+        return {*family.members}
 
 
-def unused(configs: Sequence[Mapping | ConfigDict], keys: Iterable[str]) -> list[str]:
-    """A line for each of `keys` that is no part of what any of the configs computes."""
-    known, kept = declarations(), set().union(*map(identity, configs))
+def unused(config: Mapping | ConfigDict, keys: Iterable[str]) -> list[str]:
+    """A line for each of `keys` that is no part of what the config computes."""
+    known, kept = declarations(), identity(config)
     lines = []
     for key in dict.fromkeys(keys):
         if key in known and key not in kept and not known[key].option.runtime:
             lacks = " and no ".join(sorted(known[key].members)) or "use for it"
             lines.append(f"{key} changes nothing: the run has no {lacks}")
     return lines
-
-
-def weightless(flat: Mapping[str, object]) -> bool:
-    """Whether the data set of a flat config is one whose rows never have weights."""
-    return getattr(DATASETS.get(str(flat["data.dataset"])), "weight", None) == ""
 
 
 def by_content(plugins: str) -> str:

@@ -18,93 +18,31 @@ is told. What such a file imports from other files of yours is no part of that.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import inspect
 import pathlib
 import re
-import sys
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from flax import linen as nn
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from dtn_jax.balancing import BALANCERS, NONE, balancer
-from dtn_jax.config.sections import base_config, declarations, flatten
+from dtn_jax.balancing import NONE, balancer
+from dtn_jax.config.sections import FAMILIES, Family, base_config, declarations, flatten
 from dtn_jax.data.sets.catalog import DATASETS
 from dtn_jax.data.sets.data_set import DataSet
-from dtn_jax.errors import UserError, choose
-from dtn_jax.losses import LOSSES
-from dtn_jax.metrics import METRICS
+from dtn_jax.errors import UserError, last_line
 from dtn_jax.metrics.metric import Metric
-from dtn_jax.models.architectures import ARCHITECTURES, Architecture
-from dtn_jax.models.experts import EXPERTS
 from dtn_jax.options import declared
-from dtn_jax.schema import TASK_KINDS
+from dtn_jax.shipped import import_file
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 PART = re.compile(r"(?P<path>.+?)(#(?P<sha>[0-9a-f]{64}))?")  # of the option `plugins`
 SHOWN = 300  # characters of JAX's messages, which can fill pages
 Names = dict[str, list[str]]  # {a key of KINDS: the names of that kind that a file defines}
 loaded: dict[pathlib.Path, tuple[str, Names]] = {}  # {file: (SHA-256, what it defines)}
-
-
-def built(arguments: str, *given: str) -> Callable[[type], None]:
-    """Makes one as a run does: with what it is given, and its options at their defaults."""
-
-    def make(member: type) -> None:
-        fields = {field.name for field in dataclasses.fields(member)}
-        optional = fields & {"inflation", "dropout", "codebook"}
-        if not callable(member(**dict.fromkeys((*given, *optional)))):
-            raise UserError(f"expected a method __call__({arguments})")
-
-    return make
-
-
-def built_loss(member: type) -> None:
-    """Checks what a loss names, its `kind` and what it `reads`, and builds it."""
-    choose("kind of loss", getattr(member, "kind", ""), TASK_KINDS)
-    if getattr(member, "reads", None) not in (None, *declared(member)):
-        raise UserError(f"its attribute `reads` is {member.reads!r}, expected one of its options")
-    built("z, y, w")(member)
-
-
-@dataclasses.dataclass(frozen=True)
-class Kind:
-    """What a dict of a plug-in adds to.
-
-    Attributes:
-      known: the package's dict of such things, by name.
-      base: each is a subclass of it; a metric is one.
-      make: what a run does with one before all else; raises where it lacks something.
-      named: the options that name such things; their own options stand in the same section.
-    """
-
-    known: dict
-    base: type
-    make: Callable[[Any], Any]
-    named: tuple[str, ...]
-
-    @property
-    def section(self) -> str:
-        """The section of a config that the options of such things are in."""
-        return self.named[0].partition(".")[0]
-
-
-GIVEN = ("levels", "tasks", "input", "tower", "dropout", "dtype")  # to an architecture
-built_architecture = built("inputs, train", *GIVEN)
-built_expert = built("fields, codewords, train", "width", "dtype")
-KINDS = {
-    "ARCHITECTURES": Kind(ARCHITECTURES, Architecture, built_architecture, ("model.architecture",)),
-    "EXPERTS": Kind(EXPERTS, nn.Module, built_expert, ("model.experts", "model.group_experts")),
-    "DATASETS": Kind(DATASETS, DataSet, lambda own: own(data_dir="").recipe(), ("data.dataset",)),
-    "METRICS": Kind(METRICS, Metric, lambda own: own.text(1), ("train.select",)),
-    "LOSSES": Kind(LOSSES, object, built_loss, ("loss.tasks",)),
-    "BALANCERS": Kind(BALANCERS, balancer.Balancer, balancer.check, ("loss.balancing",)),
-}
+KINDS = {name: family for name, family in FAMILIES.items() if family.make}
 
 
 def use(config: ConfigDict, files: str) -> None:
@@ -149,20 +87,14 @@ def _load(part: str) -> str:
             f"{expected[:12]}, is {digest[:12]}; put the old file back, or begin a new run"
         )
     if all(digest != sha for sha, _ in loaded.values()):  # a copy of one adds nothing
-        known = {"loaded": loaded} | {name: kind.known for name, kind in KINDS.items()}
-        before = {name: dict(one) for name, one in known.items()}
+        known = [loaded, *(kind.members for kind in KINDS.values())]
+        before = [dict(one) for one in known]
         try:
-            module = import_file(path, "plug-in", source)
-            for name in (name for name in known if known[name] != before[name]):
-                raise UserError(
-                    f"plug-in {path} changes {name} of the package: give it a dict {name} of its "
-                    "own, {name: ...}"
-                )
-            _add(path, module, digest)
+            _add(path, import_file(path, "plug-in", source), digest)
         except BaseException:  # all of it or nothing
-            for name, one in known.items():
+            for one, was in zip(known, before):
                 one.clear()
-                one.update(before[name])
+                one.update(was)
             raise
     return f"{path}#{digest}"
 
@@ -171,17 +103,17 @@ def _add(path: pathlib.Path, module: ModuleType, sha: str) -> None:
     """Adds what a plug-in defines to the package's dicts."""
     for name, keys in loaded.pop(path, ("", {}))[1].items():  # of an earlier version of the file
         for key in keys:
-            del KINDS[name].known[key]
+            del KINDS[name].members[key]
     names: Names = {}
     loaded[path] = (sha, names)
     for name, kind in KINDS.items():
-        members = getattr(module, name, kind.known)
+        members = getattr(module, name, kind.members)
         if not isinstance(members, dict):
             raise UserError(f"plug-in {path}: {name} is {members!r}, expected a dict {{name: ...}}")
-        for key, member in members.items() if members is not kind.known else ():
+        for key, member in members.items() if members is not kind.members else ():
             if problem := _taken(name, key) or _lacking(kind, key, member):
                 raise UserError(f"plug-in {path}{_line(member)}: {name}[{key!r}]: {problem}")
-            kind.known[key] = member
+            kind.members[key] = member
             names.setdefault(name, []).append(key)
     if not names:
         raise UserError(
@@ -199,7 +131,7 @@ def _taken(kind: str, key: object) -> str:
     section = KINDS[kind].section
     taken = ["a word of its section"] if key == NONE else []
     for other, of in KINDS.items():
-        if key in of.known and of.section == section:
+        if key in of.members and of.section == section:
             files = [p for p, (_, names) in loaded.items() if key in names.get(other, [])]
             taken.append(f"{other} of {f'plug-in {files[0]}' if files else 'the package'}")
     option = f"{section}.{key}"
@@ -207,7 +139,7 @@ def _taken(kind: str, key: object) -> str:
     return f"the name is taken, by {taken[0]}; choose another" if taken else ""
 
 
-def _lacking(kind: Kind, key: str, member: Any) -> str:
+def _lacking(kind: Family, key: str, member: Any) -> str:
     """What a thing lacks to be one of its kind; '' where nothing is missing."""
     base, is_class = kind.base, inspect.isclass(member)
     if not (isinstance(member, base) if base is Metric else is_class and issubclass(member, base)):
@@ -233,16 +165,15 @@ def check_used(config: ConfigDict | FrozenConfigDict) -> None:
     """
     load(config.plugins)
     flat = flatten(config)
+    used = {name: kind.used(flat) for name, kind in KINDS.items()}
     for path, (sha, names) in loaded.items():
-        for kind, keys in names.items():
-            words = re.findall(r"\w+", " ".join(str(flat[key]) for key in KINDS[kind].named))
-            taken = [key for key in keys if key in words]
-            if taken and sha not in config.plugins:
-                raise UserError(
-                    f"{taken[0]!r} is of plug-in {path}, which the config's "
-                    f"plugins={config.plugins!r} does not name: give it by "
-                    "dtn_jax.config.plugins.use(config, FILES)"
-                )
+        taken = [key for kind, keys in names.items() for key in keys if key in used[kind]]
+        if taken and sha not in config.plugins:
+            raise UserError(
+                f"{taken[0]!r} is of plug-in {path}, which the config's plugins="
+                f"{config.plugins!r} does not name: give it by "
+                "dtn_jax.config.plugins.use(config, FILES)"
+            )
 
 
 @contextlib.contextmanager
@@ -257,19 +188,15 @@ def told_as_built(config: FrozenConfigDict, traced: bool = False) -> Iterator[No
         of_user = isinstance(error, UserError)
         if (of_user and not traced) or isinstance(error, balancer.BalancerFails):
             raise
-        reason = str(error) if of_user else f"{type(error).__name__}: {str(error)[:SHOWN]}"
-        reason = reason.partition("\n----")[0]  # JAX's remark on its traceback
+        reason = str(error).partition("\n----")[0]  # JAX's remark on its traceback
+        if not of_user:
+            reason = f"{type(error).__name__}: {reason[:SHOWN]} (--debug shows where)"
+        lines = {path: last_line(path, error) for path in loaded}
+        places = "".join(f" ({path}, line {line})" for path, line in lines.items() if line)
         raise UserError(
             f"architecture {config.model.architecture!r} with experts {config.model.experts!r} "
-            f"cannot be built{_places(error)}: {reason}"
-            + ("" if of_user else " (--debug shows where)")
+            f"cannot be built{places}: {reason}"
         ) from error
-
-
-def _places(error: BaseException) -> str:
-    """' (FILE, line N)' where an error came from a loaded plug-in, or ''."""
-    lines = {path: last_line(path, error) for path in loaded}
-    return "".join(f" ({path}, line {line})" for path, line in lines.items() if line)
 
 
 def _line(member: Any) -> str:
@@ -277,38 +204,3 @@ def _line(member: Any) -> str:
     with contextlib.suppress(TypeError, OSError):  # it is no class
         return f", line {inspect.getsourcelines(member)[1]}"
     return ""
-
-
-def import_file(path: pathlib.Path, what: str, source: bytes | None = None) -> ModuleType:
-    """Runs a Python file of the user's; raises UserError that says where it fails.
-
-    What is run is `source`, or what the file holds now: no bytecode of an earlier version.
-    """
-    path = path.absolute()
-    name = f"{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"  # hides no other module
-    module = sys.modules[name] = ModuleType(name)  # dataclasses look their module up
-    module.__file__ = str(path)
-    try:
-        text = path.read_bytes() if source is None else source
-        exec(compile(text, str(path), "exec", dont_inherit=True), vars(module))
-    except UserError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise failed(path, what, error) from error
-    return module
-
-
-def failed(path: pathlib.Path, what: str, error: BaseException) -> UserError:
-    """The message of a user's file that raised."""
-    line = last_line(path, error)
-    if isinstance(error, SyntaxError) and error.lineno:
-        line = error.lineno
-    reason = f"{type(error).__name__}: {error}"
-    where = f", line {line}" if line else ""
-    return UserError(f"{what} {path} fails{where}: {reason} (--debug shows where)")
-
-
-def last_line(path: pathlib.Path, error: BaseException) -> int | None:
-    """The line of a file in which an error was raised, or that called what raised it."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
-    return frames[-1].lineno if frames else None

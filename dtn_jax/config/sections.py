@@ -5,21 +5,27 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import re
 import types
-from collections.abc import Callable, Iterator, Mapping
-from typing import no_type_check
+from collections.abc import Callable, Mapping
+from typing import Any, no_type_check
 
+from flax import linen as nn
 from ml_collections import ConfigDict, FrozenConfigDict
 
+from dtn_jax import losses
 from dtn_jax.analysis.watch import WatchOptions
-from dtn_jax.balancing import BALANCERS
+from dtn_jax.balancing import BALANCERS, balancer
 from dtn_jax.data.epochs.batches import BatchOptions
 from dtn_jax.data.sets.catalog import DATASETS, DataOptions
+from dtn_jax.data.sets.data_set import DataSet
 from dtn_jax.data.sets.logs import Logs
 from dtn_jax.errors import UserError
 from dtn_jax.field import SCALED
 from dtn_jax.losses import LOSSES, LossOptions
-from dtn_jax.models.architectures import ARCHITECTURES
+from dtn_jax.metrics import METRICS
+from dtn_jax.metrics.metric import Metric
+from dtn_jax.models.architectures import ARCHITECTURES, Architecture
 from dtn_jax.models.build import ModelOptions, embeddings_of
 from dtn_jax.models.experts import EXPERTS, parse_experts
 from dtn_jax.models.histories import HISTORIES
@@ -73,11 +79,16 @@ class Family:
       section: where they stand.
       members: {name: who declares its options}; plug-ins add to it.
       used: of a flat config, the names of those that its run has; options of others mean nothing.
+      base: each is a subclass of it; a metric is one.
+      make: what a run does with one of a plug-in before all else, which raises where it lacks
+        something; None where plug-ins have none.
     """
 
     section: str
-    members: Mapping[str, type]
+    members: dict
     used: Callable[[Mapping[str, object]], set[str]]
+    base: type = object
+    make: Callable[[Any], Any] | None = None
 
 
 OF_EXPERTS = ("model.experts", "model.group_experts", "model.expert_dim")
@@ -93,38 +104,65 @@ def used_experts(flat: Mapping[str, object]) -> set[str]:
     """The kinds of experts that `model.experts` and `model.group_experts` name."""
     if not takes_experts(flat):
         return set()
-    texts = [str(flat["model.experts"])]
-    texts += pairs(
-        str(flat.get("model.group_experts", "")), "model.group_experts", "group=experts"
-    ).values()
+    groups = pairs(str(flat["model.group_experts"]), "model.group_experts", "group=experts")
+    texts = [str(flat["model.experts"]), *groups.values()]
     return {kind for text in texts for kind in parse_experts(text)}
 
 
 def used_histories(flat: Mapping[str, object]) -> set[str]:
     """The ways of pooling that `model.histories` names."""
-    text = str(flat.get("model.histories", ""))
-    if "=" not in text:
-        return {text} - {""}
-    return {*pairs(text, "model.histories", "field=way").values()}
+    text = str(flat["model.histories"])
+    return {*pairs(text, "model.histories", "field=way").values()} if "=" in text else {text}
 
 
 def used_numbers(flat: Mapping[str, object]) -> set[str]:
     """The embeddings that `model.numbers` names, or, where it is '', that a schema file may: one's
     own, since those of the package name none."""
-    if text := str(flat.get("model.numbers", "")):
+    if text := str(flat["model.numbers"]):
         return {*embeddings_of(text).values()} - {SCALED}
-    data_set = DATASETS.get(str(flat.get("data.dataset")))
+    data_set = DATASETS.get(str(flat["data.dataset"]))
     return set(NUMBERS) if data_set and (data_set is Logs or data_set.SOURCE) else set()
 
 
-FAMILIES = (
-    Family("model", ARCHITECTURES, lambda flat: {str(flat["model.architecture"])}),
-    Family("model", EXPERTS, used_experts),
-    Family("model", HISTORIES, used_histories),
-    Family("model", NUMBERS, used_numbers),
-    Family("loss", LOSSES, lambda flat: {*pairs(str(flat["loss.tasks"]), "loss.tasks").values()}),
-    Family("loss", BALANCERS, lambda flat: {str(flat["loss.balancing"])}),
-)
+def used_losses(flat: Mapping[str, object]) -> set[str]:
+    """The losses that `loss.tasks` names."""
+    return {*pairs(str(flat["loss.tasks"]), "loss.tasks").values()}
+
+
+def named_in(key: str) -> Callable[[Mapping[str, object]], set[str]]:
+    """All words in the value of an option."""
+    return lambda flat: {*re.findall(r"\w+", str(flat[key]))}
+
+
+def built(arguments: str, *given: str) -> Callable[[type], None]:
+    """Makes one as a run does: with what it is given, and its options at their defaults."""
+
+    def make(member: type) -> None:
+        fields = {field.name for field in dataclasses.fields(member)}
+        optional = fields & {"inflation", "dropout", "codebook"}
+        if not callable(member(**dict.fromkeys((*given, *optional)))):
+            raise UserError(f"expected a method __call__({arguments})")
+
+    return make
+
+
+GIVEN = ("levels", "tasks", "input", "tower", "dropout", "dtype")  # to an architecture
+built_architecture = built("inputs, train", *GIVEN)
+built_expert = built("fields, codewords, train", "width", "dtype")
+made_set = lambda own: own(data_dir="").recipe()  # noqa: E731
+ARCHITECTURE = named_in("model.architecture")
+FAMILIES = {  # by the dict of a plug-in that adds to one
+    "ARCHITECTURES": Family("model", ARCHITECTURES, ARCHITECTURE, Architecture, built_architecture),
+    "EXPERTS": Family("model", EXPERTS, used_experts, nn.Module, built_expert),
+    "HISTORIES": Family("model", HISTORIES, used_histories),
+    "NUMBERS": Family("model", NUMBERS, used_numbers),
+    "DATASETS": Family("data", DATASETS, named_in("data.dataset"), DataSet, made_set),
+    "METRICS": Family("train", METRICS, named_in("train.select"), Metric, lambda own: own.text(1)),
+    "LOSSES": Family("loss", LOSSES, used_losses, object, losses.check),
+    "BALANCERS": Family(
+        "loss", BALANCERS, named_in("loss.balancing"), balancer.Balancer, balancer.check
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,49 +172,37 @@ class Declared:
     Attributes:
       key: such as `model.dtn.tsn`.
       option: the declaration.
-      family, member: of the thing whose option it is; None and "" of a section's own.
-      heirs: members that have it too, such as subclasses of that one.
+      family, members: of the things that have it, such as an architecture and its subclasses; None
+        and () of a section's own.
     """
 
     key: str
     option: Option
     family: Family | None = None
-    member: str = ""
-    heirs: tuple[str, ...] = ()
-
-    @property
-    def members(self) -> set[str]:
-        """The names of all that have the option."""
-        return {self.member, *self.heirs}
+    members: tuple[str, ...] = ()
 
 
 def declarations() -> Mapping[str, Declared]:
     """{full key: what is declared}, of all that there is, loaded plug-ins included."""
-    return _all_of(tuple(tuple(family.members.items()) for family in FAMILIES))
+    return _all_of(tuple(tuple(family.members.items()) for family in FAMILIES.values()))
 
 
 @functools.cache
 def _all_of(members: tuple) -> Mapping[str, Declared]:
     """Gathered once, and again where a plug-in has added to the members."""
     every: dict[str, Declared] = {}
-    for one in _declarations():
-        if first := every.get(one.key):
-            one = dataclasses.replace(first, heirs=(*first.heirs, one.member))
-        every[one.key] = one
-    return types.MappingProxyType(every)
-
-
-def _declarations() -> Iterator[Declared]:
     for section, owners in SECTIONS.items():
         for owner in owners:
             for name, one in declared(owner).items():
-                yield Declared(one.key or f"{section}.{name}".lstrip("."), one)
-        for family in FAMILIES:
-            if family.section != section:
-                continue
+                key = one.key or f"{section}.{name}".lstrip(".")
+                every[key] = Declared(key, one)
+        for family in (one for one in FAMILIES.values() if one.section == section):
             for member, owner in family.members.items():
                 for name, one in declared(owner).items():
-                    yield Declared(one.key or f"{section}.{member}.{name}", one, family, member)
+                    key = one.key or f"{section}.{member}.{name}"
+                    others = every[key].members if key in every else ()
+                    every[key] = Declared(key, one, family, (*others, member))
+    return types.MappingProxyType(every)
 
 
 def base_config() -> ConfigDict:
@@ -209,27 +235,15 @@ def checked_config(config: ConfigDict | FrozenConfigDict) -> FrozenConfigDict:
     Raises:
       UserError: on the first bad value, or where an option is absent or unknown.
     """
-    flat = check_options(config)
+    flat, known = check_options(config), declarations()
     used_experts(flat)
     used_numbers(flat)
-    if flat["train.accumulate"] > 1 and flat["model.normalisation"] == "batch":
-        raise UserError(
-            "train.accumulate > 1 does not go with model.normalisation=batch: the statistics of a "
-            "batch need all of its rows at once; use layer or none"
-        )
-    if flat["train.evaluate_first"] and (flat["data.order"], flat["train.epochs"]) != ("day", 1):
-        raise UserError(
-            "train.evaluate_first=True needs data.order=day and train.epochs=1, got "
-            f"data.order={flat['data.order']} and train.epochs={flat['train.epochs']}"
-        )
-    if flat["train.patience"] and flat["optim.schedule"] != "constant":
-        raise UserError(
-            f"train.patience={flat['train.patience']} does not go with optim.schedule="
-            f"{flat['optim.schedule']}, whose rates fall to 0 at a last step; set "
-            "train.patience=0 or optim.schedule=constant"
-        )
-    if flat["optim.tables"] == "dense" and flat["optim.table_dtype"] != "float32":
-        raise UserError("optim.tables=dense needs optim.table_dtype=float32")
+    for key, value in flat.items():
+        option = known[key].option
+        for other, choices in option.needs.items() if value != option.default else ():
+            if flat[other] not in choices:
+                needed = f"{other}={' or '.join(map(str, choices))}"
+                raise UserError(f"{key}={value} needs {needed}, got {flat[other]}")
     return FrozenConfigDict(config)
 
 
@@ -246,7 +260,7 @@ def check_options(config: ConfigDict | FrozenConfigDict) -> dict[str, object]:
     for key, owned in known.items():
         if key in flat:
             owned.option.check(key, flat[key])
-        elif owned.family is None or owned.members & owned.family.used(flat):
+        elif owned.family is None or {*owned.members} & owned.family.used(flat):
             raise UserError(f"the config has no {key!r}: a config edits that of configs/base.py")
     return flat
 

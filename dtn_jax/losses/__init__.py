@@ -54,8 +54,8 @@ from dtn_jax.losses.positive_weights import read_positive_weights
 from dtn_jax.losses.squared_error import SquaredError
 from dtn_jax.losses.weighted_logistic import WeightedLogistic
 from dtn_jax.losses.ziln import ZILN
-from dtn_jax.options import made, option, pairs, per_task
-from dtn_jax.schema import Schema
+from dtn_jax.options import declared, made, option, pairs, per_task
+from dtn_jax.schema import TASK_KINDS, Schema
 
 LOSSES = {
     "cross_entropy": CrossEntropy,
@@ -149,6 +149,15 @@ def read_losses(loss: ConfigDict, schema: Schema) -> tuple[TaskLoss, ...]:
                 function = dataclasses.replace(function, points=task.quantiles)
         chosen.append(TaskLoss(task.name, function, weights[task.name], slot, smoothing, improper))
     return tuple(chosen)
+
+
+def check(owner: type) -> None:
+    """Builds a loss at its defaults; raises UserError where it lacks something."""
+    choose("kind of loss", getattr(owner, "kind", ""), TASK_KINDS)
+    if getattr(owner, "reads", None) not in (None, *declared(owner)):
+        raise UserError(f"its attribute `reads` is {owner.reads!r}, expected one of its options")
+    if not callable(owner()):
+        raise UserError("expected a method __call__(z, y, w)")
 
 
 def _slot(key: str, name: str, task: str, schema: Schema) -> int:

@@ -15,11 +15,10 @@ works from any folder. The import above works in an installed package too.
 
 from __future__ import annotations
 
-import importlib.util
 import pathlib
 from collections.abc import Mapping
 
-from dtn_jax.config import checked_config, load_config, plugins
+from dtn_jax.config import checked_config, load_config
 from dtn_jax.data.sets.catalog import read_data
 from dtn_jax.errors import UserError, choose
 from dtn_jax.models.experts import EXPERTS
@@ -32,7 +31,7 @@ from dtn_jax.papertables.protocol import (
     configured,
     entry,
 )
-from dtn_jax.shipped import package, protocols
+from dtn_jax.shipped import import_file, package, protocols
 
 # What all entries of a protocol share, and what the tables set themselves.
 NOT_AN_ENTRYS = ("data.dataset", "data.options", "evaluate.sample_weights", "seed", "replicas")
@@ -48,15 +47,7 @@ def load(path: pathlib.Path) -> Protocol:
         raise UserError(
             f"no protocol file {str(path)!r}; the shipped ones: {', '.join(protocols())}"
         )
-    name = f"{package('protocols')}.{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None:
-        raise UserError(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # whatever a file of the user's may raise
-        raise plugins.failed(path, "protocol", error) from error
+    module = import_file(path, "protocol", package=package("protocols"))
     protocol = getattr(module, "PROTOCOL", None)
     if not isinstance(protocol, Protocol):
         raise UserError(f"{path} sets no PROTOCOL = Protocol(…), got {protocol!r}")

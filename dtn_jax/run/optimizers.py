@@ -71,6 +71,7 @@ class OptimOptions:
         "float32",
         "bfloat16 halves tables, not their slots; numbers are rounded at random",
         choices=("float32", "bfloat16"),
+        needs={"optim.tables": ("adam", "adagrad", "sgd")},
     )
     table_init: float = option(0.01, "standard deviation of initial embeddings", least=0, most=100)
     codebook_init: float = option(

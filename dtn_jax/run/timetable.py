@@ -43,6 +43,7 @@ class TrainOptions:
         "parts that a batch is stepped through in, to save memory; same numbers but for rounding",
         least=1,
         runtime=True,
+        needs={"model.normalisation": ("layer", "none")},
     )
     skip_nonfinite: int = option(
         0,
@@ -55,11 +56,13 @@ class TrainOptions:
         False,
         "progressive validation: score each day of train before it is trained on, for metrics by "
         "day; needs data.order=day and one epoch, costs one scoring of train",
+        needs={"data.order": ("day",), "train.epochs": (1,)},
     )
     patience: int = option(
         0,
         "validations without a gain before stopping; 0 is never. Needs optim.schedule=constant",
         least=0,
+        needs={"optim.schedule": ("constant",)},
     )
     select: str = option(
         "mean",

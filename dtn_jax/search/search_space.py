@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 import optuna
 from ml_collections import ConfigDict
 
-from dtn_jax.config import declarations, override, plugins
-from dtn_jax.config.files import config_path, import_config
-from dtn_jax.errors import UserError
+from dtn_jax.config import declarations, override
+from dtn_jax.errors import UserError, failed
 from dtn_jax.options import lists
+from dtn_jax.shipped import config_path, import_file
 
 SPACE = "configs/space.py"  # searched unless the user has a space
 # What trials are compared by, or on, is the same for all of them, and what changes no result is not
@@ -43,8 +43,8 @@ def load_space(file: str, config: str) -> Space:
     if file and not pathlib.Path(file).is_file():
         raise UserError(f"no file {file!r} with a function sweep(trial)")
     for path in [file] if file else [config.partition(":")[0], SPACE]:
-        module = plugins.import_file(pathlib.Path(path), "file") if file else None
-        if space := getattr(module or import_config(config_path(path)), "sweep", None):
+        place = pathlib.Path(path) if file else config_path(path)
+        if space := getattr(import_file(place, "file"), "sweep", None):
             return space
     raise UserError(f"{path} has no function sweep(trial)")
 
@@ -61,7 +61,7 @@ def settings_of(space: Space, trial: object) -> dict[str, str]:
         raise
     except (Exception, SystemExit) as error:  # whatever a function of the user's may raise
         place = traceback.extract_tb(error.__traceback__)[-1].filename
-        raise plugins.failed(pathlib.Path(place), "the space", error) from error
+        raise failed(pathlib.Path(place), "the space", error) from error
     if not isinstance(settings, Mapping):
         raise UserError(f"sweep(trial) returned {settings!r}, expected {{option: value}}")
     return {str(key): str(value) for key, value in settings.items()}

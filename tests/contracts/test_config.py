@@ -57,8 +57,14 @@ def test_an_option_may_be_what_it_declares_and_nothing_else(key):
             for widths in [(8, -1), ("x",), (8.0,)]
         ),
         # Rates that fall until the last step do not go with early stopping.
-        ({"train.patience": 2, "optim.schedule": "linear"}, "train.patience=2"),
-        ({"train.patience": 2, "optim.schedule": "cosine"}, "train.patience=2"),
+        (
+            {"train.patience": 2, "optim.schedule": "linear"},
+            "train.patience=2 needs optim.schedule=constant, got linear",
+        ),
+        (
+            {"train.accumulate": 2, "model.normalisation": "batch"},
+            "train.accumulate=2 needs model.normalisation=layer or none, got batch",
+        ),
     ],
 )
 def test_values_that_cannot_be(changes, named):

@@ -29,7 +29,7 @@ from dtn_jax.schema import Field, Schema, Task
 
 def used(key) -> dict[str, str]:
     """Settings with which the run has that whose option this is."""
-    member = declarations()[key].member
+    member = "".join(declarations()[key].members[:1])
     kinds = {"model.architecture": ARCHITECTURES, "model.experts": EXPERTS}
     kinds |= {"loss.tasks": LOSSES, "loss.balancing": BALANCERS}
     kinds |= {"model.numbers": NUMBERS, "model.histories": HISTORIES}
@@ -100,12 +100,10 @@ CASES = {  # {option: (with these it says nothing, with these it does)}
 
 @pytest.mark.parametrize("key", CASES)
 def test_an_option_that_changes_nothing_is_told(key):
-    """Where one of a sweep's configs reads it, it changes something."""
     without, having = (changed(**changes) for changes in CASES[key])
-    (line,) = unused([without], [key, "seed", "no.such", "data.placement"])
+    (line,) = unused(without, [key, "seed", "no.such", "data.placement"])
     assert line.startswith(f"{key} changes nothing: ")
-    assert not unused([having], [key])
-    assert not unused([without, having], [key])
+    assert not unused(having, [key])
 
 
 # ---------------------------------------------------------------- every option is read

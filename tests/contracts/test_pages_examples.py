@@ -40,7 +40,7 @@ def load(*names: str):
     """Loads examples as plug-ins; what the last one defines."""
     plugins.load(",".join(str(FOLDER / f"{name}.py") for name in names))
     kind, name = KINDS[names[-1]]
-    return plugins.KINDS[kind].known[name]
+    return plugins.KINDS[kind].members[name]
 
 
 def shown(page):

@@ -64,7 +64,7 @@ LINES = IMPORTS.count("\n")  # before what a test writes
         ("ARCHITECTURES = {}", "defines nothing"),
         ("ARCHITECTURES = OURS", "defines nothing"),
         ("ARCHITECTURES = [DTN]", "expected a dict {name: ...}"),
-        ("OURS['mine'] = DTN", "changes ARCHITECTURES of the package"),
+        ("OURS['mine'] = DTN", "defines nothing"),
         # a name that is taken, or is none
         ("ARCHITECTURES = {'dtn': DTN}", "['dtn']: the name is taken, by ARCHITECTURES of the"),
         ("EXPERTS = {'dtn': DTN}", "EXPERTS['dtn']: the name is taken, by ARCHITECTURES of the"),
@@ -142,8 +142,8 @@ def test_a_data_set_says_its_name(write_plugin, told):
 
 def test_what_the_package_has_is_as_a_plug_in_s_must_be():
     for kind in KINDS.values():
-        assert kind.known
-        known = {name: own for name, own in kind.known.items() if name != "logs"}  # of any schema
+        assert kind.members
+        known = {name: own for name, own in kind.members.items() if name != "logs"}  # of any schema
         lacking = {name: plugins._lacking(kind, name, own) for name, own in known.items()}
         assert not {name: wrong for name, wrong in lacking.items() if wrong}
     wrong = dataclasses.replace(METRICS["auc"], format="zz")

@@ -28,13 +28,13 @@ BASES = {"hcnet.hidden": ATTENTIVE, "aitm.calibrator": {"architecture": "aitm", 
 DECLARED = {
     key.removeprefix("model."): found
     for key, found in declarations().items()
-    if key.startswith("model.") and found.member not in {**NUMBERS, **HISTORIES}
+    if key.startswith("model.") and not {*found.members} & {*NUMBERS, *HISTORIES}
 }
 
 
 def base_of(key):
     """What to build, so that it has that whose option this is."""
-    member = DECLARED[key].member
+    member = "".join(DECLARED[key].members[:1])
     if member in EXPERTS and key not in BASES:
         return {"experts": member, "architecture": "shared_bottom"}
     of_dtn = {"architecture": "dtn" if key == "fusion" else "shared_bottom"}

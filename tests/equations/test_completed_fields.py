@@ -211,7 +211,7 @@ def test_what_is_known_moves_logits_and_parameters(slopes):
         assert np.abs(found(batch().replace(ids=ids))[0][0] - logits[0]).max() > 1e-4
 
 
-OWN = {k: f for k, f in declarations().items() if f.member in {**HISTORIES, **EMBEDDINGS}}
+OWN = {k: f for k, f in declarations().items() if {*f.members} & {*HISTORIES, *EMBEDDINGS}}
 
 
 def traced(**changes):
@@ -232,7 +232,7 @@ def usual(way):
 @pytest.mark.parametrize("key", OWN)
 def test_flipping_an_option_changes_the_model(key):
     """Those of a new way or embedding too: they need no line here."""
-    name, option = OWN[key].member, OWN[key].option
+    name, option = OWN[key].members[0], OWN[key].option
     way = name if name in HISTORIES else ""
     value = (5,) if isinstance(option.default, tuple) else another(option, option.default)
     value = 4 if key.endswith("heads") else value

@@ -14,11 +14,12 @@ from flax import linen as nn
 
 from dtn_jax.analysis.finished import read_config
 from dtn_jax.config import base_config
+from dtn_jax.losses.rows import make_weights
 from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid
 from dtn_jax.run import nonfinite
 from dtn_jax.run.checkpoint import Checkpoints
-from dtn_jax.run.gradients import make_forward, make_weights
+from dtn_jax.run.gradients import make_forward
 from dtn_jax.run.run import Run, build_run
 from dtn_jax.run.start_from import started
 from dtn_jax.run.state import State
@@ -91,7 +92,7 @@ def not_finite(run: Run, state: State, kept: nonfinite.Kept) -> Iterator[tuple[s
         return out
 
     with nn.intercept_methods(watch):
-        weights = make_weights(run.config, plan, batch)
+        weights = make_weights(run.config.loss, batch, plan.schema)
         forward = make_forward(run.config, run.model, plan)
         (losses, _), _ = forward(state.to_train().params, gathered, state, batch, weights)
     yield from layers

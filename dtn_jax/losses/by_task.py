@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dtn_jax.errors import UserError
+from dtn_jax.interface import Outputs
 from dtn_jax.shapes import Array, Float, Int
 
 
@@ -144,3 +145,34 @@ def task_losses(
         weight = weights[:, column].astype(z.dtype)
         result.append(jnp.sum(jnp.where(mask, weight * per_row, 0)))
     return jnp.stack(result)
+
+
+def check_outputs(outputs: object, losses: Sequence[TaskLoss]) -> None:
+    """Raises UserError where these, of one example, are not what an architecture must return.
+
+    Args:
+      outputs: of the architecture.
+      losses: of all tasks.
+    """
+    if not isinstance(outputs, Outputs):
+        raise UserError(f"it returns {type(outputs).__name__}, expected dtn_jax.interface.Outputs")
+    given, tasks = set(outputs.logits), [loss.task for loss in losses]
+    if given != set(tasks):
+        raise UserError(
+            f"its logits are of {', '.join(sorted(given)) or 'no task'}; expected one of each "
+            f"task: {', '.join(tasks)}"
+        )
+    for loss in losses:
+        if loss.outputs > 1 and jnp.shape(outputs.logits[loss.task]) != (1, loss.outputs):
+            raise UserError(
+                f"the loss of {loss.task}, {type(loss.loss).__name__}, needs {loss.outputs} "
+                "numbers of a row, and this architecture's tower gives one"
+            )
+    shapes = {loss.task: (1, loss.outputs) if loss.outputs > 1 else (1,) for loss in losses}
+    shapes |= dict.fromkeys(outputs.aux, (1,))
+    for name, values in {**outputs.logits, **outputs.aux}.items():
+        if jnp.shape(values) != shapes[name]:
+            raise UserError(
+                f"of one example, {name!r} has the shape {jnp.shape(values)}; expected "
+                f"{shapes[name]}: a number of a row, [B], or [B, K] of a task whose loss needs K"
+            )

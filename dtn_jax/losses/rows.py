@@ -5,12 +5,25 @@ A row counts when it is no padding, its label is known and it lies in the task's
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from dtn_jax.data.epochs import batch_axis
+from dtn_jax.interface import Batch, Label
 from dtn_jax.metrics.spaces import space_mask
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Array, Bool, Float
+
+
+class Weights(NamedTuple):
+    """What rows count: `tasks [B, T]` in each task's loss, `rows [B]` in auxiliary losses, which
+    read `labels`."""
+
+    tasks: Array
+    rows: Array
+    labels: dict[str, Label]
 
 
 def row_weights(
@@ -41,3 +54,31 @@ def row_weights(
         count = batch_axis.total(jnp.sum(weight))
         weights.append(jnp.where(count > 0, weight / jnp.where(count > 0, count, 1), 0))
     return jnp.stack(weights, axis=1)
+
+
+def make_weights(loss: ConfigDict, batch: Batch, schema: Schema) -> Weights:
+    """What a batch's rows count; `loss` is the section of a config."""
+    given = batch.in_loss() if loss.sample_weights else None
+    real = batch.row_mask.astype(jnp.result_type(float))
+    rows = batch.labels, batch.label_mask, batch.row_mask
+    return Weights(
+        tasks=row_weights(*rows, given, schema),
+        rows=real / jnp.maximum(batch_axis.total(real.sum()), 1),
+        labels=labels_of(batch, schema),
+    )
+
+
+def labels_of(batch: Batch, schema: Schema) -> dict[str, Label]:
+    """Of each task, the labels of a batch in its space, and what they are in all of it."""
+    rows = batch.labels, batch.label_mask, batch.row_mask, schema
+    known = jnp.stack([space_mask(task, *rows) for task in schema.task_names], axis=1)
+    positives = batch_axis.total(jnp.sum(known & (batch.labels == 1), axis=0))
+    rows = batch_axis.total(jnp.sum(batch.row_mask))
+
+    def everywhere(total: Array) -> Array:
+        return jnp.broadcast_to(total.astype(batch.labels.dtype), batch.row_mask.shape)
+
+    return {
+        task: Label(batch.labels[:, t], known[:, t], everywhere(positives[t]), everywhere(rows))
+        for t, task in enumerate(schema.task_names)
+    }

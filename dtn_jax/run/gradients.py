@@ -12,26 +12,16 @@ from ml_collections import ConfigDict
 
 from dtn_jax.balancing.balancer import Balancer
 from dtn_jax.data.epochs import batch_axis
-from dtn_jax.interface import SHARED, Batch, Label
+from dtn_jax.interface import SHARED, Batch
 from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import task_losses
 from dtn_jax.losses.pairwise import pairwise_losses, read_pairwise
-from dtn_jax.losses.rows import row_weights, space_mask
+from dtn_jax.losses.rows import Weights
 from dtn_jax.models import dropout
 from dtn_jax.run.state import State
-from dtn_jax.schema import Schema
 from dtn_jax.shapes import Array, Float
 from dtn_jax.tables import lookup
 from dtn_jax.tables.plan import TablePlan
-
-
-class Weights(NamedTuple):
-    """What rows count: `tasks [B, T]` in each task's loss, `rows [B]` in auxiliary losses, which
-    read `labels`."""
-
-    tasks: Array
-    rows: Array
-    labels: dict[str, Label]
 
 
 class Gradients(NamedTuple):
@@ -81,34 +71,6 @@ def make_gradients(
     if parts > 1:
         gradient = in_parts(gradient, forward if reads_losses else None, parts)
     return gradient
-
-
-def make_weights(config: ConfigDict, plan: TablePlan, batch: Batch) -> Weights:
-    """What a batch's rows count."""
-    given = batch.in_loss() if config.loss.sample_weights else None
-    real = batch.row_mask.astype(jnp.result_type(float))
-    rows = batch.labels, batch.label_mask, batch.row_mask
-    return Weights(
-        tasks=row_weights(*rows, given, plan.schema),
-        rows=real / jnp.maximum(batch_axis.total(real.sum()), 1),
-        labels=labels_of(batch, plan.schema),
-    )
-
-
-def labels_of(batch: Batch, schema: Schema) -> dict[str, Label]:
-    """Of each task, the labels of a batch in its space, and what they are in all of it."""
-    rows = batch.labels, batch.label_mask, batch.row_mask, schema
-    known = jnp.stack([space_mask(task, *rows) for task in schema.task_names], axis=1)
-    positives = batch_axis.total(jnp.sum(known & (batch.labels == 1), axis=0))
-    rows = batch_axis.total(jnp.sum(batch.row_mask))
-
-    def everywhere(total: Array) -> Array:
-        return jnp.broadcast_to(total.astype(batch.labels.dtype), batch.row_mask.shape)
-
-    return {
-        task: Label(batch.labels[:, t], known[:, t], everywhere(positives[t]), everywhere(rows))
-        for t, task in enumerate(schema.task_names)
-    }
 
 
 def make_forward(config: ConfigDict, model: nn.Module, plan: TablePlan):

@@ -25,7 +25,7 @@ from dtn_jax.config import plugins
 from dtn_jax.data.epochs import batch_axis
 from dtn_jax.errors import UserError
 from dtn_jax.interface import Inputs
-from dtn_jax.run.gradients import labels_of
+from dtn_jax.losses.rows import labels_of
 from dtn_jax.run.state import example_batch, example_inputs
 from dtn_jax.schema import Schema
 from dtn_jax.tables.plan import TablePlan

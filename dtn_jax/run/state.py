@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import flax.struct
@@ -12,10 +11,9 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from dtn_jax.balancing import read_balancer, seam
-from dtn_jax.errors import UserError
-from dtn_jax.interface import SHARED, Batch, Inputs, Outputs
+from dtn_jax.interface import SHARED, Batch, Inputs
 from dtn_jax.losses import read_losses
-from dtn_jax.losses.by_task import TaskLoss
+from dtn_jax.losses.by_task import check_outputs
 from dtn_jax.run import optimizers
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Array, Float, Int
@@ -146,34 +144,3 @@ def create_state(
         iterate={"params": params, "weight": jnp.zeros(())} if config.train.average else {},
         balancing=seam.first_state(balancer, plan.schema.tasks),
     )
-
-
-def check_outputs(outputs: object, losses: Sequence[TaskLoss]) -> None:
-    """Raises UserError where these, of one example, are not what an architecture must return.
-
-    Args:
-      outputs: of the architecture.
-      losses: of all tasks.
-    """
-    if not isinstance(outputs, Outputs):
-        raise UserError(f"it returns {type(outputs).__name__}, expected dtn_jax.interface.Outputs")
-    given, tasks = set(outputs.logits), [loss.task for loss in losses]
-    if given != set(tasks):
-        raise UserError(
-            f"its logits are of {', '.join(sorted(given)) or 'no task'}; expected one of each "
-            f"task: {', '.join(tasks)}"
-        )
-    for loss in losses:
-        if loss.outputs > 1 and jnp.shape(outputs.logits[loss.task]) != (1, loss.outputs):
-            raise UserError(
-                f"the loss of {loss.task}, {type(loss.loss).__name__}, needs {loss.outputs} "
-                "numbers of a row, and this architecture's tower gives one"
-            )
-    shapes = {loss.task: (1, loss.outputs) if loss.outputs > 1 else (1,) for loss in losses}
-    shapes |= dict.fromkeys(outputs.aux, (1,))
-    for name, values in {**outputs.logits, **outputs.aux}.items():
-        if jnp.shape(values) != shapes[name]:
-            raise UserError(
-                f"of one example, {name!r} has the shape {jnp.shape(values)}; expected "
-                f"{shapes[name]}: a number of a row, [B], or [B, K] of a task whose loss needs K"
-            )

@@ -16,8 +16,9 @@ from dtn_jax.data.epochs import batch_axis
 from dtn_jax.interface import SHARED, Batch
 from dtn_jax.losses import finite
 from dtn_jax.losses.by_task import TaskLoss, predictions
+from dtn_jax.losses.rows import make_weights
 from dtn_jax.run import optimizers
-from dtn_jax.run.gradients import make_gradients, make_weights
+from dtn_jax.run.gradients import make_gradients
 from dtn_jax.run.state import State
 from dtn_jax.tables import exchange, lookup, row_optimizers
 from dtn_jax.tables.plan import TablePlan
@@ -80,7 +81,10 @@ def make_train_step(
         state = before.to_train()
         gathered, requests = lookup.ask(plan, state.tables, routed, exchanges)
 
-        task_weights, weights = state.hyper.task_weights, make_weights(config, plan, batch)
+        task_weights, weights = (
+            state.hyper.task_weights,
+            make_weights(config.loss, batch, plan.schema),
+        )
         if balancer:
             key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), BALANCING)
             rows = batch_axis.total(jnp.sum(weights.tasks > 0, axis=0))

@@ -12,7 +12,7 @@ from toy_steps import SCHEMA, STEPS, B, batches, build, config, first_state, lea
 
 from dtn_jax.errors import UserError
 from dtn_jax.losses import read_losses
-from dtn_jax.run.gradients import make_weights
+from dtn_jax.losses.rows import make_weights
 from dtn_jax.run.optimizers import TABLE_OPTIMIZERS, apply_dense, hyper, schedule
 from dtn_jax.run.state import create_state, read_numbers
 from dtn_jax.run.step import make_score_step, make_train_chunk, make_train_step
@@ -215,7 +215,7 @@ def test_rows_count_what_they_weigh_where_weights_are_asked_for(weighted):
     _, plan = build(c)
     b = jax.tree.map(lambda a: np.asarray(a[0]), batches())
     b = b.replace(row_mask=np.arange(B) < B - 2)
-    found = jax.jit(functools.partial(make_weights, c, plan))(b)
+    found = jax.jit(lambda b: make_weights(c.loss, b, plan.schema))(b)
     expected = b.row_mask * (b.sample_weight * b.loss_weight if weighted else 1.0)
     np.testing.assert_allclose(found.tasks[:, 0], expected / expected.sum(), rtol=1e-6)
     np.testing.assert_allclose(found.rows, b.row_mask / b.row_mask.sum(), rtol=1e-6)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from small_runs import logged, small
 
+from dtn_jax.losses.rows import labels_of
 from dtn_jax.run import train
-from dtn_jax.run.gradients import labels_of
 from dtn_jax.run.run import build_run
 from dtn_jax.run.train import training_data
 from dtn_jax.tables import exchange, lookup

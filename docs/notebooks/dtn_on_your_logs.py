@@ -28,8 +28,8 @@ from dtn_jax.config import load_config
 from dtn_jax.data.infer.infer import infer
 from dtn_jax.data.prepare import prepare
 from dtn_jax.export.write import export_run
+from dtn_jax.metrics.scores import read_predictions
 from dtn_jax.metrics.significance import FEW, compare, resampled_aucs
-from dtn_jax.run.evaluate import read_predictions
 from dtn_jax.run.train import train
 
 SMALL = os.environ.get("DTN_NOTEBOOK") == "small"  # for a test: minutes become seconds

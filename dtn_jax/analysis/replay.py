@@ -14,6 +14,8 @@ from flax import linen as nn
 
 from dtn_jax.analysis.finished import read_config
 from dtn_jax.config import base_config
+from dtn_jax.files import reading
+from dtn_jax.interface import Batch
 from dtn_jax.losses.rows import make_weights
 from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid
@@ -41,14 +43,15 @@ def replay(path: pathlib.Path, plugins: str = "", data_dir: str = "", manual_dir
     Raises:
       UserError: the file or its run cannot be read.
     """
-    kept, workdir = nonfinite.read(path), path.parent.parent
+    kept, workdir = read(path), path.parent.parent
     config = read_config(workdir, base_config(), plugins, data_dir, manual_dir, finished=False)
     config.parallel.devices, config.parallel.table_devices = 1, 0
     config.train.skip_nonfinite = 1  # so that steps before it that were skipped are again
     run = started(build_run(config), workdir)
     with contextlib.closing(Checkpoints(workdir, run.plan)) as checkpoints:
-        saved = checkpoints.read_before(kept.step, run.state_places)
-    state = saved[0] if saved else run.new_state()
+        earlier = [step for step in checkpoints.steps() if step < kept.step]
+        state = checkpoints.read_last(earlier[-1], run.state_places)[0] if earlier else None
+    state = state or run.new_state()
     begun = run.step_of(state)
     since = f"the checkpoint of step {begun}" if begun else "the beginning"
     print(f"Step {kept.step}, from {since} on, which is {kept.step - 1 - begun} steps before it.")
@@ -61,6 +64,17 @@ def replay(path: pathlib.Path, plugins: str = "", data_dir: str = "", manual_dir
     note = f"and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
     screen.show(Grid(header, bad[:SHOWN], title, note, left=2).terminal())
     print(f"The first that is not finite: {bad[0][0]} {bad[0][1]}")
+
+
+def read(path: pathlib.Path) -> nonfinite.Kept:
+    """Reads such a file; raises UserError where it is none."""
+    with (
+        reading(path, f"expected a file such as WORKDIR/{nonfinite.FOLDER}/step-57.npz"),
+        path.open("rb") as file,
+        np.load(file, allow_pickle=False) as arrays,
+    ):
+        batch = Batch(**{name: arrays[name] for name in nonfinite.FIELDS if name in arrays})
+        return nonfinite.Kept(int(arrays["step"]), batch)
 
 
 def advanced(run: Run, state: State, begun: int, end: int) -> State:

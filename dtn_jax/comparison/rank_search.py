@@ -32,10 +32,9 @@ from dtn_jax.files import full_path, write_whole
 from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.gains import Gains, gains_of, labels_of
 from dtn_jax.metrics.influence import Units
-from dtn_jax.metrics.scores import Scores
+from dtn_jax.metrics.scores import Scores, read_predictions
 from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid
-from dtn_jax.run.evaluate import read_predictions
 from dtn_jax.run.outcome import PREDICTIONS, VALIDATION
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Float

@@ -16,9 +16,9 @@ from dtn_jax.export.calibration import scores as outputs_of
 from dtn_jax.export.model_folder import MANIFEST
 from dtn_jax.export.ranking import RANK_FILE
 from dtn_jax.files import read_json
+from dtn_jax.metrics.scores import read_predictions
 from dtn_jax.metrics.spaces import logits_in
 from dtn_jax.run import outcome
-from dtn_jax.run.evaluate import read_predictions
 from dtn_jax.run.outcome import PREDICTIONS, RESULTS
 from dtn_jax.schema import Schema
 

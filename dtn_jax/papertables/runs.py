@@ -36,6 +36,7 @@ from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.sets.catalog import read_data
 from dtn_jax.errors import UserError, disk_errors
 from dtn_jax.losses.sample_weights import with_sample_weights
+from dtn_jax.metrics.scores import read_predictions
 from dtn_jax.metrics.significance import resampled_aucs
 from dtn_jax.models.flops import Size
 from dtn_jax.papertables import tune
@@ -49,7 +50,6 @@ from dtn_jax.papertables.protocol import (
 )
 from dtn_jax.report import screen
 from dtn_jax.run import outcome
-from dtn_jax.run.evaluate import read_predictions
 from dtn_jax.run.run import build_run
 from dtn_jax.run.train import train
 from dtn_jax.run.workdir import Busy, in_use

@@ -75,9 +75,9 @@ class Checkpoints:
         """The steps of the last checkpoints that were saved whole."""
         return sorted(s for s in self.last.all_steps() if is_saved(_folder(self.last, s)))
 
-    def has_stopped(self, step: int) -> bool:
-        """Whether the run had been stopped early at a last checkpoint."""
-        return self._progress(step)["stopped"]
+    def progress(self, step: int) -> dict:
+        """The progress at a last checkpoint."""
+        return json.loads((_folder(self.last, step) / PROGRESS).read_text())
 
     def restore(self, like: State, step: int | None = None) -> tuple[State, dict] | None:
         """The newest checkpoint, in `like`'s shapes and shardings; None if none was saved.
@@ -95,12 +95,12 @@ class Checkpoints:
         for other in self.last.all_steps():
             if other > step or other not in steps:
                 self.last.delete(other)
-        return self._read_last(step, like) if step in steps else None
+        return self.read_last(step, like) if step in steps else None
 
-    def read_before(self, step: int, like: State) -> tuple[State, dict] | None:
-        """The newest checkpoint of an earlier step, as `restore` gives it; drops none."""
-        earlier = [s for s in self.steps() if s < step]
-        return self._read_last(earlier[-1], like) if earlier else None
+    def read_last(self, step: int, like: State) -> tuple[State, dict]:
+        """A last checkpoint, as `restore` gives it; drops none."""
+        path = _folder(self.last, step)
+        return read(path, lambda: (self.arrays_in(path, like), self.progress(step)))
 
     def save_best(self, step: int, state: State) -> None:
         """Saves what scoring needs, unless it is there: a resumed run makes an equal state.
@@ -137,13 +137,6 @@ class Checkpoints:
         """Waits for checkpoints that are being written, then closes the folders."""
         for each in (self.last, self.best, self.reader):
             each.close()
-
-    def _read_last(self, step: int, like: State) -> tuple[State, dict]:
-        path = _folder(self.last, step)
-        return read(path, lambda: (self.arrays_in(path, like), self._progress(step)))
-
-    def _progress(self, step: int) -> dict:
-        return json.loads((_folder(self.last, step) / PROGRESS).read_text())
 
     def arrays_in(self, folder: pathlib.Path, like: State | dict, part: bool = False):
         """A pytree of arrays that were saved in a folder: those of rows in the order of this run.

@@ -17,7 +17,7 @@ from dtn_jax.balancing.balancer import place
 from dtn_jax.data.epochs.resident import ResidentData
 from dtn_jax.data.epochs.streamed import StreamedData
 from dtn_jax.errors import UserError
-from dtn_jax.files import reading, replacing
+from dtn_jax.files import replacing
 from dtn_jax.interface import Batch
 from dtn_jax.losses import finite
 from dtn_jax.parallel import processes
@@ -115,14 +115,3 @@ def write(path: pathlib.Path, kept: Kept) -> None:
     path.parent.mkdir(exist_ok=True)
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, step=kept.step, **arrays)
-
-
-def read(path: pathlib.Path) -> Kept:
-    """Reads such a file; raises UserError where it is none."""
-    with (
-        reading(path, f"expected a file such as WORKDIR/{FOLDER}/step-57.npz"),
-        path.open("rb") as file,
-        np.load(file, allow_pickle=False) as arrays,
-    ):
-        batch = Batch(**{name: arrays[name] for name in FIELDS if name in arrays})
-        return Kept(int(arrays["step"]), batch)

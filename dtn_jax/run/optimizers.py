@@ -108,16 +108,12 @@ class Hyper:
 
 def hyper(config: ConfigDict, schema: Schema) -> Hyper:
     """The config's numbers as arrays."""
-    names = schema.task_names
+    names, options = schema.task_names, {**config.optim, **config.model}
     weights = per_task(config.loss.task_weights, names, "loss.task_weights", 1.0)
+    rates = {f.name for f in dataclasses.fields(Hyper)} - {"task_weights"}
     return Hyper(
-        learning_rate=jnp.float32(config.optim.learning_rate),
-        weight_decay=jnp.float32(config.optim.weight_decay),
-        table_learning_rate=jnp.float32(config.optim.table_learning_rate),
-        table_l2=jnp.float32(config.optim.table_l2),
         task_weights=jnp.asarray([weights[n] for n in names], jnp.float32),
-        dropout=jnp.float32(config.model.dropout),
-        embedding_dropout=jnp.float32(config.model.embedding_dropout),
+        **{name: jnp.float32(options[name]) for name in rates},
     )
 
 

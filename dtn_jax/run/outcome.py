@@ -12,7 +12,7 @@ import numpy as np
 
 from dtn_jax.errors import UserError
 from dtn_jax.files import HASHES, damage, hashes, read_json, replacing, write_whole
-from dtn_jax.run.evaluate import AGAIN
+from dtn_jax.metrics.scores import AGAIN
 
 LOGITS = "log-odds"  # what a model's logits are: config.json of this version says so
 RESULTS, PREDICTIONS = "results.json", "predictions.parquet"

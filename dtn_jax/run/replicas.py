@@ -121,7 +121,9 @@ def start_together(members: Sequence[Member]) -> None:
       UserError: they have no checkpoint in common.
     """
     saved = {m: m.checkpoints.steps() for m in members}
-    going = [m for m in members if not (saved[m] and m.checkpoints.has_stopped(saved[m][-1]))]
+    going = [
+        m for m in members if not (saved[m] and m.checkpoints.progress(saved[m][-1])["stopped"])
+    ]
     steps_of_going = [set(saved[m]) for m in going]
     common = set.intersection(*steps_of_going) if going else set()
     if not common and len(set().union(*steps_of_going)) > 1:

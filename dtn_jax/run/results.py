@@ -10,15 +10,16 @@ from collections.abc import Mapping, Sequence
 import jax
 import numpy as np
 
-from dtn_jax.metrics.scores import Scores
+from dtn_jax.metrics.calibration import calibration_curve
+from dtn_jax.metrics.scores import Scores, write_predictions
 from dtn_jax.metrics.selected import first_metric
+from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.parallel import processes
 from dtn_jax.report import screen
 from dtn_jax.report import terminal as report
 from dtn_jax.report.grid import Grid
 from dtn_jax.run import outcome
 from dtn_jax.run.checkpoint import Checkpoints
-from dtn_jax.run.evaluate import calibration, write_predictions
 from dtn_jax.run.run import Run, measure, score_split
 from dtn_jax.run.selection import Progress, best_step, selected_value
 from dtn_jax.run.state import State
@@ -107,8 +108,17 @@ def write_scores(run: Run, folder: pathlib.Path, test: Scores, validation: Score
 
     write_predictions(folder / outcome.PREDICTIONS, test, run.schema)
     write_predictions(folder / outcome.VALIDATION, validation, run.schema)
-    given = run.config.evaluate
-    curves = calibration(test, run.schema, given.ece_bins, given.sample_weights)
+    given, curves = run.config.evaluate, {}
+    for task in run.schema.tasks:
+        for space in task.spaces if task.kind == "binary" else ():
+            logits, labels, weights, _ = test.of(task.name, space, run.schema)
+            rows = (
+                sigmoid(logits),
+                labels,
+                given.ece_bins,
+                weights if given.sample_weights else None,
+            )
+            curves[f"{task.name}@{space}"] = calibration_curve(*rows)
     plots.reliability(curves, folder / "reliability.png")
 
 

@@ -47,7 +47,7 @@ from dtn_jax.run.state import (
     example_inputs,
     read_numbers,
 )
-from dtn_jax.run.step import AUX, make_score_step, make_train_step
+from dtn_jax.run.step import make_score_step, make_train_step
 from dtn_jax.run.timetable import Timetable, make_timetable
 from dtn_jax.schema import Schema
 from dtn_jax.tables.plan import TablePlan, check_updates, make_plan
@@ -144,24 +144,20 @@ class Run:
         with told_as_built(self.config, traced=True):
             _ = self.state_shapes
             if self.config.plugins:  # its losses and balancers too
-                _ = self.step_metrics
+                step = make_train_step(self.config, self.model, self.plan, self.total_steps)
+                jax.eval_shape(step, self.state_shapes, self.example_batch)
                 jax.eval_shape(self.score_batch, self.state_shapes, self.example_batch)
                 exact = ConfigDict(self.config.to_dict())
                 exact.model.dtype = "float32"  # whose rounding does not depend on the batch's size
+                exact.model.normalisation = "none"  # the package's may see all rows
                 model = build_model(exact, self.schema)
                 with jax.default_matmul_precision("highest"):
-                    promises.check(model, self.plan, self.schema, exact.model.normalisation)
+                    promises.check(model, self.plan, self.schema)
 
     @property
     def example_batch(self) -> Batch:
         """A batch that trains, for shapes."""
         return example_batch(self.schema, self.config.data.batch_size, self.grouped)
-
-    @functools.cached_property
-    def step_metrics(self) -> dict[str, jax.ShapeDtypeStruct]:
-        """The shapes of a training step's metrics."""
-        step = make_train_step(self.config, self.model, self.plan, self.total_steps)
-        return jax.eval_shape(step, self.state_shapes, self.example_batch)[1]
 
     @functools.cached_property
     def losses(self) -> tuple[TaskLoss, ...]:
@@ -207,11 +203,6 @@ class Run:
     def table_parameters(self) -> int:
         """Numbers in the embedding tables of all views, without padding."""
         return sum(self.schema.tables().values()) * len(self.plan.views) * self.plan.dim
-
-    @property
-    def auxiliary(self) -> list[str]:
-        """The names of the architecture's auxiliary losses."""
-        return [key.removeprefix(AUX) for key in self.step_metrics if key.startswith(AUX)]
 
     @functools.cached_property
     def size(self) -> flops.Size:

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from ml_collections import FrozenConfigDict
 
 from dtn_jax.config import differing, identity
 from dtn_jax.config.identity import shown
@@ -61,8 +60,24 @@ def find(run: Run, folder: pathlib.Path) -> Started:
     if results is None:
         raise UserError(f"{what} holds no finished run (no results.json)")
     facts = outcome.run_facts(folder)
-    _check_config(what, facts["config"], run.config)
-    _check_data(what, facts["data"], run)
+    there, here = identity(facts["config"]), identity(run.config)
+    others = [
+        key
+        for key in differing(there, here)
+        if key in SAME or (key.startswith("model.") and key not in FREE)
+    ]
+    if others:
+        message = f"{what} has another model or other tables; expected the same options"
+        raise UserError(f"{message}\n{shown(others, there, here)}")
+    older = {one["fingerprint"]: one["name"] for one in run.data.extends}
+    if facts["data"] not in (run.data.fingerprint, *older):
+        names = ", ".join(f"{name} {known[:12]}" for known, name in older.items())
+        raise UserError(
+            f"{what} was trained on another data set, fingerprint {facts['data'][:12]}; expected "
+            f"that of this run, {run.data.fingerprint[:12]}, or one that this extends: "
+            f"{names or 'none'}. dtn-jax prepare --extend=SET prepares rows by the ids of an older "
+            "set"
+        )
     first = facts.get("started_from", {}).get("step", 0)
     return Started(str(folder), int(first) + results["steps"], facts["data"])
 
@@ -119,27 +134,3 @@ def _put(array: Any, known: Any, plan: TablePlan, old: TablePlan, name: str) -> 
         return jax.jit(call, donate_argnums=0, out_shardings=a.sharding)(a, b)
 
     return jax.tree.map(put, array, known)
-
-
-def _check_config(what: str, there: dict, config: FrozenConfigDict) -> None:
-    """Raises UserError where the other run's state is no state of this run."""
-    there, here = identity(there), identity(config)
-    others = [
-        key
-        for key in differing(there, here)
-        if key in SAME or (key.startswith("model.") and key not in FREE)
-    ]
-    if others:
-        message = f"{what} has another model or other tables; expected the same options"
-        raise UserError(f"{message}\n{shown(others, there, here)}")
-
-
-def _check_data(what: str, there: str, run: Run) -> None:
-    """Raises UserError unless the data set is the other run's, or extends it."""
-    if there not in [run.data.fingerprint, *(one["fingerprint"] for one in run.data.extends)]:
-        older = ", ".join(f"{one['name']} {one['fingerprint'][:12]}" for one in run.data.extends)
-        raise UserError(
-            f"{what} was trained on another data set, fingerprint {there[:12]}; expected that of "
-            f"this run, {run.data.fingerprint[:12]}, or one that this extends: {older or 'none'}. "
-            "dtn-jax prepare --extend=SET prepares rows by the ids of an older set"
-        )

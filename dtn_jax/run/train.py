@@ -148,7 +148,9 @@ def fit(
     train_chunk, state, part = steps_of(members)
     huge_pages.use((state.tables, state.slots))
     with notices:
-        with progress_bar(run, step) as bar, reading(members, bar):
+        epochs = math.ceil(run.total_steps / run.steps_per_epoch)
+        bar = ProgressBar(run.total_steps, epochs, step, may_stop=run.config.train.patience > 0)
+        with bar, reading(members, bar):
             while step < run.total_steps and not leaving:
                 going = [m for m in members if not m.progress.stopped]
                 if not going:
@@ -159,12 +161,14 @@ def fit(
                 state, metrics = train_chunk(state, batches, count)
                 step += count
                 for m in going:
-                    m.take_losses(step, part(metrics, m.place), count)
+                    with m.by_itself():
+                        m.log.add(step, part(metrics, m.place), count)
                 # Between two chunks: what is done here is not training time.
                 traced, leaving = profiled.add(metrics, count), notices.due()
                 pauses = leaving or run.at_steps.checkpoint_is_due(step)
                 for m in going if traced or pauses else ():
-                    m.take_last_losses()
+                    with m.by_itself():  # a state whose losses are not finite is not to be saved
+                        m.log.fetch(leave=0)
                 for m in going if pauses else ():
                     m.pause(part(state, m.place), step, after_validation)
             profiled.end()
@@ -172,12 +176,6 @@ def fit(
         if leaving:  # below the progress bar's last line
             folder = folder.parent if members[0].beside_others else folder
             notices.leave(step, run.total_steps, folder)
-
-
-def progress_bar(run: Run, step: int) -> ProgressBar:
-    """The bar of a run that has come to a step."""
-    epochs = math.ceil(run.total_steps / run.steps_per_epoch)
-    return ProgressBar(run.total_steps, epochs, step, may_stop=run.config.train.patience > 0)
 
 
 @contextlib.contextmanager
@@ -286,16 +284,6 @@ class Member:
         epoch, position = divmod(step, self.run.steps_per_epoch)
         config = self.run.config
         return self.rows.chunk(config.seed, epoch, position, count, config.data.batch_size)
-
-    def take_losses(self, step: int, metrics: dict, count: int) -> None:
-        """Takes those of a chunk that ends at `step`; looks at those of the chunk before."""
-        with self.by_itself():
-            self.log.add(step, metrics, count)
-
-    def take_last_losses(self) -> None:
-        """Looks at all: a state whose losses are not finite is not to be saved."""
-        with self.by_itself():
-            self.log.fetch(leave=0)
 
     def pause(self, state: State, step: int, after_validation: AfterValidation | None) -> None:
         """Does what is due between two chunks: validation, analysis, early stopping, the scores of

@@ -6,8 +6,7 @@ import numpy as np
 import polars as pl
 
 from configs.base import get_config
-from dtn_jax.metrics.scores import Scores
-from dtn_jax.run.evaluate import write_predictions
+from dtn_jax.metrics.scores import Scores, write_predictions
 from dtn_jax.schema import Field, Schema, Task
 
 ROWS = 3000

@@ -15,7 +15,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.export.score_columns import ScoredBy
 from dtn_jax.metrics.gains import Gains
 from dtn_jax.metrics.influence import Units
-from dtn_jax.run.evaluate import write_predictions
+from dtn_jax.metrics.scores import write_predictions
 
 
 def ranked(folder, *arguments, skill=0.5, seed=0):

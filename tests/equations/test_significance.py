@@ -11,11 +11,10 @@ from sklearn.metrics import roc_auc_score
 from dtn_jax.metrics import Influence, Units, influences, paired
 from dtn_jax.metrics.log_loss import log_loss
 from dtn_jax.metrics.metric import Rows
-from dtn_jax.metrics.scores import Scores
+from dtn_jax.metrics.scores import Scores, read_predictions, write_predictions
 from dtn_jax.metrics.significance import Ranking, compare, holm, resampled_aucs
 from dtn_jax.metrics.spaces import logits_in
 from dtn_jax.metrics.within_groups import gauc
-from dtn_jax.run.evaluate import read_predictions, write_predictions
 from dtn_jax.schema import Field, Schema, Task
 
 SCHEMA = Schema(

@@ -16,7 +16,7 @@ from dtn_jax.export import load
 from dtn_jax.export.write import export_run
 from dtn_jax.losses import read_losses
 from dtn_jax.losses.notes import improper
-from dtn_jax.run.evaluate import read_predictions
+from dtn_jax.metrics.scores import read_predictions
 from dtn_jax.run.train import train
 from dtn_jax.schema import Field, Schema, Task
 

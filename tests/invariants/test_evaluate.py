@@ -12,10 +12,10 @@ from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.sets import catalog
 from dtn_jax.metrics import Rows
 from dtn_jax.metrics.auc import auc
-from dtn_jax.metrics.scores import Scores
+from dtn_jax.metrics.scores import Scores, write_predictions
 from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.metrics.within_groups import gauc
-from dtn_jax.run.evaluate import evaluate, write_predictions
+from dtn_jax.run.evaluate import evaluate
 from dtn_jax.run.train import train
 from dtn_jax.schema import Field, Schema, Task
 

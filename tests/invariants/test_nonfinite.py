@@ -14,10 +14,11 @@ from ml_collections import FrozenConfigDict
 from small_runs import CutError, assert_same_run, cut_after, logged, poison, small
 from toy_steps import STEPS, batches, build, config
 
+from dtn_jax.analysis.replay import read
 from dtn_jax.cli import replay
 from dtn_jax.errors import UserError
 from dtn_jax.losses import finite
-from dtn_jax.run import nonfinite, step
+from dtn_jax.run import step
 from dtn_jax.run.checkpoint import Checkpoints
 from dtn_jax.run.replicas import train_replicas
 from dtn_jax.run.state import create_state
@@ -161,7 +162,7 @@ def test_a_run_ends_at_the_step_and_its_batch_replays(
     assert [r["step"] for r in logged(workdir)] == [15, 20]
     path = workdir / "nonfinite/step-22.npz"
     assert str(path) in told
-    kept = nonfinite.read(path)
+    kept = read(path)
     assert np.argwhere(np.isnan(kept.batch.labels)).tolist() == [[3, 0]]
     assert kept.batch.ids.shape[0] == c.data.batch_size
     monkeypatch.undo()

@@ -14,8 +14,8 @@ import pytest
 from plugin_files import EXAMPLE
 from small_runs import assert_same_run, last_state, logged, small
 
+from dtn_jax.analysis.replay import read
 from dtn_jax.cli import launch
-from dtn_jax.run import nonfinite
 from dtn_jax.run.train import train
 
 TESTS = pathlib.Path(__file__).parents[1]
@@ -102,7 +102,7 @@ def test_a_step_that_is_not_finite_ends_all_processes(prepared_dir, tmp_path):
     workdir = tmp_path / "run"
     said = run_together(workdir, prepared_dir, 2, 1, code=1, train__checkpoint_every=1, **diverging)
     assert all("UserError: not finite at step 2: the loss of income" in text for text in said)
-    kept = nonfinite.read(workdir / "nonfinite/step-2.npz")
+    kept = read(workdir / "nonfinite/step-2.npz")
     assert len(kept.batch.ids) == small(prepared_dir).data.batch_size
     assert kept.batch.row_mask.all()
 

@@ -7,7 +7,7 @@ import pytest
 from small_runs import small
 
 from dtn_jax.errors import UserError
-from dtn_jax.run.evaluate import read_predictions
+from dtn_jax.metrics.scores import read_predictions
 from dtn_jax.run.train import train
 from dtn_jax.schema import Schema
 

@@ -289,7 +289,7 @@ def kinds(prepared_dir, finished_run, exported_model):
     def lasts():
         for folder in (whole / "last").iterdir():
             with contextlib.closing(Checkpoints(finished_run, run.plan)) as checkpoints:
-                state = checkpoints.read_before(int(folder.name) + 1, run.state_places)[0]
+                state = checkpoints.read_last(int(folder.name), run.state_places)[0]
             yield int(state.step), digest(state.replace(key=None))
 
     def of_best(copy):

@@ -43,19 +43,19 @@ def replay(path: pathlib.Path, plugins: str = "", data_dir: str = "", manual_dir
     Raises:
       UserError: the file or its run cannot be read.
     """
-    kept, workdir = read(path), path.parent.parent
+    (number, batch), workdir = read(path), path.parent.parent
     config = read_config(workdir, base_config(), plugins, data_dir, manual_dir, finished=False)
     config.parallel.devices, config.parallel.table_devices = 1, 0
     config.train.skip_nonfinite = 1  # so that steps before it that were skipped are again
     run = started(build_run(config), workdir)
     with contextlib.closing(Checkpoints(workdir, run.plan)) as checkpoints:
-        earlier = [step for step in checkpoints.steps() if step < kept.step]
+        earlier = [step for step in checkpoints.steps() if step < number]
         state = checkpoints.read_last(earlier[-1], run.state_places)[0] if earlier else None
     state = state or run.new_state()
     begun = run.step_of(state)
     since = f"the checkpoint of step {begun}" if begun else "the beginning"
-    print(f"Step {kept.step}, from {since} on, which is {kept.step - 1 - begun} steps before it.")
-    bad = list(not_finite(run, advanced(run, state, begun, kept.step), kept))
+    print(f"Step {number}, from {since} on, which is {number - 1 - begun} steps before it.")
+    bad = list(not_finite(run, advanced(run, state, begun, number), batch))
     if not bad:
         print("Its losses are finite here: its gradients are not, or the run had other devices.")
         return
@@ -66,15 +66,15 @@ def replay(path: pathlib.Path, plugins: str = "", data_dir: str = "", manual_dir
     print(f"The first that is not finite: {bad[0][0]} {bad[0][1]}")
 
 
-def read(path: pathlib.Path) -> nonfinite.Kept:
-    """Reads such a file; raises UserError where it is none."""
+def read(path: pathlib.Path) -> tuple[int, Batch]:
+    """The step, from 1, and the batch of its file; raises UserError where that is none."""
     with (
         reading(path, f"expected a file such as WORKDIR/{nonfinite.FOLDER}/step-57.npz"),
         path.open("rb") as file,
         np.load(file, allow_pickle=False) as arrays,
     ):
         batch = Batch(**{name: arrays[name] for name in nonfinite.FIELDS if name in arrays})
-        return nonfinite.Kept(int(arrays["step"]), batch)
+        return int(arrays["step"]), batch
 
 
 def advanced(run: Run, state: State, begun: int, end: int) -> State:
@@ -90,9 +90,9 @@ def advanced(run: Run, state: State, begun: int, end: int) -> State:
     return state
 
 
-def not_finite(run: Run, state: State, kept: nonfinite.Kept) -> Iterator[tuple[str, ...]]:
+def not_finite(run: Run, state: State, batch: Batch) -> Iterator[tuple[str, ...]]:
     """What is not finite in a step, in the order in which it is computed: rows of the table."""
-    batch, plan = jax.tree.map(jnp.asarray, kept.batch), run.plan
+    batch, plan = jax.tree.map(jnp.asarray, batch), run.plan
     for name in nonfinite.FIELDS:
         yield from counted("batch", name, getattr(batch, name))
     gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch), exchange.look_ups(plan))

@@ -38,6 +38,7 @@ from dtn_jax.report.trackers import TrackerOptions
 from dtn_jax.run.evaluate import EvaluateOptions
 from dtn_jax.run.optimizers import AveragingOptions, OptimOptions
 from dtn_jax.run.timetable import TrainOptions
+from dtn_jax.tables.updater import TableOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +64,7 @@ SECTIONS: dict[str, tuple[type, ...]] = {
     "data": (DataOptions, BatchOptions),
     "model": (ModelOptions,),
     "loss": (LossOptions,),
-    "optim": (OptimOptions,),
+    "optim": (OptimOptions, TableOptions),
     "train": (TrainOptions, AveragingOptions, TrackerOptions),
     "evaluate": (EvaluateOptions,),
     "analysis": (WatchOptions,),

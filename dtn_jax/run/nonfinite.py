@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,14 +31,6 @@ SHOWN = 3  # parameters in a message
 FIELDS = tuple(field.name for field in dataclasses.fields(Batch))
 
 
-class Kept(NamedTuple):
-    """What the file of such a step holds: its number in the run, from 1, and its batch, all
-    processes' rows."""
-
-    step: int
-    batch: Batch
-
-
 @contextlib.contextmanager
 def told(
     run: Run, folder: Workdir, checkpoints: Checkpoints, rows: ResidentData | StreamedData
@@ -53,10 +44,10 @@ def told(
     try:
         yield
     except finite.NotFinite as error:
-        kept = Kept(error.step, batch_of(run, rows, error.step))
+        batch = batch_of(run, rows, error.step)
         path = folder.path / FOLDER / f"step-{error.step}.npz"
         if processes.is_first():
-            write(path, kept)
+            write(path, error.step, batch)
         raise UserError(message(run, error, checkpoints.steps(), path)) from None
 
 
@@ -109,9 +100,9 @@ def batch_of(run: Run, rows: ResidentData | StreamedData, step: int) -> Batch:
     return jax.tree.map(lambda a: processes.all_parts(a)[0], first)
 
 
-def write(path: pathlib.Path, kept: Kept) -> None:
-    """Writes a step's file, without pickle."""
-    arrays = {name: a for name in FIELDS if (a := getattr(kept.batch, name)) is not None}
+def write(path: pathlib.Path, step: int, batch: Batch) -> None:
+    """Writes a step's file, without pickle: its number in the run, from 1, and all rows."""
+    arrays = {name: a for name in FIELDS if (a := getattr(batch, name)) is not None}
     path.parent.mkdir(exist_ok=True)
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, step=kept.step, **arrays)
+        np.savez(file, step=step, **arrays)

@@ -1,5 +1,4 @@
-"""AdamW for dense parameters and their moving average, the learning rates' schedule, and the choice
-of a row optimizer.
+"""AdamW for dense parameters and their moving average, and the learning rates' schedule.
 
 Rates are traced scalars of the state (`Hyper`), not constants of the program, so optax supplies
 the directions (clipping, Adam's moments) and the step scales them itself.
@@ -33,18 +32,15 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from dtn_jax.errors import UserError
 from dtn_jax.options import option, per_task
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Array, Float, Int
-from dtn_jax.tables import row_optimizers, updater
-from dtn_jax.tables.updater import Updater
-
-TABLE_OPTIMIZERS = ("adagrad", "adam", "sgd", "dense")
 
 
 @dataclasses.dataclass(frozen=True)
 class OptimOptions:
-    """Section `optim`."""
+    """Section `optim`, but for the options of tables."""
 
     learning_rate: float = option(1e-3, "AdamW on dense parameters", least=0)
     weight_decay: float = option(0.0, "decoupled, on dense matrices", least=0)
@@ -58,25 +54,6 @@ class OptimOptions:
         choices=("constant", "linear", "cosine"),
     )
     warmup_steps: int = option(0, "steps of a linear rise from 0", least=0, below=2**31)
-    tables: str = option(
-        "adam",
-        "adam (lazy), adagrad (row-wise) and sgd step the rows touched; dense: Adam on every row",
-        choices=TABLE_OPTIMIZERS,
-    )
-    table_learning_rate: float = option(1e-3, "of tables and codebooks", least=0)
-    table_l2: float = option(
-        0.0, "L2 on the rows that a step touches, added to their gradient", least=0
-    )
-    table_dtype: str = option(
-        "float32",
-        "bfloat16 halves tables, not their slots; numbers are rounded at random",
-        choices=("float32", "bfloat16"),
-        needs={"optim.tables": ("adam", "adagrad", "sgd")},
-    )
-    table_init: float = option(0.01, "standard deviation of initial embeddings", least=0, most=100)
-    codebook_init: float = option(
-        0.01, "standard deviation of initial codewords", least=0, most=100
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +87,8 @@ def hyper(config: ConfigDict, schema: Schema) -> Hyper:
     """The config's numbers as arrays."""
     names, options = schema.task_names, {**config.optim, **config.model}
     weights = per_task(config.loss.task_weights, names, "loss.task_weights", 1.0)
+    if not any(weights.values()):
+        raise UserError("loss.task_weights: all are 0, so nothing would be learned")
     rates = {f.name for f in dataclasses.fields(Hyper)} - {"task_weights"}
     return Hyper(
         task_weights=jnp.asarray([weights[n] for n in names], jnp.float32),
@@ -157,16 +136,3 @@ def averaged(average: Any, weight: jax.Array, params: Any, decay: float) -> tupl
     rate = (1 - decay) / weight
     average = jax.tree.map(lambda a, p: a + (rate * (p - a)).astype(a.dtype), average, params)
     return average, {"params": params, "weight": weight}
-
-
-def table_updater(optim: ConfigDict, platform: str) -> Updater:
-    """How tables move that lie as suits a platform (cpu, gpu or tpu)."""
-    if optim.tables == "dense":
-        adam = optax.scale_by_adam(optim.b1, optim.b2, optim.eps)
-        return updater.of_tables(adam, platform)
-    optimizer = {
-        "adagrad": row_optimizers.adagrad(optim.eps),
-        "adam": row_optimizers.adam(optim.b1, optim.b2, optim.eps),
-        "sgd": row_optimizers.sgd(),
-    }[optim.tables]
-    return updater.of_rows(optimizer, platform)

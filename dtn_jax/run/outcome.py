@@ -6,9 +6,6 @@ from __future__ import annotations
 import json
 import pathlib
 import re
-from collections.abc import Mapping
-
-import numpy as np
 
 from dtn_jax.errors import UserError
 from dtn_jax.files import HASHES, damage, hashes, read_json, replacing, write_whole
@@ -108,19 +105,3 @@ def read_log(folder: pathlib.Path) -> list[dict]:
                 "curves then lack"
             ) from None
     return records
-
-
-def median_rate(history: list[dict]) -> float | None:
-    """Examples per second in training: the median over logged spans, None if none was timed."""
-    rates = [r.get("examples_per_second") for r in history if r["kind"] == "train"]
-    rates = [rate for rate in rates if rate is not None]
-    return float(np.median(rates)) if rates else None
-
-
-def flat(results: Mapping[str, Mapping[str, float | int | None]]) -> dict:
-    """{task@space: {metric: value}} as a record has it, 'task@space/metric': value."""
-    return {
-        f"{key}/{name}": value
-        for key, metrics in results.items()
-        for name, value in metrics.items()
-    }

@@ -38,6 +38,8 @@ def conclude(
     """Writes results.json and the pictures; where it scores test, it consumes the state."""
     best = {name: entry["step"] for name, entry in progress.best.items()}
     history, step = outcome.read_log(folder.path), run.step_of(state)
+    rates = [record.get("examples_per_second") for record in history if record["kind"] == "train"]
+    rates = [rate for rate in rates if rate is not None]
     results = {
         "dataset": run.schema.name,
         "architecture": run.config.model.architecture,
@@ -49,7 +51,7 @@ def conclude(
         "steps": step,
         "selected_by": run.config.train.select,
         "best_steps": best,
-        "examples_per_second": outcome.median_rate(history),
+        "examples_per_second": float(np.median(rates)) if rates else None,
         "validation": progress.validation,
     }
     if progress.by_day:

@@ -33,7 +33,6 @@ from dtn_jax.models import build as architectures
 from dtn_jax.models import flops
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.models.build import read_by, with_roles
-from dtn_jax.options import per_task
 from dtn_jax.parallel import processes
 from dtn_jax.parallel.mesh import Placement, make_placement, share_tables
 from dtn_jax.run import promises
@@ -145,19 +144,15 @@ class Run:
             _ = self.state_shapes
             if self.config.plugins:  # its losses and balancers too
                 step = make_train_step(self.config, self.model, self.plan, self.total_steps)
-                jax.eval_shape(step, self.state_shapes, self.example_batch)
-                jax.eval_shape(self.score_batch, self.state_shapes, self.example_batch)
+                batch = example_batch(self.schema, self.config.data.batch_size, self.grouped)
+                jax.eval_shape(step, self.state_shapes, batch)
+                jax.eval_shape(self.score_batch, self.state_shapes, batch)
                 exact = ConfigDict(self.config.to_dict())
                 exact.model.dtype = "float32"  # whose rounding does not depend on the batch's size
                 exact.model.normalisation = "none"  # the package's may see all rows
                 model = build_model(exact, self.schema)
                 with jax.default_matmul_precision("highest"):
                     promises.check(model, self.plan, self.schema)
-
-    @property
-    def example_batch(self) -> Batch:
-        """A batch that trains, for shapes."""
-        return example_batch(self.schema, self.config.data.batch_size, self.grouped)
 
     @functools.cached_property
     def losses(self) -> tuple[TaskLoss, ...]:
@@ -230,9 +225,6 @@ def build_run(config: ConfigDict, data: Prepared | None = None) -> Run:
     per_epoch = steps_of(data, days, size, at.mesh.size)
     begin = days.begin(size).tolist() if config.train.evaluate_first else ()
     schema = read_by(config.model, data.schema)
-    weights = per_task(config.loss.task_weights, schema.task_names, "loss.task_weights", 1.0)
-    if not any(weights.values()):
-        raise UserError("loss.task_weights: all are 0, so nothing would be learned")
     schema = with_label_quantiles(schema, config.loss, data)
     with told_as_built(config):
         config = with_roles(config, schema)
@@ -241,7 +233,7 @@ def build_run(config: ConfigDict, data: Prepared | None = None) -> Run:
     check_updates(plan, size, at.table_mesh.shape["table"] if at.table_mesh else 1)
     at_steps = make_timetable(config.train, per_epoch, size, begin)
     run = Run(config, data, schema, model, plan, at, at_steps, days)
-    _ = run.selection, run.losses, run.grouped  # bad ones must not claim the folder
+    _ = run.selection, run.losses, run.grouped, run.numbers  # bad ones must not claim the folder
     return run
 
 

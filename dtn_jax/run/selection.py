@@ -27,7 +27,6 @@ from dtn_jax.metrics.selected import (
 )
 from dtn_jax.report import screen
 from dtn_jax.run.checkpoint import Checkpoints
-from dtn_jax.run.outcome import flat
 from dtn_jax.run.run import Run, measure, score_split
 from dtn_jax.run.state import State
 from dtn_jax.run.workdir import Workdir
@@ -98,11 +97,15 @@ def validate(
         checkpoints.save_best(step, state)
     progress.waited = 0 if select in better else progress.waited + 1
     progress.stopped = 0 < run.config.train.patience <= progress.waited
-    record = {"kind": "validation", "step": step, "epoch": step / run.steps_per_epoch}
-    record |= flat(results)
     mean = mean_of(values[name] for name in tasks)
-    folder.log(record | {"mean": mean, "selected": values[select]})
+    folder.log(record(run, "validation", step, results, mean=mean, selected=values[select]))
     return values
+
+
+def record(run: Run, kind: str, step: int, results: Mapping[str, Mapping], **more) -> dict:
+    """{task@space: {metric: value}} as the log has it: 'task@space/metric': value, and `more`."""
+    values = {f"{key}/{m}": value for key, of in results.items() for m, value in of.items()}
+    return {"kind": kind, "step": step, "epoch": step / run.steps_per_epoch} | values | more
 
 
 def score_day(run: Run, folder: Workdir, state: State, step: int, progress: Progress) -> None:
@@ -120,8 +123,7 @@ def score_day(run: Run, folder: Workdir, state: State, step: int, progress: Prog
     if name in progress.by_day:
         return
     progress.by_day[name] = metrics_at(run, state, step, "train", day)
-    record = {"kind": "day", "step": step, "epoch": step / run.steps_per_epoch, "day": number}
-    folder.log(record | flat(progress.by_day[name]))
+    folder.log(record(run, "day", step, progress.by_day[name], day=number))
 
 
 def metrics_at(

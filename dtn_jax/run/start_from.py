@@ -47,9 +47,7 @@ def started(run: Run, workdir: str | pathlib.Path) -> Run:
     here, folder = full_path(workdir), full_path(run.config.train.start_from)
     if here == folder:
         raise UserError(f"train.start_from={folder} is this run's own workdir; name another one")
-    begun = None
-    if (here / "config.json").is_file():
-        begun = outcome.run_facts(here).get("started_from")
+    begun = (here / "config.json").is_file() and outcome.run_facts(here).get("started_from")
     return dataclasses.replace(run, started=Started(**begun) if begun else find(run, folder))
 
 

@@ -20,6 +20,7 @@ from dtn_jax.shapes import Array, Float, Int
 from dtn_jax.tables import lookup
 from dtn_jax.tables.plan import TablePlan, init_tables
 from dtn_jax.tables.stored_rows import to_bits
+from dtn_jax.tables.updater import table_updater
 
 WEIGHTS = ("params", "model_state", "tables")  # what a model is, of a state's parts
 
@@ -128,7 +129,7 @@ def create_state(
     balancer = read_balancer(config.loss, plan.views, SHARED)
     params = seam.with_learned(variables["params"], balancer, plan.schema.tasks)
     tables = init_tables(plan, tables_key, table_init, optim.codebook_init)
-    init_slots = optimizers.table_updater(optim, plan.platform).init
+    init_slots = table_updater(optim, plan.platform).init
     slots = {name: init_slots(table, plan.arrays[name]) for name, table in tables.items()}
     if optim.table_dtype == "bfloat16":
         tables = jax.tree.map(to_bits, tables)

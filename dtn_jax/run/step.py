@@ -22,6 +22,7 @@ from dtn_jax.run.gradients import make_gradients
 from dtn_jax.run.state import State
 from dtn_jax.tables import exchange, lookup, row_optimizers
 from dtn_jax.tables.plan import TablePlan
+from dtn_jax.tables.updater import table_updater
 
 Metrics = dict[str, jax.Array]
 Routed = dict[str, Any]  # by packed array, as its exchange has it
@@ -69,7 +70,7 @@ def make_train_step(
     tasks = plan.schema.tasks
     rate_factor = optimizers.schedule(config.optim, total_steps)
     directions = optimizers.dense_directions(config.optim)
-    updater = optimizers.table_updater(config.optim, plan.platform)
+    updater = table_updater(config.optim, plan.platform)
     exchanges = exchange.exchanges(plan, updater, mesh, config.parallel.message_rows)
     balancer = read_balancer(config.loss, plan.views, SHARED)
     gradients_of = make_gradients(config, model, plan, balancer)

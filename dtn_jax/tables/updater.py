@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import optax
+from ml_collections import ConfigDict
 
+from dtn_jax.options import option
 from dtn_jax.shapes import Array
-from dtn_jax.tables import update_by_search, update_by_sort, update_whole
+from dtn_jax.tables import row_optimizers, update_by_search, update_by_sort, update_whole
 from dtn_jax.tables.row_optimizers import RowOptimizer, Scalars, Slots
 from dtn_jax.tables.stored_rows import StoredRows
 from dtn_jax.tables.update_whole import WholeSums
+
+OPTIMIZERS = ("adagrad", "adam", "sgd", "dense")
+
+
+@dataclasses.dataclass(frozen=True)
+class TableOptions:
+    """Of the section `optim`."""
+
+    tables: str = option(
+        "adam",
+        "adam (lazy), adagrad (row-wise) and sgd step the rows touched; dense: Adam on every row",
+        choices=OPTIMIZERS,
+    )
+    table_learning_rate: float = option(1e-3, "of tables and codebooks", least=0)
+    table_l2: float = option(
+        0.0, "L2 on the rows that a step touches, added to their gradient", least=0
+    )
+    table_dtype: str = option(
+        "float32",
+        "bfloat16 halves tables, not their slots; numbers are rounded at random",
+        choices=("float32", "bfloat16"),
+        needs={"optim.tables": ("adam", "adagrad", "sgd")},
+    )
+    table_init: float = option(0.01, "standard deviation of initial embeddings", least=0, most=100)
+    codebook_init: float = option(
+        0.01, "standard deviation of initial codewords", least=0, most=100
+    )
 
 
 class Updater(NamedTuple):
@@ -31,6 +61,19 @@ class Updater(NamedTuple):
     rows: Callable[..., tuple[Array, Slots]] | None
     sums: Callable[..., WholeSums]
     whole: Callable[[StoredRows, Array, Slots, WholeSums, Scalars], tuple[Array, Slots]]
+
+
+def table_updater(optim: ConfigDict, platform: str) -> Updater:
+    """How tables move that lie as suits a platform (cpu, gpu or tpu)."""
+    if optim.tables == "dense":
+        adam = optax.scale_by_adam(optim.b1, optim.b2, optim.eps)
+        return of_tables(adam, platform)
+    optimizer = {
+        "adagrad": row_optimizers.adagrad(optim.eps),
+        "adam": row_optimizers.adam(optim.b1, optim.b2, optim.eps),
+        "sgd": row_optimizers.sgd(),
+    }[optim.tables]
+    return of_rows(optimizer, platform)
 
 
 def of_rows(optimizer: RowOptimizer, platform: str) -> Updater:

@@ -37,6 +37,7 @@ from dtn_jax.run.timetable import TrainOptions
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.tables import huge_pages
 from dtn_jax.tables.plan import TablePlan, make_plan
+from dtn_jax.tables.updater import TableOptions
 from experiments.benchmarks.measured import Cell, Goal, Measured, Options, timed_in_turns
 
 BATCH_SIZE = 1024  # the released one
@@ -84,6 +85,7 @@ def measure(options: Options) -> Measured:
 def step_config() -> ConfigDict:
     """The options that a training step reads, at their defaults."""
     flat = {"seed": 0, "data.batch_size": BATCH_SIZE} | defaults("train", AveragingOptions)
+    flat |= defaults("optim", TableOptions)
     for section, owner in SECTIONS.items():
         flat |= defaults(section, owner)
         for members in MEMBERS.get(section, ()):

@@ -18,13 +18,13 @@ import numpy as np
 
 from dtn_jax.data.epochs.batches import CHUNK_STEPS
 from dtn_jax.models import build as architectures
-from dtn_jax.run.optimizers import table_updater
 from dtn_jax.run.state import create_state
 from dtn_jax.run.step import make_train_chunk, make_train_step
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.tables import huge_pages
 from dtn_jax.tables.plan import make_plan
 from dtn_jax.tables.stored_rows import StoredRows
+from dtn_jax.tables.updater import table_updater
 from experiments.benchmarks.measured import Goal, Measured, Options, ratio, timed_in_turns
 from experiments.benchmarks.step import FIELDS, IDS, random_chunk, step_config
 

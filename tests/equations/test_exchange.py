@@ -10,11 +10,11 @@ from jax.sharding import Mesh
 
 from configs import base
 from dtn_jax.parallel.mesh import AXES
-from dtn_jax.run.optimizers import table_updater
 from dtn_jax.tables.exchange import Everywhere, Local
 from dtn_jax.tables.routed import Routed
 from dtn_jax.tables.row_optimizers import Scalars
 from dtn_jax.tables.stored_rows import lay_out
+from dtn_jax.tables.updater import table_updater
 
 N, D, V, STEPS = 512, 4, 1024, 3  # ids of all devices, numbers of a row, rows
 

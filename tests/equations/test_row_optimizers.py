@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from configs import base
-from dtn_jax.run.optimizers import table_updater
 from dtn_jax.tables import row_optimizers as ro
 from dtn_jax.tables import update_by_search, update_by_sort
 from dtn_jax.tables.exchange import Local
 from dtn_jax.tables.rounding import rounded
 from dtn_jax.tables.run_sums import BLOCK, rank_sums, run_sums
 from dtn_jax.tables.stored_rows import BITS, StoredRows, lay_out, numbers, to_bits
+from dtn_jax.tables.updater import table_updater
 
 V, D, RATE, L2 = 12, 3, 0.1, 0.01
 B1, B2, EPS = 0.9, 0.99, 1e-8

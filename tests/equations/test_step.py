@@ -13,11 +13,12 @@ from toy_steps import SCHEMA, STEPS, B, batches, build, config, first_state, lea
 from dtn_jax.errors import UserError
 from dtn_jax.losses import read_losses
 from dtn_jax.losses.rows import make_weights
-from dtn_jax.run.optimizers import TABLE_OPTIMIZERS, apply_dense, hyper, schedule
+from dtn_jax.run.optimizers import apply_dense, hyper, schedule
 from dtn_jax.run.state import create_state, read_numbers
 from dtn_jax.run.step import make_score_step, make_train_chunk, make_train_step
 from dtn_jax.tables import lookup
 from dtn_jax.tables.exchange import look_ups
+from dtn_jax.tables.updater import OPTIMIZERS
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
@@ -91,7 +92,7 @@ OTHERS = [
     {"optim.schedule": "cosine"},
     {"optim.schedule": "linear"},
     {"optim.warmup_steps": 5},
-    *({"optim.tables": name} for name in TABLE_OPTIMIZERS if name != "adam"),
+    *({"optim.tables": name} for name in OPTIMIZERS if name != "adam"),
     {"optim.table_dtype": "bfloat16"},
     {"optim.codebook_init": 0.1},
     {"model.normalisation": "batch"},

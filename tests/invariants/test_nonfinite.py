@@ -162,9 +162,9 @@ def test_a_run_ends_at_the_step_and_its_batch_replays(
     assert [r["step"] for r in logged(workdir)] == [15, 20]
     path = workdir / "nonfinite/step-22.npz"
     assert str(path) in told
-    kept = read(path)
-    assert np.argwhere(np.isnan(kept.batch.labels)).tolist() == [[3, 0]]
-    assert kept.batch.ids.shape[0] == c.data.batch_size
+    _, batch = read(path)
+    assert np.argwhere(np.isnan(batch.labels)).tolist() == [[3, 0]]
+    assert batch.ids.shape[0] == c.data.batch_size
     monkeypatch.undo()
     capsys.readouterr()
     replay.main([f"--batch={path}", f"--data_dir={prepared_dir}"])

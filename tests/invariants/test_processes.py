@@ -102,9 +102,9 @@ def test_a_step_that_is_not_finite_ends_all_processes(prepared_dir, tmp_path):
     workdir = tmp_path / "run"
     said = run_together(workdir, prepared_dir, 2, 1, code=1, train__checkpoint_every=1, **diverging)
     assert all("UserError: not finite at step 2: the loss of income" in text for text in said)
-    kept = read(workdir / "nonfinite/step-2.npz")
-    assert len(kept.batch.ids) == small(prepared_dir).data.batch_size
-    assert kept.batch.row_mask.all()
+    _, batch = read(workdir / "nonfinite/step-2.npz")
+    assert len(batch.ids) == small(prepared_dir).data.batch_size
+    assert batch.row_mask.all()
 
 
 @pytest.mark.nightly

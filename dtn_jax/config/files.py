@@ -72,15 +72,10 @@ def variant(
       UserError: an unknown part or key, a value of another type, several architectures, or one for
         which nothing was published, or tuned, by these flags.
     """
-    parts, files = [], [config.plugins]
-    for part in split_outside_brackets(argument):
-        key, equals, file = part.partition("=")
-        if key.strip() == "plugins":
-            files.append(file)
-        elif not equals and len(files) > 1 and ".py" in part:  # plugins=a.py,b.py
-            files.append(part)
-        else:
-            parts.append(part)
+    every = split_outside_brackets(argument)  # 'dtn,plugins=a.py,b.py'
+    files = [p for p in every if p.startswith("plugins=") or (".py" in p and "=" not in p)]
+    parts = [p for p in every if p not in files]
+    files = [config.plugins, *(file.removeprefix("plugins=") for file in files)]
     plugins.use(config, ",".join(files))  # what they define may be named by the parts
     named = [p for p in parts if p in ARCHITECTURES]
     if len(named) > 1:

@@ -41,16 +41,13 @@ def identity(config: Mapping | ConfigDict) -> dict[str, object]:
     @no_type_check  # called for every option
     def counts(key: str) -> bool:
         declared = known.get(key)
-        if declared is None:  # of another version, or of a plug-in that is not loaded
-            return True
-        if declared.option.runtime or key in without:
-            return False
+        if declared is None or declared.option.runtime or key in without:
+            return declared is None  # of another version, or of a plug-in that is not loaded
         return declared.family is None or bool({*declared.members} & used[id(declared.family)])
 
     kept = {key: value for key, value in flat.items() if counts(key)}
     kept["plugins"] = by_content(str(kept.get("plugins", "")))
-    if "data.options" in kept:
-        kept["data.options"] = without_place(str(kept["data.options"]))
+    kept["data.options"] = without_place(str(kept.get("data.options", "")))
     return kept
 
 

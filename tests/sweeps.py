@@ -38,7 +38,8 @@ def invented_training(monkeypatch):
         for step in (1, 2, 3) if after_validation else ():
             after_validation(step, {config.train.select: value})
         keys = ("income@all", "never_married@all")
-        return {"validation": {key: {"auc": value} for key in keys}}
+        validation = {key: {"auc": value} for key in keys}
+        return {"validation": validation, "selected_by": config.train.select}
 
     monkeypatch.setattr(trials, "train", train)
     monkeypatch.setattr(searches, "draw", lambda *_: None)

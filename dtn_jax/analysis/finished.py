@@ -95,7 +95,7 @@ def best(run: Run, folder: pathlib.Path, select: str = "") -> int:
         return best_step(results)
     steps = results["best_steps"]
     step = int(steps[choose("value of --select", select, steps)])
-    if selected_value(results | {"selected_by": select}, run.schema) is None:
+    if selected_value(results | {"selected_by": select}) is None:
         raise UserError(
             f"--select={select}: its metric is not defined on validation, where a class is absent, "
             "so that no state is the best for it; leave --select out"

@@ -12,10 +12,8 @@ import math
 import os
 import pathlib
 import re
-import signal
 import sys
 import textwrap
-import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -336,7 +334,6 @@ def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:
       resumes: the command goes on from what it saved; the message of an interruption says so.
     """
     arguments = sys.argv[1:]
-    sys.unraisablehook = interrupt_again
     interrupted = "interrupted"
     if resumes:
         interrupted += "; the same command resumes from what is saved, or begins anew without it"
@@ -359,15 +356,6 @@ def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:
         leave(1)
     except KeyboardInterrupt:
         leave(interrupts.CODE, interrupted, at_once=True)  # XLA may have been compiling
-
-
-def interrupt_again(lost) -> None:
-    """Raises Ctrl-C again if it came where Python ignores exceptions, as in a destructor."""
-    if issubclass(lost.exc_type, KeyboardInterrupt):
-        again = (threading.main_thread().ident, signal.SIGINT)
-        threading.Timer(0.1, signal.pthread_kill, again).start()
-    else:
-        sys.__unraisablehook__(lost)
 
 
 def distributed() -> bool:

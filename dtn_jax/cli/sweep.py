@@ -50,7 +50,6 @@ def main(arguments: Sequence[str]) -> None:
     from dtn_jax.search import search_space as spaces
     from dtn_jax.search.studies import Budget, search
     from dtn_jax.search.sweep import report
-    from dtn_jax.search.trials import OBJECTIVE
 
     if known.grid is not None and (known.sweep or known.trials):
         raise UserError("all points of a --grid are tried: leave --sweep and --trials out")
@@ -61,7 +60,7 @@ def main(arguments: Sequence[str]) -> None:
         command.tell_unused(config, rest)
     data, workdir = read_data(config), pathlib.Path(known.workdir)
     # A selection that does not fit the data set ends the search before it has a folder.
-    metric = read_selection(OBJECTIVE, config.train.select, metrics_of(data.schema)).title
+    metric = read_selection("train.select", config.train.select, metrics_of(data.schema)).title
     search(
         config,
         None if grid else spaces.load_space(known.sweep, known.config),

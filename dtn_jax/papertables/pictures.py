@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dtn_jax.papertables import grids
@@ -28,17 +27,14 @@ class Panel(NamedTuple):
     """Lines of values over something.
 
     Attributes:
-      title, x: what is shown, and over what.
-      key, metric: of the values.
-      lines: {name: (place, row) of each point}.
-      ticks: at the places 0, 1, …; none where x is a number.
+      title, x: what is shown, and over what: forward FLOPs, unless there are ticks.
+      lines: {name: (place, mean, standard deviation or None) of each point}.
+      ticks: at the places 0, 1, … of gaps.
     """
 
     title: str
     x: str
-    key: str
-    metric: str
-    lines: dict[str, list[tuple[float, str]]]
+    lines: dict[str, list[tuple[float, float, float | None]]]
     ticks: Sequence[str] = ()
 
 
@@ -120,59 +116,38 @@ def cost(table: Mapping) -> Figure | None:
     """AUC against forward FLOPs."""
     few = {key for row in table["rows"] for key in row["few"]}
     keys = [key for key in grids.keys_with(table["rows"], "auc") if key not in few]
-    lines = {row["name"]: [(row["flops"], row["name"])] for row in table["rows"]}
-    every = [Panel(f"AUC {key}", "forward FLOPs an example", key, "auc", lines) for key in keys]
-    return curves(table, every, f"test AUC by cost, {grids.over(table['seeds'])}")
+    every = [by_flops(f"AUC {key}", table, key) for key in keys]
+    text = f"test AUC by cost, {grids.over(table['seeds'])}"
+    return titled(table, curves(every), text) if every else None
 
 
 def costs(tables: Mapping[str, Mapping]) -> Figure:
     """The mean AUC of the tasks against forward FLOPs, a panel a set."""
-    names = list(dict.fromkeys(row["name"] for table in tables.values() for row in table["rows"]))
-    figure, axes_of = panels(len(tables), PER_ROW, (4.2, 3.4))
-    for axes, (title, table) in zip(axes_of, tables.items()):
-        of = summary(table)
-        for row in table["rows"]:
-            mean, sd, _ = of[row["name"], MEAN, "auc"]
-            at = names.index(row["name"])
-            look = {"color": COLOURS[at % len(COLOURS)], "marker": MARKERS[at % len(MARKERS)]}
-            axes.errorbar(
-                row["flops"], mean, yerr=sd or 0, label=row["name"], ms=5, capsize=2, ls="", **look
-            )
-        clean(axes, title)
-        axes.set_xlabel("forward FLOPs an example", fontsize=9)
-        flops_axis(axes)
-    handles = {
-        name: handle for axes in axes_of for handle, name in zip(*axes.get_legend_handles_labels())
-    }
-    figure.legend(handles.values(), handles, fontsize=8, frameon=False, loc="outside right center")
+    figure = curves([by_flops(title, table, MEAN) for title, table in tables.items()])
     drawn.header(figure, "mean test AUC of the tasks by cost, mean ± deviation of all runs")
     return figure
 
 
-def flops_axis(axes: Axes) -> None:
-    axes.set_xscale("log")
-    drawn.powers(axes.xaxis)
-    axes.xaxis.set_major_formatter(lambda flops, _: grids.short(round(flops)))
-    axes.ticklabel_format(axis="y", useOffset=False)
+def by_flops(title: str, table: Mapping, key: str) -> Panel:
+    rows, of = table["rows"], summary(table)
+    values = {row["name"]: of.get((row["name"], key, "auc")) for row in rows}
+    lines = {row["name"]: [(row["flops"], *v[:2])] for row in rows if (v := values[row["name"]])}
+    return Panel(title, "forward FLOPs an example", lines)
 
 
 def gaps(table: Mapping) -> Figure | None:
     """Gaps over the first dial: the mean of tasks and each task; rivals with MLP experts, and
     those with our experts below."""
     keys = [MEAN, *table["tested_keys"]]
-    every = [of_dial(f"{key}\n{whose}", rows, key) for whose, rows in sides(table) for key in keys]
-    return curves(table, every, GAP, len(keys))
-
-
-def mean_gaps(table: Mapping) -> Figure | None:
-    """Gaps of the mean of tasks over the first dial, rivals with our experts at the right."""
-    return curves(table, [of_dial(whose, rows, MEAN) for whose, rows in sides(table)], GAP)
+    sets = [(f"{key}\n{whose}", rows, key) for whose, rows in sides(table) for key in keys]
+    return titled(table, curves([of_dial(table, *one) for one in sets], len(keys)), GAP)
 
 
 def dials(table: Mapping) -> Figure | None:
     """Gaps of the mean of tasks over the other dials."""
     _, *others = grouped(table["rows"], "group").items()
-    return curves(table, [of_dial(group, rows, MEAN) for group, rows in others], GAP)
+    every = [of_dial(table, group, rows, MEAN) for group, rows in others]
+    return titled(table, curves(every), GAP) if every else None
 
 
 def sides(table: Mapping) -> list[tuple[str, list[Mapping]]]:
@@ -185,57 +160,50 @@ def sides(table: Mapping) -> list[tuple[str, list[Mapping]]]:
     return both if alike else both[:1]
 
 
-def of_dial(title: str, rows: Sequence[Mapping], key: str) -> Panel:
-    levels = grouped(rows, "at")
+def of_dial(table: Mapping, title: str, rows: Sequence[Mapping], key: str) -> Panel:
+    levels, of = grouped(rows, "at"), summary(table)
     places = {at: place for place, at in enumerate(levels)}
     ticks = [f"{at}\n({of_level[0]['true_divergence']:.2f})" for at, of_level in levels.items()]
     lines: dict[str, list] = {}
     for row in rows:
-        model = row["tuned_as"].removesuffix(SAME)
-        lines.setdefault(model, []).append((places[row["at"]], row["name"]))
+        mean, sd, _ = of[row["name"], key, "gap"]
+        point = (places[row["at"]], 1000 * mean, 1000 * (sd or 0))
+        lines.setdefault(row["tuned_as"].removesuffix(SAME), []).append(point)
     x = f"{rows[0]['group']} (true divergence of the tasks)"
-    return Panel(title, x, key, "gap", lines, ticks)
+    return Panel(title, x, lines, ticks)
 
 
-def curves(
-    table: Mapping, every: Sequence[Panel], text: str, columns: int = PER_ROW
-) -> Figure | None:
+def curves(every: Sequence[Panel], columns: int = PER_ROW) -> Figure:
     """A line a model, mean ± standard deviation over seeds; what was tuned again is hollow."""
-    if not every:
-        return None
-    of, names = summary(table), list(dict.fromkeys(name for p in every for name in p.lines))
+    names = list(dict.fromkeys(name for panel in every for name in panel.lines))
     figure, axes_of = panels(len(every), columns, (4.2, 3.4))
+    handles: dict = {}
     for axes, panel in zip(axes_of, every):
-        factor = 1000 if panel.metric == "gap" else 1
         for name, points in panel.lines.items():
-            values = [of.get((row, panel.key, panel.metric)) for _, row in points]
-            known = [(x, *value) for (x, _), value in zip(points, values) if value]
             first = name.removesuffix(AGAIN)
             at = names.index(first if first in names else name)
-            colour = COLOURS[at % len(COLOURS)]
-            axes.errorbar(
-                [x for x, *_ in known], [factor * mean for _, mean, *_ in known],
-                yerr=[factor * (sd or 0) for _, _, sd, _ in known],
-                color=colour, mfc=colour if first == name else "white", label=name,
+            colour, (x, mean, sd) = COLOURS[at % len(COLOURS)], zip(*points)
+            handles[name] = axes.errorbar(
+                x, mean, yerr=[one or 0 for one in sd], color=colour, mfc=colour if first == name else "white",
                 marker=MARKERS[at % len(MARKERS)], ms=5, capsize=2, lw=1.3,
                 ls=LINES[at // len(COLOURS) % len(LINES)],
             )  # fmt: skip
         clean(axes, panel.title)
         axes.tick_params(labelsize=8.5)
         axes.set_xlabel(panel.x, fontsize=9)
-        if panel.ticks:
+        if panel.ticks:  # one model far from the others would press them together
             axes.set_xticks(range(len(panel.ticks)), panel.ticks)
-        else:
-            flops_axis(axes)
-        if panel.metric == "gap":  # one model far from the others would press them together
             axes.set_yscale("log")
             drawn.powers(axes.yaxis, (1, 2, 3, 5))
         else:
+            axes.set_xscale("log")
+            drawn.powers(axes.xaxis)
+            axes.xaxis.set_major_formatter(lambda flops, _: grids.short(round(flops)))
             axes.ticklabel_format(axis="y", useOffset=False)
     if len(names) > 1:
-        handles = axes_of[0].get_legend_handles_labels()
-        figure.legend(*handles, fontsize=8, frameon=False, loc="outside right center")
-    return titled(table, figure, text)
+        look = {"fontsize": 8, "frameon": False, "loc": "outside right center"}
+        figure.legend(handles.values(), handles, **look)
+    return figure
 
 
 Picture = Callable[[Mapping], Figure | None]
@@ -245,5 +213,5 @@ PICTURES: Mapping[str, tuple[Picture, ...]] = {  # `<table>_<function>.png`
     "interactions": (heat, differences),
     "matched": (differences,),
     "sensitivity": (differences,),
-    "divergence": (gaps, mean_gaps, differences, dials),
+    "divergence": (gaps, differences, dials),
 }

@@ -133,7 +133,7 @@ def free(arrays) -> None:
 
 def show(results: dict, schema: Schema, folder: pathlib.Path) -> None:
     """Prints the final table, and says where the rest is."""
-    defined = selected_value(results, schema) is not None
+    defined = selected_value(results) is not None
     experts = f" ({results['experts']})" if results["experts"] else ""
     title = (
         f"{results['architecture']}{experts} on {results['dataset']}, at step "

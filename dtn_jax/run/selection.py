@@ -22,7 +22,6 @@ from dtn_jax.metrics.selected import (
     Selection,
     first_metric,
     mean_of,
-    metrics_of,
     read_selection,
 )
 from dtn_jax.report import screen
@@ -30,7 +29,6 @@ from dtn_jax.run.checkpoint import Checkpoints
 from dtn_jax.run.run import Run, measure, score_split
 from dtn_jax.run.state import State
 from dtn_jax.run.workdir import Workdir
-from dtn_jax.schema import MEAN, Schema
 
 
 @dataclasses.dataclass
@@ -141,16 +139,16 @@ def metrics_at(
 
 
 def best_step(results: dict) -> int:
-    """The step whose state a run reports; the mean chose it if the results do not say what did."""
-    return results["best_steps"][results.get("selected_by", MEAN)]
+    """The step whose state a run reports."""
+    return results["best_steps"][results["selected_by"]]
 
 
-def selected_value(results: Mapping, schema: Schema) -> float | None:
+def selected_value(results: Mapping) -> float | None:
     """The validation value of the state that a finished run reports; None: it is not defined."""
-    selected_by = results.get("selected_by", MEAN)
-    selection = read_selection("train.select", selected_by, metrics_of(schema))
-    validation = results["validation"]
-    return selection.value({t.name: validation[f"{t.name}@{t.space}"] for t in schema.tasks})
+    of_tasks: dict[str, Mapping] = {}
+    for key, metrics in results["validation"].items():  # a task's own space is the first reported
+        of_tasks.setdefault(key.partition("@")[0], metrics)
+    return read_selection("train.select", results["selected_by"], of_tasks).value(of_tasks)
 
 
 def tell_of_end(results: Sequence[dict], run: Run) -> None:
@@ -162,7 +160,7 @@ def tell_of_end(results: Sequence[dict], run: Run) -> None:
     """
     train = run.config.train
     early = sum(one["steps"] < run.total_steps for one in results)
-    if selected_value(results[0], run.schema) is None:
+    if selected_value(results[0]) is None:
         screen.say(
             f"warning: train.select={train.select} is not defined on validation, where a class is "
             "absent: the last state is reported."

@@ -14,13 +14,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dtn_jax.config import override
 from dtn_jax.errors import UserError
-from dtn_jax.metrics.selected import read_selection
 from dtn_jax.report import screen
+from dtn_jax.run.selection import selected_value
 from dtn_jax.run.train import AfterValidation, train
 from dtn_jax.run.workdir import Busy
 
 SETTINGS, ERROR = "settings", "error"  # attributes: what a trial sets, why it could not be done
-OBJECTIVE = "train.select (the objective)"
 WAIT = 5  # seconds between two looks at other workers
 NONE = ("0", "0.0")
 EDGE = 0.05  # of a range: where a winner so near to its end might lie beyond it
@@ -100,18 +99,11 @@ def run(
     while True:
         try:
             results = train(config, folder, test=False, after_validation=after_validation)
-            return value_of(results["validation"], config.train.select)
+            break
         except Busy as error:
             screen.say(str(error))
             time.sleep(WAIT)
-
-
-def value_of(validation: Mapping[str, Mapping], objective: str) -> float:
-    """The objective's value; its metrics are those in the space of each task's loss."""
-    of_tasks: dict[str, Mapping] = {}
-    for key, metrics in validation.items():  # a task's own space is the first reported
-        of_tasks.setdefault(key.partition("@")[0], metrics)
-    value = read_selection(OBJECTIVE, objective, of_tasks).value(of_tasks)
+    value = selected_value(results)
     if value is None:
-        raise UserError(f"the validation metric of {objective} is not defined: a class is absent")
+        raise UserError(f"{config.train.select} is not defined on validation: a class is absent")
     return value

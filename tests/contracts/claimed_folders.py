@@ -20,6 +20,7 @@ RESULTS = {  # of a finished run, no more than all have
     "flops_per_example": 1,
     "steps": 1,
     "best_steps": {"mean": 1},
+    "selected_by": "mean",
     "validation": {"click@all": {"auc": 0.5, "ece": None}},
 }
 FINGERPRINT = "a1" * 32

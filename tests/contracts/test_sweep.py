@@ -9,6 +9,7 @@ from sweeps import CONFIG, GRID, TINY, run
 
 from dtn_jax.config import load_config
 from dtn_jax.errors import UserError
+from dtn_jax.run.selection import selected_value
 from dtn_jax.search import trial_storage, trials
 from dtn_jax.search.studies import Budget, search
 
@@ -40,15 +41,18 @@ def test_a_task_or_some_may_be_the_objective(trained, prepared_dir, tmp_path):
     found = run(tmp_path, prepared_dir, GRID, "--config.train.select=income")
     assert {c.train.select for _, _, c in trained} == {"income"}
     assert "--config.train.select=income" in shlex.split(found["command"])
-    with pytest.raises(UserError, match=r"unknown train\.select \(the objective\) 'age'"):
+    with pytest.raises(UserError, match=r"unknown train\.select 'age'"):
         run(tmp_path / "other", prepared_dir, GRID, "--config.train.select=age")
     validation = {"a@click": {"auc": 0.5}, "a@all": {"auc": 0.9}, "b@all": {"r2": 0.7}}
-    assert trials.value_of(validation, "mean") == pytest.approx(0.6)
-    assert trials.value_of(validation, "a") == 0.5
+
+    def value(select):
+        return selected_value({"validation": validation, "selected_by": select})
+
+    assert value("mean") == pytest.approx(0.6)
+    assert value("a") == 0.5
     validation["c@all"] = {"auc": None}
-    assert trials.value_of(validation, "mean") == pytest.approx(0.6)
-    with pytest.raises(UserError, match="of c is not defined"):
-        trials.value_of(validation, "c")
+    assert value("mean") == pytest.approx(0.6)
+    assert value("c") is None
 
 
 def test_an_objective_may_be_lowered(monkeypatch, prepared_dir, tmp_path, capsys):
@@ -64,7 +68,8 @@ def test_an_objective_may_be_lowered(monkeypatch, prepared_dir, tmp_path, capsys
                 pruned.append(config.model.dropout)
                 raise
         metrics = {"auc": 1 - loss, "logloss": loss}
-        return {"validation": {"income@all": metrics, "never_married@all": metrics}}
+        validation = {"income@all": metrics, "never_married@all": metrics}
+        return {"validation": validation, "selected_by": config.train.select}
 
     monkeypatch.setattr(trials, "train", train)
     grid = "--grid=model.dropout=0.1,0.0,0.2,0.3,0.4,0.5,0.6"

@@ -30,7 +30,7 @@ def test_trials_that_fail_are_told_and_cost_no_other(monkeypatch, prepared_dir, 
             raise UserError("the loss [/job:0] is not finite")
         if config.model.dropout == 0.2:
             raise MemoryError("RESOURCE_EXHAUSTED: 80 GiB")
-        return {"validation": {"income@all": {"auc": 0.8}}}
+        return {"validation": {"income@all": {"auc": 0.8}}, "selected_by": "mean"}
 
     monkeypatch.setattr(trials, "train", train)
     failing, grid = "some", "--grid=model.dropout=0,0.1,0.2,0.3,0.4"
@@ -112,7 +112,7 @@ def test_a_trial_waits_for_the_worker_that_is_still_in_its_folder(monkeypatch, t
         tries.append(folder)
         if len(tries) < 3:
             raise Busy("another process works there")
-        return {"validation": {"click@all": {"auc": 0.7}}}
+        return {"validation": {"click@all": {"auc": 0.7}}, "selected_by": "mean"}
 
     monkeypatch.setattr(trials, "train", train)
     monkeypatch.setattr(trials, "WAIT", 0)
@@ -138,7 +138,8 @@ def train(config, workdir, *, test, after_validation):
     write("begin", config.model.dropout, workdir.name)
     time.sleep(seconds)
     write("end", config.model.dropout, workdir.name)
-    return {"validation": {"income@all": {"auc": config.model.dropout}}}
+    validation = {"income@all": {"auc": config.model.dropout}}
+    return {"validation": validation, "selected_by": "mean"}
 
 trials.train = train
 sweep.main(sys.argv[3:])

@@ -17,9 +17,11 @@ from dtn_jax.papertables.protocol import AGAIN, Entry, Protocol, Settings, confi
 from dtn_jax.schema import Schema
 
 SizeOf = Callable[[Entry], Size]
+WIDTH = "model.mlp.hidden"  # by which entries are made equally large
 WIDTHS = (64, 128)  # at which the size of a model is looked at, to find the width of a given size
 NEAR = 0.01  # how far a matched size may be off
 KINDS = ("gdcn", "masknet", "hcnet")  # of DTN's paper
+COMPARED = ("mlp", *KINDS, "dcnv2")  # in every routing
 ROUTINGS = ("shared_bottom", "mmoe", "ple")  # beside ours, those that a protocol has
 ONE_GROUP = ("shared_bottom", "mmoe")  # architectures whose experts are all in one
 OPTIONS = "data.options"
@@ -71,12 +73,12 @@ def ablation(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
         "layer normalisation": {"model.normalisation": "layer"},
     }
     entries = {name: Entry(name, ours, settings) for name, settings in variants.items()}
-    large = matched_to(entries[LARGE], protocol, "parameters", size(full), size)
+    large = matched_to(entries[LARGE], "parameters", size(full), size)
     return [full, *(entries | {LARGE: large}).values()]
 
 
 def interactions(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
-    """Each of the protocol's kinds of experts in every routing, as many in all of them.
+    """Several kinds of experts in every routing, as many in all of them.
 
     Routings are tested within a kind, kinds within ours.
     """
@@ -98,7 +100,7 @@ def interactions(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry
             at=kind,
             against=f"{ours}, {'mlp' if routing == ours else kind}",
         )
-        for kind in protocol.kinds
+        for kind in COMPARED
         for routing in routings
     ]
 
@@ -115,7 +117,7 @@ def matched(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
         if name == ours:
             continue
         parameters, flops = (
-            matched_to(Entry(f"{name}, equal {what}", name), protocol, count, wanted, size)
+            matched_to(Entry(f"{name}, equal {what}", name), count, wanted, size)
             for what, count in (("parameters", "parameters"), ("FLOPs", "flops_per_example"))
         )
         if off(size(parameters), wanted, "flops_per_example") <= NEAR:
@@ -125,20 +127,17 @@ def matched(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
     return entries
 
 
-def matched_to(entry: Entry, protocol: Protocol, count: str, wanted: Size, size: SizeOf) -> Entry:
+def matched_to(entry: Entry, count: str, wanted: Size, size: SizeOf) -> Entry:
     """The entry with the width at which a count of its Size comes nearest to the one wanted: sizes
     are straight lines in the width of one layer."""
-    width = protocol.width
-    of_layers = isinstance(flatten(own_config(protocol, entry.tuned_as))[width], tuple)
 
     def at(number: int) -> Entry:
-        value = (number,) if of_layers else number
-        return dataclasses.replace(entry, settings={**entry.settings, width: value})
+        return dataclasses.replace(entry, settings={**entry.settings, WIDTH: (number,)})
 
     low, high = WIDTHS
     few, many = (getattr(size(at(number)), count) for number in WIDTHS)
     if few == many:
-        raise UserError(f"{entry.name}: {width} does not change its size")
+        raise UserError(f"{entry.name}: {WIDTH} does not change its size")
     missing = getattr(wanted, count) - few
     best = max(1, round(low + missing * (high - low) / (many - few)))
     share = off(size(at(best)), wanted, count)

@@ -183,11 +183,10 @@ def curves(every: Sequence[Panel], columns: int = PER_ROW) -> Figure:
             first = name.removesuffix(AGAIN)
             at = names.index(first if first in names else name)
             colour, (x, mean, sd) = COLOURS[at % len(COLOURS)], zip(*points)
-            handles[name] = axes.errorbar(
-                x, mean, yerr=[one or 0 for one in sd], color=colour, mfc=colour if first == name else "white",
-                marker=MARKERS[at % len(MARKERS)], ms=5, capsize=2, lw=1.3,
-                ls=LINES[at // len(COLOURS) % len(LINES)],
-            )  # fmt: skip
+            look = {"color": colour, "mfc": colour if first == name else "white", "ms": 5}
+            look |= {"marker": MARKERS[at % len(MARKERS)], "capsize": 2, "lw": 1.3}
+            style, spread = LINES[at // len(COLOURS) % len(LINES)], [one or 0 for one in sd]
+            handles[name] = axes.errorbar(x, mean, yerr=spread, ls=style, **look)
         clean(axes, panel.title)
         axes.tick_params(labelsize=8.5)
         axes.set_xlabel(panel.x, fontsize=9)

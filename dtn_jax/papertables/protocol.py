@@ -107,8 +107,6 @@ class Protocol:
         seed 0.
       tested: the tasks whose differences are tested; () is all of them.
       note: what a reader of the tables should know beside that.
-      width: the option that `matched` turns to make entries equally large.
-      kinds: the experts that `interactions` compares in every routing, `mlp` among them.
       sensitivity: {option: values}; the tuned value of each other option stays.
       dials: of the data, for `divergence`: the first is the one that it is about.
       published: what others printed, shown beside ours and never mixed with it.
@@ -133,8 +131,6 @@ class Protocol:
     seeds: int = 5
     tested: tuple[str, ...] = ()
     note: str = ""
-    width: str = "model.mlp.hidden"
-    kinds: tuple[str, ...] = ("mlp", "gdcn", "masknet", "hcnet", "dcnv2")
     sensitivity: Mapping[str, tuple] = dataclasses.field(default_factory=dict)
     dials: tuple[Dial, ...] = ()
     published: tuple[Published, ...] = ()

@@ -21,7 +21,6 @@ from collections.abc import Mapping
 from dtn_jax.config import checked_config, load_config
 from dtn_jax.data.sets.catalog import read_data
 from dtn_jax.errors import UserError, choose
-from dtn_jax.models.experts import EXPERTS
 from dtn_jax.papertables.protocol import (
     LIGHTGBM,
     OF_SEARCHES,
@@ -92,8 +91,6 @@ def check(protocol: Protocol) -> None:
     named += [claim.than for claim in protocol.claims if claim.than != LIGHTGBM]
     for name in named:
         choose("entry", name, protocol.entries)
-    for kind in protocol.kinds:
-        choose("expert in kinds", kind, EXPERTS)
     for claim in (claim for claim in protocol.claims if claim.worse == OF_SEARCHES):
         for name in (claim.row, claim.than):
             if protocol.searches.get(name, 1) < 2 or not protocol.trials:

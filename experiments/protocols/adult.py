@@ -7,7 +7,6 @@ PROTOCOL = Protocol(
     entries={"dtn": entry("dtn", "masknet+dcnv2+mlp")} | RIVALS,
     again=("dtn", "adatt"),  # the rival with the highest validation AUC
     seeds=5,
-    width="model.mlp.hidden",
     sensitivity={
         "model.embedding_dim": (4, 8, 16, 32),
         "model.experts": ("masknet+dcnv2+mlp", "masknet*2+dcnv2*2+mlp*2"),

@@ -16,7 +16,6 @@ PROTOCOL = Protocol(
     entries={"dtn": entry("dtn", "masknet+dcnv2+mlp")} | FUNNEL_RIVALS,
     trials=9,
     seeds=3,
-    width="model.mlp.hidden",
     sensitivity={
         "model.embedding_dim": (8, 16, 32),
         "model.experts": ("masknet+dcnv2+mlp", "masknet*2+dcnv2*2+mlp*2"),

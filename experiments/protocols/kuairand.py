@@ -9,7 +9,6 @@ PROTOCOL = Protocol(
     finalist_seeds=2,
     again=("dtn", "single_task"),  # the rival with the highest validation AUC
     seeds=5,
-    width="model.mlp.hidden",
     sensitivity={
         "model.embedding_dim": (4, 8, 16),
         "model.experts": ("masknet+dcnv2+mlp", "masknet*2+dcnv2*2+mlp*2"),

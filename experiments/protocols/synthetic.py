@@ -18,7 +18,6 @@ PROTOCOL = Protocol(
             "optim.table_learning_rate": "0.00658",
         }
     },
-    width="model.mlp.hidden",
     sensitivity={
         "model.embedding_dim": (4, 8, 16),
         "model.experts": ("gdcn+masknet+mlp", "gdcn*2+masknet*2+mlp*2"),

@@ -47,8 +47,7 @@ from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.significance import resampled_aucs
 from dtn_jax.metrics.spaces import space_mask
-from dtn_jax.papertables.protocol import Protocol, configured
-from dtn_jax.papertables.protocol_files import load
+from dtn_jax.papertables.protocol import Protocol, configured, load
 from dtn_jax.papertables.references import OWN, TEST, file_of, rows_of, searches_file
 from dtn_jax.report import screen
 from dtn_jax.run.evaluate import evaluate

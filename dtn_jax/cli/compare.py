@@ -44,7 +44,7 @@ def compared(arguments: Sequence[str]) -> tuple[argparse.Namespace, tuple[list, 
     """What is given, and: the rows of both sides, in one order, and the differences."""
     known, _ = command.parse(__name__, arguments)
     from dtn_jax.comparison.differences import compared
-    from dtn_jax.comparison.score_files import Columns, read_columns
+    from dtn_jax.comparison.scored_rows import Columns, read_columns
 
     columns = Columns(known.key, known.group, known.weight, read_columns(known.columns))
     return known, compared(known.RUN_A, known.RUN_B, columns, known.draws)

@@ -68,10 +68,10 @@ def main(arguments: Sequence[str]) -> None:
     counts = {n: getattr(known, n) for n in ("seeds", "trials") if getattr(known, n) is not None}
     places = command.shared_options(known)
     from dtn_jax.errors import UserError, disk_errors  # after --help
-    from dtn_jax.papertables import entries, protocol_files, written
+    from dtn_jax.papertables import entries, written
     from dtn_jax.papertables.estimate import estimate
     from dtn_jax.papertables.numbers import DIVERGENCE
-    from dtn_jax.papertables.protocol import SHORTENED, quick
+    from dtn_jax.papertables.protocol import SHORTENED, quick, read_protocol
     from dtn_jax.papertables.runs import Runs
 
     groups, names = protocol_groups(), known.dataset or known.protocol
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str]) -> None:
     for dataset in shipped or [""]:
         file = "" if shipped else known.protocol
         try:
-            name, full = protocol_files.read_protocol(dataset, file, known.config, places)
+            name, full = read_protocol(dataset, file, known.config, places)
             protocol = quick(full, **counts) if known.quick else dataclasses.replace(full, **counts)
             wanted = [t for t in tables if known.table != ALL or t != DIVERGENCE or protocol.dials]
             folder = pathlib.Path(known.workdir) / (name + SHORTENED * bool(protocol.cut))

@@ -12,9 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from dtn_jax.comparison import score_files
-from dtn_jax.comparison.score_files import Columns
-from dtn_jax.comparison.scored_rows import ScoredRows, check_one_model, of_run
+from dtn_jax.comparison import scored_rows
+from dtn_jax.comparison.scored_rows import Columns, ScoredRows
 from dtn_jax.errors import UserError
 from dtn_jax.metrics import METRICS, Influence, Units, influences
 from dtn_jax.metrics.gains import gains_of
@@ -99,13 +98,13 @@ def compared(a: str, b: str, columns: Columns, draws: int) -> Compared:
     for i in sorted((0, 1), key=lambda i: not places[i][0].is_dir()):  # the schema of a run says
         for place in places[i]:  # what is in a file
             if place.is_dir():
-                rows, schema = of_run(place)
+                rows, schema = scored_rows.of_run(place)
             else:
-                rows = score_files.of_file(place, schema, columns)
+                rows = scored_rows.of_file(place, schema, columns)
             sides[i].append(rows)
-        check_one_model(sides[i])
+        scored_rows.check_one_model(sides[i])
     if not any(run.group is not None or run.ungrouped for run in (*sides[0], *sides[1])):
-        raise UserError(score_files.ASK)
+        raise UserError(scored_rows.ASK)
     aligned(*sides)
     return *sides, differences(*sides, draws) + rank_differences(*sides, draws)
 

@@ -1,1 +1,1 @@
-"""The protocols of the shipped data sets, a file each; protocol_files.py says what one is."""
+"""The protocols of the shipped data sets, a file each; papertables/protocol.py says what one is."""

@@ -12,7 +12,8 @@ from rich.console import Console
 from dtn_jax.cli import paper_tables
 from dtn_jax.comparison import differences
 from dtn_jax.metrics.significance import compare, resampled_aucs
-from dtn_jax.papertables import protocol_files, runs, tune, written
+from dtn_jax.papertables import protocol as protocol_module
+from dtn_jax.papertables import runs, tune, written
 from dtn_jax.papertables.protocol import entry
 from dtn_jax.report import screen
 
@@ -22,7 +23,7 @@ def call(prepared_dir, tmp_path, monkeypatch):
     """(arguments, table=, protocol=) -> the content of a table of adult in tmp_path."""
 
     def run(*arguments, table="overall", protocol=TINY, folder="adult"):
-        monkeypatch.setattr(protocol_files, "load", lambda path: protocol)
+        monkeypatch.setattr(protocol_module, "load", lambda path: protocol)
         workdir = f"--workdir={tmp_path}"
         given = ["--dataset=adult", f"--table={table}", f"--data_dir={prepared_dir}", workdir]
         paper_tables.main([*given, *arguments])

@@ -15,10 +15,10 @@ from dtn_jax.config import load_config
 from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
 from dtn_jax.metrics.significance import compare, resampled_aucs
-from dtn_jax.papertables import protocol_files, references, runs, tune, written
+from dtn_jax.papertables import protocol as protocol_module
+from dtn_jax.papertables import references, runs, tune, written
 from dtn_jax.papertables.claims import verdicts
-from dtn_jax.papertables.protocol import LIGHTGBM, OF_SEARCHES, Claim, Entry, entry
-from dtn_jax.papertables.protocol_files import check, load
+from dtn_jax.papertables.protocol import LIGHTGBM, OF_SEARCHES, Claim, Entry, check, entry, load
 from dtn_jax.shipped import protocol_groups, protocols
 from experiments import references as trained
 
@@ -165,9 +165,9 @@ def test_a_group_of_protocols_is_made_set_by_set(
     prepared_dir, tmp_path, untrained, monkeypatch, table
 ):
     monkeypatch.setattr(paper_tables, "protocol_groups", lambda: {"first": ["adult", "one_more"]})
-    monkeypatch.setattr(protocol_files, "protocols", lambda: dict.fromkeys(("adult", "one_more")))
+    monkeypatch.setattr(protocol_module, "protocols", lambda: dict.fromkeys(("adult", "one_more")))
     shown = []
-    monkeypatch.setattr(protocol_files, "read_protocol", lambda name, *_: (name, PROTOCOL))
+    monkeypatch.setattr(protocol_module, "read_protocol", lambda name, *_: (name, PROTOCOL))
     monkeypatch.setattr(written, "write_verdicts", lambda *given: shown.append(given))
     given = ["--protocol=first", "--table=overall", f"--data_dir={prepared_dir}"]
     paper_tables.main([*given, f"--workdir={tmp_path}"])
@@ -190,7 +190,7 @@ def test_a_set_that_fails_stops_no_other(prepared_dir, tmp_path, untrained, monk
         return name, PROTOCOL
 
     monkeypatch.setattr(paper_tables, "protocol_groups", lambda: {"first": ["lost", "adult"]})
-    monkeypatch.setattr(protocol_files, "read_protocol", read)
+    monkeypatch.setattr(protocol_module, "read_protocol", read)
     given = ["--protocol=first", f"--data_dir={prepared_dir}", f"--workdir={tmp_path}"]
     with pytest.raises(UserError, match=r"^lost: its files are not there$"):
         paper_tables.main(given)

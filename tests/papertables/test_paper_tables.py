@@ -16,7 +16,8 @@ from invented_runs import TINY, untuned
 
 from dtn_jax.cli import paper_tables
 from dtn_jax.errors import UserError
-from dtn_jax.papertables import estimate, protocol_files, references, runs, tune
+from dtn_jax.papertables import estimate, references, runs, tune
+from dtn_jax.papertables import protocol as protocol_module
 from dtn_jax.papertables.protocol import Published, configured, quick
 
 pytest_plugins = ["table_fixtures"]
@@ -232,7 +233,7 @@ def test_the_command_measures_and_trains_nothing(prepared_dir, tmp_path, monkeyp
     monkeypatch.setattr(estimate, "STEPS", 2)
     monkeypatch.setattr(runs, "train", None)
     protocol = dataclasses.replace(TINY, finalists=3)
-    monkeypatch.setattr(protocol_files, "load", lambda path: protocol)
+    monkeypatch.setattr(protocol_module, "load", lambda path: protocol)
     given = ["--dataset=adult", "--table=overall", f"--data_dir={prepared_dir}", "--estimate"]
     paper_tables.main([*given, f"--workdir={tmp_path}", "--entries=shared_bottom"])
     made = (tmp_path / "adult" / "estimate.md").read_text()

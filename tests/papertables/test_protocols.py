@@ -12,10 +12,9 @@ from dtn_jax.cli import paper_tables
 from dtn_jax.config import flatten
 from dtn_jax.errors import UserError
 from dtn_jax.options import per_task
-from dtn_jax.papertables import protocol_files
+from dtn_jax.papertables import protocol as protocol_module
 from dtn_jax.papertables.entries import overall
-from dtn_jax.papertables.protocol import configured
-from dtn_jax.papertables.protocol_files import check, load
+from dtn_jax.papertables.protocol import check, configured, load
 from dtn_jax.shipped import protocols
 
 pytest_plugins = ["table_fixtures"]
@@ -86,7 +85,7 @@ def test_a_shipped_protocol_is_found_from_any_folder(tmp_path, monkeypatch):
 def test_a_protocol_of_ones_own_makes_tables(write, call, untrained, tmp_path, monkeypatch):
     path = write(MINE)
     call()  # of adult, with what costs nothing
-    monkeypatch.setattr(protocol_files, "load", load)
+    monkeypatch.setattr(protocol_module, "load", load)
     given = [f"--protocol={path}", "--table=overall", f"--workdir={tmp_path / 'out'}"]
     paper_tables.main([*given, f"--data_dir={tmp_path / 'data'}"])
     found = json.loads((tmp_path / "out" / "shop" / "overall.json").read_text())
@@ -127,7 +126,7 @@ def test_a_plug_in_stands_beside_the_packages_own(tmp_path, call, untrained, mon
     path.write_text(WITH_A_PLUG_IN)
     (tmp_path / "plugin.py").write_text(PLUGIN.read_text())
     call()
-    monkeypatch.setattr(protocol_files, "load", load)
+    monkeypatch.setattr(protocol_module, "load", load)
     given = [f"--protocol={path}", "--table=overall", f"--workdir={tmp_path / 'out'}"]
     paper_tables.main([*given, f"--data_dir={tmp_path / 'data'}"])
     found = json.loads((tmp_path / "out" / "mine" / "overall.json").read_text())

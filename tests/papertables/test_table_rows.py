@@ -19,8 +19,7 @@ from dtn_jax.papertables.entries import (
     off,
     sensitivity,
 )
-from dtn_jax.papertables.protocol import Dial, Entry, configured, entry
-from dtn_jax.papertables.protocol_files import load
+from dtn_jax.papertables.protocol import Dial, Entry, configured, entry, load
 from dtn_jax.papertables.runs import Runs
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.shipped import protocols

@@ -28,7 +28,10 @@ from dtn_jax.shipped import PACKAGE, config_files
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
+    from dtn_jax.config.sections import Declared
+
 CONFIGS = pathlib.Path("configs")
+WIDTH, ALL = 92, "all"  # of --help=SECTION: its lines, and the word for every section
 SHARED = {  # {option=VALUE: its help}; each command names those that it can use
     "data_dir=DIR": "where prepared sets are (default: where a finished run had them, else "
     "$DTN_DATA_DIR, else ~/.cache/dtn_jax)",
@@ -211,7 +214,6 @@ def show_help(parser: Parser, known: argparse.Namespace, rest: Sequence[str]) ->
     elif known.help in parser.topics:
         print(parser.topics[known.help]())
     else:
-        from dtn_jax.cli.option_help import option_help
         from dtn_jax.config import load_config
 
         if parser.config:
@@ -221,6 +223,41 @@ def show_help(parser: Parser, known: argparse.Namespace, rest: Sequence[str]) ->
         print(option_help(known.help))
     sys.stdout.flush()  # while `run` can still answer for a reader that has gone
     parser.exit()
+
+
+def option_help(wanted: str) -> str:
+    """The options of a section, such as `model` or `model.dtn`, of `all`, or one by its key.
+
+    Raises:
+      UserError: no such section.
+    """
+    from dtn_jax.config import declarations  # late, as it takes a second
+    from dtn_jax.config.sections import SECTIONS
+
+    known = declarations().values()
+    shown = [d for d in known if wanted in (ALL, d.key)]
+    if not shown:
+        inner = {place for d in known for place in places(d)} - {*SECTIONS}
+        choose("section in --help=", wanted, [*filter(None, SECTIONS), *sorted(inner), ALL])
+        shown = [d for d in known if wanted in places(d)]
+    return "\n".join(line for d in shown for line in lines_of(d))
+
+
+def places(option: Declared) -> set[str]:
+    """The sections, and the parts of them with options of their own, that show an option."""
+    parts = [f"{option.family.section}.{name}" for name in option.members] if option.family else []
+    return {*parts, option.key.partition(".")[0] if "." in option.key else ""}
+
+
+def lines_of(declared: Declared) -> list[str]:
+    option = declared.option
+    shown = repr(option.default) if option.default == "" else option.default
+    runtime = "; may change when a run resumes" if option.runtime else ""
+    text = f"{option.help} [{option.expected}{runtime}]"
+    return [
+        f"--config.{declared.key}={shown}",
+        *textwrap.wrap(text, WIDTH, initial_indent="    ", subsequent_indent="    "),
+    ]
 
 
 def config_options() -> dict[str, str]:

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> None:
     config = command.read_config(known.config, rest)
     from dtn_jax.data.sets.catalog import read_data  # after --help
     from dtn_jax.metrics.selected import metrics_of, read_selection
-    from dtn_jax.search import search_space as spaces
+    from dtn_jax.search import trials
     from dtn_jax.search.studies import Budget, search
     from dtn_jax.search.sweep import report
 
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError("all points of a --grid are tried: leave --sweep and --trials out")
     if config.parallel.processes != "off" or config.replicas:
         raise UserError("a trial is one run of one process: leave out replicas and processes")
-    grid = [] if known.grid is None else spaces.read_grid(known.grid, config)
+    grid = [] if known.grid is None else trials.read_grid(known.grid, config)
     if not grid:  # of which other options depend
         command.tell_unused(config, rest)
     data, workdir = read_data(config), pathlib.Path(known.workdir)
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> None:
     metric = read_selection("train.select", config.train.select, metrics_of(data.schema)).title
     search(
         config,
-        None if grid else spaces.load_space(known.sweep, known.config),
+        None if grid else trials.load_space(known.sweep, known.config),
         workdir,
         Budget(0 if grid else known.trials or TRIALS, known.sampler, known.pruner),
         storage=known.storage,

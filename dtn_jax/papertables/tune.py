@@ -30,8 +30,8 @@ from dtn_jax.data.prepared import Prepared
 from dtn_jax.losses.sample_weights import with_sample_weights
 from dtn_jax.papertables.protocol import Protocol
 from dtn_jax.run.timetable import Timetable, make_timetable
-from dtn_jax.search.search_space import Space, load_space
 from dtn_jax.search.studies import Budget, search
+from dtn_jax.search.trials import Space, load_space
 
 VALIDATIONS = 9  # of a run whose config has no train.eval_every: thirds of thirds
 PRUNER = "asha"

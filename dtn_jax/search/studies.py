@@ -29,9 +29,8 @@ from dtn_jax.report import screen
 from dtn_jax.run.train import AfterValidation
 from dtn_jax.run.workdir import Unusable
 from dtn_jax.search import trial_storage, trials
-from dtn_jax.search.search_space import Space, check_settings, settings_of
 from dtn_jax.search.trial_storage import FAULTS
-from dtn_jax.search.trials import ERROR, SETTINGS
+from dtn_jax.search.trials import ERROR, SETTINGS, Space
 
 SAMPLERS = ("tpe", "random")
 SEEDS = 2**32  # that a sampler takes, from 0
@@ -230,7 +229,7 @@ class Study:
             before = every[: trials.first_number(every[trial.number])]
             place = sum(trials.first_number(t) == t.number for t in before)
             self.optuna.sampler = self.budget.make_sampler(place)
-            trial.set_user_attr(SETTINGS, as_text(settings_of(self.suggest, trial)))
+            trial.set_user_attr(SETTINGS, as_text(trials.settings_of(self.suggest, trial)))
         text = trial.user_attrs[SETTINGS]
         place = lambda t: (trials.first_number(t), t.number)  # noqa: E731
         number = place(self.trials()[trial.number])
@@ -261,7 +260,7 @@ class Study:
         shown = ", ".join(f"{key}={value}" for key, value in settings.items())
         screen.say((f"{self.name}: trial {number}", "bold"), f", {shown}")
         try:
-            check_settings(settings)
+            trials.check_settings(settings)
             config = trials.with_settings(self.config, settings)
             return trials.run(config, self.folder / f"trial_{number}", self.after_validation(trial))
         except optuna.TrialPruned:

@@ -73,20 +73,19 @@ def opened(
     Raises:
       UserError: the storage cannot be opened or read.
     """
-    shown, attempt = check(url), 0
+    shown = check(url)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     # It warns that what it does about dead workers may change; the lower bound is pinned.
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     direction = "maximize" if higher_is_better else "minimize"
     how = {"study_name": name, "direction": direction, "pruner": pruner, "load_if_exists": True}
-    while True:
+    for attempt in range(1, OPENINGS + 1):
         try:
             storage = open_storage(url)
             study = optuna.create_study(storage=storage, **how)
             study.get_trials()
             break
         except Exception as error:  # each kind of storage has its own
-            attempt += 1
             if isinstance(error, IntegrityError | OperationalError) and attempt < OPENINGS:
                 time.sleep(0.5)  # another worker makes the same database
                 continue

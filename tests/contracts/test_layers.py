@@ -39,7 +39,7 @@ STAGES = """
     run.results plan run.nonfinite run.loss_log run.train run.replicas
     analysis
     export.fit_calibration export.score_files export.write
-    cli.option_help cli.compile_cache cli.command
+    cli.compile_cache cli.command
     comparison search papertables cli
     __main__ configs experiments.benchmarks experiments
 """

@@ -8,7 +8,7 @@ from sweeps import run
 from configs import base
 from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
-from dtn_jax.search.search_space import load_space, read_grid
+from dtn_jax.search.trials import load_space, read_grid
 
 DEFAULTS = base.get_config()
 PAIR = "--grid=model.dropout=0,0.1"

@@ -6,7 +6,6 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from dtn_jax.papertables import grids
@@ -88,28 +87,6 @@ def differences(table: Mapping) -> Figure | None:
     note = grids.SHORT if "shortened" in table else coloured
     note += " Hollow: smaller than twice the seeds' sd."
     return titled(table, figure, f"AUC less that of {grids.opponent(table)}, 95 % interval", note)
-
-
-def heat(table: Mapping) -> Figure | None:
-    """Mean AUC and its deviation over seeds, kinds of experts by routings."""
-    rows, of = table["rows"], summary(table)
-    keys = grids.keys_with(rows, "auc")
-    kinds, routings = (list(grouped(rows, what)) for what in ("at", "group"))
-    figure, every = panels(len(keys), PER_ROW, (5.0, 0.8 + 0.55 * len(kinds)))
-    for axes, key in zip(every, keys):
-        values = np.full((len(kinds), len(routings)), np.nan)
-        texts = [[""] * len(routings) for _ in kinds]
-        digits = grids.digits_of(of, rows, key, "auc")
-        for row in rows:
-            if value := of.get((row["name"], key, "auc")):
-                i, j = kinds.index(row["at"]), routings.index(row["group"])
-                values[i, j] = value[0]
-                lacks = f"\n({value[2]} of {table['seeds']})" * (value[2] < table["seeds"])
-                texts[i][j] = grids.spread(*value[:2], digits).replace(" ± ", "\n± ") + lacks
-        clean(axes, f"AUC {key}")
-        drawn.heat_map(axes, values, texts, routings, kinds)
-        axes.grid(False)
-    return titled(table, figure, "test AUC, mean ± deviation, kinds in each routing")
 
 
 def cost(table: Mapping) -> Figure | None:
@@ -209,7 +186,7 @@ Picture = Callable[[Mapping], Figure | None]
 PICTURES: Mapping[str, tuple[Picture, ...]] = {  # `<table>_<function>.png`
     "overall": (differences, cost),
     "ablation": (differences,),
-    "interactions": (heat, differences),
+    "interactions": (differences,),
     "matched": (differences,),
     "sensitivity": (differences,),
     "divergence": (gaps, differences, dials),

@@ -62,9 +62,8 @@ CHOICES = {"dataset": [*protocols(), *protocol_groups()], "table": [*TABLES, ALL
 
 def main(arguments: Sequence[str]) -> None:
     known, _ = command.parse(__name__, arguments)
-    tables = command.listed(known.table)
-    if ALL in tables:
-        tables = [*TABLES]
+    named = command.listed(known.table)
+    tables = [*TABLES] if ALL in named else named
     counts = {n: getattr(known, n) for n in ("seeds", "trials") if getattr(known, n) is not None}
     places = command.shared_options(known)
     from dtn_jax.errors import UserError, disk_errors  # after --help

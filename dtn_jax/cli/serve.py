@@ -56,11 +56,8 @@ def main(arguments: Sequence[str]) -> None:
 def read_token(file: str) -> str:
     """The token in a file, else in the environment; "" where neither is given; UserError where
     what is given holds none."""
-    path = pathlib.Path(file).expanduser()
-    try:
-        token = path.read_text().strip() if file else os.environ.get(TOKEN, "").strip()
-    except OSError as error:
-        raise UserError(f"{file} can't be read: {error}") from None
+    text = pathlib.Path(file).expanduser().read_text() if file else os.environ.get(TOKEN, "")
+    token = text.strip()
     if (file or TOKEN in os.environ) and not (token and token.isascii()):
         raise UserError(f"{file or TOKEN} holds no token: expected a line of ASCII")
     return token

@@ -281,7 +281,8 @@ def _rows(
         return None if name is None else _numbers(frame[name])
 
     known = {task: numbers(name) for task, name in labels.items()}
-    kinds = {task: _kind(label) for task, label in known.items()}
+    binary = {task: np.isin(label[~np.isnan(label)], (0, 1)).all() for task, label in known.items()}
+    kinds = {task: "binary" if of else "regression" for task, of in binary.items()}
     kinds |= by.kinds if by else {}
     kinds |= {task.name: task.kind for task in schema.tasks} if schema else {}
     counted = ~np.isnan(list(known.values())).all(axis=0)
@@ -292,13 +293,14 @@ def _rows(
     if schema and all(f"{t.name}@{t.space}" in given for t in schema.tasks):
         of_tasks = [given[f"{t.name}@{t.space}"] for t in schema.tasks]
         given = spaces_of(np.stack(of_tasks, axis=1), schema) | given
+    texts = frame[group].cast(pl.String).fill_null("").to_numpy() if group else None
     return ScoredRows(
         name=str(path),
         key=frame[row],
         labels=known,
         scores=given,
         kinds=kinds,
-        group=_codes(frame[group]) if group else None,
+        group=np.unique(texts, return_inverse=True)[1] if group else None,
         weight=numbers(weight),
         rank=numbers(rank),
         weighted=weight is not None,
@@ -357,12 +359,3 @@ def _logits(name: str, values: np.ndarray, counted: np.ndarray, is_logit: bool) 
         )
     with np.errstate(divide="ignore"):
         return np.clip(np.log(values) - np.log1p(-values), -50, 50)  # where the file says 0 or 1
-
-
-def _kind(labels: np.ndarray) -> str:
-    known = labels[~np.isnan(labels)]
-    return "binary" if np.isin(known, (0, 1)).all() else "regression"
-
-
-def _codes(column: pl.Series) -> np.ndarray:
-    return np.unique(column.cast(pl.String).fill_null("").to_numpy(), return_inverse=True)[1]

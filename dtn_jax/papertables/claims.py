@@ -27,7 +27,6 @@ from dtn_jax.report.grid import Grid
 STANDARD_ERRORS = 1.645 + 0.842
 WIDEST = 0.003
 HEADER = ("claim", "set", "difference × 1000", "95 % interval", "margin × 1000", "p", "verdict")
-MISSING = "runs are missing"
 
 
 def tested(runs: Runs, table: Mapping, entries: Sequence[Entry]) -> list[dict]:
@@ -71,14 +70,14 @@ def margin(claim: Claim, table: Mapping) -> float:
 
 def verdicts(claims: Mapping[str, Sequence[Mapping]]) -> list[Grid]:
     """A table for each family, over all sets: {set: its claims, with their results if known}."""
-    every = [(name, claim) for name, of in claims.items() for claim in of]
-    families = dict.fromkeys(claim["family"] for _, claim in every)
-    return [of_family(letter, every) for letter in families]
+    families: dict[str, list[tuple[str, Mapping]]] = {}
+    for name, claim in ((name, claim) for name, of in claims.items() for claim in of):
+        families.setdefault(claim["family"], []).append((name, claim))
+    return [of_family(letter, of) for letter, of in families.items()]
 
 
-def of_family(letter: str, every: Sequence[tuple[str, Mapping]]) -> Grid:
+def of_family(letter: str, of: Sequence[tuple[str, Mapping]]) -> Grid:
     """A family's claims, with Holm's correction over all but those that cannot be tested."""
-    of = [(name, claim) for name, claim in every if claim["family"] == letter]
     counted = {i: c for i, (_, c) in enumerate(of) if "p" in c or "difference" not in c}
     adjusted = holm({i: claim.get("p", 1.0) for i, claim in counted.items()})
     lines = [line(name, claim, adjusted.get(i)) for i, (name, claim) in enumerate(of)]
@@ -91,7 +90,7 @@ def line(name: str, claim: Mapping, p: float | None) -> tuple[str, ...]:
     one_sided = worse is not None
     title = f"`{claim['row']}` {'not worse than' if one_sided else 'against'} `{claim['than']}`"
     if "difference" not in claim:
-        return (title, name, "", "", "", "", MISSING)
+        return (title, name, "", "", "", "", "runs are missing")
     difference, low, high = (f"{1000 * claim[n]:+.2f}" for n in ("difference", "low", "high"))
     shown = f"{1000 * worse:.2f}" if one_sided else ""
     cells = (title, name, *(c.replace("-", "−") for c in (difference, f"[{low}, {high}]", shown)))

@@ -9,17 +9,23 @@ best by the mean over these wins; what the trials found counts no more.
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import json
 import pathlib
 import statistics
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import optuna
 from ml_collections import ConfigDict
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from dtn_jax.config import differing, identity
 from dtn_jax.errors import UserError
@@ -28,8 +34,7 @@ from dtn_jax.parallel.memory import OutOfMemory
 from dtn_jax.report import screen
 from dtn_jax.run.train import AfterValidation
 from dtn_jax.run.workdir import Unusable
-from dtn_jax.search import trial_storage, trials
-from dtn_jax.search.trial_storage import FAULTS
+from dtn_jax.search import trials
 from dtn_jax.search.trials import ERROR, SETTINGS, Space
 
 SAMPLERS = ("tpe", "random")
@@ -40,6 +45,12 @@ OWNER = "config"  # the attribute of a study that says what it was begun with
 HOPELESS = 3  # errors before the first success: the search ends
 BEGUN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 FIRST_SEED = 101  # of finalists; trials have seed 0, a table's final runs have 1, 2, ...
+HEARTBEAT = 30  # seconds between a worker's signs of life
+DEAD = 120  # a trial whose worker was silent for longer is run again
+RETRIES = 5  # of a trial that kills its workers
+LOCKED = 100.0  # seconds that a worker waits while another one writes into an SQLite file
+OPENINGS = 10  # times that a database is tried to be opened, 0.5 s apart
+FAULTS = (StorageInternalError, SQLAlchemyError)  # of a database
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,7 +224,7 @@ class Study:
             self.again(trial.number)
 
     def again(self, number: int) -> None:
-        trial_storage.retry()(self.optuna, self.optuna.get_trials()[number])
+        retry()(self.optuna, self.optuna.get_trials()[number])
 
     def settings(self, trial: optuna.Trial) -> dict[str, str]:
         """What a trial sets, by what it was given, else by what is drawn for it.
@@ -401,13 +412,13 @@ def search(
       UserError: the study there is of another config or data set, no trial succeeded, or the
         storage does not answer.
     """
-    storage = storage or trial_storage.url_of_file(folder / "sweep.db")
-    trial_storage.check(storage)
+    storage = storage or url_of_file(folder / "sweep.db")
+    shown_url(storage)
     folder.mkdir(parents=True, exist_ok=True)
     name = name or config.model.architecture
     how = (budget.make_pruner(), higher_is_better(config.train.select))
     try:
-        with trial_storage.opened(storage, stored_as or name, *how) as stored:
+        with opened(storage, stored_as or name, *how) as stored:
             study = Study(name, stored, config, suggest, budget, folder)
             study.claim(data)
             if alone:
@@ -419,8 +430,92 @@ def search(
             finally:
                 report(study)
     except FAULTS as error:
-        raise UserError(f"the storage does not answer: {trial_storage.brief(error)}") from error
+        raise UserError(f"the storage does not answer: {brief(error)}") from error
 
 
 def as_text(settings: Mapping[str, object]) -> str:
     return json.dumps({key: str(value) for key, value in settings.items()}, sort_keys=True)
+
+
+# ---------------------------------------------------------------- where trials are kept
+
+
+class Database(RDBStorage):
+    """Its worker's signs of life go on after one that could not be given."""
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        with contextlib.suppress(*FAULTS):
+            super().record_heartbeat(trial_id)
+
+
+def url_of_file(path: pathlib.Path) -> str:
+    """The URL of an SQLite file, whatever letters its path has."""
+    return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
+
+
+def shown_url(url: str) -> str:
+    """Returns a storage's URL to be shown, without its password; raises UserError if it is none."""
+    try:
+        read = make_url(url)
+        read.get_dialect()
+    except (SQLAlchemyError, ValueError) as error:  # not shown: a password may be in it
+        raise UserError(
+            "--storage cannot be read: expected sqlite:///FILE, or the URL of a database server"
+        ) from error
+    return read.render_as_string(hide_password=True)
+
+
+def open_storage(url: str) -> RDBStorage:
+    options: dict = {"pool_pre_ping": True}  # renews connections that the server closed
+    if url.startswith("sqlite:"):
+        options["connect_args"] = {"timeout": LOCKED}
+    lives = {"heartbeat_interval": HEARTBEAT, "grace_period": DEAD}
+    return Database(
+        url, engine_kwargs=options, **lives, heartbeat_stale_trial_callback=retry(RETRIES)
+    )
+
+
+def retry(most: int | None = None) -> RetryHeartbeatStaleTrialCallback:
+    """Lets a trial be run again, so many times."""
+    return RetryHeartbeatStaleTrialCallback(most, inherit_intermediate_values=True)
+
+
+@contextlib.contextmanager
+def opened(
+    url: str, name: str, pruner: optuna.pruners.BasePruner, higher_is_better: bool
+) -> Iterator[optuna.Study]:
+    """Makes or loads a study, and reads its trials; closes the storage at the end.
+
+    Raises:
+      UserError: the storage cannot be opened or read.
+    """
+    shown = shown_url(url)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # It warns that what it does about dead workers may change; the lower bound is pinned.
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    direction = "maximize" if higher_is_better else "minimize"
+    how = {"study_name": name, "direction": direction, "pruner": pruner, "load_if_exists": True}
+    for attempt in range(1, OPENINGS + 1):
+        try:
+            storage = open_storage(url)
+            study = optuna.create_study(storage=storage, **how)
+            study.get_trials()
+            break
+        except Exception as error:  # each kind of storage has its own
+            if isinstance(error, IntegrityError | OperationalError) and attempt < OPENINGS:
+                time.sleep(0.5)  # another worker makes the same database
+                continue
+            raise UserError(
+                f"storage {shown!r} cannot be opened, or is damaged: {brief(error)}. Move it away, "
+                "and the search begins anew"
+            ) from error
+    try:
+        yield study
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def brief(error: BaseException) -> str:
+    """What a storage says, without SQL; Optuna's own words do not tell what was wrong."""
+    return f"{error.__cause__ or error}".partition("\n")[0]

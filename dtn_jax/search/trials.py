@@ -168,7 +168,6 @@ def run(
         except Busy as error:
             screen.say(str(error))
             time.sleep(WAIT)
-    value = selected_value(results)
-    if value is None:
+    if (value := selected_value(results)) is None:
         raise UserError(f"{config.train.select} is not defined on validation: a class is absent")
     return value

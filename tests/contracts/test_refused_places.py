@@ -6,7 +6,7 @@ import pytest
 
 from dtn_jax.cli import compare, export, paper_tables, prepare
 from dtn_jax.errors import UserError
-from dtn_jax.search import trial_storage
+from dtn_jax.search import studies
 from dtn_jax.search.studies import Budget
 
 
@@ -44,14 +44,14 @@ def test_a_file_in_place_of_the_folder(tmp_path):
 
 def test_no_message_about_a_storage_shows_its_password():
     for url in ("postgresql://user:SECRET@127.0.0.1:1/db", "nothing://user:SECRET@host/db"):
-        opened = trial_storage.opened(url, "study", Budget().make_pruner(), True)
+        opened = studies.opened(url, "study", Budget().make_pruner(), True)
         with pytest.raises(UserError) as caught, opened:
             pass
         assert "SECRET" not in str(caught.value)
-    assert trial_storage.check("postgresql://u:SECRET@host/db") == "postgresql://u:***@host/db"
+    assert studies.shown_url("postgresql://u:SECRET@host/db") == "postgresql://u:***@host/db"
 
 
 def test_a_files_url_is_read_back():
     for path in ("/a b/c?d=e/f%41#g.db", "/x{y}/[/z]:@.db"):
-        url = trial_storage.url_of_file(pathlib.Path(path))
-        assert trial_storage.make_url(url).database == path
+        url = studies.url_of_file(pathlib.Path(path))
+        assert studies.make_url(url).database == path

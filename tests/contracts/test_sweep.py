@@ -10,7 +10,7 @@ from sweeps import CONFIG, GRID, TINY, run
 from dtn_jax.config import load_config
 from dtn_jax.errors import UserError
 from dtn_jax.run.selection import selected_value
-from dtn_jax.search import trial_storage, trials
+from dtn_jax.search import studies, trials
 from dtn_jax.search.studies import Budget, search
 
 
@@ -131,7 +131,7 @@ def test_a_search_tries_settings_of_others_and_its_finalists_with_seeds_it_has_n
     trained, tmp_path
 ):
     """As paper tables call it; a second call adds what is new, and repeats nothing."""
-    config, url = load_config("configs/adult.py:dtn"), trial_storage.url_of_file(tmp_path / "j")
+    config, url = load_config("configs/adult.py:dtn"), studies.url_of_file(tmp_path / "j")
     given = [{"model.dropout": 0.4}, {"model.dropout": 0.1}]
 
     def suggest(trial):
@@ -149,7 +149,7 @@ def test_a_search_tries_settings_of_others_and_its_finalists_with_seeds_it_has_n
     seeds = {(config.model.dropout, config.seed) for _, _, config in trained[3:]}
     assert {seed for _, seed in seeds} == {101, 102}
     assert len(seeds) == 4
-    with trial_storage.opened(url, "dtn", Budget().make_pruner(), True) as stored:
+    with studies.opened(url, "dtn", Budget().make_pruner(), True) as stored:
         running = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
         stored.add_trial(running)  # its worker died; who is alone need not wait for its silence
     second = searched(given)

@@ -123,9 +123,9 @@ def test_a_trial_waits_for_the_worker_that_is_still_in_its_folder(monkeypatch, t
 WORKER = """
 import pathlib, sys, time
 from dtn_jax.cli import sweep
-from dtn_jax.search import trial_storage, trials
+from dtn_jax.search import studies, trials
 from dtn_jax.files import locked
-trial_storage.HEARTBEAT, trial_storage.DEAD, trials.WAIT = 1, 4, 0.2
+studies.HEARTBEAT, studies.DEAD, trials.WAIT = 1, 4, 0.2
 log, seconds = pathlib.Path(sys.argv[1]), float(sys.argv[2])
 
 def write(*words):

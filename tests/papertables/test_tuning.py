@@ -10,7 +10,7 @@ from dtn_jax.data.sets import catalog
 from dtn_jax.papertables import tune
 from dtn_jax.papertables.entries import overall
 from dtn_jax.papertables.protocol import configured
-from dtn_jax.search.trial_storage import url_of_file
+from dtn_jax.search.studies import url_of_file
 
 pytest_plugins = ["table_fixtures"]
 

@@ -38,8 +38,7 @@ def write(data: Prepared, html: str = "") -> None:
 def show(data: Prepared, account: bool) -> None:
     """Shows a prepared set's fields, splits, place and origin, and its account if asked."""
     print(f"\nFields of {data.schema.name}")
-    fields = description.kept_fields(data)
-    screen.show(fields.terminal(WIDE))
+    screen.show(description.kept_fields(data).terminal(WIDE))
     print(f"\n{description.rows_line(data.rows)}")
     for task, (label, rows) in labels.constant(data).items():
         print(f"task {task!r}: all {rows:,} labels in train are {label}: there is nothing to learn")

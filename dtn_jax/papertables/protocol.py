@@ -47,6 +47,7 @@ STEPS, TRIALS, SEEDS = 100, 2, 2  # of --quick, at most
 MANY = 10  # with so many entries --quick tunes none, and gives each one seed
 # What all entries of a protocol share, and what the tables set themselves.
 NOT_AN_ENTRYS = ("data.dataset", "data.options", "evaluate.sample_weights", "seed", "replicas")
+COUNTS = ("trials", "finalists", "seeds")  # that it cuts
 SHORTENED = "-shortened"  # the end of the folder of its tables
 
 
@@ -229,9 +230,7 @@ def quick(full: Protocol, **counts: int) -> Protocol:
     less |= {"searches": {name: min(of, 2) for name, of in full.searches.items()}}
     less |= {"common": {**full.common, **steps}, "entries": entries, **usual, **counts}
     cut = [f"{key}={value} (in full: {most or 'no limit'})" for key, value in steps.items()]
-    cut += [
-        f"{less[name]} of {getattr(full, name)} {name}" for name in ("trials", "finalists", "seeds")
-    ]
+    cut += [f"{less[name]} of {getattr(full, name)} {name}" for name in COUNTS]
     return dataclasses.replace(full, **less, cut=tuple(cut))
 
 

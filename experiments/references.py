@@ -49,11 +49,11 @@ from dtn_jax.metrics.significance import resampled_aucs
 from dtn_jax.metrics.spaces import space_mask
 from dtn_jax.papertables.protocol import Protocol, configured, load
 from dtn_jax.papertables.references import OWN, TEST, file_of, rows_of, searches_file
+from dtn_jax.places import protocol_groups, protocols
 from dtn_jax.report import screen
 from dtn_jax.run.evaluate import evaluate
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Float
-from dtn_jax.shipped import protocol_groups, protocols
 
 EXAMPLE = "python -m experiments.references --dataset=adult --model=lightgbm"
 BINS = 15  # of the calibration error, as in our runs

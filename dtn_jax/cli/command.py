@@ -22,8 +22,8 @@ from dtn_jax.cli import compile_cache
 from dtn_jax.errors import UserError, choose, told
 from dtn_jax.files import full_path
 from dtn_jax.parallel import interrupts
+from dtn_jax.places import PACKAGE, config_files
 from dtn_jax.report import screen
-from dtn_jax.shipped import PACKAGE, config_files
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict

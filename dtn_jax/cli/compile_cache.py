@@ -14,7 +14,7 @@ import pathlib
 import platform
 import tempfile
 
-from dtn_jax.shipped import cache_folder
+from dtn_jax.places import cache_folder
 
 OFF = "none"
 SHORTEST = 0.1  # seconds; what compiles faster is not kept

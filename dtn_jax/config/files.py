@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from ml_collections import ConfigDict
 
-from dtn_jax import shipped
+from dtn_jax import places
 from dtn_jax.config import plugins
 from dtn_jax.config.sections import check_options, declarations, did_you_mean, flatten
 from dtn_jax.data.schemas.named_schema import with_meaning
@@ -17,9 +17,9 @@ from dtn_jax.errors import UserError, choose, told_as_failed
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.models.experts import EXPERTS
 from dtn_jax.options import split_outside_brackets
-from dtn_jax.shipped import config_choices, config_path, import_file
+from dtn_jax.places import config_choices, config_path, import_file
 
-TUNED = shipped.folder("configs") / "tuned"
+TUNED = places.folder("configs") / "tuned"
 
 
 def load_config(spec: str) -> ConfigDict:

@@ -35,7 +35,7 @@ from dtn_jax.data.sets.data_set import DataSet
 from dtn_jax.errors import UserError, last_line
 from dtn_jax.metrics.metric import Metric
 from dtn_jax.options import declared
-from dtn_jax.shipped import import_file
+from dtn_jax.places import import_file
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 PART = re.compile(r"(?P<path>.+?)(#(?P<sha>[0-9a-f]{64}))?")  # of the option `plugins`

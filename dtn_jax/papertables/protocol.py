@@ -32,7 +32,7 @@ from dtn_jax.config.files import load_config, override
 from dtn_jax.data.sets.catalog import read_data
 from dtn_jax.errors import UserError, choose
 from dtn_jax.losses.sample_weights import SWITCHES
-from dtn_jax.shipped import import_file, package, protocols
+from dtn_jax.places import import_file, package, protocols
 
 Settings = Mapping[str, object]
 OURS = "dtn"

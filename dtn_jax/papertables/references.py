@@ -18,14 +18,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dtn_jax import shipped
+from dtn_jax import places
 from dtn_jax.comparison.differences import Sampled
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.sets.logs import Logs
 from dtn_jax.papertables.protocol import LIGHTGBM, OPTIMAL, Protocol, digest
 
-REFERENCES = shipped.folder("references")
+REFERENCES = places.folder("references")
 OWN = "references.json"  # of your own logs
 TEST = "test"  # before a task@space, in a file of searches
 

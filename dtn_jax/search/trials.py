@@ -19,11 +19,11 @@ from optuna.trial import FrozenTrial, TrialState
 from dtn_jax.config import declarations, override
 from dtn_jax.errors import UserError, failed
 from dtn_jax.options import lists
+from dtn_jax.places import config_path, import_file
 from dtn_jax.report import screen
 from dtn_jax.run.selection import selected_value
 from dtn_jax.run.train import AfterValidation, train
 from dtn_jax.run.workdir import Busy
-from dtn_jax.shipped import config_path, import_file
 
 SETTINGS, ERROR = "settings", "error"  # attributes: what a trial sets, why it could not be done
 WAIT = 5  # seconds between two looks at other workers

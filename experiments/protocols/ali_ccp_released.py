@@ -2,7 +2,7 @@
 
 from dtn_jax.config import flatten, load_config
 from dtn_jax.papertables.protocol import Protocol, Settings
-from dtn_jax.shipped import folder
+from dtn_jax.places import folder
 
 CONFIG = "configs/ali_ccp.py:released"
 

@@ -12,7 +12,7 @@ PACKAGES = ("dtn_jax", "configs", "experiments")
 # Modules and folders of dtn_jax, then configs and experiments, in order. The longest name that fits
 # a module is its layer. Where the order is not that of the stages of a run, a line says why.
 STAGES = """
-    __init__ errors shapes shipped options field schema interface files
+    __init__ errors shapes places options field schema interface files
     report.screen               # every stage speaks
     tables.hashing              # Ali-CCP's split draws rows with it
     data.epochs.batch_axis      # dropout, statistics and losses are over the rows of all devices

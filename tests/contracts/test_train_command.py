@@ -17,7 +17,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.export.serve.requests import Limits
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.models.experts import EXPERTS
-from dtn_jax.shipped import config_files
+from dtn_jax.places import config_files
 
 SHARED = [name.partition("=")[0] for name in command.SHARED]
 

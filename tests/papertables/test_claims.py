@@ -19,7 +19,7 @@ from dtn_jax.papertables import protocol as protocol_module
 from dtn_jax.papertables import references, runs, tune, written
 from dtn_jax.papertables.claims import verdicts
 from dtn_jax.papertables.protocol import LIGHTGBM, OF_SEARCHES, Claim, Entry, check, entry, load
-from dtn_jax.shipped import protocol_groups, protocols
+from dtn_jax.places import protocol_groups, protocols
 from experiments import references as trained
 
 pytest_plugins = ["table_fixtures"]

@@ -9,7 +9,7 @@ import pytest
 from dtn_jax.config.files import TUNED
 from dtn_jax.errors import UserError
 from dtn_jax.papertables.protocol import load
-from dtn_jax.shipped import protocols
+from dtn_jax.places import protocols
 from experiments import benchmark, keep_tables, results_table
 from experiments.benchmarks.measured import Goal, Measured
 from experiments.results_table import PAPER, RESULTS

@@ -15,7 +15,7 @@ from dtn_jax.options import per_task
 from dtn_jax.papertables import protocol as protocol_module
 from dtn_jax.papertables.entries import overall
 from dtn_jax.papertables.protocol import check, configured, load
-from dtn_jax.shipped import protocols
+from dtn_jax.places import protocols
 
 pytest_plugins = ["table_fixtures"]
 

@@ -21,8 +21,8 @@ from dtn_jax.papertables.entries import (
 )
 from dtn_jax.papertables.protocol import Dial, Entry, configured, entry, load
 from dtn_jax.papertables.runs import Runs
+from dtn_jax.places import protocols
 from dtn_jax.schema import Field, Schema, Task
-from dtn_jax.shipped import protocols
 
 pytest_plugins = ["table_fixtures"]
 

@@ -22,7 +22,7 @@ from dtn_jax.data.sets.synthetic.builder import Synthetic
 from dtn_jax.errors import UserError, choose, told
 from dtn_jax.files import full_path
 from dtn_jax.options import Option, option, pairs
-from dtn_jax.shipped import cache_folder
+from dtn_jax.places import cache_folder
 
 DATASETS = {
     "adult": Adult,

@@ -122,9 +122,8 @@ def damage(folder: pathlib.Path, listed: dict | None = None, of: Callable = sha2
     try:
         listed = dict(json.loads((folder / HASHES).read_text())) if listed is None else listed
         for name, facts in hashes({name: folder / name for name in listed}, of).items():
-            size, expected = facts["bytes"], listed[name]["bytes"]
-            if size != expected:
-                return f"{name} has {size:,} bytes, expected {expected:,}"
+            if facts["bytes"] != listed[name]["bytes"]:
+                return f"{name} has {facts['bytes']:,} bytes, expected {listed[name]['bytes']:,}"
             if facts["sha256"] != listed[name]["sha256"]:
                 return f"{name} has changed since it was saved (its SHA-256 is another)"
     except FileNotFoundError as error:
@@ -132,16 +131,3 @@ def damage(folder: pathlib.Path, listed: dict | None = None, of: Callable = sha2
     except Exception as error:
         return f"{HASHES}, or a file that it lists, cannot be read ({error})"
     return "" if listed else f"{HASHES} lists no file"
-
-
-def full_path(path: str | pathlib.Path) -> pathlib.Path:
-    """The absolute path of a file or a folder, without `~`, `.` and `..`: TensorStore, which reads
-    checkpoints, refuses them. Links stay, unless a `..` asks where one leads.
-
-    Raises:
-      UserError: it is a URL.
-    """
-    if re.match(r"[A-Za-z][\w+.-]*:/", str(path)):
-        raise UserError(f"{path} is a URL, expected a file or a folder of this machine")
-    whole = pathlib.Path(path).expanduser().absolute()
-    return pathlib.Path(os.path.realpath(whole)) if ".." in whole.parts else whole

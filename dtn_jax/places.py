@@ -1,8 +1,9 @@
-"""Where files lie: the user's cache; and configs, protocols and references, inside an installed
-package, beside it in a clone. How a Python file, one of these or a user's own, is run.
+"""Where files lie: at a path that a user gives, in the user's cache; and configs, protocols and
+references, inside an installed package, beside it in a clone. How a Python file, one of these or a
+user's own, is run.
 
-Under the names dtn_jax.configs and dtn_jax.protocols these are found from any folder, whatever
-other packages of those names there are.
+Under the names dtn_jax.configs and dtn_jax.protocols the shipped ones are found from any folder,
+whatever other packages of those names there are.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import importlib.util
 import os
 import pathlib
+import re
 import sys
 from types import ModuleType
 
@@ -22,6 +24,19 @@ IN_A_CLONE = {
     "protocols": "experiments/protocols",
     "references": "experiments/results/references",
 }
+
+
+def full_path(path: str | pathlib.Path) -> pathlib.Path:
+    """The absolute path of a file or a folder, without `~`, `.` and `..`: TensorStore, which reads
+    checkpoints, refuses them. Links stay, unless a `..` asks where one leads.
+
+    Raises:
+      UserError: it is a URL.
+    """
+    if re.match(r"[A-Za-z][\w+.-]*:/", str(path)):
+        raise UserError(f"{path} is a URL, expected a file or a folder of this machine")
+    whole = pathlib.Path(path).expanduser().absolute()
+    return pathlib.Path(os.path.realpath(whole)) if ".." in whole.parts else whole
 
 
 def cache_folder() -> pathlib.Path:

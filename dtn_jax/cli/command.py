@@ -20,9 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from dtn_jax.cli import compile_cache
 from dtn_jax.errors import UserError, choose, told
-from dtn_jax.files import full_path
 from dtn_jax.parallel import interrupts
-from dtn_jax.places import PACKAGE, config_files
+from dtn_jax.places import PACKAGE, config_files, full_path
 from dtn_jax.report import screen
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dtn_jax.cli import command
-from dtn_jax.files import full_path
+from dtn_jax.places import full_path
 
 EXAMPLE = "dtn-jax feature_importance --workdir=runs/adult_dtn"
 RANGES = {"repeats": (1, 10_000), "rows": (1, 2**31 - 1), "seed": (0, 2**63 - 1)}

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 from dtn_jax.cli import command
 from dtn_jax.errors import UserError
-from dtn_jax.files import full_path
+from dtn_jax.places import full_path
 
 if TYPE_CHECKING:
     from dtn_jax.data.prepared import Prepared

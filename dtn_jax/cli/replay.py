@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dtn_jax.cli import command
-from dtn_jax.files import full_path
+from dtn_jax.places import full_path
 
 EXAMPLE = "dtn-jax replay --batch=runs/adult_dtn/nonfinite/step-57.npz"
 OPTIONS = {"batch=FILE": "the step's file, in its run's workdir: nonfinite/step-N.npz"}

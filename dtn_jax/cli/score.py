@@ -55,9 +55,8 @@ def main(arguments: Sequence[str]) -> None:
     model = load(known.model, largest=known.batch_rows)
     columns = None if known.columns == "all" else command.listed(known.columns)
     names = ("labels", "max_bad_rate", "format", "replace")
-    given = {name: getattr(known, name) for name in names}
-    inputs = command.listed(known.input)
-    job = Job(model, inputs, known.output, columns=columns, say=progress.say, **given)
+    given = {"columns": columns} | {name: getattr(known, name) for name in names}
+    job = Job(model, command.listed(known.input), known.output, say=progress.say, **given)
     begun = time.monotonic()
     with progress.Rows() as bars:
         done = sum(bars.count(job.run(), "score", job.rows, rows=int))

@@ -12,8 +12,9 @@ import rich.console
 
 from dtn_jax.comparison.differences import LEVEL, Difference, means
 from dtn_jax.comparison.scored_rows import ScoredRows
-from dtn_jax.files import full_path, write_whole
+from dtn_jax.files import write_whole
 from dtn_jax.metrics import METRICS
+from dtn_jax.places import full_path
 from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid
 from dtn_jax.report.markdown import escaped, one_line

@@ -28,11 +28,12 @@ from dtn_jax.errors import UserError, choose
 from dtn_jax.export import fit_calibration, ranking
 from dtn_jax.export.calibration import scores
 from dtn_jax.export.ranking import RANK_FILE, Ranking
-from dtn_jax.files import full_path, write_whole
+from dtn_jax.files import write_whole
 from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.gains import Gains, gains_of, labels_of
 from dtn_jax.metrics.influence import Units
 from dtn_jax.metrics.scores import Scores, read_predictions
+from dtn_jax.places import full_path
 from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid
 from dtn_jax.run.outcome import PREDICTIONS, VALIDATION

@@ -38,7 +38,8 @@ from dtn_jax.export import score_columns
 from dtn_jax.export.encoding import Encoded, table
 from dtn_jax.export.model import Model
 from dtn_jax.export.score_columns import ScoredBy
-from dtn_jax.files import full_path, locked, sha256, to_disk, write_whole
+from dtn_jax.files import locked, sha256, to_disk, write_whole
+from dtn_jax.places import full_path
 
 MAX_BAD_RATE = 0.5  # above it, the file is wrong, not its rows
 ROWS = 32_768  # of a chunk: memory is bounded by a few of them

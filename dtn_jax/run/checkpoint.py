@@ -16,8 +16,9 @@ from jax.experimental import multihost_utils
 
 from dtn_jax import files
 from dtn_jax.errors import UserError, disk_errors
-from dtn_jax.files import HASHES, files_in, full_path, hashes, write_whole
+from dtn_jax.files import HASHES, files_in, hashes, write_whole
 from dtn_jax.parallel import processes
+from dtn_jax.places import full_path
 from dtn_jax.run.state import State
 from dtn_jax.tables import saved_rows
 from dtn_jax.tables.plan import TablePlan

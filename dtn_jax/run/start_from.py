@@ -20,7 +20,7 @@ import jax
 from dtn_jax.config import differing, identity
 from dtn_jax.config.identity import shown
 from dtn_jax.errors import UserError
-from dtn_jax.files import full_path
+from dtn_jax.places import full_path
 from dtn_jax.run import checkpoint, outcome
 from dtn_jax.run.checkpoint import Checkpoints
 from dtn_jax.run.run import Run, Started, build_model_and_plan

@@ -11,8 +11,9 @@ from ml_collections import ConfigDict
 from dtn_jax.config import differing, flatten, identity
 from dtn_jax.config.identity import shown
 from dtn_jax.errors import disk_errors, told
-from dtn_jax.files import TEMPORARY, full_path, locked, write_whole
+from dtn_jax.files import TEMPORARY, locked, write_whole
 from dtn_jax.parallel import processes
+from dtn_jax.places import full_path
 from dtn_jax.report import trackers
 from dtn_jax.report.versions import versions
 from dtn_jax.run import outcome

@@ -20,9 +20,8 @@ from dtn_jax.data.sets.logs import Logs
 from dtn_jax.data.sets.movielens import MovieLens
 from dtn_jax.data.sets.synthetic.builder import Synthetic
 from dtn_jax.errors import UserError, choose, told
-from dtn_jax.files import full_path
 from dtn_jax.options import Option, option, pairs
-from dtn_jax.places import cache_folder
+from dtn_jax.places import cache_folder, full_path
 
 DATASETS = {
     "adult": Adult,

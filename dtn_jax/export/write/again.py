@@ -32,9 +32,10 @@ from dtn_jax.export.model import Batches, first_line, read_weights
 from dtn_jax.export.model_folder import MODEL, PROGRAM, WEIGHTS, Facts, new_folder
 from dtn_jax.export.write.program import Forward, export_program, inputs_of, program_facts
 from dtn_jax.field import SEVERAL
-from dtn_jax.files import full_path, replacing, sha256
+from dtn_jax.files import replacing, sha256
 from dtn_jax.losses import read_losses
 from dtn_jax.models import build as architectures
+from dtn_jax.places import full_path
 from dtn_jax.run.run import build_model
 from dtn_jax.schema import Schema
 from dtn_jax.tables.plan import make_plan

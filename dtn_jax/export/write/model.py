@@ -45,11 +45,11 @@ from dtn_jax.export.model_folder import Facts, check_free, new_folder
 from dtn_jax.export.ranking import Ranking
 from dtn_jax.export.write import program as written
 from dtn_jax.export.write.program import TABLE_DTYPES, Forward, export_program, named
-from dtn_jax.files import full_path
 from dtn_jax.interface import Batch
 from dtn_jax.metrics import METRICS, Value
 from dtn_jax.metrics.gains import gains_of, labels_of
 from dtn_jax.metrics.scores import Scores
+from dtn_jax.places import full_path
 from dtn_jax.report import markdown
 from dtn_jax.run import outcome
 from dtn_jax.run.checkpoint import ROWS, Checkpoints, weights_of

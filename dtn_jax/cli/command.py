@@ -239,24 +239,19 @@ def option_help(wanted: str) -> str:
         inner = {place for d in known for place in places(d)} - {*SECTIONS}
         choose("section in --help=", wanted, [*filter(None, SECTIONS), *sorted(inner), ALL])
         shown = [d for d in known if wanted in places(d)]
-    return "\n".join(line for d in shown for line in lines_of(d))
+    indent, lines = " " * 4, []
+    for key, option in ((d.key, d.option) for d in shown):
+        lines.append(f"--config.{key}={repr('') if option.default == '' else option.default}")
+        runtime = "; may change when a run resumes" if option.runtime else ""
+        text = f"{option.help} [{option.expected}{runtime}]"
+        lines += textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent)
+    return "\n".join(lines)
 
 
 def places(option: Declared) -> set[str]:
     """The sections, and the parts of them with options of their own, that show an option."""
     parts = [f"{option.family.section}.{name}" for name in option.members] if option.family else []
     return {*parts, option.key.partition(".")[0] if "." in option.key else ""}
-
-
-def lines_of(declared: Declared) -> list[str]:
-    option = declared.option
-    shown = repr(option.default) if option.default == "" else option.default
-    runtime = "; may change when a run resumes" if option.runtime else ""
-    text = f"{option.help} [{option.expected}{runtime}]"
-    return [
-        f"--config.{declared.key}={shown}",
-        *textwrap.wrap(text, WIDTH, initial_indent="    ", subsequent_indent="    "),
-    ]
 
 
 def config_options() -> dict[str, str]:
@@ -370,6 +365,7 @@ def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:
       resumes: the command goes on from what it saved; the message of an interruption says so.
     """
     arguments = sys.argv[1:]
+    sys.unraisablehook = end_interrupted
     interrupted = "interrupted"
     if resumes:
         interrupted += "; the same command resumes from what is saved, or begins anew without it"
@@ -392,6 +388,13 @@ def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:
         leave(1)
     except KeyboardInterrupt:
         leave(interrupts.CODE, interrupted, at_once=True)  # XLA may have been compiling
+
+
+def end_interrupted(lost) -> None:
+    """Ends the process where Ctrl-C came while Python ignores exceptions, as in a destructor."""
+    if issubclass(lost.exc_type, KeyboardInterrupt):
+        interrupts.end()
+    sys.__unraisablehook__(lost)
 
 
 def distributed() -> bool:

@@ -81,14 +81,16 @@ def run_once(training: Sequence[str], count: int) -> list[int]:
         while None in (codes := [process.poll() for process in started]):
             if ended.is_set() and not passed_on:
                 passed_on = True
-                end(started)
+                for process in started:  # they save their step, and end
+                    process.terminate()
             if any(codes):
                 deadline = min(deadline, time.monotonic() + PATIENCE)
             if time.monotonic() > deadline:
                 break
             time.sleep(0.1)
     except KeyboardInterrupt:  # a terminal tells the processes too; a second one kills them
-        end(started)
+        for process in started:
+            process.terminate()
         for process in started:
             process.wait()
         return [interrupts.CODE]
@@ -98,12 +100,6 @@ def run_once(training: Sequence[str], count: int) -> list[int]:
                 process.kill()
             process.wait()
     return [process.returncode for process in started]
-
-
-def end(started: Sequence[subprocess.Popen]) -> None:
-    """Lets processes save their step, and end."""
-    for process in started:
-        process.terminate()
 
 
 def free_port() -> int:

@@ -79,12 +79,6 @@ def show(table: Mapping, path: pathlib.Path) -> None:
     screen.say(f"{path}, .json, .tex, .csv and pictures")
 
 
-def scores(runs: Runs, entries: Sequence[Entry]) -> dict[str, str]:
-    """{run: the SHA-256 of its scores of test rows}"""
-    names = [one.name for entry in entries for one in runs.finished(entry)]
-    return {name: sha256(runs.folder / name / PREDICTIONS) for name in names}
-
-
 def write_verdicts(protocols: Mapping[pathlib.Path, Protocol], path: pathlib.Path) -> None:
     """Writes and shows what the claims of several sets come to, from their tables `overall`.
 
@@ -138,7 +132,9 @@ def make(
         # Again: meanwhile another process may have ended runs, or written over the table.
         complete = content(runs, table, entries, command)
         if runs.protocol.claims and not runs.protocol.cut:
-            complete |= {"claims": tested(runs, complete, entries), "scores": scores(runs, entries)}
+            done = [one.name for entry in entries for one in runs.finished(entry)]
+            hashes = {name: sha256(runs.folder / name / PREDICTIONS) for name in done}
+            complete |= {"claims": tested(runs, complete, entries), "scores": hashes}
         write(complete, folder)
         show(complete, folder / f"{table}.md")
     if problems:

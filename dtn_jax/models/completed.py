@@ -24,7 +24,7 @@ from dtn_jax.models.experts import takes
 from dtn_jax.models.histories import HISTORIES
 from dtn_jax.models.numbers import NUMBERS
 from dtn_jax.models.own_options import own_options
-from dtn_jax.models.vectors import Projection
+from dtn_jax.models.vectors import projection
 from dtn_jax.options import pairs
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Array, Float
@@ -134,8 +134,9 @@ def completed(
             )
         raise UserError(f"model.dtn.own_histories: {reason}")
     embeddings = _embeddings(model, schema, scale, dtype)
-    needed = embeddings or poolings
-    return Completed(architecture, embeddings, poolings) if needed else architecture
+    if not embeddings and not poolings:
+        return architecture
+    return Completed(architecture, embeddings, poolings)
 
 
 def _poolings(model: ConfigDict, schema: Schema, scale: float, dtype: jnp.dtype) -> Poolings:
@@ -160,7 +161,7 @@ def _embeddings(model: ConfigDict, schema: Schema, scale: float, dtype: jnp.dtyp
 
     def factory(field: Field) -> functools.partial:
         if field.kind == "vector":
-            return functools.partial(Projection, scale=scale, dtype=dtype)
+            return functools.partial(projection, scale=scale, dtype=dtype)
         embedding = NUMBERS[field.embedding]
         own = vars(own_options(model, field.embedding, embedding))
         if takes(embedding, "edges"):

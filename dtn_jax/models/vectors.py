@@ -14,28 +14,22 @@ from typing import Any
 from flax import linen as nn
 
 from dtn_jax.models.layers import at_least_float32
-from dtn_jax.shapes import Array, Float
 
 
-class Projection(nn.Module):
-    """f(x) = x W.
+def projection(*, width: int, scale: float, dtype: Any, name: str) -> nn.Dense:
+    """f(x) = x W of `[B, K]` vectors to `[B, width]`; zeros, as a missing vector has, give zeros.
 
     At first W is normal with variance s² / K, LeCun's times s: of standardised numbers, x W has a
     variance of s², as a looked-up row has.
 
-    Attributes:
+    Args:
       width: D.
       scale: s, the standard deviation of the tables' initial rows.
       dtype: of the product.
+      name: of the field.
     """
-
-    width: int
-    scale: float
-    dtype: Any
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "B K"]) -> Float[Array, "B D"]:
-        """f(x); zeros, as a missing vector has, give zeros."""
-        init = nn.initializers.variance_scaling(self.scale**2, "fan_in", "normal")
-        W = self.param("kernel", init, (x.shape[1], self.width), at_least_float32(self.dtype))
-        return x.astype(self.dtype) @ W.astype(self.dtype)
+    init = nn.initializers.variance_scaling(scale**2, "fan_in", "normal")
+    exact = at_least_float32(dtype)
+    return nn.Dense(
+        width, use_bias=False, dtype=dtype, param_dtype=exact, kernel_init=init, name=name
+    )

@@ -82,7 +82,7 @@ class Rows:
         self._bars.update(bar, total=task.completed, of=f" {unit}")
 
 
-def percent(part: int | float, whole: int | float) -> str:
+def percent(part: int | float, whole: int | float = 1) -> str:
     """'1.2 %'; a few in a million do not read as none, nor all but a few as all."""
     share = 100 * part / max(whole, 1)
     if part and share < 0.01:

@@ -115,7 +115,7 @@ def text(column: str, value: object) -> str:
     if not isinstance(value, float):
         return "" if value is None else str(value)
     if SHARES.fullmatch(column):
-        return share(value)
+        return percent(value)
     number = f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
     return f"{reading(value)} {number}" if column == "psi" else number
 
@@ -165,11 +165,6 @@ def days(description: Description) -> Figure:
     return over_days(lines, [times.show(at, "date") for at in cuts.values()])
 
 
-def share(value: float | int) -> str:
-    """'1.2 %'"""
-    return percent(round(value * 10**9), 10**9)
-
-
 def rows_line(rows: Mapping[str, int]) -> str:
     """'80,000 train (80 %), …'"""
     total = sum(rows.values())
@@ -200,9 +195,9 @@ def kept_fields(data: Prepared) -> Grid:
     rows = []
     for field in data.schema.fields:
         row = [field.name, kind(field), f"{field.rows:,}", str(field.slots)]
-        row += [share(cut[field.name]) if field.name in cut else ""] * bool(cut)
+        row += [percent(cut[field.name]) if field.name in cut else ""] * bool(cut)
         shares = [unknown_share(data, split, field) for split in splits]
-        rows.append([*row, *(NOT_KNOWN if value is None else share(value) for value in shares)])
+        rows.append([*row, *(NOT_KNOWN if value is None else percent(value) for value in shares)])
     return Grid(header, rows, left=2, note=HASHED if data.hash_functions else "")
 
 

@@ -9,9 +9,9 @@ import pytest
 from own_log import one_field, shop
 from world.log import prepared, split_frames
 
+from dtn_jax.cli import description
 from dtn_jax.data import equal_rows
 from dtn_jax.data.describe import describe, fields
-from dtn_jax.report import description
 
 
 @pytest.fixture(scope="module")

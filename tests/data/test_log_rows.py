@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 from world import log
 
+from dtn_jax.cli import description
 from dtn_jax.data.epochs.day_order import read_days
 from dtn_jax.data.epochs.reader import SplitReader
-from dtn_jax.report import description
 
 
 @pytest.fixture(scope="module")

@@ -47,10 +47,9 @@ def main(arguments: Sequence[str]) -> None:
     leave_unless_installed()
     if known.quick and not known.out:
         raise UserError("--quick measures nothing real: give --out=FOLDER, not the real results'")
-    options = Options(known.quick, known.data_dir, known.manual_dir, known.peers_venv)
     for name in every_suite() if known.suite == "all" else command.listed(known.suite):
         start = time.monotonic()
-        measured = suite(name)(options)
+        measured = suite(name)(known)
         show(measured)
         path = write(pathlib.Path(known.out or RESULTS), name, measured, time.monotonic() - start)
         screen.say(f"{path}, {time.monotonic() - start:.0f} s\n")

@@ -195,7 +195,7 @@ def rows(description: Description) -> Section:
         texts.append(f"{notes['read']:,} rows were read, {rejected:,} of them rejected.")
     for older in data.extends[:1]:
         texts.append(f"The set extends {older['name']}, fingerprint {older['fingerprint'][:16]}.")
-    texts += [WEIGHTED] if description.by_weight else []
+    texts += [WEIGHTED] if data.schema.weight else []
     return Section("Rows", texts)
 
 
@@ -250,5 +250,4 @@ def unknown_share(data: Prepared, split: str, field: Field) -> float | None:
     hashed fields beyond train, where what train has not seen is not known."""
     if field.name in data.hash_functions and split != "train":
         return None
-    values = data.kept_values.get(split, {}).get(field.name, data.rows[split])
-    return data.unknown_values[split].get(field.name, 0) / max(values, 1)
+    return data.unknown_values[split][field.name] / max(data.kept_values[split][field.name], 1)

@@ -52,37 +52,35 @@ class Rival:
     """Another framework's training.
 
     Attributes:
-      command: what its Python is given, before the folder of job and arrays.
+      module: its script in experiments/benchmarks/rivals.
       package: what it is made of.
       goal: how many times as fast ours is wanted to be; rivals of one package share a goal, which
         is held against the fastest of them.
+      words: that the script is given, before the folder of job and arrays.
       tables: how its tables learn.
     """
 
-    command: tuple[str, ...]
+    module: str
     package: str
     goal: float
+    words: tuple[str, ...] = ()
     tables: str = DENSE
 
 
-def rival(name: str, package: str, goal: float, *words: str, tables: str = DENSE) -> Rival:
-    return Rival(("-m", f"experiments.benchmarks.rivals.{name}", *words), package, goal, tables)
-
-
 RECHUB = {
-    "torch-rechub": rival("rechub", "torch-rechub", 3.0),
-    "torch-rechub, no batch normalisation": rival("rechub", "torch-rechub", 3.0, "--plain"),
+    "torch-rechub": Rival("rechub", "torch-rechub", 3.0),
+    "torch-rechub, no batch normalisation": Rival("rechub", "torch-rechub", 3.0, ("--plain",)),
 }
-FUXI = {"FuxiCTR": rival("fuxi", "fuxictr", 2.5)}
+FUXI = {"FuxiCTR": Rival("fuxi", "fuxictr", 2.5)}
 SHORT = {
-    TUNED: rival("tuned", "torch", 1.0),
-    f"{TUNED}, compiled": rival("tuned", "torch", 1.0, "--compile"),
+    TUNED: Rival("tuned", "torch", 1.0),
+    f"{TUNED}, compiled": Rival("tuned", "torch", 1.0, ("--compile",)),
 }
 LONG = {
-    f"{TUNED}, {DENSE}": rival("tuned", "torch", 1.0),
-    f"{TUNED}, {LAZY}": rival("tuned", "torch", 1.0, "--tables=lazy", tables=LAZY),
-    f"{TUNED}, {LAZY}, compiled": rival(
-        "tuned", "torch", 1.0, "--tables=lazy", "--compile", tables=LAZY
+    f"{TUNED}, {DENSE}": Rival("tuned", "torch", 1.0),
+    f"{TUNED}, {LAZY}": Rival("tuned", "torch", 1.0, ("--tables=lazy",), LAZY),
+    f"{TUNED}, {LAZY}, compiled": Rival(
+        "tuned", "torch", 1.0, ("--tables=lazy", "--compile"), LAZY
     ),
 }
 
@@ -286,7 +284,7 @@ class Peer:
         threads = str(cores())
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
-            [python, *rival.command, folder],
+            [python, "-m", f"experiments.benchmarks.rivals.{rival.module}", *rival.words, folder],
             cwd=ROOT,
             env=os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
             stdin=subprocess.PIPE,

@@ -176,7 +176,7 @@ def remarks(description: Description) -> list[str]:
     texts += [f"strong drift from train: {', '.join(strong)}"] if len(strong) else []
     equal = dict(description.repeats["split", "equal"].rows()[1:])
     line = equal_rows.line(equal, description.looked_at)
-    if line and not description.data.notes.get("cuts"):  # else copies stay together
+    if line and not description.data.notes["cuts"]:  # else copies stay together
         texts.append(f"{line}: copies in the log, or too few inputs to tell rows apart")
     return texts
 
@@ -190,9 +190,8 @@ def rows(description: Description) -> Section:
     if dict(data.rows) != dict(description.looked_at):
         looked = ", ".join(f"{n:,} of {split}" for split, n in description.looked_at.items())
         texts.append(f"The figures below are of a sample: blocks spread over the set, {looked}.")
-    if "read" in notes:
-        rejected = sum(notes["rejected"].values())
-        texts.append(f"{notes['read']:,} rows were read, {rejected:,} of them rejected.")
+    rejected = sum(notes["rejected"].values())
+    texts.append(f"{notes['read']:,} rows were read, {rejected:,} of them rejected.")
     for older in data.extends[:1]:
         texts.append(f"The set extends {older['name']}, fingerprint {older['fingerprint'][:16]}.")
     texts += [WEIGHTED] if data.schema.weight else []
@@ -205,8 +204,8 @@ def days(description: Description) -> Figure:
     for day, key, value in description.days.rows():
         panel = lines["rows" if key == "rows" else "labels"]
         panel.setdefault(key, []).append((str(day), value))
-    cuts = description.data.notes.get("cuts") or {}
-    return over_days(lines, [times.show(at, "date") for at in cuts.values()])
+    cuts = description.data.notes["cuts"].values()
+    return over_days(lines, [times.show(at, "date") for at in cuts])
 
 
 def rows_line(rows: Mapping[str, int]) -> str:
@@ -218,9 +217,8 @@ def rows_line(rows: Mapping[str, int]) -> str:
 
 def cuts_line(notes: Mapping) -> str:
     """'validation from 2026-03-05, test from 2026-03-06'; '' where the split is not by time."""
-    cuts, days = notes.get("cuts") or {}, notes.get("days") or {}
-    unit = "date" if days.get("dated") else "number"
-    return ", ".join(f"{split} from {times.show(at, unit)}" for split, at in cuts.items())
+    unit = "date" if notes["days"]["dated"] else "number"
+    return ", ".join(f"{split} from {times.show(at, unit)}" for split, at in notes["cuts"].items())
 
 
 def kind(field: Field) -> str:

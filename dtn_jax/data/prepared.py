@@ -186,8 +186,7 @@ def seal(folder: pathlib.Path, leave_out: Iterable[str] = ()) -> None:
 
 
 def _facts(facts: dict) -> dict:
-    known = {field.name: facts.get(field.name) for field in dataclasses.fields(Prepared)}
-    known = {name: value for name, value in known.items() if value is not None}
+    known = {f.name: facts[f.name] for f in dataclasses.fields(Prepared) if f.name in facts}
     return known | {"layout": Layout(**facts["layout"])}
 
 

@@ -30,16 +30,12 @@ class Rows:
     """
 
     def __init__(self):
-        console = screen.console()
-        self._bars = rich.progress.Progress(
+        self._bars = screen.bars(
             screen.text_column("{task.description}", style="bold"),
             rich.progress.BarColumn(bar_width=None),
             screen.text_column("{task.completed:,}{task.fields[of]}"),
             screen.text_column("{task.fields[pace]}"),
             rich.progress.TimeElapsedColumn(),
-            console=console,
-            expand=True,
-            disable=not console.is_terminal or console.is_dumb_terminal,
         )
 
     def __enter__(self) -> Rows:

@@ -93,10 +93,6 @@ class Plan:
         return parts
 
 
-def _is_weighted(spec: Spec) -> bool:
-    return bool(spec.weight or spec.sample_negatives)
-
-
 def arrays(spec: Spec, columns: Mapping[str, Encoded], rows: Rows, dated: bool) -> Block:
     """The arrays `[B, ...]` of a record."""
     labels = rows.labels(task.name for task in spec.tasks)
@@ -109,7 +105,7 @@ def arrays(spec: Spec, columns: Mapping[str, Encoded], rows: Rows, dated: bool) 
         some = [v for c in columns.values() if (v := getattr(c, name)) is not None]
         if some:
             block["numeric" if name == "numbers" else name] = np.concatenate(some, axis=1)
-    if _is_weighted(spec):
+    if spec.weight or spec.sample_negatives:
         block["sample_weight"] = rows.weight().astype(np.float32)
     if spec.loss_weight:
         block["loss_weight"] = rows.weight(LOSS_WEIGHT).astype(np.float32)

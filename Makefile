@@ -137,7 +137,9 @@ $(SPARK): pyproject.toml constraints.txt
 	touch $@
 
 peers: $(INSTALLED)
-	$(BIN)/python -c "import pathlib; from experiments.benchmarks.peers import install; print(install(pathlib.Path('$(PEERS_VENV)')))"
+	test -e $(PEERS_VENV)/bin/python || $(PYTHON) -m venv $(PEERS_VENV)
+	$(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['peers'], sep='\n')" \
+	  | xargs -n 1 $(PEERS_VENV)/bin/python -m pip install --quiet
 
 release-check:
 	PYTHON=$(PYTHON) .ci/release_check

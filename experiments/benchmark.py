@@ -29,14 +29,13 @@ EXAMPLE = "python -m experiments.benchmark --suite=tables"
 RESULTS = pathlib.Path(__file__).parent / "results" / "benchmark"
 SUITES = ("step", "balancing", "tables", "pipeline", "logs", "score", "serving", "sharded")
 SUITES += ("peers", "gpu")
-BARE = "gpu"  # needs jax, flax, optax, orbax, numpy and ml-collections alone
 
 
 OPTIONS = {
     "suite=NAMES": f"by comma: {', '.join(SUITES)}; or all",
     "quick": "use tiny sizes, to test that a suite runs",
     "out=DIR": "folder for the JSON (default experiments/results/benchmark)",
-    "peers_venv=DIR": "virtual environment with the other frameworks; created if it does not exist",
+    "peers_venv=DIR": "virtual environment with the other frameworks, of `make peers`",
 }
 SHARED = ("data_dir", "manual_dir")
 NEEDED = ("suite",)
@@ -45,14 +44,12 @@ CHOICES = {"suite": (*SUITES, "all")}
 
 def main(arguments: Sequence[str]) -> None:
     known, _ = command.parse(__name__, arguments)
-    if known.suite != BARE:
-        leave_unless_installed()
+    leave_unless_installed()
     if known.quick and not known.out:
         raise UserError("--quick measures nothing real: give --out=FOLDER, not the real results'")
-    options = Options(known.quick, known.data_dir, known.manual_dir, known.peers_venv)
     for name in every_suite() if known.suite == "all" else command.listed(known.suite):
         start = time.monotonic()
-        measured = suite(name)(options)
+        measured = suite(name)(known)
         show(measured)
         path = write(pathlib.Path(known.out or RESULTS), name, measured, time.monotonic() - start)
         screen.say(f"{path}, {time.monotonic() - start:.0f} s\n")

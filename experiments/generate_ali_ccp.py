@@ -29,6 +29,7 @@ from dtn_jax.errors import UserError
 EXAMPLE = "python -m experiments.generate_ali_ccp --rows=100000 --out=raw/ali_ccp"
 PARTS = ("train", "test")
 BLOCK = 16_384  # rows that are drawn together
+IMPRESSIONS = 50  # of train to a line of common features
 SKEW = 3  # an id is V u^SKEW, u uniform
 
 # The share of lines that have a field of one value, and the mean number of values of the others.
@@ -183,24 +184,15 @@ OPTIONS = {
     "out=DIR": "the folder for the files, usually ali_ccp in data.manual_dir",
     "rows=N": "impressions of train",
     "test_rows=N": "impressions of test (default: a quarter of train)",
-    "lines=N": "lines of common features in each split (default: one for 50 impressions of train)",
-    "ids=N": "ids in all fields together",
-    "behaviours=SHARE": "mean number of a user's, as a share of the one published row's",
-    "odd=SHARE": "share of conversions among rows without a click",
-    "seed=N": "of the draws",
 }
-OF_SPEC = ("ids", "behaviours", "odd", "seed")
-DEFAULTS = {"rows": 100_000, "test_rows": 0, "lines": 0}
-DEFAULTS |= {name: getattr(Spec, name) for name in OF_SPEC}
+DEFAULTS = {"rows": 100_000, "test_rows": 0}
 NEEDED = ("out",)
 
 
 def main(arguments: Sequence[str]) -> None:
     known, _ = command.parse(__name__, arguments)
-    test, lines = known.test_rows or max(known.rows // 4, 1), known.lines or known.rows // 50
-    rows = {"train": known.rows, "test": test}
-    rest = {name: getattr(known, name) for name in OF_SPEC}
-    spec = Spec(rows, dict.fromkeys(PARTS, max(lines, 1)), **rest)
+    rows = {"train": known.rows, "test": known.test_rows or max(known.rows // 4, 1)}
+    spec = Spec(rows, dict.fromkeys(PARTS, max(known.rows // IMPRESSIONS, 1)))
     for path in write(spec, pathlib.Path(known.out)):
         say(f"{path}: {path.stat().st_size / 1e6:,.1f} MB")
 

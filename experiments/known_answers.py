@@ -10,7 +10,7 @@ Clicks: carts are known of clicked rows alone, and where a click is likely a car
 data set `synthetic` with a divergence of 0.5). How far is the mean of p(cart | click), over all
 impressions, from the truth?
 
-The same command goes on where it was stopped. The tables go to --out.
+The same command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from dtn_jax.run.run import build_run
 
 OUT = pathlib.Path(__file__).parent / "results" / "known_answers.md"
 FIELDS, IDS, H, D = 6, 200, 16, 8  # of the products
+EPOCHS = 4  # of each run
 # Of p(cart | click): an architecture and what it is trained on, or its option.
 METHODS = ("shared_bottom on clicked rows", "esmm", "escm2 ips", "escm2 dr")
 
@@ -43,29 +44,25 @@ METHODS = ("shared_bottom on clicked rows", "esmm", "escm2 ips", "escm2 dr")
 EXAMPLE = "python -m experiments.known_answers --workdir=runs/known_answers"
 OPTIONS = {
     "workdir=DIR": "of the runs",
-    "out=FILE": "of the tables",
     "seeds=N": "of each model",
     "rows=N": "of each set",
-    "epochs=N": "of each run",
     "methods=NAMES": "of the clicks, by comma",
     "experts=NAMES": "of the products, by comma",
 }
 DEFAULTS = {
     "workdir": "runs/known_answers",
-    "out": "experiments/results/known_answers.md",
     "seeds": 3,
     "rows": 50_000,
-    "epochs": 4,
     "methods": ",".join(METHODS),
     "experts": ",".join(EXPERTS),
 }
-RANGES = {"seeds": (1, 100), "rows": (1_000, 10**8), "epochs": (1, 1_000)}
+RANGES = {"seeds": (1, 100), "rows": (1_000, 10**8)}
 CHOICES = {"methods": METHODS, "experts": EXPERTS}
 
 
 def main(arguments: Sequence[str]) -> None:
     given, _ = command.parse(__name__, arguments)
-    given.workdir, given.out = pathlib.Path(given.workdir), pathlib.Path(given.out)
+    given.workdir = pathlib.Path(given.workdir)
     given.methods, given.experts = command.listed(given.methods), command.listed(given.experts)
     of_clicks = ["p(cart, given a click)", "its mean over the truth's", "its log loss on all rows"]
     of_products = ["expert", "parameters", "log loss", "log loss of an MLP of its size"]
@@ -75,7 +72,7 @@ def main(arguments: Sequence[str]) -> None:
     note = (
         f"Made by `python -m experiments.known_answers`, {given.rows:,} rows, {given.seeds} seeds."
     )
-    given.out.write_text("\n\n".join(["# Known answers", note, *parts]) + "\n")
+    OUT.write_text("\n\n".join(["# Known answers", note, *parts]) + "\n")
 
 
 def products(given: argparse.Namespace) -> Iterator[list[str]]:
@@ -136,7 +133,7 @@ def config_of(given: argparse.Namespace, name: str, columns: Mapping, tasks: Map
     config = logs.get_config(f"schema={path}")
     config.data.data_dir, config.model.experts = str(given.workdir / "data"), "mlp"
     config.model.expert_dim, config.model.embedding_dim = H, D
-    config.train.epochs, config.train.patience = given.epochs, 0
+    config.train.epochs, config.train.patience = EPOCHS, 0
     config.optim.learning_rate = config.optim.table_learning_rate = 1e-2
     return config
 

@@ -98,7 +98,6 @@ PAGES = {
             "models.layers",
             "models.dropout",
             "models.normalisation",
-            "models.vectors",
             "models.numbers.autodis",
             "models.numbers.periodic",
             "models.numbers.piecewise_linear",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pathlib
+
 import numpy as np
 
-from dtn_jax.data import shown_values
-from dtn_jax.data.shown_values import ShownValues
+from dtn_jax.data import vocabulary
 from dtn_jax.errors import choose
 from dtn_jax.interface import Batch
 from dtn_jax.run.run import Run
@@ -47,9 +48,10 @@ def segments(rows: Batch, group: Int[np.ndarray, " B"] | None, run: Run, segment
     if segment == GROUP:
         parts = by_activity(group)
     else:
-        slot = [f.name for f in run.schema.slot_fields()].index(segment)
-        values = shown_values.fields(run.data.folder)[segment]
-        parts = by_value(rows.ids[:, slot], values)
+        fields = run.schema.slot_fields()
+        slot = [field.name for field in fields].index(segment)
+        folder = run.data.folder / vocabulary.FOLDER
+        parts = by_value(rows.ids[:, slot], folder, fields[slot].table)
     large = {name: mask for name, mask in parts.items() if mask.sum() >= FEWEST}
     return {f"{segment} {name} ({mask.sum():,})": mask for name, mask in large.items()}
 
@@ -64,10 +66,16 @@ def by_activity(group: Int[np.ndarray, " B"]) -> Segments:
     return {f"of {rows[mask].min()} to {rows[mask].max()} rows": mask for mask in masks}
 
 
-def by_value(ids: Int[np.ndarray, " B"], values: ShownValues) -> Segments:
-    """A segment for each of the most frequent ids, by its name, and one for all rarer ones."""
+def by_value(ids: Int[np.ndarray, " B"], folder: pathlib.Path, table: str) -> Segments:
+    """A segment for each of the most frequent ids, by its name, and one for all rarer ones.
+
+    Args:
+      ids: of a field.
+      folder: of the set's vocabularies.
+      table: the field's.
+    """
     seen, counts = np.unique(ids, return_counts=True)
     often = np.sort(seen[np.argsort(-counts, kind="stable")][:SHOWN])
-    names = {0: "unknown"} | values.names(often.tolist())
+    names = {0: "unknown"} | vocabulary.names(folder, table, often.tolist())
     parts = {names.get(int(id), f"id {id}"): ids == id for id in often}
     return parts | {"rarer values": ~np.isin(ids, often)}

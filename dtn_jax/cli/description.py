@@ -1,18 +1,75 @@
-"""Shows a prepared set: its account, or its description in the terminal and as a page in HTML."""
+"""Shows a prepared set: its account, or its description in the terminal and as a page in HTML.
+
+A description is sections of text, tables and a picture, in order.
+"""
 
 from __future__ import annotations
 
 import pathlib
+import re
+from collections.abc import Mapping
 
-from dtn_jax.data import progress
-from dtn_jax.data.describe import labels
-from dtn_jax.data.describe.describe import describe
+import polars as pl
+from matplotlib.figure import Figure
+
+from dtn_jax.data import equal_rows, progress, times
+from dtn_jax.data.describe import labels, leaks
+from dtn_jax.data.describe.describe import Description, describe
+from dtn_jax.data.describe.fields import SOME, STRONG, reading
 from dtn_jax.data.prepared import Prepared
+from dtn_jax.data.progress import percent
 from dtn_jax.files import write_whole
-from dtn_jax.report import description, screen
+from dtn_jax.report import screen
+from dtn_jax.report.grid import Grid
+from dtn_jax.report.pictures import png
+from dtn_jax.report.plots import over_days
 from dtn_jax.report.sections import Section, page, terminal
+from dtn_jax.schema import Field
 
 WIDE = 80
+MANY = 60  # lines of a table that a terminal shows
+WEIGHTED = "Rows count by their weights, but for the rates beside those by weight, and fields."
+UNKNOWN = (
+    "Unknown values are missing ones and those that train does not have (often enough); cut ones "
+    "are those of train's lists beyond max_values."
+)
+NOT_KNOWN = "–"
+HASHED = (
+    f"{NOT_KNOWN}: hashed values have rows whether train has seen them or not, so that this is not "
+    "known; in train the missing ones are shown."
+)
+SECTIONS = {  # table of a description: its section's title and text
+    "rates": ("Labels", "How often each label is positive, with Wilson's 95 % interval."),
+    "spreads": ("Regression labels", "Their means, deviations and quantiles."),
+    "missing": ("Missing labels", "The share of the rows whose label is missing."),
+    "days": ("Days", "By day (UTC): rows, and the rate (or mean) of each label."),
+    "pairs": (
+        "Pairs of labels",
+        "Of train's rows with one, the share with the other (given).",
+    ),
+    "alone": (
+        "Suspects of leaks",
+        "Each field alone: train's rate of the label at each value ranks validation. An AUC above "
+        f"{leaks.SUSPECT} is a suspect: the label in another form, or known only after it.",
+    ),
+    "drift": (
+        "Drift",
+        "From train, as population stability index (Siddiqi, Credit Risk Scorecards, 2006): below "
+        f"{SOME} stable, up to {STRONG} some drift, above that strong.",
+    ),
+    "new_ids": (
+        "New ids",
+        "Of train, before rare ones become the unknown id. With a row: those that are frequent "
+        "enough (min_count). Fallen out: ids of the older set that train lacks; they keep theirs.",
+    ),
+    "repeats": (
+        "Repeated rows",
+        "Rows of train that repeat another one, inputs and labels alike; rows of other splits "
+        "with the inputs of a row of train, and equal to one.",
+    ),
+}
+SHARES = re.compile("rate|from|to|by weight|share.*|given|repeated|inputs|equal")  # columns
+LONG = 9  # letters of a header, from which on its last word is on a line of its own
 
 
 def write(data: Prepared, html: str = "") -> None:
@@ -27,10 +84,8 @@ def write(data: Prepared, html: str = "") -> None:
     path = path.expanduser().absolute()
     place = Section("", [f"The set lies in {data.folder}"])
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(
-        path, page(f"{name}: description", [*description.sections(facts, drawn=True), place])
-    )
-    for piece in terminal(description.sections(facts), WIDE):
+    write_whole(path, page(f"{name}: description", [*sections(facts, drawn=True), place]))
+    for piece in terminal(sections(facts), WIDE):
         screen.show(piece)
     progress.say(f"\nAs a page: {path}")
 
@@ -38,11 +93,12 @@ def write(data: Prepared, html: str = "") -> None:
 def show(data: Prepared, account: bool) -> None:
     """Shows a prepared set's fields, splits, place and origin, and its account if asked."""
     print(f"\nFields of {data.schema.name}")
-    screen.show(description.kept_fields(data).terminal(WIDE))
-    print(f"\n{description.rows_line(data.rows)}")
+    screen.show(kept_fields(data).terminal(WIDE))
+    print(f"
+{rows_line(data.rows)}")
     for task, (label, rows) in labels.constant(data).items():
         print(f"task {task!r}: all {rows:,} labels in train are {label}: there is nothing to learn")
-    if cuts := description.cuts_line(data.notes):
+    if cuts := cuts_line(data.notes):
         print(f"split by time: {cuts}")
     for name, text in data.notes.get("about", {}).items():
         print(f"{name}: {text}")
@@ -52,3 +108,144 @@ def show(data: Prepared, account: bool) -> None:
         print(line)
     print(f"fingerprint {data.fingerprint[:16]}")
     print(f"In {data.folder}")
+
+
+def sections(description: Description, drawn: bool = False) -> list[Section]:
+    """All that has content, in order, `drawn` with its picture.
+
+    In a page what to look at first is first; in a terminal, whose end is seen, last.
+    """
+    order = pl.col("psi").max().over("name")
+    tables = {name: getattr(description, name) for name in SECTIONS}
+    tables["alone"] = pl.DataFrame(description.alone)
+    tables["drift"] = description.drift.sort(order, descending=True, maintain_order=True)
+    every = [rows(description)]
+    for name, (title, text) in SECTIONS.items():
+        if len(tables[name]):
+            pictures = {title: png(days(description))} if drawn and name == "days" else {}
+            shown = grid(tables[name], len(tables[name]) if drawn else MANY)
+            every.append(Section(title, [text], [shown], pictures))
+    every.append(Section("Fields", [UNKNOWN], [kept_fields(description.data)]))
+    first = [Section("What to look at first", texts)] if (texts := remarks(description)) else []
+    return [*first, *every] if drawn else [*every, *first]
+
+
+def grid(table: pl.DataFrame, most: int) -> Grid:
+    """A table as it is shown, `most` lines of it.
+
+    Of three columns the second is spread: a line for each value of the first, a column for each of
+    the second. Of others, empty columns are left out.
+    """
+    rows = [[text(*cell) for cell in zip(table.columns, row)] for row in table.rows()]
+    shown = pl.DataFrame(rows, table.columns, orient="row")
+    left = [dtype == pl.String for dtype in table.dtypes].index(False)
+    if table.width == 3:
+        down, across, value = table.columns
+        shown, left = shown.pivot(across, index=down, values=value).fill_null(""), 1
+    lines, names = [list(row) for row in shown.rows()], shown.columns
+    full = [n for n, column in enumerate(shown) if n < left or (column != "").any()]
+    if names[1] == "split":  # the first is written once
+        firsts = ["", *(line[0] for line in lines)]
+        lines = [[line[0] * (line[0] != first), *line[1:]] for line, first in zip(lines, firsts)]
+    header = [n if len(n) < LONG else "\n".join(n.rsplit(" ", 1)) for n in names]
+    note = f"… and {len(lines) - most:,} more in the page" if len(lines) > most else ""
+    return Grid(header, lines[:most], left=left, note=note).take(full)
+
+
+def text(column: str, value: object) -> str:
+    """A cell."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    if not isinstance(value, float):
+        return "" if value is None else str(value)
+    if SHARES.fullmatch(column):
+        return percent(value)
+    number = f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{reading(value)} {number}" if column == "psi" else number
+
+
+def remarks(description: Description) -> list[str]:
+    """What a reader should look at first: leaks, strong drift, rows that train has too."""
+    texts = [
+        f"suspected leak: {figure.field} tells {figure.label}: {figure.by} alone ranks validation "
+        f"with an AUC of {figure.auc:.4f}. Is it known before the label is?"
+        for figure in description.alone
+        if figure.suspect
+    ]
+    strong = description.drift.filter(pl.col("psi") > STRONG)["name"].unique(maintain_order=True)
+    texts += [f"strong drift from train: {', '.join(strong)}"] if len(strong) else []
+    equal = dict(description.repeats["split", "equal"].rows()[1:])
+    line = equal_rows.line(equal, description.looked_at)
+    if line and not description.data.notes["cuts"]:  # else copies stay together
+        texts.append(f"{line}: copies in the log, or too few inputs to tell rows apart")
+    return texts
+
+
+def rows(description: Description) -> Section:
+    """How many, how they were split and sampled, and why some were rejected."""
+    data = description.data
+    notes, texts = data.notes, [f"{rows_line(data.rows)}."]
+    if cuts := cuts_line(notes):
+        texts.append(f"Split by time: {cuts}.")
+    if dict(data.rows) != dict(description.looked_at):
+        looked = ", ".join(f"{n:,} of {split}" for split, n in description.looked_at.items())
+        texts.append(f"The figures below are of a sample: blocks spread over the set, {looked}.")
+    rejected = sum(notes["rejected"].values())
+    texts.append(f"{notes['read']:,} rows were read, {rejected:,} of them rejected.")
+    for older in data.extends[:1]:
+        texts.append(f"The set extends {older['name']}, fingerprint {older['fingerprint'][:16]}.")
+    texts += [WEIGHTED] if data.schema.weight else []
+    return Section("Rows", texts)
+
+
+def days(description: Description) -> Figure:
+    """Rows, and each label's rate or mean, by day; where the splits are cut."""
+    lines: dict[str, dict[str, list[tuple[str, float]]]] = {"rows": {}, "labels": {}}
+    for day, key, value in description.days.rows():
+        panel = lines["rows" if key == "rows" else "labels"]
+        panel.setdefault(key, []).append((str(day), value))
+    cuts = description.data.notes["cuts"].values()
+    return over_days(lines, [times.show(at, "date") for at in cuts])
+
+
+def rows_line(rows: Mapping[str, int]) -> str:
+    """'80,000 train (80 %), …'"""
+    total = sum(rows.values())
+    parts = (f"{n:,} {split} ({percent(n, total)})" for split, n in rows.items())
+    return f"{', '.join(parts)} rows"
+
+
+def cuts_line(notes: Mapping) -> str:
+    """'validation from 2026-03-05, test from 2026-03-06'; '' where the split is not by time."""
+    unit = "date" if notes["days"]["dated"] else "number"
+    return ", ".join(f"{split} from {times.show(at, unit)}" for split, at in notes["cuts"].items())
+
+
+def kind(field: Field) -> str:
+    """'bag', 'weighted bag', 'vector of 8', 'numeric, periodic', 'sequence beside viewed'."""
+    text = f"{'weighted ' * field.weighted}{field.kind}{f' of {field.length}' * (field.length > 0)}"
+    text += f" beside {field.beside}" if field.beside else ""
+    return f"{text}, {field.embedding}" if field.embedded else text
+
+
+def kept_fields(data: Prepared) -> Grid:
+    """The fields with their tables, their unknown values in each split and what their bags cut, as
+    the preparation counted them."""
+    cut, splits = data.cut_shares(), list(data.unknown_values)
+    header = ["field", "kind", "table\nrows", "slots", *["cut\nin train"] * bool(cut)]
+    header += [f"unknown\nin {split.replace('validation', 'valid.')}" for split in splits]
+    rows = []
+    for field in data.schema.fields:
+        row = [field.name, kind(field), f"{field.rows:,}", str(field.slots)]
+        row += [percent(cut[field.name]) if field.name in cut else ""] * bool(cut)
+        shares = [unknown_share(data, split, field) for split in splits]
+        rows.append([*row, *(NOT_KNOWN if value is None else percent(value) for value in shares)])
+    return Grid(header, rows, left=2, note=HASHED if data.hash_functions else "")
+
+
+def unknown_share(data: Prepared, split: str, field: Field) -> float | None:
+    """The share of a field's values that are unknown, as the preparation counted them; None of
+    hashed fields beyond train, where what train has not seen is not known."""
+    if field.name in data.hash_functions and split != "train":
+        return None
+    return data.unknown_values[split][field.name] / max(data.kept_values[split][field.name], 1)

@@ -104,9 +104,9 @@ def _array(column: pa.Array) -> np.ndarray:
     return column.to_numpy()
 
 
-def path_of(folder: pathlib.Path, split: str, place: int, places: int) -> pathlib.Path:
-    """The file of a split's records that is at this place among so many."""
-    return folder / f"logs-{split}.array_record-{place:05d}-of-{places:05d}"
+def path_of(folder: pathlib.Path, split: str, shard: int) -> pathlib.Path:
+    """The file of a shard's records of a split."""
+    return folder / f"logs-{split}.array_record-{shard:05d}"
 
 
 def remedy(folder: pathlib.Path) -> str:

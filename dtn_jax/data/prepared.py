@@ -74,14 +74,10 @@ class Prepared:
     hash_functions: dict[str, int] = dataclasses.field(default_factory=dict)
     records: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
-    def cut_shares(self, split: str = "train") -> dict[str, float]:
-        """{bag: the share of its values in a split that found no slot}."""
-        kept = self.kept_values.get(split, {})
-        return {
-            name: cut / max(cut + kept[name], 1)
-            for name, cut in self.cut_values.get(split, {}).items()
-            if name in kept
-        }
+    def cut_shares(self) -> dict[str, float]:
+        """{bag: the share of its values in train that found no slot}."""
+        cut, kept = self.cut_values.get("train", {}), self.kept_values.get("train", {})
+        return {name: count / max(count + kept[name], 1) for name, count in cut.items()}
 
     @property
     def extends(self) -> list[dict[str, str]]:
@@ -190,8 +186,7 @@ def seal(folder: pathlib.Path, leave_out: Iterable[str] = ()) -> None:
 
 
 def _facts(facts: dict) -> dict:
-    known = {field.name: facts.get(field.name) for field in dataclasses.fields(Prepared)}
-    known = {name: value for name, value in known.items() if value is not None}
+    known = {f.name: facts[f.name] for f in dataclasses.fields(Prepared) if f.name in facts}
     return known | {"layout": Layout(**facts["layout"])}
 
 

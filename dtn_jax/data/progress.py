@@ -30,16 +30,12 @@ class Rows:
     """
 
     def __init__(self):
-        console = screen.console()
-        self._bars = rich.progress.Progress(
+        self._bars = screen.bars(
             screen.text_column("{task.description}", style="bold"),
             rich.progress.BarColumn(bar_width=None),
             screen.text_column("{task.completed:,}{task.fields[of]}"),
             screen.text_column("{task.fields[pace]}"),
             rich.progress.TimeElapsedColumn(),
-            console=console,
-            expand=True,
-            disable=not console.is_terminal or console.is_dumb_terminal,
         )
 
     def __enter__(self) -> Rows:
@@ -82,7 +78,7 @@ class Rows:
         self._bars.update(bar, total=task.completed, of=f" {unit}")
 
 
-def percent(part: int | float, whole: int | float) -> str:
+def percent(part: int | float, whole: int | float = 1) -> str:
     """'1.2 %'; a few in a million do not read as none, nor all but a few as all."""
     share = 100 * part / max(whole, 1)
     if part and share < 0.01:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,6 +71,17 @@ def read(path: pathlib.Path) -> pa.Table:
     """A file of a vocabulary, memory-mapped: keys and rows, or each value as text and its count."""
     with pa.memory_map(str(path)) as source:
         return pa.ipc.open_file(source).read_all()
+
+
+def names(folder: pathlib.Path, table: str, ids: Sequence[int]) -> dict[int, str]:
+    """{id: the value that has it, as text} of a table with a vocabulary, for as many ids as are
+    shown; those of hashes, and of pairs of values, have no text."""
+    if not path_of(folder, table).exists():
+        return {}
+    rows = load(path_of(folder, table)).rows
+    places = np.flatnonzero(np.isin(rows, np.asarray(ids)))
+    texts = read(path_of(folder, table, ".values"))["value"].take(pa.array(places)).to_pylist()
+    return {row: text for row, text in zip(rows[places].tolist(), texts, strict=True) if text}
 
 
 def write(

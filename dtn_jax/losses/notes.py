@@ -28,7 +28,7 @@ def notes(
     """The lines; of `losses`, of all tasks, by the section `loss` of a config, on a run's data."""
     yield from improper(losses, schema)
     if len({task.kind for task in schema.tasks}) > 1 and loss.balancing == NONE:
-        rows = SplitReader(data, "train").between(0, min(LOOKED_AT, data.rows["train"]))
+        rows = SplitReader(data, "train").picked(np.arange(min(LOOKED_AT, data.rows["train"])))
         yield from large(losses, loss.task_weights, schema, rows.labels, rows.label_mask)
 
 

@@ -22,9 +22,9 @@ from dtn_jax.interface import SHARED, History, Inputs, Outputs
 from dtn_jax.models.architectures import Architecture
 from dtn_jax.models.experts import takes
 from dtn_jax.models.histories import HISTORIES
+from dtn_jax.models.layers import at_least_float32
 from dtn_jax.models.numbers import NUMBERS
 from dtn_jax.models.own_options import own_options
-from dtn_jax.models.vectors import Projection
 from dtn_jax.options import pairs
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Array, Float
@@ -134,8 +134,9 @@ def completed(
             )
         raise UserError(f"model.dtn.own_histories: {reason}")
     embeddings = _embeddings(model, schema, scale, dtype)
-    needed = embeddings or poolings
-    return Completed(architecture, embeddings, poolings) if needed else architecture
+    if not embeddings and not poolings:
+        return architecture
+    return Completed(architecture, embeddings, poolings)
 
 
 def _poolings(model: ConfigDict, schema: Schema, scale: float, dtype: jnp.dtype) -> Poolings:
@@ -160,7 +161,7 @@ def _embeddings(model: ConfigDict, schema: Schema, scale: float, dtype: jnp.dtyp
 
     def factory(field: Field) -> functools.partial:
         if field.kind == "vector":
-            return functools.partial(Projection, scale=scale, dtype=dtype)
+            return functools.partial(projection, scale=scale, dtype=dtype)
         embedding = NUMBERS[field.embedding]
         own = vars(own_options(model, field.embedding, embedding))
         if takes(embedding, "edges"):
@@ -169,6 +170,30 @@ def _embeddings(model: ConfigDict, schema: Schema, scale: float, dtype: jnp.dtyp
 
     fields = enumerate(schema.read)
     return tuple((f.name, i, factory(f)) for i, f in fields if f.kind == "vector" or f.embedded)
+
+
+def projection(*, width: int, scale: float, dtype: jnp.dtype, name: str) -> nn.Dense:
+    """f(x) = x W of a vector field, such as a content embedding; zeros, as a missing vector has,
+    give zeros.
+
+        e = x W + b  of a known vector x [K],  e = m  of a missing one,  W [K, D]
+
+    b and m [D] are rows 1 and 0 of the field's table, which its one id looks up as every id does.
+    W is a dense parameter and not K table rows: those would be gathered, sorted and updated for
+    each example. At first W is normal with variance s² / K, LeCun's times s: of standardised
+    numbers, x W has a variance of s², as a looked-up row has.
+
+    Args:
+      width: D.
+      scale: s, the standard deviation of the tables' initial rows.
+      dtype: of the product.
+      name: of the field.
+    """
+    init = nn.initializers.variance_scaling(scale**2, "fan_in", "normal")
+    exact = at_least_float32(dtype)
+    return nn.Dense(
+        width, use_bias=False, dtype=dtype, param_dtype=exact, kernel_init=init, name=name
+    )
 
 
 def ways(text: str, schema: Schema) -> dict[str, str]:

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import jax
 from flax import linen as nn
 from jax.extend.core import Jaxpr, JaxprEqn, jaxprs_in_params
-from jax.interpreters.partial_eval import dce_jaxpr
 
 from dtn_jax.interface import Inputs
 
@@ -47,12 +46,6 @@ def forward_flops(fn: Callable, *args) -> int:
       ValueError: a product inside a `while` loop, whose number of rounds cannot be known.
     """
     return _jaxpr_flops(jax.make_jaxpr(fn)(*args).jaxpr)
-
-
-def needed_flops(fn: Callable, *args) -> int:
-    """As `forward_flops`, without what the one array that `fn` gives does not depend on."""
-    jaxpr, _ = dce_jaxpr(jax.make_jaxpr(fn)(*args).jaxpr, [True])
-    return _jaxpr_flops(jaxpr)
 
 
 def _jaxpr_flops(jaxpr: Jaxpr) -> int:

@@ -138,9 +138,9 @@ def percents(axis: Axis) -> None:
     axis.set_major_formatter(lambda x, _: f"{100 * x:.4g}%")
 
 
-def powers(axis: Axis, subs: Sequence[int] = (1, 2, 5), most: int | None = None) -> None:
+def powers(axis: Axis, subs: Sequence[int] = (1, 2, 5)) -> None:
     """The numbers of a logarithmic axis: the multiples `subs` of powers of 10, as they are."""
-    axis.set_major_locator(LogLocator(subs=subs, numticks=most))
+    axis.set_major_locator(LogLocator(subs=subs))
     axis.set_major_formatter(lambda x, _: f"{x:g}")
     axis.set_minor_formatter(NullFormatter())
 

@@ -25,7 +25,6 @@ TRAINING = {  # the first part of a record's name: its panel
 }
 COSINES, PAIRS = "Cosines of the tasks' gradients", 10  # of so many pairs at most
 SIZE = (5.0, 4.2)  # inches of a panel
-MARGIN = 0.02  # of a reliability diagram, beyond its points
 
 
 def learning_curves(history: Sequence[Mapping], path: str | pathlib.Path) -> None:
@@ -134,8 +133,8 @@ def reliability(diagrams: Mapping[str, CalibrationCurve | None], path: str | pat
 
     Points are the curve's bins, which hold as many examples each, bars their Wilson intervals
     (95 %), the diagonal is perfect calibration. Both axes have the range of the data. They are
-    logarithmic if the base rate is below `calibration.LOW_RATE`. A bin without positives has no
-    place on a logarithmic axis; it is drawn hollow, at the bottom.
+    logarithmic if the base rate is below `calibration.LOW_RATE`: a bin without positives has no
+    point there, but its bar.
 
     Args:
       diagrams: {task@space: `calibration.calibration_curve`}, None, without a
@@ -151,24 +150,18 @@ def reliability(diagrams: Mapping[str, CalibrationCurve | None], path: str | pat
 
 
 def diagram(axes: Axes, curve: CalibrationCurve) -> None:
+    """One curve: bins, their intervals, and the diagonal."""
     low, high = wilson(curve.rate, curve.effective)
-    seen = np.concatenate([curve.prediction, curve.rate, low])
-    most = max(curve.prediction.max(), high.max())
+    errors = np.maximum(np.stack([curve.rate - low, high - curve.rate]), 0)
+    style = {"fmt": "o", "color": COLOURS[0], "elinewidth": 1.4, "capsize": 2.5}
+    axes.errorbar(curve.prediction, curve.rate, yerr=errors, **style)
     if curve.base_rate < LOW_RATE:
-        limits = (max(seen[seen > 0].min(initial=1.0), 1e-6) / 1.5, min(most * 1.5, 1))
         axes.set(xscale="log", yscale="log")
-        subs = (1, 2, 3, 5) if limits[1] < 30 * limits[0] else (1,)
+    limits = np.sort([*axes.get_xlim(), *axes.get_ylim()])[[0, -1]]
+    if curve.base_rate < LOW_RATE:
         for axis in (axes.xaxis, axes.yaxis):
-            powers(axis, subs, 5)
-    else:
-        limits = (max(seen.min() - MARGIN, 0), min(most + MARGIN, 1))
+            powers(axis, (1, 2, 5) if limits[1] < 30 * limits[0] else (1,))
     axes.plot(limits, limits, "--", color="#888888", linewidth=1.2)
-    x, y = np.maximum(curve.prediction, limits[0]), np.maximum(curve.rate, limits[0])
-    errors = np.maximum(np.stack([y - np.maximum(low, limits[0]), high - y]), 0)
-    style = {"fmt": "none", "ecolor": COLOURS[0], "elinewidth": 1.4, "capsize": 2.5, "alpha": 0.8}
-    axes.errorbar(x, y, yerr=errors, **style)
-    faces = np.where(curve.rate < limits[0], "white", COLOURS[0])
-    axes.scatter(x, y, 30, faces, edgecolors=COLOURS[0], clip_on=False, zorder=4)
     axes.set(xlim=limits, ylim=limits, xlabel="predicted probability", ylabel="observed rate")
     for axis in (axes.xaxis, axes.yaxis):
         percents(axis)

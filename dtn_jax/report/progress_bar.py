@@ -45,20 +45,18 @@ class ProgressBar:
     def __init__(
         self, total_steps: int, total_epochs: int, start_step: int = 0, *, may_stop: bool = False
     ):
-        console, self._epochs = screen.console(), total_epochs
+        self._epochs = total_epochs
         self._left = "left at most" if may_stop else "left"
         self._line, self._printed, self._printed_at = "", "", -math.inf
-        self._bar = _Bar(
+        self._bar = screen.bars(
             screen.text_column("{task.description}", style="bold"),
             rich.progress.BarColumn(bar_width=None),
             rich.progress.MofNCompleteColumn(),
             screen.text_column("{task.fields[rate]}"),
             rich.progress.TimeRemainingColumn(),
             screen.text_column(self._left, style="progress.remaining"),
-            console=console,
+            kind=_Bar,
             speed_estimate_period=WINDOW,
-            expand=True,
-            disable=not console.is_terminal or console.is_dumb_terminal,
         )
         self._bar.add_task("", total=total_steps, completed=start_step, rate="")
         self._task = self._bar.tasks[0]

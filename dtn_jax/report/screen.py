@@ -47,6 +47,17 @@ def show(thing: rich.console.RenderableType, least: int = 0) -> None:
         to.out(*plain, sep="\n", highlight=False)
 
 
+def bars(
+    *columns: rich.progress.ProgressColumn,
+    kind: type[rich.progress.Progress] = rich.progress.Progress,
+    **how: float,
+) -> rich.progress.Progress:
+    """Progress bars as wide as the terminal; elsewhere disabled."""
+    to = console()
+    off = not to.is_terminal or to.is_dumb_terminal
+    return kind(*columns, console=to, expand=True, disable=off, **how)
+
+
 def text_column(format: str, style: str = "none") -> rich.progress.TextColumn:
     """A column of a progress bar, such as '{task.description}'."""
     return rich.progress.TextColumn(format, style=style, markup=False)

@@ -177,14 +177,11 @@ class Background:
         self.thread.submit(self._try, lambda: setattr(self, "tracker", make(*given)))
 
     def log(self, record: Mapping) -> None:
-        """Takes a record of metrics.jsonl: kind, step, epoch and numbers."""
+        """Takes a record of metrics.jsonl: kind, step, epoch and numbers; or, as one of the kind
+        'final', results.json."""
         facts = {name: value for name, value in record.items() if name not in NOT_NUMBERS}
         self._call("log", dict(numbers(facts, record["kind"])), record["step"])
-
-    def finish(self, results: Mapping) -> None:
-        """Takes results.json."""
-        self._call("log", dict(numbers(results, "final")), results["steps"])
-        self.finished = True
+        self.finished |= record["kind"] == "final"
 
     def close(self) -> None:
         """Waits until it has all."""

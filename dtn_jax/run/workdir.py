@@ -78,7 +78,7 @@ class Workdir:
             return
         outcome.write(self.path, results)
         for tracker in self.trackers:
-            tracker.finish(results)
+            tracker.log({"kind": "final", "step": results["steps"], **results})
 
     def resume_log_at(self, step: int) -> None:
         """Drops what was logged after `step`, which will be logged again; at 0: everything."""

@@ -13,7 +13,7 @@ A sequence is pooled as a bag without weights, where the model has no way of its
 item is first added to those of its companions, the ids that stand beside it.
 
 Of a vector field it is row 1 of its table where the vector x is known, else row 0.
-The model adds x W, where W is a parameter: models/vectors.py. So it is with a number that has an
+The model adds x W, where W is a parameter: models/completed.py. So it is with a number that has an
 embedding: the model adds what it makes of the value, models/numbers.
 """
 

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from dtn_jax.balancing import BALANCERS
 from dtn_jax.balancing.balancer import SCOPES
+from dtn_jax.config import base_config
 from dtn_jax.interface import SHARED, Batch
 from dtn_jax.models import build as architectures
 from dtn_jax.run.state import create_state
@@ -21,7 +22,7 @@ from dtn_jax.run.step import make_train_step
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.tables.plan import make_plan
 from experiments.benchmarks.measured import Cell, Goal, Measured, Options, ratio, timed_in_turns
-from experiments.benchmarks.step import random_chunk, step_config
+from experiments.benchmarks.step import random_chunk
 
 MODELS = {"mmoe": "mlp*8", "dtn": "mlp*2"}
 TASKS = (2, 7)
@@ -56,7 +57,7 @@ def reads_gradients(name: str) -> bool:
 
 def ratios(architecture: str, experts: str, tasks: int, quick: bool) -> dict[str, float]:
     """{balancer, with its scope where it is not the usual one: its time over static's}."""
-    config = step_config()
+    config = base_config()
     model = config.model
     model.architecture, model.experts, model.embedding_dim = architecture, experts, DIM
     model.expert_dim, model.mlp.hidden, model.tower_hidden = 64, (128,), (64,)

@@ -4,8 +4,6 @@ Rates of DTN at the released sizes as in the suite `step`, beside that of a larg
 the same dtype; batches above the released 1024 show how much of the device is left idle there.
 Step times of shared_bottom at 0.2 to 200 M table rows as in the suite `tables`.
 
-It needs jax, flax, optax, orbax-checkpoint, numpy and ml-collections alone, and a clone.
-
 **It has not run on a GPU or TPU yet.** With --quick it runs on a CPU, at tiny sizes: that shows
 that it runs, and measures nothing.
 """

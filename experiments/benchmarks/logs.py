@@ -33,32 +33,7 @@ WRITERS = {
     "csv": (pl.DataFrame.write_csv, {}),
     "jsonl": (pl.DataFrame.write_ndjson, {}),
 }
-SCHEMA = """
-fields:
-  user: {min_count: 2}
-  item: {min_count: 2}
-  session: {encoder: hash, size: 1000000}
-  query: {min_count: 3}
-  shop:
-  city:
-  device:
-  system:
-  language:
-  category:
-  brand:
-  position:
-  hour: {value: hour(t)}
-  price: {kind: numeric, log: true}
-  discount: {kind: numeric}
-  age: {kind: numeric}
-  rate: {kind: numeric, encoder: standardise}
-tasks:
-  click:
-  cart: {upstream: [click], also_report: [click]}
-  order: {upstream: [cart]}
-group: user
-time: t
-"""
+SCHEMA = pathlib.Path(__file__).with_suffix(".yaml").read_text()
 
 
 def measure(options: Options) -> Measured:

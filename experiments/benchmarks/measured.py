@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import pathlib
@@ -15,22 +16,7 @@ from typing import Any
 import numpy as np
 
 Cell = str | int | float | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """What the command hands to every suite.
-
-    Attributes:
-      quick: small sizes and few rounds: shows that the suite runs; its figures mean nothing.
-      data_dir, manual_dir: as in configs/base.py.
-      peers_venv: the virtual environment of other frameworks; '' means .venv-peers.
-    """
-
-    quick: bool = False
-    data_dir: str = ""
-    manual_dir: str = ""
-    peers_venv: str = ""
+Options = argparse.Namespace  # the command's: quick, data_dir, manual_dir, peers_venv
 
 
 @dataclasses.dataclass(frozen=True)

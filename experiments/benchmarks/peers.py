@@ -19,12 +19,10 @@ import math
 import os
 import pathlib
 import subprocess
-import sys
 import tempfile
 import threading
 import time
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -54,37 +52,35 @@ class Rival:
     """Another framework's training.
 
     Attributes:
-      command: what its Python is given, before the folder of job and arrays.
-      package: what it needs, a name in the extra `peers`.
+      module: its script in experiments/benchmarks/rivals.
+      package: what it is made of.
       goal: how many times as fast ours is wanted to be; rivals of one package share a goal, which
         is held against the fastest of them.
+      words: that the script is given, before the folder of job and arrays.
       tables: how its tables learn.
     """
 
-    command: tuple[str, ...]
+    module: str
     package: str
     goal: float
+    words: tuple[str, ...] = ()
     tables: str = DENSE
 
 
-def rival(name: str, package: str, goal: float, *words: str, tables: str = DENSE) -> Rival:
-    return Rival(("-m", f"experiments.benchmarks.rivals.{name}", *words), package, goal, tables)
-
-
 RECHUB = {
-    "torch-rechub": rival("rechub", "torch-rechub", 3.0),
-    "torch-rechub, no batch normalisation": rival("rechub", "torch-rechub", 3.0, "--plain"),
+    "torch-rechub": Rival("rechub", "torch-rechub", 3.0),
+    "torch-rechub, no batch normalisation": Rival("rechub", "torch-rechub", 3.0, ("--plain",)),
 }
-FUXI = {"FuxiCTR": rival("fuxi", "fuxictr", 2.5)}
+FUXI = {"FuxiCTR": Rival("fuxi", "fuxictr", 2.5)}
 SHORT = {
-    TUNED: rival("tuned", "torch", 1.0),
-    f"{TUNED}, compiled": rival("tuned", "torch", 1.0, "--compile"),
+    TUNED: Rival("tuned", "torch", 1.0),
+    f"{TUNED}, compiled": Rival("tuned", "torch", 1.0, ("--compile",)),
 }
 LONG = {
-    f"{TUNED}, {DENSE}": rival("tuned", "torch", 1.0),
-    f"{TUNED}, {LAZY}": rival("tuned", "torch", 1.0, "--tables=lazy", tables=LAZY),
-    f"{TUNED}, {LAZY}, compiled": rival(
-        "tuned", "torch", 1.0, "--tables=lazy", "--compile", tables=LAZY
+    f"{TUNED}, {DENSE}": Rival("tuned", "torch", 1.0),
+    f"{TUNED}, {LAZY}": Rival("tuned", "torch", 1.0, ("--tables=lazy",), LAZY),
+    f"{TUNED}, {LAZY}, compiled": Rival(
+        "tuned", "torch", 1.0, ("--tables=lazy", "--compile"), LAZY
     ),
 }
 
@@ -124,20 +120,22 @@ NOTES = [
 def measure(options: Options) -> Measured:
     if jax.default_backend() != "cpu":
         raise UserError("the suite peers compares on the CPU: run it with JAX_PLATFORMS=cpu")
-    python, missing = install(pathlib.Path(options.peers_venv or ROOT / ".venv-peers"))
+    python = pathlib.Path(options.peers_venv or ROOT / ".venv-peers") / "bin" / "python"
+    if not python.exists():
+        raise UserError(f"the suite peers needs {python}: run make peers, or give --peers_venv")
     rows, goals = [], []
     for setting in SETTINGS:
         if options.quick:
             table_rows = min(setting.table_rows, 20_000)
             setting = dataclasses.replace(setting, rows=4096, rounds=1, table_rows=table_rows)
-        lines, wanted = compare(setting, python, missing, options)
+        lines, wanted = compare(setting, str(python), options)
         rows, goals = [*rows, *lines], [*goals, *wanted]
     title = f"Training epochs on census_income, batch 1024, CPU, {SEEDS} seeds"
     return Measured(title, rows, goals, NOTES)
 
 
 def compare(
-    setting: Setting, python: str, missing: Mapping[str, str], options: Options
+    setting: Setting, python: str, options: Options
 ) -> tuple[list[Mapping[str, Cell]], list[Goal]]:
     """The rows of the table that a setting gives, and its goals."""
     names = [OURS, *setting.rivals]
@@ -152,7 +150,7 @@ def compare(
         with tempfile.TemporaryDirectory() as folder:
             write_job(pathlib.Path(folder), setting, run, batch)
             for name, other in setting.rivals.items():
-                racers[name] = Peer(python, other, folder, missing.get(other.package, ""))
+                racers[name] = Peer(python, other, folder)
             turns = {name: racer.turn for name, racer in racers.items()}
             took = timed_in_turns(turns, setting.rounds + 1)
             for name in setting.rivals:
@@ -281,14 +279,12 @@ class Ours:
 class Peer:
     """A process that trains when its turn comes; once it failed, `reason` says why."""
 
-    def __init__(self, python: str, rival: Rival, folder: str, reason: str):
-        self.about, self.loss, self.reason, self.process = {}, math.nan, reason, None
-        if reason:
-            return
+    def __init__(self, python: str, rival: Rival, folder: str):
+        self.loss, self.reason = math.nan, ""
         threads = str(cores())
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
-            [python, *rival.command, folder],
+            [python, "-m", f"experiments.benchmarks.rivals.{rival.module}", *rival.words, folder],
             cwd=ROOT,
             env=os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
             stdin=subprocess.PIPE,
@@ -322,31 +318,5 @@ class Peer:
         return {}
 
     def close(self) -> None:
-        if self.process:
-            self.process.communicate()  # no more turns: it ends
-            self.errors.close()
-
-
-def install(venv: pathlib.Path) -> tuple[str, dict[str, str]]:
-    """The venv's Python, with the packages of the extra `peers`; and why some are not there.
-
-    Each is installed alone, so that one that can't be leaves the others. pip's own settings say
-    where from, and so which build of torch.
-    """
-    python = venv / "bin" / "python"
-    if not python.exists() and (problem := failure([sys.executable, "-m", "venv", str(venv)])):
-        raise UserError(f"no virtual environment for the peers in {venv}: {problem}")
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    missing = {}
-    for requirement in project["optional-dependencies"]["peers"]:
-        problem = failure([str(python), "-m", "pip", "install", "--quiet", requirement])
-        if problem:
-            missing[requirement.partition("=")[0].rstrip("<>~")] = problem
-    return str(python), missing
-
-
-def failure(command: Sequence[str]) -> str:
-    """Runs a command; '' where it worked, else the last line of what it said."""
-    ended = subprocess.run(command, stderr=subprocess.PIPE, text=True)
-    said = ended.stderr.strip().split("\n")[-1]
-    return (said or f"exit code {ended.returncode}") if ended.returncode else ""
+        self.process.communicate()  # no more turns: it ends
+        self.errors.close()

@@ -100,16 +100,17 @@ async def load(port: int, clients: int, requests: Sequence[bytes], seconds: floa
     end = begin + seconds
 
     async def client(first: int) -> list[float]:
-        connection, found = Connection(port), []
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        found = []
         for at in itertools.count(first):
             if (start := time.perf_counter()) >= end:
                 break
-            status, answer = await connection.ask(requests[at % len(requests)])
+            status, answer = await ask(reader, writer, requests[at % len(requests)])
             if status != 200:
                 raise RuntimeError(f"a good request was answered with {status}: {answer[:200]}")
             if begin <= time.perf_counter() <= end:
                 found.append(time.perf_counter() - start)
-        connection.close()
+        writer.close()
         return found
 
     each = await asyncio.gather(*(client(n) for n in range(clients)))
@@ -131,19 +132,19 @@ def body(rows: list[dict]) -> bytes:
     return json.dumps({"user": user, "candidates": rest}).encode()
 
 
-def request(body: bytes, kind: str = "application/json") -> bytes:
+def request(body: bytes) -> bytes:
     """The bytes of a POST to /score."""
     head = (
-        f"POST /score HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\n"
+        "POST /score HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
         f"content-length: {len(body)}\r\n\r\n"
     )
     return head.encode("latin-1") + body
 
 
 @contextlib.contextmanager
-def running(model: pathlib.Path, log: pathlib.Path, *options: str) -> Iterator[int]:
+def running(model: pathlib.Path, log: pathlib.Path) -> Iterator[int]:
     """The port of a server that is ready; it must end with exit code 0."""
-    words = ["-m", "dtn_jax", "serve", f"--model={model}", "--port=0", *options]
+    words = ["-m", "dtn_jax", "serve", f"--model={model}", "--port=0"]
     with log.open("w") as out:
         process = subprocess.Popen([sys.executable, *words], stdout=out, stderr=out)
     try:
@@ -167,30 +168,11 @@ def ready(process: subprocess.Popen, log: pathlib.Path) -> int:
     raise UserError(f"the server did not start:\n{log.read_text()}")
 
 
-class Connection:
-    """Sends bytes, and reads answers; opens again what the server has closed."""
-
-    def __init__(self, port: int):
-        self.port = port
-        self.writer: asyncio.StreamWriter | None = None
-
-    async def ask(self, sent: bytes) -> tuple[int, bytes]:
-        """The status and body of the answer; status 0 where the connection was closed without."""
-        if self.writer is None or self.writer.is_closing():
-            self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
-        try:
-            self.writer.write(sent)
-            head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
-            length = re.search(rb"\r\ncontent-length: (\d+)", head)
-            body = await self.reader.readexactly(int(length[1])) if length else b""
-            if not length or b"\r\nconnection: close" in head:
-                self.close()
-            return int(head.split(b" ", 2)[1]), body
-        except (asyncio.IncompleteReadError, ConnectionError):
-            self.close()
-            return 0, b""
-
-    def close(self) -> None:
-        if self.writer is not None:
-            self.writer.close()
-            self.writer = None
+async def ask(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sent: bytes
+) -> tuple[int, bytes]:
+    """The status and body of the answer to a request."""
+    writer.write(sent)
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    length = int(re.search(rb"\r\ncontent-length: (\d+)", head)[1])
+    return int(head.split(b" ", 2)[1]), await reader.readexactly(length)

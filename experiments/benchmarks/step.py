@@ -16,38 +16,20 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from dtn_jax.balancing import BALANCERS
+from dtn_jax.config import base_config
 from dtn_jax.data.epochs.batches import CHUNK_STEPS
 from dtn_jax.interface import Batch
-from dtn_jax.losses import LOSSES, LossOptions
 from dtn_jax.models import build as architectures
 from dtn_jax.models import flops
-from dtn_jax.models.architectures import ARCHITECTURES
-from dtn_jax.models.build import ModelOptions
-from dtn_jax.models.experts import EXPERTS
-from dtn_jax.models.histories import HISTORIES
-from dtn_jax.models.numbers import NUMBERS
-from dtn_jax.options import declared
 from dtn_jax.parallel.memory import bytes_of
-from dtn_jax.parallel.mesh import MeshOptions
-from dtn_jax.run.optimizers import AveragingOptions, OptimOptions
 from dtn_jax.run.state import create_state, example_inputs
 from dtn_jax.run.step import make_train_step
-from dtn_jax.run.timetable import TrainOptions
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.tables import huge_pages
 from dtn_jax.tables.plan import TablePlan, make_plan
-from dtn_jax.tables.updater import TableOptions
 from experiments.benchmarks.measured import Cell, Goal, Measured, Options, timed_in_turns
 
 BATCH_SIZE = 1024  # the released one
-SECTIONS = {"model": ModelOptions, "loss": LossOptions, "optim": OptimOptions}
-SECTIONS |= {"train": TrainOptions, "parallel": MeshOptions}
-MEMBERS = {
-    "model": (ARCHITECTURES, EXPERTS, HISTORIES, NUMBERS),
-    "loss": (LOSSES, BALANCERS),
-}
-
 FIELDS, PAIRED = 23, 17  # 17 fields form HCNet's pairs
 PRODUCTS = 4  # matrix products that are timed together
 ROWS = 2_100_000
@@ -82,33 +64,10 @@ def measure(options: Options) -> Measured:
     return Measured(title, rows, goals, [NOTE])
 
 
-def step_config() -> ConfigDict:
-    """The options that a training step reads, at their defaults."""
-    flat = {"seed": 0, "data.batch_size": BATCH_SIZE} | defaults("train", AveragingOptions)
-    flat |= defaults("optim", TableOptions)
-    for section, owner in SECTIONS.items():
-        flat |= defaults(section, owner)
-        for members in MEMBERS.get(section, ()):
-            for name, member in members.items():
-                flat |= defaults(f"{section}.{name}", member)
-    config: dict = {}
-    for key, value in flat.items():
-        *sections, name = key.split(".")
-        place = config
-        for section in sections:
-            place = place.setdefault(section, {})
-        place[name] = value
-    return ConfigDict(config)
-
-
-def defaults(section: str, owner: type) -> dict[str, object]:
-    """{full key: default} of an owner's options."""
-    return {o.key or f"{section}.{name}": o.default for name, o in declared(owner).items()}
-
-
 def released_config(experts: str, dtype: str, quick: bool) -> ConfigDict:
     """The sizes of the run that DTN's authors released (Ali-CCP, MaskNet + MemoNet + GDCN)."""
-    config = step_config()
+    config = base_config()
+    config.data.batch_size = BATCH_SIZE
     model = config.model
     model.architecture, model.experts = "dtn", experts
     model.embedding_dim, model.expert_dim = 64, 256

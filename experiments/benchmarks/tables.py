@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dtn_jax.config import base_config
 from dtn_jax.data.epochs.batches import CHUNK_STEPS
 from dtn_jax.models import build as architectures
 from dtn_jax.run.state import create_state
@@ -26,7 +27,7 @@ from dtn_jax.tables.plan import make_plan
 from dtn_jax.tables.stored_rows import StoredRows
 from dtn_jax.tables.updater import table_updater
 from experiments.benchmarks.measured import Goal, Measured, Options, ratio, timed_in_turns
-from experiments.benchmarks.step import FIELDS, IDS, random_chunk, step_config
+from experiments.benchmarks.step import FIELDS, IDS, random_chunk
 
 ROWS = (200_000, 2_000_000, 20_000_000)
 OPTIMIZERS = ("adam", "adagrad", "sgd", "adam, bfloat16")
@@ -63,7 +64,7 @@ def table_steps(rows: int, optimizer: str) -> dict[tuple[str, str], Callable[[],
 
     All share one compiled loop, one compiled step and one state.
     """
-    config = step_config()
+    config = base_config()
     config.model.architecture, config.model.experts = "shared_bottom", "mlp"
     config.optim.tables, _, dtype = optimizer.partition(", ")
     config.optim.table_dtype = dtype or "float32"
@@ -101,7 +102,7 @@ def table_steps(rows: int, optimizer: str) -> dict[tuple[str, str], Callable[[],
 
 def bytes_a_row(optimizer: str) -> int:
     """Of a table of width 16 with its slots."""
-    config = step_config()
+    config = base_config()
     config.optim.tables, _, dtype = optimizer.partition(", ")
     init = table_updater(config.optim, "cpu").init
     lie = StoredRows(1, 16)

@@ -4,11 +4,9 @@ import json
 
 import pytest
 
-from dtn_jax.config import base_config, flatten
 from dtn_jax.errors import UserError
 from experiments import benchmark
 from experiments.benchmarks.measured import Goal, Measured
-from experiments.benchmarks.step import step_config
 
 
 def test_a_goal_says_whether_it_is_met():
@@ -46,7 +44,3 @@ def test_bad_arguments_are_named(tmp_path, arguments, told):
     with pytest.raises(UserError, match=f"(?i){told}"):
         benchmark.main([word.replace("OUT", str(tmp_path)) for word in arguments])
     assert not list(tmp_path.iterdir())
-
-
-def test_options_of_a_measured_step_are_the_configs():
-    assert flatten(step_config()).items() <= flatten(base_config()).items()

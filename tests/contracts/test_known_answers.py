@@ -15,11 +15,12 @@ def cells(text):
 
 
 @pytest.mark.slow
-def test_the_tables_of_a_small_run(tmp_path):
-    few = ["--seeds=1", "--rows=3000", "--epochs=1", "--methods=escm2 dr", "--experts=fm"]
-    out = tmp_path / "table.md"
-    known_answers.main([f"--workdir={tmp_path / 'runs'}", f"--out={out}", *few])
-    table = cells(out.read_text())
+def test_the_tables_of_a_small_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(known_answers, "OUT", tmp_path / "table.md")
+    monkeypatch.setattr(known_answers, "EPOCHS", 1)
+    few = ["--seeds=1", "--rows=3000", "--methods=escm2 dr", "--experts=fm"]
+    known_answers.main([f"--workdir={tmp_path / 'runs'}", *few])
+    table = cells(known_answers.OUT.read_text())
     assert table["the truth"][0] == "1.000"
     assert float(table["mean of clicked rows"][0]) > 1.2  # clicks are biased
     assert float(table["escm2 dr"][1].split()[0]) > float(table["the truth"][1])

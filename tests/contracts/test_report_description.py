@@ -11,9 +11,9 @@ import shop
 from own_log import SCHEMA, log
 from world.log import prepared
 
+from dtn_jax.cli.description import remarks, sections
 from dtn_jax.data.describe.describe import describe
 from dtn_jax.data.prepare import prepare
-from dtn_jax.report.description import remarks, sections
 from dtn_jax.report.sections import page as page_of
 from dtn_jax.report.sections import terminal
 

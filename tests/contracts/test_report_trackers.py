@@ -11,7 +11,13 @@ from dtn_jax.report.trackers import Background
 
 CONFIG = {"seed": 3, "model.architecture": "dtn"}
 RECORD = {"kind": "validation", "step": 4, "epoch": 0.5, "click@all/auc": 0.75, "mean": None}
-RESULTS = {"steps": 8, "test": {"click@all": {"auc": 0.8, "ece": None}}, "dataset": "shop"}
+RESULTS = {
+    "kind": "final",
+    "step": 8,
+    "steps": 8,
+    "test": {"click@all": {"auc": 0.8, "ece": None}},
+    "dataset": "shop",
+}
 
 
 def run(name, folder, step=0, finish=True):
@@ -20,7 +26,7 @@ def run(name, folder, step=0, finish=True):
     (tracker,) = trackers.started(name, folder, CONFIG, step)
     tracker.log(RECORD | {"step": step + 4})
     if finish:
-        tracker.finish(RESULTS)
+        tracker.log(RESULTS)
     tracker.close()
     return tracker
 
@@ -109,7 +115,7 @@ def test_one_that_fails_warns_once(tmp_path, capsys, config, told):
     tracker = Background("mlflow", Full, tmp_path, config, 0)
     for _ in range(3):
         tracker.log(RECORD)
-    tracker.finish(RESULTS)
+    tracker.log(RESULTS)
     tracker.close()
     assert not tracker.tracker or len(tracker.tracker.calls) == 1
     said = capsys.readouterr().err

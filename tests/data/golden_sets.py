@@ -15,7 +15,7 @@ import pytest
 import twins
 from world import log
 
-from dtn_jax.data import shown_values
+from dtn_jax.data import vocabulary
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.prepare import prepare
 from dtn_jax.data.sets import catalog
@@ -206,15 +206,14 @@ LOGS = ("log", "extended", "csv", "jsonl")
 
 def record(name: str, data) -> dict:
     """Everything that golden/NAME.json holds of a set; of arrays and vocabularies their hashes."""
-    shown, found = shown_values.fields(data.folder), {"rows": data.rows}
+    folder, found = data.folder / vocabulary.FOLDER, {"rows": data.rows}
     found["unknown values"] = {s: _nonzero(counts) for s, counts in data.unknown_values.items()}
     found["cut values"] = {s: _nonzero(counts) for s, counts in data.cut_values.items()}
     found |= {"bad rows": _bad_rows(data), "numbers": _fits(data), "vocabularies": {}}
     if name not in LOGS:  # which decides the order of an epoch
         found["layout"] = {"lanes": data.layout.lanes, "block_rows": data.layout.block_rows}
     for field in data.schema.fields:
-        if shown[field.name].values:
-            names = shown[field.name].names(range(1, field.rows))
+        if names := vocabulary.names(folder, field.table, range(1, field.rows)):
             found["vocabularies"][field.name] = [len(names), _sha(_line([*names.items()]))]
     return found | {split: _hashes(data, split) for split in data.rows}
 

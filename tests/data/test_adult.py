@@ -1,12 +1,13 @@
 """The embedded Adult data: whole, as UCI published it, and as it is prepared."""
 
 import itertools
+import json
 
 import numpy as np
 import polars as pl
 import pytest
 
-from dtn_jax.data import shown_values
+from dtn_jax.data import vocabulary
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.sets import adult, catalog
 
@@ -45,16 +46,17 @@ def test_test_rows_can_be_read_back(data, frame):
     np.testing.assert_array_equal(batch.labels, raw["income", "never_married"].to_numpy())
     assert batch.label_mask.all()
     np.testing.assert_array_equal(batch.sample_weight, raw["fnlwgt"].to_numpy())
-    encoders = shown_values.fields(data.folder)
+    encoders = json.loads((data.folder / "encoders.json").read_text())
+    folder = data.folder / vocabulary.FOLDER
     assert data.schema.field_names[6:8] == ("native-country", "age")
     for field, column in zip(data.schema.fields, batch.ids.T, strict=True):
         if field.kind == "categorical":
-            values = {0: "?"} | encoders[field.name].names(sorted(set(column.tolist())))
+            values = {0: "?"} | vocabulary.names(folder, field.table, column)
             assert [values[row] for row in column.tolist()] == raw[field.name].to_list()
             continue
         # A number's bucket holds no number of another bucket.
         assert (column > 0).all()
-        values, alone = raw[field.name].to_numpy(), encoders[field.name].buckets.dominating
+        values, alone = raw[field.name].to_numpy(), encoders[field.name]["dominating"]
         plain = sorted(set(column.tolist()))[len(alone) :]
         spans = [(values[column == row].min(), values[column == row].max()) for row in plain]
         assert all(high < low for (_, high), (low, _) in itertools.pairwise(spans))

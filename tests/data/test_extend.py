@@ -8,7 +8,7 @@ import pytest
 from world import log
 
 from dtn_jax.data import prepare as logs
-from dtn_jax.data import shown_values
+from dtn_jax.data import vocabulary as vocabularies
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.errors import UserError
 
@@ -39,7 +39,8 @@ def extended(folder, frame, extend, text=BY_COLUMN, name="later", **options):
 def vocabulary(data, table):
     """{text: row} of a vocabulary."""
     rows = range(1, data.schema.tables()[table])
-    return {text: row for row, text in shown_values.fields(data.folder)[table].names(rows).items()}
+    names = vocabularies.names(data.folder / vocabularies.FOLDER, table, rows)
+    return {text: row for row, text in names.items()}
 
 
 @pytest.fixture(scope="module")

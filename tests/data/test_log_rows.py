@@ -7,10 +7,9 @@ import polars as pl
 import pytest
 from world import log
 
-from dtn_jax.data import shown_values
+from dtn_jax.cli import description
 from dtn_jax.data.epochs.day_order import read_days
 from dtn_jax.data.epochs.reader import SplitReader
-from dtn_jax.report import description
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +73,7 @@ def test_lists_share_the_items_table_and_keep_the_first_or_the_newest(shop, fram
     train = frames["train"]
     every = pl.concat([train["item"], train["seen"].list.head(3).explode()])
     assert set(often(every)) <= set(filter(None, log.values(shop, "train", "item")))
-    known = set(shown_values.fields(shop.folder)["item"].names(range(1, 31)).values())
+    known = set(log.names(shop, "item", range(1, 31)).values())
     for split, frame in frames.items():
         for field, kept in (
             ("seen", frame["seen"].list.head(3)),

@@ -57,7 +57,7 @@ def read_error(folder):
 JSON_FILES = ("prepared.json", "schema.json", "notes.json")
 
 
-RECORDS = "logs-validation.array_record-00000-of-00001"
+RECORDS = "logs-validation.array_record-00000"
 
 
 def test_a_truncated_record_file(folder):
@@ -116,7 +116,7 @@ def test_a_record_that_is_damaged_is_told_when_it_is_read(folder, monkeypatch):
     monkeypatch.setattr(prepared, "LONG", 0)
     monkeypatch.setattr(raw_files, "ENDS", 100)
     prepared.seal(folder)
-    path = folder / "logs-test.array_record-00000-of-00001"
+    path = folder / "logs-test.array_record-00000"
     data = bytearray(path.read_bytes())
     data[600] ^= 1
     path.write_bytes(data)

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from dtn_jax.data import prepare as logs
-from dtn_jax.data import shown_values
+from dtn_jax.data import vocabulary
 from dtn_jax.data.epochs.reader import SplitReader
 
 DAYS = 10
@@ -143,15 +143,22 @@ def slots(data, field: str) -> slice:
     return slice(names.index(field), names.index(field) + names.count(field))
 
 
+def names(data, field: str, ids) -> dict[int, str]:
+    """{id: the value that has it}, the row's number in a table without a vocabulary."""
+    (table,) = (found.table for found in data.schema.fields if found.name == field)
+    known = vocabulary.names(data.folder / vocabulary.FOLDER, table, ids)
+    return known or {i: f"row {i}" for i in ids if i > 0}
+
+
 def values(data, split: str, field: str) -> list:
     """What a field with a vocabulary or buckets holds in each row of a split, as texts; None is
     unknown. Of a field with several slots the lists, without padding."""
     ids = np.asarray(SplitReader(data, split).everything().ids)[:, slots(data, field)]
     (kind,) = (found.kind for found in data.schema.fields if found.name == field)
-    names = shown_values.fields(data.folder)[field].names(sorted(set(ids.ravel().tolist())))
+    known = names(data, field, sorted(set(ids.ravel().tolist())))
     if kind in ("bag", "sequence"):
-        return [[names.get(i) for i in row if i >= 0] for row in ids.tolist()]
-    return [names.get(i) for i in ids[:, 0].tolist()]
+        return [[known.get(i) for i in row if i >= 0] for row in ids.tolist()]
+    return [known.get(i) for i in ids[:, 0].tolist()]
 
 
 def everything(folder: pathlib.Path) -> dict[str, bytes]:

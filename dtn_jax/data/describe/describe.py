@@ -24,12 +24,13 @@ MOST_BYTES = 256 << 20  # that those of a split may take
 class Description:
     """What a prepared set holds, in long tables; their functions say which columns they have.
 
+    Where rows have weights, regression labels, missing labels, correlations, drift and what a field
+    says of the labels count rows by these. The rates beside theirs by weight, fields and repeats
+    count rows.
+
     Attributes:
       data: the set.
       looked_at: {split: rows that the figures below are made from}.
-      by_weight: a log's file has `weight`, or train's negatives were sampled: regression labels,
-        missing labels, correlations, drift and what a field says of the labels count rows by their
-        weights. The rates beside theirs by weight, fields and repeats count rows.
       rates, spreads: of binary and of regression labels, by key and split.
       missing: labels, by task and split.
       days: of a log; no rows elsewhere.
@@ -42,7 +43,6 @@ class Description:
 
     data: Prepared
     looked_at: Mapping[str, int]
-    by_weight: bool
     rates: pl.DataFrame
     spreads: pl.DataFrame
     missing: pl.DataFrame
@@ -65,21 +65,19 @@ def describe(data: Prepared, most_rows: int = MOST_ROWS) -> Description:
     schema, splits = data.schema, list(data.rows)
     samples = {split: read_sample(data, split, most_rows) for split in splits}
     train, validation, *_ = samples.values()
-    by_weight = bool(schema.weight) and "sample_negatives" in data.notes  # of a log
-    by_field = fields.alone(train, validation, schema, by_weight)
+    by_field = fields.alone(train, validation, schema)
     with progress.Rows() as bars:
         every = bars.count(by_field, "fields", len(schema.fields), lambda _: 1, "fields")
         figures = [figure for of_field in every for figure in of_field]
-    drifts = fields.drifts(schema, [*samples.values()], by_weight)
+    drifts = fields.drifts(schema, [*samples.values()])
     return Description(
         data,
         {split: len(rows.ids) for split, rows in samples.items()},
-        by_weight,
         rates=labels.rates(samples, schema),
-        spreads=labels.spreads(samples, schema, by_weight),
-        missing=labels.missing(samples, schema, by_weight),
+        spreads=labels.spreads(samples, schema),
+        missing=labels.missing(samples, schema),
         days=labels.days(data.notes),
-        pairs=labels.pairs(train, schema, by_weight),
+        pairs=labels.pairs(train, schema),
         alone=sorted(figures, key=lambda figure: -figure.auc),
         drift=frame(((name, splits[n], psi) for name, n, psi in drifts), ["name", "split", "psi"]),
         new_ids=new_ids(data),

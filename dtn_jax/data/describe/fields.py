@@ -21,7 +21,7 @@ import jax
 import numpy as np
 
 from dtn_jax.data.describe import leaks
-from dtn_jax.data.describe.labels import in_spaces, weights_of
+from dtn_jax.data.describe.labels import in_spaces
 from dtn_jax.data.describe.leaks import Alone, Label, Values
 from dtn_jax.interface import Batch
 from dtn_jax.schema import Field, Schema
@@ -50,20 +50,17 @@ def joined(samples: Sequence[Batch]) -> tuple[Batch, Int[np.ndarray, " B"]]:
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), *samples), of
 
 
-def alone(
-    train: Batch, validation: Batch, schema: Schema, by_weight: bool = False
-) -> Iterator[list[Alone]]:
+def alone(train: Batch, validation: Batch, schema: Schema) -> Iterator[list[Alone]]:
     """Field by field, in the schema's order: what it says of the labels that have enough rows.
 
-    Train is fitted and validation is scored; `by_weight`: train's rows count by their weights, as
-    where negatives were sampled.
+    Train is fitted, its rows by their weights, and validation is scored.
     """
     rows, of = joined([train, validation])
     spaces = {f"{task.name}@{task.space}" for task in schema.tasks}
     labels = []
     for key, mask, ones in in_spaces(rows, schema, "binary"):
         sides = np.flatnonzero(mask & (of == 0)), np.flatnonzero(mask & (of == 1))
-        label = Label(key, sides, ones, weights_of(rows, by_weight))
+        label = Label(key, sides, ones, rows.sample_weight)
         labels += [label] if key in spaces and label.enough else []
     for field in schema.fields:
         yield leaks.alone(field.name, values_of(field, schema, rows, (of == 0).sum()), labels)
@@ -112,16 +109,12 @@ def reading(value: float) -> str:
     return "stable" if value < SOME else "some" if value <= STRONG else "strong"
 
 
-def drifts(
-    schema: Schema, samples: Sequence[Batch], by_weight: bool = False
-) -> Iterator[tuple[str, int, float]]:
+def drifts(schema: Schema, samples: Sequence[Batch]) -> Iterator[tuple[str, int, float]]:
     """How far each field and label moved from the first sample to each other one: its name, the
-    other's number, and the index; of a vector the largest of its entries'.
-
-    `by_weight`: rows count by their weights, as where negatives were sampled.
-    """
+    other's number, and the index; of a vector the largest of its entries'. Rows count by their
+    weights."""
     rows, of = joined(samples)
-    fit, w = int((of == 0).sum()), weights_of(rows, by_weight)
+    fit, w = int((of == 0).sum()), rows.sample_weight.astype(np.float64)
     for field in schema.fields:
         every = field.numbers > 0 or field.kind == "numeric"  # has a bin
         largest: dict[int, float] = {}

@@ -16,15 +16,10 @@ from dtn_jax.interface import Batch
 from dtn_jax.metrics.rates import wilson
 from dtn_jax.metrics.spaces import space_mask
 from dtn_jax.schema import Schema
-from dtn_jax.shapes import Bool, Float64, Shaped
+from dtn_jax.shapes import Bool, Shaped
 
 QUANTILES = {"1 %": 0.01, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "99 %": 0.99}
 BLOCKS = 64  # that are read at once
-
-
-def weights_of(rows: Batch, by_weight: bool) -> Float64[np.ndarray, " B"]:
-    """What the rows count: their weights, or 1."""
-    return rows.sample_weight.astype(np.float64) if by_weight else np.ones(len(rows.ids))
 
 
 def in_spaces(
@@ -71,7 +66,7 @@ def rates(samples: Mapping[str, Batch], schema: Schema) -> pl.DataFrame:
     weight; null where there is none."""
     records = []
     for key, split, rows, mask, label in by_split(samples, schema, "binary"):
-        weights, ones = weights_of(rows, bool(schema.weight)), mask & label
+        weights, ones = rows.sample_weight.astype(np.float64), mask & label
         with np.errstate(invalid="ignore", divide="ignore"):
             rate = np.float64(ones.sum()) / mask.sum()
             low, high = wilson(rate, mask.sum())
@@ -88,12 +83,12 @@ def frame(records: Iterable[tuple], names: Sequence[str]) -> pl.DataFrame:
     return table.fill_nan(None)
 
 
-def spreads(samples: Mapping[str, Batch], schema: Schema, by_weight: bool = False) -> pl.DataFrame:
+def spreads(samples: Mapping[str, Batch], schema: Schema) -> pl.DataFrame:
     """Of each regression task: task@space, split, rows of weights above 0, mean, sd and quantiles:
     the least value with that share of the weight up to it."""
     records = []
     for key, split, rows, mask, label in by_split(samples, schema, "regression"):
-        weights = weights_of(rows, by_weight)
+        weights = rows.sample_weight.astype(np.float64)
         mask = mask & (weights > 0)
         values, weights = label[mask].astype(np.float64), weights[mask]
         if len(values):
@@ -105,11 +100,11 @@ def spreads(samples: Mapping[str, Batch], schema: Schema, by_weight: bool = Fals
     return frame(records, ["task@space", "split", "rows", "mean", "sd", *QUANTILES])
 
 
-def missing(samples: Mapping[str, Batch], schema: Schema, by_weight: bool = False) -> pl.DataFrame:
+def missing(samples: Mapping[str, Batch], schema: Schema) -> pl.DataFrame:
     """label, split, the share of its rows whose label is missing; of tasks that lack some."""
     records = []
     for split, rows in samples.items():
-        shares = np.average(~rows.label_mask, axis=0, weights=weights_of(rows, by_weight))
+        shares = np.average(~rows.label_mask, axis=0, weights=rows.sample_weight.astype(np.float64))
         records += [(name, split, share) for name, share in zip(schema.task_names, shares)]
     table = frame(records, ["label", "split", "share"])
     return table.filter(pl.col("share").max().over("label") > 0)
@@ -126,14 +121,14 @@ def days(notes: Mapping) -> pl.DataFrame:
     return pl.DataFrame(records, names, orient="row").with_columns(pl.col("day").cast(pl.Date))
 
 
-def pairs(rows: Batch, schema: Schema, by_weight: bool = False) -> pl.DataFrame:
+def pairs(rows: Batch, schema: Schema) -> pl.DataFrame:
     """Of two binary tasks in train, on rows where both are known: label, other, Pearson's
     correlation phi, and `given`: the share of the label's positives that are the other's, too; null
     where a label does not vary, or there are none. Of one task alone there are no rows."""
     columns = [i for i, task in enumerate(schema.tasks) if task.kind == "binary"]
     known = rows.label_mask[:, columns].astype(np.float64)
     positive = known * (rows.labels[:, columns] == 1)
-    w = weights_of(rows, by_weight)[:, None]
+    w = rows.sample_weight.astype(np.float64)[:, None]
     count, both = known.T @ (w * known), positive.T @ (w * positive)
     first, second = positive.T @ (w * known), known.T @ (w * positive)  # positives of i, of j
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -18,13 +18,12 @@ from dtn_jax.data.infer.fields import SMALL, Entry, is_time, unread
 from dtn_jax.data.infer.names import FORMULA, expression, quoted
 from dtn_jax.data.infer.sample import FEW, STRAY, Column, percent, shown
 from dtn_jax.data.schemas.spec import OUTSIDE
+from dtn_jax.data.stages.counts import far
 from dtn_jax.errors import UserError, listed
 from dtn_jax.schema import ALL, MEAN, RESERVED
 from dtn_jax.shapes import Float64
 
 GUESSED = "guessed; "
-YEAR = 365 * times.DAY
-APART = 20  # a time is far from the middle one beyond so many times the usual distance, and a year
 ROOM = 2.0  # a regression's range reaches so many times beyond the sample's, for rows not seen
 LEAST = 20  # rows with a label, to say where it lies
 CHANCE = 10.0  # of them, those that would be elsewhere if the labels had nothing to do with it
@@ -67,19 +66,13 @@ def time(columns: Mapping[str, Column], given: str) -> Entry:
     _refuse_missing(f"--time={given}", seen.null_count() / max(len(seen), 1), example)
     facts = f"{GUESSED * (not given)}{_moment(seen.min(), unit)} to {_moment(seen.max(), unit)}"
     entry = Entry(c.name, {} if times.is_date(c.raw.dtype) else {"unit": unit}, facts)
-    distance = (seen - int(seen.median())).abs()
-    far = seen.filter(distance > max(APART * distance.median(), YEAR)) if unit != "number" else ()
     if c.is_written:
         entry.notes.append(
             f"do numbers such as {c.different[0]} mean a date and an hour? They are plain numbers "
             "here, in their order; texts such as 2026-03-01 12:00 would be times"
         )
-    if len(far):
-        entry.notes.append(
-            f"{len(far):,} of {len(seen):,} times ({percent(len(far) / len(seen))}) are far from "
-            f"the others: {_moment(far.min())} to {_moment(far.max())}. Are they of another unit, "
-            "or is 0 a missing time? The split goes by them"
-        )
+    if unit != "number":
+        entry.notes += far(c.name, dict((seen // times.DAY).value_counts().drop_nulls().rows()))
     return entry
 
 

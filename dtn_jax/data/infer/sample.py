@@ -336,4 +336,4 @@ def clean(text: str) -> str:
 
 def percent(share: float) -> str:
     """'3.2 %'"""
-    return "100 %" if share == 1 else progress.percent(round(share * 10**9), 10**9)
+    return "100 %" if share == 1 else progress.percent(share)

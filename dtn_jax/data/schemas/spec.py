@@ -103,18 +103,6 @@ class FieldSpec:
         """Whether its column holds lists."""
         return self.kind in LISTED and self.history is None
 
-    @property
-    def rule(self) -> str:
-        """How its lists are made from the log's rows, in words; '' where a column holds them."""
-        if self.history is None:
-            return ""
-        if self.gap:
-            return f"of each of {self.beside}: floor(log2(1 + s)), s seconds until this row"
-        if self.beside:
-            return f"of each of {self.beside}: {self.value.text}"
-        where = f" where {self.history.where.text}" if self.history.where else ""
-        return f"{self.target} of the earlier rows{where} of the same {self.history.by}"
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TaskSpec:

@@ -35,11 +35,8 @@ class Account:
 
     def broken(self, file: str, rejects: Sequence[Reject]) -> None:
         """Counts rows that could not be read at all."""
-        for reject in rejects:
-            if self.counts[reject.reason] < KEPT:
-                self.kept.append((file, reject))
-            self.counts[reject.reason] += 1
-        self.rows += len(rejects)
+        counts = Counter(reject.reason for reject in rejects)
+        self.include(Account(len(rejects), counts, [(file, reject) for reject in rejects]))
 
     def add(
         self,

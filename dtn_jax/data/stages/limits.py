@@ -9,9 +9,9 @@ without s).
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from dtn_jax.data import progress
 from dtn_jax.data.progress import percent
@@ -21,7 +21,7 @@ from dtn_jax.data.stages.account import Account
 from dtn_jax.data.stages.counts import Counts
 from dtn_jax.errors import UserError
 from dtn_jax.files import write_whole
-from dtn_jax.schema import Task, factors
+from dtn_jax.schema import factors
 
 REJECTS = "rejects.jsonl"
 WHERE = f"the first bad rows of each kind are in {REJECTS}, beside the set's files"
@@ -56,87 +56,77 @@ def check_rejects(
 # Positives outside.
 
 
-@dataclasses.dataclass(frozen=True)
-class Relation:
+class Relation(NamedTuple):
     """A binary task, and another one that its keys name.
 
     Attributes:
-      task: its name.
-      other: the other one's.
-      keys: those of KEYS that name the other one.
+      task: the task.
+      other: the other one's name.
+      keys: those of KEYS that name the other one, in words.
       assumed: whether a score or a model takes the task to happen only where the other one does.
         Not so where that is the space of its loss, unless another space's score is made from it:
         the loss leaves out the rows outside, and no score speaks of them.
+      known, outside: positives where the other task's label is known, and those where it is 0.
+      told: '900 of 3,900 positives of task 'order' (23.1 %) lie on rows where 'click' is 0'; with
+        the column of the weights, if the log has one.
     """
 
-    task: str
+    task: TaskSpec
     other: str
-    keys: tuple[str, ...]
+    keys: str
     assumed: bool
-
-    def outside(self, counts: Counts) -> tuple[int | float, int | float]:
-        """(positives outside, positives where the other task's label is known); 0 of 0 of a set
-        that has not counted them."""
-        known, outside = counts.get(self.task, {}).get(self.other, (0, 0))
-        return outside, known
-
-    def told(self, counts: Counts, weight: str) -> str:
-        """'900 of 3,900 positives of task 'order' (23.1 %) lie on rows where 'click' is 0'; with
-        the column of the weights, if the log has one."""
-        outside, known = self.outside(counts)
-        by = f", counted by {weight!r}," if weight else ""
-        return (
-            f"{outside:,.0f} of {known:,.0f} positives of task {self.task!r}{by} "
-            f"({percent(outside, known)}) lie on rows where {self.other!r} is 0"
-        )
+    known: int | float
+    outside: int | float
+    told: str
 
 
-def relations(tasks: Sequence[Task | TaskSpec]) -> list[Relation]:
+def relations(spec: Spec, counts: Counts) -> Iterator[Relation]:
     """Of each binary task with those that its space, its further spaces and its upstream tasks
     name."""
-    binary = {task.name: task for task in tasks if task.kind == "binary"}
+    binary = {task.name: task for task in spec.tasks if task.kind == "binary"}
     spaces = {name: task.space for name, task in binary.items()}
+    by = f", counted by {spec.weight!r}," if spec.weight else ""
     multiplied = set()  # tasks whose probabilities are factors of a score in another space
     for task in binary.values():
         others = [space for space in task.also_report if space != task.space]
         for name in (task.name, *others) if others else ():
             multiplied |= {*factors(name, spaces)}
-    pairs = []
-    for task in binary.values():
+    for name, task in binary.items():
         named = {"space": (task.space,), "also_report": task.also_report, "upstream": task.upstream}
-        for other in dict.fromkeys(name for key in KEYS for name in named[key]):
+        for other in dict.fromkeys(other for key in KEYS for other in named[key]):
             if other in binary:
-                keys = tuple(key for key in KEYS if other in named[key])
-                assumed = other != task.space or task.name in multiplied
-                pairs.append(Relation(task.name, other, keys, assumed))
-    return pairs
+                known, outside = counts[name][other]
+                told = (
+                    f"{outside:,.0f} of {known:,.0f} positives of task {name!r}{by} "
+                    f"({percent(outside, known)}) lie on rows where {other!r} is 0"
+                )
+                keys = " and ".join(key for key in KEYS if other in named[key])
+                assumed = other != task.space or name in multiplied
+                yield Relation(task, other, keys, assumed, known, outside, told)
 
 
 def lines(spec: Spec, counts: Counts) -> list[str]:
     """A line for each relation of a schema file that has positives outside."""
     texts = []
-    for relation in relations(spec.tasks):
-        if relation.outside(counts)[0]:
+    for relation in relations(spec, counts):
+        if relation.outside:
             why = ", outside the space of its loss: it is not trained on them"
             if relation.assumed:
-                keys = " and ".join(relation.keys)
-                why = f"; by its {keys} it happens only where {relation.other!r} is 1"
-            texts.append(relation.told(counts, spec.weight) + why)
+                why = f"; by its {relation.keys} it happens only where {relation.other!r} is 1"
+            texts.append(relation.told + why)
     return texts
 
 
 def check_positives(spec: Spec, counts: Counts) -> None:
     """Raises UserError where a task has more positives outside than the schema file allows."""
-    tasks = {task.name: task for task in spec.tasks}
-    for relation in (pair for pair in relations(spec.tasks) if pair.assumed):
-        (outside, known), task = relation.outside(counts), tasks[relation.task]
-        if outside <= task.positives_outside * known * (1 + 1e-12):  # the product's rounding
-            continue
-        keys, enough = " and ".join(relation.keys), -(-100 * outside // known) / 100
-        raise UserError(
-            f"{spec.path or spec.name}, line {task.line}: "
-            f"{relation.told(counts, spec.weight)}, more than positives_outside: "
-            f"{task.positives_outside:g} allows: by its {keys} it happens only where "
-            f"{relation.other!r} is 1. Let that label be 1 on these rows too, or leave it out of "
-            f"its {keys}, or accept the error: {task.name}: {{positives_outside: {enough:g}}}"
-        )
+    for task, other, keys, assumed, known, outside, told in relations(spec, counts):
+        allowed = task.positives_outside * known * (1 + 1e-12)  # the product's rounding
+        if assumed and outside > allowed:
+            enough = -(-100 * outside // known) / 100
+            raise UserError(
+                f"{spec.path or spec.name}, line {task.line}: {told}, more than "
+                f"positives_outside: {task.positives_outside:g} allows: by its {keys} it happens "
+                f"only where {other!r} is 1. Let that label be 1 on these rows too, or leave it "
+                f"out of its {keys}, or accept the error: "
+                f"{task.name}: {{positives_outside: {enough:g}}}"
+            )

@@ -49,14 +49,10 @@ class Part:
     Attributes:
       first_row: of the split, that the shard's units begin with.
       starts: the rows of the split at which its records start, and where the last one ends.
-      place: its place among the split's shards that have records; -1 without any.
-      places: how many of those there are.
     """
 
     first_row: int
     starts: np.ndarray
-    place: int
-    places: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +78,7 @@ class Plan:
         return dict(zip(SPLITS, self.counts.sum(axis=0).tolist(), strict=True))
 
     def parts(self, shard: int) -> dict[str, Part]:
-        """What a shard writes of each split."""
+        """What a shard writes of each split of which it has records."""
         before = np.concatenate([np.zeros((1, len(SPLITS)), np.int64), self.counts.cumsum(axis=0)])
         parts = {}
         for column, split in enumerate(SPLITS):
@@ -91,15 +87,10 @@ class Plan:
                 before[self.firsts, column],
             )
             edges = np.searchsorted(starts[:-1], bounds)  # first records of shards, and the end
-            some = np.flatnonzero(np.diff(edges))
-            place = int(np.searchsorted(some, shard)) if shard in some else -1
             records = starts[edges[shard] : edges[shard + 1] + 1]
-            parts[split] = Part(int(bounds[shard]), records, place, len(some))
+            if len(records) > 1:
+                parts[split] = Part(int(bounds[shard]), records)
         return parts
-
-
-def _is_weighted(spec: Spec) -> bool:
-    return bool(spec.weight or spec.sample_negatives)
 
 
 def arrays(spec: Spec, columns: Mapping[str, Encoded], rows: Rows, dated: bool) -> Block:
@@ -114,7 +105,7 @@ def arrays(spec: Spec, columns: Mapping[str, Encoded], rows: Rows, dated: bool) 
         some = [v for c in columns.values() if (v := getattr(c, name)) is not None]
         if some:
             block["numeric" if name == "numbers" else name] = np.concatenate(some, axis=1)
-    if _is_weighted(spec):
+    if spec.weight or spec.sample_negatives:
         block["sample_weight"] = rows.weight().astype(np.float32)
     if spec.loss_weight:
         block["loss_weight"] = rows.weight(LOSS_WEIGHT).astype(np.float32)
@@ -131,6 +122,7 @@ class Writer:
     Args:
       spec, fitted, dated: of the set.
       folder: of its files.
+      shard: its number.
       parts: {split: what the shard writes of it}.
       rows: of the set.
     """
@@ -141,16 +133,13 @@ class Writer:
         fitted: Mapping[str, Fitted],
         dated: bool,
         folder: pathlib.Path,
+        shard: int,
         parts: Mapping[str, Part],
         rows: int,
     ):
         self.spec, self.fitted, self.dated, self.rows = spec, fitted, dated, rows
         folder.mkdir(exist_ok=True)
-        self.outputs = {
-            split: Output(path_of(folder, split, part.place, part.places), part)
-            for split, part in parts.items()
-            if part.place >= 0
-        }
+        self.outputs = {s: Output(path_of(folder, s, shard), part) for s, part in parts.items()}
         self.counts: Counts = {}  # {split: as of `of_values`}
         self.hashes: list[pa.Table] = []  # of the rows that are compared: columns split and hash
 

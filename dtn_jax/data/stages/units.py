@@ -174,7 +174,7 @@ def write_shard(work: Work, cuts: dict, plan: Plan, shard: int) -> Stage:
     fitted = encode.fitted(specs, plan.encoders, work.folder / FOLDER)
     folder = work.folder / "set"
     rows, parts = sum(plan.rows.values()), plan.parts(shard)
-    writer = Writer(work.spec, fitted, work.dated, folder, parts, rows)
+    writer = Writer(work.spec, fitted, work.dated, folder, shard, parts, rows)
     units = range(plan.firsts[shard], plan.firsts[shard + 1])
     for unit in range(plan.firsts[shard], len(work.units)):
         wanted = writer.wanted()

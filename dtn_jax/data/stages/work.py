@@ -129,12 +129,11 @@ class Work:
         row = [stage, unit, json.dumps(facts)]
         self.database.execute("INSERT INTO done VALUES (?, ?, ?)", row)
 
-    def add(self, name: str, table: pa.Table) -> None:
-        """Adds rows to a table of the database, which is made for the first ones."""
-        self.database.register("added", table)
+    def add(self, name: str, added: pa.Table) -> None:
+        """Adds rows to a table of the database, which is made for the first ones; DuckDB finds
+        `added` here."""
         self.database.execute(f'CREATE TABLE IF NOT EXISTS "{name}" AS SELECT * FROM added LIMIT 0')
         self.database.execute(f'INSERT INTO "{name}" SELECT * FROM added')
-        self.database.unregister("added")
 
     def rows_path(self, unit: int) -> pathlib.Path:
         return self.folder / "rows" / f"{unit:05d}.arrows"

@@ -1,5 +1,6 @@
 """What is inside a model: gates, pairs of fields, conflict, by segment and over training."""
 
+import pathlib
 import types
 
 import jax
@@ -18,7 +19,6 @@ from dtn_jax.analysis.conflict import batches_of, make_conflict, over_batches, t
 from dtn_jax.analysis.sample import Forward
 from dtn_jax.analysis.segments import chosen_segment, segments
 from dtn_jax.data.epochs.reader import take
-from dtn_jax.data.shown_values import ShownValues
 from dtn_jax.errors import UserError
 from dtn_jax.interface import Batch, Outputs
 from dtn_jax.run.optimizers import hyper
@@ -119,11 +119,6 @@ def test_gate_weights_of_a_sample_are_the_models(gated):
 # ---------------------------------------------------------------- segments
 
 
-class Plans(ShownValues):
-    def names(self, ids):
-        return {i: f"plan {i}" for i in ids if i}
-
-
 @pytest.mark.parametrize(
     ("fewest", "shown"),
     [
@@ -138,9 +133,9 @@ def test_segments_by_value_are_the_most_frequent_ones_by_name(monkeypatch, fewes
     batch = rows(count=len(ids)).replace(ids=ids)
     schema = Schema("x", [Field("plan", rows=12)], [Task("click")])
     assert chosen_segment(schema, "") == "plan"
-    plans = {"plan": Plans(spec=None)}
-    monkeypatch.setattr(segments_module.shown_values, "fields", lambda folder: plans)
-    run = types.SimpleNamespace(schema=schema, data=types.SimpleNamespace(folder=None))
+    plans = {i: f"plan {i}" for i in range(1, 12)}
+    monkeypatch.setattr(segments_module.vocabulary, "names", lambda *_: plans)
+    run = types.SimpleNamespace(schema=schema, data=types.SimpleNamespace(folder=pathlib.Path()))
     found = segments(batch, None, run, "plan")
     names = {i: f"{f'plan {i}' if i else 'unknown'} ({12 - i})" for i in range(8)}
     assert list(found) == [f"plan {names.get(name, name)}" for name in shown]

@@ -25,11 +25,11 @@ from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.options import option
 from dtn_jax.parallel import processes
+from dtn_jax.run.outcome import AGAIN
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Int
 
 MOST_BINS = 1_000_000  # more than one a row say nothing
-AGAIN = "delete results.json, and the command that trained the run writes it again"
 IN_FLIGHT = 4  # batches on the device at most: their memory is bounded, and it never waits
 
 

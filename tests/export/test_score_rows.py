@@ -198,7 +198,7 @@ def test_unknown_values_are_told_where_they_are_many(made_model, tmp_path, capsy
     said = capsys.readouterr().out
     assert "not in training" not in said
     assert "warning" not in said
-    assert "leaves out tags, tags_weights, vector (" in said
+    assert "leaves out tags, tags_weights, vector (lists or bytes; --columns=NAMES keeps" in said
     rows = [row | {"word": "never"} for row in FRAME.to_dicts()]
     rows[0]["id"] = 77
     rows[1]["vector"] = None

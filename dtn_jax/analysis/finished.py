@@ -44,11 +44,8 @@ def read_config(
         what = "holds no run (no config.json)" if folder.is_dir() else "is not there"
         raise UserError(f"{folder} {what}; expected the workdir of a finished run, or of a replica")
     outcome.runs_in(folder)  # not beside replicas
-    if finished and not (folder / "results.json").exists():
-        raise UserError(
-            f"the run in {folder} is not finished (no results.json): the command that began it "
-            "goes on with it"
-        )
+    if finished:
+        outcome.check_finished(folder)
     stored = flatten(outcome.run_facts(folder)["config"])
     config = ConfigDict(defaults.to_dict()).lock()
     there = str(stored.pop("plugins", ""))

@@ -47,7 +47,8 @@ def main(name: str = "") -> None:
     leave_unless_installed()
     if not name:
         name, *rest = sys.argv[1:] or ["--help"]
-        sys.argv = [f"dtn-jax {name}", *rest]
+        sys.argv = ["", *rest]
+    sys.argv[0] = f"dtn-jax {name}"  # what a run keeps as the command that resumes it
     from dtn_jax.cli import command
 
     if name in ("-h", "--help"):

@@ -94,8 +94,7 @@ def show(data: Prepared, account: bool) -> None:
     """Shows a prepared set's fields, splits, place and origin, and its account if asked."""
     print(f"\nFields of {data.schema.name}")
     screen.show(kept_fields(data).terminal(WIDE))
-    print(f"
-{rows_line(data.rows)}")
+    print(f"\n{rows_line(data.rows)}")
     for task, (label, rows) in labels.constant(data).items():
         print(f"task {task!r}: all {rows:,} labels in train are {label}: there is nothing to learn")
     if cuts := cuts_line(data.notes):

@@ -64,7 +64,8 @@ def main(arguments: Sequence[str]) -> None:
     account = job.account
     lines = [line.replace("rows rejected", "rows have no scores", 1) for line in account.summary()]
     if known.columns == "all" and job.left_out:
-        lines.append(f"the output leaves out {', '.join(job.left_out)} (--columns names others)")
+        names = ", ".join(job.left_out)
+        lines.append(f"the output leaves out {names} (lists or bytes; --columns=NAMES keeps them)")
     lines += unknown(job)
     scored = f"{account.rows - account.rejected:,} of {account.rows:,} rows are scored"
     for line in (*lines, f"{scored}{rate}: {known.output}"):

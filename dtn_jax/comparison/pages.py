@@ -20,6 +20,7 @@ from dtn_jax.report.grid import Grid
 from dtn_jax.report.markdown import escaped, one_line
 
 WIDE = 80  # columns of a terminal that a table needs
+NAMED = 3  # differences that the verdict names of each side
 SEEDS = 3  # of each side, that a comparison of single runs asks for
 HEADER = ("task@space", "metric", "A", "B", "B − A", "95 % interval", "p")
 NUMBERS = ("difference", "low", "high", "p", "p_holm", "rows", "positives")  # of the CSV file
@@ -35,17 +36,36 @@ def show(
     best = "ahead" if len(a) == len(b) == 1 else "best"  # heads the last column
     keys = list(dict.fromkeys(one.key for one in every))
     more = levels(a, b, [key for key in keys if key in a[0].scores])
-    lines = paragraphs(a, b, every)
+    lines, last = paragraphs(a, b, every), verdict(a, b, every)
     screen.show(f"A: {names[0]}\nB: {names[1]}")
     screen.show(terminal(every, best, more), WIDE)
     print("\n".join([f"\n{len(a[0].key):,} rows.", *lines]))
-    if not out:
-        return
+    if out:
+        write(full_path(out), names, best, every, more, [*lines, last])
+    print(f"\n{last}")
+
+
+def write(
+    folder: pathlib.Path,
+    names: Sequence[str],
+    best: str,
+    every: Sequence[Difference],
+    more: Levels,
+    lines: Sequence[str],
+) -> None:
+    """Writes compare.md and compare.csv into a folder.
+
+    Args:
+      folder: a new one, or one that is there.
+      names: of both sides.
+      best, every, more: as of `terminal`.
+      lines: what stands below the table.
+    """
     rows = []
-    for key in keys:
+    for key in dict.fromkeys(one.key for one in every):
         rows += [cells(one) for one in every if one.key == key]
         rows += [[key, *row] for row in more.get(key, ())]
-    folder, title = full_path(out), escaped(f"A: {names[0]}   B: {names[1]}")
+    title = escaped(f"A: {names[0]}   B: {names[1]}")
     table = Grid((*HEADER, best), rows, left=2).markdown()
     listed = "\n".join(f"- {escaped(line)}" for line in lines if line)
     folder.mkdir(parents=True, exist_ok=True)
@@ -141,6 +161,41 @@ def paragraphs(
         LEVEL=LEVEL,
         SEEDS=SEEDS,
     )
+
+
+def verdict(a: Sequence[ScoredRows], b: Sequence[ScoredRows], every: Sequence[Difference]) -> str:
+    """The comparison in one sentence, by the first metric of each task@space: AUC, or XAUC.
+
+    Where neither side has several seeds, a trained state scores higher; no model is better.
+    """
+    keys = [key for key in dict.fromkeys(one.key for one in every) if key in a[0].scores]
+    firsts = [next(one for one in every if one.key == key) for key in keys]
+    known = [one for one in firsts if not math.isnan(one.p_holm)]
+    if not known:
+        return "Verdict: none, since rows or groups are too few to tell A and B apart."
+    several = len(a) > 1 or len(b) > 1
+    parts, equal = [], [one for one in known if not one.better]
+    for side in ("B", "A"):
+        if ahead := [one for one in known if one.better == side]:
+            who = f"{side} is better" if several else f"the trained state of {side} scores higher"
+            more = f" and {len(ahead) - NAMED} more" if len(ahead) > NAMED else ""
+            parts.append(f"{who} on {', '.join(map(figures, ahead[:NAMED]))}{more}")
+    if parts and equal:
+        parts.append(f"no significant difference on {len(equal)} of {len(known)}")
+    elif equal:
+        clearest = min(equal, key=lambda one: (one.p_holm, one.p))
+        parts.append(f"no significant difference; the clearest is on {figures(clearest)}")
+    if not several:
+        parts.append("which model is better, only several seeds of each can tell")
+    by = " and ".join(dict.fromkeys(METRICS[one.metric].title for one in known))
+    return f"Verdict by {by}: {'; '.join(parts)}."
+
+
+def figures(one: Difference) -> str:
+    """A task@space, and its difference."""
+    key, _, _, _, difference, interval, p, _ = cells(one)
+    p = p if p.startswith("≤") else f"= {p}"
+    return f"{one_line(key)} (B − A {difference}, 95 % interval {interval}, p {p})"
 
 
 def rendered(template: pathlib.Path, **facts: object) -> list[str]:

@@ -22,15 +22,9 @@ from dtn_jax.metrics.scores import read_predictions
 from dtn_jax.metrics.spaces import logits_in
 from dtn_jax.options import pairs
 from dtn_jax.run import outcome
-from dtn_jax.run.outcome import PREDICTIONS, RESULTS
+from dtn_jax.run.outcome import PREDICTIONS
 from dtn_jax.schema import ALL, Schema
 
-NEEDED = {
-    "config.json": "holds no run: expected the workdir of a finished run, or a Parquet file of "
-    "scores with labels",
-    RESULTS: "holds a run that is not finished: the command that began it goes on with it",
-    PREDICTIONS: f"has no {PREDICTIONS}: its run has not read test, as a trial of a sweep",
-}
 NONE = "none"  # --group=none, --weight=none
 ASK = (
     "nothing says whether several rows of these files belong together, such as those of one user "
@@ -92,9 +86,15 @@ def check_finished(folder: pathlib.Path) -> dict:
             f"{folder} is an exported model. Score one file of labelled rows with both models by "
             "dtn-jax score --labels, and compare the outputs (docs/compare.md)"
         )
-    for name, problem in NEEDED.items():
-        if not (folder / name).exists():
-            raise UserError(f"{folder} {problem}")
+    if not (folder / "config.json").exists():
+        raise UserError(
+            f"{folder} holds no run: expected the workdir of a finished run, or a Parquet file of "
+            "scores with labels"
+        )
+    outcome.check_finished(folder)
+    if not (folder / PREDICTIONS).exists():
+        why = "its run has not read test, as a trial of a sweep"
+        raise UserError(f"{folder} has no {PREDICTIONS}: {why}")
     return outcome.run_facts(folder)
 
 

@@ -83,7 +83,9 @@ def _of_task(name: str, scores: Scores, schema: Schema, weighted: bool, way: str
         return none("as --calibration=none says")
     z, y, w, unit = sample(name, task.space, scores, schema, weighted)
     if too_few(y, unit):
-        return none(f"validation has too few rows, {y.sum():,} positives of {len(y):,}")
+        few = f"{y.sum():,} positives and {(~y).sum():,} negatives in {_units(unit):,} "
+        few += "rows" if scores.group is None else "groups"
+        return none(f"validation has {few}, and a fit needs {FEW} of each in at least {FOLDS}")
     if way != AUTO:
         if calibration := _FITTED[way](z, y, w):
             return Choice(calibration, f"{way}, as --calibration={way} says.")
@@ -95,10 +97,14 @@ def _of_task(name: str, scores: Scores, schema: Schema, weighted: bool, way: str
     for method in [method for method in METHODS[1:] if method in losses]:
         change, error = mean_and_error(losses[method] - losses[chosen], w, unit)
         chosen = method if -change > NOISE * error else chosen
-    calibration = NONE if chosen == "none" else _FITTED[chosen](z, y, w)
-    means = ", ".join(f"{loss @ w / w.sum():.5f} by {method}" for method, loss in losses.items())
-    reason = f"{chosen}: the log loss on {FOLDS} folds of validation is {means}."
-    return Choice(dict(calibration or NONE), reason)
+    means = {method: f"{loss @ w / w.sum():.5f} by {method}" for method, loss in losses.items()}
+    means["none"] = means["none"].replace("by none", "without")
+    measured = f"{', '.join(means.values())}, on {FOLDS} folds of validation"
+    if chosen == "none":
+        why = f"no method lowers the log loss by more than noise: {measured}"
+        return none(f"{why}; --calibration=platt fits one all the same")
+    calibration = _FITTED[chosen](z, y, w) or NONE
+    return Choice(dict(calibration), f"calibrated by {chosen}: the log loss is {measured}.")
 
 
 def harmless(
@@ -145,6 +151,7 @@ def harmless(
         output = max(worse, key=worse.__getitem__)
         for name in made_of(*output, schema):
             choice, reason = kept[name], f"not calibrated: {'@'.join(output)} would be worse. "
+            reason += "By itself it would be "
             if choice.calibration["method"] != "none":
                 kept[name] = Choice(dict(NONE), reason + choice.reason)
 

@@ -74,6 +74,7 @@ class Facts:
         those of `tasks`, and those whose predictions or spaces they need.
       improper: {task: what keeps its uncalibrated score from being a probability}, as its loss may.
       rank: the expression of the ranking score, as of ranking.py; "" without.
+      example: {raw column: a value} of a row to try, as of write/example.py.
     """
 
     config: dict
@@ -87,6 +88,7 @@ class Facts:
     all_tasks: tuple[dict, ...] = ()
     improper: dict[str, str] = dataclasses.field(default_factory=dict)
     rank: str = ""
+    example: dict = dataclasses.field(default_factory=dict)
 
 
 def write_manifest(folder: pathlib.Path, facts: dict) -> None:

@@ -30,7 +30,7 @@ from dtn_jax.data.clean import Bad
 from dtn_jax.data.epochs.batches import prefetched
 from dtn_jax.data.raw import files, read
 from dtn_jax.data.raw.files import FILE, RawFile
-from dtn_jax.data.raw.types import Chunk, Types, read_as
+from dtn_jax.data.raw.types import Chunk, Type, Types, read_as
 from dtn_jax.data.schemas.spec import InputSpec
 from dtn_jax.data.stages.account import Account
 from dtn_jax.errors import UserError, disk_errors
@@ -135,8 +135,10 @@ class Job:
         self.read: Types = {name: by.types[name] for name in needed}
         self.written = dict.fromkeys(model.outputs, pl.Float64())
         self.written |= score_columns.types_of(self.labels)
-        for types in kept.values():  # bytes that the model reads are text
-            types.update({n: pl.String() for n in needed if types.get(n) == pl.Binary})
+        texts = known == "csv" and output.suffix != ".csv"  # which say no types
+        for types in kept.values():  # bytes that the model reads have its type
+            typed = {n for n, kind in types.items() if texts or kind == pl.Binary}
+            types.update({n: self.read[n] for n in needed if n in typed})
         twice = {score_columns.GROUP: self.labels.group, score_columns.WEIGHT: self.labels.weight}
         left = {FILE, *(name for name, column in twice.items() if name == column)}
         self.kept = score_columns.kept_types(kept, columns, left, self.written, output.suffix)
@@ -205,13 +207,17 @@ class Job:
         bad.broken(chunk.broken)
         raw, _ = table(frame, self.read, self.read, bad)
         nothing = pl.Series([None] * len(numbers), dtype=pl.Null)
-        kept = [
-            score_columns.fitting(frame.get_column(n, default=nothing).alias(n), kind, file.address)
-            for n, kind in self.kept.items()
-        ]
+
+        def keep(name: str, kind: Type) -> pl.Series:
+            if kind == self.read.get(name):  # of a bad row's values those that have the type
+                return raw[name]
+            column = frame.get_column(name, default=nothing).alias(name)
+            return score_columns.fitting(column, kind, file.address)
+
         rows = self.encoding.clean(raw, bad)
         encoded = self.encoding.arrays(rows, bad)
         labels = score_columns.labels(self.labels, rows, bad.good)
+        kept = [keep(name, kind) for name, kind in self.kept.items()]
         return Piece(unit, chunk is END, kept, labels, encoded)
 
     def _write(self, scored: tuple[Piece, np.ndarray]) -> int:

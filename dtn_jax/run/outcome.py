@@ -1,5 +1,5 @@
 """What began a run, what it logged and what it found: config.json, metrics.jsonl, results.json, and
-its scores of two splits."""
+its scores of two splits. Nothing here takes time to import: commands look before they load."""
 
 from __future__ import annotations
 
@@ -45,9 +45,24 @@ def runs_in(folder: pathlib.Path) -> list[pathlib.Path]:
     return replicas or [folder]
 
 
+def check_finished(folder: pathlib.Path) -> None:
+    """Raises UserError where the run in a folder is not finished: it says at which step the run is,
+    and the command that resumes it."""
+    if (folder / RESULTS).exists():
+        return
+    facts, log = run_facts(folder), read_log(folder)
+    step, last = log[-1]["step"] if log else 0, facts.get("steps", "?")
+    resume = f"resume it by\n  {facts['command']}" if facts.get("command") else "resume it first"
+    raise UserError(
+        f"the run in {folder} is not finished: it logged step {step} of {last}, and has no "
+        f"{RESULTS}; {resume}"
+    )
+
+
 def run_facts(folder: pathlib.Path) -> dict:
     """What began the run in a folder, as config.json keeps it: `config`, nested; the `data` set's
-    fingerprint; `versions`; and `started_from`, where it did.
+    fingerprint; its `steps`; the `command`, unless Python called; `versions`; and `started_from`,
+    where it did.
 
     Raises:
       UserError: config.json is damaged.

@@ -224,7 +224,7 @@ class Member:
 
     def __init__(self, run: Run, workdir: str | pathlib.Path, beside_others: bool = False):
         self.run, self.beside_others = run, beside_others
-        facts = run.config, run.schema, run.data.fingerprint, run.started
+        facts = run.config, run.schema, run.data.fingerprint, run.started, run.total_steps
         self.folder = processes.first_alone(lambda: Workdir(workdir, *facts))
         self.closing = contextlib.ExitStack()
         self.closing.callback(self.folder.close)

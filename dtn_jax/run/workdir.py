@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+import shlex
+import sys
 
 from ml_collections import ConfigDict
 
@@ -44,6 +46,7 @@ class Workdir:
         schema: Schema,
         fingerprint: str,
         started: Started | None = None,
+        steps: int = 0,
     ):
         self.path = full_path(path)
         self.config, self.trackers, self.lock = config, [], None
@@ -52,7 +55,9 @@ class Workdir:
         if not processes.is_first():
             return
         facts = {"config": config.to_dict(), "data": fingerprint, "logits": outcome.LOGITS}
-        facts["versions"] = versions()
+        facts |= {"steps": steps, "versions": versions()}
+        if sys.argv[0].startswith("dtn-jax ") and config.parallel.processes == "off":
+            facts["command"] = " ".join([sys.argv[0], shlex.join(sys.argv[1:])])
         if started:
             facts["started_from"] = dataclasses.asdict(started)
         try:

@@ -60,6 +60,10 @@ def test_two_runs_are_compared_by_every_metric(tmp_path, capsys, drawn):
     assert found["watch@all", "rmse"].better == "B"
     compare.main(["--draws=400", a, b, f"--out={tmp_path / 'out'}"])
     out = capsys.readouterr().out
+    last = out.splitlines()[-1]
+    assert last.startswith("Verdict by AUC and XAUC: the trained state of B scores higher on ")
+    assert last.endswith("which model is better, only several seeds of each can tell.")
+    assert "is better on" not in last
     out = " ".join(out.split())
     assert "p ahead" in out  # the table's heading
     assert "Whether the model is better needs seeds" in out
@@ -78,6 +82,7 @@ def test_two_runs_are_compared_by_every_metric(tmp_path, capsys, drawn):
     assert shown[0][7] == f"{p.mean():.4g}"
     assert f"| click@all | obs | {one.labels[:, 0].mean():.4g} |" in page
     assert f"| watch@all | obs | {one.labels[watched, 2].mean():.4g} |" in page
+    assert "Verdict by AUC and XAUC: the trained state of B" in page
 
 
 def test_the_interval_is_that_of_groups_drawn_again(tmp_path):
@@ -96,12 +101,34 @@ def test_the_interval_is_that_of_groups_drawn_again(tmp_path):
     assert width == pytest.approx(2 * 1.96 * np.std(draws), rel=0.25)
 
 
-def test_a_run_is_no_better_than_itself(tmp_path):
+def test_a_run_is_no_better_than_itself(tmp_path, capsys):
     a, copy = (run(tmp_path / name, scores(0.5)) for name in ("a", "copy"))
     for line in compared(a, copy).values():
         assert line.difference == 0
         assert line.better == ""
         assert line.p == 1
+    compare.main(["--draws=400", a, copy])
+    last = capsys.readouterr().out.splitlines()[-1]
+    told = "no significant difference; the clearest is on click@all (B − A +0.0000, 95 % interval ["
+    assert told in last
+
+
+def test_the_last_line_is_the_verdict_of_the_table(tmp_path, capsys):
+    """Several seeds a side: B is better at clicks and watching, A at orders."""
+    weaker, stronger = ([scores(skill, seed=s) for s in range(3)] for skill in (0.3, 0.6))
+    for one, other in zip(weaker, stronger):
+        one.logits[:, 1], other.logits[:, 1] = other.logits[:, 1].copy(), one.logits[:, 1].copy()
+    sides = [
+        ",".join(run(tmp_path / f"{name}{s}", found, s) for s, found in enumerate(every))
+        for name, every in (("a", weaker), ("b", stronger))
+    ]
+    click = compared(*sides)["click@all", "auc"]
+    compare.main(["--draws=400", *sides, f"--out={tmp_path / 'out'}"])
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert "Verdict by AUC and XAUC: B is better on click@all (B − A +0." in last
+    assert f"(B − A {click.difference:+.4f}, 95 % interval [{click.low:+.4f}, " in last
+    assert "watch@all" in last.split("; ")[0]
+    assert last.split("; ")[1].startswith("A is better on order@click (B − A −0.")
 
 
 def test_seeds_make_a_difference_less_certain(tmp_path):
@@ -148,6 +175,8 @@ def test_few_groups_get_no_verdict(tmp_path, capsys, group, why):
         assert group is BIG or np.isnan([line.p, line.low, line.high]).all() == bool(why)
         assert not (why and line.better and group is not BIG)
     assert f"click@all: no verdict: {why}" in said or not why
+    untold = said.endswith("Verdict: none, since rows or groups are too few to tell A and B apart.")
+    assert group is BIG or untold == bool(why)
 
 
 def test_a_folder_of_both_a_run_and_replicas_is_refused(tmp_path):

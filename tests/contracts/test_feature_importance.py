@@ -128,7 +128,7 @@ def test_folders_without_a_finished_run_are_refused(finished, tmp_path):
     )
     shutil.copytree(finished, tmp_path / "replica_1")
     (tmp_path / "replica_1/results.json").unlink()
-    assert "is not finished (no results.json)" in refusal(
+    assert "is not finished: it logged step" in refusal(
         feature_importance.main, f"--workdir={tmp_path / 'replica_1'}"
     )
 

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import pathlib
+import sys
 from unittest.mock import Mock
 
 import claimed_folders
@@ -14,6 +15,7 @@ from refused_configs import refused as told
 
 from dtn_jax import errors
 from dtn_jax.analysis.finished import best_state
+from dtn_jax.cli import compare, export
 from dtn_jax.config import identity
 from dtn_jax.errors import UserError
 from dtn_jax.report.versions import PACKAGES
@@ -73,6 +75,29 @@ def test_the_same_config_may_come_back_with_other_runtime_options(claimed):
     claim(claimed)
     claim(claimed, parallel__devices=2, train__log_every=7, data__placement="stream")
     assert contents(claimed) == before  # what began the run stays on record
+
+
+def test_a_run_that_is_not_finished_says_how_far_it_is_and_what_resumes_it(tmp_path, monkeypatch):
+    """Before anything is loaded; of replicas the one is named."""
+    line = ["dtn-jax train", "--config=my models.py:dtn", f"--workdir={tmp_path}/a"]
+    monkeypatch.setattr(sys, "argv", line)
+    for n, step in enumerate((940, 120)):
+        folder = Workdir(tmp_path / f"a/replica_{n}", config(), SCHEMA, FINGERPRINT, None, 940)
+        folder.resume_log_at(0)
+        folder.log({"kind": "train", "step": step, "epoch": step / 94})
+        folder.close()
+    (tmp_path / "a/replica_0/results.json").write_text("{}")
+    (tmp_path / "b.parquet").touch()
+    for module in ("comparison.differences", "export.write"):
+        monkeypatch.setitem(sys.modules, f"dtn_jax.{module}", None)
+    expected = (
+        f"the run in {tmp_path}/a/replica_1 is not finished: it logged step 120 of 940, and has no "
+        f"results.json; resume it by\n  dtn-jax train '--config=my models.py:dtn' {line[2]}"
+    )
+    assert told(compare.main, [f"{tmp_path}/b.parquet", f"{tmp_path}/a"]) == expected
+    assert told(export.main, [f"--workdir={tmp_path}/a", f"--out={tmp_path}/m"]) == expected
+    claim(tmp_path / "c", parallel__processes="auto")  # its command is one of several
+    assert told(outcome.check_finished, tmp_path / "c").endswith("; resume it first")
 
 
 # ---------------------------------------------------------------- another run's

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -50,6 +51,7 @@ def test_platt_is_chosen_where_logits_are_too_wide_and_helps_on_test():
     validation, test = (drawn(same, lambda z: 2 * z + 1, seed) for seed in (0, 1))
     choice = fit_calibration.fit(validation, ONE, weighted=False)["click"]
     assert choice.calibration["method"] == "platt", choice.reason
+    assert choice.reason.startswith("calibrated by platt: the log loss is 0.")
     np.testing.assert_allclose(choice.calibration["slope"], 0.5, rtol=0.05)
     np.testing.assert_allclose(choice.calibration["intercept"], -0.5, atol=0.06)
     chosen = {"click": choice.calibration}
@@ -68,9 +70,12 @@ def test_isotonic_is_chosen_where_no_line_fits():
 def test_calibration_is_off_where_it_does_not_help():
     choice = fit_calibration.fit(drawn(same, same), ONE, False)["click"]
     assert choice.calibration == {"method": "none"}
+    why = r"not calibrated: no method lowers the log loss .*: 0\.\d+ without, 0\.\d+ by platt, "
+    assert re.match(why + ".*--calibration=platt", choice.reason)
     few = fit_calibration.fit(drawn(same, lambda z: 3 * z, rows=60), ONE, False)["click"]
     assert few.calibration == {"method": "none"}
-    assert "too few rows" in few.reason
+    needs = r"not calibrated: validation has \d+ positives and \d+ negatives in 60 rows"
+    assert re.match(needs + ", and a fit needs 50 of each", few.reason)
     scores = drawn(same, same, rows=60)
     scores.logits[3] = np.nan
     with pytest.raises(UserError, match="1 rows of validation are not finite"):

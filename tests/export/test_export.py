@@ -13,15 +13,19 @@ import numpy as np
 import polars as pl
 import pytest
 from small_runs import small
+from world import log
 from world.run import finished, opened
 
 from dtn_jax.analysis.finished import best_state
 from dtn_jax.cli import export
 from dtn_jax.data.epochs.reader import in_order
 from dtn_jax.errors import UserError
-from dtn_jax.export import load, model_folder
+from dtn_jax.export import encoding, load, model_folder
 from dtn_jax.export.model_folder import new_folder
-from dtn_jax.export.write import export_run, make_again
+from dtn_jax.export.serve.requests import Contract
+from dtn_jax.export.write import example, export_run, make_again
+from dtn_jax.export.write.example import example_row
+from dtn_jax.export.write.model import spec_of
 from dtn_jax.files import sha256
 from dtn_jax.run.run import build_run
 
@@ -45,11 +49,48 @@ def test_logits_are_those_of_the_run(finished_run, exported_model, prepared_dir,
     np.testing.assert_allclose(opened(exported_model).logits(batch), expected, rtol=0, atol=1e-6)
 
 
+def test_the_row_to_try_is_like_those_of_train(prepared_dir, exported_model):
+    """Of every kind of field, and that of a model."""
+    frame, data, _ = log.shared(prepared_dir)
+    spec = spec_of(data)
+    fields = encoding.read(data.folder, spec, data.schema, {})
+    row = example_row(data, fields)
+    assert [name for name in fields.columns if name not in row] == ["user", "query"]
+    train = log.split_frames(frame)["train"]
+    assert row["item"] == train["item"].mode()[0]
+    assert row["viewed_action"] in (["look"], ["cart"], ["buy"])
+    assert row["speed"] == pytest.approx(train["speed"].mean(), rel=1e-3)
+    assert row["price"] == pytest.approx(train["price"].median(), rel=0.3)
+    assert re.fullmatch(r"2026-03-0[1-8]T12:00:00Z", row["t"])
+    encoded = fields.encode([row | {"user": 1, "query": "q1"}])
+    assert not encoded.bad
+    assert not fields.counted(encoded)[1].any()
+    model = load(exported_model)
+    tried = Contract(model).example
+    assert tried["education"] == "HS-grad"
+    assert not model.encoding.counted(model.encode([tried]))[1].any()
+
+
+@pytest.mark.parametrize(
+    ("unit", "kind", "noon"),
+    [
+        ("s", pl.Int64(), 1773144000),
+        ("ms", pl.String(), 1773144000000),
+        ("yyyymmdd", pl.Int64(), 20260310),
+        ("date", pl.Date(), "2026-03-10"),
+        ("date", pl.String(), "2026-03-10T12:00:00Z"),
+    ],
+)
+def test_its_time_is_of_the_form_of_the_log(unit, kind, noon):
+    assert example._noon([(20521, 3), (20522, 9), (99999, 1)], unit, kind) == noon
+
+
 def test_the_folder_says_where_nothing_lies(finished_run, exported_model):
     card = (exported_model / "README.md").read_text()
     texts = [path.read_text() for path in exported_model.rglob("*.json")]
     assert len(texts) == 7
     assert not [text for text in (card, *texts) if str(finished_run.parents[1]) in text]
+    assert not [*exported_model.rglob("*.values.arrow")]
     measured = json.loads((exported_model / "card/measured.json").read_text())["uncalibrated"]
     results = json.loads((finished_run / "results.json").read_text())
     for split in ("validation", "test"):

@@ -8,11 +8,11 @@ import json
 import numpy as np
 import polars as pl
 import pytest
-from made_models import FRAME
+from made_models import FRAME, frame_model
 
 from dtn_jax.cli import score
 from dtn_jax.errors import UserError
-from dtn_jax.export import score_files
+from dtn_jax.export import load, score_files
 from dtn_jax.export.score_files import Job
 
 pytest_plugins = ["score_fixtures"]
@@ -116,6 +116,25 @@ def test_a_column_whose_type_differs_between_files_is_kept(made_model, tmp_path)
     assert got["size"].to_list() == [str(2**53 + 1)] * count + ["0.5"] * count
 
 
+def test_columns_of_csv_that_the_model_reads_have_its_types(tmp_path):
+    """Unless the output is CSV, too, where each value stays as it was written."""
+    frame = FRAME.with_columns(tags=pl.lit("x"), vector=pl.col("size") + 0.5)
+    frame_model(tmp_path / "model", frame, {"tags": "{}", "vector": "{kind: numeric}"})
+    model = load(tmp_path / "model", largest=16)
+    lines = ["word,id,size,speed,tags,vector,number", "a,01,1,-1.50,x,0.5,7", "b,2,2,fast,x,1,8"]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    names = ["id", "speed", "word", "number", "click@all"]
+    for suffix in (".parquet", ".jsonl", ".csv"):
+        run(model, tmp_path / "a.csv", tmp_path / f"s{suffix}")
+    got = pl.read_parquet(tmp_path / "s.parquet").select(names)
+    assert got.dtypes == [pl.Int64, pl.Float64, pl.String, pl.String, pl.Float64]
+    assert got.rows()[0][:4] == (1, -1.5, "a", "7")
+    assert got.rows()[1] == (2, None, "b", "8", None)  # its speed is counted as bad
+    first = json.loads((tmp_path / "s.jsonl").read_text().splitlines()[0])
+    assert [first[name] for name in names[:4]] == [1, -1.5, "a", "7"]
+    assert (tmp_path / "s.csv").read_text().splitlines()[2].startswith("b,2,2,fast,x,1,8,")
+
+
 # ---------------------------------------------------------------- bad rows
 
 
@@ -179,7 +198,7 @@ def test_unknown_values_are_told_where_they_are_many(made_model, tmp_path, capsy
     said = capsys.readouterr().out
     assert "not in training" not in said
     assert "warning" not in said
-    assert "leaves out tags, tags_weights, vector (" in said
+    assert "leaves out tags, tags_weights, vector (lists or bytes; --columns=NAMES keeps" in said
     rows = [row | {"word": "never"} for row in FRAME.to_dicts()]
     rows[0]["id"] = 77
     rows[1]["vector"] = None

@@ -105,12 +105,14 @@ def test_a_users_long_text_for_many_candidates(served):
     ],
 )
 def test_types_of_content(served, headers):
-    told(served.client.post("/score", content=b"{}", headers=headers), 415, "expected the content")
+    told(served.client.post("/score", content=b"{}", headers=headers), 415, "got the content-type")
 
 
 def test_other_paths_and_methods(served):
     told(served.client.get("/score"), 405, "Method Not Allowed")
     told(served.client.get("/scores"), 404, "Not Found")
+    found = served.client.get("/")
+    assert (found.status_code, found.headers["location"]) == (307, "/docs")
 
 
 def stream(table, **options):

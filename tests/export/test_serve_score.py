@@ -23,7 +23,8 @@ USER = ("word", "tags", "tags_weights")
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("served") / "model", views=2) as found:
+    more = {"views": 2, "example": {"id": 4, "speed": 9.25}}
+    with serving(tmp_path_factory.mktemp("served") / "model", **more) as found:
         yield found
 
 
@@ -158,7 +159,10 @@ def test_docs_show_the_columns_of_the_model_that_is_served(served):
     assert row["properties"]["id"]["anyOf"][0] == {"type": "integer"}
     assert row["properties"]["vector"]["description"] == "a list, each a number or null"
     body = page["paths"]["/score"]["post"]["requestBody"]["content"]["application/json"]
-    same(served.score(body["example"]), served.model, body["example"]["rows"])
+    (example,) = body["example"]["rows"]
+    assert (example["id"], example["speed"]) == (4, 9.25)
+    assert row["properties"]["id"]["examples"] == [4]
+    same(served.score(body["example"]), served.model, [example])
 
 
 def test_a_token(served, caplog):

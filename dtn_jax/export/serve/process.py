@@ -6,7 +6,7 @@ one, and takes over between two calls; so no request is lost. The old one stays 
 can't be loaded, or would refuse requests that the old one answers. Its addresses:
 
     POST /score     rows in, calibrated probabilities out; JSON or Arrow
-    GET  /docs      the model's columns and outputs in a browser, with an example
+    GET  /docs      the model's columns and outputs in a browser, with an example; / leads there
     GET  /health    200 while the process runs
     GET  /ready     200 while it scores: the model is compiled, and the server does not end
     GET  /metrics   for Prometheus
@@ -27,7 +27,7 @@ from typing import Any
 import uvicorn
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -169,7 +169,8 @@ def make_app(worker: Worker, token: str = "") -> FastAPI:
         headers, names = request.headers, request.query_params.get("outputs")
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind not in (JSON, ARROW) or headers.get("content-encoding", "identity") != "identity":
-            raise HTTPException(415, f"expected the content-type {JSON} or {ARROW}, not compressed")
+            got = f"got the content-type {kind or 'none'}"
+            raise HTTPException(415, f"{got}, expected {JSON} or {ARROW}, not compressed")
         if not worker.ready.is_set():
             raise HTTPException(
                 503,
@@ -186,6 +187,9 @@ def make_app(worker: Worker, token: str = "") -> FastAPI:
         return answer
 
     app.add_route("/score", score, ["POST"])  # as a route of FastAPI's it would take longer
+
+    if not token:
+        app.add_route("/", lambda _: RedirectResponse("/docs"))
 
     @app.get("/health")
     async def health() -> dict:

@@ -24,7 +24,7 @@ from pydantic_core import from_json, to_json
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from dtn_jax.data.cast import DATE
+from dtn_jax.data.cast import DATE, WHOLE_DAY
 from dtn_jax.data.raw.types import LIST_OF, Reject, Type, name_of
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export.encoding import table
@@ -41,7 +41,8 @@ KINDS: dict[str, tuple[str, Any, Any]] = {  # {type: (in words, as Python's, an 
     "nothing": ("nothing", Any, None),
     **dict.fromkeys(("whole", "unsigned"), ("a whole number", int, 2)),
     **dict.fromkeys(("float32", "number"), ("a number", float, 1.5)),
-    **dict.fromkeys(("date", "time"), (DATE, str, "2026-03-05T12:30:00Z")),
+    "date": (WHOLE_DAY, str, "2026-03-05"),
+    "time": (DATE, str, "2026-03-05T12:30:00Z"),
 }
 
 Plain = pydantic.InstanceOf[dict]  # which is not copied
@@ -111,6 +112,7 @@ def _column(model: Model, name: str, kind: Type) -> tuple[Any, Any]:
     if kind == pl.List:
         words, type, value = f"a list, each {words}", list[type | None], [value]
     default = None if name in model.optional else ...
+    value = model.facts.example.get(name, value)
     options = {"alias": name, "description": f"{words} or null", "examples": [value]}
     return type | None, pydantic.Field(default, **options)
 

@@ -34,6 +34,7 @@ from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.schemas.spec import Spec
 from dtn_jax.data.stages.work import SCHEMA_FILE
+from dtn_jax.data.vocabulary import path_of
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export import calibration, encoding, fit_calibration, model_folder, ranking
 from dtn_jax.export.calibration import SCORE, meanings, outputs
@@ -44,6 +45,7 @@ from dtn_jax.export.model import EMBEDDING, SCALE, Batches
 from dtn_jax.export.model_folder import Facts, check_free, new_folder
 from dtn_jax.export.ranking import Ranking
 from dtn_jax.export.write import program as written
+from dtn_jax.export.write.example import example_row
 from dtn_jax.export.write.program import TABLE_DTYPES, Forward, export_program, named
 from dtn_jax.interface import Batch
 from dtn_jax.metrics import METRICS, Value
@@ -124,6 +126,7 @@ def export_run(
     dtype, spec = tables or run.config.optim.table_dtype, spec_of(run.data)
     every = json.loads(run.schema.to_json())["tasks"] if schema != run.schema else ()
     losses = [loss for loss in run.losses if loss.task in schema.task_names]
+    fields = encoding.read(run.data.folder, spec, run.schema, spec.fixed(), spec.optional())
     with new_folder(out, replace) as folder:
         members = [read(run, workdir, select) for workdir in workdirs]
         facts = Facts(
@@ -140,6 +143,7 @@ def export_run(
             all_tasks=tuple(every),
             improper={loss.task: loss.improper for loss in losses if loss.improper},
             rank=ranked.text if ranked else "",
+            example=example_row(run.data, fields),
         )
         forward = Forward(run.model, run.plan, schema.task_names, run.losses, dtype, len(members))
         export = Export(folder, run, spec, schema, facts, forward, ranked)
@@ -290,13 +294,16 @@ def spec_of(data: Prepared) -> Spec:
 def write_encoders(data: Prepared, folder: pathlib.Path) -> None:
     """Fills a new folder: encoders.json, spec.json and vocabulary/.
 
-    A vocabulary holds keys, hashes of the values that train has shown; never the values.
+    A vocabulary holds keys, hashes of the values that train has shown; never the values, which the
+    prepared set has beside them.
     """
-    folder.mkdir()
+    spec = spec_of(data)
+    (folder / VOCABULARY).mkdir(parents=True)
     shutil.copyfile(data.folder / FITTED, folder / FITTED)
-    (folder / SPEC).write_text(encoding.spec_json(spec_of(data)))
-    if (data.folder / VOCABULARY).exists():
-        shutil.copytree(data.folder / VOCABULARY, folder / VOCABULARY)
+    (folder / SPEC).write_text(encoding.spec_json(spec))
+    for table in {field.table for field in spec.fields if field.encoder == "vocabulary"}:
+        path = path_of(data.folder / VOCABULARY, table)
+        shutil.copyfile(path, folder / VOCABULARY / path.name)
 
 
 @dataclasses.dataclass(frozen=True)

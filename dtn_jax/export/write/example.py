@@ -1,0 +1,86 @@
+"""A row of a model's raw columns that is like those of train, for people to try in /docs.
+
+A group, such as a user, is a person: its values are not shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from dtn_jax.data import shown_values, times
+from dtn_jax.data.encode import Fitted
+from dtn_jax.data.prepared import Prepared
+from dtn_jax.data.raw.types import Type, as_type
+from dtn_jax.data.shown_values import ShownValues
+from dtn_jax.export.encoding import Encoding
+from dtn_jax.field import SEVERAL
+
+
+def example_row(data: Prepared, encoding: Encoding) -> dict[str, Any]:
+    """{raw column: a value, as JSON has it}: the most frequent id of train, alone in a list; the
+    middle of numbers; noon of the day with the most rows. Columns of which nothing is known, such
+    as those that only expressions read, are left out.
+
+    Args:
+      data: the prepared set.
+      encoding: of the same set.
+    """
+    spec, shown, row = encoding.spec, shown_values.fields(data.folder), {}
+    days = data.notes.get("days") or {}
+    for name, field in encoding.fitted.items():
+        column = field.spec.value.column if field.spec.value else ""
+        value = None if column in ("", spec.group) else _value(field, shown[name])
+        if value is not None and field.spec.kind in SEVERAL:
+            row[column] = [_in_type(value, encoding.types[column].inner)]
+            row[field.spec.weights] = [1.0]
+        elif value is not None:
+            row[column] = _in_type(value, encoding.types[column])
+    if spec.time in encoding.columns and days.get("dated"):
+        row[spec.time] = _noon(days["rows"], spec.time_unit, encoding.types[spec.time])
+    return {name: row[name] for name in encoding.columns if name in row}
+
+
+def _value(field: Fitted, shown: ShownValues) -> str | float | list[float] | None:
+    """What a field often holds; None where nothing tells."""
+    if shown.values is not None:
+        return shown.names([1]).get(1)
+    if field.spec.kind == "vector":
+        mean = np.zeros(field.spec.length) if field.mean is None else field.mean
+        return [float(f"{number:.4g}") for number in mean]
+    if shown.buckets is not None:
+        buckets = shown.buckets
+        middle = (*buckets.edges[len(buckets.edges) // 2 :], *buckets.dominating, 0.0)[0]
+    elif field.mean is not None:
+        middle = float(field.mean)
+        middle = np.sign(middle) * np.expm1(abs(middle)) if field.spec.log else middle
+    else:
+        return None
+    return float(f"{middle:.4g}")
+
+
+def _in_type(value: Any, kind: Type) -> Any:
+    """A value as JSON has it in a column of a type; times stay texts."""
+    if isinstance(value, str) and not times.is_date(kind):
+        return as_type(pl.Series([value]), kind)[0]
+    return round(value) if kind.is_integer() else value
+
+
+def _noon(days: Sequence[tuple[int, int]], unit: str, kind: Type) -> str | int:
+    """Noon of the day with the most rows, as a column of times has it.
+
+    Args:
+      days: (day, its rows) of each.
+      unit: one of times.TIME_UNITS.
+      kind: the column's type.
+    """
+    day = max(days, key=lambda pair: pair[1])[0] * times.DAY
+    if unit in times.PER_UNIT:
+        return round((day + times.DAY // 2) / times.PER_UNIT[unit])
+    date = times.show(day, unit)
+    if unit == "yyyymmdd":
+        return int(date.replace("-", ""))
+    return date if kind == pl.Date else f"{date}T12:00:00Z"

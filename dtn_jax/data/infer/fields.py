@@ -67,9 +67,8 @@ def draft(columns: Mapping[str, Column], labels: Sequence[Label], whole: bool) -
     with progress.Rows() as bars:
         for c in bars.count(columns.values(), "columns", len(columns), lambda _: 1, "columns"):
             kind = kind_of(c)
-            field = Entry(
-                c.name, options(c, kind), facts(c, kind), [PLACE] * names.is_place(c.name)
-            )
+            notes = [PLACE] * names.is_place(c.name) + around(c, able)
+            field = Entry(c.name, options(c, kind), facts(c, kind), notes)
             usual, odd = usual_reason(c, kind, whole), suspicion(c, able)
             odd = unread_time(c) or odd or outcome(c)
             field.reason, field.suspect = odd or usual, bool(odd)
@@ -223,6 +222,12 @@ def suspicion(c: Column, able: Sequence[Label]) -> str:
     best = max(figures, key=lambda figure: (figure.by == KNOWN, figure.auc), default=None)
     if best is None:
         return ""
+    if best.by != KNOWN and best.only:
+        value = shown(c.different[int(c.counts.argmin())])
+        return (
+            f"it looks like a label, since it is {value} only where {best.label} is 1: add it to "
+            "--labels, or leave it out"
+        )
     if best.by != KNOWN:
         return f"a label in disguise? Alone it has AUC {best.auc:.4f} on {best.label}"
     label = next(label for label in able if label.key == best.label)
@@ -233,3 +238,16 @@ def suspicion(c: Column, able: Sequence[Label]) -> str:
         f"{percent(float(gone[ones].mean()))} of the rows with {best.label}, and in "
         f"{percent(float(gone[~ones].mean()))} of the others: AUC {best.auc:.4f}"
     )
+
+
+def around(c: Column, able: Sequence[Label]) -> list[str]:
+    """A note for each label that is 1 only where the column is, as a click is around orders."""
+    notes = []
+    for label in able if c.is_binary and not c.is_list else ():
+        rows = np.concatenate(label.rows)
+        if leaks.within(label.ones[rows], c.numbers[rows] == 1):
+            notes.append(
+                f"{label.key} is 1 only where this is: if it is not known when a row is shown, add "
+                "it to --labels, or drop it"
+            )
+    return notes

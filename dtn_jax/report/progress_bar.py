@@ -14,6 +14,7 @@ from dtn_jax.report import screen
 
 INTERVAL = 10.0  # seconds between two plain lines, at least; the first and the last always show
 WINDOW = 120.0  # seconds over which speed is measured; wider than any pause between two updates
+STEADY = 10.0  # seconds of steps before a time left is told
 
 
 class _Bar(rich.progress.Progress):
@@ -32,8 +33,9 @@ class ProgressBar:
         with ProgressBar(total_steps, total_epochs, start_step) as progress:
             progress.update(step=100, epoch=0, losses={"click": 0.3}, examples=102_400)
 
-    Rates and the time left are measured over the last `WINDOW` seconds, from the first update on,
-    so they count neither compilation nor steps before a resume.
+    Rates are measured over the last `WINDOW` seconds, the time left over all, both from the first
+    update on: they count neither compilation nor steps before a resume. So the time left has its
+    share of validations and checkpoints as soon as there were some.
 
     Args:
       total_steps: steps of the whole run.
@@ -47,20 +49,20 @@ class ProgressBar:
     ):
         console, self._epochs = screen.console(), total_epochs
         self._left = "left at most" if may_stop else "left"
+        self._first: tuple[float, int] | None = None  # when the first update came, and its step
         self._line, self._printed, self._printed_at = "", "", -math.inf
         self._bar = _Bar(
             screen.text_column("{task.description}", style="bold"),
             rich.progress.BarColumn(bar_width=None),
             rich.progress.MofNCompleteColumn(),
             screen.text_column("{task.fields[rate]}"),
-            rich.progress.TimeRemainingColumn(),
-            screen.text_column(self._left, style="progress.remaining"),
+            screen.text_column("{task.fields[left]}", style="progress.remaining"),
             console=console,
             speed_estimate_period=WINDOW,
             expand=True,
             disable=not console.is_terminal or console.is_dumb_terminal,
         )
-        self._bar.add_task("", total=total_steps, completed=start_step, rate="")
+        self._bar.add_task("", total=total_steps, completed=start_step, rate="", left="")
         self._task = self._bar.tasks[0]
 
     def __enter__(self):
@@ -89,13 +91,19 @@ class ProgressBar:
         where = f"epoch {min(epoch + 1, self._epochs)}/{self._epochs}"
         loss = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
         self._bar.below = loss and f"loss  {loss}"
-        self._bar.update(task.id, description=where)
-        rate = task.fields["rate"]
-        parts = [where, f"step {step}/{task.total:.0f}", rate, loss and f"loss {loss}"]
-        if task.time_remaining and not task.finished:
-            left = datetime.timedelta(seconds=round(task.time_remaining))
-            parts.append(f"{left} {self._left}")
+        rate, left = task.fields["rate"], self._time_left(step)
+        self._bar.update(task.id, description=where, left=left)
+        parts = [where, f"step {step}/{task.total:.0f}", rate, loss and f"loss {loss}", left]
         self._say(" | ".join(filter(None, parts)))
+
+    def _time_left(self, step: int) -> str:
+        """'0:05:00 left'; '' before that is known, and at the end."""
+        now = self._bar.get_time()
+        since, first = self._first = self._first or (now, step)
+        if now - since < STEADY or step <= first or self._task.finished:
+            return ""
+        seconds = (now - since) / (step - first) * (self._task.total - step)
+        return f"{datetime.timedelta(seconds=round(seconds))} {self._left}"
 
     def tell(self, what: str) -> None:
         """Shows what is done between two steps, up to the next update."""

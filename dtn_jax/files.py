@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import fcntl
 import hashlib
 import json
@@ -152,6 +153,18 @@ def cache_folder() -> pathlib.Path:
     """The user's cache folder, for prepared sets and compiled programs."""
     root = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
     return pathlib.Path(root) / "dtn_jax"
+
+
+def schema_path(path: str | pathlib.Path) -> pathlib.Path:
+    """A schema file; raises UserError, with the nearest name beside it, where there is none."""
+    file = pathlib.Path(path).expanduser()
+    if not file.exists():
+        beside = [p for p in file.parent.glob("*") if p.suffix in (".yaml", ".yml", ".json")]
+        names = sorted(p.name for p in beside)
+        near = difflib.get_close_matches(file.name, names, n=1, cutoff=0)
+        hint = f"; did you mean {file.with_name(near[0])}?" if near else ""
+        raise UserError(f"there is no schema file {str(path)!r}{hint}")
+    return file
 
 
 def full_path(path: str | pathlib.Path) -> pathlib.Path:

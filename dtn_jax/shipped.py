@@ -12,6 +12,8 @@ import pathlib
 import sys
 from types import ModuleType
 
+from dtn_jax.errors import UserError
+
 PACKAGE = pathlib.Path(__file__).parent
 IN_A_CLONE = {
     "configs": "configs",
@@ -53,6 +55,28 @@ def config_files(near: pathlib.Path) -> list[str]:
         if known:
             return [f"configs/{f.name}" if place == folder("configs") else str(f) for f in known]
     return []
+
+
+def config_path(path: str) -> pathlib.Path:
+    """The config file of this path; raises UserError where there is none."""
+    file = pathlib.Path(path)
+    shipped = folder("configs").parent / file
+    if not file.is_file() and file.parts[:1] == ("configs",) and shipped.is_file():
+        file = shipped
+    place = file if file.is_dir() else file.parent
+    if file.suffix != ".py" and (place / "config.json").is_file():
+        raise UserError(
+            f"{path} is a run's, and no config file. To resume or show the run, give the --config "
+            f"that it began with, and --workdir={place}"
+        )
+    if not file.is_file() or file.suffix != ".py":
+        raise UserError(f"no config file {path!r}; {config_choices(file)}")
+    return file
+
+
+def config_choices(file: pathlib.Path) -> str:
+    """What a message says of the config files near `file`."""
+    return f"the config files are: {', '.join(config_files(file)) or 'none'}"
 
 
 def protocols() -> dict[str, pathlib.Path]:

@@ -19,7 +19,7 @@ from dtn_jax.errors import UserError, choose
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.models.experts import EXPERTS
 from dtn_jax.options import split_outside_brackets
-from dtn_jax.shipped import config_files
+from dtn_jax.shipped import config_choices, config_path
 
 SHIPPED = shipped.folder("configs")
 TUNED = SHIPPED / "tuned"
@@ -39,7 +39,7 @@ def load_config(spec: str) -> ConfigDict:
     module = import_config(file)
     get_config = getattr(module, "get_config", None)
     if get_config is None or not inspect.signature(get_config).parameters:
-        raise UserError(f"{path} has no function get_config(argument); {_choices(file)}")
+        raise UserError(f"{path} has no function get_config(argument); {config_choices(file)}")
     try:
         config = get_config(argument)
     except UserError:
@@ -61,27 +61,6 @@ def import_config(file: pathlib.Path) -> ModuleType:
     if file.absolute().parent == SHIPPED.absolute():
         return shipped.module("configs", file.stem)
     return plugins.import_file(file, "config file")
-
-
-def config_path(path: str) -> pathlib.Path:
-    """The config file of this path; raises UserError where there is none."""
-    file = pathlib.Path(path)
-    shipped = SHIPPED.parent / file
-    if not file.is_file() and file.parts[:1] == ("configs",) and shipped.is_file():
-        file = shipped
-    folder = file if file.is_dir() else file.parent
-    if file.suffix != ".py" and (folder / "config.json").is_file():
-        raise UserError(
-            f"{path} is a run's, and no config file. To resume or show the run, give the --config "
-            f"that it began with, and --workdir={folder}"
-        )
-    if not file.is_file() or file.suffix != ".py":
-        raise UserError(f"no config file {path!r}; {_choices(file)}")
-    return file
-
-
-def _choices(file: pathlib.Path) -> str:
-    return f"the config files are: {', '.join(config_files(file)) or 'none'}"
 
 
 def variant(

@@ -11,9 +11,10 @@ import optuna
 from ml_collections import ConfigDict
 
 from dtn_jax.config import declarations, override, plugins
-from dtn_jax.config.files import config_path, import_config
+from dtn_jax.config.files import import_config
 from dtn_jax.errors import UserError
 from dtn_jax.options import lists
+from dtn_jax.shipped import config_path
 
 SPACE = "configs/space.py"  # searched unless the user has a space
 # What trials are compared by, or on, is the same for all of them, and what changes no result is not

@@ -33,9 +33,9 @@ class ProgressBar:
         with ProgressBar(total_steps, total_epochs, start_step) as progress:
             progress.update(step=100, epoch=0, losses={"click": 0.3}, examples=102_400)
 
-    Rates are measured over the last `WINDOW` seconds, the time left over all, both from the first
-    update on: they count neither compilation nor steps before a resume. So the time left has its
-    share of validations and checkpoints as soon as there were some.
+    Rates are measured over the last `WINDOW` seconds, from the first update on: they count neither
+    compilation nor steps before a resume. The time left is measured over the first epoch, and anew
+    from the second one on, with all later pauses: the first validation, which compiles, is no rule.
 
     Args:
       total_steps: steps of the whole run.
@@ -49,7 +49,7 @@ class ProgressBar:
     ):
         console, self._epochs = screen.console(), total_epochs
         self._left = "left at most" if may_stop else "left"
-        self._first: tuple[float, int] | None = None  # when the first update came, and its step
+        self._epoch_starts: dict[int, tuple[float, int]] = {}  # of its first update: time, step
         self._line, self._printed, self._printed_at = "", "", -math.inf
         self._bar = _Bar(
             screen.text_column("{task.description}", style="bold"),
@@ -91,15 +91,16 @@ class ProgressBar:
         where = f"epoch {min(epoch + 1, self._epochs)}/{self._epochs}"
         loss = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
         self._bar.below = loss and f"loss  {loss}"
-        rate, left = task.fields["rate"], self._time_left(step)
+        rate, left = task.fields["rate"], self._time_left(step, epoch)
         self._bar.update(task.id, description=where, left=left)
         parts = [where, f"step {step}/{task.total:.0f}", rate, loss and f"loss {loss}", left]
         self._say(" | ".join(filter(None, parts)))
 
-    def _time_left(self, step: int) -> str:
+    def _time_left(self, step: int, epoch: int) -> str:
         """'0:05:00 left'; '' before that is known, and at the end."""
         now = self._bar.get_time()
-        since, first = self._first = self._first or (now, step)
+        self._epoch_starts.setdefault(epoch, (now, step))
+        since, first = list(self._epoch_starts.values())[:2][-1]
         if now - since < STEADY or step <= first or self._task.finished:
             return ""
         seconds = (now - since) / (step - first) * (self._task.total - step)

@@ -120,8 +120,9 @@ def text(column: str, value: object) -> str:
         return "" if value is None else str(value)
     if SHARES.fullmatch(column):
         return share(value)
-    number = f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-    return f"{reading(value)} {number}" if column == "psi" else number
+    if column == "psi":
+        return f"{reading(value)} {value:.3f}"
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def remarks(description: Description) -> list[str]:

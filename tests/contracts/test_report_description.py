@@ -117,6 +117,8 @@ def test_the_terminal_has_80_columns(nasty):
     ):
         assert text in shown
     assert "…" not in shown.replace("… and", "")  # no number is cut off
+    assert re.search(r"(stable|some|strong) \d\.\d{3}\s", shown)
+    assert "e-0" not in shown.partition("Drift")[2].partition("Repeated rows")[0]
 
 
 def test_a_set_without_days_or_leaks_says_less(tmp_path):

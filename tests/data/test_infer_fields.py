@@ -192,6 +192,19 @@ def test_a_column_that_breaks_rows_is_refused(tmp_path):
     assert "not UTF-8" in found.refused["bytes"]
 
 
+@pytest.mark.parametrize(
+    ("values", "is_list"),
+    [
+        (["red", "red|blue", "blue|new"], True),
+        (["['red', 'blue']", "[]"], True),
+        (["red, blue", "Smith (a)"], False),
+    ],
+)
+def test_lists_that_stand_as_texts_are_asked_about(values, is_list):
+    made = field({"tags": DRAW.choice(values, ROWS)}, "tags")
+    assert ("lists as texts? A bag needs a column of lists" in " ".join(made.notes)) == is_list
+
+
 def test_one_bad_cell_of_many_rows_makes_no_number_a_category_and_loses_no_time():
     """`prepare` rejects the row, and names it."""
     rows = 20_000

@@ -8,6 +8,7 @@ whatever other packages of those names there are.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib.util
 import os
@@ -95,6 +96,18 @@ def config_path(path: str) -> pathlib.Path:
 def config_choices(near: pathlib.Path) -> str:
     """What a message says of the config files that there are."""
     return f"the config files are: {', '.join(config_files(near)) or 'none'}"
+
+
+def schema_path(path: str | pathlib.Path) -> pathlib.Path:
+    """A schema file; raises UserError, with the nearest name beside it, where there is none."""
+    file = pathlib.Path(path).expanduser()
+    if not file.exists():
+        beside = [p for p in file.parent.glob("*") if p.suffix in (".yaml", ".yml", ".json")]
+        names = sorted(p.name for p in beside)
+        near = difflib.get_close_matches(file.name, names, n=1, cutoff=0)
+        hint = f"; did you mean {file.with_name(near[0])}?" if near else ""
+        raise UserError(f"there is no schema file {str(path)!r}{hint}")
+    return file
 
 
 def protocols() -> dict[str, pathlib.Path]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from dtn_jax.cli import compile_cache
 from dtn_jax.errors import UserError, choose, told
 from dtn_jax.parallel import interrupts
-from dtn_jax.places import PACKAGE, config_files, full_path
+from dtn_jax.places import PACKAGE, config_files, config_path, full_path, schema_path
 from dtn_jax.report import screen
 
 if TYPE_CHECKING:
@@ -42,12 +42,13 @@ SHARED = {  # {option=VALUE: its help}; each command names those that it can use
     "can write; or none (default: $JAX_COMPILATION_CACHE_DIR, else ~/.cache/dtn_jax/compiled)",
     "force": "try even what cannot fit in memory",
 }
+RUN = "the workdir of a finished run"
 IN_CONFIG = {"data_dir": "data.data_dir", "manual_dir": "data.manual_dir", "plugins": "plugins"}
 DATA = tuple(IN_CONFIG)
 CONFIG_USAGE = """%(prog)s --config FILE[:ARGUMENT] [--config.KEY VALUE ...]
        %(prog)s --schema FILE [--model NAME] [...], for your own logs"""
 DECLARED = ("options", "defaults", "config", "shared", "usage", "topics", "needed", "ranges")
-DECLARED += ("choices", "modes")  # by constants of a command's module
+DECLARED += ("choices", "modes", "existing")  # by constants of a command's module
 
 
 class Parser(argparse.ArgumentParser):
@@ -71,6 +72,8 @@ class Parser(argparse.ArgumentParser):
       ranges: {option: (the least, the most) that it may be, where it is given}.
       choices: {option: what it, or each of its parts by comma, may be}.
       modes: {option of which one alone is given: those that go with it}.
+      existing: {option whose value, or each of its parts by comma, is a path: what is expected
+        there}.
     """
 
     def __init__(self, module: str):
@@ -144,6 +147,12 @@ class Parser(argparse.ArgumentParser):
         for name, choices in self.choices.items():
             for part in listed(getattr(known, name)):
                 choose(name.removesuffix("s"), part, choices)
+        for name, what in self.existing.items():
+            for path in listed(getattr(known, name)):
+                if not full_path(path).exists():
+                    raise UserError(f"{path} is not there; expected {what}")
+        if getattr(known, "schema", ""):
+            schema_path(known.schema)
         for name in {"workdir", "out"} & {a.dest for a in self._actions if a.metavar == "DIR"}:
             for path in listed(getattr(known, name)):
                 check_folder(path, name if name == "workdir" else f"--{name}")
@@ -321,8 +330,6 @@ def read_config(spec: str, rest: Sequence[str]) -> ConfigDict:
     Raises:
       UserError: there is no config, or an argument, key or value is wrong.
     """
-    from dtn_jax.config import load_config, override
-
     given = overrides(rest)
     if not spec:
         files = ", ".join(config_files(CONFIGS))
@@ -330,6 +337,9 @@ def read_config(spec: str, rest: Sequence[str]) -> ConfigDict:
             f"no config: give --config=FILE:ARGUMENT, FILE one of {files}, or --schema=FILE for "
             "your own logs. See --help."
         )
+    config_path(spec.partition(":")[0])
+    from dtn_jax.config import load_config, override  # after what needs no options
+
     load_plugins(rest)  # first: the config's argument may name what they define
     config = load_config(spec)
     for key, value in given:

@@ -31,6 +31,7 @@ OPTIONS = {
 }
 DEFAULTS = {"key": "row", "draws": command.constant("metrics.significance", "DRAWS")}
 RANGES = {"draws": (100, 100_000)}
+EXISTING = dict.fromkeys(("RUN_A", "RUN_B"), "a run's workdir or a Parquet file")
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -4,19 +4,22 @@ JAX's persistent cache does the keeping. Its key has the program, the versions, 
 accelerator, but not the kind of CPU: so each kind has a folder of its own, where several machines
 share a home.
 
-JAX is imported late here, because the tests take from this file what they tell JAX at its import.
+JAX is not imported here, which takes a second: where it is not yet, the environment tells it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import pathlib
 import platform
+import sys
 import tempfile
 
 from dtn_jax.places import cache_folder
 
 OFF = "none"
+FOLDER = "jax_compilation_cache_dir"
 SHORTEST = 0.1  # seconds; what compiles faster is not kept
 
 
@@ -27,12 +30,11 @@ def use(given: str = "") -> None:
       given: --cache_dir; '': where JAX was told already, or in the user's cache folder; 'none':
         nowhere.
     """
-    import jax
-
-    if not given and jax.config.jax_compilation_cache_dir:
+    jax = sys.modules.get("jax")
+    if not given and (getattr(jax.config, FOLDER) if jax else os.environ.get(FOLDER.upper())):
         return
     if given == OFF:
-        jax.config.update("jax_compilation_cache_dir", None)
+        tell(FOLDER, None)
         return
     root = pathlib.Path(given or cache_folder() / "compiled").expanduser().absolute()
     folder = root / processor()
@@ -41,14 +43,24 @@ def use(given: str = "") -> None:
         with tempfile.TemporaryFile(dir=folder):  # it can be written
             pass
     except OSError as error:
-        jax.config.update("jax_compilation_cache_dir", None)
+        tell(FOLDER, None)
         print(
             f"warning: compiled programs are not kept, {root} cannot be written "
             f"({error.strerror}); --cache_dir=DIR names another folder, --cache_dir={OFF} none"
         )
         return
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST)
+    tell(FOLDER, str(folder))
+    tell("jax_persistent_cache_min_compile_time_secs", SHORTEST)
+
+
+def tell(name: str, value: str | float | None) -> None:
+    """Sets an option of JAX; None takes it back."""
+    if "jax" in sys.modules:
+        sys.modules["jax"].config.update(name, value)
+    elif value is None:
+        os.environ.pop(name.upper(), None)
+    else:
+        os.environ[name.upper()] = str(value)
 
 
 def processor() -> str:

@@ -49,8 +49,9 @@ SECTIONS = {  # table of a description: its section's title and text
     ),
     "alone": (
         "Suspects of leaks",
-        "Each field alone: train's rate of the label at each value ranks validation. An AUC above "
-        f"{leaks.SUSPECT} is a suspect: the label in another form, or known only after it.",
+        "Each field alone: train's rate of the label at each value ranks validation. Suspects have "
+        f"an AUC above {leaks.SUSPECT}, or have the rarer of two values only where the label is 1: "
+        "they are the label in another form, or known only after it.",
     ),
     "drift": (
         "Drift",
@@ -116,7 +117,8 @@ def sections(description: Description, drawn: bool = False) -> list[Section]:
     """
     order = pl.col("psi").max().over("name")
     tables = {name: getattr(description, name) for name in SECTIONS}
-    tables["alone"] = pl.DataFrame(description.alone)
+    suspects = [figure for figure in description.alone if figure.suspect]
+    tables["alone"] = pl.DataFrame(suspects).drop("only", strict=False)
     tables["drift"] = description.drift.sort(order, descending=True, maintain_order=True)
     every = [rows(description)]
     for name, (title, text) in SECTIONS.items():
@@ -124,6 +126,8 @@ def sections(description: Description, drawn: bool = False) -> list[Section]:
             pictures = {title: png(days(description))} if drawn and name == "days" else {}
             shown = grid(tables[name], len(tables[name]) if drawn else MANY)
             every.append(Section(title, [text], [shown], pictures))
+        elif name == "alone" and description.alone:
+            every.append(Section(title, [text, "No suspects."]))
     every.append(Section("Fields", [UNKNOWN], [kept_fields(description.data)]))
     first = [Section("What to look at first", texts)] if (texts := remarks(description)) else []
     return [*first, *every] if drawn else [*every, *first]
@@ -159,18 +163,22 @@ def text(column: str, value: object) -> str:
         return "" if value is None else str(value)
     if SHARES.fullmatch(column):
         return percent(value)
-    number = f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-    return f"{reading(value)} {number}" if column == "psi" else number
+    if column == "psi":
+        return f"{reading(value)} {value:.3f}"
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def remarks(description: Description) -> list[str]:
     """What a reader should look at first: leaks, strong drift, rows that train has too."""
-    texts = [
-        f"suspected leak: {figure.field} tells {figure.label}: {figure.by} alone ranks validation "
-        f"with an AUC of {figure.auc:.4f}. Is it known before the label is?"
-        for figure in description.alone
-        if figure.suspect
-    ]
+    texts = []
+    for figure in (figure for figure in description.alone if figure.suspect):
+        why = f"alone ranks validation with an AUC of {figure.auc:.4f}"
+        if figure.only:
+            why = "differs from the usual only where the label is 1"
+        texts.append(
+            f"suspected leak: {figure.field} tells {figure.label}: {figure.by} {why}. Is it known "
+            "before the label is?"
+        )
     strong = description.drift.filter(pl.col("psi") > STRONG)["name"].unique(maintain_order=True)
     texts += [f"strong drift from train: {', '.join(strong)}"] if len(strong) else []
     equal = dict(description.repeats["split", "equal"].rows()[1:])

@@ -44,6 +44,7 @@ OPTIONS = {
 SHARED = (*command.DATA, "cache_dir")
 DEFAULTS = {"calibration": AUTO, "batch_size": 0}
 RANGES = {"batch_size": (1, math.inf)}
+EXISTING = {"workdir": f"{command.RUN}, or of a replica", "again": "a model", "onnx": "a model"}
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -34,6 +34,7 @@ DEFAULTS["methods"] = ",".join(METHODS)
 SHARED = (*command.DATA, "cache_dir", "force")
 NEEDED = ("workdir", "methods")
 CHOICES = {"methods": METHODS}
+EXISTING = {"workdir": f"{command.RUN}, or of a replica"}
 
 
 def main(arguments: Sequence[str]) -> None:

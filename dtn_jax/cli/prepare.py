@@ -88,11 +88,13 @@ def main(arguments: Sequence[str]) -> None:
     if known.infer:
         infer_schema(known)
         return
-    from dtn_jax.cli import description
-    from dtn_jax.config import plugins
+    if known.plugins:
+        from dtn_jax.config import plugins
 
-    plugins.load(known.plugins)
+        plugins.load(known.plugins)
     data, is_new = own_logs(known) if known.schema else built_in(known)
+    from dtn_jax.cli import description  # after what may be refused
+
     if known.describe or known.html:
         description.write(data, known.html)
     else:

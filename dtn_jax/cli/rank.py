@@ -28,6 +28,7 @@ DEFAULTS = {"seed": 0}
 RANK_FILE = command.constant("export.ranking", "RANK_FILE")
 NEEDED = ("workdir", "gain")
 RANGES = {"seed": (0, 2**63 - 1)}
+EXISTING = {"workdir": command.RUN}
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from dtn_jax.report import screen
 
 T = TypeVar("T")
 QUIET_SECONDS = 30.0  # without a terminal, between two lines about progress
+STEADY = 10.0  # seconds before a time left is told
 
 
 def say(text: str) -> None:
@@ -69,8 +70,8 @@ class Rows:
             yield item
             self._bars.advance(bar, rows(item))
             pace = f"{task.speed or 0:,.0f} {unit}/s"
-            if left := task.time_remaining:
-                pace += f", {datetime.timedelta(seconds=left)} left"
+            if task.time_remaining and task.elapsed >= STEADY:  # others may follow
+                pace += f", {datetime.timedelta(seconds=task.time_remaining)} left of this pass"
             self._bars.update(bar, pace=pace)
             if self._bars.disable and time.monotonic() - said >= QUIET_SECONDS:
                 said = time.monotonic()

@@ -14,6 +14,7 @@ from dtn_jax.report import screen
 
 INTERVAL = 10.0  # seconds between two plain lines, at least; the first and the last always show
 WINDOW = 120.0  # seconds over which speed is measured; wider than any pause between two updates
+STEADY = 10.0  # seconds of steps before a time left is told
 
 
 class _Bar(rich.progress.Progress):
@@ -32,8 +33,9 @@ class ProgressBar:
         with ProgressBar(total_steps, total_epochs, start_step) as progress:
             progress.update(step=100, epoch=0, losses={"click": 0.3}, examples=102_400)
 
-    Rates and the time left are measured over the last `WINDOW` seconds, from the first update on,
-    so they count neither compilation nor steps before a resume.
+    Rates are measured over the last `WINDOW` seconds, from the first update on: they count neither
+    compilation nor steps before a resume. The time left is measured over the first epoch, and anew
+    from the second one on, with all later pauses: the first validation, which compiles, is no rule.
 
     Args:
       total_steps: steps of the whole run.
@@ -47,18 +49,18 @@ class ProgressBar:
     ):
         self._epochs = total_epochs
         self._left = "left at most" if may_stop else "left"
+        self._epoch_starts: dict[int, tuple[float, int]] = {}  # of its first update: time, step
         self._line, self._printed, self._printed_at = "", "", -math.inf
         self._bar = screen.bars(
             screen.text_column("{task.description}", style="bold"),
             rich.progress.BarColumn(bar_width=None),
             rich.progress.MofNCompleteColumn(),
             screen.text_column("{task.fields[rate]}"),
-            rich.progress.TimeRemainingColumn(),
-            screen.text_column(self._left, style="progress.remaining"),
+            screen.text_column("{task.fields[left]}", style="progress.remaining"),
             kind=_Bar,
             speed_estimate_period=WINDOW,
         )
-        self._bar.add_task("", total=total_steps, completed=start_step, rate="")
+        self._bar.add_task("", total=total_steps, completed=start_step, rate="", left="")
         self._task = self._bar.tasks[0]
 
     def __enter__(self):
@@ -87,13 +89,20 @@ class ProgressBar:
         where = f"epoch {min(epoch + 1, self._epochs)}/{self._epochs}"
         loss = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
         self._bar.below = loss and f"loss  {loss}"
-        self._bar.update(task.id, description=where)
-        rate = task.fields["rate"]
-        parts = [where, f"step {step}/{task.total:.0f}", rate, loss and f"loss {loss}"]
-        if task.time_remaining and not task.finished:
-            left = datetime.timedelta(seconds=round(task.time_remaining))
-            parts.append(f"{left} {self._left}")
+        rate, left = task.fields["rate"], self._time_left(step, epoch)
+        self._bar.update(task.id, description=where, left=left)
+        parts = [where, f"step {step}/{task.total:.0f}", rate, loss and f"loss {loss}", left]
         self._say(" | ".join(filter(None, parts)))
+
+    def _time_left(self, step: int, epoch: int) -> str:
+        """'0:05:00 left'; '' before that is known, and at the end."""
+        now = self._bar.get_time()
+        self._epoch_starts.setdefault(epoch, (now, step))
+        since, first = list(self._epoch_starts.values())[:2][-1]
+        if now - since < STEADY or step <= first or self._task.finished:
+            return ""
+        seconds = (now - since) / (step - first) * (self._task.total - step)
+        return f"{datetime.timedelta(seconds=round(seconds))} {self._left}"
 
     def tell(self, what: str) -> None:
         """Shows what is done between two steps, up to the next update."""

@@ -16,6 +16,43 @@ pytest_plugins = ["finished_runs"]
 pytestmark = pytest.mark.usefixtures("in_the_repository")
 
 
+SLIPS = """
+import sys
+from dtn_jax.cli import compare, export, prepare, train
+from dtn_jax.errors import UserError
+
+for main, *arguments in (
+    (train.main, "--config=configs/adult.py:dtn", "--workdr=runs/x"),
+    (train.main, "--config=configs/adlt.py:dtn"),
+    (train.main, "--config=configs/adult.py:dtn", "--profile=-1"),
+    (train.main, "--schema=missing.yaml", "--model=dtn"),
+    (prepare.main, "--schema=missing.yaml", "--input=log.csv"),
+    (prepare.main, "--infer", "--input=missing.csv", "--out=shop.yaml"),
+    (export.main, "--workdir=runs/gone", "--out=models/x"),
+    (compare.main, "runs/gone", "runs/b"),
+):
+    try:
+        main(arguments)
+    except UserError as error:
+        print(error)
+    slow = {"jax", "flax", "tensorflow_datasets", "optax", "matplotlib"} & sys.modules.keys()
+    assert not slow, (arguments, slow)
+"""
+
+
+def test_a_slip_is_answered_before_jax_is_imported():
+    call = [sys.executable, "-c", SLIPS]
+    done = subprocess.run(call, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    told = ("Did you mean --workdir", "no config file 'configs/adlt.py'", "expected at least 1")
+    told += (
+        ("no schema file 'missing.yaml'",) * 2 + ("missing.csv",) + ("runs/gone is not there",) * 2
+    )
+    assert len(said) == len(told)
+    assert all(words in line for words, line in zip(told, said))
+
+
 def test_a_diverging_run_names_steps_and_tasks_and_keeps_the_last_checkpoint(shell, tmp_path):
     """Tables that explode; the same command then goes on from the checkpoint, and fails again."""
     changes = (

@@ -1,17 +1,25 @@
-"""The examples of docs/extend.md: short, on a page, and right against NumPy."""
+"""The examples of pages: short, on a page, and right against NumPy, or on the same log."""
 
 import itertools
 import pathlib
+import shlex
+import subprocess
+import types
 
+import given
 import jax
 import jax.numpy as jnp
 import numpy as np
 import page_commands
+import polars as pl
 import pytest
 from built_models import PAIR, F, dense, mlp, relu, softmax, tower, weighted
 
 from dtn_jax.balancing.balancer import Seen
+from dtn_jax.cli import prepare
 from dtn_jax.config import plugins
+from dtn_jax.data.epochs.reader import SplitReader
+from dtn_jax.data.prepared import read
 from dtn_jax.losses.cross_entropy import CrossEntropy
 from dtn_jax.metrics import Rows
 
@@ -62,6 +70,37 @@ def test_a_page_shows_the_whole_file(page):
     assert page.name != "README.md" or "my_model.py" in shown(page)
     for name, text in shown(page).items():
         assert text == EXAMPLES[name], f"{name}: copy docs/examples/{name} into the page"
+
+
+def test_what_others_read_is_the_log_that_dtn_jax_reads(tmp_path, monkeypatch):
+    """docs/coming_from.md: the same rows in each split, the same columns and labels."""
+    monkeypatch.chdir(tmp_path)
+    given.logs(types.SimpleNamespace(folder=tmp_path))
+    page = page_commands.blocks((ROOT / "docs/coming_from.md").read_text())
+    infer, edit, to_prepare, *_ = next(b.text for b in page if "--infer" in b.text).splitlines()
+    prepare.main(shlex.split(infer)[2:])
+    subprocess.run(["bash", "-ec", edit], check=True)
+    prepare.main(shlex.split(to_prepare)[2:])
+    data = read(tmp_path / "data/logs/shop/1.0.0")
+    rechub, fuxi = {"pl": pl}, {"pl": pl}
+    exec(part("from_rechub.py", "IDS, LABELS", "train_dl, "), rechub)
+    exec(part("from_fuxictr.py", "log, day", "made = "), fuxi)
+    fields = [name for f in fuxi["fields"] for name in np.atleast_1d(f["name"])]
+    assert {*data.schema.field_names} == {*rechub["x"]} == {*fields}
+    labels = [*data.schema.task_names]
+    assert labels == rechub["LABELS"] == [label["name"] for label in fuxi["labels"]]
+    sides = {"train": ("y", "train"), "validation": ("y_val", "valid"), "test": ("y_test", "test")}
+    for split, (ours, theirs) in sides.items():
+        rows = SplitReader(data, split).everything()
+        assert len(rows.labels) == len(rechub[ours])
+        frame = pl.read_parquet(f"{theirs}.parquet")
+        for there in (rechub[ours], frame[labels].to_numpy()):
+            np.testing.assert_array_equal(rows.labels.sum(axis=0), there.sum(axis=0))
+
+
+def part(name: str, first: str, end: str) -> str:
+    """What an example's lines say from one to another."""
+    return EXAMPLES[name][EXAMPLES[name].index(first) : EXAMPLES[name].index(end)]
 
 
 def test_the_architecture_is_a_gate_with_a_temperature(precision, model):

@@ -92,6 +92,19 @@ def test_what_to_look_at_comes_first(nasty):
     assert what in printed(nasty).partition("What to look at first")[2].replace("\n", " ")
 
 
+def test_the_suspects_alone_are_listed(nasty, tmp_path):
+    def listed(shown):
+        return shown.partition("Suspects of leaks")[2].partition("Drift")[0]
+
+    shown = listed(printed(nasty))
+    assert "<img src=x>" in shown
+    assert "speed" not in shown
+    clean = describe(prepared(tmp_path, log(4000), SCHEMA))
+    for text in (printed(clean), as_page(clean)):
+        assert "No suspects." in listed(text)
+        assert "user" not in listed(text)
+
+
 def test_the_terminal_has_80_columns(nasty):
     shown = printed(nasty)
     assert max(map(len, shown.splitlines())) <= 80
@@ -104,6 +117,8 @@ def test_the_terminal_has_80_columns(nasty):
     ):
         assert text in shown
     assert "…" not in shown.replace("… and", "")  # no number is cut off
+    assert re.search(r"(stable|some|strong) \d\.\d{3}\s", shown)
+    assert "e-0" not in shown.partition("Drift")[2].partition("Repeated rows")[0]
 
 
 def test_a_set_without_days_or_leaks_says_less(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 import rich.console
 import rich.table
 
+from dtn_jax.data import progress as data_progress
 from dtn_jax.report import screen
 from dtn_jax.report.grid import LATEX, Grid, in_latex
 from dtn_jax.report.markdown import escaped, one_line
@@ -140,6 +141,36 @@ def test_progress_without_a_terminal_is_plain_lines_every_ten_seconds():
     assert "step 100110/100400" in lines[1]
     assert "1,000 examples/s" in lines[1]
     assert lines[1].endswith("0:00:29 left at most")
+
+
+def test_the_time_left_counts_pauses_but_the_first_and_waits_for_a_steady_rate():
+    """Epochs of 150 s, then a validation: the first one, which compiles, of 300 s, others of 50."""
+    now = 1000.0
+    console = rich.console.Console(file=io.StringIO(), width=80, get_time=lambda: now)
+    with progress_bar(console, 1000, 10) as progress:
+        for step in range(10, 410, 10):
+            progress.update(step=step, epoch=(step - 1) // 100, losses={}, examples=1000)
+            now += 15 + (300 if step == 100 else 50 * (step % 100 == 0))
+    lines = console.file.getvalue().splitlines()
+    matches = [re.search(r"step (\d+)/.*\| (\d):(\d\d):(\d\d) left", line) for line in lines]
+    left = {int(m[1]): 3600 * int(m[2]) + 60 * int(m[3]) + int(m[4]) for m in matches if m}
+    assert not {10, 110} & left.keys()
+    assert left[100] == 90 * 15
+    assert left[120] == 88 * 15
+    assert left[390] == pytest.approx((28 * 15 + 2 * 50) / 28 * 61, abs=1)
+
+
+def test_prepare_tells_the_time_left_of_a_pass_once_it_is_known(monkeypatch):
+    now = 1000.0
+    console = rich.console.Console(file=io.StringIO(), get_time=lambda: now)
+    monkeypatch.setattr(data_progress, "QUIET_SECONDS", 0)
+    with mock.patch.object(screen, "console", return_value=console), data_progress.Rows() as rows:
+        for _ in rows.count([1] * 20, "rows cleaned", 200, rows=lambda _: 10):
+            now += 1
+    lines = console.file.getvalue().splitlines()
+    left = [line.partition("rows/s")[2] for line in lines]
+    assert not any(left[:9])
+    assert left[9:12] == [f", 0:00:{n} left of this pass" for n in (10, "09", "08")]
 
 
 def test_the_progress_bar_says_what_is_done_between_two_steps():

@@ -7,6 +7,7 @@ from dtn_jax.data.infer import infer
 from dtn_jax.data.infer.sample import Sample
 from dtn_jax.data.schemas import schema_file
 from dtn_jax.data.schemas.spec import InputSpec
+from dtn_jax.data.stages.account import Account
 
 ROWS = 4000
 
@@ -16,7 +17,7 @@ def draw(seed=0):
 
 
 def sample(frame, format="parquet", whole=True):
-    return Sample(frame, {}, whole, "all rows", 0, InputSpec(format=format))
+    return Sample(frame, {}, whole, "all rows", Account(), InputSpec(format=format))
 
 
 def draft(columns, labels=("buy",), time="", group="", **given):

@@ -132,7 +132,24 @@ def test_a_large_text_is_sampled_from_its_beginning_to_its_end(tmp_path, monkeyp
     about = int(found.size.split()[3].replace(",", ""))
     assert found.size == f"{found.frame.height:,} of about {about:,} rows, from 1 of 1 files"
     assert about == pytest.approx(50_000, rel=0.05)
-    assert found.broken == 0
+    assert found.broken.rejected == 0
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_rows_that_cannot_be_read_are_named(tmp_path, monkeypatch, large):
+    lines = [f"{n},{n % 2},{n % 7}\n" for n in range(3000)]
+    lines[1700] = "1700,1\n"
+    path = tmp_path / "a.csv"
+    path.write_text("n,buy,code\n" + "".join(lines))
+    where = f"{path}, row 1,702"
+    if large:
+        for name, value in {"WHOLE": 0, "PIECE": 10_000}.items():
+            monkeypatch.setattr(sample, name, value)
+        where = f"{path}, from byte "
+    drafted = infer.draft(read(tmp_path, "csv"), ["buy"])
+    told = sampled.shown(drafted).partition("To look at")[2]
+    assert f"rows rejected: too few columns: {where}" in told
+    assert "1700,1" in told
 
 
 def test_columns_that_begin_late_in_json_lines_are_seen(tmp_path):
@@ -173,6 +190,19 @@ def test_a_column_that_breaks_rows_is_refused(tmp_path):
     assert found.frame.columns == ["n"]
     assert found.frame.height == 100
     assert "not UTF-8" in found.refused["bytes"]
+
+
+@pytest.mark.parametrize(
+    ("values", "is_list"),
+    [
+        (["red", "red|blue", "blue|new"], True),
+        (["['red', 'blue']", "[]"], True),
+        (["red, blue", "Smith (a)"], False),
+    ],
+)
+def test_lists_that_stand_as_texts_are_asked_about(values, is_list):
+    made = field({"tags": DRAW.choice(values, ROWS)}, "tags")
+    assert ("lists as texts? A bag needs a column of lists" in " ".join(made.notes)) == is_list
 
 
 def test_one_bad_cell_of_many_rows_makes_no_number_a_category_and_loses_no_time():

@@ -43,6 +43,29 @@ def test_a_planted_leak_is_named(values, told):
     assert f"  #     {made.reason}" in sampled.text(drafted)
 
 
+CLICK = (DRAW.random(ROWS) < 0.3).astype(int)
+RATED = CLICK * (DRAW.random(ROWS) < 0.2)
+STRAY = np.where(np.arange(ROWS) == np.flatnonzero(CLICK == 0)[0], 1, RATED)  # one of 240
+
+
+@pytest.mark.parametrize("name", ["rated_5", "order"])
+@pytest.mark.parametrize(("values", "value"), [(RATED, 1), (STRAY, 1), (RATED + 3, 4)])
+def test_an_event_that_only_comes_with_a_label_looks_like_one(name, values, value):
+    drafted = draft({"click": CLICK, name: values}, ("click",))
+    (made,) = (f for f in drafted.fields if f.name == name)
+    assert made.suspect
+    told = f"{name}: it looks like a label, since it is {value} only where click is 1: add it to"
+    assert told in sampled.shown(drafted).partition("Suspect, and left out")[2]
+
+
+def test_a_column_around_a_label_is_asked_about():
+    drafted = draft({"opened": CLICK, "rated_5": RATED}, ("rated_5",))
+    assert not next(f for f in drafted.fields if f.name == "opened").reason
+    told = "opened: rated_5 is 1 only where this is: if it is not known when a row is shown"
+    assert told in sampled.shown(drafted)
+    assert f"    # {told.removeprefix('opened: ')}" in sampled.text(drafted)
+
+
 STRONG = BUY + 0.6 * DRAW.normal(size=ROWS)  # AUC 0.88
 
 
@@ -51,10 +74,13 @@ STRONG = BUY + 0.6 * DRAW.normal(size=ROWS)  # AUC 0.88
     [
         STRONG,
         where(DRAW.random(ROWS) < 0.3 + 0.5 * BUY, STRONG),
+        (DRAW.random(ROWS) < 0.005 + 0.5 * BUY).astype(int),
+        (np.arange(ROWS) % 1000 > 0).astype(int),  # around nearly all
     ],
 )
 def test_a_strong_feature_is_no_leak(values):
-    assert not field({"x": pl.Series(values), "buy": BUY}, "x").reason
+    made = field({"x": pl.Series(values), "buy": BUY}, "x")
+    assert (made.reason, made.notes) == ("", [])
 
 
 def test_too_few_positives_are_not_judged():

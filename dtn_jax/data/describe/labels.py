@@ -5,6 +5,7 @@ What is found is in long tables, whose columns are named as a description shows 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -137,6 +138,6 @@ def pairs(rows: Batch, schema: Schema) -> pl.DataFrame:
         given = both / first
     phi = np.where(variance > 0, phi, np.nan)
     names = [schema.task_names[i] for i in columns] if len(columns) > 1 else []
-    places = [(i, j) for i in range(len(names)) for j in range(len(names))]
+    places = itertools.permutations(range(len(names)), 2)
     records = [(names[i], names[j], phi[i, j], given[i, j]) for i, j in places]
     return frame(records, ["label", "other", "phi", "given"])

@@ -6,6 +6,9 @@ Micci-Barreca, A preprocessing scheme for high-cardinality categorical attribute
 Explorations 3(1), 2001). A number is cut into buckets at the quantiles of the rows that are fitted;
 of a vector, the entry that ranks those best is taken. So a choice among many values or entries
 finds nothing in random labels.
+
+A rare event that comes after the label ranks it badly: most positives have none. It is seen in
+another way: its rows are `within` those of the label.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ SUSPECT = 0.95  # an AUC above it is a suspect
 M = 10  # rows at the label's rate that every value has beside its own
 FEWEST = 20  # rows of each class that a figure needs: its standard error is then below 0.07
 BUCKETS = 32  # of a number
+OUTSIDE = 0.01  # share of an event's rows that may lie elsewhere, as `prepare` has it
+CHANCE = 10.0  # rows that would be elsewhere, had they nothing to do with where they are
 
 VALUE, KNOWN, COUNT = "its value", "whether it is known", "how many values"
 TARGET = "whether it lists its target"  # as a history does that the row itself has slipped into
@@ -38,6 +43,8 @@ class Alone:
         whether its newest value is its target, or an earlier one is.
       auc: on the rows that are scored.
       entry: of a vector, the number that was taken; else None.
+      only: whether the rarer of two values comes only where the label is 1; False where an AUC of
+        the field says more.
     """
 
     field: str
@@ -45,11 +52,12 @@ class Alone:
     by: str
     auc: float
     entry: int | None = None
+    only: bool = False
 
     @property
     def suspect(self) -> bool:
-        """Whether it ranks the label so well that it may hold it."""
-        return self.auc > SUSPECT
+        """Whether it ranks the label so well that it may hold it, or comes after it."""
+        return self.auc > SUSPECT or self.only
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,8 +107,28 @@ def alone(field: str, columns: Iterable[Values], labels: Sequence[Label]) -> lis
             chosen = area if values.entry is None else auc(score(odds, codes[fit]), ones[fit])
             place = label.key, values.by
             if place not in best or chosen > best[place][0]:
-                best[place] = chosen, Alone(field, label.key, values.by, area, values.entry)
-    return [figure for _, figure in best.values()]
+                only = codes.shape[1] == 1 and len(known) == 2 and rarer_within(codes[:, 0], label)
+                figure = Alone(field, label.key, values.by, area, values.entry, only)
+                best[place] = chosen, figure
+    figures = [figure for _, figure in best.values()]
+    if any(figure.auc > SUSPECT for figure in figures):
+        return [dataclasses.replace(figure, only=False) for figure in figures]
+    return figures
+
+
+def rarer_within(codes: Int[np.ndarray, " B"], label: Label) -> bool:
+    """Whether the rarer of two values, 0 and 1, -1 where there is none, is `within` a label."""
+    rows = np.concatenate(label.rows)
+    first, second = (codes[rows] == code for code in (0, 1))
+    return within(min(first, second, key=np.sum), label.ones[rows])
+
+
+def within(inner: Bool[np.ndarray, " B"], outer: Bool[np.ndarray, " B"]) -> bool:
+    """Whether the rows of `inner` are among those of `outer`, but for a share of OUTSIDE;
+    by chance at least CHANCE of them, and ten times as many as do, would lie outside."""
+    count, outside = inner.sum(), (inner & ~outer).sum()
+    by_chance = count * (1 - outer.mean())
+    return bool(outside <= OUTSIDE * count and max(CHANCE, 10 * outside) <= by_chance)
 
 
 def coded(ids: Int[np.ndarray, "B S"]) -> tuple[Int[np.ndarray, " K"], Int[np.ndarray, "B S"]]:

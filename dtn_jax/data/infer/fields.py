@@ -25,6 +25,8 @@ UNIQUE_ROWS = 200  # with fewer rows, nothing is called nearly unique
 RARE = (10, 5, 2)  # the values of min_count that are tried
 LOST = 0.1  # share of the rows whose values min_count may make unknown
 PLACE = "unknown when a row is scored: see scored_as in the help"
+TEXTS_OF_LISTS = r"\||^\[.*\]$"  # red|blue, ['red', 'blue']
+A_LIST = "lists as texts? A bag needs a column of lists, as Parquet and JSON lines have"
 KEPT = 50  # values that a bag keeps unless its options say another number
 TIMES = "no categories: train has no times of test; value: number(t) - number(NAME) is a field"
 READ = (
@@ -67,14 +69,20 @@ def draft(columns: Mapping[str, Column], labels: Sequence[Label], whole: bool) -
     with progress.Rows() as bars:
         for c in bars.count(columns.values(), "columns", len(columns), lambda _: 1, "columns"):
             kind = kind_of(c)
-            field = Entry(
-                c.name, options(c, kind), facts(c, kind), [PLACE] * names.is_place(c.name)
-            )
+            notes = [PLACE] * names.is_place(c.name) + [A_LIST] * has_lists(c) + around(c, able)
+            field = Entry(c.name, options(c, kind), facts(c, kind), notes)
             usual, odd = usual_reason(c, kind, whole), suspicion(c, able)
             odd = unread_time(c) or odd or outcome(c)
             field.reason, field.suspect = odd or usual, bool(odd)
             entries.append(field)
     return entries
+
+
+def has_lists(c: Column) -> bool:
+    """Whether texts look like lists; not all do, since a list may have one value."""
+    if c.kind != "text" or c.is_list or not c.known:
+        return False
+    return bool(c.different.head(1000).str.contains(TEXTS_OF_LISTS).mean() > 0.1)
 
 
 def kind_of(c: Column) -> str:
@@ -223,6 +231,12 @@ def suspicion(c: Column, able: Sequence[Label]) -> str:
     best = max(figures, key=lambda figure: (figure.by == KNOWN, figure.auc), default=None)
     if best is None:
         return ""
+    if best.by != KNOWN and best.only:
+        value = shown(c.different[int(c.counts.argmin())])
+        return (
+            f"it looks like a label, since it is {value} only where {best.label} is 1: add it to "
+            "--labels, or leave it out"
+        )
     if best.by != KNOWN:
         return f"a label in disguise? Alone it has AUC {best.auc:.4f} on {best.label}"
     label = next(label for label in able if label.key == best.label)
@@ -233,3 +247,16 @@ def suspicion(c: Column, able: Sequence[Label]) -> str:
         f"{percent(float(gone[ones].mean()))} of the rows with {best.label}, and in "
         f"{percent(float(gone[~ones].mean()))} of the others: AUC {best.auc:.4f}"
     )
+
+
+def around(c: Column, able: Sequence[Label]) -> list[str]:
+    """A note for each label that is 1 only where the column is, as a click is around orders."""
+    notes = []
+    for label in able if c.is_binary and not c.is_list else ():
+        rows = np.concatenate(label.rows)
+        if leaks.within(label.ones[rows], c.numbers[rows] == 1):
+            notes.append(
+                f"{label.key} is 1 only where this is: if it is not known when a row is shown, add "
+                "it to --labels, or drop it"
+            )
+    return notes

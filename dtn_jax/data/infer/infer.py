@@ -192,8 +192,7 @@ def draft(sample: Sample, labels: Sequence[str] = (), time: str = "", group: str
             f"{round(equal * frame.height):,} rows ({percent(equal)}) are equal to an earlier one "
             "in all columns: split at random, train knows the labels of such rows in test"
         )
-    if broken := sample.broken:
-        share = percent(broken / (frame.height + broken))
-        notes.append(f"{broken:,} rows ({share}) cannot be read: prepare has --max_reject_rate")
+    if lines := sample.broken.summary():
+        notes += [*lines, "prepare rejects such rows, up to --max_reject_rate of all"]
     input = dataclasses.replace(sample.input, missing=tuple(words))
     return Draft(entries, tasks, when, who, split, why, input, notes)

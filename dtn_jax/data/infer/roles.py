@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from dtn_jax.data import times
+from dtn_jax.data.describe.leaks import CHANCE
 from dtn_jax.data.infer import names
 from dtn_jax.data.infer.fields import SMALL, Entry, is_time, unread
 from dtn_jax.data.infer.names import FORMULA, expression, quoted
@@ -26,7 +27,6 @@ from dtn_jax.shapes import Float64
 GUESSED = "guessed; "
 ROOM = 2.0  # a regression's range reaches so many times beyond the sample's, for rows not seen
 LEAST = 20  # rows with a label, to say where it lies
-CHANCE = 10.0  # of them, those that would be elsewhere if the labels had nothing to do with it
 
 
 @dataclasses.dataclass

@@ -21,8 +21,9 @@ from dtn_jax.data.clean import Bad
 from dtn_jax.data.raw import read as raw_read
 from dtn_jax.data.raw.files import FILE, RawFile
 from dtn_jax.data.raw.lines import opened
-from dtn_jax.data.raw.types import Reject, Type, Types, Unit, read_as
+from dtn_jax.data.raw.types import Type, Types, Unit, read_as
 from dtn_jax.data.schemas.spec import InputSpec
+from dtn_jax.data.stages.account import Account
 from dtn_jax.errors import UserError
 from dtn_jax.shapes import Float64
 
@@ -57,7 +58,7 @@ class Sample:
       refused: {column that cannot be: the reason}.
       whole: whether it is the whole log.
       size: '500,000 of about 12,000,000 rows, from 50 of 214 files'.
-      broken: rows of the sample that could not be read.
+      broken: the account of its rows, those that could not be read included.
       input: how files were read.
     """
 
@@ -65,7 +66,7 @@ class Sample:
     refused: dict[str, str]
     whole: bool
     size: str
-    broken: int
+    broken: Account
     input: InputSpec
 
 
@@ -91,11 +92,12 @@ def read(files: Sequence[RawFile], input: InputSpec) -> Sample:
         types = {address: {**of_file, **late, **of_file} for address, of_file in types.items()}
     columns, refused = usable(types)
     while True:
-        frames, rejects, cut = _rows(some, units, columns, input, few)
+        frames, broken, cut = _rows(some, units, columns, input, few)
         height = sum(frame.height for frame in frames)
         # A column that alone makes rows unreadable is left out, and the rows are there again.
-        counts = collections.Counter(reject.column for reject in rejects if reject.column)
-        most = FEW * (height + len(rejects))
+        rejects = [reject for _, reject in broken.kept if reject.column]
+        counts = collections.Counter(reject.column for reject in rejects)
+        most = FEW * (height + broken.rejected)
         bad = {r.column: f"{r.reason}: {r.value[:40]}" for r in rejects if counts[r.column] > most}
         refused |= bad
         columns = [name for name in columns if name not in bad]
@@ -107,7 +109,7 @@ def read(files: Sequence[RawFile], input: InputSpec) -> Sample:
     of = f" of about {rows:,}" if rows > height and not whole else ""
     account = f"{'all ' * whole}{height:,}{of} rows, from {count:,} of {len(files):,} files"
     frame = pl.concat(frames, how="vertical_relaxed")
-    return Sample(frame, refused, whole, account, len(rejects), input)
+    return Sample(frame, refused, whole, account, broken, input)
 
 
 def _spread(count: int, most: int) -> list[int]:
@@ -139,28 +141,30 @@ def _names(file: RawFile, unit: Unit) -> Iterator[str]:
 
 def _rows(
     files: Sequence[RawFile], units: Sequence[Unit], columns: list[str], input: InputSpec, few: bool
-) -> tuple[list[pl.DataFrame], list[Reject], bool]:
-    """Frames, rows that cannot be read, and whether a unit has more of them.
+) -> tuple[list[pl.DataFrame], Account, bool]:
+    """Frames, the account of rows that cannot be read, and whether a unit has more rows.
 
     Each unit has its share of the rows and bytes, and what earlier ones left; of `few` rows, all.
     """
-    frames, rejects, cut, rows, size = [], [], False, 0, 0
+    frames, account, cut, rows, size = [], Account(), False, 0, 0
     with progress.Rows() as bars:
         places = bars.count(units, "looking at", len(units), rows=lambda _: 1, unit="places")
         for n, unit in enumerate(places, 1):
-            share = 1 if few else n / len(units)
-            for chunk in raw_read.chunks(files[unit.file], unit, columns, input, CHUNK):
-                bad = Bad(chunk.numbers)
+            share, file = 1 if few else n / len(units), files[unit.file]
+            place = file.address
+            if unit.start and unit.first_row == 1:  # nobody knows the lines before a large file's
+                place += f", from byte {unit.start:,} on"
+            for chunk in raw_read.chunks(file, unit, columns, input, CHUNK):
+                bad = Bad(chunk.numbers, place, account)
                 bad.broken(chunk.broken)
                 frame = pl.DataFrame([typed(c, read_as(c.dtype), bad) for c in chunk.frame])
                 frame = frame.filter(pl.Series(bad.good))
                 frames.append(frame.head(max(round(ROWS * share) - rows, 0)))
-                rejects += [reject for _, reject in bad.account.kept]
                 rows, size = rows + frames[-1].height, size + frames[-1].estimated_size()
                 if rows >= round(ROWS * share) or size >= BYTES * share:
                     cut = True
                     break
-    return frames, rejects, cut
+    return frames, account, cut
 
 
 def usable(types: Mapping[str, Types]) -> tuple[list[str], dict[str, str]]:

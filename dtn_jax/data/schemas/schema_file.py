@@ -18,7 +18,6 @@ number. Numbers are 30, 0.1, 1e6 or 1_000; true and false may be yes and no.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import pathlib
@@ -45,6 +44,7 @@ from dtn_jax.data.schemas.spec import (
 from dtn_jax.data.schemas.yaml_lines import File, Null, shown
 from dtn_jax.errors import UserError
 from dtn_jax.field import SCALED
+from dtn_jax.places import schema_path
 from dtn_jax.schema import Field, Schema, Task
 
 NEEDED = {"hash": "size", "identity": "size", "vector": "length"}  # {encoder or kind: its key}
@@ -72,14 +72,7 @@ def load(path: str | pathlib.Path) -> Spec:
       UserError: there is no such file, or what it says makes no sense, with file, line, what was
         got and expected.
     """
-    file = pathlib.Path(path).expanduser()
-    if not file.exists():
-        beside = [p for p in file.parent.glob("*") if p.suffix in (".yaml", ".yml", ".json")]
-        names = sorted(p.name for p in beside)
-        near = difflib.get_close_matches(file.name, names, n=1, cutoff=0)
-        hint = f"; did you mean {file.with_name(near[0])}?" if near else ""
-        raise UserError(f"there is no schema file {str(path)!r}{hint}")
-    return read(yaml_lines.load(str(file)))
+    return read(yaml_lines.load(str(schema_path(path))))
 
 
 def loads(text: str, path: str = "schema.yaml") -> Spec:

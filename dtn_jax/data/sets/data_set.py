@@ -18,8 +18,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
-import tensorflow_datasets as tfds
-from tensorflow_datasets.core.download import downloader
 
 from dtn_jax.data import progress
 from dtn_jax.data.blocks import Layout
@@ -268,6 +266,9 @@ def download(url: str, folder: pathlib.Path, name: str, instead: str) -> pathlib
     Raises:
       UserError: the download fails.
     """
+    import tensorflow_datasets as tfds  # here, because it takes long
+    from tensorflow_datasets.core.download import downloader
+
     progress.say(f"Downloading {url}")
     tfds.disable_progress_bar()
     manager = tfds.download.DownloadManager(download_dir=folder, dataset_name=name)

@@ -45,7 +45,10 @@ ARCHITECTURE_WORDS = {
         "each task has a model of its own",
         "you want to know what sharing gains, or a CTR model alone",
     ),
-    "mmoe": ("each task gates one pool of experts", "you start: it is cheap, and the usual baseline"),
+    "mmoe": (
+        "each task gates one pool of experts",
+        "you start: it is cheap, and the usual baseline",
+    ),
     "ple": (
         "each task gates its own and the shared experts, level by level",
         "tasks disturb each other under MMoE",

@@ -21,7 +21,7 @@ GREY = "#888888"
 MARKERS = "osD^vPX*"  # as many as make, with 9 colours, 72 pairs
 PER_ROW = 4  # panels side by side
 GAP = "gap to the best AUC × 1000 (lower is better)"
-SAME = "_dtns_experts"  # the end of the names of rivals with our experts
+SAME = "_dtns_experts"  # the end of the names of baselines with our experts
 
 
 class Panel(NamedTuple):
@@ -121,7 +121,7 @@ def cost(table: Mapping) -> Figure | None:
     few = {key for row in table["rows"] for key in row["few"]}
     keys = [key for key in grids.keys_with(table["rows"], "auc") if key not in few]
     lines = {row["name"]: [(row["flops"], row["name"])] for row in table["rows"]}
-    every = [Panel(f"AUC {key}", "forward FLOPs an example", key, "auc", lines) for key in keys]
+    every = [Panel(f"AUC {key}", "forward FLOPs per example", key, "auc", lines) for key in keys]
     return curves(table, every, f"test AUC by cost, {grids.over(table['seeds'])}")
 
 
@@ -139,7 +139,7 @@ def costs(tables: Mapping[str, Mapping]) -> Figure:
                 row["flops"], mean, yerr=sd or 0, label=row["name"], ms=5, capsize=2, ls="", **look
             )
         clean(axes, title)
-        axes.set_xlabel("forward FLOPs an example", fontsize=9)
+        axes.set_xlabel("forward FLOPs per example", fontsize=9)
         flops_axis(axes)
     handles = {
         name: handle for axes in axes_of for handle, name in zip(*axes.get_legend_handles_labels())
@@ -165,7 +165,7 @@ def gaps(table: Mapping) -> Figure | None:
 
 
 def mean_gaps(table: Mapping) -> Figure | None:
-    """Gaps of the mean of tasks over the first dial, rivals with our experts at the right."""
+    """Gaps of the mean of tasks over the first dial, baselines with our experts at the right."""
     return curves(table, [of_dial(whose, rows, MEAN) for whose, rows in sides(table)], GAP)
 
 
@@ -176,12 +176,12 @@ def dials(table: Mapping) -> Figure | None:
 
 
 def sides(table: Mapping) -> list[tuple[str, list[Mapping]]]:
-    """(what is shown, rows): rivals with MLP experts, then those with ours, beside our own."""
+    """(what is shown, rows): baselines with MLP experts, then those with ours, beside our own."""
     rows, ours = first_dial(table), grids.with_ours("{ours}", table)
     alike = [row for row in rows if row["tuned_as"].endswith(SAME)]
     plain = [row for row in rows if row not in alike]
     beside = [row for row in plain if row["tuned_as"].startswith(ours)] + alike
-    both = [("rivals with MLP experts", plain), ("rivals with DTN's experts", beside)]
+    both = [("baselines with MLP experts", plain), ("baselines with DTN's experts", beside)]
     return both if alike else both[:1]
 
 

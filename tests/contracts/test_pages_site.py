@@ -153,7 +153,7 @@ def test_a_link_leads_to_the_sites_page_else_to_the_repository(monkeypatch):
 
 
 SAYS = {
-    "dtn_on_your_logs": ("dtn_on_your_logs/data/logs/shop", "order@cart", "FLOPs an"),
+    "dtn_on_your_logs": ("dtn_on_your_logs/data/logs/shop", "order@cart", "FLOPs per"),
     "do_your_tasks_disagree": ("noise alone", "evenness", "cosine", "try"),
 }
 PICTURES = {

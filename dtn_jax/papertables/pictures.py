@@ -205,6 +205,7 @@ def curves(
         return None
     of, names = summary(table), list(dict.fromkeys(name for p in every for name in p.lines))
     figure, axes_of = panels(len(every), columns, (4.2, 3.4))
+    first_of: dict[str, Axes] = {}  # panels of one thing have one scale
     for axes, panel in zip(axes_of, every):
         factor = 1000 if panel.metric == "gap" else 1
         for name, points in panel.lines.items():
@@ -227,6 +228,9 @@ def curves(
             axes.set_xticks(range(len(panel.ticks)), panel.ticks)
         else:
             flops_axis(axes)
+        if (other := first_of.setdefault(panel.key, axes)) is not axes:
+            axes.sharey(other)
+            axes.autoscale(axis="y")
         if panel.metric == "gap":  # one model far from the others would press them together
             axes.set_yscale("log")
             drawn.powers(axes.yaxis, (1, 2, 3, 5))

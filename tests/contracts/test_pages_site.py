@@ -57,6 +57,8 @@ def test_every_option_has_a_heading_with_default_and_meaning():
         assert (
             re.sub(r"\W", "", found.option.help).lower() in re.sub(r"\W", "", entries[key]).lower()
         )
+        first = found.option.help[:1]
+        assert first.isascii() or f"\n{first}" in entries[key], "σ stays small"
     sections = {key.partition(".")[0] for key in declarations() if "." in key}
     assert sections <= set(re.findall(r"^## .* \{ #([a-z]+) \}$", "## ".join(parts), re.M))
 

@@ -127,10 +127,10 @@ def speed_table() -> str:
         rows.append((f"**{model}, {table_rows:,} table rows**", "", "", "", ""))
         for name in (name for name in RIVALS if name in rivals):
             row = rivals[name]
-            times = f"{row['times']:.1f} × as fast" if name != RIVALS[0] else ""
+            times = f"{row['times']:.1f}" if name != RIVALS[0] else ""
             loss = f"{row['loss']:.3f}" + (f" ± {row['sd']:.3f}" if "sd" in row else "")
             rows.append((name, row["tables"], f"{row['examples/s']:,.0f}", times, loss))
-    header = ("", "tables learn by", "examples/s", "dtn_jax is", "loss")
+    header = ("", "tables learn by", "examples/s", "dtn_jax: times as fast", "loss")
     return Grid(header, rows, left=2, marked=True).markdown() + "\n"
 
 

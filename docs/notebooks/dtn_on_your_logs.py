@@ -190,7 +190,7 @@ print(model.score(tomorrow))
 
 # %%
 card = json.loads((HOME / "runs/dtn_1/results.json").read_text())
-print(f"{card['parameters']:,} dense parameters, {card['flops_per_example']:,} FLOPs an example")
+print(f"{card['parameters']:,} dense parameters, {card['flops_per_example']:,} FLOPs per example")
 
 # %% [markdown]
 # ## From here

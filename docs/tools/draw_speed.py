@@ -43,7 +43,7 @@ def draw() -> Figure:
         axes.tick_params(colors=INK, labelsize=13, length=0)
         axes.tick_params(axis="x", labelbottom=False)
         axes.spines[:].set_visible(False)
-    figure.supxlabel("thousand examples a second", color=FAINT, fontsize=12)
+    figure.supxlabel("thousand examples per second", color=FAINT, fontsize=12)
     return figure
 
 

@@ -6,6 +6,7 @@ Nothing of what is made is kept beside the pages; `make docs` makes it anew.
 from __future__ import annotations
 
 import pathlib
+import re
 
 import api_pages
 import commands_page
@@ -18,6 +19,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = pathlib.Path(__file__).parents[2]
+FLAG = re.compile(r"(?<=[\s>(\[])(--[a-zA-Z][\w.]*)")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -37,6 +39,11 @@ def on_page_markdown(markdown: str, page: Page, **_) -> str:
     if page.file.generated_by:
         return markdown
     return repository_pages.linked(markdown, f"docs/{page.file.src_uri}", page.file.src_uri)
+
+
+def on_page_content(html: str, **_) -> str:
+    """No line ends within the name of a command's option: `.flag` in theme/site.css."""
+    return FLAG.sub(r'<span class="flag">\1</span>', html)
 
 
 def made_pages() -> dict[str, str]:

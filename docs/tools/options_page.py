@@ -23,7 +23,7 @@ with the options of your own plug-ins.
 An option that may change when a run resumes says where and how a run happens, not what it computes.
 """
 WORDS = {
-    "": ("At the top", "They stand in no section."),
+    "": ("At the top", "Top-level options."),
     "data": ("`data`", "Which rows, and how they are read."),
     "model": ("`model`", "The architecture, its experts, and what they read."),
     "loss": ("`loss`", "What a task's rows cost, and how tasks are weighed."),
@@ -66,8 +66,13 @@ def entry(found: Declared) -> str:
     default = repr(option.default) if option.default == "" else str(option.default)
     runtime = "; may change when a run resumes" if option.runtime else ""
     facts = f"Default `{default}`; {prose(option.expected)}{runtime}"
-    meaning = prose(option.help[:1].upper() + option.help[1:])
+    meaning = prose(sentence(option.help))
     return f"### `{found.key}` {{ #{found.key} }}\n\n{facts}.\n{{ .option }}\n\n{meaning}.\n"
+
+
+def sentence(text: str) -> str:
+    """A help that begins with a capital; a symbol, such as σ, stays as it is."""
+    return text[:1].upper() + text[1:] if text[:1].isascii() else text
 
 
 def prose(text: str) -> str:

@@ -45,7 +45,10 @@ ARCHITECTURE_WORDS = {
         "each task has a model of its own",
         "you want to know what sharing gains, or a CTR model alone",
     ),
-    "mmoe": ("each task gates one pool of experts", "you start: it is cheap, and the usual rival"),
+    "mmoe": (
+        "each task gates one pool of experts",
+        "you start: it is cheap, and the usual baseline",
+    ),
     "ple": (
         "each task gates its own and the shared experts, level by level",
         "tasks disturb each other under MMoE",
@@ -59,7 +62,7 @@ ARCHITECTURE_WORDS = {
         "your tasks are a long funnel",
     ),
     "stem": (
-        "tables of each task's own beside shared ones; a task's loss moves its own alone",
+        "each task has tables of its own beside shared ones; its loss trains no other task's",
         "tables, not layers, are what tasks disagree about, and memory suffices",
     ),
     "adatt": (
@@ -101,7 +104,7 @@ ARCHITECTURE_WORDS = {
     ),
     "infnet": (
         "tokens of fields, histories and tasks exchange through few proxies",
-        "fields and history items are many, and attention among all is too dear",
+        "fields and history items are many, and attention among all costs too much",
     ),
     "uniformer": (
         "tasks attend to tokens of fields and histories, after layers of these",
@@ -140,10 +143,10 @@ EXPERT_WORDS = {
     "dcnv2": ("a cross network, of full or low rank", "you want the usual strong baseline"),
     "fm": ("the sum of products of all pairs", "you want the cheapest interaction"),
     "deepfm": ("`fm` beside an MLP", "you want a classic baseline"),
-    "fwfm": ("inner products of pairs, each weighed", "you want to see which pairs matter"),
+    "fwfm": ("weighted inner products of pairs", "you want to see which pairs matter"),
     "pnn": ("inner or outer products before an MLP", "fields are few"),
     "fibinet": ("bilinear products, and weights of fields", "fields differ in importance"),
-    "cin": ("products of each layer with the fields", "you compare with xDeepFM; it is dear"),
+    "cin": ("products of each layer with the fields", "you compare with xDeepFM; it is expensive"),
     "afn": ("products of powers that are learned", "orders of interaction are unknown"),
     "final": ("layers that double the degree", "you want high degrees in few layers"),
     "finalmlp": ("two gated MLPs and a bilinear form", "you compare with a strong MLP"),

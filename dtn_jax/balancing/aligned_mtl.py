@@ -14,7 +14,7 @@ SMALLEST = 1e-6  # of an eigenvalue, beside the largest, that counts
 
 @dataclasses.dataclass(frozen=True)
 class AlignedMTL(GradientBalancer):
-    """The gradients, turned as little as may be until they are orthogonal and of one length.
+    """The gradients, turned as little as possible until they are orthogonal and of one length.
 
         G = V Λ V^T;   c = sqrt(λ_min) V Λ^(-1/2) V^T 1        (Algorithm 1)
 

@@ -13,7 +13,7 @@ from dtn_jax.shapes import Array, Float
 
 @dataclasses.dataclass(frozen=True)
 class PCGrad(GradientBalancer):
-    """Each task's gradient gives up what is against another's; then all are added (Algorithm 1).
+    """Each task's gradient loses what opposes another one; then all are added (Algorithm 1).
 
         v = g_i;   for j ≠ i in random order, where <v, g_j> < 0:   v -= <v, g_j> / |g_j|² g_j
 

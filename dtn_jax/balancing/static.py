@@ -16,7 +16,7 @@ from dtn_jax.shapes import Array, Float
 
 @dataclasses.dataclass(frozen=True)
 class Static(Balancer):
-    """One weight a task, the same in all steps.
+    """One weight per task, the same in all steps.
 
     They multiply `loss.task_weights`, which stay for what a loss's unit makes of it under every
     balancer.

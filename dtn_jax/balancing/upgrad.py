@@ -14,8 +14,7 @@ from dtn_jax.shapes import Array, Float
 
 @dataclasses.dataclass(frozen=True)
 class UPGrad(GradientBalancer):
-    """Each task's gradient, moved as little as may be so that it is against no task's; then all are
-    added.
+    """Each task's gradient, moved as little as possible until it opposes none; then all are added.
 
         v_t = argmin of v^T G v  over  v >= e_t;   c = Σ_t v_t        (proposition 1)
 

@@ -52,8 +52,8 @@ def main(arguments: Sequence[str]) -> None:
     rows, model = rows or run.data.rows["train"], config.model
     screen.say(
         f"{model.architecture} on {schema.name}, {len(schema.fields)} fields, embeddings of "
-        f"{model.embedding_dim} numbers, {config.data.batch_size:,} examples a device and step: "
-        f"{rows:,.3g} training rows in {hours:g} h an epoch, "
+        f"{model.embedding_dim} numbers, {config.data.batch_size:,} examples per device and step: "
+        f"{rows:,.3g} training rows in {hours:g} h per epoch, "
         f"{sum(schema.tables().values()):,.3g} table rows\n"
     )
     compiled = {}

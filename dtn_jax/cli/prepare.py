@@ -51,7 +51,7 @@ LOGS = {
     "labels=COLUMNS": "columns that are labels, by comma; without, --infer guesses",
     "time=COLUMN": "the time column; without, --infer guesses",
     "group=COLUMN": "the column of the users or sessions; without, --infer guesses",
-    "processes=N": "processes; 0 (default) is one a core, as far as --memory_gb goes",
+    "processes=N": "processes; 0 (default) is one per core, as far as --memory_gb goes",
     "memory_gb=GB": "gigabytes that all of them together may need",
     "engine=NAME": "duckdb: this machine; spark: a cluster that shares --data_dir, for a log that "
     "no machine can hold (pip install -e '.[spark]')",

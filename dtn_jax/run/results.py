@@ -148,7 +148,7 @@ def show(results: dict, schema: Schema, folder: pathlib.Path) -> None:
         screen.show(report.days_table(results["by_day"], schema))
     screen.say(
         f"{results['parameters']:,} dense parameters, {results['flops_per_example']:,} forward "
-        f"FLOPs an example, {speed} in training."
+        f"FLOPs per example, {speed} in training."
     )
     print(f"Predictions, pictures, logs and checkpoints are in {folder}")
 

@@ -28,7 +28,7 @@ class TrainOptions:
         "limit. Without patience a run trains exactly its epochs",
         least=0,
     )
-    eval_every: int = option(0, "steps between validations; 0 is once an epoch", least=0)
+    eval_every: int = option(0, "steps between validations; 0 is once per epoch", least=0)
     checkpoint_every: int = option(
         1000, "steps between checkpoints; each validation makes one too", least=1, runtime=True
     )

@@ -47,7 +47,7 @@ def measure(options: Options) -> Measured:
             worst = max(found[name] for name in found if reads_gradients(name) and "," not in name)
             goals.append(Goal(f"{column}, slowest", ONCE + A_TASK * tasks, worst, at_least=False))
     rows: list[Mapping[str, Cell]] = [{"balancer": name, **row} for name, row in cells.items()]
-    return Measured("a training step's time, in that with static weights", rows, goals, [NOTE])
+    return Measured("A training step's time relative to static weights", rows, goals, [NOTE])
 
 
 def reads_gradients(name: str) -> bool:

@@ -62,7 +62,7 @@ def test_a_tiny_config_is_answered(capsys, prepared_dir, monkeypatch):
     command.main([*words.split(), *config.split(), "--rows=2e9", "--hours=8", "--device=v5p,h100"])
     said = capsys.readouterr().out
     assert "shared_bottom on adult" in said
-    assert "2e+09 training rows in 8 h an epoch, 1e+09 table rows" in said
+    assert "2e+09 training rows in 8 h per epoch, 1e+09 table rows" in said
     assert "v5p: 16 devices are enough" in said
     assert "h100: 16 devices are enough" in said
     assert "does not" in said

@@ -1,4 +1,4 @@
-"""Single task: one model a task, with embeddings of its own, that share nothing.
+"""Single task: one model per task, with embeddings of its own; nothing is shared.
 
 For task t, z = [f_1, ..., f_M] of its group on its view of the fields; its logit is tower(z).
 """

@@ -95,13 +95,17 @@ def test_one_seed_is_not_tested(told, page):
     assert not {"↑", "↓"} & set(page())
 
 
+def slow(*case):
+    return pytest.param(*case, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("edit", "changes", "why"),
     [
         (of_task(KEYS[0], positives=99), {}, "too few"),
-        (of_task(KEYS[0], positives=4901), {}, "too few"),
+        slow(of_task(KEYS[0], positives=4901), {}, "too few"),
         (of_task(KEYS[0], gauc_groups=9, gauc_skipped=2), {}, "too few"),
-        (of_task(KEYS[0], gauc_groups=10, gauc_skipped=2), {}, None),
+        slow(of_task(KEYS[0], gauc_groups=10, gauc_skipped=2), {}, None),
         (lambda results, draws: None, {"tested": ("never_married",)}, "not tested"),
     ],
 )

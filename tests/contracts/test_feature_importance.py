@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 
+import numpy as np
 import pytest
 from command_calls import WATCHED, logged, refusal, results_of
 from damaged_bytes import flip, large_file
@@ -15,6 +16,7 @@ from dtn_jax.analysis.finished import best_state, read_config
 from dtn_jax.cli import export, feature_importance, train
 from dtn_jax.errors import UserError
 from dtn_jax.run.run import build_run
+from experiments import importance_report
 
 pytest_plugins = ["finished_runs"]
 pytestmark = pytest.mark.usefixtures("in_the_repository")
@@ -215,3 +217,12 @@ def test_a_run_older_than_an_option_has_its_default(finished, tmp_path):
     assert (found.train.max_steps, found.model.stem.levels) == (4, 1)
     _, step = best_state(build_run(found), tmp_path / "run")
     assert step == results_of(finished)["best_steps"]["mean"]
+
+
+def test_the_committed_report_is_what_is_written_from_the_committed_json():
+    importance_report.main(["--check"])
+
+
+def test_what_is_not_finite_is_null_in_json():
+    found = explain.plain_numbers({"a": 0.123456789, "b": [np.nan, 1, True]})
+    assert found == {"a": 0.123457, "b": [None, 1, True]}

@@ -1,12 +1,10 @@
 """Declared options, and the one parser behind those that are lists, weights of tasks or a graph."""
 
-import math
-
 import pytest
 from refused_configs import refused
 
 from dtn_jax.models.build import task_graph
-from dtn_jax.options import Option, lists, pairs, per_task, split_outside_brackets
+from dtn_jax.options import lists, pairs, per_task, split_outside_brackets
 
 TASKS = ("click", "order")
 
@@ -60,23 +58,3 @@ def test_what_cannot_be_read_is_told(read, text, named):
     message = refused(read, text)
     assert named in message
     assert read is task_graph or "--what" in message
-
-
-@pytest.mark.parametrize(
-    ("found", "good", "bad"),
-    [
-        (Option(2, "", least=1), [1, 5], [0, -1, 1.5, True, "2"]),
-        (Option(0.5, "", above=0, below=1), [0.1, 0.9], [0, 1, 0.0, math.nan, "0.5"]),
-        (Option(0.5, "", least=0, most=1), [0, 1, 0.0], [-0.1, 1.1, math.inf]),
-        (Option(False, ""), [True, False], [0, 1, "true"]),
-        (Option("a", ""), ["", "b"], [1, None]),
-        (Option("a", "", choices=("a", "b")), ["a", "b"], ["c"]),
-        (Option((1,), ""), [(), (3, 4)], [(0,), (1.0,), ("1",)]),
-        (Option((), "", items=str), [(), ("a",)], [(1,)]),
-    ],
-)
-def test_what_an_option_allows(found, good, bad):
-    for value in good:
-        found.check("key", value)
-    for value in bad:
-        assert "key" in refused(found.check, "key", value)

@@ -1,18 +1,11 @@
 """What is said of a plug-in that cannot be, or whose model cannot; nothing of it is left."""
 
-import dataclasses
-from unittest import mock
-
 import pytest
-from plugin_files import EXAMPLE, HEADS, IMPORTS, names
+from plugin_files import HEADS, IMPORTS, names
 from refused_configs import refused
 from small_runs import small
 
 from dtn_jax.config import plugins
-from dtn_jax.config.plugins import KINDS
-from dtn_jax.data.sets.catalog import DATASETS
-from dtn_jax.metrics import METRICS
-from dtn_jax.models.architectures import DTN
 from dtn_jax.run.replicas import train_replicas
 from dtn_jax.run.run import build_run
 from dtn_jax.run.train import train
@@ -131,25 +124,6 @@ def test_a_name_that_another_plug_in_has(write_plugin, told):
         assert f"the name is taken, by ARCHITECTURES of plug-in {other}" in told(text)
 
 
-def test_a_data_set_says_its_name(write_plugin, told):
-    source = EXAMPLE.read_text().partition("ARCHITECTURES =")[0]
-    message = told(source + "DATASETS = {'my_shop': Shop}")
-    assert "its attribute name is 'shop', expected 'my_shop'" in message
-    named = "class S(Shop):\n    name = 'named'\nDATASETS = {'named': S}"
-    plugins.load(str(write_plugin(source + named, "named.py")))
-    assert DATASETS["named"].name == "named"
-
-
-def test_what_the_package_has_is_as_a_plug_in_s_must_be():
-    for kind in KINDS.values():
-        assert kind.members
-        known = {name: own for name, own in kind.members.items() if name != "logs"}  # of any schema
-        lacking = {name: plugins._lacking(kind, name, own) for name, own in known.items()}
-        assert not {name: wrong for name, wrong in lacking.items() if wrong}
-    wrong = dataclasses.replace(METRICS["auc"], format="zz")
-    assert "Unknown format code" in plugins._lacking(KINDS["METRICS"], "auc", wrong)
-
-
 # ---------------------------------------------------------------- models that cannot be built
 
 OUTPUTS = "from dtn_jax.interface import Outputs\nimport jax.numpy as jnp\n"
@@ -265,11 +239,3 @@ def test_a_rows_outputs_depend_on_that_row_alone(line, instead, write_plugin, pr
     if "arange" not in line:
         assert f"({path}, line {at})" in message
     assert instead in message
-
-
-def test_a_model_is_traced_once_for_its_shapes_and_its_state(prepared_dir):
-    run = build_run(small(prepared_dir, model__architecture="dtn"))
-    with mock.patch.object(DTN, "__call__", autospec=True, side_effect=DTN.__call__) as made:
-        run.check_model()
-        run.new_state()
-    assert made.call_count == 1

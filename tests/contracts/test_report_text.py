@@ -81,16 +81,6 @@ def test_html_has_no_tag_of_a_name(name):
 
 
 NAME = "[red]a[/x][/]:smile:"
-# What of Rich prints or reads markup by itself.
-
-
-@pytest.fixture
-def shown(monkeypatch):
-    """What was printed, on a wide screen."""
-    file = io.StringIO()
-    console = rich.console.Console(file=file, width=300, markup=False, emoji=False)
-    monkeypatch.setattr(screen, "console", lambda: console)
-    return file.getvalue
 
 
 def test_the_console_reads_no_markup(capsys):

@@ -28,7 +28,6 @@ FIELDS = (Field("user", rows=3), Field("item", rows=3))
 SCHEMA = Schema("shop", FIELDS, (Task("click"), Task("order", space="click")))
 NOTHING = [None, None, None]
 MIXED = ([0.6, 0.8, 0.7, 0.7], [0.5, 0.9, 0.4, 0.6])
-RISING, FALLING = [0.5, 0.6, 0.7], [0.9, 0.8, 0.7]
 
 
 @pytest.fixture
@@ -94,20 +93,6 @@ def test_the_best_state_of_each_selection(select, aucs, losses, best, progressed
     values["mean:logloss"] = [loss and 0.75 * loss for loss in losses]
     assert [r["selected"] for r in logged] == pytest.approx(values[select])  # its own value
     assert [r["mean"] for r in logged] == pytest.approx(values["mean"])  # whatever selects
-
-
-@pytest.mark.parametrize(
-    ("select", "aucs", "losses", "patience", "stopped"),
-    [
-        ("click", RISING, RISING, 2, False),
-        ("click:logloss", RISING, RISING, 2, True),
-        ("click:logloss", RISING, RISING, 3, False),
-        ("mean:logloss", FALLING, FALLING, 2, False),
-        ("click", NOTHING, RISING, 1, False),
-    ],
-)
-def test_early_stopping_watches_what_selects(select, aucs, losses, patience, stopped, progressed):
-    assert progressed(select, aucs, losses, patience)[0].stopped == stopped
 
 
 def test_no_state_is_exported_as_the_best_by_what_is_not_defined(monkeypatch, tmp_path):

@@ -1,9 +1,6 @@
-"""Ali-CCP's configs, and its generator."""
-
-import dataclasses
+"""Ali-CCP's configs."""
 
 import jax
-from ali_ccp_pair import SPEC, joined_rows
 
 from configs import ali_ccp as config_file
 from dtn_jax.config import checked_config
@@ -47,13 +44,3 @@ def test_the_released_settings_make_a_model_of_the_released_size():
     assert model_of("mmoe,released")[0].model.embedding_dim == 16
     assert model_of("ple,released")[0].model.group_experts == "shared=mlp*2"
     assert model_of("stem,released")[0].model.experts == "mlp"
-
-
-def test_generated_rows_do_not_depend_on_how_many_there_are():
-    few = dataclasses.replace(SPEC, rows={"train": 90, "test": 1}, odd=0.0)
-    many = dataclasses.replace(few, rows={"train": 140, "test": 1})
-    rows = joined_rows(many, "train")
-    assert joined_rows(few, "train").equals(rows[:90])
-    assert not (rows["conversion"] & ~rows["click"]).any()
-    assert rows["conversion"].any()
-    assert not joined_rows(dataclasses.replace(few, seed=9), "train").equals(rows[:90])

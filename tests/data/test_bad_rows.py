@@ -12,7 +12,7 @@ from dtn_jax.cli.prepare import main
 from dtn_jax.data.prepare import prepare
 from dtn_jax.errors import UserError
 
-NAN, INF = math.nan, math.inf
+INF = math.inf
 ROWS = 2_000
 # What the log's own schema file lacks: a range of labels, the longest list, a split by a column.
 TEXT = log.without("viewed", "action", "clicked", "ago")

@@ -88,9 +88,6 @@ def test_a_wrong_value_is_told_with_its_place_and_the_schema_with_its_line(split
     assert prepare(splits | {"train": good}, tmp_path).rows["train"] == 101
 
 
-# --- frames --------------------------------------------------------------------------------------
-
-
 # --- raw files, options --------------------------------------------------------------------------
 
 
@@ -185,13 +182,3 @@ def test_a_dead_process_leaves_nothing(tmp_path):
     (home / FOLDER / "0.parquet").write_text("half")
     catalog.load("toy", data_dir=str(tmp_path))
     assert left(home) == {"1.0.0"}
-
-
-def test_a_full_disk_is_told(tmp_path, monkeypatch):
-    def full(*_, **__):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(frames.pq.ParquetWriter, "write_table", full)
-    with pytest.raises(UserError, match=r"toy cannot be prepared in .*No space left on device"):
-        catalog.load("toy", data_dir=str(tmp_path))
-    assert not list(tmp_path.rglob("*.parquet*"))

@@ -1,4 +1,4 @@
-"""The two ways that bring an epoch to the step, the rows for scoring, and work ahead."""
+"""A part of the train rows, and work ahead."""
 
 import threading
 
@@ -49,19 +49,6 @@ def test_a_part_of_train_is_spread_over_it():
     assert counts.min() > 100  # of 160 on average
     with pytest.raises(UserError, match="none of 100 train rows"):
         stored_rows(Layout(4, 8), 100).part_of_train(0.001)
-
-
-@pytest.mark.parametrize("count", [7, 1013])
-def test_picked_rows_come_from_their_blocks_alone(count, monkeypatch):
-    monkeypatch.setattr("dtn_jax.data.epochs.reader.BLOCKS", 5)
-    layout, rows = Layout(4, 8), 1013
-    data = stored_rows(layout, rows)
-    numbers = np.sort(np.random.default_rng(count).choice(rows, count, replace=False))
-    got = SplitReader(data, "train").picked(numbers)
-    np.testing.assert_array_equal(got.ids[:, 0], numbers + 1)
-    np.testing.assert_array_equal(got.labels[:, 0], (numbers + 1) / 2)
-    blocks = np.repeat(np.arange(len(layout.blocks(rows))), layout.blocks(rows))[numbers]
-    assert data.notes["train"].taken == sorted(set(blocks))
 
 
 def test_forgetting_ends_the_thread():

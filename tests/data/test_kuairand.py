@@ -1,6 +1,5 @@
 """KuaiRand's reader: days decide the split, values may be missing."""
 
-import numpy as np
 import polars as pl
 import pytest
 from public_sets import load
@@ -31,15 +30,6 @@ def account_of(prepared, capsys):
     shown = capsys.readouterr().out
     assert all(line in shown for line in lines)
     return lines
-
-
-def test_rows_of_a_day_stay_in_the_order_of_the_files(tmp_path):
-    frame = kuairand().sample(fraction=1, shuffle=True, seed=1)
-    files = {"log_standard_1.csv": frame[:200], "log_standard_2.csv": frame[200:]}
-    train = rows(prepare(files, tmp_path), "train")
-    expected = frame.filter(pl.col("date") < 20220418).sort("date", maintain_order=True)
-    np.testing.assert_array_equal(train["group"], expected["user_id"])
-    np.testing.assert_array_equal(train["labels"][:, 0], expected["is_click"])
 
 
 def test_a_subset_in_parquet_gives_the_same(tmp_path):

@@ -3,15 +3,12 @@
 import datetime
 import json
 
-import duckdb
 import numpy as np
 import polars as pl
 import pytest
 from world.log import prepared, rows
 
 from dtn_jax.data.epochs.reader import SplitReader
-from dtn_jax.data.schemas.spec import SplitSpec
-from dtn_jax.data.stages import split as splits
 
 SPLITS = ("train", "validation", "test")
 FIELDS = "fields: {place: {kind: numeric, encoder: standardise}}\ntasks: {click: }\n"
@@ -135,19 +132,12 @@ def ordered(frame, validation, test):
 
 @pytest.mark.parametrize(("validation", "test"), [(1, 1), (2, 3), (0.2, 0.3)])
 def test_each_users_last_rows(split, validation, test):
-    rng = np.random.default_rng(5)
-    shuffled = FRAME[rng.permutation(900)].with_columns(place=pl.int_range(900))
+    """Three users have one row, which trains."""
+    rng, place = np.random.default_rng(5), pl.int_range(900)
+    alone = pl.when(place < 3).then(1000 + place).otherwise("user")
+    shuffled = FRAME[rng.permutation(900)].with_columns(place=place, user=alone)
     lines = f"time: t\nsplit: {{by: user_order, validation: {validation}, test: {test}}}"
     found = split(lines, shuffled)
     expected = ordered(shuffled, validation, test)
     for name in SPLITS:
         np.testing.assert_array_equal(found[name], expected[name])
-
-
-def test_a_user_with_one_row_trains():
-    columns = {"user": [1, 2, 2, 3, 3, 3], "time": 0, "place": range(6), "unit": 0}
-    with duckdb.connect() as database:
-        database.register(splits.ORDER, pl.DataFrame(columns).to_arrow())
-        query = splits.by_user_order(SplitSpec(by="user_order", validation=1, test=1))
-        found = database.execute(f"{query} ORDER BY place").fetchnumpy()
-    assert found["split"].tolist() == [0, 0, 2, 0, 1, 2]

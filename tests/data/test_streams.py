@@ -133,23 +133,6 @@ def test_a_process_reads_only_the_lanes_of_its_rows(index, processes, lanes, as_
     assert sorted(data.notes["train"].taken) == own
 
 
-@pytest.mark.parametrize("processes", [2, 8])
-def test_to_score_a_process_reads_only_the_blocks_of_its_rows(processes):
-    data, size = stored_rows(Layout(4, 8), 1000), 64 * processes
-    own, whole = size // processes, []
-    for index in range(processes):
-        part = slice(index * own, (index + 1) * own)
-        data.notes["train"].taken.clear()
-        whole.append(np.stack([rows_of(b) for b in in_order(data, "train", size, part)]))
-        starts = data.layout.starts(1000)
-        blocks = np.unique(np.searchsorted(starts, whole[-1][whole[-1] >= 0], side="right") - 1)
-        taken = set(data.notes["train"].taken)
-        assert set(blocks) <= taken <= {*blocks, len(starts) - 2}  # the last, to pad from
-    rows = np.concatenate(whole, axis=1).ravel()
-    np.testing.assert_array_equal(rows[:1000], np.arange(1000))
-    assert (rows[1000:] == -1).all()
-
-
 @BY_DAY
 @pytest.mark.parametrize("size", [24, 300])  # several batches to a window, and the other way
 def test_resident_rows_are_those_of_the_order(size, by_day):
@@ -158,24 +141,6 @@ def test_resident_rows_are_those_of_the_order(size, by_day):
     whole, resident = expected(data, size, 2, days), ResidentData(data, "train", device, days=days)
     got = chunks(resident, size, 0, len(whole), per_epoch(data, size, days))
     np.testing.assert_array_equal(got, whole)
-
-
-@BY_DAY
-def test_a_stream_goes_on_into_the_next_epoch_without_a_stop_and_ends_with_the_last(
-    by_day, monkeypatch
-):
-    """The next epoch's first window is read while this epoch ends."""
-    data, size = dated(Layout(4, 8), 1531), 24
-    days = days_of(data, by_day)
-    stream, count = StreamedData(data, "train", 2, days), per_epoch(data, size, days)
-    chunks(stream, size, 0, count, count, most=5)
-    assert stream.at == (SEED, 1, 0, size)
-    with monkeypatch.context() as patch:
-        patch.setattr(stream, "close", None)  # what a restart would call
-        got = chunks(stream, size, count, 2 * count, count)
-    np.testing.assert_array_equal(got, expected(data, size, 2, days)[count:])
-    assert next(stream.windows, None) is None
-    stream.close()
 
 
 def group_of(ids):

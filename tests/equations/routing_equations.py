@@ -100,17 +100,6 @@ def fdn(p, views, data):
     }
 
 
-def escm2(p, views, data):
-    tasks, likely, logits = {t.name: t for t in data.tasks}, {}, {}
-    for t in data.task_order():
-        z = np.concatenate(group(p[t], views["shared"]), axis=-1)
-        likely[t] = sigmoid(tower(p[f"tower_{t}"], z))
-        for u in tasks[t].upstream:
-            likely[t] = likely[t] * likely[u]
-        logits[t] = np.log(likely[t]) - np.log(1 - likely[t])
-    return logits
-
-
 def rankmixer(p, views, data, tokens=3, task_tokens=True):
     t = by_token(p["tokens"], parts(views["shared"], tokens))
     if task_tokens:
@@ -130,7 +119,6 @@ CASES = {
     "dselect_k": ("dselect_k", CHAIN, {"experts": "mlp*3"}, dselect_k),
     "metaheac": ("metaheac", CHAIN, {"metaheac__critics": 3}, metaheac),
     "fdn": ("fdn", CHAIN, {}, fdn),
-    "escm2": ("escm2", CHAIN, {}, escm2),
     "rankmixer": ("rankmixer", CHAIN, RANKMIXER, rankmixer),
 }
 OTHERS = {

@@ -1,12 +1,11 @@
 """A moving average of the dense parameters: against its equation, in every way to train."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy_steps import STEPS, batches, build, config, first_state, leaves, placed_run, run
+from toy_steps import batches, build, config, first_state, leaves, placed_run, run
 
-from dtn_jax.run.step import make_train_chunk, make_train_step
+from dtn_jax.run.step import make_train_step
 
 DECAY = 0.7
 
@@ -63,17 +62,3 @@ def test_devices_and_parts_have_the_average_of_one_device(float64, way):
     state, _ = placed_run(exact(train__average=DECAY, **way), batches())
     for part in ("params", "iterate"):
         assert_near(getattr(state, part), getattr(expected, part), rtol=1e-9, atol=1e-10)
-
-
-def test_replicas_side_by_side_have_an_average_each(float64):
-    seeds = [exact(train__average=DECAY, seed=seed) for seed in (0, 5)]
-    (model, plan), chunk = build(seeds[0]), batches()
-    step = make_train_step(seeds[0], model, plan, 10)
-    together = jax.vmap(make_train_chunk(step, STEPS), in_axes=(0, None, None))
-    first = [first_state(c, model, plan) for c in seeds]
-    found, _ = jax.jit(together)(jax.tree.map(lambda *a: jnp.stack(a), *first), chunk, STEPS)
-    for i, c in enumerate(seeds):
-        alone, _ = run(c)
-        for part in ("params", "iterate"):
-            own = jax.tree.map(lambda a, i=i: a[i], getattr(found, part))
-            assert_near(own, getattr(alone, part), rtol=1e-9, atol=1e-10)

@@ -13,7 +13,7 @@ from dtn_jax.balancing import seam
 from dtn_jax.run.checkpoint import Checkpoints
 from dtn_jax.run.step import make_train_chunk, make_train_step
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
+pytestmark = pytest.mark.usefixtures("quick_to_compile", "float64")
 
 SCHEMA = dataclasses.replace(TOY, group="user")
 MODEL = {
@@ -60,33 +60,19 @@ WAYS = {
     "pmap over 2": PMAP,
     "pmap over 2, 2 parts": {**PMAP, "train__accumulate": 2},
 }
+QUICK = [
+    ("pairs, pcgrad", "pmap over 2"),
+    ("cagrad, shared", "pmap over 2, 2 parts"),
+]
 SLOW = [
+    ("stch", "pmap over 2, 2 parts"),
     ("uncertainty", "pmap over 2, 2 parts"),
     ("pcgrad", "shard over 4, 2 parts"),
     ("gradnorm", "shard over 4, 2 parts"),
 ]
-NIGHTLY = [
-    ("pcgrad", "4 parts"),
-    ("pcgrad", "pmap over 2, 2 parts"),
-    ("uncertainty", "shard over 4, 2 parts"),
-    ("gls", "4 parts"),
-    ("gls", "shard over 4, 2 parts"),
-    ("gradnorm", "pmap over 2, 2 parts"),
-    ("cagrad, shared", "4 parts"),
-    ("cagrad, shared", "shard over 8"),
-    ("cagrad, shared", "shard over 4, 2 parts"),
-    ("gradnorm, shared", "pmap over 8"),
-    ("pairs", "shard over 4"),
-    ("pairs", "pmap over 8"),
-    ("pairs, pcgrad", "shard over 8"),
-    ("pairs, uncertainty", "shard over 8"),
-]
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
+# The term of pairs does not go with parts.
+EVERY = [(loss, way) for loss in LOSSES for way in WAYS if not ("pairs" in loss and "parts" in way)]
+NIGHTLY = sorted({*EVERY[::3]} - {*QUICK, *SLOW})
 
 
 def chunk():
@@ -127,9 +113,7 @@ def at_once(name):
 @pytest.mark.parametrize(
     ("losses", "way"),
     [
-        ("pairs, pcgrad", "pmap over 2"),
-        ("stch", "pmap over 2, 2 parts"),
-        ("cagrad, shared", "pmap over 2, 2 parts"),
+        *QUICK,
         *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW),
         *(pytest.param(*case, marks=pytest.mark.nightly) for case in NIGHTLY),
     ],

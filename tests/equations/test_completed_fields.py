@@ -277,11 +277,6 @@ WITHOUT = Schema("plain", (Field("item"),), (Task("click"),))
         (lambda: embedded(user="periodic"), "field 'user' is categorical; only a standardised"),
         (lambda: embedded(rate="piecewise_linear"), "'rate' cannot be piecewise_linear"),
         (lambda: embedded(rate="linear"), "unknown embedding of field 'rate' 'linear'"),
-        (lambda: Field("x", "numeric", rows=9, embedding="periodic"), "numeric, in buckets; only"),
-        *(
-            (lambda e=edges: Field("x", "numeric", rows=2, standardised=True, edges=e), "field 'x'")
-            for edges in ((0.0,), (0.0, 0.0), (1.0, 0.0, 2.0))
-        ),
     ],
 )
 def test_what_makes_no_sense_is_told(ask, message):

@@ -14,7 +14,7 @@ from d2q_log import config, prepared_films
 from configs.base import get_config
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.errors import UserError
-from dtn_jax.losses import label_quantiles, read_losses
+from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import predictions, task_losses
 from dtn_jax.losses.d2q import D2Q
 from dtn_jax.losses.label_quantiles import quantiles_by_id
@@ -163,7 +163,6 @@ def test_losses_and_scores_read_the_bucket_of_each_row():
         (FIELDS, {"d2q.field": "tags"}, "one of duration, age; tags is a bag field"),
         (FIELDS, {"d2q.field": "price"}, "one of duration, age; price is a standardised number"),
         (FIELDS[:1], {"d2q.field": "tags"}, "data set 'shop' has none"),
-        (FIELDS, {"d2q.field": "age", "d2q.quantiles": 1}, "loss.d2q.quantiles=1: expected"),
     ],
 )
 def test_what_is_wrong_is_told(fields, options, message):
@@ -228,22 +227,6 @@ def test_a_run_without_d2q_keeps_the_sets_schema_and_reads_no_row(folder, change
     run = build_run(config(folder, loss__tasks="watch=huber"))
     assert run.schema == run.data.schema
     assert "quantiles" not in run.schema.to_json()
-
-
-def test_of_many_rows_whole_blocks_are_drawn(folder, monkeypatch):
-    given = config(folder, loss__d2q__quantiles=20)
-    run = build_run(given)
-    whole, read = run.schema.tasks[1].quantiles, []
-    monkeypatch.setattr(label_quantiles, "MOST_ROWS", 2100)
-    monkeypatch.setattr(label_quantiles, "PART", 1)
-    real = SplitReader.read
-    monkeypatch.setattr(SplitReader, "read", lambda s, r: read.append(r) or real(s, r))
-    drawn = [build_run(given).schema.tasks[1].quantiles for _ in range(2)]
-    assert drawn[0] == drawn[1] != whole
-    blocks = np.concatenate(read[: len(read) // 2])
-    assert len(set(blocks.tolist())) == len(blocks) == 2100 // run.data.layout.block_rows
-    assert max(map(len, read)) == 1
-    np.testing.assert_allclose(np.median(drawn[0], axis=1), np.median(whole, axis=1), rtol=0.4)
 
 
 def test_a_task_without_labels_is_told(folder, changed_rows):

@@ -189,18 +189,6 @@ def test_mask_block_has_an_accurate_variance(random_variables):
     np.testing.assert_allclose(jax.jit(block.apply)(variables, x, x), expected, rtol=0, atol=0.01)
 
 
-def test_hcnet_reads_its_own_codebook_only(random_variables):
-    expert, variables, (fields, codewords), run = made("hcnet, sum", random_variables)
-    out = run(variables, fields, codewords)
-    others, own = np.array(codewords), np.array(codewords)
-    others[:, :, :, [0, 2]] += 1
-    own[:, :, :, 1] += 1
-    np.testing.assert_array_equal(run(variables, fields, others), out)
-    assert np.all(run(variables, fields, own) != out)
-    with pytest.raises(ValueError, match="got None"):
-        expert.apply(variables, fields, None, train=False)
-
-
 def test_attentive_hcnet_needs_fields(random_variables):
     expert, variables, (fields, codewords), _ = made("hcnet, attentive", random_variables)
     with pytest.raises(UserError, match="give it to a first level"):

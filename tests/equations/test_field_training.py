@@ -8,8 +8,6 @@ import pytest
 from every_field import SCHEMA, batch
 from toy_steps import build, config, first_state, leaves, placed_run
 
-from dtn_jax.plan import chunk_shapes
-from dtn_jax.run.state import example_batch
 from dtn_jax.run.step import make_train_chunk, make_train_step
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile", "float64")
@@ -93,9 +91,3 @@ def test_a_step_moves_rows_against_the_loss():
     found = (slope * direction).sum()
     assert abs(found) > 1e-4
     np.testing.assert_allclose(found, (ends[0] - ends[1]) / 2e-6, rtol=1e-5)
-
-
-def test_shapes_of_batches_count_every_number():
-    made = jax.tree.map(lambda s: np.zeros(s.shape[1:], s.dtype), chunk_shapes(SCHEMA, 16))
-    for found in (example_batch(SCHEMA, 16), made):
-        assert jax.tree.map(np.shape, found) == jax.tree.map(np.shape, batch())

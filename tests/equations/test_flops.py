@@ -46,19 +46,6 @@ def test_products(fn, products):
     assert forward_flops(fn, A, E) == products * ONE
 
 
-def test_convolution():
-    # 6 - 3 + 1 = 4 positions, 2 examples, 8 output channels, each over 3 x (4 / groups) inputs.
-    for groups in (1, 2):
-        flops = forward_flops(
-            lambda x, k, g=groups: lax.conv_general_dilated(
-                x, k, (1,), "VALID", dimension_numbers=("NWC", "WIO", "NWC"), feature_group_count=g
-            ),
-            np.zeros((2, 6, 4), np.float32),
-            np.zeros((3, 4 // groups, 8), np.float32),
-        )
-        assert flops == 2 * (2 * 4 * 8) * 3 * (4 // groups)
-
-
 def test_a_product_in_a_while_loop_is_an_error():
     square = np.zeros((3, 3), np.float32)
     with pytest.raises(ValueError, match="while loop"):

@@ -9,16 +9,10 @@ from scipy.optimize import minimize
 
 from dtn_jax.balancing import BALANCERS
 
-pytestmark = pytest.mark.usefixtures("quick_to_compile")
+pytestmark = pytest.mark.usefixtures("quick_to_compile", "float64")
 
 METHODS = ("mgda", "cagrad", "nash_mtl", "aligned_mtl", "imtl_g", "fairgrad", "upgrad")
 TASKS, N = (1, 2, 3, 7), 20
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
 
 
 def coefficients(name, g, **options):

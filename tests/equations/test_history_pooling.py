@@ -121,18 +121,6 @@ def test_padding_changes_nothing_and_gets_no_gradient(name, random_variables):
     assert (np.abs(gradient[PRESENT]).max(axis=-1) > 0).all()
 
 
-@pytest.mark.parametrize("name", WAYS)
-def test_in_bfloat16_it_is_nearly_the_same(name, random_variables):
-    params, exact = made(name, random_variables)
-    expected = np.asarray(exact(*given(), PRESENT))
-    params = jax.tree.map(lambda a: a.astype(np.float32), params)
-    module = WAYS[name].clone(dtype=jnp.bfloat16)
-    half = jax.jit(lambda p, *inputs: module.apply({"params": p}, *inputs, False))
-    got = half(params, *given(np.float32), PRESENT)
-    assert got.dtype == jnp.float32
-    np.testing.assert_allclose(got, expected, atol=0.1 * np.abs(expected).max())
-
-
 @pytest.mark.parametrize("way", [TargetAttention, BST])
 def test_heads_that_do_not_divide_the_width_are_refused(way):
     inputs = *map(jnp.asarray, given(np.float32)), jnp.asarray(PRESENT)

@@ -14,7 +14,7 @@ from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.tables import lookup
 from dtn_jax.tables.addresses import pair_addresses
 from dtn_jax.tables.exchange import look_ups
-from dtn_jax.tables.plan import ROW_MULTIPLE, init_tables, make_plan
+from dtn_jax.tables.plan import init_tables, make_plan
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
@@ -71,43 +71,6 @@ def looked_up(codebooks=0, **hcnet):
         return tables, rows, inputs
 
     return p, *jax.tree.map(np.asarray, found(jax.random.key(0)))
-
-
-def test_fields_that_share_a_table_share_its_rows():
-    rows = row_ids(plan())["embedding"]
-    assert plan().rows == ROW_MULTIPLE
-    user, item, bag, mean_bag = rows[:, 0, 0], rows[:, 0, 7], rows[:, 0, 1], rows[:, 0, 4]
-    assert user.tolist() == [4, 0]  # table `user` starts at 0
-    assert item.tolist() == [2, 1]
-    assert bag.tolist() == [5 + 1, 1024]  # table `bag` starts at 5; padding is out of range
-    assert mean_bag.tolist() == [5 + 3, 5 + 1]
-
-
-def test_views_have_tables_of_their_own():
-    rows = row_ids(plan(("click", "like")))["embedding"]
-    assert rows.shape == (2, 2, 8)
-    in_table = rows[:, 0] < 1024
-    np.testing.assert_array_equal((rows[:, 1] - rows[:, 0])[in_table], 5 + 4 + 2)
-
-
-def test_looked_up_rows_become_fields():
-    p, tables, _, inputs = looked_up()
-    fields = inputs.fields["shared"]
-    table = p.arrays["embedding"].to_rows(tables["embedding"])
-    user, bag, price = table[:5], table[5:9], table[9:11]
-    np.testing.assert_allclose(fields[0, 0], user[4], rtol=1e-6)
-    np.testing.assert_allclose(fields[0, 1], bag[1] + bag[2], rtol=1e-6)
-    np.testing.assert_allclose(fields[0, 2], bag[3], rtol=1e-6)  # the mean of two equal rows
-    np.testing.assert_allclose(fields[0, 3], 2.5 * price[1], rtol=1e-6)
-    np.testing.assert_allclose(fields[0, 4], user[2], rtol=1e-6)
-    np.testing.assert_array_equal(fields[1, 1], 0)  # an empty bag
-    np.testing.assert_allclose(
-        fields[1, 2], bag[1], rtol=1e-6
-    )  # padding does not count in the mean
-    np.testing.assert_allclose(fields[1, 3], price[0], rtol=1e-6)  # missing: the unknown row
-    p, tables, _, inputs = looked_up(views=("click", "like"))
-    table = p.arrays["embedding"].to_rows(tables["embedding"])
-    np.testing.assert_allclose(inputs.fields["like"][0, 0], table[11 + 4], rtol=1e-6)
 
 
 def test_masked_rows_touch_no_row():

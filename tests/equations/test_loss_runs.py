@@ -1,9 +1,7 @@
 """Runs whose losses need more than a row: D2Q gives seconds, and the term of pairs ranks groups."""
 
 import json
-import pathlib
 
-import jax
 import numpy as np
 import polars as pl
 import pytest
@@ -13,14 +11,11 @@ from scipy.stats import spearmanr
 from small_runs import logged
 from world.log import split_frames
 
-from dtn_jax.config import plugins
 from dtn_jax.export import load
 from dtn_jax.export.write import export_run
 from dtn_jax.export.write.again import make_again
-from dtn_jax.run.run import build_run
-from dtn_jax.run.train import train, training_data
+from dtn_jax.run.train import train
 
-PLUGIN = pathlib.Path(__file__).parents[1] / "plugin.py"
 GIVEN = {
     "loss__pairwise": "click=2",
     "data__order": "shuffled",
@@ -55,19 +50,6 @@ def test_a_run_learns_the_order_within_groups(ranked):
     found = losses(workdir)
     assert found[-5:].mean() < 0.9 * found[:5].mean()
     assert results["validation"]["click@all"]["gauc"] > 0.6
-
-
-def test_batches_have_groups_and_need_their_bytes_where_there_is_the_term(root, unload):
-    run, plain = (build_run(dated(root, **GIVEN | {"loss__pairwise": w})) for w in ("click=1", ""))
-    assert (run.grouped, plain.grouped) == (True, False)
-    own, other = (jax.tree.leaves(training_data(r).batch) for r in (run, plain))
-    assert len(own) == len(other) + 1
-    more = sum(a.nbytes for a in own) - sum(a.nbytes for a in other)
-    planned = run.data.row_bytes(run.grouped) - plain.data.row_bytes(plain.grouped)
-    assert planned == more / run.data.rows["train"] == 8
-    config = dated(root, **GIVEN)
-    plugins.use(config, str(PLUGIN))
-    build_run(config).check_model()  # steps on an example, since a loss may be the plug-in's
 
 
 # D2Q.

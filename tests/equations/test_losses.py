@@ -181,7 +181,6 @@ def test_a_task_has_the_loss_that_is_named_else_that_of_its_kind():
             "huber is a loss of regression tasks, and click is a binary task; expected one of "
             "cross_entropy, focal",
         ),
-        ({"tasks": "seconds=huber", "huber.delta": 0.0}, "loss.huber.delta=0.0: expected a number"),
         (
             {"tasks": "seconds=ordinal", "ordinal.levels": "1=1"},
             "loss.ordinal.levels: expected two levels or more, rising, got '1=1'",

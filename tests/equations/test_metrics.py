@@ -1,15 +1,13 @@
 """All metrics of a task together: which there are, weights, memory, what is not defined; a task's
 probability in a space that is not that of its loss."""
 
-import tracemalloc
-
 import jaxtyping
 import numpy as np
 import pytest
 from scored_rows import scored_rows
 
 from dtn_jax.errors import UserError
-from dtn_jax.metrics import METRICS, Metric, Rows, calibration, measure, within_groups
+from dtn_jax.metrics import METRICS, Rows, calibration, measure
 from dtn_jax.metrics import inputs as metric_inputs
 from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.sigmoid import sigmoid
@@ -56,31 +54,6 @@ def test_binary_metrics():
     np.testing.assert_allclose(got["base_rate"], labels.mean(dtype=float), rtol=1e-12)
     np.testing.assert_allclose(got["mean_prediction"], sigmoid(logits).mean(), rtol=1e-6)
     assert all(type(v) in (float, int) for v in got.values())  # JSON takes them
-
-
-@pytest.mark.parametrize(
-    ("kind", "rows", "weighted", "bytes_a_row", "more"),
-    [
-        ("binary", 300_000, False, 32, 6 * 8 * metric_inputs.CHUNK),
-        ("binary", 300_000, True, 64, 6 * 8 * metric_inputs.CHUNK),
-        ("regression", 200_000, False, 80, 0),
-        ("regression", 200_000, True, 104, 0),
-    ],
-)
-def test_memory_is_bounded(kind, rows, weighted, bytes_a_row, more):
-    """As `measure` says, beside what is given."""
-    scores, labels, weights = (a.astype(np.float32) for a in scored_rows(rows, seed=8))
-    rng, group = np.random.default_rng(0), None
-    if kind == "binary":
-        group = rng.integers(0, rows // 2, rows)
-    else:
-        labels = rng.exponential(30, rows).astype(np.float32)
-        weights = weights.astype(np.float64)
-    tracemalloc.start()
-    measure(Rows(kind, scores, labels, weights if weighted else None, group))
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < bytes_a_row * rows + more
 
 
 def test_chunks_change_no_metric(monkeypatch):
@@ -165,16 +138,6 @@ def test_wrong_labels_are_named():
         regression(half, np.array([0, 1, np.nan]))
 
 
-def test_a_record_is_under_its_name_and_says_what_a_choice_of_states_needs():
-    assert [metric.name for metric in METRICS.values()] == list(METRICS)
-    assert [name for name, m in METRICS.items() if m.influence and m.of_groups] == [
-        name for name, m in METRICS.items() if m.of_groups and m.judges
-    ]
-    assert not METRICS["ece"].selectable  # a constant, the base rate, would be the best
-    with pytest.raises(ValueError, match="'m' is selectable: say whether higher is better"):
-        Metric("m", "a metric", compute=lambda rows: 0.0, selectable=True)
-
-
 @pytest.mark.parametrize(
     ("name", "best"), [("auc", 3.0), ("logloss", 0.2), ("predicted_observed", 1.5)]
 )
@@ -183,30 +146,6 @@ def test_the_best_of_values(name, best):
     assert METRICS[name].best([]) is None
     assert METRICS[name].judges
     assert not METRICS["base_rate"].judges
-
-
-def test_metrics_that_come_together_are_computed_once(monkeypatch):
-    calls = []
-
-    def counted(rows):
-        calls.append(1)
-        return groups_of(rows)
-
-    groups_of = within_groups.groups_of
-    monkeypatch.setattr(within_groups, "groups_of", counted)
-    logits, labels, _ = scored_rows(100)
-    found = binary(logits, labels, None, 5, np.arange(100) // 10)
-    assert found["gauc_groups"] + found["gauc_skipped"] == 10
-    assert len(calls) == 1
-
-
-def test_a_metric_of_ones_own_is_one_more_in_the_dict(monkeypatch):
-    logits, labels, weights = scored_rows(100)
-    before = binary(logits, labels, weights, 5)
-    mine = Metric("mine", "mine", compute=lambda rows: float(rows.weights.sum()))
-    monkeypatch.setitem(METRICS, "mine", mine)
-    assert binary(logits, labels, weights, 5) == before | {"mine": weights.sum()}
-    assert "mine" not in regression(logits, labels)
 
 
 # In spaces.

@@ -44,13 +44,6 @@ def assert_close(got, expected):
     np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-12)
 
 
-def test_none_is_the_identity(random_variables):
-    fields, row_mask = draw()
-    assert random_variables(Normalisation("none"), fields, row_mask, train=False) == {}
-    y, _ = apply("none", {}, fields, row_mask, True)
-    np.testing.assert_array_equal(y, fields)
-
-
 def test_layer(random_variables):
     fields, row_mask = draw()
     variables = random_variables(Normalisation("layer"), fields, row_mask, train=False)

@@ -9,7 +9,6 @@ from dtn_jax.errors import UserError
 from dtn_jax.field import EMBEDDINGS, SCALED
 from dtn_jax.models.build import embeddings_of
 from dtn_jax.models.numbers import NUMBERS
-from dtn_jax.models.numbers.autodis import AutoDis
 from dtn_jax.models.numbers.periodic import Periodic
 from dtn_jax.models.numbers.piecewise_linear import PiecewiseLinear, encoded
 
@@ -92,14 +91,6 @@ def test_periodic_begins_with_frequencies_of_deviation_sigma():
     module = made(Periodic, jnp.float32, frequencies=20_000, sigma=3.0)
     c = jax.jit(module.init)(jax.random.key(0), jnp.zeros(1))["params"]["c"]
     assert np.std(c) == pytest.approx(3.0, rel=0.02)
-
-
-def test_autodis_cold_picks_one_and_hot_mixes_all(drawn):
-    f, p = drawn(AutoDis, temperature=1e-9)
-    distance = np.abs(f(X[X != 0])[:, None] - p["meta_embeddings"][None]).max(axis=-1)
-    np.testing.assert_allclose(distance.min(axis=1), 0, atol=1e-12)
-    f, p = drawn(AutoDis, temperature=1e9)
-    np.testing.assert_allclose(f(X), np.tile(p["meta_embeddings"].mean(axis=0), (len(X), 1)))
 
 
 @pytest.mark.parametrize("name", NUMBERS)

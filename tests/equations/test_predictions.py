@@ -18,7 +18,6 @@ from dtn_jax.losses.by_task import TaskLoss, predictions, task_losses
 from dtn_jax.losses.log_normal import LogNormal
 from dtn_jax.losses.notes import large
 from dtn_jax.losses.ordinal import Ordinal
-from dtn_jax.losses.positive_weights import inflation
 from dtn_jax.losses.squared_error import SquaredError
 from dtn_jax.losses.weighted_logistic import WeightedLogistic
 from dtn_jax.losses.ziln import ZILN
@@ -210,10 +209,3 @@ def test_the_best_logit_is_the_log_odds(weight, smoothing):
     slope, least = jax.jit(jax.grad(loss)), np.log(rate / (1 - rate))
     assert abs(slope(least)) < 1e-5 * weight
     assert abs(slope(least + 0.1)) > 1e-3
-
-
-def test_inflation_is_of_binary_tasks_alone():
-    schema = Schema(
-        "s", (Field("f", rows=2),), (Task("a"), Task("b"), Task("c", kind="regression"))
-    )
-    assert inflation({"a": 20.0}, schema) == {"a": np.log(20), "b": 0, "c": 0}

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from dtn_jax.errors import UserError
-from dtn_jax.metrics import METRICS, Metric
-from dtn_jax.metrics.selected import higher_is_better, mean_of, metrics_of, read_selection
+from dtn_jax.metrics.selected import mean_of, metrics_of, read_selection
 from dtn_jax.schema import Field, Schema, Task
 
 TASKS = (
@@ -111,17 +110,3 @@ def test_the_mean_is_over_what_is_defined():
     np.testing.assert_allclose(mean_of([0.0, 0.5]), 0.25)  # 0 is a value: an R², a GAUC
     assert mean_of([None, None]) is None
     assert mean_of([]) is None
-
-
-def test_the_direction_is_told_by_the_text_alone():
-    assert higher_is_better("mean")
-    assert higher_is_better("click+order:gauc")
-    assert not higher_is_better("mean:logloss")
-    assert not higher_is_better("click:logloss+order:logloss")
-
-
-def test_a_metric_of_ones_own_can_select(monkeypatch):
-    mine = Metric("mine", "mine", lambda rows: 0.0, higher_is_better=False, selectable=True)
-    monkeypatch.setitem(METRICS, "mine", mine)
-    assert named(read("click:mine")) == {"click": "mine"}
-    assert not higher_is_better("click:mine")

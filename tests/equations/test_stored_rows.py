@@ -70,16 +70,6 @@ def test_each_device_has_every_nth_row(platform, devices):
     assert lie.places(out).tolist() == [lie.rows] * 3
 
 
-def test_long_tables_on_tpus_have_whole_tiles_in_each_block():
-    """Or a TPU's compiler copies them to draw their first rows."""
-    for rows, tiled in ((10**6, False), (10**7, True), (10**9, True)):
-        lie = lay_out(rows, 64, "tpu", 1024, 1024)
-        assert (lie.lines // lie.stride % 8 == 0) == tiled
-        assert rows <= lie.rows < 1.01 * rows
-    most = 2**31 - 1 - 1024 * 32
-    assert most <= lay_out(most, 4, "tpu", 1024, 1024).rows < 2**31  # no tiles beyond int32
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="huge pages are asked for on Linux")
 def test_a_long_table_moves_to_huge_pages_and_a_donated_step_leaves_it_there():
     rows = np.arange(2 * huge_pages.SMALLEST // 64)

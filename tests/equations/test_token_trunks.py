@@ -208,22 +208,6 @@ def test_a_trunk_is_its_equation(name, read, model, random_variables):
             assert weights.shape == (B, F if name == "infnet" else 6)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_what_padding_holds_changes_nothing(name, model, random_variables):
-    options, _ = CASES[name]
-    given, plain = histories(), model(PAIR, **usual(name, **options))
-    poisoned = {
-        n: h._replace(items=jnp.where(h.present[:, :, None], h.items, 7.0))
-        for n, h in given.items()
-    }
-    inputs = [plain.inputs.replace(histories={SHARED: h}) for h in (given, poisoned)]
-    variables = random_variables(plain.module, inputs[0], train=False)
-    run = jax.jit(functools.partial(plain.module.apply, train=False))
-    one, other = (run(variables, x).logits for x in inputs)
-    for task in one:
-        np.testing.assert_array_equal(one[task], other[task])
-
-
 def test_inputs_of_any_size_leave_uniformer_finite(model):
     built = model(PAIR, **{**usual("uniformer"), "dtype": "float32"})
     large = jax.tree.map(lambda x: x.astype(jnp.float32) * 1e4, built.inputs.fields)

@@ -153,22 +153,6 @@ def test_one_export_at_a_time_writes_a_folder(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def test_a_kill_between_two_names_loses_no_model(tmp_path):
-    """And one while the old model was removed hinders no later export."""
-    out, old = tmp_path / "model", tmp_path / ".model.tmp.old"
-    for place, text in ((old, "first"), (old, "left"), (out, "served")):
-        place.mkdir(exist_ok=True)
-        (place / model_folder.MANIFEST).write_text(text)
-        if place == old and text == "first":
-            with pytest.raises(UserError, match="holds a model"), new_folder(out, replace=False):
-                raise AssertionError
-            assert (out / model_folder.MANIFEST).read_text() == "first"
-    with new_folder(out, replace=True) as folder:
-        (folder / model_folder.MANIFEST).write_text("new")
-    assert (out / model_folder.MANIFEST).read_text() == "new"
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
-
-
 @pytest.mark.parametrize(
     ("given", "told"),
     [

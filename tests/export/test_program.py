@@ -138,26 +138,6 @@ def test_a_row_of_zeros_stays_zero():
     assert np.isfinite(scales).all()
 
 
-def test_an_ensemble_gives_the_mean_probability(path):
-    members = [drawn(experts="mlp", seed=seed) for seed in range(2)]
-    forward = members[0].forward(members=2)
-    logits, weights = exported(forward, members, path)
-    assert weights["tables/embedding"].shape == (forward.plan.used["embedding"], 2 * 4)
-    given = batch(40)
-    each = np.stack([member.expected(given) for member in members]).astype(np.float64)
-    mean = (1 / (1 + np.exp(-each))).mean(axis=0)
-    expected = np.log(mean) - np.log1p(-mean)
-    expected[:, 2] = each[:, :, 2].mean(axis=0)  # a regression
-    np.testing.assert_allclose(logits(given), expected, rtol=1e-5, atol=1e-5)
-
-
-def test_some_tasks(path):
-    model = drawn("shared_bottom", experts="mlp")
-    logits, _ = exported(model.forward(tasks=("click",)), [model], path)
-    given = batch(20)
-    np.testing.assert_allclose(logits(given), model.expected(given)[:, :1], rtol=0, atol=1e-6)
-
-
 def test_tasks_come_with_those_that_they_need():
     schema = Schema(
         "graph",

@@ -1,7 +1,5 @@
 """A checkpoint holds rows as they lay, and is read where they lie otherwise: equal numbers."""
 
-import dataclasses
-
 import chex
 import jax
 import numpy as np
@@ -9,7 +7,7 @@ import pytest
 from drawn_states import ITEMS, drawn, others, rows
 
 from dtn_jax.errors import UserError
-from dtn_jax.run.checkpoint import ROWS, Checkpoints
+from dtn_jax.run.checkpoint import Checkpoints
 from dtn_jax.tables import saved_rows
 
 PROGRESS = {"best": {"mean": {"value": 0.5, "step": 1}}}
@@ -96,51 +94,6 @@ def test_rows_move_to_another_order_and_back(tmp_path, kind, way, platforms):
     assert_moved(moved.state, there.plan, here)
     save(tmp_path / "two", moved)
     assert_moved(restored(tmp_path / "two", here), here.plan, moved)
-
-
-def test_rows_are_read_piece_by_piece_without_padding(tmp_path):
-    here, there = (drawn(**KINDS[ODD], **given) for given in (TPU, CPU))
-    save(tmp_path, here)
-    checkpoints = Checkpoints(tmp_path, there.plan)
-
-    def read(folder):
-        return {
-            name: list(saved_rows.rows(folder / ROWS, f"tables.{name}", used))
-            for name, used in there.plan.used.items()
-        }
-
-    found = checkpoints.of_best(1, read)
-    checkpoints.close()
-    assert len(found["embedding"]) > 2
-    for name, pieces in found.items():
-        expected = here.plan.arrays[name].to_rows(np.asarray(here.state.tables[name]))
-        np.testing.assert_array_equal(np.concatenate(pieces), expected[: there.plan.used[name]])
-
-
-def test_a_cpus_padding_comes_back_too(tmp_path):
-    """All bits of the state, where the other order has no fewer rows."""
-    here, there = (drawn(**KINDS[ODD], **given) for given in (CPU, TPU))
-    save(tmp_path / "one", here)
-    save(tmp_path / "two", there._replace(state=restored(tmp_path / "one", there)))
-    back = restored(tmp_path / "two", here)
-    chex.assert_trees_all_equal(rows(back, here.plan), rows(here.state, here.plan))
-
-
-@pytest.mark.parametrize("kind", ["adam", pytest.param("adagrad", marks=pytest.mark.nightly)])
-def test_the_same_order_may_have_other_padding(tmp_path, kind):
-    here = drawn(**KINDS[kind], **TPU)
-    longer = {n: dataclasses.replace(a, rows=3 * a.rows) for n, a in here.plan.arrays.items()}
-    plan = dataclasses.replace(here.plan, arrays=longer)
-
-    def place(path, a):
-        name = path[1].key if len(path) > 1 and hasattr(path[1], "key") else ""
-        table = a.ndim and path[0].name in ("tables", "slots") and name in longer
-        shape = (3 * a.shape[0], *a.shape[1:]) if table else a.shape
-        return jax.ShapeDtypeStruct(shape, a.dtype, sharding=a.sharding)
-
-    places = jax.tree_util.tree_map_with_path(place, here.places)
-    save(tmp_path, here)
-    assert_moved(restored(tmp_path, here._replace(plan=plan, places=places)), plan, here)
 
 
 def test_rows_that_are_no_padding_are_not_dropped(tmp_path):

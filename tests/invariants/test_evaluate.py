@@ -1,22 +1,15 @@
-"""From a split's scores to its metrics and predictions; groups all the way from raw rows."""
-
-import json
+"""From a split's scores to its metrics and predictions, within groups and without."""
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from plugin import Shop, visits
 
-from configs import adult as adult_config
-from dtn_jax.data.prepared import Prepared
-from dtn_jax.data.sets import catalog
 from dtn_jax.metrics import Rows
 from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.scores import Scores, write_predictions
 from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.metrics.within_groups import gauc
 from dtn_jax.run.evaluate import evaluate
-from dtn_jax.run.train import train
 from dtn_jax.schema import Field, Schema, Task
 
 SCHEMA = Schema(
@@ -69,48 +62,3 @@ def test_without_groups_there_is_no_such_metric(tmp_path):
     assert all("gauc" not in found for found in evaluate(given, SCHEMA, 5, False).values())
     write_predictions(tmp_path / "p.parquet", given, SCHEMA)
     assert "group" not in pq.read_table(tmp_path / "p.parquet").column_names
-
-
-def test_a_space_of_every_row_is_not_copied():
-    given = scores()
-    picked = given.of("click", "all", SCHEMA)
-    assert all(
-        np.shares_memory(a, b)
-        for a, b in zip(
-            picked, (given.logits, given.labels, given.sample_weight, given.group), strict=True
-        )
-    )
-
-
-@pytest.mark.slow
-def test_a_run_on_grouped_rows_reports_them(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(catalog.DATASETS, "shop", Shop)
-    reads = []
-    groups = Prepared.groups
-
-    def read(self, split, part):
-        reads.append(split)
-        return groups(self, split, part)
-
-    monkeypatch.setattr(Prepared, "groups", read)
-    config = adult_config.get_config("model.architecture=shared_bottom")
-    config.data.dataset, config.data.data_dir = "shop", str(tmp_path / "data")
-    config.data.batch_size = 64
-    config.model.experts, config.model.embedding_dim = "mlp", 4
-    config.train.max_steps, config.train.eval_every = 6, 2
-    config.parallel.devices = 1
-    results = train(config, tmp_path / "run")
-    assert sorted(reads) == ["test", "validation"]  # once each, though validated three times
-    found = pq.read_table(tmp_path / "run/predictions.parquet").to_pydict()
-    user = visits(2, 1000)["visitor"]
-    pairs = set(zip(user, found["group"], strict=True))
-    assert len(pairs) == user.n_unique() == len(set(found["group"]))
-    columns = (np.asarray(found[name]) for name in ("logit/click", "label/click", "group"))
-    logits, labels, group = columns
-    expected = gauc(Rows("binary", logits, labels, None, group))
-    test = results["test"]["click@all"]
-    assert (test["gauc"], test["gauc_groups"], test["gauc_skipped"]) == expected
-    assert test["gauc_groups"] > 20
-    assert {"gauc", "gauc_groups"} <= set(results["validation"]["click@all"])
-    assert json.loads((tmp_path / "run/results.json").read_text())["test"] == results["test"]
-    assert "GAUC" in capsys.readouterr().out

@@ -19,7 +19,6 @@ from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.within_groups import gauc
 from dtn_jax.run import selection
 from dtn_jax.run.checkpoint import Checkpoints
-from dtn_jax.run.replicas import train_replicas
 from dtn_jax.run.run import build_run
 from dtn_jax.run.train import train
 
@@ -163,15 +162,6 @@ def assert_days_are_near(one, other):
 def test_on_several_devices(root, whole, tmp_path, strategy):
     config = dated(root, parallel__devices=4, parallel__strategy=strategy)
     assert_days_are_near(train(config, tmp_path)["by_day"], whole[1]["by_day"])
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("placement", ["device", "stream"])
-def test_replicas(root, whole, tmp_path, placement):
-    results = train_replicas(dated(root, replicas="2", data__placement=placement), tmp_path)
-    alone = train(dated(root, seed=1), tmp_path / "alone")
-    assert_days_are_near(results[0]["by_day"], whole[1]["by_day"])
-    assert_days_are_near(results[1]["by_day"], alone["by_day"])
 
 
 # Day 1 and then day 2 is one run over both, bit by bit, where day 2 has no new id.

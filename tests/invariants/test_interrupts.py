@@ -30,19 +30,6 @@ name = sys.argv[1]
 sys.argv[:2] = ["-m"]
 runpy.run_module(name, run_name="__main__", alter_sys=True)
 """
-DROPPED = """
-import time
-from dtn_jax.parallel import interrupts
-
-interrupts.at_once()
-
-class Dies:
-    def __del__(self):
-        print("begun", flush=True)
-        time.sleep(30)
-
-Dies()
-"""
 STUCK = """
 import hashlib
 from dtn_jax.parallel import interrupts
@@ -62,12 +49,12 @@ with interrupts.noted(signal.SIGTERM):
 """
 
 
-def interrupted(words, *, begun=b"", seconds=0.0, folder=ROOT, signals=(signal.SIGINT,)):
+def interrupted(words, *, begun=b"", seconds=0.0, signals=(signal.SIGINT,)):
     """(exit code, what was said, seconds until it ended) of a process that gets Ctrl-C."""
     made = subprocess.Popen(
         [sys.executable, *words],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": f"{folder}:{ROOT}", "JAX_PLATFORMS": "cpu"},
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
@@ -102,23 +89,6 @@ def test_where_it_is_ignored_it_stays_so(monkeypatch):
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def test_what_a_command_imports_first_is_light():
-    """Else Ctrl-C would come before the handler."""
-    code = "import dtn_jax.cli, sys; print(*sys.modules)"
-    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    loaded = set(ended.stdout.split())
-    assert "dtn_jax.parallel.interrupts" in loaded
-    assert not loaded & {"jax", "numpy", "dtn_jax.cli.command"}
-
-
-def test_an_interruption_that_a_callback_would_drop(tmp_path):
-    """As one that falls into a destructor during imports does: Python prints it, and goes on."""
-    (tmp_path / "slow.py").write_text(DROPPED)
-    code, err, seconds = interrupted(["-m", "slow"], begun=b"begun", folder=tmp_path)
-    assert (code, err) == (130, "interrupted\n")
-    assert seconds < SOON
 
 
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])

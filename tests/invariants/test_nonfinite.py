@@ -20,7 +20,6 @@ from dtn_jax.errors import UserError
 from dtn_jax.losses import finite
 from dtn_jax.run import step
 from dtn_jax.run.checkpoint import Checkpoints
-from dtn_jax.run.replicas import train_replicas
 from dtn_jax.run.state import create_state
 from dtn_jax.run.step import make_train_chunk, make_train_step
 from dtn_jax.run.train import train
@@ -208,18 +207,6 @@ def test_one_step_more_than_may_be_skipped_ends_the_run(
     assert "embeddings" not in out  # step 17 is skipped here, too
     c = small(prepared_dir, train__skip_nonfinite=2)  # the same folder goes on
     assert train(c, tmp_path / "run", test=False)["skipped_steps"] == 2
-
-
-@pytest.mark.nightly
-def test_replicas_skip_the_same_steps_as_alone(prepared_dir, tmp_path, monkeypatch):
-    poison(monkeypatch, 7)
-    given = {"train__skip_nonfinite": 1, "train__max_steps": 15}
-    c = small(prepared_dir, replicas="2", **given)
-    first, second = train_replicas(c, tmp_path / "both", test=False)
-    alone = train(small(prepared_dir, seed=1, **given), tmp_path / "alone", test=False)
-    assert first["skipped_steps"] == second["skipped_steps"] == alone["skipped_steps"] == 1
-    for key, values in alone["validation"].items():
-        assert second["validation"][key] == pytest.approx(values, rel=1e-3)
 
 
 def test_what_is_no_batch_is_refused(prepared_dir, tmp_path, monkeypatch):

@@ -4,17 +4,11 @@ import contextlib
 import threading
 
 import jax
-import numpy as np
 import pytest
 from small_runs import CutError, assert_same_run, small
 
-from dtn_jax.data.epochs import reader
-from dtn_jax.errors import UserError
 from dtn_jax.parallel.mesh import Placement
-from dtn_jax.run import evaluate
 from dtn_jax.run import train as training
-from dtn_jax.run.run import build_run, score_split
-from dtn_jax.run.state import create_state
 from dtn_jax.run.train import train
 
 
@@ -45,44 +39,6 @@ def test_a_streamed_run_is_the_resident_one_and_its_thread_ends(
 
 def readers():
     return [t for t in threading.enumerate() if t.name.startswith("prefetch")]
-
-
-def test_what_the_reading_thread_meets_ends_the_run(prepared_dir, tmp_path, monkeypatch):
-    def damaged(ids, schema):
-        if threading.current_thread() is not threading.main_thread():
-            raise UserError("field 'age': id 7777")
-
-    monkeypatch.setattr(reader, "check_ids", damaged)
-    with pytest.raises(UserError, match="id 7777"):
-        train(small(prepared_dir, data__placement="stream"), tmp_path / "run")
-
-
-def test_scoring_keeps_few_batches_on_the_device(prepared_dir, monkeypatch):
-    """The logits come in row order, and at most IN_FLIGHT batches of them are not yet fetched."""
-    run = build_run(small(prepared_dir, data__eval_batch_size=256))
-    state = create_state(run.config, run.model, run.plan)
-    whole = score_split(build_run(small(prepared_dir)), state, "validation")
-    made, waiting = [], []
-
-    class Late:
-        """Logits that note when they are fetched."""
-
-        def __init__(self, logits):
-            self.logits, self.fetched = logits, False
-            made.append(self)
-            waiting.append(sum(not m.fetched for m in made))
-
-        def __array__(self, *args, **kwargs):
-            self.fetched = True
-            return np.asarray(self.logits)
-
-    step = run.score_step
-    run.__dict__["score_step"] = lambda *args: Late(step(*args))
-    found = score_split(run, state, "validation")
-    assert len(made) == 13
-    assert max(waiting) == evaluate.IN_FLIGHT
-    np.testing.assert_allclose(found.logits, whole.logits, rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(found.labels, whole.labels)
 
 
 def test_the_host_waits_for_nothing_inside_the_loop(prepared_dir, tmp_path, monkeypatch):

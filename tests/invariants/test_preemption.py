@@ -1,6 +1,5 @@
 """SIGTERM and Ctrl-C while a run trains: its step is saved, and what resumes is an uncut run."""
 
-import pathlib
 import signal
 import time
 
@@ -16,7 +15,6 @@ from dtn_jax.run.loss_log import LossLog
 from dtn_jax.run.replicas import train_replicas
 from dtn_jax.run.train import train
 
-TESTS = pathlib.Path(__file__).parents[1]
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 
 

@@ -155,44 +155,6 @@ def test_when_a_process_dies_the_launcher_starts_all_again(prepared_dir, tmp_pat
     assert (workdir / "results.json").exists()
 
 
-FAILING = """
-import sys
-from configs import base
-from dtn_jax.parallel import processes
-from dtn_jax.cli import command
-
-def main(arguments):
-    parallel = base.get_config().parallel
-    parallel.processes, parallel.heartbeat_seconds = arguments[0], 20
-    processes.join(parallel)
-    if not processes.is_first():
-        raise RuntimeError("out of disk")
-    processes.first_alone(lambda: None)  # waits for the other
-
-command.run(main)
-"""
-
-
-@pytest.mark.nightly
-def test_an_error_in_one_process_is_told_and_ends_all():
-    address = f"127.0.0.1:{launch.free_port()}"
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", FAILING, f"{address},2,{index}"],
-            env=os.environ | {"PYTHONPATH": str(TESTS.parent)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for index in range(2)
-    ]
-    assert "out of disk" in started[1].communicate(timeout=240)[1]
-    died = time.monotonic()
-    started[0].communicate(timeout=240)
-    assert time.monotonic() - died < 90  # JAX's own heartbeats take 100 s
-    assert started[1].returncode == 1
-    assert started[0].returncode != 0
-
-
 @pytest.mark.slow
 def test_processes_of_which_one_is_told_save_the_same_step(prepared_dir, tmp_path):
     """The signal is sent to the second one at step 24; JAX hears it within a second."""

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from small_runs import STEPS, CutError, assert_same_run, cut_after, logged, small
+from small_runs import CutError, assert_same_run, cut_after, logged, small
 
 from dtn_jax.errors import UserError
 from dtn_jax.metrics.selected import Selection
@@ -82,16 +82,6 @@ def test_a_run_that_lost_its_log_finds_the_same(uncut, prepared_dir, tmp_path):
         (tmp_path / "run" / lost).unlink()
     found = train(small(prepared_dir), tmp_path / "run")
     assert found | {"examples_per_second": 0} == uncut[1] | {"examples_per_second": 0}
-
-
-@pytest.mark.slow
-def test_a_best_state_that_is_lost_is_saved_again_if_it_is_the_last(uncut, prepared_dir, tmp_path):
-    shutil.copytree(uncut[0], tmp_path / "run")
-    (tmp_path / "run/results.json").unlink()
-    shutil.rmtree(tmp_path / "run/checkpoints/best")
-    assert train(small(prepared_dir), tmp_path / "run")["test"] == uncut[1]["test"]
-    assert set(uncut[1]["best_steps"].values()) == {STEPS}
-    assert (tmp_path / f"run/checkpoints/best/{STEPS}/checksums.json").exists()
 
 
 @pytest.mark.slow

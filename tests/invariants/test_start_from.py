@@ -85,15 +85,6 @@ def test_it_resumes_bit_for_bit_when_the_other_run_is_gone(
     train(config, tmp_path / "cut", test=False)  # its results again
 
 
-@pytest.mark.nightly
-def test_a_third_run_counts_on(prepared_dir, first, tmp_path):
-    train(second(prepared_dir, first, train__max_steps=2), tmp_path / "second", test=False)
-    config = second(prepared_dir, tmp_path / "second", train__max_steps=3)
-    results = train(config, tmp_path / "third", test=False)
-    assert results["started_from"]["step"] == FIRST + 2
-    assert int(last_state(config, tmp_path / "third")[0].step) == FIRST + 5
-
-
 def start_of(config, workdir, monkeypatch):
     """The state at step 0 of a run."""
     with monkeypatch.context() as patch:

@@ -23,15 +23,10 @@ PYTHON = pathlib.Path(os.environ.get("PEERS_VENV", HERE.parents[1] / ".venv-peer
 pytestmark = [
     pytest.mark.nightly,
     pytest.mark.skipif(not PYTHON.exists(), reason="no TorchJD: make peers, or PEERS_VENV=FOLDER"),
+    pytest.mark.usefixtures("float64"),
 ]
 TASKS, DRAWS, N = (2, 3, 7), 20, 30
 EXACT = {"pcgrad": 1, "gradvac": 1, "aligned_mtl": "T", "imtl_g": "T", "upgrad": "T"}
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
 
 
 def drawn():

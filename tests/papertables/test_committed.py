@@ -7,11 +7,9 @@ import subprocess
 import pytest
 
 from dtn_jax.config.files import TUNED
-from dtn_jax.errors import UserError
 from dtn_jax.papertables.protocol import load
 from dtn_jax.places import protocols
-from experiments import benchmark, keep_tables, results_table
-from experiments.benchmarks.measured import Goal, Measured
+from experiments import keep_tables, results_table
 from experiments.results_table import PAPER, RESULTS
 
 MEBIBYTES = 2.0  # of experiments/results
@@ -55,54 +53,8 @@ def test_results_stay_small():
     assert sum(path.stat().st_size for path in files) < MEBIBYTES * 2**20
 
 
-def test_kept_tables_are_slim(tmp_path):
-    metrics = {"income@all": {"auc": [0.123456789012], "ece": [0.1]}}
-    row = {"name": "dtn", "metrics": metrics, "config": {"seed": "1"}}
-    (tmp_path / "ablation.json").write_text(json.dumps({"rows": [row]}))
-    (tmp_path / "ablation.md").write_text("# A\n\n![x](x.png)\n\n- a note\n")
-    keep_tables.main([f"--source={tmp_path}", f"--target={tmp_path / 'kept'}"])
-    (kept,) = json.loads((tmp_path / "kept/ablation.json").read_text())["rows"]
-    assert kept["metrics"] == {"income@all": {"auc": [0.12345679]}}
-    assert kept["config"] == {}
-    assert (tmp_path / "kept/ablation.md").read_text() == "# A\n\n- a note\n"
-
-
-@pytest.fixture
-def readme(tmp_path, monkeypatch):
-    """A document with a place for a table, `fill(name)`; what stands there after that."""
-    monkeypatch.setattr(results_table, "RESULTS", tmp_path / "results")
-    path = tmp_path / "README.md"
-    monkeypatch.setattr(results_table, "DOCUMENTS", (path,))
-
-    def fill(name: str) -> list[str]:
-        path.write_text(f"before\n<!-- results: {name} -->\nold\n<!-- end -->\nafter\n")
-        results_table.main([])
-        results_table.main(["--check"])
-        lines = path.read_text().splitlines()
-        assert (lines[0], lines[-1]) == ("before", "after")
-        assert "old" not in lines
-        return lines
-
-    return fill
-
-
 def test_the_documents_say_what_the_results_say():
     results_table.main(["--check"])
-
-
-def test_a_document_that_is_not_up_to_date_is_told(readme, tmp_path):
-    folder = tmp_path / "results" / "benchmark"
-    for got in (0.9, 0.7):
-        benchmark.write(folder, "step", Measured("ms", [], [Goal("share", 0.8, got)]), 1.0)
-        if got == 0.9:
-            readme("benchmark")
-    with pytest.raises(UserError, match=r"README\.md is not what .*results_table writes"):
-        results_table.main(["--check"])
-
-
-def test_a_table_that_is_not_there_is_an_error(readme):
-    with pytest.raises(FileNotFoundError, match=r"adult/overall\.json"):
-        readme("overall_adult")
 
 
 def test_the_short_table_has_the_cells_of_the_long_one():

@@ -39,18 +39,6 @@ def test_logistic_regression(call, prepared_dir):
 
 
 @pytest.mark.slow
-def test_those_of_other_options_stand_beside(call, tmp_path):
-    for options in ("rows=1000", "rows=2000"):
-        kept = call("synthetic", "logistic", options, tmp_path / "data")
-    assert list(kept) == ["logistic, rows=1000", "logistic, rows=2000"]
-    assert len({found["data"] for found in kept.values()}) == 2
-    assert len({found["rows"] for found in kept.values()}) == 2
-    data = catalog.load("synthetic", "rows=1000", str(tmp_path / "data"))
-    assert list(references.of_data(data)) == ["logistic, rows=1000", "Bayes-optimal"]
-    assert set(kept["logistic, rows=1000"]["test"]) == set(data.notes["test_bayes_auc"])
-
-
-@pytest.mark.slow
 def test_the_same_rows_encoded_otherwise_stand_in_one_table(call, prepared_dir, tmp_path):
     kept = call("adult", "logistic", "numbers=standardise", tmp_path / "data")
     data = catalog.load("adult", "", str(prepared_dir))

@@ -12,7 +12,6 @@ from ml_collections import ConfigDict
 from tiny_runs import SCHEMA, B, D, inputs_of, rows, tiny
 
 from configs.base import get_config
-from dtn_jax.analysis import conflict as conflict_module
 from dtn_jax.analysis import gate_use, pairs, watch
 from dtn_jax.analysis import segments as segments_module
 from dtn_jax.analysis.conflict import batches_of, make_conflict, over_batches, table_cosines
@@ -27,7 +26,6 @@ from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.tables.plan import make_plan
 
 TASKS = ("click", "order")
-QUICK = {"model__gdcn__layers": 1, "parallel__devices": 1}  # quick to compile
 
 
 @pytest.fixture(scope="module")
@@ -242,30 +240,6 @@ def test_conflict_of_equal_and_of_opposite_tasks(order, cosine):
         assert np.isnan(found["click", "order"])
     else:
         assert found["click", "order"] == pytest.approx(cosine, abs=1e-6)
-
-
-@pytest.mark.slow
-def test_a_cosine_is_over_batches_as_large_as_in_training_whatever_scoring_steps_are():
-    """90 rows, of which 80 fill two batches of 40."""
-    with jax.enable_x64(True):
-        one, other = (
-            tiny("mmoe", data__batch_size=40, data__eval_batch_size=size, **QUICK)
-            for size in (16, 64)
-        )
-        run, size = one.run, batches_of(B, 40)
-        each = [
-            own.passes.each(make_conflict(run.config.loss, own.passes.forward), size)
-            for own in (one, other)
-        ]
-        found, again = (conflict_module.rows(own, SCHEMA.task_names, size) for own in each)
-        assert [row["tasks"] for row in found] == ["click, order", "click, stars", "order, stars"]
-        assert again == found
-        batches = [take(one.rows, place) for place in batches_of(B, 40)]
-        conflict = jax.jit(make_conflict(run.config.loss, Forward(run.model, run.plan)))
-        each = [float(conflict(one.state, batch)["click", "order"]) for batch in batches]
-    assert (found[0]["batches"], found[0]["rows"]) == (2, 40)
-    assert found[0]["cosine"] == pytest.approx(np.mean(each), rel=1e-5)
-    assert found[0]["half"] > abs(each[0] - each[1])
 
 
 def test_batches_are_disjoint_and_one_where_there_are_few_rows():

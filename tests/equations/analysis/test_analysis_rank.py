@@ -72,18 +72,6 @@ def test_the_interval_of_a_divergence_has_the_true_one_in_it(fields, noise, cove
     np.testing.assert_allclose(inside / 2, [covered, mirrored], atol=2.5)
 
 
-def test_importances_that_are_certain_are_drawn_as_they_are():
-    """Of fields that the Bayes-optimal score does not use: their equal ranks stay equal."""
-    error = np.array([[0.1, 0.2], [0.0, 0.3], [0.0, 0.0], [0.0, 0.1]])
-    mixed = error.ravel()[:, None] * np.random.default_rng(0).normal(size=(8, 8))
-    found = given(np.arange(8.0).reshape(4, 2))
-    found.__dict__["covariance"] = mixed @ mixed.T
-    drawn = rank.drawn(found, 50, 0)
-    certain = error == 0
-    assert (drawn[:, certain] == found.mean[certain]).all()
-    assert (drawn[:, ~certain].std(axis=0) > 0.01).all()
-
-
 # ---------------------------------------------------------------- errors
 
 

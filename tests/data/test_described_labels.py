@@ -10,9 +10,9 @@ from own_log import SCHEMA, log, shop
 from sklearn.metrics import roc_auc_score
 from world.log import prepared, split_frames
 
+from dtn_jax.cli import description
 from dtn_jax.data.describe import describe, labels, leaks
 from dtn_jax.data.epochs.reader import SplitReader
-from dtn_jax.report import description
 
 
 def test_rates_of_a_log_in_every_space(prepared_dir):

@@ -5,17 +5,17 @@ A group, such as a user, is a person: its values are not shown.
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from dtn_jax.data import shown_values, times
+from dtn_jax.data import times, vocabulary
 from dtn_jax.data.encode import Fitted
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.raw.types import Type, as_type
-from dtn_jax.data.shown_values import ShownValues
 from dtn_jax.export.encoding import Encoding
 from dtn_jax.field import SEVERAL
 
@@ -29,11 +29,11 @@ def example_row(data: Prepared, encoding: Encoding) -> dict[str, Any]:
       data: the prepared set.
       encoding: of the same set.
     """
-    spec, shown, row = encoding.spec, shown_values.fields(data.folder), {}
+    spec, row, folder = encoding.spec, {}, data.folder / vocabulary.FOLDER
     days = data.notes.get("days") or {}
-    for name, field in encoding.fitted.items():
+    for field in encoding.fitted.values():
         column = field.spec.value.column if field.spec.value else ""
-        value = None if column in ("", spec.group) else _value(field, shown[name])
+        value = None if column in ("", spec.group) else _value(field, folder)
         if value is not None and field.spec.kind in SEVERAL:
             row[column] = [_in_type(value, encoding.types[column].inner)]
             row[field.spec.weights] = [1.0]
@@ -44,21 +44,28 @@ def example_row(data: Prepared, encoding: Encoding) -> dict[str, Any]:
     return {name: row[name] for name in encoding.columns if name in row}
 
 
-def _value(field: Fitted, shown: ShownValues) -> str | float | list[float] | None:
-    """What a field often holds; None where nothing tells."""
-    if shown.values is not None:
-        return shown.names([1]).get(1)
-    if field.spec.kind == "vector":
-        mean = np.zeros(field.spec.length) if field.mean is None else field.mean
+def _value(field: Fitted, folder: pathlib.Path) -> str | float | list[float] | None:
+    """What a field often holds; None where nothing tells.
+
+    Args:
+      field: as fitted.
+      folder: of the set's vocabularies.
+    """
+    spec = field.spec
+    if spec.encoder == "vocabulary" and not spec.cross:  # of pairs, keys alone are kept
+        return vocabulary.names(folder, spec.table, [1]).get(1)
+    if spec.kind == "vector":
+        mean = np.zeros(spec.length) if field.mean is None else field.mean
         return [float(f"{number:.4g}") for number in mean]
-    if shown.buckets is not None:
-        buckets = shown.buckets
+    if field.buckets is not None:
+        buckets = field.buckets
         middle = (*buckets.edges[len(buckets.edges) // 2 :], *buckets.dominating, 0.0)[0]
     elif field.mean is not None:
         middle = float(field.mean)
-        middle = np.sign(middle) * np.expm1(abs(middle)) if field.spec.log else middle
     else:
         return None
+    if spec.log:  # back to what the column holds
+        middle = np.sign(middle) * np.expm1(abs(middle))
     return float(f"{middle:.4g}")
 
 

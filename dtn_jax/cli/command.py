@@ -147,15 +147,13 @@ class Parser(argparse.ArgumentParser):
         for name, choices in self.choices.items():
             for part in listed(getattr(known, name)):
                 choose(name.removesuffix("s"), part, choices)
-        for name, what in self.existing.items():
-            for path in listed(getattr(known, name)):
-                if not full_path(path).exists():
-                    raise UserError(f"{path} is not there; expected {what}")
-        if getattr(known, "schema", ""):
-            schema_path(known.schema)
         for name in {"workdir", "out"} & {a.dest for a in self._actions if a.metavar == "DIR"}:
             for path in listed(getattr(known, name)):
                 check_folder(path, name if name == "workdir" else f"--{name}")
+        for name, what in self.existing.items():
+            check_there(getattr(known, name), what)
+        if getattr(known, "schema", ""):
+            schema_path(known.schema)
 
 
 def parse(module: str, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -197,6 +195,13 @@ def check_finished(places: str) -> None:
         for folder in outcome.runs_in(pathlib.Path(place).expanduser()):
             if (folder / "config.json").exists():
                 outcome.check_finished(folder)
+
+
+def check_there(paths: str, what: str) -> None:
+    """Raises UserError unless there is something at each of these paths, by comma."""
+    for path in listed(paths):
+        if not full_path(path).exists():
+            raise UserError(f"{path} is not there; expected {what}")
 
 
 def listed(text: str) -> list[str]:

@@ -44,7 +44,6 @@ OPTIONS = {
 SHARED = (*command.DATA, "cache_dir")
 DEFAULTS = {"calibration": AUTO, "batch_size": 0}
 RANGES = {"batch_size": (1, math.inf)}
-EXISTING = {"workdir": f"{command.RUN}, or of a replica", "again": "a model", "onnx": "a model"}
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -61,6 +60,7 @@ def main(arguments: Sequence[str]) -> None:
         write_onnx(known.onnx, known.out, known.batch_size, known.plugins)
         return
     command.check_folder(known.out, "--out")
+    command.check_there(known.workdir, f"{command.RUN}, or of a replica")
     command.check_finished(known.workdir)
     from dtn_jax.export.write import export_run
 

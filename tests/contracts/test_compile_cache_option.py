@@ -38,6 +38,17 @@ def test_a_folder_that_jax_was_told_stays_unless_another_is_given(tmp_path):
     assert pathlib.Path(told()).is_dir()
 
 
+@pytest.mark.parametrize("given", ["mine", compile_cache.OFF])
+def test_jax_that_is_imported_later_is_told_too(tmp_path, given):
+    code = "from dtn_jax.cli import compile_cache; compile_cache.use({!r}); import jax; print({})"
+    told = "jax.config.jax_compilation_cache_dir"
+    call = [sys.executable, "-c", code.format(given, told)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    expected = None if given == compile_cache.OFF else tmp_path / given / compile_cache.processor()
+    assert done.stdout == f"{expected}\n", done.stderr
+
+
 def test_the_default_is_in_the_users_cache_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     jax.config.update("jax_compilation_cache_dir", None)

@@ -58,6 +58,13 @@ def test_an_event_that_only_comes_with_a_label_looks_like_one(name, values, valu
     assert told in sampled.shown(drafted).partition("Suspect, and left out")[2]
 
 
+def test_an_event_that_only_comes_with_one_that_is_no_label_looks_like_a_label():
+    drafted = draft({"click": CLICK, "rated_5": RATED})
+    reasons = {f.name: f.reason for f in drafted.fields}
+    assert "it looks like a label, since it is 1 only where click is 1" in reasons["rated_5"]
+    assert "an outcome by its name" in reasons["click"]
+
+
 def test_a_column_around_a_label_is_asked_about():
     drafted = draft({"opened": CLICK, "rated_5": RATED}, ("rated_5",))
     assert not next(f for f in drafted.fields if f.name == "opened").reason

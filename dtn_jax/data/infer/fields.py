@@ -61,17 +61,19 @@ def draft(columns: Mapping[str, Column], labels: Sequence[Label], whole: bool) -
 
     Args:
       columns: those that may be fields.
-      labels: to look for leaks of.
+      labels: to look for leaks of; and of events, by their names, that are no labels.
       whole: whether the sample is the whole log.
     """
-    able = [label for label in labels if label.enough]
+    missed = [halves(c.name, c.numbers, True) for c in columns.values() if is_event(c)]
+    able = [label for label in (*labels, *missed) if label.enough]
     entries: list[Entry] = []
     with progress.Rows() as bars:
         for c in bars.count(columns.values(), "columns", len(columns), lambda _: 1, "columns"):
             kind = kind_of(c)
-            notes = [PLACE] * names.is_place(c.name) + [A_LIST] * has_lists(c) + around(c, able)
+            others = [label for label in able if label.key != c.name]
+            notes = [PLACE] * names.is_place(c.name) + [A_LIST] * has_lists(c) + around(c, others)
             field = Entry(c.name, options(c, kind), facts(c, kind), notes)
-            usual, odd = usual_reason(c, kind, whole), suspicion(c, able)
+            usual, odd = usual_reason(c, kind, whole), suspicion(c, others)
             odd = unread_time(c) or odd or outcome(c)
             field.reason, field.suspect = odd or usual, bool(odd)
             entries.append(field)
@@ -196,12 +198,16 @@ def unread(c: Column) -> str:
     return f"times such as {shown(c.unread.first())} cannot be read; these can: {READ}"
 
 
+def is_event(c: Column) -> bool:
+    """Whether a column of 0 and 1 is what happens once a row was shown, by its name."""
+    return not c.is_list and c.is_binary and c.distinct > 1 and names.is_outcome(c.name)
+
+
 def outcome(c: Column) -> str:
     """Why a column is what happens once a row was shown, by its name; '' where it is not."""
-    binary = c.is_binary and c.distinct > 1 and names.is_outcome(c.name)
-    number = c.kind == "number" and c.distinct > 2 and names.is_value(c.name)
+    number = not c.is_list and c.kind == "number" and c.distinct > 2 and names.is_value(c.name)
     reason = "an outcome by its name, and none of --labels: it is not known when a row is shown"
-    return reason if not c.is_list and (binary or number) else ""
+    return reason if is_event(c) or number else ""
 
 
 # Leaks.

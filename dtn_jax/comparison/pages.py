@@ -41,37 +41,18 @@ def show(
     screen.show(terminal(every, best, more), WIDE)
     print("\n".join([f"\n{len(a[0].key):,} rows.", *lines]))
     if out:
-        write(full_path(out), names, best, every, more, [*lines, last])
+        rows = []
+        for key in keys:
+            rows += [cells(one) for one in every if one.key == key]
+            rows += [[key, *row] for row in more.get(key, ())]
+        folder, title = full_path(out), escaped(f"A: {names[0]}   B: {names[1]}")
+        table = Grid((*HEADER, best), rows, left=2).markdown()
+        listed = "\n".join(f"- {escaped(line)}" for line in (*lines, last) if line)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / "compare.md", f"# {title}\n\n{table}\n{listed}\n")
+        write_whole(folder / "compare.csv", csv(every))
+        print(f"compare.md and compare.csv are in {folder}")
     print(f"\n{last}")
-
-
-def write(
-    folder: pathlib.Path,
-    names: Sequence[str],
-    best: str,
-    every: Sequence[Difference],
-    more: Levels,
-    lines: Sequence[str],
-) -> None:
-    """Writes compare.md and compare.csv into a folder.
-
-    Args:
-      folder: a new one, or one that is there.
-      names: of both sides.
-      best, every, more: as of `terminal`.
-      lines: what stands below the table.
-    """
-    rows = []
-    for key in dict.fromkeys(one.key for one in every):
-        rows += [cells(one) for one in every if one.key == key]
-        rows += [[key, *row] for row in more.get(key, ())]
-    title = escaped(f"A: {names[0]}   B: {names[1]}")
-    table = Grid((*HEADER, best), rows, left=2).markdown()
-    listed = "\n".join(f"- {escaped(line)}" for line in lines if line)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "compare.md", f"# {title}\n\n{table}\n{listed}\n")
-    write_whole(folder / "compare.csv", csv(every))
-    print(f"compare.md and compare.csv are in {folder}")
 
 
 def levels(a: Sequence[ScoredRows], b: Sequence[ScoredRows], keys: Iterable[str]) -> Levels:

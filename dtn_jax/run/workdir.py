@@ -53,8 +53,7 @@ class Workdir:
             return
         facts = {"config": config.to_dict(), "data": fingerprint, "logits": outcome.LOGITS}
         facts["versions"] = versions()
-        if started:
-            facts["started_from"] = dataclasses.asdict(started)
+        facts |= {"started_from": dataclasses.asdict(started)} if started else {}
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock = locked(self.path / LOCK)

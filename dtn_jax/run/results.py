@@ -114,13 +114,9 @@ def write_scores(run: Run, folder: pathlib.Path, test: Scores, validation: Score
     for task in run.schema.tasks:
         for space in task.spaces if task.kind == "binary" else ():
             logits, labels, weights, _ = test.of(task.name, space, run.schema)
-            rows = (
-                sigmoid(logits),
-                labels,
-                given.ece_bins,
-                weights if given.sample_weights else None,
-            )
-            curves[f"{task.name}@{space}"] = calibration_curve(*rows)
+            rows = sigmoid(logits), labels, given.ece_bins
+            weights = weights if given.sample_weights else None
+            curves[f"{task.name}@{space}"] = calibration_curve(*rows, weights)
     plots.reliability(curves, folder / "reliability.png")
 
 

@@ -46,7 +46,7 @@ from dtn_jax.run.state import (
     example_inputs,
     read_numbers,
 )
-from dtn_jax.run.step import make_score_step, make_train_step
+from dtn_jax.run.step import AUX, make_score_step, make_train_step
 from dtn_jax.run.timetable import Timetable, make_timetable
 from dtn_jax.schema import Schema
 from dtn_jax.tables.plan import TablePlan, check_updates, make_plan
@@ -143,9 +143,8 @@ class Run:
         with told_as_built(self.config, traced=True):
             _ = self.state_shapes
             if self.config.plugins:  # its losses and balancers too
-                step = make_train_step(self.config, self.model, self.plan, self.total_steps)
-                batch = example_batch(self.schema, self.config.data.batch_size, self.grouped)
-                jax.eval_shape(step, self.state_shapes, batch)
+                _ = self.auxiliary  # of a whole step
+                batch = example_batch(self.schema, self.config.data.batch_size)
                 jax.eval_shape(self.score_batch, self.state_shapes, batch)
                 exact = ConfigDict(self.config.to_dict())
                 exact.model.dtype = "float32"  # whose rounding does not depend on the batch's size
@@ -153,6 +152,14 @@ class Run:
                 model = build_model(exact, self.schema)
                 with jax.default_matmul_precision("highest"):
                     promises.check(model, self.plan, self.schema)
+
+    @functools.cached_property
+    def auxiliary(self) -> list[str]:
+        """The names of the architecture's auxiliary losses."""
+        step = make_train_step(self.config, self.model, self.plan, self.total_steps)
+        batch = example_batch(self.schema, self.config.data.batch_size, self.grouped)
+        metrics = jax.eval_shape(step, self.state_shapes, batch)[1]
+        return [key.removeprefix(AUX) for key in metrics if key.startswith(AUX)]
 
     @functools.cached_property
     def losses(self) -> tuple[TaskLoss, ...]:

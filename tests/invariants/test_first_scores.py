@@ -138,8 +138,9 @@ def test_a_day_on_which_the_run_does_not_train_is_not_scored(root, whole, tmp_pa
 
 
 def test_what_it_needs_is_said(root, prepared_dir, tmp_path):
-    for changes in ({"data__order": "shuffled"}, {"train__epochs": 2}):
-        with pytest.raises(UserError, match=r"needs data\.order=day and train\.epochs=1, got data"):
+    needed = {"order=day, got shuffled": {"data__order": "shuffled"}}
+    for words, changes in (needed | {"epochs=1, got 2": {"train__epochs": 2}}).items():
+        with pytest.raises(UserError, match=rf"evaluate_first=True needs \w+\.{words}"):
             train(dated(root, **changes), tmp_path)
     undated = {"data__dataset": "adult", "data__options": "", "data__data_dir": prepared_dir}
     with pytest.raises(UserError, match=r"data\.order=day: data set 'adult' .* has no days"):

@@ -169,11 +169,11 @@ def read(spec: Spec, folder: pathlib.Path, rows: slice) -> Lists:
 def kept(spec: Spec, frame: pl.DataFrame) -> bytes:
     """The rows, sorted by user and time, that a later row's history may list, as `events` has
     them."""
-    newest = []
+    newest, user = np.zeros(len(frame), bool), frame["user"].to_numpy()
     for history in spec.histories():
-        event = pl.col(f"event {history.name}")
-        newest.append(event & (event.cum_sum(reverse=True).over("user") <= history.max_values))
-    rows = frame.filter(pl.any_horizontal(newest)).with_columns(place=pl.lit(BEFORE, pl.Int64))
+        event = frame[f"event {history.name}"].to_numpy()
+        newest |= last_events(user, event, history.max_values)
+    rows = frame.filter(newest).with_columns(place=pl.lit(BEFORE, pl.Int64))
     return _records(rows, kept_type(spec)).tobytes()
 
 
@@ -218,6 +218,18 @@ def spans(
     listed["start"] = np.maximum(first, end - last)
     listed["count"] = end - listed["start"]
     return listed
+
+
+def last_events(
+    user: UInt64[np.ndarray, " B"], event: Bool[np.ndarray, " B"], last: int
+) -> Bool[np.ndarray, " B"]:
+    """Which rows are among the last events of their user, of rows sorted by user and time."""
+    if not len(user):
+        return np.zeros(0, bool)
+    until = np.cumsum(event)
+    ends = np.append(np.flatnonzero(user[1:] != user[:-1]), len(user) - 1)
+    after = np.repeat(until[ends], np.diff(ends, prepend=-1)) - until
+    return event & (after < last)
 
 
 def with_lists(spec: Spec, dated: bool, rows: Rows, lists: Lists, part: slice) -> Rows:

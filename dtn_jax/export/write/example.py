@@ -21,9 +21,9 @@ from dtn_jax.field import SEVERAL
 
 
 def example_row(data: Prepared, encoding: Encoding) -> dict[str, Any]:
-    """{raw column: a value, as JSON has it}: the most frequent id of train, alone in a list; the
-    middle of numbers; noon of the day with the most rows. Columns of which nothing is known, such
-    as those that only expressions read, are left out.
+    """{raw column: a value, as JSON has it}: the most frequent id of train, alone in a list; a
+    frequent number, or the middle; noon of the day with the most rows. Columns of which nothing is
+    known, such as those that only expressions read, are left out.
 
     Args:
       data: the prepared set.
@@ -52,8 +52,8 @@ def _value(field: Fitted, shown: ShownValues) -> str | float | list[float] | Non
         mean = np.zeros(field.spec.length) if field.mean is None else field.mean
         return [float(f"{number:.4g}") for number in mean]
     if shown.buckets is not None:
-        buckets = shown.buckets
-        middle = (*buckets.edges[len(buckets.edges) // 2 :], *buckets.dominating, 0.0)[0]
+        often = shown.buckets.dominating or shown.buckets.edges or (0.0,)
+        middle = often[len(often) // 2]
     elif field.mean is not None:
         middle = float(field.mean)
         middle = np.sign(middle) * np.expm1(abs(middle)) if field.spec.log else middle

@@ -33,7 +33,8 @@ def example_row(data: Prepared, encoding: Encoding) -> dict[str, Any]:
     days = data.notes.get("days") or {}
     for name, field in encoding.fitted.items():
         column = field.spec.value.column if field.spec.value else ""
-        value = None if column in ("", spec.group) else _value(field, shown[name])
+        read = column in encoding.columns and column != spec.group
+        value = _value(field, shown[name]) if read else None
         if value is not None and field.spec.kind in SEVERAL:
             row[column] = [_in_type(value, encoding.types[column].inner)]
             row[field.spec.weights] = [1.0]

@@ -21,9 +21,9 @@ from dtn_jax.field import SEVERAL
 
 
 def example_row(data: Prepared, encoding: Encoding) -> dict[str, Any]:
-    """{raw column: a value, as JSON has it}: the most frequent id of train, alone in a list; the
-    middle of numbers; noon of the day with the most rows. Columns of which nothing is known, such
-    as those that only expressions read, are left out.
+    """{raw column: a value, as JSON has it}: the most frequent id of train, alone in a list; a
+    frequent number, or the middle; noon of the day with the most rows. Columns of which nothing is
+    known, such as those that only expressions read, are left out.
 
     Args:
       data: the prepared set.
@@ -33,7 +33,8 @@ def example_row(data: Prepared, encoding: Encoding) -> dict[str, Any]:
     days = data.notes.get("days") or {}
     for field in encoding.fitted.values():
         column = field.spec.value.column if field.spec.value else ""
-        value = None if column in ("", spec.group) else _value(field, folder)
+        read = column in encoding.columns and column != spec.group
+        value = _value(field, folder) if read else None
         if value is not None and field.spec.kind in SEVERAL:
             row[column] = [_in_type(value, encoding.types[column].inner)]
             row[field.spec.weights] = [1.0]
@@ -58,8 +59,8 @@ def _value(field: Fitted, folder: pathlib.Path) -> str | float | list[float] | N
         mean = np.zeros(spec.length) if field.mean is None else field.mean
         return [float(f"{number:.4g}") for number in mean]
     if field.buckets is not None:
-        buckets = field.buckets
-        middle = (*buckets.edges[len(buckets.edges) // 2 :], *buckets.dominating, 0.0)[0]
+        often = field.buckets.dominating or field.buckets.edges or (0.0,)
+        middle = often[len(often) // 2]
     elif field.mean is not None:
         middle = float(field.mean)
     else:

@@ -77,5 +77,5 @@ def by_value(ids: Int[np.ndarray, " B"], folder: pathlib.Path, table: str) -> Se
     seen, counts = np.unique(ids, return_counts=True)
     often = np.sort(seen[np.argsort(-counts, kind="stable")][:SHOWN])
     names = {0: "unknown"} | vocabulary.names(folder, table, often.tolist())
-    parts = {names.get(int(id), f"id {id}"): ids == id for id in often}
+    parts = {names.get(int(id)) or f"id {id}": ids == id for id in often}
     return parts | {"rarer values": ~np.isin(ids, often)}

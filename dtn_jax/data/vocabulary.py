@@ -75,13 +75,13 @@ def read(path: pathlib.Path) -> pa.Table:
 
 def names(folder: pathlib.Path, table: str, ids: Sequence[int]) -> dict[int, str]:
     """{id: the value that has it, as text} of a table with a vocabulary, for as many ids as are
-    shown; those of hashes, and of pairs of values, have no text."""
+    shown; of pairs of values the texts are empty. None of other tables."""
     if not path_of(folder, table).exists():
         return {}
     rows = load(path_of(folder, table)).rows
     places = np.flatnonzero(np.isin(rows, np.asarray(ids)))
     texts = read(path_of(folder, table, ".values"))["value"].take(pa.array(places)).to_pylist()
-    return {row: text for row, text in zip(rows[places].tolist(), texts, strict=True) if text}
+    return dict(zip(rows[places].tolist(), texts, strict=True))
 
 
 def write(

@@ -213,7 +213,8 @@ def record(name: str, data) -> dict:
     if name not in LOGS:  # which decides the order of an epoch
         found["layout"] = {"lanes": data.layout.lanes, "block_rows": data.layout.block_rows}
     for field in data.schema.fields:
-        if names := vocabulary.names(folder, field.table, range(1, field.rows)):
+        names = vocabulary.names(folder, field.table, range(1, field.rows))
+        if any(names.values()):  # not of pairs
             found["vocabularies"][field.name] = [len(names), _sha(_line([*names.items()]))]
     return found | {split: _hashes(data, split) for split in data.rows}
 

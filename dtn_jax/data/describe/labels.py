@@ -114,8 +114,8 @@ def missing(samples: Mapping[str, Batch], schema: Schema) -> pl.DataFrame:
 def days(notes: Mapping) -> pl.DataFrame:
     """Of a log: day, key, value: the rate (or mean) of each label; key 'rows' is of all rows, and
     first."""
-    kept = notes.get("days") or {}
-    records = [(day, "rows", rows) for day, rows in kept.get("rows", ()) if kept.get("dated")]
+    kept = notes["days"]
+    records = [(day, "rows", rows) for day, rows in kept["rows"] if kept["dated"]]
     for key, sums in kept["sums"].items() if records else ():
         records += [(day, key, total / rows) for day, rows, total in sums if rows]
     names = {"day": pl.Int32, "key": pl.String, "value": pl.Float64}

@@ -105,13 +105,10 @@ def chunks(
     if file.format == "jsonl":
         known |= {name: pl.Null() for name in {*columns} - {*known} - {*constants}}
     # A frame without a column has no rows: then one that is not wanted says how many there are.
-    read = [name for name in dict.fromkeys(columns) if name in known] or [_cheapest(known)]
+    read = [name for name in dict.fromkeys(columns) if name in known]
+    read = read or [min(known, key=lambda name: (known[name].is_nested(), name))]  # the cheapest
     others = [name for name in columns if name not in known]
     given = [pl.lit(constants.get(name), pl.String).alias(name) for name in others]
     for chunk in reader.chunks(file, unit, read, rows, input, lists):
         frame = chunk.frame.with_columns(given).select(columns)
         yield dataclasses.replace(chunk, frame=frame)
-
-
-def _cheapest(types: Types) -> str:
-    return min(types, key=lambda name: (isinstance(types[name], pl.Struct | pl.List), name))

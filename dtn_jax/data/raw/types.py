@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from dtn_jax.data import keys, times
+from dtn_jax.data.times import Type
 from dtn_jax.shapes import Int
 
-Type = Any  # a polars type; beartype cannot name polars' DataType
 Types = Mapping[str, Type]  # {column: its type}
 Kinds = set[str]
 Pieces = list[tuple[int, int, int, int]]  # of a file: start, stop, first row, rows of each `Unit`

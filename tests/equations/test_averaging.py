@@ -7,11 +7,15 @@ from toy_steps import batches, build, config, first_state, leaves, placed_run, r
 
 from dtn_jax.run.step import make_train_step
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
 DECAY = 0.7
 
 
 def exact(**changes):
-    return config(model__dtype="float64", model__dropout=0.2, optim__eps=1e-4, **changes)
+    model = {"architecture": "shared_bottom", "dtype": "float64", "dropout": 0.2}
+    own = {f"model__{name}": value for name, value in model.items()}
+    return config(optim__eps=1e-4, **own, **changes)
 
 
 def assert_near(one, other, **within):

@@ -61,10 +61,11 @@ WAYS = {
     "pmap over 2, 2 parts": {**PMAP, "train__accumulate": 2},
 }
 QUICK = [
-    ("pairs, pcgrad", "pmap over 2"),
+    ("pairs", "pmap over 2"),
     ("cagrad, shared", "pmap over 2, 2 parts"),
 ]
 SLOW = [
+    ("pairs, pcgrad", "pmap over 2"),
     ("stch", "pmap over 2, 2 parts"),
     ("uncertainty", "pmap over 2, 2 parts"),
     ("pcgrad", "shard over 4, 2 parts"),

@@ -48,8 +48,8 @@ def test_divergence_of_equal_and_of_reversed_orders():
         (8, 0.1, 96, 71),
         (8, 1.0, 88, 64),
         (12, 0.3, 92, 80),
-        (39, 0.1, 93, 82),
-        (39, 1.0, 88, 81),
+        pytest.param(39, 0.1, 93, 82, marks=pytest.mark.slow),
+        pytest.param(39, 1.0, 88, 81, marks=pytest.mark.slow),
     ],
 )
 def test_the_interval_of_a_divergence_has_the_true_one_in_it(fields, noise, covered, mirrored):
@@ -90,7 +90,7 @@ def one_key(labels):
     return [quality.Key("y@all", "binary", places, labels, None, lambda scores: scores[:, 0])]
 
 
-@pytest.mark.parametrize("repeats", [1, 3])
+@pytest.mark.parametrize("repeats", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_the_interval_of_a_rare_value_counts_the_rows_that_receive_it(repeats):
     """One row in 50 has a value that says much. By the rows' own part alone the error is less
     than 0.9 of the spread over fresh samples."""
@@ -133,6 +133,7 @@ def test_rows_of_a_group_count_as_one(method):
     np.testing.assert_allclose(errors(1, np.arange(500)), once, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_field_that_hardly_matters_is_never_certain_in_few_groups():
     """What is taken off for chance must not leave an interval of no width."""
     rng = np.random.default_rng(0)

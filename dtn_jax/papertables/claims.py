@@ -26,7 +26,7 @@ from dtn_jax.report.grid import Grid
 # power of 0.8: the normal distribution's quantiles at 0.95 and 0.8, together.
 STANDARD_ERRORS = 1.645 + 0.842
 WIDEST = 0.003
-HEADER = ("claim", "set", "difference × 1000", "95 % interval", "margin × 1000", "p", "verdict")
+HEADER = ("set", "row", "compared with", "× 1000", "95 % interval", "margin", "p", "verdict")
 
 
 def tested(runs: Runs, table: Mapping, entries: Sequence[Entry]) -> list[dict]:
@@ -73,28 +73,30 @@ def verdicts(claims: Mapping[str, Sequence[Mapping]]) -> list[Grid]:
     families: dict[str, list[tuple[str, Mapping]]] = {}
     for name, claim in ((name, claim) for name, of in claims.items() for claim in of):
         families.setdefault(claim["family"], []).append((name, claim))
-    return [of_family(letter, of) for letter, of in families.items()]
+    return [of_family(letter, families[letter]) for letter in sorted(families)]
 
 
 def of_family(letter: str, of: Sequence[tuple[str, Mapping]]) -> Grid:
     """A family's claims, with Holm's correction over all but those that cannot be tested."""
     counted = {i: c for i, (_, c) in enumerate(of) if "p" in c or "difference" not in c}
     adjusted = holm({i: claim.get("p", 1.0) for i, claim in counted.items()})
-    lines = [line(name, claim, adjusted.get(i)) for i, (name, claim) in enumerate(of)]
-    return Grid(HEADER, lines, f"({letter})", marked=True)
+    known = [(name, c, adjusted.get(i)) for i, (name, c) in enumerate(of) if "difference" in c]
+    lost = [name for name, claim in of if "difference" not in claim]
+    sets = ", ".join(dict.fromkeys(lost))
+    note = f"Runs are missing: {len(lost)} claims on {sets}, which count here too." if lost else ""
+    title = f"({letter}) {'not worse' if of[0][1]['worse'] is not None else 'better'}"
+    return Grid(HEADER, [line(*one) for one in known], title, left=3, note=note, marked=True)
 
 
 def line(name: str, claim: Mapping, p: float | None) -> tuple[str, ...]:
     """A claim's cells."""
     worse = claim["worse"]
-    one_sided = worse is not None
-    title = f"`{claim['row']}` {'not worse than' if one_sided else 'against'} `{claim['than']}`"
-    if "difference" not in claim:
-        return (title, name, "", "", "", "", "runs are missing")
     difference, low, high = (f"{1000 * claim[n]:+.2f}" for n in ("difference", "low", "high"))
-    shown = f"{1000 * worse:.2f}" if one_sided else ""
-    cells = (title, name, *(c.replace("-", "−") for c in (difference, f"[{low}, {high}]", shown)))
+    margin = f"{1000 * worse:.2f}" if worse is not None else ""
+    numbers = (c.replace("-", "−") for c in (difference, f"[{low}, {high}]", margin))
+    cells = (name, f"`{claim['row']}`", f"`{claim['than']}`", *numbers)
     if p is None:
         return (*cells, "", "the margin is too wide to test")
-    holds = "not worse" if one_sided else "higher" if claim["difference"] > 0 else "lower"
+    holds = "higher" if claim["difference"] > 0 else "lower"
+    holds = holds if worse is None else "not worse"
     return (*cells, p_value(p), holds if p < LEVEL else "not shown")

@@ -23,6 +23,7 @@ from dtn_jax.report.markdown import prose
 from dtn_jax.report.pictures import save_small
 from dtn_jax.run.outcome import PREDICTIONS
 
+WIDE = 80  # columns of a terminal that a table of claims needs
 CORRECTED = (
     "p after Holm's correction over a family's claims on all sets; those whose runs are missing "
     "count in it. LightGBM's come from `python -m experiments.references --protocol=NAME`."
@@ -86,11 +87,14 @@ def write_verdicts(protocols: Mapping[pathlib.Path, Protocol], path: pathlib.Pat
       protocols: {the folder of a set's tables: its protocol}.
       path: of the page.
     """
-    claims = {folder.name: [*map(dataclasses.asdict, p.claims)] for folder, p in protocols.items()}
+    names = {folder: folder.name.removeprefix(f"{path.stem}_") for folder in protocols}
+    claims = {
+        names[folder]: [*map(dataclasses.asdict, p.claims)] for folder, p in protocols.items()
+    }
     tables = {}
-    for folder in protocols:
+    for folder, name in names.items():
         if (file := folder / "overall.json").exists():
-            tables[folder.name] = read_json(file, "delete it, and make the table again")
+            tables[name] = read_json(file, "delete it, and make the table again")
     tables = {name: table for name, table in tables.items() if "claims" in table}
     if not tables:
         return
@@ -98,8 +102,9 @@ def write_verdicts(protocols: Mapping[pathlib.Path, Protocol], path: pathlib.Pat
     picture = path.with_suffix(".png")
     save_small(pictures.costs(tables), picture, dpi=pictures.DPI)
     for grid in grids:
-        screen.show(grid.terminal())
-    parts = [f"## {grid.title}\n\n{grid.markdown()}" for grid in grids]
+        screen.show(grid.terminal(WIDE))
+    tested = [grid.markdown() if grid.rows else "" for grid in grids]
+    parts = [f"## {g.title}\n\n{table}\n{g.note}\n" for g, table in zip(grids, tested)]
     parts = ["# Claims over all sets\n", *parts, f"{CORRECTED}\n", f"![cost]({picture.name})\n"]
     write_whole(path, "\n".join(parts))
     screen.say(str(path))

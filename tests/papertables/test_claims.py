@@ -155,10 +155,10 @@ def test_a_family_shares_holms_correction_over_sets():
     assert [line[-2:] for line in a.rows] == [
         ("= 0.060", "not shown"),
         ("= 0.003", "higher"),
-        ("", "runs are missing"),
     ]
+    assert a.note == "Runs are missing: 1 claims on nowhere, which count here too."
     assert [line[-1] for line in b.rows] == ["not worse", "the margin is too wide to test"]
-    assert b.rows[0][0] == "`one` not worse than `two`"
+    assert (b.title, b.rows[0][:3]) == ("(b) not worse", ("here", "`one`", "`two`"))
 
 
 def test_a_group_of_protocols_is_made_set_by_set(
@@ -178,8 +178,9 @@ def test_a_group_of_protocols_is_made_set_by_set(
     monkeypatch.undo()
     written.write_verdicts(sets | {tmp_path / "absent": PROTOCOL}, tmp_path / "first.md")
     page = (tmp_path / "first.md").read_text()
-    assert "`mmoe` not worse than `dtn`" in page
-    assert re.search(r"\| absent .*runs are missing", page)
+    _, _, of_b = page.partition("## (b) not worse")
+    assert "| adult | `mmoe` | `dtn` |" in of_b
+    assert re.search(r"Runs are missing: .* on absent", page)
     assert (tmp_path / "first.png").exists()
 
 

@@ -2,7 +2,7 @@
 
 --workdirs names the runs of one model, a seed each, such as those of `dtn` of a table
 (runs/paper/adult/runs/dtn-seed*), that dtn-jax feature_importance has explained. What it says of
-them is kept in experiments/results/importance/NAME.json; the report has means over seeds and their
+them is kept in experiments/results/importance/NAME.json.gz; the report has means over seeds and their
 spread. In the README.md there, all below its line of `BELOW` is written anew from the JSON files;
 without --workdirs that is all. --check writes nothing; its exit code says whether the report is up
 to date.
@@ -10,6 +10,7 @@ to date.
 
 from __future__ import annotations
 
+import gzip
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str]) -> None:
             raise UserError(f"--workdirs={known.workdirs}: expected runs of one model, a seed each")
         name = known.name or models[0]["dataset"]
         text = json.dumps(models, ensure_ascii=False, separators=(",", ":"))
-        (KEPT / f"{name}.json").write_text(text.replace("},", "},\n") + "\n")
+        (KEPT / f"{name}.json.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
     path = KEPT / REPORT
     before = path.read_text() if path.exists() else ""
     text = before.partition(BELOW)[0] + BELOW + report()
@@ -72,10 +73,10 @@ def read(workdir: pathlib.Path) -> dict:
 
 def report() -> str:
     """The summary of all data sets, then a section for each."""
-    files = sorted(KEPT.glob("*.json"))
+    files = sorted(KEPT.glob("*.json.gz"))
     if not files:
-        raise UserError(f"{KEPT} holds no JSON: give --workdirs=DIR,...")
-    every = {path.stem: json.loads(path.read_text()) for path in files}
+        raise UserError(f"{KEPT} holds no *.json.gz: give --workdirs=DIR,...")
+    every = {p.name.partition(".")[0]: json.loads(gzip.decompress(p.read_bytes())) for p in files}
     rows = [row for name, models in every.items() for row in summary(name, models)]
     parts = [f"{DIVERGENCE}\n\n{Grid(COLUMNS, rows).markdown()}"]
     for name, models in every.items():

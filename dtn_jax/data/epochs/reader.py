@@ -58,6 +58,12 @@ class SplitReader:
         """The whole split, in row order."""
         return self.read(np.arange(len(self.starts) - 1))
 
+    def between(self, start: int, stop: int) -> Batch:
+        """The rows start ... stop - 1, in order."""
+        first, last = np.searchsorted(self.starts, [start, stop - 1], side="right") - 1
+        begin = int(self.starts[first])
+        return part_of(self.read(np.arange(first, last + 1)), start - begin, stop - begin)
+
     def picked(self, numbers: np.ndarray) -> Batch:
         """The rows of these ascending numbers; only their blocks are read, a few at a time."""
         of = np.searchsorted(self.starts, numbers, side="right") - 1
@@ -107,14 +113,14 @@ def in_order(
     The last batch is padded.
     """
     reader = SplitReader(data, split)
-    if day is None:
-        day = DayRows(np.zeros(1, np.int64), np.array([reader.rows]))  # all rows are of one
-    count = len(day)
+    count = reader.rows if day is None else len(day)
     for start in range(0, count, batch_size):
         first, last, _ = part.indices(batch_size)
         stop = min(start + last, count)
         begin = min(start + first, stop - 1)
-        rows = reader.picked(day.numbers(begin, stop))
+        rows = (
+            reader.between(begin, stop) if day is None else reader.picked(day.numbers(begin, stop))
+        )
         real = max(stop - start - first, 0)
         full = real == last - first
         yield rows if full else take(rows, padded(np.arange(real), last - first))

@@ -2,7 +2,7 @@
 
 Pictures, CSV, LaTeX, HTML and runs stay in the first folder, and so do the metrics that no page
 prints. What the architectures of `overall` were tuned to becomes configs/tuned/NAME.json, if that
-is there.
+is there. Of a group of protocols, such as `first`, the page of all sets is kept, too.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ def main(arguments: Sequence[str]) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for path in sorted(source.glob("*.md")):
         write_whole(target / path.name, PICTURE.sub("", path.read_text()))
+    group = f"{target.name.partition('_')[0]}.md"
+    if (page := source.parent / group).exists():
+        write_whole(target.parent / group, PICTURE.sub("", page.read_text()))
     settings, overall = TUNED / f"{target.name}.json", source / f"{OVERALL}.json"
     if settings.exists() and overall.exists():
         content = tuned(target.name, json.loads(overall.read_text()))

@@ -8,6 +8,7 @@ all again; a test compares them. KEY is one of
     gap/SET/TABLE/ROW/TASK@SPACE      the row's mean less that of the row that it is tested against
     less/SET/TABLE/ROW/ROW/TASK@SPACE the mean of the first row less that of the second
     p/SET/TABLE/ROW/TASK@SPACE        Holm's p of that comparison
+    claim/SET/FAMILY/ROW/WHAT         of a claim: its difference, low, high, or worse, the margin
     flops/SET/TABLE/ROW               forward FLOPs of an example
     times/MODEL/TABLE_ROWS/FRAMEWORK  how many times as fast dtn_jax is; speed/... examples a second
     rate/SUITE/N/COLUMN               a column of a suite's Nth row
@@ -69,6 +70,13 @@ def holm(data: str, table: str, name: str, task: str) -> str:
     return f"p {p_value(found['p_holm'], found['p'] <= found['least'])}"
 
 
+def claim(data: str, family: str, name: str, what: str) -> str:
+    for one in results_table.paper_results("overall", data)["claims"]:
+        if one["family"] == family and one["row"].replace(" ", "") == name:
+            return f"{one[what]:.4f}" if what == "worse" else signed(one[what], 4)
+    raise KeyError(name)
+
+
 def flops(data: str, table: str, name: str) -> str:
     return short(row(data, table, name)["flops"])
 
@@ -117,6 +125,7 @@ FIGURES: dict[str, Callable[..., str]] = {
     "gap": gap,
     "less": less,
     "p": holm,
+    "claim": claim,
     "flops": flops,
     "times": lambda *key: f"{peer(*key)['times']:.1f}",
     "speed": lambda *key: f"{peer(*key)['examples/s']:,.0f}",

@@ -8,7 +8,8 @@ import pytest
 
 from dtn_jax.config.files import TUNED
 from dtn_jax.papertables.protocol import load
-from dtn_jax.places import protocols
+from dtn_jax.papertables.written import write_verdicts
+from dtn_jax.places import protocol_groups, protocols
 from experiments import keep_tables, results_table
 from experiments.results_table import PAPER, RESULTS
 
@@ -47,9 +48,17 @@ def test_runs_of_first_are_those_that_its_protocol_asked_for(path):
     assert not dates or dates[-1] <= table["cell_dates"][0]  # none outside of a clone
 
 
+def test_verdicts_over_sets_are_those_of_the_committed_tables(tmp_path):
+    names = protocol_groups()["first"]
+    sets = {RESULTS / PAPER / name: load(protocols()[name]) for name in names}
+    write_verdicts(sets, tmp_path / "first.md")
+    page = keep_tables.PICTURE.sub("", (tmp_path / "first.md").read_text())
+    assert page == (RESULTS / PAPER / "first.md").read_text()
+
+
 def test_results_stay_small():
     files = [path for path in RESULTS.rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} == {".json", ".md"}
+    assert {path.suffix for path in files} == {".json", ".gz", ".md"}
     assert sum(path.stat().st_size for path in files) < MEBIBYTES * 2**20
 
 

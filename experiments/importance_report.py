@@ -2,10 +2,10 @@
 
 --workdirs names the runs of one model, a seed each, such as those of `dtn` of a table
 (runs/paper/adult/runs/dtn-seed*), that dtn-jax feature_importance has explained. What it says of
-them is kept in experiments/results/importance/NAME.json.gz; the report has means over seeds and their
-spread. In the README.md there, all below its line of `BELOW` is written anew from the JSON files;
-without --workdirs that is all. --check writes nothing; its exit code says whether the report is up
-to date.
+them is kept in experiments/results/importance/NAME.json.gz; the report has means over seeds and
+their spread. In the README.md there, all below its line of `BELOW` is written anew from the JSON
+files; without --workdirs that is all. --check writes nothing; its exit code says whether the report
+is up to date.
 """
 
 from __future__ import annotations

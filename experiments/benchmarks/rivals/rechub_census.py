@@ -29,9 +29,15 @@ from torch_rechub.models.multi_task import AITM, MMOE, PLE, SharedBottom
 from torch_rechub.trainers import MTLTrainer
 from torch_rechub.utils.data import DataGenerator
 
-NUMBERS = (
-    "age wage_per_hour capital_gains capital_losses stock_dividends num_emp weeks_worked"
-).split()
+NUMBERS = [
+    "age",
+    "wage_per_hour",
+    "capital_gains",
+    "capital_losses",
+    "stock_dividends",
+    "num_emp",
+    "weeks_worked",
+]
 LABELS = {"income_50k": "50000+.", "marital_stat": "Never married"}
 TOWERS = [{"dims": [8]}, {"dims": [8]}]
 TYPES = ["classification", "classification"]

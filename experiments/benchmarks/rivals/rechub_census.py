@@ -8,8 +8,8 @@ arguments, at most 100 epochs, patience 30 on the validation AUC of income.
 
     .venv-peers/bin/python -m experiments.benchmarks.rivals.rechub_census FOLDER MODEL SEED OUT
 
-FOLDER holds UCI's `train.parquet` and `test.parquet`. OUT gets a line of JSON: the AUCs of the state
-that validation picked, and those of every epoch, which only show whether any epoch comes near.
+FOLDER holds UCI's `train.parquet` and `test.parquet`. OUT gets a line of JSON: the AUCs of the
+state that validation picked, and those of every epoch, which only show whether any comes near.
 """
 
 from __future__ import annotations
@@ -29,15 +29,8 @@ from torch_rechub.models.multi_task import AITM, MMOE, PLE, SharedBottom
 from torch_rechub.trainers import MTLTrainer
 from torch_rechub.utils.data import DataGenerator
 
-NUMBERS = [
-    "age",
-    "wage_per_hour",
-    "capital_gains",
-    "capital_losses",
-    "stock_dividends",
-    "num_emp",
-    "weeks_worked",
-]
+NUMBERS = ["age", "wage_per_hour", "capital_gains", "capital_losses", "stock_dividends"]
+NUMBERS += ["num_emp", "weeks_worked"]
 LABELS = {"income_50k": "50000+.", "marital_stat": "Never married"}
 TOWERS = [{"dims": [8]}, {"dims": [8]}]
 TYPES = ["classification", "classification"]
@@ -61,19 +54,13 @@ class Trainer(MTLTrainer):
 def main(folder: str, name: str, seed: str, out: str) -> None:
     torch.manual_seed(int(seed))
     features, splits = read(pathlib.Path(folder), int(seed))
-    (x, y), (x_val, y_val), (x_test, y_test) = splits
-    loaders = DataGenerator(x, y).generate_dataloader(
-        x_val=x_val, y_val=y_val, x_test=x_test, y_test=y_test, batch_size=1024
-    )
+    train, (x, y), (x_test, y_test) = splits
+    others = {"x_val": x, "y_val": y, "x_test": x_test, "y_test": y_test}
+    loaders = DataGenerator(*train).generate_dataloader(**others, batch_size=1024)
     with tempfile.TemporaryDirectory() as place:
-        trainer = Trainer(
-            MODELS[name](features),
-            TYPES,
-            optimizer_params={"lr": 1e-3, "weight_decay": 1e-4},
-            n_epoch=100,
-            earlystop_patience=30,
-            model_path=place,
-        )
+        how = {"n_epoch": 100, "earlystop_patience": 30, "model_path": place}
+        how["optimizer_params"] = {"lr": 1e-3, "weight_decay": 1e-4}
+        trainer = Trainer(MODELS[name](features), TYPES, **how)
         trainer.kept, trainer.test = [], loaders[2]
         trainer.fit(loaders[0], loaders[1])
         last = trainer.evaluate(trainer.model, loaders[2])

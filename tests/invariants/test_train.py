@@ -153,7 +153,8 @@ def test_it_is_told_why_a_run_ended_and_what_may_help(prepared_dir, capsys):
             {"steps": last or run.total_steps, "best_steps": {"mean": best or run.total_steps}}
             for best, last in ends
         ]
-        tell_of_end([found | {"validation": validation} for found in results], run)
+        more = {"validation": validation, "selected_by": "mean"}
+        tell_of_end([found | more for found in results], run)
         return capsys.readouterr().out
 
     assert "longer training may help." in told((0, 0))

@@ -17,6 +17,7 @@ from typing import IO, Any, TypeVar
 from dtn_jax.errors import UserError
 
 T = TypeVar("T")
+RETRAIN = "delete results.json, and the command that trained the run writes it again"  # remedy
 TEMPORARY = ".tmp"  # the suffix of a file that is being written
 HASHES = "checksums.json"  # of a checkpoint, a prepared set, a finished run: {file: bytes, SHA-256}
 

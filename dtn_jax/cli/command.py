@@ -177,14 +177,16 @@ def require(known: argparse.Namespace, *names: str) -> None:
 def check_folder(path: str, what: str) -> None:
     """Raises UserError if a path can be none of a folder, which need not be there."""
     full = full_path(path)
+    if what == "workdir" and set(str(full)) & set("*?[]"):  # Orbax reads globs
+        raise UserError(f"workdir {full} has one of * ? [ ] in it; give another name")
     for place in (full, *full.parents):
         if place.is_file():
             raise UserError(f"{what} {full}: {place} is a file, expected a folder")
 
 
 def check_finished(places: str) -> None:
-    """Raises UserError where a run, or a replica, in a folder is not finished; others are not
-    looked at. It is quick: nothing is loaded.
+    """Raises UserError where a run, or a replica, in a folder is not finished; other folders, such
+    as exported models, are not looked at. It is quick: nothing is loaded.
 
     Args:
       places: folders, by comma.
@@ -193,7 +195,7 @@ def check_finished(places: str) -> None:
 
     for place in listed(places):
         for folder in outcome.runs_in(pathlib.Path(place).expanduser()):
-            if (folder / "config.json").exists():
+            if (folder / "config.json").exists() and not (folder / "manifest.json").exists():
                 outcome.check_finished(folder)
 
 

@@ -90,7 +90,13 @@ def _load(part: str) -> str:
         known = [loaded, *(kind.members for kind in KINDS.values())]
         before = [dict(one) for one in known]
         try:
-            _add(path, import_file(path, "plug-in", source), digest)
+            module = import_file(path, "plug-in", source)
+            if any(one != was for one, was in zip(known, before)):
+                raise UserError(
+                    f"plug-in {path} changes a dict of the package: give it dicts of its own, "
+                    f"{{name: ...}}, called as the package's: {', '.join(KINDS)}"
+                )
+            _add(path, module, digest)
         except BaseException:  # all of it or nothing
             for one, was in zip(known, before):
                 one.clear()

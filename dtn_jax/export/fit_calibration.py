@@ -83,9 +83,10 @@ def _of_task(name: str, scores: Scores, schema: Schema, weighted: bool, way: str
         return none("as --calibration=none says")
     z, y, w, unit = sample(name, task.space, scores, schema, weighted)
     if too_few(y, unit):
-        few = f"{y.sum():,} positives and {(~y).sum():,} negatives in {_units(unit):,} "
-        few += "rows" if scores.group is None else "groups"
-        return none(f"validation has {few}, and a fit needs {FEW} of each in at least {FOLDS}")
+        rows = "rows" if scores.group is None else "groups"
+        few = f"{y.sum():,} positives and {(~y).sum():,} negatives in {_units(unit):,} {rows}"
+        needed = f"{FEW} of each, in at least {FOLDS} {rows}"
+        return none(f"validation has {few}, and a fit needs {needed}")
     if way != AUTO:
         if calibration := _FITTED[way](z, y, w):
             return Choice(calibration, f"{way}, as --calibration={way} says.")

@@ -10,14 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dtn_jax.files import reading, replacing
+from dtn_jax.files import RETRAIN, reading, replacing
 from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.metrics.spaces import logits_in, space_mask
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Bool, Float, Int
-
-AGAIN = "delete results.json, and the command that trained the run writes it again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +91,7 @@ def read_predictions(path: pathlib.Path, schema: Schema) -> Scores:
     Raises:
       UserError: the file is missing or damaged.
     """
-    with reading(path, AGAIN):
+    with reading(path, RETRAIN):
         table = pq.read_table(path, page_checksum_verification=True)
 
         def matrix(columns):

@@ -8,8 +8,7 @@ import pathlib
 import re
 
 from dtn_jax.errors import UserError
-from dtn_jax.files import HASHES, damage, hashes, read_json, replacing, write_whole
-from dtn_jax.metrics.scores import AGAIN
+from dtn_jax.files import HASHES, RETRAIN, damage, hashes, read_json, replacing, write_whole
 
 LOGITS = "log-odds"  # what a model's logits are: config.json of this version says so
 RESULTS, PREDICTIONS = "results.json", "predictions.parquet"
@@ -94,9 +93,9 @@ def read(folder: pathlib.Path) -> dict | None:
     """
     if not (folder / RESULTS).exists():
         return None
-    results = read_json(folder / RESULTS, AGAIN)
+    results = read_json(folder / RESULTS, RETRAIN)
     if problem := (folder / HASHES).exists() and damage(folder):
-        raise UserError(f"{folder}/{problem}; bring it back from a copy, or {AGAIN}")
+        raise UserError(f"{folder}/{problem}; bring it back from a copy, or {RETRAIN}")
     return results
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+import re
 import shlex
 import sys
 
@@ -57,7 +58,8 @@ class Workdir:
         facts = {"config": config.to_dict(), "data": fingerprint, "logits": outcome.LOGITS}
         facts |= {"steps": steps, "versions": versions()}
         if sys.argv[0].startswith("dtn-jax ") and config.parallel.processes == "off":
-            facts["command"] = " ".join([sys.argv[0], shlex.join(sys.argv[1:])])
+            command = " ".join([sys.argv[0], shlex.join(sys.argv[1:])])
+            facts["command"] = re.sub(r"://[^/@\s]*@", "://***@", command)  # no password
         if started:
             facts["started_from"] = dataclasses.asdict(started)
         try:

@@ -295,6 +295,7 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path):
     model = tmp_path / "model"
     model.mkdir()
     (model / "manifest.json").touch()
+    (model / "config.json").write_text('{"config": {}}')
     for b, message in {
         elsewhere: r"tested on different data \(fingerprints dddddddddddd and eeeeeeeeeeee\)",
         f"{twin},{a}": "have the same seed",

@@ -57,7 +57,7 @@ LINES = IMPORTS.count("\n")  # before what a test writes
         ("ARCHITECTURES = {}", "defines nothing"),
         ("ARCHITECTURES = OURS", "defines nothing"),
         ("ARCHITECTURES = [DTN]", "expected a dict {name: ...}"),
-        ("OURS['mine'] = DTN", "defines nothing"),
+        ("OURS['mine'] = DTN", "changes a dict of the package"),
         # a name that is taken, or is none
         ("ARCHITECTURES = {'dtn': DTN}", "['dtn']: the name is taken, by ARCHITECTURES of the"),
         ("EXPERTS = {'dtn': DTN}", "EXPERTS['dtn']: the name is taken, by ARCHITECTURES of the"),

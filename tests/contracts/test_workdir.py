@@ -80,6 +80,7 @@ def test_the_same_config_may_come_back_with_other_runtime_options(claimed):
 def test_a_run_that_is_not_finished_says_how_far_it_is_and_what_resumes_it(tmp_path, monkeypatch):
     """Before anything is loaded; of replicas the one is named."""
     line = ["dtn-jax train", "--config=my models.py:dtn", f"--workdir={tmp_path}/a"]
+    line += ["--storage=mysql://me:secret@host/db"]
     monkeypatch.setattr(sys, "argv", line)
     for n, step in enumerate((940, 120)):
         folder = Workdir(tmp_path / f"a/replica_{n}", config(), SCHEMA, FINGERPRINT, None, 940)
@@ -92,7 +93,8 @@ def test_a_run_that_is_not_finished_says_how_far_it_is_and_what_resumes_it(tmp_p
         monkeypatch.setitem(sys.modules, f"dtn_jax.{module}", None)
     expected = (
         f"the run in {tmp_path}/a/replica_1 is not finished: it logged step 120 of 940, and has no "
-        f"results.json; resume it by\n  dtn-jax train '--config=my models.py:dtn' {line[2]}"
+        f"results.json; resume it by\n  dtn-jax train '--config=my models.py:dtn' {line[2]} "
+        "--storage=mysql://***@host/db"
     )
     assert told(compare.main, [f"{tmp_path}/b.parquet", f"{tmp_path}/a"]) == expected
     assert told(export.main, [f"--workdir={tmp_path}/a", f"--out={tmp_path}/m"]) == expected

@@ -1,6 +1,7 @@
 """A row of a model's raw columns that is like those of train, for people to try in /docs.
 
-A group, such as a user, is a person: its values are not shown.
+Values that name a person are not shown: those of the group, of the users whose histories a field
+holds, of columns called as users' are, and of whatever shares a table with them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import polars as pl
 
 from dtn_jax.data import times, vocabulary
 from dtn_jax.data.encode import Fitted
+from dtn_jax.data.infer import names
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.raw.types import Type, as_type
 from dtn_jax.export.encoding import Encoding
@@ -31,10 +33,14 @@ def example_row(data: Prepared, encoding: Encoding) -> dict[str, Any]:
     """
     spec, row, folder = encoding.spec, {}, data.folder / vocabulary.FOLDER
     days = data.notes.get("days") or {}
+    specs = [field.spec for field in encoding.fitted.values()]
+    people = {spec.group} | {one.history.by for one in specs if one.history}
+    people |= {name for name in encoding.columns if names.user_rank(name) >= 0}
+    tables = {one.table for one in specs if one.value and one.value.column in people}
     for field in encoding.fitted.values():
         column = field.spec.value.column if field.spec.value else ""
-        read = column in encoding.columns and column != spec.group
-        value = _value(field, folder) if read else None
+        shown = column in encoding.columns and not {column, field.spec.table} & {*people, *tables}
+        value = _value(field, folder) if shown else None
         if value is not None and field.spec.kind in SEVERAL:
             row[column] = [_in_type(value, encoding.types[column].inner)]
             row[field.spec.weights] = [1.0]

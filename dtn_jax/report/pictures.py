@@ -106,33 +106,6 @@ def named_lines(axes: Axes, names: Iterable[str]) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def heat_map(
-    axes: Axes,
-    values: np.ndarray,
-    texts: Sequence[Sequence[str]],
-    columns: Sequence[str],
-    rows: Sequence[str],
-) -> None:
-    """Cells in shades of blue, a text in each.
-
-    Args:
-      values: `[R, C]`, of the colours; NaN has none.
-      texts: of the cells.
-      columns, rows: the names beside them.
-    """
-    axes.pcolormesh(values, edgecolors="white", linewidth=1, cmap="Blues")
-    axes.invert_yaxis()
-    middle = (np.nanmin(values) + np.nanmax(values)) / 2
-    for (y, x), value in np.ndenumerate(values):
-        how = {"ha": "center", "va": "center", "fontsize": SMALL}
-        how["color"] = "white" if value > middle else "#222222"
-        axes.text(x + 0.5, y + 0.5, texts[y][x], **how)
-    axes.set_xticks(np.arange(len(columns)) + 0.5, columns)
-    axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
-    axes.tick_params(length=0, labelsize=SMALL)
-    axes.spines[:].set_visible(False)
-
-
 def percents(axis: Axis) -> None:
     """The axis' numbers are shares, written as percentages."""
     axis.set_major_formatter(lambda x, _: f"{100 * x:.4g}%")

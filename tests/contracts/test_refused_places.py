@@ -42,6 +42,13 @@ def test_a_file_in_place_of_the_folder(tmp_path):
         compare.main(["a", "b", f"--out={place}"])
 
 
+def test_a_workdir_that_checkpoints_cannot_have_is_refused_before_anything_is_made(tmp_path):
+    place = tmp_path / "a[1]"
+    with pytest.raises(UserError, match=r"has one of \* \? \[ \] in it"):
+        paper_tables.main(["--dataset=adult", "--table=overall", f"--workdir={place}"])
+    assert not place.exists()
+
+
 def test_no_message_about_a_storage_shows_its_password():
     for url in ("postgresql://user:SECRET@127.0.0.1:1/db", "nothing://user:SECRET@host/db"):
         opened = studies.opened(url, "study", Budget().make_pruner(), True)

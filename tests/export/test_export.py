@@ -1,5 +1,6 @@
 """A run's model: it says what the run says, and its program can be made anew from it alone."""
 
+import dataclasses
 import errno
 import json
 import os
@@ -19,6 +20,7 @@ from world.run import finished, opened
 from dtn_jax.analysis.finished import best_state
 from dtn_jax.cli import export
 from dtn_jax.data.epochs.reader import in_order
+from dtn_jax.data.schemas.spec import HistorySpec
 from dtn_jax.errors import UserError
 from dtn_jax.export import encoding, load, model_folder
 from dtn_jax.export.model_folder import new_folder
@@ -69,6 +71,23 @@ def test_the_row_to_try_is_like_those_of_train(prepared_dir, exported_model):
     tried = Contract(model).example
     assert (tried["education"], tried["capital-gain"]) == ("HS-grad", 0)
     assert not model.encoding.counted(model.encode([tried]))[1].any()
+
+
+@pytest.mark.parametrize("people", ["by name", "by history"])
+def test_the_row_to_try_shows_no_person(prepared_dir, monkeypatch, people):
+    """Of columns called as users' are, of those whose histories are listed, and of their tables."""
+    _, data, _ = log.shared(prepared_dir)
+    fields = encoding.read(data.folder, spec_of(data), data.schema, {})
+    if people == "by name":
+        monkeypatch.setattr(example.names, "user_rank", lambda name: 0 if name == "item" else -1)
+    else:
+        by_item = HistorySpec(by="item")
+        hour = fields.fitted["hour"]
+        spec = dataclasses.replace(hour.spec, history=by_item)
+        fields.fitted["hour"] = dataclasses.replace(hour, spec=spec)
+    row = example_row(data, fields)
+    assert not {"item", "seen"} & set(row)  # which share a table
+    assert "speed" in row
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def of_family(letter: str, of: Sequence[tuple[str, Mapping]]) -> Grid:
     known = [(name, c, adjusted.get(i)) for i, (name, c) in enumerate(of) if "difference" in c]
     lost = [name for name, claim in of if "difference" not in claim]
     sets = ", ".join(dict.fromkeys(lost))
-    note = f"Runs are missing: {len(lost)} claims on {sets}, which count here too." if lost else ""
+    note = f"Runs are missing on {sets}. Their claims, {len(lost)}, count here too." if lost else ""
     title = f"({letter}) {'not worse' if of[0][1]['worse'] is not None else 'better'}"
     return Grid(HEADER, [line(*one) for one in known], title, left=3, note=note, marked=True)
 

@@ -156,7 +156,7 @@ def test_a_family_shares_holms_correction_over_sets():
         ("= 0.060", "not shown"),
         ("= 0.003", "higher"),
     ]
-    assert a.note == "Runs are missing: 1 claims on nowhere, which count here too."
+    assert a.note == "Runs are missing on nowhere. Their claims, 1, count here too."
     assert [line[-1] for line in b.rows] == ["not worse", "the margin is too wide to test"]
     assert (b.title, b.rows[0][:3]) == ("(b) not worse", ("here", "`one`", "`two`"))
 
@@ -180,7 +180,7 @@ def test_a_group_of_protocols_is_made_set_by_set(
     page = (tmp_path / "first.md").read_text()
     _, _, of_b = page.partition("## (b) not worse")
     assert "| adult | `mmoe` | `dtn` |" in of_b
-    assert re.search(r"Runs are missing: .* on absent", page)
+    assert re.search(r"Runs are missing on absent\.", page)
     assert (tmp_path / "first.png").exists()
 
 

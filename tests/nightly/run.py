@@ -13,6 +13,7 @@ import datetime
 import os
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -20,73 +21,59 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 TABLE = HERE / "passed.md"
-NEWEST, SPARK = ROOT / ".venv-newest", ROOT / ".venv-spark"
-PYTEST = [sys.executable, "-m", "pytest", "-n", "auto", "--dist", "worksteal", "--durations=5"]
-QUICK = "not slow and not nightly"
-EVERY = ["-m", "nightly or not nightly"]
-NEWEST_PYTEST = [str(NEWEST / "bin/python"), *PYTEST[1:], "-m", QUICK]
+PYTEST = "-m pytest -n auto --dist worksteal --durations=5"
+TEST = f"{shlex.quote(sys.executable)} {PYTEST}"
+QUICK = "-m 'not slow and not nightly'"
 PARTS = {  # name: (what it does, commands, what differs in their environment)
     "grids": (
         "every device, platform, optimizer, strategy and architecture",
-        [[*PYTEST, "-m", "nightly", "--ignore=tests/nightly"]],
+        [f"{TEST} -m nightly --ignore=tests/nightly"],
         {},
     ),
     "simulations": (
         "thousands of comparisons of equal models: intervals cover, tests keep their size",
-        [[*PYTEST, "-m", "nightly", "tests/nightly/test_null_calibration.py"]],
+        [f"{TEST} -m nightly tests/nightly/test_null_calibration.py"],
         {"OPENBLAS_NUM_THREADS": "1"},
     ),
     "slow": (
         "commands, pages, processes: `make test-slow`",
-        [[*PYTEST, "-m", "slow and not nightly"]],
+        [f"{TEST} -m 'slow and not nightly'"],
         {},
     ),
     "shapes": (
         "the quick tests with the shapes of the whole package checked",
-        [[*PYTEST, "-m", QUICK]],
+        [f"{TEST} {QUICK}"],
         {"DTN_CHECK_SHAPES": "all"},
     ),
     "newest": (
         "equations and invariants on the newest Python and JAX that install",
-        [["make", "newest"], [*NEWEST_PYTEST, "tests/equations", "tests/invariants"]],
+        [
+            "make newest",
+            f".venv-newest/bin/python {PYTEST} {QUICK} tests/equations tests/invariants",
+        ],
         {},
     ),
     "compilers": (
         "programs compiled for TPUs and H100s: memory, copies, collectives",
         [
-            ["make", "compiled"],
-            [
-                *PYTEST,
-                "-n",
-                "2",
-                "--dist",
-                "loadfile",
-                "-m",
-                "nightly",
-                "tests/nightly/test_compiled.py",
-            ],
+            "make compiled",
+            f"{TEST} -n 2 --dist loadfile -m nightly tests/nightly/test_compiled.py",
         ],
         {},
     ),
     "environments": (
         "tests beside ONNX, Spark, TorchJD, torch-rechub and FuxiCTR",
         [
-            ["make", "onnx", "spark", "peers"],
-            [*PYTEST, "-m", "slow or nightly", "-k", "onnx"],
-            [str(SPARK / "bin/python"), "-m", "pytest", "tests/data/test_spark.py", *EVERY],
-            [
-                *PYTEST,
-                "-m",
-                "nightly",
-                "tests/nightly/test_torchjd.py",
-                "tests/nightly/test_peers.py",
-            ],
+            "make onnx spark peers",
+            f"{TEST} -m 'slow or nightly' -k onnx",
+            ".venv-spark/bin/python -m pytest tests/data/test_spark.py -m 'nightly or not nightly'",
+            f"{TEST} -m nightly tests/nightly/test_torchjd.py tests/nightly/test_peers.py",
         ],
         {},
     ),
     "faults": (
         "kills, full disks and damaged files, drawn at random",
-        [["make", "test-faults"]],
+        ["make test-faults"],
         {},
     ),
 }
@@ -105,8 +92,8 @@ def run(name: str) -> bool:
     _, commands, changes = PARTS[name]
     start = time.monotonic()
     for command in commands:
-        print(f"{name}: {' '.join(command)}", flush=True)
-        if subprocess.run(command, cwd=ROOT, env=os.environ | changes).returncode:
+        print(f"{name}: {command}", flush=True)
+        if subprocess.run(shlex.split(command), cwd=ROOT, env=os.environ | changes).returncode:
             print(f"{name}: failed", flush=True)
             return False
     minutes = round((time.monotonic() - start) / 60)

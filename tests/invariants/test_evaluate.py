@@ -1,12 +1,11 @@
-"""From a split's scores to its metrics and predictions, within groups and without."""
+"""From a split's scores to its metrics and predictions."""
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 from dtn_jax.metrics import Rows
 from dtn_jax.metrics.auc import auc
-from dtn_jax.metrics.scores import Scores, write_predictions
+from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.metrics.within_groups import gauc
 from dtn_jax.run.evaluate import evaluate
@@ -24,7 +23,7 @@ SCHEMA = Schema(
 )
 
 
-def scores(rows=200, grouped=True):
+def scores(rows=200):
     rng = np.random.default_rng(0)
     labels = (rng.random((rows, 3)) < 0.5).astype(np.float32)
     return Scores(
@@ -32,7 +31,7 @@ def scores(rows=200, grouped=True):
         labels=labels,
         label_mask=rng.random((rows, 3)) < [1, 0.9, 0.9],
         sample_weight=rng.random(rows).astype(np.float32),
-        group=rng.integers(0, 20, rows) if grouped else None,
+        group=rng.integers(0, 20, rows),
     )
 
 
@@ -55,10 +54,3 @@ def test_metrics_within_groups_are_taken_on_the_rows_of_the_space(weighted):
         assert (got[key]["gauc_groups"], got[key]["gauc_skipped"]) == (groups, skipped)
         assert got[key]["auc"] == pytest.approx(auc(*arrays), rel=1e-14)
     assert "gauc" not in got["seconds@all"]
-
-
-def test_without_groups_there_is_no_such_metric(tmp_path):
-    given = scores(grouped=False)
-    assert all("gauc" not in found for found in evaluate(given, SCHEMA, 5, False).values())
-    write_predictions(tmp_path / "p.parquet", given, SCHEMA)
-    assert "group" not in pq.read_table(tmp_path / "p.parquet").column_names

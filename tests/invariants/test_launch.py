@@ -4,6 +4,7 @@ import dataclasses
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 
@@ -38,6 +39,18 @@ def test_the_launcher_gives_up_and_does_not_repeat_wrong_input(monkeypatch, caps
     codes = [[2, -6], [0, 0]]
     assert launch.run_until_done([], 2, 2) == 2
     assert launch.run_until_done([], 2, 2) == 0
+
+
+def test_the_launcher_restarts_no_preempted_processes(monkeypatch):
+    for codes, expected in (
+        ([143, 143], 143),
+        ([-signal.SIGTERM, -6], 143),  # before there was anything to save
+        ([2, 143], 2),
+        ([130, 143], 130),
+    ):
+        calls = iter([codes])
+        monkeypatch.setattr(launch, "run_once", lambda *_, calls=calls: next(calls))
+        assert launch.run_until_done([], 2, 3) == expected
 
 
 def test_what_the_launcher_needs():

@@ -171,6 +171,13 @@ def test_a_run_ends_at_the_step_and_its_batch_replays(
     assert "Step 22, from the checkpoint of step 15 on, which is 6 steps before it." in out
     assert "The first that is not finite: batch labels" in out
     assert re.search(r"loss\s+income", out)
+    whole = path.read_bytes()
+    for content in (b"", b"no zip", whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"is missing or damaged .* expected a file such as"):
+            replay.main([f"--batch={path}"])
+    with pytest.raises(UserError, match=r"step-9\.npz is missing or damaged"):
+        replay.main([f"--batch={path.with_name('step-9.npz')}"])
 
 
 @pytest.mark.slow
@@ -207,19 +214,6 @@ def test_one_step_more_than_may_be_skipped_ends_the_run(
     assert "embeddings" not in out  # step 17 is skipped here, too
     c = small(prepared_dir, train__skip_nonfinite=2)  # the same folder goes on
     assert train(c, tmp_path / "run", test=False)["skipped_steps"] == 2
-
-
-def test_what_is_no_batch_is_refused(prepared_dir, tmp_path, monkeypatch):
-    poison(monkeypatch, 1)
-    assert "There is no checkpoint yet." in stopping(tmp_path / "run", small(prepared_dir))
-    path = tmp_path / "run/nonfinite/step-1.npz"
-    whole = path.read_bytes()
-    for content in (b"", b"no zip", whole[: len(whole) // 2]):
-        path.write_bytes(content)
-        with pytest.raises(UserError, match=r"is missing or damaged .* expected a file such as"):
-            replay.main([f"--batch={path}"])
-    with pytest.raises(UserError, match=r"step-9\.npz is missing or damaged"):
-        replay.main([f"--batch={path.with_name('step-9.npz')}"])
 
 
 def test_a_state_that_is_not_finite_is_not_saved(prepared_dir, tmp_path):

@@ -6,7 +6,6 @@ import time
 import pytest
 from small_runs import assert_same_run, last_state, logged, small
 
-from dtn_jax.cli import launch
 from dtn_jax.parallel import interrupts
 from dtn_jax.parallel.preemption import Preempted
 from dtn_jax.run import replicas
@@ -113,15 +112,3 @@ def test_replicas_are_saved_at_one_step(prepared_dir, tmp_path, monkeypatch, cap
     for i, given in enumerate(replicas.parse_replicas(config)):
         own = replicas.replica_config(config, given)
         assert_same_run(own, tmp_path / f"uncut/replica_{i}", tmp_path / f"run/replica_{i}")
-
-
-def test_the_launcher_restarts_no_preempted_processes(monkeypatch):
-    for codes, expected in (
-        ([143, 143], 143),
-        ([-signal.SIGTERM, -6], 143),  # before there was anything to save
-        ([2, 143], 2),
-        ([130, 143], 130),
-    ):
-        calls = iter([codes])
-        monkeypatch.setattr(launch, "run_once", lambda *_, calls=calls: next(calls))
-        assert launch.run_until_done([], 2, 3) == expected

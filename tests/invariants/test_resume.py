@@ -6,9 +6,11 @@ import pytest
 from small_runs import CutError, assert_same_run, cut_after, logged, small
 
 from dtn_jax.errors import UserError
+from dtn_jax.metrics.scores import read_predictions
 from dtn_jax.metrics.selected import Selection
 from dtn_jax.run import train as training
 from dtn_jax.run.train import train
+from dtn_jax.schema import Schema
 
 
 def assert_resumed_equals_uncut(config, uncut, workdir, monkeypatch):
@@ -95,16 +97,15 @@ def test_a_run_whose_best_state_is_lost_says_so(prepared_dir, tmp_path, monkeypa
         train(config, tmp_path / "run")
 
 
-def test_damaged_results_are_named(uncut, prepared_dir, tmp_path):
-    shutil.copytree(uncut[0], tmp_path / "run")
-    (tmp_path / "run/results.json").write_text("{")
-    with pytest.raises(UserError, match=r"results.json is missing or damaged"):
-        train(small(prepared_dir), tmp_path / "run")
-
-
-def test_a_finished_run_is_not_run_again(uncut, prepared_dir, monkeypatch, capsys):
-    monkeypatch.setattr(training, "fit", None)
-    assert train(small(prepared_dir), uncut[0]) == uncut[1]
-    shown = capsys.readouterr().out
-    assert "This run is finished" in shown
-    assert f"are in {uncut[0]}" in shown
+@pytest.mark.parametrize("name", ["predictions", "validation"])
+def test_lost_predictions_are_named_and_written_anew(uncut, prepared_dir, tmp_path, name):
+    workdir = shutil.copytree(uncut[0], tmp_path / "run")
+    path = workdir / f"{name}.parquet"
+    before = path.read_bytes()
+    for damaged in (b"", before[:200] + bytes([before[200] ^ 1]) + before[201:]):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"missing or damaged .*delete results\.json"):
+            read_predictions(path, Schema.load(workdir / "schema.json"))
+    (workdir / "results.json").unlink()
+    train(small(prepared_dir), workdir)
+    assert path.read_bytes() == before

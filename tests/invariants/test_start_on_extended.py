@@ -12,11 +12,9 @@ from world import log
 
 from configs.base import get_config
 from dtn_jax.data import prepare as logs
-from dtn_jax.errors import UserError
 from dtn_jax.run.checkpoint import Checkpoints
 from dtn_jax.run.run import Run, build_run
 from dtn_jax.run.start_from import first_state, started
-from dtn_jax.run.train import train
 from dtn_jax.run.workdir import Workdir
 
 TPU = {"parallel__table_platform": "tpu"}
@@ -142,11 +140,3 @@ def assert_started(shops, workdir, old_changes, **changes):
 )
 def test_known_rows_are_the_old_runs_and_others_fresh(shops, before, way):
     assert_started(shops, before, {}, **WAYS[way])
-
-
-def test_a_run_on_the_first_set_cannot_start_from_one_on_the_later(shops, tmp_path):
-    changes = {"model__experts": "mlp", "model__architecture": "shared_bottom"}
-    ended(config(shops, "later", **changes), tmp_path / "later")
-    given = config(shops, "shop", train__start_from=str(tmp_path / "later"), **changes)
-    with pytest.raises(UserError, match=r"trained on another data set, .* extends: none"):
-        train(given, tmp_path / "run", test=False)

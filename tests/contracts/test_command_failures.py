@@ -8,7 +8,6 @@ import pytest
 from command_calls import ROOT, TINY, contents, message_of, one_line
 
 from dtn_jax.cli import command, train
-from dtn_jax.errors import UserError
 
 pytest_plugins = ["finished_runs"]
 pytestmark = pytest.mark.usefixtures("in_the_repository")
@@ -62,14 +61,6 @@ def test_an_interrupted_run_says_how_it_goes_on(shell, monkeypatch):
     assert outcome.code == 130
     more = "the same command resumes from what is saved, or begins anew without it"
     assert outcome.err == f"interrupted; {more}\n"
-
-
-def test_debug_shows_where_it_failed(monkeypatch, tmp_path):
-    arguments = [TINY, f"--workdir={tmp_path / 'new'}", "--config.model.dropout=2", "--debug"]
-    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
-    with pytest.raises(UserError, match=r"model.dropout=2.0: expected a number at least 0"):
-        command.run(train.main)
-    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.slow

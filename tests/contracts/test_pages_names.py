@@ -3,12 +3,14 @@
 import importlib
 import json
 import re
+import subprocess
 import textwrap
 
 import figures
 import page_blocks
 import pytest
 import which_model
+import yaml
 from draw_speed import ROOT
 from page_commands import COMMAND
 
@@ -140,6 +142,13 @@ def test_figures_in_sentences_are_those_of_the_results(path):
     assert figures.written(text) == text
     assert text.count("<!--=") == len(figures.PLACE.findall(text))
     assert not re.search(r"^ *<!--=", text, re.M)  # Markdown would take it for a block
+
+
+def test_the_examples_for_clusters_parse():
+    jobset = (ROOT / "docs/examples/jobset.yaml").read_text()
+    assert [part["kind"] for part in yaml.safe_load_all(jobset)][-1] == "JobSet"
+    for name in ("slurm", "tpu_pod"):
+        subprocess.run(["bash", "-n", ROOT / f"docs/examples/{name}.sh"], check=True)
 
 
 def test_readme_and_site_are_short():

@@ -87,26 +87,8 @@ PATHS = [path for path in WRITTEN if path.exists()]
 MADE = {"options.md", "commands.md", "schema.md", "api/index.md"}
 MADE |= {f"api/{name}.md" for name in public_modules.PAGES}
 FENCE = re.compile(r"^( *)(```+).*?^\1\2$", re.M | re.S)
-PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
 LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
 named = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.relative_to(ROOT).as_posix())
-
-
-@named
-def test_one_heading_names_the_page(path):
-    text = FENCE.sub("", path.read_text())
-    assert len(re.findall(r"^# \S", text, re.M)) == 1
-
-
-@named
-def test_a_picture_says_what_is_seen_and_has_a_caption(path):
-    text = FENCE.sub("", path.read_text())
-    for found in PICTURE.finditer(text):
-        words, picture = found.groups()
-        assert (path.parent / picture).is_file(), picture
-        assert len(words.split()) >= 4, f"{picture}: alternative text {words!r}"
-        caption = text[found.end() :].strip().partition("\n\n")[0].strip()
-        assert re.fullmatch(r"\*[^*].*\*", caption, re.S), f"{picture}: no caption below"
 
 
 def anchors(text: str) -> set[str]:

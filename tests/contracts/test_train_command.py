@@ -8,7 +8,7 @@ import sys
 
 import own_log
 import pytest
-from command_calls import ROOT, TINY, WATCHED, contents, message_of, one_line
+from command_calls import ROOT, TINY, WATCHED, contents, message_of
 
 import dtn_jax
 from dtn_jax.analysis.explain import Settings
@@ -216,24 +216,3 @@ def test_help_shows_a_section_or_one_option(capsys):
         assert [line for line in lines if line.startswith("--config")] == shown
     with pytest.raises(UserError, match=r"'model\.dnt'\. Did you mean 'model\.dtn'"):
         train.main(["--help=model.dnt"])
-
-
-def test_a_folder_of_another_config(shell, finished):
-    before = contents(finished)
-    arguments = (WATCHED, f"--workdir={finished}", "--config.seed=3", "--config.optim.clip=2")
-    first, *lines = message_of(shell(*arguments)).splitlines()
-    assert contents(finished) == before
-    assert f"workdir {finished} belongs to another config" in first
-    assert lines == ["  optim.clip: 0.0 there, 2.0 now", "  seed: 0 there, 3 now"]
-
-
-def test_a_folder_of_other_things_or_a_file(shell, tmp_path):
-    (tmp_path / "thesis").mkdir()
-    (tmp_path / "thesis/chapter.tex").write_text("dear")
-    before = contents(tmp_path)
-    message = one_line(message_of(shell(TINY, f"--workdir={tmp_path / 'thesis'}")))
-    assert "is not empty and holds no run" in message
-    for path in ("thesis/chapter.tex", "thesis/chapter.tex/run"):
-        message = one_line(message_of(shell(TINY, f"--workdir={tmp_path / path}")))
-        assert f"workdir {tmp_path / path}: {tmp_path}/thesis/chapter.tex is a file" in message
-    assert contents(tmp_path) == before

@@ -11,33 +11,13 @@ import pathlib
 
 import numpy as np
 import polars as pl
-import pytest
-import twins
 from world import log
 
 from dtn_jax.data import vocabulary
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.prepare import prepare
-from dtn_jax.data.sets import catalog
-from dtn_jax.data.sets.synthetic import known_answer
 
 # --- the sets, from their raw files -----------------------------------------------------------
-
-
-def adult(root, folder):
-    return catalog.load("adult", data_dir=str(root))
-
-
-def kuairand(root, folder):
-    twins.kuairand_pure(folder / "raw")
-    (folder / "raw/KuaiRand-Pure/data").rename(folder / "raw/kuairand")
-    return catalog.load("kuairand", "", str(folder / "data"), str(folder / "raw"))
-
-
-def synthetic(root, folder):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(known_answer, "truth", lambda spec: {})  # which takes long
-        return catalog.load("synthetic", "rows=2000,ids=20000,seed=3", str(folder))
 
 
 def world(root, folder):
@@ -190,15 +170,11 @@ def logs(folder, text):
 
 
 SETS = {
-    "adult": adult,
-    "kuairand": kuairand,
-    "synthetic": synthetic,
     "log": world,
     "extended": extended,
     "csv": csv,
     "jsonl": jsonl,
 }
-LOGS = ("log", "extended", "csv", "jsonl")
 
 
 # --- what a reader gets -----------------------------------------------------------------------
@@ -210,8 +186,6 @@ def record(name: str, data) -> dict:
     found["unknown values"] = {s: _nonzero(counts) for s, counts in data.unknown_values.items()}
     found["cut values"] = {s: _nonzero(counts) for s, counts in data.cut_values.items()}
     found |= {"bad rows": _bad_rows(data), "numbers": _fits(data), "vocabularies": {}}
-    if name not in LOGS:  # which decides the order of an epoch
-        found["layout"] = {"lanes": data.layout.lanes, "block_rows": data.layout.block_rows}
     for field in data.schema.fields:
         names = vocabulary.names(folder, field.table, range(1, field.rows))
         if any(names.values()):  # not of pairs

@@ -2,7 +2,6 @@
 
 import json
 import threading
-from typing import ClassVar
 
 import numpy as np
 import polars as pl
@@ -12,11 +11,9 @@ from toy_set import Toy
 
 from dtn_jax.data.blocks import Layout
 from dtn_jax.data.sets import catalog
-from dtn_jax.data.sets.data_set import DataSet
 from dtn_jax.data.stages import frames
 from dtn_jax.data.stages.frames import FOLDER, LOCK
 from dtn_jax.errors import UserError
-from dtn_jax.options import Option
 from dtn_jax.schema import Task
 
 
@@ -55,21 +52,22 @@ def test_prepared_rows_are_the_raw_rows_in_order_and_counted(splits, tmp_path, c
     assert "shop: 101 train, 24 validation, 7 test rows\n" in shown.out
 
 
-@pytest.mark.parametrize(
-    ("split", "column", "value"),
-    [("train", "speed", 0.123), ("validation", "seconds", None), ("test", "w", 99)],
-)
-def test_the_fingerprint_is_that_of_the_values(splits, tmp_path, split, column, value):
+def test_the_fingerprint_is_that_of_the_values(splits, tmp_path):
     first = prepare(splits, tmp_path / "1")
     cut = {s: list(pl.concat(f).iter_slices(5)) for s, f in splits.items()}  # the same rows
     assert prepare(cut, tmp_path / "2").fingerprint == first.fingerprint
-    frame = splits[split][-1]
-    row = next(i for i, v in enumerate(frame[column]) if v != value and v == v and v is not None)
-    values = frame[column].to_list()
-    values[row] = value
-    changed = frame.with_columns(pl.Series(column, values, dtype=frame[column].dtype))
-    splits[split] = [*splits[split][:-1], changed]
-    assert prepare(splits, tmp_path / "3").fingerprint != first.fingerprint
+    for split, column, value in (
+        ("train", "speed", 0.123),
+        ("validation", "seconds", None),
+        ("test", "w", 99),
+    ):
+        *frames, last = splits[split]
+        values = last[column].to_list()
+        row = next(i for i, v in enumerate(values) if v != value and v == v and v is not None)
+        values[row] = value
+        last = last.with_columns(pl.Series(column, values, dtype=last[column].dtype))
+        changed = prepare(splits | {split: [*frames, last]}, tmp_path / column)
+        assert changed.fingerprint != first.fingerprint
 
 
 def test_a_wrong_value_is_told_with_its_place_and_the_schema_with_its_line(splits, tmp_path):
@@ -86,58 +84,6 @@ def test_a_wrong_value_is_told_with_its_place_and_the_schema_with_its_line(split
     with pytest.raises(UserError, match=r"shop/shop\.yaml, line 4: field 'size': unknown column"):
         prepare(lacking, tmp_path)
     assert prepare(splits | {"train": good}, tmp_path).rows["train"] == 101
-
-
-# --- raw files, options --------------------------------------------------------------------------
-
-
-class Files(Toy):
-    """The toy, its log in the user's own files."""
-
-    name = "files"
-    OPTIONS: ClassVar = {"least": Option(1, "times that train shows a word", least=1)}
-    schema = Toy.schema.replace("column: _split", "column: part")
-
-    def schema_text(self):
-        return super().schema_text().replace("word:", f"word: {{min_count: {self.options.least}}}")
-
-    def raw_names(self):
-        return ("a.csv", "more/b.csv")
-
-    raw = DataSet.raw
-
-
-@pytest.fixture
-def files(tmp_path, monkeypatch):
-    monkeypatch.setitem(catalog.DATASETS, "files", Files)
-    splits = Toy(data_dir="").raw({})
-    frame = pl.concat([f.with_columns(part=pl.lit(s)) for s, f in splits.items()])
-    frame = frame.with_columns(
-        word=pl.when(pl.int_range(90) == 3).then(pl.lit("d")).otherwise("word")
-    )
-    folder = tmp_path / "raw/files"
-    (folder / "more").mkdir(parents=True)
-    frame[:50].write_csv(folder / "a.csv")
-    frame[50:].write_csv(folder / "more/b.csv")
-    return lambda options="", raw="raw": catalog.load(
-        "files", options, str(tmp_path / "data"), raw and str(tmp_path / raw)
-    )
-
-
-def test_raw_files_are_the_log_and_options_may_change_the_schema(files, tmp_path):
-    with pytest.raises(UserError, match=r"files needs its raw files\. give data\.manual_dir"):
-        files(raw="")
-    first, second = files(), files("least=2")
-    assert first.folder == tmp_path / "data/files/1.0.0"
-    assert second.folder == tmp_path / "data/files/least2/1.0.0"
-    assert first.raw_files == second.raw_files
-    assert list(first.raw_files) == ["a.csv", "more/b.csv"]
-    rows = [{f.name: f.rows for f in made.schema.fields}["word"] for made in (first, second)]
-    assert rows == [5, 4]
-    assert "{min_count: 2}" in (second.folder / "schema_file.yaml").read_text()
-    (tmp_path / "raw/files/more/b.csv").unlink()
-    with pytest.raises(UserError, match=r"raw/files lacks more/b\.csv\. give data\.manual_dir"):
-        files("least=3")
 
 
 # --- several processes, and dead ones ------------------------------------------------------------

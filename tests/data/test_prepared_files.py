@@ -74,22 +74,6 @@ def test_a_missing_file(folder):
         (folder / "kept").rename(folder / name)
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        *zip(JSON_FILES, ("", "{", "")),
-        ("prepared.json", "[]"),
-        ("prepared.json", '{"a": 1}'),
-        ("schema.json", '{"a": 1}'),
-    ],
-)
-def test_a_damaged_json_file(folder, name, text):
-    path = folder / name
-    path.write_text(text)
-    prepared.seal(folder, leave_out=["rejects.jsonl"])
-    assert f"{path} is missing or damaged (" in read_error(folder)
-
-
 def told(folder, name):
     with pytest.raises(UserError) as caught:
         read(folder)

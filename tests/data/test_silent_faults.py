@@ -8,12 +8,10 @@ import json
 import os
 import re
 
-import numpy as np
 import polars as pl
 import pytest
 from world import log
 
-from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.data.prepare import prepare
 from dtn_jax.errors import UserError
 
@@ -56,83 +54,7 @@ def test_labels_corrected_in_the_middle_of_a_file_are_noticed(tmp_path):
     assert shop.prepare(replace=True).fingerprint != before.fingerprint
 
 
-# --- b: one value, one key ----------------------------------------------------------------------
-
-LONG, HUGE, EXACT = 1234567890123456789, 2**63 + 5, 2**53 + 1
-DECIMAL = pl.Decimal(20, 0)
-TYPES = {  # {column: (its value, its type in each Parquet file in turn)}
-    "few": (5, [pl.Int64, pl.Int8, pl.UInt64, pl.Float64, pl.Float32, DECIMAL, pl.String]),
-    "exact": (EXACT, [pl.Int64, pl.UInt64, pl.String]),
-    "exact_decimal": (EXACT, [pl.Int64, DECIMAL]),
-    "long": (LONG, [pl.Int64, pl.UInt64, pl.String]),
-    "below_zero": (-LONG, [pl.Int64, pl.String]),
-    "huge": (HUGE, [pl.UInt64, pl.String]),
-    "flag": (1, [pl.Boolean, pl.Int64, pl.Float64, pl.String]),
-}
-LINES = {  # {column: how each file of JSON lines in turn writes it}
-    "few": [5, 5.0, "5"],
-    "exact": [EXACT, str(EXACT)],
-    "long": [LONG, str(LONG)],
-    "huge": [HUGE, str(HUGE)],
-    "flag": [True, 1, 1.0, "1"],
-}
-
-
-def below(value):
-    """The whole number below it, written as it is."""
-    return False if value is True else type(value)(int(value) - 1)
-
-
-def write_parquet(raw):
-    for number in range(7):
-        columns = {"click": [0, 1]}
-        for name, (value, types) in TYPES.items():
-            whole = pl.Series([value - 1, value], dtype=pl.UInt64 if value > 2**63 else pl.Int64)
-            columns[name] = whole.cast(types[number % len(types)])
-        pl.concat([pl.DataFrame(columns)] * 40).write_parquet(raw / f"{number}.parquet")
-
-
-def write_lines(raw):
-    for number in range(4):
-        row = {name: ways[number % len(ways)] for name, ways in LINES.items()}
-        other = {name: below(value) for name, value in row.items()}
-        lines = [json.dumps(other | {"click": 0}), json.dumps(row | {"click": 1})]
-        (raw / f"{number}.jsonl").write_text("\n".join(lines * 40))
-
-
-def write_csv(raw):
-    """As pandas writes whole numbers beside a missing one."""
-    for number, end in enumerate(("", ".0")):
-        (raw / f"{number}.csv").write_text("few,click\n" + f"4{end},0\n5{end},1\n" * 40)
-
-
-FORMATS = [(write_parquet, TYPES), (write_lines, LINES), (write_csv, ["few"])]
-
-
-@pytest.mark.parametrize(("write", "columns"), FORMATS)
-def test_files_of_several_types_have_one_key_for_one_value(write, columns, tmp_path):
-    """As an id, hashed, and as a group."""
-    fields = [
-        f"{name}: , {name}_: {{column: {name}, encoder: hash, size: 1e6}}" for name in columns
-    ]
-    text = f"fields: {{{', '.join(fields)}}}\ntasks: [click]\ngroup: few\n{RANDOM}"
-    shop = Shop(tmp_path, text if write is write_csv else text.replace("group: few", "group: long"))
-    write(shop.raw)
-    data = shop.prepare(max_reject_rate=0.0)
-    batches = {split: SplitReader(data, split).everything() for split in data.rows}
-    assert len({g for split in data.rows for g in data.groups(split).tolist()}) == 2
-    for name in columns:
-        keys = [set(), set()]
-        for batch in batches.values():
-            ids = [batch.ids[:, log.slots(data, f)][:, 0].tolist() for f in (name, f"{name}_")]
-            for click, *pair in zip(batch.labels[:, 0], *ids):
-                keys[int(click)].add(tuple(pair))
-        without, with_click = keys
-        assert len(without) == len(with_click) == 1, name
-        assert without != with_click, name
-
-
-# --- c: a missing group -------------------------------------------------------------------------
+# --- b: a missing group -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -155,7 +77,7 @@ def test_rows_without_a_group_are_bad(format, value, tmp_path):
     assert {json.loads(line)["column"] for line in lines} == {"user"}
 
 
-# --- e: times that are none ---------------------------------------------------------------------
+# --- c: times that are none ---------------------------------------------------------------------
 
 T, PLACE = pl.col("t"), pl.int_range(3000)
 TIMES = {  # what of milliseconds is written: what a message says
@@ -182,24 +104,7 @@ def test_times_far_from_the_rest_and_odd_ones_are_named(name, tmp_path, capsys):
     assert re.search(told, " ".join(shown.split()))
 
 
-@pytest.mark.parametrize(
-    ("rows", "near"),
-    [
-        ({500: 100}, 365),  # half of the rows are of one day: a year is near
-        ({460: 50, 500: 50}, 400),  # of 40 days: ten times as many are
-    ],
-)
-def test_how_far_is_far(rows, near, tmp_path):
-    text = f"{SHOP}time: {{column: t, unit: s}}\n"
-    for day, far in ((500 + near, 0), (500 + near + 1, 1), (min(rows) - near - 1, 1)):
-        days = pl.Series(np.repeat([*rows, day], [*rows.values(), 1]))
-        frame = log.rows(len(days)).select("user", "item", "click", t=days * 86_400)
-        made = log.prepared(tmp_path / str(day), frame, text)
-        told = [line for line in made.notes.get("account", []) if "rows have times far" in line]
-        assert [line.partition(" ")[0] for line in told] == ["1"] * far
-
-
-# --- f: files that are skipped ------------------------------------------------------------------
+# --- d: files that are skipped ------------------------------------------------------------------
 
 
 def test_files_that_are_skipped_are_named(tmp_path, capsys):
@@ -213,17 +118,3 @@ def test_files_that_are_skipped_are_named(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert re.search(r"skipped 2 files .* no suffix .*part-1.csv.bz2, .*part-4.csv.bz2", shown)
     assert "_SUCCESS" not in shown
-
-
-# --- g: columns that begin late -----------------------------------------------------------------
-
-
-def test_nobody_says_that_columns_which_begin_late_are_not_there(tmp_path, capsys):
-    """In JSON lines, after line 2,200."""
-    text = SHOP.replace("[user, item]", "{user: , item: , late: {optional: true}}")
-    shop, rows = Shop(tmp_path, text), log.rows(3000).select("user", "item", "click").to_dicts()
-    for number in range(2201, 3000, 3):
-        rows[number]["late"] = f"x{number % 5}"
-    (shop.raw / "a.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    assert {f"x{n}" for n in range(5)} < set(log.values(shop.prepare(), "train", "late"))
-    assert "no raw file" not in capsys.readouterr().out

@@ -54,9 +54,6 @@ def read_error(folder):
     return str(caught.value)
 
 
-JSON_FILES = ("prepared.json", "schema.json", "notes.json")
-
-
 RECORDS = "logs-validation.array_record-00000"
 
 
@@ -68,7 +65,7 @@ def test_a_truncated_record_file(folder):
 
 
 def test_a_missing_file(folder):
-    for name in (*JSON_FILES, "encoders.json", RECORDS):
+    for name in ("prepared.json", "schema.json", "notes.json", "encoders.json", RECORDS):
         (folder / name).rename(folder / "kept")
         assert f"{folder / name} is missing" in read_error(folder)
         (folder / "kept").rename(folder / name)

@@ -1,14 +1,17 @@
-"""The order of an epoch: of all rows, and day after day."""
+"""The order of an epoch: of all rows and day after day; the blocks it reads; a part of train."""
 
 import dataclasses
 import itertools
+import threading
 
 import numpy as np
+import polars as pl
 import pytest
 from numbered_rows import stored_rows
 
-from dtn_jax.data.blocks import Layout
+from dtn_jax.data.blocks import Layout, default_layout
 from dtn_jax.data.epochs import day_order
+from dtn_jax.data.epochs.batches import prefetched
 from dtn_jax.data.epochs.day_order import WINDOW_ROWS, Days, read_days, steps_of
 from dtn_jax.data.epochs.epoch_order import (
     batch_rows,
@@ -18,6 +21,8 @@ from dtn_jax.data.epochs.epoch_order import (
     window_order,
 )
 from dtn_jax.data.epochs.reader import SplitReader
+from dtn_jax.data.epochs.streamed import StreamedData
+from dtn_jax.data.sets.data_set import hold_out
 from dtn_jax.errors import UserError
 
 LAYOUTS = [(Layout(1, 4), 7), (Layout(4, 8), 1000), (Layout(8, 2), 531), (Layout(4, 8), 3)]
@@ -157,3 +162,98 @@ def test_a_set_without_days_is_refused():
         read_days(data, "train")
     with pytest.raises(UserError, match="batch_size=30 is not divisible by the set's 4 lanes"):
         steps_of(dataclasses.replace(data), None, 30, 1)
+
+
+# Blocks of rows on disk: layout; the share that is held out.
+
+
+OF_BLOCKS = [Layout(1, 1), Layout(1, 5), Layout(3, 4), Layout(8, 2), Layout(5, 7)]
+
+
+@pytest.mark.parametrize("layout", OF_BLOCKS)
+def test_blocks_hold_all_rows_and_lanes_differ_by_one_row(layout):
+    size = layout.lanes * layout.block_rows
+    for rows in [*range(3 * size + 2), 50 * size + 1, 10**6 + 7]:
+        blocks = layout.blocks(rows)
+        assert sum(blocks) == rows
+        assert all(0 < n <= layout.block_rows for n in blocks)
+        lanes = [sum(blocks[lane :: layout.lanes]) for lane in range(layout.lanes)]
+        assert max(lanes) - min(lanes) <= 1
+        assert lanes == sorted(lanes, reverse=True)
+        # In each lane all but the last block are full.
+        for lane in range(layout.lanes):
+            assert set(blocks[lane :: layout.lanes][:-1]) <= {layout.block_rows}
+        assert len(blocks) <= (rows // size + 1) * layout.lanes
+
+
+@pytest.mark.parametrize("rows", [5_000, 300_000, 10**7])
+def test_the_rows_that_are_shuffled_together_fit_in_memory(rows):
+    """0.2 GB at 200 bytes a row, or little more; and a lane has enough to shuffle."""
+    layout = default_layout(rows)
+    window = layout.lanes * layout.window_rows
+    assert window * 200 <= 220e6
+    assert rows >= window
+
+
+def test_hold_out_is_an_exact_and_fixed_share():
+    frame = pl.DataFrame({"row": range(1_234)})
+    rest, held = hold_out(frame, 0.1, seed=7)
+    assert (len(rest), len(held)) == (1_111, 123)
+    assert sorted([*rest["row"], *held["row"]]) == list(range(1_234))
+    assert rest["row"].is_sorted()
+    assert held["row"].is_sorted()
+    again = hold_out(frame, 0.1, seed=7)
+    assert again[1].equals(held)
+    assert not hold_out(frame, 0.1, seed=8)[1].equals(held)
+    # Fixed for good: a validation split that moves makes old results incomparable.
+    assert held["row"].head(5).to_list() == HELD_OUT
+    assert abs(held["row"].mean() - 617) < 100  # not all from one end
+
+
+HELD_OUT = [5, 9, 24, 31, 35]
+
+
+# A part of the train rows, and work ahead.
+
+
+@pytest.fixture(autouse=True)
+def _every_thread_ends():
+    """That of a stream which is closed, came to its end, failed, or is merely forgotten."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name.startswith("prefetch"):
+            thread.join(120)
+            assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(("rows", "share"), [(11, 0.5), (640, 0.2), (653, 0.99)])
+def test_a_part_of_train_is_fixed_and_of_the_asked_size(rows, share):
+    layout = Layout(4, 8)
+    part = stored_rows(layout, rows).part_of_train(share)
+    everything = SplitReader(part, "train").everything().ids[:, 0]
+    assert len(everything) == part.rows["train"] == round(share * rows)
+    assert len(set(everything)) == len(everything)
+    assert set(everything) <= set(range(1, rows + 1))
+    again = stored_rows(layout, rows).part_of_train(share)
+    np.testing.assert_array_equal(everything, SplitReader(again, "train").everything().ids[:, 0])
+    order = np.concatenate(list(batch_rows(layout, len(everything), 1, 0, 8)))
+    stream = StreamedData(part, "train", epochs=1)  # and a run's order is of these rows
+    steps = steps_per_epoch(layout, len(everything), 8)
+    got = [stream.chunk(1, 0, step, 1, 8).ids[0, :, 0] for step in range(steps)]
+    np.testing.assert_array_equal(np.concatenate(got), np.where(order < 0, -1, everything[order]))
+
+
+def test_a_part_of_train_is_spread_over_it():
+    """Where rows lie in the order of time, their first part would not stand for all."""
+    part = stored_rows(Layout(4, 8), 4 * 8 * 100).part_of_train(0.2)
+    numbers = SplitReader(part, "train").everything().ids[:, 0]
+    counts = np.histogram(numbers, bins=4, range=(1, 3200))[0]
+    assert counts.min() > 100  # of 160 on average
+    with pytest.raises(UserError, match="none of 100 train rows"):
+        stored_rows(Layout(4, 8), 100).part_of_train(0.001)
+
+
+def test_forgetting_ends_the_thread():
+    ahead = prefetched(iter(range(100)))
+    next(ahead)
+    del ahead

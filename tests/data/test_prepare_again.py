@@ -154,7 +154,7 @@ def test_replace_prepares_anew_and_keeps_the_old_set(copied):
 
 
 def test_a_damaged_set_is_told(copied):
-    """How is in test_prepared_files.py."""
+    """How is in test_data_sets.py."""
     target, call = copied
     path = target / "vocabulary/item.values.arrow"
     path.write_bytes(path.read_bytes()[:-1])

@@ -219,3 +219,43 @@ def test_rows_and_rates_of_real_sets(given, tmp_path):
         ]
         wanted = {t: n if isinstance(n, tuple) else (every, n) for t, n in expected.items()}
         assert wanted.items() <= dict(zip(data.schema.task_names, zip(*counts))).items()
+
+
+# KuaiRand's reader: days decide the split, values may be missing.
+
+
+def prepare(frames, tmp_path, options=""):
+    """Writes {file name: frame} and prepares them."""
+    folder = tmp_path / "raw/kuairand"
+    folder.mkdir(parents=True)
+    for name, frame in frames.items():
+        write = frame.write_csv if name.endswith(".csv") else frame.write_parquet
+        write(folder / name)
+    return load(tmp_path, "kuairand", options)
+
+
+def test_a_subset_in_parquet_gives_the_same(tmp_path):
+    csv = prepare({"log_standard.csv": twins.kuairand()}, tmp_path / "csv")
+    parquet = prepare({"subset.parquet": twins.kuairand().drop("tab")}, tmp_path / "parquet")
+    assert csv.fingerprint == parquet.fingerprint
+
+
+def test_empty_columns_hold_missing_values(tmp_path):
+    empty = {name: pl.lit(None) for name in ("hourmin", "duration_ms", "long_view", "is_follow")}
+    prepared = prepare({"log_standard.csv": twins.kuairand().with_columns(**empty)}, tmp_path)
+    assert not SplitReader(prepared, "test").everything().ids[:, [2, 4]].any()
+    known = SplitReader(prepared, "train").everything().label_mask.any(axis=0)
+    names = [task.name for task in prepared.schema.tasks]
+    assert {name for name, some in zip(names, known) if not some} == {"long_view", "follow"}
+
+
+@pytest.mark.parametrize("date", [20220105, 20991231])
+def test_a_stray_date_does_not_shift_the_split(date, tmp_path, capsys):
+    dates = twins.kuairand()["date"].to_list()
+    dates[570] = date
+    frame = twins.kuairand().with_columns(date=pl.Series(dates))
+    prepared = prepare({"subset.parquet": frame}, tmp_path)
+    line = f"skipped 40 rows of other days ({min(date, 20220422)} to {max(date, 20220422)})"
+    assert line in prepared.notes["account"]
+    assert line in capsys.readouterr().out
+    assert prepared.rows == {"train": 400, "validation": 80, "test": 80}

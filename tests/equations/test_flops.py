@@ -53,7 +53,7 @@ def test_a_product_in_a_while_loop_is_an_error():
 
 
 def test_the_published_mmoe():
-    # Of the released DTN it is in test_ali_ccp_config.py.
+    # Of the released DTN it is in test_ali_ccp.py.
     # Eight experts 368-128-64, two towers 64-128-64-1, two gates 368-8 without bias.
     model = get_config().model
     model.architecture, model.experts, model.expert_dim = "mmoe", "mlp*8", 64

@@ -1,15 +1,22 @@
-"""All metrics of a task together: which there are, weights, memory, what is not defined; a task's
-probability in a space that is not that of its loss."""
+"""All metrics of a task together, and each against its definition or scikit-learn: AUC, precision,
+calibration, log loss, regression."""
+
+import math
 
 import jaxtyping
 import numpy as np
 import pytest
-from scored_rows import scored_rows
+import sklearn.metrics
+from scored_rows import of_arrays, scored_rows
 
 from dtn_jax.errors import UserError
 from dtn_jax.metrics import METRICS, Rows, calibration, measure
 from dtn_jax.metrics import inputs as metric_inputs
+from dtn_jax.metrics import log_loss as losses
+from dtn_jax.metrics import regression as xauc_file
 from dtn_jax.metrics.auc import auc
+from dtn_jax.metrics.rates import wilson
+from dtn_jax.metrics.regression import xauc
 from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.metrics.spaces import SURE, logits_in
 from dtn_jax.schema import Field, Schema, Task
@@ -207,3 +214,220 @@ def test_spaces_that_lead_in_a_circle_are_refused():
     tasks = (Task("a", space="b"), Task("b", space="a"))
     with pytest.raises(UserError, match=r"spaces .*circle: a -> b -> a"):
         Schema("round", (Field("item", rows=3),), tasks)
+
+
+# AUC and average precision, against scikit-learn.
+
+
+average_precision = of_arrays(METRICS["average_precision"].compute)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("ties", [False, True])
+def test_auc(dtype, ties):
+    logits, labels, weights = scored_rows(300, ties=ties)
+    logits = logits.astype(dtype)
+    for w in (None, weights):
+        expected = sklearn.metrics.roc_auc_score(labels, logits, sample_weight=w)
+        np.testing.assert_allclose(auc(logits, labels, w), expected, rtol=1e-10)
+    assert auc(logits, labels, np.full(300, 1.0)) == auc(logits, labels)
+
+
+@pytest.mark.parametrize("weights", [None, np.ones(4)])
+def test_negative_zero_ties_with_zero(weights):
+    scores = np.array([-0.0, 0.0, 0.0, -0.0])
+    assert auc(scores, np.array([1, 0, 1, 0]), weights) == 0.5
+
+
+# Average precision.
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_average_precision_is_that_of_scikit_learn(ties, weighted):
+    rng = np.random.default_rng(0)
+    labels = rng.random(500) < 0.1
+    scores = rng.normal(size=500) + labels
+    scores = (np.round(scores, 1) if ties else scores).astype(np.float32)
+    weights = rng.random(500) + 0.05 if weighted else None
+    expected = sklearn.metrics.average_precision_score(labels, scores, sample_weight=weights)
+    np.testing.assert_allclose(average_precision(scores, labels, weights), expected, rtol=1e-12)
+
+
+# Calibration, log loss, normalised entropy and predicted over observed: against definitions.
+
+
+log_loss = of_arrays(losses.log_loss)
+
+
+def ece(p, labels, bins, weights=None):
+    logits = np.log(p / (1 - p))
+    return calibration.expected_calibration_error(
+        Rows("binary", logits, labels, weights, bins=bins)
+    )
+
+
+def by_hand_bins(p, labels, bins, weights):
+    """{bin: rows} from the definition: the middle of a value's span of cumulated weight."""
+    rows = {}
+    for value in sorted(set(p)):
+        tied = np.flatnonzero(p == value)
+        middle = weights[p < value].sum() + weights[tied].sum() / 2
+        rows.setdefault(math.floor(bins * middle / weights.sum()), []).extend(tied)
+    return rows
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_calibration_follows_its_definition(ties, weighted):
+    logits, labels, weights = scored_rows(100, seed=3, ties=ties)
+    w = weights if weighted else np.ones(100)
+    p = sigmoid(logits)
+    bins = by_hand_bins(p, labels, 7, w)
+    gap = sum(abs((w[rows] * (p[rows] - labels[rows])).sum()) for rows in bins.values())
+    given = weights if weighted else None
+    error = ece(p, labels, 7, given)
+    np.testing.assert_allclose(error, gap / w.sum(), rtol=1e-10)
+    curve = calibration.calibration_curve(p, labels, 7, given)
+    for k, b in enumerate(sorted(bins)):
+        rows = bins[b]
+        assert curve.count[k] == len(rows)
+        expected = w[rows].sum() ** 2 / (w[rows] ** 2).sum()
+        np.testing.assert_allclose(curve.effective[k], expected, rtol=1e-10)
+        for got, values in ((curve.rate, labels), (curve.prediction, p)):
+            expected = np.average(values[rows], weights=w[rows])
+            np.testing.assert_allclose(got[k], expected, rtol=1e-10, atol=1e-15)
+    np.testing.assert_allclose(curve.base_rate, np.average(labels, weights=w), rtol=1e-10)
+    if not ties and not weighted:
+        assert np.ptp(curve.count) <= 1  # 100 examples in 7 bins: 14 or 15 each
+
+
+# Log loss.
+
+
+def test_log_loss():
+    logits, labels, weights = scored_rows(300, seed=2)
+    for w in (None, weights):
+        expected = sklearn.metrics.log_loss(labels, sigmoid(logits), sample_weight=w)
+        np.testing.assert_allclose(log_loss(logits, labels, w), expected, rtol=1e-10)
+
+
+def test_log_loss_does_not_clip_or_overflow():
+    # certain and wrong costs |z|; certain and right exp(-|z|)
+    assert log_loss(np.array([-1000.0, 1000.0]), np.array([1, 0])) == 1000
+    np.testing.assert_allclose(
+        log_loss(np.array([50.0, -50.0]), np.array([1, 0])), math.exp(-50), rtol=1e-10
+    )
+    np.testing.assert_allclose(log_loss(np.zeros(3), np.ones(3)), math.log(2), rtol=1e-15)
+
+
+def test_float32_logits_are_summed_in_float64():
+    logits = np.full(1_000_000, 0.1, np.float32)
+    expected = math.log1p(math.exp(float(np.float32(0.1))))
+    np.testing.assert_allclose(log_loss(logits, np.zeros(10**6)), expected, rtol=1e-12)
+
+
+# Ratios.
+
+
+def predicted(rows=400):
+    """Labels of other odds than the logits say."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=rows) - 1
+    return logits, rng.random(rows) < sigmoid(0.5 * logits), rng.random(rows) + 0.05
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_ratios_to_the_base_rate(weighted):
+    """Of the log loss, and of the sum of predictions to that of labels."""
+    logits, labels, weights = predicted()
+    w = weights if weighted else None
+    got = measure(Rows("binary", logits, labels, w))
+    constant = np.full(len(labels), np.average(labels, weights=w))
+    losses = [
+        sklearn.metrics.log_loss(labels, p, sample_weight=w) for p in (sigmoid(logits), constant)
+    ]
+    np.testing.assert_allclose(got["normalised_entropy"], losses[0] / losses[1], rtol=1e-12)
+    expected = np.average(sigmoid(logits), weights=w) / constant[0]
+    np.testing.assert_allclose(got["predicted_observed"], expected, rtol=1e-12)
+    assert got["predicted_observed"] != pytest.approx(1, rel=0.05)
+    base_rate = np.log(constant / (1 - constant))
+    got = measure(Rows("binary", base_rate, labels, w))
+    np.testing.assert_allclose(got["normalised_entropy"], 1, rtol=1e-12)
+    np.testing.assert_allclose(got["predicted_observed"], 1, rtol=1e-12)
+
+
+def test_wilson():
+    # n = 10, p = 0, z = 2: centre 4/20 / (1 + 4/10) = 1/7, half width the same: [0, 2/7]
+    # n = 4, p = 1/2, z = 2: centre (1/2 + 1/2) / 2 = 1/2; sqrt(1/16 + 4/64) 2 / 2 = 1/sqrt(8)
+    low, high = wilson(np.array([0.0, 0.5]), np.array([10, 4]), z=2.0)
+    np.testing.assert_allclose(low, [0, 0.5 - 8**-0.5], atol=1e-15)
+    np.testing.assert_allclose(high, [2 / 7, 0.5 + 8**-0.5])
+
+
+# Metrics of a regression against scikit-learn and all pairs.
+
+
+def measured(predictions, labels, weights=None):
+    return measure(Rows("regression", predictions, labels, weights))
+
+
+def test_regression_metrics():
+    rng = np.random.default_rng(7)
+    labels = rng.normal(size=100)
+    predictions, weights = labels + 0.3 * rng.normal(size=100), rng.random(100)
+    for w in (None, weights):
+        got = measured(predictions, labels, w)
+        arguments = {"y_true": labels, "y_pred": predictions, "sample_weight": w}
+        for name, function in (
+            ("rmse", sklearn.metrics.root_mean_squared_error),
+            ("mae", sklearn.metrics.mean_absolute_error),
+            ("r2", sklearn.metrics.r2_score),
+        ):
+            np.testing.assert_allclose(got[name], function(**arguments), rtol=1e-10)
+
+
+def test_r2_of_a_constant_label_is_not_defined():
+    got = measured(np.arange(7.0), np.full(7, 0.1))
+    assert got["r2"] is None
+    assert got["rmse"] > 0
+
+
+# XAUC.
+
+
+def ordered(scores, labels, weights=None):
+    return xauc(Rows("regression", scores, labels, weights))
+
+
+def over_pairs(scores, labels, weights):
+    """The definition, pair by pair."""
+    w = np.ones(len(scores)) if weights is None else weights
+    pairs = w[:, None] * w * (labels[:, None] > labels)
+    won = (scores[:, None] > scores) + (scores[:, None] == scores) / 2
+    return (pairs * won).sum() / pairs.sum()
+
+
+@pytest.mark.parametrize("rows", [2, 3, 9, 500])
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_xauc_is_the_share_of_pairs_in_order(rows, ties, weighted, monkeypatch):
+    rng = np.random.default_rng(rows)
+    labels = rng.exponential(30, rows)
+    scores = (labels + 30 * rng.normal(size=rows)).astype(np.float32)
+    if ties:
+        scores, labels = np.round(scores / 30), np.round(labels / 20)
+        labels[0] = 99  # two values at least
+    weights = rng.random(rows) + 0.05 if weighted else None
+    expected = over_pairs(scores, labels, weights)
+    for block in (16, 5, 1):
+        monkeypatch.setattr(xauc_file, "BLOCK", block)
+        got = ordered(scores, labels, weights)
+        np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-15)
+
+
+def test_zeros_of_both_signs_are_equal_and_equal_labels_have_no_order():
+    assert ordered(np.array([-0.0, 0.0]), np.array([1.0, 2])) == 0.5
+    assert ordered(np.zeros(0), np.zeros(0)) is None
+    assert ordered(np.arange(5.0), np.full(5, 0.1)) is None
+    assert ordered(np.arange(3.0), np.array([1.0, 1, 2]), np.array([1.0, 1, 0])) is None

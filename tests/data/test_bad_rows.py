@@ -1,4 +1,4 @@
-"""Bad rows are counted, kept and told; so are changed files, odd times and files that are skipped."""
+"""Bad rows are counted, kept and told; so are changed files, odd times and skipped files."""
 
 import json
 import math

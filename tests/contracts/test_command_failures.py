@@ -1,13 +1,17 @@
-"""Runs that are interrupted or fail by a mistake: what is said and kept."""
+"""Runs that are interrupted or fail by a mistake, and outputs that can be nowhere: what is said."""
 
 import os
+import pathlib
 import subprocess
 import sys
 
 import pytest
 from command_calls import ROOT, TINY, contents, message_of, one_line
 
-from dtn_jax.cli import command, train
+from dtn_jax.cli import command, compare, export, paper_tables, prepare, train
+from dtn_jax.errors import UserError
+from dtn_jax.search import studies
+from dtn_jax.search.studies import Budget
 
 pytest_plugins = ["finished_runs"]
 pytestmark = pytest.mark.usefixtures("in_the_repository")
@@ -99,3 +103,53 @@ def test_a_place_that_cannot_be_written_is_named(shell, tmp_path, monkeypatch):
     monkeypatch.setattr(command.os, "_exit", sys.exit)
     message = one_line(message_of(shell(TINY, f"--workdir={tmp_path / 'run'}")))
     assert f"{tmp_path}/file/x: Not a directory; a file stands where" in message
+
+
+# Places of outputs that can be none, and storages of searches: told before any work.
+
+
+@pytest.fixture
+def nowhere(tmp_path, monkeypatch):
+    """An empty folder, in which the command runs."""
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments"),
+    [
+        (export.main, ("--workdir=run",)),
+        (compare.main, ("a", "b")),
+        (prepare.main, ("--infer", "--input=a.csv")),
+    ],
+)
+def test_a_url(nowhere, call, arguments):
+    with pytest.raises(UserError, match=r"s3://b/x is a URL, expected a f.* of this machine"):
+        call([*arguments, "--out=s3://b/x"])
+
+
+def test_a_file_in_place_of_the_folder(tmp_path):
+    place = tmp_path / "importance"
+    place.write_text("")
+    with pytest.raises(UserError, match=f"workdir {place}: {place} is a file, expected a folder"):
+        paper_tables.main(["--dataset=adult", "--table=overall", f"--workdir={place}"])
+    with pytest.raises(UserError, match=f"--out {place}: {place} is a file, expected a folder"):
+        export.main(["--workdir=run", f"--out={place}"])
+    with pytest.raises(UserError, match=f"--out {place}: {place} is a file, expected a folder"):
+        compare.main(["a", "b", f"--out={place}"])
+
+
+def test_no_message_about_a_storage_shows_its_password():
+    for url in ("postgresql://user:SECRET@127.0.0.1:1/db", "nothing://user:SECRET@host/db"):
+        opened = studies.opened(url, "study", Budget().make_pruner(), True)
+        with pytest.raises(UserError) as caught, opened:
+            pass
+        assert "SECRET" not in str(caught.value)
+    assert studies.shown_url("postgresql://u:SECRET@host/db") == "postgresql://u:***@host/db"
+
+
+def test_a_files_url_is_read_back():
+    for path in ("/a b/c?d=e/f%41#g.db", "/x{y}/[/z]:@.db"):
+        url = studies.url_of_file(pathlib.Path(path))
+        assert studies.make_url(url).database == path

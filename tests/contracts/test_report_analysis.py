@@ -96,17 +96,6 @@ def test_fields_are_in_the_order_of_their_shares_those_within_noise_in_brackets(
     assert "drop of AUC × 1000 when permuted, in brackets: within noise of 0" in grid.title
 
 
-def test_an_importance_is_drawn_with_its_interval_by_task():
-    means = {"click@all": (0.1, 0.02, 0), "cart@all": (0.01, 0.009, 0)}
-    figure, _ = pictures.importance([model(importance=importances(means))], "permutation")
-    first, second = figure.axes
-    assert (first.get_title("left"), second.get_title("left")) == KEYS
-    points, ends = drawn(first)
-    assert points == {"age": [100], "city": [20], "hour": [0]}
-    assert ends == [(80, 120), (0, 40), (-20, 20)]
-    assert drawn(second, FIELDS)[0] == {"age": [10], "city": [9], "hour": [0]}
-
-
 def test_the_text_of_one_model_has_nothing_of_seeds():
     pairs = [{"expert": "shared/gdcn_0", "pair": f"age × {n}", "strength": n} for n in range(7)]
     text = text_of(model(pairs=pairs))
@@ -139,20 +128,6 @@ def test_a_gate_has_its_weights_those_of_segments_and_effective_ones():
     texts = [text.get_text() for text in legend.get_texts()]
     assert texts == ["equal weights", "effective", "work Private (900)"]
     assert more == "; marks: segments (of 100 rows at least)"
-
-
-def test_a_cosine_over_training_has_a_band_of_its_interval():
-    values = [("a, b", 1, 0.1, 0.05), ("a, b", 2, None, None), ("a, b", 3, 0.3, 0.1),
-              ("a, c", 1, 0.2, None)]  # fmt: skip
-    rows = [
-        {"panel": pictures.CONFLICT, "line": line, "step": step, "value": value}
-        | {"low": half and value - half, "high": half and value + half}
-        for line, step, value, half in values
-    ]
-    figure = pictures.over_training(model(over_training=rows))
-    (band,) = figure.axes[0].collections  # of the one pair that has intervals
-    corners = {(float(x), round(float(y), 3)) for x, y in band.get_paths()[0].vertices}
-    assert corners == {(1.0, 0.05), (1.0, 0.15), (3.0, 0.2), (3.0, 0.4)}
 
 
 # ---------------------------------------------------------------- several seeds

@@ -1,5 +1,6 @@
-"""What is printed and written: names of any letters as they are, and the progress of training."""
+"""What is printed and written: a table in each form, names of any letters, and the progress."""
 
+import csv
 import html.parser
 import io
 import re
@@ -15,7 +16,7 @@ from dtn_jax.report import screen
 from dtn_jax.report.grid import LATEX, Grid, in_latex
 from dtn_jax.report.markdown import escaped, one_line
 from dtn_jax.report.progress_bar import ProgressBar
-from dtn_jax.report.sections import marked
+from dtn_jax.report.sections import Section, marked, page
 
 NAMES = [
     "<script>alert(1)</script>",
@@ -176,3 +177,45 @@ def test_the_progress_bar_says_what_is_done_between_two_steps():
     with progress_bar(console, 100, 1) as bar:
         bar.tell("scoring 2022-04-08")
     assert "scoring 2022-04-08" in console.file.getvalue()
+
+
+# One table in each of its forms: the same cells, no letter of a name read as a sign.
+
+
+CELLS = Grid(("field", "AUC\n@all"), [("a_b|c`<x>", "0.9 ± 0.1"), ("**d**", "−1 $")], "On 5 % & 1")
+MARKED = Grid(
+    ("", "auc", "p"),
+    [("`dtn`", "**0.91**↑", "0.01"), ("`mmoe`", "0.90", "")],
+    rules=[1],
+    marked=True,
+)
+
+
+def in_html(grid):
+    return page("", [Section("", grids=[grid])])
+
+
+def printed(grid, width=0):
+    console = rich.console.Console(width=200, record=True, file=io.StringIO(), markup=False)
+    console.print(grid.terminal(width))
+    return console.export_text()
+
+
+def test_names_of_data_are_letters_in_csv_and_in_the_terminal():
+    assert r"\caption{On 5 \% \& 1}" in CELLS.latex().splitlines()
+    assert list(csv.reader(io.StringIO(CELLS.csv())))[1:] == [list(row) for row in CELLS.rows]
+    shown = printed(CELLS)
+    assert "On 5 % & 1" in shown
+    assert shown.splitlines()[-2:] == ["a_b|c`<x>  0.9 ± 0.1", "**d**           −1 $"]  # as wide
+
+
+def test_marks_are_of_the_form():
+    assert "| `dtn` | **0.91**↑ | 0.01 |" in MARKED.markdown()
+    assert "<td><code>dtn</code></td><td><b>0.91</b>↑</td>" in in_html(MARKED)
+    lines = MARKED.latex().splitlines()
+    at = lines.index(r"dtn & \textbf{0.91}$\uparrow$ & 0.01 \\")
+    assert lines[at + 1 : at + 3] == [r"\midrule", r"mmoe & 0.90 &  \\"]
+    assert MARKED.csv().splitlines() == [",auc,p", "dtn,0.91↑,0.01", "mmoe,0.90,"]
+    assert "dtn" in printed(MARKED)
+    assert "*" not in printed(MARKED)
+    assert "`" not in printed(MARKED)

@@ -140,7 +140,7 @@ ALLOWED = {"rows": Option(1, "of the set"), "seed": Option(0, "of the rows")}
 
 
 def test_options_are_read_by_their_types():
-    """What options may not be is in test_options.py."""
+    """What options may not be is in test_config.py."""
     got = parse_options(" rows = 1e6 ,seed=9007199254740993,", ALLOWED, "synthetic")
     assert got == {"rows": 1_000_000, "seed": 2**53 + 1}
     assert {type(value) for value in got.values()} == {int}

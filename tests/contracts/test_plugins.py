@@ -276,11 +276,9 @@ def test_a_prepared_set_belongs_to_its_content_wherever_it_lies(tmp_path, capsys
 @pytest.mark.slow
 def test_a_model_is_exported_without_its_code(tmp_path):
     path = shutil.copy(EXAMPLE, tmp_path / "mine.py")
-    config = (
-        f"configs/adult.py:heads,plugins={path},model.experts=product,train.max_steps=2,{SMALL}"
-    )
+    small = f"model.experts=product,train.max_steps=2,{SMALL}"
     run, out = tmp_path / "run", tmp_path / "model"
-    train.main([f"--config={config}", f"--workdir={run}"])
+    train.main([f"--config=configs/adult.py:heads,plugins={path},{small}", f"--workdir={run}"])
     export.main([f"--workdir={run}", f"--out={out}"])
     assert not [p for p in out.rglob("*") if p.is_file() and b"class Heads" in p.read_bytes()]
     before = model_folder.read_manifest(out)

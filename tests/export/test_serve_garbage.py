@@ -1,5 +1,6 @@
 """Whatever is sent to /score gets scores or a 4xx that says why, and the next request is right."""
 
+import functools
 import io
 import json
 
@@ -7,7 +8,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from garbage import Garbage
+from damaged_bytes import DAMAGE, damaged
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from made_models import FRAME
 from served import ARROW, ROWS, serving
 
@@ -163,33 +166,22 @@ def test_a_failure_of_the_program_is_told_and_passes(served, monkeypatch):
     assert served.is_well()
 
 
-STREAM = io.BytesIO()
-with pa.ipc.new_stream(STREAM, FRAME.to_arrow().schema) as out:
-    out.write_table(FRAME.to_arrow())
-STREAM = STREAM.getvalue()
-UNREAD = ("huge numbers", "wrong types", "a missing column")  # may be those of a column of its own
-
-
-def check(answer, rows=None):
-    assert answer.status_code < 500, answer.text
-    found = answer.json()
-    if answer.status_code == 200:
-        assert rows is None or found["rows"] == rows
-        assert all(np.isfinite(v).all() for v in found["scores"].values())
-    else:
-        assert found["error"]
-    return answer.status_code == 200
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.nightly)])
-def test_garbage_in_the_rows_of_a_log(served, count):
-    garbage = Garbage([row | {"price": 1.0} for row in ROWS], STREAM)  # which is not read
-    draw, seen = np.random.default_rng(1), set()
-    for _ in range(count):
-        kind, (body, content) = garbage.draw(draw)
-        headers = {"content-type": content} if content else {}
-        scored = check(served.client.post("/score", content=body, headers=headers))
-        assert not scored or kind in UNREAD, (kind, body[:200])
-        seen.add(kind)
-    assert seen == set(garbage.kinds)
+def test_whatever_is_sent_gets_scores_or_a_reason(served, count):
+    bodies = {"application/json": json.dumps({"rows": ROWS}).encode()}
+    bodies |= {ARROW["content-type"]: stream(FRAME.to_arrow())}
+
+    @settings(max_examples=count, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.sampled_from([*bodies]), st.lists(DAMAGE, min_size=1, max_size=3))
+    def send(kind, every):
+        body = functools.reduce(damaged, every, bodies[kind])
+        answer = served.client.post("/score", content=body, headers={"content-type": kind})
+        assert answer.status_code < 500, answer.text
+        found = answer.json()
+        if answer.status_code == 200:
+            assert all(np.isfinite(scores).all() for scores in found["scores"].values())
+        else:
+            assert found["error"]
+
+    send()

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from built_models import program
-from toy_steps import SCHEMA, STEPS, B, batches, build, config, first_state, leaves
+from toy_steps import SCHEMA, STEPS, B, batches, build, config, first_state, leaves, placed_run, run
 
 from dtn_jax.errors import UserError
 from dtn_jax.losses import read_losses
@@ -270,3 +270,140 @@ def test_accumulation_saves_memory():
         return step.lower(shapes, big()).compile().memory_analysis().temp_size_in_bytes
 
     assert temporaries(train__accumulate=8) < 0.3 * temporaries()
+
+
+# A moving average of the dense parameters: against its equation, in every way to train.
+
+
+DECAY = 0.7
+
+
+def exact(**changes):
+    model = {"architecture": "shared_bottom", "dtype": "float64", "dropout": 0.2}
+    own = {f"model__{name}": value for name, value in model.items()}
+    return config(optim__eps=1e-4, **own, **changes)
+
+
+def assert_near(one, other, **within):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **within), one, other)
+
+
+def states(c, chunk):
+    """The state and losses after each of a chunk's steps."""
+    model, plan = build(c)
+    step = jax.jit(make_train_step(c, model, plan, 10))
+    state = first_state(c, model, plan)
+    for i in range(len(chunk.row_mask)):
+        state, metrics = step(state, jax.tree.map(lambda a, i=i: a[i], chunk))
+        yield state, metrics["losses"]
+
+
+def test_it_is_the_weighted_mean_of_all_steps(float64):
+    """And what is trained is as without it: dense parameters, tables, statistics, losses."""
+    given, sums = {"model__normalisation": "batch"}, 0.0
+    averaged = states(exact(train__average=DECAY, **given), batches(6))
+    for t, (state, losses), (plain, others) in zip(
+        range(1, 7), averaged, states(exact(**given), batches(6)), strict=True
+    ):
+        assert_near(state.iterate["params"], plain.params, rtol=1e-12)
+        assert_near(leaves(state.to_train()), leaves(plain), rtol=1e-12)
+        assert_near((state.opt_state, losses), (plain.opt_state, others), rtol=1e-12)
+        # The sum of (1 - d) d^(t - i) p_i, and of its weights: written out, not as the step has it.
+        last = np.concatenate([np.ravel(p) for p in jax.tree.leaves(plain.params)])
+        sums, total = DECAY * sums + (1 - DECAY) * last, 1 - DECAY**t
+        average = np.concatenate([np.ravel(p) for p in jax.tree.leaves(state.params)])
+        np.testing.assert_allclose(average, sums / total, rtol=1e-10, atol=1e-12)
+        assert float(state.iterate["weight"]) == pytest.approx(total, rel=1e-12)
+        assert (np.abs(average - last).max() > 1e-5) == (t > 1)  # the first step is itself
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        {"parallel__devices": 8},
+        pytest.param(
+            {"parallel__devices": 8, "parallel__strategy": "pmap"}, marks=pytest.mark.slow
+        ),
+        pytest.param({"parallel__devices": 8, "train__accumulate": 2}, marks=pytest.mark.slow),
+    ],
+)
+def test_devices_and_parts_have_the_average_of_one_device(float64, way):
+    expected, _ = run(exact(train__average=DECAY))
+    state, _ = placed_run(exact(train__average=DECAY, **way), batches())
+    for part in ("params", "iterate"):
+        assert_near(getattr(state, part), getattr(expected, part), rtol=1e-9, atol=1e-10)
+
+
+# Many steps of MMoE from given weights, against Adam and lazy Adam written out in NumPy.
+
+
+MANY = 96
+B1, B2, EPS = 0.9, 0.999, 1e-8
+DENSE, ROWS = 1e-3, 5e-3  # learning rates
+NEAR = 1e-5  # of the largest number of an array
+
+
+class Adam:
+    """Of an array; or lazy, of rows, whose moments and counts advance only where a batch has
+    them."""
+
+    def __init__(self, shape, rate):
+        self.rate, self.m, self.v = rate, np.zeros(shape), np.zeros(shape)
+        self.count = np.zeros(shape[:1] + (1,) * (len(shape) - 1))
+
+    def step(self, array, gradient, rows=slice(None)):
+        self.count[rows] += 1
+        self.m[rows] = B1 * self.m[rows] + (1 - B1) * gradient
+        self.v[rows] = B2 * self.v[rows] + (1 - B2) * gradient**2
+        mean = self.m[rows] / (1 - B1 ** self.count[rows])
+        root = np.sqrt(self.v[rows] / (1 - B2 ** self.count[rows]))
+        array[rows] -= self.rate * mean / (root + EPS)
+
+
+def test_96_steps_equal_an_independent_lazy_adam():
+    c = config(
+        model__architecture="mmoe",
+        model__experts="mlp*2",
+        optim__learning_rate=DENSE,
+        optim__table_learning_rate=ROWS,
+        loss__sample_weights=False,
+    )
+    model, plan = build(c)
+    lie, state, chunk = plan.arrays["embedding"], first_state(c, model, plan), batches(MANY, 5)
+    step = make_train_step(c, model, plan, MANY)
+    after, metrics = jax.jit(make_train_chunk(step, MANY))(state, chunk, MANY)
+
+    def loss(params, gathered, batch):
+        inputs = lookup.to_inputs(plan, gathered, batch)
+        logits = model.apply({"params": params}, inputs, train=False).logits
+        total = 0.0
+        for task, known in zip(SCHEMA.tasks, batch.labels.T):
+            weight = jnp.ones(B) if task.space == "all" else batch.labels[:, 0]
+            each = jnp.logaddexp(0, logits[task.name]) - known * logits[task.name]
+            total += jnp.sum(weight * each) / jnp.sum(weight)
+        return total
+
+    gradient = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
+    params = jax.tree.map(lambda a: np.array(a, np.float64), state.params)
+    table = np.array(lie.to_rows(np.asarray(state.tables["embedding"])), np.float64)
+    dense = [Adam(a.shape, DENSE) for a in jax.tree.leaves(params)]
+    lazy, losses = Adam(table.shape, ROWS), []
+    row_ids = jax.jit(functools.partial(lookup.row_ids, plan))
+    for n in range(MANY):
+        batch = jax.tree.map(lambda a, n=n: a[n], chunk)
+        ids = np.asarray(row_ids(batch)["embedding"])
+        gathered = {"embedding": jnp.asarray(table[ids], jnp.float32)}
+        total, (of_params, of_rows) = gradient(params, gathered, batch)
+        losses.append(float(total))
+        for adam, array, own in zip(dense, jax.tree.leaves(params), jax.tree.leaves(of_params)):
+            adam.step(array, np.asarray(own, np.float64))
+        rows, place = np.unique(ids, return_inverse=True)
+        summed = np.zeros((len(rows), plan.dim))
+        np.add.at(summed, place.reshape(-1), np.asarray(of_rows["embedding"]).reshape(-1, plan.dim))
+        lazy.step(table, summed, rows)
+    moved = np.abs(table - lie.to_rows(np.asarray(state.tables["embedding"]))).max(axis=1)
+    assert (moved > 0.05).sum() > 50  # nearly all rows, and far
+    np.testing.assert_allclose(metrics["losses"].sum(axis=1), losses, rtol=1e-4)
+    got = lie.to_rows(np.asarray(after.tables["embedding"]))
+    for array, known in ((got, table), *zip(*map(jax.tree.leaves, (after.params, params)))):
+        np.testing.assert_allclose(array, known, rtol=0, atol=NEAR * np.abs(known).max())

@@ -10,12 +10,21 @@ import pytest
 from small_runs import STEPS, logged, small
 
 from dtn_jax.data.prepared import Prepared
+from dtn_jax.losses.rows import labels_of
+from dtn_jax.metrics import Rows
+from dtn_jax.metrics.auc import auc
+from dtn_jax.metrics.scores import Scores
+from dtn_jax.metrics.sigmoid import sigmoid
+from dtn_jax.metrics.within_groups import gauc
 from dtn_jax.run import selection
 from dtn_jax.run.checkpoint import Checkpoints
+from dtn_jax.run.evaluate import evaluate
 from dtn_jax.run.run import build_run, measure, score_split
 from dtn_jax.run.selection import tell_of_end
 from dtn_jax.run.state import create_state
-from dtn_jax.run.train import train
+from dtn_jax.run.train import train, training_data
+from dtn_jax.schema import Field, Schema, Task
+from dtn_jax.tables import exchange, lookup
 
 
 def test_table_parameters_are_the_numbers_of_all_views_tables(prepared_dir):
@@ -232,3 +241,85 @@ def test_its_numbers_are_the_configs(prepared_dir):
     chex.assert_trees_all_equal(drawn.replace(key=None), found.replace(key=None))
     other = build_run(small(prepared_dir, **OTHER | {"seed": 8})).new_state()
     assert not (other.tables["embedding"] == found.tables["embedding"]).all()
+
+
+# From a split's scores to its metrics and predictions.
+
+
+SCHEMA = Schema(
+    "shop",
+    fields=(Field("item", rows=3),),
+    tasks=(
+        Task("click"),
+        Task("order", space="click", also_report=("all",)),
+        Task("seconds", kind="regression"),
+    ),
+    group="user",
+)
+
+
+def scores(rows=200):
+    rng = np.random.default_rng(0)
+    labels = (rng.random((rows, 3)) < 0.5).astype(np.float32)
+    return Scores(
+        logits=rng.normal(size=(rows, 3)).astype(np.float32),
+        labels=labels,
+        label_mask=rng.random((rows, 3)) < [1, 0.9, 0.9],
+        sample_weight=rng.random(rows).astype(np.float32),
+        group=rng.integers(0, 20, rows),
+    )
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_metrics_within_groups_are_taken_on_the_rows_of_the_space(weighted):
+    given = scores()
+    got = evaluate(given, SCHEMA, 5, weighted)
+    click, known = given.labels[:, 0] == 1, given.label_mask
+    masks = {"click@all": known[:, 0], "order@click": known[:, 1] & click, "order@all": known[:, 1]}
+    for key, mask in masks.items():
+        column = SCHEMA.task_names.index(key.partition("@")[0])
+        weights = given.sample_weight[mask] if weighted else None
+        logits = given.logits[mask, column]
+        if key == "order@all":  # the loss of order is in the space of clicks
+            p = sigmoid(given.logits[mask, 0]) * sigmoid(logits)
+            logits = np.float32(np.log(p / (1 - p)))
+        arrays = logits, given.labels[mask, column], weights
+        value, groups, skipped = gauc(Rows("binary", *arrays, given.group[mask]))
+        assert got[key]["gauc"] == pytest.approx(value, rel=1e-14)
+        assert (got[key]["gauc_groups"], got[key]["gauc_skipped"]) == (groups, skipped)
+        assert got[key]["auc"] == pytest.approx(auc(*arrays), rel=1e-14)
+    assert "gauc" not in got["seconds@all"]
+
+
+# Auxiliary losses by name: in metrics.jsonl, means over a batch, as added to the loss.
+
+
+def of_fdn(prepared_dir, **changes):
+    few = {"model__architecture": "fdn", "model__dropout": 0.0, "model__normalisation": "none"}
+    few |= {"train__max_steps": 2, "train__log_every": 1}
+    return small(prepared_dir, **few, **changes)
+
+
+def records(config, workdir):
+    train(config, str(workdir), test=False)
+    return [r for r in logged(workdir) if r["kind"] == "train"]
+
+
+@pytest.mark.parametrize("parts", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_auxiliary_losses_are_logged(parts, prepared_dir, tmp_path):
+    config = of_fdn(prepared_dir, train__accumulate=parts)
+    found = records(config, tmp_path / "run")
+    names = ("aux/auxiliary", "aux/orthogonality")
+    assert all({key for key in one if key.startswith("aux/")} == set(names) for one in found)
+    run = build_run(config)
+    state, rows = run.new_state(), training_data(run)
+    chunk = rows.chunk(config.seed, 0, 0, 1, config.data.batch_size)
+    batch = type(chunk)(**{k: None if v is None else v[0] for k, v in vars(chunk).items()})
+    inputs = lookup.to_inputs(
+        run.plan,
+        lookup.gather(state.tables, lookup.row_ids(run.plan, batch), exchange.look_ups(run.plan)),
+        batch,
+    ).replace(labels=labels_of(batch, run.schema))
+    aux = run.model.apply({"params": state.params}, inputs, train=True).aux
+    for name, losses in aux.items():
+        np.testing.assert_allclose(found[0][f"aux/{name}"], np.mean(losses), rtol=1e-5)

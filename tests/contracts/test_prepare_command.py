@@ -10,17 +10,6 @@ from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
 
 
-def test_prepares_once_and_shows_what_there_is(tmp_path, capsys, monkeypatch):
-    arguments = ["--dataset=synthetic", "--options=rows=1000", f"--data_dir={tmp_path}"]
-    prepare.main(arguments)
-    shown = capsys.readouterr().out
-    assert "Preparing synthetic" in shown
-    for text in ("Fields of synthetic", "categorical", str(tmp_path)):
-        assert text in shown
-    prepare.main(arguments)
-    assert "Preparing" not in capsys.readouterr().out
-
-
 def test_help_lists_the_options_of_every_data_set(capsys):
     with pytest.raises(SystemExit):
         prepare.main(["--help=options"])
@@ -93,7 +82,6 @@ def test_a_label_that_is_the_same_in_all_of_train_is_told(tmp_path, monkeypatch,
     [
         (["--dataset=adults"], "Did you mean 'adult'"),
         ([], "give one of --infer, --schema, --dataset"),
-        (["--dataset=adult", "--options=rows=1"], "unknown option of data set 'adult' 'rows'"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message, prepared_dir):

@@ -57,6 +57,8 @@ def test_a_runs_folder_is_no_config_file(shell, finished):
         (["--config=configs/adult.py", "--model=DTN"], ("Did you mean 'dtn'?",)),
         ([TINY, "--config.model.experts=gdcn,masknet"], ("'gdcn,masknet': join them with +",)),
         ([TINY, "--schema=shop.yaml"], ("--schema and --config both", "give one")),
+        ([TINY, "--profile=2", "--config.replicas=2"], ("leave config.replicas out",)),
+        ([TINY, "--profile=ten"], ("invalid int value: 'ten'",)),
         (["--model=mmoe"], ("no config: give --config=FILE:ARGUMENT", "--schema=FILE")),
     ],
 )

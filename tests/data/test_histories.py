@@ -1,8 +1,5 @@
-"""Histories: a user's earlier events, from the log's own rows or a column of lists, the newest
-last; what stands beside them; and in a set that extends another, as if both were one log."""
-
-import collections
-import json
+"""Histories: a user's earlier events, from the log's own rows, the newest last; what stands beside
+them; and in a set that extends another, as if both were one log."""
 
 import numpy as np
 import polars as pl
@@ -133,61 +130,6 @@ def test_sampled_negatives_stay_in_histories(tmp_path):
     found = log.values(made, "test", "shown")
     for row, items in zip(events().filter(part="test").iter_rows(named=True), found, strict=True):
         assert items == past(events(), row, 50, False)["item"].to_list()
-
-
-# --- a column of lists ---------------------------------------------------------------------------
-
-COLUMNS = """
-name: shop
-fields:
-  action: {kind: sequence, beside: viewed, column: viewed_action, unknown: ["?"], min_count: 2}
-  item: {min_count: 2, unknown: [none]}
-  viewed: {kind: sequence, target: item, max_values: 4}
-  ago: {kind: sequence, beside: viewed, value: viewed_gap}
-  before: {kind: sequence, beside: viewed, table: item, min_count: 2, optional: true}
-tasks: [click]
-split: {by: column, column: part}
-"""
-
-
-def columns(rows=600):
-    """Whose parallel lists have missing and unknown values, or are missing together."""
-    draw = np.random.default_rng(0)
-    names, actions = [*"abcdefghij", "none", None], ["look", "cart", "buy", "?", None]
-    made = collections.defaultdict(list)
-    for row in range(rows):
-        count = int(draw.integers(0, 9))
-        for name, words in (("viewed", names), ("viewed_action", actions), ("before", names)):
-            made[name].append([words[i] for i in draw.integers(0, len(words), count)])
-        made["viewed_gap"].append(draw.integers(0, 9, count).tolist())
-        if row % 10 == 3:
-            made["before"][row] = None  # it may: it is optional
-        if row % 20 == 4:  # missing together, or missing beside an empty one
-            for name in ("viewed", "viewed_action", "viewed_gap", "before"):
-                made[name][row] = [] if (row, name) == (24, "viewed") else None
-    item = [names[i] for i in draw.integers(0, 10, rows)]
-    part = np.repeat(["train", "validation", "test"], rows // 3)
-    return pl.DataFrame(made | {"item": item, "click": draw.integers(0, 2, rows), "part": part})
-
-
-def test_lists_of_different_lengths_are_bad_rows(tmp_path):
-    frame = columns()
-    rows = np.flatnonzero(frame["viewed"].list.len() == 3).tolist()
-    cases = [
-        ("viewed_action", ["look"], "action"),
-        ("viewed_action", None, "action"),
-        ("viewed_gap", [1, 2, 3, 4], "ago"),
-        ("before", [], "before"),
-        ("viewed", None, "action"),  # the first in the file
-    ]
-    for row, (column, value, _) in zip(rows, cases):
-        values = frame[column].to_list()
-        values[row] = value
-        frame = frame.with_columns(pl.Series(column, values, dtype=frame[column].dtype))
-    made = log.prepared(tmp_path, frame, COLUMNS, max_reject_rate=0.01)
-    kept = [json.loads(t) for t in (made.folder / "rejects.jsonl").read_text().splitlines()]
-    assert len(kept) == len(cases)
-    assert all("of another length than 'viewed'" in line["reason"] for line in kept)
 
 
 @pytest.mark.parametrize(

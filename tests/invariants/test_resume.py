@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from small_runs import CutError, assert_same_run, cut_after, logged, small
+from small_runs import STEPS, CutError, assert_same_run, cut_after, logged, small
 
 from dtn_jax.errors import UserError
 from dtn_jax.metrics.scores import read_predictions
@@ -109,3 +109,19 @@ def test_lost_predictions_are_named_and_written_anew(uncut, prepared_dir, tmp_pa
     (workdir / "results.json").unlink()
     train(small(prepared_dir), workdir)
     assert path.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_run_that_is_cut_and_resumed_while_it_is_profiled_is_the_same(
+    uncut, prepared_dir, tmp_path, monkeypatch, capsys
+):
+    config = small(prepared_dir)
+    with monkeypatch.context() as patch, pytest.raises(CutError):
+        cut_after(patch, 1)  # at step 12
+        train(config, tmp_path / "run", profile=7)
+    assert "A trace of 7 steps is in" in " ".join(capsys.readouterr().out.split())
+    train(config, tmp_path / "run", profile=1000)
+    said = capsys.readouterr().out
+    assert f"A trace of {STEPS - 12 - 1} steps is in" in " ".join(said.split())  # one compiles
+    assert len(list((tmp_path / "run/profile").rglob("*.xplane.pb"))) == 2
+    assert_same_run(config, uncut[0], tmp_path / "run")

@@ -157,11 +157,11 @@ def test_rows_that_cannot_be_read_are_named(tmp_path, monkeypatch, large):
 def test_columns_that_begin_late_in_json_lines_are_seen(tmp_path):
     """JSON writers leave out what is null: the first 2,000 lines lack columns."""
     late = {"price": 1.5, "tags": [1, 2], "more": {"a": 1}}
-    lines = [{"n": n, "buy": n % 2} | (late if n >= 9000 else {}) for n in range(60_000)]
+    lines = [{"n": n, "buy": n % 2} | (late if n >= 9000 else {}) for n in range(12_000)]
     lines[7000]["rare"] = 1
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     found = read(tmp_path, "jsonl")
-    assert found.size == "all 60,000 rows, from 1 of 1 files"
+    assert found.size == "all 12,000 rows, from 1 of 1 files"
     assert found.frame.columns == ["n", "buy", "rare", "price", "tags"]
     assert found.frame["price"].null_count() == found.frame["tags"].null_count() == 9000
     assert found.refused.keys() == {"more"}

@@ -54,11 +54,12 @@ def on_one_device():
 PMAP = {"parallel__devices": 2, "parallel__strategy": "pmap", "train__accumulate": 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "way",
     [
         {"parallel__devices": 8, "parallel__table_devices": 4, "train__accumulate": 2},
-        pytest.param(PMAP, marks=pytest.mark.slow),
+        PMAP,
         pytest.param({"parallel__devices": 8}, marks=pytest.mark.nightly),
         pytest.param({"train__accumulate": 2}, marks=pytest.mark.nightly),
     ],

@@ -99,7 +99,7 @@ def test_updates_equal_a_loop_over_rows(name, way, drawn, monkeypatch):
     assert_loop(name, way, *drawn, monkeypatch)
 
 
-@pytest.mark.parametrize("way", ["search", "tpu"])
+@pytest.mark.parametrize("way", ["search", pytest.param("tpu", marks=pytest.mark.slow)])
 def test_so_they_do_in_float32(way, drawn, monkeypatch):
     assert_loop("adam", way, *drawn, monkeypatch, "float32", 1e-5)
 

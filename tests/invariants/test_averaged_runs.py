@@ -56,7 +56,8 @@ def test_the_best_state_and_the_exported_model_are_the_average(averaged, prepare
         np.testing.assert_array_equal(weights[f"params/{name}"], value)
 
 
-@pytest.mark.parametrize("devices", [1, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [1, 8])
 def test_it_resumes_bit_for_bit(averaged, prepared_dir, tmp_path, monkeypatch, devices):
     config, uncut = small(prepared_dir, parallel__devices=devices, **AVERAGE), averaged[0]
     if devices > 1:

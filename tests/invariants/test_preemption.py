@@ -64,7 +64,10 @@ def test_the_steps_in_flight_are_saved_and_the_rest_is_done_later(
     assert_same_run(config, uncut[0], tmp_path / "run")
 
 
-@pytest.mark.parametrize(("at", "number"), [(30, signal.SIGTERM), (45, signal.SIGINT)])
+@pytest.mark.parametrize(
+    ("at", "number"),
+    [(30, signal.SIGTERM), pytest.param(45, signal.SIGINT, marks=pytest.mark.slow)],
+)
 def test_a_validation_is_ended_first(
     at, number, uncut, prepared_dir, tmp_path, monkeypatch, capsys
 ):

@@ -97,7 +97,9 @@ def test_a_run_whose_best_state_is_lost_says_so(prepared_dir, tmp_path, monkeypa
         train(config, tmp_path / "run")
 
 
-@pytest.mark.parametrize("name", ["predictions", "validation"])
+@pytest.mark.parametrize(
+    "name", ["predictions", pytest.param("validation", marks=pytest.mark.slow)]
+)
 def test_lost_predictions_are_named_and_written_anew(uncut, prepared_dir, tmp_path, name):
     workdir = shutil.copytree(uncut[0], tmp_path / "run")
     path = workdir / f"{name}.parquet"

@@ -189,6 +189,7 @@ def test_the_best_state_of_each_task_is_the_one_that_is_scored(uncut, prepared_d
         assert results["test_per_task_best"][f"{task}@all"] == measured[f"{task}@all"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("architecture", "experts"),
     [("shared_bottom", "mlp"), pytest.param("dtn", "gdcn+mlp", marks=pytest.mark.nightly)],

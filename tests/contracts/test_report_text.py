@@ -164,21 +164,6 @@ def test_prepare_tells_the_time_left_of_a_pass_once_it_is_known(monkeypatch):
     assert left[9:12] == [f", 0:00:{n} left of this pass" for n in (10, "09", "08")]
 
 
-def test_the_progress_bar_says_what_is_done_between_two_steps():
-    console = rich.console.Console(file=io.StringIO(), width=80, get_time=lambda: 1000.0)
-    with progress_bar(console, 100, 1) as bar:
-        bar.tell("scoring 2022-04-08")
-        bar.tell("scoring 2022-04-09")  # at once: no line of its own
-        bar.update(step=100, epoch=0, losses={"click": 0.5})
-    lines = console.file.getvalue().splitlines()
-    assert lines[0] == "scoring 2022-04-08 | step 0/100"
-    assert lines[1:] == ["epoch 1/1 | step 100/100 | loss click 0.5000"]
-    console = rich.console.Console(file=io.StringIO(), width=80, force_terminal=True)
-    with progress_bar(console, 100, 1) as bar:
-        bar.tell("scoring 2022-04-08")
-    assert "scoring 2022-04-08" in console.file.getvalue()
-
-
 # One table in each of its forms: the same cells, no letter of a name read as a sign.
 
 

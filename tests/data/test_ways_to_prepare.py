@@ -216,10 +216,6 @@ tasks: [click]
 time: t
 split: {by: random, test: 0.2}
 """
-TRUTHS = """
-  on: {value: flag == 'True'}
-  twice: {kind: numeric, value: flag * 2, encoder: standardise}
-tasks:"""
 
 
 def small(ids, **more):
@@ -257,22 +253,6 @@ def test_a_number_is_one_id_however_it_is_written(tmp_path):
     assert all(len(ids) == 1 for ids in seen), seen
     apart = set(score(["1e5", "100000", "x"]).tolist())
     assert len(set.union(apart, *seen) - {0}) == len(ONE) + 3
-
-
-@pytest.mark.parametrize("way", ["Parquet", "CSV", "JSON lines"])
-def test_true_is_true_as_a_text_too(way, tmp_path):
-    data = prepared(way, small(["a"]), tmp_path, SMALL.replace("\ntasks:", TRUTHS))
-    loaded = model(data, tmp_path / "model")
-    row = {"id": "a", "t": "2026-03-05"}
-
-    def score(values):
-        return loaded.score([row | {"flag": value} for value in values]).to_numpy()
-
-    yes, no = score([True, "True", "true", "TRUE"]), score([False, "False", "false"])
-    assert (yes == yes[0]).all()
-    assert (no == no[0]).all()
-    assert yes[0, 3] != no[0, 3]
-    assert yes[0, -1] > no[0, -1]
 
 
 @pytest.mark.parametrize("value", [datetime.datetime(2026, 3, 5, 12), "2026-03-05T12:30:00Z"])

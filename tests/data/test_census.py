@@ -181,6 +181,7 @@ def test_the_set_keeps_its_numbers_beside_the_one_in_buckets(prepared_dir):
         assert len(field.edges) <= 49
 
 
+@pytest.mark.slow
 def test_a_run_embeds_them(prepared_dir, tmp_path):
     numbers = "age=piecewise_linear,capital-gain=periodic,hours-per-week=autodis"
     config = of_adult(prepared_dir, numbers, train__max_steps=20)

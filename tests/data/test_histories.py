@@ -1,6 +1,8 @@
 """Histories: a user's earlier events, from the log's own rows, the newest last; what stands beside
 them; and in a set that extends another, as if both were one log."""
 
+import collections
+
 import numpy as np
 import polars as pl
 import pytest
@@ -45,11 +47,23 @@ def events(rows=ROWS, seed=0):
     )
 
 
-def past(frame, row, last, clicked):
+def by_user(frame):
+    """{user: what happened, in order; equal times in the log's order}"""
+    found = collections.defaultdict(list)
+    known = frame.filter(pl.col("item") != "none").sort("t", maintain_order=True)
+    for event in known.iter_rows(named=True):
+        found[event["user"]].append(event)
+    return found
+
+
+def past(happened, row, last, clicked):
     """The events that a row's history lists, straight from what it means."""
-    found = frame.filter(pl.col("user") == row["user"], pl.col("t") < row["t"])
-    found = found.filter(pl.col("item") != "none").sort("t", maintain_order=True)
-    return found.filter(pl.col("click") == 1 if clicked else True).tail(last)
+    own = [event for event in happened[row["user"]] if event["t"] < row["t"]]
+    return [event for event in own if event["click"] or not clicked][-last:]
+
+
+def items_of(events):
+    return [event["item"] for event in events]
 
 
 def lists(made, frame, field):
@@ -64,13 +78,13 @@ def lists(made, frame, field):
 def check(made, frame, whole=None, fields=(("seen", 4, True), ("shown", 50, False)), of=None):
     """The histories of a frame's rows are those of the whole log, equal times in its order; `of`
     are all rows of the set, if there are more."""
-    whole = frame if whole is None else whole
+    happened = by_user(frame if whole is None else whole)
     for field, last, clicked in fields:
         found, own = lists(made, frame if of is None else of, field), log.slots(made, field)
         last = min(last, own.stop - own.start)  # as many as the longest of train needs
         assert sum(map(bool, found.values())) > 0.5 * len(found)
-        for row in frame[::3].iter_rows(named=True):
-            assert found[row["place"]] == past(whole, row, last, clicked)["item"].to_list()
+        for row in frame.iter_rows(named=True):
+            assert found[row["place"]] == items_of(past(happened, row, last, clicked))
 
 
 @pytest.fixture(scope="module")
@@ -93,12 +107,13 @@ def test_each_value_stands_beside_its_event(made):
     found = {name: lists(made, frame, name) for name in ("action", "ordered", "ago")}
     known = set(filter(None, log.values(made, "train", "item")))
     assert len(known) == 29
-    for row in frame[::3].iter_rows(named=True):
-        own = past(frame, row, 4, True)
-        acts = [act if act in ("view", "buy") else None for act in own["act"]]
+    happened = by_user(frame)
+    for row in frame.iter_rows(named=True):
+        own = past(happened, row, 4, True)
+        acts = [e["act"] if e["act"] in ("view", "buy") else None for e in own]
         assert found["action"][row["place"]] == acts
-        assert found["ordered"][row["place"]] == [str(order) for order in own["order"]]
-        gaps = [str(int(np.log2(1 + row["t"] - t))) for t in own["t"]]
+        assert found["ordered"][row["place"]] == [str(e["order"]) for e in own]
+        gaps = [str(int(np.log2(1 + row["t"] - e["t"]))) for e in own]
         assert found["ago"][row["place"]] == gaps
 
 
@@ -127,9 +142,9 @@ def test_rows_without_a_user_or_that_are_bad_are_in_no_history(tmp_path):
 def test_sampled_negatives_stay_in_histories(tmp_path):
     made = log.prepared(tmp_path, events(), SCHEMA + "sample_negatives: {click: 0.2}\n")
     assert made.rows["train"] < 0.8 * ROWS / 2
-    found = log.values(made, "test", "shown")
+    found, happened = log.values(made, "test", "shown"), by_user(events())
     for row, items in zip(events().filter(part="test").iter_rows(named=True), found, strict=True):
-        assert items == past(events(), row, 50, False)["item"].to_list()
+        assert items == items_of(past(happened, row, 50, False))
 
 
 @pytest.mark.parametrize(

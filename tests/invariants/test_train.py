@@ -306,7 +306,8 @@ def records(config, workdir):
     return [r for r in logged(workdir) if r["kind"] == "train"]
 
 
-@pytest.mark.parametrize("parts", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("parts", [1, 2])
 def test_auxiliary_losses_are_logged(parts, prepared_dir, tmp_path):
     config = of_fdn(prepared_dir, train__accumulate=parts)
     found = records(config, tmp_path / "run")

@@ -98,6 +98,11 @@ def cache_stays():
         jax.config.update(name, value)
 
 
+def pytest_collection_modifyitems(items):
+    """The longest ones first: no worker waits for them at the end."""
+    items.sort(key=lambda item: "stories" not in item.path.parts)
+
+
 class Precision:
     """A dtype to compute in, and how near to an equation's exact value it must come."""
 

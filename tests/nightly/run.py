@@ -36,7 +36,7 @@ PARTS = {  # name: (what it does, commands, what differs in their environment)
         {"OPENBLAS_NUM_THREADS": "1"},
     ),
     "slow": (
-        "commands, pages, processes: `make test-slow`",
+        "commands, pages, processes, stories: `make test-slow`",
         [f"{TEST} -m 'slow and not nightly'"],
         {},
     ),

@@ -89,7 +89,7 @@ f'{a.__class__}' == s
 (a := 1)
 min(**a)
 a if s else t
-a ** 9 ** 9
+min(a, s, **t)
 b'a' == s
 a, s
 log(a)(s)

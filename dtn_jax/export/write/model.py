@@ -47,7 +47,6 @@ from dtn_jax.export.ranking import Ranking
 from dtn_jax.export.write import program as written
 from dtn_jax.export.write.example import example_row
 from dtn_jax.export.write.program import TABLE_DTYPES, Forward, export_program, named
-from dtn_jax.interface import Batch
 from dtn_jax.metrics import METRICS, Value
 from dtn_jax.metrics.gains import gains_of, labels_of
 from dtn_jax.metrics.scores import Scores
@@ -55,7 +54,7 @@ from dtn_jax.places import full_path
 from dtn_jax.report import markdown
 from dtn_jax.run import outcome
 from dtn_jax.run.checkpoint import ROWS, Checkpoints, weights_of
-from dtn_jax.run.evaluate import evaluate, with_logits
+from dtn_jax.run.evaluate import evaluate, scored
 from dtn_jax.run.outcome import runs_in
 from dtn_jax.run.run import Run, build_run
 from dtn_jax.schema import ALL, MEAN, Schema
@@ -239,7 +238,8 @@ def build(
     Raises:
       UserError: a run is not there, is not finished, or differs from the first.
     """
-    configs = [finished.read_config(folder, base_config(), plugins) for folder in workdirs]
+    places = plugins, data_dir, manual_dir
+    configs = [finished.read_config(folder, base_config(), *places) for folder in workdirs]
     first = identity(configs[0])
     for folder, config in zip(workdirs, configs):
         if other := [k for k in differing(first, identity(config)) if k not in OF_EACH]:
@@ -248,10 +248,8 @@ def build(
                 "differ in their seed alone"
             )
     config = configs[0]
-    config.parallel.processes, config.parallel.table_platform = "off", "cpu"
-    config.parallel.devices, config.parallel.table_devices = 1, 0  # wherever it was trained
-    config.data.data_dir = data_dir or config.data.data_dir
-    config.data.manual_dir = manual_dir or config.data.manual_dir
+    # Wherever it was trained.
+    config.parallel.update(table_platform="cpu", devices=1, table_devices=0)
     return build_run(config)
 
 
@@ -335,20 +333,15 @@ def split_scores(export: Export, split: str) -> Scores:
     The folder's program and weights are enough. Fields that have a fixed value in the model have
     their own here.
     """
-    run = export.run
-    program = Batches.open(export.folder, export.facts, {})
-
-    def call(batch: Batch) -> jax.Array:
-        return program.call(batch.ids, batch.weights, batch.numeric)
-
-    batches = in_order(run.data, split, run.config.data.eval_batch_size)
+    run, program = export.run, Batches.open(export.folder, export.facts, {})
+    scores = scored(
+        in_order(run.data, split, run.config.data.eval_batch_size),
+        run.data.rows[split],
+        lambda batch: program.call(batch.ids, batch.weights, batch.numeric),
+    )
     columns = [run.schema.task_names.index(name) for name in export.schema.task_names]
-    parts = [
-        (logits, batch.labels[:, columns], batch.label_mask[:, columns], batch.sample_weight)
-        for batch, logits in with_logits(batches, call)
-    ]
-    arrays = (np.concatenate(part)[: run.data.rows[split]] for part in zip(*parts))
-    return Scores(*arrays, group=run.groups(split))
+    of_tasks = {name: getattr(scores, name)[:, columns] for name in ("labels", "label_mask")}
+    return dataclasses.replace(scores, **of_tasks)
 
 
 def metrics_of(export: Export, scores: Scores) -> dict[str, dict[str, Value]]:

@@ -193,9 +193,6 @@ def test_no_answer_before_the_model_is_ready(served):
         assert served.client.get("/health").status_code == 200
     finally:
         served.worker.ready.set()
-    served.worker.stopping = True
-    assert served.client.get("/ready").json()["status"] == "stopping"
-    served.worker.stopping = False
     assert served.is_well()
 
 

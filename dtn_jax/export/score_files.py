@@ -33,7 +33,7 @@ from dtn_jax.data.schemas.spec import InputSpec
 from dtn_jax.data.stages.account import Account
 from dtn_jax.errors import UserError, disk_errors
 from dtn_jax.export import score_columns
-from dtn_jax.export.encoding import Encoded, table
+from dtn_jax.export.encoding import Encoded, check_there, table
 from dtn_jax.export.model import Model
 from dtn_jax.export.score_columns import ScoredBy
 from dtn_jax.files import locked, sha256, to_disk, write_whole
@@ -127,7 +127,8 @@ class Job:
             a: {n: read_as(kind) for n, kind in types.items()} for a, types in kept.items()
         }
         for address, types in self.types.items():
-            score_columns.check_columns(by, self.labels, address, types)
+            check_there([n for n in types if n != FILE], by.columns, by.optional, f"{address}: ")
+            log_columns.check(self.labels, address, types)
         needed = (*model.columns, *log_columns.columns(self.labels))
         self.read: Types = {name: by.types[name] for name in needed}
         self.written = dict.fromkeys(model.outputs, pl.Float64())

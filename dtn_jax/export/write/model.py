@@ -18,7 +18,7 @@ import pathlib
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jinja2
@@ -130,9 +130,7 @@ def export_run(
         members = [read(run, workdir, select) for workdir in workdirs]
         facts = Facts(
             config={key: value for key, value in identity(run.config).items() if key != "seed"},
-            members=tuple(
-                {"seed": m.seed, "step": m.step, "selected_by": m.selected_by} for m in members
-            ),
+            members=tuple(member.facts for member in members),
             offsets=run.plan.offsets,
             rows=run.plan.used["embedding"],
             table_dtype=dtype,
@@ -206,21 +204,17 @@ def plugins_of(option: str) -> list[dict[str, str]]:
     return [{"name": pathlib.PurePath(p["path"]).name, "sha256": p["sha"]} for p in parts]
 
 
-@dataclasses.dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """The weights of a run.
 
     Attributes:
-      seed: of the run.
-      step: of the state.
-      selected_by: by what that state is the best: a task, or the mean of all.
+      facts: the `seed` of the run, the `step` of the state, and by what that is the best:
+        `selected_by`, a task or the mean of all.
       dense: {name: array}: `params/…` and `model_state/…`.
       tables: {`tables/…`: what gives its rows as numbers are stored, piece by piece}
     """
 
-    seed: int
-    step: int
-    selected_by: str
+    facts: dict
     dense: dict[str, jax.Array]
     tables: dict[str, Callable[[], Iterator[np.ndarray]]]
 
@@ -280,7 +274,7 @@ def read(run: Run, folder: pathlib.Path, select: str = "") -> Member:
     dense = {k: v for part, tree in dense.items() for k, v in named(part, tree).items()}
     seed = int(outcome.run_facts(folder)["config"]["seed"])
     by = select or str(outcome.read(folder).get("selected_by", MEAN))
-    return Member(seed, step, by, dense, tables)
+    return Member({"seed": seed, "step": step, "selected_by": by}, dense, tables)
 
 
 def spec_of(data: Prepared) -> Spec:

@@ -125,7 +125,7 @@ def export_run(
     dtype, spec = tables or run.config.optim.table_dtype, spec_of(run.data)
     every = json.loads(run.schema.to_json())["tasks"] if schema != run.schema else ()
     losses = [loss for loss in run.losses if loss.task in schema.task_names]
-    fields = encoding.read(run.data.folder, spec, run.schema, spec.fixed(), spec.optional())
+    fields = encoding.read(run.data.folder, spec, run.schema)
     with new_folder(out, replace) as folder:
         members = [read(run, workdir, select) for workdir in workdirs]
         facts = Facts(
@@ -135,8 +135,6 @@ def export_run(
             rows=run.plan.used["embedding"],
             table_dtype=dtype,
             tasks=names,
-            fixed=spec.fixed(),
-            optional=spec.optional(),
             all_tasks=tuple(every),
             improper={loss.task: loss.improper for loss in losses if loss.improper},
             rank=ranked.text if ranked else "",

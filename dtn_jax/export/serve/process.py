@@ -85,7 +85,7 @@ def serve(
     LOG.setLevel(logging.INFO)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     stopped = threading.Event()
-    worker = Worker(load(folder, limits.max_batch), limits)
+    worker = Worker(Contract(export.load(folder, limits.max_batch)), limits)
 
     def watch() -> None:
         seen = worker.contract.id
@@ -114,12 +114,6 @@ def serve(
     worker.stop(STOP)
 
 
-def load(folder: pathlib.Path, max_batch: int) -> Contract:
-    """Opens a model, all of its files verified; see `dtn_jax.export.load`."""
-    model = export.load(folder, largest=max_batch)
-    return Contract(model, model_folder.model_id(folder), str(model.manifest.get("made")))
-
-
 def look(worker: Worker, folder: pathlib.Path, seen: str) -> str:
     """Takes the model that lies in the folder now, if it is not that of this id; returns its id.
 
@@ -131,7 +125,7 @@ def look(worker: Worker, folder: pathlib.Path, seen: str) -> str:
     if now == seen:
         return seen
     try:
-        new = load(folder, worker.limits.max_batch)
+        new = Contract(export.load(folder, worker.limits.max_batch))
         if lacks := [name for name in old.model.outputs if name not in new.model.outputs]:
             raise UserError(f"it lacks outputs that the old one gives: {', '.join(lacks)}")
         needed = old.columns.keys() - {*old.model.optional}

@@ -27,6 +27,7 @@ from starlette.responses import Response
 from dtn_jax.data.cast import DATE, WHOLE_DAY
 from dtn_jax.data.raw.types import LIST_OF, Reject, Type, name_of
 from dtn_jax.errors import UserError, choose
+from dtn_jax.export import model_folder
 from dtn_jax.export.encoding import table
 from dtn_jax.export.model import Model
 
@@ -84,8 +85,9 @@ class Contract:
       body: the pydantic model of a request.
     """
 
-    def __init__(self, model: Model, id: str = "", date: str = ""):
-        self.model, self.id, self.date = model, id, date
+    def __init__(self, model: Model):
+        self.model, self.date = model, str(model.manifest.get("made"))
+        self.id = model_folder.model_id(model.folder)
         self.types = {name: model.encoding.types[name] for name in model.columns}
         fields = {f"c{n}": _column(model, *each) for n, each in enumerate(self.types.items())}
         row: Any = pydantic.create_model("Row", **fields)

@@ -50,6 +50,7 @@ from dtn_jax.export.write.program import TABLE_DTYPES, Forward, export_program, 
 from dtn_jax.metrics import METRICS, Value
 from dtn_jax.metrics.gains import gains_of, labels_of
 from dtn_jax.metrics.scores import Scores
+from dtn_jax.parallel.mesh import ON_ONE_CPU
 from dtn_jax.places import full_path
 from dtn_jax.report import markdown
 from dtn_jax.run import outcome
@@ -240,8 +241,7 @@ def build(
                 "differ in their seed alone"
             )
     config = configs[0]
-    # Wherever it was trained.
-    config.parallel.update(table_platform="cpu", devices=1, table_devices=0)
+    config.parallel.update(ON_ONE_CPU)  # wherever it was trained
     return build_run(config)
 
 

@@ -25,12 +25,13 @@ import pyarrow as pa
 import dtn_jax
 from dtn_jax.data import columns as log_columns
 from dtn_jax.data.clean import Bad
-from dtn_jax.data.epochs.batches import computed_ahead, prefetched
+from dtn_jax.data.epochs.batches import prefetched
 from dtn_jax.data.raw import files, read
 from dtn_jax.data.raw.files import FILE, RawFile
 from dtn_jax.data.raw.types import Chunk, Type, Types, read_as
 from dtn_jax.data.schemas.spec import InputSpec
 from dtn_jax.data.stages.account import Account
+from dtn_jax.data.stages.work import computed_ahead
 from dtn_jax.errors import UserError, disk_errors
 from dtn_jax.export import score_columns
 from dtn_jax.export.encoding import Encoded, check_there, table

@@ -7,16 +7,14 @@ same content: `ResidentData` keeps the whole split on the device and gathers row
 
 from __future__ import annotations
 
-import collections
 import concurrent.futures
 import dataclasses
-import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import TypeVar
 
 from dtn_jax.options import option
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
 END = object()  # of what is prefetched
 PLACEMENTS = ("auto", "device", "stream")
 ORDERS = ("shuffled", "day")
@@ -67,23 +65,3 @@ def prefetched(items: Iterator[T]) -> Iterator[T]:
             yield item
     finally:
         thread.shutdown(wait=False, cancel_futures=True)
-
-
-def computed_ahead(do: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
-    """The results of all items, in their order, by threads; few are held at a time."""
-    if threads == 1:
-        yield from map(do, items)
-        return
-    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        rest, running = iter(items), collections.deque()
-        try:
-            for item in itertools.islice(rest, threads + 1):
-                running.append(pool.submit(do, item))
-            while running:
-                result = running.popleft().result()
-                for item in itertools.islice(rest, 1):
-                    running.append(pool.submit(do, item))
-                yield result
-        finally:
-            for future in running:
-                future.cancel()

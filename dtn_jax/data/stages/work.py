@@ -13,20 +13,23 @@ out depends neither on that nor on how many threads work.
 
 from __future__ import annotations
 
+import collections
+import concurrent.futures
 import contextlib
 import dataclasses
 import functools
+import itertools
 import json
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import TypeVar
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
 from dtn_jax.data import progress
-from dtn_jax.data.epochs.batches import computed_ahead
 from dtn_jax.data.raw.files import RawFile
 from dtn_jax.data.raw.types import Unit
 from dtn_jax.data.schemas.spec import Spec
@@ -34,6 +37,7 @@ from dtn_jax.data.stages import histories
 from dtn_jax.data.stages.histories import Lists
 from dtn_jax.files import replacing
 
+T, R = TypeVar("T"), TypeVar("R")
 Do = Callable[[int], tuple[dict, Mapping[str, pa.Table]]]  # of a unit, as of `Work.stage`
 SCHEMA_FILE, VERSION = "schema_file.yaml", "1.0.0"  # of a set: its schema file, its folder
 DATABASE = "work.duckdb"
@@ -178,6 +182,26 @@ class Work:
         """The number, among all clean rows, of each unit's first one, and at the end how many."""
         facts = self.done("rows")
         return np.cumsum([0, *(facts[unit]["clean"] for unit in range(len(self.units)))])
+
+
+def computed_ahead(do: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
+    """The results of all items, in their order, by threads; few are held at a time."""
+    if threads == 1:
+        yield from map(do, items)
+        return
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        rest, running = iter(items), collections.deque()
+        try:
+            for item in itertools.islice(rest, threads + 1):
+                running.append(pool.submit(do, item))
+            while running:
+                result = running.popleft().result()
+                for item in itertools.islice(rest, 1):
+                    running.append(pool.submit(do, item))
+                yield result
+        finally:
+            for future in running:
+                future.cancel()
 
 
 @contextlib.contextmanager

@@ -56,7 +56,7 @@ def test_a_row_whose_value_is_not_finite_has_none():
         "2 * clik": "unknown task in --rank 'clik'. Did you mean 'click'?",
         "click@al": "Did you mean 'click@all'?",
         "click @ order": "'@ order' at character 7 is not understood",
-        "hour(click)": "click is a number, expected a time",
+        "length(click)": "click is a number, expected a list",
     }.items(),
 )
 def test_what_is_no_expression_is_refused(text, told):

@@ -175,11 +175,12 @@ class Job:
         with contextlib.ExitStack() as stack:
             stack.callback(self.parts.lock.close)
             threads = max(2, min(4, (os.cpu_count() or 1) - 1))
-            chunks = stack.enter_context(contextlib.closing(prefetched(self._chunks())))
-            pieces, same = itertools.tee(computed_ahead(self._piece, chunks, threads))
+            encoded = computed_ahead(self._piece, prefetched(self._chunks()), threads)
+            pieces, same = itertools.tee(encoded)
             logits = self.model.batches.logits(piece.encoded for piece in same)
+            scored = stack.enter_context(contextlib.closing(prefetched(zip(pieces, logits))))
             self._part: pa.RecordBatchWriter | None = None
-            yield from map(self._write, pieces, logits)
+            yield from itertools.starmap(self._write, scored)
             self._join()
 
     def _chunks(self) -> Iterator[tuple[int, RawFile, Chunk]]:

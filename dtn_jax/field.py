@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 
 from dtn_jax.errors import UserError, choose
 
@@ -32,7 +31,7 @@ YOUNGER = {
 
 @dataclasses.dataclass(frozen=True)
 class Field:
-    """One input column.
+    """One input column; a schema file's is checked where that is read.
 
     Attributes:
       name: the column's name.
@@ -76,59 +75,15 @@ class Field:
     tokens: str = ""
 
     def __post_init__(self):
-        choose(f"kind of field {self.name!r}", self.kind, FIELD_KINDS)
-        choose(f"pooling of field {self.name!r}", self.pooling, POOLINGS)
-        choose(f"role of field {self.name!r}", self.role, ROLES)
-        if not self.table:
-            object.__setattr__(self, "table", self.name)
-        it = f"field {self.name!r} is {self.kind}"
-        if self.rows < 1:
-            raise UserError(f"field {self.name!r}: its table has {self.rows} rows, expected >= 1")
-        if self.slots < 1:
-            raise UserError(f"field {self.name!r} has {self.slots} slots, expected >= 1")
-        if self.slots > 1 and self.kind not in SEVERAL:
-            holds = " or ".join(SEVERAL)
-            raise UserError(f"{it} but has {self.slots} slots; only a {holds} holds several ids")
-        if self.beside:
-            self._check_companion(it)
-        elif bool(self.target) != (self.kind == "sequence"):
-            raise UserError(f"{it} with the target {self.target!r}; a sequence alone has one")
-        if self.weighted and self.kind != "bag":
-            raise UserError(f"{it}; only a bag's ids have weights")
-        if self.weighted and self.pooling == "max":
-            raise UserError(f"field {self.name!r}: max pooling has no use for weights")
-        if self.standardised and self.kind != "numeric":
-            raise UserError(f"{it}; only a numeric field is standardised")
-        if self.length and self.kind != "vector":
-            raise UserError(f"{it}; only a vector has a length")
-        if self.kind == "vector" and (self.length < 1 or self.rows != 2):
-            shape = f"the length {self.length} and a table of {self.rows} rows"
-            raise UserError(f"{it}, with {shape}; expected a length >= 1 and 2 rows")
-        self._check_number(it)
-
-    def _check_companion(self, it: str) -> None:
-        """Raises UserError unless this is a sequence without a target."""
-        if self.kind != "sequence":
-            raise UserError(f"{it}; only a sequence stands beside one, not beside {self.beside!r}")
-        if self.target:
-            raise UserError(
-                f"{it} beside {self.beside!r} with the target {self.target!r}; expected one of "
-                "them: the history has the target"
-            )
-
-    def _check_number(self, it: str) -> None:
-        """Raises UserError where the embedding is not for this field, or the edges are none."""
+        object.__setattr__(self, "table", self.table or self.name)
         object.__setattr__(self, "edges", tuple(self.edges))
         choose(f"embedding of field {self.name!r}", self.embedding, EMBEDDINGS)
-        if (self.embedding != SCALED or self.edges) and not self.standardised:
+        if self.embedded and not self.standardised:
             buckets = ", in buckets" if self.kind == "numeric" else ""
             raise UserError(
-                f"{it}{buckets}; only a standardised number has an embedding of its value: "
-                "standardise it where the data set is prepared"
+                f"field {self.name!r} is {self.kind}{buckets}; only a standardised number has an "
+                "embedding of its value: standardise it where the data set is prepared"
             )
-        ascend = all(b < c for b, c in itertools.pairwise(self.edges))
-        if self.edges and not (len(self.edges) > 1 and ascend):
-            raise UserError(f"field {self.name!r}: expected at least 2 edges of bins, ascending")
         if self.embedding == "piecewise_linear" and not self.edges:
             raise UserError(
                 f"field {self.name!r} cannot be piecewise_linear, because its set keeps no bins of "

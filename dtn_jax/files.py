@@ -104,12 +104,9 @@ def files_in(folder: pathlib.Path) -> dict[str, pathlib.Path]:
 
 def hashes(files: Mapping[str, pathlib.Path], of: Callable = sha256) -> dict[str, dict]:
     """{name: {"bytes": its size, "sha256": what `of(path)` makes of it}} of files."""
-
-    def facts(path: pathlib.Path) -> dict:
-        return {"bytes": path.stat().st_size, "sha256": of(path)}
-
     with ThreadPoolExecutor() as pool:  # hashing leaves the interpreter to others
-        return dict(zip(files, pool.map(facts, files.values())))
+        every = zip(files.items(), pool.map(of, files.values()))
+        return {n: {"bytes": path.stat().st_size, "sha256": sha} for (n, path), sha in every}
 
 
 def damage(folder: pathlib.Path, listed: dict | None = None, of: Callable = sha256) -> str:
@@ -123,10 +120,9 @@ def damage(folder: pathlib.Path, listed: dict | None = None, of: Callable = sha2
     try:
         listed = dict(json.loads((folder / HASHES).read_text())) if listed is None else listed
         for name, facts in hashes({name: folder / name for name in listed}, of).items():
-            if facts["bytes"] != listed[name]["bytes"]:
-                return f"{name} has {facts['bytes']:,} bytes, expected {listed[name]['bytes']:,}"
-            if facts["sha256"] != listed[name]["sha256"]:
-                return f"{name} has changed since it was saved (its SHA-256 is another)"
+            if facts != (was := listed[name]):
+                sizes = f"{facts['bytes']:,} bytes, expected {was['bytes']:,}"
+                return f"{name} has changed since it was saved (its SHA-256 is another; {sizes})"
     except FileNotFoundError as error:
         return f"{pathlib.Path(error.filename).relative_to(folder)} is missing"
     except Exception as error:

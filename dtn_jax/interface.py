@@ -33,7 +33,8 @@ class Batch:
       row_mask: bool `[B]`, False for the rows that pad the last batch.
       loss_weight: float32 `[B]`, its factor in the loss alone; None where the set has none.
       group: int32 `[B, 2]`, the low and the high half of each row's int64 group, so that groups
-        stay apart; None, no array at all, but in the training of a run with `loss.pairwise`.
+        stay apart; None, no array at all, but where rows are scored, and in the training of a run
+        with `loss.pairwise`.
     """
 
     ids: Any

@@ -7,7 +7,7 @@ import graphlib
 import itertools
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from dtn_jax.errors import UserError, choose
 from dtn_jax.field import SCALED, YOUNGER, Field
@@ -55,6 +55,14 @@ class Task:
         return (self.space, *(s for s in self.also_report if s != self.space))
 
 
+def ordered(graph: Mapping[str, Iterable[str]], why: str) -> tuple[str, ...]:
+    """The names of a graph, {name: those before it}, in an order; raises UserError on a cycle."""
+    try:
+        return tuple(graphlib.TopologicalSorter(graph).static_order())
+    except graphlib.CycleError as error:
+        raise UserError(f"{why}: {' -> '.join(error.args[1])}") from None
+
+
 def factors(name: str, spaces: Mapping[str, str]) -> Iterator[str]:
     """A task, that in whose space its loss is, and so on: p(name | all) is their product.
 
@@ -100,8 +108,7 @@ class Schema:
 
     Raises:
       UserError: a name used twice, a label that is a field or the group, an unknown or non-binary
-        space, an unknown upstream, a cycle of tasks, tables that disagree on their rows, a sequence
-        whose target is no single field of its table, a companion without a history of its slots.
+        space, an unknown upstream, or a cycle of tasks.
     """
 
     name: str
@@ -141,41 +148,7 @@ class Schema:
             for up in task.upstream:
                 choose(f"upstream task of {task.name!r}", up, kinds)
         self.task_order()  # raises on a cycle
-        spaces = {t.name: t.space for t in self.tasks}
-        for name in spaces:
-            chain = [name]
-            while chain[-1] != ALL and len(chain) <= len(spaces):
-                chain.append(spaces[chain[-1]])
-            if chain[-1] != ALL:
-                raise UserError(f"the spaces of tasks lead in a circle: {' -> '.join(chain)}")
-        for table in self.tables():
-            rows = {f.name: f.rows for f in self.fields if f.table == table}
-            if len(set(rows.values())) > 1:
-                found = ", ".join(f"{name} has {count}" for name, count in rows.items())
-                raise UserError(f"fields that share table {table!r} disagree on its rows: {found}")
-        for field in self.fields:
-            if field.target:
-                self._check_target(field)
-            if field.beside:
-                self._check_beside(field)
-
-    def _check_target(self, field: Field) -> None:
-        single = {f.name: f.table for f in self.fields if f.kind == "categorical"}
-        choose(f"target of the sequence {field.name!r}", field.target, single)
-        if single[field.target] != field.table:
-            raise UserError(
-                f"the sequence {field.name!r} has the table {field.table!r}, and its target "
-                f"{field.target!r} has {single[field.target]!r}; expected one table for both"
-            )
-
-    def _check_beside(self, field: Field) -> None:
-        slots = {f.name: f.slots for f in self.fields if f.target}
-        choose(f"history beside which {field.name!r} stands", field.beside, slots)
-        if slots[field.beside] != field.slots:
-            raise UserError(
-                f"field {field.name!r} has {field.slots} slots, and {field.beside!r}, beside which "
-                f"it stands, has {slots[field.beside]}; expected as many"
-            )
+        ordered({t.name: [t.space] for t in self.tasks}, "the spaces of tasks lead in a circle")
 
     @property
     def read(self) -> tuple[Field, ...]:
@@ -239,11 +212,7 @@ class Schema:
 
     def task_order(self) -> tuple[str, ...]:
         """Task names, every task after its upstream tasks."""
-        try:
-            sorter = graphlib.TopologicalSorter({t.name: t.upstream for t in self.tasks})
-            return tuple(sorter.static_order())
-        except graphlib.CycleError as error:
-            raise UserError(f"the task graph has a cycle: {' -> '.join(error.args[1])}") from None
+        return ordered({t.name: t.upstream for t in self.tasks}, "the task graph has a cycle")
 
     def with_upstream(self, graph: Mapping[str, tuple[str, ...]]) -> Schema:
         """The same schema with another task graph, {task: its upstream tasks}."""

@@ -118,7 +118,6 @@ def write_model(
         rows=starts,
         table_dtype=dtype,
         tasks=schema.task_names,
-        fixed={},
     )
     facts = dataclasses.replace(facts, **changes)
     (folder / model_folder.MODEL).write_text(json.dumps(dataclasses.asdict(facts)))

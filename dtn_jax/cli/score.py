@@ -76,7 +76,7 @@ def unknown(job: Job) -> list[str]:
     """What to say of fields of which many values are unknown."""
     from dtn_jax.data.progress import percent
 
-    lines, names, fixed = [], job.model.schema.field_names, job.model.facts.fixed
+    lines, names, fixed = [], job.model.schema.field_names, job.model.encoding.spec.fixed()
     for name, values, lost in zip(names, *job.counts.tolist()):
         if values == lost > 0 and name not in fixed:
             why = "is it written as it was in training?"

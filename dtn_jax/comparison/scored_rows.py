@@ -216,7 +216,7 @@ def of_file(path: pathlib.Path, schema: Schema | None, columns: Columns) -> Scor
         raise UserError(f"{path} is no Parquet file, or is damaged: {error}") from None
     by = ScoredBy.read(path)
     try:
-        if by and by.labels and not by.written:
+        if by and not by.written:
             raise UserError("it has no labels: score the rows again with --labels, which writes it")
         return _rows(path, there, by, schema, columns)
     except UserError as error:

@@ -8,9 +8,10 @@ import functools
 import re
 import types
 from collections.abc import Callable, Mapping
-from typing import Any, no_type_check
+from typing import Any
 
 from flax import linen as nn
+from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dtn_jax import losses
@@ -208,26 +209,15 @@ def _all_of(members: tuple) -> Mapping[str, Declared]:
 
 def base_config() -> ConfigDict:
     """Every option at its default; an edit of an unknown key fails."""
-    nested: dict = {section: {} for section in SECTIONS if section}
-    for key, one in declarations().items():
-        *sections, name = key.split(".")
-        inside = nested
-        for section in sections:
-            inside = inside.setdefault(section, {})
-        inside[name] = one.option.default
-    return ConfigDict(nested).lock()
+    flat = {key: one.option.default for key, one in declarations().items()}
+    return ConfigDict(unflatten_dict(flat, sep=".")).lock()
 
 
-@no_type_check  # called for every section of a config, dozens of times a command
-def flatten(config: Mapping | ConfigDict, prefix: str = "") -> dict[str, object]:
+def flatten(config: Mapping | ConfigDict) -> dict[str, object]:
     """{'model.dropout': 0.0, ...}"""
-    flat = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping | ConfigDict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = tuple(value) if isinstance(value, list) else value
-    return flat
+    nested = config.to_dict() if isinstance(config, ConfigDict) else {**config}
+    flat = flatten_dict(nested, sep=".")
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in flat.items()}
 
 
 def checked_config(config: ConfigDict | FrozenConfigDict) -> FrozenConfigDict:

@@ -3,7 +3,8 @@
     or, and, not              from the loosest to the tightest
     x in [1, 2], x not in []  among numbers, texts, true and false
     < <= > >= == !=           0 < x < 5 is 0 < x and x < 5
-    + -, then * / // %        + and - also before a value
+    + -, then * / // %        + and - also before a value, looser than **
+    **                        from the right; its result is no whole number
     log(x), (x + 1)           see FUNCTIONS
 
 A column is an identifier, or any name in backquotes; a text stands in ' or ", and a backslash in
@@ -18,7 +19,7 @@ that Python's own words mean nothing; Polars computes the values. What to know:
     true, false   are 1 and 0 where a number is needed, and the other way round; the texts 'true',
                   'True' and 'TRUE' are equal, and equal to true; 'false' likewise
     times         compare with texts such as '2026-03-05 12:00'; all are in UTC
-    whole numbers stay whole but for `/`, to 64 bits; a result beyond is wrong
+    whole numbers stay whole but for `/` and `**`, to 64 bits; a result beyond is wrong
 
 A value is wrong where it is there but cannot be read as the expression needs it. The result is
 missing there, and the row is rejected.
@@ -53,7 +54,7 @@ WORD = re.compile(
   | (?P<function>{NAME}(?=\s*\())
   | (?P<column>{NAME}|`[^`]+`)
   | (?P<text>'[^']*'|"[^"]*")
-  | (?P<sign>//|<=|>=|==|!=|[-+*/%<>()\[\],])
+  | (?P<sign>//|\*\*|<=|>=|==|!=|[-+*/%<>()\[\],])
   | (?P<other>\S)""",
     re.VERBOSE,
 )
@@ -104,7 +105,7 @@ class Filled(ast.NodeTransformer):
         return self.words[self.source.count(" ", 0, node.col_offset)]
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
-        if isinstance(node, ast.List | ast.Tuple | ast.Subscript | ast.Starred):
+        if isinstance(node, ast.List | ast.Tuple | ast.Subscript | ast.Starred | ast.keyword):
             raise not_understood(self.word(node))
         return super().generic_visit(node)
 
@@ -131,7 +132,8 @@ class Filled(ast.NodeTransformer):
         return among if isinstance(node.ops[0], ast.In) else ast.UnaryOp(ast.Not(), among)
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
-        name, parts = self.visit(node.func), [self.visit(value) for value in node.args]
+        values = (*node.args, *node.keywords)  # of which ** makes one
+        name, parts = self.visit(node.func), [self.visit(value) for value in values]
         function = FUNCTIONS[choose("function", ast.unparse(name), FUNCTIONS)]
         if not function.least <= len(parts) <= function.most:
             few = f"{function.least} to {function.most}" if function.most > 1 else "1"
@@ -288,7 +290,9 @@ SIGNS = (
     | {ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.And: operator.and_, ast.Or: operator.or_}
     | {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}
     | {ast.Div: operator.truediv, ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod}
+    | {ast.Pow: operator.pow}
 )
+FRACTIONS = (ast.Div, ast.Pow)  # whose results are no whole numbers
 Part = tuple[ast.expr, pl.Series]  # of a tree, and its values
 
 
@@ -464,7 +468,7 @@ class Evaluation:
     def arithmetic(self, sign: ast.operator, left: ast.expr, right: ast.expr) -> pl.Series:
         """A whole number divided by 0 is missing, and one that needs more than 64 bits wrong."""
         a, b = self.read(left, NUMBER), self.read(right, NUMBER)
-        whole = a.dtype.is_integer() and b.dtype.is_integer() and not isinstance(sign, ast.Div)
+        whole = a.dtype.is_integer() and b.dtype.is_integer() and type(sign) not in FRACTIONS
         kind = pl.Int128 if whole else pl.Float64
         values = SIGNS[type(sign)](a.cast(kind), b.cast(kind))
         return self.kept(values, values.cast(pl.Int64, strict=False)) if whole else wide(values)

@@ -120,7 +120,7 @@ class Prepared:
     def groups(self, split: str, part: slice = slice(None)) -> Int[np.ndarray, " B"] | None:
         """The groups of a split's rows, or of a part of them: int64 `[B]` in row order.
 
-        None where the set has no groups. Batches carry them only in training with `loss.pairwise`.
+        None where the set has no groups.
         """
         return self._column(split, "group", np.int64, part) if self.schema.group else None
 

@@ -149,26 +149,18 @@ class Encoding:
         return np.add.reduceat(counts, starts, axis=1)
 
 
-def read(
-    folder: pathlib.Path,
-    spec: Spec,
-    schema: Schema,
-    fixed: Mapping[str, Any],
-    optional: Collection[str] = (),
-) -> Encoding:
+def read(folder: pathlib.Path, spec: Spec, schema: Schema) -> Encoding:
     """The encoding of a model, or of a prepared set.
 
     Args:
       folder: has encoders.json and vocabulary/.
       spec: the schema file, its times in their unit.
       schema: of the data set.
-      fixed: {field: the value that stands for it}.
-      optional: the fields that a row may lack.
 
     Raises:
       ValueError: they do not go together.
     """
-    specs, stands = {}, {}
+    specs, stands, fixed, optional = {}, {}, spec.fixed(), spec.optional()
     for field in spec.fields:
         if field.history is not None:  # a row to score brings its own
             value = of_column(field.name)

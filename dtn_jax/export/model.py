@@ -318,6 +318,6 @@ def load(folder: str | pathlib.Path, largest: int = 0) -> Model:
     batches = Batches.open(folder, facts, manifest, largest)
     with model_folder.reading(folder / ENCODERS) as place:
         spec = encoding.read_spec((place / encoding.SPEC).read_text())
-        fields = encoding.read(place, spec, schema, facts.fixed, facts.optional)
+        fields = encoding.read(place, spec, schema)
     calibrations = calibration.read(folder, schema)
     return Model(folder, manifest, facts, schema, fields, batches, calibrations)

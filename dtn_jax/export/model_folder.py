@@ -51,7 +51,7 @@ FORMAT, LOCK = 1, ".lock"  # of a folder that is being written
 MANIFEST, SCHEMA, MODEL = "manifest.json", "schema.json", "config.json"
 PROGRAM, WEIGHTS = "program.stablehlo", "weights.safetensors"
 ENCODERS, CALIBRATION, CARD = "encoders", "calibration.json", "README.md"
-TUPLES = ("members", "tasks", "optional", "all_tasks")  # of Facts
+TUPLES = ("members", "tasks", "all_tasks")  # of Facts
 AGAIN = "export the run again (dtn-jax export), or restore the folder from a copy"
 reading = functools.partial(files.reading, remedy=AGAIN)  # of a file of the folder
 
@@ -68,8 +68,6 @@ class Facts:
       rows: V, the rows of `tables/embedding`.
       table_dtype: float32, bfloat16, or int8 with a float32 scale a row (`tables/embedding.scale`).
       tasks: those whose scores the model gives, in the schema's order.
-      fixed: {field: the value that stands for it when scoring}, of fields only training knows.
-      optional: fields that a row may lack.
       all_tasks: the tasks of the run, as schema.json has them, where the folder's schema has fewer:
         those of `tasks`, and those whose predictions or spaces they need.
       improper: {task: what keeps its uncalibrated score from being a probability}, as its loss may.
@@ -83,8 +81,6 @@ class Facts:
     rows: int
     table_dtype: str
     tasks: tuple[str, ...]
-    fixed: dict
-    optional: tuple[str, ...] = ()
     all_tasks: tuple[dict, ...] = ()
     improper: dict[str, str] = dataclasses.field(default_factory=dict)
     rank: str = ""

@@ -1,44 +1,31 @@
 """One ranking score of several tasks: an expression such as `click * order@click**2`.
 
-    names                 a task, in the space of its loss, or TASK@SPACE; in backquotes if they
-                          are no identifiers
-    + - * / **, numbers   as in Python
-    log(x), min(x, y, ...), max(x, y, ...), (x)
-
-Python's `ast` reads the text and NumPy computes the values, by the nodes listed here and by no
-others: nothing that is written is run. Where the result is not finite, as a root of a negative
-prediction is, a row has no ranking score (NaN).
+It is one of schema files (`dtn_jax.data.formula`), over a model's outputs in place of a log's
+columns: a name is a task, in the space of its loss, or TASK@SPACE. Where its value is missing or
+not finite, as the root of a negative prediction is, a row has no ranking score (NaN).
 """
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import functools
 import json
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import polars as pl
 
-from dtn_jax.data.formula import LONGEST, NAME
+from dtn_jax.data import formula
+from dtn_jax.data.formula import NAME, Expression
 from dtn_jax.errors import UserError, choose
 from dtn_jax.files import reading
 from dtn_jax.shapes import Float
 
 RANK = "rank"  # the output
 RANK_FILE = "rank.json"  # of a workdir: what `dtn-jax rank` has found
-PART = rf"(?:`[^`]+`|{NAME})"
-WORD = re.compile(rf"(?<!\w)(?:(?P<function>{NAME})(?=\s*\()|{PART}(?:@{PART})?)")
-SIGNS: dict[type, np.ufunc] = {ast.Add: np.add, ast.Sub: np.subtract, ast.Mult: np.multiply}
-SIGNS |= {ast.Div: np.divide, ast.Pow: np.power, ast.UAdd: np.positive, ast.USub: np.negative}
-FUNCTIONS = {
-    "log": lambda x: np.log(x),
-    "min": lambda *parts: functools.reduce(np.minimum, parts),
-    "max": lambda *parts: functools.reduce(np.maximum, parts),
-}
-NO_EXPRESSION = (SyntaxError, RecursionError, MemoryError, OverflowError, TypeError)
+PART = rf"(?:`[^`]+`|\b{NAME})"
+IN_SPACE = re.compile(f"{PART}@{PART}")
 Columns = Mapping[str, Float[np.ndarray, " B"]]
 
 
@@ -48,22 +35,21 @@ class Ranking:
 
     Attributes:
       text: as it was written.
-      reads: the columns that it reads.
-      tree: the expression; the name `_0` in it is the first of these columns.
+      expression: what it means.
+      reads: {name in the expression: the column that this is}.
       gains: those for which `dtn-jax rank` has found it, by their texts.
     """
 
     text: str
-    reads: tuple[str, ...]
-    tree: ast.expr = dataclasses.field(compare=False, repr=False)
+    expression: Expression = dataclasses.field(repr=False)
+    reads: Mapping[str, str]
     gains: Mapping[str, Ranking] = dataclasses.field(default_factory=dict)
 
     def score(self, columns: Columns) -> Float[np.ndarray, " B"]:
-        """Its value in each row, NaN where that is not finite."""
-        named = {f"_{n}": columns[name] for n, name in enumerate(self.reads)}
-        with np.errstate(all="ignore"):
-            values = _value(self.tree, named)
-        return np.where(np.isfinite(values), values, np.nan)
+        """Its value in each row, NaN where there is none."""
+        frame = pl.DataFrame({name: columns[column] for name, column in self.reads.items()})
+        values, _ = self.expression.read(frame, "number")
+        return values.cast(pl.Float64).fill_null(np.nan).to_numpy()
 
 
 def parse(text: str, names: Mapping[str, str], what: str = "--rank") -> Ranking:
@@ -75,46 +61,14 @@ def parse(text: str, names: Mapping[str, str], what: str = "--rank") -> Ranking:
       what: the text is, in messages.
 
     Raises:
-      UserError: it is no expression, or reads nothing, or what is not in `names`.
+      UserError: it is no expression of numbers, or reads nothing, or what is not in `names`.
     """
-    text, reads = " ".join(text.split()), {}
-
-    def placed(word: re.Match) -> str:
-        if word["function"]:
-            return choose("function", word[0], FUNCTIONS)
-        column = names[choose("task", word[0].replace("`", ""), names)]
-        return f"_{reads.setdefault(column, len(reads))}"
-
-    why = "expected an expression such as click * order**2"
-    if len(text) <= LONGEST:
-        try:
-            tree = ast.parse(WORD.sub(placed, text), mode="eval").body
-            ranking = Ranking(text, tuple(reads), tree)
-            ranking.score({name: np.ones(1) for name in reads})
-            if reads:
-                return ranking
-            why = f"it reads no task, expected one of {', '.join(names)}"
-        except UserError as error:
-            why = str(error)
-        except NO_EXPRESSION:
-            pass
-    raise UserError(f"{what} {text[:80]!r}: {why}")
-
-
-def _value(node: ast.expr, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The value of a part of a tree; raises TypeError where that is none of an expression."""
-    match node:
-        case ast.Constant(value=int() | float()) if type(node.value) is not bool:
-            return np.float64(node.value)
-        case ast.Name():
-            return columns[node.id]
-        case ast.BinOp() if type(node.op) in SIGNS:
-            return SIGNS[type(node.op)](_value(node.left, columns), _value(node.right, columns))
-        case ast.UnaryOp() if type(node.op) in SIGNS:
-            return SIGNS[type(node.op)](_value(node.operand, columns))
-        case ast.Call(func=ast.Name(), args=[_, *_], keywords=[]):
-            return FUNCTIONS[node.func.id](*(_value(part, columns) for part in node.args))
-    raise TypeError
+    text = " ".join(text.split())
+    known = IN_SPACE.sub(lambda word: f"`{word[0].replace('`', '')}`", text)
+    expression = formula.parse(known, what)
+    reads = {name: names[choose(f"task in {what}", name, names)] for name in expression.columns}
+    formula.check(expression, dict.fromkeys(reads, pl.Float64()), what, "number")
+    return Ranking(text, expression, reads)
 
 
 def read_option(option: str, outputs: Sequence[str]) -> Ranking | None:

@@ -19,12 +19,11 @@ from dtn_jax.data import columns
 from dtn_jax.data import rows as names
 from dtn_jax.data.cast import typed
 from dtn_jax.data.encode import group_numbers
-from dtn_jax.data.raw.files import FILE
 from dtn_jax.data.raw.types import Type, Types, as_type
 from dtn_jax.data.rows import Rows
-from dtn_jax.data.schemas.spec import Spec, TaskSpec
+from dtn_jax.data.schemas.spec import Spec
 from dtn_jax.errors import UserError, choose
-from dtn_jax.export.encoding import Encoding, check_there
+from dtn_jax.export.encoding import Encoding
 from dtn_jax.export.model import Model
 from dtn_jax.export.model_folder import MANIFEST
 from dtn_jax.files import reading, sha256
@@ -33,20 +32,6 @@ from dtn_jax.shapes import Bool
 NESTED = (pl.List, pl.Array, pl.Struct)
 GROUP, WEIGHT = "group", "sample_weight"
 KEY = "dtn_jax"  # of the metadata
-
-
-def check_columns(encoding: Encoding, labels: Spec, address: str, types: Types) -> None:
-    """Raises UserError where a file lacks a column.
-
-    Args:
-      encoding: of the model.
-      labels: of the schema file those that are read.
-      address: of the file.
-      types: its columns.
-    """
-    there = [name for name in types if name != FILE]
-    check_there(there, encoding.columns, encoding.optional, f"{address}: ")
-    columns.check(labels, address, types)
 
 
 def kept_types(
@@ -151,28 +136,6 @@ def labels(spec: Spec, rows: Rows, good: Bool[np.ndarray, " B"]) -> pl.DataFrame
 
 
 @dataclasses.dataclass(frozen=True)
-class Label:
-    """What the label of a task is.
-
-    Attributes:
-      text: `log1p(watch) where click == 1`, the same for all ways in which it may be written.
-      column: the raw column that is the label, as it is; "" where it is computed.
-      reads: the raw columns that it is computed from.
-    """
-
-    text: str
-    column: str
-    reads: tuple[str, ...]
-
-    @classmethod
-    def of(cls, task: TaskSpec) -> Label:
-        if task.known is None:
-            return cls(task.label.meaning, task.label.column, task.label.columns)
-        text = f"{task.label.meaning} where {task.known.meaning}"
-        return cls(text, "", (*task.label.columns, *task.known.columns))
-
-
-@dataclasses.dataclass(frozen=True)
 class ScoredBy:
     """A model, and what it scores.
 
@@ -181,7 +144,6 @@ class ScoredBy:
       sha256: of its manifest.
       outputs: the columns of its scores, such as order@click.
       kinds: {task: binary or regression}.
-      labels: {task: its label}; empty where no schema file says it.
       group: the raw column of the groups; "" where rows have none.
       weight: the raw column of the weights by which its metrics count rows; "" if they do not.
       written: whether the file has the labels, the group and the weight, as `score --labels` writes
@@ -192,7 +154,6 @@ class ScoredBy:
     sha256: str
     outputs: tuple[str, ...]
     kinds: dict[str, str]
-    labels: dict[str, Label]
     group: str
     weight: str
     written: bool
@@ -206,7 +167,6 @@ class ScoredBy:
             sha256=sha256(model.folder / MANIFEST),
             outputs=model.outputs,
             kinds={task.name: task.kind for task in schema.tasks},
-            labels={task.name: Label.of(task) for task in spec.tasks},
             group=schema.group,
             weight=spec.weight if weighted else "",
             written=written,
@@ -224,9 +184,7 @@ class ScoredBy:
             text = (pq.read_metadata(path).metadata or {}).get(KEY.encode())
             if text is None:
                 return None
-            facts = json.loads(text)
-            labels = {task: Label(**label) for task, label in facts.pop("labels").items()}
-            return cls(**facts, labels=labels)
+            return cls(**json.loads(text))
 
     def metadata(self) -> dict[str, str]:
         """The key-value metadata of a Parquet file."""

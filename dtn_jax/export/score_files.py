@@ -7,8 +7,6 @@ with the parts that are there, and the last thing it does is to join them.
 
 from __future__ import annotations
 
-import collections
-import concurrent.futures
 import contextlib
 import dataclasses
 import hashlib
@@ -33,9 +31,10 @@ from dtn_jax.data.raw.files import FILE, RawFile
 from dtn_jax.data.raw.types import Chunk, Type, Types, read_as
 from dtn_jax.data.schemas.spec import InputSpec
 from dtn_jax.data.stages.account import Account
+from dtn_jax.data.stages.work import computed_ahead
 from dtn_jax.errors import UserError, disk_errors
 from dtn_jax.export import score_columns
-from dtn_jax.export.encoding import Encoded, table
+from dtn_jax.export.encoding import Encoded, check_there, table
 from dtn_jax.export.model import Model
 from dtn_jax.export.score_columns import ScoredBy
 from dtn_jax.files import locked, sha256, to_disk, write_whole
@@ -45,7 +44,6 @@ MAX_BAD_RATE = 0.5  # above it, the file is wrong, not its rows
 ROWS = 32_768  # of a chunk: memory is bounded by a few of them
 UNIT = {"rows": 1 << 17, "size": 16 << 20}  # rows, or bytes of a text file: what a kill may lose
 FEWEST = 8  # a batch has at least one in so many of the largest one's rows
-AHEAD = 2  # chunks that are encoded before the device asks for them, beside those being encoded
 LZ4 = pa.ipc.IpcWriteOptions(compression="lz4")
 END = Chunk(pl.DataFrame(), np.empty(0, np.int64), [])  # of a unit
 SUFFIXES = (".parquet", ".csv", ".jsonl", ".ndjson")
@@ -130,7 +128,8 @@ class Job:
             a: {n: read_as(kind) for n, kind in types.items()} for a, types in kept.items()
         }
         for address, types in self.types.items():
-            score_columns.check_columns(by, self.labels, address, types)
+            check_there([n for n in types if n != FILE], by.columns, by.optional, f"{address}: ")
+            log_columns.check(self.labels, address, types)
         needed = (*model.columns, *log_columns.columns(self.labels))
         self.read: Types = {name: by.types[name] for name in needed}
         self.written = dict.fromkeys(model.outputs, pl.Float64())
@@ -175,14 +174,13 @@ class Job:
         """
         with contextlib.ExitStack() as stack:
             stack.callback(self.parts.lock.close)
-            threads = max(1, min(4, (os.cpu_count() or 1) - 1))
-            pools = map(concurrent.futures.ThreadPoolExecutor, (threads, 1))
-            encoders, writer = map(stack.enter_context, pools)
-            chunks = stack.enter_context(contextlib.closing(prefetched(self._chunks())))
-            pieces, same = itertools.tee(_in_order(encoders, self._piece, chunks, threads + AHEAD))
+            threads = max(2, min(4, (os.cpu_count() or 1) - 1))
+            encoded = computed_ahead(self._piece, prefetched(self._chunks()), threads)
+            pieces, same = itertools.tee(encoded)
             logits = self.model.batches.logits(piece.encoded for piece in same)
+            scored = stack.enter_context(contextlib.closing(prefetched(zip(pieces, logits))))
             self._part: pa.RecordBatchWriter | None = None
-            yield from _in_order(writer, self._write, zip(pieces, logits), AHEAD)
+            yield from itertools.starmap(self._write, scored)
             self._join()
 
     def _chunks(self) -> Iterator[tuple[int, RawFile, Chunk]]:
@@ -220,10 +218,8 @@ class Job:
         kept = [keep(name, kind) for name, kind in self.kept.items()]
         return Piece(unit, chunk is END, kept, labels, encoded)
 
-    def _write(self, scored: tuple[Piece, np.ndarray]) -> int:
-        """Writes a piece to its part; in a thread that takes them in order. A bad row has no
-        scores and no labels."""
-        piece, logits = scored
+    def _write(self, piece: Piece, logits: np.ndarray) -> int:
+        """Writes a piece to its part; a bad row has no scores and no labels."""
         encoded, good = piece.encoded, pl.lit(pl.Series(piece.encoded.good))
         if not self.max_bad_rate:
             self._check_good(encoded.rejected.account)
@@ -367,16 +363,3 @@ def every_row(chunk: Chunk) -> tuple[pl.DataFrame, np.ndarray]:
     order = np.argsort(numbers)
     places = pl.Series(order).set(pl.Series(order >= len(chunk.numbers)), None)
     return chunk.frame.select(pl.all().gather(places)), numbers[order]
-
-
-def _in_order(
-    pool: concurrent.futures.Executor, function: Callable, items: Iterator, ahead: int
-) -> Iterator:
-    """`function` of each item, in order; a few are computed ahead."""
-    waiting: collections.deque = collections.deque()
-    for item in items:
-        waiting.append(pool.submit(function, item))
-        if len(waiting) > ahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()

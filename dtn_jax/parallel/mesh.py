@@ -26,6 +26,7 @@ from dtn_jax.tables.routed import AXES
 
 STRATEGIES = ("shard", "pmap")
 PLATFORMS = ("auto", "cpu", "gpu", "tpu")
+ON_ONE_CPU = {"table_platform": "cpu", "devices": 1, "table_devices": 0}  # of options, for export
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,22 +5,18 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import numpy as np
 
 from dtn_jax.data.epochs.batches import prefetched
-from dtn_jax.data.epochs.day_order import DayRows
-from dtn_jax.data.prepared import Prepared
 from dtn_jax.interface import Batch
 from dtn_jax.metrics import Value, measure
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.options import option
 from dtn_jax.parallel import processes
 from dtn_jax.schema import Schema
-from dtn_jax.shapes import Int
 
 MOST_BINS = 1_000_000  # more than one a row say nothing
 IN_FLIGHT = 4  # batches on the device at most: their memory is bounded, and it never waits
@@ -40,47 +36,40 @@ class EvaluateOptions:
     )
 
 
-def read_groups(
-    data: Prepared, split: str, day: DayRows | None = None
-) -> Int[np.ndarray, " B"] | None:
-    """The groups of a split's rows, or of a day's; None where the set has none.
-
-    Each process reads a part: for a day, of all rows between its first and its last one.
-    """
-    if not data.schema.group:
-        return None
-    if day is None:
-        return processes.read_by_all(functools.partial(data.groups, split), data.rows[split])
-    numbers = day.numbers(0, len(day))
-    first, last = int(numbers[0]), int(numbers[-1])
-
-    def between(part: slice) -> np.ndarray:
-        return data.groups(split, slice(first + part.start, first + part.stop))
-
-    return processes.read_by_all(between, last - first + 1)[numbers - first]
-
-
-def with_logits(
-    batches: Iterator[Batch], call: Callable[[Batch], jax.Array]
-) -> Iterator[tuple[Batch, np.ndarray]]:
-    """Batches, each with its logits, float32 `[B, T]`, by `call`.
+def scored(batches: Iterator[Batch], rows: int, call: Callable[[Batch], jax.Array]) -> Scores:
+    """The scores of a split.
 
     The next batch is read while the device works on the last ones, of which only a few wait there.
-    """
-    waiting: collections.deque[tuple[Batch, jax.Array]] = collections.deque()
 
-    def first() -> tuple[Batch, np.ndarray]:
-        batch, logits = waiting.popleft()
-        done = jax.block_until_ready(logits)  # raises where memory ran out
-        return batch, np.asarray(done, np.float32)
+    Args:
+      batches: of the split, each process's part of them.
+      rows: how many there are, without those that pad the last batch.
+      call: gives the logits of a whole batch, `[B, T]`, of one without groups.
+    """
+    waiting: collections.deque[jax.Array] = collections.deque()
+    logits, parts = [], []
+
+    def take() -> None:
+        done = jax.block_until_ready(waiting.popleft())  # raises where memory ran out
+        logits.append(np.asarray(done, np.float32))
 
     with contextlib.closing(prefetched(batches)) as ahead:
         for batch in ahead:
-            waiting.append((batch, call(batch)))
+            waiting.append(call(batch.replace(group=None)))
+            parts.append((batch.labels, batch.label_mask, batch.sample_weight, batch.group))
             if len(waiting) == IN_FLIGHT:
-                yield first()
+                take()
         while waiting:
-            yield first()
+            take()
+
+    def joined(of_batches: Sequence[np.ndarray | None]) -> np.ndarray | None:
+        if of_batches[0] is None:
+            return None
+        return np.concatenate(list(processes.all_parts(np.stack(of_batches))))[:rows]
+
+    labels, label_mask, weight, group = map(joined, zip(*parts))
+    group = None if group is None else np.ascontiguousarray(group).view(np.int64)[:, 0]
+    return Scores(np.concatenate(logits)[:rows], labels, label_mask, weight, group)
 
 
 def evaluate(

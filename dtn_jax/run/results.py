@@ -85,9 +85,7 @@ def read_test(
     for step in sorted(set(best.values()), reverse=True):  # the last state may be the best
         free(state.slots)
         state = state.to_score()
-        if step == held:
-            checkpoints.save_best(step, state)  # where it was lost
-        else:
+        if step != held:
             free(state.tables)
             state, held = checkpoints.restore_best(step, state), step
         scores = score_split(run, state, "test")

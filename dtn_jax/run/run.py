@@ -7,7 +7,6 @@ import functools
 from collections.abc import Callable
 
 import jax
-import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict, FrozenConfigDict
 
@@ -36,7 +35,7 @@ from dtn_jax.models.build import read_by, with_roles
 from dtn_jax.parallel import processes
 from dtn_jax.parallel.mesh import Placement, make_placement, share_tables
 from dtn_jax.run import promises
-from dtn_jax.run.evaluate import evaluate, read_groups, with_logits
+from dtn_jax.run.evaluate import evaluate, scored
 from dtn_jax.run.state import (
     WEIGHTS,
     Numbers,
@@ -186,11 +185,6 @@ class Run:
         """By what states are compared: `train.select`."""
         return read_selection("train.select", self.config.train.select, metrics_of(self.schema))
 
-    @functools.cached_property
-    def groups(self) -> Callable[[str], np.ndarray | None]:
-        """The groups of a split's rows, read once a split, by each process a part."""
-        return functools.cache(functools.partial(read_groups, self.data))
-
     @property
     def steps_per_epoch(self) -> int:
         """Steps of one pass over train."""
@@ -266,21 +260,10 @@ def score_split(run: Run, state: State, split: str, day: DayRows | None = None) 
     """Scores a split, or a day of it; one program serves a state that trains and one that can only
     score. The ids are checked on the way (see `prepared.check_ids`)."""
     data, size, state = run.data, run.config.data.eval_batch_size, state.to_score()
-    group = run.groups(split) if day is None else read_groups(data, split, day)
     rows = data.rows[split] if day is None else len(day)
     batches = in_order(data, split, size, processes.own_part(size), day)
-    of_rows, logits = [], []
-    for batch, scores in with_logits(
-        batches, lambda batch: run.score_step(state, run.at.put(batch, run.at.batch()))
-    ):
-        of_rows.append((batch.labels, batch.label_mask, batch.sample_weight))
-        logits.append(scores)
-
-    def joined(parts):
-        return np.concatenate(list(processes.all_parts(np.stack(parts))))[:rows]
-
-    labels, label_mask, weight = map(joined, zip(*of_rows))
-    return Scores(np.concatenate(logits)[:rows], labels, label_mask, weight, group)
+    at = run.at.batch()
+    return scored(batches, rows, lambda batch: run.score_step(state, run.at.put(batch, at)))
 
 
 def measure(run: Run, scores: Scores) -> dict[str, dict[str, Value]]:

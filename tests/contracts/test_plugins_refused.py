@@ -203,20 +203,20 @@ class Mine(Architecture):
 
 ARCHITECTURES = {{"mine": Mine}}
 """
-MEAN, DRAW = "use nothing over the rows: model.norm", "models.dropout.Dropout, or in an arch"
+INSTEAD = "use nothing over the rows: model.norm"
 UNMASKED = "x - jnp.sum(x * inputs.row_mask[:, None], 0)[None] / 99"
 
 
 QUICK = [
-    ("x = x - x.mean(0)[None]", MEAN),
-    ("x = nn.Dropout(0.5)(x, deterministic=not train)", DRAW),
+    ("x = x - x.mean(0)[None]", INSTEAD),
+    ("x = nn.Dropout(0.5)(x, deterministic=not train)", INSTEAD),
     ("x = x + self.draw(jax.random.normal, x.shape) if train else x", ""),
 ]
 SLOW = [
-    (f"x = {UNMASKED}", MEAN),
-    (f"x = {UNMASKED} if train else x", MEAN),
-    ("x = x + jnp.arange(len(x))[:, None]", MEAN),
-    ("x = x + jax.random.normal(self.make_rng('dropout'), x.shape) if train else x", DRAW),
+    (f"x = {UNMASKED}", INSTEAD),
+    (f"x = {UNMASKED} if train else x", INSTEAD),
+    ("x = x + jnp.arange(len(x))[:, None]", INSTEAD),
+    ("x = x + jax.random.normal(self.make_rng('dropout'), x.shape) if train else x", INSTEAD),
     ("x = x + (jax.random.normal(self.make_rng('dropout'), (1, 48)) if train else 0)", ""),
 ]
 

@@ -120,7 +120,7 @@ def test_compare_has_the_ranks_of_two_files(tmp_path):
     probability = 1 / (1 + np.exp(-test.logits[:, 0].astype(float)))
     outputs = ("click@all", "order@click", "rank")
     kinds = {"click": "binary", "order": "binary"}
-    by = ScoredBy("m", "", outputs, kinds, {}, "", "", True)
+    by = ScoredBy("m", "", outputs, kinds, "", "", True)
     for path, score in zip(paths, (probability, -probability)):
         frame = pl.read_parquet(file(path, test, path == paths[1], rank=pl.Series(score)))
         frame = frame.drop("watch", "watch@all").rename({t: f"label/{t}" for t in kinds})
@@ -146,10 +146,7 @@ def test_refusals(tmp_path):
     for arguments, told in {
         (f"--workdir={old}", "--gain=click"): "validation.parquet is missing or damaged",
         (f"--workdir={tmp_path}", "--gain=click"): "holds no run",
-        (
-            "--workdir=run",
-            "--gain=clik",
-        ): "--gain 'clik': unknown task 'clik'.",
+        ("--workdir=run", "--gain=clik"): "unknown task in --gain 'clik'.",
         ("--workdir=run", "--gain=-click"): "expected gains of 0 or more",
         ("--workdir=run", "--gain=0*click"): "not defined on validation",
         ("--workdir=run", "--gain=click", "--objective=mrr"): "unknown objective 'mrr'",

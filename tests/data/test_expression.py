@@ -49,6 +49,8 @@ def read(text, kind="", frame=FRAME, time="t", unit="s"):
         ("(b + 1) * 2 - 8 / 4", [0, 4, 6, 8]),
         ("-7 % b", [N, 1, 2, 1]),
         ("min(a, b) + max(b, 3)", [3, 3, N, 8]),
+        ("2**-b + -b**2", [1.0, -3.75, -8.875, -15.9375]),
+        ("(b - 2)**-0.5", [N, N, 1.0, pytest.approx(0.5**0.5)]),
         ("0 < b <= 3 != a", [F, T, N, F]),
         ("a > 0 or b > 2", [T, F, T, T]),
         ("a > 0 and b > 0 and truth", [F, F, N, T]),
@@ -266,7 +268,7 @@ f'{a.__class__}' == s
 (a := 1)
 min(**a)
 a if s else t
-a ** 9 ** 9
+min(a, s, **t)
 b'a' == s
 a, s
 log(a)(s)

@@ -166,10 +166,11 @@ def test_a_row_has_its_group_wherever_it_is_read(by_day):
         assert (ids >= 0).sum() > 200
         numbers = group.view(np.int64)[..., 0]
         np.testing.assert_array_equal(numbers[ids >= 0], group_of(ids[ids >= 0]))
+    batch = next(in_order(data, "train", 24))
+    np.testing.assert_array_equal(batch.group.view(np.int64)[:, 0], group_of(batch.ids[:, 0]))
     # Who does not ask has none.
     assert SplitReader(data, "train").everything().group is None
     assert StreamedData(data, "train", 1).chunk(3, 0, 0, 4, 24).group is None
-    assert next(in_order(data, "train", 24)).group is None
 
 
 def test_damaged_ids_are_named_where_they_are_read():

@@ -8,8 +8,9 @@ import threading
 import httpx
 from made_models import FRAME, frame_model
 
-from dtn_jax.export.serve.process import load, make_app
-from dtn_jax.export.serve.requests import Limits
+from dtn_jax.export import load
+from dtn_jax.export.serve.process import make_app
+from dtn_jax.export.serve.requests import Contract, Limits
 from dtn_jax.export.serve.worker import Worker
 
 ROWS = FRAME.to_dicts()
@@ -49,7 +50,7 @@ class Served:
 
     def __init__(self, folder, limits=None, token=""):
         limits = limits or Limits(max_batch=16, rows=1000, body_mb=1)
-        self.contract = load(folder, limits.max_batch)
+        self.contract = Contract(load(folder, limits.max_batch))
         self.model = self.contract.model
         self.worker = Worker(self.contract, limits)
         self.app = make_app(self.worker, token)

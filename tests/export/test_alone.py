@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import re
 import subprocess
 import sys
 
@@ -91,8 +90,3 @@ def test_the_pages_and_the_card_name_the_packages():
     assert errors.WHOLE in text
     assert card.WORDS["TO_SCORE"] == errors.TO_SCORE
     assert "{{ TO_SCORE }}" in card.TEMPLATE.read_text()
-    asked = re.findall(r'^  "([\w-]+)', (ROOT / "pyproject.toml").read_text(), re.M)
-    known = {name.replace("-", "_").lower() for name in asked}
-    others = {"orbax": "orbax_checkpoint", "sklearn": "scikit_learn", "yaml": "pyyaml"}
-    for name in errors.COMMANDS_NEED:
-        assert others.get(name, name).lower() in known, name

@@ -55,7 +55,7 @@ def test_the_row_to_try_is_like_those_of_train(prepared_dir, exported_model):
     """Of every kind of field, and that of a model."""
     frame, data, _ = log.shared(prepared_dir)
     spec = spec_of(data)
-    fields = encoding.read(data.folder, spec, data.schema, {})
+    fields = encoding.read(data.folder, spec, data.schema)
     row = example_row(data, fields)
     assert [name for name in fields.columns if name not in row] == ["user", "query"]
     train = log.split_frames(frame)["train"]
@@ -77,7 +77,7 @@ def test_the_row_to_try_is_like_those_of_train(prepared_dir, exported_model):
 def test_the_row_to_try_shows_no_person(prepared_dir, monkeypatch, people):
     """Of columns called as users' are, of those whose histories are listed, and of their tables."""
     _, data, _ = log.shared(prepared_dir)
-    fields = encoding.read(data.folder, spec_of(data), data.schema, {})
+    fields = encoding.read(data.folder, spec_of(data), data.schema)
     if people == "by name":
         monkeypatch.setattr(example.names, "user_rank", lambda name: 0 if name == "item" else -1)
     else:

@@ -96,7 +96,12 @@ def test_padding_and_batches_change_nothing(loaded):
 
 
 def test_fixed_and_optional_fields(tmp_path):
-    frame_model(tmp_path / "m", fixed={"speed": "0.5", "word": "b"}, optional=("size",))
+    fields = {
+        "speed": "{kind: numeric, encoder: standardise, scored_as: 0.5}",
+        "word": "{unknown: '?', scored_as: b}",
+        "size": "{kind: numeric, optional: true}",
+    }
+    frame_model(tmp_path / "m", fields=fields)
     model = export.load(tmp_path / "m")
     assert model.columns == ("id", "size", "tags", "tags_weights", "vector")
     assert model.optional == ("size",)

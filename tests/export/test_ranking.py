@@ -35,6 +35,7 @@ PAGE = pathlib.Path(__file__).parents[2] / "docs/export.md"
         "click**order**2": lambda c, o, a, w: c ** (o**2),
         "max(`watch time`, 0, click)**0.5": lambda c, o, a, w: np.maximum(w, c) ** 0.5,
         "`watch time`@all**2": lambda c, o, a, w: w**2,
+        "order@click * (click > 0.3)": lambda c, o, a, w: o * (c > 0.3),
     }.items(),
 )
 def test_values_are_numpys(text, expected):
@@ -50,22 +51,16 @@ def test_a_row_whose_value_is_not_finite_has_none():
 @pytest.mark.parametrize(
     ("text", "told"),
     {
-        "": "expected an expression",
-        "2": "it reads no task",
-        "2 * clik": "unknown task 'clik'. Did you mean 'click'?",
+        "": "--rank '': it breaks off",
+        "2": "--rank '2': it reads no column",
+        "2 * clik": "unknown task in --rank 'clik'. Did you mean 'click'?",
         "click@al": "Did you mean 'click@all'?",
-        "logg(click)": "unknown function 'logg'. Did you mean 'log'?",
-        "click @ order": "expected an expression",
-        "True * click": "unknown task 'True'",
-        "click.real": "unknown task 'real'",
-        "log(*click)": "expected an expression",
-        "__import__('os').system('true')": "unknown function '__import__'",
-        "(" * 300 + "click" + ")" * 300: "expected an expression",
-        "9" * 500 + " * click": "expected an expression",
+        "click @ order": "'@ order' at character 7 is not understood",
+        "length(click)": "click is a number, expected a list",
     }.items(),
 )
 def test_what_is_no_expression_is_refused(text, told):
-    with pytest.raises(UserError, match=f"^--rank '?.*{told}"):
+    with pytest.raises(UserError, match=re.escape(told)):
         parse(text, names_of(OUTPUTS))
 
 

@@ -18,7 +18,8 @@ def folders(tmp_path_factory):
     made_models.frame_model(made / "old")
     made_models.frame_model(made / "other", FRAME.with_columns(FRAME["size"] * 3))
     made_models.frame_model(made / "fewer", tasks=("click", "stars"))
-    made_models.frame_model(made / "lenient", optional=("speed",))
+    optional = {"speed": "{kind: numeric, encoder: standardise, optional: true}"}
+    made_models.frame_model(made / "lenient", fields=optional)
     lists = FRAME.with_columns(word=FRAME["tags"])
     made_models.frame_model(made / "lists", lists, {"word": "{kind: bag}"})
     made_models.frame_model(made / "buckets", fields={"speed": "{kind: numeric}"})

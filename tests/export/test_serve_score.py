@@ -98,8 +98,9 @@ def test_arrow_in_and_out(served, form):
     same(served.client.post("/score", content=body, headers=ARROW), served.model, FRAME)
 
 
-def test_requests_that_share_a_call_are_answered_as_if_alone(served):
-    """Other types in a column of another request change nothing."""
+@pytest.mark.parametrize("users", ["all", "some", "none"])
+def test_requests_that_share_a_call_are_answered_as_if_alone(served, users):
+    """Other types in a column of another request, and other requests' users, change nothing."""
     bodies = [
         [ROWS[0] | {"id": "1"}, ROWS[1]],
         [ROWS[2] | {"id": 2.0, "size": 1}],
@@ -109,10 +110,19 @@ def test_requests_that_share_a_call_are_answered_as_if_alone(served):
         [ROWS[5] | {"word": ["no"]}],
         ROWS,
     ]
+
+    def body(at):
+        if users == "none" or (users == "some" and at % 2):
+            return {"rows": bodies[at]}
+        user = {name: bodies[at][0][name] for name in USER}
+        bodies[at] = [row | user for row in bodies[at]]
+        rest = [{k: v for k, v in row.items() if k not in USER} for row in bodies[at]]
+        return {"user": user, "candidates": rest}
+
     answers = [None] * len(bodies)
 
     def ask(at):
-        answers[at] = served.client.post("/score", json={"rows": bodies[at]})
+        answers[at] = served.client.post("/score", json=body(at))
 
     hold = threading.Event()
     run = served.worker._call
@@ -193,9 +203,6 @@ def test_no_answer_before_the_model_is_ready(served):
         assert served.client.get("/health").status_code == 200
     finally:
         served.worker.ready.set()
-    served.worker.stopping = True
-    assert served.client.get("/ready").json()["status"] == "stopping"
-    served.worker.stopping = False
     assert served.is_well()
 
 

@@ -110,9 +110,9 @@ def in_order(
 ) -> Iterator[Batch]:
     """The split's rows in their own order, or those of a day, for scoring: `part` of each batch.
 
-    The last batch is padded.
+    The last batch is padded. Batches have the rows' groups, where the set has some.
     """
-    reader = SplitReader(data, split)
+    reader = SplitReader(data, split, bool(data.schema.group))
     count = reader.rows if day is None else len(day)
     for start in range(0, count, batch_size):
         first, last, _ = part.indices(batch_size)

@@ -114,7 +114,7 @@ class Work:
 
     def results(self, stage: str, units: Sequence[int], do: Do) -> Iterator[tuple]:
         """(unit, its facts, its tables) of units of a stage, as they are done."""
-        for unit, result in zip(units, in_order(do, units, self.threads), strict=True):
+        for unit, result in zip(units, computed_ahead(do, units, self.threads), strict=True):
             yield unit, *result
 
     def once(self, stage: str, do: Callable[[], dict]) -> dict:
@@ -184,8 +184,8 @@ class Work:
         return np.cumsum([0, *(facts[unit]["clean"] for unit in range(len(self.units)))])
 
 
-def in_order(do: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
-    """The results of all items, in their order; few are held at a time."""
+def computed_ahead(do: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
+    """The results of all items, in their order, by threads; few are held at a time."""
     if threads == 1:
         yield from map(do, items)
         return

@@ -8,7 +8,7 @@ can't be loaded, or would refuse requests that the old one answers. Its addresse
     POST /score     rows in, calibrated probabilities out; JSON or Arrow
     GET  /docs      the model's columns and outputs in a browser, with an example; / leads there
     GET  /health    200 while the process runs
-    GET  /ready     200 while it scores: the model is compiled, and the server does not end
+    GET  /ready     200 once the model is compiled
     GET  /metrics   for Prometheus
 """
 
@@ -59,7 +59,6 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig, frame) -> None:
         """At the second signal at once."""
         self.force_exit, self.should_exit = self.should_exit, True
-        self.worker.stopping = True
 
 
 def serve(
@@ -86,7 +85,7 @@ def serve(
     LOG.setLevel(logging.INFO)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     stopped = threading.Event()
-    worker = Worker(load(folder, limits.max_batch), limits)
+    worker = Worker(Contract(export.load(folder, limits.max_batch)), limits)
 
     def watch() -> None:
         seen = worker.contract.id
@@ -115,12 +114,6 @@ def serve(
     worker.stop(STOP)
 
 
-def load(folder: pathlib.Path, max_batch: int) -> Contract:
-    """Opens a model, all of its files verified; see `dtn_jax.export.load`."""
-    model = export.load(folder, largest=max_batch)
-    return Contract(model, model_folder.model_id(folder), str(model.manifest.get("made")))
-
-
 def look(worker: Worker, folder: pathlib.Path, seen: str) -> str:
     """Takes the model that lies in the folder now, if it is not that of this id; returns its id.
 
@@ -132,7 +125,7 @@ def look(worker: Worker, folder: pathlib.Path, seen: str) -> str:
     if now == seen:
         return seen
     try:
-        new = load(folder, worker.limits.max_batch)
+        new = Contract(export.load(folder, worker.limits.max_batch))
         if lacks := [name for name in old.model.outputs if name not in new.model.outputs]:
             raise UserError(f"it lacks outputs that the old one gives: {', '.join(lacks)}")
         needed = old.columns.keys() - {*old.model.optional}
@@ -197,9 +190,8 @@ def make_app(worker: Worker, token: str = "") -> FastAPI:
 
     @app.get("/ready")
     async def ready() -> Response:
-        there = worker.ready.is_set()
-        status = "stopping" if worker.stopping else "ready" if there else "compiling"
-        return JSONResponse({"status": status}, 200 if status == "ready" else 503)
+        status, code = ("ready", 200) if worker.ready.is_set() else ("compiling", 503)
+        return JSONResponse({"status": status}, code)
 
     @app.get("/metrics", dependencies=[Depends(check_token)])
     async def metrics() -> Response:

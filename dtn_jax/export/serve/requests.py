@@ -27,13 +27,13 @@ from starlette.responses import Response
 from dtn_jax.data.cast import DATE, WHOLE_DAY
 from dtn_jax.data.raw.types import LIST_OF, Reject, Type, name_of
 from dtn_jax.errors import UserError, choose
+from dtn_jax.export import model_folder
 from dtn_jax.export.encoding import table
 from dtn_jax.export.model import Model
 
 JSON, ARROW = "application/json", "application/vnd.apache.arrow.stream"
 END = b"\xff\xff\xff\xff\0\0\0\0"  # of an Arrow stream
 FORM = 'expected {"rows": [{…}, …]} or {"user": {…}, "candidates": [{…}, …]}'
-WIDE = 30_000  # characters of a user, in all rows, from which on it pays to encode them once
 LONGEST = 200  # names that are listed
 KINDS: dict[str, tuple[str, Any, Any]] = {  # {type: (in words, as Python's, an example)}
     "truth": ("true or false", bool, True),
@@ -85,8 +85,9 @@ class Contract:
       body: the pydantic model of a request.
     """
 
-    def __init__(self, model: Model, id: str = "", date: str = ""):
-        self.model, self.id, self.date = model, id, date
+    def __init__(self, model: Model):
+        self.model, self.date = model, str(model.manifest.get("made"))
+        self.id = model_folder.model_id(model.folder)
         self.types = {name: model.encoding.types[name] for name in model.columns}
         fields = {f"c{n}": _column(model, *each) for n, each in enumerate(self.types.items())}
         row: Any = pydantic.create_model("Row", **fields)
@@ -128,7 +129,7 @@ class Job:
       answer: gets a response, or an exception.
       rows: how many there are to score, once the body is read.
       values: of the model's columns, {name: its values}.
-      wide: the columns of `values` that are the user's, where these are much in all rows.
+      user: of these columns the user's, {name: its one value}.
       ignored: names of columns that the model does not read.
       what: a row's name in messages.
     """
@@ -140,7 +141,7 @@ class Job:
     answer: Future = dataclasses.field(default_factory=Future)
     rows: int = 0
     values: dict[str, list] = dataclasses.field(default_factory=dict)
-    wide: list[str] = dataclasses.field(default_factory=list)
+    user: dict[str, Any] = dataclasses.field(default_factory=dict)
     ignored: list[str] = dataclasses.field(default_factory=list)
     what: str = "row"
 
@@ -187,13 +188,11 @@ def of_json(job: Job, contract: Contract, limits: Limits) -> set[str]:
         raise HTTPException(
             422, f"{both[0]!r} is a field of the user and of candidates, expected one"
         )
-    given = [name for name in contract.columns if name in user]
-    size = len(rows) * sum(len(repr(user[name])) for name in given)
-    if size > limits.body_mb << 23:
+    job.user = {name: user[name] for name in contract.columns if name in user}
+    if len(rows) * len(repr(job.user)) > limits.body_mb << 23:
         raise HTTPException(
             413, "the user's fields are too long for so many candidates: send fewer"
         )
-    job.wide = given if size > WIDE else []
     job.rows, job.what = len(rows), "candidate" if envelope.rows is None else "row"
     job.outputs = job.outputs if envelope.outputs is None else envelope.outputs
     for name, column in contract.columns.items():

@@ -45,11 +45,10 @@ class Worker:
       jobs: the requests that wait.
       metrics: what GET /metrics counts: each of METRICS by its name, and their `registry`.
       ready: whether the model is compiled.
-      stopping: whether the server is about to end.
     """
 
     def __init__(self, contract: Contract, limits: Limits):
-        self.limits, self.stopping, self.ready = limits, False, threading.Event()
+        self.limits, self.ready = limits, threading.Event()
         self.jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self.metrics = SimpleNamespace(registry=CollectorRegistry())
         for kind, name, text, *labels in METRICS:
@@ -93,9 +92,8 @@ class Worker:
                 break
             if (job := self.jobs.get()) is None:
                 self.jobs.put(None)  # the end comes after this call
-        for group in ([job for job in jobs if not job.wide], *([job] for job in jobs if job.wide)):
-            if group:
-                self._score(contract, group)
+        if jobs:
+            self._score(contract, jobs)
 
     def _score(self, contract: Contract, jobs: Sequence[Job]) -> None:
         """Answers requests in one call; where a row can't be scored, as if each had come alone."""
@@ -126,15 +124,15 @@ class Worker:
 
 
 def _frame(contract: Contract, jobs: Sequence[Job], bad: Bad) -> pl.DataFrame:
-    """The values of all rows in their types."""
-    columns = []
+    """The values of all rows in their types; where requests have users, theirs are cast once."""
+    columns, job_of = [], np.repeat(np.arange(len(jobs)), [job.rows for job in jobs])
     for name, kind in contract.types.items():
-        values = list(itertools.chain.from_iterable(job.values[name] for job in jobs))
-        if values and name in jobs[0].wide:  # the user's, the same in all rows
-            one = Bad(np.ones(1, np.int64))
-            column = of_values(name, values[:1], kind, one)
-            if one.good.all():
-                columns.append(column.new_from_index(0, len(values)))
+        if all(name in job.user for job in jobs):
+            users = Bad(np.arange(len(jobs)))
+            column = of_values(name, [job.user[name] for job in jobs], kind, users)
+            if users.good.all():
+                columns.append(column.gather(job_of))
                 continue
+        values = list(itertools.chain.from_iterable(job.values[name] for job in jobs))
         columns.append(of_values(name, values, kind, bad))
     return pl.DataFrame(columns)

@@ -34,11 +34,10 @@ from dtn_jax.export.write.program import Forward, export_program, inputs_of, pro
 from dtn_jax.field import SEVERAL
 from dtn_jax.files import replacing, sha256
 from dtn_jax.losses import read_losses
-from dtn_jax.models import build as architectures
+from dtn_jax.parallel.mesh import ON_ONE_CPU, make_placement
 from dtn_jax.places import full_path
-from dtn_jax.run.run import build_model
+from dtn_jax.run.run import build_model_and_plan
 from dtn_jax.schema import Schema
-from dtn_jax.tables.plan import make_plan
 
 CLOSE = 1e-5  # by which ONNX' logits may differ from the program's, relative to the largest
 TRIED = (64, 7)  # rows with which a file for any size is tried
@@ -124,15 +123,13 @@ def _forward(facts: Facts, schema: Schema, plugins: str) -> Forward:
         raise UserError(f"it has options that this version does not know: {', '.join(unknown)}")
     lists = {key: tuple(value) for key, value in stored.items() if isinstance(value, list)}
     config.update_from_flattened_dict(stored | lists)
+    config.parallel.update(ON_ONE_CPU)
     config, tasks = checked_config(config), schema.task_names
     if facts.all_tasks:
         text = json.dumps(json.loads(schema.to_json()) | {"tasks": facts.all_tasks})
         schema = Schema.from_json(text)
     with told_as_built(config, traced=True):
-        views = architectures.views(config.model, schema)
-        codebooks = architectures.codebooks(config.model, schema)
-        model = build_model(config, schema)
-        plan = make_plan(schema, config.model, views, codebooks, "cpu")
+        model, plan, _ = build_model_and_plan(config, schema, make_placement(config))
         losses = read_losses(config.loss, schema)
     if (plan.offsets, plan.used["embedding"]) != (facts.offsets, facts.rows):
         raise UserError("its tables are not those of its config and schema")

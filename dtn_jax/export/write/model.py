@@ -18,7 +18,7 @@ import pathlib
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jinja2
@@ -47,15 +47,15 @@ from dtn_jax.export.ranking import Ranking
 from dtn_jax.export.write import program as written
 from dtn_jax.export.write.example import example_row
 from dtn_jax.export.write.program import TABLE_DTYPES, Forward, export_program, named
-from dtn_jax.interface import Batch
 from dtn_jax.metrics import METRICS, Value
 from dtn_jax.metrics.gains import gains_of, labels_of
 from dtn_jax.metrics.scores import Scores
+from dtn_jax.parallel.mesh import ON_ONE_CPU
 from dtn_jax.places import full_path
 from dtn_jax.report import markdown
 from dtn_jax.run import outcome
 from dtn_jax.run.checkpoint import ROWS, Checkpoints, weights_of
-from dtn_jax.run.evaluate import evaluate, with_logits
+from dtn_jax.run.evaluate import evaluate, scored
 from dtn_jax.run.outcome import runs_in
 from dtn_jax.run.run import Run, build_run
 from dtn_jax.schema import ALL, MEAN, Schema
@@ -126,20 +126,16 @@ def export_run(
     dtype, spec = tables or run.config.optim.table_dtype, spec_of(run.data)
     every = json.loads(run.schema.to_json())["tasks"] if schema != run.schema else ()
     losses = [loss for loss in run.losses if loss.task in schema.task_names]
-    fields = encoding.read(run.data.folder, spec, run.schema, spec.fixed(), spec.optional())
+    fields = encoding.read(run.data.folder, spec, run.schema)
     with new_folder(out, replace) as folder:
         members = [read(run, workdir, select) for workdir in workdirs]
         facts = Facts(
             config={key: value for key, value in identity(run.config).items() if key != "seed"},
-            members=tuple(
-                {"seed": m.seed, "step": m.step, "selected_by": m.selected_by} for m in members
-            ),
+            members=tuple(member.facts for member in members),
             offsets=run.plan.offsets,
             rows=run.plan.used["embedding"],
             table_dtype=dtype,
             tasks=names,
-            fixed=spec.fixed(),
-            optional=spec.optional(),
             all_tasks=tuple(every),
             improper={loss.task: loss.improper for loss in losses if loss.improper},
             rank=ranked.text if ranked else "",
@@ -207,21 +203,17 @@ def plugins_of(option: str) -> list[dict[str, str]]:
     return [{"name": pathlib.PurePath(p["path"]).name, "sha256": p["sha"]} for p in parts]
 
 
-@dataclasses.dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """The weights of a run.
 
     Attributes:
-      seed: of the run.
-      step: of the state.
-      selected_by: by what that state is the best: a task, or the mean of all.
+      facts: the `seed` of the run, the `step` of the state, and by what that is the best:
+        `selected_by`, a task or the mean of all.
       dense: {name: array}: `params/…` and `model_state/…`.
       tables: {`tables/…`: what gives its rows as numbers are stored, piece by piece}
     """
 
-    seed: int
-    step: int
-    selected_by: str
+    facts: dict
     dense: dict[str, jax.Array]
     tables: dict[str, Callable[[], Iterator[np.ndarray]]]
 
@@ -239,7 +231,8 @@ def build(
     Raises:
       UserError: a run is not there, is not finished, or differs from the first.
     """
-    configs = [finished.read_config(folder, base_config(), plugins) for folder in workdirs]
+    places = plugins, data_dir, manual_dir
+    configs = [finished.read_config(folder, base_config(), *places) for folder in workdirs]
     first = identity(configs[0])
     for folder, config in zip(workdirs, configs):
         if other := [k for k in differing(first, identity(config)) if k not in OF_EACH]:
@@ -248,10 +241,7 @@ def build(
                 "differ in their seed alone"
             )
     config = configs[0]
-    config.parallel.processes, config.parallel.table_platform = "off", "cpu"
-    config.parallel.devices, config.parallel.table_devices = 1, 0  # wherever it was trained
-    config.data.data_dir = data_dir or config.data.data_dir
-    config.data.manual_dir = manual_dir or config.data.manual_dir
+    config.parallel.update(ON_ONE_CPU)  # wherever it was trained
     return build_run(config)
 
 
@@ -282,7 +272,7 @@ def read(run: Run, folder: pathlib.Path, select: str = "") -> Member:
     dense = {k: v for part, tree in dense.items() for k, v in named(part, tree).items()}
     seed = int(outcome.run_facts(folder)["config"]["seed"])
     by = select or str(outcome.read(folder).get("selected_by", MEAN))
-    return Member(seed, step, by, dense, tables)
+    return Member({"seed": seed, "step": step, "selected_by": by}, dense, tables)
 
 
 def spec_of(data: Prepared) -> Spec:
@@ -335,20 +325,15 @@ def split_scores(export: Export, split: str) -> Scores:
     The folder's program and weights are enough. Fields that have a fixed value in the model have
     their own here.
     """
-    run = export.run
-    program = Batches.open(export.folder, export.facts, {})
-
-    def call(batch: Batch) -> jax.Array:
-        return program.call(batch.ids, batch.weights, batch.numeric)
-
-    batches = in_order(run.data, split, run.config.data.eval_batch_size)
+    run, program = export.run, Batches.open(export.folder, export.facts, {})
+    scores = scored(
+        in_order(run.data, split, run.config.data.eval_batch_size),
+        run.data.rows[split],
+        lambda batch: program.call(batch.ids, batch.weights, batch.numeric),
+    )
     columns = [run.schema.task_names.index(name) for name in export.schema.task_names]
-    parts = [
-        (logits, batch.labels[:, columns], batch.label_mask[:, columns], batch.sample_weight)
-        for batch, logits in with_logits(batches, call)
-    ]
-    arrays = (np.concatenate(part)[: run.data.rows[split]] for part in zip(*parts))
-    return Scores(*arrays, group=run.groups(split))
+    of_tasks = {name: getattr(scores, name)[:, columns] for name in ("labels", "label_mask")}
+    return dataclasses.replace(scores, **of_tasks)
 
 
 def metrics_of(export: Export, scores: Scores) -> dict[str, dict[str, Value]]:

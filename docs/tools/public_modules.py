@@ -119,6 +119,7 @@ PAGES = {
             "models.architectures.single_task",
             "models.architectures.mmoe",
             "models.architectures.omoe",
+            "models.architectures.levels",
             "models.architectures.ple",
             "models.architectures.cross_stitch",
             "models.architectures.snr",

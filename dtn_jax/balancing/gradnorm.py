@@ -21,8 +21,9 @@ class GradNorm(GradientBalancer):
         l = Σ_t |G_t / Ḡ - r_t^alpha|,   G_t = |∇ w_t L_t|,   r_t = (L_t / L_t(0)) / their mean
 
     (equation 2, over the mean length Ḡ, which takes the losses' units away). A step in log w
-    descends l with Ḡ and r constant, then w is scaled to a sum of T; so no weight falls to 0.
-    L_t(0) is the first loss; lengths are those at the shared embeddings.
+    descends l with Ḡ and r constant, then w is scaled to a sum of T. The paper's steps are in w,
+    and can make a weight 0. L_t(0) is the first loss; lengths are those at the shared embeddings,
+    in the paper at the last shared layer.
     """
 
     alpha: float = option(1.5, "how much longer the gradients of slow tasks become", least=0.0)

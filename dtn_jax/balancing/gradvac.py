@@ -19,9 +19,9 @@ from dtn_jax.shapes import Array, Float
 class GradVac(GradientBalancer):
     """As PCGrad, but two gradients are turned to the cosine that they usually have. Algorithm 1:
 
-        v = g_i;   for j ≠ i in random order, where φ = cos(v, g_j) < ρ_ij:
-            v += |v| (ρ sqrt(1 - φ²) - φ sqrt(1 - ρ²)) / (|g_j| sqrt(1 - ρ²)) g_j
-        ρ_ij <- (1 - beta) ρ_ij + beta cos(g_i, g_j)
+        v = g_i;   for j ≠ i in random order, with φ = cos(v, g_j):
+            where φ < ρ_ij,  v += |v| (ρ sqrt(1 - φ²) - φ sqrt(1 - ρ²)) / (|g_j| sqrt(1 - ρ²)) g_j
+            ρ_ij <- (1 - beta) ρ_ij + beta φ
 
     ρ begins at 0, which is PCGrad. It stays as it is where a task has no gradient.
     """
@@ -34,9 +34,21 @@ class GradVac(GradientBalancer):
     def coefficients(
         self, gram: Float[Array, "T T"], losses, state: Any, key: Array
     ) -> Float[Array, " T"]:
+        return self._vaccinated(gram, state, key)[0].sum(axis=0)
+
+    def update(self, state: Any, seen: Seen) -> Any:
+        _, cosines = self._vaccinated(seen.gram, state, seen.key)
+        moved = (1 - self.beta) * state["cosines"] + self.beta * cosines
+        both = jnp.outer(seen.norms, seen.norms) > 0
+        return {"cosines": jnp.where(both, moved, state["cosines"])}
+
+    def _vaccinated(
+        self, gram: Float[Array, "T T"], state: Any, key: Array
+    ) -> tuple[Float[Array, "T T"], Float[Array, "T T"]]:
+        """Each v at the end, by what it is a sum of, and the φ that it met."""
         tasks, norms = len(gram), jnp.sqrt(jnp.diag(gram))
 
-        def vaccinated(i, key):
+        def one(i, key):
             def turn(a, j):
                 length = jnp.sqrt(jnp.maximum(a @ gram @ a, 0))
                 both = length * norms[j]
@@ -45,16 +57,10 @@ class GradVac(GradientBalancer):
                 rest = jnp.sqrt(jnp.maximum(1 - rho**2, 1e-6))  # of cosines near 1
                 by = length * (rho * jnp.sqrt(1 - phi**2) - phi * rest)
                 turns = (phi < rho) & (j != i) & (both > 0)
-                return a.at[j].add(jnp.where(turns, by / (norms[j] * rest), 0)), None
+                return a.at[j].add(jnp.where(turns, by / (norms[j] * rest), 0)), phi
 
-            start = jnp.zeros(tasks, gram.dtype).at[i].set(1)
-            return jax.lax.scan(turn, start, jax.random.permutation(key, tasks))[0]
+            order = jax.random.permutation(key, tasks)
+            a, phi = jax.lax.scan(turn, jnp.zeros(tasks, gram.dtype).at[i].set(1), order)
+            return a, jnp.zeros_like(phi).at[order].set(phi)
 
-        each = jax.vmap(vaccinated)(jnp.arange(tasks), jax.random.split(key, tasks))
-        return each.sum(axis=0)
-
-    def update(self, state: Any, seen: Seen) -> Any:
-        both = jnp.outer(seen.norms, seen.norms)
-        cosines = seen.gram / jnp.where(both > 0, both, 1)
-        moved = (1 - self.beta) * state["cosines"] + self.beta * cosines
-        return {"cosines": jnp.where(both > 0, moved, state["cosines"])}
+        return jax.vmap(one)(jnp.arange(tasks), jax.random.split(key, tasks))

@@ -15,7 +15,8 @@ from dtn_jax.shapes import Array, Float
 class RLW(Balancer):
     """New weights at every step, T softmax(z) with z_t normal, of the sum T.
 
-    What the method costs is nothing, and what it reaches is a baseline for those that cost more.
+    The paper's weights add up to 1. What the method costs is nothing, and what it reaches is a
+    baseline for those that cost more.
     """
 
     def weights(self, learned, losses, state, key: Array, tasks) -> Float[Array, " T"]:

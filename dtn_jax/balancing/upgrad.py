@@ -19,7 +19,8 @@ class UPGrad(GradientBalancer):
         v_t = argmin of v^T G v  over  v >= e_t;   c = Σ_t v_t        (proposition 1)
 
     with e_t the t-th unit vector: Σ_s v_ts g_s is the projection of g_t onto the cone of directions
-    that no task is against.
+    that no task is against. The paper has the mean of the projections; their sum compares with the
+    plain sum.
     """
 
     def coefficients(self, gram: Float[Array, "T T"], losses, state, key) -> Float[Array, " T"]:

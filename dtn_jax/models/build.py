@@ -21,7 +21,7 @@ from dtn_jax.models.completed import completed
 from dtn_jax.models.experts import EXPERTS, parse_experts, takes
 from dtn_jax.models.groups import Experts, ModelInput
 from dtn_jax.models.normalisation import NORMALISATIONS
-from dtn_jax.models.own_options import own_options, with_fields
+from dtn_jax.models.own_options import factory, own_options, with_fields
 from dtn_jax.models.tower import Tower
 from dtn_jax.options import declared, option, pairs
 from dtn_jax.schema import Schema
@@ -208,22 +208,19 @@ def _factories(
     """`Architecture.levels`: of each level the groups, of each group its experts' factories."""
     codebook = itertools.count()  # each expert that takes one has the next
 
-    def factory(kind: str) -> functools.partial:
+    def maker(kind: str) -> functools.partial:
         expert = EXPERTS[kind]
-        own = vars(own_options(model, kind, expert))
-        if takes(expert, "dropout"):
-            own["dropout"] = general.dropout
+        parts = {"width": general.expert_dim, "dropout": general.dropout, "dtype": dtype}
         if takes(expert, "codebook"):
-            own["codebook"] = next(codebook)
+            parts["codebook"] = next(codebook)
         if takes(expert, "places"):
-            places = map(schema.read_names.index, pair_fields(schema, own["fields"]))
-            own["places"] = tuple(places)
-        return functools.partial(expert, width=general.expert_dim, dtype=dtype, **own)
+            fields = pair_fields(schema, own_options(model, kind, expert).fields)
+            parts["places"] = tuple(map(schema.read_names.index, fields))
+        return factory(expert, kind, model, **parts)
 
     def experts(kinds: tuple[str, ...]) -> Experts:
         return tuple(
-            (f"{kind}_{kinds[:place].count(kind)}", factory(kind))
-            for place, kind in enumerate(kinds)
+            (f"{kind}_{kinds[:place].count(kind)}", maker(kind)) for place, kind in enumerate(kinds)
         )
 
     return tuple(

@@ -20,11 +20,10 @@ from dtn_jax.errors import UserError, choose
 from dtn_jax.field import Field
 from dtn_jax.interface import SHARED, History, Inputs, Outputs
 from dtn_jax.models.architectures import Architecture
-from dtn_jax.models.experts import takes
 from dtn_jax.models.histories import HISTORIES
 from dtn_jax.models.layers import at_least_float32
 from dtn_jax.models.numbers import NUMBERS
-from dtn_jax.models.own_options import own_options
+from dtn_jax.models.own_options import factory
 from dtn_jax.options import pairs
 from dtn_jax.schema import Schema
 from dtn_jax.shapes import Array, Float
@@ -125,14 +124,12 @@ def completed(
     """
     poolings = _poolings(model, schema, scale, dtype)
     if architecture.history_readers and not poolings:
-        if not any(field.kind == "sequence" for field in schema.read):
-            reason = f"data set {schema.name!r} has no sequence field"
-        else:
-            reason = (
-                "a mean has no parameters that a task could have of its own: give model.histories, "
-                f"one of {', '.join(HISTORIES)}"
-            )
-        raise UserError(f"model.dtn.own_histories: {reason}")
+        sequences = [field.name for field in schema.read if field.kind == "sequence"]
+        raise UserError(
+            "model.dtn.own_histories: a mean has no parameters that a task could have of its own; "
+            f"expected model.histories, one of {', '.join(HISTORIES)}, and sequence fields; data "
+            f"set {schema.name!r} has {', '.join(sequences) or 'none'}"
+        )
     embeddings = _embeddings(model, schema, scale, dtype)
     if not embeddings and not poolings:
         return architecture
@@ -143,15 +140,14 @@ def _poolings(model: ConfigDict, schema: Schema, scale: float, dtype: jnp.dtype)
     """What pools each sequence field that is pooled by the item at hand."""
     places = {name: place for place, name in enumerate(schema.read_names)}
 
-    def factory(name: str) -> functools.partial:
-        pooling = HISTORIES[name]
-        own = vars(own_options(model, name, pooling))
-        given = {"scale": scale, "dropout": model.dropout}
-        own |= {key: value for key, value in given.items() if takes(pooling, key)}
-        return functools.partial(pooling, dtype=dtype, **own)
-
+    parts = {"scale": scale, "dropout": model.dropout, "dtype": dtype}
     return tuple(
-        (name, places[name], places[schema.read[places[name]].target], factory(way))
+        (
+            name,
+            places[name],
+            places[schema.read[places[name]].target],
+            factory(HISTORIES[way], way, model, **parts),
+        )
         for name, way in ways(model.histories, schema).items()
     )
 
@@ -159,17 +155,14 @@ def _poolings(model: ConfigDict, schema: Schema, scale: float, dtype: jnp.dtype)
 def _embeddings(model: ConfigDict, schema: Schema, scale: float, dtype: jnp.dtype) -> Embeddings:
     """What makes the embedding of each vector, and of each number that has one."""
 
-    def factory(field: Field) -> functools.partial:
+    def maker(field: Field) -> functools.partial:
         if field.kind == "vector":
             return functools.partial(projection, scale=scale, dtype=dtype)
-        embedding = NUMBERS[field.embedding]
-        own = vars(own_options(model, field.embedding, embedding))
-        if takes(embedding, "edges"):
-            own["edges"] = field.edges
-        return functools.partial(embedding, scale=scale, dtype=dtype, **own)
+        kind = NUMBERS[field.embedding]
+        return factory(kind, field.embedding, model, scale=scale, dtype=dtype, edges=field.edges)
 
     fields = enumerate(schema.read)
-    return tuple((f.name, i, factory(f)) for i, f in fields if f.kind == "vector" or f.embedded)
+    return tuple((f.name, i, maker(f)) for i, f in fields if f.kind == "vector" or f.embedded)
 
 
 def projection(*, width: int, scale: float, dtype: jnp.dtype, name: str) -> nn.Dense:

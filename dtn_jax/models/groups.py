@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
 
 from flax import linen as nn
 from flax.traverse_util import flatten_dict
 
 from dtn_jax.models.dropout import Dropout
 from dtn_jax.models.experts.mlp import MLP
-from dtn_jax.models.layers import side_by_side
+from dtn_jax.models.layers import flat, side_by_side
 from dtn_jax.models.normalisation import Normalisation
 from dtn_jax.shapes import Array, Bool, Float
 
@@ -68,26 +67,35 @@ class ExpertGroup(nn.Module):
 
 
 def first_products(
-    params: Mapping, x: Float[Array, "B W"], groups: Groups, dtype: Any
+    module: nn.Module, groups: Groups, read: Mapping[str, Float[Array, "B F D"]], prefix: str
 ) -> dict[str, Float[Array, "B _"]]:
-    """x W for the first layers W of the MLP experts of groups that read x: {path: `[B, K]`}.
+    """x W for the first layers W of the MLP experts of a module's groups: {path: `[B, K]`}.
 
-    They are computed side by side where there are several and none is wide; an expert whose path
-    is missing makes its own product. Only the product is shared: each keeps its parameters.
+    Those that read one x are computed side by side where there are several and none is wide; an
+    expert whose path is missing makes its own product. Only the product is shared: each keeps its
+    parameters.
+
+    Args:
+      module: holds the groups, and the products are in its `dtype`.
+      groups: of a level.
+      read: {group: what it reads}.
+      prefix: of the groups' names in the parameters' paths.
     """
-    first = [
-        f"{group}/{name}"
+    if module.is_initializing():
+        return {}
+    mlps = [
+        (f"{prefix}{group}/{name}", read[group])
         for group, experts in groups
         for name, expert in experts
         if expert.func is MLP and expert.keywords.get("hidden")
     ]
-    if len(first) < 2:
-        return {}
-    by_path = flatten_dict(params, sep="/")
-    kernels = [by_path[f"{path}/hidden_0/kernel"] for path in first]
-    if max(kernel.shape[1] for kernel in kernels) > WIDEST_JOINED:
-        return {}
-    return dict(zip(first, side_by_side(x, kernels, dtype)))
+    products, by_path = {}, flatten_dict(module.variables["params"], sep="/")
+    for x in {id(x): x for _, x in mlps}.values():
+        paths = [path for path, y in mlps if y is x]
+        kernels = [by_path[f"{path}/hidden_0/kernel"] for path in paths]
+        if len(paths) > 1 and max(kernel.shape[1] for kernel in kernels) <= WIDEST_JOINED:
+            products |= zip(paths, side_by_side(flat(x), kernels, module.dtype))
+    return products
 
 
 def by_expert(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from types import SimpleNamespace
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -23,6 +25,13 @@ def own_options(model: ConfigDict, name: str, owner: type) -> SimpleNamespace:
     return SimpleNamespace(**values)
 
 
+def factory(owner: type, name: str, model: ConfigDict, **given: Any) -> functools.partial:
+    """What makes modules of an owner: with its options, and what it has an attribute for."""
+    attributes = {field.name for field in dataclasses.fields(owner)}
+    taken = {key: value for key, value in given.items() if key in attributes}
+    return functools.partial(owner, **(vars(own_options(model, name, owner)) | taken))
+
+
 def with_fields(own: SimpleNamespace, name: str, owner: type, schema: Schema) -> SimpleNamespace:
     """The options of an architecture; those that name fields by their role have names now.
 
@@ -34,17 +43,16 @@ def with_fields(own: SimpleNamespace, name: str, owner: type, schema: Schema) ->
         if option.role == "tokens":
             groups = (f"{token}={'+'.join(names)}" for token, names in schema.tokens.items())
             values[field] = values[field] or ",".join(groups)
-        if option.role in ("", "tokens"):
-            continue
-        key = f"model.{name}.{field}"
-        for given in values[field]:
-            choose(f"field in {key}", given, schema.read_names)
-        by_role = tuple(f.name for f in schema.read if f.role == option.role)
-        values[field] = values[field] or by_role
-        if not values[field]:
-            raise UserError(
-                f"{name} reads fields of the role {option.role!r}, and data set {schema.name!r} "
-                f"names none: give {key}=FIELD,FIELD, or a field `role: {option.role}` in the "
-                "schema file"
-            )
+        elif option.role:
+            key = f"model.{name}.{field}"
+            for given in values[field]:
+                choose(f"field in {key}", given, schema.read_names)
+            by_role = tuple(f.name for f in schema.read if f.role == option.role)
+            values[field] = values[field] or by_role
+            if not values[field]:
+                raise UserError(
+                    f"{name} reads fields of the role {option.role!r}, and data set "
+                    f"{schema.name!r} names none: give {key}=FIELD,FIELD, or a field "
+                    f"`role: {option.role}` in the schema file"
+                )
     return SimpleNamespace(**values)

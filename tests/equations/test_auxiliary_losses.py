@@ -9,8 +9,11 @@ import pytest
 import toy_steps
 from built_models import CHAIN, PAIR, group, sigmoid, tower, usual
 from routing_equations import selectors
+from scipy.optimize import minimize
 
+from dtn_jax.interface import Label
 from dtn_jax.models.architectures.dselect_k import smooth_step
+from dtn_jax.models.architectures.escm2 import counterfactual
 from dtn_jax.models.architectures.fdn import norm_of_products
 from dtn_jax.schema import Task
 
@@ -48,6 +51,24 @@ def test_escm2_weighs_the_conditional_loss_by_the_propensity(kind, model):
             w = o / p_u
             expected = imputed + w * (e - imputed) + w * (e - imputed) ** 2
         assert_close(out.aux[f"{kind}_{task}"], 0.3 * expected)
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("ips", 0.2), ("dr", 0.37013)])
+def test_the_square_of_escm2_dr_draws_estimates_to_one_half(kind, expected):
+    """Of 10 rows alike 5 are clicked, 1 of them with an order: p(order | click) is 0.2."""
+    o, y, ones = np.repeat([1.0, 0], 5), np.eye(10)[0], jnp.ones(10)
+    labels = Label(y, o > 0, 5 * ones, 10 * ones), Label(o, o >= 0, 5 * ones, 10 * ones)
+
+    @jax.value_and_grad
+    def loss(x):
+        imputed = jax.nn.sigmoid(x[1] * ones) if kind == "dr" else None
+        return counterfactual(x[0] * ones, ones / 2, *labels, Task("order"), imputed).mean()
+
+    least = minimize(jax.jit(loss), np.zeros(2), jac=True, options={"gtol": 1e-10}).x
+    np.testing.assert_allclose(sigmoid(least[0]), expected, rtol=1e-4)
+    if kind == "dr":  # without the square's gradient in the tower it would be 0.2
+        z, q = least[0], 0.2
+        np.testing.assert_allclose(sigmoid(z) - q, -2 * q * (1 - q) * z, rtol=1e-6)
 
 
 def test_no_gradient_of_escm2s_weights_reaches_the_upstream_tower(model):

@@ -167,7 +167,7 @@ NO_SEQUENCE = dataclasses.replace(SCHEMA, fields=SCHEMA.fields[:1])
     [
         ({"model__histories": ""}, SCHEMA, "own_histories: a mean has no parameters"),
         ({"model__dtn__task_groups": False}, SCHEMA, "own_histories: they are for task groups"),
-        ({}, NO_SEQUENCE, "own_histories: data set 'every' has no sequence"),
+        ({}, NO_SEQUENCE, "own_histories: a mean .* data set 'every' has none"),
     ],
 )
 def test_own_histories_that_make_no_sense(changes, data, message):

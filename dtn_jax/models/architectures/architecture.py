@@ -15,7 +15,6 @@ from flax import linen as nn
 from dtn_jax.data.epochs import batch_axis
 from dtn_jax.interface import SHARED, Inputs
 from dtn_jax.models.groups import ExpertGroup, Groups, Named, first_products
-from dtn_jax.models.layers import flat
 from dtn_jax.schema import Schema, Task
 from dtn_jax.shapes import Array, Float
 
@@ -119,16 +118,12 @@ class Architecture(nn.Module):
         """
         prefix = "" if level is None else f"level_{level}_"
         groups = self.levels[level or 0]
-        alone = isinstance(read, Mapping)
-        products = {}
-        if not self.is_initializing():
-            for readers in [(group,) for group in groups] if alone else [groups]:
-                named = tuple((prefix + group, experts) for group, experts in readers)
-                x = flat(read[readers[0][0]] if alone else read)
-                products |= first_products(self.variables["params"], x, named, self.dtype)
+        if not isinstance(read, Mapping):
+            read = {group: read for group, _ in groups}
+        products = first_products(self, groups, read, prefix)
         return {
             group: ExpertGroup(experts, self.dropout, name=prefix + group)(
-                read[group] if alone else read, codewords, train, products
+                read[group], codewords, train, products
             )
             for group, experts in groups
         }

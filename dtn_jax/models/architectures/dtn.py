@@ -131,13 +131,19 @@ class DTN(Architecture):
         groups = self.experts(read if alone else read[SHARED], inputs.codewords, train)
         logits, probabilities, gates, effective = {}, {}, {}, {}
         for task in self.tasks:  # upstream tasks come first
+            scales = {u: p for u, p in probabilities.items() if self.tsn and u in task.upstream}
             sides = {
                 "own": groups.get(task.name, {}),
-                "others": self.others(task, groups, probabilities),
+                "others": self.others(task.name, groups, scales),
             }
-            z, own_gates = self.fuse(task, flat(read.get(task.name, read.get(SHARED))), sides)
-            gates |= own_gates
-            effective |= self.effective(task, own_gates, probabilities)
+            z, weights = self.fuse(task, flat(read.get(task.name, read.get(SHARED))), sides)
+            gates |= weights
+            if scales.keys() & groups.keys():
+                others = f"{task.name}/others"
+                effective[others] = {
+                    name: w * scales.get(name.partition("/")[0], 1)
+                    for name, w in weights[others].items()
+                }
             logits[task.name] = self.tower(name=f"tower_{task.name}")(z, train)
             if task.kind == "binary":
                 probabilities[task.name] = self.probability(task, logits[task.name])
@@ -155,45 +161,21 @@ class DTN(Architecture):
         moved = dict(self.inflation).get(task.name, 0.0) if self.fusion == "released" else 0.0
         return nn.sigmoid(logit + moved if moved else logit)
 
-    def scaled_by(
-        self, task: Task, group: str, probabilities: dict[str, Float[Array, " B"]]
-    ) -> Float[Array, " B"] | None:
-        """p_u where the group is that of an upstream task u whose experts TSN scales."""
-        return probabilities.get(group) if self.tsn and group in task.upstream else None
-
     def others(
-        self, task: Task, groups: dict[str, Named], probabilities: dict[str, Float[Array, " B"]]
+        self, task: str, groups: dict[str, Named], scales: dict[str, Float[Array, " B"]]
     ) -> Named:
-        """f~ of the other tasks' experts and the shared ones."""
+        """f~ of the other tasks' experts and the shared ones; `scales` has each p_u."""
         seen = {}
         for group, outputs in groups.items():
-            if group == task.name:
+            if group == task:
                 continue
-            p = self.scaled_by(task, group, probabilities)
-            if p is not None:
-                scaled = tsn(list(outputs.values()), p, learns=self.others_gradient == "all")
-                outputs = dict(zip(outputs, scaled, strict=True))
+            f = list(outputs.values())
+            if group in scales:
+                f = tsn(f, scales[group], learns=self.others_gradient == "all")
             if self.others_gradient == "none" and group != SHARED:
-                outputs = {name: stop_gradient(f) for name, f in outputs.items()}
-            seen |= outputs
+                f = stop_gradient(f)
+            seen |= zip(outputs, f, strict=True)
         return seen
-
-    def effective(
-        self, task: Task, gates: Weights, probabilities: dict[str, Float[Array, " B"]]
-    ) -> Weights:
-        """r_m p_u, of the gates that weigh experts which TSN scales."""
-        found = {}
-        for gate, weights in gates.items():
-            scale = {
-                name: self.scaled_by(task, name.partition("/")[0], probabilities)
-                for name in weights
-            }
-            if any(p is not None for p in scale.values()):
-                found[gate] = {
-                    name: w if scale[name] is None else w * scale[name]
-                    for name, w in weights.items()
-                }
-        return found
 
     def fuse(
         self, task: Task, x: Float[Array, "B W"], sides: dict[str, Named]

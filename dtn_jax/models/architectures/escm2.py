@@ -8,8 +8,13 @@ cross-entropy, n the batch's rows with o = 1 and B its rows, the loss has beside
     dr    i + w (e - i) + w (e - i)^2,   w = o min(1 / max(p, 1e-6), 15),   i the imputed loss
 
 averaged over the batch and times `weight`; no gradient passes through w. Equations as in
-PaddlePaddle/PaddleRec, `models/multitask/escm2`, where i is the sigmoid of a third tower. The
-losses of CTR and CTCVR are the tasks' own, with their weights.
+PaddlePaddle/PaddleRec, `models/multitask/escm2`, where i is the sigmoid of a third tower; the
+paper clips p at 0.1. The losses of CTR and CTCVR are the tasks' own, with their weights.
+
+With the right p, `ips` is unbiased. `dr` is not, since its square trains the conditional tower as
+well as i: where i is right the square is the variance of e, q (1 - q) z^2 for a tower's logit z and
+a true probability q, which is least at z = 0. So estimates are drawn to 1/2: of q = 0.2 alone, the
+loss is least at 0.37. CTCVR draws them back.
 """
 
 from __future__ import annotations

@@ -13,8 +13,10 @@ and go on (the pyramid), until after the last one NS-tokens alone are left.
 S-tokens are projections of the items, by history, with a learned token between two histories, the
 newest item last. NS-tokens are one layer of all fields, cut (Auto-Split), or layers of the groups
 that the schema names. The paper's fusion by time is left out, since histories here have no common
-clock, and so is what it does for one request's candidates in scoring. It does not say how the
-tasks read the tokens: here a task's logit is tower_t of all NS-tokens, side by side.
+clock, and so is what it does for one request's candidates in scoring. Without time it puts
+histories in the order of how much they say, purchases first; here it is that of their names. It
+does not say how the tasks read the tokens: here a task's logit is tower_t of all NS-tokens, side by
+side.
 """
 
 from __future__ import annotations

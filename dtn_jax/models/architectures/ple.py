@@ -11,45 +11,21 @@ The last level has no shared stream; a task's logit is tower_t(s_t). Gates have 
 
 from __future__ import annotations
 
-from flax import linen as nn
+from typing import ClassVar
 
-from dtn_jax.interface import SHARED, Inputs, Outputs
-from dtn_jax.models.architectures.architecture import Architecture, merged
-from dtn_jax.models.gates import Gate, mix
-from dtn_jax.models.groups import by_expert
-from dtn_jax.models.layers import flat
+from dtn_jax.interface import SHARED
+from dtn_jax.models.architectures.architecture import merged
+from dtn_jax.models.architectures.levels import Levels
 from dtn_jax.options import option
 
 
-class PLE(Architecture):
+class PLE(Levels):
     """Groups of a level: the tasks and `shared`."""
+
+    gate_bias: ClassVar[bool] = False
 
     depth: int = option(2, "extraction levels", least=1, most=100, key="model.ple.levels")
 
-    @classmethod
-    def layout(cls, schema, own):
-        return ((*schema.task_names, SHARED),) * own.depth
-
-    @nn.compact
-    def __call__(self, inputs: Inputs, train: bool) -> Outputs:
-        """Each task's logit, from its gate's mix on the last level."""
-        fields = self.read(inputs, train)
-        streams = {group: fields for group, _ in self.groups}  # all groups read the one input
-        gates, experts = {}, {}
-        for level in range(self.depth):
-            read = streams if level else fields
-            outputs = self.experts(read, inputs.codewords, train, level)
-            experts |= merged(outputs)
-            mixed = {}
-            for group, own in outputs.items():
-                if group == SHARED and level == self.depth - 1:
-                    continue
-                seen = merged(outputs) if group == SHARED else own | outputs[SHARED]
-                name = f"gate_{level}_{group}"
-                gate = Gate(len(seen), use_bias=False, dtype=self.dtype, name=name)
-                weights = gate(flat(streams[group]))
-                mixed[group] = mix(weights, list(seen.values()))[:, None, :]  # a field of width H
-                gates[f"{group}/level_{level}"] = by_expert(weights, seen)
-            streams = mixed
-        logits = self.towers({t.name: flat(streams[t.name]) for t in self.tasks}, train)
-        return Outputs(logits=logits, intermediates={"gates": gates, "experts": experts})
+    def seen(self, group, outputs):
+        """The group's own experts and the shared ones; by `shared`, all."""
+        return merged(outputs) if group == SHARED else outputs[group] | outputs[SHARED]

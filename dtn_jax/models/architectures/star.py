@@ -6,7 +6,8 @@ A task's tower has in every layer weights that all scenarios share and weights o
     h' = relu(h (W_p * W) + b_p + b)       for a row of scenario p      (equation 6)
 
 To its logit that of an auxiliary network, which reads the scenario's embedding and z, is added
-(equation 9). z are the experts of the one group. The paper's normalisation by scenario is left out.
+(equation 9). z are the experts of the one group, where the paper has the embeddings: its auxiliary
+network reads them too. Its normalisation by scenario is left out.
 """
 
 from __future__ import annotations

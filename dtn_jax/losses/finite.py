@@ -33,13 +33,14 @@ class NotFinite(UserError):
 
 
 def bad_rows(rows: dict[str, Array]) -> Float[Array, " K"]:
-    """How many numbers of each array of rows are not finite.
+    """1 for each array of rows in which a number is not finite, else 0.
 
-    These are sums of floats over this device's rows, so that over all devices they are added up
-    together with the gradients.
+    These are floats of this device's rows, so that over all devices they are added up together
+    with the gradients.
     """
-    counts = [jnp.sum(~jnp.isfinite(rows[name]), dtype=jnp.float32) for name in sorted(rows)]
-    return jnp.stack(counts)
+    # Counting the numbers would write an array of their size first.
+    marked = [~jnp.isfinite(rows[name]).all() for name in sorted(rows)]
+    return jnp.stack(marked).astype(jnp.float32)
 
 
 def marks(losses: Float[Array, " T"], dense: Any, rows: Float[Array, " K"]) -> Bool[Array, " N"]:

@@ -24,9 +24,14 @@ class Gate(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B W"]) -> Float[Array, "B M"]:
-        """The weights, which sum to 1 in a row."""
-        return _softmax(dense(self.size, self.dtype, name="scores", use_bias=self.use_bias)(x))
+    def __call__(
+        self, x: Float[Array, "B W"], product: Float[Array, "B M"] | None = None
+    ) -> Float[Array, "B M"]:
+        """The weights, which sum to 1 in a row; `product` is x W, where it is known."""
+        scores = dense(
+            self.size, self.dtype, name="scores", use_bias=self.use_bias, product=product
+        )
+        return _softmax(scores(x))
 
 
 class ScoreGate(nn.Module):

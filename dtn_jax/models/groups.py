@@ -67,34 +67,42 @@ class ExpertGroup(nn.Module):
 
 
 def first_products(
-    module: nn.Module, groups: Groups, read: Mapping[str, Float[Array, "B F D"]], prefix: str
+    module: nn.Module,
+    groups: Groups,
+    read: Mapping[str, Float[Array, "B F D"]],
+    prefix: str,
+    gates: Mapping[str, str],
 ) -> dict[str, Float[Array, "B _"]]:
-    """x W for the first layers W of the MLP experts of a module's groups: {path: `[B, K]`}.
+    """x W for the first layers W of a module's MLP experts, and for its gates: {path: `[B, K]`}.
 
-    Those that read one x are computed side by side where there are several and none is wide; an
-    expert whose path is missing makes its own product. Only the product is shared: each keeps its
-    parameters.
+    Those that read one x and are not wide are computed side by side; what is missing makes its own
+    product. Only the product is shared: each keeps its parameters.
 
     Args:
       module: holds the groups, and the products are in its `dtype`.
       groups: of a level.
       read: {group: what it reads}.
       prefix: of the groups' names in the parameters' paths.
+      gates: {a gate's name: the group that reads what it reads}; those without parameters are
+        passed over.
     """
     if module.is_initializing():
         return {}
-    mlps = [
-        (f"{prefix}{group}/{name}", read[group])
+    layers = [
+        (f"{prefix}{group}/{name}", "hidden_0", read[group])
         for group, experts in groups
         for name, expert in experts
-        if expert.func is MLP and expert.keywords.get("hidden")
+        if expert.func is MLP
     ]
+    layers += [(gate, "scores", read[group]) for gate, group in gates.items()]
     products, by_path = {}, flatten_dict(module.variables["params"], sep="/")
-    for x in {id(x): x for _, x in mlps}.values():
-        paths = [path for path, y in mlps if y is x]
-        kernels = [by_path[f"{path}/hidden_0/kernel"] for path in paths]
-        if len(paths) > 1 and max(kernel.shape[1] for kernel in kernels) <= WIDEST_JOINED:
-            products |= zip(paths, side_by_side(flat(x), kernels, module.dtype))
+    for x in {id(x): x for *_, x in layers}.values():
+        kernels = {p: by_path.get(f"{p}/{layer}/kernel") for p, layer, y in layers if y is x}
+        kernels = {
+            p: k for p, k in kernels.items() if k is not None and k.shape[1] <= WIDEST_JOINED
+        }
+        if len(kernels) > 1:
+            products |= zip(kernels, side_by_side(flat(x), list(kernels.values()), module.dtype))
     return products
 
 

@@ -116,17 +116,33 @@ class Architecture(nn.Module):
           train: whether dropout is on.
           level: its number, which is then part of the parameters' paths; None for the only one.
         """
+        return self.gated_experts(read, codewords, train, level, {})[0]
+
+    def gated_experts(
+        self,
+        read: Float[Array, "B F D"] | Mapping[str, Float[Array, "B F D"]],
+        codewords: Float[Array, "B P N C D2"] | None,
+        train: bool,
+        level: int | None,
+        gates: Mapping[str, str],
+    ) -> tuple[dict[str, Named], dict[str, Float[Array, "B _"]]]:
+        """As `experts`, and {gate: x W} of gates, made beside the experts' first layers.
+
+        Args:
+          gates: {a gate's name: the group that reads the x that it reads}.
+        """
         prefix = "" if level is None else f"level_{level}_"
         groups = self.levels[level or 0]
         if not isinstance(read, Mapping):
             read = {group: read for group, _ in groups}
-        products = first_products(self, groups, read, prefix)
-        return {
+        products = first_products(self, groups, read, prefix, gates)
+        outputs = {
             group: ExpertGroup(experts, self.dropout, name=prefix + group)(
                 read[group], codewords, train, products
             )
             for group, experts in groups
         }
+        return outputs, products
 
 
 def merged(outputs: Mapping[str, Named]) -> Named:

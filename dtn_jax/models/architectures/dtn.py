@@ -128,7 +128,14 @@ class DTN(Architecture):
         """Each task's logit, from its mix of its own and the shared experts."""
         read = {reader: self.read(inputs, train, reader) for reader in inputs.fields}
         alone = self.own_histories or self.own_embeddings
-        groups = self.experts(read if alone else read[SHARED], inputs.codewords, train)
+        gated = {
+            f"gate_{task.name}_{side}": task.name if self.task_groups else SHARED
+            for task in self.tasks
+            for side in ("own", "others")
+        }
+        groups, products = self.gated_experts(
+            read if alone else read[SHARED], inputs.codewords, train, None, gated
+        )
         logits, probabilities, gates, effective = {}, {}, {}, {}
         for task in self.tasks:  # upstream tasks come first
             scales = {u: p for u, p in probabilities.items() if self.tsn and u in task.upstream}
@@ -136,7 +143,8 @@ class DTN(Architecture):
                 "own": groups.get(task.name, {}),
                 "others": self.others(task.name, groups, scales),
             }
-            z, weights = self.fuse(task, flat(read.get(task.name, read.get(SHARED))), sides)
+            x = flat(read.get(task.name, read.get(SHARED)))
+            z, weights = self.fuse(task, x, sides, products)
             gates |= weights
             if scales.keys() & groups.keys():
                 others = f"{task.name}/others"
@@ -178,7 +186,11 @@ class DTN(Architecture):
         return seen
 
     def fuse(
-        self, task: Task, x: Float[Array, "B W"], sides: dict[str, Named]
+        self,
+        task: Task,
+        x: Float[Array, "B W"],
+        sides: dict[str, Named],
+        products: dict[str, Float[Array, "B _"]],
     ) -> tuple[Float[Array, "B K"], Weights]:
         """The tower's input z, and the weights of the gates `task/own` and `task/others`."""
         mixed, gates = [], {}
@@ -188,7 +200,9 @@ class DTN(Architecture):
             outputs = list(experts.values())
             name = f"gate_{task.name}_{side}"
             if self.fusion == "paper":
-                weights = Gate(len(outputs), use_bias=True, dtype=self.dtype, name=name)(x)
+                weights = Gate(len(outputs), use_bias=True, dtype=self.dtype, name=name)(
+                    x, products.get(name)
+                )
             else:
                 weights = ScoreGate(self.dtype, name=name)(outputs)
             mixed.append(mix(weights, outputs))

@@ -32,10 +32,12 @@ class Levels(Architecture):
 
     Attributes:
       gate_bias: whether a gate has one.
+      own_streams: whether each gate reads its group's stream, as `asking` has it.
       depth: how many levels.
     """
 
     gate_bias: ClassVar[bool] = True
+    own_streams: ClassVar[bool] = True
 
     depth: int = 1
 
@@ -64,7 +66,10 @@ class Levels(Architecture):
         read = self.fields(inputs, train)
         gates, effective, experts = {}, {}, {}
         for level in range(self.depth):
-            outputs = self.experts(read, inputs.codewords, train, level)
+            gated = {f"gate_{level}_{group}": group for group, _ in self.levels[level]}
+            outputs, products = self.gated_experts(
+                read, inputs.codewords, train, level, gated if self.own_streams else {}
+            )
             experts |= merged(outputs)
             streams = read if isinstance(read, Mapping) else dict.fromkeys(outputs, read)
             read = {}
@@ -73,7 +78,7 @@ class Levels(Architecture):
                     continue
                 at, seen = f"{level}_{group}", self.seen(group, outputs)
                 gate = Gate(len(seen), self.gate_bias, self.dtype, name=f"gate_{at}")
-                weights = gate(self.asking(group, streams))
+                weights = gate(self.asking(group, streams), products.get(gate.name))
                 stream = mix(weights, list(seen.values()))
                 shown = gates[f"{group}/level_{level}"] = by_expert(weights, seen)
                 v = self.native(f"native_{at}", len(own))

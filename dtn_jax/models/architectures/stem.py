@@ -14,6 +14,8 @@ authors' code has small MLPs for them by default.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from jax.lax import stop_gradient
 
 from dtn_jax.interface import SHARED
@@ -24,6 +26,8 @@ from dtn_jax.options import option
 
 class STEM(Levels):
     """Groups of a level, and views: the tasks and `shared`."""
+
+    own_streams: ClassVar[bool] = False
 
     depth: int = option(1, "fusion levels", least=1, most=100, key="model.stem.levels")
 

@@ -139,15 +139,11 @@ def at_edge(trial: FrozenTrial) -> list[str]:
     return near
 
 
-def with_settings(
-    config: ConfigDict, settings: Mapping[str, str], seed: int | None = None
-) -> ConfigDict:
-    """A copy of a config with a trial's settings, and another seed where one is given."""
+def with_settings(config: ConfigDict, settings: Mapping[str, str]) -> ConfigDict:
+    """A copy of a config with a trial's settings."""
     copy = ConfigDict(config.to_dict()).lock()
     for key, value in settings.items():
         override(copy, key, value)
-    if seed is not None:
-        copy.seed = seed
     return copy
 
 

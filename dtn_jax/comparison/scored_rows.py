@@ -44,11 +44,11 @@ class ScoredRows:
       scores: {task@space: `[N]`}, logits of a binary task's probability in the space, or a
         regression's prediction.
       kinds: {task: binary or regression}.
-      group, weight: `[N]`; None where there is none.
+      group: `[N]`; None where there is none.
+      weight: `[N]`, by which rows count; None where each counts the same.
       rank: `[N]`, the ranking score of all tasks; None where there is none.
       config: the options of a run that are its identity; None of a file.
       data: the fingerprint of a run's data; "" of a file.
-      weighted: whether rows count by their weights, as the run has them.
       bins: of the expected calibration error, as the run has them.
       ungrouped: whether rows are known to be in no groups.
     """
@@ -62,7 +62,6 @@ class ScoredRows:
     weight: np.ndarray | None = None
     config: Mapping[str, object] | None = None
     data: str = ""
-    weighted: bool = False
     bins: int = 15
     ungrouped: bool = False
     rank: np.ndarray | None = None
@@ -105,32 +104,26 @@ def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
       UserError: no finished run that read test, or files that are damaged.
     """
     facts = check_finished(folder)
-    try:
-        schema = Schema.load(folder / "schema.json")
-        scores = read_predictions(folder / PREDICTIONS, schema)
-        if bad := np.count_nonzero(~np.isfinite(scores.logits)):
-            raise ValueError(f"{bad} scores in {PREDICTIONS} are not finite")
-        labels = np.where(scores.label_mask, scores.labels, np.nan)
-        evaluate = facts["config"].get("evaluate", {})
-        rows = ScoredRows(
-            name=str(folder),
-            key=pl.read_parquet(folder / PREDICTIONS, columns=["row"])["row"],
-            labels={task: labels[:, i] for i, task in enumerate(schema.task_names)},
-            scores=spaces_of(scores.logits, schema),
-            kinds={task.name: task.kind for task in schema.tasks},
-            group=scores.group,
-            weight=scores.sample_weight,
-            config=identity(facts["config"]),
-            data=str(facts["data"]),
-            weighted=bool(evaluate.get("sample_weights", False)),
-            bins=int(evaluate.get("ece_bins", 15)),
-            ungrouped=not schema.group,
-            rank=rank_of(folder, scores.logits, schema),
-        )
-    except UserError:
-        raise
-    except Exception as error:  # pyarrow and polars raise many kinds
-        raise UserError(f"the run in {folder} is damaged ({error})") from None
+    schema = Schema.load(folder / "schema.json")
+    scores = read_predictions(folder / PREDICTIONS, schema)
+    if bad := np.count_nonzero(~np.isfinite(scores.logits)):
+        raise UserError(f"{folder / PREDICTIONS}: {bad} scores are not finite")
+    labels = np.where(scores.label_mask, scores.labels, np.nan)
+    evaluate = facts["config"].get("evaluate", {})
+    rows = ScoredRows(
+        name=str(folder),
+        key=pl.read_parquet(folder / PREDICTIONS, columns=["row"])["row"],
+        labels={task: labels[:, i] for i, task in enumerate(schema.task_names)},
+        scores=spaces_of(scores.logits, schema),
+        kinds={task.name: task.kind for task in schema.tasks},
+        group=scores.group,
+        weight=scores.sample_weight if evaluate.get("sample_weights") else None,
+        config=identity(facts["config"]),
+        data=str(facts["data"]),
+        bins=int(evaluate.get("ece_bins", 15)),
+        ungrouped=not schema.group,
+        rank=rank_of(folder, scores.logits, schema),
+    )
     return rows, schema
 
 
@@ -303,7 +296,6 @@ def _rows(
         group=np.unique(texts, return_inverse=True)[1] if group else None,
         weight=numbers(weight),
         rank=numbers(rank),
-        weighted=weight is not None,
         ungrouped=columns.group == NONE or (by is not None and not by.group),
     )
 

@@ -67,7 +67,7 @@ def test_rows_that_train_has_too_are_told(tmp_path, monkeypatch):
     (line,) = (line for line in data.notes["account"] if "train has too" in line)
     assert f"{counts['validation']} of validation" in line
     assert f"{counts['test']} of test" in line
-    assert any("copies in the log" in text for text in description.remarks(found))
+    assert any("copies in the log" in text for text in description.texts(found)[description.FIRST])
     monkeypatch.setattr(equal_rows, "MOST", 1000)
     some = prepared(tmp_path / "some", pl.concat([frame, frame]), schema + split)
     (line,) = (line for line in some.notes["account"] if "train has too" in line)

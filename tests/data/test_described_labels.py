@@ -143,7 +143,7 @@ def test_an_event_that_only_comes_with_a_label_is_named(tmp_path):
     assert suspects.keys() == {(*way, "click@all") for way in ways}
     assert all(f.only and f.auc < 0.9 for f in suspects.values())
     told = "order tells click@all: its value differs from the usual only where the label is 1"
-    assert any(told in text for text in description.remarks(found))
+    assert any(told in text for text in description.texts(found)[description.FIRST])
 
 
 def test_a_row_in_its_own_history_is_named(tmp_path):

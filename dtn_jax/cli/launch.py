@@ -21,7 +21,6 @@ from dtn_jax.errors import UserError
 from dtn_jax.parallel import interrupts
 from dtn_jax.report import screen
 
-RESUMES = True
 EXAMPLE = "dtn-jax launch --processes=2 -- --config=configs/adult.py:dtn --workdir=runs/adult_two"
 USAGE = "%(prog)s [--processes N] [--restarts N] -- ARGUMENTS OF dtn-jax train"
 OPTIONS = {"processes=N": "how many to start", "restarts=N": "times to restart all if one dies"}

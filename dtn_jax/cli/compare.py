@@ -30,6 +30,7 @@ OPTIONS = {
     "draws=N": "exchanges of scores, for p and intervals",
 }
 DEFAULTS = {"key": "row", "draws": command.constant("metrics.significance", "DRAWS")}
+SHARED = ("plugins",)
 RANGES = {"draws": (100, 100_000)}
 EXISTING = dict.fromkeys(("RUN_A", "RUN_B"), "a run's workdir or a Parquet file")
 
@@ -48,4 +49,4 @@ def compared(arguments: Sequence[str]) -> tuple[argparse.Namespace, tuple[list, 
     from dtn_jax.comparison.scored_rows import Columns, read_columns
 
     columns = Columns(known.key, known.group, known.weight, read_columns(known.columns))
-    return known, compared(known.RUN_A, known.RUN_B, columns, known.draws)
+    return known, compared(known.RUN_A, known.RUN_B, columns, known.draws, known.plugins)

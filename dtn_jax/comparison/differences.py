@@ -15,6 +15,7 @@ from scipy.special import expit
 
 from dtn_jax.comparison import scored_rows
 from dtn_jax.comparison.scored_rows import Columns, ScoredRows
+from dtn_jax.config import plugins
 from dtn_jax.errors import UserError
 from dtn_jax.metrics import METRICS, Influence, Units, influences
 from dtn_jax.metrics.gains import gains_of
@@ -80,24 +81,26 @@ class Difference:
         return "" if not sign else "B" if self.difference * sign > 0 else "A"
 
 
-def compared(a: str, b: str, columns: Columns, draws: int) -> Compared:
+def compared(a: str, b: str, columns: Columns, draws: int, files: str = "") -> Compared:
     """The rows of both sides, in one order, and the differences.
 
     Args:
       a, b: a run's workdir, several seeds by comma, or a Parquet file.
       columns: of such a file.
       draws: exchanges of scores, for p and intervals.
+      files: plug-ins, whose metrics are compared too; "" is those of the runs.
 
     Raises:
-      UserError: a side cannot be read, or the two are not of the same rows.
+      UserError: a side cannot be read, a plug-in is gone, or the two are not of the same rows.
     """
+    plugins.load(files)
     places = [places_of(text) for text in (a, b)]
     sides: list[list[ScoredRows]] = [[], []]
     schema = None
     for i in sorted((0, 1), key=lambda i: not places[i][0].is_dir()):  # the schema of a run says
         for place in places[i]:  # what is in a file
             if place.is_dir():
-                rows, schema = scored_rows.of_run(place)
+                rows, schema = scored_rows.of_run(place, with_plugins=not files)
             else:
                 rows = scored_rows.of_file(place, schema, columns)
             sides[i].append(rows)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from dtn_jax.config import differing, identity
+from dtn_jax.config import differing, identity, plugins
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export import ranking
 from dtn_jax.export.calibration import scores as outputs_of
@@ -97,13 +97,14 @@ def check_finished(folder: pathlib.Path) -> dict:
     return outcome.run_facts(folder)
 
 
-def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
-    """The test rows that a run scored.
+def of_run(folder: pathlib.Path, with_plugins: bool = False) -> tuple[ScoredRows, Schema]:
+    """The test rows that a run scored; `with_plugins`: loads its plug-ins, too.
 
     Raises:
-      UserError: no finished run that read test, or files that are damaged.
+      UserError: no finished run that read test, files that are damaged, or a plug-in that is gone.
     """
     facts = check_finished(folder)
+    plugins.load(str(facts["config"].get("plugins", "")) if with_plugins else "")
     schema = Schema.load(folder / "schema.json")
     scores = read_predictions(folder / PREDICTIONS, schema)
     if bad := np.count_nonzero(~np.isfinite(scores.logits)):

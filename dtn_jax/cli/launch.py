@@ -95,8 +95,7 @@ def run_once(training: Sequence[str], count: int) -> list[int]:
         return [interrupts.CODE]
     finally:
         for process in started:
-            if process.poll() is None:
-                process.kill()
+            process.kill()  # which does nothing to one that has ended
             process.wait()
     return [process.returncode for process in started]
 

@@ -110,10 +110,6 @@ class Finalist:
     values: list[float]
     at_edge: list[str]
 
-    @property
-    def mean(self) -> float:
-        return statistics.mean(self.values)
-
 
 @dataclasses.dataclass(frozen=True)
 class Found:
@@ -327,7 +323,7 @@ class Study:
         finalists = [one for one in chosen if None not in one.values]
         if chosen and not finalists:
             raise UserError(f"{self.name}: none of the best settings could be trained again")
-        return sorted(finalists, key=lambda one: self.sign() * one.mean, reverse=True)
+        return sorted(finalists, key=lambda one: -self.sign() * statistics.mean(one.values))
 
     def finalist(self, trial: FrozenTrial) -> Finalist:
         settings = trials.settings_in(trial)
@@ -359,7 +355,7 @@ class Study:
                 "pruner": self.budget.pruner,
                 **collections.Counter(map(trials.kind, every)),
             },
-            value=winner.mean if winner else None,
+            value=statistics.mean(winner.values) if winner else None,
             settings=winner.settings if winner else {},
             at_edge=winner.at_edge if winner else [],
             stretches=trials.stretches(every),

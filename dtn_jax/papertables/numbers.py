@@ -92,7 +92,8 @@ def content(runs: Runs, name: str, entries: Sequence[Entry], command: str) -> di
     if of_gaps or protocol.claims:
         add_means(table, protocol)
     if of_gaps:
-        configs = {e.name: configured(protocol, e.settings, runs.places) for e in entries}
+        trained = (e for e in entries if finished[e.name])
+        configs = {e.name: configured(protocol, e.settings, runs.places) for e in trained}
         add_gaps(table, {name: runs.data_of(config).notes for name, config in configs.items()})
     compare_all(table, finished)
     return table

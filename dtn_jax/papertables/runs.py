@@ -231,7 +231,7 @@ class Runs:
         waits = False
         while left := sum(map(len, rounds)):
             for jobs in filter(None, rounds):
-                yield self._free(jobs)
+                yield self._round(jobs)
             if left == sum(map(len, rounds)):
                 if not waits:
                     labels = ", ".join(label for jobs in rounds for label in jobs)
@@ -239,7 +239,7 @@ class Runs:
                 waits = True
                 time.sleep(LOOK)
 
-    def _free(self, jobs: Jobs) -> list[str]:
+    def _round(self, jobs: Jobs) -> list[str]:
         """Does what no other process does, and takes it off the jobs; returns what failed."""
         problems = []
         for label, job in [*jobs.items()]:

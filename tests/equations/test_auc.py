@@ -22,6 +22,17 @@ def test_auc(dtype, ties):
     assert auc(logits, labels, np.full(300, 1.0)) == auc(logits, labels)
 
 
+@pytest.mark.nightly
+@pytest.mark.parametrize("ties", [False, True])
+def test_ten_million_rows_lose_no_digit(ties):
+    logits, labels, _ = scored_rows(10**7, ties=ties)
+    logits = logits.astype(np.float32)
+    expected = sklearn.metrics.roc_auc_score(labels, logits)
+    np.testing.assert_allclose(auc(logits, labels), expected, rtol=1e-12)
+    expected = sklearn.metrics.average_precision_score(labels, logits)
+    np.testing.assert_allclose(average_precision(logits, labels, None), expected, rtol=1e-9)
+
+
 @pytest.mark.parametrize("weights", [None, np.ones(4)])
 def test_negative_zero_ties_with_zero(weights):
     scores = np.array([-0.0, 0.0, 0.0, -0.0])

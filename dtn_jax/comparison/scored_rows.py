@@ -17,7 +17,7 @@ from dtn_jax.export.calibration import scores as outputs_of
 from dtn_jax.export.model_folder import MANIFEST
 from dtn_jax.export.ranking import RANK, RANK_FILE
 from dtn_jax.export.score_columns import GROUP, WEIGHT, ScoredBy
-from dtn_jax.files import read_json
+from dtn_jax.files import read_json, reading
 from dtn_jax.metrics.scores import read_predictions
 from dtn_jax.metrics.spaces import logits_in
 from dtn_jax.options import pairs
@@ -105,7 +105,8 @@ def of_run(folder: pathlib.Path, with_plugins: bool = False) -> tuple[ScoredRows
     """
     facts = check_finished(folder)
     plugins.load(str(facts["config"].get("plugins", "")) if with_plugins else "")
-    schema = Schema.load(folder / "schema.json")
+    with reading(folder / "schema.json", "bring it back from a copy, or train again") as path:
+        schema = Schema.load(path)
     scores = read_predictions(folder / PREDICTIONS, schema)
     if bad := np.count_nonzero(~np.isfinite(scores.logits)):
         raise UserError(f"{folder / PREDICTIONS}: {bad} scores are not finite")

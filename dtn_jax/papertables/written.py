@@ -18,7 +18,7 @@ from dtn_jax.papertables.numbers import content, values
 from dtn_jax.papertables.protocol import Entry, Protocol
 from dtn_jax.papertables.runs import Runs
 from dtn_jax.report import screen
-from dtn_jax.report.grid import in_latex, plain
+from dtn_jax.report.grid import plain
 from dtn_jax.report.markdown import prose
 from dtn_jax.report.pictures import save_small
 from dtn_jax.run.outcome import PREDICTIONS
@@ -53,10 +53,9 @@ def markdown(table: Mapping, drawn: Sequence[str] = ()) -> str:
 
 def latex(table: Mapping) -> str:
     """A table environment for each printed table; the table's notes stand under the first."""
-    shown, notes = grids(table), " ".join(footnotes(table))
-    if not shown:
-        return f"% {in_latex(notes)}\n"
-    shown[0] = dataclasses.replace(shown[0], note=notes)
+    shown = grids(table)
+    if shown:
+        shown[0] = dataclasses.replace(shown[0], note=" ".join(footnotes(table)))
     return "\n".join(grid.latex() for grid in shown)
 
 

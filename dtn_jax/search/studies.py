@@ -325,9 +325,8 @@ class Study:
             raise UserError(f"{self.name}: none of the best settings could be trained again")
         return sorted(finalists, key=lambda one: -self.sign() * statistics.mean(one.values))
 
-    def finalist(self, trial: FrozenTrial) -> Finalist:
-        settings = trials.settings_in(trial)
-        return Finalist(trial.number, settings, [trial.value], trials.at_edge(trial))
+    def finalist(self, t: FrozenTrial) -> Finalist:
+        return Finalist(t.number, trials.settings_in(t), [t.value], trials.at_edge(t))
 
     def again_with(self, one: Finalist, seed: int) -> float | None:
         """The objective of settings with another seed; None where training failed."""

@@ -104,3 +104,11 @@ def last_line(path: pathlib.Path, error: BaseException) -> int | None:
     """The line of a file in which an error was raised, or that called what raised it."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
     return frames[-1].lineno if frames else None
+
+
+def reason(error: Exception) -> str:
+    """What a run died of; what no user can mend is shown with its traceback."""
+    if isinstance(error, UserError | OSError):
+        return str(error)
+    traceback.print_exc()
+    return f"{type(error).__name__}: {error}"

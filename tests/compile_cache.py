@@ -8,17 +8,15 @@ import contextlib
 import os
 import pathlib
 
-from dtn_jax.cli.compile_cache import processor
-
 LARGEST = 500e6  # bytes, far above what one version of the code needs
 
 
 def folder() -> str:
-    """In the user's cache folder, so that fresh clones find it; one for each kind of processor."""
+    """In the user's cache folder, so that fresh clones find it."""
     if given := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return given
     root = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-    return str(root / "dtn_jax_tests" / f"compiled-{processor()}")
+    return str(root / "dtn_jax_tests/compiled")
 
 
 def simulated(devices: int) -> str:

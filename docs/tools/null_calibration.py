@@ -146,8 +146,7 @@ def sides(one: Situation, number: int) -> tuple[list[ScoredRows], list[ScoredRow
                     {"task@all": (scores.round() if one.ties else scores).astype(np.float32)},
                     {"task": one.kind},
                     unit if one.groups else None,
-                    weight,
-                    weighted=one.weights,
+                    weight if one.weights else None,
                 )
             )
     return made[0], made[1]

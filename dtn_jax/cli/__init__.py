@@ -35,8 +35,8 @@ def described() -> dict[str, str]:
     import ast
 
     folder = pathlib.Path(__file__).parent
-    trees = {name: ast.parse((folder / f"{name}.py").read_text()) for name in COMMANDS}
-    return {name: ast.get_docstring(tree).partition("\n")[0] for name, tree in trees.items()}
+    texts = ((name, (folder / f"{name}.py").read_text()) for name in COMMANDS)
+    return {name: ast.get_docstring(ast.parse(text)).split("\n")[0] for name, text in texts}
 
 
 def main(name: str = "") -> None:
@@ -76,7 +76,7 @@ def run(name: str) -> None:
         command.run(lambda _: choose("command", name, COMMANDS))
     else:
         module = importlib.import_module(f"dtn_jax.cli.{name}")
-        command.run(module.main, getattr(module, "RESUMES", False))
+        command.run(module.main)
 
 
 def overview() -> str:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from dtn_jax.cli import compile_cache
 from dtn_jax.errors import UserError, choose, told
 from dtn_jax.parallel import interrupts
-from dtn_jax.places import PACKAGE, config_files, config_path, full_path, schema_path
+from dtn_jax.places import PACKAGE, config_choices, config_path, full_path, schema_path
 from dtn_jax.report import screen
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ SHARED = {  # {option=VALUE: its help}; each command names those that it can use
     "force": "try even what cannot fit in memory",
 }
 RUN = "the workdir of a finished run"
+POSITIVE = (1, math.inf)  # a range
+INTERRUPTED = "interrupted; the same command resumes from what is saved, or begins anew without it"
 IN_CONFIG = {"data_dir": "data.data_dir", "manual_dir": "data.manual_dir", "plugins": "plugins"}
 DATA = tuple(IN_CONFIG)
 CONFIG_USAGE = """%(prog)s --config FILE[:ARGUMENT] [--config.KEY VALUE ...]
@@ -151,7 +153,9 @@ class Parser(argparse.ArgumentParser):
             for path in listed(getattr(known, name)):
                 check_folder(path, name if name == "workdir" else f"--{name}")
         for name, what in self.existing.items():
-            check_there(getattr(known, name), what)
+            for path in listed(getattr(known, name)):
+                if not full_path(path).exists():
+                    raise UserError(f"{path} is not there; expected {what}")
         if getattr(known, "schema", ""):
             schema_path(known.schema)
 
@@ -182,28 +186,6 @@ def check_folder(path: str, what: str) -> None:
     for place in (full, *full.parents):
         if place.is_file():
             raise UserError(f"{what} {full}: {place} is a file, expected a folder")
-
-
-def check_finished(places: str) -> None:
-    """Raises UserError where a run, or a replica, in a folder is not finished; other folders, such
-    as exported models, are not looked at. It is quick: nothing is loaded.
-
-    Args:
-      places: folders, by comma.
-    """
-    from dtn_jax.run import outcome
-
-    for place in listed(places):
-        for folder in outcome.runs_in(pathlib.Path(place).expanduser()):
-            if (folder / "config.json").exists() and not (folder / "manifest.json").exists():
-                outcome.check_finished(folder)
-
-
-def check_there(paths: str, what: str) -> None:
-    """Raises UserError unless there is something at each of these paths, by comma."""
-    for path in listed(paths):
-        if not full_path(path).exists():
-            raise UserError(f"{path} is not there; expected {what}")
 
 
 def listed(text: str) -> list[str]:
@@ -286,11 +268,10 @@ def places(option: Declared) -> set[str]:
 
 
 def config_options() -> dict[str, str]:
-    files = ", ".join(config_files(CONFIGS))
     architectures = ", ".join(constant("models.architectures", "ARCHITECTURES"))
     return {
-        "config=FILE[:ARGUMENT]": f"a config file: {files} or your own. ARGUMENT is, by comma, an "
-        "architecture, flags of the file, such as quick, and KEY=VALUE pairs",
+        "config=FILE[:ARGUMENT]": f"{config_choices(CONFIGS)}, or your own. ARGUMENT is, by "
+        "comma, an architecture, flags of the file, such as quick, and KEY=VALUE pairs",
         "schema=FILE": "your own prepared logs: --config=configs/logs.py:schema=FILE",
         "model=NAME": f"the architecture, if ARGUMENT names none: {architectures}",
     }
@@ -339,10 +320,9 @@ def read_config(spec: str, rest: Sequence[str]) -> ConfigDict:
     """
     given = overrides(rest)
     if not spec:
-        files = ", ".join(config_files(CONFIGS))
         raise UserError(
-            f"no config: give --config=FILE:ARGUMENT, FILE one of {files}, or --schema=FILE for "
-            "your own logs. See --help."
+            "no config: give --config=FILE:ARGUMENT or, for your own logs, --schema=FILE; "
+            f"{config_choices(CONFIGS)}. See --help."
         )
     config_path(spec.partition(":")[0])
     from dtn_jax.config import load_config, override  # after what needs no options
@@ -389,20 +369,12 @@ def overrides(rest: Sequence[str]) -> list[tuple[str, str]]:
     return pairs
 
 
-def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:
-    """Runs a command. A UserError becomes a message and exit code 2, without a traceback.
-
-    Args:
-      main: takes the arguments.
-      resumes: the command goes on from what it saved; the message of an interruption says so.
-    """
+def run(main: Callable[[Sequence[str]], None]) -> None:
+    """Runs a command, which takes the arguments. A UserError becomes a message and exit code 2,
+    without a traceback."""
     arguments = sys.argv[1:]
-    sys.unraisablehook = end_interrupted
-    interrupted = "interrupted"
-    if resumes:
-        interrupted += "; the same command resumes from what is saved, or begins anew without it"
     try:
-        with interrupts.raised(interrupted):
+        with interrupts.raised(INTERRUPTED):
             main(arguments)
             sys.stdout.flush()
     except BrokenPipeError:  # who read the output, such as `head`, has gone
@@ -419,14 +391,7 @@ def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:
         traceback.print_exc()
         leave(1)
     except KeyboardInterrupt:
-        leave(interrupts.CODE, interrupted, at_once=True)  # XLA may have been compiling
-
-
-def end_interrupted(lost) -> None:
-    """Ends the process where Ctrl-C came while Python ignores exceptions, as in a destructor."""
-    if issubclass(lost.exc_type, KeyboardInterrupt):
-        interrupts.end()
-    sys.__unraisablehook__(lost)
+        leave(interrupts.CODE, INTERRUPTED, at_once=True)  # XLA may have been compiling
 
 
 def distributed() -> bool:

@@ -30,6 +30,7 @@ OPTIONS = {
     "draws=N": "exchanges of scores, for p and intervals",
 }
 DEFAULTS = {"key": "row", "draws": command.constant("metrics.significance", "DRAWS")}
+SHARED = ("plugins",)
 RANGES = {"draws": (100, 100_000)}
 EXISTING = dict.fromkeys(("RUN_A", "RUN_B"), "a run's workdir or a Parquet file")
 
@@ -44,9 +45,8 @@ def main(arguments: Sequence[str]) -> None:
 def compared(arguments: Sequence[str]) -> tuple[argparse.Namespace, tuple[list, list, list]]:
     """What is given, and: the rows of both sides, in one order, and the differences."""
     known, _ = command.parse(__name__, arguments)
-    command.check_finished(f"{known.RUN_A},{known.RUN_B}")
     from dtn_jax.comparison.differences import compared
     from dtn_jax.comparison.scored_rows import Columns, read_columns
 
     columns = Columns(known.key, known.group, known.weight, read_columns(known.columns))
-    return known, compared(known.RUN_A, known.RUN_B, columns, known.draws)
+    return known, compared(known.RUN_A, known.RUN_B, columns, known.draws, known.plugins)

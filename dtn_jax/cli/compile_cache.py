@@ -1,18 +1,15 @@
 """Keeps compiled programs on disk, so that a command's next start need not compile them again.
 
 JAX's persistent cache does the keeping. Its key has the program, the versions, XLA's flags and the
-accelerator, but not the kind of CPU: so each kind has a folder of its own, where several machines
-share a home.
+accelerator, or what the CPU can do: machines of several kinds may share a folder.
 
 JAX is not imported here, which takes a second: where it is not yet, the environment tells it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pathlib
-import platform
 import sys
 import tempfile
 
@@ -33,23 +30,19 @@ def use(given: str = "") -> None:
     jax = sys.modules.get("jax")
     if not given and (getattr(jax.config, FOLDER) if jax else os.environ.get(FOLDER.upper())):
         return
-    if given == OFF:
-        tell(FOLDER, None)
-        return
-    root = pathlib.Path(given or cache_folder() / "compiled").expanduser().absolute()
-    folder = root / processor()
+    folder = pathlib.Path(given or cache_folder() / "compiled").expanduser().absolute()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):  # it can be written
-            pass
+        if given != OFF:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):  # it can be written
+                pass
     except OSError as error:
-        tell(FOLDER, None)
+        given = OFF
         print(
-            f"warning: compiled programs are not kept, {root} cannot be written "
+            f"warning: compiled programs are not kept, {folder} cannot be written "
             f"({error.strerror}); --cache_dir=DIR names another folder, --cache_dir={OFF} none"
         )
-        return
-    tell(FOLDER, str(folder))
+    tell(FOLDER, None if given == OFF else str(folder))
     tell("jax_persistent_cache_min_compile_time_secs", SHORTEST)
 
 
@@ -61,13 +54,3 @@ def tell(name: str, value: str | float | None) -> None:
         os.environ.pop(name.upper(), None)
     else:
         os.environ[name.upper()] = str(value)
-
-
-def processor() -> str:
-    """The kind of CPU that programs are compiled for: 'x86_64-' and a hash of what it can do."""
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-        features = next(line for line in lines if line.startswith(("flags", "Features")))
-    except (OSError, StopIteration):
-        features = platform.processor()
-    return f"{platform.machine()}-{hashlib.sha256(features.encode()).hexdigest()[:8]}"

@@ -19,55 +19,32 @@ from dtn_jax.data.describe.fields import SOME, STRONG, reading
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.progress import percent
 from dtn_jax.files import write_whole
+from dtn_jax.places import full_path
 from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid
 from dtn_jax.report.pictures import png
 from dtn_jax.report.plots import over_days
-from dtn_jax.report.sections import Section, page, terminal
+from dtn_jax.report.sections import Section, page, rendered, terminal
 from dtn_jax.schema import Field
 
 WIDE = 80
 MANY = 60  # lines of a table that a terminal shows
-WEIGHTED = "Rows count by their weights, but for the rates beside those by weight, and fields."
-UNKNOWN = (
-    "Unknown values are missing ones and those that train does not have (often enough); cut ones "
-    "are those of train's lists beyond max_values."
-)
 NOT_KNOWN = "–"
 HASHED = (
     f"{NOT_KNOWN}: hashed values have rows whether train has seen them or not, so that this is not "
     "known; in train the missing ones are shown."
 )
-SECTIONS = {  # table of a description: its section's title and text
-    "rates": ("Labels", "How often each label is positive, with Wilson's 95 % interval."),
-    "spreads": ("Regression labels", "Their means, deviations and quantiles."),
-    "missing": ("Missing labels", "The share of the rows whose label is missing."),
-    "days": ("Days", "By day (UTC): rows, and the rate (or mean) of each label."),
-    "pairs": (
-        "Pairs of labels",
-        "Of train's rows with one, the share with the other (given).",
-    ),
-    "alone": (
-        "Suspects of leaks",
-        "Each field alone: train's rate of the label at each value ranks validation. Suspects have "
-        f"an AUC above {leaks.SUSPECT}, or have the rarer of two values only where the label is 1: "
-        "they are the label in another form, or known only after it.",
-    ),
-    "drift": (
-        "Drift",
-        "From train, as population stability index (Siddiqi, Credit Risk Scorecards, 2006): below "
-        f"{SOME} stable, up to {STRONG} some drift, above that strong.",
-    ),
-    "new_ids": (
-        "New ids",
-        "Of train, before rare ones become the unknown id. With a row: those that are frequent "
-        "enough (min_count). Fallen out: ids of the older set that train lacks; they keep theirs.",
-    ),
-    "repeats": (
-        "Repeated rows",
-        "Rows of train that repeat another one, inputs and labels alike; rows of other splits "
-        "with the inputs of a row of train, and equal to one.",
-    ),
+FIRST = "What to look at first"
+TABLES = {  # {table of a description: the section that shows it}
+    "rates": "Labels",
+    "spreads": "Regression labels",
+    "missing": "Missing labels",
+    "days": "Days",
+    "pairs": "Pairs of labels",
+    "alone": "Suspects of leaks",
+    "drift": "Drift",
+    "new_ids": "New ids",
+    "repeats": "Repeated rows",
 }
 SHARES = re.compile("rate|from|to|by weight|share.*|given|repeated|inputs|equal")  # columns
 LONG = 9  # letters of a header, from which on its last word is on a line of its own
@@ -81,11 +58,9 @@ def write(data: Prepared, html: str = "") -> None:
       html: the page's file; '' is NAME_description.html beside the folder of the set.
     """
     name, facts = data.schema.name, describe(data)
-    path = pathlib.Path(html or data.folder.parent / f"{name}_description.html")
-    path = path.expanduser().absolute()
-    place = Section("", [f"The set lies in {data.folder}"])
+    path = full_path(html or data.folder.parent / f"{name}_description.html")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, page(f"{name}: description", [*sections(facts, drawn=True), place]))
+    write_whole(path, page(f"{name}: description", sections(facts, drawn=True)))
     for piece in terminal(sections(facts), WIDE):
         screen.show(piece)
     progress.say(f"\nAs a page: {path}")
@@ -115,22 +90,48 @@ def sections(description: Description, drawn: bool = False) -> list[Section]:
 
     In a page what to look at first is first; in a terminal, whose end is seen, last.
     """
-    order = pl.col("psi").max().over("name")
-    tables = {name: getattr(description, name) for name in SECTIONS}
+    order, prose = pl.col("psi").max().over("name"), texts(description)
+    tables = {name: getattr(description, name) for name in TABLES}
     suspects = [figure for figure in description.alone if figure.suspect]
     tables["alone"] = pl.DataFrame(suspects).drop("only", strict=False)
     tables["drift"] = description.drift.sort(order, descending=True, maintain_order=True)
-    every = [rows(description)]
-    for name, (title, text) in SECTIONS.items():
+    every = [Section("Rows", prose["Rows"])]
+    for name, title in TABLES.items():
         if len(tables[name]):
             pictures = {title: png(days(description))} if drawn and name == "days" else {}
             shown = grid(tables[name], len(tables[name]) if drawn else MANY)
-            every.append(Section(title, [text], [shown], pictures))
+            every.append(Section(title, prose[title], [shown], pictures))
         elif name == "alone" and description.alone:
-            every.append(Section(title, [text, "No suspects."]))
-    every.append(Section("Fields", [UNKNOWN], [kept_fields(description.data)]))
-    first = [Section("What to look at first", texts)] if (texts := remarks(description)) else []
+            every.append(Section(title, [*prose[title], "No suspects."]))
+    every.append(Section("Fields", prose["Fields"], [kept_fields(description.data)]))
+    first = [Section(FIRST, prose[FIRST])] if FIRST in prose else []
     return [*first, *every] if drawn else [*every, *first]
+
+
+def texts(description: Description) -> dict[str, list[str]]:
+    """{section: its paragraphs}, what a reader should look at first among them: leaks, strong
+    drift, rows that train has too."""
+    data, strong = description.data, description.drift.filter(pl.col("psi") > STRONG)
+    equal = dict(description.repeats["split", "equal"].rows()[1:])
+    lines = rendered(
+        pathlib.Path(__file__).with_name("description.md.jinja"),
+        data=data,
+        notes=data.notes,
+        looked_at=description.looked_at,
+        rows=rows_line(data.rows),
+        cuts=cuts_line(data.notes),
+        suspects=[figure for figure in description.alone if figure.suspect],
+        strong=strong["name"].unique(maintain_order=True).to_list(),
+        # Where the split is by time, copies stay together.
+        copies="" if data.notes["cuts"] else equal_rows.line(equal, description.looked_at),
+        SUSPECT=leaks.SUSPECT,
+        SOME=SOME,
+        STRONG=STRONG,
+    )
+    sections: dict[str, list[str]] = {}
+    for section, _, paragraph in (line.partition(" | ") for line in lines):
+        sections.setdefault(section, []).append(paragraph)
+    return sections
 
 
 def grid(table: pl.DataFrame, most: int) -> Grid:
@@ -166,43 +167,6 @@ def text(column: str, value: object) -> str:
     if column == "psi":
         return f"{reading(value)} {value:.3f}"
     return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-
-
-def remarks(description: Description) -> list[str]:
-    """What a reader should look at first: leaks, strong drift, rows that train has too."""
-    texts = []
-    for figure in (figure for figure in description.alone if figure.suspect):
-        why = f"alone ranks validation with an AUC of {figure.auc:.4f}"
-        if figure.only:
-            why = "differs from the usual only where the label is 1"
-        texts.append(
-            f"suspected leak: {figure.field} tells {figure.label}: {figure.by} {why}. Is it known "
-            "before the label is?"
-        )
-    strong = description.drift.filter(pl.col("psi") > STRONG)["name"].unique(maintain_order=True)
-    texts += [f"strong drift from train: {', '.join(strong)}"] if len(strong) else []
-    equal = dict(description.repeats["split", "equal"].rows()[1:])
-    line = equal_rows.line(equal, description.looked_at)
-    if line and not description.data.notes["cuts"]:  # else copies stay together
-        texts.append(f"{line}: copies in the log, or too few inputs to tell rows apart")
-    return texts
-
-
-def rows(description: Description) -> Section:
-    """How many, how they were split and sampled, and why some were rejected."""
-    data = description.data
-    notes, texts = data.notes, [f"{rows_line(data.rows)}."]
-    if cuts := cuts_line(notes):
-        texts.append(f"Split by time: {cuts}.")
-    if dict(data.rows) != dict(description.looked_at):
-        looked = ", ".join(f"{n:,} of {split}" for split, n in description.looked_at.items())
-        texts.append(f"The figures below are of a sample: blocks spread over the set, {looked}.")
-    rejected = sum(notes["rejected"].values())
-    texts.append(f"{notes['read']:,} rows were read, {rejected:,} of them rejected.")
-    for older in data.extends[:1]:
-        texts.append(f"The set extends {older['name']}, fingerprint {older['fingerprint'][:16]}.")
-    texts += [WEIGHTED] if data.schema.weight else []
-    return Section("Rows", texts)
 
 
 def days(description: Description) -> Figure:

@@ -9,7 +9,6 @@ StableHLO is too old for a new JAX. docs/export.md says more.
 
 from __future__ import annotations
 
-import math
 import pathlib
 from collections.abc import Sequence
 
@@ -43,7 +42,8 @@ OPTIONS = {
 }
 SHARED = (*command.DATA, "cache_dir")
 DEFAULTS = {"calibration": AUTO, "batch_size": 0}
-RANGES = {"batch_size": (1, math.inf)}
+RANGES = {"batch_size": command.POSITIVE}
+EXISTING = {"workdir": f"{command.RUN}, or of a replica"}
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -60,8 +60,6 @@ def main(arguments: Sequence[str]) -> None:
         write_onnx(known.onnx, known.out, known.batch_size, known.plugins)
         return
     command.check_folder(known.out, "--out")
-    command.check_there(known.workdir, f"{command.RUN}, or of a replica")
-    command.check_finished(known.workdir)
     from dtn_jax.export.write import export_run
 
     given = {name: getattr(known, name) for name in OF_RUNS}

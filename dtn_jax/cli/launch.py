@@ -21,7 +21,6 @@ from dtn_jax.errors import UserError
 from dtn_jax.parallel import interrupts
 from dtn_jax.report import screen
 
-RESUMES = True
 EXAMPLE = "dtn-jax launch --processes=2 -- --config=configs/adult.py:dtn --workdir=runs/adult_two"
 USAGE = "%(prog)s [--processes N] [--restarts N] -- ARGUMENTS OF dtn-jax train"
 OPTIONS = {"processes=N": "how many to start", "restarts=N": "times to restart all if one dies"}
@@ -96,8 +95,7 @@ def run_once(training: Sequence[str], count: int) -> list[int]:
         return [interrupts.CODE]
     finally:
         for process in started:
-            if process.poll() is None:
-                process.kill()
+            process.kill()  # which does nothing to one that has ended
             process.wait()
     return [process.returncode for process in started]
 

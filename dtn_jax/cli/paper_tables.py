@@ -33,7 +33,6 @@ from collections.abc import Sequence
 from dtn_jax.cli import command, compile_cache
 from dtn_jax.places import protocol_groups, protocols
 
-RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = "dtn-jax paper_tables --dataset=adult --table=overall --seeds=3 --workdir=runs/paper"
 ALL = "all"  # the tables
 MODES = dict.fromkeys(("dataset", "protocol", "config"), ())

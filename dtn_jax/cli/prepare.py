@@ -34,7 +34,6 @@ from dtn_jax.places import full_path
 if TYPE_CHECKING:
     from dtn_jax.data.prepared import Prepared
 
-RESUMES = True  # an interrupted call resumes where it was
 EXAMPLE = "dtn-jax prepare --dataset=synthetic --options=rows=100000,seed=1"
 OF_LOGS = ("processes", "memory_gb", "max_reject_rate", "engine", "master")
 FORMATS = ", ".join(command.constant("data.schemas.spec", "FORMATS"))
@@ -92,7 +91,7 @@ def main(arguments: Sequence[str]) -> None:
         from dtn_jax.config import plugins
 
         plugins.load(known.plugins)
-    data, is_new = own_logs(known) if known.schema else built_in(known)
+    data, is_new = prepared(known)
     from dtn_jax.cli import description  # after what may be refused
 
     if known.describe or known.html:
@@ -101,21 +100,17 @@ def main(arguments: Sequence[str]) -> None:
         description.show(data, account=not is_new)  # preparing it shows the account already
 
 
-def built_in(known: argparse.Namespace) -> tuple[Prepared, bool]:
-    """A data set by name, and whether this call prepared it."""
-    from dtn_jax.data.sets import catalog
-
-    source = (known.dataset, known.options, known.data_dir, known.manual_dir)
-    is_new = not pathlib.Path(catalog.make_builder(*source).data_dir).exists()
-    return catalog.load(*source), is_new
-
-
-def own_logs(known: argparse.Namespace) -> tuple[Prepared, bool]:
-    """The logs that a schema file describes, and whether this call prepared them."""
+def prepared(known: argparse.Namespace) -> tuple[Prepared, bool]:
+    """A data set by name, or the logs that a schema file describes, and whether this call prepared
+    it."""
     from dtn_jax.data import prepare as logs
     from dtn_jax.data.schemas import schema_file
     from dtn_jax.data.sets import catalog
 
+    if known.dataset:
+        source = (known.dataset, known.options, known.data_dir, known.manual_dir)
+        is_new = not pathlib.Path(catalog.make_builder(*source).data_dir).exists()
+        return catalog.load(*source), is_new
     if known.extend and not known.input:
         raise UserError("--extend=SET needs --input=FILES, the new rows")
     if not known.input:

@@ -21,13 +21,10 @@ OPTIONS = {
     "gain=TASKS": "what a row is worth: a task, or an expression of tasks' labels, 0 or more",
     "objective=METRIC": "of the gain, to be the highest: gauc, ndcg_at_10 or auc (default: gauc "
     "where the data have groups, else auc)",
-    "seed=N": "of the search (default 0)",
     "replace": "replace the rank.json that is there",
 }
-DEFAULTS = {"seed": 0}
 RANK_FILE = command.constant("export.ranking", "RANK_FILE")
 NEEDED = ("workdir", "gain")
-RANGES = {"seed": (0, 2**63 - 1)}
 EXISTING = {"workdir": command.RUN}
 
 
@@ -36,7 +33,6 @@ def main(arguments: Sequence[str]) -> None:
     place = pathlib.Path(known.workdir, RANK_FILE)
     if place.exists() and not known.replace:
         raise UserError(f"{place} is there: --replace searches anew")
-    command.check_finished(known.workdir)
     from dtn_jax.comparison.rank_search import find  # after --help
 
-    find(known.workdir, known.gain, known.objective, known.seed)
+    find(known.workdir, known.gain, known.objective)

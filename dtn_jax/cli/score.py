@@ -8,7 +8,6 @@ appears, at once. docs/serving.md says more.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -21,10 +20,7 @@ if TYPE_CHECKING:
 EXAMPLE = "dtn-jax score --model=models/shop --input=day.parquet --output=s.parquet"
 
 HIGH = 0.1  # a share of unknown values that is told
-RESUMES = True  # an interrupted call resumes where it was
 FORMATS = ", ".join(command.constant("data.schemas.spec", "FORMATS"))
-LARGEST = command.constant("export.model", "LARGEST")
-ROWS = ", ".join(f"{rows} on a {device.upper()}" for device, rows in LARGEST.items())
 OPTIONS = {
     "model=DIR": "the folder that dtn-jax export wrote",
     "input=FILES": "files, globs or folders, by comma; local, or fsspec addresses",
@@ -36,14 +32,14 @@ OPTIONS = {
     "max_bad_rate=SHARE": "share of bad rows above which no output is written; 0 ends the "
     "command at the first one",
     "format=FORMAT": f"of the input, if no suffix says it: {FORMATS}",
-    "batch_rows=ROWS": f"on the device at once (default: {ROWS})",
+    "batch_rows=ROWS": "on the device at once (default: by its kind)",
     "replace": "replace the output that is there",
 }
 DEFAULTS = {"columns": "all", "batch_rows": 0}
 DEFAULTS["max_bad_rate"] = command.constant("export.score_files", "MAX_BAD_RATE")
 SHARED = ("cache_dir",)
 NEEDED = ("model", "input", "output")
-RANGES = {"max_bad_rate": (0, 1), "batch_rows": (1, math.inf)}
+RANGES = {"max_bad_rate": (0, 1), "batch_rows": command.POSITIVE}
 
 
 def main(arguments: Sequence[str]) -> None:

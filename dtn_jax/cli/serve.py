@@ -8,7 +8,6 @@ the environment, requests must bring that token. docs/serving.md says more. It n
 
 from __future__ import annotations
 
-import math
 import os
 import pathlib
 from collections.abc import Sequence
@@ -37,7 +36,7 @@ DEFAULTS = {name: command.constant("export.serve.requests", name) for name in LI
 DEFAULTS |= {"host": "127.0.0.1", "port": 8000}
 SHARED = ("cache_dir",)
 NEEDED = ("model",)
-RANGES = dict.fromkeys(LIMITS, (1, math.inf)) | {"port": (0, 65_535)}
+RANGES = dict.fromkeys(LIMITS, command.POSITIVE) | {"port": (0, 65_535)}
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -10,7 +10,6 @@ where they share the workdir too.
 
 from __future__ import annotations
 
-import math
 import pathlib
 from collections.abc import Sequence
 
@@ -18,7 +17,6 @@ from dtn_jax.cli import command
 from dtn_jax.errors import UserError
 from dtn_jax.report import screen
 
-RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = "dtn-jax sweep --config=configs/adult.py:dtn --workdir=runs/sweep --trials=20"
 TRIALS = 20
 SAMPLERS = command.constant("search.studies", "SAMPLERS")
@@ -38,7 +36,7 @@ CONFIG = True
 SHARED = (*command.DATA, "cache_dir", "force")
 DEFAULTS = {"trials": int, "grid": str, "sampler": "tpe", "pruner": "none"}
 NEEDED = ("workdir",)
-RANGES = {"trials": (1, math.inf)}
+RANGES = {"trials": command.POSITIVE}
 CHOICES = {"sampler": SAMPLERS, "pruner": PRUNERS}
 
 

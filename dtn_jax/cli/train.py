@@ -7,7 +7,6 @@ once.
 
 from __future__ import annotations
 
-import math
 import pathlib
 from collections.abc import Sequence
 
@@ -15,7 +14,6 @@ from dtn_jax.cli import command
 from dtn_jax.errors import UserError
 from dtn_jax.report import screen
 
-RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = "dtn-jax train --config=configs/adult.py:dtn --workdir=runs/adult_dtn"
 OPTIONS = {
     "workdir=DIR": "the run's folder: a new one, or that of an interrupted run, which then resumes "
@@ -26,7 +24,7 @@ OPTIONS = {
 CONFIG = True
 SHARED = (*command.DATA, "cache_dir", "force")
 DEFAULTS = {"profile": 0}
-RANGES = {"profile": (1, math.inf)}
+RANGES = {"profile": command.POSITIVE}
 
 
 def main(arguments: Sequence[str]) -> None:

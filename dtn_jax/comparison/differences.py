@@ -11,16 +11,16 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from scipy.special import expit
 
 from dtn_jax.comparison import scored_rows
 from dtn_jax.comparison.scored_rows import Columns, ScoredRows
+from dtn_jax.config import plugins
 from dtn_jax.errors import UserError
 from dtn_jax.metrics import METRICS, Influence, Units, influences
 from dtn_jax.metrics.gains import gains_of
-from dtn_jax.metrics.inputs import mean
 from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.paired import FEWEST, compare, signs
-from dtn_jax.metrics.sigmoid import probabilities_of
 from dtn_jax.metrics.significance import DRAWS, FEW, Comparison, Name, holm
 from dtn_jax.metrics.significance import compare as bootstrap
 from dtn_jax.run.outcome import runs_in
@@ -81,24 +81,26 @@ class Difference:
         return "" if not sign else "B" if self.difference * sign > 0 else "A"
 
 
-def compared(a: str, b: str, columns: Columns, draws: int) -> Compared:
+def compared(a: str, b: str, columns: Columns, draws: int, files: str = "") -> Compared:
     """The rows of both sides, in one order, and the differences.
 
     Args:
       a, b: a run's workdir, several seeds by comma, or a Parquet file.
       columns: of such a file.
       draws: exchanges of scores, for p and intervals.
+      files: plug-ins, whose metrics are compared too; "" is those of the runs.
 
     Raises:
-      UserError: a side cannot be read, or the two are not of the same rows.
+      UserError: a side cannot be read, a plug-in is gone, or the two are not of the same rows.
     """
+    plugins.load(files)
     places = [places_of(text) for text in (a, b)]
     sides: list[list[ScoredRows]] = [[], []]
     schema = None
     for i in sorted((0, 1), key=lambda i: not places[i][0].is_dir()):  # the schema of a run says
         for place in places[i]:  # what is in a file
             if place.is_dir():
-                rows, schema = scored_rows.of_run(place)
+                rows, schema = scored_rows.of_run(place, with_plugins=not files)
             else:
                 rows = scored_rows.of_file(place, schema, columns)
             sides[i].append(rows)
@@ -112,9 +114,6 @@ def compared(a: str, b: str, columns: Columns, draws: int) -> Compared:
 def places_of(text: str) -> list[pathlib.Path]:
     """The runs or files of a side: a path, or several by comma; of a folder of replicas all."""
     paths = [pathlib.Path(part.strip()).expanduser() for part in text.split(",")]
-    for path in paths:
-        if not path.exists():
-            raise UserError(f"{path} is not there; expected a run's workdir or a Parquet file")
     return [run for path in paths for run in (runs_in(path) if path.is_dir() else [path])]
 
 
@@ -143,7 +142,7 @@ def aligned(a: list[ScoredRows], b: list[ScoredRows]) -> None:
         for task in first.labels.keys() & other.labels.keys():
             labels = first.labels[task], other.labels[task]
             _check_equal(first, other, f"the label of {task!r}", *labels)
-    weighted = [run for run in every if run.weighted]
+    weighted = [run for run in every if run.weight is not None]
     for other in weighted[1:]:
         _check_equal(weighted[0], other, "the weight", weighted[0].weight, other.weight)
     grouped = [run for run in every if run.group is not None]
@@ -201,10 +200,11 @@ def differences(
     """Every metric of every task@space that both sides have; rows must be `aligned`."""
     every = [*a, *b]
     group, weight = shared_columns(every)
-    weighted = [r for r in every if r.weighted]
-    if weighted and (plain := [r for r in every if r.config is not None and not r.weighted]):
+    plain = [r for r in every if r.config is not None and r.weight is None]
+    if weight is not None and plain:
+        weighted = next(r for r in every if r.weight is not None)
         raise UserError(
-            f"{weighted[0].name} counts rows by their weights, and {plain[0].name} does not "
+            f"{weighted.name} counts rows by their weights, and {plain[0].name} does not "
             "(evaluate.sample_weights). Of a file, --weight=none leaves the weights out"
         )
     bins = next((r.bins for r in every if r.config is not None), 15)
@@ -259,8 +259,8 @@ def rank_differences(
 
 def shared_columns(every: Sequence[ScoredRows]) -> tuple[np.ndarray | None, np.ndarray | None]:
     """The group of each row, and its weight where rows count by it."""
-    group = next((run.group for run in every if run.group is not None), None)
-    return group, next((run.weight for run in every if run.weighted), None)
+    columns = ([getattr(run, name) for run in every] for name in ("group", "weight"))
+    return tuple(next((one for one in of if one is not None), None) for of in columns)
 
 
 def tested(families: Iterable[Family], drawn: np.ndarray, grouped: bool) -> list[Difference]:
@@ -330,19 +330,19 @@ def places(rows: ScoredRows, key: str, weight: np.ndarray | None) -> np.ndarray:
     return np.flatnonzero(mask)
 
 
-def means(a: Sequence[ScoredRows], b: Sequence[ScoredRows], key: str) -> list[list[float]]:
+def means(a: Sequence[ScoredRows], b: Sequence[ScoredRows], key: str) -> list[np.ndarray]:
     """[what it predicts, what is observed] of each side, the mean over the rows of a task in a
     space and over runs: for a binary task the shares of positives."""
     (_, weight), task = shared_columns([*a, *b]), key.partition("@")[0]
     at = places(a[0], key, weight)
-    weights = None if weight is None else weight[at].astype(np.float64)
+    weights = None if weight is None else weight[at]
 
-    def of(run: ScoredRows) -> tuple[float, float]:
-        rows = Rows(run.kinds[task], run.scores[key][at], run.labels[task][at], weights)
-        predicted = rows.once(probabilities_of) if rows.kind == "binary" else rows.scores
-        return mean(predicted, rows.weights), mean(rows.labels, rows.weights)
+    def of(run: ScoredRows) -> list[float]:
+        scores = run.scores[key][at].astype(np.float64)
+        predicted = expit(scores) if run.kinds[task] == "binary" else scores
+        return [np.average(values, weights=weights) for values in (predicted, run.labels[task][at])]
 
-    return [[statistics.mean(one) for one in zip(*map(of, side))] for side in (a, b)]
+    return [np.mean([*map(of, side)], axis=0) for side in (a, b)]
 
 
 class Sampled(NamedTuple):

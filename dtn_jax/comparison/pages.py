@@ -7,7 +7,6 @@ import pathlib
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
-import jinja2
 import rich.console
 
 from dtn_jax.comparison.differences import LEVEL, Difference, means
@@ -18,6 +17,7 @@ from dtn_jax.places import full_path
 from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid
 from dtn_jax.report.markdown import escaped, one_line
+from dtn_jax.report.sections import rendered
 
 WIDE = 80  # columns of a terminal that a table needs
 NAMED = 3  # differences that the verdict names of each side
@@ -36,7 +36,7 @@ def show(
     best = "ahead" if len(a) == len(b) == 1 else "best"  # heads the last column
     keys = list(dict.fromkeys(one.key for one in every))
     more = levels(a, b, [key for key in keys if key in a[0].scores])
-    lines, last = paragraphs(a, b, every), verdict(a, b, every)
+    *lines, last = paragraphs(a, b, every)
     screen.show(f"A: {names[0]}\nB: {names[1]}")
     screen.show(terminal(every, best, more), WIDE)
     print("\n".join([f"\n{len(a[0].key):,} rows.", *lines]))
@@ -57,11 +57,12 @@ def show(
 
 def levels(a: Sequence[ScoredRows], b: Sequence[ScoredRows], keys: Iterable[str]) -> Levels:
     """What each side predicts on average of what is observed: two rows for each task@space."""
-    texts = {key: [[f"{x:.4g}" for x in side] for side in means(a, b, key)] for key in keys}
-    return {
-        key: [[name, *two, *[""] * 4] for name, *two in zip(("pred", "obs"), *sides)]
-        for key, sides in texts.items()
-    }
+
+    def rows(key: str) -> list[list[str]]:
+        sides = zip(("pred", "obs"), *means(a, b, key))
+        return [[name, *(f"{x:.4g}" for x in two), *[""] * 4] for name, *two in sides]
+
+    return {key: rows(key) for key in keys}
 
 
 def terminal(every: Sequence[Difference], best: str, more: Levels) -> rich.console.Group:
@@ -127,11 +128,16 @@ def p_text(one: Difference) -> str:
 def paragraphs(
     a: Sequence[ScoredRows], b: Sequence[ScoredRows], every: Sequence[Difference]
 ) -> list[str]:
-    """Why a task@space has no verdict; after an empty line how the numbers are to be read.
+    """Why a task@space has no verdict; after an empty line how the numbers are to be read; last the
+    verdict in one sentence, by the first metric of each task@space: AUC, or XAUC.
 
     Where neither side has several seeds, one of the two states is ahead, which does not make its
     model better.
     """
+    keys = [key for key in dict.fromkeys(one.key for one in every) if key in a[0].scores]
+    firsts = [next(one for one in every if one.key == key) for key in keys]
+    known = [one for one in firsts if not math.isnan(one.p_holm)]
+    equal = [one for one in known if not one.better]
     return rendered(
         pathlib.Path(__file__).with_name("notes.md.jinja"),
         few={one_line(one.key): one.few for one in every if one.few},
@@ -139,37 +145,15 @@ def paragraphs(
         are_runs=any(run.config is not None for run in (*a, *b)),
         units="groups" if any(run.group is not None for run in (*a, *b)) else "rows",
         seeds={"A": len(a), "B": len(b)},
+        known=known,
+        by=dict.fromkeys(METRICS[one.metric].title for one in known),
+        ahead={side: [one for one in known if one.better == side] for side in ("B", "A")},
+        equal=sorted(equal, key=lambda one: (one.p_holm, one.p)),
+        figures=figures,
         LEVEL=LEVEL,
+        NAMED=NAMED,
         SEEDS=SEEDS,
     )
-
-
-def verdict(a: Sequence[ScoredRows], b: Sequence[ScoredRows], every: Sequence[Difference]) -> str:
-    """The comparison in one sentence, by the first metric of each task@space: AUC, or XAUC.
-
-    Where neither side has several seeds, a trained state scores higher; no model is better.
-    """
-    keys = [key for key in dict.fromkeys(one.key for one in every) if key in a[0].scores]
-    firsts = [next(one for one in every if one.key == key) for key in keys]
-    known = [one for one in firsts if not math.isnan(one.p_holm)]
-    if not known:
-        return "Verdict: none, since rows or groups are too few to tell A and B apart."
-    several = len(a) > 1 or len(b) > 1
-    parts, equal = [], [one for one in known if not one.better]
-    for side in ("B", "A"):
-        if ahead := [one for one in known if one.better == side]:
-            who = f"{side} is better" if several else f"the trained state of {side} scores higher"
-            more = f" and {len(ahead) - NAMED} more" if len(ahead) > NAMED else ""
-            parts.append(f"{who} on {', '.join(map(figures, ahead[:NAMED]))}{more}")
-    if parts and equal:
-        parts.append(f"no significant difference on {len(equal)} of {len(known)}")
-    elif equal:
-        clearest = min(equal, key=lambda one: (one.p_holm, one.p))
-        parts.append(f"no significant difference; the clearest is on {figures(clearest)}")
-    if not several:
-        parts.append("which model is better, only several seeds of each can tell")
-    by = " and ".join(dict.fromkeys(METRICS[one.metric].title for one in known))
-    return f"Verdict by {by}: {'; '.join(parts)}."
 
 
 def figures(one: Difference) -> str:
@@ -177,16 +161,6 @@ def figures(one: Difference) -> str:
     key, _, _, _, difference, interval, p, _ = cells(one)
     p = p if p.startswith("≤") else f"= {p}"
     return f"{one_line(key)} (B − A {difference}, 95 % interval {interval}, p {p})"
-
-
-def rendered(template: pathlib.Path, **facts: object) -> list[str]:
-    """The paragraphs of a template, each a line; "----" is an empty one."""
-    environment = jinja2.Environment(
-        trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    text = environment.from_string(template.read_text()).render(facts)
-    lines = (" ".join(part.split()) for part in text.split("\n\n"))
-    return ["" if line == "----" else line for line in lines if line]
 
 
 def csv(every: Sequence[Difference]) -> str:

@@ -48,14 +48,13 @@ LEAST = 0.01  # of a regression's mean label: lower predictions count as that, w
 OBJECTIVES = ("gauc", "ndcg_at_10", "auc")
 
 
-def find(workdir: str | pathlib.Path, gain: str, objective: str = "", seed: int = 0) -> dict:
+def find(workdir: str | pathlib.Path, gain: str, objective: str = "") -> dict:
     """Searches a ranking score for a run, shows it, and writes rank.json into its folder.
 
     Args:
       workdir: of a finished run.
       gain: what a row is worth: an expression of labels, such as `click + 5*order`.
       objective: one of OBJECTIVES; '' is GAUC where rows have groups, else AUC.
-      seed: of the search.
 
     Returns:
       What rank.json holds.
@@ -85,24 +84,25 @@ def find(workdir: str | pathlib.Path, gain: str, objective: str = "", seed: int 
             kinds={},
             group=scored.group,
             weight=scored.sample_weight if weighted else None,
-            weighted=weighted,
         )
 
     known = split(VALIDATION, validation)
     terms = terms_of(schema, known.labels)
-    values = pick(known, worth.text, terms, objective, seed)
+    values = pick(known, worth.text, terms, objective)
     equal, best = next(iter(values)), max(values, key=values.__getitem__)
     test = split(PREDICTIONS, read_predictions(folder / PREDICTIONS, schema))
     alone = max(terms, key=values.__getitem__)  # the best single task
-    ranks = [parsed(text, test).score(test.scores) for text in (equal, alone, best)]
-    *others, ours = ([dataclasses.replace(test, rank=rank)] for rank in ranks)
-    differences, beside = (rank_differences(other, ours) for other in others)
+
+    def ranked(text: str) -> list[ScoredRows]:
+        return [dataclasses.replace(test, rank=parsed(text, test).score(test.scores))]
+
+    tested = {text: rank_differences(ranked(text), ranked(best)) for text in (equal, alone)}
+    beside = {text: [facts_of(one) for one in lines] for text, lines in tested.items()}
     facts = {"expression": best, "equal": equal, "gain": worth.text, "objective": objective}
-    facts |= {"seed": seed, "validation": values, "calibration": calibration}
-    facts["test"] = [facts_of(one) for one in differences]
-    facts |= {"alone": alone, "test_beside_alone": [facts_of(one) for one in beside]}
+    facts |= {"validation": values, "calibration": calibration, "test": beside[equal]}
+    facts |= {"alone": alone, "test_beside_alone": beside[alone]}
     write_whole(folder / RANK_FILE, json.dumps(facts, indent=1))
-    show(facts, {equal: differences, alone: beside}, folder)
+    show(facts, tested, folder)
     return facts
 
 
@@ -110,9 +110,7 @@ def parsed(text: str, rows: ScoredRows) -> Ranking:
     return ranking.parse(text, ranking.names_of(list(rows.scores)))
 
 
-def pick(
-    known: ScoredRows, gain: str, terms: Sequence[str], objective: str, seed: int
-) -> dict[str, float]:
+def pick(known: ScoredRows, gain: str, terms: Sequence[str], objective: str) -> dict[str, float]:
     """{expression: the objective on all rows}: equal powers, those found, then each term alone.
 
     Raises:
@@ -131,7 +129,7 @@ def pick(
             "of 0 or more, some above 0, and groups where the metric is of groups"
         )
     logs = np.log(np.maximum(columns[few.places], 1e-300))
-    powers = search(lambda row: few.value(objective, logs @ row), len(terms), seed)
+    powers = search(lambda row: few.value(objective, logs @ row), len(terms))
     powers = pruned(few, logs, powers, objective)
     texts = [product(terms, np.ones(len(terms))), product(terms, powers), *terms]
     ranks = {text: parsed(text, known).score(known.scores) for text in texts}
@@ -168,20 +166,19 @@ def sample(known: ScoredRows) -> np.ndarray:
 
 
 def search(
-    value: Callable[[Float[np.ndarray, " T"]], float], tasks: int, seed: int
+    value: Callable[[Float[np.ndarray, " T"]], float], tasks: int
 ) -> Float[np.ndarray, " T"]:
     """The powers with the highest value, in hundredths, the largest of them 1 or -1.
 
     Args:
       value: of powers; multiples of them have the same.
       tasks: T.
-      seed: of the random ones.
     """
 
     def scaled(row: np.ndarray) -> np.ndarray:
         return np.round(row / max(np.abs(row).max(), 1e-9), 2)
 
-    draws = np.random.default_rng(seed).uniform(-1, 1, (TRIES * tasks, tasks))
+    draws = np.random.default_rng(0).uniform(-1, 1, (TRIES * tasks, tasks))
     rows = [scaled(row) for row in (np.ones(tasks), *np.eye(tasks), *draws)]
     highest, best = max(((value(row), row) for row in rows), key=lambda one: one[0])
     for step in STEPS:

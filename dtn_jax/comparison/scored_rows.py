@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from dtn_jax.config import differing, identity
+from dtn_jax.config import differing, identity, plugins
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export import ranking
 from dtn_jax.export.calibration import scores as outputs_of
 from dtn_jax.export.model_folder import MANIFEST
 from dtn_jax.export.ranking import RANK, RANK_FILE
 from dtn_jax.export.score_columns import GROUP, WEIGHT, ScoredBy
-from dtn_jax.files import read_json
+from dtn_jax.files import read_json, reading
 from dtn_jax.metrics.scores import read_predictions
 from dtn_jax.metrics.spaces import logits_in
 from dtn_jax.options import pairs
@@ -44,11 +44,11 @@ class ScoredRows:
       scores: {task@space: `[N]`}, logits of a binary task's probability in the space, or a
         regression's prediction.
       kinds: {task: binary or regression}.
-      group, weight: `[N]`; None where there is none.
+      group: `[N]`; None where there is none.
+      weight: `[N]`, by which rows count; None where each counts the same.
       rank: `[N]`, the ranking score of all tasks; None where there is none.
       config: the options of a run that are its identity; None of a file.
       data: the fingerprint of a run's data; "" of a file.
-      weighted: whether rows count by their weights, as the run has them.
       bins: of the expected calibration error, as the run has them.
       ungrouped: whether rows are known to be in no groups.
     """
@@ -62,7 +62,6 @@ class ScoredRows:
     weight: np.ndarray | None = None
     config: Mapping[str, object] | None = None
     data: str = ""
-    weighted: bool = False
     bins: int = 15
     ungrouped: bool = False
     rank: np.ndarray | None = None
@@ -98,39 +97,35 @@ def check_finished(folder: pathlib.Path) -> dict:
     return outcome.run_facts(folder)
 
 
-def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
-    """The test rows that a run scored.
+def of_run(folder: pathlib.Path, with_plugins: bool = False) -> tuple[ScoredRows, Schema]:
+    """The test rows that a run scored; `with_plugins`: loads its plug-ins, too.
 
     Raises:
-      UserError: no finished run that read test, or files that are damaged.
+      UserError: no finished run that read test, files that are damaged, or a plug-in that is gone.
     """
     facts = check_finished(folder)
-    try:
-        schema = Schema.load(folder / "schema.json")
-        scores = read_predictions(folder / PREDICTIONS, schema)
-        if bad := np.count_nonzero(~np.isfinite(scores.logits)):
-            raise ValueError(f"{bad} scores in {PREDICTIONS} are not finite")
-        labels = np.where(scores.label_mask, scores.labels, np.nan)
-        evaluate = facts["config"].get("evaluate", {})
-        rows = ScoredRows(
-            name=str(folder),
-            key=pl.read_parquet(folder / PREDICTIONS, columns=["row"])["row"],
-            labels={task: labels[:, i] for i, task in enumerate(schema.task_names)},
-            scores=spaces_of(scores.logits, schema),
-            kinds={task.name: task.kind for task in schema.tasks},
-            group=scores.group,
-            weight=scores.sample_weight,
-            config=identity(facts["config"]),
-            data=str(facts["data"]),
-            weighted=bool(evaluate.get("sample_weights", False)),
-            bins=int(evaluate.get("ece_bins", 15)),
-            ungrouped=not schema.group,
-            rank=rank_of(folder, scores.logits, schema),
-        )
-    except UserError:
-        raise
-    except Exception as error:  # pyarrow and polars raise many kinds
-        raise UserError(f"the run in {folder} is damaged ({error})") from None
+    plugins.load(str(facts["config"].get("plugins", "")) if with_plugins else "")
+    with reading(folder / "schema.json", "bring it back from a copy, or train again") as path:
+        schema = Schema.load(path)
+    scores = read_predictions(folder / PREDICTIONS, schema)
+    if bad := np.count_nonzero(~np.isfinite(scores.logits)):
+        raise UserError(f"{folder / PREDICTIONS}: {bad} scores are not finite")
+    labels = np.where(scores.label_mask, scores.labels, np.nan)
+    evaluate = facts["config"].get("evaluate", {})
+    rows = ScoredRows(
+        name=str(folder),
+        key=pl.read_parquet(folder / PREDICTIONS, columns=["row"])["row"],
+        labels={task: labels[:, i] for i, task in enumerate(schema.task_names)},
+        scores=spaces_of(scores.logits, schema),
+        kinds={task.name: task.kind for task in schema.tasks},
+        group=scores.group,
+        weight=scores.sample_weight if evaluate.get("sample_weights") else None,
+        config=identity(facts["config"]),
+        data=str(facts["data"]),
+        bins=int(evaluate.get("ece_bins", 15)),
+        ungrouped=not schema.group,
+        rank=rank_of(folder, scores.logits, schema),
+    )
     return rows, schema
 
 
@@ -303,7 +298,6 @@ def _rows(
         group=np.unique(texts, return_inverse=True)[1] if group else None,
         weight=numbers(weight),
         rank=numbers(rank),
-        weighted=weight is not None,
         ungrouped=columns.group == NONE or (by is not None and not by.group),
     )
 

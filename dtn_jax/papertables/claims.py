@@ -17,7 +17,7 @@ from dtn_jax.comparison.differences import LEVEL, Sampled
 from dtn_jax.metrics.significance import compare, holm
 from dtn_jax.papertables import references
 from dtn_jax.papertables.grids import p_value
-from dtn_jax.papertables.numbers import MEAN, sampled
+from dtn_jax.papertables.numbers import MEAN, listed, sampled
 from dtn_jax.papertables.protocol import LIGHTGBM, OF_SEARCHES, Claim, Entry, Protocol
 from dtn_jax.papertables.runs import Runs
 from dtn_jax.report.grid import Grid
@@ -70,9 +70,8 @@ def margin(claim: Claim, table: Mapping) -> float:
 
 def verdicts(claims: Mapping[str, Sequence[Mapping]]) -> list[Grid]:
     """A table for each family, over all sets: {set: its claims, with their results if known}."""
-    families: dict[str, list[tuple[str, Mapping]]] = {}
-    for name, claim in ((name, claim) for name, of in claims.items() for claim in of):
-        families.setdefault(claim["family"], []).append((name, claim))
+    every = ((name, claim) for name, of in claims.items() for claim in of)
+    families = listed((one[1]["family"], one) for one in every)
     return [of_family(letter, families[letter]) for letter in sorted(families)]
 
 

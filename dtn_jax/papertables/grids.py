@@ -13,7 +13,6 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from dtn_jax.comparison.differences import LEVEL
-from dtn_jax.comparison.pages import rendered
 from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.paired import FEWEST
 from dtn_jax.papertables.numbers import (
@@ -22,19 +21,21 @@ from dtn_jax.papertables.numbers import (
     comparisons,
     delta_m,
     grouped,
+    listed,
     measured,
     own_spaces,
     summary,
 )
 from dtn_jax.papertables.protocol import AGAIN, OURS
 from dtn_jax.report.grid import Grid
+from dtn_jax.report.sections import rendered
 
 PRINTED = ("auc", "gauc", "logloss", "predicted_observed")  # metrics of binary tasks
 SIZES = ("parameters", "in tables", "FLOPs", "train s")  # the last columns of the main table
 DELTA = "Δm %"  # a column of the main table
 CONSTANT = "a constant: test's base rate"  # a row of log losses
 ALIKE = "≈"  # before a difference that is smaller than twice the seeds' standard deviation
-FINE = 5e-5  # a spread that 4 digits would hide
+FINE = 5e-5  # a spread, of most rows, that 4 digits would hide
 TITLES = {
     "overall": "All architectures",
     "ablation": "{Ours} without its parts, and with its options",
@@ -179,13 +180,6 @@ def short(number: int) -> str:
     return str(number)
 
 
-def digits_of(of: Mapping, rows: Sequence[Row], key: str, metric: str) -> int:
-    """4, or 5 where these would hide how the values of most rows scatter."""
-    values = [of[row["name"], key, metric] for row in rows if (row["name"], key, metric) in of]
-    deviations = [sd for _, sd, _ in values if sd is not None]
-    return 5 if deviations and statistics.median(deviations) < FINE else 4
-
-
 def column(table: Mapping, of: Mapping, key: str, metric: str) -> list[str]:
     """Mean ± standard deviation of each row; the best mean is bold, unless there are too few."""
     rows = shown(table)
@@ -195,7 +189,8 @@ def column(table: Mapping, of: Mapping, key: str, metric: str) -> list[str]:
     whole = [f[0] for f, count in zip(values, seeds) if f and count == most]
     few = any(key in row["few"] for row in rows)  # what so few rank highest means nothing
     best = None if few or len(rows) < 2 else METRICS[metric].best(whole)
-    digits = digits_of(of, rows, key, metric)
+    deviations = [sd for _, sd, _ in filter(None, values) if sd is not None]
+    digits = 5 if deviations and statistics.median(deviations) < FINE else 4
     cells = [spread(*f[:2], digits) if f else "not defined" for f in values]
     return [f"**{cell}**" if f and f[0] == best else cell for cell, f in zip(cells, values)]
 
@@ -370,50 +365,28 @@ def by_level(title: str, rows: Sequence[Row], cell: Callable[[Row], str], *more,
 def footnotes(table: Mapping) -> list[str]:
     """Where the numbers come from, and what the signs mean."""
     rows, tunings = table["rows"], table["tuning"]
-    transfers = {name: of["transfer"] for name, of in tunings.items() if "transfer" in of}
-    edges = listed((o, name) for name, of in tunings.items() for o in of["at_edge"])
-    outside = listed((of.get("note", ""), name) for name, of in table["references"].items())
     return rendered(
         pathlib.Path(__file__).with_name("notes.md.jinja"),
         **dict(table)
         | {
-            "shortened": table.get("shortened", ()),
             "gaps": table["table"] == DIVERGENCE,
             "ours": with_ours("{ours}", table),
             "Ours": with_ours("{Ours}", table),
             "over": over(table["seeds"]) + over_searches(table),
-            "several": "searches" in table,
-            "delta_m": table.get("delta_m", ""),
             "counted": counted,
-            "transfer": [*transfers.values()],
-            "taken": [f"{n} from {of['from']}" for n, of in transfers.items() if of["from"] != n],
             "cost": transfer_cost(table),
-            "spent": [
-                f"{n} {of['examples'] / of['run']:.2f} ({counted(of['trials'], 'trial')})"
-                for n, of in tunings.items()
-                if "examples" in of
-            ],
             "opponent": opponent(table),
             "again": AGAIN.strip(", ") if any(r["name"].endswith(AGAIN) for r in rows) else "",
             "few_groups": any(row.get("few_groups") for row in rows),
             "regressions": keys_with(rows, "rmse"),
             "least": least(table),
-            "edges": edges,
-            "failed": [f"{of['failed']} of {n}" for n, of in tunings.items() if "failed" in of],
-            "outside": outside,
+            "edges": listed((option, n) for n, of in tunings.items() for option in of["at_edge"]),
+            "outside": listed((of.get("note", ""), n) for n, of in table["references"].items()),
             "SHORT": SHORT,
             "LEVEL": LEVEL,
             "FEWEST": FEWEST,
         },
     )
-
-
-def listed(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """{the first of some pairs: the second ones}"""
-    lists: dict[str, list[str]] = {}
-    for first, second in pairs:
-        lists.setdefault(first, []).append(second)
-    return lists
 
 
 def over(seeds: int) -> str:
@@ -423,9 +396,7 @@ def over(seeds: int) -> str:
 
 def over_searches(table: Mapping) -> str:
     """How many searches these seeds are of."""
-    rows: dict[int, list[str]] = {}
-    for name, count in table.get("searches", {}).items():
-        rows.setdefault(count, []).append(name)
+    rows = listed((count, name) for name, count in table.get("searches", {}).items())
     if not rows:
         return ""
     most, *others = sorted(rows, reverse=True)
@@ -440,11 +411,13 @@ def counted(number: int, noun: str) -> str:
 
 def least(table: Mapping) -> list[float]:
     """The lowest p of each comparison, of the family in which they add up to the most."""
-    families: dict[tuple, list[float]] = {}
-    for row in table["rows"]:
-        family = (row["group"], row["at"]) if table["table"] == DIVERGENCE else ()
-        lowest = [test["least"] for key, test in comparisons(row).items() if key != MEAN]
-        families.setdefault(family, []).extend(lowest)
+    of_gaps = table["table"] == DIVERGENCE
+    families = listed(
+        (of_gaps and (row["group"], row["at"]), test["least"])
+        for row in table["rows"]
+        for key, test in comparisons(row).items()
+        if key != MEAN
+    )
     return max(families.values(), key=sum, default=[])
 
 

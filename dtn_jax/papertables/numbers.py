@@ -30,7 +30,7 @@ from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.paired import FEWEST
 from dtn_jax.metrics.significance import FEW
 from dtn_jax.papertables import references
-from dtn_jax.papertables.protocol import OPTIMAL, OURS, Entry, Protocol, usual
+from dtn_jax.papertables.protocol import OPTIMAL, OURS, Entry, Protocol, changed, configured
 from dtn_jax.papertables.runs import Found, Runs
 
 TOO_FEW, NOT_TESTED = "too few", "not tested"  # instead of a comparison
@@ -58,8 +58,7 @@ def content(runs: Runs, name: str, entries: Sequence[Entry], command: str) -> di
     finished = {entry.name: runs.finished(entry) for entry in entries}
     every = [one for of in finished.values() for one in of]
     lacking = {e.name: protocol.runs_of(e.tuned_as) - len(finished[e.name]) for e in entries}
-    searches = [s for e in entries for s in protocol.searches_of(e.tuned_as)]
-    tunings = {name: runs.tuning(name) for name in dict.fromkeys(searches)}
+    searches = dict.fromkeys(s for e in entries for s in protocol.searches_of(e.tuned_as))
     # Models from outside are measured without weights, so none stands in such a table.
     outside = {} if runs.weighted or of_gaps else references.of_data(runs.data)
     published = protocol.published if name == "overall" and not protocol.cut else ()
@@ -71,7 +70,7 @@ def content(runs: Runs, name: str, entries: Sequence[Entry], command: str) -> di
         "missing": {entry: count for entry, count in lacking.items() if count},
         "seeds": protocol.seeds,
         "trials": protocol.trials,
-        "tuning": {name: tuning for name, tuning in tunings.items() if tuning},
+        "tuning": {name: tuning for name in searches if (tuning := runs.tuning(name))},
         "finalists": [protocol.finalists, protocol.finalist_seeds],
         "tested": list(protocol.tested),
         "rates": base_rates(every[0].results["test"]) if every else {},
@@ -93,7 +92,9 @@ def content(runs: Runs, name: str, entries: Sequence[Entry], command: str) -> di
     if of_gaps or protocol.claims:
         add_means(table, protocol)
     if of_gaps:
-        add_gaps(table, {e.name: runs.notes_of(e) for e in entries if finished[e.name]})
+        trained = (e for e in entries if finished[e.name])
+        configs = {e.name: configured(protocol, e.settings, runs.places) for e in trained}
+        add_gaps(table, {name: runs.data_of(config).notes for name, config in configs.items()})
     compare_all(table, finished)
     return table
 
@@ -109,7 +110,6 @@ def row(entry: Entry, runs: Sequence[Found]) -> dict:
         }
         for key in tests[0]
     }
-    defaults = usual()
     return {
         "name": entry.name,
         "architecture": runs[0].config.get("model.architecture", ""),
@@ -126,11 +126,7 @@ def row(entry: Entry, runs: Sequence[Found]) -> dict:
         "table_parameters": first["table_parameters"],
         "flops": first["flops_per_example"],
         "train_seconds": [run.train_seconds for run in runs],
-        "config": {
-            key: value
-            for key, value in runs[0].config.items()
-            if key != "seed" and value != str(defaults.get(key))
-        },
+        "config": {key: of for key, of in changed(runs[0].config).items() if key != "seed"},
         "settings": {key: str(value) for key, value in entry.settings.items()},
         "tuned_as": entry.tuned_as,
         "same_as": "",
@@ -310,7 +306,12 @@ def first_dial(table: Mapping) -> list[dict]:
 
 def grouped(rows: Iterable[Mapping], what: str) -> dict[str, list[Mapping]]:
     """{their `at`, `group` or `tuned_as`: rows}"""
-    groups: dict[str, list[Mapping]] = {}
-    for row in rows:
-        groups.setdefault(row[what], []).append(row)
-    return groups
+    return listed((row[what], row) for row in rows)
+
+
+def listed(pairs: Iterable[tuple]) -> dict:
+    """{the first of some pairs: the second ones}"""
+    lists: dict = {}
+    for first, second in pairs:
+        lists.setdefault(first, []).append(second)
+    return lists

@@ -22,7 +22,6 @@ import json
 import os
 import pathlib
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -34,7 +33,7 @@ from dtn_jax import files
 from dtn_jax.config import identity
 from dtn_jax.data.prepared import Prepared
 from dtn_jax.data.sets.catalog import read_data
-from dtn_jax.errors import UserError, disk_errors
+from dtn_jax.errors import disk_errors, reason
 from dtn_jax.losses.sample_weights import with_sample_weights
 from dtn_jax.metrics.scores import read_predictions
 from dtn_jax.metrics.significance import resampled_aucs
@@ -96,7 +95,6 @@ class Runs:
 
     def __init__(self, protocol: Protocol, folder: pathlib.Path, places: Settings):
         self.protocol, self.folder, self.places = protocol, folder, places
-        self.lost: set[str] = set()  # entries that can't be tuned here
         self._known: dict[str, Any] = {}  # see `_once`
         config = configured(protocol, places)
         self.data = self.data_of(config)
@@ -106,10 +104,6 @@ class Runs:
     def data_of(self, config: ConfigDict) -> Prepared:
         """A config's data set; prepared where it is not there."""
         return self._once(f"data {config.data.options}", lambda: read_data(config))
-
-    def notes_of(self, entry: Entry) -> Mapping:
-        """What is known of the data of an entry's runs, such as the best AUC."""
-        return self.data_of(configured(self.protocol, entry.settings, self.places)).notes
 
     def size(self, entry: Entry) -> Size:
         """Of an entry's model, trained or not."""
@@ -164,15 +158,9 @@ class Runs:
         anew = "delete it, and the same command makes it anew from the trials beside it"
         return files.read_json(path, anew) if path.exists() else None
 
-    def _tune(self, name: str, after: bool, label: str) -> None:
-        """Searches an entry's settings or, `after` that, tries those of the others, where it is not
-        done; raises Busy where another process does it."""
-        tried = self._tried(name) if after else {}
-        if tried is None:
-            if not self.lost:
-                raise Busy("others are searched")
-            self.lost.add(name)
-            raise UserError("it tries the settings of all, and a search failed")
+    def _tune(self, name: str, tried: Mapping[str, dict], label: str) -> None:
+        """Searches an entry's settings or, then, tries those of the others, where it is not done;
+        raises Busy where another process does it."""
         if self._read(name, tried) is not None:
             return
         folder, config, data = self._search(name)
@@ -182,11 +170,7 @@ class Runs:
             raise Busy(label)
         with held:
             screen.say(label, style="bold")
-            try:
-                tuning = tune.tune(self.protocol, name, config, data, folder, tried)
-            except Exception:
-                self.lost.add(name)
-                raise
+            tuning = tune.tune(self.protocol, name, config, data, folder, tried)
             files.write_whole(self._file(name, tried), json.dumps(tuning, indent=1) + "\n")
 
     # ---------------------------------------------------------------- final runs
@@ -209,14 +193,8 @@ class Runs:
         runs = [self.run(entry, seed) for seed in self.seeds_of(entry)]
         return [read(config, folder) for config, folder in filter(None, runs) if ended(folder)]
 
-    def _train(self, entry: Entry, seed: int, label: str) -> None:
-        """Trains an entry's run; raises Busy where another process does, or tunes the entry."""
-        run = self.run(entry, seed)
-        if run is None:
-            if self.lost.intersection(self.protocol.searches_of(entry.tuned_as)):
-                return  # that was said
-            raise Busy(f"{entry.tuned_as} is not tuned yet")
-        config, folder = run
+    def _train(self, config: ConfigDict, folder: pathlib.Path, label: str) -> None:
+        """Trains a final run, where it is not done; raises Busy where another process does."""
         if ended(folder):
             return
         if in_use(folder):
@@ -230,32 +208,30 @@ class Runs:
         """Tunes the entries, then trains them seed by seed; yields what failed after each round.
 
         What another process does is left for later, and waited for when nothing else is left.
-        Whatever one run dies of, the others are made.
+        Whatever one run dies of, the others are made; an entry whose tuning failed has no runs.
         """
-        transfer, protocol = self.protocol.transfer, self.protocol
-        most = max((protocol.runs_of(entry.tuned_as) for entry in entries), default=0)
-        tuned = dict.fromkeys(s for e in entries for s in protocol.searches_of(e.tuned_as))
+        transfer, part = self.protocol.transfer, functools.partial
+        tuned = dict.fromkeys(s for e in entries for s in self.protocol.searches_of(e.tuned_as))
         missing = [name for name in tuned if self.tuning(name) is None]
-        searched = protocol.entries if missing and transfer else missing
-        others = missing if transfer else ()
-        part = functools.partial
-        rounds: list[Jobs] = [
-            {f"tuning {name}": part(self._tune, name, False) for name in searched},
-            {f"{name}, settings of the others": part(self._tune, name, True) for name in others},
-            *(
-                {
-                    f"{e.name}, seed {seed}": part(self._train, e, seed)
-                    for e in entries
-                    if seed in self.seeds_of(e)
-                }
-                for seed in range(1, most + 1)
-            ),
-        ]
+        searched = self.protocol.entries if missing and transfer else missing
+        yield from self._do([{f"tuning {name}": part(self._tune, name, {}) for name in searched}])
+        others = {n: tried for n in missing if transfer and (tried := self._tried(n)) is not None}
+        jobs = {f"{n}, settings of the others": part(self._tune, n, of) for n, of in others.items()}
+        yield from self._do([jobs])
+        rounds: dict[int, Jobs] = {}
+        for entry in entries:
+            for seed in self.seeds_of(entry):
+                if run := self.run(entry, seed):
+                    jobs = rounds.setdefault(seed, {})
+                    jobs[f"{entry.name}, seed {seed}"] = part(self._train, *run)
+        yield from self._do([rounds[seed] for seed in sorted(rounds)])
+
+    def _do(self, rounds: Sequence[Jobs]) -> Iterator[list[str]]:
+        """Does all jobs; yields after each round what failed in it."""
         waits = False
         while left := sum(map(len, rounds)):
-            for jobs in rounds:
-                if jobs:
-                    yield self._do(jobs)
+            for jobs in filter(None, rounds):
+                yield self._round(jobs)
             if left == sum(map(len, rounds)):
                 if not waits:
                     labels = ", ".join(label for jobs in rounds for label in jobs)
@@ -263,7 +239,7 @@ class Runs:
                 waits = True
                 time.sleep(LOOK)
 
-    def _do(self, jobs: Jobs) -> list[str]:
+    def _round(self, jobs: Jobs) -> list[str]:
         """Does what no other process does, and takes it off the jobs; returns what failed."""
         problems = []
         for label, job in [*jobs.items()]:
@@ -292,14 +268,6 @@ class Runs:
         if name not in self._known:
             self._known[name] = make()
         return self._known[name]
-
-
-def reason(error: Exception) -> str:
-    """What a job died of; what no user can mend is shown with its traceback."""
-    if isinstance(error, UserError | OSError):
-        return str(error)
-    traceback.print_exc()
-    return f"{type(error).__name__}: {error}"
 
 
 def name_of(config: ConfigDict, fingerprint: str) -> str:

@@ -91,8 +91,7 @@ def tune(
         "trials": len(outcome.stretches),  # one that died and was run again counts once
         "finalists": [one.values for one in outcome.finalists],
     }
-    failed = outcome.budget.get("failed", 0)
-    return tuning | ({"failed": failed} if failed else {})
+    return tuning | {kind: n for kind, n in outcome.budget.items() if kind == "failed"}
 
 
 def runs_of(protocol: Protocol, trials: int) -> int:

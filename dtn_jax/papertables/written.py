@@ -13,12 +13,12 @@ from dtn_jax.errors import UserError
 from dtn_jax.files import read_json, sha256, write_whole
 from dtn_jax.papertables import pictures
 from dtn_jax.papertables.claims import tested, verdicts
-from dtn_jax.papertables.grids import DELTA, SIZES, footnotes, grids, main_grid, title_of
-from dtn_jax.papertables.numbers import DIVERGENCE, content, values
+from dtn_jax.papertables.grids import footnotes, grids, title_of
+from dtn_jax.papertables.numbers import content, values
 from dtn_jax.papertables.protocol import Entry, Protocol
 from dtn_jax.papertables.runs import Runs
 from dtn_jax.report import screen
-from dtn_jax.report.grid import in_latex, plain
+from dtn_jax.report.grid import plain
 from dtn_jax.report.markdown import prose
 from dtn_jax.report.pictures import save_small
 from dtn_jax.run.outcome import PREDICTIONS
@@ -53,28 +53,16 @@ def markdown(table: Mapping, drawn: Sequence[str] = ()) -> str:
 
 def latex(table: Mapping) -> str:
     """A table environment for each printed table; the table's notes stand under the first."""
-    shown, notes = grids(table), " ".join(footnotes(table))
-    if not shown:
-        return f"% {in_latex(notes)}\n"
-    shown[0] = dataclasses.replace(shown[0], note=notes)
+    shown = grids(table)
+    if shown:
+        shown[0] = dataclasses.replace(shown[0], note=" ".join(footnotes(table)))
     return "\n".join(grid.latex() for grid in shown)
 
 
 def show(table: Mapping, path: pathlib.Path) -> None:
-    """The main table and the differences in the terminal; all else is in the files."""
-    shown = grids(table)
-    if table["table"] == DIVERGENCE:
-        shown = shown[:1]
-    elif shown:
-        main = main_grid(table | {"published": []})
-        wanted = [
-            i for i, n in enumerate(main.header) if not n or n in (*SIZES, DELTA) or n[:4] == "AUC "
-        ]
-        shown = [main.take(wanted), *(g for g in shown[1:2] if g.title.startswith("AUC less"))]
-    for grid in shown:
-        header = [name.replace(" ", "\n").replace("@", "\n@") for name in grid.header]
-        narrow = dataclasses.replace(grid, header=header)
-        screen.show(rich.console.Group(narrow.terminal(screen.console().width), ""))
+    """The first two tables in the terminal, mostly AUC and differences; all is in the files."""
+    for grid in grids(table)[:2]:
+        screen.show(rich.console.Group(grid.terminal(screen.console().width), ""))
     for note in footnotes(table):
         screen.say(plain(note), style="dim", highlight=False)
     screen.say(f"{path}, .json, .tex, .csv and pictures")
@@ -87,24 +75,21 @@ def write_verdicts(protocols: Mapping[pathlib.Path, Protocol], path: pathlib.Pat
       protocols: {the folder of a set's tables: its protocol}.
       path: of the page.
     """
-    names = {folder: folder.name.removeprefix(f"{path.stem}_") for folder in protocols}
-    claims = {
-        names[folder]: [*map(dataclasses.asdict, p.claims)] for folder, p in protocols.items()
-    }
-    tables = {}
-    for folder, name in names.items():
-        if (file := folder / "overall.json").exists():
-            tables[name] = read_json(file, "delete it, and make the table again")
-    tables = {name: table for name, table in tables.items() if "claims" in table}
+    claims, tables = {}, {}
+    for folder, protocol in protocols.items():
+        name, file = folder.name.removeprefix(f"{path.stem}_"), folder / "overall.json"
+        claims[name] = [*map(dataclasses.asdict, protocol.claims)]
+        table = read_json(file, "delete it, and make the table again") if file.exists() else {}
+        if "claims" in table:
+            claims[name], tables[name] = table["claims"], table
     if not tables:
         return
-    grids = verdicts(claims | {name: table["claims"] for name, table in tables.items()})
+    shown = verdicts(claims)
     picture = path.with_suffix(".png")
     save_small(pictures.costs(tables), picture, dpi=pictures.DPI)
-    for grid in grids:
+    for grid in shown:
         screen.show(grid.terminal(WIDE))
-    tested = [grid.markdown() if grid.rows else "" for grid in grids]
-    parts = [f"## {g.title}\n\n{table}\n{g.note}\n" for g, table in zip(grids, tested)]
+    parts = [f"## {g.title}\n\n{g.markdown() * bool(g.rows)}\n{g.note}\n" for g in shown]
     parts = ["# Claims over all sets\n", *parts, f"{CORRECTED}\n", f"![cost]({picture.name})\n"]
     write_whole(path, "\n".join(parts))
     screen.say(str(path))

@@ -74,3 +74,13 @@ def marked(text: str) -> markupsafe.Markup:
     """`code` and **bold** as HTML."""
     text = re.sub(r"`([^`]*)`", r"<code>\1</code>", str(markupsafe.escape(text)))
     return markupsafe.Markup(re.sub(r"\*\*([^*]*)\*\*", r"<b>\1</b>", text))
+
+
+def rendered(template: pathlib.Path, **facts: object) -> list[str]:
+    """The paragraphs of a template, each a line; "----" is an empty one."""
+    environment = jinja2.Environment(
+        trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    text = environment.from_string(template.read_text()).render(facts)
+    lines = (" ".join(part.split()) for part in text.split("\n\n"))
+    return ["" if line == "----" else line for line in lines if line]

@@ -15,7 +15,6 @@ import json
 import pathlib
 import statistics
 import time
-import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -28,7 +27,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from dtn_jax.config import differing, identity
-from dtn_jax.errors import UserError
+from dtn_jax.errors import UserError, reason
 from dtn_jax.metrics.selected import higher_is_better
 from dtn_jax.parallel.memory import OutOfMemory
 from dtn_jax.report import screen
@@ -110,10 +109,6 @@ class Finalist:
     settings: dict[str, str]
     values: list[float]
     at_edge: list[str]
-
-    @property
-    def mean(self) -> float:
-        return statistics.mean(self.values)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,12 +249,10 @@ class Study:
 
         def report(number: int, values: Mapping[str, float | None]) -> None:
             value = values[self.config.train.select]
-            if value is None:
-                return
-            trial.report(value, number)
-            if (spent := self.spent()) or trial.should_prune():
-                why = "the budget is spent" if spent else "behind the others"
-                raise optuna.TrialPruned(f"{why} at validation {number}")
+            if value is not None:
+                trial.report(value, number)
+                if self.spent() or trial.should_prune():
+                    raise optuna.TrialPruned
 
         return report
 
@@ -280,13 +273,9 @@ class Study:
             self.again(trial.number)
             raise  # it would end every trial: it is not due to the settings
         except Exception as error:  # such as a loss that is not finite, or too little memory
-            reason = str(error)
-            if not isinstance(error, UserError):
-                traceback.print_exc()
-                reason = f"{type(error).__name__}: {error}"
-            trial.set_user_attr(ERROR, reason)
-            screen.say(f"trial {number} failed: {reason}")
-            raise optuna.TrialPruned(reason) from error
+            trial.set_user_attr(ERROR, why := reason(error))
+            screen.say(f"trial {number} failed: {why}")
+            raise optuna.TrialPruned(why) from error
 
     def work(self) -> None:
         """Runs trials, beside other workers, until the budget is used.
@@ -313,12 +302,9 @@ class Study:
         """The best trials: first those that trained to the end, then those that came furthest."""
         pruned = self.trials(TrialState.PRUNED)
         cut = [t for t in pruned if t.intermediate_values and ERROR not in t.user_attrs]
-
-        def progress(trial: FrozenTrial) -> tuple[int, float]:
-            number, value = max(trial.intermediate_values.items())
-            return number, self.sign() * value
-
-        return [*self.ranked(), *sorted(cut, key=progress, reverse=True)][:most]
+        cut.sort(key=lambda t: self.sign() * t.intermediate_values[t.last_step], reverse=True)
+        cut.sort(key=lambda t: t.last_step, reverse=True)
+        return [*self.ranked(), *cut][:most]
 
     def run_off(self, most: int, seeds: int) -> list[Finalist]:
         """Trains the best settings again, on validation alone; returns them, the best first.
@@ -337,18 +323,18 @@ class Study:
         finalists = [one for one in chosen if None not in one.values]
         if chosen and not finalists:
             raise UserError(f"{self.name}: none of the best settings could be trained again")
-        return sorted(finalists, key=lambda one: self.sign() * one.mean, reverse=True)
+        return sorted(finalists, key=lambda one: -self.sign() * statistics.mean(one.values))
 
-    def finalist(self, trial: FrozenTrial) -> Finalist:
-        settings = trials.settings_in(trial)
-        return Finalist(trial.number, settings, [trial.value], trials.at_edge(trial))
+    def finalist(self, t: FrozenTrial) -> Finalist:
+        return Finalist(t.number, trials.settings_in(t), [t.value], trials.at_edge(t))
 
     def again_with(self, one: Finalist, seed: int) -> float | None:
         """The objective of settings with another seed; None where training failed."""
         folder = self.folder / f"finalist_{one.trial}_seed_{seed}"
         screen.say((f"{self.name}: {folder.name}", "bold"), f", {one.settings}")
         try:
-            return trials.run(trials.with_settings(self.config, one.settings, seed), folder)
+            settings = one.settings | {"seed": str(seed)}
+            return trials.run(trials.with_settings(self.config, settings), folder)
         except (Unusable, OutOfMemory):
             raise  # that is not due to the settings
         except UserError as error:  # such as a loss that is not finite
@@ -368,7 +354,7 @@ class Study:
                 "pruner": self.budget.pruner,
                 **collections.Counter(map(trials.kind, every)),
             },
-            value=winner.mean if winner else None,
+            value=statistics.mean(winner.values) if winner else None,
             settings=winner.settings if winner else {},
             at_edge=winner.at_edge if winner else [],
             stretches=trials.stretches(every),
@@ -440,14 +426,6 @@ def as_text(settings: Mapping[str, object]) -> str:
 # ---------------------------------------------------------------- where trials are kept
 
 
-class Database(RDBStorage):
-    """Its worker's signs of life go on after one that could not be given."""
-
-    def record_heartbeat(self, trial_id: int) -> None:
-        with contextlib.suppress(*FAULTS):
-            super().record_heartbeat(trial_id)
-
-
 def url_of_file(path: pathlib.Path) -> str:
     """The URL of an SQLite file, whatever letters its path has."""
     return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
@@ -463,16 +441,6 @@ def shown_url(url: str) -> str:
             "--storage cannot be read: expected sqlite:///FILE, or the URL of a database server"
         ) from error
     return read.render_as_string(hide_password=True)
-
-
-def open_storage(url: str) -> RDBStorage:
-    options: dict = {"pool_pre_ping": True}  # renews connections that the server closed
-    if url.startswith("sqlite:"):
-        options["connect_args"] = {"timeout": LOCKED}
-    lives = {"heartbeat_interval": HEARTBEAT, "grace_period": DEAD}
-    return Database(
-        url, engine_kwargs=options, **lives, heartbeat_stale_trial_callback=retry(RETRIES)
-    )
 
 
 def retry(most: int | None = None) -> RetryHeartbeatStaleTrialCallback:
@@ -494,10 +462,15 @@ def opened(
     # It warns that what it does about dead workers may change; the lower bound is pinned.
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     direction = "maximize" if higher_is_better else "minimize"
+    options: dict = {"pool_pre_ping": True}  # renews connections that the server closed
+    if url.startswith("sqlite:"):
+        options["connect_args"] = {"timeout": LOCKED}
+    lives = {"heartbeat_interval": HEARTBEAT, "grace_period": DEAD, "engine_kwargs": options}
+    lives["heartbeat_stale_trial_callback"] = retry(RETRIES)
     how = {"study_name": name, "direction": direction, "pruner": pruner, "load_if_exists": True}
     for attempt in range(1, OPENINGS + 1):
         try:
-            storage = open_storage(url)
+            storage = RDBStorage(url, **lives)
             study = optuna.create_study(storage=storage, **how)
             study.get_trials()
             break

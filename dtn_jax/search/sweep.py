@@ -6,7 +6,6 @@ import json
 import pathlib
 import re
 import shlex
-import warnings
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -83,12 +82,10 @@ def short(value: str) -> str:
 def draw(study: Study, workdir: pathlib.Path) -> None:
     """Optuna's pictures of the search, those that it can make."""
     for name, plot in PICTURES.items():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # optuna calls its own pictures experimental
-            try:
-                plot(study.optuna)
-            except Exception as error:  # as where no option varied
-                screen.say(f"no picture of {name}: {error}")
-                continue
-            save_small(plt.gcf(), workdir / f"{study.name}_{name}.png", 120, bbox_inches="tight")
-            plt.close("all")
+        try:
+            plot(study.optuna)
+        except Exception as error:  # as where no option varied
+            screen.say(f"no picture of {name}: {error}")
+            continue
+        save_small(plt.gcf(), workdir / f"{study.name}_{name}.png", 120, bbox_inches="tight")
+        plt.close("all")

@@ -44,10 +44,9 @@ def read_grid(text: str, config: ConfigDict) -> list[dict[str, str]]:
     if not grid:
         raise UserError(f"--grid: expected OPTION=VALUE,VALUE, got {text!r}")
     check_settings(grid)
-    scratch = ConfigDict(config.to_dict()).lock()
     for key, values in grid.items():
         for value in values:
-            override(scratch, key, value)
+            with_settings(config, {key: value})  # raises where it cannot be
     values = map(dict.fromkeys, grid.values())
     return [dict(zip(grid, point)) for point in itertools.product(*values)]
 
@@ -139,15 +138,11 @@ def at_edge(trial: FrozenTrial) -> list[str]:
     return near
 
 
-def with_settings(
-    config: ConfigDict, settings: Mapping[str, str], seed: int | None = None
-) -> ConfigDict:
-    """A copy of a config with a trial's settings, and another seed where one is given."""
+def with_settings(config: ConfigDict, settings: Mapping[str, str]) -> ConfigDict:
+    """A copy of a config with a trial's settings."""
     copy = ConfigDict(config.to_dict()).lock()
     for key, value in settings.items():
         override(copy, key, value)
-    if seed is not None:
-        copy.seed = seed
     return copy
 
 

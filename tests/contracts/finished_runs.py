@@ -51,12 +51,12 @@ def explained(finished, tmp_path_factory):
 def shell(capsys, monkeypatch, in_the_repository):
     """Calls `dtn-jax train` with arguments, in this process."""
 
-    def call(*arguments, resumes=True):
+    def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["train.py", *map(str, arguments)])
         capsys.readouterr()
         code = 0
         try:
-            command.run(train.main, resumes)
+            command.run(train.main)
         except SystemExit as end:
             code = end.code
         return Outcome(code, *capsys.readouterr())

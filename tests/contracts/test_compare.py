@@ -279,6 +279,35 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path, changes, message):
         compare.main(["--draws=400", a, other])
 
 
+PLUGIN = """
+from dtn_jax.metrics.metric import Metric
+from dtn_jax.metrics.sigmoid import probabilities_of
+
+def brier(rows, units):
+    return units.quotient(rows.counts * (probabilities_of(rows) - rows.labels) ** 2, rows.counts)
+
+METRICS = {
+    "brier": Metric("brier", "Brier", lambda rows: None, higher_is_better=False, influence=brier)
+}
+"""
+
+
+def test_metrics_of_a_runs_plug_in_are_compared(tmp_path, unload):
+    one, two = scores(0.5), scores(0.6, seed=1)
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    given = {"plugins": str(tmp_path / "mine.py")}
+    a, b = run(tmp_path / "a", one, **given), run(tmp_path / "b", two, **given)
+    line = compared(a, b)["click@all", "brier"]
+    for side, found in ((line.a, one), (line.b, two)):
+        p = 1 / (1 + np.exp(-found.logits[:, 0].astype(float)))
+        assert side == pytest.approx([np.mean((p - found.labels[:, 0]) ** 2)])
+    assert line.better == "B"
+    (tmp_path / "mine.py").rename(tmp_path / "moved.py")
+    with pytest.raises(UserError, match=r"plug-in .*mine\.py is not there"):
+        compared(a, b)
+    assert ("click@all", "brier") in compared(a, b, f"--plugins={tmp_path / 'moved.py'}")
+
+
 def test_runs_that_cannot_be_compared_are_refused(tmp_path):
     found = scores()
     a = run(tmp_path / "a", found)

@@ -11,7 +11,7 @@ import shop
 from own_log import SCHEMA, log
 from world.log import prepared
 
-from dtn_jax.cli.description import remarks, sections
+from dtn_jax.cli.description import FIRST, sections, texts
 from dtn_jax.data.describe.describe import describe
 from dtn_jax.data.prepare import prepare
 from dtn_jax.report.sections import page as page_of
@@ -83,12 +83,12 @@ def test_the_page_needs_no_network_and_runs_nothing(nasty):
 
 def test_what_to_look_at_comes_first(nasty):
     """In the page; in a terminal, whose end is seen, it comes last."""
-    (remark,) = (remark for remark in remarks(nasty) if "leak" in remark)
+    (remark,) = (remark for remark in texts(nasty)[FIRST] if "leak" in remark)
     what = "suspected leak: <img src=x> tells order@all"
     assert remark.startswith(what)
     assert "AUC of 1.0000" in remark
-    texts = Tags(as_page(nasty)).texts
-    assert texts.index(remark) < texts.index("Rows")
+    words = Tags(as_page(nasty)).texts
+    assert words.index(remark) < words.index("Rows")
     assert what in printed(nasty).partition("What to look at first")[2].replace("\n", " ")
 
 

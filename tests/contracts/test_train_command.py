@@ -151,7 +151,7 @@ def test_every_command_answers_help(name, capsys):
     given = {option for option in SHARED if f"\n  --{option}" in text}
     assert given == {
         "launch": set(),
-        "compare": set(),
+        "compare": {"plugins"},
         "rank": set(),
         "score": {"cache_dir"},
         "serve": {"cache_dir"},

@@ -145,7 +145,7 @@ def test_an_event_that_only_comes_with_a_label_is_named(tmp_path):
     assert suspects.keys() == {(*way, "click@all") for way in ways}
     assert all(f.only and f.auc < 0.9 for f in suspects.values())
     told = "order tells click@all: its value differs from the usual only where the label is 1"
-    assert any(told in text for text in description.remarks(found))
+    assert any(told in text for text in description.texts(found)[description.FIRST])
 
 
 def test_a_row_in_its_own_history_is_named(tmp_path):
@@ -256,7 +256,7 @@ def test_rows_that_train_has_too_are_told(tmp_path, monkeypatch):
     (line,) = (line for line in data.notes["account"] if "train has too" in line)
     assert f"{counts['validation']} of validation" in line
     assert f"{counts['test']} of test" in line
-    assert any("copies in the log" in text for text in description.remarks(found))
+    assert any("copies in the log" in text for text in description.texts(found)[description.FIRST])
     monkeypatch.setattr(equal_rows, "MOST", 1000)
     some = prepared(tmp_path / "some", pl.concat([frame, frame]), schema + split)
     (line,) = (line for line in some.notes["account"] if "train has too" in line)

@@ -14,7 +14,7 @@ from dtn_jax.metrics import METRICS, Rows, calibration, measure
 from dtn_jax.metrics import inputs as metric_inputs
 from dtn_jax.metrics import log_loss as losses
 from dtn_jax.metrics import regression as xauc_file
-from dtn_jax.metrics.auc import auc
+from dtn_jax.metrics.auc import auc, average_precision
 from dtn_jax.metrics.rates import wilson
 from dtn_jax.metrics.regression import xauc
 from dtn_jax.metrics.sigmoid import sigmoid
@@ -231,6 +231,17 @@ def test_auc(dtype, ties):
         expected = sklearn.metrics.roc_auc_score(labels, logits, sample_weight=w)
         np.testing.assert_allclose(auc(logits, labels, w), expected, rtol=1e-10)
     assert auc(logits, labels, np.full(300, 1.0)) == auc(logits, labels)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("ties", [False, True])
+def test_ten_million_rows_lose_no_digit(ties):
+    logits, labels, _ = scored_rows(10**7, ties=ties)
+    logits = logits.astype(np.float32)
+    expected = sklearn.metrics.roc_auc_score(labels, logits)
+    np.testing.assert_allclose(auc(logits, labels), expected, rtol=1e-12)
+    expected = sklearn.metrics.average_precision_score(labels, logits)
+    np.testing.assert_allclose(average_precision(logits, labels, None), expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("weights", [None, np.ones(4)])

@@ -5,7 +5,7 @@ import dataclasses
 import json
 import os
 import pathlib
-import re
+import shutil
 import subprocess
 import sys
 import time
@@ -42,7 +42,7 @@ def test_a_table_is_made_gone_on_with_and_extended(call, tmp_path, monkeypatch, 
     for name in ("overall.md", "overall.tex", "overall.csv"):
         assert (folder / name).stat().st_size > 500
     assert "![overall_cost](overall_cost.png)" in (folder / "overall.md").read_text()
-    assert re.search(r"income +never_married", capsys.readouterr().out)
+    assert "AUC never_married@all" in capsys.readouterr().out
 
     later = call("--seeds=2", protocol=protocol)
     assert [row["seeds"] for row in later["rows"]] == [[1, 2], [1, 2]]
@@ -220,6 +220,24 @@ def test_it_costs_less(call, untrained, monkeypatch, with_references):
     monkeypatch.setattr(runs, "train", run)
     call("--quick", protocol=dataclasses.replace(FULL, seeds=9), folder="adult-shortened")
     assert steps == [100] * 4  # two entries, two seeds
+
+
+def test_a_quick_table_that_was_cut_ends_as_an_uncut_one(call, untrained, monkeypatch, tmp_path):
+    whole = call("--quick", protocol=FULL, folder="adult-shortened")
+    shutil.rmtree(tmp_path / "adult-shortened")
+    begun = []
+
+    def cut(config, folder):
+        begun.append(folder)
+        if len(begun) == 3:
+            raise KeyboardInterrupt
+        return untrained(config, folder)
+
+    monkeypatch.setattr(runs, "train", cut)
+    with pytest.raises(KeyboardInterrupt):
+        call("--quick", protocol=FULL, folder="adult-shortened")
+    assert call("--quick", protocol=FULL, folder="adult-shortened") == whole
+    assert len(begun) == len({*begun}) + 1 == 5  # four runs, the third of them twice
 
 
 def test_an_entry_with_a_length_of_its_own_is_shortened_too():

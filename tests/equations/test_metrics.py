@@ -14,7 +14,7 @@ from dtn_jax.metrics import METRICS, Rows, calibration, measure
 from dtn_jax.metrics import inputs as metric_inputs
 from dtn_jax.metrics import log_loss as losses
 from dtn_jax.metrics import regression as xauc_file
-from dtn_jax.metrics.auc import auc, average_precision
+from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.rates import wilson
 from dtn_jax.metrics.regression import xauc
 from dtn_jax.metrics.sigmoid import sigmoid

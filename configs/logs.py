@@ -8,7 +8,8 @@ A run stops early: it trains at a constant rate until two validations in a row, 
 had no gain, and reports its best state. It ends after 20 epochs or 20 million examples at the
 latest, but not within the first epoch. `train.patience=0` trains exactly `train.epochs`.
 
-`--schema=shop.yaml --model=dtn` is short for `--config=configs/logs.py:dtn,schema=shop.yaml`. That
+`--schema=shop.yaml --model=dtn` is short for `--config=configs/logs.py:dtn,schema=shop.yaml`;
+without `--model`, for that with `mmoe,model.experts=mlp*4`, where docs/models.md begins. The
 argument names the schema file, an architecture (dtn, shared_bottom, ...), flags (`quick`: one
 pass with small embeddings) and key=value pairs.
 """

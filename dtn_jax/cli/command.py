@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dtn_jax.config.sections import Declared
 
 CONFIGS = pathlib.Path("configs")
+FIRST = "mmoe,model.experts=mlp*4"  # for your own logs where no model is named
 WIDTH, ALL = 92, "all"  # of --help=SECTION: its lines, and the word for every section
 SHARED = {  # {option=VALUE: its help}; each command names those that it can use
     "data_dir=DIR": "where prepared sets are (default: where a finished run had them, else "
@@ -273,7 +274,8 @@ def config_options() -> dict[str, str]:
         "config=FILE[:ARGUMENT]": f"{config_choices(CONFIGS)}, or your own. ARGUMENT is, by "
         "comma, an architecture, flags of the file, such as quick, and KEY=VALUE pairs",
         "schema=FILE": "your own prepared logs: --config=configs/logs.py:schema=FILE",
-        "model=NAME": f"the architecture, if ARGUMENT names none: {architectures}",
+        "model=NAME": f"the architecture, if ARGUMENT names none: {architectures} (with --schema "
+        "the default is mmoe with mlp*4)",
     }
 
 
@@ -299,6 +301,9 @@ def written_out(known: argparse.Namespace, rest: Sequence[str]) -> list[str]:
         if known.config:
             raise UserError("--schema and --config both say what to train on: give one")
         known.config = f"configs/logs.py:schema={known.schema}"
+        if not known.model and not any(a.startswith("--config.model.architecture") for a in rest):
+            known.model = FIRST
+            screen.say("no --model is given: mmoe with four MLPs, which docs/models.md begins with")
     if known.model and known.config:
         path, _, argument = known.config.partition(":")
         known.config = f"{path}:{','.join(filter(None, [known.model, argument]))}"

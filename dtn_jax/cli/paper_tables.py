@@ -71,10 +71,12 @@ def main(arguments: Sequence[str]) -> None:
     from dtn_jax.papertables.numbers import DIVERGENCE
     from dtn_jax.papertables.protocol import SHORTENED, quick, read_protocol
     from dtn_jax.papertables.runs import Runs
+    from dtn_jax.report import screen
 
     groups, names = protocol_groups(), known.dataset or known.protocol
     shipped = groups.get(names) or ([names] if names in protocols() else [])
-    call, sets, problems = shlex.join(["dtn-jax", "paper_tables", *arguments]), {}, []
+    call = shlex.join(["dtn-jax", "paper_tables", *arguments])
+    sets, hours, problems = {}, {}, []
     if known.estimate:
         compile_cache.use(compile_cache.OFF)  # compiling is a part of it
     for dataset in shipped or [""]:
@@ -91,12 +93,15 @@ def main(arguments: Sequence[str]) -> None:
             sets[folder] = protocol
             with disk_errors(folder):
                 if known.estimate:
-                    estimate(runs, rows, some, folder)
+                    hours[dataset] = estimate(runs, rows, some, folder)
                 else:
                     written.make(runs, rows, some, folder, call)
         except UserError as error:  # the other sets are made
             problems.append(str(error) if names not in groups else f"{dataset}: {error}")
-    if names in groups and not known.estimate:
+    if names in groups and known.estimate:
+        each = ", ".join(f"{name} {of:,.2f}" for name, of in hours.items())
+        screen.say(f"all of {names}: {sum(hours.values()):,.2f} hours ({each})")
+    elif names in groups:
         written.write_verdicts(sets, pathlib.Path(known.workdir) / f"{names}.md")
     if problems:
         raise UserError("\n".join(problems))

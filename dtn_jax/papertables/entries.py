@@ -108,13 +108,14 @@ def interactions(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry
 def matched(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
     """All architectures with as many parameters as ours, and with as many FLOPs.
 
-    One width mostly gives both, and then one row does.
+    One width mostly gives both, and then one row does. An entry without MLPs has none to change,
+    and no row.
     """
     ours = protocol.ours
     wanted = size(Entry(ours, ours))
     entries = [Entry(ours, ours)]
     for name in protocol.entries:
-        if name == ours:
+        if name == ours or "mlp" not in parse_experts(own_config(protocol, name).model.experts):
             continue
         parameters, flops = (
             matched_to(Entry(f"{name}, equal {what}", name), count, wanted, size)

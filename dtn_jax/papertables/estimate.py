@@ -42,8 +42,8 @@ NOTE = (
 
 def estimate(
     runs: Runs, tables: Mapping[str, Sequence[Entry]], names: Sequence[str], folder: pathlib.Path
-) -> None:
-    """Measures, shows and writes the estimate of these tables.
+) -> float:
+    """Measures, shows and writes the estimate of these tables; returns their hours.
 
     Args:
       runs: of the protocol; none of them is made.
@@ -84,6 +84,7 @@ def estimate(
     screen.show(grid.terminal())
     for note in notes:
         screen.say(note, style="dim", highlight=False)
+    return total
 
 
 def cost_of_tuning(protocol: Protocol) -> tuple[int, int]:

@@ -1,10 +1,17 @@
 """UCI Adult: small, for a look at all tables."""
 
-from dtn_jax.papertables.protocol import NO_FUNNEL, RIVALS, SETTLED, Protocol, entry
+from dtn_jax.papertables.protocol import (
+    NO_FUNNEL,
+    PAPERS_OWN,
+    RIVALS,
+    SETTLED,
+    Protocol,
+    entry,
+)
 
 PROTOCOL = Protocol(
     config="configs/adult.py",
-    entries={"dtn": entry("dtn", "masknet+dcnv2+mlp")} | RIVALS,
+    entries={"dtn": entry("dtn", "masknet+dcnv2+mlp")} | PAPERS_OWN | RIVALS,
     again=("dtn", "adatt"),  # the rival with the highest validation AUC
     seeds=5,
     sensitivity={

@@ -1,6 +1,14 @@
 """KDD Census-Income, official split."""
 
-from dtn_jax.papertables.protocol import NO_FUNNEL, RIVALS, SETTLED, Protocol, Published, entry
+from dtn_jax.papertables.protocol import (
+    NO_FUNNEL,
+    PAPERS_OWN,
+    RIVALS,
+    SETTLED,
+    Protocol,
+    Published,
+    entry,
+)
 
 PUBLISHED = (
     Published(
@@ -26,7 +34,7 @@ PUBLISHED = (
 
 PROTOCOL = Protocol(
     config="configs/census_income.py",
-    entries={"dtn": entry("dtn", "masknet+dcnv2+mlp")} | RIVALS,
+    entries={"dtn": entry("dtn", "masknet+dcnv2+mlp")} | PAPERS_OWN | RIVALS,
     again=("dtn", "aitm"),  # the rival with the highest validation AUC
     seeds=5,
     sensitivity={

@@ -1,10 +1,10 @@
 """KuaiRand, click to long view, and the rarer tasks."""
 
-from dtn_jax.papertables.protocol import FUNNEL_RIVALS, SETTLED, Protocol, entry
+from dtn_jax.papertables.protocol import FUNNEL_RIVALS, PAPERS_OWN, SETTLED, Protocol, entry
 
 PROTOCOL = Protocol(
     config="configs/kuairand.py",
-    entries={"dtn": entry("dtn", "masknet+dcnv2+mlp")} | FUNNEL_RIVALS,
+    entries={"dtn": entry("dtn", "masknet+dcnv2+mlp")} | PAPERS_OWN | FUNNEL_RIVALS,
     trials=6,
     finalist_seeds=2,
     again=("dtn", "single_task"),  # the rival with the highest validation AUC

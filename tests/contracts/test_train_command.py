@@ -118,6 +118,17 @@ def test_own_logs_need_no_config(shell, monkeypatch, tmp_path):
     assert contents(workdir) == before
 
 
+def test_own_logs_begin_with_mmoe_where_no_model_is_named(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    pathlib.Path("shop.yaml").touch()
+    named = ["--schema=shop.yaml", "--config.model.architecture=dtn"]
+    assert command.parse(train.__name__, named)[0].config == "configs/logs.py:schema=shop.yaml"
+    assert capsys.readouterr().out == ""
+    first = command.parse(train.__name__, named[:1])[0].config
+    assert first == "configs/logs.py:mmoe,model.experts=mlp*4,schema=shop.yaml"
+    assert "no --model is given: mmoe with four MLPs" in capsys.readouterr().out
+
+
 def test_help_says_how_to_start(shell):
     outcome = shell("--help")
     assert (outcome.code, outcome.err) == (0, "")

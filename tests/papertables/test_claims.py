@@ -15,8 +15,8 @@ from dtn_jax.config import load_config
 from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
 from dtn_jax.metrics.significance import compare, resampled_aucs
+from dtn_jax.papertables import estimate, references, runs, tune, written
 from dtn_jax.papertables import protocol as protocol_module
-from dtn_jax.papertables import references, runs, tune, written
 from dtn_jax.papertables.claims import verdicts
 from dtn_jax.papertables.protocol import LIGHTGBM, OF_SEARCHES, Claim, Entry, check, entry, load
 from dtn_jax.places import protocol_groups, protocols
@@ -182,6 +182,18 @@ def test_a_group_of_protocols_is_made_set_by_set(
     assert "| adult | `mmoe` | `dtn` |" in of_b
     assert re.search(r"Runs are missing on absent\.", page)
     assert (tmp_path / "first.png").exists()
+
+
+def test_the_estimate_of_a_group_is_the_sum_of_its_sets(
+    prepared_dir, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(paper_tables, "protocol_groups", lambda: {"first": ["adult", "kuairand"]})
+    monkeypatch.setattr(protocol_module, "read_protocol", lambda name, *_: (name, PROTOCOL))
+    monkeypatch.setattr(estimate, "estimate", lambda *_: 1.25)
+    given = ["--protocol=first", "--estimate", f"--data_dir={prepared_dir}"]
+    paper_tables.main([*given, f"--workdir={tmp_path}"])
+    said = capsys.readouterr().out
+    assert "all of first: 2.50 hours (adult 1.25, kuairand 1.25)" in said
 
 
 def test_a_set_that_fails_stops_no_other(prepared_dir, tmp_path, untrained, monkeypatch, table):

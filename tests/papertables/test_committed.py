@@ -1,6 +1,8 @@
 """What the repository keeps of tables, what configs are tuned to, and what documents say."""
 
+import datetime
 import json
+import math
 import re
 import subprocess
 
@@ -9,7 +11,7 @@ import pytest
 from dtn_jax.config.files import TUNED
 from dtn_jax.papertables.protocol import load
 from dtn_jax.papertables.written import markdown, write_verdicts
-from dtn_jax.places import protocol_groups, protocols
+from dtn_jax.places import folder, protocol_groups, protocols
 from experiments import keep_tables, results_table
 from experiments.results_table import PAPER, RESULTS
 
@@ -43,9 +45,23 @@ def test_runs_of_first_are_those_that_its_protocol_asked_for(path):
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in table["scores"].values())
     names = [(claim["family"], claim["row"], claim["than"]) for claim in table["claims"]]
     assert names == [(claim.family, claim.row, claim.than) for claim in protocol.claims]
-    added = "git log --diff-filter=A --format=%cs -- experiments/protocols/_first.py"
-    dates = subprocess.run(added.split(), capture_output=True, text=True).stdout.split()
-    assert not dates or dates[-1] <= table["cell_dates"][0]  # none outside of a clone
+    if git("rev-parse", "--is-shallow-repository") == ["false"]:  # nor outside of a clone
+        written, kept = map(added, (folder("protocols") / "_first.py", path))
+        assert written < kept
+        day = datetime.datetime.fromtimestamp(written, datetime.UTC).date().isoformat()
+        assert day <= table["cell_dates"][0]
+
+
+def git(*arguments):
+    """The lines of what git says of the repository's history; none where it has none."""
+    call = ["git", "-C", str(RESULTS), *arguments]
+    return subprocess.run(call, capture_output=True, text=True).stdout.split()
+
+
+def added(path):
+    """When a file was first committed, in seconds; infinite for one that is not yet."""
+    times = git("log", "--diff-filter=A", "--format=%ct", "--", str(path))
+    return int(times[-1]) if times else math.inf
 
 
 OLDER = "ali_ccp_released_twin"  # of which a metric is gone

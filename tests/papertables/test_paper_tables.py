@@ -246,6 +246,19 @@ def test_an_entry_with_a_length_of_its_own_is_shortened_too():
     assert configured(made, made.entries["dtn"]).train.max_steps == 100
 
 
+def test_it_validates_three_times():
+    config = configured(quick(FULL))
+    assert (config.train.max_steps, config.train.eval_every) == (100, 34)
+
+
+def test_many_searches_are_cut_to_one_run_an_entry():
+    few, many = (dataclasses.replace(FULL, searches={"dtn": count}) for count in (8, 9))
+    assert [quick(of).runs_of("dtn") for of in (few, many)] == [2, 1]
+    made = quick(many)
+    assert (made.trials, made.searches_of("dtn")) == (0, ["dtn"])
+    assert "1 of 9 searches" in made.cut
+
+
 @pytest.mark.slow
 def test_the_command_measures_and_trains_nothing(prepared_dir, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(estimate, "STEPS", 2)

@@ -9,7 +9,7 @@ import pytest
 from invented_runs import TINY
 
 from dtn_jax.cli import paper_tables
-from dtn_jax.config import flatten
+from dtn_jax.config import flatten, load_config
 from dtn_jax.errors import UserError
 from dtn_jax.options import per_task
 from dtn_jax.papertables import protocol as protocol_module
@@ -146,7 +146,14 @@ def test_the_shipped_protocols(name):
     assert protocol.entries
     for entry, own in protocol.entries.items() if name in SAME else ():
         config = configured(protocol, own)
-        assert (config.data.dataset, config.model.architecture) == (name, entry)
+        assert (config.data.dataset, config.model.architecture) == (name, entry.partition(",")[0])
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_the_papers_own_model_is_a_row_of_every_overall_table(name):
+    protocol = load(protocols()[name])
+    row = configured(protocol, protocol.settings("dtn, paper"))
+    assert row == load_config(f"configs/{name}.py:dtn,paper")
 
 
 def test_a_balancing_protocols_rows_search_their_methods_dial_beside_what_all_do():

@@ -45,6 +45,7 @@ OURS, TUNED = "dtn_jax", "tuned PyTorch"
 LAZY, DENSE = "lazy Adam", "Adam on all rows"  # how tables learn
 LIMIT = 900  # seconds: a peer that takes longer to answer is given up
 SEEDS = 3
+CORES = len(os.sched_getaffinity(0))  # that this process may use, as XLA counts them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -245,17 +246,11 @@ def write_job(folder: pathlib.Path, setting: Setting, run: Run, batch: Batch) ->
         "field_rows": [f.rows for f in run.schema.slot_fields()],
         "batch_size": run.config.data.batch_size,
         "learning_rate": run.config.optim.learning_rate,
-        "threads": cores(),
+        "threads": CORES,
         "seed": run.config.seed,
     }
     (folder / "job.json").write_text(json.dumps(job))
     np.savez(folder / "arrays.npz", ids=batch.ids, labels=batch.labels)
-
-
-def cores() -> int:
-    """How many cores this process may use, as XLA counts them."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count()
 
 
 class Ours:
@@ -281,7 +276,7 @@ class Peer:
 
     def __init__(self, python: str, rival: Rival, folder: str):
         self.loss, self.reason = math.nan, ""
-        threads = str(cores())
+        threads = str(CORES)
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             [python, "-m", f"experiments.benchmarks.rivals.{rival.module}", *rival.words, folder],

@@ -1,13 +1,6 @@
 """UCI Adult: small, for a look at all tables."""
 
-from dtn_jax.papertables.protocol import (
-    NO_FUNNEL,
-    PAPERS_OWN,
-    RIVALS,
-    SETTLED,
-    Protocol,
-    entry,
-)
+from dtn_jax.papertables.protocol import NO_FUNNEL, PAPERS_OWN, RIVALS, SETTLED, Protocol, entry
 
 PROTOCOL = Protocol(
     config="configs/adult.py",

@@ -378,6 +378,7 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     """Runs a command, which takes the arguments. A UserError becomes a message and exit code 2,
     without a traceback."""
     arguments = sys.argv[1:]
+    sys.unraisablehook = end_interrupted
     try:
         with interrupts.raised(INTERRUPTED):
             main(arguments)
@@ -397,6 +398,13 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
         leave(1)
     except KeyboardInterrupt:
         leave(interrupts.CODE, INTERRUPTED, at_once=True)  # XLA may have been compiling
+
+
+def end_interrupted(lost) -> None:
+    """Ends the process where Ctrl-C came while Python ignores exceptions, as in a destructor."""
+    if issubclass(lost.exc_type, KeyboardInterrupt):
+        interrupts.end()
+    sys.__unraisablehook__(lost)
 
 
 def distributed() -> bool:

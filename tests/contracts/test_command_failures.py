@@ -118,7 +118,7 @@ def nowhere(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("call", "arguments"),
     [
-        (export.main, ("--workdir=run",)),
+        (export.main, ("--workdir=.",)),
         (compare.main, ("a", "b")),
         (prepare.main, ("--infer", "--input=a.csv")),
     ],
@@ -134,7 +134,7 @@ def test_a_file_in_place_of_the_folder(tmp_path):
     with pytest.raises(UserError, match=f"workdir {place}: {place} is a file, expected a folder"):
         paper_tables.main(["--dataset=adult", "--table=overall", f"--workdir={place}"])
     with pytest.raises(UserError, match=f"--out {place}: {place} is a file, expected a folder"):
-        export.main(["--workdir=run", f"--out={place}"])
+        export.main([f"--workdir={tmp_path}", f"--out={place}"])
     with pytest.raises(UserError, match=f"--out {place}: {place} is a file, expected a folder"):
         compare.main(["a", "b", f"--out={place}"])
 

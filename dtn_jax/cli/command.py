@@ -189,6 +189,21 @@ def check_folder(path: str, what: str) -> None:
             raise UserError(f"{what} {full}: {place} is a file, expected a folder")
 
 
+def check_finished(places: str) -> None:
+    """Raises UserError where a run, or a replica, in a folder is not finished; other folders, such
+    as exported models, are not looked at. It is quick: nothing is loaded.
+
+    Args:
+      places: folders, by comma.
+    """
+    from dtn_jax.run import outcome
+
+    for place in listed(places):
+        for folder in outcome.runs_in(pathlib.Path(place).expanduser()):
+            if (folder / "config.json").exists() and not (folder / "manifest.json").exists():
+                outcome.check_finished(folder)
+
+
 def listed(text: str) -> list[str]:
     """The parts of an option's value, separated by commas."""
     return [part.strip() for part in text.split(",") if part.strip()]

@@ -45,6 +45,7 @@ def main(arguments: Sequence[str]) -> None:
 def compared(arguments: Sequence[str]) -> tuple[argparse.Namespace, tuple[list, list, list]]:
     """What is given, and: the rows of both sides, in one order, and the differences."""
     known, _ = command.parse(__name__, arguments)
+    command.check_finished(f"{known.RUN_A},{known.RUN_B}")
     from dtn_jax.comparison.differences import compared
     from dtn_jax.comparison.scored_rows import Columns, read_columns
 

@@ -60,6 +60,7 @@ def main(arguments: Sequence[str]) -> None:
         write_onnx(known.onnx, known.out, known.batch_size, known.plugins)
         return
     command.check_folder(known.out, "--out")
+    command.check_finished(known.workdir)
     from dtn_jax.export.write import export_run
 
     given = {name: getattr(known, name) for name in OF_RUNS}

@@ -33,6 +33,7 @@ def main(arguments: Sequence[str]) -> None:
     place = pathlib.Path(known.workdir, RANK_FILE)
     if place.exists() and not known.replace:
         raise UserError(f"{place} is there: --replace searches anew")
+    command.check_finished(known.workdir)
     from dtn_jax.comparison.rank_search import find  # after --help
 
     find(known.workdir, known.gain, known.objective)

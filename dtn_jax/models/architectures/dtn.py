@@ -200,9 +200,8 @@ class DTN(Architecture):
             outputs = list(experts.values())
             name = f"gate_{task.name}_{side}"
             if self.fusion == "paper":
-                weights = Gate(len(outputs), use_bias=True, dtype=self.dtype, name=name)(
-                    x, products.get(name)
-                )
+                gate = Gate(len(outputs), use_bias=True, dtype=self.dtype, name=name)
+                weights = gate(x, products.get(name))
             else:
                 weights = ScoreGate(self.dtype, name=name)(outputs)
             mixed.append(mix(weights, outputs))

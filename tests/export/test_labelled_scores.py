@@ -191,7 +191,6 @@ def test_rows_count_by_the_weights_of_models_that_weight(pair, tmp_path):
     data, rows, *_ = pair
     weighing = log_model(data, tmp_path / "weighing", config={"evaluate.sample_weights": True})
     a, *_ = compared(*[scored(weighing, rows, tmp_path / "s.parquet", "--labels")] * 2)
-    assert a[0].weighted
     np.testing.assert_array_equal(a[0].weight, rows["w"])
     other = scored(weighing, rows.with_columns(pl.col("w") * 2), tmp_path / "o.parquet", "--labels")
     with pytest.raises(

@@ -45,7 +45,7 @@ SHARED = {  # {option=VALUE: its help}; each command names those that it can use
 }
 RUN = "the workdir of a finished run"
 POSITIVE = (1, math.inf)  # a range
-INTERRUPTED = "interrupted; the same command resumes from what is saved, or begins anew without it"
+INTERRUPTED = "interrupted; the same command goes on from what was saved, if anything was"
 IN_CONFIG = {"data_dir": "data.data_dir", "manual_dir": "data.manual_dir", "plugins": "plugins"}
 DATA = tuple(IN_CONFIG)
 CONFIG_USAGE = """%(prog)s --config FILE[:ARGUMENT] [--config.KEY VALUE ...]

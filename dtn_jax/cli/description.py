@@ -60,7 +60,8 @@ def write(data: Prepared, html: str = "") -> None:
     name, facts = data.schema.name, describe(data)
     path = full_path(html or data.folder.parent / f"{name}_description.html")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, page(f"{name}: description", sections(facts, drawn=True)))
+    place = Section("", [f"The set lies in {data.folder}"])
+    write_whole(path, page(f"{name}: description", [*sections(facts, drawn=True), place]))
     for piece in terminal(sections(facts), WIDE):
         screen.show(piece)
     progress.say(f"\nAs a page: {path}")

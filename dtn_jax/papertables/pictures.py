@@ -56,11 +56,14 @@ def differences(table: Mapping) -> Figure | None:
         low, middle, high = (1000 * test[end] for end in ("low", "difference", "high"))
         sure = test["p_holm"] < grids.LEVEL and "shortened" not in table
         ink = COLOURS[0 if middle > 0 else 1] if sure else GREY
-        return {"panel": panel, "line": name, "value": middle, "low": low, "high": high, "ink": ink}
+        inside = "white" if grids.is_alike(test) else ink
+        place = {"panel": panel, "line": name, "value": middle, "low": low, "high": high}
+        return place | {"ink": ink, "inside": inside}
 
     figure = drawn.small_multiples([line(*one) for one in every], wide=True)
     coloured = f"Coloured: p < {grids.LEVEL} after Holm's correction."
     note = grids.SHORT if "shortened" in table else coloured
+    note += " Hollow: smaller than twice the seeds' sd."
     text = f"AUC less that of {grids.opponent(table)}, × 1000, 95 % interval"
     return titled(table, figure, text, note)
 
@@ -131,6 +134,9 @@ def mean_gaps(table: Mapping) -> Figure:
         drawn.powers(axes.yaxis, (1, 2, 3, 5))
         axes.set_xticks([*map(float, levels)], ticks)
         axes.set_xlabel("")
+    ends = [axes.get_ylim() for axes in every.values()]
+    for axes in every.values():  # side by side, heights are compared
+        axes.set_ylim(min(low for low, _ in ends), max(high for _, high in ends))
     below = f"By {first[0]['group']}; in brackets the true divergence of the tasks."
     return titled(table, figure, GAP, below)
 

@@ -215,8 +215,17 @@ class Runs:
         missing = [name for name in tuned if self.tuning(name) is None]
         searched = self.protocol.entries if missing and transfer else missing
         yield from self._do([{f"tuning {name}": part(self._tune, name, {}) for name in searched}])
-        others = {n: tried for n in missing if transfer and (tried := self._tried(n)) is not None}
-        jobs = {f"{n}, settings of the others": part(self._tune, n, of) for n, of in others.items()}
+        others = {n: self._tried(n) for n in missing} if transfer else {}
+        yield [
+            f"{n}: it tries the settings of all, and a search failed"
+            for n in others
+            if others[n] is None
+        ]
+        jobs = {
+            f"{n}, settings of the others": part(self._tune, n, of)
+            for n, of in others.items()
+            if of is not None
+        }
         yield from self._do([jobs])
         rounds: dict[int, Jobs] = {}
         for entry in entries:

@@ -128,7 +128,7 @@ def small_multiples(
 
     Args:
       rows: each with `panel`, `line` and `value`; with `low` and `high`, the interval of the value,
-        or without; in the colour `ink`, or the first one. A row with a `mark` is drawn as that, in
+        or without; in the colour `ink`, or the first one, and `inside`, or white. A row with a `mark` is drawn as that, in
         the middle of its line; the points of others stand above each other. Values that are None
         are left out.
       wide: two large panels beside each other, not three small ones.
@@ -152,8 +152,9 @@ def small_multiples(
             for place, row in enumerate(points):
                 at = y + STEP * (place - (len(points) - 1) / 2)
                 ink = row.get("ink", COLOURS[0])
+                inside = row.get("inside", "white")
                 axes.plot([row.get("low"), row.get("high")], [at, at], color=ink, lw=1.1)
-                axes.plot([row["value"]], [at], "o", color=ink, ms=4.2, mfc="white", mew=1.1)
+                axes.plot([row["value"]], [at], "o", color=ink, ms=4.2, mfc=inside, mew=1.1)
             for row in (row for row in here if "mark" in row):
                 marker, ink = marks[row["mark"]]
                 axes.plot([row["value"]], [y], marker, color=ink, ms=5 if marker != "|" else 12)

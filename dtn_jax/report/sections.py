@@ -82,5 +82,5 @@ def rendered(template: pathlib.Path, **facts: object) -> list[str]:
         trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     text = environment.from_string(template.read_text()).render(facts)
-    lines = (" ".join(part.split()) for part in text.split("\n\n"))
+    lines = (" ".join(filter(None, part.split("\n"))) for part in text.split("\n\n"))
     return ["" if line == "----" else line for line in lines if line]

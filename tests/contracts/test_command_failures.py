@@ -62,7 +62,7 @@ def test_an_interrupted_run_says_how_it_goes_on(shell, monkeypatch):
     monkeypatch.setattr(command.os, "_exit", sys.exit)
     outcome = shell()
     assert outcome.code == 130
-    more = "the same command resumes from what is saved, or begins anew without it"
+    more = "the same command goes on from what was saved, if anything was"
     assert outcome.err == f"interrupted; {more}\n"
 
 

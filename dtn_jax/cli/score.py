@@ -21,6 +21,8 @@ EXAMPLE = "dtn-jax score --model=models/shop --input=day.parquet --output=s.parq
 
 HIGH = 0.1  # a share of unknown values that is told
 FORMATS = ", ".join(command.constant("data.schemas.spec", "FORMATS"))
+LARGEST = command.constant("export.model", "LARGEST")
+ROWS = ", ".join(f"{rows} on a {device.upper()}" for device, rows in LARGEST.items())
 OPTIONS = {
     "model=DIR": "the folder that dtn-jax export wrote",
     "input=FILES": "files, globs or folders, by comma; local, or fsspec addresses",
@@ -32,7 +34,7 @@ OPTIONS = {
     "max_bad_rate=SHARE": "share of bad rows above which no output is written; 0 ends the "
     "command at the first one",
     "format=FORMAT": f"of the input, if no suffix says it: {FORMATS}",
-    "batch_rows=ROWS": "on the device at once (default: by its kind)",
+    "batch_rows=ROWS": f"on the device at once (default: {ROWS})",
     "replace": "replace the output that is there",
 }
 DEFAULTS = {"columns": "all", "batch_rows": 0}

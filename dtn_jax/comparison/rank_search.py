@@ -14,7 +14,6 @@ import dataclasses
 import json
 import math
 import pathlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -23,7 +22,7 @@ import polars as pl
 from dtn_jax.comparison import pages
 from dtn_jax.comparison.differences import Difference, rank_differences
 from dtn_jax.comparison.scored_rows import ScoredRows, check_finished
-from dtn_jax.data.formula import NAME
+from dtn_jax.data.formula import named
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export import fit_calibration, ranking
 from dtn_jax.export.calibration import scores
@@ -143,7 +142,7 @@ def terms_of(schema: Schema, labels: Mapping[str, np.ndarray]) -> list[str]:
     """
     terms = []
     for task in schema.tasks:
-        name = task.name if re.fullmatch(NAME, task.name) else f"`{task.name}`"
+        name = named(task.name).id
         mean = 1.0 if task.kind == "binary" else float(np.nanmean(labels[task.name]))
         if mean > 0:
             terms.append(name if task.kind == "binary" else f"max({name}, {LEAST * mean:.2g})")

@@ -9,7 +9,8 @@
 
 A column is an identifier, or any name in backquotes; a text stands in ' or ", and a backslash in
 it is one. Python's `ast` reads the text, with `_` in the place of each name, number and text, so
-that Python's own words mean nothing; Polars computes the values. What to know:
+that Python's own words mean nothing; Polars computes the values, and NumPy those of numbers alone
+(`Expression.of_arrays`). What to know:
 
     missing       a comparison with a missing value is missing; `and` and `or` are Kleene's: false
                   and missing is false, true or missing is true
@@ -30,6 +31,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import functools
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -40,6 +42,7 @@ import polars as pl
 from dtn_jax.data import keys, times
 from dtn_jax.data.times import Type
 from dtn_jax.errors import UserError, choose
+from dtn_jax.shapes import Float
 
 LONGEST = 1_000  # characters of an expression
 DEEPEST = 50  # operations within each other
@@ -215,6 +218,22 @@ class Expression:
         values = evaluation.read(self.tree, KINDS[kind])
         return values.alias(self.text), evaluation.wrong
 
+    def of_arrays(self, columns: Mapping[str, np.ndarray]) -> Float[np.ndarray, " B"]:
+        """Its values where all are numbers: as `read`, in a hundredth of the time for a few rows.
+
+        Args:
+          columns: {name: `[B]`}, with NaN where a value is missing.
+
+        Returns:
+          `[B]`, NaN where it is missing.
+
+        Raises:
+          UserError: a part is not of numbers.
+        """
+        names = {named(name).id: np.asarray(columns[name], np.float64) for name in self.columns}
+        with np.errstate(all="ignore"):
+            return of_arrays(self.tree, names)
+
     def timed(self, time: str, unit: str) -> Expression:
         """The same expression of logs whose time column is `time`, in `unit`."""
         return dataclasses.replace(self, time=time, unit=unit)
@@ -225,13 +244,16 @@ def of_column(name: str) -> Expression:
     return Expression(name, (name,), named(name))
 
 
-def parse(text: str, where: str, time: str = "", unit: str = "") -> Expression:
+def parse(
+    text: str, where: str, time: str = "", unit: str = "", needs: str = "column"
+) -> Expression:
     """Reads an expression.
 
     Args:
       text: as a person wrote it.
       where: the place, before the text in messages: 'shop.yaml, line 12: label'.
       time, unit: see Expression.
+      needs: what it must read at least one of, in messages.
 
     Raises:
       UserError: a text that is no expression, calls an unknown function, or reads no column.
@@ -244,7 +266,7 @@ def parse(text: str, where: str, time: str = "", unit: str = "") -> Expression:
         names = [word[0] for word in words if word.lastgroup == "column"]
         columns = [name.strip("`") for name in names if name not in (*WORDS, *CONSTANTS)]
         if not columns:
-            raise UserError("it reads no column")
+            raise UserError(f"it reads no {needs}")
     except UserError as error:
         shown = text if len(text) <= 80 else f"{text[:77]}..."
         raise UserError(f"{where} {shown!r}: {error}") from None
@@ -526,3 +548,45 @@ FUNCTIONS = {
     "text": Function("a number as a text", TEXT, lambda x: x),
     "number": Function("a text as a number; a time as seconds since 1970", SECONDS, lambda x: x),
 }
+
+
+# A tree of numbers to its values, by NumPy.
+
+OF_NUMBERS: dict[str, Callable[..., np.ndarray]] = {
+    **{name: getattr(np, name) for name in ("log", "log1p", "sqrt", "abs", "round")},
+    "min": np.minimum,
+    "max": np.maximum,
+    "missing": np.isnan,
+}
+
+
+def of_arrays(node: ast.expr, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The values of a part, as of `Expression.of_arrays`."""
+
+    def values(*nodes: ast.expr) -> list[np.ndarray]:
+        return [of_arrays(part, columns) for part in nodes]
+
+    match node:
+        case ast.Constant(value=int() | float()):
+            return np.float64(node.value)
+        case ast.Name():
+            result = columns[node.id]
+        case ast.UnaryOp(op=ast.USub()):
+            result = -of_arrays(node.operand, columns)
+        case ast.BinOp():
+            result = SIGNS[type(node.op)](*values(node.left, node.right))
+        case ast.Compare() if all(type(sign) in SIGNS for sign in node.ops):
+            parts = values(node.left, *node.comparators)
+            pairs = zip(node.ops, parts, parts[1:])  # below, NaN of a missing part
+            result = math.prod(SIGNS[type(sign)](a, b) + 0 * a + 0 * b for sign, a, b in pairs)
+        case ast.Call():
+            function = OF_NUMBERS[choose("function of numbers", node.func.id, OF_NUMBERS)]
+            parts = values(*node.args)
+            result = functools.reduce(function, parts) if parts[1:] else function(*parts)
+        case _:
+            known = ", ".join(OF_NUMBERS)
+            raise UserError(
+                f"{ast.unparse(node)} is none of numbers, names, + - * / // % **, comparisons and "
+                f"functions of numbers: {known}"
+            )
+    return np.where(np.isfinite(result), result, np.nan)

@@ -1,8 +1,9 @@
 """One ranking score of several tasks: an expression such as `click * order@click**2`.
 
 It is one of schema files (`dtn_jax.data.formula`), over a model's outputs in place of a log's
-columns: a name is a task, in the space of its loss, or TASK@SPACE. Where its value is missing or
-not finite, as the root of a negative prediction is, a row has no ranking score (NaN).
+columns: a name is a task, in the space of its loss, or TASK@SPACE. All values are numbers, which
+NumPy computes, since a server does so at every call; a comparison gives 1 or 0. Where a part is
+missing or not finite, as the root of a negative prediction is, a row has no ranking score (NaN).
 """
 
 from __future__ import annotations
@@ -14,10 +15,9 @@ import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import polars as pl
 
 from dtn_jax.data import formula
-from dtn_jax.data.formula import NAME, Expression
+from dtn_jax.data.formula import CONSTANTS, NAME, WORDS, Expression
 from dtn_jax.errors import UserError, choose
 from dtn_jax.files import reading
 from dtn_jax.shapes import Float
@@ -25,7 +25,7 @@ from dtn_jax.shapes import Float
 RANK = "rank"  # the output
 RANK_FILE = "rank.json"  # of a workdir: what `dtn-jax rank` has found
 PART = rf"(?:`[^`]+`|\b{NAME})"
-IN_SPACE = re.compile(f"{PART}@{PART}")
+IN_SPACE = re.compile(f"{PART}@{PART}|`[^`]+`")  # or a name that may hold its space
 Columns = Mapping[str, Float[np.ndarray, " B"]]
 
 
@@ -47,9 +47,7 @@ class Ranking:
 
     def score(self, columns: Columns) -> Float[np.ndarray, " B"]:
         """Its value in each row, NaN where there is none."""
-        frame = pl.DataFrame({name: columns[column] for name, column in self.reads.items()})
-        values, _ = self.expression.read(frame, "number")
-        return values.cast(pl.Float64).fill_null(np.nan).to_numpy()
+        return self.expression.of_arrays({name: columns[self.reads[name]] for name in self.reads})
 
 
 def parse(text: str, names: Mapping[str, str], what: str = "--rank") -> Ranking:
@@ -61,14 +59,23 @@ def parse(text: str, names: Mapping[str, str], what: str = "--rank") -> Ranking:
       what: the text is, in messages.
 
     Raises:
-      UserError: it is no expression of numbers, or reads nothing, or what is not in `names`.
+      UserError: it is no expression of numbers, reads nothing, or what is not in `names`, or a name
+        that is also a word of expressions is not in backquotes.
     """
     text = " ".join(text.split())
     known = IN_SPACE.sub(lambda word: f"`{word[0].replace('`', '')}`", text)
-    expression = formula.parse(known, what)
+    where, choices = f"{what} {text[:80]!r}", ", ".join(names)
+    for word in formula.WORD.finditer(known):
+        if word[0] in (*WORDS, *CONSTANTS) and word[0] in names:
+            raise UserError(f"{where}: if {word[0]} is the task, write `{word[0]}`, in backquotes")
+    expression = formula.parse(known, what, needs=f"task, expected one of {choices}")
     reads = {name: names[choose(f"task in {what}", name, names)] for name in expression.columns}
-    formula.check(expression, dict.fromkeys(reads, pl.Float64()), what, "number")
-    return Ranking(text, expression, reads)
+    ranking = Ranking(text, expression, reads)
+    try:
+        ranking.score(dict.fromkeys(reads.values(), np.ones(1)))
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    return ranking
 
 
 def read_option(option: str, outputs: Sequence[str]) -> Ranking | None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -10,7 +11,7 @@ from compared_runs import SCHEMA, file, run, scores
 from sklearn.metrics import roc_auc_score
 
 from dtn_jax.cli import compare, rank
-from dtn_jax.comparison.rank_search import pruned, search
+from dtn_jax.comparison.rank_search import pruned, search, terms_of
 from dtn_jax.errors import UserError
 from dtn_jax.export.score_columns import ScoredBy
 from dtn_jax.metrics.gains import Gains
@@ -155,3 +156,9 @@ def test_refusals(tmp_path):
         arguments = [a.replace("=run", f"={tmp_path / 'run'}") for a in (*arguments, "--replace")]
         with pytest.raises(UserError, match=told):
             rank.main(arguments)
+
+
+def test_names_that_need_backquotes_have_them():
+    names = ("click", "in", "watch time")
+    tasks = [SimpleNamespace(name=name, kind="binary") for name in names]
+    assert terms_of(SimpleNamespace(tasks=tasks), {}) == ["click", "`in`", "`watch time`"]

@@ -173,6 +173,12 @@ def test_every_command_answers_help(name, capsys):
     }.get(name, {*command.DATA, "cache_dir", "force"})
 
 
+def test_help_of_score_says_how_many_rows_a_batch_has(capsys):
+    with pytest.raises(SystemExit):
+        importlib.import_module("dtn_jax.cli.score").main(["-h"])
+    assert "(default: 1024 on a CPU, 8192 on a GPU" in " ".join(capsys.readouterr().out.split())
+
+
 HEAVY = {"jax", "flax", "numpy", "duckdb", "tensorflow_datasets", "matplotlib", "optuna", "scipy"}
 HELP = """
 import sys

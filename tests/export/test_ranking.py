@@ -10,6 +10,7 @@ import pytest
 from made_models import FRAME
 from served import ROWS, serving
 
+from dtn_jax.data import formula
 from dtn_jax.errors import UserError
 from dtn_jax.export import ranking
 from dtn_jax.export.ranking import names_of, parse
@@ -36,11 +37,42 @@ PAGE = pathlib.Path(__file__).parents[2] / "docs/export.md"
         "max(`watch time`, 0, click)**0.5": lambda c, o, a, w: np.maximum(w, c) ** 0.5,
         "`watch time`@all**2": lambda c, o, a, w: w**2,
         "order@click * (click > 0.3)": lambda c, o, a, w: o * (c > 0.3),
+        "`watch time@all` * 2": lambda c, o, a, w: w * 2,
+        "`click@all`*2 + `order@all`": lambda c, o, a, w: c * 2 + a,
     }.items(),
 )
 def test_values_are_numpys(text, expected):
     found = parse(text, names_of(OUTPUTS)).score(SCORES)
     np.testing.assert_allclose(found, expected(*SCORES.values()), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2 - -x**0.5 / y",
+        "x // y + x % y - round(2.5 * x)",
+        "max(log(x), -5, y) + min(x, 2)",
+        "log1p(x) * sqrt(y) + abs(y)",
+        "(x > y) + 2 * (x <= 1) + 4 * (x != y) + 8 * (y == 0) + true",
+        "0 < x < 3",
+        "y + missing(x)",
+        "x / y * 0",
+    ],
+)
+def test_values_are_those_of_schema_files(text):
+    """Also where they are missing."""
+    x, y = (a.ravel() for a in np.meshgrid([-2.5, 0, 1, 7, np.nan], [-2.0, 0, 0.5, 3, np.nan]))
+    values, _ = formula.parse(text, "").read(pl.DataFrame({"x": x, "y": y}), "number")
+    found = parse(text, {"x": "x@all", "y": "y@all"}).score({"x@all": x, "y@all": y})
+    np.testing.assert_allclose(found, values.cast(pl.Float64).fill_null(np.nan).to_numpy())
+
+
+def test_a_server_waits_for_no_data_frame(monkeypatch):
+    """Polars takes 100 times as long for the rows of a request."""
+    score = parse("click * max(order, 1)**2 * (click > 0.1)", names_of(OUTPUTS)).score
+    monkeypatch.setattr(formula, "Evaluation", None)
+    monkeypatch.setattr(pl, "DataFrame", None)
+    assert score(SCORES).shape == (3,)
 
 
 def test_a_row_whose_value_is_not_finite_has_none():
@@ -52,16 +84,34 @@ def test_a_row_whose_value_is_not_finite_has_none():
     ("text", "told"),
     {
         "": "--rank '': it breaks off",
-        "2": "--rank '2': it reads no column",
+        "2": "--rank '2': it reads no task, expected one of click, order, watch time, click@all",
         "2 * clik": "unknown task in --rank 'clik'. Did you mean 'click'?",
         "click@al": "Did you mean 'click@all'?",
         "click @ order": "'@ order' at character 7 is not understood",
-        "length(click)": "click is a number, expected a list",
+        "length(click)": "unknown function of numbers 'length'. The choices are: log, ",
+        "click and order": "--rank 'click and order': click and order is none of numbers, names, +",
+        "click == 'a'": "'a' is none of numbers",
+        "click in [1, 2]": "click in [1, 2] is none of numbers",
     }.items(),
 )
 def test_what_is_no_expression_is_refused(text, told):
     with pytest.raises(UserError, match=re.escape(told)):
         parse(text, names_of(OUTPUTS))
+
+
+@pytest.mark.parametrize("name", ["true", "in", "False"])
+def test_a_task_with_the_name_of_a_word_stands_in_backquotes(name):
+    outputs, scores = (f"{name}@all", "click@all"), {f"{name}@all": np.ones(2) / 4}
+    scores["click@all"] = np.ones(2)
+    for text in (f"`{name}` * click", f"{name}@all * click"):
+        np.testing.assert_array_equal(parse(text, names_of(outputs)).score(scores), [0.25, 0.25])
+    with pytest.raises(UserError, match=f"if {name} is the task, write `{name}`, in backquotes"):
+        parse(f"{name} * click", names_of(outputs))
+
+
+def test_a_task_with_the_name_of_a_function():
+    found = parse("log(click) * log", {"log": "log@all", "click": "click@all"})
+    assert found.score({"log@all": np.full(1, 2.0), "click@all": np.ones(1)}) == [0]
 
 
 def test_a_tower_of_powers_ends_at_once():

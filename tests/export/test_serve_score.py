@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import json
+import signal
 import threading
 import time
 
@@ -9,12 +11,16 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+import uvicorn
 from made_models import FRAME
 from served import ARROW, ROWS, Client, serving, serving_model
 from world import log
 
 from configs.logs import get_config
-from dtn_jax.export.serve.process import make_app
+from dtn_jax.data import cast
+from dtn_jax.data.clean import Bad
+from dtn_jax.export.serve import requests, worker
+from dtn_jax.export.serve.process import Server, make_app
 from dtn_jax.export.write import export_run
 from dtn_jax.run.train import train
 
@@ -150,6 +156,29 @@ def test_requests_that_share_a_call_are_answered_as_if_alone(served, users):
             same(answer, served.model, rows)
 
 
+def test_a_user_beside_other_requests_is_cast_once(served, monkeypatch):
+    """Not once for each candidate."""
+    user = {name: ROWS[0][name] for name in USER}
+    rest = [{k: v for k, v in row.items() if k not in USER} for row in ROWS]
+    bodies = {"rows": ROWS}, {"user": user, "candidates": rest}
+    jobs = [
+        requests.Job(json.dumps(body).encode(), requests.JSON, requests.JSON, None)
+        for body in bodies
+    ]
+    for job in jobs:
+        requests.read(job, served.contract, served.worker.limits)
+    casts = {}
+
+    def of_values(name, values, *more):
+        casts[name] = len(values)
+        return cast.of_values(name, values, *more)
+
+    monkeypatch.setattr(worker, "of_values", of_values)
+    worker._frame(served.contract, jobs, Bad(np.arange(2 * len(ROWS))))
+    assert {casts[name] for name in USER} == {len(ROWS) + 1}
+    assert casts["id"] == 2 * len(ROWS)
+
+
 def test_health_and_metrics(served):
     assert served.client.get("/ready").json()["status"] == "ready"
     for word in ("never seen", "red"):  # counted before the next call, but after its answer
@@ -204,6 +233,16 @@ def test_no_answer_before_the_model_is_ready(served):
     finally:
         served.worker.ready.set()
     assert served.is_well()
+
+
+def test_a_server_that_ends_is_not_ready(served):
+    server = Server(uvicorn.Config(served.app))
+    server.worker = served.worker
+    server.handle_exit(signal.SIGTERM, None)
+    answer = served.client.get("/ready")
+    served.worker.stopping = False
+    assert (answer.status_code, answer.json()["status"]) == (503, "stopping")
+    assert served.is_well()  # what comes is answered
 
 
 # ---------------------------------------------------------------- histories

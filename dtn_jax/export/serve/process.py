@@ -8,7 +8,7 @@ can't be loaded, or would refuse requests that the old one answers. Its addresse
     POST /score     rows in, calibrated probabilities out; JSON or Arrow
     GET  /docs      the model's columns and outputs in a browser, with an example; / leads there
     GET  /health    200 while the process runs
-    GET  /ready     200 once the model is compiled
+    GET  /ready     200 while it scores: the model is compiled, and the server does not end
     GET  /metrics   for Prometheus
 """
 
@@ -59,6 +59,7 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig, frame) -> None:
         """At the second signal at once."""
         self.force_exit, self.should_exit = self.should_exit, True
+        self.worker.stopping = True
 
 
 def serve(
@@ -190,8 +191,9 @@ def make_app(worker: Worker, token: str = "") -> FastAPI:
 
     @app.get("/ready")
     async def ready() -> Response:
-        status, code = ("ready", 200) if worker.ready.is_set() else ("compiling", 503)
-        return JSONResponse({"status": status}, code)
+        there = worker.ready.is_set()
+        status = "stopping" if worker.stopping else "ready" if there else "compiling"
+        return JSONResponse({"status": status}, 200 if status == "ready" else 503)
 
     @app.get("/metrics", dependencies=[Depends(check_token)])
     async def metrics() -> Response:

@@ -128,8 +128,7 @@ class Job:
       outputs: that its address names, or its body; None is all.
       answer: gets a response, or an exception.
       rows: how many there are to score, once the body is read.
-      values: of the model's columns, {name: its values}.
-      user: of these columns the user's, {name: its one value}.
+      values: of the model's columns, {name: a value for each row, or the user's one}.
       ignored: names of columns that the model does not read.
       what: a row's name in messages.
     """
@@ -141,7 +140,6 @@ class Job:
     answer: Future = dataclasses.field(default_factory=Future)
     rows: int = 0
     values: dict[str, list] = dataclasses.field(default_factory=dict)
-    user: dict[str, Any] = dataclasses.field(default_factory=dict)
     ignored: list[str] = dataclasses.field(default_factory=list)
     what: str = "row"
 
@@ -188,8 +186,8 @@ def of_json(job: Job, contract: Contract, limits: Limits) -> set[str]:
         raise HTTPException(
             422, f"{both[0]!r} is a field of the user and of candidates, expected one"
         )
-    job.user = {name: user[name] for name in contract.columns if name in user}
-    if len(rows) * len(repr(job.user)) > limits.body_mb << 23:
+    shared = {name: user[name] for name in contract.columns if name in user}
+    if len(rows) * len(repr(shared)) > limits.body_mb << 23:
         raise HTTPException(
             413, "the user's fields are too long for so many candidates: send fewer"
         )
@@ -198,7 +196,7 @@ def of_json(job: Job, contract: Contract, limits: Limits) -> set[str]:
     for name, column in contract.columns.items():
         try:
             if name in user:
-                job.values[name] = [user[name]] * len(rows)
+                job.values[name] = [user[name]]
             elif column.is_required():
                 job.values[name] = [row[name] for row in rows]
             else:

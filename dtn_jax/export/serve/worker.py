@@ -45,10 +45,11 @@ class Worker:
       jobs: the requests that wait.
       metrics: what GET /metrics counts: each of METRICS by its name, and their `registry`.
       ready: whether the model is compiled.
+      stopping: whether the server is about to end.
     """
 
     def __init__(self, contract: Contract, limits: Limits):
-        self.limits, self.ready = limits, threading.Event()
+        self.limits, self.stopping, self.ready = limits, False, threading.Event()
         self.jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self.metrics = SimpleNamespace(registry=CollectorRegistry())
         for kind, name, text, *labels in METRICS:
@@ -124,15 +125,18 @@ class Worker:
 
 
 def _frame(contract: Contract, jobs: Sequence[Job], bad: Bad) -> pl.DataFrame:
-    """The values of all rows in their types; where requests have users, theirs are cast once."""
-    columns, job_of = [], np.repeat(np.arange(len(jobs)), [job.rows for job in jobs])
+    """The values of all rows in their types; those of a user are cast once."""
+    rows = [job.rows for job in jobs]
+    job_of, place = np.repeat(np.arange(len(jobs)), rows), np.concatenate([*map(np.arange, rows)])
+    columns = []
     for name, kind in contract.types.items():
-        if all(name in job.user for job in jobs):
-            users = Bad(np.arange(len(jobs)))
-            column = of_values(name, [job.user[name] for job in jobs], kind, users)
-            if users.good.all():
-                columns.append(column.gather(job_of))
-                continue
-        values = list(itertools.chain.from_iterable(job.values[name] for job in jobs))
-        columns.append(of_values(name, values, kind, bad))
+        parts = [job.values[name] for job in jobs]
+        counts = np.array([len(part) for part in parts])
+        first = np.cumsum(counts) - counts
+        of_row = first[job_of] + place % counts[job_of]  # a user's one value is that of each row
+
+        def reject(good, reason, column, of_row=of_row):
+            bad(good[of_row], reason, column.gather(of_row))
+
+        columns.append(of_values(name, [*itertools.chain(*parts)], kind, reject).gather(of_row))
     return pl.DataFrame(columns)

@@ -5,18 +5,40 @@ from __future__ import annotations
 import contextlib
 import difflib
 import errno
+import importlib.util
 import os
 import pathlib
+import sys
 import traceback
 from collections.abc import Iterable, Iterator
 
 TO_SCORE = "pip install jax numpy polars pyarrow safetensors flatbuffers"  # and no more
 THIS_ALONE = "pip install --no-deps ."  # dtn_jax itself, in a clone
 WHOLE = "pip install -e ."  # in a clone, with all that commands need
+COMMANDS_NEED = (
+    *("array_record", "duckdb", "flatbuffers", "flax", "jax", "jaxtyping", "jinja2", "matplotlib"),
+    *("ml_collections", "numpy", "optax", "optuna", "orbax", "polars", "pyarrow", "pydantic"),
+    *("rich", "safetensors", "sklearn", "tensorboardX", "tensorflow_datasets", "tensorstore"),
+    "yaml",
+)
 
 
 class UserError(ValueError):
     """The input is wrong, not the program: shown without a traceback."""
+
+
+def leave_unless_installed() -> None:
+    """Ends the process, with code 2, where a package that every command needs is not there."""
+    missing = [name for name in COMMANDS_NEED if importlib.util.find_spec(name) is None]
+    if not missing:
+        return
+    print(
+        f"error: commands need packages that are not installed here: {', '.join(missing)}. In a "
+        f"clone of dtn_jax, {WHOLE} installs all of them. dtn_jax.export scores in Python with "
+        f"less: {TO_SCORE}",
+        file=sys.stderr,
+    )
+    sys.exit(2)
 
 
 LONG, MANY = 60, 40  # characters of a name, and names, that a message shows
@@ -41,6 +63,7 @@ def choose(what: str, got: str, choices: Iterable[str], between: str = ", ") -> 
     raise UserError(f"unknown {what} {got!r}.{hint} The choices are: {between.join(choices)}.")
 
 
+RETRAIN = "delete results.json, and the command that trained the run writes it again"  # remedy
 ROOM = "make room, and the same command goes on: what was saved before is whole"
 PLACE = "name a place that can be written"
 KIND = "a file stands where a folder is expected, or a folder where a file is: move it away"

@@ -31,7 +31,7 @@ YOUNGER = {
 
 @dataclasses.dataclass(frozen=True)
 class Field:
-    """One input column; a schema file's is checked where that is read.
+    """One input column; a schema file's is checked further where that is read.
 
     Attributes:
       name: the column's name.
@@ -77,7 +77,11 @@ class Field:
     def __post_init__(self):
         object.__setattr__(self, "table", self.table or self.name)
         object.__setattr__(self, "edges", tuple(self.edges))
-        choose(f"embedding of field {self.name!r}", self.embedding, EMBEDDINGS)
+        words = {"kind": FIELD_KINDS, "pooling": POOLINGS, "role": ROLES, "embedding": EMBEDDINGS}
+        for what, choices in words.items():
+            choose(f"{what} of field {self.name!r}", getattr(self, what), choices)
+        if self.rows < 1:
+            raise UserError(f"field {self.name!r}: its table has {self.rows} rows, expected >= 1")
         if self.embedded and not self.standardised:
             buckets = ", in buckets" if self.kind == "numeric" else ""
             raise UserError(

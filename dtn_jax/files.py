@@ -17,7 +17,6 @@ from typing import IO, Any, TypeVar
 from dtn_jax.errors import UserError
 
 T = TypeVar("T")
-RETRAIN = "delete results.json, and the command that trained the run writes it again"  # remedy
 TEMPORARY = ".tmp"  # the suffix of a file that is being written
 HASHES = "checksums.json"  # of a checkpoint, a prepared set, a finished run: {file: bytes, SHA-256}
 
@@ -121,8 +120,9 @@ def damage(folder: pathlib.Path, listed: dict | None = None, of: Callable = sha2
         listed = dict(json.loads((folder / HASHES).read_text())) if listed is None else listed
         for name, facts in hashes({name: folder / name for name in listed}, of).items():
             if facts != (was := listed[name]):
-                sizes = f"{facts['bytes']:,} bytes, expected {was['bytes']:,}"
-                return f"{name} has changed since it was saved (its SHA-256 is another; {sizes})"
+                sizes = f"it has {facts['bytes']:,} bytes, expected {was['bytes']:,}"
+                why = "its SHA-256 is another" if facts["bytes"] == was["bytes"] else sizes
+                return f"{name} has changed since it was saved ({why})"
     except FileNotFoundError as error:
         return f"{pathlib.Path(error.filename).relative_to(folder)} is missing"
     except Exception as error:

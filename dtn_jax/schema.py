@@ -108,7 +108,7 @@ class Schema:
 
     Raises:
       UserError: a name used twice, a label that is a field or the group, an unknown or non-binary
-        space, an unknown upstream, or a cycle of tasks.
+        space, an unknown upstream, a cycle of tasks, or tables that disagree on their rows.
     """
 
     name: str
@@ -148,6 +148,12 @@ class Schema:
             for up in task.upstream:
                 choose(f"upstream task of {task.name!r}", up, kinds)
         self.task_order()  # raises on a cycle
+        for field in self.fields:
+            if field.rows != (rows := self.tables()[field.table]):
+                raise UserError(
+                    f"fields that share table {field.table!r} disagree on its rows: "
+                    f"{field.name!r} has {field.rows}, another one {rows}"
+                )
         ordered({t.name: [t.space] for t in self.tasks}, "the spaces of tasks lead in a circle")
 
     @property

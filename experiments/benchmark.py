@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 import jax
 
 from dtn_jax.cli import command
-from dtn_jax.errors import UserError
+from dtn_jax.errors import UserError, leave_unless_installed
 from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid
 from dtn_jax.report.versions import versions
@@ -44,6 +44,7 @@ CHOICES = {"suite": (*SUITES, "all")}
 
 def main(arguments: Sequence[str]) -> None:
     known, _ = command.parse(__name__, arguments)
+    leave_unless_installed()
     if known.quick and not known.out:
         raise UserError("--quick measures nothing real: give --out=FOLDER, not the real results'")
     for name in every_suite() if known.suite == "all" else command.listed(known.suite):

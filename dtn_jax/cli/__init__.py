@@ -42,26 +42,9 @@ def described() -> dict[str, str]:
 def main(name: str = "") -> None:
     """Runs a command with the arguments of the process; '': the first one names it."""
     interrupts.at_once()
-    from dtn_jax.errors import TO_SCORE, WHOLE
+    from dtn_jax.errors import choose, leave_unless_installed
 
-    try:
-        run(name)
-    except ModuleNotFoundError as error:
-        if str(error.name).startswith("dtn_jax"):
-            raise
-        print(
-            "error: commands need packages that are not installed here, such as "
-            f"{error.name}. In a clone of dtn_jax, {WHOLE} installs all of them. dtn_jax.export "
-            f"scores in Python with less: {TO_SCORE}",
-            file=sys.stderr,
-        )
-        sys.exit(2)
-
-
-def run(name: str) -> None:
-    """Runs a command, as `main`."""
-    from dtn_jax.errors import choose
-
+    leave_unless_installed()
     if not name:
         name, *rest = sys.argv[1:] or ["--help"]
         sys.argv = ["", *rest]

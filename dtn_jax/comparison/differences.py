@@ -91,16 +91,18 @@ def compared(a: str, b: str, columns: Columns, draws: int, files: str = "") -> C
       files: plug-ins, whose metrics are compared too; "" is those of the runs.
 
     Raises:
-      UserError: a side cannot be read, a plug-in is gone, or the two are not of the same rows.
+      UserError: a side cannot be read, one of `files` is gone, or the two are not of the same rows.
     """
     plugins.load(files)
     places = [places_of(text) for text in (a, b)]
+    if not files:
+        scored_rows.load_plugins(p for side in places for p in side if p.is_dir())
     sides: list[list[ScoredRows]] = [[], []]
     schema = None
     for i in sorted((0, 1), key=lambda i: not places[i][0].is_dir()):  # the schema of a run says
         for place in places[i]:  # what is in a file
             if place.is_dir():
-                rows, schema = scored_rows.of_run(place, with_plugins=not files)
+                rows, schema = scored_rows.of_run(place)
             else:
                 rows = scored_rows.of_file(place, schema, columns)
             sides[i].append(rows)

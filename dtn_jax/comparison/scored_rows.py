@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -97,14 +97,27 @@ def check_finished(folder: pathlib.Path) -> dict:
     return outcome.run_facts(folder)
 
 
-def of_run(folder: pathlib.Path, with_plugins: bool = False) -> tuple[ScoredRows, Schema]:
-    """The test rows that a run scored; `with_plugins`: loads its plug-ins, too.
+def load_plugins(runs: Iterable[pathlib.Path]) -> None:
+    """Loads the plug-ins of finished runs, whose metrics are compared; says which it cannot."""
+    options = {run: str(check_finished(run)["config"].get("plugins", "")) for run in runs}
+    parts = {part.strip(): run for run, option in options.items() for part in option.split(",")}
+    for part, run in parts.items():
+        try:
+            plugins.load(part)
+        except UserError as error:
+            print(
+                f"plug-in {part.partition('#')[0]} of {run} is not loaded ({error}): its metrics "
+                "are left out; --plugins=FILE gives them"
+            )
+
+
+def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
+    """The test rows that a run scored.
 
     Raises:
-      UserError: no finished run that read test, files that are damaged, or a plug-in that is gone.
+      UserError: no finished run that read test, or files that are damaged.
     """
     facts = check_finished(folder)
-    plugins.load(str(facts["config"].get("plugins", "")) if with_plugins else "")
     with reading(folder / "schema.json", "bring it back from a copy, or train again") as path:
         schema = Schema.load(path)
     scores = read_predictions(folder / PREDICTIONS, schema)

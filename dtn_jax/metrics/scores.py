@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dtn_jax.files import RETRAIN, reading, replacing
+from dtn_jax.errors import RETRAIN
+from dtn_jax.files import reading, replacing
 from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.metrics.spaces import logits_in, space_mask

@@ -128,9 +128,9 @@ def small_multiples(
 
     Args:
       rows: each with `panel`, `line` and `value`; with `low` and `high`, the interval of the value,
-        or without; in the colour `ink`, or the first one, and `inside`, or white. A row with a `mark` is drawn as that, in
-        the middle of its line; the points of others stand above each other. Values that are None
-        are left out.
+        or without; in the colour `ink`, or the first one, and `inside`, or white. A row with a
+        `mark` is drawn as that, in the middle of its line; the points of others stand above each
+        other. Values that are None are left out.
       wide: two large panels beside each other, not three small ones.
       marks: {mark: (marker, colour)}, which a legend names.
       least: inches of the figure's width.

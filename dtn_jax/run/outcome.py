@@ -7,8 +7,8 @@ import json
 import pathlib
 import re
 
-from dtn_jax.errors import UserError
-from dtn_jax.files import HASHES, RETRAIN, damage, hashes, read_json, replacing, write_whole
+from dtn_jax.errors import RETRAIN, UserError
+from dtn_jax.files import HASHES, damage, hashes, read_json, replacing, write_whole
 
 LOGITS = "log-odds"  # what a model's logits are: config.json of this version says so
 RESULTS, PREDICTIONS = "results.json", "predictions.parquet"

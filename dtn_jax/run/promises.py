@@ -2,8 +2,9 @@
 
 A batch is split over devices and into parts, and its end is padded; what a row costs and scores may
 not depend on how. On random rows, then: what the first row and the padding hold changes no other
-row, and in training a batch that is split gives the same. Where one of them fails, the first line
-of the plug-in is found after which a row knows of another, or that draws noise of its own.
+row, in scoring rows in another order give the same, and in training a batch that is split does.
+Where one of them fails, the first line of the plug-in is found after which a row knows of another,
+or that draws noise of its own.
 
 Letters: B rows of a batch.
 """
@@ -71,6 +72,9 @@ def check(model: nn.Module, plan: TablePlan, schema: Schema) -> None:
     for train in (False, True):
         expected = whole(inputs, train)
         good = alike([a[1:-1] for a in whole(other, train)], [a[1:-1] for a in expected])
+        if not train:
+            backwards = whole(jax.tree.map(lambda a: a[::-1], inputs), train)
+            good &= alike(backwards, [a[::-1] for a in expected])
         parts = jax.tree.map(lambda a: batch_axis.split(a, PARTS), (inputs, expected))
         for index in range(PARTS) if train else ():
             rows, alone = jax.tree.map(lambda a, index=index: a[index], parts)

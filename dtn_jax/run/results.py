@@ -85,7 +85,9 @@ def read_test(
     for step in sorted(set(best.values()), reverse=True):  # the last state may be the best
         free(state.slots)
         state = state.to_score()
-        if step != held:
+        if step == held:
+            checkpoints.save_best(step, state)  # where it was lost
+        else:
             free(state.tables)
             state, held = checkpoints.restore_best(step, state), step
         scores = score_split(run, state, "test")

@@ -426,6 +426,14 @@ def as_text(settings: Mapping[str, object]) -> str:
 # ---------------------------------------------------------------- where trials are kept
 
 
+class Database(RDBStorage):
+    """Its worker's signs of life go on after one that could not be given."""
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        with contextlib.suppress(*FAULTS):
+            super().record_heartbeat(trial_id)
+
+
 def url_of_file(path: pathlib.Path) -> str:
     """The URL of an SQLite file, whatever letters its path has."""
     return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
@@ -470,7 +478,7 @@ def opened(
     how = {"study_name": name, "direction": direction, "pruner": pruner, "load_if_exists": True}
     for attempt in range(1, OPENINGS + 1):
         try:
-            storage = RDBStorage(url, **lives)
+            storage = Database(url, **lives)
             study = optuna.create_study(storage=storage, **how)
             study.get_trials()
             break

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import hashlib
 
 import numpy as np
 import polars as pl
@@ -292,7 +293,7 @@ METRICS = {
 """
 
 
-def test_metrics_of_a_runs_plug_in_are_compared(tmp_path, unload):
+def test_metrics_of_a_runs_plug_in_are_compared(tmp_path, unload, capsys):
     one, two = scores(0.5), scores(0.6, seed=1)
     (tmp_path / "mine.py").write_text(PLUGIN)
     given = {"plugins": str(tmp_path / "mine.py")}
@@ -303,9 +304,29 @@ def test_metrics_of_a_runs_plug_in_are_compared(tmp_path, unload):
         assert side == pytest.approx([np.mean((p - found.labels[:, 0]) ** 2)])
     assert line.better == "B"
     (tmp_path / "mine.py").rename(tmp_path / "moved.py")
-    with pytest.raises(UserError, match=r"plug-in .*mine\.py is not there"):
-        compared(a, b)
+    assert ("click@all", "auc") in compared(a, b)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"plug-in {tmp_path / 'mine.py'} of {b} is not loaded (plug-in")
+    assert "mine.py is not there" in line
+    assert line.endswith("): its metrics are left out; --plugins=FILE gives them")
     assert ("click@all", "brier") in compared(a, b, f"--plugins={tmp_path / 'moved.py'}")
+
+
+@pytest.mark.parametrize("folders", [("v1", "v2"), ("v1", "v1")])
+def test_runs_of_two_versions_of_a_plug_in_are_compared(folders, tmp_path, unload, capsys):
+    """Of one that was copied, the first one's metrics; of one that was edited, the new one's."""
+    sides = []
+    for name, folder, text in zip("ab", folders, (PLUGIN, PLUGIN + "# edited\n")):
+        path = tmp_path / folder / "mine.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        sha = hashlib.sha256(text.encode()).hexdigest()
+        sides.append(run(tmp_path / name, scores(), plugins=f"{path}#{sha}"))
+    assert ("click@all", "brier") in compared(*sides)
+    (line,) = capsys.readouterr().out.splitlines()
+    copied = folders[0] != folders[1]
+    assert line.startswith(f"plug-in {tmp_path / folders[1]}/mine.py of {sides[copied]} is not lo")
+    assert ("the name is taken" if copied else "is not the file of this run any more") in line
 
 
 def test_runs_that_cannot_be_compared_are_refused(tmp_path):

@@ -37,6 +37,25 @@ def test_json_gives_the_same_schema_back(tmp_path):
     assert "cycle" in refused(Schema.from_json, json.dumps(data))
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": "categoricl"}, "unknown kind of field 'x' 'categoricl'. Did you mean 'categ"),
+        ({"pooling": "avg"}, "unknown pooling of field 'x' 'avg'. The choices are: sum, mean, max"),
+        ({"role": "scenrio"}, "unknown role of field 'x' 'scenrio'. Did you mean 'scenario'?"),
+        ({"rows": 0}, "field 'x': its table has 0 rows, expected >= 1"),
+    ],
+)
+def test_a_field_that_cannot_be(changes, message):
+    assert message in refused(Field, "x", **changes)
+
+
+def test_fields_that_share_a_table_agree_on_its_rows():
+    fields = (Field("a", rows=5, table="t"), Field("b", rows=6, table="t"))
+    message = refused(Schema, "s", fields, TASKS)
+    assert "share table 't' disagree on its rows: 'a' has 5, another one 6" in message
+
+
 def test_slots_tables_and_fields():
     assert SCHEMA.field_names == ("user", "seen", "item", "tags", "age", "price", "content")
     assert SCHEMA.task_names == ("order", "click", "seconds", "cart")

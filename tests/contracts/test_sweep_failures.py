@@ -4,17 +4,20 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import optuna
 import pytest
 from command_calls import ROOT
+from optuna.storages import RDBStorage
 from small_runs import small
+from sqlalchemy.exc import OperationalError
 from sweeps import CONFIG, run
 
 from dtn_jax.errors import UserError
 from dtn_jax.run.workdir import Busy
-from dtn_jax.search import trials
+from dtn_jax.search import studies, trials
 from dtn_jax.search.studies import Study
 
 PAIR = "--grid=model.dropout=0,0.1"
@@ -103,6 +106,25 @@ def test_a_fault_of_the_storage_is_not_one_of_the_settings(
     assert found["budget"]["complete"] == 2
     assert "failed" not in found["budget"]
     assert [name for _, name, _ in trained].count("trial_0") == 2  # it was resumed
+
+
+def test_a_worker_gives_signs_of_life_after_one_that_failed(monkeypatch, tmp_path):
+    beats, beat, third = [], RDBStorage.record_heartbeat, threading.Event()
+
+    def record(storage, trial_id):
+        beats.append(trial_id)
+        if len(beats) == 2:
+            raise OperationalError("INSERT", {}, Exception("database is locked"))
+        beat(storage, trial_id)
+        if len(beats) == 3:
+            third.set()
+
+    monkeypatch.setattr(RDBStorage, "record_heartbeat", record)
+    monkeypatch.setattr(studies, "HEARTBEAT", 1)
+    url = studies.url_of_file(tmp_path / "sweep.db")
+    with studies.opened(url, "s", optuna.pruners.NopPruner(), True) as study:
+        study.optimize(lambda trial: float(third.wait(10)), n_trials=1)
+    assert study.best_value == 1
 
 
 def test_a_trial_waits_for_the_worker_that_is_still_in_its_folder(monkeypatch, tmp_path):

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -13,7 +14,7 @@ import polars as pl
 import pytest
 from world import log
 
-from dtn_jax import errors, export
+from dtn_jax import cli, errors, export
 from dtn_jax.export.write import model as card
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -82,6 +83,15 @@ def test_a_model_scores_beside_six_packages(unpacked, tmp_path):
     assert "Traceback" not in ended.stderr
 
 
+def test_all_missing_packages_are_named_before_a_command_begins(monkeypatch, capsys):
+    monkeypatch.setattr(errors, "COMMANDS_NEED", ("no_such_one", "jax", "nor_this"))
+    monkeypatch.setattr(cli.interrupts, "at_once", lambda: None)
+    with pytest.raises(SystemExit) as ended:
+        cli.main("train")
+    assert ended.value.code == 2
+    assert "not installed here: no_such_one, nor_this. In a clone" in capsys.readouterr().err
+
+
 def test_the_pages_and_the_card_name_the_packages():
     assert f"pip install {' '.join(SIX)}" == errors.TO_SCORE
     both = f"{errors.TO_SCORE} && {errors.THIS_ALONE}"
@@ -90,3 +100,8 @@ def test_the_pages_and_the_card_name_the_packages():
     assert errors.WHOLE in text
     assert card.WORDS["TO_SCORE"] == errors.TO_SCORE
     assert "{{ TO_SCORE }}" in card.TEMPLATE.read_text()
+    asked = re.findall(r'^  "([\w-]+)', (ROOT / "pyproject.toml").read_text(), re.M)
+    known = {name.replace("-", "_").lower() for name in asked}
+    others = {"orbax": "orbax_checkpoint", "sklearn": "scikit_learn", "yaml": "pyyaml"}
+    for name in errors.COMMANDS_NEED:
+        assert others.get(name, name).lower() in known, name

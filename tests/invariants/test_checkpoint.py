@@ -106,8 +106,10 @@ def test_a_whole_checkpoint_that_does_not_fit_is_no_damage(workdir):
 
 
 HARMS = {
-    "another; {:,} bytes, expected {:,})": lambda path: path.write_bytes(path.read_bytes()[:-1]),
-    "has changed since it was saved (its SHA-256 is another; ": lambda path: flip(path, 99),
+    "saved (it has {:,} bytes, expected {:,})": lambda path: path.write_bytes(
+        path.read_bytes()[:-1]
+    ),
+    "has changed since it was saved (its SHA-256 is another)": lambda path: flip(path, 99),
     " is missing.": lambda path: path.unlink(),
 }
 

@@ -97,6 +97,16 @@ def test_a_run_whose_best_state_is_lost_says_so(prepared_dir, tmp_path, monkeypa
         train(config, tmp_path / "run")
 
 
+def test_a_lost_best_state_that_is_the_last_one_is_saved_anew(prepared_dir, tmp_path):
+    config = small(prepared_dir, train__max_steps=15)
+    train(config, tmp_path / "run")
+    (tmp_path / "run/results.json").unlink()
+    best = tmp_path / "run/checkpoints/best"
+    shutil.rmtree(best)
+    train(config, tmp_path / "run")
+    assert [path.name for path in best.iterdir()] == ["15"]
+
+
 @pytest.mark.parametrize(
     "name", ["predictions", pytest.param("validation", marks=pytest.mark.slow)]
 )

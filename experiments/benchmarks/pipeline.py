@@ -177,8 +177,7 @@ class Trainer:
         losses, pending = 0.0, []
         for start in range(0, self.steps, CHUNK_STEPS):
             count = min(CHUNK_STEPS, self.steps - start)
-            seed = self.run.config.seed
-            chunk = self.source.chunk(seed, self.done, start, count, self.batch_size)
+            chunk = self.source.chunk(self.run.config.seed, self.done, start, count, self.batch_size)
             chunk = jax.device_put(chunk, self.run.at.chunk())
             self.state, metrics = self.advance(self.state, chunk, count)
             pending.append(metrics["losses"][:count])

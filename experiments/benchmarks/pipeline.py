@@ -164,7 +164,7 @@ class Trainer:
     """
 
     def __init__(self, run: Run, source: ResidentData | StreamedData, rows: int):
-        self.run, self.source, self.done = run, source, 0
+        self.run, self.source, self.seed, self.done = run, source, run.config.seed, 0
         self.batch_size = run.config.data.batch_size
         self.steps = steps_per_epoch(run.data.layout, rows, self.batch_size)
         step = make_train_step(run.config, run.model, run.plan, run.total_steps)
@@ -177,7 +177,7 @@ class Trainer:
         losses, pending = 0.0, []
         for start in range(0, self.steps, CHUNK_STEPS):
             count = min(CHUNK_STEPS, self.steps - start)
-            chunk = self.source.chunk(self.run.config.seed, self.done, start, count, self.batch_size)
+            chunk = self.source.chunk(self.seed, self.done, start, count, self.batch_size)
             chunk = jax.device_put(chunk, self.run.at.chunk())
             self.state, metrics = self.advance(self.state, chunk, count)
             pending.append(metrics["losses"][:count])

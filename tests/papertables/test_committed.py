@@ -9,6 +9,9 @@ import subprocess
 import pytest
 
 from dtn_jax.config.files import TUNED
+from dtn_jax.papertables import pictures
+from dtn_jax.papertables.grids import is_alike
+from dtn_jax.papertables.numbers import comparisons
 from dtn_jax.papertables.protocol import load
 from dtn_jax.papertables.written import markdown, write_verdicts
 from dtn_jax.places import folder, protocol_groups, protocols
@@ -79,6 +82,28 @@ def test_verdicts_over_sets_are_those_of_the_committed_tables(tmp_path):
     write_verdicts(sets, tmp_path / "first.md")
     page = keep_tables.PICTURE.sub("", (tmp_path / "first.md").read_text())
     assert page == (RESULTS / PAPER / "first.md").read_text()
+
+
+def table(name):
+    return json.loads((RESULTS / PAPER / f"{name}.json").read_text())
+
+
+def test_pictures_side_by_side_have_one_scale():
+    ends = {axes.get_ylim() for axes in pictures.mean_gaps(table("divergence/divergence")).axes}
+    assert len(ends) == 1
+
+
+def test_differences_within_seed_noise_are_hollow():
+    conflict = table("conflict/overall")
+    alike = [is_alike(test) for row in conflict["rows"] for test in comparisons(row).values()]
+    points = [
+        line
+        for axes in pictures.differences(conflict).axes
+        for line in axes.lines
+        if line.get_marker() == "o"
+    ]
+    assert len(points) == len(alike)
+    assert sum(line.get_markerfacecolor() == "white" for line in points) == sum(alike) > 0
 
 
 def test_results_stay_small():

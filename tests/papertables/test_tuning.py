@@ -7,6 +7,7 @@ import pytest
 from invented_runs import TINY
 
 from dtn_jax.data.sets import catalog
+from dtn_jax.errors import UserError
 from dtn_jax.papertables import tune
 from dtn_jax.papertables.entries import overall
 from dtn_jax.papertables.protocol import configured
@@ -95,3 +96,12 @@ def test_a_table_of_entries_that_try_each_others_settings(call, monkeypatch):
     assert made["missing"] == {}
     monkeypatch.setattr(tune, "tune", lambda *_: pytest.fail("tuned again"))
     assert call(protocol=PROTOCOL)["rows"] == made["rows"]
+
+
+def test_a_transfer_without_all_searches_is_reported(call, monkeypatch):
+    def search(protocol, name, *_):
+        raise UserError(f"no search of {name}")
+
+    monkeypatch.setattr(tune, "tune", search)
+    with pytest.raises(UserError, match="plain: it tries the settings of all, and a search failed"):
+        call(protocol=PROTOCOL)

@@ -23,7 +23,8 @@ from ml_collections import ConfigDict
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from dtn_jax.config import differing, identity
@@ -434,6 +435,12 @@ class Database(RDBStorage):
             super().record_heartbeat(trial_id)
 
 
+def begin_alone(connection: Connection) -> None:
+    """One transaction at a time: SQLite has no SELECT … FOR UPDATE, by which Optuna keeps two
+    workers from claiming the same trial."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
 def url_of_file(path: pathlib.Path) -> str:
     """The URL of an SQLite file, whatever letters its path has."""
     return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
@@ -479,6 +486,8 @@ def opened(
     for attempt in range(1, OPENINGS + 1):
         try:
             storage = Database(url, **lives)
+            if storage.engine.name == "sqlite":
+                event.listen(storage.engine, "begin", begin_alone)
             study = optuna.create_study(storage=storage, **how)
             study.get_trials()
             break

@@ -1,5 +1,6 @@
 """Trials, storages and workers of a sweep that fail, are interrupted or die."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ import optuna
 import pytest
 from command_calls import ROOT
 from optuna.storages import RDBStorage
+from optuna.storages._rdb.models import TrialModel
 from small_runs import small
 from sqlalchemy.exc import OperationalError
 from sweeps import CONFIG, run
@@ -127,6 +129,33 @@ def test_a_worker_gives_signs_of_life_after_one_that_failed(monkeypatch, tmp_pat
     assert study.best_value == 1
 
 
+def test_a_trial_that_two_workers_see_waiting_is_claimed_by_one(monkeypatch, tmp_path):
+    both, find = threading.Barrier(2), TrialModel.find_or_raise_by_id.__func__
+
+    def find_beside_another(cls, trial_id, session, for_update=False):
+        trial = find(cls, trial_id, session, for_update)
+        if for_update:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                both.wait(1)
+        return trial
+
+    def claim(claimed):
+        with studies.opened(url, "s", optuna.pruners.NopPruner(), True) as study:
+            opened.wait(60)
+            claimed.append(study._pop_waiting_trial_id())
+
+    url, claimed, opened = studies.url_of_file(tmp_path / "sweep.db"), [], threading.Barrier(2)
+    with studies.opened(url, "s", optuna.pruners.NopPruner(), True) as study:
+        study.enqueue_trial({})
+    monkeypatch.setattr(TrialModel, "find_or_raise_by_id", classmethod(find_beside_another))
+    workers = [threading.Thread(target=claim, args=(claimed,)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert sorted(claimed, key=str) == [1, None]
+
+
 def test_a_trial_waits_for_the_worker_that_is_still_in_its_folder(monkeypatch, tmp_path):
     tries = []
 
@@ -147,6 +176,7 @@ import pathlib, sys, time
 from dtn_jax.cli import sweep
 from dtn_jax.search import studies, trials
 from dtn_jax.files import locked
+from dtn_jax.run.workdir import Busy
 studies.HEARTBEAT, studies.DEAD, trials.WAIT = 1, 4, 0.2
 log, seconds = pathlib.Path(sys.argv[1]), float(sys.argv[2])
 
@@ -156,7 +186,8 @@ def write(*words):
 
 def train(config, workdir, *, test, after_validation):
     workdir.mkdir(parents=True, exist_ok=True)
-    lock = locked(workdir / "lock")  # as a run has it
+    if not (lock := locked(workdir / "lock")):  # as a run has it
+        raise Busy(f"another worker is in {workdir}")
     write("begin", config.model.dropout, workdir.name)
     time.sleep(seconds)
     write("end", config.model.dropout, workdir.name)

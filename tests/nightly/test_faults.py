@@ -1,9 +1,11 @@
 """Faults at random: commands killed, starved of disk, called twice at once; files damaged.
 
 What comes out must be an undisturbed call's, bit by bit but for speeds, or an error that names the
-fault. FAULTS=50 injects ten times as many: that was done for docs/limits.md.
+fault. FAULTS=50 injects ten times as many. FAULTS_OUT=FOLDER writes faults.json, the table of
+docs/limits.md, if none was lost or wrong: FAULTS=10 FAULTS_OUT=experiments/results/benchmark.
 """
 
+import collections
 import contextlib
 import csv
 import hashlib
@@ -36,10 +38,13 @@ from dtn_jax.errors import UserError
 from dtn_jax.run.checkpoint import Checkpoints
 from dtn_jax.run.run import build_run
 from dtn_jax.run.train import train
+from experiments import benchmark
+from experiments.benchmarks.measured import Measured
 
 pytestmark = pytest.mark.nightly
 TIMES = int(os.environ.get("FAULTS", 5))  # of each kind of fault in each place
 SEED = os.environ.get("FAULTS_SEED", "0")
+ENDS = ("survived", "named", "lost", "wrong")
 SECONDS = 900.0  # of a call; longer is a hang
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 STOPPED = {-signal.SIGKILL, -signal.SIGTERM, 143, -signal.SIGINT, 130}
@@ -57,6 +62,21 @@ SMALL = (
 )
 ADULT = pathlib.Path(dtn_jax.data.sets.__file__).parent / "adult.parquet"
 ROWS = "rows=200000"
+
+
+@pytest.fixture(scope="module")
+def tally(request):
+    """{(fault, where): {how it ended: how many times}}."""
+    counts, start = collections.defaultdict(collections.Counter), time.monotonic()
+    yield counts
+    if "FAULTS_OUT" in os.environ and not request.session.testsfailed:
+        rows = []
+        for (fault, where), ended in counts.items():
+            row = {"fault": fault, "where": where, "injected": ended.total()}
+            rows.append(row | {word: ended[word] for word in ENDS})
+        measured = Measured("Faults, and how they ended", rows)
+        seconds, how = time.monotonic() - start, f"FAULTS={TIMES} make test-faults"
+        benchmark.write(pathlib.Path(os.environ["FAULTS_OUT"]), "faults", measured, seconds, how)
 
 
 @dataclass(frozen=True)
@@ -199,7 +219,7 @@ def calls(programs, works, tmp_path, name):
 
 
 @each
-def test_a_killed_command_finds_what_an_uncut_one_does(calls, name, tmp_path):
+def test_a_killed_command_finds_what_an_uncut_one_does(calls, name, tmp_path, tally):
     """Moments are uniform over the seconds of an uncut call; what was done is not done again."""
     expected, seconds = calls.uncut()
     draw, hits, rounds = random.Random(f"{name} {SEED}"), 0, 0
@@ -224,10 +244,11 @@ def test_a_killed_command_finds_what_an_uncut_one_does(calls, name, tmp_path):
     folder = tmp_path / f"killed{rounds}"
     assert calls.run(folder) == 0, calls.said()
     assert calls.work.found(folder) == expected
+    tally["killed (SIGKILL, SIGTERM, SIGINT)", name]["survived"] += hits
 
 
 @pytest.mark.parametrize("name", ["train, device", "prepare"])
-def test_two_calls_at_once(calls, name, tmp_path):
+def test_two_calls_at_once(calls, name, tmp_path, tally):
     """Both find what one finds alone; one of them may say that the other is at work."""
     expected, _ = calls.uncut()
     for number in range(TIMES):
@@ -239,13 +260,14 @@ def test_two_calls_at_once(calls, name, tmp_path):
         assert set(codes) <= {0, 2}, said
         assert "Traceback" not in said
         assert calls.work.found(folder) == expected
+        tally["two at once", name]["named" if any(codes) else "survived"] += 1
 
 
 @pytest.mark.skipif(
     os.geteuid() or not shutil.which("mount"), reason="a disk of its own needs root and mount(8)"
 )
 @each
-def test_a_full_disk_is_named_and_then_gone_on_with(calls, name, tmp_path):
+def test_a_full_disk_is_named_and_then_gone_on_with(calls, name, tmp_path, tally):
     expected, _ = calls.uncut()
     disks = [f"size={size}k" for size in KILOBYTES[:: max(1, 7 // TIMES)]] + [f"size={ROOM},ro"]
     for number, options in enumerate(disks):
@@ -263,6 +285,7 @@ def test_a_full_disk_is_named_and_then_gone_on_with(calls, name, tmp_path):
                 assert said.strip()
                 assert calls.run(place / "folder", log) == 0, calls.said(log)
                 assert calls.work.found(place / "folder") == expected
+                tally["read-only disk" if "ro" in options else "full disk", name]["named"] += 1
         finally:
             subprocess.run(["umount", "-l", str(place)], check=True)
 
@@ -320,11 +343,12 @@ def kinds(prepared_dir, finished_run, exported_model):
     }
 
 
+WAYS = {"flip": "with a bit flipped", "cut": "cut short", "delete": "deleted"}
 KINDS = ("finished run", "last checkpoints", "best states", "prepared set", "model")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_damaged_file_changes_no_number_in_silence(kinds, kind, tmp_path):
+def test_a_damaged_file_changes_no_number_in_silence(kinds, kind, tmp_path, tally):
     """A bit flipped, a part cut off, or the file deleted: each file is drawn alike."""
     folder, holds, read, others = kinds[kind]
     paths = [p.relative_to(folder) for p in sorted(folder.rglob("*")) if p.is_file()]
@@ -340,13 +364,14 @@ def test_a_damaged_file_changes_no_number_in_silence(kinds, kind, tmp_path):
     answers = [quietly(read, copy), *others]
     for number in range(TIMES * len(paths) // 3):
         again()
-        path, way = draw.choice(paths), ("flip", "cut", "delete")[number % 3]
+        path, way = draw.choice(paths), [*WAYS][number % 3]
         damage(place / path, way, draw)
         try:
-            fine = quietly(read, copy) in answers
+            fine, ended = quietly(read, copy) in answers, "survived"
         except UserError as error:
-            fine = len(str(error)) > 20 and "\n  File" not in str(error)
+            fine, ended = len(str(error)) > 20 and "\n  File" not in str(error), "named"
         assert fine, (way, path)
+        tally[f"a file {WAYS[way]}", kind][ended] += 1
 
 
 def damage(path, way, draw):

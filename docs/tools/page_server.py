@@ -94,14 +94,18 @@ def main(address: str) -> None:
                 if key.fileobj is listening:
                     connection = listening.accept()[0]
                     _, files, _, _ = socket.recv_fds(connection, 1, 3)
-                    call = json.loads(connection.makefile().readline())
-                    if not (pid := os.fork()):
+                    line = connection.makefile().readline()
+                    whole = line.endswith("\n")  # else its program was killed
+                    if whole and not (pid := os.fork()):
                         listening.close()
                         connection.close()
-                        return work(call, files)
+                        return work(json.loads(line), files)
                     for file in files:
                         os.close(file)
-                    connection.sendall(b"%d\n" % pid)
+                    if not whole:
+                        connection.close()
+                        continue
+                    answer(connection, pid)
                     ended = os.pidfd_open(pid)
                     waiting.register(ended, selectors.EVENT_READ, (pid, connection))
                     waiting.register(connection, selectors.EVENT_READ, (pid, None))
@@ -115,8 +119,13 @@ def main(address: str) -> None:
                     os.close(key.fd)
                     if connection in waiting.get_map():
                         waiting.unregister(connection)
-                        connection.sendall(b"%d\n" % code)
+                        answer(connection, code)
                     connection.close()
+
+
+def answer(connection: socket.socket, number: int) -> None:
+    with contextlib.suppress(ConnectionError):  # its program was killed
+        connection.sendall(b"%d\n" % number)
 
 
 def import_everything() -> None:

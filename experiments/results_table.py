@@ -36,7 +36,7 @@ GOALS = pathlib.Path("experiments/results/benchmark/README.md")
 PAGES = tuple(
     pathlib.Path("docs") / f"{page}.md" for page in ("results", "performance", "losses", "serving")
 )
-DOCUMENTS = (pathlib.Path("README.md"), GOALS, *PAGES)
+DOCUMENTS = (pathlib.Path("README.md"), GOALS, GOALS.with_name("faults.md"), *PAGES)
 RIVALS = ("dtn_jax", "tuned PyTorch", "FuxiCTR", "torch-rechub, no batch normalisation")
 PLACE = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -112,7 +112,7 @@ def of_run(folder):
     for path in sorted(folder.rglob("predictions.parquet")):
         found.setdefault(name_of(folder, path), []).append(digest(path))
     for path in sorted(folder.rglob("overall.csv")):
-        found[path.name] = [plain(row) for row in csv.DictReader(path.open(newline=""))]
+        found[path.name] = [plain(row) for row in csv.DictReader(path.read_text().splitlines())]
     return found
 
 

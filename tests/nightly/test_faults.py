@@ -173,7 +173,10 @@ def works(prepared_dir, finished_run, exported_model, tmp_path_factory):
         "score": Work(
             lambda f: [
                 *("score", f"--model={exported_model}", f"--input={raw}"),
-                f"--output={f / 'scores.parquet'}",
+                *(
+                    f"--output={f / 'scores.parquet'}",
+                    "--replace",
+                ),  # as one killed at its end left it
             ],
             of_scores,
         ),

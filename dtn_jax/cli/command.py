@@ -419,7 +419,9 @@ def end_interrupted(lost) -> None:
     """Ends the process where Ctrl-C came while Python ignores exceptions, as in a destructor."""
     if issubclass(lost.exc_type, KeyboardInterrupt):
         interrupts.end()
-    sys.__unraisablehook__(lost)
+    # That is TensorStore's, once for each array, where one could not be written: an error says so.
+    if str(lost.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(lost)
 
 
 def distributed() -> bool:

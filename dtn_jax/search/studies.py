@@ -288,7 +288,12 @@ class Study:
         while True:
             optuna.storages.fail_stale_trials(self.optuna)
             if self.wants_more() and (self.ranked() or len(self.errors()) < HOPELESS):
-                self.optuna.optimize(self.value, n_trials=1)
+                try:
+                    self.optuna.optimize(self.value, n_trials=1)
+                except AssertionError as error:  # Optuna's, where a trial's end cannot be stored
+                    if (fault := error.__context__) is None:
+                        raise
+                    raise fault from fault.__cause__
             elif self.trials(TrialState.RUNNING):  # their workers may die
                 if not waits:
                     screen.say(f"{self.name}: waiting for trials of other workers")

@@ -110,6 +110,27 @@ def test_a_fault_of_the_storage_is_not_one_of_the_settings(
     assert [name for _, name, _ in trained].count("trial_0") == 2  # it was resumed
 
 
+@pytest.mark.filterwarnings("ignore:The reported value is ignored")  # `trained` reports again
+def test_a_trial_whose_end_cannot_be_stored_is_resumed(
+    trained, prepared_dir, tmp_path, monkeypatch
+):
+    store = RDBStorage.set_trial_state_values
+
+    def fails(storage, trial_id, state, values=None):
+        if state.is_finished():
+            raise OperationalError("UPDATE", {}, Exception("database or disk is full"))
+        return store(storage, trial_id, state, values)
+
+    monkeypatch.setattr(studies, "HEARTBEAT", 1)
+    monkeypatch.setattr(studies, "DEAD", 2)  # seconds, until the trial is taken for dead
+    monkeypatch.setattr(trials, "WAIT", 0.2)
+    with monkeypatch.context() as patch:
+        patch.setattr(RDBStorage, "set_trial_state_values", fails)
+        with pytest.raises(UserError, match="disk is full"):
+            run(tmp_path, prepared_dir, PAIR)
+    assert run(tmp_path, prepared_dir, PAIR)["budget"]["complete"] == 2
+
+
 def test_a_worker_gives_signs_of_life_after_one_that_failed(monkeypatch, tmp_path):
     beats, beat, third = [], RDBStorage.record_heartbeat, threading.Event()
 

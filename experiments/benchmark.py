@@ -85,14 +85,12 @@ def cell_text(cell: Cell) -> str:
     return f"{cell:,}" if isinstance(cell, int) else cell
 
 
-def write(
-    folder: pathlib.Path, name: str, measured: Measured, seconds: float, how: str = ""
-) -> pathlib.Path:
-    """Writes what a suite, or the command `how`, found, with the machine it ran on."""
+def write(folder: pathlib.Path, name: str, measured: Measured, seconds: float) -> pathlib.Path:
+    """Writes what a suite found, with the machine it ran on."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
     content = dataclasses.asdict(measured) | {
-        "command": how or f"python -m experiments.benchmark --suite={name}",
+        "command": f"python -m experiments.benchmark --suite={name}",
         "date": datetime.date.today().isoformat(),
         "machine": machine(),
         "versions": versions(),

@@ -393,7 +393,7 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     """Runs a command, which takes the arguments. A UserError becomes a message and exit code 2,
     without a traceback."""
     arguments = sys.argv[1:]
-    sys.unraisablehook = end_interrupted
+    sys.unraisablehook = end_or_show
     try:
         with interrupts.raised(INTERRUPTED):
             main(arguments)
@@ -415,8 +415,9 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
         leave(interrupts.CODE, INTERRUPTED, at_once=True)  # XLA may have been compiling
 
 
-def end_interrupted(lost) -> None:
-    """Ends the process where Ctrl-C came while Python ignores exceptions, as in a destructor."""
+def end_or_show(lost) -> None:
+    """Ends the process where Ctrl-C came while Python ignores exceptions, as in a destructor; shows
+    what else is ignored there."""
     if issubclass(lost.exc_type, KeyboardInterrupt):
         interrupts.end()
     # That is TensorStore's, once for each array, where one could not be written: an error says so.

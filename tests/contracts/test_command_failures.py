@@ -4,6 +4,7 @@ import os
 import pathlib
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from command_calls import ROOT, TINY, contents, message_of, one_line
@@ -152,3 +153,14 @@ def test_a_files_url_is_read_back():
     for path in ("/a b/c?d=e/f%41#g.db", "/x{y}/[/z]:@.db"):
         url = studies.url_of_file(pathlib.Path(path))
         assert studies.make_url(url).database == path
+
+
+def test_what_tensorstore_ignores_is_not_shown(monkeypatch):
+    """Its threads ignore an error for each array that a full disk did not take."""
+    shown = []
+    monkeypatch.setattr(sys, "__unraisablehook__", shown.append)
+    texts = ("Event loop is closed", "another")
+    every = [SimpleNamespace(exc_type=RuntimeError, exc_value=RuntimeError(t)) for t in texts]
+    for lost in every:
+        command.end_or_show(lost)
+    assert shown == every[1:]

@@ -69,16 +69,27 @@ class TensorBoard:
     checkpoint, which come again."""
 
     def __init__(self, folder: pathlib.Path, config: Mapping, step: int):
-        from tensorboardX import SummaryWriter
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.summary import scalar
 
-        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        # Not its SummaryWriter: where the disk is full, that one's thread shows a traceback.
+        self.event, self.scalar = Event, scalar
+        place = folder / "tensorboard"
+        place.mkdir(exist_ok=True)
+        self.writer = EventsWriter(str(place / "events"))
+        self._write(step + 1, session_log=SessionLog(status=SessionLog.START))
 
     def log(self, numbers: Mapping[str, float], step: int) -> None:
         for name, value in numbers.items():
-            self.writer.add_scalar(name, value, step)
+            self._write(step, summary=self.scalar(name, value))
+        self.writer.flush()
 
     def close(self, finished: bool) -> None:
         self.writer.close()
+
+    def _write(self, step: int, **what: object) -> None:
+        self.writer.write_event(self.event(wall_time=time.time(), step=step, **what))
 
 
 class MLflow:

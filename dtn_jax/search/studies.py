@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import itertools
 import json
 import pathlib
 import statistics
@@ -213,11 +214,18 @@ class Study:
             if text not in known:
                 self.optuna.enqueue_trial({}, user_attrs={SETTINGS: text})
 
-    def alone(self) -> None:
-        """Called by the only worker: trials that seem to run died, and are run again."""
-        for trial in self.trials(TrialState.RUNNING):
-            self.optuna.tell(trial.number, state=TrialState.FAIL)
-            self.again(trial.number)
+    def resume(self, alone: bool) -> None:
+        """Lets trials wait again that were cut and do not wait yet: those of which a fault of the
+        storage kept that, and, called by the only worker, those that seem to run."""
+        if alone:
+            for trial in self.trials(TrialState.RUNNING):
+                self.optuna.tell(trial.number, state=TrialState.FAIL)
+                self.again(trial.number)
+        history = {t.number: t.system_attrs.get("retry_history", []) for t in self.trials()}
+        waited = set(itertools.chain(*history.values()))
+        for trial in self.trials(TrialState.FAIL):
+            if trial.number not in waited and len(history[trial.number]) < RETRIES:
+                self.again(trial.number)
 
     def again(self, number: int) -> None:
         retry()(self.optuna, self.optuna.get_trials()[number])
@@ -413,8 +421,7 @@ def search(
         with opened(storage, stored_as or name, *how) as stored:
             study = Study(name, stored, config, suggest, budget, folder)
             study.claim(data)
-            if alone:
-                study.alone()
+            study.resume(alone)
             study.enqueue(enqueue)
             try:
                 study.work()

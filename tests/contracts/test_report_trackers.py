@@ -1,9 +1,13 @@
 """Trackers beside a run's folder: what they get, and that none can end a run."""
 
 import importlib.util
+import pathlib
+import subprocess
+import sys
 import time
 
 import pytest
+from command_calls import ROOT
 
 from dtn_jax.errors import UserError
 from dtn_jax.report import trackers
@@ -47,6 +51,26 @@ def test_tensorboard_gets_numbers_and_results(tmp_path):
     held = events.read_bytes()
     for name in (b"validation/click_all/auc", b"final/test/"):
         assert name in held
+
+
+FULL_DISK = """
+import sys, pathlib, tensorboardX.record_writer as written
+from dtn_jax.report import trackers
+written.open_file = lambda path: open("/dev/full", "wb")
+(tracker,) = trackers.started("tensorboard", pathlib.Path(sys.argv[1]), {}, 0)
+tracker.log({"kind": "train", "step": 1, "epoch": 0.5, "loss": 0.5})
+tracker.close()
+"""
+
+
+@pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_of_tensorboard_is_one_warning(tmp_path):
+    """Also at the program's end, where tensorboardX's own writer would show a traceback."""
+    call = [sys.executable, "-c", FULL_DISK, str(tmp_path)]
+    said = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True).stderr
+    assert said.startswith("warning: tracker tensorboard failed")
+    assert "No space left" in said
+    assert len(said.splitlines()) == 1
 
 
 @pytest.mark.slow

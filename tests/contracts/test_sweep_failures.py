@@ -51,11 +51,13 @@ def test_trials_that_fail_are_told_and_cost_no_other(monkeypatch, prepared_dir, 
     assert not (tmp_path / "all/sweep.json").exists()
 
 
+@pytest.mark.parametrize("stored", [True, False])
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("no space left on device")])
 def test_an_interrupted_trial_waits_to_be_gone_on_with(
-    error, monkeypatch, trained, prepared_dir, tmp_path
+    error, stored, monkeypatch, trained, prepared_dir, tmp_path
 ):
-    """What was found before is written; all is drawn as in an uncut search, and done once."""
+    """What was found before is written; all is drawn as in an uncut search, and done once; also
+    where the storage failed as the trial was to wait."""
     run(tmp_path / "uncut", prepared_dir, "--trials=4")
     uncut, once = [config.optim.learning_rate for _, _, config in trained], trials.train
     trained.clear()
@@ -65,12 +67,17 @@ def test_an_interrupted_trial_waits_to_be_gone_on_with(
             raise error
         return once(*args, **kwargs)
 
-    monkeypatch.setattr(trials, "train", interrupted)
-    with pytest.raises(type(error)):
-        run(tmp_path, prepared_dir, "--trials=4")
+    def fails(study, number):
+        raise OperationalError("INSERT", {}, Exception("database or disk is full"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trials, "train", interrupted)
+        if not stored:
+            patch.setattr(Study, "again", fails)
+        with pytest.raises(type(error) if stored else UserError):
+            run(tmp_path, prepared_dir, "--trials=4")
     found = json.loads((tmp_path / "sweep.json").read_text())
     assert float(found["settings"]["optim.learning_rate"]) == uncut[0]
-    monkeypatch.setattr(trials, "train", once)
     run(tmp_path, prepared_dir, "--trials=4")
     assert [name for _, name, _ in trained[:2]] == ["trial_0", "trial_1"]
     assert [config.optim.learning_rate for _, _, config in trained] == uncut

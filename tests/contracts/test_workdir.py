@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import pathlib
+import struct
 import sys
 from unittest.mock import Mock
 
@@ -12,6 +13,7 @@ import pytest
 from claimed_folders import FINGERPRINT, RESULTS, SCHEMA, claim, config, refused
 from command_calls import contents
 from refused_configs import refused as told
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from dtn_jax import errors
 from dtn_jax.analysis.finished import best_state
@@ -239,17 +241,30 @@ def log(folder, *steps):
     folder.close()
 
 
-def test_records_are_logged_once_here_and_once_for_tensorboard(tmp_path, monkeypatch):
-    writer = Mock()
-    monkeypatch.setattr("tensorboardX.SummaryWriter", writer)
+def test_records_are_logged_once_here_and_once_for_tensorboard(tmp_path):
+    """Which hides the steps that a resumed run logs again."""
     folder = claim(tmp_path / "run")
     folder.resume_log_at(4)
-    record = {"kind": "validation", "step": 5, "epoch": 0.5, "click@all/auc": 0.7, "mean": None}
+    record = {"kind": "validation", "step": 5, "epoch": 0.5, "click@all/auc": 0.75, "mean": None}
     folder.log(record)
     assert outcome.read_log(folder.path) == [record]
     folder.close()
-    writer.assert_called_once_with(str(tmp_path / "run/tensorboard"), purge_step=5)
-    writer().add_scalar.assert_called_once_with("validation/click@all/auc", 0.7, 5)
+    first, start, logged = events(tmp_path / "run/tensorboard")
+    assert first.file_version == "brain.Event:2"
+    assert (start.step, start.session_log.status) == (5, SessionLog.START)
+    (value,) = logged.summary.value
+    assert (logged.step, value.tag, value.simple_value) == (5, "validation/click_all/auc", 0.75)
+
+
+def events(folder):
+    """Of TensorBoard's only file there: a length, its checksum, an event and its checksum each."""
+    (path,) = folder.iterdir()
+    held, found = path.read_bytes(), []
+    while held:
+        (length,) = struct.unpack("Q", held[:8])
+        found.append(Event.FromString(held[12 : 12 + length]))
+        held = held[16 + length :]
+    return found
 
 
 def test_a_resumed_log_drops_what_will_be_logged_again(tmp_path, logged):

@@ -9,26 +9,23 @@ all again; a test compares them. KEY is one of
     less/SET/TABLE/ROW/ROW/TASK@SPACE the mean of the first row less that of the second
     p/SET/TABLE/ROW/TASK@SPACE        Holm's p of that comparison
     claim/SET/FAMILY/ROW/WHAT         of a claim: its difference, low, high, or worse, the margin
-    flops/SET/TABLE/ROW               forward FLOPs of an example
-    times/MODEL/TABLE_ROWS/FRAMEWORK  how many times as fast dtn_jax is; speed/... examples a second
+    times/MODEL/TABLE_ROWS/FRAMEWORK  how many times as fast dtn_jax is
     rate/SUITE/N/COLUMN               a column of a suite's Nth row
-    goals/met, goals/all, faults/WORD counts
+    faults/WORD                       counts
 
 where a name has its spaces left out: `mmoe,dcnv2`.
 """
 
 from __future__ import annotations
 
-import json
 import pathlib
 import re
 from collections.abc import Callable
 
 import numpy as np
 
-from dtn_jax.papertables.grids import p_value, short
+from dtn_jax.papertables.grids import p_value
 from experiments import results_table
-from experiments.benchmarks.measured import Goal
 
 ROOT = pathlib.Path(__file__).parents[2]
 PLACE = re.compile(r"(<!--=([^\s>]+)-->).*?(<!--/-->)")
@@ -77,10 +74,6 @@ def claim(data: str, family: str, name: str, what: str) -> str:
     raise KeyError(name)
 
 
-def flops(data: str, table: str, name: str) -> str:
-    return short(row(data, table, name)["flops"])
-
-
 def row(data: str, table: str, name: str) -> dict:
     rows = results_table.paper_results(table, data)["rows"]
     return {one["name"].replace(" ", ""): one for one in rows}[name]
@@ -109,12 +102,6 @@ def peer(model: str, rows: str, name: str) -> dict:
     return {one.replace(" ", ""): found for one, found in known.items()}[name]
 
 
-def goals(which: str) -> str:
-    suites = (results_table.RESULTS / results_table.BENCHMARK).glob("*.json")
-    found = [Goal(**goal) for path in suites for goal in json.loads(path.read_text())["goals"]]
-    return str(sum(goal.met for goal in found) if which == "met" else len(found))
-
-
 def rate(suite: str, number: str, column: str) -> str:
     found = results_table.read(suite)["rows"][int(number)]
     return f"{ {name.replace(' ', ''): cell for name, cell in found.items()}[column]:,.0f}"
@@ -126,11 +113,8 @@ FIGURES: dict[str, Callable[..., str]] = {
     "less": less,
     "p": holm,
     "claim": claim,
-    "flops": flops,
     "times": lambda *key: f"{peer(*key)['times']:.1f}",
-    "speed": lambda *key: f"{peer(*key)['examples/s']:,.0f}",
     "rate": rate,
-    "goals": goals,
     "faults": lambda word: f"{sum(one[word] for one in results_table.read('faults')['rows']):,}",
 }
 

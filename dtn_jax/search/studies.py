@@ -11,7 +11,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
-import itertools
 import json
 import pathlib
 import statistics
@@ -214,17 +213,15 @@ class Study:
             if text not in known:
                 self.optuna.enqueue_trial({}, user_attrs={SETTINGS: text})
 
-    def resume(self, alone: bool) -> None:
-        """Lets trials wait again that were cut and do not wait yet: those of which a fault of the
-        storage kept that, and, called by the only worker, those that seem to run."""
-        if alone:
-            for trial in self.trials(TrialState.RUNNING):
-                self.optuna.tell(trial.number, state=TrialState.FAIL)
-                self.again(trial.number)
-        history = {t.number: t.system_attrs.get("retry_history", []) for t in self.trials()}
-        waited = set(itertools.chain(*history.values()))
-        for trial in self.trials(TrialState.FAIL):
-            if trial.number not in waited and len(history[trial.number]) < RETRIES:
+    def alone(self) -> None:
+        """Called by the only worker: runs again the trials that seem to run, whose worker died, and
+        those that failed and do not wait, since the storage failed, too."""
+        for trial in self.trials(TrialState.RUNNING):
+            self.optuna.tell(trial.number, state=TrialState.FAIL)
+        every = self.trials()
+        waited = {n for trial in every for n in trial.system_attrs.get("retry_history", [])}
+        for trial in every:
+            if trial.state == TrialState.FAIL and trial.number not in waited:
                 self.again(trial.number)
 
     def again(self, number: int) -> None:
@@ -421,7 +418,8 @@ def search(
         with opened(storage, stored_as or name, *how) as stored:
             study = Study(name, stored, config, suggest, budget, folder)
             study.claim(data)
-            study.resume(alone)
+            if alone:
+                study.alone()
             study.enqueue(enqueue)
             try:
                 study.work()

@@ -1,6 +1,7 @@
 """Trials, storages and workers of a sweep that fail, are interrupted or die."""
 
 import contextlib
+import functools
 import json
 import os
 import subprocess
@@ -57,7 +58,8 @@ def test_an_interrupted_trial_waits_to_be_gone_on_with(
     error, stored, monkeypatch, trained, prepared_dir, tmp_path
 ):
     """What was found before is written; all is drawn as in an uncut search, and done once; also
-    where the storage failed as the trial was to wait."""
+    where the storage failed as the trial was to wait, in a search of tables, which is alone."""
+    monkeypatch.setattr(studies, "search", functools.partial(studies.search, alone=not stored))
     run(tmp_path / "uncut", prepared_dir, "--trials=4")
     uncut, once = [config.optim.learning_rate for _, _, config in trained], trials.train
     trained.clear()

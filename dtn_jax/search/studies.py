@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import datetime
 import json
 import pathlib
 import statistics
@@ -22,6 +23,8 @@ import optuna
 from ml_collections import ConfigDict
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages._heartbeat import get_heartbeat_thread
+from optuna.storages._rdb.models import TrialHeartbeatModel
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, make_url
@@ -214,18 +217,13 @@ class Study:
                 self.optuna.enqueue_trial({}, user_attrs={SETTINGS: text})
 
     def alone(self) -> None:
-        """Called by the only worker: runs again the trials that seem to run, whose worker died, and
-        those that failed and do not wait, since the storage failed, too."""
+        """Called by the only worker: the trials that seem to run, whose worker died, wait again."""
         for trial in self.trials(TrialState.RUNNING):
-            self.optuna.tell(trial.number, state=TrialState.FAIL)
-        every = self.trials()
-        waited = {n for trial in every for n in trial.system_attrs.get("retry_history", [])}
-        for trial in every:
-            if trial.state == TrialState.FAIL and trial.number not in waited:
-                self.again(trial.number)
+            self.wait(trial)
 
-    def again(self, number: int) -> None:
-        retry()(self.optuna, self.optuna.get_trials()[number])
+    def wait(self, trial: FrozenTrial | optuna.Trial) -> None:
+        """Lets a trial be resumed, under its number."""
+        self.optuna._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
 
     def settings(self, trial: optuna.Trial) -> dict[str, str]:
         """What a trial sets, by what it was given, else by what is drawn for it.
@@ -263,8 +261,7 @@ class Study:
         return report
 
     def value(self, trial: optuna.Trial) -> float:
-        """Trains as a trial says; an error that is due to its settings ends it alone, and what is
-        interrupted waits to be run again."""
+        """Trains as a trial says; an error that is due to its settings ends it alone."""
         settings = self.settings(trial)
         number = trials.first_number(self.trials()[trial.number])
         shown = ", ".join(f"{key}={value}" for key, value in settings.items())
@@ -273,11 +270,8 @@ class Study:
             trials.check_settings(settings)
             config = trials.with_settings(self.config, settings)
             return trials.run(config, self.folder / f"trial_{number}", self.after_validation(trial))
-        except optuna.TrialPruned:
-            raise
-        except (KeyboardInterrupt, Unusable, OSError, *FAULTS):
-            self.again(trial.number)
-            raise  # it would end every trial: it is not due to the settings
+        except (optuna.TrialPruned, Unusable, OSError, *FAULTS):
+            raise  # all but the first would end every trial: they are not due to the settings
         except Exception as error:  # such as a loss that is not finite, or too little memory
             trial.set_user_attr(ERROR, why := reason(error))
             screen.say(f"trial {number} failed: {why}")
@@ -293,12 +287,7 @@ class Study:
         while True:
             optuna.storages.fail_stale_trials(self.optuna)
             if self.wants_more() and (self.ranked() or len(self.errors()) < HOPELESS):
-                try:
-                    self.optuna.optimize(self.value, n_trials=1)
-                except AssertionError as error:  # Optuna's, where a trial's end cannot be stored
-                    if (fault := error.__context__) is None:
-                        raise
-                    raise fault from fault.__cause__
+                self.run_trial()
             elif self.trials(TrialState.RUNNING):  # their workers may die
                 if not waits:
                     screen.say(f"{self.name}: waiting for trials of other workers")
@@ -308,6 +297,23 @@ class Study:
                 break
         if not self.ranked() and (errors := self.errors()):
             raise UserError(f"no trial succeeded; the last one: {errors[-1]}")
+
+    def run_trial(self) -> None:
+        """Runs a trial that waits, or a new one; one that is interrupted waits again.
+
+        Where a full disk keeps that, or its end, from being stored, it counts as running until its
+        worker counts as dead.
+        """
+        trial, value = self.optuna.ask(), None
+        with get_heartbeat_thread(trial._trial_id, self.optuna._storage):
+            try:
+                value, state = self.value(trial), TrialState.COMPLETE
+            except optuna.TrialPruned:
+                state = TrialState.PRUNED
+            except BaseException:
+                self.wait(trial)
+                raise
+        self.optuna.tell(trial, value, state)
 
     def leading(self, most: int) -> list[FrozenTrial]:
         """The best trials: first those that trained to the end, then those that came furthest."""
@@ -444,6 +450,22 @@ class Database(RDBStorage):
         with contextlib.suppress(*FAULTS):
             super().record_heartbeat(trial_id)
 
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        if state == TrialState.RUNNING:  # else its last worker's sign would count
+            super().record_heartbeat(trial_id)
+        return super().set_trial_state_values(trial_id, state, values)
+
+    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+        """Those, too, whose worker gave no sign at all, since the disk was full."""
+        with self.scoped_session() as session:
+            alive = {trial for (trial,) in session.query(TrialHeartbeatModel.trial_id)}
+        latest = datetime.datetime.now() - datetime.timedelta(seconds=DEAD)
+        running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
+        silent = (t._trial_id for t in running if t.datetime_start < latest)
+        return [*super()._get_stale_trial_ids(study_id), *(n for n in silent if n not in alive)]
+
 
 def begin_alone(connection: Connection) -> None:
     """One transaction at a time: SQLite has no SELECT … FOR UPDATE, by which Optuna keeps two
@@ -468,11 +490,6 @@ def shown_url(url: str) -> str:
     return read.render_as_string(hide_password=True)
 
 
-def retry(most: int | None = None) -> RetryHeartbeatStaleTrialCallback:
-    """Lets a trial be run again, so many times."""
-    return RetryHeartbeatStaleTrialCallback(most, inherit_intermediate_values=True)
-
-
 @contextlib.contextmanager
 def opened(
     url: str, name: str, pruner: optuna.pruners.BasePruner, higher_is_better: bool
@@ -486,12 +503,15 @@ def opened(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     # It warns that what it does about dead workers may change; the lower bound is pinned.
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    warnings.filterwarnings("ignore", "Heartbeat of storage")  # `run_trial` gives it
     direction = "maximize" if higher_is_better else "minimize"
     options: dict = {"pool_pre_ping": True}  # renews connections that the server closed
     if url.startswith("sqlite:"):
         options["connect_args"] = {"timeout": LOCKED}
     lives = {"heartbeat_interval": HEARTBEAT, "grace_period": DEAD, "engine_kwargs": options}
-    lives["heartbeat_stale_trial_callback"] = retry(RETRIES)
+    lives["heartbeat_stale_trial_callback"] = RetryHeartbeatStaleTrialCallback(
+        RETRIES, inherit_intermediate_values=True
+    )
     how = {"study_name": name, "direction": direction, "pruner": pruner, "load_if_exists": True}
     for attempt in range(1, OPENINGS + 1):
         try:

@@ -1,7 +1,6 @@
 """Trials, storages and workers of a sweep that fail, are interrupted or die."""
 
 import contextlib
-import functools
 import json
 import os
 import subprocess
@@ -58,31 +57,45 @@ def test_an_interrupted_trial_waits_to_be_gone_on_with(
     error, stored, monkeypatch, trained, prepared_dir, tmp_path
 ):
     """What was found before is written; all is drawn as in an uncut search, and done once; also
-    where the storage failed as the trial was to wait, in a search of tables, which is alone."""
-    monkeypatch.setattr(studies, "search", functools.partial(studies.search, alone=not stored))
+    where the full disk kept all that the worker would have stored of that trial."""
     run(tmp_path / "uncut", prepared_dir, "--trials=4")
     uncut, once = [config.optim.learning_rate for _, _, config in trained], trials.train
     trained.clear()
+    monkeypatch.setattr(studies, "HEARTBEAT", 1)
+    monkeypatch.setattr(studies, "DEAD", 2)  # seconds, until a trial's worker is taken for dead
+    monkeypatch.setattr(trials, "WAIT", 0.2)
 
     def interrupted(*args, **kwargs):
         if trained:
             raise error
         return once(*args, **kwargs)
 
-    def fails(study, number):
-        raise OperationalError("INSERT", {}, Exception("database or disk is full"))
-
     with monkeypatch.context() as patch:
         patch.setattr(trials, "train", interrupted)
         if not stored:
-            patch.setattr(Study, "again", fails)
+            beat, store = RDBStorage.record_heartbeat, RDBStorage.set_trial_state_values
+            patch.setattr(RDBStorage, "record_heartbeat", full(beat))
+            patch.setattr(RDBStorage, "set_trial_state_values", full(store))
         with pytest.raises(type(error) if stored else UserError):
             run(tmp_path, prepared_dir, "--trials=4")
     found = json.loads((tmp_path / "sweep.json").read_text())
     assert float(found["settings"]["optim.learning_rate"]) == uncut[0]
     run(tmp_path, prepared_dir, "--trials=4")
-    assert [name for _, name, _ in trained[:2]] == ["trial_0", "trial_1"]
-    assert [config.optim.learning_rate for _, _, config in trained] == uncut
+    rates = {name: config.optim.learning_rate for _, name, config in trained}
+    assert rates == {f"trial_{n}": rate for n, rate in enumerate(uncut)}
+    assert len(trained) == len(uncut)
+    assert list(rates)[1] == ("trial_1" if stored else "trial_2")  # until its worker counts as dead
+
+
+def full(method):
+    """A method of the storage on a disk that is full once the first trial is done."""
+
+    def fails(storage, trial_id, *given, **named):
+        if trial_id > 1:
+            raise OperationalError("INSERT", {}, Exception("database or disk is full"))
+        return method(storage, trial_id, *given, **named)
+
+    return fails
 
 
 def test_a_point_that_was_lost_is_tried_by_the_next_call(

@@ -172,6 +172,19 @@ def test_a_worker_gives_signs_of_life_after_one_that_failed(monkeypatch, tmp_pat
     assert study.best_value == 1
 
 
+def test_a_trial_that_waited_counts_by_its_new_workers_sign_of_life(monkeypatch, tmp_path):
+    monkeypatch.setattr(studies, "DEAD", 1)
+    url = studies.url_of_file(tmp_path / "sweep.db")
+    with studies.opened(url, "s", optuna.pruners.NopPruner(), True) as study:
+        trial, storage = study.ask(), study._storage
+        storage.record_heartbeat(trial._trial_id)
+        time.sleep(2.1)  # a database counts in seconds
+        assert storage._get_stale_trial_ids(study._study_id) == [trial._trial_id]
+        storage.set_trial_state_values(trial._trial_id, optuna.trial.TrialState.WAITING)
+        assert study.ask().number == trial.number
+        assert storage._get_stale_trial_ids(study._study_id) == []
+
+
 def test_a_trial_that_two_workers_see_waiting_is_claimed_by_one(monkeypatch, tmp_path):
     both, find = threading.Barrier(2), TrialModel.find_or_raise_by_id.__func__
 

@@ -22,11 +22,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import optuna
 from ml_collections import ConfigDict
 from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages import RDBStorage
 from optuna.storages._heartbeat import get_heartbeat_thread
-from optuna.storages._rdb.models import TrialHeartbeatModel
+from optuna.storages._rdb.models import TrialHeartbeatModel, TrialModel
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import event
+from sqlalchemy import event, func, select, update
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
@@ -38,7 +38,7 @@ from dtn_jax.report import screen
 from dtn_jax.run.train import AfterValidation
 from dtn_jax.run.workdir import Unusable
 from dtn_jax.search import trials
-from dtn_jax.search.trials import ERROR, SETTINGS, Space
+from dtn_jax.search.trials import ERROR, SETTINGS, TRIES, Space
 
 SAMPLERS = ("tpe", "random")
 SEEDS = 2**32  # that a sampler takes, from 0
@@ -49,8 +49,8 @@ HOPELESS = 3  # errors before the first success: the search ends
 BEGUN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 FIRST_SEED = 101  # of finalists; trials have seed 0, a table's final runs have 1, 2, ...
 HEARTBEAT = 30  # seconds between a worker's signs of life
-DEAD = 120  # a trial whose worker was silent for longer is run again
-RETRIES = 5  # of a trial that kills its workers
+DEAD = 120  # a trial whose worker was silent for longer is resumed
+DEATHS = 5  # of workers in a trial, after which it counts as failed
 LOCKED = 100.0  # seconds that a worker waits while another one writes into an SQLite file
 OPENINGS = 10  # times that a database is tried to be opened, 0.5 s apart
 FAULTS = (StorageInternalError, SQLAlchemyError)  # of a database
@@ -216,35 +216,24 @@ class Study:
             if text not in known:
                 self.optuna.enqueue_trial({}, user_attrs={SETTINGS: text})
 
-    def alone(self) -> None:
-        """Called by the only worker: the trials that seem to run, whose worker died, wait again."""
-        for trial in self.trials(TrialState.RUNNING):
-            self.wait(trial)
-
-    def wait(self, trial: FrozenTrial | optuna.Trial) -> None:
-        """Lets a trial be resumed, under its number."""
-        self.optuna._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+    def resume_dead(self, seconds: float = 0) -> None:
+        """Lets trials wait again whose worker gave no sign of life for so long."""
+        self.optuna._storage._backend.resume_dead(self.optuna._study_id, seconds)
 
     def settings(self, trial: optuna.Trial) -> dict[str, str]:
         """What a trial sets, by what it was given, else by what is drawn for it.
 
-        The draw depends on its place among all draws: an interrupted search draws what an uncut one
-        does.
+        The draw depends on the trial's number: an interrupted search draws what an uncut one does.
 
         Raises:
           TrialPruned: an earlier trial sets the same.
         """
         if SETTINGS not in trial.user_attrs:
-            every = self.trials()
-            before = every[: trials.first_number(every[trial.number])]
-            place = sum(trials.first_number(t) == t.number for t in before)
-            self.optuna.sampler = self.budget.make_sampler(place)
+            self.optuna.sampler = self.budget.make_sampler(trial.number)
             trial.set_user_attr(SETTINGS, as_text(trials.settings_of(self.suggest, trial)))
         text = trial.user_attrs[SETTINGS]
-        place = lambda t: (trials.first_number(t), t.number)  # noqa: E731
-        number = place(self.trials()[trial.number])
-        before = (t for t in self.trials(*BEGUN, TrialState.WAITING) if place(t) < number)
-        if text in [t.user_attrs.get(SETTINGS) for t in before]:
+        every = self.trials(*BEGUN, TrialState.WAITING)
+        if text in [t.user_attrs.get(SETTINGS) for t in every if t.number < trial.number]:
             raise optuna.TrialPruned("an earlier trial sets the same")
         return json.loads(text)
 
@@ -263,18 +252,20 @@ class Study:
     def value(self, trial: optuna.Trial) -> float:
         """Trains as a trial says; an error that is due to its settings ends it alone."""
         settings = self.settings(trial)
-        number = trials.first_number(self.trials()[trial.number])
         shown = ", ".join(f"{key}={value}" for key, value in settings.items())
-        screen.say((f"{self.name}: trial {number}", "bold"), f", {shown}")
+        screen.say((f"{self.name}: trial {trial.number}", "bold"), f", {shown}")
         try:
+            if trial.user_attrs[TRIES] > DEATHS:
+                raise UserError(f"its worker died {DEATHS} times")
             trials.check_settings(settings)
             config = trials.with_settings(self.config, settings)
-            return trials.run(config, self.folder / f"trial_{number}", self.after_validation(trial))
+            folder = self.folder / f"trial_{trial.number}"
+            return trials.run(config, folder, self.after_validation(trial))
         except (optuna.TrialPruned, Unusable, OSError, *FAULTS):
             raise  # all but the first would end every trial: they are not due to the settings
         except Exception as error:  # such as a loss that is not finite, or too little memory
             trial.set_user_attr(ERROR, why := reason(error))
-            screen.say(f"trial {number} failed: {why}")
+            screen.say(f"trial {trial.number} failed: {why}")
             raise optuna.TrialPruned(why) from error
 
     def work(self) -> None:
@@ -285,7 +276,7 @@ class Study:
         """
         waits = False
         while True:
-            optuna.storages.fail_stale_trials(self.optuna)
+            self.resume_dead(DEAD)
             if self.wants_more() and (self.ranked() or len(self.errors()) < HOPELESS):
                 self.run_trial()
             elif self.trials(TrialState.RUNNING):  # their workers may die
@@ -304,14 +295,22 @@ class Study:
         Where a full disk keeps that, or its end, from being stored, it counts as running until its
         worker counts as dead.
         """
-        trial, value = self.optuna.ask(), None
-        with get_heartbeat_thread(trial._trial_id, self.optuna._storage):
+        if not self.trials(TrialState.WAITING):
+            self.optuna.enqueue_trial({})
+        storage = self.optuna._storage
+        if (claimed := self.optuna._pop_waiting_trial_id()) is None:
+            return  # another worker has claimed it
+        trial, value = optuna.Trial(self.optuna, claimed), None
+        tries = trial.user_attrs.get(TRIES, 0)
+        with get_heartbeat_thread(claimed, storage):
             try:
+                trial.set_user_attr(TRIES, tries + 1)
                 value, state = self.value(trial), TrialState.COMPLETE
             except optuna.TrialPruned:
                 state = TrialState.PRUNED
             except BaseException:
-                self.wait(trial)
+                trial.set_user_attr(TRIES, tries)  # it did not die
+                storage.set_trial_state_values(claimed, TrialState.WAITING)
                 raise
         self.optuna.tell(trial, value, state)
 
@@ -425,7 +424,7 @@ def search(
             study = Study(name, stored, config, suggest, budget, folder)
             study.claim(data)
             if alone:
-                study.alone()
+                study.resume_dead()
             study.enqueue(enqueue)
             try:
                 study.work()
@@ -453,18 +452,21 @@ class Database(RDBStorage):
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        if state == TrialState.RUNNING:  # else its last worker's sign would count
+        if state == TrialState.RUNNING:  # one without a sign of life would run for ever
             super().record_heartbeat(trial_id)
         return super().set_trial_state_values(trial_id, state, values)
 
-    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
-        """Those, too, whose worker gave no sign at all, since the disk was full."""
-        with self.scoped_session() as session:
-            alive = {trial for (trial,) in session.query(TrialHeartbeatModel.trial_id)}
-        latest = datetime.datetime.now() - datetime.timedelta(seconds=DEAD)
-        running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
-        silent = (t._trial_id for t in running if t.datetime_start < latest)
-        return [*super()._get_stale_trial_ids(study_id), *(n for n in silent if n not in alive)]
+    def resume_dead(self, study_id: int, seconds: float) -> None:
+        """Lets trials wait again whose worker gave no sign of life for so long; in one statement,
+        so that none is taken from a worker that has claimed it since."""
+        with self.scoped_session.begin() as transaction:
+            session = transaction.session
+            now = session.scalar(select(func.now())).replace(tzinfo=None)
+            silent = TrialHeartbeatModel.heartbeat <= now - datetime.timedelta(seconds=seconds)
+            silent = TrialModel.trial_id.in_(select(TrialHeartbeatModel.trial_id).where(silent))
+            running = (TrialModel.study_id == study_id, TrialModel.state == TrialState.RUNNING)
+            waiting = update(TrialModel).values(state=TrialState.WAITING)
+            session.execute(waiting.where(*running, silent))
 
 
 def begin_alone(connection: Connection) -> None:
@@ -501,21 +503,17 @@ def opened(
     """
     shown = shown_url(url)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    # It warns that what it does about dead workers may change; the lower bound is pinned.
+    # It warns that its signs of life may change; the lower bound is pinned.
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     warnings.filterwarnings("ignore", "Heartbeat of storage")  # `run_trial` gives it
     direction = "maximize" if higher_is_better else "minimize"
     options: dict = {"pool_pre_ping": True}  # renews connections that the server closed
     if url.startswith("sqlite:"):
         options["connect_args"] = {"timeout": LOCKED}
-    lives = {"heartbeat_interval": HEARTBEAT, "grace_period": DEAD, "engine_kwargs": options}
-    lives["heartbeat_stale_trial_callback"] = RetryHeartbeatStaleTrialCallback(
-        RETRIES, inherit_intermediate_values=True
-    )
     how = {"study_name": name, "direction": direction, "pruner": pruner, "load_if_exists": True}
     for attempt in range(1, OPENINGS + 1):
         try:
-            storage = Database(url, **lives)
+            storage = Database(url, heartbeat_interval=HEARTBEAT, engine_kwargs=options)
             if storage.engine.name == "sqlite":
                 event.listen(storage.engine, "begin", begin_alone)
             study = optuna.create_study(storage=storage, **how)

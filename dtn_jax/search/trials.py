@@ -25,7 +25,9 @@ from dtn_jax.run.selection import selected_value
 from dtn_jax.run.train import AfterValidation, train
 from dtn_jax.run.workdir import Busy
 
-SETTINGS, ERROR = "settings", "error"  # attributes: what a trial sets, why it could not be done
+# Attributes: what a trial sets, why it could not be done, how many workers began it and did not say
+# that they were interrupted.
+SETTINGS, ERROR, TRIES = "settings", "error", "tries"
 WAIT = 5  # seconds between two looks at other workers
 NONE = ("0", "0.0")
 EDGE = 0.05  # of a range: where a winner so near to its end might lie beyond it
@@ -95,30 +97,22 @@ def settings_in(trial: FrozenTrial) -> dict[str, str]:
     return json.loads(text) if text else {k: str(v) for k, v in trial.params.items()}
 
 
-def first_number(trial: FrozenTrial) -> int:
-    """A trial's number; where it is run again, that of its first time."""
-    return trial.system_attrs.get("failed_trial", trial.number)
-
-
 def kind(trial: FrozenTrial) -> str:
-    """How a trial ended: what Optuna calls a failed one is run again under another number."""
-    if ERROR in trial.user_attrs:
-        return "failed"
-    return "retried" if trial.state == TrialState.FAIL else trial.state.name.lower()
+    """How a trial ended, or that it runs or waits."""
+    return "failed" if ERROR in trial.user_attrs else trial.state.name.lower()
 
 
 def stretches(trials: Sequence[FrozenTrial]) -> dict[int, int]:
     """{trial: for how many stretches, each from one validation to the next, it has trained}.
 
     What ended between two validations, by its last step or by an error, counts one more than it
-    reported, and so does what was drawn in vain; a trial that is run again counts once.
+    reported, and so does what was drawn in vain.
     """
     counts: dict[int, int] = {}
     for trial in trials:
         unseen = trial.state == TrialState.PRUNED and not trial.intermediate_values
         ended = trial.state == TrialState.COMPLETE or ERROR in trial.user_attrs or unseen
-        count = max(trial.intermediate_values, default=0) + ended
-        counts[first_number(trial)] = max(count, counts.get(first_number(trial), 0))
+        counts[trial.number] = max(trial.intermediate_values, default=0) + ended
     return counts
 
 

@@ -13,6 +13,7 @@ import pytest
 from command_calls import ROOT
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import TrialModel
+from optuna.trial import TrialState
 from small_runs import small
 from sqlalchemy.exc import OperationalError
 from sweeps import CONFIG, run
@@ -65,17 +66,17 @@ def test_an_interrupted_trial_waits_to_be_gone_on_with(
     monkeypatch.setattr(studies, "DEAD", 2)  # seconds, until a trial's worker is taken for dead
     monkeypatch.setattr(trials, "WAIT", 0.2)
 
-    def interrupted(*args, **kwargs):
-        if trained:
-            raise error
-        return once(*args, **kwargs)
-
     with monkeypatch.context() as patch:
+
+        def interrupted(*args, **kwargs):
+            if not trained:
+                return once(*args, **kwargs)
+            if not stored:
+                for name in ("record_heartbeat", "set_trial_state_values", "set_trial_user_attr"):
+                    patch.setattr(RDBStorage, name, disk_is_full)
+            raise error
+
         patch.setattr(trials, "train", interrupted)
-        if not stored:
-            beat, store = RDBStorage.record_heartbeat, RDBStorage.set_trial_state_values
-            patch.setattr(RDBStorage, "record_heartbeat", full(beat))
-            patch.setattr(RDBStorage, "set_trial_state_values", full(store))
         with pytest.raises(type(error) if stored else UserError):
             run(tmp_path, prepared_dir, "--trials=4")
     found = json.loads((tmp_path / "sweep.json").read_text())
@@ -87,15 +88,30 @@ def test_an_interrupted_trial_waits_to_be_gone_on_with(
     assert list(rates)[1] == ("trial_1" if stored else "trial_2")  # until its worker counts as dead
 
 
-def full(method):
-    """A method of the storage on a disk that is full once the first trial is done."""
+def disk_is_full(*_, **__):
+    raise OperationalError("INSERT", {}, Exception("database or disk is full"))
 
-    def fails(storage, trial_id, *given, **named):
-        if trial_id > 1:
-            raise OperationalError("INSERT", {}, Exception("database or disk is full"))
-        return method(storage, trial_id, *given, **named)
 
-    return fails
+def test_a_trial_that_kills_its_workers_fails_in_the_end(
+    trained, prepared_dir, tmp_path, monkeypatch, capsys
+):
+    class Killed(BaseException):
+        """The worker dies before it can store anything."""
+
+    def killed(*_, **__):
+        for name in ("record_heartbeat", "set_trial_state_values", "set_trial_user_attr"):
+            patch.setattr(RDBStorage, name, disk_is_full)
+        raise Killed
+
+    monkeypatch.setattr(studies, "DEATHS", 2)
+    monkeypatch.setattr(studies, "DEAD", -1)  # at once
+    for _ in range(2):
+        with monkeypatch.context() as patch, pytest.raises(UserError, match="disk is full"):
+            patch.setattr(trials, "train", killed)
+            run(tmp_path, prepared_dir, PAIR)
+    assert run(tmp_path, prepared_dir, PAIR)["budget"]["complete"] == 1
+    assert "trial 0 failed: its worker died 2 times" in capsys.readouterr().out
+    assert [name for _, name, _ in trained] == ["trial_1"]
 
 
 def test_a_point_that_was_lost_is_tried_by_the_next_call(
@@ -173,16 +189,16 @@ def test_a_worker_gives_signs_of_life_after_one_that_failed(monkeypatch, tmp_pat
 
 
 def test_a_trial_that_waited_counts_by_its_new_workers_sign_of_life(monkeypatch, tmp_path):
-    monkeypatch.setattr(studies, "DEAD", 1)
     url = studies.url_of_file(tmp_path / "sweep.db")
     with studies.opened(url, "s", optuna.pruners.NopPruner(), True) as study:
-        trial, storage = study.ask(), study._storage
-        storage.record_heartbeat(trial._trial_id)
-        time.sleep(2.1)  # a database counts in seconds
-        assert storage._get_stale_trial_ids(study._study_id) == [trial._trial_id]
-        storage.set_trial_state_values(trial._trial_id, optuna.trial.TrialState.WAITING)
-        assert study.ask().number == trial.number
-        assert storage._get_stale_trial_ids(study._study_id) == []
+        study.enqueue_trial({})
+        for _ in range(2):
+            assert study._pop_waiting_trial_id() == 1
+            time.sleep(2.1)  # a database counts in seconds
+            study._storage._backend.resume_dead(study._study_id, 4)
+            assert study.trials[0].state == TrialState.RUNNING
+            study._storage._backend.resume_dead(study._study_id, 1)
+            assert study.trials[0].state == TrialState.WAITING
 
 
 def test_a_trial_that_two_workers_see_waiting_is_claimed_by_one(monkeypatch, tmp_path):
@@ -293,4 +309,4 @@ def test_two_workers_of_which_one_is_killed_run_each_trial_once(prepared_dir, tm
     assert begun == ended
     assert lost[1:] in begun
     found = json.loads((tmp_path / "sweep.json").read_text())["budget"]
-    assert (found["complete"], found["retried"]) == (6, 1)
+    assert found["complete"] == 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
 from collections.abc import Mapping
 
@@ -16,6 +17,8 @@ DPI = 140
 GREY = "#888888"
 MARKERS = "osD^vPX*"  # as many as make, with 9 colours, 72 pairs
 PER_ROW = 4  # panels side by side
+MOST = 24  # models that a legend can tell apart
+OTHERS = "other rows"
 GAP = "gap to the best AUC × 1000 (lower is better)"
 MLP, ALIKE = "baselines with MLP experts", "baselines with DTN's experts"
 SAME = "_dtns_experts"  # the end of the names of baselines with our experts
@@ -74,7 +77,9 @@ def cost(table: Mapping) -> Figure | None:
     keys = [key for key in grids.keys_with(table["rows"], "auc") if key not in few]
     text = f"test AUC by cost, {grids.over(table['seeds'])}"
     every = {f"AUC {key}": by_flops(table, key) for key in keys}
-    return titled(table, points(every), text) if every else None
+    note = "Grey: in each panel another row is higher, for no more FLOPs."
+    note = note if len(table["rows"]) > MOST else ""
+    return titled(table, points(every), text, note) if every else None
 
 
 def costs(tables: Mapping[str, Mapping]) -> Figure:
@@ -92,15 +97,20 @@ def by_flops(table: Mapping, key: str) -> dict[str, tuple]:
 
 
 def points(every: Mapping[str, Mapping[str, tuple]]) -> Figure:
-    """A panel a title, and in it a point a model, with its deviation over seeds."""
+    """A panel a title, and in it a point a model, with its deviation over seeds; of many models,
+    those that another one beats in each panel, for no more FLOPs, are grey."""
     names = list(dict.fromkeys(name for models in every.values() for name in models))
+    if len(names) > MOST:
+        names = list(dict.fromkeys(name for models in every.values() for name in front(models)))
     figure, axes_of = panels(len(every), PER_ROW, (4.2, 3.4))
     handles = {}
     for axes, (title, models) in zip(axes_of, every.items()):
         for name, (flops, mean, sd) in models.items():
-            at = names.index(name)
-            look = {"color": COLOURS[at % len(COLOURS)], "marker": MARKERS[at % len(MARKERS)]}
-            handles[name] = axes.errorbar(flops, mean, yerr=sd or 0, ls="", capsize=2, **look)
+            look, label = {"color": GREY, "marker": ".", "zorder": 1}, OTHERS
+            if name in names:
+                at, label = names.index(name), name
+                look = {"color": COLOURS[at % len(COLOURS)], "marker": MARKERS[at % len(MARKERS)]}
+            handles[label] = axes.errorbar(flops, mean, yerr=sd or 0, ls="", capsize=2, **look)
         clean(axes, title)
         axes.tick_params(labelsize=8.5)
         axes.set_xlabel("forward FLOPs per example", fontsize=9)
@@ -110,8 +120,18 @@ def points(every: Mapping[str, Mapping[str, tuple]]) -> Figure:
         axes.ticklabel_format(axis="y", useOffset=False)
     if len(names) > 1:
         look = {"fontsize": 8, "frameon": False, "loc": "outside right center"}
-        figure.legend(handles.values(), handles, **look)
+        shown = [name for name in (*names, OTHERS) if name in handles]
+        figure.legend([handles[name] for name in shown], shown, **look)
     return figure
+
+
+def front(models: Mapping[str, tuple]) -> list[str]:
+    """Those that no other one beats for no more FLOPs, the cheapest first."""
+    best, leading = -math.inf, []
+    for name, (_, mean, _) in sorted(models.items(), key=lambda one: (one[1][0], -one[1][1])):
+        if mean > best:
+            best, leading = mean, [*leading, name]
+    return leading
 
 
 def mean_gaps(table: Mapping) -> Figure:

@@ -106,6 +106,22 @@ def test_differences_within_seed_noise_are_hollow():
     assert sum(line.get_markerfacecolor() == "white" for line in points) == sum(alike) > 0
 
 
+def test_of_many_rows_the_legend_names_those_that_none_beats():
+    """For no more FLOPs, in some panel; all others are grey."""
+    zoo = table("zoo_adult/overall")
+    leading = set()
+    for key in ("income@all", "never_married@all"):
+        models = pictures.by_flops(zoo, key)
+        for name, (flops, mean, _) in models.items():
+            others = [one for other, one in models.items() if other != name]
+            if not any(f <= flops and m >= mean for f, m, _ in others):
+                leading.add(name)
+    (legend,) = pictures.cost(zoo).legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert set(names[:-1]) == leading
+    assert names[-1] == pictures.OTHERS
+
+
 def test_results_stay_small():
     files = [path for path in RESULTS.rglob("*") if path.is_file()]
     assert {path.suffix for path in files} == {".json", ".gz", ".md"}

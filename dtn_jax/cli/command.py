@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
+import logging
 import math
 import os
 import pathlib
@@ -394,6 +395,7 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     without a traceback."""
     arguments = sys.argv[1:]
     sys.unraisablehook = end_or_show
+    logging.getLogger("asyncio").addFilter(is_news)
     try:
         with interrupts.raised(INTERRUPTED):
             main(arguments)
@@ -423,6 +425,11 @@ def end_or_show(lost) -> None:
     # That is TensorStore's, once for each array, where one could not be written: an error says so.
     if str(lost.exc_value) != "Event loop is closed":
         sys.__unraisablehook__(lost)
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """Not what the disk did to a file that Orbax was writing as the command ended by an error."""
+    return not (record.exc_info and isinstance(record.exc_info[1], OSError))
 
 
 def distributed() -> bool:

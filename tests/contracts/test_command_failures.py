@@ -164,3 +164,26 @@ def test_what_tensorstore_ignores_is_not_shown(monkeypatch):
     for lost in every:
         command.end_or_show(lost)
     assert shown == every[1:]
+
+
+UNREAD = """
+import asyncio
+from dtn_jax.cli import command
+from dtn_jax.errors import UserError
+
+def main(arguments):
+    for error in (OSError(28, "No space left on device"), ValueError("another")):
+        asyncio.Future(loop=asyncio.new_event_loop()).set_exception(error)
+    raise UserError("the disk is full")
+
+command.run(main)
+"""
+
+
+def test_what_the_disk_did_to_files_of_orbax_is_not_shown_after_an_error():
+    """Its writers leave what they raise to nobody, where a command ends while they work."""
+    call = [sys.executable, "-c", UNREAD]
+    said = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False).stderr
+    assert "error: the disk is full" in said
+    assert "ValueError: another" in said
+    assert "No space left" not in said

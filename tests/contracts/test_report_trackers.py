@@ -2,12 +2,15 @@
 
 import importlib.util
 import pathlib
+import struct
 import subprocess
 import sys
 import time
 
 import pytest
 from command_calls import ROOT
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.record_writer import masked_crc32c
 
 from dtn_jax.errors import UserError
 from dtn_jax.report import trackers
@@ -48,15 +51,23 @@ def test_names_are_checked_and_a_missing_package_names_the_extra(monkeypatch):
 def test_tensorboard_gets_numbers_and_results(tmp_path):
     run("tensorboard", tmp_path / "run")
     (events,) = (tmp_path / "run/tensorboard").iterdir()
-    held = events.read_bytes()
-    for name in (b"validation/click_all/auc", b"final/test/"):
-        assert name in held
+    held, kept = events.read_bytes(), []
+    while held:  # as TensorBoard reads them: a length and an event, each with its checksum
+        (size,) = struct.unpack_from("<Q", held)
+        length, event, held = held[:12], held[12 : size + 16], held[size + 16 :]
+        for part in (length, event):
+            assert struct.unpack("<I", part[-4:]) == (masked_crc32c(part[:-4]),)
+        kept.append(Event.FromString(event[:-4]))
+    assert kept[0].file_version == "brain.Event:2"
+    values = {value.tag: value.simple_value for one in kept for value in one.summary.value}
+    assert "validation/click_all/auc" in values
+    assert values["final/test/click_all/auc"] == pytest.approx(0.8)
 
 
 FULL_DISK = """
-import sys, pathlib, tensorboardX.record_writer as written
+import sys, pathlib
 from dtn_jax.report import trackers
-written.open_file = lambda path: open("/dev/full", "wb")
+pathlib.Path.open = lambda path, *mode, **how: open("/dev/full", *mode, **how)
 (tracker,) = trackers.started("tensorboard", pathlib.Path(sys.argv[1]), {}, 0)
 tracker.log({"kind": "train", "step": 1, "epoch": 0.5, "loss": 0.5})
 tracker.close()

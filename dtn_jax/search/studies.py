@@ -201,9 +201,11 @@ class Study:
         return 0 < self.budget.validations <= sum(trials.stretches(self.trials()).values())
 
     def wants_more(self) -> bool:
-        """Whether a trial waits, or a new one may begin."""
-        if self.trials(TrialState.WAITING):
-            return True
+        """Whether a trial waits, or a new one may be drawn."""
+        return bool(self.trials(TrialState.WAITING)) or self.may_draw()
+
+    def may_draw(self) -> bool:
+        """Whether the budget has room for a new trial, and there is a space to draw from."""
         within = not self.budget.trials or len(self.trials(*BEGUN)) < self.budget.trials
         return within and self.suggest is not None and not self.spent()
 
@@ -295,7 +297,7 @@ class Study:
         Where a full disk keeps that, or its end, from being stored, it counts as running until its
         worker counts as dead.
         """
-        if not self.trials(TrialState.WAITING):
+        if not self.trials(TrialState.WAITING) and self.may_draw():
             self.optuna.enqueue_trial({})
         storage = self.optuna._storage
         if (claimed := self.optuna._pop_waiting_trial_id()) is None:

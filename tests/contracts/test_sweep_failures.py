@@ -228,6 +228,14 @@ def test_a_trial_that_two_workers_see_waiting_is_claimed_by_one(monkeypatch, tmp
     assert sorted(claimed, key=str) == [1, None]
 
 
+def test_the_last_point_that_another_worker_has_claimed_is_not_replaced_by_a_draw(tmp_path):
+    url = studies.url_of_file(tmp_path / "sweep.db")
+    with studies.opened(url, "s", optuna.pruners.NopPruner(), True) as stored:
+        study = Study("s", stored, small(""), None, studies.Budget(), tmp_path)
+        study.run_trial()
+        assert study.trials() == []
+
+
 def test_a_trial_waits_for_the_worker_that_is_still_in_its_folder(monkeypatch, tmp_path):
     tries = []
 

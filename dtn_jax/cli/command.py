@@ -429,7 +429,8 @@ def end_or_show(lost) -> None:
 
 def is_news(record: logging.LogRecord) -> bool:
     """Not what the disk did to a file that Orbax was writing as the command ended by an error."""
-    return not (record.exc_info and isinstance(record.exc_info[1], OSError))
+    left = record.getMessage().startswith("Future exception was never retrieved")
+    return not (left and record.exc_info and isinstance(record.exc_info[1], OSError))
 
 
 def distributed() -> bool:

@@ -246,6 +246,8 @@ class Study:
             value = values[self.config.train.select]
             if value is not None:
                 trial.report(value, number)
+                if trial.user_attrs[TRIES] > 1:  # it gets on
+                    trial.set_user_attr(TRIES, 1)
                 if self.spent() or trial.should_prune():
                     raise optuna.TrialPruned
 
@@ -314,7 +316,9 @@ class Study:
                 trial.set_user_attr(TRIES, tries)  # it did not die
                 storage.set_trial_state_values(claimed, TrialState.WAITING)
                 raise
-        self.optuna.tell(trial, value, state)
+        # Else another worker, which took this one for dead, ended it, or will find its results.
+        if self.trials()[trial.number].state == TrialState.RUNNING:
+            self.optuna.tell(trial, value, state, skip_if_finished=True)
 
     def leading(self, most: int) -> list[FrozenTrial]:
         """The best trials: first those that trained to the end, then those that came furthest."""

@@ -228,6 +228,29 @@ def test_a_trial_that_two_workers_see_waiting_is_claimed_by_one(monkeypatch, tmp
     assert sorted(claimed, key=str) == [1, None]
 
 
+@pytest.mark.filterwarnings("ignore:The reported value is ignored")  # `trained` reports again
+def test_a_worker_that_was_taken_for_dead_goes_on(trained, prepared_dir, tmp_path, monkeypatch):
+    """As on a machine that slept; its trial waits again, or another worker has ended it."""
+    once = trials.train
+
+    def slept(config, workdir, **how):
+        found = once(config, workdir, **how)
+        if len(trained) < 3:
+            url = studies.url_of_file(tmp_path / "sweep.db")
+            (name,) = optuna.get_all_study_names(url)
+            with studies.opened(url, name, optuna.pruners.NopPruner(), True) as stored:
+                stored._storage._backend.resume_dead(stored._study_id, -1)
+                if len(trained) == 2:
+                    stored._pop_waiting_trial_id()
+                    stored.tell(int(workdir.name[-1]), 0.9)
+        return found
+
+    monkeypatch.setattr(trials, "train", slept)
+    budget = run(tmp_path, prepared_dir, PAIR)["budget"]
+    assert (budget["complete"], budget.get("failed")) == (2, None)
+    assert [name for _, name, _ in trained] == ["trial_0", "trial_0", "trial_1"]
+
+
 def test_the_last_point_that_another_worker_has_claimed_is_not_replaced_by_a_draw(tmp_path):
     url = studies.url_of_file(tmp_path / "sweep.db")
     with studies.opened(url, "s", optuna.pruners.NopPruner(), True) as stored:

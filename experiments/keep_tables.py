@@ -1,4 +1,4 @@
-"""Keeps tables of papers in the repository: their Markdown, and in their JSON what pages show.
+"""Keeps tables of papers in the repository: their Markdown, and in packed JSON what pages show.
 
 Pictures, CSV, LaTeX, HTML and runs stay in the first folder, and so do the metrics that no page
 prints. What the architectures of `overall` were tuned to becomes configs/tuned/NAME.json, if that
@@ -8,6 +8,7 @@ is there. Of a group of protocols, such as `first`, the page of all sets is kept
 from __future__ import annotations
 
 import ast
+import gzip
 import json
 import pathlib
 import re
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str]) -> None:
         if path.stem != OVERALL:
             content["rows"] = [row | {"config": {}} for row in content["rows"]]
         text = json.dumps(content, separators=(",", ":"))
-        write_whole(target / path.name, text.replace('{"name"', '\n{"name"') + "\n")
+        (target / f"{path.name}.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
 
 
 def slim(value: object, measured: bool = False) -> object:

@@ -6,6 +6,7 @@ is. --check writes nothing; its exit code says whether the tables are up to date
 
 from __future__ import annotations
 
+import gzip
 import json
 import pathlib
 import re
@@ -71,7 +72,7 @@ def table(name: str) -> str:
 
 
 def paper_table(kind: str, dataset: str) -> str:
-    """The first table of experiments/results/paper/<dataset>/<kind>.json, whole."""
+    """The first table of experiments/results/paper/<dataset>/<kind>.json.gz, whole."""
     results = paper_results(kind, dataset)
     whole = grids(results)[0] if kind == DIVERGENCE else main_grid(results, marks)
     return f"{whole.markdown()}\n"
@@ -104,7 +105,8 @@ def tested(results: dict) -> list[str]:
 
 
 def paper_results(kind: str, dataset: str) -> dict:
-    return json.loads((RESULTS / PAPER / dataset / f"{kind}.json").read_text())
+    packed = (RESULTS / PAPER / dataset / f"{kind}.json.gz").read_bytes()
+    return json.loads(gzip.decompress(packed))
 
 
 def balancers_table() -> str:

@@ -16,25 +16,25 @@ from dtn_jax.papertables.protocol import load
 from dtn_jax.papertables.written import markdown, write_verdicts
 from dtn_jax.places import folder, protocol_groups, protocols
 from experiments import keep_tables, results_table
-from experiments.results_table import PAPER, RESULTS
+from experiments.results_table import PAPER, RESULTS, paper_results
 
 MEBIBYTES = 2.0  # of experiments/results
 
 
 @pytest.mark.parametrize("path", sorted(TUNED.glob("*.json")), ids=lambda path: path.stem)
 def test_configs_are_tuned_as_their_tables_rows(path):
-    found = json.loads((RESULTS / PAPER / path.stem / "overall.json").read_text())
-    settings = keep_tables.tuned(path.stem, found)
+    settings = keep_tables.tuned(path.stem, paper_results("overall", path.stem))
     assert "dtn" in settings
     assert settings == json.loads(path.read_text())
 
 
-FIRST = sorted((RESULTS / PAPER).glob("first_*/overall.json"))
+FIRST = sorted((RESULTS / PAPER).glob("first_*/overall.md"))
 
 
 @pytest.mark.parametrize("path", FIRST, ids=lambda path: path.parent.name)
 def test_runs_of_first_are_those_that_its_protocol_asked_for(path):
-    table, protocol = json.loads(path.read_text()), load(protocols()[path.parent.name])
+    name = path.parent.name
+    table, protocol = paper_results("overall", name), load(protocols()[name])
     assert [row["name"] for row in table["rows"]] == [*protocol.entries]
     assert table["missing"] == {}
     for row in table["rows"]:
@@ -68,33 +68,37 @@ def added(path):
 
 
 OLDER = "ali_ccp_released_twin"  # of which a metric is gone
-TABLES = [p for p in sorted((RESULTS / PAPER).glob("*/*.json")) if p.parent.name != OLDER]
+TABLES = [
+    (path.name.partition(".")[0], path.parent.name)
+    for path in sorted((RESULTS / PAPER).glob("*/*.json.gz"))
+    if path.parent.name != OLDER
+]
 
 
-@pytest.mark.parametrize("path", TABLES, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_a_table_is_printed_as_before(path):
-    assert markdown(json.loads(path.read_text())) == path.with_suffix(".md").read_text()
+@pytest.mark.parametrize(("kind", "name"), TABLES)
+def test_a_table_is_printed_as_before(kind, name):
+    page = (RESULTS / PAPER / name / f"{kind}.md").read_text()
+    assert markdown(paper_results(kind, name)) == page
 
 
 def test_verdicts_over_sets_are_those_of_the_committed_tables(tmp_path):
-    names = protocol_groups()["first"]
-    sets = {RESULTS / PAPER / name: load(protocols()[name]) for name in names}
+    sets = {tmp_path / name: load(protocols()[name]) for name in protocol_groups()["first"]}
+    for path in sets:
+        path.mkdir()
+        (path / "overall.json").write_text(json.dumps(paper_results("overall", path.name)))
     write_verdicts(sets, tmp_path / "first.md")
     page = keep_tables.PICTURE.sub("", (tmp_path / "first.md").read_text())
     assert page == (RESULTS / PAPER / "first.md").read_text()
 
 
-def table(name):
-    return json.loads((RESULTS / PAPER / f"{name}.json").read_text())
-
-
 def test_pictures_side_by_side_have_one_scale():
-    ends = {axes.get_ylim() for axes in pictures.mean_gaps(table("divergence/divergence")).axes}
+    figure = pictures.mean_gaps(paper_results("divergence", "divergence"))
+    ends = {axes.get_ylim() for axes in figure.axes}
     assert len(ends) == 1
 
 
 def test_differences_within_seed_noise_are_hollow():
-    conflict = table("conflict/overall")
+    conflict = paper_results("overall", "conflict")
     alike = [is_alike(test) for row in conflict["rows"] for test in comparisons(row).values()]
     points = [
         line
@@ -108,7 +112,7 @@ def test_differences_within_seed_noise_are_hollow():
 
 def test_of_many_rows_the_legend_names_those_that_none_beats():
     """For no more FLOPs, in some panel; all others are grey."""
-    zoo = table("zoo_adult/overall")
+    zoo = paper_results("overall", "zoo_adult")
     leading = set()
     for key in ("income@all", "never_married@all"):
         models = pictures.by_flops(zoo, key)

@@ -30,7 +30,7 @@ OPTIONS = {"source=DIR": "a folder of tables", "target=DIR": "where they are kep
 NEEDED = ("source", "target")
 DIGITS = 8  # of a number
 OVERALL = "overall"  # the table whose rows' configs are read
-PICTURE = re.compile(r"^!\[.*\]\(.*\)\n+", re.MULTILINE)
+LEFT = re.compile(r"^!\[.*\]\(.*\)\n+| --workdir=[^\s\"`]+", re.MULTILINE)  # pictures, places
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -38,10 +38,10 @@ def main(arguments: Sequence[str]) -> None:
     source, target = pathlib.Path(known.source), pathlib.Path(known.target)
     target.mkdir(parents=True, exist_ok=True)
     for path in sorted(source.glob("*.md")):
-        write_whole(target / path.name, PICTURE.sub("", path.read_text()))
+        write_whole(target / path.name, LEFT.sub("", path.read_text()))
     group = f"{target.name.partition('_')[0]}.md"
     if (page := source.parent / group).exists():
-        write_whole(target.parent / group, PICTURE.sub("", page.read_text()))
+        write_whole(target.parent / group, LEFT.sub("", page.read_text()))
     settings, overall = TUNED / f"{target.name}.json", source / f"{OVERALL}.json"
     if settings.exists() and overall.exists():
         content = tuned(target.name, json.loads(overall.read_text()))
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> None:
         content = slim(json.loads(path.read_text()))
         if path.stem != OVERALL:
             content["rows"] = [row | {"config": {}} for row in content["rows"]]
-        text = json.dumps(content, separators=(",", ":"))
+        text = LEFT.sub("", json.dumps(content, separators=(",", ":")))
         (target / f"{path.name}.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
 
 

@@ -79,6 +79,7 @@ TABLES = [
 def test_a_table_is_printed_as_before(kind, name):
     page = (RESULTS / PAPER / name / f"{kind}.md").read_text()
     assert markdown(paper_results(kind, name)) == page
+    assert "--workdir" not in page
 
 
 def test_verdicts_over_sets_are_those_of_the_committed_tables(tmp_path):
@@ -87,7 +88,7 @@ def test_verdicts_over_sets_are_those_of_the_committed_tables(tmp_path):
         path.mkdir()
         (path / "overall.json").write_text(json.dumps(paper_results("overall", path.name)))
     write_verdicts(sets, tmp_path / "first.md")
-    page = keep_tables.PICTURE.sub("", (tmp_path / "first.md").read_text())
+    page = keep_tables.LEFT.sub("", (tmp_path / "first.md").read_text())
     assert page == (RESULTS / PAPER / "first.md").read_text()
 
 

@@ -45,7 +45,6 @@ LIGHTGBM = "lightgbm"  # the model from outside that claims may name
 SHORT = 16  # digits of a hash
 LENGTH = "train.max_steps"
 STEPS, TRIALS, SEEDS = 100, 2, 2  # of --quick, at most
-EVERY = 34  # steps between its validations: a third of them
 MANY = 10  # with so many searches --quick tunes no entry, and gives each one run
 # What all entries of a protocol share, and what the tables set themselves.
 NOT_AN_ENTRYS = ("data.dataset", "data.options", "evaluate.sample_weights", "seed", "replicas")
@@ -230,7 +229,7 @@ def quick(full: Protocol, **counts: int) -> Protocol:
     usual = {"trials": min(full.trials, trials), "finalists": 1, "seeds": min(full.seeds, seeds)}
     middle = [dataclasses.replace(d, values=d.values[len(d.values) // 2 :][:1]) for d in full.dials]
     less = {"dials": tuple(middle[:1]), "transfer": False, "given": {}, "again": (), "searches": {}}
-    common = {**full.common, "train.eval_every": EVERY, **steps}
+    common = {**full.common, "train.eval_every": STEPS, **steps}  # validated at the end
     less |= {"common": common, "entries": entries, **usual, **counts}
     cut = [f"{key}={value} (in full: {most or 'no limit'})" for key, value in steps.items()]
     cut += [f"{less[name]} of {getattr(full, name)} {name}" for name in COUNTS]

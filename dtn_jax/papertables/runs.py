@@ -36,7 +36,7 @@ from dtn_jax.data.sets.catalog import read_data
 from dtn_jax.errors import disk_errors, reason
 from dtn_jax.losses.sample_weights import with_sample_weights
 from dtn_jax.metrics.scores import read_predictions
-from dtn_jax.metrics.significance import resampled_aucs
+from dtn_jax.metrics.significance import DRAWS, resampled_aucs
 from dtn_jax.models.flops import Size
 from dtn_jax.papertables import tune
 from dtn_jax.papertables.protocol import (
@@ -55,7 +55,8 @@ from dtn_jax.run.workdir import Busy, in_use
 from dtn_jax.schema import Schema
 
 LOOK = 2  # seconds between two looks at what another process does
-DRAWS = "draws.npz"  # of a run: its AUCs under each draw of the test rows, and where it ran
+DRAWN = "draws.npz"  # of a run: its AUCs under each draw of the test rows, and where it ran
+QUICK = 200  # draws, where the protocol was cut
 DEVICE = "device"  # the part of that file that is no draw
 Jobs = dict[str, Callable[..., None]]  # {what to say: what to do}
 
@@ -98,6 +99,7 @@ class Runs:
         self._known: dict[str, Any] = {}  # see `_once`
         config = configured(protocol, places)
         self.data = self.data_of(config)
+        self.draws = QUICK if protocol.cut else DRAWS
         # Models from outside are measured without weights, so none stands in such a table.
         self.weighted = with_sample_weights(config, self.data).evaluate.sample_weights
 
@@ -191,7 +193,11 @@ class Runs:
     def finished(self, entry: Entry) -> list[Found]:
         """What the finished runs of an entry found, by seed."""
         runs = [self.run(entry, seed) for seed in self.seeds_of(entry)]
-        return [read(config, folder) for config, folder in filter(None, runs) if ended(folder)]
+        return [
+            read(config, folder, self.draws)
+            for config, folder in filter(None, runs)
+            if ended(folder)
+        ]
 
     def _train(self, config: ConfigDict, folder: pathlib.Path, label: str) -> None:
         """Trains a final run, where it is not done; raises Busy where another process does."""
@@ -201,7 +207,7 @@ class Runs:
             raise Busy(label)
         screen.say(label, style="bold")
         train(config, folder)
-        draw(folder)
+        draw(folder, self.draws)
         jax.clear_caches()  # of the many programs of a table each is wanted once
 
     def make(self, entries: Sequence[Entry]) -> Iterator[list[str]]:
@@ -293,36 +299,40 @@ def machine() -> str:
     return f"{jax.devices()[0].device_kind} x {jax.device_count()}, {os.cpu_count()} cores"
 
 
-def draw(folder: pathlib.Path) -> None:
-    """Leaves a finished run's draws in its folder."""
+def draw(folder: pathlib.Path, draws: int) -> None:
+    """Leaves a finished run's AUCs under so many draws in its folder."""
     schema = Schema.load(folder / "schema.json")
     facts = outcome.run_facts(folder)
     scores = read_predictions(folder / outcome.PREDICTIONS, schema)
     weighted = bool(facts["config"]["evaluate"]["sample_weights"])
-    draws = resampled_aucs(scores, schema, weighted)
-    with files.replacing(folder / DRAWS) as temporary, temporary.open("wb") as file:
-        np.savez(file, **{DEVICE: np.array(machine())}, **draws)
+    aucs = resampled_aucs(scores, schema, weighted, draws)
+    with files.replacing(folder / DRAWN) as temporary, temporary.open("wb") as file:
+        np.savez(file, **{DEVICE: np.array(machine())}, **aucs)
 
 
-def read(config: ConfigDict, folder: pathlib.Path) -> Found:
+def read(config: ConfigDict, folder: pathlib.Path, draws: int) -> Found:
     """What the finished run of a folder found.
+
+    Args:
+      config, folder: of the run.
+      draws: of the test rows, where they were not drawn yet.
 
     Raises:
       UserError: results.json is damaged, or was changed.
     """
     results = outcome.read(folder)
     facts = outcome.run_facts(folder)
-    if not (folder / DRAWS).exists():
-        draw(folder)
-    with np.load(folder / DRAWS) as file:
-        draws = {key: file[key] for key in file.files}
+    if not (folder / DRAWN).exists():
+        draw(folder, draws)
+    with np.load(folder / DRAWN) as file:
+        aucs = {key: file[key] for key in file.files}
     rate, examples = results["examples_per_second"], results["steps"] * config.data.batch_size
     return Found(
         name=folder.name,
         results=results,
         config={key: str(value) for key, value in identity(config).items()},
-        device=str(draws.pop(DEVICE)),
-        draws=draws,
+        device=str(aucs.pop(DEVICE)),
+        draws=aucs,
         train_seconds=examples / rate if rate else None,
         versions=facts["versions"],
         date=datetime.date.fromtimestamp((folder / outcome.RESULTS).stat().st_mtime).isoformat(),

@@ -71,7 +71,7 @@ def invented(config, folder, auc=None, drawn=DRAWN, edit=lambda results, draws: 
     edit(results, draws)
     facts = {"config": config.to_dict(), "data": "", "versions": {"jax": "0"}}
     (folder / "config.json").write_text(json.dumps(facts | {"logits": "log-odds"}))
-    np.savez(folder / runs.DRAWS, **{runs.DEVICE: np.array("cpu")}, **draws)
+    np.savez(folder / runs.DRAWN, **{runs.DEVICE: np.array("cpu")}, **draws)
     outcome.write(folder, results)
     return results
 

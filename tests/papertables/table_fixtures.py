@@ -11,7 +11,7 @@ from rich.console import Console
 
 from dtn_jax.cli import paper_tables
 from dtn_jax.comparison import differences
-from dtn_jax.metrics.significance import compare, resampled_aucs
+from dtn_jax.metrics.significance import compare
 from dtn_jax.papertables import protocol as protocol_module
 from dtn_jax.papertables import runs, tune, written
 from dtn_jax.papertables.protocol import entry
@@ -30,8 +30,8 @@ def call(prepared_dir, tmp_path, monkeypatch):
         return json.loads((tmp_path / folder / f"{table}.json").read_text())
 
     monkeypatch.setattr(screen, "console", lambda: Console(width=100, markup=False))
-    few = functools.partial(resampled_aucs, draws=len(DRAWN))
-    monkeypatch.setattr(runs, "resampled_aucs", few)
+    monkeypatch.setattr(runs, "DRAWS", len(DRAWN))
+    monkeypatch.setattr(runs, "QUICK", len(DRAWN))
     return run
 
 
@@ -39,7 +39,7 @@ def call(prepared_dir, tmp_path, monkeypatch):
 def untrained(monkeypatch):
     """Runs and tunings that cost nothing."""
     monkeypatch.setattr(runs, "train", invented)
-    monkeypatch.setattr(runs, "draw", lambda folder: None)
+    monkeypatch.setattr(runs, "draw", lambda folder, draws: None)
     monkeypatch.setattr(tune, "tune", untuned)
     monkeypatch.setattr(written.pictures, "draw", lambda made, stem: [])
     return invented

@@ -246,9 +246,12 @@ def test_an_entry_with_a_length_of_its_own_is_shortened_too():
     assert configured(made, made.entries["dtn"]).train.max_steps == 100
 
 
-def test_it_validates_three_times():
-    config = configured(quick(FULL))
-    assert (config.train.max_steps, config.train.eval_every) == (100, 34)
+def test_a_quick_run_validates_at_its_end_and_is_drawn_less():
+    protocol = quick(FULL)
+    config = configured(protocol)
+    assert (config.train.max_steps, config.train.eval_every) == (100, 100)
+    full, short = (runs.Runs(one, pathlib.Path(), {}).draws for one in (FULL, protocol))
+    assert (full, short) == (2000, 200)
 
 
 def test_many_searches_are_cut_to_one_run_an_entry():

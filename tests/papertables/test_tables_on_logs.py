@@ -44,7 +44,7 @@ def tables(shop, tmp_path, monkeypatch):
         return tmp_path
 
     monkeypatch.setattr(runs, "train", invented)
-    monkeypatch.setattr(runs, "draw", lambda folder: None)
+    monkeypatch.setattr(runs, "draw", lambda folder, draws: None)
     monkeypatch.setattr(tune, "tune", lambda *_: tune.UNTUNED)
     return made
 

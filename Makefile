@@ -49,6 +49,9 @@ SPARK := $(SPARK_VENV)/.installed-$(VERSION)
 demo: $(INSTALLED)
 	$(BIN)/dtn-jax train --config=configs/adult.py:dtn --workdir=runs/demo $(OPTIONS)
 
+# What processes import is compiled once, not in every process of a test.
+unexport PYTHONDONTWRITEBYTECODE
+
 # A worker has the next tests in the files' order, so that they share fixtures; one that is done
 # takes half of what another one has left.
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 10

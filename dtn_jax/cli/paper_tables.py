@@ -30,7 +30,7 @@ import pathlib
 import shlex
 from collections.abc import Sequence
 
-from dtn_jax.cli import command, compile_cache
+from dtn_jax.cli import command
 from dtn_jax.places import protocol_groups, protocols
 
 EXAMPLE = "dtn-jax paper_tables --dataset=adult --table=overall --seeds=3 --workdir=runs/paper"
@@ -77,8 +77,6 @@ def main(arguments: Sequence[str]) -> None:
     shipped = groups.get(names) or ([names] if names in protocols() else [])
     call = shlex.join(["dtn-jax", "paper_tables", *arguments])
     sets, hours, problems = {}, {}, []
-    if known.estimate:
-        compile_cache.use(compile_cache.OFF)  # compiling is a part of it
     for dataset in shipped or [""]:
         file = "" if shipped else known.protocol
         try:

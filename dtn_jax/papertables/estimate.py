@@ -1,12 +1,14 @@
 """Hours and memory of tables before they are made: `paper_tables --estimate`.
 
-Each entry of `overall` trains for a few steps through `train`, without test; what a run takes is
+Each entry of `overall` trains twice for a few steps through `train`, without test: the second time
+its programs are compiled already, as they are for most runs of a table. What a run takes is
 multiplied by what the protocol asks for. So the estimate is of this machine, one run after another,
 with nothing that is done already taken off.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import math
 import pathlib
@@ -31,13 +33,33 @@ from dtn_jax.run.train import train
 
 NAME = "estimate.md"
 STEPS = 40  # between two of the three validations of a measured run
-HEADER = ("", "s / step", "min / run", "runs", "hours", "memory")
+TRIALS = 4  # that a search begins for what a run of full length costs: 2.6 to 6.5 in our tables
+HEADER = ("", "compile s", "s / step", "min / run", "runs", "hours", "memory")
 NOTE = (
-    "Runs: of its search, of its finalists, and final ones; rows that vary an entry count among "
-    "its final runs, by their FLOPs. Memory: what is held while it trains, without the compiler's "
-    "temporaries. Assumed: one run after another, none stops early, nothing is done. Test is not "
-    "counted."
+    f"Runs: of its search ({TRIALS} trials begin for each), of its finalists, and final ones; rows "
+    "that vary an entry count among its final runs, by their FLOPs. Its programs are compiled "
+    "once. Memory: what is held while it trains, without the compiler's temporaries. Assumed: one "
+    "run after another, none stops early, nothing is done. Test is not counted."
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What an entry's runs take, in seconds.
+
+    Attributes:
+      run: of full length.
+      compiling: its programs, once; 0 where the cache of compiled programs has them.
+      beginning: to begin and to end a run.
+      step: of training.
+      training: all steps and validations of a run.
+    """
+
+    run: Run
+    compiling: float
+    beginning: float
+    step: float
+    training: float
 
 
 def estimate(
@@ -60,23 +82,25 @@ def estimate(
         screen.say(f"measuring {name}", style="dim")
         config = configured(runs.protocol, runs.protocol.settings(name), runs.places)
         try:
-            run, step, seconds = measure(validated(config, runs.data), runs.folder)
+            cost = measure(validated(config, runs.data), runs.folder)
         except OutOfMemory as error:
             notes.append(f"{name} is too large for this machine: {error}")
             continue
         finally:
             jax.clear_caches()
         flops = sum(runs.size(entry).flops_per_example for entry in varied.values())
-        final = runs.protocol.seeds * flops / run.size.flops_per_example
         searches = len(runs.protocol.searches_of(name))
-        final *= searches
-        hours = (searches * (search + again) + final) * seconds / 3600
+        final = runs.protocol.runs_of(name) * flops / cost.run.size.flops_per_example
+        begun = searches * (TRIALS * search + again) + final
+        seconds = len(varied) * cost.compiling + begun * cost.beginning
+        seconds += (searches * (search + again) + final) * cost.training
         counts = f"{searches * search} + {searches * again} + {final:.3g}"
-        numbers = (f"{step:.3g}", f"{seconds / 60:,.1f}", counts)
-        memory = size(sum(part.bytes for part in held(run)))
-        lines.append((f"`{name}`", *numbers, f"{hours:,.2f}", memory))
-        total += hours
-    lines.append(("all", "", "", "", f"{total:,.2f}", ""))
+        minutes = f"{(cost.beginning + cost.training) / 60:,.1f}"
+        numbers = (f"{cost.compiling:,.0f}", f"{cost.step:.3g}", minutes, counts)
+        memory = size(sum(part.bytes for part in held(cost.run)))
+        lines.append((f"`{name}`", *numbers, f"{seconds / 3600:,.2f}", memory))
+        total += seconds / 3600
+    lines.append(("all", "", "", "", "", f"{total:,.2f}", ""))
     grid = Grid(HEADER, lines, "Estimate", rules=[len(lines) - 1], marked=True)
     title = prose(f"What {' and '.join(tables)} cost: {folder.name}")
     listed = "".join(f"- {prose(note)}\n" for note in notes)
@@ -96,23 +120,30 @@ def cost_of_tuning(protocol: Protocol) -> tuple[int, int]:
     return protocol.trials + others, again + (again if others else 0)
 
 
-def measure(config: ConfigDict, folder: pathlib.Path) -> tuple[Run, float, float]:
-    """A run, and the seconds of its steps and of the whole, from a short one.
+def measure(config: ConfigDict, folder: pathlib.Path) -> Cost:
+    """What a config's runs take, from two short ones.
 
     Raises:
       OutOfMemory: it does not fit this machine.
     """
-    seen = []  # seconds since the start, at each validation but the last
     short = ConfigDict(config.to_dict()).lock()
     short.train.max_steps, short.train.eval_every = 3 * STEPS, STEPS
     short.train.epochs, short.train.log_every = 3 * STEPS, max(STEPS // 4, 1)
     with tempfile.TemporaryDirectory(dir=folder) as place:
-        start, where = time.monotonic(), pathlib.Path(place) / "run"
-        report = lambda *_: seen.append(time.monotonic() - start)  # noqa: E731
-        rate = train(short, where, test=False, after_validation=report)["examples_per_second"]
+        first, _, _ = timed(short, pathlib.Path(place) / "first")
+        beginning, step, scored = timed(short, pathlib.Path(place) / "again")
     run = build_run(config)
-    step = config.data.batch_size / rate if rate else (seen[1] - seen[0]) / STEPS
-    scored = max(seen[1] - seen[0] - STEPS * step, 0.0)
-    begun = max(seen[0] - STEPS * step - scored, 0.0)
     validations = math.ceil(run.total_steps / run.at_steps.eval_every)
-    return run, step, begun + run.total_steps * step + validations * scored
+    training = run.total_steps * step + validations * scored
+    return Cost(run, max(first - beginning, 0.0), beginning, step, training)
+
+
+def timed(short: ConfigDict, folder: pathlib.Path) -> tuple[float, float, float]:
+    """Seconds of a run of three validations: to begin and end it, of a step, of a validation."""
+    start, seen = time.monotonic(), []  # seconds since then, at each validation but the last
+    report = lambda *_: seen.append(time.monotonic() - start)  # noqa: E731
+    rate = train(short, folder, test=False, after_validation=report)["examples_per_second"]
+    whole, stretch = time.monotonic() - start, seen[1] - seen[0]
+    step = short.data.batch_size / rate if rate else stretch / STEPS
+    scored = max(stretch - STEPS * step, 0.0)
+    return max(whole - 3 * (STEPS * step + scored), 0.0), step, scored

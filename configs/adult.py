@@ -3,9 +3,9 @@
     dtn-jax train --config=configs/adult.py:dtn --workdir=runs/adult_dtn
 
 configs/tuned/adult.json has what `paper_tables --dataset=adult --table=overall` chose on
-validation, for the architecture that the argument names. With it, dtn trains in 8 seconds (cpu x 1,
-2 cores) to these test AUCs, mean ± sd of 5 seeds: income@all 0.9251 ± 0.0005, never_married@all
-0.9641 ± 0.0003.
+validation, for the architecture that the argument names. With it, dtn trains in 8 to 18 seconds
+(cpu x 1, 2 cores) to these test AUCs, mean ± sd of 5 seeds: income@all 0.9251 ± 0.0005,
+never_married@all 0.9641 ± 0.0002.
 
 The argument names an architecture (dtn, shared_bottom, mmoe, ...), flags (`quick`: a minute's work
 for a look) and key=value pairs.

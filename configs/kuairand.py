@@ -5,10 +5,10 @@
 finds the log in $DTN_MANUAL_DIR, or where --manual_dir says.
 
 configs/tuned/kuairand.json has what `paper_tables --dataset=kuairand --table=overall` chose on
-validation, for the architecture that the argument names. With it, dtn trains in 16 seconds (cpu x
-1, 2 cores) to these test AUCs, mean ± sd of 5 seeds: click@all 0.7523 ± 0.0030, long_view@all
-0.7415 ± 0.0050, long_view@click 0.6854 ± 0.0053, profile_enter@all 0.6859 ± 0.0188, comment@all
-0.6843 ± 0.0218.
+validation, for the architecture that the argument names. With it, dtn trains in 8 seconds (cpu x 1,
+2 cores) to these test AUCs, mean ± sd of 5 seeds: click@all 0.7522 ± 0.0034, long_view@all 0.7414 ±
+0.0040, long_view@click 0.6779 ± 0.0133, profile_enter@all 0.6856 ± 0.0129, comment@all 0.6821 ±
+0.0170.
 """
 
 from dtn_jax.config import base_config, variant

@@ -30,7 +30,8 @@ OPTIONS = {"source=DIR": "a folder of tables", "target=DIR": "where they are kep
 NEEDED = ("source", "target")
 DIGITS = 8  # of a number
 OVERALL = "overall"  # the table whose rows' configs are read
-LEFT = re.compile(r"^!\[.*\]\(.*\)\n+| --workdir=[^\s\"`]+", re.MULTILINE)  # pictures, places
+PLACE = r""" (?:'--\w*dir=[^']*'|--\w*dir[= ][^\s"`]+)"""  # of this machine, in a command
+LEFT = re.compile(rf"^!\[.*\]\(.*\)\n+|{PLACE}", re.MULTILINE)  # pictures, too
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Figures in the sentences of README and pages, from the files of experiments/results.
+"""Figures in the sentences of README, pages and tuning.md, from the files of experiments/results.
 
 A figure stands between two comments that no reader sees, as in
 `<!--=auc/adult/overall/dtn/income@all-->0.9251<!--/-->`. `python docs/tools/figures.py` writes them
@@ -32,7 +32,8 @@ PLACE = re.compile(r"(<!--=([^\s>]+)-->).*?(<!--/-->)")
 
 
 def files() -> list[pathlib.Path]:
-    return [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+    pages = sorted(ROOT.glob("docs/**/*.md"))
+    return [ROOT / "README.md", *pages, results_table.RESULTS / "tuning.md"]
 
 
 def written(text: str) -> str:

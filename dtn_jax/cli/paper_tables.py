@@ -25,12 +25,14 @@ will cost.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import pathlib
 import shlex
+import tempfile
 from collections.abc import Sequence
 
-from dtn_jax.cli import command
+from dtn_jax.cli import command, compile_cache
 from dtn_jax.places import protocol_groups, protocols
 
 EXAMPLE = "dtn-jax paper_tables --dataset=adult --table=overall --seeds=3 --workdir=runs/paper"
@@ -61,6 +63,14 @@ CHOICES = {"dataset": [*protocols(), *protocol_groups()], "table": [*TABLES, ALL
 
 def main(arguments: Sequence[str]) -> None:
     known, _ = command.parse(__name__, arguments)
+    with tempfile.TemporaryDirectory() as compiled:
+        if known.estimate and known.cache_dir != compile_cache.OFF:
+            compile_cache.use(compiled)  # as if nothing were compiled yet
+        make(known, arguments)
+
+
+def make(known: argparse.Namespace, arguments: Sequence[str]) -> None:
+    """Makes or estimates the tables of each set that the command names."""
     named = command.listed(known.table)
     tables = [*TABLES] if ALL in named else named
     counts = {n: getattr(known, n) for n in ("seeds", "trials") if getattr(known, n) is not None}

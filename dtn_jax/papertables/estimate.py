@@ -28,18 +28,18 @@ from dtn_jax.parallel.memory import OutOfMemory, size
 from dtn_jax.report import screen
 from dtn_jax.report.grid import Grid
 from dtn_jax.report.markdown import prose
-from dtn_jax.run.run import Run, build_run
+from dtn_jax.run.run import build_run
 from dtn_jax.run.train import train
 
 NAME = "estimate.md"
 STEPS = 40  # between two of the three validations of a measured run
-TRIALS = 4  # that a search begins for what a run of full length costs: 2.6 to 6.5 in our tables
+TRIALS = 4  # begun by a search for what a run of full length costs: 2.3 to 7 in committed tables
 HEADER = ("", "compile s", "s / step", "min / run", "runs", "hours", "memory")
 NOTE = (
-    f"Runs: of its search ({TRIALS} trials begin for each), of its finalists, and final ones; rows "
-    "that vary an entry count among its final runs, by their FLOPs. Its programs are compiled "
-    "once. Memory: what is held while it trains, without the compiler's temporaries. Assumed: one "
-    "run after another, none stops early, nothing is done. Test is not counted."
+    f"Runs: of its search ({TRIALS} trials begin for each), of its finalists, final ones; among "
+    "these, those of rows that vary it, which take a time by their FLOPs. A row's programs are "
+    "compiled once. Memory: what is held while it trains, without the compiler's temporaries. "
+    "Assumed: one run after another, none stops early, nothing is done. Test is not counted."
 )
 
 
@@ -48,18 +48,20 @@ class Cost:
     """What an entry's runs take, in seconds.
 
     Attributes:
-      run: of full length.
-      compiling: its programs, once; 0 where the cache of compiled programs has them.
+      compiling: its programs.
       beginning: to begin and to end a run.
       step: of training.
       training: all steps and validations of a run.
+      flops: of an example.
+      memory: bytes that are held while it trains.
     """
 
-    run: Run
     compiling: float
     beginning: float
     step: float
     training: float
+    flops: int
+    memory: int
 
 
 def estimate(
@@ -76,7 +78,7 @@ def estimate(
     rows: dict[str, dict[str, Entry]] = {}  # {entry of `overall`: its rows, each once}
     for entry in (e for of in tables.values() for e in of if not names or e.name in names):
         rows.setdefault(entry.tuned_as, {})[digest(entry.settings)] = entry
-    lines, total, (search, again) = [], 0.0, cost_of_tuning(runs.protocol)
+    lines, total, (search, others, again) = [], 0.0, cost_of_tuning(runs.protocol)
     notes = [NOTE, f"Measured on {machine()}, jax {jax.__version__}, {datetime.date.today()}."]
     for name, varied in rows.items():
         screen.say(f"measuring {name}", style="dim")
@@ -90,15 +92,14 @@ def estimate(
             jax.clear_caches()
         flops = sum(runs.size(entry).flops_per_example for entry in varied.values())
         searches = len(runs.protocol.searches_of(name))
-        final = runs.protocol.runs_of(name) * flops / cost.run.size.flops_per_example
-        begun = searches * (TRIALS * search + again) + final
-        seconds = len(varied) * cost.compiling + begun * cost.beginning
-        seconds += (searches * (search + again) + final) * cost.training
-        counts = f"{searches * search} + {searches * again} + {final:.3g}"
+        final = runs.protocol.runs_of(name)
+        begun = searches * (TRIALS * search + others + again) + final * len(varied)
+        trained = searches * (search + others + again) + final * flops / cost.flops
+        seconds = len(varied) * cost.compiling + begun * cost.beginning + trained * cost.training
+        counts = f"{searches * (search + others)} + {searches * again} + {final * len(varied)}"
         minutes = f"{(cost.beginning + cost.training) / 60:,.1f}"
         numbers = (f"{cost.compiling:,.0f}", f"{cost.step:.3g}", minutes, counts)
-        memory = size(sum(part.bytes for part in held(cost.run)))
-        lines.append((f"`{name}`", *numbers, f"{seconds / 3600:,.2f}", memory))
+        lines.append((f"`{name}`", *numbers, f"{seconds / 3600:,.2f}", size(cost.memory)))
         total += seconds / 3600
     lines.append(("all", "", "", "", "", f"{total:,.2f}", ""))
     grid = Grid(HEADER, lines, "Estimate", rules=[len(lines) - 1], marked=True)
@@ -111,17 +112,18 @@ def estimate(
     return total
 
 
-def cost_of_tuning(protocol: Protocol) -> tuple[int, int]:
-    """Runs of full length that an entry's trials may cost, and those trained again."""
+def cost_of_tuning(protocol: Protocol) -> tuple[int, int, int]:
+    """Runs of full length that an entry's trials may cost, the settings of others that it tries to
+    the end, and those trained again."""
     if not protocol.trials:
-        return 0, 0
+        return 0, 0, 0
     others = len(protocol.entries) + len(protocol.given) if protocol.transfer else 0
     again = runs_of(protocol, protocol.finalists) - protocol.finalists
-    return protocol.trials + others, again + (again if others else 0)
+    return protocol.trials, others, again + (again if others else 0)
 
 
 def measure(config: ConfigDict, folder: pathlib.Path) -> Cost:
-    """What a config's runs take, from two short ones.
+    """What a config's runs take, from two short ones, the first of which compiles.
 
     Raises:
       OutOfMemory: it does not fit this machine.
@@ -129,21 +131,27 @@ def measure(config: ConfigDict, folder: pathlib.Path) -> Cost:
     short = ConfigDict(config.to_dict()).lock()
     short.train.max_steps, short.train.eval_every = 3 * STEPS, STEPS
     short.train.epochs, short.train.log_every = 3 * STEPS, max(STEPS // 4, 1)
+    short.train.patience = 0
     with tempfile.TemporaryDirectory(dir=folder) as place:
         first, _, _ = timed(short, pathlib.Path(place) / "first")
-        beginning, step, scored = timed(short, pathlib.Path(place) / "again")
+        whole, step, scored = timed(short, pathlib.Path(place) / "again")
     run = build_run(config)
     validations = math.ceil(run.total_steps / run.at_steps.eval_every)
-    training = run.total_steps * step + validations * scored
-    return Cost(run, max(first - beginning, 0.0), beginning, step, training)
+    return Cost(
+        compiling=max(first - whole, 0.0),
+        beginning=max(whole - 3 * (STEPS * step + scored), 0.0),
+        step=step,
+        training=run.total_steps * step + validations * scored,
+        flops=run.size.flops_per_example,
+        memory=sum(part.bytes for part in held(run)),
+    )
 
 
 def timed(short: ConfigDict, folder: pathlib.Path) -> tuple[float, float, float]:
-    """Seconds of a run of three validations: to begin and end it, of a step, of a validation."""
+    """Seconds of a run of three validations: of all of it, of a step, of a validation."""
     start, seen = time.monotonic(), []  # seconds since then, at each validation but the last
     report = lambda *_: seen.append(time.monotonic() - start)  # noqa: E731
     rate = train(short, folder, test=False, after_validation=report)["examples_per_second"]
     whole, stretch = time.monotonic() - start, seen[1] - seen[0]
     step = short.data.batch_size / rate if rate else stretch / STEPS
-    scored = max(stretch - STEPS * step, 0.0)
-    return max(whole - 3 * (STEPS * step + scored), 0.0), step, scored
+    return whole, step, max(stretch - STEPS * step, 0.0)

@@ -32,6 +32,7 @@ from dtn_jax.config.files import load_config, override
 from dtn_jax.data.sets.catalog import read_data
 from dtn_jax.errors import UserError, choose
 from dtn_jax.losses.sample_weights import SWITCHES
+from dtn_jax.metrics.significance import DRAWS
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.places import import_file, package, protocols
 
@@ -45,6 +46,7 @@ LIGHTGBM = "lightgbm"  # the model from outside that claims may name
 SHORT = 16  # digits of a hash
 LENGTH = "train.max_steps"
 STEPS, TRIALS, SEEDS = 100, 2, 2  # of --quick, at most
+QUICK_DRAWS = 200  # of its test rows
 MANY = 10  # with so many searches --quick tunes no entry, and gives each one run
 # What all entries of a protocol share, and what the tables set themselves.
 NOT_AN_ENTRYS = ("data.dataset", "data.options", "evaluate.sample_weights", "seed", "replicas")
@@ -223,17 +225,18 @@ def quick(full: Protocol, **counts: int) -> Protocol:
     """
     most = flatten(configured(full))[LENGTH]
     steps = {} if 0 < most <= STEPS else {LENGTH: STEPS}
+    steps |= {"train.eval_every": STEPS}  # validated at the end
     entries = {name: {**given, **steps} for name, given in full.entries.items()}
     searches = sum(full.searches.get(name, 1) for name in entries)
     trials, seeds = (0, 1) if searches >= MANY else (TRIALS, SEEDS)
     usual = {"trials": min(full.trials, trials), "finalists": 1, "seeds": min(full.seeds, seeds)}
     middle = [dataclasses.replace(d, values=d.values[len(d.values) // 2 :][:1]) for d in full.dials]
     less = {"dials": tuple(middle[:1]), "transfer": False, "given": {}, "again": (), "searches": {}}
-    common = {**full.common, "train.eval_every": STEPS, **steps}  # validated at the end
-    less |= {"common": common, "entries": entries, **usual, **counts}
-    cut = [f"{key}={value} (in full: {most or 'no limit'})" for key, value in steps.items()]
+    less |= {"common": {**full.common, **steps}, "entries": entries, **usual, **counts}
+    cut = [f"{LENGTH}={STEPS} (in full: {most or 'no limit'})"] if LENGTH in steps else []
     cut += [f"{less[name]} of {getattr(full, name)} {name}" for name in COUNTS]
     cut += [f"1 of {max(full.searches.values())} searches"] if full.searches else []
+    cut += ["1 validation a run", f"{QUICK_DRAWS} of {DRAWS} draws of the test rows"]
     return dataclasses.replace(full, **less, cut=tuple(cut))
 
 
@@ -268,7 +271,7 @@ shows what size alone does, `interactions` what experts do."""
 FUNNEL_RIVALS = RIVALS | {"esmm": entry("esmm", "mlp")}
 PAPERS_OWN = {"dtn, paper": {"model.architecture": OURS} | ARCHITECTURES[OURS].published}
 """DTN with the experts and sizes of its paper, as `configs/NAME.py:dtn,paper` has them. It joined
-the protocols after their committed tables had been made, which lack its runs."""
+the protocols after their tables had been made; some committed ones lack its runs."""
 
 SETTLED = "Sizes and common settings were settled on validation, with DTN."
 NO_FUNNEL = " No task is upstream of another: AITM hands nothing down, and DTN's TSN does nothing."

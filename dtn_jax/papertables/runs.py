@@ -40,6 +40,7 @@ from dtn_jax.metrics.significance import DRAWS, resampled_aucs
 from dtn_jax.models.flops import Size
 from dtn_jax.papertables import tune
 from dtn_jax.papertables.protocol import (
+    QUICK_DRAWS,
     Entry,
     Protocol,
     Settings,
@@ -56,7 +57,6 @@ from dtn_jax.schema import Schema
 
 LOOK = 2  # seconds between two looks at what another process does
 DRAWN = "draws.npz"  # of a run: its AUCs under each draw of the test rows, and where it ran
-QUICK = 200  # draws, where the protocol was cut
 DEVICE = "device"  # the part of that file that is no draw
 Jobs = dict[str, Callable[..., None]]  # {what to say: what to do}
 
@@ -99,7 +99,7 @@ class Runs:
         self._known: dict[str, Any] = {}  # see `_once`
         config = configured(protocol, places)
         self.data = self.data_of(config)
-        self.draws = QUICK if protocol.cut else DRAWS
+        self.draws = QUICK_DRAWS if protocol.cut else DRAWS
         # Models from outside are measured without weights, so none stands in such a table.
         self.weighted = with_sample_weights(config, self.data).evaluate.sample_weights
 

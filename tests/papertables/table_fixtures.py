@@ -31,7 +31,7 @@ def call(prepared_dir, tmp_path, monkeypatch):
 
     monkeypatch.setattr(screen, "console", lambda: Console(width=100, markup=False))
     monkeypatch.setattr(runs, "DRAWS", len(DRAWN))
-    monkeypatch.setattr(runs, "QUICK", len(DRAWN))
+    monkeypatch.setattr(runs, "QUICK_DRAWS", len(DRAWN))
     return run
 
 

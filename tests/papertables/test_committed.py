@@ -82,6 +82,12 @@ def test_a_table_is_printed_as_before(kind, name):
     assert "--workdir" not in page
 
 
+@pytest.mark.parametrize("place", ["--workdir=/a/b", "--data_dir /c", "'--manual_dir=/my data'"])
+def test_a_kept_table_names_no_folder(place):
+    command = "- `dtn-jax paper_tables --dataset=adult{} --table=overall`; runs of today"
+    assert keep_tables.LEFT.sub("", command.format(f" {place}")) == command.format("")
+
+
 def test_verdicts_over_sets_are_those_of_the_committed_tables(tmp_path):
     sets = {tmp_path / name: load(protocols()[name]) for name in protocol_groups()["first"]}
     for path in sets:

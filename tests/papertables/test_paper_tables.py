@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import invented_runs
 import pytest
@@ -18,7 +19,7 @@ from dtn_jax.cli import paper_tables
 from dtn_jax.errors import UserError
 from dtn_jax.papertables import estimate, references, runs, tune
 from dtn_jax.papertables import protocol as protocol_module
-from dtn_jax.papertables.protocol import Published, configured, quick
+from dtn_jax.papertables.protocol import Entry, Published, configured, quick
 
 pytest_plugins = ["table_fixtures"]
 
@@ -246,12 +247,21 @@ def test_an_entry_with_a_length_of_its_own_is_shortened_too():
     assert configured(made, made.entries["dtn"]).train.max_steps == 100
 
 
-def test_a_quick_run_validates_at_its_end_and_is_drawn_less():
-    protocol = quick(FULL)
-    config = configured(protocol)
+def test_a_quick_run_validates_at_its_end():
+    entries = FULL.entries | {"dtn": FULL.entries["dtn"] | {"train.eval_every": 5}}
+    made = quick(dataclasses.replace(FULL, entries=entries))
+    config = configured(made, made.entries["dtn"])
     assert (config.train.max_steps, config.train.eval_every) == (100, 100)
-    full, short = (runs.Runs(one, pathlib.Path(), {}).draws for one in (FULL, protocol))
-    assert (full, short) == (2000, 200)
+
+
+def test_test_rows_of_a_quick_table_are_drawn_less(call, untrained, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(runs, "draw", lambda folder, draws: drawn.append(draws))
+    monkeypatch.setattr(runs, "DRAWS", 30)
+    call("--quick", protocol=FULL, folder="adult-shortened")
+    assert {*drawn} == {len(invented_runs.DRAWN)}
+    call(protocol=FULL)
+    assert drawn[-1] == 30
 
 
 def test_many_searches_are_cut_to_one_run_an_entry():
@@ -276,6 +286,35 @@ def test_the_command_measures_and_trains_nothing(prepared_dir, tmp_path, monkeyp
     assert "`dtn`" not in made
     assert "shared_bottom" in capsys.readouterr().out
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["adult", "estimate.md", "runs"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "hours"),
+    [  # 60 s to compile a row, 2 to begin a run, 10 to train it; the second row costs thrice that
+        # Trials, others' settings, those trained again twice; 2 seeds of 2 rows.
+        ({"transfer": True}, (2 * 60 + (12 + 2 + 16 + 4) * 2 + (3 + 2 + 16 + 8) * 10) / 3600),
+        # 2 searches, each with its finalists; 4 final runs of each row.
+        (
+            {"searches": {"shared_bottom": 2}},
+            (2 * 60 + (2 * (12 + 8) + 8) * 2 + (2 * (3 + 8) + 16) * 10) / 3600,
+        ),
+        ({"trials": 0}, (2 * 60 + 4 * 2 + 8 * 10) / 3600),
+    ],
+    ids=lambda value: "".join(value) if isinstance(value, dict) else "",
+)
+def test_hours_are_of_all_that_is_compiled_begun_and_trained(
+    changes, hours, prepared_dir, tmp_path, monkeypatch
+):
+    usual = {"trials": 3, "finalists": 2, "finalist_seeds": 4}
+    protocol = dataclasses.replace(TINY, **{**usual, **changes})
+    of = runs.Runs(protocol, tmp_path, {"data.data_dir": str(prepared_dir)})
+    cost = estimate.Cost(60.0, 2.0, 0.1, 10.0, 100, 10**6)
+    monkeypatch.setattr(estimate, "measure", lambda *_: cost)
+    flops = lambda entry: SimpleNamespace(flops_per_example=300 if entry.settings else 100)  # noqa: E731
+    monkeypatch.setattr(of, "size", flops)
+    rows = [Entry(name, "shared_bottom", at) for name, at in (("a", {}), ("b", {"seed": 1}))]
+    found = estimate.estimate(of, {"overall": rows}, [], tmp_path)
+    assert found == pytest.approx(hours)
 
 
 def test_entries_keep_the_settings_of_a_protocol_without_trials(

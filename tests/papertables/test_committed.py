@@ -67,11 +67,9 @@ def added(path):
     return int(times[-1]) if times else math.inf
 
 
-OLDER = "ali_ccp_released_twin"  # of which a metric is gone
 TABLES = [
     (path.name.partition(".")[0], path.parent.name)
     for path in sorted((RESULTS / PAPER).glob("*/*.json.gz"))
-    if path.parent.name != OLDER
 ]
 
 

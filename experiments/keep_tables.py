@@ -1,8 +1,9 @@
 """Keeps tables of papers in the repository: their Markdown, and in packed JSON what pages show.
 
 Pictures, CSV, LaTeX, HTML and runs stay in the first folder, and so do the metrics that no page
-prints. What the architectures of `overall` were tuned to becomes configs/tuned/NAME.json, if that
-is there. Of a group of protocols, such as `first`, the page of all sets is kept, too.
+prints; commands lose the options that name folders. What the architectures of `overall` were tuned
+to becomes configs/tuned/NAME.json, if that is there. Of a group of protocols, such as `first`, the
+page of all sets is kept, too.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ NEEDED = ("source", "target")
 DIGITS = 8  # of a number
 OVERALL = "overall"  # the table whose rows' configs are read
 PLACE = r""" (?:'--\w*dir=[^']*'|--\w*dir[= ][^\s"`]+)"""  # of this machine, in a command
-LEFT = re.compile(rf"^!\[.*\]\(.*\)\n+|{PLACE}", re.MULTILINE)  # pictures, too
+LEFT_OUT = re.compile(rf"^!\[.*\]\(.*\)\n+|{PLACE}", re.MULTILINE)  # pictures, too
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -39,10 +40,10 @@ def main(arguments: Sequence[str]) -> None:
     source, target = pathlib.Path(known.source), pathlib.Path(known.target)
     target.mkdir(parents=True, exist_ok=True)
     for path in sorted(source.glob("*.md")):
-        write_whole(target / path.name, LEFT.sub("", path.read_text()))
+        write_whole(target / path.name, LEFT_OUT.sub("", path.read_text()))
     group = f"{target.name.partition('_')[0]}.md"
     if (page := source.parent / group).exists():
-        write_whole(target.parent / group, LEFT.sub("", page.read_text()))
+        write_whole(target.parent / group, LEFT_OUT.sub("", page.read_text()))
     settings, overall = TUNED / f"{target.name}.json", source / f"{OVERALL}.json"
     if settings.exists() and overall.exists():
         content = tuned(target.name, json.loads(overall.read_text()))
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str]) -> None:
         content = slim(json.loads(path.read_text()))
         if path.stem != OVERALL:
             content["rows"] = [row | {"config": {}} for row in content["rows"]]
-        text = LEFT.sub("", json.dumps(content, separators=(",", ":")))
+        text = LEFT_OUT.sub("", json.dumps(content, separators=(",", ":")))
         (target / f"{path.name}.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
 
 

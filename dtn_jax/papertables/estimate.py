@@ -33,19 +33,20 @@ from dtn_jax.run.train import train
 
 NAME = "estimate.md"
 STEPS = 40  # between two of the three validations of a measured run
-TRIALS = 4  # begun by a search for what a run of full length costs: 2.3 to 7 in committed tables
+TRIALS_A_RUN = 4  # that a search begins for what a full run costs: 2.3 to 7 in committed tables
 HEADER = ("", "compile s", "s / step", "min / run", "runs", "hours", "memory")
 NOTE = (
-    f"Runs: of its search ({TRIALS} trials begin for each), of its finalists, final ones; among "
-    "these, those of rows that vary it, which take a time by their FLOPs. A row's programs are "
-    "compiled once. Memory: what is held while it trains, without the compiler's temporaries. "
+    f"Runs: of its search ({TRIALS_A_RUN} trials begin for each), of its finalists, and final "
+    "ones. Rows that vary an entry count among its final runs; their time is by FLOPs. A row's "
+    "programs are compiled once. Memory: what is held while it trains, without the compiler's "
+    "temporaries. "
     "Assumed: one run after another, none stops early, nothing is done. Test is not counted."
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What an entry's runs take, in seconds.
+    """What an entry's runs take: seconds, FLOPs and bytes.
 
     Attributes:
       compiling: its programs.
@@ -93,7 +94,7 @@ def estimate(
         flops = sum(runs.size(entry).flops_per_example for entry in varied.values())
         searches = len(runs.protocol.searches_of(name))
         final = runs.protocol.runs_of(name)
-        begun = searches * (TRIALS * search + others + again) + final * len(varied)
+        begun = searches * (TRIALS_A_RUN * search + others + again) + final * len(varied)
         trained = searches * (search + others + again) + final * flops / cost.flops
         seconds = len(varied) * cost.compiling + begun * cost.beginning + trained * cost.training
         counts = f"{searches * (search + others)} + {searches * again} + {final * len(varied)}"

@@ -83,7 +83,7 @@ def test_a_table_is_printed_as_before(kind, name):
 @pytest.mark.parametrize("place", ["--workdir=/a/b", "--data_dir /c", "'--manual_dir=/my data'"])
 def test_a_kept_table_names_no_folder(place):
     command = "- `dtn-jax paper_tables --dataset=adult{} --table=overall`; runs of today"
-    assert keep_tables.LEFT.sub("", command.format(f" {place}")) == command.format("")
+    assert keep_tables.LEFT_OUT.sub("", command.format(f" {place}")) == command.format("")
 
 
 def test_verdicts_over_sets_are_those_of_the_committed_tables(tmp_path):
@@ -92,7 +92,7 @@ def test_verdicts_over_sets_are_those_of_the_committed_tables(tmp_path):
         path.mkdir()
         (path / "overall.json").write_text(json.dumps(paper_results("overall", path.name)))
     write_verdicts(sets, tmp_path / "first.md")
-    page = keep_tables.LEFT.sub("", (tmp_path / "first.md").read_text())
+    page = keep_tables.LEFT_OUT.sub("", (tmp_path / "first.md").read_text())
     assert page == (RESULTS / PAPER / "first.md").read_text()
 
 

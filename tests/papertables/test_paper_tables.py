@@ -317,6 +317,17 @@ def test_hours_are_of_all_that_is_compiled_begun_and_trained(
     assert found == pytest.approx(hours)
 
 
+def test_a_short_run_is_split_into_what_a_long_one_takes(prepared_dir, tmp_path, monkeypatch):
+    # Seconds of the whole, of a step, of a validation; the first run compiles.
+    seen = iter([(100.0, 0.3, 5.0), (40.0, 0.1, 2.0)])
+    monkeypatch.setattr(estimate, "timed", lambda *_: next(seen))
+    config = configured(TINY, {"data.data_dir": str(prepared_dir), "train.eval_every": 3})
+    cost = estimate.measure(config, tmp_path)
+    assert cost.compiling == 60
+    assert cost.beginning == pytest.approx(40 - 3 * (estimate.STEPS * 0.1 + 2))
+    assert cost.training == pytest.approx(4 * 0.1 + 2 * 2)  # validated at step 3 and at the end
+
+
 def test_entries_keep_the_settings_of_a_protocol_without_trials(
     call, tmp_path, monkeypatch, untrained
 ):

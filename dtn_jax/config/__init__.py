@@ -2,12 +2,13 @@
 
 from dtn_jax.config.files import load_config, override, variant
 from dtn_jax.config.identity import differing, identity
-from dtn_jax.config.sections import base_config, checked_config, declarations, flatten
+from dtn_jax.config.sections import base_config, checked_config, declarations, defaults, flatten
 
 __all__ = [
     "base_config",
     "checked_config",
     "declarations",
+    "defaults",
     "differing",
     "flatten",
     "identity",

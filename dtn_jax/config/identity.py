@@ -18,6 +18,7 @@ from dtn_jax.config.sections import (
     OF_EXPERTS,
     Family,
     declarations,
+    defaults,
     flatten,
     takes_experts,
 )
@@ -32,7 +33,7 @@ SHOWN = 8  # options that differ, in a message
 def identity(config: Mapping | ConfigDict) -> dict[str, object]:
     """The flat options that say what is computed; of stored configs too, whatever their version."""
     flat, known = flatten(config), declarations()
-    filled = {key: declared.option.default for key, declared in known.items()} | flat
+    filled = defaults() | flat
     used = {id(family): _used(family, filled) for family in FAMILIES.values()}
     without = {*(OF_EXPERTS if not takes_experts(filled) else ())}
     data_set = DATASETS.get(str(filled["data.dataset"]))

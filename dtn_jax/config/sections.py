@@ -207,10 +207,14 @@ def _all_of(members: tuple) -> Mapping[str, Declared]:
     return types.MappingProxyType(every)
 
 
+def defaults() -> dict[str, object]:
+    """{'model.dropout': 0.0, ...}, of every option."""
+    return {key: one.option.default for key, one in declarations().items()}
+
+
 def base_config() -> ConfigDict:
     """Every option at its default; an edit of an unknown key fails."""
-    flat = {key: one.option.default for key, one in declarations().items()}
-    return ConfigDict(unflatten_dict(flat, sep=".")).lock()
+    return ConfigDict(unflatten_dict(defaults(), sep=".")).lock()
 
 
 def flatten(config: Mapping | ConfigDict) -> dict[str, object]:

@@ -27,7 +27,7 @@ from collections.abc import Callable, Mapping
 
 from ml_collections import ConfigDict
 
-from dtn_jax.config import base_config, checked_config, flatten, identity, plugins
+from dtn_jax.config import checked_config, defaults, flatten, identity, plugins
 from dtn_jax.config.files import load_config, override
 from dtn_jax.data.sets.catalog import read_data
 from dtn_jax.errors import UserError, choose
@@ -248,7 +248,7 @@ def digest(*facts: object) -> str:
 
 def usual() -> dict[str, object]:
     """The defaults that names and tables leave out: today's, but that no row has a weight."""
-    return flatten(base_config()) | dict.fromkeys(SWITCHES, False)
+    return defaults() | dict.fromkeys(SWITCHES, False)
 
 
 def changed(config: ConfigDict | Mapping[str, str]) -> dict[str, str]:

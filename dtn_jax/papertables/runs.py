@@ -142,12 +142,16 @@ class Runs:
     def _search(self, name: str) -> tuple[pathlib.Path, ConfigDict, Prepared]:
         """The folder of an entry's search, what its trials start from, and their data."""
         protocol = self.protocol
-        config, data = self._located(protocol.settings(name), {"seed": 0})
-        how = (protocol.trials, protocol.finalists, protocol.finalist_seeds)
-        beside = protocol.beside.get(protocol.entry_of(name))
-        how += (tune.PRUNER, tune.space_of(protocol.config, beside))
-        facts = digest(changed(config), data.fingerprint, how)
-        return self.folder / f"{name}-search-{facts}", config, data
+
+        def located() -> tuple[pathlib.Path, ConfigDict, Prepared]:
+            config, data = self._located(protocol.settings(name), {"seed": 0})
+            how = (protocol.trials, protocol.finalists, protocol.finalist_seeds)
+            beside = protocol.beside.get(protocol.entry_of(name))
+            how += (tune.PRUNER, tune.space_of(protocol.config, beside))
+            facts = digest(changed(config), data.fingerprint, how)
+            return self.folder / f"{name}-search-{facts}", config, data
+
+        return self._once(f"search {name}", located)
 
     def _file(self, name: str, tried: Mapping[str, dict]) -> pathlib.Path:
         """Where a tuning is kept."""
@@ -183,9 +187,14 @@ class Runs:
         tuning = self.tuning(searches[(seed - 1) % len(searches)])
         if tuning is None:
             return None
-        settings = self.protocol.settings(entry.tuned_as)
-        config, data = self._located(settings, tuning["settings"], entry.settings, {"seed": seed})
-        return config, self.folder / name_of(config, data.fingerprint)
+        usual = self.protocol.settings(entry.tuned_as)
+        settings = (usual, tuning["settings"], entry.settings, {"seed": seed})
+
+        def located() -> tuple[ConfigDict, pathlib.Path]:
+            config, data = self._located(*settings)
+            return config, self.folder / name_of(config, data.fingerprint)
+
+        return self._once(f"run {digest(*settings)}", located)
 
     def seeds_of(self, entry: Entry) -> range:
         return range(1, self.protocol.runs_of(entry.tuned_as) + 1)
@@ -222,11 +231,9 @@ class Runs:
         searched = self.protocol.entries if missing and transfer else missing
         yield from self._do([{f"tuning {name}": part(self._tune, name, {}) for name in searched}])
         others = {n: self._tried(n) for n in missing} if transfer else {}
-        yield [
-            f"{n}: it tries the settings of all, and a search failed"
-            for n in others
-            if others[n] is None
-        ]
+        alone = [name for name, tried in others.items() if tried is None]
+        if alone:
+            yield [f"{name}: it tries the settings of all, and a search failed" for name in alone]
         jobs = {
             f"{n}, settings of the others": part(self._tune, n, of)
             for n, of in others.items()
@@ -236,7 +243,7 @@ class Runs:
         rounds: dict[int, Jobs] = {}
         for entry in entries:
             for seed in self.seeds_of(entry):
-                if run := self.run(entry, seed):
+                if (run := self.run(entry, seed)) and not ended(run[1]):
                     jobs = rounds.setdefault(seed, {})
                     jobs[f"{entry.name}, seed {seed}"] = part(self._train, *run)
         yield from self._do([rounds[seed] for seed in sorted(rounds)])
@@ -270,13 +277,9 @@ class Runs:
 
     def _located(self, *settings: Settings) -> tuple[ConfigDict, Prepared]:
         """The config of these settings as its runs have it, and its data."""
-
-        def locate() -> tuple[ConfigDict, Prepared]:
-            config = configured(self.protocol, *settings, self.places)
-            data = self.data_of(config)
-            return tune.validated(config, data), data
-
-        return self._once(f"config {digest(*settings)}", locate)
+        config = configured(self.protocol, *settings, self.places)
+        data = self.data_of(config)
+        return tune.validated(config, data), data
 
     def _once(self, name: str, make: Callable[[], Any]) -> Any:
         """What `make` makes, which takes longer than all else that is done with runs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
 import pathlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -76,11 +77,17 @@ def marked(text: str) -> markupsafe.Markup:
     return markupsafe.Markup(re.sub(r"\*\*([^*]*)\*\*", r"<b>\1</b>", text))
 
 
-def rendered(template: pathlib.Path, **facts: object) -> list[str]:
-    """The paragraphs of a template, each a line; "----" is an empty one."""
+@functools.cache
+def compiled(template: pathlib.Path) -> jinja2.Template:
+    """A template of text, which takes longer to compile than to render."""
     environment = jinja2.Environment(
         trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    text = environment.from_string(template.read_text()).render(facts)
+    return environment.from_string(template.read_text())
+
+
+def rendered(template: pathlib.Path, **facts: object) -> list[str]:
+    """The paragraphs of a template, each a line; "----" is an empty one."""
+    text = compiled(template).render(facts)
     lines = (" ".join(filter(None, part.split("\n"))) for part in text.split("\n\n"))
     return ["" if line == "----" else line for line in lines if line]

@@ -231,9 +231,9 @@ class Runs:
         searched = self.protocol.entries if missing and transfer else missing
         yield from self._do([{f"tuning {name}": part(self._tune, name, {}) for name in searched}])
         others = {n: self._tried(n) for n in missing} if transfer else {}
-        alone = [name for name, tried in others.items() if tried is None]
-        if alone:
-            yield [f"{name}: it tries the settings of all, and a search failed" for name in alone]
+        failed = [name for name, tried in others.items() if tried is None]
+        if failed:
+            yield [f"{name}: it tries the settings of all, and a search failed" for name in failed]
         jobs = {
             f"{n}, settings of the others": part(self._tune, n, of)
             for n, of in others.items()

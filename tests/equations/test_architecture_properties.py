@@ -77,7 +77,10 @@ def test_effective_weights_are_all_that_scales_an_expert(architecture, fusion, m
     [a if a == "dtn" else pytest.param(a, marks=pytest.mark.nightly) for a in ARCHITECTURES],
 )
 def test_dropout(architecture, model):
-    """Each of both rates drops something, by its key and in training alone."""
+    """Each of both rates drops something, by its key and in training alone.
+
+    Training draws SNR's switches too, by the same key.
+    """
     rates = {"dropout": 0.5, "embedding_dropout": 0.5}
     built = model(PAIR, **usual(architecture, experts="mlp", group_experts="", **rates))
 
@@ -88,8 +91,9 @@ def test_dropout(architecture, model):
             given = built.variables, built.inputs
             return built.module.apply(*given, train=True, rngs=rngs).logits["order"]
 
-    still = built().logits["order"]
-    np.testing.assert_allclose(train(0, dict.fromkeys(rates, 0.0)), still, rtol=1e-10)
+    still = train(0, dict.fromkeys(rates, 0.0))
+    if architecture != "snr":
+        np.testing.assert_allclose(still, built().logits["order"], rtol=1e-10)
     for rate in rates:
         on = dict.fromkeys(rates, 0.0) | {rate: 0.5}
         one, again, two = (train(key, on) for key in (0, 0, 1))

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from dtn_jax.interface import SHARED
 from dtn_jax.models.architectures.levels import Levels
+from dtn_jax.models.layers import at_least_float32
 from dtn_jax.options import option
 
 
@@ -33,11 +34,11 @@ class AdaTT(Levels):
 
     def native(self, name, size):
         """v_g of a level, `[M]`; at first uniform within 1 / sqrt(M) of 0."""
+        exact, bound = at_least_float32(self.dtype), 1 / math.sqrt(size)
         if all(len(experts) == 1 for _, experts in self.groups):
-            return jnp.ones(size)
-        bound = 1 / math.sqrt(size)
+            return jnp.ones(size, exact)
 
         def draw(key):
-            return jax.random.uniform(key, (size,), minval=-bound, maxval=bound)
+            return jax.random.uniform(key, (size,), exact, minval=-bound, maxval=bound)
 
         return self.param(name, draw)

@@ -11,13 +11,15 @@ others share 0.1, as the paper found best.
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
 from flax import linen as nn
 
 from dtn_jax.errors import UserError
 from dtn_jax.interface import Inputs, Outputs
 from dtn_jax.models.architectures.architecture import Architecture, merged
-from dtn_jax.models.layers import flat
+from dtn_jax.models.layers import at_least_float32, flat
 from dtn_jax.options import option
 
 OWN = 0.9  # c_tt at first
@@ -46,13 +48,13 @@ class CrossStitch(Architecture):
           UserError: groups with more experts than others.
         """
         fields = self.read(inputs, train)
-        streams, experts = {}, {}
+        streams, experts, exact = {}, {}, at_least_float32(self.dtype)
         for level in range(self.depth):
             outputs = self.experts(streams if level else fields, inputs.codewords, train, level)
             if len({len(named) for named in outputs.values()}) > 1:
                 raise UserError("cross_stitch adds up outputs: give all as many experts")
             experts |= merged(outputs)
-            unit = self.param(f"unit_{level}", stitches, len(outputs)).astype(self.dtype)
+            unit = self.param(f"unit_{level}", stitches, len(outputs), exact).astype(self.dtype)
             x = [jnp.concatenate(list(f.values()), axis=-1) for f in outputs.values()]
             s = jnp.einsum("tu,ubk->tbk", unit, jnp.stack(x))
             streams = {task: s[i, :, None] for i, task in enumerate(outputs)}  # one field
@@ -60,8 +62,8 @@ class CrossStitch(Architecture):
         return Outputs(logits=logits, intermediates={"experts": experts})
 
 
-def stitches(key, size: int) -> jnp.ndarray:
+def stitches(key, size: int, dtype: Any) -> jnp.ndarray:
     """c at first, `[T, T]`; of one task [[1]]."""
     own = OWN if size > 1 else 1.0
     other = (1 - own) / max(size - 1, 1)
-    return jnp.full((size, size), other) + (own - other) * jnp.eye(size)
+    return jnp.full((size, size), other, dtype) + (own - other) * jnp.eye(size, dtype=dtype)

@@ -1,6 +1,6 @@
 """Bad rows are counted, kept and told; so are changed files, odd times and skipped files. Raw
-files, logs and options that are wrong as a whole: each a message that says where, and no finished set is
-harmed."""
+files, logs and options that are wrong as a whole: each a message that says where, and no
+finished set is harmed."""
 
 import gzip
 import io

@@ -1,6 +1,6 @@
 """A prepared log holds its raw rows: every id, number, label and group, in the files' order; and
-what a value becomes: 0, midnight and the empty text are values; columns that are odd, of another type,
-missing or optional; times of every unit."""
+what a value becomes: 0, midnight and the empty text are values; columns that are odd, of another
+type, missing or optional; times of every unit."""
 
 import datetime
 import itertools

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from made_models import FRAME
 from served import ARROW, ROWS, Client, serving, serving_model
 from world import log
+from world.run import of_log
 
-from configs.logs import get_config
 from dtn_jax.data import cast
 from dtn_jax.data.clean import Bad
 from dtn_jax.export.serve import requests, worker
@@ -425,12 +425,8 @@ def test_a_run_and_its_served_model_give_the_same_scores(tmp_path):
     """An empty history is a missing one; of a long one the newest count, companions in step."""
     frame, lists = log.rows(), ("viewed", "viewed_action")
     log.prepared(tmp_path, frame, log.without("clicked", "ago"))
-    config = get_config(f"shared_bottom,schema={tmp_path / 'shop.yaml'}")
-    config.data.data_dir, config.data.batch_size = str(tmp_path / "data"), 64
-    config.model.experts, config.model.histories = "mlp", "din"
-    config.optim.table_init = 1.0
-    config.train.max_steps, config.parallel.devices = 20, 1
-    train(config, tmp_path / "run")
+    options = {"model__histories": "din", "optim__table_init": 1.0, "train__max_steps": 20}
+    train(of_log(tmp_path, data__batch_size=64, **options), tmp_path / "run")
     folder = export_run([tmp_path / "run"], tmp_path / "model", calibrate="none")
     kept = pl.read_parquet(tmp_path / "run/predictions.parquet")
     with serving_model(folder) as own:

@@ -11,9 +11,9 @@ import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
 from world import log
+from world.run import of_log
 
 from configs.logs import get_config
-from dtn_jax.data.prepare import prepare
 from dtn_jax.errors import UserError
 from dtn_jax.export import load
 from dtn_jax.export.write import export_run
@@ -24,25 +24,18 @@ from dtn_jax.run.train import train
 from dtn_jax.schema import Field, Schema, Task
 
 
-def config_of(schema, folder, **changes):
-    """A small model, trained to the end."""
-    config = get_config(f"shared_bottom,schema={schema}")
-    small = {
-        "data.data_dir": str(folder / "data"),
-        "data.batch_size": 512,
-        "model.experts": "mlp",
-        "model.embedding_dim": 4,
-        "model.mlp.hidden": (8,),
-        "model.tower_hidden": (),
-        "optim.learning_rate": 0.01,
-        "optim.table_learning_rate": 0.05,
-        "train.epochs": 20,
-        "train.patience": 0,
-        "train.eval_every": 1000,  # at the end: a validation takes longer than an epoch
-        "parallel.devices": 1,
+def trained_to_the_end(folder, **changes):
+    """The results of a small model's run."""
+    usual = {
+        "data__batch_size": 512,
+        "model__tower_hidden": (),
+        "optim__learning_rate": 0.01,
+        "optim__table_learning_rate": 0.05,
+        "train__epochs": 20,
+        "train__patience": 0,
+        "train__eval_every": 1000,  # at the end: a validation takes longer than an epoch
     }
-    config.update_from_flattened_dict(small | changes)
-    return config
+    return train(of_log(folder, **usual | changes), folder / "run")
 
 
 # ---------------------------------------------------------------- a log of sampled negatives
@@ -73,11 +66,9 @@ def population():
 def story(tmp_path_factory):
     """The folder, the whole population, the prepared set and a run's results."""
     folder, whole = tmp_path_factory.mktemp("kept"), population()
-    (folder / "kept.yaml").write_text(KEPT_SCHEMA)
-    data = prepare(folder / "kept.yaml", whole.filter("stay"), folder / "data", processes=1)
-    options = {"optim.schedule": "linear", "train.epochs": 30, "train.select": "click:logloss"}
-    config = config_of(folder / "kept.yaml", folder, **options)
-    return folder, whole, data, train(config, folder / "run")
+    data = log.prepared(folder, whole.filter("stay"), KEPT_SCHEMA)
+    options = {"optim__schedule": "linear", "train__epochs": 30, "train__select": "click:logloss"}
+    return folder, whole, data, trained_to_the_end(folder, **options)
 
 
 def test_metrics_are_of_the_whole_population(story):
@@ -128,12 +119,10 @@ def trained(tmp_path_factory):
     item = rng.integers(0, RAW_ITEMS, RAW_ROWS)
     click = rng.random(RAW_ROWS) < CLICKS[item]
     order = click & (rng.random(RAW_ROWS) < 0.4)
-    log = pl.DataFrame({"item": item, "click": click * 1, "order": order * 1, "user": item})
-    (folder / "raw.yaml").write_text(RAW_SCHEMA)
-    prepare(folder / "raw.yaml", log, folder / "data", processes=1)
-    changes = {"loss.tasks": "click=focal", "optim.learning_rate": 0.02}
-    config = config_of(folder / "raw.yaml", folder, **changes)
-    return folder, log, train(config, folder / "run")["test"]
+    rows = pl.DataFrame({"item": item, "click": click * 1, "order": order * 1, "user": item})
+    log.prepared(folder, rows, RAW_SCHEMA)
+    changes = {"loss__tasks": "click=focal", "optim__learning_rate": 0.02}
+    return folder, rows, trained_to_the_end(folder, **changes)["test"]
 
 
 def exported(trained, out, way):
@@ -144,11 +133,11 @@ def exported(trained, out, way):
 
 
 def test_a_calibrated_score_is_a_probability(trained, tmp_path):
-    _, log, raw = trained
-    rate = log["click"].mean()
+    _, rows, raw = trained
+    rate = rows["click"].mean()
     assert raw["click@all"]["mean_prediction"] > 1.5 * rate
     model, card = exported(trained, tmp_path, "auto")
-    scores = model.score(log.select("item"))
+    scores = model.score(rows.select("item"))
     assert scores["click@all"].mean() == pytest.approx(rate, rel=0.1)
     assert "| click | binary | probability |" in card
     assert "not a probability" not in card

@@ -1,4 +1,5 @@
-"""A small finished run on adult, its model, and the model's program called by hand."""
+"""A small finished run on adult, its model, and the model's program called by hand; small models
+of logs."""
 
 import functools
 import pathlib
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from safetensors.numpy import load_file
 from small_runs import small
 
+from configs import logs
 from dtn_jax.export import model_folder
 from dtn_jax.export.write import export_run
 from dtn_jax.run.train import train
@@ -27,6 +29,20 @@ def finished(prepared_dir: str, folder: pathlib.Path, **changes) -> pathlib.Path
 
 def exported(workdir: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
     return export_run([workdir], folder)
+
+
+def of_log(folder: pathlib.Path, **changes):
+    """The config of a small model of the log in a folder, as `world.log.prepared` has it.
+
+    `train__max_steps=2` changes train.max_steps.
+    """
+    config = logs.get_config(f"shared_bottom,schema={folder / 'shop.yaml'}")
+    config.data.data_dir = str(folder / "data")
+    config.model.experts, config.model.embedding_dim = "mlp", 4
+    config.model.mlp.hidden = config.model.tower_hidden = (8,)
+    config.parallel.devices = 1
+    config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
+    return config
 
 
 class Called(NamedTuple):

@@ -7,13 +7,12 @@ import numpy as np
 import polars as pl
 import pytest
 import sampled
-from world.log import prepared, rows, schema_file, write
+from world.log import SPLITS, prepared, rows, schema_file, write
 
 from dtn_jax.data import prepare as logs
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.errors import UserError
 
-SPLITS = ("train", "validation", "test")
 FIELDS = "fields: {place: {kind: numeric, encoder: standardise}}\ntasks: {click: }\n"
 FRAME = rows(900).with_columns(place=pl.int_range(900))
 

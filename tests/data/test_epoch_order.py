@@ -341,9 +341,9 @@ def together(as_process, count, data, size, start, stop, days=None):
 
 
 # (lanes, processes, rows): lanes of their own, shared ones, empty ones, parts that end within one.
-SETS = [(8, 2, 40), (2, 8, 1531), (4, 4, 3), (1, 4, 3), (3, 4, 1531), (6, 4, 40), (8, 64, 1000)]
+SETS = [(8, 2, 40), (2, 8, 731), (4, 4, 3), (1, 4, 3), (3, 4, 731), (6, 4, 40), (8, 64, 500)]
 DRAW = np.random.default_rng(0)
-SETS += [(*DRAW.integers(1, 17, 2).tolist(), int(DRAW.integers(1, 2000))) for _ in range(7)]
+SETS += [(*DRAW.integers(1, 17, 2).tolist(), int(DRAW.integers(1, 1000))) for _ in range(7)]
 
 
 @BY_DAY

@@ -42,17 +42,17 @@ def loaded(tmp_path_factory):
     data = made_models.prepared(folder / "set", test=ROWS)
     model = export.load(made_models.log_model(data, folder / "made", views=2))
     rows = SplitReader(data, "test").everything()
-    block = {name: np.asarray(getattr(rows, name)) for name in ("ids", "weights", "numeric")}
+    inputs = made_models.read_by_program(rows, model.facts.offsets, model.facts.rows)
     weights = load_file(folder / "made" / model_folder.WEIGHTS)
-    return model, block, made_models.expected(model, weights, block)
+    return model, inputs, made_models.logits_of(weights, inputs)
 
 
 def test_rows_are_encoded_as_for_training(loaded):
-    model, block, logits = loaded
+    model, inputs, logits = loaded
     encoded = model.encode(ROWS)
     assert encoded.good.all()
     for name in ("ids", "weights", "numeric"):
-        np.testing.assert_array_equal(getattr(encoded, name), block[name])
+        np.testing.assert_array_equal(getattr(encoded, name), inputs[name])
     got = model.logits(encoded)
     np.testing.assert_allclose(got, logits, rtol=1e-5)
 

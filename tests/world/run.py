@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 import quicker
+from made_models import read_by_program
 from matplotlib.figure import Figure
 from safetensors.numpy import load_file
 from small_runs import small
@@ -53,14 +54,7 @@ class Called(NamedTuple):
     program: object
 
     def inputs(self, batch):
-        ids, offsets = np.asarray(batch.ids), np.asarray(self.facts.offsets, np.int32)
-        rows = np.where(ids[:, None] < 0, self.facts.rows, ids[:, None] + offsets[None])
-        return {
-            "ids": ids,
-            "rows": rows.astype(np.int32),
-            "weights": np.asarray(batch.weights, np.float32),
-            "numeric": np.asarray(batch.numeric, np.float32),
-        }
+        return read_by_program(batch, self.facts.offsets, self.facts.rows)
 
     def logits(self, batch):
         return np.asarray(self.program(self.weights, self.inputs(batch)))

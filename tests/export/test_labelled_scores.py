@@ -13,9 +13,6 @@ from world import log
 from dtn_jax.cli import compare, score
 from dtn_jax.errors import UserError
 
-pytest_plugins = ["score_fixtures"]
-
-
 SCHEMA = """
 name: shop
 fields:

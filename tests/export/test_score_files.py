@@ -19,8 +19,6 @@ from dtn_jax.errors import UserError
 from dtn_jax.export import load, score_files
 from dtn_jax.export.score_files import Job
 
-pytest_plugins = ["score_fixtures"]
-
 ROWS = 300
 
 
@@ -31,6 +29,14 @@ def rows(count=ROWS, seed=0):
     frame = FRAME.select(pl.all().gather(places))
     speed = draw.normal(size=count)
     return frame.with_columns(speed=pl.Series(speed), number=pl.Series(np.arange(count)))
+
+
+@pytest.fixture(scope="module")
+def made_model(tmp_path_factory):
+    """A small model that nobody trained."""
+    folder = tmp_path_factory.mktemp("models") / "made"
+    frame_model(folder)
+    return load(folder, largest=64)
 
 
 @pytest.fixture(autouse=True)
@@ -374,8 +380,9 @@ def test_bytes_that_are_no_text_spoil_their_row_alone(made_model, tmp_path):
     assert got["word"].to_list() == [FRAME["word"][0], None, *FRAME["word"][2:]]
 
 
-def test_options_of_score(made_model, made_day, tmp_path, capsys):
-    given = [f"--input={made_day}", f"--output={tmp_path}/s.csv"]
+def test_options_of_score(made_model, tmp_path, capsys):
+    FRAME.write_parquet(tmp_path / "day.parquet")
+    given = [f"--input={tmp_path}/day.parquet", f"--output={tmp_path}/s.csv"]
     own = f"--model={made_model.folder}"
     for words, told in {
         (own, "--max_bad_rate=2"): r"--max_bad_rate=2\.0: expected at least 0 and at most 1",

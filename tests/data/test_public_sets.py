@@ -4,7 +4,6 @@ and Census-Income whole, as UCI published them, and as they are prepared."""
 import gzip
 import itertools
 import json
-import math
 import os
 import pathlib
 import re
@@ -15,6 +14,7 @@ import pytest
 import twins
 from public_sets import column, labels, load, same_values
 from small_runs import small
+from world import log
 
 from dtn_jax.data import vocabulary
 from dtn_jax.data.epochs.reader import SplitReader
@@ -24,22 +24,12 @@ from dtn_jax.run.run import build_run
 from dtn_jax.run.train import train
 
 
-def by_user_order(frame):
-    """The split of each row: of a user's n rows the last n // 10 are test, as many validation."""
-    found = np.full(len(frame), "train", object)
-    for user in frame["user"].unique():
-        own = np.flatnonzero(frame["user"] == user)
-        own = own[np.argsort(frame["t"].to_numpy()[own], kind="stable")]
-        tenth = math.floor(len(own) / 10)
-        found[own[len(own) - tenth :]] = "test"
-        found[own[len(own) - 2 * tenth : len(own) - tenth]] = "validation"
-    return found
-
-
 def movielens(version):
     def write(folder):
         frame = twins.movielens(folder / "movielens", version)
-        frame = frame.with_columns(like=pl.col("rating") >= 4, split=by_user_order(frame))
+        frame = frame.with_columns(
+            like=pl.col("rating") >= 4, split=log.by_user_order(frame, 0.1, 0.1)
+        )
         return lambda _: frame
 
     return write

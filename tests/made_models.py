@@ -174,14 +174,12 @@ def mirror_model(data, folder):
     return log_model(data, folder, schema=schema, logits=inputs_of)
 
 
-def expected(model, weights, block):
-    """The logits of prepared arrays, `{ids, weights, numeric}`, in numpy."""
-    ids = block["ids"]
-    rows = ids[:, None] + np.asarray(model.facts.offsets, np.int32)
-    inputs = {
+def read_by_program(batch, offsets, rows):
+    """A program's inputs, of a batch; the offsets of views `[V, L]`; how many rows tables have."""
+    ids, offsets = np.asarray(batch.ids), np.asarray(offsets, np.int32)
+    return {
         "ids": ids,
-        "rows": np.where((ids >= 0)[:, None], rows, model.facts.rows),
-        "weights": block.get("weights", np.empty((len(ids), 0), np.float32)),
-        "numeric": block.get("numeric", np.empty((len(ids), 0), np.float32)),
+        "rows": np.where(ids[:, None] < 0, rows, ids[:, None] + offsets[None]).astype(np.int32),
+        "weights": np.asarray(batch.weights, np.float32),
+        "numeric": np.asarray(batch.numeric, np.float32),
     }
-    return logits_of({name: np.asarray(a) for name, a in weights.items()}, inputs)

@@ -130,53 +130,56 @@ def test_the_held_out_rows():
     assert abs(held_out(high).mean() - 0.1) < 0.005
 
 
-@pytest.mark.parametrize(
-    ("pooling", "expected"),
-    [("mean", ("mean", True)), ("max", ("max", False)), ("unweighted", ("sum", False))],
-)
-def test_bags_are_pooled_as_the_option_says(manual, tmp_path, whole, pooling, expected):
-    data = load(manual, tmp_path, f"{OPTIONS},pooling={pooling}")
+POOLED = {  # {pooling: (the fields', whether they have weights, conversions without a click)}
+    "mean": ("mean", True, "keep"),
+    "max": ("max", False, "keep"),
+    "unweighted": ("sum", False, "click"),
+}
+
+
+@pytest.mark.parametrize("pooling", POOLED)
+def test_bags_are_pooled_as_the_option_says(manual, tmp_path, whole, pooling, capsys):
+    expected, weighted, odd = POOLED[pooling]
+    options = f"{OPTIONS.replace('keep', odd)},pooling={pooling}"
+    data = load(manual, tmp_path, options)
     bags = [f for f in data.schema.fields if f.kind == "bag"]
-    assert {(f.pooling, f.weighted) for f in bags} == {expected}
-    rows, usual = (SplitReader(d, "validation").everything() for d in (data, whole))
-    np.testing.assert_array_equal(rows.ids, usual.ids)
-    assert rows.weights.shape[1] == (usual.weights.shape[1] if expected[1] else 0)
+    assert {(f.pooling, f.weighted) for f in bags} == {(expected, weighted)}
+    for split, rows in own_rows().items():
+        found, usual = (SplitReader(d, split).everything() for d in (data, whole))
+        np.testing.assert_array_equal(found.ids, usual.ids)
+        assert found.weights.shape[1] == (usual.weights.shape[1] if weighted else 0)
+        clicks = rows["click"] | rows["conversion"] if odd == "click" else rows["click"]
+        np.testing.assert_array_equal(found.labels[:, 0], clicks)
+    shown = capsys.readouterr().out
+    counted = "lines are conversions without a click: counted as clicks"
+    assert (counted in shown) == (odd == "click")
 
 
 def test_conversions_without_a_click(manual, tmp_path, whole, capsys):
+    """They are left out, or kept; counted as clicks above."""
     odd = {s: int((r["conversion"] & ~r["click"]).sum()) for s, r in own_rows().items()}
     assert min(odd.values()) > 2
     for part, count in (("train", odd["train"] + odd["validation"]), ("test", odd["test"])):
         line = f"sample_skeleton_{part}.csv: {count} of [0-9,]+ lines are conversions without a "
         assert any(re.match(f"{line}click: kept", told) for told in whole.notes["account"])
-    options = OPTIONS.partition(",conversion")[0]
-    dropped = load(manual, tmp_path, options)
+    dropped = load(manual, tmp_path, OPTIONS.partition(",conversion")[0])
     assert "lines are conversions without a click: left out" in capsys.readouterr().out
-    clicks = load(manual, tmp_path, f"{options},conversion_without_click=click")
-    assert "lines are conversions without a click: counted as clicks" in capsys.readouterr().out
     for split, rows in own_rows().items():
         assert dropped.rows[split] == len(rows) - odd[split]
         labels = SplitReader(dropped, split).everything().labels
         assert (labels[:, 0] >= labels[:, 1]).all()
-        labels = SplitReader(clicks, split).everything().labels
-        np.testing.assert_array_equal(labels[:, 0], rows["click"] | rows["conversion"])
 
 
-FORMS = {  # of the same files: what becomes of a file's bytes, and its suffix
-    "packed": (lambda data: gzip.compress(data, 1), ".gz"),
-    "lines of Windows": (lambda data: data.replace(b"\n", b"\r\n").removesuffix(b"\n"), ""),
-    "byte order mark": (lambda data: b"\xef\xbb\xbf" + data, ""),
-}
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_other_forms_of_the_files_give_the_same(form, manual, whole, tmp_path, monkeypatch):
-    """Joined in small slices."""
-    change, suffix = FORMS[form]
+def test_other_forms_of_the_files_give_the_same(manual, whole, tmp_path, monkeypatch):
+    """A byte order mark and the ends of lines of Windows, or packed; joined in small slices."""
     (tmp_path / "manual/ali_ccp").mkdir(parents=True)
     for path in (manual / "ali_ccp").iterdir():
-        other = tmp_path / "manual/ali_ccp" / f"{path.name}{suffix}"
-        other.write_bytes(change(path.read_bytes()))
+        data, other = path.read_bytes(), tmp_path / "manual/ali_ccp" / path.name
+        if "train" in path.name:
+            data = data.replace(b"\n", b"\r\n").removesuffix(b"\n")
+            other.write_bytes(b"\xef\xbb\xbf" + data)
+        else:
+            other.with_name(f"{path.name}.gz").write_bytes(gzip.compress(data, 1))
     monkeypatch.setattr(ali_ccp, "SLICE", 400)
     data = load(tmp_path / "manual", tmp_path)
     assert data.fingerprint == whole.fingerprint
@@ -210,7 +213,7 @@ BROKEN = {  # lines of each file that are not as published
 }
 
 
-def test_broken_lines_are_counted_and_skipped(manual, tmp_path, capsys):
+def test_broken_lines_are_counted_and_skipped(manual, whole, tmp_path, capsys):
     """Among good lines, which are read as ever; of two lines of one index the first counts."""
     files = {f"{name}.csv": lines_of(manual, f"{name}.csv") for name in BROKEN}
     index = files["common_features_test.csv"][3].partition(b",")[0]
@@ -227,7 +230,7 @@ def test_broken_lines_are_counted_and_skipped(manual, tmp_path, capsys):
         assert line in data.notes["account"]
     alone = f"1 of {len(changed['sample_skeleton_test'])} lines have no line of common features"
     assert alone in told
-    usual = SplitReader(load(manual, tmp_path / "whole"), "test").everything()
+    usual = SplitReader(whole, "test").everything()
     got = SplitReader(data, "test").everything()
     assert len(got.ids) == rows + 2
     np.testing.assert_array_equal(got.ids[:rows], usual.ids)

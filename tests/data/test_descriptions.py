@@ -17,9 +17,14 @@ from dtn_jax.data.describe import describe, fields, labels, leaks
 from dtn_jax.data.epochs.reader import SplitReader
 
 
-def test_rates_of_a_log_in_every_space(prepared_dir):
+@pytest.fixture(scope="module")
+def told(prepared_dir):
     frame, data = shop(pathlib.Path(prepared_dir) / "own")
-    found = describe.describe(data)
+    return frame, data, describe.describe(data)
+
+
+def test_rates_of_a_log_in_every_space(told):
+    frame, _, found = told
     for split, rows in split_frames(frame).items():
         clicked = rows.filter(pl.col("click") == 1)
         own = found.rates.filter(split=split)
@@ -64,10 +69,8 @@ def test_sampled_negatives_count_by_weight(tmp_path):
     assert day["value"] == pytest.approx(first["watch"].mean(), rel=1e-6)
 
 
-def test_pairs_of_labels(prepared_dir):
-    frame, data = shop(pathlib.Path(prepared_dir) / "own")
-    found = describe.describe(data).pairs
-    train = split_frames(frame)["train"]
+def test_pairs_of_labels(told):
+    found, train = told[2].pairs, split_frames(told[0])["train"]
     assert found["label", "other"].rows() == [("click", "order"), ("order", "click")]
     phi = np.corrcoef(train["click"], train["order"])[0, 1]
     assert found["phi"].to_list() == pytest.approx([phi, phi])
@@ -83,18 +86,15 @@ def smoothed(train, scored, field, label):
     return joined["p"].fill_null(mean)
 
 
-def test_a_field_alone_is_as_by_polars_and_sklearn(prepared_dir):
-    frame, data = shop(pathlib.Path(prepared_dir) / "own")
-    frames = split_frames(frame)
+def test_a_field_alone_is_as_by_polars_and_sklearn(told):
+    frames = split_frames(told[0])
     counts = frames["train"]["item"].value_counts()
     kept = counts.filter(pl.col("count") >= 2)["item"].implode()
     frames = {
         split: rows.with_columns(item=pl.when(pl.col("item").is_in(kept)).then("item").otherwise(0))
         for split, rows in frames.items()
     }
-    found = {
-        (f.field, f.label): f.auc for f in describe.describe(data).alone if f.by == leaks.VALUE
-    }
+    found = {(f.field, f.label): f.auc for f in told[2].alone if f.by == leaks.VALUE}
     for label in ("click", "order"):
         p = smoothed(frames["train"], frames["validation"], "item", label)
         expected = roc_auc_score(frames["validation"][label], p)
@@ -201,12 +201,6 @@ def test_the_log_odds_of_a_bag():
 
 
 # What fields hold and how they drift, the sample that it is told from, groups, repeated row.
-
-
-@pytest.fixture(scope="module")
-def told(prepared_dir):
-    frame, data = shop(pathlib.Path(prepared_dir) / "own")
-    return frame, data, describe.describe(data)
 
 
 def test_unknown_values_are_what_train_lacks(told):

@@ -140,7 +140,8 @@ def test_from_raw_files_to_a_prepared_set(tmp_path, monkeypatch, capsys):
     kinds = {f.name: f.kind for f in prepared.schema.fields}
     assert (kinds["item_id"], kinds["tags"], kinds["embedding"]) == ("categorical", "bag", "vector")
     assert prepared.schema.group == "user_id"
-    small = "model.experts=mlp,model.mlp.hidden=4,model.expert_dim=4,model.tower_hidden=4"
+    small = "model.architecture=shared_bottom,model.experts=mlp,model.mlp.hidden=4"
+    small += ",model.expert_dim=4,model.tower_hidden=4"
     small += ",train.max_steps=3,data.batch_size=64,parallel.devices=1"
     small = [f"--config.{option}" for option in small.split(",")]
     train.main([*to_train[2:], f"--workdir={folder}/run", *small])

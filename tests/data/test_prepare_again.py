@@ -40,15 +40,22 @@ def shop(prepared_dir):
     return made, folder, (folder / "shop.yaml", str(folder / "raw/*.parquet"), folder / "data")
 
 
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    """(set, a copy of its folder) of the same log in another place."""
+    folder, kept = tmp_path_factory.mktemp("other"), tmp_path_factory.mktemp("kept") / "kept"
+    made = log.prepared(folder, log.rows())
+    return made, shutil.copytree(folder, kept)
+
+
 @pytest.fixture
-def copied(shop, tmp_path):
-    """The same in another folder, which a test may spoil; no prepared set is in `empty`."""
-    made, folder, _ = shop
-    shutil.copytree(folder / "raw", tmp_path / "raw")
-    log.schema_file(tmp_path)
-    raw, data = str(tmp_path / "raw/*.parquet"), tmp_path / "data"
-    prepare(tmp_path / "shop.yaml", raw, data, processes=1)
-    return data / made.folder.relative_to(folder / "data"), (tmp_path / "shop.yaml", raw, data)
+def copied(other):
+    """(folder of the set, the call that made it), which a test may spoil."""
+    made, kept = other
+    folder = made.folder.parents[3]
+    yield made.folder, (folder / "shop.yaml", str(folder / "raw/*.parquet"), folder / "data")
+    shutil.rmtree(folder)
+    shutil.copytree(kept, folder)
 
 
 def by_training(schema, data_dir):
@@ -150,15 +157,6 @@ def test_another_plugin_and_other_rules_are_told(copied, monkeypatch):
         prepare(*call, processes=1)
 
 
-def test_replace_prepares_anew_and_keeps_the_old_set(copied):
-    target, call = copied
-    before = log.everything(target)
-    log.schema_file(call[0].parent, log.SCHEMA.replace("buckets: 8", "buckets: 9"))
-    again = prepare(*call, processes=1, replace=True)
-    assert again.folder == target
-    assert log.everything(target.parent / "replaced/1.0.0") == before
-
-
 def test_a_damaged_set_is_told(copied):
     """How is in test_data_sets.py."""
     target, call = copied
@@ -179,45 +177,42 @@ def small_pieces(monkeypatch):
     monkeypatch.setattr(records, "LEAST_ROWS", 300)
 
 
-@pytest.mark.parametrize("cores", [2, 8])
-def test_any_number_of_cores_makes_the_same_bytes(cores, shop, tmp_path, monkeypatch, small_pieces):
+def test_any_number_of_cores_makes_the_same_bytes(shop, tmp_path, monkeypatch, small_pieces):
     _, _, (schema, raw, _) = shop
-    one = prepare(schema, raw, tmp_path / "one", processes=1)
+    one = prepare(schema, raw, tmp_path / "1", processes=1)
     monkeypatch.setattr(histories, "READ", 90)
-    prepare(schema, raw, tmp_path / "several", processes=cores)
-    home = tmp_path / "several/logs/shop"
-    assert [path.name for path in home.iterdir()] == ["1.0.0"]
-    assert log.everything(home) == log.everything(one.folder.parent)
+    for cores in (2, 8):
+        prepare(schema, raw, tmp_path / f"{cores}", processes=cores)
+        home = tmp_path / f"{cores}/logs/shop"
+        assert [path.name for path in home.iterdir()] == ["1.0.0"]
+        assert log.everything(home) == log.everything(one.folder.parent)
 
 
 class Killed(BaseException):
     """Ends a call as a signal does."""
 
 
-@pytest.mark.parametrize(
-    ("error", "told"),
-    [
-        (Killed(), None),
-        (RuntimeError("write() failed: No space left on device"), "No space left on device"),
-    ],
-)
-def test_a_call_that_ended_is_simply_made_again(error, told, copied, shop, monkeypatch):
+def test_a_call_that_ended_is_simply_made_again(copied, monkeypatch):
     """No finished set is harmed by it, and nothing is left of it."""
     target, call = copied
     before = log.everything(target)
-    text = log.SCHEMA.replace("buckets: 8", "buckets: 9")
-    log.schema_file(call[0].parent, text)
-    with monkeypatch.context() as patch:
+    log.schema_file(call[0].parent, log.SCHEMA.replace("buckets: 8", "buckets: 9"))
+    for error, told in (
+        (Killed(), None),
+        (RuntimeError("write() failed: No space left on device"), "No space left on device"),
+    ):
         writer = Mock()
         writer().write.side_effect = [None] * 3 + [error] * 99
-        patch.setattr("dtn_jax.data.stages.records.ArrayRecordWriter", writer)
-        with pytest.raises(UserError if told else Killed, match=told):
-            prepare(*call, processes=1, replace=True)
-    assert log.everything(target) == before
+        with monkeypatch.context() as patch:
+            patch.setattr("dtn_jax.data.stages.records.ArrayRecordWriter", writer)
+            with pytest.raises(UserError if told else Killed, match=told):
+                prepare(*call, processes=1, replace=True)
+        assert log.everything(target) == before
     again = prepare(*call, processes=1, replace=True)
     fresh = prepare(call[0], call[1], call[2].with_name("fresh"), processes=1)
     assert log.everything(again.folder) == log.everything(fresh.folder)
     assert {path.name for path in target.parent.iterdir()} == {"1.0.0", "replaced"}
+    assert log.everything(target.parent / "replaced/1.0.0") == before
 
 
 def while_preparing(monkeypatch, do):
@@ -382,16 +377,15 @@ def test_a_log_that_brings_nothing_new_has_the_old_encoders(both):
 
 
 def test_longer_lists_have_more_slots_and_shorter_ones_no_fewer(tmp_path):
+    """Also where a log lacks the column of what stands beside a list."""
     text = LATER.replace("max_values: 3", "max_values: 9")
+    text = text.replace("column: viewed_action", "column: viewed_action, optional: true")
     frame = log.rows().with_columns(pl.col("seen", "seen_weights").list.head(2))
     old = log.prepared(tmp_path, frame, text.replace("later", "shop"))
-    long = extended(tmp_path, later(), "shop", text)
+    long = extended(tmp_path, later().drop("viewed_action"), "shop", text)
     short = extended(tmp_path, frame, "later", text, "short")
     assert [s.schema.fields[2].slots for s in (old, long, short)] == [2, 4, 4]
-    lacking = text.replace("column: viewed_action", "column: viewed_action, optional: true")
-    log.prepared(tmp_path / "x", frame, lacking.replace("later", "shop"))
-    grown = extended(tmp_path / "x", later().drop("viewed_action"), "shop", lacking)
-    assert [f.slots for f in grown.schema.fields][-2:] == [4, 4]
+    assert [f.slots for f in long.schema.fields][-2:] == [4, 4]
 
 
 def test_the_notes_have_the_chain(both):

@@ -1,4 +1,5 @@
-"""A run's model: it says what the run says, and its program can be made anew from it alone."""
+"""A run's model: it says what the run says, and its program can be made anew from it alone; the
+card of a model: what it says, and whose names it escapes."""
 
 import dataclasses
 import errno
@@ -13,12 +14,14 @@ import sys
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 from small_runs import small
 from world import log
-from world.run import finished, opened
+from world.run import finished, of_log, opened
 
 from dtn_jax.analysis.finished import best_state
 from dtn_jax.cli import export
+from dtn_jax.comparison.rank_search import find
 from dtn_jax.data.epochs.reader import in_order
 from dtn_jax.data.schemas.spec import HistorySpec
 from dtn_jax.errors import UserError
@@ -29,7 +32,9 @@ from dtn_jax.export.write import example, export_run, make_again
 from dtn_jax.export.write.example import example_row
 from dtn_jax.export.write.model import spec_of
 from dtn_jax.files import sha256
+from dtn_jax.report.markdown import escaped
 from dtn_jax.run.run import build_run
+from dtn_jax.run.train import train
 
 ROOT = pathlib.Path(__file__).parents[2]
 ONNX = pathlib.Path(os.environ.get("ONNX_VENV", ".venv-onnx")) / "bin" / "python"
@@ -42,13 +47,19 @@ np.save("out.npy", session.run(["logits"], inputs)[0])
 """
 
 
+@pytest.fixture
+def batch(prepared_dir):
+    """(count) -> so many rows of validation."""
+    data = build_run(small(prepared_dir)).data
+    return lambda count: next(in_order(data, "validation", count, slice(0, count)))
+
+
 @pytest.mark.parametrize("size", [3, 1000])
-def test_logits_are_those_of_the_run(finished_run, exported_model, prepared_dir, size):
-    run = build_run(small(prepared_dir))
+def test_logits_are_those_of_the_run(finished_run, exported_model, prepared_dir, batch, size):
+    run, rows = build_run(small(prepared_dir)), batch(size)
     state, _ = best_state(run, finished_run)
-    batch = next(in_order(run.data, "validation", size, slice(0, size)))
-    expected = np.asarray(run.score_step(state, batch))
-    np.testing.assert_allclose(opened(exported_model).logits(batch), expected, rtol=0, atol=1e-6)
+    expected = np.asarray(run.score_step(state, rows))
+    np.testing.assert_allclose(opened(exported_model).logits(rows), expected, rtol=0, atol=1e-6)
 
 
 def test_the_row_to_try_is_like_those_of_train(prepared_dir, exported_model):
@@ -212,10 +223,9 @@ def edited(folder, name, edit):
         model_folder.write_manifest(folder, told)
 
 
-def test_made_anew_scores_are_the_same_and_all_else_stays(copy, prepared_dir, capsys):
-    run = build_run(small(prepared_dir))
-    batch = next(in_order(run.data, "validation", 64, slice(0, 64)))
-    before, logits = model_folder.read_manifest(copy), opened(copy).logits(batch)
+def test_made_anew_scores_are_the_same_and_all_else_stays(copy, batch, capsys):
+    rows = batch(64)
+    before, logits = model_folder.read_manifest(copy), opened(copy).logits(rows)
     edited(copy, model_folder.MANIFEST, lambda told: told["program"].update(made="2020-01-01"))
     (copy / model_folder.PROGRAM).write_bytes(b"too old to be read")
     edited(copy, model_folder.MODEL, lambda told: None)
@@ -224,7 +234,7 @@ def test_made_anew_scores_are_the_same_and_all_else_stays(copy, prepared_dir, ca
     after = model_folder.read_manifest(copy)
     said = capsys.readouterr().out
     assert f"is {model_folder.model_id(copy)}, it was {old}" in " ".join(said.split())
-    np.testing.assert_array_equal(opened(copy).logits(batch), logits)
+    np.testing.assert_array_equal(opened(copy).logits(rows), logits)
     assert after["program"]["made"] > "2026"
     for key in ("made", "data", "plugins"):
         assert after[key] == before[key]
@@ -305,34 +315,28 @@ def card_numbers(model):
     return [int(number.replace(",", "")) for number in found]
 
 
-@pytest.fixture
-def batch(prepared_dir):
-    data = build_run(small(prepared_dir)).data
-    return next(in_order(data, "validation", 100, slice(0, 100)))
-
-
 @pytest.mark.slow
 def test_runs_of_two_seeds_become_their_mean(finished_run, other_seed, batch, tmp_path):
-    out = tmp_path / "model"
+    out, rows = tmp_path / "model", batch(100)
     (tmp_path / "replicas").mkdir()
     for i, workdir in enumerate((finished_run, other_seed)):
         (tmp_path / f"replicas/replica_{i}").symlink_to(workdir)
     export.main([f"--workdir={tmp_path / 'replicas'}", f"--out={out}"])
     probabilities = []
     for workdir in (finished_run, other_seed):
-        alone = opened(export_run([workdir], tmp_path / workdir.parent.name)).logits(batch)
+        alone = opened(export_run([workdir], tmp_path / workdir.parent.name)).logits(rows)
         probabilities.append(1 / (1 + np.exp(-alone.astype(np.float64))))
     mean = np.mean(probabilities, axis=0)
     sizes = [card_numbers(folder) for folder in (tmp_path / finished_run.parent.name, out)]
     assert sizes[1] == [2 * number for number in sizes[0]]
-    logits = opened(out).logits(batch)
+    logits = opened(out).logits(rows)
     np.testing.assert_allclose(logits, np.log(mean) - np.log1p(-mean), rtol=0, atol=1e-5)
     assert model_folder.read_facts(out).members == (
         {"seed": 0, "step": 45, "selected_by": "mean"},
         {"seed": 2, "step": 45, "selected_by": "mean"},
     )
     make_again(out)
-    np.testing.assert_array_equal(opened(out).logits(batch), logits)
+    np.testing.assert_array_equal(opened(out).logits(rows), logits)
 
 
 @pytest.mark.slow
@@ -349,8 +353,9 @@ def test_the_best_state_for_a_task(other_seed, prepared_dir, batch, tmp_path):
     run = build_run(small(prepared_dir, seed=2))
     state, step = best_state(run, other_seed)
     assert step == steps["mean"]
-    reported = np.asarray(run.score_step(state, batch))
-    assert np.abs(found.logits(batch) - reported).max() > 1e-3
+    rows = batch(100)
+    reported = np.asarray(run.score_step(state, rows))
+    assert np.abs(found.logits(rows) - reported).max() > 1e-3
 
 
 @pytest.mark.slow
@@ -365,9 +370,8 @@ def test_a_narrow_model_of_one_task(finished_run, exported_model, batch, tmp_pat
     assert 0 < abs(measured["income@all"]["logloss"] - exact) < 0.01
     assert opened(out).facts.tasks == ("income",)
     assert card_numbers(exported_model)[0] == results["parameters"]
-    np.testing.assert_allclose(
-        opened(out).logits(batch), opened(exported_model).logits(batch)[:, :1], atol=0.05
-    )
+    whole, rows = opened(exported_model), batch(100)
+    np.testing.assert_allclose(opened(out).logits(rows), whole.logits(rows)[:, :1], atol=0.05)
     sizes = [(folder / "weights.safetensors").stat().st_size for folder in (out, exported_model)]
     assert sizes[0] < sizes[1]
 
@@ -390,14 +394,13 @@ def test_runs_that_are_no_seeds_of_one_config_are_refused(finished_run, tmp_path
 
 @pytest.mark.slow
 @pytest.mark.skipif(not ONNX.exists(), reason="no jax2onnx: make onnx, or set ONNX_VENV")
-def test_onnx_runtime_gives_the_programs_logits(exported_model, prepared_dir, tmp_path):
-    size = 200
+def test_onnx_runtime_gives_the_programs_logits(exported_model, batch, tmp_path):
+    rows = batch(200)
     own = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
     given = [f"--onnx={exported_model}", "--out=model.onnx"]
-    batch = next(in_order(build_run(small(prepared_dir)).data, "validation", size, slice(0, size)))
-    np.savez(tmp_path / "in.npz", **opened(exported_model).inputs(batch))
+    np.savez(tmp_path / "in.npz", **opened(exported_model).inputs(rows))
     calls = [["-m", "experiments.export", *given], ["-c", ONNX_RUNTIME]]
-    calls += [[*calls[0], f"--batch_size={size}"], calls[1]]
+    calls += [[*calls[0], "--batch_size=200"], calls[1]]
     for number, call in enumerate(calls):
         done = subprocess.run(
             [ONNX.absolute(), *call],
@@ -410,7 +413,7 @@ def test_onnx_runtime_gives_the_programs_logits(exported_model, prepared_dir, tm
         if call[0] == "-m":
             assert ("200 rows: pad" if number else "batches have any size") in done.stdout
         else:
-            expected = opened(exported_model).logits(batch)
+            expected = opened(exported_model).logits(rows)
             np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, rtol=0, atol=1e-5)
 
 
@@ -438,3 +441,116 @@ def test_mlflow_loads_a_folder_by_the_example(exported_model, tmp_path):
         subprocess.run([sys.executable, *call], cwd=tmp_path, env=environment, check=True)
     got = pl.read_parquet(tmp_path / "scores.parquet")
     assert got.equals(model.score(rows))
+
+
+# ---------------------------------------------------------------- the card
+
+
+HOSTILE = "<script>x</script>|`![a](http://b.c)"
+SCHEMA = f"""
+name: shop
+fields:
+  {json.dumps(HOSTILE)}: {{column: item}}
+  position: {{scored_as: 1}}
+  page: {{scored_as: null, optional: true}}
+  price: {{kind: numeric, encoder: standardise}}
+tasks:
+  click:
+  order: {{space: click, also_report: [all]}}
+  watch: {{kind: regression, known: click == 1}}
+group: user
+time: t
+"""
+ROWS = 4000
+
+
+def positioned():
+    """Clicks depend on the item and, much, on the position."""
+    rng = np.random.default_rng(0)
+    item, position = rng.integers(0, 20, ROWS), rng.integers(1, 6, ROWS)
+    click = rng.random(ROWS) < 1 / (1 + np.exp(0.1 * item - 1.5 + 0.5 * position))
+    day = np.datetime64("2026-03-01") + np.arange(ROWS) * 10 // ROWS
+    columns = {"user": rng.integers(0, 300, ROWS), "item": item, "position": position, "t": day}
+    columns |= {"price": rng.normal(size=ROWS), "click": click.astype(int)}
+    columns |= {"order": (click & (rng.random(ROWS) < 0.5)).astype(int), "watch": rng.random(ROWS)}
+    return pl.DataFrame(columns)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("card")
+    log.prepared(folder, positioned(), SCHEMA)
+    rates = {"optim__learning_rate": 0.02, "optim__table_learning_rate": 0.02}
+    train(
+        of_log(folder, data__batch_size=200, train__max_steps=60, seed=1, **rates), folder / "run"
+    )
+    return folder, export_run([folder / "run"], folder / "model", say=lambda told: None)
+
+
+@pytest.mark.slow
+def test_a_card_tells_all_that_a_user_must_know(exported):
+    folder, model = exported
+    text = (model / "README.md").read_text()
+    results = json.loads((folder / "run/results.json").read_text())["test"]
+    found = json.loads((model / "card/measured.json").read_text())
+    for key, metrics in results.items():  # the exported program's scores are the run's
+        own = found["uncalibrated"]["test"][key]
+        for name in ("auc", "gauc", "logloss", "rmse"):
+            assert own.get(name) == pytest.approx(metrics.get(name), abs=1e-5)
+    for told in (
+        "# shared_bottom on shop",
+        "- click: ",
+        "| position | categorical | position | 6 | scored as 1 |",
+        "scored as the unknown id",
+        "| order | binary | probability | click | all |",
+        "| watch | regression | the label's mean | all |",
+        "GAUC is the AUC within each user",
+        "as if position were 1",
+        "only if the task happens nowhere outside of that space",
+    ):
+        assert told in text, told
+    head, _, _ = text.removeprefix("---\n").partition("\n---\n")
+    head = yaml.safe_load(head)
+    assert head["library_name"] == "dtn_jax"
+    assert head["license"] == "unknown"
+    assert {"jax", "ranking", "shared_bottom"} <= set(head["tags"])
+    (index,) = head["model-index"]
+    kinds = [(own["task"]["name"], own["task"]["type"]) for own in index["results"]]
+    names = ("click@all", "order@click", "order@all")
+    regression = ("watch@all", "tabular-regression")
+    assert kinds == [*((name, "tabular-classification") for name in names), regression]
+    for own in index["results"]:
+        assert own["dataset"] == {"type": "shop", "name": "shop", "split": "test"}
+        measured = found["calibrated"]["test"][own["task"]["name"]]
+        for metric in own["metrics"]:
+            assert metric["value"] == pytest.approx(measured[metric["type"]], abs=1e-6)
+    assert "<script>" not in text
+    assert escaped(HOSTILE).replace("|", r"\|") in text
+    assert "![a](" not in text
+    files = set(load(model).manifest["files"])
+    assert not {"README.md", "card/measured.json"} & files  # a card may be edited
+
+
+@pytest.mark.slow
+def test_a_ranking_score_is_found_exported_and_measured(exported):
+    """The card's metrics are those that `rank` told of test, since both calibrate alike."""
+    folder, model = exported
+    told = find(folder / "run", "click + 5*order", "ndcg_at_10")
+    option = str(folder / "run/rank.json")
+    ranked = export_run([folder / "run"], folder / "ranked", rank=option, say=lambda told: None)
+    text = (ranked / "README.md").read_text()
+    assert "## Ranking score on test, as logged" in text
+    assert escaped(told["expression"]).replace("|", r"\|") in text
+    measured = json.loads((ranked / "card/measured.json").read_text())["rank"]
+    assert measured["expression"] == told["expression"] == load(ranked).ranking.text
+    for line in told["test"]:
+        value = measured["test"][line["of"]][line["metric"]]
+        assert value == pytest.approx(line["found"], abs=1e-5)
+    assert {"click", "order", "watch", "click + 5*order"} == set(measured["test"])
+    assert "rank" not in load(model).outputs
+    for option, message in {
+        "log(click - 2)": r"not finite in 400 of 400 rows of validation: bound what it reads",
+        "clik": "Did you mean 'click'",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            export_run([folder / "run"], folder / "no", rank=option, say=lambda told: None)

@@ -8,15 +8,11 @@ import polars as pl
 import pytest
 import shop
 from made_models import log_model
+from world import log
 
 from dtn_jax.cli import compare, score
-from dtn_jax.data.prepare import prepare
 from dtn_jax.errors import UserError
 
-pytest_plugins = ["score_fixtures"]
-
-
-ROWS = 1500
 SCHEMA = """
 name: shop
 fields:
@@ -32,30 +28,20 @@ time: t
 """
 
 
-def log():
-    draw = np.random.default_rng(0)
-    clicked = draw.random(ROWS) < 0.4
-    return pl.DataFrame(
-        {
-            "request_id": np.arange(ROWS),
-            "t": np.arange(ROWS),
-            "user_id": [f"u{n}" for n in draw.integers(0, 60, ROWS)],
-            "item": draw.integers(0, 20, ROWS),
-            "price": draw.lognormal(size=ROWS),
-            "w": draw.integers(1, 4, ROWS),
-            "clicked": clicked.astype(int),
-            "click": 1 - clicked,  # not the label, whatever its name
-            "order": np.where(clicked & (draw.random(ROWS) < 0.5), "yes", "no"),
-            "watch": draw.exponential(20, ROWS),
-        }
+def rows_of_log():
+    number = pl.int_range(pl.len())
+    return log.rows().select(
+        "item",
+        "price",
+        "w",
+        request_id=number,
+        t=number,
+        user_id=pl.format("u{}", "user"),
+        clicked="click",
+        click=1 - pl.col("click"),  # not the label, whatever its name
+        order=pl.when(pl.col("order") == 1).then(pl.lit("yes")).otherwise(pl.lit("no")),
+        watch="seconds",
     )
-
-
-def prepared(folder, schema=SCHEMA, **columns):
-    """The log's set; the schema file lies in `folder`, the set in `folder/data`."""
-    folder.mkdir(exist_ok=True)
-    (folder / "shop.yaml").write_text(schema)
-    return prepare(folder / "shop.yaml", log().rename(columns), folder / "data", processes=1)
 
 
 def scored(model, rows, output, *more):
@@ -73,8 +59,8 @@ WRITTEN = ["label/click", "label/order", "label/watch", "group", "sample_weight"
 def made(tmp_path_factory):
     """(the set, the log's test rows, a model)."""
     folder = tmp_path_factory.mktemp("labelled")
-    data = prepared(folder)
-    return data, log().tail(data.rows["test"]), log_model(data, folder / "model")
+    data = log.prepared(folder, rows_of_log(), SCHEMA)
+    return data, rows_of_log().tail(data.rows["test"]), log_model(data, folder / "a")
 
 
 @pytest.mark.parametrize("form", ["parquet", "csv"])
@@ -111,8 +97,8 @@ def test_a_row_that_prepare_would_reject_is_bad(made, tmp_path, capsys):
 
 def test_a_group_that_is_called_group_is_written_once(tmp_path):
     schema = SCHEMA.replace("user_id", "group").replace("weight: w\n", "")
-    data = prepared(tmp_path, schema, user_id="group")
-    rows = log().rename({"user_id": "group"}).tail(20)
+    rows = rows_of_log().rename({"user_id": "group"})
+    data, rows = log.prepared(tmp_path, rows, schema), rows.tail(20)
     got = scored(log_model(data, tmp_path / "model"), rows, tmp_path / "s.parquet", "--labels")
     assert pl.read_parquet(got)["group"].n_unique() == rows["group"].n_unique()
     rows = rows.with_columns(pl.lit(0.5).alias("label/click"))
@@ -127,12 +113,10 @@ KEY = "--key=request_id"
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory):
+def pair(made, tmp_path_factory):
     """(the set, the log's test rows, two models, and what each scores with labels)."""
-    folder = tmp_path_factory.mktemp("compared")
-    data = prepared(folder)
-    rows = log().tail(data.rows["test"])
-    models = [log_model(data, folder / "a"), log_model(data, folder / "b", views=2)]
+    (data, rows, model), folder = made, tmp_path_factory.mktemp("compared")
+    models = [model, log_model(data, folder / "b", views=2)]
     files = [scored(m, rows, folder / f"{m.name}.parquet", "--labels") for m in models]
     return data, rows, models, files
 

@@ -1,18 +1,25 @@
-"""A loaded model: raw rows in every form, and what is told of wrong ones."""
+"""A loaded model: raw rows in every form, and what is told of wrong ones; a folder that is not as
+it was written, or that a stranger wrote, gives clean errors."""
 
 import datetime
+import shutil
+import struct
 
+import jax
+import jax.numpy as jnp
 import made_models
 import numpy as np
 import polars as pl
 import pytest
+from jax import export as jax_export
 from made_models import FRAME, frame_model
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from dtn_jax import export
 from dtn_jax.data.epochs.reader import SplitReader
 from dtn_jax.errors import UserError
 from dtn_jax.export import model_folder
+from dtn_jax.export.model_folder import MODEL, PROGRAM, SCHEMA, WEIGHTS
 
 ROWS = pl.DataFrame(
     {
@@ -35,17 +42,17 @@ def loaded(tmp_path_factory):
     data = made_models.prepared(folder / "set", test=ROWS)
     model = export.load(made_models.log_model(data, folder / "made", views=2))
     rows = SplitReader(data, "test").everything()
-    block = {name: np.asarray(getattr(rows, name)) for name in ("ids", "weights", "numeric")}
+    inputs = made_models.read_by_program(rows, model.facts.offsets, model.facts.rows)
     weights = load_file(folder / "made" / model_folder.WEIGHTS)
-    return model, block, made_models.expected(model, weights, block)
+    return model, inputs, made_models.logits_of(weights, inputs)
 
 
 def test_rows_are_encoded_as_for_training(loaded):
-    model, block, logits = loaded
+    model, inputs, logits = loaded
     encoded = model.encode(ROWS)
     assert encoded.good.all()
     for name in ("ids", "weights", "numeric"):
-        np.testing.assert_array_equal(getattr(encoded, name), block[name])
+        np.testing.assert_array_equal(getattr(encoded, name), inputs[name])
     got = model.logits(encoded)
     np.testing.assert_allclose(got, logits, rtol=1e-5)
 
@@ -95,7 +102,7 @@ def test_padding_and_batches_change_nothing(loaded):
     assert small.compile() == (8,)
 
 
-def test_fixed_and_optional_fields(tmp_path):
+def test_fixed_and_optional_fields(tmp_path, whole):
     fields = {
         "speed": "{kind: numeric, encoder: standardise, scored_as: 0.5}",
         "word": "{unknown: '?', scored_as: b}",
@@ -105,8 +112,7 @@ def test_fixed_and_optional_fields(tmp_path):
     model = export.load(tmp_path / "m")
     assert model.columns == ("id", "size", "tags", "tags_weights", "vector")
     assert model.optional == ("size",)
-    frame_model(tmp_path / "plain")
-    plain = export.load(tmp_path / "plain")
+    plain = export.load(whole)
     given = ROWS.with_columns(speed=pl.lit(0.5), word=pl.lit("b"))
     unread = ROWS.with_columns(speed=pl.lit("never read"))
     np.testing.assert_array_equal(model.score(unread), plain.score(given))
@@ -173,3 +179,123 @@ def test_other_forms_are_refused(loaded, rows):
 def test_no_rows(loaded):
     for rows in ([], ROWS.head(0), ROWS.head(0).to_arrow()):
         assert loaded[0].score(rows).shape == (0, 4)
+
+
+# ---------------------------------------------------------------- damaged folders
+
+
+FILES = (MODEL, PROGRAM, SCHEMA, WEIGHTS, "calibration.json", "encoders/encoders.json")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "whole"
+    frame_model(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(whole, tmp_path):
+    return shutil.copytree(whole, tmp_path / "m")
+
+
+def sealed(folder, made=None):
+    """Writes a manifest that agrees with the files, as a stranger can."""
+    program = {"made": made or model_folder.now(), "jax": jax.__version__}
+    model_folder.write_manifest(folder, {"program": program})
+
+
+def test_a_program_that_calls_the_machine_is_not_run(folder):
+    whole = jax_export.deserialize(bytearray((folder / PROGRAM).read_bytes()))
+    read, _ = jax.tree.unflatten(whole.in_tree, whole.in_avals)
+
+    def called(weights, inputs):
+        out = jax.ShapeDtypeStruct((3,), jnp.float32)
+        found = jax.ffi.ffi_call("system", out)()
+        return jnp.zeros((inputs["ids"].shape[0], 3), jnp.float32) + found[None]
+
+    batch, rows = jax_export.symbolic_shape("B, R")
+
+    def symbolic(name, aval):
+        shape = [n if isinstance(n, int) else {"B": batch, "R": rows}[str(n)] for n in aval.shape]
+        return jax.ShapeDtypeStruct(shape, aval.dtype)
+
+    arguments = [{name: symbolic(name, aval) for name, aval in part.items()} for part in read]
+    skipped = [jax_export.DisabledSafetyCheck.custom_call("system")]
+    made = jax_export.export(jax.jit(called), platforms=["cpu"], disabled_checks=skipped)
+    exported = made(*arguments).serialize()
+    (folder / PROGRAM).write_bytes(exported)
+    sealed(folder)
+    with pytest.raises(UserError, match=r"calls functions of the machine \(system\)"):
+        export.load(folder)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_flipped_bit_is_found(folder, name):
+    path = folder / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=rf"{path.name} has changed .*export the run again"):
+        export.load(folder)
+    path.unlink()
+    with pytest.raises(UserError, match=f"{path.name} is missing"):
+        export.load(folder)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 0), (0, 4000), (40, None)])
+def test_a_damaged_program_is_refused(folder, start, stop):
+    (folder / PROGRAM).write_bytes((folder / PROGRAM).read_bytes()[start:stop])
+    sealed(folder)
+    with pytest.raises(UserError, match=r"can't be read .*by JAX.*dtn-jax export --again"):
+        export.load(folder)
+
+
+def weights_with(folder, **changes):
+    """The weights, some of them gone (None) or others."""
+    weights = load_file(folder / WEIGHTS)
+    for name, change in changes.items():
+        found = weights.pop(f"params/{name}")
+        if change is not None:
+            weights[f"params/{name}"] = change(found)
+    save_file(weights, folder / WEIGHTS)
+
+
+def with_header(folder, size):
+    data = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).write_bytes(struct.pack("<Q", size) + data[8:])
+
+
+def schema_with(folder, old, new):
+    path = folder / "schema.json"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda f: weights_with(f, tower=None), "damaged .it lacks 'params/tower'"),
+        (lambda f: with_header(f, 2**63), f"{WEIGHTS} is missing or damaged"),
+        (lambda f: with_header(f, 0), f"{WEIGHTS} is missing or damaged"),
+        (lambda f: schema_with(f, "list of text", "list!of text"), "damaged .*'list!of text'"),
+    ],
+)
+def test_what_does_not_go_together_is_told(folder, change, told):
+    change(folder)
+    sealed(folder)
+    with pytest.raises(UserError, match=told):
+        export.load(folder)
+
+
+@pytest.mark.parametrize("change", [lambda w: w[:2], lambda w: w.astype("i4")])
+def test_weights_of_other_shapes_or_types_are_refused(folder, change):
+    weights_with(folder, tower=change)
+    sealed(folder)
+    with pytest.raises(UserError, match="can't be run"):
+        export.load(folder).score(FRAME)
+
+
+def test_a_folder_without_a_model(folder):
+    with pytest.raises(UserError, match="holds no model"):
+        export.load(folder / "encoders")

@@ -1,6 +1,7 @@
 """The exported program gives the logits of the training code's scoring step, or narrower ones."""
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import every_field
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from every_field import EMBEDDED, NUMBERS, SLOTS
+from made_models import read_by_program
 from safetensors.numpy import load_file
 from toy_steps import config
 
@@ -72,6 +74,7 @@ class Drawn(NamedTuple):
         return Forward(self.model, self.plan, tasks, self.losses, table_dtype or own, members)
 
 
+@functools.cache
 def drawn(architecture="dtn", experts=ALL_EXPERTS, seed=0, schema=SCHEMA, **changes) -> Drawn:
     c = config(model__architecture=architecture, model__experts=experts, **changes)
     c.model.masknet.block_dim, c.model.masknet.mask_hidden, c.model.masknet.hidden = 4, 3, (4,)
@@ -132,11 +135,9 @@ def exported(forward: Forward, members: list[Drawn], path):
     weights, plan = load_file(path), forward.plan
 
     def logits(given: Batch) -> np.ndarray:
-        ids, offsets = given.ids, np.asarray(plan.offsets, np.int32)
-        rows = np.where(ids[:, None] < 0, plan.used["embedding"], ids[:, None] + offsets[None])
-        inputs = {"ids": ids, "rows": rows.astype(np.int32)}
-        inputs |= {"weights": given.weights, "numeric": given.numeric}
-        return np.asarray(call(weights, inputs))
+        return np.asarray(
+            call(weights, read_by_program(given, plan.offsets, plan.used["embedding"]))
+        )
 
     return logits, weights
 

@@ -2,16 +2,19 @@
 
 Negatives that were sampled before the log came here weigh 1 / rate: metrics, calibration and scores
 are of the whole population. Positive weights and sampling by us move no probability. A focal loss
-gives scores, not probabilities, until a calibration makes probabilities of them.
+gives scores, not probabilities, until a calibration makes probabilities of them. Nothing leaks from
+test into train, nor from a row into its histories: random labels cannot be learned.
 """
 
 import numpy as np
 import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
+from world import log
+from world.run import of_log
 
 from configs.logs import get_config
-from dtn_jax.data.prepare import prepare
+from dtn_jax.errors import UserError
 from dtn_jax.export import load
 from dtn_jax.export.write import export_run
 from dtn_jax.losses import read_losses
@@ -21,29 +24,23 @@ from dtn_jax.run.train import train
 from dtn_jax.schema import Field, Schema, Task
 
 
-def config_of(schema, folder, **changes):
-    """A small model, trained to the end."""
-    config = get_config(f"shared_bottom,schema={schema}")
-    small = {
-        "data.data_dir": str(folder / "data"),
-        "data.batch_size": 512,
-        "model.experts": "mlp",
-        "model.embedding_dim": 4,
-        "model.mlp.hidden": (8,),
-        "model.tower_hidden": (),
-        "optim.learning_rate": 0.01,
-        "optim.table_learning_rate": 0.05,
-        "train.epochs": 20,
-        "parallel.devices": 1,
+def trained_to_the_end(folder, **changes):
+    """The results of a small model's run."""
+    usual = {
+        "data__batch_size": 512,
+        "model__tower_hidden": (),
+        "optim__learning_rate": 0.01,
+        "optim__table_learning_rate": 0.05,
+        "train__epochs": 20,
+        "train__patience": 0,
+        "train__eval_every": 1000,  # at the end: a validation takes longer than an epoch
     }
-    config.update_from_flattened_dict(small | changes)
-    return config
+    return train(of_log(folder, **usual | changes), folder / "run")
 
 
 # ---------------------------------------------------------------- a log of sampled negatives
 
 
-CALIBRATED = {"train.select": "click:logloss"}
 ALL, ITEMS = 60_000, 12
 RATES = np.linspace(0.02, 0.1, ITEMS)  # p(click | item)
 KEPT_OF = np.where(np.arange(ITEMS) % 2, 20, 5)  # of an item one in so many negatives is in the log
@@ -65,25 +62,13 @@ def population():
     return pl.DataFrame({"item": item, "click": click, "stay": stay, "w": weight})
 
 
-def prepared(folder, schema=KEPT_SCHEMA):
-    whole = population()
-    log = whole.filter("stay").with_columns(likes_clicks=1 + 2 * pl.col("click"))
-    (folder / "kept.yaml").write_text(schema)
-    data = prepare(folder / "kept.yaml", log, folder / "data", processes=1)
-    return whole, data
-
-
-def weighted(folder, **changes):
-    more = {"optim.schedule": "linear", "train.patience": 0, "train.epochs": 30}
-    return config_of(folder / "kept.yaml", folder, **more | changes)
-
-
 @pytest.fixture(scope="module")
 def story(tmp_path_factory):
     """The folder, the whole population, the prepared set and a run's results."""
-    folder = tmp_path_factory.mktemp("kept")
-    whole, data = prepared(folder)
-    return folder, whole, data, train(weighted(folder, **CALIBRATED), folder / "run")
+    folder, whole = tmp_path_factory.mktemp("kept"), population()
+    data = log.prepared(folder, whole.filter("stay"), KEPT_SCHEMA)
+    options = {"optim__schedule": "linear", "train__epochs": 30, "train__select": "click:logloss"}
+    return folder, whole, data, trained_to_the_end(folder, **options)
 
 
 def test_metrics_are_of_the_whole_population(story):
@@ -134,12 +119,10 @@ def trained(tmp_path_factory):
     item = rng.integers(0, RAW_ITEMS, RAW_ROWS)
     click = rng.random(RAW_ROWS) < CLICKS[item]
     order = click & (rng.random(RAW_ROWS) < 0.4)
-    log = pl.DataFrame({"item": item, "click": click * 1, "order": order * 1, "user": item})
-    (folder / "raw.yaml").write_text(RAW_SCHEMA)
-    prepare(folder / "raw.yaml", log, folder / "data", processes=1)
-    changes = {"loss.tasks": "click=focal", "optim.learning_rate": 0.02}
-    config = config_of(folder / "raw.yaml", folder, **changes)
-    return folder, log, train(config, folder / "run")["test"]
+    rows = pl.DataFrame({"item": item, "click": click * 1, "order": order * 1, "user": item})
+    log.prepared(folder, rows, RAW_SCHEMA)
+    changes = {"loss__tasks": "click=focal", "optim__learning_rate": 0.02}
+    return folder, rows, trained_to_the_end(folder, **changes)["test"]
 
 
 def exported(trained, out, way):
@@ -150,11 +133,11 @@ def exported(trained, out, way):
 
 
 def test_a_calibrated_score_is_a_probability(trained, tmp_path):
-    _, log, raw = trained
-    rate = log["click"].mean()
+    _, rows, raw = trained
+    rate = rows["click"].mean()
     assert raw["click@all"]["mean_prediction"] > 1.5 * rate
     model, card = exported(trained, tmp_path, "auto")
-    scores = model.score(log.select("item"))
+    scores = model.score(rows.select("item"))
     assert scores["click@all"].mean() == pytest.approx(rate, rel=0.1)
     assert "| click | binary | probability |" in card
     assert "not a probability" not in card
@@ -181,3 +164,82 @@ def test_a_run_notes_which_scores_are_no_probabilities():
     assert notes(pairwise="order=0.5") == ["note: the pairwise term of order"]
     smoothed = [f"note: the label smoothing of {task}" for task in ("click", "order")]
     assert notes(label_smoothing=0.1) == smoothed
+
+
+# ---------------------------------------------------------------- nothing to learn
+
+
+RANDOM_SCHEMA = """
+name: shop
+fields:
+  user: {min_count: 2}
+  item: {min_count: 2}
+  seen: {kind: bag, table: item, min_count: 2, max_values: 3}
+  hour: {value: hour(t)}
+  price: {kind: numeric, log: true, buckets: 8}
+  embedding: {kind: vector, length: 3}
+  user_x_hour: {cross: [user, hour], encoder: hash, size: 400}
+  clicked: {history: {of: item, where: "click == 1", last: 10}}
+  ordered: {history: {of: item, where: order == 1, last: 10}}
+tasks:
+  click:
+  order:
+  like:
+group: user
+time: t
+"""
+LABELS = {"click": 0.4, "order": 0.25, "like": 0.5}  # {task: positive rate}
+
+
+def random_labels(count):
+    """A log whose labels have nothing to do with its fields, nor with one another."""
+    rng = np.random.default_rng(8)
+    drawn = {name: rng.random(count) < rate for name, rate in LABELS.items()}
+    return log.rows(count, seed=8).with_columns(
+        **{n: pl.Series(v).cast(pl.Int8) for n, v in drawn.items()}
+    )
+
+
+def quick_config(folder):
+    config = get_config(f"shared_bottom,quick,schema={folder}/shop.yaml")
+    config.data.data_dir = str(folder / "data")
+    return config
+
+
+def metrics_of(folder, frame, text, seeds=(1,)):
+    """The test metrics of a small model, trained to the end on the log; of several seeds a list."""
+    log.prepared(folder, frame, text)
+    config = quick_config(folder)
+    config.data.batch_size, config.model.histories = 256, "din"
+    config.train.epochs = 3
+    config.optim.learning_rate = 0.005
+    runs = []
+    for config.seed in seeds:
+        runs.append(train(config, folder / f"run_{config.seed}")["test"])
+    return runs if len(runs) > 1 else runs[0]
+
+
+@pytest.mark.slow
+def test_random_labels_cannot_be_learned(tmp_path):
+    found = metrics_of(tmp_path, random_labels(8000), RANDOM_SCHEMA)
+    for name in LABELS:
+        metrics = found[f"{name}@all"]
+        positives = metrics["positives"]
+        negatives = metrics["examples"] - positives
+        # The standard deviation of the AUC of scores that know nothing (Mann and Whitney 1947).
+        deviation = np.sqrt((positives + negatives + 1) / (12 * positives * negatives))
+        assert abs(metrics["auc"] - 0.5) < 3 * deviation
+
+
+@pytest.mark.slow
+def test_probabilities_are_those_of_the_log_where_negatives_are_sampled(tmp_path):
+    """Without the weights the mean prediction would be 0.4 / (0.4 + 0.2 · 0.6) = 0.77."""
+    text = f"{RANDOM_SCHEMA}sample_negatives: {{click: 0.2}}\n"
+    runs = metrics_of(tmp_path, random_labels(16_000), text, seeds=(1, 2, 3))
+    for name, rate in LABELS.items():  # one small model's mean is off by up to 0.1
+        means = [run[f"{name}@all"]["mean_prediction"] for run in runs]
+        assert abs(np.mean(means) - rate) < 0.06
+    config = quick_config(tmp_path)
+    config.loss.sample_weights = False
+    with pytest.raises(UserError, match="has sampled negatives"):
+        train(config, tmp_path / "unweighted")

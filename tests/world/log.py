@@ -137,6 +137,22 @@ def split_frames(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
     return {split: frame.filter(mask) for split, mask in zip(SPLITS, masks)}
 
 
+def by_user_order(frame: pl.DataFrame, validation: float, test: float) -> np.ndarray:
+    """The split of each row: of a user's rows, in order of time, the last ones are test, those
+    before them validation, so many or such a share; one trains in any case."""
+    found = np.full(len(frame), "train", object)
+    for user in frame["user"].unique():
+        own = np.flatnonzero(frame["user"] == user)
+        own = own[np.argsort(frame["t"].to_numpy()[own], kind="stable")]
+        count = len(own)
+        last, before = (int(n) if n >= 1 else int(n * count + 1e-9) for n in (test, validation))
+        last = min(last, count - 1)
+        before = min(before, count - 1 - last)
+        found[own[count - last :]] = "test"
+        found[own[count - last - before : count - last]] = "validation"
+    return found
+
+
 def slots(data, field: str) -> slice:
     """Where a field's slots are among the ids."""
     names = [found.name for found in data.schema.slot_fields()]

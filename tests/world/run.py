@@ -1,4 +1,5 @@
-"""A small finished run on adult, its model, and the model's program called by hand."""
+"""A small finished run on adult, its model, and the model's program called by hand; small models
+of logs."""
 
 import functools
 import pathlib
@@ -8,10 +9,12 @@ import jax
 import numpy as np
 import pytest
 import quicker
+from made_models import read_by_program
 from matplotlib.figure import Figure
 from safetensors.numpy import load_file
 from small_runs import small
 
+from configs import logs
 from dtn_jax.export import model_folder
 from dtn_jax.export.write import export_run
 from dtn_jax.run.train import train
@@ -29,6 +32,20 @@ def exported(workdir: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
     return export_run([workdir], folder)
 
 
+def of_log(folder: pathlib.Path, **changes):
+    """The config of a small model of the log in a folder, as `world.log.prepared` has it.
+
+    `train__max_steps=2` changes train.max_steps.
+    """
+    config = logs.get_config(f"shared_bottom,schema={folder / 'shop.yaml'}")
+    config.data.data_dir = str(folder / "data")
+    config.model.experts, config.model.embedding_dim = "mlp", 4
+    config.model.mlp.hidden = config.model.tower_hidden = (8,)
+    config.parallel.devices = 1
+    config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
+    return config
+
+
 class Called(NamedTuple):
     """What lies in a model's folder."""
 
@@ -37,14 +54,7 @@ class Called(NamedTuple):
     program: object
 
     def inputs(self, batch):
-        ids, offsets = np.asarray(batch.ids), np.asarray(self.facts.offsets, np.int32)
-        rows = np.where(ids[:, None] < 0, self.facts.rows, ids[:, None] + offsets[None])
-        return {
-            "ids": ids,
-            "rows": rows.astype(np.int32),
-            "weights": np.asarray(batch.weights, np.float32),
-            "numeric": np.asarray(batch.numeric, np.float32),
-        }
+        return read_by_program(batch, self.facts.offsets, self.facts.rows)
 
     def logits(self, batch):
         return np.asarray(self.program(self.weights, self.inputs(batch)))

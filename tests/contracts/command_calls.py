@@ -4,8 +4,11 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+import struct
 
 import pytest
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.record_writer import masked_crc32c
 
 from dtn_jax.errors import UserError
 
@@ -61,6 +64,19 @@ def one_line(message) -> str:
 
 def results_of(workdir) -> dict:
     return json.loads((workdir / "results.json").read_text())
+
+
+def tensorboard_events(workdir) -> list[Event]:
+    """As TensorBoard reads its only file: a length and an event, each with its checksum."""
+    (path,) = (workdir / "tensorboard").iterdir()
+    held, found = path.read_bytes(), []
+    while held:
+        (size,) = struct.unpack_from("<Q", held)
+        length, event, held = held[:12], held[12 : size + 16], held[size + 16 :]
+        for part in (length, event):
+            assert struct.unpack("<I", part[-4:]) == (masked_crc32c(part[:-4]),)
+        found.append(Event.FromString(event[:-4]))
+    return found
 
 
 def logged(workdir, kind):

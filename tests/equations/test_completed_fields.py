@@ -88,13 +88,12 @@ def completed(plan, fields, params, b):
     return found
 
 
-def marked(quick, slow=(), names=ARCHITECTURES):
-    """Some names are quick, some slow, the others nightly."""
-    marks = dict.fromkeys(quick, ()) | dict.fromkeys(slow, pytest.mark.slow)
-    return [pytest.param(name, marks=marks.get(name, pytest.mark.nightly)) for name in names]
+MARKS = {"stem": (), "dtn": pytest.mark.slow}  # stem has several views
 
 
-@pytest.mark.parametrize("name", marked(["stem"], ["dtn"]))  # stem has several views
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=MARKS.get(n, pytest.mark.nightly)) for n in ARCHITECTURES]
+)
 def test_every_architecture_reads_completed_fields(name, random_variables):
     """Its outputs are those of the architecture alone on fields that are completed before."""
     given = {"model__experts": "mlp*2+hcnet", "model__normalisation": "batch"}

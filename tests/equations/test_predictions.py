@@ -121,14 +121,10 @@ def test_a_label_between_levels_is_the_nearest_one():
     np.testing.assert_array_equal(loss(z, near, 1.0), loss(z, exact, 1.0))
 
 
-def drawn_values(rng, count, p, m, s):
-    """Labels that are 0 but for the share p, and log-normal there."""
-    return np.where(rng.random(count) < p, rng.lognormal(m, s, count), 0)
-
-
 def test_ziln_recovers_what_its_labels_were_drawn_from():
-    p, m, s = 0.2, 3.0, 0.8
-    labels = drawn_values(np.random.default_rng(0), 50_000, p, m, s)
+    """They are 0 but for the share p, and log-normal there."""
+    (p, m, s), rng = (0.2, 3.0, 0.8), np.random.default_rng(0)
+    labels = np.where(rng.random(50_000) < p, rng.lognormal(m, s, 50_000), 0)
 
     def cost(z):
         return ZILN()(jnp.broadcast_to(z, (len(labels), 3)), jnp.asarray(labels), 1.0).mean()

@@ -39,6 +39,10 @@ class Base(NamedTuple):
     step: Any
     chunk: Any
 
+    def state(self, **changes):
+        """The first state."""
+        return self.start(read_numbers(config(**BASE | changes), SCHEMA))
+
 
 @pytest.fixture(scope="module")
 def base():
@@ -50,10 +54,10 @@ def base():
     return Base(model, plan, start, jax.jit(step), jax.jit(make_train_chunk(step, STEPS)))
 
 
-@functools.cache
-def usual_leaves(start, chunk):
-    state, _ = chunk(start(read_numbers(config(**BASE), SCHEMA)), batches(), STEPS)
-    return leaves(state)
+@pytest.fixture(scope="module")
+def usual(base):
+    """What training leaves with the usual numbers."""
+    return leaves(base.chunk(base.state(), batches(), STEPS)[0])
 
 
 NUMBERS = {
@@ -70,13 +74,11 @@ NUMBERS = {
 
 
 @pytest.mark.parametrize("option", NUMBERS)
-def test_a_number_changes_what_is_computed(option, base):
+def test_a_number_changes_what_is_computed(option, base, usual):
     """Of one program, as in a search's trials."""
-    _, _, start, _, chunk = base
-    changed = config(**BASE | {option.replace(".", "__"): NUMBERS[option]})
-    state, _ = chunk(start(read_numbers(changed, SCHEMA)), batches(), STEPS)
-    pairs = zip(leaves(state), usual_leaves(start, chunk), strict=True)
-    assert any((a != b).any() for a, b in pairs)
+    changed = base.state(**{option.replace(".", "__"): NUMBERS[option]})
+    state, _ = base.chunk(changed, batches(), STEPS)
+    assert any((a != b).any() for a, b in zip(leaves(state), usual, strict=True))
 
 
 OTHERS = [
@@ -121,7 +123,7 @@ def test_equal_options_make_the_same_program():
 
 
 def test_each_step_drops_other_numbers_out(base):
-    state = base.start(read_numbers(config(**BASE), SCHEMA))
+    state = base.state()
     batch = jax.tree.map(lambda a: np.asarray(a)[0], batches())
     first, again, next_ = (base.step(state.replace(step=np.int32(at)), batch) for at in (0, 0, 1))
     np.testing.assert_array_equal(first[1]["losses"], again[1]["losses"])
@@ -209,8 +211,7 @@ def test_rows_count_what_they_weigh_where_weights_are_asked_for(weighted):
 
 
 def test_scoring_drops_nothing_out_and_keeps_the_task_order(base):
-    model, plan, start, *_ = base
-    state = start(read_numbers(config(**BASE), SCHEMA))
+    model, plan, state = base.model, base.plan, base.state()
     batch = jax.tree.map(lambda a: np.asarray(a[0]), batches())
     score = jax.jit(make_score_step(model, plan, read_losses(config().loss, SCHEMA)))
 

@@ -6,11 +6,9 @@ import json
 import pathlib
 import struct
 
-import pytest
+from refused_configs import refused
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
-
-from dtn_jax.errors import UserError
 
 ROOT = pathlib.Path(__file__).parents[2]
 SMALL = "model.expert_dim=4,model.tower_hidden=4,model.embedding_dim=4,parallel.devices=1"
@@ -43,9 +41,7 @@ def message_of(outcome) -> str:
 
 def refusal(main, *arguments) -> str:
     """The message with which a command's `main` refuses its arguments."""
-    with pytest.raises(UserError) as caught:
-        main([*map(str, arguments)])
-    return str(caught.value)
+    return refused(main, [*map(str, arguments)])
 
 
 def contents(folder) -> dict[str, str]:

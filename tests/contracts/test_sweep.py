@@ -89,10 +89,10 @@ def test_what_an_earlier_trial_sets_is_not_trained_again(trained, prepared_dir, 
         "    d = trial.suggest_categorical('d', [0.0, 0.1, 0.2])\n"
         "    return {'model.dropout': d, 'seed': trial.suggest_int('seed', 0, 1)}\n"
     )
-    found = run(tmp_path / "out", prepared_dir, f"--sweep={file}", "--trials=12")
+    found = run(tmp_path / "out", prepared_dir, f"--sweep={file}", "--trials=8")
     done = [(config.model.dropout, config.seed) for _, _, config in trained]
     assert len(done) == len(set(done)) == found["budget"]["complete"] <= 6
-    assert found["budget"]["complete"] + found["budget"]["pruned"] == 12
+    assert found["budget"]["complete"] + found["budget"]["pruned"] == 8
     assert found["settings"]["model.dropout"] == "0.1"
 
 

@@ -14,6 +14,7 @@ from built_models import (
     B,
     D,
     F,
+    attend,
     dense,
     group,
     options,
@@ -25,7 +26,7 @@ from built_models import (
     weighted,
 )
 from pair_equations import by_token, gelu, layer_norm, parts
-from test_token_trunks import attend
+from test_token_trunks import each
 
 from dtn_jax.errors import UserError
 from dtn_jax.models import build as architectures
@@ -85,22 +86,18 @@ def hmoe(p, fields, scenario):
     return logits
 
 
-def per_token(p, x):
-    return np.stack(by_token(p, list(np.moveaxis(x, 1, 0))), axis=1)
-
-
 def ffn(p, x):
-    return per_token(p["forward"], gelu(per_token(p["hidden"], x)))
+    return each(p["forward"], gelu(each(p["hidden"], x)))
 
 
 def mdl(p, fields, scenario, tokens=3):
     x = fields.reshape(B, -1)
-    F_ = per_token(p["fields"], np.stack(parts(x, tokens), axis=1))
+    F_ = each(p["fields"], np.stack(parts(x, tokens), axis=1))
     K = F_.shape[-1]
     S, T = (relu(dense(p[name], x)).reshape(B, -1, K) for name in ("scenarios", "tasks"))
 
     def attention(q, y):
-        made = (per_token(q[n], z) for n, z in (("query", y), ("key", F_), ("value", F_)))
+        made = (each(q[n], z) for n, z in (("query", y), ("key", F_), ("value", F_)))
         return attend(*made, heads=1)
 
     for block in range(2):

@@ -136,9 +136,13 @@ class Model:
     @property
     def exact(self):
         """(params, {view: x}) for NumPy."""
-        wide = lambda leaf: np.asarray(leaf, np.float64)  # noqa: E731
-        params = jax.tree.map(wide, self.variables["params"])
-        return params, {v: wide(x).reshape(B, -1) for v, x in self.inputs.fields.items()}
+        fields = {view: exact(x).reshape(B, -1) for view, x in self.inputs.fields.items()}
+        return exact(self.variables["params"]), fields
+
+
+def exact(tree):
+    """Arrays for NumPy."""
+    return jax.tree.map(lambda a: np.asarray(a, np.float64), tree)
 
 
 # Parts of the equations. x is [B, W].

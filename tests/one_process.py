@@ -38,10 +38,6 @@ Checkpoints.save = save_and_end
 changes = json.loads(changes)
 changes["plugins"] = plugins.load(changes.get("plugins", ""))
 config = small(
-    data_dir,
-    parallel__processes=processes,
-    parallel__devices=0,
-    data__placement="auto",
-    **changes,
+    data_dir, parallel__processes=processes, parallel__devices=0, data__placement="auto", **changes
 )
 train(config, workdir, preemptible=bool(name))

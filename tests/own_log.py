@@ -5,9 +5,9 @@ import functools
 
 import numpy as np
 import polars as pl
+from batches import batch_of
 from world.log import prepared
 
-from dtn_jax.interface import Batch
 from dtn_jax.schema import Field, Schema, Task
 
 ROWS = 12_000
@@ -72,12 +72,5 @@ def one_field(ids, labels, weights=None, rows=1000, **changes):
     kind = {"kind": "bag", "slots": ids.shape[1]} if ids.shape[1] > 1 else {}
     weight = "" if weights is None else "w"
     schema = Schema("one", (Field("f", rows=rows, **kind),), (Task("click"),), weight)
-    made = {
-        "weights": np.empty((len(ids), 0), np.float32),
-        "numeric": np.empty((len(ids), 0), np.float32),
-        "labels": np.asarray(labels, np.float32)[:, None],
-        "label_mask": np.ones((len(ids), 1), bool),
-        "sample_weight": np.ones(len(ids), np.float32) if weights is None else weights,
-        "row_mask": np.ones(len(ids), bool),
-    }
-    return Batch(ids=ids, **made | changes), schema
+    given = {} if weights is None else {"sample_weight": weights}
+    return batch_of(ids, np.asarray(labels, np.float32)[:, None], **given | changes), schema

@@ -69,6 +69,29 @@ def quick_to_compile():
 
 
 @pytest.fixture(scope="module")
+def quick_storages():
+    """Optuna reads the versions of its tables once; no file of trials waits for the disk."""
+    from optuna.storages._rdb.storage import _VersionManager
+    from sqlalchemy import Engine, event
+
+    made = _VersionManager._create_alembic_script
+    scripts = []  # one: of the same folder whatever the URL
+
+    def made_once(manager):
+        scripts.extend([] if scripts else [made(manager)])
+        return scripts[0]
+
+    def not_synchronous(connection, _):
+        connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Engine, "connect", not_synchronous)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_VersionManager, "_create_alembic_script", made_once)
+        yield
+    event.remove(Engine, "connect", not_synchronous)
+
+
+@pytest.fixture(scope="module")
 def usual_fusions():
     """Compiles fusions as users do: for tests that two programs give the same bits."""
     given = compiler.get_compile_options

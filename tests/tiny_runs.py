@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from batches import batch_of
 
 from configs.base import get_config
 from dtn_jax.analysis.passes import Passes
@@ -46,14 +47,12 @@ def rows(seed=0, count=B):
     price = np.where(ids[:, 4] == 1, rng.normal(size=count), 1)
     labels = (rng.random((count, 3)) < [0.5, 0.4, 0.3]).astype(np.float32)
     labels[:, 2] = rng.normal(size=count)
-    return Batch(
-        ids=ids.astype(np.int32),
+    return batch_of(
+        ids.astype(np.int32),
+        labels,
         weights=rng.random((count, 3)).astype(np.float32),
         numeric=price[:, None].astype(np.float32),
-        labels=labels,
-        label_mask=np.ones((count, 3), bool),
         sample_weight=rng.random(count).astype(np.float32),
-        row_mask=np.ones(count, bool),
     )
 
 

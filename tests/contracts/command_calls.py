@@ -4,10 +4,11 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+import struct
 
-import pytest
-
-from dtn_jax.errors import UserError
+from refused_configs import refused
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.record_writer import masked_crc32c
 
 ROOT = pathlib.Path(__file__).parents[2]
 SMALL = "model.expert_dim=4,model.tower_hidden=4,model.embedding_dim=4,parallel.devices=1"
@@ -40,9 +41,7 @@ def message_of(outcome) -> str:
 
 def refusal(main, *arguments) -> str:
     """The message with which a command's `main` refuses its arguments."""
-    with pytest.raises(UserError) as caught:
-        main([*map(str, arguments)])
-    return str(caught.value)
+    return refused(main, [*map(str, arguments)])
 
 
 def contents(folder) -> dict[str, str]:
@@ -61,6 +60,19 @@ def one_line(message) -> str:
 
 def results_of(workdir) -> dict:
     return json.loads((workdir / "results.json").read_text())
+
+
+def tensorboard_events(workdir) -> list[Event]:
+    """As TensorBoard reads its only file: a length and an event, each with its checksum."""
+    (path,) = (workdir / "tensorboard").iterdir()
+    held, found = path.read_bytes(), []
+    while held:
+        (size,) = struct.unpack_from("<Q", held)
+        length, event, held = held[:12], held[12 : size + 16], held[size + 16 :]
+        for part in (length, event):
+            assert struct.unpack("<I", part[-4:]) == (masked_crc32c(part[:-4]),)
+        found.append(Event.FromString(event[:-4]))
+    return found
 
 
 def logged(workdir, kind):

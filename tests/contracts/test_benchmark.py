@@ -60,10 +60,7 @@ SMALL = {  # {suite: what is less of it}
         "TASKS": (2,),
         "ALIKE": {*balancing.BALANCERS} - {"mgda", "pcgrad"},
     },
-    "pipeline": {
-        "MODELS": {"shared_bottom": pipeline.MODELS["shared_bottom"]},
-        "QUICK": 5_000,
-    },
+    "pipeline": {"MODELS": {"shared_bottom": pipeline.MODELS["shared_bottom"]}, "QUICK": 5_000},
     "sharded": {},
     "serving": {"CLIENTS": (2,), "CANDIDATES": (1, 100)},
     "score": {},

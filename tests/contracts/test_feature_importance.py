@@ -120,19 +120,17 @@ def edited(finished, tmp_path, name, edit):
     return f"--workdir={tmp_path / 'run'}"
 
 
+def refused(*arguments):
+    return refusal(feature_importance.main, *arguments)
+
+
 def test_folders_without_a_finished_run_are_refused(finished, tmp_path):
-    assert refusal(feature_importance.main).startswith("--workdir is missing")
-    assert "is not there; expected the workdir of a" in refusal(
-        feature_importance.main, f"--workdir={tmp_path / 'none'}"
-    )
-    assert "holds no run (no config.json)" in refusal(
-        feature_importance.main, f"--workdir={tmp_path}"
-    )
+    assert refused().startswith("--workdir is missing")
+    assert "is not there; expected the workdir of a" in refused(f"--workdir={tmp_path / 'none'}")
+    assert "holds no run (no config.json)" in refused(f"--workdir={tmp_path}")
     shutil.copytree(finished, tmp_path / "replica_1")
     (tmp_path / "replica_1/results.json").unlink()
-    assert "is not finished: it logged step" in refusal(
-        feature_importance.main, f"--workdir={tmp_path / 'replica_1'}"
-    )
+    assert "is not finished: it logged step" in refused(f"--workdir={tmp_path / 'replica_1'}")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +145,7 @@ def test_folders_without_a_finished_run_are_refused(finished, tmp_path):
     ],
 )
 def test_bad_arguments_are_refused(finished, argument, message):
-    assert message in refusal(feature_importance.main, f"--workdir={finished}", *QUICK, argument)
+    assert message in refused(f"--workdir={finished}", *QUICK, argument)
     assert logged(finished, "validation")
 
 
@@ -167,11 +165,11 @@ def test_bad_input_costs_nothing_that_is_written(explained, tmp_path, monkeypatc
         "--split=valid": "unknown split 'valid'",
         "--rows=1": "nothing to measure",
     }.items():
-        assert told in refusal(feature_importance.main, f"--workdir={workdir}", *QUICK, given)
+        assert told in refused(f"--workdir={workdir}", *QUICK, given)
     assert contents() == before
     with monkeypatch.context() as patch:  # before the state is read
         patch.setattr(explain, "best_state", None)
-        refusal(feature_importance.main, f"--workdir={workdir}", *QUICK, "--segment=agee")
+        refused(f"--workdir={workdir}", *QUICK, "--segment=agee")
 
     def stopped(run, state, settings, history, bar):
         raise KeyboardInterrupt
@@ -186,9 +184,7 @@ def test_a_damaged_best_state_is_neither_explained_nor_exported(finished, tmp_pa
     workdir = shutil.copytree(finished, tmp_path / "run")
     for folder in (workdir / "checkpoints").glob("*/*"):
         flip(large_file(folder), 4321)
-    assert "has changed since it was saved" in refusal(
-        feature_importance.main, f"--workdir={workdir}", *QUICK
-    )
+    assert "has changed since it was saved" in refused(f"--workdir={workdir}", *QUICK)
     with pytest.raises(UserError, match="has changed since it was saved"):
         export.main([f"--workdir={workdir}", f"--out={tmp_path / 'model'}"])
     assert not (tmp_path / "model").exists()
@@ -203,7 +199,7 @@ def test_a_damaged_best_state_is_neither_explained_nor_exported(finished, tmp_pa
 )
 def test_a_run_of_another_version_or_data_set_is_refused(finished, tmp_path, edit, told):
     workdir = edited(finished, tmp_path, "config.json", edit)
-    assert told in refusal(feature_importance.main, workdir)
+    assert told in refused(workdir)
 
 
 def test_a_run_older_than_an_option_has_its_default(finished, tmp_path):

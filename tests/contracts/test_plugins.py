@@ -7,13 +7,12 @@ import sys
 
 import pytest
 from claimed_folders import SCHEMA
-from command_calls import SMALL
 from plugin_files import EXAMPLE, HEADS, names
 from refused_configs import refused
 
 from configs import adult
 from dtn_jax.analysis.finished import read_config
-from dtn_jax.cli import command, export, prepare, train
+from dtn_jax.cli import command, prepare, train
 from dtn_jax.config import (
     base_config,
     checked_config,
@@ -25,8 +24,6 @@ from dtn_jax.config import (
 )
 from dtn_jax.data.sets import catalog
 from dtn_jax.errors import UserError
-from dtn_jax.export import model_folder
-from dtn_jax.files import sha256
 from dtn_jax.losses import LOSSES
 from dtn_jax.metrics import METRICS
 from dtn_jax.models.architectures import ARCHITECTURES, DTN
@@ -271,22 +268,3 @@ def test_a_prepared_set_belongs_to_its_content_wherever_it_lies(tmp_path, capsys
     shutil.rmtree(tmp_path / "data/shop")
     prepare.main([f"--plugins={path}", *arguments])
     assert catalog.load("shop", data_dir=str(tmp_path / "data")).fingerprint != first.fingerprint
-
-
-@pytest.mark.slow
-def test_a_model_is_exported_without_its_code(tmp_path):
-    path = shutil.copy(EXAMPLE, tmp_path / "mine.py")
-    small = f"model.experts=product,train.max_steps=2,{SMALL}"
-    run, out = tmp_path / "run", tmp_path / "model"
-    train.main([f"--config=configs/adult.py:heads,plugins={path},{small}", f"--workdir={run}"])
-    export.main([f"--workdir={run}", f"--out={out}"])
-    assert not [p for p in out.rglob("*") if p.is_file() and b"class Heads" in p.read_bytes()]
-    before = model_folder.read_manifest(out)
-    assert before["plugins"] == [{"name": "mine.py", "sha256": sha256(path)}]
-    with pytest.raises(UserError, match="--plugins=FILE"):
-        export.main([f"--again={out}"])
-    moved = shutil.copy(path, tmp_path / "moved.py")
-    export.main([f"--again={out}", f"--plugins={moved}"])
-    after = model_folder.read_manifest(out)
-    assert after["program"]["made"] >= before["program"]["made"]
-    assert after["files"].keys() == before["files"].keys()

@@ -88,18 +88,9 @@ LINES = IMPORTS.count("\n")  # before what a test writes
         (f"{OF_NONE}pass\n{A}", "expected a method __call__(inputs, train)"),
         (f"{BALANCER}    scope = 'all'\n{B}", "unknown scope 'all'. The choices are: embeddings"),
         (f"{BALANCER}    scope = 'shared'\n{B}", "scope needs reads_gradients = True"),
-        (
-            HEADS.replace(' = option(2, "projections a task", least=1)', ""),
-            "'count'; a field that",
-        ),
-        (
-            f"{OF_DTN}n: Any = option(None, 'how many')\n{A}",
-            "option 'n': n=None: expected",
-        ),
-        (
-            f"{OF_DTN}n: int = option(0, 'many', least=1)\n{A}",
-            "option 'n': n=0: expected",
-        ),
+        (HEADS.replace(' = option(2, "projections a task", least=1)', ""), "'count'; a field that"),
+        (f"{OF_DTN}n: Any = option(None, 'how many')\n{A}", "option 'n': n=None: expected"),
+        (f"{OF_DTN}n: int = option(0, 'many', least=1)\n{A}", "option 'n': n=0: expected"),
         (EXPERT + E, "unexpected keyword argument 'width'"),
         (f"{EXPERT}    width: int\n{E}", "expected a method __call__(fields, codewords, train)"),
         (f"{SET}...\n{D}", "its attribute name is '', expected 'x'"),

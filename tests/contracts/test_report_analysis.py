@@ -1,10 +1,8 @@
 """What is shown of importance, divergence, gates, conflict and pairs: of one model, and of several
 seeds' models."""
 
-import io
-
 import pytest
-import rich.console
+from console_text import as_shown
 
 from dtn_jax.analysis import findings, pictures, sections
 from dtn_jax.report.sections import markdown, terminal
@@ -106,12 +104,9 @@ def test_the_text_of_one_model_has_nothing_of_seeds():
     assert "| click, cart | 0.100 | 0.050 | 3 of 1,024 rows |" in text
     assert "| shared/gdcn_0 | age × 6, age × 5, age × 4, age × 3, age × 2 |" in text
     assert "eed" not in text
-    out = io.StringIO()
-    console = rich.console.Console(file=out, width=80, markup=False)
-    for piece in terminal(sections.sections([model()]), 80, texts=False):
-        console.print(piece)
-    assert "Collapse: gate 1." in out.getvalue()
-    assert max(map(len, out.getvalue().splitlines())) <= 80
+    text = as_shown(*terminal(sections.sections([model()]), 80, texts=False), markup=False)
+    assert "Collapse: gate 1." in text
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_a_gate_has_its_weights_those_of_segments_and_effective_ones():

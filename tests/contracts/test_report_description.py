@@ -1,13 +1,12 @@
 """A description's page and its terminal tables: safe, whole and within their width."""
 
 import html.parser
-import io
 import re
 
 import polars as pl
 import pytest
-import rich.console
 import shop
+from console_text import as_shown
 from own_log import SCHEMA, log
 from world.log import prepared
 
@@ -56,11 +55,7 @@ def as_page(found):
 
 
 def printed(found, width=80):
-    out = io.StringIO()
-    console = rich.console.Console(file=out, width=width, force_terminal=False)
-    for piece in terminal(sections(found), width):
-        console.print(piece)
-    return out.getvalue()
+    return as_shown(*terminal(sections(found), width), width=width, force_terminal=False)
 
 
 def test_the_page_needs_no_network_and_runs_nothing(nasty):

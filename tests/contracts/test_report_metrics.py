@@ -1,12 +1,10 @@
 """The tables and pictures of a run's metrics, by split, by day and over training."""
 
-import io
-
 import matplotlib.dates
 import matplotlib.image
 import numpy as np
 import pytest
-import rich.console
+from console_text import as_shown
 
 from dtn_jax.report import pictures, plots
 from dtn_jax.report import terminal as report
@@ -42,10 +40,8 @@ RESULTS = {
 }
 
 
-def text_of(table, width=80):
-    console = rich.console.Console(file=io.StringIO(), width=width, force_terminal=False)
-    console.print(table)
-    return console.file.getvalue()
+def text_of(table):
+    return as_shown(table, force_terminal=False)
 
 
 def row(text, key):

@@ -10,6 +10,7 @@ import markdown_it
 import pytest
 import rich.console
 import rich.table
+from console_text import as_shown
 
 from dtn_jax.data import progress as data_progress
 from dtn_jax.report import screen
@@ -181,9 +182,7 @@ def in_html(grid):
 
 
 def printed(grid, width=0):
-    console = rich.console.Console(width=200, record=True, file=io.StringIO(), markup=False)
-    console.print(grid.terminal(width))
-    return console.export_text()
+    return as_shown(grid.terminal(width), width=200, markup=False)
 
 
 def test_names_of_data_are_letters_in_csv_and_in_the_terminal():

@@ -2,15 +2,12 @@
 
 import importlib.util
 import pathlib
-import struct
 import subprocess
 import sys
 import time
 
 import pytest
-from command_calls import ROOT
-from tensorboardX.proto.event_pb2 import Event
-from tensorboardX.record_writer import masked_crc32c
+from command_calls import ROOT, tensorboard_events
 
 from dtn_jax.errors import UserError
 from dtn_jax.report import trackers
@@ -50,14 +47,7 @@ def test_names_are_checked_and_a_missing_package_names_the_extra(monkeypatch):
 
 def test_tensorboard_gets_numbers_and_results(tmp_path):
     run("tensorboard", tmp_path / "run")
-    (events,) = (tmp_path / "run/tensorboard").iterdir()
-    held, kept = events.read_bytes(), []
-    while held:  # as TensorBoard reads them: a length and an event, each with its checksum
-        (size,) = struct.unpack_from("<Q", held)
-        length, event, held = held[:12], held[12 : size + 16], held[size + 16 :]
-        for part in (length, event):
-            assert struct.unpack("<I", part[-4:]) == (masked_crc32c(part[:-4]),)
-        kept.append(Event.FromString(event[:-4]))
+    kept = tensorboard_events(tmp_path / "run")
     assert kept[0].file_version == "brain.Event:2"
     values = {value.tag: value.simple_value for one in kept for value in one.summary.value}
     assert "validation/click_all/auc" in values

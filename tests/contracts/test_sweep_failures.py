@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -21,9 +22,11 @@ from sweeps import CONFIG, run
 from dtn_jax.errors import UserError
 from dtn_jax.run.workdir import Busy
 from dtn_jax.search import studies, trials
+from dtn_jax.search import sweep as searches
 from dtn_jax.search.studies import Study
 
 PAIR = "--grid=model.dropout=0,0.1"
+pytestmark = pytest.mark.usefixtures("quick_storages")
 
 
 def test_trials_that_fail_are_told_and_cost_no_other(monkeypatch, prepared_dir, tmp_path, capsys):
@@ -39,6 +42,7 @@ def test_trials_that_fail_are_told_and_cost_no_other(monkeypatch, prepared_dir, 
         return {"validation": {"income@all": {"auc": 0.8}}, "selected_by": "mean"}
 
     monkeypatch.setattr(trials, "train", train)
+    monkeypatch.setattr(searches, "draw", lambda *_: None)
     failing, grid = "some", "--grid=model.dropout=0,0.1,0.2,0.3,0.4"
     budget = run(tmp_path / "some", prepared_dir, grid)["budget"]
     assert (budget["complete"], budget["failed"]) == (3, 2)
@@ -52,19 +56,49 @@ def test_trials_that_fail_are_told_and_cost_no_other(monkeypatch, prepared_dir, 
     assert not (tmp_path / "all/sweep.json").exists()
 
 
-@pytest.mark.parametrize("stored", [True, False])
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("no space left on device")])
+def silence(folder):
+    """Lets all signs of life be so old that their workers count as dead."""
+    with contextlib.closing(sqlite3.connect(folder / "sweep.db")) as database, database:
+        older = (f"-{studies.DEAD + 1} seconds",)
+        database.execute("UPDATE trial_heartbeats SET heartbeat = datetime(heartbeat, ?)", older)
+
+
+@pytest.fixture
+def impatient(monkeypatch, tmp_path):
+    """Who waits for trials of other workers finds these dead at once."""
+    monkeypatch.setattr(studies.time, "sleep", lambda _: silence(tmp_path))
+
+
+def disk_is_full(*_, **__):
+    raise OperationalError("INSERT", {}, Exception("database or disk is full"))
+
+
+def fill_disk(patch):
+    """From now on nothing is stored of a trial."""
+    for name in ("record_heartbeat", "set_trial_state_values", "set_trial_user_attr"):
+        patch.setattr(RDBStorage, name, disk_is_full)
+
+
+def opened(folder):
+    """A study of a worker by itself."""
+    url = studies.url_of_file(folder / "sweep.db")
+    return studies.opened(url, "s", optuna.pruners.NopPruner(), True)
+
+
+FULL = OSError("no space left on device")
+
+
+@pytest.mark.parametrize(
+    ("error", "stored"), [(KeyboardInterrupt(), True), (FULL, True), (FULL, False)]
+)
 def test_an_interrupted_trial_waits_to_be_gone_on_with(
-    error, stored, monkeypatch, trained, prepared_dir, tmp_path
+    error, stored, monkeypatch, trained, prepared_dir, tmp_path, impatient
 ):
     """What was found before is written; all is drawn as in an uncut search, and done once; also
     where the full disk kept all that the worker would have stored of that trial."""
-    run(tmp_path / "uncut", prepared_dir, "--trials=4")
+    run(tmp_path / "uncut", prepared_dir, "--trials=3")
     uncut, once = [config.optim.learning_rate for _, _, config in trained], trials.train
     trained.clear()
-    monkeypatch.setattr(studies, "HEARTBEAT", 1)
-    monkeypatch.setattr(studies, "DEAD", 2)  # seconds, until a trial's worker is taken for dead
-    monkeypatch.setattr(trials, "WAIT", 0.2)
 
     with monkeypatch.context() as patch:
 
@@ -72,24 +106,19 @@ def test_an_interrupted_trial_waits_to_be_gone_on_with(
             if not trained:
                 return once(*args, **kwargs)
             if not stored:
-                for name in ("record_heartbeat", "set_trial_state_values", "set_trial_user_attr"):
-                    patch.setattr(RDBStorage, name, disk_is_full)
+                fill_disk(patch)
             raise error
 
         patch.setattr(trials, "train", interrupted)
         with pytest.raises(type(error) if stored else UserError):
-            run(tmp_path, prepared_dir, "--trials=4")
+            run(tmp_path, prepared_dir, "--trials=3")
     found = json.loads((tmp_path / "sweep.json").read_text())
     assert float(found["settings"]["optim.learning_rate"]) == uncut[0]
-    run(tmp_path, prepared_dir, "--trials=4")
+    run(tmp_path, prepared_dir, "--trials=3")
     rates = {name: config.optim.learning_rate for _, name, config in trained}
     assert rates == {f"trial_{n}": rate for n, rate in enumerate(uncut)}
     assert len(trained) == len(uncut)
     assert list(rates)[1] == ("trial_1" if stored else "trial_2")  # until its worker counts as dead
-
-
-def disk_is_full(*_, **__):
-    raise OperationalError("INSERT", {}, Exception("database or disk is full"))
 
 
 def test_a_trial_that_kills_its_workers_fails_in_the_end(
@@ -99,8 +128,7 @@ def test_a_trial_that_kills_its_workers_fails_in_the_end(
         """The worker dies before it can store anything."""
 
     def killed(*_, **__):
-        for name in ("record_heartbeat", "set_trial_state_values", "set_trial_user_attr"):
-            patch.setattr(RDBStorage, name, disk_is_full)
+        fill_disk(patch)
         raise Killed
 
     monkeypatch.setattr(studies, "DEATHS", 2)
@@ -133,15 +161,13 @@ def test_a_point_that_was_lost_is_tried_by_the_next_call(
 def test_a_fault_of_the_storage_is_not_one_of_the_settings(
     trained, prepared_dir, tmp_path, monkeypatch
 ):
-    report = optuna.Trial.report
-
     def fails(trial, value, step):
         raise optuna.exceptions.StorageInternalError("the server restarts")
 
-    monkeypatch.setattr(optuna.Trial, "report", fails)
-    with pytest.raises(UserError, match=r"^the storage does not answer: the server restarts"):
-        run(tmp_path, prepared_dir, PAIR)
-    monkeypatch.setattr(optuna.Trial, "report", report)
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.Trial, "report", fails)
+        with pytest.raises(UserError, match=r"^the storage does not answer: the server restarts"):
+            run(tmp_path, prepared_dir, PAIR)
     found = run(tmp_path, prepared_dir, PAIR)
     assert found["budget"]["complete"] == 2
     assert "failed" not in found["budget"]
@@ -150,18 +176,13 @@ def test_a_fault_of_the_storage_is_not_one_of_the_settings(
 
 @pytest.mark.filterwarnings("ignore:The reported value is ignored")  # `trained` reports again
 def test_a_trial_whose_end_cannot_be_stored_is_resumed(
-    trained, prepared_dir, tmp_path, monkeypatch
+    trained, prepared_dir, tmp_path, monkeypatch, impatient
 ):
     store = RDBStorage.set_trial_state_values
 
     def fails(storage, trial_id, state, values=None):
-        if state.is_finished():
-            raise OperationalError("UPDATE", {}, Exception("database or disk is full"))
-        return store(storage, trial_id, state, values)
+        return (disk_is_full if state.is_finished() else store)(storage, trial_id, state, values)
 
-    monkeypatch.setattr(studies, "HEARTBEAT", 1)
-    monkeypatch.setattr(studies, "DEAD", 2)  # seconds, until the trial is taken for dead
-    monkeypatch.setattr(trials, "WAIT", 0.2)
     with monkeypatch.context() as patch:
         patch.setattr(RDBStorage, "set_trial_state_values", fails)
         with pytest.raises(UserError, match="disk is full"):
@@ -181,23 +202,21 @@ def test_a_worker_gives_signs_of_life_after_one_that_failed(monkeypatch, tmp_pat
             third.set()
 
     monkeypatch.setattr(RDBStorage, "record_heartbeat", record)
-    monkeypatch.setattr(studies, "HEARTBEAT", 1)
-    url = studies.url_of_file(tmp_path / "sweep.db")
-    with studies.opened(url, "s", optuna.pruners.NopPruner(), True) as study:
+    monkeypatch.setattr(studies, "HEARTBEAT", 0.1)
+    with opened(tmp_path) as study:
         study.optimize(lambda trial: float(third.wait(10)), n_trials=1)
     assert study.best_value == 1
 
 
-def test_a_trial_that_waited_counts_by_its_new_workers_sign_of_life(monkeypatch, tmp_path):
-    url = studies.url_of_file(tmp_path / "sweep.db")
-    with studies.opened(url, "s", optuna.pruners.NopPruner(), True) as study:
+def test_a_trial_that_waited_counts_by_its_new_workers_sign_of_life(tmp_path):
+    with opened(tmp_path) as study:
         study.enqueue_trial({})
         for _ in range(2):
             assert study._pop_waiting_trial_id() == 1
-            time.sleep(2.1)  # a database counts in seconds
-            study._storage._backend.resume_dead(study._study_id, 4)
+            silence(tmp_path)
+            study._storage._backend.resume_dead(study._study_id, 2 * studies.DEAD)
             assert study.trials[0].state == TrialState.RUNNING
-            study._storage._backend.resume_dead(study._study_id, 1)
+            study._storage._backend.resume_dead(study._study_id, studies.DEAD)
             assert study.trials[0].state == TrialState.WAITING
 
 
@@ -211,16 +230,16 @@ def test_a_trial_that_two_workers_see_waiting_is_claimed_by_one(monkeypatch, tmp
                 both.wait(1)
         return trial
 
-    def claim(claimed):
-        with studies.opened(url, "s", optuna.pruners.NopPruner(), True) as study:
-            opened.wait(60)
+    def claim():
+        with opened(tmp_path) as study:
+            ready.wait(60)
             claimed.append(study._pop_waiting_trial_id())
 
-    url, claimed, opened = studies.url_of_file(tmp_path / "sweep.db"), [], threading.Barrier(2)
-    with studies.opened(url, "s", optuna.pruners.NopPruner(), True) as study:
+    claimed, ready = [], threading.Barrier(2)
+    with opened(tmp_path) as study:
         study.enqueue_trial({})
     monkeypatch.setattr(TrialModel, "find_or_raise_by_id", classmethod(find_beside_another))
-    workers = [threading.Thread(target=claim, args=(claimed,)) for _ in range(2)]
+    workers = [threading.Thread(target=claim) for _ in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -252,8 +271,7 @@ def test_a_worker_that_was_taken_for_dead_goes_on(trained, prepared_dir, tmp_pat
 
 
 def test_the_last_point_that_another_worker_has_claimed_is_not_replaced_by_a_draw(tmp_path):
-    url = studies.url_of_file(tmp_path / "sweep.db")
-    with studies.opened(url, "s", optuna.pruners.NopPruner(), True) as stored:
+    with opened(tmp_path) as stored:
         study = Study("s", stored, small(""), None, studies.Budget(), tmp_path)
         study.run_trial()
         assert study.trials() == []
@@ -278,6 +296,7 @@ WORKER = """
 import pathlib, sys, time
 from dtn_jax.cli import sweep
 from dtn_jax.search import studies, trials
+from dtn_jax.search import sweep as searches
 from dtn_jax.files import locked
 from dtn_jax.run.workdir import Busy
 studies.HEARTBEAT, studies.DEAD, trials.WAIT = 1, 4, 0.2

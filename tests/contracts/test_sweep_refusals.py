@@ -12,6 +12,7 @@ from dtn_jax.search.trials import load_space, read_grid
 
 DEFAULTS = base.get_config()
 PAIR = "--grid=model.dropout=0,0.1"
+pytestmark = pytest.mark.usefixtures("quick_storages")
 
 
 def test_a_study_that_was_begun_otherwise_is_refused(trained, prepared_dir, tmp_path, monkeypatch):

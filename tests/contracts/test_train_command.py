@@ -79,10 +79,7 @@ def test_bad_arguments_are_named(shell, tmp_path, arguments, parts):
         ("model.experts=hcnet model.hcnet.fields=colour", ("'colour'", "age", "race")),
         ("data.batch_size=12", ("12 is not divisible by", "8 lanes", "8 and 16")),
         ("data.batch_size=12 parallel.devices=8", ("by 8 devices", "8 and 16")),
-        (
-            "data.eval_batch_size=12 parallel.devices=8",
-            ("data.eval_batch_size=12", "8 and 16"),
-        ),
+        ("data.eval_batch_size=12 parallel.devices=8", ("data.eval_batch_size=12", "8 and 16")),
         ("parallel.devices=9", ("parallel.devices=9", "one of 1, 2, 4, 8", "8 devices")),
         ("loss.task_weights=income=0,never_married=0", ("loss.task_weights", "all are 0")),
         # beyond a range

@@ -4,16 +4,15 @@ import errno
 import json
 import os
 import pathlib
-import struct
 import sys
 from unittest.mock import Mock
 
 import claimed_folders
 import pytest
 from claimed_folders import FINGERPRINT, RESULTS, SCHEMA, claim, config, refused
-from command_calls import contents
+from command_calls import contents, tensorboard_events
 from refused_configs import refused as told
-from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.event_pb2 import SessionLog
 
 from dtn_jax import errors
 from dtn_jax.analysis.finished import best_state
@@ -249,22 +248,11 @@ def test_records_are_logged_once_here_and_once_for_tensorboard(tmp_path):
     folder.log(record)
     assert outcome.read_log(folder.path) == [record]
     folder.close()
-    first, start, logged = events(tmp_path / "run/tensorboard")
+    first, start, logged = tensorboard_events(tmp_path / "run")
     assert first.file_version == "brain.Event:2"
     assert (start.step, start.session_log.status) == (5, SessionLog.START)
     (value,) = logged.summary.value
     assert (logged.step, value.tag, value.simple_value) == (5, "validation/click_all/auc", 0.75)
-
-
-def events(folder):
-    """Of TensorBoard's only file there: a length, its checksum, an event and its checksum each."""
-    (path,) = folder.iterdir()
-    held, found = path.read_bytes(), []
-    while held:
-        (length,) = struct.unpack("Q", held[:8])
-        found.append(Event.FromString(held[12 : 12 + length]))
-        held = held[16 + length :]
-    return found
 
 
 def test_a_resumed_log_drops_what_will_be_logged_again(tmp_path, logged):

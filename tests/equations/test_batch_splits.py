@@ -60,10 +60,7 @@ WAYS = {
     "pmap over 2": PMAP,
     "pmap over 2, 2 parts": {**PMAP, "train__accumulate": 2},
 }
-QUICK = [
-    ("pairs", "pmap over 2"),
-    ("cagrad, shared", "pmap over 2, 2 parts"),
-]
+QUICK = [("pairs", "pmap over 2"), ("cagrad, shared", "pmap over 2, 2 parts")]
 SLOW = [
     ("pairs, pcgrad", "pmap over 2"),
     ("stch", "pmap over 2, 2 parts"),

@@ -177,13 +177,11 @@ def test_without_quantiles_of_train_nothing_is_made_up():
 
 # Those of train's labels, in a run's schema.
 
-ROWS = 4000
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     made = tmp_path_factory.mktemp("films")
-    prepared_films(made, ROWS)
+    prepared_films(made, 4000)
     return made
 
 
@@ -202,20 +200,14 @@ def changed_rows(monkeypatch):
     return use
 
 
-def counted(run, split="train"):
-    """(ids, labels, weights) of the rows of a split whose watch time is known."""
-    rows = SplitReader(run.data, split).everything()
-    ids = rows.ids[:, run.schema.field_names.index("duration")]
-    known = rows.label_mask[:, 1]
-    return ids[known], rows.labels[known, 1], np.ones(known.sum(), np.float32)
-
-
 def test_they_are_those_of_trains_known_labels(folder):
     run = build_run(config(folder))
-    ids, labels, weights = counted(run)
+    train = SplitReader(run.data, "train").everything()
+    known = train.label_mask[:, 1]
+    ids, labels = train.ids[known, 1], train.labels[known, 1]
     assert 0.7 < len(labels) / run.data.rows["train"] < 0.9
     rows = run.schema.fields[1].rows
-    expected = quantiles_by_id(ids, labels, weights, rows, 100)
+    expected = quantiles_by_id(ids, labels, np.ones(len(ids), np.float32), rows, 100)
     assert np.diff(np.bincount(ids)[1:]).any()
     np.testing.assert_array_equal(run.schema.tasks[1].quantiles, expected)
     assert run.schema.tasks[0].quantiles == ()

@@ -18,7 +18,6 @@ REACHED = ("experts", "none", "all")
 STEP = 1e-6
 ORDERS = {"order", "gate_order_own", "gate_order_others", "tower_order", "shared"}
 OWN = {"model__dtn__own_histories": True}
-TASKS = SCHEMA.task_names
 
 
 def zero(tree):
@@ -102,16 +101,12 @@ def test_which_tables_and_experts_a_loss_moves(architecture, changes, click_move
     assert order(given | {"click": np.asarray(given["click"]) + 1}, params)[0] != value
 
 
-def with_histories(histories="din", **changes):
-    """A DTN of SCHEMA, and what it reads."""
-    settings = {"model__architecture": "dtn", "model__dtype": "float64"}
-    model, plan = build(config(**settings, model__histories=histories, **changes), SCHEMA)
-    return model, inputs_of(plan, batch(), tables_of(plan))
-
-
-def readers_moved(model, inputs, random_variables):
+def readers_moved(random_variables, **changes):
     """{group of poolings: the tasks (or `shared`) whose experts or gates they change}, and the
-    groups whose parameters all move a loss of all tasks."""
+    groups whose parameters all move a loss of all tasks; of a DTN of SCHEMA."""
+    settings = {"model__architecture": "dtn", "model__dtype": "float64", "model__histories": "din"}
+    model, plan = build(config(**settings, **changes), SCHEMA)
+    inputs = inputs_of(plan, batch(), tables_of(plan))
     variables = random_variables(model, inputs, train=False)
     params = dict(variables["params"])
 
@@ -154,7 +149,7 @@ def readers_moved(model, inputs, random_variables):
 def test_a_task_alone_reads_its_histories(changes, readers, random_variables):
     """Pooled in its own tables, or by parameters of its own: its group's experts and its gates
     change with those, no other's do; and each pooling learns."""
-    moved, learn = readers_moved(*with_histories(**changes), random_variables)
+    moved, learn = readers_moved(random_variables, **changes)
     assert moved == {reader: {reader} for reader in readers}
     assert learn == readers
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pair_equations
 import pytest
-from built_models import dense, relu, sigmoid
+from built_models import dense, exact, relu, sigmoid
 
 from dtn_jax.errors import UserError
 from dtn_jax.models.experts import EXPERTS, parse_experts
@@ -108,10 +108,7 @@ CASES = {
         functools.partial(hcnet, codebook=0, restoring="attentive", shrinking="attentive"),
     ),
     "dcnv2": (DCNv2(H, layers=3), functools.partial(dcnv2, layers=3, rank=0)),
-    "dcnv2, low rank": (
-        DCNv2(H, layers=2, rank=2),
-        functools.partial(dcnv2, layers=2, rank=2),
-    ),
+    "dcnv2, low rank": (DCNv2(H, layers=2, rank=2), functools.partial(dcnv2, layers=2, rank=2)),
 }
 
 
@@ -148,21 +145,16 @@ def flat(fields, codewords):
     return np.asarray(fields).reshape(B, -1), np.asarray(codewords)
 
 
-def exact(variables):
-    return jax.tree.map(lambda a: np.asarray(a, np.float64), variables["params"])
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_expert_is_its_equation(case, random_variables):
     _, variables, (fields, codewords), run = made(case, random_variables)
-    expected = CASES[case][1](exact(variables), *flat(fields, codewords))
+    expected = CASES[case][1](exact(variables["params"]), *flat(fields, codewords))
     assert expected.shape == (B, H)
     np.testing.assert_allclose(run(variables, fields, codewords), expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize(
-    "case",
-    [c if c in OF_X else pytest.param(c, marks=pytest.mark.slow) for c in CASES],
+    "case", [c if c in OF_X else pytest.param(c, marks=pytest.mark.slow) for c in CASES]
 )
 def test_in_bfloat16_it_is_nearly_the_same(case, random_variables):
     expert, variables, (fields, codewords), run = made(case, random_variables)
@@ -185,7 +177,7 @@ def test_mask_block_has_an_accurate_variance(random_variables):
     variables = random_variables(block, x, x)
     layer = variables["params"]["hidden"]
     layer["bias"] = np.asarray(layer["bias"]) + np.float32(1000)
-    expected = mask_block(exact(variables), *[np.asarray(x, np.float64)] * 2)
+    expected = mask_block(exact(variables["params"]), *[np.asarray(x, np.float64)] * 2)
     np.testing.assert_allclose(jax.jit(block.apply)(variables, x, x), expected, rtol=0, atol=0.01)
 
 

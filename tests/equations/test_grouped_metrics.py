@@ -73,11 +73,8 @@ def test_one_group_is_the_auc(dtype):
 
 def lists(seed, ties, rows=600, groups=60):
     """Groups of 1 to some 30 rows, their numbers in no order."""
-    rng = np.random.default_rng(seed)
-    numbers = rng.integers(-(2**62), 2**62, groups)
-    group = numbers[np.minimum(rng.integers(0, groups, rows), rng.integers(0, groups, rows))]
-    scores = rng.normal(size=rows).astype(np.float32)
-    return np.round(scores) if ties else scores, rng.random(rows) < 0.2, group
+    scores, labels, group, _ = of_groups(rows, groups, seed, ties)
+    return scores.astype(np.float32), labels, group
 
 
 def measured(scores, labels, group, weights=None, name="ndcg_at_5"):

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from batches import batch_of
 
 from configs import base
 from dtn_jax.errors import UserError
-from dtn_jax.interface import Batch
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.tables import huge_pages, lookup
 from dtn_jax.tables.addresses import pair_addresses
@@ -36,15 +36,8 @@ PRICE = np.asarray([[2.5], [1.0]], np.float32)
 
 
 def batch(ids=IDS, row_mask=(True, True)):
-    return Batch(
-        ids=jnp.asarray(ids),
-        weights=np.zeros((2, 0), "f4"),
-        numeric=jnp.asarray(PRICE),
-        labels=np.zeros((2, 2), "f4"),
-        label_mask=np.ones((2, 2), bool),
-        sample_weight=np.ones(2, "f4"),
-        row_mask=jnp.asarray(row_mask),
-    )
+    given = {"numeric": jnp.asarray(PRICE), "row_mask": jnp.asarray(row_mask)}
+    return batch_of(jnp.asarray(ids), np.zeros((2, 2), "f4"), **given)
 
 
 def plan(views=("shared",), codebooks=0, **hcnet):
@@ -60,21 +53,6 @@ def row_ids(plan, *given, **changes):
     return {name: np.asarray(ids) for name, ids in rows.items()}
 
 
-@functools.cache
-def looked_up(codebooks=0, **hcnet):
-    """(plan, tables, rows, inputs)"""
-    p = plan(codebooks=codebooks, **hcnet)
-
-    @jax.jit
-    def found(key):
-        tables = init_tables(p, key, 1.0, 1.0)
-        rows = lookup.row_ids(p, batch())
-        inputs = lookup.to_inputs(p, lookup.gather(tables, rows, look_ups(p)), batch())
-        return tables, rows, inputs
-
-    return p, *jax.tree.map(np.asarray, found(jax.random.key(0)))
-
-
 def test_masked_rows_touch_no_row():
     rows = row_ids(plan(codebooks=2, codebook_rows=50), row_mask=(True, False))
     assert (rows["embedding"][1] == 1024).all()
@@ -83,7 +61,15 @@ def test_masked_rows_touch_no_row():
 
 
 def test_codebooks_lie_side_by_side():
-    p, tables, rows, inputs = looked_up(codebooks=3, codebook_rows=50, hashes=2)
+    p = plan(codebooks=3, codebook_rows=50, hashes=2)
+
+    @jax.jit
+    def found(key):
+        tables, rows = init_tables(p, key, 1.0, 1.0), lookup.row_ids(p, batch())
+        inputs = lookup.to_inputs(p, lookup.gather(tables, rows, look_ups(p)), batch())
+        return tables, rows, inputs
+
+    tables, rows, inputs = jax.tree.map(np.asarray, found(jax.random.key(0)))
     assert p.codebook_slots == (0, 7)  # of the fields with one id, not the standardised number
     assert inputs.codewords.shape == (2, 1, 2, 3, 2)  # B P N C D
     address = int(rows["codebook"][1, 0, 1])

@@ -117,12 +117,7 @@ def test_of_positives_alone_precision_is_1_and_predictions_may_be_too_low():
 
 
 @pytest.mark.parametrize(
-    "function",
-    [
-        auc,
-        regression,
-        lambda *a: binary(a[0], a[1], a[2] if len(a) > 2 else None, 5),
-    ],
+    "function", [auc, regression, lambda *a: binary(a[0], a[1], a[2] if len(a) > 2 else None, 5)]
 )
 def test_wrong_input_is_named(function):
     scores, labels = np.array([0.5, np.nan, np.inf, 0.2]), np.array([0, 1, 0, 1])
@@ -173,16 +168,11 @@ def logit(p):
     return np.log(p / (1 - p))
 
 
-def logits_of(click, cart, order_of_cart):
-    columns = [logit(click), logit(cart), logit(order_of_cart), np.full(len(click), 7.5)]
-    return np.stack(columns, axis=1)
-
-
 def test_probabilities_are_those_of_a_funnel_whatever_space_each_was_trained_in():
     """Drawn as a chain p(click), p(cart | click), p(order | cart), from which all others follow."""
     rng = np.random.default_rng(0)
     click, cart, order = rng.uniform(0.05, 0.95, (3, 100))
-    z = logits_of(click, click * cart, order)
+    z = np.stack([logit(click), logit(click * cart), logit(order), np.full(100, 7.5)], axis=1)
     wanted = {
         ("click", "all"): click,
         ("cart", "all"): click * cart,
@@ -379,16 +369,12 @@ def test_wilson():
 # Metrics of a regression against scikit-learn and all pairs.
 
 
-def measured(predictions, labels, weights=None):
-    return measure(Rows("regression", predictions, labels, weights))
-
-
 def test_regression_metrics():
     rng = np.random.default_rng(7)
     labels = rng.normal(size=100)
     predictions, weights = labels + 0.3 * rng.normal(size=100), rng.random(100)
     for w in (None, weights):
-        got = measured(predictions, labels, w)
+        got = regression(predictions, labels, w)
         arguments = {"y_true": labels, "y_pred": predictions, "sample_weight": w}
         for name, function in (
             ("rmse", sklearn.metrics.root_mean_squared_error),
@@ -399,7 +385,7 @@ def test_regression_metrics():
 
 
 def test_r2_of_a_constant_label_is_not_defined():
-    got = measured(np.arange(7.0), np.full(7, 0.1))
+    got = regression(np.arange(7.0), np.full(7, 0.1))
     assert got["r2"] is None
     assert got["rmse"] > 0
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from built_models import exact
 
 from dtn_jax.models.normalisation import Normalisation
 
@@ -19,10 +20,6 @@ def draw(dtype=jnp.float64, seed=0):
     rng = np.random.default_rng(seed)
     fields = jnp.asarray(rng.normal(size=(B, F, D), loc=1.0, scale=2.0), dtype)
     return fields, jnp.asarray(rng.random(B) < 0.7)
-
-
-def exact(tree):
-    return jax.tree.map(lambda a: np.asarray(a, np.float64), tree)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4))

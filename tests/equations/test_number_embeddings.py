@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from built_models import exact
 
 from dtn_jax.errors import UserError
 from dtn_jax.field import EMBEDDINGS, SCALED
@@ -23,10 +24,6 @@ def made(kind, dtype=jnp.float64, **options):
     if kind is PiecewiseLinear:
         options = {"edges": EDGES} | options
     return kind(width=D, scale=1.0, dtype=dtype, **options)
-
-
-def exact(variables):
-    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables["params"])
 
 
 def piecewise_linear(p, x):
@@ -70,7 +67,7 @@ def drawn(random_variables):
         module = made(kind, **options)
         variables = random_variables(module, jnp.zeros(1))
         apply = jax.jit(module.apply)
-        return lambda x: np.asarray(apply(variables, x)), exact(variables)
+        return lambda x: np.asarray(apply(variables, x)), exact(variables["params"])
 
     return draw
 

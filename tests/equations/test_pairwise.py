@@ -21,11 +21,7 @@ pytestmark = pytest.mark.usefixtures("float64")
 SCHEMA = Schema(
     "shop",
     fields=(Field("item", rows=3),),
-    tasks=(
-        Task("click"),
-        Task("order", space="click"),
-        Task("seconds", kind="regression"),
-    ),
+    tasks=(Task("click"), Task("order", space="click"), Task("seconds", kind="regression")),
     group="user",
 )
 NAMES = SCHEMA.task_names

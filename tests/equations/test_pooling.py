@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from batches import batch_of
 
-from dtn_jax.interface import Batch
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.tables.pooling import pool
 
@@ -39,15 +39,9 @@ def batch(size=32, seed=0, dtype=np.float64):
     ids[(rng.random(ids.shape) < 0.4) & slots] = -1
     ids[:2, slots] = -1
     labels = np.sort(rng.random((size, 2)) < 0.5, axis=1)[:, ::-1]
-    return Batch(
-        ids=ids.astype(np.int32),
-        weights=rng.normal(1, 1, (size, SCHEMA.weighted_slots)).astype(dtype),
-        numeric=rng.normal(size=(size, 1)).astype(dtype),
-        labels=labels.astype(dtype),
-        label_mask=np.ones((size, 2), bool),
-        sample_weight=np.ones(size, dtype),
-        row_mask=np.ones(size, bool),
-    )
+    weights = rng.normal(1, 1, (size, SCHEMA.weighted_slots)).astype(dtype)
+    numeric = rng.normal(size=(size, 1)).astype(dtype)
+    return batch_of(ids.astype(np.int32), labels.astype(dtype), weights=weights, numeric=numeric)
 
 
 def rows_of(b, seed=1, dim=3):

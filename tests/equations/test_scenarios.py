@@ -14,6 +14,7 @@ from built_models import (
     B,
     D,
     F,
+    attend,
     dense,
     group,
     options,
@@ -25,7 +26,7 @@ from built_models import (
     weighted,
 )
 from pair_equations import by_token, gelu, layer_norm, parts
-from test_token_trunks import attend
+from test_token_trunks import each
 
 from dtn_jax.errors import UserError
 from dtn_jax.models import build as architectures
@@ -85,22 +86,18 @@ def hmoe(p, fields, scenario):
     return logits
 
 
-def per_token(p, x):
-    return np.stack(by_token(p, list(np.moveaxis(x, 1, 0))), axis=1)
-
-
 def ffn(p, x):
-    return per_token(p["forward"], gelu(per_token(p["hidden"], x)))
+    return each(p["forward"], gelu(each(p["hidden"], x)))
 
 
 def mdl(p, fields, scenario, tokens=3):
     x = fields.reshape(B, -1)
-    F_ = per_token(p["fields"], np.stack(parts(x, tokens), axis=1))
+    F_ = each(p["fields"], np.stack(parts(x, tokens), axis=1))
     K = F_.shape[-1]
     S, T = (relu(dense(p[name], x)).reshape(B, -1, K) for name in ("scenarios", "tasks"))
 
     def attention(q, y):
-        made = (per_token(q[n], z) for n, z in (("query", y), ("key", F_), ("value", F_)))
+        made = (each(q[n], z) for n, z in (("query", y), ("key", F_), ("value", F_)))
         return attend(*made, heads=1)
 
     for block in range(2):
@@ -157,41 +154,6 @@ def test_it_is_its_equation(name, model):
     for task, logit in equation(p, views["shared"].reshape(B, F, D), scenario).items():
         assert len(set(logit)) == B
         np.testing.assert_allclose(built().logits[task], logit, rtol=1e-10, atol=1e-12)
-
-
-def test_pepnet_whose_gates_are_1_is_a_shared_bottom(model):
-    built, plain = model(PAIR, **usual("pepnet")), model(PAIR, **usual("shared_bottom"))
-
-    def open_(params):
-        for name in params:
-            if name.startswith(("epnet", "ppnet")) and not name.endswith("_hidden"):
-                params[name] = jax.tree.map(np.zeros_like, params[name])
-
-    variables = built.edited(open_)
-    same = {name: variables["params"][name] for name in plain.variables["params"]}
-    expected = plain({"params": same}, built.inputs)
-    for task, logit in built(variables).logits.items():
-        np.testing.assert_allclose(logit, expected.logits[task], rtol=1e-12)
-
-
-def test_star_with_equal_scenarios_is_a_shared_bottom(model):
-    given = usual("star", star__auxiliary=0)
-    built, plain = model(PAIR, **given), model(PAIR, **usual("shared_bottom"))
-
-    def alike(params):
-        for tower_ in (params["tower_click"], params["tower_order"]):
-            for layer in tower_.values():
-                layer["scenario_kernel"] = np.ones_like(layer["scenario_kernel"])
-                layer["scenario_bias"] = np.zeros_like(layer["scenario_bias"])
-
-    variables = built.edited(alike)
-    same = {name: jax.tree.map(lambda a: a, part) for name, part in variables["params"].items()}
-    for tower_ in (same["tower_click"], same["tower_order"]):
-        for layer in tower_.values():
-            del layer["scenario_kernel"], layer["scenario_bias"]
-    expected = plain({"params": same}, built.inputs)
-    for task, logit in built(variables).logits.items():
-        np.testing.assert_allclose(logit, expected.logits[task], rtol=1e-12)
 
 
 def test_m3oes_gates_move_nothing_below_them(model):

@@ -11,13 +11,11 @@ from built_models import program
 from toy_steps import SCHEMA, STEPS, B, batches, build, config, first_state, leaves, placed_run, run
 
 from dtn_jax.errors import UserError
-from dtn_jax.losses import read_losses
 from dtn_jax.losses.rows import make_weights
 from dtn_jax.run.optimizers import apply_dense, hyper, schedule
 from dtn_jax.run.state import create_state, read_numbers
-from dtn_jax.run.step import make_score_step, make_train_chunk, make_train_step
+from dtn_jax.run.step import make_train_chunk, make_train_step
 from dtn_jax.tables import lookup
-from dtn_jax.tables.exchange import look_ups
 from dtn_jax.tables.updater import OPTIMIZERS
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
@@ -39,6 +37,10 @@ class Base(NamedTuple):
     step: Any
     chunk: Any
 
+    def state(self, **changes):
+        """The first state."""
+        return self.start(read_numbers(config(**BASE | changes), SCHEMA))
+
 
 @pytest.fixture(scope="module")
 def base():
@@ -50,10 +52,10 @@ def base():
     return Base(model, plan, start, jax.jit(step), jax.jit(make_train_chunk(step, STEPS)))
 
 
-@functools.cache
-def usual_leaves(start, chunk):
-    state, _ = chunk(start(read_numbers(config(**BASE), SCHEMA)), batches(), STEPS)
-    return leaves(state)
+@pytest.fixture(scope="module")
+def usual(base):
+    """What training leaves with the usual numbers."""
+    return leaves(base.chunk(base.state(), batches(), STEPS)[0])
 
 
 NUMBERS = {
@@ -70,13 +72,11 @@ NUMBERS = {
 
 
 @pytest.mark.parametrize("option", NUMBERS)
-def test_a_number_changes_what_is_computed(option, base):
+def test_a_number_changes_what_is_computed(option, base, usual):
     """Of one program, as in a search's trials."""
-    _, _, start, _, chunk = base
-    changed = config(**BASE | {option.replace(".", "__"): NUMBERS[option]})
-    state, _ = chunk(start(read_numbers(changed, SCHEMA)), batches(), STEPS)
-    pairs = zip(leaves(state), usual_leaves(start, chunk), strict=True)
-    assert any((a != b).any() for a, b in pairs)
+    changed = base.state(**{option.replace(".", "__"): NUMBERS[option]})
+    state, _ = base.chunk(changed, batches(), STEPS)
+    assert any((a != b).any() for a, b in zip(leaves(state), usual, strict=True))
 
 
 OTHERS = [
@@ -120,20 +120,8 @@ def test_equal_options_make_the_same_program():
     assert text.__wrapped__() == text()
 
 
-def test_a_chunk_equals_its_steps_one_by_one_and_stops_at_the_count(base):
-    _, _, start, step, chunk = base
-    state, given = start(read_numbers(config(**BASE), SCHEMA)), batches()
-    chunked, metrics = chunk(state, given, 3)
-    for i in range(3):
-        state, one = step(state, jax.tree.map(lambda a, i=i: np.asarray(a)[i], given))
-        np.testing.assert_allclose(metrics["losses"][i], one["losses"], rtol=1e-6)
-    assert int(chunked.step) == 3
-    for a, b in zip(leaves(chunked), leaves(state), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
-
-
 def test_each_step_drops_other_numbers_out(base):
-    state = base.start(read_numbers(config(**BASE), SCHEMA))
+    state = base.state()
     batch = jax.tree.map(lambda a: np.asarray(a)[0], batches())
     first, again, next_ = (base.step(state.replace(step=np.int32(at)), batch) for at in (0, 0, 1))
     np.testing.assert_array_equal(first[1]["losses"], again[1]["losses"])
@@ -151,9 +139,7 @@ def test_padding_changes_nothing():
         ids=rng.integers(-5, 10_000, (STEPS, B, 3)).astype("i4"),
     )
     c = config(
-        model__architecture="shared_bottom",
-        model__normalisation="batch",
-        loss__sample_weights=True,
+        model__architecture="shared_bottom", model__normalisation="batch", loss__sample_weights=True
     )
     model, plan = build(c)
     run = jax.jit(make_train_chunk(make_train_step(c, model, plan, 10), STEPS))
@@ -222,52 +208,23 @@ def test_rows_count_what_they_weigh_where_weights_are_asked_for(weighted):
     np.testing.assert_allclose(found.rows, b.row_mask / b.row_mask.sum(), rtol=1e-6)
 
 
-def test_scoring_drops_nothing_out_and_keeps_the_task_order(base):
-    model, plan, start, *_ = base
-    state = start(read_numbers(config(**BASE), SCHEMA))
-    batch = jax.tree.map(lambda a: np.asarray(a[0]), batches())
-    score = jax.jit(make_score_step(model, plan, read_losses(config().loss, SCHEMA)))
-
-    @jax.jit
-    def alone(state, batch):
-        gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch), look_ups(plan))
-        inputs = lookup.to_inputs(plan, gathered, batch)
-        return model.apply({"params": state.params}, inputs, train=False).logits
-
-    logits, expected = score(state, batch), alone(state, batch)
-    assert logits.shape == (B, 2)
-    for column, task in enumerate(SCHEMA.task_names):
-        np.testing.assert_allclose(logits[:, column], expected[task], rtol=1e-5)
-
-
 def test_weights_of_tasks_are_checked():
     with pytest.raises(UserError, match=r"loss.task_weights 'clicks'. Did you mean 'click'"):
         hyper(config(loss__task_weights="clicks=1"), SCHEMA)
 
 
-def sized(**changes):
-    return config(
-        model__embedding_dim=16,
-        model__experts="mlp*3",
-        model__mlp__hidden=(256, 256, 256),
-        model__architecture="mmoe",
-        **changes,
-    )
-
-
-@functools.cache
-def big():
-    return jax.tree.map(lambda a: jax.ShapeDtypeStruct((4096, *a.shape[2:]), a.dtype), batches())
-
-
 @pytest.mark.slow
 def test_accumulation_saves_memory():
+    big = jax.tree.map(lambda a: jax.ShapeDtypeStruct((4096, *a.shape[2:]), a.dtype), batches())
+    large = {"embedding_dim": 16, "experts": "mlp*3", "mlp__hidden": (256,) * 3}
+
     def temporaries(**changes):
-        c = sized(**changes)
+        own = {f"model__{name}": value for name, value in large.items()}
+        c = config(model__architecture="mmoe", **own, **changes)
         model, plan = build(c)
         step = jax.jit(make_train_step(c, model, plan, 10), donate_argnums=0)
         shapes = jax.eval_shape(lambda: create_state(c, model, plan))
-        return step.lower(shapes, big()).compile().memory_analysis().temp_size_in_bytes
+        return step.lower(shapes, big).compile().memory_analysis().temp_size_in_bytes
 
     assert temporaries(train__accumulate=8) < 0.3 * temporaries()
 
@@ -320,7 +277,7 @@ def test_it_is_the_weighted_mean_of_all_steps(float64):
 @pytest.mark.parametrize(
     "way",
     [
-        {"parallel__devices": 8},
+        {"parallel__devices": 2},
         pytest.param(
             {"parallel__devices": 8, "parallel__strategy": "pmap"}, marks=pytest.mark.slow
         ),

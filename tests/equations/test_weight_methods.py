@@ -1,6 +1,8 @@
 """Balancers that weigh losses, and those with a state: by their equations in NumPy, step by step,
 and answers that are known."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,11 +33,18 @@ def played(name, losses, g=None, rows=None, **options):
       rows: `[N, T]`, how many count; 1 without.
       options: of the balancer.
     """
-    method = BALANCERS[name](**options)
     count, tasks = losses.shape
-    names = tuple(Task(f"task{t}") for t in range(tasks))
     g = np.ones((count, tasks, 1)) if g is None else g
     rows = np.ones(losses.shape, int) if rows is None else rows
+    w, c = program(name, tasks, **options)(jnp.arange(count), *map(jnp.asarray, (losses, g, rows)))
+    return np.asarray(w), np.asarray(c)
+
+
+@functools.cache
+def program(name, tasks, **options):
+    """The steps of a balancer, compiled once."""
+    method = BALANCERS[name](**options)
+    names = tuple(Task(f"task{t}") for t in range(tasks))
 
     def step(state, given):
         i, losses, g, rows = given
@@ -47,9 +56,7 @@ def played(name, losses, g=None, rows=None, **options):
         seen = Seen(losses, rows, jnp.sqrt(jnp.diag(gram)), gram, i, key(i))
         return method.update(state, seen), (w, c)
 
-    given = jnp.arange(count), *map(jnp.asarray, (losses, g, rows))
-    _, (w, c) = jax.jit(lambda: jax.lax.scan(step, method.init_state(names), given))()
-    return np.asarray(w), np.asarray(c)
+    return jax.jit(lambda *given: jax.lax.scan(step, method.init_state(names), given)[1])
 
 
 def drawn(tasks, seed=0):

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from batches import batch_of
 from every_field import EMBEDDED, NUMBERS, SLOTS
 from made_models import read_by_program
 from safetensors.numpy import load_file
@@ -106,15 +107,10 @@ def batch(size: int, seed=0, schema=SCHEMA) -> Batch:
     ids = rng.integers(0, limits, (size, schema.slots)).astype(np.int32)
     bags = np.asarray([f.kind == "bag" for f in schema.slot_fields()])
     ids[(rng.random(ids.shape) < 0.5) & bags[None]] = -1
-    return Batch(
-        ids=ids,
-        weights=rng.random((size, schema.weighted_slots)).astype(np.float32),
-        numeric=rng.normal(size=(size, schema.numbers)).astype(np.float32),
-        labels=np.zeros((size, len(schema.tasks)), np.float32),
-        label_mask=np.ones((size, len(schema.tasks)), bool),
-        sample_weight=np.ones(size, np.float32),
-        row_mask=np.ones(size, bool),
-    )
+    weights = rng.random((size, schema.weighted_slots)).astype(np.float32)
+    numeric = rng.normal(size=(size, schema.numbers)).astype(np.float32)
+    labels = np.zeros((size, len(schema.tasks)), np.float32)
+    return batch_of(ids, labels, weights=weights, numeric=numeric)
 
 
 def exported(forward: Forward, members: list[Drawn], path):

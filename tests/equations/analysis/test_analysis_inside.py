@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from batches import batch_of
 from flax import linen as nn
 from ml_collections import ConfigDict
 from tiny_runs import SCHEMA, B, D, inputs_of, rows, tiny
@@ -19,7 +20,7 @@ from dtn_jax.analysis.sample import Forward
 from dtn_jax.analysis.segments import chosen_segment, segments
 from dtn_jax.data.epochs.reader import take
 from dtn_jax.errors import UserError
-from dtn_jax.interface import Batch, Outputs
+from dtn_jax.interface import Outputs
 from dtn_jax.run.optimizers import hyper
 from dtn_jax.run.state import State
 from dtn_jax.schema import Field, Schema, Task
@@ -119,11 +120,7 @@ def test_gate_weights_of_a_sample_are_the_models(gated):
 
 @pytest.mark.parametrize(
     ("fewest", "shown"),
-    [
-        (1, [*range(8), "rarer values (10)"]),
-        (9, [*range(4), "rarer values (10)"]),
-        (12, [0]),
-    ],
+    [(1, [*range(8), "rarer values (10)"]), (9, [*range(4), "rarer values (10)"]), (12, [0])],
 )
 def test_segments_by_value_are_the_most_frequent_ones_by_name(monkeypatch, fewest, shown):
     monkeypatch.setattr(segments_module, "FEWEST", fewest)
@@ -224,14 +221,10 @@ def test_conflict_of_equal_and_of_opposite_tasks(order, cosine):
     rng = np.random.default_rng(0)
     click = (rng.random(16) < 0.5).astype(np.float32)
     labels = {"same": click, "opposite": 1 - click, "one class": click}[order]
-    batch = Batch(
-        ids=rng.integers(0, 5, (16, 1)).astype(np.int32),
-        weights=np.zeros((16, 0), np.float32),
-        numeric=np.zeros((16, 0), np.float32),
-        labels=np.stack([click, labels], axis=1),
+    batch = batch_of(
+        rng.integers(0, 5, (16, 1)).astype(np.int32),
+        np.stack([click, labels], axis=1),
         label_mask=np.stack([np.ones(16, bool), np.full(16, cosine is not None)], axis=1),
-        sample_weight=np.ones(16, np.float32),
-        row_mask=np.ones(16, bool),
     )
     tables = {"embedding": jnp.zeros((plan.rows, plan.dim))}  # logits of 0: p - y is +- 1/2
     state = State(0, None, {}, {}, {}, tables, {}, hyper(config, schema))

@@ -4,13 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+from batches import batch_of
 from scipy.stats import spearmanr
 from threadpoolctl import threadpool_limits
 
 from dtn_jax.analysis import importance, quality, rank
 from dtn_jax.analysis.importance import Importance, Sample
 from dtn_jax.data.sets.synthetic import funnel, known_answer
-from dtn_jax.interface import Batch
 from dtn_jax.schema import Field, Schema, Task
 
 
@@ -165,15 +165,7 @@ def bayes():
         Task("order", also_report=("cart", "click"), upstream=("cart",)),
     )
     schema = Schema("synthetic", [Field(f) for f in funnel.FIELDS], tasks)
-    batch = Batch(
-        ids=ids,
-        weights=np.zeros((12_000, 0), np.float32),
-        numeric=np.zeros((12_000, 0), np.float32),
-        labels=labels.astype(np.float32),
-        label_mask=np.ones(labels.shape, bool),
-        sample_weight=np.ones(12_000, np.float32),
-        row_mask=np.ones(12_000, bool),
-    )
+    batch = batch_of(ids, labels.astype(np.float32))
     keys, _ = quality.keys(schema, batch, weighted=False)
     keys = [
         dataclasses.replace(key, score=lambda scores, k=k, key=key: scores[key.rows, k])

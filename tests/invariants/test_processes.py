@@ -16,6 +16,7 @@ from small_runs import assert_same_run, last_state, logged, small
 
 from dtn_jax.analysis.replay import read
 from dtn_jax.cli import launch
+from dtn_jax.files import HASHES
 from dtn_jax.run.train import train
 
 TESTS = pathlib.Path(__file__).parents[1]
@@ -110,10 +111,9 @@ def test_a_step_that_is_not_finite_ends_all_processes(prepared_dir, tmp_path):
 @pytest.mark.nightly
 def test_four_processes_share_two_lanes(tmp_path):
     """Rows have groups, which each process reads a quarter of. Then two go on, a lane each."""
-    text = EXAMPLE.read_text()
-    assert text.count("lanes=4") == 1
-    plugin = tmp_path / "two_lanes.py"
-    plugin.write_text(text.replace("lanes=4", "lanes=2"))
+    plugin, lanes = tmp_path / "two_lanes.py", "Shop.layout = Layout(lanes=2, block_rows=64)"
+    imported = "from dtn_jax.data.blocks import Layout"
+    plugin.write_text(f"{EXAMPLE.read_text()}\n{imported}\n{lanes}\n")
     changes = {
         "plugins": str(plugin),
         "data__dataset": "shop",
@@ -143,8 +143,7 @@ def test_when_a_process_dies_the_launcher_starts_all_again(prepared_dir, tmp_pat
     ]
     with log.open("w") as out:
         launcher = subprocess.Popen(command, cwd=TESTS.parent, stdout=out, stderr=subprocess.STDOUT)
-        last = workdir / "checkpoints" / "last"
-        wait_for(lambda: last.exists() and any(p.name.isdecimal() for p in last.iterdir()), 300)
+        wait_for(lambda: any(workdir.glob(f"checkpoints/last/*/{HASHES}")), 300)  # it is whole
         victim, *others = children(launcher.pid)
         os.kill(victim, signal.SIGKILL)
         wait_for(lambda: not any(map(alive, others)), 90)  # JAX's own heartbeats take 100 s

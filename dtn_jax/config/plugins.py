@@ -49,8 +49,6 @@ def use(config: ConfigDict, files: str) -> None:
     """Loads plug-ins, gives a config their options, at their defaults, and adds them to its
     `plugins`."""
     text = load(files)
-    if not text:
-        return
     with config.unlocked():
         for key, value in base_config().items():
             if isinstance(value, ConfigDict) and key in config:

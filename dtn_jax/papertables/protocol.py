@@ -253,8 +253,8 @@ def usual() -> dict[str, object]:
 
 def changed(config: ConfigDict | Mapping[str, str]) -> dict[str, str]:
     """The identity options that are not as usual, as text: a new option renames no run."""
-    defaults, options = usual(), identity(config)
-    return {k: str(v) for k, v in options.items() if str(v) != str(defaults.get(k))}
+    left_out, options = usual(), identity(config)
+    return {k: str(v) for k, v in options.items() if str(v) != str(left_out.get(k))}
 
 
 RIVALS = {

@@ -187,8 +187,8 @@ class Runs:
         tuning = self.tuning(searches[(seed - 1) % len(searches)])
         if tuning is None:
             return None
-        usual = self.protocol.settings(entry.tuned_as)
-        settings = (usual, tuning["settings"], entry.settings, {"seed": seed})
+        own = self.protocol.settings(entry.tuned_as)
+        settings = (own, tuning["settings"], entry.settings, {"seed": seed})
 
         def located() -> tuple[ConfigDict, pathlib.Path]:
             config, data = self._located(*settings)
@@ -232,8 +232,7 @@ class Runs:
         yield from self._do([{f"tuning {name}": part(self._tune, name, {}) for name in searched}])
         others = {n: self._tried(n) for n in missing} if transfer else {}
         failed = [name for name, tried in others.items() if tried is None]
-        if failed:
-            yield [f"{name}: it tries the settings of all, and a search failed" for name in failed]
+        yield [f"{name}: it tries the settings of all, and a search failed" for name in failed]
         jobs = {
             f"{n}, settings of the others": part(self._tune, n, of)
             for n, of in others.items()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
 import optuna
 import pytest
@@ -66,7 +67,8 @@ def silence(folder):
 @pytest.fixture
 def impatient(monkeypatch, tmp_path):
     """Who waits for trials of other workers finds these dead at once."""
-    monkeypatch.setattr(studies.time, "sleep", lambda _: silence(tmp_path))
+    impatience = types.SimpleNamespace(sleep=lambda _: silence(tmp_path))
+    monkeypatch.setattr(studies, "time", impatience)
 
 
 def disk_is_full(*_, **__):

@@ -1,4 +1,5 @@
-"""What the scores of a regression mean: its label's mean, median or expected level, in its unit."""
+"""What scores mean: of a regression its label's mean, median or expected level, in its unit; of a
+binary task its log-odds, whatever positives weigh in the loss."""
 
 import dataclasses
 import math
@@ -13,7 +14,7 @@ from toy_steps import build, config, first_state
 from configs.base import get_config
 from dtn_jax.errors import UserError
 from dtn_jax.losses import read_losses
-from dtn_jax.losses.by_task import TaskLoss, predictions
+from dtn_jax.losses.by_task import TaskLoss, predictions, task_losses
 from dtn_jax.losses.log_normal import LogNormal
 from dtn_jax.losses.notes import large
 from dtn_jax.losses.ordinal import Ordinal
@@ -183,3 +184,24 @@ def test_a_label_in_seconds_dwarfs_a_click():
 )
 def test_a_weight_or_another_loss_takes_the_note_away(loss):
     assert notes(**loss) == []
+
+
+# Positives may weigh what they will: what a model gives is the log-odds of its task.
+
+
+@pytest.mark.parametrize(("weight", "smoothing"), [(0.2, 0.0), (3000, 0.0), (3000, 0.4)])
+def test_the_best_logit_is_the_log_odds(weight, smoothing):
+    """Of the labels, smoothed where they are: 1 is 0.8 then, and 0 is 0.2."""
+    labels = jnp.asarray(np.array([1.0, 0.0, 0.0, 0.0])[:, None])
+    schema = Schema("s", (Field("f", rows=2),), (Task("click"),))
+    options = get_config().loss
+    options.positive_weights, options.label_smoothing = f"click={weight}", smoothing
+    chosen = read_losses(options, schema)
+
+    def loss(z):
+        return task_losses({"click": jnp.full(4, z)}, labels, jnp.full((4, 1), 0.25), chosen)[0]
+
+    rate = {0.0: 0.25, 0.4: (0.8 + 3 * 0.2) / 4}[smoothing]
+    slope, least = jax.jit(jax.grad(loss)), np.log(rate / (1 - rate))
+    assert abs(slope(least)) < 1e-5 * weight
+    assert abs(slope(least + 0.1)) > 1e-3

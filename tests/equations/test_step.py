@@ -11,11 +11,13 @@ from built_models import program
 from toy_steps import SCHEMA, STEPS, B, batches, build, config, first_state, leaves, placed_run, run
 
 from dtn_jax.errors import UserError
+from dtn_jax.losses import read_losses
 from dtn_jax.losses.rows import make_weights
 from dtn_jax.run.optimizers import apply_dense, hyper, schedule
 from dtn_jax.run.state import create_state, read_numbers
-from dtn_jax.run.step import make_train_chunk, make_train_step
+from dtn_jax.run.step import make_score_step, make_train_chunk, make_train_step
 from dtn_jax.tables import lookup
+from dtn_jax.tables.exchange import look_ups
 from dtn_jax.tables.updater import OPTIMIZERS
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
@@ -120,6 +122,17 @@ def test_equal_options_make_the_same_program():
     assert text.__wrapped__() == text()
 
 
+def test_a_chunk_equals_its_steps_one_by_one_and_stops_at_the_count(base):
+    state, given = base.state(), batches()
+    chunked, metrics = base.chunk(state, given, 3)
+    for i in range(3):
+        state, one = base.step(state, jax.tree.map(lambda a, i=i: np.asarray(a)[i], given))
+        np.testing.assert_allclose(metrics["losses"][i], one["losses"], rtol=1e-6)
+    assert int(chunked.step) == 3
+    for a, b in zip(leaves(chunked), leaves(state), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
 def test_each_step_drops_other_numbers_out(base):
     state = base.state()
     batch = jax.tree.map(lambda a: np.asarray(a)[0], batches())
@@ -206,6 +219,23 @@ def test_rows_count_what_they_weigh_where_weights_are_asked_for(weighted):
     expected = b.row_mask * (b.sample_weight * b.loss_weight if weighted else 1.0)
     np.testing.assert_allclose(found.tasks[:, 0], expected / expected.sum(), rtol=1e-6)
     np.testing.assert_allclose(found.rows, b.row_mask / b.row_mask.sum(), rtol=1e-6)
+
+
+def test_scoring_drops_nothing_out_and_keeps_the_task_order(base):
+    model, plan, state = base.model, base.plan, base.state()
+    batch = jax.tree.map(lambda a: np.asarray(a[0]), batches())
+    score = jax.jit(make_score_step(model, plan, read_losses(config().loss, SCHEMA)))
+
+    @jax.jit
+    def alone(state, batch):
+        gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch), look_ups(plan))
+        inputs = lookup.to_inputs(plan, gathered, batch)
+        return model.apply({"params": state.params}, inputs, train=False).logits
+
+    logits, expected = score(state, batch), alone(state, batch)
+    assert logits.shape == (B, 2)
+    for column, task in enumerate(SCHEMA.task_names):
+        np.testing.assert_allclose(logits[:, column], expected[task], rtol=1e-5)
 
 
 def test_weights_of_tasks_are_checked():

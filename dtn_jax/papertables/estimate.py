@@ -36,10 +36,10 @@ STEPS = 40  # between two of the three validations of a measured run
 TRIALS_A_RUN = 4  # that a search begins for what a full run costs: 2.3 to 7 in committed tables
 HEADER = ("", "compile s", "s / step", "min / run", "runs", "hours", "memory")
 NOTE = (
-    f"Runs: of its search ({TRIALS_A_RUN} trials begin for each), of its finalists, and final "
-    "ones. Rows that vary an entry count among its final runs; their time is by FLOPs. A row's "
-    "programs are compiled once. Memory: what is held while it trains, without the compiler's "
-    "temporaries. "
+    f"Runs: of its search ({TRIALS_A_RUN} trials begin for each, with --quick one), of its "
+    "finalists, and final ones. Rows that vary an entry count among its final runs; their time is "
+    "by FLOPs. A row's programs are compiled once. Memory: what is held while it trains, without "
+    "the compiler's temporaries. "
     "Assumed: one run after another, none stops early, nothing is done. Test is not counted."
 )
 
@@ -80,6 +80,7 @@ def estimate(
     for entry in (e for of in tables.values() for e in of if not names or e.name in names):
         rows.setdefault(entry.tuned_as, {})[digest(entry.settings)] = entry
     lines, total, (search, others, again) = [], 0.0, cost_of_tuning(runs.protocol)
+    begin = 1 if runs.protocol.cut else TRIALS_A_RUN  # validated once, no trial ends early
     notes = [NOTE, f"Measured on {machine()}, jax {jax.__version__}, {datetime.date.today()}."]
     for name, varied in rows.items():
         screen.say(f"measuring {name}", style="dim")
@@ -94,7 +95,7 @@ def estimate(
         flops = sum(runs.size(entry).flops_per_example for entry in varied.values())
         searches = len(runs.protocol.searches_of(name))
         final = runs.protocol.runs_of(name)
-        begun = searches * (TRIALS_A_RUN * search + others + again) + final * len(varied)
+        begun = searches * (begin * search + others + again) + final * len(varied)
         trained = searches * (search + others + again) + final * flops / cost.flops
         seconds = len(varied) * cost.compiling + begun * cost.beginning + trained * cost.training
         counts = f"{searches * (search + others)} + {searches * again} + {final * len(varied)}"

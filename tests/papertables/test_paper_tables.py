@@ -299,6 +299,8 @@ def test_the_command_measures_and_trains_nothing(prepared_dir, tmp_path, monkeyp
             (2 * 60 + (2 * (12 + 8) + 8) * 2 + (2 * (3 + 8) + 16) * 10) / 3600,
         ),
         ({"trials": 0}, (2 * 60 + 4 * 2 + 8 * 10) / 3600),
+        # Of --quick: no trial ends early.
+        ({"cut": ("short",)}, (2 * 60 + (3 + 8 + 4) * 2 + (3 + 8 + 8) * 10) / 3600),
     ],
     ids=lambda value: "".join(value) if isinstance(value, dict) else "",
 )

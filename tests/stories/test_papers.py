@@ -1,7 +1,6 @@
 """A paper's work on a built-in data set: the commands, in order, as a user types them."""
 
 import json
-import re
 
 import pytest
 from page_shell import Shell
@@ -32,14 +31,6 @@ def train_over_seeds_and_resume(shell):
     assert found["seed"] == 1
 
 
-def launch_trains_in_two_processes(shell):
-    shell.run(
-        "dtn-jax launch --processes=2 -- --config=configs/adult.py:shared_bottom "
-        f"{SMALL} --workdir=runs/launched"
-    )
-    assert (shell.folder / "runs/launched/results.json").exists()
-
-
 def sweep_searches_and_goes_on(shell):
     command = f"dtn-jax sweep --config=configs/adult.py:shared_bottom {SMALL} --workdir=runs/sweep"
     for trials in (2, 3):
@@ -51,31 +42,16 @@ def sweep_searches_and_goes_on(shell):
 
 def a_table_of_a_paper(shell):
     shell.run(
-        "dtn-jax paper_tables --dataset=adult --table=overall --seeds=2 --trials=1 --quick "
+        "dtn-jax paper_tables --dataset=adult --table=overall --seeds=1 --trials=1 --quick "
         "--entries=shared_bottom,mmoe --workdir=runs/tables"
     )
     found = {path.suffix for path in (shell.folder / "runs/tables").rglob("overall.*")}
     assert {".md", ".tex", ".csv"} <= found
 
 
-def plan_answers_which_slice_to_take(shell):
-    said = shell.run(
-        f"dtn-jax plan --config=configs/adult.py:shared_bottom {SMALL} --rows=1e9 --device=h100"
-    )
-    assert re.search(r"h100: \d+ devices are enough", said)
-
-
-def help_says_what_a_command_does(shell):
-    for name in ("train", "prepare", "score", "serve", "compare", "sweep"):
-        assert f"dtn-jax {name}" in shell.run(f"dtn-jax {name} --help")
-
-
 def test_the_story(shell):
     """From a built-in set to a table of a paper."""
     prepare_makes_a_built_in_set(shell)
     train_over_seeds_and_resume(shell)
-    launch_trains_in_two_processes(shell)
     sweep_searches_and_goes_on(shell)
     a_table_of_a_paper(shell)
-    plan_answers_which_slice_to_take(shell)
-    help_says_what_a_command_does(shell)

@@ -1,5 +1,7 @@
 """`dtn-jax plan`: what it extrapolates is what is compiled, and its answers."""
 
+import itertools
+
 import jax
 import pytest
 
@@ -24,6 +26,7 @@ CASES = {
         "rows": 2000,
     },
 }
+SAMPLED = [*zip(CASES, ("gpu", "tpu", "gpu"))]  # of cases and platforms; all are nightly
 
 
 def small(changes):
@@ -37,8 +40,13 @@ def small(changes):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("platform", ["gpu", "tpu"])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    ("case", "platform"),
+    [
+        pytest.param(*each, marks=[] if each in SAMPLED else pytest.mark.nightly)
+        for each in itertools.product(CASES, ("gpu", "tpu"))
+    ],
+)
 def test_eight_devices_are_as_extrapolated_from_four(case, platform):
     config, schema = small(CASES[case])
     found = plan.extrapolate(config, schema, platform, base=4)

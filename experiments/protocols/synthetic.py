@@ -1,10 +1,10 @@
 """The synthetic funnel: click, cart, order, with a known best."""
 
-from dtn_jax.papertables.protocol import FUNNEL_RIVALS, PAPERS_OWN, SETTLED, Protocol, entry
+from dtn_jax.papertables.protocol import FUNNEL_RIVALS, PAPERS_OWN_NARROW, SETTLED, Protocol, entry
 
 PROTOCOL = Protocol(
     config="configs/synthetic.py",
-    entries={"dtn": entry("dtn", "gdcn+masknet+mlp")} | PAPERS_OWN | FUNNEL_RIVALS,
+    entries={"dtn": entry("dtn", "gdcn+masknet+mlp")} | PAPERS_OWN_NARROW | FUNNEL_RIVALS,
     trials=6,
     finalist_seeds=2,
     transfer=True,

@@ -138,6 +138,7 @@ def test_a_plug_in_stands_beside_the_packages_own(tmp_path, call, untrained, mon
 
 
 SAME = ("adult", "census_income", "kuairand", "kuairand_histories", "synthetic")
+NARROW = ("census_income", "synthetic")  # whose papers' own DTN has their embeddings of 8
 
 
 @pytest.mark.parametrize("name", sorted(protocols()))
@@ -153,7 +154,8 @@ def test_the_shipped_protocols(name):
 def test_the_papers_own_model_is_a_row_of_every_overall_table(name):
     protocol = load(protocols()[name])
     row = configured(protocol, protocol.settings("dtn, paper"))
-    assert row == load_config(f"configs/{name}.py:dtn,paper")
+    size = ",model.embedding_dim=8" if name in NARROW else ""
+    assert row == load_config(f"configs/{name}.py:dtn,paper{size}")
 
 
 def test_a_balancing_protocols_rows_search_their_methods_dial_beside_what_all_do():

@@ -42,11 +42,14 @@ INSTEAD = (
 
 
 def check(model: nn.Module, plan: TablePlan, schema: Schema) -> None:
+    """Checks a model that may have a part of a plug-in; see `check_rows`."""
+    if any({"ARCHITECTURES", "EXPERTS"} & set(names) for _, names in plugins.loaded.values()):
+        check_rows(model, plan, schema)
+
+
+def check_rows(model: nn.Module, plan: TablePlan, schema: Schema) -> None:
     """Raises UserError, with the plug-in's line and what to use instead, where a model's outputs
-    for a row depend on other rows or on how the batch is split; of models without a part of a
-    plug-in nothing is checked."""
-    if not any({"ARCHITECTURES", "EXPERTS"} & set(names) for _, names in plugins.loaded.values()):
-        return
+    for a row depend on other rows or on how the batch is split."""
     inputs, others = (random_inputs(plan, schema, seed) for seed in range(2))
     init = jax.jit(functools.partial(model.init, train=False), compiler_options=QUICK)
     variables = init(jax.random.key(0, impl="unsafe_rbg"), inputs)
@@ -98,10 +101,12 @@ def random_inputs(plan: TablePlan, schema: Schema, seed: int) -> Inputs:
     inputs = jax.tree.map(drawn, example_inputs(plan, ROWS))
     rows = {field.name: field.rows for field in schema.fields}
     ids = {name: rng.integers(0, rows[name], ROWS, dtype=np.int32) for name in inputs.ids}
+    batch = example_batch(schema, ROWS, False).replace(row_mask=jnp.arange(ROWS) < ROWS - 1)
+    labels = jnp.asarray(rng.integers(0, 2, batch.labels.shape), batch.labels.dtype)
     return inputs.replace(
         ids=jax.tree.map(jnp.asarray, ids),
-        row_mask=jnp.arange(ROWS) < ROWS - 1,
-        labels=labels_of(example_batch(schema, ROWS, False), schema),
+        row_mask=batch.row_mask,
+        labels=labels_of(batch.replace(labels=labels), schema),
     )
 
 

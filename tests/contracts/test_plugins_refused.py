@@ -209,6 +209,7 @@ SLOW = [
     ("x = x + jnp.arange(len(x))[:, None]", INSTEAD),
     ("x = x if train else x + 0.01 * jnp.arange(len(x))[:, None]", INSTEAD),
     ("x = x if train else x - x[len(x) // 2][None]", INSTEAD),
+    ("x = x * (1 + sum(a.values.sum() for a in inputs.labels.values()))", INSTEAD),
     ("x = x + jax.random.normal(self.make_rng('dropout'), x.shape) if train else x", INSTEAD),
     ("x = x + (jax.random.normal(self.make_rng('dropout'), (1, 48)) if train else 0)", ""),
 ]
@@ -232,3 +233,31 @@ def test_a_rows_outputs_depend_on_that_row_alone(line, instead, write_plugin, pr
     if "arange" not in line and "//" not in line:  # the first row changes no other one
         assert f"({path}, line {at})" in message
     assert instead in message
+
+
+AVERAGES = """
+from dtn_jax.models.layers import dense, flat
+import jax.numpy as jnp
+
+class Centred(nn.Module):
+    width: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, fields, codewords, train):
+        return dense(self.width, self.dtype, name="output")(flat(fields - fields.mean(0)[None]))
+
+EXPERTS = {"centred": Centred}
+"""
+
+
+@pytest.mark.slow
+def test_an_experts_outputs_depend_on_their_row_alone(write_plugin, prepared_dir):
+    path = write_plugin(AVERAGES)
+    config = small(prepared_dir, model__normalisation="none")
+    plugins.use(config, str(path))
+    config.model.experts = "centred+mlp"
+    message = refused(build_run(config).check_model)
+    at = next(n for n, text in enumerate(path.read_text().splitlines(), 1) if "mean(0)" in text)
+    assert f"({path}, line {at})" in message
+    assert INSTEAD in message

@@ -71,6 +71,16 @@ def test_the_square_of_escm2_dr_draws_estimates_to_one_half(kind, expected):
         np.testing.assert_allclose(sigmoid(z) - q, -2 * q * (1 - q) * z, rtol=1e-6)
 
 
+def test_escm2_bounds_what_a_rare_click_weighs():
+    """The third of three clicked rows has a propensity of almost 0."""
+    p, imputed, e = jnp.array([0.5, 0.2, 1e-9]), jnp.full(3, 0.3), np.log(2)
+    label = Label(jnp.ones(3), jnp.ones(3, bool), jnp.ones(3), jnp.full(3, 40.0))
+    given, w = (jnp.zeros(3), p, label, label, Task("order")), np.minimum(1 / p, 15)
+    assert_close(counterfactual(*given, None), 40 * w * e)
+    dr = imputed + w * (e - imputed) + w * (e - imputed) ** 2
+    assert_close(counterfactual(*given, imputed), dr)
+
+
 def test_no_gradient_of_escm2s_weights_reaches_the_upstream_tower(model):
     built = model(PAIR, **usual("escm2"))
 
@@ -101,6 +111,29 @@ def test_fdn_keeps_apart_what_is_a_tasks_own_and_what_is_shared(model):
     assert_close(out.aux["orthogonality"], 2 * norms)
     unlabelled = built(inputs=built.inputs.replace(labels={}))
     assert set(unlabelled.aux) == {"orthogonality"}
+
+
+def test_fdns_orthogonality_falls_where_it_counts():
+    """Over 60 steps on one batch; where its weight is tiny it rises."""
+    tasks = (Task("click"), Task("order"))
+    data = dataclasses.replace(toy_steps.SCHEMA, tasks=tasks)
+    chunk = jax.tree.map(lambda a: jnp.repeat(a[:1], 60, axis=0), toy_steps.batches())
+
+    def norms(weight):
+        c = toy_steps.config(
+            model__architecture="fdn",
+            model__fdn__orthogonality=weight,
+            model__fdn__auxiliary=0.0,
+            model__dtype="float64",
+            optim__learning_rate=1e-2,
+            optim__table_init=0.5,
+        )
+        return np.asarray(toy_steps.placed_run(c, chunk, data)[1]["aux/orthogonality"]) / weight
+
+    counts, hardly = norms(1.0), norms(1e-6)
+    np.testing.assert_allclose(counts[0], hardly[0], rtol=1e-9)
+    assert counts[-1] < 0.1 * counts[0]
+    assert hardly[-1] > counts[0]
 
 
 def test_fdns_norm_has_a_gradient_where_experts_are_silent():
@@ -140,6 +173,17 @@ def test_snrs_switches_are_one_draw_for_all_rows_of_a_step(model):
     log_alpha = built.exact[0]["log_alpha"]
     open_ = sigmoid(log_alpha - 0.9 * np.log(0.1 / 1.1)).sum()
     assert_close(one.aux["l0"], np.full(6, 0.5 * open_))
+
+
+def test_a_drawn_switch_is_a_stretched_concrete_number(model, monkeypatch):
+    """z = clip(1.2 s - 0.1, 0, 1) of s = sigmoid((log u - log (1 - u) + log alpha) / 0.9)."""
+    built, u = model(PAIR, **usual("snr")), np.array([[0.01, 0.3], [0.6, 0.99]])
+    monkeypatch.setattr(jax.random, "uniform", lambda *_: jnp.asarray(u))
+    switches = built(train=True, key=0).intermediates["switches"]
+    s = sigmoid((np.log(u / (1 - u)) + built.exact[0]["log_alpha"]) / 0.9)
+    expected = np.clip(1.2 * s - 0.1, 0, 1)
+    assert np.any((expected > 0) & (expected < 1))
+    assert_close([list(switches[task].values()) for task in PAIR.task_names], expected)
 
 
 def test_a_closed_switch_cuts_its_expert_off(model):

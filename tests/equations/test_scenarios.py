@@ -156,6 +156,41 @@ def test_it_is_its_equation(name, model):
         np.testing.assert_allclose(built().logits[task], logit, rtol=1e-10, atol=1e-12)
 
 
+def test_pepnet_whose_gates_are_1_is_a_shared_bottom(model):
+    built, plain = model(PAIR, **usual("pepnet")), model(PAIR, **usual("shared_bottom"))
+
+    def open_(params):
+        for name in params:
+            if name.startswith(("epnet", "ppnet")) and not name.endswith("_hidden"):
+                params[name] = jax.tree.map(np.zeros_like, params[name])
+
+    variables = built.edited(open_)
+    same = {name: variables["params"][name] for name in plain.variables["params"]}
+    expected = plain({"params": same}, built.inputs)
+    for task, logit in built(variables).logits.items():
+        np.testing.assert_allclose(logit, expected.logits[task], rtol=1e-12)
+
+
+def test_star_with_equal_scenarios_is_a_shared_bottom(model):
+    given = usual("star", star__auxiliary=0)
+    built, plain = model(PAIR, **given), model(PAIR, **usual("shared_bottom"))
+
+    def alike(params):
+        for tower_ in (params["tower_click"], params["tower_order"]):
+            for layer in tower_.values():
+                layer["scenario_kernel"] = np.ones_like(layer["scenario_kernel"])
+                layer["scenario_bias"] = np.zeros_like(layer["scenario_bias"])
+
+    variables = built.edited(alike)
+    same = {name: jax.tree.map(lambda a: a, part) for name, part in variables["params"].items()}
+    for tower_ in (same["tower_click"], same["tower_order"]):
+        for layer in tower_.values():
+            del layer["scenario_kernel"], layer["scenario_bias"]
+    expected = plain({"params": same}, built.inputs)
+    for task, logit in built(variables).logits.items():
+        np.testing.assert_allclose(logit, expected.logits[task], rtol=1e-12)
+
+
 def test_m3oes_gates_move_nothing_below_them(model):
     built = model(PAIR, **usual("m3oe", m3oe__hidden=5))
 
@@ -220,7 +255,7 @@ def test_fields_are_found_by_their_role_or_given():
 
 def test_a_scenario_is_one_field_of_few_values():
     two = {"architecture": "star", "star__scenario": ("field_0", "field_1")}
-    with pytest.raises(UserError, match="STAR: expected one categorical field, got sc"):
+    with pytest.raises(UserError, match=r"STAR reads one .* model\.star\.scenario=FIELD"):
         architectures.build(options(**two), PAIR)
     large = dataclasses.replace(FIELDS[0], rows=100_000)
     wide = dataclasses.replace(PAIR, fields=(large, *FIELDS[1:]))

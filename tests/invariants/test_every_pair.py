@@ -12,12 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from built_models import PAIR, inputs_of, options
-from toy_steps import SCHEMA, batches, config, leaves, placed_run
+from toy_steps import SCHEMA, batches, build, config, leaves, placed_run
 
 from dtn_jax.models import build as architectures
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.models.auxiliary import label_loss
 from dtn_jax.models.experts import EXPERTS
+from dtn_jax.run import promises
 from dtn_jax.schema import Task
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
@@ -33,7 +34,7 @@ WIDE = {  # so that not all units of a layer are dead
     "tower_hidden": (16,),
 }
 FROZEN = {  # {a pattern of architecture/expert/path: why}
-    r"^snr/": "a drawn switch may be closed, and an expert is then read by no task",
+    r"^snr/.*/(shared|route_)": "a drawn switch may be closed: no task then reads an expert",
     r"/fibinet_\d/(squeeze|excite|excited_pairs)": "SENET's relus may all be 0 in so few rows",
 }
 
@@ -83,12 +84,24 @@ SHOP = dataclasses.replace(
     tasks=(Task("click"), Task("order", upstream=("click",))),
 )
 MARKS = {"onetrans": (), "escm2": pytest.mark.slow, "m3oe": pytest.mark.slow}
+EACH = [pytest.param(a, marks=MARKS.get(a, pytest.mark.nightly)) for a in ARCHITECTURES]
 
 
-@pytest.mark.parametrize(
-    "architecture",
-    [pytest.param(a, marks=MARKS.get(a, pytest.mark.nightly)) for a in ARCHITECTURES],
-)
+def toy(architecture, **changes):
+    """The config of a small model of an architecture."""
+    own = config().model.get(architecture, {})
+    small = {f"model__{architecture}__{n}": v for n, v in TOKENS.items() if n in own}
+    given = {"model__architecture": architecture, "model__dropout": 0.2, **small, **changes}
+    return config(model__dtype="float64", **given)
+
+
+@pytest.mark.parametrize("architecture", EACH)
+def test_a_rows_outputs_depend_on_that_row_alone(architecture, float64):
+    """Permuted, padded or halved; batch normalisation reads the whole batch, and is left out."""
+    promises.check_rows(*build(toy(architecture, model__normalisation="none"), SHOP), SHOP)
+
+
+@pytest.mark.parametrize("architecture", EACH)
 def test_eight_devices_make_the_same_steps_as_one(architecture, float64):
     """Rows unlike in number and labels on each; dropout, so that noise is of the whole batch."""
     given, rng = batches(), np.random.default_rng(3)
@@ -96,20 +109,10 @@ def test_eight_devices_make_the_same_steps_as_one(architecture, float64):
         row_mask=rng.random(given.row_mask.shape) < 0.8,
         label_mask=rng.random(given.label_mask.shape) < 0.8,
     )
-    own = config().model.get(architecture, {})
-    small = {f"model__{architecture}__{n}": v for n, v in TOKENS.items() if n in own}
+    changes = {"optim__eps": 1e-3, "optim__tables": "sgd", "optim__table_init": 0.5}
     found = []
     for devices in (1, 8):
-        c = config(
-            model__architecture=architecture,
-            model__dtype="float64",
-            model__dropout=0.2,
-            optim__eps=1e-3,
-            optim__tables="sgd",
-            optim__table_init=0.5,
-            parallel__devices=devices,
-            **small,
-        )
+        c = toy(architecture, **changes, parallel__devices=devices)
         state, metrics = placed_run(c, given, SHOP)
         found.append([*leaves(state), np.asarray(metrics["losses"])])
     for one, eight in zip(*found, strict=True):

@@ -40,8 +40,10 @@ class ByScenario(Architecture):
     def check(cls, schema, own):
         fields = [field for field in schema.read if field.name in own.scenario]
         if len(fields) != 1 or fields[0].kind != "categorical":
-            names = ",".join(own.scenario)
-            raise UserError(f"{cls.__name__}: expected one categorical field, got scenario={names}")
+            raise UserError(
+                f"{cls.__name__} reads one categorical field, got {','.join(own.scenario)!r}: "
+                f"choose it by model.{cls.__name__.lower()}.scenario=FIELD"
+            )
         if (rows := fields[0].rows) > MOST:
             raise UserError(
                 f"scenario={fields[0].name} has {rows:,} values; {cls.__name__} has weights for "

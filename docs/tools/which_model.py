@@ -88,7 +88,7 @@ ARCHITECTURE_WORDS = {
     ),
     "metaheac": (
         "gates over shared experts and shared towers, by vectors of the tasks",
-        "you have many tasks with few labels",
+        "you have many tasks; the paper's meta-learning is left out",
     ),
     "fdn": (
         "pairs of experts hold what is a task's own and what is shared, kept apart by losses",
@@ -96,7 +96,7 @@ ARCHITECTURE_WORDS = {
     ),
     "escm2": (
         "ESMM with a loss that corrects for labels of clicked rows alone",
-        "clicks are biased, and p(order after click) matters by itself",
+        "you compare with it: see [its bias](../experiments/results/known_answers.md)",
     ),
     "rankmixer": (
         "tokens of the fields and of the tasks mix by exchange of their parts",

@@ -347,11 +347,13 @@ def read_config(spec: str, rest: Sequence[str]) -> ConfigDict:
         )
     config_path(spec.partition(":")[0])
     from dtn_jax.config import load_config, override  # after what needs no options
+    from dtn_jax.config.files import check_given
 
     load_plugins(rest)  # first: the config's argument may name what they define
     config = load_config(spec)
     for key, value in given:
         override(config, key, value)
+    check_given(config, [key for key, _ in given])
     return config
 
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from ml_collections import ConfigDict
 
 from dtn_jax import places
 from dtn_jax.config import plugins
-from dtn_jax.config.sections import check_options, declarations, did_you_mean, flatten
+from dtn_jax.config.sections import (
+    check_options,
+    declarations,
+    did_you_mean,
+    flatten,
+    takes_experts,
+)
 from dtn_jax.data.schemas.named_schema import with_meaning
 from dtn_jax.data.sets.logs import Logs
 from dtn_jax.errors import UserError, choose, told_as_failed
@@ -70,7 +76,7 @@ def variant(
 
     Raises:
       UserError: an unknown part or key, a value of another type, several architectures, or one for
-        which nothing was published, or tuned, by these flags.
+        which nothing was published, or tuned, by these flags; experts for one that has none.
     """
     every = split_outside_brackets(argument)  # 'dtn,plugins=a.py,b.py'
     files = [p for p in every if p.startswith("plugins=") or (".py" in p and "=" not in p)]
@@ -103,7 +109,17 @@ def variant(
             raise UserError(f"{part} is an expert; + joins experts: model.experts=mlp+{part}")
         elif choose("part of the config's argument", part, known) in flags:
             flags[part](config)
+    check_given(config, [part.partition("=")[0].strip() for part in parts])
     return config
+
+
+def check_given(config: ConfigDict, keys: Iterable[str]) -> None:
+    """Raises UserError where experts are among the options given to an architecture that has none:
+    a result would seem to be theirs."""
+    given = [key for key in keys if key in ("model.experts", "model.group_experts")]
+    if given and not takes_experts(flatten(config)):
+        name = config.model.architecture
+        raise UserError(f"{name} has no experts, and {given[0]} was given: leave it out")
 
 
 def override(config: ConfigDict, key: str, text: str) -> None:

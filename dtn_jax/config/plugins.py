@@ -29,7 +29,14 @@ from typing import Any
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dtn_jax.balancing import NONE, balancer
-from dtn_jax.config.sections import FAMILIES, Family, base_config, declarations, flatten
+from dtn_jax.config.sections import (
+    FAMILIES,
+    Family,
+    base_config,
+    declarations,
+    flatten,
+    takes_experts,
+)
 from dtn_jax.data.sets.catalog import DATASETS
 from dtn_jax.data.sets.data_set import DataSet
 from dtn_jax.errors import UserError, last_line
@@ -199,9 +206,11 @@ def told_as_built(config: FrozenConfigDict, traced: bool = False) -> Iterator[No
             reason = f"{type(error).__name__}: {reason[:SHOWN]} (--debug shows where)"
         lines = {path: last_line(path, error) for path in loaded}
         places = "".join(f" ({path}, line {line})" for path, line in lines.items() if line)
+        name = config.model.architecture
+        takes = takes_experts({"model.architecture": name})
+        experts = f" with experts {config.model.experts!r}" if takes else ""
         raise UserError(
-            f"architecture {config.model.architecture!r} with experts {config.model.experts!r} "
-            f"cannot be built{places}: {reason}"
+            f"architecture {name!r}{experts} cannot be built{places}: {reason}"
         ) from error
 
 

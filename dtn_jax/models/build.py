@@ -153,7 +153,8 @@ def layout(model: ConfigDict, schema: Schema) -> tuple[Kinds, ...]:
     ):
         raise UserError(
             f"architecture {name!r} has the layout {levels!r}; expected the names of its groups, a "
-            f"tuple a level, such as (('shared',),), and takes_experts={architecture.takes_experts}"
+            "tuple a level, such as (('shared',),); where there are none, (), and the class says "
+            "takes_experts = False"
         )
     if not levels:
         return ()

@@ -156,6 +156,8 @@ def test_the_papers_own_model_is_a_flag_of_every_config(name):
     [
         ("mmoe,paper", "'paper' goes with dtn here, got 'mmoe,paper'"),
         ("paper", "'paper' goes with dtn here"),
+        ("rankmixer,model.experts=mlp", "rankmixer has no experts, and model.experts was given"),
+        ("model.group_experts=shared=mlp,infnet", "infnet has no experts, and model.group_exp"),
         ("rankmixer,tuned", "'tuned' goes with dtn, .*mmoe.* here"),
     ],
 )

@@ -127,9 +127,10 @@ class Outputs:
         when unused. An architecture with gates has `gates`, {gate: {source: `[B]`}}, whose weights
         sum to 1 in each gate. A gate is called by who reads through it, a task or `shared`, and
         where that one has several by which it is (`click/own`, `click/level_0`); a source is an
-        expert, or in AITM a task. `effective` has, of the gates after which something else scales
-        the experts (TSN, AdaTT's native weights), what each expert's output is multiplied by in
-        all; those need not sum to 1.
+        expert, in AITM a task, in a trunk `token/NAME` or `field/NAME`, which is attended to.
+        `effective` has, of the gates after which something else scales the experts (TSN, AdaTT's
+        native weights), what each expert's output is multiplied by in all; those need not sum
+        to 1.
     """
 
     logits: dict[str, Float[Array, "B ..."]]

@@ -18,6 +18,7 @@ from dtn_jax.run.state import State
 from dtn_jax.shapes import Array, Bool, Float
 
 OWN, OTHER = "own", "other"
+ATTENDED = "attended"  # a token or field, in a trunk
 UNUSED = 0.1  # of an equal share: an expert with less in every gate that could use it is unused
 ALONE = 0.95  # a gate that gives one of several experts this much uses that one alone
 GATES, EFFECTIVE = "gates", "effective"  # of the intermediates
@@ -81,12 +82,14 @@ def evenness(weights: Mapping[str, Float[np.ndarray, " B"]]) -> float | None:
 
 
 def relation(gate: str, source: str, tasks: Sequence[str]) -> str:
-    """Whose a source is to the reader of a gate: `own`, `shared` or `other`.
+    """Whose a source is to the reader of a gate: `own`, `shared`, `other`; or it is `attended`.
 
     `click/own` and `click/level_0` are read by click. The experts `order/mlp_0` and
     `level_1_order/mlp_0` are order's, and so is AITM's source `order`.
     """
     group = source.partition("/")[0]
+    if group in ("token", "field"):
+        return ATTENDED
     if group not in (*tasks, SHARED):
         group = re.sub(r"^level_\d+_", "", group)
     if group == gate.partition("/")[0]:
@@ -95,7 +98,8 @@ def relation(gate: str, source: str, tasks: Sequence[str]) -> str:
 
 
 def collapse(table: Sequence[Mapping]) -> list[str]:
-    """What there is to warn of; empty where every expert is used and no gate has one alone.
+    """What there is to warn of; empty where every expert is used and no gate has one alone. What a
+    trunk does not attend to may still be read: of that nothing is said.
 
     Args:
       table: what `rows` gives, of all rows and `EFFECTIVE`: a gate's effective weights count where
@@ -104,7 +108,7 @@ def collapse(table: Sequence[Mapping]) -> list[str]:
     """
     use: dict[str, dict[str, float]] = {}
     for row in table:
-        if row["part"] in (ALL, EFFECTIVE):
+        if row["part"] in (ALL, EFFECTIVE) and row["whose"] != ATTENDED:
             use.setdefault(row["gate"], {})[row["source"]] = abs(row["weight"])
     warnings, best = [], {}
     for gate, weights in use.items():

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from dtn_jax.analysis import findings
 from dtn_jax.analysis.findings import Model, mean
-from dtn_jax.analysis.gate_use import ALL, EFFECTIVE, OTHER, OWN
+from dtn_jax.analysis.gate_use import ALL, ATTENDED, EFFECTIVE, OTHER, OWN
 from dtn_jax.analysis.sections import FACTOR, PICTURES, SHOWN, methods, metrics_of
 from dtn_jax.analysis.segments import FEWEST
 from dtn_jax.analysis.watch import CONFLICT
@@ -23,7 +23,7 @@ from dtn_jax.report.pictures import (
     small_multiples,
 )
 
-INKS = {OWN: "#0072B2", SHARED: "#007A59", OTHER: "#B36B00"}  # by whose the expert is
+INKS = {OWN: "#0072B2", SHARED: "#007A59", OTHER: "#B36B00", ATTENDED: "#59636e"}  # by whose it is
 EQUAL, NOISE = "equal weights", "noise alone"
 MARKERS = "x.*^vsPd<>"  # of effective weights and segments
 EACH_SEED = "; bars: means over seeds, circles: each seed"

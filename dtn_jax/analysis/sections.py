@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from dtn_jax.analysis import findings
 from dtn_jax.analysis.findings import Model, Row, mean, over_seeds
-from dtn_jax.analysis.gate_use import EFFECTIVE, OTHER, OWN
+from dtn_jax.analysis.gate_use import ATTENDED, EFFECTIVE, OTHER, OWN
 from dtn_jax.interface import SHARED
 from dtn_jax.report.grid import Grid
 from dtn_jax.report.sections import Section
@@ -43,7 +43,10 @@ PICTURES = {  # in the order that they stand in: {name: (its title, what stands 
         "Divergence between tasks",
         "1 − Spearman's correlation of two tasks' importances; lines: 95 % intervals",
     ),
-    "gates": ("Mean gate weights", "blue: own experts, green: shared, brown: other tasks'"),
+    "gates": (
+        "Mean gate weights",
+        "blue: own experts, green: shared, brown: other tasks', grey: what a trunk attends to",
+    ),
     "over_training": (
         "Gate weights and gradient conflict over training",
         "mean gate weights, and the cosine between tasks' gradients at the shared embeddings with "
@@ -211,7 +214,8 @@ def gates(models: Sequence[Model]) -> Iterator[Section]:
         who = f"Seed {model['seed']}: " if len(models) > 1 else ""
         notes += [f"{who}Collapse: {warning}." for warning in model["collapse"]]
     how = {"title": GATES, "note": "\n".join(notes)}
-    columns, rows = (OWN, OTHER, SHARED, "evenness"), over_seeds(long, "gate", "name")
+    columns = (OWN, OTHER, SHARED, ATTENDED, "evenness")
+    rows = over_seeds(long, "gate", "name")
     grids = [crossed(rows, "gate", "name", columns, lambda row: percents(row["weight"]), **how)]
     if len(models) > 1:
         columns = {

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from built_models import FIELDS, PAIR, B, D, F, attend, dense, relu, sigmoid, softmax, tower, usual
+from built_models import FIELDS, PAIR, B, D, attend, dense, relu, sigmoid, softmax, tower, usual
 from pair_equations import by_token, gelu, parts
 
 from dtn_jax.errors import UserError
@@ -202,10 +202,11 @@ def test_a_trunk_is_its_equation(name, read, model, random_variables):
     for task, logit in expected.items():
         assert len(set(logit)) == B
         np.testing.assert_allclose(out.logits[task], logit, rtol=1e-10, atol=1e-12)
-    for gates in out.intermediates.get("attention", {}).values():
-        for weights in gates.values():
-            np.testing.assert_allclose(np.sum(weights, axis=-1), 1, rtol=1e-10)
-            assert weights.shape == (B, F if name == "infnet" else 6)
+    gates = out.intermediates.get("gates", {})
+    assert bool(gates) == (name != "rankmixer")
+    for weights in gates.values():
+        np.testing.assert_allclose(sum(weights.values()), 1, rtol=1e-10)
+        assert all(weight.shape == (B,) for weight in weights.values())
 
 
 def test_inputs_of_any_size_leave_uniformer_finite(model):

@@ -29,8 +29,7 @@ from dtn_jax.shapes import Array, Float
 
 
 class INFNet(Trunk):
-    """No experts. Intermediates: `attention`, of each task in each block over the fields, `[B, F]`
-    each, which sum to 1."""
+    """No experts. A gate is a task's attention to the fields in a block."""
 
     blocks: int = option(2, "blocks of flows between and within kinds of tokens", least=1, most=100)
     proxies: int = option(4, "proxies of the fields", least=1, most=10_000)
@@ -73,7 +72,10 @@ class INFNet(Trunk):
                     s, _ = self._flow(s, [fields, tasks], f"{name}_items")
                     S = self._gated(S, s, f"{name}_item_gate")
             T = self._gated(read, t, f"{name}_task_gate")
-        return self.outputs(T, seen, train)
+        names = (
+            self.token_names(C.shape[1]) if self.fields else map("field/{}".format, inputs.names)
+        )
+        return self.outputs(T, seen, [*names], train)
 
     def _flow(self, q: Array, sources: list, name: str) -> tuple[Array, Array]:
         """The sum of CA(q, x) over the sources that there are, and the first one's weights."""

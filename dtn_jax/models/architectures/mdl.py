@@ -29,8 +29,7 @@ from dtn_jax.options import option
 
 
 class MDL(Trunk, ByScenario):
-    """No experts. Intermediates: `attention`, of each task in each block over the tokens of fields,
-    `[B, tokens]` each, which sum to 1."""
+    """No experts. A gate is a task's attention to the tokens of fields in a block."""
 
     tokens: int = option(8, "tokens into which the fields are cut", least=1, most=10_000)
     head_dim: int = option(8, "numbers that a token gives to each other one", least=1)
@@ -61,4 +60,4 @@ class MDL(Trunk, ByScenario):
             T = PerTokenFFN(self.expansion, self.dtype, name=f"{name}_tasks")(T) + T
             if block < self.blocks - 1:
                 S = PerTokenFFN(self.expansion, self.dtype, name=f"{name}_scenarios")(S) + S
-        return self.outputs(T, seen, train)
+        return self.outputs(T, seen, self.token_names(parts.shape[1]), train)

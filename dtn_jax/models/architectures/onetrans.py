@@ -35,7 +35,7 @@ from dtn_jax.shapes import Array, Bool, Float
 
 
 class OneTrans(Trunk):
-    """No experts."""
+    """No experts. A gate is the NS-tokens' mean attention in a block, histories taken together."""
 
     tokens: int = option(8, "NS-tokens, where the schema names no groups", least=1, most=10_000)
     heads: int = option(4, "attention heads", least=1, most=1000)
@@ -54,13 +54,19 @@ class OneTrans(Trunk):
         S, present = self._sequence(inputs, N)
         X, count = jnp.concatenate([S, N], axis=1), N.shape[1]
         present = jnp.pad(present, ((0, 0), (0, count)), constant_values=True)
+        names, gates = self.token_names(count), {}
         for block in range(self.blocks):
             kept = count + S.shape[1] * (self.blocks - 1 - block) // self.blocks
-            X = MixedBlock(self.heads, count, self.dtype, name=f"block_{block}")(X, present, kept)
+            name = f"block_{block}"
+            X, seen = MixedBlock(self.heads, count, self.dtype, name=name)(X, present, kept)
             present = present[:, -kept:]
+            gates[f"{SHARED}/{name}"] = {n: seen[:, i - count] for i, n in enumerate(names)}
+            if S.shape[1]:
+                items = jnp.sum(seen[:, :-count], axis=1)
+                gates[f"{SHARED}/{name}"]["token/histories"] = items
         z = flat(X)
         logits = self.towers({task.name: z for task in self.tasks}, train)
-        return Outputs(logits=logits, intermediates={"experts": {}})
+        return Outputs(logits=logits, intermediates={"experts": {}, "gates": gates})
 
     def _sequence(
         self, inputs: Inputs, like: Float[Array, "B n K"]
@@ -90,15 +96,16 @@ class MixedBlock(nn.Module):
     @nn.compact
     def __call__(
         self, X: Float[Array, "B n K"], present: Bool[Array, "B n"], kept: int
-    ) -> Float[Array, "B kept K"]:
-        """The last `kept` tokens of the result."""
+    ) -> tuple[Float[Array, "B kept K"], Float[Array, "B n"]]:
+        """The last `kept` tokens of the result, and what the own ones attended to, in the mean."""
         (_, n, K), R = X.shape, rms_norm(X, self.dtype, "asking")
         q = self._mixed(R[:, -kept:], K, "query")
         k, v = self._mixed(R, K, "key"), self._mixed(R, K, "value")
         before = jnp.arange(n)[None] <= jnp.arange(n - kept, n)[:, None]
-        Z = attention(q, k, v, self.heads, present[:, None] & before[None])[0] + X[:, -kept:]
+        read, seen = attention(q, k, v, self.heads, present[:, None] & before[None])
+        Z = read + X[:, -kept:]
         h = nn.gelu(self._mixed(rms_norm(Z, self.dtype, "forwarding"), 2 * K, "hidden"))
-        return self._mixed(h, K, "forward") + Z
+        return self._mixed(h, K, "forward") + Z, jnp.mean(seen[:, -self.own :], axis=1)
 
     def _mixed(self, x: Float[Array, "B n K"], size: int, name: str) -> Float[Array, "B n size"]:
         own = PerToken(size, self.dtype, name=f"{name}_own")(x[:, -self.own :])

@@ -58,16 +58,35 @@ class Trunk(Architecture):
         padded = jnp.pad(fields, ((0, 0), (0, 1), (0, 0)))
         return padded[:, jnp.array(places)].reshape(len(fields), len(groups), -1)
 
+    def token_names(self, count: int) -> list[str]:
+        """What the tokens of `parts` are called."""
+        if not self.fields:
+            return [f"token/{i}" for i in range(count)]
+        names = [f"token/{name}" for name in pairs(self.fields, "fields", "token=field+field")]
+        return [*names, "token/rest"][:count]
+
     def outputs(
-        self, T: Float[Array, "B T K"], weights: Mapping[str, Float[Array, "B T n"]], train: bool
+        self,
+        T: Float[Array, "B T K"],
+        weights: Mapping[str, Float[Array, "B T n"]],
+        sources: Sequence[str],
+        train: bool,
     ) -> Outputs:
-        """Each task's logit, from its token; `attention` has what it attended to, by layer."""
+        """Each task's logit, from its token; its gates are what it attended to, by layer.
+
+        Args:
+          T: the tasks' tokens.
+          weights: of each layer, of the n sources.
+          sources: their names.
+          train: whether dropout is on.
+        """
         logits = self.towers({task.name: T[:, i] for i, task in enumerate(self.tasks)}, train)
-        attention = {
-            task.name: {layer: seen[:, i] for layer, seen in weights.items()}
+        gates = {
+            f"{task.name}/{layer}": {name: seen[:, i, j] for j, name in enumerate(sources)}
             for i, task in enumerate(self.tasks)
+            for layer, seen in weights.items()
         }
-        return Outputs(logits=logits, intermediates={"experts": {}, "attention": attention})
+        return Outputs(logits=logits, intermediates={"experts": {}, "gates": gates})
 
 
 def groups_of(fields: str) -> list[list[str]]:

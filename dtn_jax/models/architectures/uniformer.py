@@ -36,8 +36,8 @@ ASKING = ("query", "out")  # keys and values are those of all layers
 
 
 class UniFormer(Trunk):
-    """No experts. Intermediates: `attention`, of each task in each layer over the tokens of the
-    feature space, `[B, 2q]` each, which sum to 1."""
+    """No experts. A gate is a task's attention, in a layer, to the 2q tokens of the feature space:
+    first those that have asked the histories."""
 
     tokens: int = option(8, "q, tokens into which the fields are cut", least=1, most=10_000)
     heads: int = option(2, "attention heads", least=1, most=1000)
@@ -64,7 +64,9 @@ class UniFormer(Trunk):
         for layer in range(self.task_layers):
             block = TaskLayer(self.heads, dtype, name=f"task_{layer}")
             T, seen[f"layer_{layer}"] = block(T, F)
-        return self.outputs(T, seen, train)
+        names = self.token_names(parts.shape[1])
+        sources = [*(f"{name}, histories" for name in names), *names]
+        return self.outputs(T, seen, sources, train)
 
 
 class FeatureLayer(nn.Module):

@@ -47,6 +47,7 @@ def gated():
         ("order/level_0", "level_0_shared/mlp_0", "shared"),
         ("order", "click", "other"),  # AITM
         ("order", "order", "own"),
+        ("shared/block_0", "token/histories", "attended"),
     ],
 )
 def test_whose_an_expert_is(gate, source, whose):
@@ -74,12 +75,19 @@ def test_whose_an_expert_is(gate, source, whose):
         # Effective weights: a stream that has its own expert through AdaTT's native weights.
         ({"click": {"a": 1.02, "b": 0.49, "c": 0.49}, "order": {"a": 0.0, "b": 1.5, "c": 0.5}}, []),
         ({"click": {"a": -0.5, "b": 0.5}}, []),
+        ({"click/block_0": {"token/a": 0.99, "token/b": 0.01}}, []),
     ],
 )
 def test_collapse_is_warned_of(use, warned):
     found = gate_use.collapse(
         [
-            {"gate": gate, "source": source, "part": gate_use.ALL, "weight": weight}
+            {
+                "gate": gate,
+                "source": source,
+                "whose": gate_use.relation(gate, source, TASKS),
+                "part": gate_use.ALL,
+                "weight": weight,
+            }
             for gate, weights in use.items()
             for source, weight in weights.items()
         ]
